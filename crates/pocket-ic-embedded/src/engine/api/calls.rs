@@ -1,0 +1,186 @@
+//! Answering the caller, and calling other canisters.
+
+use candid::Principal;
+use wasmtime::Result;
+
+use super::Definer;
+use crate::engine::host::{Cx, Word, charge, enter, split, take, take_text, violation};
+use crate::engine::host::{Message, range};
+use crate::engine::types::{OutgoingCall, Response};
+
+/// Longest wait for the answer of a best-effort call, in seconds; longer ones are shortened to it.
+const MAX_TIMEOUT_SECONDS: u32 = 300;
+/// Longest method name in bytes that a call may have.
+const MAX_METHOD_NAME: u64 = 20_000;
+/// What `call_perform` gives when no more calls can be made: the reject code for transient errors.
+const QUEUE_FULL: u32 = 2;
+
+pub(super) fn define<W: Word>(d: &mut Definer<'_>) -> Result<()> {
+    respond::<W>(d)?;
+    call::<W>(d)
+}
+
+fn open_reply(message: &Message, name: &str) -> Result<()> {
+    if message.ctx.responded {
+        return Err(violation(format!(
+            "ic0_{name}: the call is already replied"
+        )));
+    }
+    Ok(())
+}
+
+fn respond<W: Word>(d: &mut Definer<'_>) -> Result<()> {
+    let api = d.api("msg_reply_data_append")?;
+    d.func(api, move |mut c: Cx<'_>, src: W, len: W| -> Result<()> {
+        enter(&mut c, api)?;
+        open_reply(&c.data().message, api.name)?;
+        charge(&mut c, len.wide())?;
+        let (memory, host) = split(&mut c);
+        let range = range(api, "heap", src.wide(), len.wide(), memory.len())?;
+        let message = &mut host.message;
+        let size = message.reply_data.len() as u64 + len.wide();
+        if size > message.limits.reply_bytes {
+            return Err(violation(format!(
+                "ic0_msg_reply_data_append: application payload size ({size}) cannot be larger than {}",
+                message.limits.reply_bytes
+            )));
+        }
+        message.reply_data.extend_from_slice(&memory[range]);
+        Ok(())
+    })?;
+    let api = d.api("msg_reply")?;
+    d.func(api, move |mut c: Cx<'_>| -> Result<()> {
+        enter(&mut c, api)?;
+        let message = &mut c.data_mut().message;
+        open_reply(message, api.name)?;
+        message.ctx.responded = true;
+        message.reply = Some(Response::Reply(std::mem::take(&mut message.reply_data)));
+        Ok(())
+    })?;
+    let api = d.api("msg_reject")?;
+    d.func(api, move |mut c: Cx<'_>, src: W, len: W| -> Result<()> {
+        enter(&mut c, api)?;
+        open_reply(&c.data().message, api.name)?;
+        if len.wide() > c.data().message.limits.reply_bytes {
+            return Err(violation(format!(
+                "ic0_msg_reject: application payload size ({}) cannot be larger than {}",
+                len.wide(),
+                c.data().message.limits.reply_bytes
+            )));
+        }
+        let text = take_text(&mut c, api, src.wide(), len.wide())?;
+        let message = &mut c.data_mut().message;
+        message.ctx.responded = true;
+        message.reply_data.clear();
+        message.reply = Some(Response::Reject(text));
+        Ok(())
+    })
+}
+
+/// A function table index.
+fn table_index(value: u64) -> Result<u32> {
+    u32::try_from(value).map_err(|_| violation(format!("function table index {value} is too large")))
+}
+
+/// The call under construction.
+fn in_preparation<'a>(message: &'a mut Message, name: &str) -> Result<&'a mut OutgoingCall> {
+    message.call.as_mut().ok_or_else(|| {
+        violation(format!(
+            "ic0_{name} called when no call is under construction."
+        ))
+    })
+}
+
+fn call<W: Word>(d: &mut Definer<'_>) -> Result<()> {
+    let api = d.api("call_new")?;
+    d.func(
+        api,
+        move |mut c: Cx<'_>,
+              callee_src: W,
+              callee_len: W,
+              name_src: W,
+              name_len: W,
+              reply_fun: W,
+              reply_env: W,
+              reject_fun: W,
+              reject_env: W|
+              -> Result<()> {
+            enter(&mut c, api)?;
+            c.data_mut().message.abandon_call();
+            if name_len.wide() > MAX_METHOD_NAME {
+                return Err(violation(format!(
+                    "Size of method_name {} exceeds the allowed limit of {MAX_METHOD_NAME}.",
+                    name_len.wide()
+                )));
+            }
+            let callee = principal(&take(&mut c, api, callee_src.wide(), callee_len.wide())?)?;
+            let method = take_text(&mut c, api, name_src.wide(), name_len.wide())?;
+            c.data_mut().message.call = Some(OutgoingCall {
+                callee,
+                method,
+                arg: Vec::new(),
+                cycles: 0,
+                on_reply: (table_index(reply_fun.wide())?, reply_env.wide()),
+                on_reject: (table_index(reject_fun.wide())?, reject_env.wide()),
+                on_cleanup: None,
+                timeout_seconds: None,
+            });
+            Ok(())
+        },
+    )?;
+    let api = d.api("call_on_cleanup")?;
+    d.func(api, move |mut c: Cx<'_>, fun: W, env: W| -> Result<()> {
+        enter(&mut c, api)?;
+        let call = in_preparation(&mut c.data_mut().message, api.name)?;
+        if call.on_cleanup.is_some() {
+            return Err(violation("ic0_call_on_cleanup can be called at most once between `ic0.call_new` and `ic0.call_perform`"));
+        }
+        call.on_cleanup = Some((table_index(fun.wide())?, env.wide()));
+        Ok(())
+    })?;
+    let api = d.api("call_data_append")?;
+    d.func(api, move |mut c: Cx<'_>, src: W, len: W| -> Result<()> {
+        enter(&mut c, api)?;
+        charge(&mut c, len.wide())?;
+        let (memory, host) = split(&mut c);
+        let range = range(api, "heap", src.wide(), len.wide(), memory.len())?;
+        let limit = host.message.limits.call_bytes;
+        let call = in_preparation(&mut host.message, api.name)?;
+        let size = call.arg.len() as u64 + len.wide();
+        if size > limit {
+            return Err(violation(format!(
+                "ic0_call_data_append: request payload size ({size}) cannot be larger than {limit}"
+            )));
+        }
+        call.arg.extend_from_slice(&memory[range]);
+        Ok(())
+    })?;
+    let api = d.api("call_with_best_effort_response")?;
+    d.func(api, move |mut c: Cx<'_>, timeout_seconds: u32| -> Result<()> {
+        enter(&mut c, api)?;
+        let call = in_preparation(&mut c.data_mut().message, api.name)?;
+        if call.timeout_seconds.is_some() {
+            return Err(violation("ic0_call_with_best_effort_response failed because a timeout is already set"));
+        }
+        call.timeout_seconds = Some(timeout_seconds.min(MAX_TIMEOUT_SECONDS));
+        Ok(())
+    })?;
+    let api = d.api("call_perform")?;
+    d.func(api, move |mut c: Cx<'_>| -> Result<u32> {
+        enter(&mut c, api)?;
+        let message = &mut c.data_mut().message;
+        in_preparation(message, api.name)?;
+        if message.calls.len() >= message.limits.calls {
+            message.abandon_call();
+            return Ok(QUEUE_FULL);
+        }
+        message.calls.extend(message.call.take());
+        Ok(0)
+    })
+}
+
+/// A principal from bytes that the canister gave.
+pub(super) fn principal(bytes: &[u8]) -> Result<Principal> {
+    Principal::try_from_slice(bytes)
+        .map_err(|error| violation(format!("{} bytes are not a principal: {error}", bytes.len())))
+}

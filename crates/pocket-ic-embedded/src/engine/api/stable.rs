@@ -1,0 +1,163 @@
+//! Stable memory: size, growth, copies, and what they are charged.
+
+use wasmtime::{Error, Result};
+
+use super::Definer;
+use crate::engine::contexts::Api;
+use crate::engine::error::Trap;
+use crate::engine::host::{Cx, Message, Word, charge, enter, split};
+use crate::engine::stable::{ACCESS_PAGE, WASM_PAGE};
+
+/// Instructions for a 4 KiB page that the message had not written before.
+const NEW_DIRTY_PAGE: u64 = 1000;
+
+pub(super) fn define<W: Word>(d: &mut Definer<'_>) -> Result<()> {
+    d.getter("stable64_size", |host| host.message.stable.pages())?;
+    let api = d.api("stable64_grow")?;
+    d.func(api, move |mut c: Cx<'_>, pages: u64| -> Result<u64> {
+        enter(&mut c, api)?;
+        let message = &mut c.data_mut().message;
+        let max = message.limits.stable_memory_bytes;
+        Ok(message.stable.grow(pages, max).unwrap_or(u64::MAX))
+    })?;
+    let api = d.api("stable64_read")?;
+    d.func(
+        api,
+        move |mut c: Cx<'_>, dst: u64, offset: u64, len: u64| -> Result<()> {
+            enter(&mut c, api)?;
+            read(&mut c, dst, offset, len)
+        },
+    )?;
+    let api = d.api("stable64_write")?;
+    d.func(
+        api,
+        move |mut c: Cx<'_>, offset: u64, src: u64, len: u64| -> Result<()> {
+            enter(&mut c, api)?;
+            write(&mut c, offset, src, len)
+        },
+    )?;
+    if W::NARROW {
+        narrow(d)?;
+    }
+    Ok(())
+}
+
+fn trap(text: &str) -> Error {
+    Trap::Wasm(text.to_string()).into()
+}
+
+fn heap_range(src: u64, len: u64, size: usize) -> Result<std::ops::Range<usize>> {
+    match src.checked_add(len) {
+        // Both ends are at most `size`, which is a usize.
+        Some(end) if end <= size as u64 => Ok(src as usize..end as usize),
+        _ => Err(trap("heap out of bounds")),
+    }
+}
+
+fn stable_out_of_bounds<E>(_: E) -> Error {
+    trap("stable memory out of bounds")
+}
+
+fn access_limit(message: &Message) -> Result<()> {
+    let over = |pages: u64, limit: u64| pages * ACCESS_PAGE > limit;
+    let (what, limit) = if over(message.access.dirtied, message.limits.stable_dirtied_bytes) {
+        ("modified", message.limits.stable_dirtied_bytes)
+    } else if over(message.access.accessed, message.limits.stable_accessed_bytes) {
+        ("accessed", message.limits.stable_accessed_bytes)
+    } else {
+        return Ok(());
+    };
+    Err(Trap::MemoryAccessLimit(format!(
+        "Exceeded the limit for the number of {what} pages in the stable memory in a single message execution: limit {} KB.",
+        limit / 1024
+    ))
+    .into())
+}
+
+fn read(c: &mut Cx<'_>, dst: u64, offset: u64, len: u64) -> Result<()> {
+    charge(c, len)?;
+    let (memory, host) = split(c);
+    let message = &mut host.message;
+    message
+        .stable
+        .check(offset, len)
+        .map_err(stable_out_of_bounds)?;
+    let range = heap_range(dst, len, memory.len())?;
+    message.access.read(offset, len);
+    access_limit(message)?;
+    message.stable_read += len;
+    message
+        .stable
+        .read(offset, &mut memory[range])
+        .map_err(stable_out_of_bounds)
+}
+
+fn write(c: &mut Cx<'_>, offset: u64, src: u64, len: u64) -> Result<()> {
+    charge(c, len)?;
+    let (memory, host) = split(c);
+    let message = &mut host.message;
+    message
+        .stable
+        .check(offset, len)
+        .map_err(stable_out_of_bounds)?;
+    heap_range(src, len, memory.len())?;
+    let new_pages = message.access.write(offset, len);
+    access_limit(message)?;
+    charge(c, new_pages * NEW_DIRTY_PAGE)?;
+    let (memory, host) = split(c);
+    let range = heap_range(src, len, memory.len())?;
+    host.message.stable_written += len;
+    host.message
+        .stable
+        .write(offset, &memory[range])
+        .map_err(stable_out_of_bounds)
+}
+
+/// The functions from when stable memory had at most 4 GiB. They refuse to work on more.
+fn narrow(d: &mut Definer<'_>) -> Result<()> {
+    const MAX_PAGES: u64 = (1 << 32) / WASM_PAGE;
+    fn enter_narrow(c: &mut Cx<'_>, api: &'static Api) -> Result<()> {
+        enter(c, api)?;
+        if c.data().message.stable.pages() > MAX_PAGES {
+            return Err(trap(
+                "32 bit stable memory api used on a memory larger than 4GB",
+            ));
+        }
+        Ok(())
+    }
+    let api = d.api("stable_size")?;
+    d.func(api, move |mut c: Cx<'_>| -> Result<u32> {
+        enter_narrow(&mut c, api)?;
+        // At most MAX_PAGES, which `enter_narrow` checked.
+        Ok(c.data().message.stable.pages() as u32)
+    })?;
+    let api = d.api("stable_grow")?;
+    d.func(api, move |mut c: Cx<'_>, pages: u32| -> Result<u32> {
+        enter_narrow(&mut c, api)?;
+        let message = &mut c.data_mut().message;
+        let max = message
+            .limits
+            .stable_memory_bytes
+            .min(MAX_PAGES * WASM_PAGE);
+        Ok(message
+            .stable
+            .grow(pages.into(), max)
+            .map_or(u32::MAX, |before| before as u32))
+    })?;
+    let api = d.api("stable_read")?;
+    d.func(
+        api,
+        move |mut c: Cx<'_>, dst: u32, offset: u32, len: u32| -> Result<()> {
+            enter_narrow(&mut c, api)?;
+            read(&mut c, dst.into(), offset.into(), len.into())
+        },
+    )?;
+    let api = d.api("stable_write")?;
+    d.func(
+        api,
+        move |mut c: Cx<'_>, offset: u32, src: u32, len: u32| -> Result<()> {
+            enter_narrow(&mut c, api)?;
+            write(&mut c, offset.into(), src.into(), len.into())
+        },
+    )
+}

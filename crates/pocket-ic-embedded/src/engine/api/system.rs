@@ -1,0 +1,96 @@
+//! The canister's surroundings: time, timer, status, counters, certified data, inspection, logs, traps.
+
+use wasmtime::Result;
+
+use super::Definer;
+use super::calls::principal;
+use crate::engine::contexts::REPLICATED;
+use crate::engine::error::Trap;
+use crate::engine::host::{Cx, Word, enter, take, violation};
+
+/// Bytes of certified data.
+const MAX_CERTIFIED_DATA: u64 = 32;
+
+pub(super) fn define<W: Word>(d: &mut Definer<'_>) -> Result<()> {
+    d.getter("time", |host| host.message.ctx.time_nanos)?;
+    d.getter("canister_status", |host| host.message.ctx.status as u32)?;
+    d.getter("canister_version", |host| host.message.ctx.canister_version)?;
+    d.getter("subnet_self_node_count", |host| {
+        host.message.ctx.subnet_node_count
+    })?;
+    d.getter("msg_reject_code", |host| host.message.ctx.reject_code)?;
+    d.getter("msg_deadline", |host| host.message.ctx.deadline)?;
+    d.getter("in_replicated_execution", |host| {
+        u32::from(host.message.context & REPLICATED != 0)
+    })?;
+    d.getter("data_certificate_present", |host| {
+        u32::from(host.message.ctx.data_certificate.is_some())
+    })?;
+    counters(d)?;
+    let api = d.api("is_controller")?;
+    d.func(api, move |mut c: Cx<'_>, src: W, len: W| -> Result<u32> {
+        enter(&mut c, api)?;
+        let who = principal(&take(&mut c, api, src.wide(), len.wide())?)?;
+        Ok(c.data().message.ctx.controllers.contains(&who).into())
+    })?;
+    let api = d.api("certified_data_set")?;
+    d.func(api, move |mut c: Cx<'_>, src: W, len: W| -> Result<()> {
+        enter(&mut c, api)?;
+        if len.wide() > MAX_CERTIFIED_DATA {
+            return Err(violation(format!(
+                "ic0_certified_data_set failed because the passed data must be no larger than {MAX_CERTIFIED_DATA} bytes. Found {} bytes.",
+                len.wide()
+            )));
+        }
+        let data = take(&mut c, api, src.wide(), len.wide())?;
+        c.data_mut().message.certified_data = Some(data);
+        Ok(())
+    })?;
+    let api = d.api("accept_message")?;
+    d.func(api, move |mut c: Cx<'_>| -> Result<()> {
+        enter(&mut c, api)?;
+        if std::mem::replace(&mut c.data_mut().message.message_accepted, true) {
+            return Err(violation(
+                "ic0.accept_message: the function was already called.",
+            ));
+        }
+        Ok(())
+    })?;
+    let api = d.api("debug_print")?;
+    d.func(api, move |mut c: Cx<'_>, src: W, len: W| -> Result<()> {
+        enter(&mut c, api)?;
+        let text = take(&mut c, api, src.wide(), len.wide())?;
+        c.data_mut().message.logs.push(text);
+        Ok(())
+    })?;
+    let api = d.api("trap")?;
+    d.func(api, move |mut c: Cx<'_>, src: W, len: W| -> Result<()> {
+        enter(&mut c, api)?;
+        let text = take(&mut c, api, src.wide(), len.wide())?;
+        Err(Trap::CalledTrap(String::from_utf8_lossy(&text).into_owned()).into())
+    })
+}
+
+fn counters(d: &mut Definer<'_>) -> Result<()> {
+    let api = d.api("global_timer_set")?;
+    d.func(api, move |mut c: Cx<'_>, deadline: u64| -> Result<u64> {
+        enter(&mut c, api)?;
+        let message = &mut c.data_mut().message;
+        message.global_timer = Some(deadline);
+        Ok(std::mem::replace(&mut message.ctx.global_timer, deadline))
+    })?;
+    let api = d.api("performance_counter")?;
+    d.func(api, move |mut c: Cx<'_>, kind: u32| -> Result<u64> {
+        enter(&mut c, api)?;
+        let left = c.get_fuel()?;
+        let message = &c.data().message;
+        let used = message.limits.instructions - left;
+        match kind {
+            0 => Ok(used),
+            1 => Ok(used + message.ctx.call_context_instructions),
+            _ => Err(violation(format!(
+                "Error getting performance counter type {kind}"
+            ))),
+        }
+    })
+}

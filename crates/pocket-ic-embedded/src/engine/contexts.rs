@@ -1,0 +1,187 @@
+//! The kinds of execution that the system API tells apart, and the table of which function may be called in which.
+//!
+//! The table follows the IC interface specification, section "Overview of imports", and keeps its letters. The
+//! instruction charges are the fixed parts that the IC's execution layer publishes.
+
+use super::types::EntryPoint;
+
+/// A set of kinds of execution, one bit each.
+pub(super) type Contexts = u16;
+
+/// The `(start)` function.
+pub(super) const S: Contexts = 1;
+/// `canister_init` and `canister_post_upgrade`.
+pub(super) const I: Contexts = 1 << 1;
+/// `canister_pre_upgrade`.
+pub(super) const G: Contexts = 1 << 2;
+/// Update methods.
+pub(super) const U: Contexts = 1 << 3;
+/// Query methods in replicated mode.
+pub(super) const RQ: Contexts = 1 << 4;
+/// Query methods in non-replicated mode.
+pub(super) const NRQ: Contexts = 1 << 5;
+/// Composite query methods.
+pub(super) const CQ: Contexts = 1 << 6;
+/// Reply callbacks.
+pub(super) const RY: Contexts = 1 << 7;
+/// Reject callbacks.
+pub(super) const RT: Contexts = 1 << 8;
+/// Reply callbacks of composite queries.
+pub(super) const CRY: Contexts = 1 << 9;
+/// Reject callbacks of composite queries.
+pub(super) const CRT: Contexts = 1 << 10;
+/// Cleanup callbacks.
+pub(super) const C: Contexts = 1 << 11;
+/// Cleanup callbacks of composite queries.
+pub(super) const CC: Contexts = 1 << 12;
+/// `canister_inspect_message`.
+pub(super) const F: Contexts = 1 << 13;
+/// System tasks: heartbeat, global timer, low wasm memory hook.
+pub(super) const T: Contexts = 1 << 14;
+
+/// Everywhere but in `(start)`: the specification's `*`.
+const ANY: Contexts = I | G | U | RQ | NRQ | CQ | RY | RT | CRY | CRT | C | CC | F | T;
+/// The specification's `* s`.
+const ALL: Contexts = ANY | S;
+const ARG: Contexts = I | U | RQ | NRQ | CQ | RY | CRY | F;
+const CALLER_INFO: Contexts = U | RQ | NRQ | CQ | RY | RT | CRY | CRT | C | CC | F;
+const RESPOND: Contexts = U | RQ | NRQ | CQ | RY | RT | CRY | CRT;
+const DEADLINE: Contexts = U | RQ | NRQ | CQ | RY | RT | CRY | CRT;
+const CYCLES: Contexts = U | RQ | RT | RY;
+const BURN: Contexts = I | G | U | RQ | RY | RT | C | T;
+const CALL: Contexts = U | CQ | RY | RT | CRY | CRT | T;
+const CALL_CYCLES: Contexts = U | RY | RT | T;
+const CERTIFY: Contexts = I | G | U | RY | RT | T;
+const TIMER: Contexts = I | G | U | RY | RT | C | T;
+
+/// Kinds of execution that all nodes of the subnet agree on.
+pub(super) const REPLICATED: Contexts = ALL & !(NRQ | CQ | CRY | CRT | CC | F);
+
+/// The kind of execution an entry point makes, and its name in error texts.
+pub(super) fn context_of(entry: &EntryPoint, composite_query: bool) -> (Contexts, &'static str) {
+    match (entry, composite_query) {
+        (EntryPoint::Start, _) => (S, "start"),
+        (EntryPoint::Init | EntryPoint::PostUpgrade, _) => (I, "init"),
+        (EntryPoint::PreUpgrade, _) => (G, "pre upgrade"),
+        (EntryPoint::InspectMessage, _) => (F, "inspect message"),
+        (EntryPoint::Update(_), _) => (U, "update"),
+        (EntryPoint::Query(_), _) => (NRQ, "non replicated query"),
+        (EntryPoint::CompositeQuery(_), _) => (CQ, "composite query"),
+        (EntryPoint::ReplicatedQuery(_), _) => (RQ, "replicated query"),
+        (EntryPoint::Heartbeat, _) => (T, "heartbeat"),
+        (EntryPoint::GlobalTimer, _) => (T, "global timer"),
+        (EntryPoint::OnLowWasmMemory, _) => (T, "on low Wasm memory"),
+        (EntryPoint::ReplyCallback { .. }, false) => (RY, "reply callback"),
+        (EntryPoint::ReplyCallback { .. }, true) => (CRY, "composite reply callback"),
+        (EntryPoint::RejectCallback { .. }, false) => (RT, "reject callback"),
+        (EntryPoint::RejectCallback { .. }, true) => (CRT, "composite reject callback"),
+        (EntryPoint::CleanupCallback { .. }, false) => (C, "cleanup"),
+        (EntryPoint::CleanupCallback { .. }, true) => (CC, "composite cleanup"),
+    }
+}
+
+/// A function of the system API.
+#[derive(Debug)]
+pub(super) struct Api {
+    /// Its name in the module `ic0`.
+    pub(super) name: &'static str,
+    /// Where it may be called.
+    pub(super) contexts: Contexts,
+    /// Instructions charged for every call; what depends on sizes comes on top.
+    pub(super) cost: u64,
+}
+
+const fn api(name: &'static str, contexts: Contexts, cost: u64) -> Api {
+    Api {
+        name,
+        contexts,
+        cost,
+    }
+}
+
+/// Every function that modules may import.
+pub(super) static APIS: &[Api] = &[
+    api("accept_message", F, 500),
+    api("call_cycles_add", CALL_CYCLES, 500),
+    api("call_cycles_add128", CALL_CYCLES, 500),
+    api("call_data_append", CALL, 500),
+    api("call_new", CALL, 1500),
+    api("call_on_cleanup", CALL, 500),
+    api("call_perform", CALL, 5000),
+    api("call_with_best_effort_response", CALL, 500),
+    api("canister_cycle_balance", ANY, 500),
+    api("canister_cycle_balance128", ANY, 500),
+    api("canister_liquid_cycle_balance128", ANY, 500),
+    api("canister_self_copy", ANY, 500),
+    api("canister_self_size", ANY, 500),
+    api("canister_status", ANY, 500),
+    api("canister_version", ANY, 500),
+    api("certified_data_set", CERTIFY, 500),
+    api("cost_call", ALL, 500),
+    api("cost_create_canister", ALL, 500),
+    api("cost_http_request", ALL, 500),
+    api("cost_http_request_v2", ALL, 10_000),
+    api("cost_sign_with_ecdsa", ALL, 500),
+    api("cost_sign_with_schnorr", ALL, 500),
+    api("cost_vetkd_derive_key", ALL, 500),
+    api("cycles_burn128", BURN, 500),
+    api("data_certificate_copy", NRQ | CQ, 500),
+    api("data_certificate_present", ANY, 500),
+    api("data_certificate_size", NRQ | CQ, 500),
+    api("debug_print", ALL, 100),
+    api("env_var_count", ANY, 500),
+    api("env_var_name_copy", ANY, 500),
+    api("env_var_name_exists", ANY, 500),
+    api("env_var_name_size", ANY, 500),
+    api("env_var_value_copy", ANY, 500),
+    api("env_var_value_size", ANY, 500),
+    api("global_timer_set", TIMER, 500),
+    api("in_replicated_execution", ALL, 500),
+    api("is_controller", ALL, 1000),
+    api("mint_cycles", CALL_CYCLES, 500),
+    api("mint_cycles128", CALL_CYCLES, 500),
+    api("msg_arg_data_copy", ARG, 500),
+    api("msg_arg_data_size", ARG, 500),
+    api("msg_caller_copy", ANY, 500),
+    api("msg_caller_info_data_copy", CALLER_INFO, 500),
+    api("msg_caller_info_data_size", CALLER_INFO, 500),
+    api("msg_caller_info_signer_copy", CALLER_INFO, 500),
+    api("msg_caller_info_signer_size", CALLER_INFO, 500),
+    api("msg_caller_size", ANY, 500),
+    api("msg_cycles_accept", CYCLES, 500),
+    api("msg_cycles_accept128", CYCLES, 500),
+    api("msg_cycles_available", CYCLES, 500),
+    api("msg_cycles_available128", CYCLES, 500),
+    api("msg_cycles_refunded", RY | RT, 500),
+    api("msg_cycles_refunded128", RY | RT, 500),
+    api("msg_deadline", DEADLINE, 500),
+    api("msg_method_name_copy", F, 500),
+    api("msg_method_name_size", F, 500),
+    api("msg_reject", RESPOND, 500),
+    api("msg_reject_code", RY | RT | CRY | CRT | C, 500),
+    api("msg_reject_msg_copy", RT | CRT, 500),
+    api("msg_reject_msg_size", RT | CRT, 500),
+    api("msg_reply", RESPOND, 500),
+    api("msg_reply_data_append", RESPOND, 500),
+    api("performance_counter", ALL, 200),
+    api("root_key_copy", BURN, 500),
+    api("root_key_size", BURN, 500),
+    api("stable64_grow", ALL, 500),
+    api("stable64_read", ALL, 20),
+    api("stable64_size", ALL, 20),
+    api("stable64_write", ALL, 20),
+    api("stable_grow", ALL, 500),
+    api("stable_read", ALL, 20),
+    api("stable_size", ALL, 20),
+    api("stable_write", ALL, 20),
+    api("subnet_self_copy", ANY, 500),
+    api("subnet_self_node_count", ANY, 500),
+    api("subnet_self_size", ANY, 500),
+    api("time", ANY, 500),
+    api("trap", ALL, 500),
+];
+
+/// Looks a function up by name.
+pub(super) fn find(name: &str) -> Option<&'static Api> {
+    APIS.iter().find(|api| api.name == name)
+}

@@ -1,0 +1,79 @@
+//! What wasm operators cost: the weights that the IC's execution layer publishes, as the runtime's fuel table.
+//!
+//! The table holds at most 255 for an operator, so `memory.grow`, `table.grow`, `data.drop` and `elem.drop`, which the
+//! IC weighs 300, count 255 here. Loads and stores of 64-bit memories, which the IC weighs 2, count 1. Bulk operations
+//! cost one instruction a byte or element on top, as on the IC. Operators that are not listed cost 1.
+
+use wasmtime::OperatorCost;
+
+/// Assigns one cost to a list of operators.
+macro_rules! weigh {
+    ($table:ident: $($cost:literal => [$($operator:ident),* $(,)?],)*) => {
+        $($( $table.$operator = $cost; )*)*
+    };
+}
+
+/// The weights.
+pub(super) fn operator_costs() -> OperatorCost {
+    let mut table = OperatorCost::new();
+    weigh! { table:
+        0 => [Block, Loop, Else, End],
+        1 => [Nop, Drop, Return, Unreachable],
+        2 => [If, Br, BrIf, BrTable],
+        5 => [Call],
+        10 => [CallIndirect],
+        3 => [ReturnCall],
+        60 => [ReturnCallIndirect],
+        10 => [I32DivS, I32DivU, I32RemS, I32RemU, I64DivS, I64DivU, I64RemS, I64RemU],
+        2 => [
+            F32Add, F32Sub, F32Mul, F32Ceil, F32Floor, F32Trunc, F32Nearest, F32Copysign,
+            F64Add, F64Sub, F64Mul, F64Ceil, F64Floor, F64Trunc, F64Nearest,
+        ],
+        3 => [F32Div, F64Copysign],
+        5 => [F64Div, F32Sqrt],
+        8 => [F64Sqrt],
+        18 => [F32Min, F32Max, F64Min, F64Max],
+        3 => [
+            F32Eq, F32Ne, F32Lt, F32Gt, F32Le, F32Ge, F64Eq, F64Ne, F64Lt, F64Gt, F64Le, F64Ge,
+            F32ConvertI32S, F32ConvertI64S, F64ConvertI32S, F64ConvertI64S,
+        ],
+        16 => [F32ConvertI32U, F32ConvertI64U, F64ConvertI32U, F64ConvertI64U],
+        20 => [
+            I32TruncF32S, I32TruncF32U, I32TruncF64S, I32TruncF64U,
+            I64TruncF32S, I64TruncF32U, I64TruncF64S, I64TruncF64U,
+            I32TruncSatF32S, I32TruncSatF32U, I32TruncSatF64S, I32TruncSatF64U,
+            I64TruncSatF32S, I64TruncSatF32U, I64TruncSatF64S, I64TruncSatF64U,
+        ],
+        2 => [GlobalGet, GlobalSet],
+        5 => [TableGet, TableSet, RefIsNull],
+        130 => [RefFunc],
+        20 => [MemorySize],
+        100 => [
+            TableSize, MemoryFill, MemoryCopy, MemoryInit, TableFill, TableCopy, TableInit,
+        ],
+        255 => [MemoryGrow, TableGrow, DataDrop, ElemDrop],
+        2 => [
+            I8x16LtU, I8x16GtU, I16x8LtU, I16x8GtU, I32x4LtU, I32x4GtU, I8x16ShrU,
+            I16x8Shl, I16x8ShrS, I16x8ShrU, I32x4Shl, I32x4ShrS, I32x4ShrU, I64x2Shl, I64x2ShrU,
+            I16x8ExtAddPairwiseI8x16U, I16x8ExtMulHighI8x16S, I16x8ExtMulHighI8x16U, I32x4Mul,
+            I32x4ExtMulLowI16x8S, I32x4ExtMulHighI16x8S,
+            I32x4ExtMulLowI16x8U, I32x4ExtMulHighI16x8U,
+            F32x4Ceil, F32x4Floor, F32x4Trunc, F32x4Nearest, F32x4Abs, F32x4Neg,
+            F32x4Add, F32x4Sub, F32x4Mul,
+            F64x2Ceil, F64x2Floor, F64x2Trunc, F64x2Nearest, F64x2Abs, F64x2Neg,
+            F64x2Add, F64x2Sub, F64x2Mul, I32x4TruncSatF32x4S, I32x4TruncSatF64x2SZero,
+        ],
+        3 => [
+            I8x16Shuffle, I8x16Popcnt, I8x16Shl, I8x16ShrS, I64x2ShrS,
+            I32x4ExtAddPairwiseI16x8U, I32x4TruncSatF64x2UZero,
+        ],
+        4 => [
+            I64x2Mul, F32x4Min, F32x4Max, F64x2Min, I32x4TruncSatF32x4U, F32x4ConvertI32x4U,
+        ],
+        5 => [F32x4Sqrt, F64x2Max],
+        10 => [F32x4Div],
+        12 => [F64x2Div],
+        14 => [F64x2Sqrt],
+    }
+    table
+}

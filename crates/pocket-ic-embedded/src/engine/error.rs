@@ -1,0 +1,145 @@
+//! Why a module is refused and why an execution ends early, in the words and codes of the IC.
+
+use thiserror::Error;
+
+use super::MethodKind;
+
+/// The wasm runtime could not be set up.
+#[derive(Debug, Error)]
+#[error("cannot set up the wasm runtime: {0}")]
+pub struct EngineError(pub String);
+
+/// The module is not one that the IC would install. Error code 505.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("Canister's Wasm module is not valid: {0}")]
+pub struct InvalidWasm(pub String);
+
+impl InvalidWasm {
+    /// `CanisterInvalidWasm`.
+    pub fn error_code(&self) -> u16 {
+        505
+    }
+}
+
+/// A saved wasm memory or set of globals does not fit the module.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum StateMismatch {
+    /// Size of the saved wasm memory.
+    #[error("the wasm memory has {got} bytes; the module's memory takes whole pages of 65536 bytes, from {min} to {max} bytes")]
+    WasmMemory {
+        /// Bytes given.
+        got: u64,
+        /// The module's declared minimum, in bytes.
+        min: u64,
+        /// The module's maximum, in bytes.
+        max: u64,
+    },
+    /// Number of globals.
+    #[error("{got} globals given; the module has {expected} that are mutable or exported")]
+    GlobalCount {
+        /// Globals given.
+        got: usize,
+        /// Globals of the module.
+        expected: usize,
+    },
+    /// Type of one global.
+    #[error("global {index} is of type {got}; the module's is of type {expected}")]
+    GlobalType {
+        /// Position in the list.
+        index: usize,
+        /// Type given.
+        got: &'static str,
+        /// Type in the module.
+        expected: &'static str,
+    },
+}
+
+/// Why an execution ended early. `Display` gives the IC's text without the canister prefix and the advice after it.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum Trap {
+    /// `ic0.trap`
+    #[error("Canister called `ic0.trap` with message: '{0}'")]
+    CalledTrap(String),
+    /// A wasm trap or a system API call with addresses outside the memory.
+    #[error("Canister trapped: {0}")]
+    Wasm(String),
+    /// More instructions than the limit, which is given.
+    #[error("Canister exceeded the limit of {0} instructions for single message execution.")]
+    InstructionLimit(u64),
+    /// More wasm memory than the canister's settings allow.
+    #[error(
+        "Canister exceeded its current Wasm memory limit of {limit} bytes. The peak Wasm memory usage was {peak} bytes. \
+         If the canister reaches 4GiB, then it may stop functioning and may become unrecoverable."
+    )]
+    WasmMemoryLimit {
+        /// The limit, in bytes.
+        limit: u64,
+        /// What the canister asked for, in bytes.
+        peak: u64,
+    },
+    /// More stable memory touched than one message may.
+    #[error("Canister exceeded memory access limits: {0}")]
+    MemoryAccessLimit(String),
+    /// The host has no memory left for the canister.
+    #[error("Canister cannot grow its memory usage.")]
+    OutOfMemory,
+    /// A system API function called where it may not be, or with arguments that it does not take.
+    #[error("Canister violated contract: {0}")]
+    ContractViolation(String),
+    /// The module exports no such method.
+    #[error("Canister has no {} method '{name}'.", kind_text(.kind))]
+    MethodNotFound {
+        /// What was looked for.
+        kind: MethodKind,
+        /// Its name.
+        name: String,
+    },
+    /// A callback's index is outside the function table or names an empty entry.
+    #[error("Canister requested to invoke a non-existent Wasm function {index} from table {table}")]
+    FunctionNotFound {
+        /// The table.
+        table: u32,
+        /// The index in it.
+        index: u32,
+    },
+    /// Not enough cycles for what the canister asked for.
+    #[error("Canister {canister} is out of cycles: requested {requested} cycles but the available balance is {available} cycles")]
+    OutOfCycles {
+        /// The canister.
+        canister: String,
+        /// Cycles asked for.
+        requested: u128,
+        /// Cycles there.
+        available: u128,
+    },
+    /// The wasm runtime failed; a fault of the server, not of the canister.
+    #[error("Canister encountered a Wasm engine error: {0}")]
+    Engine(String),
+}
+
+fn kind_text(kind: &MethodKind) -> &'static str {
+    match kind {
+        MethodKind::Update => "update",
+        MethodKind::Query => "query",
+        MethodKind::CompositeQuery => "composite_query",
+    }
+}
+
+impl Trap {
+    /// The IC's error code; its first digit is the reject code.
+    pub fn error_code(&self) -> u16 {
+        match self {
+            Trap::CalledTrap(_) => 503,
+            Trap::Wasm(_) => 502,
+            Trap::InstructionLimit(_) => 522,
+            Trap::WasmMemoryLimit { .. } => 539,
+            Trap::MemoryAccessLimit(_) => 524,
+            Trap::OutOfMemory => 507,
+            Trap::ContractViolation(_) => 504,
+            Trap::MethodNotFound { .. } => 536,
+            Trap::OutOfCycles { .. } => 207,
+            Trap::FunctionNotFound { .. } => 513,
+            Trap::Engine(_) => 521,
+        }
+    }
+}

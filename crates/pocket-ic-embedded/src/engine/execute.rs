@@ -1,0 +1,242 @@
+//! The engine: compiled modules, live instances, and the execution of one message.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use sha2::{Digest, Sha256};
+
+use super::contexts::context_of;
+use super::error::{EngineError, InvalidWasm, Trap};
+use super::host::Message;
+use super::instance::LiveInstance;
+use super::module::CanisterModule;
+use super::runtime::{Runtime, THREAD_STACK};
+use super::state::CanisterState;
+use super::types::{EntryPoint, Limits, MessageContext, MethodKind, Outcome, SystemEntry};
+
+/// Modules kept compiled for canisters to come.
+const MAX_MODULES: usize = 64;
+/// Instances kept alive between messages.
+const MAX_INSTANCES: usize = 16;
+/// Wasm memory that they may hold together, in bytes.
+const MAX_INSTANCE_BYTES: u64 = 1 << 30;
+
+/// Compiles modules and executes messages. Cheap to clone; clones share compiled modules and live instances.
+#[derive(Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    runtime: Runtime,
+    modules: Mutex<HashMap<[u8; 32], Arc<CanisterModule>>>,
+    /// Instances that wait for a message, the one used last at the end.
+    instances: Mutex<Vec<LiveInstance>>,
+}
+
+/// Values behind these locks are whole at all times, so a panic elsewhere does not spoil them.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Engine {
+    /// An engine with no modules yet.
+    pub fn new() -> Result<Self, EngineError> {
+        Ok(Self {
+            shared: Arc::new(Shared {
+                runtime: Runtime::new()?,
+                modules: Mutex::default(),
+                instances: Mutex::default(),
+            }),
+        })
+    }
+
+    /// Checks and compiles a module as uploaded (gzip or plain). Modules are cached by hash.
+    pub fn compile(&self, uploaded: &[u8]) -> Result<Arc<CanisterModule>, InvalidWasm> {
+        let hash: [u8; 32] = Sha256::digest(uploaded).into();
+        // Locked while compiling: many tests that start with the same module compile it once.
+        let mut modules = lock(&self.shared.modules);
+        if let Some(module) = modules.get(&hash) {
+            return Ok(module.clone());
+        }
+        let module = Arc::new(CanisterModule::compile(&self.shared.runtime, uploaded)?);
+        if modules.len() >= MAX_MODULES {
+            modules.retain(|_, module| Arc::strong_count(module) > 1);
+        }
+        if modules.len() < MAX_MODULES {
+            modules.insert(hash, module.clone());
+        }
+        Ok(module)
+    }
+
+    /// Executes one message. Blocks until it ends; never panics, whatever the wasm does.
+    pub fn execute(
+        &self,
+        state: &CanisterState,
+        entry: EntryPoint,
+        ctx: MessageContext,
+        limits: Limits,
+    ) -> Outcome {
+        let context = context_of(&entry, ctx.composite_query);
+        let message = Message::new(context, ctx, limits, state.stable().clone());
+        match is_there(state.module(), &entry) {
+            Ok(true) => {}
+            // A system function that is not exported: nothing to do.
+            Ok(false) => return Outcome::new(Ok(()), state.clone(), message, 0, 0),
+            Err(trap) => return Outcome::new(Err(trap), state.clone(), message, 0, 0),
+        }
+        // Wasm needs more stack than the threads of servers and tests have.
+        let on_own_thread = thread::scope(|scope| {
+            thread::Builder::new()
+                .name("canister".to_string())
+                .stack_size(THREAD_STACK)
+                .spawn_scoped(scope, || self.run(state, &entry, message))
+                .map_err(|error| format!("cannot start a thread: {error}"))?
+                .join()
+                .map_err(|_| "the thread that ran the message panicked".to_string())
+        });
+        on_own_thread.unwrap_or_else(|text| {
+            Outcome::new(
+                Err(Trap::Engine(text)),
+                state.clone(),
+                Message::none(),
+                0,
+                0,
+            )
+        })
+    }
+
+    fn run(&self, state: &CanisterState, entry: &EntryPoint, message: Message) -> Outcome {
+        let mut live = match self.instance_for(state) {
+            Ok(live) => live,
+            Err(trap) => return Outcome::new(Err(trap), state.clone(), message, 0, 0),
+        };
+        let (result, mut message, instructions) = live.run(entry, message);
+        let captured = result.and_then(|()| live.capture());
+        match captured {
+            Ok((heap, globals, dirty)) => {
+                self.keep(live);
+                let stable = std::mem::take(&mut message.stable);
+                let state = state.after(heap, globals, stable);
+                Outcome::new(Ok(()), state, message, instructions, dirty)
+            }
+            // The instance is in an unknown state: it is dropped.
+            Err(trap) => Outcome::new(Err(trap), state.clone(), message, instructions, 0),
+        }
+    }
+
+    /// An instance in the given state: one that is there already, one to be brought there, or a new one.
+    fn instance_for(&self, state: &CanisterState) -> Result<LiveInstance, Trap> {
+        let kept = {
+            let mut instances = lock(&self.shared.instances);
+            let fits: Vec<_> = instances.iter().map(|live| live.fits(state)).collect();
+            let found = fits
+                .iter()
+                .rposition(|fit| *fit == Some(true))
+                .or_else(|| fits.iter().rposition(|fit| *fit == Some(false)));
+            found.map(|index| instances.remove(index))
+        };
+        let mut live = match kept {
+            Some(live) => live,
+            None => LiveInstance::new(state.module())?,
+        };
+        live.restore(state)?;
+        Ok(live)
+    }
+
+    /// Keeps an instance for later messages, and drops the oldest if there are too many.
+    fn keep(&self, live: LiveInstance) {
+        if !live.reusable() {
+            return;
+        }
+        let mut instances = lock(&self.shared.instances);
+        instances.push(live);
+        let mut bytes: u64 = instances.iter().map(LiveInstance::memory_bytes).sum();
+        let mut surplus = 0;
+        for (index, live) in instances.iter().enumerate() {
+            if instances.len() - index <= MAX_INSTANCES && bytes <= MAX_INSTANCE_BYTES {
+                break;
+            }
+            bytes -= live.memory_bytes();
+            surplus = index + 1;
+        }
+        instances.drain(..surplus);
+    }
+}
+
+/// Whether the module has what the entry point runs; an error if it has to.
+fn is_there(module: &CanisterModule, entry: &EntryPoint) -> Result<bool, Trap> {
+    let method = |kind, name: &str| {
+        if module.has_export(kind, name) {
+            Ok(true)
+        } else {
+            Err(Trap::MethodNotFound {
+                kind,
+                name: name.to_string(),
+            })
+        }
+    };
+    let system = |entry| Ok(module.exports_system(entry));
+    match entry {
+        EntryPoint::Start => system(SystemEntry::Start),
+        EntryPoint::Init => system(SystemEntry::Init),
+        EntryPoint::PreUpgrade => system(SystemEntry::PreUpgrade),
+        EntryPoint::PostUpgrade => system(SystemEntry::PostUpgrade),
+        EntryPoint::InspectMessage => system(SystemEntry::InspectMessage),
+        EntryPoint::Heartbeat => system(SystemEntry::Heartbeat),
+        EntryPoint::GlobalTimer => system(SystemEntry::GlobalTimer),
+        EntryPoint::OnLowWasmMemory => system(SystemEntry::OnLowWasmMemory),
+        EntryPoint::Update(name) => method(MethodKind::Update, name),
+        EntryPoint::Query(name) | EntryPoint::ReplicatedQuery(name) => {
+            method(MethodKind::Query, name)
+        }
+        EntryPoint::CompositeQuery(name) => method(MethodKind::CompositeQuery, name),
+        EntryPoint::ReplyCallback { .. }
+        | EntryPoint::RejectCallback { .. }
+        | EntryPoint::CleanupCallback { .. } => Ok(true),
+    }
+}
+
+impl Outcome {
+    /// What a message did; after a trap, only what is left of it.
+    fn new(
+        result: Result<(), Trap>,
+        state: CanisterState,
+        mut message: Message,
+        instructions: u64,
+        dirty_wasm_pages: u64,
+    ) -> Self {
+        if let Err(trap) = &result {
+            message.logs.push(log_text(trap).into_bytes());
+        }
+        // A call under construction at the end of the message is dropped, as are data appended for a reply never sent.
+        let done = result.is_ok();
+        Self {
+            state,
+            reply: message.reply.take().filter(|_| done),
+            instructions,
+            stable_bytes_written: message.stable_written,
+            stable_bytes_read: message.stable_read,
+            dirty_stable_pages: message.access.dirtied,
+            dirty_wasm_pages,
+            logs: message.logs,
+            calls: if done { message.calls } else { Vec::new() },
+            certified_data: message.certified_data.filter(|_| done),
+            global_timer: message.global_timer.filter(|_| done),
+            cycles_accepted: if done { message.accepted } else { 0 },
+            cycles_burned: if done { message.burned } else { 0 },
+            message_accepted: done && message.message_accepted,
+            result,
+        }
+    }
+}
+
+/// What the canister's log says about a trap.
+fn log_text(trap: &Trap) -> String {
+    match trap {
+        Trap::CalledTrap(text) if text.is_empty() => "[TRAP]: (no message)".to_string(),
+        Trap::CalledTrap(text) | Trap::Wasm(text) => format!("[TRAP]: {text}"),
+        other => format!("[TRAP]: {other}"),
+    }
+}

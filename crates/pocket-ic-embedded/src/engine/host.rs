@@ -1,0 +1,279 @@
+//! What the system API works on while a message runs: the message's inputs, what it did so far, the memory.
+
+use wasmtime::{Caller, Error, Memory, ResourceLimiter, Result};
+
+use super::contexts::{Api, Contexts};
+use super::error::Trap;
+use super::stable::{StableAccess, StableMemory};
+use super::types::{Limits, MessageContext, OutgoingCall, Response};
+
+/// The data of a store. It outlives the message: instances are used again.
+pub(super) struct Host {
+    /// The module's memory, if it has one.
+    pub(super) memory: Option<Memory>,
+    /// The message that runs.
+    pub(super) message: Message,
+    /// Watches the memory grow.
+    pub(super) limiter: HeapLimiter,
+}
+
+/// One message: what came in and what it did so far.
+pub(super) struct Message {
+    /// The kind of execution.
+    pub(super) context: Contexts,
+    /// The kind's name in error texts.
+    pub(super) context_name: &'static str,
+    /// Inputs. Balance, available cycles, timer and `responded` follow what the message does.
+    pub(super) ctx: MessageContext,
+    /// What it may use.
+    pub(super) limits: Limits,
+    /// Stable memory, changed in place.
+    pub(super) stable: StableMemory,
+    /// What it touched of it.
+    pub(super) access: StableAccess,
+    /// Bytes passed to stable memory writes.
+    pub(super) stable_written: u64,
+    /// Bytes asked for by stable memory reads.
+    pub(super) stable_read: u64,
+    /// Reply under construction.
+    pub(super) reply_data: Vec<u8>,
+    /// What was answered.
+    pub(super) reply: Option<Response>,
+    /// Texts for the canister's log.
+    pub(super) logs: Vec<Vec<u8>>,
+    /// The call under construction.
+    pub(super) call: Option<OutgoingCall>,
+    /// Calls made.
+    pub(super) calls: Vec<OutgoingCall>,
+    /// New certified data.
+    pub(super) certified_data: Option<Vec<u8>>,
+    /// New global timer.
+    pub(super) global_timer: Option<u64>,
+    /// Cycles accepted.
+    pub(super) accepted: u128,
+    /// Cycles burned.
+    pub(super) burned: u128,
+    /// `accept_message` was called.
+    pub(super) message_accepted: bool,
+}
+
+impl Message {
+    pub(super) fn new(
+        (context, context_name): (Contexts, &'static str),
+        ctx: MessageContext,
+        limits: Limits,
+        stable: StableMemory,
+    ) -> Self {
+        Self {
+            context,
+            context_name,
+            ctx,
+            limits,
+            stable,
+            access: StableAccess::default(),
+            stable_written: 0,
+            stable_read: 0,
+            reply_data: Vec::new(),
+            reply: None,
+            logs: Vec::new(),
+            call: None,
+            calls: Vec::new(),
+            certified_data: None,
+            global_timer: None,
+            accepted: 0,
+            burned: 0,
+            message_accepted: false,
+        }
+    }
+
+    /// The message of an instance that runs none.
+    pub(super) fn none() -> Self {
+        let nobody = candid::Principal::anonymous();
+        Self::new(
+            (0, "no"),
+            MessageContext::new(nobody, nobody, 0),
+            Limits::inspect(),
+            StableMemory::new(),
+        )
+    }
+
+    /// Cycles that may be spent.
+    pub(super) fn liquid_balance(&self) -> u128 {
+        self.ctx.balance.saturating_sub(self.ctx.frozen_balance)
+    }
+
+    /// Drops the call under construction, if any; its cycles come back.
+    pub(super) fn abandon_call(&mut self) {
+        if let Some(call) = self.call.take() {
+            self.ctx.balance += call.cycles;
+        }
+    }
+}
+
+/// Holds a growing wasm memory to the canister's limit.
+#[derive(Default)]
+pub(super) struct HeapLimiter {
+    /// The canister's limit in bytes; 0 = none.
+    pub(super) limit: u64,
+    /// The largest memory that the index type allows, in bytes.
+    pub(super) largest: u64,
+}
+
+impl ResourceLimiter for HeapLimiter {
+    fn memory_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> Result<bool> {
+        let desired = desired as u64;
+        if desired > self.largest || maximum.is_some_and(|max| desired > max as u64) {
+            return Ok(false);
+        }
+        if self.limit != 0 && desired > self.limit {
+            return Err(Error::from(Trap::WasmMemoryLimit {
+                limit: self.limit,
+                peak: desired,
+            }));
+        }
+        Ok(true)
+    }
+
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> Result<bool> {
+        /// Far more than any compiler emits, far less than what hurts the host.
+        const MAX_TABLE: usize = 1 << 20;
+        Ok(desired <= MAX_TABLE && maximum.is_none_or(|max| desired <= max))
+    }
+}
+
+/// A word of the wasm memory's index type: `u32`, or `u64` with memory64.
+pub(super) trait Word: wasmtime::WasmTy + Copy + Send + Sync + 'static {
+    /// Whether the 32-bit functions of old are there for this index type.
+    const NARROW: bool;
+    fn wide(self) -> u64;
+    fn narrow(value: u64) -> Self;
+}
+
+impl Word for u32 {
+    const NARROW: bool = true;
+    fn wide(self) -> u64 {
+        self.into()
+    }
+    fn narrow(value: u64) -> Self {
+        // Sizes of things that are bounded to far less than 4 GiB.
+        u32::try_from(value).unwrap_or(u32::MAX)
+    }
+}
+
+impl Word for u64 {
+    const NARROW: bool = false;
+    fn wide(self) -> u64 {
+        self
+    }
+    fn narrow(value: u64) -> Self {
+        value
+    }
+}
+
+/// The caller of a system API function.
+pub(super) type Cx<'a> = Caller<'a, Host>;
+
+/// Takes instructions off what is left; an error if there are not enough.
+pub(super) fn charge(c: &mut Cx<'_>, instructions: u64) -> Result<()> {
+    let left = c.get_fuel()?;
+    match left.checked_sub(instructions) {
+        Some(left) => c.set_fuel(left),
+        None => {
+            c.set_fuel(0)?;
+            Err(Trap::InstructionLimit(c.data().message.limits.instructions).into())
+        }
+    }
+}
+
+/// First thing in every system API function: is it allowed here, and its fixed charge.
+pub(super) fn enter(c: &mut Cx<'_>, api: &'static Api) -> Result<()> {
+    charge(c, api.cost)?;
+    let message = &c.data().message;
+    if api.contexts & message.context == 0 {
+        return Err(Trap::ContractViolation(format!(
+            "\"ic0_{}\" cannot be executed in {} mode",
+            api.name, message.context_name
+        ))
+        .into());
+    }
+    Ok(())
+}
+
+/// The wasm memory (empty if there is none) and the host.
+pub(super) fn split<'a>(c: &'a mut Cx<'_>) -> (&'a mut [u8], &'a mut Host) {
+    match c.data().memory {
+        Some(memory) => memory.data_and_store_mut(c),
+        None => (&mut [], c.data_mut()),
+    }
+}
+
+/// An error for the contract that the canister broke.
+pub(super) fn violation(text: impl Into<String>) -> Error {
+    Trap::ContractViolation(text.into()).into()
+}
+
+/// The range `offset..offset + len` of something with `size` bytes.
+pub(super) fn range(
+    api: &Api,
+    what: &str,
+    offset: u64,
+    len: u64,
+    size: usize,
+) -> Result<std::ops::Range<usize>> {
+    match offset.checked_add(len) {
+        // Both ends are at most `size`, which is a usize.
+        Some(end) if end <= size as u64 => Ok(offset as usize..end as usize),
+        _ => Err(violation(format!(
+            "ic0_{} {what}: src={offset} + length={len} exceeds the slice size={size}",
+            api.name
+        ))),
+    }
+}
+
+/// Copies bytes out of the wasm memory, one instruction a byte.
+pub(super) fn take(c: &mut Cx<'_>, api: &'static Api, src: u64, len: u64) -> Result<Vec<u8>> {
+    charge(c, len)?;
+    let (memory, _) = split(c);
+    let range = range(api, "heap", src, len, memory.len())?;
+    Ok(memory[range].to_vec())
+}
+
+/// Copies UTF-8 text out of the wasm memory, one instruction a byte.
+pub(super) fn take_text(c: &mut Cx<'_>, api: &'static Api, src: u64, len: u64) -> Result<String> {
+    String::from_utf8(take(c, api, src, len)?)
+        .map_err(|_| violation(format!("ic0_{}: the text is not valid UTF-8", api.name)))
+}
+
+/// Copies bytes into the wasm memory, for functions that give a number of 16 bytes.
+pub(super) fn put_u128(c: &mut Cx<'_>, api: &'static Api, dst: u64, value: u128) -> Result<()> {
+    let (memory, _) = split(c);
+    let range = range(api, "heap", dst, 16, memory.len())?;
+    memory[range].copy_from_slice(&value.to_le_bytes());
+    Ok(())
+}
+
+/// Copies `source(host)[offset..offset + len]` into the wasm memory, one instruction a byte.
+pub(super) fn copy_out(
+    c: &mut Cx<'_>,
+    api: &'static Api,
+    (dst, offset, len): (u64, u64, u64),
+    source: impl FnOnce(&Message) -> Result<&[u8]>,
+) -> Result<()> {
+    charge(c, len)?;
+    let (memory, host) = split(c);
+    let bytes = source(&host.message)?;
+    let from = range(api, "payload", offset, len, bytes.len())?;
+    let to = range(api, "heap", dst, len, memory.len())?;
+    memory[to].copy_from_slice(&bytes[from]);
+    Ok(())
+}

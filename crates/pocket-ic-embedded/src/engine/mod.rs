@@ -1,0 +1,37 @@
+//! The execution engine: takes a canister's wasm in, runs one message of it at a time, and says what happened.
+//!
+//! It owns wasm intake ([`Engine::compile`]), the memories of a canister ([`CanisterState`]), the system API, and
+//! metering. It does not own time, balances, queues or call contexts: what a message needs to know comes with
+//! [`MessageContext`], what it wants done leaves with [`Outcome`].
+//!
+//! [`Engine::execute`] is a function of its arguments: the state given is not changed, the new one is in the outcome.
+//! States share what they have in common, so keeping an old one (for a snapshot, or to go back to) costs only what
+//! changed since.
+
+mod api;
+mod contexts;
+mod costs;
+mod error;
+mod execute;
+mod host;
+mod instance;
+mod intake;
+mod module;
+mod paged;
+mod rewrite;
+mod runtime;
+mod stable;
+mod state;
+#[cfg(test)]
+mod tests;
+mod types;
+
+pub use error::{EngineError, InvalidWasm, StateMismatch, Trap};
+pub use execute::Engine;
+pub use module::{CanisterModule, GlobalValue};
+pub use stable::{StableMemory, StableOutOfBounds, WASM_PAGE};
+pub use state::CanisterState;
+pub use types::{
+    CallerInfo, CanisterRunStatus, EntryPoint, Limits, MessageContext, MethodKind, OutgoingCall,
+    Outcome, Response, SystemEntry,
+};

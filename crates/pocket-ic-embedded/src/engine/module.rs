@@ -1,0 +1,207 @@
+//! A compiled module and the values of its globals.
+
+use std::fmt;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+use wasmtime::{InstancePre, Val};
+
+use super::error::InvalidWasm;
+use super::host::Host;
+use super::instance::LiveInstance;
+use super::intake::{self, ModuleInfo};
+use super::rewrite::{self, Names};
+use super::runtime::Runtime;
+use super::stable::WASM_PAGE;
+use super::state::Heap;
+use super::types::{MethodKind, SystemEntry};
+
+/// Largest 32-bit memory in bytes.
+const MAX_MEMORY_32: u64 = 4 << 30;
+/// Largest 64-bit memory in bytes.
+const MAX_MEMORY_64: u64 = 6 << 30;
+
+/// The value of a global, bit for bit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GlobalValue {
+    /// `i32`
+    I32(i32),
+    /// `i64`
+    I64(i64),
+    /// `f32`, as bits
+    F32(u32),
+    /// `f64`, as bits
+    F64(u64),
+    /// `v128`
+    V128(u128),
+}
+
+impl GlobalValue {
+    /// The name of the type in wasm text.
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            GlobalValue::I32(_) => "i32",
+            GlobalValue::I64(_) => "i64",
+            GlobalValue::F32(_) => "f32",
+            GlobalValue::F64(_) => "f64",
+            GlobalValue::V128(_) => "v128",
+        }
+    }
+
+    /// `None` for references, which cannot be saved.
+    pub(super) fn from_val(value: Val) -> Option<Self> {
+        Some(match value {
+            Val::I32(v) => GlobalValue::I32(v),
+            Val::I64(v) => GlobalValue::I64(v),
+            Val::F32(v) => GlobalValue::F32(v),
+            Val::F64(v) => GlobalValue::F64(v),
+            Val::V128(v) => GlobalValue::V128(v.as_u128()),
+            _ => return None,
+        })
+    }
+
+    pub(super) fn to_val(self) -> Val {
+        match self {
+            GlobalValue::I32(v) => Val::I32(v),
+            GlobalValue::I64(v) => Val::I64(v),
+            GlobalValue::F32(v) => Val::F32(v),
+            GlobalValue::F64(v) => Val::F64(v),
+            GlobalValue::V128(v) => Val::V128(v.into()),
+        }
+    }
+}
+
+/// A module that the engine accepted and compiled.
+pub struct CanisterModule {
+    uploaded: Vec<u8>,
+    hash: [u8; 32],
+    info: ModuleInfo,
+    names: Names,
+    code: InstancePre<Host>,
+    initial_heap: Heap,
+    initial_globals: Arc<[super::GlobalValue]>,
+}
+
+impl fmt::Debug for CanisterModule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CanisterModule(")?;
+        self.hash.iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
+        write!(f, ")")
+    }
+}
+
+impl CanisterModule {
+    /// Checks and compiles a module as uploaded.
+    pub(super) fn compile(runtime: &Runtime, uploaded: &[u8]) -> Result<Self, InvalidWasm> {
+        let wasm = intake::unpack(uploaded)?;
+        let info = intake::inspect(&wasm)?;
+        let (_, max) = limits(&info);
+        if info.memory_pages.0 > max / WASM_PAGE {
+            return Err(InvalidWasm(format!(
+                "Wasm module declares a memory of {} pages; at most {} are allowed.",
+                info.memory_pages.0,
+                max / WASM_PAGE
+            )));
+        }
+        let (wasm, names) = rewrite::rewrite(&wasm, &info)
+            .map_err(|error| InvalidWasm(format!("Wasm module failed validation: {error}")))?;
+        let code = runtime.compile(&wasm, info.memory64)?;
+        let mut module = Self {
+            uploaded: uploaded.to_vec(),
+            hash: Sha256::digest(uploaded).into(),
+            info,
+            names,
+            code,
+            initial_heap: Heap::default(),
+            initial_globals: Arc::new([]),
+        };
+        let (heap, globals) = LiveInstance::initial(&module)
+            .map_err(|trap| InvalidWasm(format!("Wasm module cannot be instantiated: {trap}")))?;
+        module.initial_heap = heap;
+        module.initial_globals = globals;
+        Ok(module)
+    }
+
+    /// The bytes as uploaded: a gzipped module stays gzipped.
+    pub fn uploaded(&self) -> &[u8] {
+        &self.uploaded
+    }
+
+    /// SHA-256 of [`Self::uploaded`].
+    pub fn module_hash(&self) -> [u8; 32] {
+        self.hash
+    }
+
+    /// Whether the method is exported.
+    pub fn has_export(&self, kind: MethodKind, name: &str) -> bool {
+        self.info.methods.get(name) == Some(&kind)
+    }
+
+    /// The methods that the module exports, by name.
+    pub fn methods(&self) -> impl Iterator<Item = (&str, MethodKind)> {
+        let methods = self.info.methods.iter();
+        methods.map(|(name, kind)| (name.as_str(), *kind))
+    }
+
+    /// Whether the module has the system function (for `Start`: whether it has a start section).
+    pub fn exports_system(&self, entry: SystemEntry) -> bool {
+        self.info.system.contains(&entry)
+    }
+
+    /// The custom section `icp:public <name>` or `icp:private <name>`, and whether it is public.
+    pub fn custom_section(&self, name: &str) -> Option<(&[u8], bool)> {
+        let (data, public) = self.info.custom.get(name)?;
+        Some((data, *public))
+    }
+
+    /// The names of the custom sections, and whether they are public.
+    pub fn custom_sections(&self) -> impl Iterator<Item = (&str, bool)> {
+        let sections = self.info.custom.iter();
+        sections.map(|(name, (_, public))| (name.as_str(), *public))
+    }
+
+    /// Bytes in custom sections.
+    pub fn custom_sections_bytes(&self) -> u64 {
+        let sections = self.info.custom.values();
+        sections.map(|(data, _)| data.len() as u64).sum()
+    }
+
+    pub(super) fn info(&self) -> &ModuleInfo {
+        &self.info
+    }
+
+    pub(super) fn names(&self) -> &Names {
+        &self.names
+    }
+
+    pub(super) fn code(&self) -> &InstancePre<Host> {
+        &self.code
+    }
+
+    pub(super) fn initial_heap(&self) -> &Heap {
+        &self.initial_heap
+    }
+
+    pub(super) fn initial_globals(&self) -> &Arc<[super::GlobalValue]> {
+        &self.initial_globals
+    }
+
+    /// Smallest and largest wasm memory, in bytes.
+    pub(super) fn memory_limits(&self) -> (u64, u64) {
+        limits(&self.info)
+    }
+}
+
+fn limits(info: &ModuleInfo) -> (u64, u64) {
+    if !info.has_memory {
+        return (0, 0);
+    }
+    let largest = if info.memory64 {
+        MAX_MEMORY_64
+    } else {
+        MAX_MEMORY_32
+    };
+    let (min, max) = info.memory_pages;
+    let bytes = |pages: u64| pages.saturating_mul(WASM_PAGE);
+    (bytes(min), max.map_or(largest, bytes).min(largest))
+}

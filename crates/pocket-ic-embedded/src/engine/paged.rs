@@ -1,0 +1,146 @@
+//! Sparse bytes in shared pages: the representation of wasm and stable memories between messages.
+//!
+//! Two levels of [`Arc`]s, so that a clone copies one pointer and a write copies at most one page, one node and the
+//! list of nodes. A page that is missing is all zeros. Sizes and bounds are the business of those who use it.
+
+use std::sync::Arc;
+
+/// Bytes in a page.
+pub(super) const PAGE: usize = 16 * 1024;
+/// Pages in a node: a node covers 4 MiB.
+const FANOUT: usize = 256;
+
+type Page = Arc<[u8; PAGE]>;
+type Node = [Option<Page>; FANOUT];
+
+static ZEROS: [u8; PAGE] = [0; PAGE];
+
+/// Sparse copy-on-write bytes.
+#[derive(Clone, Default)]
+pub(super) struct Paged {
+    nodes: Arc<Vec<Option<Arc<Node>>>>,
+}
+
+impl Paged {
+    /// Whether both are the same value because neither was written since one was cloned from the other.
+    pub(super) fn same(&self, other: &Paged) -> bool {
+        Arc::ptr_eq(&self.nodes, &other.nodes)
+    }
+
+    fn node(&self, index: usize) -> Option<&Arc<Node>> {
+        self.nodes.get(index)?.as_ref()
+    }
+
+    fn page(&self, index: usize) -> Option<&Page> {
+        self.node(index / FANOUT)?[index % FANOUT].as_ref()
+    }
+
+    fn slot(&mut self, index: usize) -> &mut Option<Page> {
+        let nodes = Arc::make_mut(&mut self.nodes);
+        if nodes.len() <= index / FANOUT {
+            nodes.resize(index / FANOUT + 1, None);
+        }
+        let node = nodes[index / FANOUT].get_or_insert_with(|| Arc::new([const { None }; FANOUT]));
+        &mut Arc::make_mut(node)[index % FANOUT]
+    }
+
+    /// Fills `buf` with the bytes from `offset` on.
+    pub(super) fn read(&self, offset: u64, buf: &mut [u8]) {
+        for (index, start, range) in pieces(offset, buf.len()) {
+            let part = &mut buf[range];
+            match self.page(index) {
+                Some(page) => part.copy_from_slice(&page[start..start + part.len()]),
+                None => part.fill(0),
+            }
+        }
+    }
+
+    /// Writes `bytes` at `offset`. Zeros written to a missing page leave it missing.
+    pub(super) fn write(&mut self, offset: u64, bytes: &[u8]) {
+        for (index, start, range) in pieces(offset, bytes.len()) {
+            let part = &bytes[range];
+            match self.page(index) {
+                None if *part == ZEROS[..part.len()] => {}
+                _ if part.len() == PAGE => *self.slot(index) = Some(page_of(part)),
+                _ => {
+                    let page = self.slot(index).get_or_insert_with(|| Arc::new(ZEROS));
+                    Arc::make_mut(page)[start..start + part.len()].copy_from_slice(part);
+                }
+            }
+        }
+    }
+
+    /// Makes the pages equal to `memory`, which starts at offset 0; gives the number of pages that were not.
+    pub(super) fn capture(&mut self, memory: &[u8]) -> u64 {
+        let mut changed = 0;
+        for (index, chunk) in memory.chunks(PAGE).enumerate() {
+            let same = match self.page(index) {
+                Some(page) => page[..chunk.len()] == *chunk,
+                None => *chunk == ZEROS[..chunk.len()],
+            };
+            if !same {
+                changed += 1;
+                self.write((index * PAGE) as u64, chunk);
+            }
+        }
+        changed
+    }
+
+    /// Makes `memory`, whose bytes are those of `self`, equal to `target`, touching only what differs.
+    pub(super) fn restore(&self, target: &Paged, memory: &mut [u8]) {
+        if self.same(target) {
+            return;
+        }
+        for index in 0..memory.len().div_ceil(FANOUT * PAGE) {
+            if same_arc(self.node(index), target.node(index)) {
+                continue;
+            }
+            for page in index * FANOUT..(index + 1) * FANOUT {
+                let start = page * PAGE;
+                if start >= memory.len() {
+                    break;
+                }
+                let (now, then) = (self.page(page), target.page(page));
+                if same_arc(now, then) {
+                    continue;
+                }
+                let end = memory.len().min(start + PAGE);
+                let part = &mut memory[start..end];
+                part.copy_from_slice(&then.map_or(&ZEROS, |page| page)[..part.len()]);
+            }
+        }
+    }
+}
+
+fn same_arc<T>(a: Option<&Arc<T>>, b: Option<&Arc<T>>) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+        (None, None) => true,
+        _ => false,
+    }
+}
+
+fn page_of(bytes: &[u8]) -> Page {
+    let mut page = Arc::new(ZEROS);
+    Arc::make_mut(&mut page).copy_from_slice(bytes);
+    page
+}
+
+/// Cuts `offset..offset + len` at page borders: page index, start within the page, range within the buffer.
+fn pieces(
+    offset: u64,
+    len: usize,
+) -> impl Iterator<Item = (usize, usize, std::ops::Range<usize>)> {
+    let mut done = 0;
+    std::iter::from_fn(move || {
+        if done == len {
+            return None;
+        }
+        let at = offset + done as u64;
+        let start = (at % PAGE as u64) as usize;
+        let take = (PAGE - start).min(len - done);
+        let range = done..done + take;
+        done += take;
+        Some(((at / PAGE as u64) as usize, start, range))
+    })
+}

@@ -1,0 +1,152 @@
+//! A canister's stable memory as a value, and the count of what one message touched of it.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use super::paged::Paged;
+
+/// Bytes in a wasm page, the unit in which memories grow.
+pub const WASM_PAGE: u64 = 64 * 1024;
+/// Bytes in the pages by which access to stable memory is counted.
+pub(super) const ACCESS_PAGE: u64 = 4096;
+
+/// A canister's stable memory: sparse, copy-on-write. A clone costs next to nothing; memory that was never written
+/// takes no space.
+#[derive(Clone, Default)]
+pub struct StableMemory {
+    pages: u64,
+    bytes: Paged,
+}
+
+impl fmt::Debug for StableMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StableMemory({} pages)", self.pages)
+    }
+}
+
+/// A read or write beyond the end of stable memory.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("stable memory out of bounds: offset {offset}, length {len}, size {size} bytes")]
+pub struct StableOutOfBounds {
+    /// Where the access starts.
+    pub offset: u64,
+    /// How long it is.
+    pub len: u64,
+    /// The size of the memory in bytes.
+    pub size: u64,
+}
+
+impl StableMemory {
+    /// An empty memory.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A memory with these contents, padded with zeros to whole pages.
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        let mut memory = Self {
+            pages: (bytes.len() as u64).div_ceil(WASM_PAGE),
+            bytes: Paged::default(),
+        };
+        memory.bytes.write(0, bytes);
+        memory
+    }
+
+    /// Size in pages of 64 KiB.
+    pub fn pages(&self) -> u64 {
+        self.pages
+    }
+
+    /// Size in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.pages * WASM_PAGE
+    }
+
+    /// Adds pages of zeros; gives the size before, in pages, or `None` if the size would exceed `max_bytes`.
+    pub fn grow(&mut self, pages: u64, max_bytes: u64) -> Option<u64> {
+        let before = self.pages;
+        let after = before.checked_add(pages)?;
+        if after > max_bytes / WASM_PAGE {
+            return None;
+        }
+        self.pages = after;
+        Some(before)
+    }
+
+    /// Whether `len` bytes from `offset` on lie within the memory.
+    pub fn check(&self, offset: u64, len: u64) -> Result<(), StableOutOfBounds> {
+        match offset.checked_add(len) {
+            Some(end) if end <= self.bytes() => Ok(()),
+            _ => Err(StableOutOfBounds {
+                offset,
+                len,
+                size: self.bytes(),
+            }),
+        }
+    }
+
+    /// Fills `buf` from `offset` on.
+    pub fn read(&self, offset: u64, buf: &mut [u8]) -> Result<(), StableOutOfBounds> {
+        self.check(offset, buf.len() as u64)?;
+        self.bytes.read(offset, buf);
+        Ok(())
+    }
+
+    /// Writes `bytes` at `offset`.
+    pub fn write(&mut self, offset: u64, bytes: &[u8]) -> Result<(), StableOutOfBounds> {
+        self.check(offset, bytes.len() as u64)?;
+        self.bytes.write(offset, bytes);
+        Ok(())
+    }
+
+    /// All of it. Memories can be far larger than the host's: for large ones use [`Self::read`] piece by piece.
+    pub fn to_vec(&self) -> Vec<u8> {
+        let mut out = vec![0; self.bytes() as usize];
+        self.bytes.read(0, &mut out);
+        out
+    }
+}
+
+/// Counts the 4 KiB pages of stable memory that a message read or wrote, each once.
+#[derive(Default)]
+pub(super) struct StableAccess {
+    /// 64 pages to an entry: bits of pages accessed, bits of pages written.
+    touched: HashMap<u64, (u64, u64)>,
+    /// Pages read or written.
+    pub(super) accessed: u64,
+    /// Pages written.
+    pub(super) dirtied: u64,
+}
+
+impl StableAccess {
+    /// Notes a read.
+    pub(super) fn read(&mut self, offset: u64, len: u64) {
+        self.touch(offset, len, false);
+    }
+
+    /// Notes a write; gives the number of pages written for the first time.
+    pub(super) fn write(&mut self, offset: u64, len: u64) -> u64 {
+        let before = self.dirtied;
+        self.touch(offset, len, true);
+        self.dirtied - before
+    }
+
+    fn touch(&mut self, offset: u64, len: u64, write: bool) {
+        if len == 0 {
+            return;
+        }
+        let (first, last) = (offset / ACCESS_PAGE, (offset + len - 1) / ACCESS_PAGE);
+        for group in first / 64..=last / 64 {
+            let low = first.saturating_sub(group * 64).min(63);
+            let high = (last - group * 64).min(63);
+            let mask = (u64::MAX >> (63 - high)) & (u64::MAX << low);
+            let (accessed, written) = self.touched.entry(group).or_default();
+            self.accessed += (mask & !*accessed).count_ones() as u64;
+            *accessed |= mask;
+            if write {
+                self.dirtied += (mask & !*written).count_ones() as u64;
+                *written |= mask;
+            }
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! The memories of a canister between messages: a value that clones cheaply.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::error::StateMismatch;
+use super::module::{CanisterModule, GlobalValue};
+use super::paged::Paged;
+use super::stable::{StableMemory, WASM_PAGE};
+
+/// Contents and size of a wasm memory.
+#[derive(Clone, Default)]
+pub(super) struct Heap {
+    /// Bytes; a multiple of the wasm page.
+    pub(super) bytes: u64,
+    /// Contents.
+    pub(super) pages: Paged,
+}
+
+/// The memories of a canister: wasm memory, globals, stable memory. A clone costs next to nothing.
+#[derive(Clone)]
+pub struct CanisterState {
+    module: Arc<CanisterModule>,
+    pub(super) heap: Heap,
+    pub(super) globals: Arc<[GlobalValue]>,
+    stable: StableMemory,
+}
+
+impl fmt::Debug for CanisterState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CanisterState")
+            .field("module", &self.module)
+            .field("wasm_memory_bytes", &self.heap.bytes)
+            .field("globals", &self.globals.len())
+            .field("stable", &self.stable)
+            .finish()
+    }
+}
+
+impl CanisterState {
+    /// The state in which a module starts: data segments in place, `(start)` not run, stable memory empty.
+    pub fn new(module: Arc<CanisterModule>) -> Self {
+        Self {
+            heap: module.initial_heap().clone(),
+            globals: module.initial_globals().clone(),
+            stable: StableMemory::new(),
+            module,
+        }
+    }
+
+    /// Puts a saved state together again (snapshot upload).
+    pub fn from_parts(
+        module: Arc<CanisterModule>,
+        wasm_memory: &[u8],
+        globals: Vec<GlobalValue>,
+        stable: StableMemory,
+    ) -> Result<Self, StateMismatch> {
+        let (min, max) = module.memory_limits();
+        let got = wasm_memory.len() as u64;
+        if got % WASM_PAGE != 0 || got < min || got > max {
+            return Err(StateMismatch::WasmMemory { got, min, max });
+        }
+        let expected = module.initial_globals();
+        if globals.len() != expected.len() {
+            return Err(StateMismatch::GlobalCount {
+                got: globals.len(),
+                expected: expected.len(),
+            });
+        }
+        for (index, (got, expected)) in globals.iter().zip(expected.iter()).enumerate() {
+            if got.type_name() != expected.type_name() {
+                return Err(StateMismatch::GlobalType {
+                    index,
+                    got: got.type_name(),
+                    expected: expected.type_name(),
+                });
+            }
+        }
+        // Start from the module's own pages, so that unchanged ones stay shared.
+        let mut pages = module.initial_heap().pages.clone();
+        pages.capture(wasm_memory);
+        Ok(Self {
+            heap: Heap { bytes: got, pages },
+            globals: globals.into(),
+            stable,
+            module,
+        })
+    }
+
+    /// The state after an upgrade's code change, before the new module's `(start)`: stable memory kept, globals as the
+    /// new module has them, wasm memory as the new module has it or, with `keep_wasm_memory`, kept (and grown to the
+    /// new module's minimum).
+    pub fn replace_module(&self, module: Arc<CanisterModule>, keep_wasm_memory: bool) -> Self {
+        let mut next = Self::new(module);
+        next.stable = self.stable.clone();
+        if keep_wasm_memory {
+            next.heap = Heap {
+                bytes: self.heap.bytes.max(next.heap.bytes),
+                pages: self.heap.pages.clone(),
+            };
+        }
+        next
+    }
+
+    /// The state after a message.
+    pub(super) fn after(
+        &self,
+        heap: Heap,
+        globals: Arc<[GlobalValue]>,
+        stable: StableMemory,
+    ) -> Self {
+        Self {
+            module: self.module.clone(),
+            heap,
+            globals,
+            stable,
+        }
+    }
+
+    /// The module.
+    pub fn module(&self) -> &Arc<CanisterModule> {
+        &self.module
+    }
+
+    /// The stable memory.
+    pub fn stable(&self) -> &StableMemory {
+        &self.stable
+    }
+
+    /// The stable memory, to change it from outside.
+    pub fn stable_mut(&mut self) -> &mut StableMemory {
+        &mut self.stable
+    }
+
+    /// Size of the wasm memory in bytes.
+    pub fn wasm_memory_bytes(&self) -> u64 {
+        self.heap.bytes
+    }
+
+    /// A part of the wasm memory; `None` if it reaches beyond the end.
+    pub fn read_wasm_memory(&self, offset: u64, len: u64) -> Option<Vec<u8>> {
+        if offset.checked_add(len)? > self.heap.bytes {
+            return None;
+        }
+        let mut out = vec![0; usize::try_from(len).ok()?];
+        self.heap.pages.read(offset, &mut out);
+        Some(out)
+    }
+
+    /// The globals that are mutable or exported, in module order.
+    pub fn globals(&self) -> Vec<GlobalValue> {
+        self.globals.to_vec()
+    }
+}

@@ -1,0 +1,259 @@
+//! What an execution leaves behind: after success, after traps, after queries.
+
+use super::*;
+
+/// Keeps a number in a mutable global that is not exported, one in the heap, and one in stable memory.
+const COUNTER: &str = r#"(module
+    (import "ic0" "msg_reply" (func $reply))
+    (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
+    (import "ic0" "stable64_grow" (func $grow (param i64) (result i64)))
+    (import "ic0" "stable64_size" (func $pages (result i64)))
+    (import "ic0" "stable64_read" (func $read (param i64 i64 i64)))
+    (import "ic0" "stable64_write" (func $write (param i64 i64 i64)))
+    (import "ic0" "certified_data_set" (func $certify (param i32 i32)))
+    (import "ic0" "global_timer_set" (func $timer (param i64) (result i64)))
+    (import "ic0" "debug_print" (func $print (param i32 i32)))
+    (import "ic0" "trap" (func $trap (param i32 i32)))
+    (memory 1)
+    (global $hidden (mut i32) (i32.const 1000))
+    (data (i32.const 100) "\05\00\00\00")
+    (data (i32.const 200) "printed")
+    (func $bump
+        (if (i64.eqz (call $pages)) (then (drop (call $grow (i64.const 1)))))
+        (global.set $hidden (i32.add (global.get $hidden) (i32.const 1)))
+        (i32.store (i32.const 100) (i32.add (i32.load (i32.const 100)) (i32.const 1)))
+        (call $read (i64.const 0) (i64.const 0) (i64.const 4))
+        (i32.store (i32.const 0) (i32.add (i32.load (i32.const 0)) (i32.const 1)))
+        (call $write (i64.const 0) (i64.const 0) (i64.const 4)))
+    (func $show
+        (i32.store (i32.const 4) (global.get $hidden))
+        (call $append (i32.const 4) (i32.const 4))
+        (call $append (i32.const 100) (i32.const 4))
+        (call $append (i32.const 0) (i32.const 4))
+        (call $reply))
+    (func (export "canister_update bump") (call $bump) (call $show))
+    (func (export "canister_query bump_query") (call $bump) (call $show))
+    (func (export "canister_update bump_and_trap")
+        (call $bump) (call $show)
+        (call $certify (i32.const 200) (i32.const 7))
+        (drop (call $timer (i64.const 5)))
+        (call $print (i32.const 200) (i32.const 7))
+        (call $trap (i32.const 200) (i32.const 7)))
+    (func (export "canister_update bump_and_fault") (call $bump) (unreachable))
+    (func (export "canister_update grow_heap")
+        (drop (memory.grow (i32.const 3))) (i32.store (i32.const 262140) (i32.const 7)) (call $show)))"#;
+
+fn numbers(outcome: &Outcome) -> Vec<u32> {
+    let bytes = reply(outcome);
+    let words = bytes.chunks(4).map(|c| c.try_into().expect("whole words"));
+    words.map(u32::from_le_bytes).collect()
+}
+
+#[test]
+fn heap_globals_and_stable_memory_survive_messages() {
+    let mut state = fresh(COUNTER);
+    for round in 1..=5 {
+        let outcome = update(&state, "bump");
+        assert_eq!(numbers(&outcome), [1000 + round, 5 + round, round]);
+        state = outcome.state;
+    }
+    assert_eq!(state.stable().pages(), 1);
+    assert_eq!(state.globals(), [GlobalValue::I32(1005)]);
+    assert_eq!(state.read_wasm_memory(100, 4), Some(vec![10, 0, 0, 0]));
+}
+
+#[test]
+fn old_states_stay_as_they_were() {
+    let first = update(&fresh(COUNTER), "bump").state;
+    let second = update(&first, "bump").state;
+    let third = update(&second, "bump").state;
+    // Back and forth between states that share pages.
+    for (state, next) in [(&second, 3), (&first, 2), (&third, 4), (&first, 2), (&second, 3)] {
+        assert_eq!(numbers(&update(state, "bump")), [1000 + next, 5 + next, next]);
+    }
+    assert_eq!(second.stable().to_vec()[..4], [2, 0, 0, 0]);
+}
+
+#[test]
+fn traps_roll_back_and_keep_logs_and_counts() {
+    let state = update(&fresh(COUNTER), "bump").state;
+    let outcome = update(&state, "bump_and_trap");
+    assert_eq!(outcome.result, Err(Trap::CalledTrap("printed".into())));
+    assert_eq!(outcome.reply, None);
+    assert_eq!(outcome.certified_data, None);
+    assert_eq!(outcome.global_timer, None);
+    assert_eq!(outcome.logs, [b"printed".to_vec(), b"[TRAP]: printed".to_vec()]);
+    assert_eq!(outcome.stable_bytes_written, 4);
+    assert!(outcome.instructions > 5000);
+    for state in [&outcome.state, &state] {
+        assert_eq!(numbers(&update(state, "bump")), [1002, 7, 2]);
+    }
+    let outcome = update(&state, "bump_and_fault");
+    assert_eq!(outcome.result, Err(Trap::Wasm("unreachable".into())));
+    assert_eq!(outcome.logs, [b"[TRAP]: unreachable".to_vec()]);
+    assert_eq!(numbers(&update(&outcome.state, "bump")), [1002, 7, 2]);
+}
+
+#[test]
+fn queries_leave_no_trace_in_the_state_they_ran_on() {
+    let state = update(&fresh(COUNTER), "bump").state;
+    for _ in 0..3 {
+        assert_eq!(numbers(&query(&state, "bump_query")), [1002, 7, 2]);
+    }
+    assert_eq!(numbers(&update(&state, "bump")), [1002, 7, 2]);
+}
+
+#[test]
+fn a_grown_heap_is_rolled_back_to_its_size() {
+    let state = fresh(COUNTER);
+    let grown = update(&state, "grow_heap").state;
+    assert_eq!(grown.wasm_memory_bytes(), 4 * WASM_PAGE);
+    assert_eq!(grown.read_wasm_memory(262140, 4), Some(vec![7, 0, 0, 0]));
+    assert_eq!(grown.read_wasm_memory(262141, 4), None);
+    assert_eq!(state.wasm_memory_bytes(), WASM_PAGE);
+    // The old state again, on an engine that has an instance with the larger memory.
+    let again = update(&state, "bump").state;
+    assert_eq!(again.wasm_memory_bytes(), WASM_PAGE);
+    assert_eq!(update(&again, "grow_heap").state.wasm_memory_bytes(), 4 * WASM_PAGE);
+    assert_eq!(update(&grown, "bump").state.wasm_memory_bytes(), 4 * WASM_PAGE);
+}
+
+#[test]
+fn states_of_many_canisters_in_parallel() {
+    std::thread::scope(|scope| {
+        for canister in 0..4 {
+            scope.spawn(move || {
+                let mut state = fresh(COUNTER);
+                for round in 1..=50 {
+                    let outcome = update(&state, "bump");
+                    assert_eq!(numbers(&outcome), [1000 + round, 5 + round, round], "{canister}");
+                    state = outcome.state;
+                }
+            });
+        }
+    });
+}
+
+/// `(start)` writes to heap, a global and stable memory; data segments and the start function must not run again.
+const STARTS: &str = r#"(module
+    (import "ic0" "msg_reply" (func $reply))
+    (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
+    (import "ic0" "stable64_grow" (func $grow (param i64) (result i64)))
+    (import "ic0" "stable64_size" (func $pages (result i64)))
+    (memory 1)
+    (data (i32.const 0) "\01")
+    (func $start
+        (drop (call $grow (i64.const 2)))
+        (i32.store8 (i32.const 0) (i32.add (i32.load8_u (i32.const 0)) (i32.const 10))))
+    (start $start)
+    (func (export "canister_update show")
+        (i32.store8 (i32.const 1) (i32.wrap_i64 (call $pages)))
+        (call $append (i32.const 0) (i32.const 2)) (call $reply)))"#;
+
+fn run(state: &CanisterState, entry: EntryPoint) -> Outcome {
+    ENGINE.execute(state, entry, context(), Limits::install())
+}
+
+#[test]
+fn start_runs_when_asked_for_and_at_no_other_time() {
+    let state = fresh(STARTS);
+    assert!(state.module().exports_system(SystemEntry::Start));
+    assert_eq!(state.stable().pages(), 0);
+    assert_eq!(reply(&update(&state, "show")), [1, 0]);
+    let started = run(&state, EntryPoint::Start);
+    assert_eq!(started.result, Ok(()));
+    for _ in 0..3 {
+        assert_eq!(reply(&update(&started.state, "show")), [11, 2]);
+    }
+    // An upgrade to the same module: stable memory kept, heap fresh.
+    let upgraded = started.state.replace_module(state.module().clone(), false);
+    assert_eq!(reply(&update(&upgraded, "show")), [1, 2]);
+    let kept = started.state.replace_module(state.module().clone(), true);
+    assert_eq!(reply(&update(&kept, "show")), [11, 2]);
+}
+
+#[test]
+fn entry_points_that_are_not_exported_do_nothing() {
+    let state = fresh(COUNTER);
+    for entry in [
+        EntryPoint::Start, EntryPoint::Init, EntryPoint::PreUpgrade, EntryPoint::PostUpgrade,
+        EntryPoint::Heartbeat, EntryPoint::GlobalTimer, EntryPoint::OnLowWasmMemory, EntryPoint::InspectMessage,
+    ] {
+        let outcome = run(&state, entry);
+        assert_eq!((outcome.result, outcome.instructions), (Ok(()), 0));
+        assert!(!outcome.message_accepted);
+    }
+}
+
+#[test]
+fn missing_methods() {
+    let state = fresh(COUNTER);
+    let outcome = update(&state, "nothing");
+    let trap = outcome.result.expect_err("no such method");
+    assert_eq!(trap.to_string(), "Canister has no update method 'nothing'.");
+    assert_eq!(trap.error_code(), 536);
+    // The kind counts too.
+    let trap = update(&state, "bump_query").result.expect_err("it is a query");
+    assert_eq!(trap.to_string(), "Canister has no update method 'bump_query'.");
+    let trap = query(&state, "bump").result.expect_err("it is an update");
+    assert_eq!(trap.to_string(), "Canister has no query method 'bump'.");
+    assert!(!state.module().has_export(MethodKind::CompositeQuery, "bump"));
+}
+
+const FAULTS: &str = r#"(module
+    (type $none (func))
+    (import "ic0" "stable64_read" (func $read (param i64 i64 i64)))
+    (import "ic0" "stable64_grow" (func $grow (param i64) (result i64)))
+    (import "ic0" "stable_size" (func $size32 (result i32)))
+    (import "ic0" "msg_arg_data_copy" (func $arg (param i32 i32 i32)))
+    (memory 1 2) (table 2 funcref) (global $zero (mut i32) (i32.const 0))
+    (func $deep (result i32) (i32.add (call $deep) (i32.const 1)))
+    (func $loop (loop $l (br $l)))
+    (func (export "canister_update heap") (drop (i32.load (i32.const 65536))))
+    (func (export "canister_update division") (drop (i32.div_u (i32.const 1) (global.get $zero))))
+    (func (export "canister_update unreachable") (unreachable))
+    (func (export "canister_update recursion") (drop (call $deep)))
+    (func (export "canister_update table") (call_indirect (type $none) (i32.const 9)))
+    (func (export "canister_update null") (call_indirect (type $none) (i32.const 0)))
+    (func (export "canister_update stable") (call $read (i64.const 0) (i64.const 0) (i64.const 1)))
+    (func (export "canister_update stable_wraps") (call $read (i64.const 0) (i64.const -1) (i64.const 2)))
+    (func (export "canister_update stable_to_heap")
+        (drop (call $grow (i64.const 3))) (call $read (i64.const 65530) (i64.const 0) (i64.const 10)))
+    (func (export "canister_update narrow")
+        (drop (call $grow (i64.const 65537))) (drop (call $size32)))
+    (func (export "canister_update arg") (call $arg (i32.const 0) (i32.const 1) (i32.const 5)))
+    (func (export "canister_update arg_to_heap") (call $arg (i32.const 65535) (i32.const 0) (i32.const 2)))
+    (func (export "canister_update forever") (call $loop)))"#;
+
+#[test]
+fn faults_have_the_words_of_the_ic() {
+    let state = fresh(FAULTS);
+    for (method, code, text) in [
+        ("heap", 502, "Canister trapped: heap out of bounds"),
+        ("division", 502, "Canister trapped: integer division by 0"),
+        ("unreachable", 502, "Canister trapped: unreachable"),
+        ("recursion", 502, "Canister trapped: stack overflow"),
+        ("table", 502, "Canister trapped: table out of bounds"),
+        ("null", 502, "Canister trapped: indirect call to a null table entry"),
+        ("stable", 502, "Canister trapped: stable memory out of bounds"),
+        ("stable_wraps", 502, "Canister trapped: stable memory out of bounds"),
+        ("stable_to_heap", 502, "Canister trapped: heap out of bounds"),
+        ("narrow", 502, "Canister trapped: 32 bit stable memory api used on a memory larger than 4GB"),
+        ("arg", 504, "Canister violated contract: ic0_msg_arg_data_copy payload: src=1 + length=5 exceeds the slice size=3"),
+        ("arg_to_heap", 504, "Canister violated contract: ic0_msg_arg_data_copy heap: src=65535 + length=2 exceeds the slice size=65536"),
+    ] {
+        let entry = EntryPoint::Update(method.into());
+        let outcome = ENGINE.execute(&state, entry, with_arg(b"abc"), Limits::update());
+        let trap = outcome.result.expect_err(method);
+        assert_eq!((trap.to_string().as_str(), trap.error_code()), (text, code), "{method}");
+    }
+    let limits = Limits::update().with_instructions(1_000_000);
+    let outcome = ENGINE.execute(&state, EntryPoint::Update("forever".into()), context(), limits);
+    let trap = outcome.result.expect_err("it never ends");
+    assert_eq!(outcome.instructions, 1_000_000);
+    assert_eq!(trap.error_code(), 522);
+    assert_eq!(
+        trap.to_string(),
+        "Canister exceeded the limit of 1000000 instructions for single message execution."
+    );
+}

@@ -1,0 +1,211 @@
+//! Instructions: what is charged, that counts repeat, that limits hold.
+
+use super::*;
+
+/// Replies with both performance counters, taken around a loop of `arg` rounds and some system calls.
+const METERED: &str = r#"(module
+    (import "ic0" "msg_reply" (func $reply))
+    (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
+    (import "ic0" "msg_arg_data_copy" (func $arg (param i32 i32 i32)))
+    (import "ic0" "msg_arg_data_size" (func $arg_size (result i32)))
+    (import "ic0" "performance_counter" (func $counter (param i32) (result i64)))
+    (import "ic0" "stable64_grow" (func $grow (param i64) (result i64)))
+    (import "ic0" "stable64_write" (func $write (param i64 i64 i64)))
+    (import "ic0" "stable64_read" (func $read (param i64 i64 i64)))
+    (import "ic0" "debug_print" (func $print (param i32 i32)))
+    (memory 4)
+    (func (export "canister_update nothing"))
+    (func (export "canister_update ten_divisions")
+        (local $n i32) (local.set $n (i32.const 10))
+        (loop $l
+            (drop (i32.div_u (i32.const 5) (local.get $n)))
+            (br_if $l (local.tee $n (i32.sub (local.get $n) (i32.const 1))))))
+    (func (export "canister_update counters")
+        (i64.store (i32.const 0) (call $counter (i32.const 0)))
+        (i64.store (i32.const 8) (call $counter (i32.const 1)))
+        (call $append (i32.const 0) (i32.const 16)) (call $reply))
+    (func (export "canister_update odd_counter") (drop (call $counter (i32.const 2))))
+    (func (export "canister_update arg") (call $arg (i32.const 0) (i32.const 0) (call $arg_size)))
+    (func (export "canister_update print") (call $print (i32.const 0) (i32.const 50)))
+    (func (export "canister_update fill") (memory.fill (i32.const 0) (i32.const 1) (i32.const 100000)))
+    (func (export "canister_update write_a_page")
+        (drop (call $grow (i64.const 10)))
+        (call $write (i64.const 0) (i64.const 0) (i64.const 4096)))
+    (func (export "canister_update write_a_page_twice")
+        (drop (call $grow (i64.const 10)))
+        (call $write (i64.const 0) (i64.const 0) (i64.const 4096))
+        (call $write (i64.const 0) (i64.const 0) (i64.const 4096)))
+    (func (export "canister_update write_two_halves")
+        (drop (call $grow (i64.const 10)))
+        (call $write (i64.const 2048) (i64.const 0) (i64.const 4096)))
+    (func (export "canister_update read_a_page")
+        (drop (call $grow (i64.const 10)))
+        (call $read (i64.const 0) (i64.const 0) (i64.const 4096)))
+    (func (export "canister_update grow_only") (drop (call $grow (i64.const 10)))))"#;
+
+fn cost(state: &CanisterState, method: &str, arg: &[u8]) -> Outcome {
+    let entry = EntryPoint::Update(method.into());
+    let outcome = ENGINE.execute(state, entry, with_arg(arg), Limits::update());
+    assert_eq!(outcome.result, Ok(()));
+    outcome
+}
+
+#[test]
+fn operators_have_the_weights_of_the_ic() {
+    let state = fresh(METERED);
+    // Entering a function costs one.
+    assert_eq!(cost(&state, "nothing", b"").instructions, 1);
+    // const and local.set; then ten rounds of const, get, div (10), drop, get, const, sub, tee, br_if (2).
+    let round = 1 + 1 + 10 + 1 + 1 + 1 + 1 + 1 + 2;
+    assert_eq!(cost(&state, "ten_divisions", b"").instructions, 1 + 2 + 10 * round);
+    // Three constants; fill is 100 and one a byte.
+    assert_eq!(cost(&state, "fill", b"").instructions, 1 + 3 + 100 + 100_000);
+}
+
+#[test]
+fn system_calls_have_their_charges() {
+    let state = fresh(METERED);
+    // Two constants, two calls (5 each), two charges of 500, one instruction a byte.
+    let arg = |bytes: usize| cost(&state, "arg", &vec![1; bytes]).instructions;
+    assert_eq!(arg(0), 1 + 2 + 10 + 1000);
+    assert_eq!(arg(10_000) - arg(0), 10_000);
+    assert_eq!(cost(&state, "print", b"").instructions, 1 + 2 + 5 + 100 + 50);
+
+    let grow = cost(&state, "grow_only", b"").instructions;
+    let page = cost(&state, "write_a_page", b"");
+    let wasm = 3 + 5;
+    assert_eq!(page.instructions - grow, wasm + 20 + 4096 + 1000);
+    assert_eq!((page.dirty_stable_pages, page.stable_bytes_written), (1, 4096));
+    let twice = cost(&state, "write_a_page_twice", b"");
+    assert_eq!(twice.instructions - page.instructions, wasm + 20 + 4096);
+    assert_eq!((twice.dirty_stable_pages, twice.stable_bytes_written), (1, 8192));
+    let halves = cost(&state, "write_two_halves", b"");
+    assert_eq!(halves.instructions - page.instructions, 1000);
+    assert_eq!(halves.dirty_stable_pages, 2);
+    let read = cost(&state, "read_a_page", b"");
+    assert_eq!(read.instructions - grow, wasm + 20 + 4096);
+    assert_eq!((read.dirty_stable_pages, read.stable_bytes_read), (0, 4096));
+}
+
+#[test]
+fn the_performance_counters() {
+    let state = fresh(METERED);
+    let read = |earlier: u64| {
+        let ctx = MessageContext {
+            call_context_instructions: earlier,
+            ..context()
+        };
+        let entry = EntryPoint::Update("counters".into());
+        let bytes = reply(&ENGINE.execute(&state, entry, ctx, Limits::update()));
+        let word = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
+        (word(0), word(8))
+    };
+    // Function entry, the address, the kind, the call, the charge.
+    assert_eq!(read(0).0, 1 + 1 + 1 + 5 + 200);
+    // Store, address, kind, call, charge.
+    assert_eq!(read(0).1, read(0).0 + 1 + 1 + 1 + 5 + 200);
+    assert_eq!(read(7_000).0, read(0).0);
+    assert_eq!(read(7_000).1, read(0).1 + 7_000);
+    let odd = update(&state, "odd_counter").result.expect_err("no such counter");
+    assert_eq!(odd.error_code(), 504);
+}
+
+#[test]
+fn counts_repeat_on_any_engine_and_instance() {
+    let other = Engine::new().expect("the runtime starts");
+    let wasm = wat::parse_str(METERED).expect("valid");
+    let module = other.compile(&wasm).expect("valid");
+    for method in ["ten_divisions", "counters", "write_a_page", "fill"] {
+        let state = fresh(METERED);
+        let first = cost(&state, method, b"");
+        let second = cost(&state, method, b"");
+        let entry = EntryPoint::Update(method.into());
+        let elsewhere =
+            other.execute(&CanisterState::new(module.clone()), entry, with_arg(b""), Limits::update());
+        for again in [&second, &elsewhere] {
+            assert_eq!(again.instructions, first.instructions, "{method}");
+            assert_eq!(again.reply, first.reply, "{method}");
+        }
+    }
+}
+
+#[test]
+fn a_limit_is_exact() {
+    let state = fresh(METERED);
+    for method in ["counters", "write_a_page", "print", "arg"] {
+        let needed = cost(&state, method, b"").instructions;
+        let run = |instructions: u64| {
+            let limits = Limits::update().with_instructions(instructions);
+            ENGINE.execute(&state, EntryPoint::Update(method.into()), context(), limits)
+        };
+        assert_eq!(run(needed).result, Ok(()), "{method}");
+        // The runtime checks fuel at function entries, loops and calls, so a few operators after the last may be free.
+        let short = run(needed - 20);
+        assert_eq!(short.result, Err(Trap::InstructionLimit(needed - 20)), "{method}");
+        assert_eq!(short.instructions, needed - 20);
+        assert_eq!(short.state.stable().pages(), 0);
+    }
+}
+
+#[test]
+fn stable_access_limits() {
+    let state = fresh(METERED);
+    let run = |method: &str, limits: Limits| {
+        ENGINE.execute(&state, EntryPoint::Update(method.into()), context(), limits)
+    };
+    let dirtied = Limits {
+        stable_dirtied_bytes: 4096,
+        ..Limits::update()
+    };
+    assert_eq!(run("write_a_page_twice", dirtied.clone()).result, Ok(()));
+    let trap = run("write_two_halves", dirtied).result.expect_err("two pages");
+    assert_eq!(trap.error_code(), 524);
+    let accessed = Limits {
+        stable_accessed_bytes: 4095,
+        ..Limits::update()
+    };
+    let trap = run("read_a_page", accessed).result.expect_err("one page");
+    assert!(trap.to_string().contains("accessed pages"), "{trap}");
+    let small = Limits {
+        stable_memory_bytes: 9 * WASM_PAGE,
+        ..Limits::update()
+    };
+    // Growing gives -1, so the write that follows is out of bounds.
+    let trap = run("write_a_page", small).result.expect_err("no memory");
+    assert_eq!(trap, Trap::Wasm("stable memory out of bounds".into()));
+}
+
+#[test]
+fn wasm_memory_limits() {
+    let state = fresh(
+        r#"(module
+        (import "ic0" "msg_reply" (func $reply))
+        (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
+        (memory 1)
+        (func (export "canister_update grow")
+            (i32.store (i32.const 0) (memory.grow (i32.const 9)))
+            (call $append (i32.const 0) (i32.const 4)) (call $reply))
+        (func (export "canister_update grow_beyond_4_gib")
+            (i32.store (i32.const 0) (memory.grow (i32.const 65536)))
+            (call $append (i32.const 0) (i32.const 4)) (call $reply)))"#,
+    );
+    let run = |wasm_memory_bytes: u64| {
+        let limits = Limits {
+            wasm_memory_bytes,
+            ..Limits::update()
+        };
+        ENGINE.execute(&state, EntryPoint::Update("grow".into()), context(), limits)
+    };
+    assert_eq!(reply_u32(&run(0)), 1);
+    assert_eq!(reply_u32(&run(10 * WASM_PAGE)), 1);
+    let trap = run(10 * WASM_PAGE - 1).result.expect_err("over the limit");
+    assert_eq!(
+        trap,
+        Trap::WasmMemoryLimit {
+            limit: 10 * WASM_PAGE - 1,
+            peak: 10 * WASM_PAGE
+        }
+    );
+    assert_eq!(trap.error_code(), 539);
+    assert_eq!(reply_u32(&update(&state, "grow_beyond_4_gib")), u32::MAX);
+}

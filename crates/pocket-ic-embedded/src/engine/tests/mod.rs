@@ -1,0 +1,82 @@
+//! Tests of the engine with canisters in wasm text.
+
+mod calls;
+mod execution;
+mod intake;
+mod metering;
+mod permissions;
+mod stable;
+mod states;
+
+use std::sync::{Arc, LazyLock};
+
+use candid::Principal;
+
+use super::*;
+
+/// One engine for all tests, as in a server.
+static ENGINE: LazyLock<Engine> = LazyLock::new(|| Engine::new().expect("the runtime starts"));
+
+fn canister_id() -> Principal {
+    Principal::from_slice(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xe0, 0, 0, 1, 1])
+}
+
+fn caller() -> Principal {
+    Principal::from_slice(&[7; 29])
+}
+
+fn context() -> MessageContext {
+    MessageContext::new(canister_id(), caller(), 1_620_328_630_000_000_001)
+}
+
+fn with_arg(arg: &[u8]) -> MessageContext {
+    MessageContext {
+        arg: arg.to_vec(),
+        ..context()
+    }
+}
+
+fn compile(wat: &str) -> Arc<CanisterModule> {
+    let wasm = wat::parse_str(wat).expect("the test's wasm text is right");
+    ENGINE.compile(&wasm).expect("the test's module is valid")
+}
+
+fn rejected(wat: &str) -> String {
+    let wasm = wat::parse_str(wat).expect("the test's wasm text is right");
+    let error = ENGINE.compile(&wasm).expect_err("the module is refused");
+    assert_eq!(error.error_code(), 505);
+    error.to_string()
+}
+
+fn fresh(wat: &str) -> CanisterState {
+    CanisterState::new(compile(wat))
+}
+
+fn update(state: &CanisterState, method: &str) -> Outcome {
+    let entry = EntryPoint::Update(method.to_string());
+    ENGINE.execute(state, entry, context(), Limits::update())
+}
+
+fn query(state: &CanisterState, method: &str) -> Outcome {
+    let entry = EntryPoint::Query(method.to_string());
+    ENGINE.execute(state, entry, context(), Limits::query())
+}
+
+/// The reply of an execution that must have replied.
+fn reply(outcome: &Outcome) -> Vec<u8> {
+    assert_eq!(outcome.result, Ok(()));
+    match &outcome.reply {
+        Some(Response::Reply(bytes)) => bytes.clone(),
+        other => panic!("no reply but {other:?}"),
+    }
+}
+
+fn reply_u32(outcome: &Outcome) -> u32 {
+    let bytes = reply(outcome);
+    u32::from_le_bytes(bytes.try_into().expect("four bytes"))
+}
+
+fn reply_u64(outcome: &Outcome) -> u64 {
+    let bytes = reply(outcome);
+    u64::from_le_bytes(bytes.try_into().expect("eight bytes"))
+}

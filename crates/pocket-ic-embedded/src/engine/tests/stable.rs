@@ -1,0 +1,138 @@
+//! Stable memory against a plain vector, and the count of pages touched against a set.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::engine::stable::{ACCESS_PAGE, StableAccess};
+
+const SIZE: u64 = 20 * WASM_PAGE;
+
+/// Offsets near the borders of pages of all sizes, and lengths up to several of them.
+fn span() -> impl Strategy<Value = (u64, u64)> {
+    let offset = prop_oneof![
+        0..SIZE + 10,
+        (0..SIZE / 4096, 0..20u64).prop_map(|(page, by)| (page * 4096 + by).saturating_sub(10)),
+    ];
+    let len = prop_oneof![0..40u64, 0..3 * WASM_PAGE];
+    (offset, len)
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Write((u64, u64), u8),
+    Read((u64, u64)),
+    Snapshot,
+    GoBack,
+    Grow(u64),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        6 => (span(), any::<u8>()).prop_map(|(span, byte)| Op::Write(span, byte)),
+        4 => span().prop_map(Op::Read),
+        1 => Just(Op::Snapshot),
+        1 => Just(Op::GoBack),
+        1 => (0..30u64).prop_map(Op::Grow),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn behaves_like_a_vector(ops in prop::collection::vec(op(), 1..40)) {
+        let mut memory = StableMemory::new();
+        let mut model: Vec<u8> = Vec::new();
+        let mut snapshot = (memory.clone(), model.clone());
+        for op in ops {
+            match op {
+                Op::Write((offset, len), byte) => {
+                    // Not all bytes alike, so that shifts show.
+                    let bytes: Vec<u8> = (0..len).map(|i| byte.wrapping_mul(i as u8 | 1)).collect();
+                    let fits = offset + len <= model.len() as u64;
+                    prop_assert_eq!(memory.write(offset, &bytes).is_ok(), fits);
+                    if fits {
+                        model[offset as usize..(offset + len) as usize].copy_from_slice(&bytes);
+                    }
+                }
+                Op::Read((offset, len)) => {
+                    let mut buf = vec![0xaa; len as usize];
+                    let fits = offset + len <= model.len() as u64;
+                    prop_assert_eq!(memory.read(offset, &mut buf).is_ok(), fits);
+                    if fits {
+                        prop_assert_eq!(&buf[..], &model[offset as usize..(offset + len) as usize]);
+                    }
+                }
+                Op::Snapshot => snapshot = (memory.clone(), model.clone()),
+                Op::GoBack => (memory, model) = snapshot.clone(),
+                Op::Grow(pages) => {
+                    let before = memory.pages();
+                    let grown = memory.grow(pages, SIZE);
+                    prop_assert_eq!(grown, (before + pages <= SIZE / WASM_PAGE).then_some(before));
+                    if grown.is_some() {
+                        model.resize(((before + pages) * WASM_PAGE) as usize, 0);
+                    }
+                }
+            }
+        }
+        prop_assert_eq!(memory.bytes(), model.len() as u64);
+        prop_assert!(memory.to_vec() == model);
+        prop_assert!(snapshot.0.to_vec() == snapshot.1);
+        prop_assert!(StableMemory::from_bytes(&model).to_vec() == model);
+    }
+
+    #[test]
+    fn counts_pages_like_a_set(accesses in prop::collection::vec((span(), any::<bool>()), 1..30)) {
+        let mut access = StableAccess::default();
+        let (mut accessed, mut dirtied) = (BTreeSet::new(), BTreeSet::new());
+        for ((offset, len), write) in accesses {
+            let pages = offset / ACCESS_PAGE..(offset + len).div_ceil(ACCESS_PAGE);
+            let pages = if len == 0 { 0..0 } else { pages };
+            let before = dirtied.len();
+            accessed.extend(pages.clone());
+            if write {
+                dirtied.extend(pages);
+                prop_assert_eq!(access.write(offset, len), (dirtied.len() - before) as u64);
+            } else {
+                access.read(offset, len);
+            }
+        }
+        prop_assert_eq!(access.accessed, accessed.len() as u64);
+        prop_assert_eq!(access.dirtied, dirtied.len() as u64);
+    }
+}
+
+#[test]
+fn sparse_up_to_its_largest_size() {
+    let mut memory = StableMemory::new();
+    let largest = 500 << 30;
+    assert_eq!(memory.grow(largest / WASM_PAGE, largest), Some(0));
+    assert_eq!(memory.grow(1, largest), None);
+    assert_eq!(memory.grow(u64::MAX, u64::MAX), None);
+    memory.write(largest - 5, b"hello").expect("within");
+    let mut end = [1; 7];
+    memory.read(largest - 7, &mut end).expect("within");
+    assert_eq!(&end, b"\0\0hello");
+    let beyond = memory.write(largest - 4, b"hello").expect_err("beyond");
+    assert_eq!(
+        beyond,
+        StableOutOfBounds {
+            offset: largest - 4,
+            len: 5,
+            size: largest
+        }
+    );
+    assert!(memory.read(u64::MAX, &mut end).is_err());
+}
+
+#[test]
+fn uploads_are_padded_to_whole_pages() {
+    let memory = StableMemory::from_bytes(&[9; 70_000]);
+    assert_eq!(memory.pages(), 2);
+    let bytes = memory.to_vec();
+    assert!(bytes[..70_000].iter().all(|b| *b == 9));
+    assert!(bytes[70_000..].iter().all(|b| *b == 0));
+    assert_eq!(StableMemory::from_bytes(&[]).pages(), 0);
+}

@@ -1,0 +1,357 @@
+//! What goes into one execution and what comes out of it: entry points, message context, limits, outcome.
+//!
+//! Plain data only. Errors are in `error.rs`, the memories of a canister in `state.rs`.
+
+use candid::Principal;
+
+use super::{CanisterState, Trap};
+
+/// The kinds of methods a canister exports for callers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum MethodKind {
+    /// `canister_update <name>`
+    Update,
+    /// `canister_query <name>`
+    Query,
+    /// `canister_composite_query <name>`
+    CompositeQuery,
+}
+
+impl MethodKind {
+    /// The prefix of the wasm export, without the space before the method name.
+    pub fn export_prefix(self) -> &'static str {
+        match self {
+            MethodKind::Update => "canister_update",
+            MethodKind::Query => "canister_query",
+            MethodKind::CompositeQuery => "canister_composite_query",
+        }
+    }
+}
+
+/// The functions of a canister that the system calls by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum SystemEntry {
+    /// The `(start)` function of the module.
+    Start,
+    /// `canister_init`
+    Init,
+    /// `canister_pre_upgrade`
+    PreUpgrade,
+    /// `canister_post_upgrade`
+    PostUpgrade,
+    /// `canister_inspect_message`
+    InspectMessage,
+    /// `canister_heartbeat`
+    Heartbeat,
+    /// `canister_global_timer`
+    GlobalTimer,
+    /// `canister_on_low_wasm_memory`
+    OnLowWasmMemory,
+}
+
+/// Where an execution starts.
+///
+/// Entry points other than methods and callbacks may be missing from the module: executing one that is missing
+/// succeeds without running anything, as the IC does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EntryPoint {
+    /// The module's `(start)` function: once after install, reinstall and upgrade, before the canister's own hook.
+    Start,
+    /// `canister_init`
+    Init,
+    /// `canister_pre_upgrade`
+    PreUpgrade,
+    /// `canister_post_upgrade`
+    PostUpgrade,
+    /// `canister_inspect_message`; `MessageContext::method` names the method the ingress message is for.
+    InspectMessage,
+    /// An update method.
+    Update(String),
+    /// A query method in non-replicated mode: its changes are dropped by the caller of the engine.
+    Query(String),
+    /// A composite query method, in non-replicated mode.
+    CompositeQuery(String),
+    /// A query method called through an update call: replicated mode, its changes are dropped all the same.
+    ReplicatedQuery(String),
+    /// `canister_heartbeat`
+    Heartbeat,
+    /// `canister_global_timer`
+    GlobalTimer,
+    /// `canister_on_low_wasm_memory`
+    OnLowWasmMemory,
+    /// The function that `call_new` registered for a reply; `MessageContext::arg` holds the reply.
+    ReplyCallback {
+        /// Index in the function table.
+        fun: u32,
+        /// Passed to the function.
+        env: u64,
+    },
+    /// The function that `call_new` registered for a reject; see `MessageContext::reject_code`.
+    RejectCallback {
+        /// Index in the function table.
+        fun: u32,
+        /// Passed to the function.
+        env: u64,
+    },
+    /// The function that `call_on_cleanup` registered, run when a callback trapped.
+    CleanupCallback {
+        /// Index in the function table.
+        fun: u32,
+        /// Passed to the function.
+        env: u64,
+    },
+}
+
+/// Whether the canister runs, as `ic0.canister_status` numbers it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum CanisterRunStatus {
+    /// Accepts messages.
+    Running = 1,
+    /// Waits for outstanding calls to end.
+    Stopping = 2,
+    /// Accepts no messages.
+    Stopped = 3,
+}
+
+/// What an ingress message's sender attested about itself (`msg_caller_info_*`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CallerInfo {
+    /// The opaque information.
+    pub data: Vec<u8>,
+    /// The canister that signed it, as principal bytes.
+    pub signer: Vec<u8>,
+}
+
+/// Everything the system API can tell a canister about the message it executes.
+#[derive(Clone, Debug)]
+pub struct MessageContext {
+    /// The executing canister.
+    pub canister_id: Principal,
+    /// Who called.
+    pub caller: Principal,
+    /// The argument; for a reply callback, the reply.
+    pub arg: Vec<u8>,
+    /// The method an ingress message asks for (`msg_method_name` in `canister_inspect_message`).
+    pub method: String,
+    /// IC time in nanoseconds since 1970.
+    pub time_nanos: u64,
+    /// The canister's controllers.
+    pub controllers: Vec<Principal>,
+    /// The canister's subnet.
+    pub subnet_id: Principal,
+    /// Nodes in that subnet.
+    pub subnet_node_count: u32,
+    /// The canister's cycles balance, without `cycles_available`.
+    pub balance: u128,
+    /// The part of `balance` that keeps the canister from freezing: it cannot be spent.
+    pub frozen_balance: u128,
+    /// Cycles that came with the call and were not accepted yet.
+    pub cycles_available: u128,
+    /// Cycles that came back with the reply or reject (callbacks).
+    pub cycles_refunded: u128,
+    /// Counts changes of the canister's code, settings and state.
+    pub canister_version: u64,
+    /// Whether the canister runs.
+    pub status: CanisterRunStatus,
+    /// The canister's certified data as of before the message (at most 32 bytes).
+    pub certified_data: Vec<u8>,
+    /// What `data_certificate_*` gives in non-replicated queries; `None` where there is no certificate.
+    pub data_certificate: Option<Vec<u8>>,
+    /// 0 where there is no reject.
+    pub reject_code: u32,
+    /// Empty where there is no reject.
+    pub reject_message: String,
+    /// The deadline of the global timer, nanoseconds since 1970; 0 = inactive.
+    pub global_timer: u64,
+    /// The canister's environment variables, in the order `env_var_name_*` numbers them.
+    pub environment: Vec<(String, String)>,
+    /// The IC's root key, DER.
+    pub root_key: Vec<u8>,
+    /// When a best-effort call expires, nanoseconds since 1970; 0 for calls that wait for as long as it takes.
+    pub deadline: u64,
+    /// What the sender attested about itself.
+    pub caller_info: CallerInfo,
+    /// For callbacks: the call context has replied or rejected already, so `msg_reply` is a violation.
+    pub responded: bool,
+    /// For callbacks: the call context is that of a composite query (non-replicated).
+    pub composite_query: bool,
+    /// Instructions that earlier messages of the same call context used (`performance_counter(1)`).
+    pub call_context_instructions: u64,
+}
+
+impl MessageContext {
+    /// A context in which nothing but these three things is known: no argument, cycles, controllers, reject.
+    pub fn new(canister_id: Principal, caller: Principal, time_nanos: u64) -> Self {
+        Self {
+            canister_id,
+            caller,
+            arg: Vec::new(),
+            method: String::new(),
+            time_nanos,
+            controllers: Vec::new(),
+            subnet_id: Principal::anonymous(),
+            subnet_node_count: 13,
+            balance: 0,
+            frozen_balance: 0,
+            cycles_available: 0,
+            cycles_refunded: 0,
+            canister_version: 0,
+            status: CanisterRunStatus::Running,
+            certified_data: Vec::new(),
+            data_certificate: None,
+            reject_code: 0,
+            reject_message: String::new(),
+            global_timer: 0,
+            environment: Vec::new(),
+            root_key: Vec::new(),
+            deadline: 0,
+            caller_info: CallerInfo::default(),
+            responded: false,
+            composite_query: false,
+            call_context_instructions: 0,
+        }
+    }
+}
+
+/// What one execution may use. The numbers of the constructors are those of an application subnet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Instructions, system API charges included.
+    pub instructions: u64,
+    /// Bytes of one reply.
+    pub reply_bytes: u64,
+    /// Bytes of the argument of one outgoing call.
+    pub call_bytes: u64,
+    /// Outgoing calls of one message; further `call_perform` return an error code.
+    pub calls: usize,
+    /// The canister's wasm memory limit in bytes; 0 = only what the memory's index type allows.
+    pub wasm_memory_bytes: u64,
+    /// Largest stable memory in bytes.
+    pub stable_memory_bytes: u64,
+    /// Largest number of bytes of stable memory read or written, in whole 4 KiB pages.
+    pub stable_accessed_bytes: u64,
+    /// Largest number of bytes of stable memory written, in whole 4 KiB pages.
+    pub stable_dirtied_bytes: u64,
+}
+
+const GIB: u64 = 1 << 30;
+
+impl Limits {
+    /// Update calls, heartbeats, timers and callbacks: 40 billion instructions.
+    pub fn update() -> Self {
+        Self {
+            instructions: 40_000_000_000,
+            reply_bytes: 2 << 20,
+            call_bytes: 2 << 20,
+            calls: 500,
+            wasm_memory_bytes: 0,
+            stable_memory_bytes: 500 * GIB,
+            stable_accessed_bytes: 2 * GIB,
+            stable_dirtied_bytes: 2 * GIB,
+        }
+    }
+
+    /// Queries in non-replicated mode: 5 billion instructions, replies of up to 3 MiB.
+    pub fn query() -> Self {
+        Self {
+            instructions: 5_000_000_000,
+            reply_bytes: 3 << 20,
+            stable_accessed_bytes: GIB,
+            stable_dirtied_bytes: GIB,
+            ..Self::update()
+        }
+    }
+
+    /// Install, reinstall and upgrade: 300 billion instructions for all their steps together.
+    pub fn install() -> Self {
+        Self {
+            instructions: 300_000_000_000,
+            stable_accessed_bytes: 8 * GIB,
+            stable_dirtied_bytes: 8 * GIB,
+            ..Self::update()
+        }
+    }
+
+    /// `canister_inspect_message`: 200 million instructions.
+    pub fn inspect() -> Self {
+        Self {
+            instructions: 200_000_000,
+            ..Self::query()
+        }
+    }
+
+    /// The same limits with another number of instructions.
+    pub fn with_instructions(mut self, instructions: u64) -> Self {
+        self.instructions = instructions;
+        self
+    }
+}
+
+/// What a canister answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Response {
+    /// `msg_reply`
+    Reply(Vec<u8>),
+    /// `msg_reject`
+    Reject(String),
+}
+
+/// A call that the canister made with `call_perform`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutgoingCall {
+    /// The canister to call.
+    pub callee: Principal,
+    /// The method to call.
+    pub method: String,
+    /// The argument.
+    pub arg: Vec<u8>,
+    /// Cycles attached; already taken off the balance that later system calls of the same message see.
+    pub cycles: u128,
+    /// Function table index and environment for the reply.
+    pub on_reply: (u32, u64),
+    /// Function table index and environment for the reject.
+    pub on_reject: (u32, u64),
+    /// Function table index and environment for a trap of one of the two above.
+    pub on_cleanup: Option<(u32, u64)>,
+    /// `None`: wait for as long as it takes. `Some`: best effort, for at most so many seconds.
+    pub timeout_seconds: Option<u32>,
+}
+
+/// What an execution did.
+///
+/// After a trap, `state` is the one before it, and `reply`, `calls`, `certified_data`, `global_timer`, the cycles and
+/// `message_accepted` are as if the message had not run; the counters and `logs` tell what happened until then.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Whether the message ran to its end.
+    pub result: Result<(), Trap>,
+    /// The state after the message. Queries: to be dropped by the caller.
+    pub state: CanisterState,
+    /// What the canister answered, if it did.
+    pub reply: Option<Response>,
+    /// Instructions used, system API charges included.
+    pub instructions: u64,
+    /// Bytes passed to stable memory writes.
+    pub stable_bytes_written: u64,
+    /// Bytes asked for by stable memory reads.
+    pub stable_bytes_read: u64,
+    /// 4 KiB pages of stable memory written at least once.
+    pub dirty_stable_pages: u64,
+    /// 16 KiB pages of the wasm memory whose contents changed.
+    pub dirty_wasm_pages: u64,
+    /// `debug_print` texts and, last, the trap message; kept on trap.
+    pub logs: Vec<Vec<u8>>,
+    /// Calls made.
+    pub calls: Vec<OutgoingCall>,
+    /// New certified data, when set.
+    pub certified_data: Option<Vec<u8>>,
+    /// New global timer, when set: nanoseconds since 1970, 0 = inactive.
+    pub global_timer: Option<u64>,
+    /// Cycles taken from `cycles_available`.
+    pub cycles_accepted: u128,
+    /// Cycles burned.
+    pub cycles_burned: u128,
+    /// `accept_message` was called (`canister_inspect_message`).
+    pub message_accepted: bool,
+}

@@ -1,0 +1,125 @@
+//! Routes that read an instance.
+
+use super::reply::{canister_result, error, operate, operate_with};
+use super::state::ServerState;
+use crate::ic::{OpError, principal};
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use candid::Principal;
+use pocket_ic::common::rest::{
+    RawCanisterCall, RawCanisterHttpRequest, RawCanisterId, RawCycles, RawIngressStatusArgs,
+    RawPrincipalId, RawStableMemory, RawSubnetId, RawTime,
+};
+use std::sync::Arc;
+
+type Server = State<Arc<ServerState>>;
+
+fn id_of(raw: &RawCanisterId) -> Result<Principal, OpError> {
+    principal(&raw.canister_id, "Bad canister id")
+}
+
+pub(super) async fn topology(State(state): Server, Path(id): Path<usize>) -> Response {
+    operate(&state, id, |instance| instance.topology()).await
+}
+
+pub(super) async fn time(State(state): Server, Path(id): Path<usize>) -> Response {
+    operate(&state, id, |instance| {
+        Ok(RawTime {
+            nanos_since_epoch: instance.time(),
+        })
+    })
+    .await
+}
+
+pub(super) async fn cycles(State(state): Server, Path(id): Path<usize>, body: Bytes) -> Response {
+    operate_with(&state, id, body, |instance, raw: RawCanisterId| {
+        let cycles = instance.cycles(id_of(&raw)?)?;
+        Ok(RawCycles { cycles })
+    })
+    .await
+}
+
+pub(super) async fn controllers(
+    State(state): Server,
+    Path(id): Path<usize>,
+    body: Bytes,
+) -> Response {
+    operate_with(&state, id, body, |instance, raw: RawCanisterId| {
+        let list = instance.controllers(id_of(&raw)?)?;
+        Ok(list
+            .into_iter()
+            .map(RawPrincipalId::from)
+            .collect::<Vec<_>>())
+    })
+    .await
+}
+
+pub(super) async fn subnet(State(state): Server, Path(id): Path<usize>, body: Bytes) -> Response {
+    operate_with(&state, id, body, |instance, raw: RawCanisterId| {
+        let subnet = instance.subnet_of_canister(id_of(&raw)?);
+        Ok(subnet.map(RawSubnetId::from))
+    })
+    .await
+}
+
+pub(super) async fn stable_memory(
+    State(state): Server,
+    Path(id): Path<usize>,
+    body: Bytes,
+) -> Response {
+    operate_with(&state, id, body, |instance, raw: RawCanisterId| {
+        let blob = instance.stable_memory(id_of(&raw)?)?;
+        Ok(RawStableMemory { blob })
+    })
+    .await
+}
+
+pub(super) async fn query(State(state): Server, Path(id): Path<usize>, body: Bytes) -> Response {
+    operate_with(&state, id, body, |instance, raw: RawCanisterCall| {
+        let answer = instance.query(raw.try_into()?)?;
+        Ok(canister_result(answer, false))
+    })
+    .await
+}
+
+pub(super) async fn ingress_status(
+    State(state): Server,
+    Path(id): Path<usize>,
+    body: Bytes,
+) -> Response {
+    operate_with(&state, id, body, |instance, raw: RawIngressStatusArgs| {
+        let caller = raw
+            .raw_caller
+            .map(|caller| principal(&caller.principal_id, "Bad caller principal"))
+            .transpose()?;
+        let answer = instance.ingress_status(&raw.raw_message_id, caller)?;
+        Ok(answer.map(|answer| canister_result(answer, true)))
+    })
+    .await
+}
+
+/// There are never any outcalls: canisters that try get an error.
+pub(super) async fn canister_http(State(state): Server, Path(id): Path<usize>) -> Response {
+    operate(&state, id, |_| Ok(Vec::<RawCanisterHttpRequest>::new())).await
+}
+
+pub(super) async fn pub_key(State(state): Server, Path(id): Path<usize>) -> Response {
+    match state.slot(id) {
+        Ok(_) => error(&OpError::Unsupported("A root key".into())),
+        Err(refusal) => error(&refusal),
+    }
+}
+
+/// Not part of the protocol: what the recent messages of a canister cost.
+pub(super) async fn canister_costs(
+    State(state): Server,
+    Path((id, canister)): Path<(usize, String)>,
+) -> Response {
+    operate(&state, id, move |instance| {
+        let canister = Principal::from_text(&canister)
+            .map_err(|_| OpError::Conversion("Bad canister id".into()))?;
+        instance.costs(canister)
+    })
+    .await
+}

@@ -1,0 +1,160 @@
+//! Routes that change an instance.
+
+use super::reply::{canister_result, operate, operate_with};
+use super::state::{Blob, ServerState};
+use crate::ic::{DownloadRequest, OpError, UploadRequest, principal};
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use flate2::read::MultiGzDecoder;
+use pocket_ic::common::rest::{
+    RawAddCycles, RawCanisterCall, RawCanisterSnapshotDownload, RawCanisterSnapshotId,
+    RawCanisterSnapshotUpload, RawCycles, RawMessageId, RawSetStableMemory, RawTickConfigs,
+    RawTime,
+};
+use std::borrow::Cow;
+use std::io::Read;
+use std::sync::Arc;
+
+/// What a compressed blob may unpack to: more would not fit the server's memory anyway.
+const MAX_UNPACKED_BYTES: u64 = 16 << 30;
+
+type Server = State<Arc<ServerState>>;
+
+pub(super) async fn submit(State(state): Server, Path(id): Path<usize>, body: Bytes) -> Response {
+    operate_with(&state, id, body, |instance, raw: RawCanisterCall| {
+        let submitted = instance.submit(raw.try_into()?)?;
+        Ok(submitted.map_err(|rejection| rejection.into_response(false)))
+    })
+    .await
+}
+
+pub(super) async fn await_message(
+    State(state): Server,
+    Path(id): Path<usize>,
+    body: Bytes,
+) -> Response {
+    operate_with(&state, id, body, |instance, raw: RawMessageId| {
+        let answer = instance.await_message(&raw)?;
+        Ok(canister_result(answer, true))
+    })
+    .await
+}
+
+pub(super) async fn tick(State(state): Server, Path(id): Path<usize>, body: Bytes) -> Response {
+    operate_with(&state, id, body, |instance, raw: RawTickConfigs| {
+        if raw.blockmakers.is_some_and(|list| !list.is_empty()) {
+            return Err(OpError::Unsupported("Choosing blockmakers".into()));
+        }
+        instance.round();
+        Ok(())
+    })
+    .await
+}
+
+pub(super) async fn set_time(State(state): Server, Path(id): Path<usize>, body: Bytes) -> Response {
+    operate_with(&state, id, body, |instance, raw: RawTime| {
+        instance.set_time(raw.nanos_since_epoch)
+    })
+    .await
+}
+
+pub(super) async fn set_certified_time(
+    State(state): Server,
+    Path(id): Path<usize>,
+    body: Bytes,
+) -> Response {
+    operate_with(&state, id, body, |instance, raw: RawTime| {
+        instance.set_certified_time(raw.nanos_since_epoch)
+    })
+    .await
+}
+
+pub(super) async fn add_cycles(
+    State(state): Server,
+    Path(id): Path<usize>,
+    body: Bytes,
+) -> Response {
+    operate_with(&state, id, body, |instance, raw: RawAddCycles| {
+        let canister = principal(&raw.canister_id, "Bad canister id")?;
+        let cycles = instance.add_cycles(canister, raw.amount)?;
+        Ok(RawCycles { cycles })
+    })
+    .await
+}
+
+pub(super) async fn set_stable_memory(
+    State(state): Server,
+    Path(id): Path<usize>,
+    body: Bytes,
+) -> Response {
+    let blobs = state.clone();
+    operate(&state, id, move |instance| {
+        let raw: RawSetStableMemory = super::reply::parse(&body)?;
+        let canister = principal(&raw.canister_id, "Bad canister id")?;
+        let blob = blobs
+            .blob(&raw.blob_id.0)
+            .ok_or_else(|| OpError::Other("Bad blob id".into()))?;
+        instance.set_stable_memory(canister, &unpack(&blob)?)
+    })
+    .await
+}
+
+fn unpack(blob: &Blob) -> Result<Cow<'_, [u8]>, OpError> {
+    if !blob.gzip {
+        return Ok(Cow::Borrowed(&blob.bytes));
+    }
+    let mut bytes = Vec::new();
+    let failed = |cause: String| OpError::Other(format!("Decompression failed: {cause}"));
+    let read = MultiGzDecoder::new(blob.bytes.as_ref())
+        .take(MAX_UNPACKED_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| failed(error.to_string()))?;
+    if read as u64 > MAX_UNPACKED_BYTES {
+        return Err(failed(format!("more than {MAX_UNPACKED_BYTES} bytes")));
+    }
+    Ok(Cow::Owned(bytes))
+}
+
+pub(super) async fn snapshot_download(
+    State(state): Server,
+    Path(id): Path<usize>,
+    body: Bytes,
+) -> Response {
+    operate_with(
+        &state,
+        id,
+        body,
+        |instance, raw: RawCanisterSnapshotDownload| {
+            instance.download_snapshot(&DownloadRequest {
+                sender: principal(&raw.sender.principal_id, "Bad sender principal")?,
+                canister: principal(&raw.canister_id.canister_id, "Bad canister id")?,
+                snapshot: raw.snapshot_id,
+                dir: raw.snapshot_dir,
+            })
+        },
+    )
+    .await
+}
+
+pub(super) async fn snapshot_upload(
+    State(state): Server,
+    Path(id): Path<usize>,
+    body: Bytes,
+) -> Response {
+    operate_with(
+        &state,
+        id,
+        body,
+        |instance, raw: RawCanisterSnapshotUpload| {
+            let snapshot_id = instance.upload_snapshot(&UploadRequest {
+                sender: principal(&raw.sender.principal_id, "Bad sender principal")?,
+                canister: principal(&raw.canister_id.canister_id, "Bad canister id")?,
+                replaced: raw.replace_snapshot.map(|id| id.snapshot_id),
+                dir: raw.snapshot_dir,
+            })?;
+            Ok(RawCanisterSnapshotId { snapshot_id })
+        },
+    )
+    .await
+}

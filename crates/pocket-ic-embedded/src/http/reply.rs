@@ -1,0 +1,106 @@
+//! Bodies in and out: JSON, errors with their status, and operations on threads that may block.
+
+use super::state::{ServerState, Slot};
+use crate::ic::{CallResult, Instance, OpError};
+use axum::body::Bytes;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use pocket_ic::common::rest::RawCanisterResult;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::sync::Arc;
+
+/// `{"message": …}` with a status.
+pub(super) fn message(status: StatusCode, message: String) -> Response {
+    json(status, &serde_json::json!({ "message": message }))
+}
+
+/// A JSON body with a status.
+pub(super) fn json<T: Serialize>(status: StatusCode, value: &T) -> Response {
+    match serde_json::to_vec(value) {
+        Ok(body) => (status, [(header::CONTENT_TYPE, "application/json")], body).into_response(),
+        Err(error) => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            format!("cannot encode the answer: {error}"),
+        )
+            .into_response(),
+    }
+}
+
+/// The status and body of a refused operation.
+pub(super) fn error(error: &OpError) -> Response {
+    let status = match error {
+        OpError::Forbidden(_) => StatusCode::FORBIDDEN,
+        OpError::Unsupported(_) => StatusCode::NOT_IMPLEMENTED,
+        _ => StatusCode::BAD_REQUEST,
+    };
+    message(status, error.to_string())
+}
+
+/// A request body.
+///
+/// # Errors
+/// A body that is not JSON of this type.
+pub(super) fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, OpError> {
+    serde_json::from_slice(body).map_err(|error| OpError::Conversion(error.to_string()))
+}
+
+/// The answer of a canister as clients read it. `certified` is true for answers that went through a round.
+pub(super) fn canister_result(result: CallResult, certified: bool) -> RawCanisterResult {
+    result
+        .map_err(|error| error.into_response(certified))
+        .into()
+}
+
+/// Does an operation on an instance, after the ones before it, and answers with its result.
+pub(super) async fn operate<T, F>(state: &ServerState, id: usize, operation: F) -> Response
+where
+    T: Serialize,
+    F: FnOnce(&mut Instance) -> Result<T, OpError> + Send + 'static,
+{
+    match state.slot(id) {
+        Ok(slot) => operate_on(slot, operation).await,
+        Err(refusal) => error(&refusal),
+    }
+}
+
+/// [`operate`] with a body that is parsed first.
+pub(super) async fn operate_with<B, T, F>(
+    state: &ServerState,
+    id: usize,
+    body: Bytes,
+    operation: F,
+) -> Response
+where
+    B: DeserializeOwned,
+    T: Serialize,
+    F: FnOnce(&mut Instance, B) -> Result<T, OpError> + Send + 'static,
+{
+    operate(state, id, move |instance| {
+        let body = parse(&body)?;
+        operation(instance, body)
+    })
+    .await
+}
+
+async fn operate_on<T, F>(slot: Arc<Slot>, operation: F) -> Response
+where
+    T: Serialize,
+    F: FnOnce(&mut Instance) -> Result<T, OpError> + Send + 'static,
+{
+    let work = move || match slot.lock() {
+        Ok(mut instance) => match operation(&mut instance) {
+            Ok(value) => json(StatusCode::OK, &value),
+            Err(refusal) => error(&refusal),
+        },
+        Err(refusal) => error(&refusal),
+    };
+    match tokio::task::spawn_blocking(work).await {
+        Ok(response) => response,
+        // A panic is a fault of the server. It spoils the instance (its lock is poisoned), not the server.
+        Err(fault) => message(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            format!("internal error of the embedded server: {fault}"),
+        ),
+    }
+}

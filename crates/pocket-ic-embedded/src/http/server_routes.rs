@@ -1,0 +1,111 @@
+//! Routes of the server as a whole: instances, blobs, status.
+
+use super::progress::AutoProgress;
+use super::reply::{self, json, message};
+use super::state::{Blob, ServerState};
+use crate::ic::{Created, Instance, OpError};
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use pocket_ic::common::rest::{CreateInstanceResponse, InstanceConfig};
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+
+/// `GET /status`
+pub(super) async fn status() -> StatusCode {
+    StatusCode::OK
+}
+
+/// `POST /instances`
+pub(super) async fn create_instance(
+    State(state): State<Arc<ServerState>>,
+    body: Bytes,
+) -> Response {
+    match create(&state, &body).await {
+        Ok(created) => json(StatusCode::CREATED, &created),
+        Err(refusal) => json(
+            StatusCode::BAD_REQUEST,
+            &CreateInstanceResponse::Error {
+                message: refusal.to_string(),
+            },
+        ),
+    }
+}
+
+async fn create(state: &ServerState, body: &Bytes) -> Result<CreateInstanceResponse, OpError> {
+    let config: InstanceConfig = reply::parse(body)?;
+    let Created {
+        instance,
+        auto_progress,
+    } = Instance::create(state.engine(), &config, state.prints_logs())?;
+    let topology = instance.topology()?;
+    let (instance_id, slot) = state.add_instance(instance);
+    if let Some(delay_ms) = auto_progress {
+        let started = AutoProgress::start(slot.clone(), delay_ms).await?;
+        *slot.progress.lock().await = Some(started);
+    }
+    Ok(CreateInstanceResponse::Created {
+        instance_id,
+        topology,
+        http_gateway_info: None,
+    })
+}
+
+/// `GET /instances`
+pub(super) async fn list_instances(State(state): State<Arc<ServerState>>) -> Response {
+    json(StatusCode::OK, &state.list_instances())
+}
+
+/// `DELETE /instances/<id>`
+pub(super) async fn delete_instance(
+    State(state): State<Arc<ServerState>>,
+    Path(id): Path<usize>,
+) -> Response {
+    if let Some(slot) = state.remove_instance(id) {
+        if let Some(running) = slot.progress.lock().await.take() {
+            running.end().await;
+        }
+        return StatusCode::OK.into_response();
+    }
+    message(StatusCode::NOT_FOUND, format!("Instance {id} not found"))
+}
+
+/// `POST /blobstore`: keeps the bytes as they are sent, under their SHA-256.
+pub(super) async fn put_blob(
+    State(state): State<Arc<ServerState>>,
+    headers: HeaderMap,
+    bytes: Bytes,
+) -> Response {
+    let gzip = match headers.get(header::CONTENT_ENCODING).map(|v| v.as_bytes()) {
+        None => false,
+        Some(b"gzip") => true,
+        Some(_) => {
+            return (
+                StatusCode::BAD_REQUEST,
+                "Bad encoding: Only 'gzip' content encoding is supported",
+            )
+                .into_response();
+        }
+    };
+    let hash: [u8; 32] = Sha256::digest(&bytes).into();
+    state.put_blob(hash, Blob { bytes, gzip });
+    hex::encode(hash).into_response()
+}
+
+/// `GET /blobstore/<hex>`
+pub(super) async fn get_blob(
+    State(state): State<Arc<ServerState>>,
+    Path(hash): Path<String>,
+) -> Response {
+    let Ok(hash) = hex::decode(&hash) else {
+        return (StatusCode::BAD_REQUEST, "Bad blob id").into_response();
+    };
+    match state.blob(&hash) {
+        None => StatusCode::NOT_FOUND.into_response(),
+        Some(blob) if blob.gzip => {
+            ([(header::CONTENT_ENCODING, "gzip")], blob.bytes).into_response()
+        }
+        Some(blob) => blob.bytes.into_response(),
+    }
+}

@@ -1,0 +1,207 @@
+//! Call contexts and callbacks of a canister: which calls it still owes an answer to, and which answers it waits for.
+//!
+//! Data and bookkeeping only; what runs when is decided in `execute.rs`.
+
+use candid::Principal;
+use std::collections::BTreeMap;
+
+/// Identifies a call context within its canister.
+pub type ContextId = u64;
+/// Identifies a callback within its canister.
+pub type CallbackId = u64;
+/// The 32 bytes that name an ingress message.
+pub type MessageId = [u8; 32];
+
+/// Who waits for the answer of a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A user, who reads the answer under this id.
+    Ingress(MessageId),
+    /// A callback of a canister.
+    Canister {
+        /// The canister that called.
+        caller: Principal,
+        /// Its callback.
+        callback: CallbackId,
+        /// When a best-effort call expires, nanoseconds; 0 for calls that wait.
+        deadline: u64,
+    },
+    /// Nobody: a heartbeat, a timer, a hook.
+    System,
+}
+
+/// The answer of a call: reply bytes, or the rejection.
+pub type CallResult = Result<Vec<u8>, super::error::UserError>;
+
+/// One call that a canister is working on.
+#[derive(Clone, Debug)]
+pub struct CallContext {
+    /// Who waits.
+    pub origin: Origin,
+    /// Who `msg_caller` names.
+    pub caller: Principal,
+    /// Whether it was answered.
+    pub responded: bool,
+    /// Callbacks of this context that have not run yet.
+    pub outstanding: usize,
+    /// Cycles that came with the call and are not accepted.
+    pub cycles: u128,
+    /// Instructions of all its messages so far.
+    pub instructions: u64,
+}
+
+/// Where to go on when an answer comes.
+#[derive(Clone, Debug)]
+pub struct Callback {
+    /// The context that made the call.
+    pub context: ContextId,
+    /// Function and environment for a reply.
+    pub on_reply: (u32, u64),
+    /// Function and environment for a rejection.
+    pub on_reject: (u32, u64),
+    /// Function and environment when one of the above traps.
+    pub on_cleanup: Option<(u32, u64)>,
+    /// When to stop waiting (best-effort calls), nanoseconds; 0 for never.
+    pub deadline: u64,
+}
+
+/// All open call contexts and callbacks of one canister.
+#[derive(Clone, Debug, Default)]
+pub struct CallTable {
+    contexts: BTreeMap<ContextId, CallContext>,
+    callbacks: BTreeMap<CallbackId, Callback>,
+    next: u64,
+}
+
+impl CallTable {
+    /// Opens a context.
+    pub fn open(&mut self, origin: Origin, caller: Principal, cycles: u128) -> ContextId {
+        let id = self.next;
+        self.next += 1;
+        self.contexts.insert(
+            id,
+            CallContext {
+                origin,
+                caller,
+                responded: false,
+                outstanding: 0,
+                cycles,
+                instructions: 0,
+            },
+        );
+        id
+    }
+
+    /// A context that is still open.
+    pub fn context(&self, id: ContextId) -> Option<&CallContext> {
+        self.contexts.get(&id)
+    }
+
+    /// A context that is still open, to change it.
+    pub fn context_mut(&mut self, id: ContextId) -> Option<&mut CallContext> {
+        self.contexts.get_mut(&id)
+    }
+
+    /// Registers a callback of an open context.
+    pub fn register(&mut self, callback: Callback) -> CallbackId {
+        let id = self.next;
+        self.next += 1;
+        if let Some(context) = self.contexts.get_mut(&callback.context) {
+            context.outstanding += 1;
+        }
+        self.callbacks.insert(id, callback);
+        id
+    }
+
+    /// Takes a callback whose answer has come. `None` if it was answered before (or its canister was uninstalled).
+    pub fn take_callback(&mut self, id: CallbackId) -> Option<Callback> {
+        let callback = self.callbacks.remove(&id)?;
+        if let Some(context) = self.contexts.get_mut(&callback.context) {
+            context.outstanding = context.outstanding.saturating_sub(1);
+        }
+        Some(callback)
+    }
+
+    /// Best-effort callbacks whose deadline has passed.
+    pub fn expired(&self, now: u64) -> Vec<CallbackId> {
+        self.callbacks
+            .iter()
+            .filter(|(_, callback)| callback.deadline != 0 && callback.deadline <= now)
+            .map(|(id, _)| *id)
+            .collect()
+    }
+
+    /// Closes a context if nothing more can happen in it: no outstanding callback, and answered (or nobody waits).
+    /// Gives the closed context.
+    pub fn close_if_done(&mut self, id: ContextId) -> Option<CallContext> {
+        let context = self.contexts.get(&id)?;
+        if context.outstanding > 0 {
+            return None;
+        }
+        self.contexts.remove(&id)
+    }
+
+    /// Drops everything and gives the contexts that were not answered (uninstall).
+    pub fn clear(&mut self) -> Vec<CallContext> {
+        self.callbacks.clear();
+        std::mem::take(&mut self.contexts)
+            .into_values()
+            .filter(|context| !context.responded)
+            .collect()
+    }
+
+    /// Whether no context is open, which is what stopping waits for.
+    pub fn is_idle(&self) -> bool {
+        self.contexts.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn callback(context: ContextId, deadline: u64) -> Callback {
+        Callback {
+            context,
+            on_reply: (0, 0),
+            on_reject: (0, 0),
+            on_cleanup: None,
+            deadline,
+        }
+    }
+
+    #[test]
+    fn a_context_stays_open_while_a_callback_waits() {
+        let mut table = CallTable::default();
+        let context = table.open(Origin::System, Principal::anonymous(), 0);
+        let first = table.register(callback(context, 0));
+        assert!(table.close_if_done(context).is_none());
+        assert!(table.take_callback(first).is_some());
+        assert!(table.take_callback(first).is_none());
+        assert!(!table.is_idle());
+        assert!(table.close_if_done(context).is_some());
+        assert!(table.is_idle());
+    }
+
+    #[test]
+    fn only_best_effort_callbacks_expire() {
+        let mut table = CallTable::default();
+        let context = table.open(Origin::System, Principal::anonymous(), 0);
+        table.register(callback(context, 0));
+        let soon = table.register(callback(context, 10));
+        assert!(table.expired(9).is_empty());
+        assert_eq!(table.expired(10), [soon]);
+    }
+
+    #[test]
+    fn clearing_gives_back_the_unanswered_contexts() {
+        let mut table = CallTable::default();
+        let answered = table.open(Origin::System, Principal::anonymous(), 0);
+        table.context_mut(answered).unwrap().responded = true;
+        table.open(Origin::System, Principal::anonymous(), 7);
+        let left = table.clear();
+        assert_eq!(left.len(), 1);
+        assert_eq!(left[0].cycles, 7);
+        assert!(table.is_idle());
+    }
+}

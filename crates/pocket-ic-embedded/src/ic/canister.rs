@@ -1,0 +1,246 @@
+//! One canister: its identity, settings, code and memories, cycles, and everything that hangs on it.
+
+use super::calls::{CallTable, Origin};
+use super::chunks::ChunkStore;
+use super::error::UserError;
+use super::records::{CostRing, History, LogStore};
+use super::settings::Settings;
+use super::snapshot::SnapshotStore;
+use crate::engine::{CanisterRunStatus, CanisterState, Limits, MessageContext};
+use candid::Principal;
+use pocket_ic::ErrorCode;
+use pocket_ic::common::rest::SubnetInstructionConfig;
+
+/// Cycles that one GiB of memory costs for one second on an application subnet of 13 nodes.
+/// Nothing is charged; the figure only turns the freezing threshold from seconds into cycles.
+const CYCLES_PER_GIB_SECOND: u128 = 127_000;
+/// Nodes of the subnet that the figures above and the system API speak of.
+const SUBNET_NODES: u32 = 13;
+/// Instructions per message in benchmarking mode: more than any test waits for.
+const BENCHMARKING_INSTRUCTIONS: u64 = 1_000_000_000_000_000;
+
+/// Whether the canister runs; while it is stopping, who waits for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RunStatus {
+    /// Takes messages.
+    Running,
+    /// Takes no new messages and waits for open calls; these are answered when it has stopped.
+    Stopping(Vec<StopWaiter>),
+    /// Takes no messages.
+    Stopped,
+}
+
+/// A stop call that waits for its answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StopWaiter {
+    /// Who waits.
+    pub origin: Origin,
+    /// Cycles that the call brought.
+    pub cycles: u128,
+    /// Since when, nanoseconds since 1970.
+    pub since: u64,
+}
+
+/// Counts of non-replicated queries, as `canister_status` shows them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueryStats {
+    /// Calls.
+    pub calls: u128,
+    /// Instructions.
+    pub instructions: u128,
+    /// Bytes of arguments.
+    pub request_bytes: u128,
+    /// Bytes of replies.
+    pub response_bytes: u128,
+}
+
+/// A canister.
+#[derive(Debug)]
+pub struct Canister {
+    /// Its id.
+    pub id: Principal,
+    /// The subnet it lives on.
+    pub subnet: Principal,
+    /// Limits for production or for benchmarks.
+    pub instructions: SubnetInstructionConfig,
+    /// Running, stopping or stopped.
+    pub status: RunStatus,
+    /// Its settings.
+    pub settings: Settings,
+    /// Its balance.
+    pub cycles: u128,
+    /// Grows with every change of code, settings, status and state.
+    pub version: u64,
+    /// Module and memories; `None` without code.
+    pub state: Option<CanisterState>,
+    /// Up to 32 bytes.
+    pub certified_data: Vec<u8>,
+    /// Nanoseconds since 1970; 0 when inactive.
+    pub global_timer: u64,
+    /// Log records.
+    pub logs: LogStore,
+    /// Changes of code and controllers.
+    pub history: History,
+    /// Uploaded parts of modules.
+    pub chunks: ChunkStore,
+    /// Snapshots of this canister.
+    pub snapshots: SnapshotStore,
+    /// Open calls.
+    pub calls: CallTable,
+    /// Costs of recent messages.
+    pub costs: CostRing,
+    /// Counts of queries.
+    pub query_stats: QueryStats,
+}
+
+impl Canister {
+    /// A canister without code.
+    pub fn new(
+        id: Principal,
+        subnet: Principal,
+        instructions: SubnetInstructionConfig,
+        settings: Settings,
+        cycles: u128,
+    ) -> Self {
+        Self {
+            id,
+            subnet,
+            instructions,
+            status: RunStatus::Running,
+            settings,
+            cycles,
+            version: 0,
+            state: None,
+            certified_data: Vec::new(),
+            global_timer: 0,
+            logs: LogStore::default(),
+            history: History::default(),
+            chunks: ChunkStore::default(),
+            snapshots: SnapshotStore::default(),
+            calls: CallTable::default(),
+            costs: CostRing::default(),
+            query_stats: QueryStats::default(),
+        }
+    }
+
+    /// The status as the system API numbers it.
+    pub fn run_status(&self) -> CanisterRunStatus {
+        match self.status {
+            RunStatus::Running => CanisterRunStatus::Running,
+            RunStatus::Stopping(_) => CanisterRunStatus::Stopping,
+            RunStatus::Stopped => CanisterRunStatus::Stopped,
+        }
+    }
+
+    /// Whether new messages are taken.
+    ///
+    /// # Errors
+    /// The rejection when it is stopping or stopped.
+    pub fn check_running(&self) -> Result<(), UserError> {
+        match self.status {
+            RunStatus::Running => Ok(()),
+            RunStatus::Stopping(_) => Err(UserError::canister_stopping(self.id)),
+            RunStatus::Stopped => Err(UserError::canister_stopped(self.id)),
+        }
+    }
+
+    /// Whether `sender` may control it.
+    ///
+    /// # Errors
+    /// The rejection that names the controllers.
+    pub fn check_controller(&self, sender: Principal) -> Result<(), UserError> {
+        if self.settings.is_controlled_by(sender) {
+            return Ok(());
+        }
+        Err(UserError::not_controller(
+            self.id,
+            &self.settings.controllers,
+            sender,
+        ))
+    }
+
+    /// Bytes of wasm memory, stable memory and module.
+    pub fn execution_memory_bytes(&self) -> u64 {
+        self.state.as_ref().map_or(0, |state| {
+            state.wasm_memory_bytes() + state.stable().bytes() + state.module().uploaded().len() as u64
+        })
+    }
+
+    /// Bytes of everything the canister keeps.
+    pub fn memory_bytes(&self) -> u64 {
+        self.execution_memory_bytes()
+            + self.chunks.bytes()
+            + self.snapshots.bytes()
+            + self.history.bytes()
+            + self.logs.bytes()
+    }
+
+    /// What a day of storage would cost.
+    pub fn idle_cycles_per_day(&self) -> u128 {
+        u128::from(self.memory_bytes().max(self.settings.memory_allocation))
+            * CYCLES_PER_GIB_SECOND
+            * 86_400
+            / (1 << 30)
+    }
+
+    /// The part of the balance that must not be spent, or the canister is frozen.
+    pub fn frozen_balance(&self) -> u128 {
+        self.idle_cycles_per_day()
+            .saturating_mul(u128::from(self.settings.freezing_threshold))
+            / 86_400
+    }
+
+    /// Whether the balance is above what freezing needs.
+    ///
+    /// # Errors
+    /// The rejection that says how many cycles are missing.
+    pub fn check_not_frozen(&self) -> Result<(), UserError> {
+        let needed = self.frozen_balance();
+        if self.cycles > 0 && self.cycles >= needed {
+            return Ok(());
+        }
+        Err(UserError::new(
+            ErrorCode::CanisterOutOfCycles,
+            format!(
+                "Canister {} is out of cycles: please top up the canister with at least {} additional cycles",
+                self.id,
+                needed.saturating_sub(self.cycles).max(1)
+            ),
+        ))
+    }
+
+    /// The context of a message of this canister: everything that does not depend on the message.
+    pub fn message_context(&self, caller: Principal, time_nanos: u64) -> MessageContext {
+        MessageContext {
+            controllers: self.settings.controllers.clone(),
+            subnet_id: self.subnet,
+            subnet_node_count: SUBNET_NODES,
+            balance: self.cycles,
+            frozen_balance: self.frozen_balance(),
+            canister_version: self.version,
+            status: self.run_status(),
+            certified_data: self.certified_data.clone(),
+            global_timer: self.global_timer,
+            environment: self.settings.environment(),
+            ..MessageContext::new(self.id, caller, time_nanos)
+        }
+    }
+
+    /// The limits of one kind of message, adapted to this canister's settings and subnet.
+    pub fn limits(&self, base: Limits) -> Limits {
+        let instructions = match self.instructions {
+            SubnetInstructionConfig::Production => base.instructions,
+            SubnetInstructionConfig::Benchmarking => BENCHMARKING_INSTRUCTIONS,
+        };
+        Limits {
+            wasm_memory_bytes: self.settings.wasm_memory_limit,
+            ..base.with_instructions(instructions)
+        }
+    }
+
+    /// Appends to the log, within its limit, and shows the text on the server's stderr.
+    pub fn log(&mut self, time_nanos: u64, content: Vec<u8>) {
+        self.logs
+            .push(time_nanos, content, self.settings.log_memory_limit);
+    }
+}

@@ -1,0 +1,107 @@
+//! The time of an instance: the time it was set to, and the time of the last round.
+//!
+//! All times are nanoseconds since 1970-01-01 UTC.
+
+use super::error::OpError;
+
+/// The earliest and the default initial time: 2021-05-06 19:17:10 UTC.
+pub const GENESIS_NANOS: u64 = 1_620_328_630_000_000_000;
+
+/// Two times: what the next round will see at the least, and what the last round saw.
+/// Queries see the last round's time; setting the time shows only once a round has passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Clock {
+    time: u64,
+    last_round: u64,
+}
+
+impl Clock {
+    /// A clock of a fresh instance: one nanosecond after `initial`, as if a first round had passed.
+    pub fn new(initial: u64) -> Self {
+        let first = initial.saturating_add(1);
+        Self {
+            time: first,
+            last_round: first,
+        }
+    }
+
+    /// The current time: what `get_time` answers.
+    pub fn now(&self) -> u64 {
+        self.time
+    }
+
+    /// The time of the last round: what queries see.
+    pub fn last_round(&self) -> u64 {
+        self.last_round
+    }
+
+    /// Begins a round and returns its time, which is later than any round before.
+    pub fn begin_round(&mut self) -> u64 {
+        if self.time <= self.last_round {
+            self.time = self.last_round.saturating_add(1);
+        }
+        self.last_round = self.time;
+        self.time
+    }
+
+    /// Sets the time of the next round. Setting the current time again changes nothing.
+    ///
+    /// # Errors
+    /// [`OpError::SettingTimeIntoPast`] when `nanos` is before the current time.
+    pub fn set(&mut self, nanos: u64) -> Result<(), OpError> {
+        if nanos < self.time {
+            return Err(OpError::SettingTimeIntoPast(self.time, nanos));
+        }
+        self.time = nanos;
+        Ok(())
+    }
+
+    /// Sets the time so that queries see it at once.
+    ///
+    /// # Errors
+    /// [`OpError::SettingTimeIntoPast`] when `nanos` is before the current time.
+    pub fn set_certified(&mut self, nanos: u64) -> Result<(), OpError> {
+        self.set(nanos)?;
+        self.last_round = nanos;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn set_time_shows_after_a_round_and_then_moves_by_one() {
+        let mut clock = Clock::new(GENESIS_NANOS);
+        assert_eq!(clock.now(), GENESIS_NANOS + 1);
+        let target = GENESIS_NANOS + 1_000;
+        clock.set(target).unwrap();
+        assert_eq!(clock.now(), target);
+        assert_eq!(clock.last_round(), GENESIS_NANOS + 1);
+        assert_eq!(clock.begin_round(), target);
+        assert_eq!(clock.last_round(), target);
+        assert_eq!(clock.begin_round(), target + 1);
+    }
+
+    #[test]
+    fn certified_time_shows_at_once() {
+        let mut clock = Clock::new(GENESIS_NANOS);
+        let target = GENESIS_NANOS + 5_000;
+        clock.set_certified(target).unwrap();
+        assert_eq!(clock.last_round(), target);
+        assert_eq!(clock.begin_round(), target + 1);
+    }
+
+    #[test]
+    fn time_never_goes_back() {
+        let mut clock = Clock::new(GENESIS_NANOS);
+        let now = clock.now();
+        assert_eq!(clock.set(now), Ok(()));
+        assert_eq!(
+            clock.set(now - 1),
+            Err(OpError::SettingTimeIntoPast(now, now - 1))
+        );
+        assert_eq!(clock.now(), now);
+    }
+}

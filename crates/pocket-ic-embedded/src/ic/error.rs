@@ -1,0 +1,235 @@
+//! The two kinds of failure of an operation: a rejection that an Internet Computer subnet itself would answer
+//! ([`UserError`]), and an operation on the instance that makes no sense ([`OpError`]).
+//!
+//! Owns the wording of the messages that have no better home. The texts of traps belong to the engine.
+
+use candid::Principal;
+use pocket_ic::{ErrorCode, RejectCode, RejectResponse};
+
+/// A rejection with one of the numbered error codes of the Internet Computer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserError {
+    /// The numbered code; its first digit is the reject code.
+    pub code: ErrorCode,
+    /// The reject message.
+    pub message: String,
+}
+
+impl UserError {
+    /// An error with this code and text.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+        }
+    }
+
+    /// The reject code, which is the first digit of the error code.
+    pub fn reject_code(&self) -> RejectCode {
+        match self.code as u64 / 100 {
+            1 => RejectCode::SysFatal,
+            2 => RejectCode::SysTransient,
+            3 => RejectCode::DestinationInvalid,
+            4 => RejectCode::CanisterReject,
+            5 => RejectCode::CanisterError,
+            _ => RejectCode::SysUnknown,
+        }
+    }
+
+    /// The answer a client sees. `certified` is true for answers that went through a round of the subnet.
+    pub fn into_response(self, certified: bool) -> RejectResponse {
+        RejectResponse {
+            reject_code: self.reject_code(),
+            reject_message: self.message,
+            error_code: self.code,
+            certified,
+        }
+    }
+
+    /// No canister has this id.
+    pub fn canister_not_found(id: Principal) -> Self {
+        Self::new(
+            ErrorCode::CanisterNotFound,
+            format!("Canister {id} not found."),
+        )
+    }
+
+    /// The canister is stopped and takes no messages.
+    pub fn canister_stopped(id: Principal) -> Self {
+        Self::new(
+            ErrorCode::CanisterStopped,
+            format!("Canister {id} is stopped"),
+        )
+    }
+
+    /// The canister is stopping and takes no new messages.
+    pub fn canister_stopping(id: Principal) -> Self {
+        Self::new(
+            ErrorCode::CanisterStopping,
+            format!("Canister {id} is stopping"),
+        )
+    }
+
+    /// The canister has no code.
+    pub fn no_wasm_module(id: Principal) -> Self {
+        Self::from_execution(
+            id,
+            ErrorCode::CanisterWasmModuleNotFound,
+            "Attempted to execute a message, but the canister contains no Wasm module.",
+        )
+    }
+
+    /// The sender of a management call controls none of the canister.
+    pub fn not_controller(id: Principal, controllers: &[Principal], sender: Principal) -> Self {
+        let list = controllers
+            .iter()
+            .map(Principal::to_text)
+            .collect::<Vec<_>>()
+            .join(" ");
+        Self::new(
+            ErrorCode::CanisterInvalidController,
+            format!(
+                "Only the controllers of the canister {id} can control it.\nCanister's controllers: {list}\nSender's ID: {sender}"
+            ),
+        )
+    }
+
+    /// An execution of the canister's code failed: the engine's text between the usual prefix and suggestion.
+    pub fn from_execution(id: Principal, code: ErrorCode, text: &str) -> Self {
+        let advice = match suggestion(code) {
+            Some(advice) => format!(".\n{advice}"),
+            None => String::new(),
+        };
+        Self::new(code, format!("Error from Canister {id}: {text}{advice}"))
+    }
+
+    /// Arguments of a management call that cannot be decoded.
+    pub fn invalid_payload(method: &str, cause: impl std::fmt::Display) -> Self {
+        Self::new(
+            ErrorCode::InvalidManagementPayload,
+            format!("Error decoding candid arguments of {method}: {cause}"),
+        )
+    }
+
+    /// A contract violation of the management canister's caller.
+    pub fn contract(message: impl Into<String>) -> Self {
+        Self::new(ErrorCode::CanisterContractViolation, message)
+    }
+
+    /// A rejection without a more specific code.
+    pub fn rejected(message: impl Into<String>) -> Self {
+        Self::new(ErrorCode::CanisterRejectedMessage, message)
+    }
+}
+
+/// The reject code as the number that `ic0.msg_reject_code` returns.
+pub fn reject_number(code: RejectCode) -> u32 {
+    code as u32
+}
+
+/// What a developer can do about an execution error.
+fn suggestion(code: ErrorCode) -> Option<&'static str> {
+    match code {
+        ErrorCode::CanisterCalledTrap | ErrorCode::CanisterTrapped => Some(
+            "Consider gracefully handling failures from this canister or altering the canister to handle exceptions.",
+        ),
+        ErrorCode::CanisterMethodNotFound => {
+            Some("Check that the method being called is exported by the target canister.")
+        }
+        ErrorCode::CanisterInstructionLimitExceeded => Some(
+            "Try optimizing this method to consume fewer instructions or split the work across multiple messages.",
+        ),
+        ErrorCode::CanisterWasmModuleNotFound => {
+            Some("Please install code to this canister before calling it.")
+        }
+        _ => None,
+    }
+}
+
+/// An operation on an instance that the server refuses; the client sees status 400 and the message.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OpError {
+    /// The canister does not exist on this instance.
+    #[error("CanisterNotFound(CanisterId({0}))")]
+    CanisterNotFound(Principal),
+    /// The canister has no code, hence no memory.
+    #[error("CanisterIsEmpty(CanisterId({0}))")]
+    CanisterIsEmpty(Principal),
+    /// A message that cannot be accepted or answered.
+    #[error("BadIngressMessage({0:?})")]
+    BadIngressMessage(String),
+    /// No such subnet.
+    #[error("SubnetNotFound({0})")]
+    SubnetNotFound(Principal),
+    /// No subnet of the instance is responsible for the canister id.
+    #[error("CanisterRequestRoutingError({0:?})")]
+    CanisterRouting(String),
+    /// Time can only go forward: current and requested time in nanoseconds.
+    #[error("SettingTimeIntoPast(({0}, {1}))")]
+    SettingTimeIntoPast(u64, u64),
+    /// The caller may not read this.
+    #[error("Forbidden({0:?})")]
+    Forbidden(String),
+    /// The folder cannot hold or does not hold a snapshot.
+    #[error("InvalidCanisterSnapshotDirectory({0:?})")]
+    InvalidSnapshotDirectory(String),
+    /// A management call on behalf of a snapshot download or upload was rejected.
+    #[error("CanisterSnapshotError({0:?})")]
+    Snapshot(String),
+    /// A request that does not parse.
+    #[error("ConversionError {{ message: {0:?} }}")]
+    Conversion(String),
+    /// Something only the official server does.
+    #[error("{0} is not supported by the embedded server")]
+    Unsupported(String),
+    /// Anything else, already worded.
+    #[error("{0}")]
+    Other(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reject_code_is_the_first_digit() {
+        for (code, reject) in [
+            (ErrorCode::SubnetOversubscribed, RejectCode::SysFatal),
+            (ErrorCode::CanisterOutOfCycles, RejectCode::SysTransient),
+            (ErrorCode::CanisterNotFound, RejectCode::DestinationInvalid),
+            (
+                ErrorCode::CanisterRejectedMessage,
+                RejectCode::CanisterReject,
+            ),
+            (ErrorCode::CanisterCalledTrap, RejectCode::CanisterError),
+            (ErrorCode::DeadlineExpired, RejectCode::SysUnknown),
+        ] {
+            assert_eq!(UserError::new(code, "").reject_code(), reject, "{code}");
+        }
+    }
+
+    #[test]
+    fn execution_errors_carry_prefix_text_and_advice() {
+        let id = Principal::from_slice(&[1]);
+        let error = UserError::from_execution(
+            id,
+            ErrorCode::CanisterMethodNotFound,
+            "Canister has no update method 'foo'.",
+        );
+        assert!(error.message.starts_with(&format!(
+            "Error from Canister {id}: Canister has no update method 'foo'..\nCheck that"
+        )));
+    }
+
+    #[test]
+    fn operation_errors_name_their_variant() {
+        assert_eq!(
+            OpError::SettingTimeIntoPast(5, 3).to_string(),
+            "SettingTimeIntoPast((5, 3))"
+        );
+        assert_eq!(
+            OpError::BadIngressMessage("x".into()).to_string(),
+            "BadIngressMessage(\"x\")"
+        );
+    }
+}

@@ -1,0 +1,650 @@
+//! Rounds, and the execution of messages: calls, answers, timers and heartbeats.
+//!
+//! A message changes a canister only if it ran to its end; what it cost and what it logged stays either way.
+
+use super::calls::{CallResult, Callback, CallbackId, ContextId, MessageId, Origin};
+use super::canister::{Canister, RunStatus};
+use super::error::{UserError, reject_number};
+use super::instance::Instance;
+use super::management::{self, Caller};
+use super::records::MessageCost;
+use crate::engine::{
+    CallerInfo, EntryPoint, Limits, MessageContext, MethodKind, OutgoingCall, Outcome, Response,
+    SystemEntry, Trap,
+};
+use candid::Principal;
+use pocket_ic::ErrorCode;
+use std::time::Duration;
+
+/// A round ends once its messages used this many instructions; the rest waits for the next round.
+const ROUND_INSTRUCTIONS: u64 = 80_000_000_000;
+/// A round ends after this many messages.
+const ROUND_MESSAGES: usize = 20_000;
+/// How long a stop call waits for open calls.
+const STOP_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// A message that waits for execution.
+#[derive(Debug)]
+pub(super) enum Work {
+    /// A user's call.
+    Ingress(MessageId),
+    /// A call by a canister.
+    Request {
+        /// The canister that called.
+        caller: Principal,
+        /// Where its answer goes.
+        callback: CallbackId,
+        /// When it expires (best-effort calls), nanoseconds; 0 for never.
+        deadline: u64,
+        /// The canister that is called.
+        callee: Principal,
+        /// The method.
+        method: String,
+        /// The argument.
+        arg: Vec<u8>,
+        /// Cycles attached.
+        cycles: u128,
+    },
+    /// An answer to a canister.
+    Answer {
+        /// The canister that called.
+        canister: Principal,
+        /// Where to go on.
+        callback: CallbackId,
+        /// The answer.
+        result: CallResult,
+        /// Cycles that come back.
+        refund: u128,
+    },
+}
+
+/// One call of a canister method, from a user or a canister.
+struct MethodCall {
+    callee: Principal,
+    origin: Origin,
+    caller: Principal,
+    method: String,
+    arg: Vec<u8>,
+    cycles: u128,
+    info: CallerInfo,
+}
+
+/// The error that a trap of a canister gives to its caller.
+pub(super) fn trap_error(id: Principal, trap: &Trap) -> UserError {
+    // The engine knows only codes of the list; anything else would be a fault of its own.
+    let code = ErrorCode::try_from(u64::from(trap.error_code()))
+        .unwrap_or(ErrorCode::CanisterWasmEngineError);
+    UserError::from_execution(id, code, &trap.to_string())
+}
+
+impl Instance {
+    /// Runs one round: timers and heartbeats that are due, then the waiting messages and what they bring about.
+    pub fn round(&mut self) {
+        let now = self.clock.begin_round();
+        self.expire_calls(now);
+        let ids: Vec<Principal> = self.canisters.keys().copied().collect();
+        let mut used = 0u64;
+        for id in ids {
+            used = used.saturating_add(self.run_system_tasks(id, now));
+        }
+        for _ in 0..ROUND_MESSAGES {
+            if used >= ROUND_INSTRUCTIONS {
+                break;
+            }
+            let Some(work) = self.queue.pop_front() else {
+                break;
+            };
+            used = used.saturating_add(self.run_work(work, now));
+        }
+    }
+
+    fn run_work(&mut self, work: Work, now: u64) -> u64 {
+        match work {
+            Work::Ingress(id) => self.run_ingress(id, now),
+            Work::Request {
+                caller,
+                callback,
+                deadline,
+                callee,
+                method,
+                arg,
+                cycles,
+            } => {
+                let origin = Origin::Canister {
+                    caller,
+                    callback,
+                    deadline,
+                };
+                if callee == Principal::management_canister() {
+                    let caller = Caller::canister(caller);
+                    management::execute(self, origin, caller, None, &method, &arg, cycles, now);
+                    return 0;
+                }
+                self.run_method(
+                    MethodCall {
+                        callee,
+                        origin,
+                        caller,
+                        method,
+                        arg,
+                        cycles,
+                        info: CallerInfo::default(),
+                    },
+                    now,
+                )
+            }
+            Work::Answer {
+                canister,
+                callback,
+                result,
+                refund,
+            } => self.run_callback(canister, callback, result, refund, now),
+        }
+    }
+
+    fn run_ingress(&mut self, id: MessageId, now: u64) -> u64 {
+        let Some(record) = self.ingress.get_mut(&id) else {
+            return 0;
+        };
+        let Some(call) = record.call.take() else {
+            return 0;
+        };
+        let subnet = record.subnet;
+        let origin = Origin::Ingress(id);
+        if call.callee == Principal::management_canister() {
+            let caller = Caller::user(call.sender);
+            management::execute(
+                self,
+                origin,
+                caller,
+                Some(subnet),
+                &call.method,
+                &call.arg,
+                0,
+                now,
+            );
+            return 0;
+        }
+        self.run_method(
+            MethodCall {
+                callee: call.callee,
+                origin,
+                caller: call.sender,
+                method: call.method,
+                arg: call.arg,
+                cycles: 0,
+                info: call.info,
+            },
+            now,
+        )
+    }
+
+    /// Gives an answer to whoever waits for it.
+    pub(super) fn respond(&mut self, origin: Origin, result: CallResult, refund: u128) {
+        match origin {
+            Origin::Ingress(id) => {
+                if let Some(record) = self.ingress.get_mut(&id) {
+                    record.answer = Some(result);
+                }
+            }
+            Origin::Canister {
+                caller, callback, ..
+            } => self.queue.push_back(Work::Answer {
+                canister: caller,
+                callback,
+                result,
+                refund,
+            }),
+            Origin::System => {}
+        }
+    }
+
+    fn run_method(&mut self, call: MethodCall, now: u64) -> u64 {
+        let entry = match self.method_entry(&call) {
+            Ok(entry) => entry,
+            Err(error) => {
+                self.respond(call.origin, Err(error), call.cycles);
+                return 0;
+            }
+        };
+        let Some(canister) = self.canisters.get_mut(&call.callee) else {
+            return 0;
+        };
+        let mut message = canister.message_context(call.caller, now);
+        message.method = call.method;
+        message.arg = call.arg;
+        message.cycles_available = call.cycles;
+        message.caller_info = call.info;
+        message.deadline = deadline_of(&call.origin);
+        let context = canister.calls.open(call.origin, call.caller, call.cycles);
+        self.run_in_context(call.callee, context, entry, message)
+    }
+
+    /// Which entry point a call runs, or why it cannot.
+    fn method_entry(&self, call: &MethodCall) -> Result<EntryPoint, UserError> {
+        let id = call.callee;
+        let canister = self
+            .canisters
+            .get(&id)
+            .ok_or_else(|| UserError::canister_not_found(id))?;
+        canister.check_running()?;
+        let state = canister
+            .state
+            .as_ref()
+            .ok_or_else(|| UserError::no_wasm_module(id))?;
+        canister.check_not_frozen()?;
+        let name = call.method.clone();
+        let module = state.module();
+        if module.has_export(MethodKind::Query, &name) {
+            Ok(EntryPoint::ReplicatedQuery(name))
+        } else if module.has_export(MethodKind::CompositeQuery, &name) {
+            Err(UserError::from_execution(
+                id,
+                ErrorCode::CompositeQueryCalledInReplicatedMode,
+                "Composite query cannot be called in replicated mode",
+            ))
+        } else {
+            Ok(EntryPoint::Update(name))
+        }
+    }
+
+    /// Runs what is due by itself: the global timer and the heartbeat.
+    fn run_system_tasks(&mut self, id: Principal, now: u64) -> u64 {
+        let mut used = 0;
+        for task in [SystemEntry::GlobalTimer, SystemEntry::Heartbeat] {
+            let Some(canister) = self.canisters.get_mut(&id) else {
+                break;
+            };
+            let exported = canister
+                .state
+                .as_ref()
+                .is_some_and(|state| state.module().exports_system(task));
+            if canister.status != RunStatus::Running
+                || !exported
+                || canister.check_not_frozen().is_err()
+            {
+                continue;
+            }
+            let entry = if task == SystemEntry::GlobalTimer {
+                if canister.global_timer == 0 || canister.global_timer > now {
+                    continue;
+                }
+                // It fires once; the canister may set it anew.
+                canister.global_timer = 0;
+                EntryPoint::GlobalTimer
+            } else {
+                EntryPoint::Heartbeat
+            };
+            let caller = Principal::management_canister();
+            let message = canister.message_context(caller, now);
+            let context = canister.calls.open(Origin::System, caller, 0);
+            used += self.run_in_context(id, context, entry, message);
+        }
+        used
+    }
+
+    /// Runs one message of a call context and settles what follows from it. Gives the instructions it used.
+    fn run_in_context(
+        &mut self,
+        id: Principal,
+        context: ContextId,
+        entry: EntryPoint,
+        message: MessageContext,
+    ) -> u64 {
+        let now = message.time_nanos;
+        let changes = !matches!(entry, EntryPoint::ReplicatedQuery(_));
+        let Some(outcome) = self.execute(id, entry, message) else {
+            return 0;
+        };
+        let used = outcome.instructions;
+        let failure = match &outcome.result {
+            Ok(()) => {
+                self.settle(id, context, outcome, changes, now);
+                None
+            }
+            Err(trap) => Some(trap_error(id, trap)),
+        };
+        self.close(id, context, failure);
+        used
+    }
+
+    /// Executes on the canister's current state; keeps costs and logs, nothing else.
+    fn execute(
+        &mut self,
+        id: Principal,
+        entry: EntryPoint,
+        message: MessageContext,
+    ) -> Option<Outcome> {
+        let canister = self.canisters.get(&id)?;
+        let state = canister.state.as_ref()?;
+        let limits = canister.limits(Limits::update());
+        let (name, method) = entry_name(&entry, &message.method);
+        let now = message.time_nanos;
+        let outcome = self.engine.execute(state, entry, message, limits);
+        self.record_cost(id, name, &method, &outcome, now);
+        self.record_logs(id, &outcome.logs, now);
+        Some(outcome)
+    }
+
+    /// Makes a successful message's effects real.
+    fn settle(
+        &mut self,
+        id: Principal,
+        context: ContextId,
+        outcome: Outcome,
+        changes: bool,
+        now: u64,
+    ) {
+        let Some(canister) = self.canisters.get_mut(&id) else {
+            return;
+        };
+        if changes {
+            apply(canister, &outcome);
+        }
+        let Some(open) = canister.calls.context_mut(context) else {
+            return;
+        };
+        open.instructions = open.instructions.saturating_add(outcome.instructions);
+        if changes {
+            open.cycles = open.cycles.saturating_sub(outcome.cycles_accepted);
+            for call in outcome.calls {
+                let request = register_call(canister, id, context, call, now);
+                self.queue.push_back(request);
+            }
+        }
+        if let Some(reply) = outcome.reply {
+            let result = match reply {
+                Response::Reply(bytes) => Ok(bytes),
+                Response::Reject(text) => Err(UserError::rejected(text)),
+            };
+            self.answer(id, context, result);
+        }
+    }
+
+    /// Answers a call context, unless it was answered before.
+    fn answer(&mut self, id: Principal, context: ContextId, result: CallResult) {
+        let open = self
+            .canisters
+            .get_mut(&id)
+            .and_then(|canister| canister.calls.context_mut(context));
+        let Some(open) = open.filter(|open| !open.responded) else {
+            return;
+        };
+        open.responded = true;
+        let refund = std::mem::take(&mut open.cycles);
+        let origin = open.origin.clone();
+        self.respond(origin, result, refund);
+    }
+
+    /// Closes a call context if nothing can happen in it any more; a context nobody answered is answered with
+    /// `failure`, or with the remark that the canister did not reply.
+    fn close(&mut self, id: Principal, context: ContextId, failure: Option<UserError>) {
+        let closed = self
+            .canisters
+            .get_mut(&id)
+            .and_then(|canister| canister.calls.close_if_done(context));
+        let Some(closed) = closed else {
+            return;
+        };
+        if !closed.responded {
+            let error = failure.unwrap_or_else(|| {
+                UserError::from_execution(
+                    id,
+                    ErrorCode::CanisterDidNotReply,
+                    "Canister did not reply to the call",
+                )
+            });
+            self.respond(closed.origin, Err(error), closed.cycles);
+        }
+        self.finish_stopping(id);
+    }
+
+    /// A stopping canister without open calls has stopped.
+    pub(super) fn finish_stopping(&mut self, id: Principal) {
+        let Some(canister) = self.canisters.get_mut(&id) else {
+            return;
+        };
+        let RunStatus::Stopping(waiters) = &mut canister.status else {
+            return;
+        };
+        if !canister.calls.is_idle() {
+            return;
+        }
+        let waiters = std::mem::take(waiters);
+        canister.status = RunStatus::Stopped;
+        canister.version += 1;
+        for waiter in waiters {
+            self.respond(
+                waiter.origin,
+                Ok(management::empty_reply()),
+                waiter.cycles,
+            );
+        }
+    }
+
+    fn run_callback(
+        &mut self,
+        id: Principal,
+        callback: CallbackId,
+        result: CallResult,
+        refund: u128,
+        now: u64,
+    ) -> u64 {
+        let Some(canister) = self.canisters.get_mut(&id) else {
+            return 0;
+        };
+        canister.cycles = canister.cycles.saturating_add(refund);
+        let Some(callback) = canister.calls.take_callback(callback) else {
+            return 0;
+        };
+        let context = callback.context;
+        let Some(open) = canister.calls.context(context).cloned() else {
+            return 0;
+        };
+        let mut message = canister.message_context(open.caller, now);
+        message.cycles_available = open.cycles;
+        message.cycles_refunded = refund;
+        message.responded = open.responded;
+        message.call_context_instructions = open.instructions;
+        message.deadline = deadline_of(&open.origin);
+        let cleanup_message = message.clone();
+        let entry = match result {
+            Ok(reply) => {
+                message.arg = reply;
+                let (fun, env) = callback.on_reply;
+                EntryPoint::ReplyCallback { fun, env }
+            }
+            Err(error) => {
+                message.reject_code = reject_number(error.reject_code());
+                message.reject_message = error.message;
+                let (fun, env) = callback.on_reject;
+                EntryPoint::RejectCallback { fun, env }
+            }
+        };
+        let Some(outcome) = self.execute(id, entry, message) else {
+            return 0;
+        };
+        let mut used = outcome.instructions;
+        let failure = match &outcome.result {
+            Ok(()) => {
+                self.settle(id, context, outcome, true, now);
+                None
+            }
+            Err(trap) => {
+                let error = trap_error(id, trap);
+                used += self.run_cleanup(id, &callback, cleanup_message);
+                Some(error)
+            }
+        };
+        self.close(id, context, failure);
+        used
+    }
+
+    /// Runs the cleanup of a callback that trapped. Its own trap changes nothing.
+    fn run_cleanup(&mut self, id: Principal, callback: &Callback, message: MessageContext) -> u64 {
+        let Some((fun, env)) = callback.on_cleanup else {
+            return 0;
+        };
+        let now = message.time_nanos;
+        let Some(outcome) = self.execute(id, EntryPoint::CleanupCallback { fun, env }, message)
+        else {
+            return 0;
+        };
+        let used = outcome.instructions;
+        if outcome.result.is_ok() {
+            self.settle(id, callback.context, outcome, true, now);
+        }
+        used
+    }
+
+    /// Ends best-effort calls whose deadline has passed and stop calls that waited too long.
+    fn expire_calls(&mut self, now: u64) {
+        let mut answers = Vec::new();
+        for canister in self.canisters.values_mut() {
+            for callback in canister.calls.expired(now) {
+                answers.push((
+                    Origin::Canister {
+                        caller: canister.id,
+                        callback,
+                        deadline: 0,
+                    },
+                    UserError::new(ErrorCode::DeadlineExpired, "Call deadline has expired."),
+                    0,
+                ));
+            }
+            if let RunStatus::Stopping(waiters) = &mut canister.status {
+                let timeout = STOP_TIMEOUT.as_nanos();
+                let waited = |since: u64| u128::from(now.saturating_sub(since)) >= timeout;
+                for waiter in waiters.extract_if(.., |waiter| waited(waiter.since)) {
+                    answers.push((
+                        waiter.origin,
+                        UserError::new(
+                            ErrorCode::StopCanisterRequestTimeout,
+                            "Stop canister request timed out",
+                        ),
+                        waiter.cycles,
+                    ));
+                }
+            }
+        }
+        for (origin, error, refund) in answers {
+            self.respond(origin, Err(error), refund);
+        }
+    }
+
+    /// Keeps what an execution cost.
+    pub(super) fn record_cost(
+        &mut self,
+        id: Principal,
+        entry: &'static str,
+        method: &str,
+        outcome: &Outcome,
+        time_nanos: u64,
+    ) {
+        if let Some(canister) = self.canisters.get_mut(&id) {
+            canister.costs.push(MessageCost {
+                index: 0,
+                entry,
+                method: method.to_owned(),
+                instructions: outcome.instructions,
+                stable_bytes_written: outcome.stable_bytes_written,
+                stable_bytes_read: outcome.stable_bytes_read,
+                dirty_stable_pages: outcome.dirty_stable_pages,
+                time_nanos,
+                ok: outcome.result.is_ok(),
+            });
+        }
+    }
+
+    /// Keeps what an execution logged.
+    pub(super) fn record_logs(&mut self, id: Principal, logs: &[Vec<u8>], now: u64) {
+        let Some(canister) = self.canisters.get_mut(&id) else {
+            return;
+        };
+        for content in logs {
+            if self.print_logs {
+                super::stderr_log::print(id, now, content);
+            }
+            canister.log(now, content.clone());
+        }
+    }
+}
+
+fn deadline_of(origin: &Origin) -> u64 {
+    match origin {
+        Origin::Canister { deadline, .. } => *deadline,
+        Origin::Ingress(_) | Origin::System => 0,
+    }
+}
+
+/// The state, balance, timer and certified data after a successful message.
+pub(super) fn apply(canister: &mut Canister, outcome: &Outcome) {
+    let spent = outcome
+        .calls
+        .iter()
+        .fold(outcome.cycles_burned, |sum, call| {
+            sum.saturating_add(call.cycles)
+        });
+    canister.state = Some(outcome.state.clone());
+    canister.cycles = canister
+        .cycles
+        .saturating_add(outcome.cycles_accepted)
+        .saturating_sub(spent);
+    if let Some(data) = &outcome.certified_data {
+        canister.certified_data = data.clone();
+    }
+    if let Some(timer) = outcome.global_timer {
+        canister.global_timer = timer;
+    }
+    canister.version += 1;
+}
+
+fn register_call(
+    canister: &mut Canister,
+    id: Principal,
+    context: ContextId,
+    call: OutgoingCall,
+    now: u64,
+) -> Work {
+    let deadline = call.timeout_seconds.map_or(0, |seconds| {
+        now.saturating_add(u64::from(seconds).saturating_mul(1_000_000_000))
+    });
+    let callback = canister.calls.register(Callback {
+        context,
+        on_reply: call.on_reply,
+        on_reject: call.on_reject,
+        on_cleanup: call.on_cleanup,
+        deadline,
+    });
+    Work::Request {
+        caller: id,
+        callback,
+        deadline,
+        callee: call.callee,
+        method: call.method,
+        arg: call.arg,
+        cycles: call.cycles,
+    }
+}
+
+/// How the cost list names an entry point.
+pub(super) fn entry_name(entry: &EntryPoint, method: &str) -> (&'static str, String) {
+    let (name, method) = match entry {
+        EntryPoint::Start => ("start", ""),
+        EntryPoint::Init => ("init", ""),
+        EntryPoint::PreUpgrade => ("pre_upgrade", ""),
+        EntryPoint::PostUpgrade => ("post_upgrade", ""),
+        EntryPoint::InspectMessage => ("inspect_message", method),
+        EntryPoint::Update(name) => ("update", name.as_str()),
+        EntryPoint::Query(name) => ("query", name.as_str()),
+        EntryPoint::CompositeQuery(name) => ("composite_query", name.as_str()),
+        EntryPoint::ReplicatedQuery(name) => ("replicated_query", name.as_str()),
+        EntryPoint::Heartbeat => ("heartbeat", ""),
+        EntryPoint::GlobalTimer => ("global_timer", ""),
+        EntryPoint::OnLowWasmMemory => ("on_low_wasm_memory", ""),
+        EntryPoint::ReplyCallback { .. } => ("reply_callback", ""),
+        EntryPoint::RejectCallback { .. } => ("reject_callback", ""),
+        EntryPoint::CleanupCallback { .. } => ("cleanup_callback", ""),
+    };
+    (name, method.to_owned())
+}

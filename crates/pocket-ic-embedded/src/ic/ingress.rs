@@ -1,0 +1,262 @@
+//! Messages from users: where they go, whether they are let in, and their answers.
+
+use super::calls::{CallResult, MessageId};
+use super::error::{OpError, UserError};
+use super::instance::Instance;
+use super::management;
+use super::subnet;
+use crate::engine::{CallerInfo, EntryPoint, Limits, SystemEntry};
+use candid::Principal;
+use pocket_ic::ErrorCode;
+use pocket_ic::common::rest::{RawCanisterCall, RawEffectivePrincipal, RawMessageId};
+use sha2::{Digest, Sha256};
+
+/// The largest argument of an ingress message, in bytes.
+const MAX_INGRESS_BYTES: usize = 2 << 20;
+/// How many rounds an awaited message is given.
+const MAX_AWAIT_ROUNDS: usize = 100;
+
+/// A call by a user.
+#[derive(Clone, Debug)]
+pub struct UserCall {
+    /// Who calls.
+    pub sender: Principal,
+    /// The canister; the management canister for its methods.
+    pub callee: Principal,
+    /// Where the call is to go, if stated.
+    pub effective: RawEffectivePrincipal,
+    /// The method.
+    pub method: String,
+    /// The argument.
+    pub arg: Vec<u8>,
+    /// What the sender attested about itself.
+    pub info: CallerInfo,
+}
+
+impl TryFrom<RawCanisterCall> for UserCall {
+    type Error = OpError;
+
+    fn try_from(raw: RawCanisterCall) -> Result<Self, OpError> {
+        let info = raw.sender_info.map(|info| CallerInfo {
+            data: info.info,
+            signer: info.signer,
+        });
+        Ok(Self {
+            sender: principal(&raw.sender, "Bad sender principal")?,
+            callee: principal(&raw.canister_id, "Bad canister id")?,
+            effective: raw.effective_principal,
+            method: raw.method,
+            arg: raw.payload,
+            info: info.unwrap_or_default(),
+        })
+    }
+}
+
+/// A principal from the bytes that a client sent.
+///
+/// # Errors
+/// `what`, when the bytes are none.
+pub fn principal(bytes: &[u8], what: &str) -> Result<Principal, OpError> {
+    Principal::try_from_slice(bytes).map_err(|_| OpError::Conversion(what.into()))
+}
+
+/// A submitted message.
+#[derive(Clone, Debug)]
+pub struct IngressRecord {
+    /// Who submitted it.
+    pub sender: Principal,
+    /// The call, until it is executed.
+    pub call: Option<UserCall>,
+    /// The subnet it went to.
+    pub subnet: Principal,
+    /// The answer, once there is one. Kept for as long as the instance lives.
+    pub answer: Option<CallResult>,
+}
+
+impl Instance {
+    /// Takes a message in; it is executed in the next rounds.
+    ///
+    /// The outer error is about the operation, the inner one is the ingress filter's answer to the user.
+    ///
+    /// # Errors
+    /// A message that cannot be routed.
+    pub fn submit(
+        &mut self,
+        call: UserCall,
+    ) -> Result<Result<RawMessageId, UserError>, OpError> {
+        let subnet = self.destination(&call)?;
+        if call.arg.len() > MAX_INGRESS_BYTES {
+            return Err(OpError::BadIngressMessage(format!(
+                "Request is too large. Message byte size {} is larger than the max allowed {MAX_INGRESS_BYTES}.",
+                call.arg.len()
+            )));
+        }
+        if let Err(rejection) = self.filter(&call) {
+            return Ok(Err(rejection));
+        }
+        let id = self.new_message_id(&call);
+        self.ingress.insert(
+            id,
+            IngressRecord {
+                sender: call.sender,
+                call: Some(call),
+                subnet,
+                answer: None,
+            },
+        );
+        self.queue.push_back(super::execute::Work::Ingress(id));
+        Ok(Ok(RawMessageId {
+            effective_principal: RawEffectivePrincipal::SubnetId(subnet.as_slice().to_vec()),
+            message_id: id.to_vec(),
+        }))
+    }
+
+    /// Runs rounds until the message is answered.
+    ///
+    /// # Errors
+    /// A message that is not known, or not answered after 100 rounds.
+    pub fn await_message(&mut self, id: &RawMessageId) -> Result<CallResult, OpError> {
+        let key = message_id(id)?;
+        for _ in 0..MAX_AWAIT_ROUNDS {
+            match self.ingress.get(&key) {
+                None => break,
+                Some(record) => {
+                    if let Some(answer) = &record.answer {
+                        return Ok(answer.clone());
+                    }
+                }
+            }
+            self.round();
+        }
+        match self.ingress.get(&key) {
+            Some(record) => record.answer.clone().ok_or_else(|| {
+                OpError::BadIngressMessage(format!(
+                    "Failed to answer to ingress {} after {MAX_AWAIT_ROUNDS} rounds.",
+                    hex::encode(key)
+                ))
+            }),
+            None => Err(OpError::BadIngressMessage(format!(
+                "There is no ingress message {}.",
+                hex::encode(key)
+            ))),
+        }
+    }
+
+    /// The answer of a message, if there is one yet.
+    ///
+    /// # Errors
+    /// When `caller` is given and did not submit the message.
+    pub fn ingress_status(
+        &self,
+        id: &RawMessageId,
+        caller: Option<Principal>,
+    ) -> Result<Option<CallResult>, OpError> {
+        let Some(record) = self.ingress.get(&message_id(id)?) else {
+            return Ok(None);
+        };
+        if caller.is_some_and(|caller| caller != record.sender) {
+            return Err(OpError::Forbidden(
+                "The user tries to access Request ID not signed by the caller.".into(),
+            ));
+        }
+        Ok(record.answer.clone())
+    }
+
+    /// The subnet a user's call goes to.
+    pub(super) fn destination(&self, call: &UserCall) -> Result<Principal, OpError> {
+        match &call.effective {
+            RawEffectivePrincipal::SubnetId(bytes) => {
+                return Ok(self.subnet(principal(bytes, "Bad subnet id")?)?.id);
+            }
+            RawEffectivePrincipal::CanisterId(bytes) => {
+                return self.place_of(call, principal(bytes, "Bad canister id")?);
+            }
+            RawEffectivePrincipal::None => {}
+        }
+        if call.callee != Principal::management_canister() {
+            return Ok(self.route(call.callee)?.id);
+        }
+        if let Some(target) = management::target(&call.method, &call.arg) {
+            return self.place_of(call, target);
+        }
+        if management::creates_for_users(&call.method) {
+            return subnet::default_subnet(&self.subnets)
+                .map(|subnet| subnet.id)
+                .ok_or_else(|| OpError::Other("The instance has no subnet.".into()));
+        }
+        Err(OpError::BadIngressMessage(
+            "Effective principal must be specified for all calls but canister creation via the provisional management canister API.".into(),
+        ))
+    }
+
+    fn place_of(&self, call: &UserCall, id: Principal) -> Result<Principal, OpError> {
+        let found = self.route(id);
+        if found.is_err() && management::creates_for_users(&call.method) {
+            return Err(OpError::Unsupported(format!(
+                "Creating canister {id}, whose id belongs to no subnet of the instance,"
+            )));
+        }
+        Ok(found?.id)
+    }
+
+    /// Whether a message is let in: the canister must be able to take it and must not refuse it.
+    fn filter(&mut self, call: &UserCall) -> Result<(), UserError> {
+        if call.callee == Principal::management_canister() {
+            return management::filter_user_call(self, call);
+        }
+        let now = self.clock.last_round();
+        let canister = self
+            .canisters
+            .get(&call.callee)
+            .ok_or_else(|| UserError::canister_not_found(call.callee))?;
+        canister.check_running()?;
+        let Some(state) = &canister.state else {
+            return Err(UserError::no_wasm_module(call.callee));
+        };
+        canister.check_not_frozen()?;
+        if !state.module().exports_system(SystemEntry::InspectMessage) {
+            return Ok(());
+        }
+        let mut context = canister.message_context(call.sender, now);
+        context.method = call.method.clone();
+        context.arg = call.arg.clone();
+        context.caller_info = call.info.clone();
+        let limits = canister.limits(Limits::inspect());
+        let outcome = self
+            .engine
+            .execute(state, EntryPoint::InspectMessage, context, limits);
+        let accepted = outcome.message_accepted;
+        let result = outcome.result.clone();
+        self.record_cost(call.callee, "inspect_message", &call.method, &outcome, now);
+        match result {
+            Err(trap) => Err(super::execute::trap_error(call.callee, &trap)),
+            Ok(()) if accepted => Ok(()),
+            Ok(()) => Err(UserError::from_execution(
+                call.callee,
+                ErrorCode::CanisterRejectedMessage,
+                "Canister rejected the message",
+            )),
+        }
+    }
+
+    /// Ids are unique even for equal messages, as on the real network, where each carries a nonce.
+    fn new_message_id(&mut self, call: &UserCall) -> MessageId {
+        let nonce = self.submitted;
+        self.submitted += 1;
+        let mut hasher = Sha256::new();
+        hasher.update(b"embedded ingress ");
+        hasher.update(nonce.to_be_bytes());
+        hasher.update(call.sender.as_slice());
+        hasher.update(call.callee.as_slice());
+        hasher.update(call.method.as_bytes());
+        hasher.update(&call.arg);
+        hasher.finalize().into()
+    }
+}
+
+fn message_id(id: &RawMessageId) -> Result<MessageId, OpError> {
+    id.message_id
+        .as_slice()
+        .try_into()
+        .map_err(|_| OpError::Conversion("Bad message id".into()))
+}

@@ -1,0 +1,281 @@
+//! An instance: subnets, canisters, time, and the operations that clients have on it.
+//!
+//! Owns the reads and the simple writes. Ingress is in `ingress.rs`, rounds and messages in `execute.rs`, queries in
+//! `query.rs`, the management canister in `management/`.
+
+use super::calls::MessageId;
+use super::canister::Canister;
+use super::clock::{Clock, GENESIS_NANOS};
+use super::error::OpError;
+use super::execute::Work;
+use super::ingress::IngressRecord;
+use super::records::MessageCost;
+use super::snapshot::MAX_STABLE_BYTES;
+use super::subnet::{self, Subnet};
+use crate::engine::Engine;
+use candid::Principal;
+use pocket_ic::common::rest::{
+    IcpConfig, IcpConfigFlag, InitialTime, InstanceConfig, SubnetId, Topology,
+};
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+/// Bytes of a page of stable memory.
+const WASM_PAGE_BYTES: u64 = 65_536;
+
+/// One Internet Computer.
+pub struct Instance {
+    pub(super) engine: Engine,
+    pub(super) subnets: Vec<Subnet>,
+    pub(super) clock: Clock,
+    pub(super) canisters: BTreeMap<Principal, Canister>,
+    pub(super) ingress: BTreeMap<MessageId, IngressRecord>,
+    pub(super) submitted: u64,
+    pub(super) queue: VecDeque<Work>,
+    pub(super) random_draws: u64,
+    pub(super) print_logs: bool,
+}
+
+/// An instance, and whether its time shall go on by itself.
+pub struct Created {
+    /// The instance.
+    pub instance: Instance,
+    /// The pause between two steps of time that the client asked for; `None` when time stands still.
+    pub auto_progress: Option<Option<u64>>,
+}
+
+impl Instance {
+    /// Builds an instance from a client's configuration. With `print_logs`, canister logs go to stderr too.
+    ///
+    /// # Errors
+    /// A contradictory configuration, or one that only the official server can serve.
+    pub fn create(
+        engine: Engine,
+        config: &InstanceConfig,
+        print_logs: bool,
+    ) -> Result<Created, OpError> {
+        check_supported(config)?;
+        let subnets = subnet::build(&config.subnet_config_set)?;
+        let (initial, auto_progress) = match &config.initial_time {
+            None => (GENESIS_NANOS, None),
+            Some(InitialTime::AutoProgress(auto)) => {
+                (GENESIS_NANOS, Some(auto.artificial_delay_ms))
+            }
+            Some(InitialTime::Timestamp(time)) => (time.nanos_since_epoch, None),
+        };
+        if initial < GENESIS_NANOS {
+            return Err(OpError::Other(format!(
+                "The initial timestamp (unix timestamp in nanoseconds) must be no earlier than {GENESIS_NANOS} (provided {initial})."
+            )));
+        }
+        Ok(Created {
+            instance: Self {
+                engine,
+                subnets,
+                clock: Clock::new(initial),
+                canisters: BTreeMap::new(),
+                ingress: BTreeMap::new(),
+                submitted: 0,
+                queue: VecDeque::new(),
+                random_draws: 0,
+                print_logs,
+            },
+            auto_progress,
+        })
+    }
+
+    /// The subnets as clients see them.
+    ///
+    /// # Errors
+    /// None in practice: an instance has a subnet.
+    pub fn topology(&self) -> Result<Topology, OpError> {
+        subnet::topology(&self.subnets)
+            .ok_or_else(|| OpError::Other("The instance has no subnet.".into()))
+    }
+
+    /// The current time, nanoseconds since 1970.
+    pub fn time(&self) -> u64 {
+        self.clock.now()
+    }
+
+    /// Sets the time that the next round sees.
+    ///
+    /// # Errors
+    /// A time before the current one.
+    pub fn set_time(&mut self, nanos: u64) -> Result<(), OpError> {
+        self.clock.set(nanos)
+    }
+
+    /// Sets the time that queries see from now on.
+    ///
+    /// # Errors
+    /// A time before the current one.
+    pub fn set_certified_time(&mut self, nanos: u64) -> Result<(), OpError> {
+        self.clock.set_certified(nanos)
+    }
+
+    /// Lets `elapsed` pass and runs a round.
+    pub fn advance(&mut self, elapsed: Duration) {
+        let nanos = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX);
+        // Going forward never fails.
+        let _ = self.clock.set(self.clock.now().saturating_add(nanos));
+        self.round();
+    }
+
+    /// The subnet of a canister that exists.
+    pub fn subnet_of_canister(&self, id: Principal) -> Option<SubnetId> {
+        self.canisters.get(&id).map(|canister| canister.subnet)
+    }
+
+    /// The subnet that is responsible for a canister id, whether it exists or not.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub(super) fn route(&self, id: Principal) -> Result<&Subnet, OpError> {
+        self.subnets
+            .iter()
+            .find(|subnet| subnet.owns(id))
+            .ok_or_else(|| {
+                OpError::CanisterRouting(format!("Canister {id} does not belong to any subnet."))
+            })
+    }
+
+    /// A subnet by its id.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub(super) fn subnet(&self, id: Principal) -> Result<&Subnet, OpError> {
+        self.subnets
+            .iter()
+            .find(|subnet| subnet.id == id)
+            .ok_or(OpError::SubnetNotFound(id))
+    }
+
+    fn canister(&self, id: Principal) -> Result<&Canister, OpError> {
+        self.canisters
+            .get(&id)
+            .ok_or(OpError::CanisterNotFound(id))
+    }
+
+    fn canister_mut(&mut self, id: Principal) -> Result<&mut Canister, OpError> {
+        self.canisters
+            .get_mut(&id)
+            .ok_or(OpError::CanisterNotFound(id))
+    }
+
+    /// A canister's balance.
+    ///
+    /// # Errors
+    /// When there is no such canister.
+    pub fn cycles(&self, id: Principal) -> Result<u128, OpError> {
+        Ok(self.canister(id)?.cycles)
+    }
+
+    /// Adds to a canister's balance and gives the new one.
+    ///
+    /// # Errors
+    /// When there is no such canister.
+    pub fn add_cycles(&mut self, id: Principal, amount: u128) -> Result<u128, OpError> {
+        let canister = self.canister_mut(id)?;
+        canister.cycles = canister.cycles.saturating_add(amount);
+        Ok(canister.cycles)
+    }
+
+    /// A canister's controllers, sorted.
+    ///
+    /// # Errors
+    /// When there is no such canister.
+    pub fn controllers(&self, id: Principal) -> Result<Vec<Principal>, OpError> {
+        Ok(self.canister(id)?.settings.controllers.clone())
+    }
+
+    /// All of a canister's stable memory.
+    ///
+    /// # Errors
+    /// When there is no such canister or it has no code.
+    pub fn stable_memory(&self, id: Principal) -> Result<Vec<u8>, OpError> {
+        match &self.canister(id)?.state {
+            Some(state) => Ok(state.stable().to_vec()),
+            None => Err(OpError::CanisterIsEmpty(id)),
+        }
+    }
+
+    /// Puts bytes at the start of a canister's stable memory, which grows as needed and never shrinks.
+    ///
+    /// # Errors
+    /// When there is no such canister, it has no code, or the bytes are more than a stable memory holds.
+    pub fn set_stable_memory(&mut self, id: Principal, bytes: &[u8]) -> Result<(), OpError> {
+        let Some(state) = &mut self.canister_mut(id)?.state else {
+            return Err(OpError::CanisterIsEmpty(id));
+        };
+        let stable = state.stable_mut();
+        let pages = (bytes.len() as u64).div_ceil(WASM_PAGE_BYTES);
+        let too_large = || {
+            OpError::Other(format!(
+                "Stable memory of {} bytes exceeds the maximum of {MAX_STABLE_BYTES} bytes",
+                bytes.len()
+            ))
+        };
+        if let Some(missing) = pages.checked_sub(stable.pages())
+            && stable.grow(missing, MAX_STABLE_BYTES).is_none()
+        {
+            return Err(too_large());
+        }
+        stable.write(0, bytes).map_err(|_| too_large())
+    }
+
+    /// The costs of a canister's recent messages, oldest first.
+    ///
+    /// # Errors
+    /// When there is no such canister.
+    pub fn costs(&self, id: Principal) -> Result<Vec<MessageCost>, OpError> {
+        Ok(self.canister(id)?.costs.iter().cloned().collect())
+    }
+}
+
+/// Refuses what only the official server does, instead of pretending.
+fn check_supported(config: &InstanceConfig) -> Result<(), OpError> {
+    let features = config
+        .icp_features
+        .as_ref()
+        .is_some_and(|features| *features != Default::default());
+    let IcpConfig {
+        beta_features,
+        function_name_length_limits,
+        canister_execution_rate_limiting,
+    } = config.icp_config.clone().unwrap_or_default();
+    let enabled = |flag: Option<IcpConfigFlag>| flag == Some(IcpConfigFlag::Enabled);
+    let unsupported = [
+        (config.http_gateway_config.is_some(), "An HTTP gateway"),
+        (config.state_dir.is_some(), "A state directory"),
+        (
+            config.bitcoind_addr.as_ref().is_some_and(|a| !a.is_empty()),
+            "A Bitcoin adapter",
+        ),
+        (
+            config
+                .dogecoind_addr
+                .as_ref()
+                .is_some_and(|a| !a.is_empty()),
+            "A Dogecoin adapter",
+        ),
+        (features, "Deploying system canisters (icp_features)"),
+        (
+            config.mainnet_nns_subnet_id == Some(true),
+            "The mainnet NNS subnet id",
+        ),
+        (enabled(beta_features), "Beta features"),
+        (
+            enabled(function_name_length_limits),
+            "Limiting function name lengths",
+        ),
+        (
+            enabled(canister_execution_rate_limiting),
+            "Rate limiting of canister execution",
+        ),
+    ];
+    match unsupported.into_iter().find(|(asked, _)| *asked) {
+        Some((_, what)) => Err(OpError::Unsupported(what.into())),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,38 @@
+//! The methods of the chunk store.
+
+use super::{Call, Reply, empty_reply, encode};
+use crate::ic::error::UserError;
+use crate::ic::instance::Instance;
+use ic_management_canister_types::{CanisterIdRecord, ChunkHash, UploadChunkArgs};
+
+/// `upload_chunk`
+pub(super) fn upload(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError> {
+    let args: UploadChunkArgs = call.decode()?;
+    let canister = instance.controlled_or_self(args.canister_id, call.caller)?;
+    let hash = canister.chunks.insert(&args.chunk)?.to_vec();
+    encode(call.method, (ChunkHash { hash },))
+}
+
+/// `stored_chunks`
+pub(super) fn list(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError> {
+    let args: CanisterIdRecord = call.decode()?;
+    let canister = instance.controlled_or_self(args.canister_id, call.caller)?;
+    let hashes: Vec<ChunkHash> = canister
+        .chunks
+        .hashes()
+        .map(|hash| ChunkHash {
+            hash: hash.to_vec(),
+        })
+        .collect();
+    encode(call.method, (hashes,))
+}
+
+/// `clear_chunk_store`
+pub(super) fn clear(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError> {
+    let args: CanisterIdRecord = call.decode()?;
+    instance
+        .controlled_or_self(args.canister_id, call.caller)?
+        .chunks
+        .clear();
+    Ok(Reply::Now(empty_reply()))
+}

@@ -1,0 +1,306 @@
+//! Installing, upgrading, reinstalling and uninstalling code: all or nothing.
+
+use super::{Call, Caller, Reply, empty_reply};
+use crate::engine::{
+    CanisterModule, CanisterState, EntryPoint, Limits, MessageContext, Outcome,
+};
+use crate::ic::canister::Canister;
+use crate::ic::error::UserError;
+use crate::ic::execute::{entry_name, trap_error};
+use crate::ic::instance::Instance;
+use crate::ic::records::origin;
+use candid::Principal;
+use ic_management_canister_types::{
+    CanisterInstallMode, ChangeDetails, CodeDeploymentMode, CodeDeploymentRecord,
+    InstallChunkedCodeArgs, InstallCodeArgs, UninstallCodeArgs, UpgradeFlags,
+    WasmMemoryPersistence,
+};
+use pocket_ic::ErrorCode;
+use std::sync::Arc;
+
+/// The private custom section of modules whose wasm memory outlives upgrades.
+const PERSISTENCE_SECTION: &str = "enhanced-orthogonal-persistence";
+
+/// `install_code`
+pub(super) fn install(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError> {
+    let args: InstallCodeArgs = call.decode()?;
+    deploy(
+        instance,
+        call,
+        args.canister_id,
+        args.mode,
+        &args.wasm_module,
+        args.arg,
+        args.sender_canister_version,
+    )
+}
+
+/// `install_chunked_code`
+pub(super) fn install_chunked(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError> {
+    let args: InstallChunkedCodeArgs = call.decode()?;
+    let store = args.store_canister.unwrap_or(args.target_canister);
+    let hashes = args.chunk_hashes_list.iter().map(|c| c.hash.as_slice());
+    let module = instance
+        .controlled_or_self(store, call.caller)?
+        .chunks
+        .assemble(hashes, &args.wasm_module_hash)?;
+    deploy(
+        instance,
+        call,
+        args.target_canister,
+        args.mode,
+        &module,
+        args.arg,
+        args.sender_canister_version,
+    )
+}
+
+/// The steps of one deployment and what they did so far.
+struct Deployment {
+    id: Principal,
+    caller: Caller,
+    arg: Vec<u8>,
+    now: u64,
+    limits: Limits,
+    logs: Vec<Vec<u8>>,
+    /// The canister's version that code sees.
+    version: u64,
+    global_timer: u64,
+    certified_data: Vec<u8>,
+    burned: u128,
+}
+
+fn deploy(
+    instance: &mut Instance,
+    call: &Call,
+    id: Principal,
+    mode: CanisterInstallMode,
+    module: &[u8],
+    arg: Vec<u8>,
+    sender_version: Option<u64>,
+) -> Result<Reply, UserError> {
+    let canister = instance.controlled(id, call.caller)?;
+    canister.check_not_frozen()?;
+    check_mode(canister, mode)?;
+    let mut deployment = Deployment {
+        id,
+        caller: call.caller,
+        arg,
+        now: call.now,
+        limits: canister.limits(Limits::install()),
+        logs: Vec::new(),
+        version: canister.version,
+        global_timer: canister.global_timer,
+        certified_data: canister.certified_data.clone(),
+        burned: 0,
+    };
+    let old = canister.state.clone();
+    let module = instance.engine.compile(module).map_err(|error| {
+        UserError::from_execution(id, ErrorCode::CanisterInvalidWasm, &error.to_string())
+    })?;
+    let deployed = match (mode, old) {
+        (CanisterInstallMode::Upgrade(flags), Some(old)) => {
+            deployment.upgrade(instance, old, &module, flags.unwrap_or_default())
+        }
+        _ => deployment.install(instance, &module),
+    };
+    let state = match deployed {
+        Ok(state) => state,
+        Err(error) => {
+            instance.record_logs(id, &deployment.logs, call.now);
+            return Err(error);
+        }
+    };
+    let canister = instance.controlled(id, call.caller)?;
+    if !matches!(mode, CanisterInstallMode::Upgrade(_)) {
+        canister.logs.clear();
+    }
+    canister.state = Some(state);
+    canister.version = deployment.version;
+    canister.global_timer = deployment.global_timer;
+    canister.certified_data = std::mem::take(&mut deployment.certified_data);
+    canister.cycles = canister.cycles.saturating_sub(deployment.burned);
+    let from = origin(call.caller.id, call.caller.is_canister, sender_version);
+    let details = ChangeDetails::CodeDeployment(CodeDeploymentRecord {
+        mode: match mode {
+            CanisterInstallMode::Install => CodeDeploymentMode::Install,
+            CanisterInstallMode::Reinstall => CodeDeploymentMode::Reinstall,
+            CanisterInstallMode::Upgrade(_) => CodeDeploymentMode::Upgrade,
+        },
+        module_hash: module.module_hash().to_vec(),
+    });
+    canister
+        .history
+        .push(call.now, canister.version, from, details);
+    instance.record_logs(id, &deployment.logs, call.now);
+    Ok(Reply::Now(empty_reply()))
+}
+
+fn check_mode(canister: &Canister, mode: CanisterInstallMode) -> Result<(), UserError> {
+    let id = canister.id;
+    match (mode, canister.state.is_some()) {
+        (CanisterInstallMode::Install, true) => Err(UserError::new(
+            ErrorCode::CanisterNonEmpty,
+            format!(
+                "Canister {id} cannot be installed because the canister is not empty. Try installing with mode='reinstall' instead."
+            ),
+        )),
+        (CanisterInstallMode::Upgrade(_), false) => Err(UserError::no_wasm_module(id)),
+        _ => Ok(()),
+    }
+}
+
+impl Deployment {
+    fn install(
+        &mut self,
+        instance: &mut Instance,
+        module: &Arc<CanisterModule>,
+    ) -> Result<CanisterState, UserError> {
+        self.version += 1;
+        self.global_timer = 0;
+        self.certified_data.clear();
+        let state = CanisterState::new(module.clone());
+        let state = self.step(instance, &state, EntryPoint::Start)?;
+        self.step(instance, &state, EntryPoint::Init)
+    }
+
+    fn upgrade(
+        &mut self,
+        instance: &mut Instance,
+        mut state: CanisterState,
+        module: &Arc<CanisterModule>,
+        flags: UpgradeFlags,
+    ) -> Result<CanisterState, UserError> {
+        let keep = self.keeps_wasm_memory(module, flags)?;
+        if flags.skip_pre_upgrade != Some(true) {
+            state = self.step(instance, &state, EntryPoint::PreUpgrade)?;
+        }
+        self.version += 1;
+        // An upgrade deactivates the timer, whatever pre_upgrade set.
+        self.global_timer = 0;
+        let state = state.replace_module(module.clone(), keep);
+        let state = self.step(instance, &state, EntryPoint::Start)?;
+        self.step(instance, &state, EntryPoint::PostUpgrade)
+    }
+
+    fn keeps_wasm_memory(
+        &self,
+        module: &CanisterModule,
+        flags: UpgradeFlags,
+    ) -> Result<bool, UserError> {
+        let supported = module
+            .custom_section(PERSISTENCE_SECTION)
+            .is_some_and(|(_, public)| !public);
+        let error = |text: &str| {
+            Err(UserError::from_execution(
+                self.id,
+                ErrorCode::CanisterContractViolation,
+                text,
+            ))
+        };
+        match (flags.wasm_memory_persistence, supported) {
+            (None, true) => error(
+                "Missing upgrade option: Enhanced orthogonal persistence requires the `wasm_memory_persistence` upgrade option.",
+            ),
+            (Some(WasmMemoryPersistence::Keep), false) => error(
+                "Invalid upgrade option: The `wasm_memory_persistence: opt Keep` upgrade option requires that the new canister module supports enhanced orthogonal persistence.",
+            ),
+            (Some(WasmMemoryPersistence::Keep), true) => Ok(true),
+            (None | Some(WasmMemoryPersistence::Replace), _) => Ok(false),
+        }
+    }
+
+    /// Runs one entry point with what is left of the instructions.
+    fn step(
+        &mut self,
+        instance: &mut Instance,
+        state: &CanisterState,
+        entry: EntryPoint,
+    ) -> Result<CanisterState, UserError> {
+        let Some(canister) = instance.canisters.get(&self.id) else {
+            return Err(UserError::canister_not_found(self.id));
+        };
+        let takes_arg = matches!(entry, EntryPoint::Init | EntryPoint::PostUpgrade);
+        let base = canister.message_context(self.caller.id, self.now);
+        let context = MessageContext {
+            arg: if takes_arg {
+                self.arg.clone()
+            } else {
+                Vec::new()
+            },
+            canister_version: self.version,
+            global_timer: self.global_timer,
+            certified_data: self.certified_data.clone(),
+            balance: base.balance.saturating_sub(self.burned),
+            ..base
+        };
+        let (name, method) = entry_name(&entry, "");
+        let outcome = instance
+            .engine
+            .execute(state, entry, context, self.limits.clone());
+        instance.record_cost(self.id, name, &method, &outcome, self.now);
+        self.take_over(outcome)
+    }
+
+    fn take_over(&mut self, outcome: Outcome) -> Result<CanisterState, UserError> {
+        self.limits.instructions = self
+            .limits
+            .instructions
+            .saturating_sub(outcome.instructions);
+        self.logs.extend(outcome.logs);
+        if let Err(trap) = outcome.result {
+            return Err(trap_error(self.id, &trap));
+        }
+        self.burned = self.burned.saturating_add(outcome.cycles_burned);
+        if let Some(data) = outcome.certified_data {
+            self.certified_data = data;
+        }
+        if let Some(timer) = outcome.global_timer {
+            self.global_timer = timer;
+        }
+        Ok(outcome.state)
+    }
+}
+
+/// `uninstall_code`: code, memories, timer, logs and chunks go; whoever waits for an answer gets a rejection.
+pub(super) fn uninstall(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError> {
+    let args: UninstallCodeArgs = call.decode()?;
+    uninstall_code(
+        instance,
+        args.canister_id,
+        call.caller,
+        args.sender_canister_version,
+        call.now,
+    )?;
+    Ok(Reply::Now(empty_reply()))
+}
+
+/// What `uninstall_code` does, also at the end of taking a snapshot if so asked.
+pub(super) fn uninstall_code(
+    instance: &mut Instance,
+    id: Principal,
+    caller: Caller,
+    sender_version: Option<u64>,
+    now: u64,
+) -> Result<(), UserError> {
+    let canister = instance.controlled(id, caller)?;
+    canister.state = None;
+    canister.certified_data.clear();
+    canister.global_timer = 0;
+    canister.logs.clear();
+    canister.chunks.clear();
+    canister.version += 1;
+    let from = origin(caller.id, caller.is_canister, sender_version);
+    canister
+        .history
+        .push(now, canister.version, from, ChangeDetails::CodeUninstall);
+    for context in canister.calls.clear() {
+        instance.respond(
+            context.origin,
+            Err(UserError::rejected("Canister has been uninstalled.")),
+            context.cycles,
+        );
+    }
+    instance.finish_stopping(id);
+    Ok(())
+}

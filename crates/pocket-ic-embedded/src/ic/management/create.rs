@@ -1,0 +1,180 @@
+//! Creating canisters, giving them cycles, and randomness.
+
+use super::{Call, Reply, empty_reply, encode};
+use crate::ic::canister::Canister;
+use crate::ic::error::UserError;
+use crate::ic::instance::Instance;
+use crate::ic::records::origin;
+use crate::ic::settings::Settings;
+use crate::ic::subnet;
+use candid::Principal;
+use ic_management_canister_types::{
+    CanisterIdRecord, CanisterSettings, ChangeDetails, CreateCanisterArgs, CreationRecord,
+    ProvisionalCreateCanisterWithCyclesArgs, ProvisionalTopUpCanisterArgs,
+};
+use num_traits::ToPrimitive;
+use pocket_ic::ErrorCode;
+use sha2::{Digest, Sha256};
+
+/// Cycles of a provisional canister when the caller names no amount.
+const DEFAULT_CYCLES: u128 = 100_000_000_000_000;
+
+/// `provisional_create_canister_with_cycles`
+pub(super) fn provisional_create(
+    instance: &mut Instance,
+    call: &mut Call,
+) -> Result<Reply, UserError> {
+    let args: ProvisionalCreateCanisterWithCyclesArgs = call.decode()?;
+    let cycles = match args.amount {
+        Some(amount) => to_cycles(call.method, &amount)?,
+        None => DEFAULT_CYCLES,
+    };
+    if let Some(id) = args.specified_id
+        && instance.canisters.contains_key(&id)
+    {
+        return Err(UserError::new(
+            ErrorCode::CanisterAlreadyInstalled,
+            format!("Canister {id} is already installed."),
+        ));
+    }
+    create_with(
+        instance,
+        call,
+        args.settings,
+        args.specified_id,
+        cycles,
+        args.sender_canister_version,
+    )
+}
+
+/// `create_canister`: the attached cycles become the new canister's balance; there is no fee.
+pub(super) fn create(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError> {
+    let args: CreateCanisterArgs = call.decode()?;
+    let cycles = call.cycles;
+    let reply = create_with(
+        instance,
+        call,
+        args.settings,
+        None,
+        cycles,
+        args.sender_canister_version,
+    )?;
+    call.cycles = 0;
+    Ok(reply)
+}
+
+fn create_with(
+    instance: &mut Instance,
+    call: &Call,
+    settings: Option<CanisterSettings>,
+    specified: Option<Principal>,
+    cycles: u128,
+    sender_version: Option<u64>,
+) -> Result<Reply, UserError> {
+    let settings = Settings::new(call.caller.id).with(settings.unwrap_or_default())?;
+    let subnet = place(instance, call, specified)?;
+    let canisters = &instance.canisters;
+    let Some(subnet) = instance.subnets.iter_mut().find(|s| s.id == subnet) else {
+        return Err(no_subnet(subnet));
+    };
+    let id = match specified {
+        Some(id) => id,
+        None => subnet
+            .allocate(|id| canisters.contains_key(&id))
+            .ok_or_else(|| {
+                UserError::new(
+                    ErrorCode::SubnetOversubscribed,
+                    format!("Subnet {} has no canister ids left.", subnet.id),
+                )
+            })?,
+    };
+    let mut canister = Canister::new(
+        id,
+        subnet.id,
+        subnet.instructions.clone(),
+        settings,
+        cycles,
+    );
+    let environment = &canister.settings.environment_variables;
+    let details = ChangeDetails::Creation(CreationRecord {
+        controllers: canister.settings.controllers.clone(),
+        environment_variables_hash: (!environment.is_empty())
+            .then(|| canister.settings.environment_hash().to_vec()),
+    });
+    let from = origin(call.caller.id, call.caller.is_canister, sender_version);
+    canister.history.push(call.now, 0, from, details);
+    instance.canisters.insert(id, canister);
+    encode(call.method, (CanisterIdRecord { canister_id: id },))
+}
+
+/// The subnet a new canister goes to: that of its id, that of the call, that of the calling canister.
+fn place(
+    instance: &Instance,
+    call: &Call,
+    specified: Option<Principal>,
+) -> Result<Principal, UserError> {
+    if let Some(id) = specified {
+        return instance
+            .route(id)
+            .map(|subnet| subnet.id)
+            .map_err(|error| UserError::new(ErrorCode::CanisterNotHostedBySubnet, error.to_string()));
+    }
+    if let Some(subnet) = call.subnet {
+        return Ok(subnet);
+    }
+    instance
+        .subnet_of_canister(call.caller.id)
+        .or_else(|| subnet::default_subnet(&instance.subnets).map(|subnet| subnet.id))
+        .ok_or_else(|| no_subnet(call.caller.id))
+}
+
+fn no_subnet(id: Principal) -> UserError {
+    UserError::new(
+        ErrorCode::SubnetNotFound,
+        format!("There is no subnet for {id}."),
+    )
+}
+
+fn to_cycles(method: &str, amount: &candid::Nat) -> Result<u128, UserError> {
+    amount.0.to_u128().ok_or_else(|| {
+        UserError::invalid_payload(method, format!("{amount} cycles are more than a balance holds"))
+    })
+}
+
+/// `provisional_top_up_canister`
+pub(super) fn provisional_top_up(
+    instance: &mut Instance,
+    call: &mut Call,
+) -> Result<Reply, UserError> {
+    let args: ProvisionalTopUpCanisterArgs = call.decode()?;
+    let amount = to_cycles(call.method, &args.amount)?;
+    add_cycles(instance, args.canister_id, amount)
+}
+
+/// `deposit_cycles`: gives the attached cycles to a canister.
+pub(super) fn deposit_cycles(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError> {
+    let args: CanisterIdRecord = call.decode()?;
+    let reply = add_cycles(instance, args.canister_id, call.cycles)?;
+    call.cycles = 0;
+    Ok(reply)
+}
+
+fn add_cycles(instance: &mut Instance, id: Principal, amount: u128) -> Result<Reply, UserError> {
+    let canister = instance
+        .canisters
+        .get_mut(&id)
+        .ok_or_else(|| UserError::canister_not_found(id))?;
+    canister.cycles = canister.cycles.saturating_add(amount);
+    Ok(Reply::Now(empty_reply()))
+}
+
+/// `raw_rand`: 32 bytes that repeat from run to run, so that tests do too.
+pub(super) fn raw_rand(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError> {
+    instance.random_draws += 1;
+    let mut hasher = Sha256::new();
+    hasher.update(b"embedded raw_rand ");
+    hasher.update(instance.random_draws.to_be_bytes());
+    hasher.update(call.now.to_be_bytes());
+    let bytes: [u8; 32] = hasher.finalize().into();
+    encode(call.method, (bytes.to_vec(),))
+}

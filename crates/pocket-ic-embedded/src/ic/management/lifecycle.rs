@@ -1,0 +1,100 @@
+//! Starting, stopping and deleting canisters, and changing their settings.
+
+use super::{Call, Reply, empty_reply};
+use crate::ic::canister::{RunStatus, StopWaiter};
+use crate::ic::error::UserError;
+use crate::ic::instance::Instance;
+use crate::ic::records::origin;
+use ic_management_canister_types::{
+    CanisterIdRecord, ChangeDetails, ControllersChangeRecord, UpdateSettingsArgs,
+};
+use pocket_ic::ErrorCode;
+
+/// `start_canister`: stop calls that still wait are rejected.
+pub(super) fn start(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError> {
+    let args: CanisterIdRecord = call.decode()?;
+    let canister = instance.controlled(args.canister_id, call.caller)?;
+    let before = std::mem::replace(&mut canister.status, RunStatus::Running);
+    if before != RunStatus::Running {
+        canister.version += 1;
+    }
+    if let RunStatus::Stopping(waiters) = before {
+        for waiter in waiters {
+            let error = UserError::new(
+                ErrorCode::CanisterStoppingCancelled,
+                format!("Canister {}'s stop request was cancelled.", args.canister_id),
+            );
+            instance.respond(waiter.origin, Err(error), waiter.cycles);
+        }
+    }
+    Ok(Reply::Now(empty_reply()))
+}
+
+/// `stop_canister`: answered at once if nothing is open, else when the last open call has ended.
+pub(super) fn stop(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError> {
+    let args: CanisterIdRecord = call.decode()?;
+    let canister = instance.controlled(args.canister_id, call.caller)?;
+    let waiter = StopWaiter {
+        origin: call.origin.clone(),
+        cycles: call.cycles,
+        since: call.now,
+    };
+    match &mut canister.status {
+        RunStatus::Stopped => return Ok(Reply::Now(empty_reply())),
+        RunStatus::Stopping(waiters) => waiters.push(waiter),
+        RunStatus::Running => {
+            canister.status = RunStatus::Stopping(vec![waiter]);
+            canister.version += 1;
+        }
+    }
+    instance.finish_stopping(args.canister_id);
+    Ok(Reply::Later)
+}
+
+/// `delete_canister`: it must be stopped; its cycles are gone.
+pub(super) fn delete(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError> {
+    let args: CanisterIdRecord = call.decode()?;
+    let id = args.canister_id;
+    if call.caller.id == id {
+        return Err(UserError::new(
+            ErrorCode::CanisterInvalidController,
+            format!("Canister {id} cannot delete itself."),
+        ));
+    }
+    let canister = instance.controlled(id, call.caller)?;
+    if canister.status != RunStatus::Stopped {
+        return Err(UserError::new(
+            ErrorCode::CanisterNotStopped,
+            format!("Canister {id} must be stopped before it is deleted."),
+        ));
+    }
+    instance.canisters.remove(&id);
+    Ok(Reply::Now(empty_reply()))
+}
+
+/// `update_settings`
+pub(super) fn update_settings(
+    instance: &mut Instance,
+    call: &mut Call,
+) -> Result<Reply, UserError> {
+    let args: UpdateSettingsArgs = call.decode()?;
+    let canister = instance.controlled(args.canister_id, call.caller)?;
+    let changes_controllers = args.settings.controllers.is_some();
+    canister.settings = canister.settings.with(args.settings)?;
+    canister.logs.shrink_to(canister.settings.log_memory_limit);
+    canister.version += 1;
+    if changes_controllers {
+        let from = origin(
+            call.caller.id,
+            call.caller.is_canister,
+            args.sender_canister_version,
+        );
+        let details = ChangeDetails::ControllersChange(ControllersChangeRecord {
+            controllers: canister.settings.controllers.clone(),
+        });
+        canister
+            .history
+            .push(call.now, canister.version, from, details);
+    }
+    Ok(Reply::Now(empty_reply()))
+}

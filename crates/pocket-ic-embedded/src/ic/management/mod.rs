@@ -1,0 +1,376 @@
+//! The management canister: who may call which of its methods, and where each is carried out.
+//!
+//! The methods themselves are in the files below, by subject.
+
+mod chunks;
+mod code;
+mod create;
+mod lifecycle;
+mod snapshots;
+mod status;
+
+use super::calls::{CallResult, Origin};
+use super::canister::Canister;
+use super::error::UserError;
+use super::ingress::UserCall;
+use super::instance::Instance;
+use candid::utils::ArgumentEncoder;
+use candid::{CandidType, Deserialize, Principal};
+use ic_management_canister_types::{
+    CanisterIdRecord, InstallChunkedCodeArgs, ProvisionalCreateCanisterWithCyclesArgs,
+};
+use pocket_ic::ErrorCode;
+
+pub use snapshots::{DownloadRequest, UploadRequest};
+
+const PROVISIONAL_CREATE: &str = "provisional_create_canister_with_cycles";
+const PROVISIONAL_TOP_UP: &str = "provisional_top_up_canister";
+
+/// Who calls the management canister.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Caller {
+    pub id: Principal,
+    pub is_canister: bool,
+}
+
+impl Caller {
+    pub fn user(id: Principal) -> Self {
+        Self {
+            id,
+            is_canister: false,
+        }
+    }
+
+    pub fn canister(id: Principal) -> Self {
+        Self {
+            id,
+            is_canister: true,
+        }
+    }
+}
+
+/// One call of a management method.
+struct Call<'a> {
+    caller: Caller,
+    /// The subnet that the call went to, if it came from a user.
+    subnet: Option<Principal>,
+    origin: &'a Origin,
+    method: &'a str,
+    arg: &'a [u8],
+    /// Cycles attached; what is left goes back.
+    cycles: u128,
+    now: u64,
+}
+
+impl Call<'_> {
+    fn decode<T: CandidType + for<'de> Deserialize<'de>>(&self) -> Result<T, UserError> {
+        candid::decode_one(self.arg).map_err(|error| UserError::invalid_payload(self.method, error))
+    }
+}
+
+/// How a call ended.
+enum Reply {
+    /// With this answer.
+    Now(Vec<u8>),
+    /// Not yet: the answer is kept with the canister.
+    Later,
+}
+
+/// Who may call a method.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Access {
+    /// Everybody.
+    Anyone,
+    /// Canisters only.
+    Canisters,
+    /// Controllers of the canister it is about.
+    Controllers,
+    /// Those whom the canister lets see its snapshots.
+    SnapshotReaders,
+    /// Nobody in replicated execution.
+    QueryOnly,
+}
+
+fn access(method: &str) -> Option<Access> {
+    Some(match method {
+        PROVISIONAL_CREATE | PROVISIONAL_TOP_UP => Access::Anyone,
+        "create_canister" | "deposit_cycles" | "raw_rand" | "canister_info"
+        | "canister_metadata" => Access::Canisters,
+        "install_code"
+        | "install_chunked_code"
+        | "upload_chunk"
+        | "stored_chunks"
+        | "clear_chunk_store"
+        | "uninstall_code"
+        | "canister_status"
+        | "start_canister"
+        | "stop_canister"
+        | "delete_canister"
+        | "update_settings"
+        | "take_canister_snapshot"
+        | "load_canister_snapshot"
+        | "delete_canister_snapshot"
+        | "upload_canister_snapshot_metadata"
+        | "upload_canister_snapshot_data" => Access::Controllers,
+        "list_canister_snapshots"
+        | "read_canister_snapshot_metadata"
+        | "read_canister_snapshot_data" => Access::SnapshotReaders,
+        "fetch_canister_logs" => Access::QueryOnly,
+        _ => return None,
+    })
+}
+
+/// Methods that a canister may also call about itself.
+const OPEN_TO_ITSELF: [&str; 4] = [
+    "canister_status",
+    "upload_chunk",
+    "stored_chunks",
+    "clear_chunk_store",
+];
+
+/// Methods of the real management canister that are not built here.
+const UNSUPPORTED: [&str; 16] = [
+    "http_request",
+    "flexible_http_request",
+    "ecdsa_public_key",
+    "sign_with_ecdsa",
+    "schnorr_public_key",
+    "sign_with_schnorr",
+    "vetkd_public_key",
+    "vetkd_derive_key",
+    "node_metrics_history",
+    "subnet_info",
+    "canister_metrics",
+    "list_canisters",
+    "bitcoin_get_balance",
+    "bitcoin_get_utxos",
+    "bitcoin_send_transaction",
+    "rename_canister",
+];
+
+fn unknown_method(method: &str) -> UserError {
+    if UNSUPPORTED.contains(&method) {
+        return UserError::new(
+            ErrorCode::UnknownManagementMessage,
+            format!("Management method {method} is not supported by the embedded server"),
+        );
+    }
+    UserError::new(
+        ErrorCode::UnknownManagementMessage,
+        format!("Management canister has no method '{method}'"),
+    )
+}
+
+/// The canister that a call is about, where its argument tells.
+pub(super) fn target(method: &str, arg: &[u8]) -> Option<Principal> {
+    match method {
+        PROVISIONAL_CREATE => {
+            candid::decode_one::<ProvisionalCreateCanisterWithCyclesArgs>(arg)
+                .ok()?
+                .specified_id
+        }
+        "install_chunked_code" => Some(
+            candid::decode_one::<InstallChunkedCodeArgs>(arg)
+                .ok()?
+                .target_canister,
+        ),
+        _ => Some(candid::decode_one::<CanisterIdRecord>(arg).ok()?.canister_id),
+    }
+}
+
+/// Whether users create canisters with this method, so that it needs no place.
+pub(super) fn creates_for_users(method: &str) -> bool {
+    method == PROVISIONAL_CREATE
+}
+
+/// The answer of methods that answer nothing: the empty argument list.
+pub(super) fn empty_reply() -> Vec<u8> {
+    b"DIDL\0\0".to_vec()
+}
+
+fn encode<T: ArgumentEncoder>(method: &str, values: T) -> Result<Reply, UserError> {
+    candid::encode_args(values)
+        .map(Reply::Now)
+        .map_err(|error| {
+            // Only a fault of this program gets here; the caller still deserves an answer.
+            UserError::new(
+                ErrorCode::CanisterContractViolation,
+                format!("Cannot encode the answer of {method}: {error}"),
+            )
+        })
+}
+
+/// Whether a user's call is let in. It is checked again when it is carried out.
+pub(super) fn filter_user_call(instance: &Instance, call: &UserCall) -> Result<(), UserError> {
+    check_access(instance, Caller::user(call.sender), &call.method, || {
+        target(&call.method, &call.arg)
+    })
+}
+
+fn check_access(
+    instance: &Instance,
+    caller: Caller,
+    method: &str,
+    target: impl FnOnce() -> Option<Principal>,
+) -> Result<(), UserError> {
+    let access = access(method).ok_or_else(|| unknown_method(method))?;
+    match access {
+        Access::Anyone => return Ok(()),
+        Access::Canisters if caller.is_canister => return Ok(()),
+        Access::Canisters => {
+            return Err(UserError::rejected(format!(
+                "Only canisters can call ic00 method {method}"
+            )));
+        }
+        Access::QueryOnly => {
+            return Err(UserError::rejected(format!(
+                "{method} API is only accessible in non-replicated mode"
+            )));
+        }
+        Access::Controllers | Access::SnapshotReaders => {}
+    }
+    let Some(id) = target() else {
+        // The argument does not decode; carrying out the call says how.
+        return Ok(());
+    };
+    let canister = instance.find(id)?;
+    if access == Access::SnapshotReaders && canister.settings.may_read_snapshots(caller.id) {
+        return Ok(());
+    }
+    if caller.id == id && OPEN_TO_ITSELF.contains(&method) {
+        return Ok(());
+    }
+    canister.check_controller(caller.id)
+}
+
+/// Carries out a call and answers it.
+#[allow(clippy::too_many_arguments)]
+pub(super) fn execute(
+    instance: &mut Instance,
+    origin: Origin,
+    caller: Caller,
+    subnet: Option<Principal>,
+    method: &str,
+    arg: &[u8],
+    cycles: u128,
+    now: u64,
+) {
+    let mut call = Call {
+        caller,
+        subnet,
+        origin: &origin,
+        method,
+        arg,
+        cycles,
+        now,
+    };
+    let result = check_access(instance, caller, method, || target(method, arg))
+        .and_then(|()| dispatch(instance, &mut call));
+    let refund = call.cycles;
+    match result {
+        Ok(Reply::Now(bytes)) => instance.respond(origin, Ok(bytes), refund),
+        Ok(Reply::Later) => {}
+        Err(error) => instance.respond(origin, Err(error), refund),
+    }
+}
+
+fn dispatch(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError> {
+    match call.method {
+        PROVISIONAL_CREATE => create::provisional_create(instance, call),
+        PROVISIONAL_TOP_UP => create::provisional_top_up(instance, call),
+        "create_canister" => create::create(instance, call),
+        "deposit_cycles" => create::deposit_cycles(instance, call),
+        "raw_rand" => create::raw_rand(instance, call),
+        "install_code" => code::install(instance, call),
+        "install_chunked_code" => code::install_chunked(instance, call),
+        "uninstall_code" => code::uninstall(instance, call),
+        "upload_chunk" => chunks::upload(instance, call),
+        "stored_chunks" => chunks::list(instance, call),
+        "clear_chunk_store" => chunks::clear(instance, call),
+        "start_canister" => lifecycle::start(instance, call),
+        "stop_canister" => lifecycle::stop(instance, call),
+        "delete_canister" => lifecycle::delete(instance, call),
+        "update_settings" => lifecycle::update_settings(instance, call),
+        "canister_status" => status::status(instance, call),
+        "canister_info" => status::info(instance, call),
+        "canister_metadata" => status::metadata(instance, call),
+        "take_canister_snapshot" => snapshots::take(instance, call),
+        "load_canister_snapshot" => snapshots::load(instance, call),
+        "list_canister_snapshots" => snapshots::list(instance, call),
+        "delete_canister_snapshot" => snapshots::delete(instance, call),
+        "read_canister_snapshot_metadata" => snapshots::read_metadata(instance, call),
+        "read_canister_snapshot_data" => snapshots::read_data(instance, call),
+        "upload_canister_snapshot_metadata" => snapshots::upload_metadata(instance, call),
+        "upload_canister_snapshot_data" => snapshots::upload_data(instance, call),
+        other => Err(unknown_method(other)),
+    }
+}
+
+/// Answers a query of the management canister.
+pub(super) fn query(
+    instance: &mut Instance,
+    caller: Principal,
+    method: &str,
+    arg: &[u8],
+) -> CallResult {
+    match method {
+        "fetch_canister_logs" => status::logs(instance, caller, arg),
+        "canister_status" | "list_canister_snapshots" => {
+            let now = instance.clock.last_round();
+            let caller = Caller::user(caller);
+            check_access(instance, caller, method, || target(method, arg))?;
+            let mut call = Call {
+                caller,
+                subnet: None,
+                origin: &Origin::System,
+                method,
+                arg,
+                cycles: 0,
+                now,
+            };
+            match dispatch(instance, &mut call)? {
+                Reply::Now(bytes) => Ok(bytes),
+                Reply::Later => Err(unknown_method(method)),
+            }
+        }
+        _ => Err(UserError::new(
+            ErrorCode::CanisterMethodNotFound,
+            format!("Query method {method} not found."),
+        )),
+    }
+}
+
+impl Instance {
+    /// A canister, for the management canister.
+    fn find(&self, id: Principal) -> Result<&Canister, UserError> {
+        self.canisters
+            .get(&id)
+            .ok_or_else(|| UserError::canister_not_found(id))
+    }
+
+    /// A canister that the caller controls or is.
+    fn controlled_or_self(
+        &mut self,
+        id: Principal,
+        caller: Caller,
+    ) -> Result<&mut Canister, UserError> {
+        let canister = self
+            .canisters
+            .get_mut(&id)
+            .ok_or_else(|| UserError::canister_not_found(id))?;
+        if caller.id != id {
+            canister.check_controller(caller.id)?;
+        }
+        Ok(canister)
+    }
+
+    /// A canister that the caller controls.
+    fn controlled(&mut self, id: Principal, caller: Caller) -> Result<&mut Canister, UserError> {
+        let canister = self
+            .canisters
+            .get_mut(&id)
+            .ok_or_else(|| UserError::canister_not_found(id))?;
+        canister.check_controller(caller.id)?;
+        Ok(canister)
+    }
+}

@@ -1,0 +1,286 @@
+//! The methods of snapshots, and the two operations of the server that move them to and from folders.
+
+use super::{Call, Caller, Reply, code, empty_reply, encode};
+use crate::ic::canister::Canister;
+use crate::ic::error::{OpError, UserError};
+use crate::ic::instance::Instance;
+use crate::ic::records::origin;
+use crate::ic::snapshot::{MAX_SLICE_BYTES, Snapshot};
+use crate::ic::snapshot_dir::{self, SnapshotDirError};
+use candid::Principal;
+use ic_management_canister_types::{
+    CanisterIdRecord, CanisterTimer, ChangeDetails, DeleteCanisterSnapshotArgs, LoadCanisterSnapshotArgs,
+    LoadSnapshotRecord, ReadCanisterSnapshotDataArgs, ReadCanisterSnapshotDataResult,
+    ReadCanisterSnapshotMetadataArgs, SnapshotDataKind, TakeCanisterSnapshotArgs,
+    UploadCanisterSnapshotDataArgs, UploadCanisterSnapshotMetadataArgs,
+    UploadCanisterSnapshotMetadataResult,
+};
+use pocket_ic::ErrorCode;
+use std::path::PathBuf;
+
+/// `take_canister_snapshot`
+pub(super) fn take(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError> {
+    let args: TakeCanisterSnapshotArgs = call.decode()?;
+    let canister = instance.controlled(args.canister_id, call.caller)?;
+    check_owner(args.canister_id, args.replace_snapshot.as_deref())?;
+    let snapshot = Snapshot::take(canister, call.now)?;
+    let id = canister.snapshots.insert(
+        args.canister_id,
+        snapshot,
+        args.replace_snapshot.as_deref(),
+    )?;
+    let summary = canister
+        .snapshots
+        .get(args.canister_id, &id)?
+        .summary(id.clone());
+    if args.uninstall_code == Some(true) {
+        code::uninstall_code(
+            instance,
+            args.canister_id,
+            call.caller,
+            args.sender_canister_version,
+            call.now,
+        )?;
+    }
+    encode(call.method, (summary,))
+}
+
+/// `load_canister_snapshot`: of this canister, or of another one that the caller controls too.
+pub(super) fn load(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError> {
+    let args: LoadCanisterSnapshotArgs = call.decode()?;
+    let id = args.canister_id;
+    let owner = owner_of(instance, id, &args.snapshot_id);
+    instance.controlled(id, call.caller)?;
+    instance.controlled(owner, call.caller)?;
+    let snapshot = instance
+        .find(owner)?
+        .snapshots
+        .get(owner, &args.snapshot_id)
+        .map_err(|_| not_found(id, &args.snapshot_id))?
+        .clone();
+    let state = snapshot.restore(&instance.engine)?;
+    let canister = instance.controlled(id, call.caller)?;
+    canister.state = Some(state);
+    canister.chunks = snapshot.chunks.clone();
+    canister.certified_data = snapshot.certified_data.clone();
+    match snapshot.global_timer {
+        Some(CanisterTimer::Inactive) => canister.global_timer = 0,
+        Some(CanisterTimer::Active(nanos)) => canister.global_timer = nanos,
+        None => {}
+    }
+    canister.version += 1;
+    let from = origin(
+        call.caller.id,
+        call.caller.is_canister,
+        args.sender_canister_version,
+    );
+    let details = ChangeDetails::LoadSnapshot(LoadSnapshotRecord {
+        from_canister_id: (owner != id).then_some(owner),
+        snapshot_id: args.snapshot_id,
+        canister_version: snapshot.version,
+        taken_at_timestamp: snapshot.taken_at,
+        source: snapshot.source(),
+    });
+    canister
+        .history
+        .push(call.now, canister.version, from, details);
+    Ok(Reply::Now(empty_reply()))
+}
+
+/// `list_canister_snapshots`
+pub(super) fn list(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError> {
+    let args: CanisterIdRecord = call.decode()?;
+    let canister = readable(instance, args.canister_id, call.caller)?;
+    encode(call.method, (canister.snapshots.list(),))
+}
+
+/// `delete_canister_snapshot`
+pub(super) fn delete(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError> {
+    let args: DeleteCanisterSnapshotArgs = call.decode()?;
+    let canister = instance.controlled(args.canister_id, call.caller)?;
+    check_owner(args.canister_id, Some(&args.snapshot_id))?;
+    canister
+        .snapshots
+        .remove(args.canister_id, &args.snapshot_id)?;
+    Ok(Reply::Now(empty_reply()))
+}
+
+/// `read_canister_snapshot_metadata`
+pub(super) fn read_metadata(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError> {
+    let args: ReadCanisterSnapshotMetadataArgs = call.decode()?;
+    let canister = readable(instance, args.canister_id, call.caller)?;
+    check_owner(args.canister_id, Some(&args.snapshot_id))?;
+    let snapshot = canister
+        .snapshots
+        .get(args.canister_id, &args.snapshot_id)?;
+    encode(call.method, (snapshot.metadata(),))
+}
+
+/// `read_canister_snapshot_data`
+pub(super) fn read_data(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError> {
+    let args: ReadCanisterSnapshotDataArgs = call.decode()?;
+    let canister = readable(instance, args.canister_id, call.caller)?;
+    check_owner(args.canister_id, Some(&args.snapshot_id))?;
+    if let SnapshotDataKind::WasmModule { offset, size }
+    | SnapshotDataKind::WasmMemory { offset, size }
+    | SnapshotDataKind::StableMemory { offset, size } = &args.kind
+        && *size > MAX_SLICE_BYTES
+    {
+        return Err(UserError::new(
+            ErrorCode::InvalidManagementPayload,
+            format!(
+                "Invalid subslice: offset: {offset}, size: {size}; at most {MAX_SLICE_BYTES} bytes are read at once"
+            ),
+        ));
+    }
+    let chunk = canister
+        .snapshots
+        .get(args.canister_id, &args.snapshot_id)?
+        .read(&args.kind)?;
+    encode(call.method, (ReadCanisterSnapshotDataResult { chunk },))
+}
+
+/// `upload_canister_snapshot_metadata`
+pub(super) fn upload_metadata(
+    instance: &mut Instance,
+    call: &mut Call,
+) -> Result<Reply, UserError> {
+    let args: UploadCanisterSnapshotMetadataArgs = call.decode()?;
+    let canister = instance.controlled(args.canister_id, call.caller)?;
+    check_owner(args.canister_id, args.replace_snapshot.as_deref())?;
+    let snapshot = Snapshot::announced(&args, call.now)?;
+    let snapshot_id = canister.snapshots.insert(
+        args.canister_id,
+        snapshot,
+        args.replace_snapshot.as_deref(),
+    )?;
+    encode(
+        call.method,
+        (UploadCanisterSnapshotMetadataResult { snapshot_id },),
+    )
+}
+
+/// `upload_canister_snapshot_data`
+pub(super) fn upload_data(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError> {
+    let args: UploadCanisterSnapshotDataArgs = call.decode()?;
+    let canister = instance.controlled(args.canister_id, call.caller)?;
+    check_owner(args.canister_id, Some(&args.snapshot_id))?;
+    canister
+        .snapshots
+        .get_mut(args.canister_id, &args.snapshot_id)?
+        .write(&args.kind, &args.chunk)?;
+    Ok(Reply::Now(empty_reply()))
+}
+
+fn readable(instance: &Instance, id: Principal, caller: Caller) -> Result<&Canister, UserError> {
+    let canister = instance.find(id)?;
+    if !canister.settings.may_read_snapshots(caller.id) {
+        canister.check_controller(caller.id)?;
+    }
+    Ok(canister)
+}
+
+fn not_found(canister: Principal, id: &[u8]) -> UserError {
+    UserError::new(
+        ErrorCode::CanisterSnapshotNotFound,
+        format!(
+            "Could not find the snapshot ID {} for canister {canister}.",
+            hex::encode(id)
+        ),
+    )
+}
+
+/// The canister part of a snapshot id: all but the counter in its last eight bytes.
+fn id_owner(snapshot: &[u8]) -> Option<Principal> {
+    let (owner, _) = snapshot.split_last_chunk::<8>()?;
+    Principal::try_from_slice(owner).ok()
+}
+
+fn owner_of(instance: &Instance, canister: Principal, snapshot: &[u8]) -> Principal {
+    id_owner(snapshot)
+        .filter(|owner| instance.canisters.contains_key(owner))
+        .unwrap_or(canister)
+}
+
+/// Refuses a snapshot id that names another canister.
+fn check_owner(canister: Principal, snapshot: Option<&[u8]>) -> Result<(), UserError> {
+    match snapshot {
+        Some(id) if id_owner(id).is_some_and(|owner| owner != canister) => {
+            Err(UserError::rejected(format!(
+                "The snapshot {} does not belong to canister {canister}.",
+                hex::encode(id)
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Asks for a snapshot to be written into a folder.
+#[derive(Clone, Debug)]
+pub struct DownloadRequest {
+    /// Who asks; must be allowed to read the snapshot.
+    pub sender: Principal,
+    /// Whose snapshot.
+    pub canister: Principal,
+    /// Which.
+    pub snapshot: Vec<u8>,
+    /// The folder, created if missing.
+    pub dir: PathBuf,
+}
+
+/// Asks for a snapshot to be made from a folder.
+#[derive(Clone, Debug)]
+pub struct UploadRequest {
+    /// Who asks; must be a controller.
+    pub sender: Principal,
+    /// Whose snapshot it becomes.
+    pub canister: Principal,
+    /// The snapshot that it takes the place of.
+    pub replaced: Option<Vec<u8>>,
+    /// The folder.
+    pub dir: PathBuf,
+}
+
+impl Instance {
+    /// Writes a snapshot into a folder.
+    ///
+    /// # Errors
+    /// A snapshot that the sender may not read or that does not exist, or a folder that cannot take it.
+    pub fn download_snapshot(&self, request: &DownloadRequest) -> Result<(), OpError> {
+        let snapshot = readable(self, request.canister, Caller::user(request.sender))
+            .and_then(|canister| {
+                check_owner(request.canister, Some(&request.snapshot))?;
+                canister.snapshots.get(request.canister, &request.snapshot)
+            })
+            .map_err(|error| OpError::Snapshot(error.message))?;
+        snapshot_dir::download(snapshot, &request.dir).map_err(folder_error)
+    }
+
+    /// Makes a snapshot from a folder and gives its id.
+    ///
+    /// # Errors
+    /// A canister that the sender does not control, or a folder that holds no valid snapshot.
+    pub fn upload_snapshot(&mut self, request: &UploadRequest) -> Result<Vec<u8>, OpError> {
+        let now = self.clock.begin_round();
+        let rejected = |error: UserError| OpError::Snapshot(error.message);
+        self.controlled(request.canister, Caller::user(request.sender))
+            .map_err(rejected)?;
+        check_owner(request.canister, request.replaced.as_deref()).map_err(rejected)?;
+        let snapshot = snapshot_dir::upload(&request.dir, |args| Snapshot::announced(&args, now))
+            .map_err(folder_error)?;
+        self.controlled(request.canister, Caller::user(request.sender))
+            .and_then(|canister| {
+                canister
+                    .snapshots
+                    .insert(request.canister, snapshot, request.replaced.as_deref())
+            })
+            .map_err(rejected)
+    }
+}
+
+fn folder_error(error: SnapshotDirError) -> OpError {
+    match error {
+        SnapshotDirError::Rejected(message) => OpError::Snapshot(message),
+        other => OpError::InvalidSnapshotDirectory(other.to_string()),
+    }
+}

@@ -1,0 +1,27 @@
+//! The Internet Computer of one instance: canisters, messages, rounds, time, and the management canister.
+//!
+//! Knows nothing of HTTP, and of wasm only what the engine tells.
+
+mod calls;
+mod canister;
+mod chunks;
+mod clock;
+mod error;
+mod execute;
+mod ingress;
+mod instance;
+mod management;
+mod query;
+mod records;
+mod settings;
+mod snapshot;
+mod snapshot_dir;
+mod stderr_log;
+mod subnet;
+
+pub use calls::CallResult;
+pub use error::{OpError, UserError};
+pub use ingress::{UserCall, principal};
+pub use instance::{Created, Instance};
+pub use management::{DownloadRequest, UploadRequest};
+pub use records::MessageCost;

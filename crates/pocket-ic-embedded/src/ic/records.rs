@@ -1,0 +1,243 @@
+//! What a canister leaves behind: its logs, its history, and the costs of its recent messages.
+
+use candid::Principal;
+use ic_management_canister_types::{
+    CanisterLogFilter, CanisterLogRecord, Change, ChangeDetails, ChangeOrigin, FromCanisterRecord,
+    FromUserRecord,
+};
+use serde::Serialize;
+use std::collections::VecDeque;
+
+/// How many changes of a canister's history are kept.
+const MAX_CHANGES: usize = 20;
+/// How many messages' costs are kept.
+const MAX_COSTS: usize = 10_000;
+
+/// The newest log records that fit a number of bytes.
+#[derive(Clone, Debug, Default)]
+pub struct LogStore {
+    records: VecDeque<CanisterLogRecord>,
+    next_index: u64,
+    bytes: u64,
+}
+
+impl LogStore {
+    /// Appends a record, shortened to `limit` bytes, and drops the oldest ones beyond `limit` bytes in all.
+    pub fn push(&mut self, timestamp_nanos: u64, mut content: Vec<u8>, limit: u64) {
+        content.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        self.bytes += content.len() as u64;
+        self.records.push_back(CanisterLogRecord {
+            idx: self.next_index,
+            timestamp_nanos,
+            content,
+        });
+        self.next_index += 1;
+        self.shrink_to(limit);
+    }
+
+    /// Drops the oldest records until at most `limit` bytes are left.
+    pub fn shrink_to(&mut self, limit: u64) {
+        while self.bytes > limit {
+            let Some(oldest) = self.records.pop_front() else {
+                break;
+            };
+            self.bytes -= oldest.content.len() as u64;
+        }
+    }
+
+    /// Forgets all records. Indexes go on where they were.
+    pub fn clear(&mut self) {
+        self.records.clear();
+        self.bytes = 0;
+    }
+
+    /// The bytes of all records.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The records that pass the filter (start inclusive, end exclusive), oldest first.
+    pub fn select(&self, filter: Option<&CanisterLogFilter>) -> Vec<CanisterLogRecord> {
+        self.records
+            .iter()
+            .filter(|record| match filter {
+                None => true,
+                Some(CanisterLogFilter::ByIdx { start, end }) => {
+                    (*start..*end).contains(&record.idx)
+                }
+                Some(CanisterLogFilter::ByTimestampNanos { start, end }) => {
+                    (*start..*end).contains(&record.timestamp_nanos)
+                }
+            })
+            .cloned()
+            .collect()
+    }
+}
+
+/// The newest changes of a canister and the number of all of them.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    changes: VecDeque<Change>,
+    total: u64,
+}
+
+impl History {
+    /// Appends a change.
+    pub fn push(
+        &mut self,
+        timestamp_nanos: u64,
+        canister_version: u64,
+        origin: ChangeOrigin,
+        details: ChangeDetails,
+    ) {
+        self.changes.push_back(Change {
+            timestamp_nanos,
+            canister_version,
+            origin,
+            details: Some(details),
+        });
+        self.total += 1;
+        while self.changes.len() > MAX_CHANGES {
+            self.changes.pop_front();
+        }
+    }
+
+    /// The number of changes since the canister was created.
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// The newest `count` changes, oldest first.
+    pub fn recent(&self, count: usize) -> Vec<Change> {
+        let skip = self.changes.len().saturating_sub(count);
+        self.changes.iter().skip(skip).cloned().collect()
+    }
+
+    /// An estimate of the bytes the history takes.
+    pub fn bytes(&self) -> u64 {
+        (self.changes.len() * std::mem::size_of::<Change>()) as u64
+    }
+}
+
+/// Who made a change.
+pub fn origin(caller: Principal, is_canister: bool, sender_version: Option<u64>) -> ChangeOrigin {
+    if is_canister {
+        ChangeOrigin::FromCanister(FromCanisterRecord {
+            canister_id: caller,
+            canister_version: sender_version,
+        })
+    } else {
+        ChangeOrigin::FromUser(FromUserRecord { user_id: caller })
+    }
+}
+
+/// What one execution of a canister's code cost.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MessageCost {
+    /// Counts the executions of the canister from 0 on; never reused, so that a reader can see what is new.
+    pub index: u64,
+    /// The kind of entry: `start`, `init`, `update`, `query`, `global_timer`, …
+    pub entry: &'static str,
+    /// The method, or empty for entries without one.
+    pub method: String,
+    /// Instructions, in the engine's approximation of the weights of the Internet Computer.
+    pub instructions: u64,
+    /// Bytes that went to stable memory.
+    pub stable_bytes_written: u64,
+    /// Bytes that came from stable memory.
+    pub stable_bytes_read: u64,
+    /// 4 KiB pages of stable memory that the execution was the first to write.
+    pub dirty_stable_pages: u64,
+    /// Time of the round or of the last round, nanoseconds.
+    pub time_nanos: u64,
+    /// Whether the execution ended without a trap.
+    pub ok: bool,
+}
+
+/// The costs of the newest executions.
+#[derive(Clone, Debug, Default)]
+pub struct CostRing {
+    costs: VecDeque<MessageCost>,
+    next: u64,
+}
+
+impl CostRing {
+    /// Appends, dropping the oldest beyond 10,000. The index of `cost` is set here.
+    pub fn push(&mut self, mut cost: MessageCost) {
+        cost.index = self.next;
+        self.next += 1;
+        if self.costs.len() == MAX_COSTS {
+            self.costs.pop_front();
+        }
+        self.costs.push_back(cost);
+    }
+
+    /// All that are kept, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &MessageCost> {
+        self.costs.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logs_drop_the_oldest_and_keep_counting() {
+        let mut logs = LogStore::default();
+        for n in 0..5u8 {
+            logs.push(u64::from(n), vec![n; 4], 10);
+        }
+        let kept = logs.select(None);
+        assert_eq!(kept.iter().map(|r| r.idx).collect::<Vec<_>>(), [3, 4]);
+        assert_eq!(logs.bytes(), 8);
+        let by_index = CanisterLogFilter::ByIdx { start: 4, end: 5 };
+        assert_eq!(logs.select(Some(&by_index)).len(), 1);
+        let by_time = CanisterLogFilter::ByTimestampNanos { start: 0, end: 3 };
+        assert!(logs.select(Some(&by_time)).is_empty());
+        logs.push(9, vec![7; 50], 10);
+        assert_eq!(logs.select(None).len(), 1);
+        assert_eq!(logs.bytes(), 10);
+        logs.clear();
+        logs.push(10, vec![1], 10);
+        assert_eq!(logs.select(None)[0].idx, 6);
+    }
+
+    #[test]
+    fn history_keeps_the_newest_and_counts_all() {
+        let mut history = History::default();
+        for version in 0..25 {
+            let from = origin(Principal::anonymous(), false, None);
+            history.push(0, version, from, ChangeDetails::CodeUninstall);
+        }
+        assert_eq!(history.total(), 25);
+        assert_eq!(history.recent(100).len(), MAX_CHANGES);
+        let last: Vec<u64> = history
+            .recent(2)
+            .iter()
+            .map(|c| c.canister_version)
+            .collect();
+        assert_eq!(last, [23, 24]);
+    }
+
+    #[test]
+    fn cost_indexes_survive_the_ring() {
+        let mut ring = CostRing::default();
+        let cost = MessageCost {
+            index: 0,
+            entry: "update",
+            method: "m".into(),
+            instructions: 1,
+            stable_bytes_written: 0,
+            stable_bytes_read: 0,
+            dirty_stable_pages: 0,
+            time_nanos: 0,
+            ok: true,
+        };
+        for _ in 0..MAX_COSTS + 3 {
+            ring.push(cost.clone());
+        }
+        assert_eq!(ring.iter().count(), MAX_COSTS);
+        assert_eq!(ring.iter().next().map(|c| c.index), Some(3));
+    }
+}

@@ -1,0 +1,316 @@
+//! The settings of a canister: defaults, limits, and the two shapes that clients write and read.
+
+use super::error::UserError;
+use candid::{Nat, Principal};
+use ic_management_canister_types::{
+    CanisterSettings, DefiniteCanisterSettings, EnvironmentVariable, LogVisibility,
+    SnapshotVisibility,
+};
+use num_traits::ToPrimitive;
+use pocket_ic::ErrorCode;
+use sha2::{Digest, Sha256};
+
+/// The most controllers a canister can have.
+pub const MAX_CONTROLLERS: usize = 10;
+/// The most environment variables a canister can have.
+const MAX_ENVIRONMENT_VARIABLES: usize = 20;
+/// The longest name or value of an environment variable, in bytes.
+const MAX_ENVIRONMENT_VARIABLE_BYTES: usize = 128;
+/// The largest log a canister can ask for, in bytes.
+const MAX_LOG_MEMORY_LIMIT: u64 = 2 << 20;
+/// The largest wasm memory limit that can be set, in bytes.
+const MAX_WASM_MEMORY_LIMIT: u64 = 1 << 48;
+/// The wasm memory limit of a canister that sets none, in bytes.
+const DEFAULT_WASM_MEMORY_LIMIT: u64 = 3 << 30;
+/// The log of a canister that sets none, in bytes.
+const DEFAULT_LOG_MEMORY_LIMIT: u64 = 4096;
+/// 30 days, in seconds.
+const DEFAULT_FREEZING_THRESHOLD: u64 = 2_592_000;
+const DEFAULT_RESERVED_CYCLES_LIMIT: u128 = 5_000_000_000_000;
+
+/// What a canister's controllers can set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Sorted, without duplicates.
+    pub controllers: Vec<Principal>,
+    /// Percent of a core; only kept and shown.
+    pub compute_allocation: u64,
+    /// Bytes; only kept and shown.
+    pub memory_allocation: u64,
+    /// Seconds that the balance must last.
+    pub freezing_threshold: u64,
+    /// Cycles; only kept and shown.
+    pub reserved_cycles_limit: u128,
+    /// Who may read the logs.
+    pub log_visibility: LogVisibility,
+    /// Bytes of logs that are kept.
+    pub log_memory_limit: u64,
+    /// Who may list and read the snapshots.
+    pub snapshot_visibility: SnapshotVisibility,
+    /// Bytes of wasm memory; 0 is no limit of its own.
+    pub wasm_memory_limit: u64,
+    /// Bytes of remaining wasm memory below which the low-memory hook is due.
+    pub wasm_memory_threshold: u64,
+    /// Name and value of each variable.
+    pub environment_variables: Vec<EnvironmentVariable>,
+}
+
+impl Settings {
+    /// The defaults for a canister created by `creator`.
+    pub fn new(creator: Principal) -> Self {
+        Self {
+            controllers: vec![creator],
+            compute_allocation: 0,
+            memory_allocation: 0,
+            freezing_threshold: DEFAULT_FREEZING_THRESHOLD,
+            reserved_cycles_limit: DEFAULT_RESERVED_CYCLES_LIMIT,
+            log_visibility: LogVisibility::Controllers,
+            log_memory_limit: DEFAULT_LOG_MEMORY_LIMIT,
+            snapshot_visibility: SnapshotVisibility::Controllers,
+            wasm_memory_limit: DEFAULT_WASM_MEMORY_LIMIT,
+            wasm_memory_threshold: 0,
+            environment_variables: Vec::new(),
+        }
+    }
+
+    /// These settings with every field replaced that `change` names.
+    ///
+    /// # Errors
+    /// The first value that is out of its range, named with the range.
+    pub fn with(&self, change: CanisterSettings) -> Result<Self, UserError> {
+        let mut new = self.clone();
+        if let Some(mut controllers) = change.controllers {
+            if controllers.len() > MAX_CONTROLLERS {
+                return Err(invalid(format!(
+                    "The number of controllers exceeds maximum allowed {MAX_CONTROLLERS}: got {}",
+                    controllers.len()
+                )));
+            }
+            controllers.sort();
+            controllers.dedup();
+            new.controllers = controllers;
+        }
+        if let Some(value) = change.compute_allocation {
+            new.compute_allocation = bounded("compute_allocation", &value, 100)?;
+        }
+        if let Some(value) = change.memory_allocation {
+            new.memory_allocation = bounded("memory_allocation", &value, 1 << 48)?;
+        }
+        if let Some(value) = change.freezing_threshold {
+            new.freezing_threshold = bounded("freezing_threshold", &value, u64::MAX)?;
+        }
+        if let Some(value) = change.reserved_cycles_limit {
+            new.reserved_cycles_limit = value
+                .0
+                .to_u128()
+                .ok_or_else(|| invalid(format!("reserved_cycles_limit {value} is too large")))?;
+        }
+        if let Some(value) = change.log_visibility {
+            new.log_visibility = value;
+        }
+        if let Some(value) = change.log_memory_limit {
+            new.log_memory_limit = bounded("log_memory_limit", &value, MAX_LOG_MEMORY_LIMIT)?;
+        }
+        if let Some(value) = change.snapshot_visibility {
+            new.snapshot_visibility = value;
+        }
+        if let Some(value) = change.wasm_memory_limit {
+            new.wasm_memory_limit = bounded("wasm_memory_limit", &value, MAX_WASM_MEMORY_LIMIT)?;
+        }
+        if let Some(value) = change.wasm_memory_threshold {
+            new.wasm_memory_threshold =
+                bounded("wasm_memory_threshold", &value, MAX_WASM_MEMORY_LIMIT)?;
+        }
+        if let Some(variables) = change.environment_variables {
+            check_environment(&variables)?;
+            new.environment_variables = variables;
+        }
+        Ok(new)
+    }
+
+    /// Whether `who` is a controller.
+    pub fn is_controlled_by(&self, who: Principal) -> bool {
+        self.controllers.contains(&who)
+    }
+
+    /// Whether `who` may read the logs.
+    pub fn may_read_logs(&self, who: Principal) -> bool {
+        match &self.log_visibility {
+            LogVisibility::Public => true,
+            LogVisibility::Controllers => self.is_controlled_by(who),
+            LogVisibility::AllowedViewers(list) => {
+                self.is_controlled_by(who) || list.contains(&who)
+            }
+        }
+    }
+
+    /// Whether `who` may list and read the snapshots.
+    pub fn may_read_snapshots(&self, who: Principal) -> bool {
+        match &self.snapshot_visibility {
+            SnapshotVisibility::Public => true,
+            SnapshotVisibility::Controllers => self.is_controlled_by(who),
+            SnapshotVisibility::AllowedViewers(list) => {
+                self.is_controlled_by(who) || list.contains(&who)
+            }
+        }
+    }
+
+    /// The variables as pairs.
+    pub fn environment(&self) -> Vec<(String, String)> {
+        self.environment_variables
+            .iter()
+            .map(|variable| (variable.name.clone(), variable.value.clone()))
+            .collect()
+    }
+
+    /// A digest over the sorted variables, for the canister's history.
+    pub fn environment_hash(&self) -> [u8; 32] {
+        let mut pairs = self.environment();
+        pairs.sort();
+        let mut hasher = Sha256::new();
+        for (name, value) in pairs {
+            hasher.update(Sha256::digest(name.as_bytes()));
+            hasher.update(Sha256::digest(value.as_bytes()));
+        }
+        hasher.finalize().into()
+    }
+}
+
+impl From<&Settings> for DefiniteCanisterSettings {
+    fn from(settings: &Settings) -> Self {
+        Self {
+            controllers: settings.controllers.clone(),
+            compute_allocation: settings.compute_allocation.into(),
+            memory_allocation: settings.memory_allocation.into(),
+            freezing_threshold: settings.freezing_threshold.into(),
+            reserved_cycles_limit: settings.reserved_cycles_limit.into(),
+            log_visibility: settings.log_visibility.clone(),
+            log_memory_limit: settings.log_memory_limit.into(),
+            snapshot_visibility: settings.snapshot_visibility.clone(),
+            wasm_memory_limit: settings.wasm_memory_limit.into(),
+            wasm_memory_threshold: settings.wasm_memory_threshold.into(),
+            environment_variables: settings.environment_variables.clone(),
+        }
+    }
+}
+
+fn invalid(message: String) -> UserError {
+    UserError::new(ErrorCode::InvalidManagementPayload, message)
+}
+
+fn bounded(name: &str, value: &Nat, max: u64) -> Result<u64, UserError> {
+    value
+        .0
+        .to_u64()
+        .filter(|number| *number <= max)
+        .ok_or_else(|| {
+            invalid(format!(
+                "{name} expected to be in the range of [0..{max}], got {value}"
+            ))
+        })
+}
+
+fn check_environment(variables: &[EnvironmentVariable]) -> Result<(), UserError> {
+    if variables.len() > MAX_ENVIRONMENT_VARIABLES {
+        return Err(invalid(format!(
+            "Too many environment variables: {} (max: {MAX_ENVIRONMENT_VARIABLES})",
+            variables.len()
+        )));
+    }
+    for variable in variables {
+        for (what, text) in [("name", &variable.name), ("value", &variable.value)] {
+            if text.len() > MAX_ENVIRONMENT_VARIABLE_BYTES {
+                return Err(invalid(format!(
+                    "Environment variable {what} of {} bytes exceeds the maximum of {MAX_ENVIRONMENT_VARIABLE_BYTES}",
+                    text.len()
+                )));
+            }
+        }
+    }
+    let mut names: Vec<&String> = variables.iter().map(|variable| &variable.name).collect();
+    names.sort();
+    if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(invalid(format!(
+            "Duplicate environment variable name {:?}",
+            pair[0]
+        )));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(n: u8) -> Principal {
+        Principal::from_slice(&[n])
+    }
+
+    #[test]
+    fn a_change_touches_only_what_it_names() {
+        let settings = Settings::new(user(1));
+        let new = settings
+            .with(CanisterSettings {
+                freezing_threshold: Some(5u8.into()),
+                ..CanisterSettings::default()
+            })
+            .unwrap();
+        assert_eq!(new.freezing_threshold, 5);
+        assert_eq!(
+            Settings {
+                freezing_threshold: DEFAULT_FREEZING_THRESHOLD,
+                ..new
+            },
+            settings
+        );
+    }
+
+    #[test]
+    fn values_out_of_range_are_named() {
+        let settings = Settings::new(user(1));
+        for (change, part) in [
+            (
+                CanisterSettings {
+                    controllers: Some((0..11).map(user).collect()),
+                    ..CanisterSettings::default()
+                },
+                "maximum allowed 10",
+            ),
+            (
+                CanisterSettings {
+                    compute_allocation: Some(101u8.into()),
+                    ..CanisterSettings::default()
+                },
+                "compute_allocation",
+            ),
+            (
+                CanisterSettings {
+                    log_memory_limit: Some((MAX_LOG_MEMORY_LIMIT + 1).into()),
+                    ..CanisterSettings::default()
+                },
+                "log_memory_limit",
+            ),
+            (
+                CanisterSettings {
+                    environment_variables: Some(vec![EnvironmentVariable::default(); 2]),
+                    ..CanisterSettings::default()
+                },
+                "Duplicate",
+            ),
+        ] {
+            let error = settings.with(change).unwrap_err();
+            assert!(error.message.contains(part), "{}", error.message);
+        }
+    }
+
+    #[test]
+    fn viewers_are_the_controllers_and_the_listed_ones() {
+        let mut settings = Settings::new(user(1));
+        assert!(settings.may_read_logs(user(1)) && !settings.may_read_logs(user(2)));
+        settings.log_visibility = LogVisibility::AllowedViewers(vec![user(2)]);
+        assert!(settings.may_read_logs(user(2)) && !settings.may_read_logs(user(3)));
+        settings.log_visibility = LogVisibility::Public;
+        assert!(settings.may_read_logs(user(3)));
+        assert!(settings.may_read_snapshots(user(1)) && !settings.may_read_snapshots(user(3)));
+    }
+}

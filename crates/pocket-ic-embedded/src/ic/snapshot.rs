@@ -1,0 +1,467 @@
+//! Snapshots of a canister: taken from it, or uploaded piece by piece; and reading them in pieces.
+//!
+//! Reading and writing snapshot folders is in `snapshot_dir.rs`; who may do what is in `management/snapshots.rs`.
+
+use super::canister::Canister;
+use super::chunks::ChunkStore;
+use super::error::UserError;
+use crate::engine::{CanisterState, Engine, GlobalValue, StableMemory};
+use candid::{Nat, Principal, Reserved};
+use ic_management_canister_types::{
+    CanisterTimer, ChunkHash, OnLowWasmMemoryHookStatus, ReadCanisterSnapshotMetadataResult,
+    Snapshot as SnapshotSummary, SnapshotDataKind, SnapshotDataOffset, SnapshotMetadataGlobal,
+    SnapshotSource, UploadCanisterSnapshotMetadataArgs,
+};
+use num_traits::ToPrimitive;
+use pocket_ic::ErrorCode;
+use std::collections::BTreeMap;
+
+/// How many snapshots one canister can have.
+pub const MAX_SNAPSHOTS: usize = 10;
+/// The most bytes that one read of a snapshot gives.
+pub const MAX_SLICE_BYTES: u64 = 2_000_000;
+/// The largest module and wasm memory that can be uploaded, in bytes.
+const MAX_MODULE_BYTES: u64 = 100 << 20;
+const MAX_WASM_MEMORY_BYTES: u64 = 4 << 30;
+/// The largest stable memory, in bytes.
+pub const MAX_STABLE_BYTES: u64 = 500 << 30;
+const WASM_PAGE_BYTES: u64 = 65_536;
+
+/// The snapshots of one canister by id, in the order in which they were made.
+#[derive(Clone, Debug, Default)]
+pub struct SnapshotStore {
+    snapshots: BTreeMap<Vec<u8>, Snapshot>,
+    next: u64,
+}
+
+impl SnapshotStore {
+    /// Keeps a snapshot under a new id: the canister's id and a counter. `replaced` makes room first.
+    ///
+    /// # Errors
+    /// When the snapshot to replace does not exist or there are too many.
+    pub fn insert(
+        &mut self,
+        canister: Principal,
+        snapshot: Snapshot,
+        replaced: Option<&[u8]>,
+    ) -> Result<Vec<u8>, UserError> {
+        if let Some(id) = replaced {
+            self.get(canister, id)?;
+        } else if self.snapshots.len() >= MAX_SNAPSHOTS {
+            return Err(UserError::rejected(format!(
+                "Canister {canister} has reached the maximum number of snapshots allowed: {MAX_SNAPSHOTS}."
+            )));
+        }
+        if let Some(id) = replaced {
+            self.snapshots.remove(id);
+        }
+        let id = [canister.as_slice(), &self.next.to_be_bytes()].concat();
+        self.next += 1;
+        self.snapshots.insert(id.clone(), snapshot);
+        Ok(id)
+    }
+
+    /// A snapshot by its id.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn get(&self, canister: Principal, id: &[u8]) -> Result<&Snapshot, UserError> {
+        self.snapshots
+            .get(id)
+            .ok_or_else(|| not_found(canister, id))
+    }
+
+    /// A snapshot by its id, to change it.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn get_mut(&mut self, canister: Principal, id: &[u8]) -> Result<&mut Snapshot, UserError> {
+        self.snapshots
+            .get_mut(id)
+            .ok_or_else(|| not_found(canister, id))
+    }
+
+    /// Forgets a snapshot.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn remove(&mut self, canister: Principal, id: &[u8]) -> Result<(), UserError> {
+        match self.snapshots.remove(id) {
+            Some(_) => Ok(()),
+            None => Err(not_found(canister, id)),
+        }
+    }
+
+    /// Id, time and size of each.
+    pub fn list(&self) -> Vec<SnapshotSummary> {
+        self.snapshots
+            .iter()
+            .map(|(id, snapshot)| snapshot.summary(id.clone()))
+            .collect()
+    }
+
+    /// The bytes of all.
+    pub fn bytes(&self) -> u64 {
+        self.snapshots.values().map(Snapshot::total_size).sum()
+    }
+}
+
+fn not_found(canister: Principal, id: &[u8]) -> UserError {
+    UserError::new(
+        ErrorCode::CanisterSnapshotNotFound,
+        format!(
+            "Could not find the snapshot ID {} for canister {canister}.",
+            hex::encode(id)
+        ),
+    )
+}
+
+/// Code and memories: as the canister had them, or as they are being uploaded.
+#[derive(Clone, Debug)]
+enum Contents {
+    Taken(CanisterState),
+    Uploaded {
+        module: Vec<u8>,
+        wasm_memory: Vec<u8>,
+        stable: StableMemory,
+        globals: Vec<GlobalValue>,
+    },
+}
+
+/// One snapshot.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    contents: Contents,
+    /// The chunk store at that time.
+    pub chunks: ChunkStore,
+    /// The certified data.
+    pub certified_data: Vec<u8>,
+    /// The global timer; `None` leaves it untouched on load.
+    pub global_timer: Option<CanisterTimer>,
+    /// Whether the low-memory hook was due; `None` leaves it untouched on load.
+    hook_status: Option<OnLowWasmMemoryHookStatus>,
+    /// The canister's version when it was taken (0 for uploads).
+    pub version: u64,
+    /// Nanoseconds since 1970.
+    pub taken_at: u64,
+}
+
+impl Snapshot {
+    /// A snapshot of the canister as it is.
+    ///
+    /// # Errors
+    /// When the canister has no code.
+    pub fn take(canister: &Canister, now: u64) -> Result<Self, UserError> {
+        let Some(state) = &canister.state else {
+            return Err(UserError::rejected(format!(
+                "Failed to create snapshot for empty canister {}:",
+                canister.id
+            )));
+        };
+        Ok(Self {
+            contents: Contents::Taken(state.clone()),
+            chunks: canister.chunks.clone(),
+            certified_data: canister.certified_data.clone(),
+            global_timer: Some(match canister.global_timer {
+                0 => CanisterTimer::Inactive,
+                nanos => CanisterTimer::Active(nanos),
+            }),
+            hook_status: Some(OnLowWasmMemoryHookStatus::ConditionNotSatisfied),
+            version: canister.version,
+            taken_at: now,
+        })
+    }
+
+    /// An empty snapshot of the announced sizes, to be filled with [`Self::write`].
+    ///
+    /// # Errors
+    /// A size that no canister can have.
+    pub fn announced(args: &UploadCanisterSnapshotMetadataArgs, now: u64) -> Result<Self, UserError> {
+        let module = sized("wasm_module_size", args.wasm_module_size, MAX_MODULE_BYTES)?;
+        let wasm_memory = sized(
+            "wasm_memory_size",
+            args.wasm_memory_size,
+            MAX_WASM_MEMORY_BYTES,
+        )?;
+        whole_pages("wasm_memory_size", args.wasm_memory_size)?;
+        let stable_pages = whole_pages("stable_memory_size", args.stable_memory_size)?;
+        let mut stable = StableMemory::new();
+        if stable.grow(stable_pages, MAX_STABLE_BYTES).is_none() {
+            return Err(out_of_range(
+                "stable_memory_size",
+                args.stable_memory_size,
+                MAX_STABLE_BYTES,
+            ));
+        }
+        if args.certified_data.len() > 32 {
+            return Err(out_of_range(
+                "certified_data",
+                args.certified_data.len() as u64,
+                32,
+            ));
+        }
+        Ok(Self {
+            contents: Contents::Uploaded {
+                module: vec![0; module],
+                wasm_memory: vec![0; wasm_memory],
+                stable,
+                globals: args
+                    .globals
+                    .iter()
+                    .map(global_from_wire)
+                    .collect::<Result<_, _>>()?,
+            },
+            chunks: ChunkStore::default(),
+            certified_data: args.certified_data.clone(),
+            global_timer: args.global_timer.clone(),
+            hook_status: args.on_low_wasm_memory_hook_status.clone(),
+            version: 0,
+            taken_at: now,
+        })
+    }
+
+    /// Where it came from.
+    pub fn source(&self) -> SnapshotSource {
+        match self.contents {
+            Contents::Taken(_) => SnapshotSource::TakenFromCanister(Reserved),
+            Contents::Uploaded { .. } => SnapshotSource::MetadataUpload(Reserved),
+        }
+    }
+
+    /// Id, time and size.
+    pub fn summary(&self, id: Vec<u8>) -> SnapshotSummary {
+        SnapshotSummary {
+            id,
+            taken_at_timestamp: self.taken_at,
+            total_size: self.total_size(),
+        }
+    }
+
+    fn sizes(&self) -> (u64, u64, u64) {
+        match &self.contents {
+            Contents::Taken(state) => (
+                state.module().uploaded().len() as u64,
+                state.wasm_memory_bytes(),
+                state.stable().bytes(),
+            ),
+            Contents::Uploaded {
+                module,
+                wasm_memory,
+                stable,
+                ..
+            } => (
+                module.len() as u64,
+                wasm_memory.len() as u64,
+                stable.bytes(),
+            ),
+        }
+    }
+
+    /// The bytes of module, memories, chunks and certified data.
+    pub fn total_size(&self) -> u64 {
+        let (module, wasm_memory, stable) = self.sizes();
+        module + wasm_memory + stable + self.chunks.bytes() + self.certified_data.len() as u64
+    }
+
+    /// Everything but the bytes.
+    pub fn metadata(&self) -> ReadCanisterSnapshotMetadataResult {
+        let (wasm_module_size, wasm_memory_size, stable_memory_size) = self.sizes();
+        let globals = match &self.contents {
+            Contents::Taken(state) => state.globals(),
+            Contents::Uploaded { globals, .. } => globals.clone(),
+        };
+        ReadCanisterSnapshotMetadataResult {
+            source: Some(self.source()),
+            taken_at_timestamp: self.taken_at,
+            wasm_module_size,
+            globals: globals.into_iter().map(global_to_wire).map(Some).collect(),
+            wasm_memory_size,
+            stable_memory_size,
+            wasm_chunk_store: self
+                .chunks
+                .hashes()
+                .map(|hash| ChunkHash {
+                    hash: hash.to_vec(),
+                })
+                .collect(),
+            canister_version: self.version,
+            certified_data: self.certified_data.clone(),
+            global_timer: self.global_timer.clone(),
+            on_low_wasm_memory_hook_status: self.hook_status.clone(),
+        }
+    }
+
+    /// A part of the snapshot, of any length that is in bounds.
+    ///
+    /// # Errors
+    /// A part that is not within the snapshot, or a chunk that is not in it.
+    pub fn read(&self, kind: &SnapshotDataKind) -> Result<Vec<u8>, UserError> {
+        match kind {
+            SnapshotDataKind::WasmModule { offset, size } => {
+                let bytes = match &self.contents {
+                    Contents::Taken(state) => slice(state.module().uploaded(), *offset, *size),
+                    Contents::Uploaded { module, .. } => slice(module, *offset, *size),
+                };
+                bytes.ok_or_else(|| bad_slice("wasm module", *offset, *size))
+            }
+            SnapshotDataKind::WasmMemory { offset, size } => {
+                let bytes = match &self.contents {
+                    Contents::Taken(state) => state.read_wasm_memory(*offset, *size),
+                    Contents::Uploaded { wasm_memory, .. } => slice(wasm_memory, *offset, *size),
+                };
+                bytes.ok_or_else(|| bad_slice("main memory", *offset, *size))
+            }
+            SnapshotDataKind::StableMemory { offset, size } => {
+                let stable = self.stable();
+                let in_bounds = offset
+                    .checked_add(*size)
+                    .is_some_and(|end| end <= stable.bytes());
+                let length = usize::try_from(*size).ok().filter(|_| in_bounds);
+                let bad = || bad_slice("stable memory", *offset, *size);
+                let mut bytes = vec![0; length.ok_or_else(bad)?];
+                stable.read(*offset, &mut bytes).map_err(|_| bad())?;
+                Ok(bytes)
+            }
+            SnapshotDataKind::WasmChunk { hash } => match self.chunks.get(hash) {
+                Some(chunk) => Ok(chunk.to_vec()),
+                None => Err(UserError::contract(format!(
+                    "Error from Wasm chunk store: Chunk hash {} was not found.",
+                    hex::encode(hash)
+                ))),
+            },
+        }
+    }
+
+    /// Fills a part of an uploaded snapshot.
+    ///
+    /// # Errors
+    /// A snapshot that was taken (it never changes), or a part that is not within the announced sizes.
+    pub fn write(&mut self, kind: &SnapshotDataOffset, bytes: &[u8]) -> Result<(), UserError> {
+        let Contents::Uploaded {
+            module,
+            wasm_memory,
+            stable,
+            ..
+        } = &mut self.contents
+        else {
+            return Err(UserError::new(
+                ErrorCode::CanisterSnapshotImmutable,
+                "Only canister snapshots created by metadata upload can be mutated.",
+            ));
+        };
+        let size = bytes.len() as u64;
+        match kind {
+            SnapshotDataOffset::WasmModule { offset } => overwrite(module, *offset, bytes)
+                .ok_or_else(|| bad_slice("wasm module", *offset, size)),
+            SnapshotDataOffset::WasmMemory { offset } => overwrite(wasm_memory, *offset, bytes)
+                .ok_or_else(|| bad_slice("main memory", *offset, size)),
+            SnapshotDataOffset::StableMemory { offset } => stable
+                .write(*offset, bytes)
+                .map_err(|_| bad_slice("stable memory", *offset, size)),
+            SnapshotDataOffset::WasmChunk => self.chunks.insert(bytes).map(drop),
+        }
+    }
+
+    /// Code and memories as a canister runs them.
+    ///
+    /// # Errors
+    /// An uploaded module that is invalid, or memories and globals that do not fit it.
+    pub fn restore(&self, engine: &Engine) -> Result<CanisterState, UserError> {
+        match &self.contents {
+            Contents::Taken(state) => Ok(state.clone()),
+            Contents::Uploaded {
+                module,
+                wasm_memory,
+                stable,
+                globals,
+            } => {
+                let invalid = |text: String| UserError::new(ErrorCode::CanisterInvalidWasm, text);
+                let module = engine
+                    .compile(module)
+                    .map_err(|error| invalid(error.to_string()))?;
+                CanisterState::from_parts(module, wasm_memory, globals.clone(), stable.clone())
+                    .map_err(|error| invalid(format!("The snapshot cannot be loaded: {error}")))
+            }
+        }
+    }
+
+    fn stable(&self) -> &StableMemory {
+        match &self.contents {
+            Contents::Taken(state) => state.stable(),
+            Contents::Uploaded { stable, .. } => stable,
+        }
+    }
+}
+
+fn slice(bytes: &[u8], offset: u64, size: u64) -> Option<Vec<u8>> {
+    let start = usize::try_from(offset).ok()?;
+    let end = start.checked_add(usize::try_from(size).ok()?)?;
+    bytes.get(start..end).map(<[u8]>::to_vec)
+}
+
+fn overwrite(target: &mut [u8], offset: u64, bytes: &[u8]) -> Option<()> {
+    let start = usize::try_from(offset).ok()?;
+    let end = start.checked_add(bytes.len())?;
+    target.get_mut(start..end)?.copy_from_slice(bytes);
+    Some(())
+}
+
+fn bad_slice(what: &str, offset: u64, size: u64) -> UserError {
+    UserError::new(
+        ErrorCode::InvalidManagementPayload,
+        format!("Invalid subslice into {what}: offset: {offset}, size: {size}"),
+    )
+}
+
+fn out_of_range(name: &str, got: u64, max: u64) -> UserError {
+    UserError::new(
+        ErrorCode::InvalidManagementPayload,
+        format!("{name} of {got} bytes exceeds the maximum of {max} bytes"),
+    )
+}
+
+fn sized(name: &str, got: u64, max: u64) -> Result<usize, UserError> {
+    usize::try_from(got)
+        .ok()
+        .filter(|_| got <= max)
+        .ok_or_else(|| out_of_range(name, got, max))
+}
+
+fn whole_pages(name: &str, bytes: u64) -> Result<u64, UserError> {
+    if bytes % WASM_PAGE_BYTES != 0 {
+        return Err(UserError::new(
+            ErrorCode::InvalidManagementPayload,
+            format!("{name} of {bytes} bytes is not a multiple of {WASM_PAGE_BYTES}"),
+        ));
+    }
+    Ok(bytes / WASM_PAGE_BYTES)
+}
+
+fn global_to_wire(value: GlobalValue) -> SnapshotMetadataGlobal {
+    match value {
+        GlobalValue::I32(value) => SnapshotMetadataGlobal::I32(value),
+        GlobalValue::I64(value) => SnapshotMetadataGlobal::I64(value),
+        GlobalValue::F32(bits) => SnapshotMetadataGlobal::F32(f32::from_bits(bits)),
+        GlobalValue::F64(bits) => SnapshotMetadataGlobal::F64(f64::from_bits(bits)),
+        GlobalValue::V128(value) => SnapshotMetadataGlobal::V128(value.into()),
+    }
+}
+
+fn global_from_wire(value: &SnapshotMetadataGlobal) -> Result<GlobalValue, UserError> {
+    Ok(match value {
+        SnapshotMetadataGlobal::I32(value) => GlobalValue::I32(*value),
+        SnapshotMetadataGlobal::I64(value) => GlobalValue::I64(*value),
+        SnapshotMetadataGlobal::F32(value) => GlobalValue::F32(value.to_bits()),
+        SnapshotMetadataGlobal::F64(value) => GlobalValue::F64(value.to_bits()),
+        SnapshotMetadataGlobal::V128(value) => GlobalValue::V128(v128(value)?),
+    })
+}
+
+fn v128(value: &Nat) -> Result<u128, UserError> {
+    value.0.to_u128().ok_or_else(|| {
+        UserError::new(
+            ErrorCode::InvalidManagementPayload,
+            format!("a v128 global of value {value} has more than 128 bits"),
+        )
+    })
+}

@@ -1,0 +1,251 @@
+//! Snapshots as folders: the layout that the command-line tools of the Internet Computer download and upload.
+//!
+//! ```text
+//! metadata.json                    everything but the bytes
+//! wasm_module.bin                  the module as it was installed
+//! wasm_memory.bin                  the wasm memory (may be absent when empty)
+//! stable_memory.bin                the stable memory (absent when empty)
+//! wasm_chunk_store/<sha256>.bin    one file per chunk
+//! ```
+
+use super::error::UserError;
+use super::snapshot::{MAX_SLICE_BYTES, Snapshot};
+use candid::Principal;
+use ic_management_canister_types::{
+    ReadCanisterSnapshotMetadataResult, SnapshotDataKind, SnapshotDataOffset,
+    UploadCanisterSnapshotMetadataArgs,
+};
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+const METADATA: &str = "metadata.json";
+const WASM_MODULE: &str = "wasm_module.bin";
+const WASM_MEMORY: &str = "wasm_memory.bin";
+const STABLE_MEMORY: &str = "stable_memory.bin";
+const CHUNKS: &str = "wasm_chunk_store";
+
+/// Why a folder could not be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotDirError {
+    /// There is something in it.
+    #[error("Snapshot directory is not empty")]
+    NotEmpty,
+    /// A file or folder that cannot be read or written.
+    #[error("{path}: {source}")]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The metadata is not what it should be.
+    #[error("{path}: {source}")]
+    Metadata {
+        /// Which file.
+        path: PathBuf,
+        /// Where in it.
+        source: serde_json::Error,
+    },
+    /// The metadata lacks the value of a global, which happens when a tool could not read it.
+    #[error("{path}: the value of global {index} is missing")]
+    MissingGlobal {
+        /// Which file.
+        path: PathBuf,
+        /// Which global.
+        index: usize,
+    },
+    /// A file is not as long as the metadata says.
+    #[error("{path}: expected {expected} bytes, got {got}")]
+    Length {
+        /// Which file.
+        path: PathBuf,
+        /// Bytes by the metadata.
+        expected: u64,
+        /// Bytes of the file.
+        got: u64,
+    },
+    /// A part that the snapshot refuses.
+    #[error("{0}")]
+    Rejected(String),
+}
+
+/// Writes a snapshot into a folder, which is created if missing and must be empty.
+///
+/// # Errors
+/// A folder with something in it, or a file that cannot be written.
+pub fn download(snapshot: &Snapshot, dir: &Path) -> Result<(), SnapshotDirError> {
+    fs::create_dir_all(dir).map_err(at(dir))?;
+    if fs::read_dir(dir).map_err(at(dir))?.next().is_some() {
+        return Err(SnapshotDirError::NotEmpty);
+    }
+    let metadata = snapshot.metadata();
+    copy_out(
+        snapshot,
+        &dir.join(WASM_MODULE),
+        metadata.wasm_module_size,
+        |offset, size| SnapshotDataKind::WasmModule { offset, size },
+    )?;
+    copy_out(
+        snapshot,
+        &dir.join(WASM_MEMORY),
+        metadata.wasm_memory_size,
+        |offset, size| SnapshotDataKind::WasmMemory { offset, size },
+    )?;
+    if metadata.stable_memory_size > 0 {
+        copy_out(
+            snapshot,
+            &dir.join(STABLE_MEMORY),
+            metadata.stable_memory_size,
+            |offset, size| SnapshotDataKind::StableMemory { offset, size },
+        )?;
+    }
+    if !metadata.wasm_chunk_store.is_empty() {
+        let folder = dir.join(CHUNKS);
+        fs::create_dir_all(&folder).map_err(at(&folder))?;
+        for chunk in &metadata.wasm_chunk_store {
+            let path = chunk_path(dir, &chunk.hash);
+            let kind = SnapshotDataKind::WasmChunk {
+                hash: chunk.hash.clone(),
+            };
+            let bytes = snapshot.read(&kind).map_err(rejected)?;
+            fs::write(&path, bytes).map_err(at(&path))?;
+        }
+    }
+    // Last, so that a folder with metadata is a complete one.
+    let path = dir.join(METADATA);
+    let text =
+        serde_json::to_string_pretty(&metadata).map_err(|source| SnapshotDirError::Metadata {
+            path: path.clone(),
+            source,
+        })?;
+    fs::write(&path, text).map_err(at(&path))
+}
+
+/// Reads a snapshot from a folder. Source, time and version in the metadata are not taken over: `announce` turns the
+/// rest into an empty snapshot (canister and replaced snapshot in its argument are placeholders), which is filled from
+/// the files and given back.
+///
+/// # Errors
+/// A file that is missing, unreadable, of the wrong length, or refused.
+pub fn upload(
+    dir: &Path,
+    announce: impl FnOnce(UploadCanisterSnapshotMetadataArgs) -> Result<Snapshot, UserError>,
+) -> Result<Snapshot, SnapshotDirError> {
+    let path = dir.join(METADATA);
+    let text = fs::read(&path).map_err(at(&path))?;
+    let metadata: ReadCanisterSnapshotMetadataResult =
+        serde_json::from_slice(&text).map_err(|source| SnapshotDirError::Metadata {
+            path: path.clone(),
+            source,
+        })?;
+    let mut globals = Vec::with_capacity(metadata.globals.len());
+    for (index, global) in metadata.globals.into_iter().enumerate() {
+        globals.push(global.ok_or_else(|| SnapshotDirError::MissingGlobal {
+            path: path.clone(),
+            index,
+        })?);
+    }
+    let mut snapshot = announce(UploadCanisterSnapshotMetadataArgs {
+        canister_id: Principal::management_canister(),
+        replace_snapshot: None,
+        wasm_module_size: metadata.wasm_module_size,
+        globals,
+        wasm_memory_size: metadata.wasm_memory_size,
+        stable_memory_size: metadata.stable_memory_size,
+        certified_data: metadata.certified_data,
+        global_timer: metadata.global_timer,
+        on_low_wasm_memory_hook_status: metadata.on_low_wasm_memory_hook_status,
+    })
+    .map_err(rejected)?;
+    copy_in(
+        &mut snapshot,
+        &dir.join(WASM_MODULE),
+        metadata.wasm_module_size,
+        |offset| SnapshotDataOffset::WasmModule { offset },
+    )?;
+    copy_in(
+        &mut snapshot,
+        &dir.join(WASM_MEMORY),
+        metadata.wasm_memory_size,
+        |offset| SnapshotDataOffset::WasmMemory { offset },
+    )?;
+    copy_in(
+        &mut snapshot,
+        &dir.join(STABLE_MEMORY),
+        metadata.stable_memory_size,
+        |offset| SnapshotDataOffset::StableMemory { offset },
+    )?;
+    for chunk in &metadata.wasm_chunk_store {
+        let path = chunk_path(dir, &chunk.hash);
+        let bytes = fs::read(&path).map_err(at(&path))?;
+        snapshot
+            .write(&SnapshotDataOffset::WasmChunk, &bytes)
+            .map_err(rejected)?;
+    }
+    Ok(snapshot)
+}
+
+fn copy_out(
+    snapshot: &Snapshot,
+    path: &Path,
+    size: u64,
+    kind: impl Fn(u64, u64) -> SnapshotDataKind,
+) -> Result<(), SnapshotDirError> {
+    let mut file = File::create_new(path).map_err(at(path))?;
+    let mut offset = 0;
+    while offset < size {
+        let step = MAX_SLICE_BYTES.min(size - offset);
+        let bytes = snapshot.read(&kind(offset, step)).map_err(rejected)?;
+        file.write_all(&bytes).map_err(at(path))?;
+        offset += step;
+    }
+    file.flush().map_err(at(path))
+}
+
+fn copy_in(
+    snapshot: &mut Snapshot,
+    path: &Path,
+    size: u64,
+    kind: impl Fn(u64) -> SnapshotDataOffset,
+) -> Result<(), SnapshotDirError> {
+    if size == 0 {
+        // The tools differ in whether they leave out an empty file or write one.
+        return Ok(());
+    }
+    let mut file = File::open(path).map_err(at(path))?;
+    let got = file.metadata().map_err(at(path))?.len();
+    if got != size {
+        return Err(SnapshotDirError::Length {
+            path: path.to_owned(),
+            expected: size,
+            got,
+        });
+    }
+    let mut buffer = vec![0; usize::try_from(MAX_SLICE_BYTES.min(size)).unwrap_or(usize::MAX)];
+    let mut offset = 0;
+    while offset < size {
+        let step = (size - offset).min(buffer.len() as u64);
+        // `step` is at most the length of the buffer, hence a usize.
+        let piece = &mut buffer[..step as usize];
+        file.read_exact(piece).map_err(at(path))?;
+        snapshot.write(&kind(offset), piece).map_err(rejected)?;
+        offset += step;
+    }
+    Ok(())
+}
+
+fn chunk_path(dir: &Path, hash: &[u8]) -> PathBuf {
+    dir.join(CHUNKS).join(format!("{}.bin", hex::encode(hash)))
+}
+
+fn at(path: &Path) -> impl FnOnce(io::Error) -> SnapshotDirError + '_ {
+    move |source| SnapshotDirError::Io {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+fn rejected(error: UserError) -> SnapshotDirError {
+    SnapshotDirError::Rejected(error.message)
+}

@@ -1,0 +1,37 @@
+//! An Internet Computer in a process: the PocketIC REST protocol over wasmtime.
+//!
+//! The official `pocket-ic` client talks to this server as it does to the official one. It is meant for tests that
+//! must run anywhere: nothing is downloaded, nothing is started, and a whole instance lives in the test's process.
+//!
+//! ```no_run
+//! use pocket_ic::PocketIcBuilder;
+//! use pocket_ic_embedded::EmbeddedServer;
+//!
+//! let server = EmbeddedServer::start()?;
+//! let pic = PocketIcBuilder::new()
+//!     .with_server_url(server.url().parse()?)
+//!     .with_application_subnet()
+//!     .build();
+//! let canister = pic.create_canister();
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! * [`engine`] runs one message of a canister's wasm: system API, metering, memories.
+//! * [`ic`] is the network around it: canisters, rounds, time, the management canister.
+//! * [`http`] is the protocol.
+//! * [`serve`] is the stand-alone server, which passes for the official binary.
+//!
+//! What it does not do is answered with "not supported by the embedded server", never with a guess. The README lists
+//! the endpoints and the known differences from the official server.
+
+pub mod engine;
+pub mod http;
+pub mod ic;
+pub mod serve;
+
+mod server;
+
+pub use server::{EmbeddedServer, StartError};
+
+/// What `--version` prints. Clients accept build metadata (after `+`) and compare only what is before it.
+pub const VERSION: &str = "pocket-ic-server 16.1.0+embedded";

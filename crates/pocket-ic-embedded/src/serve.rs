@@ -1,0 +1,216 @@
+//! The server as a program that passes for the official binary: port file, time to live, signals.
+
+use crate::VERSION;
+use crate::http::{ServerState, router};
+use clap::Parser;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+/// The exit code when the environment does not allow the server to run.
+const EXIT_ENVIRONMENT: u8 = 3;
+/// How often the time to live is looked at.
+const TTL_CHECK: Duration = Duration::from_secs(1);
+
+/// The command line: that of the official server, as far as it makes sense here.
+#[derive(Clone, Debug, Parser)]
+#[command(
+    name = "pocket-ic-embedded",
+    about = "The PocketIC REST protocol over wasmtime, on this machine."
+)]
+pub struct ServeOptions {
+    /// Print the version in the form that clients check, and exit.
+    #[arg(long, short = 'V')]
+    pub version: bool,
+    /// Write the port to this file once the server listens. If the file exists, a server runs already: exit at once.
+    #[arg(long, value_name = "FILE")]
+    pub port_file: Option<PathBuf>,
+    /// Exit when no request came for so many seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub ttl: u64,
+    /// Exit after so many seconds, whatever happens.
+    #[arg(long, value_name = "SECONDS")]
+    pub hard_ttl: Option<u64>,
+    /// The port; 0 for a free one.
+    #[arg(long, short, default_value_t = 0)]
+    pub port: u16,
+    /// The address. Everybody who reaches it can read and write files through it, so only loopback is allowed.
+    #[arg(long, short, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    pub ip_addr: IpAddr,
+    /// Allow an address that other machines reach.
+    #[arg(long)]
+    pub allow_remote: bool,
+    /// Accepted for compatibility; the embedded server logs only what canisters print.
+    #[arg(long, short, value_name = "LEVELS")]
+    pub log_levels: Option<String>,
+}
+
+/// Why the server cannot run.
+#[derive(Debug, thiserror::Error)]
+enum ServeError {
+    #[error(
+        "{0} is not a loopback address: everybody who reaches the server can use it. Add --allow-remote if that is wanted"
+    )]
+    NotLoopback(IpAddr),
+    #[error("cannot create the port file {path}: {source}")]
+    PortFile { path: PathBuf, source: io::Error },
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        address: SocketAddr,
+        source: io::Error,
+    },
+    #[error("cannot start the server: {0}")]
+    Start(io::Error),
+    #[error(transparent)]
+    Engine(#[from] crate::engine::EngineError),
+}
+
+/// Parses the command line and serves until the time to live has passed or a signal comes.
+pub fn main() -> ExitCode {
+    run(&ServeOptions::parse())
+}
+
+/// Serves with these options. Exit code 0 for an ordered end, 3 when the server cannot run.
+pub fn run(options: &ServeOptions) -> ExitCode {
+    if options.version {
+        println!("{VERSION}");
+        return ExitCode::SUCCESS;
+    }
+    // First of all, and before anything slow: clients start a server for every instance and count on this being cheap.
+    let port_file = match options.port_file.as_deref().map(PortFile::create) {
+        None => None,
+        Some(Ok(Some(file))) => Some(file),
+        Some(Ok(None)) => return ExitCode::SUCCESS,
+        Some(Err(error)) => return fail(&error),
+    };
+    match serve(options, port_file) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+fn fail(error: &ServeError) -> ExitCode {
+    eprintln!("pocket-ic-embedded: {error}");
+    ExitCode::from(EXIT_ENVIRONMENT)
+}
+
+/// The file that tells clients the port. It is removed when the server ends, however it ends.
+struct PortFile {
+    path: PathBuf,
+}
+
+impl PortFile {
+    /// Creates the file; `None` if it exists.
+    fn create(path: &Path) -> Result<Option<Self>, ServeError> {
+        match OpenOptions::new().write(true).create_new(true).open(path) {
+            Ok(_) => Ok(Some(Self {
+                path: path.to_owned(),
+            })),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
+            Err(source) => Err(ServeError::PortFile {
+                path: path.to_owned(),
+                source,
+            }),
+        }
+    }
+
+    /// Clients wait for the line end.
+    fn write(&self, port: u16) -> Result<(), ServeError> {
+        let write = || {
+            let mut file = OpenOptions::new().write(true).open(&self.path)?;
+            file.write_all(format!("{port}\n").as_bytes())?;
+            file.flush()
+        };
+        write().map_err(|source| ServeError::PortFile {
+            path: self.path.clone(),
+            source,
+        })
+    }
+}
+
+impl Drop for PortFile {
+    fn drop(&mut self) {
+        // Someone may have removed it; then all is as it should be.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+fn serve(options: &ServeOptions, port_file: Option<PortFile>) -> Result<(), ServeError> {
+    if !options.ip_addr.is_loopback() && !options.allow_remote {
+        return Err(ServeError::NotLoopback(options.ip_addr));
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(ServeError::Start)?;
+    let result = runtime.block_on(listen(options, port_file));
+    // An operation that still runs must not delay the end.
+    runtime.shutdown_background();
+    result
+}
+
+async fn listen(options: &ServeOptions, port_file: Option<PortFile>) -> Result<(), ServeError> {
+    let wanted = SocketAddr::from((options.ip_addr, options.port));
+    let listen_error = |source| ServeError::Listen {
+        address: wanted,
+        source,
+    };
+    let started = Instant::now();
+    // Signals are caught before clients can see the port, so that the file goes whenever one comes.
+    let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Start)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Start)?;
+    let listener = tokio::net::TcpListener::bind(wanted)
+        .await
+        .map_err(listen_error)?;
+    let address = listener.local_addr().map_err(listen_error)?;
+    let state = Arc::new(ServerState::new(true)?);
+    if let Some(file) = &port_file {
+        file.write(address.port())?;
+    }
+    eprintln!("pocket-ic-embedded: {VERSION} listens on {address}");
+    let (end, mut ended) = watch::channel(false);
+    let serving = tokio::spawn({
+        let router = router(state.clone());
+        let shutdown = async move {
+            // Also ends when the sender is gone.
+            let _ = ended.changed().await;
+        };
+        async move {
+            axum::serve(listener, router)
+                .with_graceful_shutdown(shutdown)
+                .await
+        }
+    });
+    tokio::select! {
+        () = outlived(options, &state, started) => {}
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    // Clients must not find the port of a server that is about to end.
+    drop(port_file);
+    let _ = end.send(true);
+    // Connections that are kept open without a request must not delay the end.
+    let _ = tokio::time::timeout(TTL_CHECK, serving).await;
+    Ok(())
+}
+
+/// Returns when the time to live has passed without a request, or the hard one has passed.
+async fn outlived(options: &ServeOptions, state: &ServerState, started: Instant) {
+    let ttl = Duration::from_secs(options.ttl);
+    let hard_ttl = options.hard_ttl.map(Duration::from_secs);
+    let mut ticks = tokio::time::interval(TTL_CHECK);
+    loop {
+        ticks.tick().await;
+        let idle = state.activity().idle_for();
+        let out_of_time = hard_ttl.is_some_and(|limit| started.elapsed() >= limit);
+        if out_of_time || idle >= ttl {
+            return;
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! The server as a value: it runs for as long as the handle lives.
+
+use crate::http::{ServerState, router};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::{Arc, OnceLock};
+use tokio::runtime::{Builder, Runtime};
+
+/// Threads that answer requests; the work itself is done on threads for blocking operations.
+const HTTP_THREADS: usize = 2;
+
+/// Why the server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// No port could be bound.
+    #[error("cannot listen on {address}: {source}")]
+    Bind {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The threads of the server could not be started.
+    #[error("cannot start the threads of the server: {0}")]
+    Runtime(std::io::Error),
+    /// The engine for canisters could not be set up.
+    #[error(transparent)]
+    Engine(#[from] crate::engine::EngineError),
+}
+
+/// A server in this process, on a free port of the loopback interface. It stops when the handle is dropped.
+#[derive(Debug)]
+pub struct EmbeddedServer {
+    address: SocketAddr,
+    /// Always there until the handle is dropped.
+    runtime: Option<Runtime>,
+}
+
+impl EmbeddedServer {
+    /// Starts a server on threads of its own. It answers by the time this returns.
+    ///
+    /// # Errors
+    /// When no port or thread is to be had.
+    pub fn start() -> Result<Self, StartError> {
+        let wanted = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let bind_error = |source| StartError::Bind {
+            address: wanted,
+            source,
+        };
+        // Bound here, so that connections wait in the backlog from now on.
+        let listener = TcpListener::bind(wanted).map_err(bind_error)?;
+        listener.set_nonblocking(true).map_err(bind_error)?;
+        let address = listener.local_addr().map_err(bind_error)?;
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(HTTP_THREADS)
+            .thread_name("pocket-ic-embedded")
+            .enable_all()
+            .build()
+            .map_err(StartError::Runtime)?;
+        let listener = {
+            let _in_runtime = runtime.enter();
+            tokio::net::TcpListener::from_std(listener).map_err(bind_error)?
+        };
+        let state = Arc::new(ServerState::new(false)?);
+        runtime.spawn(async move {
+            // Serving ends only with the runtime; its result says nothing more.
+            let _ = axum::serve(listener, router(state)).await;
+        });
+        Ok(Self {
+            address,
+            runtime: Some(runtime),
+        })
+    }
+
+    /// One server for the whole process, started at the first call. Instances are independent of each other, so tests
+    /// can share it.
+    ///
+    /// # Panics
+    /// When it cannot be started, with the reason.
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<EmbeddedServer> = OnceLock::new();
+        SHARED.get_or_init(|| match Self::start() {
+            Ok(server) => server,
+            Err(error) => panic!("cannot start the embedded server: {error}"),
+        })
+    }
+
+    /// Where it listens, for `PocketIcBuilder::with_server_url`, which takes it parsed.
+    pub fn url(&self) -> String {
+        format!("http://{}/", self.address)
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for EmbeddedServer {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            // Does not wait for operations that still run; also fine within an asynchronous test.
+            runtime.shutdown_background();
+        }
+    }
+}

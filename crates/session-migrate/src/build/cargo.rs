@@ -1,0 +1,255 @@
+//! Running cargo for the canister, in an environment that does not depend on who called us.
+//!
+//! This program is itself often started by cargo (`cargo run`, `cargo test`), which leaves variables behind that would
+//! change what the inner cargo does. [`command`] takes those away.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::toolchain::{Route, Toolchain};
+use super::workspace::{CANISTER_PACKAGE, Workspace};
+use super::{Build, BuildError, TARGET};
+
+/// The cargo profile for canisters, from the workspace's manifest.
+const PROFILE: &str = "canister";
+
+/// Variables with these names or beginnings, when inherited, change what cargo or rustc produce.
+const SCRUBBED_PREFIXES: [&str; 9] = [
+    "CARGO_PKG_",
+    "CARGO_MANIFEST_",
+    "CARGO_FEATURE_",
+    "CARGO_CFG_",
+    "CARGO_BIN_",
+    "CARGO_PROFILE_",
+    "CARGO_BUILD_",
+    "CARGO_TARGET_WASM32_",
+    "RUSTC",
+];
+const SCRUBBED_NAMES: [&str; 12] = [
+    "CARGO_CRATE_NAME",
+    "CARGO_PRIMARY_PACKAGE",
+    "CARGO_TARGET_TMPDIR",
+    "CARGO_ENCODED_RUSTFLAGS",
+    "CARGO_INCREMENTAL",
+    "CARGO_UNSTABLE_BUILD_STD",
+    "RUSTFLAGS",
+    "RUSTDOC",
+    "RUSTDOCFLAGS",
+    "CLIPPY_ARGS",
+    "LD_LIBRARY_PATH",
+    "DYLD_FALLBACK_LIBRARY_PATH",
+];
+
+/// True for a variable that must not reach the inner cargo.
+///
+/// The target folder's own setting stays, whatever its spelling: the caller means it for us too.
+pub(crate) fn is_scrubbed(name: &str) -> bool {
+    if matches!(name, "CARGO_BUILD_TARGET_DIR" | "CARGO_BUILD_JOBS") {
+        return false;
+    }
+    SCRUBBED_NAMES.contains(&name) || SCRUBBED_PREFIXES.iter().any(|start| name.starts_with(start))
+}
+
+/// A cargo command with a clean environment: the cargo that started us, or the one on the PATH.
+pub(crate) fn command() -> Command {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    clean(Command::new(cargo))
+}
+
+/// Takes the variables of [`is_scrubbed`] away from `command`.
+pub(crate) fn clean(mut command: Command) -> Command {
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(is_scrubbed) {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// The command line as a person would type it, for messages.
+pub(crate) fn text(command: &Command) -> String {
+    std::iter::once(command.get_program())
+        .chain(command.get_args())
+        .map(OsStr::to_string_lossy)
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// Runs `command` and returns its standard output; its standard error becomes part of the error.
+pub(crate) fn capture(command: &mut Command) -> Result<String, BuildError> {
+    let output = command.stdin(Stdio::null()).output().map_err(|source| BuildError::Spawn {
+        program: command.get_program().to_string_lossy().into_owned(),
+        source,
+    })?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Err(BuildError::Failed {
+            command: text(command),
+            status: output.status.to_string(),
+            detail: format!(": {}", said.trim().replace('\n', "; ")),
+        });
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// What cargo left behind.
+pub(crate) struct Raw {
+    /// The compiled wasm, not yet finished.
+    pub wasm: PathBuf,
+    /// Rustc's list of the source files that went into it.
+    pub dep_info: PathBuf,
+}
+
+/// Everything besides the source files that decides what cargo makes: the compiler and the command line.
+pub(crate) fn recipe(build: Build, workspace: &Workspace, toolchain: &Toolchain) -> Vec<String> {
+    let mut recipe = vec![toolchain.version.clone()];
+    recipe.extend(arguments(build, workspace, toolchain));
+    recipe.extend(rustflags(workspace, toolchain));
+    recipe
+}
+
+fn arguments(build: Build, workspace: &Workspace, toolchain: &Toolchain) -> Vec<String> {
+    let mut arguments: Vec<String> = [
+        "rustc",
+        "--package",
+        CANISTER_PACKAGE,
+        "--lib",
+        // Only the cdylib: with the rlib beside it cargo cannot do link-time optimisation.
+        "--crate-type",
+        "cdylib",
+        "--profile",
+        PROFILE,
+        "--target",
+        TARGET,
+        "--no-default-features",
+        "--features",
+    ]
+    .map(str::to_owned)
+    .into();
+    arguments.push(build.features().join(","));
+    arguments.push("--manifest-path".into());
+    arguments.push(workspace.root.join("Cargo.toml").display().to_string());
+    arguments.push("--target-dir".into());
+    arguments.push(workspace.target_dir.display().to_string());
+    if matches!(toolchain.route, Route::Distribution { .. }) {
+        arguments.push("-Zbuild-std=std,panic_abort".into());
+    }
+    arguments
+}
+
+/// Flags that keep absolute paths of this machine out of the wasm, so that the same tree gives the same bytes elsewhere.
+fn rustflags(workspace: &Workspace, toolchain: &Toolchain) -> Vec<String> {
+    let registry = cargo_home().join("registry").join("src");
+    let library = toolchain.sysroot.join("lib/rustlib/src/rust");
+    let mut places = vec![(workspace.root.clone(), "/src".to_owned())];
+    // The registry's folder is named after a hash of its address; drop that level too.
+    if let Ok(entries) = std::fs::read_dir(&registry) {
+        let mut folders: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+        folders.sort();
+        places.extend(folders.into_iter().map(|path| (path, "/crates".to_owned())));
+    }
+    if let Ok(real) = library.canonicalize() {
+        places.push((real, "/rust".to_owned()));
+    }
+    places.push((library, "/rust".to_owned()));
+    places.into_iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display())).collect()
+}
+
+fn cargo_home() -> PathBuf {
+    let home = || std::env::home_dir().unwrap_or_else(|| PathBuf::from("/")).join(".cargo");
+    std::env::var_os("CARGO_HOME").map_or_else(home, PathBuf::from)
+}
+
+/// Compiles one build. Cargo's own output goes to our stderr.
+pub(crate) fn run(build: Build, workspace: &Workspace, toolchain: &Toolchain) -> Result<Raw, BuildError> {
+    let folder = workspace.target_dir.join(TARGET).join(PROFILE);
+    let stem = CANISTER_PACKAGE.replace('-', "_");
+    let raw = Raw { wasm: folder.join(format!("{stem}.wasm")), dep_info: folder.join(format!("{stem}.d")) };
+    // A wasm library has no hash of its features in its file name, so the three builds overwrite one another and cargo
+    // may take another build's file for this one's. A missing file it never takes for fresh.
+    for stale in [&raw.wasm, &raw.dep_info, &folder.join("deps").join(format!("{stem}.wasm"))] {
+        remove(stale)?;
+    }
+    let mut command = command();
+    command
+        .args(arguments(build, workspace, toolchain))
+        .env("CARGO_ENCODED_RUSTFLAGS", rustflags(workspace, toolchain).join("\u{1f}"))
+        .current_dir(&workspace.root)
+        .stdin(Stdio::null())
+        // Standard output belongs to our caller's table or JSON.
+        .stdout(Stdio::null());
+    if let Route::Distribution { rustc, linker } = &toolchain.route {
+        command.env("RUSTC", rustc).env("RUSTC_BOOTSTRAP", "1");
+        if let Some(linker) = linker {
+            command.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker);
+        }
+    }
+    let status = command.status().map_err(|source| BuildError::Spawn {
+        program: command.get_program().to_string_lossy().into_owned(),
+        source,
+    })?;
+    if !status.success() {
+        return Err(BuildError::Failed {
+            command: text(&command),
+            status: status.to_string(),
+            detail: ", see its messages above".into(),
+        });
+    }
+    Ok(raw)
+}
+
+fn remove(path: &Path) -> Result<(), BuildError> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(BuildError::io("remove", path)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_outer_cargo_leaves_behind_is_scrubbed() {
+        for name in [
+            "CARGO_PKG_NAME",
+            "CARGO_MANIFEST_DIR",
+            "RUSTC_WRAPPER",
+            "RUSTC_WORKSPACE_WRAPPER",
+            "RUSTC",
+            "RUSTC_BOOTSTRAP",
+            "RUSTFLAGS",
+            "CARGO_ENCODED_RUSTFLAGS",
+            "CARGO_PROFILE_CANISTER_LTO",
+            "CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS",
+            "CARGO_BUILD_TARGET",
+            "LD_LIBRARY_PATH",
+        ] {
+            assert!(is_scrubbed(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_users_own_settings_stay() {
+        for name in [
+            "CARGO",
+            "CARGO_HOME",
+            "CARGO_TARGET_DIR",
+            "CARGO_BUILD_TARGET_DIR",
+            "CARGO_BUILD_JOBS",
+            "CARGO_NET_OFFLINE",
+            "CARGO_HTTP_PROXY",
+            "CARGO_REGISTRIES_CRATES_IO_PROTOCOL",
+            "RUSTUP_TOOLCHAIN",
+            "RUSTUP_HOME",
+            "RUSTUP_AUTO_INSTALL",
+            "PATH",
+            "HOME",
+        ] {
+            assert!(!is_scrubbed(name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! What can go wrong while building, each with the thing it is about.
+
+use std::path::{Path, PathBuf};
+
+/// A build that could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// A file or folder could not be used.
+    #[error("cannot {action} {path}: {source}")]
+    Io {
+        /// What was tried: read, write, lock, …
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system answered.
+        source: std::io::Error,
+    },
+    /// A program could not be started.
+    #[error("cannot run `{program}`: {source}")]
+    Spawn {
+        /// The program.
+        program: String,
+        /// What the operating system answered.
+        source: std::io::Error,
+    },
+    /// A program ran and reported failure.
+    #[error("`{command}` failed ({status}){detail}")]
+    Failed {
+        /// The command line.
+        command: String,
+        /// Its exit status.
+        status: String,
+        /// What it said, when that was captured; otherwise empty.
+        detail: String,
+    },
+    /// The tree is not the one this program builds.
+    #[error("{manifest} is not in a workspace with the package `upload-canister`")]
+    NotOurWorkspace {
+        /// The manifest that was looked at.
+        manifest: PathBuf,
+    },
+    /// A program's answer could not be understood.
+    #[error("unexpected answer of `{command}`: {detail}")]
+    Answer {
+        /// The command line.
+        command: String,
+        /// What was wrong with the answer.
+        detail: String,
+    },
+    /// No compiler for the wasm target, and none could be put in place.
+    #[error("no compiler for {target}: {tried}. {advice}", target = super::TARGET)]
+    NoToolchain {
+        /// What was looked at and why it did not do.
+        tried: String,
+        /// What to install.
+        advice: String,
+    },
+    /// The compiled file is not what it should be.
+    #[error("{path}: {source}")]
+    Wasm {
+        /// The wasm file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: super::postprocess::WasmError,
+    },
+    /// The Candid interface could not be taken from the wasm.
+    #[error("{path}: no Candid interface: {source}")]
+    Interface {
+        /// The wasm file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: super::interface::InterfaceError,
+    },
+}
+
+impl BuildError {
+    /// A closure for `map_err` on file operations: "cannot {action} {path}: …".
+    pub(crate) fn io<'p>(
+        action: &'static str,
+        path: &'p Path,
+    ) -> impl FnOnce(std::io::Error) -> BuildError + 'p {
+        move |source| BuildError::Io { action, path: path.to_path_buf(), source }
+    }
+
+    pub(crate) fn wasm(path: &Path, source: super::postprocess::WasmError) -> BuildError {
+        BuildError::Wasm { path: path.to_path_buf(), source }
+    }
+
+    pub(crate) fn interface(path: &Path, source: super::interface::InterfaceError) -> BuildError {
+        BuildError::Interface { path: path.to_path_buf(), source }
+    }
+}

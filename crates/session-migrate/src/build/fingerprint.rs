@@ -1,0 +1,228 @@
+//! Whether a build is still what its inputs would make: a record beside each artefact in the cache folder.
+//!
+//! Cargo's own freshness check cannot be used across the three builds (they share one file name), and starting it three
+//! times takes seconds. The record names every source file that rustc read, with its hash.
+
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::{Build, BuildError, Workspace, publish};
+
+/// Raised when the steps after the compiler change what they write.
+const FORMAT: u32 = 1;
+
+/// Files that matter although rustc does not list them.
+const MANIFESTS: [&str; 3] = ["Cargo.toml", "Cargo.lock", ".cargo/config.toml"];
+
+/// What is known about a build in the cache folder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Record {
+    format: u32,
+    recipe: Vec<String>,
+    inputs: Vec<Input>,
+    /// Size of the finished wasm, unpacked, in bytes.
+    pub wasm_bytes: u64,
+    /// SHA-256 of the gzipped wasm, in hex.
+    pub sha256: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Input {
+    path: PathBuf,
+    /// In hex; none when the file did not exist.
+    sha256: Option<String>,
+}
+
+/// A moment before the compiler reads its first file.
+pub(crate) fn now() -> SystemTime {
+    SystemTime::now()
+}
+
+/// The cached record of `build`, if everything that went into it is unchanged and its files are intact.
+pub(crate) fn fresh(build: Build, workspace: &Workspace, cache: &Path, recipe: &[String]) -> Option<Record> {
+    let text = std::fs::read_to_string(file(cache, build)).ok()?;
+    let record: Record = serde_json::from_str(&text).ok()?;
+    let unchanged = |input: &Input| hash_file(&workspace.root.join(&input.path)) == input.sha256;
+    let usable = record.format == FORMAT
+        && record.recipe == recipe
+        && record.inputs.iter().all(unchanged)
+        && hash_file(&cache.join(format!("{build}.wasm.gz"))).as_ref() == Some(&record.sha256)
+        && cache.join(format!("{build}.did")).is_file();
+    usable.then_some(record)
+}
+
+/// Writes down what `build` was made of. `began` is the moment before the compiler started: a source file that was
+/// written after it may not be the one that was compiled, so the record is then left out and the next call builds again.
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn record(
+    build: Build,
+    workspace: &Workspace,
+    cache: &Path,
+    recipe: Vec<String>,
+    dep_info: &Path,
+    began: SystemTime,
+    wasm: &[u8],
+    gz: &[u8],
+) -> Result<Record, BuildError> {
+    let text = std::fs::read_to_string(dep_info).map_err(BuildError::io("read", dep_info))?;
+    let mut paths: Vec<PathBuf> = sources(&text)
+        .into_iter()
+        .map(|path| match path.strip_prefix(&workspace.root) {
+            Ok(inside) => inside.to_path_buf(),
+            Err(_) => path,
+        })
+        .collect();
+    paths.extend(MANIFESTS.map(PathBuf::from));
+    paths.sort();
+    paths.dedup();
+    let stable = paths.iter().all(|path| {
+        std::fs::metadata(workspace.root.join(path))
+            .and_then(|meta| meta.modified())
+            .map_or(true, |modified| modified < began)
+    });
+    let record = Record {
+        format: FORMAT,
+        recipe,
+        inputs: paths
+            .into_iter()
+            .map(|path| Input { sha256: hash_file(&workspace.root.join(&path)), path })
+            .collect(),
+        wasm_bytes: wasm.len() as u64,
+        sha256: hex::encode(Sha256::digest(gz)),
+    };
+    let place = file(cache, build);
+    if stable {
+        let json = serde_json::to_vec_pretty(&record).map_err(|error| BuildError::Answer {
+            command: format!("write {}", place.display()),
+            detail: error.to_string(),
+        })?;
+        publish::write_atomically(&place, &json)?;
+    } else if place.exists() {
+        std::fs::remove_file(&place).map_err(BuildError::io("remove", &place))?;
+    }
+    Ok(record)
+}
+
+fn file(cache: &Path, build: Build) -> PathBuf {
+    cache.join(format!("{build}.json"))
+}
+
+fn hash_file(path: &Path) -> Option<String> {
+    let bytes = std::fs::read(path).ok()?;
+    Some(hex::encode(Sha256::digest(bytes)))
+}
+
+/// The file names of a dep-info file: `output: source source …`, with blanks in names escaped by a backslash.
+fn sources(dep_info: &str) -> Vec<PathBuf> {
+    let mut paths = Vec::new();
+    for line in dep_info.lines().filter(|line| !line.starts_with('#')) {
+        let Some((_, list)) = line.split_once(": ") else {
+            continue;
+        };
+        let mut name = String::new();
+        let mut chars = list.chars();
+        while let Some(c) = chars.next() {
+            match c {
+                '\\' => name.extend(chars.next()),
+                ' ' if !name.is_empty() => paths.push(PathBuf::from(std::mem::take(&mut name))),
+                ' ' => {}
+                c => name.push(c),
+            }
+        }
+        if !name.is_empty() {
+            paths.push(PathBuf::from(name));
+        }
+    }
+    paths
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A tree with one source file and a finished build of it.
+    struct Tree {
+        _dir: tempfile::TempDir,
+        workspace: Workspace,
+        cache: PathBuf,
+        recipe: Vec<String>,
+    }
+
+    fn tree() -> Tree {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().to_path_buf();
+        let cache = root.join("cache");
+        std::fs::create_dir_all(root.join("src")).unwrap();
+        std::fs::create_dir_all(&cache).unwrap();
+        for (path, text) in [("src/lib.rs", "pub fn a() {}"), ("Cargo.toml", "[package]"), ("Cargo.lock", "")]
+        {
+            std::fs::write(root.join(path), text).unwrap();
+        }
+        let dep_info = root.join("lib.d");
+        std::fs::write(&dep_info, format!("out.wasm: {}/src/lib.rs\n", root.display())).unwrap();
+        std::fs::write(cache.join("legacy.wasm.gz"), b"gz").unwrap();
+        std::fs::write(cache.join("legacy.did"), b"service : {}").unwrap();
+        let workspace = Workspace { target_dir: root.join("target"), root, rust_version: (1, 95) };
+        let recipe = vec!["rustc 1.95.0".to_owned(), "--features".to_owned()];
+        let began = SystemTime::now() + std::time::Duration::from_secs(5);
+        record(Build::Legacy, &workspace, &cache, recipe.clone(), &dep_info, began, b"wasm", b"gz").unwrap();
+        Tree { _dir: dir, workspace, cache, recipe }
+    }
+
+    fn is_fresh(tree: &Tree) -> bool {
+        fresh(Build::Legacy, &tree.workspace, &tree.cache, &tree.recipe).is_some()
+    }
+
+    #[test]
+    fn an_untouched_build_is_fresh() {
+        assert!(is_fresh(&tree()));
+    }
+
+    #[test]
+    fn each_kind_of_change_makes_it_stale() {
+        let changes: [(&str, &dyn Fn(&mut Tree)); 6] = [
+            ("source", &|t| std::fs::write(t.workspace.root.join("src/lib.rs"), "pub fn b() {}").unwrap()),
+            ("source removed", &|t| std::fs::remove_file(t.workspace.root.join("src/lib.rs")).unwrap()),
+            ("lock file", &|t| std::fs::write(t.workspace.root.join("Cargo.lock"), "[[package]]").unwrap()),
+            ("config appears", &|t| {
+                std::fs::create_dir(t.workspace.root.join(".cargo")).unwrap();
+                std::fs::write(t.workspace.root.join(".cargo/config.toml"), "").unwrap();
+            }),
+            ("recipe", &|t| t.recipe[0] = "rustc 1.96.0".into()),
+            ("damaged artefact", &|t| std::fs::write(t.cache.join("legacy.wasm.gz"), b"g").unwrap()),
+        ];
+        for (name, change) in changes {
+            let mut tree = tree();
+            change(&mut tree);
+            assert!(!is_fresh(&tree), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_source_written_during_the_compilation_leaves_no_record() {
+        let tree = tree();
+        let dep_info = tree.workspace.root.join("lib.d");
+        let long_ago = SystemTime::UNIX_EPOCH;
+        record(
+            Build::Legacy,
+            &tree.workspace,
+            &tree.cache,
+            tree.recipe.clone(),
+            &dep_info,
+            long_ago,
+            b"wasm",
+            b"gz",
+        )
+        .unwrap();
+        assert!(!is_fresh(&tree));
+    }
+
+    #[test]
+    fn dep_info_names_may_hold_blanks() {
+        let text = "/t/out.wasm: /a/b.rs /a/with\\ blank.rs\n\n# env-dep:X=1\n";
+        assert_eq!(sources(text), [PathBuf::from("/a/b.rs"), PathBuf::from("/a/with blank.rs")]);
+    }
+}

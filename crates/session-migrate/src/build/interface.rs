@@ -1,0 +1,54 @@
+//! The Candid interface that a canister carries in itself.
+//!
+//! The canister exports a function that returns a pointer to the interface's text, ended by a zero byte. To get at it
+//! the module is run for that one call, with every import of the IC replaced by a trap.
+
+use wasmtime::{Config, Engine, Linker, Module, Store};
+
+/// The export, as the Candid tools name it.
+const EXPORT: &str = "get_candid_pointer";
+
+/// Why there is no interface to be had.
+#[derive(Debug, thiserror::Error)]
+pub enum InterfaceError {
+    /// The module lacks the export.
+    #[error("the wasm does not export `{EXPORT}`")]
+    NoExport,
+    /// The module could not be loaded or the call trapped.
+    #[error("running `{EXPORT}` failed: {0}")]
+    Run(String),
+    /// The pointer or the text behind it is bad.
+    #[error("`{EXPORT}` does not point to a text that ends with a zero byte")]
+    Text,
+}
+
+/// Returns the Candid text of the canister `wasm` (unpacked).
+///
+/// # Errors
+/// When the module has none, or cannot be run.
+pub fn candid_interface(wasm: &[u8]) -> Result<String, InterfaceError> {
+    let run = |error: wasmtime::Error| InterfaceError::Run(format!("{error:#}"));
+    let mut config = Config::new();
+    // One short call: compile quickly rather than well.
+    config.cranelift_opt_level(wasmtime::OptLevel::None);
+    let engine = Engine::new(&config).map_err(run)?;
+    let module = Module::new(&engine, wasm).map_err(run)?;
+    let mut linker = Linker::new(&engine);
+    linker.define_unknown_imports_as_traps(&module).map_err(run)?;
+    let mut store = Store::new(&engine, ());
+    let instance = linker.instantiate(&mut store, &module).map_err(run)?;
+    let pointer = instance
+        .get_typed_func::<(), i32>(&mut store, EXPORT)
+        .map_err(|_| InterfaceError::NoExport)?
+        .call(&mut store, ())
+        .map_err(run)?;
+    let memory = instance.get_memory(&mut store, "memory").ok_or(InterfaceError::Text)?.data(&store);
+    // A wasm address is unsigned.
+    let text = memory.get(pointer as u32 as usize..).ok_or(InterfaceError::Text)?;
+    let end = text.iter().position(|&byte| byte == 0).ok_or(InterfaceError::Text)?;
+    let mut did = String::from_utf8(text[..end].to_vec()).map_err(|_| InterfaceError::Text)?;
+    if !did.ends_with('\n') {
+        did.push('\n');
+    }
+    Ok(did)
+}

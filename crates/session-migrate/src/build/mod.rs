@@ -1,0 +1,176 @@
+//! Builds the canister's three wasms from this source tree.
+//!
+//! [`ensure`] is the one way in: it brings the wanted builds up to date under `dist/` and says what is there. A build
+//! whose inputs have not changed since the last time is not built again; cargo is not even started for it.
+//!
+//! What this module owns: finding the tree, choosing a compiler ([`toolchain`]), running cargo, finishing the wasm
+//! (metadata, gzip), comparing the Candid interface with the checked-in one. It knows nothing about servers or uploads.
+
+mod cargo;
+mod error;
+mod fingerprint;
+mod interface;
+mod postprocess;
+mod publish;
+pub mod toolchain;
+mod workspace;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+pub use error::BuildError;
+pub use interface::candid_interface;
+pub use postprocess::{WasmError, check_is_canister, features, gzip, unpack};
+pub use workspace::Workspace;
+
+/// The wasm target every canister is built for.
+pub const TARGET: &str = "wasm32-unknown-unknown";
+
+/// One of the canister's three builds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Build {
+    /// The old session path alone; stable layout 1.
+    Legacy,
+    /// Both session paths, and the migration; accepts layouts 1 and 2.
+    Staged,
+    /// The new session path alone, and the migration.
+    Direct,
+}
+
+impl Build {
+    /// All builds, in the order in which a canister goes through them.
+    pub const ALL: [Build; 3] = [Build::Legacy, Build::Staged, Build::Direct];
+
+    /// The build's name, which is also its file stem: `legacy`, `staged` or `direct`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Build::Legacy => "legacy",
+            Build::Staged => "staged",
+            Build::Direct => "direct",
+        }
+    }
+
+    /// The cargo features that make this build.
+    pub fn features(self) -> &'static [&'static str] {
+        match self {
+            Build::Legacy => &["compat"],
+            Build::Staged => &["compat", "direct"],
+            Build::Direct => &["direct"],
+        }
+    }
+}
+
+impl fmt::Display for Build {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Build {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Build::ALL
+            .into_iter()
+            .find(|build| build.name() == text)
+            .ok_or_else(|| format!("expected legacy, staged or direct, got `{text}`"))
+    }
+}
+
+/// A finished build.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Artifact {
+    /// Which build this is.
+    pub build: Build,
+    /// The cargo features it was built with.
+    pub features: Vec<String>,
+    /// The file to install: the gzipped wasm.
+    pub wasm_gz: PathBuf,
+    /// Size of the wasm, unpacked, in bytes.
+    pub wasm_bytes: u64,
+    /// Size of the gzipped wasm in bytes.
+    pub wasm_gz_bytes: u64,
+    /// SHA-256 of the gzipped wasm, in hex. This is the module hash that the IC reports after an install.
+    pub sha256: String,
+    /// The Candid interface next to the wasm.
+    pub did: PathBuf,
+    /// True when the interface is the same, byte for byte, as the one checked in under `candid/`.
+    pub did_is_checked_in: bool,
+}
+
+/// What [`ensure_with`] should do, where the default is not wanted.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The tree to build: a path to its `Cargo.toml`. Without it, the tree this program was compiled from.
+    pub manifest_path: Option<PathBuf>,
+    /// The folder for the finished files. Without it, `dist` in the tree.
+    pub out: Option<PathBuf>,
+    /// Write the interfaces found in the wasms over the checked-in ones.
+    pub update_did: bool,
+}
+
+/// Brings `builds` up to date in the tree's own `dist` folder.
+///
+/// Safe to call from several processes at once; they take turns. The first cold call compiles for minutes and lets
+/// cargo talk on stderr; a call that finds everything fresh takes a fraction of a second and is silent.
+///
+/// # Errors
+/// No usable compiler, a failing compilation, an unreadable or unwritable file: see [`BuildError`].
+pub fn ensure(builds: &[Build]) -> Result<Vec<Artifact>, BuildError> {
+    ensure_with(builds, &Options::default())
+}
+
+/// Like [`ensure`], with [`Options`].
+///
+/// # Errors
+/// The same as [`ensure`].
+pub fn ensure_with(builds: &[Build], options: &Options) -> Result<Vec<Artifact>, BuildError> {
+    let workspace = Workspace::locate(options.manifest_path.as_deref())?;
+    let out = match &options.out {
+        Some(out) => std::path::absolute(out).map_err(BuildError::io("find", out))?,
+        None => workspace.root.join("dist"),
+    };
+    let cache = workspace.target_dir.join("session-migrate");
+    let _lock = publish::lock(&cache)?;
+    let toolchain = toolchain::resolve(&workspace)?;
+
+    let mut artifacts = Vec::with_capacity(builds.len());
+    for &build in builds {
+        let made = one(build, &workspace, &toolchain, &cache)?;
+        artifacts.push(publish::publish(build, &made, &cache, &out, &workspace, options.update_did)?);
+    }
+    Ok(artifacts)
+}
+
+/// Returns the record of an up-to-date `build` in the cache folder, building it when needed.
+fn one(
+    build: Build,
+    workspace: &Workspace,
+    toolchain: &toolchain::Toolchain,
+    cache: &Path,
+) -> Result<fingerprint::Record, BuildError> {
+    let recipe = cargo::recipe(build, workspace, toolchain);
+    if let Some(fresh) = fingerprint::fresh(build, workspace, cache, &recipe) {
+        return Ok(fresh);
+    }
+    eprintln!(
+        "building the {build} canister (features {}) with {}",
+        build.features().join(","),
+        toolchain.describe()
+    );
+    let sources = fingerprint::now();
+    let raw = cargo::run(build, workspace, toolchain)?;
+    let wasm = std::fs::read(&raw.wasm).map_err(BuildError::io("read", &raw.wasm))?;
+    let did =
+        interface::candid_interface(&wasm).map_err(|source| BuildError::interface(&raw.wasm, source))?;
+    let finished =
+        postprocess::finish(&wasm, build, &did).map_err(|source| BuildError::wasm(&raw.wasm, source))?;
+    let gz = postprocess::gzip(&finished).map_err(BuildError::io("compress", &raw.wasm))?;
+    publish::write_atomically(&cache.join(format!("{build}.wasm.gz")), &gz)?;
+    publish::write_atomically(&cache.join(format!("{build}.did")), did.as_bytes())?;
+    fingerprint::record(build, workspace, cache, recipe, &raw.dep_info, sources, &finished, &gz)
+}

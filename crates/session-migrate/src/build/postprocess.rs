@@ -1,0 +1,235 @@
+//! From the compiler's wasm to the file that is installed: metadata in, debug information out, gzip.
+
+use std::borrow::Cow;
+use std::io::{Read, Write};
+
+use flate2::Compression;
+use flate2::GzBuilder;
+use flate2::read::GzDecoder;
+use wasm_encoder::{CustomSection, Module, RawSection};
+use wasmparser::{Encoding, Parser, Payload};
+
+use super::Build;
+
+/// No canister unpacks to more than this; the limit keeps a bad file from filling the memory.
+const MAX_UNPACKED_BYTES: u64 = 100 * 1024 * 1024;
+
+/// The names of the metadata sections that every canister carries, public on the IC.
+const CANDID: &str = "icp:public candid:service";
+const BUILD: &str = "icp:public build";
+const FEATURES: &str = "icp:public features";
+
+/// A file that is not a usable canister.
+#[derive(Debug, thiserror::Error)]
+pub enum WasmError {
+    /// Neither wasm nor gzipped wasm.
+    #[error("not a wasm module: it begins with {found}")]
+    NotWasm {
+        /// The first bytes, in hex.
+        found: String,
+    },
+    /// The gzip stream is damaged or too large.
+    #[error("cannot unpack: {0}")]
+    Gzip(std::io::Error),
+    /// The module does not parse or does not validate.
+    #[error("not a valid wasm module: {0}")]
+    Invalid(#[from] wasmparser::BinaryReaderError),
+    /// A valid module that the IC could not call.
+    #[error("not a canister: it exports no canister method ({exports} other exports)")]
+    NotACanister {
+        /// How many things it does export.
+        exports: usize,
+    },
+}
+
+/// Copies the module, without debug and producers sections, and adds the metadata.
+pub(crate) fn finish(wasm: &[u8], build: Build, did: &str) -> Result<Vec<u8>, WasmError> {
+    let mut module = Module::new();
+    for payload in Parser::new(0).parse_all(wasm) {
+        let payload = payload?;
+        if let Payload::CustomSection(section) = &payload
+            && !is_kept(section.name())
+        {
+            continue;
+        }
+        if let Some((id, range)) = payload.as_section() {
+            module.section(&RawSection { id, data: &wasm[range] });
+        }
+    }
+    for (name, text) in [(CANDID, did), (BUILD, build.name()), (FEATURES, &build.features().join(","))] {
+        module.section(&CustomSection { name: Cow::Borrowed(name), data: Cow::Borrowed(text.as_bytes()) });
+    }
+    Ok(module.finish())
+}
+
+/// The names of functions stay: they make a trap's backtrace readable. Everything else that a compiler leaves behind
+/// is of no use on the IC.
+fn is_kept(custom: &str) -> bool {
+    let ours = [CANDID, BUILD, FEATURES].contains(&custom);
+    custom == "name" || (custom.starts_with("icp:") && !ours)
+}
+
+/// Packs with a header that holds no time and no name, so that the same wasm gives the same bytes.
+///
+/// # Errors
+/// Only what the compressor reports; it works in memory.
+pub fn gzip(wasm: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut encoder = GzBuilder::new().mtime(0).write(Vec::new(), Compression::best());
+    encoder.write_all(wasm)?;
+    encoder.finish()
+}
+
+/// The wasm in `file`, which may be gzipped.
+///
+/// # Errors
+/// When it is neither, is damaged, or unpacks to more than 100 MiB.
+pub fn unpack(file: &[u8]) -> Result<Cow<'_, [u8]>, WasmError> {
+    if file.starts_with(b"\0asm") {
+        return Ok(Cow::Borrowed(file));
+    }
+    if !file.starts_with(&[0x1f, 0x8b]) {
+        let found = match &file[..file.len().min(4)] {
+            [] => "nothing, the file is empty".to_owned(),
+            bytes => hex::encode(bytes),
+        };
+        return Err(WasmError::NotWasm { found });
+    }
+    let mut wasm = Vec::new();
+    GzDecoder::new(file).take(MAX_UNPACKED_BYTES + 1).read_to_end(&mut wasm).map_err(WasmError::Gzip)?;
+    if wasm.len() as u64 > MAX_UNPACKED_BYTES {
+        let text = format!("more than {MAX_UNPACKED_BYTES} bytes");
+        return Err(WasmError::Gzip(std::io::Error::other(text)));
+    }
+    if !wasm.starts_with(b"\0asm") {
+        return Err(WasmError::NotWasm { found: hex::encode(&wasm[..wasm.len().min(4)]) });
+    }
+    Ok(Cow::Owned(wasm))
+}
+
+/// The cargo features that the canister `wasm` (unpacked) says it was built with; empty when it does not say.
+pub fn features(wasm: &[u8]) -> Vec<String> {
+    for payload in Parser::new(0).parse_all(wasm) {
+        if let Ok(Payload::CustomSection(section)) = payload
+            && section.name() == FEATURES
+        {
+            let text = String::from_utf8_lossy(section.data());
+            return text.split(',').map(str::to_owned).collect();
+        }
+    }
+    Vec::new()
+}
+
+/// Checks that `file` (wasm or gzipped wasm) is valid and exports at least one canister method.
+///
+/// # Errors
+/// Says what it is instead.
+pub fn check_is_canister(file: &[u8]) -> Result<(), WasmError> {
+    let wasm = unpack(file)?;
+    wasmparser::validate(&wasm)?;
+    let mut exports = 0;
+    for payload in Parser::new(0).parse_all(&wasm) {
+        match payload? {
+            Payload::Version { encoding: Encoding::Component, .. } => {
+                return Err(WasmError::NotACanister { exports: 0 });
+            }
+            Payload::ExportSection(section) => {
+                for export in section {
+                    let name = export?.name;
+                    let method = ["canister_update ", "canister_query ", "canister_composite_query "]
+                        .iter()
+                        .any(|kind| name.starts_with(kind));
+                    if method {
+                        return Ok(());
+                    }
+                    exports += 1;
+                }
+            }
+            _ => {}
+        }
+    }
+    Err(WasmError::NotACanister { exports })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn module(exports: &[&str], customs: &[&str]) -> Vec<u8> {
+        use wasm_encoder::{CodeSection, ExportKind, ExportSection, Function, FunctionSection, TypeSection};
+        let mut types = TypeSection::new();
+        types.ty().function([], []);
+        let mut functions = FunctionSection::new();
+        functions.function(0);
+        let mut export = ExportSection::new();
+        for name in exports {
+            export.export(name, ExportKind::Func, 0);
+        }
+        let mut code = CodeSection::new();
+        let mut body = Function::new([]);
+        body.instructions().end();
+        code.function(&body);
+        let mut module = Module::new();
+        module.section(&types);
+        module.section(&functions);
+        module.section(&export);
+        module.section(&code);
+        for name in customs {
+            module.section(&CustomSection { name: Cow::Borrowed(name), data: Cow::Borrowed(b"payload") });
+        }
+        module.finish()
+    }
+
+    fn customs(wasm: &[u8]) -> Vec<(String, Vec<u8>)> {
+        Parser::new(0)
+            .parse_all(wasm)
+            .filter_map(|payload| match payload.unwrap() {
+                Payload::CustomSection(section) => Some((section.name().to_owned(), section.data().to_vec())),
+                _ => None,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn metadata_replaces_what_the_compiler_left() {
+        let raw = module(
+            &["canister_query a"],
+            &["producers", ".debug_info", "target_features", "name", "icp:private x", CANDID],
+        );
+        let finished = finish(&raw, Build::Staged, "service : {}").unwrap();
+        wasmparser::validate(&finished).unwrap();
+        let found = customs(&finished);
+        let names: Vec<_> = found.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["name", "icp:private x", CANDID, BUILD, FEATURES]);
+        assert_eq!(found[2].1, b"service : {}");
+        assert_eq!(found[3].1, b"staged");
+        assert_eq!(found[4].1, b"compat,direct");
+    }
+
+    #[test]
+    fn packing_is_reversible_and_holds_no_time() {
+        let raw = module(&["canister_query a"], &[]);
+        let packed = gzip(&raw).unwrap();
+        assert_eq!(&packed[4..8], [0; 4], "the header's time");
+        assert_eq!(unpack(&packed).unwrap(), raw);
+        assert_eq!(unpack(&raw).unwrap(), raw);
+    }
+
+    #[test]
+    fn a_canister_is_told_from_other_files() {
+        check_is_canister(&module(&["canister_update a"], &[])).unwrap();
+        check_is_canister(&gzip(&module(&["canister_query a"], &[])).unwrap()).unwrap();
+
+        let said = |file: &[u8]| check_is_canister(file).unwrap_err().to_string();
+        assert!(said(b"").contains("empty"));
+        assert!(said(b"#!/bin/sh").contains("not a wasm module"));
+        assert!(said(&module(&["main", "_start"], &[])).contains("2 other exports"));
+        assert!(said(&module(&["canister_init"], &[])).contains("not a canister"));
+        let mut cut = module(&["canister_update a"], &[]);
+        cut.truncate(cut.len() - 3);
+        assert!(said(&cut).contains("not a valid wasm module"));
+        let mut packed = gzip(&module(&["canister_update a"], &[])).unwrap();
+        packed.truncate(packed.len() - 9);
+        assert!(said(&packed).contains("cannot unpack"));
+        assert!(said(&gzip(b"text").unwrap()).contains("not a wasm module"));
+    }
+}

@@ -1,0 +1,113 @@
+//! Getting finished files to where they are wanted, whole or not at all, one process at a time.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+
+use super::fingerprint::Record;
+use super::{Artifact, Build, BuildError, Workspace};
+
+/// The folder with the checked-in interfaces.
+const INTERFACES: &str = "candid";
+
+/// Held while a process builds; freed on drop, or by the system if the process dies.
+pub(crate) struct Lock {
+    _file: File,
+}
+
+/// Waits until no other process builds in `cache`.
+pub(crate) fn lock(cache: &Path) -> Result<Lock, BuildError> {
+    std::fs::create_dir_all(cache).map_err(BuildError::io("create", cache))?;
+    let path = cache.join("lock");
+    let file = File::create(&path).map_err(BuildError::io("create", &path))?;
+    file.lock().map_err(BuildError::io("lock", &path))?;
+    Ok(Lock { _file: file })
+}
+
+/// Writes a file under a temporary name beside it, then renames.
+pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), BuildError> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let write = || -> std::io::Result<()> {
+        std::fs::create_dir_all(folder)?;
+        let mut builder = tempfile::Builder::new();
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            builder.permissions(std::fs::Permissions::from_mode(0o644));
+        }
+        let mut file = builder.prefix(".partial-").tempfile_in(folder)?;
+        file.write_all(bytes)?;
+        file.persist(path)?;
+        Ok(())
+    };
+    write().map_err(BuildError::io("write", path))
+}
+
+/// Brings the cached files of `build` to `out`, and its interface to the checked-in place when `update_did` says so.
+pub(crate) fn publish(
+    build: Build,
+    made: &Record,
+    cache: &Path,
+    out: &Path,
+    workspace: &Workspace,
+    update_did: bool,
+) -> Result<Artifact, BuildError> {
+    let wasm_gz = out.join(format!("{build}.wasm.gz"));
+    let did = out.join(format!("{build}.did"));
+    let gz = copy(&cache.join(format!("{build}.wasm.gz")), &wasm_gz)?;
+    let interface = copy(&cache.join(format!("{build}.did")), &did)?;
+    let checked_in = workspace.root.join(INTERFACES).join(format!("{build}.did"));
+    let mut same = holds(&checked_in, &interface);
+    if update_did && !same {
+        write_atomically(&checked_in, &interface)?;
+        same = true;
+    }
+    Ok(Artifact {
+        build,
+        features: build.features().iter().map(|&name| name.to_owned()).collect(),
+        wasm_gz,
+        wasm_bytes: made.wasm_bytes,
+        wasm_gz_bytes: gz.len() as u64,
+        sha256: made.sha256.clone(),
+        did,
+        did_is_checked_in: same,
+    })
+}
+
+/// Copies unless the same bytes are there already; a reader never sees half a file.
+fn copy(from: &Path, to: &Path) -> Result<Vec<u8>, BuildError> {
+    let bytes = std::fs::read(from).map_err(BuildError::io("read", from))?;
+    if !holds(to, &bytes) {
+        write_atomically(to, &bytes)?;
+    }
+    Ok(bytes)
+}
+
+fn holds(path: &Path, bytes: &[u8]) -> bool {
+    std::fs::read(path).is_ok_and(|found| found == bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writing_replaces_and_leaves_no_other_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("new/file");
+        write_atomically(&path, b"one").unwrap();
+        write_atomically(&path, b"two").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"two");
+        assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_second_builder_waits_for_the_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = lock(dir.path()).unwrap();
+        let file = File::create(dir.path().join("lock")).unwrap();
+        assert!(file.try_lock().is_err());
+        drop(first);
+        file.try_lock().unwrap();
+    }
+}

@@ -1,0 +1,198 @@
+//! A look at the machine for the rule's facts, and the two installers that the rule may call.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::rule::{Apt, DEBIAN_PACKAGES, Distribution, Facts, Linker, Rustup, major_minor};
+use super::{Route, Toolchain};
+use crate::build::cargo::{capture, clean};
+use crate::build::{BuildError, TARGET, Workspace};
+
+/// Where a distribution puts its compiler.
+const DISTRIBUTION_RUSTC: &str = "/usr/bin/rustc";
+
+pub(super) fn facts(workspace: &Workspace) -> Result<Facts, BuildError> {
+    let target_installed = active_has_target()?;
+    // The rest costs time and is not asked for on a machine where all is in order.
+    if target_installed {
+        return Ok(Facts {
+            target_installed,
+            rustup: Rustup::Absent,
+            distribution: None,
+            apt: Apt::Absent,
+            needed: workspace.rust_version,
+        });
+    }
+    let distribution = probe_distribution()?;
+    Ok(Facts {
+        target_installed,
+        rustup: probe_rustup()?,
+        apt: probe_apt(),
+        distribution,
+        needed: workspace.rust_version,
+    })
+}
+
+/// The compiler that cargo would use by itself, wherever we are called from.
+fn rustc() -> Command {
+    clean(Command::new("rustc"))
+}
+
+fn active_has_target() -> Result<bool, BuildError> {
+    // The path is printed whether the folder is there or not.
+    match capture(rustc().args(["--print", "target-libdir", "--target", TARGET])) {
+        Ok(path) => Ok(Path::new(path.trim()).is_dir()),
+        // No compiler of its own at all: the distribution may still have one.
+        Err(BuildError::Spawn { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+pub(super) fn installed() -> Result<Toolchain, BuildError> {
+    toolchain(Path::new("rustc"), Route::Installed)
+}
+
+pub(super) fn distribution(rustc: PathBuf, linker: Option<PathBuf>) -> Result<Toolchain, BuildError> {
+    toolchain(&rustc.clone(), Route::Distribution { rustc, linker })
+}
+
+fn toolchain(rustc: &Path, route: Route) -> Result<Toolchain, BuildError> {
+    Ok(Toolchain {
+        route,
+        version: capture(clean(Command::new(rustc)).arg("-vV"))?,
+        sysroot: sysroot(rustc)?,
+    })
+}
+
+fn sysroot(rustc: &Path) -> Result<PathBuf, BuildError> {
+    let answer = capture(clean(Command::new(rustc)).args(["--print", "sysroot"]))?;
+    Ok(PathBuf::from(answer.trim()))
+}
+
+fn probe_distribution() -> Result<Option<Distribution>, BuildError> {
+    let rustc = Path::new(DISTRIBUTION_RUSTC);
+    if !rustc.is_file() {
+        return Ok(None);
+    }
+    let answer = capture(clean(Command::new(rustc)).arg("-vV"))?;
+    let Some(version) = major_minor(&answer) else {
+        return Ok(None);
+    };
+    let host = answer.lines().find_map(|line| line.strip_prefix("host: ")).unwrap_or_default().to_owned();
+    let root = sysroot(rustc)?;
+    Ok(Some(Distribution {
+        rustc: rustc.to_path_buf(),
+        version,
+        sources: root.join("lib/rustlib/src/rust/library/std/Cargo.toml").is_file(),
+        linker: probe_linker(&root, &host),
+    }))
+}
+
+/// Rustc looks for `rust-lld` beside its libraries and on the PATH. If it is in neither place, another toolchain's copy
+/// or a plain `wasm-ld` does as well.
+fn probe_linker(root: &Path, host: &str) -> Linker {
+    let beside = |root: &Path| root.join("lib/rustlib").join(host).join("bin/rust-lld");
+    if beside(root).is_file() || on_path("rust-lld").is_some() {
+        return Linker::Own;
+    }
+    if let Ok(active) = sysroot(Path::new("rustc")) {
+        let borrowed = beside(&active);
+        if borrowed.is_file() {
+            return Linker::Named(borrowed);
+        }
+    }
+    on_path("wasm-ld").map_or(Linker::Missing, Linker::Named)
+}
+
+fn on_path(program: &str) -> Option<PathBuf> {
+    let path: OsString = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|candidate| candidate.is_file())
+}
+
+fn probe_rustup() -> Result<Rustup, BuildError> {
+    let Ok(active) = sysroot(Path::new("rustc")) else {
+        return Ok(Rustup::Absent);
+    };
+    // Rustup's toolchains are the folders in …/toolchains/; any other compiler is not its business.
+    let managed = active.parent().is_some_and(|parent| parent.ends_with("toolchains"));
+    let (true, Some(name), Some(_)) = (managed, active.file_name(), on_path("rustup")) else {
+        return Ok(Rustup::Absent);
+    };
+    if !rustup_may_install(&active) {
+        return Ok(Rustup::NotAllowed);
+    }
+    Ok(Rustup::Allowed { toolchain: name.to_string_lossy().into_owned() })
+}
+
+/// `RUSTUP_AUTO_INSTALL` decides; without it, rustup's own settings file; without that, yes.
+fn rustup_may_install(active: &Path) -> bool {
+    if let Some(value) = std::env::var_os("RUSTUP_AUTO_INSTALL") {
+        return value != "0";
+    }
+    let settings = active
+        .ancestors()
+        .nth(2)
+        .map(|home| home.join("settings.toml"))
+        .and_then(|path| std::fs::read_to_string(path).ok())
+        .unwrap_or_default();
+    !settings_forbid(&settings)
+}
+
+fn settings_forbid(settings: &str) -> bool {
+    settings.lines().any(|line| {
+        line.split_once('=').is_some_and(|(key, value)| {
+            key.trim() == "auto_install" && value.trim().trim_matches('"') == "disable"
+        })
+    })
+}
+
+pub(super) fn rustup_target_add(toolchain: &str) -> Result<(), BuildError> {
+    capture(clean(Command::new("rustup")).args(["target", "add", TARGET, "--toolchain", toolchain])).map(drop)
+}
+
+fn probe_apt() -> Apt {
+    if on_path("apt-get").is_none() {
+        return Apt::Absent;
+    }
+    if !is_root() {
+        return Apt::NotRoot;
+    }
+    // The lists may be empty on a fresh machine, so the choice between the sets is made after an update.
+    Apt::Offers { packages: DEBIAN_PACKAGES[0].iter().map(|&name| name.to_owned()).collect() }
+}
+
+fn is_root() -> bool {
+    capture(Command::new("id").arg("-u")).is_ok_and(|answer| answer.trim() == "0")
+}
+
+/// Installs `packages`, or the next set of the list when apt does not know them.
+pub(super) fn apt_install(packages: &[String]) -> Result<(), BuildError> {
+    let apt = |arguments: &[&str]| {
+        capture(Command::new("apt-get").env("DEBIAN_FRONTEND", "noninteractive").args(arguments)).map(drop)
+    };
+    apt(&["update"])?;
+    let mut outcome = Ok(());
+    let wanted: Vec<&str> = packages.iter().map(String::as_str).collect();
+    for set in std::iter::once(wanted.as_slice()).chain(DEBIAN_PACKAGES.into_iter().skip(1)) {
+        let mut arguments = vec!["install", "-y", "--no-install-recommends"];
+        arguments.extend(set);
+        outcome = apt(&arguments);
+        if outcome.is_ok() {
+            break;
+        }
+    }
+    outcome
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rustups_settings_file_is_understood() {
+        assert!(settings_forbid("version = \"12\"\nauto_install = \"disable\"\n"));
+        assert!(!settings_forbid("version = \"12\"\nauto_install = \"enable\"\n"));
+        assert!(!settings_forbid("version = \"12\"\n"));
+    }
+}

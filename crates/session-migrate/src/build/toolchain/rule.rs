@@ -1,0 +1,262 @@
+//! The rule by which a compiler is chosen, without any look at the machine: facts in, decision out.
+
+use std::path::PathBuf;
+
+/// What is known about the machine.
+#[derive(Clone, Debug)]
+pub(crate) struct Facts {
+    /// The active compiler has the target's standard library.
+    pub target_installed: bool,
+    /// What rustup may do.
+    pub rustup: Rustup,
+    /// The distribution's compiler.
+    pub distribution: Option<Distribution>,
+    /// What apt may do.
+    pub apt: Apt,
+    /// The oldest compiler the canister accepts.
+    pub needed: (u32, u32),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Rustup {
+    /// The active compiler is not rustup's.
+    Absent,
+    /// The user's settings say that rustup installs nothing by itself.
+    NotAllowed,
+    /// It may add a target to this toolchain.
+    Allowed { toolchain: String },
+    /// It was asked, in vain.
+    Failed(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Apt {
+    /// No apt on this system.
+    Absent,
+    /// Apt is there, but we are not root.
+    NotRoot,
+    /// It offers these packages.
+    Offers { packages: Vec<String> },
+    /// It was asked, in vain.
+    Failed(String),
+}
+
+/// The compiler that the distribution installed under `/usr`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Distribution {
+    pub rustc: PathBuf,
+    pub version: (u32, u32),
+    /// The sources of the standard library are there.
+    pub sources: bool,
+    pub linker: Linker,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Linker {
+    /// The compiler finds `rust-lld` by itself.
+    Own,
+    /// This one has to be named.
+    Named(PathBuf),
+    Missing,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Decision {
+    UseInstalled,
+    AddTarget { toolchain: String },
+    UseDistribution { rustc: PathBuf, linker: Option<PathBuf> },
+    InstallPackages { packages: Vec<String> },
+    GiveUp { tried: String, advice: String },
+}
+
+pub(crate) fn decide(facts: &Facts) -> Decision {
+    if facts.target_installed {
+        return Decision::UseInstalled;
+    }
+    if let Rustup::Allowed { toolchain } = &facts.rustup {
+        return Decision::AddTarget { toolchain: toolchain.clone() };
+    }
+    let distribution = usable(facts);
+    if let Ok(decision) = distribution {
+        return decision;
+    }
+    if let Apt::Offers { packages } = &facts.apt {
+        return Decision::InstallPackages { packages: packages.clone() };
+    }
+    GiveUpText { facts }.decision(distribution.err().unwrap_or_default())
+}
+
+/// The distribution's compiler if it is complete, else what it lacks.
+fn usable(facts: &Facts) -> Result<Decision, String> {
+    let Some(found) = &facts.distribution else {
+        return Err("the distribution's rustc is not installed".into());
+    };
+    let rustc = found.rustc.display();
+    if found.version < facts.needed {
+        return Err(format!(
+            "{rustc} is {}.{}, older than the {}.{} that the canister needs",
+            found.version.0, found.version.1, facts.needed.0, facts.needed.1
+        ));
+    }
+    if !found.sources {
+        return Err(format!("{rustc} has no sources of the standard library"));
+    }
+    let linker = match &found.linker {
+        Linker::Own => None,
+        Linker::Named(path) => Some(path.clone()),
+        Linker::Missing => return Err(format!("{rustc} has no wasm linker (lld)")),
+    };
+    Ok(Decision::UseDistribution { rustc: found.rustc.clone(), linker })
+}
+
+struct GiveUpText<'f> {
+    facts: &'f Facts,
+}
+
+impl GiveUpText<'_> {
+    fn decision(&self, distribution: String) -> Decision {
+        let rustup = match &self.facts.rustup {
+            Rustup::Absent => "no rustup".to_owned(),
+            Rustup::NotAllowed => "rustup is set not to install anything".to_owned(),
+            Rustup::Failed(why) => why.clone(),
+            // decide() has returned before for this case.
+            Rustup::Allowed { toolchain } => format!("rustup has {toolchain}"),
+        };
+        let apt = match &self.facts.apt {
+            Apt::Absent => "no apt".to_owned(),
+            Apt::NotRoot => "apt needs root".to_owned(),
+            Apt::Failed(why) => why.clone(),
+            Apt::Offers { packages } => format!("apt offers {}", packages.join(" ")),
+        };
+        Decision::GiveUp {
+            tried: format!("{rustup}; {distribution}; {apt}"),
+            advice: format!(
+                "Install it with `rustup target add {}`, or as root on Debian with `apt-get install {}`",
+                crate::build::TARGET,
+                DEBIAN_PACKAGES[0].join(" ")
+            ),
+        }
+    }
+}
+
+/// The package sets that hold compiler, library sources and linker, best first: Debian 12's backport for browsers,
+/// then the names of Debian's and Ubuntu's main compiler.
+pub(crate) const DEBIAN_PACKAGES: [&[&str]; 2] =
+    [&["rustc-web", "rust-web-src", "rust-web-llvm", "lld-22"], &["rustc", "rust-src", "lld"]];
+
+/// `1.95`, `1.95.0` or `rustc 1.95.0 (…)` as (1, 95).
+pub(crate) fn major_minor(text: &str) -> Option<(u32, u32)> {
+    let number = text.split_whitespace().find(|word| word.starts_with(|c: char| c.is_ascii_digit()))?;
+    let mut parts = number.split('.');
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nothing() -> Facts {
+        Facts {
+            target_installed: false,
+            rustup: Rustup::Absent,
+            distribution: None,
+            apt: Apt::Absent,
+            needed: (1, 95),
+        }
+    }
+
+    fn debian() -> Distribution {
+        Distribution { rustc: "/usr/bin/rustc".into(), version: (1, 96), sources: true, linker: Linker::Own }
+    }
+
+    fn offers() -> Apt {
+        Apt::Offers { packages: vec!["rustc-web".into()] }
+    }
+
+    fn allowed() -> Rustup {
+        Rustup::Allowed { toolchain: "stable".into() }
+    }
+
+    #[test]
+    fn an_installed_target_comes_first() {
+        let facts = Facts {
+            target_installed: true,
+            rustup: allowed(),
+            distribution: Some(debian()),
+            apt: offers(),
+            ..nothing()
+        };
+        assert_eq!(decide(&facts), Decision::UseInstalled);
+    }
+
+    #[test]
+    fn rustup_comes_before_the_distribution() {
+        let facts = Facts { rustup: allowed(), distribution: Some(debian()), ..nothing() };
+        assert_eq!(decide(&facts), Decision::AddTarget { toolchain: "stable".into() });
+    }
+
+    #[test]
+    fn rustup_that_may_not_install_is_not_asked() {
+        for rustup in [Rustup::NotAllowed, Rustup::Failed("offline".into())] {
+            let facts = Facts { rustup, distribution: Some(debian()), ..nothing() };
+            assert_eq!(
+                decide(&facts),
+                Decision::UseDistribution { rustc: "/usr/bin/rustc".into(), linker: None }
+            );
+        }
+    }
+
+    #[test]
+    fn a_linker_elsewhere_is_named() {
+        let facts = Facts {
+            distribution: Some(Distribution { linker: Linker::Named("/opt/rust-lld".into()), ..debian() }),
+            ..nothing()
+        };
+        assert_eq!(
+            decide(&facts),
+            Decision::UseDistribution {
+                rustc: "/usr/bin/rustc".into(),
+                linker: Some("/opt/rust-lld".into())
+            }
+        );
+    }
+
+    #[test]
+    fn an_incomplete_distribution_is_completed_by_apt() {
+        for lacking in [
+            None,
+            Some(Distribution { sources: false, ..debian() }),
+            Some(Distribution { linker: Linker::Missing, ..debian() }),
+            Some(Distribution { version: (1, 63), ..debian() }),
+        ] {
+            let facts = Facts { distribution: lacking, apt: offers(), ..nothing() };
+            assert_eq!(decide(&facts), Decision::InstallPackages { packages: vec!["rustc-web".into()] });
+        }
+    }
+
+    #[test]
+    fn giving_up_says_what_was_tried_and_what_to_install() {
+        let facts = Facts {
+            rustup: Rustup::NotAllowed,
+            distribution: Some(Distribution { version: (1, 63), ..debian() }),
+            apt: Apt::NotRoot,
+            ..nothing()
+        };
+        let Decision::GiveUp { tried, advice } = decide(&facts) else {
+            panic!("expected GiveUp");
+        };
+        for part in ["not to install", "/usr/bin/rustc is 1.63", "1.95", "root"] {
+            assert!(tried.contains(part), "{part} in {tried}");
+        }
+        assert!(advice.contains("rustup target add wasm32-unknown-unknown"), "{advice}");
+        assert!(advice.contains("apt-get install rustc-web rust-web-src"), "{advice}");
+    }
+
+    #[test]
+    fn versions_are_read_from_all_their_spellings() {
+        assert_eq!(major_minor("1.95"), Some((1, 95)));
+        assert_eq!(major_minor("1.95.0"), Some((1, 95)));
+        assert_eq!(major_minor("rustc 1.96.0 (ac68faa20 2026-05-25)"), Some((1, 96)));
+        assert_eq!(major_minor("rustc"), None);
+    }
+}

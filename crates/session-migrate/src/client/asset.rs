@@ -1,0 +1,152 @@
+//! A file to be uploaded: never held in memory as a whole.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+use upload_canister::api;
+
+use super::ClientError;
+
+/// Size of the buffer for hashing, bytes.
+const BLOCK: usize = 256 * 1024;
+
+/// A file on disk and what an upload says about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asset {
+    /// Where it is.
+    pub path: PathBuf,
+    /// The name it is uploaded under.
+    pub name: String,
+    /// Its media type.
+    pub mime_type: String,
+    /// What kind of asset it is.
+    pub asset_type: api::AssetType,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// SHA-256 of its content.
+    pub sha256: [u8; 32],
+}
+
+impl Asset {
+    /// Reads the file once for its size and hash. Its media type is guessed from the name's extension.
+    ///
+    /// # Errors
+    /// [`ClientError::File`].
+    pub fn open(
+        path: &Path,
+        name: impl Into<String>,
+        asset_type: api::AssetType,
+    ) -> Result<Asset, ClientError> {
+        let (bytes, sha256) =
+            hash(path).map_err(|source| ClientError::File { path: path.to_path_buf(), source })?;
+        let name = name.into();
+        Ok(Asset {
+            path: path.to_path_buf(),
+            mime_type: mime_type(&name).to_owned(),
+            name,
+            asset_type,
+            bytes,
+            sha256,
+        })
+    }
+
+    /// The bytes of chunk `index` when the file is cut into pieces of `chunk_size`.
+    ///
+    /// # Errors
+    /// [`ClientError::File`]; also when the file has become shorter.
+    pub fn chunk(&self, index: u32, chunk_size: u32) -> Result<Vec<u8>, ClientError> {
+        let offset = u64::from(index) * u64::from(chunk_size);
+        let length = u64::from(chunk_size).min(self.bytes.saturating_sub(offset));
+        let read = || -> std::io::Result<Vec<u8>> {
+            let mut file = File::open(&self.path)?;
+            file.seek(SeekFrom::Start(offset))?;
+            // A chunk is far smaller than usize on every platform.
+            let mut bytes = vec![0; length as usize];
+            file.read_exact(&mut bytes)?;
+            Ok(bytes)
+        };
+        read().map_err(|source| ClientError::File { path: self.path.clone(), source })
+    }
+
+    /// What `uploads_begin` is told.
+    pub fn metadata(&self) -> api::AssetMetadata {
+        let base = api::AssetMetadataBase::new(
+            self.name.clone(),
+            self.mime_type.clone(),
+            self.asset_type,
+            self.bytes,
+            0,
+        );
+        if self.mime_type.starts_with("image/") {
+            api::AssetMetadata::image(base)
+        } else {
+            api::AssetMetadata::document(base)
+        }
+    }
+}
+
+fn hash(path: &Path) -> std::io::Result<(u64, [u8; 32])> {
+    let mut file = File::open(path)?;
+    let mut hasher = Sha256::new();
+    let mut block = vec![0; BLOCK];
+    let mut bytes = 0;
+    loop {
+        let read = file.read(&mut block)?;
+        if read == 0 {
+            return Ok((bytes, hasher.finalize().into()));
+        }
+        hasher.update(&block[..read]);
+        bytes += read as u64;
+    }
+}
+
+fn mime_type(name: &str) -> &'static str {
+    let extension = Path::new(name)
+        .extension()
+        .and_then(|extension| extension.to_str())
+        .unwrap_or_default()
+        .to_ascii_lowercase();
+    match extension.as_str() {
+        "jpg" | "jpeg" => "image/jpeg",
+        "png" => "image/png",
+        "gif" => "image/gif",
+        "webp" => "image/webp",
+        "heic" => "image/heic",
+        "pdf" => "application/pdf",
+        "txt" | "md" => "text/plain",
+        _ => "application/octet-stream",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_put_together_are_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.jpg");
+        let content: Vec<u8> = (0..1050u32).map(|i| i as u8).collect();
+        std::fs::write(&path, &content).unwrap();
+        let asset = Asset::open(&path, "a.jpg", api::AssetType::Original).unwrap();
+        assert_eq!(asset.bytes, 1050);
+        assert_eq!(asset.sha256, <[u8; 32]>::from(Sha256::digest(&content)));
+        assert_eq!(asset.mime_type, "image/jpeg");
+        let chunks: Vec<_> = (0..3).map(|i| asset.chunk(i, 500).unwrap()).collect();
+        assert_eq!(chunks.concat(), content);
+        assert_eq!(chunks[2].len(), 50);
+    }
+
+    #[test]
+    fn a_file_that_shrank_is_an_error_with_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.bin");
+        std::fs::write(&path, [0; 100]).unwrap();
+        let asset = Asset::open(&path, "a.bin", api::AssetType::Original).unwrap();
+        std::fs::write(&path, [0; 10]).unwrap();
+        let error = asset.chunk(0, 64).unwrap_err().to_string();
+        assert!(error.contains("a.bin"), "{error}");
+    }
+}

@@ -1,0 +1,78 @@
+//! What can go wrong between a client and the canister.
+
+use std::path::PathBuf;
+
+use upload_canister::api;
+
+/// A call or an upload step that did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The IC rejected the call: a trap, a stopped canister, an unknown method.
+    #[error("{method} was rejected: {code:?}: {message}")]
+    Rejected {
+        /// The canister's method.
+        method: &'static str,
+        /// The IC's error code.
+        code: pocket_ic::ErrorCode,
+        /// The IC's words.
+        message: String,
+    },
+    /// The canister answered with one of its own errors.
+    #[error("{method}: {error}")]
+    Refused {
+        /// The canister's method.
+        method: &'static str,
+        /// Its answer.
+        error: api::Error,
+    },
+    /// Arguments or a reply that are not the Candid they should be.
+    #[error("{method}: cannot {action} Candid: {detail}")]
+    Candid {
+        /// The canister's method.
+        method: &'static str,
+        /// `encode` or `decode`.
+        action: &'static str,
+        /// What was wrong.
+        detail: String,
+    },
+    /// The file being uploaded cannot be read.
+    #[error("cannot read {path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system answered.
+        source: std::io::Error,
+    },
+    /// A step was asked for that needs a session, and none was begun.
+    #[error("{step} before begin")]
+    NotBegun {
+        /// The step.
+        step: String,
+    },
+    /// The same begin gave another session than before.
+    #[error("begin with the same key gave session {got}, expected {expected}")]
+    OtherSession {
+        /// The session of the first begin.
+        expected: u64,
+        /// The session of the repeated one.
+        got: u64,
+    },
+    /// The same finish gave another answer than before.
+    #[error("finish repeated gave memory {got}, expected {expected}")]
+    OtherResult {
+        /// The memory id of the first answer.
+        expected: String,
+        /// The memory id of the repeated one.
+        got: String,
+    },
+}
+
+impl ClientError {
+    /// The canister's own error, if it is one.
+    pub fn refusal(&self) -> Option<&api::Error> {
+        match self {
+            ClientError::Refused { error, .. } => Some(error),
+            _ => None,
+        }
+    }
+}

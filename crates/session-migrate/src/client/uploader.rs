@@ -1,0 +1,298 @@
+//! One upload as a front end does it: it knows what it has been told, and asks when it is not sure.
+
+use std::collections::BTreeSet;
+
+use candid::Principal;
+use serde_bytes::{ByteBuf, Bytes};
+use sha2::{Digest, Sha256};
+use upload_canister::api;
+
+use super::canister::decode_result;
+use super::{Asset, Call, Canister, ClientError};
+
+/// One call of an upload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Begin, or begin again with the same key.
+    Begin,
+    /// Store this chunk, or store it again.
+    Put(u32),
+    /// Finish, or ask for the same answer again.
+    Finish,
+    /// Give up.
+    Abort,
+}
+
+/// What an accepted reply means for the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The step is done.
+    Done,
+    /// The canister is still working on it; call the same step again.
+    CallAgain,
+}
+
+/// An upload in progress, on the client's side. A clone is a client that was written to disk and comes back later.
+#[derive(Clone, Debug)]
+pub struct Uploader {
+    /// Who uploads.
+    pub client: Principal,
+    /// The capsule that gets the memory.
+    pub capsule: String,
+    /// The file.
+    pub asset: Asset,
+    /// The idempotency key.
+    pub idem: String,
+    /// Send the SHA-256 of every chunk along.
+    pub hash_chunks: bool,
+    chunk_size: u32,
+    session: Option<u64>,
+    stored: BTreeSet<u32>,
+    result: Option<api::UploadFinishResult>,
+    aborted: bool,
+}
+
+/// The number of chunks for `bytes` bytes.
+pub fn chunks_of(bytes: u64, chunk_size: u32) -> u64 {
+    bytes.div_ceil(u64::from(chunk_size))
+}
+
+impl Uploader {
+    /// An upload that has not begun. `chunk_size` is what the canister's `upload_config` says, in bytes.
+    pub fn new(
+        client: Principal,
+        capsule: impl Into<String>,
+        asset: Asset,
+        idem: impl Into<String>,
+        chunk_size: u32,
+    ) -> Self {
+        Uploader {
+            client,
+            capsule: capsule.into(),
+            asset,
+            idem: idem.into(),
+            hash_chunks: false,
+            chunk_size,
+            session: None,
+            stored: BTreeSet::new(),
+            result: None,
+            aborted: false,
+        }
+    }
+
+    /// The number of chunks in all. A file with more than `u32::MAX` chunks is refused by the canister, so the number
+    /// is cut off there.
+    pub fn chunks(&self) -> u32 {
+        u32::try_from(chunks_of(self.asset.bytes, self.chunk_size)).unwrap_or(u32::MAX)
+    }
+
+    /// The session, once begun.
+    pub fn session(&self) -> Option<u64> {
+        self.session
+    }
+
+    /// The chunks that the client knows to be stored.
+    pub fn stored(&self) -> &BTreeSet<u32> {
+        &self.stored
+    }
+
+    /// The canister's answer to finish.
+    pub fn result(&self) -> Option<&api::UploadFinishResult> {
+        self.result.as_ref()
+    }
+
+    /// Whether the client gave the upload up.
+    pub fn aborted(&self) -> bool {
+        self.aborted
+    }
+
+    /// The chunks that the client does not know to be stored, in order.
+    pub fn missing(&self) -> Vec<u32> {
+        (0..self.chunks()).filter(|index| !self.stored.contains(index)).collect()
+    }
+
+    /// The size of chunk `index` in bytes.
+    pub fn chunk_bytes(&self, index: u32) -> u64 {
+        let offset = u64::from(index) * u64::from(self.chunk_size);
+        u64::from(self.chunk_size).min(self.asset.bytes.saturating_sub(offset))
+    }
+
+    /// The steps from here to the end, in file order.
+    pub fn remaining(&self) -> Vec<Step> {
+        if self.aborted || self.result.is_some() {
+            return Vec::new();
+        }
+        let begin = self.session.is_none().then_some(Step::Begin);
+        begin.into_iter().chain(self.missing().into_iter().map(Step::Put)).chain([Step::Finish]).collect()
+    }
+
+    /// The call that `step` makes.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or there is no session yet.
+    pub fn call(&self, step: Step) -> Result<Call, ClientError> {
+        match step {
+            Step::Begin => {
+                Call::new("uploads_begin", (&self.capsule, self.asset.metadata(), self.chunks(), &self.idem))
+            }
+            Step::Put(index) => {
+                let session = self.begun(step)?;
+                let bytes = self.asset.chunk(index, self.chunk_size)?;
+                let sha256 = self.hash_chunks.then(|| ByteBuf::from(Sha256::digest(&bytes).to_vec()));
+                Call::new("uploads_put_chunk", (session, index, Bytes::new(&bytes), sha256))
+            }
+            Step::Finish => Call::new(
+                "uploads_finish",
+                (self.begun(step)?, Bytes::new(&self.asset.sha256), self.asset.bytes),
+            ),
+            Step::Abort => Call::new("uploads_abort", (self.begun(step)?,)),
+        }
+    }
+
+    fn begun(&self, step: Step) -> Result<u64, ClientError> {
+        self.session.ok_or_else(|| ClientError::NotBegun { step: format!("{step:?}") })
+    }
+
+    /// Takes the raw reply of `step` in.
+    ///
+    /// # Errors
+    /// The canister's refusal, or an answer that differs from the one given to the same call before.
+    pub fn accept(&mut self, step: Step, reply: &[u8]) -> Result<Answer, ClientError> {
+        match step {
+            Step::Begin => {
+                let got: u64 = decode_result("uploads_begin", reply)?;
+                match self.session {
+                    Some(expected) if expected != got => {
+                        return Err(ClientError::OtherSession { expected, got });
+                    }
+                    _ => self.session = Some(got),
+                }
+            }
+            Step::Put(index) => {
+                decode_result::<()>("uploads_put_chunk", reply)?;
+                self.stored.insert(index);
+            }
+            Step::Finish => {
+                let result: api::UploadFinishResult = match decode_result("uploads_finish", reply) {
+                    Err(ClientError::Refused { error: api::Error::Hashing { .. }, .. }) => {
+                        return Ok(Answer::CallAgain);
+                    }
+                    other => other?,
+                };
+                match &self.result {
+                    Some(before) if *before != result => {
+                        return Err(ClientError::OtherResult {
+                            expected: before.memory_id.clone(),
+                            got: result.memory_id,
+                        });
+                    }
+                    _ => self.result = Some(result),
+                }
+            }
+            Step::Abort => {
+                decode_result::<()>("uploads_abort", reply)?;
+                self.aborted = true;
+            }
+        }
+        Ok(Answer::Done)
+    }
+
+    /// Makes one step and waits for its answer.
+    ///
+    /// # Errors
+    /// As [`Uploader::call`] and [`Uploader::accept`], and when the call is rejected.
+    pub fn step(&mut self, canister: &Canister<'_>, step: Step) -> Result<(), ClientError> {
+        loop {
+            let reply = canister.call(self.client, self.call(step)?)?;
+            if self.accept(step, &reply)? == Answer::Done {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Asks the canister what has arrived and takes its word for it, as a client does that comes back.
+    ///
+    /// # Errors
+    /// When there is no session, or the canister does not know it.
+    pub fn ask(&mut self, canister: &Canister<'_>) -> Result<api::UploadStatus, ClientError> {
+        let session = self.session.ok_or_else(|| ClientError::NotBegun { step: "status".into() })?;
+        let status = canister.uploads_status(self.client, session)?;
+        self.stored = status.received.iter().flat_map(|range| range.first..=range.last).collect();
+        Ok(status)
+    }
+
+    /// Goes on from wherever the upload is until it is finished, one call after another.
+    ///
+    /// # Errors
+    /// The first step's that fails.
+    pub fn run(&mut self, canister: &Canister<'_>) -> Result<(), ClientError> {
+        if self.session.is_some() && self.result.is_none() && !self.aborted {
+            self.ask(canister)?;
+        }
+        for step in self.remaining() {
+            self.step(canister, step)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn uploader(bytes: u64) -> Uploader {
+        let asset = Asset {
+            path: "nowhere".into(),
+            name: "a.jpg".into(),
+            mime_type: "image/jpeg".into(),
+            asset_type: api::AssetType::Original,
+            bytes,
+            sha256: [0; 32],
+        };
+        Uploader::new(Principal::anonymous(), "capsule", asset, "key", 10)
+    }
+
+    fn reply<T: candid::CandidType>(answer: api::Result<T>) -> Vec<u8> {
+        candid::encode_one(answer).unwrap()
+    }
+
+    #[test]
+    fn the_steps_cover_the_file_once() {
+        let mut one = uploader(25);
+        assert_eq!(one.remaining(), [Step::Begin, Step::Put(0), Step::Put(1), Step::Put(2), Step::Finish]);
+        assert_eq!((0..3).map(|i| one.chunk_bytes(i)).sum::<u64>(), 25);
+        one.accept(Step::Begin, &reply(Ok(7u64))).unwrap();
+        one.accept(Step::Put(1), &reply(Ok(()))).unwrap();
+        assert_eq!(one.remaining(), [Step::Put(0), Step::Put(2), Step::Finish]);
+        assert_eq!(one.missing(), [0, 2]);
+        one.accept(Step::Abort, &reply(Ok(()))).unwrap();
+        assert!(one.remaining().is_empty());
+    }
+
+    #[test]
+    fn a_repeated_begin_must_give_the_same_session() {
+        let mut one = uploader(25);
+        one.accept(Step::Begin, &reply(Ok(7u64))).unwrap();
+        one.accept(Step::Begin, &reply(Ok(7u64))).unwrap();
+        let error = one.accept(Step::Begin, &reply(Ok(8u64))).unwrap_err();
+        assert!(matches!(error, ClientError::OtherSession { expected: 7, got: 8 }));
+    }
+
+    #[test]
+    fn a_refused_chunk_is_not_stored() {
+        let mut one = uploader(25);
+        let refusal = api::Error::Internal("full".into());
+        let error = one.accept(Step::Put(0), &reply::<()>(Err(refusal.clone()))).unwrap_err();
+        assert_eq!(error.refusal(), Some(&refusal));
+        assert!(one.stored().is_empty());
+    }
+
+    #[test]
+    fn a_canister_that_is_still_hashing_is_called_again() {
+        let mut one = uploader(25);
+        let still = api::Error::Hashing { hashed: 10, total: 25 };
+        let answer = one.accept(Step::Finish, &reply::<api::UploadFinishResult>(Err(still)));
+        assert_eq!(answer.unwrap(), Answer::CallAgain);
+        assert!(one.result().is_none());
+    }
+}

@@ -1,0 +1,106 @@
+//! The migration's own account of what it did, checked against itself and against what the clients know.
+
+use upload_canister::api::{MigrationPhase, MigrationStatus};
+
+use super::lane::Lane;
+
+/// What is wrong with `status` as the `build` canister reports it after everything should be converted.
+pub(super) fn check(build: &str, status: &MigrationStatus, lanes: &[Lane]) -> Vec<String> {
+    let in_flight = lanes.iter().filter(|lane| lane.stop.is_in_flight()).count() as u64;
+    problems(status, in_flight)
+        .into_iter()
+        .map(|problem| format!("migration on the {build} build: {problem}"))
+        .collect()
+}
+
+fn problems(status: &MigrationStatus, in_flight: u64) -> Vec<String> {
+    let MigrationStatus {
+        source,
+        converted,
+        already,
+        quarantined,
+        expired,
+        ..
+    } = *status;
+    let mut problems = Vec::new();
+    if !matches!(status.phase, MigrationPhase::Converted | MigrationPhase::Finalized) {
+        problems.push(format!(
+            "it stands at {:?}, expected Converted{}",
+            status.phase,
+            if status.note.is_empty() { String::new() } else { format!(" ({})", status.note) }
+        ));
+    }
+    let sum = converted + already + quarantined + expired;
+    if source != sum {
+        problems.push(format!(
+            "{source} records before, but {converted} converted + {already} already + {quarantined} quarantined \
+             + {expired} expired = {sum}"
+        ));
+    }
+    if source < in_flight {
+        problems.push(format!(
+            "it saw {source} records, but {in_flight} uploads were in flight"
+        ));
+    }
+    if quarantined > 0 {
+        problems.push(format!("{quarantined} records are quarantined"));
+    }
+    if expired > 0 {
+        problems.push(format!("{expired} records have expired, though none was old enough"));
+    }
+    if status.digest_before != status.digest_after {
+        problems.push(format!(
+            "the digest of the old records is {}, that of the new ones {}",
+            hex::encode(&status.digest_before),
+            hex::encode(&status.digest_after)
+        ));
+    }
+    problems
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_bytes::ByteBuf;
+
+    fn good() -> MigrationStatus {
+        MigrationStatus {
+            layout: 2,
+            phase: MigrationPhase::Converted,
+            cursor: None,
+            source: 5,
+            converted: 3,
+            already: 2,
+            quarantined: 0,
+            expired: 0,
+            digest_before: ByteBuf::from([1; 32]),
+            digest_after: ByteBuf::from([1; 32]),
+            instructions: 1,
+            journal_entries: 1,
+            note: String::new(),
+        }
+    }
+
+    #[test]
+    fn balanced_books_pass() {
+        assert!(problems(&good(), 5).is_empty());
+    }
+
+    #[test]
+    fn every_kind_of_imbalance_is_named() {
+        let cases: [(&str, &dyn Fn(&mut MigrationStatus)); 6] = [
+            ("Stuck", &|s| s.phase = MigrationPhase::Stuck),
+            ("5 records before", &|s| s.converted = 2),
+            ("uploads were in flight", &|s| (s.source, s.converted) = (4, 2)),
+            ("quarantined", &|s| (s.converted, s.quarantined) = (2, 1)),
+            ("expired", &|s| (s.converted, s.expired) = (2, 1)),
+            ("digest", &|s| s.digest_after = ByteBuf::from([2; 32])),
+        ];
+        for (words, change) in cases {
+            let mut status = good();
+            change(&mut status);
+            let found = problems(&status, 5);
+            assert!(found.iter().any(|problem| problem.contains(words)), "{words}: {found:?}");
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Why a rehearsal could not be carried through.
+
+use std::path::{Path, PathBuf};
+
+use crate::build::{BuildError, WasmError};
+use crate::client::ClientError;
+use crate::server::ServerError;
+
+/// The rehearsal could not start or could not go on. What a rehearsal finds is never an error.
+#[derive(Debug, thiserror::Error)]
+pub enum RehearseError {
+    /// A file given to upload cannot be used.
+    #[error("{path}: {why}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        why: String,
+    },
+    /// A file given as a canister is not one.
+    #[error("{path}: {source}")]
+    Wasm {
+        /// The file.
+        path: PathBuf,
+        /// What it is instead.
+        source: WasmError,
+    },
+    /// A file or folder of our own could not be used.
+    #[error("cannot {action} {path}: {source}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system answered.
+        source: std::io::Error,
+    },
+    /// The wasms could not be built.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// There is no usable server.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// A call outside of any upload failed, or a file can no longer be read.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The legacy build could not be installed.
+    #[error("cannot install the legacy build: {0}")]
+    Install(String),
+}
+
+impl RehearseError {
+    /// True when what the user gave is at fault, not the machine.
+    pub fn is_usage(&self) -> bool {
+        matches!(self, RehearseError::File { .. } | RehearseError::Wasm { .. })
+    }
+
+    /// A closure for `map_err` on file operations.
+    pub(crate) fn io<'p>(
+        action: &'static str,
+        path: &'p Path,
+    ) -> impl FnOnce(std::io::Error) -> RehearseError + 'p {
+        move |source| RehearseError::Io {
+            action,
+            path: path.to_path_buf(),
+            source,
+        }
+    }
+}

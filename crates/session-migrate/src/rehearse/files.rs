@@ -1,0 +1,183 @@
+//! The files of a rehearsal: checked when given, generated when not.
+
+use std::fs::File;
+use std::io::{BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{RngCore, SeedableRng};
+use upload_canister::api::AssetType;
+
+use super::{Config, RehearseError};
+use crate::client::Asset;
+
+/// No upload has more chunks than this; the canister refuses it.
+pub const MAX_CHUNKS: u64 = 16_384;
+
+/// The largest file that fits in [`MAX_CHUNKS`] chunks of 1,800,000 bytes.
+pub const MAX_FILE_BYTES: u64 = MAX_CHUNKS * 1_800_000;
+
+/// The size of the generated original in bytes: that of the photograph the first release was measured with.
+const ORIGINAL_BYTES: u64 = 21_827_484;
+
+/// The generated derivatives: file name, kind, size in bytes, and whether they repeat the beginning of the original.
+const DERIVATIVES: [(&str, AssetType, u64, bool); 3] = [
+    ("display.jpg", AssetType::Preview, 204_800, true),
+    ("thumb.jpg", AssetType::Thumbnail, 51_200, true),
+    ("placeholder.jpg", AssetType::Derivative, 1_024, false),
+];
+
+/// What the placeholder is filled with.
+const FILL: u8 = 0x42;
+
+/// Every file must be a readable, regular, non-empty file within the limit.
+pub(super) fn check(files: &[PathBuf]) -> Result<(), RehearseError> {
+    for path in files {
+        let bad = |why: String| RehearseError::File {
+            path: path.clone(),
+            why,
+        };
+        let meta = std::fs::metadata(path).map_err(|error| bad(format!("cannot read: {error}")))?;
+        if !meta.is_file() {
+            return Err(bad("not a regular file".into()));
+        }
+        if meta.len() == 0 {
+            return Err(bad("the file is empty, there is nothing to upload".into()));
+        }
+        if meta.len() > MAX_FILE_BYTES {
+            return Err(bad(format!(
+                "{} bytes are more than the limit of {MAX_FILE_BYTES} bytes ({MAX_CHUNKS} chunks)",
+                meta.len()
+            )));
+        }
+        let mut byte = [0];
+        File::open(path)
+            .and_then(|mut file| file.read_exact(&mut byte))
+            .map_err(|error| bad(format!("cannot read: {error}")))?;
+    }
+    Ok(())
+}
+
+/// The assets of each client, client by client. Generated files are put in `folder`.
+pub(super) fn assets(config: &Config, folder: &Path) -> Result<Vec<Vec<Asset>>, RehearseError> {
+    if config.files.is_empty() {
+        return (0..config.clients)
+            .map(|client| generated(config.seed, client, folder))
+            .collect();
+    }
+    let given: Vec<Asset> = config
+        .files
+        .iter()
+        .map(|path| {
+            let name = path.file_name().unwrap_or(path.as_os_str());
+            Ok(Asset::open(path, name.to_string_lossy(), AssetType::Original)?)
+        })
+        .collect::<Result<_, RehearseError>>()?;
+    Ok(vec![given; config.clients as usize])
+}
+
+fn generated(seed: u64, client: u32, folder: &Path) -> Result<Vec<Asset>, RehearseError> {
+    let folder = folder.join(format!("client-{}", client + 1));
+    std::fs::create_dir_all(&folder).map_err(RehearseError::io("create", &folder))?;
+    let original = folder.join("original.jpg");
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(u64::from(client));
+    random_file(&original, ORIGINAL_BYTES, &mut rng)
+        .map_err(RehearseError::io("write", &original))?;
+    let mut assets = vec![Asset::open(&original, "original.jpg", AssetType::Original)?];
+    for (name, kind, bytes, repeats) in DERIVATIVES {
+        let path = folder.join(name);
+        derive(&original, &path, bytes, repeats).map_err(RehearseError::io("write", &path))?;
+        assets.push(Asset::open(&path, name, kind)?);
+    }
+    Ok(assets)
+}
+
+fn random_file(path: &Path, bytes: u64, rng: &mut ChaCha8Rng) -> std::io::Result<()> {
+    let mut file = BufWriter::new(File::create(path)?);
+    let mut block = [0; 16 * 1024];
+    let mut left = bytes;
+    while left > 0 {
+        rng.fill_bytes(&mut block);
+        let now = left.min(block.len() as u64);
+        // `now` is at most the block's length.
+        file.write_all(&block[..now as usize])?;
+        left -= now;
+    }
+    file.flush()
+}
+
+fn derive(original: &Path, path: &Path, bytes: u64, repeats: bool) -> std::io::Result<()> {
+    let mut file = File::create(path)?;
+    let mut source: Box<dyn Read> = if repeats {
+        Box::new(File::open(original)?)
+    } else {
+        Box::new(std::io::repeat(FILL))
+    };
+    std::io::copy(&mut source.by_ref().take(bytes), &mut file)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rehearse::Wasms;
+
+    fn config(seed: u64) -> Config {
+        Config {
+            files: Vec::new(),
+            clients: 2,
+            seed,
+            wasms: Wasms::default(),
+        }
+    }
+
+    #[test]
+    fn the_generated_set_has_the_origins_sizes_and_repeats_exactly() {
+        let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let first = assets(&config(1), a.path()).unwrap();
+        let sizes: Vec<_> = first[0].iter().map(|asset| asset.bytes).collect();
+        assert_eq!(sizes, [21_827_484, 204_800, 51_200, 1_024]);
+        let hashes = |sets: &[Vec<Asset>]| -> Vec<[u8; 32]> {
+            sets.iter().flatten().map(|asset| asset.sha256).collect()
+        };
+        let again = assets(&config(1), b.path()).unwrap();
+        assert_eq!(hashes(&first), hashes(&again));
+        assert_ne!(first[0][0].sha256, first[1][0].sha256, "clients differ");
+        let display = std::fs::read(&first[0][1].path).unwrap();
+        let original = std::fs::read(&first[0][0].path).unwrap();
+        assert_eq!(display, original[..204_800]);
+        assert_eq!(std::fs::read(&first[0][3].path).unwrap(), [0x42; 1024]);
+    }
+
+    #[test]
+    fn another_seed_gives_other_content() {
+        let dir = tempfile::tempdir().unwrap();
+        let one = generated(1, 0, &dir.path().join("1")).unwrap();
+        let two = generated(2, 0, &dir.path().join("2")).unwrap();
+        assert_ne!(one[0].sha256, two[0].sha256);
+    }
+
+    #[test]
+    fn unusable_files_are_refused_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let said = |path: &Path| {
+            let error = check(&[path.to_path_buf()]).unwrap_err();
+            assert!(error.is_usage());
+            let text = error.to_string();
+            assert!(text.contains(&path.display().to_string()), "{text}");
+            text
+        };
+        assert!(said(&dir.path().join("absent")).contains("cannot read"));
+        assert!(said(dir.path()).contains("not a regular file"));
+        let empty = dir.path().join("empty");
+        File::create(&empty).unwrap();
+        assert!(said(&empty).contains("empty"));
+        let large = dir.path().join("large");
+        let file = File::create(&large).unwrap();
+        file.set_len(MAX_FILE_BYTES).unwrap();
+        check(&[large.clone()]).unwrap();
+        file.set_len(MAX_FILE_BYTES + 1).unwrap();
+        assert!(said(&large).contains("limit"));
+    }
+}

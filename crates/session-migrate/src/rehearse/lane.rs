@@ -1,0 +1,159 @@
+//! One upload in the rehearsal, and all of them together.
+
+use std::collections::BTreeSet;
+
+use candid::Principal;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{RngCore, SeedableRng};
+
+use super::plan::{self, StopPoint};
+use super::{Config, RehearseError};
+use crate::client::{Asset, Canister, Uploader};
+
+/// One upload: its client's view of it, and what the rehearsal knows besides.
+pub(super) struct Lane {
+    /// Number of the client, from 1.
+    pub client: u32,
+    /// The client's side.
+    pub uploader: Uploader,
+    /// Where it stops before the first upgrade.
+    pub stop: StopPoint,
+    /// Stays unfinished across the second upgrade too.
+    pub stays: bool,
+    /// Chunks that are stored although the client never saw the reply.
+    pub unseen: BTreeSet<u32>,
+    /// Chunks of an open session, or of a finished blob, at the moment of the first upgrade.
+    pub chunks_before: u32,
+    /// SHA-256 of what was read back.
+    pub read_back: Option<[u8; 32]>,
+    /// What went wrong with this upload.
+    pub problems: Vec<String>,
+}
+
+impl Lane {
+    /// The upload's name in messages.
+    pub fn title(&self) -> String {
+        format!("client {} {}", self.client, self.uploader.asset.name)
+    }
+
+    /// Notes that something is wrong with this upload.
+    pub fn blame(&mut self, what: impl std::fmt::Display) {
+        self.problems.push(what.to_string());
+    }
+
+    /// Whether the rehearsal still has something to do with it: an upload that has gone wrong is left alone.
+    pub fn is_sound(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    /// Chunks that the canister must have: those acknowledged and those whose reply was lost.
+    pub fn must_be_stored(&self) -> BTreeSet<u32> {
+        self.uploader.stored().union(&self.unseen).copied().collect()
+    }
+}
+
+/// All uploads.
+pub(super) struct Crowd {
+    /// The uploads, client by client.
+    pub lanes: Vec<Lane>,
+    /// Where choices come from.
+    pub rng: ChaCha8Rng,
+    /// What could not be rehearsed.
+    pub notes: Vec<String>,
+    /// What went wrong that is not about one upload.
+    pub problems: Vec<String>,
+}
+
+impl Crowd {
+    /// Gives every client a principal and a capsule, and every upload a point at which it stops.
+    pub fn assemble(
+        canister: &Canister<'_>,
+        config: &Config,
+        assets: Vec<Vec<Asset>>,
+    ) -> Result<Crowd, RehearseError> {
+        let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
+        // A stream that no client's file uses.
+        rng.set_stream(u64::MAX);
+        let chunk_size = canister.upload_config()?.chunk_size;
+        let mut lanes = Vec::new();
+        for (number, files) in (1u32..).zip(assets) {
+            let principal = client_principal(config.seed, number);
+            let capsule = canister.capsules_create(principal, None)?.id;
+            for asset in files {
+                let idem = format!("upload-{number}-{}-{:016x}", lanes.len(), rng.next_u64());
+                let mut uploader = Uploader::new(principal, &capsule, asset, idem, chunk_size);
+                // Half of the clients send chunk hashes along: both kinds exist.
+                uploader.hash_chunks = number % 2 == 0;
+                lanes.push(Lane {
+                    client: number,
+                    uploader,
+                    stop: StopPoint::NotBegun,
+                    stays: false,
+                    unseen: BTreeSet::new(),
+                    chunks_before: 0,
+                    read_back: None,
+                    problems: Vec::new(),
+                });
+            }
+        }
+        let chunks: Vec<u32> = lanes.iter().map(|lane| lane.uploader.chunks()).collect();
+        let points = plan::assign(&chunks);
+        let notes = plan::left_out(&chunks, &points);
+        let mut open = 0;
+        for (lane, point) in lanes.iter_mut().zip(points) {
+            lane.stop = point;
+            if point.is_in_flight() || point == StopPoint::NotBegun {
+                // Every other one of them is still open when the direct build arrives, the first in any case.
+                lane.stays = open % 2 == 0;
+                open += 1;
+            }
+        }
+        Ok(Crowd {
+            lanes,
+            rng,
+            notes,
+            problems: Vec::new(),
+        })
+    }
+
+    /// Bytes to be sent and to be read back, for the progress bar. An upload that is aborted counts for nothing.
+    pub fn bytes_to_move(&self) -> u64 {
+        self.lanes
+            .iter()
+            .filter(|lane| lane.stop != StopPoint::Aborted)
+            .map(|lane| 2 * lane.uploader.asset.bytes)
+            .sum()
+    }
+
+    /// The clients' numbers, principals and capsules, each once.
+    pub fn clients(&self) -> Vec<(u32, Principal, String)> {
+        let mut clients: Vec<_> = self
+            .lanes
+            .iter()
+            .map(|lane| {
+                let uploader = &lane.uploader;
+                (lane.client, uploader.client, uploader.capsule.clone())
+            })
+            .collect();
+        clients.dedup();
+        clients
+    }
+}
+
+/// A principal of the kind that keys have, made from the seed.
+fn client_principal(seed: u64, number: u32) -> Principal {
+    Principal::self_authenticating(format!("client {number} of rehearsal {seed}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_are_different_people_and_the_same_in_every_run() {
+        assert_eq!(client_principal(1, 1), client_principal(1, 1));
+        assert_ne!(client_principal(1, 1), client_principal(1, 2));
+        assert_ne!(client_principal(1, 1), client_principal(2, 1));
+        assert_ne!(client_principal(1, 1), Principal::anonymous());
+    }
+}

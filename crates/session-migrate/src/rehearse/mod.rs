@@ -1,0 +1,107 @@
+//! The rehearsal: real uploads in flight, a staged upgrade under them, and a check of every byte at the end.
+//!
+//! 1. The legacy build is installed. Clients upload at the same time and stop at different points.
+//! 2. The canister is upgraded to the staged build. The clients come back: they ask what arrived, repeat calls whose
+//!    replies they missed, and go on. Some finish, some stay in the middle.
+//! 3. The canister is upgraded to the direct build. Everything is finished.
+//! 4. Every byte is read back and hashed, the memories are listed, the migration's own books are checked.
+//!
+//! A difference never stops the rehearsal early; it is noted at the upload it concerns. Only an environment that fails
+//! (a server that is gone, a file that can no longer be read) does.
+
+mod books;
+mod error;
+mod files;
+mod lane;
+mod plan;
+mod report;
+mod stages;
+mod traffic;
+mod verify;
+mod wasms;
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use indicatif::ProgressBar;
+
+use crate::client::Canister;
+use crate::server;
+
+pub use error::RehearseError;
+pub use files::{MAX_CHUNKS, MAX_FILE_BYTES};
+pub use plan::StopPoint;
+pub use report::{BuildReport, MigrationReport, Report, StageReport, UploadReport, Verdict};
+pub use wasms::{Wasm, Wasms};
+
+/// What to rehearse.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The files that every client uploads; empty: a generated set of an original and three derivatives.
+    pub files: Vec<PathBuf>,
+    /// How many clients upload at the same time.
+    pub clients: u32,
+    /// Decides the generated content and every choice the clients make.
+    pub seed: u64,
+    /// Wasms to use instead of those built from the tree.
+    pub wasms: Wasms,
+}
+
+/// How a rehearsal ended.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The report, as it is written to a file.
+    pub report: Report,
+    /// What was wrong, one line each; empty when the verdict is pass.
+    pub problems: Vec<String>,
+    /// What could not be rehearsed with these files, one line each.
+    pub notes: Vec<String>,
+}
+
+/// Checks that `config` can be rehearsed, without starting anything.
+///
+/// # Errors
+/// An unreadable, empty or oversized file, or a file that is not a canister.
+pub fn check(config: &Config) -> Result<(), RehearseError> {
+    files::check(&config.files)?;
+    config.wasms.check()
+}
+
+/// Rehearses. `bar` counts bytes, first those uploaded, then those read back.
+///
+/// # Errors
+/// When the rehearsal could not be carried through; what it *finds* is in the [`Outcome`].
+pub fn run(config: &Config, bar: &ProgressBar) -> Result<Outcome, RehearseError> {
+    let began = Instant::now();
+    check(config)?;
+    let wasms = config.wasms.load()?;
+    let server = server::chosen()?;
+    let folder = tempfile::tempdir().map_err(RehearseError::io("create", &std::env::temp_dir()))?;
+    bar.set_message("preparing files");
+    let assets = files::assets(config, folder.path())?;
+    let pic = server::pocket_ic()?;
+    let mut show = stages::Stages::new(&pic, wasms);
+
+    let canister: Canister<'_> = show.install_legacy()?;
+    let mut crowd = lane::Crowd::assemble(&canister, config, assets)?;
+    bar.set_length(crowd.bytes_to_move());
+
+    bar.set_message("uploading to the legacy build");
+    traffic::before_upgrade(&canister, &mut crowd, bar)?;
+
+    if show.upgrade(1, &mut crowd) {
+        bar.set_message("going on with the staged build");
+        traffic::between_upgrades(&canister, &mut crowd, bar)?;
+        show.wait_until_converted(&canister, &mut crowd)?;
+        if show.upgrade(2, &mut crowd) {
+            bar.set_message("finishing with the direct build");
+            traffic::after_upgrades(&canister, &mut crowd, bar)?;
+            show.wait_until_converted(&canister, &mut crowd)?;
+            bar.set_message("reading everything back");
+            verify::read_back(&canister, &mut crowd, bar)?;
+            verify::memories(&canister, &mut crowd)?;
+        }
+    }
+    bar.finish_and_clear();
+    Ok(report::outcome(server.kind, began.elapsed(), show, crowd))
+}

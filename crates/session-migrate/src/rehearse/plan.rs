@@ -1,0 +1,177 @@
+//! Who stops where: the points at which uploads are interrupted, and how they are spread over the uploads.
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::RngCore;
+use serde::{Deserialize, Serialize};
+
+/// How far an upload is when the canister is upgraded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StopPoint {
+    /// The client has not called yet.
+    NotBegun,
+    /// Begun, and no chunk sent.
+    Begun,
+    /// Chunks before and after a missing one are stored.
+    Hole,
+    /// All chunks are stored, finish has not been called.
+    Complete,
+    /// Finished.
+    Finished,
+    /// Given up by the client, after at least one chunk.
+    Aborted,
+}
+
+impl StopPoint {
+    /// All points, in the order in which they are given out: the ones that a migration can hurt most come first.
+    const ORDER: [StopPoint; 6] = [
+        StopPoint::Hole,
+        StopPoint::Complete,
+        StopPoint::Begun,
+        StopPoint::Finished,
+        StopPoint::Aborted,
+        StopPoint::NotBegun,
+    ];
+
+    /// The name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            StopPoint::NotBegun => "not_begun",
+            StopPoint::Begun => "begun",
+            StopPoint::Hole => "hole",
+            StopPoint::Complete => "complete",
+            StopPoint::Finished => "finished",
+            StopPoint::Aborted => "aborted",
+        }
+    }
+
+    /// True for the points at which the canister holds an unfinished session.
+    pub fn is_in_flight(self) -> bool {
+        matches!(
+            self,
+            StopPoint::Begun | StopPoint::Hole | StopPoint::Complete
+        )
+    }
+
+    fn is_possible(self, chunks: u32) -> bool {
+        self != StopPoint::Hole || chunks >= 3
+    }
+}
+
+/// Gives each upload a point, so that every point that is possible occurs if there are uploads enough, and the rest are
+/// spread evenly. `chunks` are the uploads' numbers of chunks; larger ones choose first.
+pub(super) fn assign(chunks: &[u32]) -> Vec<StopPoint> {
+    let mut order: Vec<usize> = (0..chunks.len()).collect();
+    order.sort_by_key(|&upload| std::cmp::Reverse(chunks[upload]));
+    let mut used = [0usize; StopPoint::ORDER.len()];
+    let mut points = vec![StopPoint::NotBegun; chunks.len()];
+    for upload in order {
+        let least = StopPoint::ORDER
+            .iter()
+            .enumerate()
+            .filter(|(_, point)| point.is_possible(chunks[upload]))
+            .min_by_key(|(index, _)| used[*index]);
+        if let Some((index, point)) = least {
+            used[index] += 1;
+            points[upload] = *point;
+        }
+    }
+    points
+}
+
+/// What the assignment leaves out, in words.
+pub(super) fn left_out(chunks: &[u32], points: &[StopPoint]) -> Vec<String> {
+    StopPoint::ORDER
+        .into_iter()
+        .filter(|point| !points.contains(point))
+        .map(|point| {
+            if chunks.iter().any(|&count| point.is_possible(count)) {
+                format!(
+                    "{} uploads are too few to stop one at `{}`; add clients or files",
+                    chunks.len(),
+                    point.name()
+                )
+            } else {
+                format!(
+                    "no file has three chunks or more, so no upload can stop at `{}`",
+                    point.name()
+                )
+            }
+        })
+        .collect()
+}
+
+/// The chunks, in the order in which they are sent, that leave a hole: the first and the last are among them, some in
+/// between are not. Needs at least three chunks.
+pub(super) fn chunks_with_a_hole(chunks: u32, rng: &mut ChaCha8Rng) -> Vec<u32> {
+    let inner = chunks.saturating_sub(2);
+    let mut middle: Vec<u32> = (1..=inner).collect();
+    shuffle(&mut middle, rng);
+    // At least one chunk is missing, and about half of them.
+    middle.truncate((inner / 2) as usize);
+    let mut sent = vec![0, chunks.saturating_sub(1)];
+    sent.extend(middle);
+    shuffle(&mut sent, rng);
+    sent
+}
+
+/// A uniformly random order.
+pub(super) fn shuffle<T>(items: &mut [T], rng: &mut ChaCha8Rng) {
+    for last in (1..items.len()).rev() {
+        // The bias of the remainder is far below anything that matters here; indices are below 2^32.
+        let other = (rng.next_u64() % (last as u64 + 1)) as usize;
+        items.swap(last, other);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand_chacha::rand_core::SeedableRng;
+
+    #[test]
+    fn the_default_set_stops_at_every_point() {
+        let chunks: Vec<u32> = (0..3).flat_map(|_| [13, 1, 1, 1]).collect();
+        let points = assign(&chunks);
+        assert!(left_out(&chunks, &points).is_empty());
+        for point in StopPoint::ORDER {
+            assert!(points.contains(&point), "{point:?}");
+        }
+        assert!(points.iter().zip(&chunks).all(|(point, &count)| point.is_possible(count)));
+        assert_eq!(points[0], StopPoint::Hole);
+    }
+
+    #[test]
+    fn small_files_cannot_have_a_hole_and_it_is_said() {
+        let chunks = [1, 2, 1, 1, 1, 1, 2];
+        let points = assign(&chunks);
+        assert!(!points.contains(&StopPoint::Hole));
+        let notes = left_out(&chunks, &points);
+        assert_eq!(notes.len(), 1);
+        assert!(notes[0].contains("`hole`") && notes[0].contains("three chunks"), "{notes:?}");
+    }
+
+    #[test]
+    fn too_few_uploads_are_named_as_the_reason() {
+        let points = assign(&[13]);
+        assert_eq!(points, [StopPoint::Hole]);
+        let notes = left_out(&[13], &points);
+        assert_eq!(notes.len(), 5);
+        assert!(notes.iter().all(|note| note.contains("too few")), "{notes:?}");
+    }
+
+    #[test]
+    fn a_hole_has_chunks_on_both_sides() {
+        for chunks in 3..40 {
+            for seed in 0..5 {
+                let mut sent = chunks_with_a_hole(chunks, &mut ChaCha8Rng::seed_from_u64(seed));
+                sent.sort();
+                assert_eq!(sent.first(), Some(&0));
+                assert_eq!(sent.last(), Some(&(chunks - 1)));
+                assert!(sent.len() < chunks as usize, "{chunks}: {sent:?}");
+                sent.dedup();
+                assert!(sent.len() >= 2);
+            }
+        }
+    }
+}

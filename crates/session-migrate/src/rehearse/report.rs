@@ -1,0 +1,190 @@
+//! The report: what was rehearsed and what became of every upload.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use upload_canister::api::MigrationStatus;
+
+use super::lane::{Crowd, Lane};
+use super::stages::Stages;
+use super::{Outcome, StopPoint};
+use crate::server::ServerKind;
+
+/// The end of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// Nothing was lost and nothing differs.
+    Pass,
+    /// Something did.
+    Fail,
+}
+
+/// A rehearsal, as written with `--json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Pass or fail.
+    pub verdict: Verdict,
+    /// Whose server it ran on.
+    pub server: ServerKind,
+    /// How long it took, in seconds of real time, building included.
+    pub seconds: f64,
+    /// The wasms.
+    pub builds: Vec<BuildReport>,
+    /// The install and the upgrades.
+    pub stages: Vec<StageReport>,
+    /// Every upload.
+    pub uploads: Vec<UploadReport>,
+    /// The migration's account; all zero when it was not reached.
+    pub migration: MigrationReport,
+}
+
+/// One wasm.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildReport {
+    /// `legacy`, `staged` or `direct`.
+    pub name: String,
+    /// Its cargo features.
+    pub features: Vec<String>,
+    /// Its size in bytes, unpacked.
+    pub wasm_bytes: u64,
+    /// Its size in bytes, gzipped.
+    pub wasm_gz_bytes: u64,
+    /// SHA-256 of the gzipped file, in hex: the module hash.
+    pub sha256: String,
+}
+
+/// One install or upgrade.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StageReport {
+    /// What was done.
+    pub name: String,
+    /// The build that was put in.
+    pub build: String,
+    /// Whether the IC accepted it and the canister says it is that build.
+    pub upgrade_ok: bool,
+    /// Instructions of the install message; none where the server does not tell.
+    pub instructions: Option<u64>,
+}
+
+/// One upload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UploadReport {
+    /// Number of its client, from 1.
+    pub client: u32,
+    /// Its file's name.
+    pub name: String,
+    /// Its file's size.
+    pub bytes: u64,
+    /// SHA-256 of the file on disk, in hex.
+    pub sha256: String,
+    /// SHA-256 of what was read back, in hex; none when there was nothing to read.
+    pub sha256_read_back: Option<String>,
+    /// How far it was when the canister was upgraded to the staged build.
+    pub state_at_upgrade: StopPoint,
+    /// Chunks that were stored then.
+    pub chunks_before_upgrade: u32,
+    /// Chunks in all.
+    pub chunks_total: u32,
+    /// Whether everything about it is as it must be: the same bytes back and one memory; or, for an aborted one, gone.
+    pub intact: bool,
+}
+
+/// The migration's account when the staged build had converted everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MigrationReport {
+    /// Records there were.
+    pub source: u64,
+    /// Of these: converted by the engine.
+    pub converted: u64,
+    /// Of these: converted before, since their client came first.
+    pub already: u64,
+    /// Of these: put aside.
+    pub quarantined: u64,
+    /// Of these: past their time.
+    pub expired: u64,
+    /// Digest of the old records, in hex.
+    pub digest_before: String,
+    /// Digest of what they became, projected back, in hex.
+    pub digest_after: String,
+    /// Instructions used.
+    pub instructions: u64,
+}
+
+impl From<&MigrationStatus> for MigrationReport {
+    fn from(status: &MigrationStatus) -> Self {
+        MigrationReport {
+            source: status.source,
+            converted: status.converted,
+            already: status.already,
+            quarantined: status.quarantined,
+            expired: status.expired,
+            digest_before: hex::encode(&status.digest_before),
+            digest_after: hex::encode(&status.digest_after),
+            instructions: status.instructions,
+        }
+    }
+}
+
+fn upload_report(lane: &Lane) -> UploadReport {
+    let asset = &lane.uploader.asset;
+    let arrived = lane.uploader.aborted() || lane.read_back == Some(asset.sha256);
+    UploadReport {
+        client: lane.client,
+        name: asset.name.clone(),
+        bytes: asset.bytes,
+        sha256: hex::encode(asset.sha256),
+        sha256_read_back: lane.read_back.map(hex::encode),
+        state_at_upgrade: lane.stop,
+        chunks_before_upgrade: lane.chunks_before,
+        chunks_total: lane.uploader.chunks(),
+        intact: lane.is_sound() && arrived,
+    }
+}
+
+/// Sums the rehearsal up.
+pub(super) fn outcome(
+    server: ServerKind,
+    took: Duration,
+    stages: Stages<'_>,
+    crowd: Crowd,
+) -> Outcome {
+    let uploads: Vec<UploadReport> = crowd.lanes.iter().map(upload_report).collect();
+    let mut problems = crowd.problems;
+    for (lane, upload) in crowd.lanes.iter().zip(&uploads) {
+        let title = lane.title();
+        problems.extend(lane.problems.iter().map(|what| format!("{title}: {what}")));
+        if lane.is_sound() && !upload.intact {
+            problems.push(format!("{title}: the rehearsal ended before it could be read back"));
+        }
+    }
+    let verdict = if problems.is_empty() {
+        Verdict::Pass
+    } else {
+        Verdict::Fail
+    };
+    let builds = stages
+        .wasms
+        .iter()
+        .map(|wasm| BuildReport {
+            name: wasm.build.name().to_owned(),
+            features: wasm.features.clone(),
+            wasm_bytes: wasm.wasm_bytes,
+            wasm_gz_bytes: wasm.gz.len() as u64,
+            sha256: wasm.sha256.clone(),
+        })
+        .collect();
+    Outcome {
+        report: Report {
+            verdict,
+            server,
+            seconds: took.as_secs_f64(),
+            builds,
+            stages: stages.done,
+            uploads,
+            migration: stages.migration.as_ref().map(MigrationReport::from).unwrap_or_default(),
+        },
+        problems,
+        notes: crowd.notes,
+    }
+}

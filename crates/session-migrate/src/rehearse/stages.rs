@@ -1,0 +1,141 @@
+//! Installing and upgrading the canister, and waiting for the migration behind an upgrade.
+
+use std::time::Duration;
+
+use candid::Principal;
+use pocket_ic::PocketIc;
+use upload_canister::api::{MigrationPhase, MigrationStatus};
+
+use super::lane::Crowd;
+use super::wasms::Wasm;
+use super::{RehearseError, StageReport, books};
+use crate::build::Build;
+use crate::client::{Canister, ClientError};
+use crate::costs;
+
+/// The migration may stand still for this many rounds before it counts as stuck; one round is a second of IC time.
+const PATIENCE_ROUNDS: u32 = 300;
+
+/// The canister's way through the builds.
+pub(super) struct Stages<'p> {
+    pic: &'p PocketIc,
+    id: Principal,
+    controller: Principal,
+    /// Legacy, staged, direct.
+    pub wasms: Vec<Wasm>,
+    /// The stages so far.
+    pub done: Vec<StageReport>,
+    /// What the migration said of itself when the staged build had converted everything.
+    pub migration: Option<MigrationStatus>,
+}
+
+impl<'p> Stages<'p> {
+    pub fn new(pic: &'p PocketIc, wasms: Vec<Wasm>) -> Self {
+        let controller = Principal::self_authenticating("controller of the rehearsal");
+        let id = pic.create_canister_with_settings(Some(controller), None);
+        Stages {
+            pic,
+            id,
+            controller,
+            wasms,
+            done: Vec::new(),
+            migration: None,
+        }
+    }
+
+    /// Installs the first wasm.
+    pub fn install_legacy(&mut self) -> Result<Canister<'p>, RehearseError> {
+        let [legacy, ..] = self.wasms.as_slice() else {
+            return Err(RehearseError::Install("there is no wasm".into()));
+        };
+        // Reinstalling into an empty canister is the same as installing, and its failure is an answer, not a panic.
+        self.pic
+            .reinstall_canister(self.id, legacy.gz.clone(), empty_args(), Some(self.controller))
+            .map_err(|reject| RehearseError::Install(reject.reject_message))?;
+        let canister = Canister::new(self.pic, self.id);
+        let build = legacy.build;
+        expect_build(&canister, build).map_err(RehearseError::Install)?;
+        self.note(build, format!("install {build}"), true);
+        Ok(canister)
+    }
+
+    /// Upgrades to the wasm `number`. False when the upgrade failed; the problem is then noted.
+    pub fn upgrade(&mut self, number: usize, crowd: &mut Crowd) -> bool {
+        let Some(wasm) = self.wasms.get(number) else {
+            crowd.problems.push(format!("there is no wasm number {number}"));
+            return false;
+        };
+        let build = wasm.build;
+        let answer = self
+            .pic
+            .upgrade_canister(self.id, wasm.gz.clone(), empty_args(), Some(self.controller))
+            .map_err(|reject| reject.reject_message)
+            .and_then(|()| expect_build(&Canister::new(self.pic, self.id), build));
+        let upgraded = answer.is_ok();
+        if let Err(why) = answer {
+            crowd
+                .problems
+                .push(format!("the upgrade to the {build} build failed: {why}"));
+        }
+        self.note(build, format!("upgrade to {build}"), upgraded);
+        upgraded
+    }
+
+    fn note(&mut self, build: Build, name: String, upgrade_ok: bool) {
+        self.done.push(StageReport {
+            name,
+            build: build.name().to_owned(),
+            upgrade_ok,
+            instructions: costs::last_install(self.pic, self.id),
+        });
+    }
+
+    /// Lets time pass until the migration has converted everything, then checks its books.
+    pub fn wait_until_converted(
+        &mut self,
+        canister: &Canister<'_>,
+        crowd: &mut Crowd,
+    ) -> Result<(), ClientError> {
+        let mut status = canister.migration_status()?;
+        let mut standstill = 0;
+        while !is_settled(status.phase) && standstill < PATIENCE_ROUNDS {
+            canister.pic().advance_time(Duration::from_secs(1));
+            canister.pic().tick();
+            let next = canister.migration_status()?;
+            standstill = if next == status { standstill + 1 } else { 0 };
+            status = next;
+        }
+        let build = self.done.last().map_or("", |stage| stage.build.as_str());
+        crowd
+            .problems
+            .extend(books::check(build, &status, &crowd.lanes));
+        if self.migration.is_none() {
+            self.migration = Some(status);
+        }
+        Ok(())
+    }
+}
+
+fn is_settled(phase: MigrationPhase) -> bool {
+    matches!(
+        phase,
+        MigrationPhase::Converted
+            | MigrationPhase::Finalized
+            | MigrationPhase::Stuck
+            | MigrationPhase::Paused
+    )
+}
+
+/// The canister's init and upgrade take no arguments.
+fn empty_args() -> Vec<u8> {
+    b"DIDL\0\0".to_vec()
+}
+
+fn expect_build(canister: &Canister<'_>, build: Build) -> Result<(), String> {
+    let info = canister.build_info().map_err(|error| error.to_string())?;
+    if info.build == build.name() {
+        Ok(())
+    } else {
+        Err(format!("expected the {build} build, it says `{}`", info.build))
+    }
+}

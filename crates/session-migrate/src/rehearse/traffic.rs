@@ -1,0 +1,293 @@
+//! The clients' calls: many uploads side by side, each client with one call on its way at a time.
+
+use std::collections::VecDeque;
+
+use indicatif::ProgressBar;
+use upload_canister::api;
+
+use super::lane::{Crowd, Lane};
+use super::plan::{self, StopPoint};
+use crate::client::{Answer, Canister, ClientError, Step};
+
+/// One call to make, and whether its reply reaches the client.
+#[derive(Clone, Copy, Debug)]
+struct Job {
+    step: Step,
+    lost: bool,
+}
+
+fn seen(step: Step) -> Job {
+    Job { step, lost: false }
+}
+
+/// Each upload goes as far as its stop point.
+pub(super) fn before_upgrade(
+    canister: &Canister<'_>,
+    crowd: &mut Crowd,
+    bar: &ProgressBar,
+) -> Result<(), ClientError> {
+    let mut work = Vec::with_capacity(crowd.lanes.len());
+    for lane in &crowd.lanes {
+        let chunks = lane.uploader.chunks();
+        let mut jobs = VecDeque::from([seen(Step::Begin)]);
+        match lane.stop {
+            StopPoint::NotBegun => jobs.clear(),
+            StopPoint::Begun => {}
+            StopPoint::Hole => {
+                let sent = plan::chunks_with_a_hole(chunks, &mut crowd.rng);
+                jobs.extend(sent.into_iter().map(|index| seen(Step::Put(index))));
+                // The upgrade comes so soon after the last chunk that the client never hears of it.
+                if let Some(last) = jobs.back_mut() {
+                    last.lost = true;
+                }
+            }
+            StopPoint::Complete => {
+                let mut order: Vec<u32> = (0..chunks).collect();
+                plan::shuffle(&mut order, &mut crowd.rng);
+                jobs.extend(order.into_iter().map(|index| seen(Step::Put(index))));
+            }
+            StopPoint::Finished => {
+                jobs.extend((0..chunks).map(|index| seen(Step::Put(index))));
+                jobs.push_back(seen(Step::Finish));
+            }
+            StopPoint::Aborted => {
+                jobs.extend((0..chunks.div_ceil(2)).map(|index| seen(Step::Put(index))));
+                jobs.push_back(seen(Step::Abort));
+            }
+        }
+        work.push(jobs);
+    }
+    drive(canister, &mut crowd.lanes, work, bar)?;
+    for lane in &mut crowd.lanes {
+        let stored = match lane.stop {
+            StopPoint::Aborted => 0,
+            _ => lane.must_be_stored().len(),
+        };
+        // At most the number of chunks, which is a u32.
+        lane.chunks_before = stored as u32;
+    }
+    Ok(())
+}
+
+/// The clients come back to the staged build; some uploads are finished, some get half of what they lack.
+pub(super) fn between_upgrades(
+    canister: &Canister<'_>,
+    crowd: &mut Crowd,
+    bar: &ProgressBar,
+) -> Result<(), ClientError> {
+    go_on(canister, crowd, bar, true)
+}
+
+/// The clients come back to the direct build and finish everything.
+pub(super) fn after_upgrades(
+    canister: &Canister<'_>,
+    crowd: &mut Crowd,
+    bar: &ProgressBar,
+) -> Result<(), ClientError> {
+    go_on(canister, crowd, bar, false)
+}
+
+fn go_on(
+    canister: &Canister<'_>,
+    crowd: &mut Crowd,
+    bar: &ProgressBar,
+    some_stay: bool,
+) -> Result<(), ClientError> {
+    let mut work = Vec::with_capacity(crowd.lanes.len());
+    for lane in &mut crowd.lanes {
+        let mut jobs = VecDeque::new();
+        if !lane.is_sound() {
+            // It has been lost already; the report says how.
+        } else if lane.uploader.aborted() {
+            expect_gone(canister, lane)?;
+        } else if lane.uploader.result().is_some() {
+            // The client missed the answer to finish and asks again.
+            jobs.push_back(seen(Step::Finish));
+        } else {
+            if lane.uploader.session().is_some() {
+                jobs.extend(come_back(canister, lane)?);
+            }
+            if lane.is_sound() {
+                let mut rest = lane.uploader.remaining();
+                let stays = some_stay && lane.stays;
+                if let Some(Step::Finish) = rest.last().filter(|_| stays) {
+                    rest.pop();
+                }
+                let (begin, mut puts): (Vec<Step>, Vec<Step>) =
+                    rest.into_iter().partition(|&step| step == Step::Begin);
+                let finish = puts.pop_if(|step| *step == Step::Finish);
+                plan::shuffle(&mut puts, &mut crowd.rng);
+                if stays {
+                    puts.truncate(puts.len() / 2);
+                }
+                jobs.extend(begin.into_iter().chain(puts).chain(finish).map(seen));
+            }
+        }
+        work.push(jobs);
+    }
+    drive(canister, &mut crowd.lanes, work, bar)
+}
+
+/// What a client does first when it returns to an open upload: ask what arrived, compare, and repeat the calls it is not
+/// sure of. Returns the repeated calls.
+fn come_back(canister: &Canister<'_>, lane: &mut Lane) -> Result<Vec<Job>, ClientError> {
+    let must = lane.must_be_stored();
+    match lane.uploader.ask(canister) {
+        Ok(status) => compare(lane, &must, &status),
+        Err(error) => note(lane, error)?,
+    }
+    if !lane.is_sound() {
+        return Ok(Vec::new());
+    }
+    let mut again = vec![seen(Step::Begin)];
+    let unsure = lane.unseen.pop_first().or(must.last().copied());
+    again.extend(unsure.map(|index| seen(Step::Put(index))));
+    lane.unseen.clear();
+    Ok(again)
+}
+
+/// The canister's word against what the client knows.
+fn compare(lane: &mut Lane, must: &std::collections::BTreeSet<u32>, status: &api::UploadStatus) {
+    let now = lane.uploader.stored().clone();
+    let lost: Vec<u32> = must.difference(&now).copied().collect();
+    if !lost.is_empty() {
+        lane.blame(format!("chunks {lost:?} were stored and are not there any more"));
+    }
+    let invented: Vec<u32> = now.difference(must).copied().collect();
+    if !invented.is_empty() {
+        lane.blame(format!("chunks {invented:?} are said to be stored and were never sent"));
+    }
+    let bytes: u64 = now.iter().map(|&index| lane.uploader.chunk_bytes(index)).sum();
+    let uploader = &lane.uploader;
+    let differences = [
+        ("idem", uploader.idem.clone(), status.idem.clone()),
+        ("capsule", uploader.capsule.clone(), status.capsule_id.clone()),
+        ("bytes_expected", uploader.asset.bytes.to_string(), status.bytes_expected.to_string()),
+        ("bytes_received", bytes.to_string(), status.bytes_received.to_string()),
+        ("expected_chunks", uploader.chunks().to_string(), status.expected_chunks.to_string()),
+    ];
+    for (field, expected, got) in differences {
+        if expected != got {
+            lane.blame(format!("status: {field} is {got}, expected {expected}"));
+        }
+    }
+}
+
+/// An aborted upload must be gone for good: no status, and no chunk accepted.
+fn expect_gone(canister: &Canister<'_>, lane: &mut Lane) -> Result<(), ClientError> {
+    let uploader = &lane.uploader;
+    let Some(session) = uploader.session() else {
+        return Ok(());
+    };
+    let chunk = uploader.asset.chunk(0, 1)?;
+    let client = uploader.client;
+    let status = canister.uploads_status(client, session).map(drop);
+    let put = canister.uploads_put_chunk(client, session, 0, chunk, None);
+    for (what, answer) in [("has a status", status), ("accepts a chunk", put)] {
+        match answer {
+            Ok(()) => lane.blame(format!("it was aborted and still {what}")),
+            Err(ClientError::Refused { error: api::Error::NotFound { .. }, .. }) => {}
+            Err(error) => note(lane, error)?,
+        }
+    }
+    Ok(())
+}
+
+/// Blames the upload for whatever the canister did; passes on what is not the canister's doing.
+fn note(lane: &mut Lane, error: ClientError) -> Result<(), ClientError> {
+    match error {
+        ClientError::File { .. } => Err(error),
+        error => {
+            lane.blame(error);
+            Ok(())
+        }
+    }
+}
+
+/// Makes all calls of `work` (one queue for each upload). In each round every client sends the next call of one of its
+/// uploads, taking them in turn, and all replies are awaited.
+fn drive(
+    canister: &Canister<'_>,
+    lanes: &mut [Lane],
+    mut work: Vec<VecDeque<Job>>,
+    bar: &ProgressBar,
+) -> Result<(), ClientError> {
+    let mut turn = 0;
+    loop {
+        let chosen = choose(lanes, &work, turn);
+        if chosen.is_empty() {
+            return Ok(());
+        }
+        let mut sent = Vec::with_capacity(chosen.len());
+        for index in chosen {
+            let Some(job) = work[index].pop_front() else {
+                continue;
+            };
+            let uploader = &lanes[index].uploader;
+            let submitted = uploader.call(job.step).and_then(|call| {
+                let method = call.method;
+                Ok((method, canister.submit(uploader.client, call)?))
+            });
+            match submitted {
+                Ok((method, id)) => sent.push((index, job, method, id)),
+                Err(error) => {
+                    note(&mut lanes[index], error)?;
+                    work[index].clear();
+                }
+            }
+        }
+        for (index, job, method, id) in sent {
+            let lane = &mut lanes[index];
+            let known = lane.must_be_stored();
+            match canister
+                .wait(method, id)
+                .and_then(|reply| take(lane, job, &reply))
+            {
+                Ok(Answer::Done) => {}
+                Ok(Answer::CallAgain) => work[index].push_front(job),
+                Err(error) => {
+                    note(lane, error)?;
+                    work[index].clear();
+                }
+            }
+            if let Step::Put(chunk) = job.step
+                && !known.contains(&chunk)
+                && lane.stop != StopPoint::Aborted
+            {
+                bar.inc(lane.uploader.chunk_bytes(chunk));
+            }
+        }
+        turn += 1;
+    }
+}
+
+/// For each client, one upload that has a call to make: the first from its `turn`-th on.
+fn choose(lanes: &[Lane], work: &[VecDeque<Job>], turn: usize) -> Vec<usize> {
+    let mut chosen: Vec<usize> = Vec::new();
+    let mut first = 0;
+    while first < lanes.len() {
+        let client = lanes[first].client;
+        let end = first + lanes[first..].iter().take_while(|lane| lane.client == client).count();
+        let count = end - first;
+        chosen.extend(
+            (0..count)
+                .map(|offset| first + (turn + offset) % count)
+                .find(|&index| !work[index].is_empty()),
+        );
+        first = end;
+    }
+    chosen
+}
+
+/// Gives the reply to the client, or loses it.
+fn take(lane: &mut Lane, job: Job, reply: &[u8]) -> Result<Answer, ClientError> {
+    if !job.lost {
+        return lane.uploader.accept(job.step, reply);
+    }
+    // The rehearsal itself must know whether the chunk was taken; only its client does not.
+    let answer = lane.uploader.clone().accept(job.step, reply)?;
+    if let Step::Put(index) = job.step {
+        lane.unseen.insert(index);
+    }
+    Ok(answer)
+}

@@ -1,0 +1,136 @@
+//! The end of the rehearsal: every byte is read back, and every memory is counted.
+
+use indicatif::ProgressBar;
+use sha2::{Digest, Sha256};
+use upload_canister::api;
+
+use super::lane::{Crowd, Lane};
+use crate::client::{Canister, ClientError};
+
+/// Reads every finished upload back as its client, and hashes it.
+pub(super) fn read_back(
+    canister: &Canister<'_>,
+    crowd: &mut Crowd,
+    bar: &ProgressBar,
+) -> Result<(), ClientError> {
+    for lane in &mut crowd.lanes {
+        if lane.uploader.aborted() {
+            continue;
+        }
+        let Some(result) = lane.uploader.result().cloned() else {
+            if lane.is_sound() {
+                lane.blame("it was never finished");
+            }
+            continue;
+        };
+        match read(canister, lane, &result.blob_id, bar) {
+            Ok((bytes, sha256)) => {
+                lane.read_back = Some(sha256);
+                let (expected, hash) = (lane.uploader.asset.bytes, lane.uploader.asset.sha256);
+                if bytes != expected {
+                    lane.blame(format!("{bytes} bytes were read back, the file has {expected}"));
+                }
+                if sha256 != hash {
+                    lane.blame(format!(
+                        "what was read back has the SHA-256 {}, the file {}",
+                        hex::encode(sha256),
+                        hex::encode(hash)
+                    ));
+                }
+                check_result(lane, &result);
+            }
+            Err(error) => lane.blame(error),
+        }
+    }
+    Ok(())
+}
+
+fn read(
+    canister: &Canister<'_>,
+    lane: &Lane,
+    blob: &str,
+    bar: &ProgressBar,
+) -> Result<(u64, [u8; 32]), ClientError> {
+    let client = lane.uploader.client;
+    let meta = canister.blob_get_meta(client, blob)?;
+    let mut hasher = Sha256::new();
+    let mut bytes = 0;
+    for index in 0..meta.chunk_count {
+        let chunk = canister.blob_read_chunk(client, blob, index)?;
+        hasher.update(&chunk);
+        bytes += chunk.len() as u64;
+        bar.inc(chunk.len() as u64);
+    }
+    Ok((bytes, hasher.finalize().into()))
+}
+
+fn check_result(lane: &mut Lane, result: &api::UploadFinishResult) {
+    let asset = &lane.uploader.asset;
+    let (size, hash) = (asset.bytes, asset.sha256);
+    if result.size != size {
+        lane.blame(format!("finish said {} bytes, the file has {size}", result.size));
+    }
+    if result.checksum_sha256.as_ref().is_some_and(|said| said.as_slice() != hash) {
+        lane.blame("finish said another SHA-256 than the file's");
+    }
+}
+
+/// Every finished upload must be one memory of its capsule, and there must be no others.
+pub(super) fn memories(canister: &Canister<'_>, crowd: &mut Crowd) -> Result<(), ClientError> {
+    for (number, client, capsule) in crowd.clients() {
+        let listed = canister.memories_all(client, &capsule)?;
+        let mine = |lane: &&mut Lane| lane.client == number;
+        let mut known = Vec::new();
+        for lane in crowd.lanes.iter_mut().filter(mine) {
+            if let Some(result) = lane.uploader.result().cloned() {
+                check_memory(lane, &result, &listed);
+                known.push(result.memory_id);
+            }
+        }
+        for memory in listed.iter().filter(|memory| !known.contains(&memory.id)) {
+            let name = &memory.asset_metadata.base().name;
+            let stray = format!("the capsule has a memory {} that no finish returned", memory.id);
+            let culprit = crowd
+                .lanes
+                .iter_mut()
+                .filter(mine)
+                .find(|lane| lane.uploader.asset.name == *name);
+            match culprit {
+                Some(lane) => lane.blame(stray),
+                None => crowd.problems.push(format!("client {number}: {stray}")),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_memory(lane: &mut Lane, result: &api::UploadFinishResult, listed: &[api::Memory]) {
+    let asset = lane.uploader.asset.clone();
+    let found: Vec<&api::Memory> = listed
+        .iter()
+        .filter(|memory| memory.id == result.memory_id)
+        .collect();
+    let [memory] = found.as_slice() else {
+        lane.blame(format!(
+            "its memory {} is in the capsule {} times, expected once",
+            result.memory_id,
+            found.len()
+        ));
+        return;
+    };
+    if memory.asset_metadata != asset.metadata() {
+        lane.blame("its memory has other metadata than those given at begin");
+    }
+    if memory.blob.len != asset.bytes {
+        lane.blame(format!("its memory says {} bytes, the file has {}", memory.blob.len, asset.bytes));
+    }
+    if memory.blob.hash.as_ref().is_some_and(|hash| hash.as_slice() != asset.sha256) {
+        lane.blame("its memory has another SHA-256 than the file");
+    }
+    if !memory.blob.locator.ends_with(&result.blob_id) {
+        lane.blame(format!(
+            "its memory points to {}, finish said {}",
+            memory.blob.locator, result.blob_id
+        ));
+    }
+}

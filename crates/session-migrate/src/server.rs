@@ -1,0 +1,191 @@
+//! Which PocketIC server the tests and rehearsals talk to, and starting it.
+//!
+//! - `POCKET_IC_BIN` names a server binary: that one.
+//! - `POCKET_IC_SERVER=official`: the official one, which the `pocket-ic` crate downloads when it is not there.
+//! - Otherwise: the project's own server, in this process.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
+
+use pocket_ic::{PocketIc, PocketIcBuilder};
+use pocket_ic_embedded::EmbeddedServer;
+use serde::{Deserialize, Serialize};
+
+/// Who made the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ServerKind {
+    /// This project's own.
+    Embedded,
+    /// DFINITY's.
+    Official,
+}
+
+/// The server of this process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Who made it.
+    pub kind: ServerKind,
+    /// What it calls itself: name and version.
+    pub version: String,
+    /// The binary, when one was named.
+    pub binary: Option<PathBuf>,
+}
+
+/// A server that cannot be used.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ServerError {
+    /// `POCKET_IC_BIN` does not name a server.
+    #[error("POCKET_IC_BIN: {path} is not a PocketIC server: {detail}")]
+    Binary {
+        /// The file it names.
+        path: PathBuf,
+        /// What happened on `--version`.
+        detail: String,
+    },
+    /// `POCKET_IC_SERVER` has an unknown value.
+    #[error("POCKET_IC_SERVER: expected `official` or `embedded`, got `{got}`")]
+    Choice {
+        /// The value.
+        got: String,
+    },
+    /// The embedded server did not start.
+    #[error("the embedded server did not start: {0}")]
+    Embedded(String),
+}
+
+/// What the environment asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Choice {
+    Binary(PathBuf),
+    Download,
+    InProcess,
+}
+
+fn choice(binary: Option<PathBuf>, server: Option<&str>) -> Result<Choice, ServerError> {
+    if let Some(path) = binary.filter(|path| !path.as_os_str().is_empty()) {
+        return Ok(Choice::Binary(path));
+    }
+    match server {
+        Some("official") => Ok(Choice::Download),
+        None | Some("" | "embedded") => Ok(Choice::InProcess),
+        Some(got) => Err(ServerError::Choice { got: got.to_owned() }),
+    }
+}
+
+/// The server that this process uses. Decided, and said on stderr, once.
+///
+/// # Errors
+/// When the environment names something that is not a server.
+pub fn chosen() -> Result<&'static Server, ServerError> {
+    static CHOSEN: OnceLock<Result<Server, ServerError>> = OnceLock::new();
+    CHOSEN
+        .get_or_init(|| {
+            let server = decide()?;
+            eprintln!("PocketIC server: {server}");
+            Ok(server)
+        })
+        .as_ref()
+        .map_err(Clone::clone)
+}
+
+impl std::fmt::Display for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let kind = match self.kind {
+            ServerKind::Embedded => "embedded",
+            ServerKind::Official => "official",
+        };
+        write!(f, "{kind}, {}", self.version)?;
+        match &self.binary {
+            Some(binary) => write!(f, " ({})", binary.display()),
+            None => Ok(()),
+        }
+    }
+}
+
+fn decide() -> Result<Server, ServerError> {
+    let asked = choice(
+        std::env::var_os("POCKET_IC_BIN").map(PathBuf::from),
+        std::env::var("POCKET_IC_SERVER").ok().as_deref(),
+    )?;
+    Ok(match asked {
+        Choice::Binary(path) => {
+            let version = version_of(&path)?;
+            Server { kind: kind_of(&version), version, binary: Some(path) }
+        }
+        Choice::Download => Server {
+            kind: ServerKind::Official,
+            version: format!("pocket-ic-server {}", pocket_ic::LATEST_SERVER_VERSION),
+            binary: None,
+        },
+        Choice::InProcess => Server {
+            kind: ServerKind::Embedded,
+            version: pocket_ic_embedded::VERSION_LINE.to_owned(),
+            binary: None,
+        },
+    })
+}
+
+fn version_of(path: &PathBuf) -> Result<String, ServerError> {
+    let bad = |detail: String| ServerError::Binary { path: path.clone(), detail };
+    let output = Command::new(path).arg("--version").output().map_err(|error| bad(error.to_string()))?;
+    let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    if !output.status.success() || !said.starts_with("pocket-ic-server ") {
+        return Err(bad(format!("--version says `{said}` ({})", output.status)));
+    }
+    Ok(said)
+}
+
+/// Our own server marks itself in its build metadata.
+fn kind_of(version: &str) -> ServerKind {
+    if version.ends_with("+embedded") { ServerKind::Embedded } else { ServerKind::Official }
+}
+
+/// A fresh instance with one application subnet on the chosen server.
+///
+/// # Errors
+/// When there is no usable server.
+pub fn pocket_ic() -> Result<PocketIc, ServerError> {
+    let server = chosen()?;
+    let builder = PocketIcBuilder::new().with_application_subnet();
+    let in_process = server.kind == ServerKind::Embedded && server.binary.is_none();
+    let builder = if in_process {
+        let embedded = EmbeddedServer::shared().map_err(|error| ServerError::Embedded(error.to_string()))?;
+        builder.with_server_url(embedded.url())
+    } else {
+        builder
+    };
+    Ok(builder.build())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_decides() {
+        let bin = || Some(PathBuf::from("/opt/pocket-ic"));
+        assert_eq!(choice(bin(), None).unwrap(), Choice::Binary("/opt/pocket-ic".into()));
+        assert_eq!(choice(bin(), Some("official")).unwrap(), Choice::Binary("/opt/pocket-ic".into()));
+        assert_eq!(choice(None, Some("official")).unwrap(), Choice::Download);
+        assert_eq!(choice(None, None).unwrap(), Choice::InProcess);
+        assert_eq!(choice(Some(PathBuf::new()), Some("")).unwrap(), Choice::InProcess);
+        let error = choice(None, Some("oficial")).unwrap_err().to_string();
+        assert!(error.contains("oficial"), "{error}");
+    }
+
+    #[test]
+    fn our_own_binary_is_told_from_the_official_one() {
+        assert_eq!(kind_of("pocket-ic-server 16.1.0+embedded"), ServerKind::Embedded);
+        assert_eq!(kind_of("pocket-ic-server 16.1.0"), ServerKind::Official);
+    }
+
+    #[test]
+    fn a_program_that_is_no_server_is_refused_with_its_path() {
+        for path in ["/bin/true", "/nonexistent/pocket-ic"] {
+            let error = version_of(&PathBuf::from(path)).unwrap_err().to_string();
+            assert!(error.contains(path), "{error}");
+        }
+    }
+}

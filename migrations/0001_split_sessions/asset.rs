@@ -1,0 +1,360 @@
+//! The asset metadata of layout 1, frozen, and its way into today's type and back.
+//!
+//! Never change a type in this file. Both ways take every struct apart without `..`, so that a field that
+//! is added to today's type fails to compile until somebody says what it is in layout 1.
+
+use candid::{CandidType, Deserialize};
+use serde_bytes::ByteBuf;
+
+use crate::api;
+
+/// Metadata of an asset, in one of five kinds.
+#[derive(CandidType, Deserialize, Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "the fields are those of `api::asset`, where they are described")]
+pub enum LegacyAssetMetadata {
+    Image(LegacyImage),
+    Video(LegacyVideo),
+    Audio(LegacyAudio),
+    Document(LegacyDocument),
+    Note(LegacyNote),
+}
+
+/// The kind `Image`.
+#[derive(CandidType, Deserialize, Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "see `api::asset`")]
+pub struct LegacyImage {
+    pub base: LegacyBase,
+    pub color_space: Option<String>,
+    pub exif_data: Option<String>,
+    pub compression_ratio: Option<f32>,
+    pub dpi: Option<u32>,
+    pub orientation: Option<u8>,
+}
+
+/// The kind `Video`.
+#[derive(CandidType, Deserialize, Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "see `api::asset`")]
+pub struct LegacyVideo {
+    pub base: LegacyBase,
+    pub duration: Option<u64>,
+    pub frame_rate: Option<f32>,
+    pub codec: Option<String>,
+    pub bitrate: Option<u64>,
+    pub resolution: Option<String>,
+    pub aspect_ratio: Option<f32>,
+}
+
+/// The kind `Audio`.
+#[derive(CandidType, Deserialize, Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "see `api::asset`")]
+pub struct LegacyAudio {
+    pub base: LegacyBase,
+    pub duration: Option<u64>,
+    pub sample_rate: Option<u32>,
+    pub channels: Option<u8>,
+    pub bitrate: Option<u64>,
+    pub codec: Option<String>,
+    pub bit_depth: Option<u8>,
+}
+
+/// The kind `Document`.
+#[derive(CandidType, Deserialize, Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "see `api::asset`")]
+pub struct LegacyDocument {
+    pub base: LegacyBase,
+    pub page_count: Option<u32>,
+    pub document_type: Option<String>,
+    pub language: Option<String>,
+    pub word_count: Option<u32>,
+}
+
+/// The kind `Note`.
+#[derive(CandidType, Deserialize, Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "see `api::asset`")]
+pub struct LegacyNote {
+    pub base: LegacyBase,
+    pub word_count: Option<u32>,
+    pub language: Option<String>,
+    pub format: Option<String>,
+}
+
+/// What all kinds have.
+#[derive(CandidType, Deserialize, Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "see `api::asset`")]
+pub struct LegacyBase {
+    pub name: String,
+    pub description: Option<String>,
+    pub tags: Vec<String>,
+    pub asset_type: LegacyAssetType,
+    pub bytes: u64,
+    pub mime_type: String,
+    pub sha256: Option<ByteBuf>,
+    pub width: Option<u32>,
+    pub height: Option<u32>,
+    pub url: Option<String>,
+    pub storage_key: Option<String>,
+    pub bucket: Option<String>,
+    pub asset_location: Option<String>,
+    pub processing_status: Option<LegacyProcessingStatus>,
+    pub processing_error: Option<String>,
+    pub created_at: u64,
+    pub updated_at: u64,
+    pub deleted_at: Option<u64>,
+}
+
+/// What an asset is to its memory.
+#[derive(CandidType, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "see `api::asset`")]
+pub enum LegacyAssetType {
+    Original,
+    Thumbnail,
+    Preview,
+    Derivative,
+    Metadata,
+}
+
+/// How far processing is.
+#[derive(CandidType, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "see `api::asset`")]
+pub enum LegacyProcessingStatus {
+    Uploading,
+    Processing,
+    Finalizing,
+    Completed,
+    Error,
+}
+
+impl From<LegacyAssetMetadata> for api::AssetMetadata {
+    fn from(value: LegacyAssetMetadata) -> Self {
+        match value {
+            LegacyAssetMetadata::Image(asset) => Self::Image(asset.into()),
+            LegacyAssetMetadata::Video(asset) => Self::Video(asset.into()),
+            LegacyAssetMetadata::Audio(asset) => Self::Audio(asset.into()),
+            LegacyAssetMetadata::Document(asset) => Self::Document(asset.into()),
+            LegacyAssetMetadata::Note(asset) => Self::Note(asset.into()),
+        }
+    }
+}
+
+impl From<api::AssetMetadata> for LegacyAssetMetadata {
+    fn from(value: api::AssetMetadata) -> Self {
+        match value {
+            api::AssetMetadata::Image(asset) => Self::Image(asset.into()),
+            api::AssetMetadata::Video(asset) => Self::Video(asset.into()),
+            api::AssetMetadata::Audio(asset) => Self::Audio(asset.into()),
+            api::AssetMetadata::Document(asset) => Self::Document(asset.into()),
+            api::AssetMetadata::Note(asset) => Self::Note(asset.into()),
+        }
+    }
+}
+
+impl From<LegacyImage> for api::ImageAssetMetadata {
+    fn from(value: LegacyImage) -> Self {
+        let LegacyImage { base, color_space, exif_data, compression_ratio, dpi, orientation } = value;
+        Self { base: base.into(), color_space, exif_data, compression_ratio, dpi, orientation }
+    }
+}
+
+impl From<api::ImageAssetMetadata> for LegacyImage {
+    fn from(value: api::ImageAssetMetadata) -> Self {
+        let api::ImageAssetMetadata { base, color_space, exif_data, compression_ratio, dpi, orientation } =
+            value;
+        Self { base: base.into(), color_space, exif_data, compression_ratio, dpi, orientation }
+    }
+}
+
+impl From<LegacyVideo> for api::VideoAssetMetadata {
+    fn from(value: LegacyVideo) -> Self {
+        let LegacyVideo { base, duration, frame_rate, codec, bitrate, resolution, aspect_ratio } = value;
+        Self { base: base.into(), duration, frame_rate, codec, bitrate, resolution, aspect_ratio }
+    }
+}
+
+impl From<api::VideoAssetMetadata> for LegacyVideo {
+    fn from(value: api::VideoAssetMetadata) -> Self {
+        let api::VideoAssetMetadata { base, duration, frame_rate, codec, bitrate, resolution, aspect_ratio } =
+            value;
+        Self { base: base.into(), duration, frame_rate, codec, bitrate, resolution, aspect_ratio }
+    }
+}
+
+impl From<LegacyAudio> for api::AudioAssetMetadata {
+    fn from(value: LegacyAudio) -> Self {
+        let LegacyAudio { base, duration, sample_rate, channels, bitrate, codec, bit_depth } = value;
+        Self { base: base.into(), duration, sample_rate, channels, bitrate, codec, bit_depth }
+    }
+}
+
+impl From<api::AudioAssetMetadata> for LegacyAudio {
+    fn from(value: api::AudioAssetMetadata) -> Self {
+        let api::AudioAssetMetadata { base, duration, sample_rate, channels, bitrate, codec, bit_depth } =
+            value;
+        Self { base: base.into(), duration, sample_rate, channels, bitrate, codec, bit_depth }
+    }
+}
+
+impl From<LegacyDocument> for api::DocumentAssetMetadata {
+    fn from(value: LegacyDocument) -> Self {
+        let LegacyDocument { base, page_count, document_type, language, word_count } = value;
+        Self { base: base.into(), page_count, document_type, language, word_count }
+    }
+}
+
+impl From<api::DocumentAssetMetadata> for LegacyDocument {
+    fn from(value: api::DocumentAssetMetadata) -> Self {
+        let api::DocumentAssetMetadata { base, page_count, document_type, language, word_count } = value;
+        Self { base: base.into(), page_count, document_type, language, word_count }
+    }
+}
+
+impl From<LegacyNote> for api::NoteAssetMetadata {
+    fn from(value: LegacyNote) -> Self {
+        let LegacyNote { base, word_count, language, format } = value;
+        Self { base: base.into(), word_count, language, format }
+    }
+}
+
+impl From<api::NoteAssetMetadata> for LegacyNote {
+    fn from(value: api::NoteAssetMetadata) -> Self {
+        let api::NoteAssetMetadata { base, word_count, language, format } = value;
+        Self { base: base.into(), word_count, language, format }
+    }
+}
+
+impl From<LegacyBase> for api::AssetMetadataBase {
+    fn from(value: LegacyBase) -> Self {
+        let LegacyBase {
+            name,
+            description,
+            tags,
+            asset_type,
+            bytes,
+            mime_type,
+            sha256,
+            width,
+            height,
+            url,
+            storage_key,
+            bucket,
+            asset_location,
+            processing_status,
+            processing_error,
+            created_at,
+            updated_at,
+            deleted_at,
+        } = value;
+        Self {
+            name,
+            description,
+            tags,
+            asset_type: asset_type.into(),
+            bytes,
+            mime_type,
+            sha256,
+            width,
+            height,
+            url,
+            storage_key,
+            bucket,
+            asset_location,
+            processing_status: processing_status.map(Into::into),
+            processing_error,
+            created_at,
+            updated_at,
+            deleted_at,
+        }
+    }
+}
+
+impl From<api::AssetMetadataBase> for LegacyBase {
+    fn from(value: api::AssetMetadataBase) -> Self {
+        let api::AssetMetadataBase {
+            name,
+            description,
+            tags,
+            asset_type,
+            bytes,
+            mime_type,
+            sha256,
+            width,
+            height,
+            url,
+            storage_key,
+            bucket,
+            asset_location,
+            processing_status,
+            processing_error,
+            created_at,
+            updated_at,
+            deleted_at,
+        } = value;
+        Self {
+            name,
+            description,
+            tags,
+            asset_type: asset_type.into(),
+            bytes,
+            mime_type,
+            sha256,
+            width,
+            height,
+            url,
+            storage_key,
+            bucket,
+            asset_location,
+            processing_status: processing_status.map(Into::into),
+            processing_error,
+            created_at,
+            updated_at,
+            deleted_at,
+        }
+    }
+}
+
+impl From<LegacyAssetType> for api::AssetType {
+    fn from(value: LegacyAssetType) -> Self {
+        match value {
+            LegacyAssetType::Original => Self::Original,
+            LegacyAssetType::Thumbnail => Self::Thumbnail,
+            LegacyAssetType::Preview => Self::Preview,
+            LegacyAssetType::Derivative => Self::Derivative,
+            LegacyAssetType::Metadata => Self::Metadata,
+        }
+    }
+}
+
+impl From<api::AssetType> for LegacyAssetType {
+    fn from(value: api::AssetType) -> Self {
+        match value {
+            api::AssetType::Original => Self::Original,
+            api::AssetType::Thumbnail => Self::Thumbnail,
+            api::AssetType::Preview => Self::Preview,
+            api::AssetType::Derivative => Self::Derivative,
+            api::AssetType::Metadata => Self::Metadata,
+        }
+    }
+}
+
+impl From<LegacyProcessingStatus> for api::ProcessingStatus {
+    fn from(value: LegacyProcessingStatus) -> Self {
+        match value {
+            LegacyProcessingStatus::Uploading => Self::Uploading,
+            LegacyProcessingStatus::Processing => Self::Processing,
+            LegacyProcessingStatus::Finalizing => Self::Finalizing,
+            LegacyProcessingStatus::Completed => Self::Completed,
+            LegacyProcessingStatus::Error => Self::Error,
+        }
+    }
+}
+
+impl From<api::ProcessingStatus> for LegacyProcessingStatus {
+    fn from(value: api::ProcessingStatus) -> Self {
+        match value {
+            api::ProcessingStatus::Uploading => Self::Uploading,
+            api::ProcessingStatus::Processing => Self::Processing,
+            api::ProcessingStatus::Finalizing => Self::Finalizing,
+            api::ProcessingStatus::Completed => Self::Completed,
+            api::ProcessingStatus::Error => Self::Error,
+        }
+    }
+}

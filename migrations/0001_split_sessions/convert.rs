@@ -1,0 +1,170 @@
+//! What each old field becomes, and back.
+
+use candid::Principal;
+
+use super::legacy::{LegacyStatus, LegacyUploadSession};
+use crate::session::{ChunkSet, Session, SessionId, SessionMeta, SessionStatus, Time};
+use crate::upload::UploadMeta;
+
+/// What a legacy record becomes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Split {
+    /// The session's half.
+    pub session: Session,
+    /// The upload's half.
+    pub meta: UploadMeta,
+}
+
+/// Why a record has no place in layout 2.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unconvertible {
+    /// The two counts of one record disagree.
+    #[error("expected_chunks is {expected_chunks}, chunk_count is {chunk_count}")]
+    CountsDisagree {
+        /// First count.
+        expected_chunks: u32,
+        /// Second count.
+        chunk_count: u32,
+    },
+    /// The declared size is not that many chunks.
+    #[error(
+        "{bytes} bytes in chunks of {chunk_size} are {implied} chunks, expected_chunks is {expected_chunks}"
+    )]
+    SizeDisagrees {
+        /// Declared size, bytes.
+        bytes: u64,
+        /// Chunk size, bytes.
+        chunk_size: u32,
+        /// Number of chunks that follows.
+        implied: u32,
+        /// Number of chunks of the record.
+        expected_chunks: u32,
+    },
+    /// A chunk size that no chunk can have.
+    #[error("chunk_size is {0}, expected 1 to {max}", max = u32::MAX)]
+    ChunkSize(u64),
+    /// Chunks are stored that the file does not have.
+    #[error("chunk {idx} is stored, the file has {chunks} chunks")]
+    StrayChunk {
+        /// The chunk.
+        idx: u32,
+        /// Number of chunks of the file.
+        chunks: u32,
+    },
+    /// The owner of a session is no principal.
+    #[error("the owner {0:02x?} is no principal")]
+    Owner(Vec<u8>),
+}
+
+/// Takes a record apart. `stored` are the chunks that are really there; `last_seen` is the last activity
+/// if layout 1 noted one.
+///
+/// # Errors
+/// See [`Unconvertible`]; such a record goes to quarantine.
+pub fn convert(
+    legacy: LegacyUploadSession,
+    stored: ChunkSet,
+    last_seen: Option<Time>,
+) -> Result<Split, Unconvertible> {
+    // No `..` here: a new field must be given a place.
+    let LegacyUploadSession {
+        session_id: _, // the key of both new records
+        capsule_id,
+        caller,
+        created_at,
+        expected_chunks,
+        status,
+        chunk_count, // dropped: the same number as expected_chunks, checked below
+        asset_metadata,
+        provisional_memory_id,
+        chunk_size,
+        idem,
+        blob_id,
+    } = legacy;
+    if chunk_count != expected_chunks {
+        return Err(Unconvertible::CountsDisagree { expected_chunks, chunk_count });
+    }
+    let size = u32::try_from(chunk_size).ok().filter(|size| *size > 0);
+    let chunk_size = size.ok_or(Unconvertible::ChunkSize(chunk_size))?;
+    let asset_metadata: crate::api::AssetMetadata = asset_metadata.into();
+    let bytes_expected = asset_metadata.base().bytes;
+    let mut session = Session {
+        owner: caller.as_slice().to_vec(),
+        chunk_size,
+        bytes_expected,
+        bytes_received: 0,
+        received_idxs: stored,
+        session_meta: SessionMeta {
+            idem,
+            last_seen: last_seen.unwrap_or(Time::from_nanos(created_at)),
+            status: match status {
+                LegacyStatus::Pending => SessionStatus::Pending,
+                LegacyStatus::Committed { completed_at } => {
+                    SessionStatus::Committed { completed_at: Time::from_nanos(completed_at) }
+                }
+            },
+        },
+    };
+    let implied = session.chunk_count();
+    if implied != expected_chunks {
+        let bytes = bytes_expected;
+        return Err(Unconvertible::SizeDisagrees { bytes, chunk_size, implied, expected_chunks });
+    }
+    if let Some((_, idx)) = session.received_idxs.ranges().last().filter(|(_, last)| *last >= implied) {
+        return Err(Unconvertible::StrayChunk { idx, chunks: implied });
+    }
+    session.bytes_received = session.bytes_of_received();
+    let meta = UploadMeta {
+        capsule_id,
+        provisional_memory_id,
+        asset_metadata,
+        blob_id,
+        created_at,
+        expected_chunks,
+    };
+    Ok(Split { session, meta })
+}
+
+/// Puts a record together again: the inverse of [`convert`], field by field.
+///
+/// # Errors
+/// [`Unconvertible::Owner`].
+pub fn revert(id: SessionId, split: Split) -> Result<LegacyUploadSession, Unconvertible> {
+    // No `..` here either.
+    let Split { session, meta } = split;
+    let Session {
+        owner,
+        chunk_size,
+        bytes_expected: _, // in the asset metadata
+        bytes_received: _, // derived from the stored chunks
+        received_idxs: _,  // the stored chunks themselves
+        session_meta: SessionMeta { idem, last_seen: _ /* noted beside the record */, status },
+    } = session;
+    let UploadMeta {
+        capsule_id,
+        provisional_memory_id,
+        asset_metadata,
+        blob_id,
+        created_at,
+        expected_chunks,
+    } = meta;
+    Ok(LegacyUploadSession {
+        session_id: id.0,
+        capsule_id,
+        caller: Principal::try_from_slice(&owner).map_err(|_| Unconvertible::Owner(owner))?,
+        created_at,
+        expected_chunks,
+        status: match status {
+            SessionStatus::Pending => LegacyStatus::Pending,
+            SessionStatus::Committed { completed_at } => {
+                LegacyStatus::Committed { completed_at: completed_at.as_nanos() }
+            }
+        },
+        chunk_count: expected_chunks,
+        asset_metadata: asset_metadata.into(),
+        provisional_memory_id,
+        chunk_size: u64::from(chunk_size),
+        idem,
+        blob_id,
+    })
+}

@@ -1,0 +1,15 @@
+//! Migration 1: an in-flight `UploadSessionMeta` becomes a `Session` and an `UploadMeta`.
+//!
+//! The destination of every old field is in the `README.md` beside this file, and in [`convert`], which
+//! takes the record apart field by field: a field that is added to the frozen type fails to compile until
+//! somebody says where it goes.
+
+mod asset;
+mod convert;
+mod legacy;
+
+pub use convert::{Split, Unconvertible, convert, revert};
+pub use legacy::{LegacyStatus, LegacyUploadSession};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,26 @@
+//! The types of the Candid interface, shared by the canister, its clients and the tests.
+//!
+//! Owns: what goes over the wire. Does not own: what is kept in stable memory (the `record` modules
+//! beside each store do), nor any rule about the values.
+//!
+//! Names and argument orders of the first public release are kept; what was added since is a trailing
+//! optional argument or a new function. Times are nanoseconds since 1970-01-01 UTC, sizes are bytes.
+
+mod admin;
+mod asset;
+mod capsule;
+mod error;
+mod migration;
+mod upload;
+
+pub use admin::{AdminConfig, BuildInfo};
+pub use asset::{
+    AssetMetadata, AssetMetadataBase, AssetType, AudioAssetMetadata, DocumentAssetMetadata,
+    ImageAssetMetadata, NoteAssetMetadata, ProcessingStatus, VideoAssetMetadata,
+};
+pub use capsule::{BlobRef, Capsule, CapsuleAccess, Memory, PersonRef};
+pub use error::{Error, Result};
+pub use migration::{JournalEntry, MigrationPhase, MigrationStatus, QuarantinedRecord};
+pub use upload::{
+    BlobMeta, ChunkRange, SessionPath, StorageBackend, UploadConfig, UploadFinishResult, UploadStatus,
+};

@@ -1,0 +1,310 @@
+//! Metadata of an asset, in its five kinds.
+//!
+//! The same types are stored inside upload and memory records. The `#[n(..)]` numbers are the stored
+//! field ids: never renumber one, never reuse one; add a new optional field under the next free number.
+
+use candid::CandidType;
+use minicbor::{Decode, Encode};
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+
+/// What an asset is to its memory.
+#[derive(CandidType, Serialize, Deserialize, Encode, Decode, Clone, Copy, Debug, PartialEq, Eq)]
+#[cbor(index_only)]
+pub enum AssetType {
+    /// The file as the user gave it.
+    #[n(0)]
+    Original,
+    /// A small picture of it.
+    #[n(1)]
+    Thumbnail,
+    /// A reduced version for display.
+    #[n(2)]
+    Preview,
+    /// Any other file made from the original.
+    #[n(3)]
+    Derivative,
+    /// Data about the original.
+    #[n(4)]
+    Metadata,
+}
+
+/// How far the processing of an asset is, as its client reports it.
+#[derive(CandidType, Serialize, Deserialize, Encode, Decode, Clone, Copy, Debug, PartialEq, Eq)]
+#[cbor(index_only)]
+pub enum ProcessingStatus {
+    /// Bytes are arriving.
+    #[n(0)]
+    Uploading,
+    /// Derivatives are being made.
+    #[n(1)]
+    Processing,
+    /// Everything is made and being attached.
+    #[n(2)]
+    Finalizing,
+    /// Done.
+    #[n(3)]
+    Completed,
+    /// Failed; see `processing_error`.
+    #[n(4)]
+    Error,
+}
+
+/// What all five kinds have in common. Everything here is the client's word.
+#[derive(CandidType, Serialize, Deserialize, Encode, Decode, Clone, Debug, PartialEq)]
+pub struct AssetMetadataBase {
+    /// File name or title.
+    #[n(0)]
+    pub name: String,
+    /// Free text.
+    #[n(1)]
+    pub description: Option<String>,
+    /// Labels, in the client's order.
+    #[n(2)]
+    pub tags: Vec<String>,
+    /// What the asset is to its memory.
+    #[n(3)]
+    pub asset_type: AssetType,
+    /// Size of the file in bytes; the session expects exactly this many.
+    #[n(4)]
+    pub bytes: u64,
+    /// MIME type, such as `image/jpeg`.
+    #[n(5)]
+    pub mime_type: String,
+    /// SHA-256 of the file, 32 bytes, if the client knows it beforehand.
+    #[cbor(n(6), with = "crate::stable::codec::opt_bytes")]
+    pub sha256: Option<ByteBuf>,
+    /// Width in pixels.
+    #[n(7)]
+    pub width: Option<u32>,
+    /// Height in pixels.
+    #[n(8)]
+    pub height: Option<u32>,
+    /// Where else the asset can be had.
+    #[n(9)]
+    pub url: Option<String>,
+    /// Key in an external store.
+    #[n(10)]
+    pub storage_key: Option<String>,
+    /// Bucket in an external store.
+    #[n(11)]
+    pub bucket: Option<String>,
+    /// Location in an external store.
+    #[n(12)]
+    pub asset_location: Option<String>,
+    /// How far processing is.
+    #[n(13)]
+    pub processing_status: Option<ProcessingStatus>,
+    /// Why processing failed.
+    #[n(14)]
+    pub processing_error: Option<String>,
+    /// When the client made the asset, nanoseconds.
+    #[n(15)]
+    pub created_at: u64,
+    /// When the client last changed it, nanoseconds.
+    #[n(16)]
+    pub updated_at: u64,
+    /// When the client deleted it, nanoseconds.
+    #[n(17)]
+    pub deleted_at: Option<u64>,
+}
+
+impl AssetMetadataBase {
+    /// Metadata with what every asset has and nothing else; `created_at` is nanoseconds.
+    pub fn new(
+        name: impl Into<String>,
+        mime_type: impl Into<String>,
+        asset_type: AssetType,
+        bytes: u64,
+        created_at: u64,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            description: None,
+            tags: Vec::new(),
+            asset_type,
+            bytes,
+            mime_type: mime_type.into(),
+            sha256: None,
+            width: None,
+            height: None,
+            url: None,
+            storage_key: None,
+            bucket: None,
+            asset_location: None,
+            processing_status: None,
+            processing_error: None,
+            created_at,
+            updated_at: created_at,
+            deleted_at: None,
+        }
+    }
+}
+
+/// A picture.
+#[derive(CandidType, Serialize, Deserialize, Encode, Decode, Clone, Debug, PartialEq)]
+pub struct ImageAssetMetadata {
+    /// What all kinds have.
+    #[n(0)]
+    pub base: AssetMetadataBase,
+    /// Colour space, such as `sRGB`.
+    #[n(1)]
+    pub color_space: Option<String>,
+    /// EXIF data as the client read it.
+    #[n(2)]
+    pub exif_data: Option<String>,
+    /// Compressed size over raw size.
+    #[n(3)]
+    pub compression_ratio: Option<f32>,
+    /// Dots per inch.
+    #[n(4)]
+    pub dpi: Option<u32>,
+    /// EXIF orientation, 1 to 8.
+    #[n(5)]
+    pub orientation: Option<u8>,
+}
+
+/// A moving picture.
+#[derive(CandidType, Serialize, Deserialize, Encode, Decode, Clone, Debug, PartialEq)]
+pub struct VideoAssetMetadata {
+    /// What all kinds have.
+    #[n(0)]
+    pub base: AssetMetadataBase,
+    /// Length in milliseconds.
+    #[n(1)]
+    pub duration: Option<u64>,
+    /// Frames per second.
+    #[n(2)]
+    pub frame_rate: Option<f32>,
+    /// Codec name.
+    #[n(3)]
+    pub codec: Option<String>,
+    /// Bits per second.
+    #[n(4)]
+    pub bitrate: Option<u64>,
+    /// Resolution as text, such as `1920x1080`.
+    #[n(5)]
+    pub resolution: Option<String>,
+    /// Width over height.
+    #[n(6)]
+    pub aspect_ratio: Option<f32>,
+}
+
+/// A sound.
+#[derive(CandidType, Serialize, Deserialize, Encode, Decode, Clone, Debug, PartialEq)]
+pub struct AudioAssetMetadata {
+    /// What all kinds have.
+    #[n(0)]
+    pub base: AssetMetadataBase,
+    /// Length in milliseconds.
+    #[n(1)]
+    pub duration: Option<u64>,
+    /// Samples per second.
+    #[n(2)]
+    pub sample_rate: Option<u32>,
+    /// Number of channels.
+    #[n(3)]
+    pub channels: Option<u8>,
+    /// Bits per second.
+    #[n(4)]
+    pub bitrate: Option<u64>,
+    /// Codec name.
+    #[n(5)]
+    pub codec: Option<String>,
+    /// Bits per sample.
+    #[n(6)]
+    pub bit_depth: Option<u8>,
+}
+
+/// A document.
+#[derive(CandidType, Serialize, Deserialize, Encode, Decode, Clone, Debug, PartialEq)]
+pub struct DocumentAssetMetadata {
+    /// What all kinds have.
+    #[n(0)]
+    pub base: AssetMetadataBase,
+    /// Number of pages.
+    #[n(1)]
+    pub page_count: Option<u32>,
+    /// Kind of document.
+    #[n(2)]
+    pub document_type: Option<String>,
+    /// Language tag.
+    #[n(3)]
+    pub language: Option<String>,
+    /// Number of words.
+    #[n(4)]
+    pub word_count: Option<u32>,
+}
+
+/// A written note.
+#[derive(CandidType, Serialize, Deserialize, Encode, Decode, Clone, Debug, PartialEq)]
+pub struct NoteAssetMetadata {
+    /// What all kinds have.
+    #[n(0)]
+    pub base: AssetMetadataBase,
+    /// Number of words.
+    #[n(1)]
+    pub word_count: Option<u32>,
+    /// Language tag.
+    #[n(2)]
+    pub language: Option<String>,
+    /// Text format, such as `markdown`.
+    #[n(3)]
+    pub format: Option<String>,
+}
+
+/// Metadata of an asset, in one of five kinds.
+#[derive(CandidType, Serialize, Deserialize, Encode, Decode, Clone, Debug, PartialEq)]
+pub enum AssetMetadata {
+    /// A picture.
+    #[n(0)]
+    Image(#[n(0)] ImageAssetMetadata),
+    /// A moving picture.
+    #[n(1)]
+    Video(#[n(0)] VideoAssetMetadata),
+    /// A sound.
+    #[n(2)]
+    Audio(#[n(0)] AudioAssetMetadata),
+    /// A document.
+    #[n(3)]
+    Document(#[n(0)] DocumentAssetMetadata),
+    /// A written note.
+    #[n(4)]
+    Note(#[n(0)] NoteAssetMetadata),
+}
+
+impl AssetMetadata {
+    /// A picture of which only the common part is known.
+    pub fn image(base: AssetMetadataBase) -> Self {
+        Self::Image(ImageAssetMetadata {
+            base,
+            color_space: None,
+            exif_data: None,
+            compression_ratio: None,
+            dpi: None,
+            orientation: None,
+        })
+    }
+
+    /// A document of which only the common part is known.
+    pub fn document(base: AssetMetadataBase) -> Self {
+        Self::Document(DocumentAssetMetadata {
+            base,
+            page_count: None,
+            document_type: None,
+            language: None,
+            word_count: None,
+        })
+    }
+
+    /// What all kinds have.
+    pub fn base(&self) -> &AssetMetadataBase {
+        match self {
+            Self::Image(asset) => &asset.base,
+            Self::Video(asset) => &asset.base,
+            Self::Audio(asset) => &asset.base,
+            Self::Document(asset) => &asset.base,
+            Self::Note(asset) => &asset.base,
+        }
+    }
+}

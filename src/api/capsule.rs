@@ -1,0 +1,74 @@
+//! Capsules (who may do what) and memories (what was uploaded).
+
+use candid::{CandidType, Principal};
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+
+use super::AssetMetadata;
+
+/// Whom a capsule is about.
+#[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub enum PersonRef {
+    /// Somebody with a principal.
+    Principal(Principal),
+    /// Somebody known by another id only.
+    Opaque(String),
+}
+
+/// A place for memories, with access lists.
+#[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Capsule {
+    /// Capsule id.
+    pub id: String,
+    /// Whom it is about.
+    pub subject: PersonRef,
+    /// May do everything, access lists included.
+    pub owners: Vec<Principal>,
+    /// May upload and read.
+    pub writers: Vec<Principal>,
+    /// May read.
+    pub readers: Vec<Principal>,
+    /// When it was made, nanoseconds.
+    pub created_at: u64,
+    /// Number of memories in it.
+    pub memory_count: u64,
+}
+
+/// The access lists of a capsule, as a whole.
+#[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct CapsuleAccess {
+    /// May do everything; at least one.
+    pub owners: Vec<Principal>,
+    /// May upload and read.
+    pub writers: Vec<Principal>,
+    /// May read.
+    pub readers: Vec<Principal>,
+}
+
+/// A reference to stored bytes.
+#[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct BlobRef {
+    /// `blob_<number>`.
+    pub locator: String,
+    /// SHA-256, 32 bytes.
+    pub hash: Option<ByteBuf>,
+    /// Size, bytes.
+    pub len: u64,
+}
+
+/// An uploaded asset in its capsule.
+#[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct Memory {
+    /// Memory id.
+    pub id: String,
+    /// The capsule it is in.
+    pub capsule_id: String,
+    /// The metadata given at begin.
+    pub asset_metadata: AssetMetadata,
+    /// Where its bytes are.
+    pub blob: BlobRef,
+    /// When it was made, nanoseconds.
+    pub created_at: u64,
+    /// Who uploaded it.
+    pub created_by: Principal,
+}

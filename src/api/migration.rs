@@ -1,0 +1,89 @@
+//! How far the migration is, and what it did.
+
+use candid::CandidType;
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+
+/// Where a migration stands.
+#[derive(CandidType, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MigrationPhase {
+    /// Nothing to do, or never started.
+    Idle,
+    /// Counting and digesting what is there.
+    Validating,
+    /// Converting records.
+    Converting,
+    /// Comparing counts and digests.
+    Verifying,
+    /// Everything is converted and proven; rollback is open.
+    Converted,
+    /// Rollback is closed.
+    Finalized,
+    /// Stopped by a controller.
+    Paused,
+    /// Stopped by itself; see `note`.
+    Stuck,
+    /// Converting back.
+    RollingBack,
+}
+
+/// The state of the migration. `source = converted + already + quarantined + expired` once it is converted.
+#[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct MigrationStatus {
+    /// Stable layout the canister is in: 1 legacy, 2 split.
+    pub layout: u16,
+    /// Where the migration stands.
+    pub phase: MigrationPhase,
+    /// Last session id that was treated in this phase.
+    pub cursor: Option<u64>,
+    /// Legacy records there were.
+    pub source: u64,
+    /// Of these: converted by the engine.
+    pub converted: u64,
+    /// Of these: already converted when the engine came to them, since their client had touched them.
+    pub already: u64,
+    /// Of these: kept aside with their bytes and a reason.
+    pub quarantined: u64,
+    /// Of these: past their time to live, and released.
+    pub expired: u64,
+    /// Order-independent digest of all legacy records, taken before the first was converted.
+    pub digest_before: ByteBuf,
+    /// The same over what they became, projected back from the new records as stored.
+    pub digest_after: ByteBuf,
+    /// Instructions the migration has used so far.
+    pub instructions: u64,
+    /// Number of journal entries.
+    pub journal_entries: u64,
+    /// Why it is stuck, in words; else empty.
+    pub note: String,
+}
+
+/// One entry of the journal. Each carries the hash of the one before it.
+#[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct JournalEntry {
+    /// Number of the entry, from 0.
+    pub index: u64,
+    /// When, nanoseconds.
+    pub at: u64,
+    /// The build that wrote it.
+    pub build: String,
+    /// What happened.
+    pub event: String,
+    /// The counts at that moment.
+    pub status: MigrationStatus,
+    /// SHA-256 of the entry before this one; 32 zero bytes for the first.
+    pub previous: ByteBuf,
+    /// SHA-256 of this entry, `previous` included.
+    pub hash: ByteBuf,
+}
+
+/// A legacy record that could not be converted. Nothing of it is lost.
+#[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct QuarantinedRecord {
+    /// Session id of the record.
+    pub session: u64,
+    /// Why it was not converted.
+    pub reason: String,
+    /// The record as it was stored.
+    pub raw: ByteBuf,
+}

@@ -1,0 +1,114 @@
+//! Uploads and reads of blobs.
+
+use candid::CandidType;
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+
+/// What a client must know before it cuts a file.
+#[derive(CandidType, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UploadConfig {
+    /// Largest asset that may be stored inside a memory record, bytes.
+    pub inline_max: u32,
+    /// Length of every chunk but the last, bytes.
+    pub chunk_size: u32,
+    /// Sum of inline assets of one capsule, bytes.
+    pub inline_budget_per_capsule: u32,
+}
+
+/// Chunk numbers `first..=last`.
+#[derive(CandidType, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChunkRange {
+    /// First chunk of the range.
+    pub first: u32,
+    /// Last chunk of the range, included.
+    pub last: u32,
+}
+
+/// Which layer serves a session.
+#[derive(CandidType, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionPath {
+    /// Through the compatibility layer.
+    Compat,
+    /// Straight to the session service.
+    Direct,
+}
+
+/// One's own session, as far as it is.
+#[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct UploadStatus {
+    /// Session id.
+    pub session: u64,
+    /// Capsule it uploads to.
+    pub capsule_id: String,
+    /// The client's idempotency key.
+    pub idem: String,
+    /// Size of the file, bytes.
+    pub bytes_expected: u64,
+    /// Bytes that have arrived.
+    pub bytes_received: u64,
+    /// Length of every chunk but the last, bytes.
+    pub chunk_size: u32,
+    /// Number of chunks of the file.
+    pub expected_chunks: u32,
+    /// Chunks that have arrived, in order.
+    pub received: Vec<ChunkRange>,
+    /// Chunks that have not, in order.
+    pub missing: Vec<ChunkRange>,
+    /// First chunk that has not arrived; none when all have.
+    pub next_expected: Option<u32>,
+    /// Id of the memory that finish will make.
+    pub provisional_memory_id: String,
+    /// Last activity, nanoseconds.
+    pub last_seen: u64,
+    /// When the session expires if nothing more happens, nanoseconds.
+    pub expires_at: u64,
+    /// Which layer serves it.
+    pub path: SessionPath,
+}
+
+/// Where the bytes of an asset are kept.
+#[derive(CandidType, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StorageBackend {
+    /// Amazon S3.
+    S3,
+    /// This canister.
+    Icp,
+    /// Vercel Blob.
+    VercelBlob,
+    /// Arweave.
+    Arweave,
+    /// IPFS.
+    Ipfs,
+}
+
+/// A finished upload.
+#[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct UploadFinishResult {
+    /// The memory that was made: the provisional memory id of the session.
+    pub memory_id: String,
+    /// Locator of the blob, `blob_<number>`.
+    pub blob_id: String,
+    /// Id at a remote backend; none here.
+    pub remote_id: Option<String>,
+    /// Size, bytes.
+    pub size: u64,
+    /// SHA-256 of the stored bytes, 32 bytes.
+    pub checksum_sha256: Option<ByteBuf>,
+    /// Where the bytes are.
+    pub storage_backend: StorageBackend,
+    /// `icp://blob/blob_<number>`.
+    pub storage_location: String,
+    /// When the upload was committed, nanoseconds.
+    pub uploaded_at: u64,
+    /// When the asset expires, nanoseconds; none: never.
+    pub expires_at: Option<u64>,
+}
+
+/// Size of a blob, and in how many reads it comes.
+#[derive(CandidType, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlobMeta {
+    /// Size, bytes.
+    pub size: u64,
+    /// Number of chunks for `blob_read_chunk`.
+    pub chunk_count: u32,
+}

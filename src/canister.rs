@@ -1,0 +1,298 @@
+//! The entry points: decode, guard, call, reply. The only file that knows the IC's macros.
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use candid::Principal;
+use serde_bytes::ByteBuf;
+
+use crate::api::*;
+use crate::blob::BlobId;
+use crate::capsule::Access;
+use crate::config::Config;
+use crate::meter::Meter;
+use crate::session::Time;
+use crate::stable::RawMemory;
+use crate::stable::layout::Layout;
+use crate::storage::Storage;
+use crate::upload::path::{ActivePath, BUILD, FEATURES, LAYOUTS};
+use crate::upload::{UploadService, limits};
+
+/// How often idle sessions, old receipts and released chunks are looked for.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+
+/// The canister at work.
+struct App {
+    storage: Storage,
+    path: ActivePath,
+}
+
+thread_local! {
+    static APP: RefCell<Option<App>> = const { RefCell::new(None) };
+}
+
+/// The IC's counter of the present message.
+struct MessageMeter;
+
+impl Meter for MessageMeter {
+    fn used(&self) -> u64 {
+        ic_cdk::api::performance_counter(0)
+    }
+}
+
+fn now() -> Time {
+    Time::from_nanos(ic_cdk::api::time())
+}
+
+fn with_app<T>(f: impl FnOnce(&mut App) -> Result<T>) -> Result<T> {
+    APP.with_borrow_mut(|app| match app {
+        Some(app) => f(app),
+        None => Err(Error::Internal("the canister is not initialised".into())),
+    })
+}
+
+fn uploads<T>(f: impl FnOnce(&mut UploadService<'_>) -> Result<T>) -> Result<T> {
+    with_app(|App { storage, path }| {
+        let meter = &MessageMeter;
+        f(&mut UploadService { storage, path, caller: ic_cdk::api::msg_caller(), now: now(), meter })
+    })
+}
+
+fn controllers_only() -> Result<()> {
+    let caller = ic_cdk::api::msg_caller();
+    if ic_cdk::api::is_controller(&caller) {
+        Ok(())
+    } else {
+        Err(Error::Unauthorized { caller, needs: "to be a controller".into() })
+    }
+}
+
+fn caller() -> Principal {
+    ic_cdk::api::msg_caller()
+}
+
+#[ic_cdk::init]
+fn init() {
+    let storage = Storage::create(RawMemory::default());
+    APP.set(Some(App { storage, path: ActivePath::default() }));
+    start_timers();
+}
+
+#[ic_cdk::post_upgrade]
+fn post_upgrade() {
+    // Refusing an upgrade is done by trapping: the old code goes on over untouched memory.
+    let storage = match Storage::open_existing(RawMemory::default()) {
+        Ok(storage) => storage,
+        Err(error) => ic_cdk::trap(format!("upgrade refused: {error}")),
+    };
+    APP.set(Some(App { storage, path: ActivePath::default() }));
+    migration::start();
+    start_timers();
+}
+
+fn start_timers() {
+    ic_cdk_timers::set_timer_interval(SWEEP_EVERY, || async {
+        sweep();
+        migration::go_on();
+    });
+}
+
+/// One slice of clearing up; goes on at once while there is more.
+fn sweep() {
+    match uploads(|uploads| uploads.sweep()) {
+        Ok(true) => {}
+        Ok(false) => {
+            ic_cdk_timers::set_timer(Duration::ZERO, async { sweep() });
+        }
+        Err(error) => ic_cdk::api::debug_print(format!("sweep: {error}")),
+    }
+}
+
+#[cfg(feature = "direct")]
+mod migration {
+    //! Runs the engine: as much as fits into `post_upgrade`, the rest by timer.
+
+    use super::{App, Duration, MessageMeter, now, with_app};
+    use crate::migrate::{self, Progress};
+    use crate::upload::limits::MESSAGE_INSTRUCTIONS;
+
+    /// Instructions that the migration may use in `post_upgrade`: two thirds of the 300 billion of an
+    /// installation, so that one more record can never exceed them.
+    const UPGRADE_INSTRUCTIONS: u64 = 200_000_000_000;
+
+    pub fn start() {
+        run(UPGRADE_INSTRUCTIONS);
+    }
+
+    pub fn go_on() {
+        run(MESSAGE_INSTRUCTIONS);
+    }
+
+    fn run(budget: u64) {
+        let progress = with_app(|App { storage, .. }| migrate::run(storage, now(), &MessageMeter, budget));
+        match progress {
+            Ok(Progress::Done) => {}
+            Ok(Progress::More) => {
+                ic_cdk_timers::set_timer(Duration::ZERO, async { go_on() });
+            }
+            Err(error) => ic_cdk::api::debug_print(format!("migration: {error}")),
+        }
+    }
+}
+
+#[cfg(not(feature = "direct"))]
+mod migration {
+    //! The legacy build migrates nothing.
+
+    pub const fn start() {}
+
+    pub const fn go_on() {}
+}
+
+#[ic_cdk::query]
+fn build_info() -> BuildInfo {
+    BuildInfo {
+        build: BUILD.into(),
+        features: FEATURES.iter().map(|feature| (*feature).to_owned()).collect(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        layouts: LAYOUTS.iter().map(|layout| layout.0).collect(),
+    }
+}
+
+#[ic_cdk::query]
+fn upload_config() -> UploadConfig {
+    limits::upload_config()
+}
+
+#[ic_cdk::update]
+fn uploads_begin(
+    capsule_id: String,
+    asset_metadata: AssetMetadata,
+    expected_chunks: u32,
+    idem: String,
+) -> Result<u64> {
+    uploads(|uploads| uploads.begin(capsule_id, asset_metadata, expected_chunks, idem))
+}
+
+#[ic_cdk::update]
+fn uploads_put_chunk(session: u64, idx: u32, chunk: ByteBuf, sha256: Option<ByteBuf>) -> Result<()> {
+    uploads(|uploads| uploads.put_chunk(session, idx, &chunk, sha256))
+}
+
+#[ic_cdk::update]
+fn uploads_finish(session: u64, sha256: ByteBuf, total_len: u64) -> Result<UploadFinishResult> {
+    let finished = uploads(|uploads| uploads.finish(session, &sha256, total_len));
+    if let Ok(finished) = &finished {
+        ic_cdk::api::debug_print(format!("finished {} with {} bytes", finished.memory_id, finished.size));
+    }
+    finished
+}
+
+#[ic_cdk::update]
+fn uploads_abort(session: u64) -> Result<()> {
+    uploads(|uploads| uploads.abort(session))
+}
+
+#[ic_cdk::query]
+fn uploads_status(session: u64) -> Result<UploadStatus> {
+    uploads(|uploads| uploads.status(session))
+}
+
+/// The blob of a locator, if the caller may read a capsule that holds it.
+fn readable_blob(storage: &Storage, locator: &str) -> Result<BlobId> {
+    let missing = || Error::not_found("blob", locator);
+    let id = BlobId::from_locator(locator).ok_or_else(missing)?;
+    let capsules = storage.blobs.capsules_of(id)?;
+    let readable =
+        capsules.iter().any(|capsule| storage.capsules.authorize(caller(), Access::Read, capsule).is_ok());
+    if readable { Ok(id) } else { Err(missing()) }
+}
+
+#[ic_cdk::query]
+fn blob_get_meta(locator: String) -> Result<BlobMeta> {
+    with_app(|App { storage, .. }| {
+        let blob = storage.blobs.blob(readable_blob(storage, &locator)?)?;
+        Ok(BlobMeta { size: blob.size, chunk_count: blob.chunk_count() })
+    })
+}
+
+#[ic_cdk::query]
+fn blob_read_chunk(locator: String, idx: u32) -> Result<ByteBuf> {
+    with_app(|App { storage, .. }| {
+        let id = readable_blob(storage, &locator)?;
+        Ok(ByteBuf::from(storage.blobs.read_chunk(id, idx)?))
+    })
+}
+
+#[ic_cdk::update]
+fn capsules_create(subject: Option<PersonRef>) -> Result<Capsule> {
+    with_app(|App { storage, .. }| Ok(storage.capsules.create(caller(), subject, now())?))
+}
+
+#[ic_cdk::query]
+fn capsules_read(capsule_id: String) -> Result<Capsule> {
+    with_app(|App { storage, .. }| {
+        Ok(storage.capsules.authorize(caller(), Access::Read, &capsule_id)?.to_api(&capsule_id))
+    })
+}
+
+#[ic_cdk::update]
+fn capsules_set_access(capsule_id: String, access: CapsuleAccess) -> Result<Capsule> {
+    with_app(|App { storage, .. }| Ok(storage.capsules.set_access(caller(), &capsule_id, access)?))
+}
+
+#[ic_cdk::query]
+fn memories_read(memory_id: String) -> Result<Memory> {
+    with_app(|App { storage, .. }| Ok(storage.capsules.memory(caller(), &memory_id)?))
+}
+
+#[ic_cdk::query]
+fn memories_list(capsule_id: String, after: Option<String>, limit: Option<u32>) -> Result<Vec<Memory>> {
+    let limit = limit.unwrap_or(limits::MAX_PAGE).min(limits::MAX_PAGE) as usize;
+    with_app(|App { storage, .. }| {
+        Ok(storage.capsules.list(caller(), &capsule_id, after.as_deref(), limit)?)
+    })
+}
+
+#[ic_cdk::query]
+fn migration_status() -> Result<MigrationStatus> {
+    with_app(|App { storage, .. }| {
+        let layout = storage.layout.get()?.unwrap_or(Layout::LEGACY);
+        Ok(storage.migration.status(layout)?)
+    })
+}
+
+#[ic_cdk::query]
+fn migration_journal(from: Option<u64>) -> Result<Vec<JournalEntry>> {
+    with_app(|App { storage, .. }| Ok(storage.migration.journal(from.unwrap_or(0))?))
+}
+
+#[ic_cdk::query]
+fn migration_quarantine(after: Option<u64>) -> Result<Vec<QuarantinedRecord>> {
+    controllers_only()?;
+    with_app(|App { storage, .. }| Ok(storage.migration.quarantined(after)?))
+}
+
+#[ic_cdk::query]
+fn admin_config_get() -> Result<AdminConfig> {
+    controllers_only()?;
+    with_app(|App { storage, .. }| Ok(storage.config()?))
+}
+
+#[ic_cdk::update]
+fn admin_config_set(config: AdminConfig) -> Result<()> {
+    controllers_only()?;
+    with_app(|App { storage, .. }| {
+        storage.settings.set(&Config::checked(config)?);
+        Ok(())
+    })?;
+    migration::go_on();
+    Ok(())
+}
+
+#[allow(missing_docs, reason = "the macro's function has none")]
+mod interface {
+    use super::*;
+
+    ic_cdk::export_candid!();
+}

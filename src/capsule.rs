@@ -1,0 +1,21 @@
+//! Capsules: who may do what, and which memories they hold.
+//!
+//! Owns: capsules, access, memories. Does not own: the bytes (blobs do) and uploads in flight.
+//!
+//! ```text
+//! id 0    text -> CapsuleRecord          capsules
+//! id 18   text -> MemoryRecord           memories, by memory id
+//! id 19   (text, text) -> ()             (capsule, memory): the memories of a capsule in order of id
+//! id 21   u64                            the last capsule number that was given out
+//! ```
+//! A capsule's record does not grow with its memories: committing an upload costs the same in a capsule of
+//! ten and of a hundred thousand.
+
+mod record;
+mod store;
+
+pub use record::{Access, CapsuleRecord, MemoryRecord};
+pub use store::{CapsuleError, CapsuleStore};
+
+#[cfg(test)]
+mod tests;

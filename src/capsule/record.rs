@@ -1,0 +1,186 @@
+//! Records of capsules and memories, and the rights they grant.
+
+use candid::Principal;
+use minicbor::{Decode, Encode};
+
+use crate::api::{AssetMetadata, BlobRef, Capsule, CapsuleAccess, Memory, PersonRef};
+use crate::blob::BlobId;
+use crate::stable::{Record, codec};
+use serde_bytes::ByteBuf;
+
+/// A right on a capsule. Each includes the ones before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Access {
+    /// Memories and blobs may be read.
+    Read,
+    /// Uploads may be made.
+    Write,
+    /// Access lists may be changed.
+    Own,
+}
+
+impl std::fmt::Display for Access {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Read => "read access",
+            Self::Write => "write access",
+            Self::Own => "ownership",
+        })
+    }
+}
+
+/// A stored capsule.
+#[derive(Encode, Decode, Clone, Debug, PartialEq, Eq)]
+pub struct CapsuleRecord {
+    /// Whom it is about, if that has a principal.
+    #[cbor(n(0), with = "codec::principals")]
+    pub subject_principal: Vec<Principal>,
+    /// Whom it is about, if that is known by another id.
+    #[n(1)]
+    pub subject_opaque: Option<String>,
+    /// May do everything.
+    #[cbor(n(2), with = "codec::principals")]
+    pub owners: Vec<Principal>,
+    /// May upload and read.
+    #[cbor(n(3), with = "codec::principals")]
+    pub writers: Vec<Principal>,
+    /// May read.
+    #[cbor(n(4), with = "codec::principals")]
+    pub readers: Vec<Principal>,
+    /// When it was made, nanoseconds.
+    #[n(5)]
+    pub created_at: u64,
+    /// Number of memories in it.
+    #[n(6)]
+    pub memory_count: u64,
+}
+
+impl CapsuleRecord {
+    /// A new capsule about `subject`, owned by `owner`.
+    pub fn new(subject: PersonRef, owner: Principal, created_at: u64) -> Self {
+        let (subject_principal, subject_opaque) = match subject {
+            PersonRef::Principal(principal) => (vec![principal], None),
+            PersonRef::Opaque(text) => (Vec::new(), Some(text)),
+        };
+        Self {
+            subject_principal,
+            subject_opaque,
+            owners: vec![owner],
+            writers: Vec::new(),
+            readers: Vec::new(),
+            created_at,
+            memory_count: 0,
+        }
+    }
+
+    /// The highest right that `who` has; none for a stranger. The anonymous principal never has any,
+    /// whatever the lists say: everybody can be it.
+    pub fn access_of(&self, who: &Principal) -> Option<Access> {
+        if *who == Principal::anonymous() {
+            None
+        } else if self.owners.contains(who) {
+            Some(Access::Own)
+        } else if self.writers.contains(who) {
+            Some(Access::Write)
+        } else if self.readers.contains(who) {
+            Some(Access::Read)
+        } else {
+            None
+        }
+    }
+
+    /// Replaces the access lists.
+    pub fn set_access(&mut self, access: CapsuleAccess) {
+        let CapsuleAccess { owners, writers, readers } = access;
+        self.owners = owners;
+        self.writers = writers;
+        self.readers = readers;
+    }
+
+    /// As the interface shows it.
+    pub fn to_api(&self, id: &str) -> Capsule {
+        let subject = match (self.subject_principal.first(), &self.subject_opaque) {
+            (Some(principal), _) => PersonRef::Principal(*principal),
+            (None, text) => PersonRef::Opaque(text.clone().unwrap_or_default()),
+        };
+        Capsule {
+            id: id.to_owned(),
+            subject,
+            owners: self.owners.clone(),
+            writers: self.writers.clone(),
+            readers: self.readers.clone(),
+            created_at: self.created_at,
+            memory_count: self.memory_count,
+        }
+    }
+}
+
+/// A stored memory.
+#[derive(Encode, Decode, Clone, Debug, PartialEq)]
+pub struct MemoryRecord {
+    /// The capsule it is in.
+    #[n(0)]
+    pub capsule_id: String,
+    /// The metadata given at begin.
+    #[n(1)]
+    pub asset_metadata: AssetMetadata,
+    /// Blob with its bytes.
+    #[n(2)]
+    pub blob_id: u64,
+    /// SHA-256 of the bytes.
+    #[cbor(n(3), with = "minicbor::bytes")]
+    pub checksum: [u8; 32],
+    /// Size, bytes.
+    #[n(4)]
+    pub size: u64,
+    /// When it was made, nanoseconds.
+    #[n(5)]
+    pub created_at: u64,
+    /// Who uploaded it.
+    #[cbor(n(6), with = "codec::principal")]
+    pub created_by: Principal,
+}
+
+impl MemoryRecord {
+    /// As the interface shows it.
+    pub fn to_api(&self, id: &str) -> Memory {
+        Memory {
+            id: id.to_owned(),
+            capsule_id: self.capsule_id.clone(),
+            asset_metadata: self.asset_metadata.clone(),
+            blob: BlobRef {
+                locator: BlobId(self.blob_id).to_string(),
+                hash: Some(ByteBuf::from(self.checksum)),
+                len: self.size,
+            },
+            created_at: self.created_at,
+            created_by: self.created_by,
+        }
+    }
+}
+
+const VERSION: u8 = 1;
+
+impl Record for CapsuleRecord {
+    const NAME: &'static str = "capsule";
+
+    fn encode(&self) -> Vec<u8> {
+        codec::encode(VERSION, self)
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, String> {
+        codec::decode(VERSION, bytes)
+    }
+}
+
+impl Record for MemoryRecord {
+    const NAME: &'static str = "memory";
+
+    fn encode(&self) -> Vec<u8> {
+        codec::encode(VERSION, self)
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, String> {
+        codec::decode(VERSION, bytes)
+    }
+}

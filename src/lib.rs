@@ -1,0 +1,33 @@
+//! Chunked, resumable uploads to an Internet Computer canister.
+//!
+//! One tree makes three builds, by cargo features: `compat` alone is the legacy build, `direct` alone the
+//! direct build, both together the staged build, which carries a canister from the one to the other while
+//! clients keep uploading. `ARCHITECTURE.md` has the map.
+
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::unreachable,
+        reason = "nothing traps on input"
+    )
+)]
+
+pub mod api;
+pub mod blob;
+pub mod canister;
+pub mod capsule;
+pub mod config;
+pub mod meter;
+pub mod migrate;
+pub mod session;
+pub mod stable;
+pub mod storage;
+pub mod upload;
+
+#[cfg(feature = "direct")]
+#[path = "../migrations/mod.rs"]
+pub mod migrations;

@@ -1,0 +1,30 @@
+//! A digest of a set of records that does not depend on their order.
+
+/// The sum of the SHA-256 digests of the members, in four lanes of 64 bits each.
+///
+/// Records leave one store and enter another in any order, so the digest must not depend on it; a sum,
+/// unlike exclusive or, also tells one member from three. It proves that nothing was lost or changed by
+/// accident; it is no defence against somebody who can choose records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+#[cbor(transparent)]
+pub struct MultisetDigest([u64; 4]);
+
+impl MultisetDigest {
+    /// Adds a member by its SHA-256.
+    pub fn add(&mut self, member: [u8; 32]) {
+        let (words, _) = member.as_chunks::<8>();
+        for (lane, word) in self.0.iter_mut().zip(words) {
+            *lane = lane.wrapping_add(u64::from_be_bytes(*word));
+        }
+    }
+
+    /// The digest as 32 bytes.
+    pub fn to_bytes(self) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        let (words, _) = bytes.as_chunks_mut::<8>();
+        for (lane, word) in self.0.iter().zip(words) {
+            *word = lane.to_be_bytes();
+        }
+        bytes
+    }
+}

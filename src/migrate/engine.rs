@@ -1,0 +1,140 @@
+//! The phases, within a budget of instructions.
+//!
+//! ```text
+//! Idle ── legacy records or layout 1 ──> Validating ──> Converting ──> Verifying ──> Converted
+//!                                            ^                            │  └─────> Stuck
+//!                                            └── more legacy records ─────┘
+//! ```
+//! Every record is its own step: the state is stored with it, and the next message goes on behind it.
+//! An upgrade in the middle changes nothing about that.
+
+use crate::meter::Meter;
+use crate::session::{SessionId, Time};
+use crate::stable::StableError;
+use crate::stable::layout::Layout;
+use crate::storage::Storage;
+
+use super::convert::{Fate, convert, count_source};
+use super::{MigrationState, Phase};
+
+/// What a run left to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Nothing is left.
+    Done,
+    /// The budget is used up; run again.
+    More,
+}
+
+/// Runs the migration until it is done or `budget` instructions of this message are used.
+///
+/// # Errors
+/// A damaged record of the migration's own tables.
+pub fn run(storage: &mut Storage, now: Time, meter: &dyn Meter, budget: u64) -> crate::api::Result<Progress> {
+    if held(storage)? {
+        return Ok(Progress::Done);
+    }
+    let mut state = storage.migration.state()?;
+    let (begun_with, used_before) = (meter.used(), state.instructions);
+    loop {
+        let go_on = step(storage, &mut state, now)?;
+        state.instructions = used_before.saturating_add(meter.used().saturating_sub(begun_with));
+        storage.migration.set_state(&state);
+        if !go_on {
+            return Ok(Progress::Done);
+        }
+        if meter.used() > budget {
+            return Ok(Progress::More);
+        }
+    }
+}
+
+/// Whether a controller still sends new sessions down the compat path: then legacy records stay what they are.
+///
+/// # Errors
+/// Damaged settings.
+pub fn held(storage: &Storage) -> Result<bool, StableError> {
+    Ok(storage.config()?.compat_share_percent > 0)
+}
+
+/// One step of the present phase. False when there is nothing more to do.
+fn step(storage: &mut Storage, state: &mut MigrationState, now: Time) -> crate::api::Result<bool> {
+    match state.phase {
+        Phase::Stuck => return Ok(false),
+        Phase::Idle | Phase::Converted => {
+            if storage.sessions.legacy.is_empty() && layout(storage)? != Layout::LEGACY {
+                return Ok(false);
+            }
+            enter(storage, state, Phase::Validating, now)?;
+        }
+        Phase::Validating => match storage.sessions.legacy.next_key(state.validated_through.as_ref()) {
+            Some(id) => {
+                count_source(storage, state, SessionId(id))?;
+                state.validated_through = Some(id);
+                state.cursor = Some(id);
+            }
+            None => {
+                leave_layout_1(storage, state, now)?;
+                enter(storage, state, Phase::Converting, now)?;
+            }
+        },
+        Phase::Converting => match storage.sessions.legacy.next_key(None) {
+            Some(id) => match convert(storage, state, SessionId(id), now)? {
+                Fate::Converted => state.converted += 1,
+                Fate::Expired => state.expired += 1,
+                Fate::Quarantined => state.quarantined += 1,
+            },
+            None => enter(storage, state, Phase::Verifying, now)?,
+        },
+        Phase::Verifying => {
+            let verdict = match state.imbalance() {
+                None => Phase::Converted,
+                Some(note) => {
+                    state.note = note;
+                    Phase::Stuck
+                }
+            };
+            enter(storage, state, verdict, now)?;
+        }
+    }
+    Ok(true)
+}
+
+/// From the first converted record on, the legacy build must refuse this memory.
+///
+/// # Errors
+/// A damaged layout header or journal.
+pub fn leave_layout_1(
+    storage: &mut Storage,
+    state: &mut MigrationState,
+    now: Time,
+) -> Result<(), StableError> {
+    if layout(storage)? != Layout::LEGACY {
+        return Ok(());
+    }
+    storage.layout.set(&Layout::SPLIT);
+    storage.migration.record(now, "layout 2", Layout::SPLIT, state)
+}
+
+fn layout(storage: &Storage) -> Result<Layout, StableError> {
+    Ok(storage.layout.get()?.unwrap_or(Layout::LEGACY))
+}
+
+fn enter(
+    storage: &mut Storage,
+    state: &mut MigrationState,
+    phase: Phase,
+    now: Time,
+) -> Result<(), StableError> {
+    state.phase = phase;
+    let event = match phase {
+        Phase::Idle => "idle",
+        Phase::Validating => "validating",
+        Phase::Converting => "converting",
+        Phase::Verifying => "verifying",
+        Phase::Converted => "converted",
+        Phase::Stuck => "stuck",
+    };
+    let layout = layout(storage)?;
+    storage.migration.record(now, event, layout, state)
+}

@@ -1,0 +1,81 @@
+//! What the migration did, entry by entry, each carrying the hash of the one before.
+
+use minicbor::{Decode, Encode};
+use serde_bytes::ByteBuf;
+use sha2::{Digest, Sha256};
+
+use crate::api::JournalEntry;
+use crate::session::Time;
+use crate::stable::layout::Layout;
+use crate::stable::{Record, codec};
+
+use super::MigrationState;
+
+/// A stored entry. Its number is its key.
+#[derive(Encode, Decode, Clone, Debug, PartialEq, Eq)]
+pub struct JournalRecord {
+    /// When, nanoseconds.
+    #[n(0)]
+    pub at: u64,
+    /// The build that wrote it.
+    #[n(1)]
+    pub build: String,
+    /// What happened.
+    #[n(2)]
+    pub event: String,
+    /// Stable layout at that moment.
+    #[n(3)]
+    pub layout: u16,
+    /// The state at that moment.
+    #[n(4)]
+    pub state: MigrationState,
+    /// Hash of the entry before; zero for the first.
+    #[cbor(n(5), with = "minicbor::bytes")]
+    pub previous: [u8; 32],
+}
+
+impl JournalRecord {
+    /// An entry of the running build behind one with the hash `previous`.
+    pub fn new(now: Time, event: &str, layout: Layout, state: &MigrationState, previous: [u8; 32]) -> Self {
+        Self {
+            at: now.as_nanos(),
+            build: crate::upload::path::BUILD.into(),
+            event: event.into(),
+            layout: layout.0,
+            state: state.clone(),
+            previous,
+        }
+    }
+
+    /// SHA-256 of the stored bytes, `previous` included.
+    pub fn hash(&self) -> [u8; 32] {
+        Sha256::digest(Record::encode(self)).into()
+    }
+
+    /// As the interface shows it; `index` is its number.
+    pub fn to_api(&self, index: u64) -> JournalEntry {
+        JournalEntry {
+            index,
+            at: self.at,
+            build: self.build.clone(),
+            event: self.event.clone(),
+            status: self.state.to_api(Layout(self.layout), index),
+            previous: ByteBuf::from(self.previous),
+            hash: ByteBuf::from(self.hash()),
+        }
+    }
+}
+
+const VERSION: u8 = 1;
+
+impl Record for JournalRecord {
+    const NAME: &'static str = "journal entry";
+
+    fn encode(&self) -> Vec<u8> {
+        codec::encode(VERSION, self)
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, String> {
+        codec::decode(VERSION, bytes)
+    }
+}

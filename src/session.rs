@@ -1,0 +1,25 @@
+//! The generic session layer: numbered chunks of a known size arrive in any order, and a session knows
+//! which of them are there.
+//!
+//! Owns: sessions, their rules, and which chunks have arrived. Does not own: where the bytes go
+//! ([`ByteSink`]), where sessions are kept ([`SessionStore`]), what time it is ([`Clock`]), and who may
+//! do what. Boundary: the standard library only; nothing of the IC, of uploads, assets or hashes.
+
+mod chunk_set;
+mod clock;
+mod error;
+mod service;
+mod sink;
+mod store;
+mod types;
+
+pub use chunk_set::ChunkSet;
+pub use clock::{Clock, Time};
+pub use error::SessionError;
+pub use service::{PutOutcome, SessionService};
+pub use sink::{ByteSink, SinkError};
+pub use store::{HeapStore, SessionStore, StoreError};
+pub use types::{Session, SessionId, SessionMeta, SessionSpec, SessionStatus};
+
+#[cfg(test)]
+mod tests;

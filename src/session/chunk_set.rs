@@ -1,0 +1,96 @@
+//! A set of chunk numbers, kept as the ranges it is made of.
+//!
+//! Chunks mostly arrive in order, so most sets are one range. The worst case, every other chunk of
+//! 16,384, is 8,192 ranges or 64 KiB.
+
+use std::collections::BTreeMap;
+
+/// Chunk numbers as disjoint, non-adjacent, ascending ranges.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ChunkSet {
+    /// First number of a range to its last, both included.
+    ranges: BTreeMap<u32, u32>,
+}
+
+impl ChunkSet {
+    /// The empty set.
+    pub const fn new() -> Self {
+        Self { ranges: BTreeMap::new() }
+    }
+
+    /// The set of these ranges; `None` unless they are ascending, disjoint and not adjacent.
+    pub fn from_ranges(ranges: &[(u32, u32)]) -> Option<Self> {
+        let well_formed = ranges.iter().all(|(first, last)| first <= last)
+            && ranges.windows(2).all(|pair| match pair {
+                [(_, last), (next, _)] => last.checked_add(1).is_some_and(|end| end < *next),
+                _ => false,
+            });
+        well_formed.then(|| Self { ranges: ranges.iter().copied().collect() })
+    }
+
+    /// Adds a number. False when it was there already.
+    pub fn insert(&mut self, idx: u32) -> bool {
+        let before = self.ranges.range(..=idx).next_back().map(|(first, last)| (*first, *last));
+        if before.is_some_and(|(_, last)| last >= idx) {
+            return false;
+        }
+        let first = match before {
+            Some((first, last)) if last.checked_add(1) == Some(idx) => first,
+            _ => idx,
+        };
+        let next = idx.checked_add(1);
+        let last = next.and_then(|next| self.ranges.remove(&next)).unwrap_or(idx);
+        self.ranges.insert(first, last);
+        true
+    }
+
+    /// Whether the number is in the set.
+    pub fn contains(&self, idx: u32) -> bool {
+        self.ranges.range(..=idx).next_back().is_some_and(|(_, last)| *last >= idx)
+    }
+
+    /// How many numbers are in the set.
+    pub fn len(&self) -> u64 {
+        self.ranges().map(|(first, last)| u64::from(last) - u64::from(first) + 1).sum()
+    }
+
+    /// Whether no number is in the set.
+    pub fn is_empty(&self) -> bool {
+        self.ranges.is_empty()
+    }
+
+    /// The ranges `(first, last)`, both included, ascending.
+    pub fn ranges(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
+        self.ranges.iter().map(|(first, last)| (*first, *last))
+    }
+
+    /// Whether the set holds `0..count`. More numbers may be in it.
+    pub fn contains_all_below(&self, count: u32) -> bool {
+        let Some(last_needed) = count.checked_sub(1) else {
+            return true;
+        };
+        self.ranges.get(&0).is_some_and(|last| *last >= last_needed)
+    }
+
+    /// The ranges of `0..count` that are not in the set, ascending.
+    pub fn missing_below(&self, count: u32) -> impl Iterator<Item = (u32, u32)> + '_ {
+        // Gaps lie before each range and after the last one.
+        let starts = std::iter::once(Some(0)).chain(self.ranges.values().map(|last| last.checked_add(1)));
+        let ends = self.ranges.keys().copied().map(Some).chain(std::iter::once(None));
+        starts.zip(ends).filter_map(move |(start, end)| {
+            let start = start?;
+            let end = end.unwrap_or(count).min(count);
+            (start < end).then(|| (start, end - 1))
+        })
+    }
+}
+
+impl FromIterator<u32> for ChunkSet {
+    fn from_iter<I: IntoIterator<Item = u32>>(numbers: I) -> Self {
+        let mut set = Self::new();
+        for idx in numbers {
+            set.insert(idx);
+        }
+        set
+    }
+}

@@ -1,0 +1,206 @@
+//! The rules of a session.
+
+use super::types::chunk_count;
+use super::{
+    ByteSink, ChunkSet, Clock, Session, SessionError, SessionId, SessionMeta, SessionSpec, SessionStatus,
+    SessionStore, Time,
+};
+
+/// What [`SessionService::put_chunk`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PutOutcome {
+    /// The chunk is new and stored.
+    Stored,
+    /// The same bytes were there already; nothing changed.
+    AlreadyThere,
+}
+
+/// Sessions under their rules, over any store.
+///
+/// Every method checks first and changes afterwards: a call that fails has changed nothing.
+#[derive(Debug, Default)]
+pub struct SessionService<S> {
+    store: S,
+}
+
+impl<S: SessionStore> SessionService<S> {
+    /// The service over `store`.
+    pub const fn new(store: S) -> Self {
+        Self { store }
+    }
+
+    /// Begins a session under a fresh id.
+    ///
+    /// # Errors
+    /// As [`Self::begin_with_id`], and when the store has no id left.
+    pub fn begin(&mut self, spec: SessionSpec, clock: &dyn Clock) -> Result<SessionId, SessionError> {
+        check_spec(&spec)?;
+        let id = self.store.allocate_id()?;
+        self.begin_with_id(id, spec, clock)?;
+        Ok(id)
+    }
+
+    /// Begins a session under an id that somebody else allocated.
+    ///
+    /// # Errors
+    /// [`SessionError::ZeroChunkSize`], [`SessionError::TooManyChunks`], [`SessionError::AlreadyExists`].
+    pub fn begin_with_id(
+        &mut self,
+        id: SessionId,
+        spec: SessionSpec,
+        clock: &dyn Clock,
+    ) -> Result<(), SessionError> {
+        check_spec(&spec)?;
+        if self.store.get(id)?.is_some() {
+            return Err(SessionError::AlreadyExists(id));
+        }
+        let SessionSpec { chunk_size, bytes_expected, owner, idem } = spec;
+        let session = Session {
+            owner,
+            chunk_size,
+            bytes_expected,
+            bytes_received: 0,
+            received_idxs: ChunkSet::new(),
+            session_meta: SessionMeta { idem, last_seen: clock.now(), status: SessionStatus::Pending },
+        };
+        Ok(self.store.put(id, &session)?)
+    }
+
+    /// Takes chunk `idx` from `caller`, in any order. The same bytes once more are accepted and change
+    /// nothing but the time of the last activity.
+    ///
+    /// # Errors
+    /// [`SessionError::NotFound`], [`SessionError::NotOwner`], [`SessionError::NotPending`],
+    /// [`SessionError::IndexOutOfRange`], [`SessionError::WrongLength`], [`SessionError::DifferentBytes`],
+    /// or what the sink or the store says.
+    pub fn put_chunk(
+        &mut self,
+        id: SessionId,
+        caller: &[u8],
+        idx: u32,
+        bytes: &[u8],
+        sink: &mut dyn ByteSink,
+        clock: &dyn Clock,
+    ) -> Result<PutOutcome, SessionError> {
+        let mut session = self.owned(id, caller)?;
+        if session.session_meta.status != SessionStatus::Pending {
+            return Err(SessionError::NotPending(id));
+        }
+        let chunks = session.chunk_count();
+        let expected = session.chunk_len(idx).ok_or(SessionError::IndexOutOfRange { id, idx, chunks })?;
+        let got = bytes.len() as u64;
+        if got != expected {
+            return Err(SessionError::WrongLength { id, idx, expected, got });
+        }
+        let offset = session.offset(idx);
+        let outcome = if session.received_idxs.contains(idx) {
+            if !sink.holds_at(offset, bytes)? {
+                return Err(SessionError::DifferentBytes { id, idx });
+            }
+            PutOutcome::AlreadyThere
+        } else {
+            sink.write_at(offset, bytes)?;
+            session.received_idxs.insert(idx);
+            session.bytes_received = session.bytes_received.saturating_add(got);
+            PutOutcome::Stored
+        };
+        session.session_meta.last_seen = clock.now();
+        self.store.put(id, &session)?;
+        Ok(outcome)
+    }
+
+    /// The session, if `caller` owns it and every chunk is there.
+    ///
+    /// # Errors
+    /// [`SessionError::NotFound`], [`SessionError::NotOwner`], [`SessionError::Incomplete`].
+    pub fn complete(&self, id: SessionId, caller: &[u8]) -> Result<Session, SessionError> {
+        let session = self.owned(id, caller)?;
+        session.check_complete(id)?;
+        Ok(session)
+    }
+
+    /// Ends a complete session and gives it back, committed. The bytes stay where they are.
+    ///
+    /// # Errors
+    /// As [`Self::complete`].
+    pub fn finish(
+        &mut self,
+        id: SessionId,
+        caller: &[u8],
+        clock: &dyn Clock,
+    ) -> Result<Session, SessionError> {
+        let mut session = self.complete(id, caller)?;
+        self.store.remove(id)?;
+        session.session_meta.status = SessionStatus::Committed { completed_at: clock.now() };
+        Ok(session)
+    }
+
+    /// Ends a session and gives it back; its bytes are the caller's to free.
+    ///
+    /// # Errors
+    /// [`SessionError::NotFound`], [`SessionError::NotOwner`].
+    pub fn abort(&mut self, id: SessionId, caller: &[u8]) -> Result<Session, SessionError> {
+        let session = self.owned(id, caller)?;
+        self.store.remove(id)?;
+        Ok(session)
+    }
+
+    /// Ends those of `candidates` that had no activity for `ttl_seconds` and gives them back; their bytes
+    /// are the caller's to free. A clock that runs behind `last_seen` ends nothing.
+    ///
+    /// # Errors
+    /// What the store says; sessions ended before that stay ended.
+    pub fn tick_ttl(
+        &mut self,
+        candidates: &[SessionId],
+        now: Time,
+        ttl_seconds: u64,
+    ) -> Result<Vec<(SessionId, Session)>, SessionError> {
+        let mut ended = Vec::new();
+        for id in candidates {
+            let Some(session) = self.store.get(*id)? else { continue };
+            if session.session_meta.last_seen.plus_seconds(ttl_seconds) <= now {
+                self.store.remove(*id)?;
+                ended.push((*id, session));
+            }
+        }
+        Ok(ended)
+    }
+
+    /// How many chunks have arrived.
+    ///
+    /// # Errors
+    /// [`SessionError::NotFound`].
+    pub fn received_count(&self, id: SessionId) -> Result<u64, SessionError> {
+        Ok(self.session(id)?.received_idxs.len())
+    }
+
+    /// The session.
+    ///
+    /// # Errors
+    /// [`SessionError::NotFound`], or what the store says.
+    pub fn session(&self, id: SessionId) -> Result<Session, SessionError> {
+        self.store.get(id)?.ok_or(SessionError::NotFound(id))
+    }
+
+    /// The store, for layers that keep more than sessions in it.
+    pub const fn store_mut(&mut self) -> &mut S {
+        &mut self.store
+    }
+
+    fn owned(&self, id: SessionId, caller: &[u8]) -> Result<Session, SessionError> {
+        let session = self.session(id)?;
+        if session.owner == caller { Ok(session) } else { Err(SessionError::NotOwner(id)) }
+    }
+}
+
+fn check_spec(spec: &SessionSpec) -> Result<(), SessionError> {
+    let SessionSpec { chunk_size, bytes_expected, .. } = *spec;
+    if chunk_size == 0 {
+        return Err(SessionError::ZeroChunkSize);
+    }
+    if chunk_count(bytes_expected, chunk_size) == u32::MAX {
+        return Err(SessionError::TooManyChunks { bytes_expected, chunk_size });
+    }
+    Ok(())
+}

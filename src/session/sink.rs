@@ -1,0 +1,51 @@
+//! Where the bytes of a session go.
+
+/// A place for the bytes of one session, addressed by their offset in the file.
+pub trait ByteSink {
+    /// Stores `bytes` at `offset` bytes from the start of the file.
+    ///
+    /// # Errors
+    /// When the place cannot hold them; then nothing was stored.
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), SinkError>;
+
+    /// Whether exactly `bytes` are stored at `offset`.
+    ///
+    /// # Errors
+    /// When what is stored there cannot be read.
+    fn holds_at(&self, offset: u64, bytes: &[u8]) -> Result<bool, SinkError>;
+}
+
+/// A sink did not take or find the bytes.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SinkError {
+    /// Offsets are multiples of the chunk size.
+    #[error("offset {offset} is not a multiple of the chunk size {chunk_size}")]
+    UnalignedOffset {
+        /// Offset that was asked for, bytes.
+        offset: u64,
+        /// Chunk size of the sink, bytes.
+        chunk_size: u64,
+    },
+    /// The file has more chunks than a sink can number.
+    #[error("offset {offset} is beyond chunk number {}", u32::MAX)]
+    OffsetTooLarge {
+        /// Offset that was asked for, bytes.
+        offset: u64,
+    },
+    /// A chunk longer than the chunk size.
+    #[error("{got} bytes at offset {offset}, at most {chunk_size} fit")]
+    OversizedChunk {
+        /// Offset that was asked for, bytes.
+        offset: u64,
+        /// Length that came, bytes.
+        got: usize,
+        /// Chunk size of the sink, bytes.
+        chunk_size: u64,
+    },
+    /// Bytes are there already; a sink never overwrites.
+    #[error("something is stored at offset {offset} already")]
+    Occupied {
+        /// Offset that was asked for, bytes.
+        offset: u64,
+    },
+}

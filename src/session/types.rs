@@ -1,0 +1,120 @@
+//! A session and what it is made from.
+
+use super::{ChunkSet, SessionError, Time};
+
+/// Names a session. Given out once, never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub u64);
+
+impl std::fmt::Display for SessionId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What a session is begun with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionSpec {
+    /// Length of every chunk but the last, bytes.
+    pub chunk_size: u32,
+    /// Size of the whole, bytes.
+    pub bytes_expected: u64,
+    /// Who may add to the session, as opaque bytes.
+    pub owner: Vec<u8>,
+    /// The owner's idempotency key.
+    pub idem: String,
+}
+
+/// Whether a session still takes chunks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionStatus {
+    /// Chunks may arrive.
+    Pending,
+    /// The whole was accepted.
+    Committed {
+        /// When.
+        completed_at: Time,
+    },
+}
+
+/// What changes besides the chunks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionMeta {
+    /// The owner's idempotency key.
+    pub idem: String,
+    /// Last activity.
+    pub last_seen: Time,
+    /// Whether the session still takes chunks.
+    pub status: SessionStatus,
+}
+
+/// A session: a whole of known size, cut into chunks of one length, of which some have arrived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// Who may add to the session, as opaque bytes.
+    pub owner: Vec<u8>,
+    /// Length of every chunk but the last, bytes. Never zero.
+    pub chunk_size: u32,
+    /// Size of the whole, bytes.
+    pub bytes_expected: u64,
+    /// Bytes that have arrived.
+    pub bytes_received: u64,
+    /// Chunks that have arrived.
+    pub received_idxs: ChunkSet,
+    /// What changes besides the chunks.
+    pub session_meta: SessionMeta,
+}
+
+impl Session {
+    /// Number of chunks the whole is cut into; zero for an empty whole.
+    ///
+    /// Saturates at `u32::MAX`, which [`super::SessionService::begin`] does not let pass.
+    pub fn chunk_count(&self) -> u32 {
+        chunk_count(self.bytes_expected, self.chunk_size)
+    }
+
+    /// Length of chunk `idx` in bytes; `None` when the whole has no such chunk.
+    pub fn chunk_len(&self, idx: u32) -> Option<u64> {
+        if idx >= self.chunk_count() {
+            return None;
+        }
+        let start = self.offset(idx);
+        Some(self.bytes_expected.saturating_sub(start).min(u64::from(self.chunk_size)))
+    }
+
+    /// Where chunk `idx` begins in the whole, bytes. Two `u32` multiply without overflow.
+    pub fn offset(&self, idx: u32) -> u64 {
+        u64::from(idx) * u64::from(self.chunk_size)
+    }
+
+    /// Nothing, when every chunk has arrived; else what is missing.
+    ///
+    /// # Errors
+    /// [`SessionError::Incomplete`] in the name of session `id`.
+    pub fn check_complete(&self, id: SessionId) -> Result<(), SessionError> {
+        let chunks = self.chunk_count();
+        if self.received_idxs.contains_all_below(chunks) {
+            return Ok(());
+        }
+        let ranges: Vec<(u32, u32)> = self.received_idxs.missing_below(chunks).collect();
+        let missing = ranges.iter().map(|(first, last)| last - first + 1).sum();
+        Err(SessionError::Incomplete { id, chunks, missing, ranges })
+    }
+
+    /// Bytes that the chunks in `received_idxs` make up.
+    pub fn bytes_of_received(&self) -> u64 {
+        self.received_idxs
+            .ranges()
+            .map(|(first, last)| {
+                let end = self.offset(last).saturating_add(u64::from(self.chunk_size));
+                end.min(self.bytes_expected).saturating_sub(self.offset(first))
+            })
+            .sum()
+    }
+}
+
+/// Number of chunks of `chunk_size` bytes that `bytes` are cut into; saturates at `u32::MAX`, and a
+/// chunk size of zero counts as one byte.
+pub(super) fn chunk_count(bytes: u64, chunk_size: u32) -> u32 {
+    u32::try_from(bytes.div_ceil(u64::from(chunk_size.max(1)))).unwrap_or(u32::MAX)
+}

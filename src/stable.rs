@@ -1,0 +1,38 @@
+//! Stable memory: which structure lives where, how records are encoded, and what must be true before
+//! anything is opened.
+//!
+//! Owns: memory ids, the layout header, the preflight, typed tables, codecs. Does not own: what the
+//! records mean. Boundary: nothing else opens a memory, and nothing here decides what to store.
+//!
+//! ```text
+//! offset 0   "MGR" 1   header of the memory manager (ic-stable-structures), buckets of 8 MiB
+//!            id  0..9   where the first public release had them        see `memory_ids`
+//!            id 10      "UPL" header with the number of the layout      see `layout`
+//!            id 11..    what was added since
+//! each id    "BTR" | "SCL"   magic of the structure in it               checked by `preflight`
+//! ```
+
+pub mod codec;
+pub mod layout;
+pub mod memory_ids;
+pub mod preflight;
+mod register;
+mod table;
+
+pub use register::Register;
+pub use table::{Record, StableError, Table};
+
+use ic_stable_structures::DefaultMemoryImpl;
+use ic_stable_structures::memory_manager::{MemoryManager, VirtualMemory};
+
+/// The whole stable memory: the canister's own on the IC, a vector natively.
+pub type RawMemory = DefaultMemoryImpl;
+
+/// One memory of the manager.
+pub type Memory = VirtualMemory<RawMemory>;
+
+/// Hands out the memories of the table in [`memory_ids`].
+pub type Memories = MemoryManager<RawMemory>;
+
+#[cfg(test)]
+mod tests;

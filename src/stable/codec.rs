@@ -1,0 +1,162 @@
+//! Encodings shared by the records: CBOR with numbered fields behind one version byte.
+//!
+//! ```text
+//! byte 0      version of the record type
+//! byte 1..    CBOR (minicbor), every field under its number
+//! ```
+//! A field that is added gets the next free number and is optional, so that older records still decode.
+
+use minicbor::decode::Decoder;
+use minicbor::{Decode, Encode};
+
+/// `version` and the CBOR of `value`.
+pub fn encode<T: Encode<()>>(version: u8, value: &T) -> Vec<u8> {
+    let mut bytes = vec![version];
+    // Writing to a Vec is infallible, and the derived encoders add no error of their own.
+    let Ok(()) = minicbor::encode(value, &mut bytes) else { unreachable_encoding() };
+    bytes
+}
+
+#[cold]
+#[allow(clippy::panic, reason = "proven unreachable: the writer's error type is Infallible")]
+fn unreachable_encoding() -> ! {
+    panic!("encoding into a Vec failed")
+}
+
+/// The value behind a version byte.
+///
+/// # Errors
+/// What is wrong with the bytes, in words: another version, not CBOR, a missing field, bytes left over.
+pub fn decode<'b, T: Decode<'b, ()>>(version: u8, bytes: &'b [u8]) -> Result<T, String> {
+    let (found, body) = bytes.split_first().ok_or("the record is empty")?;
+    if *found != version {
+        return Err(format!("record version {found}, expected {version}"));
+    }
+    let mut decoder = Decoder::new(body);
+    let value = decoder.decode::<T>().map_err(|e| e.to_string())?;
+    if decoder.position() == body.len() {
+        Ok(value)
+    } else {
+        Err(format!("{} bytes after the record", body.len() - decoder.position()))
+    }
+}
+
+/// Candid of `(version, value)`, the encoding of the first public release.
+pub fn encode_candid<T: candid::CandidType>(version: u16, value: &T) -> Vec<u8> {
+    // Encoding a value of a static type is infallible: the errors of the encoder are about open types.
+    candid::encode_args((version, value)).unwrap_or_else(|_| unreachable_encoding())
+}
+
+/// The value of Candid `(version, value)`.
+///
+/// # Errors
+/// What is wrong with the bytes, in words: not Candid, another version, another type.
+pub fn decode_candid<T>(version: u16, bytes: &[u8]) -> Result<T, String>
+where
+    T: candid::CandidType + for<'de> candid::Deserialize<'de>,
+{
+    let (found, value): (u16, T) = candid::decode_args(bytes).map_err(|e| e.to_string())?;
+    if found == version { Ok(value) } else { Err(format!("record version {found}, expected {version}")) }
+}
+
+/// `#[cbor(with)]` for `Option<ByteBuf>`: a byte string or null.
+pub mod opt_bytes {
+    use minicbor::decode::{Decoder, Error as DecodeError};
+    use minicbor::encode::{Encoder, Error as EncodeError, Write};
+    use serde_bytes::ByteBuf;
+
+    /// Byte string or null.
+    ///
+    /// # Errors
+    /// What the writer says.
+    pub fn encode<C, W: Write>(
+        value: &Option<ByteBuf>,
+        e: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), EncodeError<W::Error>> {
+        match value {
+            Some(bytes) => e.bytes(bytes)?,
+            None => e.null()?,
+        };
+        Ok(())
+    }
+
+    /// Byte string or null.
+    ///
+    /// # Errors
+    /// When it is neither.
+    pub fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<Option<ByteBuf>, DecodeError> {
+        if d.datatype()? == minicbor::data::Type::Null {
+            d.null()?;
+            return Ok(None);
+        }
+        Ok(Some(ByteBuf::from(d.bytes()?)))
+    }
+
+    /// An absent field is null.
+    pub fn nil() -> Option<Option<ByteBuf>> {
+        Some(None)
+    }
+
+    /// Null need not be written.
+    pub fn is_nil(value: &Option<ByteBuf>) -> bool {
+        value.is_none()
+    }
+}
+
+/// `#[cbor(with)]` for a principal: its bytes.
+pub mod principal {
+    use candid::Principal;
+    use minicbor::decode::{Decoder, Error as DecodeError};
+    use minicbor::encode::{Encoder, Error as EncodeError, Write};
+
+    /// Byte string of 0 to 29 bytes.
+    ///
+    /// # Errors
+    /// What the writer says.
+    pub fn encode<C, W: Write>(
+        value: &Principal,
+        e: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), EncodeError<W::Error>> {
+        e.bytes(value.as_slice())?;
+        Ok(())
+    }
+
+    /// Byte string of 0 to 29 bytes.
+    ///
+    /// # Errors
+    /// When the bytes are no principal.
+    pub fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<Principal, DecodeError> {
+        Principal::try_from_slice(d.bytes()?).map_err(|e| DecodeError::message(e.to_string()))
+    }
+}
+
+/// `#[cbor(with)]` for a list of principals.
+pub mod principals {
+    use candid::Principal;
+    use minicbor::decode::{Decoder, Error as DecodeError};
+    use minicbor::encode::{Encoder, Error as EncodeError, Write};
+
+    /// Array of byte strings.
+    ///
+    /// # Errors
+    /// What the writer says.
+    pub fn encode<C, W: Write>(
+        value: &[Principal],
+        e: &mut Encoder<W>,
+        ctx: &mut C,
+    ) -> Result<(), EncodeError<W::Error>> {
+        e.array(value.len() as u64)?;
+        value.iter().try_for_each(|principal| super::principal::encode(principal, e, ctx))
+    }
+
+    /// Array of byte strings.
+    ///
+    /// # Errors
+    /// When it is no array, or an element is no principal.
+    pub fn decode<C>(d: &mut Decoder<'_>, ctx: &mut C) -> Result<Vec<Principal>, DecodeError> {
+        let len = d.array()?.ok_or_else(|| DecodeError::message("array of unknown length"))?;
+        (0..len).map(|_| super::principal::decode(d, ctx)).collect()
+    }
+}

@@ -1,0 +1,39 @@
+//! The number of the stable layout, in a header of its own.
+//!
+//! ```text
+//! id 10, cell     "UPL"  magic
+//!                 1      version of this header
+//!                 u16    layout, big-endian: 1 legacy, 2 split
+//! ```
+
+use super::Record;
+
+/// A stable layout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Layout(pub u16);
+
+impl Layout {
+    /// Sessions are `UploadSessionMeta` records.
+    pub const LEGACY: Self = Self(1);
+    /// Sessions are split into `Session` and `UploadMeta`.
+    pub const SPLIT: Self = Self(2);
+}
+
+const MAGIC: &[u8; 3] = b"UPL";
+const VERSION: u8 = 1;
+
+impl Record for Layout {
+    const NAME: &'static str = "layout header";
+
+    fn encode(&self) -> Vec<u8> {
+        [MAGIC.as_slice(), &[VERSION], &self.0.to_be_bytes()].concat()
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, String> {
+        match bytes {
+            [b'U', b'P', b'L', VERSION, high, low] => Ok(Self(u16::from_be_bytes([*high, *low]))),
+            [b'U', b'P', b'L', version, ..] => Err(format!("header version {version}, expected {VERSION}")),
+            _ => Err(format!("expected the magic \"UPL\", found {:02x?}", bytes.get(..3).unwrap_or(bytes))),
+        }
+    }
+}

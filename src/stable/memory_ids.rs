@@ -1,0 +1,106 @@
+//! Every memory id, in one table. An id is never reused for anything else.
+
+use ic_stable_structures::memory_manager::MemoryId;
+
+/// The structure that an id holds; decides which magic the preflight expects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Structure {
+    /// A `StableBTreeMap`, magic `BTR`.
+    Map,
+    /// A `StableCell`, magic `SCL`.
+    Cell,
+    /// Nothing of ours is to be found there.
+    Reserved,
+}
+
+impl Structure {
+    /// The first three bytes of the memory.
+    pub const fn magic(self) -> Option<&'static [u8; 3]> {
+        match self {
+            Self::Map => Some(b"BTR"),
+            Self::Cell => Some(b"SCL"),
+            Self::Reserved => None,
+        }
+    }
+}
+
+macro_rules! memory_ids {
+    ($($(#[$doc:meta])* $name:ident = $id:literal, $structure:ident;)*) => {
+        $($(#[$doc])* pub const $name: MemoryId = MemoryId::new($id);)*
+
+        /// Id, name and structure of every memory, by id.
+        pub const ALL: &[(u8, &str, Structure)] =
+            &[$(($id, stringify!($name), Structure::$structure)),*];
+    };
+}
+
+memory_ids! {
+    /// Capsules: capsule id to record.
+    CAPSULES = 0, Map;
+    /// Index of the first public release, by subject.
+    RESERVED_BY_SUBJECT = 1, Reserved;
+    /// Index of the first public release, by owner.
+    RESERVED_BY_OWNER = 2, Reserved;
+    /// Layout 1: session id to `UploadSessionMeta`.
+    LEGACY_SESSIONS = 3, Map;
+    /// Session chunks of the first public release, never used there.
+    RESERVED_SESSION_CHUNKS = 4, Reserved;
+    /// The last session id that was given out.
+    SESSION_COUNTER = 5, Cell;
+    /// Chunks: (SHA-256 of memory id and session id, chunk number) to bytes.
+    CHUNKS = 6, Map;
+    /// Committed blobs: blob id to size, checksum and where the chunks are.
+    BLOB_META = 7, Map;
+    /// Blob counter of the first public release.
+    RESERVED_BLOB_COUNTER = 8, Reserved;
+    /// Admins of the first public release.
+    RESERVED_ADMINS = 9, Reserved;
+    /// Layout header.
+    LAYOUT = 10, Cell;
+    /// Layout 2: session id to `Session`.
+    SESSIONS = 11, Map;
+    /// Layout 2: session id to `UploadMeta`.
+    UPLOAD_META = 12, Map;
+    /// Index of live sessions by idempotency key.
+    SESSION_BY_IDEM = 13, Map;
+    /// Index of live sessions by last activity.
+    SESSION_BY_ACTIVITY = 14, Map;
+    /// Index of live sessions by owner.
+    SESSION_BY_OWNER = 15, Map;
+    /// SHA-256 mid-states of live sessions.
+    HASH_STATES = 16, Map;
+    /// Receipts of finished uploads, for clients that lost the reply.
+    RECEIPTS = 17, Map;
+    /// Memories: memory id to record.
+    MEMORIES = 18, Map;
+    /// Index of memories by capsule.
+    MEMORY_BY_CAPSULE = 19, Map;
+    /// Which memories refer to a blob.
+    BLOB_REFS = 20, Map;
+    /// The last capsule number that was given out.
+    CAPSULE_COUNTER = 21, Cell;
+    /// Settings of the controllers.
+    CONFIG = 22, Cell;
+    /// Layout 1: session id to last activity.
+    LEGACY_ACTIVITY = 23, Map;
+    /// Chunks of ended sessions that are still to be removed.
+    RELEASED_CHUNKS = 24, Map;
+    /// State of the migration.
+    MIGRATION_STATE = 25, Cell;
+    /// Journal of the migration.
+    MIGRATION_JOURNAL = 26, Map;
+    /// Records that the migration could not convert.
+    MIGRATION_QUARANTINE = 27, Map;
+    /// Index of receipts by expiry.
+    RECEIPT_BY_EXPIRY = 28, Map;
+    /// HTTP secret of a later public release, in a second memory manager. Never to be used.
+    RESERVED_HTTP_SECRET = 42, Reserved;
+}
+
+const _: () = {
+    let mut i = 1;
+    while i < ALL.len() {
+        assert!(ALL[i - 1].0 < ALL[i].0, "memory ids are unique and ascending");
+        i += 1;
+    }
+};

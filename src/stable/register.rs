@@ -1,0 +1,58 @@
+//! A single stable record.
+
+use std::marker::PhantomData;
+
+use ic_stable_structures::StableCell;
+use ic_stable_structures::memory_manager::MemoryId;
+
+use super::table::{Record, StableError};
+use super::{Memories, Memory};
+
+/// A stable cell that holds one record, or none yet.
+pub struct Register<V> {
+    cell: StableCell<Vec<u8>, Memory>,
+    record: PhantomData<V>,
+}
+
+impl<V: Record> Register<V> {
+    /// Opens the cell at `id`, or makes an empty one where nothing is. The preflight has made sure that
+    /// nothing else is there.
+    pub fn open(memories: &Memories, id: MemoryId) -> Self {
+        Self { cell: StableCell::init(memories.get(id), Vec::new()), record: PhantomData }
+    }
+
+    /// The record, if one was ever set.
+    ///
+    /// # Errors
+    /// When it does not decode.
+    pub fn get(&self) -> Result<Option<V>, StableError> {
+        let bytes = self.cell.get();
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        let decoded = V::decode(bytes);
+        decoded.map(Some).map_err(|reason| StableError { name: V::NAME, key: "(register)".into(), reason })
+    }
+
+    /// Replaces the record.
+    pub fn set(&mut self, value: &V) {
+        self.cell.set(value.encode());
+    }
+}
+
+impl Register<u64> {
+    /// Counts up by one and gives the new number; the first is 1.
+    ///
+    /// # Errors
+    /// When the counter does not decode, or has reached its end.
+    pub fn next(&mut self) -> Result<u64, StableError> {
+        let last = self.get()?.unwrap_or(0);
+        let next = last.checked_add(1).ok_or_else(|| StableError {
+            name: "counter",
+            key: "(register)".into(),
+            reason: "no number is left".into(),
+        })?;
+        self.set(&next);
+        Ok(next)
+    }
+}

@@ -1,0 +1,181 @@
+//! A stable map whose records may turn out not to decode.
+
+use std::borrow::Cow;
+use std::fmt::Debug;
+use std::marker::PhantomData;
+use std::ops::{Bound, RangeBounds};
+
+use ic_stable_structures::memory_manager::MemoryId;
+use ic_stable_structures::{StableBTreeMap, Storable};
+
+use super::{Memories, Memory};
+
+/// A value of a [`Table`] or a [`super::Register`].
+pub trait Record: Sized {
+    /// Name of what is stored, for error messages.
+    const NAME: &'static str;
+
+    /// The bytes to store.
+    fn encode(&self) -> Vec<u8>;
+
+    /// The value of stored bytes.
+    ///
+    /// # Errors
+    /// What is wrong with them, in words.
+    fn decode(bytes: &[u8]) -> Result<Self, String>;
+}
+
+/// A stored record does not decode. Nothing takes its place.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{name} {key}: the stored record is damaged: {reason}")]
+pub struct StableError {
+    /// [`Record::NAME`].
+    pub name: &'static str,
+    /// Key of the record.
+    pub key: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// Raw bytes as a map value; unlike typed values they cannot fail to load.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Raw(Vec<u8>);
+
+impl Storable for Raw {
+    const BOUND: ic_stable_structures::storable::Bound = ic_stable_structures::storable::Bound::Unbounded;
+
+    fn to_bytes(&self) -> Cow<'_, [u8]> {
+        Cow::Borrowed(&self.0)
+    }
+
+    fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+
+    fn from_bytes(bytes: Cow<'_, [u8]>) -> Self {
+        Self(bytes.into_owned())
+    }
+}
+
+/// A stable map from `K` to records `V`, in key order.
+pub struct Table<K: Storable + Ord + Clone, V> {
+    map: StableBTreeMap<K, Raw, Memory>,
+    record: PhantomData<V>,
+}
+
+impl<K: Storable + Ord + Clone + Debug, V: Record> Table<K, V> {
+    /// Opens the map at `id`, or makes an empty one where nothing is. The preflight has made sure that
+    /// nothing else is there.
+    pub fn open(memories: &Memories, id: MemoryId) -> Self {
+        Self { map: StableBTreeMap::init(memories.get(id)), record: PhantomData }
+    }
+
+    /// The record under `key`.
+    ///
+    /// # Errors
+    /// When it does not decode.
+    pub fn get(&self, key: &K) -> Result<Option<V>, StableError> {
+        self.map.get(key).map(|raw| decode(key, &raw.0)).transpose()
+    }
+
+    /// The bytes under `key`, whatever they are.
+    pub fn get_raw(&self, key: &K) -> Option<Vec<u8>> {
+        self.map.get(key).map(|raw| raw.0)
+    }
+
+    /// Whether there is a record under `key`.
+    pub fn contains(&self, key: &K) -> bool {
+        self.map.contains_key(key)
+    }
+
+    /// Stores a record in place of what was there.
+    pub fn insert(&mut self, key: K, value: &V) {
+        self.map.insert(key, Raw(value.encode()));
+    }
+
+    /// Removes what is under `key`. False when nothing was.
+    pub fn remove(&mut self, key: &K) -> bool {
+        self.map.remove(key).is_some()
+    }
+
+    /// Number of records.
+    pub fn len(&self) -> u64 {
+        self.map.len()
+    }
+
+    /// Whether there is no record.
+    pub fn is_empty(&self) -> bool {
+        self.map.is_empty()
+    }
+
+    /// The keys in `range`, ascending. Values are not read.
+    pub fn keys(&self, range: impl RangeBounds<K>) -> impl Iterator<Item = K> + '_ {
+        self.map.keys_range(range)
+    }
+
+    /// The first key above `after`, or the first of all.
+    pub fn next_key(&self, after: Option<&K>) -> Option<K> {
+        let start = after.map_or(Bound::Unbounded, |key| Bound::Excluded(key.clone()));
+        self.map.keys_range((start, Bound::Unbounded)).next()
+    }
+
+    /// The last key.
+    pub fn last_key(&self) -> Option<K> {
+        self.map.last_key_value().map(|(key, _)| key)
+    }
+
+    /// The records in `range`, ascending.
+    pub fn range(
+        &self,
+        range: impl RangeBounds<K>,
+    ) -> impl Iterator<Item = Result<(K, V), StableError>> + '_ {
+        self.map.range(range).map(|entry| {
+            let (key, raw) = entry.into_pair();
+            let value = decode(&key, &raw.0)?;
+            Ok((key, value))
+        })
+    }
+}
+
+fn decode<V: Record>(key: &impl Debug, bytes: &[u8]) -> Result<V, StableError> {
+    V::decode(bytes).map_err(|reason| StableError { name: V::NAME, key: format!("{key:?}"), reason })
+}
+
+/// No value: for tables that are sets.
+impl Record for () {
+    const NAME: &'static str = "index entry";
+
+    fn encode(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, String> {
+        if bytes.is_empty() { Ok(()) } else { Err(format!("{} bytes, expected none", bytes.len())) }
+    }
+}
+
+/// A number: eight bytes, big-endian.
+impl Record for u64 {
+    const NAME: &'static str = "number";
+
+    fn encode(&self) -> Vec<u8> {
+        self.to_be_bytes().to_vec()
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, String> {
+        bytes.try_into().map(Self::from_be_bytes).map_err(|_| format!("{} bytes, expected 8", bytes.len()))
+    }
+}
+
+/// A text: its UTF-8 bytes.
+impl Record for String {
+    const NAME: &'static str = "text";
+
+    fn encode(&self) -> Vec<u8> {
+        self.as_bytes().to_vec()
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, String> {
+        std::str::from_utf8(bytes).map(Self::from).map_err(|e| e.to_string())
+    }
+}

@@ -1,0 +1,116 @@
+//! Everything the canister keeps, opened once.
+//!
+//! Owns: the one handle on each stable structure. Does not own: any rule. There is nothing on the heap
+//! that an upgrade would miss, hence no `pre_upgrade`.
+
+use crate::api::AdminConfig;
+use crate::blob::BlobStore;
+use crate::capsule::CapsuleStore;
+use crate::config::Config;
+use crate::migrate::MigrationTables;
+use crate::stable::layout::Layout;
+use crate::stable::preflight::{self, PreflightError};
+use crate::stable::{Memories, RawMemory, Register, StableError, Table, memory_ids};
+use crate::upload::path::{FRESH_LAYOUT, LAYOUTS};
+use crate::upload::{HashState, Receipts, SessionIndex, SessionTables};
+
+/// All stable structures of the canister.
+pub struct Storage {
+    /// Number of the stable layout.
+    pub layout: Register<Layout>,
+    /// Sessions in flight.
+    pub sessions: SessionTables,
+    /// Sessions in flight, by key, activity and owner.
+    pub index: SessionIndex,
+    /// SHA-256 mid-states of sessions in flight, by session id.
+    pub hashes: Table<u64, HashState>,
+    /// Receipts of finished uploads.
+    pub receipts: Receipts,
+    /// Chunks and committed blobs.
+    pub blobs: BlobStore,
+    /// Capsules and memories.
+    pub capsules: CapsuleStore,
+    /// Settings of the controllers.
+    pub settings: Register<Config>,
+    /// State, journal and quarantine of the migration.
+    pub migration: MigrationTables,
+}
+
+/// The storage of an installed canister cannot be opened. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// Stable memory is not what a build of this canister left there.
+    #[error(transparent)]
+    Preflight(#[from] PreflightError),
+    /// The layout is none that this build accepts.
+    #[error(
+        "stable memory is in layout {found}, the {build} build accepts {accepted}; the way back is the staged build, \
+         roll the migration back there first"
+    )]
+    LayoutRefused {
+        /// Layout of the header.
+        found: u16,
+        /// Name of this build.
+        build: &'static str,
+        /// Layouts that this build accepts, in words.
+        accepted: String,
+    },
+    /// A record does not decode.
+    #[error(transparent)]
+    Stable(#[from] StableError),
+}
+
+impl Storage {
+    /// The storage of a fresh installation.
+    pub fn create(raw: RawMemory) -> Self {
+        let mut storage = Self::open(&Memories::init(raw));
+        storage.layout.set(&FRESH_LAYOUT);
+        storage
+    }
+
+    /// The storage of an installed canister, after the preflight. Memory without a layout header is layout 1:
+    /// the first public release wrote none.
+    ///
+    /// # Errors
+    /// See [`OpenError`]; nothing was changed.
+    pub fn open_existing(raw: RawMemory) -> Result<Self, OpenError> {
+        let memories = preflight::open_existing(raw)?;
+        let mut storage = Self::open(&memories);
+        let found = storage.layout.get()?;
+        let layout = found.unwrap_or(Layout::LEGACY);
+        if !LAYOUTS.contains(&layout) {
+            let accepted: Vec<String> = LAYOUTS.iter().map(|layout| layout.0.to_string()).collect();
+            return Err(OpenError::LayoutRefused {
+                found: layout.0,
+                build: crate::upload::path::BUILD,
+                accepted: accepted.join(" and "),
+            });
+        }
+        if found.is_none() {
+            storage.layout.set(&layout);
+        }
+        Ok(storage)
+    }
+
+    fn open(memories: &Memories) -> Self {
+        Self {
+            layout: Register::open(memories, memory_ids::LAYOUT),
+            sessions: SessionTables::open(memories),
+            index: SessionIndex::open(memories),
+            hashes: Table::open(memories, memory_ids::HASH_STATES),
+            receipts: Receipts::open(memories),
+            blobs: BlobStore::open(memories),
+            capsules: CapsuleStore::open(memories),
+            settings: Register::open(memories, memory_ids::CONFIG),
+            migration: MigrationTables::open(memories),
+        }
+    }
+
+    /// The settings in force.
+    ///
+    /// # Errors
+    /// When the stored ones do not decode.
+    pub fn config(&self) -> Result<AdminConfig, StableError> {
+        Ok(self.settings.get()?.unwrap_or_default().in_force())
+    }
+}

@@ -1,0 +1,29 @@
+//! Uploads: files that arrive in chunks, are verified, and become memories of a capsule.
+//!
+//! Owns: the upload contract (who may, how often, how much, what a repeated call gets), hashing, receipts,
+//! and the split of a session's data into [`crate::session::Session`] and [`UploadMeta`]. Does not own:
+//! the rules of chunks (the session service does) and the bytes (the blob store does).
+//!
+//! Which layer keeps a session is decided in [`path`], the only place that knows of the cargo features.
+
+mod error;
+mod hashing;
+mod idempotency;
+mod index;
+pub mod limits;
+mod meta;
+pub mod path;
+mod receipt;
+mod service;
+mod tables;
+
+pub use hashing::HashState;
+pub use idempotency::IdemKey;
+pub use index::SessionIndex;
+pub use meta::UploadMeta;
+pub use receipt::{Receipt, Receipts};
+pub use service::UploadService;
+pub use tables::{DirectStore, RawRecord, SessionRecord, SessionTables};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,96 @@
+//! What the layers below refuse, in the words of the interface.
+
+use serde_bytes::ByteBuf;
+
+use crate::api::{ChunkRange, Error};
+use crate::blob::BlobError;
+use crate::capsule::CapsuleError;
+use crate::session::SessionError;
+use crate::stable::StableError;
+
+use super::limits::MAX_RANGES_IN_ERROR;
+
+impl From<StableError> for Error {
+    fn from(error: StableError) -> Self {
+        Self::Internal(error.to_string())
+    }
+}
+
+impl From<CapsuleError> for Error {
+    fn from(error: CapsuleError) -> Self {
+        match error {
+            CapsuleError::Unauthorized { caller, needs, capsule } => {
+                Self::Unauthorized { caller, needs: format!("{needs} to {capsule}") }
+            }
+            CapsuleError::Anonymous => {
+                Self::Unauthorized { caller: candid::Principal::anonymous(), needs: "an identity".into() }
+            }
+            CapsuleError::NoSuchMemory(id) => Self::not_found("memory", id),
+            CapsuleError::MemoryExists(id) => Self::conflict("memory", id, "exists already"),
+            CapsuleError::NoOwner => Self::invalid("owners", "at least one", 0),
+            CapsuleError::ListTooLong { .. } => Self::InvalidArgument {
+                field: "access".into(),
+                expected: error.to_string(),
+                got: String::new(),
+            },
+            CapsuleError::Stable(error) => error.into(),
+        }
+    }
+}
+
+impl From<BlobError> for Error {
+    fn from(error: BlobError) -> Self {
+        match error {
+            BlobError::NotFound(id) => Self::not_found("blob", id),
+            BlobError::NoSuchChunk { chunks, idx, .. } => {
+                Self::invalid("idx", format!("less than {chunks}"), idx)
+            }
+            BlobError::AlreadyExists(id) => Self::conflict("blob", id, "exists already"),
+            BlobError::MissingChunk { .. } => Self::Internal(error.to_string()),
+            BlobError::Stable(error) => error.into(),
+        }
+    }
+}
+
+impl From<SessionError> for Error {
+    fn from(error: SessionError) -> Self {
+        match error {
+            SessionError::NotFound(id) | SessionError::NotOwner(id) => Self::not_found("session", id),
+            SessionError::AlreadyExists(id) => Self::conflict("session", id, "exists already"),
+            SessionError::NotPending(id) => Self::conflict("session", id, "is committed"),
+            SessionError::ZeroChunkSize => Self::invalid("chunk_size", "at least 1", 0),
+            SessionError::TooManyChunks { bytes_expected, chunk_size } => Self::InvalidArgument {
+                field: "bytes".into(),
+                expected: format!("fewer than {} chunks of {chunk_size} bytes", u32::MAX),
+                got: bytes_expected.to_string(),
+            },
+            SessionError::IndexOutOfRange { idx, chunks, .. } => {
+                Self::invalid("idx", format!("less than {chunks}"), idx)
+            }
+            SessionError::WrongLength { idx, expected, got, .. } => {
+                Self::invalid("chunk", format!("{expected} bytes for chunk {idx}"), format!("{got} bytes"))
+            }
+            SessionError::DifferentBytes { idx, .. } => {
+                Self::conflict("chunk", idx, "arrived before with other bytes")
+            }
+            SessionError::Incomplete { chunks, missing, ranges, .. } => Self::Incomplete {
+                expected_chunks: chunks,
+                missing_chunks: missing,
+                missing: to_ranges(ranges.into_iter().take(MAX_RANGES_IN_ERROR)),
+            },
+            SessionError::Sink(error) => Self::Internal(error.to_string()),
+            SessionError::Store(error) => Self::Internal(error.to_string()),
+        }
+    }
+}
+
+/// Ranges as the interface shows them.
+pub fn to_ranges(ranges: impl Iterator<Item = (u32, u32)>) -> Vec<ChunkRange> {
+    ranges.map(|(first, last)| ChunkRange { first, last }).collect()
+}
+
+/// The error for a digest of another length than 32 bytes, or the digest.
+pub fn digest_of(field: &str, bytes: &ByteBuf) -> Result<[u8; 32], Error> {
+    <[u8; 32]>::try_from(bytes.as_slice())
+        .map_err(|_| Error::invalid(field, "32 bytes", format!("{} bytes", bytes.len())))
+}

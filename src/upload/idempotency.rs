@@ -1,0 +1,44 @@
+//! What makes two calls of begin the same call.
+
+use candid::Principal;
+use sha2::{Digest, Sha256};
+
+use crate::api::AssetMetadata;
+
+/// Names a call of begin: the capsule, the caller and the key that the caller chose, hashed to 32 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IdemKey(pub [u8; 32]);
+
+impl IdemKey {
+    /// The key. Each part is preceded by its length, so that no two triples run into one another.
+    pub fn of(capsule_id: &str, caller: &Principal, idem: &str) -> Self {
+        let mut hash = Sha256::new();
+        for part in [capsule_id.as_bytes(), caller.as_slice(), idem.as_bytes()] {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        Self(hash.finalize().into())
+    }
+
+    /// The share of key space below this key, in percent: spreads new sessions over two paths such that a
+    /// retry takes the same one.
+    pub fn percentile(&self) -> u8 {
+        let [a, b, ..] = self.0;
+        (u32::from(u16::from_be_bytes([a, b])) * 100 / 65_536) as u8
+    }
+}
+
+/// What a call of begin asked for, hashed: a repeated call must ask for the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fingerprint(pub [u8; 32]);
+
+impl Fingerprint {
+    /// The fingerprint of the parameters that are not part of the [`IdemKey`].
+    pub fn of(asset_metadata: &AssetMetadata, expected_chunks: u32) -> Self {
+        let digest = Sha256::new()
+            .chain_update(expected_chunks.to_be_bytes())
+            .chain_update(crate::stable::codec::encode(1, asset_metadata))
+            .finalize();
+        Self(digest.into())
+    }
+}

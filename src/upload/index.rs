@@ -1,0 +1,84 @@
+//! Live sessions by idempotency key, by last activity and by owner. The same in every layout and on every path.
+//!
+//! ```text
+//! id 13   [u8; 32] -> u64           idempotency key to session; also of a finished one while its receipt lives
+//! id 14   (u64, u64) -> ()          (last activity in nanoseconds, session)
+//! id 15   (principal, u64) -> ()    (owner, session)
+//! ```
+
+use candid::Principal;
+
+use crate::session::{SessionId, Time};
+use crate::stable::{Memories, StableError, Table, memory_ids};
+
+use super::idempotency::IdemKey;
+
+/// The indexes of live sessions.
+pub struct SessionIndex {
+    by_idem: Table<[u8; 32], u64>,
+    by_activity: Table<(u64, u64), ()>,
+    by_owner: Table<(Principal, u64), ()>,
+}
+
+impl SessionIndex {
+    /// Opens the indexes, or makes empty ones.
+    pub fn open(memories: &Memories) -> Self {
+        Self {
+            by_idem: Table::open(memories, memory_ids::SESSION_BY_IDEM),
+            by_activity: Table::open(memories, memory_ids::SESSION_BY_ACTIVITY),
+            by_owner: Table::open(memories, memory_ids::SESSION_BY_OWNER),
+        }
+    }
+
+    /// Adds a session. Adding it again changes nothing.
+    pub fn insert(&mut self, id: SessionId, key: IdemKey, owner: Principal, last_seen: Time) {
+        self.by_idem.insert(key.0, &id.0);
+        self.by_activity.insert((last_seen.as_nanos(), id.0), &());
+        self.by_owner.insert((owner, id.0), &());
+    }
+
+    /// Notes activity of a session.
+    pub fn touch(&mut self, id: SessionId, before: Time, now: Time) {
+        if before != now {
+            self.by_activity.remove(&(before.as_nanos(), id.0));
+            self.by_activity.insert((now.as_nanos(), id.0), &());
+        }
+    }
+
+    /// Takes a session out of the live ones; its idempotency key stays.
+    pub fn end(&mut self, id: SessionId, owner: Principal, last_seen: Time) {
+        self.by_activity.remove(&(last_seen.as_nanos(), id.0));
+        self.by_owner.remove(&(owner, id.0));
+    }
+
+    /// Forgets an idempotency key, if it still leads to this session.
+    ///
+    /// # Errors
+    /// A damaged entry.
+    pub fn forget_key(&mut self, key: IdemKey, id: SessionId) -> Result<(), StableError> {
+        if self.by_idem.get(&key.0)? == Some(id.0) {
+            self.by_idem.remove(&key.0);
+        }
+        Ok(())
+    }
+
+    /// The session that was begun under a key.
+    ///
+    /// # Errors
+    /// A damaged entry.
+    pub fn find(&self, key: IdemKey) -> Result<Option<SessionId>, StableError> {
+        Ok(self.by_idem.get(&key.0)?.map(SessionId))
+    }
+
+    /// Up to `limit` sessions whose last activity lies at or before `until`, the longest idle first.
+    pub fn idle_since(&self, until: Time, limit: usize) -> Vec<SessionId> {
+        let range = ..=(until.as_nanos(), u64::MAX);
+        self.by_activity.keys(range).take(limit).map(|(_, id)| SessionId(id)).collect()
+    }
+
+    /// How many sessions an owner has; counts no further than `limit`.
+    pub fn count_of(&self, owner: Principal, limit: u64) -> u64 {
+        let keys = self.by_owner.keys((owner, 0)..=(owner, u64::MAX));
+        keys.take(usize::try_from(limit).unwrap_or(usize::MAX)).count() as u64
+    }
+}

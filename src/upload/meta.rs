@@ -1,0 +1,43 @@
+//! What an upload session is about, beside the session itself.
+
+use minicbor::{Decode, Encode};
+
+use crate::api::AssetMetadata;
+use crate::stable::{Record, codec};
+
+/// The upload's half of a split session. Keyed by session id.
+#[derive(Encode, Decode, Clone, Debug, PartialEq)]
+pub struct UploadMeta {
+    /// Capsule that the upload goes to.
+    #[n(0)]
+    pub capsule_id: String,
+    /// Id of the memory that finish will make. Unique and never empty.
+    #[n(1)]
+    pub provisional_memory_id: String,
+    /// The client's metadata; `base.bytes` is the size of the file.
+    #[n(2)]
+    pub asset_metadata: AssetMetadata,
+    /// Blob that the session became, once it is known.
+    #[n(3)]
+    pub blob_id: Option<u64>,
+    /// When the session was begun, nanoseconds.
+    #[n(4)]
+    pub created_at: u64,
+    /// Number of chunks that the client announced.
+    #[n(5)]
+    pub expected_chunks: u32,
+}
+
+const VERSION: u8 = 1;
+
+impl Record for UploadMeta {
+    const NAME: &'static str = "upload meta";
+
+    fn encode(&self) -> Vec<u8> {
+        codec::encode(VERSION, self)
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, String> {
+        codec::decode(VERSION, bytes)
+    }
+}

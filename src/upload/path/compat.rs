@@ -1,0 +1,59 @@
+//! The old path: upload service, compatibility layer, session service, sink.
+
+mod legacy_meta;
+mod session_compat;
+
+use crate::api::{self, Result};
+use crate::session::{PutOutcome, Session, SessionId, SessionSpec, Time};
+use crate::storage::Storage;
+use crate::upload::UploadMeta;
+
+use super::{Chunk, Upload, UploadPath};
+use legacy_meta::UploadSessionMeta;
+use session_compat::SessionCompat;
+
+/// Keeps sessions in layout 1, as `UploadSessionMeta` records.
+#[derive(Debug, Default)]
+pub struct CompatPath {
+    compat: SessionCompat,
+}
+
+impl UploadPath for CompatPath {
+    fn begin(
+        &mut self,
+        storage: &mut Storage,
+        id: SessionId,
+        spec: SessionSpec,
+        meta: UploadMeta,
+        now: Time,
+    ) -> Result<()> {
+        self.compat.create(storage, UploadSessionMeta::new(id, &spec, meta)?, spec, now)
+    }
+
+    fn load(&mut self, storage: &mut Storage, id: SessionId, _: Time) -> Result<Option<Upload>> {
+        let loaded = self.compat.get(storage, id)?;
+        Ok(loaded.map(|(session, meta)| Upload {
+            session,
+            meta: meta.into_upload_meta(),
+            path: api::SessionPath::Compat,
+        }))
+    }
+
+    fn put_chunk(
+        &mut self,
+        storage: &mut Storage,
+        id: SessionId,
+        chunk: Chunk<'_>,
+        now: Time,
+    ) -> Result<PutOutcome> {
+        self.compat.put_chunk(storage, id, chunk, now)
+    }
+
+    fn finish(&mut self, storage: &mut Storage, id: SessionId, caller: &[u8], now: Time) -> Result<Session> {
+        self.compat.finish(storage, id, caller, now)
+    }
+
+    fn abort(&mut self, storage: &mut Storage, id: SessionId, caller: &[u8], _: Time) -> Result<()> {
+        self.compat.abort(storage, id, caller)
+    }
+}

@@ -1,0 +1,113 @@
+//! The record of a session in layout 1.
+
+use candid::{CandidType, Deserialize, Principal};
+
+use crate::api::{AssetMetadata, Error, Result};
+use crate::blob::ChunkPrefix;
+use crate::session::{SessionId, SessionSpec};
+use crate::stable::{Record, codec};
+use crate::upload::UploadMeta;
+
+/// A session and its upload in one record of twelve fields, as the first public release declares them.
+#[derive(CandidType, Deserialize, Clone, Debug, PartialEq)]
+pub struct UploadSessionMeta {
+    /// Session id, the key of the record as well.
+    pub session_id: u64,
+    /// Capsule that the upload goes to.
+    pub capsule_id: String,
+    /// Who uploads.
+    pub caller: Principal,
+    /// When the session was begun, nanoseconds.
+    pub created_at: u64,
+    /// Number of chunks.
+    pub expected_chunks: u32,
+    /// Whether chunks may still arrive.
+    pub status: LegacyStatus,
+    /// The number of chunks again.
+    pub chunk_count: u32,
+    /// The client's metadata.
+    pub asset_metadata: AssetMetadata,
+    /// Id of the memory that finish will make.
+    pub provisional_memory_id: String,
+    /// Length of every chunk but the last, bytes.
+    pub chunk_size: u64,
+    /// The client's idempotency key.
+    pub idem: String,
+    /// Blob that the session became.
+    pub blob_id: Option<u64>,
+}
+
+/// Whether chunks may still arrive.
+#[derive(CandidType, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LegacyStatus {
+    /// They may.
+    Pending,
+    /// The upload is committed.
+    Committed {
+        /// When, nanoseconds.
+        completed_at: u64,
+    },
+}
+
+impl UploadSessionMeta {
+    /// The record of a new session.
+    ///
+    /// # Errors
+    /// When the owner is no principal.
+    pub fn new(id: SessionId, spec: &SessionSpec, meta: UploadMeta) -> Result<Self> {
+        let caller = Principal::try_from_slice(&spec.owner).map_err(|e| Error::Internal(e.to_string()))?;
+        let UploadMeta {
+            capsule_id,
+            provisional_memory_id,
+            asset_metadata,
+            blob_id,
+            created_at,
+            expected_chunks,
+        } = meta;
+        Ok(Self {
+            session_id: id.0,
+            capsule_id,
+            caller,
+            created_at,
+            expected_chunks,
+            status: LegacyStatus::Pending,
+            chunk_count: expected_chunks,
+            asset_metadata,
+            provisional_memory_id,
+            chunk_size: u64::from(spec.chunk_size),
+            idem: spec.idem.clone(),
+            blob_id,
+        })
+    }
+
+    /// The upload's half of the record.
+    pub fn into_upload_meta(self) -> UploadMeta {
+        UploadMeta {
+            capsule_id: self.capsule_id,
+            provisional_memory_id: self.provisional_memory_id,
+            asset_metadata: self.asset_metadata,
+            blob_id: self.blob_id,
+            created_at: self.created_at,
+            expected_chunks: self.expected_chunks,
+        }
+    }
+
+    /// Where the chunks of the session lie.
+    pub fn chunk_prefix(&self) -> ChunkPrefix {
+        ChunkPrefix::of(&self.provisional_memory_id, SessionId(self.session_id))
+    }
+}
+
+const VERSION: u16 = 1;
+
+impl Record for UploadSessionMeta {
+    const NAME: &'static str = "legacy session";
+
+    fn encode(&self) -> Vec<u8> {
+        codec::encode_candid(VERSION, self)
+    }
+
+    fn decode(bytes: &[u8]) -> std::result::Result<Self, String> {
+        codec::decode_candid(VERSION, bytes)
+    }
+}

@@ -1,0 +1,141 @@
+//! The compatibility layer between the upload service and the session service.
+//!
+//! Layout 1 keeps no `Session`: which chunks have arrived is told by the chunks that are stored. This layer
+//! builds the session from them when it is first asked for, and keeps it on the heap as a cache. An upgrade
+//! empties the cache and loses nothing.
+
+use crate::api::{Error, Result};
+use crate::blob::StableBlobSink;
+use crate::session::{
+    HeapStore, PutOutcome, Session, SessionId, SessionMeta, SessionService, SessionSpec, SessionStatus,
+    SessionStore, Time,
+};
+use crate::stable::{Record, StableError};
+use crate::storage::Storage;
+use crate::upload::RawRecord;
+use crate::upload::path::Chunk;
+
+use super::legacy_meta::{LegacyStatus, UploadSessionMeta};
+
+/// Sessions in layout 1 behind the interface of the session service.
+#[derive(Debug, Default)]
+pub struct SessionCompat {
+    svc: SessionService<HeapStore>,
+}
+
+impl SessionCompat {
+    /// Begins a session.
+    pub fn create(
+        &mut self,
+        storage: &mut Storage,
+        meta: UploadSessionMeta,
+        spec: SessionSpec,
+        now: Time,
+    ) -> Result<()> {
+        let id = SessionId(meta.session_id);
+        if storage.sessions.legacy.contains(&id.0) {
+            return Err(Error::conflict("session", id, "exists already"));
+        }
+        self.svc.begin_with_id(id, spec, &now)?;
+        storage.sessions.legacy.insert(id.0, &RawRecord(meta.encode()));
+        storage.sessions.legacy_activity.insert(id.0, &now.as_nanos());
+        Ok(())
+    }
+
+    /// A session and its record.
+    pub fn get(&mut self, storage: &Storage, id: SessionId) -> Result<Option<(Session, UploadSessionMeta)>> {
+        let Some(raw) = storage.sessions.legacy.get_raw(&id.0) else {
+            self.svc.store_mut().remove(id).map_err(|e| Error::Internal(e.to_string()))?;
+            return Ok(None);
+        };
+        let meta = UploadSessionMeta::decode(&raw).map_err(|reason| StableError {
+            name: UploadSessionMeta::NAME,
+            key: id.to_string(),
+            reason,
+        })?;
+        if let Ok(session) = self.svc.session(id) {
+            return Ok(Some((session, meta)));
+        }
+        let session = rebuild(storage, id, &meta)?;
+        let store = self.svc.store_mut();
+        store.put(id, &session).map_err(|e| Error::Internal(e.to_string()))?;
+        Ok(Some((session, meta)))
+    }
+
+    /// Takes a chunk.
+    pub fn put_chunk(
+        &mut self,
+        storage: &mut Storage,
+        id: SessionId,
+        chunk: Chunk<'_>,
+        now: Time,
+    ) -> Result<PutOutcome> {
+        let (session, meta) = self.required(storage, id)?;
+        let mut sink = StableBlobSink::for_meta(&mut storage.blobs, meta.chunk_prefix(), session.chunk_size);
+        let Chunk { caller, idx, bytes } = chunk;
+        let outcome = self.svc.put_chunk(id, caller, idx, bytes, &mut sink, &now)?;
+        storage.sessions.legacy_activity.insert(id.0, &now.as_nanos());
+        Ok(outcome)
+    }
+
+    /// Ends a complete session; its bytes stay where they are.
+    pub fn finish(
+        &mut self,
+        storage: &mut Storage,
+        id: SessionId,
+        caller: &[u8],
+        now: Time,
+    ) -> Result<Session> {
+        self.required(storage, id)?;
+        let session = self.svc.finish(id, caller, &now)?;
+        forget(storage, id);
+        Ok(session)
+    }
+
+    /// Ends a session and gives its bytes back.
+    pub fn abort(&mut self, storage: &mut Storage, id: SessionId, caller: &[u8]) -> Result<()> {
+        let (_, meta) = self.required(storage, id)?;
+        self.svc.abort(id, caller)?;
+        forget(storage, id);
+        storage.blobs.release(meta.chunk_prefix());
+        Ok(())
+    }
+
+    fn required(&mut self, storage: &Storage, id: SessionId) -> Result<(Session, UploadSessionMeta)> {
+        self.get(storage, id)?.ok_or_else(|| Error::not_found("session", id))
+    }
+}
+
+fn forget(storage: &mut Storage, id: SessionId) {
+    storage.sessions.legacy.remove(&id.0);
+    storage.sessions.legacy_activity.remove(&id.0);
+}
+
+/// The session of a record: its chunks are those that are stored.
+fn rebuild(storage: &Storage, id: SessionId, meta: &UploadSessionMeta) -> Result<Session> {
+    let chunk_size = u32::try_from(meta.chunk_size).map_err(|_| StableError {
+        name: UploadSessionMeta::NAME,
+        key: id.to_string(),
+        reason: format!("chunk_size {} is beyond {}", meta.chunk_size, u32::MAX),
+    })?;
+    let last_seen = storage.sessions.legacy_activity.get(&id.0)?.unwrap_or(meta.created_at);
+    let mut session = Session {
+        owner: meta.caller.as_slice().to_vec(),
+        chunk_size,
+        bytes_expected: meta.asset_metadata.base().bytes,
+        bytes_received: 0,
+        received_idxs: storage.blobs.stored_chunks(meta.chunk_prefix()),
+        session_meta: SessionMeta {
+            idem: meta.idem.clone(),
+            last_seen: Time::from_nanos(last_seen),
+            status: match meta.status {
+                LegacyStatus::Pending => SessionStatus::Pending,
+                LegacyStatus::Committed { completed_at } => {
+                    SessionStatus::Committed { completed_at: Time::from_nanos(completed_at) }
+                }
+            },
+        },
+    };
+    session.bytes_received = session.bytes_of_received();
+    Ok(session)
+}

@@ -1,0 +1,83 @@
+//! The new path: upload service, session service, sink. A session and its upload meta are two records.
+
+use crate::api::{self, Error, Result};
+use crate::blob::{ChunkPrefix, StableBlobSink};
+use crate::migrate;
+use crate::session::{PutOutcome, Session, SessionId, SessionService, SessionSpec, Time};
+use crate::storage::Storage;
+use crate::upload::{DirectStore, SessionTables, UploadMeta};
+
+use super::{Chunk, Upload, UploadPath};
+
+/// Keeps sessions in layout 2. A session that is still a legacy record is converted when it is touched.
+#[derive(Debug, Default)]
+pub struct DirectPath;
+
+impl UploadPath for DirectPath {
+    fn begin(
+        &mut self,
+        storage: &mut Storage,
+        id: SessionId,
+        spec: SessionSpec,
+        meta: UploadMeta,
+        now: Time,
+    ) -> Result<()> {
+        service(&mut storage.sessions).begin_with_id(id, spec, &now)?;
+        storage.sessions.metas.insert(id.0, &meta);
+        Ok(())
+    }
+
+    fn load(&mut self, storage: &mut Storage, id: SessionId, now: Time) -> Result<Option<Upload>> {
+        migrate::touch(storage, id, now)?;
+        if !storage.sessions.sessions.contains(&id.0) {
+            return Ok(None);
+        }
+        let session = service(&mut storage.sessions).session(id)?;
+        let meta = meta(&storage.sessions, id)?;
+        Ok(Some(Upload { session, meta, path: api::SessionPath::Direct }))
+    }
+
+    fn put_chunk(
+        &mut self,
+        storage: &mut Storage,
+        id: SessionId,
+        chunk: Chunk<'_>,
+        now: Time,
+    ) -> Result<PutOutcome> {
+        let prefix = prefix(&storage.sessions, id)?;
+        let chunk_size = service(&mut storage.sessions).session(id)?.chunk_size;
+        let mut sink = StableBlobSink::for_meta(&mut storage.blobs, prefix, chunk_size);
+        let Chunk { caller, idx, bytes } = chunk;
+        Ok(service(&mut storage.sessions).put_chunk(id, caller, idx, bytes, &mut sink, &now)?)
+    }
+
+    fn finish(&mut self, storage: &mut Storage, id: SessionId, caller: &[u8], now: Time) -> Result<Session> {
+        let session = service(&mut storage.sessions).finish(id, caller, &now)?;
+        storage.sessions.metas.remove(&id.0);
+        Ok(session)
+    }
+
+    fn abort(&mut self, storage: &mut Storage, id: SessionId, caller: &[u8], _: Time) -> Result<()> {
+        let prefix = prefix(&storage.sessions, id)?;
+        service(&mut storage.sessions).abort(id, caller)?;
+        storage.sessions.metas.remove(&id.0);
+        storage.blobs.release(prefix);
+        Ok(())
+    }
+}
+
+fn service(tables: &mut SessionTables) -> SessionService<DirectStore<'_>> {
+    SessionService::new(DirectStore { sessions: &mut tables.sessions, counter: &mut tables.counter })
+}
+
+fn meta(tables: &SessionTables, id: SessionId) -> Result<UploadMeta> {
+    let missing = || Error::Internal(format!("session {id} has no upload meta"));
+    tables.metas.get(&id.0)?.ok_or_else(missing)
+}
+
+fn prefix(tables: &SessionTables, id: SessionId) -> Result<ChunkPrefix> {
+    if !tables.sessions.contains(&id.0) {
+        return Err(Error::not_found("session", id));
+    }
+    Ok(ChunkPrefix::of(&meta(tables, id)?.provisional_memory_id, id))
+}

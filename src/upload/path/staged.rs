@@ -1,0 +1,68 @@
+//! Both paths in one build. A session is served where its record lies; where a new one goes, a controller
+//! decides.
+
+use crate::api::Result;
+use crate::session::{PutOutcome, Session, SessionId, SessionSpec, Time};
+use crate::storage::Storage;
+use crate::upload::{IdemKey, UploadMeta};
+
+use super::compat::CompatPath;
+use super::direct::DirectPath;
+use super::{Chunk, Upload, UploadPath};
+
+/// Serves new sessions on one of two paths, by the share that a controller has set.
+#[derive(Debug, Default)]
+pub struct StagedPath {
+    compat: CompatPath,
+    direct: DirectPath,
+}
+
+impl StagedPath {
+    /// The path of a session that exists. While the compat share is above zero a legacy record stays what
+    /// it is until its session ends; after that the direct path takes it over, and converts it.
+    fn serving(&mut self, storage: &Storage, id: SessionId) -> Result<&mut dyn UploadPath> {
+        let compat = storage.config()?.compat_share_percent > 0 && storage.sessions.legacy.contains(&id.0);
+        Ok(if compat { &mut self.compat } else { &mut self.direct })
+    }
+}
+
+impl UploadPath for StagedPath {
+    fn begin(
+        &mut self,
+        storage: &mut Storage,
+        id: SessionId,
+        spec: SessionSpec,
+        meta: UploadMeta,
+        now: Time,
+    ) -> Result<()> {
+        let owner = candid::Principal::try_from_slice(&spec.owner).unwrap_or(candid::Principal::anonymous());
+        let key = IdemKey::of(&meta.capsule_id, &owner, &spec.idem);
+        if key.percentile() < storage.config()?.compat_share_percent {
+            self.compat.begin(storage, id, spec, meta, now)
+        } else {
+            self.direct.begin(storage, id, spec, meta, now)
+        }
+    }
+
+    fn load(&mut self, storage: &mut Storage, id: SessionId, now: Time) -> Result<Option<Upload>> {
+        self.serving(storage, id)?.load(storage, id, now)
+    }
+
+    fn put_chunk(
+        &mut self,
+        storage: &mut Storage,
+        id: SessionId,
+        chunk: Chunk<'_>,
+        now: Time,
+    ) -> Result<PutOutcome> {
+        self.serving(storage, id)?.put_chunk(storage, id, chunk, now)
+    }
+
+    fn finish(&mut self, storage: &mut Storage, id: SessionId, caller: &[u8], now: Time) -> Result<Session> {
+        self.serving(storage, id)?.finish(storage, id, caller, now)
+    }
+
+    fn abort(&mut self, storage: &mut Storage, id: SessionId, caller: &[u8], now: Time) -> Result<()> {
+        self.serving(storage, id)?.abort(storage, id, caller, now)
+    }
+}

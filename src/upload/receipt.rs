@@ -1,0 +1,129 @@
+//! Receipts of finished uploads, for clients that lost the reply.
+//!
+//! ```text
+//! id 17   u64 -> Receipt          session to what it became
+//! id 28   (u64, u64) -> ()        (expiry in nanoseconds, session)
+//! ```
+
+use candid::Principal;
+use minicbor::{Decode, Encode};
+use serde_bytes::ByteBuf;
+
+use crate::api::{StorageBackend, UploadFinishResult};
+use crate::blob::BlobId;
+use crate::session::{SessionId, Time};
+use crate::stable::{Memories, Record, StableError, Table, codec, memory_ids};
+
+/// What a session became.
+#[derive(Encode, Decode, Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// Who uploaded.
+    #[cbor(n(0), with = "codec::principal")]
+    pub owner: Principal,
+    /// The idempotency key, hashed.
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub idem_key: [u8; 32],
+    /// What begin asked for, hashed.
+    #[cbor(n(2), with = "minicbor::bytes")]
+    pub fingerprint: [u8; 32],
+    /// The memory that was made.
+    #[n(3)]
+    pub memory_id: String,
+    /// The blob that was committed.
+    #[n(4)]
+    pub blob_id: u64,
+    /// Size, bytes.
+    #[n(5)]
+    pub size: u64,
+    /// SHA-256 of the stored bytes.
+    #[cbor(n(6), with = "minicbor::bytes")]
+    pub checksum: [u8; 32],
+    /// When the upload was committed, nanoseconds.
+    #[n(7)]
+    pub finished_at: u64,
+    /// When the receipt is dropped, nanoseconds.
+    #[n(8)]
+    pub expires_at: u64,
+}
+
+impl Receipt {
+    /// The answer that finish gave, and gives again.
+    pub fn to_api(&self) -> UploadFinishResult {
+        let locator = BlobId(self.blob_id).to_string();
+        UploadFinishResult {
+            memory_id: self.memory_id.clone(),
+            storage_location: format!("icp://blob/{locator}"),
+            blob_id: locator,
+            remote_id: None,
+            size: self.size,
+            checksum_sha256: Some(ByteBuf::from(self.checksum)),
+            storage_backend: StorageBackend::Icp,
+            uploaded_at: self.finished_at,
+            expires_at: None,
+        }
+    }
+}
+
+const VERSION: u8 = 1;
+
+impl Record for Receipt {
+    const NAME: &'static str = "receipt";
+
+    fn encode(&self) -> Vec<u8> {
+        codec::encode(VERSION, self)
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, String> {
+        codec::decode(VERSION, bytes)
+    }
+}
+
+/// The receipts, by session and by expiry.
+pub struct Receipts {
+    by_session: Table<u64, Receipt>,
+    by_expiry: Table<(u64, u64), ()>,
+}
+
+impl Receipts {
+    /// Opens the receipts, or makes an empty set.
+    pub fn open(memories: &Memories) -> Self {
+        Self {
+            by_session: Table::open(memories, memory_ids::RECEIPTS),
+            by_expiry: Table::open(memories, memory_ids::RECEIPT_BY_EXPIRY),
+        }
+    }
+
+    /// The receipt of a session.
+    ///
+    /// # Errors
+    /// A damaged record.
+    pub fn get(&self, id: SessionId) -> Result<Option<Receipt>, StableError> {
+        self.by_session.get(&id.0)
+    }
+
+    /// Keeps a receipt.
+    pub fn insert(&mut self, id: SessionId, receipt: &Receipt) {
+        self.by_session.insert(id.0, receipt);
+        self.by_expiry.insert((receipt.expires_at, id.0), &());
+    }
+
+    /// Drops up to `limit` receipts that expire at or before `now`, and gives them back.
+    ///
+    /// # Errors
+    /// A damaged record; those dropped before it stay dropped.
+    pub fn drop_expired(
+        &mut self,
+        now: Time,
+        limit: usize,
+    ) -> Result<Vec<(SessionId, Receipt)>, StableError> {
+        let keys: Vec<_> = self.by_expiry.keys(..=(now.as_nanos(), u64::MAX)).take(limit).collect();
+        let mut dropped = Vec::with_capacity(keys.len());
+        for key in keys {
+            let receipt = self.by_session.get(&key.1)?;
+            self.by_session.remove(&key.1);
+            self.by_expiry.remove(&key);
+            dropped.extend(receipt.map(|receipt| (SessionId(key.1), receipt)));
+        }
+        Ok(dropped)
+    }
+}

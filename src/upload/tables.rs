@@ -1,0 +1,170 @@
+//! Where sessions are kept in stable memory, in both layouts.
+//!
+//! ```text
+//! id 3    u64 -> Candid (1 : nat16, UploadSessionMeta)   layout 1; raw bytes here, typed by who reads them
+//! id 5    u64                                            the last session id that was given out
+//! id 11   u64 -> SessionRecord                           layout 2
+//! id 12   u64 -> UploadMeta                              layout 2
+//! id 23   u64 -> u64                                     layout 1: last activity, nanoseconds
+//! ```
+//! A session id lives in exactly one of the two layouts at any moment.
+
+use minicbor::{Decode, Encode};
+
+use crate::session::{
+    ChunkSet, Session, SessionId, SessionMeta, SessionStatus, SessionStore, StoreError, Time,
+};
+use crate::stable::{Memories, Record, Register, Table, codec, memory_ids};
+
+use super::UploadMeta;
+
+/// The session tables. One handle each: two handles on one stable map would overwrite one another.
+pub struct SessionTables {
+    /// Layout 1 records, as bytes.
+    pub legacy: Table<u64, RawRecord>,
+    /// Layout 1: last activity of a session, nanoseconds.
+    pub legacy_activity: Table<u64, u64>,
+    /// Layout 2: the session's half.
+    pub sessions: Table<u64, SessionRecord>,
+    /// Layout 2: the upload's half.
+    pub metas: Table<u64, UploadMeta>,
+    /// The last session id that was given out.
+    pub counter: Register<u64>,
+}
+
+impl SessionTables {
+    /// Opens the tables, or makes empty ones.
+    pub fn open(memories: &Memories) -> Self {
+        Self {
+            legacy: Table::open(memories, memory_ids::LEGACY_SESSIONS),
+            legacy_activity: Table::open(memories, memory_ids::LEGACY_ACTIVITY),
+            sessions: Table::open(memories, memory_ids::SESSIONS),
+            metas: Table::open(memories, memory_ids::UPLOAD_META),
+            counter: Register::open(memories, memory_ids::SESSION_COUNTER),
+        }
+    }
+}
+
+/// Bytes whose type only their reader knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RawRecord(pub Vec<u8>);
+
+impl Record for RawRecord {
+    const NAME: &'static str = "legacy session";
+
+    fn encode(&self) -> Vec<u8> {
+        self.0.clone()
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, String> {
+        Ok(Self(bytes.to_vec()))
+    }
+}
+
+/// The stored form of a [`Session`]. `bytes_received` follows from the ranges and is not stored.
+#[derive(Encode, Decode, Clone, Debug, PartialEq, Eq)]
+pub struct SessionRecord {
+    #[cbor(n(0), with = "minicbor::bytes")]
+    owner: Vec<u8>,
+    #[n(1)]
+    chunk_size: u32,
+    #[n(2)]
+    bytes_expected: u64,
+    #[n(3)]
+    received: Vec<(u32, u32)>,
+    #[n(4)]
+    idem: String,
+    #[n(5)]
+    last_seen: u64,
+    #[n(6)]
+    completed_at: Option<u64>,
+}
+
+impl From<&Session> for SessionRecord {
+    fn from(session: &Session) -> Self {
+        Self {
+            owner: session.owner.clone(),
+            chunk_size: session.chunk_size,
+            bytes_expected: session.bytes_expected,
+            received: session.received_idxs.ranges().collect(),
+            idem: session.session_meta.idem.clone(),
+            last_seen: session.session_meta.last_seen.as_nanos(),
+            completed_at: match session.session_meta.status {
+                SessionStatus::Pending => None,
+                SessionStatus::Committed { completed_at } => Some(completed_at.as_nanos()),
+            },
+        }
+    }
+}
+
+impl SessionRecord {
+    /// The session of this record.
+    ///
+    /// # Errors
+    /// When the ranges are not ascending and disjoint, in words.
+    pub fn into_session(self) -> Result<Session, String> {
+        let received_idxs = ChunkSet::from_ranges(&self.received)
+            .ok_or_else(|| format!("received ranges {:?} are not ascending", self.received))?;
+        let mut session = Session {
+            owner: self.owner,
+            chunk_size: self.chunk_size,
+            bytes_expected: self.bytes_expected,
+            bytes_received: 0,
+            received_idxs,
+            session_meta: SessionMeta {
+                idem: self.idem,
+                last_seen: Time::from_nanos(self.last_seen),
+                status: match self.completed_at {
+                    None => SessionStatus::Pending,
+                    Some(nanos) => SessionStatus::Committed { completed_at: Time::from_nanos(nanos) },
+                },
+            },
+        };
+        session.bytes_received = session.bytes_of_received();
+        Ok(session)
+    }
+}
+
+const VERSION: u8 = 1;
+
+impl Record for SessionRecord {
+    const NAME: &'static str = "session";
+
+    fn encode(&self) -> Vec<u8> {
+        codec::encode(VERSION, self)
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, String> {
+        codec::decode(VERSION, bytes)
+    }
+}
+
+/// Layout 2 as the session service sees it.
+pub struct DirectStore<'a> {
+    /// The session's halves.
+    pub sessions: &'a mut Table<u64, SessionRecord>,
+    /// The last session id that was given out.
+    pub counter: &'a mut Register<u64>,
+}
+
+impl SessionStore for DirectStore<'_> {
+    fn allocate_id(&mut self) -> Result<SessionId, StoreError> {
+        self.counter.next().map(SessionId).map_err(|_| StoreError::IdsExhausted)
+    }
+
+    fn get(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
+        let damaged = |reason: String| StoreError::Damaged { id, reason };
+        let record = self.sessions.get(&id.0).map_err(|e| damaged(e.to_string()))?;
+        record.map(|record| record.into_session().map_err(damaged)).transpose()
+    }
+
+    fn put(&mut self, id: SessionId, session: &Session) -> Result<(), StoreError> {
+        self.sessions.insert(id.0, &SessionRecord::from(session));
+        Ok(())
+    }
+
+    fn remove(&mut self, id: SessionId) -> Result<(), StoreError> {
+        self.sessions.remove(&id.0);
+        Ok(())
+    }
+}
