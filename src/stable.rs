@@ -13,6 +13,7 @@
 //! ```
 
 pub mod codec;
+pub mod keys;
 pub mod layout;
 pub mod memory_ids;
 pub mod preflight;

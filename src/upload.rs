@@ -26,4 +26,4 @@ pub use service::UploadService;
 pub use tables::{DirectStore, RawRecord, SessionRecord, SessionTables};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -11,6 +11,7 @@ use ic_stable_structures::StableBTreeMap;
 use sha2::{Digest, Sha256};
 
 use crate::session::{ChunkSet, SessionId};
+use crate::stable::keys::NumberAndText;
 use crate::stable::{Memories, Memory, StableError, Table, memory_ids};
 
 use super::record::{BlobId, BlobRecord};
@@ -80,7 +81,7 @@ pub enum BlobError {
 pub struct BlobStore {
     chunks: StableBTreeMap<([u8; 32], u32), Vec<u8>, Memory>,
     blobs: Table<u64, BlobRecord>,
-    refs: Table<(u64, String), String>,
+    refs: Table<NumberAndText, String>,
     released: Table<[u8; 32], ()>,
 }
 
@@ -135,7 +136,7 @@ impl BlobStore {
             return Err(BlobError::AlreadyExists(id));
         }
         self.blobs.insert(id.0, record);
-        self.refs.insert((id.0, memory_id.to_owned()), &capsule_id.to_owned());
+        self.refs.insert(NumberAndText(id.0, memory_id.to_owned()), &capsule_id.to_owned());
         Ok(())
     }
 
@@ -158,8 +159,8 @@ impl BlobStore {
     /// A damaged entry.
     pub fn capsules_of(&self, id: BlobId) -> Result<Vec<String>, BlobError> {
         self.refs
-            .range((id.0, String::new())..)
-            .take_while(|entry| !matches!(entry, Ok(((blob, _), _)) if *blob != id.0))
+            .range(NumberAndText(id.0, String::new())..)
+            .take_while(|entry| !matches!(entry, Ok((NumberAndText(blob, _), _)) if *blob != id.0))
             .map(|entry| Ok(entry?.1))
             .collect()
     }

@@ -4,6 +4,7 @@ use candid::Principal;
 
 use crate::api::{Capsule, CapsuleAccess, Memory, PersonRef};
 use crate::session::Time;
+use crate::stable::keys::TwoTexts;
 use crate::stable::{Memories, Register, StableError, Table, memory_ids};
 
 use super::record::{Access, CapsuleRecord, MemoryRecord};
@@ -53,7 +54,7 @@ pub enum CapsuleError {
 pub struct CapsuleStore {
     capsules: Table<String, CapsuleRecord>,
     memories: Table<String, MemoryRecord>,
-    by_capsule: Table<(String, String), ()>,
+    by_capsule: Table<TwoTexts, ()>,
     counter: Register<u64>,
 }
 
@@ -146,7 +147,7 @@ impl CapsuleStore {
         }
         capsule.memory_count = capsule.memory_count.saturating_add(1);
         self.memories.insert(memory_id.to_owned(), record);
-        self.by_capsule.insert((record.capsule_id.clone(), memory_id.to_owned()), &());
+        self.by_capsule.insert(TwoTexts(record.capsule_id.clone(), memory_id.to_owned()), &());
         self.capsules.insert(record.capsule_id.clone(), &capsule);
         Ok(())
     }
@@ -174,13 +175,13 @@ impl CapsuleStore {
         limit: usize,
     ) -> Result<Vec<Memory>, CapsuleError> {
         self.authorize(caller, Access::Read, capsule)?;
-        let start = (capsule.to_owned(), after.unwrap_or_default().to_owned());
+        let start = TwoTexts(capsule.to_owned(), after.unwrap_or_default().to_owned());
         self.by_capsule
             .keys(start.clone()..)
-            .take_while(|(of, _)| of == capsule)
+            .take_while(|TwoTexts(of, _)| of == capsule)
             .filter(|key| after.is_none() || *key != start)
             .take(limit)
-            .map(|(_, id)| {
+            .map(|TwoTexts(_, id)| {
                 let record = self.memories.get(&id)?;
                 Ok(record.ok_or_else(|| CapsuleError::NoSuchMemory(id.clone()))?.to_api(&id))
             })

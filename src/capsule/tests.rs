@@ -1,1 +1,107 @@
-//! Tests.
+//! Access to capsules and the memories in them.
+
+use candid::Principal;
+
+use super::*;
+use crate::api::{AssetMetadata, AssetMetadataBase, AssetType, CapsuleAccess, PersonRef};
+use crate::session::Time;
+use crate::stable::{Memories, RawMemory};
+
+const NOW: Time = Time::from_nanos(9);
+
+fn person(n: u8) -> Principal {
+    Principal::self_authenticating([n])
+}
+
+fn store() -> CapsuleStore {
+    CapsuleStore::open(&Memories::init(RawMemory::default()))
+}
+
+fn memory(capsule: &str) -> MemoryRecord {
+    let base = AssetMetadataBase::new("a.jpg", "image/jpeg", AssetType::Original, 3, 1);
+    MemoryRecord {
+        capsule_id: capsule.into(),
+        asset_metadata: AssetMetadata::image(base),
+        blob_id: 1,
+        checksum: [1; 32],
+        size: 3,
+        created_at: 9,
+        created_by: person(1),
+    }
+}
+
+#[test]
+fn rights_include_one_another_and_strangers_have_none() {
+    let mut capsules = store();
+    let [owner, writer, reader, stranger] = [1, 2, 3, 4].map(person);
+    let id = capsules.create(owner, None, NOW).unwrap().id;
+    let access = CapsuleAccess {
+        owners: vec![owner],
+        writers: vec![writer, Principal::anonymous()],
+        readers: vec![reader],
+    };
+    capsules.set_access(owner, &id, access.clone()).unwrap();
+    let rights = |who| {
+        [Access::Read, Access::Write, Access::Own].map(|needs| capsules.authorize(who, needs, &id).is_ok())
+    };
+    assert_eq!(rights(owner), [true, true, true]);
+    assert_eq!(rights(writer), [true, true, false]);
+    assert_eq!(rights(reader), [true, false, false]);
+    assert_eq!(rights(stranger), [false, false, false]);
+    assert_eq!(rights(Principal::anonymous()), [false, false, false], "whatever the list says");
+    let nowhere = capsules.authorize(owner, Access::Read, "capsule_99");
+    assert!(matches!(nowhere, Err(CapsuleError::Unauthorized { .. })), "ids cannot be probed");
+    assert!(capsules.set_access(writer, &id, access).is_err());
+}
+
+#[test]
+fn a_capsule_keeps_an_owner() {
+    let mut capsules = store();
+    let id = capsules.create(person(1), Some(PersonRef::Opaque("grandma".into())), NOW).unwrap().id;
+    let none = |owners| CapsuleAccess { owners, writers: vec![], readers: vec![] };
+    for owners in [vec![], vec![Principal::anonymous()]] {
+        let refused = capsules.set_access(person(1), &id, none(owners));
+        assert_eq!(refused, Err(CapsuleError::NoOwner));
+    }
+    let long = capsules.set_access(person(1), &id, none(vec![person(1); 1_001]));
+    assert_eq!(long, Err(CapsuleError::ListTooLong { list: "owners", got: 1_001 }));
+    assert_eq!(capsules.create(Principal::anonymous(), None, NOW), Err(CapsuleError::Anonymous));
+}
+
+#[test]
+fn capsules_made_at_the_same_time_are_two() {
+    let mut capsules = store();
+    let (a, b) = (capsules.create(person(1), None, NOW), capsules.create(person(2), None, NOW));
+    assert_ne!(a.unwrap().id, b.unwrap().id);
+}
+
+#[test]
+fn memories_are_listed_in_pages_and_only_of_one_capsule() {
+    let mut capsules = store();
+    let [one, two] = [1, 2].map(|_| capsules.create(person(1), None, NOW).unwrap().id);
+    for id in ["a", "b", "c"] {
+        capsules.attach(person(1), id, &memory(&one)).unwrap();
+    }
+    capsules.attach(person(1), "d", &memory(&two)).unwrap();
+    let page = |after: Option<&str>, limit| {
+        let page = capsules.list(person(1), &one, after, limit).unwrap();
+        page.into_iter().map(|memory| memory.id).collect::<Vec<_>>()
+    };
+    assert_eq!(page(None, 2), ["a", "b"]);
+    assert_eq!(page(Some("b"), 2), ["c"]);
+    assert_eq!(page(Some("c"), 2), Vec::<String>::new());
+    assert!(capsules.list(person(2), &one, None, 2).is_err());
+    assert_eq!(capsules.authorize(person(1), Access::Own, &one).unwrap().memory_count, 3);
+}
+
+#[test]
+fn a_memory_is_attached_once_and_read_by_readers_only() {
+    let mut capsules = store();
+    let id = capsules.create(person(1), None, NOW).unwrap().id;
+    assert!(capsules.attach(person(2), "m", &memory(&id)).is_err(), "no write access");
+    capsules.attach(person(1), "m", &memory(&id)).unwrap();
+    let again = capsules.attach(person(1), "m", &memory(&id));
+    assert_eq!(again, Err(CapsuleError::MemoryExists("m".into())));
+    assert_eq!(capsules.memory(person(1), "m").unwrap(), memory(&id).to_api("m"));
+    assert_eq!(capsules.memory(person(2), "m"), Err(CapsuleError::NoSuchMemory("m".into())));
+}

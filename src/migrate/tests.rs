@@ -1,1 +1,238 @@
-//! Tests.
+//! The engine over real layout 1 data, written by the compat path.
+
+use super::*;
+use crate::api::{Error, MigrationPhase};
+use crate::blob::{CHUNK_SIZE, ChunkPrefix};
+use crate::meter::{Meter, Unmetered};
+use crate::session::SessionId;
+use crate::stable::layout::Layout;
+use crate::storage::Storage;
+use crate::upload::RawRecord;
+use crate::upload::limits::DEFAULT_SESSION_TTL_SECONDS;
+use crate::upload::path::direct::DirectPath;
+use crate::upload::tests::{World, file};
+use crate::{api::AdminConfig, config::Config};
+
+const CHUNK: usize = CHUNK_SIZE as usize;
+
+/// A message that has room for exactly one step.
+struct OneStep;
+
+impl Meter for OneStep {
+    fn used(&self) -> u64 {
+        1
+    }
+}
+
+/// Layout 1 with sessions in every state, and the clients' files.
+fn layout_1() -> (World, Vec<(u64, Vec<u8>, Vec<usize>)>) {
+    let mut world = World::compat();
+    world.storage.layout.set(&Layout::LEGACY);
+    let sessions = [vec![], vec![0], vec![0, 2], vec![0, 1, 2], vec![2, 1]];
+    let sessions = sessions.into_iter().enumerate().map(|(n, put)| {
+        let file = file(2 * CHUNK + n);
+        let id = world.begin(file.len(), &n.to_string());
+        for idx in &put {
+            if *idx < file.chunks(CHUNK).len() {
+                world.put(id, &file, *idx).unwrap();
+            }
+        }
+        (id, file, put)
+    });
+    let sessions = sessions.collect();
+    (world, sessions)
+}
+
+/// What the staged and the direct build do at their start.
+fn upgrade(world: &mut World) {
+    let session_ttl_seconds = DEFAULT_SESSION_TTL_SECONDS;
+    world.storage.settings.set(&Config(AdminConfig { compat_share_percent: 0, session_ttl_seconds }));
+    world.path = Box::<DirectPath>::default();
+}
+
+fn run_to_end(world: &mut World) -> MigrationState {
+    assert_eq!(run(&mut world.storage, world.now, &Unmetered, 0), Ok(Progress::Done));
+    world.storage.migration.state().unwrap()
+}
+
+#[test]
+fn every_session_goes_on_where_it_was() {
+    let (mut world, sessions) = layout_1();
+    let before: Vec<_> = sessions.iter().map(|(id, ..)| world.service().status(*id).unwrap()).collect();
+    upgrade(&mut world);
+    let state = run_to_end(&mut world);
+    assert_eq!((state.phase, state.source, state.converted), (Phase::Converted, 5, 5));
+    assert_eq!(state.digest_before, state.digest_after);
+    assert_ne!(state.digest_before, MultisetDigest::default());
+    assert_eq!(world.storage.layout.get(), Ok(Some(Layout::SPLIT)));
+    for (mut before, (id, file, put)) in before.into_iter().zip(sessions) {
+        before.path = crate::api::SessionPath::Direct;
+        assert_eq!(world.service().status(id).unwrap(), before, "nothing but the path has changed");
+        assert_eq!(world.begin(file.len(), &before.idem), id, "the idempotency key still finds it");
+        for idx in 0..file.chunks(CHUNK).len() {
+            world.put(id, &file, idx).unwrap();
+        }
+        let memory = world.finish(id, &file).unwrap().memory_id;
+        assert_eq!(memory, before.provisional_memory_id, "{put:?}");
+    }
+}
+
+#[test]
+fn it_goes_on_exactly_where_a_message_ended() {
+    let (mut world, sessions) = layout_1();
+    upgrade(&mut world);
+    let mut messages = 0;
+    while run(&mut world.storage, world.now, &OneStep, 0) == Ok(Progress::More) {
+        messages += 1;
+        let raw = world.raw.clone();
+        world.storage = Storage::open_existing(raw).unwrap(); // an upgrade between any two messages
+    }
+    let state = world.storage.migration.state().unwrap();
+    assert_eq!((state.phase, state.source, state.converted), (Phase::Converted, 5, 5));
+    assert!(messages > 2 * sessions.len(), "one step a message: {messages}");
+}
+
+#[test]
+fn a_session_that_is_touched_is_converted_at_once_and_counted_once() {
+    // One step enters each phase, five count, five convert; the session is the last of the five.
+    let steps_before_touch = [0, 1, 2, 6, 7, 9, 11, 12];
+    for steps in steps_before_touch {
+        let (mut world, sessions) = layout_1();
+        upgrade(&mut world);
+        for _ in 0..steps {
+            let _ = run(&mut world.storage, world.now, &OneStep, 0);
+        }
+        let (id, file, _) = &sessions[4];
+        world.put(*id, file, 0).unwrap();
+        assert!(!world.storage.sessions.legacy.contains(id));
+        let state = run_to_end(&mut world);
+        assert_eq!(state.phase, Phase::Converted, "after {steps} steps: {}", state.note);
+        assert_eq!((state.source, state.converted + state.already), (5, 5), "after {steps} steps");
+        let expected = u64::from(steps < 12);
+        assert_eq!(state.already, expected, "after {steps} steps");
+    }
+}
+
+#[test]
+fn what_cannot_be_converted_is_kept_as_it_was_with_the_reason() {
+    let (mut world, sessions) = layout_1();
+    let [undecodable, stray] = [sessions[0].0, sessions[1].0];
+    world.storage.sessions.legacy.insert(undecodable, &RawRecord(b"rubbish".to_vec()));
+    let status = world.service().status(stray).unwrap();
+    let prefix = ChunkPrefix::of(&status.provisional_memory_id, SessionId(stray));
+    world.storage.blobs.write_chunk(prefix, 77, b"stray");
+    upgrade(&mut world);
+    let state = run_to_end(&mut world);
+    assert_eq!(state.phase, Phase::Converted, "{}", state.note);
+    assert_eq!((state.source, state.converted, state.quarantined), (5, 3, 2));
+    let quarantine = world.storage.migration.quarantined(None).unwrap();
+    assert_eq!(quarantine.len(), 2);
+    assert_eq!(quarantine[0].raw.as_slice(), b"rubbish");
+    assert!(quarantine[1].reason.contains("chunk 77"), "{}", quarantine[1].reason);
+    let put = world.put(stray, &sessions[1].1, 0).unwrap_err();
+    assert!(matches!(put, Error::Conflict { ref detail, .. } if detail.contains("chunk 77")), "{put}");
+    assert!(world.storage.blobs.has_chunk(prefix, 0), "its chunks are not touched");
+}
+
+#[test]
+fn expired_sessions_are_released_and_accounted_for() {
+    let (mut world, sessions) = layout_1();
+    world.now = world.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
+    let active = &sessions[3];
+    world.storage.sessions.legacy_activity.insert(active.0, &world.now.as_nanos());
+    upgrade(&mut world);
+    let state = run_to_end(&mut world);
+    assert_eq!((state.phase, state.expired, state.converted), (Phase::Converted, 4, 1), "{}", state.note);
+    assert_eq!(world.live(), [0, 2, 1, 3], "what is left is the active session");
+}
+
+#[test]
+fn a_lost_record_is_noticed() {
+    let (mut world, sessions) = layout_1();
+    upgrade(&mut world);
+    while world.storage.migration.state().unwrap().phase != Phase::Converting {
+        let _ = run(&mut world.storage, world.now, &OneStep, 0);
+    }
+    world.storage.sessions.legacy.remove(&sessions[2].0);
+    let state = run_to_end(&mut world);
+    assert_eq!(state.phase, Phase::Stuck);
+    assert!(state.note.contains("source 5"), "{}", state.note);
+}
+
+#[test]
+fn a_changed_record_is_noticed() {
+    let (mut world, sessions) = layout_1();
+    upgrade(&mut world);
+    while world.storage.migration.state().unwrap().phase != Phase::Converting {
+        let _ = run(&mut world.storage, world.now, &OneStep, 0);
+    }
+    let id = sessions[2].0;
+    let raw = world.storage.sessions.legacy.get_raw(&id).unwrap();
+    let mut legacy = crate::migrations::split_sessions::LegacyUploadSession::decode(&raw).unwrap();
+    legacy.created_at += 1;
+    world.storage.sessions.legacy.insert(id, &RawRecord(legacy.encode()));
+    let state = run_to_end(&mut world);
+    assert_eq!(state.phase, Phase::Stuck);
+    assert!(state.note.contains("digest"), "{}", state.note);
+}
+
+#[test]
+fn while_the_compat_path_is_in_use_nothing_is_converted() {
+    let (mut world, _) = layout_1();
+    assert_eq!(run(&mut world.storage, world.now, &Unmetered, 0), Ok(Progress::Done));
+    assert_eq!(world.storage.sessions.legacy.len(), 5);
+    assert_eq!(world.storage.migration.state().unwrap(), MigrationState::default());
+}
+
+#[test]
+fn sessions_that_the_compat_path_made_later_are_converted_later() {
+    let (mut world, _) = layout_1();
+    upgrade(&mut world);
+    run_to_end(&mut world);
+    let mut late = World::compat();
+    std::mem::swap(&mut world.path, &mut late.path);
+    let id = world.begin(10, "late");
+    std::mem::swap(&mut world.path, &mut late.path);
+    assert!(world.storage.sessions.legacy.contains(&id));
+    let state = run_to_end(&mut world);
+    assert_eq!((state.phase, state.source, state.converted), (Phase::Converted, 6, 6));
+}
+
+#[test]
+fn an_empty_layout_1_becomes_layout_2_and_a_fresh_installation_needs_no_migration() {
+    let mut world = World::direct();
+    assert_eq!(run_to_end(&mut world), MigrationState::default());
+    world.storage.layout.set(&Layout::LEGACY);
+    assert_eq!(run_to_end(&mut world).phase, Phase::Converted);
+    assert_eq!(world.storage.layout.get(), Ok(Some(Layout::SPLIT)));
+}
+
+#[test]
+fn the_journal_is_a_chain_of_what_happened() {
+    let (mut world, _) = layout_1();
+    upgrade(&mut world);
+    run_to_end(&mut world);
+    let journal = world.storage.migration.journal(0).unwrap();
+    let events: Vec<_> = journal.iter().map(|entry| entry.event.as_str()).collect();
+    assert_eq!(events, ["validating", "layout 2", "converting", "verifying", "converted"]);
+    assert_eq!(journal[0].previous.as_slice(), [0; 32]);
+    for pair in journal.windows(2) {
+        assert_eq!(pair[1].previous, pair[0].hash);
+    }
+    let status = world.storage.migration.status(Layout::SPLIT).unwrap();
+    assert_eq!((status.phase, status.journal_entries), (MigrationPhase::Converted, 5));
+    assert_eq!(world.storage.migration.journal(5), Ok(vec![]));
+}
+
+#[test]
+fn a_digest_does_not_depend_on_order_and_tells_one_from_three() {
+    let of = |members: &[[u8; 32]]| {
+        let mut digest = MultisetDigest::default();
+        members.iter().for_each(|member| digest.add(*member));
+        digest
+    };
+    let (a, b) = ([1; 32], [255; 32]);
+    assert_eq!(of(&[a, b]), of(&[b, a]));
+    assert_ne!(of(&[a]), of(&[a, a, a]));
+    assert_ne!(of(&[a]).to_bytes(), of(&[b]).to_bytes());
+}

@@ -1,1 +1,178 @@
-//! Tests.
+//! The rules of a session, one test each, and the chunk set against a plain set.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::*;
+
+const OWNER: &[u8] = b"owner";
+const NOW: Time = Time::from_nanos(1_000);
+
+/// Chunks by offset, as the simplest sink there is.
+#[derive(Debug, Default, PartialEq)]
+struct HeapSink(BTreeMap<u64, Vec<u8>>);
+
+impl ByteSink for HeapSink {
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), SinkError> {
+        match self.0.insert(offset, bytes.to_vec()) {
+            None => Ok(()),
+            Some(_) => Err(SinkError::Occupied { offset }),
+        }
+    }
+
+    fn holds_at(&self, offset: u64, bytes: &[u8]) -> Result<bool, SinkError> {
+        Ok(self.0.get(&offset).is_some_and(|stored| stored == bytes))
+    }
+}
+
+fn begun(bytes_expected: u64, chunk_size: u32) -> (SessionService<HeapStore>, SessionId) {
+    let mut service = SessionService::new(HeapStore::default());
+    let spec = SessionSpec { chunk_size, bytes_expected, owner: OWNER.to_vec(), idem: "key".into() };
+    let id = service.begin(spec, &NOW).unwrap();
+    (service, id)
+}
+
+#[test]
+fn chunks_come_in_any_order() {
+    let (mut service, id) = begun(10, 4);
+    let mut sink = HeapSink::default();
+    for (idx, bytes) in [(2, &b"89"[..]), (0, b"0123"), (1, b"4567")] {
+        assert_eq!(service.put_chunk(id, OWNER, idx, bytes, &mut sink, &NOW), Ok(PutOutcome::Stored));
+    }
+    assert_eq!(service.received_count(id), Ok(3));
+    let session = service.finish(id, OWNER, &NOW).unwrap();
+    assert_eq!(session.bytes_received, 10);
+    assert_eq!(session.session_meta.status, SessionStatus::Committed { completed_at: NOW });
+    assert_eq!(sink.0.into_values().collect::<Vec<_>>().concat(), b"0123456789");
+}
+
+#[test]
+fn the_same_chunk_twice_is_fine_and_other_bytes_are_not() {
+    let (mut service, id) = begun(8, 4);
+    let mut sink = HeapSink::default();
+    let later = NOW.plus_seconds(5);
+    service.put_chunk(id, OWNER, 0, b"aaaa", &mut sink, &NOW).unwrap();
+    let again = service.put_chunk(id, OWNER, 0, b"aaaa", &mut sink, &later);
+    assert_eq!(again, Ok(PutOutcome::AlreadyThere));
+    let before = service.session(id).unwrap();
+    assert_eq!(before.session_meta.last_seen, later, "a repeated chunk is activity");
+    let other = service.put_chunk(id, OWNER, 0, b"bbbb", &mut sink, &later.plus_seconds(1));
+    assert_eq!(other, Err(SessionError::DifferentBytes { id, idx: 0 }));
+    assert_eq!(service.session(id), Ok(before), "a refused call changes nothing");
+}
+
+#[test]
+fn a_refused_chunk_says_what_was_expected_and_changes_nothing() {
+    let (mut service, id) = begun(10, 4);
+    let mut sink = HeapSink::default();
+    let before = service.session(id).unwrap();
+    let later = NOW.plus_seconds(1);
+    let mut put = |caller: &[u8], idx, bytes: &[u8]| {
+        service.put_chunk(id, caller, idx, bytes, &mut sink, &later).unwrap_err()
+    };
+    assert_eq!(put(OWNER, 0, b"123"), SessionError::WrongLength { id, idx: 0, expected: 4, got: 3 });
+    assert_eq!(put(OWNER, 2, b"123"), SessionError::WrongLength { id, idx: 2, expected: 2, got: 3 });
+    assert_eq!(put(OWNER, 1, b""), SessionError::WrongLength { id, idx: 1, expected: 4, got: 0 });
+    assert_eq!(put(OWNER, 3, b""), SessionError::IndexOutOfRange { id, idx: 3, chunks: 3 });
+    assert_eq!(put(OWNER, u32::MAX, b"1"), SessionError::IndexOutOfRange { id, idx: u32::MAX, chunks: 3 });
+    assert_eq!(put(b"stranger", 0, b"0123"), SessionError::NotOwner(id));
+    assert_eq!(service.session(id), Ok(before));
+    assert_eq!(sink, HeapSink::default());
+}
+
+#[test]
+fn finish_needs_the_set_of_chunks_and_not_their_number() {
+    let (mut service, id) = begun(12, 4);
+    let mut sink = HeapSink::default();
+    service.put_chunk(id, OWNER, 2, b"cccc", &mut sink, &NOW).unwrap();
+    let missing = SessionError::Incomplete { id, chunks: 3, missing: 2, ranges: vec![(0, 1)] };
+    assert_eq!(service.finish(id, OWNER, &NOW), Err(missing));
+    assert_eq!(service.finish(id, b"stranger", &NOW), Err(SessionError::NotOwner(id)));
+    assert_eq!(service.received_count(id), Ok(1), "the session is still there");
+}
+
+#[test]
+fn an_empty_whole_is_complete_at_once() {
+    let (mut service, id) = begun(0, 4);
+    let none = service.put_chunk(id, OWNER, 0, b"", &mut HeapSink::default(), &NOW);
+    assert_eq!(none, Err(SessionError::IndexOutOfRange { id, idx: 0, chunks: 0 }));
+    assert!(service.finish(id, OWNER, &NOW).is_ok());
+    assert_eq!(service.finish(id, OWNER, &NOW), Err(SessionError::NotFound(id)));
+}
+
+#[test]
+fn a_spec_that_no_session_can_keep_is_refused() {
+    let mut service = SessionService::new(HeapStore::default());
+    let spec = |chunk_size, bytes_expected| SessionSpec {
+        chunk_size,
+        bytes_expected,
+        owner: OWNER.to_vec(),
+        idem: String::new(),
+    };
+    assert_eq!(service.begin(spec(0, 1), &NOW), Err(SessionError::ZeroChunkSize));
+    let too_many = SessionError::TooManyChunks { bytes_expected: u64::MAX, chunk_size: 1 };
+    assert_eq!(service.begin(spec(1, u64::MAX), &NOW), Err(too_many));
+    let id = service.begin(spec(1, 1), &NOW).unwrap();
+    let again = service.begin_with_id(id, spec(1, 1), &NOW);
+    assert_eq!(again, Err(SessionError::AlreadyExists(id)));
+}
+
+#[test]
+fn ids_are_not_given_out_twice() {
+    let (mut service, first) = begun(1, 1);
+    service.abort(first, OWNER).unwrap();
+    let spec = SessionSpec { chunk_size: 1, bytes_expected: 1, owner: OWNER.to_vec(), idem: "b".into() };
+    assert_ne!(service.begin(spec, &NOW), Ok(first));
+}
+
+#[test]
+fn idle_sessions_end_and_active_ones_do_not() {
+    let (mut service, id) = begun(8, 4);
+    let tick = |service: &mut SessionService<HeapStore>, now| {
+        let ended = service.tick_ttl(&[id, SessionId(99)], now, 60).unwrap();
+        ended.into_iter().map(|(id, _)| id).collect::<Vec<_>>()
+    };
+    assert_eq!(tick(&mut service, Time::from_nanos(0)), [], "a clock that runs behind ends nothing");
+    let active = NOW.plus_seconds(50);
+    service.put_chunk(id, OWNER, 0, b"aaaa", &mut HeapSink::default(), &active).unwrap();
+    assert_eq!(tick(&mut service, NOW.plus_seconds(60)), [], "the time runs from the last activity");
+    assert_eq!(tick(&mut service, active.plus_seconds(60)), [id]);
+    assert_eq!(service.session(id), Err(SessionError::NotFound(id)));
+}
+
+#[test]
+fn the_end_of_time_does_not_wrap() {
+    assert_eq!(Time::from_nanos(u64::MAX).plus_seconds(1), Time::from_nanos(u64::MAX));
+    assert_eq!(Time::from_nanos(5).minus_seconds(1), Time::from_nanos(0));
+}
+
+proptest! {
+    #[test]
+    fn a_chunk_set_is_a_set(numbers in prop::collection::vec(0u32..40, 0..60), count in 0u32..45) {
+        let mut set = ChunkSet::new();
+        let mut model = BTreeSet::new();
+        for number in numbers {
+            prop_assert_eq!(set.insert(number), model.insert(number));
+        }
+        let of = |ranges: Vec<(u32, u32)>| ranges.into_iter().flat_map(|(a, b)| a..=b).collect::<BTreeSet<_>>();
+        let ranges: Vec<_> = set.ranges().collect();
+        prop_assert_eq!(ChunkSet::from_ranges(&ranges), Some(set.clone()), "ranges are well formed");
+        prop_assert_eq!(of(ranges), model.clone());
+        prop_assert_eq!(set.len(), model.len() as u64);
+        prop_assert!((0..45).all(|number| set.contains(number) == model.contains(&number)));
+        let missing: BTreeSet<u32> = (0..count).filter(|number| !model.contains(number)).collect();
+        prop_assert_eq!(set.contains_all_below(count), missing.is_empty());
+        prop_assert_eq!(of(set.missing_below(count).collect()), missing);
+    }
+}
+
+#[test]
+fn a_chunk_set_reaches_to_the_last_number() {
+    let set: ChunkSet = [u32::MAX, u32::MAX - 1].into_iter().collect();
+    assert_eq!(set.ranges().collect::<Vec<_>>(), [(u32::MAX - 1, u32::MAX)]);
+    assert_eq!(set.missing_below(u32::MAX).collect::<Vec<_>>(), [(0, u32::MAX - 2)]);
+    for ill_formed in [&[(2, 1)][..], &[(0, 1), (2, 3)], &[(4, 5), (0, 1)], &[(0, u32::MAX), (1, 1)]] {
+        assert_eq!(ChunkSet::from_ranges(ill_formed), None, "{ill_formed:?}");
+    }
+}

@@ -1,1 +1,106 @@
-//! Tests.
+//! The preflight over foreign and damaged memory, the layout header, and records that do not decode.
+
+use ic_stable_structures::Memory as _;
+use ic_stable_structures::StableBTreeMap;
+
+use super::preflight::{PreflightError, open_existing};
+use super::*;
+use crate::stable::layout::Layout;
+use crate::storage::{OpenError, Storage};
+
+fn bytes_of(memory: &RawMemory) -> Vec<u8> {
+    let mut bytes = vec![0; (memory.size() * 65_536) as usize];
+    memory.read(0, &mut bytes);
+    bytes
+}
+
+fn refused(memory: &RawMemory) -> OpenError {
+    let before = bytes_of(memory);
+    let error = Storage::open_existing(memory.clone()).err().expect("must be refused");
+    assert!(bytes_of(memory) == before, "a refused memory is left as it was");
+    error
+}
+
+#[test]
+fn memory_without_a_manager_is_refused() {
+    let memory = RawMemory::default();
+    assert!(matches!(open_existing(memory.clone()), Err(PreflightError::Empty)));
+    memory.grow(1);
+    memory.write(0, b"DIDL rest of a stable_save");
+    let error = refused(&memory).to_string();
+    assert!(error.contains("stable_save"), "{error}");
+    memory.write(0, b"\0\0\0\0");
+    assert!(matches!(refused(&memory), OpenError::Preflight(PreflightError::NotAMemoryManager { .. })));
+    memory.write(0, b"MGR\x02");
+    assert!(refused(&memory).to_string().contains("version 1"));
+}
+
+#[test]
+fn a_foreign_structure_under_a_known_id_is_refused_by_name() {
+    let memory = RawMemory::default();
+    let memories = Memories::init(memory.clone());
+    memories.get(memory_ids::LEGACY_SESSIONS).grow(1);
+    memories.get(memory_ids::LEGACY_SESSIONS).write(0, b"XYZ");
+    let error = refused(&memory).to_string();
+    assert!(error.contains("memory id 3 (LEGACY_SESSIONS)") && error.contains("\"BTR\""), "{error}");
+}
+
+#[test]
+fn memory_of_the_first_public_release_has_no_header_and_is_layout_1() {
+    let memory = RawMemory::default();
+    let memories = Memories::init(memory.clone());
+    StableBTreeMap::<u64, Vec<u8>, _>::init(memories.get(memory_ids::LEGACY_SESSIONS)).insert(1, vec![1]);
+    let storage = Storage::open_existing(memory).unwrap();
+    assert_eq!(storage.layout.get(), Ok(Some(Layout::LEGACY)));
+    assert_eq!(storage.sessions.legacy.len(), 1, "what was there is still there");
+}
+
+#[test]
+fn a_layout_that_no_build_knows_is_refused() {
+    let memory = RawMemory::default();
+    Storage::create(memory.clone()).layout.set(&Layout(9));
+    let error = refused(&memory).to_string();
+    assert!(error.contains("layout 9") && error.contains("roll the migration back"), "{error}");
+}
+
+#[test]
+fn a_layout_header_round_trips_and_a_foreign_one_is_named() {
+    assert_eq!(Layout::decode(&Layout::SPLIT.encode()), Ok(Layout::SPLIT));
+    assert!(Layout::decode(b"XYZ\x01\0\x01").unwrap_err().contains("UPL"));
+    assert!(Layout::decode(b"UPL\x02\0\x01").unwrap_err().contains("version 2"));
+}
+
+#[test]
+fn a_damaged_record_is_an_error_with_its_key_and_not_a_default() {
+    let memories = Memories::init(RawMemory::default());
+    let mut numbers = Table::<u64, String>::open(&memories, memory_ids::SESSIONS);
+    numbers.insert(7, &"seven".to_owned());
+    drop(numbers);
+    let damaged = Table::<u64, u64>::open(&memories, memory_ids::SESSIONS);
+    let error = damaged.get(&7).unwrap_err();
+    assert_eq!((error.name, error.key.as_str()), ("number", "7"));
+    assert!(damaged.range(..).next().unwrap().is_err());
+    assert_eq!(damaged.get(&8), Ok(None));
+}
+
+#[test]
+fn a_counter_counts_from_one_and_survives_reopening() {
+    let memories = Memories::init(RawMemory::default());
+    let open = || Register::<u64>::open(&memories, memory_ids::SESSION_COUNTER);
+    assert_eq!((open().next(), open().next()), (Ok(1), Ok(2)));
+    open().set(&u64::MAX);
+    assert!(open().next().unwrap_err().reason.contains("no number is left"));
+}
+
+#[test]
+fn bytes_after_a_record_and_other_versions_are_refused() {
+    let bytes = codec::encode(1, &7u64);
+    assert_eq!(codec::decode::<u64>(1, &bytes), Ok(7));
+    assert!(codec::decode::<u64>(2, &bytes).unwrap_err().contains("version 1"));
+    assert!(codec::decode::<u64>(1, &[bytes, vec![0]].concat()).unwrap_err().contains("1 bytes after"));
+    assert!(codec::decode::<u64>(1, &[]).is_err());
+    let candid = codec::encode_candid(1, &7u64);
+    assert_eq!(codec::decode_candid::<u64>(1, &candid), Ok(7));
+    assert!(codec::decode_candid::<u64>(2, &candid).unwrap_err().contains("version 1"));
+    assert!(codec::decode_candid::<u64>(1, b"nonsense").is_err());
+}

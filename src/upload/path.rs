@@ -79,8 +79,8 @@ pub struct Chunk<'a> {
 
 cfg_if::cfg_if! {
     if #[cfg(all(feature = "compat", feature = "direct"))] {
-        mod compat;
-        mod direct;
+        pub(crate) mod compat;
+        pub(crate) mod direct;
         mod staged;
         pub use staged::StagedPath as ActivePath;
         /// Name of the build.
@@ -92,7 +92,7 @@ cfg_if::cfg_if! {
         /// Layout of a fresh installation.
         pub const FRESH_LAYOUT: Layout = Layout::SPLIT;
     } else if #[cfg(feature = "compat")] {
-        mod compat;
+        pub(crate) mod compat;
         pub use compat::CompatPath as ActivePath;
         /// Name of the build.
         pub const BUILD: &str = "legacy";
@@ -103,7 +103,7 @@ cfg_if::cfg_if! {
         /// Layout of a fresh installation.
         pub const FRESH_LAYOUT: Layout = Layout::LEGACY;
     } else if #[cfg(feature = "direct")] {
-        mod direct;
+        pub(crate) mod direct;
         pub use direct::DirectPath as ActivePath;
         /// Name of the build.
         pub const BUILD: &str = "direct";

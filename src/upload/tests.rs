@@ -1,1 +1,418 @@
-//! Tests.
+//! The upload contract, rule by rule, on both paths and with the same answers.
+
+use candid::Principal;
+use serde_bytes::ByteBuf;
+use sha2::{Digest, Sha256};
+
+use super::limits::{DEFAULT_SESSION_TTL_SECONDS, MAX_SESSIONS_PER_CALLER};
+use super::path::UploadPath;
+use super::path::compat::CompatPath;
+use super::path::direct::DirectPath;
+use super::*;
+use crate::api::{
+    AdminConfig, AssetMetadata, AssetMetadataBase, AssetType, CapsuleAccess, Error, Result, SessionPath,
+};
+use crate::blob::CHUNK_SIZE;
+use crate::config::Config;
+use crate::meter::{Meter, Unmetered};
+use crate::session::Time;
+use crate::stable::RawMemory;
+use crate::storage::Storage;
+
+const CHUNK: usize = CHUNK_SIZE as usize;
+const START: Time = Time::from_nanos(1_700_000_000_000_000_000);
+
+/// A canister without the IC around it.
+pub struct World {
+    pub raw: RawMemory,
+    pub storage: Storage,
+    pub path: Box<dyn UploadPath>,
+    pub now: Time,
+    pub meter: Box<dyn Meter>,
+    pub capsule: String,
+}
+
+pub fn person(n: u8) -> Principal {
+    Principal::self_authenticating([n])
+}
+
+pub const OWNER: u8 = 1;
+
+impl World {
+    fn new(path: Box<dyn UploadPath>, compat_share_percent: u8) -> Self {
+        let raw = RawMemory::default();
+        let mut storage = Storage::create(raw.clone());
+        let session_ttl_seconds = DEFAULT_SESSION_TTL_SECONDS;
+        storage.settings.set(&Config(AdminConfig { compat_share_percent, session_ttl_seconds }));
+        let capsule = storage.capsules.create(person(OWNER), None, START).unwrap().id;
+        Self { raw, storage, path, now: START, meter: Box::new(Unmetered), capsule }
+    }
+
+    pub fn compat() -> Self {
+        Self::new(Box::<CompatPath>::default(), 100)
+    }
+
+    pub fn direct() -> Self {
+        Self::new(Box::<DirectPath>::default(), 0)
+    }
+
+    pub fn as_person(&mut self, n: u8) -> UploadService<'_> {
+        UploadService {
+            storage: &mut self.storage,
+            path: self.path.as_mut(),
+            caller: person(n),
+            now: self.now,
+            meter: self.meter.as_ref(),
+        }
+    }
+
+    pub fn service(&mut self) -> UploadService<'_> {
+        self.as_person(OWNER)
+    }
+
+    pub fn begin(&mut self, bytes: usize, idem: &str) -> u64 {
+        self.try_begin(bytes, idem).unwrap()
+    }
+
+    pub fn try_begin(&mut self, bytes: usize, idem: &str) -> Result<u64> {
+        let capsule = self.capsule.clone();
+        let chunks = bytes.div_ceil(CHUNK) as u32;
+        self.service().begin(capsule, metadata(bytes as u64), chunks, idem.into())
+    }
+
+    pub fn put(&mut self, id: u64, file: &[u8], idx: usize) -> Result<()> {
+        let chunk = file.chunks(CHUNK).nth(idx).unwrap();
+        self.service().put_chunk(id, idx as u32, chunk, None)
+    }
+
+    pub fn finish(&mut self, id: u64, file: &[u8]) -> Result<crate::api::UploadFinishResult> {
+        self.service().finish(id, &sha256(file), file.len() as u64)
+    }
+
+    /// What an upgrade does to the heap.
+    fn restart(&mut self, path: Box<dyn UploadPath>) {
+        self.storage = Storage::open_existing(self.raw.clone()).unwrap();
+        self.path = path;
+    }
+
+    /// Everything that a session may leave behind.
+    pub fn live(&self) -> [u64; 4] {
+        let Storage { sessions, hashes, blobs, .. } = &self.storage;
+        [
+            sessions.legacy.len() + sessions.legacy_activity.len(),
+            sessions.sessions.len() + sessions.metas.len(),
+            hashes.len(),
+            blobs.chunk_total(),
+        ]
+    }
+}
+
+pub fn metadata(bytes: u64) -> AssetMetadata {
+    let base = AssetMetadataBase::new("a.jpg", "image/jpeg", AssetType::Original, bytes, 1);
+    AssetMetadata::image(base)
+}
+
+pub fn sha256(bytes: &[u8]) -> ByteBuf {
+    ByteBuf::from(Sha256::digest(bytes).to_vec())
+}
+
+/// Bytes of which no two chunks are alike.
+pub fn file(len: usize) -> Vec<u8> {
+    (0..len).map(|i| (i % 251) as u8 ^ (i / CHUNK) as u8).collect()
+}
+
+/// Runs a rule on both paths.
+fn on_both_paths(rule: impl Fn(World)) {
+    rule(World::compat());
+    rule(World::direct());
+}
+
+fn read_back(world: &World, locator: &str) -> Vec<u8> {
+    let id = crate::blob::BlobId::from_locator(locator).unwrap();
+    let chunks = world.storage.blobs.blob(id).unwrap().chunk_count();
+    (0..chunks).flat_map(|idx| world.storage.blobs.read_chunk(id, idx).unwrap()).collect()
+}
+
+#[test]
+fn a_file_uploaded_in_any_order_is_the_same_file() {
+    on_both_paths(|mut world| {
+        let file = file(2 * CHUNK + 10);
+        let id = world.begin(file.len(), "a");
+        for idx in [2, 0, 1] {
+            world.put(id, &file, idx).unwrap();
+        }
+        let result = world.finish(id, &file).unwrap();
+        assert_eq!(read_back(&world, &result.blob_id), file);
+        assert_eq!(result.checksum_sha256, Some(sha256(&file)));
+        let memory = world.storage.capsules.memory(person(OWNER), &result.memory_id).unwrap();
+        assert_eq!(memory.asset_metadata, metadata(file.len() as u64));
+        assert_eq!(world.live(), [0, 0, 0, 3], "a finished session leaves its chunks and nothing else");
+    });
+}
+
+#[test]
+fn begin_twice_is_begin_once() {
+    on_both_paths(|mut world| {
+        let id = world.begin(10, "a");
+        assert_eq!(world.begin(10, "a"), id);
+        let other = world.try_begin(11, "a").unwrap_err();
+        assert!(matches!(other, Error::Conflict { .. }), "other parameters under the same key: {other}");
+        assert_ne!(world.begin(10, "b"), id);
+        let file = file(10);
+        world.put(id, &file, 0).unwrap();
+        world.finish(id, &file).unwrap();
+        assert_eq!(world.begin(10, "a"), id, "also after finish, as long as the receipt lives");
+    });
+}
+
+#[test]
+fn a_lost_reply_to_finish_is_answered_again() {
+    on_both_paths(|mut world| {
+        let file = file(10);
+        let id = world.begin(file.len(), "a");
+        world.put(id, &file, 0).unwrap();
+        let first = world.finish(id, &file).unwrap();
+        world.now = world.now.plus_seconds(60);
+        assert_eq!(world.finish(id, &file).unwrap(), first);
+        let other = world.service().finish(id, &sha256(b"other"), 10).unwrap_err();
+        assert!(matches!(other, Error::Conflict { .. }), "{other}");
+        let stranger = world.as_person(2).finish(id, &sha256(&file), 10).unwrap_err();
+        assert!(matches!(stranger, Error::NotFound { .. }), "{stranger}");
+        world.now = world.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
+        while !world.service().sweep().unwrap() {}
+        assert!(matches!(world.finish(id, &file), Err(Error::NotFound { .. })), "the receipt has run out");
+        assert_ne!(world.begin(10, "a"), id, "and the key is free again");
+    });
+}
+
+#[test]
+fn a_wrong_hash_costs_nothing_and_can_be_corrected() {
+    on_both_paths(|mut world| {
+        let file = file(CHUNK + 1);
+        let id = world.begin(file.len(), "a");
+        world.put(id, &file, 1).unwrap();
+        let early = world.finish(id, &file).unwrap_err();
+        assert!(matches!(early, Error::Incomplete { missing_chunks: 1, .. }), "{early}");
+        world.put(id, &file, 0).unwrap();
+        for _ in 0..2 {
+            let wrong = world.service().finish(id, &sha256(b"wrong"), file.len() as u64).unwrap_err();
+            assert_eq!(wrong, Error::ChecksumMismatch { expected: sha256(b"wrong"), got: sha256(&file) });
+        }
+        let short = world.service().finish(id, &ByteBuf::from([1, 2, 3]), file.len() as u64).unwrap_err();
+        assert_eq!(short, Error::invalid("sha256", "32 bytes", "3 bytes"));
+        let len = world.service().finish(id, &sha256(&file), 5).unwrap_err();
+        assert_eq!(len, Error::invalid("total_len", file.len().to_string(), 5));
+        assert!(world.finish(id, &file).is_ok());
+    });
+}
+
+#[test]
+fn a_refused_chunk_does_not_touch_the_hash() {
+    on_both_paths(|mut world| {
+        let file = file(CHUNK + 1);
+        let id = world.begin(file.len(), "a");
+        let stranger = world.as_person(2).put_chunk(id, 0, &file[..CHUNK], None).unwrap_err();
+        assert!(matches!(stranger, Error::NotFound { .. }), "{stranger}");
+        let wrong = world.service().put_chunk(id, 0, &file[..CHUNK], Some(sha256(b"x"))).unwrap_err();
+        assert!(matches!(wrong, Error::ChecksumMismatch { .. }), "{wrong}");
+        let short = world.service().put_chunk(id, 0, b"short", None).unwrap_err();
+        assert!(matches!(short, Error::InvalidArgument { .. }), "{short}");
+        world.put(id, &file, 0).unwrap();
+        world.put(id, &file, 0).unwrap();
+        let other = world.service().put_chunk(id, 0, &vec![9; CHUNK], None).unwrap_err();
+        assert!(matches!(other, Error::Conflict { .. }), "{other}");
+        world.put(id, &file, 1).unwrap();
+        assert!(world.finish(id, &file).is_ok());
+    });
+}
+
+#[test]
+fn hashing_beyond_one_message_goes_on_in_the_next() {
+    /// A message that is always at its end.
+    struct Exhausted;
+    impl Meter for Exhausted {
+        fn used(&self) -> u64 {
+            u64::MAX
+        }
+    }
+    on_both_paths(|mut world| {
+        let file = file(2 * CHUNK);
+        let id = world.begin(file.len(), "a");
+        world.put(id, &file, 1).unwrap();
+        world.put(id, &file, 0).unwrap();
+        world.meter = Box::new(Exhausted);
+        let hashing = world.finish(id, &file).unwrap_err();
+        assert_eq!(hashing, Error::Hashing { hashed: CHUNK as u64, total: file.len() as u64 });
+        world.meter = Box::new(Unmetered);
+        assert!(world.finish(id, &file).is_ok());
+    });
+}
+
+#[test]
+fn abort_and_expiry_give_everything_back() {
+    on_both_paths(|mut world| {
+        let file = file(CHUNK + 1);
+        let aborted = world.begin(file.len(), "a");
+        let idle = world.begin(file.len(), "b");
+        let active = world.begin(file.len(), "c");
+        for id in [aborted, idle, active] {
+            world.put(id, &file, 0).unwrap();
+        }
+        let one_alive = world.live().map(|count| count / 3);
+        let stranger = world.as_person(2).abort(aborted).unwrap_err();
+        assert!(matches!(stranger, Error::NotFound { .. }), "{stranger}");
+        world.service().abort(aborted).unwrap();
+        assert!(matches!(world.service().abort(aborted), Err(Error::NotFound { .. })));
+        world.now = world.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS - 1);
+        world.put(active, &file, 1).unwrap();
+        world.now = world.now.plus_seconds(1);
+        while !world.service().sweep().unwrap() {}
+        assert!(matches!(world.service().status(idle), Err(Error::NotFound { .. })));
+        assert_eq!(world.live(), [one_alive[0], one_alive[1], one_alive[2], one_alive[3] + 1]);
+        assert!(world.finish(active, &file).is_ok(), "activity keeps a session alive");
+        assert_ne!(world.begin(file.len(), "b"), idle, "the key of an expired session is free");
+    });
+}
+
+#[test]
+fn an_expired_session_is_not_given_out_again_even_before_the_timer_comes() {
+    on_both_paths(|mut world| {
+        let file = file(10);
+        let id = world.begin(10, "a");
+        world.put(id, &file, 0).unwrap();
+        world.now = world.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
+        let fresh = world.begin(10, "a");
+        assert_ne!(fresh, id);
+        assert_eq!(world.live()[3], 0, "its chunks are gone");
+    });
+}
+
+#[test]
+fn a_session_survives_an_upgrade_at_any_point() {
+    type MakePath = fn() -> Box<dyn UploadPath>;
+    let builds: [(World, MakePath); 2] = [
+        (World::compat(), || Box::<CompatPath>::default()),
+        (World::direct(), || Box::<DirectPath>::default()),
+    ];
+    for (mut world, path) in builds {
+        let file = file(3 * CHUNK);
+        let id = world.begin(file.len(), "a");
+        for idx in [1, 0, 2] {
+            world.restart(path());
+            assert_eq!(world.begin(file.len(), "a"), id);
+            world.put(id, &file, idx).unwrap();
+            world.restart(path());
+            world.put(id, &file, idx).unwrap();
+        }
+        world.restart(path());
+        let status = world.service().status(id).unwrap();
+        assert_eq!((status.bytes_received, status.missing.len()), (file.len() as u64, 0));
+        assert!(world.finish(id, &file).is_ok());
+        world.restart(path());
+        assert!(world.finish(id, &file).is_ok(), "the receipt as well");
+        assert_ne!(world.begin(5, "b"), id, "ids are never given out twice");
+    }
+}
+
+#[test]
+fn status_says_what_is_missing() {
+    for (mut world, path) in [(World::compat(), SessionPath::Compat), (World::direct(), SessionPath::Direct)]
+    {
+        let file = file(3 * CHUNK);
+        let id = world.begin(file.len(), "a");
+        world.put(id, &file, 1).unwrap();
+        let status = world.service().status(id).unwrap();
+        let ranges = |ranges: &[crate::api::ChunkRange]| {
+            ranges.iter().map(|range| (range.first, range.last)).collect::<Vec<_>>()
+        };
+        assert_eq!(ranges(&status.received), [(1, 1)]);
+        assert_eq!(ranges(&status.missing), [(0, 0), (2, 2)]);
+        assert_eq!(status.next_expected, Some(0));
+        assert_eq!(status.path, path);
+        assert!(!status.provisional_memory_id.is_empty());
+        assert!(matches!(world.as_person(2).status(id), Err(Error::NotFound { .. })));
+    }
+}
+
+#[test]
+fn access_that_was_taken_away_is_gone_at_put_and_finish() {
+    on_both_paths(|mut world| {
+        let (capsule, file) = (world.capsule.clone(), file(10));
+        let set_writers = |world: &mut World, writers| {
+            let access = CapsuleAccess { owners: vec![person(OWNER)], writers, readers: vec![] };
+            world.storage.capsules.set_access(person(OWNER), &capsule, access).unwrap();
+        };
+        set_writers(&mut world, vec![person(2)]);
+        let capsule = world.capsule.clone();
+        let id = world.as_person(2).begin(capsule, metadata(10), 1, "a".into()).unwrap();
+        set_writers(&mut world, vec![]);
+        let put = world.as_person(2).put_chunk(id, 0, &file, None).unwrap_err();
+        assert!(matches!(put, Error::Unauthorized { .. }), "{put}");
+        set_writers(&mut world, vec![person(2)]);
+        world.as_person(2).put_chunk(id, 0, &file, None).unwrap();
+        set_writers(&mut world, vec![]);
+        let finish = world.as_person(2).finish(id, &sha256(&file), 10).unwrap_err();
+        assert!(matches!(finish, Error::Unauthorized { .. }), "{finish}");
+        assert_eq!(world.storage.blobs.blob_total(), 0, "nothing was committed");
+        world.as_person(2).abort(id).unwrap();
+    });
+}
+
+#[test]
+fn an_empty_file_is_a_file() {
+    on_both_paths(|mut world| {
+        let id = world.begin(0, "a");
+        let result = world.finish(id, b"").unwrap();
+        assert_eq!((result.size, result.checksum_sha256), (0, Some(sha256(b""))));
+        assert_eq!(read_back(&world, &result.blob_id), b"");
+    });
+}
+
+#[test]
+fn what_begin_refuses_it_says_with_numbers_and_changes_nothing() {
+    on_both_paths(|mut world| {
+        let capsule = world.capsule.clone();
+        let mut begin = |bytes, chunks, idem: &str| {
+            world.service().begin(capsule.clone(), metadata(bytes), chunks, idem.into()).unwrap_err()
+        };
+        let largest = 16_384 * 1_800_000;
+        assert_eq!(
+            begin(largest + 1, 16_385, "a"),
+            Error::exhausted("bytes per upload", largest, largest + 1)
+        );
+        assert_eq!(begin(u64::MAX, u32::MAX, "a"), Error::exhausted("bytes per upload", largest, u64::MAX));
+        assert_eq!(
+            begin(10, 2, "a"),
+            Error::invalid("expected_chunks", "1, for 10 bytes in chunks of 1800000", 2)
+        );
+        assert_eq!(begin(10, 1, ""), Error::invalid("idem", "1 to 256 bytes", "0 bytes"));
+        assert_eq!(begin(10, 1, &"x".repeat(257)), Error::invalid("idem", "1 to 256 bytes", "257 bytes"));
+        let mut large = metadata(10);
+        if let AssetMetadata::Image(image) = &mut large {
+            image.exif_data = Some("x".repeat(20_000));
+        }
+        let large = world.service().begin(capsule.clone(), large, 1, "a".into()).unwrap_err();
+        assert!(
+            matches!(large, Error::InvalidArgument { ref field, .. } if field == "asset_metadata"),
+            "{large}"
+        );
+        let stranger = world.as_person(2).begin(capsule.clone(), metadata(10), 1, "a".into()).unwrap_err();
+        assert!(matches!(stranger, Error::Unauthorized { .. }), "{stranger}");
+        assert_eq!(world.live(), [0, 0, 0, 0]);
+    });
+}
+
+#[test]
+fn a_caller_has_so_many_sessions_and_no_more() {
+    on_both_paths(|mut world| {
+        for n in 0..MAX_SESSIONS_PER_CALLER {
+            world.begin(1, &n.to_string());
+        }
+        let full = world.try_begin(1, "one more").unwrap_err();
+        assert_eq!(full, Error::exhausted("sessions per caller", 100, 101));
+        assert_eq!(world.begin(1, "0"), world.begin(1, "0"), "one that exists is still found");
+        let first = world.begin(1, "0");
+        world.service().abort(first).unwrap();
+        assert!(world.try_begin(1, "one more").is_ok());
+    });
+}

@@ -9,7 +9,7 @@
 //!
 //! let server = EmbeddedServer::start()?;
 //! let pic = PocketIcBuilder::new()
-//!     .with_server_url(server.url().parse()?)
+//!     .with_server_url(server.url())
 //!     .with_application_subnet()
 //!     .build();
 //! let canister = pic.create_canister();
@@ -34,4 +34,4 @@ mod server;
 pub use server::{EmbeddedServer, StartError};
 
 /// What `--version` prints. Clients accept build metadata (after `+`) and compare only what is before it.
-pub const VERSION: &str = "pocket-ic-server 16.1.0+embedded";
+pub const VERSION_LINE: &str = "pocket-ic-server 16.1.0+embedded";

@@ -1,7 +1,7 @@
 //! The server as a program that passes for the official binary: port file, time to live, signals.
 
-use crate::VERSION;
-use crate::http::{ServerState, router};
+use crate::VERSION_LINE;
+use crate::http::{ServerState, router, without_delay};
 use clap::Parser;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -20,10 +20,7 @@ const TTL_CHECK: Duration = Duration::from_secs(1);
 
 /// The command line: that of the official server, as far as it makes sense here.
 #[derive(Clone, Debug, Parser)]
-#[command(
-    name = "pocket-ic-embedded",
-    about = "The PocketIC REST protocol over wasmtime, on this machine."
-)]
+#[command(name = "pocket-ic-embedded", about = "The PocketIC REST protocol over wasmtime, on this machine.")]
 pub struct ServeOptions {
     /// Print the version in the form that clients check, and exit.
     #[arg(long, short = 'V')]
@@ -61,10 +58,7 @@ enum ServeError {
     #[error("cannot create the port file {path}: {source}")]
     PortFile { path: PathBuf, source: io::Error },
     #[error("cannot listen on {address}: {source}")]
-    Listen {
-        address: SocketAddr,
-        source: io::Error,
-    },
+    Listen { address: SocketAddr, source: io::Error },
     #[error("cannot start the server: {0}")]
     Start(io::Error),
     #[error(transparent)]
@@ -79,7 +73,7 @@ pub fn main() -> ExitCode {
 /// Serves with these options. Exit code 0 for an ordered end, 3 when the server cannot run.
 pub fn run(options: &ServeOptions) -> ExitCode {
     if options.version {
-        println!("{VERSION}");
+        println!("{VERSION_LINE}");
         return ExitCode::SUCCESS;
     }
     // First of all, and before anything slow: clients start a server for every instance and count on this being cheap.
@@ -109,14 +103,9 @@ impl PortFile {
     /// Creates the file; `None` if it exists.
     fn create(path: &Path) -> Result<Option<Self>, ServeError> {
         match OpenOptions::new().write(true).create_new(true).open(path) {
-            Ok(_) => Ok(Some(Self {
-                path: path.to_owned(),
-            })),
+            Ok(_) => Ok(Some(Self { path: path.to_owned() })),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
-            Err(source) => Err(ServeError::PortFile {
-                path: path.to_owned(),
-                source,
-            }),
+            Err(source) => Err(ServeError::PortFile { path: path.to_owned(), source }),
         }
     }
 
@@ -127,10 +116,7 @@ impl PortFile {
             file.write_all(format!("{port}\n").as_bytes())?;
             file.flush()
         };
-        write().map_err(|source| ServeError::PortFile {
-            path: self.path.clone(),
-            source,
-        })
+        write().map_err(|source| ServeError::PortFile { path: self.path.clone(), source })
     }
 }
 
@@ -145,10 +131,8 @@ fn serve(options: &ServeOptions, port_file: Option<PortFile>) -> Result<(), Serv
     if !options.ip_addr.is_loopback() && !options.allow_remote {
         return Err(ServeError::NotLoopback(options.ip_addr));
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(ServeError::Start)?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(ServeError::Start)?;
     let result = runtime.block_on(listen(options, port_file));
     // An operation that still runs must not delay the end.
     runtime.shutdown_background();
@@ -157,23 +141,18 @@ fn serve(options: &ServeOptions, port_file: Option<PortFile>) -> Result<(), Serv
 
 async fn listen(options: &ServeOptions, port_file: Option<PortFile>) -> Result<(), ServeError> {
     let wanted = SocketAddr::from((options.ip_addr, options.port));
-    let listen_error = |source| ServeError::Listen {
-        address: wanted,
-        source,
-    };
+    let listen_error = |source| ServeError::Listen { address: wanted, source };
     let started = Instant::now();
     // Signals are caught before clients can see the port, so that the file goes whenever one comes.
     let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Start)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Start)?;
-    let listener = tokio::net::TcpListener::bind(wanted)
-        .await
-        .map_err(listen_error)?;
+    let listener = tokio::net::TcpListener::bind(wanted).await.map_err(listen_error)?;
     let address = listener.local_addr().map_err(listen_error)?;
     let state = Arc::new(ServerState::new(true)?);
     if let Some(file) = &port_file {
         file.write(address.port())?;
     }
-    eprintln!("pocket-ic-embedded: {VERSION} listens on {address}");
+    eprintln!("pocket-ic-embedded: {VERSION_LINE} listens on {address}");
     let (end, mut ended) = watch::channel(false);
     let serving = tokio::spawn({
         let router = router(state.clone());
@@ -181,11 +160,7 @@ async fn listen(options: &ServeOptions, port_file: Option<PortFile>) -> Result<(
             // Also ends when the sender is gone.
             let _ = ended.changed().await;
         };
-        async move {
-            axum::serve(listener, router)
-                .with_graceful_shutdown(shutdown)
-                .await
-        }
+        async move { axum::serve(without_delay(listener), router).with_graceful_shutdown(shutdown).await }
     });
     tokio::select! {
         () = outlived(options, &state, started) => {}

@@ -1,9 +1,10 @@
 //! The server as a value: it runs for as long as the handle lives.
 
-use crate::http::{ServerState, router};
+use crate::http::{ServerState, router, without_delay};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::{Arc, OnceLock};
 use tokio::runtime::{Builder, Runtime};
+use url::Url;
 
 /// Threads that answer requests; the work itself is done on threads for blocking operations.
 const HTTP_THREADS: usize = 2;
@@ -22,6 +23,9 @@ pub enum StartError {
     /// The threads of the server could not be started.
     #[error("cannot start the threads of the server: {0}")]
     Runtime(std::io::Error),
+    /// The address makes no URL.
+    #[error("the address of the server makes no URL: {0}")]
+    Url(url::ParseError),
     /// The engine for canisters could not be set up.
     #[error(transparent)]
     Engine(#[from] crate::engine::EngineError),
@@ -31,6 +35,7 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct EmbeddedServer {
     address: SocketAddr,
+    url: Url,
     /// Always there until the handle is dropped.
     runtime: Option<Runtime>,
 }
@@ -42,14 +47,12 @@ impl EmbeddedServer {
     /// When no port or thread is to be had.
     pub fn start() -> Result<Self, StartError> {
         let wanted = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let bind_error = |source| StartError::Bind {
-            address: wanted,
-            source,
-        };
+        let bind_error = |source| StartError::Bind { address: wanted, source };
         // Bound here, so that connections wait in the backlog from now on.
         let listener = TcpListener::bind(wanted).map_err(bind_error)?;
         listener.set_nonblocking(true).map_err(bind_error)?;
         let address = listener.local_addr().map_err(bind_error)?;
+        let url = Url::parse(&format!("http://{address}/")).map_err(StartError::Url)?;
         let runtime = Builder::new_multi_thread()
             .worker_threads(HTTP_THREADS)
             .thread_name("pocket-ic-embedded")
@@ -63,30 +66,24 @@ impl EmbeddedServer {
         let state = Arc::new(ServerState::new(false)?);
         runtime.spawn(async move {
             // Serving ends only with the runtime; its result says nothing more.
-            let _ = axum::serve(listener, router(state)).await;
+            let _ = axum::serve(without_delay(listener), router(state)).await;
         });
-        Ok(Self {
-            address,
-            runtime: Some(runtime),
-        })
+        Ok(Self { address, url, runtime: Some(runtime) })
     }
 
     /// One server for the whole process, started at the first call. Instances are independent of each other, so tests
     /// can share it.
     ///
-    /// # Panics
-    /// When it cannot be started, with the reason.
-    pub fn shared() -> &'static Self {
-        static SHARED: OnceLock<EmbeddedServer> = OnceLock::new();
-        SHARED.get_or_init(|| match Self::start() {
-            Ok(server) => server,
-            Err(error) => panic!("cannot start the embedded server: {error}"),
-        })
+    /// # Errors
+    /// When it could not be started; every later call gives the same error.
+    pub fn shared() -> Result<&'static Self, &'static StartError> {
+        static SHARED: OnceLock<Result<EmbeddedServer, StartError>> = OnceLock::new();
+        SHARED.get_or_init(Self::start).as_ref()
     }
 
-    /// Where it listens, for `PocketIcBuilder::with_server_url`, which takes it parsed.
-    pub fn url(&self) -> String {
-        format!("http://{}/", self.address)
+    /// Where it listens, for `PocketIcBuilder::with_server_url`.
+    pub fn url(&self) -> Url {
+        self.url.clone()
     }
 
     /// Where it listens.

@@ -1,12 +1,16 @@
 //! The commands, their options, and how their outcomes become exit codes and lines on the terminal.
 
+use std::io::Write;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use comfy_table::{CellAlignment, Table, presets};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use pocket_ic_embedded::serve::{self, ServeOptions};
 use session_migrate::build::{self, Artifact, Build, Options};
+use session_migrate::rehearse::{self, Config, Outcome, Report, Verdict, Wasms};
 
 const LOSS: u8 = 1;
 const USAGE: u8 = 2;
@@ -27,6 +31,10 @@ struct Cli {
 enum Command {
     /// Build the canister's wasms and their Candid interfaces.
     Build(BuildArgs),
+    /// Rehearse the staged upgrade under real uploads, and verify every byte.
+    Rehearse(RehearseArgs),
+    /// Run the embedded PocketIC server until a signal comes.
+    Serve(ServeArgs),
 }
 
 #[derive(Debug, Args)]
@@ -48,12 +56,57 @@ struct BuildArgs {
     check: bool,
 }
 
+#[derive(Debug, Args)]
+struct RehearseArgs {
+    /// Files for every client to upload [default: a generated original of 21,827,484 bytes and three derivatives].
+    #[arg(long, value_name = "PATH", num_args = 1..)]
+    files: Vec<PathBuf>,
+    /// How many clients upload at the same time.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    clients: u32,
+    /// Write the report to this file.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Decides the generated content and the clients' choices; the same seed gives the same rehearsal.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Use this wasm in place of the legacy build.
+    #[arg(long, value_name = "WASM")]
+    legacy: Option<PathBuf>,
+    /// Use this wasm in place of the staged build.
+    #[arg(long, value_name = "WASM")]
+    staged: Option<PathBuf>,
+    /// Use this wasm in place of the direct build.
+    #[arg(long, value_name = "WASM")]
+    direct: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct ServeArgs {
+    /// The port; 0 for a free one.
+    #[arg(long, short, default_value_t = 0)]
+    port: u16,
+    /// The address; only loopback, unless --allow-remote is given.
+    #[arg(long, short, default_value = "127.0.0.1")]
+    ip_addr: IpAddr,
+    /// Allow an address that other machines reach.
+    #[arg(long)]
+    allow_remote: bool,
+    /// Write the port to this file once the server listens.
+    #[arg(long, value_name = "FILE")]
+    port_file: Option<PathBuf>,
+    /// Exit when no request came for so many seconds [default: never].
+    #[arg(long, value_name = "SECONDS")]
+    ttl: Option<u64>,
+}
+
 /// Parses the command line, runs the command, and returns the exit code.
 pub fn run() -> ExitCode {
-    let code = match Cli::parse().command {
-        Command::Build(args) => run_build(args),
-    };
-    ExitCode::from(code)
+    match Cli::parse().command {
+        Command::Build(args) => ExitCode::from(run_build(args)),
+        Command::Rehearse(args) => ExitCode::from(run_rehearse(args)),
+        Command::Serve(args) => serve::run(&serve_options(args)),
+    }
 }
 
 /// One line on stderr, then the code.
@@ -114,4 +167,161 @@ fn artifact_table(artifacts: &[Artifact]) -> Table {
         }
     }
     table
+}
+
+fn run_rehearse(args: RehearseArgs) -> u8 {
+    let config = Config {
+        files: args.files,
+        clients: args.clients,
+        seed: args.seed,
+        wasms: Wasms { legacy: args.legacy, staged: args.staged, direct: args.direct },
+    };
+    if let Err(error) = rehearse::check(&config) {
+        return fail(USAGE, error);
+    }
+    // Opened before the long work, so that a path that cannot be written is told at once; it appears when complete.
+    let json = match args.json.as_deref().map(ReportFile::create).transpose() {
+        Ok(json) => json,
+        Err(error) => return fail(USAGE, error),
+    };
+    let outcome = match rehearse_on_bar(&config) {
+        Ok(outcome) => outcome,
+        Err((code, error)) => return fail(code, error),
+    };
+    print_outcome(&outcome);
+    if let Some(json) = json
+        && let Err(error) = json.write(&outcome.report)
+    {
+        return fail(ENVIRONMENT, error);
+    }
+    match outcome.report.verdict {
+        Verdict::Pass => 0,
+        Verdict::Fail => LOSS,
+    }
+}
+
+fn rehearse_on_bar(config: &Config) -> Result<Outcome, (u8, String)> {
+    // Draws nothing when stderr is not a terminal.
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    let template = "{bar:40} {bytes}/{total_bytes} {bytes_per_sec}  {msg}";
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    // The PocketIC client panics when its server fails; that is the environment's failure, in one line like any other.
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| rehearse::run(config, &bar)));
+    std::panic::set_hook(hook);
+    bar.finish_and_clear();
+    match result {
+        Ok(Ok(outcome)) => Ok(outcome),
+        Ok(Err(error)) if error.is_usage() => Err((USAGE, error.to_string())),
+        Ok(Err(error)) => Err((ENVIRONMENT, error.to_string())),
+        Err(payload) => {
+            let text = payload
+                .downcast_ref::<String>()
+                .map(String::as_str)
+                .or_else(|| payload.downcast_ref::<&str>().copied())
+                .unwrap_or("unknown failure");
+            Err((ENVIRONMENT, format!("the PocketIC server failed: {}", text.replace('\n', " "))))
+        }
+    }
+}
+
+/// A report file that comes into being when it is complete.
+struct ReportFile {
+    path: PathBuf,
+    file: tempfile::NamedTempFile,
+}
+
+impl ReportFile {
+    fn create(path: &Path) -> Result<ReportFile, String> {
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        if path.is_dir() {
+            return Err(format!("cannot write {}: it is a folder", path.display()));
+        }
+        let file = tempfile::Builder::new()
+            .prefix(".report-")
+            .tempfile_in(folder)
+            .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+        Ok(ReportFile { path: path.to_path_buf(), file })
+    }
+
+    fn write(mut self, report: &Report) -> Result<(), String> {
+        let place = self.path.display().to_string();
+        let mut write = || -> std::io::Result<()> {
+            serde_json::to_writer_pretty(&mut self.file, report)?;
+            self.file.write_all(b"\n")
+        };
+        write().map_err(|error| format!("cannot write {place}: {error}"))?;
+        self.file.persist(&self.path).map(drop).map_err(|error| format!("cannot write {place}: {error}"))
+    }
+}
+
+fn print_outcome(outcome: &Outcome) {
+    let report = &outcome.report;
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_header([
+        "client",
+        "file",
+        "bytes",
+        "at the upgrade",
+        "chunks then",
+        "SHA-256 read back",
+        "intact",
+    ]);
+    for upload in &report.uploads {
+        table.add_row([
+            upload.client.to_string(),
+            upload.name.clone(),
+            upload.bytes.to_string(),
+            upload.state_at_upgrade.name().to_owned(),
+            format!("{}/{}", upload.chunks_before_upgrade, upload.chunks_total),
+            upload.sha256_read_back.as_deref().map_or("-", |hash| hash.get(..16).unwrap_or(hash)).to_owned(),
+            if upload.intact { "yes" } else { "NO" }.to_owned(),
+        ]);
+    }
+    for column in [0, 2, 4] {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    println!("{table}");
+    for stage in &report.stages {
+        let cost = stage.instructions.map_or(String::new(), |count| format!(", {count} instructions"));
+        let ok = if stage.upgrade_ok { "ok" } else { "FAILED" };
+        println!("{}: {ok}{cost}", stage.name);
+    }
+    let m = &report.migration;
+    println!(
+        "migration: {} records = {} converted + {} already + {} quarantined + {} expired",
+        m.source, m.converted, m.already, m.quarantined, m.expired
+    );
+    for note in &outcome.notes {
+        eprintln!("note: {note}");
+    }
+    for problem in &outcome.problems {
+        eprintln!("error: {problem}");
+    }
+    let verdict = match report.verdict {
+        Verdict::Pass => "pass",
+        Verdict::Fail => "fail",
+    };
+    println!("verdict: {verdict} ({:.1} s)", report.seconds);
+}
+
+fn serve_options(args: ServeArgs) -> ServeOptions {
+    ServeOptions {
+        version: false,
+        port_file: args.port_file,
+        ttl: args.ttl.unwrap_or(u64::MAX),
+        hard_ttl: None,
+        port: args.port,
+        ip_addr: args.ip_addr,
+        allow_remote: args.allow_remote,
+        log_levels: None,
+    }
 }

@@ -18,10 +18,7 @@ pub fn last_install(pic: &PocketIc, canister: Principal) -> Option<u64> {
     if server::chosen().ok()?.kind != ServerKind::Embedded {
         return None;
     }
-    let path = format!(
-        "instances/{}/embedded/canister_costs/{canister}",
-        pic.instance_id()
-    );
+    let path = format!("instances/{}/embedded/canister_costs/{canister}", pic.instance_id());
     let url = pic.get_server_url().join(&path).ok()?;
     let answer = reqwest::blocking::get(url).ok()?;
     let costs: Vec<Cost> = answer.error_for_status().ok()?.json().ok()?;
@@ -50,10 +47,7 @@ mod tests {
 
     #[test]
     fn only_the_last_install_counts() {
-        let cost = |entry: &str, instructions| Cost {
-            entry: entry.into(),
-            instructions,
-        };
+        let cost = |entry: &str, instructions| Cost { entry: entry.into(), instructions };
         assert_eq!(sum_of_last_install(&[cost("update", 1)]), None);
         let all = [
             cost("init", 1000),

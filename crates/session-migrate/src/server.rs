@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 
 use pocket_ic::{PocketIc, PocketIcBuilder};
 use pocket_ic_embedded::EmbeddedServer;
+use reqwest::Url;
 use serde::{Deserialize, Serialize};
 
 /// Who made the server.
@@ -150,13 +151,18 @@ pub fn pocket_ic() -> Result<PocketIc, ServerError> {
     let server = chosen()?;
     let builder = PocketIcBuilder::new().with_application_subnet();
     let in_process = server.kind == ServerKind::Embedded && server.binary.is_none();
-    let builder = if in_process {
-        let embedded = EmbeddedServer::shared().map_err(|error| ServerError::Embedded(error.to_string()))?;
-        builder.with_server_url(embedded.url())
-    } else {
-        builder
-    };
+    let builder = if in_process { builder.with_server_url(embedded()?) } else { builder };
     Ok(builder.build())
+}
+
+/// The address of this process's own server, which is started at the first call and ends with the process.
+fn embedded() -> Result<Url, ServerError> {
+    static RUNNING: OnceLock<Result<EmbeddedServer, String>> = OnceLock::new();
+    RUNNING
+        .get_or_init(|| EmbeddedServer::start().map_err(|error| error.to_string()))
+        .as_ref()
+        .map(EmbeddedServer::url)
+        .map_err(|error| ServerError::Embedded(error.clone()))
 }
 
 #[cfg(test)]

@@ -92,11 +92,7 @@ pub(super) struct Api {
 }
 
 const fn api(name: &'static str, contexts: Contexts, cost: u64) -> Api {
-    Api {
-        name,
-        contexts,
-        cost,
-    }
+    Api { name, contexts, cost }
 }
 
 /// Every function that modules may import.

@@ -25,7 +25,9 @@ impl InvalidWasm {
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum StateMismatch {
     /// Size of the saved wasm memory.
-    #[error("the wasm memory has {got} bytes; the module's memory takes whole pages of 65536 bytes, from {min} to {max} bytes")]
+    #[error(
+        "the wasm memory has {got} bytes; the module's memory takes whole pages of 65536 bytes, from {min} to {max} bytes"
+    )]
     WasmMemory {
         /// Bytes given.
         got: u64,
@@ -103,7 +105,9 @@ pub enum Trap {
         index: u32,
     },
     /// Not enough cycles for what the canister asked for.
-    #[error("Canister {canister} is out of cycles: requested {requested} cycles but the available balance is {available} cycles")]
+    #[error(
+        "Canister {canister} is out of cycles: requested {requested} cycles but the available balance is {available} cycles"
+    )]
     OutOfCycles {
         /// The canister.
         canister: String,

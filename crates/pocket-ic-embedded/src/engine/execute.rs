@@ -97,13 +97,7 @@ impl Engine {
                 .map_err(|_| "the thread that ran the message panicked".to_string())
         });
         on_own_thread.unwrap_or_else(|text| {
-            Outcome::new(
-                Err(Trap::Engine(text)),
-                state.clone(),
-                Message::none(),
-                0,
-                0,
-            )
+            Outcome::new(Err(Trap::Engine(text)), state.clone(), Message::none(), 0, 0)
         })
     }
 
@@ -171,10 +165,7 @@ fn is_there(module: &CanisterModule, entry: &EntryPoint) -> Result<bool, Trap> {
         if module.has_export(kind, name) {
             Ok(true)
         } else {
-            Err(Trap::MethodNotFound {
-                kind,
-                name: name.to_string(),
-            })
+            Err(Trap::MethodNotFound { kind, name: name.to_string() })
         }
     };
     let system = |entry| Ok(module.exports_system(entry));
@@ -188,9 +179,7 @@ fn is_there(module: &CanisterModule, entry: &EntryPoint) -> Result<bool, Trap> {
         EntryPoint::GlobalTimer => system(SystemEntry::GlobalTimer),
         EntryPoint::OnLowWasmMemory => system(SystemEntry::OnLowWasmMemory),
         EntryPoint::Update(name) => method(MethodKind::Update, name),
-        EntryPoint::Query(name) | EntryPoint::ReplicatedQuery(name) => {
-            method(MethodKind::Query, name)
-        }
+        EntryPoint::Query(name) | EntryPoint::ReplicatedQuery(name) => method(MethodKind::Query, name),
         EntryPoint::CompositeQuery(name) => method(MethodKind::CompositeQuery, name),
         EntryPoint::ReplyCallback { .. }
         | EntryPoint::RejectCallback { .. }

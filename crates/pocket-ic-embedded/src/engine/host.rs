@@ -89,12 +89,7 @@ impl Message {
     /// The message of an instance that runs none.
     pub(super) fn none() -> Self {
         let nobody = candid::Principal::anonymous();
-        Self::new(
-            (0, "no"),
-            MessageContext::new(nobody, nobody, 0),
-            Limits::inspect(),
-            StableMemory::new(),
-        )
+        Self::new((0, "no"), MessageContext::new(nobody, nobody, 0), Limits::inspect(), StableMemory::new())
     }
 
     /// Cycles that may be spent.
@@ -120,31 +115,18 @@ pub(super) struct HeapLimiter {
 }
 
 impl ResourceLimiter for HeapLimiter {
-    fn memory_growing(
-        &mut self,
-        _current: usize,
-        desired: usize,
-        maximum: Option<usize>,
-    ) -> Result<bool> {
+    fn memory_growing(&mut self, _current: usize, desired: usize, maximum: Option<usize>) -> Result<bool> {
         let desired = desired as u64;
         if desired > self.largest || maximum.is_some_and(|max| desired > max as u64) {
             return Ok(false);
         }
         if self.limit != 0 && desired > self.limit {
-            return Err(Error::from(Trap::WasmMemoryLimit {
-                limit: self.limit,
-                peak: desired,
-            }));
+            return Err(Error::from(Trap::WasmMemoryLimit { limit: self.limit, peak: desired }));
         }
         Ok(true)
     }
 
-    fn table_growing(
-        &mut self,
-        _current: usize,
-        desired: usize,
-        maximum: Option<usize>,
-    ) -> Result<bool> {
+    fn table_growing(&mut self, _current: usize, desired: usize, maximum: Option<usize>) -> Result<bool> {
         /// Far more than any compiler emits, far less than what hurts the host.
         const MAX_TABLE: usize = 1 << 20;
         Ok(desired <= MAX_TABLE && maximum.is_none_or(|max| desired <= max))
@@ -190,7 +172,7 @@ pub(super) fn charge(c: &mut Cx<'_>, instructions: u64) -> Result<()> {
         Some(left) => c.set_fuel(left),
         None => {
             c.set_fuel(0)?;
-            Err(Trap::InstructionLimit(c.data().message.limits.instructions).into())
+            Err(Trap::InstructionLimit(c.data().message.limits.message_instructions).into())
         }
     }
 }

@@ -34,42 +34,26 @@ fn engine_error(error: impl std::fmt::Display) -> Trap {
 impl Parts {
     fn new(module: &CanisterModule, message: Message) -> Result<Self, Trap> {
         let (_, largest) = module.memory_limits();
-        let host = Host {
-            memory: None,
-            message,
-            limiter: HeapLimiter { limit: 0, largest },
-        };
+        let host = Host { memory: None, message, limiter: HeapLimiter { limit: 0, largest } };
         let mut store = Store::new(module.code().module().engine(), host);
         store.limiter(|host| &mut host.limiter);
         // Instantiation charges for segments; only messages are metered.
         store.set_fuel(u64::MAX).map_err(engine_error)?;
-        let instance = module
-            .code()
-            .instantiate(&mut store)
-            .map_err(|error| trap_of(&error, 0))?;
+        let instance = module.code().instantiate(&mut store).map_err(|error| trap_of(&error, 0))?;
         let names = module.names();
         let missing = |what: &str| Trap::Engine(format!("the instance has no {what}"));
         let memory = instance.get_memory(&mut store, &names.memory());
         let table = instance.get_table(&mut store, &names.table());
         let globals = module.info().globals.iter().map(|global| {
-            instance
-                .get_global(&mut store, &names.global(global.index))
-                .ok_or_else(|| missing("global"))
+            instance.get_global(&mut store, &names.global(global.index)).ok_or_else(|| missing("global"))
         });
         let globals = globals.collect::<Result<_, _>>()?;
         store.data_mut().memory = memory;
-        Ok(Self {
-            store,
-            instance,
-            memory,
-            table,
-            globals,
-        })
+        Ok(Self { store, instance, memory, table, globals })
     }
 
     fn memory_bytes(&self) -> u64 {
-        self.memory
-            .map_or(0, |memory| memory.data_size(&self.store) as u64)
+        self.memory.map_or(0, |memory| memory.data_size(&self.store) as u64)
     }
 
     fn read_globals(&mut self) -> Result<Arc<[GlobalValue]>, Trap> {
@@ -83,9 +67,7 @@ impl Parts {
 
 impl LiveInstance {
     /// Memory and globals of a fresh instance: what [`CanisterState::new`] starts from.
-    pub(super) fn initial(
-        module: &CanisterModule,
-    ) -> Result<(Heap, Arc<[GlobalValue]>), Trap> {
+    pub(super) fn initial(module: &CanisterModule) -> Result<(Heap, Arc<[GlobalValue]>), Trap> {
         let mut parts = Parts::new(module, Message::none())?;
         let mut heap = Heap::default();
         if let Some(memory) = parts.memory {
@@ -107,8 +89,7 @@ impl LiveInstance {
 
     /// Whether the instance can be brought to this state, and if so, whether it is there already.
     pub(super) fn fits(&self, state: &CanisterState) -> Option<bool> {
-        let fits = Arc::ptr_eq(&self.module, state.module())
-            && self.parts.memory_bytes() <= state.heap.bytes;
+        let fits = Arc::ptr_eq(&self.module, state.module()) && self.parts.memory_bytes() <= state.heap.bytes;
         fits.then(|| self.resident.pages.same(&state.heap.pages))
     }
 
@@ -125,9 +106,7 @@ impl LiveInstance {
             if missing > 0 {
                 parts.store.data_mut().limiter.limit = 0;
                 let page = memory.page_size(&parts.store);
-                memory
-                    .grow(&mut parts.store, missing / page)
-                    .map_err(|_| Trap::OutOfMemory)?;
+                memory.grow(&mut parts.store, missing / page).map_err(|_| Trap::OutOfMemory)?;
             }
             let data = memory.data_mut(&mut parts.store);
             self.resident.pages.restore(&state.heap.pages, data);
@@ -136,26 +115,21 @@ impl LiveInstance {
         let globals = parts.globals.iter().zip(state.globals.iter());
         for ((global, value), described) in globals.zip(&self.module.info().globals) {
             if described.mutable {
-                global
-                    .set(&mut parts.store, value.to_val())
-                    .map_err(engine_error)?;
+                global.set(&mut parts.store, value.to_val()).map_err(engine_error)?;
             }
         }
         Ok(())
     }
 
     /// Runs a function with a message. Gives the message back with the instructions used.
-    pub(super) fn run(
-        &mut self,
-        entry: &EntryPoint,
-        message: Message,
-    ) -> (Result<(), Trap>, Message, u64) {
+    pub(super) fn run(&mut self, entry: &EntryPoint, message: Message) -> (Result<(), Trap>, Message, u64) {
         let limit = message.limits.instructions;
+        let named_limit = message.limits.message_instructions;
         let host = self.parts.store.data_mut();
         host.limiter.limit = message.limits.wasm_memory_bytes;
         host.message = message;
         let result = match self.parts.store.set_fuel(limit) {
-            Ok(()) => self.call(entry, limit),
+            Ok(()) => self.call(entry, named_limit),
             Err(error) => Err(engine_error(error)),
         };
         let store = &mut self.parts.store;
@@ -190,12 +164,8 @@ impl LiveInstance {
                 return self.call_closure(*fun, *env, limit);
             }
         };
-        let function = instance
-            .get_typed_func::<(), ()>(&mut *store, &name)
-            .map_err(engine_error)?;
-        function
-            .call(store, ())
-            .map_err(|error| trap_of(&error, limit))
+        let function = instance.get_typed_func::<(), ()>(&mut *store, &name).map_err(engine_error)?;
+        function.call(store, ()).map_err(|error| trap_of(&error, limit))
     }
 
     fn call_closure(&mut self, fun: u32, env: u64, limit: u64) -> Result<(), Trap> {
@@ -204,7 +174,11 @@ impl LiveInstance {
         let Some(Ref::Func(Some(function))) = entry else {
             return Err(Trap::FunctionNotFound { table: 0, index: fun });
         };
-        let wrong_type = |_| Trap::ContractViolation(format!("function type mismatch: function table index {fun} is not a callback"));
+        let wrong_type = |_| {
+            Trap::ContractViolation(format!(
+                "function type mismatch: function table index {fun} is not a callback"
+            ))
+        };
         let result = if self.module.info().memory64 {
             let function = function.typed::<u64, ()>(&*store).map_err(wrong_type)?;
             function.call(store, env)
@@ -242,9 +216,7 @@ fn trap_of(error: &wasmtime::Error, limit: u64) -> Trap {
     let text = match error.downcast_ref::<wasmtime::Trap>() {
         Some(wasmtime::Trap::OutOfFuel) => return Trap::InstructionLimit(limit),
         Some(wasmtime::Trap::StackOverflow) => "stack overflow",
-        Some(wasmtime::Trap::MemoryOutOfBounds | wasmtime::Trap::HeapMisaligned) => {
-            "heap out of bounds"
-        }
+        Some(wasmtime::Trap::MemoryOutOfBounds | wasmtime::Trap::HeapMisaligned) => "heap out of bounds",
         Some(wasmtime::Trap::TableOutOfBounds) => "table out of bounds",
         Some(wasmtime::Trap::IntegerDivisionByZero) => "integer division by 0",
         Some(wasmtime::Trap::UnreachableCodeReached) => "unreachable",

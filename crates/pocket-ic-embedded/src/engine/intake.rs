@@ -73,11 +73,7 @@ fn unreadable(error: wasmparser::BinaryReaderError) -> InvalidWasm {
 
 /// The wasm in an upload: unpacked if it is gzipped.
 pub(super) fn unpack(uploaded: &[u8]) -> Result<Vec<u8>, InvalidWasm> {
-    let too_large = || {
-        invalid(format!(
-            "Wasm module is too large: at most {MAX_MODULE} bytes are allowed"
-        ))
-    };
+    let too_large = || invalid(format!("Wasm module is too large: at most {MAX_MODULE} bytes are allowed"));
     let wasm = if uploaded.starts_with(&[0x1f, 0x8b]) {
         let mut wasm = Vec::new();
         GzDecoder::new(uploaded)
@@ -92,22 +88,15 @@ pub(super) fn unpack(uploaded: &[u8]) -> Result<Vec<u8>, InvalidWasm> {
         return Err(too_large());
     }
     if !wasm.starts_with(b"\0asm") {
-        return Err(invalid(
-            "Failed to decode wasm module: unsupported canister module format",
-        ));
+        return Err(invalid("Failed to decode wasm module: unsupported canister module format"));
     }
     Ok(wasm)
 }
 
 /// Checks a module and describes it.
 pub(super) fn inspect(wasm: &[u8]) -> Result<ModuleInfo, InvalidWasm> {
-    Validator::new_with_features(features())
-        .validate_all(wasm)
-        .map_err(unreadable)?;
-    let mut info = ModuleInfo {
-        static_tables: true,
-        ..ModuleInfo::default()
-    };
+    Validator::new_with_features(features()).validate_all(wasm).map_err(unreadable)?;
+    let mut info = ModuleInfo { static_tables: true, ..ModuleInfo::default() };
     let mut types: Vec<bool> = Vec::new();
     let mut functions: Vec<u32> = Vec::new();
     let mut imported = 0;
@@ -122,9 +111,7 @@ pub(super) fn inspect(wasm: &[u8]) -> Result<ModuleInfo, InvalidWasm> {
                     for ty in group.map_err(unreadable)?.into_types() {
                         // Whether it is `() -> ()`, which is all that matters here.
                         types.push(match &ty.composite_type.inner {
-                            CompositeInnerType::Func(f) => {
-                                f.params().is_empty() && f.results().is_empty()
-                            }
+                            CompositeInnerType::Func(f) => f.params().is_empty() && f.results().is_empty(),
                             _ => false,
                         });
                     }
@@ -207,25 +194,16 @@ pub(super) fn inspect(wasm: &[u8]) -> Result<ModuleInfo, InvalidWasm> {
     for (name, function) in exports {
         export(&mut info, &name, || {
             let ty = functions.get(function as usize);
-            ty.and_then(|ty| types.get(*ty as usize))
-                .copied()
-                .unwrap_or(false)
+            ty.and_then(|ty| types.get(*ty as usize)).copied().unwrap_or(false)
         })?;
     }
     at_most("exported methods", info.methods.len(), MAX_METHODS)?;
     let names = info.methods.keys().map(String::len).sum();
-    at_most(
-        "bytes in the names of exported methods",
-        names,
-        MAX_METHOD_NAMES,
-    )?;
+    at_most("bytes in the names of exported methods", names, MAX_METHOD_NAMES)?;
     info.globals = (0..)
         .zip(&mutable_globals)
         .filter(|(index, mutable)| **mutable || exported_globals.contains(index))
-        .map(|(index, mutable)| StateGlobal {
-            index,
-            mutable: *mutable,
-        })
+        .map(|(index, mutable)| StateGlobal { index, mutable: *mutable })
         .collect();
     Ok(info)
 }
@@ -261,16 +239,11 @@ fn export(
         "canister_on_low_wasm_memory" => Some(SystemEntry::OnLowWasmMemory),
         _ => None,
     };
-    let method = [
-        MethodKind::Update,
-        MethodKind::Query,
-        MethodKind::CompositeQuery,
-    ]
-    .into_iter()
-    .find_map(|kind| {
-        let name = name.strip_prefix(kind.export_prefix())?.strip_prefix(' ')?;
-        Some((kind, name))
-    });
+    let method =
+        [MethodKind::Update, MethodKind::Query, MethodKind::CompositeQuery].into_iter().find_map(|kind| {
+            let name = name.strip_prefix(kind.export_prefix())?.strip_prefix(' ')?;
+            Some((kind, name))
+        });
     if system.is_none() && method.is_none() {
         if name.starts_with("canister_") || name.starts_with("canister ") {
             return Err(invalid(format!(
@@ -312,11 +285,7 @@ fn custom_section(info: &mut ModuleInfo, name: &str, data: &[u8]) -> Result<(), 
             "Wasm module has an invalid custom section. Section '{name}' is neither 'icp:public <name>' nor 'icp:private <name>'."
         )));
     };
-    if info
-        .custom
-        .insert(name.to_string(), (data.to_vec(), public))
-        .is_some()
-    {
+    if info.custom.insert(name.to_string(), (data.to_vec(), public)).is_some() {
         return Err(invalid(format!(
             "Wasm module has an invalid custom section. Section '{name}' is there twice."
         )));

@@ -32,6 +32,6 @@ pub use module::{CanisterModule, GlobalValue};
 pub use stable::{StableMemory, StableOutOfBounds, WASM_PAGE};
 pub use state::CanisterState;
 pub use types::{
-    CallerInfo, CanisterRunStatus, EntryPoint, Limits, MessageContext, MethodKind, OutgoingCall,
-    Outcome, Response, SystemEntry,
+    CallerInfo, CanisterRunStatus, EntryPoint, Limits, MessageContext, MethodKind, Outcome, OutgoingCall,
+    Response, SystemEntry,
 };

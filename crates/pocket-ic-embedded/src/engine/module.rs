@@ -196,11 +196,7 @@ fn limits(info: &ModuleInfo) -> (u64, u64) {
     if !info.has_memory {
         return (0, 0);
     }
-    let largest = if info.memory64 {
-        MAX_MEMORY_64
-    } else {
-        MAX_MEMORY_32
-    };
+    let largest = if info.memory64 { MAX_MEMORY_64 } else { MAX_MEMORY_32 };
     let (min, max) = info.memory_pages;
     let bytes = |pages: u64| pages.saturating_mul(WASM_PAGE);
     (bytes(min), max.map_or(largest, bytes).min(largest))

@@ -127,10 +127,7 @@ fn page_of(bytes: &[u8]) -> Page {
 }
 
 /// Cuts `offset..offset + len` at page borders: page index, start within the page, range within the buffer.
-fn pieces(
-    offset: u64,
-    len: usize,
-) -> impl Iterator<Item = (usize, usize, std::ops::Range<usize>)> {
+fn pieces(offset: u64, len: usize) -> impl Iterator<Item = (usize, usize, std::ops::Range<usize>)> {
     let mut done = 0;
     std::iter::from_fn(move || {
         if done == len {

@@ -34,10 +34,7 @@ impl Names {
 }
 
 /// The module to compile, and the names of the exports added.
-pub(super) fn rewrite(
-    wasm: &[u8],
-    info: &ModuleInfo,
-) -> Result<(Vec<u8>, Names), BinaryReaderError> {
+pub(super) fn rewrite(wasm: &[u8], info: &ModuleInfo) -> Result<(Vec<u8>, Names), BinaryReaderError> {
     let mut exports = Vec::new();
     for payload in Parser::new(0).parse_all(wasm) {
         if let Payload::ExportSection(reader) = payload? {
@@ -46,9 +43,7 @@ pub(super) fn rewrite(
             }
         }
     }
-    let mut names = Names {
-        prefix: "engine:".to_string(),
-    };
+    let mut names = Names { prefix: "engine:".to_string() };
     while exports.iter().any(|e| e.name.starts_with(&names.prefix)) {
         names.prefix.push(':');
     }
@@ -71,11 +66,7 @@ pub(super) fn rewrite(
         section.export(&names.table(), ExportKind::Table, 0);
     }
     for global in &info.globals {
-        section.export(
-            &names.global(global.index),
-            ExportKind::Global,
-            global.index,
-        );
+        section.export(&names.global(global.index), ExportKind::Global, global.index);
     }
     if let Some(start) = info.start {
         section.export(&names.start(), ExportKind::Func, start);
@@ -89,23 +80,15 @@ pub(super) fn rewrite(
             continue;
         };
         // The sections that come after the exports.
-        let later = [
-            SectionId::Start,
-            SectionId::Element,
-            SectionId::DataCount,
-            SectionId::Code,
-            SectionId::Data,
-        ];
+        let later =
+            [SectionId::Start, SectionId::Element, SectionId::DataCount, SectionId::Code, SectionId::Data];
         if !exported && (id == SectionId::Export as u8 || later.iter().any(|l| id == *l as u8)) {
             module.section(&section);
             exported = true;
         }
         let dropped = [SectionId::Custom, SectionId::Export, SectionId::Start];
         if !dropped.iter().any(|d| id == *d as u8) {
-            module.section(&RawSection {
-                id,
-                data: &wasm[range],
-            });
+            module.section(&RawSection { id, data: &wasm[range] });
         }
     }
     if !exported {

@@ -40,26 +40,14 @@ impl Runtime {
         api::define_all::<u32>(&mut linker32).map_err(failed)?;
         let mut linker64 = Linker::new(&engine);
         api::define_all::<u64>(&mut linker64).map_err(failed)?;
-        Ok(Self {
-            engine,
-            linker32,
-            linker64,
-        })
+        Ok(Self { engine, linker32, linker64 })
     }
 
     /// Compiles a rewritten module and checks the types of its imports.
-    pub(super) fn compile(
-        &self,
-        wasm: &[u8],
-        memory64: bool,
-    ) -> Result<InstancePre<Host>, InvalidWasm> {
+    pub(super) fn compile(&self, wasm: &[u8], memory64: bool) -> Result<InstancePre<Host>, InvalidWasm> {
         let failed = |error: wasmtime::Error| InvalidWasm(format!("{error:#}"));
         let module = Module::new(&self.engine, wasm).map_err(failed)?;
-        let linker = if memory64 {
-            &self.linker64
-        } else {
-            &self.linker32
-        };
+        let linker = if memory64 { &self.linker64 } else { &self.linker32 };
         linker.instantiate_pre(&module).map_err(failed)
     }
 }

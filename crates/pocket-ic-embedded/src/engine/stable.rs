@@ -44,10 +44,7 @@ impl StableMemory {
 
     /// A memory with these contents, padded with zeros to whole pages.
     pub fn from_bytes(bytes: &[u8]) -> Self {
-        let mut memory = Self {
-            pages: (bytes.len() as u64).div_ceil(WASM_PAGE),
-            bytes: Paged::default(),
-        };
+        let mut memory = Self { pages: (bytes.len() as u64).div_ceil(WASM_PAGE), bytes: Paged::default() };
         memory.bytes.write(0, bytes);
         memory
     }
@@ -77,11 +74,7 @@ impl StableMemory {
     pub fn check(&self, offset: u64, len: u64) -> Result<(), StableOutOfBounds> {
         match offset.checked_add(len) {
             Some(end) if end <= self.bytes() => Ok(()),
-            _ => Err(StableOutOfBounds {
-                offset,
-                len,
-                size: self.bytes(),
-            }),
+            _ => Err(StableOutOfBounds { offset, len, size: self.bytes() }),
         }
     }
 

@@ -57,15 +57,12 @@ impl CanisterState {
     ) -> Result<Self, StateMismatch> {
         let (min, max) = module.memory_limits();
         let got = wasm_memory.len() as u64;
-        if got % WASM_PAGE != 0 || got < min || got > max {
+        if !got.is_multiple_of(WASM_PAGE) || got < min || got > max {
             return Err(StateMismatch::WasmMemory { got, min, max });
         }
         let expected = module.initial_globals();
         if globals.len() != expected.len() {
-            return Err(StateMismatch::GlobalCount {
-                got: globals.len(),
-                expected: expected.len(),
-            });
+            return Err(StateMismatch::GlobalCount { got: globals.len(), expected: expected.len() });
         }
         for (index, (got, expected)) in globals.iter().zip(expected.iter()).enumerate() {
             if got.type_name() != expected.type_name() {
@@ -79,12 +76,7 @@ impl CanisterState {
         // Start from the module's own pages, so that unchanged ones stay shared.
         let mut pages = module.initial_heap().pages.clone();
         pages.capture(wasm_memory);
-        Ok(Self {
-            heap: Heap { bytes: got, pages },
-            globals: globals.into(),
-            stable,
-            module,
-        })
+        Ok(Self { heap: Heap { bytes: got, pages }, globals: globals.into(), stable, module })
     }
 
     /// The state after an upgrade's code change, before the new module's `(start)`: stable memory kept, globals as the
@@ -94,27 +86,14 @@ impl CanisterState {
         let mut next = Self::new(module);
         next.stable = self.stable.clone();
         if keep_wasm_memory {
-            next.heap = Heap {
-                bytes: self.heap.bytes.max(next.heap.bytes),
-                pages: self.heap.pages.clone(),
-            };
+            next.heap = Heap { bytes: self.heap.bytes.max(next.heap.bytes), pages: self.heap.pages.clone() };
         }
         next
     }
 
     /// The state after a message.
-    pub(super) fn after(
-        &self,
-        heap: Heap,
-        globals: Arc<[GlobalValue]>,
-        stable: StableMemory,
-    ) -> Self {
-        Self {
-            module: self.module.clone(),
-            heap,
-            globals,
-            stable,
-        }
+    pub(super) fn after(&self, heap: Heap, globals: Arc<[GlobalValue]>, stable: StableMemory) -> Self {
+        Self { module: self.module.clone(), heap, globals, stable }
     }
 
     /// The module.

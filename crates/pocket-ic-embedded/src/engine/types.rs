@@ -217,8 +217,11 @@ impl MessageContext {
 /// What one execution may use. The numbers of the constructors are those of an application subnet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Instructions, system API charges included.
+    /// Instructions that may be used, system API charges included.
     pub instructions: u64,
+    /// The limit that error texts name. Larger than `instructions` when earlier steps of the same message, such as the
+    /// pre-upgrade hook of an upgrade, have used some.
+    pub message_instructions: u64,
     /// Bytes of one reply.
     pub reply_bytes: u64,
     /// Bytes of the argument of one outgoing call.
@@ -242,6 +245,7 @@ impl Limits {
     pub fn update() -> Self {
         Self {
             instructions: 40_000_000_000,
+            message_instructions: 40_000_000_000,
             reply_bytes: 2 << 20,
             call_bytes: 2 << 20,
             calls: 500,
@@ -256,6 +260,7 @@ impl Limits {
     pub fn query() -> Self {
         Self {
             instructions: 5_000_000_000,
+            message_instructions: 5_000_000_000,
             reply_bytes: 3 << 20,
             stable_accessed_bytes: GIB,
             stable_dirtied_bytes: GIB,
@@ -267,6 +272,7 @@ impl Limits {
     pub fn install() -> Self {
         Self {
             instructions: 300_000_000_000,
+            message_instructions: 300_000_000_000,
             stable_accessed_bytes: 8 * GIB,
             stable_dirtied_bytes: 8 * GIB,
             ..Self::update()
@@ -275,15 +281,13 @@ impl Limits {
 
     /// `canister_inspect_message`: 200 million instructions.
     pub fn inspect() -> Self {
-        Self {
-            instructions: 200_000_000,
-            ..Self::query()
-        }
+        Self { instructions: 200_000_000, message_instructions: 200_000_000, ..Self::query() }
     }
 
-    /// The same limits with another number of instructions.
+    /// The same limits with another number of instructions for the whole message.
     pub fn with_instructions(mut self, instructions: u64) -> Self {
         self.instructions = instructions;
+        self.message_instructions = instructions;
         self
     }
 }

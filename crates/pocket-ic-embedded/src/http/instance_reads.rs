@@ -4,13 +4,14 @@ use super::reply::{canister_result, error, operate, operate_with};
 use super::state::ServerState;
 use crate::ic::{OpError, principal};
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use candid::Principal;
 use pocket_ic::common::rest::{
-    RawCanisterCall, RawCanisterHttpRequest, RawCanisterId, RawCycles, RawIngressStatusArgs,
-    RawPrincipalId, RawStableMemory, RawSubnetId, RawTime,
+    RawCanisterCall, RawCanisterHttpRequest, RawCanisterId, RawCycles, RawIngressStatusArgs, RawPrincipalId,
+    RawStableMemory, RawSubnetId, RawTime,
 };
+use serde::Deserialize;
 use std::sync::Arc;
 
 type Server = State<Arc<ServerState>>;
@@ -24,12 +25,7 @@ pub(super) async fn topology(State(state): Server, Path(id): Path<usize>) -> Res
 }
 
 pub(super) async fn time(State(state): Server, Path(id): Path<usize>) -> Response {
-    operate(&state, id, |instance| {
-        Ok(RawTime {
-            nanos_since_epoch: instance.time(),
-        })
-    })
-    .await
+    operate(&state, id, |instance| Ok(RawTime { nanos_since_epoch: instance.time() })).await
 }
 
 pub(super) async fn cycles(State(state): Server, Path(id): Path<usize>, body: Bytes) -> Response {
@@ -40,17 +36,10 @@ pub(super) async fn cycles(State(state): Server, Path(id): Path<usize>, body: By
     .await
 }
 
-pub(super) async fn controllers(
-    State(state): Server,
-    Path(id): Path<usize>,
-    body: Bytes,
-) -> Response {
+pub(super) async fn controllers(State(state): Server, Path(id): Path<usize>, body: Bytes) -> Response {
     operate_with(&state, id, body, |instance, raw: RawCanisterId| {
         let list = instance.controllers(id_of(&raw)?)?;
-        Ok(list
-            .into_iter()
-            .map(RawPrincipalId::from)
-            .collect::<Vec<_>>())
+        Ok(list.into_iter().map(RawPrincipalId::from).collect::<Vec<_>>())
     })
     .await
 }
@@ -63,11 +52,7 @@ pub(super) async fn subnet(State(state): Server, Path(id): Path<usize>, body: By
     .await
 }
 
-pub(super) async fn stable_memory(
-    State(state): Server,
-    Path(id): Path<usize>,
-    body: Bytes,
-) -> Response {
+pub(super) async fn stable_memory(State(state): Server, Path(id): Path<usize>, body: Bytes) -> Response {
     operate_with(&state, id, body, |instance, raw: RawCanisterId| {
         let blob = instance.stable_memory(id_of(&raw)?)?;
         Ok(RawStableMemory { blob })
@@ -83,11 +68,7 @@ pub(super) async fn query(State(state): Server, Path(id): Path<usize>, body: Byt
     .await
 }
 
-pub(super) async fn ingress_status(
-    State(state): Server,
-    Path(id): Path<usize>,
-    body: Bytes,
-) -> Response {
+pub(super) async fn ingress_status(State(state): Server, Path(id): Path<usize>, body: Bytes) -> Response {
     operate_with(&state, id, body, |instance, raw: RawIngressStatusArgs| {
         let caller = raw
             .raw_caller
@@ -111,15 +92,23 @@ pub(super) async fn pub_key(State(state): Server, Path(id): Path<usize>) -> Resp
     }
 }
 
+/// Which costs to read.
+#[derive(Deserialize)]
+pub(super) struct CostsFrom {
+    /// The first index that is wanted.
+    from: Option<u64>,
+}
+
 /// Not part of the protocol: what the recent messages of a canister cost.
 pub(super) async fn canister_costs(
     State(state): Server,
     Path((id, canister)): Path<(usize, String)>,
+    Query(wanted): Query<CostsFrom>,
 ) -> Response {
     operate(&state, id, move |instance| {
-        let canister = Principal::from_text(&canister)
-            .map_err(|_| OpError::Conversion("Bad canister id".into()))?;
-        instance.costs(canister)
+        let canister =
+            Principal::from_text(&canister).map_err(|_| OpError::Conversion("Bad canister id".into()))?;
+        instance.costs(canister, wanted.from.unwrap_or(0))
     })
     .await
 }

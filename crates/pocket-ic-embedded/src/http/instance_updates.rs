@@ -9,8 +9,7 @@ use axum::response::Response;
 use flate2::read::MultiGzDecoder;
 use pocket_ic::common::rest::{
     RawAddCycles, RawCanisterCall, RawCanisterSnapshotDownload, RawCanisterSnapshotId,
-    RawCanisterSnapshotUpload, RawCycles, RawMessageId, RawSetStableMemory, RawTickConfigs,
-    RawTime,
+    RawCanisterSnapshotUpload, RawCycles, RawMessageId, RawSetStableMemory, RawTickConfigs, RawTime,
 };
 use std::borrow::Cow;
 use std::io::Read;
@@ -29,11 +28,7 @@ pub(super) async fn submit(State(state): Server, Path(id): Path<usize>, body: By
     .await
 }
 
-pub(super) async fn await_message(
-    State(state): Server,
-    Path(id): Path<usize>,
-    body: Bytes,
-) -> Response {
+pub(super) async fn await_message(State(state): Server, Path(id): Path<usize>, body: Bytes) -> Response {
     operate_with(&state, id, body, |instance, raw: RawMessageId| {
         let answer = instance.await_message(&raw)?;
         Ok(canister_result(answer, true))
@@ -53,28 +48,17 @@ pub(super) async fn tick(State(state): Server, Path(id): Path<usize>, body: Byte
 }
 
 pub(super) async fn set_time(State(state): Server, Path(id): Path<usize>, body: Bytes) -> Response {
-    operate_with(&state, id, body, |instance, raw: RawTime| {
-        instance.set_time(raw.nanos_since_epoch)
-    })
-    .await
+    operate_with(&state, id, body, |instance, raw: RawTime| instance.set_time(raw.nanos_since_epoch)).await
 }
 
-pub(super) async fn set_certified_time(
-    State(state): Server,
-    Path(id): Path<usize>,
-    body: Bytes,
-) -> Response {
+pub(super) async fn set_certified_time(State(state): Server, Path(id): Path<usize>, body: Bytes) -> Response {
     operate_with(&state, id, body, |instance, raw: RawTime| {
         instance.set_certified_time(raw.nanos_since_epoch)
     })
     .await
 }
 
-pub(super) async fn add_cycles(
-    State(state): Server,
-    Path(id): Path<usize>,
-    body: Bytes,
-) -> Response {
+pub(super) async fn add_cycles(State(state): Server, Path(id): Path<usize>, body: Bytes) -> Response {
     operate_with(&state, id, body, |instance, raw: RawAddCycles| {
         let canister = principal(&raw.canister_id, "Bad canister id")?;
         let cycles = instance.add_cycles(canister, raw.amount)?;
@@ -83,18 +67,12 @@ pub(super) async fn add_cycles(
     .await
 }
 
-pub(super) async fn set_stable_memory(
-    State(state): Server,
-    Path(id): Path<usize>,
-    body: Bytes,
-) -> Response {
+pub(super) async fn set_stable_memory(State(state): Server, Path(id): Path<usize>, body: Bytes) -> Response {
     let blobs = state.clone();
     operate(&state, id, move |instance| {
         let raw: RawSetStableMemory = super::reply::parse(&body)?;
         let canister = principal(&raw.canister_id, "Bad canister id")?;
-        let blob = blobs
-            .blob(&raw.blob_id.0)
-            .ok_or_else(|| OpError::Other("Bad blob id".into()))?;
+        let blob = blobs.blob(&raw.blob_id.0).ok_or_else(|| OpError::Other("Bad blob id".into()))?;
         instance.set_stable_memory(canister, &unpack(&blob)?)
     })
     .await
@@ -116,45 +94,27 @@ fn unpack(blob: &Blob) -> Result<Cow<'_, [u8]>, OpError> {
     Ok(Cow::Owned(bytes))
 }
 
-pub(super) async fn snapshot_download(
-    State(state): Server,
-    Path(id): Path<usize>,
-    body: Bytes,
-) -> Response {
-    operate_with(
-        &state,
-        id,
-        body,
-        |instance, raw: RawCanisterSnapshotDownload| {
-            instance.download_snapshot(&DownloadRequest {
-                sender: principal(&raw.sender.principal_id, "Bad sender principal")?,
-                canister: principal(&raw.canister_id.canister_id, "Bad canister id")?,
-                snapshot: raw.snapshot_id,
-                dir: raw.snapshot_dir,
-            })
-        },
-    )
+pub(super) async fn snapshot_download(State(state): Server, Path(id): Path<usize>, body: Bytes) -> Response {
+    operate_with(&state, id, body, |instance, raw: RawCanisterSnapshotDownload| {
+        instance.download_snapshot(&DownloadRequest {
+            sender: principal(&raw.sender.principal_id, "Bad sender principal")?,
+            canister: principal(&raw.canister_id.canister_id, "Bad canister id")?,
+            snapshot: raw.snapshot_id,
+            dir: raw.snapshot_dir,
+        })
+    })
     .await
 }
 
-pub(super) async fn snapshot_upload(
-    State(state): Server,
-    Path(id): Path<usize>,
-    body: Bytes,
-) -> Response {
-    operate_with(
-        &state,
-        id,
-        body,
-        |instance, raw: RawCanisterSnapshotUpload| {
-            let snapshot_id = instance.upload_snapshot(&UploadRequest {
-                sender: principal(&raw.sender.principal_id, "Bad sender principal")?,
-                canister: principal(&raw.canister_id.canister_id, "Bad canister id")?,
-                replaced: raw.replace_snapshot.map(|id| id.snapshot_id),
-                dir: raw.snapshot_dir,
-            })?;
-            Ok(RawCanisterSnapshotId { snapshot_id })
-        },
-    )
+pub(super) async fn snapshot_upload(State(state): Server, Path(id): Path<usize>, body: Bytes) -> Response {
+    operate_with(&state, id, body, |instance, raw: RawCanisterSnapshotUpload| {
+        let snapshot_id = instance.upload_snapshot(&UploadRequest {
+            sender: principal(&raw.sender.principal_id, "Bad sender principal")?,
+            canister: principal(&raw.canister_id.canister_id, "Bad canister id")?,
+            replaced: raw.replace_snapshot.map(|id| id.snapshot_id),
+            dir: raw.snapshot_dir,
+        })?;
+        Ok(RawCanisterSnapshotId { snapshot_id })
+    })
     .await
 }

@@ -76,12 +76,8 @@ fn set_present(slot: &Slot) -> Result<(), OpError> {
     instance.set_certified_time(target)
 }
 
-async fn run_blocking(
-    work: impl FnOnce() -> Result<(), OpError> + Send + 'static,
-) -> Result<(), OpError> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|fault| Err(OpError::Other(fault.to_string())))
+async fn run_blocking(work: impl FnOnce() -> Result<(), OpError> + Send + 'static) -> Result<(), OpError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|fault| Err(OpError::Other(fault.to_string())))
 }
 
 /// `POST /instances/<id>/auto_progress`
@@ -100,9 +96,7 @@ pub(super) async fn enable(
     };
     let mut progress = slot.progress.lock().await;
     if progress.is_some() {
-        return error(&OpError::Other(
-            "Auto progress mode has already been enabled.".into(),
-        ));
+        return error(&OpError::Other("Auto progress mode has already been enabled.".into()));
     }
     match AutoProgress::start(slot.clone(), config.artificial_delay_ms).await {
         Ok(started) => {
@@ -114,10 +108,7 @@ pub(super) async fn enable(
 }
 
 /// `GET /instances/<id>/auto_progress`
-pub(super) async fn is_enabled(
-    State(state): State<Arc<ServerState>>,
-    Path(id): Path<usize>,
-) -> Response {
+pub(super) async fn is_enabled(State(state): State<Arc<ServerState>>, Path(id): Path<usize>) -> Response {
     match state.slot(id) {
         Ok(slot) => reply::json(StatusCode::OK, &slot.progress.lock().await.is_some()),
         Err(refusal) => error(&refusal),
@@ -125,10 +116,7 @@ pub(super) async fn is_enabled(
 }
 
 /// `POST /instances/<id>/stop_progress`; the body says nothing.
-pub(super) async fn disable(
-    State(state): State<Arc<ServerState>>,
-    Path(id): Path<usize>,
-) -> Response {
+pub(super) async fn disable(State(state): State<Arc<ServerState>>, Path(id): Path<usize>) -> Response {
     match state.slot(id) {
         Ok(slot) => {
             if let Some(running) = slot.progress.lock().await.take() {

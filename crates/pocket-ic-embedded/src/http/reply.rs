@@ -19,11 +19,9 @@ pub(super) fn message(status: StatusCode, message: String) -> Response {
 pub(super) fn json<T: Serialize>(status: StatusCode, value: &T) -> Response {
     match serde_json::to_vec(value) {
         Ok(body) => (status, [(header::CONTENT_TYPE, "application/json")], body).into_response(),
-        Err(error) => (
-            StatusCode::INTERNAL_SERVER_ERROR,
-            format!("cannot encode the answer: {error}"),
-        )
-            .into_response(),
+        Err(error) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, format!("cannot encode the answer: {error}")).into_response()
+        }
     }
 }
 
@@ -47,9 +45,7 @@ pub(super) fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, OpError> {
 
 /// The answer of a canister as clients read it. `certified` is true for answers that went through a round.
 pub(super) fn canister_result(result: CallResult, certified: bool) -> RawCanisterResult {
-    result
-        .map_err(|error| error.into_response(certified))
-        .into()
+    result.map_err(|error| error.into_response(certified)).into()
 }
 
 /// Does an operation on an instance, after the ones before it, and answers with its result.

@@ -18,38 +18,25 @@ pub(super) async fn status() -> StatusCode {
 }
 
 /// `POST /instances`
-pub(super) async fn create_instance(
-    State(state): State<Arc<ServerState>>,
-    body: Bytes,
-) -> Response {
+pub(super) async fn create_instance(State(state): State<Arc<ServerState>>, body: Bytes) -> Response {
     match create(&state, &body).await {
         Ok(created) => json(StatusCode::CREATED, &created),
-        Err(refusal) => json(
-            StatusCode::BAD_REQUEST,
-            &CreateInstanceResponse::Error {
-                message: refusal.to_string(),
-            },
-        ),
+        Err(refusal) => {
+            json(StatusCode::BAD_REQUEST, &CreateInstanceResponse::Error { message: refusal.to_string() })
+        }
     }
 }
 
 async fn create(state: &ServerState, body: &Bytes) -> Result<CreateInstanceResponse, OpError> {
     let config: InstanceConfig = reply::parse(body)?;
-    let Created {
-        instance,
-        auto_progress,
-    } = Instance::create(state.engine(), &config, state.prints_logs())?;
+    let Created { instance, auto_progress } = Instance::create(state.engine(), &config, state.prints_logs())?;
     let topology = instance.topology()?;
     let (instance_id, slot) = state.add_instance(instance);
     if let Some(delay_ms) = auto_progress {
         let started = AutoProgress::start(slot.clone(), delay_ms).await?;
         *slot.progress.lock().await = Some(started);
     }
-    Ok(CreateInstanceResponse::Created {
-        instance_id,
-        topology,
-        http_gateway_info: None,
-    })
+    Ok(CreateInstanceResponse::Created { instance_id, topology, http_gateway_info: None })
 }
 
 /// `GET /instances`
@@ -81,10 +68,7 @@ pub(super) async fn put_blob(
         None => false,
         Some(b"gzip") => true,
         Some(_) => {
-            return (
-                StatusCode::BAD_REQUEST,
-                "Bad encoding: Only 'gzip' content encoding is supported",
-            )
+            return (StatusCode::BAD_REQUEST, "Bad encoding: Only 'gzip' content encoding is supported")
                 .into_response();
         }
     };
@@ -94,18 +78,13 @@ pub(super) async fn put_blob(
 }
 
 /// `GET /blobstore/<hex>`
-pub(super) async fn get_blob(
-    State(state): State<Arc<ServerState>>,
-    Path(hash): Path<String>,
-) -> Response {
+pub(super) async fn get_blob(State(state): State<Arc<ServerState>>, Path(hash): Path<String>) -> Response {
     let Ok(hash) = hex::decode(&hash) else {
         return (StatusCode::BAD_REQUEST, "Bad blob id").into_response();
     };
     match state.blob(&hash) {
         None => StatusCode::NOT_FOUND.into_response(),
-        Some(blob) if blob.gzip => {
-            ([(header::CONTENT_ENCODING, "gzip")], blob.bytes).into_response()
-        }
+        Some(blob) if blob.gzip => ([(header::CONTENT_ENCODING, "gzip")], blob.bytes).into_response(),
         Some(blob) => blob.bytes.into_response(),
     }
 }

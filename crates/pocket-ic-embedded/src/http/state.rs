@@ -36,9 +36,7 @@ impl Slot {
     /// The instance, once the operations before are done.
     pub fn lock(&self) -> Result<MutexGuard<'_, Instance>, OpError> {
         self.instance.lock().map_err(|_| {
-            OpError::Other(
-                "The instance is unusable after an internal error of the embedded server".into(),
-            )
+            OpError::Other("The instance is unusable after an internal error of the embedded server".into())
         })
     }
 
@@ -80,10 +78,7 @@ impl ServerState {
     }
 
     pub(super) fn add_instance(&self, instance: Instance) -> (usize, Arc<Slot>) {
-        let slot = Arc::new(Slot {
-            instance: Mutex::new(instance),
-            progress: tokio::sync::Mutex::default(),
-        });
+        let slot = Arc::new(Slot { instance: Mutex::new(instance), progress: tokio::sync::Mutex::default() });
         let mut instances = unpoisoned(&self.instances);
         instances.push(Some(slot.clone()));
         (instances.len() - 1, slot)
@@ -95,9 +90,7 @@ impl ServerState {
             Some(None) => "Instance was deleted",
             None => "Instance not found",
         };
-        Err(OpError::Other(format!(
-            "UpdateError {{ message: {text:?} }}"
-        )))
+        Err(OpError::Other(format!("UpdateError {{ message: {text:?} }}")))
     }
 
     pub(super) fn remove_instance(&self, id: usize) -> Option<Arc<Slot>> {
@@ -133,9 +126,7 @@ pub struct Activity {
 
 impl Default for Activity {
     fn default() -> Self {
-        Self {
-            inner: Mutex::new((0, Instant::now())),
-        }
+        Self { inner: Mutex::new((0, Instant::now())) }
     }
 }
 

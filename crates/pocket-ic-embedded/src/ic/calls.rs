@@ -80,14 +80,7 @@ impl CallTable {
         self.next += 1;
         self.contexts.insert(
             id,
-            CallContext {
-                origin,
-                caller,
-                responded: false,
-                outstanding: 0,
-                cycles,
-                instructions: 0,
-            },
+            CallContext { origin, caller, responded: false, outstanding: 0, cycles, instructions: 0 },
         );
         id
     }
@@ -144,10 +137,7 @@ impl CallTable {
     /// Drops everything and gives the contexts that were not answered (uninstall).
     pub fn clear(&mut self) -> Vec<CallContext> {
         self.callbacks.clear();
-        std::mem::take(&mut self.contexts)
-            .into_values()
-            .filter(|context| !context.responded)
-            .collect()
+        std::mem::take(&mut self.contexts).into_values().filter(|context| !context.responded).collect()
     }
 
     /// Whether no context is open, which is what stopping waits for.
@@ -161,13 +151,7 @@ mod tests {
     use super::*;
 
     fn callback(context: ContextId, deadline: u64) -> Callback {
-        Callback {
-            context,
-            on_reply: (0, 0),
-            on_reject: (0, 0),
-            on_cleanup: None,
-            deadline,
-        }
+        Callback { context, on_reply: (0, 0), on_reject: (0, 0), on_cleanup: None, deadline }
     }
 
     #[test]

@@ -152,11 +152,7 @@ impl Canister {
         if self.settings.is_controlled_by(sender) {
             return Ok(());
         }
-        Err(UserError::not_controller(
-            self.id,
-            &self.settings.controllers,
-            sender,
-        ))
+        Err(UserError::not_controller(self.id, &self.settings.controllers, sender))
     }
 
     /// Bytes of wasm memory, stable memory and module.
@@ -177,17 +173,13 @@ impl Canister {
 
     /// What a day of storage would cost.
     pub fn idle_cycles_per_day(&self) -> u128 {
-        u128::from(self.memory_bytes().max(self.settings.memory_allocation))
-            * CYCLES_PER_GIB_SECOND
-            * 86_400
+        u128::from(self.memory_bytes().max(self.settings.memory_allocation)) * CYCLES_PER_GIB_SECOND * 86_400
             / (1 << 30)
     }
 
     /// The part of the balance that must not be spent, or the canister is frozen.
     pub fn frozen_balance(&self) -> u128 {
-        self.idle_cycles_per_day()
-            .saturating_mul(u128::from(self.settings.freezing_threshold))
-            / 86_400
+        self.idle_cycles_per_day().saturating_mul(u128::from(self.settings.freezing_threshold)) / 86_400
     }
 
     /// Whether the balance is above what freezing needs.
@@ -232,15 +224,11 @@ impl Canister {
             SubnetInstructionConfig::Production => base.instructions,
             SubnetInstructionConfig::Benchmarking => BENCHMARKING_INSTRUCTIONS,
         };
-        Limits {
-            wasm_memory_bytes: self.settings.wasm_memory_limit,
-            ..base.with_instructions(instructions)
-        }
+        Limits { wasm_memory_bytes: self.settings.wasm_memory_limit, ..base.with_instructions(instructions) }
     }
 
     /// Appends to the log, within its limit, and shows the text on the server's stderr.
     pub fn log(&mut self, time_nanos: u64, content: Vec<u8>) {
-        self.logs
-            .push(time_nanos, content, self.settings.log_memory_limit);
+        self.logs.push(time_nanos, content, self.settings.log_memory_limit);
     }
 }

@@ -74,9 +74,9 @@ impl ChunkStore {
     ) -> Result<Vec<u8>, UserError> {
         let mut module = Vec::new();
         for hash in hashes {
-            let chunk = self.get(hash).ok_or_else(|| {
-                store_error(format!("Chunk hash {} was not found.", hex::encode(hash)))
-            })?;
+            let chunk = self
+                .get(hash)
+                .ok_or_else(|| store_error(format!("Chunk hash {} was not found.", hex::encode(hash))))?;
             module.extend_from_slice(chunk);
         }
         let found: ChunkHash = Sha256::digest(&module).into();

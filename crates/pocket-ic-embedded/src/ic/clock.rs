@@ -19,10 +19,7 @@ impl Clock {
     /// A clock of a fresh instance: one nanosecond after `initial`, as if a first round had passed.
     pub fn new(initial: u64) -> Self {
         let first = initial.saturating_add(1);
-        Self {
-            time: first,
-            last_round: first,
-        }
+        Self { time: first, last_round: first }
     }
 
     /// The current time: what `get_time` answers.
@@ -98,10 +95,7 @@ mod tests {
         let mut clock = Clock::new(GENESIS_NANOS);
         let now = clock.now();
         assert_eq!(clock.set(now), Ok(()));
-        assert_eq!(
-            clock.set(now - 1),
-            Err(OpError::SettingTimeIntoPast(now, now - 1))
-        );
+        assert_eq!(clock.set(now - 1), Err(OpError::SettingTimeIntoPast(now, now - 1)));
         assert_eq!(clock.now(), now);
     }
 }

@@ -18,10 +18,7 @@ pub struct UserError {
 impl UserError {
     /// An error with this code and text.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            message: message.into(),
-        }
+        Self { code, message: message.into() }
     }
 
     /// The reject code, which is the first digit of the error code.
@@ -48,26 +45,17 @@ impl UserError {
 
     /// No canister has this id.
     pub fn canister_not_found(id: Principal) -> Self {
-        Self::new(
-            ErrorCode::CanisterNotFound,
-            format!("Canister {id} not found."),
-        )
+        Self::new(ErrorCode::CanisterNotFound, format!("Canister {id} not found."))
     }
 
     /// The canister is stopped and takes no messages.
     pub fn canister_stopped(id: Principal) -> Self {
-        Self::new(
-            ErrorCode::CanisterStopped,
-            format!("Canister {id} is stopped"),
-        )
+        Self::new(ErrorCode::CanisterStopped, format!("Canister {id} is stopped"))
     }
 
     /// The canister is stopping and takes no new messages.
     pub fn canister_stopping(id: Principal) -> Self {
-        Self::new(
-            ErrorCode::CanisterStopping,
-            format!("Canister {id} is stopping"),
-        )
+        Self::new(ErrorCode::CanisterStopping, format!("Canister {id} is stopping"))
     }
 
     /// The canister has no code.
@@ -81,11 +69,7 @@ impl UserError {
 
     /// The sender of a management call controls none of the canister.
     pub fn not_controller(id: Principal, controllers: &[Principal], sender: Principal) -> Self {
-        let list = controllers
-            .iter()
-            .map(Principal::to_text)
-            .collect::<Vec<_>>()
-            .join(" ");
+        let list = controllers.iter().map(Principal::to_text).collect::<Vec<_>>().join(" ");
         Self::new(
             ErrorCode::CanisterInvalidController,
             format!(
@@ -197,10 +181,7 @@ mod tests {
             (ErrorCode::SubnetOversubscribed, RejectCode::SysFatal),
             (ErrorCode::CanisterOutOfCycles, RejectCode::SysTransient),
             (ErrorCode::CanisterNotFound, RejectCode::DestinationInvalid),
-            (
-                ErrorCode::CanisterRejectedMessage,
-                RejectCode::CanisterReject,
-            ),
+            (ErrorCode::CanisterRejectedMessage, RejectCode::CanisterReject),
             (ErrorCode::CanisterCalledTrap, RejectCode::CanisterError),
             (ErrorCode::DeadlineExpired, RejectCode::SysUnknown),
         ] {
@@ -223,13 +204,7 @@ mod tests {
 
     #[test]
     fn operation_errors_name_their_variant() {
-        assert_eq!(
-            OpError::SettingTimeIntoPast(5, 3).to_string(),
-            "SettingTimeIntoPast((5, 3))"
-        );
-        assert_eq!(
-            OpError::BadIngressMessage("x".into()).to_string(),
-            "BadIngressMessage(\"x\")"
-        );
+        assert_eq!(OpError::SettingTimeIntoPast(5, 3).to_string(), "SettingTimeIntoPast((5, 3))");
+        assert_eq!(OpError::BadIngressMessage("x".into()).to_string(), "BadIngressMessage(\"x\")");
     }
 }

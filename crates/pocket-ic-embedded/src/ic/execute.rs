@@ -1,184 +1,42 @@
-//! Rounds, and the execution of messages: calls, answers, timers and heartbeats.
+//! The execution of one message, a call or the answer of one, and what follows from it.
+//!
+//! When messages are executed is decided in `round.rs`.
 //!
 //! A message changes a canister only if it ran to its end; what it cost and what it logged stays either way.
 
-use super::calls::{CallResult, Callback, CallbackId, ContextId, MessageId, Origin};
+use super::calls::{CallResult, Callback, CallbackId, ContextId, Origin};
 use super::canister::{Canister, RunStatus};
 use super::error::{UserError, reject_number};
 use super::instance::Instance;
-use super::management::{self, Caller};
+use super::management;
 use super::records::MessageCost;
+use super::round::Work;
 use crate::engine::{
-    CallerInfo, EntryPoint, Limits, MessageContext, MethodKind, OutgoingCall, Outcome, Response,
-    SystemEntry, Trap,
+    CallerInfo, EntryPoint, Limits, MessageContext, MethodKind, Outcome, OutgoingCall, Response, Trap,
 };
 use candid::Principal;
 use pocket_ic::ErrorCode;
-use std::time::Duration;
-
-/// A round ends once its messages used this many instructions; the rest waits for the next round.
-const ROUND_INSTRUCTIONS: u64 = 80_000_000_000;
-/// A round ends after this many messages.
-const ROUND_MESSAGES: usize = 20_000;
-/// How long a stop call waits for open calls.
-const STOP_TIMEOUT: Duration = Duration::from_secs(300);
-
-/// A message that waits for execution.
-#[derive(Debug)]
-pub(super) enum Work {
-    /// A user's call.
-    Ingress(MessageId),
-    /// A call by a canister.
-    Request {
-        /// The canister that called.
-        caller: Principal,
-        /// Where its answer goes.
-        callback: CallbackId,
-        /// When it expires (best-effort calls), nanoseconds; 0 for never.
-        deadline: u64,
-        /// The canister that is called.
-        callee: Principal,
-        /// The method.
-        method: String,
-        /// The argument.
-        arg: Vec<u8>,
-        /// Cycles attached.
-        cycles: u128,
-    },
-    /// An answer to a canister.
-    Answer {
-        /// The canister that called.
-        canister: Principal,
-        /// Where to go on.
-        callback: CallbackId,
-        /// The answer.
-        result: CallResult,
-        /// Cycles that come back.
-        refund: u128,
-    },
-}
 
 /// One call of a canister method, from a user or a canister.
-struct MethodCall {
-    callee: Principal,
-    origin: Origin,
-    caller: Principal,
-    method: String,
-    arg: Vec<u8>,
-    cycles: u128,
-    info: CallerInfo,
+pub(super) struct MethodCall {
+    pub callee: Principal,
+    pub origin: Origin,
+    pub caller: Principal,
+    pub method: String,
+    pub arg: Vec<u8>,
+    pub cycles: u128,
+    pub info: CallerInfo,
 }
 
 /// The error that a trap of a canister gives to its caller.
 pub(super) fn trap_error(id: Principal, trap: &Trap) -> UserError {
     // The engine knows only codes of the list; anything else would be a fault of its own.
-    let code = ErrorCode::try_from(u64::from(trap.error_code()))
-        .unwrap_or(ErrorCode::CanisterWasmEngineError);
+    let code =
+        ErrorCode::try_from(u64::from(trap.error_code())).unwrap_or(ErrorCode::CanisterWasmEngineError);
     UserError::from_execution(id, code, &trap.to_string())
 }
 
 impl Instance {
-    /// Runs one round: timers and heartbeats that are due, then the waiting messages and what they bring about.
-    pub fn round(&mut self) {
-        let now = self.clock.begin_round();
-        self.expire_calls(now);
-        let ids: Vec<Principal> = self.canisters.keys().copied().collect();
-        let mut used = 0u64;
-        for id in ids {
-            used = used.saturating_add(self.run_system_tasks(id, now));
-        }
-        for _ in 0..ROUND_MESSAGES {
-            if used >= ROUND_INSTRUCTIONS {
-                break;
-            }
-            let Some(work) = self.queue.pop_front() else {
-                break;
-            };
-            used = used.saturating_add(self.run_work(work, now));
-        }
-    }
-
-    fn run_work(&mut self, work: Work, now: u64) -> u64 {
-        match work {
-            Work::Ingress(id) => self.run_ingress(id, now),
-            Work::Request {
-                caller,
-                callback,
-                deadline,
-                callee,
-                method,
-                arg,
-                cycles,
-            } => {
-                let origin = Origin::Canister {
-                    caller,
-                    callback,
-                    deadline,
-                };
-                if callee == Principal::management_canister() {
-                    let caller = Caller::canister(caller);
-                    management::execute(self, origin, caller, None, &method, &arg, cycles, now);
-                    return 0;
-                }
-                self.run_method(
-                    MethodCall {
-                        callee,
-                        origin,
-                        caller,
-                        method,
-                        arg,
-                        cycles,
-                        info: CallerInfo::default(),
-                    },
-                    now,
-                )
-            }
-            Work::Answer {
-                canister,
-                callback,
-                result,
-                refund,
-            } => self.run_callback(canister, callback, result, refund, now),
-        }
-    }
-
-    fn run_ingress(&mut self, id: MessageId, now: u64) -> u64 {
-        let Some(record) = self.ingress.get_mut(&id) else {
-            return 0;
-        };
-        let Some(call) = record.call.take() else {
-            return 0;
-        };
-        let subnet = record.subnet;
-        let origin = Origin::Ingress(id);
-        if call.callee == Principal::management_canister() {
-            let caller = Caller::user(call.sender);
-            management::execute(
-                self,
-                origin,
-                caller,
-                Some(subnet),
-                &call.method,
-                &call.arg,
-                0,
-                now,
-            );
-            return 0;
-        }
-        self.run_method(
-            MethodCall {
-                callee: call.callee,
-                origin,
-                caller: call.sender,
-                method: call.method,
-                arg: call.arg,
-                cycles: 0,
-                info: call.info,
-            },
-            now,
-        )
-    }
-
     /// Gives an answer to whoever waits for it.
     pub(super) fn respond(&mut self, origin: Origin, result: CallResult, refund: u128) {
         match origin {
@@ -187,19 +45,14 @@ impl Instance {
                     record.answer = Some(result);
                 }
             }
-            Origin::Canister {
-                caller, callback, ..
-            } => self.queue.push_back(Work::Answer {
-                canister: caller,
-                callback,
-                result,
-                refund,
-            }),
+            Origin::Canister { caller, callback, .. } => {
+                self.queue.push_back(Work::Answer { canister: caller, callback, result, refund })
+            }
             Origin::System => {}
         }
     }
 
-    fn run_method(&mut self, call: MethodCall, now: u64) -> u64 {
+    pub(super) fn run_method(&mut self, call: MethodCall, now: u64) -> u64 {
         let entry = match self.method_entry(&call) {
             Ok(entry) => entry,
             Err(error) => {
@@ -223,15 +76,9 @@ impl Instance {
     /// Which entry point a call runs, or why it cannot.
     fn method_entry(&self, call: &MethodCall) -> Result<EntryPoint, UserError> {
         let id = call.callee;
-        let canister = self
-            .canisters
-            .get(&id)
-            .ok_or_else(|| UserError::canister_not_found(id))?;
+        let canister = self.canisters.get(&id).ok_or_else(|| UserError::canister_not_found(id))?;
         canister.check_running()?;
-        let state = canister
-            .state
-            .as_ref()
-            .ok_or_else(|| UserError::no_wasm_module(id))?;
+        let state = canister.state.as_ref().ok_or_else(|| UserError::no_wasm_module(id))?;
         canister.check_not_frozen()?;
         let name = call.method.clone();
         let module = state.module();
@@ -248,43 +95,8 @@ impl Instance {
         }
     }
 
-    /// Runs what is due by itself: the global timer and the heartbeat.
-    fn run_system_tasks(&mut self, id: Principal, now: u64) -> u64 {
-        let mut used = 0;
-        for task in [SystemEntry::GlobalTimer, SystemEntry::Heartbeat] {
-            let Some(canister) = self.canisters.get_mut(&id) else {
-                break;
-            };
-            let exported = canister
-                .state
-                .as_ref()
-                .is_some_and(|state| state.module().exports_system(task));
-            if canister.status != RunStatus::Running
-                || !exported
-                || canister.check_not_frozen().is_err()
-            {
-                continue;
-            }
-            let entry = if task == SystemEntry::GlobalTimer {
-                if canister.global_timer == 0 || canister.global_timer > now {
-                    continue;
-                }
-                // It fires once; the canister may set it anew.
-                canister.global_timer = 0;
-                EntryPoint::GlobalTimer
-            } else {
-                EntryPoint::Heartbeat
-            };
-            let caller = Principal::management_canister();
-            let message = canister.message_context(caller, now);
-            let context = canister.calls.open(Origin::System, caller, 0);
-            used += self.run_in_context(id, context, entry, message);
-        }
-        used
-    }
-
     /// Runs one message of a call context and settles what follows from it. Gives the instructions it used.
-    fn run_in_context(
+    pub(super) fn run_in_context(
         &mut self,
         id: Principal,
         context: ContextId,
@@ -309,12 +121,7 @@ impl Instance {
     }
 
     /// Executes on the canister's current state; keeps costs and logs, nothing else.
-    fn execute(
-        &mut self,
-        id: Principal,
-        entry: EntryPoint,
-        message: MessageContext,
-    ) -> Option<Outcome> {
+    fn execute(&mut self, id: Principal, entry: EntryPoint, message: MessageContext) -> Option<Outcome> {
         let canister = self.canisters.get(&id)?;
         let state = canister.state.as_ref()?;
         let limits = canister.limits(Limits::update());
@@ -327,14 +134,7 @@ impl Instance {
     }
 
     /// Makes a successful message's effects real.
-    fn settle(
-        &mut self,
-        id: Principal,
-        context: ContextId,
-        outcome: Outcome,
-        changes: bool,
-        now: u64,
-    ) {
+    fn settle(&mut self, id: Principal, context: ContextId, outcome: Outcome, changes: bool, now: u64) {
         let Some(canister) = self.canisters.get_mut(&id) else {
             return;
         };
@@ -363,10 +163,7 @@ impl Instance {
 
     /// Answers a call context, unless it was answered before.
     fn answer(&mut self, id: Principal, context: ContextId, result: CallResult) {
-        let open = self
-            .canisters
-            .get_mut(&id)
-            .and_then(|canister| canister.calls.context_mut(context));
+        let open = self.canisters.get_mut(&id).and_then(|canister| canister.calls.context_mut(context));
         let Some(open) = open.filter(|open| !open.responded) else {
             return;
         };
@@ -379,10 +176,7 @@ impl Instance {
     /// Closes a call context if nothing can happen in it any more; a context nobody answered is answered with
     /// `failure`, or with the remark that the canister did not reply.
     fn close(&mut self, id: Principal, context: ContextId, failure: Option<UserError>) {
-        let closed = self
-            .canisters
-            .get_mut(&id)
-            .and_then(|canister| canister.calls.close_if_done(context));
+        let closed = self.canisters.get_mut(&id).and_then(|canister| canister.calls.close_if_done(context));
         let Some(closed) = closed else {
             return;
         };
@@ -414,15 +208,11 @@ impl Instance {
         canister.status = RunStatus::Stopped;
         canister.version += 1;
         for waiter in waiters {
-            self.respond(
-                waiter.origin,
-                Ok(management::empty_reply()),
-                waiter.cycles,
-            );
+            self.respond(waiter.origin, Ok(management::empty_reply()), waiter.cycles);
         }
     }
 
-    fn run_callback(
+    pub(super) fn run_callback(
         &mut self,
         id: Principal,
         callback: CallbackId,
@@ -486,8 +276,7 @@ impl Instance {
             return 0;
         };
         let now = message.time_nanos;
-        let Some(outcome) = self.execute(id, EntryPoint::CleanupCallback { fun, env }, message)
-        else {
+        let Some(outcome) = self.execute(id, EntryPoint::CleanupCallback { fun, env }, message) else {
             return 0;
         };
         let used = outcome.instructions;
@@ -495,41 +284,6 @@ impl Instance {
             self.settle(id, callback.context, outcome, true, now);
         }
         used
-    }
-
-    /// Ends best-effort calls whose deadline has passed and stop calls that waited too long.
-    fn expire_calls(&mut self, now: u64) {
-        let mut answers = Vec::new();
-        for canister in self.canisters.values_mut() {
-            for callback in canister.calls.expired(now) {
-                answers.push((
-                    Origin::Canister {
-                        caller: canister.id,
-                        callback,
-                        deadline: 0,
-                    },
-                    UserError::new(ErrorCode::DeadlineExpired, "Call deadline has expired."),
-                    0,
-                ));
-            }
-            if let RunStatus::Stopping(waiters) = &mut canister.status {
-                let timeout = STOP_TIMEOUT.as_nanos();
-                let waited = |since: u64| u128::from(now.saturating_sub(since)) >= timeout;
-                for waiter in waiters.extract_if(.., |waiter| waited(waiter.since)) {
-                    answers.push((
-                        waiter.origin,
-                        UserError::new(
-                            ErrorCode::StopCanisterRequestTimeout,
-                            "Stop canister request timed out",
-                        ),
-                        waiter.cycles,
-                    ));
-                }
-            }
-        }
-        for (origin, error, refund) in answers {
-            self.respond(origin, Err(error), refund);
-        }
     }
 
     /// Keeps what an execution cost.
@@ -579,17 +333,9 @@ fn deadline_of(origin: &Origin) -> u64 {
 
 /// The state, balance, timer and certified data after a successful message.
 pub(super) fn apply(canister: &mut Canister, outcome: &Outcome) {
-    let spent = outcome
-        .calls
-        .iter()
-        .fold(outcome.cycles_burned, |sum, call| {
-            sum.saturating_add(call.cycles)
-        });
+    let spent = outcome.calls.iter().fold(outcome.cycles_burned, |sum, call| sum.saturating_add(call.cycles));
     canister.state = Some(outcome.state.clone());
-    canister.cycles = canister
-        .cycles
-        .saturating_add(outcome.cycles_accepted)
-        .saturating_sub(spent);
+    canister.cycles = canister.cycles.saturating_add(outcome.cycles_accepted).saturating_sub(spent);
     if let Some(data) = &outcome.certified_data {
         canister.certified_data = data.clone();
     }
@@ -606,9 +352,9 @@ fn register_call(
     call: OutgoingCall,
     now: u64,
 ) -> Work {
-    let deadline = call.timeout_seconds.map_or(0, |seconds| {
-        now.saturating_add(u64::from(seconds).saturating_mul(1_000_000_000))
-    });
+    let deadline = call
+        .timeout_seconds
+        .map_or(0, |seconds| now.saturating_add(u64::from(seconds).saturating_mul(1_000_000_000)));
     let callback = canister.calls.register(Callback {
         context,
         on_reply: call.on_reply,

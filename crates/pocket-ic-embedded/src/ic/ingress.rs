@@ -4,6 +4,7 @@ use super::calls::{CallResult, MessageId};
 use super::error::{OpError, UserError};
 use super::instance::Instance;
 use super::management;
+use super::round::Work;
 use super::subnet;
 use crate::engine::{CallerInfo, EntryPoint, Limits, SystemEntry};
 use candid::Principal;
@@ -37,10 +38,7 @@ impl TryFrom<RawCanisterCall> for UserCall {
     type Error = OpError;
 
     fn try_from(raw: RawCanisterCall) -> Result<Self, OpError> {
-        let info = raw.sender_info.map(|info| CallerInfo {
-            data: info.info,
-            signer: info.signer,
-        });
+        let info = raw.sender_info.map(|info| CallerInfo { data: info.info, signer: info.signer });
         Ok(Self {
             sender: principal(&raw.sender, "Bad sender principal")?,
             callee: principal(&raw.canister_id, "Bad canister id")?,
@@ -80,10 +78,7 @@ impl Instance {
     ///
     /// # Errors
     /// A message that cannot be routed.
-    pub fn submit(
-        &mut self,
-        call: UserCall,
-    ) -> Result<Result<RawMessageId, UserError>, OpError> {
+    pub fn submit(&mut self, call: UserCall) -> Result<Result<RawMessageId, UserError>, OpError> {
         let subnet = self.destination(&call)?;
         if call.arg.len() > MAX_INGRESS_BYTES {
             return Err(OpError::BadIngressMessage(format!(
@@ -95,16 +90,9 @@ impl Instance {
             return Ok(Err(rejection));
         }
         let id = self.new_message_id(&call);
-        self.ingress.insert(
-            id,
-            IngressRecord {
-                sender: call.sender,
-                call: Some(call),
-                subnet,
-                answer: None,
-            },
-        );
-        self.queue.push_back(super::execute::Work::Ingress(id));
+        self.ingress
+            .insert(id, IngressRecord { sender: call.sender, call: Some(call), subnet, answer: None });
+        self.queue.push_back(Work::Ingress(id));
         Ok(Ok(RawMessageId {
             effective_principal: RawEffectivePrincipal::SubnetId(subnet.as_slice().to_vec()),
             message_id: id.to_vec(),
@@ -135,10 +123,9 @@ impl Instance {
                     hex::encode(key)
                 ))
             }),
-            None => Err(OpError::BadIngressMessage(format!(
-                "There is no ingress message {}.",
-                hex::encode(key)
-            ))),
+            None => {
+                Err(OpError::BadIngressMessage(format!("There is no ingress message {}.", hex::encode(key))))
+            }
         }
     }
 
@@ -205,10 +192,8 @@ impl Instance {
             return management::filter_user_call(self, call);
         }
         let now = self.clock.last_round();
-        let canister = self
-            .canisters
-            .get(&call.callee)
-            .ok_or_else(|| UserError::canister_not_found(call.callee))?;
+        let canister =
+            self.canisters.get(&call.callee).ok_or_else(|| UserError::canister_not_found(call.callee))?;
         canister.check_running()?;
         let Some(state) = &canister.state else {
             return Err(UserError::no_wasm_module(call.callee));
@@ -222,9 +207,7 @@ impl Instance {
         context.arg = call.arg.clone();
         context.caller_info = call.info.clone();
         let limits = canister.limits(Limits::inspect());
-        let outcome = self
-            .engine
-            .execute(state, EntryPoint::InspectMessage, context, limits);
+        let outcome = self.engine.execute(state, EntryPoint::InspectMessage, context, limits);
         let accepted = outcome.message_accepted;
         let result = outcome.result.clone();
         self.record_cost(call.callee, "inspect_message", &call.method, &outcome, now);
@@ -255,8 +238,5 @@ impl Instance {
 }
 
 fn message_id(id: &RawMessageId) -> Result<MessageId, OpError> {
-    id.message_id
-        .as_slice()
-        .try_into()
-        .map_err(|_| OpError::Conversion("Bad message id".into()))
+    id.message_id.as_slice().try_into().map_err(|_| OpError::Conversion("Bad message id".into()))
 }

@@ -1,22 +1,21 @@
 //! An instance: subnets, canisters, time, and the operations that clients have on it.
 //!
-//! Owns the reads and the simple writes. Ingress is in `ingress.rs`, rounds and messages in `execute.rs`, queries in
+//! Owns the reads and the simple writes. Ingress is in `ingress.rs`, rounds in `round.rs`, messages in
+//! `execute.rs`, queries in
 //! `query.rs`, the management canister in `management/`.
 
 use super::calls::MessageId;
 use super::canister::Canister;
 use super::clock::{Clock, GENESIS_NANOS};
 use super::error::OpError;
-use super::execute::Work;
 use super::ingress::IngressRecord;
 use super::records::MessageCost;
+use super::round::Work;
 use super::snapshot::MAX_STABLE_BYTES;
 use super::subnet::{self, Subnet};
 use crate::engine::Engine;
 use candid::Principal;
-use pocket_ic::common::rest::{
-    IcpConfig, IcpConfigFlag, InitialTime, InstanceConfig, SubnetId, Topology,
-};
+use pocket_ic::common::rest::{IcpConfig, IcpConfigFlag, InitialTime, InstanceConfig, SubnetId, Topology};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -49,18 +48,12 @@ impl Instance {
     ///
     /// # Errors
     /// A contradictory configuration, or one that only the official server can serve.
-    pub fn create(
-        engine: Engine,
-        config: &InstanceConfig,
-        print_logs: bool,
-    ) -> Result<Created, OpError> {
+    pub fn create(engine: Engine, config: &InstanceConfig, print_logs: bool) -> Result<Created, OpError> {
         check_supported(config)?;
         let subnets = subnet::build(&config.subnet_config_set)?;
         let (initial, auto_progress) = match &config.initial_time {
             None => (GENESIS_NANOS, None),
-            Some(InitialTime::AutoProgress(auto)) => {
-                (GENESIS_NANOS, Some(auto.artificial_delay_ms))
-            }
+            Some(InitialTime::AutoProgress(auto)) => (GENESIS_NANOS, Some(auto.artificial_delay_ms)),
             Some(InitialTime::Timestamp(time)) => (time.nanos_since_epoch, None),
         };
         if initial < GENESIS_NANOS {
@@ -89,8 +82,7 @@ impl Instance {
     /// # Errors
     /// None in practice: an instance has a subnet.
     pub fn topology(&self) -> Result<Topology, OpError> {
-        subnet::topology(&self.subnets)
-            .ok_or_else(|| OpError::Other("The instance has no subnet.".into()))
+        subnet::topology(&self.subnets).ok_or_else(|| OpError::Other("The instance has no subnet.".into()))
     }
 
     /// The current time, nanoseconds since 1970.
@@ -135,9 +127,7 @@ impl Instance {
         self.subnets
             .iter()
             .find(|subnet| subnet.owns(id))
-            .ok_or_else(|| {
-                OpError::CanisterRouting(format!("Canister {id} does not belong to any subnet."))
-            })
+            .ok_or_else(|| OpError::CanisterRouting(format!("Canister {id} does not belong to any subnet.")))
     }
 
     /// A subnet by its id.
@@ -145,22 +135,15 @@ impl Instance {
     /// # Errors
     /// When there is none.
     pub(super) fn subnet(&self, id: Principal) -> Result<&Subnet, OpError> {
-        self.subnets
-            .iter()
-            .find(|subnet| subnet.id == id)
-            .ok_or(OpError::SubnetNotFound(id))
+        self.subnets.iter().find(|subnet| subnet.id == id).ok_or(OpError::SubnetNotFound(id))
     }
 
     fn canister(&self, id: Principal) -> Result<&Canister, OpError> {
-        self.canisters
-            .get(&id)
-            .ok_or(OpError::CanisterNotFound(id))
+        self.canisters.get(&id).ok_or(OpError::CanisterNotFound(id))
     }
 
     fn canister_mut(&mut self, id: Principal) -> Result<&mut Canister, OpError> {
-        self.canisters
-            .get_mut(&id)
-            .ok_or(OpError::CanisterNotFound(id))
+        self.canisters.get_mut(&id).ok_or(OpError::CanisterNotFound(id))
     }
 
     /// A canister's balance.
@@ -224,55 +207,31 @@ impl Instance {
         stable.write(0, bytes).map_err(|_| too_large())
     }
 
-    /// The costs of a canister's recent messages, oldest first.
+    /// The costs of a canister's recent messages from index `from` on, oldest first.
     ///
     /// # Errors
     /// When there is no such canister.
-    pub fn costs(&self, id: Principal) -> Result<Vec<MessageCost>, OpError> {
-        Ok(self.canister(id)?.costs.iter().cloned().collect())
+    pub fn costs(&self, id: Principal, from: u64) -> Result<Vec<MessageCost>, OpError> {
+        Ok(self.canister(id)?.costs.iter().filter(|cost| cost.index >= from).cloned().collect())
     }
 }
 
 /// Refuses what only the official server does, instead of pretending.
 fn check_supported(config: &InstanceConfig) -> Result<(), OpError> {
-    let features = config
-        .icp_features
-        .as_ref()
-        .is_some_and(|features| *features != Default::default());
-    let IcpConfig {
-        beta_features,
-        function_name_length_limits,
-        canister_execution_rate_limiting,
-    } = config.icp_config.clone().unwrap_or_default();
+    let features = config.icp_features.as_ref().is_some_and(|features| *features != Default::default());
+    let IcpConfig { beta_features, function_name_length_limits, canister_execution_rate_limiting } =
+        config.icp_config.clone().unwrap_or_default();
     let enabled = |flag: Option<IcpConfigFlag>| flag == Some(IcpConfigFlag::Enabled);
     let unsupported = [
         (config.http_gateway_config.is_some(), "An HTTP gateway"),
         (config.state_dir.is_some(), "A state directory"),
-        (
-            config.bitcoind_addr.as_ref().is_some_and(|a| !a.is_empty()),
-            "A Bitcoin adapter",
-        ),
-        (
-            config
-                .dogecoind_addr
-                .as_ref()
-                .is_some_and(|a| !a.is_empty()),
-            "A Dogecoin adapter",
-        ),
+        (config.bitcoind_addr.as_ref().is_some_and(|a| !a.is_empty()), "A Bitcoin adapter"),
+        (config.dogecoind_addr.as_ref().is_some_and(|a| !a.is_empty()), "A Dogecoin adapter"),
         (features, "Deploying system canisters (icp_features)"),
-        (
-            config.mainnet_nns_subnet_id == Some(true),
-            "The mainnet NNS subnet id",
-        ),
+        (config.mainnet_nns_subnet_id == Some(true), "The mainnet NNS subnet id"),
         (enabled(beta_features), "Beta features"),
-        (
-            enabled(function_name_length_limits),
-            "Limiting function name lengths",
-        ),
-        (
-            enabled(canister_execution_rate_limiting),
-            "Rate limiting of canister execution",
-        ),
+        (enabled(function_name_length_limits), "Limiting function name lengths"),
+        (enabled(canister_execution_rate_limiting), "Rate limiting of canister execution"),
     ];
     match unsupported.into_iter().find(|(asked, _)| *asked) {
         Some((_, what)) => Err(OpError::Unsupported(what.into())),

@@ -13,6 +13,7 @@ mod instance;
 mod management;
 mod query;
 mod records;
+mod round;
 mod settings;
 mod snapshot;
 mod snapshot_dir;

@@ -8,8 +8,8 @@ use super::ingress::UserCall;
 use super::instance::Instance;
 use super::management;
 use crate::engine::{
-    CallerInfo, CanisterState, EntryPoint, Limits, MessageContext, MethodKind, OutgoingCall,
-    Outcome, Response,
+    CallerInfo, CanisterState, EntryPoint, Limits, MessageContext, MethodKind, Outcome, OutgoingCall,
+    Response,
 };
 use candid::Principal;
 use pocket_ic::ErrorCode;
@@ -44,12 +44,7 @@ impl Instance {
     /// A query that cannot be routed. The inner error is the answer of the canister.
     pub fn query(&mut self, call: UserCall) -> Result<CallResult, OpError> {
         if call.callee == Principal::management_canister() {
-            return Ok(management::query(
-                self,
-                call.sender,
-                &call.method,
-                &call.arg,
-            ));
+            return Ok(management::query(self, call.sender, &call.method, &call.arg));
         }
         self.destination(&call)?;
         let query = QueryCall {
@@ -65,18 +60,10 @@ impl Instance {
     /// Runs a query; `path` lists the canisters whose composite queries wait for it.
     fn run_query(&mut self, call: QueryCall, path: &mut Vec<Principal>) -> CallResult {
         let id = call.callee;
-        let canister = self
-            .canisters
-            .get(&id)
-            .ok_or_else(|| UserError::canister_not_found(id))?;
+        let canister = self.canisters.get(&id).ok_or_else(|| UserError::canister_not_found(id))?;
         canister.check_running()?;
-        let state = canister
-            .state
-            .as_ref()
-            .ok_or_else(|| UserError::no_wasm_module(id))?;
-        let composite = state
-            .module()
-            .has_export(MethodKind::CompositeQuery, &call.method);
+        let state = canister.state.as_ref().ok_or_else(|| UserError::no_wasm_module(id))?;
+        let composite = state.module().has_export(MethodKind::CompositeQuery, &call.method);
         let entry = if composite {
             EntryPoint::CompositeQuery(call.method.clone())
         } else {
@@ -126,18 +113,12 @@ impl Instance {
             let entry = match result {
                 Ok(reply) => {
                     message.arg = reply;
-                    EntryPoint::ReplyCallback {
-                        fun: on_reply.0,
-                        env: on_reply.1,
-                    }
+                    EntryPoint::ReplyCallback { fun: on_reply.0, env: on_reply.1 }
                 }
                 Err(error) => {
                     message.reject_code = reject_number(error.reject_code());
                     message.reject_message = error.message;
-                    EntryPoint::RejectCallback {
-                        fun: on_reject.0,
-                        env: on_reject.1,
-                    }
+                    EntryPoint::RejectCallback { fun: on_reject.0, env: on_reject.1 }
                 }
             };
             let state = run.state.clone();
@@ -151,9 +132,7 @@ impl Instance {
                 Err(error) => {
                     if let Some((fun, env)) = on_cleanup {
                         let entry = EntryPoint::CleanupCallback { fun, env };
-                        if let Ok(outcome) =
-                            self.execute_query(run.id, &state, entry, cleanup_message)
-                        {
+                        if let Ok(outcome) = self.execute_query(run.id, &state, entry, cleanup_message) {
                             run.state = outcome.state;
                         }
                     }
@@ -221,13 +200,7 @@ impl Instance {
         }
     }
 
-    fn count_query(
-        &mut self,
-        id: Principal,
-        request_bytes: usize,
-        instructions: u64,
-        result: &CallResult,
-    ) {
+    fn count_query(&mut self, id: Principal, request_bytes: usize, instructions: u64, result: &CallResult) {
         if let Some(canister) = self.canisters.get_mut(&id) {
             let stats = &mut canister.query_stats;
             stats.calls += 1;

@@ -26,11 +26,7 @@ impl LogStore {
     pub fn push(&mut self, timestamp_nanos: u64, mut content: Vec<u8>, limit: u64) {
         content.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
         self.bytes += content.len() as u64;
-        self.records.push_back(CanisterLogRecord {
-            idx: self.next_index,
-            timestamp_nanos,
-            content,
-        });
+        self.records.push_back(CanisterLogRecord { idx: self.next_index, timestamp_nanos, content });
         self.next_index += 1;
         self.shrink_to(limit);
     }
@@ -62,9 +58,7 @@ impl LogStore {
             .iter()
             .filter(|record| match filter {
                 None => true,
-                Some(CanisterLogFilter::ByIdx { start, end }) => {
-                    (*start..*end).contains(&record.idx)
-                }
+                Some(CanisterLogFilter::ByIdx { start, end }) => (*start..*end).contains(&record.idx),
                 Some(CanisterLogFilter::ByTimestampNanos { start, end }) => {
                     (*start..*end).contains(&record.timestamp_nanos)
                 }
@@ -90,12 +84,7 @@ impl History {
         origin: ChangeOrigin,
         details: ChangeDetails,
     ) {
-        self.changes.push_back(Change {
-            timestamp_nanos,
-            canister_version,
-            origin,
-            details: Some(details),
-        });
+        self.changes.push_back(Change { timestamp_nanos, canister_version, origin, details: Some(details) });
         self.total += 1;
         while self.changes.len() > MAX_CHANGES {
             self.changes.pop_front();
@@ -212,11 +201,7 @@ mod tests {
         }
         assert_eq!(history.total(), 25);
         assert_eq!(history.recent(100).len(), MAX_CHANGES);
-        let last: Vec<u64> = history
-            .recent(2)
-            .iter()
-            .map(|c| c.canister_version)
-            .collect();
+        let last: Vec<u64> = history.recent(2).iter().map(|c| c.canister_version).collect();
         assert_eq!(last, [23, 24]);
     }
 

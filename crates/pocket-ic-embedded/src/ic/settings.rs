@@ -3,8 +3,7 @@
 use super::error::UserError;
 use candid::{Nat, Principal};
 use ic_management_canister_types::{
-    CanisterSettings, DefiniteCanisterSettings, EnvironmentVariable, LogVisibility,
-    SnapshotVisibility,
+    CanisterSettings, DefiniteCanisterSettings, EnvironmentVariable, LogVisibility, SnapshotVisibility,
 };
 use num_traits::ToPrimitive;
 use pocket_ic::ErrorCode;
@@ -118,8 +117,7 @@ impl Settings {
             new.wasm_memory_limit = bounded("wasm_memory_limit", &value, MAX_WASM_MEMORY_LIMIT)?;
         }
         if let Some(value) = change.wasm_memory_threshold {
-            new.wasm_memory_threshold =
-                bounded("wasm_memory_threshold", &value, MAX_WASM_MEMORY_LIMIT)?;
+            new.wasm_memory_threshold = bounded("wasm_memory_threshold", &value, MAX_WASM_MEMORY_LIMIT)?;
         }
         if let Some(variables) = change.environment_variables {
             check_environment(&variables)?;
@@ -138,9 +136,7 @@ impl Settings {
         match &self.log_visibility {
             LogVisibility::Public => true,
             LogVisibility::Controllers => self.is_controlled_by(who),
-            LogVisibility::AllowedViewers(list) => {
-                self.is_controlled_by(who) || list.contains(&who)
-            }
+            LogVisibility::AllowedViewers(list) => self.is_controlled_by(who) || list.contains(&who),
         }
     }
 
@@ -149,9 +145,7 @@ impl Settings {
         match &self.snapshot_visibility {
             SnapshotVisibility::Public => true,
             SnapshotVisibility::Controllers => self.is_controlled_by(who),
-            SnapshotVisibility::AllowedViewers(list) => {
-                self.is_controlled_by(who) || list.contains(&who)
-            }
+            SnapshotVisibility::AllowedViewers(list) => self.is_controlled_by(who) || list.contains(&who),
         }
     }
 
@@ -203,11 +197,7 @@ fn bounded(name: &str, value: &Nat, max: u64) -> Result<u64, UserError> {
         .0
         .to_u64()
         .filter(|number| *number <= max)
-        .ok_or_else(|| {
-            invalid(format!(
-                "{name} expected to be in the range of [0..{max}], got {value}"
-            ))
-        })
+        .ok_or_else(|| invalid(format!("{name} expected to be in the range of [0..{max}], got {value}")))
 }
 
 fn check_environment(variables: &[EnvironmentVariable]) -> Result<(), UserError> {
@@ -230,10 +220,7 @@ fn check_environment(variables: &[EnvironmentVariable]) -> Result<(), UserError>
     let mut names: Vec<&String> = variables.iter().map(|variable| &variable.name).collect();
     names.sort();
     if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-        return Err(invalid(format!(
-            "Duplicate environment variable name {:?}",
-            pair[0]
-        )));
+        return Err(invalid(format!("Duplicate environment variable name {:?}", pair[0])));
     }
     Ok(())
 }
@@ -250,19 +237,10 @@ mod tests {
     fn a_change_touches_only_what_it_names() {
         let settings = Settings::new(user(1));
         let new = settings
-            .with(CanisterSettings {
-                freezing_threshold: Some(5u8.into()),
-                ..CanisterSettings::default()
-            })
+            .with(CanisterSettings { freezing_threshold: Some(5u8.into()), ..CanisterSettings::default() })
             .unwrap();
         assert_eq!(new.freezing_threshold, 5);
-        assert_eq!(
-            Settings {
-                freezing_threshold: DEFAULT_FREEZING_THRESHOLD,
-                ..new
-            },
-            settings
-        );
+        assert_eq!(Settings { freezing_threshold: DEFAULT_FREEZING_THRESHOLD, ..new }, settings);
     }
 
     #[test]
@@ -277,10 +255,7 @@ mod tests {
                 "maximum allowed 10",
             ),
             (
-                CanisterSettings {
-                    compute_allocation: Some(101u8.into()),
-                    ..CanisterSettings::default()
-                },
+                CanisterSettings { compute_allocation: Some(101u8.into()), ..CanisterSettings::default() },
                 "compute_allocation",
             ),
             (

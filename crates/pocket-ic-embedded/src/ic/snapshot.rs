@@ -66,9 +66,7 @@ impl SnapshotStore {
     /// # Errors
     /// When there is none.
     pub fn get(&self, canister: Principal, id: &[u8]) -> Result<&Snapshot, UserError> {
-        self.snapshots
-            .get(id)
-            .ok_or_else(|| not_found(canister, id))
+        self.snapshots.get(id).ok_or_else(|| not_found(canister, id))
     }
 
     /// A snapshot by its id, to change it.
@@ -76,9 +74,7 @@ impl SnapshotStore {
     /// # Errors
     /// When there is none.
     pub fn get_mut(&mut self, canister: Principal, id: &[u8]) -> Result<&mut Snapshot, UserError> {
-        self.snapshots
-            .get_mut(id)
-            .ok_or_else(|| not_found(canister, id))
+        self.snapshots.get_mut(id).ok_or_else(|| not_found(canister, id))
     }
 
     /// Forgets a snapshot.
@@ -94,10 +90,7 @@ impl SnapshotStore {
 
     /// Id, time and size of each.
     pub fn list(&self) -> Vec<SnapshotSummary> {
-        self.snapshots
-            .iter()
-            .map(|(id, snapshot)| snapshot.summary(id.clone()))
-            .collect()
+        self.snapshots.iter().map(|(id, snapshot)| snapshot.summary(id.clone())).collect()
     }
 
     /// The bytes of all.
@@ -109,10 +102,7 @@ impl SnapshotStore {
 fn not_found(canister: Principal, id: &[u8]) -> UserError {
     UserError::new(
         ErrorCode::CanisterSnapshotNotFound,
-        format!(
-            "Could not find the snapshot ID {} for canister {canister}.",
-            hex::encode(id)
-        ),
+        format!("Could not find the snapshot ID {} for canister {canister}.", hex::encode(id)),
     )
 }
 
@@ -120,12 +110,7 @@ fn not_found(canister: Principal, id: &[u8]) -> UserError {
 #[derive(Clone, Debug)]
 enum Contents {
     Taken(CanisterState),
-    Uploaded {
-        module: Vec<u8>,
-        wasm_memory: Vec<u8>,
-        stable: StableMemory,
-        globals: Vec<GlobalValue>,
-    },
+    Uploaded { module: Vec<u8>, wasm_memory: Vec<u8>, stable: StableMemory, globals: Vec<GlobalValue> },
 }
 
 /// One snapshot.
@@ -178,38 +163,22 @@ impl Snapshot {
     /// A size that no canister can have.
     pub fn announced(args: &UploadCanisterSnapshotMetadataArgs, now: u64) -> Result<Self, UserError> {
         let module = sized("wasm_module_size", args.wasm_module_size, MAX_MODULE_BYTES)?;
-        let wasm_memory = sized(
-            "wasm_memory_size",
-            args.wasm_memory_size,
-            MAX_WASM_MEMORY_BYTES,
-        )?;
+        let wasm_memory = sized("wasm_memory_size", args.wasm_memory_size, MAX_WASM_MEMORY_BYTES)?;
         whole_pages("wasm_memory_size", args.wasm_memory_size)?;
         let stable_pages = whole_pages("stable_memory_size", args.stable_memory_size)?;
         let mut stable = StableMemory::new();
         if stable.grow(stable_pages, MAX_STABLE_BYTES).is_none() {
-            return Err(out_of_range(
-                "stable_memory_size",
-                args.stable_memory_size,
-                MAX_STABLE_BYTES,
-            ));
+            return Err(out_of_range("stable_memory_size", args.stable_memory_size, MAX_STABLE_BYTES));
         }
         if args.certified_data.len() > 32 {
-            return Err(out_of_range(
-                "certified_data",
-                args.certified_data.len() as u64,
-                32,
-            ));
+            return Err(out_of_range("certified_data", args.certified_data.len() as u64, 32));
         }
         Ok(Self {
             contents: Contents::Uploaded {
                 module: vec![0; module],
                 wasm_memory: vec![0; wasm_memory],
                 stable,
-                globals: args
-                    .globals
-                    .iter()
-                    .map(global_from_wire)
-                    .collect::<Result<_, _>>()?,
+                globals: args.globals.iter().map(global_from_wire).collect::<Result<_, _>>()?,
             },
             chunks: ChunkStore::default(),
             certified_data: args.certified_data.clone(),
@@ -230,30 +199,17 @@ impl Snapshot {
 
     /// Id, time and size.
     pub fn summary(&self, id: Vec<u8>) -> SnapshotSummary {
-        SnapshotSummary {
-            id,
-            taken_at_timestamp: self.taken_at,
-            total_size: self.total_size(),
-        }
+        SnapshotSummary { id, taken_at_timestamp: self.taken_at, total_size: self.total_size() }
     }
 
     fn sizes(&self) -> (u64, u64, u64) {
         match &self.contents {
-            Contents::Taken(state) => (
-                state.module().uploaded().len() as u64,
-                state.wasm_memory_bytes(),
-                state.stable().bytes(),
-            ),
-            Contents::Uploaded {
-                module,
-                wasm_memory,
-                stable,
-                ..
-            } => (
-                module.len() as u64,
-                wasm_memory.len() as u64,
-                stable.bytes(),
-            ),
+            Contents::Taken(state) => {
+                (state.module().uploaded().len() as u64, state.wasm_memory_bytes(), state.stable().bytes())
+            }
+            Contents::Uploaded { module, wasm_memory, stable, .. } => {
+                (module.len() as u64, wasm_memory.len() as u64, stable.bytes())
+            }
         }
     }
 
@@ -277,13 +233,7 @@ impl Snapshot {
             globals: globals.into_iter().map(global_to_wire).map(Some).collect(),
             wasm_memory_size,
             stable_memory_size,
-            wasm_chunk_store: self
-                .chunks
-                .hashes()
-                .map(|hash| ChunkHash {
-                    hash: hash.to_vec(),
-                })
-                .collect(),
+            wasm_chunk_store: self.chunks.hashes().map(|hash| ChunkHash { hash: hash.to_vec() }).collect(),
             canister_version: self.version,
             certified_data: self.certified_data.clone(),
             global_timer: self.global_timer.clone(),
@@ -313,9 +263,7 @@ impl Snapshot {
             }
             SnapshotDataKind::StableMemory { offset, size } => {
                 let stable = self.stable();
-                let in_bounds = offset
-                    .checked_add(*size)
-                    .is_some_and(|end| end <= stable.bytes());
+                let in_bounds = offset.checked_add(*size).is_some_and(|end| end <= stable.bytes());
                 let length = usize::try_from(*size).ok().filter(|_| in_bounds);
                 let bad = || bad_slice("stable memory", *offset, *size);
                 let mut bytes = vec![0; length.ok_or_else(bad)?];
@@ -337,13 +285,7 @@ impl Snapshot {
     /// # Errors
     /// A snapshot that was taken (it never changes), or a part that is not within the announced sizes.
     pub fn write(&mut self, kind: &SnapshotDataOffset, bytes: &[u8]) -> Result<(), UserError> {
-        let Contents::Uploaded {
-            module,
-            wasm_memory,
-            stable,
-            ..
-        } = &mut self.contents
-        else {
+        let Contents::Uploaded { module, wasm_memory, stable, .. } = &mut self.contents else {
             return Err(UserError::new(
                 ErrorCode::CanisterSnapshotImmutable,
                 "Only canister snapshots created by metadata upload can be mutated.",
@@ -351,13 +293,15 @@ impl Snapshot {
         };
         let size = bytes.len() as u64;
         match kind {
-            SnapshotDataOffset::WasmModule { offset } => overwrite(module, *offset, bytes)
-                .ok_or_else(|| bad_slice("wasm module", *offset, size)),
-            SnapshotDataOffset::WasmMemory { offset } => overwrite(wasm_memory, *offset, bytes)
-                .ok_or_else(|| bad_slice("main memory", *offset, size)),
-            SnapshotDataOffset::StableMemory { offset } => stable
-                .write(*offset, bytes)
-                .map_err(|_| bad_slice("stable memory", *offset, size)),
+            SnapshotDataOffset::WasmModule { offset } => {
+                overwrite(module, *offset, bytes).ok_or_else(|| bad_slice("wasm module", *offset, size))
+            }
+            SnapshotDataOffset::WasmMemory { offset } => {
+                overwrite(wasm_memory, *offset, bytes).ok_or_else(|| bad_slice("main memory", *offset, size))
+            }
+            SnapshotDataOffset::StableMemory { offset } => {
+                stable.write(*offset, bytes).map_err(|_| bad_slice("stable memory", *offset, size))
+            }
             SnapshotDataOffset::WasmChunk => self.chunks.insert(bytes).map(drop),
         }
     }
@@ -369,16 +313,9 @@ impl Snapshot {
     pub fn restore(&self, engine: &Engine) -> Result<CanisterState, UserError> {
         match &self.contents {
             Contents::Taken(state) => Ok(state.clone()),
-            Contents::Uploaded {
-                module,
-                wasm_memory,
-                stable,
-                globals,
-            } => {
+            Contents::Uploaded { module, wasm_memory, stable, globals } => {
                 let invalid = |text: String| UserError::new(ErrorCode::CanisterInvalidWasm, text);
-                let module = engine
-                    .compile(module)
-                    .map_err(|error| invalid(error.to_string()))?;
+                let module = engine.compile(module).map_err(|error| invalid(error.to_string()))?;
                 CanisterState::from_parts(module, wasm_memory, globals.clone(), stable.clone())
                     .map_err(|error| invalid(format!("The snapshot cannot be loaded: {error}")))
             }
@@ -421,14 +358,11 @@ fn out_of_range(name: &str, got: u64, max: u64) -> UserError {
 }
 
 fn sized(name: &str, got: u64, max: u64) -> Result<usize, UserError> {
-    usize::try_from(got)
-        .ok()
-        .filter(|_| got <= max)
-        .ok_or_else(|| out_of_range(name, got, max))
+    usize::try_from(got).ok().filter(|_| got <= max).ok_or_else(|| out_of_range(name, got, max))
 }
 
 fn whole_pages(name: &str, bytes: u64) -> Result<u64, UserError> {
-    if bytes % WASM_PAGE_BYTES != 0 {
+    if !bytes.is_multiple_of(WASM_PAGE_BYTES) {
         return Err(UserError::new(
             ErrorCode::InvalidManagementPayload,
             format!("{name} of {bytes} bytes is not a multiple of {WASM_PAGE_BYTES}"),

@@ -80,45 +80,31 @@ pub fn download(snapshot: &Snapshot, dir: &Path) -> Result<(), SnapshotDirError>
         return Err(SnapshotDirError::NotEmpty);
     }
     let metadata = snapshot.metadata();
-    copy_out(
-        snapshot,
-        &dir.join(WASM_MODULE),
-        metadata.wasm_module_size,
-        |offset, size| SnapshotDataKind::WasmModule { offset, size },
-    )?;
-    copy_out(
-        snapshot,
-        &dir.join(WASM_MEMORY),
-        metadata.wasm_memory_size,
-        |offset, size| SnapshotDataKind::WasmMemory { offset, size },
-    )?;
+    copy_out(snapshot, &dir.join(WASM_MODULE), metadata.wasm_module_size, |offset, size| {
+        SnapshotDataKind::WasmModule { offset, size }
+    })?;
+    copy_out(snapshot, &dir.join(WASM_MEMORY), metadata.wasm_memory_size, |offset, size| {
+        SnapshotDataKind::WasmMemory { offset, size }
+    })?;
     if metadata.stable_memory_size > 0 {
-        copy_out(
-            snapshot,
-            &dir.join(STABLE_MEMORY),
-            metadata.stable_memory_size,
-            |offset, size| SnapshotDataKind::StableMemory { offset, size },
-        )?;
+        copy_out(snapshot, &dir.join(STABLE_MEMORY), metadata.stable_memory_size, |offset, size| {
+            SnapshotDataKind::StableMemory { offset, size }
+        })?;
     }
     if !metadata.wasm_chunk_store.is_empty() {
         let folder = dir.join(CHUNKS);
         fs::create_dir_all(&folder).map_err(at(&folder))?;
         for chunk in &metadata.wasm_chunk_store {
             let path = chunk_path(dir, &chunk.hash);
-            let kind = SnapshotDataKind::WasmChunk {
-                hash: chunk.hash.clone(),
-            };
+            let kind = SnapshotDataKind::WasmChunk { hash: chunk.hash.clone() };
             let bytes = snapshot.read(&kind).map_err(rejected)?;
             fs::write(&path, bytes).map_err(at(&path))?;
         }
     }
     // Last, so that a folder with metadata is a complete one.
     let path = dir.join(METADATA);
-    let text =
-        serde_json::to_string_pretty(&metadata).map_err(|source| SnapshotDirError::Metadata {
-            path: path.clone(),
-            source,
-        })?;
+    let text = serde_json::to_string_pretty(&metadata)
+        .map_err(|source| SnapshotDirError::Metadata { path: path.clone(), source })?;
     fs::write(&path, text).map_err(at(&path))
 }
 
@@ -134,17 +120,11 @@ pub fn upload(
 ) -> Result<Snapshot, SnapshotDirError> {
     let path = dir.join(METADATA);
     let text = fs::read(&path).map_err(at(&path))?;
-    let metadata: ReadCanisterSnapshotMetadataResult =
-        serde_json::from_slice(&text).map_err(|source| SnapshotDirError::Metadata {
-            path: path.clone(),
-            source,
-        })?;
+    let metadata: ReadCanisterSnapshotMetadataResult = serde_json::from_slice(&text)
+        .map_err(|source| SnapshotDirError::Metadata { path: path.clone(), source })?;
     let mut globals = Vec::with_capacity(metadata.globals.len());
     for (index, global) in metadata.globals.into_iter().enumerate() {
-        globals.push(global.ok_or_else(|| SnapshotDirError::MissingGlobal {
-            path: path.clone(),
-            index,
-        })?);
+        globals.push(global.ok_or_else(|| SnapshotDirError::MissingGlobal { path: path.clone(), index })?);
     }
     let mut snapshot = announce(UploadCanisterSnapshotMetadataArgs {
         canister_id: Principal::management_canister(),
@@ -158,30 +138,19 @@ pub fn upload(
         on_low_wasm_memory_hook_status: metadata.on_low_wasm_memory_hook_status,
     })
     .map_err(rejected)?;
-    copy_in(
-        &mut snapshot,
-        &dir.join(WASM_MODULE),
-        metadata.wasm_module_size,
-        |offset| SnapshotDataOffset::WasmModule { offset },
-    )?;
-    copy_in(
-        &mut snapshot,
-        &dir.join(WASM_MEMORY),
-        metadata.wasm_memory_size,
-        |offset| SnapshotDataOffset::WasmMemory { offset },
-    )?;
-    copy_in(
-        &mut snapshot,
-        &dir.join(STABLE_MEMORY),
-        metadata.stable_memory_size,
-        |offset| SnapshotDataOffset::StableMemory { offset },
-    )?;
+    copy_in(&mut snapshot, &dir.join(WASM_MODULE), metadata.wasm_module_size, |offset| {
+        SnapshotDataOffset::WasmModule { offset }
+    })?;
+    copy_in(&mut snapshot, &dir.join(WASM_MEMORY), metadata.wasm_memory_size, |offset| {
+        SnapshotDataOffset::WasmMemory { offset }
+    })?;
+    copy_in(&mut snapshot, &dir.join(STABLE_MEMORY), metadata.stable_memory_size, |offset| {
+        SnapshotDataOffset::StableMemory { offset }
+    })?;
     for chunk in &metadata.wasm_chunk_store {
         let path = chunk_path(dir, &chunk.hash);
         let bytes = fs::read(&path).map_err(at(&path))?;
-        snapshot
-            .write(&SnapshotDataOffset::WasmChunk, &bytes)
-            .map_err(rejected)?;
+        snapshot.write(&SnapshotDataOffset::WasmChunk, &bytes).map_err(rejected)?;
     }
     Ok(snapshot)
 }
@@ -216,11 +185,7 @@ fn copy_in(
     let mut file = File::open(path).map_err(at(path))?;
     let got = file.metadata().map_err(at(path))?.len();
     if got != size {
-        return Err(SnapshotDirError::Length {
-            path: path.to_owned(),
-            expected: size,
-            got,
-        });
+        return Err(SnapshotDirError::Length { path: path.to_owned(), expected: size, got });
     }
     let mut buffer = vec![0; usize::try_from(MAX_SLICE_BYTES.min(size)).unwrap_or(usize::MAX)];
     let mut offset = 0;
@@ -240,10 +205,7 @@ fn chunk_path(dir: &Path, hash: &[u8]) -> PathBuf {
 }
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> SnapshotDirError + '_ {
-    move |source| SnapshotDirError::Io {
-        path: path.to_owned(),
-        source,
-    }
+    move |source| SnapshotDirError::Io { path: path.to_owned(), source }
 }
 
 fn rejected(error: UserError) -> SnapshotDirError {

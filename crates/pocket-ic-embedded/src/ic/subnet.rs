@@ -6,8 +6,8 @@
 use super::error::OpError;
 use candid::Principal;
 use pocket_ic::common::rest::{
-    CanisterCyclesCostSchedule, CanisterIdRange, ExtendedSubnetConfigSet, RawPrincipalId,
-    SubnetConfig, SubnetInstructionConfig, SubnetKind, SubnetSpec, Topology,
+    CanisterCyclesCostSchedule, CanisterIdRange, ExtendedSubnetConfigSet, RawPrincipalId, SubnetConfig,
+    SubnetInstructionConfig, SubnetKind, SubnetSpec, Topology,
 };
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -116,9 +116,7 @@ pub fn build(config: &ExtendedSubnetConfigSet) -> Result<Vec<Subnet>, OpError> {
         && config.cloud_engine.is_empty()
         && config.verified_application.is_empty();
     if none {
-        return Err(OpError::Other(
-            "SubnetConfigSet must contain at least one subnet".into(),
-        ));
+        return Err(OpError::Other("SubnetConfigSet must contain at least one subnet".into()));
     }
     config.validate().map_err(OpError::Other)?;
     if let Some((kind, _, _)) = config.get_named().first() {
@@ -128,10 +126,7 @@ pub fn build(config: &ExtendedSubnetConfigSet) -> Result<Vec<Subnet>, OpError> {
         (SubnetKind::System, &config.system),
         (SubnetKind::Application, &config.application),
         (SubnetKind::CloudEngine, &config.cloud_engine),
-        (
-            SubnetKind::VerifiedApplication,
-            &config.verified_application,
-        ),
+        (SubnetKind::VerifiedApplication, &config.verified_application),
     ];
     let mut subnets = Vec::new();
     for (kind, specs) in wanted {
@@ -147,23 +142,16 @@ pub fn build(config: &ExtendedSubnetConfigSet) -> Result<Vec<Subnet>, OpError> {
 
 /// The subnet that takes calls without a stated place.
 pub fn default_subnet(subnets: &[Subnet]) -> Option<&Subnet> {
-    [
-        SubnetKind::Application,
-        SubnetKind::VerifiedApplication,
-        SubnetKind::System,
-    ]
-    .into_iter()
-    .find_map(|kind| subnets.iter().find(|subnet| subnet.kind == kind))
-    .or_else(|| subnets.first())
+    [SubnetKind::Application, SubnetKind::VerifiedApplication, SubnetKind::System]
+        .into_iter()
+        .find_map(|kind| subnets.iter().find(|subnet| subnet.kind == kind))
+        .or_else(|| subnets.first())
 }
 
 /// What clients read about the subnets; `None` without any subnet.
 pub fn topology(subnets: &[Subnet]) -> Option<Topology> {
     Some(Topology {
-        subnet_configs: subnets
-            .iter()
-            .map(|subnet| (subnet.id, subnet.config()))
-            .collect::<BTreeMap<_, _>>(),
+        subnet_configs: subnets.iter().map(|subnet| (subnet.id, subnet.config())).collect::<BTreeMap<_, _>>(),
         default_effective_canister_id: default_subnet(subnets)?.first_canister_id().into(),
     })
 }
@@ -174,31 +162,17 @@ mod tests {
     use pocket_ic::common::rest::SubnetConfigSet;
 
     fn config(application: usize, system: usize) -> ExtendedSubnetConfigSet {
-        SubnetConfigSet {
-            application,
-            system,
-            ..SubnetConfigSet::default()
-        }
-        .into()
+        SubnetConfigSet { application, system, ..SubnetConfigSet::default() }.into()
     }
 
     #[test]
     fn the_first_ids_are_those_of_the_official_server() {
         let mut subnets = build(&config(2, 0)).unwrap();
-        assert_eq!(
-            subnets[0].allocate(|_| false).unwrap().to_text(),
-            "lxzze-o7777-77777-aaaaa-cai"
-        );
-        assert_eq!(
-            subnets[1].first_canister_id().to_text(),
-            "7tjcv-pp777-77776-qaaaa-cai"
-        );
+        assert_eq!(subnets[0].allocate(|_| false).unwrap().to_text(), "lxzze-o7777-77777-aaaaa-cai");
+        assert_eq!(subnets[1].first_canister_id().to_text(), "7tjcv-pp777-77776-qaaaa-cai");
         let topology = topology(&subnets).unwrap();
         let end = &topology.subnet_configs[&subnets[0].id].canister_ranges[0].end;
-        assert_eq!(
-            Principal::from_slice(&end.canister_id).to_text(),
-            "x47dp-5x777-77777-p777q-cai"
-        );
+        assert_eq!(Principal::from_slice(&end.canister_id).to_text(), "x47dp-5x777-77777-p777q-cai");
     }
 
     #[test]
@@ -214,20 +188,14 @@ mod tests {
     #[test]
     fn the_default_is_the_first_application_subnet() {
         let subnets = build(&config(1, 1)).unwrap();
-        assert_eq!(
-            default_subnet(&subnets).unwrap().kind,
-            SubnetKind::Application
-        );
+        assert_eq!(default_subnet(&subnets).unwrap().kind, SubnetKind::Application);
     }
 
     #[test]
     fn no_subnet_and_named_subnets_are_refused() {
         let error = build(&config(0, 0)).unwrap_err().to_string();
         assert!(error.contains("SubnetConfigSet must contain at least one subnet"));
-        let named = SubnetConfigSet {
-            nns: true,
-            ..SubnetConfigSet::default()
-        };
+        let named = SubnetConfigSet { nns: true, ..SubnetConfigSet::default() };
         let error = build(&named.into()).unwrap_err().to_string();
         assert!(error.contains("NNS is not supported by the embedded server"));
     }

@@ -35,7 +35,7 @@ impl Call {
         let arg = candid::encode_args(args).map_err(|error| ClientError::Candid {
             method,
             action: "encode",
-            detail: error.to_string(),
+            detail: first_line(&error),
         })?;
         Ok(Call { method, arg })
     }
@@ -54,8 +54,14 @@ fn decode<'a, T: ArgumentDecoder<'a>>(method: &'static str, reply: &'a [u8]) -> 
     candid::decode_args(reply).map_err(|error| ClientError::Candid {
         method,
         action: "decode",
-        detail: error.to_string(),
+        detail: first_line(&error),
     })
+}
+
+/// Candid's errors go on with both types in full; the first line says what is wrong.
+fn first_line(error: &candid::Error) -> String {
+    let text = error.to_string();
+    text.lines().next().unwrap_or_default().to_owned()
 }
 
 fn rejected(method: &'static str) -> impl FnOnce(RejectResponse) -> ClientError {
@@ -302,8 +308,7 @@ impl<'p> Canister<'p> {
     /// # Errors
     /// See [`Canister::build_info`].
     pub fn migration_status(&self) -> Result<api::MigrationStatus, ClientError> {
-        let reply = self.raw_query(Principal::anonymous(), "migration_status", ())?;
-        Ok(decode::<(api::MigrationStatus,)>("migration_status", &reply)?.0)
+        self.query(Principal::anonymous(), "migration_status", ())
     }
 
     /// The migration's journal from entry `from` on.
@@ -311,8 +316,18 @@ impl<'p> Canister<'p> {
     /// # Errors
     /// See [`Canister::build_info`].
     pub fn migration_journal(&self, from: Option<u64>) -> Result<Vec<api::JournalEntry>, ClientError> {
-        let reply = self.raw_query(Principal::anonymous(), "migration_journal", (from,))?;
-        Ok(decode::<(Vec<api::JournalEntry>,)>("migration_journal", &reply)?.0)
+        self.query(Principal::anonymous(), "migration_journal", (from,))
+    }
+
+    /// The records that could not be converted, those after session `after`.
+    ///
+    /// # Errors
+    /// See [`Canister::build_info`].
+    pub fn migration_quarantine(
+        &self,
+        after: Option<u64>,
+    ) -> Result<Vec<api::QuarantinedRecord>, ClientError> {
+        self.query(Principal::anonymous(), "migration_quarantine", (after,))
     }
 
     /// The settings, for a controller.

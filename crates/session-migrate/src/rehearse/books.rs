@@ -14,14 +14,7 @@ pub(super) fn check(build: &str, status: &MigrationStatus, lanes: &[Lane]) -> Ve
 }
 
 fn problems(status: &MigrationStatus, in_flight: u64) -> Vec<String> {
-    let MigrationStatus {
-        source,
-        converted,
-        already,
-        quarantined,
-        expired,
-        ..
-    } = *status;
+    let MigrationStatus { source, converted, already, quarantined, expired, .. } = *status;
     let mut problems = Vec::new();
     if !matches!(status.phase, MigrationPhase::Converted | MigrationPhase::Finalized) {
         problems.push(format!(
@@ -38,9 +31,7 @@ fn problems(status: &MigrationStatus, in_flight: u64) -> Vec<String> {
         ));
     }
     if source < in_flight {
-        problems.push(format!(
-            "it saw {source} records, but {in_flight} uploads were in flight"
-        ));
+        problems.push(format!("it saw {source} records, but {in_flight} uploads were in flight"));
     }
     if quarantined > 0 {
         problems.push(format!("{quarantined} records are quarantined"));

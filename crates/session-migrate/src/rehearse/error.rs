@@ -60,10 +60,6 @@ impl RehearseError {
         action: &'static str,
         path: &'p Path,
     ) -> impl FnOnce(std::io::Error) -> RehearseError + 'p {
-        move |source| RehearseError::Io {
-            action,
-            path: path.to_path_buf(),
-            source,
-        }
+        move |source| RehearseError::Io { action, path: path.to_path_buf(), source }
     }
 }

@@ -33,10 +33,7 @@ const FILL: u8 = 0x42;
 /// Every file must be a readable, regular, non-empty file within the limit.
 pub(super) fn check(files: &[PathBuf]) -> Result<(), RehearseError> {
     for path in files {
-        let bad = |why: String| RehearseError::File {
-            path: path.clone(),
-            why,
-        };
+        let bad = |why: String| RehearseError::File { path: path.clone(), why };
         let meta = std::fs::metadata(path).map_err(|error| bad(format!("cannot read: {error}")))?;
         if !meta.is_file() {
             return Err(bad("not a regular file".into()));
@@ -61,9 +58,7 @@ pub(super) fn check(files: &[PathBuf]) -> Result<(), RehearseError> {
 /// The assets of each client, client by client. Generated files are put in `folder`.
 pub(super) fn assets(config: &Config, folder: &Path) -> Result<Vec<Vec<Asset>>, RehearseError> {
     if config.files.is_empty() {
-        return (0..config.clients)
-            .map(|client| generated(config.seed, client, folder))
-            .collect();
+        return (0..config.clients).map(|client| generated(config.seed, client, folder)).collect();
     }
     let given: Vec<Asset> = config
         .files
@@ -82,8 +77,7 @@ fn generated(seed: u64, client: u32, folder: &Path) -> Result<Vec<Asset>, Rehear
     let original = folder.join("original.jpg");
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(u64::from(client));
-    random_file(&original, ORIGINAL_BYTES, &mut rng)
-        .map_err(RehearseError::io("write", &original))?;
+    random_file(&original, ORIGINAL_BYTES, &mut rng).map_err(RehearseError::io("write", &original))?;
     let mut assets = vec![Asset::open(&original, "original.jpg", AssetType::Original)?];
     for (name, kind, bytes, repeats) in DERIVATIVES {
         let path = folder.join(name);
@@ -109,11 +103,8 @@ fn random_file(path: &Path, bytes: u64, rng: &mut ChaCha8Rng) -> std::io::Result
 
 fn derive(original: &Path, path: &Path, bytes: u64, repeats: bool) -> std::io::Result<()> {
     let mut file = File::create(path)?;
-    let mut source: Box<dyn Read> = if repeats {
-        Box::new(File::open(original)?)
-    } else {
-        Box::new(std::io::repeat(FILL))
-    };
+    let mut source: Box<dyn Read> =
+        if repeats { Box::new(File::open(original)?) } else { Box::new(std::io::repeat(FILL)) };
     std::io::copy(&mut source.by_ref().take(bytes), &mut file)?;
     Ok(())
 }
@@ -124,12 +115,7 @@ mod tests {
     use crate::rehearse::Wasms;
 
     fn config(seed: u64) -> Config {
-        Config {
-            files: Vec::new(),
-            clients: 2,
-            seed,
-            wasms: Wasms::default(),
-        }
+        Config { files: Vec::new(), clients: 2, seed, wasms: Wasms::default() }
     }
 
     #[test]

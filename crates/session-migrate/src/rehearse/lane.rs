@@ -108,12 +108,7 @@ impl Crowd {
                 open += 1;
             }
         }
-        Ok(Crowd {
-            lanes,
-            rng,
-            notes,
-            problems: Vec::new(),
-        })
+        Ok(Crowd { lanes, rng, notes, problems: Vec::new() })
     }
 
     /// Bytes to be sent and to be read back, for the progress bar. An upload that is aborted counts for nothing.

@@ -47,10 +47,7 @@ impl StopPoint {
 
     /// True for the points at which the canister holds an unfinished session.
     pub fn is_in_flight(self) -> bool {
-        matches!(
-            self,
-            StopPoint::Begun | StopPoint::Hole | StopPoint::Complete
-        )
+        matches!(self, StopPoint::Begun | StopPoint::Hole | StopPoint::Complete)
     }
 
     fn is_possible(self, chunks: u32) -> bool {
@@ -92,10 +89,7 @@ pub(super) fn left_out(chunks: &[u32], points: &[StopPoint]) -> Vec<String> {
                     point.name()
                 )
             } else {
-                format!(
-                    "no file has three chunks or more, so no upload can stop at `{}`",
-                    point.name()
-                )
+                format!("no file has three chunks or more, so no upload can stop at `{}`", point.name())
             }
         })
         .collect()

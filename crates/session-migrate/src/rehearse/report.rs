@@ -143,12 +143,7 @@ fn upload_report(lane: &Lane) -> UploadReport {
 }
 
 /// Sums the rehearsal up.
-pub(super) fn outcome(
-    server: ServerKind,
-    took: Duration,
-    stages: Stages<'_>,
-    crowd: Crowd,
-) -> Outcome {
+pub(super) fn outcome(server: ServerKind, took: Duration, stages: Stages<'_>, crowd: Crowd) -> Outcome {
     let uploads: Vec<UploadReport> = crowd.lanes.iter().map(upload_report).collect();
     let mut problems = crowd.problems;
     for (lane, upload) in crowd.lanes.iter().zip(&uploads) {
@@ -158,11 +153,7 @@ pub(super) fn outcome(
             problems.push(format!("{title}: the rehearsal ended before it could be read back"));
         }
     }
-    let verdict = if problems.is_empty() {
-        Verdict::Pass
-    } else {
-        Verdict::Fail
-    };
+    let verdict = if problems.is_empty() { Verdict::Pass } else { Verdict::Fail };
     let builds = stages
         .wasms
         .iter()

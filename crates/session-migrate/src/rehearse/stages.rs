@@ -33,14 +33,7 @@ impl<'p> Stages<'p> {
     pub fn new(pic: &'p PocketIc, wasms: Vec<Wasm>) -> Self {
         let controller = Principal::self_authenticating("controller of the rehearsal");
         let id = pic.create_canister_with_settings(Some(controller), None);
-        Stages {
-            pic,
-            id,
-            controller,
-            wasms,
-            done: Vec::new(),
-            migration: None,
-        }
+        Stages { pic, id, controller, wasms, done: Vec::new(), migration: None }
     }
 
     /// Installs the first wasm.
@@ -73,9 +66,7 @@ impl<'p> Stages<'p> {
             .and_then(|()| expect_build(&Canister::new(self.pic, self.id), build));
         let upgraded = answer.is_ok();
         if let Err(why) = answer {
-            crowd
-                .problems
-                .push(format!("the upgrade to the {build} build failed: {why}"));
+            crowd.problems.push(format!("the upgrade to the {build} build failed: {why}"));
         }
         self.note(build, format!("upgrade to {build}"), upgraded);
         upgraded
@@ -106,9 +97,7 @@ impl<'p> Stages<'p> {
             status = next;
         }
         let build = self.done.last().map_or("", |stage| stage.build.as_str());
-        crowd
-            .problems
-            .extend(books::check(build, &status, &crowd.lanes));
+        crowd.problems.extend(books::check(build, &status, &crowd.lanes));
         if self.migration.is_none() {
             self.migration = Some(status);
         }

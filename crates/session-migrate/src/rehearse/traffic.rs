@@ -239,10 +239,7 @@ fn drive(
         for (index, job, method, id) in sent {
             let lane = &mut lanes[index];
             let known = lane.must_be_stored();
-            match canister
-                .wait(method, id)
-                .and_then(|reply| take(lane, job, &reply))
-            {
+            match canister.wait(method, id).and_then(|reply| take(lane, job, &reply)) {
                 Ok(Answer::Done) => {}
                 Ok(Answer::CallAgain) => work[index].push_front(job),
                 Err(error) => {
@@ -270,9 +267,7 @@ fn choose(lanes: &[Lane], work: &[VecDeque<Job>], turn: usize) -> Vec<usize> {
         let end = first + lanes[first..].iter().take_while(|lane| lane.client == client).count();
         let count = end - first;
         chosen.extend(
-            (0..count)
-                .map(|offset| first + (turn + offset) % count)
-                .find(|&index| !work[index].is_empty()),
+            (0..count).map(|offset| first + (turn + offset) % count).find(|&index| !work[index].is_empty()),
         );
         first = end;
     }

@@ -90,11 +90,7 @@ pub(super) fn memories(canister: &Canister<'_>, crowd: &mut Crowd) -> Result<(),
         for memory in listed.iter().filter(|memory| !known.contains(&memory.id)) {
             let name = &memory.asset_metadata.base().name;
             let stray = format!("the capsule has a memory {} that no finish returned", memory.id);
-            let culprit = crowd
-                .lanes
-                .iter_mut()
-                .filter(mine)
-                .find(|lane| lane.uploader.asset.name == *name);
+            let culprit = crowd.lanes.iter_mut().filter(mine).find(|lane| lane.uploader.asset.name == *name);
             match culprit {
                 Some(lane) => lane.blame(stray),
                 None => crowd.problems.push(format!("client {number}: {stray}")),
@@ -106,10 +102,7 @@ pub(super) fn memories(canister: &Canister<'_>, crowd: &mut Crowd) -> Result<(),
 
 fn check_memory(lane: &mut Lane, result: &api::UploadFinishResult, listed: &[api::Memory]) {
     let asset = lane.uploader.asset.clone();
-    let found: Vec<&api::Memory> = listed
-        .iter()
-        .filter(|memory| memory.id == result.memory_id)
-        .collect();
+    let found: Vec<&api::Memory> = listed.iter().filter(|memory| memory.id == result.memory_id).collect();
     let [memory] = found.as_slice() else {
         lane.blame(format!(
             "its memory {} is in the capsule {} times, expected once",
@@ -128,9 +121,6 @@ fn check_memory(lane: &mut Lane, result: &api::UploadFinishResult, listed: &[api
         lane.blame("its memory has another SHA-256 than the file");
     }
     if !memory.blob.locator.ends_with(&result.blob_id) {
-        lane.blame(format!(
-            "its memory points to {}, finish said {}",
-            memory.blob.locator, result.blob_id
-        ));
+        lane.blame(format!("its memory points to {}, finish said {}", memory.blob.locator, result.blob_id));
     }
 }

@@ -53,15 +53,9 @@ impl Wasms {
 
     /// Reads the given files and builds the others, in the order legacy, staged, direct.
     pub(super) fn load(&self) -> Result<Vec<Wasm>, RehearseError> {
-        let missing: Vec<Build> = Build::ALL
-            .into_iter()
-            .filter(|&build| self.given(build).is_none())
-            .collect();
-        let built = if missing.is_empty() {
-            Vec::new()
-        } else {
-            build::ensure(&missing)?
-        };
+        let missing: Vec<Build> =
+            Build::ALL.into_iter().filter(|&build| self.given(build).is_none()).collect();
+        let built = if missing.is_empty() { Vec::new() } else { build::ensure(&missing)? };
         Build::ALL
             .into_iter()
             .map(|build| match self.given(build) {
@@ -86,10 +80,7 @@ fn read(path: &Path) -> Result<Vec<u8>, RehearseError> {
 }
 
 fn wasm_error(path: &Path) -> impl FnOnce(build::WasmError) -> RehearseError {
-    move |source| RehearseError::Wasm {
-        path: path.to_path_buf(),
-        source,
-    }
+    move |source| RehearseError::Wasm { path: path.to_path_buf(), source }
 }
 
 fn load(build: Build, path: &Path) -> Result<Wasm, RehearseError> {
@@ -102,11 +93,5 @@ fn load(build: Build, path: &Path) -> Result<Wasm, RehearseError> {
     } else {
         file
     };
-    Ok(Wasm {
-        build,
-        features,
-        wasm_bytes,
-        sha256: hex::encode(Sha256::digest(&gz)),
-        gz,
-    })
+    Ok(Wasm { build, features, wasm_bytes, sha256: hex::encode(Sha256::digest(&gz)), gz })
 }

@@ -6,39 +6,19 @@ use super::Definer;
 use crate::engine::host::{Cx, Message, Word, copy_out, enter, take_text, violation};
 
 pub(super) fn define<W: Word>(d: &mut Definer<'_>) -> Result<()> {
-    blob::<W>(d, "msg_arg_data_size", "msg_arg_data_copy", |m| {
-        Ok(&m.ctx.arg)
+    blob::<W>(d, "msg_arg_data_size", "msg_arg_data_copy", |m| Ok(&m.ctx.arg))?;
+    blob::<W>(d, "msg_caller_size", "msg_caller_copy", |m| Ok(m.ctx.caller.as_slice()))?;
+    blob::<W>(d, "msg_caller_info_data_size", "msg_caller_info_data_copy", |m| Ok(&m.ctx.caller_info.data))?;
+    blob::<W>(d, "msg_caller_info_signer_size", "msg_caller_info_signer_copy", |m| {
+        Ok(&m.ctx.caller_info.signer)
     })?;
-    blob::<W>(d, "msg_caller_size", "msg_caller_copy", |m| {
-        Ok(m.ctx.caller.as_slice())
+    blob::<W>(d, "msg_reject_msg_size", "msg_reject_msg_copy", |m| match m.ctx.reject_code {
+        0 => Err(violation("ic0_msg_reject_msg: there is no reject message")),
+        _ => Ok(m.ctx.reject_message.as_bytes()),
     })?;
-    blob::<W>(
-        d,
-        "msg_caller_info_data_size",
-        "msg_caller_info_data_copy",
-        |m| Ok(&m.ctx.caller_info.data),
-    )?;
-    blob::<W>(
-        d,
-        "msg_caller_info_signer_size",
-        "msg_caller_info_signer_copy",
-        |m| Ok(&m.ctx.caller_info.signer),
-    )?;
-    blob::<W>(d, "msg_reject_msg_size", "msg_reject_msg_copy", |m| {
-        match m.ctx.reject_code {
-            0 => Err(violation("ic0_msg_reject_msg: there is no reject message")),
-            _ => Ok(m.ctx.reject_message.as_bytes()),
-        }
-    })?;
-    blob::<W>(d, "msg_method_name_size", "msg_method_name_copy", |m| {
-        Ok(m.ctx.method.as_bytes())
-    })?;
-    blob::<W>(d, "canister_self_size", "canister_self_copy", |m| {
-        Ok(m.ctx.canister_id.as_slice())
-    })?;
-    blob::<W>(d, "subnet_self_size", "subnet_self_copy", |m| {
-        Ok(m.ctx.subnet_id.as_slice())
-    })?;
+    blob::<W>(d, "msg_method_name_size", "msg_method_name_copy", |m| Ok(m.ctx.method.as_bytes()))?;
+    blob::<W>(d, "canister_self_size", "canister_self_copy", |m| Ok(m.ctx.canister_id.as_slice()))?;
+    blob::<W>(d, "subnet_self_size", "subnet_self_copy", |m| Ok(m.ctx.subnet_id.as_slice()))?;
     blob::<W>(d, "root_key_size", "root_key_copy", |m| Ok(&m.ctx.root_key))?;
     blob::<W>(d, "data_certificate_size", "data_certificate_copy", |m| {
         m.ctx
@@ -61,13 +41,10 @@ fn blob<W: Word>(
         enter(&mut c, size)?;
         Ok(W::narrow(get(&c.data().message)?.len() as u64))
     })?;
-    d.func(
-        copy,
-        move |mut c: Cx<'_>, dst: W, offset: W, len: W| -> Result<()> {
-            enter(&mut c, copy)?;
-            copy_out(&mut c, copy, (dst.wide(), offset.wide(), len.wide()), get)
-        },
-    )
+    d.func(copy, move |mut c: Cx<'_>, dst: W, offset: W, len: W| -> Result<()> {
+        enter(&mut c, copy)?;
+        copy_out(&mut c, copy, (dst.wide(), offset.wide(), len.wide()), get)
+    })
 }
 
 fn environment<W: Word>(d: &mut Definer<'_>) -> Result<()> {
@@ -86,41 +63,26 @@ fn environment<W: Word>(d: &mut Definer<'_>) -> Result<()> {
     }
     fn value_of<'m>(m: &'m Message, name: &str) -> Option<&'m str> {
         let mut variables = m.ctx.environment.iter();
-        variables
-            .find(|(known, _)| known == name)
-            .map(|(_, v)| v.as_str())
+        variables.find(|(known, _)| known == name).map(|(_, v)| v.as_str())
     }
     fn value<'m>(m: &'m Message, name: &str) -> Result<&'m str> {
-        value_of(m, name).ok_or_else(|| {
-            violation(format!(
-                "ic0_env_var_value: there is no environment variable {name:?}"
-            ))
-        })
+        value_of(m, name)
+            .ok_or_else(|| violation(format!("ic0_env_var_value: there is no environment variable {name:?}")))
     }
 
-    d.getter("env_var_count", |host| {
-        W::narrow(host.message.ctx.environment.len() as u64)
-    })?;
+    d.getter("env_var_count", |host| W::narrow(host.message.ctx.environment.len() as u64))?;
     let api = d.api("env_var_name_size")?;
     d.func(api, move |mut c: Cx<'_>, index: W| -> Result<W> {
         enter(&mut c, api)?;
-        Ok(W::narrow(
-            name_at(&c.data().message, index.wide())?.len() as u64
-        ))
+        Ok(W::narrow(name_at(&c.data().message, index.wide())?.len() as u64))
     })?;
     let api = d.api("env_var_name_copy")?;
-    d.func(
-        api,
-        move |mut c: Cx<'_>, index: W, dst: W, offset: W, len: W| -> Result<()> {
-            enter(&mut c, api)?;
-            copy_out(
-                &mut c,
-                api,
-                (dst.wide(), offset.wide(), len.wide()),
-                |m| name_at(m, index.wide()).map(str::as_bytes),
-            )
-        },
-    )?;
+    d.func(api, move |mut c: Cx<'_>, index: W, dst: W, offset: W, len: W| -> Result<()> {
+        enter(&mut c, api)?;
+        copy_out(&mut c, api, (dst.wide(), offset.wide(), len.wide()), |m| {
+            name_at(m, index.wide()).map(str::as_bytes)
+        })
+    })?;
     let api = d.api("env_var_name_exists")?;
     d.func(api, move |mut c: Cx<'_>, src: W, len: W| -> Result<u32> {
         enter(&mut c, api)?;
@@ -134,17 +96,9 @@ fn environment<W: Word>(d: &mut Definer<'_>) -> Result<()> {
         Ok(W::narrow(value(&c.data().message, &name)?.len() as u64))
     })?;
     let api = d.api("env_var_value_copy")?;
-    d.func(
-        api,
-        move |mut c: Cx<'_>, src: W, name_len: W, dst: W, offset: W, len: W| -> Result<()> {
-            enter(&mut c, api)?;
-            let name = take_text(&mut c, api, src.wide(), name_len.wide())?;
-            copy_out(
-                &mut c,
-                api,
-                (dst.wide(), offset.wide(), len.wide()),
-                |m| value(m, &name).map(str::as_bytes),
-            )
-        },
-    )
+    d.func(api, move |mut c: Cx<'_>, src: W, name_len: W, dst: W, offset: W, len: W| -> Result<()> {
+        enter(&mut c, api)?;
+        let name = take_text(&mut c, api, src.wide(), name_len.wide())?;
+        copy_out(&mut c, api, (dst.wide(), offset.wide(), len.wide()), |m| value(m, &name).map(str::as_bytes))
+    })
 }

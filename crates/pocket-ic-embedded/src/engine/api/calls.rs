@@ -22,9 +22,7 @@ pub(super) fn define<W: Word>(d: &mut Definer<'_>) -> Result<()> {
 
 fn open_reply(message: &Message, name: &str) -> Result<()> {
     if message.ctx.responded {
-        return Err(violation(format!(
-            "ic0_{name}: the call is already replied"
-        )));
+        return Err(violation(format!("ic0_{name}: the call is already replied")));
     }
     Ok(())
 }
@@ -84,11 +82,10 @@ fn table_index(value: u64) -> Result<u32> {
 
 /// The call under construction.
 fn in_preparation<'a>(message: &'a mut Message, name: &str) -> Result<&'a mut OutgoingCall> {
-    message.call.as_mut().ok_or_else(|| {
-        violation(format!(
-            "ic0_{name} called when no call is under construction."
-        ))
-    })
+    message
+        .call
+        .as_mut()
+        .ok_or_else(|| violation(format!("ic0_{name} called when no call is under construction.")))
 }
 
 fn call<W: Word>(d: &mut Definer<'_>) -> Result<()> {
@@ -160,7 +157,9 @@ fn call<W: Word>(d: &mut Definer<'_>) -> Result<()> {
         enter(&mut c, api)?;
         let call = in_preparation(&mut c.data_mut().message, api.name)?;
         if call.timeout_seconds.is_some() {
-            return Err(violation("ic0_call_with_best_effort_response failed because a timeout is already set"));
+            return Err(violation(
+                "ic0_call_with_best_effort_response failed because a timeout is already set",
+            ));
         }
         call.timeout_seconds = Some(timeout_seconds.min(MAX_TIMEOUT_SECONDS));
         Ok(())

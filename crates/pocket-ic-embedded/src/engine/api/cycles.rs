@@ -16,12 +16,10 @@ fn join(high: u64, low: u64) -> u128 {
 }
 
 pub(super) fn define<W: Word>(d: &mut Definer<'_>) -> Result<()> {
-    amount::<W>(d, "msg_cycles_available128", |m| m.ctx.cycles_available)?;
+    amount::<W>(d, "msg_cycles_available128", available)?;
     amount::<W>(d, "msg_cycles_refunded128", |m| m.ctx.cycles_refunded)?;
     amount::<W>(d, "canister_cycle_balance128", |m| m.ctx.balance)?;
-    amount::<W>(d, "canister_liquid_cycle_balance128", |m| {
-        m.liquid_balance()
-    })?;
+    amount::<W>(d, "canister_liquid_cycle_balance128", |m| m.liquid_balance())?;
     spend::<W>(d)?;
     if W::NARROW {
         narrow(d)?;
@@ -30,11 +28,7 @@ pub(super) fn define<W: Word>(d: &mut Definer<'_>) -> Result<()> {
 }
 
 /// A function that stores an amount at an address.
-fn amount<W: Word>(
-    d: &mut Definer<'_>,
-    name: &'static str,
-    get: fn(&Message) -> u128,
-) -> Result<()> {
+fn amount<W: Word>(d: &mut Definer<'_>, name: &'static str, get: fn(&Message) -> u128) -> Result<()> {
     let api = d.api(name)?;
     d.func(api, move |mut c: Cx<'_>, dst: W| -> Result<()> {
         enter(&mut c, api)?;
@@ -43,13 +37,14 @@ fn amount<W: Word>(
     })
 }
 
+/// Cycles of the call that may still be accepted. After a response they are on their way back to the caller.
+fn available(message: &Message) -> u128 {
+    if message.ctx.responded { 0 } else { message.ctx.cycles_available }
+}
+
 fn accept(host: &mut Host, max: u128) -> u128 {
     let message = &mut host.message;
-    // After a response the rest of the cycles is on its way back to the caller.
-    if message.ctx.responded {
-        return 0;
-    }
-    let amount = max.min(message.ctx.cycles_available);
+    let amount = max.min(available(message));
     message.ctx.cycles_available -= amount;
     message.ctx.balance = message.ctx.balance.saturating_add(amount);
     message.accepted += amount;
@@ -60,18 +55,12 @@ fn add_to_call(host: &mut Host, name: &str, amount: u128) -> Result<()> {
     let message = &mut host.message;
     let available = message.liquid_balance();
     let canister = message.ctx.canister_id;
-    let call = message.call.as_mut().ok_or_else(|| {
-        violation(format!(
-            "ic0_{name} called when no call is under construction."
-        ))
-    })?;
+    let call = message
+        .call
+        .as_mut()
+        .ok_or_else(|| violation(format!("ic0_{name} called when no call is under construction.")))?;
     if amount > available {
-        return Err(Trap::OutOfCycles {
-            canister: canister.to_text(),
-            requested: amount,
-            available,
-        }
-        .into());
+        return Err(Trap::OutOfCycles { canister: canister.to_text(), requested: amount, available }.into());
     }
     // Cannot overflow: both parts were in the balance.
     call.cycles += amount;
@@ -81,39 +70,30 @@ fn add_to_call(host: &mut Host, name: &str, amount: u128) -> Result<()> {
 
 fn spend<W: Word>(d: &mut Definer<'_>) -> Result<()> {
     let api = d.api("msg_cycles_accept128")?;
-    d.func(
-        api,
-        move |mut c: Cx<'_>, high: u64, low: u64, dst: W| -> Result<()> {
-            enter(&mut c, api)?;
-            let amount = accept(c.data_mut(), join(high, low));
-            put_u128(&mut c, api, dst.wide(), amount)
-        },
-    )?;
+    d.func(api, move |mut c: Cx<'_>, high: u64, low: u64, dst: W| -> Result<()> {
+        enter(&mut c, api)?;
+        let amount = accept(c.data_mut(), join(high, low));
+        put_u128(&mut c, api, dst.wide(), amount)
+    })?;
     let api = d.api("cycles_burn128")?;
-    d.func(
-        api,
-        move |mut c: Cx<'_>, high: u64, low: u64, dst: W| -> Result<()> {
-            enter(&mut c, api)?;
-            let message = &mut c.data_mut().message;
-            let amount = join(high, low).min(message.liquid_balance());
-            message.ctx.balance -= amount;
-            message.burned += amount;
-            put_u128(&mut c, api, dst.wide(), amount)
-        },
-    )?;
+    d.func(api, move |mut c: Cx<'_>, high: u64, low: u64, dst: W| -> Result<()> {
+        enter(&mut c, api)?;
+        let message = &mut c.data_mut().message;
+        let amount = join(high, low).min(message.liquid_balance());
+        message.ctx.balance -= amount;
+        message.burned += amount;
+        put_u128(&mut c, api, dst.wide(), amount)
+    })?;
     let api = d.api("call_cycles_add128")?;
     d.func(api, move |mut c: Cx<'_>, high: u64, low: u64| -> Result<()> {
         enter(&mut c, api)?;
         add_to_call(c.data_mut(), api.name, join(high, low))
     })?;
     let api = d.api("mint_cycles128")?;
-    d.func(
-        api,
-        move |mut c: Cx<'_>, _high: u64, _low: u64, _dst: W| -> Result<()> {
-            enter(&mut c, api)?;
-            Err(mint_refused(c.data()))
-        },
-    )
+    d.func(api, move |mut c: Cx<'_>, _high: u64, _low: u64, _dst: W| -> Result<()> {
+        enter(&mut c, api)?;
+        Err(mint_refused(c.data()))
+    })
 }
 
 fn mint_refused(host: &Host) -> wasmtime::Error {
@@ -127,14 +107,13 @@ fn mint_refused(host: &Host) -> wasmtime::Error {
 fn narrow(d: &mut Definer<'_>) -> Result<()> {
     fn fits(name: &str, amount: u128) -> Result<u64> {
         u64::try_from(amount).map_err(|_| {
-            Trap::Wasm(format!(
-                "64 bit cycles api ic0_{name} used on an amount larger than 2^64: {amount}"
-            ))
-            .into()
+            Trap::Wasm(format!("64 bit cycles api ic0_{name} used on an amount larger than 2^64: {amount}"))
+                .into()
         })
     }
-    let getters: [(&'static str, fn(&Message) -> u128); 3] = [
-        ("msg_cycles_available", |m| m.ctx.cycles_available),
+    type Getter = (&'static str, fn(&Message) -> u128);
+    let getters: [Getter; 3] = [
+        ("msg_cycles_available", available),
         ("msg_cycles_refunded", |m| m.ctx.cycles_refunded),
         ("canister_cycle_balance", |m| m.ctx.balance),
     ];
@@ -164,54 +143,40 @@ fn narrow(d: &mut Definer<'_>) -> Result<()> {
 
 fn costs<W: Word>(d: &mut Definer<'_>) -> Result<()> {
     let api = d.api("cost_call")?;
-    d.func(
-        api,
-        move |mut c: Cx<'_>, _name: u64, _payload: u64, dst: W| -> Result<()> {
-            enter(&mut c, api)?;
-            put_u128(&mut c, api, dst.wide(), 0)
-        },
-    )?;
+    d.func(api, move |mut c: Cx<'_>, _name: u64, _payload: u64, dst: W| -> Result<()> {
+        enter(&mut c, api)?;
+        put_u128(&mut c, api, dst.wide(), 0)
+    })?;
     let api = d.api("cost_create_canister")?;
     d.func(api, move |mut c: Cx<'_>, dst: W| -> Result<()> {
         enter(&mut c, api)?;
         put_u128(&mut c, api, dst.wide(), 0)
     })?;
     let api = d.api("cost_http_request")?;
-    d.func(
-        api,
-        move |mut c: Cx<'_>, _request: u64, _response: u64, dst: W| -> Result<()> {
-            enter(&mut c, api)?;
-            put_u128(&mut c, api, dst.wide(), 0)
-        },
-    )?;
+    d.func(api, move |mut c: Cx<'_>, _request: u64, _response: u64, dst: W| -> Result<()> {
+        enter(&mut c, api)?;
+        put_u128(&mut c, api, dst.wide(), 0)
+    })?;
     let api = d.api("cost_http_request_v2")?;
-    d.func(
-        api,
-        move |mut c: Cx<'_>, src: W, len: W, dst: W| -> Result<()> {
+    d.func(api, move |mut c: Cx<'_>, src: W, len: W, dst: W| -> Result<()> {
+        enter(&mut c, api)?;
+        take(&mut c, api, src.wide(), len.wide())?;
+        put_u128(&mut c, api, dst.wide(), 0)
+    })?;
+    // Number of curves or algorithms that each knows: secp256k1; bip340secp256k1 and ed25519; bls12_381_g2.
+    for (name, kinds) in
+        [("cost_sign_with_ecdsa", 1), ("cost_sign_with_schnorr", 2), ("cost_vetkd_derive_key", 1)]
+    {
+        let api = d.api(name)?;
+        d.func(api, move |mut c: Cx<'_>, src: W, len: W, kind: u32, dst: W| -> Result<u32> {
             enter(&mut c, api)?;
             take(&mut c, api, src.wide(), len.wide())?;
-            put_u128(&mut c, api, dst.wide(), 0)
-        },
-    )?;
-    // Number of curves or algorithms that each knows: secp256k1; bip340secp256k1 and ed25519; bls12_381_g2.
-    for (name, kinds) in [
-        ("cost_sign_with_ecdsa", 1),
-        ("cost_sign_with_schnorr", 2),
-        ("cost_vetkd_derive_key", 1),
-    ] {
-        let api = d.api(name)?;
-        d.func(
-            api,
-            move |mut c: Cx<'_>, src: W, len: W, kind: u32, dst: W| -> Result<u32> {
-                enter(&mut c, api)?;
-                take(&mut c, api, src.wide(), len.wide())?;
-                if kind >= kinds {
-                    return Ok(UNKNOWN_CURVE);
-                }
-                put_u128(&mut c, api, dst.wide(), 0)?;
-                Ok(0)
-            },
-        )?;
+            if kind >= kinds {
+                return Ok(UNKNOWN_CURVE);
+            }
+            put_u128(&mut c, api, dst.wide(), 0)?;
+            Ok(0)
+        })?;
     }
     Ok(())
 }

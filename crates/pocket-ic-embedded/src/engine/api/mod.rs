@@ -22,9 +22,8 @@ struct Definer<'a> {
 
 impl Definer<'_> {
     fn api(&self, name: &'static str) -> Result<&'static Api> {
-        contexts::find(name).ok_or_else(|| {
-            EngineError(format!("the system API function {name} has no permissions")).into()
-        })
+        contexts::find(name)
+            .ok_or_else(|| EngineError(format!("the system API function {name} has no permissions")).into())
     }
 
     fn func<P, R>(&mut self, api: &Api, func: impl IntoFunc<Host, P, R>) -> Result<()> {

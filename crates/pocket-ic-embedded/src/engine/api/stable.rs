@@ -21,21 +21,15 @@ pub(super) fn define<W: Word>(d: &mut Definer<'_>) -> Result<()> {
         Ok(message.stable.grow(pages, max).unwrap_or(u64::MAX))
     })?;
     let api = d.api("stable64_read")?;
-    d.func(
-        api,
-        move |mut c: Cx<'_>, dst: u64, offset: u64, len: u64| -> Result<()> {
-            enter(&mut c, api)?;
-            read(&mut c, dst, offset, len)
-        },
-    )?;
+    d.func(api, move |mut c: Cx<'_>, dst: u64, offset: u64, len: u64| -> Result<()> {
+        enter(&mut c, api)?;
+        read(&mut c, dst, offset, len)
+    })?;
     let api = d.api("stable64_write")?;
-    d.func(
-        api,
-        move |mut c: Cx<'_>, offset: u64, src: u64, len: u64| -> Result<()> {
-            enter(&mut c, api)?;
-            write(&mut c, offset, src, len)
-        },
-    )?;
+    d.func(api, move |mut c: Cx<'_>, offset: u64, src: u64, len: u64| -> Result<()> {
+        enter(&mut c, api)?;
+        write(&mut c, offset, src, len)
+    })?;
     if W::NARROW {
         narrow(d)?;
     }
@@ -78,28 +72,19 @@ fn read(c: &mut Cx<'_>, dst: u64, offset: u64, len: u64) -> Result<()> {
     charge(c, len)?;
     let (memory, host) = split(c);
     let message = &mut host.message;
-    message
-        .stable
-        .check(offset, len)
-        .map_err(stable_out_of_bounds)?;
+    message.stable.check(offset, len).map_err(stable_out_of_bounds)?;
     let range = heap_range(dst, len, memory.len())?;
     message.access.read(offset, len);
     access_limit(message)?;
     message.stable_read += len;
-    message
-        .stable
-        .read(offset, &mut memory[range])
-        .map_err(stable_out_of_bounds)
+    message.stable.read(offset, &mut memory[range]).map_err(stable_out_of_bounds)
 }
 
 fn write(c: &mut Cx<'_>, offset: u64, src: u64, len: u64) -> Result<()> {
     charge(c, len)?;
     let (memory, host) = split(c);
     let message = &mut host.message;
-    message
-        .stable
-        .check(offset, len)
-        .map_err(stable_out_of_bounds)?;
+    message.stable.check(offset, len).map_err(stable_out_of_bounds)?;
     heap_range(src, len, memory.len())?;
     let new_pages = message.access.write(offset, len);
     access_limit(message)?;
@@ -107,10 +92,7 @@ fn write(c: &mut Cx<'_>, offset: u64, src: u64, len: u64) -> Result<()> {
     let (memory, host) = split(c);
     let range = heap_range(src, len, memory.len())?;
     host.message.stable_written += len;
-    host.message
-        .stable
-        .write(offset, &memory[range])
-        .map_err(stable_out_of_bounds)
+    host.message.stable.write(offset, &memory[range]).map_err(stable_out_of_bounds)
 }
 
 /// The functions from when stable memory had at most 4 GiB. They refuse to work on more.
@@ -119,9 +101,7 @@ fn narrow(d: &mut Definer<'_>) -> Result<()> {
     fn enter_narrow(c: &mut Cx<'_>, api: &'static Api) -> Result<()> {
         enter(c, api)?;
         if c.data().message.stable.pages() > MAX_PAGES {
-            return Err(trap(
-                "32 bit stable memory api used on a memory larger than 4GB",
-            ));
+            return Err(trap("32 bit stable memory api used on a memory larger than 4GB"));
         }
         Ok(())
     }
@@ -135,29 +115,17 @@ fn narrow(d: &mut Definer<'_>) -> Result<()> {
     d.func(api, move |mut c: Cx<'_>, pages: u32| -> Result<u32> {
         enter_narrow(&mut c, api)?;
         let message = &mut c.data_mut().message;
-        let max = message
-            .limits
-            .stable_memory_bytes
-            .min(MAX_PAGES * WASM_PAGE);
-        Ok(message
-            .stable
-            .grow(pages.into(), max)
-            .map_or(u32::MAX, |before| before as u32))
+        let max = message.limits.stable_memory_bytes.min(MAX_PAGES * WASM_PAGE);
+        Ok(message.stable.grow(pages.into(), max).map_or(u32::MAX, |before| before as u32))
     })?;
     let api = d.api("stable_read")?;
-    d.func(
-        api,
-        move |mut c: Cx<'_>, dst: u32, offset: u32, len: u32| -> Result<()> {
-            enter_narrow(&mut c, api)?;
-            read(&mut c, dst.into(), offset.into(), len.into())
-        },
-    )?;
+    d.func(api, move |mut c: Cx<'_>, dst: u32, offset: u32, len: u32| -> Result<()> {
+        enter_narrow(&mut c, api)?;
+        read(&mut c, dst.into(), offset.into(), len.into())
+    })?;
     let api = d.api("stable_write")?;
-    d.func(
-        api,
-        move |mut c: Cx<'_>, offset: u32, src: u32, len: u32| -> Result<()> {
-            enter_narrow(&mut c, api)?;
-            write(&mut c, offset.into(), src.into(), len.into())
-        },
-    )
+    d.func(api, move |mut c: Cx<'_>, offset: u32, src: u32, len: u32| -> Result<()> {
+        enter_narrow(&mut c, api)?;
+        write(&mut c, offset.into(), src.into(), len.into())
+    })
 }

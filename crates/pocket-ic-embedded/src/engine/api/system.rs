@@ -15,17 +15,11 @@ pub(super) fn define<W: Word>(d: &mut Definer<'_>) -> Result<()> {
     d.getter("time", |host| host.message.ctx.time_nanos)?;
     d.getter("canister_status", |host| host.message.ctx.status as u32)?;
     d.getter("canister_version", |host| host.message.ctx.canister_version)?;
-    d.getter("subnet_self_node_count", |host| {
-        host.message.ctx.subnet_node_count
-    })?;
+    d.getter("subnet_self_node_count", |host| host.message.ctx.subnet_node_count)?;
     d.getter("msg_reject_code", |host| host.message.ctx.reject_code)?;
     d.getter("msg_deadline", |host| host.message.ctx.deadline)?;
-    d.getter("in_replicated_execution", |host| {
-        u32::from(host.message.context & REPLICATED != 0)
-    })?;
-    d.getter("data_certificate_present", |host| {
-        u32::from(host.message.ctx.data_certificate.is_some())
-    })?;
+    d.getter("in_replicated_execution", |host| u32::from(host.message.context & REPLICATED != 0))?;
+    d.getter("data_certificate_present", |host| u32::from(host.message.ctx.data_certificate.is_some()))?;
     counters(d)?;
     let api = d.api("is_controller")?;
     d.func(api, move |mut c: Cx<'_>, src: W, len: W| -> Result<u32> {
@@ -50,9 +44,7 @@ pub(super) fn define<W: Word>(d: &mut Definer<'_>) -> Result<()> {
     d.func(api, move |mut c: Cx<'_>| -> Result<()> {
         enter(&mut c, api)?;
         if std::mem::replace(&mut c.data_mut().message.message_accepted, true) {
-            return Err(violation(
-                "ic0.accept_message: the function was already called.",
-            ));
+            return Err(violation("ic0.accept_message: the function was already called."));
         }
         Ok(())
     })?;
@@ -88,9 +80,7 @@ fn counters(d: &mut Definer<'_>) -> Result<()> {
         match kind {
             0 => Ok(used),
             1 => Ok(used + message.ctx.call_context_instructions),
-            _ => Err(violation(format!(
-                "Error getting performance counter type {kind}"
-            ))),
+            _ => Err(violation(format!("Error getting performance counter type {kind}"))),
         }
     })
 }

@@ -1,1 +1,194 @@
+//! What is accepted as a canister module and what is not.
 
+use std::io::Write;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use sha2::{Digest, Sha256};
+
+use super::*;
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(bytes).expect("in memory");
+    encoder.finish().expect("in memory")
+}
+
+fn refused(uploaded: &[u8]) -> String {
+    ENGINE.compile(uploaded).expect_err("refused").to_string()
+}
+
+const EMPTY: &[u8] = b"\0asm\x01\0\0\0";
+
+#[test]
+fn the_empty_module_is_valid() {
+    let module = ENGINE.compile(EMPTY).expect("valid");
+    let state = CanisterState::new(module);
+    assert_eq!(state.wasm_memory_bytes(), 0);
+    assert_eq!(state.read_wasm_memory(0, 0), Some(vec![]));
+    assert_eq!(state.globals(), []);
+    assert_eq!(update(&state, "any").result.expect_err("empty").error_code(), 536);
+    let outcome = ENGINE.execute(&state, EntryPoint::Init, context(), Limits::install());
+    assert_eq!(outcome.result, Ok(()));
+}
+
+#[test]
+fn modules_keep_the_bytes_as_uploaded() {
+    let wasm = wat::parse_str(r#"(module (func (export "canister_update a")))"#).expect("valid");
+    let packed = gzip(&wasm);
+    let plain = ENGINE.compile(&wasm).expect("valid");
+    let module = ENGINE.compile(&packed).expect("valid");
+    assert_eq!(module.uploaded(), packed);
+    assert_eq!(module.module_hash(), <[u8; 32]>::from(Sha256::digest(&packed)));
+    assert_ne!(module.module_hash(), plain.module_hash());
+    assert!(module.has_export(MethodKind::Update, "a"));
+    // The same bytes again are the same module.
+    assert!(Arc::ptr_eq(&module, &ENGINE.compile(&packed).expect("valid")));
+}
+
+#[test]
+fn what_is_no_wasm() {
+    for bytes in
+        [&b""[..], b"\0as", b"no wasm", b"\x1f\x8b", b"\x1f\x8bnonsense", &gzip(b"text"), &gzip(EMPTY)[..20]]
+    {
+        let text = refused(bytes);
+        assert!(text.starts_with("Canister's Wasm module is not valid: Failed to decode"), "{text}");
+    }
+    for bytes in [&EMPTY[..6], b"\0asm\x02\0\0\0", b"\0asm\x01\0\0\0\x01"] {
+        let text = refused(bytes);
+        assert!(text.contains("not valid"), "{text}");
+    }
+}
+
+#[test]
+fn packed_modules_may_not_unpack_to_more_than_100_mib() {
+    let mut bomb = EMPTY.to_vec();
+    bomb.resize((100 << 20) + 1, 0);
+    let text = refused(&gzip(&bomb));
+    assert!(text.contains("too large"), "{text}");
+    assert!(refused(&bomb).contains("too large"));
+    bomb.pop();
+    assert!(!refused(&gzip(&bomb)).contains("too large"));
+}
+
+#[test]
+fn imports() {
+    for (import, name) in [
+        (r#""ic0" "no_such_function" (func)"#, "'no_such_function' from 'ic0'"),
+        (r#""env" "time" (func (result i64))"#, "'time' from 'env'"),
+        (r#""wasi_snapshot_preview1" "fd_write" (func)"#, "'fd_write' from 'wasi_snapshot_preview1'"),
+        (r#""ic0" "memory" (memory 1)"#, "'memory' from 'ic0'"),
+        (r#""ic0" "g" (global i32)"#, "'g' from 'ic0'"),
+        (r#""ic0" "t" (table 1 funcref)"#, "'t' from 'ic0'"),
+    ] {
+        let text = rejected(&format!("(module (import {import}))"));
+        assert!(text.contains(name), "{text}");
+    }
+}
+
+#[test]
+fn exports() {
+    for (module, says) in [
+        (r#"(func $f (export "canister_update a") (export "canister_query a"))"#, "Duplicate function 'a'"),
+        (
+            r#"(func (export "canister_composite_query a") (export "canister_query a"))"#,
+            "Duplicate function 'a'",
+        ),
+        (r#"(func (export "canister_update a") (param i32))"#, "'canister_update a' to have no parameters"),
+        (r#"(func (export "canister_query a") (result i32) (i32.const 0))"#, "no results"),
+        (r#"(func (export "canister_init") (param i32))"#, "'canister_init'"),
+        (r#"(func (export "canister_heartbeat") (param i32))"#, "'canister_heartbeat'"),
+        (r#"(func (export "canister_something"))"#, "reserved function 'canister_something'"),
+    ] {
+        let text = rejected(&format!("(module {module})"));
+        assert!(text.contains(says), "{text}");
+    }
+    let module = compile(
+        r#"(module
+        (func (export "canister_update with spaces in it"))
+        (func (export "canister_query "))
+        (func (export "canister_pre_upgrade"))
+        (func (export "other") (param i32)) (memory (export "memory") 1) (global (export "g") i32 (i32.const 1))
+        (table (export "t") 1 funcref))"#,
+    );
+    assert!(module.has_export(MethodKind::Update, "with spaces in it"));
+    assert!(module.has_export(MethodKind::Query, ""));
+    assert!(!module.has_export(MethodKind::Query, "with spaces in it"));
+    assert!(module.exports_system(SystemEntry::PreUpgrade));
+    assert!(!module.exports_system(SystemEntry::PostUpgrade));
+    assert_eq!(module.methods().count(), 2);
+}
+
+#[test]
+fn features_that_canisters_do_not_have() {
+    for module in [
+        "(memory 1) (memory 1)",
+        "(memory 1 1 shared)",
+        "(global externref (ref.null extern))",
+        "(tag)",
+        "(func (param i64) (result i64) (return_call 0 (local.get 0))) (memory 70000)",
+        "(func (drop (i8x16.relaxed_swizzle (v128.const i64x2 0 0) (v128.const i64x2 0 0))))",
+        "(type (struct (field i32)))",
+    ] {
+        let text = rejected(&format!("(module {module})"));
+        assert!(text.contains("failed validation"), "{text}");
+    }
+    compile("(module (func (result v128) (v128.const i64x2 1 2)) (func (return_call 2)) (func))");
+}
+
+#[test]
+fn sizes() {
+    let many = |one: &dyn Fn(usize) -> String, count: usize| {
+        format!("(module {})", (0..count).map(one).collect::<String>())
+    };
+    let method = |i: usize| format!(r#"(func (export "canister_update {i}"))"#);
+    compile(&many(&method, 1000));
+    assert!(rejected(&many(&method, 1001)).contains("1001 exported methods"));
+    let global = |_: usize| "(global i32 (i32.const 0))".to_string();
+    assert!(rejected(&many(&global, 1001)).contains("1001 globals"));
+    let name = "n".repeat(20_001);
+    assert!(
+        rejected(&many(&|_| format!(r#"(func (export "canister_update {name}"))"#), 1))
+            .contains("20001 bytes")
+    );
+    assert!(rejected(&many(&|_| "(func)".into(), 50_001)).contains("50001 functions"));
+    let section = |i: usize| format!(r#"(@custom "icp:public {i}" "x")"#);
+    compile(&many(&section, 16));
+    assert!(rejected(&many(&section, 17)).contains("17 custom sections"));
+    assert!(rejected(r#"(module (memory 1) (data (i32.const 65535) "ab"))"#).contains("heap out of bounds"));
+}
+
+#[test]
+fn custom_sections() {
+    let module = compile(
+        r#"(module (@custom "icp:public candid:service" "text")
+        (@custom "icp:private secret" "s") (@custom "name" "") (@custom "producers" "x"))"#,
+    );
+    assert_eq!(module.custom_section("candid:service"), Some((&b"text"[..], true)));
+    assert_eq!(module.custom_section("secret"), Some((&b"s"[..], false)));
+    assert_eq!(module.custom_section("producers"), None);
+    assert_eq!(module.custom_sections().count(), 2);
+    assert_eq!(module.custom_sections_bytes(), 5);
+    assert!(rejected(r#"(module (@custom "icp:other x" ""))"#).contains("icp:other x"));
+    assert!(
+        rejected(r#"(module (@custom "icp:public x" "") (@custom "icp:private x" ""))"#).contains("twice")
+    );
+}
+
+#[test]
+fn names_that_look_like_the_engines_own() {
+    let state = fresh(
+        r#"(module
+        (import "ic0" "msg_reply" (func $reply))
+        (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
+        (memory 1) (global $g (mut i32) (i32.const 1))
+        (func (export "engine:memory")) (func (export "engine::start")) (func (export "engine:global 0"))
+        (func (export "canister_update next")
+            (global.set $g (i32.add (global.get $g) (i32.const 1)))
+            (i32.store (i32.const 0) (global.get $g))
+            (call $append (i32.const 0) (i32.const 4)) (call $reply)))"#,
+    );
+    let next = update(&state, "next");
+    assert_eq!(reply_u32(&next), 2);
+    assert_eq!(reply_u32(&update(&next.state, "next")), 3);
+}

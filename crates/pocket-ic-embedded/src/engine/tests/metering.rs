@@ -91,10 +91,7 @@ fn system_calls_have_their_charges() {
 fn the_performance_counters() {
     let state = fresh(METERED);
     let read = |earlier: u64| {
-        let ctx = MessageContext {
-            call_context_instructions: earlier,
-            ..context()
-        };
+        let ctx = MessageContext { call_context_instructions: earlier, ..context() };
         let entry = EntryPoint::Update("counters".into());
         let bytes = reply(&ENGINE.execute(&state, entry, ctx, Limits::update()));
         let word = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
@@ -148,28 +145,39 @@ fn a_limit_is_exact() {
 }
 
 #[test]
+fn later_steps_name_the_limit_of_the_whole_message() {
+    let state = fresh(METERED);
+    let mut limits = Limits::update().with_instructions(150_000);
+    for (method, left) in [("fill", 49_896), ("arg", 48_883)] {
+        let entry = EntryPoint::Update(method.into());
+        let outcome = ENGINE.execute(&state, entry, context(), limits.clone());
+        assert_eq!(outcome.result, Ok(()));
+        limits.instructions -= outcome.instructions;
+        assert_eq!(limits.instructions, left);
+    }
+    // Both by a loop or call of the wasm and by a charge of the system API.
+    for (method, arg) in [("fill", 0), ("arg", 60_000)] {
+        let entry = EntryPoint::Update(method.into());
+        let outcome = ENGINE.execute(&state, entry, with_arg(&vec![0; arg]), limits.clone());
+        assert_eq!(outcome.result, Err(Trap::InstructionLimit(150_000)));
+        assert_eq!(outcome.instructions, 48_883);
+    }
+}
+
+#[test]
 fn stable_access_limits() {
     let state = fresh(METERED);
     let run = |method: &str, limits: Limits| {
         ENGINE.execute(&state, EntryPoint::Update(method.into()), context(), limits)
     };
-    let dirtied = Limits {
-        stable_dirtied_bytes: 4096,
-        ..Limits::update()
-    };
+    let dirtied = Limits { stable_dirtied_bytes: 4096, ..Limits::update() };
     assert_eq!(run("write_a_page_twice", dirtied.clone()).result, Ok(()));
     let trap = run("write_two_halves", dirtied).result.expect_err("two pages");
     assert_eq!(trap.error_code(), 524);
-    let accessed = Limits {
-        stable_accessed_bytes: 4095,
-        ..Limits::update()
-    };
+    let accessed = Limits { stable_accessed_bytes: 4095, ..Limits::update() };
     let trap = run("read_a_page", accessed).result.expect_err("one page");
     assert!(trap.to_string().contains("accessed pages"), "{trap}");
-    let small = Limits {
-        stable_memory_bytes: 9 * WASM_PAGE,
-        ..Limits::update()
-    };
+    let small = Limits { stable_memory_bytes: 9 * WASM_PAGE, ..Limits::update() };
     // Growing gives -1, so the write that follows is out of bounds.
     let trap = run("write_a_page", small).result.expect_err("no memory");
     assert_eq!(trap, Trap::Wasm("stable memory out of bounds".into()));
@@ -190,22 +198,13 @@ fn wasm_memory_limits() {
             (call $append (i32.const 0) (i32.const 4)) (call $reply)))"#,
     );
     let run = |wasm_memory_bytes: u64| {
-        let limits = Limits {
-            wasm_memory_bytes,
-            ..Limits::update()
-        };
+        let limits = Limits { wasm_memory_bytes, ..Limits::update() };
         ENGINE.execute(&state, EntryPoint::Update("grow".into()), context(), limits)
     };
     assert_eq!(reply_u32(&run(0)), 1);
     assert_eq!(reply_u32(&run(10 * WASM_PAGE)), 1);
     let trap = run(10 * WASM_PAGE - 1).result.expect_err("over the limit");
-    assert_eq!(
-        trap,
-        Trap::WasmMemoryLimit {
-            limit: 10 * WASM_PAGE - 1,
-            peak: 10 * WASM_PAGE
-        }
-    );
+    assert_eq!(trap, Trap::WasmMemoryLimit { limit: 10 * WASM_PAGE - 1, peak: 10 * WASM_PAGE });
     assert_eq!(trap.error_code(), 539);
     assert_eq!(reply_u32(&update(&state, "grow_beyond_4_gib")), u32::MAX);
 }

@@ -5,6 +5,7 @@ mod execution;
 mod intake;
 mod metering;
 mod permissions;
+mod robustness;
 mod stable;
 mod states;
 
@@ -30,10 +31,7 @@ fn context() -> MessageContext {
 }
 
 fn with_arg(arg: &[u8]) -> MessageContext {
-    MessageContext {
-        arg: arg.to_vec(),
-        ..context()
-    }
+    MessageContext { arg: arg.to_vec(), ..context() }
 }
 
 fn compile(wat: &str) -> Arc<CanisterModule> {

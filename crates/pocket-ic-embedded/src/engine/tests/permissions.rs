@@ -86,23 +86,25 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
 const EVERYWHERE: &str = "I G U RQ NRQ CQ Ry Rt CRy CRt C CC F T";
 
 fn types(keyword: &str, letters: &str) -> String {
-    letters
-        .chars()
-        .map(|c| format!("({keyword} {})", if c == 'i' { "i32" } else { "i64" }))
-        .collect()
+    letters.chars().map(|c| format!("({keyword} {})", if c == 'i' { "i32" } else { "i64" })).collect()
 }
 
 /// A module that calls the function with zeros from every entry point there is.
 fn module(name: &str, params: &str, results: &str) -> String {
-    let zeros: String = params
-        .chars()
-        .map(|c| if c == 'i' { "(i32.const 0)" } else { "(i64.const 0)" })
-        .collect();
+    let zeros: String =
+        params.chars().map(|c| if c == 'i' { "(i32.const 0)" } else { "(i64.const 0)" }).collect();
     let call = format!("(call $f {zeros}){}", "(drop)".repeat(results.len()));
     let entries: String = [
-        "canister_init", "canister_pre_upgrade", "canister_post_upgrade", "canister_heartbeat",
-        "canister_inspect_message", "canister_global_timer", "canister_on_low_wasm_memory",
-        "canister_update u", "canister_query q", "canister_composite_query c",
+        "canister_init",
+        "canister_pre_upgrade",
+        "canister_post_upgrade",
+        "canister_heartbeat",
+        "canister_inspect_message",
+        "canister_global_timer",
+        "canister_on_low_wasm_memory",
+        "canister_update u",
+        "canister_query q",
+        "canister_composite_query c",
     ]
     .map(|entry| format!(r#"(func (export "{entry}") {call})"#))
     .concat();

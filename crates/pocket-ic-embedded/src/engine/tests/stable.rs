@@ -116,14 +116,7 @@ fn sparse_up_to_its_largest_size() {
     memory.read(largest - 7, &mut end).expect("within");
     assert_eq!(&end, b"\0\0hello");
     let beyond = memory.write(largest - 4, b"hello").expect_err("beyond");
-    assert_eq!(
-        beyond,
-        StableOutOfBounds {
-            offset: largest - 4,
-            len: 5,
-            size: largest
-        }
-    );
+    assert_eq!(beyond, StableOutOfBounds { offset: largest - 4, len: 5, size: largest });
     assert!(memory.read(u64::MAX, &mut end).is_err());
 }
 

@@ -1,1 +1,168 @@
+//! Saving and putting together states; state that must not outlive a message; 64-bit memories.
 
+use super::*;
+
+/// A global of each type, hidden or exported.
+const GLOBALS: &str = r#"(module
+    (memory 2)
+    (global $constant i32 (i32.const 1))
+    (global (export "shown") i32 (i32.const 2))
+    (global $a (mut i32) (i32.const 3))
+    (global $b (export "b") (mut i64) (i64.const 4))
+    (global $c (mut f32) (f32.const 1.5))
+    (global $d (mut f64) (f64.const nan:0x4000000000001))
+    (global $e (mut v128) (v128.const i64x2 5 6))
+    (func (export "canister_update change")
+        (global.set $a (i32.add (global.get $a) (global.get $constant)))
+        (global.set $b (i64.const -1)) (global.set $c (f32.const 2.5))
+        (global.set $e (v128.const i64x2 7 8))
+        (i32.store (i32.const 70000) (global.get $a))))"#;
+
+#[test]
+fn globals_are_saved_and_restored() {
+    let state = fresh(GLOBALS);
+    let initial = state.globals();
+    assert_eq!(
+        initial,
+        [
+            GlobalValue::I32(2),
+            GlobalValue::I32(3),
+            GlobalValue::I64(4),
+            GlobalValue::F32(1.5f32.to_bits()),
+            GlobalValue::F64(0x7ff4_0000_0000_0001),
+            GlobalValue::V128(5 | 6 << 64),
+        ]
+    );
+    let changed = update(&state, "change").state;
+    assert_eq!(
+        changed.globals()[1..4],
+        [GlobalValue::I32(4), GlobalValue::I64(-1), GlobalValue::F32(2.5f32.to_bits())]
+    );
+    assert_eq!(changed.globals()[4], initial[4], "a NaN keeps its bits");
+    assert_eq!(changed.globals()[5], GlobalValue::V128(7 | 8 << 64));
+    // Put together again from its parts.
+    let memory = changed.read_wasm_memory(0, changed.wasm_memory_bytes()).expect("all of it");
+    let copy = CanisterState::from_parts(
+        changed.module().clone(),
+        &memory,
+        changed.globals(),
+        StableMemory::from_bytes(b"stable"),
+    )
+    .expect("it fits");
+    assert_eq!(copy.read_wasm_memory(0, memory.len() as u64), Some(memory));
+    let next = update(&copy, "change").state;
+    assert_eq!(next.globals()[1], GlobalValue::I32(5));
+    assert_eq!(next.read_wasm_memory(70000, 4), Some(vec![5, 0, 0, 0]));
+    assert_eq!(next.stable().to_vec()[..6], *b"stable");
+    assert_eq!(update(&changed, "change").state.globals(), next.globals());
+}
+
+#[test]
+fn parts_that_do_not_fit() {
+    let state = fresh(GLOBALS);
+    let build = |bytes: usize, globals: Vec<GlobalValue>| {
+        let module = state.module().clone();
+        CanisterState::from_parts(module, &vec![0; bytes], globals, StableMemory::new())
+            .map(|state| state.wasm_memory_bytes())
+    };
+    let globals = state.globals();
+    assert_eq!(build(3 << 16, globals.clone()), Ok(3 << 16));
+    for bytes in [0, 1 << 16, (2 << 16) + 1] {
+        assert!(matches!(build(bytes, globals.clone()), Err(StateMismatch::WasmMemory { .. })), "{bytes}");
+    }
+    let count = build(2 << 16, globals[1..].to_vec());
+    assert_eq!(count, Err(StateMismatch::GlobalCount { got: 5, expected: 6 }));
+    let mut wrong = globals;
+    wrong[2] = GlobalValue::I32(4);
+    let mismatch = build(2 << 16, wrong).expect_err("an i64 is expected");
+    assert_eq!(mismatch.to_string(), "global 2 is of type i32; the module's is of type i64");
+}
+
+#[test]
+fn an_upgrade_keeps_stable_memory_and_only_that() {
+    let old = update(&fresh(GLOBALS), "change").state;
+    let module =
+        compile(r#"(module (memory 5) (data (i32.const 70000) "new") (global (mut i32) (i32.const 9)))"#);
+    let mut old = old;
+    old.stable_mut().grow(1, 1 << 20).expect("there is room");
+    old.stable_mut().write(3, b"kept").expect("within");
+    let new = old.replace_module(module.clone(), false);
+    assert_eq!(new.read_wasm_memory(70000, 4), Some(b"new\0".to_vec()));
+    assert_eq!(new.globals(), [GlobalValue::I32(9)]);
+    assert_eq!(new.stable().to_vec()[3..7], *b"kept");
+    let kept = old.replace_module(module, true);
+    assert_eq!(kept.read_wasm_memory(70000, 4), Some(vec![4, 0, 0, 0]));
+    assert_eq!(kept.wasm_memory_bytes(), 5 * WASM_PAGE);
+    assert_eq!(kept.globals(), [GlobalValue::I32(9)]);
+}
+
+/// Tables and dropped segments are as at instantiation in every message, whatever the one before did.
+#[test]
+fn tables_and_segments_are_fresh_in_every_message() {
+    let state = fresh(
+        r#"(module
+        (import "ic0" "msg_reply" (func $reply))
+        (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
+        (type $answer (func (result i32)))
+        (memory 1) (table $t 2 10 funcref) (elem (i32.const 0) $one) (elem declare func $two)
+        (data $d "seven")
+        (func $one (result i32) (i32.const 1))
+        (func $two (result i32) (i32.const 2))
+        (func (export "canister_update look")
+            (i32.store8 (i32.const 0) (call_indirect (type $answer) (i32.const 0)))
+            (i32.store8 (i32.const 1) (table.size $t))
+            (table.set $t (i32.const 0) (ref.func $two))
+            (drop (table.grow $t (ref.null func) (i32.const 3)))
+            (memory.init $d (i32.const 2) (i32.const 0) (i32.const 5))
+            (data.drop $d)
+            (call $append (i32.const 0) (i32.const 7)) (call $reply)))"#,
+    );
+    let first = update(&state, "look");
+    assert_eq!(reply(&first), b"\x01\x02seven");
+    assert_eq!(reply(&update(&first.state, "look")), b"\x01\x02seven");
+}
+
+#[test]
+fn memories_with_64_bit_addresses() {
+    let state = fresh(
+        r#"(module
+        (import "ic0" "msg_reply" (func $reply))
+        (import "ic0" "msg_reply_data_append" (func $append (param i64 i64)))
+        (import "ic0" "msg_arg_data_size" (func $size (result i64)))
+        (import "ic0" "msg_arg_data_copy" (func $copy (param i64 i64 i64)))
+        (import "ic0" "call_new" (func $new (param i64 i64 i64 i64 i64 i64 i64 i64)))
+        (import "ic0" "call_perform" (func $perform (result i32)))
+        (memory i64 1) (table funcref (elem $callback))
+        (func $callback (param i64)
+            (i64.store (i64.const 0) (local.get 0)) (call $append (i64.const 0) (i64.const 8)) (call $reply))
+        (func (export "canister_update echo")
+            (call $copy (i64.const 8) (i64.const 0) (call $size))
+            (call $append (i64.const 8) (call $size)) (call $reply))
+        (func (export "canister_update grow_beyond_6_gib")
+            (i64.store (i64.const 0) (memory.grow (i64.const 98304)))
+            (call $append (i64.const 0) (i64.const 8)) (call $reply))
+        (func (export "canister_update call")
+            (call $new (i64.const 0) (i64.const 0) (i64.const 0) (i64.const 0)
+                (i64.const 0) (i64.const 0x123456789a) (i64.const 0) (i64.const 1))
+            (drop (call $perform)))
+        (func (export "canister_update bad_index")
+            (call $new (i64.const 0) (i64.const 0) (i64.const 0) (i64.const 0)
+                (i64.const 0x100000000) (i64.const 0) (i64.const 0) (i64.const 1))))"#,
+    );
+    let entry = EntryPoint::Update("echo".into());
+    let outcome = ENGINE.execute(&state, entry, with_arg(b"sixty-four"), Limits::update());
+    assert_eq!(reply(&outcome), b"sixty-four");
+    assert_eq!(reply_u64(&update(&state, "grow_beyond_6_gib")), u64::MAX);
+    let calls = update(&state, "call").calls;
+    assert_eq!(calls[0].on_reply, (0, 0x12_3456_789a));
+    let (fun, env) = calls[0].on_reply;
+    let entry = EntryPoint::ReplyCallback { fun, env };
+    let outcome = ENGINE.execute(&state, entry, context(), Limits::update());
+    assert_eq!(reply_u64(&outcome), 0x12_3456_789a);
+    assert_eq!(update(&state, "bad_index").result.expect_err("33 bits").error_code(), 504);
+    // The functions of old are not for these memories, nor are 32-bit parameters.
+    let text = rejected(r#"(module (import "ic0" "stable_size" (func (result i32))) (memory i64 1))"#);
+    assert!(text.contains("'stable_size' from 'ic0'"), "{text}");
+    rejected(r#"(module (import "ic0" "msg_arg_data_size" (func (result i32))) (memory i64 1))"#);
+    assert_eq!(state.wasm_memory_bytes(), WASM_PAGE);
+}

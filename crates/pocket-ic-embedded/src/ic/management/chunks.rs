@@ -17,22 +17,14 @@ pub(super) fn upload(instance: &mut Instance, call: &mut Call) -> Result<Reply, 
 pub(super) fn list(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError> {
     let args: CanisterIdRecord = call.decode()?;
     let canister = instance.controlled_or_self(args.canister_id, call.caller)?;
-    let hashes: Vec<ChunkHash> = canister
-        .chunks
-        .hashes()
-        .map(|hash| ChunkHash {
-            hash: hash.to_vec(),
-        })
-        .collect();
+    let hashes: Vec<ChunkHash> =
+        canister.chunks.hashes().map(|hash| ChunkHash { hash: hash.to_vec() }).collect();
     encode(call.method, (hashes,))
 }
 
 /// `clear_chunk_store`
 pub(super) fn clear(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError> {
     let args: CanisterIdRecord = call.decode()?;
-    instance
-        .controlled_or_self(args.canister_id, call.caller)?
-        .chunks
-        .clear();
+    instance.controlled_or_self(args.canister_id, call.caller)?.chunks.clear();
     Ok(Reply::Now(empty_reply()))
 }

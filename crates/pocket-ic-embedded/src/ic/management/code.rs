@@ -1,9 +1,7 @@
 //! Installing, upgrading, reinstalling and uninstalling code: all or nothing.
 
 use super::{Call, Caller, Reply, empty_reply};
-use crate::engine::{
-    CanisterModule, CanisterState, EntryPoint, Limits, MessageContext, Outcome,
-};
+use crate::engine::{CanisterModule, CanisterState, EntryPoint, Limits, MessageContext, Outcome};
 use crate::ic::canister::Canister;
 use crate::ic::error::UserError;
 use crate::ic::execute::{entry_name, trap_error};
@@ -11,9 +9,8 @@ use crate::ic::instance::Instance;
 use crate::ic::records::origin;
 use candid::Principal;
 use ic_management_canister_types::{
-    CanisterInstallMode, ChangeDetails, CodeDeploymentMode, CodeDeploymentRecord,
-    InstallChunkedCodeArgs, InstallCodeArgs, UninstallCodeArgs, UpgradeFlags,
-    WasmMemoryPersistence,
+    CanisterInstallMode, ChangeDetails, CodeDeploymentMode, CodeDeploymentRecord, InstallChunkedCodeArgs,
+    InstallCodeArgs, UninstallCodeArgs, UpgradeFlags, WasmMemoryPersistence,
 };
 use pocket_ic::ErrorCode;
 use std::sync::Arc;
@@ -40,19 +37,9 @@ pub(super) fn install_chunked(instance: &mut Instance, call: &mut Call) -> Resul
     let args: InstallChunkedCodeArgs = call.decode()?;
     let store = args.store_canister.unwrap_or(args.target_canister);
     let hashes = args.chunk_hashes_list.iter().map(|c| c.hash.as_slice());
-    let module = instance
-        .controlled_or_self(store, call.caller)?
-        .chunks
-        .assemble(hashes, &args.wasm_module_hash)?;
-    deploy(
-        instance,
-        call,
-        args.target_canister,
-        args.mode,
-        &module,
-        args.arg,
-        args.sender_canister_version,
-    )
+    let module =
+        instance.controlled_or_self(store, call.caller)?.chunks.assemble(hashes, &args.wasm_module_hash)?;
+    deploy(instance, call, args.target_canister, args.mode, &module, args.arg, args.sender_canister_version)
 }
 
 /// The steps of one deployment and what they did so far.
@@ -95,9 +82,10 @@ fn deploy(
         burned: 0,
     };
     let old = canister.state.clone();
-    let module = instance.engine.compile(module).map_err(|error| {
-        UserError::from_execution(id, ErrorCode::CanisterInvalidWasm, &error.to_string())
-    })?;
+    let module = instance
+        .engine
+        .compile(module)
+        .map_err(|error| UserError::from_execution(id, ErrorCode::CanisterInvalidWasm, &error.to_string()))?;
     let deployed = match (mode, old) {
         (CanisterInstallMode::Upgrade(flags), Some(old)) => {
             deployment.upgrade(instance, old, &module, flags.unwrap_or_default())
@@ -129,9 +117,7 @@ fn deploy(
         },
         module_hash: module.module_hash().to_vec(),
     });
-    canister
-        .history
-        .push(call.now, canister.version, from, details);
+    canister.history.push(call.now, canister.version, from, details);
     instance.record_logs(id, &deployment.logs, call.now);
     Ok(Reply::Now(empty_reply()))
 }
@@ -183,21 +169,10 @@ impl Deployment {
         self.step(instance, &state, EntryPoint::PostUpgrade)
     }
 
-    fn keeps_wasm_memory(
-        &self,
-        module: &CanisterModule,
-        flags: UpgradeFlags,
-    ) -> Result<bool, UserError> {
-        let supported = module
-            .custom_section(PERSISTENCE_SECTION)
-            .is_some_and(|(_, public)| !public);
-        let error = |text: &str| {
-            Err(UserError::from_execution(
-                self.id,
-                ErrorCode::CanisterContractViolation,
-                text,
-            ))
-        };
+    fn keeps_wasm_memory(&self, module: &CanisterModule, flags: UpgradeFlags) -> Result<bool, UserError> {
+        let supported = module.custom_section(PERSISTENCE_SECTION).is_some_and(|(_, public)| !public);
+        let error =
+            |text: &str| Err(UserError::from_execution(self.id, ErrorCode::CanisterContractViolation, text));
         match (flags.wasm_memory_persistence, supported) {
             (None, true) => error(
                 "Missing upgrade option: Enhanced orthogonal persistence requires the `wasm_memory_persistence` upgrade option.",
@@ -223,11 +198,7 @@ impl Deployment {
         let takes_arg = matches!(entry, EntryPoint::Init | EntryPoint::PostUpgrade);
         let base = canister.message_context(self.caller.id, self.now);
         let context = MessageContext {
-            arg: if takes_arg {
-                self.arg.clone()
-            } else {
-                Vec::new()
-            },
+            arg: if takes_arg { self.arg.clone() } else { Vec::new() },
             canister_version: self.version,
             global_timer: self.global_timer,
             certified_data: self.certified_data.clone(),
@@ -235,18 +206,13 @@ impl Deployment {
             ..base
         };
         let (name, method) = entry_name(&entry, "");
-        let outcome = instance
-            .engine
-            .execute(state, entry, context, self.limits.clone());
+        let outcome = instance.engine.execute(state, entry, context, self.limits.clone());
         instance.record_cost(self.id, name, &method, &outcome, self.now);
         self.take_over(outcome)
     }
 
     fn take_over(&mut self, outcome: Outcome) -> Result<CanisterState, UserError> {
-        self.limits.instructions = self
-            .limits
-            .instructions
-            .saturating_sub(outcome.instructions);
+        self.limits.instructions = self.limits.instructions.saturating_sub(outcome.instructions);
         self.logs.extend(outcome.logs);
         if let Err(trap) = outcome.result {
             return Err(trap_error(self.id, &trap));
@@ -265,13 +231,7 @@ impl Deployment {
 /// `uninstall_code`: code, memories, timer, logs and chunks go; whoever waits for an answer gets a rejection.
 pub(super) fn uninstall(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError> {
     let args: UninstallCodeArgs = call.decode()?;
-    uninstall_code(
-        instance,
-        args.canister_id,
-        call.caller,
-        args.sender_canister_version,
-        call.now,
-    )?;
+    uninstall_code(instance, args.canister_id, call.caller, args.sender_canister_version, call.now)?;
     Ok(Reply::Now(empty_reply()))
 }
 
@@ -291,9 +251,7 @@ pub(super) fn uninstall_code(
     canister.chunks.clear();
     canister.version += 1;
     let from = origin(caller.id, caller.is_canister, sender_version);
-    canister
-        .history
-        .push(now, canister.version, from, ChangeDetails::CodeUninstall);
+    canister.history.push(now, canister.version, from, ChangeDetails::CodeUninstall);
     for context in canister.calls.clear() {
         instance.respond(
             context.origin,

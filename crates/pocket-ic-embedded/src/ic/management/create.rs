@@ -20,10 +20,7 @@ use sha2::{Digest, Sha256};
 const DEFAULT_CYCLES: u128 = 100_000_000_000_000;
 
 /// `provisional_create_canister_with_cycles`
-pub(super) fn provisional_create(
-    instance: &mut Instance,
-    call: &mut Call,
-) -> Result<Reply, UserError> {
+pub(super) fn provisional_create(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError> {
     let args: ProvisionalCreateCanisterWithCyclesArgs = call.decode()?;
     let cycles = match args.amount {
         Some(amount) => to_cycles(call.method, &amount)?,
@@ -37,28 +34,14 @@ pub(super) fn provisional_create(
             format!("Canister {id} is already installed."),
         ));
     }
-    create_with(
-        instance,
-        call,
-        args.settings,
-        args.specified_id,
-        cycles,
-        args.sender_canister_version,
-    )
+    create_with(instance, call, args.settings, args.specified_id, cycles, args.sender_canister_version)
 }
 
 /// `create_canister`: the attached cycles become the new canister's balance; there is no fee.
 pub(super) fn create(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError> {
     let args: CreateCanisterArgs = call.decode()?;
     let cycles = call.cycles;
-    let reply = create_with(
-        instance,
-        call,
-        args.settings,
-        None,
-        cycles,
-        args.sender_canister_version,
-    )?;
+    let reply = create_with(instance, call, args.settings, None, cycles, args.sender_canister_version)?;
     call.cycles = 0;
     Ok(reply)
 }
@@ -79,22 +62,14 @@ fn create_with(
     };
     let id = match specified {
         Some(id) => id,
-        None => subnet
-            .allocate(|id| canisters.contains_key(&id))
-            .ok_or_else(|| {
-                UserError::new(
-                    ErrorCode::SubnetOversubscribed,
-                    format!("Subnet {} has no canister ids left.", subnet.id),
-                )
-            })?,
+        None => subnet.allocate(|id| canisters.contains_key(&id)).ok_or_else(|| {
+            UserError::new(
+                ErrorCode::SubnetOversubscribed,
+                format!("Subnet {} has no canister ids left.", subnet.id),
+            )
+        })?,
     };
-    let mut canister = Canister::new(
-        id,
-        subnet.id,
-        subnet.instructions.clone(),
-        settings,
-        cycles,
-    );
+    let mut canister = Canister::new(id, subnet.id, subnet.instructions.clone(), settings, cycles);
     let environment = &canister.settings.environment_variables;
     let details = ChangeDetails::Creation(CreationRecord {
         controllers: canister.settings.controllers.clone(),
@@ -108,11 +83,7 @@ fn create_with(
 }
 
 /// The subnet a new canister goes to: that of its id, that of the call, that of the calling canister.
-fn place(
-    instance: &Instance,
-    call: &Call,
-    specified: Option<Principal>,
-) -> Result<Principal, UserError> {
+fn place(instance: &Instance, call: &Call, specified: Option<Principal>) -> Result<Principal, UserError> {
     if let Some(id) = specified {
         return instance
             .route(id)
@@ -129,10 +100,7 @@ fn place(
 }
 
 fn no_subnet(id: Principal) -> UserError {
-    UserError::new(
-        ErrorCode::SubnetNotFound,
-        format!("There is no subnet for {id}."),
-    )
+    UserError::new(ErrorCode::SubnetNotFound, format!("There is no subnet for {id}."))
 }
 
 fn to_cycles(method: &str, amount: &candid::Nat) -> Result<u128, UserError> {
@@ -142,10 +110,7 @@ fn to_cycles(method: &str, amount: &candid::Nat) -> Result<u128, UserError> {
 }
 
 /// `provisional_top_up_canister`
-pub(super) fn provisional_top_up(
-    instance: &mut Instance,
-    call: &mut Call,
-) -> Result<Reply, UserError> {
+pub(super) fn provisional_top_up(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError> {
     let args: ProvisionalTopUpCanisterArgs = call.decode()?;
     let amount = to_cycles(call.method, &args.amount)?;
     add_cycles(instance, args.canister_id, amount)
@@ -160,10 +125,7 @@ pub(super) fn deposit_cycles(instance: &mut Instance, call: &mut Call) -> Result
 }
 
 fn add_cycles(instance: &mut Instance, id: Principal, amount: u128) -> Result<Reply, UserError> {
-    let canister = instance
-        .canisters
-        .get_mut(&id)
-        .ok_or_else(|| UserError::canister_not_found(id))?;
+    let canister = instance.canisters.get_mut(&id).ok_or_else(|| UserError::canister_not_found(id))?;
     canister.cycles = canister.cycles.saturating_add(amount);
     Ok(Reply::Now(empty_reply()))
 }

@@ -34,11 +34,7 @@ pub(super) fn start(instance: &mut Instance, call: &mut Call) -> Result<Reply, U
 pub(super) fn stop(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError> {
     let args: CanisterIdRecord = call.decode()?;
     let canister = instance.controlled(args.canister_id, call.caller)?;
-    let waiter = StopWaiter {
-        origin: call.origin.clone(),
-        cycles: call.cycles,
-        since: call.now,
-    };
+    let waiter = StopWaiter { origin: call.origin.clone(), cycles: call.cycles, since: call.now };
     match &mut canister.status {
         RunStatus::Stopped => return Ok(Reply::Now(empty_reply())),
         RunStatus::Stopping(waiters) => waiters.push(waiter),
@@ -73,10 +69,7 @@ pub(super) fn delete(instance: &mut Instance, call: &mut Call) -> Result<Reply, 
 }
 
 /// `update_settings`
-pub(super) fn update_settings(
-    instance: &mut Instance,
-    call: &mut Call,
-) -> Result<Reply, UserError> {
+pub(super) fn update_settings(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError> {
     let args: UpdateSettingsArgs = call.decode()?;
     let canister = instance.controlled(args.canister_id, call.caller)?;
     let changes_controllers = args.settings.controllers.is_some();
@@ -84,17 +77,11 @@ pub(super) fn update_settings(
     canister.logs.shrink_to(canister.settings.log_memory_limit);
     canister.version += 1;
     if changes_controllers {
-        let from = origin(
-            call.caller.id,
-            call.caller.is_canister,
-            args.sender_canister_version,
-        );
+        let from = origin(call.caller.id, call.caller.is_canister, args.sender_canister_version);
         let details = ChangeDetails::ControllersChange(ControllersChangeRecord {
             controllers: canister.settings.controllers.clone(),
         });
-        canister
-            .history
-            .push(call.now, canister.version, from, details);
+        canister.history.push(call.now, canister.version, from, details);
     }
     Ok(Reply::Now(empty_reply()))
 }

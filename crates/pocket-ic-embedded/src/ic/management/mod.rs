@@ -35,17 +35,11 @@ pub(super) struct Caller {
 
 impl Caller {
     pub fn user(id: Principal) -> Self {
-        Self {
-            id,
-            is_canister: false,
-        }
+        Self { id, is_canister: false }
     }
 
     pub fn canister(id: Principal) -> Self {
-        Self {
-            id,
-            is_canister: true,
-        }
+        Self { id, is_canister: true }
     }
 }
 
@@ -94,8 +88,9 @@ enum Access {
 fn access(method: &str) -> Option<Access> {
     Some(match method {
         PROVISIONAL_CREATE | PROVISIONAL_TOP_UP => Access::Anyone,
-        "create_canister" | "deposit_cycles" | "raw_rand" | "canister_info"
-        | "canister_metadata" => Access::Canisters,
+        "create_canister" | "deposit_cycles" | "raw_rand" | "canister_info" | "canister_metadata" => {
+            Access::Canisters
+        }
         "install_code"
         | "install_chunked_code"
         | "upload_chunk"
@@ -112,21 +107,16 @@ fn access(method: &str) -> Option<Access> {
         | "delete_canister_snapshot"
         | "upload_canister_snapshot_metadata"
         | "upload_canister_snapshot_data" => Access::Controllers,
-        "list_canister_snapshots"
-        | "read_canister_snapshot_metadata"
-        | "read_canister_snapshot_data" => Access::SnapshotReaders,
+        "list_canister_snapshots" | "read_canister_snapshot_metadata" | "read_canister_snapshot_data" => {
+            Access::SnapshotReaders
+        }
         "fetch_canister_logs" => Access::QueryOnly,
         _ => return None,
     })
 }
 
 /// Methods that a canister may also call about itself.
-const OPEN_TO_ITSELF: [&str; 4] = [
-    "canister_status",
-    "upload_chunk",
-    "stored_chunks",
-    "clear_chunk_store",
-];
+const OPEN_TO_ITSELF: [&str; 4] = ["canister_status", "upload_chunk", "stored_chunks", "clear_chunk_store"];
 
 /// Methods of the real management canister that are not built here.
 const UNSUPPORTED: [&str; 16] = [
@@ -165,15 +155,11 @@ fn unknown_method(method: &str) -> UserError {
 pub(super) fn target(method: &str, arg: &[u8]) -> Option<Principal> {
     match method {
         PROVISIONAL_CREATE => {
-            candid::decode_one::<ProvisionalCreateCanisterWithCyclesArgs>(arg)
-                .ok()?
-                .specified_id
+            candid::decode_one::<ProvisionalCreateCanisterWithCyclesArgs>(arg).ok()?.specified_id
         }
-        "install_chunked_code" => Some(
-            candid::decode_one::<InstallChunkedCodeArgs>(arg)
-                .ok()?
-                .target_canister,
-        ),
+        "install_chunked_code" => {
+            Some(candid::decode_one::<InstallChunkedCodeArgs>(arg).ok()?.target_canister)
+        }
         _ => Some(candid::decode_one::<CanisterIdRecord>(arg).ok()?.canister_id),
     }
 }
@@ -189,22 +175,18 @@ pub(super) fn empty_reply() -> Vec<u8> {
 }
 
 fn encode<T: ArgumentEncoder>(method: &str, values: T) -> Result<Reply, UserError> {
-    candid::encode_args(values)
-        .map(Reply::Now)
-        .map_err(|error| {
-            // Only a fault of this program gets here; the caller still deserves an answer.
-            UserError::new(
-                ErrorCode::CanisterContractViolation,
-                format!("Cannot encode the answer of {method}: {error}"),
-            )
-        })
+    candid::encode_args(values).map(Reply::Now).map_err(|error| {
+        // Only a fault of this program gets here; the caller still deserves an answer.
+        UserError::new(
+            ErrorCode::CanisterContractViolation,
+            format!("Cannot encode the answer of {method}: {error}"),
+        )
+    })
 }
 
 /// Whether a user's call is let in. It is checked again when it is carried out.
 pub(super) fn filter_user_call(instance: &Instance, call: &UserCall) -> Result<(), UserError> {
-    check_access(instance, Caller::user(call.sender), &call.method, || {
-        target(&call.method, &call.arg)
-    })
+    check_access(instance, Caller::user(call.sender), &call.method, || target(&call.method, &call.arg))
 }
 
 fn check_access(
@@ -218,9 +200,7 @@ fn check_access(
         Access::Anyone => return Ok(()),
         Access::Canisters if caller.is_canister => return Ok(()),
         Access::Canisters => {
-            return Err(UserError::rejected(format!(
-                "Only canisters can call ic00 method {method}"
-            )));
+            return Err(UserError::rejected(format!("Only canisters can call ic00 method {method}")));
         }
         Access::QueryOnly => {
             return Err(UserError::rejected(format!(
@@ -255,15 +235,7 @@ pub(super) fn execute(
     cycles: u128,
     now: u64,
 ) {
-    let mut call = Call {
-        caller,
-        subnet,
-        origin: &origin,
-        method,
-        arg,
-        cycles,
-        now,
-    };
+    let mut call = Call { caller, subnet, origin: &origin, method, arg, cycles, now };
     let result = check_access(instance, caller, method, || target(method, arg))
         .and_then(|()| dispatch(instance, &mut call));
     let refund = call.cycles;
@@ -307,27 +279,15 @@ fn dispatch(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError
 }
 
 /// Answers a query of the management canister.
-pub(super) fn query(
-    instance: &mut Instance,
-    caller: Principal,
-    method: &str,
-    arg: &[u8],
-) -> CallResult {
+pub(super) fn query(instance: &mut Instance, caller: Principal, method: &str, arg: &[u8]) -> CallResult {
     match method {
         "fetch_canister_logs" => status::logs(instance, caller, arg),
         "canister_status" | "list_canister_snapshots" => {
             let now = instance.clock.last_round();
             let caller = Caller::user(caller);
             check_access(instance, caller, method, || target(method, arg))?;
-            let mut call = Call {
-                caller,
-                subnet: None,
-                origin: &Origin::System,
-                method,
-                arg,
-                cycles: 0,
-                now,
-            };
+            let mut call =
+                Call { caller, subnet: None, origin: &Origin::System, method, arg, cycles: 0, now };
             match dispatch(instance, &mut call)? {
                 Reply::Now(bytes) => Ok(bytes),
                 Reply::Later => Err(unknown_method(method)),
@@ -343,21 +303,12 @@ pub(super) fn query(
 impl Instance {
     /// A canister, for the management canister.
     fn find(&self, id: Principal) -> Result<&Canister, UserError> {
-        self.canisters
-            .get(&id)
-            .ok_or_else(|| UserError::canister_not_found(id))
+        self.canisters.get(&id).ok_or_else(|| UserError::canister_not_found(id))
     }
 
     /// A canister that the caller controls or is.
-    fn controlled_or_self(
-        &mut self,
-        id: Principal,
-        caller: Caller,
-    ) -> Result<&mut Canister, UserError> {
-        let canister = self
-            .canisters
-            .get_mut(&id)
-            .ok_or_else(|| UserError::canister_not_found(id))?;
+    fn controlled_or_self(&mut self, id: Principal, caller: Caller) -> Result<&mut Canister, UserError> {
+        let canister = self.canisters.get_mut(&id).ok_or_else(|| UserError::canister_not_found(id))?;
         if caller.id != id {
             canister.check_controller(caller.id)?;
         }
@@ -366,10 +317,7 @@ impl Instance {
 
     /// A canister that the caller controls.
     fn controlled(&mut self, id: Principal, caller: Caller) -> Result<&mut Canister, UserError> {
-        let canister = self
-            .canisters
-            .get_mut(&id)
-            .ok_or_else(|| UserError::canister_not_found(id))?;
+        let canister = self.canisters.get_mut(&id).ok_or_else(|| UserError::canister_not_found(id))?;
         canister.check_controller(caller.id)?;
         Ok(canister)
     }

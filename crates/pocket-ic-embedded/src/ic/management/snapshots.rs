@@ -12,8 +12,7 @@ use ic_management_canister_types::{
     CanisterIdRecord, CanisterTimer, ChangeDetails, DeleteCanisterSnapshotArgs, LoadCanisterSnapshotArgs,
     LoadSnapshotRecord, ReadCanisterSnapshotDataArgs, ReadCanisterSnapshotDataResult,
     ReadCanisterSnapshotMetadataArgs, SnapshotDataKind, TakeCanisterSnapshotArgs,
-    UploadCanisterSnapshotDataArgs, UploadCanisterSnapshotMetadataArgs,
-    UploadCanisterSnapshotMetadataResult,
+    UploadCanisterSnapshotDataArgs, UploadCanisterSnapshotMetadataArgs, UploadCanisterSnapshotMetadataResult,
 };
 use pocket_ic::ErrorCode;
 use std::path::PathBuf;
@@ -24,15 +23,8 @@ pub(super) fn take(instance: &mut Instance, call: &mut Call) -> Result<Reply, Us
     let canister = instance.controlled(args.canister_id, call.caller)?;
     check_owner(args.canister_id, args.replace_snapshot.as_deref())?;
     let snapshot = Snapshot::take(canister, call.now)?;
-    let id = canister.snapshots.insert(
-        args.canister_id,
-        snapshot,
-        args.replace_snapshot.as_deref(),
-    )?;
-    let summary = canister
-        .snapshots
-        .get(args.canister_id, &id)?
-        .summary(id.clone());
+    let id = canister.snapshots.insert(args.canister_id, snapshot, args.replace_snapshot.as_deref())?;
+    let summary = canister.snapshots.get(args.canister_id, &id)?.summary(id.clone());
     if args.uninstall_code == Some(true) {
         code::uninstall_code(
             instance,
@@ -69,11 +61,7 @@ pub(super) fn load(instance: &mut Instance, call: &mut Call) -> Result<Reply, Us
         None => {}
     }
     canister.version += 1;
-    let from = origin(
-        call.caller.id,
-        call.caller.is_canister,
-        args.sender_canister_version,
-    );
+    let from = origin(call.caller.id, call.caller.is_canister, args.sender_canister_version);
     let details = ChangeDetails::LoadSnapshot(LoadSnapshotRecord {
         from_canister_id: (owner != id).then_some(owner),
         snapshot_id: args.snapshot_id,
@@ -81,9 +69,7 @@ pub(super) fn load(instance: &mut Instance, call: &mut Call) -> Result<Reply, Us
         taken_at_timestamp: snapshot.taken_at,
         source: snapshot.source(),
     });
-    canister
-        .history
-        .push(call.now, canister.version, from, details);
+    canister.history.push(call.now, canister.version, from, details);
     Ok(Reply::Now(empty_reply()))
 }
 
@@ -99,9 +85,7 @@ pub(super) fn delete(instance: &mut Instance, call: &mut Call) -> Result<Reply, 
     let args: DeleteCanisterSnapshotArgs = call.decode()?;
     let canister = instance.controlled(args.canister_id, call.caller)?;
     check_owner(args.canister_id, Some(&args.snapshot_id))?;
-    canister
-        .snapshots
-        .remove(args.canister_id, &args.snapshot_id)?;
+    canister.snapshots.remove(args.canister_id, &args.snapshot_id)?;
     Ok(Reply::Now(empty_reply()))
 }
 
@@ -110,9 +94,7 @@ pub(super) fn read_metadata(instance: &mut Instance, call: &mut Call) -> Result<
     let args: ReadCanisterSnapshotMetadataArgs = call.decode()?;
     let canister = readable(instance, args.canister_id, call.caller)?;
     check_owner(args.canister_id, Some(&args.snapshot_id))?;
-    let snapshot = canister
-        .snapshots
-        .get(args.canister_id, &args.snapshot_id)?;
+    let snapshot = canister.snapshots.get(args.canister_id, &args.snapshot_id)?;
     encode(call.method, (snapshot.metadata(),))
 }
 
@@ -133,31 +115,19 @@ pub(super) fn read_data(instance: &mut Instance, call: &mut Call) -> Result<Repl
             ),
         ));
     }
-    let chunk = canister
-        .snapshots
-        .get(args.canister_id, &args.snapshot_id)?
-        .read(&args.kind)?;
+    let chunk = canister.snapshots.get(args.canister_id, &args.snapshot_id)?.read(&args.kind)?;
     encode(call.method, (ReadCanisterSnapshotDataResult { chunk },))
 }
 
 /// `upload_canister_snapshot_metadata`
-pub(super) fn upload_metadata(
-    instance: &mut Instance,
-    call: &mut Call,
-) -> Result<Reply, UserError> {
+pub(super) fn upload_metadata(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError> {
     let args: UploadCanisterSnapshotMetadataArgs = call.decode()?;
     let canister = instance.controlled(args.canister_id, call.caller)?;
     check_owner(args.canister_id, args.replace_snapshot.as_deref())?;
     let snapshot = Snapshot::announced(&args, call.now)?;
-    let snapshot_id = canister.snapshots.insert(
-        args.canister_id,
-        snapshot,
-        args.replace_snapshot.as_deref(),
-    )?;
-    encode(
-        call.method,
-        (UploadCanisterSnapshotMetadataResult { snapshot_id },),
-    )
+    let snapshot_id =
+        canister.snapshots.insert(args.canister_id, snapshot, args.replace_snapshot.as_deref())?;
+    encode(call.method, (UploadCanisterSnapshotMetadataResult { snapshot_id },))
 }
 
 /// `upload_canister_snapshot_data`
@@ -165,10 +135,7 @@ pub(super) fn upload_data(instance: &mut Instance, call: &mut Call) -> Result<Re
     let args: UploadCanisterSnapshotDataArgs = call.decode()?;
     let canister = instance.controlled(args.canister_id, call.caller)?;
     check_owner(args.canister_id, Some(&args.snapshot_id))?;
-    canister
-        .snapshots
-        .get_mut(args.canister_id, &args.snapshot_id)?
-        .write(&args.kind, &args.chunk)?;
+    canister.snapshots.get_mut(args.canister_id, &args.snapshot_id)?.write(&args.kind, &args.chunk)?;
     Ok(Reply::Now(empty_reply()))
 }
 
@@ -183,10 +150,7 @@ fn readable(instance: &Instance, id: Principal, caller: Caller) -> Result<&Canis
 fn not_found(canister: Principal, id: &[u8]) -> UserError {
     UserError::new(
         ErrorCode::CanisterSnapshotNotFound,
-        format!(
-            "Could not find the snapshot ID {} for canister {canister}.",
-            hex::encode(id)
-        ),
+        format!("Could not find the snapshot ID {} for canister {canister}.", hex::encode(id)),
     )
 }
 
@@ -197,20 +161,16 @@ fn id_owner(snapshot: &[u8]) -> Option<Principal> {
 }
 
 fn owner_of(instance: &Instance, canister: Principal, snapshot: &[u8]) -> Principal {
-    id_owner(snapshot)
-        .filter(|owner| instance.canisters.contains_key(owner))
-        .unwrap_or(canister)
+    id_owner(snapshot).filter(|owner| instance.canisters.contains_key(owner)).unwrap_or(canister)
 }
 
 /// Refuses a snapshot id that names another canister.
 fn check_owner(canister: Principal, snapshot: Option<&[u8]>) -> Result<(), UserError> {
     match snapshot {
-        Some(id) if id_owner(id).is_some_and(|owner| owner != canister) => {
-            Err(UserError::rejected(format!(
-                "The snapshot {} does not belong to canister {canister}.",
-                hex::encode(id)
-            )))
-        }
+        Some(id) if id_owner(id).is_some_and(|owner| owner != canister) => Err(UserError::rejected(format!(
+            "The snapshot {} does not belong to canister {canister}.",
+            hex::encode(id)
+        ))),
         _ => Ok(()),
     }
 }
@@ -263,16 +223,13 @@ impl Instance {
     pub fn upload_snapshot(&mut self, request: &UploadRequest) -> Result<Vec<u8>, OpError> {
         let now = self.clock.begin_round();
         let rejected = |error: UserError| OpError::Snapshot(error.message);
-        self.controlled(request.canister, Caller::user(request.sender))
-            .map_err(rejected)?;
+        self.controlled(request.canister, Caller::user(request.sender)).map_err(rejected)?;
         check_owner(request.canister, request.replaced.as_deref()).map_err(rejected)?;
         let snapshot = snapshot_dir::upload(&request.dir, |args| Snapshot::announced(&args, now))
             .map_err(folder_error)?;
         self.controlled(request.canister, Caller::user(request.sender))
             .and_then(|canister| {
-                canister
-                    .snapshots
-                    .insert(request.canister, snapshot, request.replaced.as_deref())
+                canister.snapshots.insert(request.canister, snapshot, request.replaced.as_deref())
             })
             .map_err(rejected)
     }

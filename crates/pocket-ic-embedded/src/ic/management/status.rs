@@ -8,9 +8,9 @@ use crate::ic::error::UserError;
 use crate::ic::instance::Instance;
 use candid::Principal;
 use ic_management_canister_types::{
-    CanisterIdRecord, CanisterInfoArgs, CanisterInfoResult, CanisterMetadataArgs,
-    CanisterMetadataResult, CanisterStatusResult, CanisterStatusType, FetchCanisterLogsArgs,
-    FetchCanisterLogsResult, MemoryMetrics, QueryStats,
+    CanisterIdRecord, CanisterInfoArgs, CanisterInfoResult, CanisterMetadataArgs, CanisterMetadataResult,
+    CanisterStatusResult, CanisterStatusType, FetchCanisterLogsArgs, FetchCanisterLogsResult, MemoryMetrics,
+    QueryStats,
 };
 use pocket_ic::ErrorCode;
 
@@ -56,9 +56,7 @@ fn memory_metrics(canister: &Canister) -> MemoryMetrics {
         stable_memory_size: state.map_or(0, |s| s.stable().bytes()).into(),
         // Eight bytes a global, as the official server counts.
         global_memory_size: state.map_or(0, |s| 8 * s.globals().len() as u64).into(),
-        wasm_binary_size: state
-            .map_or(0, |s| s.module().uploaded().len() as u64)
-            .into(),
+        wasm_binary_size: state.map_or(0, |s| s.module().uploaded().len() as u64).into(),
         custom_sections_size: 0u8.into(),
         canister_history_size: canister.history.bytes().into(),
         wasm_chunk_store_size: canister.chunks.bytes().into(),
@@ -96,10 +94,7 @@ pub(super) fn metadata(instance: &mut Instance, call: &mut Call) -> Result<Reply
             args.name, args.canister_id
         ))
     };
-    let section = canister
-        .state
-        .as_ref()
-        .and_then(|state| state.module().custom_section(&args.name));
+    let section = canister.state.as_ref().and_then(|state| state.module().custom_section(&args.name));
     let (bytes, public) = section.ok_or_else(missing)?;
     if !public && !canister.settings.is_controlled_by(call.caller.id) {
         return Err(missing());
@@ -115,13 +110,9 @@ pub(super) fn logs(instance: &Instance, caller: Principal, arg: &[u8]) -> CallRe
         candid::decode_one(arg).map_err(|error| UserError::invalid_payload(method, error))?;
     let canister = instance.find(args.canister_id)?;
     if !canister.settings.may_read_logs(caller) {
-        return Err(UserError::rejected(format!(
-            "Caller {caller} is not allowed to access canister logs"
-        )));
+        return Err(UserError::rejected(format!("Caller {caller} is not allowed to access canister logs")));
     }
-    let result = FetchCanisterLogsResult {
-        canister_log_records: canister.logs.select(args.filter.as_ref()),
-    };
+    let result = FetchCanisterLogsResult { canister_log_records: canister.logs.select(args.filter.as_ref()) };
     match encode(method, (result,))? {
         Reply::Now(bytes) => Ok(bytes),
         Reply::Later => Err(UserError::new(

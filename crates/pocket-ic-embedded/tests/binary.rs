@@ -1,0 +1,163 @@
+//! The stand-alone server, as clients start it: version, port file, time to live, signals, errors.
+
+mod common;
+
+use candid::Principal;
+use common::counter;
+use pocket_ic::PocketIcBuilder;
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_pocket-ic-embedded");
+/// More than any step takes, so that a fault shows as a failure and not as a hanging test.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn run(args: &[&str]) -> Output {
+    Command::new(BINARY).args(args).output().unwrap()
+}
+
+/// Waits for a condition, and fails when it does not come.
+fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(started.elapsed() < PATIENCE, "{what} did not happen");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn start(port_file: &Path, args: &[&str]) -> Child {
+    Command::new(BINARY).arg("--port-file").arg(port_file).args(args).stderr(Stdio::null()).spawn().unwrap()
+}
+
+fn port(port_file: &Path) -> u16 {
+    wait_for("the port file", || {
+        let text = fs::read_to_string(port_file).ok()?;
+        text.ends_with('\n').then(|| text.trim().parse().unwrap())
+    })
+}
+
+fn end(mut child: Child) -> std::process::ExitStatus {
+    wait_for("the end of the server", || child.try_wait().unwrap())
+}
+
+fn scratch() -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("port");
+    (dir, path)
+}
+
+#[test]
+fn the_version_passes_for_the_official_one() {
+    let output = run(&["--version"]);
+    assert!(output.status.success());
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "pocket-ic-server 16.1.0+embedded\n");
+}
+
+#[test]
+fn the_client_starts_it_and_talks_to_it() {
+    let pic = PocketIcBuilder::new().with_server_binary(BINARY.into()).with_application_subnet().build();
+    let id = pic.create_canister();
+    pic.install_canister(id, counter(), vec![], None);
+    let reply = pic.update_call(id, Principal::anonymous(), "inc", vec![]).unwrap();
+    assert_eq!(common::number(&reply), 1);
+    // A second instance finds the same server.
+    let second = PocketIcBuilder::new().with_server_binary(BINARY.into()).with_application_subnet().build();
+    assert_eq!(second.get_server_url(), pic.get_server_url());
+    assert_ne!(second.instance_id(), pic.instance_id());
+    // The client never ends a server, so this one is ended here: its port file holds this process's id.
+    let file = std::env::temp_dir().join(format!("pocket_ic_{}.port", std::process::id()));
+    assert!(file.exists());
+    let url = pic.get_server_url();
+    drop((pic, second));
+    let server = wait_for("the server's process", || process_listening_for(&file));
+    terminate(server);
+    wait_for("the removal of the port file", || (!file.exists()).then_some(()));
+    assert!(reqwest::blocking::get(url.join("status").unwrap()).is_err());
+}
+
+/// The process that was started with this port file.
+fn process_listening_for(port_file: &Path) -> Option<u32> {
+    let wanted = port_file.to_str()?;
+    fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
+        let pid = entry.file_name().to_str()?.parse().ok()?;
+        let line = fs::read(entry.path().join("cmdline")).ok()?;
+        let line = String::from_utf8_lossy(&line);
+        (line.starts_with(BINARY) && line.contains(wanted)).then_some(pid)
+    })
+}
+
+fn terminate(pid: u32) {
+    let status = Command::new("kill").arg(pid.to_string()).status().unwrap();
+    assert!(status.success());
+}
+
+#[test]
+fn an_existing_port_file_means_that_a_server_runs() {
+    let (_dir, file) = scratch();
+    fs::write(&file, "1234\n").unwrap();
+    let output = run(&["--port-file", file.to_str().unwrap()]);
+    assert!(output.status.success());
+    assert!(output.stdout.is_empty() && output.stderr.is_empty());
+    assert_eq!(fs::read_to_string(&file).unwrap(), "1234\n");
+}
+
+#[test]
+fn a_signal_ends_it_and_removes_the_port_file() {
+    for signal in ["-TERM", "-INT"] {
+        let (_dir, file) = scratch();
+        let child = start(&file, &[]);
+        let port = port(&file);
+        let status = reqwest::blocking::get(format!("http://127.0.0.1:{port}/status")).unwrap();
+        assert_eq!(status.status(), 200);
+        let killed = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
+        assert!(killed.success());
+        assert!(end(child).success(), "{signal}");
+        assert!(!file.exists(), "{signal}");
+    }
+}
+
+#[test]
+fn it_ends_when_nobody_uses_it() {
+    let (_dir, file) = scratch();
+    let child = start(&file, &["--ttl", "1"]);
+    port(&file);
+    assert!(end(child).success());
+    assert!(!file.exists());
+}
+
+#[test]
+fn it_ends_at_the_hard_limit() {
+    let (_dir, file) = scratch();
+    let child = start(&file, &["--ttl", "1000", "--hard-ttl", "1"]);
+    port(&file);
+    assert!(end(child).success());
+    assert!(!file.exists());
+}
+
+#[test]
+fn a_port_in_use_is_one_clear_line_and_exit_code_3() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let (_dir, file) = scratch();
+    let output = run(&["--port", &port, "--port-file", file.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(3));
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert!(text.contains(&format!("cannot listen on 127.0.0.1:{port}")), "{text}");
+    assert!(!file.exists());
+}
+
+#[test]
+fn only_loopback_unless_allowed() {
+    let (_dir, file) = scratch();
+    let output = run(&["--ip-addr", "0.0.0.0", "--port-file", file.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("not a loopback address"));
+    assert!(!file.exists());
+}

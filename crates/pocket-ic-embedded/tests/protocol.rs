@@ -1,0 +1,225 @@
+//! The protocol as other clients speak it: slashes, status codes, bodies; and what is not supported.
+
+mod common;
+
+use candid::Principal;
+use common::{builder, counter, instance};
+use pocket_ic_embedded::EmbeddedServer;
+use reqwest::blocking::{Client, Response};
+use serde_json::{Value, json};
+
+fn url(path: &str) -> String {
+    let server = EmbeddedServer::shared().unwrap();
+    format!("http://{}{path}", server.address())
+}
+
+fn get(path: &str) -> Response {
+    Client::new().get(url(path)).send().unwrap()
+}
+
+fn post(path: &str, body: &Value) -> Response {
+    Client::new().post(url(path)).json(body).send().unwrap()
+}
+
+/// The body that the Python client sends: without the fields that are newer than it.
+fn old_config() -> Value {
+    json!({
+        "subnet_config_set": {
+            "nns": null, "sns": null, "ii": null, "fiduciary": null, "bitcoin": null,
+            "system": [], "verified_application": [],
+            "application": [{ "state_config": "New", "instruction_config": "Production", "dts_flag": "Enabled" }]
+        },
+        "something_new": 1
+    })
+}
+
+fn new_instance() -> u64 {
+    let response = post("/instances", &old_config());
+    assert_eq!(response.status(), 201);
+    response.json::<Value>().unwrap()["Created"]["instance_id"].as_u64().unwrap()
+}
+
+#[test]
+fn routes_answer_with_and_without_a_slash() {
+    let id = new_instance();
+    for slash in ["", "/"] {
+        assert_eq!(get(&format!("/status{slash}")).status(), 200);
+        assert_eq!(get(&format!("/instances{slash}")).status(), 200);
+        for path in
+            ["read/topology", "_/topology", "read/get_time", "auto_progress", "read/get_canister_http"]
+        {
+            let response = get(&format!("/instances/{id}/{path}{slash}"));
+            assert_eq!(response.status(), 200, "{path}{slash}");
+        }
+        let tick = post(&format!("/instances/{id}/update/tick{slash}"), &json!({}));
+        assert_eq!(tick.status(), 200);
+        assert_eq!(tick.json::<Value>().unwrap(), Value::Null);
+        let stop = post(&format!("/instances/{id}/stop_progress{slash}"), &json!(""));
+        assert_eq!(stop.status(), 200);
+    }
+}
+
+#[test]
+fn deleted_instances_stay_deleted() {
+    let id = new_instance();
+    let client = Client::new();
+    let delete = || client.delete(url(&format!("/instances/{id}/"))).send().unwrap().status();
+    assert_eq!(delete(), 200);
+    assert_eq!(delete(), 404);
+    let list: Vec<String> = get("/instances").json().unwrap();
+    assert_eq!(list[id as usize], "Deleted");
+    let response = get(&format!("/instances/{id}/read/get_time"));
+    assert_eq!(response.status(), 400);
+    assert!(response.text().unwrap().contains("Instance was deleted"));
+    assert!(get("/instances/987654/read/get_time").text().unwrap().contains("Instance not found"));
+}
+
+#[test]
+fn what_is_not_supported_says_so() {
+    let id = new_instance();
+    for (status, path) in [
+        (404, "/http_gateway".to_owned()),
+        (404, format!("/instances/{id}/update/mock_canister_http")),
+        (404, "/no/such/thing".to_owned()),
+        (405, format!("/instances/{id}/read/get_time")),
+        (501, format!("/instances/{id}/read/pub_key")),
+    ] {
+        let response = post(&path, &json!({}));
+        assert_eq!(response.status(), status, "{path}");
+        let body: Value = response.json().unwrap();
+        let message = body["message"].as_str().unwrap();
+        assert!(message.contains("not supported by the embedded server"), "{path}: {message}");
+    }
+    let mut config = old_config();
+    config["subnet_config_set"]["nns"] = config["subnet_config_set"]["application"][0].clone();
+    let response = post("/instances", &config);
+    assert_eq!(response.status(), 400);
+    let body: Value = response.json().unwrap();
+    assert!(body["Error"]["message"].as_str().unwrap().contains("not supported"), "{body}");
+}
+
+#[test]
+fn bad_requests_are_refused_with_a_message() {
+    let id = new_instance();
+    for (path, body, part) in [
+        ("read/get_cycles", json!({ "canister_id": "!" }), "ConversionError"),
+        ("read/get_cycles", json!({ "canister_id": "AAAAAAAAAAEBAQ==" }), "CanisterNotFound"),
+        ("update/set_time", json!({ "nanos_since_epoch": 1 }), "SettingTimeIntoPast"),
+        ("update/tick", json!([1]), "ConversionError"),
+        (
+            "update/await_ingress_message",
+            json!({ "effective_principal": "None", "message_id": "AAAA" }),
+            "Bad message id",
+        ),
+        (
+            "update/submit_ingress_message",
+            json!({ "sender": "BA==", "canister_id": "AAAAAAAAAAEBAQ==", "effective_principal": "None",
+                    "method": "m", "payload": "" }),
+            "does not belong to any subnet",
+        ),
+        (
+            "update/submit_ingress_message",
+            json!({ "sender": "BA==", "canister_id": "", "effective_principal": "None", "method": "raw_rand",
+                    "payload": "" }),
+            "Effective principal must be specified",
+        ),
+    ] {
+        let response = post(&format!("/instances/{id}/{path}"), &body);
+        assert_eq!(response.status(), 400, "{path}");
+        let text = response.text().unwrap();
+        assert!(text.contains(part), "{path}: {text}");
+    }
+    let refused = post(
+        "/instances",
+        &json!({ "subnet_config_set": {
+        "system": [], "application": [], "verified_application": [] } }),
+    );
+    assert!(refused.text().unwrap().contains("SubnetConfigSet must contain at least one subnet"));
+}
+
+#[test]
+fn management_calls_find_their_place_without_being_told() {
+    let id = new_instance();
+    use base64::Engine;
+    let encode = |bytes: &[u8]| base64::prelude::BASE64_STANDARD.encode(bytes);
+    let call = |method: &str, payload: &[u8]| {
+        let raw = json!({ "sender": "BA==", "canister_id": "", "effective_principal": "None",
+                          "method": method, "payload": encode(payload) });
+        let submitted: Value =
+            post(&format!("/instances/{id}/update/submit_ingress_message"), &raw).json().unwrap();
+        let awaited = post(&format!("/instances/{id}/update/await_ingress_message"), &submitted["Ok"]);
+        awaited.json::<Value>().unwrap()
+    };
+    // No amount, no settings: 100 T cycles.
+    let created = call("provisional_create_canister_with_cycles", b"DIDL\x01\x6c\x00\x01\x00");
+    let reply = base64::prelude::BASE64_STANDARD.decode(created["Ok"].as_str().unwrap()).unwrap();
+    let record: ic_management_canister_types::CanisterIdRecord = candid::decode_one(&reply).unwrap();
+    let arg = candid::encode_one(&record).unwrap();
+    let status = call("canister_status", &arg);
+    assert!(status["Ok"].is_string(), "{status}");
+    let cycles = post(
+        &format!("/instances/{id}/read/get_cycles"),
+        &json!({ "canister_id": encode(record.canister_id.as_slice()) }),
+    );
+    assert_eq!(cycles.text().unwrap(), r#"{"cycles":100000000000000}"#);
+}
+
+#[test]
+fn blobs_are_kept_under_the_hash_of_what_was_sent() {
+    use sha2::Digest;
+    let client = Client::new();
+    for slash in ["", "/"] {
+        let response = client.post(url(&format!("/blobstore{slash}"))).body("bytes").send().unwrap();
+        let hash = response.text().unwrap();
+        assert_eq!(hash, hex::encode(sha2::Sha256::digest(b"bytes")));
+        assert_eq!(get(&format!("/blobstore/{hash}")).text().unwrap(), "bytes");
+    }
+    let odd = client.post(url("/blobstore")).header("content-encoding", "br").body("x").send().unwrap();
+    assert_eq!(odd.status(), 400);
+    assert_eq!(get("/blobstore/zz").status(), 400);
+    assert_eq!(get(&format!("/blobstore/{}", "00".repeat(32))).status(), 404);
+}
+
+#[test]
+fn the_costs_of_messages_can_be_read() {
+    let pic = instance();
+    let id = pic.create_canister();
+    pic.install_canister(id, counter(), vec![], None);
+    pic.update_call(id, Principal::anonymous(), "stable_inc", vec![]).unwrap();
+    pic.query_call(id, Principal::anonymous(), "read", vec![]).unwrap();
+    pic.upgrade_canister(id, counter(), vec![], None).unwrap();
+    let path = format!("/instances/{}/embedded/canister_costs/{id}", pic.instance_id());
+    let costs: Vec<Value> = get(&path).json().unwrap();
+    let entries: Vec<&str> = costs.iter().map(|cost| cost["entry"].as_str().unwrap()).collect();
+    assert_eq!(entries, ["start", "init", "update", "query", "pre_upgrade", "start", "post_upgrade"]);
+    let newer: Vec<Value> = get(&format!("{path}?from=5")).json().unwrap();
+    assert_eq!(newer, costs[5..]);
+    let update = &costs[2];
+    assert_eq!(update["method"], "stable_inc");
+    assert_eq!(update["index"], 2);
+    assert_eq!(update["stable_bytes_written"], 4);
+    assert_eq!(update["stable_bytes_read"], 4);
+    assert_eq!(update["dirty_stable_pages"], 1);
+    assert!(update["instructions"].as_u64().unwrap() > 1000, "{update}");
+}
+
+#[test]
+fn several_subnets_have_ranges_of_their_own() {
+    let pic = builder().with_application_subnet().with_application_subnet().build();
+    let subnets = pic.topology().get_app_subnets();
+    assert_eq!(subnets.len(), 2);
+    for subnet in subnets {
+        let id = pic.create_canister_on_subnet(None, None, subnet);
+        assert_eq!(pic.get_subnet(id), Some(subnet));
+        assert_eq!(pic.topology().get_subnet(id), Some(subnet));
+    }
+}
+
+#[test]
+fn dropping_the_client_deletes_the_instance() {
+    let pic = instance();
+    let index = pic.instance_id();
+    drop(pic);
+    let list: Vec<String> = get("/instances").json().unwrap();
+    assert_eq!(list[index], "Deleted");
+}
