@@ -1,27 +1,23 @@
 //! What the session layer refuses.
 
+use std::fmt;
+
 use super::{SessionId, SinkError, StoreError};
 
 /// Why a call on a session changed nothing.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SessionError {
     /// No session has this id.
-    #[error("session {0} not found")]
     NotFound(SessionId),
     /// A session has this id already.
-    #[error("session {0} exists already")]
     AlreadyExists(SessionId),
     /// The caller is not the owner.
-    #[error("session {0} belongs to somebody else")]
     NotOwner(SessionId),
     /// The session is committed and takes no more chunks.
-    #[error("session {0} is committed")]
     NotPending(SessionId),
     /// A chunk size of zero.
-    #[error("chunk_size must be at least one byte")]
     ZeroChunkSize,
     /// More chunks than a chunk number can name.
-    #[error("{bytes_expected} bytes in chunks of {chunk_size} are more than {} chunks", u32::MAX)]
     TooManyChunks {
         /// Size of the whole, bytes.
         bytes_expected: u64,
@@ -29,7 +25,6 @@ pub enum SessionError {
         chunk_size: u32,
     },
     /// The whole has no chunk of this number.
-    #[error("chunk {idx} of session {id}: the session has {chunks} chunks")]
     IndexOutOfRange {
         /// Which session.
         id: SessionId,
@@ -39,7 +34,6 @@ pub enum SessionError {
         chunks: u32,
     },
     /// A chunk has another length than its place in the whole demands.
-    #[error("chunk {idx} of session {id}: expected {expected} bytes, got {got}")]
     WrongLength {
         /// Which session.
         id: SessionId,
@@ -51,7 +45,6 @@ pub enum SessionError {
         got: u64,
     },
     /// The chunk arrived before, with other bytes.
-    #[error("chunk {idx} of session {id} arrived before with other bytes")]
     DifferentBytes {
         /// Which session.
         id: SessionId,
@@ -59,7 +52,6 @@ pub enum SessionError {
         idx: u32,
     },
     /// Not every chunk has arrived.
-    #[error("session {id}: {missing} of {chunks} chunks are missing")]
     Incomplete {
         /// Which session.
         id: SessionId,
@@ -71,9 +63,54 @@ pub enum SessionError {
         ranges: Vec<(u32, u32)>,
     },
     /// The sink refused.
-    #[error(transparent)]
-    Sink(#[from] SinkError),
+    Sink(SinkError),
     /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(StoreError),
+}
+
+impl fmt::Display for SessionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotFound(id) => write!(f, "session {id} not found"),
+            Self::AlreadyExists(id) => write!(f, "session {id} exists already"),
+            Self::NotOwner(id) => write!(f, "session {id} belongs to somebody else"),
+            Self::NotPending(id) => write!(f, "session {id} is committed"),
+            Self::ZeroChunkSize => f.write_str("chunk_size must be at least one byte"),
+            Self::TooManyChunks { bytes_expected, chunk_size } => {
+                write!(
+                    f,
+                    "{bytes_expected} bytes in chunks of {chunk_size} are more than {} chunks",
+                    u32::MAX
+                )
+            }
+            Self::IndexOutOfRange { id, idx, chunks } => {
+                write!(f, "chunk {idx} of session {id}: the session has {chunks} chunks")
+            }
+            Self::WrongLength { id, idx, expected, got } => {
+                write!(f, "chunk {idx} of session {id}: expected {expected} bytes, got {got}")
+            }
+            Self::DifferentBytes { id, idx } => {
+                write!(f, "chunk {idx} of session {id} arrived before with other bytes")
+            }
+            Self::Incomplete { id, chunks, missing, .. } => {
+                write!(f, "session {id}: {missing} of {chunks} chunks are missing")
+            }
+            Self::Sink(error) => error.fmt(f),
+            Self::Store(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for SessionError {}
+
+impl From<SinkError> for SessionError {
+    fn from(error: SinkError) -> Self {
+        Self::Sink(error)
+    }
+}
+
+impl From<StoreError> for SessionError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
 }

@@ -1,5 +1,7 @@
 //! Where the bytes of a session go.
 
+use std::fmt;
+
 /// A place for the bytes of one session, addressed by their offset in the file.
 pub trait ByteSink {
     /// Stores `bytes` at `offset` bytes from the start of the file.
@@ -16,10 +18,9 @@ pub trait ByteSink {
 }
 
 /// A sink did not take or find the bytes.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SinkError {
     /// Offsets are multiples of the chunk size.
-    #[error("offset {offset} is not a multiple of the chunk size {chunk_size}")]
     UnalignedOffset {
         /// Offset that was asked for, bytes.
         offset: u64,
@@ -27,13 +28,11 @@ pub enum SinkError {
         chunk_size: u64,
     },
     /// The file has more chunks than a sink can number.
-    #[error("offset {offset} is beyond chunk number {}", u32::MAX)]
     OffsetTooLarge {
         /// Offset that was asked for, bytes.
         offset: u64,
     },
     /// A chunk longer than the chunk size.
-    #[error("{got} bytes at offset {offset}, at most {chunk_size} fit")]
     OversizedChunk {
         /// Offset that was asked for, bytes.
         offset: u64,
@@ -43,9 +42,27 @@ pub enum SinkError {
         chunk_size: u64,
     },
     /// Bytes are there already; a sink never overwrites.
-    #[error("something is stored at offset {offset} already")]
     Occupied {
         /// Offset that was asked for, bytes.
         offset: u64,
     },
 }
+
+impl fmt::Display for SinkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnalignedOffset { offset, chunk_size } => {
+                write!(f, "offset {offset} is not a multiple of the chunk size {chunk_size}")
+            }
+            Self::OffsetTooLarge { offset } => {
+                write!(f, "offset {offset} is beyond chunk number {}", u32::MAX)
+            }
+            Self::OversizedChunk { offset, got, chunk_size } => {
+                write!(f, "{got} bytes at offset {offset}, at most {chunk_size} fit")
+            }
+            Self::Occupied { offset } => write!(f, "something is stored at offset {offset} already"),
+        }
+    }
+}
+
+impl std::error::Error for SinkError {}

@@ -1,6 +1,7 @@
 //! Where sessions are kept.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use super::{Session, SessionId};
 
@@ -32,10 +33,9 @@ pub trait SessionStore {
 }
 
 /// A store failed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreError {
     /// The record under this id does not decode.
-    #[error("session {id}: {reason}")]
     Damaged {
         /// Whose record.
         id: SessionId,
@@ -43,9 +43,19 @@ pub enum StoreError {
         reason: String,
     },
     /// No id is left, which takes 2^64 sessions.
-    #[error("session ids are used up")]
     IdsExhausted,
 }
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Damaged { id, reason } => write!(f, "session {id}: {reason}"),
+            Self::IdsExhausted => f.write_str("session ids are used up"),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {}
 
 /// Sessions on the heap: for the compatibility layer's cache and for tests.
 #[derive(Debug)]

@@ -289,8 +289,17 @@ fn a_canister_below_its_freezing_threshold_takes_no_calls() {
     .unwrap();
     let error = call(&pic, id, "inc").unwrap_err();
     assert_eq!(error.error_code, ErrorCode::CanisterOutOfCycles);
+    let error = pic.query_call(id, ANONYMOUS, "read", vec![]).unwrap_err();
+    assert_eq!(error.error_code, ErrorCode::CanisterOutOfCycles);
     pic.add_cycles(id, u128::MAX / 2);
     assert_eq!(number(&call(&pic, id, "inc").unwrap()), 6);
+    // A system subnet charges nothing, so that an empty balance is no obstacle there.
+    let free = builder().with_system_subnet().build();
+    let params = pocket_ic::CreateCanisterParams { cycles: Some(0), ..Default::default() };
+    let id = free.create_canister_with_params(None, params).unwrap();
+    free.install_canister(id, counter(), vec![], None);
+    assert_eq!(free.cycle_balance(id), 0);
+    assert_eq!(number(&call(&free, id, "inc").unwrap()), 1);
 }
 
 #[test]

@@ -418,3 +418,56 @@ fn uninstalling_answers_open_calls() {
     assert!(error.reject_message.contains("uninstalled"), "{error}");
     assert_eq!(read(&pic, target), 1);
 }
+
+/// Calls itself without an end: every reply leads to the next call.
+const RESTLESS: &str = r#"
+(module
+  (import "ic0" "canister_self_copy" (func $self_copy (param i32 i32 i32)))
+  (import "ic0" "canister_self_size" (func $self_size (result i32)))
+  (import "ic0" "msg_reply" (func $msg_reply))
+  (import "ic0" "call_new" (func $call_new (param i32 i32 i32 i32 i32 i32 i32 i32)))
+  (import "ic0" "call_perform" (func $perform (result i32)))
+  (table funcref (elem $again))
+  (memory 1)
+  (data (i32.const 0) "pong")
+  (func $call
+    (call $self_copy (i32.const 64) (i32.const 0) (call $self_size))
+    (call $call_new (i32.const 64) (call $self_size) (i32.const 0) (i32.const 4)
+      (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))
+    (drop (call $perform)))
+  (func $again (param i32) (call $call))
+  (func (export "canister_update ping") (call $call))
+  (func (export "canister_update pong") (call $msg_reply)))
+"#;
+
+fn management_call(pic: &PocketIc, id: Principal, method: &str) -> pocket_ic::common::rest::RawMessageId {
+    pic.submit_call_with_effective_principal(
+        Principal::management_canister(),
+        RawEffectivePrincipal::CanisterId(id.as_slice().to_vec()),
+        ANONYMOUS,
+        method,
+        candid::encode_one(ic_management_canister_types::CanisterIdRecord { canister_id: id }).unwrap(),
+    )
+    .unwrap()
+}
+
+#[test]
+fn a_call_that_never_ends_ends_the_round_and_lets_stopping_time_out() {
+    let pic = instance();
+    let id = pic.create_canister();
+    pic.install_canister(id, wasm(RESTLESS), vec![], None);
+    let endless = pic.submit_call(id, ANONYMOUS, "ping", vec![]).unwrap();
+    pic.tick();
+    assert_eq!(pic.ingress_status(endless.clone()), None);
+    // A stop that is taken back by a start.
+    let stop = management_call(&pic, id, "stop_canister");
+    pic.tick();
+    assert_eq!(pic.ingress_status(stop.clone()), None);
+    pic.await_call(management_call(&pic, id, "start_canister")).unwrap();
+    let error = pic.await_call(stop).unwrap_err();
+    assert_eq!(error.error_code, ErrorCode::CanisterStoppingCancelled);
+    // While it stops, its own calls are refused, so that the last answer ends it.
+    pic.stop_canister(id, None).unwrap();
+    let error = pic.await_call(endless).unwrap_err();
+    assert_eq!(error.error_code, ErrorCode::CanisterDidNotReply);
+}

@@ -131,7 +131,8 @@ fn decide() -> Result<Server, ServerError> {
 fn version_of(path: &PathBuf) -> Result<String, ServerError> {
     let bad = |detail: String| ServerError::Binary { path: path.clone(), detail };
     let output = Command::new(path).arg("--version").output().map_err(|error| bad(error.to_string()))?;
-    let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let said = stdout.lines().next().unwrap_or_default().to_owned();
     if !output.status.success() || !said.starts_with("pocket-ic-server ") {
         return Err(bad(format!("--version says `{said}` ({})", output.status)));
     }

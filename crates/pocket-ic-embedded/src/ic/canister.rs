@@ -6,6 +6,7 @@ use super::error::UserError;
 use super::records::{CostRing, History, LogStore};
 use super::settings::Settings;
 use super::snapshot::SnapshotStore;
+use super::subnet::Subnet;
 use crate::engine::{CanisterRunStatus, CanisterState, Limits, MessageContext};
 use candid::Principal;
 use pocket_ic::ErrorCode;
@@ -63,6 +64,8 @@ pub struct Canister {
     pub subnet: Principal,
     /// Limits for production or for benchmarks.
     pub instructions: SubnetInstructionConfig,
+    /// Whether the subnet charges nothing, so that an empty balance freezes nobody.
+    pub free: bool,
     /// Running, stopping or stopped.
     pub status: RunStatus,
     /// Its settings.
@@ -95,17 +98,12 @@ pub struct Canister {
 
 impl Canister {
     /// A canister without code.
-    pub fn new(
-        id: Principal,
-        subnet: Principal,
-        instructions: SubnetInstructionConfig,
-        settings: Settings,
-        cycles: u128,
-    ) -> Self {
+    pub fn new(id: Principal, subnet: &Subnet, settings: Settings, cycles: u128) -> Self {
         Self {
             id,
-            subnet,
-            instructions,
+            subnet: subnet.id,
+            instructions: subnet.instructions.clone(),
+            free: subnet.is_free(),
             status: RunStatus::Running,
             settings,
             cycles,
@@ -173,6 +171,9 @@ impl Canister {
 
     /// What a day of storage would cost.
     pub fn idle_cycles_per_day(&self) -> u128 {
+        if self.free {
+            return 0;
+        }
         u128::from(self.memory_bytes().max(self.settings.memory_allocation)) * CYCLES_PER_GIB_SECOND * 86_400
             / (1 << 30)
     }
@@ -188,7 +189,7 @@ impl Canister {
     /// The rejection that says how many cycles are missing.
     pub fn check_not_frozen(&self) -> Result<(), UserError> {
         let needed = self.frozen_balance();
-        if self.cycles > 0 && self.cycles >= needed {
+        if self.free || (self.cycles > 0 && self.cycles >= needed) {
             return Ok(());
         }
         Err(UserError::new(

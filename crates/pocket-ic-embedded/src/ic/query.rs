@@ -63,6 +63,14 @@ impl Instance {
         let canister = self.canisters.get(&id).ok_or_else(|| UserError::canister_not_found(id))?;
         canister.check_running()?;
         let state = canister.state.as_ref().ok_or_else(|| UserError::no_wasm_module(id))?;
+        if canister.check_not_frozen().is_err() {
+            return Err(UserError::new(
+                ErrorCode::CanisterOutOfCycles,
+                format!(
+                    "Canister {id} is unable to process query calls because it's frozen. Please top up the canister with cycles and try again."
+                ),
+            ));
+        }
         let composite = state.module().has_export(MethodKind::CompositeQuery, &call.method);
         let entry = if composite {
             EntryPoint::CompositeQuery(call.method.clone())

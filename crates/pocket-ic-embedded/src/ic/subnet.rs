@@ -26,7 +26,8 @@ pub struct Subnet {
     pub instructions: SubnetInstructionConfig,
     /// Principals that may administer every canister of the subnet.
     pub admins: Option<Vec<Principal>>,
-    /// Whether the clients asked for free cycles; kept for the topology, cycles are never charged here.
+    /// Whether the clients asked for free cycles. Cycles are never charged; where they are not free, an empty balance
+    /// freezes a canister.
     pub cost_schedule: CanisterCyclesCostSchedule,
     seed: [u8; 32],
     first: u64,
@@ -49,6 +50,11 @@ impl Subnet {
             first,
             next: first,
         }
+    }
+
+    /// Whether canisters pay nothing here.
+    pub fn is_free(&self) -> bool {
+        self.kind == SubnetKind::System || self.cost_schedule == CanisterCyclesCostSchedule::Free
     }
 
     /// The first id of the range.

@@ -65,7 +65,12 @@ fn first_line(error: &candid::Error) -> String {
 }
 
 fn rejected(method: &'static str) -> impl FnOnce(RejectResponse) -> ClientError {
-    move |reject| ClientError::Rejected { method, code: reject.error_code, message: reject.reject_message }
+    move |reject| ClientError::Rejected {
+        method,
+        code: reject.error_code,
+        // A trap is followed by advice and a backtrace; its first line says what happened.
+        message: reject.reject_message.lines().next().unwrap_or_default().to_owned(),
+    }
 }
 
 impl<'p> Canister<'p> {

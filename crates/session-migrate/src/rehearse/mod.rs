@@ -100,6 +100,7 @@ pub fn run(config: &Config, bar: &ProgressBar) -> Result<Outcome, RehearseError>
             bar.set_message("reading everything back");
             verify::read_back(&canister, &mut crowd, bar)?;
             verify::memories(&canister, &mut crowd)?;
+            verify::leftovers(&canister, &mut crowd);
         }
     }
     bar.finish_and_clear();

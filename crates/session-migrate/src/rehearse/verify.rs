@@ -1,8 +1,13 @@
-//! The end of the rehearsal: every byte is read back, and every memory is counted.
+//! The end of the rehearsal: every byte is read back, every memory and every stored chunk is counted.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
 
 use indicatif::ProgressBar;
 use sha2::{Digest, Sha256};
 use upload_canister::api;
+use upload_canister::storage::Storage;
 
 use super::lane::{Crowd, Lane};
 use crate::client::{Canister, ClientError};
@@ -98,6 +103,47 @@ pub(super) fn memories(canister: &Canister<'_>, crowd: &mut Crowd) -> Result<(),
         }
     }
     Ok(())
+}
+
+/// How often the canister is given time to free what is left of aborted uploads, and how much, in seconds.
+const SWEEPS: u32 = 5;
+const SWEEP_SECONDS: u64 = 60;
+
+/// What was given up must be gone: the chunks in stable memory are those of the finished uploads and no others. Needs
+/// all uploads to be sound; one that went wrong may well have left something.
+pub(super) fn leftovers(canister: &Canister<'_>, crowd: &mut Crowd) {
+    if !crowd.lanes.iter().all(Lane::is_sound) {
+        return;
+    }
+    for _ in 0..SWEEPS {
+        canister.pic().advance_time(Duration::from_secs(SWEEP_SECONDS));
+        canister.pic().tick();
+    }
+    let expected: u64 = crowd
+        .lanes
+        .iter()
+        .filter(|lane| lane.uploader.result().is_some())
+        .map(|lane| u64::from(lane.uploader.chunks()))
+        .sum();
+    let stable = canister.pic().get_stable_memory(canister.id());
+    let stored = match Storage::open_existing(Rc::new(RefCell::new(stable))) {
+        Ok(storage) => storage.blobs.chunk_total(),
+        Err(error) => {
+            crowd.problems.push(format!("the stable memory cannot be opened: {error}"));
+            return;
+        }
+    };
+    if stored == expected {
+        return;
+    }
+    let what = format!("{stored} chunks are in stable memory, the finished uploads have {expected}");
+    let mut aborted = crowd.lanes.iter_mut().filter(|lane| lane.uploader.aborted()).peekable();
+    if stored < expected || aborted.peek().is_none() {
+        crowd.problems.push(what);
+    } else {
+        aborted
+            .for_each(|lane| lane.blame(format!("it was aborted and its chunks may still be there: {what}")));
+    }
 }
 
 fn check_memory(lane: &mut Lane, result: &api::UploadFinishResult, listed: &[api::Memory]) {

@@ -89,9 +89,12 @@ const CALLS: &str = r#"(module
         (i64.store (i32.const 148) (call $balance))
         (call $liquid (i32.const 156))
         (call $append (i32.const 100) (i32.const 72)) (call $reply))
+    (func (export "canister_update all_for_nothing")
+        (drop (call $accept (i64.const 30))) (call $burn (i64.const 0) (i64.const 5) (i32.const 132))
+        (call $prepare) (drop (call $perform)) (call $reply) (unreachable))
     (func (export "canister_update accept_after")
         (call $reply)
-        (if (i64.or (call $available) (call $accept (i64.const 1))) (then (unreachable)))))"#;
+        (if (i64.ne (i64.const 0) (i64.or (call $available) (call $accept (i64.const 1)))) (then (unreachable)))))"#;
 
 fn with_cycles() -> MessageContext {
     MessageContext { balance: 1000, frozen_balance: 100, cycles_available: 50, ..context() }
@@ -187,6 +190,10 @@ fn cycles_are_accepted_burned_and_kept() {
     assert_eq!(number(48), 100);
     assert_eq!(number(56), 0);
     assert_eq!((outcome.cycles_accepted, outcome.cycles_burned), (50, 950));
+    let outcome = run("all_for_nothing");
+    assert_eq!(outcome.result, Err(Trap::Wasm("unreachable".into())));
+    assert_eq!((outcome.cycles_accepted, outcome.cycles_burned), (0, 0));
+    assert_eq!((outcome.reply, outcome.calls), (None, vec![]));
     let outcome = run("accept_after");
     assert_eq!((outcome.result, outcome.cycles_accepted), (Ok(()), 0));
     let large = MessageContext { balance: 1 << 70, ..context() };

@@ -166,3 +166,18 @@ fn memories_with_64_bit_addresses() {
     rejected(r#"(module (import "ic0" "msg_arg_data_size" (func (result i32))) (memory i64 1))"#);
     assert_eq!(state.wasm_memory_bytes(), WASM_PAGE);
 }
+
+/// The hardware of the usual hosts gives this NaN a sign.
+#[test]
+fn computed_nans_have_the_same_bits_on_every_host() {
+    let state = fresh(
+        r#"(module
+        (import "ic0" "msg_reply" (func $reply))
+        (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
+        (memory 1)
+        (func (export "canister_update divide")
+            (f64.store (i32.const 0) (f64.div (f64.load (i32.const 8)) (f64.load (i32.const 16))))
+            (call $append (i32.const 0) (i32.const 8)) (call $reply)))"#,
+    );
+    assert_eq!(reply_u64(&update(&state, "divide")), 0x7ff8_0000_0000_0000);
+}

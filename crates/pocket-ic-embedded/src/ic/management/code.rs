@@ -1,7 +1,7 @@
 //! Installing, upgrading, reinstalling and uninstalling code: all or nothing.
 
 use super::{Call, Caller, Reply, empty_reply};
-use crate::engine::{CanisterModule, CanisterState, EntryPoint, Limits, MessageContext, Outcome};
+use crate::engine::{CanisterModule, CanisterState, EntryPoint, Limits, MessageContext, Outcome, Trap};
 use crate::ic::canister::Canister;
 use crate::ic::error::UserError;
 use crate::ic::execute::{entry_name, trap_error};
@@ -48,7 +48,9 @@ struct Deployment {
     caller: Caller,
     arg: Vec<u8>,
     now: u64,
+    /// Its instructions are what the steps before have left.
     limits: Limits,
+    total_instructions: u64,
     logs: Vec<Vec<u8>>,
     /// The canister's version that code sees.
     version: u64,
@@ -69,12 +71,14 @@ fn deploy(
     let canister = instance.controlled(id, call.caller)?;
     canister.check_not_frozen()?;
     check_mode(canister, mode)?;
+    let limits = canister.limits(Limits::install());
     let mut deployment = Deployment {
         id,
         caller: call.caller,
         arg,
         now: call.now,
-        limits: canister.limits(Limits::install()),
+        total_instructions: limits.instructions,
+        limits,
         logs: Vec::new(),
         version: canister.version,
         global_timer: canister.global_timer,
@@ -215,6 +219,11 @@ impl Deployment {
         self.limits.instructions = self.limits.instructions.saturating_sub(outcome.instructions);
         self.logs.extend(outcome.logs);
         if let Err(trap) = outcome.result {
+            let trap = match trap {
+                // The limit is that of all steps together, not what was left for this one.
+                Trap::InstructionLimit(_) => Trap::InstructionLimit(self.total_instructions),
+                other => other,
+            };
             return Err(trap_error(self.id, &trap));
         }
         self.burned = self.burned.saturating_add(outcome.cycles_burned);

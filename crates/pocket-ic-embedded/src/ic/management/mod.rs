@@ -279,20 +279,9 @@ fn dispatch(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError
 }
 
 /// Answers a query of the management canister.
-pub(super) fn query(instance: &mut Instance, caller: Principal, method: &str, arg: &[u8]) -> CallResult {
+pub(super) fn query(instance: &Instance, caller: Principal, method: &str, arg: &[u8]) -> CallResult {
     match method {
         "fetch_canister_logs" => status::logs(instance, caller, arg),
-        "canister_status" | "list_canister_snapshots" => {
-            let now = instance.clock.last_round();
-            let caller = Caller::user(caller);
-            check_access(instance, caller, method, || target(method, arg))?;
-            let mut call =
-                Call { caller, subnet: None, origin: &Origin::System, method, arg, cycles: 0, now };
-            match dispatch(instance, &mut call)? {
-                Reply::Now(bytes) => Ok(bytes),
-                Reply::Later => Err(unknown_method(method)),
-            }
-        }
         _ => Err(UserError::new(
             ErrorCode::CanisterMethodNotFound,
             format!("Query method {method} not found."),

@@ -1,0 +1,204 @@
+//! What the command line does with input it cannot use: one clear line, the right exit code, nothing left behind.
+
+use std::fs::File;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// 16,384 chunks of 1,800,000 bytes.
+const LIMIT: u64 = 16_384 * 1_800_000;
+
+struct Said {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+fn run(folder: &Path, args: &[&str]) -> Said {
+    let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_session-migrate"))
+        .args(args)
+        .current_dir(folder)
+        .env_remove("POCKET_IC_BIN")
+        .env_remove("POCKET_IC_SERVER")
+        .output()
+        .unwrap();
+    Said {
+        code: status.code(),
+        stdout: String::from_utf8(stdout).unwrap(),
+        stderr: String::from_utf8(stderr).unwrap(),
+    }
+}
+
+/// One line on stderr with all of `parts`, nothing on stdout, this exit code, and no new file in the folder.
+fn expect_refusal(folder: &Path, args: &[&str], code: i32, parts: &[&str]) {
+    let files = |folder: &Path| {
+        let mut names: Vec<_> =
+            std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    let before = files(folder);
+    let said = run(folder, args);
+    assert_eq!(said.code, Some(code), "{args:?}: {}", said.stderr);
+    assert_eq!(said.stdout, "", "{args:?}");
+    assert_eq!(said.stderr.lines().count(), 1, "{args:?}: {}", said.stderr);
+    assert!(said.stderr.starts_with("error: "), "{args:?}: {}", said.stderr);
+    for part in parts {
+        assert!(said.stderr.contains(part), "{args:?}: `{part}` in {}", said.stderr);
+    }
+    assert_eq!(files(folder), before, "{args:?}");
+}
+
+#[test]
+fn unusable_files_are_usage_errors() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path();
+    File::create(folder.join("empty.jpg")).unwrap();
+    File::create(folder.join("huge.bin")).unwrap().set_len(LIMIT + 1).unwrap();
+    std::fs::write(folder.join("good.bin"), b"good").unwrap();
+    std::fs::create_dir(folder.join("folder")).unwrap();
+    let refused = |name: &str, parts: &[&str]| {
+        // A good file beside it does not help.
+        let args = ["rehearse", "--json", "report.json", "--files", "good.bin", name];
+        expect_refusal(folder, &args, 2, &[&[name], parts].concat());
+    };
+    refused("absent.jpg", &["cannot read"]);
+    refused("empty.jpg", &["empty"]);
+    refused("huge.bin", &["29491200001", "29491200000"]);
+    refused("folder", &["not a regular file"]);
+}
+
+#[test]
+fn a_file_that_is_not_a_canister_is_a_usage_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path();
+    std::fs::write(folder.join("text.wasm"), b"hello").unwrap();
+    std::fs::write(folder.join("bare.wasm"), b"\0asm\x01\0\0\0").unwrap();
+    std::fs::write(folder.join("cut.wasm"), b"\0asm\x01\0\0\0\x01\x09").unwrap();
+    for (option, file, words) in [
+        ("--legacy", "text.wasm", "not a wasm module"),
+        ("--staged", "bare.wasm", "not a canister"),
+        ("--direct", "cut.wasm", "not a valid wasm module"),
+        ("--legacy", "absent.wasm", "cannot read"),
+    ] {
+        expect_refusal(folder, &["rehearse", option, file], 2, &[file, words]);
+    }
+}
+
+#[test]
+fn a_report_that_cannot_be_written_is_told_before_the_work() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path();
+    expect_refusal(folder, &["rehearse", "--json", "no/such/report.json"], 2, &["no/such/report.json"]);
+    expect_refusal(folder, &["rehearse", "--json", "."], 2, &["folder"]);
+}
+
+#[test]
+fn clap_refuses_what_it_does_not_know_with_2() {
+    let dir = tempfile::tempdir().unwrap();
+    for args in [
+        &["rehearse", "--clients", "0"][..],
+        &["rehearse", "--clients", "many"],
+        &["rehearse", "--files"],
+        &["build", "--build", "oldest"],
+        &["frobnicate"],
+        &[],
+    ] {
+        assert_eq!(run(dir.path(), args).code, Some(2), "{args:?}");
+    }
+}
+
+#[test]
+fn a_tree_that_is_not_ours_is_an_environment_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path();
+    expect_refusal(folder, &["build", "--manifest-path", "absent/Cargo.toml"], 3, &["absent/Cargo.toml"]);
+    std::fs::create_dir_all(folder.join("other/src")).unwrap();
+    std::fs::write(folder.join("other/src/lib.rs"), "").unwrap();
+    std::fs::write(folder.join("other/Cargo.toml"), "[package]\nname = \"other\"\nedition = \"2024\"\n")
+        .unwrap();
+    expect_refusal(folder, &["build", "--manifest-path", "other/Cargo.toml"], 3, &["upload-canister"]);
+}
+
+#[test]
+fn a_port_in_use_is_an_environment_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let said = run(dir.path(), &["serve", "--port", &port, "--port-file", "port"]);
+    assert_eq!(said.code, Some(3), "{}", said.stderr);
+    assert_eq!(said.stderr.lines().count(), 1, "{}", said.stderr);
+    assert!(said.stderr.contains(&port), "{}", said.stderr);
+    assert!(!dir.path().join("port").exists());
+}
+
+#[test]
+fn a_server_that_is_none_is_an_environment_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let wasm = canister();
+    let path = dir.path().join("canister.wasm");
+    std::fs::write(&path, wasm).unwrap();
+    std::fs::write(dir.path().join("file"), b"x").unwrap();
+    for (name, value) in [("POCKET_IC_BIN", "/bin/true"), ("POCKET_IC_SERVER", "other")] {
+        let output = Command::new(env!("CARGO_BIN_EXE_session-migrate"))
+            .args(["rehearse", "--files", "file", "--clients", "1"])
+            .args(["--legacy", "canister.wasm", "--staged", "canister.wasm", "--direct", "canister.wasm"])
+            .current_dir(dir.path())
+            .env_remove("POCKET_IC_BIN")
+            .env_remove("POCKET_IC_SERVER")
+            .env(name, value)
+            .output()
+            .unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(3), "{stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+        assert!(stderr.contains(name) && stderr.contains(value), "{stderr}");
+    }
+}
+
+/// The smallest module that counts as a canister: one query method, which traps.
+fn canister() -> Vec<u8> {
+    use wasm_encoder::{
+        CodeSection, ExportKind, ExportSection, Function, FunctionSection, Module, TypeSection,
+    };
+    let mut types = TypeSection::new();
+    types.ty().function([], []);
+    let mut functions = FunctionSection::new();
+    functions.function(0);
+    let mut exports = ExportSection::new();
+    exports.export("canister_query build_info", ExportKind::Func, 0);
+    let mut code = CodeSection::new();
+    let mut body = Function::new([]);
+    body.instructions().unreachable().end();
+    code.function(&body);
+    let mut module = Module::new();
+    module.section(&types).section(&functions).section(&exports).section(&code);
+    module.finish()
+}
+
+#[test]
+fn a_canister_that_is_not_ours_cannot_be_rehearsed() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("canister.wasm"), canister()).unwrap();
+    std::fs::write(dir.path().join("file"), b"x").unwrap();
+    let args = [
+        "rehearse",
+        "--files",
+        "file",
+        "--json",
+        "report.json",
+        "--legacy",
+        "canister.wasm",
+        "--staged",
+        "canister.wasm",
+        "--direct",
+        "canister.wasm",
+    ];
+    let said = run(dir.path(), &args);
+    assert_eq!(said.code, Some(3), "{}", said.stderr);
+    // The first line says which server is used.
+    let error: Vec<_> = said.stderr.lines().filter(|line| line.starts_with("error: ")).collect();
+    assert_eq!(error.len(), 1, "{}", said.stderr);
+    assert!(error[0].contains("cannot install the legacy build"), "{}", said.stderr);
+    assert!(!dir.path().join("report.json").exists());
+}

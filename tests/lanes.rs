@@ -1,0 +1,149 @@
+//! The five end-to-end lanes of an upload, on the legacy build, on the direct build, and across the whole
+//! staged upgrade.
+//!
+//! The first public release had five lanes that passed without reading one byte back, and of which one made
+//! no call at all. These upload a real photograph and pictures really made from it, and every lane ends with
+//! a comparison of what the canister gives back.
+
+#[path = "lanes/picture.rs"]
+mod picture;
+#[path = "lanes/world.rs"]
+mod world;
+
+use session_migrate::client::{Step, Uploader};
+use world::{Course, World};
+
+/// Runs a lane as one test on each course.
+macro_rules! on_every_course {
+    ($($lane:ident)*) => {$(
+        mod $lane {
+            #[test]
+            fn on_legacy() {
+                super::$lane(super::Course::Legacy);
+            }
+
+            #[test]
+            fn on_direct() {
+                super::$lane(super::Course::Direct);
+            }
+
+            #[test]
+            fn across_the_upgrade() {
+                super::$lane(super::Course::Upgraded);
+            }
+        }
+    )*};
+}
+
+on_every_course! {
+    lane_1_a_large_original
+    lane_2_derivatives_of_a_picture
+    lane_3_both_in_parallel
+    lane_4_the_complete_set_with_its_memories
+    lane_5_every_byte_of_every_asset
+}
+
+/// One file of 21,827,484 bytes, chunk by chunk.
+fn lane_1_a_large_original(course: Course) {
+    let mut world = World::new(course);
+    let mut original = world.uploader(&picture::original(&world.folder));
+    assert_eq!(original.chunks(), 13);
+    for (made, step) in original.remaining().into_iter().enumerate() {
+        match made {
+            5 => world.upgrade(),
+            9 => world.upgrade(),
+            _ => {}
+        }
+        original.step(&world.canister(), step).unwrap();
+    }
+    world.assert_stored(&[&original]);
+}
+
+/// A display version, a thumbnail and a placeholder, made from the picture.
+fn lane_2_derivatives_of_a_picture(course: Course) {
+    let mut world = World::new(course);
+    let derivatives = picture::derivatives(&world.folder);
+    let mut uploads: Vec<Uploader> = derivatives.iter().map(|asset| world.uploader(asset)).collect();
+    for upload in &mut uploads {
+        let (last, first) =
+            upload.remaining().split_last().map(|(last, first)| (*last, first.to_vec())).unwrap();
+        first.into_iter().for_each(|step| upload.step(&world.canister(), step).unwrap());
+        world.upgrade();
+        upload.step(&world.canister(), last).unwrap();
+    }
+    world.assert_stored(&uploads.iter().collect::<Vec<_>>());
+    for (upload, made) in uploads.iter().zip(&derivatives) {
+        let decoded = image::load_from_memory(&world.read_back(upload)).unwrap();
+        let expected = image::open(&made.path).unwrap();
+        assert_eq!((decoded.width(), decoded.height()), (expected.width(), expected.height()));
+    }
+}
+
+/// The original and its derivatives at the same time: each has a call on its way while the others have theirs.
+fn lane_3_both_in_parallel(course: Course) {
+    let mut world = World::new(course);
+    let mut uploads = world.full_set();
+    for round in 0.. {
+        match round {
+            2 => world.upgrade(),
+            8 => world.upgrade(),
+            _ => {}
+        }
+        if world.one_call_of_each(&mut uploads) == 0 {
+            assert!(round > 13, "the original alone takes fifteen calls");
+            break;
+        }
+    }
+    world.assert_stored(&uploads.iter().collect::<Vec<_>>());
+}
+
+/// Four assets become four memories of the capsule, each once, with the metadata they were begun with.
+fn lane_4_the_complete_set_with_its_memories(course: Course) {
+    let mut world = World::new(course);
+    let mut uploads = world.full_set();
+    for upload in &mut uploads {
+        upload.step(&world.canister(), Step::Begin).unwrap();
+    }
+    world.upgrade();
+    let (original, derivatives) = uploads.split_first_mut().unwrap();
+    for upload in derivatives {
+        upload.run(&world.canister()).unwrap();
+    }
+    world.upgrade();
+    original.run(&world.canister()).unwrap();
+
+    let memories = world.canister().memories_all(world.owner, &world.capsule).unwrap();
+    assert_eq!(memories.len(), 4, "one memory for each upload");
+    for upload in &uploads {
+        let result = upload.result().unwrap();
+        let memory = memories.iter().find(|memory| memory.id == result.memory_id).unwrap();
+        assert_eq!(memory.asset_metadata, upload.asset.metadata());
+        assert_eq!(memory.blob.locator, result.blob_id);
+        assert_eq!(memory.blob.len, upload.asset.bytes);
+        assert_eq!(memory.blob.hash.as_ref().unwrap().as_slice(), upload.asset.sha256);
+        assert_eq!(memory.created_by, world.owner);
+    }
+    assert_eq!(world.canister().capsules_read(world.owner, &world.capsule).unwrap().memory_count, 4);
+    world.assert_stored(&uploads.iter().collect::<Vec<_>>());
+}
+
+/// What was uploaded before the upgrades is read after them, by those who may and by nobody else.
+fn lane_5_every_byte_of_every_asset(course: Course) {
+    let mut world = World::new(course);
+    let mut uploads = world.full_set();
+    for upload in &mut uploads {
+        upload.run(&world.canister()).unwrap();
+    }
+    for _ in 0..3 {
+        world.assert_stored(&uploads.iter().collect::<Vec<_>>());
+        world.upgrade();
+    }
+    let stranger = world::person(9);
+    for upload in &uploads {
+        let blob = &upload.result().unwrap().blob_id;
+        world.canister().blob_get_meta(stranger, blob).unwrap_err();
+        world.canister().blob_read_chunk(stranger, blob, 0).unwrap_err();
+        let chunks = world.canister().blob_get_meta(world.owner, blob).unwrap().chunk_count;
+        world.canister().blob_read_chunk(world.owner, blob, chunks).unwrap_err();
+    }
+}

@@ -1,0 +1,152 @@
+//! A canister on its course, its owner, and the owner's files.
+
+use std::path::Path;
+
+use candid::Principal;
+use pocket_ic::PocketIc;
+use session_migrate::build::{self, Build};
+use session_migrate::client::{Asset, Canister, Step, Uploader};
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+
+use crate::picture;
+
+/// Which builds a lane goes through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Course {
+    /// The legacy build alone.
+    Legacy,
+    /// The direct build alone.
+    Direct,
+    /// Legacy, staged, direct.
+    Upgraded,
+}
+
+impl Course {
+    fn builds(self) -> &'static [Build] {
+        match self {
+            Self::Legacy => &[Build::Legacy],
+            Self::Direct => &[Build::Direct],
+            Self::Upgraded => &[Build::Legacy, Build::Staged, Build::Direct],
+        }
+    }
+}
+
+/// One canister, one capsule, one folder of files.
+pub struct World {
+    pic: PocketIc,
+    id: Principal,
+    ahead: &'static [Build],
+    /// Who owns the capsule and uploads.
+    pub owner: Principal,
+    /// Where everything goes.
+    pub capsule: String,
+    /// Where the files are.
+    pub folder: TempDir,
+    uploads: u32,
+}
+
+/// Somebody.
+pub fn person(n: u8) -> Principal {
+    Principal::self_authenticating([n])
+}
+
+fn wasm(build: Build) -> Vec<u8> {
+    let artifacts = build::ensure(&[build]).unwrap();
+    std::fs::read(&artifacts[0].wasm_gz).unwrap()
+}
+
+impl World {
+    /// A canister with the first build of its course.
+    pub fn new(course: Course) -> Self {
+        let (first, ahead) = course.builds().split_first().unwrap();
+        let pic = session_migrate::server::pocket_ic().unwrap();
+        let id = pic.create_canister();
+        pic.install_canister(id, wasm(*first), candid::encode_args(()).unwrap(), None);
+        let owner = person(1);
+        let canister = Canister::new(&pic, id);
+        assert_eq!(canister.build_info().unwrap().build, first.name());
+        let capsule = canister.capsules_create(owner, None).unwrap().id;
+        Self { pic, id, ahead, owner, capsule, folder: TempDir::new().unwrap(), uploads: 0 }
+    }
+
+    /// The canister, as a client sees it.
+    pub fn canister(&self) -> Canister<'_> {
+        Canister::new(&self.pic, self.id)
+    }
+
+    /// Goes on to the next build of the course; nothing happens at its end.
+    pub fn upgrade(&mut self) {
+        let Some((next, ahead)) = self.ahead.split_first() else { return };
+        self.ahead = ahead;
+        let arg = candid::encode_args(()).unwrap();
+        self.pic.upgrade_canister(self.id, wasm(*next), arg, None).unwrap();
+        let canister = self.canister();
+        assert_eq!(canister.build_info().unwrap().build, next.name());
+        let status = canister.migration_status().unwrap();
+        assert_eq!(
+            status.source,
+            status.converted + status.already + status.quarantined + status.expired,
+            "{status:?}"
+        );
+        assert_eq!(status.digest_before, status.digest_after, "{status:?}");
+        assert_eq!(status.layout, 2);
+    }
+
+    /// An upload of a file that has not begun.
+    pub fn uploader(&mut self, asset: &Asset) -> Uploader {
+        self.uploads += 1;
+        let chunk_size = self.canister().upload_config().unwrap().chunk_size;
+        let idem = format!("upload-{}", self.uploads);
+        Uploader::new(self.owner, &self.capsule, asset.clone(), idem, chunk_size)
+    }
+
+    /// The original and its three derivatives.
+    pub fn full_set(&mut self) -> Vec<Uploader> {
+        let mut assets = vec![picture::original(&self.folder)];
+        assets.extend(picture::derivatives(&self.folder));
+        assets.iter().map(|asset| self.uploader(asset)).collect()
+    }
+
+    /// Sends the next call of every upload before waiting for any, and says how many there were.
+    pub fn one_call_of_each(&self, uploads: &mut [Uploader]) -> usize {
+        let canister = self.canister();
+        let submitted: Vec<_> = uploads
+            .iter()
+            .map(|upload| {
+                let step: Step = *upload.remaining().first()?;
+                let call = upload.call(step).unwrap();
+                let method = call.method;
+                Some((step, method, canister.submit(self.owner, call).unwrap()))
+            })
+            .collect();
+        let mut calls = 0;
+        for (upload, (step, method, id)) in
+            uploads.iter_mut().zip(submitted).filter_map(|(u, s)| Some((u, s?)))
+        {
+            upload.accept(step, &canister.wait(method, id).unwrap()).unwrap();
+            calls += 1;
+        }
+        calls
+    }
+
+    /// Every byte of a finished upload, as the canister gives it back.
+    pub fn read_back(&self, upload: &Uploader) -> Vec<u8> {
+        let canister = self.canister();
+        let blob = &upload.result().unwrap().blob_id;
+        let meta = canister.blob_get_meta(self.owner, blob).unwrap();
+        assert_eq!(meta.size, upload.asset.bytes);
+        (0..meta.chunk_count)
+            .flat_map(|idx| canister.blob_read_chunk(self.owner, blob, idx).unwrap())
+            .collect()
+    }
+
+    /// Compares what the canister gives back with the files on disk.
+    pub fn assert_stored(&self, uploads: &[&Uploader]) {
+        for upload in uploads {
+            let stored = self.read_back(upload);
+            let on_disk = std::fs::read(Path::new(&upload.asset.path)).unwrap();
+            assert_eq!(Sha256::digest(&stored), Sha256::digest(&on_disk), "{}", upload.asset.name);
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! The structure that ARCHITECTURE.md states: who may know whom.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn sources(folder: &str) -> Vec<(PathBuf, String)> {
+    fn walk(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                found.push((path, text));
+            }
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let mut found = Vec::new();
+    walk(&root, &mut found);
+    let beside = root.with_extension("rs");
+    if beside.exists() {
+        found.push((beside.clone(), fs::read_to_string(beside).unwrap()));
+    }
+    assert!(!found.is_empty(), "{folder} has no sources");
+    found
+}
+
+/// The lines of code, without comments, that contain one of `words`.
+fn uses(sources: &[(PathBuf, String)], words: &[&str]) -> Vec<String> {
+    let mut found = Vec::new();
+    for (path, text) in sources {
+        for (number, line) in text.lines().enumerate() {
+            let code = line.split("//").next().unwrap_or_default();
+            if words.iter().any(|word| code.contains(word)) {
+                found.push(format!("{}:{}: {}", path.display(), number + 1, line.trim()));
+            }
+        }
+    }
+    found
+}
+
+fn without_tests(sources: Vec<(PathBuf, String)>) -> Vec<(PathBuf, String)> {
+    sources.into_iter().filter(|(path, _)| !path.ends_with("tests.rs")).collect()
+}
+
+#[test]
+fn the_session_layer_knows_the_standard_library_only() {
+    let session = without_tests(sources("src/session"));
+    let foreign = uses(
+        &session,
+        &["ic_cdk", "candid::", "minicbor", "serde", "sha2", "thiserror", "ic_stable", "crate::"],
+    );
+    assert_eq!(foreign, Vec::<String>::new());
+}
+
+#[test]
+fn only_the_entry_points_know_the_ic() {
+    let all = without_tests(sources("src"));
+    let outside: Vec<_> = all.into_iter().filter(|(path, _)| !path.ends_with("src/canister.rs")).collect();
+    assert_eq!(uses(&outside, &["ic_cdk"]), Vec::<String>::new());
+}
+
+#[test]
+fn a_migration_imports_no_type_of_the_layer_it_migrates_from() {
+    let migrations = without_tests(sources("migrations"));
+    assert_eq!(
+        uses(&migrations, &["path::compat", "UploadSessionMeta", "SessionCompat"]),
+        Vec::<String>::new()
+    );
+}
+
+#[test]
+fn features_are_chosen_in_one_place_of_the_upload_layer() {
+    let upload = without_tests(sources("src/upload"));
+    let elsewhere: Vec<_> =
+        upload.into_iter().filter(|(path, _)| !path.ends_with("src/upload/path.rs")).collect();
+    assert_eq!(uses(&elsewhere, &["feature ="]), Vec::<String>::new());
+}
+
+#[test]
+fn memories_are_opened_by_their_names_in_the_table_of_ids() {
+    let all = without_tests(sources("src"));
+    let elsewhere: Vec<_> =
+        all.into_iter().filter(|(path, _)| !path.to_string_lossy().contains("src/stable")).collect();
+    assert_eq!(uses(&elsewhere, &["MemoryId::new", "MemoryManager"]), Vec::<String>::new());
+}
+
+/// Every file under `src/` and `migrations/` is one idea, and no idea takes this many lines.
+#[test]
+fn no_file_is_longer_than_450_lines() {
+    let long: Vec<_> = ["src", "migrations", "crates/session-migrate/src", "crates/pocket-ic-embedded/src"]
+        .iter()
+        .flat_map(|folder| sources(folder))
+        .filter(|(path, text)| {
+            !path.components().any(|part| part.as_os_str() == "tests")
+                && !path.ends_with("tests.rs")
+                && text.lines().count() > 450
+        })
+        .map(|(path, text)| format!("{}: {} lines", path.display(), text.lines().count()))
+        .collect();
+    assert_eq!(long, Vec::<String>::new());
+}
