@@ -419,7 +419,7 @@ fn uninstalling_answers_open_calls() {
     assert_eq!(read(&pic, target), 1);
 }
 
-/// Calls itself without an end: every reply leads to the next call.
+/// Calls itself without an end: every answer leads to the next call, until `give_up` was called; then a rejection ends it.
 const RESTLESS: &str = r#"
 (module
   (import "ic0" "canister_self_copy" (func $self_copy (param i32 i32 i32)))
@@ -427,15 +427,19 @@ const RESTLESS: &str = r#"
   (import "ic0" "msg_reply" (func $msg_reply))
   (import "ic0" "call_new" (func $call_new (param i32 i32 i32 i32 i32 i32 i32 i32)))
   (import "ic0" "call_perform" (func $perform (result i32)))
-  (table funcref (elem $again))
+  (table funcref (elem $again $rejected))
   (memory 1)
   (data (i32.const 0) "pong")
   (func $call
     (call $self_copy (i32.const 64) (i32.const 0) (call $self_size))
     (call $call_new (i32.const 64) (call $self_size) (i32.const 0) (i32.const 4)
-      (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))
+      (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 0))
     (drop (call $perform)))
   (func $again (param i32) (call $call))
+  (func $rejected (param i32)
+    (if (i32.eqz (i32.load (i32.const 128))) (then (call $call))))
+  (func (export "canister_update give_up")
+    (i32.store (i32.const 128) (i32.const 1)) (call $msg_reply))
   (func (export "canister_update ping") (call $call))
   (func (export "canister_update pong") (call $msg_reply)))
 "#;
@@ -452,7 +456,7 @@ fn management_call(pic: &PocketIc, id: Principal, method: &str) -> pocket_ic::co
 }
 
 #[test]
-fn a_call_that_never_ends_ends_the_round_and_lets_stopping_time_out() {
+fn a_canister_that_never_rests_holds_up_neither_rounds_nor_stopping() {
     let pic = instance();
     let id = pic.create_canister();
     pic.install_canister(id, wasm(RESTLESS), vec![], None);
@@ -466,7 +470,19 @@ fn a_call_that_never_ends_ends_the_round_and_lets_stopping_time_out() {
     pic.await_call(management_call(&pic, id, "start_canister")).unwrap();
     let error = pic.await_call(stop).unwrap_err();
     assert_eq!(error.error_code, ErrorCode::CanisterStoppingCancelled);
-    // While it stops, its own calls are refused, so that the last answer ends it.
+    // Or one that nobody takes back: it ends when it has waited too long, by the instance's time.
+    let stop = management_call(&pic, id, "stop_canister");
+    pic.tick();
+    pic.advance_time(Duration::from_secs(299));
+    pic.tick();
+    assert_eq!(pic.ingress_status(stop.clone()), None);
+    pic.advance_time(Duration::from_secs(1));
+    pic.tick();
+    let error = pic.ingress_status(stop).unwrap().unwrap_err();
+    assert_eq!(error.error_code, ErrorCode::StopCanisterRequestTimeout);
+    pic.await_call(management_call(&pic, id, "start_canister")).unwrap();
+    call(&pic, id, "give_up", &[]).unwrap();
+    // While it stops, its own calls are refused, so that the rejection ends it.
     pic.stop_canister(id, None).unwrap();
     let error = pic.await_call(endless).unwrap_err();
     assert_eq!(error.error_code, ErrorCode::CanisterDidNotReply);
