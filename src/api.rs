@@ -10,16 +10,18 @@ mod admin;
 mod asset;
 mod capsule;
 mod error;
+mod http;
 mod migration;
 mod upload;
 
-pub use admin::{AdminConfig, BuildInfo};
+pub use admin::{AdminConfig, AdminStats, BuildInfo};
 pub use asset::{
     AssetMetadata, AssetMetadataBase, AssetType, AudioAssetMetadata, DocumentAssetMetadata,
     ImageAssetMetadata, NoteAssetMetadata, ProcessingStatus, VideoAssetMetadata,
 };
 pub use capsule::{BlobRef, Capsule, CapsuleAccess, Memory, PersonRef};
 pub use error::{Error, Result};
+pub use http::{HttpRequest, HttpResponse};
 pub use migration::{JournalEntry, MigrationPhase, MigrationStatus, QuarantinedRecord};
 pub use upload::{
     BlobMeta, ChunkRange, SessionPath, StorageBackend, UploadConfig, UploadFinishResult, UploadStatus,

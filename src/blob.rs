@@ -9,7 +9,7 @@ mod store;
 
 pub use record::{BlobId, BlobRecord};
 pub use sink::StableBlobSink;
-pub use store::{BlobError, BlobStore, CHUNK_SIZE, ChunkPrefix};
+pub use store::{BlobError, BlobStore, CHUNK_SIZE, ChunkPrefix, Committed};
 
 #[cfg(test)]
 mod tests;

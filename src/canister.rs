@@ -17,6 +17,7 @@ use crate::stable::layout::Layout;
 use crate::storage::Storage;
 use crate::upload::path::{ActivePath, BUILD, FEATURES, LAYOUTS};
 use crate::upload::{UploadService, limits};
+use crate::{memories, metrics};
 
 /// How often idle sessions, old receipts and released chunks are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
@@ -99,13 +100,32 @@ fn start_timers() {
 
 /// One slice of clearing up; goes on at once while there is more.
 fn sweep() {
-    match uploads(|uploads| uploads.sweep()) {
+    let swept = uploads(|uploads| uploads.sweep()).and_then(|uploads_done| {
+        with_app(|App { storage, .. }| Ok(memories::sweep(storage)? && uploads_done))
+    });
+    match swept {
         Ok(true) => {}
         Ok(false) => {
             ic_cdk_timers::set_timer(Duration::ZERO, async { sweep() });
         }
         Err(error) => ic_cdk::api::debug_print(format!("sweep: {error}")),
     }
+}
+
+/// Hashes another message's worth of a large upload.
+fn hash_on(session: u64) {
+    match uploads(|uploads| uploads.hash_on(session)) {
+        Ok(true) => {}
+        Ok(false) => {
+            ic_cdk_timers::set_timer(Duration::ZERO, async move { hash_on(session) });
+        }
+        Err(error) => ic_cdk::api::debug_print(format!("hashing session {session}: {error}")),
+    }
+}
+
+/// Number of entries in one page.
+fn page(limit: Option<u32>) -> usize {
+    limit.unwrap_or(limits::MAX_PAGE).min(limits::MAX_PAGE) as usize
 }
 
 #[cfg(feature = "direct")]
@@ -182,6 +202,10 @@ fn uploads_put_chunk(session: u64, idx: u32, chunk: ByteBuf, sha256: Option<Byte
 #[ic_cdk::update]
 fn uploads_finish(session: u64, sha256: ByteBuf, total_len: u64) -> Result<UploadFinishResult> {
     let finished = uploads(|uploads| uploads.finish(session, &sha256, total_len));
+    if let Err(Error::Hashing { .. }) = &finished {
+        // The caller may ask again at once or later; the work goes on either way.
+        ic_cdk_timers::set_timer(Duration::ZERO, async move { hash_on(session) });
+    }
     if let Ok(finished) = &finished {
         ic_cdk::api::debug_print(format!("finished {} with {} bytes", finished.memory_id, finished.size));
     }
@@ -191,6 +215,11 @@ fn uploads_finish(session: u64, sha256: ByteBuf, total_len: u64) -> Result<Uploa
 #[ic_cdk::update]
 fn uploads_abort(session: u64) -> Result<()> {
     uploads(|uploads| uploads.abort(session))
+}
+
+#[ic_cdk::query]
+fn uploads_list(after: Option<u64>, limit: Option<u32>) -> Result<Vec<UploadStatus>> {
+    uploads(|uploads| uploads.list(after, page(limit)))
 }
 
 #[ic_cdk::query]
@@ -224,6 +253,17 @@ fn blob_read_chunk(locator: String, idx: u32) -> Result<ByteBuf> {
     })
 }
 
+#[ic_cdk::query]
+fn blob_read_range(locator: String, offset: u64, len: u64) -> Result<ByteBuf> {
+    with_app(|App { storage, .. }| {
+        let id = readable_blob(storage, &locator)?;
+        if len > limits::MAX_RANGE_BYTES {
+            return Err(Error::invalid("len", format!("at most {} bytes", limits::MAX_RANGE_BYTES), len));
+        }
+        Ok(ByteBuf::from(storage.blobs.read_range(id, offset, len)?))
+    })
+}
+
 #[ic_cdk::update]
 fn capsules_create(subject: Option<PersonRef>) -> Result<Capsule> {
     with_app(|App { storage, .. }| Ok(storage.capsules.create(caller(), subject, now())?))
@@ -234,6 +274,18 @@ fn capsules_read(capsule_id: String) -> Result<Capsule> {
     with_app(|App { storage, .. }| {
         Ok(storage.capsules.authorize(caller(), Access::Read, &capsule_id)?.to_api(&capsule_id))
     })
+}
+
+#[ic_cdk::query]
+fn capsules_list(after: Option<String>, limit: Option<u32>) -> Result<Vec<Capsule>> {
+    with_app(|App { storage, .. }| {
+        Ok(storage.capsules.list_capsules(caller(), after.as_deref(), page(limit))?)
+    })
+}
+
+#[ic_cdk::update]
+fn capsules_delete(capsule_id: String) -> Result<()> {
+    with_app(|App { storage, .. }| Ok(storage.capsules.delete(caller(), &capsule_id)?))
 }
 
 #[ic_cdk::update]
@@ -248,10 +300,19 @@ fn memories_read(memory_id: String) -> Result<Memory> {
 
 #[ic_cdk::query]
 fn memories_list(capsule_id: String, after: Option<String>, limit: Option<u32>) -> Result<Vec<Memory>> {
-    let limit = limit.unwrap_or(limits::MAX_PAGE).min(limits::MAX_PAGE) as usize;
     with_app(|App { storage, .. }| {
-        Ok(storage.capsules.list(caller(), &capsule_id, after.as_deref(), limit)?)
+        Ok(storage.capsules.list(caller(), &capsule_id, after.as_deref(), page(limit))?)
     })
+}
+
+#[ic_cdk::update]
+fn memories_update(memory_id: String, asset_metadata: AssetMetadata) -> Result<Memory> {
+    with_app(|App { storage, .. }| memories::update(storage, caller(), &memory_id, asset_metadata))
+}
+
+#[ic_cdk::update]
+fn memories_delete(memory_id: String) -> Result<()> {
+    with_app(|App { storage, .. }| memories::delete(storage, caller(), &memory_id))
 }
 
 #[ic_cdk::query]
@@ -288,6 +349,36 @@ fn admin_config_set(config: AdminConfig) -> Result<()> {
     })?;
     migration::go_on();
     Ok(())
+}
+
+/// Size of stable memory, bytes; a page has 64 KiB.
+fn stable_memory_bytes() -> u64 {
+    ic_cdk::stable::stable_size() << 16
+}
+
+#[ic_cdk::query]
+fn admin_stats() -> Result<AdminStats> {
+    controllers_only()?;
+    with_app(|App { storage, .. }| metrics::stats(storage, stable_memory_bytes()))
+}
+
+#[ic_cdk::query]
+fn http_request(request: HttpRequest) -> HttpResponse {
+    let path = request.url.split('?').next().unwrap_or_default();
+    match (request.method.as_str(), path) {
+        ("GET", "/metrics") => {
+            match with_app(|App { storage, .. }| metrics::prometheus(storage, stable_memory_bytes())) {
+                Ok(text) => HttpResponse::text(200, text),
+                Err(error) => HttpResponse::text(500, error.to_string()),
+            }
+        }
+        ("GET", "/health") => match with_app(|App { storage, .. }| Ok(storage.config()?)) {
+            Ok(_) => HttpResponse::text(200, "ok\n"),
+            Err(error) => HttpResponse::text(503, error.to_string()),
+        },
+        ("GET", _) => HttpResponse::text(404, "there are /metrics and /health\n"),
+        (method, _) => HttpResponse::text(405, format!("GET only, got {method}\n")),
+    }
 }
 
 #[allow(missing_docs, reason = "the macro's function has none")]

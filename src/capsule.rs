@@ -7,6 +7,8 @@
 //! id 18   text -> MemoryRecord           memories, by memory id
 //! id 19   (text, text) -> ()             (capsule, memory): the memories of a capsule in order of id
 //! id 21   u64                            the last capsule number that was given out
+//! id 29   (principal, text) -> ()        (member, capsule)
+//! id 32   text -> ()                     deleted capsules whose memories are still to be removed
 //! ```
 //! A capsule's record does not grow with its memories: committing an upload costs the same in a capsule of
 //! ten and of a hundred thousand.

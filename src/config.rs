@@ -1,8 +1,13 @@
 //! Settings of the controllers: defaults, bounds and stored form.
 
+use minicbor::{Decode, Encode};
+
 use crate::api::{AdminConfig, Error, Result};
-use crate::stable::Record;
-use crate::upload::limits::DEFAULT_SESSION_TTL_SECONDS;
+use crate::stable::{Record, codec};
+use crate::upload::limits::{
+    DEFAULT_MAX_BYTES, DEFAULT_MAX_BYTES_PER_CALLER, DEFAULT_MAX_BYTES_PER_CAPSULE,
+    DEFAULT_MAX_SESSIONS_PER_CALLER, DEFAULT_SESSION_TTL_SECONDS,
+};
 use crate::upload::path::{BUILD, FEATURES};
 
 /// Shortest time to live that makes sense: a client must be able to send one chunk, seconds.
@@ -11,14 +16,21 @@ const MIN_TTL_SECONDS: u64 = 60;
 /// Longest time to live, seconds: 30 days.
 const MAX_TTL_SECONDS: u64 = 30 * 24 * 60 * 60;
 
-/// The stored form of the settings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Config(pub AdminConfig);
-
-impl Default for Config {
-    fn default() -> Self {
-        Self(AdminConfig { compat_share_percent: 0, session_ttl_seconds: DEFAULT_SESSION_TTL_SECONDS })
-    }
+/// The stored form of the settings. An absent field has its default.
+#[derive(Encode, Decode, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    #[n(0)]
+    compat_share_percent: Option<u8>,
+    #[n(1)]
+    session_ttl_seconds: Option<u64>,
+    #[n(2)]
+    max_sessions_per_caller: Option<u64>,
+    #[n(3)]
+    max_bytes_per_caller: Option<u64>,
+    #[n(4)]
+    max_bytes_per_capsule: Option<u64>,
+    #[n(5)]
+    max_bytes: Option<u64>,
 }
 
 impl Config {
@@ -36,15 +48,43 @@ impl Config {
             let expected = format!("{MIN_TTL_SECONDS} to {MAX_TTL_SECONDS}");
             return Err(Error::invalid("session_ttl_seconds", expected, config.session_ttl_seconds));
         }
-        // A share that the build leaves no choice of is not stored: the next build starts at its own default.
-        let compat_share_percent = if lowest == highest { 0 } else { config.compat_share_percent };
-        Ok(Self(AdminConfig { compat_share_percent, ..config }))
+        Ok(Self {
+            // A share that the build leaves no choice of is not stored: the next build starts at its own default.
+            compat_share_percent: (lowest != highest).then_some(config.compat_share_percent),
+            ..Self::unchecked(config)
+        })
     }
 
     /// The settings as this build follows them.
     pub fn in_force(self) -> AdminConfig {
-        let compat_share_percent = self.0.compat_share_percent.clamp(lowest_share(), highest_share());
-        AdminConfig { compat_share_percent, ..self.0 }
+        let share = self.compat_share_percent.unwrap_or(0);
+        AdminConfig {
+            compat_share_percent: share.clamp(lowest_share(), highest_share()),
+            session_ttl_seconds: self.session_ttl_seconds.unwrap_or(DEFAULT_SESSION_TTL_SECONDS),
+            max_sessions_per_caller: self.max_sessions_per_caller.unwrap_or(DEFAULT_MAX_SESSIONS_PER_CALLER),
+            max_bytes_per_caller: self.max_bytes_per_caller.unwrap_or(DEFAULT_MAX_BYTES_PER_CALLER),
+            max_bytes_per_capsule: self.max_bytes_per_capsule.unwrap_or(DEFAULT_MAX_BYTES_PER_CAPSULE),
+            max_bytes: self.max_bytes.unwrap_or(DEFAULT_MAX_BYTES),
+        }
+    }
+
+    fn unchecked(config: AdminConfig) -> Self {
+        let AdminConfig {
+            compat_share_percent,
+            session_ttl_seconds,
+            max_sessions_per_caller,
+            max_bytes_per_caller,
+            max_bytes_per_capsule,
+            max_bytes,
+        } = config;
+        Self {
+            compat_share_percent: Some(compat_share_percent),
+            session_ttl_seconds: Some(session_ttl_seconds),
+            max_sessions_per_caller: Some(max_sessions_per_caller),
+            max_bytes_per_caller: Some(max_bytes_per_caller),
+            max_bytes_per_capsule: Some(max_bytes_per_capsule),
+            max_bytes: Some(max_bytes),
+        }
     }
 }
 
@@ -57,25 +97,16 @@ fn highest_share() -> u8 {
     if FEATURES.contains(&"compat") { 100 } else { 0 }
 }
 
-/// ```text
-/// byte 0      1      version
-/// byte 1      u8     compat share, percent
-/// byte 2..10  u64    session time to live in seconds, big-endian
-/// ```
+const VERSION: u8 = 1;
+
 impl Record for Config {
     const NAME: &'static str = "settings";
 
     fn encode(&self) -> Vec<u8> {
-        [&[1, self.0.compat_share_percent][..], &self.0.session_ttl_seconds.to_be_bytes()].concat()
+        codec::encode(VERSION, self)
     }
 
     fn decode(bytes: &[u8]) -> std::result::Result<Self, String> {
-        let [1, compat_share_percent, ttl @ ..] = bytes else {
-            return Err(format!("expected version 1, found {:02x?}", bytes.first()));
-        };
-        let session_ttl_seconds = <[u8; 8]>::try_from(ttl)
-            .map(u64::from_be_bytes)
-            .map_err(|_| format!("{} bytes, expected 10", bytes.len()))?;
-        Ok(Self(AdminConfig { compat_share_percent: *compat_share_percent, session_ttl_seconds }))
+        codec::decode(VERSION, bytes)
     }
 }

@@ -12,7 +12,7 @@ use crate::stable::layout::Layout;
 use crate::stable::preflight::{self, PreflightError};
 use crate::stable::{Memories, RawMemory, Register, StableError, Table, memory_ids};
 use crate::upload::path::{FRESH_LAYOUT, LAYOUTS};
-use crate::upload::{HashState, Receipts, SessionIndex, SessionTables};
+use crate::upload::{HashState, Receipts, SessionIndex, SessionTables, Usage};
 
 /// All stable structures of the canister.
 pub struct Storage {
@@ -24,8 +24,10 @@ pub struct Storage {
     pub index: SessionIndex,
     /// SHA-256 mid-states of sessions in flight, by session id.
     pub hashes: Table<u64, HashState>,
-    /// Receipts of finished uploads.
+    /// Receipts of ended sessions.
     pub receipts: Receipts,
+    /// Bytes in use, by account.
+    pub usage: Usage,
     /// Chunks and committed blobs.
     pub blobs: BlobStore,
     /// Capsules and memories.
@@ -99,6 +101,7 @@ impl Storage {
             index: SessionIndex::open(memories),
             hashes: Table::open(memories, memory_ids::HASH_STATES),
             receipts: Receipts::open(memories),
+            usage: Usage::open(memories),
             blobs: BlobStore::open(memories),
             capsules: CapsuleStore::open(memories),
             settings: Register::open(memories, memory_ids::CONFIG),

@@ -7,6 +7,7 @@
 //! Which layer keeps a session is decided in [`path`], the only place that knows of the cargo features.
 
 mod error;
+mod finish;
 mod hashing;
 mod idempotency;
 mod index;
@@ -16,14 +17,16 @@ pub mod path;
 mod receipt;
 mod service;
 mod tables;
+mod usage;
 
 pub use hashing::HashState;
 pub use idempotency::IdemKey;
 pub use index::SessionIndex;
 pub use meta::UploadMeta;
-pub use receipt::{Receipt, Receipts};
+pub use receipt::{Finished, Outcome, Receipt, Receipts};
 pub use service::UploadService;
 pub use tables::{DirectStore, RawRecord, SessionRecord, SessionTables};
+pub use usage::Usage;
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -11,6 +11,39 @@ pub struct AdminConfig {
     pub compat_share_percent: u8,
     /// A session expires this long after its last activity, seconds.
     pub session_ttl_seconds: u64,
+    /// Sessions that one caller may have in flight.
+    pub max_sessions_per_caller: u64,
+    /// Bytes that the sessions of one caller may reserve.
+    pub max_bytes_per_caller: u64,
+    /// Bytes that one capsule may hold, sessions in flight included.
+    pub max_bytes_per_capsule: u64,
+    /// Bytes that the canister may hold, sessions in flight included.
+    pub max_bytes: u64,
+}
+
+/// What the canister holds.
+#[derive(CandidType, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AdminStats {
+    /// Sessions in flight, on both paths.
+    pub sessions: u64,
+    /// Of these: legacy records.
+    pub legacy_sessions: u64,
+    /// Committed blobs.
+    pub blobs: u64,
+    /// Stored chunks, of blobs and of sessions.
+    pub chunks: u64,
+    /// Ended sessions and deleted blobs whose chunks are still to be removed.
+    pub releases_pending: u64,
+    /// Capsules.
+    pub capsules: u64,
+    /// Memories.
+    pub memories: u64,
+    /// Receipts of ended sessions.
+    pub receipts: u64,
+    /// Bytes reserved by sessions or stored in blobs.
+    pub bytes_in_use: u64,
+    /// Size of stable memory, bytes.
+    pub stable_memory_bytes: u64,
 }
 
 /// Which build is running.

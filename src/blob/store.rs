@@ -5,13 +5,14 @@
 //! id 7    u64 -> BlobRecord             committed blobs
 //! id 20   (u64, text) -> text           (blob, memory) -> capsule: who refers to a blob
 //! id 24   [u8; 32] -> ()                chunks under this prefix are to be removed
+//! id 31   (text, text) -> u64           (capsule, SHA-256 in hex) -> blob: one copy of a content per capsule
 //! ```
 
 use ic_stable_structures::StableBTreeMap;
 use sha2::{Digest, Sha256};
 
 use crate::session::{ChunkSet, SessionId};
-use crate::stable::keys::NumberAndText;
+use crate::stable::keys::{NumberAndText, TwoTexts};
 use crate::stable::{Memories, Memory, StableError, Table, memory_ids};
 
 use super::record::{BlobId, BlobRecord};
@@ -45,6 +46,15 @@ impl ChunkPrefix {
     }
 }
 
+/// What [`BlobStore::commit`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// The blob that holds the content.
+    pub id: BlobId,
+    /// Whether the new chunks were kept; false where the capsule had the content already.
+    pub stored: bool,
+}
+
 /// A blob call failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BlobError {
@@ -63,6 +73,18 @@ pub enum BlobError {
         idx: u32,
         /// How many it has.
         chunks: u32,
+    },
+    /// The blob has no such range.
+    #[error("bytes {offset} to {offset} + {len} of {blob}: it has {size} bytes")]
+    NoSuchRange {
+        /// Which blob.
+        blob: BlobId,
+        /// First byte that was asked for.
+        offset: u64,
+        /// Number of bytes that was asked for.
+        len: u64,
+        /// How many it has.
+        size: u64,
     },
     /// A chunk that should be stored is not.
     #[error("chunk {idx} under {prefix:02x?} is not stored")]
@@ -83,6 +105,7 @@ pub struct BlobStore {
     blobs: Table<u64, BlobRecord>,
     refs: Table<NumberAndText, String>,
     released: Table<[u8; 32], ()>,
+    by_content: Table<TwoTexts, u64>,
 }
 
 impl BlobStore {
@@ -93,6 +116,7 @@ impl BlobStore {
             blobs: Table::open(memories, memory_ids::BLOB_META),
             refs: Table::open(memories, memory_ids::BLOB_REFS),
             released: Table::open(memories, memory_ids::RELEASED_CHUNKS),
+            by_content: Table::open(memories, memory_ids::BLOB_BY_CONTENT),
         }
     }
 
@@ -116,12 +140,20 @@ impl BlobStore {
         self.keys_under(prefix).map(|(_, idx)| idx).collect()
     }
 
+    /// Number of prefixes whose chunks are still to be removed.
+    pub fn release_total(&self) -> u64 {
+        self.released.len()
+    }
+
     /// Number of chunks in the whole store.
     pub fn chunk_total(&self) -> u64 {
         self.chunks.len()
     }
 
-    /// Commits a blob whose chunks are stored, with its first reference.
+    /// Commits stored chunks as a blob that `memory_id` refers to, and says which blob that is: where the
+    /// capsule holds the same content already, the blob that it has, and the new chunks are given back.
+    ///
+    /// Content is not shared between capsules: that would tell one capsule's members what another one holds.
     ///
     /// # Errors
     /// [`BlobError::AlreadyExists`]; a committed blob is never overwritten.
@@ -131,13 +163,39 @@ impl BlobStore {
         record: &BlobRecord,
         memory_id: &str,
         capsule_id: &str,
-    ) -> Result<(), BlobError> {
-        if self.blobs.contains(&id.0) {
-            return Err(BlobError::AlreadyExists(id));
+    ) -> Result<Committed, BlobError> {
+        let content = content_key(capsule_id, &record.checksum);
+        let same = self.by_content.get(&content)?.map(BlobId);
+        let committed = match same {
+            Some(id) => Committed { id, stored: false },
+            None if self.blobs.contains(&id.0) => return Err(BlobError::AlreadyExists(id)),
+            None => Committed { id, stored: true },
+        };
+        if committed.stored {
+            self.blobs.insert(id.0, record);
+            self.by_content.insert(content, &id.0);
+        } else {
+            self.release(ChunkPrefix(record.prefix));
         }
-        self.blobs.insert(id.0, record);
-        self.refs.insert(NumberAndText(id.0, memory_id.to_owned()), &capsule_id.to_owned());
-        Ok(())
+        self.refs.insert(NumberAndText(committed.id.0, memory_id.to_owned()), &capsule_id.to_owned());
+        Ok(committed)
+    }
+
+    /// Takes the reference of a memory away. The bytes that became free: none while another memory refers
+    /// to the blob.
+    ///
+    /// # Errors
+    /// [`BlobError::NotFound`], or a damaged record.
+    pub fn unref(&mut self, id: BlobId, memory_id: &str, capsule_id: &str) -> Result<u64, BlobError> {
+        let record = self.blob(id)?;
+        self.refs.remove(&NumberAndText(id.0, memory_id.to_owned()));
+        if !self.capsules_of(id)?.is_empty() {
+            return Ok(0);
+        }
+        self.blobs.remove(&id.0);
+        self.by_content.remove(&content_key(capsule_id, &record.checksum));
+        self.release(ChunkPrefix(record.prefix));
+        Ok(record.size)
     }
 
     /// A committed blob.
@@ -179,6 +237,34 @@ impl BlobStore {
         self.chunk(prefix, idx).ok_or(BlobError::MissingChunk { prefix: blob.prefix, idx })
     }
 
+    /// The bytes `offset..offset + len` of a committed blob.
+    ///
+    /// # Errors
+    /// [`BlobError::NotFound`], [`BlobError::NoSuchRange`], [`BlobError::MissingChunk`].
+    pub fn read_range(&self, id: BlobId, offset: u64, len: u64) -> Result<Vec<u8>, BlobError> {
+        let size = self.blob(id)?.size;
+        let end = offset.checked_add(len).filter(|end| *end <= size);
+        let end = end.ok_or(BlobError::NoSuchRange { blob: id, offset, len, size })?;
+        let chunk_size = u64::from(CHUNK_SIZE);
+        let mut bytes = Vec::new();
+        let mut at = offset;
+        while at < end {
+            // A blob has fewer chunks than u32 counts, and a position in a chunk fits usize.
+            let idx = u32::try_from(at / chunk_size).unwrap_or(u32::MAX);
+            let chunk = self.read_chunk(id, idx)?;
+            let from = (at % chunk_size) as usize;
+            let wanted = (end - at) as usize;
+            let part = chunk.get(from..).unwrap_or_default();
+            let part = part.get(..wanted).unwrap_or(part);
+            if part.is_empty() {
+                return Err(BlobError::MissingChunk { prefix: self.blob(id)?.prefix, idx });
+            }
+            bytes.extend_from_slice(part);
+            at = at.saturating_add(part.len() as u64);
+        }
+        Ok(bytes)
+    }
+
     /// Gives the chunks under a prefix back: a few at once, the rest by [`Self::sweep`].
     pub fn release(&mut self, prefix: ChunkPrefix) {
         if !self.remove_some(prefix, RELEASE_AT_ONCE) {
@@ -209,6 +295,11 @@ impl BlobStore {
     fn keys_under(&self, prefix: ChunkPrefix) -> impl Iterator<Item = ([u8; 32], u32)> + '_ {
         self.chunks.keys_range((prefix.0, 0)..=(prefix.0, u32::MAX))
     }
+}
+
+fn content_key(capsule_id: &str, checksum: &[u8; 32]) -> TwoTexts {
+    let hex = checksum.iter().map(|byte| format!("{byte:02x}")).collect();
+    TwoTexts(capsule_id.to_owned(), hex)
 }
 
 impl BlobRecord {

@@ -60,12 +60,15 @@ fn a_committed_blob_is_never_overwritten_and_reads_stay_within_it() {
     blobs.commit(id, &record(prefix(1), 3), "mem", "capsule_1").unwrap();
     let again = blobs.commit(id, &record(prefix(2), 9), "mem2", "capsule_2");
     assert_eq!(again, Err(BlobError::AlreadyExists(id)));
+    let same = blobs.commit(prefix(4).blob_id(), &record(prefix(4), 3), "mem4", "capsule_1");
+    assert_eq!(same, Ok(Committed { id, stored: false }), "the capsule has this content already");
+    assert_eq!(blobs.unref(id, "mem4", "capsule_1"), Ok(0), "another memory still refers to it");
     assert_eq!(blobs.read_chunk(id, 0), Ok(b"abc".to_vec()));
     assert_eq!(blobs.read_chunk(id, 1), Err(BlobError::NoSuchChunk { blob: id, idx: 1, chunks: 1 }));
     assert_eq!(blobs.capsules_of(id), Ok(vec!["capsule_1".into()]));
     assert_eq!(blobs.capsules_of(BlobId(1)), Ok(vec![]));
     let other = prefix(3).blob_id();
-    blobs.commit(other, &record(prefix(3), 1), "mem3", "capsule_1").unwrap();
+    blobs.commit(other, &record(prefix(3), 1), "mem3", "capsule_2").unwrap();
     let hole = BlobError::MissingChunk { prefix: prefix(3).0, idx: 0 };
     assert_eq!(blobs.read_chunk(other, 0), Err(hole), "a hole is an error and not a short answer");
 }
@@ -92,4 +95,26 @@ fn a_blob_record_round_trips_and_damage_is_named() {
     assert_eq!(BlobRecord::decode(&record.encode()), Ok(record.clone()));
     assert_eq!(record.chunk_count(), 2);
     assert!(BlobRecord::decode(b"").is_err());
+}
+
+#[test]
+fn a_range_is_exactly_what_was_asked_for() {
+    let mut blobs = store();
+    let chunk = CHUNK_SIZE as usize;
+    let bytes: Vec<u8> = (0..2 * chunk + 5).map(|i| (i % 253) as u8).collect();
+    for (idx, chunk) in bytes.chunks(chunk).enumerate() {
+        blobs.write_chunk(prefix(1), idx as u32, chunk);
+    }
+    let (id, size) = (prefix(1).blob_id(), bytes.len());
+    blobs.commit(id, &record(prefix(1), size as u64), "mem", "capsule_1").unwrap();
+    for (offset, len) in
+        [(0, 0), (0, 1), (chunk - 1, 2), (1, 2 * chunk), (2 * chunk, 5), (size, 0), (0, size)]
+    {
+        let range = blobs.read_range(id, offset as u64, len as u64).unwrap();
+        assert!(range == bytes[offset..offset + len], "{len} bytes at {offset}");
+    }
+    for (offset, len) in [(0, size as u64 + 1), (size as u64 + 1, 0), (u64::MAX, 1), (1, u64::MAX)] {
+        let range = blobs.read_range(id, offset, len);
+        assert_eq!(range, Err(BlobError::NoSuchRange { blob: id, offset, len, size: size as u64 }));
+    }
 }

@@ -89,6 +89,11 @@ impl CapsuleRecord {
         }
     }
 
+    /// Everybody on an access list; somebody on two lists comes twice.
+    pub fn members(&self) -> impl Iterator<Item = &Principal> {
+        self.owners.iter().chain(&self.writers).chain(&self.readers)
+    }
+
     /// Replaces the access lists.
     pub fn set_access(&mut self, access: CapsuleAccess) {
         let CapsuleAccess { owners, writers, readers } = access;

@@ -1,6 +1,9 @@
 //! Capsules and memories in stable memory.
 
+use std::ops::Bound;
+
 use candid::Principal;
+use ic_stable_structures::storable::Blob;
 
 use crate::api::{Capsule, CapsuleAccess, Memory, PersonRef};
 use crate::session::Time;
@@ -55,6 +58,8 @@ pub struct CapsuleStore {
     capsules: Table<String, CapsuleRecord>,
     memories: Table<String, MemoryRecord>,
     by_capsule: Table<TwoTexts, ()>,
+    by_member: Table<(Principal, Blob<32>), ()>,
+    condemned: Table<String, ()>,
     counter: Register<u64>,
 }
 
@@ -65,6 +70,8 @@ impl CapsuleStore {
             capsules: Table::open(memories, memory_ids::CAPSULES),
             memories: Table::open(memories, memory_ids::MEMORIES),
             by_capsule: Table::open(memories, memory_ids::MEMORY_BY_CAPSULE),
+            by_member: Table::open(memories, memory_ids::CAPSULE_BY_MEMBER),
+            condemned: Table::open(memories, memory_ids::CONDEMNED_CAPSULES),
             counter: Register::open(memories, memory_ids::CAPSULE_COUNTER),
         }
     }
@@ -85,8 +92,71 @@ impl CapsuleStore {
         let id = format!("capsule_{}", self.counter.next()?);
         let subject = subject.unwrap_or(PersonRef::Principal(caller));
         let record = CapsuleRecord::new(subject, caller, now.as_nanos());
-        self.capsules.insert(id.clone(), &record);
+        self.store(&id, &record);
         Ok(record.to_api(&id))
+    }
+
+    /// Deletes a capsule; an owner's right. It is gone for everybody at once; its memories are removed by
+    /// [`Self::condemned_memories`] and whoever frees their blobs.
+    ///
+    /// # Errors
+    /// [`CapsuleError::Unauthorized`].
+    pub fn delete(&mut self, caller: Principal, capsule: &str) -> Result<(), CapsuleError> {
+        let record = self.authorize(caller, Access::Own, capsule)?;
+        self.unlist(capsule, &record);
+        self.capsules.remove(&capsule.to_owned());
+        self.condemned.insert(capsule.to_owned(), &());
+        Ok(())
+    }
+
+    /// Up to `limit` capsules that `caller` is a member of, in order of id, behind `after`.
+    ///
+    /// # Errors
+    /// A damaged record.
+    pub fn list_capsules(
+        &self,
+        caller: Principal,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Capsule>, CapsuleError> {
+        let start = after.map_or(Bound::Included(member_key("")), |id| Bound::Excluded(member_key(id)));
+        let start = start.map(|key| (caller, key));
+        let keys = self.by_member.keys((start, Bound::Unbounded));
+        let mut page = Vec::new();
+        for (_, key) in keys.take_while(|(member, _)| *member == caller).take(limit) {
+            let id = capsule_of(&key);
+            page.extend(self.capsules.get(&id)?.map(|record| record.to_api(&id)));
+        }
+        Ok(page)
+    }
+
+    /// Up to `limit` memories of deleted capsules. Empty when none is left.
+    pub fn condemned_memories(&mut self, limit: usize) -> Vec<String> {
+        while let Some(capsule) = self.condemned.next_key(None) {
+            let start = TwoTexts(capsule.clone(), String::new());
+            let keys = self.by_capsule.keys(start..).take_while(|TwoTexts(of, _)| *of == capsule);
+            let found: Vec<String> = keys.take(limit).map(|TwoTexts(_, id)| id).collect();
+            if !found.is_empty() {
+                return found;
+            }
+            self.condemned.remove(&capsule);
+        }
+        Vec::new()
+    }
+
+    /// Number of capsules.
+    pub fn len(&self) -> u64 {
+        self.capsules.len()
+    }
+
+    /// Whether there is no capsule.
+    pub fn is_empty(&self) -> bool {
+        self.capsules.is_empty()
+    }
+
+    /// Number of memories.
+    pub fn memory_total(&self) -> u64 {
+        self.memories.len()
     }
 
     /// The capsule, if `caller` has at least the right `needs` on it.
@@ -125,8 +195,9 @@ impl CapsuleStore {
                 return Err(CapsuleError::ListTooLong { list, got: principals.len() });
             }
         }
+        self.unlist(capsule, &record);
         record.set_access(access);
-        self.capsules.insert(capsule.to_owned(), &record);
+        self.store(capsule, &record);
         Ok(record.to_api(capsule))
     }
 
@@ -157,10 +228,59 @@ impl CapsuleStore {
     /// # Errors
     /// [`CapsuleError::NoSuchMemory`], for one the caller may not read as well.
     pub fn memory(&self, caller: Principal, memory_id: &str) -> Result<Memory, CapsuleError> {
+        Ok(self.memory_record(caller, Access::Read, memory_id)?.to_api(memory_id))
+    }
+
+    /// The record of a memory in whose capsule `caller` has the right `needs`.
+    ///
+    /// # Errors
+    /// [`CapsuleError::NoSuchMemory`] for one that the caller may not read as well;
+    /// [`CapsuleError::Unauthorized`] for one that the caller may read and no more.
+    pub fn memory_record(
+        &self,
+        caller: Principal,
+        needs: Access,
+        memory_id: &str,
+    ) -> Result<MemoryRecord, CapsuleError> {
         let missing = || CapsuleError::NoSuchMemory(memory_id.to_owned());
         let record = self.memories.get(&memory_id.to_owned())?.ok_or_else(missing)?;
         self.authorize(caller, Access::Read, &record.capsule_id).map_err(|_| missing())?;
-        Ok(record.to_api(memory_id))
+        self.authorize(caller, needs, &record.capsule_id)?;
+        Ok(record)
+    }
+
+    /// Replaces the record of a memory that exists.
+    pub fn replace_memory(&mut self, memory_id: &str, record: &MemoryRecord) {
+        self.memories.insert(memory_id.to_owned(), record);
+    }
+
+    /// Removes a memory, whoever asks, and gives its record back.
+    ///
+    /// # Errors
+    /// [`CapsuleError::NoSuchMemory`].
+    pub fn detach(&mut self, memory_id: &str) -> Result<MemoryRecord, CapsuleError> {
+        let id = memory_id.to_owned();
+        let record = self.memories.get(&id)?.ok_or(CapsuleError::NoSuchMemory(id.clone()))?;
+        if let Some(mut capsule) = self.capsules.get(&record.capsule_id)? {
+            capsule.memory_count = capsule.memory_count.saturating_sub(1);
+            self.capsules.insert(record.capsule_id.clone(), &capsule);
+        }
+        self.memories.remove(&id);
+        self.by_capsule.remove(&TwoTexts(record.capsule_id.clone(), id));
+        Ok(record)
+    }
+
+    fn store(&mut self, capsule: &str, record: &CapsuleRecord) {
+        for member in record.members() {
+            self.by_member.insert((*member, member_key(capsule)), &());
+        }
+        self.capsules.insert(capsule.to_owned(), record);
+    }
+
+    fn unlist(&mut self, capsule: &str, record: &CapsuleRecord) {
+        for member in record.members() {
+            self.by_member.remove(&(*member, member_key(capsule)));
+        }
     }
 
     /// Up to `limit` memories of a capsule, in order of id, behind `after`.
@@ -187,4 +307,13 @@ impl CapsuleStore {
             })
             .collect()
     }
+}
+
+/// A capsule id as a key of bounded length: `capsule_` and a number have at most 28 bytes.
+fn member_key(capsule: &str) -> Blob<32> {
+    Blob::try_from(capsule.as_bytes()).unwrap_or_default()
+}
+
+fn capsule_of(key: &Blob<32>) -> String {
+    String::from_utf8_lossy(key.as_slice()).into_owned()
 }

@@ -105,3 +105,20 @@ fn a_memory_is_attached_once_and_read_by_readers_only() {
     assert_eq!(capsules.memory(person(1), "m").unwrap(), memory(&id).to_api("m"));
     assert_eq!(capsules.memory(person(2), "m"), Err(CapsuleError::NoSuchMemory("m".into())));
 }
+
+#[test]
+fn ones_capsules_are_listed_while_one_is_a_member() {
+    let mut capsules = store();
+    let ids: Vec<String> = (0..3).map(|_| capsules.create(person(1), None, NOW).unwrap().id).collect();
+    let access = |readers| CapsuleAccess { owners: vec![person(1)], writers: vec![], readers };
+    capsules.set_access(person(1), &ids[1], access(vec![person(2)])).unwrap();
+    let page = |capsules: &CapsuleStore, n, after: Option<&str>, limit| {
+        let page = capsules.list_capsules(person(n), after, limit).unwrap();
+        page.into_iter().map(|capsule| capsule.id).collect::<Vec<_>>()
+    };
+    assert_eq!(page(&capsules, 1, None, 2), ids[..2]);
+    assert_eq!(page(&capsules, 1, Some(&ids[1]), 2), ids[2..]);
+    assert_eq!(page(&capsules, 2, None, 9), ids[1..2]);
+    capsules.set_access(person(1), &ids[1], access(vec![])).unwrap();
+    assert_eq!(page(&capsules, 2, None, 9), Vec::<String>::new());
+}

@@ -91,7 +91,14 @@ pub fn convert(storage: &mut Storage, state: &mut MigrationState, id: SessionId,
             let seen = split.session.session_meta.last_seen;
             storage.sessions.sessions.insert(id.0, &SessionRecord::from(&split.session));
             storage.sessions.metas.insert(id.0, &split.meta);
-            storage.index.insert(id, key, legacy.caller, seen);
+            if storage.index.insert(id, key, legacy.caller, seen) {
+                // Layout 1 without indexes has no accounts either.
+                storage.usage.reserve_unlimited(
+                    legacy.caller,
+                    &split.meta.capsule_id,
+                    split.session.bytes_expected,
+                )?;
+            }
             state.digest_after.add(projected_digest(storage, id)?);
             Fate::Converted
         }
@@ -143,6 +150,10 @@ fn release(storage: &mut Storage, id: SessionId, split: &Split) -> Result<()> {
     let owner =
         candid::Principal::try_from_slice(&session.owner).map_err(|e| Error::Internal(e.to_string()))?;
     let key = IdemKey::of(&meta.capsule_id, &owner, &session.session_meta.idem);
+    if storage.index.contains(id, owner) {
+        storage.usage.end(owner, session.bytes_expected)?;
+        storage.usage.free(&meta.capsule_id, session.bytes_expected)?;
+    }
     storage.index.end(id, owner, session.session_meta.last_seen);
     storage.index.forget_key(key, id)?;
     storage.hashes.remove(&id.0);

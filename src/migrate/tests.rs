@@ -10,8 +10,7 @@ use crate::storage::Storage;
 use crate::upload::RawRecord;
 use crate::upload::limits::DEFAULT_SESSION_TTL_SECONDS;
 use crate::upload::path::direct::DirectPath;
-use crate::upload::tests::{World, file};
-use crate::{api::AdminConfig, config::Config};
+use crate::upload::tests::{World, file, set_share};
 
 const CHUNK: usize = CHUNK_SIZE as usize;
 
@@ -45,8 +44,7 @@ fn layout_1() -> (World, Vec<(u64, Vec<u8>, Vec<usize>)>) {
 
 /// What the staged and the direct build do at their start.
 fn upgrade(world: &mut World) {
-    let session_ttl_seconds = DEFAULT_SESSION_TTL_SECONDS;
-    world.storage.settings.set(&Config(AdminConfig { compat_share_percent: 0, session_ttl_seconds }));
+    set_share(&mut world.storage, 0);
     world.path = Box::<DirectPath>::default();
 }
 

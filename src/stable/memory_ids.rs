@@ -93,6 +93,14 @@ memory_ids! {
     MIGRATION_QUARANTINE = 27, Map;
     /// Index of receipts by expiry.
     RECEIPT_BY_EXPIRY = 28, Map;
+    /// Index of capsules by member.
+    CAPSULE_BY_MEMBER = 29, Map;
+    /// Bytes in use, by account.
+    USAGE = 30, Map;
+    /// Index of blobs by content, within a capsule.
+    BLOB_BY_CONTENT = 31, Map;
+    /// Deleted capsules whose memories are still to be removed.
+    CONDEMNED_CAPSULES = 32, Map;
     /// HTTP secret of a later public release, in a second memory manager. Never to be used.
     RESERVED_HTTP_SECRET = 42, Reserved;
 }

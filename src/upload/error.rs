@@ -45,6 +45,9 @@ impl From<BlobError> for Error {
             BlobError::NoSuchChunk { chunks, idx, .. } => {
                 Self::invalid("idx", format!("less than {chunks}"), idx)
             }
+            BlobError::NoSuchRange { offset, len, size, .. } => {
+                Self::invalid("range", format!("within {size} bytes"), format!("{len} bytes at {offset}"))
+            }
             BlobError::AlreadyExists(id) => Self::conflict("blob", id, "exists already"),
             BlobError::MissingChunk { .. } => Self::Internal(error.to_string()),
             BlobError::Stable(error) => error.into(),

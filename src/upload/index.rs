@@ -30,11 +30,37 @@ impl SessionIndex {
         }
     }
 
-    /// Adds a session. Adding it again changes nothing.
-    pub fn insert(&mut self, id: SessionId, key: IdemKey, owner: Principal, last_seen: Time) {
+    /// Adds a session. False when it was there already; then nothing changes.
+    pub fn insert(&mut self, id: SessionId, key: IdemKey, owner: Principal, last_seen: Time) -> bool {
+        if self.contains(id, owner) {
+            return false;
+        }
         self.by_idem.insert(key.0, &id.0);
         self.by_activity.insert((last_seen.as_nanos(), id.0), &());
         self.by_owner.insert((owner, id.0), &());
+        true
+    }
+
+    /// Whether a session of this owner is among the live ones.
+    pub fn contains(&self, id: SessionId, owner: Principal) -> bool {
+        self.by_owner.contains(&(owner, id.0))
+    }
+
+    /// Up to `limit` sessions of an owner, in order of id, behind `after`.
+    pub fn of(&self, owner: Principal, after: Option<u64>, limit: usize) -> Vec<SessionId> {
+        let from = after.map_or(0, |id| id.saturating_add(1));
+        let keys = self.by_owner.keys((owner, from)..=(owner, u64::MAX));
+        keys.take(limit).map(|(_, id)| SessionId(id)).collect()
+    }
+
+    /// Number of live sessions.
+    pub fn len(&self) -> u64 {
+        self.by_activity.len()
+    }
+
+    /// Whether no session lives.
+    pub fn is_empty(&self) -> bool {
+        self.by_activity.is_empty()
     }
 
     /// Notes activity of a session.

@@ -1,13 +1,28 @@
 //! Limits of the upload contract. Every one is named in the error that enforces it.
 
-use crate::api::UploadConfig;
+use crate::api::{AssetMetadata, Error, Result, UploadConfig};
 use crate::blob::CHUNK_SIZE;
+use crate::stable::codec;
+
+use super::error::digest_of;
 
 /// Chunks of one upload: 29.5 GB. The first public release's number.
 pub const MAX_CHUNKS: u32 = 16_384;
 
 /// Sessions of one caller at a time. The first public release's number, there per capsule.
-pub const MAX_SESSIONS_PER_CALLER: u64 = 100;
+pub const DEFAULT_MAX_SESSIONS_PER_CALLER: u64 = 100;
+
+/// Bytes in flight of one caller: more than the largest upload, 16,384 chunks of 1.8 MB, has.
+pub const DEFAULT_MAX_BYTES_PER_CALLER: u64 = 32 << 30;
+
+/// Bytes of one capsule: the first public release's number for a canister.
+pub const DEFAULT_MAX_BYTES_PER_CAPSULE: u64 = 100 << 30;
+
+/// Bytes of the canister. The memory manager can hand out 256 GiB, 32,768 buckets of 8 MiB.
+pub const DEFAULT_MAX_BYTES: u64 = 200 << 30;
+
+/// Bytes of one range read: with its Candid around it, under the IC's 2 MB per replicated reply.
+pub const MAX_RANGE_BYTES: u64 = 1_900_000;
 
 /// Bytes of an idempotency key. A UUID has 36, a URL rarely more than this.
 pub const MAX_IDEM_BYTES: usize = 256;
@@ -34,4 +49,18 @@ pub const MESSAGE_INSTRUCTIONS: u64 = 20_000_000_000;
 /// What a client must know before it cuts a file.
 pub const fn upload_config() -> UploadConfig {
     UploadConfig { inline_max: 32 * 1024, chunk_size: CHUNK_SIZE, inline_budget_per_capsule: 32 * 1024 }
+}
+
+/// Nothing, when an asset's metadata may be stored.
+///
+/// # Errors
+/// [`Error::InvalidArgument`] for metadata that is too large, or a SHA-256 of another length than 32 bytes.
+pub fn check_metadata(asset_metadata: &AssetMetadata) -> Result<()> {
+    let bytes = codec::encode(1, asset_metadata).len();
+    if bytes > MAX_METADATA_BYTES {
+        let expected = format!("at most {MAX_METADATA_BYTES} bytes");
+        return Err(Error::invalid("asset_metadata", expected, format!("{bytes} bytes")));
+    }
+    let sha256 = asset_metadata.base().sha256.as_ref();
+    sha256.map_or(Ok(()), |sha256| digest_of("asset_metadata.sha256", sha256).map(drop))
 }

@@ -1,7 +1,7 @@
-//! Receipts of finished uploads, for clients that lost the reply.
+//! Receipts of ended sessions, for clients that lost the reply.
 //!
 //! ```text
-//! id 17   u64 -> Receipt          session to what it became
+//! id 17   u64 -> Receipt          session to what became of it
 //! id 28   (u64, u64) -> ()        (expiry in nanoseconds, session)
 //! ```
 
@@ -14,10 +14,10 @@ use crate::blob::BlobId;
 use crate::session::{SessionId, Time};
 use crate::stable::{Memories, Record, StableError, Table, codec, memory_ids};
 
-/// What a session became.
+/// What became of a session.
 #[derive(Encode, Decode, Clone, Debug, PartialEq, Eq)]
 pub struct Receipt {
-    /// Who uploaded.
+    /// Whose session it was.
     #[cbor(n(0), with = "codec::principal")]
     pub owner: Principal,
     /// The idempotency key, hashed.
@@ -26,27 +26,46 @@ pub struct Receipt {
     /// What begin asked for, hashed.
     #[cbor(n(2), with = "minicbor::bytes")]
     pub fingerprint: [u8; 32],
-    /// The memory that was made.
-    #[n(3)]
-    pub memory_id: String,
-    /// The blob that was committed.
-    #[n(4)]
-    pub blob_id: u64,
-    /// Size, bytes.
-    #[n(5)]
-    pub size: u64,
-    /// SHA-256 of the stored bytes.
-    #[cbor(n(6), with = "minicbor::bytes")]
-    pub checksum: [u8; 32],
-    /// When the upload was committed, nanoseconds.
-    #[n(7)]
-    pub finished_at: u64,
     /// When the receipt is dropped, nanoseconds.
-    #[n(8)]
+    #[n(3)]
     pub expires_at: u64,
+    /// How the session ended.
+    #[n(4)]
+    pub outcome: Outcome,
 }
 
-impl Receipt {
+/// How a session ended.
+#[derive(Encode, Decode, Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Its upload was committed.
+    #[n(0)]
+    Finished(#[n(0)] Finished),
+    /// Its owner gave it up.
+    #[n(1)]
+    Aborted,
+}
+
+/// A committed upload.
+#[derive(Encode, Decode, Clone, Debug, PartialEq, Eq)]
+pub struct Finished {
+    /// The memory that was made.
+    #[n(0)]
+    pub memory_id: String,
+    /// The blob that holds the bytes.
+    #[n(1)]
+    pub blob_id: u64,
+    /// Size, bytes.
+    #[n(2)]
+    pub size: u64,
+    /// SHA-256 of the stored bytes.
+    #[cbor(n(3), with = "minicbor::bytes")]
+    pub checksum: [u8; 32],
+    /// When the upload was committed, nanoseconds.
+    #[n(4)]
+    pub finished_at: u64,
+}
+
+impl Finished {
     /// The answer that finish gave, and gives again.
     pub fn to_api(&self) -> UploadFinishResult {
         let locator = BlobId(self.blob_id).to_string();
@@ -99,6 +118,16 @@ impl Receipts {
     /// A damaged record.
     pub fn get(&self, id: SessionId) -> Result<Option<Receipt>, StableError> {
         self.by_session.get(&id.0)
+    }
+
+    /// Number of receipts.
+    pub fn len(&self) -> u64 {
+        self.by_session.len()
+    }
+
+    /// Whether there is no receipt.
+    pub fn is_empty(&self) -> bool {
+        self.by_session.is_empty()
     }
 
     /// Keeps a receipt.

@@ -4,22 +4,18 @@ use candid::Principal;
 use serde_bytes::ByteBuf;
 use sha2::{Digest, Sha256};
 
-use crate::api::{AssetMetadata, Error, Result, UploadFinishResult, UploadStatus};
-use crate::blob::{BlobRecord, CHUNK_SIZE, ChunkPrefix};
-use crate::capsule::{Access, MemoryRecord};
+use crate::api::{AssetMetadata, Error, Result, UploadStatus};
+use crate::blob::CHUNK_SIZE;
+use crate::capsule::Access;
 use crate::meter::Meter;
-use crate::session::{SessionId, SessionSpec, Time};
-use crate::stable::codec;
+use crate::session::{Session, SessionId, SessionSpec, Time};
 use crate::storage::Storage;
 
 use super::error::{digest_of, to_ranges};
 use super::idempotency::{Fingerprint, IdemKey};
-use super::limits::{
-    MAX_CHUNKS, MAX_IDEM_BYTES, MAX_METADATA_BYTES, MAX_SESSIONS_PER_CALLER, MESSAGE_INSTRUCTIONS,
-    SWEEP_BATCH,
-};
+use super::limits::{MAX_CHUNKS, MAX_IDEM_BYTES, SWEEP_BATCH, check_metadata};
 use super::path::{Chunk, Upload, UploadPath};
-use super::{Receipt, UploadMeta};
+use super::{Outcome, Receipt, UploadMeta};
 
 /// One message's view of the uploads.
 ///
@@ -57,15 +53,19 @@ impl UploadService<'_> {
         if let Some(id) = self.begun_before(key, fingerprint, &idem)? {
             return Ok(id.0);
         }
-        let sessions = self.storage.index.count_of(self.caller, MAX_SESSIONS_PER_CALLER);
-        if sessions >= MAX_SESSIONS_PER_CALLER {
-            return Err(Error::exhausted("sessions per caller", MAX_SESSIONS_PER_CALLER, sessions + 1));
+        let limits = self.storage.config()?;
+        let allowed = limits.max_sessions_per_caller;
+        let sessions = self.storage.index.count_of(self.caller, allowed);
+        if sessions >= allowed {
+            return Err(Error::exhausted("sessions per caller", allowed, sessions.saturating_add(1)));
         }
+        let bytes = asset_metadata.base().bytes;
+        self.storage.usage.reserve(self.caller, &capsule_id, bytes, &limits)?;
 
         let id = SessionId(self.storage.sessions.counter.next()?);
         let spec = SessionSpec {
             chunk_size: CHUNK_SIZE,
-            bytes_expected: asset_metadata.base().bytes,
+            bytes_expected: bytes,
             owner: self.caller.as_slice().to_vec(),
             idem,
         };
@@ -105,36 +105,20 @@ impl UploadService<'_> {
         Ok(())
     }
 
-    /// Verifies the stored bytes against `sha256` and `total_len`, and makes them a memory of the capsule.
+    /// Ends a session and gives its bytes back. Aborting it again changes nothing.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::Unauthorized`], [`Error::InvalidArgument`], [`Error::Incomplete`],
-    /// [`Error::ChecksumMismatch`], and [`Error::Hashing`] when the work goes on in the next call. After any
-    /// of them the session is as it was.
-    pub fn finish(&mut self, id: u64, sha256: &ByteBuf, total_len: u64) -> Result<UploadFinishResult> {
-        let id = SessionId(id);
-        if let Some(receipt) = self.storage.receipts.get(id)? {
-            return self.finished_before(id, &receipt, sha256, total_len);
-        }
-        let upload = self.authorized(id)?;
-        let expected = digest_of("sha256", sha256)?;
-        if total_len != upload.session.bytes_expected {
-            return Err(Error::invalid("total_len", upload.session.bytes_expected.to_string(), total_len));
-        }
-        upload.session.check_complete(id)?;
-        let got = self.digest(id, &upload)?;
-        check_digest(expected, got)?;
-        self.commit(id, upload, got)
-    }
-
-    /// Ends a session and gives its bytes back.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`].
+    /// [`Error::NotFound`], and [`Error::Conflict`] for a session that was finished.
     pub fn abort(&mut self, id: u64) -> Result<()> {
         let id = SessionId(id);
+        if let Some(Receipt { owner, outcome: Outcome::Aborted, .. }) = self.storage.receipts.get(id)?
+            && owner == self.caller
+        {
+            return Ok(());
+        }
         let upload = self.own(id)?;
-        self.drop_session(id, &upload)
+        self.drop_session(id, &upload)?;
+        self.leave_receipt(id, &upload.session, &upload.meta, Outcome::Aborted)
     }
 
     /// How far one's own session is.
@@ -142,7 +126,26 @@ impl UploadService<'_> {
     /// # Errors
     /// [`Error::NotFound`].
     pub fn status(&mut self, id: u64) -> Result<UploadStatus> {
-        let Upload { session, meta, path } = self.own(SessionId(id))?;
+        let upload = self.own(SessionId(id))?;
+        self.status_of(id, upload)
+    }
+
+    /// Up to `limit` of one's own sessions, in order of id, behind `after`.
+    ///
+    /// # Errors
+    /// A damaged record.
+    pub fn list(&mut self, after: Option<u64>, limit: usize) -> Result<Vec<UploadStatus>> {
+        let mut page = Vec::new();
+        for id in self.storage.index.of(self.caller, after, limit) {
+            if let Some(upload) = self.path.load(self.storage, id, self.now)? {
+                page.push(self.status_of(id.0, upload)?);
+            }
+        }
+        Ok(page)
+    }
+
+    fn status_of(&self, id: u64, upload: Upload) -> Result<UploadStatus> {
+        let Upload { session, meta, path } = upload;
         let ttl = self.storage.config()?.session_ttl_seconds;
         let chunks = session.chunk_count();
         let missing = to_ranges(session.received_idxs.missing_below(chunks));
@@ -217,110 +220,60 @@ impl UploadService<'_> {
     }
 
     /// The caller's session, whose capsule the caller may still write to.
-    fn authorized(&mut self, id: SessionId) -> Result<Upload> {
+    pub(super) fn authorized(&mut self, id: SessionId) -> Result<Upload> {
         let upload = self.own(id)?;
         self.storage.capsules.authorize(self.caller, Access::Write, &upload.meta.capsule_id)?;
         Ok(upload)
     }
 
-    /// The caller's session. Somebody else's does not exist for the caller.
+    /// The caller's session in flight. Somebody else's does not exist for the caller.
     fn own(&mut self, id: SessionId) -> Result<Upload> {
-        self.path
-            .load(self.storage, id, self.now)?
-            .filter(|upload| upload.session.owner == self.caller.as_slice())
-            .ok_or_else(|| Error::not_found("session", id))
-    }
-
-    /// SHA-256 over the stored bytes, as far as this message may go.
-    fn digest(&mut self, id: SessionId, upload: &Upload) -> Result<[u8; 32]> {
-        let prefix = ChunkPrefix::of(&upload.meta.provisional_memory_id, id);
-        let chunks = upload.session.chunk_count();
-        let mut hash = self.storage.hashes.get(&id.0)?.unwrap_or_default();
-        while hash.next_chunk() < chunks {
-            if self.meter.used() > MESSAGE_INSTRUCTIONS {
-                self.storage.hashes.insert(id.0, &hash);
-                let hashed = upload.session.offset(hash.next_chunk());
-                return Err(Error::Hashing { hashed, total: upload.session.bytes_expected });
-            }
-            let idx = hash.next_chunk();
-            let bytes = self.storage.blobs.chunk(prefix, idx).ok_or_else(|| {
-                Error::Internal(format!("chunk {idx} of session {id} is recorded but not stored"))
-            })?;
-            hash.absorb(&bytes);
+        let found = self.path.load(self.storage, id, self.now)?;
+        if let Some(upload) = found.filter(|upload| upload.session.owner == self.caller.as_slice()) {
+            return Ok(upload);
         }
-        self.storage.hashes.insert(id.0, &hash);
-        Ok(hash.digest())
+        match self.storage.receipts.get(id)?.filter(|receipt| receipt.owner == self.caller) {
+            None => Err(Error::not_found("session", id)),
+            Some(Receipt { outcome: Outcome::Finished(_), .. }) => {
+                Err(Error::conflict("session", id, "is finished"))
+            }
+            Some(Receipt { outcome: Outcome::Aborted, .. }) => {
+                Err(Error::conflict("session", id, "was aborted"))
+            }
+        }
     }
 
-    /// Makes a verified upload a memory. What could be refused was refused before the first change, so that
-    /// the upload is committed as a whole.
-    fn commit(&mut self, id: SessionId, upload: Upload, checksum: [u8; 32]) -> Result<UploadFinishResult> {
-        let Upload { session, meta, .. } = upload;
-        let fingerprint = Fingerprint::of(&meta.asset_metadata, meta.expected_chunks);
-        let prefix = ChunkPrefix::of(&meta.provisional_memory_id, id);
-        let blob_id = prefix.blob_id();
-        let blob =
-            BlobRecord { size: session.bytes_expected, checksum, created_at: self.now, prefix: prefix.0 };
-        let memory = MemoryRecord {
-            capsule_id: meta.capsule_id,
-            asset_metadata: meta.asset_metadata,
-            blob_id: blob_id.0,
-            checksum,
-            size: session.bytes_expected,
-            created_at: self.now.as_nanos(),
-            created_by: self.caller,
-        };
-        let memory_id = meta.provisional_memory_id;
-        let key = IdemKey::of(&memory.capsule_id, &self.caller, &session.session_meta.idem);
+    /// Remembers how the caller's session ended, for as long as a session may be idle.
+    pub(super) fn leave_receipt(
+        &mut self,
+        id: SessionId,
+        session: &Session,
+        meta: &UploadMeta,
+        outcome: Outcome,
+    ) -> Result<()> {
         let ttl = self.storage.config()?.session_ttl_seconds;
-
-        self.storage.blobs.commit(blob_id, &blob, &memory_id, &memory.capsule_id)?;
-        self.storage.capsules.attach(self.caller, &memory_id, &memory)?;
-        self.path.finish(self.storage, id, self.caller.as_slice(), self.now)?;
-        self.storage.index.end(id, self.caller, session.session_meta.last_seen);
-        self.storage.hashes.remove(&id.0);
         let receipt = Receipt {
             owner: self.caller,
-            idem_key: key.0,
-            fingerprint: fingerprint.0,
-            memory_id,
-            blob_id: blob_id.0,
-            size: blob.size,
-            checksum,
-            finished_at: self.now.as_nanos(),
+            idem_key: IdemKey::of(&meta.capsule_id, &self.caller, &session.session_meta.idem).0,
+            fingerprint: Fingerprint::of(&meta.asset_metadata, meta.expected_chunks).0,
             expires_at: self.now.plus_seconds(ttl).as_nanos(),
+            outcome,
         };
         self.storage.receipts.insert(id, &receipt);
-        Ok(receipt.to_api())
-    }
-
-    /// The same answer to the same finish; a different one contradicts what was committed.
-    fn finished_before(
-        &self,
-        id: SessionId,
-        receipt: &Receipt,
-        sha256: &ByteBuf,
-        total_len: u64,
-    ) -> Result<UploadFinishResult> {
-        if receipt.owner != self.caller {
-            return Err(Error::not_found("session", id));
-        }
-        if receipt.checksum != sha256.as_slice() || receipt.size != total_len {
-            let detail = format!("was finished with {} bytes and another digest or size", receipt.size);
-            return Err(Error::conflict("session", id, detail));
-        }
-        Ok(receipt.to_api())
+        Ok(())
     }
 
     /// Ends a session, whoever asked for it, and gives everything of it back.
     fn drop_session(&mut self, id: SessionId, upload: &Upload) -> Result<()> {
-        let session = &upload.session;
+        let (session, capsule_id) = (&upload.session, &upload.meta.capsule_id);
         let owner = Principal::try_from_slice(&session.owner).map_err(|e| Error::Internal(e.to_string()))?;
         self.path.abort(self.storage, id, &session.owner, self.now)?;
         self.storage.index.end(id, owner, session.session_meta.last_seen);
-        let key = IdemKey::of(&upload.meta.capsule_id, &owner, &session.session_meta.idem);
+        let key = IdemKey::of(capsule_id, &owner, &session.session_meta.idem);
         self.storage.index.forget_key(key, id)?;
         self.storage.hashes.remove(&id.0);
+        self.storage.usage.end(owner, session.bytes_expected)?;
+        self.storage.usage.free(capsule_id, session.bytes_expected)?;
         Ok(())
     }
 
@@ -345,15 +298,8 @@ fn check_begin(asset_metadata: &AssetMetadata, expected_chunks: u32, idem: &str)
             format!("{} bytes", idem.len()),
         ));
     }
-    let metadata_bytes = codec::encode(1, asset_metadata).len();
-    if metadata_bytes > MAX_METADATA_BYTES {
-        let expected = format!("at most {MAX_METADATA_BYTES} bytes");
-        return Err(Error::invalid("asset_metadata", expected, format!("{metadata_bytes} bytes")));
-    }
+    check_metadata(asset_metadata)?;
     let base = asset_metadata.base();
-    if let Some(sha256) = &base.sha256 {
-        digest_of("asset_metadata.sha256", sha256)?;
-    }
     let chunks = base.bytes.div_ceil(u64::from(CHUNK_SIZE));
     if chunks > u64::from(MAX_CHUNKS) {
         let largest = u64::from(MAX_CHUNKS) * u64::from(CHUNK_SIZE);
@@ -366,7 +312,8 @@ fn check_begin(asset_metadata: &AssetMetadata, expected_chunks: u32, idem: &str)
     Ok(())
 }
 
-fn check_digest(expected: [u8; 32], got: [u8; 32]) -> Result<()> {
+/// Nothing, when the digests are the same.
+pub(super) fn check_digest(expected: [u8; 32], got: [u8; 32]) -> Result<()> {
     if expected == got {
         return Ok(());
     }

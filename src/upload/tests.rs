@@ -4,7 +4,7 @@ use candid::Principal;
 use serde_bytes::ByteBuf;
 use sha2::{Digest, Sha256};
 
-use super::limits::{DEFAULT_SESSION_TTL_SECONDS, MAX_SESSIONS_PER_CALLER};
+use super::limits::{DEFAULT_MAX_SESSIONS_PER_CALLER, DEFAULT_SESSION_TTL_SECONDS};
 use super::path::UploadPath;
 use super::path::compat::CompatPath;
 use super::path::direct::DirectPath;
@@ -42,8 +42,7 @@ impl World {
     fn new(path: Box<dyn UploadPath>, compat_share_percent: u8) -> Self {
         let raw = RawMemory::default();
         let mut storage = Storage::create(raw.clone());
-        let session_ttl_seconds = DEFAULT_SESSION_TTL_SECONDS;
-        storage.settings.set(&Config(AdminConfig { compat_share_percent, session_ttl_seconds }));
+        set_share(&mut storage, compat_share_percent);
         let capsule = storage.capsules.create(person(OWNER), None, START).unwrap().id;
         Self { raw, storage, path, now: START, meter: Box::new(Unmetered), capsule }
     }
@@ -105,6 +104,12 @@ impl World {
             blobs.chunk_total(),
         ]
     }
+}
+
+/// What a controller does to steer new sessions.
+pub fn set_share(storage: &mut Storage, compat_share_percent: u8) {
+    let config = AdminConfig { compat_share_percent, ..storage.config().unwrap() };
+    storage.settings.set(&Config::checked(config).unwrap());
 }
 
 pub fn metadata(bytes: u64) -> AssetMetadata {
@@ -262,7 +267,9 @@ fn abort_and_expiry_give_everything_back() {
         let stranger = world.as_person(2).abort(aborted).unwrap_err();
         assert!(matches!(stranger, Error::NotFound { .. }), "{stranger}");
         world.service().abort(aborted).unwrap();
-        assert!(matches!(world.service().abort(aborted), Err(Error::NotFound { .. })));
+        world.service().abort(aborted).unwrap();
+        let put = world.put(aborted, &file, 0).unwrap_err();
+        assert!(matches!(put, Error::Conflict { ref detail, .. } if detail == "was aborted"), "{put}");
         world.now = world.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS - 1);
         world.put(active, &file, 1).unwrap();
         world.now = world.now.plus_seconds(1);
@@ -405,7 +412,7 @@ fn what_begin_refuses_it_says_with_numbers_and_changes_nothing() {
 #[test]
 fn a_caller_has_so_many_sessions_and_no_more() {
     on_both_paths(|mut world| {
-        for n in 0..MAX_SESSIONS_PER_CALLER {
+        for n in 0..DEFAULT_MAX_SESSIONS_PER_CALLER {
             world.begin(1, &n.to_string());
         }
         let full = world.try_begin(1, "one more").unwrap_err();
@@ -414,5 +421,145 @@ fn a_caller_has_so_many_sessions_and_no_more() {
         let first = world.begin(1, "0");
         world.service().abort(first).unwrap();
         assert!(world.try_begin(1, "one more").is_ok());
+    });
+}
+
+#[test]
+fn a_session_that_is_finished_says_so() {
+    on_both_paths(|mut world| {
+        let file = file(10);
+        let id = world.begin(10, "a");
+        world.put(id, &file, 0).unwrap();
+        world.finish(id, &file).unwrap();
+        let finished = Error::conflict("session", id, "is finished");
+        assert_eq!(world.put(id, &file, 0), Err(finished.clone()));
+        assert_eq!(world.service().abort(id), Err(finished));
+    });
+}
+
+#[test]
+fn ones_own_sessions_are_listed_in_pages() {
+    on_both_paths(|mut world| {
+        let ids: Vec<u64> = ["a", "b", "c"].iter().map(|idem| world.begin(10, idem)).collect();
+        let mut page = |after, limit| {
+            let page = world.service().list(after, limit).unwrap();
+            page.into_iter().map(|status| status.session).collect::<Vec<_>>()
+        };
+        assert_eq!(page(None, 2), ids[..2]);
+        assert_eq!(page(Some(ids[1]), 2), ids[2..]);
+        assert_eq!(world.as_person(2).list(None, 9).unwrap(), []);
+    });
+}
+
+#[test]
+fn the_same_content_is_stored_once_in_a_capsule() {
+    on_both_paths(|mut world| {
+        let file = file(CHUNK + 1);
+        let [one, two] = ["a", "b"].map(|idem| {
+            let id = world.begin(file.len(), idem);
+            world.put(id, &file, 0).unwrap();
+            world.put(id, &file, 1).unwrap();
+            world.finish(id, &file).unwrap()
+        });
+        assert_eq!(one.blob_id, two.blob_id);
+        assert_ne!(one.memory_id, two.memory_id);
+        assert_eq!(world.live()[3], 2, "two chunks and not four");
+        assert_eq!(world.storage.usage.total(), Ok(file.len() as u64));
+
+        let delete =
+            |world: &mut World, id: &str| crate::memories::delete(&mut world.storage, person(OWNER), id);
+        let stranger = crate::memories::delete(&mut world.storage, person(2), &one.memory_id);
+        assert!(matches!(stranger, Err(Error::NotFound { .. })));
+        delete(&mut world, &one.memory_id).unwrap();
+        assert_eq!(read_back(&world, &two.blob_id), file, "the other memory still has its bytes");
+        delete(&mut world, &two.memory_id).unwrap();
+        assert_eq!(world.live(), [0, 0, 0, 0]);
+        assert_eq!((world.storage.usage.accounts(), world.storage.blobs.blob_total()), (0, 0));
+    });
+}
+
+#[test]
+fn content_is_not_shared_between_capsules() {
+    on_both_paths(|mut world| {
+        let file = file(10);
+        let upload = |world: &mut World| {
+            let id = world.begin(file.len(), "a");
+            world.put(id, &file, 0).unwrap();
+            world.finish(id, &file).unwrap().blob_id
+        };
+        let first = upload(&mut world);
+        world.capsule = world.storage.capsules.create(person(OWNER), None, START).unwrap().id;
+        assert_ne!(upload(&mut world), first);
+        assert_eq!(world.live()[3], 2);
+    });
+}
+
+#[test]
+fn bytes_are_reserved_at_begin_and_given_back_at_the_end() {
+    on_both_paths(|mut world| {
+        let limit = |world: &mut World, change: fn(&mut AdminConfig)| {
+            let mut config = world.storage.config().unwrap();
+            change(&mut config);
+            world.storage.settings.set(&Config::checked(config).unwrap());
+        };
+        limit(&mut world, |config| config.max_bytes_per_caller = 100);
+        let id = world.begin(60, "a");
+        let full = world.try_begin(60, "b").unwrap_err();
+        assert_eq!(full, Error::exhausted("bytes in flight per caller", 100, 120));
+        world.service().abort(id).unwrap();
+        let file = file(60);
+        let id = world.begin(60, "b");
+        world.put(id, &file, 0).unwrap();
+        world.finish(id, &file).unwrap();
+        limit(&mut world, |config| config.max_bytes_per_capsule = 100);
+        let full = world.try_begin(60, "c").unwrap_err();
+        assert_eq!(full, Error::exhausted("bytes per capsule", 100, 120));
+        limit(&mut world, |config| {
+            config.max_bytes_per_capsule = 1_000;
+            config.max_bytes = 119;
+        });
+        let full = world.try_begin(60, "c").unwrap_err();
+        assert_eq!(full, Error::exhausted("bytes in the canister", 119, 120));
+        assert!(world.try_begin(59, "c").is_ok());
+    });
+}
+
+#[test]
+fn a_deleted_capsule_is_gone_at_once_and_its_bytes_soon() {
+    on_both_paths(|mut world| {
+        let file = file(CHUNK + 1);
+        let finished = world.begin(file.len(), "a");
+        world.put(finished, &file, 0).unwrap();
+        world.put(finished, &file, 1).unwrap();
+        let memory = world.finish(finished, &file).unwrap().memory_id;
+        let pending = world.begin(file.len(), "b");
+        world.put(pending, &file, 0).unwrap();
+        let capsule = world.capsule.clone();
+        assert!(world.storage.capsules.delete(person(2), &capsule).is_err());
+        world.storage.capsules.delete(person(OWNER), &capsule).unwrap();
+        assert!(world.storage.capsules.memory(person(OWNER), &memory).is_err());
+        assert_eq!(world.storage.capsules.list_capsules(person(OWNER), None, 9), Ok(vec![]));
+        let put = world.put(pending, &file, 1).unwrap_err();
+        assert!(matches!(put, Error::Unauthorized { .. }), "{put}");
+        let finish = world.finish(pending, &file).unwrap_err();
+        assert!(matches!(finish, Error::Unauthorized { .. }), "{finish}");
+        while !crate::memories::sweep(&mut world.storage).unwrap() {}
+        world.service().abort(pending).unwrap();
+        assert_eq!(world.live(), [0, 0, 0, 0]);
+        assert_eq!(world.storage.usage.accounts(), 0);
+    });
+}
+
+#[test]
+fn hashing_goes_on_without_its_client() {
+    on_both_paths(|mut world| {
+        let file = file(2 * CHUNK);
+        let id = world.begin(file.len(), "a");
+        world.put(id, &file, 1).unwrap();
+        world.put(id, &file, 0).unwrap();
+        assert_eq!(world.service().hash_on(id), Ok(true));
+        assert_eq!(world.storage.hashes.get(&id).unwrap().unwrap().next_chunk(), 2);
+        assert_eq!(world.service().hash_on(id + 1), Ok(true), "a session that is gone needs no hash");
+        assert!(world.finish(id, &file).is_ok());
     });
 }

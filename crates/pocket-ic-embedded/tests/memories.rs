@@ -206,6 +206,52 @@ fn sha256(bytes: &[u8]) -> Vec<u8> {
 }
 
 #[test]
+fn the_metadata_file_is_written_as_the_tools_write_it() {
+    let pic = instance();
+    let id = pic.create_canister();
+    let module = wasm(
+        r#"(module (memory 1)
+            (global (mut i32) (i32.const -5)) (global i32 (i32.const 3)) (global (mut f64) (f64.const 2.5)))"#,
+    );
+    pic.install_canister(id, module.clone(), vec![], None);
+    let snapshot = pic.take_canister_snapshot(id, None, None).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("snapshot");
+    pic.canister_snapshot_download(id, ANONYMOUS, snapshot.id, folder.clone());
+    let text = fs::read_to_string(folder.join("metadata.json")).unwrap();
+    let expected = format!(
+        r#"{{
+  "source": {{
+    "taken_from_canister": null
+  }},
+  "taken_at_timestamp": {},
+  "wasm_module_size": {},
+  "globals": [
+    {{
+      "i32": -5
+    }},
+    {{
+      "f64": 2.5
+    }}
+  ],
+  "wasm_memory_size": 65536,
+  "stable_memory_size": 0,
+  "wasm_chunk_store": [],
+  "canister_version": 1,
+  "certified_data": [],
+  "global_timer": "inactive",
+  "on_low_wasm_memory_hook_status": "condition_not_satisfied"
+}}"#,
+        snapshot.taken_at_timestamp,
+        module.len()
+    );
+    assert_eq!(text, expected);
+    let mut names: Vec<String> = files(&folder).into_keys().collect();
+    names.sort();
+    assert_eq!(names, ["metadata.json", "wasm_memory.bin", "wasm_module.bin"]);
+}
+
+#[test]
 #[should_panic(expected = "Snapshot directory is not empty")]
 fn a_folder_with_something_in_it_is_not_written_to() {
     let pic = instance();

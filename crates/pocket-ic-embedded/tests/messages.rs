@@ -487,3 +487,44 @@ fn a_canister_that_never_rests_holds_up_neither_rounds_nor_stopping() {
     let error = pic.await_call(endless).unwrap_err();
     assert_eq!(error.error_code, ErrorCode::CanisterDidNotReply);
 }
+
+#[test]
+fn the_hook_for_low_memory_runs_once_memory_is_low() {
+    let pic = instance();
+    let id = pic.create_canister();
+    let growing = wasm(
+        r#"(module
+            (import "ic0" "msg_reply" (func $reply))
+            (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
+            (memory 1)
+            (func (export "canister_on_low_wasm_memory")
+                (i32.store (i32.const 0) (i32.add (i32.load (i32.const 0)) (i32.const 1))))
+            (func (export "canister_update grow") (drop (memory.grow (i32.const 4))) (call $reply))
+            (func (export "canister_query read")
+                (call $append (i32.const 0) (i32.const 4)) (call $reply)))"#,
+    );
+    pic.install_canister(id, growing, vec![], None);
+    let page = 65_536u64;
+    pic.update_canister_settings(
+        id,
+        None,
+        ic_management_canister_types::CanisterSettings {
+            wasm_memory_limit: Some((20 * page).into()),
+            wasm_memory_threshold: Some((12 * page).into()),
+            ..Default::default()
+        },
+    )
+    .unwrap();
+    call(&pic, id, "grow", &[]).unwrap();
+    pic.tick();
+    assert_eq!(read(&pic, id), 0);
+    call(&pic, id, "grow", &[]).unwrap();
+    pic.tick();
+    assert_eq!(read(&pic, id), 1);
+    call(&pic, id, "grow", &[]).unwrap();
+    pic.tick();
+    pic.tick();
+    assert_eq!(read(&pic, id), 1);
+    let error = (0..3).find_map(|_| call(&pic, id, "grow", &[]).err());
+    assert_eq!(error.map(|error| error.error_code), Some(ErrorCode::CanisterWasmMemoryLimitExceeded));
+}

@@ -15,6 +15,8 @@ use pocket_ic::common::rest::SubnetInstructionConfig;
 /// Cycles that one GiB of memory costs for one second on an application subnet of 13 nodes.
 /// Nothing is charged; the figure only turns the freezing threshold from seconds into cycles.
 const CYCLES_PER_GIB_SECOND: u128 = 127_000;
+/// The wasm memory of a canister whose settings limit nothing.
+const MAX_WASM_MEMORY_BYTES: u64 = 4 << 30;
 /// Nodes of the subnet that the figures above and the system API speak of.
 const SUBNET_NODES: u32 = 13;
 /// Instructions per message in benchmarking mode: more than any test waits for.
@@ -40,6 +42,18 @@ pub struct StopWaiter {
     pub cycles: u128,
     /// Since when, nanoseconds since 1970.
     pub since: u64,
+}
+
+/// Whether the hook for low wasm memory is due.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LowMemoryHook {
+    /// There is memory enough.
+    #[default]
+    NotSatisfied,
+    /// Memory got low; the hook runs in the next round.
+    Ready,
+    /// It has run; it runs again only after memory was enough in between.
+    Executed,
 }
 
 /// Counts of non-replicated queries, as `canister_status` shows them.
@@ -80,6 +94,8 @@ pub struct Canister {
     pub certified_data: Vec<u8>,
     /// Nanoseconds since 1970; 0 when inactive.
     pub global_timer: u64,
+    /// The hook for low wasm memory.
+    pub low_memory: LowMemoryHook,
     /// Log records.
     pub logs: LogStore,
     /// Changes of code and controllers.
@@ -111,6 +127,7 @@ impl Canister {
             state: None,
             certified_data: Vec::new(),
             global_timer: 0,
+            low_memory: LowMemoryHook::default(),
             logs: LogStore::default(),
             history: History::default(),
             chunks: ChunkStore::default(),
@@ -228,7 +245,22 @@ impl Canister {
         Limits { wasm_memory_bytes: self.settings.wasm_memory_limit, ..base.with_instructions(instructions) }
     }
 
-    /// Appends to the log, within its limit, and shows the text on the server's stderr.
+    /// Looks whether the wasm memory that is left fell below the threshold of the settings, or rose above it again.
+    pub fn update_low_memory(&mut self) {
+        let used = self.state.as_ref().map_or(0, |state| state.wasm_memory_bytes());
+        let limit = match self.settings.wasm_memory_limit {
+            0 => MAX_WASM_MEMORY_BYTES,
+            limit => limit,
+        };
+        let low = limit.saturating_sub(used) < self.settings.wasm_memory_threshold;
+        self.low_memory = match (low, self.low_memory) {
+            (false, _) => LowMemoryHook::NotSatisfied,
+            (true, LowMemoryHook::NotSatisfied) => LowMemoryHook::Ready,
+            (true, status) => status,
+        };
+    }
+
+    /// Appends to the log, within its limit.
     pub fn log(&mut self, time_nanos: u64, content: Vec<u8>) {
         self.logs.push(time_nanos, content, self.settings.log_memory_limit);
     }

@@ -342,6 +342,7 @@ pub(super) fn apply(canister: &mut Canister, outcome: &Outcome) {
     if let Some(timer) = outcome.global_timer {
         canister.global_timer = timer;
     }
+    canister.update_low_memory();
     canister.version += 1;
 }
 

@@ -1,7 +1,7 @@
 //! Rounds: what is due by itself, then the waiting messages in the order in which they came.
 
 use super::calls::{CallResult, CallbackId, MessageId, Origin};
-use super::canister::RunStatus;
+use super::canister::{Canister, LowMemoryHook, RunStatus};
 use super::error::UserError;
 use super::execute::MethodCall;
 use super::instance::Instance;
@@ -123,26 +123,15 @@ impl Instance {
         )
     }
 
-    /// Runs what is due by itself: the global timer and the heartbeat.
+    /// Runs what is due by itself: the hook for low memory, the global timer, the heartbeat.
     fn run_system_tasks(&mut self, id: Principal, now: u64) -> u64 {
         let mut used = 0;
-        for task in [SystemEntry::GlobalTimer, SystemEntry::Heartbeat] {
+        for task in [SystemEntry::OnLowWasmMemory, SystemEntry::GlobalTimer, SystemEntry::Heartbeat] {
             let Some(canister) = self.canisters.get_mut(&id) else {
                 break;
             };
-            let exported = canister.state.as_ref().is_some_and(|state| state.module().exports_system(task));
-            if canister.status != RunStatus::Running || !exported || canister.check_not_frozen().is_err() {
+            let Some(entry) = due_entry(canister, task, now) else {
                 continue;
-            }
-            let entry = if task == SystemEntry::GlobalTimer {
-                if canister.global_timer == 0 || canister.global_timer > now {
-                    continue;
-                }
-                // It fires once; the canister may set it anew.
-                canister.global_timer = 0;
-                EntryPoint::GlobalTimer
-            } else {
-                EntryPoint::Heartbeat
             };
             let caller = Principal::management_canister();
             let message = canister.message_context(caller, now);
@@ -181,5 +170,26 @@ impl Instance {
         for (origin, error, refund) in answers {
             self.respond(origin, Err(error), refund);
         }
+    }
+}
+
+/// The entry point of a task if it is due, which it is not any more afterwards.
+fn due_entry(canister: &mut Canister, task: SystemEntry, now: u64) -> Option<EntryPoint> {
+    let exported = canister.state.as_ref()?.module().exports_system(task);
+    if canister.status != RunStatus::Running || !exported || canister.check_not_frozen().is_err() {
+        return None;
+    }
+    match task {
+        SystemEntry::OnLowWasmMemory if canister.low_memory == LowMemoryHook::Ready => {
+            canister.low_memory = LowMemoryHook::Executed;
+            Some(EntryPoint::OnLowWasmMemory)
+        }
+        SystemEntry::GlobalTimer if canister.global_timer != 0 && canister.global_timer <= now => {
+            // It fires once; the canister may set it anew.
+            canister.global_timer = 0;
+            Some(EntryPoint::GlobalTimer)
+        }
+        SystemEntry::Heartbeat => Some(EntryPoint::Heartbeat),
+        _ => None,
     }
 }

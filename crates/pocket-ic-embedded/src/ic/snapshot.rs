@@ -2,7 +2,7 @@
 //!
 //! Reading and writing snapshot folders is in `snapshot_dir.rs`; who may do what is in `management/snapshots.rs`.
 
-use super::canister::Canister;
+use super::canister::{Canister, LowMemoryHook};
 use super::chunks::ChunkStore;
 use super::error::UserError;
 use crate::engine::{CanisterState, Engine, GlobalValue, StableMemory};
@@ -124,7 +124,7 @@ pub struct Snapshot {
     /// The global timer; `None` leaves it untouched on load.
     pub global_timer: Option<CanisterTimer>,
     /// Whether the low-memory hook was due; `None` leaves it untouched on load.
-    hook_status: Option<OnLowWasmMemoryHookStatus>,
+    pub hook_status: Option<OnLowWasmMemoryHookStatus>,
     /// The canister's version when it was taken (0 for uploads).
     pub version: u64,
     /// Nanoseconds since 1970.
@@ -151,7 +151,11 @@ impl Snapshot {
                 0 => CanisterTimer::Inactive,
                 nanos => CanisterTimer::Active(nanos),
             }),
-            hook_status: Some(OnLowWasmMemoryHookStatus::ConditionNotSatisfied),
+            hook_status: Some(match canister.low_memory {
+                LowMemoryHook::NotSatisfied => OnLowWasmMemoryHookStatus::ConditionNotSatisfied,
+                LowMemoryHook::Ready => OnLowWasmMemoryHookStatus::Ready,
+                LowMemoryHook::Executed => OnLowWasmMemoryHookStatus::Executed,
+            }),
             version: canister.version,
             taken_at: now,
         })

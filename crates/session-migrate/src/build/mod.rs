@@ -129,21 +129,44 @@ pub fn ensure(builds: &[Build]) -> Result<Vec<Artifact>, BuildError> {
 /// # Errors
 /// The same as [`ensure`].
 pub fn ensure_with(builds: &[Build], options: &Options) -> Result<Vec<Artifact>, BuildError> {
-    let workspace = Workspace::locate(options.manifest_path.as_deref())?;
-    let out = match &options.out {
-        Some(out) => std::path::absolute(out).map_err(BuildError::io("find", out))?,
-        None => workspace.root.join("dist"),
-    };
-    let cache = workspace.target_dir.join("session-migrate");
-    let _lock = publish::lock(&cache)?;
-    let toolchain = toolchain::resolve(&workspace)?;
+    let bench = Bench::set_up(options)?;
+    builds.iter().map(|&build| bench.make(build, options.update_did)).collect()
+}
 
-    let mut artifacts = Vec::with_capacity(builds.len());
-    for &build in builds {
-        let made = one(build, &workspace, &toolchain, &cache)?;
-        artifacts.push(publish::publish(build, &made, &cache, &out, &workspace, options.update_did)?);
+/// Like [`ensure`], for one build.
+///
+/// # Errors
+/// The same as [`ensure`].
+pub fn ensure_one(build: Build) -> Result<Artifact, BuildError> {
+    Bench::set_up(&Options::default())?.make(build, false)
+}
+
+/// All that is needed to build, held by one process at a time.
+struct Bench {
+    workspace: Workspace,
+    toolchain: toolchain::Toolchain,
+    cache: PathBuf,
+    out: PathBuf,
+    _lock: publish::Lock,
+}
+
+impl Bench {
+    fn set_up(options: &Options) -> Result<Bench, BuildError> {
+        let workspace = Workspace::locate(options.manifest_path.as_deref())?;
+        let out = match &options.out {
+            Some(out) => std::path::absolute(out).map_err(BuildError::io("find", out))?,
+            None => workspace.root.join("dist"),
+        };
+        let cache = workspace.target_dir.join("session-migrate");
+        let lock = publish::lock(&cache)?;
+        let toolchain = toolchain::resolve(&workspace)?;
+        Ok(Bench { workspace, toolchain, cache, out, _lock: lock })
     }
-    Ok(artifacts)
+
+    fn make(&self, build: Build, update_did: bool) -> Result<Artifact, BuildError> {
+        let made = one(build, &self.workspace, &self.toolchain, &self.cache)?;
+        publish::publish(build, &made, &self.cache, &self.out, &self.workspace, update_did)
+    }
 }
 
 /// Returns the record of an up-to-date `build` in the cache folder, building it when needed.

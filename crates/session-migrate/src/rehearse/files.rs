@@ -7,15 +7,16 @@ use std::path::{Path, PathBuf};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 use upload_canister::api::AssetType;
+use upload_canister::upload::limits;
 
 use super::{Config, RehearseError};
 use crate::client::Asset;
 
 /// No upload has more chunks than this; the canister refuses it.
-pub const MAX_CHUNKS: u64 = 16_384;
+pub const MAX_CHUNKS: u64 = limits::MAX_CHUNKS as u64;
 
-/// The largest file that fits in [`MAX_CHUNKS`] chunks of 1,800,000 bytes.
-pub const MAX_FILE_BYTES: u64 = MAX_CHUNKS * 1_800_000;
+/// The largest file that fits in [`MAX_CHUNKS`] full chunks.
+pub const MAX_FILE_BYTES: u64 = MAX_CHUNKS * limits::upload_config().chunk_size as u64;
 
 /// The size of the generated original in bytes: that of the photograph the first release was measured with.
 const ORIGINAL_BYTES: u64 = 21_827_484;

@@ -76,23 +76,22 @@ pub(super) fn assign(chunks: &[u32]) -> Vec<StopPoint> {
     points
 }
 
-/// What the assignment leaves out, in words.
+/// What the assignment leaves out and why, in words.
 pub(super) fn left_out(chunks: &[u32], points: &[StopPoint]) -> Vec<String> {
-    StopPoint::ORDER
-        .into_iter()
-        .filter(|point| !points.contains(point))
-        .map(|point| {
-            if chunks.iter().any(|&count| point.is_possible(count)) {
-                format!(
-                    "{} uploads are too few to stop one at `{}`; add clients or files",
-                    chunks.len(),
-                    point.name()
-                )
-            } else {
-                format!("no file has three chunks or more, so no upload can stop at `{}`", point.name())
-            }
-        })
-        .collect()
+    let missing = StopPoint::ORDER.into_iter().filter(|point| !points.contains(point));
+    let (too_few, impossible): (Vec<_>, Vec<_>) =
+        missing.partition(|point| chunks.iter().any(|&count| point.is_possible(count)));
+    let names = |points: &[StopPoint]| points.iter().map(|point| point.name()).collect::<Vec<_>>().join(", ");
+    let mut notes = Vec::new();
+    if !impossible.is_empty() {
+        let names = names(&impossible);
+        notes.push(format!("no file has three chunks or more, so no upload can stop at: {names}"));
+    }
+    if !too_few.is_empty() {
+        let names = names(&too_few);
+        notes.push(format!("with more clients or files, uploads would also stop at: {names}"));
+    }
+    notes
 }
 
 /// The chunks, in the order in which they are sent, that leave a hole: the first and the last are among them, some in
@@ -142,7 +141,7 @@ mod tests {
         assert!(!points.contains(&StopPoint::Hole));
         let notes = left_out(&chunks, &points);
         assert_eq!(notes.len(), 1);
-        assert!(notes[0].contains("`hole`") && notes[0].contains("three chunks"), "{notes:?}");
+        assert!(notes[0].contains("three chunks") && notes[0].ends_with(": hole"), "{notes:?}");
     }
 
     #[test]
@@ -150,8 +149,8 @@ mod tests {
         let points = assign(&[13]);
         assert_eq!(points, [StopPoint::Hole]);
         let notes = left_out(&[13], &points);
-        assert_eq!(notes.len(), 5);
-        assert!(notes.iter().all(|note| note.contains("too few")), "{notes:?}");
+        assert_eq!(notes.len(), 1);
+        assert!(notes[0].ends_with("complete, begun, finished, aborted, not_begun"), "{notes:?}");
     }
 
     #[test]

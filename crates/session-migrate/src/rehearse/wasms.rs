@@ -53,20 +53,11 @@ impl Wasms {
 
     /// Reads the given files and builds the others, in the order legacy, staged, direct.
     pub(super) fn load(&self) -> Result<Vec<Wasm>, RehearseError> {
-        let missing: Vec<Build> =
-            Build::ALL.into_iter().filter(|&build| self.given(build).is_none()).collect();
-        let built = if missing.is_empty() { Vec::new() } else { build::ensure(&missing)? };
         Build::ALL
             .into_iter()
             .map(|build| match self.given(build) {
                 Some(path) => load(build, path),
-                None => built
-                    .iter()
-                    .filter(|artifact| artifact.build == build)
-                    .map(|artifact| load(build, &artifact.wasm_gz))
-                    .next()
-                    // `ensure` returns one artefact for each build asked for; an empty answer is read as a missing file.
-                    .unwrap_or_else(|| load(build, Path::new(build.name()))),
+                None => load(build, &build::ensure_one(build)?.wasm_gz),
             })
             .collect()
     }

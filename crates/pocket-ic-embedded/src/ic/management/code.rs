@@ -2,7 +2,7 @@
 
 use super::{Call, Caller, Reply, empty_reply};
 use crate::engine::{CanisterModule, CanisterState, EntryPoint, Limits, MessageContext, Outcome, Trap};
-use crate::ic::canister::Canister;
+use crate::ic::canister::{Canister, LowMemoryHook};
 use crate::ic::error::UserError;
 use crate::ic::execute::{entry_name, trap_error};
 use crate::ic::instance::Instance;
@@ -108,6 +108,8 @@ fn deploy(
         canister.logs.clear();
     }
     canister.state = Some(state);
+    canister.low_memory = LowMemoryHook::default();
+    canister.update_low_memory();
     canister.version = deployment.version;
     canister.global_timer = deployment.global_timer;
     canister.certified_data = std::mem::take(&mut deployment.certified_data);
@@ -254,6 +256,7 @@ pub(super) fn uninstall_code(
 ) -> Result<(), UserError> {
     let canister = instance.controlled(id, caller)?;
     canister.state = None;
+    canister.low_memory = LowMemoryHook::default();
     canister.certified_data.clear();
     canister.global_timer = 0;
     canister.logs.clear();

@@ -1,7 +1,7 @@
 //! The methods of snapshots, and the two operations of the server that move them to and from folders.
 
 use super::{Call, Caller, Reply, code, empty_reply, encode};
-use crate::ic::canister::Canister;
+use crate::ic::canister::{Canister, LowMemoryHook};
 use crate::ic::error::{OpError, UserError};
 use crate::ic::instance::Instance;
 use crate::ic::records::origin;
@@ -10,9 +10,10 @@ use crate::ic::snapshot_dir::{self, SnapshotDirError};
 use candid::Principal;
 use ic_management_canister_types::{
     CanisterIdRecord, CanisterTimer, ChangeDetails, DeleteCanisterSnapshotArgs, LoadCanisterSnapshotArgs,
-    LoadSnapshotRecord, ReadCanisterSnapshotDataArgs, ReadCanisterSnapshotDataResult,
-    ReadCanisterSnapshotMetadataArgs, SnapshotDataKind, TakeCanisterSnapshotArgs,
-    UploadCanisterSnapshotDataArgs, UploadCanisterSnapshotMetadataArgs, UploadCanisterSnapshotMetadataResult,
+    LoadSnapshotRecord, OnLowWasmMemoryHookStatus, ReadCanisterSnapshotDataArgs,
+    ReadCanisterSnapshotDataResult, ReadCanisterSnapshotMetadataArgs, SnapshotDataKind,
+    TakeCanisterSnapshotArgs, UploadCanisterSnapshotDataArgs, UploadCanisterSnapshotMetadataArgs,
+    UploadCanisterSnapshotMetadataResult,
 };
 use pocket_ic::ErrorCode;
 use std::path::PathBuf;
@@ -58,6 +59,14 @@ pub(super) fn load(instance: &mut Instance, call: &mut Call) -> Result<Reply, Us
     match snapshot.global_timer {
         Some(CanisterTimer::Inactive) => canister.global_timer = 0,
         Some(CanisterTimer::Active(nanos)) => canister.global_timer = nanos,
+        None => {}
+    }
+    match snapshot.hook_status {
+        Some(OnLowWasmMemoryHookStatus::ConditionNotSatisfied) => {
+            canister.low_memory = LowMemoryHook::NotSatisfied;
+        }
+        Some(OnLowWasmMemoryHookStatus::Ready) => canister.low_memory = LowMemoryHook::Ready,
+        Some(OnLowWasmMemoryHookStatus::Executed) => canister.low_memory = LowMemoryHook::Executed,
         None => {}
     }
     canister.version += 1;

@@ -1,0 +1,259 @@
+//! The management canister as canisters call it, and its less common methods.
+
+mod common;
+
+use candid::utils::ArgumentEncoder;
+use candid::{CandidType, Deserialize, Principal, decode_one, encode_args, encode_one};
+use common::{counter, instance, number, user, wasm};
+use ic_management_canister_types as types;
+use pocket_ic::common::rest::RawEffectivePrincipal;
+use pocket_ic::{ErrorCode, PocketIc, RejectResponse};
+
+const ANONYMOUS: Principal = Principal::anonymous();
+
+/// `call` with the argument `cycles (8 bytes), length, method, payload` calls the management canister and passes the
+/// answer on: a reply as it is, a rejection as a rejection with the same text.
+const MESSENGER: &str = r#"
+(module
+  (import "ic0" "msg_reply" (func $msg_reply))
+  (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
+  (import "ic0" "msg_reject" (func $reject (param i32 i32)))
+  (import "ic0" "msg_arg_data_size" (func $arg_size (result i32)))
+  (import "ic0" "msg_arg_data_copy" (func $arg_copy (param i32 i32 i32)))
+  (import "ic0" "msg_reject_msg_size" (func $reject_size (result i32)))
+  (import "ic0" "msg_reject_msg_copy" (func $reject_copy (param i32 i32 i32)))
+  (import "ic0" "call_new" (func $call_new (param i32 i32 i32 i32 i32 i32 i32 i32)))
+  (import "ic0" "call_data_append" (func $data (param i32 i32)))
+  (import "ic0" "call_cycles_add128" (func $cycles (param i64 i64)))
+  (import "ic0" "call_perform" (func $perform (result i32)))
+  (table funcref (elem $replied $rejected))
+  (memory 4)
+  (func (export "canister_update call")
+    (local $name i32) (local $rest i32)
+    (call $arg_copy (i32.const 1024) (i32.const 0) (call $arg_size))
+    (local.set $name (i32.load8_u (i32.const 1032)))
+    (local.set $rest (i32.add (i32.const 1033) (local.get $name)))
+    (call $call_new (i32.const 0) (i32.const 0) (i32.const 1033) (local.get $name)
+      (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 0))
+    (call $data (local.get $rest)
+      (i32.sub (i32.sub (call $arg_size) (i32.const 9)) (local.get $name)))
+    (call $cycles (i64.const 0) (i64.load (i32.const 1024)))
+    (if (call $perform) (then unreachable)))
+  (func $replied (param i32)
+    (call $arg_copy (i32.const 1024) (i32.const 0) (call $arg_size))
+    (call $append (i32.const 1024) (call $arg_size))
+    (call $msg_reply))
+  (func $rejected (param i32)
+    (call $reject_copy (i32.const 1024) (i32.const 0) (call $reject_size))
+    (call $reject (i32.const 1024) (call $reject_size)))
+  (@custom "icp:public colour" "blue")
+  (@custom "icp:private secret" "red"))
+"#;
+
+fn messenger(pic: &PocketIc) -> Principal {
+    let id = pic.create_canister();
+    pic.install_canister(id, wasm(MESSENGER), vec![], None);
+    id
+}
+
+fn through<T: for<'de> Deserialize<'de> + CandidType>(
+    pic: &PocketIc,
+    messenger: Principal,
+    cycles: u64,
+    method: &str,
+    args: impl ArgumentEncoder,
+) -> Result<T, RejectResponse> {
+    let payload = encode_args(args).unwrap();
+    let arg = [&cycles.to_le_bytes(), [method.len() as u8].as_slice(), method.as_bytes(), &payload].concat();
+    let reply = pic.update_call(messenger, ANONYMOUS, "call", arg)?;
+    Ok(decode_one(&reply).unwrap())
+}
+
+/// As [`through`], for methods that answer nothing.
+fn through_for_nothing(
+    pic: &PocketIc,
+    messenger: Principal,
+    cycles: u64,
+    method: &str,
+    args: impl ArgumentEncoder,
+) -> Result<(), RejectResponse> {
+    let payload = encode_args(args).unwrap();
+    let arg = [&cycles.to_le_bytes(), [method.len() as u8].as_slice(), method.as_bytes(), &payload].concat();
+    let reply = pic.update_call(messenger, ANONYMOUS, "call", arg)?;
+    assert_eq!(reply, b"DIDL\0\0");
+    Ok(())
+}
+
+#[test]
+fn a_canister_creates_installs_and_feeds_another() {
+    let pic = instance();
+    let parent = messenger(&pic);
+    let before = pic.cycle_balance(parent);
+    let args = types::CreateCanisterArgs { settings: None, sender_canister_version: Some(1) };
+    let created: types::CanisterIdRecord =
+        through(&pic, parent, 5_000_000_000_000, "create_canister", (args,)).unwrap();
+    let child = created.canister_id;
+    assert_eq!(pic.get_controllers(child), [parent]);
+    assert_eq!(pic.cycle_balance(child), 5_000_000_000_000);
+    assert_eq!(pic.cycle_balance(parent), before - 5_000_000_000_000);
+    let install = types::InstallCodeArgs {
+        mode: types::CanisterInstallMode::Install,
+        canister_id: child,
+        wasm_module: counter(),
+        arg: 3u32.to_le_bytes().to_vec(),
+        sender_canister_version: None,
+    };
+    through_for_nothing(&pic, parent, 0, "install_code", (install,)).unwrap();
+    assert_eq!(number(&pic.update_call(child, ANONYMOUS, "inc", vec![]).unwrap()), 4);
+    through_for_nothing(&pic, parent, 77, "deposit_cycles", (created.clone(),)).unwrap();
+    assert_eq!(pic.cycle_balance(child), 5_000_000_000_077);
+    // Its users are not its controllers.
+    let error = pic.stop_canister(child, None).unwrap_err();
+    assert_eq!(error.error_code, ErrorCode::CanisterInvalidController);
+    through_for_nothing(&pic, parent, 0, "stop_canister", (created.clone(),)).unwrap();
+    through_for_nothing(&pic, parent, 0, "delete_canister", (created,)).unwrap();
+    assert!(!pic.canister_exists(child));
+}
+
+#[test]
+fn cycles_of_a_refused_call_come_back() {
+    let pic = instance();
+    let parent = messenger(&pic);
+    let before = pic.cycle_balance(parent);
+    let nobody = types::CanisterIdRecord { canister_id: user(1) };
+    let error = through_for_nothing(&pic, parent, 99, "deposit_cycles", (nobody,)).unwrap_err();
+    assert!(error.reject_message.contains("not found"), "{error}");
+    assert_eq!(pic.cycle_balance(parent), before);
+}
+
+#[test]
+fn history_and_metadata_are_told_to_canisters() {
+    let pic = instance();
+    let asker = messenger(&pic);
+    pic.upgrade_canister(asker, wasm(MESSENGER), vec![], None).unwrap();
+    pic.set_controllers(asker, None, vec![ANONYMOUS, user(2)]).unwrap();
+    let args = types::CanisterInfoArgs { canister_id: asker, num_requested_changes: Some(2) };
+    let info: types::CanisterInfoResult = through(&pic, asker, 0, "canister_info", (args,)).unwrap();
+    assert_eq!(info.total_num_changes, 4);
+    assert_eq!(info.recent_changes.len(), 2);
+    assert!(matches!(
+        &info.recent_changes[0].details,
+        Some(types::ChangeDetails::CodeDeployment(record)) if record.mode == types::CodeDeploymentMode::Upgrade
+    ));
+    assert!(matches!(&info.recent_changes[1].details, Some(types::ChangeDetails::ControllersChange(_))));
+    let section = |name: &str| {
+        let args = types::CanisterMetadataArgs { canister_id: asker, name: name.into() };
+        through::<types::CanisterMetadataResult>(&pic, asker, 0, "canister_metadata", (args,))
+    };
+    assert_eq!(section("colour").unwrap().value, b"blue");
+    assert!(section("secret").is_err());
+    assert!(section("taste").is_err());
+    pic.set_controllers(asker, None, vec![asker]).unwrap();
+    assert_eq!(section("secret").unwrap().value, b"red");
+}
+
+#[test]
+fn a_canister_sees_its_own_status() {
+    let pic = instance();
+    let id = messenger(&pic);
+    let own = types::CanisterIdRecord { canister_id: id };
+    let status: types::CanisterStatusResult = through(&pic, id, 0, "canister_status", (own,)).unwrap();
+    assert_eq!(status.status, types::CanisterStatusType::Running);
+    let other = types::CanisterIdRecord { canister_id: messenger(&pic) };
+    let error = through::<types::CanisterStatusResult>(&pic, id, 0, "canister_status", (other,)).unwrap_err();
+    assert!(error.reject_message.contains("Only the controllers"), "{error}");
+}
+
+fn manage(
+    pic: &PocketIc,
+    id: Principal,
+    sender: Principal,
+    method: &str,
+    arg: Vec<u8>,
+) -> Result<Vec<u8>, RejectResponse> {
+    let place = RawEffectivePrincipal::CanisterId(id.as_slice().to_vec());
+    pic.update_call_with_effective_principal(Principal::management_canister(), place, sender, method, arg)
+}
+
+#[test]
+fn anybody_tops_up() {
+    let pic = instance();
+    let id = pic.create_canister();
+    let args = types::ProvisionalTopUpCanisterArgs { canister_id: id, amount: 5u8.into() };
+    manage(&pic, id, user(4), "provisional_top_up_canister", encode_one(args).unwrap()).unwrap();
+    assert_eq!(pic.cycle_balance(id), 100_000_000_000_005);
+}
+
+#[test]
+fn arguments_that_do_not_decode_are_named() {
+    let pic = instance();
+    let id = pic.create_canister();
+    for method in ["canister_status", "install_code", "update_settings", "take_canister_snapshot"] {
+        let error = manage(&pic, id, ANONYMOUS, method, b"nonsense".to_vec()).unwrap_err();
+        assert_eq!(error.error_code, ErrorCode::InvalidManagementPayload, "{method}: {error}");
+        assert!(error.reject_message.contains(method), "{error}");
+    }
+}
+
+#[test]
+fn chunks_that_are_missing_or_of_another_module_are_refused() {
+    let pic = instance();
+    let id = pic.create_canister();
+    let module = counter();
+    let (front, back) = module.split_at(100);
+    let first = pic.upload_chunk(id, None, front.to_vec()).unwrap();
+    let second = pic.upload_chunk(id, None, back.to_vec()).unwrap();
+    let hash = { <sha2::Sha256 as sha2::Digest>::digest(&module).to_vec() };
+    let install = |hashes: Vec<Vec<u8>>, hash: Vec<u8>| {
+        let mode = types::CanisterInstallMode::Install;
+        pic.install_chunked_canister(id, None, mode, id, hashes, hash, vec![])
+    };
+    let error = install(vec![second.clone(), first.clone()], hash.clone()).unwrap_err();
+    assert_eq!(error.error_code, ErrorCode::CanisterContractViolation);
+    assert!(error.reject_message.contains("does not match"), "{error}");
+    let error = install(vec![first.clone(), vec![0; 32]], hash.clone()).unwrap_err();
+    assert!(error.reject_message.contains("was not found"), "{error}");
+    install(vec![first, second], hash).unwrap();
+    let reply = pic.update_call(id, ANONYMOUS, "inc", vec![]).unwrap();
+    assert_eq!(number(&reply), 1);
+    let error = pic.upload_chunk(id, None, vec![0; (1 << 20) + 1]).unwrap_err();
+    assert!(error.reject_message.contains("exceeds the maximum"), "{error}");
+}
+
+#[test]
+fn announced_snapshots_have_sensible_sizes() {
+    let pic = instance();
+    let id = pic.create_canister();
+    let announce = |wasm_memory_size, stable_memory_size| {
+        let args = types::UploadCanisterSnapshotMetadataArgs {
+            canister_id: id,
+            replace_snapshot: None,
+            wasm_module_size: 8,
+            globals: vec![],
+            wasm_memory_size,
+            stable_memory_size,
+            certified_data: vec![],
+            global_timer: None,
+            on_low_wasm_memory_hook_status: None,
+        };
+        manage(&pic, id, ANONYMOUS, "upload_canister_snapshot_metadata", encode_one(args).unwrap())
+    };
+    for (wasm_memory, stable_memory) in [(1, 0), (0, 1), (5 << 30, 0), (0, 501 << 30)] {
+        let error = announce(wasm_memory, stable_memory).unwrap_err();
+        assert_eq!(error.error_code, ErrorCode::InvalidManagementPayload, "{error}");
+    }
+    let reply = announce(0, 65_536).unwrap();
+    let made: types::UploadCanisterSnapshotMetadataResult = decode_one(&reply).unwrap();
+    // Eight zero bytes are no module; the canister stays as it was.
+    let error = pic.load_canister_snapshot(id, None, made.snapshot_id.clone()).unwrap_err();
+    assert_eq!(error.error_code, ErrorCode::CanisterInvalidWasm);
+    let piece = types::UploadCanisterSnapshotDataArgs {
+        canister_id: id,
+        snapshot_id: made.snapshot_id.clone(),
+        kind: types::SnapshotDataOffset::WasmModule { offset: 0 },
+        chunk: b"\0asm\x01\0\0\0".to_vec(),
+    };
+    manage(&pic, id, ANONYMOUS, "upload_canister_snapshot_data", encode_one(piece).unwrap()).unwrap();
+    pic.load_canister_snapshot(id, None, made.snapshot_id).unwrap();
+    assert_eq!(pic.get_stable_memory(id), vec![0; 65_536]);
+}

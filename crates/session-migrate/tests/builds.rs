@@ -1,0 +1,102 @@
+//! The three builds of this tree: what is in them, and that making them again changes nothing.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use candid_parser::utils::{CandidSource, service_compatible};
+use session_migrate::build::{self, Artifact, Build};
+use sha2::{Digest, Sha256};
+use wasmparser::{Parser, Payload};
+
+fn artifacts() -> Vec<Artifact> {
+    build::ensure(&Build::ALL).unwrap()
+}
+
+fn wasm(artifact: &Artifact) -> Vec<u8> {
+    build::unpack(&std::fs::read(&artifact.wasm_gz).unwrap()).unwrap().into_owned()
+}
+
+/// Searched as text: the standard library has a fast search for that.
+fn text(artifact: &Artifact) -> String {
+    String::from_utf8_lossy(&wasm(artifact)).into_owned()
+}
+
+#[test]
+fn each_build_carries_its_interface_name_and_features() {
+    for artifact in artifacts() {
+        let wasm = wasm(&artifact);
+        build::check_is_canister(&wasm).unwrap();
+        let mut sections = HashMap::new();
+        for payload in Parser::new(0).parse_all(&wasm) {
+            if let Payload::CustomSection(section) = payload.unwrap() {
+                let text = String::from_utf8_lossy(section.data()).into_owned();
+                assert!(sections.insert(section.name().to_owned(), text).is_none(), "{}", section.name());
+            }
+        }
+        let did = std::fs::read_to_string(&artifact.did).unwrap();
+        assert_eq!(sections["icp:public candid:service"], did);
+        assert_eq!(sections["icp:public build"], artifact.build.name());
+        assert_eq!(sections["icp:public features"], artifact.features.join(","));
+        assert!(!sections.contains_key("producers"));
+        assert_eq!(artifact.wasm_bytes, wasm.len() as u64);
+        let gz = std::fs::read(&artifact.wasm_gz).unwrap();
+        assert_eq!(artifact.wasm_gz_bytes, gz.len() as u64);
+        assert_eq!(artifact.sha256, hex::encode(Sha256::digest(gz)));
+    }
+}
+
+#[test]
+fn the_builds_differ_and_nothing_of_this_machine_is_in_them() {
+    let all = artifacts();
+    assert_ne!(all[0].sha256, all[1].sha256);
+    assert_ne!(all[1].sha256, all[2].sha256);
+    let root = build::Workspace::locate(None).unwrap().root;
+    let home = std::env::home_dir().unwrap();
+    for artifact in &all {
+        let text = text(artifact);
+        for place in [root.join("src"), home.join(".cargo"), home.join(".rustup")] {
+            assert!(!text.contains(&place.display().to_string()), "{}: {place:?}", artifact.build);
+        }
+    }
+}
+
+#[test]
+fn the_old_path_is_in_the_builds_that_name_it_and_in_no_other() {
+    for artifact in artifacts() {
+        let old = artifact.features.iter().any(|feature| feature == "compat");
+        let lower = text(&artifact).to_ascii_lowercase();
+        let found = lower.contains("sessioncompat") || lower.contains("session_compat");
+        assert_eq!(found, old, "{}", artifact.build);
+    }
+}
+
+#[test]
+fn making_them_again_is_quick_and_changes_nothing() {
+    let first = artifacts();
+    let began = Instant::now();
+    let second = artifacts();
+    assert_eq!(first, second);
+    // Well above what hashing the inputs takes, well below what any compilation takes.
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+}
+
+#[test]
+fn the_checked_in_interfaces_are_those_of_the_wasms() {
+    for artifact in artifacts() {
+        assert!(
+            artifact.did_is_checked_in,
+            "candid/{}.did differs; if that is meant, run: cargo migrate build --update-did",
+            artifact.build
+        );
+    }
+}
+
+#[test]
+fn clients_of_each_build_can_use_the_next_one() {
+    let all = artifacts();
+    for pair in all.windows(2) {
+        let [old, new] = pair else { unreachable!() };
+        let compatible = service_compatible(CandidSource::File(&new.did), CandidSource::File(&old.did));
+        assert!(compatible.is_ok(), "{} after {}: {}", new.build, old.build, compatible.unwrap_err());
+    }
+}

@@ -1,0 +1,168 @@
+//! Rehearsals from the command line, with the real wasms: one that passes, and ones that must not.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+use session_migrate::build::{self, Build};
+
+/// Six chunks, five of them full.
+const LARGE: usize = 5 * 1_800_000 + 1_234;
+const SMALL: usize = 777;
+
+struct Run {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+    report: Value,
+}
+
+/// Rehearses two files with two clients, with `options` besides.
+fn rehearse(options: &[(&str, &Path)]) -> Run {
+    let dir = tempfile::tempdir().unwrap();
+    let content = |length: usize| (0..length).map(|i| (i * i / 7) as u8).collect::<Vec<u8>>();
+    std::fs::write(dir.path().join("large.jpg"), content(LARGE)).unwrap();
+    std::fs::write(dir.path().join("small.pdf"), content(SMALL)).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_session-migrate"));
+    command
+        .args(["rehearse", "--clients", "3", "--json", "report.json"])
+        .args(["--files", "large.jpg", "small.pdf"])
+        .current_dir(dir.path());
+    for (option, path) in options {
+        command.arg(option).arg(path);
+    }
+    let output = command.output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    let report =
+        std::fs::read(dir.path().join("report.json")).unwrap_or_else(|_| panic!("no report: {stderr}"));
+    let mut left: Vec<_> =
+        std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["large.jpg", "report.json", "small.pdf"]);
+    Run {
+        code: output.status.code(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr,
+        report: serde_json::from_slice(&report).unwrap(),
+    }
+}
+
+fn wasm(build: Build) -> PathBuf {
+    build::ensure(&[build]).unwrap().remove(0).wasm_gz
+}
+
+fn keys(value: &Value) -> Vec<&str> {
+    let mut keys: Vec<_> = value.as_object().unwrap().keys().map(String::as_str).collect();
+    keys.sort();
+    keys
+}
+
+fn sorted<const N: usize>(mut keys: [&str; N]) -> Vec<&str> {
+    keys.sort();
+    keys.into()
+}
+
+#[test]
+fn a_rehearsal_passes_and_reports_every_upload() {
+    let Run { code, stdout, stderr, report } = rehearse(&[]);
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(stderr.contains("PocketIC server: "), "{stderr}");
+    assert!(stdout.contains("verdict: pass"), "{stdout}");
+    assert!(!stdout.contains('\u{1b}') && !stderr.contains('\u{1b}'), "escape codes without a terminal");
+
+    assert_eq!(
+        keys(&report),
+        sorted(["verdict", "server", "seconds", "builds", "stages", "uploads", "migration"])
+    );
+    assert_eq!(report["verdict"], "pass");
+    let list = |name: &str| report[name].as_array().unwrap().clone();
+    for build in list("builds") {
+        assert_eq!(keys(&build), sorted(["name", "features", "wasm_bytes", "wasm_gz_bytes", "sha256"]));
+    }
+    let names: Vec<_> = list("builds").iter().map(|build| build["name"].clone()).collect();
+    assert_eq!(names, ["legacy", "staged", "direct"]);
+    for stage in list("stages") {
+        assert_eq!(keys(&stage), sorted(["name", "build", "upgrade_ok", "instructions"]));
+        assert_eq!(stage["upgrade_ok"], true);
+    }
+    assert_eq!(list("stages").len(), 3);
+
+    let uploads = list("uploads");
+    assert_eq!(uploads.len(), 6);
+    for upload in &uploads {
+        assert_eq!(
+            keys(upload),
+            sorted([
+                "client",
+                "name",
+                "bytes",
+                "sha256",
+                "sha256_read_back",
+                "state_at_upgrade",
+                "chunks_before_upgrade",
+                "chunks_total",
+                "intact",
+            ])
+        );
+        assert_eq!(upload["intact"], true, "{upload}");
+        if upload["state_at_upgrade"] == "aborted" {
+            assert_eq!(upload["sha256_read_back"], Value::Null);
+        } else {
+            assert_eq!(upload["sha256_read_back"], upload["sha256"], "{upload}");
+        }
+    }
+    let mut states: Vec<_> =
+        uploads.iter().map(|upload| upload["state_at_upgrade"].as_str().unwrap()).collect();
+    states.sort();
+    assert_eq!(states, sorted(["not_begun", "begun", "hole", "complete", "finished", "aborted"]));
+
+    let migration = &report["migration"];
+    assert_eq!(
+        keys(migration),
+        sorted([
+            "source",
+            "converted",
+            "already",
+            "quarantined",
+            "expired",
+            "digest_before",
+            "digest_after",
+            "instructions",
+        ])
+    );
+    let count = |key: &str| migration[key].as_u64().unwrap();
+    assert_eq!(count("source"), 3, "one each at begun, hole and complete");
+    assert_eq!(
+        count("source"),
+        count("converted") + count("already") + count("quarantined") + count("expired")
+    );
+    assert_eq!(migration["digest_before"], migration["digest_after"]);
+    assert_eq!(migration["digest_before"].as_str().unwrap().len(), 64);
+}
+
+/// The upgrade is refused, so the open uploads are stuck: exit 1, and each of them is named.
+fn expect_loss(run: &Run, stage: usize, words: &str) {
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
+    assert_eq!(run.report["verdict"], "fail");
+    assert_eq!(run.report["stages"][stage]["upgrade_ok"], false);
+    assert!(run.stderr.contains(words), "{}", run.stderr);
+    for upload in run.report["uploads"].as_array().unwrap() {
+        let name = format!("client {} {}:", upload["client"], upload["name"].as_str().unwrap());
+        let named = run.stderr.contains(&name);
+        assert_eq!(named, upload["intact"] == false, "{name} {}", run.stderr);
+    }
+}
+
+#[test]
+fn a_build_that_does_not_migrate_fails_the_rehearsal() {
+    let legacy = wasm(Build::Legacy);
+    let run = rehearse(&[("--staged", &legacy)]);
+    expect_loss(&run, 1, "expected the staged build");
+}
+
+#[test]
+fn a_build_that_refuses_the_layout_fails_the_rehearsal() {
+    let legacy = wasm(Build::Legacy);
+    let run = rehearse(&[("--direct", &legacy)]);
+    expect_loss(&run, 2, "the upgrade to the direct build failed");
+}
