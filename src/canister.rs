@@ -75,7 +75,7 @@ fn caller() -> Principal {
 #[ic_cdk::init]
 fn init() {
     let storage = Storage::create(RawMemory::default());
-    APP.set(Some(App { storage, path: ActivePath::default() }));
+    APP.set(Some(App { storage, path: Default::default() }));
     start_timers();
 }
 
@@ -86,7 +86,7 @@ fn post_upgrade() {
         Ok(storage) => storage,
         Err(error) => ic_cdk::trap(format!("upgrade refused: {error}")),
     };
-    APP.set(Some(App { storage, path: ActivePath::default() }));
+    APP.set(Some(App { storage, path: Default::default() }));
     migration::start();
     start_timers();
 }

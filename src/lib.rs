@@ -11,6 +11,7 @@
         clippy::expect_used,
         clippy::panic,
         clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
         clippy::unreachable,
         reason = "nothing traps on input"
     )

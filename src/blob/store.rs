@@ -250,10 +250,10 @@ impl BlobStore {
         let mut at = offset;
         while at < end {
             // A blob has fewer chunks than u32 counts, and a position in a chunk fits usize.
-            let idx = u32::try_from(at / chunk_size).unwrap_or(u32::MAX);
+            let idx = u32::try_from(at.div_euclid(chunk_size)).unwrap_or(u32::MAX);
             let chunk = self.read_chunk(id, idx)?;
-            let from = (at % chunk_size) as usize;
-            let wanted = (end - at) as usize;
+            let from = at.rem_euclid(chunk_size) as usize;
+            let wanted = end.saturating_sub(at) as usize;
             let part = chunk.get(from..).unwrap_or_default();
             let part = part.get(..wanted).unwrap_or(part);
             if part.is_empty() {

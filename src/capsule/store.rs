@@ -89,7 +89,7 @@ impl CapsuleStore {
         if caller == Principal::anonymous() {
             return Err(CapsuleError::Anonymous);
         }
-        let id = format!("capsule_{}", self.counter.next()?);
+        let id = format!("capsule_{}", self.counter.count_up()?);
         let subject = subject.unwrap_or(PersonRef::Principal(caller));
         let record = CapsuleRecord::new(subject, caller, now.as_nanos());
         self.store(&id, &record);

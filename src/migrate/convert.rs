@@ -9,7 +9,7 @@ use crate::stable::StableError;
 use crate::storage::Storage;
 use crate::upload::{IdemKey, SessionRecord};
 
-use super::engine::held;
+use super::engine::{count, held};
 use super::{MigrationState, QuarantineRecord};
 
 /// What became of a record.
@@ -37,9 +37,9 @@ pub fn touch(storage: &mut Storage, id: SessionId, now: Time) -> Result<()> {
             count_source(storage, &mut state, id)?;
         }
         match convert(storage, &mut state, id, now)? {
-            Fate::Converted => state.already += 1,
-            Fate::Expired => state.expired += 1,
-            Fate::Quarantined => state.quarantined += 1,
+            Fate::Converted => count(&mut state.already),
+            Fate::Expired => count(&mut state.expired),
+            Fate::Quarantined => count(&mut state.quarantined),
         }
         storage.migration.set_state(&state);
     }
@@ -62,7 +62,7 @@ pub fn count_source(
     id: SessionId,
 ) -> std::result::Result<(), StableError> {
     state.digest_before.add(canonical_digest(&raw(storage, id)?));
-    state.source += 1;
+    count(&mut state.source);
     Ok(())
 }
 

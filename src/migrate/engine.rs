@@ -57,6 +57,11 @@ pub fn held(storage: &Storage) -> Result<bool, StableError> {
     Ok(storage.config()?.compat_share_percent > 0)
 }
 
+/// Counts one more.
+pub fn count(counter: &mut u64) {
+    *counter = counter.saturating_add(1);
+}
+
 /// One step of the present phase. False when there is nothing more to do.
 fn step(storage: &mut Storage, state: &mut MigrationState, now: Time) -> crate::api::Result<bool> {
     match state.phase {
@@ -80,9 +85,9 @@ fn step(storage: &mut Storage, state: &mut MigrationState, now: Time) -> crate::
         },
         Phase::Converting => match storage.sessions.legacy.next_key(None) {
             Some(id) => match convert(storage, state, SessionId(id), now)? {
-                Fate::Converted => state.converted += 1,
-                Fate::Expired => state.expired += 1,
-                Fate::Quarantined => state.quarantined += 1,
+                Fate::Converted => count(&mut state.converted),
+                Fate::Expired => count(&mut state.expired),
+                Fate::Quarantined => count(&mut state.quarantined),
             },
             None => enter(storage, state, Phase::Verifying, now)?,
         },

@@ -79,7 +79,8 @@ impl MigrationState {
     /// Nothing, when every record is accounted for and the digests agree; else what is wrong, in words.
     pub fn imbalance(&self) -> Option<String> {
         let Self { source, converted, already, quarantined, expired, .. } = self;
-        let counted = converted + already + quarantined + expired;
+        let counted =
+            [converted, already, quarantined, expired].into_iter().copied().fold(0, u64::saturating_add);
         if *source != counted {
             return Some(format!(
                 "source {source} is not converted {converted} + already {already} + quarantined {quarantined} + \

@@ -51,7 +51,7 @@ impl ChunkSet {
 
     /// How many numbers are in the set.
     pub fn len(&self) -> u64 {
-        self.ranges().map(|(first, last)| u64::from(last) - u64::from(first) + 1).sum()
+        self.ranges().map(|(first, last)| count(first, last)).sum()
     }
 
     /// Whether no number is in the set.
@@ -80,9 +80,14 @@ impl ChunkSet {
         starts.zip(ends).filter_map(move |(start, end)| {
             let start = start?;
             let end = end.unwrap_or(count).min(count);
-            (start < end).then(|| (start, end - 1))
+            (start < end).then(|| (start, end.saturating_sub(1)))
         })
     }
+}
+
+/// How many numbers are in `first..=last`.
+pub(super) fn count(first: u32, last: u32) -> u64 {
+    u64::from(last).saturating_sub(u64::from(first)).saturating_add(1)
 }
 
 impl FromIterator<u32> for ChunkSet {

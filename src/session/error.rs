@@ -58,7 +58,7 @@ pub enum SessionError {
         /// Number of chunks.
         chunks: u32,
         /// How many are missing.
-        missing: u32,
+        missing: u64,
         /// The missing ones, as ranges with both ends included, ascending.
         ranges: Vec<(u32, u32)>,
     },

@@ -1,5 +1,6 @@
 //! A session and what it is made from.
 
+use super::chunk_set::count;
 use super::{ChunkSet, SessionError, Time};
 
 /// Names a session. Given out once, never reused.
@@ -82,9 +83,9 @@ impl Session {
         Some(self.bytes_expected.saturating_sub(start).min(u64::from(self.chunk_size)))
     }
 
-    /// Where chunk `idx` begins in the whole, bytes. Two `u32` multiply without overflow.
+    /// Where chunk `idx` begins in the whole, bytes.
     pub fn offset(&self, idx: u32) -> u64 {
-        u64::from(idx) * u64::from(self.chunk_size)
+        u64::from(idx).saturating_mul(u64::from(self.chunk_size))
     }
 
     /// Nothing, when every chunk has arrived; else what is missing.
@@ -97,7 +98,7 @@ impl Session {
             return Ok(());
         }
         let ranges: Vec<(u32, u32)> = self.received_idxs.missing_below(chunks).collect();
-        let missing = ranges.iter().map(|(first, last)| last - first + 1).sum();
+        let missing = ranges.iter().map(|(first, last)| count(*first, *last)).sum();
         Err(SessionError::Incomplete { id, chunks, missing, ranges })
     }
 

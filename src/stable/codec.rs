@@ -37,7 +37,7 @@ pub fn decode<'b, T: Decode<'b, ()>>(version: u8, bytes: &'b [u8]) -> Result<T, 
     if decoder.position() == body.len() {
         Ok(value)
     } else {
-        Err(format!("{} bytes after the record", body.len() - decoder.position()))
+        Err(format!("{} bytes after the record", body.len().saturating_sub(decoder.position())))
     }
 }
 

@@ -105,6 +105,7 @@ memory_ids! {
     RESERVED_HTTP_SECRET = 42, Reserved;
 }
 
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "evaluated by the compiler")]
 const _: () = {
     let mut i = 1;
     while i < ALL.len() {

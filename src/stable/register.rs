@@ -45,7 +45,7 @@ impl Register<u64> {
     ///
     /// # Errors
     /// When the counter does not decode, or has reached its end.
-    pub fn next(&mut self) -> Result<u64, StableError> {
+    pub fn count_up(&mut self) -> Result<u64, StableError> {
         let last = self.get()?.unwrap_or(0);
         let next = last.checked_add(1).ok_or_else(|| StableError {
             name: "counter",

@@ -87,9 +87,9 @@ fn a_damaged_record_is_an_error_with_its_key_and_not_a_default() {
 fn a_counter_counts_from_one_and_survives_reopening() {
     let memories = Memories::init(RawMemory::default());
     let open = || Register::<u64>::open(&memories, memory_ids::SESSION_COUNTER);
-    assert_eq!((open().next(), open().next()), (Ok(1), Ok(2)));
+    assert_eq!((open().count_up(), open().count_up()), (Ok(1), Ok(2)));
     open().set(&u64::MAX);
-    assert!(open().next().unwrap_err().reason.contains("no number is left"));
+    assert!(open().count_up().unwrap_err().reason.contains("no number is left"));
 }
 
 #[test]

@@ -78,7 +78,7 @@ impl From<SessionError> for Error {
             }
             SessionError::Incomplete { chunks, missing, ranges, .. } => Self::Incomplete {
                 expected_chunks: chunks,
-                missing_chunks: missing,
+                missing_chunks: u32::try_from(missing).unwrap_or(u32::MAX),
                 missing: to_ranges(ranges.into_iter().take(MAX_RANGES_IN_ERROR)),
             },
             SessionError::Sink(error) => Self::Internal(error.to_string()),

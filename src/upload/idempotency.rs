@@ -20,11 +20,12 @@ impl IdemKey {
         Self(hash.finalize().into())
     }
 
-    /// The share of key space below this key, in percent: spreads new sessions over two paths such that a
-    /// retry takes the same one.
+    /// Where in key space this key lies, 0 to 99: spreads new sessions over two paths such that a retry takes
+    /// the same one.
     pub fn percentile(&self) -> u8 {
-        let [a, b, ..] = self.0;
-        (u32::from(u16::from_be_bytes([a, b])) * 100 / 65_536) as u8
+        let [first, second, ..] = self.0;
+        let scaled = u32::from(u16::from_be_bytes([first, second])).saturating_mul(100) >> 16;
+        u8::try_from(scaled).unwrap_or(99)
     }
 }
 

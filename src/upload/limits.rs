@@ -9,6 +9,9 @@ use super::error::digest_of;
 /// Chunks of one upload: 29.5 GB. The first public release's number.
 pub const MAX_CHUNKS: u32 = 16_384;
 
+/// Bytes of one upload.
+pub const MAX_UPLOAD_BYTES: u64 = MAX_CHUNKS as u64 * CHUNK_SIZE as u64;
+
 /// Sessions of one caller at a time. The first public release's number, there per capsule.
 pub const DEFAULT_MAX_SESSIONS_PER_CALLER: u64 = 100;
 

@@ -13,7 +13,7 @@ use crate::storage::Storage;
 
 use super::error::{digest_of, to_ranges};
 use super::idempotency::{Fingerprint, IdemKey};
-use super::limits::{MAX_CHUNKS, MAX_IDEM_BYTES, SWEEP_BATCH, check_metadata};
+use super::limits::{MAX_CHUNKS, MAX_IDEM_BYTES, MAX_UPLOAD_BYTES, SWEEP_BATCH, check_metadata};
 use super::path::{Chunk, Upload, UploadPath};
 use super::{Outcome, Receipt, UploadMeta};
 
@@ -62,7 +62,7 @@ impl UploadService<'_> {
         let bytes = asset_metadata.base().bytes;
         self.storage.usage.reserve(self.caller, &capsule_id, bytes, &limits)?;
 
-        let id = SessionId(self.storage.sessions.counter.next()?);
+        let id = SessionId(self.storage.sessions.counter.count_up()?);
         let spec = SessionSpec {
             chunk_size: CHUNK_SIZE,
             bytes_expected: bytes,
@@ -302,8 +302,7 @@ fn check_begin(asset_metadata: &AssetMetadata, expected_chunks: u32, idem: &str)
     let base = asset_metadata.base();
     let chunks = base.bytes.div_ceil(u64::from(CHUNK_SIZE));
     if chunks > u64::from(MAX_CHUNKS) {
-        let largest = u64::from(MAX_CHUNKS) * u64::from(CHUNK_SIZE);
-        return Err(Error::exhausted("bytes per upload", largest, base.bytes));
+        return Err(Error::exhausted("bytes per upload", MAX_UPLOAD_BYTES, base.bytes));
     }
     if u64::from(expected_chunks) != chunks {
         let expected = format!("{chunks}, for {} bytes in chunks of {CHUNK_SIZE}", base.bytes);

@@ -149,7 +149,7 @@ pub struct DirectStore<'a> {
 
 impl SessionStore for DirectStore<'_> {
     fn allocate_id(&mut self) -> Result<SessionId, StoreError> {
-        self.counter.next().map(SessionId).map_err(|_| StoreError::IdsExhausted)
+        self.counter.count_up().map(SessionId).map_err(|_| StoreError::IdsExhausted)
     }
 
     fn get(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
