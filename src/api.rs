@@ -19,7 +19,7 @@ pub use asset::{
     AssetMetadata, AssetMetadataBase, AssetType, AudioAssetMetadata, DocumentAssetMetadata,
     ImageAssetMetadata, NoteAssetMetadata, ProcessingStatus, VideoAssetMetadata,
 };
-pub use capsule::{BlobRef, Capsule, CapsuleAccess, Memory, PersonRef};
+pub use capsule::{BlobRef, Capsule, CapsuleAccess, ExternalAsset, Memory, PersonRef};
 pub use error::{Error, Result};
 pub use http::{HttpRequest, HttpResponse};
 pub use migration::{JournalEntry, MigrationPhase, MigrationStatus, QuarantinedRecord};

@@ -10,6 +10,7 @@ use crate::api::*;
 use crate::blob::BlobId;
 use crate::capsule::Access;
 use crate::config::Config;
+use crate::memories::NewContent;
 use crate::meter::Meter;
 use crate::session::Time;
 use crate::stable::RawMemory;
@@ -302,6 +303,30 @@ fn memories_read(memory_id: String) -> Result<Memory> {
 fn memories_list(capsule_id: String, after: Option<String>, limit: Option<u32>) -> Result<Vec<Memory>> {
     with_app(|App { storage, .. }| {
         Ok(storage.capsules.list(caller(), &capsule_id, after.as_deref(), page(limit))?)
+    })
+}
+
+/// Makes a memory of bytes that are small, already here, or elsewhere. The arguments and their order are
+/// those of the first public release.
+#[allow(clippy::too_many_arguments, reason = "the interface is older than this code")]
+#[ic_cdk::update]
+fn memories_create(
+    capsule_id: String,
+    inline: Option<ByteBuf>,
+    blob: Option<BlobRef>,
+    backend: Option<StorageBackend>,
+    storage_key: Option<String>,
+    url: Option<String>,
+    size: Option<u64>,
+    sha256: Option<ByteBuf>,
+    asset_metadata: AssetMetadata,
+    idem: String,
+) -> Result<String> {
+    let size = size.unwrap_or(asset_metadata.base().bytes);
+    let external = backend.map(|backend| (ExternalAsset { backend, storage_key, url }, size, sha256));
+    let new = NewContent { inline, blob, external };
+    with_app(|App { storage, .. }| {
+        memories::create(storage, caller(), now(), capsule_id, new, asset_metadata, &idem)
     })
 }
 

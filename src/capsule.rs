@@ -8,6 +8,7 @@
 //! id 19   (text, text) -> ()             (capsule, memory): the memories of a capsule in order of id
 //! id 21   u64                            the last capsule number that was given out
 //! id 29   (principal, text) -> ()        (member, capsule)
+//! id 33   [u8; 32] -> text               idempotency key of `memories_create` to memory
 //! id 32   text -> ()                     deleted capsules whose memories are still to be removed
 //! ```
 //! A capsule's record does not grow with its memories: committing an upload costs the same in a capsule of
@@ -16,7 +17,7 @@
 mod record;
 mod store;
 
-pub use record::{Access, CapsuleRecord, MemoryRecord};
+pub use record::{Access, CapsuleRecord, Content, MemoryRecord, Request};
 pub use store::{CapsuleError, CapsuleStore};
 
 #[cfg(test)]

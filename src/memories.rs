@@ -1,15 +1,141 @@
-//! Changing and removing memories, with the blobs that they refer to and the bytes that those take.
+//! Making, changing and removing memories, with the blobs that they refer to and the bytes that those take.
 
 use candid::Principal;
+use serde_bytes::ByteBuf;
+use sha2::{Digest, Sha256};
 
-use crate::api::{AssetMetadata, Error, Memory, Result};
+use crate::api::{AssetMetadata, BlobRef, Error, ExternalAsset, Memory, Result, StorageBackend};
 use crate::blob::BlobId;
-use crate::capsule::Access;
+use crate::capsule::{Access, Content, MemoryRecord, Request};
+use crate::session::{SessionId, Time};
+use crate::stable::codec;
 use crate::storage::Storage;
-use crate::upload::limits;
+use crate::upload::{IdemKey, limits, memory_id};
 
 /// Memories of deleted capsules removed in one turn of the timer.
 const SWEEP_BATCH: usize = 20;
+
+/// What a new memory consists of, as the call gives it: exactly one of the three.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewContent {
+    /// Bytes to keep in the record.
+    pub inline: Option<ByteBuf>,
+    /// A blob of the same capsule.
+    pub blob: Option<BlobRef>,
+    /// Somewhere else, with size and SHA-256 by the client's word.
+    pub external: Option<(ExternalAsset, u64, Option<ByteBuf>)>,
+}
+
+/// Makes a memory without an upload, or finds the one that this call made before.
+///
+/// # Errors
+/// [`Error::Unauthorized`], [`Error::InvalidArgument`], [`Error::NotFound`] for a blob that is not in the
+/// capsule, [`Error::Conflict`] when the key was used with other parameters, [`Error::ResourceExhausted`].
+pub fn create(
+    storage: &mut Storage,
+    caller: Principal,
+    now: Time,
+    capsule_id: String,
+    new: NewContent,
+    asset_metadata: AssetMetadata,
+    idem: &str,
+) -> Result<String> {
+    let capsule = storage.capsules.authorize(caller, Access::Write, &capsule_id)?;
+    limits::check_idem(idem)?;
+    limits::check_metadata(&asset_metadata)?;
+    let content = content(storage, &capsule_id, capsule.inline_bytes, new)?;
+    let declared = asset_metadata.base().bytes;
+    if declared != content.size() {
+        return Err(Error::invalid("asset_metadata.bytes", content.size().to_string(), declared));
+    }
+    // A key of its own kind: an upload may use the same text.
+    let idem_key = IdemKey::of(&capsule_id, &caller, &format!("memory:{idem}"));
+    let fingerprint: [u8; 32] = Sha256::new()
+        .chain_update(codec::encode(1, &asset_metadata))
+        .chain_update(codec::encode(1, &content))
+        .finalize()
+        .into();
+    match storage.capsules.made_before(idem_key.0)? {
+        Some((id, found)) if found == fingerprint => return Ok(id),
+        Some((id, _)) => {
+            let detail = format!("memory {id} was made under this key with other parameters");
+            return Err(Error::conflict("idem", idem, detail));
+        }
+        None => {}
+    }
+    let number = SessionId(storage.sessions.counter.count_up()?);
+    let memory_id = memory_id(number, idem_key, now);
+    if let Content::Blob { id, .. } = content {
+        storage.blobs.add_ref(BlobId(id), &memory_id, &capsule_id);
+    }
+    let request = Some(Request { idem_key: idem_key.0, fingerprint });
+    let record = MemoryRecord {
+        capsule_id,
+        asset_metadata,
+        content,
+        created_at: now.as_nanos(),
+        created_by: caller,
+        request,
+    };
+    storage.capsules.attach(caller, &memory_id, &record)?;
+    Ok(memory_id)
+}
+
+/// The checked content of a new memory.
+fn content(storage: &Storage, capsule_id: &str, inline_bytes: u64, new: NewContent) -> Result<Content> {
+    let config = limits::upload_config();
+    match new {
+        NewContent { inline: Some(bytes), blob: None, external: None } => {
+            let len = bytes.len() as u64;
+            if len > u64::from(config.inline_max) {
+                let expected = format!("at most {} bytes", config.inline_max);
+                return Err(Error::invalid("inline", expected, format!("{len} bytes")));
+            }
+            let (budget, requested) =
+                (u64::from(config.inline_budget_per_capsule), inline_bytes.saturating_add(len));
+            if requested > budget {
+                return Err(Error::exhausted("inline bytes per capsule", budget, requested));
+            }
+            Ok(Content::Inline(bytes.into_vec()))
+        }
+        NewContent { inline: None, blob: Some(blob), external: None } => {
+            let missing = || Error::not_found("blob", &blob.locator);
+            let id = BlobId::from_locator(&blob.locator).ok_or_else(missing)?;
+            if !storage.blobs.capsules_of(id)?.iter().any(|holds| holds == capsule_id) {
+                return Err(missing());
+            }
+            let stored = storage.blobs.blob(id)?;
+            if blob.len != stored.size {
+                return Err(Error::invalid("blob_ref.len", stored.size.to_string(), blob.len));
+            }
+            if blob.hash.is_some_and(|hash| hash != stored.checksum.as_slice()) {
+                return Err(Error::conflict("blob", id, "has another SHA-256"));
+            }
+            Ok(Content::Blob { id: id.0, checksum: stored.checksum, size: stored.size })
+        }
+        NewContent { inline: None, blob: None, external: Some((asset, size, checksum)) } => {
+            let ExternalAsset { backend, storage_key, url } = asset;
+            if backend == StorageBackend::Icp {
+                return Err(Error::invalid("backend", "a store other than this one", "Icp"));
+            }
+            if checksum.as_ref().is_some_and(|checksum| checksum.len() != 32) {
+                return Err(Error::invalid("sha256", "32 bytes", "another length"));
+            }
+            let texts = [&storage_key, &url];
+            let longest = texts.into_iter().flatten().map(String::len).max().unwrap_or(0);
+            if longest > limits::MAX_EXTERNAL_TEXT_BYTES {
+                let expected = format!("at most {} bytes", limits::MAX_EXTERNAL_TEXT_BYTES);
+                return Err(Error::invalid("storage_key and url", expected, format!("{longest} bytes")));
+            }
+            Ok(Content::External { backend, storage_key, url, size, checksum })
+        }
+        _ => Err(Error::invalid(
+            "content",
+            "one of inline bytes, a blob, an external asset",
+            "none or several",
+        )),
+    }
+}
 
 /// Replaces the metadata of a memory. Its bytes stay what they are, and so must their declared size.
 ///
@@ -24,8 +150,9 @@ pub fn update(
     let mut record = storage.capsules.memory_record(caller, Access::Write, memory_id)?;
     limits::check_metadata(&asset_metadata)?;
     let bytes = asset_metadata.base().bytes;
-    if bytes != record.size {
-        return Err(Error::invalid("asset_metadata.bytes", record.size.to_string(), bytes));
+    let size = record.content.size();
+    if bytes != size {
+        return Err(Error::invalid("asset_metadata.bytes", size.to_string(), bytes));
     }
     record.asset_metadata = asset_metadata;
     storage.capsules.replace_memory(memory_id, &record);
@@ -55,6 +182,12 @@ pub fn sweep(storage: &mut Storage) -> Result<bool> {
 
 fn remove(storage: &mut Storage, memory_id: &str) -> Result<()> {
     let record = storage.capsules.detach(memory_id)?;
-    let freed = storage.blobs.unref(BlobId(record.blob_id), memory_id, &record.capsule_id)?;
-    Ok(storage.usage.free(&record.capsule_id, freed)?)
+    if let Content::Blob { id, .. } = record.content {
+        let freed = storage.blobs.unref(BlobId(id), memory_id, &record.capsule_id)?;
+        storage.usage.free(&record.capsule_id, freed)?;
+    }
+    Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,7 +20,7 @@ mod tables;
 mod usage;
 
 pub use hashing::HashState;
-pub use idempotency::IdemKey;
+pub use idempotency::{IdemKey, memory_id};
 pub use index::SessionIndex;
 pub use meta::UploadMeta;
 pub use receipt::{Finished, Outcome, Receipt, Receipts};

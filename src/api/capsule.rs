@@ -4,7 +4,7 @@ use candid::{CandidType, Principal};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
-use super::AssetMetadata;
+use super::{AssetMetadata, StorageBackend};
 
 /// Whom a capsule is about.
 #[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
@@ -56,7 +56,18 @@ pub struct BlobRef {
     pub len: u64,
 }
 
-/// An uploaded asset in its capsule.
+/// An asset whose bytes are kept elsewhere. Nothing of this is checked here.
+#[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct ExternalAsset {
+    /// Where.
+    pub backend: StorageBackend,
+    /// Key in that store.
+    pub storage_key: Option<String>,
+    /// Where it can be fetched.
+    pub url: Option<String>,
+}
+
+/// An asset in its capsule.
 #[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct Memory {
     /// Memory id.
@@ -65,10 +76,14 @@ pub struct Memory {
     pub capsule_id: String,
     /// The metadata given at begin.
     pub asset_metadata: AssetMetadata,
-    /// Where its bytes are.
+    /// Size and SHA-256 of its bytes; the locator is `blob_<number>`, `inline` or `external`.
     pub blob: BlobRef,
+    /// The bytes themselves, if they are kept in the record.
+    pub inline: Option<ByteBuf>,
+    /// Where the bytes are, if not here.
+    pub external: Option<ExternalAsset>,
     /// When it was made, nanoseconds.
     pub created_at: u64,
-    /// Who uploaded it.
+    /// Who made it.
     pub created_by: Principal,
 }

@@ -1,6 +1,7 @@
 //! Uploads and reads of blobs.
 
 use candid::CandidType;
+use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
@@ -66,18 +67,24 @@ pub struct UploadStatus {
     pub path: SessionPath,
 }
 
-/// Where the bytes of an asset are kept.
-#[derive(CandidType, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+/// Where the bytes of an asset are kept. The numbers are stored.
+#[derive(CandidType, Serialize, Deserialize, Encode, Decode, Clone, Copy, Debug, PartialEq, Eq)]
+#[cbor(index_only)]
 pub enum StorageBackend {
     /// Amazon S3.
+    #[n(0)]
     S3,
     /// This canister.
+    #[n(1)]
     Icp,
     /// Vercel Blob.
+    #[n(2)]
     VercelBlob,
     /// Arweave.
+    #[n(3)]
     Arweave,
     /// IPFS.
+    #[n(4)]
     Ipfs,
 }
 

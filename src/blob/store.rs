@@ -177,8 +177,13 @@ impl BlobStore {
         } else {
             self.release(ChunkPrefix(record.prefix));
         }
-        self.refs.insert(NumberAndText(committed.id.0, memory_id.to_owned()), &capsule_id.to_owned());
+        self.add_ref(committed.id, memory_id, capsule_id);
         Ok(committed)
+    }
+
+    /// Lets one more memory refer to a committed blob.
+    pub fn add_ref(&mut self, id: BlobId, memory_id: &str, capsule_id: &str) {
+        self.refs.insert(NumberAndText(id.0, memory_id.to_owned()), &capsule_id.to_owned());
     }
 
     /// Takes the reference of a memory away. The bytes that became free: none while another memory refers

@@ -3,10 +3,13 @@
 use candid::Principal;
 use minicbor::{Decode, Encode};
 
-use crate::api::{AssetMetadata, BlobRef, Capsule, CapsuleAccess, Memory, PersonRef};
+use crate::api::{
+    AssetMetadata, BlobRef, Capsule, CapsuleAccess, ExternalAsset, Memory, PersonRef, StorageBackend,
+};
 use crate::blob::BlobId;
 use crate::stable::{Record, codec};
 use serde_bytes::ByteBuf;
+use sha2::{Digest, Sha256};
 
 /// A right on a capsule. Each includes the ones before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,6 +56,9 @@ pub struct CapsuleRecord {
     /// Number of memories in it.
     #[n(6)]
     pub memory_count: u64,
+    /// Bytes that its memories keep in their records.
+    #[n(7)]
+    pub inline_bytes: u64,
 }
 
 impl CapsuleRecord {
@@ -70,6 +76,7 @@ impl CapsuleRecord {
             readers: Vec::new(),
             created_at,
             memory_count: 0,
+            inline_bytes: 0,
         }
     }
 
@@ -126,38 +133,116 @@ pub struct MemoryRecord {
     /// The capsule it is in.
     #[n(0)]
     pub capsule_id: String,
-    /// The metadata given at begin.
+    /// The client's metadata.
     #[n(1)]
     pub asset_metadata: AssetMetadata,
-    /// Blob with its bytes.
+    /// Where its bytes are.
     #[n(2)]
-    pub blob_id: u64,
-    /// SHA-256 of the bytes.
-    #[cbor(n(3), with = "minicbor::bytes")]
-    pub checksum: [u8; 32],
-    /// Size, bytes.
-    #[n(4)]
-    pub size: u64,
+    pub content: Content,
     /// When it was made, nanoseconds.
-    #[n(5)]
+    #[n(3)]
     pub created_at: u64,
-    /// Who uploaded it.
-    #[cbor(n(6), with = "codec::principal")]
+    /// Who made it.
+    #[cbor(n(4), with = "codec::principal")]
     pub created_by: Principal,
+    /// How a repeated call of `memories_create` finds it; none for an upload.
+    #[n(5)]
+    pub request: Option<Request>,
+}
+
+/// What a call of `memories_create` was.
+#[derive(Encode, Decode, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// Its idempotency key, hashed.
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub idem_key: [u8; 32],
+    /// Its other parameters, hashed.
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub fingerprint: [u8; 32],
+}
+
+/// Where the bytes of a memory are.
+#[derive(Encode, Decode, Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// In a blob.
+    #[n(0)]
+    Blob {
+        /// Which.
+        #[n(0)]
+        id: u64,
+        /// SHA-256 of the bytes.
+        #[cbor(n(1), with = "minicbor::bytes")]
+        checksum: [u8; 32],
+        /// Size, bytes.
+        #[n(2)]
+        size: u64,
+    },
+    /// In the record.
+    #[n(1)]
+    Inline(#[cbor(n(0), with = "minicbor::bytes")] Vec<u8>),
+    /// Somewhere else, by the client's word.
+    #[n(2)]
+    External {
+        /// Where.
+        #[n(0)]
+        backend: StorageBackend,
+        /// Key in that store.
+        #[n(1)]
+        storage_key: Option<String>,
+        /// Where it can be fetched.
+        #[n(2)]
+        url: Option<String>,
+        /// Size, bytes.
+        #[n(3)]
+        size: u64,
+        /// SHA-256 of the bytes.
+        #[cbor(n(4), with = "codec::opt_bytes")]
+        checksum: Option<ByteBuf>,
+    },
+}
+
+impl Content {
+    /// Size, bytes.
+    pub const fn size(&self) -> u64 {
+        match self {
+            Self::Blob { size, .. } | Self::External { size, .. } => *size,
+            Self::Inline(bytes) => bytes.len() as u64,
+        }
+    }
+
+    /// Bytes that are kept in the record.
+    pub const fn inline_bytes(&self) -> u64 {
+        if let Self::Inline(bytes) = self { bytes.len() as u64 } else { 0 }
+    }
+
+    fn blob_ref(&self) -> BlobRef {
+        let (locator, hash) = match self {
+            Self::Blob { id, checksum, .. } => (BlobId(*id).to_string(), Some(ByteBuf::from(*checksum))),
+            Self::Inline(bytes) => ("inline".into(), Some(ByteBuf::from(Sha256::digest(bytes).to_vec()))),
+            Self::External { checksum, .. } => ("external".into(), checksum.clone()),
+        };
+        BlobRef { locator, hash, len: self.size() }
+    }
 }
 
 impl MemoryRecord {
     /// As the interface shows it.
     pub fn to_api(&self, id: &str) -> Memory {
+        let (inline, external) = match &self.content {
+            Content::Blob { .. } => (None, None),
+            Content::Inline(bytes) => (Some(ByteBuf::from(bytes.clone())), None),
+            Content::External { backend, storage_key, url, .. } => {
+                let (storage_key, url) = (storage_key.clone(), url.clone());
+                (None, Some(ExternalAsset { backend: *backend, storage_key, url }))
+            }
+        };
         Memory {
             id: id.to_owned(),
             capsule_id: self.capsule_id.clone(),
             asset_metadata: self.asset_metadata.clone(),
-            blob: BlobRef {
-                locator: BlobId(self.blob_id).to_string(),
-                hash: Some(ByteBuf::from(self.checksum)),
-                len: self.size,
-            },
+            blob: self.content.blob_ref(),
+            inline,
+            external,
             created_at: self.created_at,
             created_by: self.created_by,
         }

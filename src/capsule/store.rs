@@ -60,6 +60,7 @@ pub struct CapsuleStore {
     by_capsule: Table<TwoTexts, ()>,
     by_member: Table<(Principal, Blob<32>), ()>,
     condemned: Table<String, ()>,
+    by_idem: Table<[u8; 32], String>,
     counter: Register<u64>,
 }
 
@@ -71,6 +72,7 @@ impl CapsuleStore {
             memories: Table::open(memories, memory_ids::MEMORIES),
             by_capsule: Table::open(memories, memory_ids::MEMORY_BY_CAPSULE),
             by_member: Table::open(memories, memory_ids::CAPSULE_BY_MEMBER),
+            by_idem: Table::open(memories, memory_ids::MEMORY_BY_IDEM),
             condemned: Table::open(memories, memory_ids::CONDEMNED_CAPSULES),
             counter: Register::open(memories, memory_ids::CAPSULE_COUNTER),
         }
@@ -217,6 +219,10 @@ impl CapsuleStore {
             return Err(CapsuleError::MemoryExists(memory_id.to_owned()));
         }
         capsule.memory_count = capsule.memory_count.saturating_add(1);
+        capsule.inline_bytes = capsule.inline_bytes.saturating_add(record.content.inline_bytes());
+        if let Some(request) = record.request {
+            self.by_idem.insert(request.idem_key, &memory_id.to_owned());
+        }
         self.memories.insert(memory_id.to_owned(), record);
         self.by_capsule.insert(TwoTexts(record.capsule_id.clone(), memory_id.to_owned()), &());
         self.capsules.insert(record.capsule_id.clone(), &capsule);
@@ -249,6 +255,16 @@ impl CapsuleStore {
         Ok(record)
     }
 
+    /// The memory that a call of `memories_create` made before, with the fingerprint of that call.
+    ///
+    /// # Errors
+    /// A damaged record.
+    pub fn made_before(&self, idem_key: [u8; 32]) -> Result<Option<(String, [u8; 32])>, CapsuleError> {
+        let Some(id) = self.by_idem.get(&idem_key)? else { return Ok(None) };
+        let request = self.memories.get(&id)?.and_then(|record| record.request);
+        Ok(request.map(|request| (id, request.fingerprint)))
+    }
+
     /// Replaces the record of a memory that exists.
     pub fn replace_memory(&mut self, memory_id: &str, record: &MemoryRecord) {
         self.memories.insert(memory_id.to_owned(), record);
@@ -263,7 +279,11 @@ impl CapsuleStore {
         let record = self.memories.get(&id)?.ok_or(CapsuleError::NoSuchMemory(id.clone()))?;
         if let Some(mut capsule) = self.capsules.get(&record.capsule_id)? {
             capsule.memory_count = capsule.memory_count.saturating_sub(1);
+            capsule.inline_bytes = capsule.inline_bytes.saturating_sub(record.content.inline_bytes());
             self.capsules.insert(record.capsule_id.clone(), &capsule);
+        }
+        if let Some(request) = record.request {
+            self.by_idem.remove(&request.idem_key);
         }
         self.memories.remove(&id);
         self.by_capsule.remove(&TwoTexts(record.capsule_id.clone(), id));

@@ -22,11 +22,10 @@ fn memory(capsule: &str) -> MemoryRecord {
     MemoryRecord {
         capsule_id: capsule.into(),
         asset_metadata: AssetMetadata::image(base),
-        blob_id: 1,
-        checksum: [1; 32],
-        size: 3,
+        content: Content::Blob { id: 1, checksum: [1; 32], size: 3 },
         created_at: 9,
         created_by: person(1),
+        request: None,
     }
 }
 

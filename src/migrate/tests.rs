@@ -23,8 +23,11 @@ impl Meter for OneStep {
     }
 }
 
+/// A session, its file, and the chunks that have arrived.
+type Begun = (u64, Vec<u8>, Vec<usize>);
+
 /// Layout 1 with sessions in every state, and the clients' files.
-fn layout_1() -> (World, Vec<(u64, Vec<u8>, Vec<usize>)>) {
+fn layout_1() -> (World, Vec<Begun>) {
     let mut world = World::compat();
     world.storage.layout.set(&Layout::LEGACY);
     let sessions = [vec![], vec![0], vec![0, 2], vec![0, 1, 2], vec![2, 1]];

@@ -101,6 +101,8 @@ memory_ids! {
     BLOB_BY_CONTENT = 31, Map;
     /// Deleted capsules whose memories are still to be removed.
     CONDEMNED_CAPSULES = 32, Map;
+    /// Index of memories that were made without an upload, by idempotency key.
+    MEMORY_BY_IDEM = 33, Map;
     /// HTTP secret of a later public release, in a second memory manager. Never to be used.
     RESERVED_HTTP_SECRET = 42, Reserved;
 }

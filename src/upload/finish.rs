@@ -4,7 +4,7 @@ use serde_bytes::ByteBuf;
 
 use crate::api::{Error, Result, UploadFinishResult};
 use crate::blob::{BlobRecord, ChunkPrefix};
-use crate::capsule::MemoryRecord;
+use crate::capsule::{Content, MemoryRecord};
 use crate::session::SessionId;
 
 use super::error::digest_of;
@@ -88,11 +88,10 @@ impl UploadService<'_> {
         let memory = MemoryRecord {
             capsule_id: capsule_id.clone(),
             asset_metadata: meta.asset_metadata.clone(),
-            blob_id: committed.id.0,
-            checksum,
-            size,
+            content: Content::Blob { id: committed.id.0, checksum, size },
             created_at: self.now.as_nanos(),
             created_by: self.caller,
+            request: None,
         };
         self.storage.capsules.attach(self.caller, memory_id, &memory)?;
         self.path.finish(self.storage, id, self.caller.as_slice(), self.now)?;

@@ -4,6 +4,7 @@ use candid::Principal;
 use sha2::{Digest, Sha256};
 
 use crate::api::AssetMetadata;
+use crate::session::{SessionId, Time};
 
 /// Names a call of begin: the capsule, the caller and the key that the caller chose, hashed to 32 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,4 +43,15 @@ impl Fingerprint {
             .finalize();
         Self(digest.into())
     }
+}
+
+/// A memory id that no other has or will have: the number is given out once, and is part of the id.
+pub fn memory_id(number: SessionId, key: IdemKey, now: Time) -> String {
+    let digest = Sha256::new()
+        .chain_update(key.0)
+        .chain_update(number.0.to_be_bytes())
+        .chain_update(now.as_nanos().to_be_bytes())
+        .finalize();
+    let hex: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    format!("mem_{number}_{hex}")
 }

@@ -33,6 +33,9 @@ pub const MAX_IDEM_BYTES: usize = 256;
 /// Bytes of the stored form of an asset's metadata. EXIF data fits, a thumbnail in a text field does not.
 pub const MAX_METADATA_BYTES: usize = 16 * 1024;
 
+/// Bytes of the key and of the address of an external asset, each.
+pub const MAX_EXTERNAL_TEXT_BYTES: usize = 2_048;
+
 /// Missing ranges that an error lists; the rest is in `uploads_status`.
 pub const MAX_RANGES_IN_ERROR: usize = 64;
 
@@ -66,4 +69,15 @@ pub fn check_metadata(asset_metadata: &AssetMetadata) -> Result<()> {
     }
     let sha256 = asset_metadata.base().sha256.as_ref();
     sha256.map_or(Ok(()), |sha256| digest_of("asset_metadata.sha256", sha256).map(drop))
+}
+
+/// Nothing, when a text may be an idempotency key.
+///
+/// # Errors
+/// [`Error::InvalidArgument`].
+pub fn check_idem(idem: &str) -> Result<()> {
+    if (1..=MAX_IDEM_BYTES).contains(&idem.len()) {
+        return Ok(());
+    }
+    Err(Error::invalid("idem", format!("1 to {MAX_IDEM_BYTES} bytes"), format!("{} bytes", idem.len())))
 }

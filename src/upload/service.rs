@@ -12,8 +12,8 @@ use crate::session::{Session, SessionId, SessionSpec, Time};
 use crate::storage::Storage;
 
 use super::error::{digest_of, to_ranges};
-use super::idempotency::{Fingerprint, IdemKey};
-use super::limits::{MAX_CHUNKS, MAX_IDEM_BYTES, MAX_UPLOAD_BYTES, SWEEP_BATCH, check_metadata};
+use super::idempotency::{Fingerprint, IdemKey, memory_id};
+use super::limits::{MAX_CHUNKS, MAX_UPLOAD_BYTES, SWEEP_BATCH, check_idem, check_metadata};
 use super::path::{Chunk, Upload, UploadPath};
 use super::{Outcome, Receipt, UploadMeta};
 
@@ -70,7 +70,7 @@ impl UploadService<'_> {
             idem,
         };
         let meta = UploadMeta {
-            provisional_memory_id: self.memory_id(id, key),
+            provisional_memory_id: memory_id(id, key, self.now),
             capsule_id,
             asset_metadata,
             blob_id: None,
@@ -276,28 +276,10 @@ impl UploadService<'_> {
         self.storage.usage.free(capsule_id, session.bytes_expected)?;
         Ok(())
     }
-
-    /// A memory id that no other session has or will have: the session id is part of what is hashed, and
-    /// never comes twice.
-    fn memory_id(&self, id: SessionId, key: IdemKey) -> String {
-        let digest = Sha256::new()
-            .chain_update(key.0)
-            .chain_update(id.0.to_be_bytes())
-            .chain_update(self.now.as_nanos().to_be_bytes())
-            .finalize();
-        let hex: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-        format!("mem_{}_{hex}", id.0)
-    }
 }
 
 fn check_begin(asset_metadata: &AssetMetadata, expected_chunks: u32, idem: &str) -> Result<()> {
-    if idem.is_empty() || idem.len() > MAX_IDEM_BYTES {
-        return Err(Error::invalid(
-            "idem",
-            format!("1 to {MAX_IDEM_BYTES} bytes"),
-            format!("{} bytes", idem.len()),
-        ));
-    }
+    check_idem(idem)?;
     check_metadata(asset_metadata)?;
     let base = asset_metadata.base();
     let chunks = base.bytes.div_ceil(u64::from(CHUNK_SIZE));

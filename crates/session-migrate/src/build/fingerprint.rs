@@ -36,11 +36,6 @@ struct Input {
     sha256: Option<String>,
 }
 
-/// A moment before the compiler reads its first file.
-pub(crate) fn now() -> SystemTime {
-    SystemTime::now()
-}
-
 /// The cached record of `build`, if everything that went into it is unchanged and its files are intact.
 pub(crate) fn fresh(build: Build, workspace: &Workspace, cache: &Path, recipe: &[String]) -> Option<Record> {
     let text = std::fs::read_to_string(file(cache, build)).ok()?;
@@ -54,19 +49,29 @@ pub(crate) fn fresh(build: Build, workspace: &Workspace, cache: &Path, recipe: &
     usable.then_some(record)
 }
 
-/// Writes down what `build` was made of. `began` is the moment before the compiler started: a source file that was
-/// written after it may not be the one that was compiled, so the record is then left out and the next call builds again.
-#[allow(clippy::too_many_arguments)]
+/// What a compilation was and what came of it.
+pub(crate) struct Compilation<'c> {
+    /// Compiler and command line.
+    pub recipe: Vec<String>,
+    /// Rustc's list of source files.
+    pub dep_info: &'c Path,
+    /// The moment before the compiler started.
+    pub began: SystemTime,
+    /// The finished wasm.
+    pub wasm: &'c [u8],
+    /// The same, packed.
+    pub gz: &'c [u8],
+}
+
+/// Writes down what `build` was made of. A source file that was written after the compilation began may not be the one
+/// that was compiled; the record is then left out and the next call builds again.
 pub(crate) fn record(
     build: Build,
     workspace: &Workspace,
     cache: &Path,
-    recipe: Vec<String>,
-    dep_info: &Path,
-    began: SystemTime,
-    wasm: &[u8],
-    gz: &[u8],
+    compilation: Compilation<'_>,
 ) -> Result<Record, BuildError> {
+    let Compilation { recipe, dep_info, began, wasm, gz } = compilation;
     let text = std::fs::read_to_string(dep_info).map_err(BuildError::io("read", dep_info))?;
     let mut paths: Vec<PathBuf> = sources(&text)
         .into_iter()
@@ -168,8 +173,12 @@ mod tests {
         let workspace = Workspace { target_dir: root.join("target"), root, rust_version: (1, 95) };
         let recipe = vec!["rustc 1.95.0".to_owned(), "--features".to_owned()];
         let began = SystemTime::now() + std::time::Duration::from_secs(5);
-        record(Build::Legacy, &workspace, &cache, recipe.clone(), &dep_info, began, b"wasm", b"gz").unwrap();
+        record(Build::Legacy, &workspace, &cache, compilation(&recipe, &dep_info, began)).unwrap();
         Tree { _dir: dir, workspace, cache, recipe }
+    }
+
+    fn compilation<'c>(recipe: &[String], dep_info: &'c Path, began: SystemTime) -> Compilation<'c> {
+        Compilation { recipe: recipe.to_vec(), dep_info, began, wasm: b"wasm", gz: b"gz" }
     }
 
     fn is_fresh(tree: &Tree) -> bool {
@@ -183,16 +192,17 @@ mod tests {
 
     #[test]
     fn each_kind_of_change_makes_it_stale() {
-        let changes: [(&str, &dyn Fn(&mut Tree)); 6] = [
-            ("source", &|t| std::fs::write(t.workspace.root.join("src/lib.rs"), "pub fn b() {}").unwrap()),
-            ("source removed", &|t| std::fs::remove_file(t.workspace.root.join("src/lib.rs")).unwrap()),
-            ("lock file", &|t| std::fs::write(t.workspace.root.join("Cargo.lock"), "[[package]]").unwrap()),
-            ("config appears", &|t| {
+        type Change = fn(&mut Tree);
+        let changes: [(&str, Change); 6] = [
+            ("source", |t| std::fs::write(t.workspace.root.join("src/lib.rs"), "pub fn b() {}").unwrap()),
+            ("source removed", |t| std::fs::remove_file(t.workspace.root.join("src/lib.rs")).unwrap()),
+            ("lock file", |t| std::fs::write(t.workspace.root.join("Cargo.lock"), "[[package]]").unwrap()),
+            ("config appears", |t| {
                 std::fs::create_dir(t.workspace.root.join(".cargo")).unwrap();
                 std::fs::write(t.workspace.root.join(".cargo/config.toml"), "").unwrap();
             }),
-            ("recipe", &|t| t.recipe[0] = "rustc 1.96.0".into()),
-            ("damaged artefact", &|t| std::fs::write(t.cache.join("legacy.wasm.gz"), b"g").unwrap()),
+            ("recipe", |t| t.recipe[0] = "rustc 1.96.0".into()),
+            ("damaged artefact", |t| std::fs::write(t.cache.join("legacy.wasm.gz"), b"g").unwrap()),
         ];
         for (name, change) in changes {
             let mut tree = tree();
@@ -206,17 +216,8 @@ mod tests {
         let tree = tree();
         let dep_info = tree.workspace.root.join("lib.d");
         let long_ago = SystemTime::UNIX_EPOCH;
-        record(
-            Build::Legacy,
-            &tree.workspace,
-            &tree.cache,
-            tree.recipe.clone(),
-            &dep_info,
-            long_ago,
-            b"wasm",
-            b"gz",
-        )
-        .unwrap();
+        let compilation = compilation(&tree.recipe, &dep_info, long_ago);
+        record(Build::Legacy, &tree.workspace, &tree.cache, compilation).unwrap();
         assert!(!is_fresh(&tree));
     }
 

@@ -185,7 +185,7 @@ fn one(
         build.features().join(","),
         toolchain.describe()
     );
-    let sources = fingerprint::now();
+    let began = std::time::SystemTime::now();
     let raw = cargo::run(build, workspace, toolchain)?;
     let wasm = std::fs::read(&raw.wasm).map_err(BuildError::io("read", &raw.wasm))?;
     let did =
@@ -195,5 +195,7 @@ fn one(
     let gz = postprocess::gzip(&finished).map_err(BuildError::io("compress", &raw.wasm))?;
     publish::write_atomically(&cache.join(format!("{build}.wasm.gz")), &gz)?;
     publish::write_atomically(&cache.join(format!("{build}.did")), did.as_bytes())?;
-    fingerprint::record(build, workspace, cache, recipe, &raw.dep_info, sources, &finished, &gz)
+    let compilation =
+        fingerprint::Compilation { recipe, dep_info: &raw.dep_info, began, wasm: &finished, gz: &gz };
+    fingerprint::record(build, workspace, cache, compilation)
 }

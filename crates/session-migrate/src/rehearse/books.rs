@@ -79,13 +79,14 @@ mod tests {
 
     #[test]
     fn every_kind_of_imbalance_is_named() {
-        let cases: [(&str, &dyn Fn(&mut MigrationStatus)); 6] = [
-            ("Stuck", &|s| s.phase = MigrationPhase::Stuck),
-            ("5 records before", &|s| s.converted = 2),
-            ("uploads were in flight", &|s| (s.source, s.converted) = (4, 2)),
-            ("quarantined", &|s| (s.converted, s.quarantined) = (2, 1)),
-            ("expired", &|s| (s.converted, s.expired) = (2, 1)),
-            ("digest", &|s| s.digest_after = ByteBuf::from([2; 32])),
+        type Change = fn(&mut MigrationStatus);
+        let cases: [(&str, Change); 6] = [
+            ("Stuck", |s| s.phase = MigrationPhase::Stuck),
+            ("5 records before", |s| s.converted = 2),
+            ("uploads were in flight", |s| (s.source, s.converted) = (4, 2)),
+            ("quarantined", |s| (s.converted, s.quarantined) = (2, 1)),
+            ("expired", |s| (s.converted, s.expired) = (2, 1)),
+            ("digest", |s| s.digest_after = ByteBuf::from([2; 32])),
         ];
         for (words, change) in cases {
             let mut status = good();

@@ -163,7 +163,7 @@ mod tests {
         let large = dir.path().join("large");
         let file = File::create(&large).unwrap();
         file.set_len(MAX_FILE_BYTES).unwrap();
-        check(&[large.clone()]).unwrap();
+        check(std::slice::from_ref(&large)).unwrap();
         file.set_len(MAX_FILE_BYTES + 1).unwrap();
         assert!(said(&large).contains("limit"));
     }

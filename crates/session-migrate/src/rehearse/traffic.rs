@@ -186,11 +186,16 @@ fn expect_gone(canister: &Canister<'_>, lane: &mut Lane) -> Result<(), ClientErr
     for (what, answer) in [("has a status", status), ("accepts a chunk", put)] {
         match answer {
             Ok(()) => lane.blame(format!("it was aborted and still {what}")),
-            Err(ClientError::Refused { error: api::Error::NotFound { .. }, .. }) => {}
+            Err(error) if says_it_is_gone(&error) => {}
             Err(error) => note(lane, error)?,
         }
     }
     Ok(())
+}
+
+/// The canister may remember that there was such a session, or not.
+fn says_it_is_gone(error: &ClientError) -> bool {
+    matches!(error.refusal(), Some(api::Error::NotFound { .. } | api::Error::Conflict { .. }))
 }
 
 /// Blames the upload for whatever the canister did; passes on what is not the canister's doing.

@@ -1,6 +1,6 @@
 //! Which compiler builds the wasm, and putting one in place when the machine has none.
 //!
-//! The rule, in this order ([`rule::decide`] is its pure form, [`probe`] gathers the facts, [`resolve`] acts):
+//! The rule, in this order (`rule` is its pure form, `probe` gathers the facts, [`resolve`] acts):
 //! 1. The active compiler has the wasm target installed: use it as it is.
 //! 2. The compiler is rustup's, and the user lets rustup install things: `rustup target add`.
 //! 3. The distribution ships a compiler that is new enough, with the standard library's sources and a wasm linker:

@@ -1,0 +1,120 @@
+//! Memories that are made without an upload, changed, and removed.
+
+use super::*;
+use crate::api::{AssetType, StorageBackend};
+use crate::upload::tests::{OWNER, World, file, metadata, person, sha256};
+
+fn none() -> NewContent {
+    NewContent { inline: None, blob: None, external: None }
+}
+
+fn inline(bytes: &[u8]) -> NewContent {
+    NewContent { inline: Some(ByteBuf::from(bytes)), ..none() }
+}
+
+fn try_create(world: &mut World, who: u8, new: NewContent, bytes: u64, idem: &str) -> Result<String> {
+    let (capsule, now) = (world.capsule.clone(), world.now);
+    create(&mut world.storage, person(who), now, capsule, new, metadata(bytes), idem)
+}
+
+fn read(world: &World, id: &str) -> Result<Memory> {
+    Ok(world.storage.capsules.memory(person(OWNER), id)?)
+}
+
+#[test]
+fn small_bytes_are_kept_in_the_record_within_a_budget() {
+    let mut world = World::direct();
+    let id = try_create(&mut world, OWNER, inline(b"hello"), 5, "a").unwrap();
+    let memory = read(&world, &id).unwrap();
+    assert_eq!(memory.inline.as_deref().map(|bytes| bytes.as_slice()), Some(&b"hello"[..]));
+    assert_eq!((memory.blob.locator.as_str(), memory.blob.hash), ("inline", Some(sha256(b"hello"))));
+    assert_eq!(
+        try_create(&mut world, OWNER, inline(b"hello"), 5, "a"),
+        Ok(id.clone()),
+        "the same call again"
+    );
+    let other = try_create(&mut world, OWNER, inline(b"other"), 5, "a").unwrap_err();
+    assert!(matches!(other, Error::Conflict { .. }), "{other}");
+
+    let large = vec![0; 32 * 1024 + 1];
+    let refused = try_create(&mut world, OWNER, inline(&large), large.len() as u64, "b").unwrap_err();
+    assert_eq!(refused, Error::invalid("inline", "at most 32768 bytes", "32769 bytes"));
+    let rest = vec![0; 32 * 1024 - 5];
+    try_create(&mut world, OWNER, inline(&rest), rest.len() as u64, "c").unwrap();
+    let full = try_create(&mut world, OWNER, inline(b"1"), 1, "d").unwrap_err();
+    assert_eq!(full, Error::exhausted("inline bytes per capsule", 32 * 1024, 32 * 1024 + 1));
+    delete(&mut world.storage, person(OWNER), &id).unwrap();
+    assert!(try_create(&mut world, OWNER, inline(b"1"), 1, "d").is_ok(), "deleting gives the budget back");
+    assert_ne!(try_create(&mut world, OWNER, inline(b"1"), 1, "a"), Ok(id), "and the key");
+}
+
+#[test]
+fn a_memory_can_share_a_blob_of_its_own_capsule_and_of_no_other() {
+    let mut world = World::direct();
+    let file = file(10);
+    let session = world.begin(10, "a");
+    world.put(session, &file, 0).unwrap();
+    let uploaded = world.finish(session, &file).unwrap();
+    let blob = |len, hash| {
+        let blob = BlobRef { locator: uploaded.blob_id.clone(), hash, len };
+        NewContent { blob: Some(blob), ..none() }
+    };
+    let shared = try_create(&mut world, OWNER, blob(10, None), 10, "b").unwrap();
+    let wrong_len = try_create(&mut world, OWNER, blob(9, None), 9, "c").unwrap_err();
+    assert_eq!(wrong_len, Error::invalid("blob_ref.len", "10", 9));
+    let wrong_hash = try_create(&mut world, OWNER, blob(10, Some(sha256(b"x"))), 10, "c").unwrap_err();
+    assert!(matches!(wrong_hash, Error::Conflict { .. }), "{wrong_hash}");
+
+    let home = std::mem::take(&mut world.capsule);
+    world.capsule = world.storage.capsules.create(person(OWNER), None, world.now).unwrap().id;
+    let abroad = try_create(&mut world, OWNER, blob(10, None), 10, "b").unwrap_err();
+    assert!(matches!(abroad, Error::NotFound { .. }), "{abroad}");
+    world.capsule = home;
+
+    delete(&mut world.storage, person(OWNER), &uploaded.memory_id).unwrap();
+    assert_eq!(world.storage.blobs.blob_total(), 1, "the other memory still refers to it");
+    delete(&mut world.storage, person(OWNER), &shared).unwrap();
+    assert_eq!((world.storage.blobs.blob_total(), world.live()[3]), (0, 0));
+}
+
+#[test]
+fn an_asset_elsewhere_is_recorded_as_the_client_says() {
+    let mut world = World::direct();
+    let asset = |backend| ExternalAsset { backend, storage_key: Some("key".into()), url: None };
+    let external = |backend, sha256| NewContent { external: Some((asset(backend), 7, sha256)), ..none() };
+    let id = try_create(&mut world, OWNER, external(StorageBackend::S3, None), 7, "a").unwrap();
+    let memory = read(&world, &id).unwrap();
+    assert_eq!(memory.external, Some(asset(StorageBackend::S3)));
+    assert_eq!((memory.blob.locator.as_str(), memory.blob.len), ("external", 7));
+    let here = try_create(&mut world, OWNER, external(StorageBackend::Icp, None), 7, "b").unwrap_err();
+    assert_eq!(here, Error::invalid("backend", "a store other than this one", "Icp"));
+    let short = Some(ByteBuf::from([1]));
+    assert!(try_create(&mut world, OWNER, external(StorageBackend::S3, short), 7, "b").is_err());
+}
+
+#[test]
+fn what_create_refuses_it_says() {
+    let mut world = World::direct();
+    let stranger = try_create(&mut world, 2, inline(b"1"), 1, "a").unwrap_err();
+    assert!(matches!(stranger, Error::Unauthorized { .. }), "{stranger}");
+    let nothing = try_create(&mut world, OWNER, none(), 0, "a").unwrap_err();
+    assert!(matches!(nothing, Error::InvalidArgument { ref field, .. } if field == "content"), "{nothing}");
+    let declared = try_create(&mut world, OWNER, inline(b"12"), 1, "a").unwrap_err();
+    assert_eq!(declared, Error::invalid("asset_metadata.bytes", "2", 1));
+    assert_eq!(world.storage.capsules.memory_total(), 0);
+}
+
+#[test]
+fn metadata_can_change_and_the_size_cannot() {
+    let mut world = World::direct();
+    let id = try_create(&mut world, OWNER, inline(b"hello"), 5, "a").unwrap();
+    let mut changed = metadata(5);
+    if let AssetMetadata::Image(image) = &mut changed {
+        image.base.asset_type = AssetType::Preview;
+    }
+    let memory = update(&mut world.storage, person(OWNER), &id, changed.clone()).unwrap();
+    assert_eq!((memory.asset_metadata, read(&world, &id).unwrap().inline.is_some()), (changed, true));
+    let resized = update(&mut world.storage, person(OWNER), &id, metadata(6)).unwrap_err();
+    assert_eq!(resized, Error::invalid("asset_metadata.bytes", "5", 6));
+    assert!(update(&mut world.storage, person(2), &id, metadata(5)).is_err());
+}
