@@ -232,10 +232,9 @@ fn uploads_status(session: u64) -> Result<UploadStatus> {
 fn readable_blob(storage: &Storage, locator: &str) -> Result<BlobId> {
     let missing = || Error::not_found("blob", locator);
     let id = BlobId::from_locator(locator).ok_or_else(missing)?;
-    let capsules = storage.blobs.capsules_of(id)?;
-    let readable =
-        capsules.iter().any(|capsule| storage.capsules.authorize(caller(), Access::Read, capsule).is_ok());
-    if readable { Ok(id) } else { Err(missing()) }
+    let capsule = storage.blobs.capsule_of(id).map_err(|_| missing())?;
+    storage.capsules.authorize(caller(), Access::Read, &capsule).map_err(|_| missing())?;
+    Ok(id)
 }
 
 #[ic_cdk::query]
@@ -262,6 +261,14 @@ fn blob_read_range(locator: String, offset: u64, len: u64) -> Result<ByteBuf> {
             return Err(Error::invalid("len", format!("at most {} bytes", limits::MAX_RANGE_BYTES), len));
         }
         Ok(ByteBuf::from(storage.blobs.read_range(id, offset, len)?))
+    })
+}
+
+#[ic_cdk::update]
+fn blob_delete(locator: String) -> Result<()> {
+    with_app(|App { storage, .. }| {
+        let id = readable_blob(storage, &locator)?;
+        memories::delete_blob(storage, caller(), id)
     })
 }
 

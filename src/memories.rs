@@ -101,7 +101,7 @@ fn content(storage: &Storage, capsule_id: &str, inline_bytes: u64, new: NewConte
         NewContent { inline: None, blob: Some(blob), external: None } => {
             let missing = || Error::not_found("blob", &blob.locator);
             let id = BlobId::from_locator(&blob.locator).ok_or_else(missing)?;
-            if !storage.blobs.capsules_of(id)?.iter().any(|holds| holds == capsule_id) {
+            if storage.blobs.capsule_of(id).ok().as_deref() != Some(capsule_id) {
                 return Err(missing());
             }
             let stored = storage.blobs.blob(id)?;
@@ -166,6 +166,23 @@ pub fn update(
 pub fn delete(storage: &mut Storage, caller: Principal, memory_id: &str) -> Result<()> {
     storage.capsules.memory_record(caller, Access::Write, memory_id)?;
     remove(storage, memory_id)
+}
+
+/// Removes a blob with the one memory that it belongs to. A blob that several memories share goes with the
+/// last of them.
+///
+/// # Errors
+/// [`Error::NotFound`], [`Error::Unauthorized`], [`Error::Conflict`] for a shared blob.
+pub fn delete_blob(storage: &mut Storage, caller: Principal, id: BlobId) -> Result<()> {
+    let mut refs = storage.blobs.refs(id);
+    let (memory_id, _) = refs.next().ok_or_else(|| Error::not_found("blob", id))??;
+    if let Some(another) = refs.next() {
+        let (another, _) = another?;
+        let detail = format!("memories {memory_id}, {another} and maybe more share it: delete those");
+        return Err(Error::conflict("blob", id, detail));
+    }
+    drop(refs);
+    delete(storage, caller, &memory_id)
 }
 
 /// Removes some memories of deleted capsules. True when none is left.

@@ -194,7 +194,7 @@ impl BlobStore {
     pub fn unref(&mut self, id: BlobId, memory_id: &str, capsule_id: &str) -> Result<u64, BlobError> {
         let record = self.blob(id)?;
         self.refs.remove(&NumberAndText(id.0, memory_id.to_owned()));
-        if !self.capsules_of(id)?.is_empty() {
+        if self.refs(id).next().is_some() {
             return Ok(0);
         }
         self.blobs.remove(&id.0);
@@ -216,16 +216,27 @@ impl BlobStore {
         self.blobs.len()
     }
 
-    /// The capsules whose memories refer to a blob.
+    /// The memories that refer to a blob, each with its capsule.
     ///
     /// # Errors
-    /// A damaged entry.
-    pub fn capsules_of(&self, id: BlobId) -> Result<Vec<String>, BlobError> {
+    /// A damaged entry, in the place where it is.
+    pub fn refs(&self, id: BlobId) -> impl Iterator<Item = Result<(String, String), BlobError>> + '_ {
         self.refs
             .range(NumberAndText(id.0, String::new())..)
-            .take_while(|entry| !matches!(entry, Ok((NumberAndText(blob, _), _)) if *blob != id.0))
-            .map(|entry| Ok(entry?.1))
-            .collect()
+            .take_while(move |entry| !matches!(entry, Ok((NumberAndText(blob, _), _)) if *blob != id.0))
+            .map(|entry| {
+                let (NumberAndText(_, memory), capsule) = entry?;
+                Ok((memory, capsule))
+            })
+    }
+
+    /// The capsule that a blob is in; all its references come from there.
+    ///
+    /// # Errors
+    /// [`BlobError::NotFound`] when nothing refers to the blob, or a damaged entry.
+    pub fn capsule_of(&self, id: BlobId) -> Result<String, BlobError> {
+        let first = self.refs(id).next().ok_or(BlobError::NotFound(id))?;
+        Ok(first?.1)
     }
 
     /// The bytes of one chunk of a committed blob.

@@ -65,8 +65,8 @@ fn a_committed_blob_is_never_overwritten_and_reads_stay_within_it() {
     assert_eq!(blobs.unref(id, "mem4", "capsule_1"), Ok(0), "another memory still refers to it");
     assert_eq!(blobs.read_chunk(id, 0), Ok(b"abc".to_vec()));
     assert_eq!(blobs.read_chunk(id, 1), Err(BlobError::NoSuchChunk { blob: id, idx: 1, chunks: 1 }));
-    assert_eq!(blobs.capsules_of(id), Ok(vec!["capsule_1".into()]));
-    assert_eq!(blobs.capsules_of(BlobId(1)), Ok(vec![]));
+    assert_eq!(blobs.capsule_of(id), Ok("capsule_1".into()));
+    assert_eq!(blobs.capsule_of(BlobId(1)), Err(BlobError::NotFound(BlobId(1))));
     let other = prefix(3).blob_id();
     blobs.commit(other, &record(prefix(3), 1), "mem3", "capsule_2").unwrap();
     let hole = BlobError::MissingChunk { prefix: prefix(3).0, idx: 0 };

@@ -71,9 +71,13 @@ fn a_memory_can_share_a_blob_of_its_own_capsule_and_of_no_other() {
     assert!(matches!(abroad, Error::NotFound { .. }), "{abroad}");
     world.capsule = home;
 
+    let id = BlobId::from_locator(&uploaded.blob_id).unwrap();
+    let in_use = delete_blob(&mut world.storage, person(OWNER), id).unwrap_err();
+    assert!(matches!(in_use, Error::Conflict { .. }), "{in_use}");
     delete(&mut world.storage, person(OWNER), &uploaded.memory_id).unwrap();
     assert_eq!(world.storage.blobs.blob_total(), 1, "the other memory still refers to it");
-    delete(&mut world.storage, person(OWNER), &shared).unwrap();
+    delete_blob(&mut world.storage, person(OWNER), id).unwrap();
+    assert!(matches!(read(&world, &shared), Err(Error::NotFound { .. })), "its memory is gone with it");
     assert_eq!((world.storage.blobs.blob_total(), world.live()[3]), (0, 0));
 }
 
