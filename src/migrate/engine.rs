@@ -37,12 +37,11 @@ pub fn run(storage: &mut Storage, now: Time, meter: &dyn Meter, budget: u64) -> 
     let mut state = storage.migration.state()?;
     let (begun_with, used_before) = (meter.used(), state.instructions);
     loop {
-        let go_on = step(storage, &mut state, now)?;
-        state.instructions = used_before.saturating_add(meter.used().saturating_sub(begun_with));
-        storage.migration.set_state(&state);
-        if !go_on {
+        if !step(storage, &mut state, now)? {
             return Ok(Progress::Done);
         }
+        state.instructions = used_before.saturating_add(meter.used().saturating_sub(begun_with));
+        storage.migration.set_state(&state);
         if meter.used() > budget {
             return Ok(Progress::More);
         }
@@ -62,7 +61,7 @@ pub fn count(counter: &mut u64) {
     *counter = counter.saturating_add(1);
 }
 
-/// One step of the present phase. False when there is nothing more to do.
+/// One step of the present phase. False when there was nothing to do, and nothing was changed.
 fn step(storage: &mut Storage, state: &mut MigrationState, now: Time) -> crate::api::Result<bool> {
     match state.phase {
         Phase::Stuck => return Ok(false),

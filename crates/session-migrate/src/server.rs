@@ -4,6 +4,7 @@
 //! - `POCKET_IC_SERVER=official`: the official one, which the `pocket-ic` crate downloads when it is not there.
 //! - Otherwise: the project's own server, in this process.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
@@ -84,7 +85,9 @@ pub fn chosen() -> Result<&'static Server, ServerError> {
     CHOSEN
         .get_or_init(|| {
             let server = decide()?;
-            eprintln!("PocketIC server: {server}");
+            // Not `eprintln!`, which the test harness keeps to itself while a test passes: which server
+            // the tests ran on is to be seen always. Nothing can be done if stderr is closed.
+            let _ = writeln!(std::io::stderr(), "PocketIC server: {server}");
             Ok(server)
         })
         .as_ref()

@@ -1,0 +1,109 @@
+//! The generic session service, and the design that was to replace it.
+
+use std::collections::BTreeMap;
+
+use upload_canister::api::Error;
+use upload_canister::session::{
+    ByteSink, HeapStore, PutOutcome, SessionError, SessionId, SessionService, SessionSpec, SinkError, Time,
+};
+
+use crate::Course;
+use crate::support::upload::two_chunks;
+use crate::support::{World, owner, stranger, writer};
+
+const NOW: Time = Time::from_nanos(1_000_000_000_000);
+
+#[derive(Default)]
+struct Chunks(BTreeMap<u64, Vec<u8>>);
+
+impl ByteSink for Chunks {
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), SinkError> {
+        self.0.insert(offset, bytes.to_vec());
+        Ok(())
+    }
+
+    fn holds_at(&self, offset: u64, bytes: &[u8]) -> Result<bool, SinkError> {
+        Ok(self.0.get(&offset).is_some_and(|held| held == bytes))
+    }
+}
+
+fn spec(chunk_size: u32, bytes_expected: u64) -> SessionSpec {
+    SessionSpec { chunk_size, bytes_expected, owner: b"owner".to_vec(), idem: "key".into() }
+}
+
+/// The session service counted chunks instead of looking which they were, took chunks after finish, divided by
+/// a chunk size of zero, overflowed near the largest size, expired live sessions when the clock ran behind, and
+/// knew no owner. The same service serves every build, so it is tested by itself.
+#[test]
+fn d39_the_session_service_counted_instead_of_looking() {
+    let mut service = SessionService::new(HeapStore::default());
+    let mut sink = Chunks::default();
+    let id = service.begin(spec(4, 8), &NOW).unwrap();
+    let mut put = |service: &mut SessionService<HeapStore>, caller: &[u8], idx: u32, bytes: &[u8]| {
+        service.put_chunk(id, caller, idx, bytes, &mut sink, &NOW)
+    };
+    let out_of_range = SessionError::IndexOutOfRange { id, idx: u32::MAX, chunks: 2 };
+    assert_eq!(put(&mut service, b"owner", u32::MAX, b"last"), Err(out_of_range));
+    assert_eq!(put(&mut service, b"owner", 0, b"1234"), Ok(PutOutcome::Stored));
+    assert_eq!(put(&mut service, b"other", 1, b"5678"), Err(SessionError::NotOwner(id)));
+    assert_eq!(service.finish(id, b"other", &NOW).unwrap_err(), SessionError::NotOwner(id));
+    let missing = SessionError::Incomplete { id, chunks: 2, missing: 1, ranges: vec![(1, 1)] };
+    assert_eq!(service.finish(id, b"owner", &NOW).unwrap_err(), missing);
+
+    assert_eq!(service.tick_ttl(&[id], Time::from_nanos(0), 60), Ok(vec![]), "a clock that runs behind");
+    assert_eq!(service.tick_ttl(&[id], NOW.plus_seconds(59), 60), Ok(vec![]));
+    assert_eq!(service.received_count(id), Ok(1));
+
+    assert_eq!(put(&mut service, b"owner", 1, b"5678"), Ok(PutOutcome::Stored));
+    assert_eq!(service.finish(id, b"owner", &NOW).unwrap().bytes_received, 8);
+    assert_eq!(put(&mut service, b"owner", 1, b"5678"), Err(SessionError::NotFound(id)), "after finish");
+
+    assert_eq!(service.begin(spec(0, 8), &NOW), Err(SessionError::ZeroChunkSize));
+    for bytes in [u64::MAX, u64::MAX - 1] {
+        let too_many = SessionError::TooManyChunks { bytes_expected: bytes, chunk_size: 4 };
+        assert_eq!(service.begin(spec(4, bytes), &NOW), Err(too_many));
+    }
+    assert_eq!(service.session(SessionId(u64::MAX)).unwrap_err(), SessionError::NotFound(SessionId(u64::MAX)));
+    assert_eq!(service.begin_with_id(id, spec(4, 8), &NOW), Ok(()));
+    assert_eq!(service.begin_with_id(id, spec(4, 8), &NOW), Err(SessionError::AlreadyExists(id)));
+}
+
+/// The design that was to replace the old layer asked nobody's name at put, lost the idempotency keys and the
+/// metadata at an upgrade, compared counts at commit, and waited for the last session to end. All of these hold
+/// at any point of an upgrade now, with sessions in flight.
+pub fn d40_the_target_design_had_holes_of_its_own(course: Course) {
+    let mut world = World::new(course[0]);
+    let capsule = world.capsule();
+    world.share(&capsule, &[writer()], &[]);
+    let content = two_chunks(1);
+    let session = world.begin(owner(), &capsule, &content, "key").unwrap();
+    world.put(owner(), session, 1, &content).unwrap();
+    let before = world.status(owner(), session).unwrap();
+
+    world.upgrade(course[1]);
+    let after = world.status(owner(), session).unwrap();
+    assert_eq!(after.provisional_memory_id, before.provisional_memory_id);
+    assert_eq!((&after.received, after.last_seen, after.expires_at), (&before.received, before.last_seen, before.expires_at));
+    assert_eq!(world.begin(owner(), &capsule, &content, "key"), Ok(session), "the key is still known");
+    let another = world.update::<u64>(
+        owner(),
+        "uploads_begin",
+        (&capsule, crate::support::upload::metadata(content.len() as u64 - 1), 2u32, "key"),
+    );
+    assert!(matches!(another, Err(Error::Conflict { .. })), "{another:?}");
+    for caller in [stranger(), writer()] {
+        let put = world.put(caller, session, 0, &content);
+        assert!(matches!(put, Err(Error::NotFound { .. })), "{put:?}");
+    }
+    let early = world.finish(owner(), session, &content);
+    assert!(matches!(early, Err(Error::Incomplete { missing_chunks: 1, .. })), "{early:?}");
+    world.put(owner(), session, 0, &content).unwrap();
+    let result = world.finish(owner(), session, &content).unwrap();
+    assert_eq!(result.memory_id, before.provisional_memory_id);
+
+    world.upgrade(course[2]);
+    assert_eq!(world.finish(owner(), session, &content), Ok(result.clone()), "the same answer again");
+    assert_eq!(world.begin(owner(), &capsule, &content, "key"), Ok(session));
+    assert_eq!(world.memories(owner(), &capsule, None, None).unwrap().len(), 1);
+    assert_eq!(world.read_back(owner(), &result.blob_id), content);
+}

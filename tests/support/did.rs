@@ -1,0 +1,31 @@
+//! The checked-in interfaces, parsed.
+
+use std::path::PathBuf;
+
+use candid::TypeEnv;
+use candid::types::Function;
+use candid_parser::utils::CandidSource;
+use session_migrate::build::Build;
+
+/// Where the interface of a build is checked in.
+pub fn path(build: Build) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("candid").join(format!("{build}.did"))
+}
+
+/// The functions of a build's interface.
+pub fn functions(build: Build) -> (TypeEnv, Vec<(String, Function)>) {
+    let (env, service) = CandidSource::File(&path(build)).load().unwrap();
+    let service = service.unwrap();
+    let functions = env
+        .as_service(&service)
+        .unwrap()
+        .iter()
+        .map(|(name, function)| (name.clone(), env.as_func(function).unwrap().clone()))
+        .collect();
+    (env, functions)
+}
+
+/// The names of the functions of a build's interface.
+pub fn names(build: Build) -> Vec<String> {
+    functions(build).1.into_iter().map(|(name, _)| name).collect()
+}

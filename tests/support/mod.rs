@@ -1,0 +1,224 @@
+//! A canister on a PocketIC instance, the people around it, and small uploads.
+//!
+//! Owns: installing and upgrading builds, typed and raw calls to every function of the interface, waiting for
+//! the canister's timers. Does not own: any expectation about an answer.
+
+#![allow(dead_code, reason = "every test file uses its own part")]
+
+pub mod did;
+pub mod upload;
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use candid::utils::ArgumentEncoder;
+use candid::{CandidType, Principal};
+use pocket_ic::{PocketIc, RejectResponse};
+use serde::de::DeserializeOwned;
+use session_migrate::build::{self, Artifact, Build};
+use upload_canister::api::{AdminConfig, AdminStats, BuildInfo, Capsule, CapsuleAccess, MigrationStatus, Result};
+
+/// A canister with one of the builds.
+pub struct World {
+    /// The instance.
+    pub pic: PocketIc,
+    /// The canister.
+    pub id: Principal,
+    /// The build that runs.
+    pub build: Build,
+}
+
+/// Somebody.
+fn person(n: u8) -> Principal {
+    Principal::self_authenticating([n])
+}
+
+/// Owns capsules.
+pub fn owner() -> Principal {
+    person(1)
+}
+
+/// May upload to them, where a test says so.
+pub fn writer() -> Principal {
+    person(2)
+}
+
+/// May read them, where a test says so.
+pub fn reader() -> Principal {
+    person(3)
+}
+
+/// Has no right anywhere.
+pub fn stranger() -> Principal {
+    person(4)
+}
+
+/// Controls the canister and is on no access list.
+pub fn controller() -> Principal {
+    person(5)
+}
+
+/// A finished build, made at most once in a test run.
+pub fn artifact(build: Build) -> &'static Artifact {
+    static MADE: [OnceLock<Artifact>; 3] = [OnceLock::new(), OnceLock::new(), OnceLock::new()];
+    MADE[build as usize].get_or_init(|| build::ensure_one(build).unwrap())
+}
+
+fn wasm(build: Build) -> Vec<u8> {
+    static READ: [OnceLock<Vec<u8>>; 3] = [OnceLock::new(), OnceLock::new(), OnceLock::new()];
+    READ[build as usize].get_or_init(|| std::fs::read(&artifact(build).wasm_gz).unwrap()).clone()
+}
+
+/// The value of a reply of one value.
+fn decode<T: CandidType + DeserializeOwned>(method: &str, reply: &[u8]) -> T {
+    candid::decode_one(reply).unwrap_or_else(|error| panic!("reply of {method}: {error}"))
+}
+
+impl World {
+    /// A freshly installed canister.
+    pub fn new(build: Build) -> Self {
+        let pic = session_migrate::server::pocket_ic().unwrap();
+        let id = pic.create_canister_with_settings(Some(controller()), None);
+        let arg = candid::encode_args(()).unwrap();
+        pic.install_canister(id, wasm(build), arg, Some(controller()));
+        Self { pic, id, build }
+    }
+
+    /// Upgrades the canister.
+    pub fn upgrade(&mut self, to: Build) {
+        self.try_upgrade(to).unwrap();
+        self.build = to;
+        let info: BuildInfo = decode("build_info", &self.raw_query(owner(), "build_info", ()).unwrap());
+        assert_eq!(info.build, to.name());
+        if to != Build::Legacy {
+            let status: Result<MigrationStatus> = self.query(owner(), "migration_status", ());
+            let status = status.unwrap();
+            let accounted = status.converted + status.already + status.quarantined + status.expired;
+            assert_eq!(status.source, accounted, "{status:?}");
+            assert_eq!(status.quarantined, 0, "{status:?}");
+        }
+    }
+
+    /// Tries to upgrade the canister.
+    pub fn try_upgrade(&self, to: Build) -> std::result::Result<(), RejectResponse> {
+        let arg = candid::encode_args(()).unwrap();
+        self.pic.upgrade_canister(self.id, wasm(to), arg, Some(controller()))
+    }
+
+    /// An update call with encoded arguments.
+    pub fn update_bytes(
+        &self,
+        caller: Principal,
+        method: &str,
+        arg: Vec<u8>,
+    ) -> std::result::Result<Vec<u8>, RejectResponse> {
+        self.pic.update_call(self.id, caller, method, arg)
+    }
+
+    /// A query call with encoded arguments.
+    pub fn query_bytes(
+        &self,
+        caller: Principal,
+        method: &str,
+        arg: Vec<u8>,
+    ) -> std::result::Result<Vec<u8>, RejectResponse> {
+        self.pic.query_call(self.id, caller, method, arg)
+    }
+
+    /// A query call.
+    pub fn raw_query(
+        &self,
+        caller: Principal,
+        method: &str,
+        args: impl ArgumentEncoder,
+    ) -> std::result::Result<Vec<u8>, RejectResponse> {
+        self.query_bytes(caller, method, candid::encode_args(args).unwrap())
+    }
+
+    /// An update call of a function that answers `variant { Ok; Err }`. A rejected call is a failed test.
+    pub fn update<T: CandidType + DeserializeOwned>(
+        &self,
+        caller: Principal,
+        method: &str,
+        args: impl ArgumentEncoder,
+    ) -> Result<T> {
+        let reply = self.update_bytes(caller, method, candid::encode_args(args).unwrap());
+        decode(method, &reply.unwrap_or_else(|reject| panic!("{method}: {reject}")))
+    }
+
+    /// The same for a query.
+    pub fn query<T: CandidType + DeserializeOwned>(
+        &self,
+        caller: Principal,
+        method: &str,
+        args: impl ArgumentEncoder,
+    ) -> Result<T> {
+        let reply = self.raw_query(caller, method, args);
+        decode(method, &reply.unwrap_or_else(|reject| panic!("{method}: {reject}")))
+    }
+
+    /// The same for a query that answers without `variant { Ok; Err }`.
+    pub fn plain<T: CandidType + DeserializeOwned>(&self, method: &str, args: impl ArgumentEncoder) -> T {
+        decode(method, &self.raw_query(Principal::anonymous(), method, args).unwrap())
+    }
+
+    /// What the canister holds.
+    pub fn stats(&self) -> AdminStats {
+        self.query(controller(), "admin_stats", ()).unwrap()
+    }
+
+    /// What the canister holds, without the size of stable memory, which never shrinks.
+    pub fn holdings(&self) -> AdminStats {
+        AdminStats { stable_memory_bytes: 0, ..self.stats() }
+    }
+
+    /// Changes settings.
+    pub fn configure(&self, change: impl FnOnce(&mut AdminConfig)) {
+        let mut config: AdminConfig = self.query(controller(), "admin_config_get", ()).unwrap();
+        change(&mut config);
+        self.update::<()>(controller(), "admin_config_set", (config,)).unwrap();
+    }
+
+    /// A capsule of the owner.
+    pub fn capsule(&self) -> String {
+        self.capsule_of(owner())
+    }
+
+    /// A capsule of somebody.
+    pub fn capsule_of(&self, owner: Principal) -> String {
+        let made: Result<Capsule> =
+            self.update(owner, "capsules_create", (None::<upload_canister::api::PersonRef>,));
+        made.unwrap().id
+    }
+
+    /// Sets who may do what beside the owner.
+    pub fn share(&self, capsule: &str, writers: &[Principal], readers: &[Principal]) {
+        let access = CapsuleAccess {
+            owners: vec![owner()],
+            writers: writers.to_vec(),
+            readers: readers.to_vec(),
+        };
+        self.update::<Capsule>(owner(), "capsules_set_access", (capsule, access)).unwrap();
+    }
+
+    /// Lets time pass, and the canister's timers do what they find due.
+    pub fn pass(&self, time: Duration) {
+        self.pic.advance_time(time);
+        // A minute is the longest that the canister's timer takes to look.
+        self.settle(|_| true);
+    }
+
+    /// Lets the timers run until there is nothing to be removed any more and `done` holds.
+    pub fn settle(&self, done: impl Fn(&AdminStats) -> bool) {
+        for _ in 0..60 {
+            self.pic.advance_time(Duration::from_secs(61));
+            self.pic.tick();
+            self.pic.tick();
+            let stats = self.stats();
+            if stats.releases_pending == 0 && done(&stats) {
+                return;
+            }
+        }
+        panic!("the timers do not get there: {:?}", self.stats());
+    }
+}

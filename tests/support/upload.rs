@@ -1,0 +1,191 @@
+//! Uploads of small files that are made up on the spot.
+
+use candid::Principal;
+use serde_bytes::{ByteBuf, Bytes};
+use sha2::{Digest, Sha256};
+use upload_canister::api::{
+    AssetMetadata, AssetMetadataBase, AssetType, BlobMeta, BlobRef, Memory, Result, StorageBackend,
+    UploadFinishResult, UploadStatus,
+};
+
+use super::World;
+
+/// Length of every chunk but the last, bytes; what `upload_config` says.
+pub const CHUNK: usize = 1_800_000;
+
+/// A file of this length; another `seed`, another file.
+pub fn file(bytes: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    };
+    let mut made: Vec<u8> = std::iter::repeat_with(&mut next).take(bytes.div_ceil(8)).flatten().collect();
+    made.truncate(bytes);
+    made
+}
+
+/// A file of two chunks, the second of which is short.
+pub fn two_chunks(seed: u64) -> Vec<u8> {
+    file(CHUNK + 5, seed)
+}
+
+/// SHA-256 of a file.
+pub fn sha256(file: &[u8]) -> [u8; 32] {
+    Sha256::digest(file).into()
+}
+
+/// Metadata of a file of this many bytes.
+pub fn metadata(bytes: u64) -> AssetMetadata {
+    let base = AssetMetadataBase::new("file.bin", "application/octet-stream", AssetType::Original, bytes, 0);
+    AssetMetadata::document(base)
+}
+
+/// Number of chunks of a file of this many bytes.
+pub fn chunks(bytes: usize) -> u32 {
+    bytes.div_ceil(CHUNK) as u32
+}
+
+/// A memory that is not uploaded. One of inline bytes, a blob and a backend is given.
+#[derive(Clone, Copy)]
+pub struct NewMemory<'a> {
+    /// The capsule it goes to.
+    pub capsule: &'a str,
+    /// Its bytes.
+    pub inline: Option<&'a [u8]>,
+    /// Bytes that are there already.
+    pub blob: Option<&'a BlobRef>,
+    /// A store elsewhere.
+    pub backend: Option<StorageBackend>,
+    /// Its size.
+    pub bytes: u64,
+    /// The idempotency key.
+    pub idem: &'a str,
+}
+
+impl<'a> NewMemory<'a> {
+    /// A memory of inline bytes.
+    pub fn inline(capsule: &'a str, bytes: &'a [u8], idem: &'a str) -> Self {
+        let size = bytes.len() as u64;
+        Self { capsule, inline: Some(bytes), blob: None, backend: None, bytes: size, idem }
+    }
+
+    /// A memory of a blob.
+    pub fn blob(capsule: &'a str, blob: &'a BlobRef, idem: &'a str) -> Self {
+        Self { capsule, inline: None, blob: Some(blob), backend: None, bytes: blob.len, idem }
+    }
+}
+
+impl World {
+    /// Begins the upload of a file.
+    pub fn begin(&self, caller: Principal, capsule: &str, file: &[u8], idem: &str) -> Result<u64> {
+        let args = (capsule, metadata(file.len() as u64), chunks(file.len()), idem);
+        self.update(caller, "uploads_begin", args)
+    }
+
+    /// Sends any bytes as a chunk.
+    pub fn put_bytes(&self, caller: Principal, session: u64, idx: u32, bytes: &[u8]) -> Result<()> {
+        self.update(caller, "uploads_put_chunk", (session, idx, Bytes::new(bytes), None::<ByteBuf>))
+    }
+
+    /// Sends a chunk of a file.
+    pub fn put(&self, caller: Principal, session: u64, idx: u32, file: &[u8]) -> Result<()> {
+        self.put_bytes(caller, session, idx, file.chunks(CHUNK).nth(idx as usize).unwrap())
+    }
+
+    /// Sends all chunks of a file.
+    pub fn put_all(&self, caller: Principal, session: u64, file: &[u8]) {
+        for idx in 0..chunks(file.len()) {
+            self.put(caller, session, idx, file).unwrap();
+        }
+    }
+
+    /// Finishes the upload of a file.
+    pub fn finish(&self, caller: Principal, session: u64, file: &[u8]) -> Result<UploadFinishResult> {
+        self.finish_as(caller, session, &sha256(file), file.len() as u64)
+    }
+
+    /// Finishes an upload with any digest and length.
+    pub fn finish_as(
+        &self,
+        caller: Principal,
+        session: u64,
+        digest: &[u8],
+        total_len: u64,
+    ) -> Result<UploadFinishResult> {
+        self.update(caller, "uploads_finish", (session, Bytes::new(digest), total_len))
+    }
+
+    /// Gives an upload up.
+    pub fn abort(&self, caller: Principal, session: u64) -> Result<()> {
+        self.update(caller, "uploads_abort", (session,))
+    }
+
+    /// How far an upload is.
+    pub fn status(&self, caller: Principal, session: u64) -> Result<UploadStatus> {
+        self.query(caller, "uploads_status", (session,))
+    }
+
+    /// Uploads a file from beginning to end.
+    pub fn upload(&self, caller: Principal, capsule: &str, file: &[u8], idem: &str) -> UploadFinishResult {
+        let session = self.begin(caller, capsule, file, idem).unwrap();
+        self.put_all(caller, session, file);
+        self.finish(caller, session, file).unwrap()
+    }
+
+    /// Size of a blob, and in how many reads it comes.
+    pub fn blob_meta(&self, caller: Principal, locator: &str) -> Result<BlobMeta> {
+        self.query(caller, "blob_get_meta", (locator,))
+    }
+
+    /// One chunk of a blob.
+    pub fn read_chunk(&self, caller: Principal, locator: &str, idx: u32) -> Result<Vec<u8>> {
+        let chunk: Result<ByteBuf> = self.query(caller, "blob_read_chunk", (locator, idx));
+        chunk.map(ByteBuf::into_vec)
+    }
+
+    /// Some bytes of a blob.
+    pub fn read_range(&self, caller: Principal, locator: &str, offset: u64, len: u64) -> Result<Vec<u8>> {
+        let range: Result<ByteBuf> = self.query(caller, "blob_read_range", (locator, offset, len));
+        range.map(ByteBuf::into_vec)
+    }
+
+    /// Every byte of a blob, or a failed test when it has not the size it says.
+    pub fn read_back(&self, caller: Principal, locator: &str) -> Vec<u8> {
+        let meta = self.blob_meta(caller, locator).unwrap();
+        let bytes: Vec<u8> = (0..meta.chunk_count)
+            .flat_map(|idx| self.read_chunk(caller, locator, idx).unwrap())
+            .collect();
+        assert_eq!(bytes.len() as u64, meta.size, "{locator}");
+        bytes
+    }
+
+    /// Makes a memory without an upload.
+    pub fn create_memory(&self, caller: Principal, new: NewMemory<'_>) -> Result<String> {
+        let NewMemory { capsule, inline, blob, backend, bytes, idem } = new;
+        let none = None::<String>;
+        let inline = inline.map(Bytes::new);
+        let asset = metadata(bytes);
+        let digest = None::<ByteBuf>;
+        let args = (capsule, inline, blob, backend, &none, &none, Some(bytes), digest, asset, idem);
+        self.update(caller, "memories_create", args)
+    }
+
+    /// A memory.
+    pub fn memory(&self, caller: Principal, id: &str) -> Result<Memory> {
+        self.query(caller, "memories_read", (id,))
+    }
+
+    /// A page of the memories of a capsule.
+    pub fn memories(
+        &self,
+        caller: Principal,
+        capsule: &str,
+        after: Option<&str>,
+        limit: Option<u32>,
+    ) -> Result<Vec<Memory>> {
+        self.query(caller, "memories_list", (capsule, after, limit))
+    }
+}
