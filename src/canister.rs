@@ -133,6 +133,8 @@ fn page(limit: Option<u32>) -> usize {
 mod migration {
     //! Runs the engine: as much as fits into `post_upgrade`, the rest by timer.
 
+    pub use crate::migrate::controls;
+
     use super::{App, Duration, MessageMeter, now, with_app};
     use crate::migrate::{self, Progress};
     use crate::upload::limits::MESSAGE_INSTRUCTIONS;
@@ -163,11 +165,48 @@ mod migration {
 
 #[cfg(not(feature = "direct"))]
 mod migration {
-    //! The legacy build migrates nothing.
+    //! The legacy build migrates nothing; it takes over what the staged build has rolled back.
 
-    pub const fn start() {}
+    use super::{App, Error, Result, Storage, Time, now, with_app};
+    use crate::migrate;
+
+    pub fn start() {
+        if let Err(error) = with_app(|App { storage, .. }| Ok(migrate::taken_over(storage, now())?)) {
+            ic_cdk::api::debug_print(format!("migration: {error}"));
+        }
+    }
 
     pub const fn go_on() {}
+
+    pub mod controls {
+        //! There is nothing to control.
+
+        use super::{Error, Result, Storage, Time};
+
+        fn refused() -> Error {
+            Error::conflict("migration", "Idle", "the legacy build migrates nothing")
+        }
+
+        pub fn pause(_: &mut Storage, _: Time) -> Result<()> {
+            Err(refused())
+        }
+
+        pub fn resume(_: &mut Storage, _: Time) -> Result<()> {
+            Err(refused())
+        }
+
+        pub fn rollback(_: &mut Storage, _: Time) -> Result<()> {
+            Err(refused())
+        }
+
+        pub fn finalize(_: &mut Storage, _: Time) -> Result<()> {
+            Err(refused())
+        }
+
+        pub const fn check_share(_: &Storage, _: u8) -> Result<()> {
+            Ok(())
+        }
+    }
 }
 
 #[ic_cdk::query]
@@ -366,6 +405,34 @@ fn migration_quarantine(after: Option<u64>) -> Result<Vec<QuarantinedRecord>> {
     with_app(|App { storage, .. }| Ok(storage.migration.quarantined(after)?))
 }
 
+/// Runs a control of the migration, then the engine, and says where that leads.
+fn control(control: impl FnOnce(&mut Storage, Time) -> Result<()>) -> Result<MigrationStatus> {
+    controllers_only()?;
+    with_app(|App { storage, .. }| control(storage, now()))?;
+    migration::go_on();
+    migration_status()
+}
+
+#[ic_cdk::update]
+fn migration_pause() -> Result<MigrationStatus> {
+    control(migration::controls::pause)
+}
+
+#[ic_cdk::update]
+fn migration_resume() -> Result<MigrationStatus> {
+    control(migration::controls::resume)
+}
+
+#[ic_cdk::update]
+fn migration_rollback() -> Result<MigrationStatus> {
+    control(migration::controls::rollback)
+}
+
+#[ic_cdk::update]
+fn migration_finalize() -> Result<MigrationStatus> {
+    control(migration::controls::finalize)
+}
+
 #[ic_cdk::query]
 fn admin_config_get() -> Result<AdminConfig> {
     controllers_only()?;
@@ -376,7 +443,9 @@ fn admin_config_get() -> Result<AdminConfig> {
 fn admin_config_set(config: AdminConfig) -> Result<()> {
     controllers_only()?;
     with_app(|App { storage, .. }| {
-        storage.settings.set(&Config::checked(config)?);
+        let checked = Config::checked(config)?;
+        migration::controls::check_share(storage, config.compat_share_percent)?;
+        storage.settings.set(&checked);
         Ok(())
     })?;
     migration::go_on();

@@ -22,12 +22,32 @@ pub use quarantine::QuarantineRecord;
 pub use state::{MigrationState, Phase};
 pub use tables::MigrationTables;
 
+use crate::session::Time;
+use crate::stable::StableError;
+use crate::stable::layout::Layout;
+use crate::storage::Storage;
+
+/// A rollback is over when the legacy build takes over: the next migration begins anew.
+///
+/// # Errors
+/// A damaged state or journal.
+pub fn taken_over(storage: &mut Storage, now: Time) -> Result<(), StableError> {
+    if storage.migration.state()?.phase == Phase::RolledBack {
+        let state = MigrationState::default();
+        storage.migration.set_state(&state);
+        storage.migration.record(now, "taken over", Layout::LEGACY, &state)?;
+    }
+    Ok(())
+}
+
 cfg_if::cfg_if! {
     if #[cfg(feature = "direct")] {
+        pub mod controls;
         mod convert;
         mod engine;
+        mod revert;
         pub use convert::touch;
-        pub use engine::{Progress, run};
+        pub use engine::{Progress, compat_share, held, run};
 
         #[cfg(test)]
         mod tests;

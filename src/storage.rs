@@ -7,7 +7,7 @@ use crate::api::AdminConfig;
 use crate::blob::BlobStore;
 use crate::capsule::CapsuleStore;
 use crate::config::Config;
-use crate::migrate::MigrationTables;
+use crate::migrate::{MigrationTables, Phase};
 use crate::stable::layout::Layout;
 use crate::stable::preflight::{self, PreflightError};
 use crate::stable::{Memories, RawMemory, Register, StableError, Table, memory_ids};
@@ -46,8 +46,7 @@ pub enum OpenError {
     Preflight(#[from] PreflightError),
     /// The layout is none that this build accepts.
     #[error(
-        "stable memory is in layout {found}, the {build} build accepts {accepted}; the way back is the staged build, \
-         roll the migration back there first"
+        "stable memory is in layout {found}, the {build} build accepts {accepted}; {way_back}; nothing was changed"
     )]
     LayoutRefused {
         /// Layout of the header.
@@ -56,6 +55,8 @@ pub enum OpenError {
         build: &'static str,
         /// Layouts that this build accepts, in words.
         accepted: String,
+        /// What can be done about it, in words.
+        way_back: &'static str,
     },
     /// A record does not decode.
     #[error(transparent)]
@@ -86,6 +87,11 @@ impl Storage {
                 found: layout.0,
                 build: crate::upload::path::BUILD,
                 accepted: accepted.join(" and "),
+                way_back: if storage.migration.state()?.phase == Phase::Finalized {
+                    "the migration is finalized, and there is no way back"
+                } else {
+                    "roll the migration back on the staged build first"
+                },
             });
         }
         if found.is_none() {

@@ -29,4 +29,6 @@ pub use tables::{DirectStore, RawRecord, SessionRecord, SessionTables};
 pub use usage::Usage;
 
 #[cfg(test)]
+mod proptests;
+#[cfg(test)]
 pub(crate) mod tests;

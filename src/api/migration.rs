@@ -17,7 +17,7 @@ pub enum MigrationPhase {
     Verifying,
     /// Everything is converted and proven; rollback is open.
     Converted,
-    /// Rollback is closed.
+    /// Proven once more, and rollback is closed for good.
     Finalized,
     /// Stopped by a controller.
     Paused,
@@ -25,6 +25,8 @@ pub enum MigrationPhase {
     Stuck,
     /// Converting back.
     RollingBack,
+    /// Everything is layout 1 again: the legacy build may take over, or the migration may be resumed.
+    RolledBack,
 }
 
 /// The state of the migration. `source = converted + already + quarantined + expired` once it is converted.

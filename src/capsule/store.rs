@@ -15,6 +15,9 @@ use super::record::{Access, CapsuleRecord, MemoryRecord};
 /// Principals in one access list; each costs up to 29 bytes in every read of the capsule.
 const MAX_LIST: usize = 1_000;
 
+/// Bytes of a subject that is known by another id than a principal.
+const MAX_SUBJECT_BYTES: usize = 256;
+
 /// A capsule call failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CapsuleError {
@@ -40,6 +43,12 @@ pub enum CapsuleError {
     /// A capsule without owners could never be changed again.
     #[error("owners: at least one is needed")]
     NoOwner,
+    /// The id of the subject is too long.
+    #[error("subject: at most {MAX_SUBJECT_BYTES} bytes, got {got}")]
+    SubjectTooLong {
+        /// Its length, bytes.
+        got: usize,
+    },
     /// An access list is too long.
     #[error("{list}: at most {MAX_LIST} principals, got {got}")]
     ListTooLong {
@@ -81,7 +90,7 @@ impl CapsuleStore {
     /// Makes a capsule that `caller` owns, about `subject` or else about the caller.
     ///
     /// # Errors
-    /// [`CapsuleError::Anonymous`].
+    /// [`CapsuleError::Anonymous`], [`CapsuleError::SubjectTooLong`].
     pub fn create(
         &mut self,
         caller: Principal,
@@ -90,6 +99,11 @@ impl CapsuleStore {
     ) -> Result<Capsule, CapsuleError> {
         if caller == Principal::anonymous() {
             return Err(CapsuleError::Anonymous);
+        }
+        if let Some(PersonRef::Opaque(text)) = &subject
+            && text.len() > MAX_SUBJECT_BYTES
+        {
+            return Err(CapsuleError::SubjectTooLong { got: text.len() });
         }
         let id = format!("capsule_{}", self.counter.count_up()?);
         let subject = subject.unwrap_or(PersonRef::Principal(caller));

@@ -4,6 +4,8 @@
 //! Idle ── legacy records or layout 1 ──> Validating ──> Converting ──> Verifying ──> Converted
 //!                                            ^                            │  └─────> Stuck
 //!                                            └── more legacy records ─────┘
+//! any of them ── rollback ──> RollingBack ──> RolledBack ── resume ──> Idle
+//! Converted ── finalize ──> Finalized         working phases ── pause ──> Paused ── resume ──> as before
 //! ```
 //! Every record is its own step: the state is stored with it, and the next message goes on behind it.
 //! An upgrade in the middle changes nothing about that.
@@ -15,6 +17,7 @@ use crate::stable::layout::Layout;
 use crate::storage::Storage;
 
 use super::convert::{Fate, convert, count_source};
+use super::revert::{Reverted, revert_next};
 use super::{MigrationState, Phase};
 
 /// What a run left to do.
@@ -31,10 +34,10 @@ pub enum Progress {
 /// # Errors
 /// A damaged record of the migration's own tables.
 pub fn run(storage: &mut Storage, now: Time, meter: &dyn Meter, budget: u64) -> crate::api::Result<Progress> {
-    if held(storage)? {
+    let mut state = storage.migration.state()?;
+    if state.phase != Phase::RollingBack && held(storage)? {
         return Ok(Progress::Done);
     }
-    let mut state = storage.migration.state()?;
     let (begun_with, used_before) = (meter.used(), state.instructions);
     loop {
         if !step(storage, &mut state, now)? {
@@ -48,12 +51,24 @@ pub fn run(storage: &mut Storage, now: Time, meter: &dyn Meter, budget: u64) -> 
     }
 }
 
-/// Whether a controller still sends new sessions down the compat path: then legacy records stay what they are.
+/// The share of new sessions that take the compat path, percent: all of them while layout 1 is where
+/// things go, else what a controller has set.
 ///
 /// # Errors
-/// Damaged settings.
+/// Damaged settings or state.
+pub fn compat_share(storage: &Storage) -> Result<u8, StableError> {
+    if storage.migration.state()?.is_going_back() {
+        return Ok(100);
+    }
+    Ok(storage.config()?.compat_share_percent)
+}
+
+/// Whether legacy records stay what they are, since the compat path is in use.
+///
+/// # Errors
+/// Damaged settings or state.
 pub fn held(storage: &Storage) -> Result<bool, StableError> {
-    Ok(storage.config()?.compat_share_percent > 0)
+    Ok(compat_share(storage)? > 0)
 }
 
 /// Counts one more.
@@ -64,7 +79,7 @@ pub fn count(counter: &mut u64) {
 /// One step of the present phase. False when there was nothing to do, and nothing was changed.
 fn step(storage: &mut Storage, state: &mut MigrationState, now: Time) -> crate::api::Result<bool> {
     match state.phase {
-        Phase::Stuck => return Ok(false),
+        Phase::Stuck | Phase::Paused | Phase::Finalized | Phase::RolledBack => return Ok(false),
         Phase::Idle | Phase::Converted => {
             if storage.sessions.legacy.is_empty() && layout(storage)? != Layout::LEGACY {
                 return Ok(false);
@@ -100,6 +115,18 @@ fn step(storage: &mut Storage, state: &mut MigrationState, now: Time) -> crate::
             };
             enter(storage, state, verdict, now)?;
         }
+        Phase::RollingBack => match revert_next(storage, state)? {
+            Reverted::One => {}
+            Reverted::Refused(note) => {
+                state.note = note;
+                enter(storage, state, Phase::Stuck, now)?;
+            }
+            Reverted::NoneLeft => {
+                storage.layout.set(&Layout::LEGACY);
+                *state = MigrationState { instructions: state.instructions, ..MigrationState::default() };
+                enter(storage, state, Phase::RolledBack, now)?;
+            }
+        },
     }
     Ok(true)
 }
@@ -124,7 +151,11 @@ fn layout(storage: &Storage) -> Result<Layout, StableError> {
     Ok(storage.layout.get()?.unwrap_or(Layout::LEGACY))
 }
 
-fn enter(
+/// Changes the phase and writes it into the journal.
+///
+/// # Errors
+/// A damaged layout header or journal.
+pub fn enter(
     storage: &mut Storage,
     state: &mut MigrationState,
     phase: Phase,
@@ -137,7 +168,11 @@ fn enter(
         Phase::Converting => "converting",
         Phase::Verifying => "verifying",
         Phase::Converted => "converted",
+        Phase::Finalized => "finalized",
+        Phase::Paused => "paused",
         Phase::Stuck => "stuck",
+        Phase::RollingBack => "rolling back",
+        Phase::RolledBack => "rolled back",
     };
     let layout = layout(storage)?;
     storage.migration.record(now, event, layout, state)

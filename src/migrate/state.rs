@@ -9,7 +9,7 @@ use crate::stable::{Record, codec};
 
 use super::MultisetDigest;
 
-/// Phase of a migration. The numbers are stored; those left out are the phases to come.
+/// Phase of a migration. The numbers are stored.
 #[derive(Encode, Decode, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cbor(index_only)]
 pub enum Phase {
@@ -29,9 +29,21 @@ pub enum Phase {
     /// Everything is converted and proven.
     #[n(4)]
     Converted,
+    /// Proven once more, and rollback is closed for good.
+    #[n(5)]
+    Finalized,
+    /// Stopped by a controller; `resume_to` says where.
+    #[n(6)]
+    Paused,
     /// Counts or digests disagree; `note` says how. Nothing more is converted.
     #[n(7)]
     Stuck,
+    /// Converting back.
+    #[n(8)]
+    RollingBack,
+    /// Everything is layout 1 again.
+    #[n(9)]
+    RolledBack,
 }
 
 /// The state of the migration.
@@ -73,6 +85,9 @@ pub struct MigrationState {
     /// Why it is stuck, or empty.
     #[n(11)]
     pub note: String,
+    /// The phase that a controller interrupted.
+    #[n(12)]
+    pub resume_to: Option<Phase>,
 }
 
 impl MigrationState {
@@ -91,6 +106,12 @@ impl MigrationState {
             .then(|| "the digest of what the records became is not the digest of what they were".into())
     }
 
+    /// Whether layout 1 is where things go: then nothing is converted, and new sessions are legacy records.
+    pub fn is_going_back(&self) -> bool {
+        let phase = self.resume_to.unwrap_or(self.phase);
+        matches!(phase, Phase::RollingBack | Phase::RolledBack)
+    }
+
     /// As the interface shows it.
     pub fn to_api(&self, layout: Layout, journal_entries: u64) -> MigrationStatus {
         MigrationStatus {
@@ -101,7 +122,11 @@ impl MigrationState {
                 Phase::Converting => MigrationPhase::Converting,
                 Phase::Verifying => MigrationPhase::Verifying,
                 Phase::Converted => MigrationPhase::Converted,
+                Phase::Finalized => MigrationPhase::Finalized,
+                Phase::Paused => MigrationPhase::Paused,
                 Phase::Stuck => MigrationPhase::Stuck,
+                Phase::RollingBack => MigrationPhase::RollingBack,
+                Phase::RolledBack => MigrationPhase::RolledBack,
             },
             cursor: self.cursor,
             source: self.source,

@@ -60,7 +60,10 @@ fn a_layout_that_no_build_knows_is_refused() {
     let memory = RawMemory::default();
     Storage::create(memory.clone()).layout.set(&Layout(9));
     let error = refused(&memory).to_string();
-    assert!(error.contains("layout 9") && error.contains("roll the migration back"), "{error}");
+    assert!(
+        error.contains("layout 9") && error.contains("roll the migration back on the staged build"),
+        "{error}"
+    );
 }
 
 #[test]

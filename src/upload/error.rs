@@ -28,6 +28,11 @@ impl From<CapsuleError> for Error {
             CapsuleError::NoSuchMemory(id) => Self::not_found("memory", id),
             CapsuleError::MemoryExists(id) => Self::conflict("memory", id, "exists already"),
             CapsuleError::NoOwner => Self::invalid("owners", "at least one", 0),
+            CapsuleError::SubjectTooLong { got } => Self::InvalidArgument {
+                field: "subject".into(),
+                expected: error.to_string(),
+                got: format!("{got} bytes"),
+            },
             CapsuleError::ListTooLong { .. } => Self::InvalidArgument {
                 field: "access".into(),
                 expected: error.to_string(),

@@ -5,9 +5,9 @@ use serde_bytes::ByteBuf;
 use sha2::{Digest, Sha256};
 
 use super::limits::{DEFAULT_MAX_SESSIONS_PER_CALLER, DEFAULT_SESSION_TTL_SECONDS};
-use super::path::UploadPath;
 use super::path::compat::CompatPath;
 use super::path::direct::DirectPath;
+use super::path::{ActivePath, UploadPath};
 use super::*;
 use crate::api::{
     AdminConfig, AssetMetadata, AssetMetadataBase, AssetType, CapsuleAccess, Error, Result, SessionPath,
@@ -51,6 +51,11 @@ impl World {
         Self::new(Box::<CompatPath>::default(), 100)
     }
 
+    /// The path of the build that these tests are compiled as: both.
+    pub fn staged() -> Self {
+        Self::new(Box::<ActivePath>::default(), 0)
+    }
+
     pub fn direct() -> Self {
         Self::new(Box::<DirectPath>::default(), 0)
     }
@@ -89,7 +94,7 @@ impl World {
     }
 
     /// What an upgrade does to the heap.
-    fn restart(&mut self, path: Box<dyn UploadPath>) {
+    pub fn restart(&mut self, path: Box<dyn UploadPath>) {
         self.storage = Storage::open_existing(self.raw.clone()).unwrap();
         self.path = path;
     }

@@ -113,11 +113,7 @@ pub fn d04_an_upgrade_wrote_over_the_memory_manager(course: Course) {
     assert!(refused.contains("upgrade refused") && refused.contains("stable_save"), "{refused}");
     assert!(world.pic.get_stable_memory(world.id) == damaged, "a refused upgrade changes nothing");
     damaged[..4].copy_from_slice(b"MGR\x01");
-    world.pic.set_stable_memory(
-        world.id,
-        damaged,
-        pocket_ic::common::rest::BlobCompression::NoCompression,
-    );
+    world.pic.set_stable_memory(world.id, damaged, pocket_ic::common::rest::BlobCompression::NoCompression);
     world.upgrade(world.build);
     assert_eq!(world.read_back(owner(), &stored[0].blob_id), files[0]);
 }

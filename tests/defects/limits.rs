@@ -171,7 +171,8 @@ fn texts_are_limited(world: &World, capsule: &str) {
 
 fn inline_bytes_are_limited(world: &World, capsule: &str) {
     let largest = 32 * 1_024;
-    let create = |bytes: &[u8], idem: &str| world.create_memory(owner(), NewMemory::inline(capsule, bytes, idem));
+    let create =
+        |bytes: &[u8], idem: &str| world.create_memory(owner(), NewMemory::inline(capsule, bytes, idem));
     for length in [largest + 1, 1_900_000] {
         let refused = create(&file(length, 1), "too long");
         let expected = format!("at most {largest} bytes");

@@ -135,7 +135,11 @@ pub fn d26_finish_could_be_called_once_only(build: Build) {
     let result = world.finish(owner(), session, &content).unwrap();
     let after = world.holdings();
     assert_eq!(world.finish(owner(), session, &content).as_ref(), Ok(&result));
-    assert_eq!(world.begin(owner(), &capsule, &content, "key"), Ok(session), "begun again after a lost reply");
+    assert_eq!(
+        world.begin(owner(), &capsule, &content, "key"),
+        Ok(session),
+        "begun again after a lost reply"
+    );
     assert_eq!(world.finish(owner(), session, &content).as_ref(), Ok(&result));
     let contradiction = world.finish_as(owner(), session, &[1; 32], content.len() as u64);
     assert!(conflict(contradiction, "session"));

@@ -63,7 +63,10 @@ fn d39_the_session_service_counted_instead_of_looking() {
         let too_many = SessionError::TooManyChunks { bytes_expected: bytes, chunk_size: 4 };
         assert_eq!(service.begin(spec(4, bytes), &NOW), Err(too_many));
     }
-    assert_eq!(service.session(SessionId(u64::MAX)).unwrap_err(), SessionError::NotFound(SessionId(u64::MAX)));
+    assert_eq!(
+        service.session(SessionId(u64::MAX)).unwrap_err(),
+        SessionError::NotFound(SessionId(u64::MAX))
+    );
     assert_eq!(service.begin_with_id(id, spec(4, 8), &NOW), Ok(()));
     assert_eq!(service.begin_with_id(id, spec(4, 8), &NOW), Err(SessionError::AlreadyExists(id)));
 }
@@ -83,7 +86,10 @@ pub fn d40_the_target_design_had_holes_of_its_own(course: Course) {
     world.upgrade(course[1]);
     let after = world.status(owner(), session).unwrap();
     assert_eq!(after.provisional_memory_id, before.provisional_memory_id);
-    assert_eq!((&after.received, after.last_seen, after.expires_at), (&before.received, before.last_seen, before.expires_at));
+    assert_eq!(
+        (&after.received, after.last_seen, after.expires_at),
+        (&before.received, before.last_seen, before.expires_at)
+    );
     assert_eq!(world.begin(owner(), &capsule, &content, "key"), Ok(session), "the key is still known");
     let another = world.update::<u64>(
         owner(),

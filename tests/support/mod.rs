@@ -16,7 +16,9 @@ use candid::{CandidType, Principal};
 use pocket_ic::{PocketIc, RejectResponse};
 use serde::de::DeserializeOwned;
 use session_migrate::build::{self, Artifact, Build};
-use upload_canister::api::{AdminConfig, AdminStats, BuildInfo, Capsule, CapsuleAccess, MigrationStatus, Result};
+use upload_canister::api::{
+    AdminConfig, AdminStats, BuildInfo, Capsule, CapsuleAccess, MigrationStatus, Result,
+};
 
 /// A canister with one of the builds.
 pub struct World {
@@ -193,11 +195,8 @@ impl World {
 
     /// Sets who may do what beside the owner.
     pub fn share(&self, capsule: &str, writers: &[Principal], readers: &[Principal]) {
-        let access = CapsuleAccess {
-            owners: vec![owner()],
-            writers: writers.to_vec(),
-            readers: readers.to_vec(),
-        };
+        let access =
+            CapsuleAccess { owners: vec![owner()], writers: writers.to_vec(), readers: readers.to_vec() };
         self.update::<Capsule>(owner(), "capsules_set_access", (capsule, access)).unwrap();
     }
 

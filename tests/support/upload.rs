@@ -155,9 +155,8 @@ impl World {
     /// Every byte of a blob, or a failed test when it has not the size it says.
     pub fn read_back(&self, caller: Principal, locator: &str) -> Vec<u8> {
         let meta = self.blob_meta(caller, locator).unwrap();
-        let bytes: Vec<u8> = (0..meta.chunk_count)
-            .flat_map(|idx| self.read_chunk(caller, locator, idx).unwrap())
-            .collect();
+        let bytes: Vec<u8> =
+            (0..meta.chunk_count).flat_map(|idx| self.read_chunk(caller, locator, idx).unwrap()).collect();
         assert_eq!(bytes.len() as u64, meta.size, "{locator}");
         bytes
     }

@@ -2,6 +2,7 @@
 //! decides.
 
 use crate::api::Result;
+use crate::migrate;
 use crate::session::{PutOutcome, Session, SessionId, SessionSpec, Time};
 use crate::storage::Storage;
 use crate::upload::{IdemKey, UploadMeta};
@@ -18,10 +19,10 @@ pub struct StagedPath {
 }
 
 impl StagedPath {
-    /// The path of a session that exists. While the compat share is above zero a legacy record stays what
-    /// it is until its session ends; after that the direct path takes it over, and converts it.
+    /// The path of a session that exists. While the compat path is in use a legacy record stays what it is
+    /// until its session ends; after that the direct path takes it over, and converts it.
     fn serving(&mut self, storage: &Storage, id: SessionId) -> Result<&mut dyn UploadPath> {
-        let compat = storage.config()?.compat_share_percent > 0 && storage.sessions.legacy.contains(&id.0);
+        let compat = migrate::compat_share(storage)? > 0 && storage.sessions.legacy.contains(&id.0);
         Ok(if compat { &mut self.compat } else { &mut self.direct })
     }
 }
@@ -37,7 +38,7 @@ impl UploadPath for StagedPath {
     ) -> Result<()> {
         let owner = candid::Principal::try_from_slice(&spec.owner).unwrap_or(candid::Principal::anonymous());
         let key = IdemKey::of(&meta.capsule_id, &owner, &spec.idem);
-        if key.percentile() < storage.config()?.compat_share_percent {
+        if key.percentile() < migrate::compat_share(storage)? {
             self.compat.begin(storage, id, spec, meta, now)
         } else {
             self.direct.begin(storage, id, spec, meta, now)

@@ -1,0 +1,309 @@
+//! The model of the upload contract against the canister's logic, natively, over a memory in the process.
+//!
+//! Every build is in here: an upgrade opens the same memory again with the path of the next build, and the
+//! migration does as many steps as an operation says, one in each message.
+
+use ic_stable_structures::memory_manager::MemoryManager;
+use proptest::prelude::*;
+use serde_bytes::ByteBuf;
+use sha2::{Digest, Sha256};
+
+use super::path::compat::CompatPath;
+use super::path::direct::DirectPath;
+use super::path::{ActivePath, Upload, UploadPath};
+use super::tests::{World, metadata, person, set_share};
+use crate::api::{AdminConfig, CapsuleAccess, Error};
+use crate::blob::BlobId;
+use crate::config::Config;
+use crate::meter::{Meter, Unmetered};
+use crate::migrate;
+use crate::session::{SessionId, Time};
+use crate::stable::RawMemory;
+use crate::stable::layout::Layout;
+use crate::storage::Storage;
+
+#[path = "../../tests/model/mod.rs"]
+mod model;
+
+use model::{Answer, Finished, Holdings, Operation, Put, Refusal, Stage, Target, View, operations};
+
+/// A message that has room for one step of the migration, and for no hashing.
+struct Full;
+
+impl Meter for Full {
+    fn used(&self) -> u64 {
+        u64::MAX
+    }
+}
+
+/// The canister's logic without the IC around it.
+struct Native {
+    world: World,
+    stage: Stage,
+}
+
+impl Native {
+    fn new(stage: Stage) -> Self {
+        let raw = RawMemory::default();
+        // Buckets of 64 KiB and not of 8 MiB: the size lies in the memory itself, and thousands of memories
+        // are made in a test run.
+        drop(MemoryManager::init_with_bucket_size(raw.clone(), 1));
+        let mut storage = Storage::create(raw.clone());
+        let config = AdminConfig {
+            session_ttl_seconds: model::TTL_SECONDS,
+            max_sessions_per_caller: model::MAX_SESSIONS,
+            max_bytes_per_caller: model::MAX_BYTES_PER_CALLER,
+            max_bytes_per_capsule: model::MAX_BYTES_PER_CAPSULE,
+            max_bytes: model::MAX_BYTES,
+            ..storage.config().unwrap()
+        };
+        storage.settings.set(&Config::checked(config).unwrap());
+        if stage == Stage::Legacy {
+            storage.layout.set(&Layout::LEGACY);
+        }
+        let now = Time::from_nanos(1_700_000_000_000_000_000);
+        let capsule = String::new();
+        let world =
+            World { raw, storage, path: Box::new(DirectPath), now, meter: Box::new(Unmetered), capsule };
+        let mut native = Self { world, stage };
+        native.upgrade(stage, 0);
+        native
+    }
+
+    /// A session as its owner sees it. A legacy record is looked at without converting it.
+    fn look(&mut self, id: SessionId) -> Option<View> {
+        let World { storage, path, now, .. } = &mut self.world;
+        let held = storage.config().unwrap().compat_share_percent > 0;
+        let untouched = self.stage != Stage::Legacy && storage.sessions.legacy.contains(&id.0) && !held;
+        let upload = if untouched {
+            CompatPath::default().load(storage, id, *now).unwrap()
+        } else {
+            path.load(storage, id, *now).unwrap()
+        };
+        upload.map(|upload| view_of(id, upload))
+    }
+
+    fn drain(&mut self) {
+        while !self.world.service().sweep().unwrap() {}
+        while !crate::memories::sweep(&mut self.world.storage).unwrap() {}
+    }
+}
+
+fn view_of(id: SessionId, upload: Upload) -> View {
+    let Upload { session, meta, .. } = upload;
+    View {
+        id: id.0,
+        capsule: meta.capsule_id,
+        idem: session.session_meta.idem,
+        bytes_expected: session.bytes_expected,
+        bytes_received: session.bytes_received,
+        received: session.received_idxs.ranges().collect(),
+        memory: meta.provisional_memory_id,
+        last_seen: session.session_meta.last_seen.as_nanos(),
+    }
+}
+
+fn refusal(error: impl Into<Error>) -> Refusal {
+    match error.into() {
+        Error::Unauthorized { .. } => Refusal::Unauthorized,
+        Error::NotFound { .. } => Refusal::NotFound,
+        Error::InvalidArgument { .. } => Refusal::Invalid,
+        Error::Conflict { .. } => Refusal::Conflict,
+        Error::Incomplete { missing_chunks, .. } => Refusal::Incomplete(missing_chunks),
+        Error::ChecksumMismatch { .. } => Refusal::Checksum,
+        Error::ResourceExhausted { .. } => Refusal::Exhausted,
+        Error::Hashing { .. } => Refusal::Hashing,
+        Error::Internal(_) => Refusal::Internal,
+    }
+}
+
+impl Target for Native {
+    fn now(&self) -> u64 {
+        self.world.now.as_nanos()
+    }
+
+    fn pass(&mut self, seconds: u64) {
+        self.world.now = self.world.now.plus_seconds(seconds);
+        self.drain();
+    }
+
+    fn pass_without_timers(&mut self, seconds: u64) -> bool {
+        self.world.now = self.world.now.plus_seconds(seconds);
+        true
+    }
+
+    fn create_capsule(&mut self, owner: u8) -> String {
+        let World { storage, now, .. } = &mut self.world;
+        let id = storage.capsules.create(person(owner), None, *now).unwrap().id;
+        self.share(owner, &id, true).unwrap();
+        id
+    }
+
+    fn delete_capsule(&mut self, who: u8, capsule: &str) -> Answer<()> {
+        self.world.storage.capsules.delete(person(who), capsule).map_err(refusal)
+    }
+
+    fn share(&mut self, owner: u8, capsule: &str, guest: bool) -> Answer<()> {
+        let other = person((owner + 1) % model::PEOPLE);
+        let access = CapsuleAccess {
+            owners: vec![person(owner)],
+            writers: if guest { vec![other] } else { vec![] },
+            readers: vec![],
+        };
+        self.world.storage.capsules.set_access(person(owner), capsule, access).map(drop).map_err(refusal)
+    }
+
+    fn begin(&mut self, who: u8, capsule: &str, bytes: u64, chunks: u32, idem: &str) -> Answer<u64> {
+        let mut service = self.world.as_person(who);
+        service.begin(capsule.to_owned(), metadata(bytes), chunks, idem.to_owned()).map_err(refusal)
+    }
+
+    fn put(&mut self, who: u8, put: &Put) -> Answer<()> {
+        let digest = put.digest.map(|right| {
+            let digest: [u8; 32] = if right { Sha256::digest(&put.bytes).into() } else { [7; 32] };
+            ByteBuf::from(digest)
+        });
+        self.world.as_person(who).put_chunk(put.session, put.idx, &put.bytes, digest).map_err(refusal)
+    }
+
+    fn finish(&mut self, who: u8, session: u64, digest: &[u8], bytes: u64, tired: bool) -> Answer<Finished> {
+        if tired {
+            self.world.meter = Box::new(Full);
+        }
+        let finished = self.world.as_person(who).finish(session, &ByteBuf::from(digest), bytes);
+        self.world.meter = Box::new(Unmetered);
+        let finished = finished.map_err(refusal)?;
+        Ok(Finished { memory: finished.memory_id, locator: finished.blob_id, size: finished.size })
+    }
+
+    fn abort(&mut self, who: u8, session: u64) -> Answer<()> {
+        self.world.as_person(who).abort(session).map_err(refusal)
+    }
+
+    fn status(&mut self, who: u8, session: u64) -> Answer<View> {
+        self.world.as_person(who).status(session).map_err(refusal)?;
+        self.look(SessionId(session)).ok_or(Refusal::Internal)
+    }
+
+    fn delete_memory(&mut self, who: u8, memory: &str) -> Answer<()> {
+        crate::memories::delete(&mut self.world.storage, person(who), memory).map_err(refusal)
+    }
+
+    fn read(&mut self, _: u8, locator: &str, idx: u32) -> Option<Vec<u8>> {
+        self.world.storage.blobs.read_chunk(BlobId::from_locator(locator)?, idx).ok()
+    }
+
+    fn sessions_of(&mut self, who: u8) -> Vec<View> {
+        let now = self.now();
+        let ids = self.world.storage.index.of(person(who), None, usize::MAX);
+        let views = ids.into_iter().filter_map(|id| self.look(id));
+        views.filter(|view| view.last_seen + model::TTL_SECONDS * model::SECOND > now).collect()
+    }
+
+    fn holdings(&mut self) -> Holdings {
+        let stats = crate::metrics::stats(&self.world.storage, 0).unwrap();
+        Holdings {
+            sessions: stats.sessions,
+            receipts: stats.receipts,
+            chunks: stats.chunks,
+            blobs: stats.blobs,
+            memories: stats.memories,
+            capsules: stats.capsules,
+            bytes: stats.bytes_in_use,
+        }
+    }
+
+    fn upgrade(&mut self, to: Stage, share: u8) {
+        self.stage = to;
+        self.world.storage = Storage::open_existing(self.world.raw.clone()).unwrap();
+        let (path, share): (Box<dyn UploadPath>, u8) = match to {
+            Stage::Legacy => (Box::<CompatPath>::default(), 100),
+            Stage::Staged => (Box::<ActivePath>::default(), share),
+            Stage::Direct => (Box::new(DirectPath), 0),
+        };
+        self.world.path = path;
+        set_share(&mut self.world.storage, share);
+    }
+
+    fn migrate(&mut self, steps: u8) {
+        if self.stage != Stage::Legacy {
+            for _ in 0..steps {
+                migrate::run(&mut self.world.storage, self.world.now, &Full, 0).unwrap();
+            }
+        }
+    }
+
+    fn own_invariants(&mut self, settled: bool) -> Result<(), String> {
+        let Storage { sessions, index, hashes, blobs, usage, receipts, .. } = &self.world.storage;
+        let live = sessions.legacy.len() + sessions.sessions.len();
+        let pairs = [
+            ("legacy records and their activity", sessions.legacy.len(), sessions.legacy_activity.len()),
+            ("sessions and their meta", sessions.sessions.len(), sessions.metas.len()),
+            ("sessions and the index", live, index.len()),
+            ("released prefixes", blobs.release_total(), 0),
+        ];
+        for (what, left, right) in pairs {
+            if left != right {
+                return Err(format!("{what}: {left} and {right}"));
+            }
+        }
+        if hashes.len() > live {
+            return Err(format!("{} hash states of {live} sessions", hashes.len()));
+        }
+        if self.stage == Stage::Legacy && !sessions.sessions.is_empty() {
+            return Err("the legacy build has made a record of layout 2".into());
+        }
+        let left = [live, hashes.len(), index.len(), receipts.len(), usage.accounts()];
+        if settled && left != [0; 5] {
+            return Err(format!("sessions, hash states, index, receipts, accounts left: {left:?}"));
+        }
+        Ok(())
+    }
+
+    fn conclude_migration(&mut self) -> Result<(), String> {
+        set_share(&mut self.world.storage, 0);
+        let World { storage, now, .. } = &mut self.world;
+        migrate::run(storage, *now, &Unmetered, 0).unwrap();
+        let state = storage.migration.state().unwrap();
+        if let Some(imbalance) = state.imbalance() {
+            return Err(imbalance);
+        }
+        if state.phase == migrate::Phase::Stuck || state.quarantined > 0 || !storage.sessions.legacy.is_empty() {
+            return Err(format!("the migration has ended like this: {state:?}"));
+        }
+        match storage.layout.get().unwrap() {
+            Some(Layout::SPLIT) => Ok(()),
+            layout => Err(format!("the migration has ended in layout {layout:?}")),
+        }
+    }
+}
+
+fn check(stage: Stage, operations: &[Operation]) -> Result<(), TestCaseError> {
+    model::run(&mut Native::new(stage), operations, stage).map_err(TestCaseError::fail)
+}
+
+/// 400 cases unless the environment says otherwise (`PROPTEST_CASES`): quick enough for every `cargo test`.
+fn config() -> ProptestConfig {
+    let default = ProptestConfig::default();
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { 400 };
+    ProptestConfig { cases, ..default }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn the_old_path_and_every_upgrade_keep_the_contract(operations in operations(1..60)) {
+        check(Stage::Legacy, &operations)?;
+    }
+
+    #[test]
+    fn a_fresh_staged_build_keeps_the_contract(operations in operations(1..60)) {
+        check(Stage::Staged, &operations)?;
+    }
+
+    #[test]
+    fn a_fresh_direct_build_keeps_the_contract(operations in operations(1..60)) {
+        check(Stage::Direct, &operations)?;
+    }
+}

@@ -1,0 +1,436 @@
+//! Input that nobody should send: each is answered with an error that says what is wrong, or the call is
+//! rejected, and nothing changes. On the legacy build and on the direct build.
+
+#[path = "support/mod.rs"]
+mod support;
+
+use candid::Principal;
+use serde_bytes::{ByteBuf, Bytes};
+use session_migrate::build::Build;
+use support::upload::{CHUNK, file, metadata, sha256, two_chunks};
+use support::{World, controller, did, owner};
+use upload_canister::api::*;
+
+/// Arguments of this many bytes still fit into one message.
+const HUGE: usize = 1_900_000;
+
+/// A canister with something of everything in it.
+struct Scene {
+    world: World,
+    capsule: String,
+    memory: Memory,
+    /// Two chunks, of which the first has arrived.
+    session: u64,
+    content: Vec<u8>,
+}
+
+impl Scene {
+    fn new(build: Build) -> Self {
+        let world = World::new(build);
+        let capsule = world.capsule();
+        let memory = world.upload(owner(), &capsule, &file(5, 1), "stored").memory_id;
+        let memory = world.memory(owner(), &memory).unwrap();
+        let content = two_chunks(2);
+        let session = world.begin(owner(), &capsule, &content, "in flight").unwrap();
+        world.put(owner(), session, 0, &content).unwrap();
+        Self { world, capsule, memory, session, content }
+    }
+
+    /// All that a call could have changed.
+    fn state(&self) -> (AdminStats, AdminConfig, Capsule, Memory, UploadStatus) {
+        let world = &self.world;
+        (
+            world.stats(),
+            world.query(controller(), "admin_config_get", ()).unwrap(),
+            world.query(owner(), "capsules_read", (&self.capsule,)).unwrap(),
+            world.memory(owner(), &self.memory.id).unwrap(),
+            world.status(owner(), self.session).unwrap(),
+        )
+    }
+
+    /// The upload that is in flight can still be finished, and what was stored is still there.
+    fn assert_alive(&self) {
+        let Self { world, session, content, .. } = self;
+        world.put(owner(), *session, 1, content).unwrap();
+        let result = world.finish(owner(), *session, content).unwrap();
+        assert_eq!(world.read_back(owner(), &result.blob_id), *content);
+        assert_eq!(world.read_back(owner(), &self.memory.blob.locator), file(5, 1));
+    }
+}
+
+/// The errors that bad input may be answered with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Unauthorized,
+    NotFound,
+    Conflict,
+    Exhausted,
+    /// Which argument.
+    Invalid(&'static str),
+}
+
+use Kind::{Conflict, Exhausted, Invalid, NotFound, Unauthorized};
+
+impl Kind {
+    fn is(self, error: &Error) -> bool {
+        match error {
+            Error::Unauthorized { .. } => self == Unauthorized,
+            Error::NotFound { .. } => self == NotFound,
+            Error::Conflict { .. } => self == Conflict,
+            Error::ResourceExhausted { .. } => self == Exhausted,
+            Error::InvalidArgument { field, .. } => matches!(self, Invalid(name) if name == field),
+            _ => false,
+        }
+    }
+}
+
+/// One call: the function, what is bad about it, who calls, the arguments, and the error.
+type Case = (&'static str, &'static str, Principal, Vec<u8>, Kind);
+
+macro_rules! args {
+    ($($arg:expr),* $(,)?) => { candid::encode_args(($($arg,)*)).unwrap() };
+}
+
+#[test]
+fn on_legacy() {
+    check(Build::Legacy);
+}
+
+#[test]
+fn on_direct() {
+    check(Build::Direct);
+}
+
+fn check(build: Build) {
+    let scene = Scene::new(build);
+    let (_, functions) = did::functions(build);
+    let mut wrong = Vec::new();
+    let before = scene.state();
+    let cases = [
+        begin(&scene),
+        put(&scene),
+        ends(&scene),
+        reads(&scene),
+        capsules(&scene),
+        memories(&scene),
+        admin(&scene),
+    ];
+    for (method, what, caller, arg, kind) in cases.into_iter().flatten() {
+        let (_, function) = functions.iter().find(|(name, _)| name == method).expect(method);
+        let reply = if function.is_query() {
+            scene.world.query_bytes(caller, method, arg)
+        } else {
+            scene.world.update_bytes(caller, method, arg)
+        };
+        match reply.map(|reply| error_of(&reply)) {
+            Ok(Some(error)) if kind.is(&error) => {}
+            Ok(found) => wrong.push(format!("{method}, {what}: expected {kind:?}, found {}", short(&found))),
+            Err(reject) => wrong.push(format!("{method}, {what}: rejected: {}", reject.reject_message)),
+        }
+        if scene.state() != before {
+            wrong.push(format!("{method}, {what}: something changed: {:?}", scene.world.stats()));
+            break;
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    scene.assert_alive();
+}
+
+fn short(found: &Option<Error>) -> String {
+    format!("{found:?}").chars().take(300).collect()
+}
+
+/// The error of a reply, whatever it would have been without.
+fn error_of(reply: &[u8]) -> Option<Error> {
+    candid::decode_one::<Result<candid::Reserved>>(reply).unwrap().err()
+}
+
+/// `metadata` of no bytes, with a text that is too long.
+fn described(change: impl FnOnce(&mut AssetMetadataBase)) -> AssetMetadata {
+    let AssetMetadata::Document(mut document) = metadata(0) else { unreachable!("a document") };
+    change(&mut document.base);
+    AssetMetadata::Document(document)
+}
+
+fn begin(scene: &Scene) -> Vec<Case> {
+    let capsule = scene.capsule.as_str();
+    let huge = "x".repeat(HUGE);
+    let call =
+        |capsule: &str, asset: AssetMetadata, chunks: u32, idem: &str| args!(capsule, asset, chunks, idem);
+    let bytes = scene.content.len() as u64;
+    let case = |what, arg, kind| ("uploads_begin", what, owner(), arg, kind);
+    vec![
+        case("no capsule id", call("", metadata(0), 0, "k"), Unauthorized),
+        case("unknown capsule", call("capsule_999", metadata(0), 0, "k"), Unauthorized),
+        case("huge capsule id", call(&huge, metadata(0), 0, "k"), Unauthorized),
+        case("empty key", call(capsule, metadata(0), 0, ""), Invalid("idem")),
+        case("huge key", call(capsule, metadata(0), 0, &huge), Invalid("idem")),
+        case("no chunks", call(capsule, metadata(1), 0, "k"), Invalid("expected_chunks")),
+        case("too many chunks", call(capsule, metadata(1), u32::MAX, "k"), Invalid("expected_chunks")),
+        case("chunks of nothing", call(capsule, metadata(0), 1, "k"), Invalid("expected_chunks")),
+        case("largest size", call(capsule, metadata(u64::MAX), u32::MAX, "k"), Exhausted),
+        case("largest size of all chunks", call(capsule, metadata(u64::MAX), 0, "k"), Exhausted),
+        case("key of another file", call(capsule, metadata(bytes + 1), 2, "in flight"), Conflict),
+        case("key of a finished file", call(capsule, metadata(6), 1, "stored"), Conflict),
+        case(
+            "huge name",
+            call(capsule, described(|base| base.name = huge.clone()), 0, "k"),
+            Invalid("asset_metadata"),
+        ),
+        case(
+            "many tags",
+            call(capsule, described(|base| base.tags = vec!["t".into(); 100_000]), 0, "k"),
+            Invalid("asset_metadata"),
+        ),
+        case(
+            "short digest",
+            call(capsule, described(|base| base.sha256 = Some(ByteBuf::from([1]))), 0, "k"),
+            Invalid("asset_metadata.sha256"),
+        ),
+    ]
+}
+
+fn put(scene: &Scene) -> Vec<Case> {
+    let (session, first, second) = (scene.session, &scene.content[..CHUNK], &scene.content[CHUNK..]);
+    let call = |session: u64, idx: u32, bytes: &[u8], sha256: Option<&[u8]>| {
+        args!(session, idx, Bytes::new(bytes), sha256.map(Bytes::new))
+    };
+    let case = |what, arg, kind| ("uploads_put_chunk", what, owner(), arg, kind);
+    vec![
+        case("session 0", call(0, 0, b"", None), NotFound),
+        case("unknown session", call(u64::MAX, 0, first, None), NotFound),
+        case("finished session", call(1, 0, b"12345", None), Conflict),
+        case("chunk beyond the end", call(session, 2, b"", None), Invalid("idx")),
+        case("last chunk number", call(session, u32::MAX, first, None), Invalid("idx")),
+        case("no bytes", call(session, 1, b"", None), Invalid("chunk")),
+        case("one byte too few", call(session, 1, &second[1..], None), Invalid("chunk")),
+        case("a whole chunk for a short one", call(session, 1, first, None), Invalid("chunk")),
+        case("more than a chunk", call(session, 0, &file(HUGE, 1), None), Invalid("chunk")),
+        case("other bytes", call(session, 0, &file(CHUNK, 9), None), Conflict),
+        case("empty digest", call(session, 1, second, Some(b"")), Invalid("sha256")),
+        case("long digest", call(session, 1, second, Some(&file(100_000, 1))), Invalid("sha256")),
+    ]
+}
+
+fn ends(scene: &Scene) -> Vec<Case> {
+    let session = scene.session;
+    let (right, bytes) = (sha256(&scene.content), scene.content.len() as u64);
+    let finish = |session: u64, digest: &[u8], total: u64| args!(session, Bytes::new(digest), total);
+    let case = |method, what, arg, kind| (method, what, owner(), arg, kind);
+    vec![
+        case("uploads_finish", "unknown session", finish(u64::MAX, &right, bytes), NotFound),
+        case("uploads_finish", "session 0", finish(0, b"", 0), NotFound),
+        case("uploads_finish", "empty digest", finish(session, b"", bytes), Invalid("sha256")),
+        case("uploads_finish", "huge digest", finish(session, &file(HUGE, 1), bytes), Invalid("sha256")),
+        case("uploads_finish", "no bytes", finish(session, &right, 0), Invalid("total_len")),
+        case(
+            "uploads_finish",
+            "all the bytes there are",
+            finish(session, &right, u64::MAX),
+            Invalid("total_len"),
+        ),
+        case("uploads_finish", "finished with another digest", finish(1, &right, 5), Conflict),
+        case("uploads_finish", "finished with a short digest", finish(1, b"", 5), Conflict),
+        case(
+            "uploads_finish",
+            "finished with another size",
+            finish(1, &sha256(&file(5, 1)), u64::MAX),
+            Conflict,
+        ),
+        case("uploads_abort", "unknown session", args!(u64::MAX), NotFound),
+        case("uploads_abort", "finished session", args!(1u64), Conflict),
+        case("uploads_status", "unknown session", args!(u64::MAX), NotFound),
+        case("uploads_status", "session 0", args!(0u64), NotFound),
+    ]
+}
+
+fn reads(scene: &Scene) -> Vec<Case> {
+    let blob = scene.memory.blob.locator.as_str();
+    let huge = "9".repeat(HUGE);
+    let case = |method, what, arg, kind| (method, what, owner(), arg, kind);
+    let mut cases = vec![
+        case("blob_read_chunk", "last chunk number", args!(blob, u32::MAX), Invalid("idx")),
+        case("blob_read_range", "largest length", args!(blob, 0u64, u64::MAX), Invalid("len")),
+        case("blob_read_range", "largest offset", args!(blob, u64::MAX, 1u64), Invalid("range")),
+        case("blob_read_range", "one byte too many", args!(blob, 0u64, 6u64), Invalid("range")),
+    ];
+    let signed = format!("blob_+{}", &blob[5..]);
+    let padded = format!("blob_0{}", &blob[5..]);
+    for locator in ["", "blob_", &blob[5..], &signed, &padded, "blob_-1", "blob_18446744073709551616", &huge]
+    {
+        cases.extend([
+            case("blob_get_meta", "bad locator", args!(locator), NotFound),
+            case("blob_read_chunk", "bad locator", args!(locator, 0u32), NotFound),
+            case("blob_read_range", "bad locator", args!(locator, 0u64, u64::MAX), NotFound),
+            case("blob_delete", "bad locator", args!(locator), NotFound),
+        ]);
+    }
+    cases
+}
+
+fn capsules(scene: &Scene) -> Vec<Case> {
+    let capsule = scene.capsule.as_str();
+    let huge = "x".repeat(HUGE);
+    let access = |owners: Vec<Principal>, writers: usize| CapsuleAccess {
+        owners,
+        writers: vec![Principal::management_canister(); writers],
+        readers: Vec::new(),
+    };
+    let case = |method, what, arg, kind| (method, what, owner(), arg, kind);
+    let set = |what, arg, kind| case("capsules_set_access", what, arg, kind);
+    let mut cases = vec![
+        set("no owner", args!(capsule, access(vec![], 0)), Invalid("owners")),
+        set(
+            "an owner who is nobody",
+            args!(capsule, access(vec![Principal::anonymous()], 0)),
+            Invalid("owners"),
+        ),
+        set("a long list", args!(capsule, access(vec![owner()], 100_000)), Invalid("access")),
+        case(
+            "capsules_create",
+            "huge subject",
+            args!(Some(PersonRef::Opaque(huge.clone()))),
+            Invalid("subject"),
+        ),
+    ];
+    for id in ["", "capsule_0", "capsule_18446744073709551616", &huge] {
+        cases.extend([
+            case("capsules_read", "unknown id", args!(id), Unauthorized),
+            case("capsules_delete", "unknown id", args!(id), Unauthorized),
+            set("unknown id", args!(id, access(vec![owner()], 0)), Unauthorized),
+            case("memories_list", "unknown id", args!(id, None::<String>, None::<u32>), Unauthorized),
+        ]);
+    }
+    cases
+}
+
+fn memories(scene: &Scene) -> Vec<Case> {
+    let huge = "x".repeat(HUGE);
+    let case = |method, what, arg, kind| (method, what, owner(), arg, kind);
+    let create = |inline: Option<&[u8]>, blob: Option<BlobRef>, url: Option<&str>, bytes: u64, idem: &str| {
+        let backend = url.map(|_| StorageBackend::S3);
+        let inline = inline.map(Bytes::new);
+        let (key, digest) = (None::<String>, None::<ByteBuf>);
+        args!(&scene.capsule, inline, blob, backend, key, url, Some(bytes), digest, metadata(bytes), idem)
+    };
+    let new = |what, arg, kind| case("memories_create", what, arg, kind);
+    let own = scene.memory.blob.clone();
+    let blob = |locator: &str, len: u64| Some(BlobRef { locator: locator.into(), len, hash: None });
+    let mut cases = vec![
+        new("nothing", create(None, None, None, 0, "k"), Invalid("content")),
+        new("inline and a blob", create(Some(b"12345"), Some(own.clone()), None, 5, "k"), Invalid("content")),
+        new("huge inline", create(Some(&file(HUGE, 1)), None, None, HUGE as u64, "k"), Invalid("inline")),
+        new(
+            "inline of another size",
+            create(Some(b"1"), None, None, u64::MAX, "k"),
+            Invalid("asset_metadata.bytes"),
+        ),
+        new("empty key", create(Some(b"1"), None, None, 1, ""), Invalid("idem")),
+        new("huge key", create(Some(b"1"), None, None, 1, &huge), Invalid("idem")),
+        new("unknown blob", create(None, blob("blob_1", 5), None, 5, "k"), NotFound),
+        new("no blob", create(None, blob("", 5), None, 5, "k"), NotFound),
+        new(
+            "blob of another size",
+            create(None, blob(&own.locator, u64::MAX), None, 5, "k"),
+            Invalid("blob_ref.len"),
+        ),
+        new("huge address", create(None, None, Some(&huge), 1, "k"), Invalid("storage_key and url")),
+        case(
+            "memories_update",
+            "another size",
+            args!(&scene.memory.id, metadata(u64::MAX)),
+            Invalid("asset_metadata.bytes"),
+        ),
+        case(
+            "memories_update",
+            "huge name",
+            args!(&scene.memory.id, described(|base| base.name = huge.clone())),
+            Invalid("asset_metadata"),
+        ),
+    ];
+    for id in ["", "mem_1", &huge] {
+        cases.extend([
+            case("memories_read", "unknown id", args!(id), NotFound),
+            case("memories_delete", "unknown id", args!(id), NotFound),
+            case("memories_update", "unknown id", args!(id, metadata(5)), NotFound),
+        ]);
+    }
+    cases
+}
+
+fn admin(scene: &Scene) -> Vec<Case> {
+    let in_force: AdminConfig = scene.world.query(controller(), "admin_config_get", ()).unwrap();
+    let case =
+        |what, config: AdminConfig, kind| ("admin_config_set", what, controller(), args!(config), kind);
+    let share = |percent| AdminConfig { compat_share_percent: percent, ..in_force };
+    let ttl = |seconds| AdminConfig { session_ttl_seconds: seconds, ..in_force };
+    vec![
+        case("a share beyond all", share(101), Invalid("compat_share_percent")),
+        case("a share in between", share(50), Invalid("compat_share_percent")),
+        case("largest share", share(u8::MAX), Invalid("compat_share_percent")),
+        case("no time to live", ttl(0), Invalid("session_ttl_seconds")),
+        case("all the time there is", ttl(u64::MAX), Invalid("session_ttl_seconds")),
+    ]
+}
+
+/// Bytes that are no Candid, or Candid of something else. The functions without arguments do not look at them.
+#[test]
+fn malformed_candid_is_rejected_and_changes_nothing() {
+    for build in [Build::Legacy, Build::Direct] {
+        let scene = Scene::new(build);
+        let before = scene.state();
+        let (_, functions) = did::functions(build);
+        let record = b"DIDL\x01\x6c\x00\x01\x00";
+        // Announces more elements of `vec null` than there is memory for, in fifteen bytes.
+        let bomb = b"DIDL\x01\x6d\x7f\x01\x00\xff\xff\xff\xff\xff\x7f".to_vec();
+        let cut_short = candid::encode_args((1u64, "text")).unwrap()[..9].to_vec();
+        let malformed: [(&str, &[u8]); 6] = [
+            ("nothing", b""),
+            ("no Candid", b"{\"session\": 1}"),
+            ("magic alone", b"DIDL"),
+            ("cut short", &cut_short),
+            ("an unknown type", b"DIDL\x01\x40\x01\x00"),
+            ("a bomb", &bomb),
+        ];
+        for (name, function) in functions.iter().filter(|(_, function)| !function.args.is_empty()) {
+            let call = |arg: &[u8]| match function.is_query() {
+                true => scene.world.query_bytes(controller(), name, arg.to_vec()),
+                false => scene.world.update_bytes(controller(), name, arg.to_vec()),
+            };
+            for (what, arg) in &malformed {
+                let answer = call(arg);
+                assert!(answer.is_err(), "{name} took {what}: {answer:?}");
+            }
+            // Optional arguments may be anything; they are none then.
+            if function.args.iter().any(|arg| !arg.to_string().starts_with("opt ")) {
+                let answer = call(record);
+                assert!(answer.is_err(), "{name} took an empty record: {answer:?}");
+            }
+        }
+        assert!(scene.state() == before, "{build}");
+        scene.assert_alive();
+    }
+}
+
+/// The gateway may hand on anything.
+#[test]
+fn every_request_through_the_gateway_gets_a_page() {
+    let world = World::new(Build::Direct);
+    let page = |method: &str, url: &str, body: usize| -> u16 {
+        let request = HttpRequest {
+            method: method.into(),
+            url: url.into(),
+            headers: vec![("x".into(), "y".into()); 1_000],
+            body: ByteBuf::from(vec![0; body]),
+        };
+        world.plain::<HttpResponse>("http_request", (request,)).status_code
+    };
+    assert_eq!(page("GET", "/health", 0), 200);
+    assert_eq!(page("GET", "/metrics?x=1", 1_000_000), 200);
+    for url in ["", "?", "metrics", "/metrics/", "//", &"/".repeat(100_000)] {
+        assert_eq!(page("GET", url, 0), 404, "{}", url.len());
+    }
+    for method in ["", "get", "POST", &"G".repeat(100_000)] {
+        assert_eq!(page(method, "/metrics", 0), 405, "{}", method.len());
+    }
+}

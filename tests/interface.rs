@@ -1,0 +1,91 @@
+//! The Candid interfaces: each build's is the one that is checked in, a client of one build can talk to the
+//! next, and what the first public release called something is still called that.
+
+#[path = "support/mod.rs"]
+mod support;
+
+use candid_parser::utils::{CandidSource, service_compatible};
+use session_migrate::build::Build;
+use support::did;
+
+#[test]
+fn the_checked_in_interface_is_that_of_the_built_wasm() {
+    for build in Build::ALL {
+        let artifact = support::artifact(build);
+        let built = std::fs::read_to_string(&artifact.did).unwrap();
+        let checked_in = std::fs::read_to_string(did::path(build)).unwrap();
+        assert_eq!(
+            built, checked_in,
+            "candid/{build}.did: update it with `session-migrate build --update-did`"
+        );
+        assert!(artifact.did_is_checked_in, "{build}");
+    }
+}
+
+#[test]
+fn each_build_serves_the_clients_of_the_one_before() {
+    for pair in Build::ALL.windows(2) {
+        let (old, new) = (did::path(pair[0]), did::path(pair[1]));
+        let compatible = service_compatible(CandidSource::File(&new), CandidSource::File(&old));
+        compatible.unwrap_or_else(|error| panic!("{} after {}: {error}", pair[1], pair[0]));
+    }
+}
+
+#[test]
+fn all_builds_have_the_same_functions() {
+    for build in Build::ALL {
+        assert_eq!(did::names(build), did::names(Build::Legacy), "{build}");
+    }
+}
+
+/// A changed interface must not pass for a compatible one.
+#[test]
+fn the_comparison_sees_what_a_client_would_stumble_over() {
+    let text = std::fs::read_to_string(did::path(Build::Legacy)).unwrap();
+    for (was, is) in [
+        ("  uploads_abort : (nat64) ->", "  uploads_abandon : (nat64) ->"),
+        ("  uploads_abort : (nat64) ->", "  uploads_abort : (nat32) ->"),
+        ("  received : vec ChunkRange;\n", ""),
+    ] {
+        let changed = text.replace(was, is);
+        assert_ne!(changed, text, "{was}");
+        let compatible = service_compatible(CandidSource::Text(&changed), CandidSource::Text(&text));
+        assert!(compatible.is_err(), "{was} became {is}");
+    }
+}
+
+/// Functions of the first public release that are kept, with their arguments: more may follow, and what follows
+/// must be optional.
+const KEPT: &[(&str, &str)] = &[
+    ("upload_config", ""),
+    ("uploads_begin", "text, AssetMetadata, nat32, text"),
+    ("uploads_put_chunk", "nat64, nat32, blob"),
+    ("uploads_finish", "nat64, blob, nat64"),
+    ("uploads_abort", "nat64"),
+    ("blob_get_meta", "text"),
+    ("blob_read_chunk", "text, nat32"),
+    ("capsules_create", "opt PersonRef"),
+    (
+        "memories_create",
+        "text, opt blob, opt BlobRef, opt StorageBackend, opt text, opt text, opt nat64, opt blob, AssetMetadata, text",
+    ),
+    ("memories_list", "text"),
+    ("memories_read", "text"),
+    ("memories_delete", "text"),
+];
+
+#[test]
+fn functions_of_the_first_release_keep_their_names_and_arguments() {
+    for build in Build::ALL {
+        let (_, functions) = did::functions(build);
+        for (name, kept) in KEPT {
+            let (_, function) = functions.iter().find(|(found, _)| found == name).expect(name);
+            let kept: Vec<&str> = kept.split(", ").filter(|kept| !kept.is_empty()).collect();
+            let args: Vec<String> = function.args.iter().map(|arg| arg.to_string()).collect();
+            assert!(args.len() >= kept.len(), "{name} {args:?}");
+            let (first, added) = args.split_at(kept.len());
+            assert_eq!(first, kept, "{name} in {build}");
+            assert!(added.iter().all(|arg| arg.starts_with("opt ")), "{name} {added:?} in {build}");
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! The model of the upload contract against the real wasm: the legacy build, through the whole staged upgrade.
+
+#[path = "model/mod.rs"]
+mod model;
+#[path = "support/mod.rs"]
+mod support;
+
+use std::time::Duration;
+
+use candid::Principal;
+use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
+use serde_bytes::ByteBuf;
+use session_migrate::build::Build;
+use sha2::{Digest, Sha256};
+use support::upload::metadata;
+use support::{World, owner, writer};
+use upload_canister::api::{Capsule, CapsuleAccess, Error, PersonRef, UploadFinishResult, UploadStatus};
+
+use model::{Answer, Finished, Holdings, Put, Refusal, Stage, Target, View, operations};
+
+/// A canister on a PocketIC instance.
+struct Wasm {
+    world: World,
+}
+
+fn person(who: u8) -> Principal {
+    if who == 0 { owner() } else { writer() }
+}
+
+const fn build(stage: Stage) -> Build {
+    match stage {
+        Stage::Legacy => Build::Legacy,
+        Stage::Staged => Build::Staged,
+        Stage::Direct => Build::Direct,
+    }
+}
+
+fn refusal(error: Error) -> Refusal {
+    match error {
+        Error::Unauthorized { .. } => Refusal::Unauthorized,
+        Error::NotFound { .. } => Refusal::NotFound,
+        Error::InvalidArgument { .. } => Refusal::Invalid,
+        Error::Conflict { .. } => Refusal::Conflict,
+        Error::Incomplete { missing_chunks, .. } => Refusal::Incomplete(missing_chunks),
+        Error::ChecksumMismatch { .. } => Refusal::Checksum,
+        Error::ResourceExhausted { .. } => Refusal::Exhausted,
+        Error::Hashing { .. } => Refusal::Hashing,
+        Error::Internal(_) => Refusal::Internal,
+    }
+}
+
+fn view(status: UploadStatus) -> View {
+    View {
+        id: status.session,
+        capsule: status.capsule_id,
+        idem: status.idem,
+        bytes_expected: status.bytes_expected,
+        bytes_received: status.bytes_received,
+        received: status.received.iter().map(|range| (range.first, range.last)).collect(),
+        memory: status.provisional_memory_id,
+        last_seen: status.last_seen,
+    }
+}
+
+impl Wasm {
+    fn new(stage: Stage) -> Self {
+        let world = World::new(build(stage));
+        world.configure(|config| {
+            config.session_ttl_seconds = model::TTL_SECONDS;
+            config.max_sessions_per_caller = model::MAX_SESSIONS;
+            config.max_bytes_per_caller = model::MAX_BYTES_PER_CALLER;
+            config.max_bytes_per_capsule = model::MAX_BYTES_PER_CAPSULE;
+            config.max_bytes = model::MAX_BYTES;
+        });
+        Self { world }
+    }
+}
+
+impl Target for Wasm {
+    fn now(&self) -> u64 {
+        self.world.pic.get_time().as_nanos_since_unix_epoch()
+    }
+
+    fn pass(&mut self, seconds: u64) {
+        self.world.pass(Duration::from_secs(seconds));
+    }
+
+    fn pass_without_timers(&mut self, _: u64) -> bool {
+        false // the timers of a canister come when they are due
+    }
+
+    fn create_capsule(&mut self, owner: u8) -> String {
+        let made = self.world.update::<Capsule>(person(owner), "capsules_create", (None::<PersonRef>,));
+        let id = made.unwrap().id;
+        self.share(owner, &id, true).unwrap();
+        id
+    }
+
+    fn delete_capsule(&mut self, who: u8, capsule: &str) -> Answer<()> {
+        self.world.update(person(who), "capsules_delete", (capsule,)).map_err(refusal)
+    }
+
+    fn share(&mut self, owner: u8, capsule: &str, guest: bool) -> Answer<()> {
+        let other = person((owner + 1) % model::PEOPLE);
+        let access = CapsuleAccess {
+            owners: vec![person(owner)],
+            writers: if guest { vec![other] } else { vec![] },
+            readers: vec![],
+        };
+        let shared = self.world.update::<Capsule>(person(owner), "capsules_set_access", (capsule, access));
+        shared.map(drop).map_err(refusal)
+    }
+
+    fn begin(&mut self, who: u8, capsule: &str, bytes: u64, chunks: u32, idem: &str) -> Answer<u64> {
+        let args = (capsule, metadata(bytes), chunks, idem);
+        self.world.update(person(who), "uploads_begin", args).map_err(refusal)
+    }
+
+    fn put(&mut self, who: u8, put: &Put) -> Answer<()> {
+        let digest = put.digest.map(|right| {
+            let digest: [u8; 32] = if right { Sha256::digest(&put.bytes).into() } else { [7; 32] };
+            ByteBuf::from(digest)
+        });
+        let bytes = serde_bytes::Bytes::new(&put.bytes);
+        let args = (put.session, put.idx, bytes, digest);
+        self.world.update(person(who), "uploads_put_chunk", args).map_err(refusal)
+    }
+
+    fn finish(&mut self, who: u8, session: u64, digest: &[u8], bytes: u64, _: bool) -> Answer<Finished> {
+        let finished: Result<UploadFinishResult, Error> =
+            self.world.finish_as(person(who), session, digest, bytes);
+        let finished = finished.map_err(refusal)?;
+        Ok(Finished { memory: finished.memory_id, locator: finished.blob_id, size: finished.size })
+    }
+
+    fn abort(&mut self, who: u8, session: u64) -> Answer<()> {
+        self.world.abort(person(who), session).map_err(refusal)
+    }
+
+    fn status(&mut self, who: u8, session: u64) -> Answer<View> {
+        self.world.status(person(who), session).map(view).map_err(refusal)
+    }
+
+    fn delete_memory(&mut self, who: u8, memory: &str) -> Answer<()> {
+        self.world.update(person(who), "memories_delete", (memory,)).map_err(refusal)
+    }
+
+    fn read(&mut self, who: u8, locator: &str, idx: u32) -> Option<Vec<u8>> {
+        self.world.read_chunk(person(who), locator, idx).ok()
+    }
+
+    fn sessions_of(&mut self, who: u8) -> Vec<View> {
+        let args = (None::<u64>, None::<u32>);
+        let listed = self.world.query::<Vec<UploadStatus>>(person(who), "uploads_list", args);
+        listed.unwrap().into_iter().map(view).collect()
+    }
+
+    fn holdings(&mut self) -> Holdings {
+        let stats = self.world.stats();
+        Holdings {
+            sessions: stats.sessions,
+            receipts: stats.receipts,
+            chunks: stats.chunks,
+            blobs: stats.blobs,
+            memories: stats.memories,
+            capsules: stats.capsules,
+            bytes: stats.bytes_in_use,
+        }
+    }
+
+    fn upgrade(&mut self, to: Stage, share: u8) {
+        self.world.upgrade(build(to));
+        if to == Stage::Staged {
+            self.world.configure(|config| config.compat_share_percent = share);
+        }
+    }
+
+    fn migrate(&mut self, _: u8) {
+        // The canister migrates in the upgrade and by its timers; a round lets those run that are due.
+        self.world.pic.tick();
+    }
+
+    fn own_invariants(&mut self, settled: bool) -> Result<(), String> {
+        let stats = self.world.stats();
+        match stats.releases_pending {
+            0 => {}
+            left => return Err(format!("{left} prefixes are still to be released")),
+        }
+        if settled && stats.legacy_sessions > 0 {
+            return Err(format!("{} legacy sessions are left", stats.legacy_sessions));
+        }
+        Ok(())
+    }
+
+    fn conclude_migration(&mut self) -> Result<(), String> {
+        if self.world.build == Build::Staged {
+            self.world.configure(|config| config.compat_share_percent = 0);
+        }
+        self.world.settle(|stats| stats.legacy_sessions == 0);
+        let status = self.world.query::<upload_canister::api::MigrationStatus>(
+            support::controller(),
+            "migration_status",
+            (),
+        );
+        let status = status.map_err(|error| error.to_string())?;
+        let accounted = status.converted + status.already + status.quarantined + status.expired;
+        let balanced = status.source == accounted
+            && status.digest_before == status.digest_after
+            && status.quarantined == 0
+            && status.layout == 2;
+        if balanced { Ok(()) } else { Err(format!("the migration does not balance: {status:?}")) }
+    }
+}
+
+/// A few long cases: most of the time goes into installing the canister. `PROPTEST_CASES` makes them more.
+fn config() -> ProptestConfig {
+    let default = ProptestConfig::default();
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { 6 };
+    let file = FileFailurePersistence::Direct("proptest-regressions/tests/model.txt");
+    // A canister makes a step in milliseconds and not in microseconds.
+    ProptestConfig {
+        cases,
+        max_shrink_iters: 200,
+        failure_persistence: Some(Box::new(file)),
+        ..default
+    }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn the_wasm_keeps_the_contract_through_the_upgrade(operations in operations(40..80)) {
+        let checked = model::run(&mut Wasm::new(Stage::Legacy), &operations, Stage::Legacy);
+        checked.map_err(TestCaseError::fail)?;
+    }
+
+    #[test]
+    fn the_direct_wasm_keeps_the_contract(operations in operations(40..80)) {
+        let checked = model::run(&mut Wasm::new(Stage::Direct), &operations, Stage::Direct);
+        checked.map_err(TestCaseError::fail)?;
+    }
+}

@@ -1,0 +1,261 @@
+//! What every call must answer, and what it changes.
+//!
+//! Each function compares an answer with the model and, where the call changed something, changes the model
+//! with it. A call that was refused changes nothing.
+
+use super::operation::{FinishKind, PutKind};
+use super::state::{Blob, Memory, Model, Receipt, Session, chunk_count, chunk_len, digest, fills};
+use super::target::{Answer, Finished, Refusal};
+use super::{MAX_BYTES, MAX_BYTES_PER_CALLER, MAX_BYTES_PER_CAPSULE, MAX_SESSIONS, SECOND, TTL_SECONDS};
+
+/// The difference between two answers, in words.
+type Verdict = Result<(), String>;
+
+fn same<T: PartialEq + std::fmt::Debug>(what: &str, expected: &T, got: &T) -> Verdict {
+    if expected == got {
+        return Ok(());
+    }
+    Err(format!("{what}: expected {expected:?}, got {got:?}"))
+}
+
+/// A call of begin.
+#[derive(Clone, Copy, Debug)]
+pub struct Begin {
+    pub who: u8,
+    pub capsule: usize,
+    pub key: u8,
+    pub bytes: u64,
+    pub content: u8,
+    pub wrong_count: bool,
+}
+
+impl Model {
+    /// Checks an answer of begin.
+    pub fn begun(&mut self, now: u64, call: Begin, got: &Answer<u64>) -> Verdict {
+        let Begin { who, capsule, key, bytes, content, wrong_count } = call;
+        if !self.may_write(who, capsule) {
+            return same("begin", &Err(Refusal::Unauthorized), got);
+        }
+        if wrong_count {
+            return same("begin", &Err(Refusal::Invalid), got);
+        }
+        if let Some(id) = self.keys.get(&(capsule, who, key)).copied() {
+            let before = self.alive(who, id, now).map(|session| session.bytes);
+            let before = before.or(self.receipt(who, id, now).map(|receipt| receipt.bytes));
+            match before {
+                Some(before) if before == bytes => return same("begin again", &Ok(id), got),
+                Some(_) => return same("begin again", &Err(Refusal::Conflict), got),
+                // The key of a session whose time is over is free, and with it everything it held.
+                None => self.drop_session(id),
+            }
+        }
+        let full = |counts: &dyn Fn(&Session) -> bool| self.exhausted(&call, counts);
+        // What is over may still count until the timers come.
+        let (strictly, leniently) = (full(&|_| true), full(&|session| !session.expired(now)));
+        match got {
+            Err(Refusal::Exhausted) if strictly => return Ok(()),
+            Ok(_) if !leniently => {}
+            _ => {
+                return Err(format!("begin: got {got:?}; the limits refuse it: {strictly} or {leniently}"));
+            }
+        }
+        let Ok(id) = *got else { return Ok(()) };
+        if self.history.iter().any(|(before, _)| *before >= id) {
+            return Err(format!("begin: session id {id} is not above all that were given out before"));
+        }
+        let chunks = Default::default();
+        let session =
+            Session { owner: who, capsule, key, bytes, content, chunks, last_seen: now, memory: None };
+        self.sessions.insert(id, session);
+        self.keys.insert((capsule, who, key), id);
+        self.history.push((id, who));
+        self.touched.push(id);
+        Ok(())
+    }
+
+    /// Whether a limit stands in the way of a session, counting those sessions that `counts` says.
+    fn exhausted(&self, call: &Begin, counts: &dyn Fn(&Session) -> bool) -> bool {
+        let Begin { who, capsule, bytes, .. } = *call;
+        let sessions =
+            self.sessions.values().filter(|session| session.owner == who && counts(session)).count();
+        let caller = self.reserved(|session| session.owner == who && counts(session));
+        let in_capsule = self.reserved(|session| session.capsule == capsule && counts(session))
+            + self.stored(|blob| blob.capsule == capsule);
+        let in_all = self.reserved(counts) + self.stored(|_| true);
+        sessions as u64 >= MAX_SESSIONS
+            || caller + bytes > MAX_BYTES_PER_CALLER
+            || in_capsule + bytes > MAX_BYTES_PER_CAPSULE
+            || in_all + bytes > MAX_BYTES
+    }
+
+    /// The refusal for a session that is not a person's in flight.
+    fn not_own(&self, who: u8, id: u64, now: u64) -> Option<Refusal> {
+        if self.alive(who, id, now).is_some() {
+            return None;
+        }
+        Some(if self.receipt(who, id, now).is_some() { Refusal::Conflict } else { Refusal::NotFound })
+    }
+
+    /// The refusal for a session that a person may not write to.
+    fn not_authorized(&self, who: u8, id: u64, now: u64) -> Option<Refusal> {
+        self.not_own(who, id, now)
+            .or_else(|| (!self.may_write(who, self.sessions[&id].capsule)).then_some(Refusal::Unauthorized))
+    }
+
+    /// Checks an answer of put. `sent` is what the bytes are filled with.
+    pub fn put(
+        &mut self,
+        now: u64,
+        who: u8,
+        id: u64,
+        idx: u32,
+        kind: PutKind,
+        sent: u8,
+        got: &Answer<()>,
+    ) -> Verdict {
+        let refusal = self.not_authorized(who, id, now).or_else(|| {
+            let session = &self.sessions[&id];
+            let out_of_range = idx >= chunk_count(session.bytes);
+            match kind {
+                PutKind::WrongDigest => Some(Refusal::Checksum),
+                _ if out_of_range => Some(Refusal::Invalid),
+                PutKind::TooLong | PutKind::Empty => Some(Refusal::Invalid),
+                _ => session.chunks.get(&idx).filter(|there| **there != sent).map(|_| Refusal::Conflict),
+            }
+        });
+        same("put", &refusal.map_or(Ok(()), Err), got)?;
+        if let (Ok(()), Some(session)) = (got, self.sessions.get_mut(&id)) {
+            session.chunks.insert(idx, sent);
+            self.touched.push(id);
+        }
+        Ok(())
+    }
+
+    /// Checks an answer of finish.
+    pub fn finished(
+        &mut self,
+        now: u64,
+        who: u8,
+        id: u64,
+        kind: FinishKind,
+        content: u8,
+        got: &Answer<Finished>,
+    ) -> Verdict {
+        let right = matches!(kind, FinishKind::Right | FinishKind::Tired);
+        if let Some(Receipt { finished: Some((before, stored)), bytes, .. }) = self.receipt(who, id, now) {
+            let expected = if right && *stored == fills(content, *bytes) {
+                Ok(before.clone())
+            } else {
+                Err(Refusal::Conflict)
+            };
+            return same("finish again", &expected, got);
+        }
+        let refusal = self.not_authorized(who, id, now).or_else(|| {
+            let session = &self.sessions[&id];
+            let missing = session.missing().len() as u32;
+            let stored: Vec<u8> = session.chunks.values().copied().collect();
+            match kind {
+                FinishKind::ShortDigest | FinishKind::WrongLength => Some(Refusal::Invalid),
+                _ if missing > 0 => Some(Refusal::Incomplete(missing)),
+                FinishKind::WrongDigest => Some(Refusal::Checksum),
+                _ => (stored != fills(content, session.bytes)).then_some(Refusal::Checksum),
+            }
+        });
+        // A message without room may put off what only hashing can tell.
+        let needs_hashing = matches!(refusal, None | Some(Refusal::Checksum));
+        if kind == FinishKind::Tired && needs_hashing && *got == Err(Refusal::Hashing) {
+            return Ok(());
+        }
+        match (refusal, got) {
+            (Some(refusal), _) => same("finish", &Err(refusal), got),
+            (None, Ok(finished)) => self.commit(now, id, finished),
+            (None, Err(got)) => Err(format!("finish: expected it to be done, got {got:?}")),
+        }
+    }
+
+    fn commit(&mut self, now: u64, id: u64, got: &Finished) -> Verdict {
+        let session = self.sessions.remove(&id).ok_or("finish: no such session")?;
+        let Session { owner, capsule, key, bytes, chunks, memory, .. } = session;
+        let blob = Blob { capsule, bytes, fills: chunks.into_values().collect() };
+        same("size", &bytes, &got.size)?;
+        same("memory", &memory.unwrap_or_default(), &got.memory)?;
+        if self.made.contains(&got.memory) {
+            return Err(format!("finish: memory {} was made before", got.memory));
+        }
+        let there = self.blobs.iter().find(|(_, there)| **there == blob).map(|(locator, _)| locator);
+        match there {
+            Some(locator) => same("blob of the same content", locator, &got.locator)?,
+            None if self.blobs.contains_key(&got.locator) => {
+                return Err(format!("finish: {} holds another content", got.locator));
+            }
+            None => {
+                self.blobs.insert(got.locator.clone(), blob.clone());
+            }
+        }
+        self.memories.insert(got.memory.clone(), Memory { capsule, locator: got.locator.clone() });
+        self.made.push(got.memory.clone());
+        let finished = Some((got.clone(), blob.fills));
+        let expires_at = now + TTL_SECONDS * SECOND;
+        self.receipts.insert(id, Receipt { owner, capsule, key, bytes, finished, expires_at });
+        Ok(())
+    }
+
+    /// Checks an answer of abort.
+    pub fn aborted(&mut self, now: u64, who: u8, id: u64, got: &Answer<()>) -> Verdict {
+        if matches!(self.receipt(who, id, now), Some(Receipt { finished: None, .. })) {
+            return same("abort again", &Ok(()), got);
+        }
+        same("abort", &self.not_own(who, id, now).map_or(Ok(()), Err), got)?;
+        if let (Ok(()), Some(session)) = (got, self.sessions.get(&id).cloned()) {
+            let Session { owner, capsule, key, bytes, .. } = session;
+            self.drop_session(id);
+            let expires_at = now + TTL_SECONDS * SECOND;
+            self.receipts.insert(id, Receipt { owner, capsule, key, bytes, finished: None, expires_at });
+        }
+        Ok(())
+    }
+
+    /// Checks an answer of status.
+    pub fn looked(&self, now: u64, who: u8, id: u64, got: Answer<&super::View>) -> Verdict {
+        match (self.not_own(who, id, now), got) {
+            (None, Ok(view)) => same("status", &self.view(id, &self.sessions[&id]), view),
+            (Some(refusal), Err(got)) => same("status", &refusal, &got),
+            (refusal, got) => Err(format!("status: expected {refusal:?}, got {got:?}")),
+        }
+    }
+
+    /// Checks an answer of a memory's deletion.
+    pub fn memory_deleted(&mut self, who: u8, id: &str, got: &Answer<()>) -> Verdict {
+        let may = self.memories.get(id).is_some_and(|memory| self.may_write(who, memory.capsule));
+        same("delete memory", &if may { Ok(()) } else { Err(Refusal::NotFound) }, got)?;
+        if may {
+            self.drop_memory(id);
+        }
+        Ok(())
+    }
+
+    /// Checks an answer of a call that only a capsule's owner may make. True when it was accepted.
+    pub fn owner_only(&self, who: u8, capsule: usize, got: &Answer<()>) -> Result<bool, String> {
+        let may = self.capsules[capsule].exists && self.capsules[capsule].owner == who;
+        same("owners only", &if may { Ok(()) } else { Err(Refusal::Unauthorized) }, got)?;
+        Ok(may)
+    }
+}
+
+/// The digest that a kind of finish sends for a file.
+pub fn digest_sent(kind: FinishKind, content: u8, bytes: u64) -> Vec<u8> {
+    match kind {
+        FinishKind::ShortDigest => vec![1, 2, 3],
+        FinishKind::WrongDigest => vec![7; 32],
+        _ => digest(bytes, &fills(content, bytes)).to_vec(),
+    }
+}
+
+/// The length of what a kind of put sends as a chunk.
+pub const fn len_sent(kind: PutKind, bytes: u64, idx: u32) -> u64 {
+    match kind {
+        PutKind::TooLong => chunk_len(bytes, idx) + 1,
+        PutKind::Empty => 0,
+        _ => chunk_len(bytes, idx),
+    }
+}

@@ -1,0 +1,52 @@
+//! The upload contract as a model: what must be true after any sequence of operations.
+//!
+//! Owns: the operations, their distribution, what the model expects of each of them, and the comparison
+//! after every step. Does not own: how an operation reaches the code under test; that is a [`Target`], of
+//! which there are two, the canister's logic over a memory in the process and the real wasm.
+//!
+//! Nothing in here uses a type of the canister, so that both can include it, and so that no mistake of the
+//! canister can be a mistake of the model.
+
+mod expect;
+mod operation;
+mod run;
+mod state;
+mod target;
+
+pub use operation::{Operation, Stage, operations};
+pub use run::run;
+pub use target::{Answer, Finished, Holdings, Put, Refusal, Target, View};
+
+/// Length of every chunk but the last, bytes.
+pub const CHUNK: u64 = 1_800_000;
+
+/// A session may be idle for this long, seconds.
+pub const TTL_SECONDS: u64 = 1_000;
+
+/// A receipt lives as long as a session may be idle.
+pub const SECOND: u64 = 1_000_000_000;
+
+/// Sessions of one person at a time.
+pub const MAX_SESSIONS: u64 = 4;
+
+/// Bytes in flight of one person.
+pub const MAX_BYTES_PER_CALLER: u64 = 4 * CHUNK + 10;
+
+/// Bytes of one capsule, in flight or stored.
+pub const MAX_BYTES_PER_CAPSULE: u64 = 5 * CHUNK + 10;
+
+/// Bytes of the canister.
+pub const MAX_BYTES: u64 = 8 * CHUNK;
+
+/// The people: each owns one of the capsules and may write to the other one until that is taken away.
+pub const PEOPLE: u8 = 2;
+
+/// Bytes of a chunk: all alike, and other ones for another content or another index.
+pub fn chunk_bytes(fill: u8, len: u64) -> Vec<u8> {
+    vec![fill; usize::try_from(len).unwrap_or(0)]
+}
+
+/// What a chunk of a content is filled with.
+pub const fn fill(content: u8, idx: u32) -> u8 {
+    content * 16 + idx as u8 + 1
+}

@@ -1,0 +1,181 @@
+//! What clients, time and controllers do, and how often.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::CHUNK;
+
+/// The builds, in the order of the upgrade.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// The old path alone.
+    Legacy,
+    /// Both.
+    Staged,
+    /// The new path alone.
+    Direct,
+}
+
+/// One thing that happens. Sessions and memories are counted from the last one begun or made, around the
+/// end: a short list of operations stays meaningful when the search for a smaller failure removes some.
+#[derive(Clone, Debug)]
+pub enum Operation {
+    /// Begin an upload of `bytes` bytes of `content`, with a wrong number of chunks or the right one.
+    Begin { who: u8, capsule: u8, key: u8, bytes: u64, content: u8, wrong_count: bool },
+    /// The same begin as before, for a client that lost the reply.
+    BeginAgain { session: u8 },
+    /// Send a chunk.
+    Put { who: Who, session: u8, idx: u32, kind: PutKind },
+    /// Send the next chunk that is missing, so that uploads get somewhere.
+    PutMissing { session: u8, last: bool },
+    /// Finish.
+    Finish { who: Who, session: u8, kind: FinishKind },
+    /// Send whatever is missing and finish, so that there are memories.
+    Complete { session: u8 },
+    /// Give up.
+    Abort { who: Who, session: u8 },
+    /// Ask.
+    Status { who: Who, session: u8 },
+    /// Time passes, and the timers come.
+    Pass { seconds: u64 },
+    /// Time passes, and the timers do not come.
+    PassQuietly { seconds: u64 },
+    /// The other person's right to write is given or taken.
+    Share { capsule: u8, guest: bool },
+    /// A memory is deleted.
+    DeleteMemory { who: u8, memory: u8 },
+    /// A capsule is deleted, and its place stays empty.
+    DeleteCapsule { who: u8, capsule: u8 },
+    /// A new capsule takes an empty place.
+    CreateCapsule { capsule: u8 },
+    /// The next build, with so many per cent on the old path where there is a choice.
+    Upgrade { share: u8 },
+    /// The same build once more.
+    Restart { share: u8 },
+    /// The migration works for so many steps.
+    Migrate { steps: u8 },
+}
+
+/// Who makes a call about a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// Its owner.
+    Owner,
+    /// The other person.
+    Other,
+}
+
+/// What is sent as a chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PutKind {
+    /// The bytes of the file.
+    Right,
+    /// The same with their digest.
+    WithDigest,
+    /// The same with another digest.
+    WrongDigest,
+    /// Other bytes of the same length.
+    OtherBytes,
+    /// A byte too many.
+    TooLong,
+    /// Nothing.
+    Empty,
+}
+
+/// What finish is called with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FinishKind {
+    /// What is right.
+    Right,
+    /// The same, in a message that has no room for hashing.
+    Tired,
+    /// The digest of something else.
+    WrongDigest,
+    /// A digest that is none.
+    ShortDigest,
+    /// Another length.
+    WrongLength,
+}
+
+fn who() -> impl Strategy<Value = Who> {
+    prop_oneof![9 => Just(Who::Owner), 1 => Just(Who::Other)]
+}
+
+fn bytes() -> impl Strategy<Value = u64> {
+    prop_oneof![
+        2 => Just(0),
+        4 => Just(1),
+        4 => Just(700),
+        3 => Just(CHUNK),
+        3 => Just(CHUNK + 1),
+        1 => Just(2 * CHUNK),
+        1 => Just(2 * CHUNK + 1),
+    ]
+}
+
+fn put_kind() -> impl Strategy<Value = PutKind> {
+    prop_oneof![
+        8 => Just(PutKind::Right),
+        3 => Just(PutKind::WithDigest),
+        2 => Just(PutKind::WrongDigest),
+        2 => Just(PutKind::OtherBytes),
+        1 => Just(PutKind::TooLong),
+        1 => Just(PutKind::Empty),
+    ]
+}
+
+fn idx() -> impl Strategy<Value = u32> {
+    prop_oneof![6 => Just(0), 5 => Just(1), 2 => Just(2), 1 => Just(3), 1 => Just(u32::MAX)]
+}
+
+fn finish_kind() -> impl Strategy<Value = FinishKind> {
+    prop_oneof![
+        6 => Just(FinishKind::Right),
+        1 => Just(FinishKind::Tired),
+        2 => Just(FinishKind::WrongDigest),
+        1 => Just(FinishKind::ShortDigest),
+        1 => Just(FinishKind::WrongLength),
+    ]
+}
+
+fn seconds() -> impl Strategy<Value = u64> {
+    prop_oneof![3 => Just(61), 3 => Just(488), 1 => Just(999), 1 => Just(1), 3 => Just(1_037)]
+}
+
+fn share() -> impl Strategy<Value = u8> {
+    prop_oneof![Just(0), Just(50), Just(100)]
+}
+
+fn operation() -> impl Strategy<Value = Operation> {
+    prop_oneof![
+        16 => (0..2u8, 0..2u8, 0..3u8, bytes(), 0..2u8, prop::bool::weighted(0.05)).prop_map(
+            |(who, capsule, key, bytes, content, wrong_count)| {
+                Operation::Begin { who, capsule, key, bytes, content, wrong_count }
+            }
+        ),
+        4 => (0..6u8).prop_map(|session| Operation::BeginAgain { session }),
+        12 => (who(), 0..6u8, idx(), put_kind())
+            .prop_map(|(who, session, idx, kind)| Operation::Put { who, session, idx, kind }),
+        10 => (0..6u8, any::<bool>())
+            .prop_map(|(session, last)| Operation::PutMissing { session, last }),
+        8 => (who(), 0..6u8, finish_kind())
+            .prop_map(|(who, session, kind)| Operation::Finish { who, session, kind }),
+        7 => (0..6u8).prop_map(|session| Operation::Complete { session }),
+        5 => (who(), 0..6u8).prop_map(|(who, session)| Operation::Abort { who, session }),
+        3 => (who(), 0..6u8).prop_map(|(who, session)| Operation::Status { who, session }),
+        3 => seconds().prop_map(|seconds| Operation::Pass { seconds }),
+        2 => seconds().prop_map(|seconds| Operation::PassQuietly { seconds }),
+        3 => (0..2u8, any::<bool>()).prop_map(|(capsule, guest)| Operation::Share { capsule, guest }),
+        4 => (0..2u8, 0..6u8).prop_map(|(who, memory)| Operation::DeleteMemory { who, memory }),
+        1 => (0..2u8, 0..2u8).prop_map(|(who, capsule)| Operation::DeleteCapsule { who, capsule }),
+        2 => (0..2u8).prop_map(|capsule| Operation::CreateCapsule { capsule }),
+        3 => share().prop_map(|share| Operation::Upgrade { share }),
+        3 => share().prop_map(|share| Operation::Restart { share }),
+        6 => (1..5u8).prop_map(|steps| Operation::Migrate { steps }),
+    ]
+}
+
+/// A sequence of so many operations.
+pub fn operations(len: impl Into<prop::collection::SizeRange>) -> impl Strategy<Value = Vec<Operation>> {
+    vec(operation(), len)
+}

@@ -1,0 +1,264 @@
+//! What must be kept after the operations so far, in plain collections.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+
+use sha2::{Digest, Sha256};
+
+use super::target::{Finished, Holdings, View};
+use super::{CHUNK, SECOND, TTL_SECONDS, chunk_bytes, fill};
+
+/// A capsule that exists or existed.
+#[derive(Clone, Debug)]
+pub struct Capsule {
+    pub id: String,
+    pub owner: u8,
+    /// Whether the other person may write.
+    pub guest: bool,
+    pub exists: bool,
+}
+
+/// A session in flight.
+#[derive(Clone, Debug)]
+pub struct Session {
+    pub owner: u8,
+    /// Number of the capsule.
+    pub capsule: usize,
+    pub key: u8,
+    pub bytes: u64,
+    /// Which file the client is sending.
+    pub content: u8,
+    /// What the chunks that have arrived are filled with.
+    pub chunks: BTreeMap<u32, u8>,
+    pub last_seen: u64,
+    /// The memory that it will become; known from the first look at it.
+    pub memory: Option<String>,
+}
+
+/// What is remembered of an ended session.
+#[derive(Clone, Debug)]
+pub struct Receipt {
+    pub owner: u8,
+    pub capsule: usize,
+    pub key: u8,
+    pub bytes: u64,
+    /// Of a finished one: the answer and what the chunks were filled with.
+    pub finished: Option<(Finished, Vec<u8>)>,
+    pub expires_at: u64,
+}
+
+/// A blob: one content in one capsule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blob {
+    pub capsule: usize,
+    pub bytes: u64,
+    pub fills: Vec<u8>,
+}
+
+/// A memory.
+#[derive(Clone, Debug)]
+pub struct Memory {
+    pub capsule: usize,
+    pub locator: String,
+}
+
+/// Everything that must be kept.
+#[derive(Clone, Debug, Default)]
+pub struct Model {
+    /// Every capsule there ever was.
+    pub capsules: Vec<Capsule>,
+    /// Which capsule operations mean.
+    pub places: [usize; 2],
+    pub sessions: BTreeMap<u64, Session>,
+    pub receipts: BTreeMap<u64, Receipt>,
+    /// Idempotency keys: (capsule, person, key) to session.
+    pub keys: BTreeMap<(usize, u8, u8), u64>,
+    pub memories: BTreeMap<String, Memory>,
+    pub blobs: BTreeMap<String, Blob>,
+    /// Every session there ever was, with its owner.
+    pub history: Vec<(u64, u8)>,
+    /// Every memory there ever was.
+    pub made: Vec<String>,
+    /// The last activity of these changes with the step that is going on.
+    pub touched: Vec<u64>,
+}
+
+/// Number of chunks of a file.
+pub const fn chunk_count(bytes: u64) -> u32 {
+    bytes.div_ceil(CHUNK) as u32
+}
+
+/// Length of a chunk of a file; of one that the file does not have, a byte.
+pub const fn chunk_len(bytes: u64, idx: u32) -> u64 {
+    if idx >= chunk_count(bytes) {
+        return 1;
+    }
+    let left = bytes - idx as u64 * CHUNK;
+    if left < CHUNK { left } else { CHUNK }
+}
+
+/// What the chunks of a file are filled with.
+pub fn fills(content: u8, bytes: u64) -> Vec<u8> {
+    (0..chunk_count(bytes)).map(|idx| fill(content, idx)).collect()
+}
+
+/// SHA-256 of a file whose chunks are filled like that.
+pub fn digest(bytes: u64, fills: &[u8]) -> [u8; 32] {
+    thread_local! {
+        static KNOWN: RefCell<HashMap<(u64, Vec<u8>), [u8; 32]>> = RefCell::default();
+    }
+    let key = (bytes, fills.to_vec());
+    if let Some(known) = KNOWN.with_borrow(|known| known.get(&key).copied()) {
+        return known;
+    }
+    let mut sha256 = Sha256::new();
+    for (idx, fill) in (0..).zip(fills) {
+        sha256.update(chunk_bytes(*fill, chunk_len(bytes, idx)));
+    }
+    let digest = sha256.finalize().into();
+    KNOWN.with_borrow_mut(|known| known.insert(key, digest));
+    digest
+}
+
+impl Session {
+    /// Whether its time is over.
+    pub const fn expired(&self, now: u64) -> bool {
+        self.last_seen + TTL_SECONDS * SECOND <= now
+    }
+
+    /// The chunks that have not arrived.
+    pub fn missing(&self) -> Vec<u32> {
+        (0..chunk_count(self.bytes)).filter(|idx| !self.chunks.contains_key(idx)).collect()
+    }
+}
+
+impl Model {
+    /// The session that an operation means, counted from the last one begun, and its owner.
+    pub fn session_at(&self, n: u8) -> (u64, u8) {
+        // A number that no canister has come to.
+        const UNKNOWN: (u64, u8) = (4_000_000_000, 0);
+        let len = self.history.len();
+        if len == 0 { UNKNOWN } else { self.history[len - 1 - usize::from(n) % len] }
+    }
+
+    /// Whether a person may write to a capsule.
+    pub fn may_write(&self, who: u8, capsule: usize) -> bool {
+        let capsule = &self.capsules[capsule];
+        capsule.exists && (capsule.owner == who || capsule.guest)
+    }
+
+    /// The session, if it is a person's and its time is not over.
+    pub fn alive(&self, who: u8, id: u64, now: u64) -> Option<&Session> {
+        self.sessions.get(&id).filter(|session| session.owner == who && !session.expired(now))
+    }
+
+    /// The receipt, if it is a person's and its time is not over.
+    pub fn receipt(&self, who: u8, id: u64, now: u64) -> Option<&Receipt> {
+        self.receipts.get(&id).filter(|receipt| receipt.owner == who && receipt.expires_at > now)
+    }
+
+    /// Ends a session without a trace.
+    pub fn drop_session(&mut self, id: u64) {
+        if let Some(session) = self.sessions.remove(&id) {
+            self.forget_key((session.capsule, session.owner, session.key), id);
+        }
+    }
+
+    fn forget_key(&mut self, key: (usize, u8, u8), id: u64) {
+        if self.keys.get(&key) == Some(&id) {
+            self.keys.remove(&key);
+        }
+    }
+
+    /// What the timers do.
+    pub fn sweep(&mut self, now: u64) {
+        let over: Vec<u64> =
+            self.sessions.iter().filter(|(_, session)| session.expired(now)).map(|(id, _)| *id).collect();
+        over.into_iter().for_each(|id| self.drop_session(id));
+        let over: Vec<u64> = self
+            .receipts
+            .iter()
+            .filter(|(_, receipt)| receipt.expires_at <= now)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in over {
+            if let Some(receipt) = self.receipts.remove(&id) {
+                self.forget_key((receipt.capsule, receipt.owner, receipt.key), id);
+            }
+        }
+        let gone: Vec<String> = self
+            .memories
+            .iter()
+            .filter(|(_, memory)| !self.capsules[memory.capsule].exists)
+            .map(|(id, _)| id.clone())
+            .collect();
+        gone.iter().for_each(|id| self.drop_memory(id));
+    }
+
+    /// Removes a memory, and its blob with the last one that refers to it.
+    pub fn drop_memory(&mut self, id: &str) {
+        if let Some(memory) = self.memories.remove(id)
+            && self.memories.values().all(|other| other.locator != memory.locator)
+        {
+            self.blobs.remove(&memory.locator);
+        }
+    }
+
+    /// Bytes that sessions of `of` have reserved.
+    pub fn reserved(&self, of: impl Fn(&Session) -> bool) -> u64 {
+        self.sessions.values().filter(|session| of(session)).map(|session| session.bytes).sum()
+    }
+
+    /// Bytes that blobs of `of` hold.
+    pub fn stored(&self, of: impl Fn(&Blob) -> bool) -> u64 {
+        self.blobs.values().filter(|blob| of(blob)).map(|blob| blob.bytes).sum()
+    }
+
+    /// How much must be kept: committed, live, and nothing else.
+    pub fn holdings(&self) -> Holdings {
+        let live: usize = self.sessions.values().map(|session| session.chunks.len()).sum();
+        let committed: usize = self.blobs.values().map(|blob| blob.fills.len()).sum();
+        Holdings {
+            sessions: self.sessions.len() as u64,
+            receipts: self.receipts.len() as u64,
+            chunks: (live + committed) as u64,
+            blobs: self.blobs.len() as u64,
+            memories: self.memories.len() as u64,
+            capsules: self.capsules.iter().filter(|capsule| capsule.exists).count() as u64,
+            bytes: self.reserved(|_| true) + self.stored(|_| true),
+        }
+    }
+
+    /// Whether something is over and waits for the timers. Then it may be gone already: who touches it, or
+    /// converts it, need not wait.
+    pub fn waits_for_timers(&self, now: u64) -> bool {
+        self.sessions.values().any(|session| session.expired(now))
+            || self.receipts.values().any(|receipt| receipt.expires_at <= now)
+    }
+
+    /// What the owner must see of a session.
+    pub fn view(&self, id: u64, session: &Session) -> View {
+        let mut received: Vec<(u32, u32)> = Vec::new();
+        for idx in session.chunks.keys() {
+            match received.last_mut() {
+                Some((_, last)) if *last + 1 == *idx => *last = *idx,
+                _ => received.push((*idx, *idx)),
+            }
+        }
+        View {
+            id,
+            capsule: self.capsules[session.capsule].id.clone(),
+            idem: idem(session.key),
+            bytes_expected: session.bytes,
+            bytes_received: session.chunks.keys().map(|idx| chunk_len(session.bytes, *idx)).sum(),
+            received,
+            memory: session.memory.clone().unwrap_or_default(),
+            last_seen: session.last_seen,
+        }
+    }
+}
+
+/// The text of an idempotency key.
+pub fn idem(key: u8) -> String {
+    format!("key-{key}")
+}

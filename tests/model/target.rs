@@ -1,0 +1,137 @@
+//! What the model runs against, in plain types.
+
+use super::operation::Stage;
+
+/// Why a call was refused: the kind of the error, and the number where there is one to compare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The caller may not.
+    Unauthorized,
+    /// There is no such thing for this caller.
+    NotFound,
+    /// An argument breaks a rule.
+    Invalid,
+    /// The call contradicts what is stored.
+    Conflict,
+    /// So many chunks are missing.
+    Incomplete(u32),
+    /// The stored bytes have another digest, or the bytes of the call.
+    Checksum,
+    /// A limit.
+    Exhausted,
+    /// Call again.
+    Hashing,
+    /// Never expected.
+    Internal,
+}
+
+/// Answer of a call.
+pub type Answer<T> = Result<T, Refusal>;
+
+/// What finish answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finished {
+    /// The memory that was made.
+    pub memory: String,
+    /// Where the bytes are.
+    pub locator: String,
+    /// Number of bytes.
+    pub size: u64,
+}
+
+/// A session as its owner sees it, without the path that serves it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct View {
+    /// Session id.
+    pub id: u64,
+    /// Capsule it goes to.
+    pub capsule: String,
+    /// Idempotency key.
+    pub idem: String,
+    /// Length of the file.
+    pub bytes_expected: u64,
+    /// Bytes that have arrived.
+    pub bytes_received: u64,
+    /// Chunks that have arrived, as ranges with both ends.
+    pub received: Vec<(u32, u32)>,
+    /// Memory that it will become.
+    pub memory: String,
+    /// Last activity, nanoseconds.
+    pub last_seen: u64,
+}
+
+/// How much of everything is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holdings {
+    /// Sessions in flight.
+    pub sessions: u64,
+    /// Receipts of ended sessions.
+    pub receipts: u64,
+    /// Chunks, of sessions and of blobs.
+    pub chunks: u64,
+    /// Blobs.
+    pub blobs: u64,
+    /// Memories.
+    pub memories: u64,
+    /// Capsules.
+    pub capsules: u64,
+    /// Bytes reserved or stored.
+    pub bytes: u64,
+}
+
+/// A chunk on its way.
+#[derive(Clone, Debug)]
+pub struct Put {
+    /// The session.
+    pub session: u64,
+    /// The index.
+    pub idx: u32,
+    /// The bytes.
+    pub bytes: Vec<u8>,
+    /// The digest that the client sends along, if it sends one: the right one or not.
+    pub digest: Option<bool>,
+}
+
+/// The code under test. People are numbers below [`super::PEOPLE`].
+pub trait Target {
+    /// Nanoseconds.
+    fn now(&self) -> u64;
+    /// Lets time pass and the timers do their work: expiry, receipts, released chunks, deleted capsules.
+    fn pass(&mut self, seconds: u64);
+    /// Lets time pass; the timers have not come yet. False where that cannot be arranged; then nothing happened.
+    fn pass_without_timers(&mut self, seconds: u64) -> bool;
+    /// A new capsule of `owner`, to which the other person may write.
+    fn create_capsule(&mut self, owner: u8) -> String;
+    /// Deletes a capsule.
+    fn delete_capsule(&mut self, who: u8, capsule: &str) -> Answer<()>;
+    /// Lets the other person write to a capsule, or takes that away.
+    fn share(&mut self, owner: u8, capsule: &str, guest: bool) -> Answer<()>;
+    /// `uploads_begin`.
+    fn begin(&mut self, who: u8, capsule: &str, bytes: u64, chunks: u32, idem: &str) -> Answer<u64>;
+    /// `uploads_put_chunk`.
+    fn put(&mut self, who: u8, put: &Put) -> Answer<()>;
+    /// `uploads_finish`; `tired` where the message has no room for hashing.
+    fn finish(&mut self, who: u8, session: u64, digest: &[u8], bytes: u64, tired: bool) -> Answer<Finished>;
+    /// `uploads_abort`.
+    fn abort(&mut self, who: u8, session: u64) -> Answer<()>;
+    /// `uploads_status`.
+    fn status(&mut self, who: u8, session: u64) -> Answer<View>;
+    /// `memories_delete`.
+    fn delete_memory(&mut self, who: u8, memory: &str) -> Answer<()>;
+    /// A chunk of a blob, or nothing.
+    fn read(&mut self, who: u8, locator: &str, idx: u32) -> Option<Vec<u8>>;
+    /// The sessions of a person, looked at so that nothing changes by it.
+    fn sessions_of(&mut self, who: u8) -> Vec<View>;
+    /// How much is kept.
+    fn holdings(&mut self) -> Holdings;
+    /// Upgrades to a build, which may be the one that runs. `share` of new sessions in per cent goes down
+    /// the old path, where there is a choice.
+    fn upgrade(&mut self, to: Stage, share: u8);
+    /// Lets the migration do so many steps.
+    fn migrate(&mut self, steps: u8);
+    /// What must hold of the code under test beyond what the model knows, in words if it does not.
+    /// `settled` when nothing is in flight any more and nothing is kept.
+    fn own_invariants(&mut self, settled: bool) -> Result<(), String>;
+    /// Lets the migration come to its end, and says what is wrong if it does not balance.
+    fn conclude_migration(&mut self) -> Result<(), String>;
+}
