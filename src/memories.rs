@@ -43,7 +43,7 @@ pub fn create(
     let capsule = storage.capsules.authorize(caller, Access::Write, &capsule_id)?;
     limits::check_idem(idem)?;
     limits::check_metadata(&asset_metadata)?;
-    let content = content(storage, &capsule_id, capsule.inline_bytes, new)?;
+    let content = content(storage, &capsule_id, new)?;
     let declared = asset_metadata.base().bytes;
     if declared != content.size() {
         return Err(Error::invalid("asset_metadata.bytes", content.size().to_string(), declared));
@@ -63,6 +63,7 @@ pub fn create(
         }
         None => {}
     }
+    check_inline_budget(&content, capsule.inline_bytes)?;
     let number = SessionId(storage.sessions.counter.count_up()?);
     let memory_id = memory_id(number, idem_key, now);
     if let Content::Blob { id, .. } = content {
@@ -81,8 +82,19 @@ pub fn create(
     Ok(memory_id)
 }
 
+/// Nothing, when the capsule, which has `inline_bytes` of them, may keep the inline bytes of `content` too.
+fn check_inline_budget(content: &Content, inline_bytes: u64) -> Result<()> {
+    let Content::Inline(bytes) = content else { return Ok(()) };
+    let budget = u64::from(limits::upload_config().inline_budget_per_capsule);
+    let requested = inline_bytes.saturating_add(bytes.len() as u64);
+    if requested > budget {
+        return Err(Error::exhausted("inline bytes per capsule", budget, requested));
+    }
+    Ok(())
+}
+
 /// The checked content of a new memory.
-fn content(storage: &Storage, capsule_id: &str, inline_bytes: u64, new: NewContent) -> Result<Content> {
+fn content(storage: &Storage, capsule_id: &str, new: NewContent) -> Result<Content> {
     let config = limits::upload_config();
     match new {
         NewContent { inline: Some(bytes), blob: None, external: None } => {
@@ -90,11 +102,6 @@ fn content(storage: &Storage, capsule_id: &str, inline_bytes: u64, new: NewConte
             if len > u64::from(config.inline_max) {
                 let expected = format!("at most {} bytes", config.inline_max);
                 return Err(Error::invalid("inline", expected, format!("{len} bytes")));
-            }
-            let (budget, requested) =
-                (u64::from(config.inline_budget_per_capsule), inline_bytes.saturating_add(len));
-            if requested > budget {
-                return Err(Error::exhausted("inline bytes per capsule", budget, requested));
             }
             Ok(Content::Inline(bytes.into_vec()))
         }
@@ -194,7 +201,8 @@ pub fn sweep(storage: &mut Storage) -> Result<bool> {
     for memory_id in &condemned {
         remove(storage, memory_id)?;
     }
-    Ok(condemned.len() < SWEEP_BATCH)
+    // A short batch may be the end of one capsule, with another one behind it.
+    Ok(condemned.is_empty())
 }
 
 fn remove(storage: &mut Storage, memory_id: &str) -> Result<()> {

@@ -14,9 +14,11 @@ fn the_checked_in_interface_is_that_of_the_built_wasm() {
         let artifact = support::artifact(build);
         let built = std::fs::read_to_string(&artifact.did).unwrap();
         let checked_in = std::fs::read_to_string(did::path(build)).unwrap();
+        let first_difference =
+            built.lines().zip(checked_in.lines()).find(|(built, checked_in)| built != checked_in);
         assert_eq!(
-            built, checked_in,
-            "candid/{build}.did: update it with `session-migrate build --update-did`"
+            first_difference, None,
+            "candid/{build}.did: `session-migrate build --update-did` writes it"
         );
         assert!(artifact.did_is_checked_in, "{build}");
     }

@@ -219,12 +219,7 @@ fn config() -> ProptestConfig {
     let cases = if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { 6 };
     let file = FileFailurePersistence::Direct("proptest-regressions/tests/model.txt");
     // A canister makes a step in milliseconds and not in microseconds.
-    ProptestConfig {
-        cases,
-        max_shrink_iters: 200,
-        failure_persistence: Some(Box::new(file)),
-        ..default
-    }
+    ProptestConfig { cases, max_shrink_iters: 200, failure_persistence: Some(Box::new(file)), ..default }
 }
 
 proptest! {

@@ -14,7 +14,7 @@ use upload_canister::api::*;
 /// What a caller is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Answer {
-    /// The call is carried out.
+    /// The caller may: the call is carried out, or it contradicts what is there ([`Error::Conflict`]).
     Yes,
     /// [`Error::Unauthorized`].
     No,
@@ -85,8 +85,12 @@ const TABLE: &[(&str, Arguments, [Answer; 6])] = &[
     ("memories_list",        |s| args!(&s.capsule, None::<String>, None::<u32>),               READERS),
     ("memories_read",        |s| args!(&s.memory.id),                                          READERS_OF_THE_THING),
     ("memories_update",      |s| args!(&s.memory.id, metadata(s.content.len() as u64)),        WRITERS_OF_THE_THING),
+    ("migration_finalize",   |_| args!(),                                                      CONTROLLERS),
     ("migration_journal",    |_| args!(None::<u64>),                                           EVERYBODY),
+    ("migration_pause",      |_| args!(),                                                      CONTROLLERS),
     ("migration_quarantine", |_| args!(None::<u64>),                                           CONTROLLERS),
+    ("migration_resume",     |_| args!(),                                                      CONTROLLERS),
+    ("migration_rollback",   |_| args!(),                                                      CONTROLLERS),
     ("migration_status",     |_| args!(),                                                      EVERYBODY),
     ("upload_config",        |_| args!(),                                                      EVERYBODY),
     ("uploads_abort",        |s| args!(s.session),                                             ITS_UPLOADER),
@@ -142,6 +146,7 @@ fn read(reply: &[u8]) -> std::result::Result<Answer, String> {
     match &outer.0.val {
         IDLValue::Variant(error) if is(&error.0.id, "Unauthorized") => Ok(No),
         IDLValue::Variant(error) if is(&error.0.id, "NotFound") => Ok(Unknown),
+        IDLValue::Variant(error) if is(&error.0.id, "Conflict") => Ok(Yes),
         other => Err(format!("{other:?}")),
     }
 }

@@ -135,6 +135,36 @@ fn a_controller_steers_new_sessions_and_the_old_path_drains_when_it_is_closed() 
 }
 
 #[test]
+fn a_rollback_leads_back_to_the_legacy_build_with_everything_that_came_since() {
+    let mut world = World::on(Build::Legacy);
+    let mut before = world.half_uploaded();
+    world.upgrade(Build::Staged);
+    let mut since = world.half_uploaded();
+    before.step(&world.canister(), Step::Put(0)).unwrap();
+    let status = world.canister().migration_rollback(Principal::anonymous()).unwrap();
+    assert_eq!((status.phase, status.layout), (MigrationPhase::RolledBack, 1));
+    let meanwhile = world.half_uploaded();
+    assert_eq!(world.path_of(&meanwhile), SessionPath::Compat);
+
+    world.upgrade(Build::Legacy);
+    assert_eq!(before.ask(&world.canister()).unwrap().missing, [], "the chunk that came since is there");
+    since.run(&world.canister()).unwrap();
+
+    world.upgrade(Build::Staged);
+    let status = world.canister().migration_status().unwrap();
+    assert_eq!((status.phase, status.source, status.converted), (MigrationPhase::Converted, 2, 2));
+    world.upgrade(Build::Direct);
+    before.run(&world.canister()).unwrap();
+}
+
+#[test]
+fn the_direct_build_names_the_staged_one_when_asked_to_roll_back() {
+    let world = World::on(Build::Direct);
+    let refused = world.canister().migration_rollback(Principal::anonymous()).unwrap_err().to_string();
+    assert!(refused.contains("staged build"), "{refused}");
+}
+
+#[test]
 fn only_a_controller_steers() {
     let world = World::on(Build::Staged);
     let config = world.canister().admin_config_get(Principal::anonymous()).unwrap();

@@ -22,8 +22,7 @@ impl UploadService<'_> {
     /// of them the session is as it was.
     pub fn finish(&mut self, id: u64, sha256: &ByteBuf, total_len: u64) -> Result<UploadFinishResult> {
         let id = SessionId(id);
-        if let Some(Receipt { owner, outcome: Outcome::Finished(finished), .. }) =
-            self.storage.receipts.get(id)?
+        if let Some(Receipt { owner, outcome: Outcome::Finished(finished), .. }) = self.receipt(id)?
             && owner == self.caller
         {
             return finished_before(id, &finished, sha256, total_len);

@@ -268,7 +268,10 @@ impl Target for Native {
         if let Some(imbalance) = state.imbalance() {
             return Err(imbalance);
         }
-        if state.phase == migrate::Phase::Stuck || state.quarantined > 0 || !storage.sessions.legacy.is_empty() {
+        if state.phase == migrate::Phase::Stuck
+            || state.quarantined > 0
+            || !storage.sessions.legacy.is_empty()
+        {
             return Err(format!("the migration has ended like this: {state:?}"));
         }
         match storage.layout.get().unwrap() {

@@ -111,7 +111,7 @@ impl UploadService<'_> {
     /// [`Error::NotFound`], and [`Error::Conflict`] for a session that was finished.
     pub fn abort(&mut self, id: u64) -> Result<()> {
         let id = SessionId(id);
-        if let Some(Receipt { owner, outcome: Outcome::Aborted, .. }) = self.storage.receipts.get(id)?
+        if let Some(Receipt { owner, outcome: Outcome::Aborted, .. }) = self.receipt(id)?
             && owner == self.caller
         {
             return Ok(());
@@ -137,7 +137,9 @@ impl UploadService<'_> {
     pub fn list(&mut self, after: Option<u64>, limit: usize) -> Result<Vec<UploadStatus>> {
         let mut page = Vec::new();
         for id in self.storage.index.of(self.caller, after, limit) {
-            if let Some(upload) = self.path.load(self.storage, id, self.now)? {
+            if let Some(upload) = self.path.load(self.storage, id, self.now)?
+                && !self.expired(&upload)?
+            {
                 page.push(self.status_of(id.0, upload)?);
             }
         }
@@ -199,11 +201,10 @@ impl UploadService<'_> {
         let Some(id) = self.storage.index.find(key)? else {
             return Ok(None);
         };
-        let found = if let Some(receipt) = self.storage.receipts.get(id)? {
+        let found = if let Some(receipt) = self.receipt(id)? {
             Fingerprint(receipt.fingerprint)
         } else if let Some(upload) = self.path.load(self.storage, id, self.now)? {
-            let ttl = self.storage.config()?.session_ttl_seconds;
-            if upload.session.session_meta.last_seen.plus_seconds(ttl) <= self.now {
+            if self.expired(&upload)? {
                 self.drop_session(id, &upload)?;
                 return Ok(None);
             }
@@ -226,13 +227,28 @@ impl UploadService<'_> {
         Ok(upload)
     }
 
+    /// Whether a session was idle too long. From then on it does not exist for anybody, whether the timer
+    /// has come by already or not: the answer must not depend on that.
+    fn expired(&self, upload: &Upload) -> Result<bool> {
+        let ttl = self.storage.config()?.session_ttl_seconds;
+        Ok(upload.session.session_meta.last_seen.plus_seconds(ttl) <= self.now)
+    }
+
+    /// The receipt of a session, unless it has run out.
+    pub(super) fn receipt(&self, id: SessionId) -> Result<Option<Receipt>> {
+        let receipt = self.storage.receipts.get(id)?;
+        Ok(receipt.filter(|receipt| receipt.expires_at > self.now.as_nanos()))
+    }
+
     /// The caller's session in flight. Somebody else's does not exist for the caller.
     fn own(&mut self, id: SessionId) -> Result<Upload> {
         let found = self.path.load(self.storage, id, self.now)?;
-        if let Some(upload) = found.filter(|upload| upload.session.owner == self.caller.as_slice()) {
+        if let Some(upload) = found.filter(|upload| upload.session.owner == self.caller.as_slice())
+            && !self.expired(&upload)?
+        {
             return Ok(upload);
         }
-        match self.storage.receipts.get(id)?.filter(|receipt| receipt.owner == self.caller) {
+        match self.receipt(id)?.filter(|receipt| receipt.owner == self.caller) {
             None => Err(Error::not_found("session", id)),
             Some(Receipt { outcome: Outcome::Finished(_), .. }) => {
                 Err(Error::conflict("session", id, "is finished"))

@@ -172,8 +172,7 @@ impl Run<'_> {
             PutKind::WrongDigest => Some(false),
             _ => None,
         };
-        let put =
-            Put { session: id, idx, bytes: chunk_bytes(sent, len_sent(kind, bytes, idx)), digest };
+        let put = Put { session: id, idx, bytes: chunk_bytes(sent, len_sent(kind, bytes, idx)), digest };
         let got = self.target.put(who, &put);
         self.model.put(now, who, id, idx, kind, sent, &got)
     }

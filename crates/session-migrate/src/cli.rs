@@ -70,6 +70,9 @@ struct RehearseArgs {
     /// Decides the generated content and the clients' choices; the same seed gives the same rehearsal.
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
+    /// Roll the migration back once on the staged build, return to the legacy build with traffic, and go on again.
+    #[arg(long)]
+    rollback: bool,
     /// Use this wasm in place of the legacy build.
     #[arg(long, value_name = "WASM")]
     legacy: Option<PathBuf>,
@@ -174,6 +177,7 @@ fn run_rehearse(args: RehearseArgs) -> u8 {
         files: args.files,
         clients: args.clients,
         seed: args.seed,
+        rollback: args.rollback,
         wasms: Wasms { legacy: args.legacy, staged: args.staged, direct: args.direct },
     };
     if let Err(error) = rehearse::check(&config) {

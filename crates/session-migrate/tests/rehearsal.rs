@@ -19,6 +19,11 @@ struct Run {
 
 /// Rehearses two files with two clients, with `options` besides.
 fn rehearse(options: &[(&str, &Path)]) -> Run {
+    rehearse_with(&[], options)
+}
+
+/// The same, with `flags` that take no path.
+fn rehearse_with(flags: &[&str], options: &[(&str, &Path)]) -> Run {
     let dir = tempfile::tempdir().unwrap();
     let content = |length: usize| (0..length).map(|i| (i * i / 7) as u8).collect::<Vec<u8>>();
     std::fs::write(dir.path().join("large.jpg"), content(LARGE)).unwrap();
@@ -27,6 +32,7 @@ fn rehearse(options: &[(&str, &Path)]) -> Run {
     command
         .args(["rehearse", "--clients", "3", "--json", "report.json"])
         .args(["--files", "large.jpg", "small.pdf"])
+        .args(flags)
         .current_dir(dir.path());
     for (option, path) in options {
         command.arg(option).arg(path);
@@ -165,4 +171,14 @@ fn a_build_that_refuses_the_layout_fails_the_rehearsal() {
     let legacy = wasm(Build::Legacy);
     let run = rehearse(&[("--direct", &legacy)]);
     expect_loss(&run, 2, "the upgrade to the direct build failed");
+}
+
+#[test]
+fn a_rollback_on_the_way_loses_nothing() {
+    let Run { code, stdout, stderr, report } = rehearse_with(&["--rollback"], &[]);
+    assert_eq!(code, Some(0), "{stdout}{stderr}");
+    let stages = report["stages"].as_array().unwrap();
+    let builds: Vec<_> = stages.iter().map(|stage| stage["build"].as_str().unwrap()).collect();
+    assert_eq!(builds, ["legacy", "staged", "legacy", "staged", "direct"]);
+    assert!(report["uploads"].as_array().unwrap().iter().all(|upload| upload["intact"] == true));
 }

@@ -324,15 +324,24 @@ impl<'p> Canister<'p> {
         self.query(Principal::anonymous(), "migration_journal", (from,))
     }
 
-    /// The records that could not be converted, those after session `after`.
+    /// The records that could not be converted, those after session `after`, for a controller.
     ///
     /// # Errors
     /// See [`Canister::build_info`].
     pub fn migration_quarantine(
         &self,
+        controller: Principal,
         after: Option<u64>,
     ) -> Result<Vec<api::QuarantinedRecord>, ClientError> {
-        self.query(Principal::anonymous(), "migration_quarantine", (after,))
+        self.query(controller, "migration_quarantine", (after,))
+    }
+
+    /// Takes everything back to layout 1, for a controller.
+    ///
+    /// # Errors
+    /// See [`Canister::build_info`].
+    pub fn migration_rollback(&self, controller: Principal) -> Result<api::MigrationStatus, ClientError> {
+        self.update(controller, "migration_rollback", ())
     }
 
     /// The settings, for a controller.

@@ -2,11 +2,9 @@
 
 use upload_canister::api::{MigrationPhase, MigrationStatus};
 
-use super::lane::Lane;
-
 /// What is wrong with `status` as the `build` canister reports it after everything should be converted.
-pub(super) fn check(build: &str, status: &MigrationStatus, lanes: &[Lane]) -> Vec<String> {
-    let in_flight = lanes.iter().filter(|lane| lane.stop.is_in_flight()).count() as u64;
+/// `in_flight` uploads were open when the legacy build was left.
+pub(super) fn check(build: &str, status: &MigrationStatus, in_flight: u64) -> Vec<String> {
     problems(status, in_flight)
         .into_iter()
         .map(|problem| format!("migration on the {build} build: {problem}"))

@@ -46,6 +46,12 @@ impl Lane {
         self.problems.is_empty()
     }
 
+    /// Whether the canister keeps an open session for it.
+    pub fn is_in_flight(&self) -> bool {
+        let uploader = &self.uploader;
+        uploader.session().is_some() && uploader.result().is_none() && !uploader.aborted()
+    }
+
     /// Chunks that the canister must have: those acknowledged and those whose reply was lost.
     pub fn must_be_stored(&self) -> BTreeSet<u32> {
         self.uploader.stored().union(&self.unseen).copied().collect()

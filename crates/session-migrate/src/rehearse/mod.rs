@@ -3,6 +3,8 @@
 //! 1. The legacy build is installed. Clients upload at the same time and stop at different points.
 //! 2. The canister is upgraded to the staged build. The clients come back: they ask what arrived, repeat calls whose
 //!    replies they missed, and go on. Some finish, some stay in the middle.
+//!    On request, the migration is then rolled back, the clients go on with the legacy build, and the canister is
+//!    upgraded to the staged build once more.
 //! 3. The canister is upgraded to the direct build. Everything is finished.
 //! 4. Every byte is read back and hashed, the memories are listed, the migration's own books are checked.
 //!
@@ -43,6 +45,8 @@ pub struct Config {
     pub clients: u32,
     /// Decides the generated content and every choice the clients make.
     pub seed: u64,
+    /// Roll back once on the staged build, return to the legacy build, and begin the migration anew.
+    pub rollback: bool,
     /// Wasms to use instead of those built from the tree.
     pub wasms: Wasms,
 }
@@ -89,20 +93,41 @@ pub fn run(config: &Config, bar: &ProgressBar) -> Result<Outcome, RehearseError>
     bar.set_message("uploading to the legacy build");
     traffic::before_upgrade(&canister, &mut crowd, bar)?;
 
-    if show.upgrade(1, &mut crowd) {
-        bar.set_message("going on with the staged build");
-        traffic::between_upgrades(&canister, &mut crowd, bar)?;
+    let mut staged = stage(&canister, &mut show, &mut crowd, 1, bar)?;
+    if staged && config.rollback {
+        show.wait_until_rolled_back(&canister, &mut crowd)?;
+        staged = stage(&canister, &mut show, &mut crowd, 0, bar)?
+            && stage(&canister, &mut show, &mut crowd, 1, bar)?;
+    }
+    if staged && show.upgrade(2, &mut crowd) {
+        bar.set_message("finishing with the direct build");
+        traffic::after_upgrades(&canister, &mut crowd, bar)?;
         show.wait_until_converted(&canister, &mut crowd)?;
-        if show.upgrade(2, &mut crowd) {
-            bar.set_message("finishing with the direct build");
-            traffic::after_upgrades(&canister, &mut crowd, bar)?;
-            show.wait_until_converted(&canister, &mut crowd)?;
-            bar.set_message("reading everything back");
-            verify::read_back(&canister, &mut crowd, bar)?;
-            verify::memories(&canister, &mut crowd)?;
-            verify::leftovers(&canister, &mut crowd);
-        }
+        bar.set_message("reading everything back");
+        verify::read_back(&canister, &mut crowd, bar)?;
+        verify::memories(&canister, &mut crowd)?;
+        verify::leftovers(&canister, &mut crowd);
     }
     bar.finish_and_clear();
     Ok(report::outcome(server.kind, began.elapsed(), show, crowd))
+}
+
+/// Upgrades to the wasm `number` and lets the clients go on with it; some uploads stay unfinished. False when the
+/// upgrade failed.
+fn stage(
+    canister: &Canister<'_>,
+    show: &mut stages::Stages<'_>,
+    crowd: &mut lane::Crowd,
+    number: usize,
+    bar: &ProgressBar,
+) -> Result<bool, RehearseError> {
+    if !show.upgrade(number, crowd) {
+        return Ok(false);
+    }
+    bar.set_message(format!("going on after {}", show.last()));
+    traffic::between_upgrades(canister, crowd, bar)?;
+    if number > 0 {
+        show.wait_until_converted(canister, crowd)?;
+    }
+    Ok(true)
 }

@@ -27,13 +27,15 @@ pub(super) struct Stages<'p> {
     pub done: Vec<StageReport>,
     /// What the migration said of itself when the staged build had converted everything.
     pub migration: Option<MigrationStatus>,
+    /// Uploads that were in flight when the legacy build was last left: those that the migration must account for.
+    in_flight: u64,
 }
 
 impl<'p> Stages<'p> {
     pub fn new(pic: &'p PocketIc, wasms: Vec<Wasm>) -> Self {
         let controller = Principal::self_authenticating("controller of the rehearsal");
         let id = pic.create_canister_with_settings(Some(controller), None);
-        Stages { pic, id, controller, wasms, done: Vec::new(), migration: None }
+        Stages { pic, id, controller, wasms, done: Vec::new(), migration: None, in_flight: 0 }
     }
 
     /// Installs the first wasm.
@@ -59,6 +61,9 @@ impl<'p> Stages<'p> {
             return false;
         };
         let build = wasm.build;
+        if self.done.last().is_some_and(|stage| stage.build == Build::Legacy.name()) {
+            self.in_flight = crowd.lanes.iter().filter(|lane| lane.is_in_flight()).count() as u64;
+        }
         let answer = self
             .pic
             .upgrade_canister(self.id, wasm.gz.clone(), empty_args(), Some(self.controller))
@@ -70,6 +75,25 @@ impl<'p> Stages<'p> {
         }
         self.note(build, format!("upgrade to {build}"), upgraded);
         upgraded
+    }
+
+    /// What happened last.
+    pub fn last(&self) -> &str {
+        self.done.last().map_or("", |stage| stage.name.as_str())
+    }
+
+    /// Rolls the migration back and lets time pass until everything is layout 1 again.
+    pub fn wait_until_rolled_back(
+        &mut self,
+        canister: &Canister<'_>,
+        crowd: &mut Crowd,
+    ) -> Result<(), ClientError> {
+        let status = settled(canister, canister.migration_rollback(self.controller)?)?;
+        if status.phase != MigrationPhase::RolledBack || status.layout != 1 {
+            let MigrationStatus { phase, layout, note, .. } = status;
+            crowd.problems.push(format!("the rollback stands at {phase:?} in layout {layout} ({note})"));
+        }
+        Ok(())
     }
 
     fn note(&mut self, build: Build, name: String, upgrade_ok: bool) {
@@ -87,22 +111,27 @@ impl<'p> Stages<'p> {
         canister: &Canister<'_>,
         crowd: &mut Crowd,
     ) -> Result<(), ClientError> {
-        let mut status = canister.migration_status()?;
-        let mut standstill = 0;
-        while !is_settled(status.phase) && standstill < PATIENCE_ROUNDS {
-            canister.pic().advance_time(Duration::from_secs(1));
-            canister.pic().tick();
-            let next = canister.migration_status()?;
-            standstill = if next == status { standstill + 1 } else { 0 };
-            status = next;
-        }
+        let status = settled(canister, canister.migration_status()?)?;
         let build = self.done.last().map_or("", |stage| stage.build.as_str());
-        crowd.problems.extend(books::check(build, &status, &crowd.lanes));
+        crowd.problems.extend(books::check(build, &status, self.in_flight));
         if self.migration.is_none() {
             self.migration = Some(status);
         }
         Ok(())
     }
+}
+
+/// The status once the migration has come to rest, or stands still for too long.
+fn settled(canister: &Canister<'_>, mut status: MigrationStatus) -> Result<MigrationStatus, ClientError> {
+    let mut standstill = 0;
+    while !is_settled(status.phase) && standstill < PATIENCE_ROUNDS {
+        canister.pic().advance_time(Duration::from_secs(1));
+        canister.pic().tick();
+        let next = canister.migration_status()?;
+        standstill = if next == status { standstill + 1 } else { 0 };
+        status = next;
+    }
+    Ok(status)
 }
 
 fn is_settled(phase: MigrationPhase) -> bool {
@@ -112,6 +141,7 @@ fn is_settled(phase: MigrationPhase) -> bool {
             | MigrationPhase::Finalized
             | MigrationPhase::Stuck
             | MigrationPhase::Paused
+            | MigrationPhase::RolledBack
     )
 }
 

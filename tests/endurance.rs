@@ -1,0 +1,148 @@
+//! Three tests that the first public release asked for and never wrote: two uploads interleaved at random,
+//! a file read back a hundred times right after it was finished, and the memory that a large file takes.
+
+#[path = "support/mod.rs"]
+mod support;
+
+use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
+use session_migrate::build::Build;
+use sha2::{Digest, Sha256};
+use support::upload::{CHUNK, chunks, file, metadata, sha256};
+use support::{World, controller, owner};
+
+/// How much the heap may grow between a file of 20 MB and one that is many times larger, bytes: the record
+/// of a session has some bytes for each chunk, and the allocator does not give back what it once had.
+const HEAP_GROWTH_BYTES: u64 = 4 << 20;
+
+/// The order in which the chunks of two files are sent: for each call, which file goes on.
+fn interleavings() -> impl Strategy<Value = (Vec<bool>, bool, u64)> {
+    (prop::collection::vec(any::<bool>(), 6), any::<bool>(), 1..1_000_000u64)
+}
+
+fn interleaved(build: Build, order: &[bool], backwards: bool, seed: u64) -> Result<(), TestCaseError> {
+    let world = World::new(build);
+    let capsule = world.capsule();
+    let files = [file(2 * CHUNK + 9, seed), file(3 * CHUNK, seed + 1)];
+    let sessions: Vec<u64> = (0..2)
+        .map(|n| world.begin(owner(), &capsule, &files[n], &format!("file-{n}")).unwrap())
+        .collect();
+    let mut ahead: Vec<Vec<u32>> = files.iter().map(|file| (0..chunks(file.len())).collect()).collect();
+    if backwards {
+        ahead[0].reverse();
+    }
+    // Whatever the order leaves over is sent at its end.
+    for which in order.iter().map(|second| usize::from(*second)).chain([0, 0, 0, 1, 1, 1]) {
+        let other = world.status(owner(), sessions[1 - which]).unwrap();
+        if let Some(idx) = ahead[which].pop() {
+            world.put(owner(), sessions[which], idx, &files[which]).unwrap();
+        }
+        let after = world.status(owner(), sessions[1 - which]).unwrap();
+        prop_assert_eq!(other, after, "a chunk of one session changes nothing of the other one");
+    }
+    // The digest of one file is not the digest of what the other session holds.
+    for which in 0..2 {
+        let swapped = world.finish_as(
+            owner(),
+            sessions[which],
+            &sha256(&files[1 - which]),
+            files[which].len() as u64,
+        );
+        prop_assert!(swapped.is_err());
+    }
+    for (session, file) in sessions.iter().zip(&files) {
+        let finished = world.finish(owner(), *session, file).unwrap();
+        prop_assert!(world.read_back(owner(), &finished.blob_id) == *file, "bytes of the two files are mixed");
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 6,
+        max_shrink_iters: 30,
+        failure_persistence: Some(Box::new(FileFailurePersistence::Direct("proptest-regressions/tests/endurance.txt"))),
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn two_sessions_interleaved_at_random_on_legacy((order, backwards, seed) in interleavings()) {
+        interleaved(Build::Legacy, &order, backwards, seed)?;
+    }
+
+    #[test]
+    fn two_sessions_interleaved_at_random_on_direct((order, backwards, seed) in interleavings()) {
+        interleaved(Build::Direct, &order, backwards, seed)?;
+    }
+}
+
+#[test]
+fn a_file_is_read_a_hundred_times_right_after_it_was_finished() {
+    for build in [Build::Legacy, Build::Direct] {
+        let world = World::new(build);
+        let file = file(2 * CHUNK + 77, 5);
+        let finished = world.upload(owner(), &world.capsule(), &file, "a");
+        for n in 0..100_u64 {
+            let idx = (n % 3) as u32;
+            let chunk = world.read_chunk(owner(), &finished.blob_id, idx).unwrap();
+            assert!(chunk == file.chunks(CHUNK).nth(idx as usize).unwrap(), "{build}: chunk {idx}, read {n}");
+            // Ranges that begin everywhere, and most of which lie across the boundary of two chunks.
+            let (from, len) = ((n * 35_993 + n % 7) as usize, 17_777);
+            let range = world.read_range(owner(), &finished.blob_id, from as u64, len as u64).unwrap();
+            assert!(range == file[from..from + len], "{build}: range from {from}, read {n}");
+        }
+        assert!(world.read_back(owner(), &finished.blob_id) == file);
+    }
+}
+
+/// Bytes of the canister's heap after an upload of so many chunks, made up as they are sent.
+fn heap_after(world: &World, capsule: &str, count: u32, idem: &str) -> u64 {
+    let bytes = u64::from(count) * CHUNK as u64;
+    let begin = (capsule, metadata(bytes), count, idem);
+    let session: u64 = world.update(owner(), "uploads_begin", begin).unwrap();
+    let mut sha256 = Sha256::new();
+    let mut chunk = file(CHUNK, 9);
+    for idx in 0..count {
+        chunk[..4].copy_from_slice(&idx.to_le_bytes());
+        sha256.update(&chunk);
+        world.put_bytes(owner(), session, idx, &chunk).unwrap();
+    }
+    let digest: [u8; 32] = sha256.finalize().into();
+    world.finish_as(owner(), session, &digest, bytes).unwrap();
+    let status = world.pic.canister_status(world.id, Some(controller())).unwrap();
+    u64::try_from(status.memory_metrics.wasm_memory_size.0).unwrap()
+}
+
+/// The heap after some 20 MB, and how much more it is after `count` chunks.
+fn heap_growth(build: Build, count: u32) {
+    let world = World::new(build);
+    let capsule = world.capsule();
+    let small = heap_after(&world, &capsule, 12, "small");
+    let large = heap_after(&world, &capsule, count, "large");
+    println!(
+        "{build}: heap {small} bytes after {} bytes, {large} bytes after {} bytes",
+        12 * CHUNK,
+        count as usize * CHUNK
+    );
+    assert!(
+        large.saturating_sub(small) < HEAP_GROWTH_BYTES,
+        "{build}: the heap grows with the file, from {small} to {large} bytes"
+    );
+}
+
+#[test]
+fn the_heap_does_not_grow_with_the_file_200_mb_on_legacy() {
+    heap_growth(Build::Legacy, 112);
+}
+
+#[test]
+fn the_heap_does_not_grow_with_the_file_200_mb_on_direct() {
+    heap_growth(Build::Direct, 112);
+}
+
+#[test]
+#[ignore = "500 MB through an interpreter of the protocol take long; run it with --ignored"]
+fn the_heap_does_not_grow_with_the_file_500_mb() {
+    heap_growth(Build::Legacy, 278);
+    heap_growth(Build::Direct, 278);
+}
