@@ -84,7 +84,7 @@ const TABLE: &[(&str, Arguments, [Answer; 6])] = &[
     ("memories_delete",      |s| args!(&s.memory.id),                                          WRITERS_OF_THE_THING),
     ("memories_list",        |s| args!(&s.capsule, None::<String>, None::<u32>),               READERS),
     ("memories_read",        |s| args!(&s.memory.id),                                          READERS_OF_THE_THING),
-    ("memories_update",      |s| args!(&s.memory.id, metadata(s.content.len() as u64)),        WRITERS_OF_THE_THING),
+    ("memories_update",      |s| args!(&s.memory.id, metadata(s.memory.blob.len)),              WRITERS_OF_THE_THING),
     ("migration_finalize",   |_| args!(),                                                      CONTROLLERS),
     ("migration_journal",    |_| args!(None::<u64>),                                           EVERYBODY),
     ("migration_pause",      |_| args!(),                                                      CONTROLLERS),
@@ -187,6 +187,8 @@ fn check(build: Build) {
             if before.is_some_and(|before| before != snapshot(&world, &scene)) {
                 wrong.push(format!("{name} by {who} was refused and changed something"));
             }
+            // Room for the next scene's session; this one's may have ended already.
+            let _ = world.abort(owner(), scene.session);
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
