@@ -17,7 +17,7 @@ use support::upload::metadata;
 use support::{World, owner, writer};
 use upload_canister::api::{Capsule, CapsuleAccess, Error, PersonRef, UploadFinishResult, UploadStatus};
 
-use model::{Answer, Finished, Holdings, Put, Refusal, Stage, Target, View, operations};
+use model::{Answer, Finished, Holdings, Operation, Put, Refusal, Stage, Target, View, operations};
 
 /// A canister on a PocketIC instance.
 struct Wasm {
@@ -213,10 +213,14 @@ impl Target for Wasm {
     }
 }
 
+fn check(stage: Stage, operations: &[Operation]) -> Result<(), TestCaseError> {
+    model::run(&mut Wasm::new(stage), operations, stage).map_err(TestCaseError::fail)
+}
+
 /// A few long cases: most of the time goes into installing the canister. `PROPTEST_CASES` makes them more.
 fn config() -> ProptestConfig {
     let default = ProptestConfig::default();
-    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { 6 };
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { 16 };
     let file = FileFailurePersistence::Direct("proptest-regressions/tests/model.txt");
     // A canister makes a step in milliseconds and not in microseconds.
     ProptestConfig { cases, max_shrink_iters: 200, failure_persistence: Some(Box::new(file)), ..default }
@@ -227,13 +231,11 @@ proptest! {
 
     #[test]
     fn the_wasm_keeps_the_contract_through_the_upgrade(operations in operations(40..80)) {
-        let checked = model::run(&mut Wasm::new(Stage::Legacy), &operations, Stage::Legacy);
-        checked.map_err(TestCaseError::fail)?;
+        check(Stage::Legacy, &operations)?;
     }
 
     #[test]
     fn the_direct_wasm_keeps_the_contract(operations in operations(40..80)) {
-        let checked = model::run(&mut Wasm::new(Stage::Direct), &operations, Stage::Direct);
-        checked.map_err(TestCaseError::fail)?;
+        check(Stage::Direct, &operations)?;
     }
 }

@@ -29,6 +29,16 @@ pub struct Begin {
     pub wrong_count: bool,
 }
 
+/// A chunk that was sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Sent {
+    pub id: u64,
+    pub idx: u32,
+    pub kind: PutKind,
+    /// What its bytes are.
+    pub fill: u8,
+}
+
 impl Model {
     /// Checks an answer of begin.
     pub fn begun(&mut self, now: u64, call: Begin, got: &Answer<u64>) -> Verdict {
@@ -102,17 +112,9 @@ impl Model {
             .or_else(|| (!self.may_write(who, self.sessions[&id].capsule)).then_some(Refusal::Unauthorized))
     }
 
-    /// Checks an answer of put. `sent` is what the bytes are filled with.
-    pub fn put(
-        &mut self,
-        now: u64,
-        who: u8,
-        id: u64,
-        idx: u32,
-        kind: PutKind,
-        sent: u8,
-        got: &Answer<()>,
-    ) -> Verdict {
+    /// Checks an answer of put.
+    pub fn put(&mut self, now: u64, who: u8, chunk: Sent, got: &Answer<()>) -> Verdict {
+        let Sent { id, idx, kind, fill: sent } = chunk;
         let refusal = self.not_authorized(who, id, now).or_else(|| {
             let session = &self.sessions[&id];
             let out_of_range = idx >= chunk_count(session.bytes);

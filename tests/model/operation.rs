@@ -50,6 +50,8 @@ pub enum Operation {
     CreateCapsule { capsule: u8 },
     /// The next build, with so many per cent on the old path where there is a choice.
     Upgrade { share: u8 },
+    /// The next build after everything that is in flight has been idle too long, and before any timer.
+    UpgradeLate,
     /// The same build once more.
     Restart { share: u8 },
     /// The migration works for so many steps.
@@ -170,8 +172,9 @@ fn operation() -> impl Strategy<Value = Operation> {
         1 => (0..2u8, 0..2u8).prop_map(|(who, capsule)| Operation::DeleteCapsule { who, capsule }),
         2 => (0..2u8).prop_map(|capsule| Operation::CreateCapsule { capsule }),
         3 => share().prop_map(|share| Operation::Upgrade { share }),
+        2 => Just(Operation::UpgradeLate),
         3 => share().prop_map(|share| Operation::Restart { share }),
-        6 => (1..5u8).prop_map(|steps| Operation::Migrate { steps }),
+        6 => (1..12u8).prop_map(|steps| Operation::Migrate { steps }),
     ]
 }
 

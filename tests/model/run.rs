@@ -1,6 +1,6 @@
 //! One sequence of operations on the code under test and on the model, compared after every step.
 
-use super::expect::{Begin, digest_sent, len_sent};
+use super::expect::{Begin, Sent, digest_sent, len_sent};
 use super::operation::{FinishKind, Operation, PutKind, Stage, Who};
 use super::state::{Capsule, Model, Session, chunk_count, chunk_len, idem};
 use super::target::{Holdings, Put, Target};
@@ -123,11 +123,13 @@ impl Run<'_> {
                 Ok(())
             }
             Operation::Upgrade { share } => {
-                self.stage = match self.stage {
-                    Stage::Legacy => Stage::Staged,
-                    Stage::Staged | Stage::Direct => Stage::Direct,
-                };
-                self.target.upgrade(self.stage, share);
+                self.upgrade(share);
+                Ok(())
+            }
+            Operation::UpgradeLate => {
+                self.target.pass_without_timers(TTL_SECONDS + 37);
+                self.upgrade(0);
+                self.target.migrate(30);
                 Ok(())
             }
             Operation::Restart { share } => {
@@ -144,6 +146,14 @@ impl Run<'_> {
     fn caller(&self, who: Who, session: u8) -> (u64, u8) {
         let (id, owner) = self.model.session_at(session);
         (id, if who == Who::Owner { owner } else { (owner + 1) % PEOPLE })
+    }
+
+    fn upgrade(&mut self, share: u8) {
+        self.stage = match self.stage {
+            Stage::Legacy => Stage::Staged,
+            Stage::Staged | Stage::Direct => Stage::Direct,
+        };
+        self.target.upgrade(self.stage, share);
     }
 
     /// The place's number is the owner's as well.
@@ -174,7 +184,7 @@ impl Run<'_> {
         };
         let put = Put { session: id, idx, bytes: chunk_bytes(sent, len_sent(kind, bytes, idx)), digest };
         let got = self.target.put(who, &put);
-        self.model.put(now, who, id, idx, kind, sent, &got)
+        self.model.put(now, who, Sent { id, idx, kind, fill: sent }, &got)
     }
 
     fn finish(&mut self, who: u8, id: u64, kind: FinishKind) -> Result<(), String> {
@@ -262,9 +272,9 @@ impl Run<'_> {
 
     /// Reads every byte of a blob.
     fn read_back(&mut self, locator: &str) -> Result<(), String> {
-        // A finish that is repeated names a blob that may have been deleted since.
+        // A finish that is repeated names a blob that may have been deleted since, with or without its capsule.
         let Some(blob) = self.model.blobs.get(locator).cloned() else { return Ok(()) };
-        let owner = self.model.capsules[blob.capsule].owner;
+        let Capsule { owner, exists: true, .. } = self.model.capsules[blob.capsule] else { return Ok(()) };
         for (idx, fill) in (0..).zip(&blob.fills) {
             let read = self.target.read(owner, locator, idx).ok_or(format!("{locator}: no chunk {idx}"))?;
             if read != chunk_bytes(*fill, chunk_len(blob.bytes, idx)) {

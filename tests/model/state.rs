@@ -102,10 +102,13 @@ pub fn fills(content: u8, bytes: u64) -> Vec<u8> {
     (0..chunk_count(bytes)).map(|idx| fill(content, idx)).collect()
 }
 
+/// Digests by length and filling of the file.
+type Digests = HashMap<(u64, Vec<u8>), [u8; 32]>;
+
 /// SHA-256 of a file whose chunks are filled like that.
 pub fn digest(bytes: u64, fills: &[u8]) -> [u8; 32] {
     thread_local! {
-        static KNOWN: RefCell<HashMap<(u64, Vec<u8>), [u8; 32]>> = RefCell::default();
+        static KNOWN: RefCell<Digests> = RefCell::default();
     }
     let key = (bytes, fills.to_vec());
     if let Some(known) = KNOWN.with_borrow(|known| known.get(&key).copied()) {
