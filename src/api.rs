@@ -20,6 +20,7 @@ pub use asset::{
     ImageAssetMetadata, NoteAssetMetadata, ProcessingStatus, VideoAssetMetadata,
 };
 pub use capsule::{BlobRef, Capsule, CapsuleAccess, ExternalAsset, Memory, PersonRef};
+pub(crate) use error::shortened;
 pub use error::{Error, Result};
 pub use http::{HttpRequest, HttpResponse};
 pub use migration::{JournalEntry, MigrationPhase, MigrationStatus, QuarantinedRecord};

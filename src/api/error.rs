@@ -84,23 +84,34 @@ pub enum Error {
 impl Error {
     /// Shorthand for [`Error::NotFound`].
     pub fn not_found(kind: &str, key: impl ToString) -> Self {
-        Self::NotFound { kind: kind.into(), key: key.to_string() }
+        Self::NotFound { kind: kind.into(), key: shortened(key) }
     }
 
     /// Shorthand for [`Error::InvalidArgument`].
     pub fn invalid(field: &str, expected: impl Into<String>, got: impl ToString) -> Self {
-        Self::InvalidArgument { field: field.into(), expected: expected.into(), got: got.to_string() }
+        Self::InvalidArgument { field: field.into(), expected: expected.into(), got: shortened(got) }
     }
 
     /// Shorthand for [`Error::Conflict`].
     pub fn conflict(kind: &str, key: impl ToString, detail: impl Into<String>) -> Self {
-        Self::Conflict { kind: kind.into(), key: key.to_string(), detail: detail.into() }
+        Self::Conflict { kind: kind.into(), key: shortened(key), detail: detail.into() }
     }
 
     /// Shorthand for [`Error::ResourceExhausted`].
     pub fn exhausted(limit: &str, allowed: u64, requested: u64) -> Self {
         Self::ResourceExhausted { limit: limit.into(), allowed, requested }
     }
+}
+
+/// What a caller sent, as far as an error repeats it: the text may be as long as a whole message.
+pub(crate) fn shortened(text: impl ToString) -> String {
+    const LONGEST: usize = 256;
+    let mut text = text.to_string();
+    if text.len() > LONGEST {
+        text.truncate(text.floor_char_boundary(LONGEST));
+        text.push('…');
+    }
+    text
 }
 
 impl std::fmt::Display for Error {

@@ -269,6 +269,11 @@ impl CapsuleStore {
         Ok(record)
     }
 
+    /// Whether there is such a memory, whoever may read it.
+    pub fn has_memory(&self, memory_id: &str) -> bool {
+        self.memories.contains(&memory_id.to_owned())
+    }
+
     /// The memory that a call of `memories_create` made before, with the fingerprint of that call.
     ///
     /// # Errors

@@ -83,13 +83,20 @@ pub fn finalize(storage: &mut Storage, now: Time) -> Result<()> {
 /// Nothing, when a controller may send this share of new sessions down the compat path.
 ///
 /// # Errors
-/// [`Error::Conflict`] after finalizing.
+/// [`Error::Conflict`] after finalizing, and while legacy records that are counted are not converted yet:
+/// the compat path would end some of them, and the migration would look for them for ever.
 pub fn check_share(storage: &Storage, compat_share_percent: u8) -> Result<()> {
     let state = storage.migration.state()?;
-    if compat_share_percent > 0 && state.phase == Phase::Finalized {
-        return Err(refused("use the compat path", &state, "the migration is finalized"));
+    if compat_share_percent == 0 {
+        return Ok(());
     }
-    Ok(())
+    match state.phase {
+        Phase::Idle | Phase::Converted | Phase::RollingBack | Phase::RolledBack => Ok(()),
+        Phase::Finalized => Err(refused("use the compat path", &state, "the migration is finalized")),
+        Phase::Validating | Phase::Converting | Phase::Verifying | Phase::Paused | Phase::Stuck => {
+            Err(refused("use the compat path", &state, "the migration has begun and is not done"))
+        }
+    }
 }
 
 fn change(storage: &mut Storage, mut state: MigrationState, phase: Phase, now: Time) -> Result<()> {

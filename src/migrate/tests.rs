@@ -374,6 +374,21 @@ fn after_finalizing_there_is_no_way_back() {
 }
 
 #[test]
+fn the_compat_path_stays_closed_while_records_are_being_converted() {
+    let (mut world, _) = layout_1();
+    upgrade(&mut world);
+    assert_eq!(controls::check_share(&world.storage, 50), Ok(()), "nothing has begun");
+    let _ = run(&mut world.storage, world.now, &OneStep, 0);
+    while phase(&world) != Phase::Converted {
+        let refused = controls::check_share(&world.storage, 50).unwrap_err();
+        assert!(matches!(refused, Error::Conflict { .. }), "{refused}");
+        assert_eq!(controls::check_share(&world.storage, 0), Ok(()));
+        let _ = run(&mut world.storage, world.now, &OneStep, 0);
+    }
+    assert_eq!(controls::check_share(&world.storage, 50), Ok(()));
+}
+
+#[test]
 fn a_rollback_can_be_thought_better_of() {
     let (mut world, _) = staged();
     controls::rollback(&mut world.storage, world.now).unwrap();

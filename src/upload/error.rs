@@ -2,7 +2,7 @@
 
 use serde_bytes::ByteBuf;
 
-use crate::api::{ChunkRange, Error};
+use crate::api::{ChunkRange, Error, shortened};
 use crate::blob::BlobError;
 use crate::capsule::CapsuleError;
 use crate::session::SessionError;
@@ -20,7 +20,7 @@ impl From<CapsuleError> for Error {
     fn from(error: CapsuleError) -> Self {
         match error {
             CapsuleError::Unauthorized { caller, needs, capsule } => {
-                Self::Unauthorized { caller, needs: format!("{needs} to {capsule}") }
+                Self::Unauthorized { caller, needs: format!("{needs} to {}", shortened(capsule)) }
             }
             CapsuleError::Anonymous => {
                 Self::Unauthorized { caller: candid::Principal::anonymous(), needs: "an identity".into() }

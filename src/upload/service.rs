@@ -202,6 +202,12 @@ impl UploadService<'_> {
             return Ok(None);
         };
         let found = if let Some(receipt) = self.receipt(id)? {
+            if let Outcome::Finished(finished) = &receipt.outcome
+                && !self.storage.capsules.has_memory(&finished.memory_id)
+            {
+                // What that upload made was deleted since, so this is a new one.
+                return Ok(None);
+            }
             Fingerprint(receipt.fingerprint)
         } else if let Some(upload) = self.path.load(self.storage, id, self.now)? {
             if self.expired(&upload)? {

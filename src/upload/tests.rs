@@ -568,3 +568,18 @@ fn hashing_goes_on_without_its_client() {
         assert!(world.finish(id, &file).is_ok());
     });
 }
+
+#[test]
+fn what_was_deleted_can_be_uploaded_again_under_the_same_key() {
+    on_both_paths(|mut world| {
+        let file = file(10);
+        let upload = |world: &mut World| {
+            let id = world.begin(10, "a");
+            world.put(id, &file, 0).map(|()| world.finish(id, &file).unwrap().memory_id)
+        };
+        let first = upload(&mut world).unwrap();
+        upload(&mut world).unwrap_err(); // it is finished
+        crate::memories::delete(&mut world.storage, person(OWNER), &first).unwrap();
+        assert_ne!(upload(&mut world).unwrap(), first);
+    });
+}

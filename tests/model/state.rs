@@ -198,8 +198,13 @@ impl Model {
         gone.iter().for_each(|id| self.drop_memory(id));
     }
 
-    /// Removes a memory, and its blob with the last one that refers to it.
+    /// Removes a memory, and its blob with the last one that refers to it. The key of its upload is free again.
     pub fn drop_memory(&mut self, id: &str) {
+        let receipts = &self.receipts;
+        self.keys.retain(|_, session| {
+            let finished = receipts.get(session).and_then(|receipt| receipt.finished.as_ref());
+            finished.is_none_or(|(finished, _)| finished.memory != id)
+        });
         if let Some(memory) = self.memories.remove(id)
             && self.memories.values().all(|other| other.locator != memory.locator)
         {
