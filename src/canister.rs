@@ -1,4 +1,8 @@
-//! The entry points: decode, guard, call, reply. The only file that knows the IC's macros.
+//! The entry points: decode, guard, call, reply. The only file that knows the IC's macros; with the modules
+//! below it, the only one that knows the IC.
+
+#[cfg_attr(not(feature = "direct"), path = "canister/no_migration.rs")]
+mod migration;
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -127,86 +131,6 @@ fn hash_on(session: u64) {
 /// Number of entries in one page.
 fn page(limit: Option<u32>) -> usize {
     limit.unwrap_or(limits::MAX_PAGE).min(limits::MAX_PAGE) as usize
-}
-
-#[cfg(feature = "direct")]
-mod migration {
-    //! Runs the engine: as much as fits into `post_upgrade`, the rest by timer.
-
-    pub use crate::migrate::controls;
-
-    use super::{App, Duration, MessageMeter, now, with_app};
-    use crate::migrate::{self, Progress};
-    use crate::upload::limits::MESSAGE_INSTRUCTIONS;
-
-    /// Instructions that the migration may use in `post_upgrade`: two thirds of the 300 billion of an
-    /// installation, so that one more record can never exceed them.
-    const UPGRADE_INSTRUCTIONS: u64 = 200_000_000_000;
-
-    pub fn start() {
-        run(UPGRADE_INSTRUCTIONS);
-    }
-
-    pub fn go_on() {
-        run(MESSAGE_INSTRUCTIONS);
-    }
-
-    fn run(budget: u64) {
-        let progress = with_app(|App { storage, .. }| migrate::run(storage, now(), &MessageMeter, budget));
-        match progress {
-            Ok(Progress::Done) => {}
-            Ok(Progress::More) => {
-                ic_cdk_timers::set_timer(Duration::ZERO, async { go_on() });
-            }
-            Err(error) => ic_cdk::api::debug_print(format!("migration: {error}")),
-        }
-    }
-}
-
-#[cfg(not(feature = "direct"))]
-mod migration {
-    //! The legacy build migrates nothing; it takes over what the staged build has rolled back.
-
-    use super::{App, Error, Result, Storage, Time, now, with_app};
-    use crate::migrate;
-
-    pub fn start() {
-        if let Err(error) = with_app(|App { storage, .. }| Ok(migrate::taken_over(storage, now())?)) {
-            ic_cdk::api::debug_print(format!("migration: {error}"));
-        }
-    }
-
-    pub const fn go_on() {}
-
-    pub mod controls {
-        //! There is nothing to control.
-
-        use super::{Error, Result, Storage, Time};
-
-        fn refused() -> Error {
-            Error::conflict("migration", "Idle", "the legacy build migrates nothing")
-        }
-
-        pub fn pause(_: &mut Storage, _: Time) -> Result<()> {
-            Err(refused())
-        }
-
-        pub fn resume(_: &mut Storage, _: Time) -> Result<()> {
-            Err(refused())
-        }
-
-        pub fn rollback(_: &mut Storage, _: Time) -> Result<()> {
-            Err(refused())
-        }
-
-        pub fn finalize(_: &mut Storage, _: Time) -> Result<()> {
-            Err(refused())
-        }
-
-        pub const fn check_share(_: &Storage, _: u8) -> Result<()> {
-            Ok(())
-        }
-    }
 }
 
 #[ic_cdk::query]
