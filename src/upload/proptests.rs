@@ -289,10 +289,10 @@ fn check(stage: Stage, operations: &[Operation]) -> Result<(), TestCaseError> {
     model::run(&mut Native::new(stage), operations, stage).map_err(TestCaseError::fail)
 }
 
-/// 400 cases unless the environment says otherwise (`PROPTEST_CASES`): quick enough for every `cargo test`.
+/// 700 cases a build unless the environment says otherwise (`PROPTEST_CASES`): quick enough for every `cargo test`.
 fn config() -> ProptestConfig {
     let default = ProptestConfig::default();
-    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { 400 };
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { 700 };
     ProptestConfig { cases, ..default }
 }
 
