@@ -6,6 +6,7 @@
 //!
 //! Which layer keeps a session is decided in [`path`], the only place that knows of the cargo features.
 
+mod ended;
 mod error;
 mod finish;
 mod hashing;
@@ -19,6 +20,7 @@ mod service;
 mod tables;
 mod usage;
 
+pub use ended::forget_session;
 pub use hashing::HashState;
 pub use idempotency::{IdemKey, memory_id};
 pub use index::SessionIndex;

@@ -7,7 +7,7 @@ use crate::migrations::split_sessions::{self, LegacyUploadSession, Split};
 use crate::session::{SessionId, Time};
 use crate::stable::StableError;
 use crate::storage::Storage;
-use crate::upload::{IdemKey, SessionRecord};
+use crate::upload::{IdemKey, SessionRecord, forget_session};
 
 use super::engine::{count, held};
 use super::{MigrationState, QuarantineRecord};
@@ -149,14 +149,7 @@ fn release(storage: &mut Storage, id: SessionId, split: &Split) -> Result<()> {
     let Split { session, meta } = split;
     let owner =
         candid::Principal::try_from_slice(&session.owner).map_err(|e| Error::Internal(e.to_string()))?;
-    let key = IdemKey::of(&meta.capsule_id, &owner, &session.session_meta.idem);
-    if storage.index.contains(id, owner) {
-        storage.usage.end(owner, session.bytes_expected)?;
-        storage.usage.free(&meta.capsule_id, session.bytes_expected)?;
-    }
-    storage.index.end(id, owner, session.session_meta.last_seen);
-    storage.index.forget_key(key, id)?;
-    storage.hashes.remove(&id.0);
+    forget_session(storage, id, owner, session, &meta.capsule_id)?;
     storage.blobs.release(crate::blob::ChunkPrefix::of(&meta.provisional_memory_id, id));
     Ok(())
 }

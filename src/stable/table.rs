@@ -119,11 +119,6 @@ impl<K: Storable + Ord + Clone + Debug, V: Record> Table<K, V> {
         self.map.keys_range((start, Bound::Unbounded)).next()
     }
 
-    /// The last key.
-    pub fn last_key(&self) -> Option<K> {
-        self.map.last_key_value().map(|(key, _)| key)
-    }
-
     /// The records in `range`, ascending.
     pub fn range(
         &self,

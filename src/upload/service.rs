@@ -15,7 +15,7 @@ use super::error::{digest_of, to_ranges};
 use super::idempotency::{Fingerprint, IdemKey, memory_id};
 use super::limits::{MAX_CHUNKS, MAX_UPLOAD_BYTES, SWEEP_BATCH, check_idem, check_metadata};
 use super::path::{Chunk, Upload, UploadPath};
-use super::{Outcome, Receipt, UploadMeta};
+use super::{Outcome, Receipt, UploadMeta, forget_session};
 
 /// One message's view of the uploads.
 ///
@@ -290,13 +290,7 @@ impl UploadService<'_> {
         let (session, capsule_id) = (&upload.session, &upload.meta.capsule_id);
         let owner = Principal::try_from_slice(&session.owner).map_err(|e| Error::Internal(e.to_string()))?;
         self.path.abort(self.storage, id, &session.owner, self.now)?;
-        self.storage.index.end(id, owner, session.session_meta.last_seen);
-        let key = IdemKey::of(capsule_id, &owner, &session.session_meta.idem);
-        self.storage.index.forget_key(key, id)?;
-        self.storage.hashes.remove(&id.0);
-        self.storage.usage.end(owner, session.bytes_expected)?;
-        self.storage.usage.free(capsule_id, session.bytes_expected)?;
-        Ok(())
+        Ok(forget_session(self.storage, id, owner, session, capsule_id)?)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the tests share: a server in this process, and small canisters written in WAT.
 
-#![allow(dead_code)]
+#![allow(dead_code, reason = "no test file uses all of it")]
 
 use candid::Principal;
 use pocket_ic::{PocketIc, PocketIcBuilder};

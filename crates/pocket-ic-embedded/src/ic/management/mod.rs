@@ -224,7 +224,7 @@ fn check_access(
 }
 
 /// Carries out a call and answers it.
-#[allow(clippy::too_many_arguments)]
+#[allow(clippy::too_many_arguments, reason = "they are the parts of one call")]
 pub(super) fn execute(
     instance: &mut Instance,
     origin: Origin,
