@@ -25,5 +25,6 @@ pub use error::{Error, Result};
 pub use http::{HttpRequest, HttpResponse};
 pub use migration::{JournalEntry, MigrationPhase, MigrationStatus, QuarantinedRecord};
 pub use upload::{
-    BlobMeta, ChunkRange, SessionPath, StorageBackend, UploadConfig, UploadFinishResult, UploadStatus,
+    BlobMeta, ChunkRange, HashAlgorithm, SessionPath, SmallFile, StorageBackend, UploadConfig,
+    UploadFinishResult, UploadStatus,
 };

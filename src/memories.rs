@@ -115,10 +115,17 @@ fn content(storage: &Storage, capsule_id: &str, new: NewContent) -> Result<Conte
             if blob.len != stored.size {
                 return Err(Error::invalid("blob_ref.len", stored.size.to_string(), blob.len));
             }
-            if blob.hash.is_some_and(|hash| hash != stored.checksum.as_slice()) {
-                return Err(Error::conflict("blob", id, "has another SHA-256"));
+            // A digest by another function than the blob was verified by says nothing about it.
+            let differs = |claimed: Option<ByteBuf>, known: Option<ByteBuf>| {
+                claimed.is_some_and(|claimed| known.is_none_or(|known| known != claimed))
+            };
+            if differs(blob.hash, stored.digest.as_sha256()) {
+                return Err(Error::conflict("blob", id, "has another SHA-256, or is verified otherwise"));
             }
-            Ok(Content::Blob { id: id.0, checksum: stored.checksum, size: stored.size })
+            if differs(blob.blake3, stored.digest.as_blake3()) {
+                return Err(Error::conflict("blob", id, "has another BLAKE3, or is verified otherwise"));
+            }
+            Ok(Content::blob(id, &stored))
         }
         NewContent { inline: None, blob: None, external: Some((asset, size, checksum)) } => {
             let ExternalAsset { backend, storage_key, url } = asset;

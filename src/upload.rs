@@ -6,6 +6,7 @@
 //!
 //! Which layer keeps a session is decided in [`path`], the only place that knows of the cargo features.
 
+mod absorb;
 mod ended;
 mod error;
 mod finish;
@@ -15,16 +16,18 @@ mod index;
 pub mod limits;
 mod meta;
 pub mod path;
+mod payload;
 mod receipt;
 mod service;
 mod tables;
 mod usage;
+mod whole;
 
 pub use ended::forget_session;
-pub use hashing::HashState;
 pub use idempotency::{IdemKey, memory_id};
 pub use index::SessionIndex;
 pub use meta::UploadMeta;
+pub use payload::PayloadState;
 pub use receipt::{Finished, Outcome, Receipt, Receipts};
 pub use service::UploadService;
 pub use tables::{DirectStore, RawRecord, SessionRecord, SessionTables};

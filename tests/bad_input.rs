@@ -315,7 +315,8 @@ fn memories(scene: &Scene) -> Vec<Case> {
     };
     let new = |what, arg, kind| case("memories_create", what, arg, kind);
     let own = scene.memory.blob.clone();
-    let blob = |locator: &str, len: u64| Some(BlobRef { locator: locator.into(), len, hash: None });
+    let blob =
+        |locator: &str, len: u64| Some(BlobRef { locator: locator.into(), len, hash: None, blake3: None });
     let mut cases = vec![
         new("nothing", create(None, None, None, 0, "k"), Invalid("content")),
         new("inline and a blob", create(Some(b"12345"), Some(own.clone()), None, 5, "k"), Invalid("content")),

@@ -22,7 +22,7 @@ fn memory(capsule: &str) -> MemoryRecord {
     MemoryRecord {
         capsule_id: capsule.into(),
         asset_metadata: AssetMetadata::image(base),
-        content: Content::Blob { id: 1, checksum: [1; 32], size: 3 },
+        content: Content::Blob { id: 1, checksum: [1; 32], size: 3, algorithm: None },
         created_at: 9,
         created_by: person(1),
         request: None,

@@ -56,7 +56,7 @@ fn a_memory_can_share_a_blob_of_its_own_capsule_and_of_no_other() {
     world.put(session, &file, 0).unwrap();
     let uploaded = world.finish(session, &file).unwrap();
     let blob = |len, hash| {
-        let blob = BlobRef { locator: uploaded.blob_id.clone(), hash, len };
+        let blob = BlobRef { locator: uploaded.blob_id.clone(), hash, len, blake3: None };
         NewContent { blob: Some(blob), ..none() }
     };
     let shared = try_create(&mut world, OWNER, blob(10, None), 10, "b").unwrap();

@@ -104,6 +104,35 @@ pub mod opt_bytes {
     }
 }
 
+/// `#[cbor(with)]` for a time: nanoseconds.
+pub mod time {
+    use minicbor::decode::{Decoder, Error as DecodeError};
+    use minicbor::encode::{Encoder, Error as EncodeError, Write};
+
+    use crate::session::Time;
+
+    /// An unsigned number.
+    ///
+    /// # Errors
+    /// What the writer says.
+    pub fn encode<C, W: Write>(
+        value: &Time,
+        e: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), EncodeError<W::Error>> {
+        e.u64(value.as_nanos())?;
+        Ok(())
+    }
+
+    /// An unsigned number.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<Time, DecodeError> {
+        Ok(Time::from_nanos(d.u64()?))
+    }
+}
+
 /// `#[cbor(with)]` for a principal: its bytes.
 pub mod principal {
     use candid::Principal;

@@ -109,7 +109,7 @@ impl<K: Storable + Ord + Clone + Debug, V: Record> Table<K, V> {
     }
 
     /// The keys in `range`, ascending. Values are not read.
-    pub fn keys(&self, range: impl RangeBounds<K>) -> impl Iterator<Item = K> + '_ {
+    pub fn keys(&self, range: impl RangeBounds<K>) -> impl DoubleEndedIterator<Item = K> + '_ {
         self.map.keys_range(range)
     }
 
@@ -123,7 +123,7 @@ impl<K: Storable + Ord + Clone + Debug, V: Record> Table<K, V> {
     pub fn range(
         &self,
         range: impl RangeBounds<K>,
-    ) -> impl Iterator<Item = Result<(K, V), StableError>> + '_ {
+    ) -> impl DoubleEndedIterator<Item = Result<(K, V), StableError>> + '_ {
         self.map.range(range).map(|entry| {
             let (key, raw) = entry.into_pair();
             let value = decode(&key, &raw.0)?;

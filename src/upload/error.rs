@@ -3,9 +3,10 @@
 use serde_bytes::ByteBuf;
 
 use crate::api::{ChunkRange, Error, shortened};
-use crate::blob::BlobError;
+use crate::blob::extents::REGION_BYTES;
+use crate::blob::{AllocateError, BlobError};
 use crate::capsule::CapsuleError;
-use crate::session::SessionError;
+use crate::session::{SessionError, SinkError};
 use crate::stable::StableError;
 
 use super::limits::MAX_RANGES_IN_ERROR;
@@ -54,8 +55,19 @@ impl From<BlobError> for Error {
                 Self::invalid("range", format!("within {size} bytes"), format!("{len} bytes at {offset}"))
             }
             BlobError::AlreadyExists(id) => Self::conflict("blob", id, "exists already"),
-            BlobError::MissingChunk { .. } => Self::Internal(error.to_string()),
+            BlobError::MissingChunk { .. } | BlobError::Payload(_) => Self::Internal(error.to_string()),
             BlobError::Stable(error) => error.into(),
+        }
+    }
+}
+
+impl From<AllocateError> for Error {
+    fn from(error: AllocateError) -> Self {
+        match error {
+            AllocateError::RegionFull { needed } => {
+                Self::exhausted("bytes in the payload region", REGION_BYTES, needed)
+            }
+            AllocateError::Stable(error) => error.into(),
         }
     }
 }
@@ -86,6 +98,9 @@ impl From<SessionError> for Error {
                 missing_chunks: u32::try_from(missing).unwrap_or(u32::MAX),
                 missing: to_ranges(ranges.into_iter().take(MAX_RANGES_IN_ERROR)),
             },
+            SessionError::Sink(SinkError::MemoryFull { needed }) => {
+                Self::exhausted("bytes of stable memory", needed.saturating_sub(1), needed)
+            }
             SessionError::Sink(error) => Self::Internal(error.to_string()),
             SessionError::Store(error) => Self::Internal(error.to_string()),
         }

@@ -41,6 +41,11 @@ impl SessionIndex {
         true
     }
 
+    /// Lets a key lead to a session that ends as it begins.
+    pub fn remember(&mut self, key: IdemKey, id: SessionId) {
+        self.by_idem.insert(key.0, &id.0);
+    }
+
     /// Whether a session of this owner is among the live ones.
     pub fn contains(&self, id: SessionId, owner: Principal) -> bool {
         self.by_owner.contains(&(owner, id.0))

@@ -24,6 +24,10 @@ pub const DEFAULT_MAX_BYTES_PER_CAPSULE: u64 = 100 << 30;
 /// Bytes of the canister. The memory manager can hand out 256 GiB, 32,768 buckets of 8 MiB.
 pub const DEFAULT_MAX_BYTES: u64 = 200 << 30;
 
+/// Files in one call of `uploads_put_many`: their answers make some 400 KB, and taking them some 2 billion
+/// instructions.
+pub const MAX_FILES_PER_CALL: usize = 1_000;
+
 /// Bytes of one range read: with its Candid around it, under the IC's 2 MB per replicated reply.
 pub const MAX_RANGE_BYTES: u64 = 1_900_000;
 
@@ -51,6 +55,10 @@ pub const SWEEP_BATCH: usize = 20;
 /// Instructions after which `finish` answers "call again" and `post_upgrade` leaves the rest to the timer:
 /// half of the 40 billion of an update message.
 pub const MESSAGE_INSTRUCTIONS: u64 = 20_000_000_000;
+
+/// Instructions of a message that brings a chunk after which it stops hashing chunks that came before their
+/// turn: half of the 2 billion of one round, so that a message that brings a chunk stays within one.
+pub const CATCH_UP_INSTRUCTIONS: u64 = 1_000_000_000;
 
 /// What a client must know before it cuts a file.
 pub const fn upload_config() -> UploadConfig {

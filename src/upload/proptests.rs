@@ -12,7 +12,7 @@ use super::path::compat::CompatPath;
 use super::path::direct::DirectPath;
 use super::path::{ActivePath, Upload, UploadPath};
 use super::tests::{World, metadata, person, set_share};
-use crate::api::{AdminConfig, CapsuleAccess, Error};
+use crate::api::{AdminConfig, CapsuleAccess, Error, HashAlgorithm};
 use crate::blob::BlobId;
 use crate::config::Config;
 use crate::meter::{Meter, Unmetered};
@@ -63,8 +63,8 @@ impl Native {
         }
         let now = Time::from_nanos(1_700_000_000_000_000_000);
         let capsule = String::new();
-        let world =
-            World { raw, storage, path: Box::new(DirectPath), now, meter: Box::new(Unmetered), capsule };
+        let (path, meter) = (Box::new(DirectPath), Box::new(Unmetered));
+        let world = World { raw, storage, path, now, meter, capsule, hash: HashAlgorithm::Sha256 };
         let mut native = Self { world, stage };
         native.upgrade(stage, 0);
         native
@@ -162,7 +162,8 @@ impl Target for Native {
 
     fn begin(&mut self, who: u8, capsule: &str, bytes: u64, chunks: u32, idem: &str) -> Answer<u64> {
         let mut service = self.world.as_person(who);
-        service.begin(capsule.to_owned(), metadata(bytes), chunks, idem.to_owned()).map_err(refusal)
+        let hash = HashAlgorithm::Sha256;
+        service.begin(capsule.to_owned(), metadata(bytes), chunks, idem.to_owned(), hash).map_err(refusal)
     }
 
     fn put(&mut self, who: u8, put: &Put) -> Answer<()> {
@@ -170,7 +171,10 @@ impl Target for Native {
             let digest: [u8; 32] = if right { Sha256::digest(&put.bytes).into() } else { [7; 32] };
             ByteBuf::from(digest)
         });
-        self.world.as_person(who).put_chunk(put.session, put.idx, &put.bytes, digest).map_err(refusal)
+        self.world
+            .as_person(who)
+            .put_chunk(put.session, put.idx, &mut put.bytes.as_slice(), digest)
+            .map_err(refusal)
     }
 
     fn finish(&mut self, who: u8, session: u64, digest: &[u8], bytes: u64, tired: bool) -> Answer<Finished> {
@@ -241,7 +245,7 @@ impl Target for Native {
     }
 
     fn own_invariants(&mut self, settled: bool) -> Result<(), String> {
-        let Storage { sessions, index, hashes, blobs, usage, receipts, .. } = &self.world.storage;
+        let Storage { sessions, index, payloads, blobs, usage, receipts, .. } = &self.world.storage;
         let live = sessions.legacy.len() + sessions.sessions.len();
         let pairs = [
             ("legacy records and their activity", sessions.legacy.len(), sessions.legacy_activity.len()),
@@ -254,15 +258,15 @@ impl Target for Native {
                 return Err(format!("{what}: {left} and {right}"));
             }
         }
-        if hashes.len() > live {
-            return Err(format!("{} hash states of {live} sessions", hashes.len()));
+        if payloads.len() > live {
+            return Err(format!("{} payload states of {live} sessions", payloads.len()));
         }
         if self.stage == Stage::Legacy && !sessions.sessions.is_empty() {
             return Err("the legacy build has made a record of layout 2".into());
         }
-        let left = [live, hashes.len(), index.len(), receipts.len(), usage.accounts()];
+        let left = [live, payloads.len(), index.len(), receipts.len(), usage.accounts()];
         if settled && left != [0; 5] {
-            return Err(format!("sessions, hash states, index, receipts, accounts left: {left:?}"));
+            return Err(format!("sessions, payload states, index, receipts, accounts left: {left:?}"));
         }
         Ok(())
     }

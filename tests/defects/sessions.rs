@@ -40,7 +40,7 @@ fn d39_the_session_service_counted_instead_of_looking() {
     let mut sink = Chunks::default();
     let id = service.begin(spec(4, 8), &NOW).unwrap();
     let mut put = |service: &mut SessionService<HeapStore>, caller: &[u8], idx: u32, bytes: &[u8]| {
-        service.put_chunk(id, caller, idx, bytes, &mut sink, &NOW)
+        service.put_chunk(id, caller, idx, &mut { bytes }, &mut sink, &NOW)
     };
     let out_of_range = SessionError::IndexOutOfRange { id, idx: u32::MAX, chunks: 2 };
     assert_eq!(put(&mut service, b"owner", u32::MAX, b"last"), Err(out_of_range));
