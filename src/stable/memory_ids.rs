@@ -103,6 +103,10 @@ memory_ids! {
     CONDEMNED_CAPSULES = 32, Map;
     /// Index of memories that were made without an upload, by idempotency key.
     MEMORY_BY_IDEM = 33, Map;
+    /// States of the migrations behind the first: migration number to state.
+    MIGRATION_STATES = 34, Map;
+    /// Units that a migration behind the first could not convert.
+    MIGRATION_QUARANTINES = 35, Map;
     /// HTTP secret of a later public release, in a second memory manager. Never to be used.
     RESERVED_HTTP_SECRET = 42, Reserved;
 }
