@@ -60,7 +60,7 @@ pub fn run_all(
     for migration in migrations {
         let state = storage.migration.state_of(migration.plan().number)?;
         let run = Run { migration: *migration, storage, state, message, dearest: 0 };
-        if run.to_the_end_of_the_message()? == Progress::More {
+        if run.fill_the_message()? == Progress::More {
             return Ok(Progress::More);
         }
     }
@@ -111,7 +111,7 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn to_the_end_of_the_message(mut self) -> Result<Progress> {
+    fn fill_the_message(mut self) -> Result<Progress> {
         if !has_work(self.migration, self.storage, &self.state)? {
             return Ok(Progress::Done);
         }
@@ -172,7 +172,7 @@ impl<'a> Run<'a> {
     /// A batch of units, or a change of phase. False when there was nothing to do, and nothing was changed.
     fn step(&mut self) -> Result<bool> {
         let most = self.migration.max_steps(self.state.source);
-        if self.state.pace.steps > most {
+        if self.state.pace.steps > most && self.state.phase != Phase::Stuck {
             let steps = self.state.pace.steps;
             let source = self.state.source;
             self.get_stuck(format!("{steps} steps for {source} records, expected at most {most}"))?;
