@@ -5,3 +5,10 @@
 
 #[path = "0001_split_sessions/mod.rs"]
 pub mod split_sessions;
+
+pub use split_sessions::SplitSessions;
+
+use crate::migrate::Migration;
+
+/// All of them, by number.
+pub const ALL: &[&dyn Migration] = &[&SplitSessions];

@@ -104,7 +104,7 @@ fn post_upgrade() {
 fn start_timers() {
     ic_cdk_timers::set_timer_interval(SWEEP_EVERY, || async {
         sweep();
-        migration::go_on();
+        migration::watch();
     });
 }
 
@@ -411,6 +411,16 @@ fn migration_resume() -> Result<MigrationStatus> {
 #[ic_cdk::update]
 fn migration_rollback() -> Result<MigrationStatus> {
     control(migration::controls::rollback)
+}
+
+#[ic_cdk::update]
+fn migration_verify() -> Result<MigrationStatus> {
+    control(migration::controls::verify)
+}
+
+#[ic_cdk::update]
+fn migration_retry(session: Option<u64>) -> Result<MigrationStatus> {
+    control(|storage, now| migration::controls::retry(storage, now, session))
 }
 
 #[ic_cdk::update]

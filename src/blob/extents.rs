@@ -4,10 +4,10 @@
 //! they are. Boundary: knows no blob and no session.
 //!
 //! ```text
-//! id 34   region            4 KiB of header ("EXT", version 1), then payload
-//! id 35   u64 -> u64        free extents: offset to length, never touching one another
-//! id 36   (u64, u64) -> ()  the same by (length, offset)
-//! id 37   AllocatorState    where the used part of the region ends, and how much of it is taken
+//! id 36   region            4 KiB of header ("EXT", version 1), then payload
+//! id 37   u64 -> u64        free extents: offset to length, never touching one another
+//! id 38   (u64, u64) -> ()  the same by (length, offset)
+//! id 39   AllocatorState    where the used part of the region ends, and how much of it is taken
 //! ```
 //! Offsets count from the end of the header. A message either commits as a whole or not at all, so the tables
 //! and the payload can never disagree.

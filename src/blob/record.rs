@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! id 7    u64 blob id -> Candid (1 : nat16, record { size; checksum; created_at; pmid_hash })
-//! id 38   u64 blob id -> CBOR of BlobRecord
+//! id 40   u64 blob id -> CBOR of BlobRecord
 //! ```
 //! The first as the first public release stores it; the second for what that record cannot say: bytes in
 //! extents, another digest than SHA-256.

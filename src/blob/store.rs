@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! id 7    u64 -> MappedBlob             committed blobs, as the first public release stores them
-//! id 38   u64 -> BlobRecord             committed blobs that this record cannot describe
+//! id 40   u64 -> BlobRecord             committed blobs that this record cannot describe
 //! id 20   (u64, text) -> text           (blob, memory) -> capsule: who refers to a blob
 //! id 31   (text, text) -> u64           (capsule, digest in hex) -> blob: one copy of a content per capsule
 //! ```

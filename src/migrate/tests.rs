@@ -1,9 +1,12 @@
 //! The engine over real layout 1 data, written by the compat path.
 
+mod second;
+
 use super::*;
 use crate::api::{Error, MigrationPhase};
 use crate::blob::{CHUNK_SIZE, ChunkPrefix};
 use crate::meter::{Meter, Unmetered};
+use crate::migrations::SplitSessions;
 use crate::session::SessionId;
 use crate::stable::layout::Layout;
 use crate::storage::Storage;

@@ -104,6 +104,51 @@ pub mod opt_bytes {
     }
 }
 
+/// `#[cbor(with)]` for an optional digest of 32 bytes: a byte string or null.
+pub mod opt_digest {
+    use minicbor::decode::{Decoder, Error as DecodeError};
+    use minicbor::encode::{Encoder, Error as EncodeError, Write};
+
+    /// Byte string or null.
+    ///
+    /// # Errors
+    /// What the writer says.
+    pub fn encode<C, W: Write>(
+        value: &Option<[u8; 32]>,
+        e: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), EncodeError<W::Error>> {
+        match value {
+            Some(bytes) => e.bytes(bytes)?,
+            None => e.null()?,
+        };
+        Ok(())
+    }
+
+    /// Byte string or null.
+    ///
+    /// # Errors
+    /// When it is neither, or has not 32 bytes.
+    pub fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<Option<[u8; 32]>, DecodeError> {
+        if d.datatype()? == minicbor::data::Type::Null {
+            d.null()?;
+            return Ok(None);
+        }
+        let bytes = d.bytes()?;
+        bytes.try_into().map(Some).map_err(|_| DecodeError::message("a digest has 32 bytes"))
+    }
+
+    /// An absent field is null.
+    pub fn nil() -> Option<Option<[u8; 32]>> {
+        Some(None)
+    }
+
+    /// Null need not be written.
+    pub fn is_nil(value: &Option<[u8; 32]>) -> bool {
+        value.is_none()
+    }
+}
+
 /// `#[cbor(with)]` for a time: nanoseconds.
 pub mod time {
     use minicbor::decode::{Decoder, Error as DecodeError};

@@ -109,16 +109,20 @@ memory_ids! {
     CONDEMNED_CAPSULES = 32, Map;
     /// Index of memories that were made without an upload, by idempotency key.
     MEMORY_BY_IDEM = 33, Map;
+    /// States of the migrations behind the first: migration number to state.
+    MIGRATION_STATES = 34, Map;
+    /// Units that a migration behind the first could not convert.
+    MIGRATION_QUARANTINES = 35, Map;
     /// Layout 3: payload, in extents.
-    EXTENT_REGION = 34, Region;
+    EXTENT_REGION = 36, Region;
     /// Layout 3: free extents of the region, by offset.
-    FREE_EXTENTS = 35, Map;
+    FREE_EXTENTS = 37, Map;
     /// Layout 3: the same, by length.
-    FREE_EXTENTS_BY_LEN = 36, Map;
+    FREE_EXTENTS_BY_LEN = 38, Map;
     /// Layout 3: end of the region, and bytes taken.
-    EXTENT_STATE = 37, Cell;
+    EXTENT_STATE = 39, Cell;
     /// Committed blobs that the record of the first public release cannot describe.
-    BLOBS = 38, Map;
+    BLOBS = 40, Map;
     /// HTTP secret of a later public release, in a second memory manager. Never to be used.
     RESERVED_HTTP_SECRET = 42, Reserved;
 }
