@@ -11,6 +11,7 @@ use crate::migrate::{MigrationTables, Phase};
 use crate::stable::layout::Layout;
 use crate::stable::preflight::{self, PreflightError};
 use crate::stable::{Memories, RawMemory, Register, StableError, Table, memory_ids};
+use crate::upload::mapped_sessions::MappedSessions;
 use crate::upload::path::{FRESH_LAYOUT, LAYOUTS};
 use crate::upload::{PayloadState, Receipts, SessionIndex, SessionTables, Usage};
 
@@ -24,6 +25,8 @@ pub struct Storage {
     pub index: SessionIndex,
     /// Where the bytes of sessions in flight go and how far they are hashed, by session id.
     pub payloads: Table<u64, PayloadState>,
+    /// Which sessions may have their bytes in the chunk map, once new ones have not.
+    pub mapped_sessions: Register<MappedSessions>,
     /// Receipts of ended sessions.
     pub receipts: Receipts,
     /// Bytes in use, by account.
@@ -114,6 +117,7 @@ impl Storage {
             sessions: SessionTables::open(memories),
             index: SessionIndex::open(memories),
             payloads: Table::open(memories, memory_ids::PAYLOAD_STATES),
+            mapped_sessions: Register::open(memories, memory_ids::MAPPED_SESSIONS),
             receipts: Receipts::open(memories),
             usage: Usage::open(memories),
             blobs: BlobStore::open(memories),

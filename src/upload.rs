@@ -14,6 +14,7 @@ mod hashing;
 mod idempotency;
 mod index;
 pub mod limits;
+pub mod mapped_sessions;
 mod meta;
 pub mod path;
 mod payload;
@@ -23,6 +24,7 @@ mod tables;
 mod usage;
 mod whole;
 
+pub use absorb::{absorb_stored, digest as content_digest};
 pub use ended::forget_session;
 pub use idempotency::{IdemKey, memory_id};
 pub use index::SessionIndex;

@@ -2,10 +2,10 @@
 //!
 //! ```text
 //! id 7    u64 blob id -> Candid (1 : nat16, record { size; checksum; created_at; pmid_hash })
-//! id 40   u64 blob id -> CBOR of BlobRecord
+//! id 40   u64 blob id -> CBOR of BlobRecord, of a blob in extents
+//! id 41   u64 blob id -> CBOR of BlobRecord, of a blob in the chunk map under another digest than SHA-256
 //! ```
-//! The first as the first public release stores it; the second for what that record cannot say: bytes in
-//! extents, another digest than SHA-256.
+//! The first as the first public release stores it; the others for what that record cannot say.
 
 use candid::{CandidType, Deserialize};
 use minicbor::{Decode, Encode};

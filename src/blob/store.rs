@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! id 7    u64 -> MappedBlob             committed blobs, as the first public release stores them
-//! id 40   u64 -> BlobRecord             committed blobs that this record cannot describe
+//! id 40   u64 -> BlobRecord             committed blobs in extents
+//! id 41   u64 -> BlobRecord             committed blobs in the chunk map under another digest than SHA-256
 //! id 20   (u64, text) -> text           (blob, memory) -> capsule: who refers to a blob
 //! id 31   (text, text) -> u64           (capsule, digest in hex) -> blob: one copy of a content per capsule
 //! ```
@@ -80,6 +81,7 @@ pub struct BlobStore {
     chunks: ChunkMap,
     extents: ExtentStore,
     mapped: Table<u64, MappedBlob>,
+    mapped_otherwise: Table<u64, BlobRecord>,
     blobs: Table<u64, BlobRecord>,
     refs: Table<NumberAndText, String>,
     by_content: Table<TwoTexts, u64>,
@@ -92,6 +94,7 @@ impl BlobStore {
             chunks: ChunkMap::open(memories),
             extents: ExtentStore::open(memories),
             mapped: Table::open(memories, memory_ids::BLOB_META),
+            mapped_otherwise: Table::open(memories, memory_ids::MAPPED_BLOBS),
             blobs: Table::open(memories, memory_ids::BLOBS),
             refs: Table::open(memories, memory_ids::BLOB_REFS),
             by_content: Table::open(memories, memory_ids::BLOB_BY_CONTENT),
@@ -192,10 +195,7 @@ impl BlobStore {
             None => Committed { id, stored: true },
         };
         if committed.stored {
-            match MappedBlob::of(record) {
-                Some(mapped) => self.mapped.insert(id.0, &mapped),
-                None => self.blobs.insert(id.0, record),
-            }
+            self.insert(id, record);
             self.by_content.insert(content, &id.0);
         } else {
             self.give_back(&record.place)?;
@@ -220,9 +220,7 @@ impl BlobStore {
         if self.refs(id).next().is_some() {
             return Ok(0);
         }
-        if !self.blobs.remove(&id.0) {
-            self.mapped.remove(&id.0);
-        }
+        self.remove(id);
         self.by_content.remove(&content_key(capsule_id, record.digest));
         self.give_back(&record.place)?;
         Ok(record.size)
@@ -236,16 +234,67 @@ impl BlobStore {
         if let Some(blob) = self.blobs.get(&id.0)? {
             return Ok(blob);
         }
-        self.mapped.get(&id.0)?.map(BlobRecord::from).ok_or(BlobError::NotFound(id))
+        self.in_chunk_map(id)?.ok_or(BlobError::NotFound(id))
+    }
+
+    /// A committed blob whose bytes are in the chunk map.
+    ///
+    /// # Errors
+    /// A damaged record.
+    pub fn in_chunk_map(&self, id: BlobId) -> Result<Option<BlobRecord>, StableError> {
+        if let Some(mapped) = self.mapped.get(&id.0)? {
+            return Ok(Some(mapped.into()));
+        }
+        self.mapped_otherwise.get(&id.0)
+    }
+
+    /// Up to `limit` committed blobs whose bytes are in the chunk map, in order of id, behind `after`.
+    pub fn list_in_chunk_map(&self, after: Option<u64>, limit: usize) -> Vec<u64> {
+        let mapped = self.mapped.keys_after(after.as_ref()).take(limit);
+        let mut ids: Vec<u64> =
+            mapped.chain(self.mapped_otherwise.keys_after(after.as_ref()).take(limit)).collect();
+        ids.sort_unstable();
+        ids.truncate(limit);
+        ids
+    }
+
+    /// Up to `limit` committed blobs whose bytes are in extents, in order of id, behind `after`.
+    pub fn list_in_extents(&self, after: Option<u64>, limit: usize) -> Vec<u64> {
+        self.blobs.keys_after(after.as_ref()).take(limit).collect()
+    }
+
+    /// Lets a committed blob have its bytes in `extents`, where they were copied to, and gives the old ones back.
+    ///
+    /// # Errors
+    /// [`BlobError::NotFound`], or a damaged record; nothing was changed.
+    pub fn relocate(&mut self, id: BlobId, extents: Extents) -> Result<(), BlobError> {
+        let old = self.blob(id)?;
+        let new = BlobRecord { place: Place::Extents(extents), ..old.clone() };
+        self.remove(id);
+        self.insert(id, &new);
+        Ok(self.give_back(&old.place)?)
+    }
+
+    fn insert(&mut self, id: BlobId, blob: &BlobRecord) {
+        match (MappedBlob::of(blob), &blob.place) {
+            (Some(mapped), _) => self.mapped.insert(id.0, &mapped),
+            (None, Place::Chunks(_)) => self.mapped_otherwise.insert(id.0, blob),
+            (None, Place::Extents(_)) => self.blobs.insert(id.0, blob),
+        }
+    }
+
+    fn remove(&mut self, id: BlobId) {
+        let _ = self.blobs.remove(&id.0) || self.mapped.remove(&id.0) || self.mapped_otherwise.remove(&id.0);
     }
 
     fn has_blob(&self, id: BlobId) -> bool {
-        self.blobs.contains(&id.0) || self.mapped.contains(&id.0)
+        let Self { blobs, mapped, mapped_otherwise, .. } = self;
+        blobs.contains(&id.0) || mapped.contains(&id.0) || mapped_otherwise.contains(&id.0)
     }
 
     /// Number of committed blobs.
     pub fn blob_total(&self) -> u64 {
-        self.blobs.len().saturating_add(self.mapped.len())
+        self.blobs.len().saturating_add(self.mapped.len()).saturating_add(self.mapped_otherwise.len())
     }
 
     /// The memories that refer to a blob, each with its capsule.

@@ -191,7 +191,10 @@ impl<'a> Run<'a> {
             }
             Phase::Validating => {
                 let through = self.state.validated_through;
-                let keys = self.migration.sources(self.storage, through, self.state.pace.units());
+                let keys = match self.migration.counts_ahead() {
+                    true => self.migration.sources(self.storage, through, self.state.pace.units()),
+                    false => Vec::new(),
+                };
                 if keys.is_empty() {
                     leave_old_layout(self.migration, self.storage, &mut self.state, self.message.now)?;
                     self.state.cursor = None;
@@ -257,10 +260,16 @@ impl<'a> Run<'a> {
             return settle(self.migration, self.storage, &mut self.state, key, fate, false);
         }
         let mut work = self.work(key);
+        let counts_now = !self.migration.counts_ahead() && self.migration.is_source(self.storage, key);
+        let weight = if counts_now { Some(self.migration.weigh(self.storage, key)?) } else { None };
         match self.migration.convert(self.storage, key, &mut work)? {
             Advance::More => self.state.unit = Some(UnitProgress { key, progress: work.progress }),
             Advance::Gone => self.state.cursor = Some(key),
             Advance::Done { class, fate } => {
+                if let Some(weight) = weight {
+                    self.state.digest_before.add(weight);
+                    count(&mut self.state.source);
+                }
                 settle(self.migration, self.storage, &mut self.state, key, (class, fate), false)?;
             }
         }

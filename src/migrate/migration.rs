@@ -8,6 +8,7 @@
 use crate::api::Result;
 use crate::meter::Meter;
 use crate::session::Time;
+use crate::stable::StableError;
 use crate::storage::Storage;
 
 use super::Plan;
@@ -31,6 +32,20 @@ pub trait Migration {
     /// A damaged record.
     fn is_held(&self, _: &Storage) -> Result<bool> {
         Ok(false)
+    }
+
+    /// Whether units are counted and weighed before the first is converted. Else each is when its turn comes: for
+    /// units that clients make and remove while the migration is at work.
+    fn counts_ahead(&self) -> bool {
+        true
+    }
+
+    /// What must be noted as the layout becomes that of [`Plan::to`].
+    ///
+    /// # Errors
+    /// A damaged record.
+    fn layout_entered(&self, _: &mut Storage) -> std::result::Result<(), StableError> {
+        Ok(())
     }
 
     /// Up to `limit` units in the old form above `after`, ascending. A unit in quarantine may be among them.

@@ -117,6 +117,7 @@ pub fn leave_old_layout(
     let plan = migration.plan();
     if layout(storage)? == plan.from {
         storage.layout.set(&plan.to);
+        migration.layout_entered(storage)?;
         let event = format!("layout {}", plan.to.0);
         storage.migration.record(now, &event, plan.to, plan.number, state);
     }

@@ -121,10 +121,14 @@ memory_ids! {
     FREE_EXTENTS_BY_LEN = 38, Map;
     /// Layout 3: end of the region, and bytes taken.
     EXTENT_STATE = 39, Cell;
-    /// Committed blobs that the record of the first public release cannot describe.
+    /// Layout 3: committed blobs in extents.
     BLOBS = 40, Map;
+    /// Committed blobs in the chunk map under another digest than SHA-256.
+    MAPPED_BLOBS = 41, Map;
     /// HTTP secret of a later public release, in a second memory manager. Never to be used.
     RESERVED_HTTP_SECRET = 42, Reserved;
+    /// Layout 3: which sessions may still have their bytes in the chunk map.
+    MAPPED_SESSIONS = 43, Cell;
 }
 
 #[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "evaluated by the compiler")]

@@ -24,7 +24,7 @@ use crate::storage::Storage;
 
 const CHUNK: usize = CHUNK_SIZE as usize;
 /// What some build or other accepts.
-const ALL_LAYOUTS: &[Layout] = &[Layout::LEGACY, Layout::SPLIT, Layout::EXTENTS];
+pub const ALL_LAYOUTS: &[Layout] = &[Layout::LEGACY, Layout::SPLIT, Layout::EXTENTS];
 const START: Time = Time::from_nanos(1_700_000_000_000_000_000);
 
 /// A canister without the IC around it.
@@ -80,6 +80,11 @@ impl World {
     /// The same world, with uploads verified by BLAKE3.
     pub fn with_blake3(self) -> Self {
         Self { hash: HashAlgorithm::Blake3, ..self }
+    }
+
+    /// The same world, with uploads verified by SHA-256.
+    pub fn with_sha256(self) -> Self {
+        Self { hash: HashAlgorithm::Sha256, ..self }
     }
 
     /// The digest that this world verifies uploads by.
