@@ -18,6 +18,7 @@ pub mod path;
 mod receipt;
 mod service;
 mod tables;
+mod texts;
 mod usage;
 
 pub use ended::forget_session;

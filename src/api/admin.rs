@@ -19,6 +19,10 @@ pub struct AdminConfig {
     pub max_bytes_per_capsule: u64,
     /// Bytes that the canister may hold, sessions in flight included.
     pub max_bytes: u64,
+    /// Capsules that one caller may have made. Left open, it stays what it is.
+    pub max_capsules_per_caller: Option<u64>,
+    /// Memories that one capsule may hold. Left open, it stays what it is.
+    pub max_memories_per_capsule: Option<u64>,
 }
 
 /// What the canister holds.

@@ -103,6 +103,8 @@ memory_ids! {
     CONDEMNED_CAPSULES = 32, Map;
     /// Index of memories that were made without an upload, by idempotency key.
     MEMORY_BY_IDEM = 33, Map;
+    /// Number of capsules that a caller has made and that still exist.
+    CAPSULES_BY_CREATOR = 40, Map;
     /// HTTP secret of a later public release, in a second memory manager. Never to be used.
     RESERVED_HTTP_SECRET = 42, Reserved;
 }

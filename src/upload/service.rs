@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use crate::api::{AssetMetadata, Error, Result, UploadStatus};
 use crate::blob::CHUNK_SIZE;
-use crate::capsule::Access;
+use crate::capsule::{Access, CapsuleStore};
 use crate::meter::Meter;
 use crate::session::{Session, SessionId, SessionSpec, Time};
 use crate::storage::Storage;
@@ -46,7 +46,7 @@ impl UploadService<'_> {
         expected_chunks: u32,
         idem: String,
     ) -> Result<u64> {
-        self.storage.capsules.authorize(self.caller, Access::Write, &capsule_id)?;
+        let capsule = self.storage.capsules.authorize(self.caller, Access::Write, &capsule_id)?;
         check_begin(&asset_metadata, expected_chunks, &idem)?;
         let key = IdemKey::of(&capsule_id, &self.caller, &idem);
         let fingerprint = Fingerprint::of(&asset_metadata, expected_chunks);
@@ -54,6 +54,7 @@ impl UploadService<'_> {
             return Ok(id.0);
         }
         let limits = self.storage.config()?;
+        CapsuleStore::check_memories(&capsule, limits.memories_per_capsule())?;
         let allowed = limits.max_sessions_per_caller;
         let sessions = self.storage.index.count_of(self.caller, allowed);
         if sessions >= allowed {

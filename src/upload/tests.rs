@@ -4,7 +4,7 @@ use candid::Principal;
 use serde_bytes::ByteBuf;
 use sha2::{Digest, Sha256};
 
-use super::limits::{DEFAULT_MAX_SESSIONS_PER_CALLER, DEFAULT_SESSION_TTL_SECONDS};
+use super::limits::{DEFAULT_MAX_SESSIONS_PER_CALLER, DEFAULT_SESSION_TTL_SECONDS, SWEEP_BATCH};
 use super::path::compat::CompatPath;
 use super::path::direct::DirectPath;
 use super::path::{ActivePath, UploadPath};
@@ -401,7 +401,7 @@ fn what_begin_refuses_it_says_with_numbers_and_changes_nothing() {
         assert_eq!(begin(10, 1, &"x".repeat(257)), Error::invalid("idem", "1 to 256 bytes", "257 bytes"));
         let mut large = metadata(10);
         if let AssetMetadata::Image(image) = &mut large {
-            image.exif_data = Some("x".repeat(20_000));
+            image.exif_data = Some("x".repeat(16 * 1024));
         }
         let large = world.service().begin(capsule.clone(), large, 1, "a".into()).unwrap_err();
         assert!(
@@ -581,5 +581,24 @@ fn what_was_deleted_can_be_uploaded_again_under_the_same_key() {
         upload(&mut world).unwrap_err(); // it is finished
         crate::memories::delete(&mut world.storage, person(OWNER), &first).unwrap();
         assert_ne!(upload(&mut world).unwrap(), first);
+    });
+}
+
+#[test]
+fn expiry_goes_in_slices_of_bounded_length() {
+    on_both_paths(|mut world| {
+        let sessions = 2 * SWEEP_BATCH as u64 + 1;
+        for n in 0..sessions {
+            let id = world.begin(1, &n.to_string());
+            world.put(id, &file(1), 0).unwrap();
+        }
+        world.now = world.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
+        let mut left = vec![sessions];
+        while !world.service().sweep().unwrap() {
+            left.push(world.storage.index.len());
+        }
+        let slices: Vec<u64> = left.windows(2).map(|pair| pair[0] - pair[1]).collect();
+        assert!(slices.len() > 1 && slices.iter().all(|slice| *slice <= SWEEP_BATCH as u64), "{slices:?}");
+        assert_eq!((world.storage.index.len(), world.live()), (0, [0, 0, 0, 0]));
     });
 }
