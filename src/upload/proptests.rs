@@ -12,11 +12,16 @@ use super::path::compat::CompatPath;
 use super::path::direct::DirectPath;
 use super::path::{ActivePath, Upload, UploadPath};
 use super::tests::{World, metadata, person, set_share};
-use crate::api::{AdminConfig, CapsuleAccess, Error};
+use crate::api::{
+    AdminConfig, AssetMetadata, AssetMetadataBase, AssetType, BlobRef, CapsuleAccess, Error, ExternalAsset,
+    StorageBackend,
+};
 use crate::blob::BlobId;
+use crate::capsule::Access;
 use crate::config::Config;
+use crate::memories;
 use crate::meter::{Meter, Unmetered};
-use crate::migrate::{self, Phase};
+use crate::migrate::{self, Phase, controls};
 use crate::session::{SessionId, Time};
 use crate::stable::RawMemory;
 use crate::stable::layout::Layout;
@@ -25,7 +30,10 @@ use crate::storage::Storage;
 #[path = "../../tests/model/mod.rs"]
 mod model;
 
-use model::{Answer, Finished, Holdings, Operation, Put, Refusal, Stage, Target, View, operations};
+use model::{
+    Answer, Control, Finished, Guest, Holdings, MemoryView, NewContent, NewMemory, Operation, Put, Refusal,
+    Stage, Target, View, operations,
+};
 
 /// A message that has room for one step of the migration, and for no hashing.
 struct Full;
@@ -34,6 +42,14 @@ impl Meter for Full {
     fn used(&self) -> u64 {
         u64::MAX
     }
+}
+
+/// What the name of an asset begins with whose metadata the model has chosen.
+const VERSION: &str = "version ";
+
+fn named(bytes: u64, version: u8) -> AssetMetadata {
+    let name = format!("{VERSION}{version}");
+    AssetMetadata::document(AssetMetadataBase::new(name, "text/plain", AssetType::Original, bytes, 1))
 }
 
 /// The canister's logic without the IC around it.
@@ -55,6 +71,7 @@ impl Native {
             max_bytes_per_caller: model::MAX_BYTES_PER_CALLER,
             max_bytes_per_capsule: model::MAX_BYTES_PER_CAPSULE,
             max_bytes: model::MAX_BYTES,
+            max_memories_per_capsule: Some(model::MAX_MEMORIES),
             ..storage.config().unwrap()
         };
         storage.settings.set(&Config::checked(config).unwrap());
@@ -83,16 +100,9 @@ impl Native {
         upload.map(|upload| view_of(id, upload))
     }
 
-    /// Whether the migration has counted records that it has not converted. A record that ends on the old path
-    /// after it was counted leaves the balance open, so the share of the old path is not raised meanwhile.
-    fn converting(&self) -> bool {
-        let phase = self.world.storage.migration.state().unwrap().phase;
-        matches!(phase, Phase::Validating | Phase::Converting | Phase::Verifying)
-    }
-
     fn drain(&mut self) {
         while !self.world.service().sweep().unwrap() {}
-        while !crate::memories::sweep(&mut self.world.storage).unwrap() {}
+        while !memories::sweep(&mut self.world.storage).unwrap() {}
     }
 }
 
@@ -142,7 +152,7 @@ impl Target for Native {
     fn create_capsule(&mut self, owner: u8) -> String {
         let World { storage, now, .. } = &mut self.world;
         let id = storage.capsules.create(person(owner), None, *now).unwrap().id;
-        self.share(owner, &id, true).unwrap();
+        self.share(owner, owner, &id, Guest::Write).unwrap();
         id
     }
 
@@ -150,14 +160,15 @@ impl Target for Native {
         self.world.storage.capsules.delete(person(who), capsule).map_err(refusal)
     }
 
-    fn share(&mut self, owner: u8, capsule: &str, guest: bool) -> Answer<()> {
+    fn share(&mut self, who: u8, owner: u8, capsule: &str, guest: Guest) -> Answer<()> {
         let other = person((owner + 1) % model::PEOPLE);
+        let of = |right: Guest| if guest == right { vec![other] } else { vec![] };
         let access = CapsuleAccess {
             owners: vec![person(owner)],
-            writers: if guest { vec![other] } else { vec![] },
-            readers: vec![],
+            writers: of(Guest::Write),
+            readers: of(Guest::Read),
         };
-        self.world.storage.capsules.set_access(person(owner), capsule, access).map(drop).map_err(refusal)
+        self.world.storage.capsules.set_access(person(who), capsule, access).map(drop).map_err(refusal)
     }
 
     fn begin(&mut self, who: u8, capsule: &str, bytes: u64, chunks: u32, idem: &str) -> Answer<u64> {
@@ -192,8 +203,55 @@ impl Target for Native {
         self.look(SessionId(session)).ok_or(Refusal::Internal)
     }
 
+    fn create_memory(&mut self, who: u8, new: &NewMemory<'_>) -> Answer<String> {
+        let NewMemory { capsule, idem, bytes, version, .. } = *new;
+        let mut content = memories::NewContent { inline: None, blob: None, external: None };
+        match &new.content {
+            NewContent::Inline => content.inline = Some(ByteBuf::from(vec![0; bytes as usize])),
+            NewContent::Blob(locator) => {
+                content.blob = Some(BlobRef { locator: locator.clone(), hash: None, len: bytes });
+            }
+            NewContent::Elsewhere => {
+                let asset = ExternalAsset { backend: StorageBackend::S3, storage_key: None, url: None };
+                content.external = Some((asset, bytes, None));
+            }
+            NewContent::Nothing => {}
+        }
+        let World { storage, now, .. } = &mut self.world;
+        let asset = named(bytes, version);
+        memories::create(storage, person(who), *now, capsule.to_owned(), content, asset, idem)
+            .map_err(refusal)
+    }
+
+    fn update_memory(&mut self, who: u8, memory: &str, bytes: u64, version: u8) -> Answer<()> {
+        let updated = memories::update(&mut self.world.storage, person(who), memory, named(bytes, version));
+        updated.map(drop).map_err(refusal)
+    }
+
+    fn memory(&mut self, who: u8, memory: &str) -> Answer<MemoryView> {
+        let memory = self.world.storage.capsules.memory(person(who), memory).map_err(refusal)?;
+        let base = memory.asset_metadata.base();
+        assert_eq!(base.bytes, memory.blob.len);
+        let version = base.name.strip_prefix(VERSION).map(|version| version.parse().unwrap());
+        Ok(MemoryView {
+            capsule: memory.capsule_id,
+            locator: memory.blob.locator,
+            bytes: base.bytes,
+            version,
+        })
+    }
+
+    fn delete_blob(&mut self, who: u8, locator: &str) -> Answer<()> {
+        // As the entry point looks for it: a blob that the caller may not read does not exist.
+        let storage = &mut self.world.storage;
+        let id = BlobId::from_locator(locator).ok_or(Refusal::NotFound)?;
+        let capsule = storage.blobs.capsule_of(id).map_err(|_| Refusal::NotFound)?;
+        storage.capsules.authorize(person(who), Access::Read, &capsule).map_err(|_| Refusal::NotFound)?;
+        memories::delete_blob(storage, person(who), id).map_err(refusal)
+    }
+
     fn delete_memory(&mut self, who: u8, memory: &str) -> Answer<()> {
-        crate::memories::delete(&mut self.world.storage, person(who), memory).map_err(refusal)
+        memories::delete(&mut self.world.storage, person(who), memory).map_err(refusal)
     }
 
     fn read(&mut self, _: u8, locator: &str, idx: u32) -> Option<Vec<u8>> {
@@ -225,11 +283,18 @@ impl Target for Native {
         self.world.storage = Storage::open_existing(self.world.raw.clone()).unwrap();
         let (path, share): (Box<dyn UploadPath>, u8) = match to {
             Stage::Legacy => (Box::<CompatPath>::default(), 100),
-            Stage::Staged => (Box::<ActivePath>::default(), if self.converting() { 0 } else { share }),
+            // Where a controller could not raise the share, it stays at zero.
+            Stage::Staged => {
+                let may = controls::check_share(&self.world.storage, share).is_ok();
+                (Box::<ActivePath>::default(), if may { share } else { 0 })
+            }
             Stage::Direct => (Box::new(DirectPath), 0),
         };
         self.world.path = path;
         set_share(&mut self.world.storage, share);
+        if to == Stage::Legacy {
+            migrate::taken_over(&mut self.world.storage, self.world.now).unwrap();
+        }
     }
 
     fn migrate(&mut self, steps: u8) {
@@ -237,6 +302,37 @@ impl Target for Native {
             for _ in 0..steps {
                 migrate::run(&mut self.world.storage, self.world.now, &Full, 0).unwrap();
             }
+        }
+    }
+
+    fn control(&mut self, control: Control) -> Option<Answer<()>> {
+        // The legacy build has no such code, and what a build without the old path answers is decided when it is
+        // compiled: these tests are compiled as the staged build.
+        if self.stage == Stage::Legacy || (self.stage, control) == (Stage::Direct, Control::Rollback) {
+            return None;
+        }
+        let World { storage, now, .. } = &mut self.world;
+        let answer = match control {
+            Control::Pause => controls::pause(storage, *now),
+            Control::Resume => controls::resume(storage, *now),
+            Control::Rollback => controls::rollback(storage, *now),
+            Control::Finalize => controls::finalize(storage, *now),
+        };
+        Some(answer.map_err(refusal))
+    }
+
+    fn phase(&mut self) -> model::Phase {
+        let state = self.world.storage.migration.state().unwrap();
+        match state.phase {
+            Phase::Idle => model::Phase::Idle,
+            Phase::Validating | Phase::Converting | Phase::Verifying => model::Phase::Working,
+            Phase::Converted => model::Phase::Converted,
+            Phase::Finalized => model::Phase::Finalized,
+            Phase::Paused if state.is_going_back() => model::Phase::PausedOnTheWayBack,
+            Phase::Paused => model::Phase::Paused,
+            Phase::Stuck => model::Phase::Stuck,
+            Phase::RollingBack => model::Phase::RollingBack,
+            Phase::RolledBack => model::Phase::RolledBack,
         }
     }
 
@@ -270,7 +366,13 @@ impl Target for Native {
     fn conclude_migration(&mut self) -> Result<(), String> {
         set_share(&mut self.world.storage, 0);
         let World { storage, now, .. } = &mut self.world;
-        migrate::run(storage, *now, &Unmetered, 0).unwrap();
+        // A pause may hide a rollback, and that one ends in a rest of its own.
+        for _ in 0..2 {
+            if matches!(storage.migration.state().unwrap().phase, Phase::Paused | Phase::RolledBack) {
+                controls::resume(storage, *now).unwrap();
+            }
+            migrate::run(storage, *now, &Unmetered, 0).unwrap();
+        }
         let state = storage.migration.state().unwrap();
         if let Some(imbalance) = state.imbalance() {
             return Err(imbalance);

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use sha2::{Digest, Sha256};
 
-use super::target::{Finished, Holdings, View};
+use super::operation::Guest;
+use super::target::{Finished, Holdings, NewContent, View};
 use super::{CHUNK, SECOND, TTL_SECONDS, chunk_bytes, fill};
 
 /// A capsule that exists or existed.
@@ -13,8 +14,8 @@ use super::{CHUNK, SECOND, TTL_SECONDS, chunk_bytes, fill};
 pub struct Capsule {
     pub id: String,
     pub owner: u8,
-    /// Whether the other person may write.
-    pub guest: bool,
+    /// What the other person may do.
+    pub guest: Guest,
     pub exists: bool,
 }
 
@@ -59,7 +60,20 @@ pub struct Blob {
 #[derive(Clone, Debug)]
 pub struct Memory {
     pub capsule: usize,
+    /// `blob_<number>`, `inline` or `external`.
     pub locator: String,
+    pub bytes: u64,
+    /// Which metadata it has; none: those that it was uploaded with.
+    pub version: Option<u8>,
+}
+
+/// A call of `memories_create`: what it made, and of what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    pub memory: String,
+    pub content: NewContent,
+    pub bytes: u64,
+    pub version: u8,
 }
 
 /// Everything that must be kept.
@@ -73,6 +87,8 @@ pub struct Model {
     pub receipts: BTreeMap<u64, Receipt>,
     /// Idempotency keys: (capsule, person, key) to session.
     pub keys: BTreeMap<(usize, u8, u8), u64>,
+    /// Idempotency keys of memories that were made without an upload: (capsule, person, key).
+    pub requests: BTreeMap<(usize, u8, u8), Request>,
     pub memories: BTreeMap<String, Memory>,
     pub blobs: BTreeMap<String, Blob>,
     /// Every session there ever was, with its owner.
@@ -81,6 +97,8 @@ pub struct Model {
     pub made: Vec<String>,
     /// The last activity of these changes with the step that is going on.
     pub touched: Vec<u64>,
+    /// Whether there is no way back any more.
+    pub finalized: bool,
 }
 
 /// Number of chunks of a file.
@@ -144,10 +162,22 @@ impl Model {
         if len == 0 { UNKNOWN } else { self.history[len - 1 - usize::from(n) % len] }
     }
 
+    /// The memory that an operation means, counted from the last one made. It may be gone.
+    pub fn memory_at(&self, n: u8) -> Option<String> {
+        let last = self.made.len().checked_sub(1)?;
+        Some(self.made[last - usize::from(n) % (last + 1)].clone())
+    }
+
     /// Whether a person may write to a capsule.
     pub fn may_write(&self, who: u8, capsule: usize) -> bool {
         let capsule = &self.capsules[capsule];
-        capsule.exists && (capsule.owner == who || capsule.guest)
+        capsule.exists && (capsule.owner == who || capsule.guest == Guest::Write)
+    }
+
+    /// Whether a person may read a capsule.
+    pub fn may_read(&self, who: u8, capsule: usize) -> bool {
+        let capsule = &self.capsules[capsule];
+        capsule.exists && (capsule.owner == who || capsule.guest >= Guest::Read)
     }
 
     /// The session, if it is a person's and its time is not over.
@@ -200,6 +230,7 @@ impl Model {
 
     /// Removes a memory, and its blob with the last one that refers to it. The key of its upload is free again.
     pub fn drop_memory(&mut self, id: &str) {
+        self.requests.retain(|_, request| request.memory != id);
         let receipts = &self.receipts;
         self.keys.retain(|_, session| {
             let finished = receipts.get(session).and_then(|receipt| receipt.finished.as_ref());
