@@ -115,6 +115,7 @@ pub enum Phase {
     /// Stopped by a controller on the way to the new layout.
     Paused,
     /// Stopped by a controller on the way back.
+    #[allow(dead_code, reason = "the interface of the canister does not tell it from the other pause")]
     PausedOnTheWayBack,
     /// On the way back.
     RollingBack,
