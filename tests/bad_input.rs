@@ -51,15 +51,15 @@ type Case = (&'static str, &'static str, Principal, Vec<u8>, Kind);
 
 #[test]
 fn on_legacy() {
-    check(Build::Legacy);
+    check_every_case(Build::Legacy);
 }
 
 #[test]
 fn on_direct() {
-    check(Build::Direct);
+    check_every_case(Build::Direct);
 }
 
-fn check(build: Build) {
+fn check_every_case(build: Build) {
     let world = World::new(build);
     let scene = scene(&world);
     let (_, functions) = did::functions(build);

@@ -112,15 +112,15 @@ fn leb128(mut number: usize) -> Vec<u8> {
 
 #[test]
 fn on_legacy() {
-    check(Build::Legacy);
+    check_every_function(Build::Legacy);
 }
 
 #[test]
 fn on_direct() {
-    check(Build::Direct);
+    check_every_function(Build::Direct);
 }
 
-fn check(build: Build) {
+fn check_every_function(build: Build) {
     let world = World::new(build);
     let scene = Scene::new(&world, two_chunks(2), 1);
     let (_, functions) = did::functions(build);

@@ -304,7 +304,7 @@ impl Target for Wasm {
     }
 }
 
-/// Four hundred cases in both tests together, some 14,000 operations: two and a half minutes of one core. `PROPTEST_CASES` makes them more.
+/// Four hundred cases in both tests together, which take a minute or two. `PROPTEST_CASES` makes them more.
 fn config() -> ProptestConfig {
     let default = ProptestConfig::default();
     let cases = if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { 200 };

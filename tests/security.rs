@@ -109,21 +109,21 @@ fn read(reply: &[u8]) -> std::result::Result<Answer, String> {
 
 #[test]
 fn on_legacy() {
-    check(Build::Legacy);
+    check_every_function(Build::Legacy);
 }
 
 #[test]
 fn on_staged() {
-    check(Build::Staged);
+    check_every_function(Build::Staged);
 }
 
 #[test]
 fn on_direct() {
-    check(Build::Direct);
+    check_every_function(Build::Direct);
 }
 
 /// Calls every function as everybody, each time with everything made afresh.
-fn check(build: Build) {
+fn check_every_function(build: Build) {
     let (_, functions) = did::functions(build);
     let in_table: Vec<&str> = TABLE.iter().map(|(name, _)| *name).collect();
     let with_calls: Vec<&str> = CALLS.iter().map(|(name, _)| *name).collect();

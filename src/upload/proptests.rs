@@ -427,6 +427,45 @@ fn the_memories_of_several_deleted_capsules_are_swept_at_once() {
     check(Stage::Direct, &swept.collect::<Vec<_>>()).unwrap();
 }
 
+/// Uploads in flight go to the new layout, back with what came since, on in the legacy build, and forth again.
+#[test]
+fn there_and_back_again_with_uploads_in_flight() {
+    let put = |session| Operation::PutMissing { session, last: true };
+    let control = |control| Operation::Control { control };
+    let course = [
+        begin(0, 0, model::CHUNK + 1),
+        put(0),
+        Operation::Upgrade { share: 0 },
+        Operation::Migrate { steps: 11 },
+        begin(1, 1, 2 * model::CHUNK),
+        put(0),
+        control(Control::Rollback),
+        Operation::Migrate { steps: 1 },
+        control(Control::Pause),
+        begin(0, 1, 1),
+        control(Control::Resume),
+        Operation::Migrate { steps: 11 },
+        Operation::GoBack,
+        begin(1, 0, 1),
+        Operation::Complete { session: 3 },
+        Operation::Upgrade { share: 50 },
+        control(Control::Finalize),
+        Operation::Complete { session: 2 },
+        Operation::Complete { session: 1 },
+        Operation::Upgrade { share: 0 },
+        Operation::Complete { session: 0 },
+    ];
+    let there_and_back = course.iter().position(|operation| matches!(operation, Operation::GoBack)).unwrap();
+    let mut native = Native::new(Stage::Legacy);
+    model::run(&mut native, &course[..=there_and_back], Stage::Legacy).unwrap();
+    assert_eq!(
+        native.stage,
+        Stage::Legacy,
+        "everything was rolled back, and the legacy build has taken over"
+    );
+    check(Stage::Legacy, &course).unwrap();
+}
+
 proptest! {
     #![proptest_config(config())]
 

@@ -602,3 +602,37 @@ fn expiry_goes_in_slices_of_bounded_length() {
         assert_eq!((world.storage.index.len(), world.live()), (0, [0, 0, 0, 0]));
     });
 }
+
+/// Number of bytes of stable memory that differ before and after.
+fn bytes_changed_by(world: &mut World, act: impl FnOnce(&mut World)) -> usize {
+    let before = world.raw.borrow().clone();
+    act(world);
+    let after = world.raw.borrow();
+    let grown = after.len() - before.len();
+    before.iter().zip(after.iter()).filter(|(before, after)| before != after).count() + grown
+}
+
+#[test]
+fn a_commit_writes_no_more_into_a_large_capsule_than_into_a_small_one() {
+    on_both_paths(|mut world| {
+        let config = AdminConfig { max_sessions_per_caller: 10_000, ..world.storage.config().unwrap() };
+        world.storage.settings.set(&Config::checked(config).unwrap());
+        let fill = |world: &mut World, memories: std::ops::Range<u64>| {
+            for n in memories {
+                let id = world.begin(0, &n.to_string());
+                world.finish(id, b"").unwrap();
+            }
+        };
+        let commit = |world: &mut World, idem: &str| {
+            let id = world.begin(0, idem);
+            bytes_changed_by(world, |world| drop(world.finish(id, b"").unwrap()))
+        };
+        fill(&mut world, 0..10);
+        let small = commit(&mut world, "small");
+        fill(&mut world, 10..2_000);
+        let large = commit(&mut world, "large");
+        assert_eq!(world.storage.capsules.memory_total(), 2_002);
+        // A record of a memory has some hundreds of bytes; two thousand of them have hundreds of thousands.
+        assert!(large < small + 8 * 1024, "{large} bytes changed in a large capsule, {small} in a small one");
+    });
+}
