@@ -298,7 +298,10 @@ fn blob_delete(locator: String) -> Result<()> {
 
 #[ic_cdk::update]
 fn capsules_create(subject: Option<PersonRef>) -> Result<Capsule> {
-    with_app(|App { storage, .. }| Ok(storage.capsules.create(caller(), subject, now())?))
+    with_app(|App { storage, .. }| {
+        let allowed = storage.config()?.capsules_per_caller();
+        Ok(storage.capsules.create_within(allowed, caller(), subject, now())?)
+    })
 }
 
 #[ic_cdk::query]
@@ -438,7 +441,7 @@ fn admin_config_get() -> Result<AdminConfig> {
 fn admin_config_set(config: AdminConfig) -> Result<()> {
     controllers_only()?;
     with_app(|App { storage, .. }| {
-        let checked = Config::checked(config)?;
+        let checked = Config::checked(config.or(storage.config()?))?;
         migration::controls::check_share(storage, config.compat_share_percent)?;
         storage.settings.set(&checked);
         Ok(())

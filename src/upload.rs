@@ -21,6 +21,7 @@ mod payload;
 mod receipt;
 mod service;
 mod tables;
+mod texts;
 mod usage;
 mod whole;
 

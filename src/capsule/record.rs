@@ -60,6 +60,9 @@ pub struct CapsuleRecord {
     /// Bytes that its memories keep in their records.
     #[n(7)]
     pub inline_bytes: u64,
+    /// Who made it, for whom it counts. None in a record from before capsules were counted.
+    #[cbor(n(8), with = "codec::opt_principal")]
+    pub created_by: Option<Principal>,
 }
 
 impl CapsuleRecord {
@@ -78,6 +81,7 @@ impl CapsuleRecord {
             created_at,
             memory_count: 0,
             inline_bytes: 0,
+            created_by: Some(owner),
         }
     }
 

@@ -206,6 +206,50 @@ pub mod principal {
     }
 }
 
+/// `#[cbor(with)]` for a principal that may be absent: its bytes, or null.
+pub mod opt_principal {
+    use candid::Principal;
+    use minicbor::decode::{Decoder, Error as DecodeError};
+    use minicbor::encode::{Encoder, Error as EncodeError, Write};
+
+    /// Byte string of 0 to 29 bytes, or null.
+    ///
+    /// # Errors
+    /// What the writer says.
+    pub fn encode<C, W: Write>(
+        value: &Option<Principal>,
+        e: &mut Encoder<W>,
+        ctx: &mut C,
+    ) -> Result<(), EncodeError<W::Error>> {
+        match value {
+            Some(principal) => super::principal::encode(principal, e, ctx),
+            None => e.null().map(drop),
+        }
+    }
+
+    /// Byte string of 0 to 29 bytes, or null.
+    ///
+    /// # Errors
+    /// When the bytes are no principal.
+    pub fn decode<C>(d: &mut Decoder<'_>, ctx: &mut C) -> Result<Option<Principal>, DecodeError> {
+        if d.datatype()? == minicbor::data::Type::Null {
+            d.null()?;
+            return Ok(None);
+        }
+        super::principal::decode(d, ctx).map(Some)
+    }
+
+    /// An absent field is null.
+    pub fn nil() -> Option<Option<Principal>> {
+        Some(None)
+    }
+
+    /// Null need not be written.
+    pub fn is_nil(value: &Option<Principal>) -> bool {
+        value.is_none()
+    }
+}
+
 /// `#[cbor(with)]` for a list of principals.
 pub mod principals {
     use candid::Principal;

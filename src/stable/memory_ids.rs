@@ -129,6 +129,8 @@ memory_ids! {
     RESERVED_HTTP_SECRET = 42, Reserved;
     /// Layout 3: which sessions may still have their bytes in the chunk map.
     MAPPED_SESSIONS = 43, Cell;
+    /// Number of capsules that a caller has made and that still exist.
+    CAPSULES_BY_CREATOR = 44, Map;
 }
 
 #[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "evaluated by the compiler")]

@@ -5,7 +5,7 @@ use serde_bytes::ByteBuf;
 use crate::api::{ChunkRange, Error, shortened};
 use crate::blob::extents::REGION_BYTES;
 use crate::blob::{AllocateError, BlobError};
-use crate::capsule::CapsuleError;
+use crate::capsule::{CapsuleError, MAX_LIST, MAX_SUBJECT_BYTES};
 use crate::session::{SessionError, SinkError};
 use crate::stable::StableError;
 
@@ -29,16 +29,13 @@ impl From<CapsuleError> for Error {
             CapsuleError::NoSuchMemory(id) => Self::not_found("memory", id),
             CapsuleError::MemoryExists(id) => Self::conflict("memory", id, "exists already"),
             CapsuleError::NoOwner => Self::invalid("owners", "at least one", 0),
-            CapsuleError::SubjectTooLong { got } => Self::InvalidArgument {
-                field: "subject".into(),
-                expected: error.to_string(),
-                got: format!("{got} bytes"),
-            },
-            CapsuleError::ListTooLong { .. } => Self::InvalidArgument {
-                field: "access".into(),
-                expected: error.to_string(),
-                got: String::new(),
-            },
+            CapsuleError::SubjectTooLong { got } => {
+                Self::invalid("subject", format!("at most {MAX_SUBJECT_BYTES} bytes"), format!("{got} bytes"))
+            }
+            CapsuleError::ListTooLong { list, got } => {
+                Self::invalid(list, format!("at most {MAX_LIST} principals"), got)
+            }
+            CapsuleError::Full { limit, allowed, requested } => Self::exhausted(limit, allowed, requested),
             CapsuleError::Stable(error) => error.into(),
         }
     }

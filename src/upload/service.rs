@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use crate::api::{AssetMetadata, Error, HashAlgorithm, Result, UploadStatus};
 use crate::blob::{CHUNK_SIZE, Place};
-use crate::capsule::Access;
+use crate::capsule::{Access, CapsuleStore};
 use crate::meter::Meter;
 use crate::session::{ByteSource, PutOutcome, Session, SessionError, SessionId, SessionSpec, Time};
 use crate::stable::layout::Layout;
@@ -52,7 +52,7 @@ impl UploadService<'_> {
         idem: String,
         hash: HashAlgorithm,
     ) -> Result<u64> {
-        self.storage.capsules.authorize(self.caller, Access::Write, &capsule_id)?;
+        let capsule = self.storage.capsules.authorize(self.caller, Access::Write, &capsule_id)?;
         check_begin(&asset_metadata, expected_chunks, &idem)?;
         let key = IdemKey::of(&capsule_id, &self.caller, &idem);
         let fingerprint = Fingerprint::of(&asset_metadata, expected_chunks, hash);
@@ -60,6 +60,7 @@ impl UploadService<'_> {
             return Ok(id.0);
         }
         let limits = self.storage.config()?;
+        CapsuleStore::check_memories(&capsule, limits.memories_per_capsule())?;
         let allowed = limits.max_sessions_per_caller;
         let sessions = self.storage.index.count_of(self.caller, allowed);
         if sessions >= allowed {

@@ -5,7 +5,7 @@ use serde_bytes::{ByteBuf, Bytes};
 use sha2::{Digest, Sha256};
 
 use super::absorb::digest_of_bytes;
-use super::limits::{DEFAULT_MAX_SESSIONS_PER_CALLER, DEFAULT_SESSION_TTL_SECONDS};
+use super::limits::{DEFAULT_MAX_SESSIONS_PER_CALLER, DEFAULT_SESSION_TTL_SECONDS, SWEEP_BATCH};
 use super::path::compat::CompatPath;
 use super::path::direct::DirectPath;
 use super::path::{ActivePath, UploadPath};
@@ -474,7 +474,7 @@ fn what_begin_refuses_it_says_with_numbers_and_changes_nothing() {
         assert_eq!(begin(10, 1, &"x".repeat(257)), Error::invalid("idem", "1 to 256 bytes", "257 bytes"));
         let mut large = metadata(10);
         if let AssetMetadata::Image(image) = &mut large {
-            image.exif_data = Some("x".repeat(20_000));
+            image.exif_data = Some("x".repeat(16 * 1024));
         }
         let large =
             world.service().begin(capsule.clone(), large, 1, "a".into(), HashAlgorithm::Sha256).unwrap_err();
@@ -743,5 +743,58 @@ fn a_whole_file_that_is_refused_leaves_nothing() {
         assert!(matches!(world.service().put_whole(changed), Err(Error::Conflict { .. })));
         let many = vec![good; super::limits::MAX_FILES_PER_CALL + 1];
         assert!(matches!(world.service().put_many(many), Err(Error::InvalidArgument { .. })));
+    });
+}
+
+#[test]
+fn expiry_goes_in_slices_of_bounded_length() {
+    on_every_path(|mut world| {
+        let sessions = 2 * SWEEP_BATCH as u64 + 1;
+        for n in 0..sessions {
+            let id = world.begin(1, &n.to_string());
+            world.put(id, &file(1), 0).unwrap();
+        }
+        world.now = world.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
+        let mut left = vec![sessions];
+        while !world.service().sweep().unwrap() {
+            left.push(world.storage.index.len());
+        }
+        let slices: Vec<u64> = left.windows(2).map(|pair| pair[0] - pair[1]).collect();
+        assert!(slices.len() > 1 && slices.iter().all(|slice| *slice <= SWEEP_BATCH as u64), "{slices:?}");
+        assert_eq!((world.storage.index.len(), world.live()), (0, [0; 5]));
+    });
+}
+
+/// Number of bytes of stable memory that differ before and after.
+fn bytes_changed_by(world: &mut World, act: impl FnOnce(&mut World)) -> usize {
+    let before = world.raw.borrow().clone();
+    act(world);
+    let after = world.raw.borrow();
+    let grown = after.len() - before.len();
+    before.iter().zip(after.iter()).filter(|(before, after)| before != after).count() + grown
+}
+
+#[test]
+fn a_commit_writes_no_more_into_a_large_capsule_than_into_a_small_one() {
+    on_every_path(|mut world| {
+        let config = AdminConfig { max_sessions_per_caller: 10_000, ..world.storage.config().unwrap() };
+        world.storage.settings.set(&Config::checked(config).unwrap());
+        let fill = |world: &mut World, memories: std::ops::Range<u64>| {
+            for n in memories {
+                let id = world.begin(0, &n.to_string());
+                world.finish(id, b"").unwrap();
+            }
+        };
+        let commit = |world: &mut World, idem: &str| {
+            let id = world.begin(0, idem);
+            bytes_changed_by(world, |world| drop(world.finish(id, b"").unwrap()))
+        };
+        fill(&mut world, 0..10);
+        let small = commit(&mut world, "small");
+        fill(&mut world, 10..2_000);
+        let large = commit(&mut world, "large");
+        assert_eq!(world.storage.capsules.memory_total(), 2_002);
+        // A record of a memory has some hundreds of bytes; two thousand of them have hundreds of thousands.
+        assert!(large < small + 8 * 1024, "{large} bytes changed in a large capsule, {small} in a small one");
     });
 }

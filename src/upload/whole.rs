@@ -2,7 +2,7 @@
 
 use crate::api::{Error, Result, SmallFile, UploadFinishResult};
 use crate::blob::{BlobRecord, CHUNK_SIZE, ContentDigest, Place, StableBlobSink};
-use crate::capsule::Access;
+use crate::capsule::{Access, CapsuleStore};
 use crate::session::{ByteSink, SessionError, SessionId};
 
 use super::absorb::digest_of_bytes;
@@ -22,7 +22,7 @@ impl UploadService<'_> {
     pub fn put_whole(&mut self, file: SmallFile<'_>) -> Result<UploadFinishResult> {
         let SmallFile { capsule_id, asset_metadata, idem, bytes, digest, hash } = file;
         let hash = hash.unwrap_or_default();
-        self.storage.capsules.authorize(self.caller, Access::Write, &capsule_id)?;
+        let capsule = self.storage.capsules.authorize(self.caller, Access::Write, &capsule_id)?;
         let size = bytes.len() as u64;
         if size > u64::from(CHUNK_SIZE) {
             return Err(Error::invalid("bytes", format!("at most {CHUNK_SIZE} bytes"), size));
@@ -49,6 +49,7 @@ impl UploadService<'_> {
         }
         check_digest(expected, digest_of_bytes(hash, bytes))?;
         let limits = self.storage.config()?;
+        CapsuleStore::check_memories(&capsule, limits.memories_per_capsule())?;
         self.storage.usage.reserve(self.caller, &capsule_id, size, &limits)?;
 
         let id = SessionId(self.storage.sessions.counter.count_up()?);
