@@ -1,13 +1,15 @@
 //! The command line.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use clap::Parser;
+use clap::{Args, Parser, Subcommand};
 use session_migrate::build::Build;
 use upload_bench::compare::Comparison;
 use upload_bench::error::BenchError;
 use upload_bench::measure::{self, Measured, Selection};
+use upload_bench::peers;
 use upload_bench::publish;
 use upload_bench::report::{self, Figures, Style};
 use upload_bench::results::{self, Results};
@@ -17,9 +19,17 @@ const ENVIRONMENT: u8 = 3;
 
 /// Measures what the calls of the upload canister cost, on the three builds.
 #[derive(Debug, Parser)]
-#[command(name = "bench-costs", version, about)]
+#[command(name = "bench-costs", version, about, args_conflicts_with_subcommands = true)]
 #[command(after_help = "Exit codes: 0 pass, 1 a figure got worse by more than 2 %, 2 usage, 3 environment")]
 struct Cli {
+    #[command(flatten)]
+    costs: CostArgs,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Args)]
+struct CostArgs {
     /// Compare with the checked-in figures.
     #[arg(long, conflicts_with = "update")]
     check: bool,
@@ -37,9 +47,33 @@ struct Cli {
     only: Option<String>,
 }
 
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The three builds and DFINITY's asset canister, with the same files: instructions, bytes, MB/s.
+    SideBySide(PeerArgs),
+    /// Make docs/costs.md and its plot anew from the checked-in figures.
+    Document,
+}
+
+#[derive(Debug, Args)]
+struct PeerArgs {
+    /// Write the figures to this file.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Write them over the checked-in ones, and into docs/costs.md.
+    #[arg(long)]
+    update: bool,
+}
+
 /// Parses the command line, runs, and returns the exit code.
 pub fn run() -> ExitCode {
-    match measure(Cli::parse()) {
+    let cli = Cli::parse();
+    let outcome = match cli.command {
+        None => measure(cli.costs),
+        Some(Command::SideBySide(args)) => side_by_side(&args).map(|()| 0),
+        Some(Command::Document) => publish::write_documents().map(|()| 0),
+    };
+    match outcome {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             eprintln!("error: {error}");
@@ -48,9 +82,26 @@ pub fn run() -> ExitCode {
     }
 }
 
-fn measure(cli: Cli) -> Result<u8, BenchError> {
-    let builds = if cli.builds.is_empty() { Build::ALL.to_vec() } else { cli.builds };
-    let selection = Selection { full: cli.full, only: cli.only };
+fn side_by_side(args: &PeerArgs) -> Result<(), BenchError> {
+    let wasms = measure::wasms(&Build::ALL)?;
+    let figures = peers::run(&wasms, &|name, load| {
+        eprintln!("{name}, {} clients: {:.1} s", load.clients, load.seconds);
+    })?;
+    println!("{}", peers::terminal(&figures));
+    if let Some(path) = &args.json {
+        let json = serde_json::to_vec_pretty(&figures).map_err(BenchError::file("write", path))?;
+        std::fs::write(path, json).map_err(BenchError::file("write", path))?;
+    }
+    if args.update {
+        publish::save_peers(&figures)?;
+        publish::write_documents()?;
+    }
+    Ok(())
+}
+
+fn measure(args: CostArgs) -> Result<u8, BenchError> {
+    let builds = if args.builds.is_empty() { Build::ALL.to_vec() } else { args.builds };
+    let selection = Selection { full: args.full, only: args.only };
     let wasms = measure::wasms(&builds)?;
     let began = Instant::now();
     let done = |build: Build, scenario: &str| {
@@ -61,11 +112,11 @@ fn measure(cli: Cli) -> Result<u8, BenchError> {
     let figures = Figures::new(results.clone());
     println!("{}", report::costs(Style::Terminal, &figures));
     println!("{}", report::target_table(Style::Terminal, &figures));
-    if cli.update {
+    if args.update {
         publish::save(results)?;
         publish::write_documents()?;
     }
-    if cli.check { check(&measured) } else { Ok(0) }
+    if args.check { check(&measured) } else { Ok(0) }
 }
 
 /// Says what is worse, better, new or gone.

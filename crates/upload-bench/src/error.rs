@@ -28,12 +28,12 @@ pub enum BenchError {
         source: ClientError,
     },
     /// An installation or an upgrade failed.
-    #[error("{bench}: installing the {build} build: {message}")]
+    #[error("{bench}: installing {module}: {message}")]
     Install {
         /// Where.
         bench: String,
-        /// Which build.
-        build: String,
+        /// What.
+        module: String,
         /// What the server says.
         message: String,
     },
@@ -65,6 +65,19 @@ pub enum BenchError {
         /// Memories wanted.
         memories: u32,
         /// What went wrong.
+        detail: String,
+    },
+    /// Another party's canister could not be built.
+    #[error(transparent)]
+    Fixture(#[from] pocket_ic_fixtures::FixtureError),
+    /// A reply is not what its canister's interface says.
+    #[error("{bench}: the reply of {method}: {detail}")]
+    Reply {
+        /// Where.
+        bench: String,
+        /// Whose reply.
+        method: &'static str,
+        /// What the decoder says.
         detail: String,
     },
     /// A file could not be read or written.

@@ -10,6 +10,7 @@ pub mod cost;
 pub mod error;
 pub mod measure;
 pub mod payload;
+pub mod peers;
 pub mod publish;
 pub mod report;
 pub mod results;

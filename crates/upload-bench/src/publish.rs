@@ -6,6 +6,7 @@ use session_migrate::build::toolchain;
 use session_migrate::build::{Build, Workspace};
 
 use crate::error::BenchError;
+use crate::peers::{self, PeerFigures};
 use crate::report::{self, Figures};
 use crate::results::{self, Results};
 use crate::scenarios;
@@ -21,6 +22,10 @@ pub struct Documents {
 
 fn docs(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(name)
+}
+
+fn peers_path() -> PathBuf {
+    results::folder().join("side_by_side.json")
 }
 
 fn compiler_path() -> PathBuf {
@@ -63,6 +68,26 @@ pub fn save(measured: Vec<Results>) -> Result<(), BenchError> {
     results::write(&compiler_path(), format!("{}\n", compiler()?).as_bytes())
 }
 
+/// Writes the figures of the peers.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn save_peers(peers: &[PeerFigures]) -> Result<(), BenchError> {
+    let path = peers_path();
+    let mut json = serde_json::to_string_pretty(peers).map_err(BenchError::file("write", &path))?;
+    json.push('\n');
+    results::write(&path, json.as_bytes())
+}
+
+fn recorded_peers() -> Result<Option<Vec<PeerFigures>>, BenchError> {
+    let path = peers_path();
+    if !path.exists() {
+        return Ok(None);
+    }
+    let text = std::fs::read_to_string(&path).map_err(BenchError::file("read", &path))?;
+    serde_json::from_str(&text).map(Some).map_err(BenchError::file("read", &path))
+}
+
 /// The checked-in figures of all builds.
 ///
 /// # Errors
@@ -82,7 +107,8 @@ pub fn recorded() -> Result<Figures, BenchError> {
 pub fn documents() -> Result<Documents, BenchError> {
     let figures = recorded()?;
     let plot = report::plot(&figures).map_err(BenchError::file("draw", docs("costs.svg")))?;
-    let page = report::document(&figures, &recorded_compiler()?, &scenarios::all(), None);
+    let peers = recorded_peers()?.map(|peers| peers::markdown(&peers));
+    let page = report::document(&figures, &recorded_compiler()?, &scenarios::all(), peers.as_deref());
     Ok(Documents { page, plot })
 }
 

@@ -1,6 +1,6 @@
 //! A canister on an instance of its own, the client that calls it, and the meter on it.
 
-use std::cell::{Cell, RefCell};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use candid::utils::ArgumentEncoder;
@@ -9,7 +9,7 @@ use pocket_ic::PocketIc;
 use pocket_ic::common::rest::BlobCompression;
 use serde::de::DeserializeOwned;
 use session_migrate::build::Build;
-use session_migrate::client::{Canister, ClientError};
+use session_migrate::client::{Call, Canister, ClientError};
 use session_migrate::{costs, server};
 use upload_canister::api::{HttpRequest, HttpResponse};
 
@@ -19,8 +19,8 @@ use crate::error::BenchError;
 /// When every benchmark begins, seconds since 1970: the same in every run, since ids are made of it.
 pub const BEGINNING_SECONDS: u64 = 1_750_000_000;
 
-/// The init and upgrade arguments of every canister here: none.
-const NO_ARGUMENTS: &[u8] = b"DIDL\0\0";
+/// The init and upgrade arguments of the upload canister: none.
+pub const NO_ARGUMENTS: &[u8] = b"DIDL\0\0";
 
 /// A finished wasm.
 #[derive(Clone, Debug)]
@@ -40,16 +40,24 @@ fn controller() -> Principal {
     Principal::self_authenticating("controller of the benchmark")
 }
 
-/// A canister on an instance of its own.
+/// A canister on an instance of its own. Several threads may call it.
 pub struct World {
     /// The name of the benchmark, for errors.
     bench: String,
-    wasm: Wasm,
+    /// What is installed, for errors.
+    name: String,
+    gz: Vec<u8>,
     pic: PocketIc,
     id: Principal,
-    /// The index of the first message that was not taken into account.
-    next: Cell<u64>,
-    sizes: RefCell<Sizes>,
+    meter: Mutex<Meter>,
+}
+
+/// What has been taken into account so far.
+#[derive(Default)]
+struct Meter {
+    /// The index of the first message that was not.
+    next: u64,
+    sizes: Sizes,
 }
 
 impl World {
@@ -58,11 +66,23 @@ impl World {
     /// # Errors
     /// When there is no usable server.
     pub fn empty(bench: impl Into<String>, wasm: &Wasm) -> Result<Self, BenchError> {
+        Self::of(bench, wasm.build.name(), wasm.gz.clone())
+    }
+
+    /// The same for any module.
+    ///
+    /// # Errors
+    /// When there is no usable server.
+    pub fn of(
+        bench: impl Into<String>,
+        name: impl Into<String>,
+        module: Vec<u8>,
+    ) -> Result<Self, BenchError> {
         let pic = server::pocket_ic()?;
         pic.set_time((SystemTime::UNIX_EPOCH + Duration::from_secs(BEGINNING_SECONDS)).into());
         let id = pic.create_canister_with_settings(Some(controller()), None);
-        let (next, sizes) = (Cell::new(0), RefCell::default());
-        Ok(Self { bench: bench.into(), wasm: wasm.clone(), pic, id, next, sizes })
+        let meter = Mutex::default();
+        Ok(Self { bench: bench.into(), name: name.into(), gz: module, pic, id, meter })
     }
 
     /// A freshly installed canister. The installation is not taken into account.
@@ -71,29 +91,29 @@ impl World {
     /// When there is no usable server, or the installation fails.
     pub fn installed(bench: impl Into<String>, wasm: &Wasm) -> Result<Self, BenchError> {
         let world = Self::empty(bench, wasm)?;
-        world.install()?;
+        world.install(NO_ARGUMENTS)?;
         world.cost()?;
         Ok(world)
     }
 
-    /// Installs the wasm into the empty canister.
+    /// Installs the module into the empty canister.
     ///
     /// # Errors
     /// [`BenchError::Install`].
-    pub fn install(&self) -> Result<(), BenchError> {
+    pub fn install(&self, argument: &[u8]) -> Result<(), BenchError> {
         // Reinstalling into an empty canister is installing, and its failure is an answer, not a panic.
         self.pic
-            .reinstall_canister(self.id, self.wasm.gz.clone(), NO_ARGUMENTS.to_vec(), Some(controller()))
+            .reinstall_canister(self.id, self.gz.clone(), argument.to_vec(), Some(controller()))
             .map_err(|reject| self.not_installed(reject))
     }
 
-    /// Upgrades the canister to the same wasm.
+    /// Upgrades the canister to the same module.
     ///
     /// # Errors
     /// [`BenchError::Install`].
-    pub fn upgrade(&self) -> Result<(), BenchError> {
+    pub fn upgrade(&self, argument: &[u8]) -> Result<(), BenchError> {
         self.pic
-            .upgrade_canister(self.id, self.wasm.gz.clone(), NO_ARGUMENTS.to_vec(), Some(controller()))
+            .upgrade_canister(self.id, self.gz.clone(), argument.to_vec(), Some(controller()))
             .map_err(|reject| self.not_installed(reject))
     }
 
@@ -104,12 +124,7 @@ impl World {
 
     fn not_installed(&self, reject: pocket_ic::RejectResponse) -> BenchError {
         let message = reject.reject_message.lines().next().unwrap_or_default().to_owned();
-        BenchError::Install { bench: self.bench.clone(), build: self.wasm.build.to_string(), message }
-    }
-
-    /// The build that is installed.
-    pub fn build(&self) -> Build {
-        self.wasm.build
+        BenchError::Install { bench: self.bench.clone(), module: self.name.clone(), message }
     }
 
     /// The cost of everything since the last time it was asked for.
@@ -117,14 +132,15 @@ impl World {
     /// # Errors
     /// [`BenchError::Trapped`], and when the server does not tell.
     pub fn cost(&self) -> Result<Cost, BenchError> {
+        let mut meter = self.meter.lock().unwrap_or_else(PoisonError::into_inner);
         let mut sum = Cost::default();
-        for message in costs::messages(&self.pic, self.id, self.next.get())? {
-            self.next.set(message.index + 1);
+        for message in costs::messages(&self.pic, self.id, meter.next)? {
+            meter.next = message.index + 1;
             if !message.ok {
                 let message = format!("{} {}", message.entry, message.method);
                 return Err(BenchError::Trapped { bench: self.bench.clone(), message });
             }
-            sum += self.sizes.borrow_mut().follow(&message);
+            sum += meter.sizes.follow(&message);
         }
         Ok(sum)
     }
@@ -151,6 +167,19 @@ impl World {
         args: impl ArgumentEncoder,
     ) -> Result<T, BenchError> {
         self.canister().query(client(), method, args).map_err(|source| self.failed(source))
+    }
+
+    /// An update call of the controller, with its raw reply.
+    ///
+    /// # Errors
+    /// [`BenchError::Call`].
+    pub fn controller_call(
+        &self,
+        method: &'static str,
+        args: impl ArgumentEncoder,
+    ) -> Result<Vec<u8>, BenchError> {
+        let call = Call::new(method, args).map_err(|source| self.failed(source))?;
+        self.canister().call(controller(), call).map_err(|source| self.failed(source))
     }
 
     /// A query call of the controller.
@@ -192,6 +221,12 @@ impl World {
     /// For `map_err`: a failed call in the name of this benchmark.
     pub fn failed(&self, source: ClientError) -> BenchError {
         BenchError::Call { bench: self.bench.clone(), source }
+    }
+
+    /// For `map_err`: a reply that does not decode.
+    pub fn bad_reply(&self, method: &'static str, error: &candid::Error) -> BenchError {
+        let detail = error.to_string().lines().next().unwrap_or_default().to_owned();
+        BenchError::Reply { bench: self.bench.clone(), method, detail }
     }
 
     /// Nothing, when what was looked at is as expected.

@@ -7,8 +7,6 @@ use std::sync::Arc;
 
 /// Bytes in a page.
 pub(super) const PAGE: usize = 16 * 1024;
-/// Bytes in the smaller pages by which changes of a memory are counted, as the Internet Computer counts them.
-const DELTA_PAGE: usize = 4096;
 /// Pages in a node: a node covers 4 MiB.
 const FANOUT: usize = 256;
 
@@ -113,6 +111,7 @@ impl Paged {
 
 /// How many 4 KiB pages of two equally long pieces of memory differ.
 fn differing(before: &[u8], after: &[u8]) -> u64 {
+    const DELTA_PAGE: usize = 4096;
     before.chunks(DELTA_PAGE).zip(after.chunks(DELTA_PAGE)).filter(|(before, after)| before != after).count()
         as u64
 }

@@ -7,7 +7,7 @@ mod targets;
 
 pub use document::document;
 pub use plot::plot;
-pub use tables::{Style, costs, summary, targets as target_table};
+pub use tables::{Style, costs, summary, table, targets as target_table};
 pub use targets::{ORIGIN_PER_MIB, Target};
 
 use session_migrate::build::Build;

@@ -59,7 +59,7 @@ where
     };
     let lines: Vec<(Build, Points)> = Build::ALL.into_iter().map(|build| (build, points(build))).collect();
     let mut chart = ChartBuilder::on(area)
-        .caption("Upload, begin to finish: M instructions per MiB", ("sans-serif", 16))
+        .caption("Upload, begin to finish: M instructions per MiB", ("sans-serif", 20))
         .margin(10)
         .x_label_area_size(36)
         .y_label_area_size(48)
@@ -67,7 +67,14 @@ where
             (1f64..1000f64).log_scale(),
             0f64..highest(lines.iter().map(|(_, points)| points)),
         )?;
-    chart.configure_mesh().x_desc("chunks of 1.8 MB").disable_x_mesh().draw()?;
+    chart
+        .configure_mesh()
+        .x_desc("chunks of 1.8 MB")
+        .disable_x_mesh()
+        .light_line_style(TRANSPARENT)
+        .label_style(("sans-serif", 14))
+        .axis_desc_style(("sans-serif", 15))
+        .draw()?;
     for (build, points) in lines {
         let style = colour(build).stroke_width(2);
         chart
@@ -80,7 +87,12 @@ where
         .draw_series(LineSeries::new([(1.0, LIMIT_PER_MIB), (1000.0, LIMIT_PER_MIB)], limit))?
         .label("target, direct")
         .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], limit));
-    chart.configure_series_labels().position(SeriesLabelPosition::LowerLeft).border_style(BLACK).draw()?;
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::LowerLeft)
+        .border_style(BLACK)
+        .label_font(("sans-serif", 14))
+        .draw()?;
     Ok(())
 }
 
@@ -101,7 +113,7 @@ where
     let lines: Vec<_> =
         builds.into_iter().flat_map(|build| CALLS.map(|call| (build, call, points(build, call)))).collect();
     let mut chart = ChartBuilder::on(area)
-        .caption("Calls on a full canister: M instructions", ("sans-serif", 16))
+        .caption("Calls on a full canister: M instructions", ("sans-serif", 20))
         .margin(10)
         .x_label_area_size(36)
         .y_label_area_size(48)
@@ -109,14 +121,21 @@ where
             (10f64..100_000f64).log_scale(),
             0f64..highest(lines.iter().map(|(_, _, points)| points)),
         )?;
-    chart.configure_mesh().x_desc("live sessions, and as many memories").disable_x_mesh().draw()?;
+    chart
+        .configure_mesh()
+        .x_desc("live sessions, and as many memories")
+        .disable_x_mesh()
+        .light_line_style(TRANSPARENT)
+        .label_style(("sans-serif", 14))
+        .axis_desc_style(("sans-serif", 15))
+        .draw()?;
     for (build, call, points) in lines {
         let style = colour(build).stroke_width(if call == "finish" { 3 } else { 1 });
         let last = points.last().copied();
         chart.draw_series(LineSeries::new(points, style).point_size(3))?;
         if let Some((x, y)) = last {
             let place = EmptyElement::at((x, y))
-                + Text::new(format!("{build} {call}"), (-100, -14), ("sans-serif", 12));
+                + Text::new(format!("{build} {call}"), (-100, -14), ("sans-serif", 14));
             chart.draw_series([place])?;
         }
     }

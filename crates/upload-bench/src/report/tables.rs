@@ -32,9 +32,16 @@ pub fn table(style: Style, texts: usize, header: &[&str]) -> Table {
 /// Where the figures stand against their limits.
 pub fn targets(style: Style, figures: &Figures) -> Table {
     let mut table = table(style, 1, &["figure", "limit", "measured", ""]);
+    if let Some(verdicts) = table.column_mut(3) {
+        verdicts.set_cell_alignment(CellAlignment::Left);
+    }
     for target in targets::all(figures) {
         let value = target.value.map_or("-".into(), |value| format!("{value:.2}"));
-        table.add_row([target.figure, &target.limit.to_string(), &value, target.verdict()]);
+        let verdict = match &target.worst {
+            Some(worst) => format!("{} ({worst})", target.verdict()),
+            None => target.verdict().to_owned(),
+        };
+        table.add_row([target.figure, &target.limit.to_string(), &value, &verdict]);
     }
     table
 }
@@ -88,7 +95,7 @@ pub fn costs(style: Style, figures: &Figures) -> Table {
         "heap delta",
     ];
     let mut table = table(style, 2, &header);
-    let widest = Build::ALL.into_iter().rev().max_by_key(|build| figures.benches(*build).len());
+    let widest = Build::ALL.into_iter().max_by_key(|build| figures.benches(*build).len());
     let Some(build) = widest else { return table };
     for bench in figures.benches(build) {
         for step in &bench.steps {

@@ -4,7 +4,7 @@
 //! by `builds`; the figures of the others stay.
 
 mod populated;
-mod uploads;
+pub(crate) mod uploads;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};

@@ -11,7 +11,7 @@ use crate::bench::{Bench, Recorder};
 use crate::error::BenchError;
 use crate::payload::{CHUNK_BYTES, File, metadata};
 use crate::seed::{Population, Seed};
-use crate::world::{Wasm, World};
+use crate::world::{NO_ARGUMENTS, Wasm, World};
 
 use super::Seeds;
 use super::uploads::{begin, finish, put};
@@ -38,7 +38,7 @@ pub fn calls(wasm: &Wasm, seeds: &Seeds, count: u32) -> Result<Vec<Bench>, Bench
 /// Puts the state under the canister and measures the upgrade that opens it.
 fn open(run: &mut Recorder, seed: &Seed) -> Result<(), BenchError> {
     run.world.set_stable_memory(&seed.gz);
-    run.measure("post_upgrade", World::upgrade)
+    run.measure("post_upgrade", |world| world.upgrade(NO_ARGUMENTS))
 }
 
 fn upload_calls(run: &mut Recorder, seed: &Seed) -> Result<(), BenchError> {

@@ -10,7 +10,7 @@ use upload_canister::api::{self, BlobMeta, Capsule, PersonRef, UploadFinishResul
 use crate::bench::{Bench, Recorder};
 use crate::error::BenchError;
 use crate::payload::{CHUNK_BYTES, File};
-use crate::world::{Wasm, World};
+use crate::world::{NO_ARGUMENTS, Wasm, World};
 
 /// Chunks of the largest upload that the canister takes.
 pub const MOST_CHUNKS: u32 = 16_384;
@@ -76,7 +76,7 @@ pub fn in_order(wasm: &Wasm, chunks: u32) -> Result<Vec<Bench>, BenchError> {
     reads(&mut run, &finished.blob_id, chunks)?;
     done.push(run.next(format!("upgrade_{chunks}")));
 
-    run.measure("post_upgrade", World::upgrade)?;
+    run.measure("post_upgrade", |world| world.upgrade(NO_ARGUMENTS))?;
     done.push(run.next(format!("delete_{chunks}")));
 
     run.measure("memories_delete", |world| world.update::<()>("memories_delete", (&finished.memory_id,)))?;
