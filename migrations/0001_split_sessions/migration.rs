@@ -22,6 +22,7 @@ static PLAN: Plan = Plan {
     from: Layout::LEGACY,
     to: Layout::SPLIT,
     classes: CLASSES,
+    write_instructions: 200_000,
     fields: FIELDS,
 };
 
