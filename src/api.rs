@@ -23,7 +23,9 @@ pub use capsule::{BlobRef, Capsule, CapsuleAccess, ExternalAsset, Memory, Person
 pub(crate) use error::shortened;
 pub use error::{Error, Result};
 pub use http::{HttpRequest, HttpResponse};
-pub use migration::{ClassCount, JournalEntry, MigrationPhase, MigrationStatus, QuarantinedRecord};
+pub use migration::{
+    ClassCount, ClassForecast, DryRun, JournalEntry, MigrationPhase, MigrationStatus, QuarantinedRecord,
+};
 pub use upload::{
     BlobMeta, ChunkRange, HashAlgorithm, SessionPath, SmallFile, StorageBackend, UploadConfig,
     UploadFinishResult, UploadStatus,

@@ -393,6 +393,12 @@ fn migration_quarantine(after: Option<u64>) -> Result<Vec<QuarantinedRecord>> {
     with_app(|App { storage, .. }| Ok(storage.migration.quarantined(after)?))
 }
 
+#[ic_cdk::query]
+fn migration_dry_run(after: Option<u64>, limit: Option<u32>) -> Result<DryRun> {
+    controllers_only()?;
+    migration::dry_run(after, limit)
+}
+
 /// Runs a control of the migration, then the engine, and says where that leads.
 fn control(control: impl FnOnce(&mut Storage, Time) -> Result<()>) -> Result<MigrationStatus> {
     controllers_only()?;

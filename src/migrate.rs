@@ -48,12 +48,14 @@ pub fn taken_over(storage: &mut Storage, now: Time) -> Result<(), StableError> {
 cfg_if::cfg_if! {
     if #[cfg(feature = "direct")] {
         pub mod controls;
+        mod dry_run;
         mod engine;
         mod migration;
         mod plan;
         mod touch;
         mod unit;
         mod watch;
+        pub use dry_run::{dry_run, dry_run_of};
         pub use engine::{Message, Progress, has_work, run, run_all};
         pub use migration::{Advance, Classified, Fate, Migration, Reversal, Reverted, Work};
         pub use plan::{ClassPlan, Plan, Treatment};

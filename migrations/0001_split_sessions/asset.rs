@@ -6,6 +6,7 @@
 use candid::{CandidType, Deserialize};
 use serde_bytes::ByteBuf;
 
+use super::wire::{record, variant};
 use crate::api;
 
 /// Metadata of an asset, in one of five kinds.
@@ -123,6 +124,61 @@ pub enum LegacyProcessingStatus {
     Completed,
     Error,
 }
+
+variant!(LegacyAssetMetadata {
+    0 => Note(LegacyNote),
+    1 => Image(LegacyImage),
+    2 => Document(LegacyDocument),
+    3 => Audio(LegacyAudio),
+    4 => Video(LegacyVideo),
+});
+
+record!(LegacyImage { dpi, color_space, base, exif_data, compression_ratio, orientation });
+
+record!(LegacyVideo { duration, base, codec, frame_rate, resolution, bitrate, aspect_ratio });
+
+record!(LegacyAudio { duration, base, codec, channels, sample_rate, bit_depth, bitrate });
+
+record!(LegacyDocument { document_type, base, language, page_count, word_count });
+
+record!(LegacyNote { base, language, word_count, format });
+
+record!(LegacyBase {
+    url,
+    height,
+    updated_at,
+    asset_type,
+    sha256,
+    name,
+    storage_key,
+    tags,
+    processing_error,
+    mime_type,
+    description,
+    created_at,
+    deleted_at,
+    bytes,
+    asset_location,
+    width,
+    processing_status,
+    bucket,
+});
+
+variant!(LegacyAssetType {
+    0 => Preview,
+    1 => Metadata,
+    2 => Derivative,
+    3 => Original,
+    4 => Thumbnail,
+});
+
+variant!(LegacyProcessingStatus {
+    0 => Error,
+    1 => Uploading,
+    2 => Finalizing,
+    3 => Processing,
+    4 => Completed,
+});
 
 impl LegacyAssetMetadata {
     /// Size of the file, bytes.

@@ -4,11 +4,12 @@
 
 use candid::de::IDLDeserialize;
 use candid::{CandidType, Deserialize, Principal};
+use sha2::{Digest, Sha256};
 
 use super::asset::LegacyAssetMetadata;
+use super::wire::{HEADER, Reader, Wire, record};
 use crate::blob::ChunkPrefix;
 use crate::session::SessionId;
-use crate::stable::codec;
 
 /// A session and its upload in one record.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq)]
@@ -51,6 +52,41 @@ pub enum LegacyStatus {
     },
 }
 
+record!(LegacyUploadSession {
+    status,
+    asset_metadata,
+    session_id,
+    capsule_id,
+    expected_chunks,
+    blob_id,
+    idem,
+    created_at,
+    chunk_count,
+    caller,
+    provisional_memory_id,
+    chunk_size,
+});
+
+impl Wire for LegacyStatus {
+    fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        match u8::read(reader)? {
+            0 => Some(Self::Committed { completed_at: Wire::read(reader)? }),
+            1 => Some(Self::Pending),
+            _ => None,
+        }
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Committed { completed_at } => {
+                out.push(0);
+                completed_at.write(out);
+            }
+            Self::Pending => out.push(1),
+        }
+    }
+}
+
 /// Stored bytes are no record of layout 1.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
@@ -70,6 +106,22 @@ impl LegacyUploadSession {
     /// # Errors
     /// What is wrong with the bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        Self::read_behind_header(bytes).map_or_else(|| Self::decode_by_library(bytes), Ok)
+    }
+
+    /// The record and the bytes of its value, if the bytes are what [`Self::encode`] writes.
+    fn read_behind_header(bytes: &[u8]) -> Option<Self> {
+        let mut reader = Reader::behind_header(bytes)?;
+        let version = u16::read(&mut reader)?;
+        let record = Self::read(&mut reader)?;
+        (version == VERSION && reader.is_at_end()).then_some(record)
+    }
+
+    /// The record of any bytes that are Candid of its type.
+    ///
+    /// # Errors
+    /// What is wrong with the bytes.
+    pub fn decode_by_library(bytes: &[u8]) -> Result<Self, DecodeError> {
         let unreadable = |error: candid::Error| DecodeError::Bytes(error.to_string());
         let mut values = IDLDeserialize::new(bytes).map_err(unreadable)?;
         // The version first: a record of another version has fields that this type does not know.
@@ -84,7 +136,35 @@ impl LegacyUploadSession {
 
     /// The bytes as they were stored.
     pub fn encode(&self) -> Vec<u8> {
-        codec::encode_candid(VERSION, self)
+        let mut bytes = HEADER.to_vec();
+        self.write_value(&mut bytes);
+        bytes
+    }
+
+    /// SHA-256 of what must survive of a stored record: of its value in the form that [`Self::encode`] gives it, so
+    /// that two encodings of one record agree; of all its bytes when they are no record.
+    pub fn digest_of_stored(bytes: &[u8]) -> [u8; 32] {
+        if Self::read_behind_header(bytes).is_some()
+            && let Some(value) = bytes.strip_prefix(HEADER)
+        {
+            return Sha256::digest(value).into();
+        }
+        match Self::decode_by_library(bytes) {
+            Ok(record) => record.digest(),
+            Err(_) => Sha256::digest(bytes).into(),
+        }
+    }
+
+    /// SHA-256 of the record's value.
+    pub fn digest(&self) -> [u8; 32] {
+        let mut value = Vec::new();
+        self.write_value(&mut value);
+        Sha256::digest(value).into()
+    }
+
+    fn write_value(&self, out: &mut Vec<u8>) {
+        VERSION.write(out);
+        self.write(out);
     }
 
     /// Where the chunks of the session lie: they stay there.

@@ -1,7 +1,5 @@
 //! The migration as the engine sees it: a unit is a session, by its id.
 
-use sha2::{Digest, Sha256};
-
 use super::class::{CLASSES, Class, TimeUnit};
 use super::convert::FIELDS;
 use super::{LegacyUploadSession, Split, Unconvertible, convert, revert};
@@ -24,6 +22,7 @@ static PLAN: Plan = Plan {
     from: Layout::LEGACY,
     to: Layout::SPLIT,
     classes: CLASSES,
+    write_instructions: 200_000,
     fields: FIELDS,
 };
 
@@ -57,7 +56,7 @@ impl Migration for SplitSessions {
     }
 
     fn weigh(&self, storage: &Storage, key: u64) -> Result<[u8; 32]> {
-        Ok(canonical_digest(&raw(storage, key)?))
+        Ok(LegacyUploadSession::digest_of_stored(&raw(storage, key)?))
     }
 
     fn classify(&self, storage: &Storage, key: u64, now: Time) -> Result<Classified> {
@@ -70,7 +69,7 @@ impl Migration for SplitSessions {
     }
 
     fn digest_of_quarantined(&self, raw: &[u8]) -> [u8; 32] {
-        canonical_digest(raw)
+        LegacyUploadSession::digest_of_stored(raw)
     }
 
     fn convert(&self, storage: &mut Storage, key: u64, work: &mut Work<'_>) -> Result<Advance> {
@@ -90,7 +89,7 @@ impl Migration for SplitSessions {
                 forget_session(storage, id, legacy.caller, session, &meta.capsule_id)?;
                 storage.blobs.release(legacy.chunk_prefix());
                 storage.sessions.legacy_activity.remove(&key);
-                Fate::Released(canonical_digest(&raw))
+                Fate::Released(LegacyUploadSession::digest_of_stored(&raw))
             }
             Verdict::Reject { legacy, reason } => {
                 withdraw(storage, id, legacy.as_deref())?;
@@ -241,7 +240,7 @@ fn write(
             // Layout 1 without indexes has no accounts either.
             storage.usage.reserve_unlimited(legacy.caller, &meta.capsule_id, session.bytes_expected)?;
         }
-        Ok(canonical_digest(&back.encode()))
+        Ok(back.digest())
     });
     if accounted.is_err() {
         storage.sessions.sessions.remove(&id.0);
@@ -314,13 +313,4 @@ fn raw(storage: &Storage, key: u64) -> Result<Vec<u8>> {
         reason: "it is not there any more".into(),
     };
     Ok(storage.sessions.legacy.get_raw(&key).ok_or_else(gone)?)
-}
-
-/// SHA-256 of a legacy record in the encoding of this build, so that two encodings of one record agree;
-/// of its bytes when it does not decode.
-fn canonical_digest(raw: &[u8]) -> [u8; 32] {
-    match LegacyUploadSession::decode(raw) {
-        Ok(legacy) => Sha256::digest(legacy.encode()).into(),
-        Err(_) => Sha256::digest(raw).into(),
-    }
 }

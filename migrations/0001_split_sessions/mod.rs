@@ -9,6 +9,7 @@ mod class;
 mod convert;
 mod legacy;
 mod migration;
+mod wire;
 
 pub use class::{CLASSES, Class, TimeUnit};
 pub use convert::{Split, Unconvertible, convert, revert};

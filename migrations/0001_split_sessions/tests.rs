@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use serde_bytes::ByteBuf;
 
 use super::asset::*;
+use super::wire::{HEADER, Listed};
 use super::*;
 use crate::session::{ChunkSet, SessionId, Time};
 
@@ -150,6 +151,23 @@ proptest! {
         prop_assert_eq!(LegacyUploadSession::decode(&back.encode()), Ok(legacy));
     }
 
+    /// The short way and the library agree on every record, and on every byte string near one.
+    #[test]
+    fn the_short_way_is_the_librarys((legacy, ..) in record(), place in any::<prop::sample::Index>(), bit in 0u8..8) {
+        let bytes = legacy.encode();
+        prop_assert_eq!(&bytes, &crate::stable::codec::encode_candid(1, &legacy));
+        prop_assert_eq!(LegacyUploadSession::decode_by_library(&bytes), Ok(legacy.clone()));
+        prop_assert_eq!(LegacyUploadSession::digest_of_stored(&bytes), legacy.digest());
+        let mut changed = bytes.clone();
+        let place = HEADER.len() + place.index(bytes.len() - HEADER.len());
+        changed[place] ^= 1 << bit;
+        // Written out, since a changed float may be a NaN, which is not equal to itself.
+        let in_words = |decoded| format!("{decoded:?}");
+        let by_library = LegacyUploadSession::decode_by_library(&changed);
+        prop_assert_eq!(in_words(LegacyUploadSession::decode(&changed)), in_words(by_library));
+        prop_assert_ne!(LegacyUploadSession::digest_of_stored(&changed), legacy.digest(), "byte {}", place);
+    }
+
     #[test]
     fn new_to_old_to_new_is_the_identity((legacy, stored, last_seen) in record()) {
         let id = SessionId(legacy.session_id);
@@ -220,6 +238,43 @@ fn the_golden_record_decodes_and_encodes_to_the_byte() {
     let bytes = sample().encode();
     assert!(bytes == GOLDEN, "today: {bytes:02x?}");
     assert_eq!(LegacyUploadSession::decode(GOLDEN), Ok(sample()));
+}
+
+#[test]
+fn fields_and_cases_are_listed_by_hash() {
+    fn sorted<T: Listed>() {
+        let hashes: Vec<u32> = T::NAMES.iter().map(|name| candid::idl_hash(name)).collect();
+        assert!(hashes.is_sorted(), "{:?}", T::NAMES);
+    }
+    sorted::<LegacyUploadSession>();
+    sorted::<LegacyAssetMetadata>();
+    sorted::<LegacyImage>();
+    sorted::<LegacyVideo>();
+    sorted::<LegacyAudio>();
+    sorted::<LegacyDocument>();
+    sorted::<LegacyNote>();
+    sorted::<LegacyBase>();
+    sorted::<LegacyAssetType>();
+    sorted::<LegacyProcessingStatus>();
+}
+
+#[test]
+fn another_encoders_record_is_read_by_the_library_and_weighs_the_same() {
+    // The same record with one more type in the table, as another encoder may write it.
+    let legacy = sample();
+    let other = candid::encode_args((1u16, legacy.clone(), Some(7u64))).unwrap();
+    assert!(!other.starts_with(HEADER));
+    let values = candid::IDLArgs::from_bytes(&other).unwrap();
+    assert_eq!(values.args.len(), 3);
+    assert_eq!(LegacyUploadSession::decode(&other), Ok(legacy.clone()), "what comes behind is ignored");
+    assert_eq!(LegacyUploadSession::digest_of_stored(&other), legacy.digest());
+}
+
+#[test]
+fn a_record_of_another_version_is_told_from_rubbish() {
+    let next = candid::encode_args((2u16, "whatever that will be")).unwrap();
+    assert_eq!(LegacyUploadSession::decode(&next), Err(DecodeError::Version(2)));
+    assert!(matches!(LegacyUploadSession::decode(b"rubbish"), Err(DecodeError::Bytes(_))));
 }
 
 #[test]

@@ -34,6 +34,8 @@ static PLAN: Plan = Plan {
         ("PayloadState.hash", "PayloadState.hash"),
         ("PayloadState.next_chunk", "PayloadState.next_chunk"),
     ],
+    // A blob of two chunks: each is written once, read back once, and hashed once.
+    write_instructions: 300_000_000,
 };
 
 /// Steps of one unit: a message copies some chunks of it, and the largest has 16,384.

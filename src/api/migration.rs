@@ -84,6 +84,44 @@ pub struct ClassCount {
     pub count: u64,
 }
 
+/// A page of what the migration would do. Nothing is written.
+#[derive(CandidType, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+pub struct DryRun {
+    /// Number of the migration.
+    pub migration: u16,
+    /// Its name.
+    pub name: String,
+    /// What must happen before it may begin, in words.
+    pub waits_for: Option<String>,
+    /// Units on this page.
+    pub units: u64,
+    /// Where the next page begins; nothing behind the last one.
+    pub next: Option<u64>,
+    /// The classes that were met on this page.
+    pub classes: Vec<ClassForecast>,
+    /// Instructions that this page has taken.
+    pub instructions: u64,
+    /// Instructions that migrating the units of this page would take, about.
+    pub estimated_instructions: u64,
+    /// Messages that these make, about.
+    pub estimated_messages: u64,
+}
+
+/// A class on a page of a dry run.
+#[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct ClassForecast {
+    /// Name of the class.
+    pub class: String,
+    /// What would become of its units: convert, release or quarantine.
+    pub treatment: String,
+    /// How many there are.
+    pub count: u64,
+    /// The first few of them.
+    pub examples: Vec<u64>,
+    /// Why the first of them would be put into quarantine, in words; else empty.
+    pub reason: String,
+}
+
 /// One entry of the journal. Each carries the hash of the one before it.
 #[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct JournalEntry {

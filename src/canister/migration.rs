@@ -5,8 +5,8 @@ use std::cell::Cell;
 pub use crate::migrate::controls;
 
 use super::{App, Duration, MessageMeter, now, with_app};
-use crate::api::{Error, Result};
-use crate::migrate::{self, Progress, Watched};
+use crate::api::{DryRun, Error, Result};
+use crate::migrate::{self, Message, Progress, Watched};
 
 /// Instructions that the migration uses in `post_upgrade`: enough for a small canister, and so little of the 300
 /// billion of an installation that no number of sessions can make an upgrade fail.
@@ -26,6 +26,11 @@ pub fn start() {
         report(&error);
     }
     run(UPGRADE_INSTRUCTIONS);
+}
+
+pub fn dry_run(after: Option<u64>, limit: Option<u32>) -> Result<DryRun> {
+    let message = Message { now: now(), meter: &MessageMeter, budget: MESSAGE_INSTRUCTIONS };
+    with_app(|App { storage, .. }| migrate::dry_run(storage, message, after, limit))
 }
 
 pub fn go_on() {

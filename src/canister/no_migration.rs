@@ -1,6 +1,6 @@
 //! The legacy build migrates nothing; it takes over what the staged build has rolled back.
 
-use super::{App, Error, Result, Storage, Time, now, with_app};
+use super::{App, DryRun, Error, Result, Storage, Time, now, with_app};
 use crate::migrate;
 
 pub fn start() {
@@ -13,12 +13,16 @@ pub const fn go_on() {}
 
 pub const fn watch() {}
 
+pub fn dry_run(_: Option<u64>, _: Option<u32>) -> Result<DryRun> {
+    Err(controls::refused())
+}
+
 pub mod controls {
     //! There is nothing to control.
 
     use super::{Error, Result, Storage, Time};
 
-    fn refused() -> Error {
+    pub(super) fn refused() -> Error {
         Error::conflict("migration", "Idle", "the legacy build migrates nothing")
     }
 

@@ -9,7 +9,7 @@
 use super::Record;
 
 /// A stable layout.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Layout(pub u16);
 
 impl Layout {

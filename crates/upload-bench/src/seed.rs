@@ -9,7 +9,8 @@ use candid::Principal;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_bytes::ByteBuf;
-use upload_canister::api::{AdminConfig, Error, ExternalAsset, StorageBackend};
+use session_migrate::build::Build;
+use upload_canister::api::{AdminConfig, Error, ExternalAsset, HashAlgorithm, StorageBackend};
 use upload_canister::config::Config;
 use upload_canister::memories::{self, NewContent};
 use upload_canister::meter::Unmetered;
@@ -40,8 +41,20 @@ pub struct Population {
     pub sessions: u32,
     /// Memories, all of them in the client's capsule.
     pub memories: u32,
-    /// Whether sessions are legacy records and the layout is 1.
-    pub legacy: bool,
+    /// Stable layout: in layout 1 sessions are legacy records, in layout 3 payload is in extents.
+    pub layout: Layout,
+}
+
+impl Population {
+    /// In the layout of a fresh installation of a build.
+    pub fn of(build: Build, sessions: u32, memories: u32) -> Self {
+        let layout = match build {
+            Build::Legacy => Layout::LEGACY,
+            Build::Staged => Layout::SPLIT,
+            Build::Direct => Layout::EXTENTS,
+        };
+        Self { sessions, memories, layout }
+    }
 }
 
 /// A state, and the id of the client's capsule in it.
@@ -87,9 +100,13 @@ fn now() -> Time {
 }
 
 fn fill(storage: &mut Storage, population: Population) -> Result<(String, u64, String), Error> {
-    let share = if population.legacy { 100 } else { 0 };
+    let legacy = population.layout == Layout::LEGACY;
+    let share = if legacy { 100 } else { 0 };
     let settings = AdminConfig { compat_share_percent: share, ..storage.config()? };
     storage.settings.set(&Config::checked(settings)?);
+    if !legacy {
+        storage.layout.set(&population.layout);
+    }
     let capsule = storage.capsules.create(client(), None, now())?.id;
     let mut session = 0;
     for number in 0..SESSIONS_OF_CLIENT.min(population.sessions) {
@@ -107,7 +124,7 @@ fn fill(storage: &mut Storage, population: Population) -> Result<(String, u64, S
     for number in 0..population.memories {
         memory = create_memory(storage, &capsule, number)?;
     }
-    if population.legacy {
+    if legacy {
         storage.layout.set(&Layout::LEGACY);
         // With the share of the staged build at its default, so that the migration starts at the upgrade.
         storage.settings.set(&Config::default());
@@ -118,7 +135,7 @@ fn fill(storage: &mut Storage, population: Population) -> Result<(String, u64, S
 fn begin(storage: &mut Storage, caller: Principal, capsule: &str, number: u32) -> Result<u64, Error> {
     let path = &mut ActivePath::default();
     let mut service = UploadService { storage, path, caller, now: now(), meter: &Unmetered };
-    service.begin(capsule.to_owned(), metadata(SESSION_BYTES), 1, format!("upload {number}"))
+    service.begin(capsule.to_owned(), metadata(SESSION_BYTES), 1, format!("upload {number}"), HashAlgorithm::Sha256)
 }
 
 /// A memory whose bytes are elsewhere: inline ones are limited per capsule.
@@ -138,11 +155,14 @@ mod tests {
 
     #[test]
     fn a_state_holds_what_was_asked_for() {
-        for legacy in [false, true] {
-            let seed = make(Population { sessions: 230, memories: 12, legacy }).unwrap();
+        for build in Build::ALL {
+            let population = Population::of(build, 230, 12);
+            let legacy = build == Build::Legacy;
+            let seed = make(population).unwrap();
             let mut bytes = Vec::new();
             flate2::read::GzDecoder::new(seed.gz.as_slice()).read_to_end(&mut bytes).unwrap();
-            let storage = Storage::open_existing(std::rc::Rc::new(std::cell::RefCell::new(bytes))).unwrap();
+            let raw = std::rc::Rc::new(std::cell::RefCell::new(bytes));
+            let storage = Storage::open_accepting(raw, &[population.layout]).unwrap();
             assert_eq!(storage.index.len(), 230);
             assert_eq!(storage.sessions.legacy.len(), if legacy { 230 } else { 0 });
             assert_eq!(storage.sessions.sessions.len(), if legacy { 0 } else { 230 });

@@ -25,6 +25,10 @@ const VERSION: u8 = 1;
 
 const PAGE_BYTES: u64 = 64 * 1024;
 
+/// Pages that the memory grows by at once: a bucket of the memory manager, which takes that much in any case and
+/// rewrites its table of 2 KB each time it is asked.
+const BUCKET_PAGES: u64 = 128;
+
 /// Payload, addressed from the end of the header.
 pub struct Region {
     memory: Memory,
@@ -78,7 +82,8 @@ impl Region {
     }
 
     fn grow_to(&self, end: u64) -> Result<(), SinkError> {
-        let (pages, has) = (end.div_ceil(PAGE_BYTES), self.memory.size());
+        let pages = end.div_ceil(PAGE_BYTES).checked_next_multiple_of(BUCKET_PAGES).unwrap_or(u64::MAX);
+        let has = self.memory.size();
         let missing = pages.saturating_sub(has);
         if missing > 0 && self.memory.grow(missing) < 0 {
             return Err(SinkError::MemoryFull { needed: end });

@@ -48,6 +48,7 @@ static PLAN: Plan = Plan {
         ClassPlan { name: "torn", treatment: Treatment::Quarantine, what: "it is not" },
         ClassPlan { name: "cut off", treatment: Treatment::Quarantine, what: "a message was cut off" },
     ],
+    write_instructions: 1,
     fields: &[("bytes", "moved")],
 };
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_bytes::{ByteBuf, Bytes};
+use session_migrate::build::Build;
 use upload_canister::api::{
     AdminStats, Capsule, HttpRequest, Memory, MigrationPhase, StorageBackend, UploadStatus,
 };
@@ -18,8 +19,7 @@ use super::uploads::{begin, finish, put};
 
 /// Calls on a state of so many sessions and as many memories, in the build's own layout.
 pub fn calls(wasm: &Wasm, seeds: &Seeds, count: u32) -> Result<Vec<Bench>, BenchError> {
-    let legacy = wasm.build == session_migrate::build::Build::Legacy;
-    let seed = seeds.get(Population { sessions: count, memories: count, legacy })?;
+    let seed = seeds.get(Population::of(wasm.build, count, count))?;
     let mut run = Recorder::new(format!("open_{count}"), wasm)?;
     open(&mut run, &seed)?;
     let stats: AdminStats = run.aside(|world| world.controller_query("admin_stats", ()))?;
@@ -118,7 +118,7 @@ pub fn small(wasm: &Wasm) -> Result<Vec<Bench>, BenchError> {
 
 /// A state of so many legacy sessions, converted in `post_upgrade` and, where that is not enough, by timer.
 pub fn migration(wasm: &Wasm, seeds: &Seeds, count: u32) -> Result<Bench, BenchError> {
-    let seed = seeds.get(Population { sessions: count, memories: 10, legacy: true })?;
+    let seed = seeds.get(Population::of(Build::Legacy, count, 10))?;
     let mut run = Recorder::new(format!("migrate_{count}"), wasm)?;
     open(&mut run, &seed)?;
     loop {

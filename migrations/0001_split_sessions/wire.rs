@@ -1,0 +1,238 @@
+//! The value part of a Candid message, read and written without its type table.
+//!
+//! Every record of layout 1 begins with the same 504 bytes: the magic, the type table, and the types of the two
+//! arguments. The library decodes that table anew for each record, which is most of what a record costs. This
+//! module recognises the table and reads what is behind it; whatever it does not recognise, it leaves to the
+//! library. It is strict: it takes only what the encoder writes, so that one record has one form here.
+//!
+//! ```text
+//! nat64, nat32, nat16, nat8, float32   little-endian
+//! text, vec                            length as LEB128, then the bytes or elements
+//! opt                                  0, or 1 and the value
+//! principal                            1, length as LEB128, bytes
+//! variant                              place of the case by hash, as LEB128, then its value
+//! record                               the fields by hash of their names
+//! ```
+
+use candid::Principal;
+use serde_bytes::ByteBuf;
+
+/// What a record begins with; the version and the record follow.
+pub const HEADER: &[u8] = include_bytes!("golden/header.bin");
+
+/// Bytes that are being read.
+pub struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    /// The value part of a message with our [`HEADER`]; nothing for any other.
+    pub fn behind_header(message: &'a [u8]) -> Option<Self> {
+        Some(Self { rest: message.strip_prefix(HEADER)? })
+    }
+
+    /// Whether everything is read.
+    pub const fn is_at_end(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    fn take(&mut self, len: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.rest.split_at_checked(len)?;
+        self.rest = rest;
+        Some(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (taken, rest) = self.rest.split_first_chunk()?;
+        self.rest = rest;
+        Some(*taken)
+    }
+
+    /// A LEB128 number in its shortest form, below 2^28: nothing here is that long.
+    fn length(&mut self) -> Option<usize> {
+        let mut value: usize = 0;
+        for shift in [0, 7, 14, 21] {
+            let [byte] = self.array()?;
+            value |= usize::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                let shortest = byte != 0 || shift == 0;
+                return shortest.then_some(value);
+            }
+        }
+        None
+    }
+}
+
+fn write_length(mut value: usize, out: &mut Vec<u8>) {
+    while value > 0x7f {
+        out.push((value & 0x7f) as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+/// A value as the encoder writes it.
+pub trait Wire: Sized {
+    /// Reads it; nothing when the bytes are not what the encoder writes.
+    fn read(reader: &mut Reader<'_>) -> Option<Self>;
+
+    /// Writes it.
+    fn write(&self, out: &mut Vec<u8>);
+}
+
+macro_rules! numbers {
+    ($($number:ty),*) => {$(
+        impl Wire for $number {
+            fn read(reader: &mut Reader<'_>) -> Option<Self> {
+                reader.array().map(Self::from_le_bytes)
+            }
+
+            fn write(&self, out: &mut Vec<u8>) {
+                out.extend_from_slice(&self.to_le_bytes());
+            }
+        }
+    )*};
+}
+
+numbers!(u8, u16, u32, u64, f32);
+
+impl Wire for String {
+    fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        let len = reader.length()?;
+        std::str::from_utf8(reader.take(len)?).ok().map(Self::from)
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        write_length(self.len(), out);
+        out.extend_from_slice(self.as_bytes());
+    }
+}
+
+impl Wire for ByteBuf {
+    fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        let len = reader.length()?;
+        reader.take(len).map(Self::from)
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        write_length(self.len(), out);
+        out.extend_from_slice(self);
+    }
+}
+
+impl Wire for Principal {
+    fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        let [1] = reader.array()? else { return None };
+        let len = reader.length()?;
+        Self::try_from_slice(reader.take(len)?).ok()
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        out.push(1);
+        write_length(self.as_slice().len(), out);
+        out.extend_from_slice(self.as_slice());
+    }
+}
+
+impl<T: Wire> Wire for Option<T> {
+    fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        match reader.array()? {
+            [0] => Some(None),
+            [1] => T::read(reader).map(Some),
+            _ => None,
+        }
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            None => out.push(0),
+            Some(value) => {
+                out.push(1);
+                value.write(out);
+            }
+        }
+    }
+}
+
+impl Wire for Vec<String> {
+    fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        let len = reader.length()?;
+        // Nothing is reserved for a length that the bytes do not bear out.
+        let mut texts = Self::new();
+        for _ in 0..len {
+            texts.push(String::read(reader)?);
+        }
+        Some(texts)
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        write_length(self.len(), out);
+        self.iter().for_each(|text| text.write(out));
+    }
+}
+
+/// A record whose fields are listed by hash. A field that is not listed does not compile.
+macro_rules! record {
+    ($record:ident { $($field:ident),* $(,)? }) => {
+        impl crate::migrations::split_sessions::wire::Wire for $record {
+            fn read(reader: &mut crate::migrations::split_sessions::wire::Reader<'_>) -> Option<Self> {
+                use crate::migrations::split_sessions::wire::Wire;
+                Some(Self { $($field: Wire::read(reader)?),* })
+            }
+
+            fn write(&self, out: &mut Vec<u8>) {
+                use crate::migrations::split_sessions::wire::Wire;
+                let Self { $($field),* } = self;
+                $(Wire::write($field, out);)*
+            }
+        }
+
+        #[cfg(test)]
+        impl crate::migrations::split_sessions::wire::Listed for $record {
+            const NAMES: &[&str] = &[$(stringify!($field)),*];
+        }
+    };
+}
+
+/// A variant whose cases are numbered by hash; a case has no value, or one.
+macro_rules! variant {
+    ($variant:ident { $($place:literal => $case:ident $(($value:ident))? ),* $(,)? }) => {
+        impl crate::migrations::split_sessions::wire::Wire for $variant {
+            fn read(reader: &mut crate::migrations::split_sessions::wire::Reader<'_>) -> Option<Self> {
+                match u8::read(reader)? {
+                    $($place => Some(Self::$case $((<$value>::read(reader)?))?),)*
+                    _ => None,
+                }
+            }
+
+            fn write(&self, out: &mut Vec<u8>) {
+                variant!(@write self, out, $($place => $case $(($value))?),*);
+            }
+        }
+
+        #[cfg(test)]
+        impl crate::migrations::split_sessions::wire::Listed for $variant {
+            const NAMES: &[&str] = &[$(stringify!($case)),*];
+        }
+    };
+    (@write $self:ident, $out:ident, $($place:literal => $case:ident),*) => {
+        $out.push(match $self { $(Self::$case => $place),* })
+    };
+    (@write $self:ident, $out:ident, $($place:literal => $case:ident ($value:ident)),*) => {
+        match $self {
+            $(Self::$case(value) => {
+                $out.push($place);
+                value.write($out);
+            })*
+        }
+    };
+}
+
+pub(super) use {record, variant};
+
+/// The names behind the places, for the test that they are sorted by hash.
+#[cfg(test)]
+pub trait Listed {
+    /// In the order in which they are written.
+    const NAMES: &[&str];
+}

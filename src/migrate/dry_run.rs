@@ -1,0 +1,103 @@
+//! What a migration would do: counted, classified and priced, page by page, without writing.
+
+use crate::api::{ClassForecast, DryRun, Result};
+use crate::migrations;
+use crate::storage::Storage;
+
+use super::unit::count;
+use super::{Classified, Message, Migration};
+
+/// Units of a page at most.
+const LARGEST_PAGE: u32 = 10_000;
+
+/// Examples of each class on a page.
+const EXAMPLES: usize = 3;
+
+/// A page of at most `limit` units of the current migration above `after`.
+///
+/// # Errors
+/// A damaged record of the tables around a unit.
+pub fn dry_run(
+    storage: &Storage,
+    message: Message<'_>,
+    after: Option<u64>,
+    limit: Option<u32>,
+) -> Result<DryRun> {
+    let number = storage.migration.current();
+    let Some(migration) = migrations::ALL.iter().find(|migration| migration.plan().number == number) else {
+        return Ok(DryRun::default());
+    };
+    dry_run_of(*migration, storage, message, after, limit)
+}
+
+/// A page of a migration.
+///
+/// # Errors
+/// A damaged record of the tables around a unit.
+pub fn dry_run_of(
+    migration: &dyn Migration,
+    storage: &Storage,
+    message: Message<'_>,
+    after: Option<u64>,
+    limit: Option<u32>,
+) -> Result<DryRun> {
+    let plan = migration.plan();
+    let limit = limit.unwrap_or(LARGEST_PAGE).min(LARGEST_PAGE);
+    let begun_with = message.meter.used();
+    let mut page = DryRun {
+        migration: plan.number,
+        name: plan.name.into(),
+        waits_for: migration.waits_for(storage)?,
+        ..DryRun::default()
+    };
+    let keys = migration.sources(storage, after, usize::try_from(limit).unwrap_or(usize::MAX));
+    let listed = keys.len();
+    for key in keys {
+        if message.meter.used() > message.budget {
+            break;
+        }
+        migration.weigh(storage, key)?;
+        let classified = migration.classify(storage, key, message.now)?;
+        add(migration, &mut page, key, classified);
+        page.next = Some(key);
+        count(&mut page.units);
+    }
+    let all = page.units == listed as u64 && listed < usize::try_from(limit).unwrap_or(usize::MAX);
+    if all {
+        page.next = None;
+    }
+    page.instructions = message.meter.used().saturating_sub(begun_with);
+    // Every unit is weighed once, and looked at once more when it is written.
+    let writing = page.units.saturating_mul(plan.write_instructions);
+    page.estimated_instructions = page.instructions.saturating_add(writing);
+    page.estimated_messages = page.estimated_instructions.div_ceil(message.budget.max(1));
+    Ok(page)
+}
+
+fn add(migration: &dyn Migration, page: &mut DryRun, key: u64, classified: Classified) {
+    let Classified { class, reason } = classified;
+    let Some(class) = migration.plan().classes.get(class) else {
+        return;
+    };
+    let place = page.classes.iter().position(|forecast| forecast.class == class.name);
+    let place = place.unwrap_or_else(|| {
+        page.classes.push(ClassForecast {
+            class: class.name.into(),
+            treatment: class.treatment.name().into(),
+            count: 0,
+            examples: Vec::new(),
+            reason: String::new(),
+        });
+        page.classes.len().saturating_sub(1)
+    });
+    let Some(forecast) = page.classes.get_mut(place) else {
+        return;
+    };
+    count(&mut forecast.count);
+    if forecast.examples.len() < EXAMPLES {
+        forecast.examples.push(key);
+    }
+    if forecast.reason.is_empty() {
+        forecast.reason = reason.unwrap_or_default();
+    }
+}
