@@ -22,8 +22,8 @@ use upload_canister::api::{
 };
 
 use model::{
-    Answer, Control, Finished, Guest, Holdings, MemoryView, NewContent, NewMemory, Phase, Put, Refusal,
-    Stage, Target, View, operations,
+    Answer, Control, Finished, Guest, Holdings, MemoryView, NewContent, NewMemory, Operation, Phase, Put,
+    Refusal, Stage, Target, View, operations,
 };
 
 /// What the name of an asset begins with whose metadata the model has chosen.
@@ -319,7 +319,7 @@ fn config() -> ProptestConfig {
 /// Runs random operations, each time on a canister that was just installed.
 fn check(stage: Stage) {
     let wasm = RefCell::new(Wasm::new(stage));
-    let checked = TestRunner::new(config()).run(&operations(10..60), |operations| {
+    let checked = TestRunner::new(config()).run(&operations(10..60), |operations: Vec<Operation>| {
         let mut wasm = wasm.borrow_mut();
         wasm.renew(stage);
         model::run(&mut *wasm, &operations, stage).map_err(TestCaseError::fail)

@@ -43,7 +43,11 @@ fn uses(sources: &[(PathBuf, String)], words: &[&str]) -> Vec<String> {
 fn without_tests(sources: Vec<(PathBuf, String)>) -> Vec<(PathBuf, String)> {
     sources
         .into_iter()
-        .filter(|(path, _)| !path.ends_with("tests.rs") && !path.ends_with("proptests.rs"))
+        .filter(|(path, _)| {
+            !path.ends_with("tests.rs")
+                && !path.ends_with("proptests.rs")
+                && !path.components().any(|part| part.as_os_str() == "proptests")
+        })
         .collect()
 }
 

@@ -135,7 +135,13 @@ fn fill(storage: &mut Storage, population: Population) -> Result<(String, u64, S
 fn begin(storage: &mut Storage, caller: Principal, capsule: &str, number: u32) -> Result<u64, Error> {
     let path = &mut ActivePath::default();
     let mut service = UploadService { storage, path, caller, now: now(), meter: &Unmetered };
-    service.begin(capsule.to_owned(), metadata(SESSION_BYTES), 1, format!("upload {number}"), HashAlgorithm::Sha256)
+    service.begin(
+        capsule.to_owned(),
+        metadata(SESSION_BYTES),
+        1,
+        format!("upload {number}"),
+        HashAlgorithm::Sha256,
+    )
 }
 
 /// A memory whose bytes are elsewhere: inline ones are limited per capsule.
