@@ -94,6 +94,7 @@ impl Storage {
                 },
             });
         }
+        preflight::check_unknown(&memories)?;
         if found.is_none() {
             storage.layout.set(&layout);
         }
