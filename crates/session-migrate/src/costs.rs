@@ -8,20 +8,32 @@ use crate::server::{self, ServerKind};
 
 /// One executed message, as the embedded server lists it.
 #[derive(Clone, Debug, Deserialize)]
-struct Cost {
-    entry: String,
-    instructions: u64,
+pub struct Cost {
+    /// Number of the message, never reused.
+    pub index: u64,
+    /// Entry point: `update`, `post_upgrade`, `global_timer` and so on.
+    pub entry: String,
+    /// Name of the function; empty for an entry point of the system.
+    #[serde(default)]
+    pub method: String,
+    /// Instructions that it took.
+    pub instructions: u64,
+}
+
+/// The messages of a canister from number `from` on, the last 10,000 at most; none when the server does not tell.
+pub fn messages(pic: &PocketIc, canister: Principal, from: u64) -> Option<Vec<Cost>> {
+    if server::chosen().ok()?.kind != ServerKind::Embedded {
+        return None;
+    }
+    let path = format!("instances/{}/embedded/canister_costs/{canister}?from={from}", pic.instance_id());
+    let url = pic.get_server_url().join(&path).ok()?;
+    let answer = reqwest::blocking::get(url).ok()?;
+    answer.error_for_status().ok()?.json().ok()
 }
 
 /// Instructions of the last install, reinstall or upgrade of a canister; none when the server does not tell.
 pub fn last_install(pic: &PocketIc, canister: Principal) -> Option<u64> {
-    if server::chosen().ok()?.kind != ServerKind::Embedded {
-        return None;
-    }
-    let path = format!("instances/{}/embedded/canister_costs/{canister}", pic.instance_id());
-    let url = pic.get_server_url().join(&path).ok()?;
-    let answer = reqwest::blocking::get(url).ok()?;
-    let costs: Vec<Cost> = answer.error_for_status().ok()?.json().ok()?;
+    let costs = messages(pic, canister, 0)?;
     sum_of_last_install(&costs)
 }
 
@@ -47,7 +59,12 @@ mod tests {
 
     #[test]
     fn only_the_last_install_counts() {
-        let cost = |entry: &str, instructions| Cost { entry: entry.into(), instructions };
+        let cost = |entry: &str, instructions| Cost {
+            index: 0,
+            entry: entry.into(),
+            method: String::new(),
+            instructions,
+        };
         assert_eq!(sum_of_last_install(&[cost("update", 1)]), None);
         let all = [
             cost("init", 1000),
