@@ -31,13 +31,16 @@ use crate::stable::StableError;
 use crate::stable::layout::Layout;
 use crate::storage::Storage;
 
-/// A rollback is over when the legacy build takes over: the next migration begins anew.
+/// In the old layout nothing is converted. So when the legacy build takes over, after a rollback or before the
+/// first conversion, what was counted is forgotten, since its clients change the records; the next migration
+/// begins anew.
 ///
 /// # Errors
 /// A damaged state.
 pub fn taken_over(storage: &mut Storage, now: Time) -> Result<(), StableError> {
     let number = storage.migration.current();
-    if storage.migration.state_of(number)?.phase == Phase::RolledBack {
+    let phase = storage.migration.state_of(number)?.phase;
+    if phase != Phase::Idle && phase != Phase::Finalized {
         let state = MigrationState::default();
         storage.migration.set_state(number, &state);
         storage.migration.record(now, "taken over", Layout::LEGACY, number, &state);

@@ -105,6 +105,7 @@ impl Storage {
                 },
             });
         }
+        preflight::check_unknown(&memories)?;
         if found.is_none() {
             storage.layout.set(&layout);
         }

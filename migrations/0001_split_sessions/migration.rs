@@ -146,7 +146,8 @@ impl Migration for SplitSessions {
             Ok(legacy) => legacy,
             Err(problem) => return Ok(Some(problem)),
         };
-        let indexed = storage.index.contains(id, legacy.caller);
+        let last_seen = split.session.session_meta.last_seen;
+        let indexed = storage.index.contains(id, legacy.caller) && storage.index.is_active_at(id, last_seen);
         Ok((!indexed).then(|| format!("session {id} is in no index")))
     }
 
@@ -232,10 +233,13 @@ fn write(
     let Split { session, meta } = split;
     storage.sessions.sessions.insert(id.0, &SessionRecord::from(session));
     storage.sessions.metas.insert(id.0, meta);
-    let read_back = stored(storage, id).and_then(|split| {
-        revert(id, split).map_err(|error| Error::Internal(format!("session {id}: {error}")))
+    let read_back = stored(storage, id).and_then(|back| {
+        let same = back == *split;
+        same.then_some(back)
+            .ok_or_else(|| Error::Internal(format!("session {id} is not stored as it was written")))
     });
     let accounted = read_back.and_then(|back| {
+        let back = projection(id, back)?;
         if !storage.index.contains(id, legacy.caller) {
             // Layout 1 without indexes has no accounts either.
             storage.usage.reserve_unlimited(legacy.caller, &meta.capsule_id, session.bytes_expected)?;
@@ -255,6 +259,16 @@ fn write(
         storage.index.insert_without_key(id, legacy.caller, seen);
     }
     accounted
+}
+
+/// The legacy record that a session of layout 2 projects back to, as it is stored.
+#[cfg(test)]
+pub(super) fn projected(storage: &Storage, id: SessionId) -> Result<LegacyUploadSession> {
+    projection(id, stored(storage, id)?)
+}
+
+fn projection(id: SessionId, split: Split) -> Result<LegacyUploadSession> {
+    revert(id, split).map_err(|error| Error::Internal(format!("session {id}: {error}")))
 }
 
 /// Takes a record that is put aside out of the sessions in flight: it must neither expire nor stop a list. Its key

@@ -78,7 +78,9 @@ pub fn has_work(migration: &dyn Migration, storage: &Storage, state: &MigrationS
         _ if migration.is_held(storage)? => Ok(false),
         Phase::Validating | Phase::Converting | Phase::Verifying => Ok(true),
         Phase::Idle | Phase::Converted => {
-            let old = layout(storage)? == migration.plan().from || has_more(migration, storage)?;
+            // Clients may have touched every unit before the engine came to any.
+            let unproven = state.phase == Phase::Idle && state.source > 0;
+            let old = layout(storage)? == migration.plan().from || has_more(migration, storage)? || unproven;
             Ok(old && migration.waits_for(storage)?.is_none())
         }
     }

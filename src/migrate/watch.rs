@@ -26,12 +26,15 @@ pub enum Watched {
 /// A damaged state.
 pub fn watch(storage: &mut Storage, now: Time, messages: &mut Option<u64>) -> Result<Watched> {
     for migration in migrations::ALL {
-        let state = storage.migration.state_of(migration.plan().number)?;
+        let number = migration.plan().number;
+        let mut state = storage.migration.state_of(number)?;
         if !has_work(*migration, storage, &state)? {
             continue;
         }
         let before = messages.replace(state.pace.messages);
         if state.pace.attempts == 0 {
+            state.pace.attempts = 1;
+            storage.migration.set_state(number, &state);
             return Ok(Watched::Run);
         }
         if before != Some(state.pace.messages) {

@@ -4,6 +4,7 @@
 //! read first, and foreign or damaged bytes stop the upgrade while everything is still there.
 
 use ic_stable_structures::Memory as _;
+use ic_stable_structures::memory_manager::MemoryId;
 
 use super::memory_ids::{ALL, Structure};
 use super::{Memories, RawMemory};
@@ -33,6 +34,30 @@ pub enum PreflightError {
         /// What should be there.
         expected: String,
     },
+    /// The memory manager's header contradicts itself or the size of the memory.
+    #[error(
+        "the memory manager's header at offset {offset} is damaged: {what} is {found}, expected {expected}; restore a snapshot of this canister; nothing was changed"
+    )]
+    DamagedHeader {
+        /// Where, bytes from the start of stable memory.
+        offset: u64,
+        /// Which number of it.
+        what: &'static str,
+        /// What it is.
+        found: u64,
+        /// What it should be, in words.
+        expected: String,
+    },
+    /// Something is stored under an id that this build does not know.
+    #[error(
+        "memory id {id} has {pages} pages, and this build keeps nothing there: a second memory manager or a newer build has written it; install the build that did, and move it elsewhere; nothing was changed"
+    )]
+    UnknownMemory {
+        /// Memory id.
+        id: u8,
+        /// Its size, pages of 64 KiB.
+        pages: u64,
+    },
     /// An upgrade found empty stable memory, though an installed canister always has some.
     #[error("stable memory is empty, though this is an upgrade; nothing was changed")]
     Empty,
@@ -55,12 +80,87 @@ pub fn open_existing(raw: RawMemory) -> Result<Memories, PreflightError> {
         };
         return Err(PreflightError::NotAMemoryManager { found, hint });
     }
+    check_header(&raw)?;
     let memories = Memories::init(raw);
     for (id, name, structure) in ALL {
         check_structure(&memories, *id, name, *structure)?;
     }
     Ok(memories)
 }
+
+/// Nothing, when no memory is in use that this build has no name for. To be asked after the layout: a newer layout
+/// is the better reason.
+///
+/// # Errors
+/// [`PreflightError::UnknownMemory`].
+pub fn check_unknown(memories: &Memories) -> Result<(), PreflightError> {
+    // What the first public release left under its ids stays there; what came through a second manager does not.
+    let kept = |id: u8| ALL.iter().any(|(known, ..)| *known == id) && id != SECOND_MANAGER;
+    for id in (0..u8::MAX).filter(|id| !kept(*id)) {
+        let pages = memories.get(MemoryId::new(id)).size();
+        if pages > 0 {
+            return Err(PreflightError::UnknownMemory { id, pages });
+        }
+    }
+    Ok(())
+}
+
+/// Checks the header of the memory manager against the size of the memory.
+///
+/// ```text
+/// byte 0..4        "MGR", 1
+/// byte 4..6        number of buckets that are given out, little-endian
+/// byte 6..8        pages of a bucket, little-endian
+/// byte 8..40       reserved
+/// byte 40..2080    pages of each of 255 memories, eight bytes each
+/// byte 2080..      the memory that each bucket belongs to, one byte each
+/// ```
+fn check_header(raw: &RawMemory) -> Result<(), PreflightError> {
+    let damaged =
+        |offset, what, found, expected| Err(PreflightError::DamagedHeader { offset, what, found, expected });
+    let [buckets, bucket_pages] = [4, 6].map(|offset| {
+        let mut bytes = [0; 2];
+        raw.read(offset, &mut bytes);
+        u64::from(u16::from_le_bytes(bytes))
+    });
+    if bucket_pages == 0 {
+        return damaged(6, "the size of a bucket", 0, "at least one page".into());
+    }
+    let held = raw.size().saturating_sub(1).div_euclid(bucket_pages);
+    if buckets > held.min(MAX_BUCKETS) {
+        let expected = format!("at most {}, in {} pages", held.min(MAX_BUCKETS), raw.size());
+        return damaged(4, "the number of buckets", buckets, expected);
+    }
+    let mut owners = vec![0; usize::try_from(buckets).unwrap_or_default()];
+    raw.read(OWNERS_OFFSET, &mut owners);
+    let mut owned = [0_u64; 256];
+    for owner in owners {
+        if let Some(buckets) = owned.get_mut(usize::from(owner)) {
+            *buckets = buckets.saturating_add(1);
+        }
+    }
+    for (id, owned) in (0..u8::MAX).zip(owned) {
+        let offset = SIZES_OFFSET.saturating_add(u64::from(id).saturating_mul(8));
+        let mut bytes = [0; 8];
+        raw.read(offset, &mut bytes);
+        let pages = u64::from_le_bytes(bytes);
+        if pages.div_ceil(bucket_pages) != owned {
+            let expected = format!("that of {owned} buckets of {bucket_pages} pages");
+            return damaged(offset, "the size of a memory", pages, expected);
+        }
+    }
+    Ok(())
+}
+
+/// Buckets that a memory manager can give out.
+const MAX_BUCKETS: u64 = 32_768;
+
+const SIZES_OFFSET: u64 = 40;
+
+const OWNERS_OFFSET: u64 = 2_080;
+
+/// Where a later public release kept a secret through a second memory manager.
+const SECOND_MANAGER: u8 = 42;
 
 fn check_structure(
     memories: &Memories,
@@ -71,7 +171,7 @@ fn check_structure(
     let Some(magic) = structure.magic() else {
         return Ok(());
     };
-    let memory = memories.get(ic_stable_structures::memory_manager::MemoryId::new(id));
+    let memory = memories.get(MemoryId::new(id));
     if memory.size() == 0 {
         return Ok(());
     }

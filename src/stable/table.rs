@@ -93,6 +93,12 @@ impl<K: Storable + Ord + Clone + Debug, V: Record> Table<K, V> {
         self.map.insert(key, Raw(value.encode()));
     }
 
+    /// Stores any bytes in place of what was there.
+    #[cfg(test)]
+    pub fn insert_raw(&mut self, key: K, bytes: Vec<u8>) {
+        self.map.insert(key, Raw(bytes));
+    }
+
     /// Removes what is under `key`. False when nothing was.
     pub fn remove(&mut self, key: &K) -> bool {
         self.map.remove(key).is_some()

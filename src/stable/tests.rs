@@ -2,6 +2,7 @@
 
 use ic_stable_structures::Memory as _;
 use ic_stable_structures::StableBTreeMap;
+use ic_stable_structures::memory_manager::MemoryId;
 
 use super::preflight::{PreflightError, open_existing};
 use super::*;
@@ -43,6 +44,42 @@ fn a_foreign_structure_under_a_known_id_is_refused_by_name() {
     memories.get(memory_ids::LEGACY_SESSIONS).write(0, b"XYZ");
     let error = refused(&memory).to_string();
     assert!(error.contains("memory id 3 (LEGACY_SESSIONS)") && error.contains("\"BTR\""), "{error}");
+}
+
+#[test]
+fn a_header_that_contradicts_itself_is_refused_with_the_place() {
+    let healthy = || {
+        let memory = RawMemory::default();
+        drop(Storage::create(memory.clone()));
+        memory
+    };
+    assert!(Storage::open_existing(healthy()).is_ok());
+    let cases: [(u64, &[u8], &str); 4] = [
+        (4, &[0xff, 0x7f], "at offset 4"),
+        (6, &[0, 0], "at offset 6"),
+        (40 + 3 * 8, &[0xff, 0xff], "at offset 64"),
+        (2_080, &[3], "at offset 64"),
+    ];
+    for (offset, bytes, place) in cases {
+        let memory = healthy();
+        memory.write(offset, bytes);
+        let error = refused(&memory).to_string();
+        assert!(error.contains(place) && error.contains("restore a snapshot"), "{error}");
+    }
+}
+
+#[test]
+fn what_a_second_memory_manager_has_written_is_refused_by_its_id() {
+    for id in [42, 200] {
+        let memory = RawMemory::default();
+        drop(Storage::create(memory.clone()));
+        Memories::init(memory.clone()).get(MemoryId::new(id)).grow(1);
+        let error = refused(&memory).to_string();
+        assert!(
+            error.contains(&format!("memory id {id}")) && error.contains("second memory manager"),
+            "{error}"
+        );
+    }
 }
 
 #[test]

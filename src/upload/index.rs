@@ -64,6 +64,11 @@ impl SessionIndex {
         self.by_owner.contains(&(owner, id.0))
     }
 
+    /// Whether this is the last activity of a session as the index knows it.
+    pub fn is_active_at(&self, id: SessionId, last_seen: Time) -> bool {
+        self.by_activity.contains(&(last_seen.as_nanos(), id.0))
+    }
+
     /// Up to `limit` sessions of an owner, in order of id, behind `after`.
     pub fn of(&self, owner: Principal, after: Option<u64>, limit: usize) -> Vec<SessionId> {
         let from = after.map_or(0, |id| id.saturating_add(1));

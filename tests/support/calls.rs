@@ -32,19 +32,24 @@ pub const CALLS: &[(&str, Arguments)] = &[
     ("memories_list",        |s| args!(&s.capsule, None::<String>, None::<u32>)),
     ("memories_read",        |s| args!(&s.memory.id)),
     ("memories_update",      |s| args!(&s.memory.id, metadata(s.memory.blob.len))),
+    ("migration_dry_run",    |_| args!(None::<u64>, None::<u32>)),
     ("migration_finalize",   |_| args!()),
     ("migration_journal",    |_| args!(None::<u64>)),
     ("migration_pause",      |_| args!()),
     ("migration_quarantine", |_| args!(None::<u64>)),
     ("migration_resume",     |_| args!()),
+    ("migration_retry",      |_| args!(None::<u64>)),
     ("migration_rollback",   |_| args!()),
     ("migration_status",     |_| args!()),
+    ("migration_verify",     |_| args!()),
     ("upload_config",        |_| args!()),
     ("uploads_abort",        |s| args!(s.session)),
     ("uploads_begin",        |s| args!(&s.capsule, metadata(1), 1u32, "a new one")),
     ("uploads_finish",       finish),
     ("uploads_list",         |_| args!(None::<u64>, None::<u32>)),
     ("uploads_put_chunk",    put),
+    ("uploads_put_many",     |s| args!(vec![small(s)])),
+    ("uploads_put_whole",    |s| args!(small(s))),
     ("uploads_status",       |s| args!(s.session)),
 ];
 
@@ -70,4 +75,15 @@ fn put(scene: &Scene) -> Vec<u8> {
 
 fn finish(scene: &Scene) -> Vec<u8> {
     args!(scene.session, Bytes::new(&sha256(&scene.content)), scene.content.len() as u64)
+}
+
+fn small(scene: &Scene) -> SmallFile<'_> {
+    SmallFile {
+        capsule_id: scene.capsule.clone(),
+        asset_metadata: metadata(scene.content.len() as u64),
+        idem: "a whole one".into(),
+        bytes: Bytes::new(&scene.content),
+        digest: ByteBuf::from(sha256(&scene.content)),
+        hash: None,
+    }
 }

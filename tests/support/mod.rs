@@ -7,6 +7,7 @@
 
 pub mod calls;
 pub mod did;
+pub mod legacy_state;
 pub mod scene;
 pub mod upload;
 

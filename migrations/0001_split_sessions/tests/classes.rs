@@ -1,0 +1,356 @@
+//! Every class of legacy record, met by records that differ in all the ways in which they can.
+
+use candid::Principal;
+
+use super::*;
+use crate::blob::ChunkPrefix;
+use crate::meter::Unmetered;
+use crate::migrate::{self, Migration as _, Phase, Progress, Treatment};
+use crate::stable::layout::Layout;
+use crate::upload::limits::DEFAULT_SESSION_TTL_SECONDS;
+use crate::upload::tests::{World, set_share};
+use crate::upload::{IdemKey, RawRecord};
+
+const CHUNKS: u32 = 2;
+
+/// Whether the idempotency key is a session's own.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Key {
+    Own,
+    Shared,
+    Empty,
+}
+
+/// Which chunks are stored.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Stored {
+    Nothing,
+    Some,
+    All,
+    TooMany,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Kind {
+    committed: bool,
+    key: Key,
+    blob: bool,
+    stored: Stored,
+    counts_agree: bool,
+}
+
+fn kinds() -> Vec<Kind> {
+    let mut kinds = Vec::new();
+    for committed in [false, true] {
+        for key in [Key::Own, Key::Shared, Key::Empty] {
+            for blob in [false, true] {
+                for stored in [Stored::Nothing, Stored::Some, Stored::All, Stored::TooMany] {
+                    for counts_agree in [true, false] {
+                        kinds.push(Kind { committed, key, blob, stored, counts_agree });
+                    }
+                }
+            }
+        }
+    }
+    kinds
+}
+
+/// The class that a record of this kind must be of.
+fn expected(kind: Kind) -> Class {
+    match kind {
+        Kind { counts_agree: false, .. } => Class::CountsDisagree,
+        Kind { stored: Stored::TooMany, .. } => Class::ExtraChunks,
+        Kind { key: Key::Shared, .. } => Class::DuplicateKey,
+        Kind { key: Key::Empty, .. } => Class::EmptyKey,
+        Kind { committed: true, blob: false, .. } => Class::CommittedWithoutBlob,
+        Kind { committed: true, stored: Stored::All, .. } => Class::Committed,
+        Kind { committed: true, .. } => Class::CommittedIncomplete,
+        Kind { blob: true, .. } => Class::PendingWithBlob,
+        Kind { stored: Stored::All, .. } => Class::PendingComplete,
+        Kind { stored: Stored::Some, .. } => Class::PendingPartial,
+        Kind { stored: Stored::Nothing, .. } => Class::PendingEmpty,
+    }
+}
+
+/// Layout 1, as the first public release left it: without indexes and without a note of the last activity.
+struct Layout1 {
+    world: World,
+    next: u64,
+    expected: Vec<(u64, Class)>,
+}
+
+impl Layout1 {
+    fn new() -> Self {
+        let mut world = World::direct();
+        world.storage.layout.set(&Layout::LEGACY);
+        Self { world, next: 1, expected: Vec::new() }
+    }
+
+    /// A clean record under the next id.
+    fn record(&self) -> LegacyUploadSession {
+        let mut legacy = super::sample();
+        legacy.session_id = self.next;
+        legacy.caller = Principal::self_authenticating(self.next.to_be_bytes());
+        legacy.created_at = self.world.now.as_nanos() - 1;
+        (legacy.expected_chunks, legacy.chunk_count, legacy.chunk_size) = (CHUNKS, CHUNKS, 20_000_000);
+        legacy.provisional_memory_id = format!("mem_{}", self.next);
+        legacy
+    }
+
+    fn add(&mut self, legacy: &LegacyUploadSession, class: Class) -> u64 {
+        self.add_raw(legacy.encode(), class)
+    }
+
+    fn add_raw(&mut self, raw: Vec<u8>, class: Class) -> u64 {
+        let id = self.next;
+        self.world.storage.sessions.legacy.insert(id, &RawRecord(raw));
+        self.expected.push((id, class));
+        self.next += 1;
+        id
+    }
+
+    fn store(&mut self, legacy: &LegacyUploadSession, idx: u32) {
+        let prefix = ChunkPrefix::of(&legacy.provisional_memory_id, SessionId(legacy.session_id));
+        self.world.storage.blobs.write_chunk(prefix, idx, b"chunk");
+    }
+
+    fn add_kind(&mut self, kind: Kind) {
+        let mut legacy = self.record();
+        if kind.committed {
+            legacy.status = LegacyStatus::Committed { completed_at: 5 };
+        }
+        match kind.key {
+            Key::Own => {}
+            Key::Shared => {
+                legacy.idem = "shared".into();
+                legacy.caller = Principal::anonymous();
+            }
+            Key::Empty => legacy.idem.clear(),
+        }
+        legacy.blob_id = kind.blob.then_some(9);
+        legacy.chunk_count = if kind.counts_agree { CHUNKS } else { CHUNKS + 1 };
+        let stored: &[u32] = match kind.stored {
+            Stored::Nothing => &[],
+            Stored::Some => &[1],
+            Stored::All => &[0, 1],
+            Stored::TooMany => &[0, 1, 2],
+        };
+        stored.iter().for_each(|idx| self.store(&legacy, *idx));
+        self.add(&legacy, expected(kind));
+    }
+
+    /// Records that are wrong in themselves.
+    fn add_dirty(&mut self) {
+        self.add_raw(b"rubbish".to_vec(), Class::Undecodable);
+        let later = candid::encode_args((2u16, self.record())).unwrap();
+        self.add_raw(later, Class::UnknownVersion);
+        let mut foreign = self.record();
+        foreign.session_id += 1_000;
+        self.add(&foreign, Class::ForeignKey);
+        let change = |legacy: &mut LegacyUploadSession, class| match class {
+            Class::ChunkSize => legacy.chunk_size = 0,
+            Class::SizeDisagrees => (legacy.expected_chunks, legacy.chunk_count) = (3, 3),
+            Class::Expired => legacy.created_at -= DEFAULT_SESSION_TTL_SECONDS * 1_000_000_000,
+            Class::NoTime => legacy.created_at = 0,
+            _ => unreachable!(),
+        };
+        for class in [Class::ChunkSize, Class::SizeDisagrees, Class::Expired, Class::NoTime] {
+            let mut legacy = self.record();
+            change(&mut legacy, class);
+            self.add(&legacy, class);
+        }
+        for unit in [1_000, 1_000_000, 1_000_000_000] {
+            let mut legacy = self.record();
+            legacy.created_at /= unit;
+            self.add(&legacy, Class::TimeUnit);
+        }
+    }
+
+    fn migrate(&mut self) -> migrate::MigrationState {
+        set_share(&mut self.world.storage, 0);
+        let ran = migrate::run(&mut self.world.storage, self.world.now, &Unmetered, 0);
+        assert_eq!(ran, Ok(Progress::Done));
+        self.world.storage.migration.state().unwrap()
+    }
+}
+
+/// A first record with the key that others share, the whole product of clean differences, and every kind of dirt.
+fn all_classes() -> Layout1 {
+    let mut layout_1 = Layout1::new();
+    let mut first = layout_1.record();
+    (first.idem, first.caller) = ("shared".into(), Principal::anonymous());
+    layout_1.add(&first, Class::PendingEmpty);
+    kinds().into_iter().for_each(|kind| layout_1.add_kind(kind));
+    layout_1.add_dirty();
+    layout_1
+}
+
+#[test]
+fn every_class_is_met_and_treated_as_declared() {
+    let mut layout_1 = all_classes();
+    let state = layout_1.migrate();
+    assert_eq!(state.phase, Phase::Converted, "{}", state.note);
+    assert_eq!(state.digest_before, state.digest_after);
+    let storage = &layout_1.world.storage;
+    for (id, class) in &layout_1.expected {
+        let [split, aside] =
+            [storage.sessions.sessions.contains(id), storage.migration.quarantine.contains(1, *id)];
+        let treatment = match (split, aside) {
+            (true, false) => Treatment::Convert,
+            (false, true) => Treatment::Quarantine,
+            (false, false) => Treatment::Release,
+            (true, true) => panic!("session {id} is in two places"),
+        };
+        assert_eq!(treatment, CLASSES[class.index()].treatment, "session {id}, {class:?}");
+        assert!(!storage.sessions.legacy.contains(id));
+    }
+    // What the engine says it met is what there was, and no class was met not at all.
+    for class in Class::ALL {
+        let there = layout_1.expected.iter().filter(|(_, of)| of == class).count() as u64;
+        let name = CLASSES[class.index()].name;
+        let met = state.classes.iter().find(|(class, _)| class == name).map_or(0, |(_, met)| *met);
+        assert_eq!(met, there, "{name}");
+        assert!(there > 0 || *class == Class::CutOff, "no record of the class {name}");
+    }
+}
+
+#[test]
+fn a_dry_run_says_the_same_before_and_writes_nothing() {
+    let mut layout_1 = all_classes();
+    set_share(&mut layout_1.world.storage, 0);
+    let memory = layout_1.world.raw.borrow().clone();
+    let mut forecast = std::collections::BTreeMap::<String, u64>::new();
+    let (mut after, mut pages) = (None, 0);
+    loop {
+        let message = migrate::Message { now: layout_1.world.now, meter: &Unmetered, budget: 1 };
+        let page = migrate::dry_run(&layout_1.world.storage, message, after, Some(20)).unwrap();
+        assert_eq!(page.units, page.classes.iter().map(|class| class.count).sum::<u64>());
+        for class in &page.classes {
+            *forecast.entry(class.class.clone()).or_default() += class.count;
+            assert_eq!(class.reason.is_empty(), class.treatment != "quarantine", "{class:?}");
+            assert!(!class.examples.is_empty());
+        }
+        pages += 1;
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(pages, layout_1.expected.len().div_ceil(20));
+    assert!(memory == *layout_1.world.raw.borrow(), "a dry run has written");
+    // Keys of records that are not indexed yet lead nowhere, so a dry run sees these duplicates as what else they are.
+    let state = layout_1.migrate();
+    for (class, met) in &state.classes {
+        let pending = ["duplicate key", "committed", "committed, chunks missing", "committed without blob"];
+        if !pending.contains(&class.as_str()) && !class.starts_with("pending") {
+            assert_eq!(forecast.get(class), Some(met), "{class}");
+        }
+    }
+}
+
+#[test]
+fn the_later_one_of_two_sessions_keeps_the_key() {
+    for order in [[1, 2], [2, 1]] {
+        let mut layout_1 = Layout1::new();
+        let mut key = None;
+        for _ in 0..2 {
+            let mut legacy = layout_1.record();
+            (legacy.idem, legacy.caller) = ("shared".into(), Principal::anonymous());
+            key = Some(IdemKey::of(&legacy.capsule_id, &legacy.caller, &legacy.idem));
+            layout_1.add(&legacy, Class::PendingEmpty);
+        }
+        set_share(&mut layout_1.world.storage, 0);
+        for id in order {
+            migrate::touch(&mut layout_1.world.storage, SessionId(id), layout_1.world.now).unwrap();
+        }
+        assert_eq!(layout_1.world.storage.index.find(key.unwrap()), Ok(Some(SessionId(2))), "{order:?}");
+        assert_eq!(layout_1.migrate().phase, Phase::Converted);
+    }
+}
+
+#[test]
+fn a_session_that_began_in_another_unit_of_time_has_not_expired() {
+    let mut layout_1 = Layout1::new();
+    let mut legacy = layout_1.record();
+    legacy.created_at /= 1_000_000;
+    let id = layout_1.add(&legacy, Class::TimeUnit);
+    assert_eq!(layout_1.migrate().converted, 1);
+    let session = layout_1.world.storage.sessions.sessions.get(&id).unwrap().unwrap().into_session().unwrap();
+    assert_eq!(session.session_meta.last_seen.as_nanos(), legacy.created_at * 1_000_000);
+    let meta = layout_1.world.storage.sessions.metas.get(&id).unwrap().unwrap();
+    assert_eq!(meta.created_at, legacy.created_at, "what was stored is kept to the digit");
+}
+
+#[test]
+fn a_record_that_was_put_aside_is_tried_again() {
+    let mut layout_1 = Layout1::new();
+    let mut legacy = layout_1.record();
+    legacy.chunk_count = 7;
+    let id = layout_1.add(&legacy, Class::CountsDisagree);
+    let other = layout_1.record();
+    layout_1.add(&other, Class::PendingEmpty);
+    assert_eq!(layout_1.migrate().quarantined, 1);
+    // A later build knows what to do with it; here the record is mended.
+    legacy.chunk_count = CHUNKS;
+    let storage = &mut layout_1.world.storage;
+    let mut state = storage.migration.state().unwrap();
+    let broken = storage.migration.quarantine.get(1, id).unwrap().unwrap();
+    for digest in [&mut state.digest_before, &mut state.digest_after] {
+        digest.remove(LegacyUploadSession::digest_of_stored(&broken.raw));
+        digest.add(legacy.digest());
+    }
+    storage.migration.set_state(1, &state);
+    let mended = migrate::QuarantineRecord { raw: legacy.encode(), ..broken };
+    storage.migration.quarantine.insert(1, id, &mended);
+
+    let now = layout_1.world.now;
+    migrate::controls::retry(&mut layout_1.world.storage, now, Some(99)).unwrap_err();
+    migrate::controls::retry(&mut layout_1.world.storage, now, None).unwrap();
+    let state = layout_1.migrate();
+    assert_eq!((state.phase, state.converted, state.quarantined), (Phase::Converted, 2, 0), "{}", state.note);
+    assert!(layout_1.world.storage.sessions.sessions.contains(&id));
+    assert!(layout_1.world.storage.index.contains(SessionId(id), legacy.caller));
+}
+
+#[test]
+fn the_readme_lists_every_class_and_every_field() {
+    let readme = include_str!("../README.md");
+    let rows: Vec<String> = CLASSES
+        .iter()
+        .map(|class| format!("| {} | {} | {} |", class.name, class.treatment.name(), class.what))
+        .collect();
+    let table = rows.join("\n");
+    assert!(readme.contains(&table), "the table of classes is:\n{table}");
+    for (field, _) in super::convert::FIELDS {
+        assert!(readme.contains(&format!("| `{field}` |")), "{field}");
+    }
+}
+
+#[test]
+fn every_changed_bit_of_a_converted_record_is_found() {
+    let mut layout_1 = Layout1::new();
+    let legacy = layout_1.record();
+    layout_1.store(&legacy, 1);
+    let id = layout_1.add(&legacy, Class::PendingPartial);
+    assert_eq!(layout_1.migrate().converted, 1);
+    let migration = SplitSessions;
+    let storage = &mut layout_1.world.storage;
+    assert_eq!(migration.check(storage, id), Ok(None));
+    let [session, meta] =
+        [storage.sessions.sessions.get_raw(&id).unwrap(), storage.sessions.metas.get_raw(&id).unwrap()];
+    let mut unseen = Vec::new();
+    for bit in 0..(session.len() + meta.len()) * 8 {
+        let mut bytes = [session.clone(), meta.clone()].concat();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        let (changed_session, changed_meta) = bytes.split_at(session.len());
+        storage.sessions.sessions.insert_raw(id, changed_session.to_vec());
+        storage.sessions.metas.insert_raw(id, changed_meta.to_vec());
+        let found = migration.check(storage, id) != Ok(None)
+            || super::migration::projected(storage, SessionId(id)).map(|back| back.digest())
+                != Ok(legacy.digest());
+        if !found {
+            unseen.push(bit);
+        }
+    }
+    assert_eq!(unseen, Vec::<usize>::new(), "bits of {} + {} bytes", session.len(), meta.len());
+}

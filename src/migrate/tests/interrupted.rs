@@ -1,0 +1,169 @@
+//! The engine cut off inside of a message, which the IC undoes as a whole; and verifications that go stale.
+
+use super::*;
+use crate::migrate::watch::{Watched, watch};
+use crate::migrations::split_sessions::{CLASSES, Class};
+use crate::upload::UploadMeta;
+
+/// Everything that the migration makes, with what it counted.
+type Outcome = (Vec<(u64, Vec<u8>, UploadMeta)>, Vec<u64>, [u64; 4], MultisetDigest, MultisetDigest, Phase);
+
+fn outcome(world: &World) -> Outcome {
+    let Storage { sessions, migration, .. } = &world.storage;
+    let state = migration.state().unwrap();
+    let split = sessions.sessions.keys(..).map(|id| {
+        let meta = sessions.metas.get(&id).unwrap().unwrap();
+        (id, sessions.sessions.get_raw(&id).unwrap(), meta)
+    });
+    let counts = [state.source, state.converted + state.already, state.quarantined, state.expired];
+    let digests = (state.digest_before, state.digest_after);
+    (split.collect(), sessions.legacy.keys(..).collect(), counts, digests.0, digests.1, state.phase)
+}
+
+/// What the IC does to a message that traps: memory is as it was before it, and the heap is made anew.
+fn undo(world: &mut World, message: impl FnOnce(&mut World)) {
+    let before = world.raw.borrow().clone();
+    message(world);
+    *world.raw.borrow_mut() = before;
+    world.storage = Storage::open_existing(world.raw.clone()).unwrap();
+}
+
+fn one_step(world: &mut World) -> Progress {
+    run(&mut world.storage, world.now, &OneStep, 0).unwrap()
+}
+
+#[test]
+fn a_step_that_traps_leaves_no_trace_wherever_it_is() {
+    let (mut undisturbed, _) = layout_1();
+    upgrade(&mut undisturbed);
+    let mut steps = 0;
+    while one_step(&mut undisturbed) == Progress::More {
+        steps += 1;
+    }
+    let expected = outcome(&undisturbed);
+    assert!(steps > 12, "{steps} steps");
+    for k in 0..=steps {
+        let (mut world, _) = layout_1();
+        upgrade(&mut world);
+        for _ in 0..k {
+            one_step(&mut world);
+        }
+        undo(&mut world, |world| {
+            assert_eq!(one_step(world), if k < steps { Progress::More } else { Progress::Done })
+        });
+        while one_step(&mut world) == Progress::More {}
+        assert_eq!(outcome(&world), expected, "step {k}");
+    }
+}
+
+#[test]
+fn a_record_that_cuts_every_message_off_is_put_aside_alone() {
+    let (mut world, sessions) = layout_1();
+    let poison = sessions[2].0;
+    upgrade(&mut world);
+    let mut seen = None;
+    let mut cut_off = 0;
+    for _ in 0..100 {
+        if watch(&mut world.storage, world.now, &mut seen).unwrap() == Watched::Quiet {
+            continue;
+        }
+        let state = world.storage.migration.state().unwrap();
+        let before = world.raw.borrow().clone();
+        let progress = run(&mut world.storage, world.now, &Unmetered, 0).unwrap();
+        let converted = world.storage.sessions.sessions.contains(&poison);
+        if converted && !state.pace.skip_next {
+            cut_off += 1;
+            *world.raw.borrow_mut() = before;
+            world.storage = Storage::open_existing(world.raw.clone()).unwrap();
+        } else if progress == Progress::Done {
+            break;
+        }
+    }
+    let state = world.storage.migration.state().unwrap();
+    assert_eq!((state.phase, state.converted, state.quarantined), (Phase::Converted, 4, 1), "{}", state.note);
+    assert!(cut_off > 5, "the batch was halved: {cut_off}");
+    assert!(world.storage.migration.quarantine.contains(1, poison));
+    let class = CLASSES[Class::CutOff.index()].name;
+    assert!(state.classes.contains(&(class.to_owned(), 1)), "{:?}", state.classes);
+    controls::retry(&mut world.storage, world.now, Some(poison)).unwrap();
+    let state = run_to_end(&mut world);
+    assert_eq!((state.phase, state.converted, state.quarantined), (Phase::Converted, 5, 0));
+}
+
+#[test]
+fn when_nothing_comes_back_the_engine_is_stuck_and_can_be_resumed() {
+    let (mut world, _) = layout_1();
+    upgrade(&mut world);
+    let mut seen = None;
+    let mut tried = 0;
+    while phase(&world) != Phase::Stuck {
+        if watch(&mut world.storage, world.now, &mut seen).unwrap() == Watched::Run {
+            tried += 1;
+            undo(&mut world, |world| drop(run(&mut world.storage, world.now, &Unmetered, 0)));
+        }
+        assert!(tried < 30);
+    }
+    let state = world.storage.migration.state().unwrap();
+    assert!(state.note.contains("was cut off"), "{}", state.note);
+    controls::resume(&mut world.storage, world.now).unwrap();
+    assert_eq!(run_to_end(&mut world).phase, Phase::Converted);
+}
+
+#[test]
+fn finalizing_looks_again_at_what_was_written_since() {
+    let (mut world, sessions) = staged();
+    let (id, file, _) = &sessions[3];
+    world.now = world.now.plus_seconds(1);
+    world.put(*id, file, 0).unwrap();
+    let meta = world.storage.sessions.metas.get(id).unwrap().unwrap();
+    let broken = UploadMeta { expected_chunks: meta.expected_chunks + 1, ..meta.clone() };
+    world.storage.sessions.metas.insert(*id, &broken);
+    let refused = controls::finalize(&mut world.storage, world.now).unwrap_err().to_string();
+    assert!(refused.contains(&format!("session {id}")), "{refused}");
+
+    controls::verify(&mut world.storage, world.now).unwrap();
+    let state = run_to_end(&mut world);
+    assert_eq!((state.phase, state.proven_since), (Phase::Converted, None));
+    assert!(state.note.contains("1 of 5 records are not sound") && state.note.contains(&id.to_string()));
+    let refused = controls::finalize(&mut world.storage, world.now).unwrap_err().to_string();
+    assert!(refused.contains("verify first"), "{refused}");
+
+    world.storage.sessions.metas.insert(*id, &meta);
+    controls::verify(&mut world.storage, world.now).unwrap();
+    let state = run_to_end(&mut world);
+    assert_eq!((state.proven_since, state.note.as_str()), (Some(world.now.as_nanos()), ""));
+    controls::finalize(&mut world.storage, world.now).unwrap();
+}
+
+#[test]
+fn a_verification_goes_stale_with_many_writes() {
+    let (mut world, _) = staged();
+    let now = world.now.plus_seconds(1);
+    for n in 0..1_001 {
+        let owner = candid::Principal::self_authenticating([n as u8]);
+        let id = SessionId(1_000_000 + n);
+        world.storage.index.insert_without_key(id, owner, now);
+    }
+    let refused = controls::finalize(&mut world.storage, now).unwrap_err().to_string();
+    assert!(refused.contains("stale") && refused.contains("verify again"), "{refused}");
+    controls::verify(&mut world.storage, now.plus_seconds(1)).unwrap();
+    run_to_end(&mut world);
+    controls::finalize(&mut world.storage, now.plus_seconds(1)).unwrap();
+}
+
+#[test]
+fn a_rollback_that_a_build_without_the_old_path_finds_goes_forward_again() {
+    let (mut world, _) = staged();
+    controls::rollback(&mut world.storage, world.now).unwrap();
+    for _ in 0..3 {
+        one_step(&mut world);
+    }
+    let mut state = world.storage.migration.state().unwrap();
+    controls::abandon_rollback(&mut world.storage, world.now).unwrap();
+    assert_eq!(world.storage.migration.state().unwrap(), state, "this build may go back");
+    // What the direct build does, whose features this test does not have.
+    state = MigrationState { instructions: state.instructions, ..MigrationState::default() };
+    world.storage.migration.set_state(1, &state);
+    let state = run_to_end(&mut world);
+    assert_eq!((state.phase, state.source, state.converted), (Phase::Converted, 3, 3), "{}", state.note);
+}

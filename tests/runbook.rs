@@ -1,0 +1,107 @@
+//! Every command of `docs/runbook.md`, as it stands there, in the order in which it stands there.
+
+#[path = "support/mod.rs"]
+mod support;
+
+use candid::{IDLArgs, Principal};
+use session_migrate::build::Build;
+use support::upload::two_chunks;
+use support::{World, controller, owner};
+use upload_canister::api::{DryRun, MigrationPhase, MigrationStatus, Result, SessionPath};
+
+/// The calls in the code blocks of the runbook: name and arguments as text.
+fn commands() -> Vec<(String, String)> {
+    let runbook = include_str!("../docs/runbook.md");
+    let mut commands = Vec::new();
+    for block in runbook.split("```text\n").skip(1) {
+        let lines = block.split("```").next().unwrap().lines();
+        commands.extend(lines.map(|line| {
+            let (name, arguments) = line.split_once(' ').unwrap_or_else(|| panic!("no call: {line}"));
+            (name.to_owned(), arguments.to_owned())
+        }));
+    }
+    commands
+}
+
+fn call(world: &World, name: &str, arguments: &str) -> Vec<u8> {
+    let (_, functions) = support::did::functions(world.build);
+    let (_, function) = functions.iter().find(|(known, _)| known == name).unwrap_or_else(|| panic!("{name}"));
+    let arguments = candid_parser::parse_idl_args(arguments).unwrap();
+    let bytes = arguments.to_bytes().unwrap();
+    let reply = match function.is_query() {
+        true => world.query_bytes(controller(), name, bytes),
+        false => world.update_bytes(controller(), name, bytes),
+    };
+    reply.unwrap_or_else(|reject| panic!("{name}: {reject}"))
+}
+
+fn status(world: &World) -> MigrationStatus {
+    world.query::<MigrationStatus>(Principal::anonymous(), "migration_status", ()).unwrap()
+}
+
+/// Whether a reply is `Err`, whatever is in it.
+fn refusal(reply: &[u8]) -> Option<String> {
+    let text = IDLArgs::from_bytes(reply).unwrap().to_string();
+    // `Err` has no name here, only its hash.
+    text.contains("3_456_837").then_some(text)
+}
+
+#[test]
+fn every_command_does_what_the_runbook_says() {
+    let mut world = World::new(Build::Legacy);
+    let capsule = world.capsule();
+    let file = two_chunks(1);
+    let session = world.begin(owner(), &capsule, &file, "a").unwrap();
+    world.put(owner(), session, 0, &file).unwrap();
+    world.upgrade(Build::Staged);
+    assert_eq!(status(&world).phase, MigrationPhase::Converted);
+
+    let mut met = Vec::new();
+    for (name, arguments) in commands() {
+        // What the runbook says of the state in which a command makes sense.
+        match name.as_str() {
+            "migration_dry_run" => {
+                world.configure(|config| config.compat_share_percent = 100);
+                let held = world.begin(owner(), &capsule, &file, "b").unwrap();
+                assert_eq!(world.status(owner(), held).unwrap().path, SessionPath::Compat);
+            }
+            "migration_verify" => world.upgrade(Build::Direct),
+            _ => {}
+        }
+        let reply = call(&world, &name, &arguments);
+        let refused = refusal(&reply);
+        let now = status(&world);
+        match name.as_str() {
+            "migration_dry_run" => {
+                let page: Result<DryRun> = candid::decode_one(&reply).unwrap();
+                let page = page.unwrap();
+                assert_eq!((page.units, page.next), (1, None), "{page:?}");
+                assert!(page.estimated_instructions > page.instructions && page.estimated_messages > 0);
+                assert_eq!(now.converted, 1, "a dry run converts nothing");
+                world.configure(|config| config.compat_share_percent = 0);
+                assert_eq!(status(&world).converted, 2);
+            }
+            "migration_pause" | "migration_resume" if now.phase == MigrationPhase::Converted => {
+                assert!(refused.is_some(), "there is nothing to {name} when everything is converted");
+            }
+            "migration_rollback" => {
+                assert_eq!((now.phase, now.layout), (MigrationPhase::RolledBack, 1));
+                world.upgrade(Build::Legacy);
+                world.put(owner(), session, 1, &file).unwrap();
+                world.upgrade(Build::Staged);
+            }
+            "migration_finalize" => {
+                assert_eq!(now.phase, MigrationPhase::Finalized, "{refused:?}");
+                let refused = world.try_upgrade(Build::Legacy).unwrap_err().reject_message;
+                assert!(refused.contains("no way back"), "{refused}");
+            }
+            _ => assert_eq!(refused, None, "{name}"),
+        }
+        met.push(name);
+    }
+    world.finish(owner(), session, &file).unwrap();
+    let (_, functions) = support::did::functions(Build::Direct);
+    for (name, _) in functions.iter().filter(|(name, _)| name.starts_with("migration_")) {
+        assert!(met.contains(name), "the runbook does not have {name}");
+    }
+}

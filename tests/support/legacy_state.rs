@@ -1,0 +1,107 @@
+//! Stable memory as the legacy build leaves it, with any number of sessions, made without running one call for each.
+//!
+//! Every session is a file of one chunk; session `n` belongs to client `n % CLIENTS` and goes to that client's
+//! capsule. The chunk of every third session is stored.
+
+use candid::Principal;
+use upload_canister::api::{AdminConfig, AssetMetadata, AssetMetadataBase, AssetType};
+use upload_canister::blob::ChunkPrefix;
+use upload_canister::config::Config;
+use upload_canister::migrations::split_sessions::{LegacyStatus, LegacyUploadSession};
+use upload_canister::session::{SessionId, Time};
+use upload_canister::stable::RawMemory;
+use upload_canister::stable::layout::Layout;
+use upload_canister::storage::Storage;
+use upload_canister::upload::{IdemKey, RawRecord};
+
+/// Bytes of each file.
+pub const BYTES: usize = 64;
+
+/// Clients at most.
+pub const CLIENTS: u64 = 1_000;
+
+/// A client.
+pub fn client(n: u64) -> Principal {
+    Principal::self_authenticating(n.to_be_bytes())
+}
+
+/// The file of a session.
+pub fn file(session: u64) -> Vec<u8> {
+    session.to_be_bytes().repeat(BYTES / 8)
+}
+
+/// Whether the chunk of a session is stored.
+pub fn is_stored(session: u64) -> bool {
+    session.is_multiple_of(3)
+}
+
+/// The metadata of each file.
+pub fn metadata() -> AssetMetadata {
+    let mut base = AssetMetadataBase::new(
+        "holiday.jpg",
+        "image/jpeg",
+        AssetType::Original,
+        BYTES as u64,
+        1_700_000_000_000_000_000,
+    );
+    base.description = Some("the harbour in the evening".into());
+    base.tags = vec!["sea".into(), "evening".into()];
+    base.sha256 = Some(serde_bytes::ByteBuf::from([7; 32]));
+    (base.width, base.height) = (Some(6_000), Some(4_000));
+    AssetMetadata::image(base)
+}
+
+/// The idempotency key of a session.
+pub fn idem(session: u64) -> String {
+    format!("upload-1759000000000-{session:09}")
+}
+
+/// The whole stable memory, with sessions `1..=sessions` begun at `now`, and the capsules of the clients.
+pub fn image(sessions: u64, now: u64) -> (Vec<u8>, Vec<String>) {
+    let raw = RawMemory::default();
+    let mut storage = Storage::create(raw.clone());
+    storage.layout.set(&Layout::LEGACY);
+    let many = AdminConfig { max_sessions_per_caller: u64::MAX, ..storage.config().unwrap() };
+    storage.settings.set(&Config::checked(many).unwrap());
+    let now = Time::from_nanos(now);
+    let capsules: Vec<String> = (0..CLIENTS.min(sessions))
+        .map(|n| storage.capsules.create(client(n), None, now).unwrap().id)
+        .collect();
+    for session in 1..=sessions {
+        let n = session % CLIENTS.min(sessions);
+        add(&mut storage, session, client(n), &capsules[n as usize], now);
+    }
+    for _ in 0..sessions {
+        storage.sessions.counter.count_up().unwrap();
+    }
+    drop(storage);
+    let bytes = raw.borrow().clone();
+    (bytes, capsules)
+}
+
+fn add(storage: &mut Storage, session: u64, caller: Principal, capsule: &str, now: Time) {
+    let id = SessionId(session);
+    let legacy = LegacyUploadSession {
+        session_id: session,
+        capsule_id: capsule.to_owned(),
+        caller,
+        created_at: now.as_nanos(),
+        expected_chunks: 1,
+        status: LegacyStatus::Pending,
+        chunk_count: 1,
+        asset_metadata: metadata().into(),
+        provisional_memory_id: format!("mem_{session}_00112233445566778899aabbccddeeff"),
+        chunk_size: 1_800_000,
+        idem: idem(session),
+        blob_id: None,
+    };
+    let prefix = ChunkPrefix::of(&legacy.provisional_memory_id, id);
+    if is_stored(session) {
+        storage.blobs.write_chunk(prefix, 0, &file(session));
+    }
+    let key = IdemKey::of(capsule, &caller, &legacy.idem);
+    storage.sessions.legacy.insert(session, &RawRecord(legacy.encode()));
+    storage.sessions.legacy_activity.insert(session, &now.as_nanos());
+    storage.index.insert(id, key, caller, now);
+    storage.usage.reserve_unlimited(caller, capsule, BYTES as u64).unwrap();
+}
