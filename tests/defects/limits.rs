@@ -31,7 +31,7 @@ pub fn d08_nothing_ever_expired(build: Build) {
     world.pass(25 * HOUR);
     world.settle(|stats| stats.sessions == 0);
     let stats = world.stats();
-    assert_eq!((stats.chunks, stats.bytes_in_use), (0, 0));
+    assert_eq!((stats.chunks, stats.payload_bytes, stats.bytes_in_use), (0, 0, 0));
     world.begin(owner(), &capsule, &content, "one more").unwrap();
 }
 
@@ -70,9 +70,11 @@ pub fn d10_ended_sessions_gave_nothing_back(build: Build) {
     let content = two_chunks(1);
 
     let blob = world.upload(owner(), &capsule, &content, "kept");
+    let (chunks, payload_bytes) = world.payload_of(&[content.len()]);
     let kept = AdminStats {
         blobs: 1,
-        chunks: 2,
+        chunks,
+        payload_bytes,
         memories: 1,
         bytes_in_use: content.len() as u64,
         receipts: 1,

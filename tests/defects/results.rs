@@ -32,7 +32,7 @@ pub fn d30_memories_could_not_be_deleted_or_changed(build: Build) {
     world.update::<()>(owner(), "memories_delete", (id,)).unwrap();
     world.settle(|stats| stats.memories == 0);
     let stats = world.stats();
-    assert_eq!((stats.blobs, stats.chunks, stats.bytes_in_use), (0, 0, 0));
+    assert_eq!((stats.blobs, stats.chunks, stats.payload_bytes, stats.bytes_in_use), (0, 0, 0, 0));
     assert_eq!(world.memory(owner(), id), Err(Error::not_found("memory", id)));
     assert_eq!(world.query::<Capsule>(owner(), "capsules_read", (&capsule,)).unwrap().memory_count, 0);
     let again: Result<()> = world.update(owner(), "memories_delete", (id,));

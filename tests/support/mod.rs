@@ -178,9 +178,19 @@ impl World {
         self.query(controller(), "admin_stats", ()).unwrap()
     }
 
-    /// What the canister holds, without the size of stable memory, which never shrinks.
+    /// What the canister holds, without the sizes that depend on what it held before.
     pub fn holdings(&self) -> AdminStats {
-        AdminStats { stable_memory_bytes: 0, ..self.stats() }
+        AdminStats { stable_memory_bytes: 0, payload_region_bytes: 0, ..self.stats() }
+    }
+
+    /// What stored files of these lengths take in the canister's layout: chunks of the map, or else bytes of the
+    /// payload region, where room is taken in units of 64.
+    pub fn payload_of(&self, lens: &[usize]) -> (u64, u64) {
+        if self.migration().layout < 3 {
+            (lens.iter().map(|len| u64::from(upload::chunks(*len))).sum(), 0)
+        } else {
+            (0, lens.iter().map(|len| len.next_multiple_of(64) as u64).sum())
+        }
     }
 
     /// The settings in force.

@@ -50,6 +50,15 @@ impl File {
         hasher.finalize().into()
     }
 
+    /// BLAKE3 of the file.
+    pub fn blake3(&self) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new();
+        for index in 0..self.chunks() {
+            hasher.update(&self.chunk(index));
+        }
+        hasher.finalize().into()
+    }
+
     /// What `uploads_begin` is told.
     pub fn metadata(&self) -> AssetMetadata {
         metadata(self.bytes)

@@ -96,6 +96,12 @@ pub fn all() -> Vec<Scenario> {
             uploads::out_of_order(wasm, chunks)
         }));
     }
+    for (chunks, in_order) in [(10, true), (100, true), (100, false)] {
+        let order = if in_order { "upload" } else { "out_of_order" };
+        all.push(Scenario::one(format!("{order}_blake3_{chunks}"), move |wasm| {
+            uploads::blake3(wasm, chunks, in_order)
+        }));
+    }
     all.push(Scenario::one("chunk_again", uploads::chunk_again));
     for chunks in [0, 10, 100] {
         all.push(Scenario::one(format!("abort_{chunks}"), move |wasm| uploads::abort(wasm, chunks)));

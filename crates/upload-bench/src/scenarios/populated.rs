@@ -5,7 +5,8 @@ use std::time::Duration;
 use serde_bytes::{ByteBuf, Bytes};
 use session_migrate::build::Build;
 use upload_canister::api::{
-    AdminStats, Capsule, HttpRequest, Memory, MigrationPhase, StorageBackend, UploadStatus,
+    AdminStats, Capsule, HttpRequest, Memory, MigrationPhase, SmallFile, StorageBackend, UploadFinishResult,
+    UploadStatus,
 };
 
 use crate::bench::{Bench, Recorder};
@@ -101,7 +102,7 @@ fn create_inline(world: &World, capsule: &str, bytes: u64) -> Result<String, Ben
     world.update("memories_create", args)
 }
 
-/// A file of 1 KiB in three calls, and the same bytes as a memory that keeps them in its record.
+/// A file of 1 KiB in three calls, as a memory that keeps its bytes in the record, in one call, and a hundred in one.
 pub fn small(wasm: &Wasm) -> Result<Vec<Bench>, BenchError> {
     let mut run = Recorder::new("file_1_kib", wasm)?;
     let file = File { bytes: 1024, seed: 1 };
@@ -113,7 +114,39 @@ pub fn small(wasm: &Wasm) -> Result<Vec<Bench>, BenchError> {
     let uploaded = run.next("inline_1_kib");
     run.payload(file.bytes);
     run.measure("memories_create", |world| create_inline(world, &capsule, file.bytes))?;
-    Ok(vec![uploaded, run.finish()])
+    let inline = run.next("whole_1_kib");
+    run.payload(file.bytes);
+    run.measure("put_whole", |world| put_files(world, &capsule, "uploads_put_whole", 10..11))?;
+    let one = run.next("whole_100_of_1_kib");
+    run.payload(100 * file.bytes);
+    run.measure("put_many", |world| put_files(world, &capsule, "uploads_put_many", 100..200))?;
+    Ok(vec![uploaded, inline, one, run.finish()])
+}
+
+/// Files of 1 KiB, each with another seed, in one call.
+fn put_files(
+    world: &World,
+    capsule: &str,
+    method: &'static str,
+    seeds: std::ops::Range<u64>,
+) -> Result<(), BenchError> {
+    let files: Vec<File> = seeds.map(|seed| File { bytes: 1024, seed }).collect();
+    let bytes: Vec<Vec<u8>> = files.iter().map(|file| file.chunk(0)).collect();
+    let mut small = files.iter().zip(&bytes).map(|(file, bytes)| SmallFile {
+        capsule_id: capsule.to_owned(),
+        asset_metadata: file.metadata(),
+        idem: format!("whole {}", file.seed),
+        bytes: Bytes::new(bytes),
+        digest: ByteBuf::from(file.sha256()),
+        hash: None,
+    });
+    if let ("uploads_put_whole", Some(one)) = (method, small.next()) {
+        return world.update::<UploadFinishResult>(method, (one,)).map(drop);
+    }
+    let small: Vec<SmallFile<'_>> = small.collect();
+    let wanted = small.len();
+    let answers: Vec<upload_canister::api::Result<UploadFinishResult>> = world.update(method, (small,))?;
+    world.expect("files taken", wanted, answers.iter().flatten().count())
 }
 
 /// A state of so many legacy sessions, converted in `post_upgrade` and, where that is not enough, by timer.

@@ -5,7 +5,9 @@ use std::time::Duration;
 use serde_bytes::{ByteBuf, Bytes};
 use session_migrate::client::ClientError;
 use sha2::{Digest, Sha256};
-use upload_canister::api::{self, BlobMeta, Capsule, PersonRef, UploadFinishResult, UploadStatus};
+use upload_canister::api::{
+    self, BlobMeta, Capsule, HashAlgorithm, PersonRef, UploadFinishResult, UploadStatus,
+};
 
 use crate::bench::{Bench, Recorder};
 use crate::error::BenchError;
@@ -26,6 +28,12 @@ pub fn begin(world: &World, capsule: &str, file: &File, idem: &str) -> Result<u6
     world.update("uploads_begin", (capsule, file.metadata(), file.chunks(), idem))
 }
 
+/// Begins the upload of a file that is verified by BLAKE3.
+fn begin_blake3(world: &World, capsule: &str, file: &File) -> Result<u64, BenchError> {
+    let hash = Some(HashAlgorithm::Blake3);
+    world.update("uploads_begin", (capsule, file.metadata(), file.chunks(), "a", hash))
+}
+
 /// Sends one chunk.
 pub fn put(world: &World, session: u64, file: &File, index: u32) -> Result<(), BenchError> {
     let bytes = file.chunk(index);
@@ -36,11 +44,11 @@ pub fn put(world: &World, session: u64, file: &File, index: u32) -> Result<(), B
 pub fn finish(
     world: &World,
     session: u64,
-    sha256: &[u8; 32],
+    digest: &[u8; 32],
     bytes: u64,
 ) -> Result<UploadFinishResult, BenchError> {
     loop {
-        match world.update("uploads_finish", (session, Bytes::new(sha256), bytes)) {
+        match world.update("uploads_finish", (session, Bytes::new(digest), bytes)) {
             Err(BenchError::Call {
                 source: ClientError::Refused { error: api::Error::Hashing { .. }, .. },
                 ..
@@ -131,6 +139,22 @@ pub fn out_of_order(wasm: &Wasm, chunks: u32) -> Result<Bench, BenchError> {
         run.measure("put", |world| put(world, session, &file, index))?;
     }
     run.measure("finish", |world| finish(world, session, &file.sha256(), file.bytes))?;
+    Ok(run.finish())
+}
+
+/// Verified by BLAKE3, in file order or the last chunk first.
+pub fn blake3(wasm: &Wasm, chunks: u32, in_order: bool) -> Result<Bench, BenchError> {
+    let name = if in_order { "upload_blake3" } else { "out_of_order_blake3" };
+    let mut run = Recorder::new(format!("{name}_{chunks}"), wasm)?;
+    let file = File::of_chunks(chunks, 1);
+    run.payload(file.bytes);
+    let capsule = run.aside(capsule)?;
+    let session = run.measure("begin", |world| begin_blake3(world, &capsule, &file))?;
+    for n in 0..chunks {
+        let index = if in_order { n } else { chunks - 1 - n };
+        run.measure("put", |world| put(world, session, &file, index))?;
+    }
+    run.measure("finish", |world| finish(world, session, &file.blake3(), file.bytes))?;
     Ok(run.finish())
 }
 
