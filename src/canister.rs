@@ -153,16 +153,19 @@ fn upload_config() -> UploadConfig {
     limits::upload_config()
 }
 
-#[ic_cdk::update]
+#[ic_cdk::update(manual_reply = true)]
 fn uploads_begin(
     capsule_id: String,
     asset_metadata: AssetMetadata,
     expected_chunks: u32,
     idem: String,
     hash: Option<HashAlgorithm>,
-) -> Result<u64> {
+) -> PhantomData<Result<u64>> {
     let hash = hash.unwrap_or_default();
-    uploads(|uploads| uploads.begin(capsule_id, asset_metadata, expected_chunks, idem, hash))
+    streams::reply(&uploads(|uploads| {
+        uploads.begin(capsule_id, asset_metadata, expected_chunks, idem, hash)
+    }));
+    PhantomData
 }
 
 /// Reads its arguments itself: the chunk goes from the message to where it is stored in blocks.
@@ -206,14 +209,15 @@ fn put_many() {
     }
 }
 
-#[ic_cdk::update]
-fn uploads_finish(session: u64, sha256: ByteBuf, total_len: u64) -> Result<UploadFinishResult> {
+#[ic_cdk::update(manual_reply = true)]
+fn uploads_finish(session: u64, sha256: ByteBuf, total_len: u64) -> PhantomData<Result<UploadFinishResult>> {
     let finished = uploads(|uploads| uploads.finish(session, &sha256, total_len));
     if let Err(Error::Hashing { .. }) = &finished {
         // The caller may ask again at once or later; the work goes on either way.
         ic_cdk_timers::set_timer(Duration::ZERO, async move { hash_on(session) });
     }
-    logged(finished)
+    streams::reply(&logged(finished));
+    PhantomData
 }
 
 /// One line for each finished upload.
@@ -224,9 +228,10 @@ fn logged(finished: Result<UploadFinishResult>) -> Result<UploadFinishResult> {
     finished
 }
 
-#[ic_cdk::update]
-fn uploads_abort(session: u64) -> Result<()> {
-    uploads(|uploads| uploads.abort(session))
+#[ic_cdk::update(manual_reply = true)]
+fn uploads_abort(session: u64) -> PhantomData<Result<()>> {
+    streams::reply(&uploads(|uploads| uploads.abort(session)));
+    PhantomData
 }
 
 #[ic_cdk::query]

@@ -417,7 +417,7 @@ impl BlobStore {
 }
 
 fn content_key(capsule_id: &str, digest: ContentDigest) -> TwoTexts {
-    let hex = digest.bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let hex = hex::encode(digest.bytes);
     let digest = match digest.algorithm {
         HashAlgorithm::Sha256 => hex,
         HashAlgorithm::Blake3 => format!("blake3:{hex}"),

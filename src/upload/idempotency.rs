@@ -55,6 +55,7 @@ pub fn memory_id(number: SessionId, key: IdemKey, now: Time) -> String {
         .chain_update(number.0.to_be_bytes())
         .chain_update(now.as_nanos().to_be_bytes())
         .finalize();
-    let hex: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    format!("mem_{number}_{hex}")
+    let hex = hex::encode(digest);
+    // Half of the digest is unique enough, and short enough for a person.
+    format!("mem_{number}_{hex:.32}")
 }

@@ -55,18 +55,52 @@ impl Usage {
         bytes: u64,
         limits: &AdminConfig,
     ) -> Result<()> {
+        let after = self.allowed(caller, capsule, bytes, limits)?;
+        for (account, now) in after {
+            self.bytes.insert(account.key(), &now);
+        }
+        Ok(())
+    }
+
+    /// Takes bytes for a file that is stored in the same call: its caller has nothing in flight afterwards.
+    ///
+    /// # Errors
+    /// As [`Self::reserve`].
+    pub fn store(
+        &mut self,
+        caller: Principal,
+        capsule: &str,
+        bytes: u64,
+        limits: &AdminConfig,
+    ) -> Result<()> {
+        let [_, stored @ ..] = self.allowed(caller, capsule, bytes, limits)?;
+        for (account, now) in stored {
+            self.bytes.insert(account.key(), &now);
+        }
+        Ok(())
+    }
+
+    /// What the accounts of a caller, a capsule and the canister come to with these bytes, if every limit allows it.
+    fn allowed<'a>(
+        &self,
+        caller: Principal,
+        capsule: &'a str,
+        bytes: u64,
+        limits: &AdminConfig,
+    ) -> Result<[(Account<'a>, u64); 3]> {
         let limited = [
             ("bytes in flight per caller", Account::Caller(caller), limits.max_bytes_per_caller),
             ("bytes per capsule", Account::Capsule(capsule), limits.max_bytes_per_capsule),
             ("bytes in the canister", Account::Canister, limits.max_bytes),
         ];
-        for (limit, account, allowed) in limited {
-            let requested = self.of(account)?.saturating_add(bytes);
-            if requested > allowed {
-                return Err(Error::exhausted(limit, allowed, requested));
+        let mut after = limited.map(|(_, account, _)| (account, 0));
+        for ((limit, account, allowed), (_, after)) in limited.into_iter().zip(&mut after) {
+            *after = self.of(account)?.saturating_add(bytes);
+            if *after > allowed {
+                return Err(Error::exhausted(limit, allowed, *after));
             }
         }
-        Ok(self.reserve_unlimited(caller, capsule, bytes)?)
+        Ok(after)
     }
 
     /// Reserves bytes for a session that exists already.

@@ -50,7 +50,7 @@ impl UploadService<'_> {
         check_digest(expected, digest_of_bytes(hash, bytes))?;
         let limits = self.storage.config()?;
         CapsuleStore::check_memories(&capsule, limits.memories_per_capsule())?;
-        self.storage.usage.reserve(self.caller, &capsule_id, size, &limits)?;
+        self.storage.usage.store(self.caller, &capsule_id, size, &limits)?;
 
         let id = SessionId(self.storage.sessions.counter.count_up()?);
         let meta = UploadMeta {
@@ -64,7 +64,6 @@ impl UploadService<'_> {
         let place = self.store_whole(id, &meta, bytes)?;
         let digest = ContentDigest { algorithm: hash, bytes: expected };
         let finished = self.attach(id, &meta, &BlobRecord { size, digest, created_at: self.now, place })?;
-        self.storage.usage.end(self.caller, size)?;
         self.storage.index.remember(key, id);
         self.keep_receipt(id, key, fingerprint, Outcome::Finished(finished.clone()))?;
         Ok(finished.to_api())
