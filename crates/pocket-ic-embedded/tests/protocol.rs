@@ -91,7 +91,8 @@ fn what_is_not_supported_says_so() {
         assert!(message.contains("not supported by the embedded server"), "{path}: {message}");
     }
     let mut config = old_config();
-    config["subnet_config_set"]["test_threshold_keys"] = config["subnet_config_set"]["application"][0].clone();
+    config["subnet_config_set"]["test_threshold_keys"] =
+        config["subnet_config_set"]["application"][0].clone();
     let response = post("/instances", &config);
     assert_eq!(response.status(), 400);
     let body: Value = response.json().unwrap();

@@ -3,8 +3,13 @@
 #![allow(dead_code, reason = "no test file uses all of it")]
 
 use candid::Principal;
-use pocket_ic::{PocketIc, PocketIcBuilder};
+use ic_management_canister_types::CanisterIdRecord;
+use pocket_ic::common::rest::{RawEffectivePrincipal, RawMessageId};
+use pocket_ic::{PocketIc, PocketIcBuilder, RejectResponse};
 use pocket_ic_embedded::EmbeddedServer;
+
+/// Who calls when it does not matter who calls.
+pub const ANONYMOUS: Principal = Principal::anonymous();
 
 /// Builder of an instance on the server of this process.
 pub fn builder() -> PocketIcBuilder {
@@ -31,6 +36,70 @@ pub fn wasm(wat: &str) -> Vec<u8> {
 /// says what each method does.
 pub fn counter() -> Vec<u8> {
     wasm(COUNTER)
+}
+
+/// A new canister with this code.
+pub fn installed_wasm(pic: &PocketIc, module: Vec<u8>) -> Principal {
+    let id = pic.create_canister();
+    pic.install_canister(id, module, vec![], None);
+    id
+}
+
+/// A new [`counter`].
+pub fn installed(pic: &PocketIc) -> Principal {
+    installed_wasm(pic, counter())
+}
+
+/// A new [`counter`] that starts with this number.
+pub fn installed_with(pic: &PocketIc, start: u32) -> Principal {
+    let id = pic.create_canister();
+    pic.install_canister(id, counter(), start.to_le_bytes().to_vec(), None);
+    id
+}
+
+/// An update call by nobody in particular.
+pub fn call(pic: &PocketIc, id: Principal, method: &str, arg: &[u8]) -> Result<Vec<u8>, RejectResponse> {
+    pic.update_call(id, ANONYMOUS, method, arg.to_vec())
+}
+
+/// The four bytes that a query answers.
+pub fn query_number(pic: &PocketIc, id: Principal, method: &str) -> u32 {
+    number(&pic.query_call(id, ANONYMOUS, method, vec![]).expect("the query answers"))
+}
+
+/// The heap counter.
+pub fn read(pic: &PocketIc, id: Principal) -> u32 {
+    query_number(pic, id, "read")
+}
+
+/// A call of the management canister about a canister.
+pub fn manage(
+    pic: &PocketIc,
+    id: Principal,
+    sender: Principal,
+    method: &str,
+    arg: Vec<u8>,
+) -> Result<Vec<u8>, RejectResponse> {
+    let place = RawEffectivePrincipal::CanisterId(id.as_slice().to_vec());
+    pic.update_call_with_effective_principal(Principal::management_canister(), place, sender, method, arg)
+}
+
+/// The argument of the management methods that only name a canister.
+pub fn about(id: Principal) -> Vec<u8> {
+    candid::encode_one(CanisterIdRecord { canister_id: id }).expect("the record encodes")
+}
+
+/// Submits a call of a management method that only names a canister.
+pub fn submit_manage(pic: &PocketIc, id: Principal, method: &str) -> RawMessageId {
+    let place = RawEffectivePrincipal::CanisterId(id.as_slice().to_vec());
+    pic.submit_call_with_effective_principal(
+        Principal::management_canister(),
+        place,
+        ANONYMOUS,
+        method,
+        about(id),
+    )
+    .expect("the call is let in")
 }
 
 /// Four bytes, little endian.
