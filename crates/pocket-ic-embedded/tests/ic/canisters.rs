@@ -5,7 +5,8 @@ use super::common::{
     wasm,
 };
 use candid::Principal;
-use pocket_ic::{ErrorCode, RejectCode};
+use ic_management_canister_types::CanisterSettings;
+use pocket_ic::{ErrorCode, PocketIc, RejectCode};
 
 #[test]
 fn ids_cycles_and_controllers_of_new_canisters() {
@@ -134,19 +135,16 @@ fn versions_grow_with_every_change() {
     assert_eq!(fourth, third + 2);
 }
 
+fn set_freezing_threshold(pic: &PocketIc, id: Principal, seconds: u64) {
+    let settings = CanisterSettings { freezing_threshold: Some(seconds.into()), ..Default::default() };
+    pic.update_canister_settings(id, None, settings).unwrap();
+}
+
 #[test]
 fn settings_and_status() {
     let pic = instance();
     let id = installed_with(&pic, 5);
-    pic.update_canister_settings(
-        id,
-        None,
-        ic_management_canister_types::CanisterSettings {
-            freezing_threshold: Some(7u8.into()),
-            ..Default::default()
-        },
-    )
-    .unwrap();
+    set_freezing_threshold(&pic, id, 7);
     let status = pic.canister_status(id, None).unwrap();
     assert_eq!(status.settings.freezing_threshold, 7u8);
     assert_eq!(status.memory_metrics.stable_memory_size, 65_536u32);
@@ -164,15 +162,7 @@ fn settings_and_status() {
 fn a_canister_below_its_freezing_threshold_takes_no_calls() {
     let pic = instance();
     let id = installed_with(&pic, 5);
-    pic.update_canister_settings(
-        id,
-        None,
-        ic_management_canister_types::CanisterSettings {
-            freezing_threshold: Some(u64::MAX.into()),
-            ..Default::default()
-        },
-    )
-    .unwrap();
+    set_freezing_threshold(&pic, id, u64::MAX);
     let error = call(&pic, id, "inc", &[]).unwrap_err();
     assert_eq!(error.error_code, ErrorCode::CanisterOutOfCycles);
     let error = pic.query_call(id, ANONYMOUS, "read", vec![]).unwrap_err();
