@@ -16,7 +16,7 @@ use ic_management_canister_types::{
     UploadCanisterSnapshotMetadataArgs,
 };
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 const METADATA: &str = "metadata.json";
@@ -166,9 +166,14 @@ fn copy_out(
     while offset < size {
         let step = MAX_SLICE_BYTES.min(size - offset);
         let bytes = snapshot.read(&kind(offset, step)).map_err(rejected)?;
-        file.write_all(&bytes).map_err(at(path))?;
+        // A memory that was never written takes no space on the disk either: what is skipped reads as zeros.
+        if bytes.iter().any(|byte| *byte != 0) {
+            file.seek(SeekFrom::Start(offset)).map_err(at(path))?;
+            file.write_all(&bytes).map_err(at(path))?;
+        }
         offset += step;
     }
+    file.set_len(size).map_err(at(path))?;
     file.flush().map_err(at(path))
 }
 

@@ -14,7 +14,8 @@ use super::canister::Canister;
 use super::error::UserError;
 use super::ingress::UserCall;
 use super::instance::Instance;
-use candid::utils::ArgumentEncoder;
+use candid::de::DecoderConfig;
+use candid::utils::{ArgumentEncoder, decode_args_with_config};
 use candid::{CandidType, Deserialize, Principal};
 use ic_management_canister_types::{
     CanisterIdRecord, InstallChunkedCodeArgs, ProvisionalCreateCanisterWithCyclesArgs,
@@ -58,8 +59,21 @@ struct Call<'a> {
 
 impl Call<'_> {
     fn decode<T: CandidType + for<'de> Deserialize<'de>>(&self) -> Result<T, UserError> {
-        candid::decode_one(self.arg).map_err(|error| UserError::invalid_payload(self.method, error))
+        decode_argument(self.arg).map_err(|error| UserError::invalid_payload(self.method, error))
     }
+}
+
+/// Decodes the only argument of a call. A few bytes can announce more values than there is time to read, so the work is
+/// limited to a multiple of the bytes.
+fn decode_argument<T: CandidType + for<'de> Deserialize<'de>>(bytes: &[u8]) -> candid::Result<T> {
+    /// For the types and the fields that are skipped, in candid's units of cost.
+    const BASE: usize = 1_000_000;
+    /// Four times what a vector of single bytes costs.
+    const PER_BYTE: usize = 16;
+    let mut config = DecoderConfig::new();
+    config.set_decoding_quota(BASE.saturating_add(bytes.len().saturating_mul(PER_BYTE)));
+    let (value,) = decode_args_with_config(bytes, &config)?;
+    Ok(value)
 }
 
 /// How a call ended.
@@ -155,12 +169,10 @@ fn unknown_method(method: &str) -> UserError {
 pub(super) fn target(method: &str, arg: &[u8]) -> Option<Principal> {
     match method {
         PROVISIONAL_CREATE => {
-            candid::decode_one::<ProvisionalCreateCanisterWithCyclesArgs>(arg).ok()?.specified_id
+            decode_argument::<ProvisionalCreateCanisterWithCyclesArgs>(arg).ok()?.specified_id
         }
-        "install_chunked_code" => {
-            Some(candid::decode_one::<InstallChunkedCodeArgs>(arg).ok()?.target_canister)
-        }
-        _ => Some(candid::decode_one::<CanisterIdRecord>(arg).ok()?.canister_id),
+        "install_chunked_code" => Some(decode_argument::<InstallChunkedCodeArgs>(arg).ok()?.target_canister),
+        _ => Some(decode_argument::<CanisterIdRecord>(arg).ok()?.canister_id),
     }
 }
 
