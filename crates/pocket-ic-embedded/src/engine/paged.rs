@@ -47,6 +47,11 @@ impl Paged {
             .count() as u64
     }
 
+    /// Whether nothing was ever written from `offset` on, for `len` bytes, so that they are zeros.
+    pub(super) fn untouched(&self, offset: u64, len: usize) -> bool {
+        pieces(offset, len).all(|(index, _, _)| self.page(index).is_none())
+    }
+
     fn node(&self, index: usize) -> Option<&Arc<Node>> {
         self.groups.get(index / FANOUT)?.as_ref()?[index % FANOUT].as_ref()
     }

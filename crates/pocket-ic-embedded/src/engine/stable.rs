@@ -78,6 +78,11 @@ impl StableMemory {
         }
     }
 
+    /// Whether nothing was ever written from `offset` on, for `len` bytes: all zeros, and found out without reading them.
+    pub fn untouched(&self, offset: u64, len: usize) -> bool {
+        self.bytes.untouched(offset, len)
+    }
+
     /// Fills `buf` from `offset` on.
     pub fn read(&self, offset: u64, buf: &mut [u8]) -> Result<(), StableOutOfBounds> {
         self.check(offset, buf.len() as u64)?;

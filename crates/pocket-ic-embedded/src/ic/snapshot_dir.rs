@@ -165,9 +165,10 @@ fn copy_out(
     let mut offset = 0;
     while offset < size {
         let step = MAX_SLICE_BYTES.min(size - offset);
-        let bytes = snapshot.read(&kind(offset, step)).map_err(rejected)?;
         // A memory that was never written takes no space on the disk either: what is skipped reads as zeros.
-        if bytes.iter().any(|byte| *byte != 0) {
+        let part = kind(offset, step);
+        if !snapshot.is_hole(&part) {
+            let bytes = snapshot.read(&part).map_err(rejected)?;
             file.seek(SeekFrom::Start(offset)).map_err(at(path))?;
             file.write_all(&bytes).map_err(at(path))?;
         }
