@@ -10,6 +10,7 @@ mod common;
 mod bodies;
 mod json;
 mod modules;
+mod program;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestRunner};

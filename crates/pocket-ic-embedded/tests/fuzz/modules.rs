@@ -2,7 +2,7 @@
 
 use crate::common::COUNTER;
 use crate::fuzz;
-use arbitrary::{Arbitrary, Unstructured};
+use crate::program::program;
 use candid::Principal;
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -19,55 +19,6 @@ static ENGINE: LazyLock<Engine> = LazyLock::new(|| Engine::new().expect("the run
 
 /// Instructions for one entry point: enough to get somewhere, and no more.
 const INSTRUCTIONS: u64 = 200_000;
-
-/// What generated modules must export: something to run of every kind.
-const EXPORTS: &str = r#"(module
-    (func (export "canister_init")) (func (export "canister_pre_upgrade"))
-    (func (export "canister_post_upgrade")) (func (export "canister_inspect_message"))
-    (func (export "canister_heartbeat")) (func (export "canister_global_timer"))
-    (func (export "canister_update u")) (func (export "canister_query q"))
-    (func (export "canister_composite_query c")))"#;
-
-/// What they may import: system functions of all families.
-const IMPORTS: &str = r#"(module
-    (import "ic0" "msg_reply" (func)) (import "ic0" "msg_reply_data_append" (func (param i32 i32)))
-    (import "ic0" "msg_reject" (func (param i32 i32))) (import "ic0" "msg_arg_data_size" (func (result i32)))
-    (import "ic0" "msg_arg_data_copy" (func (param i32 i32 i32)))
-    (import "ic0" "stable64_grow" (func (param i64) (result i64)))
-    (import "ic0" "stable64_write" (func (param i64 i64 i64)))
-    (import "ic0" "stable64_read" (func (param i64 i64 i64)))
-    (import "ic0" "stable_grow" (func (param i32) (result i32)))
-    (import "ic0" "stable_write" (func (param i32 i32 i32)))
-    (import "ic0" "call_new" (func (param i32 i32 i32 i32 i32 i32 i32 i32)))
-    (import "ic0" "call_data_append" (func (param i32 i32)))
-    (import "ic0" "call_cycles_add128" (func (param i64 i64))) (import "ic0" "call_perform" (func (result i32)))
-    (import "ic0" "cycles_burn128" (func (param i64 i64 i32)))
-    (import "ic0" "msg_cycles_accept128" (func (param i64 i64 i32)))
-    (import "ic0" "certified_data_set" (func (param i32 i32)))
-    (import "ic0" "global_timer_set" (func (param i64) (result i64)))
-    (import "ic0" "performance_counter" (func (param i32) (result i64)))
-    (import "ic0" "env_var_value_copy" (func (param i32 i32 i32 i32 i32)))
-    (import "ic0" "debug_print" (func (param i32 i32))) (import "ic0" "trap" (func (param i32 i32))))"#;
-
-/// A module from random bytes, with the features of canisters and some that they may not have.
-fn generated(entropy: &[u8], canister: bool) -> Option<Vec<u8>> {
-    let mut source = Unstructured::new(entropy);
-    let mut config = wasm_smith::Config::arbitrary(&mut source).ok()?;
-    config.max_memory32_bytes = 1 << 24;
-    config.max_memory64_bytes = 1 << 24;
-    if canister {
-        let part = |text: &str| wat::parse_str(text).expect("the text is valid");
-        config.exports = Some(part(EXPORTS));
-        config.available_imports = Some(part(IMPORTS));
-        config.max_imports = 20;
-        config.gc_enabled = false;
-        config.exceptions_enabled = false;
-        config.threads_enabled = false;
-        config.relaxed_simd_enabled = false;
-        config.memory64_enabled = false;
-    }
-    wasm_smith::Module::new(config, &mut source).ok().map(|module| module.to_bytes())
-}
 
 fn packed(wasm: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
@@ -114,25 +65,26 @@ fn run_all(wasm: &[u8]) -> Result<bool, TestCaseError> {
 }
 
 #[test]
-fn generated_canisters_run_or_are_refused() {
-    let accepted = std::cell::Cell::new(0);
-    fuzz(&vec(any::<u8>(), 0..4096), |entropy| {
-        if let Some(wasm) = generated(&entropy, true) {
-            accepted.set(accepted.get() + u32::from(run_all(&wasm)?));
-            run_all(&packed(&wasm))?;
-        }
+fn generated_canisters_run() {
+    fuzz(&program(), |text| {
+        let wasm = wat::parse_str(&text).map_err(|error| TestCaseError::fail(format!("{error}: {text}")))?;
+        // What the generator makes is valid; that it is, shows that it reaches execution.
+        prop_assert!(run_all(&wasm)?, "refused: {text}");
         Ok(())
     });
-    // Else the generator has missed what it is for.
-    assert!(accepted.get() > 20, "only {} modules were accepted", accepted.get());
 }
 
 #[test]
-fn generated_modules_with_features_that_canisters_lack() {
-    fuzz(&vec(any::<u8>(), 0..2048), |entropy| {
-        if let Some(wasm) = generated(&entropy, false) {
-            run_all(&wasm)?;
+fn generated_canisters_that_are_damaged() {
+    let damage = (program(), vec((any::<Index>(), any::<u8>()), 1..4), any::<bool>());
+    fuzz(&damage, |(text, bytes, pack)| {
+        let wasm = wat::parse_str(&text).map_err(|error| TestCaseError::fail(format!("{error}: {text}")))?;
+        let mut wasm = if pack { packed(&wasm) } else { wasm };
+        for (at, byte) in bytes {
+            let at = at.index(wasm.len());
+            wasm[at] = byte;
         }
+        run_all(&wasm)?;
         Ok(())
     });
 }
