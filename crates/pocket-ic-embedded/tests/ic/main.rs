@@ -7,6 +7,7 @@ mod calls;
 mod canisters;
 mod ingress;
 mod install;
+mod limits;
 mod management;
 mod memories;
 mod snapshot_folders;

@@ -1,7 +1,7 @@
 //! What operators and system calls cost, against the figures that the IC's execution layer publishes.
 //!
 //! The figures were read in its sources, the functions `instruction_to_cost` and the constants `overhead` of its system
-//! API complexity, in 2025. They are transcribed here, independently of the engine's own tables.
+//! API complexity. They are transcribed here, independently of the engine's own tables.
 
 use super::*;
 use crate::engine::contexts::APIS;
@@ -10,6 +10,7 @@ use crate::engine::contexts::APIS;
 type Row = (u64, &'static str, &'static [&'static str], bool);
 
 const I: &str = "(i32.const 1)";
+const ZERO: &str = "(i32.const 0)";
 const L: &str = "(i64.const 1)";
 const F: &str = "(f32.const 1)";
 const D: &str = "(f64.const 1)";
@@ -72,17 +73,28 @@ const WEIGHTS: &[Row] = &[
     (10, "f32x4.div", &[V, V], true),
     (12, "f64x2.div", &[V, V], true),
     (14, "f64x2.sqrt", &[V], true),
-    // One byte on top.
+    // One byte or element on top.
     (100 + 1, "memory.fill", &[I, I, I], false),
     (100 + 1, "memory.copy", &[I, I, I], false),
+    (100 + 1, "memory.init 0", &[I, ZERO, I], false),
+    (100 + 1, "table.fill 0", &[I, "(ref.null func)", I], false),
+    (100 + 1, "table.copy", &[I, I, I], false),
+    // What begins and ends a block weighs nothing.
+    (0, "block loop end end", &[], false),
+    (2, "block br 0 end", &[], false),
+    (2, "block (param i32) br_if 0 end", &[I], false),
+    (2, "block (param i32) br_table 0 end", &[I], false),
+    (2, "if else end", &[I], false),
     // A call, and entering the function it calls.
     (5 + 1, "call $empty", &[], false),
-    (10 + 1, "call_indirect (type $nothing)", &["(i32.const 0)"], false),
+    (10 + 1, "call_indirect (type $nothing)", &[ZERO], false),
+    (3 + 1, "return_call $empty", &[], false),
+    (60 + 1, "return_call_indirect (type $nothing)", &[ZERO], false),
 ];
 
 /// Those that the runtime's table of bytes cannot hold: published weight, weight here.
 const CUT_OFF: &[(u64, u64, &str, &[&str], bool)] =
-    &[(300, 255, "memory.grow", &["(i32.const 0)"], true), (300, 255, "data.drop 0", &[], false)];
+    &[(300, 255, "memory.grow", &[ZERO], true), (300, 255, "data.drop 0", &[], false)];
 
 /// The cost of one operator, without its operands and what is done with its result.
 fn weight(operator: &str, operands: &[&str], value: bool, memory: &str) -> u64 {
@@ -140,4 +152,16 @@ fn system_calls_have_the_published_charges() {
         };
         assert_eq!(api.cost, published, "{}", api.name);
     }
+}
+
+/// The page "Canister resource limits" of the IC's documentation.
+#[test]
+fn limits_are_the_published_ones() {
+    let instructions = [Limits::update(), Limits::query(), Limits::install(), Limits::inspect()]
+        .map(|limits| (limits.instructions, limits.message_instructions));
+    let published = [40_000_000_000, 5_000_000_000, 300_000_000_000, 200_000_000].map(|limit| (limit, limit));
+    assert_eq!(instructions, published);
+    assert_eq!([Limits::update().reply_bytes, Limits::query().reply_bytes], [2 << 20, 3 << 20]);
+    assert_eq!((Limits::update().call_bytes, Limits::update().calls), (2 << 20, 500));
+    assert_eq!(Limits::update().stable_memory_bytes, 500 << 30);
 }
