@@ -3,10 +3,11 @@
 mod common;
 
 use candid::Principal;
-use common::{builder, counter, instance};
+use common::{builder, call, counter, installed, instance};
 use pocket_ic_embedded::EmbeddedServer;
 use reqwest::blocking::{Client, Response};
 use serde_json::{Value, json};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 fn url(path: &str) -> String {
     let server = EmbeddedServer::shared().unwrap();
@@ -223,4 +224,40 @@ fn dropping_the_client_deletes_the_instance() {
     drop(pic);
     let list: Vec<String> = get("/instances").json().unwrap();
     assert_eq!(list[index], "Deleted");
+}
+
+/// Sets a flag when it is dropped, also by a panic, so that a thread that waits for it ends.
+struct SetAtEnd<'a>(&'a AtomicBool);
+
+impl Drop for SetAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// A query that uses up its instructions, over and over, on one instance; calls on another come back in the meantime.
+#[test]
+fn instances_do_not_wait_for_each_other() {
+    let (busy, free) = (instance(), instance());
+    let spinning = installed(&busy);
+    let id = installed(&free);
+    let (rounds, done) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let is_busy = || get("/instances").json::<Vec<String>>().unwrap()[busy.instance_id()].starts_with("Busy");
+    std::thread::scope(|scope| {
+        let _end = SetAtEnd(&done);
+        scope.spawn(|| {
+            while !done.load(Ordering::SeqCst) {
+                busy.query_call(spinning, Principal::anonymous(), "spin", vec![]).unwrap_err();
+                rounds.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+        // Within one and the same query, the other instance answers.
+        let overlapped = (0..1_000).any(|_| {
+            let round = rounds.load(Ordering::SeqCst);
+            let before = is_busy();
+            call(&free, id, "inc", &[]).unwrap();
+            before && is_busy() && rounds.load(Ordering::SeqCst) == round
+        });
+        assert!(overlapped);
+    });
 }

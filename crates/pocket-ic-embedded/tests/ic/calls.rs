@@ -183,3 +183,36 @@ fn composite_queries_ask_other_canisters() {
     let error = call(&pic, proxy, "forward_query", &to(target, "read")).unwrap_err();
     assert_eq!(error.error_code, ErrorCode::CompositeQueryCalledInReplicatedMode);
 }
+
+/// A one-way call names callbacks that do not exist, and the caller goes on at once.
+#[test]
+fn one_way_calls_are_made_and_nobody_waits() {
+    let pic = instance();
+    let target = installed(&pic);
+    let teller = installed_wasm(
+        &pic,
+        wasm(
+            r#"(module
+                (import "ic0" "msg_reply" (func $reply))
+                (import "ic0" "msg_arg_data_size" (func $size (result i32)))
+                (import "ic0" "msg_arg_data_copy" (func $copy (param i32 i32 i32)))
+                (import "ic0" "call_new" (func $new (param i32 i32 i32 i32 i32 i32 i32 i32)))
+                (import "ic0" "call_cycles_add128" (func $cycles (param i64 i64)))
+                (import "ic0" "call_perform" (func $perform (result i32)))
+                (memory 1) (data (i32.const 0) "inc")
+                (func (export "canister_update tell")
+                    (call $copy (i32.const 16) (i32.const 0) (call $size))
+                    (call $new (i32.const 16) (call $size) (i32.const 0) (i32.const 3)
+                        (i32.const -1) (i32.const -1) (i32.const -1) (i32.const -1))
+                    (call $cycles (i64.const 0) (i64.const 500))
+                    (if (call $perform) (then unreachable))
+                    (call $reply)))"#,
+        ),
+    );
+    let before = pic.cycle_balance(teller);
+    call(&pic, teller, "tell", target.as_slice()).unwrap();
+    assert_eq!(read(&pic, target), 1);
+    // The cycles were not accepted and come back; the call is closed, so that the canister stops at once.
+    assert_eq!(pic.cycle_balance(teller), before);
+    pic.stop_canister(teller, None).unwrap();
+}
