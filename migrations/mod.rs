@@ -5,3 +5,15 @@
 
 #[path = "0001_split_sessions/mod.rs"]
 pub mod split_sessions;
+
+#[path = "0002_extents/mod.rs"]
+pub mod extents;
+
+pub use extents::MoveToExtents;
+pub use split_sessions::SplitSessions;
+
+use crate::migrate::Migration;
+use crate::upload::path::LAYOUTS;
+
+/// All of them, by number.
+pub const ALL: &[&dyn Migration] = &[&SplitSessions, &MoveToExtents { layouts: LAYOUTS }];

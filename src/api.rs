@@ -23,7 +23,8 @@ pub use capsule::{BlobRef, Capsule, CapsuleAccess, ExternalAsset, Memory, Person
 pub(crate) use error::shortened;
 pub use error::{Error, Result};
 pub use http::{HttpRequest, HttpResponse};
-pub use migration::{JournalEntry, MigrationPhase, MigrationStatus, QuarantinedRecord};
+pub use migration::{ClassCount, JournalEntry, MigrationPhase, MigrationStatus, QuarantinedRecord};
 pub use upload::{
-    BlobMeta, ChunkRange, SessionPath, StorageBackend, UploadConfig, UploadFinishResult, UploadStatus,
+    BlobMeta, ChunkRange, HashAlgorithm, SessionPath, SmallFile, StorageBackend, UploadConfig,
+    UploadFinishResult, UploadStatus,
 };

@@ -1,15 +1,19 @@
-//! Blobs: the bytes of uploads, in chunks, and who refers to them.
+//! Blobs: the bytes of uploads, where they lie, and who refers to them.
 //!
-//! Owns: chunks, blob records, references. Does not own: who may read (the capsules do), and which chunks
+//! Owns: payload, blob records, references. Does not own: who may read (the capsules do), and which chunks
 //! a session still waits for (the session does). Boundary: knows no session service and no capsule.
 
+mod chunk_map;
+pub mod extents;
 mod record;
 mod sink;
 mod store;
 
-pub use record::{BlobId, BlobRecord};
+pub use chunk_map::ChunkPrefix;
+pub use extents::{AllocateError, Extents};
+pub use record::{BlobId, BlobRecord, ContentDigest, Place};
 pub use sink::StableBlobSink;
-pub use store::{BlobError, BlobStore, CHUNK_SIZE, ChunkPrefix, Committed};
+pub use store::{BlobError, BlobStore, CHUNK_SIZE, Committed};
 
 #[cfg(test)]
 mod tests;

@@ -3,15 +3,18 @@
 
 #[cfg_attr(not(feature = "direct"), path = "canister/no_migration.rs")]
 mod migration;
+mod put_args;
+mod streams;
 
 use std::cell::RefCell;
+use std::marker::PhantomData;
 use std::time::Duration;
 
 use candid::Principal;
 use serde_bytes::ByteBuf;
 
 use crate::api::*;
-use crate::blob::BlobId;
+use crate::blob::{BlobId, CHUNK_SIZE};
 use crate::capsule::Access;
 use crate::config::Config;
 use crate::memories::NewContent;
@@ -23,6 +26,8 @@ use crate::storage::Storage;
 use crate::upload::path::{ActivePath, BUILD, FEATURES, LAYOUTS};
 use crate::upload::{UploadService, limits};
 use crate::{memories, metrics};
+
+use put_args::{ChunkBytes, MessageChunk, PutArgs};
 
 /// How often idle sessions, old receipts and released chunks are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
@@ -99,7 +104,7 @@ fn post_upgrade() {
 fn start_timers() {
     ic_cdk_timers::set_timer_interval(SWEEP_EVERY, || async {
         sweep();
-        migration::go_on();
+        migration::watch();
     });
 }
 
@@ -154,13 +159,51 @@ fn uploads_begin(
     asset_metadata: AssetMetadata,
     expected_chunks: u32,
     idem: String,
+    hash: Option<HashAlgorithm>,
 ) -> Result<u64> {
-    uploads(|uploads| uploads.begin(capsule_id, asset_metadata, expected_chunks, idem))
+    let hash = hash.unwrap_or_default();
+    uploads(|uploads| uploads.begin(capsule_id, asset_metadata, expected_chunks, idem, hash))
 }
 
-#[ic_cdk::update]
-fn uploads_put_chunk(session: u64, idx: u32, chunk: ByteBuf, sha256: Option<ByteBuf>) -> Result<()> {
-    uploads(|uploads| uploads.put_chunk(session, idx, &chunk, sha256))
+/// Reads its arguments itself: the chunk goes from the message to where it is stored in blocks.
+#[ic_cdk::update(name = "uploads_put_chunk", hidden = true, manual_reply = true)]
+fn put_chunk() {
+    match put_args::read(&streams::Argument) {
+        Ok(args) => streams::reply(&put(args)),
+        Err(error) => streams::reject(&error),
+    }
+}
+
+fn put(args: PutArgs) -> Result<()> {
+    let PutArgs { session, idx, chunk, sha256 } = args;
+    uploads(|uploads| match chunk {
+        ChunkBytes::InMessage { at, len } => {
+            let offset = u64::from(idx).saturating_mul(u64::from(CHUNK_SIZE));
+            let mut chunk = MessageChunk::new(&streams::Argument, at, len, offset);
+            uploads.put_chunk(session, idx, &mut chunk, sha256)
+        }
+        ChunkBytes::Owned(bytes) => uploads.put_chunk(session, idx, &mut bytes.as_slice(), sha256),
+    })
+}
+
+/// Reads its argument itself: the file is borrowed from the message.
+#[ic_cdk::update(name = "uploads_put_whole", hidden = true, manual_reply = true)]
+fn put_whole() {
+    let message = ic_cdk::api::msg_arg_data();
+    match streams::decode::<(SmallFile<'_>,)>(&message) {
+        Ok((file,)) => streams::reply(&logged(uploads(|uploads| uploads.put_whole(file)))),
+        Err(error) => streams::reject(&error),
+    }
+}
+
+/// As [`put_whole`], for many files; each is taken or refused on its own.
+#[ic_cdk::update(name = "uploads_put_many", hidden = true, manual_reply = true)]
+fn put_many() {
+    let message = ic_cdk::api::msg_arg_data();
+    match streams::decode::<(Vec<SmallFile<'_>>,)>(&message) {
+        Ok((files,)) => streams::reply(&uploads(|uploads| uploads.put_many(files))),
+        Err(error) => streams::reject(&error),
+    }
 }
 
 #[ic_cdk::update]
@@ -170,6 +213,11 @@ fn uploads_finish(session: u64, sha256: ByteBuf, total_len: u64) -> Result<Uploa
         // The caller may ask again at once or later; the work goes on either way.
         ic_cdk_timers::set_timer(Duration::ZERO, async move { hash_on(session) });
     }
+    logged(finished)
+}
+
+/// One line for each finished upload.
+fn logged(finished: Result<UploadFinishResult>) -> Result<UploadFinishResult> {
     if let Ok(finished) = &finished {
         ic_cdk::api::debug_print(format!("finished {} with {} bytes", finished.memory_id, finished.size));
     }
@@ -208,23 +256,36 @@ fn blob_get_meta(locator: String) -> Result<BlobMeta> {
     })
 }
 
-#[ic_cdk::query]
-fn blob_read_chunk(locator: String, idx: u32) -> Result<ByteBuf> {
-    with_app(|App { storage, .. }| {
-        let id = readable_blob(storage, &locator)?;
-        Ok(ByteBuf::from(storage.blobs.read_chunk(id, idx)?))
-    })
+/// Replies with stored bytes, or with why not.
+fn reply_stored(read: impl FnOnce(&Storage) -> Result<()>) {
+    if let Err(error) = with_app(|App { storage, .. }| read(storage)) {
+        streams::reply(&Result::<ByteBuf>::Err(error));
+    }
 }
 
-#[ic_cdk::query]
-fn blob_read_range(locator: String, offset: u64, len: u64) -> Result<ByteBuf> {
-    with_app(|App { storage, .. }| {
+#[ic_cdk::query(manual_reply = true)]
+fn blob_read_chunk(locator: String, idx: u32) -> PhantomData<Result<ByteBuf>> {
+    reply_stored(|storage| {
+        let id = readable_blob(storage, &locator)?;
+        let blob = storage.blobs.blob(id)?;
+        let (offset, len) = storage.blobs.chunk_range(id, &blob, idx)?;
+        streams::reply_stored(&storage.blobs, &blob.place, offset, len)
+    });
+    PhantomData
+}
+
+#[ic_cdk::query(manual_reply = true)]
+fn blob_read_range(locator: String, offset: u64, len: u64) -> PhantomData<Result<ByteBuf>> {
+    reply_stored(|storage| {
         let id = readable_blob(storage, &locator)?;
         if len > limits::MAX_RANGE_BYTES {
             return Err(Error::invalid("len", format!("at most {} bytes", limits::MAX_RANGE_BYTES), len));
         }
-        Ok(ByteBuf::from(storage.blobs.read_range(id, offset, len)?))
-    })
+        let blob = storage.blobs.blob(id)?;
+        storage.blobs.check_range(id, &blob, offset, len)?;
+        streams::reply_stored(&storage.blobs, &blob.place, offset, len)
+    });
+    PhantomData
 }
 
 #[ic_cdk::update]
@@ -237,7 +298,10 @@ fn blob_delete(locator: String) -> Result<()> {
 
 #[ic_cdk::update]
 fn capsules_create(subject: Option<PersonRef>) -> Result<Capsule> {
-    with_app(|App { storage, .. }| Ok(storage.capsules.create(caller(), subject, now())?))
+    with_app(|App { storage, .. }| {
+        let allowed = storage.config()?.capsules_per_caller();
+        Ok(storage.capsules.create_within(allowed, caller(), subject, now())?)
+    })
 }
 
 #[ic_cdk::query]
@@ -353,6 +417,16 @@ fn migration_rollback() -> Result<MigrationStatus> {
 }
 
 #[ic_cdk::update]
+fn migration_verify() -> Result<MigrationStatus> {
+    control(migration::controls::verify)
+}
+
+#[ic_cdk::update]
+fn migration_retry(session: Option<u64>) -> Result<MigrationStatus> {
+    control(|storage, now| migration::controls::retry(storage, now, session))
+}
+
+#[ic_cdk::update]
 fn migration_finalize() -> Result<MigrationStatus> {
     control(migration::controls::finalize)
 }
@@ -367,7 +441,7 @@ fn admin_config_get() -> Result<AdminConfig> {
 fn admin_config_set(config: AdminConfig) -> Result<()> {
     controllers_only()?;
     with_app(|App { storage, .. }| {
-        let checked = Config::checked(config)?;
+        let checked = Config::checked(config.or(storage.config()?))?;
         migration::controls::check_share(storage, config.compat_share_percent)?;
         storage.settings.set(&checked);
         Ok(())
@@ -406,9 +480,25 @@ fn http_request(request: HttpRequest) -> HttpResponse {
     }
 }
 
-#[allow(missing_docs, reason = "the macro's function has none")]
+/// What the entry points are that read their arguments themselves, for the interface alone.
+#[allow(missing_docs, unused_variables, dead_code, reason = "never called")]
 mod interface {
     use super::*;
+
+    #[candid::candid_method(update)]
+    fn uploads_put_chunk(session: u64, idx: u32, chunk: ByteBuf, sha256: Option<ByteBuf>) -> Result<()> {
+        Ok(())
+    }
+
+    #[candid::candid_method(update)]
+    fn uploads_put_whole(file: SmallFile<'_>) -> Result<UploadFinishResult> {
+        Err(Error::Internal(String::new()))
+    }
+
+    #[candid::candid_method(update)]
+    fn uploads_put_many(files: Vec<SmallFile<'_>>) -> Result<Vec<Result<UploadFinishResult>>> {
+        Ok(Vec::new())
+    }
 
     ic_cdk::export_candid!();
 }

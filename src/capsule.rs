@@ -10,6 +10,7 @@
 //! id 29   (principal, text) -> ()        (member, capsule)
 //! id 33   [u8; 32] -> text               idempotency key of `memories_create` to memory
 //! id 32   text -> ()                     deleted capsules whose memories are still to be removed
+//! id 44   principal -> u64               number of capsules that somebody made and that still exist
 //! ```
 //! A capsule's record does not grow with its memories: committing an upload costs the same in a capsule of
 //! ten and of a hundred thousand.
@@ -18,7 +19,7 @@ mod record;
 mod store;
 
 pub use record::{Access, CapsuleRecord, Content, MemoryRecord, Request};
-pub use store::{CapsuleError, CapsuleStore};
+pub use store::{CapsuleError, CapsuleStore, MAX_LIST, MAX_SUBJECT_BYTES};
 
 #[cfg(test)]
 mod tests;

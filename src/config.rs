@@ -6,7 +6,8 @@ use crate::api::{AdminConfig, Error, Result};
 use crate::stable::{Record, codec};
 use crate::upload::limits::{
     DEFAULT_MAX_BYTES, DEFAULT_MAX_BYTES_PER_CALLER, DEFAULT_MAX_BYTES_PER_CAPSULE,
-    DEFAULT_MAX_SESSIONS_PER_CALLER, DEFAULT_SESSION_TTL_SECONDS,
+    DEFAULT_MAX_CAPSULES_PER_CALLER, DEFAULT_MAX_MEMORIES_PER_CAPSULE, DEFAULT_MAX_SESSIONS_PER_CALLER,
+    DEFAULT_SESSION_TTL_SECONDS,
 };
 use crate::upload::path::{BUILD, FEATURES};
 
@@ -31,6 +32,33 @@ pub struct Config {
     max_bytes_per_capsule: Option<u64>,
     #[n(5)]
     max_bytes: Option<u64>,
+    #[n(6)]
+    max_capsules_per_caller: Option<u64>,
+    #[n(7)]
+    max_memories_per_capsule: Option<u64>,
+}
+
+impl AdminConfig {
+    /// The same, with what it leaves open as it is in `before`: a client of an older interface does not know of
+    /// the newer settings, and must not reset them.
+    #[must_use]
+    pub fn or(self, before: Self) -> Self {
+        Self {
+            max_capsules_per_caller: self.max_capsules_per_caller.or(before.max_capsules_per_caller),
+            max_memories_per_capsule: self.max_memories_per_capsule.or(before.max_memories_per_capsule),
+            ..self
+        }
+    }
+
+    /// Capsules that one caller may have made.
+    pub fn capsules_per_caller(&self) -> u64 {
+        self.max_capsules_per_caller.unwrap_or(DEFAULT_MAX_CAPSULES_PER_CALLER)
+    }
+
+    /// Memories that one capsule may hold.
+    pub fn memories_per_capsule(&self) -> u64 {
+        self.max_memories_per_capsule.unwrap_or(DEFAULT_MAX_MEMORIES_PER_CAPSULE)
+    }
 }
 
 impl Config {
@@ -58,6 +86,8 @@ impl Config {
     /// The settings as this build follows them.
     pub fn in_force(self) -> AdminConfig {
         let share = self.compat_share_percent.unwrap_or(0);
+        let capsules = self.max_capsules_per_caller.unwrap_or(DEFAULT_MAX_CAPSULES_PER_CALLER);
+        let memories = self.max_memories_per_capsule.unwrap_or(DEFAULT_MAX_MEMORIES_PER_CAPSULE);
         AdminConfig {
             compat_share_percent: share.clamp(lowest_share(), highest_share()),
             session_ttl_seconds: self.session_ttl_seconds.unwrap_or(DEFAULT_SESSION_TTL_SECONDS),
@@ -65,6 +95,8 @@ impl Config {
             max_bytes_per_caller: self.max_bytes_per_caller.unwrap_or(DEFAULT_MAX_BYTES_PER_CALLER),
             max_bytes_per_capsule: self.max_bytes_per_capsule.unwrap_or(DEFAULT_MAX_BYTES_PER_CAPSULE),
             max_bytes: self.max_bytes.unwrap_or(DEFAULT_MAX_BYTES),
+            max_capsules_per_caller: Some(capsules),
+            max_memories_per_capsule: Some(memories),
         }
     }
 
@@ -76,6 +108,8 @@ impl Config {
             max_bytes_per_caller,
             max_bytes_per_capsule,
             max_bytes,
+            max_capsules_per_caller,
+            max_memories_per_capsule,
         } = config;
         Self {
             compat_share_percent: Some(compat_share_percent),
@@ -84,6 +118,8 @@ impl Config {
             max_bytes_per_caller: Some(max_bytes_per_caller),
             max_bytes_per_capsule: Some(max_bytes_per_capsule),
             max_bytes: Some(max_bytes),
+            max_capsules_per_caller,
+            max_memories_per_capsule,
         }
     }
 }

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use crate::api::{AssetMetadata, BlobRef, Error, ExternalAsset, Memory, Result, StorageBackend};
 use crate::blob::BlobId;
-use crate::capsule::{Access, Content, MemoryRecord, Request};
+use crate::capsule::{Access, CapsuleStore, Content, MemoryRecord, Request};
 use crate::session::{SessionId, Time};
 use crate::stable::codec;
 use crate::storage::Storage;
@@ -63,6 +63,7 @@ pub fn create(
         }
         None => {}
     }
+    CapsuleStore::check_memories(&capsule, storage.config()?.memories_per_capsule())?;
     check_inline_budget(&content, capsule.inline_bytes)?;
     let number = SessionId(storage.sessions.counter.count_up()?);
     let memory_id = memory_id(number, idem_key, now);
@@ -115,24 +116,28 @@ fn content(storage: &Storage, capsule_id: &str, new: NewContent) -> Result<Conte
             if blob.len != stored.size {
                 return Err(Error::invalid("blob_ref.len", stored.size.to_string(), blob.len));
             }
-            if blob.hash.is_some_and(|hash| hash != stored.checksum.as_slice()) {
-                return Err(Error::conflict("blob", id, "has another SHA-256"));
+            // A digest by another function than the blob was verified by says nothing about it.
+            let differs = |claimed: Option<ByteBuf>, known: Option<ByteBuf>| {
+                claimed.is_some_and(|claimed| known.is_none_or(|known| known != claimed))
+            };
+            if differs(blob.hash, stored.digest.as_sha256()) {
+                return Err(Error::conflict("blob", id, "has another SHA-256, or is verified otherwise"));
             }
-            Ok(Content::Blob { id: id.0, checksum: stored.checksum, size: stored.size })
+            if differs(blob.blake3, stored.digest.as_blake3()) {
+                return Err(Error::conflict("blob", id, "has another BLAKE3, or is verified otherwise"));
+            }
+            Ok(Content::blob(id, &stored))
         }
         NewContent { inline: None, blob: None, external: Some((asset, size, checksum)) } => {
             let ExternalAsset { backend, storage_key, url } = asset;
             if backend == StorageBackend::Icp {
                 return Err(Error::invalid("backend", "a store other than this one", "Icp"));
             }
-            if checksum.as_ref().is_some_and(|checksum| checksum.len() != 32) {
-                return Err(Error::invalid("sha256", "32 bytes", "another length"));
+            if let Some(checksum) = checksum.as_ref().filter(|checksum| checksum.len() != 32) {
+                return Err(Error::invalid("sha256", "32 bytes", format!("{} bytes", checksum.len())));
             }
-            let texts = [&storage_key, &url];
-            let longest = texts.into_iter().flatten().map(String::len).max().unwrap_or(0);
-            if longest > limits::MAX_EXTERNAL_TEXT_BYTES {
-                let expected = format!("at most {} bytes", limits::MAX_EXTERNAL_TEXT_BYTES);
-                return Err(Error::invalid("storage_key and url", expected, format!("{longest} bytes")));
+            for (field, text) in [("storage_key", &storage_key), ("url", &url)] {
+                limits::check_text(field, text.as_deref(), limits::MAX_EXTERNAL_TEXT_BYTES)?;
             }
             Ok(Content::External { backend, storage_key, url, size, checksum })
         }
@@ -183,13 +188,14 @@ pub fn delete(storage: &mut Storage, caller: Principal, memory_id: &str) -> Resu
 pub fn delete_blob(storage: &mut Storage, caller: Principal, id: BlobId) -> Result<()> {
     let mut refs = storage.blobs.refs(id);
     let (memory_id, _) = refs.next().ok_or_else(|| Error::not_found("blob", id))??;
+    storage.capsules.memory_record(caller, Access::Write, &memory_id)?;
     if let Some(another) = refs.next() {
         let (another, _) = another?;
         let detail = format!("memories {memory_id}, {another} and maybe more share it: delete those");
         return Err(Error::conflict("blob", id, detail));
     }
     drop(refs);
-    delete(storage, caller, &memory_id)
+    remove(storage, &memory_id)
 }
 
 /// Removes some memories of deleted capsules. True when none is left.

@@ -2,24 +2,28 @@
 //!
 //! Owns: phases, budget, cursor, conservation, journal, quarantine. Does not own: what a record becomes;
 //! that is in `migrations/`, one folder per migration, each with its own frozen copy of the old types.
-//! Boundary: the engine moves records between tables, and never looks into the bytes of a chunk.
+//! Boundary: the engine knows units by their numbers, and never looks into one.
 //!
 //! ```text
-//! id 25   MigrationState                phase, cursor, counts, digests
-//! id 26   u64 -> JournalRecord          hash-chained, one entry per change of phase
-//! id 27   u64 -> QuarantineRecord       session id to raw bytes and reason
+//! id 25   MigrationState                       phase, cursor, counts, digests: of migration 1
+//! id 26   u64 -> JournalRecord                 hash-chained, one entry per change of phase, of all migrations
+//! id 27   u64 -> QuarantineRecord              session id to raw bytes and reason: of migration 1
+//! id 34   u16 -> MigrationState                of the migrations behind it, by number
+//! id 35   (u16, u64) -> QuarantineRecord       the same, by number and unit
 //! ```
 
 mod digest;
 mod journal;
+mod pace;
 mod quarantine;
 mod state;
 mod tables;
 
 pub use digest::MultisetDigest;
 pub use journal::JournalRecord;
-pub use quarantine::QuarantineRecord;
-pub use state::{MigrationState, Phase};
+pub use pace::{Pace, Retry};
+pub use quarantine::{Quarantine, QuarantineRecord};
+pub use state::{MigrationState, Phase, Recheck, UnitProgress};
 pub use tables::MigrationTables;
 
 use crate::session::Time;
@@ -30,12 +34,13 @@ use crate::storage::Storage;
 /// A rollback is over when the legacy build takes over: the next migration begins anew.
 ///
 /// # Errors
-/// A damaged state or journal.
+/// A damaged state.
 pub fn taken_over(storage: &mut Storage, now: Time) -> Result<(), StableError> {
-    if storage.migration.state()?.phase == Phase::RolledBack {
+    let number = storage.migration.current();
+    if storage.migration.state_of(number)?.phase == Phase::RolledBack {
         let state = MigrationState::default();
-        storage.migration.set_state(&state);
-        storage.migration.record(now, "taken over", Layout::LEGACY, &state)?;
+        storage.migration.set_state(number, &state);
+        storage.migration.record(now, "taken over", Layout::LEGACY, number, &state);
     }
     Ok(())
 }
@@ -43,11 +48,17 @@ pub fn taken_over(storage: &mut Storage, now: Time) -> Result<(), StableError> {
 cfg_if::cfg_if! {
     if #[cfg(feature = "direct")] {
         pub mod controls;
-        mod convert;
         mod engine;
-        mod revert;
-        pub use convert::touch;
-        pub use engine::{Progress, compat_share, held, run};
+        mod migration;
+        mod plan;
+        mod touch;
+        mod unit;
+        mod watch;
+        pub use engine::{Message, Progress, has_work, run, run_all};
+        pub use migration::{Advance, Classified, Fate, Migration, Reversal, Reverted, Work};
+        pub use plan::{ClassPlan, Plan, Treatment};
+        pub use touch::{compat_share, ended, held, touch, touch_unit};
+        pub use watch::{Watched, watch};
 
         #[cfg(test)]
         mod tests;

@@ -1,8 +1,8 @@
 //! The generic session layer: numbered chunks of a known size arrive in any order, and a session knows
 //! which of them are there.
 //!
-//! Owns: sessions, their rules, and which chunks have arrived. Does not own: where the bytes go
-//! ([`ByteSink`]), where sessions are kept ([`SessionStore`]), what time it is ([`Clock`]), and who may
+//! Owns: sessions, their rules, and which chunks have arrived. Does not own: where the bytes come from
+//! ([`ByteSource`]) and go ([`ByteSink`]), where sessions are kept ([`SessionStore`]), what time it is ([`Clock`]), and who may
 //! do what. Boundary: the standard library only; nothing of the IC, of uploads, assets or hashes.
 
 mod chunk_set;
@@ -10,6 +10,7 @@ mod clock;
 mod error;
 mod service;
 mod sink;
+mod source;
 mod store;
 mod types;
 
@@ -18,6 +19,7 @@ pub use clock::{Clock, Time};
 pub use error::SessionError;
 pub use service::{PutOutcome, SessionService};
 pub use sink::{ByteSink, SinkError};
+pub use source::ByteSource;
 pub use store::{HeapStore, SessionStore, StoreError};
 pub use types::{Session, SessionId, SessionMeta, SessionSpec, SessionStatus};
 

@@ -11,8 +11,9 @@ use crate::migrate::{MigrationTables, Phase};
 use crate::stable::layout::Layout;
 use crate::stable::preflight::{self, PreflightError};
 use crate::stable::{Memories, RawMemory, Register, StableError, Table, memory_ids};
+use crate::upload::mapped_sessions::MappedSessions;
 use crate::upload::path::{FRESH_LAYOUT, LAYOUTS};
-use crate::upload::{HashState, Receipts, SessionIndex, SessionTables, Usage};
+use crate::upload::{PayloadState, Receipts, SessionIndex, SessionTables, Usage};
 
 /// All stable structures of the canister.
 pub struct Storage {
@@ -22,8 +23,10 @@ pub struct Storage {
     pub sessions: SessionTables,
     /// Sessions in flight, by key, activity and owner.
     pub index: SessionIndex,
-    /// SHA-256 mid-states of sessions in flight, by session id.
-    pub hashes: Table<u64, HashState>,
+    /// Where the bytes of sessions in flight go and how far they are hashed, by session id.
+    pub payloads: Table<u64, PayloadState>,
+    /// Which sessions may have their bytes in the chunk map, once new ones have not.
+    pub mapped_sessions: Register<MappedSessions>,
     /// Receipts of ended sessions.
     pub receipts: Receipts,
     /// Bytes in use, by account.
@@ -77,12 +80,20 @@ impl Storage {
     /// # Errors
     /// See [`OpenError`]; nothing was changed.
     pub fn open_existing(raw: RawMemory) -> Result<Self, OpenError> {
+        Self::open_accepting(raw, LAYOUTS)
+    }
+
+    /// The same, for a build that accepts these layouts.
+    ///
+    /// # Errors
+    /// See [`OpenError`]; nothing was changed.
+    pub fn open_accepting(raw: RawMemory, accepted: &[Layout]) -> Result<Self, OpenError> {
         let memories = preflight::open_existing(raw)?;
         let mut storage = Self::open(&memories);
         let found = storage.layout.get()?;
         let layout = found.unwrap_or(Layout::LEGACY);
-        if !LAYOUTS.contains(&layout) {
-            let accepted: Vec<String> = LAYOUTS.iter().map(|layout| layout.0.to_string()).collect();
+        if !accepted.contains(&layout) {
+            let accepted: Vec<String> = accepted.iter().map(|layout| layout.0.to_string()).collect();
             return Err(OpenError::LayoutRefused {
                 found: layout.0,
                 build: crate::upload::path::BUILD,
@@ -105,7 +116,8 @@ impl Storage {
             layout: Register::open(memories, memory_ids::LAYOUT),
             sessions: SessionTables::open(memories),
             index: SessionIndex::open(memories),
-            hashes: Table::open(memories, memory_ids::HASH_STATES),
+            payloads: Table::open(memories, memory_ids::PAYLOAD_STATES),
+            mapped_sessions: Register::open(memories, memory_ids::MAPPED_SESSIONS),
             receipts: Receipts::open(memories),
             usage: Usage::open(memories),
             blobs: BlobStore::open(memories),

@@ -6,6 +6,7 @@
 //!
 //! Which layer keeps a session is decided in [`path`], the only place that knows of the cargo features.
 
+mod absorb;
 mod ended;
 mod error;
 mod finish;
@@ -13,18 +14,23 @@ mod hashing;
 mod idempotency;
 mod index;
 pub mod limits;
+pub mod mapped_sessions;
 mod meta;
 pub mod path;
+mod payload;
 mod receipt;
 mod service;
 mod tables;
+mod texts;
 mod usage;
+mod whole;
 
+pub use absorb::{absorb_stored, digest as content_digest};
 pub use ended::forget_session;
-pub use hashing::HashState;
 pub use idempotency::{IdemKey, memory_id};
 pub use index::SessionIndex;
 pub use meta::UploadMeta;
+pub use payload::PayloadState;
 pub use receipt::{Finished, Outcome, Receipt, Receipts};
 pub use service::UploadService;
 pub use tables::{DirectStore, RawRecord, SessionRecord, SessionTables};

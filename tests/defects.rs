@@ -131,6 +131,10 @@ on_every_course! {reads:
     d38_two_memory_managers_shared_one_memory
 }
 
+on_both_builds! {sessions:
+    d39_the_session_service_counted_instead_of_looking
+}
+
 on_every_course! {sessions:
     d40_the_target_design_had_holes_of_its_own
 }

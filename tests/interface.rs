@@ -33,6 +33,22 @@ fn each_build_serves_the_clients_of_the_one_before() {
     }
 }
 
+/// Settings that came later are optional, so that a client of the interface without them is still served.
+#[test]
+fn settings_that_came_later_may_be_left_open() {
+    for build in Build::ALL {
+        let text = std::fs::read_to_string(did::path(build)).unwrap();
+        let line = |field: &str| format!("  {field} : opt nat64;\n");
+        let mut older = text.clone();
+        for field in ["max_capsules_per_caller", "max_memories_per_capsule"] {
+            let at = older.find(&line(field)).unwrap_or_else(|| panic!("{field} in {build}"));
+            older.replace_range(at..at + line(field).len(), "");
+        }
+        let compatible = service_compatible(CandidSource::Text(&text), CandidSource::Text(&older));
+        compatible.unwrap_or_else(|error| panic!("{build}: {error}"));
+    }
+}
+
 #[test]
 fn all_builds_have_the_same_functions() {
     for build in Build::ALL {

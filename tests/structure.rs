@@ -90,6 +90,27 @@ fn memories_are_opened_by_their_names_in_the_table_of_ids() {
     assert_eq!(uses(&elsewhere, &["MemoryId::new", "MemoryManager"]), Vec::<String>::new());
 }
 
+/// The tests that `docs/upload-contract.md` names, as `file::function`, are there.
+#[test]
+fn every_test_that_the_contract_names_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let contract = fs::read_to_string(root.join("docs/upload-contract.md")).unwrap();
+    let named: Vec<&str> =
+        contract.split('`').skip(1).step_by(2).filter(|code| code.contains("::")).collect();
+    assert!(named.len() > 50, "{named:?}");
+    let all: Vec<_> = ["src", "tests"].iter().flat_map(|folder| sources(folder)).collect();
+    let missing: Vec<&str> = named
+        .into_iter()
+        .filter(|test| {
+            let (file, function) = test.rsplit_once("::").unwrap();
+            let file = file.replace("::", "/");
+            let head = format!("fn {function}(");
+            !all.iter().any(|(path, text)| path.to_string_lossy().contains(&file) && text.contains(&head))
+        })
+        .collect();
+    assert_eq!(missing, Vec::<&str>::new());
+}
+
 /// Every file under `src/` and `migrations/` is one idea, and no idea takes this many lines.
 #[test]
 fn no_file_is_longer_than_450_lines() {

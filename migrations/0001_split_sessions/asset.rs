@@ -124,6 +124,19 @@ pub enum LegacyProcessingStatus {
     Error,
 }
 
+impl LegacyAssetMetadata {
+    /// Size of the file, bytes.
+    pub const fn bytes(&self) -> u64 {
+        match self {
+            Self::Image(asset) => asset.base.bytes,
+            Self::Video(asset) => asset.base.bytes,
+            Self::Audio(asset) => asset.base.bytes,
+            Self::Document(asset) => asset.base.bytes,
+            Self::Note(asset) => asset.base.bytes,
+        }
+    }
+}
+
 impl From<LegacyAssetMetadata> for api::AssetMetadata {
     fn from(value: LegacyAssetMetadata) -> Self {
         match value {

@@ -18,6 +18,14 @@ pub struct Split {
 /// Why a record has no place in layout 2.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unconvertible {
+    /// The record is stored under the key of another session.
+    #[error("the record under key {key} names session {session_id}")]
+    ForeignKey {
+        /// Key of the record.
+        key: SessionId,
+        /// Session that it names.
+        session_id: u64,
+    },
     /// The two counts of one record disagree.
     #[error("expected_chunks is {expected_chunks}, chunk_count is {chunk_count}")]
     CountsDisagree {
@@ -56,19 +64,36 @@ pub enum Unconvertible {
     Owner(Vec<u8>),
 }
 
-/// Takes a record apart. `stored` are the chunks that are really there; `last_seen` is the last activity
+/// Where each field of layout 1 goes.
+pub const FIELDS: &[(&str, &str)] = &[
+    ("session_id", "key of both records"),
+    ("capsule_id", "UploadMeta.capsule_id"),
+    ("caller", "Session.owner"),
+    ("created_at", "UploadMeta.created_at"),
+    ("expected_chunks", "UploadMeta.expected_chunks"),
+    ("status", "Session.session_meta.status"),
+    ("chunk_count", "dropped: equal to expected_chunks"),
+    ("asset_metadata", "UploadMeta.asset_metadata, Session.bytes_expected"),
+    ("provisional_memory_id", "UploadMeta.provisional_memory_id"),
+    ("chunk_size", "Session.chunk_size"),
+    ("idem", "Session.session_meta.idem"),
+    ("blob_id", "UploadMeta.blob_id"),
+];
+
+/// Takes the record under the key `id` apart. `stored` are the chunks that are really there; `last_seen` is the last activity
 /// if layout 1 noted one.
 ///
 /// # Errors
 /// See [`Unconvertible`]; such a record goes to quarantine.
 pub fn convert(
+    id: SessionId,
     legacy: LegacyUploadSession,
     stored: ChunkSet,
     last_seen: Option<Time>,
 ) -> Result<Split, Unconvertible> {
     // No `..` here: a new field must be given a place.
     let LegacyUploadSession {
-        session_id: _, // the key of both new records
+        session_id,
         capsule_id,
         caller,
         created_at,
@@ -81,11 +106,14 @@ pub fn convert(
         idem,
         blob_id,
     } = legacy;
-    if chunk_count != expected_chunks {
-        return Err(Unconvertible::CountsDisagree { expected_chunks, chunk_count });
+    if session_id != id.0 {
+        return Err(Unconvertible::ForeignKey { key: id, session_id });
     }
     let size = u32::try_from(chunk_size).ok().filter(|size| *size > 0);
     let chunk_size = size.ok_or(Unconvertible::ChunkSize(chunk_size))?;
+    if chunk_count != expected_chunks {
+        return Err(Unconvertible::CountsDisagree { expected_chunks, chunk_count });
+    }
     let asset_metadata: crate::api::AssetMetadata = asset_metadata.into();
     let bytes_expected = asset_metadata.base().bytes;
     let mut session = Session {

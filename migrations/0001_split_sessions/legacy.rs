@@ -2,6 +2,7 @@
 //!
 //! Never change a type in this file.
 
+use candid::de::IDLDeserialize;
 use candid::{CandidType, Deserialize, Principal};
 
 use super::asset::LegacyAssetMetadata;
@@ -50,15 +51,35 @@ pub enum LegacyStatus {
     },
 }
 
+/// Stored bytes are no record of layout 1.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// A version that no release has written.
+    #[error("record version {0}, expected {VERSION}")]
+    Version(u16),
+    /// Not Candid, or of another type; in words.
+    #[error("the bytes are no record: {0}")]
+    Bytes(String),
+}
+
 const VERSION: u16 = 1;
 
 impl LegacyUploadSession {
     /// The record of stored bytes.
     ///
     /// # Errors
-    /// What is wrong with the bytes, in words.
-    pub fn decode(bytes: &[u8]) -> Result<Self, String> {
-        codec::decode_candid(VERSION, bytes)
+    /// What is wrong with the bytes.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let unreadable = |error: candid::Error| DecodeError::Bytes(error.to_string());
+        let mut values = IDLDeserialize::new(bytes).map_err(unreadable)?;
+        // The version first: a record of another version has fields that this type does not know.
+        let version: u16 = values.get_value().map_err(unreadable)?;
+        if version != VERSION {
+            return Err(DecodeError::Version(version));
+        }
+        let record = values.get_value().map_err(unreadable)?;
+        values.done().map_err(unreadable)?;
+        Ok(record)
     }
 
     /// The bytes as they were stored.

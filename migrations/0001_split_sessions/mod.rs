@@ -5,11 +5,15 @@
 //! somebody says where it goes.
 
 mod asset;
+mod class;
 mod convert;
 mod legacy;
+mod migration;
 
+pub use class::{CLASSES, Class, TimeUnit};
 pub use convert::{Split, Unconvertible, convert, revert};
-pub use legacy::{LegacyStatus, LegacyUploadSession};
+pub use legacy::{DecodeError, LegacyStatus, LegacyUploadSession};
+pub use migration::SplitSessions;
 
 #[cfg(test)]
 mod tests;

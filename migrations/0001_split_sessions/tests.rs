@@ -142,7 +142,7 @@ prop_compose! {
 proptest! {
     #[test]
     fn old_to_new_to_old_is_the_identity((legacy, stored, last_seen) in record()) {
-        let split = convert(legacy.clone(), stored.clone(), last_seen).unwrap();
+        let split = convert(SessionId(legacy.session_id), legacy.clone(), stored.clone(), last_seen).unwrap();
         prop_assert_eq!(&split.session.received_idxs, &stored, "what is stored has been received");
         prop_assert_eq!(split.session.bytes_received, split.session.bytes_of_received());
         let back = revert(SessionId(legacy.session_id), split).unwrap();
@@ -153,10 +153,10 @@ proptest! {
     #[test]
     fn new_to_old_to_new_is_the_identity((legacy, stored, last_seen) in record()) {
         let id = SessionId(legacy.session_id);
-        let split = convert(legacy, stored.clone(), last_seen).unwrap();
+        let split = convert(id, legacy, stored.clone(), last_seen).unwrap();
         // The last activity is kept beside the record and given back to the conversion.
         let seen = Some(split.session.session_meta.last_seen);
-        let again = convert(revert(id, split.clone()).unwrap(), stored, seen).unwrap();
+        let again = convert(id, revert(id, split.clone()).unwrap(), stored, seen).unwrap();
         prop_assert_eq!(again, split);
     }
 
@@ -227,7 +227,7 @@ fn a_record_that_contradicts_itself_is_refused_with_the_numbers() {
     let refused = |change: fn(&mut LegacyUploadSession), stored: &[u32]| {
         let mut legacy = sample();
         change(&mut legacy);
-        convert(legacy, stored.iter().copied().collect(), None).unwrap_err()
+        convert(SessionId(sample().session_id), legacy, stored.iter().copied().collect(), None).unwrap_err()
     };
     let counts = Unconvertible::CountsDisagree { expected_chunks: 13, chunk_count: 12 };
     assert_eq!(refused(|legacy| legacy.chunk_count = 12, &[]), counts);
@@ -248,7 +248,7 @@ fn a_record_that_contradicts_itself_is_refused_with_the_numbers() {
 
 #[test]
 fn without_a_noted_activity_the_beginning_counts() {
-    let split = convert(sample(), ChunkSet::new(), None).unwrap();
+    let split = convert(SessionId(sample().session_id), sample(), ChunkSet::new(), None).unwrap();
     assert_eq!(split.session.session_meta.last_seen, Time::from_nanos(sample().created_at));
 }
 

@@ -19,6 +19,10 @@ pub struct AdminConfig {
     pub max_bytes_per_capsule: u64,
     /// Bytes that the canister may hold, sessions in flight included.
     pub max_bytes: u64,
+    /// Capsules that one caller may have made. Left open, it stays what it is.
+    pub max_capsules_per_caller: Option<u64>,
+    /// Memories that one capsule may hold. Left open, it stays what it is.
+    pub max_memories_per_capsule: Option<u64>,
 }
 
 /// What the canister holds.
@@ -30,8 +34,12 @@ pub struct AdminStats {
     pub legacy_sessions: u64,
     /// Committed blobs.
     pub blobs: u64,
-    /// Stored chunks, of blobs and of sessions.
+    /// Chunks in the chunk map, of blobs and of sessions.
     pub chunks: u64,
+    /// Bytes of the payload region that are taken: by blobs, and by sessions from their beginning on.
+    pub payload_bytes: u64,
+    /// Size of the payload region, bytes; what is not taken is free.
+    pub payload_region_bytes: u64,
     /// Ended sessions and deleted blobs whose chunks are still to be removed.
     pub releases_pending: u64,
     /// Capsules.

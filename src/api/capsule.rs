@@ -54,6 +54,8 @@ pub struct BlobRef {
     pub hash: Option<ByteBuf>,
     /// Size, bytes.
     pub len: u64,
+    /// BLAKE3, 32 bytes, of a blob that was verified by it.
+    pub blake3: Option<ByteBuf>,
 }
 
 /// An asset whose bytes are kept elsewhere. Nothing of this is checked here.

@@ -32,7 +32,11 @@ pub enum MigrationPhase {
 /// The state of the migration. `source = converted + already + quarantined + expired` once it is converted.
 #[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct MigrationStatus {
-    /// Stable layout the canister is in: 1 legacy, 2 split.
+    /// Number of the migration.
+    pub migration: u16,
+    /// Its name; empty while it has not begun.
+    pub name: String,
+    /// Stable layout the canister is in: 1 legacy, 2 split, 3 extents.
     pub layout: u16,
     /// Where the migration stands.
     pub phase: MigrationPhase,
@@ -54,10 +58,30 @@ pub struct MigrationStatus {
     pub digest_after: ByteBuf,
     /// Instructions the migration has used so far.
     pub instructions: u64,
+    /// Messages the migration has used so far.
+    pub messages: u64,
+    /// Units that are taken at a time at present.
+    pub batch: u32,
+    /// Messages that were announced and did not come back, one after the other: 1 while one is on its way.
+    pub attempts: u32,
+    /// How many units of each class were treated; classes that were not met are left out.
+    pub classes: Vec<ClassCount>,
+    /// Everything in the new form was found sound at this time or later, nanoseconds. What was written since
+    /// must be looked at again before the migration is finalized.
+    pub proven_since: Option<u64>,
     /// Number of journal entries.
     pub journal_entries: u64,
-    /// Why it is stuck, in words; else empty.
+    /// Why it is stuck, or what the last verification found, in words; else empty.
     pub note: String,
+}
+
+/// How many units of a class there are.
+#[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct ClassCount {
+    /// Name of the class.
+    pub class: String,
+    /// How many.
+    pub count: u64,
 }
 
 /// One entry of the journal. Each carries the hash of the one before it.
@@ -69,8 +93,12 @@ pub struct JournalEntry {
     pub at: u64,
     /// The build that wrote it.
     pub build: String,
+    /// Cargo features of that build.
+    pub features: Vec<String>,
     /// What happened.
     pub event: String,
+    /// SHA-256 of the plan that the run follows, once it has begun.
+    pub plan: Option<ByteBuf>,
     /// The counts at that moment.
     pub status: MigrationStatus,
     /// SHA-256 of the entry before this one; 32 zero bytes for the first.

@@ -3,7 +3,9 @@
 use candid::CandidType;
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
-use serde_bytes::ByteBuf;
+use serde_bytes::{ByteBuf, Bytes};
+
+use super::AssetMetadata;
 
 /// What a client must know before it cuts a file.
 #[derive(CandidType, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +16,41 @@ pub struct UploadConfig {
     pub chunk_size: u32,
     /// Sum of inline assets of one capsule, bytes.
     pub inline_budget_per_capsule: u32,
+}
+
+/// How the bytes of an upload are verified. The numbers are stored.
+#[derive(
+    CandidType, Serialize, Deserialize, Encode, Decode, Clone, Copy, Debug, Default, PartialEq, Eq, Hash,
+)]
+#[cbor(index_only)]
+pub enum HashAlgorithm {
+    /// SHA-256, which every platform has.
+    #[default]
+    #[n(0)]
+    #[serde(rename = "sha256")]
+    Sha256,
+    /// BLAKE3: a fifth of the instructions of SHA-256, and each chunk is hashed as it arrives, in any order.
+    #[n(1)]
+    #[serde(rename = "blake3")]
+    Blake3,
+}
+
+/// A file that fits into one message. Its bytes are borrowed from the message that carries it.
+#[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct SmallFile<'a> {
+    /// Capsule it goes to.
+    pub capsule_id: String,
+    /// The client's metadata; `base.bytes` is the size of the file.
+    pub asset_metadata: AssetMetadata,
+    /// The client's idempotency key, of the same kind as that of `uploads_begin`.
+    pub idem: String,
+    /// The file, at most as long as a chunk.
+    #[serde(borrow)]
+    pub bytes: &'a Bytes,
+    /// Digest of the file, 32 bytes.
+    pub digest: ByteBuf,
+    /// By which function; SHA-256 if none is named.
+    pub hash: Option<HashAlgorithm>,
 }
 
 /// Chunk numbers `first..=last`.
@@ -99,8 +136,10 @@ pub struct UploadFinishResult {
     pub remote_id: Option<String>,
     /// Size, bytes.
     pub size: u64,
-    /// SHA-256 of the stored bytes, 32 bytes.
+    /// SHA-256 of the stored bytes, 32 bytes, if the upload was verified by it.
     pub checksum_sha256: Option<ByteBuf>,
+    /// BLAKE3 of the stored bytes, 32 bytes, if the upload was verified by it.
+    pub checksum_blake3: Option<ByteBuf>,
     /// Where the bytes are.
     pub storage_backend: StorageBackend,
     /// `icp://blob/blob_<number>`.

@@ -1,15 +1,23 @@
 //! The record of a committed blob, and its id.
 //!
 //! ```text
-//! id 7   u64 blob id -> Candid (1 : nat16, record { size; checksum; created_at; pmid_hash })
+//! id 7    u64 blob id -> Candid (1 : nat16, record { size; checksum; created_at; pmid_hash })
+//! id 40   u64 blob id -> CBOR of BlobRecord, of a blob in extents
+//! id 41   u64 blob id -> CBOR of BlobRecord, of a blob in the chunk map under another digest than SHA-256
 //! ```
-//! As the first public release stores it.
+//! The first as the first public release stores it; the others for what that record cannot say.
 
 use candid::{CandidType, Deserialize};
+use minicbor::{Decode, Encode};
 use serde_bytes::ByteBuf;
 
+use crate::api::HashAlgorithm;
 use crate::session::Time;
-use crate::stable::Record;
+use crate::stable::{Record, codec};
+
+use super::chunk_map::ChunkPrefix;
+use super::extents::Extents;
+use super::store::CHUNK_SIZE;
 
 /// Names a committed blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,20 +39,112 @@ impl std::fmt::Display for BlobId {
     }
 }
 
-/// A committed blob.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BlobRecord {
-    /// Size, bytes.
-    pub size: u64,
-    /// SHA-256 over the stored bytes.
-    pub checksum: [u8; 32],
-    /// When it was committed.
-    pub created_at: Time,
-    /// First half of the key of its chunks.
-    pub prefix: [u8; 32],
+/// Where the bytes of a whole lie.
+#[derive(Encode, Decode, Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Chunk by chunk in the chunk map.
+    #[n(0)]
+    Chunks(#[n(0)] ChunkPrefix),
+    /// In extents of the payload region.
+    #[n(1)]
+    Extents(#[n(0)] Extents),
 }
 
-const VERSION: u16 = 1;
+/// The digest of a content, and by which function.
+#[derive(Encode, Decode, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ContentDigest {
+    /// The function.
+    #[n(0)]
+    pub algorithm: HashAlgorithm,
+    /// Its value.
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub bytes: [u8; 32],
+}
+
+impl ContentDigest {
+    /// A SHA-256.
+    pub const fn sha256(bytes: [u8; 32]) -> Self {
+        Self { algorithm: HashAlgorithm::Sha256, bytes }
+    }
+
+    /// The digest if it is a SHA-256.
+    pub fn as_sha256(&self) -> Option<ByteBuf> {
+        (self.algorithm == HashAlgorithm::Sha256).then(|| ByteBuf::from(self.bytes))
+    }
+
+    /// The digest if it is a BLAKE3.
+    pub fn as_blake3(&self) -> Option<ByteBuf> {
+        (self.algorithm == HashAlgorithm::Blake3).then(|| ByteBuf::from(self.bytes))
+    }
+}
+
+/// A committed blob.
+#[derive(Encode, Decode, Clone, Debug, PartialEq, Eq)]
+pub struct BlobRecord {
+    /// Size, bytes.
+    #[n(0)]
+    pub size: u64,
+    /// Digest over the stored bytes.
+    #[n(1)]
+    pub digest: ContentDigest,
+    /// When it was committed.
+    #[cbor(n(2), with = "codec::time")]
+    pub created_at: Time,
+    /// Where the bytes are.
+    #[n(3)]
+    pub place: Place,
+}
+
+impl BlobRecord {
+    /// In how many chunks the blob is read; none for an empty one.
+    pub fn chunk_count(&self) -> u32 {
+        u32::try_from(self.size.div_ceil(u64::from(CHUNK_SIZE))).unwrap_or(u32::MAX)
+    }
+}
+
+const VERSION: u8 = 1;
+
+impl Record for BlobRecord {
+    const NAME: &'static str = "blob";
+
+    fn encode(&self) -> Vec<u8> {
+        codec::encode(VERSION, self)
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, String> {
+        codec::decode(VERSION, bytes)
+    }
+}
+
+/// A blob as the first public release stores it: in the chunk map, under its SHA-256.
+pub(super) struct MappedBlob {
+    pub size: u64,
+    pub sha256: [u8; 32],
+    pub created_at: Time,
+    pub prefix: ChunkPrefix,
+}
+
+impl MappedBlob {
+    /// The record in this form, if it has room for all of it.
+    pub fn of(blob: &BlobRecord) -> Option<Self> {
+        let BlobRecord { size, digest, created_at, ref place } = *blob;
+        match (digest.algorithm, place) {
+            (HashAlgorithm::Sha256, Place::Chunks(prefix)) => {
+                Some(Self { size, sha256: digest.bytes, created_at, prefix: *prefix })
+            }
+            _ => None,
+        }
+    }
+}
+
+impl From<MappedBlob> for BlobRecord {
+    fn from(blob: MappedBlob) -> Self {
+        let MappedBlob { size, sha256, created_at, prefix } = blob;
+        Self { size, digest: ContentDigest::sha256(sha256), created_at, place: Place::Chunks(prefix) }
+    }
+}
+
+const MAPPED_VERSION: u16 = 1;
 
 #[derive(CandidType, Deserialize)]
 struct Stored {
@@ -54,26 +154,26 @@ struct Stored {
     pmid_hash: ByteBuf,
 }
 
-impl Record for BlobRecord {
+impl Record for MappedBlob {
     const NAME: &'static str = "blob";
 
     fn encode(&self) -> Vec<u8> {
         let stored = Stored {
             size: self.size,
-            checksum: ByteBuf::from(self.checksum),
+            checksum: ByteBuf::from(self.sha256),
             created_at: self.created_at.as_nanos(),
-            pmid_hash: ByteBuf::from(self.prefix),
+            pmid_hash: ByteBuf::from(self.prefix.0),
         };
-        crate::stable::codec::encode_candid(VERSION, &stored)
+        codec::encode_candid(MAPPED_VERSION, &stored)
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, String> {
-        let stored: Stored = crate::stable::codec::decode_candid(VERSION, bytes)?;
+        let stored: Stored = codec::decode_candid(MAPPED_VERSION, bytes)?;
         Ok(Self {
             size: stored.size,
-            checksum: digest(&stored.checksum, "checksum")?,
+            sha256: digest(&stored.checksum, "checksum")?,
             created_at: Time::from_nanos(stored.created_at),
-            prefix: digest(&stored.pmid_hash, "pmid_hash")?,
+            prefix: ChunkPrefix(digest(&stored.pmid_hash, "pmid_hash")?),
         })
     }
 }

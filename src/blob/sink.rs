@@ -2,19 +2,22 @@
 
 use crate::session::{ByteSink, SinkError};
 
-use super::store::{BlobStore, ChunkPrefix};
+use super::chunk_map::ChunkPrefix;
+use super::record::Place;
+use super::store::BlobStore;
 
-/// Writes the chunks of one session into the chunk map.
+/// Writes the chunks of one session to where its upload lies.
 pub struct StableBlobSink<'a> {
     blobs: &'a mut BlobStore,
-    prefix: ChunkPrefix,
+    place: &'a Place,
     chunk_size: u32,
 }
 
 impl<'a> StableBlobSink<'a> {
-    /// The sink of the session whose chunks lie under `prefix`, in chunks of `chunk_size` bytes.
-    pub const fn for_meta(blobs: &'a mut BlobStore, prefix: ChunkPrefix, chunk_size: u32) -> Self {
-        Self { blobs, prefix, chunk_size }
+    /// The sink of a session whose bytes go to `place`, in chunks of `chunk_size` bytes. The chunk map takes
+    /// whole chunks; extents take blocks of any length.
+    pub const fn for_meta(blobs: &'a mut BlobStore, place: &'a Place, chunk_size: u32) -> Self {
+        Self { blobs, place, chunk_size }
     }
 
     fn index(&self, offset: u64) -> Result<u32, SinkError> {
@@ -24,24 +27,36 @@ impl<'a> StableBlobSink<'a> {
             _ => Err(SinkError::UnalignedOffset { offset, chunk_size }),
         }
     }
-}
 
-impl ByteSink for StableBlobSink<'_> {
-    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), SinkError> {
+    fn write_chunk(&mut self, prefix: ChunkPrefix, offset: u64, bytes: &[u8]) -> Result<(), SinkError> {
         let idx = self.index(offset)?;
         if bytes.len() as u64 > u64::from(self.chunk_size) {
             let chunk_size = u64::from(self.chunk_size);
             return Err(SinkError::OversizedChunk { offset, got: bytes.len(), chunk_size });
         }
-        if self.blobs.has_chunk(self.prefix, idx) {
+        if self.blobs.has_chunk(prefix, idx) {
             return Err(SinkError::Occupied { offset });
         }
-        self.blobs.write_chunk(self.prefix, idx, bytes);
+        self.blobs.write_chunk(prefix, idx, bytes);
         Ok(())
+    }
+}
+
+impl ByteSink for StableBlobSink<'_> {
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), SinkError> {
+        match self.place {
+            Place::Chunks(prefix) => self.write_chunk(*prefix, offset, bytes),
+            Place::Extents(extents) => self.blobs.extents_mut().write_at(extents, offset, bytes),
+        }
     }
 
     fn holds_at(&self, offset: u64, bytes: &[u8]) -> Result<bool, SinkError> {
-        let stored = self.blobs.chunk(self.prefix, self.index(offset)?);
-        Ok(stored.is_some_and(|stored| stored == bytes))
+        match self.place {
+            Place::Chunks(prefix) => {
+                let stored = self.blobs.chunk(*prefix, self.index(offset)?);
+                Ok(stored.is_some_and(|stored| stored == bytes))
+            }
+            Place::Extents(extents) => self.blobs.extents().holds_at(extents, offset, bytes),
+        }
     }
 }

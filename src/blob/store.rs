@@ -1,57 +1,31 @@
-//! Chunks, blob records and references in stable memory.
+//! Payload, blob records and references in stable memory.
 //!
 //! ```text
-//! id 6    ([u8; 32], u32) -> bytes      chunk `n` under SHA-256(memory id ‖ "#" ‖ le64(session id))
-//! id 7    u64 -> BlobRecord             committed blobs
+//! id 7    u64 -> MappedBlob             committed blobs, as the first public release stores them
+//! id 40   u64 -> BlobRecord             committed blobs in extents
+//! id 41   u64 -> BlobRecord             committed blobs in the chunk map under another digest than SHA-256
 //! id 20   (u64, text) -> text           (blob, memory) -> capsule: who refers to a blob
-//! id 24   [u8; 32] -> ()                chunks under this prefix are to be removed
-//! id 31   (text, text) -> u64           (capsule, SHA-256 in hex) -> blob: one copy of a content per capsule
+//! id 31   (text, text) -> u64           (capsule, digest in hex) -> blob: one copy of a content per capsule
 //! ```
 
-use ic_stable_structures::StableBTreeMap;
-use sha2::{Digest, Sha256};
-
-use crate::session::{ChunkSet, SessionId};
+use crate::api::HashAlgorithm;
+use crate::session::{ChunkSet, SinkError};
 use crate::stable::keys::{NumberAndText, TwoTexts};
-use crate::stable::{Memories, Memory, StableError, Table, memory_ids};
+use crate::stable::{Memories, StableError, Table, memory_ids};
 
-use super::record::{BlobId, BlobRecord};
+use super::chunk_map::{ChunkMap, ChunkPrefix};
+use super::extents::{AllocateError, ExtentStore, Extents};
+use super::record::{BlobId, BlobRecord, ContentDigest, MappedBlob, Place};
 
 /// Length of every chunk but the last, bytes: the first public release's, under the IC's 2 MiB per message.
 pub const CHUNK_SIZE: u32 = 1_800_000;
-
-/// Chunks removed in the message that ends a session; more are left to the timer. Removing one chunk
-/// reads it and may move its neighbours, tens of millions of instructions of the 40 billion of a message.
-const RELEASE_AT_ONCE: usize = 32;
-
-/// First half of the key of a session's chunks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ChunkPrefix(pub [u8; 32]);
-
-impl ChunkPrefix {
-    /// The prefix of a session: SHA-256(memory id ‖ "#" ‖ session id as eight bytes, little-endian).
-    pub fn of(provisional_memory_id: &str, session: SessionId) -> Self {
-        let digest = Sha256::new()
-            .chain_update(provisional_memory_id.as_bytes())
-            .chain_update(b"#")
-            .chain_update(session.0.to_le_bytes())
-            .finalize();
-        Self(digest.into())
-    }
-
-    /// The id of the blob that these chunks become: the first eight bytes, big-endian.
-    pub const fn blob_id(self) -> BlobId {
-        let [a, b, c, d, e, f, g, h, ..] = self.0;
-        BlobId(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
-    }
-}
 
 /// What [`BlobStore::commit`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Committed {
     /// The blob that holds the content.
     pub id: BlobId,
-    /// Whether the new chunks were kept; false where the capsule had the content already.
+    /// Whether the new bytes were kept; false where the capsule had the content already.
     pub stored: bool,
 }
 
@@ -94,6 +68,9 @@ pub enum BlobError {
         /// Which chunk.
         idx: u32,
     },
+    /// The extents of a record are not those of its bytes.
+    #[error(transparent)]
+    Payload(#[from] SinkError),
     /// A record does not decode.
     #[error(transparent)]
     Stable(#[from] StableError),
@@ -101,10 +78,12 @@ pub enum BlobError {
 
 /// Blobs in stable memory.
 pub struct BlobStore {
-    chunks: StableBTreeMap<([u8; 32], u32), Vec<u8>, Memory>,
+    chunks: ChunkMap,
+    extents: ExtentStore,
+    mapped: Table<u64, MappedBlob>,
+    mapped_otherwise: Table<u64, BlobRecord>,
     blobs: Table<u64, BlobRecord>,
     refs: Table<NumberAndText, String>,
-    released: Table<[u8; 32], ()>,
     by_content: Table<TwoTexts, u64>,
 }
 
@@ -112,46 +91,90 @@ impl BlobStore {
     /// Opens the store, or makes an empty one.
     pub fn open(memories: &Memories) -> Self {
         Self {
-            chunks: StableBTreeMap::init(memories.get(memory_ids::CHUNKS)),
-            blobs: Table::open(memories, memory_ids::BLOB_META),
+            chunks: ChunkMap::open(memories),
+            extents: ExtentStore::open(memories),
+            mapped: Table::open(memories, memory_ids::BLOB_META),
+            mapped_otherwise: Table::open(memories, memory_ids::MAPPED_BLOBS),
+            blobs: Table::open(memories, memory_ids::BLOBS),
             refs: Table::open(memories, memory_ids::BLOB_REFS),
-            released: Table::open(memories, memory_ids::RELEASED_CHUNKS),
             by_content: Table::open(memories, memory_ids::BLOB_BY_CONTENT),
         }
     }
 
-    /// Whether a chunk is stored.
+    /// Whether a chunk is in the chunk map.
     pub fn has_chunk(&self, prefix: ChunkPrefix, idx: u32) -> bool {
-        self.chunks.contains_key(&(prefix.0, idx))
+        self.chunks.contains(prefix, idx)
     }
 
-    /// A stored chunk.
+    /// A chunk of the chunk map.
     pub fn chunk(&self, prefix: ChunkPrefix, idx: u32) -> Option<Vec<u8>> {
-        self.chunks.get(&(prefix.0, idx))
+        self.chunks.get(prefix, idx)
     }
 
-    /// Stores a chunk.
+    /// Stores a chunk in the chunk map.
     pub fn write_chunk(&mut self, prefix: ChunkPrefix, idx: u32, bytes: &[u8]) {
-        self.chunks.insert((prefix.0, idx), bytes.to_vec());
+        self.chunks.insert(prefix, idx, bytes);
     }
 
-    /// Which chunks are really stored under a prefix. Their bytes are not read.
+    /// Which chunks are really in the chunk map under a prefix. Their bytes are not read.
     pub fn stored_chunks(&self, prefix: ChunkPrefix) -> ChunkSet {
-        self.keys_under(prefix).map(|(_, idx)| idx).collect()
+        self.chunks.stored(prefix)
+    }
+
+    /// The payload region.
+    pub const fn extents(&self) -> &ExtentStore {
+        &self.extents
+    }
+
+    /// The payload region.
+    pub const fn extents_mut(&mut self) -> &mut ExtentStore {
+        &mut self.extents
+    }
+
+    /// Takes room for `len` bytes in the payload region.
+    ///
+    /// # Errors
+    /// [`AllocateError`]; nothing was taken.
+    pub fn allocate(&mut self, len: u64) -> Result<Extents, AllocateError> {
+        self.extents.allocate(len)
     }
 
     /// Number of prefixes whose chunks are still to be removed.
     pub fn release_total(&self) -> u64 {
-        self.released.len()
+        self.chunks.release_total()
     }
 
-    /// Number of chunks in the whole store.
+    /// Number of chunks in the chunk map.
     pub fn chunk_total(&self) -> u64 {
-        self.chunks.len()
+        self.chunks.total()
     }
 
-    /// Commits stored chunks as a blob that `memory_id` refers to, and says which blob that is: where the
-    /// capsule holds the same content already, the blob that it has, and the new chunks are given back.
+    /// Gives the bytes of a whole back.
+    ///
+    /// # Errors
+    /// A damaged table.
+    pub fn give_back(&mut self, place: &Place) -> Result<(), StableError> {
+        match place {
+            Place::Chunks(prefix) => {
+                self.chunks.release(*prefix);
+                Ok(())
+            }
+            Place::Extents(extents) => self.extents.free(extents),
+        }
+    }
+
+    /// Gives the chunks under a prefix back: a few at once, the rest by [`Self::sweep`].
+    pub fn release(&mut self, prefix: ChunkPrefix) {
+        self.chunks.release(prefix);
+    }
+
+    /// Removes at most a few released chunks. True when nothing is left to remove.
+    pub fn sweep(&mut self) -> bool {
+        self.chunks.sweep()
+    }
+
+    /// Commits stored bytes as a blob that `memory_id` refers to, and says which blob that is: where the
+    /// capsule holds the same content already, the blob that it has, and the new bytes are given back.
     ///
     /// Content is not shared between capsules: that would tell one capsule's members what another one holds.
     ///
@@ -164,18 +187,18 @@ impl BlobStore {
         memory_id: &str,
         capsule_id: &str,
     ) -> Result<Committed, BlobError> {
-        let content = content_key(capsule_id, &record.checksum);
+        let content = content_key(capsule_id, record.digest);
         let same = self.by_content.get(&content)?.map(BlobId);
         let committed = match same {
             Some(id) => Committed { id, stored: false },
-            None if self.blobs.contains(&id.0) => return Err(BlobError::AlreadyExists(id)),
+            None if self.has_blob(id) => return Err(BlobError::AlreadyExists(id)),
             None => Committed { id, stored: true },
         };
         if committed.stored {
-            self.blobs.insert(id.0, record);
+            self.insert(id, record);
             self.by_content.insert(content, &id.0);
         } else {
-            self.release(ChunkPrefix(record.prefix));
+            self.give_back(&record.place)?;
         }
         self.add_ref(committed.id, memory_id, capsule_id);
         Ok(committed)
@@ -197,9 +220,9 @@ impl BlobStore {
         if self.refs(id).next().is_some() {
             return Ok(0);
         }
-        self.blobs.remove(&id.0);
-        self.by_content.remove(&content_key(capsule_id, &record.checksum));
-        self.release(ChunkPrefix(record.prefix));
+        self.remove(id);
+        self.by_content.remove(&content_key(capsule_id, record.digest));
+        self.give_back(&record.place)?;
         Ok(record.size)
     }
 
@@ -208,12 +231,70 @@ impl BlobStore {
     /// # Errors
     /// [`BlobError::NotFound`], or a damaged record.
     pub fn blob(&self, id: BlobId) -> Result<BlobRecord, BlobError> {
-        self.blobs.get(&id.0)?.ok_or(BlobError::NotFound(id))
+        if let Some(blob) = self.blobs.get(&id.0)? {
+            return Ok(blob);
+        }
+        self.in_chunk_map(id)?.ok_or(BlobError::NotFound(id))
+    }
+
+    /// A committed blob whose bytes are in the chunk map.
+    ///
+    /// # Errors
+    /// A damaged record.
+    pub fn in_chunk_map(&self, id: BlobId) -> Result<Option<BlobRecord>, StableError> {
+        if let Some(mapped) = self.mapped.get(&id.0)? {
+            return Ok(Some(mapped.into()));
+        }
+        self.mapped_otherwise.get(&id.0)
+    }
+
+    /// Up to `limit` committed blobs whose bytes are in the chunk map, in order of id, behind `after`.
+    pub fn list_in_chunk_map(&self, after: Option<u64>, limit: usize) -> Vec<u64> {
+        let mapped = self.mapped.keys_after(after.as_ref()).take(limit);
+        let mut ids: Vec<u64> =
+            mapped.chain(self.mapped_otherwise.keys_after(after.as_ref()).take(limit)).collect();
+        ids.sort_unstable();
+        ids.truncate(limit);
+        ids
+    }
+
+    /// Up to `limit` committed blobs whose bytes are in extents, in order of id, behind `after`.
+    pub fn list_in_extents(&self, after: Option<u64>, limit: usize) -> Vec<u64> {
+        self.blobs.keys_after(after.as_ref()).take(limit).collect()
+    }
+
+    /// Lets a committed blob have its bytes in `extents`, where they were copied to, and gives the old ones back.
+    ///
+    /// # Errors
+    /// [`BlobError::NotFound`], or a damaged record; nothing was changed.
+    pub fn relocate(&mut self, id: BlobId, extents: Extents) -> Result<(), BlobError> {
+        let old = self.blob(id)?;
+        let new = BlobRecord { place: Place::Extents(extents), ..old.clone() };
+        self.remove(id);
+        self.insert(id, &new);
+        Ok(self.give_back(&old.place)?)
+    }
+
+    fn insert(&mut self, id: BlobId, blob: &BlobRecord) {
+        match (MappedBlob::of(blob), &blob.place) {
+            (Some(mapped), _) => self.mapped.insert(id.0, &mapped),
+            (None, Place::Chunks(_)) => self.mapped_otherwise.insert(id.0, blob),
+            (None, Place::Extents(_)) => self.blobs.insert(id.0, blob),
+        }
+    }
+
+    fn remove(&mut self, id: BlobId) {
+        let _ = self.blobs.remove(&id.0) || self.mapped.remove(&id.0) || self.mapped_otherwise.remove(&id.0);
+    }
+
+    fn has_blob(&self, id: BlobId) -> bool {
+        let Self { blobs, mapped, mapped_otherwise, .. } = self;
+        blobs.contains(&id.0) || mapped.contains(&id.0) || mapped_otherwise.contains(&id.0)
     }
 
     /// Number of committed blobs.
     pub fn blob_total(&self) -> u64 {
-        self.blobs.len()
+        self.blobs.len().saturating_add(self.mapped.len()).saturating_add(self.mapped_otherwise.len())
     }
 
     /// The memories that refer to a blob, each with its capsule.
@@ -239,88 +320,107 @@ impl BlobStore {
         Ok(first?.1)
     }
 
-    /// The bytes of one chunk of a committed blob.
+    /// The range of bytes that chunk `idx` of a committed blob is.
     ///
     /// # Errors
-    /// [`BlobError::NotFound`], [`BlobError::NoSuchChunk`], [`BlobError::MissingChunk`].
-    pub fn read_chunk(&self, id: BlobId, idx: u32) -> Result<Vec<u8>, BlobError> {
-        let blob = self.blob(id)?;
+    /// [`BlobError::NoSuchChunk`].
+    pub fn chunk_range(&self, id: BlobId, blob: &BlobRecord, idx: u32) -> Result<(u64, u64), BlobError> {
         let chunks = blob.chunk_count();
         if idx >= chunks {
             return Err(BlobError::NoSuchChunk { blob: id, idx, chunks });
         }
-        let prefix = ChunkPrefix(blob.prefix);
-        self.chunk(prefix, idx).ok_or(BlobError::MissingChunk { prefix: blob.prefix, idx })
+        let offset = u64::from(idx).saturating_mul(u64::from(CHUNK_SIZE));
+        Ok((offset, blob.size.saturating_sub(offset).min(u64::from(CHUNK_SIZE))))
     }
 
-    /// The bytes `offset..offset + len` of a committed blob.
+    /// Nothing, when a committed blob has the bytes `offset..offset + len`.
     ///
     /// # Errors
-    /// [`BlobError::NotFound`], [`BlobError::NoSuchRange`], [`BlobError::MissingChunk`].
+    /// [`BlobError::NoSuchRange`].
+    pub fn check_range(&self, id: BlobId, blob: &BlobRecord, offset: u64, len: u64) -> Result<(), BlobError> {
+        let size = blob.size;
+        let fits = offset.checked_add(len).is_some_and(|end| end <= size);
+        if fits { Ok(()) } else { Err(BlobError::NoSuchRange { blob: id, offset, len, size }) }
+    }
+
+    /// The bytes of one chunk of a committed blob, as a whole.
+    ///
+    /// # Errors
+    /// [`BlobError::NotFound`], [`BlobError::NoSuchChunk`], and those of [`Self::read`].
+    pub fn read_chunk(&self, id: BlobId, idx: u32) -> Result<Vec<u8>, BlobError> {
+        let blob = self.blob(id)?;
+        let (offset, len) = self.chunk_range(id, &blob, idx)?;
+        self.read_range(id, offset, len)
+    }
+
+    /// The bytes `offset..offset + len` of a committed blob, as a whole.
+    ///
+    /// # Errors
+    /// [`BlobError::NotFound`], [`BlobError::NoSuchRange`], and those of [`Self::read`].
     pub fn read_range(&self, id: BlobId, offset: u64, len: u64) -> Result<Vec<u8>, BlobError> {
-        let size = self.blob(id)?.size;
-        let end = offset.checked_add(len).filter(|end| *end <= size);
-        let end = end.ok_or(BlobError::NoSuchRange { blob: id, offset, len, size })?;
-        let chunk_size = u64::from(CHUNK_SIZE);
+        let blob = self.blob(id)?;
+        self.check_range(id, &blob, offset, len)?;
         let mut bytes = Vec::new();
-        let mut at = offset;
+        self.read(&blob.place, offset, len, &mut |block| bytes.extend_from_slice(block))?;
+        Ok(bytes)
+    }
+
+    /// Hands `len` stored bytes from position `at` of a whole to `take`, block by block.
+    ///
+    /// # Errors
+    /// [`BlobError::MissingChunk`], or [`BlobError::Payload`] for bytes that the whole does not have.
+    pub fn read(
+        &self,
+        place: &Place,
+        at: u64,
+        len: u64,
+        take: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), BlobError> {
+        match place {
+            Place::Chunks(prefix) => self.read_chunks(*prefix, at, len, take),
+            Place::Extents(extents) => {
+                let len = usize::try_from(len).unwrap_or(usize::MAX);
+                let mut take = |block: &[u8]| {
+                    take(block);
+                    Ok(())
+                };
+                Ok(self.extents.read_at(extents, at, len, &mut take)?)
+            }
+        }
+    }
+
+    fn read_chunks(
+        &self,
+        prefix: ChunkPrefix,
+        at: u64,
+        len: u64,
+        take: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), BlobError> {
+        let chunk_size = u64::from(CHUNK_SIZE);
+        let (mut at, end) = (at, at.saturating_add(len));
         while at < end {
-            // A blob has fewer chunks than u32 counts, and a position in a chunk fits usize.
+            // A whole has fewer chunks than u32 counts, and a position in a chunk fits usize.
             let idx = u32::try_from(at.div_euclid(chunk_size)).unwrap_or(u32::MAX);
-            let chunk = self.read_chunk(id, idx)?;
+            let chunk = self.chunk(prefix, idx).unwrap_or_default();
             let from = at.rem_euclid(chunk_size) as usize;
             let wanted = end.saturating_sub(at) as usize;
             let part = chunk.get(from..).unwrap_or_default();
             let part = part.get(..wanted).unwrap_or(part);
             if part.is_empty() {
-                return Err(BlobError::MissingChunk { prefix: self.blob(id)?.prefix, idx });
+                return Err(BlobError::MissingChunk { prefix: prefix.0, idx });
             }
-            bytes.extend_from_slice(part);
+            take(part);
             at = at.saturating_add(part.len() as u64);
         }
-        Ok(bytes)
-    }
-
-    /// Gives the chunks under a prefix back: a few at once, the rest by [`Self::sweep`].
-    pub fn release(&mut self, prefix: ChunkPrefix) {
-        if !self.remove_some(prefix, RELEASE_AT_ONCE) {
-            self.released.insert(prefix.0, &());
-        }
-    }
-
-    /// Removes at most a few released chunks. True when nothing is left to remove.
-    pub fn sweep(&mut self) -> bool {
-        let Some(prefix) = self.released.next_key(None) else {
-            return true;
-        };
-        if self.remove_some(ChunkPrefix(prefix), RELEASE_AT_ONCE) {
-            self.released.remove(&prefix);
-        }
-        self.released.is_empty()
-    }
-
-    /// Removes up to `limit` chunks under a prefix. True when none is left.
-    fn remove_some(&mut self, prefix: ChunkPrefix, limit: usize) -> bool {
-        let keys: Vec<_> = self.keys_under(prefix).take(limit).collect();
-        for key in &keys {
-            self.chunks.remove(key);
-        }
-        keys.len() < limit || self.keys_under(prefix).next().is_none()
-    }
-
-    fn keys_under(&self, prefix: ChunkPrefix) -> impl Iterator<Item = ([u8; 32], u32)> + '_ {
-        self.chunks.keys_range((prefix.0, 0)..=(prefix.0, u32::MAX))
+        Ok(())
     }
 }
 
-fn content_key(capsule_id: &str, checksum: &[u8; 32]) -> TwoTexts {
-    let hex = checksum.iter().map(|byte| format!("{byte:02x}")).collect();
-    TwoTexts(capsule_id.to_owned(), hex)
-}
-
-impl BlobRecord {
-    /// In how many chunks the blob is stored; none for an empty one.
-    pub fn chunk_count(&self) -> u32 {
-        u32::try_from(self.size.div_ceil(u64::from(CHUNK_SIZE))).unwrap_or(u32::MAX)
-    }
+fn content_key(capsule_id: &str, digest: ContentDigest) -> TwoTexts {
+    let hex = digest.bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let digest = match digest.algorithm {
+        HashAlgorithm::Sha256 => hex,
+        HashAlgorithm::Blake3 => format!("blake3:{hex}"),
+    };
+    TwoTexts(capsule_id.to_owned(), digest)
 }

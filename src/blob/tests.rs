@@ -13,7 +13,8 @@ fn prefix(n: u64) -> ChunkPrefix {
 }
 
 fn record(prefix: ChunkPrefix, size: u64) -> BlobRecord {
-    BlobRecord { size, checksum: [7; 32], created_at: Time::from_nanos(5), prefix: prefix.0 }
+    let digest = ContentDigest::sha256([7; 32]);
+    BlobRecord { size, digest, created_at: Time::from_nanos(5), place: Place::Chunks(prefix) }
 }
 
 #[test]
@@ -37,7 +38,8 @@ fn a_locator_names_one_blob_in_one_way() {
 #[test]
 fn a_sink_takes_aligned_chunks_once() {
     let mut blobs = store();
-    let mut sink = StableBlobSink::for_meta(&mut blobs, prefix(1), 4);
+    let place = Place::Chunks(prefix(1));
+    let mut sink = StableBlobSink::for_meta(&mut blobs, &place, 4);
     sink.write_at(4, b"abcd").unwrap();
     assert_eq!(sink.holds_at(4, b"abcd"), Ok(true));
     assert_eq!(sink.holds_at(4, b"abce"), Ok(false));

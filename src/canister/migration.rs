@@ -1,16 +1,30 @@
-//! Runs the engine: as much as fits into `post_upgrade`, the rest by timer.
+//! Runs the engine: a little in `post_upgrade`, the rest by timer, and looks once a minute whether it goes on.
+
+use std::cell::Cell;
 
 pub use crate::migrate::controls;
 
 use super::{App, Duration, MessageMeter, now, with_app};
-use crate::migrate::{self, Progress};
-use crate::upload::limits::MESSAGE_INSTRUCTIONS;
+use crate::api::{Error, Result};
+use crate::migrate::{self, Progress, Watched};
 
-/// Instructions that the migration may use in `post_upgrade`: two thirds of the 300 billion of an
-/// installation, so that one more record can never exceed them.
-const UPGRADE_INSTRUCTIONS: u64 = 200_000_000_000;
+/// Instructions that the migration uses in `post_upgrade`: enough for a small canister, and so little of the 300
+/// billion of an installation that no number of sessions can make an upgrade fail.
+const UPGRADE_INSTRUCTIONS: u64 = 50_000_000;
+
+/// Instructions after which a message of the migration ends. With one more unit it stays under the 2 billion of
+/// a query, so that it holds up no client.
+const MESSAGE_INSTRUCTIONS: u64 = 1_500_000_000;
+
+thread_local! {
+    /// Messages that the engine had used a minute ago.
+    static SEEN: Cell<Option<u64>> = const { Cell::new(None) };
+}
 
 pub fn start() {
+    if let Err(error) = with_app(|App { storage, .. }| migrate::controls::abandon_rollback(storage, now())) {
+        report(&error);
+    }
     run(UPGRADE_INSTRUCTIONS);
 }
 
@@ -18,13 +32,34 @@ pub fn go_on() {
     run(MESSAGE_INSTRUCTIONS);
 }
 
-fn run(budget: u64) {
-    let progress = with_app(|App { storage, .. }| migrate::run(storage, now(), &MessageMeter, budget));
-    match progress {
-        Ok(Progress::Done) => {}
-        Ok(Progress::More) => {
-            ic_cdk_timers::set_timer(Duration::ZERO, async { go_on() });
-        }
-        Err(error) => ic_cdk::api::debug_print(format!("migration: {error}")),
+/// Makes sure that a migration that has work goes on.
+pub fn watch() {
+    let mut seen = SEEN.get();
+    let watched = with_app(|App { storage, .. }| migrate::watch(storage, now(), &mut seen));
+    SEEN.set(seen);
+    match watched {
+        Ok(Watched::Quiet) => {}
+        Ok(Watched::Run) => arm(),
+        Err(error) => report(&error),
     }
+}
+
+fn run(budget: u64) {
+    match slice(budget) {
+        Ok(Progress::Done) => {}
+        Ok(Progress::More) => arm(),
+        Err(error) => report(&error),
+    }
+}
+
+fn slice(budget: u64) -> Result<Progress> {
+    with_app(|App { storage, .. }| migrate::run(storage, now(), &MessageMeter, budget))
+}
+
+fn arm() {
+    ic_cdk_timers::set_timer(Duration::ZERO, async { go_on() });
+}
+
+fn report(error: &Error) {
+    ic_cdk::api::debug_print(format!("migration: {error}"));
 }

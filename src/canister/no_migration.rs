@@ -11,6 +11,8 @@ pub fn start() {
 
 pub const fn go_on() {}
 
+pub const fn watch() {}
+
 pub mod controls {
     //! There is nothing to control.
 
@@ -33,6 +35,14 @@ pub mod controls {
     }
 
     pub fn finalize(_: &mut Storage, _: Time) -> Result<()> {
+        Err(refused())
+    }
+
+    pub fn verify(_: &mut Storage, _: Time) -> Result<()> {
+        Err(refused())
+    }
+
+    pub fn retry(_: &mut Storage, _: Time, _: Option<u64>) -> Result<()> {
         Err(refused())
     }
 

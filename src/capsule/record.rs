@@ -4,9 +4,10 @@ use candid::Principal;
 use minicbor::{Decode, Encode};
 
 use crate::api::{
-    AssetMetadata, BlobRef, Capsule, CapsuleAccess, ExternalAsset, Memory, PersonRef, StorageBackend,
+    AssetMetadata, BlobRef, Capsule, CapsuleAccess, ExternalAsset, HashAlgorithm, Memory, PersonRef,
+    StorageBackend,
 };
-use crate::blob::BlobId;
+use crate::blob::{BlobId, BlobRecord, ContentDigest};
 use crate::stable::{Record, codec};
 use serde_bytes::ByteBuf;
 use sha2::{Digest, Sha256};
@@ -59,6 +60,9 @@ pub struct CapsuleRecord {
     /// Bytes that its memories keep in their records.
     #[n(7)]
     pub inline_bytes: u64,
+    /// Who made it, for whom it counts. None in a record from before capsules were counted.
+    #[cbor(n(8), with = "codec::opt_principal")]
+    pub created_by: Option<Principal>,
 }
 
 impl CapsuleRecord {
@@ -77,6 +81,7 @@ impl CapsuleRecord {
             created_at,
             memory_count: 0,
             inline_bytes: 0,
+            created_by: Some(owner),
         }
     }
 
@@ -170,12 +175,15 @@ pub enum Content {
         /// Which.
         #[n(0)]
         id: u64,
-        /// SHA-256 of the bytes.
+        /// Digest of the bytes.
         #[cbor(n(1), with = "minicbor::bytes")]
         checksum: [u8; 32],
         /// Size, bytes.
         #[n(2)]
         size: u64,
+        /// By which function, if not by SHA-256.
+        #[n(3)]
+        algorithm: Option<HashAlgorithm>,
     },
     /// In the record.
     #[n(1)]
@@ -202,6 +210,13 @@ pub enum Content {
 }
 
 impl Content {
+    /// A committed blob.
+    pub fn blob(id: BlobId, blob: &BlobRecord) -> Self {
+        let ContentDigest { algorithm, bytes } = blob.digest;
+        let algorithm = Some(algorithm).filter(|algorithm| *algorithm != HashAlgorithm::Sha256);
+        Self::Blob { id: id.0, checksum: bytes, size: blob.size, algorithm }
+    }
+
     /// Size, bytes.
     pub const fn size(&self) -> u64 {
         match self {
@@ -216,12 +231,17 @@ impl Content {
     }
 
     fn blob_ref(&self) -> BlobRef {
-        let (locator, hash) = match self {
-            Self::Blob { id, checksum, .. } => (BlobId(*id).to_string(), Some(ByteBuf::from(*checksum))),
-            Self::Inline(bytes) => ("inline".into(), Some(ByteBuf::from(Sha256::digest(bytes).to_vec()))),
-            Self::External { checksum, .. } => ("external".into(), checksum.clone()),
+        let (locator, sha256, blake3) = match self {
+            Self::Blob { id, checksum, algorithm, .. } => {
+                let digest = ContentDigest { algorithm: algorithm.unwrap_or_default(), bytes: *checksum };
+                (BlobId(*id).to_string(), digest.as_sha256(), digest.as_blake3())
+            }
+            Self::Inline(bytes) => {
+                ("inline".into(), Some(ByteBuf::from(Sha256::digest(bytes).to_vec())), None)
+            }
+            Self::External { checksum, .. } => ("external".into(), checksum.clone(), None),
         };
-        BlobRef { locator, hash, len: self.size() }
+        BlobRef { locator, hash: sha256, len: self.size(), blake3 }
     }
 }
 

@@ -13,10 +13,10 @@ use crate::stable::{Memories, Register, StableError, Table, memory_ids};
 use super::record::{Access, CapsuleRecord, MemoryRecord};
 
 /// Principals in one access list; each costs up to 29 bytes in every read of the capsule.
-const MAX_LIST: usize = 1_000;
+pub const MAX_LIST: usize = 1_000;
 
 /// Bytes of a subject that is known by another id than a principal.
-const MAX_SUBJECT_BYTES: usize = 256;
+pub const MAX_SUBJECT_BYTES: usize = 256;
 
 /// A capsule call failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -57,9 +57,25 @@ pub enum CapsuleError {
         /// Its length.
         got: usize,
     },
+    /// There is no room for one more.
+    #[error("{limit}: {allowed} allowed, {requested} requested")]
+    Full {
+        /// Which limit.
+        limit: &'static str,
+        /// Its value.
+        allowed: u64,
+        /// How many it would be.
+        requested: u64,
+    },
     /// A record does not decode.
     #[error(transparent)]
     Stable(#[from] StableError),
+}
+
+/// Nothing, when to `present` things one more may be added.
+fn check_room(limit: &'static str, allowed: u64, present: u64) -> Result<(), CapsuleError> {
+    let requested = present.saturating_add(1);
+    if requested > allowed { Err(CapsuleError::Full { limit, allowed, requested }) } else { Ok(()) }
 }
 
 /// Capsules and memories in stable memory.
@@ -70,6 +86,7 @@ pub struct CapsuleStore {
     by_member: Table<(Principal, Blob<32>), ()>,
     condemned: Table<String, ()>,
     by_idem: Table<[u8; 32], String>,
+    by_creator: Table<Principal, u64>,
     counter: Register<u64>,
 }
 
@@ -83,6 +100,7 @@ impl CapsuleStore {
             by_member: Table::open(memories, memory_ids::CAPSULE_BY_MEMBER),
             by_idem: Table::open(memories, memory_ids::MEMORY_BY_IDEM),
             condemned: Table::open(memories, memory_ids::CONDEMNED_CAPSULES),
+            by_creator: Table::open(memories, memory_ids::CAPSULES_BY_CREATOR),
             counter: Register::open(memories, memory_ids::CAPSULE_COUNTER),
         }
     }
@@ -97,6 +115,21 @@ impl CapsuleStore {
         subject: Option<PersonRef>,
         now: Time,
     ) -> Result<Capsule, CapsuleError> {
+        self.create_within(u64::MAX, caller, subject, now)
+    }
+
+    /// The same, for a caller who may have made so many that still exist. What others have made the caller an
+    /// owner of does not count: else they could use the room up.
+    ///
+    /// # Errors
+    /// As above, and [`CapsuleError::Full`].
+    pub fn create_within(
+        &mut self,
+        allowed: u64,
+        caller: Principal,
+        subject: Option<PersonRef>,
+        now: Time,
+    ) -> Result<Capsule, CapsuleError> {
         if caller == Principal::anonymous() {
             return Err(CapsuleError::Anonymous);
         }
@@ -105,9 +138,12 @@ impl CapsuleStore {
         {
             return Err(CapsuleError::SubjectTooLong { got: text.len() });
         }
+        let made = self.by_creator.get(&caller)?.unwrap_or(0);
+        check_room("capsules per caller", allowed, made)?;
         let id = format!("capsule_{}", self.counter.count_up()?);
         let subject = subject.unwrap_or(PersonRef::Principal(caller));
         let record = CapsuleRecord::new(subject, caller, now.as_nanos());
+        self.by_creator.insert(caller, &made.saturating_add(1));
         self.store(&id, &record);
         Ok(record.to_api(&id))
     }
@@ -119,6 +155,9 @@ impl CapsuleStore {
     /// [`CapsuleError::Unauthorized`].
     pub fn delete(&mut self, caller: Principal, capsule: &str) -> Result<(), CapsuleError> {
         let record = self.authorize(caller, Access::Own, capsule)?;
+        if let Some(creator) = record.created_by {
+            self.uncount(creator)?;
+        }
         self.unlist(capsule, &record);
         self.capsules.remove(&capsule.to_owned());
         self.condemned.insert(capsule.to_owned(), &());
@@ -215,6 +254,14 @@ impl CapsuleStore {
         record.set_access(access);
         self.store(capsule, &record);
         Ok(record.to_api(capsule))
+    }
+
+    /// Nothing, when a capsule that may hold so many memories has room for one more.
+    ///
+    /// # Errors
+    /// [`CapsuleError::Full`].
+    pub fn check_memories(capsule: &CapsuleRecord, allowed: u64) -> Result<(), CapsuleError> {
+        check_room("memories per capsule", allowed, capsule.memory_count)
     }
 
     /// Adds a memory to its capsule.
@@ -314,6 +361,16 @@ impl CapsuleStore {
             self.by_member.insert((*member, member_key(capsule)), &());
         }
         self.capsules.insert(capsule.to_owned(), record);
+    }
+
+    fn uncount(&mut self, creator: Principal) -> Result<(), CapsuleError> {
+        match self.by_creator.get(&creator)?.unwrap_or(0).saturating_sub(1) {
+            0 => {
+                self.by_creator.remove(&creator);
+            }
+            left => self.by_creator.insert(creator, &left),
+        }
+        Ok(())
     }
 
     fn unlist(&mut self, capsule: &str, record: &CapsuleRecord) {

@@ -22,7 +22,7 @@ fn memory(capsule: &str) -> MemoryRecord {
     MemoryRecord {
         capsule_id: capsule.into(),
         asset_metadata: AssetMetadata::image(base),
-        content: Content::Blob { id: 1, checksum: [1; 32], size: 3 },
+        content: Content::Blob { id: 1, checksum: [1; 32], size: 3, algorithm: None },
         created_at: 9,
         created_by: person(1),
         request: None,
@@ -120,4 +120,43 @@ fn ones_capsules_are_listed_while_one_is_a_member() {
     assert_eq!(page(&capsules, 2, None, 9), ids[1..2]);
     capsules.set_access(person(1), &ids[1], access(vec![])).unwrap();
     assert_eq!(page(&capsules, 2, None, 9), Vec::<String>::new());
+}
+
+#[test]
+fn capsules_count_for_who_made_them_as_long_as_they_exist() {
+    let mut capsules = store();
+    let make = |capsules: &mut CapsuleStore, who| capsules.create_within(2, person(who), None, NOW);
+    let full = CapsuleError::Full { limit: "capsules per caller", allowed: 2, requested: 3 };
+    let first = make(&mut capsules, 1).unwrap().id;
+    make(&mut capsules, 1).unwrap();
+    assert_eq!(make(&mut capsules, 1), Err(full.clone()));
+    assert_eq!(capsules.len(), 2, "a refused call makes nothing");
+
+    let owners = vec![person(1), person(2)];
+    capsules
+        .set_access(person(1), &first, CapsuleAccess { owners, writers: vec![], readers: vec![] })
+        .unwrap();
+    make(&mut capsules, 2).unwrap();
+    make(&mut capsules, 2).unwrap();
+    capsules.delete(person(2), &first).unwrap();
+    assert_eq!(make(&mut capsules, 2), Err(full), "it was not theirs");
+    make(&mut capsules, 1).unwrap();
+    let anonymous = capsules.create_within(0, Principal::anonymous(), None, NOW);
+    assert_eq!(anonymous, Err(CapsuleError::Anonymous), "who may is asked first");
+}
+
+/// A record of a build that did not count: it decodes, and deleting it counts nobody down.
+#[test]
+fn a_capsule_from_before_the_count_counts_for_nobody() {
+    use crate::stable::Record;
+
+    let record = CapsuleRecord {
+        created_by: None,
+        ..CapsuleRecord::new(PersonRef::Principal(person(1)), person(1), 9)
+    };
+    let stored = record.encode();
+    assert_eq!(CapsuleRecord::decode(&stored), Ok(record), "an absent field is no field");
+    let counted = CapsuleRecord::new(PersonRef::Principal(person(1)), person(1), 9);
+    assert!(stored.len() < counted.encode().len());
+    assert_eq!(CapsuleRecord::decode(&counted.encode()), Ok(counted));
 }

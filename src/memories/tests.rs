@@ -1,7 +1,8 @@
 //! Memories that are made without an upload, changed, and removed.
 
 use super::*;
-use crate::api::{AssetType, StorageBackend};
+use crate::api::{AdminConfig, AssetType, StorageBackend};
+use crate::config::Config;
 use crate::upload::tests::{OWNER, World, file, metadata, person, sha256};
 
 fn none() -> NewContent {
@@ -56,7 +57,7 @@ fn a_memory_can_share_a_blob_of_its_own_capsule_and_of_no_other() {
     world.put(session, &file, 0).unwrap();
     let uploaded = world.finish(session, &file).unwrap();
     let blob = |len, hash| {
-        let blob = BlobRef { locator: uploaded.blob_id.clone(), hash, len };
+        let blob = BlobRef { locator: uploaded.blob_id.clone(), hash, len, blake3: None };
         NewContent { blob: Some(blob), ..none() }
     };
     let shared = try_create(&mut world, OWNER, blob(10, None), 10, "b").unwrap();
@@ -121,4 +122,22 @@ fn metadata_can_change_and_the_size_cannot() {
     let resized = update(&mut world.storage, person(OWNER), &id, metadata(6)).unwrap_err();
     assert_eq!(resized, Error::invalid("asset_metadata.bytes", "5", 6));
     assert!(update(&mut world.storage, person(2), &id, metadata(5)).is_err());
+}
+
+#[test]
+fn a_capsule_holds_so_many_memories() {
+    let mut world = World::direct();
+    let config = AdminConfig { max_memories_per_capsule: Some(2), ..world.storage.config().unwrap() };
+    world.storage.settings.set(&Config::checked(config).unwrap());
+    let asset = ExternalAsset { backend: StorageBackend::S3, storage_key: None, url: None };
+    let elsewhere = NewContent { external: Some((asset, 7, None)), ..none() };
+    let first = try_create(&mut world, OWNER, elsewhere.clone(), 7, "a").unwrap();
+    try_create(&mut world, OWNER, inline(b"1"), 1, "b").unwrap();
+    let full = Err(Error::exhausted("memories per capsule", 2, 3));
+    assert_eq!(try_create(&mut world, OWNER, elsewhere.clone(), 7, "c"), full);
+    assert_eq!(try_create(&mut world, OWNER, inline(b"1"), 1, "c"), full);
+    assert_eq!(world.try_begin(1, "c"), Err(Error::exhausted("memories per capsule", 2, 3)));
+    assert_eq!(try_create(&mut world, OWNER, elsewhere.clone(), 7, "a"), Ok(first.clone()), "again");
+    delete(&mut world.storage, person(OWNER), &first).unwrap();
+    assert!(world.try_begin(1, "c").is_ok());
 }

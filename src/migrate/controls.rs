@@ -1,83 +1,71 @@
 //! What a controller may do to the migration, and when.
+//!
+//! Every control is for the last migration that has begun, or the first if none has; the functions of
+//! [`Control`] are for any.
 
 use crate::api::{Error, Result};
+use crate::migrations;
 use crate::session::Time;
 use crate::storage::Storage;
-use crate::upload::path::{BUILD, FEATURES};
 
-use super::engine::{compat_share, enter};
-use super::{MigrationState, Phase};
+use super::unit::{begin, enter, layout, restore};
+use super::{Migration, MigrationState, Phase, Recheck};
+
+/// Units that finalizing looks at again, since they were written after the last verification. A look takes some
+/// 200,000 instructions, so this is a small part of a message.
+const LOOKED_AT_AGAIN: usize = 1_000;
+
+/// Units that one call puts back from quarantine.
+const RETRIED_AT_ONCE: usize = 1_000;
 
 /// Stops the engine where it is. Sessions that clients touch are still served.
 ///
 /// # Errors
 /// [`Error::Conflict`] when nothing is at work.
 pub fn pause(storage: &mut Storage, now: Time) -> Result<()> {
-    let mut state = storage.migration.state()?;
-    let working =
-        matches!(state.phase, Phase::Validating | Phase::Converting | Phase::Verifying | Phase::RollingBack);
-    if !working {
-        return Err(refused("pause", &state, "nothing is at work"));
-    }
-    state.resume_to = Some(state.phase);
-    change(storage, state, Phase::Paused, now)
+    Control::current(storage, now)?.pause()
 }
 
-/// Goes on after a pause, or begins anew after a rollback or where it was stuck.
+/// Goes on after a pause or where it was stuck, or begins anew after a rollback.
 ///
 /// # Errors
 /// [`Error::Conflict`] when there is nothing to resume.
 pub fn resume(storage: &mut Storage, now: Time) -> Result<()> {
-    let mut state = storage.migration.state()?;
-    let phase = match state.phase {
-        Phase::Paused => state.resume_to.take().unwrap_or(Phase::Idle),
-        Phase::RolledBack => Phase::Idle,
-        _ => return Err(refused("resume", &state, "it is neither paused nor rolled back")),
-    };
-    change(storage, state, phase, now)
+    Control::current(storage, now)?.resume()
 }
 
-/// Takes everything back to layout 1, what was begun and written since included.
+/// Takes everything back to the old layout, what was begun and written since included.
 ///
 /// # Errors
-/// [`Error::Conflict`] in a build without the compat path, which could not serve layout 1; after
-/// finalizing; and when it is done already.
+/// [`Error::Conflict`] for a migration without a way back, in a build that could not serve the old layout,
+/// after finalizing, and when it is done already.
 pub fn rollback(storage: &mut Storage, now: Time) -> Result<()> {
-    let mut state = storage.migration.state()?;
-    if !FEATURES.contains(&"compat") {
-        let why = format!(
-            "the {BUILD} build cannot serve layout 1: upgrade to the staged build, and roll back there"
-        );
-        return Err(refused("roll back", &state, &why));
-    }
-    if state.phase == Phase::Finalized {
-        return Err(refused("roll back", &state, "the migration is finalized"));
-    }
-    if state.is_going_back() && state.phase != Phase::Paused {
-        return Err(refused("roll back", &state, "that is what it does, or has done"));
-    }
-    state.resume_to = None;
-    state.note.clear();
-    change(storage, state, Phase::RollingBack, now)
+    Control::current(storage, now)?.rollback()
+}
+
+/// Looks at every unit in the new form again. To be called before finalizing, when much was written since.
+///
+/// # Errors
+/// [`Error::Conflict`] unless everything is converted.
+pub fn verify(storage: &mut Storage, now: Time) -> Result<()> {
+    Control::current(storage, now)?.verify()
+}
+
+/// Tries units in quarantine again: one, or all of them, at most a thousand in a call.
+///
+/// # Errors
+/// [`Error::NotFound`] for a unit that is not there, [`Error::Conflict`] after finalizing or on the way back.
+pub fn retry(storage: &mut Storage, now: Time, key: Option<u64>) -> Result<()> {
+    Control::current(storage, now)?.retry(key)
 }
 
 /// Closes rollback for good.
 ///
 /// # Errors
-/// [`Error::Conflict`] unless everything is converted, every record is accounted for, and no new session
-/// takes the compat path.
+/// [`Error::Conflict`] unless everything is converted, every unit is accounted for, nothing that was written
+/// since the last verification is unsound, and the old form is not in use.
 pub fn finalize(storage: &mut Storage, now: Time) -> Result<()> {
-    let state = storage.migration.state()?;
-    if state.phase != Phase::Converted {
-        return Err(refused("finalize", &state, "not everything is converted and proven"));
-    }
-    if compat_share(storage)? > 0 || !storage.sessions.legacy.is_empty() {
-        return Err(refused("finalize", &state, "the compat path is still in use"));
-    }
-    if let Some(imbalance) = state.imbalance() {
-        return Err(refused("finalize", &state, &imbalance));
-    }
-    change(storage, state, Phase::Finalized, now)
+    Control::current(storage, now)?.finalize()
 }
 
 /// Nothing, when a controller may send this share of new sessions down the compat path.
@@ -99,9 +87,205 @@ pub fn check_share(storage: &Storage, compat_share_percent: u8) -> Result<()> {
     }
 }
 
-fn change(storage: &mut Storage, mut state: MigrationState, phase: Phase, now: Time) -> Result<()> {
-    enter(storage, &mut state, phase, now)?;
-    storage.migration.set_state(&state);
+/// The controls of one migration.
+pub struct Control<'a> {
+    migration: &'a dyn Migration,
+    storage: &'a mut Storage,
+    state: MigrationState,
+    now: Time,
+}
+
+impl<'a> Control<'a> {
+    /// The controls of a migration.
+    ///
+    /// # Errors
+    /// A damaged state.
+    pub fn of(migration: &'a dyn Migration, storage: &'a mut Storage, now: Time) -> Result<Self> {
+        let state = storage.migration.state_of(migration.plan().number)?;
+        Ok(Self { migration, storage, state, now })
+    }
+
+    fn current(storage: &'a mut Storage, now: Time) -> Result<Self> {
+        let number = storage.migration.current();
+        let known = migrations::ALL.iter().find(|migration| migration.plan().number == number);
+        let unknown = || Error::Internal(format!("migration {number} is none of this build's"));
+        Self::of(*known.ok_or_else(unknown)?, storage, now)
+    }
+
+    /// See [`pause`].
+    ///
+    /// # Errors
+    /// See [`pause`].
+    pub fn pause(mut self) -> Result<()> {
+        let working = matches!(
+            self.state.phase,
+            Phase::Validating | Phase::Converting | Phase::Verifying | Phase::RollingBack
+        );
+        if !working {
+            return Err(self.refused("pause", "nothing is at work"));
+        }
+        self.state.resume_to = Some(self.state.phase);
+        self.change(Phase::Paused)
+    }
+
+    /// See [`resume`].
+    ///
+    /// # Errors
+    /// See [`resume`].
+    pub fn resume(mut self) -> Result<()> {
+        let phase = match self.state.phase {
+            Phase::Paused | Phase::Stuck => self.state.resume_to.take().unwrap_or(Phase::Idle),
+            Phase::RolledBack => Phase::Idle,
+            _ => return Err(self.refused("resume", "it is neither paused, stuck nor rolled back")),
+        };
+        self.state.note.clear();
+        self.state.pace = super::Pace { messages: self.state.pace.messages, ..Default::default() };
+        self.change(phase)
+    }
+
+    /// See [`rollback`].
+    ///
+    /// # Errors
+    /// See [`rollback`].
+    pub fn rollback(mut self) -> Result<()> {
+        let Some(reversal) = self.migration.reversal() else {
+            return Err(self.refused("roll back", "it has no way back"));
+        };
+        if let Err(why) = reversal.allowed() {
+            return Err(self.refused("roll back", &why));
+        }
+        if self.state.phase == Phase::Finalized {
+            return Err(self.refused("roll back", "the migration is finalized"));
+        }
+        if self.state.is_going_back() && !matches!(self.state.phase, Phase::Paused | Phase::Stuck) {
+            return Err(self.refused("roll back", "that is what it does, or has done"));
+        }
+        begin(self.migration, &mut self.state);
+        self.state.resume_to = None;
+        self.state.recheck = None;
+        self.state.note.clear();
+        self.state.pace.steps = 0;
+        self.change(Phase::RollingBack)
+    }
+
+    /// See [`verify`].
+    ///
+    /// # Errors
+    /// See [`verify`].
+    pub fn verify(mut self) -> Result<()> {
+        if self.state.phase != Phase::Converted {
+            return Err(self.refused("verify", "not everything is converted"));
+        }
+        self.state.recheck = Some(Recheck { since: self.now.as_nanos(), ..Recheck::default() });
+        self.state.pace.steps = 0;
+        self.change(Phase::Verifying)
+    }
+
+    /// See [`retry`].
+    ///
+    /// # Errors
+    /// See [`retry`].
+    pub fn retry(mut self, key: Option<u64>) -> Result<()> {
+        let phase = self.state.phase;
+        if !matches!(phase, Phase::Converting | Phase::Verifying | Phase::Converted) {
+            return Err(self.refused("retry", "the records in quarantine are not to be converted"));
+        }
+        let number = self.migration.plan().number;
+        let keys = match key {
+            None => self.storage.migration.quarantine.keys(number, None, RETRIED_AT_ONCE),
+            Some(key) if self.storage.migration.quarantine.contains(number, key) => vec![key],
+            Some(key) => return Err(Error::not_found("quarantined record", key)),
+        };
+        for key in keys {
+            restore(self.migration, self.storage, &mut self.state, key)?;
+        }
+        self.state.cursor = None;
+        self.state.recheck = None;
+        self.change(Phase::Converting)
+    }
+
+    /// See [`finalize`].
+    ///
+    /// # Errors
+    /// See [`finalize`].
+    pub fn finalize(mut self) -> Result<()> {
+        let plan = self.migration.plan();
+        // Where there never was anything to convert, there is nothing to prove either.
+        let nothing_to_do = self.state.phase == Phase::Idle && layout(self.storage)? != plan.from;
+        if self.state.phase != Phase::Converted && !nothing_to_do {
+            return Err(self.refused("finalize", "not everything is converted and proven"));
+        }
+        if self.migration.is_held(self.storage)? || !self.leftovers()?.is_empty() {
+            return Err(self.refused("finalize", "the old form is still in use"));
+        }
+        if let Some(imbalance) = self.state.imbalance() {
+            return Err(self.refused("finalize", &imbalance));
+        }
+        if !nothing_to_do {
+            self.look_again()?;
+        }
+        begin(self.migration, &mut self.state);
+        self.change(Phase::Finalized)
+    }
+
+    /// Units in the old form that are not in quarantine, if there are any.
+    fn leftovers(&self) -> Result<Vec<u64>> {
+        let number = self.migration.plan().number;
+        let mut keys = self.migration.sources(self.storage, None, RETRIED_AT_ONCE);
+        keys.retain(|key| !self.storage.migration.quarantine.contains(number, *key));
+        Ok(keys)
+    }
+
+    /// A verification goes stale with every write after it.
+    fn look_again(&self) -> Result<()> {
+        let Some(since) = self.state.proven_since else {
+            return Err(self.refused("finalize", &format!("verify first: {}", self.state.note)));
+        };
+        let limit = LOOKED_AT_AGAIN.saturating_add(1);
+        let written = self.migration.written_since(self.storage, Time::from_nanos(since), limit);
+        if written.len() > LOOKED_AT_AGAIN {
+            let why =
+                format!("the verification is stale: more than {LOOKED_AT_AGAIN} records were written since");
+            return Err(self.refused("finalize", &format!("{why}; verify again")));
+        }
+        for key in written {
+            if let Some(problem) = self.migration.check(self.storage, key)? {
+                return Err(self.refused("finalize", &problem));
+            }
+        }
+        Ok(())
+    }
+
+    fn change(mut self, phase: Phase) -> Result<()> {
+        enter(self.migration, self.storage, &mut self.state, phase, self.now)?;
+        self.storage.migration.set_state(self.migration.plan().number, &self.state);
+        Ok(())
+    }
+
+    fn refused(&self, what: &str, why: &str) -> Error {
+        refused(what, &self.state, why)
+    }
+}
+
+/// A build that cannot serve the old layout goes forward again from a rollback that it finds under way; what was
+/// taken back already is converted anew.
+///
+/// # Errors
+/// A damaged state.
+pub fn abandon_rollback(storage: &mut Storage, now: Time) -> Result<()> {
+    for migration in migrations::ALL {
+        let number = migration.plan().number;
+        let state = storage.migration.state_of(number)?;
+        let allowed = migration.reversal().is_some_and(|reversal| reversal.allowed().is_ok());
+        if !state.is_going_back() || allowed {
+            continue;
+        }
+        let MigrationState { instructions, pace, .. } = state;
+        let mut state = MigrationState { instructions, pace, ..MigrationState::default() };
+        begin(*migration, &mut state);
+        storage.migration.record(now, "rollback abandoned", layout(storage)?, number, &state);
+        storage.migration.set_state(number, &state);
+    }
     Ok(())
 }
 

@@ -18,6 +18,14 @@ impl MultisetDigest {
         }
     }
 
+    /// Takes a member out again.
+    pub fn remove(&mut self, member: [u8; 32]) {
+        let (words, _) = member.as_chunks::<8>();
+        for (lane, word) in self.0.iter_mut().zip(words) {
+            *lane = lane.wrapping_sub(u64::from_be_bytes(*word));
+        }
+    }
+
     /// The digest as 32 bytes.
     pub fn to_bytes(self) -> [u8; 32] {
         let mut bytes = [0; 32];

@@ -1,24 +1,24 @@
 //! The phases, within a budget of instructions.
 //!
 //! ```text
-//! Idle ── legacy records or layout 1 ──> Validating ──> Converting ──> Verifying ──> Converted
+//! Idle ── old units or the old layout ──> Validating ──> Converting ──> Verifying ──> Converted
 //!                                            ^                            │  └─────> Stuck
-//!                                            └── more legacy records ─────┘
+//!                                            └──── more old units ────────┘
 //! any of them ── rollback ──> RollingBack ──> RolledBack ── resume ──> Idle
-//! Converted ── finalize ──> Finalized         working phases ── pause ──> Paused ── resume ──> as before
+//! Converted ── verify ──> Verifying       Converted ── finalize ──> Finalized
+//! working phases ── pause ──> Paused ── resume ──> as before
 //! ```
-//! Every record is its own step: the state is stored with it, and the next message goes on behind it.
-//! An upgrade in the middle changes nothing about that.
+//! A message on the IC happens as a whole or not at all, so the state is stored once, at its end: what is stored
+//! is true, and the next message goes on behind it. An upgrade in the middle changes nothing about that.
 
+use crate::api::Result;
 use crate::meter::Meter;
-use crate::session::{SessionId, Time};
-use crate::stable::StableError;
-use crate::stable::layout::Layout;
+use crate::migrations;
+use crate::session::Time;
 use crate::storage::Storage;
 
-use super::convert::{Fate, convert, count_source};
-use super::revert::{Reverted, revert_next};
-use super::{MigrationState, Phase};
+use super::unit::{begin, count, count_source, enter, layout, leave_old_layout, restore, settle};
+use super::{Advance, Fate, Migration, MigrationState, Phase, Recheck, Reverted, UnitProgress, Work};
 
 /// What a run left to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,151 +29,339 @@ pub enum Progress {
     More,
 }
 
-/// Runs the migration until it is done or `budget` instructions of this message are used.
+/// Time and room of a message.
+#[derive(Clone, Copy)]
+pub struct Message<'a> {
+    /// Its time.
+    pub now: Time,
+    /// Tells the instructions that it has used.
+    pub meter: &'a dyn Meter,
+    /// Instructions after which it stops.
+    pub budget: u64,
+}
+
+/// Runs the migrations until they are done or `budget` instructions of this message are used.
 ///
 /// # Errors
 /// A damaged record of the migration's own tables.
-pub fn run(storage: &mut Storage, now: Time, meter: &dyn Meter, budget: u64) -> crate::api::Result<Progress> {
-    let mut state = storage.migration.state()?;
-    if state.phase != Phase::RollingBack && held(storage)? {
-        return Ok(Progress::Done);
-    }
-    let (begun_with, used_before) = (meter.used(), state.instructions);
-    loop {
-        if !step(storage, &mut state, now)? {
-            return Ok(Progress::Done);
-        }
-        state.instructions = used_before.saturating_add(meter.used().saturating_sub(begun_with));
-        storage.migration.set_state(&state);
-        if meter.used() > budget {
+pub fn run(storage: &mut Storage, now: Time, meter: &dyn Meter, budget: u64) -> Result<Progress> {
+    run_all(migrations::ALL, storage, Message { now, meter, budget })
+}
+
+/// Runs these migrations, one after the other.
+///
+/// # Errors
+/// A damaged record of the migration's own tables.
+pub fn run_all(
+    migrations: &[&dyn Migration],
+    storage: &mut Storage,
+    message: Message<'_>,
+) -> Result<Progress> {
+    for migration in migrations {
+        let state = storage.migration.state_of(migration.plan().number)?;
+        let run = Run { migration: *migration, storage, state, message, dearest: 0 };
+        if run.fill_the_message()? == Progress::More {
             return Ok(Progress::More);
         }
     }
+    Ok(Progress::Done)
 }
 
-/// The share of new sessions that take the compat path, percent: all of them while layout 1 is where
-/// things go, else what a controller has set.
+/// Whether a migration would do anything if it were run.
 ///
 /// # Errors
-/// Damaged settings or state.
-pub fn compat_share(storage: &Storage) -> Result<u8, StableError> {
-    if storage.migration.state()?.is_going_back() {
-        return Ok(100);
-    }
-    Ok(storage.config()?.compat_share_percent)
-}
-
-/// Whether legacy records stay what they are, since the compat path is in use.
-///
-/// # Errors
-/// Damaged settings or state.
-pub fn held(storage: &Storage) -> Result<bool, StableError> {
-    Ok(compat_share(storage)? > 0)
-}
-
-/// Counts one more.
-pub fn count(counter: &mut u64) {
-    *counter = counter.saturating_add(1);
-}
-
-/// One step of the present phase. False when there was nothing to do, and nothing was changed.
-fn step(storage: &mut Storage, state: &mut MigrationState, now: Time) -> crate::api::Result<bool> {
+/// A damaged record.
+pub fn has_work(migration: &dyn Migration, storage: &Storage, state: &MigrationState) -> Result<bool> {
     match state.phase {
-        Phase::Stuck | Phase::Paused | Phase::Finalized | Phase::RolledBack => return Ok(false),
+        Phase::Stuck | Phase::Paused | Phase::Finalized | Phase::RolledBack => Ok(false),
+        Phase::RollingBack => Ok(true),
+        _ if migration.is_held(storage)? => Ok(false),
+        Phase::Validating | Phase::Converting | Phase::Verifying => Ok(true),
         Phase::Idle | Phase::Converted => {
-            if storage.sessions.legacy.is_empty() && layout(storage)? != Layout::LEGACY {
-                return Ok(false);
-            }
-            enter(storage, state, Phase::Validating, now)?;
+            let old = layout(storage)? == migration.plan().from || has_more(migration, storage)?;
+            Ok(old && migration.waits_for(storage)?.is_none())
         }
-        Phase::Validating => match storage.sessions.legacy.next_key(state.validated_through.as_ref()) {
-            Some(id) => {
-                count_source(storage, state, SessionId(id))?;
-                state.validated_through = Some(id);
-                state.cursor = Some(id);
-            }
-            None => {
-                leave_layout_1(storage, state, now)?;
-                enter(storage, state, Phase::Converting, now)?;
-            }
-        },
-        Phase::Converting => match storage.sessions.legacy.next_key(None) {
-            Some(id) => match convert(storage, state, SessionId(id), now)? {
-                Fate::Converted => count(&mut state.converted),
-                Fate::Expired => count(&mut state.expired),
-                Fate::Quarantined => count(&mut state.quarantined),
-            },
-            None => enter(storage, state, Phase::Verifying, now)?,
-        },
-        Phase::Verifying => {
-            let verdict = match state.imbalance() {
-                None => Phase::Converted,
-                Some(note) => {
-                    state.note = note;
-                    Phase::Stuck
+    }
+}
+
+/// Whether there is a unit in the old form that is not in quarantine.
+fn has_more(migration: &dyn Migration, storage: &Storage) -> Result<bool> {
+    let number = migration.plan().number;
+    let mut after = None;
+    loop {
+        let keys = migration.sources(storage, after, 64);
+        let Some(last) = keys.last() else {
+            return Ok(false);
+        };
+        if keys.iter().any(|key| !storage.migration.quarantine.contains(number, *key)) {
+            return Ok(true);
+        }
+        after = Some(*last);
+    }
+}
+
+/// A migration in one message.
+struct Run<'a> {
+    migration: &'a dyn Migration,
+    storage: &'a mut Storage,
+    state: MigrationState,
+    message: Message<'a>,
+    /// Instructions of the dearest unit of this message so far.
+    dearest: u64,
+}
+
+impl<'a> Run<'a> {
+    fn fill_the_message(mut self) -> Result<Progress> {
+        if !has_work(self.migration, self.storage, &self.state)? {
+            return Ok(Progress::Done);
+        }
+        self.follow_the_plan()?;
+        let (begun_with, used_before) = (self.message.meter.used(), self.state.instructions);
+        let limit = self.state.pace.limit;
+        let steps_before = self.state.pace.steps;
+        count(&mut self.state.pace.messages);
+        let progress = loop {
+            match self.step() {
+                Ok(true) => {}
+                Ok(false) => break Progress::Done,
+                Err(error) => {
+                    self.get_stuck(error.to_string())?;
+                    break Progress::Done;
                 }
-            };
-            enter(storage, state, verdict, now)?;
+            }
+            let used = self.message.meter.used().saturating_sub(begun_with);
+            self.state.instructions = used_before.saturating_add(used);
+            let done = self.state.pace.steps.saturating_sub(steps_before);
+            if self.is_full() || limit > 0 && done >= u64::from(limit) {
+                break Progress::More;
+            }
+        };
+        self.state.pace.came_back(progress == Progress::More);
+        self.storage.migration.set_state(self.migration.plan().number, &self.state);
+        Ok(progress)
+    }
+
+    /// A build may treat a class in another way than the one that began; the journal says so.
+    fn follow_the_plan(&mut self) -> Result<()> {
+        let plan = self.migration.plan();
+        let followed = self.state.plan;
+        if self.state.phase != Phase::Idle && followed != Some(plan.digest()) {
+            begin(self.migration, &mut self.state);
+            let layout = layout(self.storage)?;
+            self.storage.migration.record(self.message.now, "plan changed", layout, plan.number, &self.state);
         }
-        Phase::RollingBack => match revert_next(storage, state)? {
-            Reverted::One => {}
-            Reverted::Refused(note) => {
-                state.note = note;
-                enter(storage, state, Phase::Stuck, now)?;
-            }
-            Reverted::NoneLeft => {
-                storage.layout.set(&Layout::LEGACY);
-                *state = MigrationState { instructions: state.instructions, ..MigrationState::default() };
-                enter(storage, state, Phase::RolledBack, now)?;
-            }
-        },
+        Ok(())
     }
-    Ok(true)
-}
 
-/// From the first converted record on, the legacy build must refuse this memory.
-///
-/// # Errors
-/// A damaged layout header or journal.
-pub fn leave_layout_1(
-    storage: &mut Storage,
-    state: &mut MigrationState,
-    now: Time,
-) -> Result<(), StableError> {
-    if layout(storage)? != Layout::LEGACY {
-        return Ok(());
+    /// Whether the message has no room for one more unit like the dearest of it.
+    fn is_full(&self) -> bool {
+        self.message.meter.used().saturating_add(self.dearest) > self.message.budget
     }
-    storage.layout.set(&Layout::SPLIT);
-    storage.migration.record(now, "layout 2", Layout::SPLIT, state)
-}
 
-fn layout(storage: &Storage) -> Result<Layout, StableError> {
-    Ok(storage.layout.get()?.unwrap_or(Layout::LEGACY))
-}
+    fn enter(&mut self, phase: Phase) -> Result<()> {
+        enter(self.migration, self.storage, &mut self.state, phase, self.message.now)?;
+        Ok(())
+    }
 
-/// Changes the phase and writes it into the journal.
-///
-/// # Errors
-/// A damaged layout header or journal.
-pub fn enter(
-    storage: &mut Storage,
-    state: &mut MigrationState,
-    phase: Phase,
-    now: Time,
-) -> Result<(), StableError> {
-    state.phase = phase;
-    let event = match phase {
-        Phase::Idle => "idle",
-        Phase::Validating => "validating",
-        Phase::Converting => "converting",
-        Phase::Verifying => "verifying",
-        Phase::Converted => "converted",
-        Phase::Finalized => "finalized",
-        Phase::Paused => "paused",
-        Phase::Stuck => "stuck",
-        Phase::RollingBack => "rolling back",
-        Phase::RolledBack => "rolled back",
-    };
-    let layout = layout(storage)?;
-    storage.migration.record(now, event, layout, state)
+    fn get_stuck(&mut self, note: String) -> Result<()> {
+        self.state.note = note;
+        self.state.resume_to = Some(self.state.phase);
+        self.enter(Phase::Stuck)
+    }
+
+    /// A batch of units, or a change of phase. False when there was nothing to do, and nothing was changed.
+    fn step(&mut self) -> Result<bool> {
+        let most = self.migration.max_steps(self.state.source);
+        if self.state.pace.steps > most && self.state.phase != Phase::Stuck {
+            let steps = self.state.pace.steps;
+            let source = self.state.source;
+            self.get_stuck(format!("{steps} steps for {source} records, expected at most {most}"))?;
+            return Ok(true);
+        }
+        match self.state.phase {
+            Phase::Stuck | Phase::Paused | Phase::Finalized | Phase::RolledBack => return Ok(false),
+            Phase::Idle | Phase::Converted => {
+                if !has_work(self.migration, self.storage, &self.state)? {
+                    return Ok(false);
+                }
+                begin(self.migration, &mut self.state);
+                self.state.pace.steps = 0;
+                self.state.recheck = None;
+                self.enter(Phase::Validating)?;
+            }
+            Phase::Validating => {
+                let through = self.state.validated_through;
+                let keys = match self.migration.counts_ahead() {
+                    true => self.migration.sources(self.storage, through, self.state.pace.units()),
+                    false => Vec::new(),
+                };
+                if keys.is_empty() {
+                    leave_old_layout(self.migration, self.storage, &mut self.state, self.message.now)?;
+                    self.state.cursor = None;
+                    self.enter(Phase::Converting)?;
+                } else {
+                    self.batch(&keys, Self::validate)?;
+                }
+            }
+            Phase::Converting => {
+                let keys = self.migration.sources(self.storage, self.state.cursor, self.state.pace.units());
+                if !keys.is_empty() {
+                    self.batch(&keys, Self::convert)?;
+                } else if has_more(self.migration, self.storage)? {
+                    // A unit may have come below the cursor.
+                    self.state.cursor = None;
+                } else {
+                    self.enter(Phase::Verifying)?;
+                }
+            }
+            Phase::Verifying => self.verify()?,
+            Phase::RollingBack => self.roll_back()?,
+        }
+        Ok(true)
+    }
+
+    /// Treats units one by one until the message is full, and fits the size of the next batch to what is left.
+    fn batch(&mut self, keys: &[u64], mut treat: impl FnMut(&mut Self, u64) -> Result<()>) -> Result<()> {
+        let before = self.message.meter.used();
+        let mut treated: u64 = 0;
+        for key in keys {
+            let begun = self.message.meter.used();
+            count(&mut self.state.pace.steps);
+            treat(self, *key)?;
+            treated = treated.saturating_add(1);
+            self.dearest = self.dearest.max(self.message.meter.used().saturating_sub(begun));
+            if self.is_full() || self.state.unit.is_some() {
+                break;
+            }
+        }
+        let used = self.message.meter.used();
+        let left = self.message.budget.saturating_sub(used);
+        self.state.pace.fit(used.saturating_sub(before).checked_div(treated).unwrap_or(0), left);
+        Ok(())
+    }
+
+    fn validate(&mut self, key: u64) -> Result<()> {
+        count_source(self.migration, self.storage, &mut self.state, key)?;
+        self.state.validated_through = Some(key);
+        self.state.cursor = Some(key);
+        Ok(())
+    }
+
+    fn convert(&mut self, key: u64) -> Result<()> {
+        let number = self.migration.plan().number;
+        if self.state.quarantined > 0 && self.storage.migration.quarantine.contains(number, key) {
+            self.state.cursor = Some(key);
+            return Ok(());
+        }
+        if std::mem::take(&mut self.state.pace.skip_next) {
+            let raw = self.migration.take_out(self.storage, key)?;
+            let reason = "a message that did nothing else than convert it was cut off".to_owned();
+            let fate = (self.migration.trapped_class(), Fate::Quarantined { reason, raw });
+            return settle(self.migration, self.storage, &mut self.state, key, fate, false);
+        }
+        let mut work = self.work(key);
+        let counts_now = !self.migration.counts_ahead() && self.migration.is_source(self.storage, key);
+        let weight = if counts_now { Some(self.migration.weigh(self.storage, key)?) } else { None };
+        match self.migration.convert(self.storage, key, &mut work)? {
+            Advance::More => self.state.unit = Some(UnitProgress { key, progress: work.progress }),
+            Advance::Gone => self.state.cursor = Some(key),
+            Advance::Done { class, fate } => {
+                if let Some(weight) = weight {
+                    self.state.digest_before.add(weight);
+                    count(&mut self.state.source);
+                }
+                settle(self.migration, self.storage, &mut self.state, key, (class, fate), false)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The room of the message for a unit, and how far the unit is if it was begun before.
+    fn work(&mut self, key: u64) -> Work<'a> {
+        let Message { now, meter, budget } = self.message;
+        let progress = match self.state.unit.take() {
+            Some(unit) if unit.key == key => unit.progress,
+            Some(unit) => {
+                self.migration.abandon(self.storage, unit.key, unit.progress);
+                Vec::new()
+            }
+            None => Vec::new(),
+        };
+        Work { now, meter, budget, progress }
+    }
+
+    /// Compares counts and digests, after a look at every unit in the new form if one was asked for.
+    fn verify(&mut self) -> Result<()> {
+        let Some(recheck) = &self.state.recheck else {
+            return match self.state.imbalance() {
+                None => self.enter(Phase::Converted),
+                Some(note) => self.get_stuck(note),
+            };
+        };
+        let keys = self.migration.targets(self.storage, recheck.cursor, self.state.pace.units());
+        if keys.is_empty() {
+            let Recheck { since, seen, unsound, first, .. } = self.state.recheck.take().unwrap_or_default();
+            if unsound == 0 {
+                self.state.proven_since = Some(since);
+                self.state.note.clear();
+            } else {
+                self.state.proven_since = None;
+                self.state.note = format!("{unsound} of {seen} records are not sound, the first: {first}");
+            }
+            return Ok(());
+        }
+        self.batch(&keys, Self::recheck)
+    }
+
+    fn recheck(&mut self, key: u64) -> Result<()> {
+        let problem = self.migration.check(self.storage, key)?;
+        if let Some(recheck) = &mut self.state.recheck {
+            recheck.cursor = Some(key);
+            count(&mut recheck.seen);
+            if let Some(problem) = problem {
+                count(&mut recheck.unsound);
+                if recheck.unsound == 1 {
+                    recheck.first = problem;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn roll_back(&mut self) -> Result<()> {
+        let plan = self.migration.plan();
+        let keys = self.migration.targets(self.storage, None, self.state.pace.units());
+        if !keys.is_empty() {
+            return self.batch(&keys, Self::revert);
+        }
+        let keys = self.storage.migration.quarantine.keys(plan.number, None, self.state.pace.units());
+        if !keys.is_empty() {
+            return self.batch(&keys, |run, key| {
+                run.state.cursor = Some(key);
+                restore(run.migration, run.storage, &mut run.state, key)
+            });
+        }
+        self.storage.layout.set(&plan.from);
+        let MigrationState { instructions, pace, .. } = self.state;
+        self.state = MigrationState { instructions, pace, ..MigrationState::default() };
+        begin(self.migration, &mut self.state);
+        self.enter(Phase::RolledBack)
+    }
+
+    fn revert(&mut self, key: u64) -> Result<()> {
+        // What was reverted before is not looked at again: it is not in the new form any more.
+        if self.state.phase != Phase::RollingBack {
+            return Ok(());
+        }
+        let Some(reversal) = self.migration.reversal() else {
+            return self.get_stuck(format!("{} has no way back", self.migration.plan().name));
+        };
+        let mut work = self.work(key);
+        match reversal.revert(self.storage, key, &mut work)? {
+            Reverted::Done => self.state.cursor = Some(key),
+            Reverted::More => self.state.unit = Some(UnitProgress { key, progress: work.progress }),
+            Reverted::Refused(note) => self.get_stuck(note)?,
+        }
+        Ok(())
+    }
 }

@@ -10,6 +10,8 @@ use crate::stable::layout::Layout;
 use crate::stable::{Record, codec};
 
 use super::MigrationState;
+use super::tables::FIRST_MIGRATION;
+use crate::upload::path::{BUILD, FEATURES};
 
 /// A stored entry. Its number is its key.
 #[derive(Encode, Decode, Clone, Debug, PartialEq, Eq)]
@@ -32,36 +34,54 @@ pub struct JournalRecord {
     /// Hash of the entry before; zero for the first.
     #[cbor(n(5), with = "minicbor::bytes")]
     pub previous: [u8; 32],
+    /// Number of the migration; absent where there was only the first.
+    #[n(6)]
+    pub migration: Option<u16>,
+    /// Cargo features of the build.
+    #[cbor(n(7), default)]
+    pub features: Vec<String>,
 }
 
 impl JournalRecord {
     /// An entry of the running build behind one with the hash `previous`.
-    pub fn new(now: Time, event: &str, layout: Layout, state: &MigrationState, previous: [u8; 32]) -> Self {
+    pub fn new(
+        now: Time,
+        event: &str,
+        layout: Layout,
+        migration: u16,
+        state: &MigrationState,
+        previous: [u8; 32],
+    ) -> Self {
         Self {
             at: now.as_nanos(),
-            build: crate::upload::path::BUILD.into(),
+            build: BUILD.into(),
             event: event.into(),
             layout: layout.0,
             state: state.clone(),
             previous,
+            migration: Some(migration),
+            features: FEATURES.iter().map(|feature| (*feature).to_owned()).collect(),
         }
     }
 
-    /// SHA-256 of the stored bytes, `previous` included.
-    pub fn hash(&self) -> [u8; 32] {
-        Sha256::digest(Record::encode(self)).into()
+    /// SHA-256 of an entry as it is stored, `previous` included.
+    pub fn hash(stored: &[u8]) -> [u8; 32] {
+        Sha256::digest(stored).into()
     }
 
-    /// As the interface shows it; `index` is its number.
-    pub fn to_api(&self, index: u64) -> JournalEntry {
+    /// As the interface shows it; `index` is its number, `hash` the one of its stored bytes.
+    pub fn to_api(&self, index: u64, hash: [u8; 32]) -> JournalEntry {
+        let migration = self.migration.unwrap_or(FIRST_MIGRATION);
         JournalEntry {
             index,
             at: self.at,
             build: self.build.clone(),
+            features: self.features.clone(),
             event: self.event.clone(),
-            status: self.state.to_api(Layout(self.layout), index),
+            plan: self.state.plan.map(ByteBuf::from),
+            status: self.state.to_api(migration, Layout(self.layout), index),
             previous: ByteBuf::from(self.previous),
-            hash: ByteBuf::from(self.hash()),
+            hash: ByteBuf::from(hash),
         }
     }
 }

@@ -1,13 +1,13 @@
-//! Where the migration stands, in stable memory.
+//! Where a migration stands, in stable memory.
 
 use minicbor::{Decode, Encode};
 use serde_bytes::ByteBuf;
 
-use crate::api::{MigrationPhase, MigrationStatus};
+use crate::api::{ClassCount, MigrationPhase, MigrationStatus};
 use crate::stable::layout::Layout;
 use crate::stable::{Record, codec};
 
-use super::MultisetDigest;
+use super::{MultisetDigest, Pace};
 
 /// Phase of a migration. The numbers are stored.
 #[derive(Encode, Decode, Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,13 +17,13 @@ pub enum Phase {
     #[default]
     #[n(0)]
     Idle,
-    /// Counting and digesting legacy records.
+    /// Counting and digesting units in the old form.
     #[n(1)]
     Validating,
     /// Converting them.
     #[n(2)]
     Converting,
-    /// Comparing counts and digests.
+    /// Comparing counts and digests, and looking at every unit in the new form if a controller asked for it.
     #[n(3)]
     Verifying,
     /// Everything is converted and proven.
@@ -35,30 +35,30 @@ pub enum Phase {
     /// Stopped by a controller; `resume_to` says where.
     #[n(6)]
     Paused,
-    /// Counts or digests disagree; `note` says how. Nothing more is converted.
+    /// Stopped by itself; `note` says why, `resume_to` where. Nothing more is converted.
     #[n(7)]
     Stuck,
     /// Converting back.
     #[n(8)]
     RollingBack,
-    /// Everything is layout 1 again.
+    /// Everything is in the old form again.
     #[n(9)]
     RolledBack,
 }
 
-/// The state of the migration.
+/// The state of a migration.
 #[derive(Encode, Decode, Clone, Debug, Default, PartialEq, Eq)]
 pub struct MigrationState {
     /// Phase.
     #[n(0)]
     pub phase: Phase,
-    /// Session id that was treated last.
+    /// Unit that was treated last.
     #[n(1)]
     pub cursor: Option<u64>,
-    /// Every legacy record up to this session id is in `source` and `digest_before`.
+    /// Every unit in the old form up to this one is in `source` and `digest_before`.
     #[n(2)]
     pub validated_through: Option<u64>,
-    /// Legacy records there were.
+    /// Units in the old form there were.
     #[n(3)]
     pub source: u64,
     /// Of these: converted by the engine.
@@ -70,10 +70,10 @@ pub struct MigrationState {
     /// Of these: in quarantine.
     #[n(6)]
     pub quarantined: u64,
-    /// Of these: expired and released.
+    /// Of these: over, and released.
     #[n(7)]
     pub expired: u64,
-    /// Digest of all legacy records, before.
+    /// Digest of all units in the old form, before.
     #[n(8)]
     pub digest_before: MultisetDigest,
     /// Digest of what they became, projected back.
@@ -82,16 +82,68 @@ pub struct MigrationState {
     /// Instructions used so far.
     #[n(10)]
     pub instructions: u64,
-    /// Why it is stuck, or empty.
+    /// Why it is stuck, or what the last verification found; else empty.
     #[n(11)]
     pub note: String,
-    /// The phase that a controller interrupted.
+    /// The phase that was interrupted.
     #[n(12)]
     pub resume_to: Option<Phase>,
+    /// Name of the migration, once it has begun.
+    #[cbor(n(13), default)]
+    pub name: String,
+    /// SHA-256 of the plan that the run follows.
+    #[cbor(n(14), with = "crate::stable::codec::opt_digest")]
+    pub plan: Option<[u8; 32]>,
+    /// How many units of each class were treated.
+    #[cbor(n(15), default)]
+    pub classes: Vec<(String, u64)>,
+    /// The unit that a message ended in the middle of.
+    #[n(16)]
+    pub unit: Option<UnitProgress>,
+    /// How it divides its work.
+    #[cbor(n(17), default)]
+    pub pace: Pace,
+    /// Every unit in the new form was read back and found sound at this time or later, nanoseconds.
+    #[n(18)]
+    pub proven_since: Option<u64>,
+    /// The look at every unit in the new form that is under way.
+    #[n(19)]
+    pub recheck: Option<Recheck>,
+}
+
+/// A unit that is larger than a message, and how far it is.
+#[derive(Encode, Decode, Clone, Debug, PartialEq, Eq)]
+pub struct UnitProgress {
+    /// Which unit.
+    #[n(0)]
+    pub key: u64,
+    /// How far, as the migration writes it.
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub progress: Vec<u8>,
+}
+
+/// A look at every unit in the new form.
+#[derive(Encode, Decode, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recheck {
+    /// When it began, nanoseconds.
+    #[n(0)]
+    pub since: u64,
+    /// Unit that was looked at last.
+    #[n(1)]
+    pub cursor: Option<u64>,
+    /// Units that were looked at.
+    #[n(2)]
+    pub seen: u64,
+    /// Of these: not sound.
+    #[n(3)]
+    pub unsound: u64,
+    /// What is wrong with the first of them, in words.
+    #[n(4)]
+    pub first: String,
 }
 
 impl MigrationState {
-    /// Nothing, when every record is accounted for and the digests agree; else what is wrong, in words.
+    /// Nothing, when every unit is accounted for and the digests agree; else what is wrong, in words.
     pub fn imbalance(&self) -> Option<String> {
         let Self { source, converted, already, quarantined, expired, .. } = self;
         let counted =
@@ -106,15 +158,30 @@ impl MigrationState {
             .then(|| "the digest of what the records became is not the digest of what they were".into())
     }
 
-    /// Whether layout 1 is where things go: then nothing is converted, and new sessions are legacy records.
+    /// The phase that it is in, or was in before it was stopped.
+    pub fn interrupted_phase(&self) -> Phase {
+        self.resume_to.unwrap_or(self.phase)
+    }
+
+    /// Whether the old form is where things go: then nothing is converted.
     pub fn is_going_back(&self) -> bool {
-        let phase = self.resume_to.unwrap_or(self.phase);
-        matches!(phase, Phase::RollingBack | Phase::RolledBack)
+        matches!(self.interrupted_phase(), Phase::RollingBack | Phase::RolledBack)
+    }
+
+    /// One more unit of a class.
+    pub fn count_class(&mut self, name: &str) {
+        match self.classes.iter_mut().find(|(class, _)| class == name) {
+            Some((_, count)) => *count = count.saturating_add(1),
+            None => self.classes.push((name.to_owned(), 1)),
+        }
     }
 
     /// As the interface shows it.
-    pub fn to_api(&self, layout: Layout, journal_entries: u64) -> MigrationStatus {
+    pub fn to_api(&self, migration: u16, layout: Layout, journal_entries: u64) -> MigrationStatus {
+        let counts = self.classes.iter();
         MigrationStatus {
+            migration,
+            name: self.name.clone(),
             layout: layout.0,
             phase: match self.phase {
                 Phase::Idle => MigrationPhase::Idle,
@@ -137,6 +204,13 @@ impl MigrationState {
             digest_before: ByteBuf::from(self.digest_before.to_bytes()),
             digest_after: ByteBuf::from(self.digest_after.to_bytes()),
             instructions: self.instructions,
+            messages: self.pace.messages,
+            batch: self.pace.batch,
+            attempts: self.pace.attempts,
+            classes: counts
+                .map(|(class, count)| ClassCount { class: class.clone(), count: *count })
+                .collect(),
+            proven_since: self.proven_since,
             journal_entries,
             note: self.note.clone(),
         }

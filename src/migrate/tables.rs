@@ -1,72 +1,95 @@
-//! State, journal and quarantine in stable memory.
+//! States, journal and quarantine in stable memory.
 
 use crate::api::{JournalEntry, MigrationStatus, QuarantinedRecord};
 use crate::session::Time;
 use crate::stable::layout::Layout;
-use crate::stable::{Memories, Register, StableError, Table, memory_ids};
+use crate::stable::{Memories, Record, Register, StableError, Table, memory_ids};
 
-use super::{JournalRecord, MigrationState, QuarantineRecord};
+use super::quarantine::Quarantine;
+use super::{JournalRecord, MigrationState};
+
+/// Number of the migration whose state and quarantine have memories of their own.
+pub(super) const FIRST_MIGRATION: u16 = 1;
 
 /// Entries or records in one answer; a quarantined record has at most some 17 KB.
 const PAGE: usize = 50;
 
-/// What the migration keeps.
+/// What the migrations keep.
 pub struct MigrationTables {
-    state: Register<MigrationState>,
+    first: Register<MigrationState>,
+    later: Table<u16, MigrationState>,
     journal: Table<u64, JournalRecord>,
-    /// Legacy records that could not be converted, by session id.
-    pub quarantine: Table<u64, QuarantineRecord>,
+    /// Units that could not be converted.
+    pub quarantine: Quarantine,
 }
 
 impl MigrationTables {
     /// Opens the tables, or makes empty ones.
     pub fn open(memories: &Memories) -> Self {
         Self {
-            state: Register::open(memories, memory_ids::MIGRATION_STATE),
+            first: Register::open(memories, memory_ids::MIGRATION_STATE),
+            later: Table::open(memories, memory_ids::MIGRATION_STATES),
             journal: Table::open(memories, memory_ids::MIGRATION_JOURNAL),
-            quarantine: Table::open(memories, memory_ids::MIGRATION_QUARANTINE),
+            quarantine: Quarantine::open(memories),
         }
     }
 
-    /// The state; idle if there never was a migration.
+    /// The state of the first migration, the one between the session layers.
     ///
     /// # Errors
     /// A damaged record.
     pub fn state(&self) -> Result<MigrationState, StableError> {
-        Ok(self.state.get()?.unwrap_or_default())
+        self.state_of(FIRST_MIGRATION)
     }
 
-    /// Replaces the state.
-    pub fn set_state(&mut self, state: &MigrationState) {
-        self.state.set(state);
+    /// The state of a migration; idle if it never began.
+    ///
+    /// # Errors
+    /// A damaged record.
+    pub fn state_of(&self, migration: u16) -> Result<MigrationState, StableError> {
+        let state = match migration {
+            FIRST_MIGRATION => self.first.get()?,
+            _ => self.later.get(&migration)?,
+        };
+        Ok(state.unwrap_or_default())
+    }
+
+    /// Replaces the state of a migration.
+    pub fn set_state(&mut self, migration: u16, state: &MigrationState) {
+        match migration {
+            FIRST_MIGRATION => self.first.set(state),
+            _ => self.later.insert(migration, state),
+        }
+    }
+
+    /// Number of the last migration that has begun, or of the first.
+    pub fn current(&self) -> u16 {
+        self.later.last_key().unwrap_or(FIRST_MIGRATION)
     }
 
     /// Appends an entry to the journal.
-    ///
-    /// # Errors
-    /// When the last entry is damaged.
-    pub fn record(
-        &mut self,
-        now: Time,
-        event: &str,
-        layout: Layout,
-        state: &MigrationState,
-    ) -> Result<(), StableError> {
+    pub fn record(&mut self, now: Time, event: &str, layout: Layout, migration: u16, state: &MigrationState) {
         let index = self.journal.len();
-        let previous = match index.checked_sub(1) {
-            Some(last) => self.journal.get(&last)?.map(|entry| entry.hash()).unwrap_or_default(),
-            None => [0; 32],
-        };
-        self.journal.insert(index, &JournalRecord::new(now, event, layout, state, previous));
-        Ok(())
+        let last = index.checked_sub(1).and_then(|last| self.journal.get_raw(&last));
+        let previous = last.map_or([0; 32], |stored| JournalRecord::hash(&stored));
+        let entry = JournalRecord::new(now, event, layout, migration, state, previous);
+        self.journal.insert(index, &entry);
     }
 
-    /// The status as the interface shows it.
+    /// The status of the last migration that has begun.
     ///
     /// # Errors
     /// A damaged state.
     pub fn status(&self, layout: Layout) -> Result<MigrationStatus, StableError> {
-        Ok(self.state()?.to_api(layout, self.journal.len()))
+        self.status_of(self.current(), layout)
+    }
+
+    /// The status of a migration as the interface shows it.
+    ///
+    /// # Errors
+    /// A damaged state.
+    pub fn status_of(&self, migration: u16, layout: Layout) -> Result<MigrationStatus, StableError> {
+        Ok(self.state_of(migration)?.to_api(migration, layout, self.journal.len()))
     }
 
     /// Up to a page of journal entries from number `from` on.
@@ -74,17 +97,27 @@ impl MigrationTables {
     /// # Errors
     /// A damaged entry.
     pub fn journal(&self, from: u64) -> Result<Vec<JournalEntry>, StableError> {
-        let entries = self.journal.range(from..).take(PAGE);
-        entries.map(|entry| entry.map(|(index, record)| record.to_api(index))).collect()
+        let indexes = self.journal.keys(from..).take(PAGE);
+        let stored = indexes.filter_map(|index| Some((index, self.journal.get_raw(&index)?)));
+        stored
+            .map(|(index, raw)| {
+                let damaged =
+                    |reason| StableError { name: JournalRecord::NAME, key: index.to_string(), reason };
+                let record = JournalRecord::decode(&raw).map_err(damaged)?;
+                Ok(record.to_api(index, JournalRecord::hash(&raw)))
+            })
+            .collect()
     }
 
-    /// Up to a page of quarantined records behind session `after`.
+    /// Up to a page of units of the current migration in quarantine above `after`.
     ///
     /// # Errors
     /// A damaged record.
     pub fn quarantined(&self, after: Option<u64>) -> Result<Vec<QuarantinedRecord>, StableError> {
-        let from = after.map_or(0, |id| id.saturating_add(1));
-        let records = self.quarantine.range(from..).take(PAGE);
-        records.map(|entry| entry.map(|(id, record)| record.into_api(id))).collect()
+        let migration = self.current();
+        let keys = self.quarantine.keys(migration, after, PAGE).into_iter();
+        let records =
+            keys.map(|key| Ok(self.quarantine.get(migration, key)?.map(|record| record.into_api(key))));
+        records.filter_map(Result::transpose).collect()
     }
 }

@@ -2,8 +2,8 @@
 
 use super::types::chunk_count;
 use super::{
-    ByteSink, ChunkSet, Clock, Session, SessionError, SessionId, SessionMeta, SessionSpec, SessionStatus,
-    SessionStore, Time,
+    ByteSink, ByteSource, ChunkSet, Clock, Session, SessionError, SessionId, SessionMeta, SessionSpec,
+    SessionStatus, SessionStore, Time,
 };
 
 /// What [`SessionService::put_chunk`] found.
@@ -78,7 +78,7 @@ impl<S: SessionStore> SessionService<S> {
         id: SessionId,
         caller: &[u8],
         idx: u32,
-        bytes: &[u8],
+        chunk: &mut dyn ByteSource,
         sink: &mut dyn ByteSink,
         clock: &dyn Clock,
     ) -> Result<PutOutcome, SessionError> {
@@ -88,18 +88,23 @@ impl<S: SessionStore> SessionService<S> {
         }
         let chunks = session.chunk_count();
         let expected = session.chunk_len(idx).ok_or(SessionError::IndexOutOfRange { id, idx, chunks })?;
-        let got = bytes.len() as u64;
+        let got = chunk.len();
         if got != expected {
             return Err(SessionError::WrongLength { id, idx, expected, got });
         }
         let offset = session.offset(idx);
         let outcome = if session.received_idxs.contains(idx) {
-            if !sink.holds_at(offset, bytes)? {
+            let mut same = true;
+            chunk.each_block(&mut |at, block| {
+                same = same && sink.holds_at(offset.saturating_add(at), block)?;
+                Ok(())
+            })?;
+            if !same {
                 return Err(SessionError::DifferentBytes { id, idx });
             }
             PutOutcome::AlreadyThere
         } else {
-            sink.write_at(offset, bytes)?;
+            chunk.each_block(&mut |at, block| sink.write_at(offset.saturating_add(at), block))?;
             session.received_idxs.insert(idx);
             session.bytes_received = session.bytes_received.saturating_add(got);
             PutOutcome::Stored

@@ -46,6 +46,20 @@ pub enum SinkError {
         /// Offset that was asked for, bytes.
         offset: u64,
     },
+    /// The bytes end behind the end of the place.
+    OutOfRange {
+        /// Offset that was asked for, bytes.
+        offset: u64,
+        /// Length that came, bytes.
+        got: usize,
+        /// Size of the place, bytes.
+        size: u64,
+    },
+    /// The memory behind the sink cannot grow to where the bytes go.
+    MemoryFull {
+        /// Size that it would need, bytes.
+        needed: u64,
+    },
 }
 
 impl fmt::Display for SinkError {
@@ -61,6 +75,10 @@ impl fmt::Display for SinkError {
                 write!(f, "{got} bytes at offset {offset}, at most {chunk_size} fit")
             }
             Self::Occupied { offset } => write!(f, "something is stored at offset {offset} already"),
+            Self::OutOfRange { offset, got, size } => {
+                write!(f, "{got} bytes at offset {offset} end behind the {size} bytes of the place")
+            }
+            Self::MemoryFull { needed } => write!(f, "stable memory cannot grow to {needed} bytes"),
         }
     }
 }

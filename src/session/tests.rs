@@ -38,7 +38,10 @@ fn chunks_come_in_any_order() {
     let (mut service, id) = begun(10, 4);
     let mut sink = HeapSink::default();
     for (idx, bytes) in [(2, &b"89"[..]), (0, b"0123"), (1, b"4567")] {
-        assert_eq!(service.put_chunk(id, OWNER, idx, bytes, &mut sink, &NOW), Ok(PutOutcome::Stored));
+        assert_eq!(
+            service.put_chunk(id, OWNER, idx, &mut { bytes }, &mut sink, &NOW),
+            Ok(PutOutcome::Stored)
+        );
     }
     assert_eq!(service.received_count(id), Ok(3));
     let session = service.finish(id, OWNER, &NOW).unwrap();
@@ -52,12 +55,12 @@ fn the_same_chunk_twice_is_fine_and_other_bytes_are_not() {
     let (mut service, id) = begun(8, 4);
     let mut sink = HeapSink::default();
     let later = NOW.plus_seconds(5);
-    service.put_chunk(id, OWNER, 0, b"aaaa", &mut sink, &NOW).unwrap();
-    let again = service.put_chunk(id, OWNER, 0, b"aaaa", &mut sink, &later);
+    service.put_chunk(id, OWNER, 0, &mut &b"aaaa"[..], &mut sink, &NOW).unwrap();
+    let again = service.put_chunk(id, OWNER, 0, &mut &b"aaaa"[..], &mut sink, &later);
     assert_eq!(again, Ok(PutOutcome::AlreadyThere));
     let before = service.session(id).unwrap();
     assert_eq!(before.session_meta.last_seen, later, "a repeated chunk is activity");
-    let other = service.put_chunk(id, OWNER, 0, b"bbbb", &mut sink, &later.plus_seconds(1));
+    let other = service.put_chunk(id, OWNER, 0, &mut &b"bbbb"[..], &mut sink, &later.plus_seconds(1));
     assert_eq!(other, Err(SessionError::DifferentBytes { id, idx: 0 }));
     assert_eq!(service.session(id), Ok(before), "a refused call changes nothing");
 }
@@ -69,7 +72,7 @@ fn a_refused_chunk_says_what_was_expected_and_changes_nothing() {
     let before = service.session(id).unwrap();
     let later = NOW.plus_seconds(1);
     let mut put = |caller: &[u8], idx, bytes: &[u8]| {
-        service.put_chunk(id, caller, idx, bytes, &mut sink, &later).unwrap_err()
+        service.put_chunk(id, caller, idx, &mut { bytes }, &mut sink, &later).unwrap_err()
     };
     assert_eq!(put(OWNER, 0, b"123"), SessionError::WrongLength { id, idx: 0, expected: 4, got: 3 });
     assert_eq!(put(OWNER, 2, b"123"), SessionError::WrongLength { id, idx: 2, expected: 2, got: 3 });
@@ -85,7 +88,7 @@ fn a_refused_chunk_says_what_was_expected_and_changes_nothing() {
 fn finish_needs_the_set_of_chunks_and_not_their_number() {
     let (mut service, id) = begun(12, 4);
     let mut sink = HeapSink::default();
-    service.put_chunk(id, OWNER, 2, b"cccc", &mut sink, &NOW).unwrap();
+    service.put_chunk(id, OWNER, 2, &mut &b"cccc"[..], &mut sink, &NOW).unwrap();
     let missing = SessionError::Incomplete { id, chunks: 3, missing: 2, ranges: vec![(0, 1)] };
     assert_eq!(service.finish(id, OWNER, &NOW), Err(missing));
     assert_eq!(service.finish(id, b"stranger", &NOW), Err(SessionError::NotOwner(id)));
@@ -95,7 +98,7 @@ fn finish_needs_the_set_of_chunks_and_not_their_number() {
 #[test]
 fn an_empty_whole_is_complete_at_once() {
     let (mut service, id) = begun(0, 4);
-    let none = service.put_chunk(id, OWNER, 0, b"", &mut HeapSink::default(), &NOW);
+    let none = service.put_chunk(id, OWNER, 0, &mut &b""[..], &mut HeapSink::default(), &NOW);
     assert_eq!(none, Err(SessionError::IndexOutOfRange { id, idx: 0, chunks: 0 }));
     assert!(service.finish(id, OWNER, &NOW).is_ok());
     assert_eq!(service.finish(id, OWNER, &NOW), Err(SessionError::NotFound(id)));
@@ -135,7 +138,7 @@ fn idle_sessions_end_and_active_ones_do_not() {
     };
     assert_eq!(tick(&mut service, Time::from_nanos(0)), [], "a clock that runs behind ends nothing");
     let active = NOW.plus_seconds(50);
-    service.put_chunk(id, OWNER, 0, b"aaaa", &mut HeapSink::default(), &active).unwrap();
+    service.put_chunk(id, OWNER, 0, &mut &b"aaaa"[..], &mut HeapSink::default(), &active).unwrap();
     assert_eq!(tick(&mut service, NOW.plus_seconds(60)), [], "the time runs from the last activity");
     assert_eq!(tick(&mut service, active.plus_seconds(60)), [id]);
     assert_eq!(service.session(id), Err(SessionError::NotFound(id)));

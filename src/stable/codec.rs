@@ -104,6 +104,80 @@ pub mod opt_bytes {
     }
 }
 
+/// `#[cbor(with)]` for an optional digest of 32 bytes: a byte string or null.
+pub mod opt_digest {
+    use minicbor::decode::{Decoder, Error as DecodeError};
+    use minicbor::encode::{Encoder, Error as EncodeError, Write};
+
+    /// Byte string or null.
+    ///
+    /// # Errors
+    /// What the writer says.
+    pub fn encode<C, W: Write>(
+        value: &Option<[u8; 32]>,
+        e: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), EncodeError<W::Error>> {
+        match value {
+            Some(bytes) => e.bytes(bytes)?,
+            None => e.null()?,
+        };
+        Ok(())
+    }
+
+    /// Byte string or null.
+    ///
+    /// # Errors
+    /// When it is neither, or has not 32 bytes.
+    pub fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<Option<[u8; 32]>, DecodeError> {
+        if d.datatype()? == minicbor::data::Type::Null {
+            d.null()?;
+            return Ok(None);
+        }
+        let bytes = d.bytes()?;
+        bytes.try_into().map(Some).map_err(|_| DecodeError::message("a digest has 32 bytes"))
+    }
+
+    /// An absent field is null.
+    pub fn nil() -> Option<Option<[u8; 32]>> {
+        Some(None)
+    }
+
+    /// Null need not be written.
+    pub fn is_nil(value: &Option<[u8; 32]>) -> bool {
+        value.is_none()
+    }
+}
+
+/// `#[cbor(with)]` for a time: nanoseconds.
+pub mod time {
+    use minicbor::decode::{Decoder, Error as DecodeError};
+    use minicbor::encode::{Encoder, Error as EncodeError, Write};
+
+    use crate::session::Time;
+
+    /// An unsigned number.
+    ///
+    /// # Errors
+    /// What the writer says.
+    pub fn encode<C, W: Write>(
+        value: &Time,
+        e: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), EncodeError<W::Error>> {
+        e.u64(value.as_nanos())?;
+        Ok(())
+    }
+
+    /// An unsigned number.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<Time, DecodeError> {
+        Ok(Time::from_nanos(d.u64()?))
+    }
+}
+
 /// `#[cbor(with)]` for a principal: its bytes.
 pub mod principal {
     use candid::Principal;
@@ -129,6 +203,50 @@ pub mod principal {
     /// When the bytes are no principal.
     pub fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<Principal, DecodeError> {
         Principal::try_from_slice(d.bytes()?).map_err(|e| DecodeError::message(e.to_string()))
+    }
+}
+
+/// `#[cbor(with)]` for a principal that may be absent: its bytes, or null.
+pub mod opt_principal {
+    use candid::Principal;
+    use minicbor::decode::{Decoder, Error as DecodeError};
+    use minicbor::encode::{Encoder, Error as EncodeError, Write};
+
+    /// Byte string of 0 to 29 bytes, or null.
+    ///
+    /// # Errors
+    /// What the writer says.
+    pub fn encode<C, W: Write>(
+        value: &Option<Principal>,
+        e: &mut Encoder<W>,
+        ctx: &mut C,
+    ) -> Result<(), EncodeError<W::Error>> {
+        match value {
+            Some(principal) => super::principal::encode(principal, e, ctx),
+            None => e.null().map(drop),
+        }
+    }
+
+    /// Byte string of 0 to 29 bytes, or null.
+    ///
+    /// # Errors
+    /// When the bytes are no principal.
+    pub fn decode<C>(d: &mut Decoder<'_>, ctx: &mut C) -> Result<Option<Principal>, DecodeError> {
+        if d.datatype()? == minicbor::data::Type::Null {
+            d.null()?;
+            return Ok(None);
+        }
+        super::principal::decode(d, ctx).map(Some)
+    }
+
+    /// An absent field is null.
+    pub fn nil() -> Option<Option<Principal>> {
+        Some(None)
+    }
+
+    /// Null need not be written.
+    pub fn is_nil(value: &Option<Principal>) -> bool {
+        value.is_none()
     }
 }
 

@@ -3,7 +3,7 @@
 //! ```text
 //! id 10, cell     "UPL"  magic
 //!                 1      version of this header
-//!                 u16    layout, big-endian: 1 legacy, 2 split
+//!                 u16    layout, big-endian: 1 legacy, 2 split, 3 extents
 //! ```
 
 use super::Record;
@@ -17,6 +17,8 @@ impl Layout {
     pub const LEGACY: Self = Self(1);
     /// Sessions are split into `Session` and `UploadMeta`.
     pub const SPLIT: Self = Self(2);
+    /// Payload lies in contiguous extents, but for what a migration has not moved yet.
+    pub const EXTENTS: Self = Self(3);
 }
 
 const MAGIC: &[u8; 3] = b"UPL";

@@ -2,6 +2,9 @@
 
 use ic_stable_structures::memory_manager::MemoryId;
 
+/// First bytes of the payload region.
+pub const REGION_MAGIC: &[u8; 3] = b"EXT";
+
 /// The structure that an id holds; decides which magic the preflight expects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Structure {
@@ -9,6 +12,8 @@ pub enum Structure {
     Map,
     /// A `StableCell`, magic `SCL`.
     Cell,
+    /// Payload behind a header of our own, magic `EXT`.
+    Region,
     /// Nothing of ours is to be found there.
     Reserved,
 }
@@ -19,6 +24,7 @@ impl Structure {
         match self {
             Self::Map => Some(b"BTR"),
             Self::Cell => Some(b"SCL"),
+            Self::Region => Some(REGION_MAGIC),
             Self::Reserved => None,
         }
     }
@@ -67,8 +73,8 @@ memory_ids! {
     SESSION_BY_ACTIVITY = 14, Map;
     /// Index of live sessions by owner.
     SESSION_BY_OWNER = 15, Map;
-    /// SHA-256 mid-states of live sessions.
-    HASH_STATES = 16, Map;
+    /// Where the payload of live sessions goes, and how far it is hashed.
+    PAYLOAD_STATES = 16, Map;
     /// Receipts of finished uploads, for clients that lost the reply.
     RECEIPTS = 17, Map;
     /// Memories: memory id to record.
@@ -103,8 +109,28 @@ memory_ids! {
     CONDEMNED_CAPSULES = 32, Map;
     /// Index of memories that were made without an upload, by idempotency key.
     MEMORY_BY_IDEM = 33, Map;
+    /// States of the migrations behind the first: migration number to state.
+    MIGRATION_STATES = 34, Map;
+    /// Units that a migration behind the first could not convert.
+    MIGRATION_QUARANTINES = 35, Map;
+    /// Layout 3: payload, in extents.
+    EXTENT_REGION = 36, Region;
+    /// Layout 3: free extents of the region, by offset.
+    FREE_EXTENTS = 37, Map;
+    /// Layout 3: the same, by length.
+    FREE_EXTENTS_BY_LEN = 38, Map;
+    /// Layout 3: end of the region, and bytes taken.
+    EXTENT_STATE = 39, Cell;
+    /// Layout 3: committed blobs in extents.
+    BLOBS = 40, Map;
+    /// Committed blobs in the chunk map under another digest than SHA-256.
+    MAPPED_BLOBS = 41, Map;
     /// HTTP secret of a later public release, in a second memory manager. Never to be used.
     RESERVED_HTTP_SECRET = 42, Reserved;
+    /// Layout 3: which sessions may still have their bytes in the chunk map.
+    MAPPED_SESSIONS = 43, Cell;
+    /// Number of capsules that a caller has made and that still exist.
+    CAPSULES_BY_CREATOR = 44, Map;
 }
 
 #[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "evaluated by the compiler")]

@@ -98,6 +98,11 @@ impl<K: Storable + Ord + Clone + Debug, V: Record> Table<K, V> {
         self.map.remove(key).is_some()
     }
 
+    /// Takes the bytes under `key` out, whatever they are.
+    pub fn take_raw(&mut self, key: &K) -> Option<Vec<u8>> {
+        self.map.remove(key).map(|raw| raw.0)
+    }
+
     /// Number of records.
     pub fn len(&self) -> u64 {
         self.map.len()
@@ -109,21 +114,31 @@ impl<K: Storable + Ord + Clone + Debug, V: Record> Table<K, V> {
     }
 
     /// The keys in `range`, ascending. Values are not read.
-    pub fn keys(&self, range: impl RangeBounds<K>) -> impl Iterator<Item = K> + '_ {
+    pub fn keys(&self, range: impl RangeBounds<K>) -> impl DoubleEndedIterator<Item = K> + '_ {
         self.map.keys_range(range)
+    }
+
+    /// The keys above `after`, or all, ascending. Values are not read.
+    pub fn keys_after(&self, after: Option<&K>) -> impl Iterator<Item = K> + '_ {
+        let start = after.map_or(Bound::Unbounded, |key| Bound::Excluded(key.clone()));
+        self.map.keys_range((start, Bound::Unbounded))
     }
 
     /// The first key above `after`, or the first of all.
     pub fn next_key(&self, after: Option<&K>) -> Option<K> {
-        let start = after.map_or(Bound::Unbounded, |key| Bound::Excluded(key.clone()));
-        self.map.keys_range((start, Bound::Unbounded)).next()
+        self.keys_after(after).next()
+    }
+
+    /// The last key of all.
+    pub fn last_key(&self) -> Option<K> {
+        self.map.last_key_value().map(|(key, _)| key)
     }
 
     /// The records in `range`, ascending.
     pub fn range(
         &self,
         range: impl RangeBounds<K>,
-    ) -> impl Iterator<Item = Result<(K, V), StableError>> + '_ {
+    ) -> impl DoubleEndedIterator<Item = Result<(K, V), StableError>> + '_ {
         self.map.range(range).map(|entry| {
             let (key, raw) = entry.into_pair();
             let value = decode(&key, &raw.0)?;

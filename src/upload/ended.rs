@@ -27,6 +27,6 @@ pub fn forget_session(
     }
     storage.index.end(id, owner, session.session_meta.last_seen);
     storage.index.forget_key(IdemKey::of(capsule_id, &owner, &session.session_meta.idem), id)?;
-    storage.hashes.remove(&id.0);
+    storage.payloads.remove(&id.0);
     Ok(())
 }

@@ -3,9 +3,10 @@
 use serde_bytes::ByteBuf;
 
 use crate::api::{ChunkRange, Error, shortened};
-use crate::blob::BlobError;
-use crate::capsule::CapsuleError;
-use crate::session::SessionError;
+use crate::blob::extents::REGION_BYTES;
+use crate::blob::{AllocateError, BlobError};
+use crate::capsule::{CapsuleError, MAX_LIST, MAX_SUBJECT_BYTES};
+use crate::session::{SessionError, SinkError};
 use crate::stable::StableError;
 
 use super::limits::MAX_RANGES_IN_ERROR;
@@ -28,16 +29,13 @@ impl From<CapsuleError> for Error {
             CapsuleError::NoSuchMemory(id) => Self::not_found("memory", id),
             CapsuleError::MemoryExists(id) => Self::conflict("memory", id, "exists already"),
             CapsuleError::NoOwner => Self::invalid("owners", "at least one", 0),
-            CapsuleError::SubjectTooLong { got } => Self::InvalidArgument {
-                field: "subject".into(),
-                expected: error.to_string(),
-                got: format!("{got} bytes"),
-            },
-            CapsuleError::ListTooLong { .. } => Self::InvalidArgument {
-                field: "access".into(),
-                expected: error.to_string(),
-                got: String::new(),
-            },
+            CapsuleError::SubjectTooLong { got } => {
+                Self::invalid("subject", format!("at most {MAX_SUBJECT_BYTES} bytes"), format!("{got} bytes"))
+            }
+            CapsuleError::ListTooLong { list, got } => {
+                Self::invalid(list, format!("at most {MAX_LIST} principals"), got)
+            }
+            CapsuleError::Full { limit, allowed, requested } => Self::exhausted(limit, allowed, requested),
             CapsuleError::Stable(error) => error.into(),
         }
     }
@@ -54,8 +52,19 @@ impl From<BlobError> for Error {
                 Self::invalid("range", format!("within {size} bytes"), format!("{len} bytes at {offset}"))
             }
             BlobError::AlreadyExists(id) => Self::conflict("blob", id, "exists already"),
-            BlobError::MissingChunk { .. } => Self::Internal(error.to_string()),
+            BlobError::MissingChunk { .. } | BlobError::Payload(_) => Self::Internal(error.to_string()),
             BlobError::Stable(error) => error.into(),
+        }
+    }
+}
+
+impl From<AllocateError> for Error {
+    fn from(error: AllocateError) -> Self {
+        match error {
+            AllocateError::RegionFull { needed } => {
+                Self::exhausted("bytes in the payload region", REGION_BYTES, needed)
+            }
+            AllocateError::Stable(error) => error.into(),
         }
     }
 }
@@ -86,6 +95,9 @@ impl From<SessionError> for Error {
                 missing_chunks: u32::try_from(missing).unwrap_or(u32::MAX),
                 missing: to_ranges(ranges.into_iter().take(MAX_RANGES_IN_ERROR)),
             },
+            SessionError::Sink(SinkError::MemoryFull { needed }) => {
+                Self::exhausted("bytes of stable memory", needed.saturating_sub(1), needed)
+            }
             SessionError::Sink(error) => Self::Internal(error.to_string()),
             SessionError::Store(error) => Self::Internal(error.to_string()),
         }

@@ -2,40 +2,42 @@
 
 use serde_bytes::ByteBuf;
 
-use crate::api::{Error, Result, UploadFinishResult};
-use crate::blob::{BlobRecord, ChunkPrefix};
+use crate::api::{Error, HashAlgorithm, Result, UploadFinishResult};
+use crate::blob::{BlobRecord, ChunkPrefix, ContentDigest};
 use crate::capsule::{Content, MemoryRecord};
 use crate::session::SessionId;
 
+use super::absorb::{digest, hashed_bytes};
 use super::error::digest_of;
 use super::limits::MESSAGE_INSTRUCTIONS;
 use super::path::Upload;
 use super::service::{UploadService, check_digest};
-use super::{Finished, Outcome, Receipt};
+use super::{Finished, Outcome, PayloadState, Receipt, UploadMeta};
 
 impl UploadService<'_> {
-    /// Verifies the stored bytes against `sha256` and `total_len`, and makes them a memory of the capsule.
+    /// Verifies the stored bytes against `digest`, by the function that begin chose, and `total_len`, and makes
+    /// them a memory of the capsule.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Unauthorized`], [`Error::InvalidArgument`], [`Error::Incomplete`],
     /// [`Error::ChecksumMismatch`], and [`Error::Hashing`] when the work goes on in the next call. After any
     /// of them the session is as it was.
-    pub fn finish(&mut self, id: u64, sha256: &ByteBuf, total_len: u64) -> Result<UploadFinishResult> {
+    pub fn finish(&mut self, id: u64, digest: &ByteBuf, total_len: u64) -> Result<UploadFinishResult> {
         let id = SessionId(id);
         if let Some(Receipt { owner, outcome: Outcome::Finished(finished), .. }) = self.receipt(id)?
             && owner == self.caller
         {
-            return finished_before(id, &finished, sha256, total_len);
+            return finished_before(id, &finished, digest, total_len);
         }
         let upload = self.authorized(id)?;
-        let expected = digest_of("sha256", sha256)?;
+        let expected = digest_of("sha256", digest)?;
         if total_len != upload.session.bytes_expected {
             return Err(Error::invalid("total_len", upload.session.bytes_expected.to_string(), total_len));
         }
         upload.session.check_complete(id)?;
-        let got = self.digest(id, &upload)?;
+        let (payload, got) = self.digest(id, &upload)?;
         check_digest(expected, got)?;
-        self.commit(id, upload, got)
+        self.commit(id, upload, &payload, got)
     }
 
     /// Goes on hashing a complete session whose `finish` did not fit into one message. True when every byte
@@ -53,73 +55,87 @@ impl UploadService<'_> {
         }
     }
 
-    /// SHA-256 over the stored bytes, as far as this message may go.
-    fn digest(&mut self, id: SessionId, upload: &Upload) -> Result<[u8; 32]> {
-        let prefix = ChunkPrefix::of(&upload.meta.provisional_memory_id, id);
-        let chunks = upload.session.chunk_count();
-        let mut hash = self.storage.hashes.get(&id.0)?.unwrap_or_default();
-        while hash.next_chunk() < chunks {
-            if self.meter.used() > MESSAGE_INSTRUCTIONS {
-                self.storage.hashes.insert(id.0, &hash);
-                let hashed = upload.session.offset(hash.next_chunk());
-                return Err(Error::Hashing { hashed, total: upload.session.bytes_expected });
-            }
-            let idx = hash.next_chunk();
-            let bytes = self.storage.blobs.chunk(prefix, idx).ok_or_else(|| {
-                Error::Internal(format!("chunk {idx} of session {id} is recorded but not stored"))
-            })?;
-            hash.absorb(&bytes);
+    /// The digest of the stored bytes, as far as this message may go.
+    fn digest(&mut self, id: SessionId, upload: &Upload) -> Result<(PayloadState, [u8; 32])> {
+        let session = &upload.session;
+        let mut payload = self.storage.payloads.get(&id.0)?.unwrap_or_default();
+        let place = payload.place(id, &upload.meta);
+        let before = payload.next_chunk;
+        self.catch_up(&mut payload, &place, session, MESSAGE_INSTRUCTIONS)?;
+        if payload.next_chunk > before {
+            self.storage.payloads.insert(id.0, &payload);
         }
-        self.storage.hashes.insert(id.0, &hash);
-        Ok(hash.digest())
+        if payload.next_chunk < session.chunk_count() {
+            let hashed = hashed_bytes(&payload, session);
+            return Err(Error::Hashing { hashed, total: session.bytes_expected });
+        }
+        let digest = digest(&self.storage.blobs, &payload, &place, session)?;
+        Ok((payload, digest))
     }
 
     /// Makes a verified upload a memory. What could be refused was refused before the first change, so that
     /// the upload is committed as a whole.
-    fn commit(&mut self, id: SessionId, upload: Upload, checksum: [u8; 32]) -> Result<UploadFinishResult> {
+    fn commit(
+        &mut self,
+        id: SessionId,
+        upload: Upload,
+        payload: &PayloadState,
+        digest: [u8; 32],
+    ) -> Result<UploadFinishResult> {
         let Upload { session, meta, .. } = upload;
-        let (capsule_id, memory_id) = (&meta.capsule_id, &meta.provisional_memory_id);
-        let size = session.bytes_expected;
-        let prefix = ChunkPrefix::of(memory_id, id);
-        let blob = BlobRecord { size, checksum, created_at: self.now, prefix: prefix.0 };
+        let blob = BlobRecord {
+            size: session.bytes_expected,
+            digest: ContentDigest { algorithm: payload.hash.algorithm(), bytes: digest },
+            created_at: self.now,
+            place: payload.place(id, &meta),
+        };
+        let finished = self.attach(id, &meta, &blob)?;
+        self.path.finish(self.storage, id, self.caller.as_slice(), self.now)?;
+        self.give_subtrees_back(payload)?;
+        self.storage.index.end(id, self.caller, session.session_meta.last_seen);
+        self.storage.payloads.remove(&id.0);
+        self.storage.usage.end(self.caller, blob.size)?;
+        let outcome = Outcome::Finished(finished.clone());
+        self.leave_receipt(id, &session, &meta, blob.digest.algorithm, outcome)?;
+        Ok(finished.to_api())
+    }
 
-        let committed = self.storage.blobs.commit(prefix.blob_id(), &blob, memory_id, capsule_id)?;
+    /// Commits stored bytes, and makes the memory that refers to them.
+    pub(super) fn attach(&mut self, id: SessionId, meta: &UploadMeta, blob: &BlobRecord) -> Result<Finished> {
+        let (capsule_id, memory_id) = (&meta.capsule_id, &meta.provisional_memory_id);
+        let blob_id = ChunkPrefix::of(memory_id, id).blob_id();
+        let committed = self.storage.blobs.commit(blob_id, blob, memory_id, capsule_id)?;
         let memory = MemoryRecord {
             capsule_id: capsule_id.clone(),
             asset_metadata: meta.asset_metadata.clone(),
-            content: Content::Blob { id: committed.id.0, checksum, size },
+            content: Content::blob(committed.id, blob),
             created_at: self.now.as_nanos(),
             created_by: self.caller,
             request: None,
         };
         self.storage.capsules.attach(self.caller, memory_id, &memory)?;
-        self.path.finish(self.storage, id, self.caller.as_slice(), self.now)?;
-        self.storage.index.end(id, self.caller, session.session_meta.last_seen);
-        self.storage.hashes.remove(&id.0);
-        self.storage.usage.end(self.caller, size)?;
         if !committed.stored {
-            self.storage.usage.free(capsule_id, size)?;
+            self.storage.usage.free(capsule_id, blob.size)?;
         }
-        let finished = Finished {
+        Ok(Finished {
             memory_id: memory_id.clone(),
             blob_id: committed.id.0,
-            size,
-            checksum,
+            size: blob.size,
+            checksum: blob.digest.bytes,
             finished_at: self.now.as_nanos(),
-        };
-        self.leave_receipt(id, &session, &meta, Outcome::Finished(finished.clone()))?;
-        Ok(finished.to_api())
+            algorithm: Some(blob.digest.algorithm).filter(|algorithm| *algorithm != HashAlgorithm::Sha256),
+        })
     }
 }
 
 /// The same answer to the same finish; a different one contradicts what was committed.
-fn finished_before(
+pub(super) fn finished_before(
     id: SessionId,
     finished: &Finished,
-    sha256: &ByteBuf,
+    digest: &ByteBuf,
     total_len: u64,
 ) -> Result<UploadFinishResult> {
-    if finished.checksum != sha256.as_slice() || finished.size != total_len {
+    if finished.checksum != digest.as_slice() || finished.size != total_len {
         let detail = format!("was finished with {} bytes, and another digest or size", finished.size);
         return Err(Error::conflict("session", id, detail));
     }

@@ -1,63 +1,61 @@
-//! SHA-256 over the stored bytes, chunk by chunk, with a mid-state that survives messages and upgrades.
+//! The digest of an upload, part by part, with a state that survives messages and upgrades.
 //!
-//! A chunk that arrives in order is hashed from the message that brings it. What arrived out of order is
-//! caught up from stable memory when the upload finishes. Either way every byte is hashed once.
+//! A chunk is hashed from the message that brings it: by SHA-256 if it is the next one in order, by BLAKE3 in
+//! any order. What came before its turn is caught up, as soon as it is its turn. Every byte is hashed once.
+
+mod blake3_tree;
+mod source;
+
+pub use blake3_tree::{LEAF_BYTES, LeafHasher, Subtree, TreePrefix, from_values, heights, leaves};
+pub use blake3_tree::{leaves_within, to_values};
+pub use source::{ChunkHasher, HashingSource};
 
 use sha2::digest::common::hazmat::{SerializableState, SerializedState};
 use sha2::{Digest, Sha256};
 
-use crate::stable::Record;
+use crate::api::HashAlgorithm;
 
-/// SHA-256 over the chunks `0..next_chunk`.
+/// The digest over the first chunks of an upload, unfinished.
 #[derive(Clone)]
-pub struct HashState {
-    next_chunk: u32,
-    sha256: Sha256,
+pub enum PrefixHash {
+    /// SHA-256.
+    Sha256(Sha256),
+    /// BLAKE3.
+    Blake3(TreePrefix),
 }
 
-impl Default for HashState {
-    fn default() -> Self {
-        Self { next_chunk: 0, sha256: Sha256::new() }
-    }
-}
-
-impl HashState {
-    /// The chunk that comes next.
-    pub const fn next_chunk(&self) -> u32 {
-        self.next_chunk
+impl PrefixHash {
+    /// Over nothing.
+    pub fn new(algorithm: HashAlgorithm) -> Self {
+        match algorithm {
+            HashAlgorithm::Sha256 => Self::Sha256(Sha256::new()),
+            HashAlgorithm::Blake3 => Self::Blake3(TreePrefix::default()),
+        }
     }
 
-    /// Hashes the next chunk.
-    pub fn absorb(&mut self, bytes: &[u8]) {
-        self.sha256.update(bytes);
-        self.next_chunk = self.next_chunk.saturating_add(1);
-    }
-
-    /// The digest of everything absorbed so far.
-    pub fn digest(&self) -> [u8; 32] {
-        self.sha256.clone().finalize().into()
+    /// By which function.
+    pub const fn algorithm(&self) -> HashAlgorithm {
+        match self {
+            Self::Sha256(_) => HashAlgorithm::Sha256,
+            Self::Blake3(_) => HashAlgorithm::Blake3,
+        }
     }
 }
 
-/// ```text
-/// byte 0        1           version
-/// byte 1..5     u32         next chunk, big-endian
-/// byte 5..      state       as the sha2 crate serialises it
-/// ```
-impl Record for HashState {
-    const NAME: &'static str = "hash state";
-
-    fn encode(&self) -> Vec<u8> {
-        [&[1][..], &self.next_chunk.to_be_bytes(), &self.sha256.serialize()].concat()
-    }
-
-    fn decode(bytes: &[u8]) -> Result<Self, String> {
-        let [1, a, b, c, d, state @ ..] = bytes else {
-            return Err(format!("expected version 1 and a chunk number, found {} bytes", bytes.len()));
-        };
-        let state = SerializedState::<Sha256>::try_from(state)
-            .map_err(|_| format!("the SHA-256 state has {} bytes", state.len()))?;
-        let sha256 = Sha256::deserialize(&state).map_err(|e| e.to_string())?;
-        Ok(Self { next_chunk: u32::from_be_bytes([*a, *b, *c, *d]), sha256 })
-    }
+/// A SHA-256 in the middle of its work, as bytes.
+pub fn sha256_to_bytes(state: &Sha256) -> Vec<u8> {
+    state.serialize().to_vec()
 }
+
+/// The SHA-256 of these bytes.
+///
+/// # Errors
+/// When they are no state of one, in words.
+pub fn sha256_from_bytes(bytes: &[u8]) -> Result<Sha256, String> {
+    let state = SerializedState::<Sha256>::try_from(bytes)
+        .map_err(|_| format!("the SHA-256 state has {} bytes", bytes.len()))?;
+    Sha256::deserialize(&state).map_err(|e| e.to_string())
+}
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 use candid::Principal;
 use sha2::{Digest, Sha256};
 
-use crate::api::AssetMetadata;
+use crate::api::{AssetMetadata, HashAlgorithm};
 use crate::session::{SessionId, Time};
 
 /// Names a call of begin: the capsule, the caller and the key that the caller chose, hashed to 32 bytes.
@@ -36,12 +36,15 @@ pub struct Fingerprint(pub [u8; 32]);
 
 impl Fingerprint {
     /// The fingerprint of the parameters that are not part of the [`IdemKey`].
-    pub fn of(asset_metadata: &AssetMetadata, expected_chunks: u32) -> Self {
-        let digest = Sha256::new()
+    pub fn of(asset_metadata: &AssetMetadata, expected_chunks: u32, hash: HashAlgorithm) -> Self {
+        let mut digest = Sha256::new()
             .chain_update(expected_chunks.to_be_bytes())
-            .chain_update(crate::stable::codec::encode(1, asset_metadata))
-            .finalize();
-        Self(digest.into())
+            .chain_update(crate::stable::codec::encode(1, asset_metadata));
+        if hash != HashAlgorithm::Sha256 {
+            // Receipts from before there was a choice have SHA-256 and nothing here.
+            digest.update(format!("{hash:?}"));
+        }
+        Self(digest.finalize().into())
     }
 }
 

@@ -32,13 +32,31 @@ impl SessionIndex {
 
     /// Adds a session. False when it was there already; then nothing changes.
     pub fn insert(&mut self, id: SessionId, key: IdemKey, owner: Principal, last_seen: Time) -> bool {
+        let new = self.insert_without_key(id, owner, last_seen);
+        if new {
+            self.by_idem.insert(key.0, &id.0);
+        }
+        new
+    }
+
+    /// Adds a session whose key leads to another one. False when it was there already.
+    pub fn insert_without_key(&mut self, id: SessionId, owner: Principal, last_seen: Time) -> bool {
         if self.contains(id, owner) {
             return false;
         }
-        self.by_idem.insert(key.0, &id.0);
         self.by_activity.insert((last_seen.as_nanos(), id.0), &());
         self.by_owner.insert((owner, id.0), &());
         true
+    }
+
+    /// Lets a key lead to a session that ends as it begins.
+    pub fn remember(&mut self, key: IdemKey, id: SessionId) {
+        self.by_idem.insert(key.0, &id.0);
+    }
+
+    /// Takes a session that cannot be read out of those that may expire; its owner is not known.
+    pub fn set_aside(&mut self, id: SessionId, last_seen: Time) {
+        self.by_activity.remove(&(last_seen.as_nanos(), id.0));
     }
 
     /// Whether a session of this owner is among the live ones.
@@ -99,6 +117,12 @@ impl SessionIndex {
     /// Up to `limit` sessions whose last activity lies at or before `until`, the longest idle first.
     pub fn idle_since(&self, until: Time, limit: usize) -> Vec<SessionId> {
         let range = ..=(until.as_nanos(), u64::MAX);
+        self.by_activity.keys(range).take(limit).map(|(_, id)| SessionId(id)).collect()
+    }
+
+    /// Up to `limit` sessions whose last activity lies at or after `since`.
+    pub fn active_since(&self, since: Time, limit: usize) -> Vec<SessionId> {
+        let range = (since.as_nanos(), 0)..;
         self.by_activity.keys(range).take(limit).map(|(_, id)| SessionId(id)).collect()
     }
 

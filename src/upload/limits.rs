@@ -5,6 +5,8 @@ use crate::blob::CHUNK_SIZE;
 use crate::stable::codec;
 
 use super::error::digest_of;
+pub use super::texts::check_text;
+use super::texts::check_texts;
 
 /// Chunks of one upload: 29.5 GB. The first public release's number.
 pub const MAX_CHUNKS: u32 = 16_384;
@@ -24,6 +26,17 @@ pub const DEFAULT_MAX_BYTES_PER_CAPSULE: u64 = 100 << 30;
 /// Bytes of the canister. The memory manager can hand out 256 GiB, 32,768 buckets of 8 MiB.
 pub const DEFAULT_MAX_BYTES: u64 = 200 << 30;
 
+/// Files in one call of `uploads_put_many`: their answers make some 400 KB, and taking them some 2 billion
+/// instructions.
+pub const MAX_FILES_PER_CALL: usize = 1_000;
+
+/// Capsules of one caller: a person has a handful, an institution some hundreds.
+pub const DEFAULT_MAX_CAPSULES_PER_CALLER: u64 = 1_000;
+
+/// Memories of one capsule. A record has at most 21 KB, metadata, key and address together, so that the records
+/// of one capsule stay below 21 GB.
+pub const DEFAULT_MAX_MEMORIES_PER_CAPSULE: u64 = 1_000_000;
+
 /// Bytes of one range read: with its Candid around it, under the IC's 2 MB per replicated reply.
 pub const MAX_RANGE_BYTES: u64 = 1_900_000;
 
@@ -33,8 +46,21 @@ pub const MAX_IDEM_BYTES: usize = 256;
 /// Bytes of the stored form of an asset's metadata. EXIF data fits, a thumbnail in a text field does not.
 pub const MAX_METADATA_BYTES: usize = 16 * 1024;
 
-/// Bytes of the key and of the address of an external asset, each.
+/// Bytes of the key and of the address of an external asset, each. Browsers and proxies take no longer URL, and
+/// S3 keys end at 1,024.
 pub const MAX_EXTERNAL_TEXT_BYTES: usize = 2_048;
+
+/// Bytes of an asset's name. File systems allow 255; a title may be longer.
+pub const MAX_NAME_BYTES: usize = 1_024;
+
+/// Bytes of a description, and of why processing failed: some pages of text.
+pub const MAX_DESCRIPTION_BYTES: usize = 8 * 1024;
+
+/// Bytes of a tag, a MIME type (two names of 127 at most, RFC 6838), a codec, a language and the like.
+pub const MAX_WORD_BYTES: usize = 256;
+
+/// Tags of one asset.
+pub const MAX_TAGS: usize = 100;
 
 /// Missing ranges that an error lists; the rest is in `uploads_status`.
 pub const MAX_RANGES_IN_ERROR: usize = 64;
@@ -52,6 +78,10 @@ pub const SWEEP_BATCH: usize = 20;
 /// half of the 40 billion of an update message.
 pub const MESSAGE_INSTRUCTIONS: u64 = 20_000_000_000;
 
+/// Instructions of a message that brings a chunk after which it stops hashing chunks that came before their
+/// turn: half of the 2 billion of one round, so that a message that brings a chunk stays within one.
+pub const CATCH_UP_INSTRUCTIONS: u64 = 1_000_000_000;
+
 /// What a client must know before it cuts a file.
 pub const fn upload_config() -> UploadConfig {
     UploadConfig { inline_max: 32 * 1024, chunk_size: CHUNK_SIZE, inline_budget_per_capsule: 32 * 1024 }
@@ -60,8 +90,10 @@ pub const fn upload_config() -> UploadConfig {
 /// Nothing, when an asset's metadata may be stored.
 ///
 /// # Errors
-/// [`Error::InvalidArgument`] for metadata that is too large, or a SHA-256 of another length than 32 bytes.
+/// [`Error::InvalidArgument`] for a text that is too long, too many tags, metadata that is too large as a whole,
+/// or a SHA-256 of another length than 32 bytes.
 pub fn check_metadata(asset_metadata: &AssetMetadata) -> Result<()> {
+    check_texts(asset_metadata)?;
     let bytes = codec::encode(1, asset_metadata).len();
     if bytes > MAX_METADATA_BYTES {
         let expected = format!("at most {MAX_METADATA_BYTES} bytes");

@@ -1,7 +1,8 @@
 //! Which layer keeps a session. The one place in the upload layer that knows of the cargo features.
 
 use crate::api::{self, Result};
-use crate::session::{PutOutcome, Session, SessionId, SessionSpec, Time};
+use crate::blob::Place;
+use crate::session::{ByteSource, PutOutcome, Session, SessionId, SessionSpec, Time};
 use crate::stable::layout::Layout;
 use crate::storage::Storage;
 
@@ -59,7 +60,7 @@ pub trait UploadPath {
     /// What the session service refuses.
     fn finish(&mut self, storage: &mut Storage, id: SessionId, caller: &[u8], now: Time) -> Result<Session>;
 
-    /// Ends a session and gives its bytes back.
+    /// Ends a session; its bytes are the caller's to give back.
     ///
     /// # Errors
     /// What the session service refuses.
@@ -67,14 +68,17 @@ pub trait UploadPath {
 }
 
 /// A chunk on its way in.
-#[derive(Clone, Copy, Debug)]
 pub struct Chunk<'a> {
     /// Who sends it.
     pub caller: &'a [u8],
     /// Its number.
     pub idx: u32,
     /// Its bytes.
-    pub bytes: &'a [u8],
+    pub bytes: &'a mut dyn ByteSource,
+    /// Where the bytes of its session lie.
+    pub place: &'a Place,
+    /// Length of every chunk of the session but the last, bytes.
+    pub chunk_size: u32,
 }
 
 cfg_if::cfg_if! {
@@ -110,9 +114,9 @@ cfg_if::cfg_if! {
         /// Cargo features of the build.
         pub const FEATURES: &[&str] = &["direct"];
         /// Layouts that the build accepts at an upgrade.
-        pub const LAYOUTS: &[Layout] = &[Layout::LEGACY, Layout::SPLIT];
+        pub const LAYOUTS: &[Layout] = &[Layout::LEGACY, Layout::SPLIT, Layout::EXTENTS];
         /// Layout of a fresh installation.
-        pub const FRESH_LAYOUT: Layout = Layout::SPLIT;
+        pub const FRESH_LAYOUT: Layout = Layout::EXTENTS;
     } else {
         compile_error!("choose a session path: `--features compat` (legacy), `--features direct`, or both (staged)");
     }

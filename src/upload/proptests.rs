@@ -8,15 +8,22 @@ use proptest::prelude::*;
 use serde_bytes::ByteBuf;
 use sha2::{Digest, Sha256};
 
+use super::PayloadState;
 use super::path::compat::CompatPath;
 use super::path::direct::DirectPath;
 use super::path::{ActivePath, Upload, UploadPath};
-use super::tests::{World, metadata, person, set_share};
-use crate::api::{AdminConfig, CapsuleAccess, Error};
-use crate::blob::BlobId;
+use super::tests::{ALL_LAYOUTS, World, metadata, person, set_share};
+use crate::api::{
+    AdminConfig, AssetMetadata, AssetMetadataBase, AssetType, BlobRef, CapsuleAccess, Error, ExternalAsset,
+    HashAlgorithm, StorageBackend,
+};
+use crate::blob::{BlobId, Place};
+use crate::capsule::Access;
 use crate::config::Config;
+use crate::memories;
 use crate::meter::{Meter, Unmetered};
-use crate::migrate::{self, Phase};
+use crate::migrate::{self, Message, Phase, controls};
+use crate::migrations::{MoveToExtents, SplitSessions};
 use crate::session::{SessionId, Time};
 use crate::stable::RawMemory;
 use crate::stable::layout::Layout;
@@ -25,7 +32,10 @@ use crate::storage::Storage;
 #[path = "../../tests/model/mod.rs"]
 mod model;
 
-use model::{Answer, Finished, Holdings, Operation, Put, Refusal, Stage, Target, View, operations};
+use model::{
+    Answer, Control, Finished, Guest, Holdings, MemoryView, NewContent, NewMemory, Operation, Put, Refusal,
+    Stage, Target, View, operations,
+};
 
 /// A message that has room for one step of the migration, and for no hashing.
 struct Full;
@@ -34,6 +44,14 @@ impl Meter for Full {
     fn used(&self) -> u64 {
         u64::MAX
     }
+}
+
+/// What the name of an asset begins with whose metadata the model has chosen.
+const VERSION: &str = "version ";
+
+fn named(bytes: u64, version: u8) -> AssetMetadata {
+    let name = format!("{VERSION}{version}");
+    AssetMetadata::document(AssetMetadataBase::new(name, "text/plain", AssetType::Original, bytes, 1))
 }
 
 /// The canister's logic without the IC around it.
@@ -55,16 +73,20 @@ impl Native {
             max_bytes_per_caller: model::MAX_BYTES_PER_CALLER,
             max_bytes_per_capsule: model::MAX_BYTES_PER_CAPSULE,
             max_bytes: model::MAX_BYTES,
+            max_memories_per_capsule: Some(model::MAX_MEMORIES),
             ..storage.config().unwrap()
         };
         storage.settings.set(&Config::checked(config).unwrap());
-        if stage == Stage::Legacy {
-            storage.layout.set(&Layout::LEGACY);
-        }
+        // As each build installs itself.
+        storage.layout.set(match stage {
+            Stage::Legacy => &Layout::LEGACY,
+            Stage::Staged => &Layout::SPLIT,
+            Stage::Direct => &Layout::EXTENTS,
+        });
         let now = Time::from_nanos(1_700_000_000_000_000_000);
         let capsule = String::new();
-        let world =
-            World { raw, storage, path: Box::new(DirectPath), now, meter: Box::new(Unmetered), capsule };
+        let (path, meter) = (Box::new(DirectPath), Box::new(Unmetered));
+        let world = World { raw, storage, path, now, meter, capsule, hash: HashAlgorithm::Sha256 };
         let mut native = Self { world, stage };
         native.upgrade(stage, 0);
         native
@@ -83,16 +105,50 @@ impl Native {
         upload.map(|upload| view_of(id, upload))
     }
 
-    /// Whether the migration has counted records that it has not converted. A record that ends on the old path
-    /// after it was counted leaves the balance open, so the share of the old path is not raised meanwhile.
-    fn converting(&self) -> bool {
-        let phase = self.world.storage.migration.state().unwrap().phase;
-        matches!(phase, Phase::Validating | Phase::Converting | Phase::Verifying)
+    /// What the engine does in one message of the build of this stage.
+    fn one_message(&mut self, meter: &dyn Meter) {
+        let second = MoveToExtents { layouts: accepted_by(self.stage) };
+        let World { storage, now, .. } = &mut self.world;
+        let message = Message { now: *now, meter, budget: 0 };
+        migrate::run_all(&[&SplitSessions, &second], storage, message).unwrap();
+    }
+
+    /// Every byte that is taken in the payload region belongs to a session or a blob, or to what is on its way.
+    fn payload_invariant(&self) -> Result<(), String> {
+        let Storage { payloads, blobs, migration, .. } = &self.world.storage;
+        blobs.extents().check().map_err(|e| e.to_string())?;
+        let mut owned = 0;
+        for entry in payloads.range(..) {
+            let PayloadState { extents, subtrees, .. } = entry.unwrap().1;
+            owned += [extents, subtrees].into_iter().flatten().map(|extents| extents.size()).sum::<u64>();
+        }
+        for id in blobs.list_in_extents(None, usize::MAX) {
+            let Place::Extents(extents) = blobs.blob(BlobId(id)).unwrap().place else {
+                return Err(format!("blob {id} is not in extents"));
+            };
+            owned += extents.size();
+        }
+        let taken = blobs.extents().taken_bytes().unwrap();
+        let on_its_way = migration.state_of(2).unwrap().unit.is_some();
+        if owned == taken || on_its_way && owned < taken {
+            Ok(())
+        } else {
+            Err(format!("{taken} bytes are taken, sessions and blobs have {owned}"))
+        }
     }
 
     fn drain(&mut self) {
         while !self.world.service().sweep().unwrap() {}
-        while !crate::memories::sweep(&mut self.world.storage).unwrap() {}
+        while !memories::sweep(&mut self.world.storage).unwrap() {}
+    }
+}
+
+/// The layouts that the build of a stage accepts.
+fn accepted_by(stage: Stage) -> &'static [Layout] {
+    match stage {
+        Stage::Legacy => &[Layout::LEGACY],
+        Stage::Staged => &[Layout::LEGACY, Layout::SPLIT],
+        Stage::Direct => ALL_LAYOUTS,
     }
 }
 
@@ -142,7 +198,7 @@ impl Target for Native {
     fn create_capsule(&mut self, owner: u8) -> String {
         let World { storage, now, .. } = &mut self.world;
         let id = storage.capsules.create(person(owner), None, *now).unwrap().id;
-        self.share(owner, &id, true).unwrap();
+        self.share(owner, owner, &id, Guest::Write).unwrap();
         id
     }
 
@@ -150,19 +206,21 @@ impl Target for Native {
         self.world.storage.capsules.delete(person(who), capsule).map_err(refusal)
     }
 
-    fn share(&mut self, owner: u8, capsule: &str, guest: bool) -> Answer<()> {
+    fn share(&mut self, who: u8, owner: u8, capsule: &str, guest: Guest) -> Answer<()> {
         let other = person((owner + 1) % model::PEOPLE);
+        let of = |right: Guest| if guest == right { vec![other] } else { vec![] };
         let access = CapsuleAccess {
             owners: vec![person(owner)],
-            writers: if guest { vec![other] } else { vec![] },
-            readers: vec![],
+            writers: of(Guest::Write),
+            readers: of(Guest::Read),
         };
-        self.world.storage.capsules.set_access(person(owner), capsule, access).map(drop).map_err(refusal)
+        self.world.storage.capsules.set_access(person(who), capsule, access).map(drop).map_err(refusal)
     }
 
     fn begin(&mut self, who: u8, capsule: &str, bytes: u64, chunks: u32, idem: &str) -> Answer<u64> {
         let mut service = self.world.as_person(who);
-        service.begin(capsule.to_owned(), metadata(bytes), chunks, idem.to_owned()).map_err(refusal)
+        let hash = HashAlgorithm::Sha256;
+        service.begin(capsule.to_owned(), metadata(bytes), chunks, idem.to_owned(), hash).map_err(refusal)
     }
 
     fn put(&mut self, who: u8, put: &Put) -> Answer<()> {
@@ -170,7 +228,10 @@ impl Target for Native {
             let digest: [u8; 32] = if right { Sha256::digest(&put.bytes).into() } else { [7; 32] };
             ByteBuf::from(digest)
         });
-        self.world.as_person(who).put_chunk(put.session, put.idx, &put.bytes, digest).map_err(refusal)
+        self.world
+            .as_person(who)
+            .put_chunk(put.session, put.idx, &mut put.bytes.as_slice(), digest)
+            .map_err(refusal)
     }
 
     fn finish(&mut self, who: u8, session: u64, digest: &[u8], bytes: u64, tired: bool) -> Answer<Finished> {
@@ -192,8 +253,56 @@ impl Target for Native {
         self.look(SessionId(session)).ok_or(Refusal::Internal)
     }
 
+    fn create_memory(&mut self, who: u8, new: &NewMemory<'_>) -> Answer<String> {
+        let NewMemory { capsule, idem, bytes, version, .. } = *new;
+        let mut content = memories::NewContent { inline: None, blob: None, external: None };
+        match &new.content {
+            NewContent::Inline => content.inline = Some(ByteBuf::from(vec![0; bytes as usize])),
+            NewContent::Blob(locator) => {
+                content.blob =
+                    Some(BlobRef { locator: locator.clone(), hash: None, len: bytes, blake3: None });
+            }
+            NewContent::Elsewhere => {
+                let asset = ExternalAsset { backend: StorageBackend::S3, storage_key: None, url: None };
+                content.external = Some((asset, bytes, None));
+            }
+            NewContent::Nothing => {}
+        }
+        let World { storage, now, .. } = &mut self.world;
+        let asset = named(bytes, version);
+        memories::create(storage, person(who), *now, capsule.to_owned(), content, asset, idem)
+            .map_err(refusal)
+    }
+
+    fn update_memory(&mut self, who: u8, memory: &str, bytes: u64, version: u8) -> Answer<()> {
+        let updated = memories::update(&mut self.world.storage, person(who), memory, named(bytes, version));
+        updated.map(drop).map_err(refusal)
+    }
+
+    fn memory(&mut self, who: u8, memory: &str) -> Answer<MemoryView> {
+        let memory = self.world.storage.capsules.memory(person(who), memory).map_err(refusal)?;
+        let base = memory.asset_metadata.base();
+        assert_eq!(base.bytes, memory.blob.len);
+        let version = base.name.strip_prefix(VERSION).map(|version| version.parse().unwrap());
+        Ok(MemoryView {
+            capsule: memory.capsule_id,
+            locator: memory.blob.locator,
+            bytes: base.bytes,
+            version,
+        })
+    }
+
+    fn delete_blob(&mut self, who: u8, locator: &str) -> Answer<()> {
+        // As the entry point looks for it: a blob that the caller may not read does not exist.
+        let storage = &mut self.world.storage;
+        let id = BlobId::from_locator(locator).ok_or(Refusal::NotFound)?;
+        let capsule = storage.blobs.capsule_of(id).map_err(|_| Refusal::NotFound)?;
+        storage.capsules.authorize(person(who), Access::Read, &capsule).map_err(|_| Refusal::NotFound)?;
+        memories::delete_blob(storage, person(who), id).map_err(refusal)
+    }
+
     fn delete_memory(&mut self, who: u8, memory: &str) -> Answer<()> {
-        crate::memories::delete(&mut self.world.storage, person(who), memory).map_err(refusal)
+        memories::delete(&mut self.world.storage, person(who), memory).map_err(refusal)
     }
 
     fn read(&mut self, _: u8, locator: &str, idx: u32) -> Option<Vec<u8>> {
@@ -212,7 +321,7 @@ impl Target for Native {
         Holdings {
             sessions: stats.sessions,
             receipts: stats.receipts,
-            chunks: stats.chunks,
+            payload: model::Payload { chunks: stats.chunks, extent_bytes: stats.payload_bytes },
             blobs: stats.blobs,
             memories: stats.memories,
             capsules: stats.capsules,
@@ -222,26 +331,67 @@ impl Target for Native {
 
     fn upgrade(&mut self, to: Stage, share: u8) {
         self.stage = to;
-        self.world.storage = Storage::open_existing(self.world.raw.clone()).unwrap();
+        self.world.storage = Storage::open_accepting(self.world.raw.clone(), accepted_by(to)).unwrap();
         let (path, share): (Box<dyn UploadPath>, u8) = match to {
             Stage::Legacy => (Box::<CompatPath>::default(), 100),
-            Stage::Staged => (Box::<ActivePath>::default(), if self.converting() { 0 } else { share }),
+            // Where a controller could not raise the share, it stays at zero.
+            Stage::Staged => {
+                let may = controls::check_share(&self.world.storage, share).is_ok();
+                (Box::<ActivePath>::default(), if may { share } else { 0 })
+            }
             Stage::Direct => (Box::new(DirectPath), 0),
         };
         self.world.path = path;
         set_share(&mut self.world.storage, share);
+        if to == Stage::Legacy {
+            migrate::taken_over(&mut self.world.storage, self.world.now).unwrap();
+        }
     }
 
     fn migrate(&mut self, steps: u8) {
         if self.stage != Stage::Legacy {
             for _ in 0..steps {
-                migrate::run(&mut self.world.storage, self.world.now, &Full, 0).unwrap();
+                self.one_message(&Full);
             }
         }
     }
 
+    fn control(&mut self, control: Control) -> Option<Answer<()>> {
+        // The legacy build has no such code, and what a build without the old path answers is decided when it is
+        // compiled: these tests are compiled as the staged build.
+        if self.stage == Stage::Legacy || (self.stage, control) == (Stage::Direct, Control::Rollback) {
+            return None;
+        }
+        let World { storage, now, .. } = &mut self.world;
+        let answer = match control {
+            Control::Pause => controls::pause(storage, *now),
+            Control::Resume => controls::resume(storage, *now),
+            Control::Rollback => controls::rollback(storage, *now),
+            Control::Finalize => controls::finalize(storage, *now),
+        };
+        Some(answer.map_err(refusal))
+    }
+
+    fn phase(&mut self) -> model::Phase {
+        if self.world.storage.migration.current() > 1 {
+            return model::Phase::Second;
+        }
+        let state = self.world.storage.migration.state().unwrap();
+        match state.phase {
+            Phase::Idle => model::Phase::Idle,
+            Phase::Validating | Phase::Converting | Phase::Verifying => model::Phase::Working,
+            Phase::Converted => model::Phase::Converted,
+            Phase::Finalized => model::Phase::Finalized,
+            Phase::Paused if state.is_going_back() => model::Phase::PausedOnTheWayBack,
+            Phase::Paused => model::Phase::Paused,
+            Phase::Stuck => model::Phase::Stuck,
+            Phase::RollingBack => model::Phase::RollingBack,
+            Phase::RolledBack => model::Phase::RolledBack,
+        }
+    }
+
     fn own_invariants(&mut self, settled: bool) -> Result<(), String> {
-        let Storage { sessions, index, hashes, blobs, usage, receipts, .. } = &self.world.storage;
+        let Storage { sessions, index, payloads, blobs, usage, receipts, .. } = &self.world.storage;
         let live = sessions.legacy.len() + sessions.sessions.len();
         let pairs = [
             ("legacy records and their activity", sessions.legacy.len(), sessions.legacy_activity.len()),
@@ -254,23 +404,30 @@ impl Target for Native {
                 return Err(format!("{what}: {left} and {right}"));
             }
         }
-        if hashes.len() > live {
-            return Err(format!("{} hash states of {live} sessions", hashes.len()));
+        self.payload_invariant()?;
+        if payloads.len() > live {
+            return Err(format!("{} payload states of {live} sessions", payloads.len()));
         }
         if self.stage == Stage::Legacy && !sessions.sessions.is_empty() {
             return Err("the legacy build has made a record of layout 2".into());
         }
-        let left = [live, hashes.len(), index.len(), receipts.len(), usage.accounts()];
+        let left = [live, payloads.len(), index.len(), receipts.len(), usage.accounts()];
         if settled && left != [0; 5] {
-            return Err(format!("sessions, hash states, index, receipts, accounts left: {left:?}"));
+            return Err(format!("sessions, payload states, index, receipts, accounts left: {left:?}"));
         }
         Ok(())
     }
 
     fn conclude_migration(&mut self) -> Result<(), String> {
         set_share(&mut self.world.storage, 0);
-        let World { storage, now, .. } = &mut self.world;
-        migrate::run(storage, *now, &Unmetered, 0).unwrap();
+        // A pause may hide a rollback, and that one ends in a rest of its own.
+        for _ in 0..2 {
+            let World { storage, now, .. } = &mut self.world;
+            // Refused where nothing is paused or rolled back.
+            let _ = controls::resume(storage, *now);
+            self.one_message(&Unmetered);
+        }
+        let storage = &mut self.world.storage;
         let state = storage.migration.state().unwrap();
         if let Some(imbalance) = state.imbalance() {
             return Err(imbalance);
@@ -280,6 +437,7 @@ impl Target for Native {
         }
         match storage.layout.get().unwrap() {
             Some(Layout::SPLIT) => Ok(()),
+            Some(Layout::EXTENTS) if self.stage == Stage::Direct => Ok(()),
             layout => Err(format!("the migration has ended in layout {layout:?}")),
         }
     }
@@ -323,6 +481,45 @@ fn the_memories_of_several_deleted_capsules_are_swept_at_once() {
     let deleted = (0..2).map(|place| Operation::DeleteCapsule { who: place, capsule: place });
     let swept = two.into_iter().chain(deleted).chain([Operation::Pass { seconds: 1 }]);
     check(Stage::Direct, &swept.collect::<Vec<_>>()).unwrap();
+}
+
+/// Uploads in flight go to the new layout, back with what came since, on in the legacy build, and forth again.
+#[test]
+fn there_and_back_again_with_uploads_in_flight() {
+    let put = |session| Operation::PutMissing { session, last: true };
+    let control = |control| Operation::Control { control };
+    let course = [
+        begin(0, 0, model::CHUNK + 1),
+        put(0),
+        Operation::Upgrade { share: 0 },
+        Operation::Migrate { steps: 11 },
+        begin(1, 1, 2 * model::CHUNK),
+        put(0),
+        control(Control::Rollback),
+        Operation::Migrate { steps: 1 },
+        control(Control::Pause),
+        begin(0, 1, 1),
+        control(Control::Resume),
+        Operation::Migrate { steps: 11 },
+        Operation::GoBack,
+        begin(1, 0, 1),
+        Operation::Complete { session: 3 },
+        Operation::Upgrade { share: 50 },
+        control(Control::Finalize),
+        Operation::Complete { session: 2 },
+        Operation::Complete { session: 1 },
+        Operation::Upgrade { share: 0 },
+        Operation::Complete { session: 0 },
+    ];
+    let there_and_back = course.iter().position(|operation| matches!(operation, Operation::GoBack)).unwrap();
+    let mut native = Native::new(Stage::Legacy);
+    model::run(&mut native, &course[..=there_and_back], Stage::Legacy).unwrap();
+    assert_eq!(
+        native.stage,
+        Stage::Legacy,
+        "everything was rolled back, and the legacy build has taken over"
+    );
+    check(Stage::Legacy, &course).unwrap();
 }
 
 proptest! {

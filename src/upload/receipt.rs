@@ -7,10 +7,9 @@
 
 use candid::Principal;
 use minicbor::{Decode, Encode};
-use serde_bytes::ByteBuf;
 
-use crate::api::{StorageBackend, UploadFinishResult};
-use crate::blob::BlobId;
+use crate::api::{HashAlgorithm, StorageBackend, UploadFinishResult};
+use crate::blob::{BlobId, ContentDigest};
 use crate::session::{SessionId, Time};
 use crate::stable::{Memories, Record, StableError, Table, codec, memory_ids};
 
@@ -57,25 +56,30 @@ pub struct Finished {
     /// Size, bytes.
     #[n(2)]
     pub size: u64,
-    /// SHA-256 of the stored bytes.
+    /// Digest of the stored bytes.
     #[cbor(n(3), with = "minicbor::bytes")]
     pub checksum: [u8; 32],
     /// When the upload was committed, nanoseconds.
     #[n(4)]
     pub finished_at: u64,
+    /// By which function the bytes were verified, if not by SHA-256.
+    #[n(5)]
+    pub algorithm: Option<HashAlgorithm>,
 }
 
 impl Finished {
     /// The answer that finish gave, and gives again.
     pub fn to_api(&self) -> UploadFinishResult {
         let locator = BlobId(self.blob_id).to_string();
+        let digest = ContentDigest { algorithm: self.algorithm.unwrap_or_default(), bytes: self.checksum };
         UploadFinishResult {
             memory_id: self.memory_id.clone(),
             storage_location: format!("icp://blob/{locator}"),
             blob_id: locator,
             remote_id: None,
             size: self.size,
-            checksum_sha256: Some(ByteBuf::from(self.checksum)),
+            checksum_sha256: digest.as_sha256(),
+            checksum_blake3: digest.as_blake3(),
             storage_backend: StorageBackend::Icp,
             uploaded_at: self.finished_at,
             expires_at: None,

@@ -4,18 +4,23 @@ use candid::Principal;
 use serde_bytes::ByteBuf;
 use sha2::{Digest, Sha256};
 
-use crate::api::{AssetMetadata, Error, Result, UploadStatus};
-use crate::blob::CHUNK_SIZE;
-use crate::capsule::Access;
+use crate::api::{AssetMetadata, Error, HashAlgorithm, Result, UploadStatus};
+use crate::blob::{CHUNK_SIZE, Place};
+use crate::capsule::{Access, CapsuleStore};
 use crate::meter::Meter;
-use crate::session::{Session, SessionId, SessionSpec, Time};
+use crate::session::{ByteSource, PutOutcome, Session, SessionError, SessionId, SessionSpec, Time};
+use crate::stable::layout::Layout;
 use crate::storage::Storage;
 
+use super::absorb::{absorb_hashed, absorb_stored, hasher_for, subtree_bytes};
 use super::error::{digest_of, to_ranges};
+use super::hashing::HashingSource;
 use super::idempotency::{Fingerprint, IdemKey, memory_id};
-use super::limits::{MAX_CHUNKS, MAX_UPLOAD_BYTES, SWEEP_BATCH, check_idem, check_metadata};
+use super::limits::{
+    CATCH_UP_INSTRUCTIONS, MAX_CHUNKS, MAX_UPLOAD_BYTES, SWEEP_BATCH, check_idem, check_metadata,
+};
 use super::path::{Chunk, Upload, UploadPath};
-use super::{Outcome, Receipt, UploadMeta, forget_session};
+use super::{Outcome, PayloadState, Receipt, UploadMeta, forget_session};
 
 /// One message's view of the uploads.
 ///
@@ -45,15 +50,17 @@ impl UploadService<'_> {
         asset_metadata: AssetMetadata,
         expected_chunks: u32,
         idem: String,
+        hash: HashAlgorithm,
     ) -> Result<u64> {
-        self.storage.capsules.authorize(self.caller, Access::Write, &capsule_id)?;
+        let capsule = self.storage.capsules.authorize(self.caller, Access::Write, &capsule_id)?;
         check_begin(&asset_metadata, expected_chunks, &idem)?;
         let key = IdemKey::of(&capsule_id, &self.caller, &idem);
-        let fingerprint = Fingerprint::of(&asset_metadata, expected_chunks);
+        let fingerprint = Fingerprint::of(&asset_metadata, expected_chunks, hash);
         if let Some(id) = self.begun_before(key, fingerprint, &idem)? {
             return Ok(id.0);
         }
         let limits = self.storage.config()?;
+        CapsuleStore::check_memories(&capsule, limits.memories_per_capsule())?;
         let allowed = limits.max_sessions_per_caller;
         let sessions = self.storage.index.count_of(self.caller, allowed);
         if sessions >= allowed {
@@ -77,9 +84,31 @@ impl UploadService<'_> {
             created_at: self.now.as_nanos(),
             expected_chunks,
         };
+        let payload = self.allocate(&meta, hash)?;
         self.path.begin(self.storage, id, spec, meta, self.now)?;
+        if let Some(payload) = payload {
+            self.storage.payloads.insert(id.0, &payload);
+        }
         self.storage.index.insert(id, key, self.caller, self.now);
         Ok(id.0)
+    }
+
+    /// Room for the bytes of a new session, where layout 3 is in use; none where the chunk map takes them.
+    fn allocate(&mut self, meta: &UploadMeta, hash: HashAlgorithm) -> Result<Option<PayloadState>> {
+        let mut payload = PayloadState::new(hash);
+        if !self.uses_extents()? {
+            return Ok((hash != HashAlgorithm::Sha256).then_some(payload));
+        }
+        payload.extents = Some(self.storage.blobs.allocate(meta.asset_metadata.base().bytes)?);
+        if hash == HashAlgorithm::Blake3 {
+            payload.subtrees = Some(self.storage.blobs.allocate(subtree_bytes(meta.expected_chunks))?);
+        }
+        Ok(Some(payload))
+    }
+
+    /// Whether new payload goes to extents.
+    pub(super) fn uses_extents(&self) -> Result<bool> {
+        Ok(self.storage.layout.get()?.is_some_and(|layout| layout >= Layout::EXTENTS))
     }
 
     /// Takes chunk `idx` of a session, in any order, with its SHA-256 if the caller sends one.
@@ -87,21 +116,59 @@ impl UploadService<'_> {
     /// # Errors
     /// [`Error::NotFound`], [`Error::Unauthorized`], [`Error::InvalidArgument`] for an index or a length that
     /// the file does not have, [`Error::ChecksumMismatch`], [`Error::Conflict`] for other bytes than before.
-    pub fn put_chunk(&mut self, id: u64, idx: u32, bytes: &[u8], sha256: Option<ByteBuf>) -> Result<()> {
+    pub fn put_chunk(
+        &mut self,
+        id: u64,
+        idx: u32,
+        chunk: &mut dyn ByteSource,
+        sha256: Option<ByteBuf>,
+    ) -> Result<()> {
         let id = SessionId(id);
-        let upload = self.authorized(id)?;
+        let Upload { session, meta, .. } = self.authorized(id)?;
         if let Some(expected) = sha256 {
             let expected = digest_of("sha256", &expected)?;
-            check_digest(expected, Sha256::digest(bytes).into())?;
+            check_digest(expected, sha256_of(chunk)?)?;
         }
-        let mut hash = self.storage.hashes.get(&id.0)?.unwrap_or_default();
-        let chunk = Chunk { caller: self.caller.as_slice(), idx, bytes };
-        self.path.put_chunk(self.storage, id, chunk, self.now)?;
-        if hash.next_chunk() == idx {
-            hash.absorb(bytes);
-            self.storage.hashes.insert(id.0, &hash);
+        let mut payload = self.storage.payloads.get(&id.0)?.unwrap_or_default();
+        let place = payload.place(id, &meta);
+        let whole;
+        let mut in_memory;
+        let chunk: &mut dyn ByteSource = match &place {
+            // The chunk map stores a chunk as one value.
+            Place::Chunks(_) => {
+                whole = collect(chunk)?;
+                in_memory = whole.as_slice();
+                &mut in_memory
+            }
+            Place::Extents(_) => &mut *chunk,
+        };
+        let mut source = HashingSource::new(chunk, hasher_for(&payload, &session, idx));
+        let caller = self.caller.as_slice();
+        let chunk_size = session.chunk_size;
+        let chunk = Chunk { caller, idx, bytes: &mut source, place: &place, chunk_size };
+        let outcome = self.path.put_chunk(self.storage, id, chunk, self.now)?;
+        if let (PutOutcome::Stored, Some(hashed)) = (outcome, source.into_hasher()) {
+            let blobs = &mut self.storage.blobs;
+            if absorb_hashed(blobs, &mut payload, &place, &session, idx, hashed)? {
+                self.catch_up(&mut payload, &place, &session, CATCH_UP_INSTRUCTIONS)?;
+                self.storage.payloads.insert(id.0, &payload);
+            }
         }
-        self.storage.index.touch(id, upload.session.session_meta.last_seen, self.now);
+        self.storage.index.touch(id, session.session_meta.last_seen, self.now);
+        Ok(())
+    }
+
+    /// Hashes the stored chunks whose turn it is, until this message has used `budget` instructions.
+    pub(super) fn catch_up(
+        &mut self,
+        payload: &mut PayloadState,
+        place: &Place,
+        session: &Session,
+        budget: u64,
+    ) -> Result<()> {
+        while session.received_idxs.contains(payload.next_chunk) && self.meter.used() <= budget {
+            absorb_stored(&mut self.storage.blobs, payload, place, session)?;
+        }
         Ok(())
     }
 
@@ -117,8 +184,8 @@ impl UploadService<'_> {
             return Ok(());
         }
         let upload = self.own(id)?;
-        self.drop_session(id, &upload)?;
-        self.leave_receipt(id, &upload.session, &upload.meta, Outcome::Aborted)
+        let hash = self.drop_session(id, &upload)?;
+        self.leave_receipt(id, &upload.session, &upload.meta, hash, Outcome::Aborted)
     }
 
     /// How far one's own session is.
@@ -192,7 +259,7 @@ impl UploadService<'_> {
     }
 
     /// The session that this call of begin made before, if it lives or has left a receipt.
-    fn begun_before(
+    pub(super) fn begun_before(
         &mut self,
         key: IdemKey,
         fingerprint: Fingerprint,
@@ -214,7 +281,8 @@ impl UploadService<'_> {
                 self.drop_session(id, &upload)?;
                 return Ok(None);
             }
-            Fingerprint::of(&upload.meta.asset_metadata, upload.meta.expected_chunks)
+            let hash = self.storage.payloads.get(&id.0)?.unwrap_or_default().hash.algorithm();
+            Fingerprint::of(&upload.meta.asset_metadata, upload.meta.expected_chunks, hash)
         } else {
             return Ok(None);
         };
@@ -265,19 +333,33 @@ impl UploadService<'_> {
         }
     }
 
-    /// Remembers how the caller's session ended, for as long as a session may be idle.
+    /// Remembers how the caller's session ended.
     pub(super) fn leave_receipt(
         &mut self,
         id: SessionId,
         session: &Session,
         meta: &UploadMeta,
+        hash: HashAlgorithm,
+        outcome: Outcome,
+    ) -> Result<()> {
+        let key = IdemKey::of(&meta.capsule_id, &self.caller, &session.session_meta.idem);
+        let fingerprint = Fingerprint::of(&meta.asset_metadata, meta.expected_chunks, hash);
+        self.keep_receipt(id, key, fingerprint, outcome)
+    }
+
+    /// Keeps a receipt of the caller's for as long as a session may be idle.
+    pub(super) fn keep_receipt(
+        &mut self,
+        id: SessionId,
+        key: IdemKey,
+        fingerprint: Fingerprint,
         outcome: Outcome,
     ) -> Result<()> {
         let ttl = self.storage.config()?.session_ttl_seconds;
         let receipt = Receipt {
             owner: self.caller,
-            idem_key: IdemKey::of(&meta.capsule_id, &self.caller, &session.session_meta.idem).0,
-            fingerprint: Fingerprint::of(&meta.asset_metadata, meta.expected_chunks).0,
+            idem_key: key.0,
+            fingerprint: fingerprint.0,
             expires_at: self.now.plus_seconds(ttl).as_nanos(),
             outcome,
         };
@@ -285,16 +367,53 @@ impl UploadService<'_> {
         Ok(())
     }
 
-    /// Ends a session, whoever asked for it, and gives everything of it back.
-    fn drop_session(&mut self, id: SessionId, upload: &Upload) -> Result<()> {
-        let (session, capsule_id) = (&upload.session, &upload.meta.capsule_id);
+    /// Ends a session, whoever asked for it, and gives everything of it back. Says how it would have been
+    /// verified.
+    fn drop_session(&mut self, id: SessionId, upload: &Upload) -> Result<HashAlgorithm> {
+        let (session, meta) = (&upload.session, &upload.meta);
         let owner = Principal::try_from_slice(&session.owner).map_err(|e| Error::Internal(e.to_string()))?;
+        let payload = self.storage.payloads.get(&id.0)?.unwrap_or_default();
         self.path.abort(self.storage, id, &session.owner, self.now)?;
-        Ok(forget_session(self.storage, id, owner, session, capsule_id)?)
+        self.storage.blobs.give_back(&payload.place(id, meta))?;
+        self.give_subtrees_back(&payload)?;
+        forget_session(self.storage, id, owner, session, &meta.capsule_id)?;
+        Ok(payload.hash.algorithm())
+    }
+
+    /// Nothing waits for its turn any more.
+    pub(super) fn give_subtrees_back(&mut self, payload: &PayloadState) -> Result<()> {
+        if let Some(slots) = &payload.subtrees {
+            self.storage.blobs.extents_mut().free(slots)?;
+        }
+        Ok(())
     }
 }
 
-fn check_begin(asset_metadata: &AssetMetadata, expected_chunks: u32, idem: &str) -> Result<()> {
+/// SHA-256 of a chunk.
+fn sha256_of(chunk: &mut dyn ByteSource) -> Result<[u8; 32]> {
+    let mut sha256 = Sha256::new();
+    chunk
+        .each_block(&mut |_, block| {
+            sha256.update(block);
+            Ok(())
+        })
+        .map_err(SessionError::from)?;
+    Ok(sha256.finalize().into())
+}
+
+/// A chunk as a whole.
+fn collect(chunk: &mut dyn ByteSource) -> Result<Vec<u8>> {
+    let mut whole = Vec::with_capacity(usize::try_from(chunk.len()).unwrap_or(0));
+    chunk
+        .each_block(&mut |_, block| {
+            whole.extend_from_slice(block);
+            Ok(())
+        })
+        .map_err(SessionError::from)?;
+    Ok(whole)
+}
+
+pub(super) fn check_begin(asset_metadata: &AssetMetadata, expected_chunks: u32, idem: &str) -> Result<()> {
     check_idem(idem)?;
     check_metadata(asset_metadata)?;
     let base = asset_metadata.base();

@@ -220,7 +220,7 @@ pub fn d21_anonymous_callers_subjects_and_first_callers_had_rights(build: Build)
     let world = World::new(build);
     let config = || world.query::<AdminConfig>(stranger(), "admin_config_get", ());
     assert!(unauthorized(config()), "the first caller of all is nobody");
-    let in_force: AdminConfig = world.query(controller(), "admin_config_get", ()).unwrap();
+    let in_force = world.config();
     assert!(unauthorized(world.update::<()>(stranger(), "admin_config_set", (in_force,))));
     assert!(unauthorized(world.update::<()>(owner(), "admin_config_set", (in_force,))));
 

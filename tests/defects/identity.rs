@@ -173,7 +173,7 @@ pub fn d06_reads_went_on_until_a_page_was_missing(build: Build) {
 
 /// No call can make a hole, so this one is made in the store itself.
 fn a_hole_is_an_error() {
-    use upload_canister::blob::{BlobError, BlobRecord, BlobStore, ChunkPrefix};
+    use upload_canister::blob::{BlobError, BlobRecord, BlobStore, ChunkPrefix, ContentDigest, Place};
     use upload_canister::session::{SessionId, Time};
     use upload_canister::stable::{Memories, RawMemory};
 
@@ -182,9 +182,9 @@ fn a_hole_is_an_error() {
     let prefix = ChunkPrefix::of("memory", SessionId(1));
     let record = BlobRecord {
         size: content.len() as u64,
-        checksum: sha256(&content),
+        digest: ContentDigest::sha256(sha256(&content)),
         created_at: Time::from_nanos(1),
-        prefix: prefix.0,
+        place: Place::Chunks(prefix),
     };
     store.write_chunk(prefix, 0, &content[..CHUNK]);
     let id = store.commit(prefix.blob_id(), &record, "memory", "capsule").unwrap().id;

@@ -161,7 +161,10 @@ fn texts_are_limited(world: &World, capsule: &str) {
         world.update(owner(), "uploads_begin", (capsule, described, 0u32, "described"));
     match long {
         Err(Error::InvalidArgument { field, expected, .. }) => {
-            assert_eq!((field.as_str(), expected.as_str()), ("asset_metadata", "at most 16384 bytes"));
+            assert_eq!(
+                (field.as_str(), expected.as_str()),
+                ("asset_metadata.description", "at most 8192 bytes")
+            );
         }
         other => panic!("{other:?}"),
     }

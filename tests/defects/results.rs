@@ -123,7 +123,7 @@ pub fn d31_metadata_was_lost_on_the_way(build: Build) {
             id: result.memory_id,
             capsule_id: capsule.clone(),
             asset_metadata: asset,
-            blob: BlobRef { locator, hash, len: 12 },
+            blob: BlobRef { locator, hash, len: 12, blake3: None },
             created_at: result.uploaded_at,
             created_by: owner(),
             ..memory.clone()

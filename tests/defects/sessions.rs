@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use upload_canister::api::Error;
+use session_migrate::build::Build;
+use upload_canister::api::{ChunkRange, Error, Result};
 use upload_canister::session::{
     ByteSink, HeapStore, PutOutcome, SessionError, SessionId, SessionService, SessionSpec, SinkError, Time,
 };
 
 use crate::Course;
-use crate::support::upload::two_chunks;
+use crate::support::upload::{CHUNK, metadata, two_chunks};
 use crate::support::{World, owner, stranger, writer};
 
 const NOW: Time = Time::from_nanos(1_000_000_000_000);
@@ -17,12 +18,12 @@ const NOW: Time = Time::from_nanos(1_000_000_000_000);
 struct Chunks(BTreeMap<u64, Vec<u8>>);
 
 impl ByteSink for Chunks {
-    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), SinkError> {
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> std::result::Result<(), SinkError> {
         self.0.insert(offset, bytes.to_vec());
         Ok(())
     }
 
-    fn holds_at(&self, offset: u64, bytes: &[u8]) -> Result<bool, SinkError> {
+    fn holds_at(&self, offset: u64, bytes: &[u8]) -> std::result::Result<bool, SinkError> {
         Ok(self.0.get(&offset).is_some_and(|held| held == bytes))
     }
 }
@@ -33,14 +34,49 @@ fn spec(chunk_size: u32, bytes_expected: u64) -> SessionSpec {
 
 /// The session service counted chunks instead of looking which they were, took chunks after finish, divided by
 /// a chunk size of zero, overflowed near the largest size, expired live sessions when the clock ran behind, and
-/// knew no owner. The same service serves every build, so it is tested by itself.
-#[test]
-fn d39_the_session_service_counted_instead_of_looking() {
+/// knew no owner. It does none of that in either build, nor by itself where no call leads to it.
+pub fn d39_the_session_service_counted_instead_of_looking(build: Build) {
+    let world = World::new(build);
+    let capsule = world.capsule();
+    world.share(&capsule, &[writer()], &[]);
+    let content = two_chunks(1);
+    let session = world.begin(owner(), &capsule, &content, "key").unwrap();
+    world.put(owner(), session, 0, &content).unwrap();
+    let beyond = world.put_bytes(owner(), session, u32::MAX, &content[..CHUNK]);
+    assert_eq!(beyond, Err(Error::invalid("idx", "less than 2", u32::MAX)));
+    let missing = vec![ChunkRange { first: 1, last: 1 }];
+    let incomplete = Error::Incomplete { expected_chunks: 2, missing_chunks: 1, missing };
+    assert_eq!(
+        world.finish(owner(), session, &content),
+        Err(incomplete),
+        "two chunks were sent, one is there"
+    );
+    let unknown = Error::not_found("session", session);
+    assert_eq!(world.put(writer(), session, 1, &content), Err(unknown.clone()));
+    assert_eq!(world.finish(writer(), session, &content), Err(unknown));
+    world.put(owner(), session, 1, &content).unwrap();
+    world.finish(owner(), session, &content).unwrap();
+    let after = world.holdings();
+    let finished = Error::conflict("session", session, "is finished");
+    assert_eq!(world.put(owner(), session, 1, &content), Err(finished));
+    let largest = 16_384 * CHUNK as u64;
+    for bytes in [u64::MAX, u64::MAX - 1] {
+        for chunks in [0, 1, u32::MAX] {
+            let begun: Result<u64> =
+                world.update(owner(), "uploads_begin", (&capsule, metadata(bytes), chunks, "huge"));
+            assert_eq!(begun, Err(Error::exhausted("bytes per upload", largest, bytes)));
+        }
+    }
+    assert_eq!(world.holdings(), after);
+    the_service_itself();
+}
+
+fn the_service_itself() {
     let mut service = SessionService::new(HeapStore::default());
     let mut sink = Chunks::default();
     let id = service.begin(spec(4, 8), &NOW).unwrap();
     let mut put = |service: &mut SessionService<HeapStore>, caller: &[u8], idx: u32, bytes: &[u8]| {
-        service.put_chunk(id, caller, idx, bytes, &mut sink, &NOW)
+        service.put_chunk(id, caller, idx, &mut { bytes }, &mut sink, &NOW)
     };
     let out_of_range = SessionError::IndexOutOfRange { id, idx: u32::MAX, chunks: 2 };
     assert_eq!(put(&mut service, b"owner", u32::MAX, b"last"), Err(out_of_range));

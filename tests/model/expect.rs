@@ -6,12 +6,15 @@
 use super::operation::{FinishKind, PutKind};
 use super::state::{Blob, Memory, Model, Receipt, Session, chunk_count, chunk_len, digest, fills};
 use super::target::{Answer, Finished, Refusal};
-use super::{MAX_BYTES, MAX_BYTES_PER_CALLER, MAX_BYTES_PER_CAPSULE, MAX_SESSIONS, SECOND, TTL_SECONDS};
+use super::{
+    MAX_BYTES, MAX_BYTES_PER_CALLER, MAX_BYTES_PER_CAPSULE, MAX_MEMORIES, MAX_SESSIONS, SECOND, TTL_SECONDS,
+};
 
 /// The difference between two answers, in words.
-type Verdict = Result<(), String>;
+pub type Verdict = Result<(), String>;
 
-fn same<T: PartialEq + std::fmt::Debug>(what: &str, expected: &T, got: &T) -> Verdict {
+/// Nothing, when both are the same.
+pub fn same<T: PartialEq + std::fmt::Debug>(what: &str, expected: &T, got: &T) -> Verdict {
     if expected == got {
         return Ok(());
     }
@@ -92,7 +95,8 @@ impl Model {
         let in_capsule = self.reserved(|session| session.capsule == capsule && counts(session))
             + self.stored(|blob| blob.capsule == capsule);
         let in_all = self.reserved(counts) + self.stored(|_| true);
-        sessions as u64 >= MAX_SESSIONS
+        self.memories_in(capsule) >= MAX_MEMORIES
+            || sessions as u64 >= MAX_SESSIONS
             || caller + bytes > MAX_BYTES_PER_CALLER
             || in_capsule + bytes > MAX_BYTES_PER_CAPSULE
             || in_all + bytes > MAX_BYTES
@@ -194,7 +198,8 @@ impl Model {
                 self.blobs.insert(got.locator.clone(), blob.clone());
             }
         }
-        self.memories.insert(got.memory.clone(), Memory { capsule, locator: got.locator.clone() });
+        let made = Memory { capsule, locator: got.locator.clone(), bytes, version: None };
+        self.memories.insert(got.memory.clone(), made);
         self.made.push(got.memory.clone());
         let finished = Some((got.clone(), blob.fills));
         let expires_at = now + TTL_SECONDS * SECOND;
@@ -224,16 +229,6 @@ impl Model {
             (Some(refusal), Err(got)) => same("status", &refusal, &got),
             (refusal, got) => Err(format!("status: expected {refusal:?}, got {got:?}")),
         }
-    }
-
-    /// Checks an answer of a memory's deletion.
-    pub fn memory_deleted(&mut self, who: u8, id: &str, got: &Answer<()>) -> Verdict {
-        let may = self.memories.get(id).is_some_and(|memory| self.may_write(who, memory.capsule));
-        same("delete memory", &if may { Ok(()) } else { Err(Refusal::NotFound) }, got)?;
-        if may {
-            self.drop_memory(id);
-        }
-        Ok(())
     }
 
     /// Checks an answer of a call that only a capsule's owner may make. True when it was accepted.

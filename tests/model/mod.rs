@@ -7,18 +7,26 @@
 //! Nothing in here uses a type of the canister, so that both can include it, and so that no mistake of the
 //! canister can be a mistake of the model.
 
+mod act;
 mod expect;
+mod memories;
+mod migration;
 mod operation;
 mod run;
 mod state;
 mod target;
 
-pub use operation::{Operation, Stage, operations};
+pub use operation::{Control, Guest, Operation, Stage, operations};
 pub use run::run;
-pub use target::{Answer, Finished, Holdings, Put, Refusal, Target, View};
+pub use target::{
+    Answer, Finished, Holdings, MemoryView, NewContent, NewMemory, Payload, Phase, Put, Refusal, Target, View,
+};
 
 /// Length of every chunk but the last, bytes.
 pub const CHUNK: u64 = 1_800_000;
+
+/// Room in the payload region is taken in units of so many bytes.
+pub const EXTENT_UNIT: u64 = 64;
 
 /// A session may be idle for this long, seconds.
 pub const TTL_SECONDS: u64 = 1_000;
@@ -38,7 +46,13 @@ pub const MAX_BYTES_PER_CAPSULE: u64 = 5 * CHUNK + 10;
 /// Bytes of the canister.
 pub const MAX_BYTES: u64 = 8 * CHUNK;
 
-/// The people: each owns one of the capsules and may write to the other one until that is taken away.
+/// Memories of one capsule.
+pub const MAX_MEMORIES: u64 = 6;
+
+/// Bytes that one memory may keep in its record, and all memories of a capsule together.
+pub const MAX_INLINE: u64 = 32 * 1024;
+
+/// The people: each owns one of the capsules and may write to the other one until that right is changed.
 pub const PEOPLE: u8 = 2;
 
 /// Bytes of a chunk: all alike, and other ones for another content or another index.

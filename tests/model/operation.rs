@@ -40,8 +40,14 @@ pub enum Operation {
     Pass { seconds: u64 },
     /// Time passes, and the timers do not come.
     PassQuietly { seconds: u64 },
-    /// The other person's right to write is given or taken.
-    Share { capsule: u8, guest: bool },
+    /// The right of the person who does not own the capsule is changed, by whoever tries.
+    Share { who: u8, capsule: u8, guest: Guest },
+    /// A memory is made without an upload.
+    CreateMemory { who: u8, capsule: u8, key: u8, kind: MemoryKind, version: u8 },
+    /// A memory gets other metadata, of the right size or not.
+    UpdateMemory { who: u8, memory: u8, version: u8, right_size: bool },
+    /// The blob of a memory is deleted by its locator.
+    DeleteBlob { who: u8, memory: u8 },
     /// A memory is deleted.
     DeleteMemory { who: u8, memory: u8 },
     /// A capsule is deleted, and its place stays empty.
@@ -56,6 +62,47 @@ pub enum Operation {
     Restart { share: u8 },
     /// The migration works for so many steps.
     Migrate { steps: u8 },
+    /// A controller steers the migration.
+    Control { control: Control },
+    /// The legacy build again, where everything has been rolled back.
+    GoBack,
+}
+
+/// What the person who does not own a capsule may do in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Guest {
+    /// Nothing.
+    Nothing,
+    /// Read.
+    Read,
+    /// Read and write.
+    Write,
+}
+
+/// What a memory that is not uploaded is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemoryKind {
+    /// So many bytes in the record.
+    Inline { bytes: u64 },
+    /// The blob of a memory, of the right size or not.
+    Blob { memory: u8, right_size: bool },
+    /// Something that is kept elsewhere.
+    Elsewhere { bytes: u64 },
+    /// Nothing of these.
+    Nothing,
+}
+
+/// A controller's call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// `migration_pause`.
+    Pause,
+    /// `migration_resume`.
+    Resume,
+    /// `migration_rollback`.
+    Rollback,
+    /// `migration_finalize`.
+    Finalize,
 }
 
 /// Who makes a call about a session.
@@ -148,6 +195,30 @@ fn share() -> impl Strategy<Value = u8> {
     prop_oneof![Just(0), Just(50), Just(100)]
 }
 
+fn guest() -> impl Strategy<Value = Guest> {
+    prop_oneof![2 => Just(Guest::Nothing), 2 => Just(Guest::Read), 3 => Just(Guest::Write)]
+}
+
+fn memory_kind() -> impl Strategy<Value = MemoryKind> {
+    prop_oneof![
+        4 => prop_oneof![Just(0), Just(5), Just(20_000), Just(32 * 1024), Just(32 * 1024 + 1)]
+            .prop_map(|bytes| MemoryKind::Inline { bytes }),
+        5 => (0..6u8, prop::bool::weighted(0.8))
+            .prop_map(|(memory, right_size)| MemoryKind::Blob { memory, right_size }),
+        2 => prop_oneof![Just(0), Just(u64::MAX)].prop_map(|bytes| MemoryKind::Elsewhere { bytes }),
+        1 => Just(MemoryKind::Nothing),
+    ]
+}
+
+fn control() -> impl Strategy<Value = Control> {
+    prop_oneof![
+        3 => Just(Control::Pause),
+        5 => Just(Control::Resume),
+        6 => Just(Control::Rollback),
+        1 => Just(Control::Finalize),
+    ]
+}
+
 fn operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
         16 => (0..2u8, 0..2u8, 0..3u8, bytes(), 0..2u8, prop::bool::weighted(0.05)).prop_map(
@@ -167,7 +238,19 @@ fn operation() -> impl Strategy<Value = Operation> {
         3 => (who(), 0..6u8).prop_map(|(who, session)| Operation::Status { who, session }),
         3 => seconds().prop_map(|seconds| Operation::Pass { seconds }),
         2 => seconds().prop_map(|seconds| Operation::PassQuietly { seconds }),
-        3 => (0..2u8, any::<bool>()).prop_map(|(capsule, guest)| Operation::Share { capsule, guest }),
+        4 => (0..2u8, 0..2u8, guest())
+            .prop_map(|(who, capsule, guest)| Operation::Share { who, capsule, guest }),
+        6 => (0..2u8, 0..2u8, 0..3u8, memory_kind(), 0..2u8).prop_map(
+            |(who, capsule, key, kind, version)| {
+                Operation::CreateMemory { who, capsule, key, kind, version }
+            }
+        ),
+        3 => (0..2u8, 0..6u8, 0..2u8, prop::bool::weighted(0.8)).prop_map(
+            |(who, memory, version, right_size)| {
+                Operation::UpdateMemory { who, memory, version, right_size }
+            }
+        ),
+        2 => (0..2u8, 0..6u8).prop_map(|(who, memory)| Operation::DeleteBlob { who, memory }),
         4 => (0..2u8, 0..6u8).prop_map(|(who, memory)| Operation::DeleteMemory { who, memory }),
         1 => (0..2u8, 0..2u8).prop_map(|(who, capsule)| Operation::DeleteCapsule { who, capsule }),
         2 => (0..2u8).prop_map(|capsule| Operation::CreateCapsule { capsule }),
@@ -175,6 +258,8 @@ fn operation() -> impl Strategy<Value = Operation> {
         2 => Just(Operation::UpgradeLate),
         3 => share().prop_map(|share| Operation::Restart { share }),
         6 => (1..12u8).prop_map(|steps| Operation::Migrate { steps }),
+        4 => control().prop_map(|control| Operation::Control { control }),
+        2 => Just(Operation::GoBack),
     ]
 }
 

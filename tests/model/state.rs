@@ -5,16 +5,17 @@ use std::collections::{BTreeMap, HashMap};
 
 use sha2::{Digest, Sha256};
 
-use super::target::{Finished, Holdings, View};
-use super::{CHUNK, SECOND, TTL_SECONDS, chunk_bytes, fill};
+use super::operation::Guest;
+use super::target::{Finished, Holdings, NewContent, Payload, View};
+use super::{CHUNK, EXTENT_UNIT, SECOND, TTL_SECONDS, chunk_bytes, fill};
 
 /// A capsule that exists or existed.
 #[derive(Clone, Debug)]
 pub struct Capsule {
     pub id: String,
     pub owner: u8,
-    /// Whether the other person may write.
-    pub guest: bool,
+    /// What the other person may do.
+    pub guest: Guest,
     pub exists: bool,
 }
 
@@ -59,7 +60,20 @@ pub struct Blob {
 #[derive(Clone, Debug)]
 pub struct Memory {
     pub capsule: usize,
+    /// `blob_<number>`, `inline` or `external`.
     pub locator: String,
+    pub bytes: u64,
+    /// Which metadata it has; none: those that it was uploaded with.
+    pub version: Option<u8>,
+}
+
+/// A call of `memories_create`: what it made, and of what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    pub memory: String,
+    pub content: NewContent,
+    pub bytes: u64,
+    pub version: u8,
 }
 
 /// Everything that must be kept.
@@ -73,6 +87,8 @@ pub struct Model {
     pub receipts: BTreeMap<u64, Receipt>,
     /// Idempotency keys: (capsule, person, key) to session.
     pub keys: BTreeMap<(usize, u8, u8), u64>,
+    /// Idempotency keys of memories that were made without an upload: (capsule, person, key).
+    pub requests: BTreeMap<(usize, u8, u8), Request>,
     pub memories: BTreeMap<String, Memory>,
     pub blobs: BTreeMap<String, Blob>,
     /// Every session there ever was, with its owner.
@@ -81,6 +97,8 @@ pub struct Model {
     pub made: Vec<String>,
     /// The last activity of these changes with the step that is going on.
     pub touched: Vec<u64>,
+    /// Whether there is no way back any more.
+    pub finalized: bool,
 }
 
 /// Number of chunks of a file.
@@ -144,10 +162,22 @@ impl Model {
         if len == 0 { UNKNOWN } else { self.history[len - 1 - usize::from(n) % len] }
     }
 
+    /// The memory that an operation means, counted from the last one made. It may be gone.
+    pub fn memory_at(&self, n: u8) -> Option<String> {
+        let last = self.made.len().checked_sub(1)?;
+        Some(self.made[last - usize::from(n) % (last + 1)].clone())
+    }
+
     /// Whether a person may write to a capsule.
     pub fn may_write(&self, who: u8, capsule: usize) -> bool {
         let capsule = &self.capsules[capsule];
-        capsule.exists && (capsule.owner == who || capsule.guest)
+        capsule.exists && (capsule.owner == who || capsule.guest == Guest::Write)
+    }
+
+    /// Whether a person may read a capsule.
+    pub fn may_read(&self, who: u8, capsule: usize) -> bool {
+        let capsule = &self.capsules[capsule];
+        capsule.exists && (capsule.owner == who || capsule.guest >= Guest::Read)
     }
 
     /// The session, if it is a person's and its time is not over.
@@ -200,6 +230,7 @@ impl Model {
 
     /// Removes a memory, and its blob with the last one that refers to it. The key of its upload is free again.
     pub fn drop_memory(&mut self, id: &str) {
+        self.requests.retain(|_, request| request.memory != id);
         let receipts = &self.receipts;
         self.keys.retain(|_, session| {
             let finished = receipts.get(session).and_then(|receipt| receipt.finished.as_ref());
@@ -222,6 +253,29 @@ impl Model {
         self.blobs.values().filter(|blob| of(blob)).map(|blob| blob.bytes).sum()
     }
 
+    /// Bytes of extents that blobs and sessions of `of` take, if all of them are there.
+    pub fn room(&self, of: impl Fn(&Session) -> bool) -> u64 {
+        let sessions = self.sessions.values().filter(|session| of(session)).map(|session| session.bytes);
+        let blobs = self.blobs.values().map(|blob| blob.bytes);
+        sessions.chain(blobs).map(|bytes| bytes.next_multiple_of(EXTENT_UNIT)).sum()
+    }
+
+    /// Whether payload that is kept is exactly what must be, given what may wait for the timers.
+    ///
+    /// A migration moves it from the chunk map to extents, one session or blob after the other; the one that it is
+    /// at is in both. A session of which no chunk has arrived shows in extents only.
+    pub fn is_kept(&self, swept: &Self, got: Payload) -> bool {
+        let (most, least) = (self.holdings().payload, swept.holdings().payload);
+        match got {
+            Payload { chunks, extent_bytes: 0 } => (least.chunks..=most.chunks).contains(&chunks),
+            Payload { chunks: 0, extent_bytes } => {
+                let least = swept.room(|session| !session.chunks.is_empty());
+                (least..=most.extent_bytes).contains(&extent_bytes)
+            }
+            both => both.chunks <= most.chunks && both.extent_bytes <= most.extent_bytes,
+        }
+    }
+
     /// How much must be kept: committed, live, and nothing else.
     pub fn holdings(&self) -> Holdings {
         let live: usize = self.sessions.values().map(|session| session.chunks.len()).sum();
@@ -229,7 +283,7 @@ impl Model {
         Holdings {
             sessions: self.sessions.len() as u64,
             receipts: self.receipts.len() as u64,
-            chunks: (live + committed) as u64,
+            payload: Payload { chunks: (live + committed) as u64, extent_bytes: self.room(|_| true) },
             blobs: self.blobs.len() as u64,
             memories: self.memories.len() as u64,
             capsules: self.capsules.iter().filter(|capsule| capsule.exists).count() as u64,

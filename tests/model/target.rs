@@ -1,6 +1,6 @@
 //! What the model runs against, in plain types.
 
-use super::operation::Stage;
+use super::operation::{Control, Guest, Stage};
 
 /// Why a call was refused: the kind of the error, and the number where there is one to compare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +60,73 @@ pub struct View {
     pub last_seen: u64,
 }
 
+/// A memory as its readers see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemoryView {
+    /// The capsule it is in.
+    pub capsule: String,
+    /// `blob_<number>`, `inline` or `external`.
+    pub locator: String,
+    /// Size, in the metadata and of the bytes.
+    pub bytes: u64,
+    /// Which metadata it has; none: those that it was uploaded with.
+    pub version: Option<u8>,
+}
+
+/// A memory to be made without an upload.
+#[derive(Clone, Debug)]
+pub struct NewMemory<'a> {
+    /// The capsule.
+    pub capsule: &'a str,
+    /// The idempotency key.
+    pub idem: &'a str,
+    /// What it is made of.
+    pub content: NewContent,
+    /// Its size.
+    pub bytes: u64,
+    /// Which metadata it gets.
+    pub version: u8,
+}
+
+/// What a memory is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NewContent {
+    /// Bytes in the record, all of them zero.
+    Inline,
+    /// A blob that is there.
+    Blob(String),
+    /// Something elsewhere.
+    Elsewhere,
+    /// Nothing of these.
+    Nothing,
+}
+
+/// Where the migration stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Nothing to do.
+    Idle,
+    /// Validating, converting or verifying.
+    Working,
+    /// Everything is converted.
+    Converted,
+    /// And there is no way back.
+    Finalized,
+    /// Stopped by a controller on the way to the new layout.
+    Paused,
+    /// Stopped by a controller on the way back.
+    #[allow(dead_code, reason = "the interface of the canister does not tell it from the other pause")]
+    PausedOnTheWayBack,
+    /// On the way back.
+    RollingBack,
+    /// Back.
+    RolledBack,
+    /// Never expected.
+    Stuck,
+    /// The first migration is finalized, and the second one has begun.
+    Second,
+}
+
 /// How much of everything is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Holdings {
@@ -67,8 +134,8 @@ pub struct Holdings {
     pub sessions: u64,
     /// Receipts of ended sessions.
     pub receipts: u64,
-    /// Chunks, of sessions and of blobs.
-    pub chunks: u64,
+    /// Where the bytes of sessions and of blobs lie.
+    pub payload: Payload,
     /// Blobs.
     pub blobs: u64,
     /// Memories.
@@ -77,6 +144,15 @@ pub struct Holdings {
     pub capsules: u64,
     /// Bytes reserved or stored.
     pub bytes: u64,
+}
+
+/// Payload that is kept: each session and each blob either as chunks, or in extents.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Payload {
+    /// Chunks in the chunk map.
+    pub chunks: u64,
+    /// Bytes taken in the payload region.
+    pub extent_bytes: u64,
 }
 
 /// A chunk on its way.
@@ -104,8 +180,8 @@ pub trait Target {
     fn create_capsule(&mut self, owner: u8) -> String;
     /// Deletes a capsule.
     fn delete_capsule(&mut self, who: u8, capsule: &str) -> Answer<()>;
-    /// Lets the other person write to a capsule, or takes that away.
-    fn share(&mut self, owner: u8, capsule: &str, guest: bool) -> Answer<()>;
+    /// `capsules_set_access` by `who`: the owner stays, and the other person may do so much.
+    fn share(&mut self, who: u8, owner: u8, capsule: &str, guest: Guest) -> Answer<()>;
     /// `uploads_begin`.
     fn begin(&mut self, who: u8, capsule: &str, bytes: u64, chunks: u32, idem: &str) -> Answer<u64>;
     /// `uploads_put_chunk`.
@@ -116,6 +192,14 @@ pub trait Target {
     fn abort(&mut self, who: u8, session: u64) -> Answer<()>;
     /// `uploads_status`.
     fn status(&mut self, who: u8, session: u64) -> Answer<View>;
+    /// `memories_create`.
+    fn create_memory(&mut self, who: u8, new: &NewMemory<'_>) -> Answer<String>;
+    /// `memories_update`, to metadata of this size.
+    fn update_memory(&mut self, who: u8, memory: &str, bytes: u64, version: u8) -> Answer<()>;
+    /// `memories_read`.
+    fn memory(&mut self, who: u8, memory: &str) -> Answer<MemoryView>;
+    /// `blob_delete`.
+    fn delete_blob(&mut self, who: u8, locator: &str) -> Answer<()>;
     /// `memories_delete`.
     fn delete_memory(&mut self, who: u8, memory: &str) -> Answer<()>;
     /// A chunk of a blob, or nothing.
@@ -129,6 +213,10 @@ pub trait Target {
     fn upgrade(&mut self, to: Stage, share: u8);
     /// Lets the migration do so many steps.
     fn migrate(&mut self, steps: u8);
+    /// A controller's call to the migration; none where this target has no code for what the build would answer.
+    fn control(&mut self, control: Control) -> Option<Answer<()>>;
+    /// Where the migration stands.
+    fn phase(&mut self) -> Phase;
     /// What must hold of the code under test beyond what the model knows, in words if it does not.
     /// `settled` when nothing is in flight any more and nothing is kept.
     fn own_invariants(&mut self, settled: bool) -> Result<(), String>;

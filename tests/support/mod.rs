@@ -5,7 +5,9 @@
 
 #![allow(dead_code, reason = "every test file uses its own part")]
 
+pub mod calls;
 pub mod did;
+pub mod scene;
 pub mod upload;
 
 use std::sync::OnceLock;
@@ -86,6 +88,13 @@ impl World {
         Self { pic, id, build }
     }
 
+    /// Installs a build afresh; nothing of what there was is left.
+    pub fn reinstall(&mut self, build: Build) {
+        let arg = candid::encode_args(()).unwrap();
+        self.pic.reinstall_canister(self.id, wasm(build), arg, Some(controller())).unwrap();
+        self.build = build;
+    }
+
     /// Upgrades the canister.
     pub fn upgrade(&mut self, to: Build) {
         self.try_upgrade(to).unwrap();
@@ -93,8 +102,7 @@ impl World {
         let info: BuildInfo = decode("build_info", &self.raw_query(owner(), "build_info", ()).unwrap());
         assert_eq!(info.build, to.name());
         if to != Build::Legacy {
-            let status: Result<MigrationStatus> = self.query(owner(), "migration_status", ());
-            let status = status.unwrap();
+            let status = self.migration();
             let accounted = status.converted + status.already + status.quarantined + status.expired;
             assert_eq!(status.source, accounted, "{status:?}");
             assert_eq!(status.quarantined, 0, "{status:?}");
@@ -174,11 +182,26 @@ impl World {
         AdminStats { stable_memory_bytes: 0, ..self.stats() }
     }
 
+    /// The settings in force.
+    pub fn config(&self) -> AdminConfig {
+        self.query(controller(), "admin_config_get", ()).unwrap()
+    }
+
     /// Changes settings.
     pub fn configure(&self, change: impl FnOnce(&mut AdminConfig)) {
-        let mut config: AdminConfig = self.query(controller(), "admin_config_get", ()).unwrap();
+        self.try_configure(change).unwrap();
+    }
+
+    /// Tries to change settings.
+    pub fn try_configure(&self, change: impl FnOnce(&mut AdminConfig)) -> Result<()> {
+        let mut config = self.config();
         change(&mut config);
-        self.update::<()>(controller(), "admin_config_set", (config,)).unwrap();
+        self.update(controller(), "admin_config_set", (config,))
+    }
+
+    /// Where the migration stands.
+    pub fn migration(&self) -> MigrationStatus {
+        self.query(controller(), "migration_status", ()).unwrap()
     }
 
     /// A capsule of the owner.

@@ -7,26 +7,86 @@ use serde::Deserialize;
 use crate::server::{self, ServerKind};
 
 /// One executed message, as the embedded server lists it.
-#[derive(Clone, Debug, Deserialize)]
-struct Cost {
-    entry: String,
-    instructions: u64,
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct MessageCost {
+    /// Counts the executions of the canister from 0 on; never reused.
+    pub index: u64,
+    /// The kind of entry: `init`, `update`, `query`, `global_timer`, …
+    pub entry: String,
+    /// The method, or empty for entries without one.
+    pub method: String,
+    /// Instructions, with the charges of the system API.
+    pub instructions: u64,
+    /// Bytes that went to stable memory.
+    pub stable_bytes_written: u64,
+    /// Bytes that came from stable memory.
+    pub stable_bytes_read: u64,
+    /// 4 KiB pages of stable memory that were written, each counted once.
+    pub dirty_stable_pages: u64,
+    /// 4 KiB pages of the wasm memory whose contents changed.
+    pub dirty_wasm_pages: u64,
+    /// Size of the wasm memory afterwards, 64 KiB pages.
+    pub wasm_memory_pages: u64,
+    /// Size of stable memory afterwards, 64 KiB pages.
+    pub stable_memory_pages: u64,
+    /// How long the wasm ran, nanoseconds; differs from run to run.
+    pub wall_nanos: u64,
+    /// Whether it ended without a trap.
+    pub ok: bool,
+}
+
+/// Why the server's list cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum CostError {
+    /// Only the embedded server keeps one.
+    #[error("the {0} does not tell what messages cost; the embedded server does")]
+    NotEmbedded(server::Server),
+    /// There is no server.
+    #[error(transparent)]
+    Server(#[from] server::ServerError),
+    /// The address of the list does not parse.
+    #[error("the address of the costs of {canister}: {detail}")]
+    Address {
+        /// Whose costs.
+        canister: Principal,
+        /// What the parser says.
+        detail: String,
+    },
+    /// The request failed.
+    #[error("the costs of {canister}: {source}")]
+    Http {
+        /// Whose costs.
+        canister: Principal,
+        /// What the client says.
+        source: reqwest::Error,
+    },
+}
+
+/// The costs of a canister's messages from index `from` on, oldest first. The server keeps the last 10,000.
+///
+/// # Errors
+/// [`CostError`].
+pub fn messages(pic: &PocketIc, canister: Principal, from: u64) -> Result<Vec<MessageCost>, CostError> {
+    let server = server::chosen()?;
+    if server.kind != ServerKind::Embedded {
+        return Err(CostError::NotEmbedded(server.clone()));
+    }
+    let path = format!("instances/{}/embedded/canister_costs/{canister}?from={from}", pic.instance_id());
+    let url = pic
+        .get_server_url()
+        .join(&path)
+        .map_err(|error| CostError::Address { canister, detail: error.to_string() })?;
+    let get = || reqwest::blocking::get(url)?.error_for_status()?.json();
+    get().map_err(|source| CostError::Http { canister, source })
 }
 
 /// Instructions of the last install, reinstall or upgrade of a canister; none when the server does not tell.
 pub fn last_install(pic: &PocketIc, canister: Principal) -> Option<u64> {
-    if server::chosen().ok()?.kind != ServerKind::Embedded {
-        return None;
-    }
-    let path = format!("instances/{}/embedded/canister_costs/{canister}", pic.instance_id());
-    let url = pic.get_server_url().join(&path).ok()?;
-    let answer = reqwest::blocking::get(url).ok()?;
-    let costs: Vec<Cost> = answer.error_for_status().ok()?.json().ok()?;
-    sum_of_last_install(&costs)
+    sum_of_last_install(&messages(pic, canister, 0).ok()?)
 }
 
 /// An install runs several entry points one after the other; messages since then do not count.
-fn sum_of_last_install(costs: &[Cost]) -> Option<u64> {
+fn sum_of_last_install(costs: &[MessageCost]) -> Option<u64> {
     let run: Vec<u64> = costs
         .iter()
         .rev()
@@ -47,7 +107,11 @@ mod tests {
 
     #[test]
     fn only_the_last_install_counts() {
-        let cost = |entry: &str, instructions| Cost { entry: entry.into(), instructions };
+        let cost = |entry: &str, instructions| MessageCost {
+            entry: entry.into(),
+            instructions,
+            ..MessageCost::default()
+        };
         assert_eq!(sum_of_last_install(&[cost("update", 1)]), None);
         let all = [
             cost("init", 1000),

@@ -1,7 +1,7 @@
 //! The new path: upload service, session service, sink. A session and its upload meta are two records.
 
 use crate::api::{self, Error, Result};
-use crate::blob::{ChunkPrefix, StableBlobSink};
+use crate::blob::StableBlobSink;
 use crate::migrate;
 use crate::session::{PutOutcome, Session, SessionId, SessionService, SessionSpec, Time};
 use crate::storage::Storage;
@@ -44,10 +44,8 @@ impl UploadPath for DirectPath {
         chunk: Chunk<'_>,
         now: Time,
     ) -> Result<PutOutcome> {
-        let prefix = prefix(&storage.sessions, id)?;
-        let chunk_size = service(&mut storage.sessions).session(id)?.chunk_size;
-        let mut sink = StableBlobSink::for_meta(&mut storage.blobs, prefix, chunk_size);
-        let Chunk { caller, idx, bytes } = chunk;
+        let Chunk { caller, idx, bytes, place, chunk_size } = chunk;
+        let mut sink = StableBlobSink::for_meta(&mut storage.blobs, place, chunk_size);
         Ok(service(&mut storage.sessions).put_chunk(id, caller, idx, bytes, &mut sink, &now)?)
     }
 
@@ -58,10 +56,8 @@ impl UploadPath for DirectPath {
     }
 
     fn abort(&mut self, storage: &mut Storage, id: SessionId, caller: &[u8], _: Time) -> Result<()> {
-        let prefix = prefix(&storage.sessions, id)?;
         service(&mut storage.sessions).abort(id, caller)?;
         storage.sessions.metas.remove(&id.0);
-        storage.blobs.release(prefix);
         Ok(())
     }
 }
@@ -73,11 +69,4 @@ fn service(tables: &mut SessionTables) -> SessionService<DirectStore<'_>> {
 fn meta(tables: &SessionTables, id: SessionId) -> Result<UploadMeta> {
     let missing = || Error::Internal(format!("session {id} has no upload meta"));
     tables.metas.get(&id.0)?.ok_or_else(missing)
-}
-
-fn prefix(tables: &SessionTables, id: SessionId) -> Result<ChunkPrefix> {
-    if !tables.sessions.contains(&id.0) {
-        return Err(Error::not_found("session", id));
-    }
-    Ok(ChunkPrefix::of(&meta(tables, id)?.provisional_memory_id, id))
 }

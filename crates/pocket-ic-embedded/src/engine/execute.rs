@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
@@ -125,9 +126,11 @@ impl Engine {
             Ok(live) => live,
             Err(trap) => return Outcome::new(Err(trap), state.clone(), message, 0, 0),
         };
+        let began = Instant::now();
         let (result, mut message, instructions) = live.run(entry, message);
+        let wall_time = began.elapsed();
         let captured = result.and_then(|()| live.capture());
-        match captured {
+        let outcome = match captured {
             Ok((heap, globals, dirty)) => {
                 self.keep(live);
                 let stable = std::mem::take(&mut message.stable);
@@ -136,7 +139,8 @@ impl Engine {
             }
             // The instance is in an unknown state: it is dropped.
             Err(trap) => Outcome::new(Err(trap), state.clone(), message, instructions, 0),
-        }
+        };
+        Outcome { wall_time, ..outcome }
     }
 
     /// An instance in the given state: one that is there already, one to be brought there, or a new one.
@@ -228,6 +232,7 @@ impl Outcome {
             stable_bytes_read: message.stable_read,
             dirty_stable_pages: message.access.dirtied,
             dirty_wasm_pages,
+            wall_time: Duration::ZERO,
             logs: message.logs,
             calls: if done { message.calls } else { Vec::new() },
             certified_data: message.certified_data.filter(|_| done),

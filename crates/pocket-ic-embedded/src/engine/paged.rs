@@ -98,16 +98,13 @@ impl Paged {
         }
     }
 
-    /// Makes the pages equal to `memory`, which starts at offset 0; gives the number of pages that were not.
+    /// Makes the pages equal to `memory`, which starts at offset 0; gives the number of 4 KiB pages that were not.
     pub(super) fn capture(&mut self, memory: &[u8]) -> u64 {
         let mut changed = 0;
         for (index, chunk) in memory.chunks(PAGE).enumerate() {
-            let same = match self.page(index) {
-                Some(page) => page[..chunk.len()] == *chunk,
-                None => *chunk == ZEROS[..chunk.len()],
-            };
-            if !same {
-                changed += 1;
+            let before = &self.page(index).map_or(&ZEROS, |page| page)[..chunk.len()];
+            if before != chunk {
+                changed += differing(before, chunk);
                 self.write((index * PAGE) as u64, chunk);
             }
         }
@@ -138,6 +135,13 @@ impl Paged {
             }
         }
     }
+}
+
+/// How many 4 KiB pages of two equally long pieces of memory differ.
+fn differing(before: &[u8], after: &[u8]) -> u64 {
+    const DELTA_PAGE: usize = 4096;
+    before.chunks(DELTA_PAGE).zip(after.chunks(DELTA_PAGE)).filter(|(before, after)| before != after).count()
+        as u64
 }
 
 fn same_arc<T>(a: Option<&Arc<T>>, b: Option<&Arc<T>>) -> bool {

@@ -2,6 +2,8 @@
 //!
 //! Plain data only. Errors are in `error.rs`, the memories of a canister in `state.rs`.
 
+use std::time::Duration;
+
 use candid::Principal;
 
 use super::{CanisterState, Trap};
@@ -342,8 +344,10 @@ pub struct Outcome {
     pub stable_bytes_read: u64,
     /// 4 KiB pages of stable memory written at least once.
     pub dirty_stable_pages: u64,
-    /// 16 KiB pages of the wasm memory whose contents changed.
+    /// 4 KiB pages of the wasm memory whose contents changed; after a trap, none.
     pub dirty_wasm_pages: u64,
+    /// How long the wasm ran on this machine.
+    pub wall_time: Duration,
     /// `debug_print` texts and, last, the trap message; kept on trap.
     pub logs: Vec<Vec<u8>>,
     /// Calls made.

@@ -13,6 +13,7 @@ use super::records::MessageCost;
 use super::round::Work;
 use crate::engine::{
     CallerInfo, EntryPoint, Limits, MessageContext, MethodKind, Outcome, OutgoingCall, Response, Trap,
+    WASM_PAGE,
 };
 use candid::Principal;
 use pocket_ic::ErrorCode;
@@ -304,6 +305,10 @@ impl Instance {
                 stable_bytes_written: outcome.stable_bytes_written,
                 stable_bytes_read: outcome.stable_bytes_read,
                 dirty_stable_pages: outcome.dirty_stable_pages,
+                dirty_wasm_pages: outcome.dirty_wasm_pages,
+                wasm_memory_pages: outcome.state.wasm_memory_bytes() / WASM_PAGE,
+                stable_memory_pages: outcome.state.stable().pages(),
+                wall_nanos: u64::try_from(outcome.wall_time.as_nanos()).unwrap_or(u64::MAX),
                 time_nanos,
                 ok: outcome.result.is_ok(),
             });

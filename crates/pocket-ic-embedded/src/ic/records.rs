@@ -135,8 +135,16 @@ pub struct MessageCost {
     pub stable_bytes_written: u64,
     /// Bytes that came from stable memory.
     pub stable_bytes_read: u64,
-    /// 4 KiB pages of stable memory that the execution was the first to write.
+    /// 4 KiB pages of stable memory that the execution wrote, each counted once.
     pub dirty_stable_pages: u64,
+    /// 4 KiB pages of the wasm memory whose contents the execution changed.
+    pub dirty_wasm_pages: u64,
+    /// Size of the wasm memory afterwards, 64 KiB pages.
+    pub wasm_memory_pages: u64,
+    /// Size of stable memory afterwards, 64 KiB pages.
+    pub stable_memory_pages: u64,
+    /// How long the wasm ran on this machine, nanoseconds. The one figure that differs from run to run.
+    pub wall_nanos: u64,
     /// Time of the round or of the last round, nanoseconds.
     pub time_nanos: u64,
     /// Whether the execution ended without a trap.
@@ -216,6 +224,10 @@ mod tests {
             stable_bytes_written: 0,
             stable_bytes_read: 0,
             dirty_stable_pages: 0,
+            dirty_wasm_pages: 0,
+            wasm_memory_pages: 0,
+            stable_memory_pages: 0,
+            wall_nanos: 0,
             time_nanos: 0,
             ok: true,
         };

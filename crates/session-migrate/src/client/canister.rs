@@ -113,7 +113,11 @@ impl<'p> Canister<'p> {
         self.pic.update_call(self.id, caller, call.method, call.arg).map_err(rejected(call.method))
     }
 
-    fn update<T: CandidType + DeserializeOwned>(
+    /// An update call of a function that answers `variant { Ok; Err }`.
+    ///
+    /// # Errors
+    /// When the call fails, and the canister's own refusals.
+    pub fn update<T: CandidType + DeserializeOwned>(
         &self,
         caller: Principal,
         method: &'static str,
@@ -131,7 +135,11 @@ impl<'p> Canister<'p> {
         self.pic.query_call(self.id, caller, method, Call::new(method, args)?.arg).map_err(rejected(method))
     }
 
-    fn query<T: CandidType + DeserializeOwned>(
+    /// A query call of a function that answers `variant { Ok; Err }`.
+    ///
+    /// # Errors
+    /// When the call fails, and the canister's own refusals.
+    pub fn query<T: CandidType + DeserializeOwned>(
         &self,
         caller: Principal,
         method: &'static str,
@@ -156,6 +164,15 @@ impl<'p> Canister<'p> {
     pub fn upload_config(&self) -> Result<api::UploadConfig, ClientError> {
         let reply = self.raw_query(Principal::anonymous(), "upload_config", ())?;
         Ok(decode::<(api::UploadConfig,)>("upload_config", &reply)?.0)
+    }
+
+    /// A request as the gateway passes it on.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub fn http_request(&self, request: &api::HttpRequest) -> Result<api::HttpResponse, ClientError> {
+        let reply = self.raw_query(Principal::anonymous(), "http_request", (request,))?;
+        Ok(decode::<(api::HttpResponse,)>("http_request", &reply)?.0)
     }
 
     /// Begins an upload; returns the session.

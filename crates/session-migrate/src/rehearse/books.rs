@@ -54,6 +54,8 @@ mod tests {
 
     fn good() -> MigrationStatus {
         MigrationStatus {
+            migration: 1,
+            name: "split sessions".into(),
             layout: 2,
             phase: MigrationPhase::Converted,
             cursor: None,
@@ -65,6 +67,11 @@ mod tests {
             digest_before: ByteBuf::from([1; 32]),
             digest_after: ByteBuf::from([1; 32]),
             instructions: 1,
+            messages: 1,
+            batch: 16,
+            attempts: 0,
+            classes: vec![],
+            proven_since: None,
             journal_entries: 1,
             note: String::new(),
         }

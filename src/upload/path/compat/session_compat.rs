@@ -70,9 +70,9 @@ impl SessionCompat {
         chunk: Chunk<'_>,
         now: Time,
     ) -> Result<PutOutcome> {
-        let (session, meta) = self.required(storage, id)?;
-        let mut sink = StableBlobSink::for_meta(&mut storage.blobs, meta.chunk_prefix(), session.chunk_size);
-        let Chunk { caller, idx, bytes } = chunk;
+        self.required(storage, id)?;
+        let Chunk { caller, idx, bytes, place, chunk_size } = chunk;
+        let mut sink = StableBlobSink::for_meta(&mut storage.blobs, place, chunk_size);
         let outcome = self.svc.put_chunk(id, caller, idx, bytes, &mut sink, &now)?;
         storage.sessions.legacy_activity.insert(id.0, &now.as_nanos());
         Ok(outcome)
@@ -92,12 +92,11 @@ impl SessionCompat {
         Ok(session)
     }
 
-    /// Ends a session and gives its bytes back.
+    /// Ends a session; its bytes are the caller's to give back.
     pub fn abort(&mut self, storage: &mut Storage, id: SessionId, caller: &[u8]) -> Result<()> {
-        let (_, meta) = self.required(storage, id)?;
+        self.required(storage, id)?;
         self.svc.abort(id, caller)?;
         forget(storage, id);
-        storage.blobs.release(meta.chunk_prefix());
         Ok(())
     }
 

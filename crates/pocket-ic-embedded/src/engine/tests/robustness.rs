@@ -108,9 +108,9 @@ fn pages_that_become_zero_again() {
     );
     let byte = |state: &CanisterState, at: u64| state.read_wasm_memory(at, 1).expect("within")[0];
     let set = update(&state, "set");
-    assert_eq!(set.dirty_wasm_pages, 8);
+    assert_eq!(set.dirty_wasm_pages, 32);
     let clear = update(&set.state, "clear");
-    assert_eq!(clear.dirty_wasm_pages, 8);
+    assert_eq!(clear.dirty_wasm_pages, 32);
     assert_eq!(update(&state, "clear").dirty_wasm_pages, 1);
     for (state, expected) in [(&state, [0, b'x', 0]), (&set.state, [1, 1, 1]), (&clear.state, [0, 0, 0])] {
         assert_eq!([0, 40000, 131071].map(|at| byte(state, at)), expected);

@@ -1,0 +1,116 @@
+//! One benchmark: named steps on one canister, each with its cost.
+
+use serde::{Deserialize, Serialize};
+
+use crate::cost::Cost;
+use crate::error::BenchError;
+use crate::world::{Wasm, World};
+
+/// A measured step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// Its name, unique within the benchmark.
+    pub name: String,
+    /// What it cost.
+    #[serde(flatten)]
+    pub cost: Cost,
+}
+
+/// A benchmark that was run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bench {
+    /// The scenario that it belongs to.
+    pub scenario: String,
+    /// Its name, unique within a build.
+    pub name: String,
+    /// Bytes of payload that went through, zero where that has no meaning.
+    pub payload_bytes: u64,
+    /// Its steps, in the order in which they were made.
+    pub steps: Vec<Step>,
+}
+
+impl Bench {
+    fn new(name: impl Into<String>) -> Self {
+        Self { scenario: String::new(), name: name.into(), payload_bytes: 0, steps: Vec::new() }
+    }
+
+    /// All steps together.
+    pub fn total(&self) -> Cost {
+        let mut sum = Cost::default();
+        for step in &self.steps {
+            sum += step.cost;
+        }
+        sum
+    }
+
+    /// The cost of a step.
+    pub fn step(&self, name: &str) -> Option<&Cost> {
+        self.steps.iter().find(|step| step.name == name).map(|step| &step.cost)
+    }
+}
+
+/// A benchmark that is being run.
+pub struct Recorder {
+    /// The canister.
+    pub world: World,
+    bench: Bench,
+}
+
+impl Recorder {
+    /// A benchmark on a freshly installed canister.
+    ///
+    /// # Errors
+    /// When there is no usable server, or the installation fails.
+    pub fn new(name: impl Into<String>, wasm: &Wasm) -> Result<Self, BenchError> {
+        let name = name.into();
+        Ok(Self::over(World::installed(name.clone(), wasm)?, name))
+    }
+
+    /// A benchmark on a canister that is there already, from its next message on.
+    pub fn over(world: World, name: impl Into<String>) -> Self {
+        Self { world, bench: Bench::new(name) }
+    }
+
+    /// Says how many bytes of payload go through.
+    pub fn payload(&mut self, bytes: u64) {
+        self.bench.payload_bytes = bytes;
+    }
+
+    /// Does something whose cost counts. The same name again adds to the step.
+    ///
+    /// # Errors
+    /// What the work says, and a trap in it.
+    pub fn measure<T>(
+        &mut self,
+        step: &str,
+        work: impl FnOnce(&World) -> Result<T, BenchError>,
+    ) -> Result<T, BenchError> {
+        let done = work(&self.world)?;
+        let cost = self.world.cost()?;
+        match self.bench.steps.iter_mut().find(|known| known.name == step) {
+            Some(known) => known.cost += cost,
+            None => self.bench.steps.push(Step { name: step.to_owned(), cost }),
+        }
+        Ok(done)
+    }
+
+    /// Does something whose cost does not count.
+    ///
+    /// # Errors
+    /// What the work says, and a trap in it.
+    pub fn aside<T>(&mut self, work: impl FnOnce(&World) -> Result<T, BenchError>) -> Result<T, BenchError> {
+        let done = work(&self.world)?;
+        self.world.cost()?;
+        Ok(done)
+    }
+
+    /// The benchmark so far; the canister goes on under another name.
+    pub fn next(&mut self, name: impl Into<String>) -> Bench {
+        std::mem::replace(&mut self.bench, Bench::new(name))
+    }
+
+    /// The finished benchmark.
+    pub fn finish(self) -> Bench {
+        self.bench
+    }
+}

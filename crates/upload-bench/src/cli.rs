@@ -1,0 +1,164 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::{Args, Parser, Subcommand};
+use session_migrate::build::Build;
+use upload_bench::compare::Comparison;
+use upload_bench::error::BenchError;
+use upload_bench::measure::{self, Measured, Selection};
+use upload_bench::peers;
+use upload_bench::publish;
+use upload_bench::report::{self, Figures, Style};
+use upload_bench::results::{self, Results};
+
+const LOSS: u8 = 1;
+const ENVIRONMENT: u8 = 3;
+
+/// Measures what the calls of the upload canister cost, on the three builds.
+#[derive(Debug, Parser)]
+#[command(name = "bench-costs", version, about, args_conflicts_with_subcommands = true)]
+#[command(after_help = "Exit codes: 0 pass, 1 a figure got worse by more than 2 %, 2 usage, 3 environment")]
+struct Cli {
+    #[command(flatten)]
+    costs: CostArgs,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Args)]
+struct CostArgs {
+    /// Compare with the checked-in figures.
+    #[arg(long, conflicts_with = "update")]
+    check: bool,
+    /// Write what is measured over the checked-in figures, and the documents that are made of them.
+    #[arg(long)]
+    update: bool,
+    /// Also measure what takes minutes.
+    #[arg(long)]
+    full: bool,
+    /// Measure this build; may be repeated [default: all three].
+    #[arg(long = "build", value_name = "legacy|staged|direct")]
+    builds: Vec<Build>,
+    /// Measure only the scenarios whose name contains this.
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The three builds and DFINITY's asset canister, with the same files: instructions, bytes, MB/s.
+    SideBySide(PeerArgs),
+    /// Make docs/costs.md and its plot anew from the checked-in figures.
+    Document,
+}
+
+#[derive(Debug, Args)]
+struct PeerArgs {
+    /// Write the figures to this file.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Write them over the checked-in ones, and into docs/costs.md.
+    #[arg(long)]
+    update: bool,
+}
+
+/// Parses the command line, runs, and returns the exit code.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = match cli.command {
+        None => measure(cli.costs),
+        Some(Command::SideBySide(args)) => side_by_side(&args).map(|()| 0),
+        Some(Command::Document) => publish::write_documents().map(|()| 0),
+    };
+    match outcome {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(ENVIRONMENT)
+        }
+    }
+}
+
+fn side_by_side(args: &PeerArgs) -> Result<(), BenchError> {
+    let wasms = measure::wasms(&Build::ALL)?;
+    let figures = peers::run(&wasms, &|name, load| {
+        eprintln!("{name}, {} clients: {:.1} s", load.clients, load.seconds);
+    })?;
+    println!("{}", peers::terminal(&figures));
+    if let Some(path) = &args.json {
+        let json = serde_json::to_vec_pretty(&figures).map_err(BenchError::file("write", path))?;
+        std::fs::write(path, json).map_err(BenchError::file("write", path))?;
+    }
+    if args.update {
+        publish::save_peers(&figures)?;
+        publish::write_documents()?;
+    }
+    Ok(())
+}
+
+fn measure(args: CostArgs) -> Result<u8, BenchError> {
+    let builds = if args.builds.is_empty() { Build::ALL.to_vec() } else { args.builds };
+    let selection = Selection { full: args.full, only: args.only };
+    let wasms = measure::wasms(&builds)?;
+    let began = Instant::now();
+    let done = |build: Build, scenario: &str| {
+        eprintln!("{:>6.1} s  {build} {scenario}", began.elapsed().as_secs_f64());
+    };
+    let measured = measure::run(&wasms, &selection, &done)?;
+    let results: Vec<Results> = measured.iter().map(|one| one.results.clone()).collect();
+    let figures = Figures::new(results.clone());
+    println!("{}", report::costs(Style::Terminal, &figures));
+    println!("{}", report::target_table(Style::Terminal, &figures));
+    if args.update {
+        publish::save(results)?;
+        publish::write_documents()?;
+    }
+    if args.check { check(&measured) } else { Ok(0) }
+}
+
+/// Says what is worse, better, new or gone.
+fn check(measured: &[Measured]) -> Result<u8, BenchError> {
+    let mut comparison = Comparison::default();
+    for one in measured {
+        let recorded = Results::load(&results::folder(), one.results.build)?;
+        comparison.add(recorded.as_ref(), &one.results, |scenario| {
+            !one.left_out.iter().any(|left| left == scenario)
+        });
+    }
+    for gain in &comparison.gains {
+        println!("better: {gain}");
+    }
+    if !comparison.gains.is_empty() {
+        println!("write them down, so that they cannot be lost unseen: cargo bench-costs --update");
+    }
+    for loss in &comparison.losses {
+        println!("WORSE: {loss}");
+    }
+    for step in &comparison.missing {
+        println!("GONE: {step} is checked in and was not measured");
+    }
+    for step in &comparison.unrecorded {
+        println!("NEW: {step} is not checked in");
+    }
+    let outdated = publish::outdated()?;
+    for path in &outdated {
+        println!("OUTDATED: {} is not what the checked-in results say", path.display());
+    }
+    let (recorded, here) = (publish::recorded_compiler()?, publish::compiler()?);
+    if recorded != here {
+        println!("note: the figures were recorded with {recorded}; here the wasms are built by {here}");
+    }
+    let failed = comparison.fails() || !outdated.is_empty();
+    println!(
+        "{} figures compared: {} worse, {} better, {} gone, {} new",
+        comparison.compared,
+        comparison.losses.len(),
+        comparison.gains.len(),
+        comparison.missing.len(),
+        comparison.unrecorded.len()
+    );
+    Ok(if failed { LOSS } else { 0 })
+}

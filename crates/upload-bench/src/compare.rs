@@ -1,0 +1,168 @@
+//! New figures against the checked-in ones.
+
+use std::fmt;
+
+use session_migrate::build::Build;
+
+use crate::bench::Step;
+use crate::results::Results;
+
+/// A figure may get worse by this share before it counts as a loss.
+const TOLERANCE: f64 = 0.02;
+
+/// A figure that is not what it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Of which build.
+    pub build: Build,
+    /// Of which benchmark.
+    pub bench: String,
+    /// Of which step.
+    pub step: String,
+    /// Which figure.
+    pub figure: &'static str,
+    /// As checked in.
+    pub before: u64,
+    /// As measured.
+    pub after: u64,
+}
+
+impl Change {
+    /// The relative change; positive is worse.
+    fn share(&self) -> f64 {
+        match self.before {
+            0 => f64::INFINITY,
+            before => self.after as f64 / before as f64 - 1.0,
+        }
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Change { build, bench, step, figure, before, after } = self;
+        write!(f, "{build} {bench}/{step}: {figure} {before} -> {after} ({:+.2} %)", self.share() * 100.0)
+    }
+}
+
+/// What a comparison found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Comparison {
+    /// Worse by more than 2 %.
+    pub losses: Vec<Change>,
+    /// Better by more than 2 %: to be written down, or they can be lost unseen.
+    pub gains: Vec<Change>,
+    /// Checked in and due in this run, but not measured.
+    pub missing: Vec<String>,
+    /// Measured, but not checked in.
+    pub unrecorded: Vec<String>,
+    /// Figures that were compared.
+    pub compared: usize,
+}
+
+impl Comparison {
+    /// Whether the check fails.
+    pub fn fails(&self) -> bool {
+        !self.losses.is_empty() || !self.missing.is_empty() || !self.unrecorded.is_empty()
+    }
+
+    /// Compares what was measured on one build with what is checked in. Scenarios for which `due` is false were not to
+    /// be run.
+    pub fn add(&mut self, recorded: Option<&Results>, measured: &Results, due: impl Fn(&str) -> bool) {
+        let build = measured.build;
+        let recorded = recorded.map_or(&[][..], |recorded| recorded.benches.as_slice());
+        for bench in &measured.benches {
+            let before = recorded.iter().find(|known| known.name == bench.name);
+            for step in &bench.steps {
+                match before.and_then(|known| known.steps.iter().find(|known| known.name == step.name)) {
+                    Some(known) => self.compare(build, &bench.name, known, step),
+                    None => self.unrecorded.push(format!("{build} {}/{}", bench.name, step.name)),
+                }
+            }
+        }
+        for bench in recorded.iter().filter(|bench| due(&bench.scenario)) {
+            let now = measured.bench(&bench.name);
+            for step in &bench.steps {
+                if now.and_then(|now| now.step(&step.name)).is_none() {
+                    self.missing.push(format!("{build} {}/{}", bench.name, step.name));
+                }
+            }
+        }
+    }
+
+    fn compare(&mut self, build: Build, bench: &str, before: &Step, after: &Step) {
+        let figures = [
+            ("instructions", before.cost.instructions, after.cost.instructions),
+            ("stable bytes written", before.cost.stable_bytes_written, after.cost.stable_bytes_written),
+        ];
+        for (figure, before, now) in figures {
+            self.compared += 1;
+            let change = Change {
+                build,
+                bench: bench.to_owned(),
+                step: after.name.clone(),
+                figure,
+                before,
+                after: now,
+            };
+            if now as f64 > before as f64 * (1.0 + TOLERANCE) {
+                self.losses.push(change);
+            } else if (now as f64) < before as f64 * (1.0 - TOLERANCE) {
+                self.gains.push(change);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::Bench;
+    use crate::cost::Cost;
+
+    fn results(steps: &[(&str, u64, u64)]) -> Results {
+        let steps = steps.iter().map(|&(name, instructions, stable_bytes_written)| Step {
+            name: name.into(),
+            cost: Cost { instructions, stable_bytes_written, ..Cost::default() },
+        });
+        let bench = Bench {
+            scenario: "upload".into(),
+            name: "upload".into(),
+            payload_bytes: 0,
+            steps: steps.collect(),
+        };
+        Results { build: Build::Direct, benches: vec![bench] }
+    }
+
+    fn compare(before: &Results, after: &Results) -> Comparison {
+        let mut comparison = Comparison::default();
+        comparison.add(Some(before), after, |_| true);
+        comparison
+    }
+
+    #[test]
+    fn two_percent_are_allowed_and_no_more() {
+        let before = results(&[("put", 1000, 0)]);
+        assert!(!compare(&before, &results(&[("put", 1020, 0)])).fails());
+        let found = compare(&before, &results(&[("put", 1021, 0)]));
+        assert!(found.fails());
+        assert_eq!(found.losses[0].to_string(), "direct upload/put: instructions 1000 -> 1021 (+2.10 %)");
+    }
+
+    #[test]
+    fn bytes_count_too_and_gains_are_told() {
+        let found = compare(&results(&[("put", 1000, 0)]), &results(&[("put", 900, 1)]));
+        assert_eq!(found.losses[0].figure, "stable bytes written");
+        assert_eq!(found.gains[0].figure, "instructions");
+        assert_eq!((found.losses.len(), found.gains.len(), found.compared), (1, 1, 2));
+    }
+
+    #[test]
+    fn no_figure_comes_or_goes_unseen() {
+        let (put, both) = (results(&[("put", 1, 0)]), results(&[("put", 1, 0), ("finish", 1, 0)]));
+        assert_eq!(compare(&both, &put).missing, ["direct upload/finish"]);
+        assert_eq!(compare(&put, &both).unrecorded, ["direct upload/finish"]);
+        let mut not_due = Comparison::default();
+        not_due.add(Some(&both), &Results { benches: Vec::new(), ..put }, |_| false);
+        assert!(!not_due.fails());
+    }
+}

@@ -1,0 +1,137 @@
+//! What some messages cost together.
+
+use std::ops::AddAssign;
+
+use serde::{Deserialize, Serialize};
+use session_migrate::costs::MessageCost;
+
+/// Bytes in the pages by which changes of a memory are counted.
+const DELTA_PAGE_BYTES: u64 = 4096;
+
+/// The cost of the messages that one step of a benchmark took. Everything but `wall_nanos` is the same in every run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cost {
+    /// Messages that were executed, timers and answers of calls included.
+    pub messages: u64,
+    /// Instructions by the weights of the Internet Computer, the charges of its system API included.
+    pub instructions: u64,
+    /// Bytes written to stable memory.
+    pub stable_bytes_written: u64,
+    /// Bytes read from stable memory.
+    pub stable_bytes_read: u64,
+    /// 4 KiB pages of stable memory written, each counted once a message.
+    pub dirty_stable_pages: u64,
+    /// 4 KiB pages of the wasm memory whose contents changed, each counted once a message.
+    pub dirty_wasm_pages: u64,
+    /// Growth of the wasm memory, 64 KiB pages.
+    pub heap_increase: u64,
+    /// Growth of stable memory, 64 KiB pages.
+    pub stable_memory_increase: u64,
+    /// How long the wasm ran, nanoseconds. Not kept in files: it differs from run to run.
+    #[serde(skip)]
+    pub wall_nanos: u64,
+}
+
+impl Cost {
+    /// Bytes of both memories that a replica would have to write down: the heap delta and the stable one.
+    pub fn delta_bytes(&self) -> u64 {
+        (self.dirty_stable_pages + self.dirty_wasm_pages) * DELTA_PAGE_BYTES
+    }
+}
+
+impl AddAssign for Cost {
+    fn add_assign(&mut self, other: Cost) {
+        let Cost {
+            messages,
+            instructions,
+            stable_bytes_written,
+            stable_bytes_read,
+            dirty_stable_pages,
+            dirty_wasm_pages,
+            heap_increase,
+            stable_memory_increase,
+            wall_nanos,
+        } = other;
+        self.messages += messages;
+        self.instructions += instructions;
+        self.stable_bytes_written += stable_bytes_written;
+        self.stable_bytes_read += stable_bytes_read;
+        self.dirty_stable_pages += dirty_stable_pages;
+        self.dirty_wasm_pages += dirty_wasm_pages;
+        self.heap_increase += heap_increase;
+        self.stable_memory_increase += stable_memory_increase;
+        self.wall_nanos += wall_nanos;
+    }
+}
+
+/// The sizes of a canister's memories, 64 KiB pages, as the messages so far have left them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sizes {
+    wasm: u64,
+    stable: u64,
+}
+
+impl Sizes {
+    /// The cost of one more message.
+    pub fn follow(&mut self, message: &MessageCost) -> Cost {
+        let after = Sizes { wasm: message.wasm_memory_pages, stable: message.stable_memory_pages };
+        if message.entry == "start" {
+            // A new instance: what its memories begin with was not added by any code.
+            *self = after;
+        }
+        let cost = Cost {
+            // An entry point that the module lacks is listed, too, and runs nothing.
+            messages: u64::from(message.instructions > 0),
+            instructions: message.instructions,
+            stable_bytes_written: message.stable_bytes_written,
+            stable_bytes_read: message.stable_bytes_read,
+            dirty_stable_pages: message.dirty_stable_pages,
+            dirty_wasm_pages: message.dirty_wasm_pages,
+            heap_increase: after.wasm.saturating_sub(self.wasm),
+            stable_memory_increase: after.stable.saturating_sub(self.stable),
+            wall_nanos: message.wall_nanos,
+        };
+        // What a query leaves behind is dropped.
+        if message.entry != "query" {
+            *self = after;
+        }
+        cost
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(entry: &str, wasm: u64, stable: u64) -> MessageCost {
+        MessageCost {
+            entry: entry.into(),
+            wasm_memory_pages: wasm,
+            stable_memory_pages: stable,
+            instructions: 1,
+            ok: true,
+            ..MessageCost::default()
+        }
+    }
+
+    #[test]
+    fn growth_is_counted_against_what_updates_have_left() {
+        let mut sizes = Sizes::default();
+        let mut growth = |entry, wasm, stable| {
+            let cost = sizes.follow(&message(entry, wasm, stable));
+            (cost.heap_increase, cost.stable_memory_increase)
+        };
+        assert_eq!(growth("start", 17, 0), (0, 0));
+        assert_eq!(growth("init", 18, 129), (1, 129));
+        assert_eq!(growth("query", 30, 129), (12, 0));
+        assert_eq!(growth("update", 20, 130), (2, 1));
+        assert_eq!(growth("start", 17, 130), (0, 0));
+        assert_eq!(growth("post_upgrade", 18, 130), (1, 0));
+    }
+
+    #[test]
+    fn delta_is_in_bytes_of_both_memories() {
+        let cost = Cost { dirty_stable_pages: 2, dirty_wasm_pages: 3, ..Cost::default() };
+        assert_eq!(cost.delta_bytes(), 5 * 4096);
+    }
+}

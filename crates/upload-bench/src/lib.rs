@@ -1,0 +1,19 @@
+//! What every call of the upload canister costs, measured on the real wasm by the embedded server's metering.
+//!
+//! Owns: what is measured ([`scenarios`]), the checked-in figures and the comparison with them, the report. Does not own:
+//! the metering itself, which is the embedded server's, and building the wasms, which is the toolkit's.
+//! Boundary: instructions and bytes are compared and may fail a check; times are shown and never judged.
+
+pub mod bench;
+pub mod compare;
+pub mod cost;
+pub mod error;
+pub mod measure;
+pub mod payload;
+pub mod peers;
+pub mod publish;
+pub mod report;
+pub mod results;
+pub mod scenarios;
+pub mod seed;
+pub mod world;

@@ -1,0 +1,11 @@
+//! `cargo bench-costs`: measures, compares with what is checked in, and writes it down.
+//!
+//! Exit codes: 0 passed, 1 a figure got worse, 2 wrong usage, 3 the environment failed.
+
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run()
+}

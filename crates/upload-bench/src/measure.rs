@@ -1,0 +1,109 @@
+//! Running the scenarios, the builds side by side, one thread each.
+
+use std::sync::Mutex;
+use std::sync::PoisonError;
+
+use session_migrate::build::{self, Build};
+
+use crate::bench::Bench;
+use crate::error::BenchError;
+use crate::results::Results;
+use crate::scenarios::{self, Scenario};
+use crate::world::Wasm;
+
+/// Which scenarios are run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// Also what takes minutes.
+    pub full: bool,
+    /// Only those whose name contains this.
+    pub only: Option<String>,
+}
+
+impl Selection {
+    /// Whether a scenario is run on a build.
+    pub fn takes(&self, scenario: &Scenario, build: Build) -> bool {
+        (self.full || !scenario.only_full)
+            && scenario.builds.contains(&build)
+            && self.only.as_ref().is_none_or(|only| scenario.name.contains(only.as_str()))
+    }
+}
+
+/// What was run on one build.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    /// The figures.
+    pub results: Results,
+    /// The scenarios that were not run, by name.
+    pub left_out: Vec<String>,
+}
+
+/// Builds what is missing and reads the wasms.
+///
+/// # Errors
+/// When one does not build.
+pub fn wasms(builds: &[Build]) -> Result<Vec<Wasm>, BenchError> {
+    let read = |artifact: build::Artifact| {
+        let gz = std::fs::read(&artifact.wasm_gz).map_err(BenchError::file("read", &artifact.wasm_gz))?;
+        Ok(Wasm { build: artifact.build, gz })
+    };
+    build::ensure(builds)?.into_iter().map(read).collect()
+}
+
+/// Runs the selected scenarios; `done` is told of each that ends.
+///
+/// # Errors
+/// The first error of the first build that has one.
+pub fn run(
+    wasms: &[Wasm],
+    selection: &Selection,
+    done: &(dyn Fn(Build, &str) + Sync),
+) -> Result<Vec<Measured>, BenchError> {
+    let scenarios = scenarios::all();
+    let failed = Mutex::new(None);
+    let measured: Vec<Measured> = std::thread::scope(|scope| {
+        let running: Vec<_> = wasms
+            .iter()
+            .map(|wasm| {
+                let (scenarios, failed) = (&scenarios, &failed);
+                scope.spawn(move || match run_one(wasm, scenarios, selection, done) {
+                    Ok(measured) => Some(measured),
+                    Err(error) => {
+                        failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                        None
+                    }
+                })
+            })
+            .collect();
+        // A thread that panicked says so itself; the others go on to their end.
+        running
+            .into_iter()
+            .filter_map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
+    });
+    match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        Some(error) => Err(error),
+        None => Ok(measured),
+    }
+}
+
+fn run_one(
+    wasm: &Wasm,
+    scenarios: &[Scenario],
+    selection: &Selection,
+    done: &(dyn Fn(Build, &str) + Sync),
+) -> Result<Measured, BenchError> {
+    let mut measured =
+        Measured { results: Results { build: wasm.build, benches: Vec::new() }, left_out: Vec::new() };
+    for scenario in scenarios {
+        if !selection.takes(scenario, wasm.build) {
+            measured.left_out.push(scenario.name.clone());
+            continue;
+        }
+        let benches = scenario.run(wasm)?.into_iter();
+        let named = benches.map(|bench| Bench { scenario: scenario.name.clone(), ..bench });
+        measured.results.benches.extend(named);
+        done(wasm.build, &scenario.name);
+    }
+    Ok(measured)
+}

@@ -1,0 +1,153 @@
+//! The asset canister of the crate `ic-certified-assets` as a peer: a batch, its chunks, a commit that hashes them.
+
+use candid::{CandidType, Deserialize, Nat};
+use serde::de::DeserializeOwned;
+use serde_bytes::{ByteBuf, Bytes};
+
+use super::{Content, FILE_BYTES, Peer};
+use crate::error::BenchError;
+use crate::payload::CHUNK_BYTES;
+use crate::world::World;
+
+/// As it is called in the tables.
+pub const NAME: &str = "ic-certified-assets";
+
+#[derive(CandidType)]
+struct Nothing {}
+
+#[derive(CandidType, Deserialize)]
+struct Batch {
+    batch_id: Nat,
+}
+
+#[derive(CandidType)]
+struct CreateChunk<'c> {
+    batch_id: Nat,
+    content: &'c Bytes,
+}
+
+#[derive(CandidType, Deserialize)]
+struct Chunk {
+    chunk_id: Nat,
+}
+
+#[derive(CandidType)]
+struct CreateAsset {
+    key: String,
+    content_type: String,
+}
+
+#[derive(CandidType)]
+struct SetAssetContent {
+    key: String,
+    content_encoding: String,
+    chunk_ids: Vec<Nat>,
+}
+
+#[derive(CandidType)]
+enum Operation {
+    CreateAsset(CreateAsset),
+    SetAssetContent(SetAssetContent),
+}
+
+#[derive(CandidType)]
+struct CommitBatch {
+    batch_id: Nat,
+    operations: Vec<Operation>,
+}
+
+#[derive(CandidType)]
+struct GetChunk {
+    key: String,
+    content_encoding: String,
+    index: Nat,
+    sha256: Option<ByteBuf>,
+}
+
+#[derive(CandidType, Deserialize)]
+struct Part {
+    content: ByteBuf,
+}
+
+/// Content is stored as it is sent.
+const ENCODING: &str = "identity";
+
+/// The module, built when it is not there yet.
+pub fn module() -> Result<Vec<u8>, BenchError> {
+    let path = pocket_ic_fixtures::certified_assets()?;
+    std::fs::read(&path).map_err(BenchError::file("read", &path))
+}
+
+/// The asset canister.
+pub struct Assets {
+    world: World,
+}
+
+impl Assets {
+    /// A fresh canister.
+    pub fn install(module: Vec<u8>) -> Result<Self, BenchError> {
+        let world = World::of("side by side", NAME, module)?;
+        world.install(&no_settings())?;
+        Ok(Self { world })
+    }
+
+    fn call<T: CandidType + DeserializeOwned>(
+        &self,
+        method: &'static str,
+        arg: impl CandidType,
+    ) -> Result<T, BenchError> {
+        let reply = self.world.controller_call(method, (arg,))?;
+        candid::decode_one(&reply).map_err(|error| self.world.bad_reply(method, &error))
+    }
+}
+
+/// Its optional argument, left out.
+fn no_settings() -> Vec<u8> {
+    b"DIDL\x00\x01\x7f".to_vec()
+}
+
+impl Peer for Assets {
+    fn world(&self) -> &World {
+        &self.world
+    }
+
+    fn upload(&self, content: &Content) -> Result<String, BenchError> {
+        let key = content.name.clone();
+        let Batch { batch_id } = self.call("create_batch", Nothing {})?;
+        let mut chunk_ids = Vec::new();
+        for chunk in &content.chunks {
+            let chunk = CreateChunk { batch_id: batch_id.clone(), content: Bytes::new(chunk) };
+            chunk_ids.push(self.call::<Chunk>("create_chunk", chunk)?.chunk_id);
+        }
+        let content_type = "application/octet-stream".into();
+        let operations = vec![
+            Operation::CreateAsset(CreateAsset { key: key.clone(), content_type }),
+            // Without a digest of ours: then it hashes what it stores, as the upload canister does.
+            Operation::SetAssetContent(SetAssetContent {
+                key: key.clone(),
+                content_encoding: ENCODING.into(),
+                chunk_ids,
+            }),
+        ];
+        self.world.controller_call("commit_batch", (CommitBatch { batch_id, operations },))?;
+        Ok(key)
+    }
+
+    fn read(&self, key: &str, sha256: [u8; 32]) -> Result<Vec<u8>, BenchError> {
+        let mut bytes = Vec::new();
+        for index in 0..FILE_BYTES.div_ceil(CHUNK_BYTES) {
+            let args = GetChunk {
+                key: key.to_owned(),
+                content_encoding: ENCODING.into(),
+                index: Nat::from(index),
+                sha256: Some(ByteBuf::from(sha256)),
+            };
+            bytes.extend_from_slice(&self.call::<Part>("get_chunk", args)?.content);
+        }
+        Ok(bytes)
+    }
+
+    fn upgrade(&self) -> Result<(), BenchError> {
+        self.world.upgrade(&no_settings())
+    }
+}

@@ -1,0 +1,66 @@
+//! `docs/costs.md`.
+
+use super::tables::{self, Style};
+use super::{Figures, ORIGIN_PER_MIB};
+use crate::scenarios::Scenario;
+
+/// The whole document. A pure function of the checked-in results, so that a test can tell whether it is up to date.
+pub fn document(
+    figures: &Figures,
+    compiler: &str,
+    scenarios: &[Scenario],
+    side_by_side: Option<&str>,
+) -> String {
+    let full: Vec<&str> = scenarios.iter().filter(|one| one.only_full).map(|one| one.name.as_str()).collect();
+    let sections = [
+        INTRODUCTION.to_owned(),
+        format!(
+            "The wasms were built by `{compiler}`. Scenarios that take minutes are measured with `--full` only: {}. \
+             A session of 16,384 chunks would be 29 GB; `chunks_of_16384` measures its ends and its middle instead of \
+             filling it.\n",
+            full.join(", ")
+        ),
+        "![What an upload costs as it grows, and what a call costs as the canister fills](costs.svg)\n"
+            .into(),
+        "## Targets\n".into(),
+        format!(
+            "The public release's own way costs {ORIGIN_PER_MIB} M instructions per MiB for ten chunks: `Vec<u8>` \
+             arguments, chunks as values of a map, read back after every write.\n"
+        ),
+        format!("{}\n", tables::targets(Style::Markdown, figures)),
+        "## A byte of payload\n".into(),
+        format!("{}\n", tables::summary(Style::Markdown, figures)),
+        side_by_side.unwrap_or_default().to_owned(),
+        "## Every step\n".into(),
+        COLUMNS.to_owned(),
+        format!("{}\n", tables::costs(Style::Markdown, figures)),
+    ];
+    let text: Vec<&str> = sections.iter().map(String::as_str).filter(|section| !section.is_empty()).collect();
+    text.join("\n")
+}
+
+const INTRODUCTION: &str = "\
+# What the calls cost
+
+Instructions and bytes of the real wasm, measured by the embedded server with the weights that the Internet Computer
+publishes: equal messages on equal states give equal numbers, to the unit. They were not compared with a replica's.
+
+```sh
+cargo bench-costs                    # measures the default scenarios, and prints them
+cargo bench-costs --check            # compares with the checked-in figures; 1 when one got worse by more than 2 %
+cargo bench-costs --update --full    # measures everything, and writes the figures, the plot and this page
+cargo bench-costs side-by-side       # the builds and DFINITY's asset canister, with the same files
+```
+
+The figures are in `crates/upload-bench/results/`: `costs.csv` with everything, and `canbench_results.yml` as the
+[canbench](https://github.com/dfinity/canbench) tool writes it, a benchmark for each scenario and a scope for each step.
+This page is made of them.
+";
+
+const COLUMNS: &str = "\
+M is million instructions; a step of several messages is their sum. The right half is the direct build's: bytes written
+to and read from stable memory, and the heap and stable deltas, bytes in pages of 4 KiB that were written or changed.
+`upload_N`, `read_N`, `delete_N` are files of N chunks of 1.8 MB; `calls_N` are calls of one client, with ten sessions of
+its own, on a state of N live sessions and N memories, all of them in the client's capsule; `open_N` is the upgrade that
+opens that state, `migrate_N` the one that finds N legacy sessions.
+";

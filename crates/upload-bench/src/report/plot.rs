@@ -1,0 +1,149 @@
+//! One picture: what a MiB costs as an upload grows, and what a call costs as the canister fills.
+
+use plotters::coord::Shift;
+use plotters::prelude::*;
+use session_migrate::build::Build;
+
+use super::Figures;
+use super::targets::instructions_per_mib;
+
+/// M instructions per MiB that the direct build is to stay under; see the table of targets.
+const LIMIT_PER_MIB: f64 = 84.5;
+
+/// Calls shown in the right half.
+const CALLS: [&str; 3] = ["begin", "finish", "status"];
+
+type Failed = Box<dyn std::error::Error>;
+
+/// The picture as SVG.
+///
+/// # Errors
+/// When the plotting library fails.
+pub fn plot(figures: &Figures) -> Result<String, Failed> {
+    let mut svg = String::new();
+    {
+        let root = SVGBackend::with_string(&mut svg, (1000, 400)).into_drawing_area();
+        root.fill(&WHITE)?;
+        let (left, right) = root.split_horizontally(500);
+        uploads(&left, figures)?;
+        calls(&right, figures)?;
+        root.present()?;
+    }
+    Ok(svg)
+}
+
+/// Colours that stay apart for most colour-blind readers.
+fn colour(build: Build) -> RGBColor {
+    match build {
+        Build::Legacy => RGBColor(0xd5, 0x5e, 0x00),
+        Build::Staged => RGBColor(0xcc, 0x79, 0xa7),
+        Build::Direct => RGBColor(0x00, 0x72, 0xb2),
+    }
+}
+
+/// Points of a series: (number of chunks or sessions, value).
+type Points = Vec<(f64, f64)>;
+
+fn uploads<B: DrawingBackend>(area: &DrawingArea<B, Shift>, figures: &Figures) -> Result<(), Failed>
+where
+    B::ErrorType: 'static,
+{
+    let points = |build| -> Points {
+        [1u32, 10, 100, 1000]
+            .into_iter()
+            .filter_map(|chunks| {
+                let bench = figures.bench(build, &format!("upload_{chunks}"))?;
+                Some((f64::from(chunks), instructions_per_mib(bench)?))
+            })
+            .collect()
+    };
+    let lines: Vec<(Build, Points)> = Build::ALL.into_iter().map(|build| (build, points(build))).collect();
+    let mut chart = ChartBuilder::on(area)
+        .caption("Upload, begin to finish: M instructions per MiB", ("sans-serif", 20))
+        .margin(10)
+        .x_label_area_size(36)
+        .y_label_area_size(48)
+        .build_cartesian_2d(
+            (1f64..1000f64).log_scale(),
+            0f64..highest(lines.iter().map(|(_, points)| points)),
+        )?;
+    chart
+        .configure_mesh()
+        .x_desc("chunks of 1.8 MB")
+        .disable_x_mesh()
+        .light_line_style(TRANSPARENT)
+        .label_style(("sans-serif", 14))
+        .axis_desc_style(("sans-serif", 15))
+        .draw()?;
+    for (build, points) in lines {
+        let style = colour(build).stroke_width(2);
+        chart
+            .draw_series(LineSeries::new(points, style).point_size(3))?
+            .label(build.name())
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], style));
+    }
+    let limit = BLACK.stroke_width(1);
+    chart
+        .draw_series(LineSeries::new([(1.0, LIMIT_PER_MIB), (1000.0, LIMIT_PER_MIB)], limit))?
+        .label("target, direct")
+        .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], limit));
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::LowerLeft)
+        .border_style(BLACK)
+        .label_font(("sans-serif", 14))
+        .draw()?;
+    Ok(())
+}
+
+fn calls<B: DrawingBackend>(area: &DrawingArea<B, Shift>, figures: &Figures) -> Result<(), Failed>
+where
+    B::ErrorType: 'static,
+{
+    let points = |build, step: &str| -> Points {
+        [10u32, 1_000, 100_000]
+            .into_iter()
+            .filter_map(|count| {
+                let cost = figures.bench(build, &format!("calls_{count}"))?.step(step)?;
+                Some((f64::from(count), cost.instructions as f64 / 1e6))
+            })
+            .collect()
+    };
+    let builds = [Build::Legacy, Build::Direct];
+    let lines: Vec<_> =
+        builds.into_iter().flat_map(|build| CALLS.map(|call| (build, call, points(build, call)))).collect();
+    let mut chart = ChartBuilder::on(area)
+        .caption("Calls on a full canister: M instructions", ("sans-serif", 20))
+        .margin(10)
+        .x_label_area_size(36)
+        .y_label_area_size(48)
+        .build_cartesian_2d(
+            (10f64..100_000f64).log_scale(),
+            0f64..highest(lines.iter().map(|(_, _, points)| points)),
+        )?;
+    chart
+        .configure_mesh()
+        .x_desc("live sessions, and as many memories")
+        .disable_x_mesh()
+        .light_line_style(TRANSPARENT)
+        .label_style(("sans-serif", 14))
+        .axis_desc_style(("sans-serif", 15))
+        .draw()?;
+    for (build, call, points) in lines {
+        let style = colour(build).stroke_width(if call == "finish" { 3 } else { 1 });
+        let last = points.last().copied();
+        chart.draw_series(LineSeries::new(points, style).point_size(3))?;
+        if let Some((x, y)) = last {
+            let place = EmptyElement::at((x, y))
+                + Text::new(format!("{build} {call}"), (-100, -14), ("sans-serif", 14));
+            chart.draw_series([place])?;
+        }
+    }
+    Ok(())
+}
+
+/// The top of an axis on which all these points fit.
+fn highest<'p>(series: impl Iterator<Item = &'p Points>) -> f64 {
+    let highest = series.flatten().map(|(_, value)| *value).fold(0.0, f64::max);
+    if highest > 0.0 { highest * 1.15 } else { 1.0 }
+}

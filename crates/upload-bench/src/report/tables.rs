@@ -1,0 +1,126 @@
+//! The tables.
+
+use comfy_table::{CellAlignment, Table, presets};
+use session_migrate::build::Build;
+
+use super::Figures;
+use super::targets::{self, instructions_per_mib};
+
+/// Where a table is to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// On a terminal.
+    Terminal,
+    /// In a Markdown file.
+    Markdown,
+}
+
+/// A table whose first `texts` columns are texts, and whose others are numbers.
+pub fn table(style: Style, texts: usize, header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_preset(match style {
+        Style::Terminal => presets::UTF8_HORIZONTAL_ONLY,
+        Style::Markdown => presets::ASCII_MARKDOWN,
+    });
+    table.set_header(header);
+    for column in table.column_iter_mut().skip(texts) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+/// Where the figures stand against their limits.
+pub fn targets(style: Style, figures: &Figures) -> Table {
+    let mut table = table(style, 1, &["figure", "limit", "measured", ""]);
+    if let Some(verdicts) = table.column_mut(3) {
+        verdicts.set_cell_alignment(CellAlignment::Left);
+    }
+    for target in targets::all(figures) {
+        let value = target.value.map_or("-".into(), |value| format!("{value:.2}"));
+        let verdict = match &target.worst {
+            Some(worst) => format!("{} ({worst})", target.verdict()),
+            None => target.verdict().to_owned(),
+        };
+        table.add_row([target.figure, &target.limit.to_string(), &value, &verdict]);
+    }
+    table
+}
+
+/// What a byte of payload costs on each build.
+pub fn summary(style: Style, figures: &Figures) -> Table {
+    let mut table = table(
+        style,
+        1,
+        &[
+            "upload, begin to finish",
+            "legacy M/MiB",
+            "staged M/MiB",
+            "direct M/MiB",
+            "legacy written/byte",
+            "staged written/byte",
+            "direct written/byte",
+        ],
+    );
+    for bench in figures.benches(Build::Direct).iter().filter(|bench| bench.payload_bytes >= 1 << 20) {
+        let of = |build| figures.bench(build, &bench.name);
+        let per_mib = |build| {
+            of(build).and_then(instructions_per_mib).map_or("-".into(), |value| format!("{value:.1}"))
+        };
+        let written = |build| {
+            of(build).map_or("-".into(), |bench| {
+                format!("{:.2}", bench.total().stable_bytes_written as f64 / bench.payload_bytes as f64)
+            })
+        };
+        let mut row = vec![bench.name.clone()];
+        row.extend(Build::ALL.map(per_mib));
+        row.extend(Build::ALL.map(written));
+        table.add_row(row);
+    }
+    table
+}
+
+/// Every step: instructions on each build, and the bytes of the direct build or, without that, the last one there is.
+pub fn costs(style: Style, figures: &Figures) -> Table {
+    let header = [
+        "benchmark",
+        "step",
+        "messages",
+        "legacy M",
+        "staged M",
+        "direct M",
+        "direct/legacy",
+        "written",
+        "read",
+        "stable delta",
+        "heap delta",
+    ];
+    let mut table = table(style, 2, &header);
+    let widest = Build::ALL.into_iter().max_by_key(|build| figures.benches(*build).len());
+    let Some(build) = widest else { return table };
+    for bench in figures.benches(build) {
+        for step in &bench.steps {
+            let on = |build| figures.bench(build, &bench.name).and_then(|bench| bench.step(&step.name));
+            let instructions = |build| on(build).map(|cost| cost.instructions as f64 / 1e6);
+            let shown = |value: Option<f64>| value.map_or("-".into(), |value| format!("{value:.3}"));
+            let ratio = match (instructions(Build::Direct), instructions(Build::Legacy)) {
+                (Some(direct), Some(legacy)) if legacy > 0.0 => Some(direct / legacy),
+                _ => None,
+            };
+            let bytes = on(Build::Direct).unwrap_or(&step.cost);
+            table.add_row([
+                bench.name.clone(),
+                step.name.clone(),
+                bytes.messages.to_string(),
+                shown(instructions(Build::Legacy)),
+                shown(instructions(Build::Staged)),
+                shown(instructions(Build::Direct)),
+                ratio.map_or("-".into(), |ratio| format!("{ratio:.2}")),
+                bytes.stable_bytes_written.to_string(),
+                bytes.stable_bytes_read.to_string(),
+                (bytes.dirty_stable_pages * 4096).to_string(),
+                (bytes.dirty_wasm_pages * 4096).to_string(),
+            ]);
+        }
+    }
+    table
+}

@@ -1,0 +1,119 @@
+//! What is measured: each scenario is a function of a build that gives one or more benchmarks.
+//!
+//! To add an endpoint, add a function here and name it in [`all`]. A build that lacks what a scenario needs leaves it out
+//! by `builds`; the figures of the others stay.
+
+mod populated;
+pub(crate) mod uploads;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use session_migrate::build::Build;
+
+use crate::bench::Bench;
+use crate::error::BenchError;
+use crate::seed::{self, Population, Seed};
+use crate::world::Wasm;
+
+/// The states to begin with, each made once.
+#[derive(Clone, Default)]
+pub struct Seeds {
+    made: Arc<Mutex<HashMap<Population, Arc<OnceLock<Seed>>>>>,
+}
+
+impl Seeds {
+    /// A state.
+    ///
+    /// # Errors
+    /// [`BenchError::Seed`].
+    pub fn get(&self, population: Population) -> Result<Seed, BenchError> {
+        let cell = {
+            let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+            made.entry(population).or_default().clone()
+        };
+        if let Some(seed) = cell.get() {
+            return Ok(seed.clone());
+        }
+        // Two builds that want the same state at the same moment make it twice; they are the same.
+        let seed = seed::make(population)?;
+        Ok(cell.get_or_init(|| seed).clone())
+    }
+}
+
+type Run = Box<dyn Fn(&Wasm) -> Result<Vec<Bench>, BenchError> + Send + Sync>;
+
+/// Something that can be measured on a build.
+pub struct Scenario {
+    /// Names all its benchmarks together.
+    pub name: String,
+    /// Whether it is left out of a short run.
+    pub only_full: bool,
+    /// The builds that it can be measured on.
+    pub builds: &'static [Build],
+    run: Run,
+}
+
+impl Scenario {
+    /// Runs it.
+    ///
+    /// # Errors
+    /// [`BenchError`]; nothing is measured by halves.
+    pub fn run(&self, wasm: &Wasm) -> Result<Vec<Bench>, BenchError> {
+        (self.run)(wasm)
+    }
+
+    fn one(
+        name: impl Into<String>,
+        run: impl Fn(&Wasm) -> Result<Bench, BenchError> + Send + Sync + 'static,
+    ) -> Self {
+        Self::many(name, move |wasm| Ok(vec![run(wasm)?]))
+    }
+
+    fn many(
+        name: impl Into<String>,
+        run: impl Fn(&Wasm) -> Result<Vec<Bench>, BenchError> + Send + Sync + 'static,
+    ) -> Self {
+        Self { name: name.into(), only_full: false, builds: &Build::ALL, run: Box::new(run) }
+    }
+
+    fn only_full(self) -> Self {
+        Self { only_full: true, ..self }
+    }
+}
+
+/// Everything that can be measured.
+pub fn all() -> Vec<Scenario> {
+    let seeds = Seeds::default();
+    let mut all = Vec::new();
+    for chunks in [1, 10, 100] {
+        all.push(Scenario::many(format!("upload_{chunks}"), move |wasm| uploads::in_order(wasm, chunks)));
+    }
+    // 1.8 GB through each build: minutes.
+    all.push(Scenario::many("upload_1000", |wasm| uploads::in_order(wasm, 1000)).only_full());
+    for chunks in [10, 100] {
+        all.push(Scenario::one(format!("out_of_order_{chunks}"), move |wasm| {
+            uploads::out_of_order(wasm, chunks)
+        }));
+    }
+    all.push(Scenario::one("chunk_again", uploads::chunk_again));
+    for chunks in [0, 10, 100] {
+        all.push(Scenario::one(format!("abort_{chunks}"), move |wasm| uploads::abort(wasm, chunks)));
+    }
+    all.push(Scenario::one(format!("chunks_of_{}", uploads::MOST_CHUNKS), uploads::largest));
+    all.push(Scenario::many("small", populated::small));
+    all.push(Scenario::one("expiry", populated::expiry));
+    for count in [10, 1_000, 100_000] {
+        let seeds = seeds.clone();
+        all.push(Scenario::many(format!("calls_{count}"), move |wasm| populated::calls(wasm, &seeds, count)));
+    }
+    for count in [10, 1_000, 100_000] {
+        let seeds = seeds.clone();
+        let scenario =
+            Scenario::one(format!("migrate_{count}"), move |wasm| populated::migration(wasm, &seeds, count));
+        // The last one runs 400 billion instructions: minutes.
+        let only_full = count == 100_000;
+        all.push(Scenario { builds: &[Build::Staged, Build::Direct], only_full, ..scenario });
+    }
+    all
+}

@@ -1,0 +1,162 @@
+//! The same calls on states of ten to a hundred thousand sessions and memories, and opening those states.
+
+use std::time::Duration;
+
+use serde_bytes::{ByteBuf, Bytes};
+use upload_canister::api::{
+    AdminStats, Capsule, HttpRequest, Memory, MigrationPhase, StorageBackend, UploadStatus,
+};
+
+use crate::bench::{Bench, Recorder};
+use crate::error::BenchError;
+use crate::payload::{CHUNK_BYTES, File, metadata};
+use crate::seed::{Population, Seed};
+use crate::world::{NO_ARGUMENTS, Wasm, World};
+
+use super::Seeds;
+use super::uploads::{begin, finish, put};
+
+/// Calls on a state of so many sessions and as many memories, in the build's own layout.
+pub fn calls(wasm: &Wasm, seeds: &Seeds, count: u32) -> Result<Vec<Bench>, BenchError> {
+    let legacy = wasm.build == session_migrate::build::Build::Legacy;
+    let seed = seeds.get(Population { sessions: count, memories: count, legacy })?;
+    let mut run = Recorder::new(format!("open_{count}"), wasm)?;
+    open(&mut run, &seed)?;
+    let stats: AdminStats = run.aside(|world| world.controller_query("admin_stats", ()))?;
+    run.world.expect(
+        "sessions and memories",
+        (u64::from(count), u64::from(count)),
+        (stats.sessions, stats.memories),
+    )?;
+    let mut done = vec![run.next(format!("calls_{count}"))];
+    upload_calls(&mut run, &seed)?;
+    other_calls(&mut run, &seed)?;
+    done.push(run.finish());
+    Ok(done)
+}
+
+/// Puts the state under the canister and measures the upgrade that opens it.
+fn open(run: &mut Recorder, seed: &Seed) -> Result<(), BenchError> {
+    run.world.set_stable_memory(&seed.gz);
+    run.measure("post_upgrade", |world| world.upgrade(NO_ARGUMENTS))
+}
+
+fn upload_calls(run: &mut Recorder, seed: &Seed) -> Result<(), BenchError> {
+    let file = File { bytes: 1024, seed: 1 };
+    let Seed { capsule, .. } = seed;
+    let session = run.measure("begin", |world| begin(world, capsule, &file, "a"))?;
+    run.measure("put", |world| put(world, session, &file, 0))?;
+    run.measure("status", |world| world.query::<UploadStatus>("uploads_status", (session,)))?;
+    run.measure("list", |world| {
+        world.query::<Vec<UploadStatus>>("uploads_list", (None::<u64>, None::<u32>))
+    })?;
+    run.measure("finish", |world| finish(world, session, &file.sha256(), file.bytes))?;
+    run.measure("abort", |world| world.update::<()>("uploads_abort", (seed.session,)))
+}
+
+fn other_calls(run: &mut Recorder, seed: &Seed) -> Result<(), BenchError> {
+    let Seed { capsule, memory, .. } = seed;
+    let made = run.measure("memories_create", |world| create_inline(world, capsule, 1024))?;
+    run.measure("memories_read", |world| world.query::<Memory>("memories_read", (memory,)))?;
+    run.measure("memories_list", |world| {
+        world.query::<Vec<Memory>>("memories_list", (capsule, None::<String>, Some(10u32)))
+    })?;
+    run.measure("memories_update", |world| {
+        world.update::<Memory>("memories_update", (memory, metadata(1000)))
+    })?;
+    run.measure("memories_delete", |world| world.update::<()>("memories_delete", (&made,)))?;
+    run.measure("capsules_read", |world| world.query::<Capsule>("capsules_read", (capsule,)))?;
+    run.measure("admin_stats", |world| world.controller_query::<AdminStats>("admin_stats", ()))?;
+    run.measure("metrics", metrics)
+}
+
+fn metrics(world: &World) -> Result<(), BenchError> {
+    let request = HttpRequest {
+        method: "GET".into(),
+        url: "/metrics".into(),
+        headers: Vec::new(),
+        body: ByteBuf::new(),
+    };
+    let status = world.http(request)?.status_code;
+    world.expect("status of /metrics", 200, status)
+}
+
+/// A memory of so many bytes in its record.
+fn create_inline(world: &World, capsule: &str, bytes: u64) -> Result<String, BenchError> {
+    let file = File { bytes, seed: 3 };
+    let inline = file.chunk(0);
+    let none = None::<String>;
+    let args = (
+        capsule,
+        Some(Bytes::new(&inline)),
+        None::<upload_canister::api::BlobRef>,
+        None::<StorageBackend>,
+        &none,
+        &none,
+        Some(bytes),
+        None::<ByteBuf>,
+        file.metadata(),
+        "inline",
+    );
+    world.update("memories_create", args)
+}
+
+/// A file of 1 KiB in three calls, and the same bytes as a memory that keeps them in its record.
+pub fn small(wasm: &Wasm) -> Result<Vec<Bench>, BenchError> {
+    let mut run = Recorder::new("file_1_kib", wasm)?;
+    let file = File { bytes: 1024, seed: 1 };
+    run.payload(file.bytes);
+    let capsule = run.aside(super::uploads::capsule)?;
+    let session = run.measure("begin", |world| begin(world, &capsule, &file, "a"))?;
+    run.measure("put", |world| put(world, session, &file, 0))?;
+    run.measure("finish", |world| finish(world, session, &file.sha256(), file.bytes))?;
+    let uploaded = run.next("inline_1_kib");
+    run.payload(file.bytes);
+    run.measure("memories_create", |world| create_inline(world, &capsule, file.bytes))?;
+    Ok(vec![uploaded, run.finish()])
+}
+
+/// A state of so many legacy sessions, converted in `post_upgrade` and, where that is not enough, by timer.
+pub fn migration(wasm: &Wasm, seeds: &Seeds, count: u32) -> Result<Bench, BenchError> {
+    let seed = seeds.get(Population { sessions: count, memories: 10, legacy: true })?;
+    let mut run = Recorder::new(format!("migrate_{count}"), wasm)?;
+    open(&mut run, &seed)?;
+    loop {
+        let status = run.aside(|world| world.canister().migration_status().map_err(|e| world.failed(e)))?;
+        match status.phase {
+            MigrationPhase::Validating | MigrationPhase::Converting | MigrationPhase::Verifying => {}
+            phase => {
+                run.world.expect("phase", MigrationPhase::Converted, phase)?;
+                run.world.expect("converted sessions", u64::from(count), status.converted)?;
+                return Ok(run.finish());
+            }
+        }
+        run.measure("timer", |world| {
+            world.tick();
+            Ok(())
+        })?;
+    }
+}
+
+/// Twenty sessions of a chunk each, expired and removed by the timer; then a turn of the timer with nothing to do.
+pub fn expiry(wasm: &Wasm) -> Result<Bench, BenchError> {
+    const SESSIONS: u64 = 20;
+    let mut run = Recorder::new("expiry", wasm)?;
+    let file = File { bytes: CHUNK_BYTES + 1, seed: 1 };
+    let capsule = run.aside(super::uploads::capsule)?;
+    for number in 0..SESSIONS {
+        let session = run.aside(|world| begin(world, &capsule, &file, &number.to_string()))?;
+        run.aside(|world| put(world, session, &file, 0))?;
+    }
+    run.measure("twenty_sessions", |world| {
+        world.pass(Duration::from_secs(24 * 60 * 60 + 1));
+        Ok(())
+    })?;
+    let stats: AdminStats = run.aside(|world| world.controller_query("admin_stats", ()))?;
+    run.world.expect("sessions and chunks left", (0, 0), (stats.sessions, stats.chunks))?;
+    run.measure("nothing_to_do", |world| {
+        world.pass(Duration::from_secs(61));
+        Ok(())
+    })?;
+    Ok(run.finish())
+}

@@ -1,0 +1,191 @@
+//! Uploads from begin to finish, and what can be done with them before and afterwards.
+
+use std::time::Duration;
+
+use serde_bytes::{ByteBuf, Bytes};
+use session_migrate::client::ClientError;
+use sha2::{Digest, Sha256};
+use upload_canister::api::{self, BlobMeta, Capsule, PersonRef, UploadFinishResult, UploadStatus};
+
+use crate::bench::{Bench, Recorder};
+use crate::error::BenchError;
+use crate::payload::{CHUNK_BYTES, File};
+use crate::world::{NO_ARGUMENTS, Wasm, World};
+
+/// Chunks of the largest upload that the canister takes.
+pub const MOST_CHUNKS: u32 = 16_384;
+
+/// A capsule of the client.
+pub fn capsule(world: &World) -> Result<String, BenchError> {
+    let made: Capsule = world.update("capsules_create", (None::<PersonRef>,))?;
+    Ok(made.id)
+}
+
+/// Begins the upload of a file under an idempotency key.
+pub fn begin(world: &World, capsule: &str, file: &File, idem: &str) -> Result<u64, BenchError> {
+    world.update("uploads_begin", (capsule, file.metadata(), file.chunks(), idem))
+}
+
+/// Sends one chunk.
+pub fn put(world: &World, session: u64, file: &File, index: u32) -> Result<(), BenchError> {
+    let bytes = file.chunk(index);
+    world.update("uploads_put_chunk", (session, index, Bytes::new(&bytes), None::<ByteBuf>))
+}
+
+/// Finishes, as often as the canister wants to be asked.
+pub fn finish(
+    world: &World,
+    session: u64,
+    sha256: &[u8; 32],
+    bytes: u64,
+) -> Result<UploadFinishResult, BenchError> {
+    loop {
+        match world.update("uploads_finish", (session, Bytes::new(sha256), bytes)) {
+            Err(BenchError::Call {
+                source: ClientError::Refused { error: api::Error::Hashing { .. }, .. },
+                ..
+            }) => {}
+            other => return other,
+        }
+    }
+}
+
+/// Chunks in file order; then everything that is done with the finished upload, up to its deletion.
+pub fn in_order(wasm: &Wasm, chunks: u32) -> Result<Vec<Bench>, BenchError> {
+    let mut run = Recorder::new(format!("upload_{chunks}"), wasm)?;
+    let file = File::of_chunks(chunks, 1);
+    let sha256 = file.sha256();
+    run.payload(file.bytes);
+    let capsule = run.aside(capsule)?;
+    let session = run.measure("begin", |world| begin(world, &capsule, &file, "a"))?;
+    for index in 0..chunks {
+        let step = match index {
+            0 => "put_first",
+            _ if index + 1 == chunks => "put_last",
+            _ => "put_between",
+        };
+        run.measure(step, |world| put(world, session, &file, index))?;
+    }
+    let finished = run.measure("finish", |world| finish(world, session, &sha256, file.bytes))?;
+    let mut done = vec![run.next(format!("lost_reply_{chunks}"))];
+
+    run.measure("begin", |world| begin(world, &capsule, &file, "a"))?;
+    run.measure("finish", |world| finish(world, session, &sha256, file.bytes))?;
+    done.push(run.next(format!("read_{chunks}")));
+
+    reads(&mut run, &finished.blob_id, chunks)?;
+    done.push(run.next(format!("upgrade_{chunks}")));
+
+    run.measure("post_upgrade", |world| world.upgrade(NO_ARGUMENTS))?;
+    done.push(run.next(format!("delete_{chunks}")));
+
+    run.measure("memories_delete", |world| world.update::<()>("memories_delete", (&finished.memory_id,)))?;
+    sweep(&mut run)?;
+    done.push(run.finish());
+    Ok(done)
+}
+
+fn reads(run: &mut Recorder, blob: &str, chunks: u32) -> Result<(), BenchError> {
+    let meta: BlobMeta = run.measure("blob_get_meta", |world| world.query("blob_get_meta", (blob,)))?;
+    run.world.expect("chunks of the blob", chunks, meta.chunk_count)?;
+    let chunk = |index: u32| move |world: &World| world.query::<ByteBuf>("blob_read_chunk", (blob, index));
+    run.measure("chunk_first", chunk(0))?;
+    run.measure("chunk_last", chunk(chunks - 1))?;
+    let range = |from: u64, len: u64| {
+        move |world: &World| {
+            let read: ByteBuf = world.query("blob_read_range", (blob, from, len))?;
+            world.expect("bytes read", len, read.len() as u64)
+        }
+    };
+    run.measure("range_1_kib", range(CHUNK_BYTES / 2, 1024))?;
+    if chunks > 1 {
+        run.measure("range_across_chunks", range(CHUNK_BYTES / 2, CHUNK_BYTES))?;
+    }
+    Ok(())
+}
+
+/// Lets the timers remove what is still to be removed. Nothing is measured where nothing is left to do.
+fn sweep(run: &mut Recorder) -> Result<(), BenchError> {
+    // Two minutes for the timer to come, then as many rounds as it asks for at once.
+    for _ in 0..MOST_CHUNKS {
+        let stats: api::AdminStats = run.aside(|world| world.controller_query("admin_stats", ()))?;
+        if stats.releases_pending == 0 {
+            return run.world.expect("chunks left", 0, stats.chunks);
+        }
+        run.measure("sweep", |world| {
+            world.pass(Duration::from_secs(61));
+            Ok(())
+        })?;
+    }
+    run.world.expect("the sweep", "finished", "going on")
+}
+
+/// The last chunk first, so that nothing can be hashed on the way.
+pub fn out_of_order(wasm: &Wasm, chunks: u32) -> Result<Bench, BenchError> {
+    let mut run = Recorder::new(format!("out_of_order_{chunks}"), wasm)?;
+    let file = File::of_chunks(chunks, 1);
+    run.payload(file.bytes);
+    let capsule = run.aside(capsule)?;
+    let session = run.measure("begin", |world| begin(world, &capsule, &file, "a"))?;
+    for index in (0..chunks).rev() {
+        run.measure("put", |world| put(world, session, &file, index))?;
+    }
+    run.measure("finish", |world| finish(world, session, &file.sha256(), file.bytes))?;
+    Ok(run.finish())
+}
+
+/// A chunk with its hash, the same chunk again, other bytes in its place, and what the session says then.
+pub fn chunk_again(wasm: &Wasm) -> Result<Bench, BenchError> {
+    let mut run = Recorder::new("chunk_again", wasm)?;
+    let file = File::of_chunks(10, 1);
+    let capsule = run.aside(capsule)?;
+    let session = run.aside(|world| begin(world, &capsule, &file, "a"))?;
+    for index in (0..10).step_by(2) {
+        run.aside(|world| put(world, session, &file, index))?;
+    }
+    let bytes = file.chunk(5);
+    let sha256 = ByteBuf::from(Sha256::digest(&bytes).to_vec());
+    let args = (session, 5u32, Bytes::new(&bytes), Some(sha256));
+    run.measure("with_sha256", |world| world.update::<()>("uploads_put_chunk", args))?;
+    run.measure("same_bytes", |world| put(world, session, &file, 5))?;
+    let other = File::of_chunks(10, 2);
+    run.measure("other_bytes", |world| match put(world, session, &other, 5) {
+        Err(BenchError::Call { source: ClientError::Refused { .. }, .. }) => Ok(()),
+        Err(error) => Err(error),
+        Ok(()) => world.expect("other bytes for a stored chunk", "refused", "accepted"),
+    })?;
+    let status = |world: &World| world.query::<UploadStatus>("uploads_status", (session,));
+    run.measure("status_with_holes", status)?;
+    run.measure("list", |world| {
+        world.query::<Vec<UploadStatus>>("uploads_list", (None::<u64>, None::<u32>))
+    })?;
+    Ok(run.finish())
+}
+
+/// Giving up a session that holds so many chunks.
+pub fn abort(wasm: &Wasm, chunks: u32) -> Result<Bench, BenchError> {
+    let mut run = Recorder::new(format!("abort_{chunks}"), wasm)?;
+    let file = File::of_chunks(chunks.max(1), 1);
+    let capsule = run.aside(capsule)?;
+    let session = run.aside(|world| begin(world, &capsule, &file, "a"))?;
+    for index in 0..chunks {
+        run.aside(|world| put(world, session, &file, index))?;
+    }
+    run.measure("abort", |world| world.update::<()>("uploads_abort", (session,)))?;
+    sweep(&mut run)?;
+    Ok(run.finish())
+}
+
+/// The ends of the largest session there can be. To fill it would take 29 GB.
+pub fn largest(wasm: &Wasm) -> Result<Bench, BenchError> {
+    let mut run = Recorder::new(format!("chunks_of_{MOST_CHUNKS}"), wasm)?;
+    let file = File::of_chunks(MOST_CHUNKS, 1);
+    let capsule = run.aside(capsule)?;
+    let session = run.measure("begin", |world| begin(world, &capsule, &file, "a"))?;
+    run.measure("put_last", |world| put(world, session, &file, MOST_CHUNKS - 1))?;
+    run.measure("put_first", |world| put(world, session, &file, 0))?;
+    run.measure("put_in_the_middle", |world| put(world, session, &file, MOST_CHUNKS / 2))?;
+    run.measure("status", |world| world.query::<UploadStatus>("uploads_status", (session,)))?;
+    run.measure("abort", |world| world.update::<()>("uploads_abort", (session,)))?;
+    Ok(run.finish())
+}

@@ -1,0 +1,154 @@
+//! States with many sessions and memories, made natively: sending each of them through the server would take minutes.
+//!
+//! The canister's own services write them over a memory that is a vector, and the result is what a canister that had
+//! served all those calls would hold. The state lies under the installed canister before an upgrade opens it.
+
+use std::io::Write;
+
+use candid::Principal;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use serde_bytes::ByteBuf;
+use upload_canister::api::{AdminConfig, Error, ExternalAsset, StorageBackend};
+use upload_canister::config::Config;
+use upload_canister::memories::{self, NewContent};
+use upload_canister::meter::Unmetered;
+use upload_canister::session::Time;
+use upload_canister::stable::RawMemory;
+use upload_canister::stable::layout::Layout;
+use upload_canister::storage::Storage;
+use upload_canister::upload::UploadService;
+use upload_canister::upload::path::ActivePath;
+
+use crate::error::BenchError;
+use crate::payload::metadata;
+use crate::world::{BEGINNING_SECONDS, client};
+
+/// Sessions of one caller: as many as the settings allow.
+const SESSIONS_PER_CALLER: u32 = 100;
+
+/// Sessions of the measured client, whatever the size of the state: its own cost must not grow.
+pub const SESSIONS_OF_CLIENT: u32 = 10;
+
+/// Bytes that a session of the state expects. Small, so that the room it reserves is too.
+const SESSION_BYTES: u64 = 1000;
+
+/// How much is in a state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Population {
+    /// Live sessions, ten of them the client's.
+    pub sessions: u32,
+    /// Memories, all of them in the client's capsule.
+    pub memories: u32,
+    /// Whether sessions are legacy records and the layout is 1.
+    pub legacy: bool,
+}
+
+/// A state, and the id of the client's capsule in it.
+#[derive(Clone, Debug)]
+pub struct Seed {
+    /// Stable memory, gzipped.
+    pub gz: Vec<u8>,
+    /// The client's capsule.
+    pub capsule: String,
+    /// A session of the client.
+    pub session: u64,
+    /// A memory of the client.
+    pub memory: String,
+}
+
+/// Makes a state.
+///
+/// # Errors
+/// [`BenchError::Seed`] with what the canister's own code refused.
+pub fn make(population: Population) -> Result<Seed, BenchError> {
+    let failed = |detail: String| BenchError::Seed {
+        sessions: population.sessions,
+        memories: population.memories,
+        detail,
+    };
+    let raw = RawMemory::default();
+    let mut storage = Storage::create(raw.clone());
+    let (capsule, session, memory) =
+        fill(&mut storage, population).map_err(|error| failed(error.to_string()))?;
+    drop(storage);
+    let pack = || -> std::io::Result<Vec<u8>> {
+        let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+        packed.write_all(&raw.borrow())?;
+        packed.finish()
+    };
+    let gz = pack().map_err(|error| failed(error.to_string()))?;
+    Ok(Seed { gz, capsule, session, memory })
+}
+
+/// A day before the benchmarks begin would let the sessions expire; an hour does not.
+fn now() -> Time {
+    Time::from_nanos((BEGINNING_SECONDS - 3600) * 1_000_000_000)
+}
+
+fn fill(storage: &mut Storage, population: Population) -> Result<(String, u64, String), Error> {
+    let share = if population.legacy { 100 } else { 0 };
+    let settings = AdminConfig { compat_share_percent: share, ..storage.config()? };
+    storage.settings.set(&Config::checked(settings)?);
+    let capsule = storage.capsules.create(client(), None, now())?.id;
+    let mut session = 0;
+    for number in 0..SESSIONS_OF_CLIENT.min(population.sessions) {
+        session = begin(storage, client(), &capsule, number)?;
+    }
+    for group in 0..population.sessions.saturating_sub(SESSIONS_OF_CLIENT).div_ceil(SESSIONS_PER_CALLER) {
+        let caller = Principal::self_authenticating(group.to_be_bytes());
+        let capsule = storage.capsules.create(caller, None, now())?.id;
+        let left = population.sessions - SESSIONS_OF_CLIENT - group * SESSIONS_PER_CALLER;
+        for number in 0..left.min(SESSIONS_PER_CALLER) {
+            begin(storage, caller, &capsule, number)?;
+        }
+    }
+    let mut memory = String::new();
+    for number in 0..population.memories {
+        memory = create_memory(storage, &capsule, number)?;
+    }
+    if population.legacy {
+        storage.layout.set(&Layout::LEGACY);
+        // With the share of the staged build at its default, so that the migration starts at the upgrade.
+        storage.settings.set(&Config::default());
+    }
+    Ok((capsule, session, memory))
+}
+
+fn begin(storage: &mut Storage, caller: Principal, capsule: &str, number: u32) -> Result<u64, Error> {
+    let path = &mut ActivePath::default();
+    let mut service = UploadService { storage, path, caller, now: now(), meter: &Unmetered };
+    service.begin(capsule.to_owned(), metadata(SESSION_BYTES), 1, format!("upload {number}"))
+}
+
+/// A memory whose bytes are elsewhere: inline ones are limited per capsule.
+fn create_memory(storage: &mut Storage, capsule: &str, number: u32) -> Result<String, Error> {
+    let asset =
+        ExternalAsset { backend: StorageBackend::S3, storage_key: Some(format!("key {number}")), url: None };
+    let external = Some((asset, SESSION_BYTES, None::<ByteBuf>));
+    let new = NewContent { inline: None, blob: None, external };
+    let idem = format!("memory {number}");
+    memories::create(storage, client(), now(), capsule.to_owned(), new, metadata(SESSION_BYTES), &idem)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+
+    #[test]
+    fn a_state_holds_what_was_asked_for() {
+        for legacy in [false, true] {
+            let seed = make(Population { sessions: 230, memories: 12, legacy }).unwrap();
+            let mut bytes = Vec::new();
+            flate2::read::GzDecoder::new(seed.gz.as_slice()).read_to_end(&mut bytes).unwrap();
+            let storage = Storage::open_existing(std::rc::Rc::new(std::cell::RefCell::new(bytes))).unwrap();
+            assert_eq!(storage.index.len(), 230);
+            assert_eq!(storage.sessions.legacy.len(), if legacy { 230 } else { 0 });
+            assert_eq!(storage.sessions.sessions.len(), if legacy { 0 } else { 230 });
+            assert_eq!(storage.index.count_of(client(), 1000), u64::from(SESSIONS_OF_CLIENT));
+            assert_eq!(storage.capsules.memory_total(), 12);
+            assert!(storage.capsules.memory(client(), &seed.memory).is_ok());
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! A canister on an instance of its own, the client that calls it, and the meter on it.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use candid::utils::ArgumentEncoder;
+use candid::{CandidType, Principal};
+use pocket_ic::PocketIc;
+use pocket_ic::common::rest::BlobCompression;
+use serde::de::DeserializeOwned;
+use session_migrate::build::Build;
+use session_migrate::client::{Call, Canister, ClientError};
+use session_migrate::{costs, server};
+use upload_canister::api::{HttpRequest, HttpResponse};
+
+use crate::cost::{Cost, Sizes};
+use crate::error::BenchError;
+
+/// When every benchmark begins, seconds since 1970: the same in every run, since ids are made of it.
+pub const BEGINNING_SECONDS: u64 = 1_750_000_000;
+
+/// The init and upgrade arguments of the upload canister: none.
+pub const NO_ARGUMENTS: &[u8] = b"DIDL\0\0";
+
+/// A finished wasm.
+#[derive(Clone, Debug)]
+pub struct Wasm {
+    /// Which build it is.
+    pub build: Build,
+    /// The gzipped module.
+    pub gz: Vec<u8>,
+}
+
+/// Who makes the measured calls.
+pub fn client() -> Principal {
+    Principal::self_authenticating("client of the benchmark")
+}
+
+fn controller() -> Principal {
+    Principal::self_authenticating("controller of the benchmark")
+}
+
+/// A canister on an instance of its own. Several threads may call it.
+pub struct World {
+    /// The name of the benchmark, for errors.
+    bench: String,
+    /// What is installed, for errors.
+    name: String,
+    gz: Vec<u8>,
+    pic: PocketIc,
+    id: Principal,
+    meter: Mutex<Meter>,
+}
+
+/// What has been taken into account so far.
+#[derive(Default)]
+struct Meter {
+    /// The index of the first message that was not.
+    next: u64,
+    sizes: Sizes,
+}
+
+impl World {
+    /// A canister with no code yet, in the name of a benchmark.
+    ///
+    /// # Errors
+    /// When there is no usable server.
+    pub fn empty(bench: impl Into<String>, wasm: &Wasm) -> Result<Self, BenchError> {
+        Self::of(bench, wasm.build.name(), wasm.gz.clone())
+    }
+
+    /// The same for any module.
+    ///
+    /// # Errors
+    /// When there is no usable server.
+    pub fn of(
+        bench: impl Into<String>,
+        name: impl Into<String>,
+        module: Vec<u8>,
+    ) -> Result<Self, BenchError> {
+        let pic = server::pocket_ic()?;
+        pic.set_time((SystemTime::UNIX_EPOCH + Duration::from_secs(BEGINNING_SECONDS)).into());
+        let id = pic.create_canister_with_settings(Some(controller()), None);
+        let meter = Mutex::default();
+        Ok(Self { bench: bench.into(), name: name.into(), gz: module, pic, id, meter })
+    }
+
+    /// A freshly installed canister. The installation is not taken into account.
+    ///
+    /// # Errors
+    /// When there is no usable server, or the installation fails.
+    pub fn installed(bench: impl Into<String>, wasm: &Wasm) -> Result<Self, BenchError> {
+        let world = Self::empty(bench, wasm)?;
+        world.install(NO_ARGUMENTS)?;
+        world.cost()?;
+        Ok(world)
+    }
+
+    /// Installs the module into the empty canister.
+    ///
+    /// # Errors
+    /// [`BenchError::Install`].
+    pub fn install(&self, argument: &[u8]) -> Result<(), BenchError> {
+        // Reinstalling into an empty canister is installing, and its failure is an answer, not a panic.
+        self.pic
+            .reinstall_canister(self.id, self.gz.clone(), argument.to_vec(), Some(controller()))
+            .map_err(|reject| self.not_installed(reject))
+    }
+
+    /// Upgrades the canister to the same module.
+    ///
+    /// # Errors
+    /// [`BenchError::Install`].
+    pub fn upgrade(&self, argument: &[u8]) -> Result<(), BenchError> {
+        self.pic
+            .upgrade_canister(self.id, self.gz.clone(), argument.to_vec(), Some(controller()))
+            .map_err(|reject| self.not_installed(reject))
+    }
+
+    /// Puts other contents under the installed canister, which must be upgraded before it is called again.
+    pub fn set_stable_memory(&self, gzipped: &[u8]) {
+        self.pic.set_stable_memory(self.id, gzipped.to_vec(), BlobCompression::Gzip);
+    }
+
+    fn not_installed(&self, reject: pocket_ic::RejectResponse) -> BenchError {
+        let message = reject.reject_message.lines().next().unwrap_or_default().to_owned();
+        BenchError::Install { bench: self.bench.clone(), module: self.name.clone(), message }
+    }
+
+    /// The cost of everything since the last time it was asked for.
+    ///
+    /// # Errors
+    /// [`BenchError::Trapped`], and when the server does not tell.
+    pub fn cost(&self) -> Result<Cost, BenchError> {
+        let mut meter = self.meter.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sum = Cost::default();
+        for message in costs::messages(&self.pic, self.id, meter.next)? {
+            meter.next = message.index + 1;
+            if !message.ok {
+                let message = format!("{} {}", message.entry, message.method);
+                return Err(BenchError::Trapped { bench: self.bench.clone(), message });
+            }
+            sum += meter.sizes.follow(&message);
+        }
+        Ok(sum)
+    }
+
+    /// An update call of the client.
+    ///
+    /// # Errors
+    /// [`BenchError::Call`], with the canister's refusal if that is what it is.
+    pub fn update<T: CandidType + DeserializeOwned>(
+        &self,
+        method: &'static str,
+        args: impl ArgumentEncoder,
+    ) -> Result<T, BenchError> {
+        self.canister().update(client(), method, args).map_err(|source| self.failed(source))
+    }
+
+    /// A query call of the client.
+    ///
+    /// # Errors
+    /// As [`World::update`].
+    pub fn query<T: CandidType + DeserializeOwned>(
+        &self,
+        method: &'static str,
+        args: impl ArgumentEncoder,
+    ) -> Result<T, BenchError> {
+        self.canister().query(client(), method, args).map_err(|source| self.failed(source))
+    }
+
+    /// An update call of the controller, with its raw reply.
+    ///
+    /// # Errors
+    /// [`BenchError::Call`].
+    pub fn controller_call(
+        &self,
+        method: &'static str,
+        args: impl ArgumentEncoder,
+    ) -> Result<Vec<u8>, BenchError> {
+        let call = Call::new(method, args).map_err(|source| self.failed(source))?;
+        self.canister().call(controller(), call).map_err(|source| self.failed(source))
+    }
+
+    /// A query call of the controller.
+    ///
+    /// # Errors
+    /// As [`World::update`].
+    pub fn controller_query<T: CandidType + DeserializeOwned>(
+        &self,
+        method: &'static str,
+        args: impl ArgumentEncoder,
+    ) -> Result<T, BenchError> {
+        self.canister().query(controller(), method, args).map_err(|source| self.failed(source))
+    }
+
+    /// A request as the gateway passes it on.
+    ///
+    /// # Errors
+    /// [`BenchError::Call`].
+    pub fn http(&self, request: HttpRequest) -> Result<HttpResponse, BenchError> {
+        self.canister().http_request(&request).map_err(|source| self.failed(source))
+    }
+
+    /// Lets time pass and the timers that became due run.
+    pub fn pass(&self, time: Duration) {
+        self.pic.advance_time(time);
+        self.pic.tick();
+    }
+
+    /// Runs one round, for timers that are due at once.
+    pub fn tick(&self) {
+        self.pic.tick();
+    }
+
+    /// The typed client of the canister.
+    pub fn canister(&self) -> Canister<'_> {
+        Canister::new(&self.pic, self.id)
+    }
+
+    /// For `map_err`: a failed call in the name of this benchmark.
+    pub fn failed(&self, source: ClientError) -> BenchError {
+        BenchError::Call { bench: self.bench.clone(), source }
+    }
+
+    /// For `map_err`: a reply that does not decode.
+    pub fn bad_reply(&self, method: &'static str, error: &candid::Error) -> BenchError {
+        let detail = error.to_string().lines().next().unwrap_or_default().to_owned();
+        BenchError::Reply { bench: self.bench.clone(), method, detail }
+    }
+
+    /// Nothing, when what was looked at is as expected.
+    ///
+    /// # Errors
+    /// [`BenchError::State`].
+    pub fn expect<T: PartialEq + std::fmt::Debug>(
+        &self,
+        what: &'static str,
+        expected: T,
+        got: T,
+    ) -> Result<(), BenchError> {
+        if expected == got {
+            return Ok(());
+        }
+        let (expected, got) = (format!("{expected:?}"), format!("{got:?}"));
+        Err(BenchError::State { bench: self.bench.clone(), what, expected, got })
+    }
+}

@@ -1,0 +1,184 @@
+//! The classes of legacy records, clean and dirty, and what becomes of each.
+//!
+//! A record is of the first class of [`Class`] that it fits. The `README.md` beside this file has the same
+//! table; a test compares the two.
+
+use super::legacy::DecodeError;
+use super::{LegacyStatus, LegacyUploadSession, Unconvertible};
+use crate::migrate::{ClassPlan, Treatment};
+use crate::session::{Session, Time};
+
+macro_rules! classes {
+    ($($(#[doc = $what:literal])+ $class:ident = $name:literal => $treatment:ident;)*) => {
+        /// A class of legacy record.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Class {
+            $($(#[doc = $what])+ $class,)*
+        }
+
+        /// Name and treatment of every class, in the order of [`Class`].
+        pub const CLASSES: &[ClassPlan] = &[$(ClassPlan {
+            name: $name,
+            treatment: Treatment::$treatment,
+            what: concat!($($what),+).trim_ascii(),
+        }),*];
+
+        #[cfg(test)]
+        impl Class {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$class),*];
+        }
+    };
+}
+
+classes! {
+    /// the bytes are not the record of any version
+    Undecodable = "undecodable" => Quarantine;
+    /// the version in front of the record is not 1
+    UnknownVersion = "unknown version" => Quarantine;
+    /// the record names another session than the key that it is stored under
+    ForeignKey = "foreign key" => Quarantine;
+    /// `chunk_size` is 0, or does not fit 32 bits
+    ChunkSize = "chunk size" => Quarantine;
+    /// `expected_chunks` is not `chunk_count`
+    CountsDisagree = "counts disagree" => Quarantine;
+    /// the size in the metadata is not `expected_chunks` chunks
+    SizeDisagrees = "size disagrees" => Quarantine;
+    /// a chunk is stored that the file does not have
+    ExtraChunks = "extra chunks" => Quarantine;
+    /// the last activity is longer ago than a session lives
+    Expired = "expired" => Release;
+    /// `created_at` is in seconds, milliseconds or microseconds; it is kept to the digit, and read in its unit where the last activity follows from it
+    TimeUnit = "time in another unit" => Convert;
+    /// `created_at` is no time in any unit; it is kept to the digit, and the session lives from its conversion on
+    NoTime = "no time" => Convert;
+    /// another session in flight has the same idempotency key; the key leads to the one that was begun later
+    DuplicateKey = "duplicate key" => Convert;
+    /// the idempotency key is empty, as the first public release allowed
+    EmptyKey = "empty key" => Convert;
+    /// committed, with its blob, and every chunk is stored
+    Committed = "committed" => Convert;
+    /// committed, with its blob, and chunks are missing
+    CommittedIncomplete = "committed, chunks missing" => Convert;
+    /// committed, but no blob is named
+    CommittedWithoutBlob = "committed without blob" => Convert;
+    /// chunks may arrive, though a blob is named already
+    PendingWithBlob = "pending with blob" => Convert;
+    /// chunks may arrive, and all are stored
+    PendingComplete = "pending, complete" => Convert;
+    /// chunks may arrive, and some are stored
+    PendingPartial = "pending, some chunks" => Convert;
+    /// chunks may arrive, and none is stored
+    PendingEmpty = "pending, no chunk" => Convert;
+    /// a message that did nothing else than convert the record was cut off
+    CutOff = "cut off" => Quarantine;
+}
+
+impl Class {
+    /// Place in [`CLASSES`].
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
+    /// The class of a record that does not decode.
+    pub const fn of_undecodable(error: &DecodeError) -> Self {
+        match error {
+            DecodeError::Version(_) => Self::UnknownVersion,
+            DecodeError::Bytes(_) => Self::Undecodable,
+        }
+    }
+
+    /// The class of a record that has no place in layout 2.
+    pub const fn of_unconvertible(error: &Unconvertible) -> Self {
+        match error {
+            Unconvertible::ForeignKey { .. } => Self::ForeignKey,
+            Unconvertible::ChunkSize(_) => Self::ChunkSize,
+            Unconvertible::CountsDisagree { .. } => Self::CountsDisagree,
+            Unconvertible::SizeDisagrees { .. } => Self::SizeDisagrees,
+            Unconvertible::StrayChunk { .. } => Self::ExtraChunks,
+            // No legacy record makes a session whose owner is no principal.
+            Unconvertible::Owner(_) => Self::Undecodable,
+        }
+    }
+
+    /// The class of a record that is converted, by its time, its key, and its shape, in this order.
+    pub fn of_convertible(
+        legacy: &LegacyUploadSession,
+        session: &Session,
+        unit: TimeUnit,
+        key_leads_elsewhere: bool,
+    ) -> Self {
+        let complete = session.received_idxs.contains_all_below(session.chunk_count());
+        match unit {
+            TimeUnit::Nanoseconds => {}
+            TimeUnit::Unknown => return Self::NoTime,
+            TimeUnit::Microseconds | TimeUnit::Milliseconds | TimeUnit::Seconds => return Self::TimeUnit,
+        }
+        if key_leads_elsewhere {
+            return Self::DuplicateKey;
+        }
+        if legacy.idem.is_empty() {
+            return Self::EmptyKey;
+        }
+        match (legacy.status, legacy.blob_id) {
+            (LegacyStatus::Committed { .. }, None) => Self::CommittedWithoutBlob,
+            (LegacyStatus::Committed { .. }, Some(_)) if complete => Self::Committed,
+            (LegacyStatus::Committed { .. }, Some(_)) => Self::CommittedIncomplete,
+            (LegacyStatus::Pending, Some(_)) => Self::PendingWithBlob,
+            (LegacyStatus::Pending, None) if complete => Self::PendingComplete,
+            (LegacyStatus::Pending, None) if session.received_idxs.is_empty() => Self::PendingEmpty,
+            (LegacyStatus::Pending, None) => Self::PendingPartial,
+        }
+    }
+}
+
+/// The unit that a time of layout 1 is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeUnit {
+    /// As it should be.
+    Nanoseconds,
+    /// A thousandth of it.
+    Microseconds,
+    /// What JavaScript's `Date.now()` gives.
+    Milliseconds,
+    /// What Unix gives.
+    Seconds,
+    /// None of them makes a time at which a session can have been begun.
+    Unknown,
+}
+
+/// 2020-01-01 UTC, nanoseconds: before the IC existed.
+const EARLIEST: u64 = 1_577_836_800_000_000_000;
+
+/// A clock of a subnet may run ahead of another's, but not by more than this, seconds.
+const CLOCK_SKEW_SECONDS: u64 = 24 * 60 * 60;
+
+impl TimeUnit {
+    /// The unit in which `time` lies between 2020 and now.
+    pub fn of(time: u64, now: Time) -> Self {
+        let latest = now.plus_seconds(CLOCK_SKEW_SECONDS).as_nanos();
+        let units = [Self::Nanoseconds, Self::Microseconds, Self::Milliseconds, Self::Seconds];
+        let fits = |unit: &Self| {
+            let nanos = time.checked_mul(unit.nanos());
+            nanos.is_some_and(|nanos| (EARLIEST..=latest).contains(&nanos))
+        };
+        units.into_iter().find(fits).unwrap_or(Self::Unknown)
+    }
+
+    /// `time`, read in this unit; `now` where it is no time.
+    pub fn read(self, time: u64, now: Time) -> Time {
+        match self {
+            Self::Unknown => now,
+            _ => Time::from_nanos(time.saturating_mul(self.nanos())),
+        }
+    }
+
+    const fn nanos(self) -> u64 {
+        match self {
+            Self::Nanoseconds | Self::Unknown => 1,
+            Self::Microseconds => 1_000,
+            Self::Milliseconds => 1_000_000,
+            Self::Seconds => 1_000_000_000,
+        }
+    }
+}

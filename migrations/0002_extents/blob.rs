@@ -1,0 +1,98 @@
+//! A committed blob, chunk by chunk, each hashed as it is read back from its new place: at the end the digest must
+//! be the one that was committed.
+
+use sha2::{Digest, Sha256};
+
+use super::class::Class;
+use crate::api::{Error, Result};
+use crate::blob::{BlobId, BlobRecord, CHUNK_SIZE, Extents, Place};
+use crate::migrate::{Advance, Fate, Work};
+use crate::session::{ChunkSet, Session, SessionMeta, SessionStatus, Time};
+use crate::stable::Record;
+use crate::storage::Storage;
+use crate::upload::{PayloadState, absorb_stored, content_digest};
+
+/// SHA-256 of what must survive of a blob: all of its record but the place. Its bytes are told by the digest in it.
+pub fn weigh(id: BlobId, blob: &BlobRecord) -> [u8; 32] {
+    let anywhere = BlobRecord { place: Place::Extents(Extents::default()), ..blob.clone() };
+    Sha256::new().chain_update(id.0.to_be_bytes()).chain_update(anywhere.encode()).finalize().into()
+}
+
+/// Copies chunks until none is left or the message is full.
+///
+/// # Errors
+/// A damaged record, or no room; nothing was changed.
+pub fn convert(storage: &mut Storage, id: BlobId, blob: &BlobRecord, work: &mut Work<'_>) -> Result<Advance> {
+    let mut progress = if work.progress.is_empty() {
+        let extents = Some(storage.blobs.allocate(blob.size)?);
+        PayloadState { extents, ..PayloadState::new(blob.digest.algorithm) }
+    } else {
+        PayloadState::decode(&work.progress).map_err(Error::Internal)?
+    };
+    let extents = progress.extents.clone().unwrap_or_default();
+    let (chunks, place) = (as_session(blob), Place::Extents(extents.clone()));
+    let begun_with = progress.next_chunk;
+    while progress.next_chunk < chunks.chunk_count() {
+        // At least one chunk in each message.
+        if progress.next_chunk > begun_with && work.is_used_up() {
+            work.progress = progress.encode();
+            return Ok(Advance::More);
+        }
+        let (at, len) =
+            (chunks.offset(progress.next_chunk), chunks.chunk_len(progress.next_chunk).unwrap_or(0));
+        if let Err(reason) = copy(storage, &blob.place, at, len, &extents) {
+            return give_up(storage, id, blob, &extents, reason);
+        }
+        absorb_stored(&mut storage.blobs, &mut progress, &place, &chunks)?;
+    }
+    let found = content_digest(&storage.blobs, &progress, &place, &chunks)?;
+    if found != blob.digest.bytes {
+        return give_up(storage, id, blob, &extents, "its bytes have another digest".into());
+    }
+    storage.blobs.relocate(id, extents)?;
+    let moved = storage.blobs.blob(id)?;
+    Ok(Advance::Done { class: Class::Blob.index(), fate: Fate::Converted(weigh(id, &moved)) })
+}
+
+/// The blob stays where it is, and readable as far as it is.
+fn give_up(
+    storage: &mut Storage,
+    id: BlobId,
+    blob: &BlobRecord,
+    extents: &Extents,
+    reason: String,
+) -> Result<Advance> {
+    storage.blobs.extents_mut().free(extents)?;
+    let fate = Fate::Quarantined { reason: format!("{id}: {reason}"), raw: weigh(id, blob).to_vec() };
+    Ok(Advance::Done { class: Class::DamagedBlob.index(), fate })
+}
+
+fn copy(
+    storage: &mut Storage,
+    from: &Place,
+    at: u64,
+    len: u64,
+    extents: &Extents,
+) -> std::result::Result<(), String> {
+    let mut bytes = Vec::new();
+    let read = storage.blobs.read(from, at, len, &mut |block| bytes.extend_from_slice(block));
+    read.map_err(|e| e.to_string())?;
+    storage.blobs.extents_mut().write_at(extents, at, &bytes).map_err(|e| e.to_string())
+}
+
+/// A blob as a session of which every chunk is there, which is what is hashed.
+fn as_session(blob: &BlobRecord) -> Session {
+    let chunks = blob.chunk_count();
+    Session {
+        owner: Vec::new(),
+        chunk_size: CHUNK_SIZE,
+        bytes_expected: blob.size,
+        bytes_received: blob.size,
+        received_idxs: (0..chunks).collect::<ChunkSet>(),
+        session_meta: SessionMeta {
+            idem: String::new(),
+            last_seen: Time::default(),
+            status: SessionStatus::Pending,
+        },
+    }
+}

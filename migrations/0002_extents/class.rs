@@ -1,0 +1,37 @@
+//! The classes of unit, and what becomes of each.
+
+use crate::migrate::{ClassPlan, Treatment};
+
+/// A class of unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// A session in flight.
+    Session,
+    /// A committed blob.
+    Blob,
+    /// A committed blob whose bytes are not what was committed.
+    DamagedBlob,
+    /// A unit that cut a message off.
+    CutOff,
+}
+
+/// All of them, in the order of [`Class`].
+pub const CLASSES: &[ClassPlan] = &[
+    ClassPlan { name: "session", treatment: Treatment::Convert, what: "a session in flight" },
+    ClassPlan { name: "blob", treatment: Treatment::Convert, what: "a committed blob" },
+    ClassPlan {
+        name: "damaged blob",
+        treatment: Treatment::Quarantine,
+        what: "a committed blob of which a chunk is missing, or whose bytes have another digest",
+    },
+    ClassPlan { name: "cut off", treatment: Treatment::Quarantine, what: "a unit that cut a message off" },
+];
+
+impl Class {
+    /// Its place in [`CLASSES`].
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+const _: () = assert!(CLASSES.len() == Class::CutOff.index() + 1, "every class is declared");

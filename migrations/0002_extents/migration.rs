@@ -1,0 +1,153 @@
+//! The migration as the engine sees it.
+
+use super::class::{CLASSES, Class};
+use super::{blob, session};
+use crate::api::{Error, Result};
+use crate::blob::{BlobId, Place};
+use crate::migrate::{Advance, Classified, Migration, Phase, Plan, Work};
+use crate::session::{SessionId, Time};
+use crate::stable::layout::Layout;
+use crate::stable::{Record, StableError};
+use crate::storage::Storage;
+use crate::upload::path::BUILD;
+use crate::upload::{PayloadState, mapped_sessions};
+
+/// Migration 2.
+#[derive(Clone, Copy, Debug)]
+pub struct MoveToExtents {
+    /// Layouts that the running build accepts.
+    pub layouts: &'static [Layout],
+}
+
+static PLAN: Plan = Plan {
+    number: 2,
+    name: "move to extents",
+    from: Layout::SPLIT,
+    to: Layout::EXTENTS,
+    classes: CLASSES,
+    fields: &[
+        ("chunk", "at its offset in the extents of its session or blob"),
+        ("BlobRecord.size", "BlobRecord.size"),
+        ("BlobRecord.digest", "BlobRecord.digest"),
+        ("BlobRecord.created_at", "BlobRecord.created_at"),
+        ("BlobRecord.place", "BlobRecord.place, derived"),
+        ("PayloadState.hash", "PayloadState.hash"),
+        ("PayloadState.next_chunk", "PayloadState.next_chunk"),
+    ],
+};
+
+/// Steps of one unit: a message copies some chunks of it, and the largest has 16,384.
+const STEPS_PER_UNIT: u64 = 16_384;
+
+impl Migration for MoveToExtents {
+    fn plan(&self) -> &'static Plan {
+        &PLAN
+    }
+
+    fn waits_for(&self, storage: &Storage) -> Result<Option<String>> {
+        if !self.layouts.contains(&PLAN.to) {
+            return Ok(Some(format!("the {BUILD} build does not know layout 3, the direct build does")));
+        }
+        let first = storage.migration.state()?;
+        Ok((first.phase != Phase::Finalized).then(|| "migration 1 is not finalized".into()))
+    }
+
+    /// Clients finish sessions and delete blobs all the time.
+    fn counts_ahead(&self) -> bool {
+        false
+    }
+
+    fn layout_entered(&self, storage: &mut Storage) -> std::result::Result<(), StableError> {
+        mapped_sessions::close(storage)
+    }
+
+    fn sources(&self, storage: &Storage, after: Option<u64>, limit: usize) -> Vec<u64> {
+        // A damaged record shows when its unit is converted.
+        let mut keys = mapped_sessions::list(storage, after, limit).unwrap_or_default();
+        keys.extend(storage.blobs.list_in_chunk_map(after, limit));
+        keys.sort_unstable();
+        keys.dedup();
+        keys.truncate(limit);
+        keys
+    }
+
+    fn is_source(&self, storage: &Storage, key: u64) -> bool {
+        is_session(storage, key).unwrap_or(false)
+            || storage.blobs.in_chunk_map(BlobId(key)).is_ok_and(|blob| blob.is_some())
+    }
+
+    fn weigh(&self, storage: &Storage, key: u64) -> Result<[u8; 32]> {
+        if is_session(storage, key)? {
+            return session::weigh(storage, SessionId(key));
+        }
+        let id = BlobId(key);
+        let blob = storage.blobs.in_chunk_map(id)?.ok_or_else(|| Error::not_found("blob", id))?;
+        Ok(blob::weigh(id, &blob))
+    }
+
+    fn classify(&self, storage: &Storage, key: u64, _: Time) -> Result<Classified> {
+        // Whether a blob is damaged is known when all of it has been read.
+        let class = if is_session(storage, key)? { Class::Session } else { Class::Blob };
+        Ok(Classified { class: class.index(), reason: None })
+    }
+
+    fn digest_of_quarantined(&self, raw: &[u8]) -> [u8; 32] {
+        raw.try_into().unwrap_or_default()
+    }
+
+    fn convert(&self, storage: &mut Storage, key: u64, work: &mut Work<'_>) -> Result<Advance> {
+        if is_session(storage, key)? {
+            return session::convert(storage, SessionId(key), work);
+        }
+        let id = BlobId(key);
+        match storage.blobs.in_chunk_map(id)? {
+            Some(blob) => blob::convert(storage, id, &blob, work),
+            None => {
+                self.abandon(storage, key, std::mem::take(&mut work.progress));
+                Ok(Advance::Gone)
+            }
+        }
+    }
+
+    /// A unit in quarantine stays where it is.
+    fn restore(&self, _: &mut Storage, _: u64, _: Vec<u8>) -> Result<()> {
+        Ok(())
+    }
+
+    fn take_out(&self, storage: &mut Storage, key: u64) -> Result<Vec<u8>> {
+        Ok(self.weigh(storage, key)?.to_vec())
+    }
+
+    fn trapped_class(&self) -> usize {
+        Class::CutOff.index()
+    }
+
+    fn abandon(&self, storage: &mut Storage, _: u64, progress: Vec<u8>) {
+        let blob = PayloadState::decode(&progress).ok().and_then(|state| state.extents);
+        let session = || session::Progress::decode(&progress).ok().map(|progress| progress.extents);
+        if let Some(extents) = blob.or_else(session) {
+            // Room that was taken for this unit and nothing else; a damaged table shows at the next call.
+            let _ = storage.blobs.extents_mut().free(&extents);
+        }
+    }
+
+    fn targets(&self, storage: &Storage, after: Option<u64>, limit: usize) -> Vec<u64> {
+        storage.blobs.list_in_extents(after, limit)
+    }
+
+    fn check(&self, storage: &Storage, key: u64) -> Result<Option<String>> {
+        let id = BlobId(key);
+        let Ok(blob) = storage.blobs.blob(id) else { return Ok(None) };
+        let Place::Extents(extents) = &blob.place else { return Ok(None) };
+        let room = extents.size();
+        Ok((room < blob.size).then(|| format!("{id} has {} bytes in extents of {room}", blob.size)))
+    }
+
+    fn max_steps(&self, units: u64) -> u64 {
+        units.saturating_add(1).saturating_mul(STEPS_PER_UNIT)
+    }
+}
+
+fn is_session(storage: &Storage, key: u64) -> std::result::Result<bool, StableError> {
+    mapped_sessions::contains(storage, SessionId(key))
+}

@@ -1,0 +1,16 @@
+//! Migration 2: payload moves from the chunk map into contiguous extents.
+//!
+//! A unit is what has its bytes in the chunk map under a number: a session in flight, or else a committed blob.
+//! It is copied chunk by chunk, in as many messages as that takes, while clients read it, put more chunks and
+//! finish it; the old copy goes when the new one has been read back. What each class becomes is in the `README.md`
+//! beside this file.
+
+mod blob;
+mod class;
+mod migration;
+mod session;
+
+pub use migration::MoveToExtents;
+
+#[cfg(test)]
+mod tests;

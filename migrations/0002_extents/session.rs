@@ -1,0 +1,118 @@
+//! A session in flight, chunk by chunk. Its client goes on meanwhile: chunks that come in between are copied in a
+//! later slice, and the session changes over when none is left.
+
+use sha2::{Digest, Sha256};
+
+use super::class::Class;
+use crate::api::{Error, Result};
+use crate::blob::{ChunkPrefix, Extents, Place};
+use crate::migrate::{Advance, Fate, Work};
+use crate::session::{ChunkSet, Session, SessionError, SessionId};
+use crate::stable::{Record, codec};
+use crate::storage::Storage;
+use crate::upload::{UploadMeta, mapped_sessions};
+
+/// How far a session is.
+#[derive(minicbor::Encode, minicbor::Decode, Clone, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Where its bytes go.
+    #[n(0)]
+    pub extents: Extents,
+    /// Chunks that are there already, as ranges.
+    #[n(1)]
+    copied: Vec<(u32, u32)>,
+}
+
+/// Not one of the versions of the payload state, which is what a blob's progress is kept as.
+const VERSION: u8 = 3;
+
+impl Record for Progress {
+    const NAME: &'static str = "session on its way into extents";
+
+    fn encode(&self) -> Vec<u8> {
+        codec::encode(VERSION, self)
+    }
+
+    fn decode(bytes: &[u8]) -> std::result::Result<Self, String> {
+        codec::decode(VERSION, bytes)
+    }
+}
+
+/// SHA-256 of what must survive of a session: both its records. Its bytes are compared chunk by chunk.
+///
+/// # Errors
+/// A damaged record.
+pub fn weigh(storage: &Storage, id: SessionId) -> Result<[u8; 32]> {
+    let (session, meta) = records(storage, id)?;
+    Ok(Sha256::new()
+        .chain_update(id.0.to_be_bytes())
+        .chain_update(format!("{session:?}"))
+        .chain_update(meta.encode())
+        .finalize()
+        .into())
+}
+
+/// Copies chunks until none is left or the message is full.
+///
+/// # Errors
+/// A damaged record, or no room; nothing was changed.
+pub fn convert(storage: &mut Storage, id: SessionId, work: &mut Work<'_>) -> Result<Advance> {
+    let (session, meta) = records(storage, id)?;
+    let mut progress = if work.progress.is_empty() {
+        Progress { extents: storage.blobs.allocate(session.bytes_expected)?, copied: Vec::new() }
+    } else {
+        Progress::decode(&work.progress).map_err(Error::Internal)?
+    };
+    let prefix = ChunkPrefix::of(&meta.provisional_memory_id, id);
+    let mut copied = ChunkSet::from_ranges(&progress.copied)
+        .ok_or_else(|| Error::Internal(format!("copied ranges {:?} are not ascending", progress.copied)))?;
+    let begun_with = copied.len();
+    for idx in session.received_idxs.ranges().flat_map(|(first, last)| first..=last) {
+        if copied.contains(idx) {
+            continue;
+        }
+        // At least one chunk in each message.
+        if copied.len() > begun_with && work.is_used_up() {
+            progress.copied = copied.ranges().collect();
+            work.progress = progress.encode();
+            return Ok(Advance::More);
+        }
+        copy(storage, prefix, idx, &session, &progress.extents)?;
+        copied.insert(idx);
+    }
+    let mut payload = storage.payloads.get(&id.0)?.unwrap_or_default();
+    payload.extents = Some(progress.extents);
+    storage.payloads.insert(id.0, &payload);
+    storage.blobs.give_back(&Place::Chunks(prefix))?;
+    mapped_sessions::shrink(storage)?;
+    let fate = Fate::Converted(weigh(storage, id)?);
+    Ok(Advance::Done { class: Class::Session.index(), fate })
+}
+
+/// Copies one chunk, and reads it back.
+fn copy(
+    storage: &mut Storage,
+    prefix: ChunkPrefix,
+    idx: u32,
+    session: &Session,
+    extents: &Extents,
+) -> Result<()> {
+    let lost = |what: &str| Error::Internal(format!("chunk {idx} under {:02x?} {what}", prefix.0));
+    let bytes = storage.blobs.chunk(prefix, idx).ok_or_else(|| lost("is recorded but not stored"))?;
+    let region = storage.blobs.extents_mut();
+    let at = session.offset(idx);
+    region.write_at(extents, at, &bytes).map_err(SessionError::from)?;
+    if region.holds_at(extents, at, &bytes).map_err(SessionError::from)? {
+        Ok(())
+    } else {
+        Err(lost("was copied and reads otherwise"))
+    }
+}
+
+fn records(storage: &Storage, id: SessionId) -> Result<(Session, UploadMeta)> {
+    let gone = || Error::not_found("session", id);
+    let session = storage.sessions.sessions.get(&id.0)?.ok_or_else(gone)?;
+    let session = session.into_session().map_err(Error::Internal)?;
+    let meta = storage.sessions.metas.get(&id.0)?.ok_or_else(gone)?;
+    Ok((session, meta))
+}

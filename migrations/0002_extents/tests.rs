@@ -1,0 +1,231 @@
+//! Payload on its way from the chunk map into extents, message by message, with clients at work in between.
+
+use super::MoveToExtents;
+use crate::blob::{BlobId, CHUNK_SIZE, ChunkPrefix, Place};
+use crate::meter::Meter;
+use crate::migrate::{Message, MigrationState, Phase, Progress, run_all};
+use crate::session::SessionId;
+use crate::stable::layout::Layout;
+use crate::upload::tests::{ALL_LAYOUTS, OWNER, World, file, person};
+
+const CHUNK: usize = CHUNK_SIZE as usize;
+
+const MIGRATION: MoveToExtents = MoveToExtents { layouts: ALL_LAYOUTS };
+
+/// A message that has room for one chunk.
+struct OneChunk;
+
+impl Meter for OneChunk {
+    fn used(&self) -> u64 {
+        u64::MAX
+    }
+}
+
+/// A world of layout 2 with a finalized migration 1.
+fn finalized() -> World {
+    let mut world = World::direct();
+    let state = MigrationState { phase: Phase::Finalized, ..MigrationState::default() };
+    world.storage.migration.set_state(1, &state);
+    world
+}
+
+/// One message, behind an upgrade.
+fn message(world: &mut World) -> Progress {
+    world.restart(Box::<crate::upload::path::direct::DirectPath>::default());
+    let message = Message { now: world.now, meter: &OneChunk, budget: 0 };
+    run_all(&[&MIGRATION], &mut world.storage, message).unwrap()
+}
+
+fn to_end(world: &mut World) -> MigrationState {
+    let mut messages = 0;
+    while message(world) == Progress::More {
+        messages += 1;
+        assert!(messages < 10_000, "it does not come to an end");
+    }
+    state(world)
+}
+
+fn state(world: &World) -> MigrationState {
+    world.storage.migration.state_of(2).unwrap()
+}
+
+fn upload(world: &mut World, file: &[u8], idem: &str) -> String {
+    let id = world.begin(file.len(), idem);
+    for idx in 0..file.len().div_ceil(CHUNK) {
+        world.put(id, file, idx).unwrap();
+    }
+    world.finish(id, file).unwrap().blob_id
+}
+
+fn read_back(world: &World, locator: &str) -> Vec<u8> {
+    let id = BlobId::from_locator(locator).unwrap();
+    let size = world.storage.blobs.blob(id).unwrap().size;
+    world.storage.blobs.read_range(id, 0, size).unwrap()
+}
+
+fn in_extents(world: &World, locator: &str) -> bool {
+    let blob = world.storage.blobs.blob(BlobId::from_locator(locator).unwrap()).unwrap();
+    matches!(blob.place, Place::Extents(_))
+}
+
+/// The chunk map is empty once the timer has been, and the region holds exactly these files and sessions.
+fn assert_all_moved(world: &mut World, lens: &[usize]) {
+    while !world.service().sweep().unwrap() {}
+    assert_eq!(world.storage.blobs.chunk_total(), 0, "nothing is left in the chunk map");
+    let extents = world.storage.blobs.extents();
+    assert_eq!(extents.check(), Ok(()));
+    let expected: u64 = lens.iter().map(|len| len.next_multiple_of(64) as u64).sum();
+    assert_eq!(extents.taken_bytes(), Ok(expected), "no room was lost on the way");
+}
+
+#[test]
+fn it_waits_for_the_first_migration_and_for_a_build_that_knows_layout_3() {
+    let mut world = finalized();
+    let waiting = MoveToExtents { layouts: &[Layout::LEGACY, Layout::SPLIT] };
+    let one = Message { now: world.now, meter: &OneChunk, budget: 0 };
+    assert_eq!(run_all(&[&waiting], &mut world.storage, one).unwrap(), Progress::Done);
+    world.storage.migration.set_state(1, &MigrationState::default());
+    assert_eq!(message(&mut world), Progress::Done);
+    assert_eq!(state(&world), MigrationState::default());
+    assert_eq!(world.storage.layout.get(), Ok(Some(Layout::SPLIT)));
+}
+
+#[test]
+fn an_empty_canister_is_in_layout_3_at_once() {
+    let mut world = finalized();
+    assert_eq!(to_end(&mut world).phase, Phase::Converted);
+    assert_eq!(world.storage.layout.get(), Ok(Some(Layout::EXTENTS)));
+    let id = world.begin(10, "a");
+    assert!(world.storage.payloads.get(&id).unwrap().unwrap().extents.is_some());
+    assert_eq!(message(&mut world), Progress::Done, "and nothing is left to do");
+}
+
+#[test]
+fn blobs_and_sessions_move_whatever_their_size_and_digest() {
+    let mut world = finalized();
+    let files = [file(3 * CHUNK + 5), file(1), file(0)];
+    let mut kept = Vec::new();
+    for (n, file) in files.iter().enumerate() {
+        kept.push((upload(&mut world, file, &format!("sha {n}")), file));
+    }
+    let mut world = world.with_blake3();
+    kept.push((upload(&mut world, &files[0], "blake3"), &files[0]));
+    let begun = file(2 * CHUNK + 9);
+    let by_blake3 = world.begin(begun.len(), "in flight, BLAKE3");
+    world.put(by_blake3, &begun, 2).unwrap();
+    world.put(by_blake3, &begun, 0).unwrap();
+    let mut world = world.with_sha256();
+    let by_sha256 = world.begin(begun.len(), "in flight, SHA-256");
+    world.put(by_sha256, &begun, 2).unwrap();
+    world.put(by_sha256, &begun, 0).unwrap();
+    let untouched = world.begin(begun.len(), "nothing has arrived");
+
+    let state = to_end(&mut world);
+    assert_eq!((state.phase, state.note.as_str()), (Phase::Converted, ""));
+    assert_eq!((state.source, state.converted, state.quarantined), (7, 7, 0));
+    assert_eq!(state.digest_before, state.digest_after);
+    assert_eq!(state.classes, [("session".to_owned(), 3), ("blob".to_owned(), 4)]);
+    for (locator, file) in &kept {
+        assert!(in_extents(&world, locator) && read_back(&world, locator) == **file);
+    }
+    let lens = [&files[0], &files[1], &files[0], &begun, &begun, &begun].map(Vec::len);
+    assert_all_moved(&mut world, &lens);
+    for (id, hash) in [(by_sha256, false), (untouched, false), (by_blake3, true)] {
+        if hash {
+            world = world.with_blake3();
+        }
+        for idx in 0..3 {
+            world.put(id, &begun, idx).unwrap();
+        }
+        let finished = world.finish(id, &begun).unwrap();
+        assert!(in_extents(&world, &finished.blob_id) && read_back(&world, &finished.blob_id) == begun);
+    }
+    assert_eq!(message(&mut world), Progress::Done);
+}
+
+#[test]
+fn clients_go_on_in_the_middle_of_it() {
+    let mut world = finalized();
+    let large = file(4 * CHUNK);
+    let kept = upload(&mut world, &large, "kept");
+    let deleted = upload(&mut world, &file(3 * CHUNK), "deleted");
+    let [finished, aborted, grows] =
+        ["finished", "aborted", "grows"].map(|idem| world.begin(large.len(), idem));
+    for id in [finished, aborted, grows] {
+        for idx in [0, 1, 3] {
+            world.put(id, &large, idx).unwrap();
+        }
+    }
+    let mut step = 0;
+    let mut results = Vec::new();
+    while message(&mut world) == Progress::More {
+        step += 1;
+        assert!(read_back(&world, &kept) == large, "read in step {step}");
+        match step {
+            2 => world.put(grows, &large, 2).unwrap(),
+            3 => world.put(finished, &large, 2).unwrap(),
+            4 => results.push(world.finish(finished, &large).unwrap().blob_id),
+            5 => world.service().abort(aborted).unwrap(),
+            6 => {
+                let id = BlobId::from_locator(&deleted).unwrap();
+                crate::memories::delete_blob(&mut world.storage, person(OWNER), id).unwrap();
+            }
+            7 => results.push(upload(&mut world, &file(CHUNK + 1), "begun in layout 3")),
+            _ => {}
+        }
+    }
+    assert!(step > 7, "{step} messages are too few for the client to come in between");
+    let state = to_end(&mut world);
+    assert_eq!((state.phase, state.note.as_str(), state.quarantined), (Phase::Converted, "", 0));
+    assert_eq!(state.digest_before, state.digest_after);
+    results.push(world.finish(grows, &large).unwrap().blob_id);
+    assert_eq!(results[0], kept, "the same content in the same capsule is stored once");
+    assert!(read_back(&world, &results[2]) == large);
+    assert!(read_back(&world, &results[1]) == file(CHUNK + 1));
+    assert_all_moved(&mut world, &[large.len(), CHUNK + 1]);
+}
+
+#[test]
+fn a_damaged_blob_stays_where_it_is_and_says_so() {
+    let mut world = finalized();
+    let good = upload(&mut world, &file(2 * CHUNK), "good");
+    let torn = world.begin(2 * CHUNK + 1, "torn");
+    let status = world.service().status(torn).unwrap();
+    let torn_file = file(2 * CHUNK + 1);
+    (0..3).for_each(|idx| world.put(torn, &torn_file, idx).unwrap());
+    let torn_blob = world.finish(torn, &torn_file).unwrap().blob_id;
+    let prefix = ChunkPrefix::of(&status.provisional_memory_id, SessionId(torn));
+    world.storage.blobs.write_chunk(prefix, 1, &vec![7; CHUNK]);
+
+    let state = to_end(&mut world);
+    assert_eq!((state.phase, state.source, state.converted, state.quarantined), (Phase::Converted, 2, 1, 1));
+    assert_eq!(state.digest_before, state.digest_after);
+    assert!(in_extents(&world, &good) && !in_extents(&world, &torn_blob));
+    let key = BlobId::from_locator(&torn_blob).unwrap().0;
+    let record = world.storage.migration.quarantine.get(2, key).unwrap().unwrap();
+    assert!(
+        record.reason.contains(&torn_blob) && record.reason.contains("another digest"),
+        "{}",
+        record.reason
+    );
+    assert_eq!(world.storage.blobs.extents().taken_bytes(), Ok((2 * CHUNK as u64).next_multiple_of(64)));
+    assert_eq!(message(&mut world), Progress::Done, "it is not tried for ever");
+}
+
+#[test]
+fn the_digest_of_a_blob_tells_every_field_but_its_place() {
+    let mut world = finalized();
+    let locator = upload(&mut world, &file(10), "a");
+    let id = BlobId::from_locator(&locator).unwrap();
+    let blob = world.storage.blobs.blob(id).unwrap();
+    let weight = super::blob::weigh(id, &blob);
+    let mut moved = blob.clone();
+    moved.place = Place::Extents(world.storage.blobs.allocate(10).unwrap());
+    assert_eq!(super::blob::weigh(id, &moved), weight);
+    let mut changed = [blob.clone(), blob.clone(), blob];
+    changed[0].size += 1;
+    changed[1].digest.bytes[31] ^= 1;
+    changed[2].created_at = world.now.plus_seconds(1);
+    assert!(changed.iter().all(|changed| super::blob::weigh(id, changed) != weight));
+    assert_ne!(super::blob::weigh(BlobId(id.0 ^ 1), &moved), weight);
+}

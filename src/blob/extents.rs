@@ -1,0 +1,126 @@
+//! Payload in contiguous pieces of one raw memory: an allocator, and reads and writes through its extents.
+//!
+//! Owns: which bytes of the region are taken, and moving bytes in and out of them. Does not own: whose bytes
+//! they are. Boundary: knows no blob and no session.
+//!
+//! ```text
+//! id 36   region            4 KiB of header ("EXT", version 1), then payload
+//! id 37   u64 -> u64        free extents: offset to length, never touching one another
+//! id 38   (u64, u64) -> ()  the same by (length, offset)
+//! id 39   AllocatorState    where the used part of the region ends, and how much of it is taken
+//! ```
+//! Offsets count from the end of the header. A message either commits as a whole or not at all, so the tables
+//! and the payload can never disagree.
+
+mod allocator;
+mod extent;
+mod region;
+
+pub use allocator::{AllocateError, Allocator, REGION_BYTES};
+pub use extent::{Extent, Extents, MAX_EXTENTS};
+pub use region::{BLOCK_BYTES, Region};
+
+use crate::session::SinkError;
+use crate::stable::{Memories, StableError};
+
+/// The region and its allocator.
+pub struct ExtentStore {
+    region: Region,
+    allocator: Allocator,
+}
+
+impl ExtentStore {
+    /// Opens the store, or makes an empty one.
+    pub fn open(memories: &Memories) -> Self {
+        Self { region: Region::open(memories), allocator: Allocator::open(memories) }
+    }
+
+    /// Takes room for `len` bytes; none for an empty whole. Stable memory grows as it is written, not here.
+    ///
+    /// # Errors
+    /// [`AllocateError`]; nothing was taken.
+    pub fn allocate(&mut self, len: u64) -> Result<Extents, AllocateError> {
+        self.allocator.allocate(len)
+    }
+
+    /// Gives room back.
+    ///
+    /// # Errors
+    /// A damaged table.
+    pub fn free(&mut self, extents: &Extents) -> Result<(), StableError> {
+        extents.iter().try_for_each(|extent| self.allocator.free(*extent))
+    }
+
+    /// Stores `bytes` at position `at` of a whole.
+    ///
+    /// # Errors
+    /// [`SinkError::OutOfRange`], [`SinkError::MemoryFull`]; nothing was stored.
+    pub fn write_at(&mut self, extents: &Extents, at: u64, bytes: &[u8]) -> Result<(), SinkError> {
+        let mut rest = bytes;
+        for piece in extents.pieces(at, bytes.len())? {
+            let (part, behind) = rest.split_at_checked(piece.len as usize).unwrap_or((rest, &[]));
+            self.region.write(piece.offset, part)?;
+            rest = behind;
+        }
+        Ok(())
+    }
+
+    /// Hands `len` bytes at position `at` of a whole to `take`, in blocks of at most [`BLOCK_BYTES`].
+    ///
+    /// # Errors
+    /// [`SinkError::OutOfRange`], or the first that `take` gives back.
+    pub fn read_at(
+        &self,
+        extents: &Extents,
+        at: u64,
+        len: usize,
+        take: &mut dyn FnMut(&[u8]) -> Result<(), SinkError>,
+    ) -> Result<(), SinkError> {
+        for piece in extents.pieces(at, len)? {
+            self.region.read(piece, take)?;
+        }
+        Ok(())
+    }
+
+    /// Whether exactly `bytes` are stored at position `at` of a whole.
+    ///
+    /// # Errors
+    /// [`SinkError::OutOfRange`].
+    pub fn holds_at(&self, extents: &Extents, at: u64, bytes: &[u8]) -> Result<bool, SinkError> {
+        let (mut rest, mut same) = (bytes, true);
+        self.read_at(extents, at, bytes.len(), &mut |stored| {
+            let (part, behind) = rest.split_at_checked(stored.len()).unwrap_or((rest, &[]));
+            same = same && part == stored;
+            rest = behind;
+            Ok(())
+        })?;
+        Ok(same)
+    }
+
+    /// Bytes that are taken, rounded up as the allocator does.
+    ///
+    /// # Errors
+    /// A damaged state.
+    pub fn taken_bytes(&self) -> Result<u64, StableError> {
+        self.allocator.taken_bytes()
+    }
+
+    /// Where the used part of the region ends, bytes.
+    ///
+    /// # Errors
+    /// A damaged state.
+    pub fn end(&self) -> Result<u64, StableError> {
+        self.allocator.end()
+    }
+
+    /// Nothing, when the allocator's tables agree with one another. Reads all of them.
+    ///
+    /// # Errors
+    /// What disagrees, in words.
+    pub fn check(&self) -> Result<(), StableError> {
+        self.allocator.check()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,240 @@
+//! Which bytes of the region are taken.
+//!
+//! Best fit with coalescing: the smallest free extent that holds the whole; else the largest free ones, each
+//! of a fair size, and the rest behind the end. So one whole is in at most [`MAX_EXTENTS`] pieces.
+
+use minicbor::{Decode, Encode};
+
+use crate::stable::{Memories, Record, Register, StableError, Table, codec, memory_ids};
+
+use super::{Extent, Extents, MAX_EXTENTS};
+
+/// Extents begin and end at multiples of this, bytes: small files share a page, and what is left free beside
+/// one is never too small for another.
+const UNIT: u64 = 64;
+
+/// The most the region may grow to, bytes: the memory manager hands out 256 GiB in all, and the tables need
+/// their part.
+pub const REGION_BYTES: u64 = 240 << 30;
+
+/// No room was taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AllocateError {
+    /// The region would grow over its limit.
+    #[error("the payload region would grow to {needed} bytes, at most {REGION_BYTES} fit")]
+    RegionFull {
+        /// What it would grow to, bytes.
+        needed: u64,
+    },
+    /// A damaged table.
+    #[error(transparent)]
+    Stable(#[from] StableError),
+}
+
+/// Free and taken bytes.
+pub struct Allocator {
+    free: Table<u64, u64>,
+    by_len: Table<(u64, u64), ()>,
+    state: Register<AllocatorState>,
+}
+
+/// What the tables of free extents do not say.
+#[derive(Encode, Decode, Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct AllocatorState {
+    /// Behind this nothing is taken.
+    #[n(0)]
+    end: u64,
+    /// Bytes before the end that are taken.
+    #[n(1)]
+    taken: u64,
+}
+
+impl Allocator {
+    /// Opens the tables, or makes empty ones.
+    pub fn open(memories: &Memories) -> Self {
+        Self {
+            free: Table::open(memories, memory_ids::FREE_EXTENTS),
+            by_len: Table::open(memories, memory_ids::FREE_EXTENTS_BY_LEN),
+            state: Register::open(memories, memory_ids::EXTENT_STATE),
+        }
+    }
+
+    /// Takes room for `len` bytes.
+    ///
+    /// # Errors
+    /// [`AllocateError`]; nothing was taken.
+    pub fn allocate(&mut self, len: u64) -> Result<Extents, AllocateError> {
+        let mut state = self.state()?;
+        let whole = len.checked_next_multiple_of(UNIT).unwrap_or(u64::MAX);
+        let (holes, behind) = self.choose(whole);
+        let needed = state.end.saturating_add(behind);
+        if needed > REGION_BYTES {
+            return Err(AllocateError::RegionFull { needed });
+        }
+        let mut taken = Vec::with_capacity(MAX_EXTENTS);
+        let mut missing = whole.saturating_sub(behind);
+        for hole in holes {
+            self.remove_free(hole);
+            let piece = Extent { offset: hole.offset, len: hole.len.min(missing) };
+            missing = missing.saturating_sub(piece.len);
+            self.insert_free(Extent { offset: piece.end(), len: hole.len.saturating_sub(piece.len) });
+            taken.push(piece);
+        }
+        if behind > 0 {
+            taken.push(Extent { offset: state.end, len: behind });
+            state.end = needed;
+        }
+        state.taken = state.taken.saturating_add(whole);
+        self.state.set(&state);
+        Ok(taken.into_iter().collect())
+    }
+
+    /// The free extents to take for `whole` bytes, and how many bytes behind the end.
+    fn choose(&self, whole: u64) -> (Vec<Extent>, u64) {
+        let mut holes = Vec::new();
+        let mut missing = whole;
+        // A piece that is shorter than this is not worth its entry in the record.
+        let fair = whole.div_ceil(MAX_EXTENTS as u64);
+        let mut shorter_than = (u64::MAX, u64::MAX);
+        while missing > 0 {
+            if let Some((len, offset)) = self.by_len.next_key(Some(&(missing.saturating_sub(1), u64::MAX)))
+                && (len, offset) < shorter_than
+            {
+                holes.push(Extent { offset, len });
+                return (holes, 0);
+            }
+            // The last piece is the one behind the end.
+            if holes.len().saturating_add(1) >= MAX_EXTENTS {
+                break;
+            }
+            match self.by_len.keys(..shorter_than).next_back() {
+                Some((len, offset)) if len >= fair => {
+                    holes.push(Extent { offset, len });
+                    missing = missing.saturating_sub(len);
+                    shorter_than = (len, offset);
+                }
+                _ => break,
+            }
+        }
+        (holes, missing)
+    }
+
+    /// Gives an extent back, and joins it with its free neighbours.
+    ///
+    /// # Errors
+    /// A damaged table, or an extent that is free already; nothing was changed.
+    pub fn free(&mut self, extent: Extent) -> Result<(), StableError> {
+        if extent.len == 0 {
+            return Ok(());
+        }
+        let mut state = self.state()?;
+        let before = self.free.range(..extent.offset).next_back().transpose()?;
+        let before = before.map(|(offset, len)| Extent { offset, len });
+        let behind = self.free.range(extent.offset..).next().transpose()?;
+        let behind = behind.map(|(offset, len)| Extent { offset, len });
+        let overlaps = before.is_some_and(|before| before.end() > extent.offset)
+            || behind.is_some_and(|behind| behind.offset < extent.end())
+            || extent.end() > state.end;
+        if overlaps {
+            return Err(damaged(extent.offset, format!("{} bytes there are not taken", extent.len)));
+        }
+        let mut joined = extent;
+        if let Some(before) = before.filter(|before| before.end() == extent.offset) {
+            self.remove_free(before);
+            joined = Extent { offset: before.offset, len: before.len.saturating_add(joined.len) };
+        }
+        if let Some(behind) = behind.filter(|behind| behind.offset == extent.end()) {
+            self.remove_free(behind);
+            joined.len = joined.len.saturating_add(behind.len);
+        }
+        if joined.end() == state.end {
+            state.end = joined.offset;
+        } else {
+            self.insert_free(joined);
+        }
+        state.taken = state.taken.saturating_sub(extent.len);
+        self.state.set(&state);
+        Ok(())
+    }
+
+    /// Bytes that are taken.
+    ///
+    /// # Errors
+    /// A damaged state.
+    pub fn taken_bytes(&self) -> Result<u64, StableError> {
+        Ok(self.state()?.taken)
+    }
+
+    /// Behind this nothing is taken, bytes.
+    ///
+    /// # Errors
+    /// A damaged state.
+    pub fn end(&self) -> Result<u64, StableError> {
+        Ok(self.state()?.end)
+    }
+
+    /// Nothing, when both tables hold the same extents, no two of which touch, and free and taken bytes make
+    /// up everything before the end.
+    ///
+    /// # Errors
+    /// What disagrees, with its offset.
+    pub fn check(&self) -> Result<(), StableError> {
+        let state = self.state()?;
+        let (mut free, mut last_end) = (0_u64, None);
+        for entry in self.free.range(..) {
+            let (offset, len) = entry?;
+            let extent = Extent { offset, len };
+            if len == 0 || last_end.is_some_and(|end| end >= offset) || extent.end() >= state.end {
+                return Err(damaged(offset, format!("a free extent of {len} bytes is out of place")));
+            }
+            if !self.by_len.contains(&(len, offset)) {
+                return Err(damaged(offset, format!("no entry under its length of {len} bytes")));
+            }
+            free = free.saturating_add(len);
+            last_end = Some(extent.end());
+        }
+        if self.by_len.len() != self.free.len() {
+            let reason = format!("{} entries by length, {} by offset", self.by_len.len(), self.free.len());
+            return Err(damaged(0, reason));
+        }
+        if state.taken.saturating_add(free) != state.end {
+            let reason = format!("{} bytes taken and {free} free, of {}", state.taken, state.end);
+            return Err(damaged(0, reason));
+        }
+        Ok(())
+    }
+
+    fn state(&self) -> Result<AllocatorState, StableError> {
+        Ok(self.state.get()?.unwrap_or_default())
+    }
+
+    fn insert_free(&mut self, extent: Extent) {
+        if extent.len > 0 {
+            self.free.insert(extent.offset, &extent.len);
+            self.by_len.insert((extent.len, extent.offset), &());
+        }
+    }
+
+    fn remove_free(&mut self, extent: Extent) {
+        self.free.remove(&extent.offset);
+        self.by_len.remove(&(extent.len, extent.offset));
+    }
+}
+
+fn damaged(offset: u64, reason: String) -> StableError {
+    StableError { name: "free extent", key: format!("offset {offset}"), reason }
+}
+
+const VERSION: u8 = 1;
+
+impl Record for AllocatorState {
+    const NAME: &'static str = "allocator state";
+
+    fn encode(&self) -> Vec<u8> {
+        codec::encode(VERSION, self)
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, String> {
+        codec::decode(VERSION, bytes)
+    }
+}

@@ -1,0 +1,92 @@
+//! The raw memory that payload lies in.
+//!
+//! ```text
+//! byte 0        "EXT"   magic
+//! byte 3        1       version
+//! byte 4096..           payload
+//! ```
+
+use ic_stable_structures::Memory as _;
+
+use crate::session::SinkError;
+use crate::stable::memory_ids::{self, REGION_MAGIC};
+use crate::stable::{Memories, Memory};
+
+use super::Extent;
+
+/// Bytes that are moved at once: enough that the cost of a call into stable memory disappears, few enough
+/// that the heap a message touches stays small against a chunk of 1.8 MB.
+pub const BLOCK_BYTES: usize = 32 * 1024;
+
+/// Bytes before the payload: one page of the IC, so that large extents begin on a page.
+const HEADER_BYTES: u64 = 4096;
+
+const VERSION: u8 = 1;
+
+const PAGE_BYTES: u64 = 64 * 1024;
+
+/// Payload, addressed from the end of the header.
+pub struct Region {
+    memory: Memory,
+}
+
+impl Region {
+    /// The region; its header is written with the first payload.
+    pub fn open(memories: &Memories) -> Self {
+        Self { memory: memories.get(memory_ids::EXTENT_REGION) }
+    }
+
+    /// Stores bytes, and grows the memory for them.
+    ///
+    /// # Errors
+    /// [`SinkError::MemoryFull`]; nothing was stored.
+    pub fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), SinkError> {
+        let at = offset.saturating_add(HEADER_BYTES);
+        self.grow_to(at.saturating_add(bytes.len() as u64))?;
+        self.memory.write(at, bytes);
+        Ok(())
+    }
+
+    /// Hands the bytes of an extent to `take`, block by block. What was never written reads as zeros.
+    ///
+    /// # Errors
+    /// The first that `take` gives back.
+    pub fn read(
+        &self,
+        extent: Extent,
+        take: &mut dyn FnMut(&[u8]) -> Result<(), SinkError>,
+    ) -> Result<(), SinkError> {
+        let mut buffer = vec![0; BLOCK_BYTES.min(extent.len as usize)];
+        let mut at = extent.offset;
+        while at < extent.end() {
+            let wanted = extent.end().saturating_sub(at).min(buffer.len() as u64);
+            let Some(block) = buffer.get_mut(..wanted as usize) else { break };
+            self.read_block(at.saturating_add(HEADER_BYTES), block);
+            take(block)?;
+            at = at.saturating_add(wanted);
+        }
+        Ok(())
+    }
+
+    fn read_block(&self, at: u64, block: &mut [u8]) {
+        let written = self.memory.size().saturating_mul(PAGE_BYTES).saturating_sub(at);
+        let (stored, behind) = block.split_at_mut(written.min(block.len() as u64) as usize);
+        if !stored.is_empty() {
+            self.memory.read(at, stored);
+        }
+        behind.fill(0);
+    }
+
+    fn grow_to(&self, end: u64) -> Result<(), SinkError> {
+        let (pages, has) = (end.div_ceil(PAGE_BYTES), self.memory.size());
+        let missing = pages.saturating_sub(has);
+        if missing > 0 && self.memory.grow(missing) < 0 {
+            return Err(SinkError::MemoryFull { needed: end });
+        }
+        if has == 0 {
+            let [a, b, c] = *REGION_MAGIC;
+            self.memory.write(0, &[a, b, c, VERSION]);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,231 @@
+//! The allocator against a plain model, how much is lost to gaps, and bytes through extents.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use super::*;
+use crate::stable::{RawMemory, Table, memory_ids};
+
+fn store() -> ExtentStore {
+    ExtentStore::open(&Memories::init(RawMemory::default()))
+}
+
+/// What is taken, by the model: every byte at most once.
+#[derive(Default)]
+struct Taken(BTreeMap<u64, u64>);
+
+impl Taken {
+    fn add(&mut self, extents: &Extents) {
+        for extent in extents.iter() {
+            let before = self.0.range(..extent.end()).next_back();
+            assert!(
+                before.is_none_or(|(offset, len)| offset + len <= extent.offset),
+                "{extent:?} is taken twice"
+            );
+            self.0.insert(extent.offset, extent.len);
+        }
+    }
+
+    fn remove(&mut self, extents: &Extents) {
+        for extent in extents.iter() {
+            assert_eq!(self.0.remove(&extent.offset), Some(extent.len));
+        }
+    }
+}
+
+/// Takes room of a size, or gives the nth of what is taken back.
+#[derive(Clone, Debug)]
+enum Operation {
+    Allocate(u64),
+    Free(prop::sample::Index),
+}
+
+fn operation() -> impl Strategy<Value = Operation> {
+    let size = prop_oneof![0..300_u64, 0..1_000_000_u64, (1_u64 << 20)..(1 << 30)];
+    prop_oneof![
+        3 => size.prop_map(Operation::Allocate),
+        2 => any::<prop::sample::Index>().prop_map(Operation::Free),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_byte_is_taken_twice_and_all_come_back(operations in prop::collection::vec(operation(), 1..120)) {
+        let mut allocator = Allocator::open(&Memories::init(RawMemory::default()));
+        let (mut live, mut taken) = (Vec::new(), Taken::default());
+        for operation in operations {
+            match operation {
+                Operation::Allocate(size) => {
+                    let extents = allocator.allocate(size).unwrap();
+                    prop_assert!(extents.size() >= size && extents.size() < size + 64);
+                    prop_assert!(extents.iter().count() <= MAX_EXTENTS);
+                    taken.add(&extents);
+                    live.push(extents);
+                }
+                Operation::Free(_) if live.is_empty() => {}
+                Operation::Free(index) => {
+                    let extents: Extents = live.swap_remove(index.index(live.len()));
+                    taken.remove(&extents);
+                    extents.iter().try_for_each(|extent| allocator.free(*extent)).unwrap();
+                }
+            }
+            prop_assert_eq!(allocator.check(), Ok(()));
+            prop_assert_eq!(allocator.taken_bytes().unwrap(), taken.0.values().sum::<u64>());
+        }
+        for extents in live {
+            extents.iter().try_for_each(|extent| allocator.free(*extent)).unwrap();
+        }
+        prop_assert_eq!((allocator.end(), allocator.taken_bytes()), (Ok(0), Ok(0)));
+    }
+}
+
+/// Blobs of 1 B to 1 GiB, sizes log-uniform, come and go at random while a hundred GiB live: of the region
+/// that this needed at its largest, at most a tenth was never used by anything.
+#[test]
+fn at_most_a_tenth_is_lost_to_gaps() {
+    const BLOBS: usize = 100_000;
+    const LIVE_BYTES: u64 = 100 << 30;
+    let mut random = StdRng::seed_from_u64(7);
+    let mut allocator = Allocator::open(&Memories::init(RawMemory::default()));
+    let mut live: Vec<(u64, Extents)> = Vec::new();
+    let (mut bytes, mut most_bytes, mut most_end, mut most_pieces) = (0_u64, 0, 0, 0);
+    for _ in 0..BLOBS {
+        let size = random.random_range(0.0..30.0_f64).exp2() as u64 + 1;
+        while bytes + size > LIVE_BYTES || (random.random_bool(0.2) && !live.is_empty()) {
+            let (size, extents) = live.swap_remove(random.random_range(0..live.len()));
+            extents.iter().try_for_each(|extent| allocator.free(*extent)).unwrap();
+            bytes -= size;
+        }
+        let extents = allocator.allocate(size).unwrap();
+        most_pieces = most_pieces.max(extents.iter().count());
+        live.push((size, extents));
+        bytes += size;
+        most_bytes = most_bytes.max(bytes);
+        most_end = most_end.max(allocator.end().unwrap());
+    }
+    allocator.check().unwrap();
+    let lost = 1.0 - most_bytes as f64 / most_end as f64;
+    println!(
+        "{BLOBS} blobs: {most_bytes} bytes in a region of {most_end}: {:.1} % lost, {} blobs live, at most {most_pieces} pieces",
+        100.0 * lost,
+        live.len()
+    );
+    assert!(lost <= 0.1, "{lost}");
+    assert!(most_pieces > 1, "nothing was ever split, so nothing was shown");
+}
+
+#[test]
+fn what_is_not_taken_cannot_be_given_back() {
+    let mut allocator = Allocator::open(&Memories::init(RawMemory::default()));
+    let [a, b, c] = [100, 200, 300].map(|size| *allocator.allocate(size).unwrap().iter().next().unwrap());
+    allocator.free(b).unwrap();
+    let (end, taken) = (allocator.end(), allocator.taken_bytes());
+    for extent in [b, Extent { offset: a.offset, len: a.len + 64 }, Extent { offset: c.end(), len: 64 }] {
+        let error = allocator.free(extent).unwrap_err();
+        assert!(error.to_string().contains(&format!("offset {}", extent.offset)), "{error}");
+    }
+    assert_eq!((allocator.end(), allocator.taken_bytes()), (end, taken));
+    assert_eq!(allocator.check(), Ok(()));
+}
+
+#[test]
+fn damaged_tables_are_found() {
+    let damage: [fn(&Memories); 4] = [
+        |memories| {
+            Table::<u64, u64>::open(memories, memory_ids::FREE_EXTENTS).insert(128, &64);
+        },
+        |memories| {
+            Table::<(u64, u64), ()>::open(memories, memory_ids::FREE_EXTENTS_BY_LEN).insert((1, 1), &());
+        },
+        |memories| {
+            Table::<u64, u64>::open(memories, memory_ids::FREE_EXTENTS).remove(&128);
+        },
+        |memories| {
+            Allocator::open(memories).allocate(1 << 20).unwrap();
+            Table::<u64, u64>::open(memories, memory_ids::FREE_EXTENTS).insert(1 << 19, &64);
+        },
+    ];
+    for (n, damage) in damage.iter().enumerate() {
+        let memories = Memories::init(RawMemory::default());
+        let mut allocator = Allocator::open(&memories);
+        let extents = [100, 200, 300].map(|size| allocator.allocate(size).unwrap());
+        allocator.free(*extents[1].iter().next().unwrap()).unwrap();
+        assert_eq!(allocator.check(), Ok(()));
+        drop(allocator);
+        damage(&memories);
+        assert!(Allocator::open(&memories).check().is_err(), "damage {n}");
+    }
+}
+
+#[test]
+fn a_region_that_would_be_too_large_takes_nothing() {
+    let mut allocator = Allocator::open(&Memories::init(RawMemory::default()));
+    for size in [REGION_BYTES + 1, u64::MAX] {
+        assert!(matches!(allocator.allocate(size), Err(AllocateError::RegionFull { .. })));
+    }
+    allocator.allocate(REGION_BYTES).unwrap();
+    let full = allocator.allocate(1).unwrap_err();
+    assert_eq!(full, AllocateError::RegionFull { needed: REGION_BYTES + 64 });
+    assert_eq!(allocator.taken_bytes(), Ok(REGION_BYTES));
+}
+
+/// A whole in several pieces: holes of 100 KiB, none of which is large enough.
+fn in_pieces(store: &mut ExtentStore) -> Extents {
+    let parts: Vec<Extents> = (0..8).map(|_| store.allocate(100 << 10).unwrap()).collect();
+    for part in parts.iter().step_by(2) {
+        store.free(part).unwrap();
+    }
+    let whole = store.allocate(350 << 10).unwrap();
+    assert!(whole.iter().count() > 2, "{whole:?}");
+    whole
+}
+
+#[test]
+fn bytes_go_in_and_out_across_pieces() {
+    let mut store = store();
+    let whole = in_pieces(&mut store);
+    let bytes: Vec<u8> = (0..350_u32 << 10).map(|n| (n % 251) as u8).collect();
+    for (n, block) in bytes.chunks(7_777).enumerate() {
+        store.write_at(&whole, (n * 7_777) as u64, block).unwrap();
+    }
+    for (at, len) in [(0, bytes.len()), (1, 5), (90 << 10, 200 << 10), (0, 0), (bytes.len(), 0)] {
+        let mut read = Vec::new();
+        let mut take = |block: &[u8]| {
+            assert!(block.len() <= BLOCK_BYTES);
+            read.extend_from_slice(block);
+            Ok(())
+        };
+        store.read_at(&whole, at as u64, len, &mut take).unwrap();
+        assert!(read == bytes[at..at + len], "{len} bytes at {at}");
+        assert_eq!(store.holds_at(&whole, at as u64, &bytes[at..at + len]), Ok(true));
+    }
+    let mut changed = bytes.clone();
+    changed[123_456] ^= 1;
+    assert_eq!(store.holds_at(&whole, 0, &changed), Ok(false));
+}
+
+#[test]
+fn bytes_outside_of_a_whole_are_refused() {
+    let mut store = store();
+    let whole = store.allocate(100).unwrap();
+    let size = whole.size();
+    for (at, len) in [(0, size as usize + 1), (size, 1), (u64::MAX, 1)] {
+        let refused = Err(SinkError::OutOfRange { offset: at, got: len, size });
+        assert_eq!(store.write_at(&whole, at, &vec![1; len]), refused);
+        assert_eq!(store.read_at(&whole, at, len, &mut |_| panic!("nothing may be read")), refused);
+    }
+}
+
+#[test]
+fn what_was_never_written_reads_as_zeros() {
+    let mut store = store();
+    let whole = store.allocate(1 << 20).unwrap();
+    assert_eq!(store.holds_at(&whole, 1_000_000, &[0; 100]), Ok(true), "before the first write");
+    store.write_at(&whole, 0, b"x").unwrap();
+    assert_eq!(store.holds_at(&whole, 1_000_000, &[0; 100]), Ok(true), "behind the end of the memory");
+}

@@ -1,0 +1,224 @@
+//! The arguments of `uploads_put_chunk`, read without a copy of the chunk.
+//!
+//! Decoding through the Candid library needs the whole message on the heap, twice. What clients send is
+//! nearly always `(nat64, nat32, vec nat8, opt vec nat8)` under a type table of two entries; that is read
+//! where it stands. Everything else is left to the library, so that the answers are the same.
+
+use candid::utils::decode_args_with_config;
+use serde_bytes::ByteBuf;
+
+use crate::blob::extents::BLOCK_BYTES;
+use crate::session::{ByteSource, SinkError};
+
+/// The argument of the present message.
+pub trait Message {
+    /// Its length, bytes.
+    fn size(&self) -> usize;
+
+    /// Copies its bytes from `at` on. They must be there.
+    fn copy(&self, at: usize, into: &mut [u8]);
+}
+
+/// The arguments.
+#[derive(Debug, PartialEq)]
+pub struct PutArgs {
+    /// Session id.
+    pub session: u64,
+    /// Chunk number.
+    pub idx: u32,
+    /// The bytes, or where in the message they stand.
+    pub chunk: ChunkBytes,
+    /// SHA-256 of the chunk, if the client sends it.
+    pub sha256: Option<ByteBuf>,
+}
+
+/// The bytes of a chunk.
+#[derive(Debug, PartialEq)]
+pub enum ChunkBytes {
+    /// In the message.
+    InMessage {
+        /// First byte.
+        at: usize,
+        /// Number of bytes.
+        len: usize,
+    },
+    /// On the heap.
+    Owned(Vec<u8>),
+}
+
+/// Bytes of the message that are looked at for its type table and its numbers.
+const HEAD_BYTES: usize = 96;
+
+/// What the decoder may skip, as the library's own entry points set it.
+pub const SKIPPING_QUOTA: usize = 10_000;
+
+/// Reads the arguments.
+///
+/// # Errors
+/// What the Candid library says of a message that does not decode.
+pub fn read(message: &dyn Message) -> Result<PutArgs, String> {
+    if let Some(args) = read_in_place(message) {
+        return Ok(args);
+    }
+    let mut bytes = vec![0; message.size()];
+    message.copy(0, &mut bytes);
+    let mut config = candid::DecoderConfig::new();
+    config.set_skipping_quota(SKIPPING_QUOTA);
+    let (session, idx, chunk, sha256): (u64, u32, ByteBuf, Option<ByteBuf>) =
+        decode_args_with_config(&bytes, &config).map_err(|e| e.to_string())?;
+    Ok(PutArgs { session, idx, chunk: ChunkBytes::Owned(chunk.into_vec()), sha256 })
+}
+
+/// What a type of the message is, as far as it matters here.
+#[derive(Clone, Copy, PartialEq)]
+enum Type {
+    Blob,
+    OptBlob,
+    Null,
+}
+
+/// The arguments of a message of the usual shape; none for any other.
+fn read_in_place(message: &dyn Message) -> Option<PutArgs> {
+    let size = message.size();
+    let mut head = [0; HEAD_BYTES];
+    let head = head.get_mut(..size.min(HEAD_BYTES))?;
+    message.copy(0, head);
+    let mut head = Cursor { bytes: head, at: 0 };
+    if head.take::<4>()? != *b"DIDL" {
+        return None;
+    }
+    let table = read_table(&mut head)?;
+    let args = head.byte()?;
+    if !(3..=4).contains(&args) || head.byte()? != NAT64 || head.byte()? != NAT32 {
+        return None;
+    }
+    if read_type(&mut head, &table)? != Type::Blob {
+        return None;
+    }
+    let last = if args == 4 { read_type(&mut head, &table)? } else { Type::Null };
+    let session = u64::from_le_bytes(head.take()?);
+    let idx = u32::from_le_bytes(head.take()?);
+    let len = head.length()?;
+    let at = head.at;
+    let end = at.checked_add(len).filter(|end| *end <= size)?;
+    let sha256 = read_digest(message, end, last)?;
+    Some(PutArgs { session, idx, chunk: ChunkBytes::InMessage { at, len }, sha256 })
+}
+
+const NAT64: u8 = 0x78;
+const NAT32: u8 = 0x79;
+const NAT8: u8 = 0x7b;
+const NULL: u8 = 0x7f;
+const VEC: u8 = 0x6d;
+const OPT: u8 = 0x6e;
+
+/// A type table of blobs and options of blobs.
+fn read_table(head: &mut Cursor<'_>) -> Option<Vec<Type>> {
+    let entries = head.byte()?;
+    let raw: Vec<(u8, u8)> =
+        (0..entries).map(|_| Some((head.byte()?, head.byte()?))).collect::<Option<_>>()?;
+    let is_blob = |entry: &(u8, u8)| *entry == (VEC, NAT8);
+    raw.iter()
+        .map(|entry| match entry {
+            blob if is_blob(blob) => Some(Type::Blob),
+            (OPT, inner) => {
+                raw.get(usize::from(*inner)).filter(|inner| is_blob(inner)).map(|_| Type::OptBlob)
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+fn read_type(head: &mut Cursor<'_>, table: &[Type]) -> Option<Type> {
+    match head.byte()? {
+        NULL => Some(Type::Null),
+        entry => table.get(usize::from(entry)).copied(),
+    }
+}
+
+/// The last argument, which must end the message: none of it, or a blob that is a digest.
+fn read_digest(message: &dyn Message, at: usize, found: Type) -> Option<Option<ByteBuf>> {
+    let mut rest = [0; 1 + 1 + 32];
+    let rest = rest.get_mut(..message.size().checked_sub(at)?)?;
+    message.copy(at, rest);
+    match (found, &*rest) {
+        (Type::Null, []) | (Type::OptBlob, [0]) => Some(None),
+        (Type::OptBlob, [1, 32, digest @ ..]) if digest.len() == 32 => Some(Some(ByteBuf::from(digest))),
+        _ => None,
+    }
+}
+
+/// Reads forward through bytes.
+struct Cursor<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl Cursor<'_> {
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (taken, _) = self.bytes.get(self.at..)?.split_first_chunk::<N>()?;
+        self.at = self.at.saturating_add(N);
+        Some(*taken)
+    }
+
+    fn byte(&mut self) -> Option<u8> {
+        self.take::<1>().map(|[byte]| byte)
+    }
+
+    /// A length in LEB128 that fits 28 bits, a hundred times what a message holds.
+    fn length(&mut self) -> Option<usize> {
+        let mut length = 0;
+        for shift in [0, 7, 14, 21] {
+            let byte = self.byte()?;
+            length |= usize::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Some(length);
+            }
+        }
+        None
+    }
+}
+
+/// A chunk that is read from the message block by block.
+pub struct MessageChunk<'a> {
+    message: &'a dyn Message,
+    at: usize,
+    len: usize,
+    /// Length of the first block, bytes: the others then begin at multiples of a block in the file, which is
+    /// where the subtrees of BLAKE3 begin.
+    first: usize,
+}
+
+impl<'a> MessageChunk<'a> {
+    /// The chunk of `len` bytes at `at` in the message, which lies at `offset` in its file.
+    pub fn new(message: &'a dyn Message, at: usize, len: usize, offset: u64) -> Self {
+        let into_block = offset.checked_rem(BLOCK_BYTES as u64).unwrap_or(0) as usize;
+        Self { message, at, len, first: BLOCK_BYTES.saturating_sub(into_block) }
+    }
+}
+
+impl ByteSource for MessageChunk<'_> {
+    fn len(&self) -> u64 {
+        self.len as u64
+    }
+
+    fn each_block(
+        &mut self,
+        take: &mut dyn FnMut(u64, &[u8]) -> Result<(), SinkError>,
+    ) -> Result<(), SinkError> {
+        let mut buffer = vec![0; BLOCK_BYTES.min(self.len)];
+        let (mut done, mut wanted) = (0_usize, self.first);
+        while done < self.len {
+            let wanted_now = wanted.min(self.len.saturating_sub(done));
+            let Some(block) = buffer.get_mut(..wanted_now) else { break };
+            self.message.copy(self.at.saturating_add(done), block);
+            take(done as u64, block)?;
+            done = done.saturating_add(block.len());
+            wanted = BLOCK_BYTES;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,132 @@
+//! Arguments read in place against the Candid library, and blocks of a chunk.
+
+use candid::{CandidType, Encode};
+use proptest::prelude::*;
+
+use super::*;
+
+struct Bytes(Vec<u8>);
+
+impl Message for Bytes {
+    fn size(&self) -> usize {
+        self.0.len()
+    }
+
+    fn copy(&self, at: usize, into: &mut [u8]) {
+        into.copy_from_slice(&self.0[at..at + into.len()]);
+    }
+}
+
+/// The arguments as the library decodes them.
+fn by_library(message: &[u8]) -> Option<(u64, u32, Vec<u8>, Option<Vec<u8>>)> {
+    let mut config = candid::DecoderConfig::new();
+    config.set_skipping_quota(SKIPPING_QUOTA);
+    let (session, idx, chunk, sha256): (u64, u32, ByteBuf, Option<ByteBuf>) =
+        decode_args_with_config(message, &config).ok()?;
+    Some((session, idx, chunk.into_vec(), sha256.map(ByteBuf::into_vec)))
+}
+
+/// The same as this module reads them, and whether in place.
+fn by_us(message: &[u8]) -> Option<((u64, u32, Vec<u8>, Option<Vec<u8>>), bool)> {
+    let PutArgs { session, idx, chunk, sha256 } = read(&Bytes(message.to_vec())).ok()?;
+    let (bytes, in_place) = match chunk {
+        ChunkBytes::InMessage { at, len } => (message[at..at + len].to_vec(), true),
+        ChunkBytes::Owned(bytes) => (bytes, false),
+    };
+    Some(((session, idx, bytes, sha256.map(ByteBuf::into_vec)), in_place))
+}
+
+fn agree(message: &[u8]) -> bool {
+    let ours = by_us(message);
+    assert_eq!(
+        ours.as_ref().map(|(args, _)| args.clone()),
+        by_library(message),
+        "{:02x?}",
+        &message[..message.len().min(96)]
+    );
+    ours.is_some_and(|(_, in_place)| in_place)
+}
+
+#[test]
+fn what_clients_send_is_read_in_place() {
+    let chunk = ByteBuf::from(vec![7; 200_000]);
+    let digest = Some(ByteBuf::from([9; 32]));
+    let none = None::<ByteBuf>;
+    assert!(agree(&Encode!(&5_u64, &6_u32, &chunk, &digest).unwrap()));
+    assert!(agree(&Encode!(&5_u64, &6_u32, &chunk, &none).unwrap()));
+    assert!(agree(&Encode!(&5_u64, &6_u32, &chunk).unwrap()), "as before there was a digest");
+    assert!(agree(&Encode!(&5_u64, &6_u32, &chunk, &()).unwrap()), "null for an option");
+    assert!(agree(&Encode!(&u64::MAX, &u32::MAX, &ByteBuf::new(), &none).unwrap()));
+    assert!(agree(&Encode!(&5_u64, &6_u32, &vec![1_u8; 300], &Some(vec![2_u8; 32])).unwrap()));
+}
+
+#[test]
+fn anything_else_is_left_to_the_library() {
+    #[derive(CandidType)]
+    struct Other {
+        field: u8,
+    }
+    let chunk = ByteBuf::from(vec![7; 300]);
+    for message in [
+        Encode!(&5_u64, &6_u32, &chunk, &Some(ByteBuf::from([9; 31]))).unwrap(),
+        Encode!(&5_u64, &6_u32, &chunk, &Some(Other { field: 1 })).unwrap(),
+        Encode!(&5_u64, &6_u32, &chunk, &None::<ByteBuf>, &Other { field: 1 }).unwrap(),
+        Encode!(&5_u32, &6_u32, &chunk).unwrap(),
+        Encode!(&5_u64, &6_u32).unwrap(),
+        Encode!(&5_u64, &6_u32, &"text").unwrap(),
+        Encode!(&5_u64, &6_u32, &vec![1_u16]).unwrap(),
+        b"DIDL".to_vec(),
+        b"DIDL\0\0".to_vec(),
+        Vec::new(),
+    ] {
+        assert!(!agree(&message));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Messages with some bytes changed, cut off or added: whatever the library says, this says too.
+    #[test]
+    fn damaged_messages_get_the_librarys_answer(
+        len in 0..200_usize,
+        digest in prop::option::of(prop::sample::select(vec![0_usize, 31, 32, 33])),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+        cut in prop::option::weighted(0.3, any::<prop::sample::Index>()),
+        tail in prop::collection::vec(any::<u8>(), 0..3),
+    ) {
+        let digest = digest.map(|len| ByteBuf::from(vec![3; len]));
+        let mut message = Encode!(&5_u64, &6_u32, &ByteBuf::from(vec![7; len]), &digest).unwrap();
+        for (at, byte) in changes {
+            // The head is where a change matters.
+            let at = at.index(message.len().min(40));
+            message[at] = byte;
+        }
+        if let Some(cut) = cut {
+            message.truncate(cut.index(message.len()));
+        }
+        message.extend(tail);
+        agree(&message);
+    }
+}
+
+#[test]
+fn the_blocks_of_a_chunk_are_its_bytes_and_begin_where_blocks_of_the_file_begin() {
+    let message = Bytes((0..200_000_u32).map(|n| (n % 251) as u8).collect());
+    for (at, len, offset) in [(5, 0, 0), (5, 1, 7), (5, 150_000, 1_800_000), (9, 65_536, 32_768)] {
+        let mut chunk = MessageChunk::new(&message, at, len, offset);
+        assert_eq!((ByteSource::len(&chunk), chunk.is_empty()), (len as u64, len == 0));
+        for _ in 0..2 {
+            let mut read = Vec::new();
+            let mut take = |position: u64, block: &[u8]| {
+                assert_eq!(position, read.len() as u64);
+                assert!(position == 0 || (offset + position) % BLOCK_BYTES as u64 == 0);
+                assert!(block.len() <= BLOCK_BYTES);
+                read.extend_from_slice(block);
+                Ok(())
+            };
+            chunk.each_block(&mut take).unwrap();
+            assert!(read == message.0[at..at + len], "{len} bytes at {at}, each call from the beginning");
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! What the engine asks of a migration.
+//!
+//! A unit is what a migration treats at a time, named by a number: a session, a blob. The engine decides when
+//! and how many, counts, keeps the digests, and stores how far it is; the migration knows what a unit is and
+//! where its parts lie. A unit may be larger than a message: then [`Migration::convert`] does a slice of it, and
+//! says how far it came in bytes of its own.
+
+use crate::api::Result;
+use crate::meter::Meter;
+use crate::session::Time;
+use crate::stable::StableError;
+use crate::storage::Storage;
+
+use super::Plan;
+
+/// A migration. Methods that take `&Storage` change nothing.
+pub trait Migration {
+    /// Its declaration.
+    fn plan(&self) -> &'static Plan;
+
+    /// What must happen before it may begin, in words; nothing when it may.
+    ///
+    /// # Errors
+    /// A damaged record.
+    fn waits_for(&self, _: &Storage) -> Result<Option<String>> {
+        Ok(None)
+    }
+
+    /// Whether the old form is in use, so that nothing may be converted at present.
+    ///
+    /// # Errors
+    /// A damaged record.
+    fn is_held(&self, _: &Storage) -> Result<bool> {
+        Ok(false)
+    }
+
+    /// Whether units are counted and weighed before the first is converted. Else each is when its turn comes: for
+    /// units that clients make and remove while the migration is at work.
+    fn counts_ahead(&self) -> bool {
+        true
+    }
+
+    /// What must be noted as the layout becomes that of [`Plan::to`].
+    ///
+    /// # Errors
+    /// A damaged record.
+    fn layout_entered(&self, _: &mut Storage) -> std::result::Result<(), StableError> {
+        Ok(())
+    }
+
+    /// Up to `limit` units in the old form above `after`, ascending. A unit in quarantine may be among them.
+    fn sources(&self, storage: &Storage, after: Option<u64>, limit: usize) -> Vec<u64>;
+
+    /// Whether a unit is in the old form.
+    fn is_source(&self, storage: &Storage, key: u64) -> bool;
+
+    /// SHA-256 of what must survive of a unit in the old form. A unit that cannot be read has one as well.
+    ///
+    /// # Errors
+    /// When the unit is not there.
+    fn weigh(&self, storage: &Storage, key: u64) -> Result<[u8; 32]>;
+
+    /// What would become of a unit in the old form.
+    ///
+    /// # Errors
+    /// When the unit is not there, or a damaged record of the tables around it.
+    fn classify(&self, storage: &Storage, key: u64, now: Time) -> Result<Classified>;
+
+    /// The digest that [`Self::weigh`] had for a unit that was put into quarantine with these bytes.
+    fn digest_of_quarantined(&self, raw: &[u8]) -> [u8; 32];
+
+    /// Converts a unit, or as much of it as the message has room for, and removes its old form once the new one
+    /// has been read back.
+    ///
+    /// # Errors
+    /// When the tables around the unit are damaged; then nothing was changed, and the engine stops.
+    fn convert(&self, storage: &mut Storage, key: u64, work: &mut Work<'_>) -> Result<Advance>;
+
+    /// Puts a unit that came into quarantine with these bytes back into the old form, to be tried again.
+    ///
+    /// # Errors
+    /// A damaged record.
+    fn restore(&self, storage: &mut Storage, key: u64, raw: Vec<u8>) -> Result<()>;
+
+    /// Takes a unit out of the old form unseen, and gives what [`Self::restore`] needs to put it back. For a unit
+    /// that may stay where it is while it is in quarantine, nothing happens.
+    ///
+    /// # Errors
+    /// A damaged record; nothing was changed.
+    fn take_out(&self, _: &mut Storage, _: u64) -> Result<Vec<u8>> {
+        Ok(Vec::new())
+    }
+
+    /// Place in [`Plan::classes`] of the units that cut a message off.
+    fn trapped_class(&self) -> usize;
+
+    /// Gives back what a slice of a unit made, since its client has removed the unit in the middle.
+    fn abandon(&self, _: &mut Storage, _: u64, _progress: Vec<u8>) {}
+
+    /// Up to `limit` units in the new form above `after`, ascending.
+    fn targets(&self, storage: &Storage, after: Option<u64>, limit: usize) -> Vec<u64>;
+
+    /// What is wrong with a unit in the new form, in words; nothing when it is sound, or gone.
+    ///
+    /// # Errors
+    /// A damaged record of the tables around the unit.
+    fn check(&self, storage: &Storage, key: u64) -> Result<Option<String>>;
+
+    /// Up to `limit` units in the new form that clients have written at or after `since`.
+    fn written_since(&self, _: &Storage, _: Time, _: usize) -> Vec<u64> {
+        Vec::new()
+    }
+
+    /// The way back; nothing for a migration that has none.
+    fn reversal(&self) -> Option<&dyn Reversal> {
+        None
+    }
+
+    /// Steps after which a run of this many units has failed: each unit is weighed, converted and checked once,
+    /// and once more if a controller asks for it. Larger units need more.
+    fn max_steps(&self, units: u64) -> u64 {
+        units.saturating_mul(8).saturating_add(10_000)
+    }
+}
+
+/// The way back of a migration.
+pub trait Reversal {
+    /// Nothing, when this build may go back.
+    ///
+    /// # Errors
+    /// Why not, in words.
+    fn allowed(&self) -> std::result::Result<(), String>;
+
+    /// Takes a unit back to the old form, or does a slice of that.
+    ///
+    /// # Errors
+    /// A damaged record; nothing was changed.
+    fn revert(&self, storage: &mut Storage, key: u64, work: &mut Work<'_>) -> Result<Reverted>;
+}
+
+/// Room and time of a slice of work, and how far its unit is.
+pub struct Work<'a> {
+    /// The time of the message.
+    pub now: Time,
+    /// Tells the instructions that the message has used.
+    pub meter: &'a dyn Meter,
+    /// Instructions of the message after which a large unit stops.
+    pub budget: u64,
+    /// How far the unit is, in bytes of the migration's own; empty at its beginning. Kept when it stops.
+    pub progress: Vec<u8>,
+}
+
+impl Work<'_> {
+    /// Whether the message has no room left.
+    pub fn is_used_up(&self) -> bool {
+        self.meter.used() > self.budget
+    }
+}
+
+/// What would become of a unit in the old form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Classified {
+    /// Place of its class in [`Plan::classes`].
+    pub class: usize,
+    /// Why it would be put into quarantine, in words.
+    pub reason: Option<String>,
+}
+
+/// What [`Migration::convert`] did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Advance {
+    /// A slice; the message has no room for more.
+    More,
+    /// All of it.
+    Done {
+        /// Place of its class in [`Plan::classes`].
+        class: usize,
+        /// What became of it.
+        fate: Fate,
+    },
+    /// Its client has removed it since it was listed.
+    Gone,
+}
+
+/// What became of a unit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is in the new form, whose projection to the old one has this digest.
+    Converted([u8; 32]),
+    /// It was over, and what it held is given back. The digest of what it was.
+    Released([u8; 32]),
+    /// It is to be kept aside.
+    Quarantined {
+        /// Why, in words.
+        reason: String,
+        /// What [`Migration::restore`] needs to put it back.
+        raw: Vec<u8>,
+    },
+}
+
+/// What [`Reversal::revert`] did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reverted {
+    /// The unit is in the old form again.
+    Done,
+    /// A slice; the message has no room for more.
+    More,
+    /// It has no old form that leads back to it; nothing was changed. The reason, in words.
+    Refused(String),
+}

@@ -1,0 +1,67 @@
+//! What a migration declares before it does anything: where it leads, and what becomes of every kind of unit.
+
+use sha2::{Digest, Sha256};
+
+use crate::stable::layout::Layout;
+
+/// The declaration of a migration. Its digest is in every journal entry, so that a run can be told from one
+/// of a build that would have treated a class in another way.
+#[derive(Debug)]
+pub struct Plan {
+    /// Number of the migration; migrations apply in order of their numbers. Stored, never reused.
+    pub number: u16,
+    /// Name of the migration.
+    pub name: &'static str,
+    /// Layout it starts from.
+    pub from: Layout,
+    /// Layout from its first change on.
+    pub to: Layout,
+    /// Every class of unit that it knows.
+    pub classes: &'static [ClassPlan],
+    /// Every field of the old form, and where it goes.
+    pub fields: &'static [(&'static str, &'static str)],
+}
+
+/// A class of unit, and what becomes of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClassPlan {
+    /// Name of the class.
+    pub name: &'static str,
+    /// What becomes of a unit of this class.
+    pub treatment: Treatment,
+    /// What makes a unit one of this class.
+    pub what: &'static str,
+}
+
+/// What becomes of a unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Treatment {
+    /// It is converted.
+    Convert,
+    /// It is over; what it holds is given back.
+    Release,
+    /// It is kept aside as it is, with the reason.
+    Quarantine,
+}
+
+impl Treatment {
+    /// The treatment in one word, as documents and the interface write it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Convert => "convert",
+            Self::Release => "release",
+            Self::Quarantine => "quarantine",
+        }
+    }
+}
+
+impl Plan {
+    /// SHA-256 of everything that is declared.
+    pub fn digest(&self) -> [u8; 32] {
+        let Self { number, name, from, to, classes, fields } = self;
+        let mut lines = vec![format!("{number} {name} {} {}", from.0, to.0)];
+        lines.extend(classes.iter().map(|class| format!("class {} {}", class.name, class.treatment.name())));
+        lines.extend(fields.iter().map(|(field, place)| format!("field {field} {place}")));
+        Sha256::digest(lines.join("\n")).into()
+    }
+}

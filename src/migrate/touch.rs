@@ -1,0 +1,110 @@
+//! Units that clients use or remove while the migration is under way.
+
+use crate::api::{Error, Result};
+use crate::meter::Unmetered;
+use crate::migrations::SplitSessions;
+use crate::session::{SessionId, Time};
+use crate::stable::StableError;
+use crate::storage::Storage;
+
+use super::unit::{begin, count, count_source, leave_old_layout, settle};
+use super::{Advance, Migration, Work};
+
+/// The share of new sessions that take the compat path, percent: all of them while layout 1 is where
+/// things go, else what a controller has set.
+///
+/// # Errors
+/// Damaged settings or state.
+pub fn compat_share(storage: &Storage) -> std::result::Result<u8, StableError> {
+    if storage.migration.state()?.is_going_back() {
+        return Ok(100);
+    }
+    Ok(storage.config()?.compat_share_percent)
+}
+
+/// Whether legacy records stay what they are, since the compat path is in use.
+///
+/// # Errors
+/// Damaged settings or state.
+pub fn held(storage: &Storage) -> std::result::Result<bool, StableError> {
+    Ok(compat_share(storage)? > 0)
+}
+
+/// Converts a session that is still a legacy record, since its client is about to use it. Nothing happens
+/// to any other.
+///
+/// # Errors
+/// [`Error::Conflict`] for a session in quarantine, or a damaged record of the migration itself.
+pub fn touch(storage: &mut Storage, id: SessionId, now: Time) -> Result<()> {
+    touch_unit(&SplitSessions, storage, id.0, now)?;
+    match storage.migration.quarantine.get(SplitSessions.plan().number, id.0)? {
+        Some(record) => {
+            let detail = format!("kept aside by the migration: {}", record.reason);
+            Err(Error::conflict("session", id, detail))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Converts a unit that is still in the old form and not in quarantine, within this message: only for
+/// migrations whose units fit into one.
+///
+/// # Errors
+/// A damaged record of the migration itself.
+pub fn touch_unit(migration: &dyn Migration, storage: &mut Storage, key: u64, now: Time) -> Result<()> {
+    let number = migration.plan().number;
+    if !migration.is_source(storage, key)
+        || migration.is_held(storage)?
+        || storage.migration.quarantine.contains(number, key)
+    {
+        return Ok(());
+    }
+    let mut state = storage.migration.state_of(number)?;
+    begin(migration, &mut state);
+    leave_old_layout(migration, storage, &mut state, now)?;
+    if state.validated_through.is_none_or(|through| key > through) {
+        // The engine has not come to this unit yet, and will not find it any more.
+        count_source(migration, storage, &mut state, key)?;
+    }
+    let progress = match state.unit.take() {
+        Some(unit) if unit.key == key => unit.progress,
+        other => {
+            state.unit = other;
+            Vec::new()
+        }
+    };
+    let mut work = Work { now, meter: &Unmetered, budget: u64::MAX, progress };
+    match migration.convert(storage, key, &mut work)? {
+        Advance::Done { class, fate } => {
+            settle(migration, storage, &mut state, key, (class, fate), true)?;
+        }
+        Advance::Gone => {}
+        Advance::More => {
+            let name = migration.plan().name;
+            return Err(Error::Internal(format!("{name}: unit {key} does not fit into a message")));
+        }
+    }
+    storage.migration.set_state(number, &state);
+    Ok(())
+}
+
+/// Accounts for a unit in the old form that its client is about to remove, which the engine has counted and will
+/// not find any more. To be called before it is removed.
+///
+/// # Errors
+/// A damaged record of the migration itself.
+pub fn ended(migration: &dyn Migration, storage: &mut Storage, key: u64) -> Result<()> {
+    let number = migration.plan().number;
+    let mut state = storage.migration.state_of(number)?;
+    let counted = state.validated_through.is_some_and(|through| key <= through);
+    if !counted || !migration.is_source(storage, key) || storage.migration.quarantine.contains(number, key) {
+        return Ok(());
+    }
+    state.digest_after.add(migration.weigh(storage, key)?);
+    count(&mut state.expired);
+    if let Some(unit) = state.unit.take_if(|unit| unit.key == key) {
+        migration.abandon(storage, key, unit.progress);
+    }
+    storage.migration.set_state(number, &state);
+    Ok(())
+}

@@ -1,0 +1,154 @@
+//! One unit on its way: weighed before, accounted for after, whoever made it go.
+
+use crate::api::Result;
+use crate::session::Time;
+use crate::stable::StableError;
+use crate::stable::layout::Layout;
+use crate::storage::Storage;
+
+use super::{Fate, Migration, MigrationState, Phase, QuarantineRecord};
+
+/// Counts one more.
+pub fn count(counter: &mut u64) {
+    *counter = counter.saturating_add(1);
+}
+
+/// Adds a unit in the old form to what the migration must account for.
+///
+/// # Errors
+/// When the unit is gone.
+pub fn count_source(
+    migration: &dyn Migration,
+    storage: &Storage,
+    state: &mut MigrationState,
+    key: u64,
+) -> Result<()> {
+    state.digest_before.add(migration.weigh(storage, key)?);
+    count(&mut state.source);
+    Ok(())
+}
+
+/// Accounts for a unit that is not in the old form any more. `touched` says that its client made it go.
+///
+/// # Errors
+/// A damaged record of the quarantine.
+pub fn settle(
+    migration: &dyn Migration,
+    storage: &mut Storage,
+    state: &mut MigrationState,
+    key: u64,
+    (class, fate): (usize, Fate),
+    touched: bool,
+) -> Result<()> {
+    let plan = migration.plan();
+    match fate {
+        Fate::Converted(digest) => {
+            state.digest_after.add(digest);
+            count(if touched { &mut state.already } else { &mut state.converted });
+        }
+        Fate::Released(digest) => {
+            state.digest_after.add(digest);
+            count(&mut state.expired);
+        }
+        Fate::Quarantined { reason, raw } => {
+            storage.migration.quarantine.insert(plan.number, key, &QuarantineRecord { reason, raw });
+            // What counts is what can be read back.
+            if let Some(kept) = storage.migration.quarantine.get(plan.number, key)? {
+                state.digest_after.add(migration.digest_of_quarantined(&kept.raw));
+            }
+            count(&mut state.quarantined);
+        }
+    }
+    state.count_class(plan.classes.get(class).map_or("unknown", |class| class.name));
+    state.cursor = Some(key);
+    Ok(())
+}
+
+/// Takes a unit out of quarantine and out of the books, back into the old form.
+///
+/// # Errors
+/// A damaged record; nothing was changed.
+pub fn restore(
+    migration: &dyn Migration,
+    storage: &mut Storage,
+    state: &mut MigrationState,
+    key: u64,
+) -> Result<()> {
+    let number = migration.plan().number;
+    let Some(record) = storage.migration.quarantine.get(number, key)? else {
+        return Ok(());
+    };
+    let digest = migration.digest_of_quarantined(&record.raw);
+    migration.restore(storage, key, record.raw)?;
+    storage.migration.quarantine.remove(number, key);
+    state.digest_after.remove(digest);
+    state.quarantined = state.quarantined.saturating_sub(1);
+    Ok(())
+}
+
+/// The layout of the header.
+///
+/// # Errors
+/// A damaged header.
+pub fn layout(storage: &Storage) -> std::result::Result<Layout, StableError> {
+    Ok(storage.layout.get()?.unwrap_or(Layout::LEGACY))
+}
+
+/// Notes which migration the state belongs to, and which plan it follows.
+pub fn begin(migration: &dyn Migration, state: &mut MigrationState) {
+    let plan = migration.plan();
+    if state.name != plan.name {
+        plan.name.clone_into(&mut state.name);
+    }
+    state.plan = Some(plan.digest());
+}
+
+/// From the first converted unit on, builds of the old layout must refuse this memory.
+///
+/// # Errors
+/// A damaged layout header.
+pub fn leave_old_layout(
+    migration: &dyn Migration,
+    storage: &mut Storage,
+    state: &mut MigrationState,
+    now: Time,
+) -> std::result::Result<(), StableError> {
+    state.proven_since = state.proven_since.or(Some(now.as_nanos()));
+    let plan = migration.plan();
+    if layout(storage)? == plan.from {
+        storage.layout.set(&plan.to);
+        migration.layout_entered(storage)?;
+        let event = format!("layout {}", plan.to.0);
+        storage.migration.record(now, &event, plan.to, plan.number, state);
+    }
+    Ok(())
+}
+
+/// Changes the phase and writes it into the journal.
+///
+/// # Errors
+/// A damaged layout header.
+pub fn enter(
+    migration: &dyn Migration,
+    storage: &mut Storage,
+    state: &mut MigrationState,
+    phase: Phase,
+    now: Time,
+) -> std::result::Result<(), StableError> {
+    state.phase = phase;
+    let event = match phase {
+        Phase::Idle => "idle",
+        Phase::Validating => "validating",
+        Phase::Converting => "converting",
+        Phase::Verifying => "verifying",
+        Phase::Converted => "converted",
+        Phase::Finalized => "finalized",
+        Phase::Paused => "paused",
+        Phase::Stuck => "stuck",
+        Phase::RollingBack => "rolling back",
+        Phase::RolledBack => "rolled back",
+    };
+    let layout = layout(storage)?;
+    storage.migration.record(now, event, layout, migration.plan().number, state);
+    Ok(())
+}

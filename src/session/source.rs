@@ -1,0 +1,37 @@
+//! Where the bytes of a chunk come from.
+
+use super::SinkError;
+
+/// The bytes of one chunk, handed over in blocks: so a chunk need never be in memory as a whole.
+pub trait ByteSource {
+    /// Length of the chunk, bytes.
+    fn len(&self) -> u64;
+
+    /// Whether the chunk has no bytes.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Hands every block to `take` in order, with its position in the chunk in bytes. Each call begins anew.
+    ///
+    /// # Errors
+    /// The first that `take` gives back; no block follows it.
+    fn each_block(
+        &mut self,
+        take: &mut dyn FnMut(u64, &[u8]) -> Result<(), SinkError>,
+    ) -> Result<(), SinkError>;
+}
+
+/// Bytes that are in memory already: one block.
+impl ByteSource for &[u8] {
+    fn len(&self) -> u64 {
+        <[u8]>::len(self) as u64
+    }
+
+    fn each_block(
+        &mut self,
+        take: &mut dyn FnMut(u64, &[u8]) -> Result<(), SinkError>,
+    ) -> Result<(), SinkError> {
+        take(0, self)
+    }
+}

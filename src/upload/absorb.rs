@@ -1,0 +1,193 @@
+//! Hashing what is stored: the chunk that has just arrived, and those that arrived before their turn.
+
+use crate::api::{Error, HashAlgorithm, Result};
+use crate::blob::{BlobStore, Extents, Place};
+use crate::session::{Session, SinkError};
+
+use super::PayloadState;
+use super::hashing::{
+    ChunkHasher, LEAF_BYTES, LeafHasher, PrefixHash, Subtree, TreePrefix, from_values, heights, leaves,
+    leaves_within, to_values,
+};
+
+/// Bytes kept for the chaining values of one chunk: 1,758 leaves are at most 22 subtrees of 32 bytes.
+const SLOT_BYTES: u64 = 22 * 32;
+
+/// Bytes that the chaining values of an upload of so many chunks may need.
+pub fn subtree_bytes(chunks: u32) -> u64 {
+    u64::from(chunks).saturating_mul(SLOT_BYTES)
+}
+
+/// What to compute over chunk `idx` while it is stored.
+pub fn hasher_for(payload: &PayloadState, session: &Session, idx: u32) -> ChunkHasher {
+    match &payload.hash {
+        PrefixHash::Sha256(sha256) if idx == payload.next_chunk => ChunkHasher::Sha256(sha256.clone()),
+        PrefixHash::Blake3(_) if idx == payload.next_chunk || payload.subtrees.is_some() => {
+            ChunkHasher::Blake3(leaves_of(session, idx))
+        }
+        PrefixHash::Sha256(_) | PrefixHash::Blake3(_) => ChunkHasher::Skip,
+    }
+}
+
+/// Takes in what was computed over chunk `idx`, which is stored now. False when nothing was.
+///
+/// # Errors
+/// What is stored cannot be read.
+pub fn absorb_hashed(
+    blobs: &mut BlobStore,
+    payload: &mut PayloadState,
+    place: &Place,
+    session: &Session,
+    idx: u32,
+    hashed: ChunkHasher,
+) -> Result<bool> {
+    match hashed {
+        ChunkHasher::Skip => return Ok(false),
+        ChunkHasher::Sha256(sha256) => payload.hash = PrefixHash::Sha256(sha256),
+        ChunkHasher::Blake3(leaves) if idx == payload.next_chunk => {
+            let subtrees = leaves.finish();
+            push(blobs, payload, place, session, idx, &subtrees)?;
+        }
+        ChunkHasher::Blake3(leaves) => {
+            if let Some(slots) = &payload.subtrees {
+                let values = to_values(&leaves.finish());
+                blobs.extents_mut().write_at(slots, subtree_bytes(idx), &values).map_err(unreadable)?;
+            }
+            return Ok(false);
+        }
+    }
+    payload.next_chunk = payload.next_chunk.saturating_add(1);
+    Ok(true)
+}
+
+/// Hashes the next chunk from where it is stored.
+///
+/// # Errors
+/// What is stored cannot be read.
+pub fn absorb_stored(
+    blobs: &mut BlobStore,
+    payload: &mut PayloadState,
+    place: &Place,
+    session: &Session,
+) -> Result<()> {
+    let idx = payload.next_chunk;
+    let stored = match (&payload.hash, &payload.subtrees) {
+        (PrefixHash::Blake3(_), Some(slots)) => {
+            let subtrees = kept_subtrees(blobs, slots, session, idx)?;
+            push(blobs, payload, place, session, idx, &subtrees)?;
+            payload.next_chunk = payload.next_chunk.saturating_add(1);
+            return Ok(());
+        }
+        (PrefixHash::Sha256(sha256), _) => ChunkHasher::Sha256(sha256.clone()),
+        (PrefixHash::Blake3(_), None) => ChunkHasher::Blake3(leaves_of(session, idx)),
+    };
+    let mut hasher = stored;
+    let len = session.chunk_len(idx).unwrap_or(0);
+    blobs.read(place, session.offset(idx), len, &mut |block| hasher.update(block))?;
+    absorb_hashed(blobs, payload, place, session, idx, hasher).map(drop)
+}
+
+/// The digest of a session of which every chunk is hashed.
+///
+/// # Errors
+/// What is stored cannot be read.
+pub fn digest(
+    blobs: &BlobStore,
+    payload: &PayloadState,
+    place: &Place,
+    session: &Session,
+) -> Result<[u8; 32]> {
+    match &payload.hash {
+        PrefixHash::Sha256(sha256) => Ok(sha2::Digest::finalize(sha256.clone()).into()),
+        PrefixHash::Blake3(prefix) => match prefix.digest() {
+            Some(digest) => Ok(digest),
+            // A whole of one leaf has no tree.
+            None => {
+                let mut hasher = blake3::Hasher::new();
+                blobs.read(place, 0, session.bytes_expected, &mut |block| {
+                    hasher.update(block);
+                })?;
+                Ok(hasher.finalize().into())
+            }
+        },
+    }
+}
+
+/// Bytes of a session that are hashed.
+pub fn hashed_bytes(payload: &PayloadState, session: &Session) -> u64 {
+    session.offset(payload.next_chunk).min(session.bytes_expected)
+}
+
+/// The digest of bytes at hand.
+pub fn digest_of_bytes(algorithm: HashAlgorithm, bytes: &[u8]) -> [u8; 32] {
+    match algorithm {
+        HashAlgorithm::Sha256 => <sha2::Sha256 as sha2::Digest>::digest(bytes).into(),
+        HashAlgorithm::Blake3 => blake3::hash(bytes).into(),
+    }
+}
+
+fn end_of(session: &Session, idx: u32) -> u64 {
+    session.offset(idx).saturating_add(session.chunk_len(idx).unwrap_or(0))
+}
+
+fn leaves_of(session: &Session, idx: u32) -> LeafHasher {
+    LeafHasher::new(session.offset(idx), end_of(session, idx), session.bytes_expected)
+}
+
+/// Appends the subtrees of chunk `idx`, and before them the leaf that lies across its beginning.
+fn push(
+    blobs: &BlobStore,
+    payload: &mut PayloadState,
+    place: &Place,
+    session: &Session,
+    idx: u32,
+    subtrees: &[Subtree],
+) -> Result<()> {
+    let PrefixHash::Blake3(prefix) = &mut payload.hash else { return Ok(()) };
+    let total = leaves(session.bytes_expected);
+    if total < 2 {
+        return Ok(());
+    }
+    if prefix.leaves().saturating_mul(LEAF_BYTES) < session.offset(idx) {
+        for subtree in leaf_across(blobs, prefix, place, session)? {
+            prefix.push(subtree, total);
+        }
+    }
+    for subtree in subtrees {
+        prefix.push(*subtree, total);
+    }
+    Ok(())
+}
+
+/// The next leaf of a prefix, both halves of which are stored.
+fn leaf_across(
+    blobs: &BlobStore,
+    prefix: &TreePrefix,
+    place: &Place,
+    session: &Session,
+) -> Result<Vec<Subtree>> {
+    let from = prefix.leaves().saturating_mul(LEAF_BYTES);
+    let to = from.saturating_add(LEAF_BYTES).min(session.bytes_expected);
+    let mut hasher = LeafHasher::new(from, to, session.bytes_expected);
+    blobs.read(place, from, to.saturating_sub(from), &mut |block| hasher.update(block))?;
+    Ok(hasher.finish())
+}
+
+/// The subtrees of a chunk that came before its turn.
+fn kept_subtrees(blobs: &BlobStore, slots: &Extents, session: &Session, idx: u32) -> Result<Vec<Subtree>> {
+    let total = session.bytes_expected;
+    let (at, end) = leaves_within(session.offset(idx), end_of(session, idx), total);
+    let heights: Vec<u8> = heights(at, end, leaves(total)).collect();
+    let mut values = Vec::new();
+    let len = heights.len().saturating_mul(blake3::OUT_LEN);
+    let mut take = |block: &[u8]| {
+        values.extend_from_slice(block);
+        Ok(())
+    };
+    blobs.extents().read_at(slots, subtree_bytes(idx), len, &mut take).map_err(unreadable)?;
+    Ok(from_values(&values, heights.into_iter()))
+}
+
+fn unreadable(error: SinkError) -> Error {
+    Error::Internal(error.to_string())
+}

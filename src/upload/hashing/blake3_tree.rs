@@ -1,0 +1,166 @@
+//! BLAKE3 in parts: the chaining values of subtrees, and how they become one digest.
+//!
+//! BLAKE3 hashes leaves of 1,024 bytes and joins them in a binary tree, so parts of a file can be hashed on
+//! their own, in any order. A chunk does not begin and end on a leaf; the leaf across two chunks is hashed
+//! when both are there.
+
+use blake3::Hasher;
+use blake3::hazmat::{ChainingValue, HasherExt, Mode, merge_subtrees_non_root, merge_subtrees_root};
+use minicbor::{Decode, Encode};
+
+/// Length of a leaf, bytes.
+pub const LEAF_BYTES: u64 = blake3::CHUNK_LEN as u64;
+
+/// A subtree of `1 << height` leaves by its chaining value.
+#[derive(Encode, Decode, Clone, Copy, Debug, PartialEq, Eq)]
+#[cbor(array)]
+pub struct Subtree {
+    #[n(0)]
+    height: u8,
+    #[cbor(n(1), with = "minicbor::bytes")]
+    value: ChainingValue,
+}
+
+/// Number of leaves of a whole of so many bytes; the last may be shorter.
+pub const fn leaves(bytes: u64) -> u64 {
+    bytes.div_ceil(LEAF_BYTES)
+}
+
+/// The leaves that begin in the bytes `from..to` of a whole of `total` bytes, and end there too unless the
+/// whole does.
+pub fn leaves_within(from: u64, to: u64, total: u64) -> (u64, u64) {
+    let end = if to == total { leaves(total) } else { to.div_euclid(LEAF_BYTES) };
+    (leaves(from).min(end), end)
+}
+
+/// Height of the largest subtree at leaf `at` that ends before leaf `end`. Never the whole tree: its root is
+/// finalised in another way.
+fn height_at(at: u64, end: u64, total_leaves: u64) -> u8 {
+    let fits = |height: u8| {
+        let size = 1_u64 << height;
+        at & size.saturating_sub(1) == 0 && at.saturating_add(size) <= end && size < total_leaves
+    };
+    (1..u8::MAX.min(62)).take_while(|height| fits(*height)).last().unwrap_or(0)
+}
+
+/// The heights of the subtrees that make up the leaves `at..end`.
+pub fn heights(at: u64, end: u64, total_leaves: u64) -> impl Iterator<Item = u8> {
+    let mut at = at;
+    std::iter::from_fn(move || {
+        (at < end).then(|| {
+            let height = height_at(at, end, total_leaves);
+            at = at.saturating_add(1 << height);
+            height
+        })
+    })
+}
+
+/// Hashes consecutive leaves, given as blocks of any length.
+#[derive(Clone)]
+pub struct LeafHasher {
+    at: u64,
+    end: u64,
+    total_leaves: u64,
+    /// Bytes before the first leaf, which belong to a leaf that began earlier.
+    skip: u64,
+    current: Option<(Box<Hasher>, u8, u64)>,
+    done: Vec<Subtree>,
+}
+
+impl LeafHasher {
+    /// A hasher of the bytes `from..to` of a whole of `total` bytes.
+    pub fn new(from: u64, to: u64, total: u64) -> Self {
+        let (at, end) = leaves_within(from, to, total);
+        let skip = at.saturating_mul(LEAF_BYTES).saturating_sub(from);
+        Self { at, end, total_leaves: leaves(total), skip, current: None, done: Vec::new() }
+    }
+
+    /// Takes the next bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        let skipped = self.skip.min(bytes.len() as u64);
+        self.skip = self.skip.saturating_sub(skipped);
+        let mut rest = bytes.get(skipped as usize..).unwrap_or_default();
+        while !rest.is_empty() && (self.current.is_some() || self.at < self.end) {
+            let (mut hasher, height, missing) = self.current.take().unwrap_or_else(|| self.next_subtree());
+            let part = rest.get(..missing as usize).unwrap_or(rest);
+            hasher.update(part);
+            rest = rest.get(part.len()..).unwrap_or_default();
+            let missing = missing.saturating_sub(part.len() as u64);
+            if missing == 0 {
+                self.done.push(Subtree { height, value: hasher.finalize_non_root() });
+            } else {
+                self.current = Some((hasher, height, missing));
+            }
+        }
+    }
+
+    /// The subtrees of the leaves. The last leaf of the whole may be shorter than the others.
+    pub fn finish(mut self) -> Vec<Subtree> {
+        if let Some((hasher, height, _)) = self.current.take() {
+            self.done.push(Subtree { height, value: hasher.finalize_non_root() });
+        }
+        self.done
+    }
+
+    fn next_subtree(&mut self) -> (Box<Hasher>, u8, u64) {
+        let height = height_at(self.at, self.end, self.total_leaves);
+        let mut hasher = Box::new(Hasher::new());
+        hasher.set_input_offset(self.at.saturating_mul(LEAF_BYTES));
+        self.at = self.at.saturating_add(1 << height);
+        (hasher, height, LEAF_BYTES << height)
+    }
+}
+
+/// The leaves `0..leaves` of a whole, as few subtrees, largest first.
+#[derive(Encode, Decode, Clone, Debug, Default, PartialEq, Eq)]
+#[cbor(array)]
+pub struct TreePrefix {
+    #[n(0)]
+    leaves: u64,
+    #[n(1)]
+    subtrees: Vec<Subtree>,
+}
+
+impl TreePrefix {
+    /// Number of leaves.
+    pub const fn leaves(&self) -> u64 {
+        self.leaves
+    }
+
+    /// Appends the next subtree of a whole of `total_leaves` leaves.
+    pub fn push(&mut self, subtree: Subtree, total_leaves: u64) {
+        let Subtree { mut height, mut value } = subtree;
+        self.leaves = self.leaves.saturating_add(1 << height);
+        while let Some(left) = self.subtrees.last().copied().filter(|left| {
+            let size = 2_u64 << height;
+            left.height == height && self.leaves & size.saturating_sub(1) == 0 && size < total_leaves
+        }) {
+            self.subtrees.pop();
+            value = merge_subtrees_non_root(&left.value, &value, Mode::Hash);
+            height = height.saturating_add(1);
+        }
+        self.subtrees.push(Subtree { height, value });
+    }
+
+    /// The digest of a whole of two leaves or more, all of which were appended; none before that.
+    pub fn digest(&self) -> Option<[u8; 32]> {
+        let (first, others) = self.subtrees.split_first()?;
+        let (last, between) = others.split_last()?;
+        let right = between
+            .iter()
+            .rev()
+            .fold(last.value, |right, left| merge_subtrees_non_root(&left.value, &right, Mode::Hash));
+        Some(merge_subtrees_root(&first.value, &right, Mode::Hash).into())
+    }
+}
+
+/// Chaining values as they are kept for a chunk that came before its turn.
+pub fn to_values(subtrees: &[Subtree]) -> Vec<u8> {
+    subtrees.iter().flat_map(|subtree| subtree.value).collect()
+}
+
+/// The same, back: which leaves they cover says how high each is.
+pub fn from_values(values: &[u8], heights: impl Iterator<Item = u8>) -> Vec<Subtree> {
+    let (values, _) = values.as_chunks::<{ blake3::OUT_LEN }>();
+    heights.zip(values).map(|(height, value)| Subtree { height, value: *value }).collect()
+}

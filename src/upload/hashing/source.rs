@@ -1,0 +1,67 @@
+//! A chunk that is hashed while it is stored.
+
+use sha2::{Digest, Sha256};
+
+use crate::session::{ByteSource, SinkError};
+
+use super::LeafHasher;
+
+/// What is computed over a chunk on its way.
+#[derive(Clone)]
+pub enum ChunkHasher {
+    /// Nothing: it is not this chunk's turn.
+    Skip,
+    /// SHA-256, continued over the chunk.
+    Sha256(Sha256),
+    /// BLAKE3 over the leaves of the chunk.
+    Blake3(LeafHasher),
+}
+
+impl ChunkHasher {
+    /// Takes the next bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Skip => {}
+            Self::Sha256(sha256) => sha256.update(bytes),
+            Self::Blake3(leaves) => leaves.update(bytes),
+        }
+    }
+}
+
+/// Passes the blocks of a chunk on, and hashes them.
+pub struct HashingSource<'a> {
+    chunk: &'a mut dyn ByteSource,
+    fresh: ChunkHasher,
+    hashed: Option<ChunkHasher>,
+}
+
+impl<'a> HashingSource<'a> {
+    /// `chunk`, hashed by `hasher`.
+    pub fn new(chunk: &'a mut dyn ByteSource, hasher: ChunkHasher) -> Self {
+        Self { chunk, fresh: hasher, hashed: None }
+    }
+
+    /// The hasher after the last complete pass; none before.
+    pub fn into_hasher(self) -> Option<ChunkHasher> {
+        self.hashed
+    }
+}
+
+impl ByteSource for HashingSource<'_> {
+    fn len(&self) -> u64 {
+        self.chunk.len()
+    }
+
+    fn each_block(
+        &mut self,
+        take: &mut dyn FnMut(u64, &[u8]) -> Result<(), SinkError>,
+    ) -> Result<(), SinkError> {
+        let mut hasher = self.fresh.clone();
+        self.chunk.each_block(&mut |at, block| {
+            hasher.update(block);
+            take(at, block)
+        })?;
+        self.hashed = Some(hasher);
+        Ok(())
+    }
+}

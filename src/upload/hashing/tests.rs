@@ -1,0 +1,76 @@
+//! BLAKE3 in parts against BLAKE3 as a whole.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// The digest of `file` from chunks of `chunk` bytes, each hashed on its own in blocks of `block` bytes.
+fn in_parts(file: &[u8], chunk: usize, block: usize) -> [u8; 32] {
+    let total = file.len() as u64;
+    let mut prefix = TreePrefix::default();
+    for (n, bytes) in file.chunks(chunk).enumerate() {
+        let from = (n * chunk) as u64;
+        let to = from + bytes.len() as u64;
+        let mut hasher = LeafHasher::new(from, to, total);
+        bytes.chunks(block).for_each(|block| hasher.update(block));
+        let subtrees = hasher.finish();
+
+        let (at, end) = leaves_within(from, to, total);
+        let heights: Vec<u8> = heights(at, end, leaves(total)).collect();
+        let kept = from_values(&to_values(&subtrees), heights.into_iter());
+        assert_eq!(kept, subtrees, "chaining values are kept without their heights");
+
+        let across = prefix.leaves() * LEAF_BYTES;
+        if leaves(total) > 1 && across < from {
+            let end = (across + LEAF_BYTES).min(total);
+            let mut hasher = LeafHasher::new(across, end, total);
+            hasher.update(&file[across as usize..end as usize]);
+            hasher.finish().into_iter().for_each(|subtree| prefix.push(subtree, leaves(total)));
+        }
+        kept.into_iter().for_each(|subtree| prefix.push(subtree, leaves(total)));
+    }
+    assert!(prefix.leaves() == leaves(total) || leaves(total) < 2);
+    prefix.digest().unwrap_or_else(|| blake3::hash(file).into())
+}
+
+fn file(len: usize) -> Vec<u8> {
+    (0..len).map(|n| (n * 31 % 253) as u8).collect()
+}
+
+#[test]
+fn every_number_of_leaves_up_to_seventy() {
+    for len in 0..70 * 1024 {
+        if len % 1024 > 1 && len % 1024 < 1023 && len % 97 != 0 {
+            continue;
+        }
+        let file = file(len);
+        let expected: [u8; 32] = blake3::hash(&file).into();
+        assert_eq!(in_parts(&file, 5_000, 1_500), expected, "{len} bytes");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn chunks_and_blocks_of_any_length_give_the_digest_of_the_whole(
+        len in 0..3_000_000_usize,
+        chunk in 1_024..2_000_000_usize,
+        block in 1..70_000_usize,
+    ) {
+        let file = file(len);
+        let expected: [u8; 32] = blake3::hash(&file).into();
+        prop_assert_eq!(in_parts(&file, chunk, block), expected);
+    }
+}
+
+#[test]
+fn a_chunk_of_the_interface_fits_its_slot() {
+    use crate::blob::CHUNK_SIZE;
+    let (chunk, total) = (u64::from(CHUNK_SIZE), 16_384 * u64::from(CHUNK_SIZE));
+    let most = (0..16_384)
+        .map(|n| leaves_within(n * chunk, (n + 1) * chunk, total))
+        .map(|(at, end)| heights(at, end, leaves(total)).count())
+        .max();
+    assert!(most.unwrap() * 32 <= crate::upload::absorb::subtree_bytes(1) as usize, "{most:?} subtrees");
+}

@@ -1,0 +1,109 @@
+//! Where the bytes of a session in flight go, and how far they are hashed.
+//!
+//! ```text
+//! byte 0        1 or 2      version
+//! version 1     byte 1..5   next chunk, u32 big-endian
+//!               byte 5..    SHA-256 mid-state, as the sha2 crate serialises it
+//! version 2     byte 1..    CBOR
+//! ```
+//! Version 1 is what can be said of a session in the chunk map that is verified by SHA-256.
+
+use minicbor::{Decode, Encode};
+
+use crate::api::HashAlgorithm;
+use crate::blob::{ChunkPrefix, Extents, Place};
+use crate::session::SessionId;
+use crate::stable::{Record, codec};
+
+use super::UploadMeta;
+use super::hashing::{PrefixHash, TreePrefix, sha256_from_bytes, sha256_to_bytes};
+
+/// The payload of a session in flight. Keyed by session id; a session without an entry has its bytes in the
+/// chunk map, is verified by SHA-256, and nothing of it is hashed.
+#[derive(Clone)]
+pub struct PayloadState {
+    /// Where the bytes go; none for the chunk map.
+    pub extents: Option<Extents>,
+    /// Where the chaining values of chunks that came before their turn go; none without BLAKE3 and extents.
+    pub subtrees: Option<Extents>,
+    /// The chunks before this one are hashed.
+    pub next_chunk: u32,
+    /// Their digest, unfinished.
+    pub hash: PrefixHash,
+}
+
+impl PayloadState {
+    /// Of a session that has just begun.
+    pub fn new(algorithm: HashAlgorithm) -> Self {
+        Self { extents: None, subtrees: None, next_chunk: 0, hash: PrefixHash::new(algorithm) }
+    }
+
+    /// Where the bytes of the session lie.
+    pub fn place(&self, id: SessionId, meta: &UploadMeta) -> Place {
+        match &self.extents {
+            Some(extents) => Place::Extents(extents.clone()),
+            None => Place::Chunks(ChunkPrefix::of(&meta.provisional_memory_id, id)),
+        }
+    }
+}
+
+impl Default for PayloadState {
+    fn default() -> Self {
+        Self::new(HashAlgorithm::Sha256)
+    }
+}
+
+#[derive(Encode, Decode)]
+struct Stored {
+    #[n(0)]
+    extents: Option<Extents>,
+    #[n(1)]
+    subtrees: Option<Extents>,
+    #[n(2)]
+    next_chunk: u32,
+    #[n(3)]
+    hash: StoredHash,
+}
+
+#[derive(Encode, Decode)]
+enum StoredHash {
+    #[n(0)]
+    Sha256(#[cbor(n(0), with = "minicbor::bytes")] Vec<u8>),
+    #[n(1)]
+    Blake3(#[n(0)] TreePrefix),
+}
+
+impl Record for PayloadState {
+    const NAME: &'static str = "payload state";
+
+    fn encode(&self) -> Vec<u8> {
+        let hash = match &self.hash {
+            PrefixHash::Sha256(state) if self.extents.is_none() => {
+                return [&[1][..], &self.next_chunk.to_be_bytes(), &sha256_to_bytes(state)].concat();
+            }
+            PrefixHash::Sha256(state) => StoredHash::Sha256(sha256_to_bytes(state)),
+            PrefixHash::Blake3(prefix) => StoredHash::Blake3(prefix.clone()),
+        };
+        let stored = Stored {
+            extents: self.extents.clone(),
+            subtrees: self.subtrees.clone(),
+            next_chunk: self.next_chunk,
+            hash,
+        };
+        codec::encode(2, &stored)
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, String> {
+        if let [1, a, b, c, d, state @ ..] = bytes {
+            let next_chunk = u32::from_be_bytes([*a, *b, *c, *d]);
+            let hash = PrefixHash::Sha256(sha256_from_bytes(state)?);
+            return Ok(Self { next_chunk, hash, ..Self::default() });
+        }
+        let Stored { extents, subtrees, next_chunk, hash } = codec::decode(2, bytes)?;
+        let hash = match hash {
+            StoredHash::Sha256(state) => PrefixHash::Sha256(sha256_from_bytes(&state)?),
+            StoredHash::Blake3(prefix) => PrefixHash::Blake3(prefix),
+        };
+        Ok(Self { extents, subtrees, next_chunk, hash })
+    }
+}

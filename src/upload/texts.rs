@@ -1,0 +1,147 @@
+//! How long each text of an asset's metadata may be, and how many tags there may be.
+//!
+//! The stored form as a whole has a limit of its own (`limits::MAX_METADATA_BYTES`); these are there so that the
+//! error can name the text that is too long. Every field is taken apart by name: one that is added does not
+//! compile until it is decided here how long it may be.
+
+use crate::api::{
+    AssetMetadata, AssetMetadataBase, AudioAssetMetadata, DocumentAssetMetadata, Error, ImageAssetMetadata,
+    NoteAssetMetadata, Result, VideoAssetMetadata,
+};
+
+use super::limits::{
+    MAX_DESCRIPTION_BYTES, MAX_EXTERNAL_TEXT_BYTES, MAX_METADATA_BYTES, MAX_NAME_BYTES, MAX_TAGS,
+    MAX_WORD_BYTES,
+};
+
+/// A text, its name in an error, and how many bytes it may have.
+type Text<'a> = (&'static str, &'a str, usize);
+
+/// Nothing, when every text of the metadata may be stored.
+///
+/// # Errors
+/// [`Error::InvalidArgument`] with the name of the first text that is too long, or of the tags.
+pub fn check_texts(asset_metadata: &AssetMetadata) -> Result<()> {
+    let tags = asset_metadata.base().tags.len();
+    if tags > MAX_TAGS {
+        return Err(Error::invalid("asset_metadata.tags", format!("at most {MAX_TAGS} tags"), tags));
+    }
+    let base = base_texts(asset_metadata.base());
+    for (field, text, most) in base.into_iter().chain(kind_texts(asset_metadata)) {
+        check_text(field, Some(text), most)?;
+    }
+    Ok(())
+}
+
+/// Nothing, when a text, if there is one, has at most so many bytes.
+///
+/// # Errors
+/// [`Error::InvalidArgument`].
+pub fn check_text(field: &str, text: Option<&str>, most: usize) -> Result<()> {
+    let bytes = text.map_or(0, str::len);
+    if bytes > most {
+        return Err(Error::invalid(field, format!("at most {most} bytes"), format!("{bytes} bytes")));
+    }
+    Ok(())
+}
+
+fn present<'a>(texts: impl IntoIterator<Item = (&'static str, &'a Option<String>, usize)>) -> Vec<Text<'a>> {
+    texts.into_iter().filter_map(|(field, text, most)| Some((field, text.as_deref()?, most))).collect()
+}
+
+fn base_texts(base: &AssetMetadataBase) -> Vec<Text<'_>> {
+    let AssetMetadataBase {
+        name,
+        description,
+        tags,
+        asset_type: _,
+        bytes: _,
+        mime_type,
+        sha256: _,
+        width: _,
+        height: _,
+        url,
+        storage_key,
+        bucket,
+        asset_location,
+        processing_status: _,
+        processing_error,
+        created_at: _,
+        updated_at: _,
+        deleted_at: _,
+    } = base;
+    let mut texts = present([
+        ("asset_metadata.description", description, MAX_DESCRIPTION_BYTES),
+        ("asset_metadata.url", url, MAX_EXTERNAL_TEXT_BYTES),
+        ("asset_metadata.storage_key", storage_key, MAX_EXTERNAL_TEXT_BYTES),
+        ("asset_metadata.bucket", bucket, MAX_EXTERNAL_TEXT_BYTES),
+        ("asset_metadata.asset_location", asset_location, MAX_EXTERNAL_TEXT_BYTES),
+        ("asset_metadata.processing_error", processing_error, MAX_DESCRIPTION_BYTES),
+    ]);
+    texts.push(("asset_metadata.name", name, MAX_NAME_BYTES));
+    texts.push(("asset_metadata.mime_type", mime_type, MAX_WORD_BYTES));
+    texts.extend(tags.iter().map(|tag| ("asset_metadata.tags", tag.as_str(), MAX_WORD_BYTES)));
+    texts
+}
+
+fn kind_texts(asset_metadata: &AssetMetadata) -> Vec<Text<'_>> {
+    match asset_metadata {
+        AssetMetadata::Image(image) => {
+            let ImageAssetMetadata {
+                base: _,
+                color_space,
+                exif_data,
+                compression_ratio: _,
+                dpi: _,
+                orientation: _,
+            } = image;
+            present([
+                ("asset_metadata.color_space", color_space, MAX_WORD_BYTES),
+                // As long as everything together may be.
+                ("asset_metadata.exif_data", exif_data, MAX_METADATA_BYTES),
+            ])
+        }
+        AssetMetadata::Video(video) => {
+            let VideoAssetMetadata {
+                base: _,
+                duration: _,
+                frame_rate: _,
+                codec,
+                bitrate: _,
+                resolution,
+                aspect_ratio: _,
+            } = video;
+            present([
+                ("asset_metadata.codec", codec, MAX_WORD_BYTES),
+                ("asset_metadata.resolution", resolution, MAX_WORD_BYTES),
+            ])
+        }
+        AssetMetadata::Audio(audio) => {
+            let AudioAssetMetadata {
+                base: _,
+                duration: _,
+                sample_rate: _,
+                channels: _,
+                bitrate: _,
+                codec,
+                bit_depth: _,
+            } = audio;
+            present([("asset_metadata.codec", codec, MAX_WORD_BYTES)])
+        }
+        AssetMetadata::Document(document) => {
+            let DocumentAssetMetadata { base: _, page_count: _, document_type, language, word_count: _ } =
+                document;
+            present([
+                ("asset_metadata.document_type", document_type, MAX_WORD_BYTES),
+                ("asset_metadata.language", language, MAX_WORD_BYTES),
+            ])
+        }
+        AssetMetadata::Note(note) => {
+            let NoteAssetMetadata { base: _, word_count: _, language, format } = note;
+            present([
+                ("asset_metadata.language", language, MAX_WORD_BYTES),
+                ("asset_metadata.format", format, MAX_WORD_BYTES),
+            ])
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! A file that fits into one message: begun, stored, verified and committed in one call.
+
+use crate::api::{Error, Result, SmallFile, UploadFinishResult};
+use crate::blob::{BlobRecord, CHUNK_SIZE, ContentDigest, Place, StableBlobSink};
+use crate::capsule::{Access, CapsuleStore};
+use crate::session::{ByteSink, SessionError, SessionId};
+
+use super::absorb::digest_of_bytes;
+use super::error::digest_of;
+use super::finish::finished_before;
+use super::idempotency::{Fingerprint, IdemKey, memory_id};
+use super::limits::MAX_FILES_PER_CALL;
+use super::service::{UploadService, check_begin, check_digest};
+use super::{Outcome, PayloadState, Receipt, UploadMeta};
+
+impl UploadService<'_> {
+    /// Takes a whole file and makes it a memory of its capsule. The same call again gets the same answer for
+    /// as long as the receipt lives.
+    ///
+    /// # Errors
+    /// Those of begin, put and finish. After any of them nothing is stored.
+    pub fn put_whole(&mut self, file: SmallFile<'_>) -> Result<UploadFinishResult> {
+        let SmallFile { capsule_id, asset_metadata, idem, bytes, digest, hash } = file;
+        let hash = hash.unwrap_or_default();
+        let capsule = self.storage.capsules.authorize(self.caller, Access::Write, &capsule_id)?;
+        let size = bytes.len() as u64;
+        if size > u64::from(CHUNK_SIZE) {
+            return Err(Error::invalid("bytes", format!("at most {CHUNK_SIZE} bytes"), size));
+        }
+        if asset_metadata.base().bytes != size {
+            let expected = format!("{} bytes, as in asset_metadata", asset_metadata.base().bytes);
+            return Err(Error::invalid("bytes", expected, format!("{size} bytes")));
+        }
+        let expected_chunks = u32::from(size > 0);
+        check_begin(&asset_metadata, expected_chunks, &idem)?;
+        let expected = digest_of("sha256", &digest)?;
+        let key = IdemKey::of(&capsule_id, &self.caller, &idem);
+        let fingerprint = Fingerprint::of(&asset_metadata, expected_chunks, hash);
+        if let Some(id) = self.begun_before(key, fingerprint, &idem)? {
+            return match self.receipt(id)? {
+                Some(Receipt { outcome: Outcome::Finished(finished), .. }) => {
+                    finished_before(id, &finished, &digest, size)
+                }
+                Some(Receipt { outcome: Outcome::Aborted, .. }) => {
+                    Err(Error::conflict("session", id, "was aborted"))
+                }
+                None => Err(Error::conflict("session", id, "is in flight under this key")),
+            };
+        }
+        check_digest(expected, digest_of_bytes(hash, bytes))?;
+        let limits = self.storage.config()?;
+        CapsuleStore::check_memories(&capsule, limits.memories_per_capsule())?;
+        self.storage.usage.reserve(self.caller, &capsule_id, size, &limits)?;
+
+        let id = SessionId(self.storage.sessions.counter.count_up()?);
+        let meta = UploadMeta {
+            provisional_memory_id: memory_id(id, key, self.now),
+            capsule_id,
+            asset_metadata,
+            blob_id: None,
+            created_at: self.now.as_nanos(),
+            expected_chunks,
+        };
+        let place = self.store_whole(id, &meta, bytes)?;
+        let digest = ContentDigest { algorithm: hash, bytes: expected };
+        let finished = self.attach(id, &meta, &BlobRecord { size, digest, created_at: self.now, place })?;
+        self.storage.usage.end(self.caller, size)?;
+        self.storage.index.remember(key, id);
+        self.keep_receipt(id, key, fingerprint, Outcome::Finished(finished.clone()))?;
+        Ok(finished.to_api())
+    }
+
+    /// Takes many whole files; each is taken or refused on its own, in order.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for more files than [`MAX_FILES_PER_CALL`]; then none is taken.
+    pub fn put_many(&mut self, files: Vec<SmallFile<'_>>) -> Result<Vec<Result<UploadFinishResult>>> {
+        if files.len() > MAX_FILES_PER_CALL {
+            let expected = format!("at most {MAX_FILES_PER_CALL} files");
+            return Err(Error::invalid("files", expected, files.len()));
+        }
+        Ok(files.into_iter().map(|file| self.put_whole(file)).collect())
+    }
+
+    /// Stores the bytes of a file that has no session.
+    fn store_whole(&mut self, id: SessionId, meta: &UploadMeta, bytes: &[u8]) -> Result<Place> {
+        let extents =
+            if self.uses_extents()? { Some(self.storage.blobs.allocate(bytes.len() as u64)?) } else { None };
+        let place = PayloadState { extents, ..PayloadState::default() }.place(id, meta);
+        if !bytes.is_empty() {
+            let mut sink = StableBlobSink::for_meta(&mut self.storage.blobs, &place, CHUNK_SIZE);
+            sink.write_at(0, bytes).map_err(SessionError::from)?;
+        }
+        Ok(place)
+    }
+}

@@ -1,0 +1,100 @@
+//! A canister that may not run, or runs out of memory in the middle of a call: the call fails whole, and the upload
+//! goes on once there is room again. On the legacy build and on the direct build.
+
+#[path = "support/mod.rs"]
+mod support;
+
+use pocket_ic::{CanisterSettings, ErrorCode, RejectResponse};
+use session_migrate::build::Build;
+use support::calls::CALLS;
+use support::scene::{Scene, args};
+use support::upload::{CHUNK, file, two_chunks};
+use support::{World, controller, did, owner};
+
+/// Bytes of a wasm page.
+const PAGE: u64 = 65_536;
+
+fn change_settings(world: &World, settings: CanisterSettings) {
+    world.pic.update_canister_settings(world.id, Some(controller()), settings).unwrap();
+}
+
+fn put(world: &World, scene: &Scene, idx: u32) -> Result<Vec<u8>, RejectResponse> {
+    let chunk = scene.content.chunks(CHUNK).nth(idx as usize).unwrap();
+    let arg = args!(scene.session, idx, serde_bytes::Bytes::new(chunk), None::<serde_bytes::ByteBuf>);
+    world.update_bytes(owner(), "uploads_put_chunk", arg)
+}
+
+/// A frozen canister refuses every update before it runs; thawed, it is as it was.
+#[test]
+fn a_frozen_canister_changes_nothing_and_goes_on_when_it_is_thawed() {
+    for build in [Build::Legacy, Build::Direct] {
+        let world = World::new(build);
+        let scene = Scene::new(&world, two_chunks(2), 1);
+        let before = scene.state(&world);
+        let freezing = |seconds: u64| CanisterSettings {
+            freezing_threshold: Some(seconds.into()),
+            ..CanisterSettings::default()
+        };
+        change_settings(&world, freezing(u64::MAX));
+        let (_, functions) = did::functions(build);
+        for ((name, function), (_, arguments)) in functions.iter().zip(CALLS) {
+            if !function.is_query() {
+                let reject = world.update_bytes(owner(), name, arguments(&scene)).unwrap_err();
+                assert_eq!(reject.error_code, ErrorCode::CanisterOutOfCycles, "{name}: {reject}");
+            }
+        }
+        change_settings(&world, freezing(0));
+        assert_eq!(scene.state(&world), before, "{build}");
+        scene.assert_alive(&world);
+    }
+}
+
+/// So does one that is stopped.
+#[test]
+fn a_stopped_canister_changes_nothing_and_goes_on_when_it_is_started() {
+    for build in [Build::Legacy, Build::Direct] {
+        let world = World::new(build);
+        let scene = Scene::new(&world, two_chunks(2), 1);
+        let before = scene.state(&world);
+        world.pic.stop_canister(world.id, Some(controller())).unwrap();
+        let reject = put(&world, &scene, 1).unwrap_err();
+        assert_eq!(reject.error_code, ErrorCode::CanisterStopped, "{reject}");
+        world.pic.start_canister(world.id, Some(controller())).unwrap();
+        assert_eq!(scene.state(&world), before, "{build}");
+        scene.assert_alive(&world);
+    }
+}
+
+/// The heap is full in the middle of taking a chunk, and of finishing: everything that the call had written by then is
+/// taken back.
+#[test]
+fn a_call_that_runs_out_of_memory_leaves_nothing_behind() {
+    for build in [Build::Legacy, Build::Direct] {
+        let world = World::new(build);
+        let scene = Scene::new(&world, file(3 * CHUNK, 2), 0);
+        let before = scene.state(&world);
+        let used = world.pic.canister_status(world.id, Some(controller())).unwrap();
+        let used = u64::try_from(used.memory_metrics.wasm_memory_size.0).unwrap();
+        let heap = |bytes: u64| CanisterSettings {
+            wasm_memory_limit: Some(bytes.into()),
+            ..CanisterSettings::default()
+        };
+        let mut refused = 0;
+        // From no room at all up to where it suffices, so that the call ends at different places.
+        for pages in (0..).step_by(4) {
+            change_settings(&world, heap(used + pages * PAGE));
+            match put(&world, &scene, 0) {
+                Ok(_) => break,
+                Err(reject) => {
+                    assert_eq!(reject.error_code, ErrorCode::CanisterWasmMemoryLimitExceeded, "{reject}");
+                    change_settings(&world, heap(0));
+                    assert_eq!(scene.state(&world), before, "{build}, {pages} pages");
+                    refused += 1;
+                }
+            }
+        }
+        assert!(refused > 0, "{build}: there was room from the beginning");
+        change_settings(&world, heap(0));
+        scene.assert_alive(&world);
+    }
+}

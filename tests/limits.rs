@@ -1,0 +1,273 @@
+//! Limits on how many there may be and how long: each is named in the error with its numbers, a refused call changes
+//! nothing, and what is given back can be used again. On the legacy build and on the direct build.
+
+#[path = "support/mod.rs"]
+mod support;
+
+use candid::{CandidType, Principal};
+use serde::Deserialize;
+use serde_bytes::ByteBuf;
+use session_migrate::build::Build;
+use support::upload::{NewMemory, metadata};
+use support::{World, controller, owner, stranger, writer};
+use upload_canister::api::*;
+
+/// Runs each test on both builds.
+macro_rules! on_both_builds {
+    ($($test:ident)*) => {$(
+        mod $test {
+            #[test]
+            fn on_legacy() {
+                super::check_that::$test(super::Build::Legacy);
+            }
+
+            #[test]
+            fn on_direct() {
+                super::check_that::$test(super::Build::Direct);
+            }
+        }
+    )*};
+}
+
+on_both_builds! {
+    a_caller_makes_so_many_capsules_and_no_more
+    a_capsule_holds_so_many_memories_and_no_more
+    every_text_has_a_length
+    a_client_of_the_older_settings_resets_none_of_the_newer_ones
+}
+
+mod check_that {
+    use super::*;
+
+    pub fn a_caller_makes_so_many_capsules_and_no_more(build: Build) {
+        let world = World::new(build);
+        world.configure(|config| config.max_capsules_per_caller = Some(2));
+        let create =
+            |caller: Principal| world.update::<Capsule>(caller, "capsules_create", (None::<PersonRef>,));
+        let first = create(owner()).unwrap();
+        let second = create(owner()).unwrap();
+        let before = world.holdings();
+        assert_eq!(create(owner()), Err(Error::exhausted("capsules per caller", 2, 3)));
+        assert_eq!(world.holdings(), before);
+
+        // What others make somebody an owner of does not take that one's room.
+        for capsule in [&first, &second] {
+            let owners = vec![owner(), stranger()];
+            let access = CapsuleAccess { owners, writers: vec![], readers: vec![] };
+            world.update::<Capsule>(owner(), "capsules_set_access", (&capsule.id, access)).unwrap();
+        }
+        create(stranger()).unwrap();
+        // And it comes back to who made it, whoever deletes it.
+        world.update::<()>(stranger(), "capsules_delete", (&first.id,)).unwrap();
+        create(owner()).unwrap();
+        assert_eq!(create(owner()), Err(Error::exhausted("capsules per caller", 2, 3)));
+        create(stranger()).unwrap();
+        assert_eq!(create(stranger()), Err(Error::exhausted("capsules per caller", 2, 3)));
+    }
+
+    pub fn a_capsule_holds_so_many_memories_and_no_more(build: Build) {
+        let world = World::new(build);
+        let capsule = world.capsule();
+        world.configure(|config| config.max_memories_per_capsule = Some(3));
+        let elsewhere = |idem| NewMemory {
+            capsule: &capsule,
+            inline: None,
+            blob: None,
+            backend: Some(StorageBackend::S3),
+            bytes: 7,
+            idem,
+        };
+        let inline = NewMemory::inline(&capsule, b"inline", "inline");
+        let kept = world.create_memory(owner(), inline).unwrap();
+        world.create_memory(owner(), elsewhere("elsewhere")).unwrap();
+        world.upload(owner(), &capsule, b"", "uploaded");
+
+        let before = world.holdings();
+        let full = || Err(Error::exhausted("memories per capsule", 3, 4));
+        assert_eq!(world.create_memory(owner(), elsewhere("one more")), full());
+        let one_more = NewMemory::inline(&capsule, b"x", "one more");
+        assert_eq!(world.create_memory(owner(), one_more), full());
+        assert_eq!(world.begin(owner(), &capsule, b"", "one more"), full().map(|_: String| 0));
+        assert_eq!(world.create_memory(owner(), inline).as_ref(), Ok(&kept), "the same call again");
+        assert_eq!(world.holdings(), before);
+
+        world.update::<()>(owner(), "memories_delete", (&kept,)).unwrap();
+        world.create_memory(owner(), elsewhere("one more")).unwrap();
+    }
+
+    pub fn every_text_has_a_length(build: Build) {
+        let world = World::new(build);
+        let capsule = world.capsule();
+        world.share(&capsule, &[writer()], &[]);
+        let memory = world.upload(owner(), &capsule, b"", "stored").memory_id;
+        let before = world.holdings();
+        for (field, most, asset) in too_long() {
+            let expected = match field {
+                "asset_metadata.tags (number)" => {
+                    Error::invalid("asset_metadata.tags", "at most 100 tags", 101)
+                }
+                _ => Error::invalid(field, format!("at most {most} bytes"), format!("{} bytes", most + 1)),
+            };
+            let begun: Result<u64> = world.update(owner(), "uploads_begin", (&capsule, &asset, 0u32, "k"));
+            assert_eq!(begun, Err(expected.clone()));
+            let updated: Result<Memory> = world.update(writer(), "memories_update", (&memory, &asset));
+            assert_eq!(updated, Err(expected.clone()));
+            let none = None::<String>;
+            let (blob, backend, digest) = (None::<BlobRef>, None::<StorageBackend>, None::<ByteBuf>);
+            let inline = Some(ByteBuf::new());
+            let args = (&capsule, inline, blob, backend, &none, &none, Some(0u64), digest, &asset, "k");
+            assert_eq!(world.update::<String>(owner(), "memories_create", args), Err(expected));
+        }
+        let external = |key: usize, url: usize| {
+            let text = |len: usize| Some("x".repeat(len));
+            let (inline, blob, digest) = (None::<ByteBuf>, None::<BlobRef>, None::<ByteBuf>);
+            let backend = Some(StorageBackend::S3);
+            let args =
+                (&capsule, inline, blob, backend, text(key), text(url), Some(0u64), digest, metadata(0), "k");
+            world.update::<String>(owner(), "memories_create", args)
+        };
+        let long = |field| Err(Error::invalid(field, "at most 2048 bytes", "2049 bytes"));
+        assert_eq!(external(2_049, 1), long("storage_key"));
+        assert_eq!(external(1, 2_049), long("url"));
+        let subject = Some(PersonRef::Opaque("x".repeat(257)));
+        let made = world.update::<Capsule>(owner(), "capsules_create", (subject,));
+        assert_eq!(made, Err(Error::invalid("subject", "at most 256 bytes", "257 bytes")));
+        assert_eq!(world.holdings(), before);
+        external(2_048, 2_048).unwrap();
+    }
+
+    /// Settings as they were before there were limits on capsules and memories.
+    #[derive(CandidType, Deserialize)]
+    struct OlderConfig {
+        compat_share_percent: u8,
+        session_ttl_seconds: u64,
+        max_sessions_per_caller: u64,
+        max_bytes_per_caller: u64,
+        max_bytes_per_capsule: u64,
+        max_bytes: u64,
+    }
+
+    pub fn a_client_of_the_older_settings_resets_none_of_the_newer_ones(build: Build) {
+        let world = World::new(build);
+        world.configure(|config| {
+            config.max_capsules_per_caller = Some(5);
+            config.max_memories_per_capsule = Some(6);
+        });
+        let config: OlderConfig = world.query(controller(), "admin_config_get", ()).unwrap();
+        let changed = OlderConfig { max_sessions_per_caller: 7, ..config };
+        world.update::<()>(controller(), "admin_config_set", (changed,)).unwrap();
+        let config = world.config();
+        assert_eq!(config.max_sessions_per_caller, 7);
+        assert_eq!((config.max_capsules_per_caller, config.max_memories_per_capsule), (Some(5), Some(6)));
+        let fresh = World::new(build).config();
+        assert_eq!(
+            (fresh.max_capsules_per_caller, fresh.max_memories_per_capsule),
+            (Some(1_000), Some(1_000_000))
+        );
+    }
+}
+
+/// Metadata of no bytes in which one text is a byte too long, with its name and its limit; and a tag too many.
+fn too_long() -> Vec<(&'static str, usize, AssetMetadata)> {
+    type Change<T> = fn(&mut T, String);
+    let base: [(&str, usize, Change<AssetMetadataBase>); 9] = [
+        ("asset_metadata.name", 1_024, |base, text| base.name = text),
+        ("asset_metadata.description", 8_192, |base, text| base.description = Some(text)),
+        ("asset_metadata.tags", 256, |base, text| base.tags = vec!["one".into(), text]),
+        ("asset_metadata.mime_type", 256, |base, text| base.mime_type = text),
+        ("asset_metadata.url", 2_048, |base, text| base.url = Some(text)),
+        ("asset_metadata.storage_key", 2_048, |base, text| base.storage_key = Some(text)),
+        ("asset_metadata.bucket", 2_048, |base, text| base.bucket = Some(text)),
+        ("asset_metadata.asset_location", 2_048, |base, text| base.asset_location = Some(text)),
+        ("asset_metadata.processing_error", 8_192, |base, text| base.processing_error = Some(text)),
+    ];
+    let plain = || metadata(0).base().clone();
+    let mut all: Vec<_> = base
+        .into_iter()
+        .map(|(field, most, change)| {
+            let mut base = plain();
+            change(&mut base, "x".repeat(most + 1));
+            (field, most, AssetMetadata::document(base))
+        })
+        .collect();
+    let mut tagged = plain();
+    tagged.tags = vec!["t".into(); 101];
+    all.push(("asset_metadata.tags (number)", 100, AssetMetadata::document(tagged)));
+
+    let word = || Some("x".repeat(257));
+    let base = plain();
+    let image = ImageAssetMetadata {
+        base: base.clone(),
+        color_space: None,
+        exif_data: None,
+        compression_ratio: None,
+        dpi: None,
+        orientation: None,
+    };
+    let video = VideoAssetMetadata {
+        base: base.clone(),
+        duration: None,
+        frame_rate: None,
+        codec: None,
+        bitrate: None,
+        resolution: None,
+        aspect_ratio: None,
+    };
+    let audio = AudioAssetMetadata {
+        base: base.clone(),
+        duration: None,
+        sample_rate: None,
+        channels: None,
+        bitrate: None,
+        codec: word(),
+        bit_depth: None,
+    };
+    let document = DocumentAssetMetadata {
+        base: base.clone(),
+        page_count: None,
+        document_type: None,
+        language: None,
+        word_count: None,
+    };
+    let note = NoteAssetMetadata { base, word_count: None, language: None, format: None };
+    all.extend([
+        (
+            "asset_metadata.color_space",
+            256,
+            AssetMetadata::Image(ImageAssetMetadata { color_space: word(), ..image.clone() }),
+        ),
+        (
+            "asset_metadata.exif_data",
+            16_384,
+            AssetMetadata::Image(ImageAssetMetadata { exif_data: Some("x".repeat(16_385)), ..image }),
+        ),
+        (
+            "asset_metadata.codec",
+            256,
+            AssetMetadata::Video(VideoAssetMetadata { codec: word(), ..video.clone() }),
+        ),
+        (
+            "asset_metadata.resolution",
+            256,
+            AssetMetadata::Video(VideoAssetMetadata { resolution: word(), ..video }),
+        ),
+        ("asset_metadata.codec", 256, AssetMetadata::Audio(audio)),
+        (
+            "asset_metadata.document_type",
+            256,
+            AssetMetadata::Document(DocumentAssetMetadata { document_type: word(), ..document.clone() }),
+        ),
+        (
+            "asset_metadata.language",
+            256,
+            AssetMetadata::Document(DocumentAssetMetadata { language: word(), ..document }),
+        ),
+        (
+            "asset_metadata.language",
+            256,
+            AssetMetadata::Note(NoteAssetMetadata { language: word(), ..note.clone() }),
+        ),
+        ("asset_metadata.format", 256, AssetMetadata::Note(NoteAssetMetadata { format: word(), ..note })),
+    ]);
+    all
+}

@@ -1,0 +1,159 @@
+//! Arguments that are no Candid, or Candid of something else: the CDK ends the call before any code of the canister has
+//! seen them, and the caller gets a rejection. Nothing changes, the canister lives on, and no bytes can make it work
+//! until it runs into the limit of instructions.
+
+#[path = "support/mod.rs"]
+mod support;
+
+use candid::types::{Function, TypeInner};
+use pocket_ic::ErrorCode;
+use session_migrate::build::Build;
+use support::calls::CALLS;
+use support::scene::Scene;
+use support::upload::{file, two_chunks};
+use support::{World, controller, did, owner};
+
+/// Bytes that still fit into one message.
+const LONG: usize = 1_900_000;
+
+/// Prefixes of valid arguments that are tried for each function, at most.
+const PREFIXES: usize = 24;
+
+/// The largest number that the length of a list can be.
+const LENGTH: &[u8] = b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01";
+
+/// A function of the interface, with valid arguments.
+struct Endpoint<'a> {
+    name: &'a str,
+    function: &'a Function,
+    valid: Vec<u8>,
+}
+
+impl Endpoint<'_> {
+    /// Whether every argument may be left out; then arguments of another type count as left out, too.
+    fn all_optional(&self) -> bool {
+        self.function.args.iter().all(|arg| matches!(arg.as_ref(), TypeInner::Opt(_)))
+    }
+
+    /// Valid arguments, all of them numbers or texts, and behind them a list of as many nulls as can be announced. A
+    /// decoder skips arguments that it does not know.
+    fn with_a_list_of_nulls(&self) -> Option<Vec<u8>> {
+        let count = self.function.args.len() as u8;
+        // No table of types, and the arguments are of primitive types.
+        let rest = self.valid.strip_prefix(&[b'D', b'I', b'D', b'L', 0, count])?;
+        let (types, values) = rest.split_at(count.into());
+        Some([b"DIDL\x01\x6d\x7f".as_slice(), &[count + 1], types, &[0], values, LENGTH].concat())
+    }
+
+    /// What is tried, with a name for it.
+    fn malformed(&self) -> Vec<(String, Vec<u8>)> {
+        let mut tried: Vec<(String, Vec<u8>)> = [
+            ("no Candid", b"{\"session\": 1}".to_vec()),
+            ("much of no Candid", file(LONG, 3)),
+            ("the magic alone", b"DIDL".to_vec()),
+            ("an unknown type", b"DIDL\x01\x40\x01\x00".to_vec()),
+            ("a type that is not there", b"DIDL\x00\x01\x05".to_vec()),
+            ("a table of types without end", [b"DIDL", LENGTH].concat()),
+            ("more arguments than bytes", [b"DIDL\x00", LENGTH].concat()),
+            ("many arguments", many_arguments()),
+            ("many types", many_types()),
+            ("deep types", deep_types()),
+            ("a list of nulls", [b"DIDL\x01\x6d\x7f\x01\x00", LENGTH].concat()),
+            ("a list of empty records", [b"DIDL\x02\x6d\x01\x6c\x00\x01\x00", LENGTH].concat()),
+            ("a record that contains itself", b"DIDL\x01\x6c\x01\x00\x00\x01\x00".to_vec()),
+            ("more bytes behind them", [self.valid.as_slice(), &file(LONG / 20, 4)].concat()),
+        ]
+        .map(|(what, bytes)| (what.to_owned(), bytes))
+        .into();
+        tried.extend(self.with_a_list_of_nulls().map(|bytes| ("a list of nulls behind them".into(), bytes)));
+        if !self.all_optional() {
+            tried.push(("nothing".into(), Vec::new()));
+            tried.push(("an empty record".into(), b"DIDL\x01\x6c\x00\x01\x00".to_vec()));
+        }
+        let len = self.valid.len();
+        let cuts = (1..len).step_by(len.div_ceil(PREFIXES));
+        tried.extend(cuts.map(|cut| (format!("{cut} of {len} bytes"), self.valid[..cut].to_vec())));
+        tried
+    }
+}
+
+/// Half a million `opt null` types, and one value.
+fn many_types() -> Vec<u8> {
+    let count = LONG / 4;
+    [b"DIDL", leb128(count).as_slice(), &b"\x6e\x7f".repeat(count), b"\x01\x00\x00"].concat()
+}
+
+/// As many null arguments as fit.
+fn many_arguments() -> Vec<u8> {
+    [b"DIDL\x00", leb128(LONG).as_slice(), &b"\x7f".repeat(LONG)].concat()
+}
+
+/// `opt opt … null`, five thousand deep, each of them there: deeper than the stack if it were followed down.
+fn deep_types() -> Vec<u8> {
+    let count = 5_000;
+    let types: Vec<u8> = (1..=count)
+        .flat_map(|next| if next == count { vec![0x6e, 0x7f] } else { [vec![0x6e], leb128(next)].concat() })
+        .collect();
+    [b"DIDL", leb128(count).as_slice(), &types, b"\x01\x00", &b"\x01".repeat(count)].concat()
+}
+
+fn leb128(mut number: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    loop {
+        let low = (number & 0x7f) as u8;
+        number >>= 7;
+        if number == 0 {
+            bytes.push(low);
+            return bytes;
+        }
+        bytes.push(low | 0x80);
+    }
+}
+
+#[test]
+fn on_legacy() {
+    check_every_function(Build::Legacy);
+}
+
+#[test]
+fn on_direct() {
+    check_every_function(Build::Direct);
+}
+
+fn check_every_function(build: Build) {
+    let world = World::new(build);
+    let scene = Scene::new(&world, two_chunks(2), 1);
+    let (_, functions) = did::functions(build);
+    assert_eq!(functions.len(), CALLS.len());
+    let before = scene.state(&world);
+    let mut wrong = Vec::new();
+    for ((name, function), (_, arguments)) in functions.iter().zip(CALLS) {
+        let endpoint = Endpoint { name, function, valid: arguments(&scene) };
+        if function.args.is_empty() {
+            ignores_its_arguments(&world, &endpoint);
+            continue;
+        }
+        for (what, arg) in endpoint.malformed() {
+            match world.call(controller(), (name, function), arg) {
+                // And not `CanisterInstructionLimitExceeded`, nor an answer.
+                Err(reject) if reject.error_code == ErrorCode::CanisterCalledTrap => {}
+                answer => wrong.push(format!("{name}, {what}: {}", short(&answer))),
+            }
+        }
+        assert_eq!(scene.state(&world), before, "{name}");
+    }
+    assert!(wrong.is_empty(), "{} of them:\n{}", wrong.len(), wrong.join("\n"));
+    scene.assert_alive(&world);
+}
+
+/// A function without arguments does not look at what is sent. As a stranger, since those of controllers do something.
+fn ignores_its_arguments(world: &World, endpoint: &Endpoint<'_>) {
+    let Endpoint { name, function, .. } = *endpoint;
+    let expected = world.call(owner(), (name, function), Vec::new()).unwrap();
+    let answer = world.call(owner(), (name, function), file(LONG, 5)).unwrap();
+    assert_eq!(answer, expected, "{name}");
+}
+
+fn short(answer: &impl std::fmt::Debug) -> String {
+    format!("{answer:?}").chars().take(300).collect()
+}

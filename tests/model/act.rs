@@ -1,0 +1,254 @@
+//! How each operation is done: the call it becomes, and the answer handed to the model.
+
+use super::expect::{Begin, Sent, digest_sent, len_sent};
+use super::memories::Create;
+use super::operation::{FinishKind, Guest, MemoryKind, Operation, PutKind, Stage, Who};
+use super::run::Run;
+use super::state::{Capsule, Model, Session, chunk_count, idem};
+use super::target::{NewContent, NewMemory, Phase, Put};
+use super::{PEOPLE, TTL_SECONDS, chunk_bytes, fill};
+
+/// What a chunk with other bytes than the file's is filled with.
+const OTHER_FILL: u8 = 0xee;
+
+/// Beyond this index every chunk is refused, whatever it is filled with.
+const CHUNKS_AT_MOST: u32 = 4;
+
+impl Run<'_> {
+    /// Does one operation and checks what it answers.
+    pub fn act(&mut self, operation: &Operation) -> Result<(), String> {
+        match *operation {
+            Operation::Begin { who, capsule, key, bytes, content, wrong_count } => {
+                let capsule = self.model.places[usize::from(capsule)];
+                self.begin(Begin { who, capsule, key, bytes, content, wrong_count })
+            }
+            Operation::BeginAgain { session } => {
+                let (id, _) = self.model.session_at(session);
+                let Some(Session { owner: who, capsule, key, bytes, content, .. }) =
+                    self.model.sessions.get(&id).cloned()
+                else {
+                    return Ok(());
+                };
+                self.begin(Begin { who, capsule, key, bytes, content, wrong_count: false })
+            }
+            Operation::Put { who, session, idx, kind } => {
+                let (id, who) = self.caller(who, session);
+                self.put(who, id, idx, kind)
+            }
+            Operation::PutMissing { session, last } => {
+                let (id, who) = self.caller(Who::Owner, session);
+                let missing = self.model.sessions.get(&id).map(Session::missing).unwrap_or_default();
+                let idx = if last { missing.last() } else { missing.first() };
+                self.put(who, id, idx.copied().unwrap_or(0), PutKind::Right)
+            }
+            Operation::Finish { who, session, kind } => {
+                let (id, who) = self.caller(who, session);
+                self.finish(who, id, kind)
+            }
+            Operation::Complete { session } => {
+                let (id, who) = self.caller(Who::Owner, session);
+                let missing = self.model.sessions.get(&id).map(Session::missing).unwrap_or_default();
+                for idx in missing {
+                    self.put(who, id, idx, PutKind::Right)?;
+                }
+                self.finish(who, id, FinishKind::Right)
+            }
+            Operation::Abort { who, session } => {
+                let (id, who) = self.caller(who, session);
+                self.abort(who, id)
+            }
+            Operation::Status { who, session } => {
+                let (id, who) = self.caller(who, session);
+                let got = self.target.status(who, id);
+                self.model.looked(self.target.now(), who, id, got.as_ref().map_err(|refusal| *refusal))
+            }
+            Operation::Pass { seconds } => {
+                self.target.pass(seconds);
+                self.model.sweep(self.target.now());
+                Ok(())
+            }
+            Operation::PassQuietly { seconds } => {
+                self.target.pass_without_timers(seconds);
+                Ok(())
+            }
+            Operation::Share { who, capsule, guest } => {
+                let number = self.model.places[usize::from(capsule)];
+                let Capsule { id, owner, .. } = self.model.capsules[number].clone();
+                let got = self.target.share(who, owner, &id, guest);
+                if self.model.owner_only(who, number, &got)? {
+                    self.model.capsules[number].guest = guest;
+                }
+                Ok(())
+            }
+            Operation::CreateMemory { who, capsule, key, kind, version } => {
+                let capsule = self.model.places[usize::from(capsule)];
+                let (content, bytes) = self.new_content(kind);
+                self.create_memory(Create { who, capsule, key, content, bytes, version })
+            }
+            Operation::UpdateMemory { who, memory, version, right_size } => {
+                let Some(id) = self.model.memory_at(memory) else { return Ok(()) };
+                let size = self.model.memories.get(&id).map_or(0, |memory| memory.bytes);
+                let bytes = if right_size { size } else { size.wrapping_add(1) };
+                let got = self.target.update_memory(who, &id, bytes, version);
+                self.model.updated(who, &id, bytes, version, &got)?;
+                self.model.read(who, &id, &self.target.memory(who, &id))
+            }
+            Operation::DeleteMemory { who, memory } => {
+                let Some(id) = self.model.memory_at(memory) else { return Ok(()) };
+                let got = self.target.delete_memory(who, &id);
+                self.model.memory_deleted(who, &id, &got)
+            }
+            Operation::DeleteBlob { who, memory } => {
+                let Some(id) = self.model.memory_at(memory) else { return Ok(()) };
+                let Some(locator) = self.model.memories.get(&id).map(|memory| memory.locator.clone()) else {
+                    return Ok(());
+                };
+                let got = self.target.delete_blob(who, &locator);
+                self.model.blob_deleted(who, &locator, &got)
+            }
+            Operation::DeleteCapsule { who, capsule } => {
+                let number = self.model.places[usize::from(capsule)];
+                let got = self.target.delete_capsule(who, &self.model.capsules[number].id);
+                if self.model.owner_only(who, number, &got)? {
+                    self.model.capsules[number].exists = false;
+                }
+                Ok(())
+            }
+            Operation::CreateCapsule { capsule } => {
+                if !self.model.capsules[self.model.places[usize::from(capsule)]].exists {
+                    self.new_capsule(capsule);
+                }
+                Ok(())
+            }
+            Operation::Upgrade { share } => {
+                self.upgrade(share);
+                Ok(())
+            }
+            Operation::UpgradeLate => {
+                self.target.pass_without_timers(TTL_SECONDS + 37);
+                self.upgrade(0);
+                self.target.migrate(30);
+                Ok(())
+            }
+            Operation::Restart { share } => {
+                self.target.upgrade(self.stage, share);
+                Ok(())
+            }
+            Operation::Migrate { steps } => {
+                self.target.migrate(steps);
+                Ok(())
+            }
+            Operation::Control { control } => {
+                let phase = self.target.phase();
+                let Some(got) = self.target.control(control) else { return Ok(()) };
+                self.model.controlled(self.stage, phase, control, &got)?;
+                self.model.may_be_in(self.target.phase())
+            }
+            Operation::GoBack => {
+                if self.stage == Stage::Staged && self.target.phase() == Phase::RolledBack {
+                    self.stage = Stage::Legacy;
+                    self.target.upgrade(self.stage, 100);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn new_content(&self, kind: MemoryKind) -> (NewContent, u64) {
+        match kind {
+            MemoryKind::Inline { bytes } => (NewContent::Inline, bytes),
+            MemoryKind::Elsewhere { bytes } => (NewContent::Elsewhere, bytes),
+            MemoryKind::Nothing => (NewContent::Nothing, 0),
+            MemoryKind::Blob { memory, right_size } => {
+                let memory = self.model.memory_at(memory).and_then(|id| self.model.memories.get(&id));
+                let (locator, size) = memory.map_or(("blob_1", 1), |memory| (&memory.locator, memory.bytes));
+                (NewContent::Blob(locator.into()), if right_size { size } else { size.wrapping_add(1) })
+            }
+        }
+    }
+
+    fn create_memory(&mut self, call: Create) -> Result<(), String> {
+        let Create { who, capsule, key, bytes, version, .. } = call;
+        let (capsule, idem) = (self.model.capsules[capsule].id.clone(), idem(key));
+        let new = NewMemory { capsule: &capsule, idem: &idem, content: call.content.clone(), bytes, version };
+        let got = self.target.create_memory(who, &new);
+        self.model.created(call, &got)
+    }
+
+    fn caller(&self, who: Who, session: u8) -> (u64, u8) {
+        let (id, owner) = self.model.session_at(session);
+        (id, if who == Who::Owner { owner } else { (owner + 1) % PEOPLE })
+    }
+
+    fn upgrade(&mut self, share: u8) {
+        self.stage = match self.stage {
+            Stage::Legacy => Stage::Staged,
+            Stage::Staged if Model::goes_back(self.target.phase()) => Stage::Staged,
+            Stage::Staged | Stage::Direct => Stage::Direct,
+        };
+        self.target.upgrade(self.stage, share);
+    }
+
+    /// The place's number is the owner's as well.
+    pub fn new_capsule(&mut self, place: u8) {
+        let id = self.target.create_capsule(place);
+        self.model.places[usize::from(place)] = self.model.capsules.len();
+        self.model.capsules.push(Capsule { id, owner: place, guest: Guest::Write, exists: true });
+    }
+
+    fn begin(&mut self, call: Begin) -> Result<(), String> {
+        let Begin { who, capsule, key, bytes, wrong_count, .. } = call;
+        let now = self.target.now();
+        let chunks = chunk_count(bytes) + u32::from(wrong_count);
+        let capsule = self.model.capsules[capsule].id.clone();
+        let got = self.target.begin(who, &capsule, bytes, chunks, &idem(key));
+        self.model.begun(now, call, &got)
+    }
+
+    fn put(&mut self, who: u8, id: u64, idx: u32, kind: PutKind) -> Result<(), String> {
+        let (bytes, content) = self.file_of(id);
+        let sent =
+            if kind == PutKind::OtherBytes { OTHER_FILL } else { fill(content, idx.min(CHUNKS_AT_MOST)) };
+        let now = self.target.now();
+        let digest = match kind {
+            PutKind::WithDigest => Some(true),
+            PutKind::WrongDigest => Some(false),
+            _ => None,
+        };
+        let put = Put { session: id, idx, bytes: chunk_bytes(sent, len_sent(kind, bytes, idx)), digest };
+        let got = self.target.put(who, &put);
+        self.model.put(now, who, Sent { id, idx, kind, fill: sent }, &got)
+    }
+
+    fn finish(&mut self, who: u8, id: u64, kind: FinishKind) -> Result<(), String> {
+        let (bytes, content) = self.file_of(id);
+        let len = bytes + u64::from(kind == FinishKind::WrongLength);
+        let digest = digest_sent(kind, content, bytes);
+        let now = self.target.now();
+        let got = self.target.finish(who, id, &digest, len, kind == FinishKind::Tired);
+        self.model.finished(now, who, id, kind, content, &got)?;
+        match got {
+            Ok(finished) => self.read_back(&finished.locator),
+            Err(_) => Ok(()),
+        }
+    }
+
+    pub fn abort(&mut self, who: u8, id: u64) -> Result<(), String> {
+        let now = self.target.now();
+        let got = self.target.abort(who, id);
+        self.model.aborted(now, who, id, &got)
+    }
+
+    /// Length and content of the file that the client of a session, also of an ended one, has at hand.
+    fn file_of(&self, id: u64) -> (u64, u8) {
+        if let Some(session) = self.model.sessions.get(&id) {
+            return (session.bytes, session.content);
+        }
+        let receipt = self.model.receipts.get(&id);
+        let content = receipt
+            .and_then(|receipt| receipt.finished.as_ref())
+            .and_then(|(_, fills)| fills.first())
+            .map_or(0, |first| (first - 1) / 16);
+        (receipt.map_or(1, |receipt| receipt.bytes), content)
+    }
+}

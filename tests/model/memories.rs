@@ -1,0 +1,134 @@
+//! What calls about memories must answer, and what they change.
+
+use super::expect::{Verdict, same};
+use super::state::{Memory, Model, Request};
+use super::target::{Answer, MemoryView, NewContent, Refusal};
+use super::{MAX_INLINE, MAX_MEMORIES};
+
+/// A call of `memories_create`.
+#[derive(Clone, Debug)]
+pub struct Create {
+    pub who: u8,
+    pub capsule: usize,
+    pub key: u8,
+    pub content: NewContent,
+    pub bytes: u64,
+    pub version: u8,
+}
+
+impl Model {
+    /// Number of memories in a capsule.
+    pub fn memories_in(&self, capsule: usize) -> u64 {
+        self.memories.values().filter(|memory| memory.capsule == capsule).count() as u64
+    }
+
+    /// Checks an answer of `memories_create`.
+    pub fn created(&mut self, call: Create, got: &Answer<String>) -> Verdict {
+        let Create { who, capsule, key, content, bytes, version } = call;
+        if let Some(refusal) = self.not_creatable(who, capsule, &content, bytes) {
+            return same("create memory", &Err(refusal), got);
+        }
+        let key = (capsule, who, key);
+        if let Some(before) = self.requests.get(&key) {
+            let request = Request { memory: before.memory.clone(), content, bytes, version };
+            let again = if *before == request { Ok(request.memory) } else { Err(Refusal::Conflict) };
+            return same("create memory again", &again, got);
+        }
+        if self.memories_in(capsule) >= MAX_MEMORIES || self.too_much_inline(capsule, &content, bytes) {
+            return same("create memory", &Err(Refusal::Exhausted), got);
+        }
+        let id = got.clone().map_err(|refusal| format!("create memory: got {refusal:?}"))?;
+        if self.made.contains(&id) {
+            return Err(format!("create memory: {id} was made before"));
+        }
+        let locator = match &content {
+            NewContent::Blob(locator) => locator.clone(),
+            NewContent::Elsewhere => "external".into(),
+            NewContent::Inline | NewContent::Nothing => "inline".into(),
+        };
+        self.memories.insert(id.clone(), Memory { capsule, locator, bytes, version: Some(version) });
+        self.requests.insert(key, Request { memory: id.clone(), content, bytes, version });
+        self.made.push(id);
+        Ok(())
+    }
+
+    fn not_creatable(&self, who: u8, capsule: usize, content: &NewContent, bytes: u64) -> Option<Refusal> {
+        if !self.may_write(who, capsule) {
+            return Some(Refusal::Unauthorized);
+        }
+        match content {
+            NewContent::Nothing => Some(Refusal::Invalid),
+            NewContent::Inline => (bytes > MAX_INLINE).then_some(Refusal::Invalid),
+            NewContent::Elsewhere => None,
+            NewContent::Blob(locator) => match self.blobs.get(locator) {
+                Some(blob) if blob.capsule == capsule => (blob.bytes != bytes).then_some(Refusal::Invalid),
+                _ => Some(Refusal::NotFound),
+            },
+        }
+    }
+
+    fn too_much_inline(&self, capsule: usize, content: &NewContent, bytes: u64) -> bool {
+        let inline = |memory: &&Memory| memory.capsule == capsule && memory.locator == "inline";
+        let there: u64 = self.memories.values().filter(inline).map(|memory| memory.bytes).sum();
+        *content == NewContent::Inline && there + bytes > MAX_INLINE
+    }
+
+    /// The refusal for a memory that a person may not change.
+    fn not_changeable(&self, who: u8, id: &str) -> Option<Refusal> {
+        match self.memories.get(id) {
+            Some(memory) if self.may_write(who, memory.capsule) => None,
+            Some(memory) if self.may_read(who, memory.capsule) => Some(Refusal::Unauthorized),
+            _ => Some(Refusal::NotFound),
+        }
+    }
+
+    /// Checks an answer of `memories_update`.
+    pub fn updated(&mut self, who: u8, id: &str, bytes: u64, version: u8, got: &Answer<()>) -> Verdict {
+        let other_size =
+            || self.memories.get(id).filter(|memory| memory.bytes != bytes).map(|_| Refusal::Invalid);
+        let refusal = self.not_changeable(who, id).or_else(other_size);
+        same("update memory", &refusal.map_or(Ok(()), Err), got)?;
+        if let (Ok(()), Some(memory)) = (got, self.memories.get_mut(id)) {
+            memory.version = Some(version);
+        }
+        Ok(())
+    }
+
+    /// Checks an answer of `memories_delete`.
+    pub fn memory_deleted(&mut self, who: u8, id: &str, got: &Answer<()>) -> Verdict {
+        same("delete memory", &self.not_changeable(who, id).map_or(Ok(()), Err), got)?;
+        if got.is_ok() {
+            self.drop_memory(id);
+        }
+        Ok(())
+    }
+
+    /// Checks an answer of `blob_delete`: a blob goes with the one memory that refers to it.
+    pub fn blob_deleted(&mut self, who: u8, locator: &str, got: &Answer<()>) -> Verdict {
+        let of_it = |(_, memory): &(&String, &Memory)| memory.locator == locator;
+        let memories: Vec<String> = self.memories.iter().filter(of_it).map(|(id, _)| id.clone()).collect();
+        let refusal = match memories.first() {
+            Some(first) if self.blobs.contains_key(locator) => {
+                self.not_changeable(who, first).or((memories.len() > 1).then_some(Refusal::Conflict))
+            }
+            _ => Some(Refusal::NotFound),
+        };
+        same("delete blob", &refusal.map_or(Ok(()), Err), got)?;
+        if got.is_ok() {
+            memories.iter().for_each(|id| self.drop_memory(id));
+        }
+        Ok(())
+    }
+
+    /// Checks an answer of `memories_read`.
+    pub fn read(&self, who: u8, id: &str, got: &Answer<MemoryView>) -> Verdict {
+        let memory = self.memories.get(id).filter(|memory| self.may_read(who, memory.capsule));
+        let expected = memory.ok_or(Refusal::NotFound).map(|memory| MemoryView {
+            capsule: self.capsules[memory.capsule].id.clone(),
+            locator: memory.locator.clone(),
+            bytes: memory.bytes,
+            version: memory.version,
+        });
+        same("read memory", &expected, got)
+    }
+}

@@ -1,0 +1,56 @@
+//! What a controller's calls to the migration must answer.
+
+use super::expect::{Verdict, same};
+use super::operation::{Control, Stage};
+use super::state::Model;
+use super::target::{Answer, Phase, Refusal};
+
+impl Model {
+    /// Checks an answer of a call that was made in `phase`.
+    pub fn controlled(&mut self, stage: Stage, phase: Phase, control: Control, got: &Answer<()>) -> Verdict {
+        if phase == Phase::Second && control != Control::Rollback {
+            // How far the second migration is changes no answer to a client, so the model does not follow it.
+            return match got {
+                Ok(()) | Err(Refusal::Conflict) => Ok(()),
+                Err(other) => Err(format!("{control:?} of the second migration: got {other:?}")),
+            };
+        }
+        let may = match (stage, control) {
+            (Stage::Legacy, _) | (Stage::Direct, Control::Rollback) => false,
+            (_, Control::Pause) => matches!(phase, Phase::Working | Phase::RollingBack),
+            (_, Control::Resume) => {
+                matches!(phase, Phase::Paused | Phase::PausedOnTheWayBack | Phase::RolledBack)
+            }
+            (_, Control::Rollback) => {
+                !matches!(phase, Phase::Finalized | Phase::Second | Phase::RollingBack | Phase::RolledBack)
+            }
+            // Not while sessions go down the old path, either; at once where there never was an old session.
+            (_, Control::Finalize) => {
+                matches!(phase, Phase::Idle | Phase::Converted) && *got != Err(Refusal::Conflict)
+            }
+        };
+        let expected = if may { Ok(()) } else { Err(Refusal::Conflict) };
+        same(&format!("{control:?} in {phase:?}"), &expected, got)?;
+        self.finalized |= may && control == Control::Finalize;
+        Ok(())
+    }
+
+    /// Whether everything is to be layout 1 again, or is. A build without the old path does not serve it until the
+    /// migration is resumed, so nobody upgrades to one then.
+    pub const fn goes_back(phase: Phase) -> bool {
+        matches!(phase, Phase::RollingBack | Phase::PausedOnTheWayBack | Phase::RolledBack)
+    }
+
+    /// Whether the migration may stand where it does.
+    pub fn may_be_in(&self, phase: Phase) -> Verdict {
+        match phase {
+            Phase::Stuck => Err("the migration is stuck".into()),
+            Phase::Finalized | Phase::Second if self.finalized => Ok(()),
+            _ if self.finalized => Err(format!("the migration was finalized and is in {phase:?}")),
+            Phase::Finalized | Phase::Second => {
+                Err("the migration is finalized, and nobody has asked for that".into())
+            }
+            _ => Ok(()),
+        }
+    }
+}

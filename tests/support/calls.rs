@@ -1,0 +1,73 @@
+//! How every function of the interface is called on a scene, such that somebody who may is answered.
+
+use serde_bytes::{ByteBuf, Bytes};
+use upload_canister::api::*;
+
+use super::scene::{Scene, args};
+use super::upload::{metadata, sha256};
+use super::{owner, reader, writer};
+
+/// Encoded arguments for a scene.
+pub type Arguments = fn(&Scene) -> Vec<u8>;
+
+/// Every function, in alphabetical order.
+#[rustfmt::skip]
+pub const CALLS: &[(&str, Arguments)] = &[
+    ("admin_config_get",     |_| args!()),
+    ("admin_config_set",     |s| args!(s.settings)),
+    ("admin_stats",          |_| args!()),
+    ("blob_delete",          |s| args!(&s.memory.blob.locator)),
+    ("blob_get_meta",        |s| args!(&s.memory.blob.locator)),
+    ("blob_read_chunk",      |s| args!(&s.memory.blob.locator, 0u32)),
+    ("blob_read_range",      |s| args!(&s.memory.blob.locator, 0u64, 1u64)),
+    ("build_info",           |_| args!()),
+    ("capsules_create",      |_| args!(None::<PersonRef>)),
+    ("capsules_delete",      |s| args!(&s.capsule)),
+    ("capsules_list",        |_| args!(None::<String>, None::<u32>)),
+    ("capsules_read",        |s| args!(&s.capsule)),
+    ("capsules_set_access",  |s| args!(&s.capsule, access())),
+    ("http_request",         |_| args!(request("/health"))),
+    ("memories_create",      new_memory),
+    ("memories_delete",      |s| args!(&s.memory.id)),
+    ("memories_list",        |s| args!(&s.capsule, None::<String>, None::<u32>)),
+    ("memories_read",        |s| args!(&s.memory.id)),
+    ("memories_update",      |s| args!(&s.memory.id, metadata(s.memory.blob.len))),
+    ("migration_finalize",   |_| args!()),
+    ("migration_journal",    |_| args!(None::<u64>)),
+    ("migration_pause",      |_| args!()),
+    ("migration_quarantine", |_| args!(None::<u64>)),
+    ("migration_resume",     |_| args!()),
+    ("migration_rollback",   |_| args!()),
+    ("migration_status",     |_| args!()),
+    ("upload_config",        |_| args!()),
+    ("uploads_abort",        |s| args!(s.session)),
+    ("uploads_begin",        |s| args!(&s.capsule, metadata(1), 1u32, "a new one")),
+    ("uploads_finish",       finish),
+    ("uploads_list",         |_| args!(None::<u64>, None::<u32>)),
+    ("uploads_put_chunk",    put),
+    ("uploads_status",       |s| args!(s.session)),
+];
+
+fn access() -> CapsuleAccess {
+    CapsuleAccess { owners: vec![owner()], writers: vec![writer()], readers: vec![reader()] }
+}
+
+/// A request as the gateway hands it on.
+pub fn request(url: &str) -> HttpRequest {
+    HttpRequest { method: "GET".into(), url: url.into(), headers: Vec::new(), body: ByteBuf::new() }
+}
+
+fn new_memory(scene: &Scene) -> Vec<u8> {
+    let text = None::<String>;
+    let (blob, backend, sha256) = (None::<BlobRef>, None::<StorageBackend>, None::<ByteBuf>);
+    let bytes = Some(Bytes::new(b"inline"));
+    args!(&scene.capsule, bytes, blob, backend, &text, &text, Some(6u64), sha256, metadata(6), "a memory")
+}
+
+fn put(scene: &Scene) -> Vec<u8> {
+    args!(scene.session, 0u32, Bytes::new(&scene.content), None::<ByteBuf>)
+}
+
+fn finish(scene: &Scene) -> Vec<u8> {
+    args!(scene.session, Bytes::new(&sha256(&scene.content)), scene.content.len() as u64)
+}

@@ -1,0 +1,93 @@
+//! A capsule with something of everything in it, for calls that must leave it as it is.
+
+use candid::Principal;
+use candid::types::Function;
+use pocket_ic::RejectResponse;
+use upload_canister::api::{AdminConfig, AdminStats, Capsule, Memory, MigrationStatus, UploadStatus};
+
+use super::upload::{chunks, file};
+use super::{World, owner, reader, writer};
+
+/// Encoded arguments.
+macro_rules! args {
+    ($($arg:expr),* $(,)?) => { candid::encode_args(($($arg,)*)).unwrap() };
+}
+pub(crate) use args;
+
+/// What calls are about: a capsule of the owner's, with a writer and a reader, a memory in it that was uploaded,
+/// and a session of the owner's.
+pub struct Scene {
+    /// The capsule.
+    pub capsule: String,
+    /// The memory, of five bytes.
+    pub memory: Memory,
+    /// The session.
+    pub session: u64,
+    /// The file that it uploads.
+    pub content: Vec<u8>,
+    /// The settings in force.
+    pub settings: AdminConfig,
+}
+
+/// All that a call could change.
+#[derive(Clone, Debug, PartialEq)]
+pub struct State {
+    stats: AdminStats,
+    settings: AdminConfig,
+    capsule: Capsule,
+    memory: Memory,
+    session: UploadStatus,
+    migration: MigrationStatus,
+}
+
+impl Scene {
+    /// A scene of its own, whose session has the first `sent` chunks of `content`.
+    pub fn new(world: &World, content: Vec<u8>, sent: u32) -> Self {
+        let capsule = world.capsule();
+        world.share(&capsule, &[writer()], &[reader()]);
+        let memory = world.upload(owner(), &capsule, &file(5, 1), "stored").memory_id;
+        let session = world.begin(owner(), &capsule, &content, "in flight").unwrap();
+        assert!(sent <= chunks(content.len()));
+        for idx in 0..sent {
+            world.put(owner(), session, idx, &content).unwrap();
+        }
+        let memory = world.memory(owner(), &memory).unwrap();
+        Self { capsule, memory, session, content, settings: world.config() }
+    }
+
+    /// Everything as it is.
+    pub fn state(&self, world: &World) -> State {
+        State {
+            stats: world.stats(),
+            settings: world.config(),
+            capsule: world.query(owner(), "capsules_read", (&self.capsule,)).unwrap(),
+            memory: world.memory(owner(), &self.memory.id).unwrap(),
+            session: world.status(owner(), self.session).unwrap(),
+            migration: world.migration(),
+        }
+    }
+
+    /// The upload in flight can still be finished, and what was stored is still there.
+    pub fn assert_alive(&self, world: &World) {
+        world.put_all(owner(), self.session, &self.content);
+        let result = world.finish(owner(), self.session, &self.content).unwrap();
+        assert_eq!(world.read_back(owner(), &result.blob_id), self.content);
+        assert_eq!(world.read_back(owner(), &self.memory.blob.locator), file(5, 1));
+    }
+}
+
+impl World {
+    /// Calls a function of the interface with encoded arguments, as a query where it is one.
+    pub fn call(
+        &self,
+        caller: Principal,
+        (name, function): (&str, &Function),
+        arg: Vec<u8>,
+    ) -> std::result::Result<Vec<u8>, RejectResponse> {
+        if function.is_query() {
+            self.query_bytes(caller, name, arg)
+        } else {
+            self.update_bytes(caller, name, arg)
+        }
+    }
+}
