@@ -3,7 +3,7 @@
 import unittest
 
 
-class Quiet(unittest.TestResult):
+class Report(unittest.TestResult):
     """Prints the name of every test that ran, and the trace of every failure."""
 
     def __init__(self):

@@ -10,7 +10,7 @@ import ic
 from ic.candid import Types
 from pocket_ic import PocketIC, SubnetConfig, SubnetKind
 
-from report import Quiet, flatten
+from report import Report, flatten
 
 with open(os.environ["COUNTER_WASM"], "rb") as file:
     COUNTER = file.read()
@@ -165,7 +165,7 @@ class Tour(unittest.TestCase):
 
 
 def main():
-    result = Quiet()
+    result = Report()
     for test in flatten(unittest.defaultTestLoader.loadTestsFromTestCase(Tour)):
         test.run(result)
     print(f"PyPI client, our tour: {result.passed} passed, {result.failed} failed")

@@ -11,7 +11,7 @@ import os
 import sys
 import unittest
 
-from report import Quiet, flatten
+from report import Report, flatten
 
 SDIST = os.environ["POCKET_IC_SDIST"]
 FILES = [
@@ -57,7 +57,7 @@ def fails_as_announced(test, words):
 
 
 def main():
-    result = Quiet()
+    result = Report()
     skipped = 0
     pretended = []
     for test in (test for path in FILES for test in load(path)):

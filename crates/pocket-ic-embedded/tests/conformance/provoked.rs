@@ -54,6 +54,11 @@ fn snapshot(pic: &PocketIc, id: Principal) -> Vec<u8> {
     pic.take_canister_snapshot(id, None, None).expect("a snapshot").id
 }
 
+/// Lets the canister freeze.
+fn freeze(pic: &PocketIc, id: Principal) {
+    set(pic, id, types::CanisterSettings { freezing_threshold: Some(u64::MAX.into()), ..Default::default() });
+}
+
 fn set(pic: &PocketIc, id: Principal, settings: types::CanisterSettings) {
     pic.update_canister_settings(id, None, settings).expect("the settings are taken");
 }
@@ -66,15 +71,11 @@ pub const PROVOKED: &[(ErrorCode, &str, Answer, Provoke)] = &[
         fails(pic.await_call(stop))
     }),
     (CanisterOutOfCycles, "out of cycles", Uncertified, |pic, id| {
-        let large =
-            types::CanisterSettings { freezing_threshold: Some(u64::MAX.into()), ..Default::default() };
-        set(pic, id, large);
+        freeze(pic, id);
         update(pic, id, "pong")
     }),
     (CanisterOutOfCycles, "unable to process query calls because it's frozen", Uncertified, |pic, id| {
-        let large =
-            types::CanisterSettings { freezing_threshold: Some(u64::MAX.into()), ..Default::default() };
-        set(pic, id, large);
+        freeze(pic, id);
         query(pic, id, "hoard")
     }),
     (CanisterOutOfCycles, "is out of cycles: requested", Certified, |pic, id| update(pic, id, "spend")),
