@@ -90,6 +90,8 @@ fn arguments_that_would_take_for_ever_to_read_are_refused() {
 
 #[test]
 fn a_stable_memory_that_does_not_fit_an_answer_is_refused() {
+    /// One page more than 1 GiB.
+    const SIZE: u64 = (1 << 30) + 65_536;
     let pic = instance();
     let id = common::installed_wasm(
         &pic,
@@ -99,8 +101,8 @@ fn a_stable_memory_that_does_not_fit_an_answer_is_refused() {
                 (import "ic0" "stable64_write" (func $write (param i64 i64 i64)))
                 (memory 1) (data (i32.const 0) "end")
                 (func (export "canister_init")
-                    (drop (call $grow (i64.const 32768)))
-                    (call $write (i64.const 2147483645) (i64.const 0) (i64.const 3))))"#,
+                    (drop (call $grow (i64.const 16385)))
+                    (call $write (i64.const 1073807357) (i64.const 0) (i64.const 3))))"#,
         ),
     );
     let client = Client::new();
@@ -108,15 +110,15 @@ fn a_stable_memory_that_does_not_fit_an_answer_is_refused() {
     let response = client.post(url.unwrap()).json(&json!({ "canister_id": id_base64(id) })).send().unwrap();
     assert_eq!(response.status(), 400);
     let body: Value = response.json().unwrap();
-    assert!(body["message"].as_str().unwrap().contains("2147483648 bytes is more than can be read at once"));
+    assert!(body["message"].as_str().unwrap().contains("1073807360 bytes is more than can be read at once"));
     // In a snapshot it is no trouble: on the disk it takes what was written.
     let snapshot = pic.take_canister_snapshot(id, None, None).unwrap();
-    assert!(snapshot.total_size > 2 << 30);
+    assert!(snapshot.total_size > SIZE);
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path().join("snapshot");
     pic.canister_snapshot_download(id, ANONYMOUS, snapshot.id, folder.clone());
     let file = std::fs::metadata(folder.join("stable_memory.bin")).unwrap();
-    assert_eq!(file.len(), 2 << 30);
+    assert_eq!(file.len(), SIZE);
     #[cfg(target_os = "linux")]
     {
         use std::os::linux::fs::MetadataExt;
@@ -127,7 +129,7 @@ fn a_stable_memory_that_does_not_fit_an_answer_is_refused() {
     let uploaded = pic.canister_snapshot_upload(other, ANONYMOUS, None, folder);
     pic.load_canister_snapshot(other, None, uploaded).unwrap();
     let sizes = pic.canister_status(other, None).unwrap().memory_metrics;
-    assert_eq!(sizes.stable_memory_size, 2u64 << 30);
+    assert_eq!(sizes.stable_memory_size, SIZE);
 }
 
 fn id_base64(id: candid::Principal) -> String {

@@ -159,6 +159,20 @@ fn management_calls_find_their_place_without_being_told() {
     let arg = candid::encode_one(&record).unwrap();
     let status = call("canister_status", &arg);
     assert!(status["Ok"].is_string(), "{status}");
+    // The canister is found behind a module of more than a megabyte, too.
+    let mut module = b"\0asm\x01\0\0\0".to_vec();
+    // A custom section of 1,300,000 bytes, the length in LEB128, with a name of none.
+    module.extend([0, 0xa0, 0xac, 0x4f]);
+    module.resize(module.len() + 1_300_000, 0);
+    let install = ic_management_canister_types::InstallCodeArgs {
+        mode: ic_management_canister_types::CanisterInstallMode::Install,
+        canister_id: record.canister_id,
+        wasm_module: module,
+        arg: vec![],
+        sender_canister_version: None,
+    };
+    let installed = call("install_code", &candid::encode_one(install).unwrap());
+    assert!(installed["Ok"].is_string(), "{installed}");
     let cycles = post(
         &format!("/instances/{id}/read/get_cycles"),
         &json!({ "canister_id": encode(record.canister_id.as_slice()) }),

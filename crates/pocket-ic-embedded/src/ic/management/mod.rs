@@ -2,6 +2,7 @@
 //!
 //! The methods themselves are in the files below, by subject.
 
+mod argument;
 mod chunks;
 mod code;
 mod create;
@@ -14,14 +15,12 @@ use super::canister::Canister;
 use super::error::UserError;
 use super::ingress::UserCall;
 use super::instance::Instance;
-use candid::de::DecoderConfig;
-use candid::utils::{ArgumentEncoder, decode_args_with_config};
+use argument::decode_argument;
+use candid::utils::ArgumentEncoder;
 use candid::{CandidType, Deserialize, Principal};
-use ic_management_canister_types::{
-    CanisterIdRecord, InstallChunkedCodeArgs, ProvisionalCreateCanisterWithCyclesArgs,
-};
 use pocket_ic::ErrorCode;
 
+pub(super) use argument::target;
 pub use snapshots::{DownloadRequest, UploadRequest};
 
 const PROVISIONAL_CREATE: &str = "provisional_create_canister_with_cycles";
@@ -61,19 +60,6 @@ impl Call<'_> {
     fn decode<T: CandidType + for<'de> Deserialize<'de>>(&self) -> Result<T, UserError> {
         decode_argument(self.arg).map_err(|error| UserError::invalid_payload(self.method, error))
     }
-}
-
-/// Decodes the only argument of a call. A few bytes can announce more values than there is time to read, so the work is
-/// limited to a multiple of the bytes.
-fn decode_argument<T: CandidType + for<'de> Deserialize<'de>>(bytes: &[u8]) -> candid::Result<T> {
-    /// For the types and the fields that are skipped, in candid's units of cost.
-    const BASE: usize = 1_000_000;
-    /// Four times what a vector of single bytes costs.
-    const PER_BYTE: usize = 16;
-    let mut config = DecoderConfig::new();
-    config.set_decoding_quota(BASE.saturating_add(bytes.len().saturating_mul(PER_BYTE)));
-    let (value,) = decode_args_with_config(bytes, &config)?;
-    Ok(value)
 }
 
 /// How a call ended.
@@ -163,17 +149,6 @@ fn unknown_method(method: &str) -> UserError {
         ErrorCode::UnknownManagementMessage,
         format!("Management canister has no method '{method}'"),
     )
-}
-
-/// The canister that a call is about, where its argument tells.
-pub(super) fn target(method: &str, arg: &[u8]) -> Option<Principal> {
-    match method {
-        PROVISIONAL_CREATE => {
-            decode_argument::<ProvisionalCreateCanisterWithCyclesArgs>(arg).ok()?.specified_id
-        }
-        "install_chunked_code" => Some(decode_argument::<InstallChunkedCodeArgs>(arg).ok()?.target_canister),
-        _ => Some(decode_argument::<CanisterIdRecord>(arg).ok()?.canister_id),
-    }
 }
 
 /// Whether users create canisters with this method, so that it needs no place.

@@ -1,6 +1,7 @@
 //! What a canister tells about itself: status, history, metadata, logs.
 
-use super::{Call, Reply, decode_argument, encode};
+use super::argument::decode_argument;
+use super::{Call, Reply, encode};
 use crate::engine::CanisterRunStatus;
 use crate::ic::calls::CallResult;
 use crate::ic::canister::Canister;
