@@ -9,8 +9,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 /// The exit code when the environment does not allow the server to run.
@@ -144,8 +145,11 @@ async fn listen(options: &ServeOptions, port_file: Option<PortFile>) -> Result<(
     let listen_error = |source| ServeError::Listen { address: wanted, source };
     let started = Instant::now();
     // Signals are caught before clients can see the port, so that the file goes whenever one comes.
-    let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Start)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Start)?;
+    let mut ended_by =
+        [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup(), SignalKind::quit()]
+            .into_iter()
+            .map(|kind| signal(kind).map_err(ServeError::Start))
+            .collect::<Result<Vec<_>, _>>()?;
     let listener = tokio::net::TcpListener::bind(wanted).await.map_err(listen_error)?;
     let address = listener.local_addr().map_err(listen_error)?;
     let state = Arc::new(ServerState::new(true)?);
@@ -164,8 +168,7 @@ async fn listen(options: &ServeOptions, port_file: Option<PortFile>) -> Result<(
     });
     tokio::select! {
         () = outlived(options, &state, started) => {}
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+        () = any(&mut ended_by) => {}
     }
     // Clients must not find the port of a server that is about to end.
     drop(port_file);
@@ -173,6 +176,15 @@ async fn listen(options: &ServeOptions, port_file: Option<PortFile>) -> Result<(
     // Connections that are kept open without a request must not delay the end.
     let _ = tokio::time::timeout(TTL_CHECK, serving).await;
     Ok(())
+}
+
+/// Returns when one of the signals comes.
+async fn any(signals: &mut [Signal]) {
+    std::future::poll_fn(|context| {
+        let came = signals.iter_mut().any(|signal| signal.poll_recv(context).is_ready());
+        if came { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
 }
 
 /// Returns when the time to live has passed without a request, or the hard one has passed.

@@ -161,3 +161,72 @@ fn only_loopback_unless_allowed() {
     assert!(String::from_utf8(output.stderr).unwrap().contains("not a loopback address"));
     assert!(!file.exists());
 }
+
+#[test]
+fn every_signal_that_ends_it_removes_the_port_file() {
+    for signal in ["-HUP", "-QUIT"] {
+        let (_dir, file) = scratch();
+        let child = start(&file, &["--log-levels", "error", "--ttl", "2592000"]);
+        port(&file);
+        let killed = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
+        assert!(killed.success());
+        assert!(end(child).success(), "{signal}");
+        assert!(!file.exists(), "{signal}");
+    }
+}
+
+/// Starts it so that no file can become larger than so many KiB: what a full disk does, without one.
+fn start_on_full_disk(port_file: &Path, kib: u32) -> Child {
+    let command = format!(r#"trap "" XFSZ; ulimit -f {kib}; exec "$0" "$@""#);
+    Command::new("bash")
+        .args(["-c", &command, BINARY, "--port-file"])
+        .arg(port_file)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+#[test]
+fn a_full_disk_at_the_start_is_one_clear_line() {
+    let (_dir, file) = scratch();
+    let output = start_on_full_disk(&file, 0).wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert!(text.contains(&format!("cannot create the port file {}", file.display())), "{text}");
+    assert!(!file.exists());
+}
+
+#[test]
+fn a_full_disk_fails_the_download_and_nothing_else() {
+    let (dir, file) = scratch();
+    let child = start_on_full_disk(&file, 8);
+    let url = format!("http://127.0.0.1:{}/", port(&file));
+    let pic = PocketIcBuilder::new().with_server_url(url.parse().unwrap()).with_application_subnet().build();
+    let id = common::installed(&pic);
+    let snapshot = pic.take_canister_snapshot(id, None, None).unwrap();
+    let folder = dir.path().join("snapshot");
+    let download = serde_json::json!({
+        "sender": { "principal_id": "BA==" },
+        "canister_id": { "canister_id": base64(id.as_slice()) },
+        "snapshot_id": base64(&snapshot.id),
+        "snapshot_dir": folder,
+    });
+    let path = format!("instances/{}/update/canister_snapshot_download", pic.instance_id());
+    let client = reqwest::blocking::Client::new();
+    let response = client.post(format!("{url}{path}")).json(&download).send().unwrap();
+    assert_eq!(response.status(), 400);
+    let text = response.text().unwrap();
+    assert!(text.contains("wasm_memory.bin") && text.contains("File too large"), "{text}");
+    // What is there does not pass for a snapshot.
+    assert!(!folder.join("metadata.json").exists());
+    assert_eq!(common::number(&common::call(&pic, id, "inc", &[]).unwrap()), 1);
+    drop(pic);
+    terminate(child.id());
+    assert!(end(child).success());
+}
+
+fn base64(bytes: &[u8]) -> String {
+    use base64::Engine;
+    base64::prelude::BASE64_STANDARD.encode(bytes)
+}

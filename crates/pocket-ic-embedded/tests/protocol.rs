@@ -3,10 +3,11 @@
 mod common;
 
 use candid::Principal;
-use common::{builder, counter, instance};
+use common::{builder, call, counter, installed, instance};
 use pocket_ic_embedded::EmbeddedServer;
 use reqwest::blocking::{Client, Response};
 use serde_json::{Value, json};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 fn url(path: &str) -> String {
     let server = EmbeddedServer::shared().unwrap();
@@ -91,7 +92,8 @@ fn what_is_not_supported_says_so() {
         assert!(message.contains("not supported by the embedded server"), "{path}: {message}");
     }
     let mut config = old_config();
-    config["subnet_config_set"]["nns"] = config["subnet_config_set"]["application"][0].clone();
+    config["subnet_config_set"]["test_threshold_keys"] =
+        config["subnet_config_set"]["application"][0].clone();
     let response = post("/instances", &config);
     assert_eq!(response.status(), 400);
     let body: Value = response.json().unwrap();
@@ -157,6 +159,20 @@ fn management_calls_find_their_place_without_being_told() {
     let arg = candid::encode_one(&record).unwrap();
     let status = call("canister_status", &arg);
     assert!(status["Ok"].is_string(), "{status}");
+    // The canister is found behind a module of more than a megabyte, too.
+    let mut module = b"\0asm\x01\0\0\0".to_vec();
+    // A custom section of 1,300,000 bytes, the length in LEB128, with a name of none.
+    module.extend([0, 0xa0, 0xac, 0x4f]);
+    module.resize(module.len() + 1_300_000, 0);
+    let install = ic_management_canister_types::InstallCodeArgs {
+        mode: ic_management_canister_types::CanisterInstallMode::Install,
+        canister_id: record.canister_id,
+        wasm_module: module,
+        arg: vec![],
+        sender_canister_version: None,
+    };
+    let installed = call("install_code", &candid::encode_one(install).unwrap());
+    assert!(installed["Ok"].is_string(), "{installed}");
     let cycles = post(
         &format!("/instances/{id}/read/get_cycles"),
         &json!({ "canister_id": encode(record.canister_id.as_slice()) }),
@@ -226,4 +242,40 @@ fn dropping_the_client_deletes_the_instance() {
     drop(pic);
     let list: Vec<String> = get("/instances").json().unwrap();
     assert_eq!(list[index], "Deleted");
+}
+
+/// Sets a flag when it is dropped, also by a panic, so that a thread that waits for it ends.
+struct SetAtEnd<'a>(&'a AtomicBool);
+
+impl Drop for SetAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// A query that uses up its instructions, over and over, on one instance; calls on another come back in the meantime.
+#[test]
+fn instances_do_not_wait_for_each_other() {
+    let (busy, free) = (instance(), instance());
+    let spinning = installed(&busy);
+    let id = installed(&free);
+    let (rounds, done) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let is_busy = || get("/instances").json::<Vec<String>>().unwrap()[busy.instance_id()].starts_with("Busy");
+    std::thread::scope(|scope| {
+        let _end = SetAtEnd(&done);
+        scope.spawn(|| {
+            while !done.load(Ordering::SeqCst) {
+                busy.query_call(spinning, Principal::anonymous(), "spin", vec![]).unwrap_err();
+                rounds.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+        // Within one and the same query, the other instance answers.
+        let overlapped = (0..1_000).any(|_| {
+            let round = rounds.load(Ordering::SeqCst);
+            let before = is_busy();
+            call(&free, id, "inc", &[]).unwrap();
+            before && is_busy() && rounds.load(Ordering::SeqCst) == round
+        });
+        assert!(overlapped);
+    });
 }

@@ -1,8 +1,8 @@
 //! What wasm operators cost: the weights that the IC's execution layer publishes, as the runtime's fuel table.
 //!
 //! The table holds at most 255 for an operator, so `memory.grow`, `table.grow`, `data.drop` and `elem.drop`, which the
-//! IC weighs 300, count 255 here. Loads and stores of 64-bit memories, which the IC weighs 2, count 1. Bulk operations
-//! cost one instruction a byte or element on top, as on the IC. Operators that are not listed cost 1.
+//! IC weighs 300, count 255 here. Bulk operations cost one instruction a byte or element on top, as on the IC. Operators
+//! that are not listed cost 1.
 
 use wasmtime::OperatorCost;
 
@@ -13,9 +13,22 @@ macro_rules! weigh {
     };
 }
 
-/// The weights.
-pub(super) fn operator_costs() -> OperatorCost {
+/// The weights, for modules with a 32-bit or a 64-bit memory.
+pub(super) fn operator_costs(memory64: bool) -> OperatorCost {
     let mut table = OperatorCost::new();
+    if memory64 {
+        weigh! { table:
+            2 => [
+                I32Load, I64Load, F32Load, F64Load, I32Load8S, I32Load8U, I32Load16S, I32Load16U,
+                I64Load8S, I64Load8U, I64Load16S, I64Load16U, I64Load32S, I64Load32U,
+                I32Store, I64Store, F32Store, F64Store, I32Store8, I32Store16, I64Store8, I64Store16, I64Store32,
+                V128Load, V128Load8x8S, V128Load8x8U, V128Load16x4S, V128Load16x4U, V128Load32x2S, V128Load32x2U,
+                V128Load8Splat, V128Load16Splat, V128Load32Splat, V128Load64Splat, V128Load32Zero, V128Load64Zero,
+                V128Load8Lane, V128Load16Lane, V128Load32Lane, V128Load64Lane,
+                V128Store, V128Store8Lane, V128Store16Lane, V128Store32Lane, V128Store64Lane,
+            ],
+        }
+    }
     weigh! { table:
         0 => [Block, Loop, Else, End],
         1 => [Nop, Drop, Return, Unreachable],

@@ -31,10 +31,14 @@ pub struct Engine {
 
 struct Shared {
     runtime: Runtime,
-    modules: Mutex<HashMap<[u8; 32], Arc<CanisterModule>>>,
+    modules: Mutex<HashMap<[u8; 32], Compiled>>,
     /// Instances that wait for a message, the one used last at the end.
     instances: Mutex<Vec<LiveInstance>>,
 }
+
+/// A module, once it is compiled. Locked while it is being compiled: many tests that start with the same module compile
+/// it once, and other modules do not have to wait for it.
+type Compiled = Arc<Mutex<Option<Arc<CanisterModule>>>>;
 
 /// Values behind these locks are whole at all times, so a panic elsewhere does not spoil them.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -56,19 +60,34 @@ impl Engine {
     /// Checks and compiles a module as uploaded (gzip or plain). Modules are cached by hash.
     pub fn compile(&self, uploaded: &[u8]) -> Result<Arc<CanisterModule>, InvalidWasm> {
         let hash: [u8; 32] = Sha256::digest(uploaded).into();
-        // Locked while compiling: many tests that start with the same module compile it once.
-        let mut modules = lock(&self.shared.modules);
-        if let Some(module) = modules.get(&hash) {
+        let place = self.place_for(hash);
+        let mut compiled = lock(&place);
+        if let Some(module) = &*compiled {
             return Ok(module.clone());
         }
-        let module = Arc::new(CanisterModule::compile(&self.shared.runtime, uploaded)?);
-        if modules.len() >= MAX_MODULES {
-            modules.retain(|_, module| Arc::strong_count(module) > 1);
+        match CanisterModule::compile(&self.shared.runtime, uploaded) {
+            Ok(module) => Ok(compiled.insert(Arc::new(module)).clone()),
+            Err(error) => {
+                lock(&self.shared.modules).remove(&hash);
+                Err(error)
+            }
         }
-        if modules.len() < MAX_MODULES {
-            modules.insert(hash, module.clone());
+    }
+
+    /// Where the module with this hash is or will be kept. A place of its own when there are too many in use.
+    fn place_for(&self, hash: [u8; 32]) -> Compiled {
+        let mut modules = lock(&self.shared.modules);
+        if modules.len() >= MAX_MODULES && !modules.contains_key(&hash) {
+            // A place that is locked is being compiled.
+            modules.retain(|_, place| match place.try_lock() {
+                Ok(compiled) => compiled.as_ref().is_some_and(|module| Arc::strong_count(module) > 1),
+                Err(_) => true,
+            });
+            if modules.len() >= MAX_MODULES {
+                return Compiled::default();
+            }
         }
-        Ok(module)
+        modules.entry(hash).or_default().clone()
     }
 
     /// Executes one message. Blocks until it ends; never panics, whatever the wasm does.

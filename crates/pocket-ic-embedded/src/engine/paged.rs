@@ -1,34 +1,59 @@
 //! Sparse bytes in shared pages: the representation of wasm and stable memories between messages.
 //!
-//! Two levels of [`Arc`]s, so that a clone copies one pointer and a write copies at most one page, one node and the
-//! list of nodes. A page that is missing is all zeros. Sizes and bounds are the business of those who use it.
+//! Three levels of [`Arc`]s, so that a clone copies one pointer and a write copies at most one page, one node, one group
+//! and the list of groups: 500 GiB are 500 groups. A page that is missing is all zeros. Sizes and bounds are the business
+//! of those who use it.
 
 use std::sync::Arc;
 
 /// Bytes in a page.
 pub(super) const PAGE: usize = 16 * 1024;
-/// Pages in a node: a node covers 4 MiB.
+/// Pages in a node, and nodes in a group: a node covers 4 MiB, a group 1 GiB.
 const FANOUT: usize = 256;
 
 type Page = Arc<[u8; PAGE]>;
 type Node = [Option<Page>; FANOUT];
+type Group = [Option<Arc<Node>>; FANOUT];
 
 static ZEROS: [u8; PAGE] = [0; PAGE];
 
 /// Sparse copy-on-write bytes.
 #[derive(Clone, Default)]
 pub(super) struct Paged {
-    nodes: Arc<Vec<Option<Arc<Node>>>>,
+    groups: Arc<Vec<Option<Arc<Group>>>>,
 }
 
 impl Paged {
     /// Whether both are the same value because neither was written since one was cloned from the other.
     pub(super) fn same(&self, other: &Paged) -> bool {
-        Arc::ptr_eq(&self.nodes, &other.nodes)
+        Arc::ptr_eq(&self.groups, &other.groups)
+    }
+
+    /// The number of pages that hold something here and are not the very same in `other`.
+    pub(super) fn pages_apart(&self, other: &Paged) -> u64 {
+        if self.same(other) {
+            return 0;
+        }
+        let nodes = (0..self.groups.len() * FANOUT).filter(|index| {
+            let node = self.node(*index);
+            node.is_some() && !same_arc(node, other.node(*index))
+        });
+        let pages = nodes.flat_map(|node| node * FANOUT..(node + 1) * FANOUT);
+        pages
+            .filter(|index| {
+                let page = self.page(*index);
+                page.is_some() && !same_arc(page, other.page(*index))
+            })
+            .count() as u64
+    }
+
+    /// Whether nothing was ever written from `offset` on, for `len` bytes, so that they are zeros.
+    pub(super) fn untouched(&self, offset: u64, len: usize) -> bool {
+        pieces(offset, len).all(|(index, _, _)| self.page(index).is_none())
     }
 
     fn node(&self, index: usize) -> Option<&Arc<Node>> {
-        self.nodes.get(index)?.as_ref()
+        self.groups.get(index / FANOUT)?.as_ref()?[index % FANOUT].as_ref()
     }
 
     fn page(&self, index: usize) -> Option<&Page> {
@@ -36,12 +61,15 @@ impl Paged {
     }
 
     fn slot(&mut self, index: usize) -> &mut Option<Page> {
-        let nodes = Arc::make_mut(&mut self.nodes);
-        if nodes.len() <= index / FANOUT {
-            nodes.resize(index / FANOUT + 1, None);
+        let (node, page) = (index / FANOUT, index % FANOUT);
+        let (group, node) = (node / FANOUT, node % FANOUT);
+        let groups = Arc::make_mut(&mut self.groups);
+        if groups.len() <= group {
+            groups.resize(group + 1, None);
         }
-        let node = nodes[index / FANOUT].get_or_insert_with(|| Arc::new([const { None }; FANOUT]));
-        &mut Arc::make_mut(node)[index % FANOUT]
+        let nodes = Arc::make_mut(groups[group].get_or_insert_with(|| Arc::new([const { None }; FANOUT])));
+        let pages = Arc::make_mut(nodes[node].get_or_insert_with(|| Arc::new([const { None }; FANOUT])));
+        &mut pages[page]
     }
 
     /// Fills `buf` with the bytes from `offset` on.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use super::paged::Paged;
+use super::paged::{PAGE, Paged};
 
 /// Bytes in a wasm page, the unit in which memories grow.
 pub const WASM_PAGE: u64 = 64 * 1024;
@@ -78,6 +78,11 @@ impl StableMemory {
         }
     }
 
+    /// Whether nothing was ever written from `offset` on, for `len` bytes: all zeros, and found out without reading them.
+    pub fn untouched(&self, offset: u64, len: usize) -> bool {
+        self.bytes.untouched(offset, len)
+    }
+
     /// Fills `buf` from `offset` on.
     pub fn read(&self, offset: u64, buf: &mut [u8]) -> Result<(), StableOutOfBounds> {
         self.check(offset, buf.len() as u64)?;
@@ -90,6 +95,12 @@ impl StableMemory {
         self.check(offset, bytes.len() as u64)?;
         self.bytes.write(offset, bytes);
         Ok(())
+    }
+
+    /// Bytes of the host's memory that the contents take and that `other` does not share: what one of two memories that
+    /// come from the same one has cost since. Compared with an empty memory, all that it takes.
+    pub fn bytes_apart(&self, other: &Self) -> u64 {
+        self.bytes.pages_apart(&other.bytes) * PAGE as u64
     }
 
     /// All of it. Memories can be far larger than the host's: for large ones use [`Self::read`] piece by piece.

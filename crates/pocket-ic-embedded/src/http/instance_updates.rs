@@ -15,8 +15,8 @@ use std::borrow::Cow;
 use std::io::Read;
 use std::sync::Arc;
 
-/// What a compressed blob may unpack to: more would not fit the server's memory anyway.
-const MAX_UNPACKED_BYTES: u64 = 16 << 30;
+/// What a compressed blob may unpack to: as much as one that is not compressed.
+const MAX_UNPACKED_BYTES: u64 = super::MAX_BODY_BYTES as u64;
 
 type Server = State<Arc<ServerState>>;
 

@@ -9,6 +9,8 @@ use std::sync::Arc;
 pub const MAX_CHUNK_BYTES: usize = 1 << 20;
 /// How many chunks one canister can keep.
 const MAX_CHUNKS: usize = 100;
+/// The largest module that can be put together, in bytes.
+const MAX_MODULE_BYTES: usize = 100 << 20;
 
 /// The name of a chunk.
 pub type ChunkHash = [u8; 32];
@@ -66,7 +68,7 @@ impl ChunkStore {
     /// Puts the listed chunks together and compares the whole with the expected hash.
     ///
     /// # Errors
-    /// A chunk that is missing, or a hash that differs, each named.
+    /// A chunk that is missing, a module that is too large, or a hash that differs, each named.
     pub fn assemble<'a>(
         &self,
         hashes: impl IntoIterator<Item = &'a [u8]>,
@@ -77,6 +79,11 @@ impl ChunkStore {
             let chunk = self
                 .get(hash)
                 .ok_or_else(|| store_error(format!("Chunk hash {} was not found.", hex::encode(hash))))?;
+            if module.len() + chunk.len() > MAX_MODULE_BYTES {
+                return Err(store_error(format!(
+                    "Wasm module of more than {MAX_MODULE_BYTES} bytes is too large."
+                )));
+            }
             module.extend_from_slice(chunk);
         }
         let found: ChunkHash = Sha256::digest(&module).into();

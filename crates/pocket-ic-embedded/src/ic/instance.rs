@@ -19,6 +19,8 @@ use pocket_ic::common::rest::{IcpConfig, IcpConfigFlag, InitialTime, InstanceCon
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+/// The largest stable memory that is given out whole: several times as much is needed to answer with it.
+const MAX_WHOLE_STABLE_BYTES: u64 = 1 << 30;
 /// Bytes of a page of stable memory.
 const WASM_PAGE_BYTES: u64 = 65_536;
 
@@ -175,12 +177,16 @@ impl Instance {
     /// All of a canister's stable memory.
     ///
     /// # Errors
-    /// When there is no such canister or it has no code.
+    /// When there is no such canister, it has no code, or the memory is more than can be given out at once.
     pub fn stable_memory(&self, id: Principal) -> Result<Vec<u8>, OpError> {
-        match &self.canister(id)?.state {
-            Some(state) => Ok(state.stable().to_vec()),
-            None => Err(OpError::CanisterIsEmpty(id)),
+        let state = self.canister(id)?.state.as_ref().ok_or(OpError::CanisterIsEmpty(id))?;
+        let bytes = state.stable().bytes();
+        if bytes > MAX_WHOLE_STABLE_BYTES {
+            return Err(OpError::Other(format!(
+                "Stable memory of {bytes} bytes is more than can be read at once ({MAX_WHOLE_STABLE_BYTES} bytes): take a snapshot and read it in pieces"
+            )));
         }
+        Ok(state.stable().to_vec())
     }
 
     /// Puts bytes at the start of a canister's stable memory, which grows as needed and never shrinks.

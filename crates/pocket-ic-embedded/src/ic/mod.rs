@@ -4,6 +4,7 @@
 
 mod calls;
 mod canister;
+mod certificate;
 mod chunks;
 mod clock;
 mod error;

@@ -2,6 +2,7 @@
 //! queries they make included.
 
 use super::calls::CallResult;
+use super::certificate::data_certificate;
 use super::error::{OpError, UserError, reject_number};
 use super::execute::{entry_name, trap_error};
 use super::ingress::UserCall;
@@ -83,6 +84,11 @@ impl Instance {
         message.arg = call.arg;
         message.caller_info = call.info;
         message.composite_query = composite;
+        // Only the query that a user asks is answered with a certificate; those that it makes are not.
+        if path.is_empty() {
+            message.data_certificate =
+                data_certificate(id, &canister.certified_data, self.clock.last_round());
+        }
         let state = state.clone();
         let outcome = self.execute_query(id, &state, entry, message)?;
         let result = if composite {

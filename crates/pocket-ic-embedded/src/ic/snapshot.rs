@@ -245,6 +245,14 @@ impl Snapshot {
         }
     }
 
+    /// Whether a part of the stable memory was never written, so that it is zeros.
+    pub fn is_hole(&self, kind: &SnapshotDataKind) -> bool {
+        let SnapshotDataKind::StableMemory { offset, size } = kind else {
+            return false;
+        };
+        usize::try_from(*size).is_ok_and(|size| self.stable().untouched(*offset, size))
+    }
+
     /// A part of the snapshot, of any length that is in bounds.
     ///
     /// # Errors

@@ -16,7 +16,7 @@ use ic_management_canister_types::{
     UploadCanisterSnapshotMetadataArgs,
 };
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 const METADATA: &str = "metadata.json";
@@ -165,10 +165,16 @@ fn copy_out(
     let mut offset = 0;
     while offset < size {
         let step = MAX_SLICE_BYTES.min(size - offset);
-        let bytes = snapshot.read(&kind(offset, step)).map_err(rejected)?;
-        file.write_all(&bytes).map_err(at(path))?;
+        // A memory that was never written takes no space on the disk either: what is skipped reads as zeros.
+        let part = kind(offset, step);
+        if !snapshot.is_hole(&part) {
+            let bytes = snapshot.read(&part).map_err(rejected)?;
+            file.seek(SeekFrom::Start(offset)).map_err(at(path))?;
+            file.write_all(&bytes).map_err(at(path))?;
+        }
         offset += step;
     }
+    file.set_len(size).map_err(at(path))?;
     file.flush().map_err(at(path))
 }
 

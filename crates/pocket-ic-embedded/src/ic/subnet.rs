@@ -1,7 +1,7 @@
 //! The subnets of an instance: their ids, the ranges of canister ids they own, and the topology that clients read.
 //!
-//! Only subnets without a fixed place on the mainnet are built (application, system, verified application, cloud
-//! engine); the named ones would need the mainnet's routing table.
+//! Subnets of kinds that exist once on the mainnet own the canister ids that they have there, and one range of their
+//! own besides, from which new ids are handed out. All others own such a range only.
 
 use super::error::OpError;
 use candid::Principal;
@@ -14,6 +14,29 @@ use std::collections::BTreeMap;
 
 /// How many canister ids one range holds.
 const RANGE_LEN: u64 = 1 << 20;
+
+/// First and last of the canister ids that the mainnet's subnet of this kind owns; empty for kinds without such a
+/// subnet. `None` for a kind whose ids are not known here.
+fn mainnet_ranges(kind: SubnetKind) -> Option<&'static [(&'static str, &'static str)]> {
+    Some(match kind {
+        SubnetKind::NNS => &[
+            ("rwlgt-iiaaa-aaaaa-aaaaa-cai", "renrk-eyaaa-aaaaa-aaada-cai"),
+            ("qoctq-giaaa-aaaaa-aaaea-cai", "n5n4y-3aaaa-aaaaa-p777q-cai"),
+        ],
+        SubnetKind::II => &[
+            ("rdmx6-jaaaa-aaaaa-aaadq-cai", "rdmx6-jaaaa-aaaaa-aaadq-cai"),
+            ("uc7f6-kaaaa-aaaaq-qaaaa-cai", "ijz7v-ziaaa-aaaaq-7777q-cai"),
+        ],
+        SubnetKind::SNS => &[("ybpmr-kqaaa-aaaaq-aaaaa-cai", "ekjw2-zyaaa-aaaaq-p777q-cai")],
+        SubnetKind::Bitcoin => &[("g3wsl-eqaaa-aaaan-aaaaa-cai", "2qqia-xyaaa-aaaan-p777q-cai")],
+        SubnetKind::Fiduciary => &[("mf7xa-laaaa-aaaar-qaaaa-cai", "qoznl-yiaaa-aaaar-7777q-cai")],
+        SubnetKind::Application
+        | SubnetKind::CloudEngine
+        | SubnetKind::System
+        | SubnetKind::VerifiedApplication => &[],
+        SubnetKind::TestThresholdKeys => return None,
+    })
+}
 
 /// One subnet and the canister ids it hands out.
 #[derive(Clone, Debug)]
@@ -30,41 +53,62 @@ pub struct Subnet {
     /// freezes a canister.
     pub cost_schedule: CanisterCyclesCostSchedule,
     seed: [u8; 32],
+    /// First and last number of the ids that it owns as on the mainnet.
+    fixed: Vec<(u64, u64)>,
+    /// The first number of the range from which ids are handed out.
     first: u64,
     next: u64,
 }
 
 impl Subnet {
-    fn new(index: u64, kind: SubnetKind, spec: &SubnetSpec) -> Self {
+    /// The `index`-th subnet of an instance.
+    ///
+    /// # Errors
+    /// A kind whose canister ids are not known.
+    fn new(index: u64, kind: SubnetKind, spec: &SubnetSpec) -> Result<Self, OpError> {
+        let unknown = || OpError::Unsupported(format!("A subnet of kind {kind:?}"));
+        let number = |id: &str| Principal::from_text(id).ok().and_then(canister_number);
+        let fixed = mainnet_ranges(kind)
+            .and_then(|ranges| {
+                ranges.iter().map(|(first, last)| Some((number(first)?, number(last)?))).collect()
+            })
+            .ok_or_else(unknown)?;
         let seed: [u8; 32] =
             Sha256::digest([b"embedded subnet ".as_slice(), &index.to_be_bytes()].concat()).into();
         // The k-th subnet owns the k-th range from the top of the u64 ids, as on the official server.
         let first = (u64::MAX / RANGE_LEN - 1 - index) * RANGE_LEN;
-        Self {
+        Ok(Self {
             id: Principal::self_authenticating(seed),
             kind,
             instructions: spec.get_instruction_config(),
             admins: spec.get_subnet_admins(),
             cost_schedule: spec.get_cost_schedule(),
             seed,
+            fixed,
             first,
             next: first,
-        }
+        })
     }
 
-    /// Whether canisters pay nothing here.
+    /// Whether canisters pay nothing here: system subnets, of which some have names, and where clients said so.
     pub fn is_free(&self) -> bool {
-        self.kind == SubnetKind::System || self.cost_schedule == CanisterCyclesCostSchedule::Free
+        let system = [SubnetKind::System, SubnetKind::NNS, SubnetKind::II, SubnetKind::Bitcoin];
+        system.contains(&self.kind) || self.cost_schedule == CanisterCyclesCostSchedule::Free
     }
 
-    /// The first id of the range.
+    /// First and last number of each range of canister ids.
+    fn ranges(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.fixed.iter().copied().chain([(self.first, self.first + (RANGE_LEN - 1))])
+    }
+
+    /// The first id that is handed out.
     pub fn first_canister_id(&self) -> Principal {
         canister_id(self.first)
     }
 
     /// Whether the subnet is responsible for this canister id.
     pub fn owns(&self, id: Principal) -> bool {
-        canister_number(id).is_some_and(|n| n >= self.first && n - self.first < RANGE_LEN)
+        canister_number(id).is_some_and(|n| self.ranges().any(|(first, last)| (first..=last).contains(&n)))
     }
 
     /// The next free id; `None` when the range is used up. `taken` tells of ids that were asked for by number.
@@ -89,10 +133,13 @@ impl Subnet {
             cost_schedule: self.cost_schedule,
             subnet_seed: self.seed,
             instruction_config: self.instructions.clone(),
-            canister_ranges: vec![CanisterIdRange {
-                start: canister_id(self.first).into(),
-                end: canister_id(self.first + (RANGE_LEN - 1)).into(),
-            }],
+            canister_ranges: self
+                .ranges()
+                .map(|(first, last)| CanisterIdRange {
+                    start: canister_id(first).into(),
+                    end: canister_id(last).into(),
+                })
+                .collect(),
         }
     }
 }
@@ -116,34 +163,38 @@ fn canister_number(id: Principal) -> Option<u64> {
 /// # Errors
 /// A message for the client when the configuration is contradictory or asks for what only the official server has.
 pub fn build(config: &ExtendedSubnetConfigSet) -> Result<Vec<Subnet>, OpError> {
-    let none = config.get_named().is_empty()
-        && config.system.is_empty()
-        && config.application.is_empty()
-        && config.cloud_engine.is_empty()
-        && config.verified_application.is_empty();
-    if none {
-        return Err(OpError::Other("SubnetConfigSet must contain at least one subnet".into()));
-    }
-    config.validate().map_err(OpError::Other)?;
-    if let Some((kind, _, _)) = config.get_named().first() {
-        return Err(OpError::Unsupported(format!("A subnet of kind {kind:?}")));
-    }
-    let wanted = [
+    let named = [
+        (SubnetKind::NNS, &config.nns),
+        (SubnetKind::SNS, &config.sns),
+        (SubnetKind::II, &config.ii),
+        (SubnetKind::Fiduciary, &config.fiduciary),
+        (SubnetKind::Bitcoin, &config.bitcoin),
+        (SubnetKind::TestThresholdKeys, &config.test_threshold_keys),
+    ];
+    let numbered = [
         (SubnetKind::System, &config.system),
         (SubnetKind::Application, &config.application),
         (SubnetKind::CloudEngine, &config.cloud_engine),
         (SubnetKind::VerifiedApplication, &config.verified_application),
     ];
-    let mut subnets = Vec::new();
-    for (kind, specs) in wanted {
-        for spec in specs {
+    let wanted: Vec<(SubnetKind, &SubnetSpec)> = named
+        .into_iter()
+        .flat_map(|(kind, spec)| spec.iter().map(move |spec| (kind, spec)))
+        .chain(numbered.into_iter().flat_map(|(kind, specs)| specs.iter().map(move |spec| (kind, spec))))
+        .collect();
+    if wanted.is_empty() {
+        return Err(OpError::Other("SubnetConfigSet must contain at least one subnet".into()));
+    }
+    config.validate().map_err(OpError::Other)?;
+    (0..)
+        .zip(wanted)
+        .map(|(index, (kind, spec))| {
             if spec.get_state_path().is_some() || !spec.is_supported() {
                 return Err(OpError::Unsupported("A subnet with existing state".into()));
             }
-            subnets.push(Subnet::new(subnets.len() as u64, kind, spec));
-        }
-    }
-    Ok(subnets)
+            Subnet::new(index, kind, spec)
+        })
+        .collect()
 }
 
 /// The subnet that takes calls without a stated place.
@@ -198,11 +249,54 @@ mod tests {
     }
 
     #[test]
-    fn no_subnet_and_named_subnets_are_refused() {
+    fn named_subnets_own_the_ids_of_the_mainnet_and_hand_out_others() {
+        let set = SubnetConfigSet { nns: true, ii: true, application: 1, ..SubnetConfigSet::default() };
+        let mut subnets = build(&set.into()).unwrap();
+        let owner = |subnets: &[Subnet], id: &str| {
+            let id = Principal::from_text(id).unwrap();
+            subnets.iter().position(|subnet| subnet.owns(id))
+        };
+        for (id, kind) in [
+            ("rwlgt-iiaaa-aaaaa-aaaaa-cai", Some(SubnetKind::NNS)),
+            ("rdmx6-jaaaa-aaaaa-aaadq-cai", Some(SubnetKind::II)),
+            ("qoctq-giaaa-aaaaa-aaaea-cai", Some(SubnetKind::NNS)),
+            ("g3wsl-eqaaa-aaaan-aaaaa-cai", None),
+        ] {
+            assert_eq!(owner(&subnets, id).map(|index| subnets[index].kind), kind, "{id}");
+        }
+        let first = subnets[0].allocate(|_| false).unwrap().to_text();
+        assert_eq!(first, "lxzze-o7777-77777-aaaaa-cai");
+        assert_eq!(owner(&subnets, &first), Some(0));
+        assert!(subnets[0].is_free());
+        assert_eq!(default_subnet(&subnets).unwrap().kind, SubnetKind::Application);
+    }
+
+    #[test]
+    fn every_range_of_the_mainnet_is_written_right() {
+        let all = SubnetConfigSet {
+            nns: true,
+            sns: true,
+            ii: true,
+            fiduciary: true,
+            bitcoin: true,
+            ..SubnetConfigSet::default()
+        };
+        let ranges: Vec<(u64, u64)> =
+            build(&all.into()).unwrap().iter().flat_map(|subnet| subnet.fixed.clone()).collect();
+        assert_eq!(ranges.len(), 7);
+        for (index, (first, last)) in ranges.iter().enumerate() {
+            assert!(first <= last);
+            let others = ranges.iter().enumerate().filter(|(other, _)| *other != index);
+            assert!(others.into_iter().all(|(_, (start, end))| end < first || last < start));
+        }
+    }
+
+    #[test]
+    fn no_subnet_and_the_one_with_unknown_ids_are_refused() {
         let error = build(&config(0, 0)).unwrap_err().to_string();
         assert!(error.contains("SubnetConfigSet must contain at least one subnet"));
-        let named = SubnetConfigSet { nns: true, ..SubnetConfigSet::default() };
+        let named = SubnetConfigSet { test_threshold_keys: true, ..SubnetConfigSet::default() };
         let error = build(&named.into()).unwrap_err().to_string();
-        assert!(error.contains("NNS is not supported by the embedded server"));
+        assert!(error.contains("TestThresholdKeys is not supported by the embedded server"), "{error}");
     }
 }

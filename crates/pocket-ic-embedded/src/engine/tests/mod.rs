@@ -8,6 +8,7 @@ mod permissions;
 mod robustness;
 mod stable;
 mod states;
+mod weights;
 
 use std::sync::{Arc, LazyLock};
 

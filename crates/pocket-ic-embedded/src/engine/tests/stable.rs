@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
+use crate::engine::paged::PAGE;
 use crate::engine::stable::{ACCESS_PAGE, StableAccess};
 
 const SIZE: u64 = 20 * WASM_PAGE;
@@ -102,6 +103,65 @@ proptest! {
         prop_assert_eq!(access.accessed, accessed.len() as u64);
         prop_assert_eq!(access.dirtied, dirtied.len() as u64);
     }
+}
+
+/// Writes one byte to each of `arg` places that are 1 GiB apart, then traps, replies, or does nothing more.
+const LARGE: &str = r#"(module
+    (import "ic0" "msg_reply" (func $reply))
+    (import "ic0" "msg_arg_data_size" (func $places (result i32)))
+    (import "ic0" "stable64_grow" (func $grow (param i64) (result i64)))
+    (import "ic0" "stable64_write" (func $write (param i64 i64 i64)))
+    (memory 1) (data (i32.const 0) "x")
+    (func $touch
+        (local $n i32)
+        (local.set $n (call $places))
+        (loop $next
+            (local.set $n (i32.sub (local.get $n) (i32.const 1)))
+            (call $write (i64.shl (i64.extend_i32_u (local.get $n)) (i64.const 30)) (i64.const 0) (i64.const 1))
+            (br_if $next (local.get $n))))
+    (func (export "canister_update grow_to_10_gib") (drop (call $grow (i64.const 163840))) (call $reply))
+    (func (export "canister_update grow_to_500_gib") (drop (call $grow (i64.const 8192000))) (call $reply))
+    (func (export "canister_update touch") (call $touch) (call $reply))
+    (func (export "canister_update touch_and_trap") (call $touch) unreachable)
+    (func (export "canister_query touch_in_query") (call $touch) (call $reply)))"#;
+
+/// What a message that touches `places` places leaves.
+fn touch(state: &CanisterState, entry: EntryPoint, places: usize) -> Outcome {
+    ENGINE.execute(state, entry, with_arg(&vec![0; places]), Limits::update())
+}
+
+#[test]
+fn traps_queries_and_snapshots_of_10_gib_cost_what_they_touch() {
+    let large = update(&fresh(LARGE), "grow_to_10_gib").state;
+    assert_eq!(large.stable().bytes(), 10 << 30);
+    let nothing = StableMemory::new();
+    assert_eq!(large.stable().bytes_apart(&nothing), 0);
+    // A snapshot is a clone, and shares everything.
+    let written = touch(&large, EntryPoint::Update("touch".into()), 10).state;
+    assert_eq!(written.stable().bytes_apart(&nothing), 10 * PAGE as u64);
+    let snapshot = written.clone();
+    assert_eq!(snapshot.stable().bytes_apart(written.stable()), 0);
+    // What is written afterwards is apart, page by page.
+    let after = touch(&written, EntryPoint::Update("touch".into()), 3).state;
+    assert_eq!(after.stable().bytes_apart(snapshot.stable()), 3 * PAGE as u64);
+    // A query's state holds what it wrote until it is dropped; a trap gives the state before.
+    let query = touch(&written, EntryPoint::Query("touch_in_query".into()), 4);
+    assert_eq!(query.result, Ok(()));
+    assert_eq!(query.state.stable().bytes_apart(written.stable()), 4 * PAGE as u64);
+    let trapped = touch(&written, EntryPoint::Update("touch_and_trap".into()), 5);
+    assert_eq!(trapped.result, Err(Trap::Wasm("unreachable".into())));
+    assert_eq!(trapped.dirty_stable_pages, 5);
+    assert_eq!(trapped.state.stable().bytes_apart(written.stable()), 0);
+}
+
+#[test]
+fn messages_reach_all_of_500_gib() {
+    let large = update(&fresh(LARGE), "grow_to_500_gib").state;
+    assert_eq!(large.stable().bytes(), 500 << 30);
+    let written = touch(&large, EntryPoint::Update("touch".into()), 500).state;
+    assert_eq!(written.stable().bytes_apart(&StableMemory::new()), 500 * PAGE as u64);
+    let after = touch(&written, EntryPoint::Update("touch".into()), 1).state;
+    assert_eq!(after.stable().bytes_apart(written.stable()), PAGE as u64);
 }
 
 #[test]

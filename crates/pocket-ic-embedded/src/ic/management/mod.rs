@@ -2,6 +2,7 @@
 //!
 //! The methods themselves are in the files below, by subject.
 
+mod argument;
 mod chunks;
 mod code;
 mod create;
@@ -14,13 +15,12 @@ use super::canister::Canister;
 use super::error::UserError;
 use super::ingress::UserCall;
 use super::instance::Instance;
+use argument::decode_argument;
 use candid::utils::ArgumentEncoder;
 use candid::{CandidType, Deserialize, Principal};
-use ic_management_canister_types::{
-    CanisterIdRecord, InstallChunkedCodeArgs, ProvisionalCreateCanisterWithCyclesArgs,
-};
 use pocket_ic::ErrorCode;
 
+pub(super) use argument::target;
 pub use snapshots::{DownloadRequest, UploadRequest};
 
 const PROVISIONAL_CREATE: &str = "provisional_create_canister_with_cycles";
@@ -58,7 +58,7 @@ struct Call<'a> {
 
 impl Call<'_> {
     fn decode<T: CandidType + for<'de> Deserialize<'de>>(&self) -> Result<T, UserError> {
-        candid::decode_one(self.arg).map_err(|error| UserError::invalid_payload(self.method, error))
+        decode_argument(self.arg).map_err(|error| UserError::invalid_payload(self.method, error))
     }
 }
 
@@ -149,19 +149,6 @@ fn unknown_method(method: &str) -> UserError {
         ErrorCode::UnknownManagementMessage,
         format!("Management canister has no method '{method}'"),
     )
-}
-
-/// The canister that a call is about, where its argument tells.
-pub(super) fn target(method: &str, arg: &[u8]) -> Option<Principal> {
-    match method {
-        PROVISIONAL_CREATE => {
-            candid::decode_one::<ProvisionalCreateCanisterWithCyclesArgs>(arg).ok()?.specified_id
-        }
-        "install_chunked_code" => {
-            Some(candid::decode_one::<InstallChunkedCodeArgs>(arg).ok()?.target_canister)
-        }
-        _ => Some(candid::decode_one::<CanisterIdRecord>(arg).ok()?.canister_id),
-    }
 }
 
 /// Whether users create canisters with this method, so that it needs no place.

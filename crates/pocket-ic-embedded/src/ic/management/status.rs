@@ -1,5 +1,6 @@
 //! What a canister tells about itself: status, history, metadata, logs.
 
+use super::argument::decode_argument;
 use super::{Call, Reply, encode};
 use crate::engine::CanisterRunStatus;
 use crate::ic::calls::CallResult;
@@ -57,7 +58,7 @@ fn memory_metrics(canister: &Canister) -> MemoryMetrics {
         // Eight bytes a global, as the official server counts.
         global_memory_size: state.map_or(0, |s| 8 * s.globals().len() as u64).into(),
         wasm_binary_size: state.map_or(0, |s| s.module().uploaded().len() as u64).into(),
-        custom_sections_size: 0u8.into(),
+        custom_sections_size: state.map_or(0, |s| s.module().custom_sections_bytes()).into(),
         canister_history_size: canister.history.bytes().into(),
         wasm_chunk_store_size: canister.chunks.bytes().into(),
         snapshots_size: canister.snapshots.bytes().into(),
@@ -107,7 +108,7 @@ pub(super) fn metadata(instance: &mut Instance, call: &mut Call) -> Result<Reply
 pub(super) fn logs(instance: &Instance, caller: Principal, arg: &[u8]) -> CallResult {
     let method = "fetch_canister_logs";
     let args: FetchCanisterLogsArgs =
-        candid::decode_one(arg).map_err(|error| UserError::invalid_payload(method, error))?;
+        decode_argument(arg).map_err(|error| UserError::invalid_payload(method, error))?;
     let canister = instance.find(args.canister_id)?;
     if !canister.settings.may_read_logs(caller) {
         return Err(UserError::rejected(format!("Caller {caller} is not allowed to access canister logs")));

@@ -1,15 +1,10 @@
 //! The management canister as canisters call it, and its less common methods.
 
-mod common;
-
+use super::common::{ANONYMOUS, counter, installed_wasm, instance, manage, number, user, wasm};
 use candid::utils::ArgumentEncoder;
 use candid::{CandidType, Deserialize, Principal, decode_one, encode_args, encode_one};
-use common::{counter, instance, number, user, wasm};
 use ic_management_canister_types as types;
-use pocket_ic::common::rest::RawEffectivePrincipal;
 use pocket_ic::{ErrorCode, PocketIc, RejectResponse};
-
-const ANONYMOUS: Principal = Principal::anonymous();
 
 /// `call` with the argument `cycles (8 bytes), length, method, payload` calls the management canister and passes the
 /// answer on: a reply as it is, a rejection as a rejection with the same text.
@@ -51,9 +46,20 @@ const MESSENGER: &str = r#"
 "#;
 
 fn messenger(pic: &PocketIc) -> Principal {
-    let id = pic.create_canister();
-    pic.install_canister(id, wasm(MESSENGER), vec![], None);
-    id
+    installed_wasm(pic, wasm(MESSENGER))
+}
+
+/// What the management canister answers a canister that sends it cycles and arguments.
+fn send(
+    pic: &PocketIc,
+    messenger: Principal,
+    cycles: u64,
+    method: &str,
+    args: impl ArgumentEncoder,
+) -> Result<Vec<u8>, RejectResponse> {
+    let payload = encode_args(args).unwrap();
+    let arg = [&cycles.to_le_bytes(), [method.len() as u8].as_slice(), method.as_bytes(), &payload].concat();
+    pic.update_call(messenger, ANONYMOUS, "call", arg)
 }
 
 fn through<T: for<'de> Deserialize<'de> + CandidType>(
@@ -63,10 +69,7 @@ fn through<T: for<'de> Deserialize<'de> + CandidType>(
     method: &str,
     args: impl ArgumentEncoder,
 ) -> Result<T, RejectResponse> {
-    let payload = encode_args(args).unwrap();
-    let arg = [&cycles.to_le_bytes(), [method.len() as u8].as_slice(), method.as_bytes(), &payload].concat();
-    let reply = pic.update_call(messenger, ANONYMOUS, "call", arg)?;
-    Ok(decode_one(&reply).unwrap())
+    Ok(decode_one(&send(pic, messenger, cycles, method, args)?).unwrap())
 }
 
 /// As [`through`], for methods that answer nothing.
@@ -77,10 +80,7 @@ fn through_for_nothing(
     method: &str,
     args: impl ArgumentEncoder,
 ) -> Result<(), RejectResponse> {
-    let payload = encode_args(args).unwrap();
-    let arg = [&cycles.to_le_bytes(), [method.len() as u8].as_slice(), method.as_bytes(), &payload].concat();
-    let reply = pic.update_call(messenger, ANONYMOUS, "call", arg)?;
-    assert_eq!(reply, b"DIDL\0\0");
+    assert_eq!(send(pic, messenger, cycles, method, args)?, b"DIDL\0\0");
     Ok(())
 }
 
@@ -164,17 +164,6 @@ fn a_canister_sees_its_own_status() {
     assert!(error.reject_message.contains("Only the controllers"), "{error}");
 }
 
-fn manage(
-    pic: &PocketIc,
-    id: Principal,
-    sender: Principal,
-    method: &str,
-    arg: Vec<u8>,
-) -> Result<Vec<u8>, RejectResponse> {
-    let place = RawEffectivePrincipal::CanisterId(id.as_slice().to_vec());
-    pic.update_call_with_effective_principal(Principal::management_canister(), place, sender, method, arg)
-}
-
 #[test]
 fn anybody_tops_up() {
     let pic = instance();
@@ -193,67 +182,4 @@ fn arguments_that_do_not_decode_are_named() {
         assert_eq!(error.error_code, ErrorCode::InvalidManagementPayload, "{method}: {error}");
         assert!(error.reject_message.contains(method), "{error}");
     }
-}
-
-#[test]
-fn chunks_that_are_missing_or_of_another_module_are_refused() {
-    let pic = instance();
-    let id = pic.create_canister();
-    let module = counter();
-    let (front, back) = module.split_at(100);
-    let first = pic.upload_chunk(id, None, front.to_vec()).unwrap();
-    let second = pic.upload_chunk(id, None, back.to_vec()).unwrap();
-    let hash = { <sha2::Sha256 as sha2::Digest>::digest(&module).to_vec() };
-    let install = |hashes: Vec<Vec<u8>>, hash: Vec<u8>| {
-        let mode = types::CanisterInstallMode::Install;
-        pic.install_chunked_canister(id, None, mode, id, hashes, hash, vec![])
-    };
-    let error = install(vec![second.clone(), first.clone()], hash.clone()).unwrap_err();
-    assert_eq!(error.error_code, ErrorCode::CanisterContractViolation);
-    assert!(error.reject_message.contains("does not match"), "{error}");
-    let error = install(vec![first.clone(), vec![0; 32]], hash.clone()).unwrap_err();
-    assert!(error.reject_message.contains("was not found"), "{error}");
-    install(vec![first, second], hash).unwrap();
-    let reply = pic.update_call(id, ANONYMOUS, "inc", vec![]).unwrap();
-    assert_eq!(number(&reply), 1);
-    let error = pic.upload_chunk(id, None, vec![0; (1 << 20) + 1]).unwrap_err();
-    assert!(error.reject_message.contains("exceeds the maximum"), "{error}");
-}
-
-#[test]
-fn announced_snapshots_have_sensible_sizes() {
-    let pic = instance();
-    let id = pic.create_canister();
-    let announce = |wasm_memory_size, stable_memory_size| {
-        let args = types::UploadCanisterSnapshotMetadataArgs {
-            canister_id: id,
-            replace_snapshot: None,
-            wasm_module_size: 8,
-            globals: vec![],
-            wasm_memory_size,
-            stable_memory_size,
-            certified_data: vec![],
-            global_timer: None,
-            on_low_wasm_memory_hook_status: None,
-        };
-        manage(&pic, id, ANONYMOUS, "upload_canister_snapshot_metadata", encode_one(args).unwrap())
-    };
-    for (wasm_memory, stable_memory) in [(1, 0), (0, 1), (5 << 30, 0), (0, 501 << 30)] {
-        let error = announce(wasm_memory, stable_memory).unwrap_err();
-        assert_eq!(error.error_code, ErrorCode::InvalidManagementPayload, "{error}");
-    }
-    let reply = announce(0, 65_536).unwrap();
-    let made: types::UploadCanisterSnapshotMetadataResult = decode_one(&reply).unwrap();
-    // Eight zero bytes are no module; the canister stays as it was.
-    let error = pic.load_canister_snapshot(id, None, made.snapshot_id.clone()).unwrap_err();
-    assert_eq!(error.error_code, ErrorCode::CanisterInvalidWasm);
-    let piece = types::UploadCanisterSnapshotDataArgs {
-        canister_id: id,
-        snapshot_id: made.snapshot_id.clone(),
-        kind: types::SnapshotDataOffset::WasmModule { offset: 0 },
-        chunk: b"\0asm\x01\0\0\0".to_vec(),
-    };
-    manage(&pic, id, ANONYMOUS, "upload_canister_snapshot_data", encode_one(piece).unwrap()).unwrap();
-    pic.load_canister_snapshot(id, None, made.snapshot_id).unwrap();
-    assert_eq!(pic.get_stable_memory(id), vec![0; 65_536]);
 }

@@ -1,0 +1,211 @@
+//! Input that nobody meant to send: a clear error, and the server lives on.
+
+mod common;
+
+use common::{ANONYMOUS, about, call, counter, installed, instance, manage, number};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use ic_management_canister_types as types;
+use pocket_ic::common::rest::BlobCompression;
+use pocket_ic::{ErrorCode, PocketIc};
+use pocket_ic_embedded::EmbeddedServer;
+use reqwest::blocking::Client;
+use serde_json::{Value, json};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// The instance answers and works.
+fn assert_alive(pic: &PocketIc) {
+    let id = installed(pic);
+    assert_eq!(number(&call(pic, id, "inc", &[]).unwrap()), 1);
+}
+
+#[test]
+fn modules_that_are_none_or_too_large_are_refused() {
+    let pic = instance();
+    let id = pic.create_canister();
+    let mut huge = b"\0asm\x01\0\0\0".to_vec();
+    huge.resize((100 << 20) + 1, 0);
+    let mut many_functions = String::from("(module");
+    many_functions.push_str(&"(func)".repeat(50_001));
+    many_functions.push(')');
+    for (module, part) in [
+        (Vec::new(), "unsupported canister module format"),
+        (b"\0asm".to_vec(), "Wasm module failed validation"),
+        (b"\x1f\x8bnot gzip".to_vec(), "Failed to decode wasm module"),
+        // Small as sent, too large unpacked.
+        (gzip(&huge), "Wasm module is too large"),
+        (common::wasm(&many_functions), "50001 functions which exceeds the maximum number allowed 50000"),
+        (common::wasm("(module (memory 65537))"), "failed validation"),
+        (common::wasm(r#"(module (import "ic0" "nonsense" (func)))"#), "'nonsense' from 'ic0'"),
+        (common::wasm(r#"(module (import "env" "memory" (memory 1)))"#), "Only functions can be imported"),
+    ] {
+        let error = pic.reinstall_canister(id, module, vec![], None).unwrap_err();
+        assert_eq!(error.error_code, ErrorCode::CanisterInvalidWasm, "{part}: {error}");
+        assert!(error.reject_message.contains(part), "{part}: {error}");
+    }
+    assert_alive(&pic);
+}
+
+#[test]
+fn a_list_of_chunks_cannot_be_longer_than_a_module() {
+    let pic = instance();
+    let id = pic.create_canister();
+    let chunk = pic.upload_chunk(id, None, vec![7; 1 << 20]).unwrap();
+    // The same chunk two thousand times: 2 GiB from one of 1 MiB.
+    let error = pic
+        .install_chunked_canister(
+            id,
+            None,
+            types::CanisterInstallMode::Install,
+            id,
+            vec![chunk; 2000],
+            vec![0; 32],
+            vec![],
+        )
+        .unwrap_err();
+    assert_eq!(error.error_code, ErrorCode::CanisterContractViolation);
+    assert!(error.reject_message.contains("is too large"), "{error}");
+    assert_alive(&pic);
+}
+
+/// Candid that announces four thousand million values in a field that nobody reads.
+#[test]
+fn arguments_that_would_take_for_ever_to_read_are_refused() {
+    let pic = instance();
+    let id = pic.create_canister();
+    // record { 0: vec null }, with a length of 2^32 - 1 and no bytes for the values.
+    let mut argument = b"DIDL\x02\x6c\x01\x00\x01\x6d\x7f\x01\x00".to_vec();
+    argument.extend([0xff, 0xff, 0xff, 0xff, 0x0f]);
+    let error = manage(&pic, id, ANONYMOUS, "start_canister", argument).unwrap_err();
+    assert_eq!(error.error_code, ErrorCode::InvalidManagementPayload);
+    assert!(manage(&pic, id, ANONYMOUS, "start_canister", about(id)).is_ok());
+}
+
+#[test]
+fn a_stable_memory_that_does_not_fit_an_answer_is_refused() {
+    /// One page more than 1 GiB.
+    const SIZE: u64 = (1 << 30) + 65_536;
+    let pic = instance();
+    let id = common::installed_wasm(
+        &pic,
+        common::wasm(
+            r#"(module
+                (import "ic0" "stable64_grow" (func $grow (param i64) (result i64)))
+                (import "ic0" "stable64_write" (func $write (param i64 i64 i64)))
+                (memory 1) (data (i32.const 0) "end")
+                (func (export "canister_init")
+                    (drop (call $grow (i64.const 16385)))
+                    (call $write (i64.const 1073807357) (i64.const 0) (i64.const 3))))"#,
+        ),
+    );
+    let client = Client::new();
+    let url = pic.get_server_url().join(&format!("instances/{}/read/get_stable_memory", pic.instance_id()));
+    let response = client.post(url.unwrap()).json(&json!({ "canister_id": id_base64(id) })).send().unwrap();
+    assert_eq!(response.status(), 400);
+    let body: Value = response.json().unwrap();
+    assert!(body["message"].as_str().unwrap().contains("1073807360 bytes is more than can be read at once"));
+    // In a snapshot it is no trouble: on the disk it takes what was written.
+    let snapshot = pic.take_canister_snapshot(id, None, None).unwrap();
+    assert!(snapshot.total_size > SIZE);
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("snapshot");
+    pic.canister_snapshot_download(id, ANONYMOUS, snapshot.id, folder.clone());
+    let file = std::fs::metadata(folder.join("stable_memory.bin")).unwrap();
+    assert_eq!(file.len(), SIZE);
+    #[cfg(target_os = "linux")]
+    {
+        use std::os::linux::fs::MetadataExt;
+        // The last piece of 2,000,000 bytes, in blocks of 512.
+        assert!(file.st_blocks() * 512 < 4_000_000, "{} blocks", file.st_blocks());
+    }
+    let other = pic.create_canister();
+    let uploaded = pic.canister_snapshot_upload(other, ANONYMOUS, None, folder);
+    pic.load_canister_snapshot(other, None, uploaded).unwrap();
+    let sizes = pic.canister_status(other, None).unwrap().memory_metrics;
+    assert_eq!(sizes.stable_memory_size, SIZE);
+}
+
+fn id_base64(id: candid::Principal) -> String {
+    use base64::Engine;
+    base64::prelude::BASE64_STANDARD.encode(id.as_slice())
+}
+
+#[test]
+#[should_panic(expected = "Bad blob id")]
+fn a_blob_that_was_never_sent_is_named() {
+    let pic = instance();
+    let id = installed(&pic);
+    // The client sends the blob first, so this is its request without that.
+    let url = pic.get_server_url().join(&format!("instances/{}/update/set_stable_memory", pic.instance_id()));
+    let body = json!({ "canister_id": id_base64(id), "blob_id": "AAAA" });
+    let response = Client::new().post(url.unwrap()).json(&body).send().unwrap();
+    assert_eq!(response.status(), 400);
+    panic!("{}", response.text().unwrap());
+}
+
+#[test]
+fn compressed_blobs_are_checked_when_they_are_used() {
+    let pic = instance();
+    let id = installed(&pic);
+    let memory = vec![1u8; 100_000];
+    pic.set_stable_memory(id, gzip(&memory), BlobCompression::Gzip);
+    assert_eq!(pic.get_stable_memory(id)[..100_000], memory);
+}
+
+/// Sends these bytes and hangs up, after reading `expected` bytes of the answer.
+fn raw(bytes: &[u8], expected: usize) -> Vec<u8> {
+    let server = EmbeddedServer::shared().unwrap();
+    let mut connection = TcpStream::connect(server.address()).unwrap();
+    connection.write_all(bytes).unwrap();
+    let mut answer = vec![0; expected];
+    connection.read_exact(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn clients_that_hang_up_do_no_harm() {
+    let pic = instance();
+    let id = pic.instance_id();
+    for request in [
+        String::new(),
+        "nonsense\r\n\r\n".into(),
+        "POST /instances HTTP/1.1\r\nhost: x\r\n".into(),
+        // A body that never comes, and one that ends early.
+        "POST /instances HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000000000\r\n\r\n{".into(),
+        format!(
+            "POST /instances/{id}/update/tick HTTP/1.1\r\nhost: x\r\ncontent-length: 17\r\n\r\n{{\"block"
+        ),
+        // An answer that nobody reads.
+        format!("POST /instances/{id}/update/tick HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{{}}"),
+    ] {
+        raw(request.as_bytes(), 0);
+    }
+    let answer = raw(b"nonsense\r\n\r\n", 12);
+    assert_eq!(answer, b"HTTP/1.1 400");
+    assert_alive(&pic);
+}
+
+/// A client that leaves while its call runs: the call runs to its end, and the instance is free afterwards.
+#[test]
+fn a_call_whose_client_is_gone_is_done_all_the_same() {
+    let pic = instance();
+    let id = installed(&pic);
+    let submitted = pic.submit_call(id, ANONYMOUS, "inc", vec![]).unwrap();
+    let body = serde_json::to_string(&submitted).unwrap();
+    let request = format!(
+        "POST /instances/{}/update/await_ingress_message HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{body}",
+        pic.instance_id(),
+        body.len()
+    );
+    raw(request.as_bytes(), 0);
+    assert_eq!(number(&pic.await_call(submitted).unwrap()), 1);
+    let upgraded = pic.upgrade_canister(id, counter(), vec![], None);
+    assert!(upgraded.is_ok());
+}

@@ -1,0 +1,185 @@
+//! Each kind of message is executed in the mode of the system API that it should be.
+//!
+//! Which function may be called in which mode is tested cell by cell with the engine. Here a function that is forbidden
+//! in a mode is called in every situation that leads to it, and the violation names the mode.
+
+use crate::common::{ANONYMOUS, builder, call, installed_wasm, submit_manage, wasm};
+use candid::Principal;
+use ic_management_canister_types::CanisterSettings;
+use pocket_ic::{ErrorCode, PocketIc, RejectResponse};
+use std::time::Duration;
+
+/// A module with one exported function that calls what is only allowed in `canister_inspect_message`.
+fn with_export(name: &str) -> Vec<u8> {
+    wasm(&format!(
+        r#"(module (import "ic0" "accept_message" (func $f)) (memory 1) (func (export "{name}") (call $f)))"#
+    ))
+}
+
+/// A canister that calls itself; `on_reply`, `on_reject` and `on_cleanup` are the bodies of its callbacks. A call of
+/// `fails` is rejected, one of `works` replied.
+fn calling(kind: &str, method: &str, on_reply: &str, on_reject: &str, on_cleanup: &str) -> Vec<u8> {
+    let size = method.len();
+    wasm(&format!(
+        r#"(module
+            (import "ic0" "accept_message" (func $f))
+            (import "ic0" "msg_reply" (func $reply))
+            (import "ic0" "canister_self_size" (func $self_size (result i32)))
+            (import "ic0" "canister_self_copy" (func $self_copy (param i32 i32 i32)))
+            (import "ic0" "msg_arg_data_size" (func $arg_size (result i32)))
+            (import "ic0" "msg_arg_data_copy" (func $arg_copy (param i32 i32 i32)))
+            (import "ic0" "call_new" (func $new (param i32 i32 i32 i32 i32 i32 i32 i32)))
+            (import "ic0" "call_on_cleanup" (func $cleanup (param i32 i32)))
+            (import "ic0" "call_perform" (func $perform (result i32)))
+            (memory 1) (data (i32.const 0) "{method}")
+            (table funcref (elem $on_reply $on_reject $on_cleanup))
+            (func $on_reply (param i32) {on_reply})
+            (func $on_reject (param i32) {on_reject})
+            (func $on_cleanup (param i32) {on_cleanup})
+            (func (export "canister_{kind} go")
+                ;; The canister to call is the argument, or this one.
+                (call $self_copy (i32.const 64) (i32.const 0) (call $self_size))
+                (call $arg_copy (i32.const 64) (i32.const 0) (call $arg_size))
+                (call $new (i32.const 64) (call $self_size) (i32.const 0) (i32.const {size})
+                    (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 0))
+                (call $cleanup (i32.const 2) (i32.const 0))
+                (drop (call $perform)))
+            (func (export "canister_query works") (call $reply))
+            (func (export "canister_query fails") unreachable))"#
+    ))
+}
+
+fn text(result: Result<Vec<u8>, RejectResponse>) -> String {
+    let error = result.expect_err("a violation");
+    assert_eq!(error.error_code, ErrorCode::CanisterContractViolation, "{error}");
+    error.reject_message
+}
+
+fn logged(pic: &PocketIc, id: Principal) -> String {
+    let records = pic.fetch_canister_logs(id, ANONYMOUS).expect("the log");
+    records.iter().map(|record| String::from_utf8_lossy(&record.content)).collect()
+}
+
+/// What the first round after `prepare` logs.
+fn after_a_round(pic: &PocketIc, module: Vec<u8>, prepare: fn(&PocketIc, Principal)) -> String {
+    let id = installed_wasm(pic, module);
+    prepare(pic, id);
+    pic.tick();
+    logged(pic, id)
+}
+
+fn upgraded(pic: &PocketIc, before: Vec<u8>, after: Vec<u8>) -> String {
+    let id = installed_wasm(pic, before);
+    let error = pic.upgrade_canister(id, after, vec![], None).expect_err("a violation");
+    error.reject_message
+}
+
+fn reinstalled(pic: &PocketIc, module: Vec<u8>) -> String {
+    let id = pic.create_canister();
+    let error = pic.reinstall_canister(id, module, vec![], None).expect_err("a violation");
+    error.reject_message
+}
+
+fn empty() -> Vec<u8> {
+    wasm("(module)")
+}
+
+/// The situation and the mode it must be in.
+type Situation = (&'static str, fn(&PocketIc) -> String);
+
+const SITUATIONS: &[Situation] = &[
+    ("start", |pic| {
+        let module = wasm(r#"(module (import "ic0" "accept_message" (func $f)) (start $f))"#);
+        reinstalled(pic, module)
+    }),
+    ("init", |pic| reinstalled(pic, with_export("canister_init"))),
+    ("init", |pic| upgraded(pic, empty(), with_export("canister_post_upgrade"))),
+    ("pre upgrade", |pic| upgraded(pic, with_export("canister_pre_upgrade"), empty())),
+    ("update", |pic| {
+        let id = installed_wasm(pic, with_export("canister_update u"));
+        text(call(pic, id, "u", &[]))
+    }),
+    ("replicated query", |pic| {
+        let id = installed_wasm(pic, with_export("canister_query q"));
+        text(call(pic, id, "q", &[]))
+    }),
+    ("non replicated query", |pic| {
+        let id = installed_wasm(pic, with_export("canister_query q"));
+        text(pic.query_call(id, ANONYMOUS, "q", vec![]))
+    }),
+    ("composite query", |pic| {
+        let id = installed_wasm(pic, with_export("canister_composite_query c"));
+        text(pic.query_call(id, ANONYMOUS, "c", vec![]))
+    }),
+    ("inspect message", |pic| {
+        let module = wasm(
+            r#"(module (import "ic0" "msg_reply" (func $f)) (memory 1)
+                (func (export "canister_inspect_message") (call $f)))"#,
+        );
+        let id = installed_wasm(pic, module);
+        text(call(pic, id, "anything", &[]))
+    }),
+    ("heartbeat", |pic| after_a_round(pic, with_export("canister_heartbeat"), |_, _| {})),
+    ("global timer", |pic| {
+        let module = wasm(
+            r#"(module (import "ic0" "accept_message" (func $f))
+                (import "ic0" "global_timer_set" (func $set (param i64) (result i64)))
+                (func (export "canister_init") (drop (call $set (i64.const 1))))
+                (func (export "canister_global_timer") (call $f)))"#,
+        );
+        after_a_round(pic, module, |pic, _| pic.advance_time(Duration::from_secs(1)))
+    }),
+    ("on low Wasm memory", |pic| {
+        after_a_round(pic, with_export("canister_on_low_wasm_memory"), |pic, id| {
+            let settings = CanisterSettings {
+                wasm_memory_limit: Some(100_000u32.into()),
+                wasm_memory_threshold: Some(90_000u32.into()),
+                ..Default::default()
+            };
+            pic.update_canister_settings(id, None, settings).expect("the settings are taken");
+        })
+    }),
+    ("reply callback", |pic| {
+        let id = installed_wasm(pic, calling("update", "works", "(call $f)", "", ""));
+        text(call(pic, id, "go", &[]))
+    }),
+    ("reject callback", |pic| {
+        let id = installed_wasm(pic, calling("update", "fails", "", "(call $f)", ""));
+        text(call(pic, id, "go", &[]))
+    }),
+    ("cleanup", |pic| {
+        let id = installed_wasm(pic, calling("update", "works", "unreachable", "", "(call $f)"));
+        call(pic, id, "go", &[]).expect_err("the callback traps");
+        logged(pic, id)
+    }),
+    ("composite reply callback", |pic| {
+        let other = installed_wasm(pic, calling("update", "works", "", "", ""));
+        let id = installed_wasm(pic, calling("composite_query", "works", "(call $f)", "", ""));
+        text(pic.query_call(id, ANONYMOUS, "go", other.as_slice().to_vec()))
+    }),
+    ("composite reject callback", |pic| {
+        let other = installed_wasm(pic, calling("update", "works", "", "", ""));
+        let id = installed_wasm(pic, calling("composite_query", "fails", "", "(call $f)", ""));
+        text(pic.query_call(id, ANONYMOUS, "go", other.as_slice().to_vec()))
+    }),
+];
+
+#[test]
+fn each_situation_has_its_mode() {
+    let pic = builder().with_application_subnet().build();
+    for (mode, situation) in SITUATIONS {
+        let text = situation(&pic);
+        assert!(text.contains(&format!("cannot be executed in {mode} mode")), "{mode}: {text}");
+    }
+}
+
+/// A stop while the canister waits for its own answer: its callback runs, and then it has stopped.
+#[test]
+fn a_stopping_canister_still_gets_its_callbacks() {
+    let pic = builder().with_application_subnet().build();
+    let id = installed_wasm(&pic, calling("update", "works", "(call $reply)", "(call $reply)", ""));
+    let open = pic.submit_call(id, ANONYMOUS, "go", vec![]).expect("the call is let in");
+    let stop = submit_manage(&pic, id, "stop_canister");
+    assert!(pic.await_call(stop).is_ok());
+    assert!(pic.await_call(open).is_ok());
+}

@@ -1,0 +1,136 @@
+//! Every error code: how it is brought about here, or why it cannot be.
+
+use crate::common::{ANONYMOUS, builder, instance};
+use crate::faulty::{faulty, installed};
+use crate::provoked::Answer::{Certified, Uncertified};
+use crate::provoked::{PROVOKED, update};
+use candid::Principal;
+use pocket_ic::ErrorCode::{self, *};
+use pocket_ic::{PocketIc, RejectCode};
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+/// The answer of the faulty canister to a rejection that it got: the reject code and a part of the text.
+type Overheard = fn(&PocketIc, Principal) -> Vec<u8>;
+
+/// Errors of calls between canisters, which learn the reject code and the text.
+const OVERHEARD: &[(ErrorCode, &str, Overheard)] = &[
+    (QueryCallGraphLoopDetected, "Loop detected", |pic, id| {
+        pic.query_call(id, ANONYMOUS, "ask", id.as_slice().to_vec()).expect("an answer")
+    }),
+    (QueryCallGraphTooDeep, "exceeded the maximum call depth of 6", |pic, id| {
+        let path: Vec<u8> = (0..7).flat_map(|_| installed(pic).as_slice().to_vec()).collect();
+        pic.query_call(id, ANONYMOUS, "ask", path).expect("an answer")
+    }),
+    (DeadlineExpired, "deadline has expired", |pic, id| {
+        let waiting = pic.submit_call(id, ANONYMOUS, "impatient", vec![]).expect("the call is let in");
+        pic.tick();
+        pic.advance_time(Duration::from_secs(2));
+        pic.tick();
+        pic.await_call_no_ticks(waiting).expect("an answer")
+    }),
+];
+
+const NO_PRICES: &str = "cycles are not charged and not reserved";
+const NO_RATES: &str = "there are no rate limits";
+const NO_ADMINS: &str = "subnet admins have no rights of their own";
+const NO_CAUSE: &str = "nothing here leads to it";
+
+/// Codes that this server never sends, or that no test can bring about, and why.
+const NOT_HERE: &[(ErrorCode, &str)] = &[
+    (SubnetOversubscribed, "it takes a million canisters"),
+    (MaxNumberOfCanistersReached, "the number of canisters is not limited"),
+    (CanisterQueueFull, "queues are not limited; call_perform gives 2 after 500 calls"),
+    (IngressMessageTimeout, "messages do not expire"),
+    (CanisterQueueNotEmpty, NO_CAUSE),
+    (IngressHistoryFull, "the history is not limited"),
+    (CanisterIdAlreadyExists, NO_CAUSE),
+    (CertifiedStateUnavailable, "there are no certificates"),
+    (CanisterInstallCodeRateLimited, NO_RATES),
+    (CanisterHeapDeltaRateLimited, NO_RATES),
+    (SubnetCoolingDown, NO_RATES),
+    (InsufficientMemoryAllocation, "allocations are kept and shown only"),
+    (InsufficientCyclesForCreateCanister, NO_PRICES),
+    (SubnetNotFound, "every call has a subnet by the time it is carried out"),
+    (InvalidSubnetAdmin, NO_ADMINS),
+    (CanisterOutOfMemory, "only when the host has no memory left"),
+    (InsufficientCyclesInCall, NO_PRICES),
+    (CanisterWasmEngineError, "only by a fault of the server"),
+    (QueryCallGraphTotalInstructionLimitExceeded, "each query of a graph has a limit of its own"),
+    (QueryTimeLimitExceeded, "queries are limited by instructions, not by time"),
+    (QueryCallGraphInternal, "only by a fault of the server"),
+    (InsufficientCyclesInComputeAllocation, NO_PRICES),
+    (InsufficientCyclesInMemoryAllocation, NO_PRICES),
+    (InsufficientCyclesInMemoryGrow, NO_PRICES),
+    (ReservedCyclesLimitExceededInMemoryAllocation, NO_PRICES),
+    (ReservedCyclesLimitExceededInMemoryGrow, NO_PRICES),
+    (InsufficientCyclesInMessageMemoryGrow, NO_PRICES),
+    (ReservedCyclesLimitIsTooLow, NO_PRICES),
+    (CanisterInvalidControllerOrSubnetAdmin, NO_ADMINS),
+    (CanisterStatusAccessDenied, "canister_status is for controllers: CanisterInvalidController"),
+    (ResponseDropped, "answers are not dropped"),
+];
+
+/// The reject code that an error code belongs to is its first digit.
+fn reject_code(code: ErrorCode) -> RejectCode {
+    RejectCode::try_from(code as u64 / 100).expect("a reject code")
+}
+
+#[test]
+fn each_error_comes_with_its_code_text_and_certification() {
+    let mut wrong = Vec::new();
+    for (code, part, answer, provoke) in PROVOKED {
+        let pic = instance();
+        let id = installed(&pic);
+        // A step that does not fail as it should is one wrong line, not the end of the table.
+        let Ok(error) = catch_unwind(AssertUnwindSafe(|| provoke(&pic, id))) else {
+            wrong.push(format!("wanted {code} {answer:?} '{part}', got no error"));
+            continue;
+        };
+        let certified = if error.certified { Certified } else { Uncertified };
+        let right = error.error_code == *code
+            && error.reject_code == reject_code(*code)
+            && error.reject_message.contains(part)
+            && certified == *answer;
+        if !right {
+            wrong.push(format!("wanted {code} {answer:?} '{part}', got {error:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn canisters_learn_the_reject_code_and_the_text() {
+    for (code, part, provoke) in OVERHEARD {
+        let pic = instance();
+        let id = installed(&pic);
+        let answer = provoke(&pic, id);
+        assert_eq!(answer[0], reject_code(*code) as u8, "{code}");
+        let text = String::from_utf8_lossy(&answer[1..]);
+        assert!(text.contains(part), "{code}: {text}");
+    }
+}
+
+#[test]
+fn every_error_code_is_accounted_for() {
+    let all: BTreeSet<u64> = (0..1000).filter(|number| ErrorCode::try_from(*number).is_ok()).collect();
+    let shown = PROVOKED.iter().map(|case| case.0).chain(OVERHEARD.iter().map(|case| case.0));
+    let shown: BTreeSet<u64> = shown.map(|code| code as u64).collect();
+    let not_here: BTreeSet<u64> = NOT_HERE.iter().map(|(code, _)| *code as u64).collect();
+    assert_eq!(shown.intersection(&not_here).count(), 0);
+    assert_eq!(shown.union(&not_here).copied().collect::<BTreeSet<u64>>(), all);
+}
+
+/// The same faults on a system subnet, which charges nothing but has the same rules.
+#[test]
+fn a_system_subnet_has_the_same_rules() {
+    let pic = builder().with_system_subnet().build();
+    let id = pic.create_canister();
+    pic.install_canister(id, faulty(), vec![], None);
+    for (method, code) in
+        [("trap", CanisterCalledTrap), ("twice", CanisterContractViolation), ("nothing", CanisterDidNotReply)]
+    {
+        assert_eq!(update(&pic, id, method).error_code, code, "{method}");
+    }
+}

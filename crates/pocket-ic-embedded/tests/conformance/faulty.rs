@@ -1,0 +1,18 @@
+//! A canister that does everything wrong, a method a fault.
+
+use crate::common::{installed_wasm, wasm};
+use candid::Principal;
+use pocket_ic::PocketIc;
+
+/// The canister's source.
+const FAULTY: &str = include_str!("faulty.wat");
+
+/// The module.
+pub fn faulty() -> Vec<u8> {
+    wasm(FAULTY)
+}
+
+/// A new canister that does everything wrong.
+pub fn installed(pic: &PocketIc) -> Principal {
+    installed_wasm(pic, faulty())
+}

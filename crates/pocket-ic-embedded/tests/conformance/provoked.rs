@@ -1,0 +1,300 @@
+//! Every error that a user of this server can bring about, and how.
+
+use crate::common::{ANONYMOUS, about, call, counter, manage, submit_manage, user, wasm};
+use candid::{Principal, encode_one};
+use ic_management_canister_types as types;
+use pocket_ic::ErrorCode::{self, *};
+use pocket_ic::common::rest::{RawEffectivePrincipal, RawMessageId};
+use pocket_ic::{PocketIc, RejectResponse};
+use std::time::Duration;
+
+/// Brings the error about, on a new instance with the faulty canister.
+pub type Provoke = fn(&PocketIc, Principal) -> RejectResponse;
+
+/// Whether the error came with a certified answer: it did if the message went through a round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Yes.
+    Certified,
+    /// No: it comes from the filter before the round, or from a query.
+    Uncertified,
+}
+use Answer::{Certified, Uncertified};
+
+fn fails(result: Result<Vec<u8>, RejectResponse>) -> RejectResponse {
+    result.expect_err("an error")
+}
+
+/// The error of an update call.
+pub fn update(pic: &PocketIc, id: Principal, method: &str) -> RejectResponse {
+    fails(call(pic, id, method, &[]))
+}
+
+fn query(pic: &PocketIc, id: Principal, method: &str) -> RejectResponse {
+    fails(pic.query_call(id, ANONYMOUS, method, vec![]))
+}
+
+fn managed(pic: &PocketIc, id: Principal, method: &str) -> RejectResponse {
+    fails(manage(pic, id, ANONYMOUS, method, about(id)))
+}
+
+fn upgrade(pic: &PocketIc, id: Principal, module: Vec<u8>) -> RejectResponse {
+    pic.upgrade_canister(id, module, vec![], None).expect_err("an error")
+}
+
+/// The faulty canister on its way to a stop that does not come, because it keeps calling itself.
+fn stopping(pic: &PocketIc, id: Principal) -> RawMessageId {
+    pic.submit_call(id, ANONYMOUS, "ping", vec![]).expect("the call is let in");
+    let stop = submit_manage(pic, id, "stop_canister");
+    pic.tick();
+    stop
+}
+
+fn snapshot(pic: &PocketIc, id: Principal) -> Vec<u8> {
+    pic.take_canister_snapshot(id, None, None).expect("a snapshot").id
+}
+
+/// Lets the canister freeze.
+fn freeze(pic: &PocketIc, id: Principal) {
+    set(pic, id, types::CanisterSettings { freezing_threshold: Some(u64::MAX.into()), ..Default::default() });
+}
+
+fn set(pic: &PocketIc, id: Principal, settings: types::CanisterSettings) {
+    pic.update_canister_settings(id, None, settings).expect("the settings are taken");
+}
+
+/// The code, a part of the message, whether it is certified, and how it comes.
+pub const PROVOKED: &[(ErrorCode, &str, Answer, Provoke)] = &[
+    (StopCanisterRequestTimeout, "timed out", Certified, |pic, id| {
+        let stop = stopping(pic, id);
+        pic.advance_time(Duration::from_secs(300));
+        fails(pic.await_call(stop))
+    }),
+    (CanisterOutOfCycles, "out of cycles", Uncertified, |pic, id| {
+        freeze(pic, id);
+        update(pic, id, "pong")
+    }),
+    (CanisterOutOfCycles, "unable to process query calls because it's frozen", Uncertified, |pic, id| {
+        freeze(pic, id);
+        query(pic, id, "hoard")
+    }),
+    (CanisterOutOfCycles, "is out of cycles: requested", Certified, |pic, id| update(pic, id, "spend")),
+    (CanisterNotFound, "not found", Uncertified, |pic, id| {
+        pic.stop_canister(id, None).expect("it stops");
+        pic.delete_canister(id, None).expect("it goes");
+        update(pic, id, "pong")
+    }),
+    (CanisterSnapshotNotFound, "Could not find the snapshot ID 00ff", Certified, |pic, id| {
+        pic.load_canister_snapshot(id, None, vec![0, 255]).expect_err("an error")
+    }),
+    (CanisterNotHostedBySubnet, "does not belong to any subnet", Certified, |pic, _| {
+        let subnet = pic.topology().get_app_subnets()[0];
+        let args = types::ProvisionalCreateCanisterWithCyclesArgs {
+            specified_id: Some(Principal::from_slice(&[0, 0, 0, 0, 0, 0, 0, 1, 1, 1])),
+            ..Default::default()
+        };
+        fails(pic.update_call_with_effective_principal(
+            Principal::management_canister(),
+            RawEffectivePrincipal::SubnetId(subnet.as_slice().to_vec()),
+            ANONYMOUS,
+            "provisional_create_canister_with_cycles",
+            encode_one(args).expect("it encodes"),
+        ))
+    }),
+    (CanisterRejectedMessage, "not today", Certified, |pic, id| update(pic, id, "refuse")),
+    (CanisterRejectedMessage, "Canister rejected the message", Uncertified, |pic, id| {
+        pic.reinstall_canister(
+            id,
+            wasm(r#"(module (func (export "canister_inspect_message")))"#),
+            vec![],
+            None,
+        )
+        .expect("it installs");
+        update(pic, id, "any")
+    }),
+    (CanisterRejectedMessage, "Only canisters can call", Uncertified, |pic, id| managed(pic, id, "raw_rand")),
+    (
+        CanisterRejectedMessage,
+        "has reached the maximum number of snapshots allowed: 10",
+        Certified,
+        |pic, id| {
+            (0..10).for_each(|_| drop(snapshot(pic, id)));
+            pic.take_canister_snapshot(id, None, None).expect_err("an error")
+        },
+    ),
+    (CanisterRejectedMessage, "Failed to create snapshot for empty canister", Certified, |pic, _| {
+        let empty = pic.create_canister();
+        pic.take_canister_snapshot(empty, None, None).expect_err("an error")
+    }),
+    (UnknownManagementMessage, "no method 'make_coffee'", Uncertified, |pic, id| {
+        managed(pic, id, "make_coffee")
+    }),
+    (UnknownManagementMessage, "not supported by the embedded server", Uncertified, |pic, id| {
+        managed(pic, id, "sign_with_ecdsa")
+    }),
+    (InvalidManagementPayload, "Error decoding candid arguments of start_canister", Certified, |pic, id| {
+        fails(manage(pic, id, ANONYMOUS, "start_canister", b"nonsense".to_vec()))
+    }),
+    (
+        InvalidManagementPayload,
+        "Invalid subslice into main memory: offset: 1, size: 262144",
+        Certified,
+        |pic, id| {
+            let args = types::ReadCanisterSnapshotDataArgs {
+                canister_id: id,
+                snapshot_id: snapshot(pic, id),
+                kind: types::SnapshotDataKind::WasmMemory { offset: 1, size: 262_144 },
+            };
+            let arg = encode_one(args).expect("it encodes");
+            fails(manage(pic, id, ANONYMOUS, "read_canister_snapshot_data", arg))
+        },
+    ),
+    (
+        CanisterSnapshotImmutable,
+        "Only canister snapshots created by metadata upload",
+        Certified,
+        |pic, id| {
+            let args = types::UploadCanisterSnapshotDataArgs {
+                canister_id: id,
+                snapshot_id: snapshot(pic, id),
+                kind: types::SnapshotDataOffset::StableMemory { offset: 0 },
+                chunk: vec![1],
+            };
+            let arg = encode_one(args).expect("it encodes");
+            fails(manage(pic, id, ANONYMOUS, "upload_canister_snapshot_data", arg))
+        },
+    ),
+    (CanisterTrapped, "Canister trapped: unreachable", Certified, |p, c| update(p, c, "unreachable")),
+    (CanisterTrapped, "Canister trapped: unreachable", Uncertified, |p, c| update(p, c, "gate")),
+    (CanisterTrapped, "Canister trapped: heap out of bounds", Certified, |p, c| update(p, c, "heap")),
+    (CanisterTrapped, "Canister trapped: stable memory out of bounds", Certified, |p, c| {
+        update(p, c, "stable")
+    }),
+    (CanisterTrapped, "32 bit stable memory api used on a memory larger than 4GB", Certified, |p, c| {
+        update(p, c, "stable32")
+    }),
+    (CanisterTrapped, "Canister trapped: integer division by 0", Certified, |p, c| update(p, c, "division")),
+    (CanisterTrapped, "Canister trapped: integer overflow", Certified, |p, c| update(p, c, "overflow")),
+    (CanisterTrapped, "Canister trapped: invalid conversion to integer", Certified, |p, c| {
+        update(p, c, "conversion")
+    }),
+    (CanisterTrapped, "Canister trapped: table out of bounds", Certified, |p, c| update(p, c, "table")),
+    (CanisterTrapped, "Canister trapped: indirect call to a null", Certified, |p, c| update(p, c, "null")),
+    (CanisterTrapped, "Canister trapped: indirect call type mismatch", Certified, |p, c| {
+        update(p, c, "type")
+    }),
+    (CanisterTrapped, "Canister trapped: stack overflow", Certified, |p, c| update(p, c, "recursion")),
+    (
+        CanisterCalledTrap,
+        "Canister called `ic0.trap` with message: 'a deliberate fault'",
+        Certified,
+        |p, c| update(p, c, "trap"),
+    ),
+    (CanisterCalledTrap, "Canister called `ic0.trap`", Uncertified, |p, c| query(p, c, "trap_query")),
+    (CanisterCalledTrap, "Canister called `ic0.trap`", Certified, |p, c| update(p, c, "trap_query")),
+    (
+        CanisterContractViolation,
+        "Canister violated contract: ic0_msg_reply: the call is already replied",
+        Certified,
+        |p, c| update(p, c, "twice"),
+    ),
+    (
+        CanisterContractViolation,
+        "\"ic0_accept_message\" cannot be executed in update mode",
+        Certified,
+        |p, c| update(p, c, "misplaced"),
+    ),
+    (
+        CanisterContractViolation,
+        "Canister violated contract: ic0_msg_reply_data_append heap",
+        Certified,
+        |p, c| update(p, c, "heap_argument"),
+    ),
+    (CanisterContractViolation, "Error from Wasm chunk store", Certified, |pic, id| {
+        let chunk = vec![0; (1 << 20) + 1];
+        pic.upload_chunk(id, None, chunk).expect_err("an error")
+    }),
+    (CanisterContractViolation, "Missing upgrade option", Certified, |pic, id| {
+        let persistent =
+            wasm(r#"(module (memory 1) (@custom "icp:private enhanced-orthogonal-persistence" ""))"#);
+        upgrade(pic, id, persistent)
+    }),
+    (CanisterInvalidWasm, "Canister's Wasm module is not valid: Failed to decode", Certified, |pic, id| {
+        upgrade(pic, id, b"not wasm".to_vec())
+    }),
+    (
+        CanisterInvalidWasm,
+        "imports function 'brew' from 'ic0' that is not exported by the runtime",
+        Certified,
+        |pic, id| upgrade(pic, id, wasm(r#"(module (import "ic0" "brew" (func)))"#)),
+    ),
+    (CanisterDidNotReply, "Canister did not reply to the call", Certified, |p, c| update(p, c, "nothing")),
+    (CanisterStopped, "is stopped", Uncertified, |pic, id| {
+        pic.stop_canister(id, None).expect("it stops");
+        update(pic, id, "pong")
+    }),
+    (CanisterStopping, "is stopping", Uncertified, |pic, id| {
+        stopping(pic, id);
+        update(pic, id, "pong")
+    }),
+    (CanisterNotStopped, "must be stopped before it is deleted", Certified, |pic, id| {
+        managed(pic, id, "delete_canister")
+    }),
+    (CanisterStoppingCancelled, "stop request was cancelled", Certified, |pic, id| {
+        let stop = stopping(pic, id);
+        pic.start_canister(id, None).expect("it starts");
+        fails(pic.await_call(stop))
+    }),
+    (CanisterInvalidController, "Only the controllers of the canister", Uncertified, |pic, id| {
+        fails(manage(pic, id, user(1), "stop_canister", about(id)))
+    }),
+    (CanisterFunctionNotFound, "non-existent Wasm function 99", Certified, |p, c| update(p, c, "lost")),
+    (CanisterNonEmpty, "Try installing with mode='reinstall' instead", Certified, |pic, id| {
+        let args = types::InstallCodeArgs {
+            mode: types::CanisterInstallMode::Install,
+            canister_id: id,
+            wasm_module: counter(),
+            arg: vec![],
+            sender_canister_version: None,
+        };
+        fails(manage(pic, id, ANONYMOUS, "install_code", encode_one(args).expect("it encodes")))
+    }),
+    // The limit of canister_inspect_message is the smallest, so this is the fastest way.
+    (CanisterInstructionLimitExceeded, "limit of 200000000 instructions", Uncertified, |p, c| {
+        update(p, c, "spin")
+    }),
+    (CanisterMemoryAccessLimitExceeded, "Canister exceeded memory access limits", Uncertified, |p, c| {
+        query(p, c, "hoard")
+    }),
+    (
+        CompositeQueryCalledInReplicatedMode,
+        "Composite query cannot be called in replicated mode",
+        Certified,
+        |p, c| update(p, c, "ask"),
+    ),
+    (CanisterMethodNotFound, "Canister has no update method 'brew'", Certified, |p, c| update(p, c, "brew")),
+    (CanisterMethodNotFound, "Canister has no query method 'brew'", Uncertified, |p, c| query(p, c, "brew")),
+    (CanisterWasmModuleNotFound, "contains no Wasm module", Uncertified, |pic, id| {
+        pic.uninstall_canister(id, None).expect("it is uninstalled");
+        update(pic, id, "pong")
+    }),
+    (CanisterAlreadyInstalled, "is already installed", Certified, |pic, id| {
+        let args =
+            types::ProvisionalCreateCanisterWithCyclesArgs { specified_id: Some(id), ..Default::default() };
+        let arg = encode_one(args).expect("it encodes");
+        fails(manage(pic, id, ANONYMOUS, "provisional_create_canister_with_cycles", arg))
+    }),
+    (
+        CanisterWasmMemoryLimitExceeded,
+        "exceeded its current Wasm memory limit of 1000000 bytes",
+        Certified,
+        |pic, id| {
+            let small = types::CanisterSettings {
+                wasm_memory_limit: Some(1_000_000u32.into()),
+                ..Default::default()
+            };
+            set(pic, id, small);
+            update(pic, id, "grow")
+        },
+    ),
+];

@@ -1,0 +1,310 @@
+//! What the functions of the system API tell a canister about a message, a function a row.
+
+use crate::common::{ANONYMOUS, call, instance, user, wasm};
+use candid::Principal;
+use ic_management_canister_types::{CanisterSettings, EnvironmentVariable};
+use pocket_ic::common::rest::RawEffectivePrincipal;
+use pocket_ic::{PocketIc, Time};
+use serde_json::{Value, json};
+
+/// The argument of the call.
+const ARGUMENT: &[u8] = b"argument";
+/// Cycles of the canister.
+const CYCLES: u64 = 100_000_000_000_000;
+/// What the clock says while the call runs.
+const NOW: u64 = 1_700_000_000_000_000_000;
+
+/// The canister that the functions speak of.
+struct Stage {
+    id: Principal,
+    subnet: Principal,
+}
+
+/// How a function's answer is taken: parameters, result as wasm text, and an expression that puts the answer at 0. The
+/// number of bytes there.
+struct Asked {
+    functions: &'static [&'static str],
+    types: &'static [&'static str],
+    body: &'static str,
+    bytes: usize,
+}
+
+/// A getter of 4 bytes.
+const fn number(function: &'static [&'static str]) -> Asked {
+    Asked {
+        functions: function,
+        types: &["(result i32)"],
+        body: "(i32.store (i32.const 0) (call $f0))",
+        bytes: 4,
+    }
+}
+
+/// A getter of 8 bytes.
+const fn long(function: &'static [&'static str]) -> Asked {
+    Asked {
+        functions: function,
+        types: &["(result i64)"],
+        body: "(i64.store (i32.const 0) (call $f0))",
+        bytes: 8,
+    }
+}
+
+/// A function that stores 16 bytes at an address.
+const fn amount(function: &'static [&'static str]) -> Asked {
+    Asked { functions: function, types: &["(param i32)"], body: "(call $f0 (i32.const 0))", bytes: 16 }
+}
+
+/// A pair `*_size`, `*_copy`: the size (4 bytes), then the bytes.
+const fn blob(functions: &'static [&'static str], len: usize) -> Asked {
+    Asked {
+        functions,
+        types: &["(result i32)", "(param i32 i32 i32)"],
+        body: "(i32.store (i32.const 0) (call $f0)) (call $f1 (i32.const 4) (i32.const 0) (call $f0))",
+        bytes: 4 + len,
+    }
+}
+
+type Expected = fn(&Stage) -> Vec<u8>;
+
+fn le(value: u64, bytes: usize) -> Vec<u8> {
+    u128::from(value).to_le_bytes()[..bytes].to_vec()
+}
+
+fn sized(bytes: &[u8]) -> Vec<u8> {
+    [&(bytes.len() as u32).to_le_bytes(), bytes].concat()
+}
+
+/// What is asked, and the answer in an update call by user 1.
+const TABLE: &[(Asked, Expected)] = &[
+    (blob(&["msg_arg_data_size", "msg_arg_data_copy"], 8), |_| sized(ARGUMENT)),
+    (blob(&["msg_caller_size", "msg_caller_copy"], 29), |_| sized(user(1).as_slice())),
+    (blob(&["canister_self_size", "canister_self_copy"], 10), |stage| sized(stage.id.as_slice())),
+    (blob(&["subnet_self_size", "subnet_self_copy"], 29), |stage| sized(stage.subnet.as_slice())),
+    (blob(&["msg_caller_info_data_size", "msg_caller_info_data_copy"], 4), |_| sized(b"info")),
+    (blob(&["msg_caller_info_signer_size", "msg_caller_info_signer_copy"], 3), |_| sized(&[1, 2, 3])),
+    (blob(&["root_key_size", "root_key_copy"], 0), |_| sized(&[])),
+    (number(&["subnet_self_node_count"]), |_| le(13, 4)),
+    (number(&["canister_status"]), |_| le(1, 4)),
+    (number(&["in_replicated_execution"]), |_| le(1, 4)),
+    (number(&["data_certificate_present"]), |_| le(0, 4)),
+    (number(&["env_var_count"]), |_| le(2, 4)),
+    (number(&["stable_size"]), |_| le(0, 4)),
+    (long(&["stable64_size"]), |_| le(0, 8)),
+    (long(&["time"]), |_| le(NOW, 8)),
+    (long(&["msg_deadline"]), |_| le(0, 8)),
+    // One for the installation, one for the settings.
+    (long(&["canister_version"]), |_| le(2, 8)),
+    (long(&["canister_cycle_balance"]), |_| le(CYCLES, 8)),
+    (long(&["msg_cycles_available"]), |_| le(0, 8)),
+    (amount(&["canister_cycle_balance128"]), |_| le(CYCLES, 16)),
+    (amount(&["msg_cycles_available128"]), |_| le(0, 16)),
+    (amount(&["cost_create_canister"]), |_| le(0, 16)),
+    (
+        Asked {
+            functions: &["is_controller"],
+            types: &["(param i32 i32) (result i32)"],
+            body: "(i32.store8 (i32.const 16) (i32.const 4)) (i32.store (i32.const 0) (call $f0 (i32.const 16) (i32.const 1)))",
+            bytes: 4,
+        },
+        |_| le(1, 4),
+    ),
+    (
+        Asked {
+            functions: &["env_var_name_size", "env_var_name_copy", "env_var_value_size", "env_var_value_copy"],
+            types: &[
+                "(param i32) (result i32)",
+                "(param i32 i32 i32 i32)",
+                "(param i32 i32) (result i32)",
+                "(param i32 i32 i32 i32 i32)",
+            ],
+            // The name of the second variable, then its value by that name.
+            body: "(call $f1 (i32.const 1) (i32.const 0) (i32.const 0) (call $f0 (i32.const 1)))
+                   (call $f3 (i32.const 0) (i32.const 6) (i32.const 6) (i32.const 0) (call $f2 (i32.const 0) (i32.const 6)))",
+            bytes: 10,
+        },
+        |_| b"SECOND5678".to_vec(),
+    ),
+    (
+        Asked {
+            functions: &["env_var_name_exists"],
+            types: &["(param i32 i32) (result i32)"],
+            body: "(i32.store (i32.const 16) (i32.const 0x53524946)) (i32.store8 (i32.const 20) (i32.const 0x54))
+                   (i32.store (i32.const 0) (call $f0 (i32.const 16) (i32.const 5)))
+                   (i32.store (i32.const 4) (call $f0 (i32.const 16) (i32.const 4)))",
+            bytes: 8,
+        },
+        |_| [le(1, 4), le(0, 4)].concat(),
+    ),
+    (
+        Asked {
+            functions: &["global_timer_set"],
+            types: &["(param i64) (result i64)"],
+            body: "(i64.store (i32.const 0) (call $f0 (i64.const 7))) (i64.store (i32.const 8) (call $f0 (i64.const 0)))",
+            bytes: 16,
+        },
+        |_| [le(0, 8), le(7, 8)].concat(),
+    ),
+    (
+        Asked {
+            functions: &["stable64_grow", "stable64_write", "stable64_read", "stable64_size"],
+            types: &["(param i64) (result i64)", "(param i64 i64 i64)", "(param i64 i64 i64)", "(result i64)"],
+            body: "(i64.store (i32.const 0) (call $f0 (i64.const 3)))
+                   (i64.store (i32.const 32) (i64.const 0x0102030405060708))
+                   (call $f1 (i64.const 196600) (i64.const 32) (i64.const 8))
+                   (call $f2 (i64.const 8) (i64.const 196600) (i64.const 8))
+                   (i64.store (i32.const 16) (call $f3))
+                   (i64.store (i32.const 24) (call $f0 (i64.const 0x7fffffffffff)))",
+            bytes: 32,
+        },
+        |_| [le(0, 8), le(0x0102_0304_0506_0708, 8), le(3, 8), le(u64::MAX, 8)].concat(),
+    ),
+    (
+        Asked {
+            functions: &["stable_grow", "stable_write", "stable_read", "stable_size"],
+            types: &["(param i32) (result i32)", "(param i32 i32 i32)", "(param i32 i32 i32)", "(result i32)"],
+            body: "(i32.store (i32.const 0) (call $f0 (i32.const 1)))
+                   (i32.store (i32.const 32) (i32.const 0x01020304))
+                   (call $f1 (i32.const 65532) (i32.const 32) (i32.const 4))
+                   (call $f2 (i32.const 4) (i32.const 65532) (i32.const 4))
+                   (i32.store (i32.const 8) (call $f3))
+                   (i32.store (i32.const 12) (call $f0 (i32.const 65536)))",
+            bytes: 16,
+        },
+        |_| [le(0, 4), le(0x0102_0304, 4), le(1, 4), le(u64::from(u32::MAX), 4)].concat(),
+    ),
+    (
+        Asked {
+            functions: &["msg_cycles_accept128"],
+            types: &["(param i64 i64 i32)"],
+            body: "(call $f0 (i64.const 0) (i64.const 5) (i32.const 0))",
+            bytes: 16,
+        },
+        // None came with the call.
+        |_| le(0, 16),
+    ),
+    (
+        Asked {
+            functions: &["cycles_burn128", "canister_cycle_balance128"],
+            types: &["(param i64 i64 i32)", "(param i32)"],
+            body: "(call $f0 (i64.const 0) (i64.const 5) (i32.const 0)) (call $f1 (i32.const 16))",
+            bytes: 32,
+        },
+        |_| [le(5, 16), le(CYCLES - 5, 16)].concat(),
+    ),
+    (
+        Asked {
+            functions: &["cost_call", "cost_http_request"],
+            types: &["(param i64 i64 i32)", "(param i64 i64 i32)"],
+            body: "(call $f0 (i64.const 5) (i64.const 5) (i32.const 0)) (call $f1 (i64.const 5) (i64.const 5) (i32.const 16))",
+            bytes: 32,
+        },
+        // Nothing is charged here.
+        |_| le(0, 16).repeat(2),
+    ),
+    (
+        Asked {
+            functions: &["cost_sign_with_ecdsa", "cost_sign_with_schnorr", "cost_vetkd_derive_key"],
+            types: &[
+                "(param i32 i32 i32 i32) (result i32)",
+                "(param i32 i32 i32 i32) (result i32)",
+                "(param i32 i32 i32 i32) (result i32)",
+            ],
+            // Each with a curve that exists and one that does not.
+            body: "(i32.store8 (i32.const 0) (call $f0 (i32.const 0) (i32.const 1) (i32.const 0) (i32.const 64)))
+                   (i32.store8 (i32.const 1) (call $f0 (i32.const 0) (i32.const 1) (i32.const 9) (i32.const 64)))
+                   (i32.store8 (i32.const 2) (call $f1 (i32.const 0) (i32.const 1) (i32.const 1) (i32.const 64)))
+                   (i32.store8 (i32.const 3) (call $f1 (i32.const 0) (i32.const 1) (i32.const 9) (i32.const 64)))
+                   (i32.store8 (i32.const 4) (call $f2 (i32.const 0) (i32.const 1) (i32.const 0) (i32.const 64)))
+                   (i32.store8 (i32.const 5) (call $f2 (i32.const 0) (i32.const 1) (i32.const 9) (i32.const 64)))",
+            bytes: 6,
+        },
+        |_| vec![0, 1, 0, 1, 0, 1],
+    ),
+];
+
+/// A canister whose update method `ask` replies with what the functions say.
+fn asking(asked: &Asked) -> Vec<u8> {
+    let imports: String = asked
+        .functions
+        .iter()
+        .zip(asked.types)
+        .enumerate()
+        .map(|(index, (name, types))| format!(r#"(import "ic0" "{name}" (func $f{index} {types}))"#))
+        .collect();
+    let (body, bytes) = (asked.body, asked.bytes);
+    wasm(&format!(
+        r#"(module {imports}
+            (import "ic0" "msg_reply" (func $reply))
+            (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
+            (memory 1)
+            (func (export "canister_update ask")
+                {body} (call $append (i32.const 0) (i32.const {bytes})) (call $reply)))"#
+    ))
+}
+
+fn variable(name: &str, value: &str) -> EnvironmentVariable {
+    EnvironmentVariable { name: name.into(), value: value.into() }
+}
+
+/// An update call by user 1 who attests something about itself.
+fn ask(pic: &PocketIc, id: Principal) -> Vec<u8> {
+    use base64::Engine;
+    let encode = |bytes: &[u8]| base64::prelude::BASE64_STANDARD.encode(bytes);
+    let client = reqwest::blocking::Client::new();
+    let post = |path: &str, body: &Value| -> Value {
+        let url = pic.get_server_url().join(&format!("instances/{}/update/{path}", pic.instance_id()));
+        client.post(url.expect("a path")).json(body).send().and_then(|r| r.json()).expect("an answer")
+    };
+    let submitted = post(
+        "submit_ingress_message",
+        &json!({
+            "sender": encode(user(1).as_slice()), "canister_id": encode(id.as_slice()),
+            "effective_principal": RawEffectivePrincipal::CanisterId(id.as_slice().to_vec()),
+            "method": "ask", "payload": encode(ARGUMENT),
+            "sender_info": { "info": encode(b"info"), "signer": encode(&[1, 2, 3]) },
+        }),
+    );
+    let answer = post("await_ingress_message", &submitted["Ok"]);
+    let reply = answer["Ok"].as_str().unwrap_or_else(|| panic!("no reply but {answer}"));
+    base64::prelude::BASE64_STANDARD.decode(reply).expect("base64")
+}
+
+#[test]
+fn each_function_tells_what_is_so() {
+    let mut wrong = Vec::new();
+    for (asked, expected) in TABLE {
+        let pic = instance();
+        let id = pic.create_canister();
+        pic.install_canister(id, asking(asked), vec![], None);
+        let variables = vec![variable("FIRST", "1"), variable("SECOND", "5678")];
+        let settings = CanisterSettings { environment_variables: Some(variables), ..Default::default() };
+        pic.update_canister_settings(id, None, settings).expect("the settings are taken");
+        // The round of the call is the next one.
+        pic.set_time(Time::from_nanos_since_unix_epoch(NOW));
+        let stage = Stage { id, subnet: pic.topology().get_app_subnets()[0] };
+        let (got, expected) = (ask(&pic, id), expected(&stage));
+        if got != expected {
+            wrong.push(format!("{:?}: expected {expected:?}, got {got:?}", asked.functions));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_query_is_told_that_it_is_one() {
+    let pic = instance();
+    let id = pic.create_canister();
+    let module = wasm(
+        r#"(module
+            (import "ic0" "in_replicated_execution" (func $replicated (result i32)))
+            (import "ic0" "msg_reply" (func $reply))
+            (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
+            (memory 1)
+            (func (export "canister_query ask")
+                (i32.store (i32.const 0) (call $replicated))
+                (call $append (i32.const 0) (i32.const 1)) (call $reply)))"#,
+    );
+    pic.install_canister(id, module, vec![], None);
+    assert_eq!(pic.query_call(id, ANONYMOUS, "ask", vec![]).expect("a reply"), [0]);
+    assert_eq!(call(&pic, id, "ask", &[]).expect("a reply"), [1]);
+}

@@ -1,0 +1,113 @@
+//! JSON that is almost right: a good body with some of its parts left out or exchanged.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::Index;
+use serde_json::{Value, json};
+
+/// A change of one part of a body.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// Left out (of an object or array) or replaced by null.
+    Gone,
+    /// Replaced.
+    By(Value),
+}
+
+/// Which part is changed, and how.
+pub type Changes = Vec<(Index, Change)>;
+
+/// Up to three changes.
+pub fn changes() -> impl Strategy<Value = Changes> {
+    let change = prop_oneof![1 => Just(Change::Gone), 4 => value().prop_map(Change::By)];
+    vec((any::<Index>(), change), 0..4)
+}
+
+/// Any JSON, the odd kinds of numbers and texts more often than chance would have them.
+pub fn value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        Just(json!(u64::MAX)),
+        Just(json!(1e300)),
+        Just(json!("None")),
+        Just(json!("New")),
+        ".{0,20}".prop_map(Value::from),
+        vec(any::<u8>(), 0..40).prop_map(|bytes| Value::from(base64(&bytes))),
+        vec(any::<u8>(), 0..40).prop_map(Value::from),
+    ];
+    leaf.prop_recursive(3, 20, 4, |inner| {
+        prop_oneof![
+            vec(inner.clone(), 0..4).prop_map(Value::from),
+            vec(("[a-z_]{1,12}", inner), 0..4).prop_map(|fields| Value::Object(fields.into_iter().collect())),
+        ]
+    })
+}
+
+/// Standard base64.
+pub fn base64(bytes: &[u8]) -> String {
+    use base64::Engine;
+    base64::prelude::BASE64_STANDARD.encode(bytes)
+}
+
+/// The body with the changes made. Texts that begin with `/` are paths and stay as they are.
+pub fn changed(mut body: Value, changes: &Changes) -> Value {
+    for (index, change) in changes {
+        let mut parts = Vec::new();
+        collect(&body, String::new(), &mut parts);
+        let Some(path) = parts.get(index.index(parts.len().max(1))) else {
+            continue;
+        };
+        if let Some(part) = body.pointer_mut(path) {
+            *part = match change {
+                Change::Gone => Value::Null,
+                Change::By(value) => value.clone(),
+            };
+        }
+        if matches!(change, Change::Gone) {
+            remove(&mut body, path);
+        }
+    }
+    body
+}
+
+/// The JSON pointers of all parts but paths of the file system.
+fn collect(value: &Value, at: String, out: &mut Vec<String>) {
+    if value.as_str().is_some_and(|text| text.starts_with('/')) {
+        return;
+    }
+    match value {
+        Value::Object(fields) => {
+            fields.iter().for_each(|(name, value)| collect(value, format!("{at}/{name}"), out));
+        }
+        Value::Array(values) => {
+            (0..).zip(values).for_each(|(index, value)| collect(value, format!("{at}/{index}"), out));
+        }
+        _ => {}
+    }
+    if !holds_path(value) {
+        out.push(at);
+    }
+}
+
+/// Whether replacing this would replace a path of the file system.
+fn holds_path(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.starts_with('/'),
+        Value::Array(values) => values.iter().any(holds_path),
+        Value::Object(fields) => fields.values().any(holds_path),
+        _ => false,
+    }
+}
+
+fn remove(body: &mut Value, path: &str) {
+    let Some((parent, name)) = path.rsplit_once('/') else {
+        return;
+    };
+    if let Some(fields) = body.pointer_mut(parent).and_then(Value::as_object_mut) {
+        fields.remove(name);
+    }
+}

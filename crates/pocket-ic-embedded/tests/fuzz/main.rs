@@ -1,0 +1,47 @@
+//! Fuzzing of everything that comes from outside: wasm modules and the bodies of requests. Never a crash, always an
+//! answer.
+//!
+//! The cases are drawn from the seeds of `seeds.txt`, so that every run sees the same ones. `FUZZ_SEED=<number>` draws
+//! others, `FUZZ_CASES=<number>` more of them. A seed that finds something goes into the file.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod bodies;
+mod json;
+mod modules;
+mod program;
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngSeed, TestCaseError, TestRunner};
+
+/// Cases drawn from each seed.
+const CASES: u32 = 150;
+
+/// The numbers of `seeds.txt`, or the one that the caller wants.
+fn seeds() -> Vec<u64> {
+    let text = match std::env::var("FUZZ_SEED") {
+        Ok(seed) => seed,
+        Err(_) => include_str!("seeds.txt").to_owned(),
+    };
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines.map(|line| line.parse().expect("a seed is a number")).collect()
+}
+
+/// Runs a property on the cases of every seed.
+fn fuzz<S: Strategy>(strategy: &S, property: impl Fn(S::Value) -> Result<(), TestCaseError>) {
+    let cases = std::env::var("FUZZ_CASES").map_or(CASES, |cases| cases.parse().expect("a number of cases"));
+    for seed in seeds() {
+        let config = Config {
+            cases,
+            rng_seed: RngSeed::Fixed(seed),
+            // What is found is told by its seed.
+            failure_persistence: None,
+            max_shrink_iters: 500,
+            ..Config::default()
+        };
+        if let Err(failure) = TestRunner::new(config).run(strategy, &property) {
+            panic!("seed {seed}: {failure}");
+        }
+    }
+}

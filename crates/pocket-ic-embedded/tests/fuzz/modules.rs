@@ -1,0 +1,117 @@
+//! Wasm modules: generated, damaged, cut off, packed. The engine refuses or runs them.
+
+use crate::common::COUNTER;
+use crate::fuzz;
+use crate::program::program;
+use candid::Principal;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use pocket_ic_embedded::engine::{
+    CanisterState, Engine, EntryPoint, Limits, MessageContext, MethodKind, Trap,
+};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::Index;
+use std::io::Write;
+use std::sync::LazyLock;
+
+static ENGINE: LazyLock<Engine> = LazyLock::new(|| Engine::new().expect("the runtime starts"));
+
+/// Instructions for one entry point: enough to get somewhere, and no more.
+const INSTRUCTIONS: u64 = 200_000;
+
+fn packed(wasm: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(wasm).expect("memory does not fail");
+    encoder.finish().expect("memory does not fail")
+}
+
+/// Compiles a module and, if it is accepted, runs everything in it. Gives whether it was accepted.
+fn run_all(wasm: &[u8]) -> Result<bool, TestCaseError> {
+    let Ok(module) = ENGINE.compile(wasm) else {
+        return Ok(false);
+    };
+    let mut entries = vec![
+        EntryPoint::Start,
+        EntryPoint::Init,
+        EntryPoint::PreUpgrade,
+        EntryPoint::PostUpgrade,
+        EntryPoint::InspectMessage,
+        EntryPoint::Heartbeat,
+        EntryPoint::GlobalTimer,
+        EntryPoint::ReplyCallback { fun: 0, env: 0 },
+        EntryPoint::CleanupCallback { fun: 1, env: 0 },
+    ];
+    for (name, kind) in module.methods() {
+        entries.push(match kind {
+            MethodKind::Update => EntryPoint::Update(name.into()),
+            MethodKind::Query => EntryPoint::Query(name.into()),
+            MethodKind::CompositeQuery => EntryPoint::CompositeQuery(name.into()),
+        });
+    }
+    let canister = Principal::from_slice(&[1]);
+    let mut state = CanisterState::new(module);
+    for entry in entries {
+        let mut context = MessageContext::new(canister, Principal::anonymous(), 1);
+        context.arg = b"argument".to_vec();
+        context.balance = 1_000;
+        let limits = Limits::update().with_instructions(INSTRUCTIONS);
+        let outcome = ENGINE.execute(&state, entry.clone(), context, limits);
+        prop_assert!(!matches!(outcome.result, Err(Trap::Engine(_))), "{entry:?}: {:?}", outcome.result);
+        prop_assert!(outcome.instructions <= INSTRUCTIONS);
+        state = outcome.state;
+    }
+    Ok(true)
+}
+
+#[test]
+fn generated_canisters_run() {
+    fuzz(&program(), |text| {
+        let wasm = wat::parse_str(&text).map_err(|error| TestCaseError::fail(format!("{error}: {text}")))?;
+        // What the generator makes is valid; that it is, shows that it reaches execution.
+        prop_assert!(run_all(&wasm)?, "refused: {text}");
+        Ok(())
+    });
+}
+
+#[test]
+fn generated_canisters_that_are_damaged() {
+    let damage = (program(), vec((any::<Index>(), any::<u8>()), 1..4), any::<bool>());
+    fuzz(&damage, |(text, bytes, pack)| {
+        let wasm = wat::parse_str(&text).map_err(|error| TestCaseError::fail(format!("{error}: {text}")))?;
+        let mut wasm = if pack { packed(&wasm) } else { wasm };
+        for (at, byte) in bytes {
+            let at = at.index(wasm.len());
+            wasm[at] = byte;
+        }
+        run_all(&wasm)?;
+        Ok(())
+    });
+}
+
+#[test]
+fn damaged_and_shortened_canisters() {
+    let whole = wat::parse_str(COUNTER).expect("the text is valid");
+    let damage = (vec((any::<Index>(), any::<u8>()), 0..5), any::<Index>(), any::<bool>(), any::<bool>());
+    fuzz(&damage, |(bytes, end, cut, pack)| {
+        let mut wasm = if pack { packed(&whole) } else { whole.clone() };
+        for (at, byte) in bytes {
+            let at = at.index(wasm.len());
+            wasm[at] = byte;
+        }
+        if cut {
+            wasm.truncate(end.index(wasm.len()));
+        }
+        run_all(&wasm)?;
+        Ok(())
+    });
+}
+
+#[test]
+fn any_bytes() {
+    fuzz(&(vec(any::<u8>(), 0..300), 0..3usize), |(bytes, kind)| {
+        let start: &[u8] = [b"".as_slice(), b"\0asm\x01\0\0\0", b"\x1f\x8b\x08\0"][kind];
+        run_all(&[start, &bytes].concat())?;
+        Ok(())
+    });
+}

@@ -1,0 +1,212 @@
+//! Calls between canisters: replies, rejections, cleanup, cycles, composite queries.
+
+use super::common::{ANONYMOUS, call, installed, installed_wasm, instance, long, manage, number, read, wasm};
+use candid::Principal;
+use pocket_ic::{ErrorCode, PocketIc};
+
+/// Forwards: `forward` calls the method named by the rest of its argument (after a 1-byte length and the callee's id)
+/// of the callee with 1000 cycles, and answers what comes back: the reply, or the reject code as one byte.
+/// `forward_trap` does the same but traps in its reply callback, whose cleanup adds 1 to the number `read` answers.
+const PROXY: &str = r#"
+(module
+  (import "ic0" "msg_reply" (func $msg_reply))
+  (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
+  (import "ic0" "msg_arg_data_size" (func $arg_size (result i32)))
+  (import "ic0" "msg_arg_data_copy" (func $arg_copy (param i32 i32 i32)))
+  (import "ic0" "msg_reject_code" (func $reject_code (result i32)))
+  (import "ic0" "call_new" (func $call_new (param i32 i32 i32 i32 i32 i32 i32 i32)))
+  (import "ic0" "call_on_cleanup" (func $on_cleanup (param i32 i32)))
+  (import "ic0" "call_cycles_add128" (func $cycles_add (param i64 i64)))
+  (import "ic0" "call_perform" (func $perform (result i32)))
+  (import "ic0" "msg_cycles_refunded128" (func $refunded (param i32)))
+  (import "ic0" "trap" (func $trap (param i32 i32)))
+  (table funcref (elem $replied $rejected $replied_trap $clean $query_replied $query_rejected))
+  (memory 1)
+  (func $prepare (param $on_reply i32) (param $on_reject i32)
+    (local $n i32)
+    (call $arg_copy (i32.const 4096) (i32.const 0) (call $arg_size))
+    (local.set $n (i32.load8_u (i32.const 4096)))
+    (call $call_new
+      (i32.const 4097) (local.get $n)
+      (i32.add (i32.const 4097) (local.get $n))
+      (i32.sub (i32.sub (call $arg_size) (i32.const 1)) (local.get $n))
+      (local.get $on_reply) (i32.const 0) (local.get $on_reject) (i32.const 0)))
+  (func $send (param $on_reply i32)
+    (call $prepare (local.get $on_reply) (i32.const 1))
+    (call $on_cleanup (i32.const 3) (i32.const 0))
+    (call $cycles_add (i64.const 0) (i64.const 1000))
+    (if (call $perform) (then unreachable)))
+  (func (export "canister_update forward") (call $send (i32.const 0)))
+  (func (export "canister_update forward_trap") (call $send (i32.const 2)))
+  (func (export "canister_composite_query forward_query")
+    (call $prepare (i32.const 4) (i32.const 5))
+    (if (call $perform) (then unreachable)))
+  (func (export "canister_query read")
+    (call $append (i32.const 512) (i32.const 4)) (call $msg_reply))
+  (func (export "canister_update refund")
+    (call $append (i32.const 520) (i32.const 8)) (call $msg_reply))
+  (func $replied (param i32)
+    (call $refunded (i32.const 520))
+    (call $query_replied (local.get 0)))
+  (func $query_replied (param i32)
+    (call $arg_copy (i32.const 4096) (i32.const 0) (call $arg_size))
+    (call $append (i32.const 4096) (call $arg_size))
+    (call $msg_reply))
+  (func $rejected (param i32)
+    (call $refunded (i32.const 520))
+    (call $query_rejected (local.get 0)))
+  (func $query_rejected (param i32)
+    (i32.store8 (i32.const 600) (call $reject_code))
+    (call $append (i32.const 600) (i32.const 1))
+    (call $msg_reply))
+  (func $replied_trap (param i32)
+    (i32.store (i32.const 512) (i32.const 77))
+    (call $trap (i32.const 0) (i32.const 0)))
+  (func $clean (param i32)
+    (i32.store (i32.const 512) (i32.add (i32.load (i32.const 512)) (i32.const 1)))))
+"#;
+
+/// The argument of the proxy's methods.
+pub fn to(callee: Principal, method: &str) -> Vec<u8> {
+    let id = callee.as_slice();
+    [&[id.len() as u8], id, method.as_bytes()].concat()
+}
+
+pub fn proxy(pic: &PocketIc) -> Principal {
+    installed_wasm(pic, wasm(PROXY))
+}
+
+#[test]
+fn canisters_call_each_other() {
+    let pic = instance();
+    let (target, proxy) = (installed(&pic), proxy(&pic));
+    let answer = call(&pic, proxy, "forward", &to(target, "inc")).unwrap();
+    assert_eq!(number(&answer), 1);
+    assert_eq!(read(&pic, target), 1);
+    // The canister is the caller now.
+    let caller = call(&pic, proxy, "forward", &to(target, "caller")).unwrap();
+    assert_eq!(caller, proxy.as_slice());
+    // A call to itself.
+    let own = call(&pic, proxy, "forward", &to(proxy, "read")).unwrap();
+    assert_eq!(number(&own), 0);
+}
+
+#[test]
+fn rejections_reach_the_reject_callback_with_their_code() {
+    let pic = instance();
+    let (target, proxy) = (installed(&pic), proxy(&pic));
+    let deleted = installed(&pic);
+    pic.stop_canister(deleted, None).unwrap();
+    let stopped = call(&pic, proxy, "forward", &to(deleted, "inc")).unwrap();
+    assert_eq!(stopped, [5]);
+    pic.delete_canister(deleted, None).unwrap();
+    for (callee, method, code) in
+        [(target, "trap_after_inc", 5), (target, "reject", 4), (target, "missing", 5), (deleted, "inc", 3)]
+    {
+        let answer = call(&pic, proxy, "forward", &to(callee, method)).unwrap();
+        assert_eq!(answer, [code], "{method}");
+    }
+    assert_eq!(read(&pic, target), 0);
+}
+
+#[test]
+fn cycles_are_added_and_kept() {
+    let pic = instance();
+    let id = installed(&pic);
+    let before = pic.cycle_balance(id);
+    assert_eq!(pic.add_cycles(id, 5), before + 5);
+    call(&pic, id, "inc", &[]).unwrap();
+    assert_eq!(pic.cycle_balance(id), before + 5);
+}
+
+#[test]
+fn cycles_travel_with_calls_and_come_back() {
+    let pic = instance();
+    let (target, proxy) = (installed(&pic), proxy(&pic));
+    let (at_target, at_proxy) = (pic.cycle_balance(target), pic.cycle_balance(proxy));
+    let accepted = call(&pic, proxy, "forward", &to(target, "accept")).unwrap();
+    assert_eq!(long(&accepted), 1000);
+    assert_eq!(pic.cycle_balance(target), at_target + 1000);
+    assert_eq!(pic.cycle_balance(proxy), at_proxy - 1000);
+    call(&pic, proxy, "forward", &to(target, "inc")).unwrap();
+    assert_eq!(pic.cycle_balance(proxy), at_proxy - 1000);
+    assert_eq!(long(&call(&pic, proxy, "refund", &[]).unwrap()), 1000);
+    call(&pic, proxy, "forward", &to(target, "trap_after_inc")).unwrap();
+    assert_eq!(pic.cycle_balance(target), at_target + 1000);
+    assert_eq!(pic.cycle_balance(proxy), at_proxy - 1000);
+}
+
+#[test]
+fn a_trap_in_a_callback_runs_the_cleanup() {
+    let pic = instance();
+    let (target, proxy) = (installed(&pic), proxy(&pic));
+    let error = call(&pic, proxy, "forward_trap", &to(target, "inc")).unwrap_err();
+    assert_eq!(error.error_code, ErrorCode::CanisterCalledTrap);
+    // The callee's work stays, the callback's write is gone, the cleanup's is there.
+    assert_eq!(read(&pic, target), 1);
+    assert_eq!(read(&pic, proxy), 1);
+}
+
+#[test]
+fn canisters_call_the_management_canister() {
+    let pic = instance();
+    let proxy = proxy(&pic);
+    let management = Principal::management_canister();
+    // An empty argument is not what raw_rand takes, but it takes none at all.
+    let first = call(&pic, proxy, "forward", &to(management, "raw_rand")).unwrap();
+    let second = call(&pic, proxy, "forward", &to(management, "raw_rand")).unwrap();
+    let first: Vec<u8> = candid::decode_one(&first).unwrap();
+    let second: Vec<u8> = candid::decode_one(&second).unwrap();
+    assert_eq!((first.len(), second.len()), (32, 32));
+    assert_ne!(first, second);
+    let error = call(&pic, proxy, "forward", &to(management, "http_request")).unwrap();
+    assert_eq!(error, [4]);
+    let error = manage(&pic, proxy, ANONYMOUS, "raw_rand", vec![]).unwrap_err();
+    assert!(error.reject_message.contains("Only canisters can call"), "{error}");
+}
+
+#[test]
+fn composite_queries_ask_other_canisters() {
+    let pic = instance();
+    let (target, proxy) = (installed(&pic), proxy(&pic));
+    call(&pic, target, "inc", &[]).unwrap();
+    let answer = pic.query_call(proxy, ANONYMOUS, "forward_query", to(target, "read")).unwrap();
+    assert_eq!(number(&answer), 1);
+    let looped = pic.query_call(proxy, ANONYMOUS, "forward_query", to(proxy, "read")).unwrap();
+    assert_eq!(looped, [5]);
+    let error = call(&pic, proxy, "forward_query", &to(target, "read")).unwrap_err();
+    assert_eq!(error.error_code, ErrorCode::CompositeQueryCalledInReplicatedMode);
+}
+
+/// A one-way call names callbacks that do not exist, and the caller goes on at once.
+#[test]
+fn one_way_calls_are_made_and_nobody_waits() {
+    let pic = instance();
+    let target = installed(&pic);
+    let teller = installed_wasm(
+        &pic,
+        wasm(
+            r#"(module
+                (import "ic0" "msg_reply" (func $reply))
+                (import "ic0" "msg_arg_data_size" (func $size (result i32)))
+                (import "ic0" "msg_arg_data_copy" (func $copy (param i32 i32 i32)))
+                (import "ic0" "call_new" (func $new (param i32 i32 i32 i32 i32 i32 i32 i32)))
+                (import "ic0" "call_cycles_add128" (func $cycles (param i64 i64)))
+                (import "ic0" "call_perform" (func $perform (result i32)))
+                (memory 1) (data (i32.const 0) "inc")
+                (func (export "canister_update tell")
+                    (call $copy (i32.const 16) (i32.const 0) (call $size))
+                    (call $new (i32.const 16) (call $size) (i32.const 0) (i32.const 3)
+                        (i32.const -1) (i32.const -1) (i32.const -1) (i32.const -1))
+                    (call $cycles (i64.const 0) (i64.const 500))
+                    (if (call $perform) (then unreachable))
+                    (call $reply)))"#,
+        ),
+    );
+    let before = pic.cycle_balance(teller);
+    call(&pic, teller, "tell", target.as_slice()).unwrap();
+    assert_eq!(read(&pic, target), 1);
+    // The cycles were not accepted and come back; the call is closed, so that the canister stops at once.
+    assert_eq!(pic.cycle_balance(teller), before);
+    pic.stop_canister(teller, None).unwrap();
+}

@@ -1,0 +1,156 @@
+//! Installing, upgrading, reinstalling and uninstalling code, whole and in pieces.
+
+use super::common::{
+    ANONYMOUS, COUNTER, call, counter, installed_with, instance, manage, number, read, user, wasm,
+};
+use ic_management_canister_types as types;
+use pocket_ic::ErrorCode;
+
+#[test]
+fn upgrade_keeps_stable_memory_and_drops_the_heap() {
+    let pic = instance();
+    let id = installed_with(&pic, 5);
+    call(&pic, id, "inc", &[]).unwrap();
+    call(&pic, id, "stable_inc", &[]).unwrap();
+    pic.upgrade_canister(id, counter(), vec![], None).unwrap();
+    assert_eq!(read(&pic, id), 0);
+    assert_eq!(number(&call(&pic, id, "stable_inc", &[]).unwrap()), 2);
+    pic.reinstall_canister(id, counter(), 9u32.to_le_bytes().to_vec(), None).unwrap();
+    assert_eq!(read(&pic, id), 9);
+    assert_eq!(number(&call(&pic, id, "stable_inc", &[]).unwrap()), 1);
+}
+
+#[test]
+fn a_failing_upgrade_leaves_everything_as_it_was() {
+    let pic = instance();
+    let id = installed_with(&pic, 5);
+    call(&pic, id, "inc", &[]).unwrap();
+    call(&pic, id, "stable_inc", &[]).unwrap();
+    let before = pic.canister_status(id, None).unwrap();
+    let trapping = wasm(
+        r#"(module
+            (import "ic0" "stable64_write" (func $write (param i64 i64 i64)))
+            (import "ic0" "trap" (func $trap (param i32 i32)))
+            (memory 1) (data (i32.const 0) "no way")
+            (func (export "canister_post_upgrade")
+                (call $write (i64.const 0) (i64.const 0) (i64.const 6))
+                (call $trap (i32.const 0) (i32.const 6))))"#,
+    );
+    let error = pic.upgrade_canister(id, trapping, vec![], None).unwrap_err();
+    assert_eq!(error.error_code, ErrorCode::CanisterCalledTrap);
+    assert!(error.reject_message.contains("no way"), "{error}");
+    assert!(error.certified);
+    let after = pic.canister_status(id, None).unwrap();
+    assert_eq!(after.module_hash, before.module_hash);
+    assert_eq!(after.version, before.version);
+    assert_eq!(read(&pic, id), 6);
+    assert_eq!(number(&call(&pic, id, "stable_inc", &[]).unwrap()), 2);
+}
+
+#[test]
+fn install_modes_and_controllers_are_checked() {
+    let pic = instance();
+    let id = pic.create_canister();
+    let error = pic.upgrade_canister(id, counter(), vec![], None).unwrap_err();
+    assert_eq!(error.error_code, ErrorCode::CanisterWasmModuleNotFound);
+    let error = call(&pic, id, "inc", &[]).unwrap_err();
+    assert_eq!(error.error_code, ErrorCode::CanisterWasmModuleNotFound);
+    let error = pic.query_call(id, ANONYMOUS, "read", vec![]).unwrap_err();
+    assert_eq!(error.error_code, ErrorCode::CanisterWasmModuleNotFound);
+    assert!(!error.certified);
+    pic.install_canister(id, counter(), vec![], None);
+    let install = candid::encode_one(types::InstallCodeArgs {
+        mode: types::CanisterInstallMode::Install,
+        canister_id: id,
+        wasm_module: counter(),
+        arg: vec![],
+        sender_canister_version: None,
+    })
+    .unwrap();
+    let error = manage(&pic, id, ANONYMOUS, "install_code", install).unwrap_err();
+    assert_eq!(error.error_code, ErrorCode::CanisterNonEmpty);
+    let error = pic.upgrade_canister(id, counter(), vec![], Some(user(1))).unwrap_err();
+    assert_eq!(error.error_code, ErrorCode::CanisterInvalidController);
+    let error = pic.reinstall_canister(id, b"not wasm".to_vec(), vec![], None).unwrap_err();
+    assert_eq!(error.error_code, ErrorCode::CanisterInvalidWasm);
+    for (method, part) in [("make_coffee", "no method"), ("http_request", "not supported")] {
+        let error = manage(&pic, id, ANONYMOUS, method, vec![]).unwrap_err();
+        assert_eq!(error.error_code, ErrorCode::UnknownManagementMessage);
+        assert!(error.reject_message.contains(part), "{error}");
+    }
+}
+
+#[test]
+fn uninstalling_removes_code_and_memory() {
+    let pic = instance();
+    let id = installed_with(&pic, 5);
+    call(&pic, id, "stable_inc", &[]).unwrap();
+    pic.uninstall_canister(id, None).unwrap();
+    let status = pic.canister_status(id, None).unwrap();
+    assert_eq!(status.module_hash, None);
+    pic.install_canister(id, counter(), vec![], None);
+    assert_eq!(number(&call(&pic, id, "stable_inc", &[]).unwrap()), 1);
+}
+
+#[test]
+fn large_modules_go_in_pieces() {
+    let pic = instance();
+    let id = pic.create_canister();
+    // Nothing compresses or deduplicates: the client cuts it into pieces of 1 MiB.
+    let filler: String = (0..2_500_000u32)
+        .map(|n| char::from(b'a' + (n.wrapping_mul(2_654_435_761) >> 27) as u8 % 26))
+        .collect();
+    let large =
+        COUNTER.replacen("(memory 1)", &format!("(memory 40) (data (i32.const 8192) \"{filler}\")"), 1);
+    pic.install_canister(id, wasm(&large), 3u32.to_le_bytes().to_vec(), None);
+    assert_eq!(number(&call(&pic, id, "inc", &[]).unwrap()), 4);
+    assert_eq!(pic.stored_chunks(id, None).unwrap().len(), 3);
+    pic.clear_chunk_store(id, None).unwrap();
+    assert!(pic.stored_chunks(id, None).unwrap().is_empty());
+}
+
+#[test]
+fn gzipped_modules_and_the_empty_one() {
+    use std::io::Write;
+    let pic = instance();
+    let id = pic.create_canister();
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    gzip.write_all(&counter()).unwrap();
+    let packed = gzip.finish().unwrap();
+    pic.install_canister(id, packed.clone(), vec![], None);
+    assert_eq!(number(&call(&pic, id, "inc", &[]).unwrap()), 1);
+    let status = pic.canister_status(id, None).unwrap();
+    let hash: Vec<u8> =
+        sha2::Digest::finalize(sha2::Digest::chain_update(<sha2::Sha256 as sha2::Digest>::new(), &packed))
+            .to_vec();
+    assert_eq!(status.module_hash, Some(hash));
+    let empty = pic.create_canister();
+    pic.install_canister(empty, b"\0asm\x01\0\0\0".to_vec(), vec![], None);
+    let error = call(&pic, empty, "inc", &[]).unwrap_err();
+    assert_eq!(error.error_code, ErrorCode::CanisterMethodNotFound);
+}
+
+#[test]
+fn chunks_that_are_missing_or_of_another_module_are_refused() {
+    let pic = instance();
+    let id = pic.create_canister();
+    let module = counter();
+    let (front, back) = module.split_at(100);
+    let first = pic.upload_chunk(id, None, front.to_vec()).unwrap();
+    let second = pic.upload_chunk(id, None, back.to_vec()).unwrap();
+    let hash = { <sha2::Sha256 as sha2::Digest>::digest(&module).to_vec() };
+    let install = |hashes: Vec<Vec<u8>>, hash: Vec<u8>| {
+        let mode = types::CanisterInstallMode::Install;
+        pic.install_chunked_canister(id, None, mode, id, hashes, hash, vec![])
+    };
+    let error = install(vec![second.clone(), first.clone()], hash.clone()).unwrap_err();
+    assert_eq!(error.error_code, ErrorCode::CanisterContractViolation);
+    assert!(error.reject_message.contains("does not match"), "{error}");
+    let error = install(vec![first.clone(), vec![0; 32]], hash.clone()).unwrap_err();
+    assert!(error.reject_message.contains("was not found"), "{error}");
+    install(vec![first, second], hash).unwrap();
+    let reply = pic.update_call(id, ANONYMOUS, "inc", vec![]).unwrap();
+    assert_eq!(number(&reply), 1);
+    let error = pic.upload_chunk(id, None, vec![0; (1 << 20) + 1]).unwrap_err();
+    assert!(error.reject_message.contains("exceeds the maximum"), "{error}");
+}

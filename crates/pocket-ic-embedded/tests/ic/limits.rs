@@ -1,0 +1,123 @@
+//! The sizes that messages and memories may have, and that counting repeats.
+
+use super::common::{ANONYMOUS, call, installed, installed_wasm, instance, long, wasm};
+use candid::Principal;
+use pocket_ic::common::rest::RawEffectivePrincipal;
+use pocket_ic::{ErrorCode, PocketIc, PocketIcBuilder};
+use pocket_ic_embedded::EmbeddedServer;
+use serde_json::json;
+
+/// `reply` and `reply_query` answer as many bytes as their argument says; `grow` makes the stable memory so many pages
+/// larger and answers whether that worked; `touch` writes at its end; `work` answers both performance counters after
+/// some work.
+const SIZES: &str = r#"(module
+    (import "ic0" "msg_reply" (func $reply))
+    (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
+    (import "ic0" "msg_arg_data_copy" (func $arg (param i32 i32 i32)))
+    (import "ic0" "stable64_grow" (func $grow (param i64) (result i64)))
+    (import "ic0" "stable64_size" (func $size (result i64)))
+    (import "ic0" "stable64_write" (func $write (param i64 i64 i64)))
+    (import "ic0" "performance_counter" (func $counter (param i32) (result i64)))
+    (import "ic0" "trap" (func $trap (param i32 i32)))
+    (memory 64)
+    (func $argument (result i64)
+        (call $arg (i32.const 0) (i32.const 0) (i32.const 8)) (i64.load (i32.const 0)))
+    (func $reply_many
+        (call $append (i32.const 0) (i32.wrap_i64 (call $argument))) (call $reply))
+    (func $touch
+        (call $write (i64.sub (i64.shl (call $size) (i64.const 16)) (i64.const 1)) (i64.const 0) (i64.const 1)))
+    (func (export "canister_update reply") (call $reply_many))
+    (func (export "canister_query reply_query") (call $reply_many))
+    (func (export "canister_update grow")
+        (i64.store (i32.const 0) (call $grow (call $argument)))
+        (call $append (i32.const 0) (i32.const 8)) (call $reply))
+    (func (export "canister_update touch") (call $touch) (call $reply))
+    (func (export "canister_query touch_query") (call $touch) (call $reply))
+    (func (export "canister_update touch_and_trap") (call $touch) (call $trap (i32.const 0) (i32.const 0)))
+    (func (export "canister_update work")
+        (drop (call $grow (i64.const 1)))
+        (call $touch)
+        (memory.fill (i32.const 65536) (i32.const 7) (i32.const 100000))
+        (i64.store (i32.const 0) (call $counter (i32.const 0)))
+        (i64.store (i32.const 8) (call $counter (i32.const 1)))
+        (call $append (i32.const 0) (i32.const 16)) (call $reply)))"#;
+
+const MIB: u64 = 1 << 20;
+const GIB_PAGES: u64 = (1 << 30) / 65_536;
+
+fn sizes(pic: &PocketIc) -> Principal {
+    installed_wasm(pic, wasm(SIZES))
+}
+
+#[test]
+fn replies_have_at_most_two_and_three_mib() {
+    let pic = instance();
+    let id = sizes(&pic);
+    let update = |bytes: u64| call(&pic, id, "reply", &bytes.to_le_bytes());
+    let query = |bytes: u64| pic.query_call(id, ANONYMOUS, "reply_query", bytes.to_le_bytes().to_vec());
+    assert_eq!(update(2 * MIB).unwrap().len() as u64, 2 * MIB);
+    assert_eq!(query(3 * MIB).unwrap().len() as u64, 3 * MIB);
+    for error in [update(2 * MIB + 1).unwrap_err(), query(3 * MIB + 1).unwrap_err()] {
+        assert_eq!(error.error_code, ErrorCode::CanisterContractViolation);
+        assert!(error.reject_message.contains("cannot be larger than"), "{error}");
+    }
+}
+
+#[test]
+fn ingress_has_at_most_two_mib() {
+    let pic = instance();
+    let id = installed(&pic);
+    let path = format!("instances/{}/update/submit_ingress_message", pic.instance_id());
+    let submit = |bytes: u64| {
+        use base64::Engine;
+        let encode = |bytes: &[u8]| base64::prelude::BASE64_STANDARD.encode(bytes);
+        let body = json!({
+            "sender": "BA==", "canister_id": encode(id.as_slice()), "method": "echo",
+            "effective_principal": RawEffectivePrincipal::CanisterId(id.as_slice().to_vec()),
+            "payload": encode(&vec![0; bytes as usize]),
+        });
+        let url = pic.get_server_url().join(&path).unwrap();
+        reqwest::blocking::Client::new().post(url).json(&body).send().unwrap()
+    };
+    assert_eq!(submit(2 * MIB).status(), 200);
+    let refused = submit(2 * MIB + 1);
+    assert_eq!(refused.status(), 400);
+    let text = refused.text().unwrap();
+    assert!(text.contains("2097153 is larger than the max allowed 2097152"), "{text}");
+}
+
+#[test]
+fn stable_memory_grows_to_500_gib_and_costs_what_is_written() {
+    let pic = instance();
+    let id = sizes(&pic);
+    // Else the memory would freeze it.
+    pic.add_cycles(id, 1_000_000_000_000_000_000);
+    let grow = |pages: u64| long(&call(&pic, id, "grow", &pages.to_le_bytes()).unwrap());
+    assert_eq!(grow(10 * GIB_PAGES), 0);
+    // 10 GiB, which the machine need not have: a message, a trap, a query, and snapshots of it.
+    call(&pic, id, "touch", &[]).unwrap();
+    call(&pic, id, "touch_and_trap", &[]).unwrap_err();
+    pic.query_call(id, ANONYMOUS, "touch_query", vec![]).unwrap();
+    let snapshots: Vec<_> = (0..10).map(|_| pic.take_canister_snapshot(id, None, None).unwrap()).collect();
+    assert!(snapshots.iter().all(|snapshot| snapshot.total_size > 10 << 30));
+    pic.load_canister_snapshot(id, None, snapshots[0].id.clone()).unwrap();
+    assert_eq!(grow(490 * GIB_PAGES), 10 * GIB_PAGES);
+    call(&pic, id, "touch", &[]).unwrap();
+    assert_eq!(grow(1), u64::MAX);
+    let status = pic.canister_status(id, None).unwrap();
+    assert_eq!(status.memory_metrics.stable_memory_size, 500u64 << 30);
+}
+
+#[test]
+fn counting_repeats_on_another_server() {
+    let count = |server: &EmbeddedServer| {
+        let pic = PocketIcBuilder::new().with_server_url(server.url()).with_application_subnet().build();
+        let id = sizes(&pic);
+        (0..3).map(|_| call(&pic, id, "work", &[]).unwrap()).collect::<Vec<_>>()
+    };
+    let first = count(EmbeddedServer::shared().unwrap());
+    let own = EmbeddedServer::start().unwrap();
+    assert_eq!(count(&own), first);
+    assert!(long(&first[0][..8]) > 100_000);
+    assert_eq!(first[1], first[2]);
+}

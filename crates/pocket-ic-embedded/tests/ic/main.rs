@@ -1,0 +1,16 @@
+//! What an instance does, through the official client.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod calls;
+mod canisters;
+mod ingress;
+mod install;
+mod limits;
+mod management;
+mod memories;
+mod snapshot_folders;
+mod snapshots;
+mod stopping;
+mod time;

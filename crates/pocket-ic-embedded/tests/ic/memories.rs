@@ -1,0 +1,95 @@
+//! Stable memory from outside, and logs.
+
+use super::common::{ANONYMOUS, call, counter, installed_with, instance, number, query_number, user, wasm};
+use candid::Principal;
+use pocket_ic::common::rest::BlobCompression;
+use pocket_ic::{ErrorCode, PocketIc};
+use std::io::Write;
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn stable_memory_is_read_and_set() {
+    let pic = instance();
+    let id = installed_with(&pic, 5);
+    assert_eq!(pic.get_stable_memory(id), vec![0; 65_536]);
+    call(&pic, id, "stable_inc", &[]).unwrap();
+    let memory = pic.get_stable_memory(id);
+    assert_eq!(number(&memory[..4]), 1);
+    pic.set_stable_memory(id, 41u32.to_le_bytes().to_vec(), BlobCompression::NoCompression);
+    assert_eq!(query_number(&pic, id, "stable_read"), 41);
+    // Growing to whole pages, and compressed.
+    let mut large = vec![7; 200_000];
+    large[..4].copy_from_slice(&99u32.to_le_bytes());
+    pic.set_stable_memory(id, gzip(&large), BlobCompression::Gzip);
+    let memory = pic.get_stable_memory(id);
+    assert_eq!(memory.len(), 4 * 65_536);
+    assert_eq!(&memory[..200_000], large);
+    assert!(memory[200_000..].iter().all(|byte| *byte == 0));
+    assert_eq!(number(&call(&pic, id, "stable_inc", &[]).unwrap()), 100);
+}
+
+#[test]
+#[should_panic(expected = "CanisterIsEmpty")]
+fn a_canister_without_code_has_no_stable_memory() {
+    let pic = instance();
+    let id = pic.create_canister();
+    pic.get_stable_memory(id);
+}
+
+#[test]
+#[should_panic(expected = "Decompression failed")]
+fn bytes_that_are_not_gzip_are_refused() {
+    let pic = instance();
+    let id = installed_with(&pic, 5);
+    pic.set_stable_memory(id, vec![1, 2, 3], BlobCompression::Gzip);
+}
+
+fn logs(pic: &PocketIc, id: Principal) -> Vec<(u64, String)> {
+    pic.fetch_canister_logs(id, ANONYMOUS)
+        .unwrap()
+        .into_iter()
+        .map(|record| (record.idx, String::from_utf8(record.content).unwrap()))
+        .collect()
+}
+
+#[test]
+fn logs_are_kept_on_upgrade_and_purged_on_reinstall() {
+    let pic = instance();
+    let id = installed_with(&pic, 5);
+    call(&pic, id, "print", b"hello").unwrap();
+    call(&pic, id, "trap_after_inc", &[]).unwrap_err();
+    let found = logs(&pic, id);
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert_eq!(found[0], (0, "hello".to_owned()));
+    assert!(found[1].1.contains("something went wrong"), "{found:?}");
+    pic.upgrade_canister(id, counter(), vec![], None).unwrap();
+    assert_eq!(logs(&pic, id).len(), 2);
+    let error = pic.fetch_canister_logs(id, user(1)).unwrap_err();
+    assert_eq!(error.error_code, ErrorCode::CanisterRejectedMessage);
+    pic.reinstall_canister(id, counter(), vec![], None).unwrap();
+    assert!(logs(&pic, id).is_empty());
+    // 4 KiB are kept: the oldest records go.
+    for _ in 0..5 {
+        call(&pic, id, "print", &[b'x'; 1000]).unwrap();
+    }
+    assert_eq!(logs(&pic, id).len(), 4);
+}
+
+#[test]
+fn the_log_of_a_failed_install_is_kept() {
+    let pic = instance();
+    let id = installed_with(&pic, 5);
+    let failing = wasm(
+        r#"(module (import "ic0" "debug_print" (func $print (param i32 i32)))
+            (memory 1) (data (i32.const 0) "on my way")
+            (func (export "canister_post_upgrade")
+                (call $print (i32.const 0) (i32.const 9)) unreachable))"#,
+    );
+    pic.upgrade_canister(id, failing, vec![], None).unwrap_err();
+    assert_eq!(logs(&pic, id)[0].1, "on my way");
+}

@@ -1,0 +1,136 @@
+//! Snapshots: taken, loaded, replaced, read and written in pieces.
+
+use super::common::{
+    ANONYMOUS, call, counter, installed_with, instance, long, manage, number, query_number, read, user,
+};
+use candid::{decode_one, encode_one};
+use ic_management_canister_types as types;
+use pocket_ic::ErrorCode;
+
+#[test]
+fn a_snapshot_brings_everything_back() {
+    let pic = instance();
+    let id = installed_with(&pic, 5);
+    call(&pic, id, "inc", &[]).unwrap();
+    call(&pic, id, "stable_inc", &[]).unwrap();
+    let snapshot = pic.take_canister_snapshot(id, None, None).unwrap();
+    assert!(snapshot.total_size > 2 * 65_536);
+    call(&pic, id, "inc", &[]).unwrap();
+    call(&pic, id, "stable_inc", &[]).unwrap();
+    let before = long(&call(&pic, id, "version", &[]).unwrap());
+    pic.load_canister_snapshot(id, None, snapshot.id.clone()).unwrap();
+    assert!(long(&call(&pic, id, "version", &[]).unwrap()) > before);
+    assert_eq!(read(&pic, id), 6);
+    assert_eq!(query_number(&pic, id, "hidden"), 8);
+    assert_eq!(query_number(&pic, id, "stable_read"), 1);
+    // Loading once more still gives the state of the snapshot: what ran since did not write into it.
+    call(&pic, id, "inc", &[]).unwrap();
+    pic.load_canister_snapshot(id, None, snapshot.id.clone()).unwrap();
+    assert_eq!(read(&pic, id), 6);
+    assert_eq!(pic.list_canister_snapshots(id, None).unwrap(), std::slice::from_ref(&snapshot));
+    pic.delete_canister_snapshot(id, None, snapshot.id.clone()).unwrap();
+    assert!(pic.list_canister_snapshots(id, None).unwrap().is_empty());
+    let error = pic.load_canister_snapshot(id, None, snapshot.id).unwrap_err();
+    assert_eq!(error.error_code, ErrorCode::CanisterSnapshotNotFound);
+}
+
+#[test]
+fn snapshots_are_limited_replaced_and_belong_to_their_canister() {
+    let pic = instance();
+    let (id, other) = (installed_with(&pic, 5), installed_with(&pic, 5));
+    let mut last = Vec::new();
+    for _ in 0..10 {
+        last = pic.take_canister_snapshot(id, None, None).unwrap().id;
+    }
+    let error = pic.take_canister_snapshot(id, None, None).unwrap_err();
+    assert_eq!(error.error_code, ErrorCode::CanisterRejectedMessage);
+    assert!(error.reject_message.contains("maximum number of snapshots"), "{error}");
+    let replaced = pic.take_canister_snapshot(id, None, Some(last.clone())).unwrap();
+    assert_ne!(replaced.id, last);
+    assert_eq!(pic.list_canister_snapshots(id, None).unwrap().len(), 10);
+    let error = pic.take_canister_snapshot(other, None, Some(replaced.id.clone())).unwrap_err();
+    assert!(error.reject_message.contains("does not belong"), "{error}");
+    let error = pic.take_canister_snapshot(id, Some(user(1)), None).unwrap_err();
+    assert_eq!(error.error_code, ErrorCode::CanisterInvalidController);
+    let empty = pic.create_canister();
+    let error = pic.take_canister_snapshot(empty, None, None).unwrap_err();
+    assert!(error.reject_message.contains("empty canister"), "{error}");
+    // Another canister of the same controller can be put into the same state.
+    call(&pic, id, "inc", &[]).unwrap();
+    let snapshot = pic.take_canister_snapshot(id, None, Some(replaced.id)).unwrap();
+    pic.load_canister_snapshot(other, None, snapshot.id).unwrap();
+    assert_eq!(read(&pic, other), 6);
+}
+
+#[test]
+fn snapshots_are_read_and_written_in_pieces() {
+    let pic = instance();
+    let id = installed_with(&pic, 5);
+    call(&pic, id, "inc", &[]).unwrap();
+    let taken = pic.take_canister_snapshot(id, None, None).unwrap();
+    let args = types::ReadCanisterSnapshotMetadataArgs { canister_id: id, snapshot_id: taken.id.clone() };
+    let reply =
+        manage(&pic, id, ANONYMOUS, "read_canister_snapshot_metadata", encode_one(args).unwrap()).unwrap();
+    let metadata: types::ReadCanisterSnapshotMetadataResult = decode_one(&reply).unwrap();
+    assert_eq!(metadata.wasm_module_size, counter().len() as u64);
+    let slice = |offset, size| {
+        let args = types::ReadCanisterSnapshotDataArgs {
+            canister_id: id,
+            snapshot_id: taken.id.clone(),
+            kind: types::SnapshotDataKind::WasmMemory { offset, size },
+        };
+        manage(&pic, id, ANONYMOUS, "read_canister_snapshot_data", encode_one(args).unwrap())
+    };
+    let data: types::ReadCanisterSnapshotDataResult = decode_one(&slice(512, 4).unwrap()).unwrap();
+    assert_eq!(number(&data.chunk), 6);
+    let error = slice(65_536, 1).unwrap_err();
+    assert_eq!(error.error_code, ErrorCode::InvalidManagementPayload);
+    assert!(error.reject_message.contains("offset: 65536, size: 1"), "{error}");
+    let write = types::UploadCanisterSnapshotDataArgs {
+        canister_id: id,
+        snapshot_id: taken.id.clone(),
+        kind: types::SnapshotDataOffset::WasmMemory { offset: 512 },
+        chunk: vec![0; 4],
+    };
+    let error =
+        manage(&pic, id, ANONYMOUS, "upload_canister_snapshot_data", encode_one(write).unwrap()).unwrap_err();
+    assert_eq!(error.error_code, ErrorCode::CanisterSnapshotImmutable);
+}
+
+#[test]
+fn announced_snapshots_have_sensible_sizes() {
+    let pic = instance();
+    let id = pic.create_canister();
+    let announce = |wasm_memory_size, stable_memory_size| {
+        let args = types::UploadCanisterSnapshotMetadataArgs {
+            canister_id: id,
+            replace_snapshot: None,
+            wasm_module_size: 8,
+            globals: vec![],
+            wasm_memory_size,
+            stable_memory_size,
+            certified_data: vec![],
+            global_timer: None,
+            on_low_wasm_memory_hook_status: None,
+        };
+        manage(&pic, id, ANONYMOUS, "upload_canister_snapshot_metadata", encode_one(args).unwrap())
+    };
+    for (wasm_memory, stable_memory) in [(1, 0), (0, 1), (5 << 30, 0), (0, 501 << 30)] {
+        let error = announce(wasm_memory, stable_memory).unwrap_err();
+        assert_eq!(error.error_code, ErrorCode::InvalidManagementPayload, "{error}");
+    }
+    let reply = announce(0, 65_536).unwrap();
+    let made: types::UploadCanisterSnapshotMetadataResult = decode_one(&reply).unwrap();
+    // Eight zero bytes are no module; the canister stays as it was.
+    let error = pic.load_canister_snapshot(id, None, made.snapshot_id.clone()).unwrap_err();
+    assert_eq!(error.error_code, ErrorCode::CanisterInvalidWasm);
+    let piece = types::UploadCanisterSnapshotDataArgs {
+        canister_id: id,
+        snapshot_id: made.snapshot_id.clone(),
+        kind: types::SnapshotDataOffset::WasmModule { offset: 0 },
+        chunk: b"\0asm\x01\0\0\0".to_vec(),
+    };
+    manage(&pic, id, ANONYMOUS, "upload_canister_snapshot_data", encode_one(piece).unwrap()).unwrap();
+    pic.load_canister_snapshot(id, None, made.snapshot_id).unwrap();
+    assert_eq!(pic.get_stable_memory(id), vec![0; 65_536]);
+}

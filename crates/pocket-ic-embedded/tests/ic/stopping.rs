@@ -1,0 +1,89 @@
+//! Stopping and uninstalling canisters that have calls in flight.
+
+use super::calls::{proxy, to};
+use super::common::{ANONYMOUS, call, installed, installed_wasm, instance, read, submit_manage, wasm};
+use pocket_ic::ErrorCode;
+use std::time::Duration;
+
+#[test]
+fn stopping_waits_for_open_calls() {
+    let pic = instance();
+    let (target, proxy) = (proxy(&pic), proxy(&pic));
+    // The outer call waits for the inner one, which is still in the queue when the stop comes.
+    let open = pic.submit_call(proxy, ANONYMOUS, "forward", to(target, "read")).unwrap();
+    let stop = submit_manage(&pic, proxy, "stop_canister");
+    let late = pic.submit_call(proxy, ANONYMOUS, "refund", vec![]).unwrap();
+    pic.await_call(stop).unwrap();
+    assert!(pic.await_call(open).is_ok());
+    let error = pic.await_call(late).unwrap_err();
+    assert_eq!(error.error_code, ErrorCode::CanisterStopping);
+}
+
+#[test]
+fn uninstalling_answers_open_calls() {
+    let pic = instance();
+    let (target, proxy) = (installed(&pic), proxy(&pic));
+    let open = pic.submit_call(proxy, ANONYMOUS, "forward", to(target, "inc")).unwrap();
+    let uninstall = submit_manage(&pic, proxy, "uninstall_code");
+    pic.await_call(uninstall).unwrap();
+    let error = pic.await_call(open).unwrap_err();
+    assert!(error.reject_message.contains("uninstalled"), "{error}");
+    assert_eq!(read(&pic, target), 1);
+}
+
+/// Calls itself without an end: every answer leads to the next call, until `give_up` was called; then a rejection ends it.
+const RESTLESS: &str = r#"
+(module
+  (import "ic0" "canister_self_copy" (func $self_copy (param i32 i32 i32)))
+  (import "ic0" "canister_self_size" (func $self_size (result i32)))
+  (import "ic0" "msg_reply" (func $msg_reply))
+  (import "ic0" "call_new" (func $call_new (param i32 i32 i32 i32 i32 i32 i32 i32)))
+  (import "ic0" "call_perform" (func $perform (result i32)))
+  (table funcref (elem $again $rejected))
+  (memory 1)
+  (data (i32.const 0) "pong")
+  (func $call
+    (call $self_copy (i32.const 64) (i32.const 0) (call $self_size))
+    (call $call_new (i32.const 64) (call $self_size) (i32.const 0) (i32.const 4)
+      (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 0))
+    (drop (call $perform)))
+  (func $again (param i32) (call $call))
+  (func $rejected (param i32)
+    (if (i32.eqz (i32.load (i32.const 128))) (then (call $call))))
+  (func (export "canister_update give_up")
+    (i32.store (i32.const 128) (i32.const 1)) (call $msg_reply))
+  (func (export "canister_update ping") (call $call))
+  (func (export "canister_update pong") (call $msg_reply)))
+"#;
+
+#[test]
+fn a_canister_that_never_rests_holds_up_neither_rounds_nor_stopping() {
+    let pic = instance();
+    let id = installed_wasm(&pic, wasm(RESTLESS));
+    let endless = pic.submit_call(id, ANONYMOUS, "ping", vec![]).unwrap();
+    pic.tick();
+    assert_eq!(pic.ingress_status(endless.clone()), None);
+    // A stop that is taken back by a start.
+    let stop = submit_manage(&pic, id, "stop_canister");
+    pic.tick();
+    assert_eq!(pic.ingress_status(stop.clone()), None);
+    pic.await_call(submit_manage(&pic, id, "start_canister")).unwrap();
+    let error = pic.await_call(stop).unwrap_err();
+    assert_eq!(error.error_code, ErrorCode::CanisterStoppingCancelled);
+    // Or one that nobody takes back: it ends when it has waited too long, by the instance's time.
+    let stop = submit_manage(&pic, id, "stop_canister");
+    pic.tick();
+    pic.advance_time(Duration::from_secs(299));
+    pic.tick();
+    assert_eq!(pic.ingress_status(stop.clone()), None);
+    pic.advance_time(Duration::from_secs(1));
+    pic.tick();
+    let error = pic.ingress_status(stop).unwrap().unwrap_err();
+    assert_eq!(error.error_code, ErrorCode::StopCanisterRequestTimeout);
+    pic.await_call(submit_manage(&pic, id, "start_canister")).unwrap();
+    call(&pic, id, "give_up", &[]).unwrap();
+    // While it stops, its own calls are refused, so that the rejection ends it.
+    pic.stop_canister(id, None).unwrap();
+    let error = pic.await_call(endless).unwrap_err();
+    assert_eq!(error.error_code, ErrorCode::CanisterDidNotReply);
+}
