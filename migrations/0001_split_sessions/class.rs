@@ -4,9 +4,9 @@
 //! table; a test compares the two.
 
 use super::legacy::DecodeError;
-use super::{LegacyStatus, LegacyUploadSession, Unconvertible};
+use super::{Split, Unconvertible};
 use crate::migrate::{ClassPlan, Treatment};
-use crate::session::{Session, Time};
+use crate::session::{SessionStatus, Time};
 
 macro_rules! classes {
     ($($(#[doc = $what:literal])+ $class:ident = $name:literal => $treatment:ident;)*) => {
@@ -102,12 +102,8 @@ impl Class {
     }
 
     /// The class of a record that is converted, by its time, its key, and its shape, in this order.
-    pub fn of_convertible(
-        legacy: &LegacyUploadSession,
-        session: &Session,
-        unit: TimeUnit,
-        key_leads_elsewhere: bool,
-    ) -> Self {
+    pub fn of_convertible(split: &Split, unit: TimeUnit, key_leads_elsewhere: bool) -> Self {
+        let Split { session, meta } = split;
         let complete = session.received_idxs.contains_all_below(session.chunk_count());
         match unit {
             TimeUnit::Nanoseconds => {}
@@ -117,17 +113,17 @@ impl Class {
         if key_leads_elsewhere {
             return Self::DuplicateKey;
         }
-        if legacy.idem.is_empty() {
+        if session.session_meta.idem.is_empty() {
             return Self::EmptyKey;
         }
-        match (legacy.status, legacy.blob_id) {
-            (LegacyStatus::Committed { .. }, None) => Self::CommittedWithoutBlob,
-            (LegacyStatus::Committed { .. }, Some(_)) if complete => Self::Committed,
-            (LegacyStatus::Committed { .. }, Some(_)) => Self::CommittedIncomplete,
-            (LegacyStatus::Pending, Some(_)) => Self::PendingWithBlob,
-            (LegacyStatus::Pending, None) if complete => Self::PendingComplete,
-            (LegacyStatus::Pending, None) if session.received_idxs.is_empty() => Self::PendingEmpty,
-            (LegacyStatus::Pending, None) => Self::PendingPartial,
+        match (session.session_meta.status, meta.blob_id) {
+            (SessionStatus::Committed { .. }, None) => Self::CommittedWithoutBlob,
+            (SessionStatus::Committed { .. }, Some(_)) if complete => Self::Committed,
+            (SessionStatus::Committed { .. }, Some(_)) => Self::CommittedIncomplete,
+            (SessionStatus::Pending, Some(_)) => Self::PendingWithBlob,
+            (SessionStatus::Pending, None) if complete => Self::PendingComplete,
+            (SessionStatus::Pending, None) if session.received_idxs.is_empty() => Self::PendingEmpty,
+            (SessionStatus::Pending, None) => Self::PendingPartial,
         }
     }
 }

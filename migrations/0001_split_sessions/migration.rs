@@ -1,9 +1,12 @@
 //! The migration as the engine sees it: a unit is a session, by its id.
 
+use candid::Principal;
+
 use super::class::{CLASSES, Class, TimeUnit};
 use super::convert::FIELDS;
 use super::{LegacyUploadSession, Split, Unconvertible, convert, revert};
 use crate::api::{Error, Result};
+use crate::blob::ChunkPrefix;
 use crate::migrate::{Advance, Classified, Fate, Migration, Plan, Reversal, Reverted, Work, held};
 use crate::session::{SessionId, Time};
 use crate::stable::StableError;
@@ -33,9 +36,21 @@ struct Examined {
 }
 
 enum Verdict {
-    Convert { legacy: Box<LegacyUploadSession>, split: Box<Split>, keeps_key: bool },
-    Release { legacy: Box<LegacyUploadSession>, split: Box<Split> },
+    Convert { caller: Principal, split: Box<Split>, key: Key },
+    Release { caller: Principal, split: Box<Split> },
     Reject { legacy: Option<Box<LegacyUploadSession>>, reason: String },
+}
+
+/// The idempotency key of a record that is converted.
+enum Key {
+    /// The indexes have the session already.
+    Indexed,
+    /// It leads to no session in flight.
+    Free(IdemKey),
+    /// It led to a session that was begun before.
+    TakenFrom(IdemKey),
+    /// It leads to a session that was begun later.
+    Lost,
 }
 
 impl Migration for SplitSessions {
@@ -60,7 +75,9 @@ impl Migration for SplitSessions {
     }
 
     fn classify(&self, storage: &Storage, key: u64, now: Time) -> Result<Classified> {
-        let Examined { class, verdict } = examine(storage, SessionId(key), &raw(storage, key)?, now)?;
+        let noted = storage.sessions.legacy_activity.get(&key)?.map(Time::from_nanos);
+        let raw = raw(storage, key)?;
+        let Examined { class, verdict } = examine(storage, SessionId(key), &raw, noted, now)?;
         let reason = match verdict {
             Verdict::Reject { reason, .. } => Some(reason),
             Verdict::Convert { .. } | Verdict::Release { .. } => None,
@@ -68,36 +85,44 @@ impl Migration for SplitSessions {
         Ok(Classified { class: class.index(), reason })
     }
 
+    fn weigh_from(
+        &self,
+        storage: &Storage,
+        after: Option<u64>,
+        limit: usize,
+        each: &mut dyn FnMut(u64, [u8; 32]) -> bool,
+    ) -> Result<()> {
+        // One walk through the table instead of one for each record.
+        for (key, raw) in storage.sessions.legacy.raw_after(after.as_ref()).take(limit) {
+            if !each(key, LegacyUploadSession::digest_of_stored(&raw)) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     fn digest_of_quarantined(&self, raw: &[u8]) -> [u8; 32] {
         LegacyUploadSession::digest_of_stored(raw)
     }
 
     fn convert(&self, storage: &mut Storage, key: u64, work: &mut Work<'_>) -> Result<Advance> {
-        let id = SessionId(key);
-        let Some(raw) = storage.sessions.legacy.get_raw(&key) else {
+        // Taken out at once: looking first and removing later would cost another walk through each table.
+        let noted = storage.sessions.legacy_activity.take(&key)?;
+        let Some(raw) = storage.sessions.legacy.take_raw(&key) else {
             return Ok(Advance::Gone);
         };
-        let Examined { class, verdict } = examine(storage, id, &raw, work.now)?;
-        let fate = match verdict {
-            Verdict::Convert { legacy, split, keeps_key } => {
-                let digest = write(storage, id, &legacy, &split, keeps_key)?;
-                storage.sessions.legacy_activity.remove(&key);
-                Fate::Converted(digest)
+        let settled = settle(storage, SessionId(key), &raw, noted.map(Time::from_nanos), work.now);
+        let keeps_activity = !matches!(settled, Ok((_, Fate::Converted(_) | Fate::Released(_))));
+        if let (Some(noted), true) = (noted, keeps_activity) {
+            storage.sessions.legacy_activity.insert(key, &noted);
+        }
+        match settled {
+            Ok((class, fate)) => Ok(Advance::Done { class: class.index(), fate }),
+            Err(error) => {
+                storage.sessions.legacy.insert(key, &RawRecord(raw));
+                Err(error)
             }
-            Verdict::Release { legacy, split } => {
-                let Split { session, meta } = &*split;
-                forget_session(storage, id, legacy.caller, session, &meta.capsule_id)?;
-                storage.blobs.release(legacy.chunk_prefix());
-                storage.sessions.legacy_activity.remove(&key);
-                Fate::Released(LegacyUploadSession::digest_of_stored(&raw))
-            }
-            Verdict::Reject { legacy, reason } => {
-                withdraw(storage, id, legacy.as_deref())?;
-                Fate::Quarantined { reason, raw }
-            }
-        };
-        storage.sessions.legacy.remove(&key);
-        Ok(Advance::Done { class: class.index(), fate })
+        }
     }
 
     fn restore(&self, storage: &mut Storage, key: u64, raw: Vec<u8>) -> Result<()> {
@@ -186,39 +211,74 @@ impl Reversal for SplitSessions {
     }
 }
 
+/// Makes of a record what its class says. An error leaves everything as it was, but for the record itself, which is
+/// the caller's.
+fn settle(
+    storage: &mut Storage,
+    id: SessionId,
+    raw: &[u8],
+    noted: Option<Time>,
+    now: Time,
+) -> Result<(Class, Fate)> {
+    let Examined { class, verdict } = examine(storage, id, raw, noted, now)?;
+    let fate = match verdict {
+        Verdict::Convert { caller, split, key } => Fate::Converted(write(storage, id, caller, &split, key)?),
+        Verdict::Release { caller, split } => {
+            let Split { session, meta } = &*split;
+            forget_session(storage, id, caller, session, &meta.capsule_id)?;
+            storage.blobs.release(ChunkPrefix::of(&meta.provisional_memory_id, id));
+            Fate::Released(LegacyUploadSession::digest_of_stored(raw))
+        }
+        Verdict::Reject { legacy, reason } => {
+            withdraw(storage, id, legacy.as_deref(), noted)?;
+            Fate::Quarantined { reason, raw: raw.to_vec() }
+        }
+    };
+    Ok((class, fate))
+}
+
 /// The class of a record and what becomes of it, from its own bytes and from the chunks that are really stored.
-fn examine(storage: &Storage, id: SessionId, raw: &[u8], now: Time) -> Result<Examined> {
+fn examine(storage: &Storage, id: SessionId, raw: &[u8], noted: Option<Time>, now: Time) -> Result<Examined> {
     let legacy = match LegacyUploadSession::decode(raw) {
-        Ok(legacy) => Box::new(legacy),
+        Ok(legacy) => legacy,
         Err(error) => {
             let verdict = Verdict::Reject { legacy: None, reason: error.to_string() };
             return Ok(Examined { class: Class::of_undecodable(&error), verdict });
         }
     };
-    let noted = storage.sessions.legacy_activity.get(&id.0)?.map(Time::from_nanos);
     let ttl = storage.config()?.session_ttl_seconds;
     let unit = TimeUnit::of(legacy.created_at, now);
     let last_seen = noted.unwrap_or_else(|| unit.read(legacy.created_at, now));
     let chunks = storage.blobs.stored_chunks(legacy.chunk_prefix());
-    let split = match convert(id, (*legacy).clone(), chunks, Some(last_seen)) {
+    let caller = legacy.caller;
+    let split = match convert(id, legacy, chunks, Some(last_seen)) {
         Ok(split) => Box::new(split),
         Err(error) => {
             let class = Class::of_unconvertible(&error);
-            let verdict = Verdict::Reject { legacy: Some(legacy), reason: error.to_string() };
-            return Ok(Examined { class, verdict });
+            let legacy = LegacyUploadSession::decode(raw).ok().map(Box::new);
+            return Ok(Examined { class, verdict: Verdict::Reject { legacy, reason: error.to_string() } });
         }
     };
     if last_seen.plus_seconds(ttl) <= now {
-        return Ok(Examined { class: Class::Expired, verdict: Verdict::Release { legacy, split } });
+        return Ok(Examined { class: Class::Expired, verdict: Verdict::Release { caller, split } });
     }
-    let key = IdemKey::of(&legacy.capsule_id, &legacy.caller, &legacy.idem);
-    let other = storage.index.find(key)?.filter(|other| *other != id);
-    let other = other.filter(|other| {
-        storage.sessions.sessions.contains(&other.0) || storage.sessions.legacy.contains(&other.0)
-    });
-    let class = Class::of_convertible(&legacy, &split.session, unit, other.is_some());
-    let keeps_key = other.is_none_or(|other| other < id);
-    Ok(Examined { class, verdict: Verdict::Convert { legacy, split, keeps_key } })
+    // What the legacy build has indexed has a key that leads to it, or has lost it to a later session.
+    let key = match storage.index.contains(id, caller) {
+        true => Key::Indexed,
+        false => {
+            let key = IdemKey::of(&split.meta.capsule_id, &caller, &split.session.session_meta.idem);
+            let tables = &storage.sessions;
+            let lives = |id: &SessionId| tables.sessions.contains(&id.0) || tables.legacy.contains(&id.0);
+            match storage.index.find(key)?.filter(|other| *other != id && lives(other)) {
+                None => Key::Free(key),
+                Some(other) if other < id => Key::TakenFrom(key),
+                Some(_) => Key::Lost,
+            }
+        }
+    };
+    let leads_elsewhere = matches!(key, Key::TakenFrom(_) | Key::Lost);
+    let class = Class::of_convertible(&split, unit, leads_elsewhere);
+    Ok(Examined { class, verdict: Verdict::Convert { caller, split, key } })
 }
 
 /// Writes what a record becomes, and gives the digest of the record that this projects back to, read from what is
@@ -226,9 +286,9 @@ fn examine(storage: &Storage, id: SessionId, raw: &[u8], now: Time) -> Result<Ex
 fn write(
     storage: &mut Storage,
     id: SessionId,
-    legacy: &LegacyUploadSession,
+    caller: Principal,
     split: &Split,
-    keeps_key: bool,
+    key: Key,
 ) -> Result<[u8; 32]> {
     let Split { session, meta } = split;
     storage.sessions.sessions.insert(id.0, &SessionRecord::from(session));
@@ -240,9 +300,9 @@ fn write(
     });
     let accounted = read_back.and_then(|back| {
         let back = projection(id, back)?;
-        if !storage.index.contains(id, legacy.caller) {
+        if !matches!(key, Key::Indexed) {
             // Layout 1 without indexes has no accounts either.
-            storage.usage.reserve_unlimited(legacy.caller, &meta.capsule_id, session.bytes_expected)?;
+            storage.usage.reserve_unlimited(caller, &meta.capsule_id, session.bytes_expected)?;
         }
         Ok(back.digest())
     });
@@ -252,11 +312,14 @@ fn write(
         return accounted;
     }
     let seen = session.session_meta.last_seen;
-    if keeps_key {
-        let key = IdemKey::of(&meta.capsule_id, &legacy.caller, &legacy.idem);
-        storage.index.insert(id, key, legacy.caller, seen);
-    } else {
-        storage.index.insert_without_key(id, legacy.caller, seen);
+    match key {
+        Key::Indexed => {}
+        Key::Free(key) | Key::TakenFrom(key) => {
+            storage.index.insert(id, key, caller, seen);
+        }
+        Key::Lost => {
+            storage.index.insert_without_key(id, caller, seen);
+        }
     }
     accounted
 }
@@ -273,8 +336,12 @@ fn projection(id: SessionId, split: Split) -> Result<LegacyUploadSession> {
 
 /// Takes a record that is put aside out of the sessions in flight: it must neither expire nor stop a list. Its key
 /// stays, so that a repeated begin does not make a second session of it.
-fn withdraw(storage: &mut Storage, id: SessionId, legacy: Option<&LegacyUploadSession>) -> Result<()> {
-    let noted = storage.sessions.legacy_activity.get(&id.0)?.map(Time::from_nanos);
+fn withdraw(
+    storage: &mut Storage,
+    id: SessionId,
+    legacy: Option<&LegacyUploadSession>,
+    noted: Option<Time>,
+) -> Result<()> {
     match legacy {
         Some(legacy) => {
             let last_seen = noted.unwrap_or(Time::from_nanos(legacy.created_at));

@@ -17,7 +17,7 @@ use crate::migrations;
 use crate::session::Time;
 use crate::storage::Storage;
 
-use super::unit::{begin, count, count_source, enter, layout, leave_old_layout, restore, settle};
+use super::unit::{begin, count, enter, layout, leave_old_layout, restore, settle};
 use super::{Advance, Fate, Migration, MigrationState, Phase, Recheck, Reverted, UnitProgress, Work};
 
 /// What a run left to do.
@@ -192,17 +192,10 @@ impl<'a> Run<'a> {
                 self.enter(Phase::Validating)?;
             }
             Phase::Validating => {
-                let through = self.state.validated_through;
-                let keys = match self.migration.counts_ahead() {
-                    true => self.migration.sources(self.storage, through, self.state.pace.units()),
-                    false => Vec::new(),
-                };
-                if keys.is_empty() {
+                if !self.migration.counts_ahead() || self.validate()? == 0 {
                     leave_old_layout(self.migration, self.storage, &mut self.state, self.message.now)?;
                     self.state.cursor = None;
                     self.enter(Phase::Converting)?;
-                } else {
-                    self.batch(&keys, Self::validate)?;
                 }
             }
             Phase::Converting => {
@@ -242,11 +235,29 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn validate(&mut self, key: u64) -> Result<()> {
-        count_source(self.migration, self.storage, &mut self.state, key)?;
-        self.state.validated_through = Some(key);
-        self.state.cursor = Some(key);
-        Ok(())
+    /// Counts and digests a batch of units in the old form; how many there were.
+    fn validate(&mut self) -> Result<u64> {
+        let Self { migration, storage, state, message, dearest } = self;
+        let begun = message.meter.used();
+        let mut before = begun;
+        let mut weighed: u64 = 0;
+        let (through, units) = (state.validated_through, state.pace.units());
+        migration.weigh_from(storage, through, units, &mut |key, digest| {
+            state.digest_before.add(digest);
+            count(&mut state.source);
+            count(&mut state.pace.steps);
+            count(&mut weighed);
+            state.validated_through = Some(key);
+            state.cursor = Some(key);
+            let used = message.meter.used();
+            *dearest = (*dearest).max(used.saturating_sub(before));
+            before = used;
+            used.saturating_add(*dearest) <= message.budget
+        })?;
+        let used = message.meter.used();
+        let each = used.saturating_sub(begun).checked_div(weighed).unwrap_or(0);
+        state.pace.fit(each, message.budget.saturating_sub(used));
+        Ok(weighed)
     }
 
     fn convert(&mut self, key: u64) -> Result<()> {

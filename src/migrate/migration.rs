@@ -60,6 +60,25 @@ pub trait Migration {
     /// When the unit is not there.
     fn weigh(&self, storage: &Storage, key: u64) -> Result<[u8; 32]>;
 
+    /// Weighs up to `limit` units in the old form above `after`, ascending, until `each` says that it is enough.
+    ///
+    /// # Errors
+    /// As [`Self::weigh`].
+    fn weigh_from(
+        &self,
+        storage: &Storage,
+        after: Option<u64>,
+        limit: usize,
+        each: &mut dyn FnMut(u64, [u8; 32]) -> bool,
+    ) -> Result<()> {
+        for key in self.sources(storage, after, limit) {
+            if !each(key, self.weigh(storage, key)?) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// What would become of a unit in the old form.
     ///
     /// # Errors

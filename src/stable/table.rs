@@ -109,6 +109,21 @@ impl<K: Storable + Ord + Clone + Debug, V: Record> Table<K, V> {
         self.map.remove(key).map(|raw| raw.0)
     }
 
+    /// Takes the record under `key` out.
+    ///
+    /// # Errors
+    /// When it does not decode; then it stays.
+    pub fn take(&mut self, key: &K) -> Result<Option<V>, StableError> {
+        let Some(raw) = self.take_raw(key) else {
+            return Ok(None);
+        };
+        let decoded = decode(key, &raw);
+        if decoded.is_err() {
+            self.map.insert(key.clone(), Raw(raw));
+        }
+        decoded.map(Some)
+    }
+
     /// Number of records.
     pub fn len(&self) -> u64 {
         self.map.len()
@@ -128,6 +143,15 @@ impl<K: Storable + Ord + Clone + Debug, V: Record> Table<K, V> {
     pub fn keys_after(&self, after: Option<&K>) -> impl Iterator<Item = K> + '_ {
         let start = after.map_or(Bound::Unbounded, |key| Bound::Excluded(key.clone()));
         self.map.keys_range((start, Bound::Unbounded))
+    }
+
+    /// The records above `after`, or all, as bytes, ascending.
+    pub fn raw_after(&self, after: Option<&K>) -> impl Iterator<Item = (K, Vec<u8>)> + '_ {
+        let start = after.map_or(Bound::Unbounded, |key| Bound::Excluded(key.clone()));
+        self.map.range((start, Bound::Unbounded)).map(|entry| {
+            let (key, raw) = entry.into_pair();
+            (key, raw.0)
+        })
     }
 
     /// The first key above `after`, or the first of all.
