@@ -1,6 +1,7 @@
 //! The entry points: decode, guard, call, reply. The only file that knows the IC's macros; with the modules
 //! below it, the only one that knows the IC.
 
+mod message;
 #[cfg_attr(not(feature = "direct"), path = "canister/no_migration.rs")]
 mod migration;
 mod put_args;
@@ -27,7 +28,8 @@ use crate::upload::path::{ActivePath, BUILD, FEATURES, LAYOUTS};
 use crate::upload::{UploadService, limits};
 use crate::{memories, metrics};
 
-use put_args::{ChunkBytes, MessageChunk, PutArgs};
+use message::MessageChunk;
+use put_args::{ChunkBytes, PutArgs};
 
 /// How often idle sessions, old receipts and released chunks are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);

@@ -7,17 +7,7 @@
 use candid::utils::decode_args_with_config;
 use serde_bytes::ByteBuf;
 
-use crate::blob::extents::BLOCK_BYTES;
-use crate::session::{ByteSource, SinkError};
-
-/// The argument of the present message.
-pub trait Message {
-    /// Its length, bytes.
-    fn size(&self) -> usize;
-
-    /// Copies its bytes from `at` on. They must be there.
-    fn copy(&self, at: usize, into: &mut [u8]);
-}
+use super::message::Message;
 
 /// The arguments.
 #[derive(Debug, PartialEq)]
@@ -176,47 +166,6 @@ impl Cursor<'_> {
             }
         }
         None
-    }
-}
-
-/// A chunk that is read from the message block by block.
-pub struct MessageChunk<'a> {
-    message: &'a dyn Message,
-    at: usize,
-    len: usize,
-    /// Length of the first block, bytes: the others then begin at multiples of a block in the file, which is
-    /// where the subtrees of BLAKE3 begin.
-    first: usize,
-}
-
-impl<'a> MessageChunk<'a> {
-    /// The chunk of `len` bytes at `at` in the message, which lies at `offset` in its file.
-    pub fn new(message: &'a dyn Message, at: usize, len: usize, offset: u64) -> Self {
-        let into_block = offset.checked_rem(BLOCK_BYTES as u64).unwrap_or(0) as usize;
-        Self { message, at, len, first: BLOCK_BYTES.saturating_sub(into_block) }
-    }
-}
-
-impl ByteSource for MessageChunk<'_> {
-    fn len(&self) -> u64 {
-        self.len as u64
-    }
-
-    fn each_block(
-        &mut self,
-        take: &mut dyn FnMut(u64, &[u8]) -> Result<(), SinkError>,
-    ) -> Result<(), SinkError> {
-        let mut buffer = vec![0; BLOCK_BYTES.min(self.len)];
-        let (mut done, mut wanted) = (0_usize, self.first);
-        while done < self.len {
-            let wanted_now = wanted.min(self.len.saturating_sub(done));
-            let Some(block) = buffer.get_mut(..wanted_now) else { break };
-            self.message.copy(self.at.saturating_add(done), block);
-            take(done as u64, block)?;
-            done = done.saturating_add(block.len());
-            wanted = BLOCK_BYTES;
-        }
-        Ok(())
     }
 }
 

@@ -13,7 +13,8 @@ use serde_bytes::ByteBuf;
 use crate::api::{Error, Result};
 use crate::blob::{BlobStore, Place};
 
-use super::put_args::{Message, SKIPPING_QUOTA};
+use super::message::Message;
+use super::put_args::SKIPPING_QUOTA;
 
 /// The argument of the present message.
 pub struct Argument;

@@ -1,21 +1,10 @@
-//! Arguments read in place against the Candid library, and blocks of a chunk.
+//! Arguments read in place against the Candid library.
 
 use candid::{CandidType, Encode};
 use proptest::prelude::*;
 
 use super::*;
-
-struct Bytes(Vec<u8>);
-
-impl Message for Bytes {
-    fn size(&self) -> usize {
-        self.0.len()
-    }
-
-    fn copy(&self, at: usize, into: &mut [u8]) {
-        into.copy_from_slice(&self.0[at..at + into.len()]);
-    }
-}
+use crate::canister::message::tests::Bytes;
 
 /// The arguments as the library decodes them.
 fn by_library(message: &[u8]) -> Option<(u64, u32, Vec<u8>, Option<Vec<u8>>)> {
@@ -107,26 +96,5 @@ proptest! {
         }
         message.extend(tail);
         agree(&message);
-    }
-}
-
-#[test]
-fn the_blocks_of_a_chunk_are_its_bytes_and_begin_where_blocks_of_the_file_begin() {
-    let message = Bytes((0..200_000_u32).map(|n| (n % 251) as u8).collect());
-    for (at, len, offset) in [(5, 0, 0), (5, 1, 7), (5, 150_000, 1_800_000), (9, 65_536, 32_768)] {
-        let mut chunk = MessageChunk::new(&message, at, len, offset);
-        assert_eq!((ByteSource::len(&chunk), chunk.is_empty()), (len as u64, len == 0));
-        for _ in 0..2 {
-            let mut read = Vec::new();
-            let mut take = |position: u64, block: &[u8]| {
-                assert_eq!(position, read.len() as u64);
-                assert!(position == 0 || (offset + position) % BLOCK_BYTES as u64 == 0);
-                assert!(block.len() <= BLOCK_BYTES);
-                read.extend_from_slice(block);
-                Ok(())
-            };
-            chunk.each_block(&mut take).unwrap();
-            assert!(read == message.0[at..at + len], "{len} bytes at {at}, each call from the beginning");
-        }
     }
 }

@@ -1,0 +1,93 @@
+//! The argument of a message, and a chunk in it that is taken out block by block.
+
+use crate::blob::extents::BLOCK_BYTES;
+use crate::session::{ByteSource, SinkError};
+
+/// The argument of the present message.
+pub trait Message {
+    /// Its length, bytes.
+    fn size(&self) -> usize;
+
+    /// Copies its bytes from `at` on. They must be there.
+    fn copy(&self, at: usize, into: &mut [u8]);
+}
+
+/// A chunk that is read from the message block by block.
+pub struct MessageChunk<'a> {
+    message: &'a dyn Message,
+    at: usize,
+    len: usize,
+    /// Length of the first block, bytes: the others then begin at multiples of a block in the file, which is
+    /// where the subtrees of BLAKE3 begin.
+    first: usize,
+}
+
+impl<'a> MessageChunk<'a> {
+    /// The chunk of `len` bytes at `at` in the message, which lies at `offset` in its file.
+    pub fn new(message: &'a dyn Message, at: usize, len: usize, offset: u64) -> Self {
+        let into_block = offset.checked_rem(BLOCK_BYTES as u64).unwrap_or(0) as usize;
+        Self { message, at, len, first: BLOCK_BYTES.saturating_sub(into_block) }
+    }
+}
+
+impl ByteSource for MessageChunk<'_> {
+    fn len(&self) -> u64 {
+        self.len as u64
+    }
+
+    fn each_block(
+        &mut self,
+        take: &mut dyn FnMut(u64, &[u8]) -> Result<(), SinkError>,
+    ) -> Result<(), SinkError> {
+        let mut buffer = vec![0; BLOCK_BYTES.min(self.len)];
+        let (mut done, mut wanted) = (0_usize, self.first);
+        while done < self.len {
+            let wanted_now = wanted.min(self.len.saturating_sub(done));
+            let Some(block) = buffer.get_mut(..wanted_now) else { break };
+            self.message.copy(self.at.saturating_add(done), block);
+            take(done as u64, block)?;
+            done = done.saturating_add(block.len());
+            wanted = BLOCK_BYTES;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    /// A message at hand.
+    pub struct Bytes(pub Vec<u8>);
+
+    impl Message for Bytes {
+        fn size(&self) -> usize {
+            self.0.len()
+        }
+
+        fn copy(&self, at: usize, into: &mut [u8]) {
+            into.copy_from_slice(&self.0[at..at + into.len()]);
+        }
+    }
+
+    #[test]
+    fn the_blocks_of_a_chunk_are_its_bytes_and_begin_where_blocks_of_the_file_begin() {
+        let message = Bytes((0..200_000_u32).map(|n| (n % 251) as u8).collect());
+        for (at, len, offset) in [(5, 0, 0), (5, 1, 7), (5, 150_000, 1_800_000), (9, 65_536, 32_768)] {
+            let mut chunk = MessageChunk::new(&message, at, len, offset);
+            assert_eq!((ByteSource::len(&chunk), chunk.is_empty()), (len as u64, len == 0));
+            for _ in 0..2 {
+                let mut read = Vec::new();
+                let mut take = |position: u64, block: &[u8]| {
+                    assert_eq!(position, read.len() as u64);
+                    assert!(position == 0 || (offset + position) % BLOCK_BYTES as u64 == 0);
+                    assert!(block.len() <= BLOCK_BYTES);
+                    read.extend_from_slice(block);
+                    Ok(())
+                };
+                chunk.each_block(&mut take).unwrap();
+                assert!(read == message.0[at..at + len], "{len} bytes at {at}, each call from the beginning");
+            }
+        }
+    }
+}
