@@ -19,7 +19,7 @@ pub use clock::{Clock, Time};
 pub use error::SessionError;
 pub use service::{PutOutcome, SessionService};
 pub use sink::{ByteSink, SinkError};
-pub use source::ByteSource;
+pub use source::{ByteSource, TakeBlock};
 pub use store::{HeapStore, SessionStore, StoreError};
 pub use types::{Session, SessionId, SessionMeta, SessionSpec, SessionStatus};
 

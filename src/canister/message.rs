@@ -1,7 +1,7 @@
 //! The argument of a message, and a chunk in it that is taken out block by block.
 
 use crate::blob::extents::BLOCK_BYTES;
-use crate::session::{ByteSource, SinkError};
+use crate::session::{ByteSource, SinkError, TakeBlock};
 
 /// The argument of the present message.
 pub trait Message {
@@ -35,10 +35,7 @@ impl ByteSource for MessageChunk<'_> {
         self.len as u64
     }
 
-    fn each_block(
-        &mut self,
-        take: &mut dyn FnMut(u64, &[u8]) -> Result<(), SinkError>,
-    ) -> Result<(), SinkError> {
+    fn each_block(&mut self, take: &mut TakeBlock<'_>) -> Result<(), SinkError> {
         let mut buffer = vec![0; BLOCK_BYTES.min(self.len)];
         let (mut done, mut wanted) = (0_usize, self.first);
         while done < self.len {
@@ -80,7 +77,7 @@ pub mod tests {
                 let mut read = Vec::new();
                 let mut take = |position: u64, block: &[u8]| {
                     assert_eq!(position, read.len() as u64);
-                    assert!(position == 0 || (offset + position) % BLOCK_BYTES as u64 == 0);
+                    assert!(position == 0 || (offset + position).is_multiple_of(BLOCK_BYTES as u64));
                     assert!(block.len() <= BLOCK_BYTES);
                     read.extend_from_slice(block);
                     Ok(())

@@ -2,6 +2,9 @@
 
 use super::SinkError;
 
+/// What is done with a block: its position in the chunk in bytes, and its bytes.
+pub type TakeBlock<'a> = dyn FnMut(u64, &[u8]) -> Result<(), SinkError> + 'a;
+
 /// The bytes of one chunk, handed over in blocks: so a chunk need never be in memory as a whole.
 pub trait ByteSource {
     /// Length of the chunk, bytes.
@@ -12,14 +15,11 @@ pub trait ByteSource {
         self.len() == 0
     }
 
-    /// Hands every block to `take` in order, with its position in the chunk in bytes. Each call begins anew.
+    /// Hands every block to `take` in order. Each call begins anew.
     ///
     /// # Errors
     /// The first that `take` gives back; no block follows it.
-    fn each_block(
-        &mut self,
-        take: &mut dyn FnMut(u64, &[u8]) -> Result<(), SinkError>,
-    ) -> Result<(), SinkError>;
+    fn each_block(&mut self, take: &mut TakeBlock<'_>) -> Result<(), SinkError>;
 }
 
 /// Bytes that are in memory already: one block.
@@ -28,10 +28,7 @@ impl ByteSource for &[u8] {
         <[u8]>::len(self) as u64
     }
 
-    fn each_block(
-        &mut self,
-        take: &mut dyn FnMut(u64, &[u8]) -> Result<(), SinkError>,
-    ) -> Result<(), SinkError> {
+    fn each_block(&mut self, take: &mut TakeBlock<'_>) -> Result<(), SinkError> {
         take(0, self)
     }
 }

@@ -6,8 +6,11 @@ use proptest::prelude::*;
 use super::*;
 use crate::canister::message::tests::Bytes;
 
+/// Session, index, chunk, digest.
+type Args = (u64, u32, Vec<u8>, Option<Vec<u8>>);
+
 /// The arguments as the library decodes them.
-fn by_library(message: &[u8]) -> Option<(u64, u32, Vec<u8>, Option<Vec<u8>>)> {
+fn by_library(message: &[u8]) -> Option<Args> {
     let mut config = candid::DecoderConfig::new();
     config.set_skipping_quota(SKIPPING_QUOTA);
     let (session, idx, chunk, sha256): (u64, u32, ByteBuf, Option<ByteBuf>) =
@@ -16,7 +19,7 @@ fn by_library(message: &[u8]) -> Option<(u64, u32, Vec<u8>, Option<Vec<u8>>)> {
 }
 
 /// The same as this module reads them, and whether in place.
-fn by_us(message: &[u8]) -> Option<((u64, u32, Vec<u8>, Option<Vec<u8>>), bool)> {
+fn by_us(message: &[u8]) -> Option<(Args, bool)> {
     let PutArgs { session, idx, chunk, sha256 } = read(&Bytes(message.to_vec())).ok()?;
     let (bytes, in_place) = match chunk {
         ChunkBytes::InMessage { at, len } => (message[at..at + len].to_vec(), true),

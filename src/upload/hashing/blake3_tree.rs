@@ -40,7 +40,7 @@ fn height_at(at: u64, end: u64, total_leaves: u64) -> u8 {
         let size = 1_u64 << height;
         at & size.saturating_sub(1) == 0 && at.saturating_add(size) <= end && size < total_leaves
     };
-    (1..u8::MAX.min(62)).take_while(|height| fits(*height)).last().unwrap_or(0)
+    (1..62).take_while(|height| fits(*height)).last().unwrap_or(0)
 }
 
 /// The heights of the subtrees that make up the leaves `at..end`.

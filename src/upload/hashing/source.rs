@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::session::{ByteSource, SinkError};
+use crate::session::{ByteSource, SinkError, TakeBlock};
 
 use super::LeafHasher;
 
@@ -52,10 +52,7 @@ impl ByteSource for HashingSource<'_> {
         self.chunk.len()
     }
 
-    fn each_block(
-        &mut self,
-        take: &mut dyn FnMut(u64, &[u8]) -> Result<(), SinkError>,
-    ) -> Result<(), SinkError> {
+    fn each_block(&mut self, take: &mut TakeBlock<'_>) -> Result<(), SinkError> {
         let mut hasher = self.fresh.clone();
         self.chunk.each_block(&mut |at, block| {
             hasher.update(block);

@@ -1,0 +1,58 @@
+//! A session in quarantine, and everybody else: neither the sweep nor the list of its owner stops at it.
+
+#[path = "support/mod.rs"]
+mod support;
+
+use ic_stable_structures::Memory as _;
+use support::legacy_state::{client, image};
+use upload_canister::meter::Unmetered;
+use upload_canister::migrate::{self, Phase, Progress};
+use upload_canister::migrations::split_sessions::LegacyUploadSession;
+use upload_canister::session::Time;
+use upload_canister::stable::RawMemory;
+use upload_canister::storage::Storage;
+use upload_canister::upload::limits::DEFAULT_SESSION_TTL_SECONDS;
+use upload_canister::upload::path::ActivePath;
+use upload_canister::upload::{RawRecord, UploadService};
+
+const SESSIONS: u64 = 6;
+
+/// Session 2 contradicts itself; its owner has session 2 alone, and one more of the others is given to that owner.
+#[test]
+fn what_is_put_aside_stops_neither_the_sweep_nor_a_list() {
+    let now = Time::from_nanos(1_700_000_000_000_000_000);
+    let (bytes, capsules) = image(SESSIONS, now.as_nanos());
+    let raw = RawMemory::default();
+    raw.grow(bytes.len().div_ceil(65_536) as u64);
+    raw.write(0, &bytes);
+    let mut storage = Storage::open_existing(raw).unwrap();
+    let stored = storage.sessions.legacy.get_raw(&2).unwrap();
+    let mut record = LegacyUploadSession::decode(&stored).unwrap();
+    record.chunk_count += 1;
+    storage.sessions.legacy.insert(2, &RawRecord(record.encode()));
+    assert_eq!(migrate::run(&mut storage, now, &Unmetered, 0), Ok(Progress::Done));
+    let state = storage.migration.state().unwrap();
+    assert_eq!((state.phase, state.converted, state.quarantined), (Phase::Converted, SESSIONS - 1, 1));
+
+    let mut path = ActivePath::default();
+    let mut service =
+        UploadService { storage: &mut storage, path: &mut path, caller: client(2), now, meter: &Unmetered };
+    let new = service
+        .begin(
+            capsules[2].clone(),
+            support::legacy_state::metadata(),
+            1,
+            "another".into(),
+            HashAlgorithm::Sha256,
+        )
+        .unwrap();
+    let listed: Vec<u64> = service.list(None, 99).unwrap().iter().map(|status| status.session).collect();
+    assert_eq!(listed, [new]);
+    service.status(2).unwrap_err();
+
+    service.now = now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
+    while !service.sweep().unwrap() {}
+    assert!(storage.index.is_empty(), "everything else has expired");
+    assert!(storage.migration.quarantine.contains(1, 2));
+    assert_eq!(storage.usage.accounts(), 0, "what is put aside holds no bytes of its owner's");
+}
