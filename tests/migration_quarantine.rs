@@ -43,7 +43,7 @@ fn what_is_put_aside_stops_neither_the_sweep_nor_a_list() {
             support::legacy_state::metadata(),
             1,
             "another".into(),
-            HashAlgorithm::Sha256,
+            upload_canister::api::HashAlgorithm::Sha256,
         )
         .unwrap();
     let listed: Vec<u64> = service.list(None, 99).unwrap().iter().map(|status| status.session).collect();
