@@ -304,6 +304,11 @@ fn print_outcome(outcome: &Outcome) {
         "migration: {} records = {} converted + {} already + {} quarantined + {} expired",
         m.source, m.converted, m.already, m.quarantined, m.expired
     );
+    let p = &report.payload;
+    println!(
+        "payload: {} sessions and blobs = {} moved into extents + {} quarantined",
+        p.source, p.converted, p.quarantined
+    );
     for note in &outcome.notes {
         eprintln!("note: {note}");
     }

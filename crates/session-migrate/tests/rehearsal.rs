@@ -78,7 +78,7 @@ fn a_rehearsal_passes_and_reports_every_upload() {
 
     assert_eq!(
         keys(&report),
-        sorted(["verdict", "server", "seconds", "builds", "stages", "uploads", "migration"])
+        sorted(["verdict", "server", "seconds", "builds", "stages", "uploads", "migration", "payload"])
     );
     assert_eq!(report["verdict"], "pass");
     let list = |name: &str| report[name].as_array().unwrap().clone();
@@ -144,6 +144,12 @@ fn a_rehearsal_passes_and_reports_every_upload() {
     );
     assert_eq!(migration["digest_before"], migration["digest_after"]);
     assert_eq!(migration["digest_before"].as_str().unwrap().len(), 64);
+
+    let payload = &report["payload"];
+    assert_eq!(keys(payload), keys(migration));
+    assert!(payload["source"].as_u64().unwrap() > 0, "something was moved into extents: {payload}");
+    assert_eq!(payload["source"], payload["converted"]);
+    assert_eq!(payload["digest_before"], payload["digest_after"]);
 }
 
 /// The upgrade is refused, so the open uploads are stuck: exit 1, and each of them is named.

@@ -361,6 +361,14 @@ impl<'p> Canister<'p> {
         self.update(controller, "migration_rollback", ())
     }
 
+    /// Closes rollback for good, for a controller.
+    ///
+    /// # Errors
+    /// See [`Canister::build_info`].
+    pub fn migration_finalize(&self, controller: Principal) -> Result<api::MigrationStatus, ClientError> {
+        self.update(controller, "migration_finalize", ())
+    }
+
     /// The settings, for a controller.
     ///
     /// # Errors

@@ -5,7 +5,8 @@
 //!    replies they missed, and go on. Some finish, some stay in the middle.
 //!    On request, the migration is then rolled back, the clients go on with the legacy build, and the canister is
 //!    upgraded to the staged build once more.
-//! 3. The canister is upgraded to the direct build. Everything is finished.
+//! 3. The migration is finalized, and the canister is upgraded to the direct build, which moves all payload into extents
+//!    by a second migration. Meanwhile everything is finished.
 //! 4. Every byte is read back and hashed, the memories are listed, the migration's own books are checked.
 //!
 //! A difference never stops the rehearsal early; it is noted at the upload it concerns. Only an environment that fails
@@ -98,6 +99,9 @@ pub fn run(config: &Config, bar: &ProgressBar) -> Result<Outcome, RehearseError>
         show.wait_until_rolled_back(&canister, &mut crowd)?;
         staged = stage(&canister, &mut show, &mut crowd, 0, bar)?
             && stage(&canister, &mut show, &mut crowd, 1, bar)?;
+    }
+    if staged {
+        show.finalize(&canister, &mut crowd)?;
     }
     if staged && show.upgrade(2, &mut crowd) {
         bar.set_message("finishing with the direct build");

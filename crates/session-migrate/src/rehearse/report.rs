@@ -37,6 +37,8 @@ pub struct Report {
     pub uploads: Vec<UploadReport>,
     /// The migration's account; all zero when it was not reached.
     pub migration: MigrationReport,
+    /// The second migration's account, which moves payload into extents; all zero when it was not reached.
+    pub payload: MigrationReport,
 }
 
 /// One wasm.
@@ -90,7 +92,7 @@ pub struct UploadReport {
     pub intact: bool,
 }
 
-/// The migration's account when the staged build had converted everything.
+/// A migration's account when everything was converted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MigrationReport {
     /// Records there were.
@@ -174,6 +176,7 @@ pub(super) fn outcome(server: ServerKind, took: Duration, stages: Stages<'_>, cr
             stages: stages.done,
             uploads,
             migration: stages.migration.as_ref().map(MigrationReport::from).unwrap_or_default(),
+            payload: stages.payload.as_ref().map(MigrationReport::from).unwrap_or_default(),
         },
         problems,
         notes: crowd.notes,

@@ -27,6 +27,8 @@ pub(super) struct Stages<'p> {
     pub done: Vec<StageReport>,
     /// What the migration said of itself when the staged build had converted everything.
     pub migration: Option<MigrationStatus>,
+    /// What the second migration said of itself when the direct build had moved all payload.
+    pub payload: Option<MigrationStatus>,
     /// Uploads that were in flight when the legacy build was last left: those that the migration must account for.
     in_flight: u64,
 }
@@ -35,7 +37,7 @@ impl<'p> Stages<'p> {
     pub fn new(pic: &'p PocketIc, wasms: Vec<Wasm>) -> Self {
         let controller = Principal::self_authenticating("controller of the rehearsal");
         let id = pic.create_canister_with_settings(Some(controller), None);
-        Stages { pic, id, controller, wasms, done: Vec::new(), migration: None, in_flight: 0 }
+        Stages { pic, id, controller, wasms, done: Vec::new(), migration: None, payload: None, in_flight: 0 }
     }
 
     /// Installs the first wasm.
@@ -96,6 +98,15 @@ impl<'p> Stages<'p> {
         Ok(())
     }
 
+    /// Finalizes the first migration, so that the direct build may begin the second one.
+    pub fn finalize(&mut self, canister: &Canister<'_>, crowd: &mut Crowd) -> Result<(), ClientError> {
+        let MigrationStatus { phase, note, .. } = canister.migration_finalize(self.controller)?;
+        if phase != MigrationPhase::Finalized {
+            crowd.problems.push(format!("the migration is not finalized, it stands at {phase:?} ({note})"));
+        }
+        Ok(())
+    }
+
     fn note(&mut self, build: Build, name: String, upgrade_ok: bool) {
         self.done.push(StageReport {
             name,
@@ -113,10 +124,11 @@ impl<'p> Stages<'p> {
     ) -> Result<(), ClientError> {
         let status = settled(canister, canister.migration_status()?)?;
         let build = self.done.last().map_or("", |stage| stage.build.as_str());
-        crowd.problems.extend(books::check(build, &status, self.in_flight));
-        if self.migration.is_none() {
-            self.migration = Some(status);
-        }
+        // The second migration has units that nobody had in flight: committed blobs.
+        let in_flight = if status.migration == 1 { self.in_flight } else { 0 };
+        crowd.problems.extend(books::check(build, &status, in_flight));
+        let place = if status.migration == 1 { &mut self.migration } else { &mut self.payload };
+        place.get_or_insert(status);
         Ok(())
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use indicatif::ProgressBar;
 use sha2::{Digest, Sha256};
 use upload_canister::api;
+use upload_canister::stable::layout::Layout;
 use upload_canister::storage::Storage;
 
 use super::lane::{Crowd, Lane};
@@ -109,8 +110,11 @@ pub(super) fn memories(canister: &Canister<'_>, crowd: &mut Crowd) -> Result<(),
 const SWEEPS: u32 = 5;
 const SWEEP_SECONDS: u64 = 60;
 
-/// What was given up must be gone: the chunks in stable memory are those of the finished uploads and no others. Needs
-/// all uploads to be sound; one that went wrong may well have left something.
+/// Room in extents is taken in units of so many bytes.
+const UNIT_BYTES: u64 = 64;
+
+/// What was given up must be gone: the bytes in stable memory are those of the finished uploads and no others, all of
+/// them in extents. Needs all uploads to be sound; one that went wrong may well have left something.
 pub(super) fn leftovers(canister: &Canister<'_>, crowd: &mut Crowd) {
     if !crowd.lanes.iter().all(Lane::is_sound) {
         return;
@@ -123,26 +127,34 @@ pub(super) fn leftovers(canister: &Canister<'_>, crowd: &mut Crowd) {
         .lanes
         .iter()
         .filter(|lane| lane.uploader.result().is_some())
-        .map(|lane| u64::from(lane.uploader.chunks()))
+        .map(|lane| lane.uploader.asset.bytes.next_multiple_of(UNIT_BYTES))
         .sum();
     let stable = canister.pic().get_stable_memory(canister.id());
-    let stored = match Storage::open_existing(Rc::new(RefCell::new(stable))) {
-        Ok(storage) => storage.blobs.chunk_total(),
+    let kept = Storage::open_accepting(Rc::new(RefCell::new(stable)), &[Layout::EXTENTS])
+        .map_err(|error| error.to_string())
+        .and_then(|storage| {
+            let taken = storage.blobs.extents().taken_bytes().map_err(|error| error.to_string())?;
+            Ok((storage.blobs.chunk_total(), taken))
+        });
+    let (chunks, stored) = match kept {
+        Ok(kept) => kept,
         Err(error) => {
-            crowd.problems.push(format!("the stable memory cannot be opened: {error}"));
+            crowd.problems.push(format!("the stable memory cannot be read: {error}"));
             return;
         }
     };
-    if stored == expected {
+    if (chunks, stored) == (0, expected) {
         return;
     }
-    let what = format!("{stored} chunks are in stable memory, the finished uploads have {expected}");
+    let what = format!(
+        "{stored} bytes are in extents and {chunks} chunks still in the map, the finished uploads have {expected} bytes"
+    );
     let mut aborted = crowd.lanes.iter_mut().filter(|lane| lane.uploader.aborted()).peekable();
     if stored < expected || aborted.peek().is_none() {
         crowd.problems.push(what);
     } else {
         aborted
-            .for_each(|lane| lane.blame(format!("it was aborted and its chunks may still be there: {what}")));
+            .for_each(|lane| lane.blame(format!("it was aborted and its bytes may still be there: {what}")));
     }
 }
 
