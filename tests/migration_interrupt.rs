@@ -11,16 +11,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use candid::Principal;
-use ic_stable_structures::Memory as _;
 use pocket_ic::common::rest::BlobCompression;
 use session_migrate::build::Build;
-use support::legacy_state::{CLIENTS, client, image};
+use support::legacy_state::{CLIENTS, client, image, memory_of};
 use support::{World, controller};
 use upload_canister::api::{MigrationPhase, MigrationStatus};
 use upload_canister::meter::Meter;
 use upload_canister::migrate::{self, Phase};
 use upload_canister::session::Time;
-use upload_canister::stable::RawMemory;
 use upload_canister::storage::Storage;
 use upload_canister::upload::RawRecord;
 
@@ -44,15 +42,9 @@ struct Dump {
     digests: [[u8; 32]; 2],
 }
 
-fn storage_of(bytes: &[u8]) -> Storage {
-    let raw = RawMemory::default();
-    raw.grow(bytes.len().div_ceil(65_536) as u64);
-    raw.write(0, bytes);
-    Storage::open_existing(raw).unwrap()
-}
-
 fn dump(world: &World) -> Dump {
-    let storage = storage_of(&world.pic.get_stable_memory(world.id));
+    let raw = memory_of(&world.pic.get_stable_memory(world.id));
+    let storage = Storage::open_existing(raw).unwrap();
     let tables = &storage.sessions;
     let state = storage.migration.state().unwrap();
     Dump {
@@ -101,9 +93,7 @@ fn world(start: Start) -> World {
     let mut world = World::new(build);
     let now = world.pic.get_time().as_nanos_since_unix_epoch();
     let (bytes, _) = image(SESSIONS, now);
-    let raw = RawMemory::default();
-    raw.grow(bytes.len().div_ceil(65_536) as u64);
-    raw.write(0, &bytes);
+    let raw = memory_of(&bytes);
     let mut storage = Storage::open_existing(raw.clone()).unwrap();
     storage.sessions.legacy.insert(5, &RawRecord(b"rubbish".to_vec()));
     if let Start::Counted = start {

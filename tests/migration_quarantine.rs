@@ -3,13 +3,12 @@
 #[path = "support/mod.rs"]
 mod support;
 
-use ic_stable_structures::Memory as _;
-use support::legacy_state::{client, image};
+use support::legacy_state::{client, image, memory_of, metadata};
+use upload_canister::api::HashAlgorithm;
 use upload_canister::meter::Unmetered;
 use upload_canister::migrate::{self, Phase, Progress};
 use upload_canister::migrations::split_sessions::LegacyUploadSession;
 use upload_canister::session::Time;
-use upload_canister::stable::RawMemory;
 use upload_canister::storage::Storage;
 use upload_canister::upload::limits::DEFAULT_SESSION_TTL_SECONDS;
 use upload_canister::upload::path::ActivePath;
@@ -17,15 +16,12 @@ use upload_canister::upload::{RawRecord, UploadService};
 
 const SESSIONS: u64 = 6;
 
-/// Session 2 contradicts itself; its owner has session 2 alone, and one more of the others is given to that owner.
+/// Session 2, its owner's only one, contradicts itself.
 #[test]
 fn what_is_put_aside_stops_neither_the_sweep_nor_a_list() {
     let now = Time::from_nanos(1_700_000_000_000_000_000);
     let (bytes, capsules) = image(SESSIONS, now.as_nanos());
-    let raw = RawMemory::default();
-    raw.grow(bytes.len().div_ceil(65_536) as u64);
-    raw.write(0, &bytes);
-    let mut storage = Storage::open_existing(raw).unwrap();
+    let mut storage = Storage::open_existing(memory_of(&bytes)).unwrap();
     let stored = storage.sessions.legacy.get_raw(&2).unwrap();
     let mut record = LegacyUploadSession::decode(&stored).unwrap();
     record.chunk_count += 1;
@@ -37,15 +33,8 @@ fn what_is_put_aside_stops_neither_the_sweep_nor_a_list() {
     let mut path = ActivePath::default();
     let mut service =
         UploadService { storage: &mut storage, path: &mut path, caller: client(2), now, meter: &Unmetered };
-    let new = service
-        .begin(
-            capsules[2].clone(),
-            support::legacy_state::metadata(),
-            1,
-            "another".into(),
-            upload_canister::api::HashAlgorithm::Sha256,
-        )
-        .unwrap();
+    let new =
+        service.begin(capsules[2].clone(), metadata(), 1, "another".into(), HashAlgorithm::Sha256).unwrap();
     let listed: Vec<u64> = service.list(None, 99).unwrap().iter().map(|status| status.session).collect();
     assert_eq!(listed, [new]);
     service.status(2).unwrap_err();

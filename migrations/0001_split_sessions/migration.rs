@@ -25,7 +25,7 @@ static PLAN: Plan = Plan {
     from: Layout::LEGACY,
     to: Layout::SPLIT,
     classes: CLASSES,
-    write_instructions: 200_000,
+    write_instructions: 400_000,
     fields: FIELDS,
 };
 

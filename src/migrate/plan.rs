@@ -18,8 +18,8 @@ pub struct Plan {
     pub to: Layout,
     /// Every class of unit that it knows.
     pub classes: &'static [ClassPlan],
-    /// Instructions that converting a unit takes beyond looking at it, for the dry run; measured by
-    /// `tests/migration_scale.rs`, for the migrations of this tree.
+    /// Instructions that converting a unit takes beyond looking at it, about: an estimate for the dry run, after the
+    /// figures in `docs/migration-costs.md`.
     pub write_instructions: u64,
     /// Every field of the old form, and where it goes.
     pub fields: &'static [(&'static str, &'static str)],

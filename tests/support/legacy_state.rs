@@ -4,6 +4,7 @@
 //! capsule. The chunk of every third session is stored.
 
 use candid::Principal;
+use ic_stable_structures::Memory as _;
 use upload_canister::api::{AdminConfig, AssetMetadata, AssetMetadataBase, AssetType};
 use upload_canister::blob::ChunkPrefix;
 use upload_canister::config::Config;
@@ -54,6 +55,14 @@ pub fn metadata() -> AssetMetadata {
 /// The idempotency key of a session.
 pub fn idem(session: u64) -> String {
     format!("upload-1759000000000-{session:09}")
+}
+
+/// A memory of these bytes.
+pub fn memory_of(bytes: &[u8]) -> RawMemory {
+    let raw = RawMemory::default();
+    raw.grow(bytes.len().div_ceil(65_536) as u64);
+    raw.write(0, bytes);
+    raw
 }
 
 /// The whole stable memory, with sessions `1..=sessions` begun at `now`, and the capsules of the clients.
