@@ -1,6 +1,6 @@
-//! Arguments that are no Candid, or Candid of something else: the CDK ends the call before any code of the canister has
-//! seen them, and the caller gets a rejection. Nothing changes, the canister lives on, and no bytes can make it work
-//! until it runs into the limit of instructions.
+//! Arguments that are no Candid, or Candid of something else: the caller gets a rejection, from the CDK before any code of
+//! the canister has seen them, or from what reads its own arguments. Nothing changes, the canister lives on, and no bytes
+//! can make it work until it runs into the limit of instructions.
 
 #[path = "support/mod.rs"]
 mod support;
