@@ -7,6 +7,7 @@
 //! Which layer keeps a session is decided in [`path`], the only place that knows of the cargo features.
 
 mod absorb;
+mod begin;
 mod ended;
 mod error;
 mod finish;

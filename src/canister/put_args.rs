@@ -4,10 +4,10 @@
 //! nearly always `(nat64, nat32, vec nat8, opt vec nat8)` under a type table of two entries; that is read
 //! where it stands. Everything else is left to the library, so that the answers are the same.
 
-use candid::utils::decode_args_with_config;
 use serde_bytes::ByteBuf;
 
 use super::message::Message;
+use super::streams;
 
 /// The arguments.
 #[derive(Debug, PartialEq)]
@@ -39,9 +39,6 @@ pub enum ChunkBytes {
 /// Bytes of the message that are looked at for its type table and its numbers.
 const HEAD_BYTES: usize = 96;
 
-/// What the decoder may skip, as the library's own entry points set it.
-pub const SKIPPING_QUOTA: usize = 10_000;
-
 /// Reads the arguments.
 ///
 /// # Errors
@@ -52,10 +49,7 @@ pub fn read(message: &dyn Message) -> Result<PutArgs, String> {
     }
     let mut bytes = vec![0; message.size()];
     message.copy(0, &mut bytes);
-    let mut config = candid::DecoderConfig::new();
-    config.set_skipping_quota(SKIPPING_QUOTA);
-    let (session, idx, chunk, sha256): (u64, u32, ByteBuf, Option<ByteBuf>) =
-        decode_args_with_config(&bytes, &config).map_err(|e| e.to_string())?;
+    let (session, idx, chunk, sha256): (u64, u32, ByteBuf, Option<ByteBuf>) = streams::decode(&bytes)?;
     Ok(PutArgs { session, idx, chunk: ChunkBytes::Owned(chunk.into_vec()), sha256 })
 }
 

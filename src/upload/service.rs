@@ -1,24 +1,21 @@
-//! The upload contract: what begin, put, finish, abort and status promise, on whichever path.
+//! The upload contract: what put, abort and status promise, on whichever path, and what expires.
 
 use candid::Principal;
 use serde_bytes::ByteBuf;
 use sha2::{Digest, Sha256};
 
-use crate::api::{AssetMetadata, Error, HashAlgorithm, Result, UploadStatus};
-use crate::blob::{CHUNK_SIZE, Place};
-use crate::capsule::{Access, CapsuleStore};
+use crate::api::{Error, HashAlgorithm, Result, UploadStatus};
+use crate::blob::Place;
+use crate::capsule::Access;
 use crate::meter::Meter;
-use crate::session::{ByteSource, PutOutcome, Session, SessionError, SessionId, SessionSpec, Time};
-use crate::stable::layout::Layout;
+use crate::session::{ByteSource, PutOutcome, Session, SessionError, SessionId, Time};
 use crate::storage::Storage;
 
-use super::absorb::{absorb_hashed, absorb_stored, hasher_for, subtree_bytes};
+use super::absorb::{absorb_hashed, absorb_stored, hasher_for};
 use super::error::{digest_of, to_ranges};
 use super::hashing::HashingSource;
-use super::idempotency::{Fingerprint, IdemKey, memory_id};
-use super::limits::{
-    CATCH_UP_INSTRUCTIONS, MAX_CHUNKS, MAX_UPLOAD_BYTES, SWEEP_BATCH, check_idem, check_metadata,
-};
+use super::idempotency::{Fingerprint, IdemKey};
+use super::limits::{CATCH_UP_INSTRUCTIONS, SWEEP_BATCH};
 use super::path::{Chunk, Upload, UploadPath};
 use super::{Outcome, PayloadState, Receipt, UploadMeta, forget_session};
 
@@ -39,78 +36,6 @@ pub struct UploadService<'a> {
 }
 
 impl UploadService<'_> {
-    /// Begins an upload of `asset_metadata.base.bytes` bytes, or finds the one that this call began before.
-    ///
-    /// # Errors
-    /// [`Error::Unauthorized`], [`Error::InvalidArgument`], [`Error::Conflict`] when the key was used with
-    /// other parameters, [`Error::ResourceExhausted`].
-    pub fn begin(
-        &mut self,
-        capsule_id: String,
-        asset_metadata: AssetMetadata,
-        expected_chunks: u32,
-        idem: String,
-        hash: HashAlgorithm,
-    ) -> Result<u64> {
-        let capsule = self.storage.capsules.authorize(self.caller, Access::Write, &capsule_id)?;
-        check_begin(&asset_metadata, expected_chunks, &idem)?;
-        let key = IdemKey::of(&capsule_id, &self.caller, &idem);
-        let fingerprint = Fingerprint::of(&asset_metadata, expected_chunks, hash);
-        if let Some(id) = self.begun_before(key, fingerprint, &idem)? {
-            return Ok(id.0);
-        }
-        let limits = self.storage.config()?;
-        CapsuleStore::check_memories(&capsule, limits.memories_per_capsule())?;
-        let allowed = limits.max_sessions_per_caller;
-        let sessions = self.storage.index.count_of(self.caller, allowed);
-        if sessions >= allowed {
-            return Err(Error::exhausted("sessions per caller", allowed, sessions.saturating_add(1)));
-        }
-        let bytes = asset_metadata.base().bytes;
-        self.storage.usage.reserve(self.caller, &capsule_id, bytes, &limits)?;
-
-        let id = SessionId(self.storage.sessions.counter.count_up()?);
-        let spec = SessionSpec {
-            chunk_size: CHUNK_SIZE,
-            bytes_expected: bytes,
-            owner: self.caller.as_slice().to_vec(),
-            idem,
-        };
-        let meta = UploadMeta {
-            provisional_memory_id: memory_id(id, key, self.now),
-            capsule_id,
-            asset_metadata,
-            blob_id: None,
-            created_at: self.now.as_nanos(),
-            expected_chunks,
-        };
-        let payload = self.allocate(&meta, hash)?;
-        self.path.begin(self.storage, id, spec, meta, self.now)?;
-        if let Some(payload) = payload {
-            self.storage.payloads.insert(id.0, &payload);
-        }
-        self.storage.index.insert(id, key, self.caller, self.now);
-        Ok(id.0)
-    }
-
-    /// Room for the bytes of a new session, where layout 3 is in use; none where the chunk map takes them.
-    fn allocate(&mut self, meta: &UploadMeta, hash: HashAlgorithm) -> Result<Option<PayloadState>> {
-        let mut payload = PayloadState::new(hash);
-        if !self.uses_extents()? {
-            return Ok((hash != HashAlgorithm::Sha256).then_some(payload));
-        }
-        payload.extents = Some(self.storage.blobs.allocate(meta.asset_metadata.base().bytes)?);
-        if hash == HashAlgorithm::Blake3 {
-            payload.subtrees = Some(self.storage.blobs.allocate(subtree_bytes(meta.expected_chunks))?);
-        }
-        Ok(Some(payload))
-    }
-
-    /// Whether new payload goes to extents.
-    pub(super) fn uses_extents(&self) -> Result<bool> {
-        Ok(self.storage.layout.get()?.is_some_and(|layout| layout >= Layout::EXTENTS))
-    }
-
     /// Takes chunk `idx` of a session, in any order, with its SHA-256 if the caller sends one.
     ///
     /// # Errors
@@ -258,42 +183,6 @@ impl UploadService<'_> {
         Ok(swept && idle.len() < SWEEP_BATCH && dropped.len() < SWEEP_BATCH)
     }
 
-    /// The session that this call of begin made before, if it lives or has left a receipt.
-    pub(super) fn begun_before(
-        &mut self,
-        key: IdemKey,
-        fingerprint: Fingerprint,
-        idem: &str,
-    ) -> Result<Option<SessionId>> {
-        let Some(id) = self.storage.index.find(key)? else {
-            return Ok(None);
-        };
-        let found = if let Some(receipt) = self.receipt(id)? {
-            if let Outcome::Finished(finished) = &receipt.outcome
-                && !self.storage.capsules.has_memory(&finished.memory_id)
-            {
-                // What that upload made was deleted since, so this is a new one.
-                return Ok(None);
-            }
-            Fingerprint(receipt.fingerprint)
-        } else if let Some(upload) = self.path.load(self.storage, id, self.now)? {
-            if self.expired(&upload)? {
-                self.drop_session(id, &upload)?;
-                return Ok(None);
-            }
-            let hash = self.storage.payloads.get(&id.0)?.unwrap_or_default().hash.algorithm();
-            Fingerprint::of(&upload.meta.asset_metadata, upload.meta.expected_chunks, hash)
-        } else {
-            return Ok(None);
-        };
-        if found == fingerprint {
-            Ok(Some(id))
-        } else {
-            let detail = format!("session {id} was begun under this key with other parameters");
-            Err(Error::conflict("idem", idem, detail))
-        }
-    }
-
     /// The caller's session, whose capsule the caller may still write to.
     pub(super) fn authorized(&mut self, id: SessionId) -> Result<Upload> {
         let upload = self.own(id)?;
@@ -303,7 +192,7 @@ impl UploadService<'_> {
 
     /// Whether a session was idle too long. From then on it does not exist for anybody, whether the timer
     /// has come by already or not: the answer must not depend on that.
-    fn expired(&self, upload: &Upload) -> Result<bool> {
+    pub(super) fn expired(&self, upload: &Upload) -> Result<bool> {
         let ttl = self.storage.config()?.session_ttl_seconds;
         Ok(upload.session.session_meta.last_seen.plus_seconds(ttl) <= self.now)
     }
@@ -369,7 +258,7 @@ impl UploadService<'_> {
 
     /// Ends a session, whoever asked for it, and gives everything of it back. Says how it would have been
     /// verified.
-    fn drop_session(&mut self, id: SessionId, upload: &Upload) -> Result<HashAlgorithm> {
+    pub(super) fn drop_session(&mut self, id: SessionId, upload: &Upload) -> Result<HashAlgorithm> {
         let (session, meta) = (&upload.session, &upload.meta);
         let owner = Principal::try_from_slice(&session.owner).map_err(|e| Error::Internal(e.to_string()))?;
         let payload = self.storage.payloads.get(&id.0)?.unwrap_or_default();
@@ -411,21 +300,6 @@ fn collect(chunk: &mut dyn ByteSource) -> Result<Vec<u8>> {
         })
         .map_err(SessionError::from)?;
     Ok(whole)
-}
-
-pub(super) fn check_begin(asset_metadata: &AssetMetadata, expected_chunks: u32, idem: &str) -> Result<()> {
-    check_idem(idem)?;
-    check_metadata(asset_metadata)?;
-    let base = asset_metadata.base();
-    let chunks = base.bytes.div_ceil(u64::from(CHUNK_SIZE));
-    if chunks > u64::from(MAX_CHUNKS) {
-        return Err(Error::exhausted("bytes per upload", MAX_UPLOAD_BYTES, base.bytes));
-    }
-    if u64::from(expected_chunks) != chunks {
-        let expected = format!("{chunks}, for {} bytes in chunks of {CHUNK_SIZE}", base.bytes);
-        return Err(Error::invalid("expected_chunks", expected, expected_chunks));
-    }
-    Ok(())
 }
 
 /// Nothing, when the digests are the same.

@@ -15,6 +15,7 @@ use crate::api::{
     SessionPath, SmallFile, UploadFinishResult,
 };
 use crate::blob::CHUNK_SIZE;
+use crate::blob::extents::REGION_BYTES;
 use crate::config::Config;
 use crate::meter::{Meter, Unmetered};
 use crate::session::Time;
@@ -797,4 +798,30 @@ fn a_commit_writes_no_more_into_a_large_capsule_than_into_a_small_one() {
         // A record of a memory has some hundreds of bytes; two thousand of them have hundreds of thousands.
         assert!(large < small + 8 * 1024, "{large} bytes changed in a large capsule, {small} in a small one");
     });
+}
+
+/// An upload that the payload region has no room for leaves nothing behind: no room, no session, no bytes on account.
+#[test]
+fn a_full_region_is_refused_and_nothing_is_taken() {
+    for mut world in [World::extents(), World::extents().with_blake3()] {
+        // Room for the bytes of a file of 100, and not for the chaining values beside them.
+        world.storage.blobs.allocate(REGION_BYTES - 128).unwrap();
+        let before = (world.live(), world.storage.usage.accounts());
+        let begun = [world.try_begin(100, "a"), world.try_begin(200, "b")];
+        let fits = world.hash == HashAlgorithm::Sha256;
+        assert_eq!(begun.each_ref().map(Result::is_ok), [fits, false], "{begun:?}");
+        for refused in begun.iter().filter_map(|begun| begun.as_ref().err()) {
+            assert!(matches!(refused, Error::ResourceExhausted { .. }), "{refused}");
+        }
+        if fits {
+            world.service().abort(*begun[0].as_ref().unwrap()).unwrap();
+        }
+        assert_eq!((world.live(), world.storage.usage.accounts()), before);
+
+        let large = vec![1; 200];
+        let refused = small(&world, &large, "c");
+        let refused = world.service().put_whole(refused).unwrap_err();
+        assert!(matches!(refused, Error::ResourceExhausted { .. }), "{refused}");
+        assert_eq!((world.live(), world.storage.usage.accounts()), before);
+    }
 }

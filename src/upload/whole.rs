@@ -6,11 +6,12 @@ use crate::capsule::{Access, CapsuleStore};
 use crate::session::{ByteSink, SessionError, SessionId};
 
 use super::absorb::digest_of_bytes;
+use super::begin::check_begin;
 use super::error::digest_of;
 use super::finish::finished_before;
-use super::idempotency::{Fingerprint, IdemKey, memory_id};
+use super::idempotency::{Fingerprint, IdemKey};
 use super::limits::MAX_FILES_PER_CALL;
-use super::service::{UploadService, check_begin, check_digest};
+use super::service::{UploadService, check_digest};
 use super::{Outcome, PayloadState, Receipt, UploadMeta};
 
 impl UploadService<'_> {
@@ -53,15 +54,14 @@ impl UploadService<'_> {
         self.storage.usage.store(self.caller, &capsule_id, size, &limits)?;
 
         let id = SessionId(self.storage.sessions.counter.count_up()?);
-        let meta = UploadMeta {
-            provisional_memory_id: memory_id(id, key, self.now),
-            capsule_id,
-            asset_metadata,
-            blob_id: None,
-            created_at: self.now.as_nanos(),
-            expected_chunks,
+        let meta = self.new_meta(id, key, capsule_id, asset_metadata, expected_chunks);
+        let place = match self.store_whole(id, &meta, bytes) {
+            Ok(place) => place,
+            Err(refused) => {
+                self.storage.usage.free(&meta.capsule_id, size)?;
+                return Err(refused);
+            }
         };
-        let place = self.store_whole(id, &meta, bytes)?;
         let digest = ContentDigest { algorithm: hash, bytes: expected };
         let finished = self.attach(id, &meta, &BlobRecord { size, digest, created_at: self.now, place })?;
         self.storage.index.remember(key, id);
@@ -82,13 +82,19 @@ impl UploadService<'_> {
     }
 
     /// Stores the bytes of a file that has no session.
+    ///
+    /// # Errors
+    /// When there is no room; then nothing is stored.
     fn store_whole(&mut self, id: SessionId, meta: &UploadMeta, bytes: &[u8]) -> Result<Place> {
         let extents =
             if self.uses_extents()? { Some(self.storage.blobs.allocate(bytes.len() as u64)?) } else { None };
         let place = PayloadState { extents, ..PayloadState::default() }.place(id, meta);
         if !bytes.is_empty() {
             let mut sink = StableBlobSink::for_meta(&mut self.storage.blobs, &place, CHUNK_SIZE);
-            sink.write_at(0, bytes).map_err(SessionError::from)?;
+            if let Err(refused) = sink.write_at(0, bytes) {
+                self.storage.blobs.give_back(&place)?;
+                return Err(SessionError::from(refused).into());
+            }
         }
         Ok(place)
     }

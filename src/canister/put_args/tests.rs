@@ -1,10 +1,12 @@
 //! Arguments read in place against the Candid library.
 
+use candid::utils::decode_args_with_config;
 use candid::{CandidType, Encode};
 use proptest::prelude::*;
 
 use super::*;
 use crate::canister::message::tests::Bytes;
+use crate::canister::streams::SKIPPING_QUOTA;
 
 /// Session, index, chunk, digest.
 type Args = (u64, u32, Vec<u8>, Option<Vec<u8>>);

@@ -1,0 +1,172 @@
+//! Beginning an upload: what may be refused, room for its bytes, and the same answer to the same call.
+
+use crate::api::{AssetMetadata, Error, HashAlgorithm, Result};
+use crate::blob::CHUNK_SIZE;
+use crate::capsule::{Access, CapsuleStore};
+use crate::session::{SessionId, SessionSpec};
+use crate::stable::layout::Layout;
+
+use super::absorb::subtree_bytes;
+use super::idempotency::{Fingerprint, IdemKey, memory_id};
+use super::limits::{MAX_CHUNKS, MAX_UPLOAD_BYTES, check_idem, check_metadata};
+use super::service::UploadService;
+use super::{Outcome, PayloadState, UploadMeta};
+
+impl UploadService<'_> {
+    /// Begins an upload of `asset_metadata.base.bytes` bytes, or finds the one that this call began before.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorized`], [`Error::InvalidArgument`], [`Error::Conflict`] when the key was used with
+    /// other parameters, [`Error::ResourceExhausted`].
+    pub fn begin(
+        &mut self,
+        capsule_id: String,
+        asset_metadata: AssetMetadata,
+        expected_chunks: u32,
+        idem: String,
+        hash: HashAlgorithm,
+    ) -> Result<u64> {
+        let capsule = self.storage.capsules.authorize(self.caller, Access::Write, &capsule_id)?;
+        check_begin(&asset_metadata, expected_chunks, &idem)?;
+        let key = IdemKey::of(&capsule_id, &self.caller, &idem);
+        let fingerprint = Fingerprint::of(&asset_metadata, expected_chunks, hash);
+        if let Some(id) = self.begun_before(key, fingerprint, &idem)? {
+            return Ok(id.0);
+        }
+        let limits = self.storage.config()?;
+        CapsuleStore::check_memories(&capsule, limits.memories_per_capsule())?;
+        let allowed = limits.max_sessions_per_caller;
+        let sessions = self.storage.index.count_of(self.caller, allowed);
+        if sessions >= allowed {
+            return Err(Error::exhausted("sessions per caller", allowed, sessions.saturating_add(1)));
+        }
+        let bytes = asset_metadata.base().bytes;
+        self.storage.usage.reserve(self.caller, &capsule_id, bytes, &limits)?;
+        let payload = match self.allocate(bytes, expected_chunks, hash) {
+            Ok(payload) => payload,
+            Err(refused) => {
+                self.storage.usage.end(self.caller, bytes)?;
+                self.storage.usage.free(&capsule_id, bytes)?;
+                return Err(refused);
+            }
+        };
+
+        let id = SessionId(self.storage.sessions.counter.count_up()?);
+        let spec = SessionSpec {
+            chunk_size: CHUNK_SIZE,
+            bytes_expected: bytes,
+            owner: self.caller.as_slice().to_vec(),
+            idem,
+        };
+        let meta = self.new_meta(id, key, capsule_id, asset_metadata, expected_chunks);
+        self.path.begin(self.storage, id, spec, meta, self.now)?;
+        if let Some(payload) = payload {
+            self.storage.payloads.insert(id.0, &payload);
+        }
+        self.storage.index.insert(id, key, self.caller, self.now);
+        Ok(id.0)
+    }
+
+    /// What a new upload is about.
+    pub(super) fn new_meta(
+        &self,
+        id: SessionId,
+        key: IdemKey,
+        capsule_id: String,
+        asset_metadata: AssetMetadata,
+        expected_chunks: u32,
+    ) -> UploadMeta {
+        UploadMeta {
+            provisional_memory_id: memory_id(id, key, self.now),
+            capsule_id,
+            asset_metadata,
+            blob_id: None,
+            created_at: self.now.as_nanos(),
+            expected_chunks,
+        }
+    }
+
+    /// Room for the bytes of a new session, where layout 3 is in use; none where the chunk map takes them.
+    ///
+    /// # Errors
+    /// When there is no room; then none was taken.
+    fn allocate(
+        &mut self,
+        bytes: u64,
+        expected_chunks: u32,
+        hash: HashAlgorithm,
+    ) -> Result<Option<PayloadState>> {
+        let mut payload = PayloadState::new(hash);
+        if !self.uses_extents()? {
+            return Ok((hash != HashAlgorithm::Sha256).then_some(payload));
+        }
+        let extents = self.storage.blobs.allocate(bytes)?;
+        if hash == HashAlgorithm::Blake3 {
+            match self.storage.blobs.allocate(subtree_bytes(expected_chunks)) {
+                Ok(slots) => payload.subtrees = Some(slots),
+                Err(refused) => {
+                    self.storage.blobs.extents_mut().free(&extents)?;
+                    return Err(refused.into());
+                }
+            }
+        }
+        payload.extents = Some(extents);
+        Ok(Some(payload))
+    }
+
+    /// Whether new payload goes to extents.
+    pub(super) fn uses_extents(&self) -> Result<bool> {
+        Ok(self.storage.layout.get()?.is_some_and(|layout| layout >= Layout::EXTENTS))
+    }
+
+    /// The session that this call of begin made before, if it lives or has left a receipt.
+    pub(super) fn begun_before(
+        &mut self,
+        key: IdemKey,
+        fingerprint: Fingerprint,
+        idem: &str,
+    ) -> Result<Option<SessionId>> {
+        let Some(id) = self.storage.index.find(key)? else {
+            return Ok(None);
+        };
+        let found = if let Some(receipt) = self.receipt(id)? {
+            if let Outcome::Finished(finished) = &receipt.outcome
+                && !self.storage.capsules.has_memory(&finished.memory_id)
+            {
+                // What that upload made was deleted since, so this is a new one.
+                return Ok(None);
+            }
+            Fingerprint(receipt.fingerprint)
+        } else if let Some(upload) = self.path.load(self.storage, id, self.now)? {
+            if self.expired(&upload)? {
+                self.drop_session(id, &upload)?;
+                return Ok(None);
+            }
+            let hash = self.storage.payloads.get(&id.0)?.unwrap_or_default().hash.algorithm();
+            Fingerprint::of(&upload.meta.asset_metadata, upload.meta.expected_chunks, hash)
+        } else {
+            return Ok(None);
+        };
+        if found == fingerprint {
+            Ok(Some(id))
+        } else {
+            let detail = format!("session {id} was begun under this key with other parameters");
+            Err(Error::conflict("idem", idem, detail))
+        }
+    }
+}
+
+pub(super) fn check_begin(asset_metadata: &AssetMetadata, expected_chunks: u32, idem: &str) -> Result<()> {
+    check_idem(idem)?;
+    check_metadata(asset_metadata)?;
+    let base = asset_metadata.base();
+    let chunks = base.bytes.div_ceil(u64::from(CHUNK_SIZE));
+    if chunks > u64::from(MAX_CHUNKS) {
+        return Err(Error::exhausted("bytes per upload", MAX_UPLOAD_BYTES, base.bytes));
+    }
+    if u64::from(expected_chunks) != chunks {
+        let expected = format!("{chunks}, for {} bytes in chunks of {CHUNK_SIZE}", base.bytes);
+        return Err(Error::invalid("expected_chunks", expected, expected_chunks));
+    }
+    Ok(())
+}
