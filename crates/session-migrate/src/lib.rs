@@ -7,3 +7,4 @@ pub mod client;
 pub mod costs;
 pub mod rehearse;
 pub mod server;
+pub mod trace;
