@@ -133,17 +133,8 @@ impl Codec {
     pub fn answer(&mut self, method: &str, answer: Result<&[u8], &RejectResponse>) -> Answer {
         match answer {
             Ok(reply) => self.reply(method, reply),
-            Err(reject) => rejection(reject),
+            Err(reject) => Answer::from(reject),
         }
-    }
-}
-
-/// A rejection as a trace shows it.
-pub(crate) fn rejection(reject: &RejectResponse) -> Answer {
-    Answer::Rejected {
-        code: format!("{:?}", reject.error_code),
-        // A trap is followed by advice and a backtrace; its first line says what happened.
-        message: reject.reject_message.lines().next().unwrap_or_default().to_owned(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The lines of a trace.
 
 use candid::Principal;
+use pocket_ic::RejectResponse;
 use serde::{Deserialize, Serialize};
 
 /// The version that is written, and the newest that is read.
@@ -133,6 +134,23 @@ pub enum Answer {
         /// The first line of what the IC said. Not compared: it is the server's, not the canister's.
         message: String,
     },
+}
+
+impl Answer {
+    /// The answer to an upgrade that went through.
+    pub fn accepted() -> Answer {
+        Answer::Reply("()".into())
+    }
+}
+
+impl From<&RejectResponse> for Answer {
+    fn from(reject: &RejectResponse) -> Answer {
+        Answer::Rejected {
+            code: format!("{:?}", reject.error_code),
+            // A trap is followed by advice and a backtrace; its first line says what happened.
+            message: reject.reject_message.lines().next().unwrap_or_default().to_owned(),
+        }
+    }
 }
 
 /// The last line. A trace without one was cut off.

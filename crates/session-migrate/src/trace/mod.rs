@@ -18,6 +18,7 @@ mod payload;
 mod reader;
 mod recorder;
 mod seal;
+mod tape;
 mod value;
 mod writer;
 
@@ -29,4 +30,5 @@ pub use interface::Interface;
 pub use payload::{PayloadRef, Seeds, seeded};
 pub use reader::Trace;
 pub use recorder::{Exchange, Recorder};
+pub use tape::{Tape, Ticket};
 pub use writer::Writer;
