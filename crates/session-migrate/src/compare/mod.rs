@@ -5,5 +5,6 @@
 mod difference;
 mod rules;
 
+pub(crate) use difference::of_texts;
 pub use difference::{Difference, differences};
 pub use rules::{CostRule, Rule, RuleError, Rules, Scope, Tally};

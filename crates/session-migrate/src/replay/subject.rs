@@ -50,6 +50,8 @@ pub struct Subject {
     controllers: Vec<Principal>,
     /// What its messages have cost so far; empty where the server does not tell.
     costs: Vec<MessageCost>,
+    /// How many of them are from the installation.
+    installation: usize,
     metered: bool,
 }
 
@@ -68,7 +70,7 @@ impl Subject {
         let id = pic.create_canister_with_settings(Some(controller), None);
         let metered = server::chosen()?.kind == server::ServerKind::Embedded;
         let controllers = vec![controller];
-        let mut subject = Subject { pic, id, controllers, costs: Vec::new(), metered };
+        let mut subject = Subject { pic, id, controllers, costs: Vec::new(), installation: 0, metered };
         // Reinstalling into an empty canister is installing, and its failure is an answer, not a panic.
         subject
             .pic
@@ -82,6 +84,8 @@ impl Subject {
                 .set_controllers(id, Some(controller), all)
                 .map_err(ReplayError::control("set the controllers"))?;
         }
+        subject.read_meter()?;
+        subject.installation = subject.costs.len();
         Ok(subject)
     }
 
@@ -195,9 +199,10 @@ impl Subject {
         Ok(())
     }
 
-    /// What its messages have cost, as far as [`Subject::read_meter`] has taken down; none where the server does not tell.
+    /// What its messages since the installation have cost, as far as [`Subject::read_meter`] has taken down; none where
+    /// the server does not tell.
     pub fn costs(&self) -> Option<&[MessageCost]> {
-        self.metered.then_some(self.costs.as_slice())
+        self.metered.then(|| self.costs.get(self.installation..).unwrap_or_default())
     }
 }
 

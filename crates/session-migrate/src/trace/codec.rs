@@ -1,6 +1,7 @@
 //! Between the bytes of a message and the text of a trace.
 
-use candid::types::value::IDLArgs;
+use candid::CandidType;
+use candid::types::value::{IDLArgs, IDLValue};
 use candid_parser::parse_idl_args;
 use pocket_ic::RejectResponse;
 
@@ -114,6 +115,26 @@ impl Codec {
                 None => hex::decode(text).map_err(|error| bad(error.to_string())),
             },
         }
+    }
+
+    /// The name of a session, which is learned if it is new.
+    pub fn session_name(&mut self, session: u64) -> String {
+        self.ids.learn_session(session)
+    }
+
+    /// A text with names for the ids in it, which are learned if they are new.
+    pub fn name(&mut self, text: &str) -> String {
+        self.ids.learn_text(text)
+    }
+
+    /// The text of any value, as if it came in a reply.
+    ///
+    /// # Errors
+    /// When it does not encode, in words.
+    pub fn show(&mut self, value: &impl CandidType) -> Result<String, String> {
+        let value = IDLValue::try_from_candid_type(value).map_err(|error| error.to_string())?;
+        let shown = value::shown_reply("", value, &mut self.ids, self.start);
+        Ok(one_line(&IDLArgs { args: vec![shown] }))
     }
 
     /// The text of a reply. Ids that it shows for the first time get their names.

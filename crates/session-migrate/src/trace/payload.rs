@@ -64,6 +64,13 @@ impl PayloadRef {
         PayloadRef::Sha256 { digest: Sha256::digest(bytes).into(), length: bytes.len() as u64 }
     }
 
+    /// The number of bytes.
+    pub fn length(&self) -> u64 {
+        match self {
+            PayloadRef::Seed { length, .. } | PayloadRef::Sha256 { length, .. } => *length,
+        }
+    }
+
     /// Reads what [`fmt::Display`] writes.
     pub fn parse(text: &str) -> Option<PayloadRef> {
         let parts: Vec<&str> = text.split(':').collect();
