@@ -62,7 +62,7 @@ pub fn rules_of_the_tree() -> Result<Rules, RuleError> {
 /// When the comparison could not be carried through; what it *finds* is in the report.
 pub fn run(config: Config, progress: &mut dyn FnMut(&str)) -> Result<Report, AbError> {
     let Config { a, b, subjects, rules, mut builds } = config;
-    let mut tally = Tally::new(rules);
+    let mut tally = Tally::new(rules.for_two_builds());
     let folder = tempfile::tempdir().map_err(AbError::Folder)?;
     let mut about = |name: &str| -> Result<BuildReport, AbError> {
         let module = builds.get(name)?;

@@ -22,6 +22,9 @@ pub struct Rule {
     pub a: Option<String>,
     /// What the other side must say; anything if left out.
     pub b: Option<String>,
+    /// It is about a trace that was recorded with other modules than it is played on, and no concern of two builds.
+    #[serde(default)]
+    pub replay_only: bool,
 }
 
 /// An endpoint that may cost more.
@@ -112,6 +115,13 @@ impl Rules {
             seen.push(name);
         }
         Ok(rules)
+    }
+
+    /// Without the rules that are no concern of two builds.
+    #[must_use]
+    pub fn for_two_builds(mut self) -> Rules {
+        self.rules.retain(|rule| !rule.replay_only);
+        self
     }
 
     /// The names and reasons of all rules, in the order of the file.

@@ -10,12 +10,10 @@ use pocket_ic::{PocketIc, RejectResponse, Time};
 
 use super::ReplayError;
 use crate::build::{self, Build, Module};
+use crate::client::{Canister, NO_ARGUMENTS};
 use crate::costs::{self, MessageCost};
 use crate::server;
 use crate::trace::{Header, Kind};
-
-/// The init and upgrade arguments: none.
-const NO_ARGUMENTS: &[u8] = b"DIDL\0\0";
 
 /// The modules that a trace can name, read or built once.
 #[derive(Clone, Debug, Default)]
@@ -124,12 +122,17 @@ impl Subject {
         }
     }
 
+    /// It as its clients see it.
+    pub fn canister(&self) -> Canister<'_> {
+        Canister::new(&self.pic, self.id)
+    }
+
     /// Upgrades the canister.
     ///
     /// # Errors
     /// The IC's, or the canister's, refusal; then it is as before.
     pub fn upgrade(&self, module: &Module) -> Result<(), RejectResponse> {
-        self.pic.upgrade_canister(self.id, module.gz.clone(), NO_ARGUMENTS.to_vec(), Some(self.controller()))
+        self.canister().upgrade(self.controller(), "", module)
     }
 
     /// Stops the canister.
