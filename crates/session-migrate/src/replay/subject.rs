@@ -74,12 +74,11 @@ impl Subject {
             .pic
             .reinstall_canister(id, module.gz.clone(), NO_ARGUMENTS.to_vec(), Some(controller))
             .map_err(|reject| ReplayError::Install { build: build.into(), message: reject.reject_message })?;
-        if let [_, rest @ ..] = header.controllers.as_slice() {
-            let all = [&[controller], rest].concat();
-            subject.controllers.clone_from(&all);
+        if header.controllers.len() > 1 {
+            subject.controllers.clone_from(&header.controllers);
             subject
                 .pic
-                .set_controllers(id, Some(controller), all)
+                .set_controllers(id, Some(controller), header.controllers.clone())
                 .map_err(ReplayError::control("set the controllers"))?;
         }
         subject.read_meter()?;
