@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 use session_migrate::ab::rules_of_the_tree;
-use session_migrate::compare::{Rules, Tally, differences};
+use session_migrate::compare::{self, Difference, Judgement, Mismatch, Rules, Tally};
 use session_migrate::replay::{self, Builds, Interruption, Played, ReplayError, Subject};
-use session_migrate::trace::{Answer, Event, Happening, Trace};
+use session_migrate::trace::Trace;
 use session_migrate::workload::{self, Order, Workload, WorkloadError};
 
 use super::{ENVIRONMENT, LOSS, USAGE, fail, without_panic};
@@ -91,43 +91,15 @@ pub(super) fn replay(args: ReplayArgs) -> u8 {
 }
 
 fn judge(trace: &Trace, played: &[Played], mut tally: Tally) -> u8 {
-    let (mut equal, mut allowed, mut wrong) = (0, 0, 0);
-    for (index, (event, played)) in trace.events.iter().zip(played).enumerate() {
-        let Some((of, recorded)) = recorded(event) else { continue };
-        let found = differences(&Played::Answered(recorded.clone()), played);
-        equal += usize::from(found.is_empty());
-        for difference in found {
-            if tally.allows(of, &difference).is_some() {
-                allowed += 1;
-                continue;
-            }
-            wrong += 1;
-            if wrong <= SHOWN {
-                eprintln!(
-                    "error: {}:{}: {of}{}{}: recorded {}, now {}",
-                    trace.path.display(),
-                    trace.line_of(index),
-                    if difference.field.is_empty() { "" } else { ": " },
-                    difference.field,
-                    difference.a,
-                    difference.b
-                );
-            }
-        }
+    let Judgement { equal, allowed, wrong } = compare::with_record(trace, played, &mut tally);
+    for Mismatch { line, of, difference: Difference { field, a, b } } in wrong.iter().take(SHOWN) {
+        let field = if field.is_empty() { String::new() } else { format!(": {field}") };
+        eprintln!("error: {}:{line}: {of}{field}: recorded {a}, now {b}", trace.path.display());
     }
-    if wrong > SHOWN {
-        eprintln!("error: and {} more differences", wrong - SHOWN);
+    if wrong.len() > SHOWN {
+        eprintln!("error: and {} more differences", wrong.len() - SHOWN);
     }
-    let verdict = if wrong == 0 { "pass" } else { "fail" };
-    println!("{equal} answers equal, {allowed} differences allowed, {wrong} not; verdict: {verdict}");
-    if wrong == 0 { 0 } else { LOSS }
-}
-
-/// The method and the answer of an event that has one.
-fn recorded(event: &Event) -> Option<(&str, &Answer)> {
-    match &event.what {
-        Happening::Call(call) => Some((&call.method, &call.answer)),
-        Happening::Upgrade { answer, .. } => Some(("upgrade", answer)),
-        Happening::Pass { .. } | Happening::Stop | Happening::Start => None,
-    }
+    let verdict = if wrong.is_empty() { "pass" } else { "fail" };
+    println!("{equal} answers equal, {allowed} differences allowed, {} not; verdict: {verdict}", wrong.len());
+    if wrong.is_empty() { 0 } else { LOSS }
 }

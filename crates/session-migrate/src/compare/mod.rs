@@ -3,8 +3,10 @@
 //! Owns: finding the places that differ, the rules file. Does not own: where the two sides come from.
 
 mod difference;
+mod record;
 mod rules;
 
 pub(crate) use difference::of_texts;
 pub use difference::{Difference, differences};
+pub use record::{Judgement, Mismatch, with_record};
 pub use rules::{CostRule, Rule, RuleError, Rules, Tally};
