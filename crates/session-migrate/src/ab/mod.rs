@@ -7,13 +7,12 @@ mod endpoints;
 mod error;
 pub mod report;
 mod side;
-mod state;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use crate::compare::{self, Difference, RuleError, Rules, Tally};
-use crate::replay::{Builds, Played, ReplayError};
+use crate::replay::{Builds, Played, ReplayError, State};
 use crate::server;
 use crate::trace::{Answer, Arguments, Call, Happening, PayloadRef, Trace};
 use crate::workload::{self, Order};
@@ -166,8 +165,8 @@ impl Run {
         keys.dedup();
         for key in keys {
             let (part, name) = key;
-            let text = |state: &state::State| state.get(key).cloned().unwrap_or_else(|| "nothing".into());
-            let found = compare::of_texts(&text(a), &text(b));
+            let text = |state: &State| state.get(key).cloned().unwrap_or_else(|| "nothing".into());
+            let found = compare::differences_of_texts(&text(a), &text(b));
             self.equal.state += u64::from(found.is_empty());
             for difference in found {
                 let rule = tally.allows(part, &difference);

@@ -2,9 +2,8 @@
 
 use crate::ab::AbError;
 use crate::ab::report::Sides;
-use crate::ab::state::{self, State};
 use crate::costs::MessageCost;
-use crate::replay::{self, Builds, Played, Subject};
+use crate::replay::{self, Builds, Played, State, Subject};
 use crate::trace::Trace;
 
 /// What a trace made of a canister.
@@ -35,7 +34,7 @@ fn play(trace: &Trace, build: &str, mut builds: Builds) -> Result<Side, AbError>
     let mut subject = Subject::install(build, &module, &trace.header)?;
     let mut playing = replay::play(trace, &mut subject, &mut builds, &[])?;
     let costs = subject.costs().map(<[MessageCost]>::to_vec);
-    let state = state::read(trace, &subject, &mut playing.codec)
+    let state = replay::final_state(trace, &subject, &mut playing.codec)
         .map_err(|detail| AbError::State { build: build.into(), detail })?;
     Ok(Side { events: playing.events, state, costs })
 }

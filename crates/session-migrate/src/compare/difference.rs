@@ -20,7 +20,9 @@ pub struct Difference {
 /// All places in which two answers differ. The words of a rejection are the server's and are not compared.
 pub fn differences(a: &Played, b: &Played) -> Vec<Difference> {
     match (a, b) {
-        (Played::Answered(Answer::Reply(a)), Played::Answered(Answer::Reply(b))) => of_texts(a, b),
+        (Played::Answered(Answer::Reply(a)), Played::Answered(Answer::Reply(b))) => {
+            differences_of_texts(a, b)
+        }
         (
             Played::Answered(Answer::Rejected { code: a, .. }),
             Played::Answered(Answer::Rejected { code: b, .. }),
@@ -42,7 +44,7 @@ fn shown(played: &Played) -> String {
 }
 
 /// All places in which two Candid texts differ.
-pub(crate) fn of_texts(a: &str, b: &str) -> Vec<Difference> {
+pub fn differences_of_texts(a: &str, b: &str) -> Vec<Difference> {
     if a == b {
         return Vec::new();
     }
@@ -97,7 +99,7 @@ mod tests {
     use super::*;
 
     fn fields(a: &str, b: &str) -> Vec<String> {
-        of_texts(a, b).into_iter().map(|difference| difference.field).collect()
+        differences_of_texts(a, b).into_iter().map(|difference| difference.field).collect()
     }
 
     #[test]

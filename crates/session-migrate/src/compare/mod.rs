@@ -6,7 +6,7 @@ mod difference;
 mod record;
 mod rules;
 
-pub(crate) use difference::of_texts;
+pub use difference::differences_of_texts;
 pub use difference::{Difference, differences};
 pub use record::{Judgement, Mismatch, with_record};
 pub use rules::{CostRule, Rule, RuleError, Rules, Tally};

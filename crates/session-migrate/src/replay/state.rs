@@ -18,11 +18,12 @@ use upload_canister::stable::layout::Layout;
 use upload_canister::storage::Storage;
 use upload_canister::upload::{IdemKey, Outcome};
 
-use crate::replay::Subject;
+use super::Subject;
 use crate::trace::{Codec, Happening, Trace};
 
-/// The entries of a state, as Candid text, by part and name.
-pub(super) type State = BTreeMap<(&'static str, String), String>;
+/// The entries of a state, as Candid text, by part and name. Parts: session, index, receipt, capsule, memory, blob, sums,
+/// stats, settings.
+pub type State = BTreeMap<(&'static str, String), String>;
 
 /// An ended session.
 #[derive(CandidType)]
@@ -71,7 +72,10 @@ struct ContentShown {
 }
 
 /// Reads the state of a canister on which a trace was played.
-pub(super) fn read(trace: &Trace, subject: &Subject, codec: &mut Codec) -> Result<State, String> {
+///
+/// # Errors
+/// What cannot be read, in words.
+pub fn final_state(trace: &Trace, subject: &Subject, codec: &mut Codec) -> Result<State, String> {
     let mut reading = Reading { subject, codec, state: State::new() };
     let mut live = Vec::new();
     for caller in callers(trace) {
