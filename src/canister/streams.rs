@@ -10,7 +10,7 @@ use candid::types::TypeId;
 use candid::utils::{ArgumentDecoder, decode_args_with_config};
 use serde_bytes::ByteBuf;
 
-use crate::api::{Error, Result};
+use crate::api::{Error, Result, UploadFinishResult, UploadStatus};
 use crate::blob::{BlobStore, Place};
 
 use super::message::Message;
@@ -31,14 +31,15 @@ impl Message for Argument {
     }
 }
 
-/// The values of an argument; byte strings may be borrowed from it.
+/// The values of the argument of `function`; byte strings may be borrowed from it.
 ///
 /// # Errors
-/// What the Candid library says of an argument that does not decode.
-pub fn decode<'a, T: ArgumentDecoder<'a>>(argument: &'a [u8]) -> std::result::Result<T, String> {
+/// [`Error::InvalidArgument`] with what the Candid library says of an argument that does not decode.
+pub fn decode<'a, T: ArgumentDecoder<'a>>(function: &str, argument: &'a [u8]) -> Result<T> {
     let mut config = candid::DecoderConfig::new();
     config.set_skipping_quota(SKIPPING_QUOTA);
-    decode_args_with_config(argument, &config).map_err(|e| e.to_string())
+    decode_args_with_config(argument, &config)
+        .map_err(|error| Error::invalid("arguments", format!("those of {function}, in Candid"), error))
 }
 
 thread_local! {
@@ -47,12 +48,27 @@ thread_local! {
 }
 
 /// Replies with a value. The type table of our errors alone takes 250,000 instructions to write, so each table is
-/// written once and kept on the heap; where a message's heap is not kept, as in a query, nothing is gained.
+/// written once and kept on the heap.
 pub fn reply<T: CandidType>(value: &T) {
     match encode(value) {
         Ok(bytes) => ic_cdk::api::msg_reply(bytes),
-        Err(error) => reject(&error.to_string()),
+        Err(error) => ic_cdk::api::msg_reject(error.to_string()),
     }
+}
+
+/// Keeps what the replies of the upload path begin with, for the queries among them: what a query puts on the heap is
+/// not kept.
+pub fn keep_heads() -> Result<()> {
+    fn keep<T: CandidType>() -> Result<()> {
+        let value = Result::<T>::Err(Error::Internal(String::new()));
+        encode(&value).map(|_| ()).map_err(|error| Error::Internal(error.to_string()))
+    }
+    keep::<()>()?;
+    keep::<u64>()?;
+    keep::<ByteBuf>()?;
+    keep::<UploadFinishResult>()?;
+    keep::<UploadStatus>()?;
+    keep::<Vec<UploadStatus>>()
 }
 
 fn encode<T: CandidType>(value: &T) -> std::result::Result<Vec<u8>, candid::Error> {
@@ -71,18 +87,12 @@ fn encode<T: CandidType>(value: &T) -> std::result::Result<Vec<u8>, candid::Erro
     })
 }
 
-/// Rejects a message whose argument does not decode. Nothing was changed.
-pub fn reject(reason: &str) {
-    ic_cdk::api::msg_reject(reason);
-}
-
 /// Replies with `Ok` of `len` stored bytes from position `at` of a whole that has them.
 ///
 /// # Errors
 /// When they cannot be read; then there is no reply yet.
 pub fn reply_stored(blobs: &BlobStore, place: &Place, at: u64, len: u64) -> Result<()> {
-    let mut head =
-        candid::encode_one(Result::Ok(ByteBuf::new())).map_err(|e| Error::Internal(e.to_string()))?;
+    let mut head = encode(&Result::Ok(ByteBuf::new())).map_err(|e| Error::Internal(e.to_string()))?;
     // The last byte is the length, 0, of no bytes at all.
     head.pop();
     push_leb128(&mut head, len);
@@ -121,7 +131,6 @@ fn push_leb128(bytes: &mut Vec<u8>, mut value: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{UploadFinishResult, UploadStatus};
 
     /// The first reply of a type and all others are what the library writes.
     #[test]
