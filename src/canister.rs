@@ -90,7 +90,7 @@ fn caller() -> Principal {
 fn init() {
     let storage = Storage::create(RawMemory::default());
     APP.set(Some(App { storage, path: Default::default() }));
-    start();
+    start_timers();
 }
 
 #[ic_cdk::post_upgrade]
@@ -102,14 +102,15 @@ fn post_upgrade() {
     };
     APP.set(Some(App { storage, path: Default::default() }));
     migration::start();
-    start();
+    start_timers();
 }
 
-fn start() {
-    if let Err(error) = streams::keep_heads() {
-        // The replies then come all the same, at a higher price.
-        ic_cdk::api::debug_print(format!("type tables: {error}"));
-    }
+fn start_timers() {
+    ic_cdk_timers::set_timer(SWEEP_EVERY, async {
+        if let Err(error) = streams::write_heads() {
+            ic_cdk::api::debug_print(format!("type tables: {error}"));
+        }
+    });
     ic_cdk_timers::set_timer_interval(SWEEP_EVERY, || async {
         sweep();
         migration::watch();
