@@ -9,6 +9,6 @@ mod error;
 mod uploader;
 
 pub use asset::Asset;
-pub use canister::{Call, Canister};
+pub use canister::{Call, Canister, Sent};
 pub use error::ClientError;
 pub use uploader::{Answer, Step, Uploader, chunks_of};

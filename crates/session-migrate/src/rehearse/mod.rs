@@ -34,6 +34,7 @@ use crate::server;
 pub use error::RehearseError;
 pub use files::{MAX_CHUNKS, MAX_FILE_BYTES};
 pub use plan::StopPoint;
+pub(crate) use plan::shuffle;
 pub use report::{BuildReport, MigrationReport, Report, StageReport, UploadReport, Verdict};
 pub use wasms::{Wasm, Wasms};
 

@@ -47,7 +47,7 @@ impl<'p> Stages<'p> {
         };
         // Reinstalling into an empty canister is the same as installing, and its failure is an answer, not a panic.
         self.pic
-            .reinstall_canister(self.id, legacy.gz.clone(), empty_args(), Some(self.controller))
+            .reinstall_canister(self.id, legacy.module.gz.clone(), empty_args(), Some(self.controller))
             .map_err(|reject| RehearseError::Install(reject.reject_message))?;
         let canister = Canister::new(self.pic, self.id);
         let build = legacy.build;
@@ -68,7 +68,7 @@ impl<'p> Stages<'p> {
         }
         let answer = self
             .pic
-            .upgrade_canister(self.id, wasm.gz.clone(), empty_args(), Some(self.controller))
+            .upgrade_canister(self.id, wasm.module.gz.clone(), empty_args(), Some(self.controller))
             .map_err(|reject| reject.reject_message)
             .and_then(|()| expect_build(&Canister::new(self.pic, self.id), build));
         let upgraded = answer.is_ok();

@@ -1,0 +1,133 @@
+//! `record` and `replay`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use session_migrate::ab::rules_of_the_tree;
+use session_migrate::compare::{Rules, Scope, Tally, differences};
+use session_migrate::replay::{self, Builds, Interruption, Played, ReplayError, Subject};
+use session_migrate::trace::{Answer, Event, Happening, Trace};
+use session_migrate::workload::{self, Order, Workload, WorkloadError};
+
+use super::{ENVIRONMENT, LOSS, USAGE, fail, without_panic};
+
+/// At most so many differences are written out.
+const SHOWN: usize = 20;
+
+#[derive(Debug, Args)]
+pub(super) struct RecordArgs {
+    /// What the clients do.
+    #[arg(long, value_name = "NAME")]
+    workload: Workload,
+    /// The build to record on: legacy, staged, direct, or a wasm file.
+    #[arg(long, value_name = "BUILD", default_value = "legacy")]
+    build: String,
+    /// Decides content and choices; the same seed makes the same calls.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// How many times as much as the least.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    size: u32,
+    /// The trace to write.
+    #[arg(value_name = "OUT")]
+    out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ReplayArgs {
+    /// The trace.
+    #[arg(value_name = "TRACE")]
+    trace: PathBuf,
+    /// The build to play it on: legacy, staged, direct, or a wasm file [default: the one it was recorded on].
+    #[arg(long, value_name = "BUILD")]
+    build: Option<String>,
+    /// What happens to the canister in between: upgrade:BUILD, trap, restart, low-cycles or rollback, then @LINE for before
+    /// the event in that line, or @everyN; may be repeated.
+    #[arg(long, value_name = "KIND@WHEN")]
+    interrupt: Vec<Interruption>,
+    /// Differences that are meant [default: ab/allowed.toml of the source tree].
+    #[arg(long, value_name = "FILE")]
+    rules: Option<PathBuf>,
+}
+
+/// Records a workload.
+pub(super) fn record(args: RecordArgs) -> u8 {
+    let order = Order { workload: args.workload, seed: args.seed, size: args.size };
+    let work = || -> Result<PathBuf, WorkloadError> {
+        let module = Builds::default().get(&args.build)?;
+        workload::record(order, &args.build, &module, &args.out)
+    };
+    match without_panic(work) {
+        Ok(Ok(path)) => {
+            println!("{}: {order}, recorded on {}", path.display(), args.build);
+            0
+        }
+        Ok(Err(error)) => fail(if error.is_usage() { USAGE } else { ENVIRONMENT }, error),
+        Err(failure) => fail(ENVIRONMENT, failure),
+    }
+}
+
+/// Plays a trace.
+pub(super) fn replay(args: ReplayArgs) -> u8 {
+    let rules = match args.rules.clone().map_or_else(rules_of_the_tree, |path| Rules::read(&path)) {
+        Ok(rules) => rules,
+        Err(error) => return fail(USAGE, error),
+    };
+    let work = || -> Result<(Trace, Vec<Played>), ReplayError> {
+        let trace = Trace::read(&args.trace)?;
+        let mut builds = Builds::default();
+        let build = args.build.clone().unwrap_or_else(|| trace.header.build.clone());
+        let module = builds.get(&build)?;
+        let mut subject = Subject::install(&build, &module, &trace.header)?;
+        let playing = replay::play(&trace, &mut subject, &mut builds, &args.interrupt)?;
+        Ok((trace, playing.events))
+    };
+    match without_panic(work) {
+        Ok(Ok((trace, played))) => judge(&trace, &played, Tally::new(rules)),
+        Ok(Err(error @ ReplayError::Interruption { .. })) => fail(LOSS, error),
+        Ok(Err(error)) => fail(if error.is_usage() { USAGE } else { ENVIRONMENT }, error),
+        Err(failure) => fail(ENVIRONMENT, failure),
+    }
+}
+
+fn judge(trace: &Trace, played: &[Played], mut tally: Tally) -> u8 {
+    let (mut equal, mut allowed, mut wrong) = (0, 0, 0);
+    for (index, (event, played)) in trace.events.iter().zip(played).enumerate() {
+        let Some((of, recorded)) = recorded(event) else { continue };
+        let found = differences(&Played::Answered(recorded.clone()), played);
+        equal += usize::from(found.is_empty());
+        for difference in found {
+            if tally.allows(Scope::Reply, of, &difference).is_some() {
+                allowed += 1;
+                continue;
+            }
+            wrong += 1;
+            if wrong <= SHOWN {
+                eprintln!(
+                    "error: {}:{}: {of}{}{}: recorded {}, now {}",
+                    trace.path.display(),
+                    trace.line_of(index),
+                    if difference.field.is_empty() { "" } else { ": " },
+                    difference.field,
+                    difference.a,
+                    difference.b
+                );
+            }
+        }
+    }
+    if wrong > SHOWN {
+        eprintln!("error: and {} more differences", wrong - SHOWN);
+    }
+    let verdict = if wrong == 0 { "pass" } else { "fail" };
+    println!("{equal} answers equal, {allowed} differences allowed, {wrong} not; verdict: {verdict}");
+    if wrong == 0 { 0 } else { LOSS }
+}
+
+/// The method and the answer of an event that has one.
+fn recorded(event: &Event) -> Option<(&str, &Answer)> {
+    match &event.what {
+        Happening::Call(call) => Some((&call.method, &call.answer)),
+        Happening::Upgrade { answer, .. } => Some(("upgrade", answer)),
+        Happening::Pass { .. } | Happening::Stop | Happening::Start => None,
+    }
+}

@@ -1,0 +1,10 @@
+//! Differences between what two canisters answered or hold, and the named rules that allow some of them.
+//!
+//! Owns: finding the places that differ, the rules file. Does not own: where the two sides come from.
+
+mod difference;
+mod rules;
+
+pub(crate) use difference::of_texts;
+pub use difference::{Difference, differences};
+pub use rules::{CostRule, Rule, RuleError, Rules, Scope, Tally};

@@ -1,0 +1,14 @@
+//! Playing a trace on a canister of its own, at the trace's times, with interruptions on request.
+//!
+//! Owns: the canister that is played on ([`Subject`]), the playing ([`play`]), interruptions. Does not own: what a
+//! difference means ([`crate::compare`]). Boundary: a canister that answers otherwise than recorded is never an error here.
+
+mod error;
+mod interrupt;
+mod player;
+mod subject;
+
+pub use error::ReplayError;
+pub use interrupt::{Interruption, When};
+pub use player::{Played, Playing, play};
+pub use subject::{Builds, Subject};
