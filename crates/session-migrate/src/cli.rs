@@ -1,6 +1,7 @@
 //! The commands, their options, and how their outcomes become exit codes and lines on the terminal.
 
 mod ab;
+mod proxy;
 mod replay;
 mod report_file;
 
