@@ -85,6 +85,9 @@ struct RehearseArgs {
     /// Roll the migration back once on the staged build, return to the legacy build with traffic, and go on again.
     #[arg(long)]
     rollback: bool,
+    /// Write what the clients do and are told to this file, as a trace.
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
     /// Use this wasm in place of the legacy build.
     #[arg(long, value_name = "WASM")]
     legacy: Option<PathBuf>,
@@ -194,6 +197,7 @@ fn run_rehearse(args: RehearseArgs) -> u8 {
         seed: args.seed,
         rollback: args.rollback,
         wasms: Wasms { legacy: args.legacy, staged: args.staged, direct: args.direct },
+        record: args.record,
     };
     if let Err(error) = rehearse::check(&config) {
         return fail(USAGE, error);

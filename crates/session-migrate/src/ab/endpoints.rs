@@ -6,6 +6,9 @@ use super::report::{Endpoint, EndpointCost, Sides, Totals};
 use crate::costs::MessageCost;
 
 const PAGE_BYTES: u64 = 64 * 1024;
+/// Methods by which the CDK's timers call their own canister begin so.
+const INTERNAL: &str = "<ic-cdk internal>";
+
 const MIB: u64 = 1 << 20;
 
 /// The endpoints of both sides, in order of name.
@@ -50,7 +53,7 @@ fn by_endpoint(costs: &[MessageCost]) -> ByEndpoint<'_> {
 fn endpoint_of(cost: &MessageCost) -> Name {
     match cost.entry.as_str() {
         "start" | "init" | "pre_upgrade" | "post_upgrade" => ("upgrade".into(), "upgrade".into()),
-        "update" | "query" => (cost.method.clone(), cost.entry.clone()),
+        "update" | "query" if !cost.method.starts_with(INTERNAL) => (cost.method.clone(), cost.entry.clone()),
         // Timers, and the messages that they send to the canister itself.
         _ => ("timer".into(), "timer".into()),
     }
@@ -109,8 +112,12 @@ mod tests {
     #[test]
     fn endpoints_are_told_apart_and_summed_up() {
         let a: Vec<_> = (1..=200).map(|n| message("update", "put", n)).collect();
-        let b =
-            [message("update", "put", 40_200), message("query", "put", 5), message("global_timer", "", 7)];
+        let b = [
+            message("update", "put", 40_200),
+            message("query", "put", 5),
+            message("global_timer", "", 7),
+            message("update", "<ic-cdk internal> timer_executor", 8),
+        ];
         let found = endpoints(&a, &b);
         let names: Vec<_> = found.iter().map(|e| (e.name.as_str(), e.kind.as_str())).collect();
         assert_eq!(names, [("put", "query"), ("put", "update"), ("timer", "timer")]);

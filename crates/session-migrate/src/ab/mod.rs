@@ -10,9 +10,10 @@ pub mod report;
 mod side;
 mod state;
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use crate::compare::{self, Difference, RuleError, Rules, Scope, Tally};
+use crate::compare::{self, Difference, RuleError, Rules, Tally};
 use crate::replay::{Builds, Played, ReplayError};
 use crate::server;
 use crate::trace::{Answer, Arguments, Call, Happening, PayloadRef, Trace};
@@ -62,7 +63,7 @@ pub fn rules_of_the_tree() -> Result<Rules, RuleError> {
 /// When the comparison could not be carried through; what it *finds* is in the report.
 pub fn run(config: Config, progress: &mut dyn FnMut(&str)) -> Result<Report, AbError> {
     let Config { a, b, subjects, rules, mut builds } = config;
-    let mut tally = Tally::new(rules);
+    let mut tally = Tally::new(rules.for_two_builds());
     let folder = tempfile::tempdir().map_err(AbError::Folder)?;
     let mut about = |name: &str| -> Result<BuildReport, AbError> {
         let module = builds.get(name)?;
@@ -127,16 +128,19 @@ fn calls(trace: &Trace) -> impl Iterator<Item = (usize, &Call)> {
     })
 }
 
-/// Bytes of payload in the calls that were accepted.
+/// Bytes of payload in the calls that were accepted; what was sent again counts once.
 fn uploaded(trace: &Trace, played: &[Played]) -> u64 {
     let accepted = |index: usize| matches!(played.get(index), Some(Played::Answered(Answer::Reply(text))) if text.contains("Ok"));
-    let payload = |call: &Call| match &call.arguments {
-        Arguments::Candid(text) if call.method.starts_with("uploads_put_") => {
-            text.split('"').filter_map(PayloadRef::parse).map(|reference| reference.length()).sum()
+    let mut counted = HashSet::new();
+    let mut bytes = 0;
+    for (index, call) in calls(trace) {
+        let Arguments::Candid(text) = &call.arguments else { continue };
+        if call.method.starts_with("uploads_put_") && accepted(index) && counted.insert(text) {
+            let payloads = text.split('"').filter_map(PayloadRef::parse);
+            bytes += payloads.map(|reference| reference.length()).sum::<u64>();
         }
-        _ => 0,
-    };
-    calls(trace).filter(|(index, _)| accepted(*index)).map(|(_, call)| payload(call)).sum()
+    }
+    bytes
 }
 
 impl Run {
@@ -150,7 +154,7 @@ impl Run {
             let found = compare::differences(a, b);
             self.equal.replies += u64::from(found.is_empty());
             for difference in found {
-                let rule = tally.allows(Scope::Reply, of, &difference);
+                let rule = tally.allows(of, &difference);
                 self.note(Place::Reply, of, Some(trace.line_of(index)), difference, rule);
             }
         }
@@ -167,7 +171,7 @@ impl Run {
             let found = compare::of_texts(&text(a), &text(b));
             self.equal.state += u64::from(found.is_empty());
             for difference in found {
-                let rule = tally.allows(Scope::State, part, &difference);
+                let rule = tally.allows(part, &difference);
                 self.note(Place::State, &format!("{part} {name}"), None, difference, rule);
             }
         }

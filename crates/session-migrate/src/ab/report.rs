@@ -49,7 +49,7 @@ pub struct Run {
     pub name: String,
     /// Calls in it, updates and queries.
     pub calls: u64,
-    /// Bytes of payload that the clients sent in chunks and whole files that were accepted on side A.
+    /// Bytes of payload in chunks and whole files that were accepted on side A; what was sent again counts once.
     pub uploaded_bytes: u64,
     /// What differs, in order of appearance: replies, then state, then costs.
     pub differences: Vec<DifferenceReport>,

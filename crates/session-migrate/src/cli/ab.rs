@@ -46,6 +46,9 @@ pub(super) struct AbArgs {
     /// Write the report to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Write a page with plots to this file.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 impl AbArgs {
@@ -76,9 +79,10 @@ pub(super) fn run(args: AbArgs) -> u8 {
         Ok(rules) => rules,
         Err(error) => return fail(USAGE, error),
     };
-    let json = match args.json.as_deref().map(ReportFile::create).transpose() {
-        Ok(json) => json,
-        Err(error) => return fail(USAGE, error),
+    let create = |path: &Option<PathBuf>| path.as_deref().map(ReportFile::create).transpose();
+    let (json, html) = match (create(&args.json), create(&args.html)) {
+        (Ok(json), Ok(html)) => (json, html),
+        (Err(error), _) | (_, Err(error)) => return fail(USAGE, error),
     };
     let config = Config { a: args.a, b: args.b, subjects, rules, builds: Builds::default() };
     // Draws nothing when stderr is not a terminal.
@@ -91,9 +95,9 @@ pub(super) fn run(args: AbArgs) -> u8 {
         Err(failure) => return fail(ENVIRONMENT, failure),
     };
     print(&report);
-    if let Some(json) = json
-        && let Err(error) = json.write(&report)
-    {
+    let json = json.map_or(Ok(()), |json| json.write(&report));
+    let html = html.map_or(Ok(()), |html| html.write_text(&report.to_html()));
+    if let Err(error) = json.and(html) {
         return fail(ENVIRONMENT, error);
     }
     match report.verdict {

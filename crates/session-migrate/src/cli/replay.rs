@@ -7,7 +7,7 @@ use candid::Principal;
 use clap::Args;
 use reqwest::Url;
 use session_migrate::ab::rules_of_the_tree;
-use session_migrate::compare::{Rules, Scope, Tally, differences};
+use session_migrate::compare::{Rules, Tally, differences};
 use session_migrate::proxy::Options;
 use session_migrate::replay::{self, Builds, Interruption, Played, ReplayError, Subject};
 use session_migrate::trace::{Answer, Event, Happening, Trace};
@@ -121,7 +121,7 @@ fn judge(trace: &Trace, played: &[Played], mut tally: Tally) -> u8 {
         let found = differences(&Played::Answered(recorded.clone()), played);
         equal += usize::from(found.is_empty());
         for difference in found {
-            if tally.allows(Scope::Reply, of, &difference).is_some() {
+            if tally.allows(of, &difference).is_some() {
                 allowed += 1;
                 continue;
             }

@@ -27,13 +27,25 @@ impl ReportFile {
         Ok(ReportFile { path: path.to_path_buf(), file })
     }
 
-    pub fn write(mut self, report: &impl Serialize) -> Result<(), String> {
+    /// The report as JSON.
+    pub fn write(self, report: &impl Serialize) -> Result<(), String> {
+        self.write_with(|file| {
+            serde_json::to_writer_pretty(&mut *file, report)?;
+            file.write_all(b"\n")
+        })
+    }
+
+    /// The report as text that it has made of itself.
+    pub fn write_text(self, text: &str) -> Result<(), String> {
+        self.write_with(|file| file.write_all(text.as_bytes()))
+    }
+
+    fn write_with(
+        mut self,
+        write: impl FnOnce(&mut tempfile::NamedTempFile) -> std::io::Result<()>,
+    ) -> Result<(), String> {
         let place = self.path.display().to_string();
-        let mut write = || -> std::io::Result<()> {
-            serde_json::to_writer_pretty(&mut self.file, report)?;
-            self.file.write_all(b"\n")
-        };
-        write().map_err(|error| format!("cannot write {place}: {error}"))?;
+        write(&mut self.file).map_err(|error| format!("cannot write {place}: {error}"))?;
         self.file.persist(&self.path).map(drop).map_err(|error| format!("cannot write {place}: {error}"))
     }
 }

@@ -11,7 +11,11 @@ use serde_bytes::ByteBuf;
 use upload_canister::api;
 
 use super::ClientError;
-use crate::trace::{Happening, Kind, Tape, Ticket};
+use crate::build::Module;
+use crate::trace::{Answer, Happening, Kind, Tape, Ticket};
+
+/// The canister's init and upgrade take no arguments.
+pub(crate) const NO_ARGUMENTS: &[u8] = b"DIDL\0\0";
 
 /// An upload canister on a PocketIC instance.
 #[derive(Clone, Copy)]
@@ -110,8 +114,21 @@ impl<'p> Canister<'p> {
         }
     }
 
+    /// Upgrades it, as a controller. A trace calls the module `build`.
+    ///
+    /// # Errors
+    /// The IC's, or the canister's, refusal; then it is as before.
+    pub fn upgrade(&self, controller: Principal, build: &str, module: &Module) -> Result<(), RejectResponse> {
+        let at = self.now();
+        let answer =
+            self.pic.upgrade_canister(self.id, module.gz.clone(), NO_ARGUMENTS.to_vec(), Some(controller));
+        let told = answer.as_ref().map_or_else(Answer::from, |()| Answer::accepted());
+        self.happened(at, Happening::Upgrade { build: build.to_owned(), answer: told });
+        answer
+    }
+
     /// Records something other than a call.
-    pub(crate) fn happened(&self, at: u64, what: Happening) {
+    fn happened(&self, at: u64, what: Happening) {
         if let Some(tape) = self.tape {
             tape.happening(at, what);
         }

@@ -7,4 +7,4 @@ mod rules;
 
 pub(crate) use difference::of_texts;
 pub use difference::{Difference, differences};
-pub use rules::{CostRule, Rule, RuleError, Rules, Scope, Tally};
+pub use rules::{CostRule, Rule, RuleError, Rules, Tally};

@@ -6,16 +6,6 @@ use serde::Deserialize;
 
 use super::Difference;
 
-/// Where a rule looks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Scope {
-    /// In the answers to calls; `of` is the method.
-    Reply,
-    /// In what the canisters hold at the end; `of` is the part of the state.
-    State,
-}
-
 /// A difference that is meant.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -24,16 +14,17 @@ pub struct Rule {
     pub name: String,
     /// Why it is meant.
     pub reason: String,
-    /// Where it looks.
-    pub scope: Scope,
-    /// The method, or the part of the state; `*` for any.
-    pub of: String,
-    /// The field, as the report names it.
-    pub field: String,
+    /// Methods, and parts of the state.
+    pub of: Vec<String>,
+    /// Fields, as the report names them.
+    pub field: Vec<String>,
     /// What the one side must say; anything if left out.
     pub a: Option<String>,
     /// What the other side must say; anything if left out.
     pub b: Option<String>,
+    /// It is about a trace that was recorded with other modules than it is played on, and no concern of two builds.
+    #[serde(default)]
+    pub replay_only: bool,
 }
 
 /// An endpoint that may cost more.
@@ -126,6 +117,13 @@ impl Rules {
         Ok(rules)
     }
 
+    /// Without the rules that are no concern of two builds.
+    #[must_use]
+    pub fn for_two_builds(mut self) -> Rules {
+        self.rules.retain(|rule| !rule.replay_only);
+        self
+    }
+
     /// The names and reasons of all rules, in the order of the file.
     pub fn names(&self) -> impl Iterator<Item = (&str, &str)> {
         let differences = self.rules.iter().map(|rule| (rule.name.as_str(), rule.reason.as_str()));
@@ -134,11 +132,10 @@ impl Rules {
 }
 
 impl Rule {
-    fn allows(&self, scope: Scope, of: &str, difference: &Difference) -> bool {
+    fn allows(&self, of: &str, difference: &Difference) -> bool {
         let says = |wanted: &Option<String>, got: &str| wanted.as_ref().is_none_or(|wanted| wanted == got);
-        self.scope == scope
-            && (self.of == "*" || self.of == of)
-            && self.field == difference.field
+        self.of.iter().any(|wanted| wanted == of)
+            && self.field.contains(&difference.field)
             && says(&self.a, &difference.a)
             && says(&self.b, &difference.b)
     }
@@ -159,8 +156,8 @@ impl Tally {
     }
 
     /// The name of the rule that allows a difference, if one does.
-    pub fn allows(&mut self, scope: Scope, of: &str, difference: &Difference) -> Option<String> {
-        let found = self.rules.rules.iter().position(|rule| rule.allows(scope, of, difference))?;
+    pub fn allows(&mut self, of: &str, difference: &Difference) -> Option<String> {
+        let found = self.rules.rules.iter().position(|rule| rule.allows(of, difference))?;
         self.count(found);
         self.rules.rules.get(found).map(|rule| rule.name.clone())
     }
@@ -201,9 +198,8 @@ mod tests {
         [[rule]]
         name = "path"
         reason = "the path is shown"
-        scope = "reply"
-        of = "uploads_status"
-        field = "Ok.path"
+        of = ["uploads_status"]
+        field = ["Ok.path"]
         b = "variant { Direct }"
         [[cost]]
         name = "begin"
@@ -224,14 +220,13 @@ mod tests {
     fn a_rule_allows_what_it_names_and_nothing_else() {
         let mut tally = Tally::new(parse(FILE).unwrap());
         let direct = difference("Ok.path", "variant { Direct }");
-        assert_eq!(tally.allows(Scope::Reply, "uploads_status", &direct).as_deref(), Some("path"));
-        for (scope, of, difference) in [
-            (Scope::State, "uploads_status", &direct),
-            (Scope::Reply, "uploads_list", &direct),
-            (Scope::Reply, "uploads_status", &difference("Ok.idem", "variant { Direct }")),
-            (Scope::Reply, "uploads_status", &difference("Ok.path", "variant { Compat }")),
+        assert_eq!(tally.allows("uploads_status", &direct).as_deref(), Some("path"));
+        for (of, difference) in [
+            ("uploads_list", &direct),
+            ("uploads_status", &difference("Ok.idem", "variant { Direct }")),
+            ("uploads_status", &difference("Ok.path", "variant { Compat }")),
         ] {
-            assert_eq!(tally.allows(scope, of, difference), None);
+            assert_eq!(tally.allows(of, difference), None);
         }
         let uses: Vec<u64> = tally.uses().map(|(_, _, matched)| matched).collect();
         assert_eq!(uses, [1, 0]);

@@ -88,39 +88,23 @@ impl FromStr for Interruption {
     }
 }
 
-/// Which interruptions are still to come.
-pub(super) struct Schedule<'i> {
-    interruptions: &'i [Interruption],
-}
-
-impl<'i> Schedule<'i> {
-    pub fn new(interruptions: &'i [Interruption]) -> Self {
-        Schedule { interruptions }
-    }
-
-    /// Does what is due before event number `event`.
-    pub fn before(
-        &mut self,
+impl Interruption {
+    /// Does it, if it is due before event number `event`.
+    pub(super) fn before(
+        &self,
         event: usize,
         trace: &Trace,
         subject: &Subject,
         builds: &mut Builds,
     ) -> Result<(), ReplayError> {
         let line = trace.line_of(event);
-        for interruption in self.interruptions {
-            let due = match interruption.when {
-                When::Line(at) => at == line,
-                When::Every(count) => event % count == 0,
-            };
-            if due {
-                interruption.perform(line, subject, builds)?;
-            }
-        }
-        Ok(())
+        let due = match self.when {
+            When::Line(at) => at == line,
+            When::Every(count) => event % count == 0,
+        };
+        if due { self.perform(line, subject, builds) } else { Ok(()) }
     }
-}
 
-impl Interruption {
     fn perform(&self, line: usize, subject: &Subject, builds: &mut Builds) -> Result<(), ReplayError> {
         let failed =
             |detail: String| ReplayError::Interruption { line, interruption: self.to_string(), detail };

@@ -10,5 +10,5 @@ mod subject;
 
 pub use error::ReplayError;
 pub use interrupt::{Interruption, When};
-pub use player::{Played, Playing, play};
+pub use player::{Played, Player, Playing, play};
 pub use subject::{Builds, Subject};

@@ -1,6 +1,6 @@
 //! Playing the events of a trace, one after the other or, as recorded, several calls at once.
 
-use super::interrupt::{Interruption, Schedule};
+use super::interrupt::Interruption;
 use super::subject::OnItsWay;
 use super::{Builds, ReplayError, Subject};
 use crate::trace::{Answer, Call, Codec, CodecError, Event, Happening, Trace};
@@ -30,7 +30,7 @@ pub struct Playing {
     pub codec: Codec,
 }
 
-/// Plays a trace. An upgrade to a build of the trace takes its module from `builds`.
+/// Plays a trace to its end. An upgrade to a build of the trace takes its module from `builds`.
 ///
 /// # Errors
 /// When the environment fails, or an interruption does not go as it should.
@@ -40,47 +40,101 @@ pub fn play(
     builds: &mut Builds,
     interruptions: &[Interruption],
 ) -> Result<Playing, ReplayError> {
-    let mut schedule = Schedule::new(interruptions);
-    let mut playing =
-        Playing { events: Vec::with_capacity(trace.events.len()), codec: Codec::new(trace.header.start)? };
-    let mut unread = 0;
-    while let Some(event) = trace.events.get(playing.events.len()) {
-        let first = playing.events.len();
-        schedule.before(first, trace, subject, builds)?;
-        subject.set_time(trace.header.start.saturating_add(event.at));
-        match &event.what {
+    let mut player = Player::new(trace, subject, builds, interruptions)?;
+    player.play_to(trace.events.len())?;
+    Ok(player.finish())
+}
+
+/// Plays a trace piece by piece.
+pub struct Player<'a> {
+    trace: &'a Trace,
+    subject: &'a mut Subject,
+    builds: &'a mut Builds,
+    interruptions: &'a [Interruption],
+    playing: Playing,
+    /// Calls since the meter was read.
+    unread: usize,
+}
+
+impl<'a> Player<'a> {
+    /// A player at the beginning of a trace.
+    ///
+    /// # Errors
+    /// When the interface does not parse.
+    pub fn new(
+        trace: &'a Trace,
+        subject: &'a mut Subject,
+        builds: &'a mut Builds,
+        interruptions: &'a [Interruption],
+    ) -> Result<Self, ReplayError> {
+        let playing = Playing {
+            events: Vec::with_capacity(trace.events.len()),
+            codec: Codec::new(trace.header.start)?,
+        };
+        Ok(Player { trace, subject, builds, interruptions, playing, unread: 0 })
+    }
+
+    /// The canister.
+    pub fn subject(&self) -> &Subject {
+        self.subject
+    }
+
+    /// Plays on until event number `end` is the next. Calls that were on their way together are not torn apart.
+    ///
+    /// # Errors
+    /// See [`play`].
+    pub fn play_to(&mut self, end: usize) -> Result<(), ReplayError> {
+        while self.playing.events.len() < end {
+            let first = self.playing.events.len();
+            let Some(event) = self.trace.events.get(first) else { break };
+            for interruption in self.interruptions {
+                interruption.before(first, self.trace, self.subject, self.builds)?;
+            }
+            self.subject.set_time(self.trace.header.start.saturating_add(event.at));
+            self.event(first, &event.what)?;
+            if self.unread >= CALLS_PER_READING {
+                self.unread = 0;
+                self.subject.read_meter()?;
+            }
+        }
+        self.subject.read_meter()
+    }
+
+    /// What was played.
+    pub fn finish(self) -> Playing {
+        self.playing
+    }
+
+    fn event(&mut self, first: usize, what: &Happening) -> Result<(), ReplayError> {
+        let played = match what {
             Happening::Call(_) => {
-                let group = group(&trace.events, first);
-                unread += group.len();
-                playing.calls(trace, subject, first, &group)?;
+                let group = group(&self.trace.events, first);
+                self.unread += group.len();
+                return self.playing.calls(self.trace, self.subject, first, &group);
             }
             Happening::Pass { rounds } => {
-                subject.rounds(*rounds);
-                playing.events.push(Played::Done);
+                self.subject.rounds(*rounds);
+                Played::Done
             }
             Happening::Upgrade { build, .. } => {
-                let answer = match subject.upgrade(&*builds.get(build)?) {
+                let module = self.builds.get(build)?;
+                Played::Answered(match self.subject.upgrade(&module) {
                     Ok(()) => Answer::accepted(),
                     Err(reject) => Answer::from(&reject),
-                };
-                playing.events.push(Played::Answered(answer));
+                })
             }
             Happening::Stop => {
-                subject.stop()?;
-                playing.events.push(Played::Done);
+                self.subject.stop()?;
+                Played::Done
             }
             Happening::Start => {
-                subject.start()?;
-                playing.events.push(Played::Done);
+                self.subject.start()?;
+                Played::Done
             }
-        }
-        if unread >= CALLS_PER_READING {
-            unread = 0;
-            subject.read_meter()?;
-        }
+        };
+        self.playing.events.push(played);
+        Ok(())
     }
-    subject.read_meter()?;
-    Ok(playing)
 }
 
 /// The call at `first` and those that were sent before it was answered.

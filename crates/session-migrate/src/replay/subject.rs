@@ -10,12 +10,10 @@ use pocket_ic::{PocketIc, RejectResponse, Time};
 
 use super::ReplayError;
 use crate::build::{self, Build, Module};
+use crate::client::{Canister, NO_ARGUMENTS};
 use crate::costs::{self, MessageCost};
 use crate::server;
 use crate::trace::{Header, Kind};
-
-/// The init and upgrade arguments: none.
-const NO_ARGUMENTS: &[u8] = b"DIDL\0\0";
 
 /// The modules that a trace can name, read or built once.
 #[derive(Clone, Debug, Default)]
@@ -76,12 +74,11 @@ impl Subject {
             .pic
             .reinstall_canister(id, module.gz.clone(), NO_ARGUMENTS.to_vec(), Some(controller))
             .map_err(|reject| ReplayError::Install { build: build.into(), message: reject.reject_message })?;
-        if let [_, rest @ ..] = header.controllers.as_slice() {
-            let all = [&[controller], rest].concat();
-            subject.controllers.clone_from(&all);
+        if header.controllers.len() > 1 {
+            subject.controllers.clone_from(&header.controllers);
             subject
                 .pic
-                .set_controllers(id, Some(controller), all)
+                .set_controllers(id, Some(controller), header.controllers.clone())
                 .map_err(ReplayError::control("set the controllers"))?;
         }
         subject.read_meter()?;
@@ -124,12 +121,17 @@ impl Subject {
         }
     }
 
+    /// It as its clients see it.
+    pub fn canister(&self) -> Canister<'_> {
+        Canister::new(&self.pic, self.id)
+    }
+
     /// Upgrades the canister.
     ///
     /// # Errors
     /// The IC's, or the canister's, refusal; then it is as before.
     pub fn upgrade(&self, module: &Module) -> Result<(), RejectResponse> {
-        self.pic.upgrade_canister(self.id, module.gz.clone(), NO_ARGUMENTS.to_vec(), Some(self.controller()))
+        self.canister().upgrade(self.controller(), "", module)
     }
 
     /// Stops the canister.

@@ -175,7 +175,7 @@ fn payload_at_hand(reference: &PayloadRef, kept: &[Vec<u8>]) -> Result<Vec<u8>, 
 
 /// Candid text on one line: its debug form, other than the display form, does not break lines.
 fn one_line(args: &IDLArgs) -> String {
-    format!("{args:?}")
+    if args.args.is_empty() { "()".into() } else { format!("{args:?}") }
 }
 
 #[cfg(test)]
@@ -219,6 +219,9 @@ mod tests {
         let arg = Encode!(&7u64, &0u32, &ByteBuf::from([1, 2, 3])).unwrap();
         let (arguments, _) = codec.arguments("uploads_put_chunk", &arg, &Seeds::default());
         assert_eq!(codec.encode("uploads_put_chunk", &arguments, &mut no_payload).unwrap(), arg);
+        let (arguments, _) = codec.arguments("admin_stats", &Encode!().unwrap(), &Seeds::default());
+        assert_eq!(arguments, Arguments::Candid("()".into()));
+        assert_eq!(codec.encode("admin_stats", &arguments, &mut no_payload).unwrap(), Encode!().unwrap());
     }
 
     #[test]

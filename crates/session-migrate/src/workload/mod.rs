@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::build::Module;
-use crate::client::{Canister, ClientError};
+use crate::client::ClientError;
 use crate::replay::{ReplayError, Subject};
 use crate::trace::{Header, Recorder, Tape, TraceError};
 
@@ -147,7 +147,7 @@ pub fn record(order: Order, build: &str, module: &Module, path: &Path) -> Result
     let subject = Subject::install(build, module, &header)?;
     let tape = Tape::new(recorder);
     {
-        let canister = Canister::new(subject.pic(), subject.id()).recorded(Some(&tape));
+        let canister = subject.canister().recorded(Some(&tape));
         let mut world = World::new(canister, &tape, order.seed)?;
         kinds::run(order, &mut world)?;
     }

@@ -48,8 +48,7 @@ pub fn start(server: &Url) -> SlowServer {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let state =
         Arc::new(Slow { client: reqwest::Client::new(), server: server.clone(), kept: Mutex::default() });
-    let router =
-        Router::new().fallback(handle).layer(DefaultBodyLimit::disable()).with_state(state.clone());
+    let router = Router::new().fallback(handle).layer(DefaultBodyLimit::disable()).with_state(state.clone());
     runtime.spawn(async move {
         let listener = tokio::net::TcpListener::from_std(listener).unwrap();
         axum::serve(listener, router).await
