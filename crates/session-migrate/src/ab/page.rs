@@ -232,3 +232,6 @@ fn rules(report: &Report) -> Markup {
 fn change(a: u64, b: u64) -> String {
     if a == 0 { "-".into() } else { page::percent((b as f64 / a as f64 - 1.0) * 100.0) }
 }
+
+#[cfg(test)]
+mod tests;
