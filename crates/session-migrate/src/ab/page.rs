@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::report::{BuildReport, DifferenceReport, Place, Report, RuleUse, Run, Sides, Totals, Verdict};
-use crate::page::{self, Pair, Scale, plot};
+use crate::page::{self, Bar, Row, Scale, Side, plot};
 
 /// Differences of one rule that are written out in one run; the JSON report has all of them.
 const SHOWN: usize = 10;
@@ -60,10 +60,7 @@ fn summary(report: &Report) -> Markup {
             }
         }
         p.faint {
-            "Measured on the " (match report.server {
-                crate::server::ServerKind::Embedded => "embedded",
-                crate::server::ServerKind::Official => "official",
-            }) " server."
+            "Measured on the " (report.server.name()) " server."
         }
     }
 }
@@ -80,18 +77,17 @@ fn build(side: &str, class: &str, build: &BuildReport) -> Markup {
 }
 
 fn totals(report: &Report) -> Markup {
-    let measured = |of: fn(&Totals) -> Option<u64>, unit: fn(u64) -> String| -> Vec<Pair> {
+    let measured = |of: fn(&Totals) -> Option<u64>, unit: fn(u64) -> String| -> Vec<Row> {
         report
             .runs
             .iter()
             .filter_map(|run| {
                 let Sides { a, b } = run.totals?;
                 let (a, b) = (of(&a)?, of(&b)?);
-                Some(Pair {
+                Some(Row {
                     name: run.name.clone(),
                     detail: format!("{} uploaded", page::bytes(run.uploaded_bytes)),
-                    a: (a, a),
-                    b: (b, b),
+                    bars: vec![Bar::new(Side::A, a), Bar::new(Side::B, b)],
                     values: format!("{} → {} ({})", unit(a), unit(b), change(a, b)),
                 })
             })
@@ -109,14 +105,15 @@ fn totals(report: &Report) -> Markup {
 }
 
 fn one_run(report: &Report, run: &Run) -> Markup {
-    let single: Vec<Pair> = run
+    let single: Vec<Row> = run
         .endpoints
         .iter()
-        .map(|endpoint| Pair {
+        .map(|endpoint| Row {
             name: endpoint.name.clone(),
             detail: format!("{} × {}", endpoint.kind, endpoint.a.messages.max(endpoint.b.messages)),
-            a: (endpoint.a.median, endpoint.a.p99),
-            b: (endpoint.b.median, endpoint.b.p99),
+            bars: [(Side::A, endpoint.a), (Side::B, endpoint.b)]
+                .map(|(side, cost)| Bar { side, length: cost.median, reach: cost.p99 })
+                .into(),
             values: format!(
                 "{} → {} (total {})",
                 page::instructions(endpoint.a.median),

@@ -11,7 +11,7 @@ use session_migrate::compare::Rules;
 use session_migrate::replay::Builds;
 use session_migrate::workload::{Order, Workload};
 
-use super::report_file::ReportFile;
+use super::report_file::ReportFiles;
 use super::{ENVIRONMENT, LOSS, USAGE, fail, without_panic};
 
 /// At most so many regressions are written out for each run.
@@ -79,10 +79,9 @@ pub(super) fn run(args: AbArgs) -> u8 {
         Ok(rules) => rules,
         Err(error) => return fail(USAGE, error),
     };
-    let create = |path: &Option<PathBuf>| path.as_deref().map(ReportFile::create).transpose();
-    let (json, html) = match (create(&args.json), create(&args.html)) {
-        (Ok(json), Ok(html)) => (json, html),
-        (Err(error), _) | (_, Err(error)) => return fail(USAGE, error),
+    let files = match ReportFiles::create(args.json.as_deref(), args.html.as_deref()) {
+        Ok(files) => files,
+        Err(error) => return fail(USAGE, error),
     };
     let config = Config { a: args.a, b: args.b, subjects, rules, builds: Builds::default() };
     // Draws nothing when stderr is not a terminal.
@@ -95,9 +94,7 @@ pub(super) fn run(args: AbArgs) -> u8 {
         Err(failure) => return fail(ENVIRONMENT, failure),
     };
     print(&report);
-    let json = json.map_or(Ok(()), |json| json.write(&report));
-    let html = html.map_or(Ok(()), |html| html.write_text(&report.to_html()));
-    if let Err(error) = json.and(html) {
+    if let Err(error) = files.write(&report, || report.to_html()) {
         return fail(ENVIRONMENT, error);
     }
     match report.verdict {

@@ -7,7 +7,7 @@ mod numbers;
 mod plot;
 
 pub use numbers::{bytes, instructions, percent};
-pub use plot::{Pair, Scale, plot};
+pub use plot::{Bar, Row, Scale, Side, plot};
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 

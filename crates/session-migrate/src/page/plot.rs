@@ -1,4 +1,4 @@
-//! A plot of pairs: for each thing that was measured, side A above side B, on one axis for all.
+//! A plot of bars: for each thing that was measured a row, with side A above side B, on one axis for all.
 //!
 //! Only the bars are drawn; names and numbers are text of the page, so that the plot is as wide as the screen, and its
 //! letters are not.
@@ -7,6 +7,11 @@ use maud::{Markup, html};
 
 /// The inner width of a drawing; it is stretched to what there is.
 const WIDTH: f64 = 1_000.0;
+
+/// From one bar to the next; 16 are the height of a letter.
+const BAR_PITCH: f64 = 15.0;
+
+const BAR_HEIGHT: f64 = 11.0;
 
 /// How an axis is divided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,17 +24,51 @@ pub enum Scale {
 
 /// What is drawn in one row.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pair {
+pub struct Row {
     /// What was measured.
     pub name: String,
     /// Behind the name, smaller.
     pub detail: String,
-    /// Side A: the length of its bar, and how far a thin line goes beyond it.
-    pub a: (u64, u64),
-    /// Side B.
-    pub b: (u64, u64),
+    /// The bars, from above.
+    pub bars: Vec<Bar>,
     /// The numbers beside the bars.
     pub values: String,
+}
+
+/// One bar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bar {
+    /// Its colour.
+    pub side: Side,
+    /// Its length.
+    pub length: u64,
+    /// How far a thin line goes, which begins at the end of the bar.
+    pub reach: u64,
+}
+
+/// Which of two things is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The one.
+    A,
+    /// The other.
+    B,
+}
+
+impl Side {
+    fn letter(self) -> char {
+        match self {
+            Side::A => 'a',
+            Side::B => 'b',
+        }
+    }
+}
+
+impl Bar {
+    /// A bar without a line.
+    pub fn new(side: Side, length: u64) -> Self {
+        Bar { side, length, reach: length }
+    }
 }
 
 /// An axis on which everything fits.
@@ -40,8 +79,9 @@ struct Axis {
 }
 
 impl Axis {
-    fn of(pairs: &[Pair], scale: Scale) -> Axis {
-        let values = || pairs.iter().flat_map(|pair| [pair.a.0, pair.a.1, pair.b.0, pair.b.1]);
+    fn of(rows: &[Row], scale: Scale) -> Axis {
+        let bars = || rows.iter().flat_map(|row| &row.bars);
+        let values = || bars().flat_map(|bar| [bar.length, bar.reach]);
         let highest = values().max().unwrap_or(0).max(1) as f64;
         match scale {
             Scale::Linear => Axis { scale, lowest: 0.0, highest },
@@ -77,18 +117,18 @@ impl Axis {
     }
 }
 
-/// Draws pairs in their order. `unit` writes the values of the axis.
-pub fn plot(caption: &str, pairs: &[Pair], scale: Scale, unit: fn(u64) -> String) -> Markup {
-    let axis = Axis::of(pairs, scale);
+/// Draws rows in their order. `unit` writes the values of the axis.
+pub fn plot(caption: &str, rows: &[Row], scale: Scale, unit: fn(u64) -> String) -> Markup {
+    let axis = Axis::of(rows, scale);
     let marks = axis.marks();
     html! {
         figure {
             figcaption.faint { (caption) }
-            @for pair in pairs {
+            @for row in rows {
                 .row {
-                    div { (pair.name) " " span.faint { (pair.detail) } }
-                    .plot { (bars(pair, &axis, &marks)) }
-                    .values { (pair.values) }
+                    div { (row.name) " " span.faint { (row.detail) } }
+                    .plot { (bars(row, &axis, &marks)) }
+                    .values { (row.values) }
                 }
             }
             .row {
@@ -106,19 +146,26 @@ pub fn plot(caption: &str, pairs: &[Pair], scale: Scale, unit: fn(u64) -> String
     }
 }
 
-fn bars(pair: &Pair, axis: &Axis, marks: &[(f64, u64)]) -> Markup {
-    let at = |place: f64| format!("{:.1}", place * WIDTH);
-    let sides = [("a", pair.a, 3.0), ("b", pair.b, 16.0)];
+fn bars(row: &Row, axis: &Axis, marks: &[(f64, u64)]) -> Markup {
+    let at = |value: u64| axis.place(value) * WIDTH;
+    let label = format!("{}: {}", row.name, row.values);
+    let height = BAR_PITCH * row.bars.len() as f64;
     html! {
-        svg viewBox="0 0 1000 30" preserveAspectRatio="none" role="img" aria-label=(format!("{}: {}", pair.name, pair.values)) {
+        svg viewBox=(format!("0 0 {WIDTH} {height}")) style=(format!("height:{:.2}rem", height / 16.0))
+            preserveAspectRatio="none" role="img" aria-label=(label)
+        {
             @for (place, _) in marks {
-                line.grid x1=(at(*place)) x2=(at(*place)) y1="0" y2="30" vector-effect="non-scaling-stroke" {}
+                @let x = format!("{:.1}", place * WIDTH);
+                line.grid x1=(x) x2=(x) y1="0" y2=(height) vector-effect="non-scaling-stroke" {}
             }
-            @for (side, (value, reach), y) in sides {
-                rect class=(format!("bar-{side}")) x="0" y=(y) height="11" width=(at(axis.place(value))) {}
-                @if reach > value {
-                    line class=(format!("reach-{side}")) x1=(at(axis.place(value))) x2=(at(axis.place(reach)))
-                        y1=(y + 5.5) y2=(y + 5.5) vector-effect="non-scaling-stroke" {}
+            @for (number, bar) in row.bars.iter().enumerate() {
+                @let y = BAR_PITCH * number as f64;
+                @let [end, reach] = [bar.length, bar.reach].map(|value| format!("{:.1}", at(value)));
+                rect class=(format!("bar-{}", bar.side.letter()))
+                    x="0" y=(y + (BAR_PITCH - BAR_HEIGHT) / 2.0) height=(BAR_HEIGHT) width=(end) {}
+                @if bar.reach > bar.length {
+                    line class=(format!("reach-{}", bar.side.letter())) x1=(end) x2=(reach)
+                        y1=(y + BAR_PITCH / 2.0) y2=(y + BAR_PITCH / 2.0) vector-effect="non-scaling-stroke" {}
                 }
             }
         }
@@ -129,8 +176,9 @@ fn bars(pair: &Pair, axis: &Axis, marks: &[(f64, u64)]) -> Markup {
 mod tests {
     use super::*;
 
-    fn pair(a: u64, b: u64) -> Pair {
-        Pair { name: "<x>".into(), detail: String::new(), a: (a, a), b: (b, b * 2), values: "v & w".into() }
+    fn row(a: u64, b: u64) -> Row {
+        let bars = vec![Bar::new(Side::A, a), Bar { side: Side::B, length: b, reach: b * 2 }];
+        Row { name: "<x>".into(), detail: String::new(), bars, values: "v & w".into() }
     }
 
     fn unit(value: u64) -> String {
@@ -139,11 +187,11 @@ mod tests {
 
     #[test]
     fn bars_are_as_long_as_their_values() {
-        let drawn = plot("c", &[pair(100, 25)], Scale::Linear, unit).into_string();
+        let drawn = plot("c", &[row(100, 25)], Scale::Linear, unit).into_string();
         for part in [r#"width="1000.0""#, r#"width="250.0""#, r#"x1="250.0" x2="500.0""#, "50 u"] {
             assert!(drawn.contains(part), "{part}: {drawn}");
         }
-        let drawn = plot("c", &[pair(1_000, 10)], Scale::Logarithmic, unit).into_string();
+        let drawn = plot("c", &[row(1_000, 10)], Scale::Logarithmic, unit).into_string();
         for part in [r#"width="1000.0""#, r#"width="0.0""#, "100 u"] {
             assert!(drawn.contains(part), "{part}: {drawn}");
         }
@@ -152,14 +200,14 @@ mod tests {
     #[test]
     fn what_was_not_measured_has_no_bar() {
         for scale in [Scale::Linear, Scale::Logarithmic] {
-            assert!(plot("c", &[pair(0, 0)], scale, unit).into_string().contains(r#"width="0.0""#));
+            assert!(plot("c", &[row(0, 0)], scale, unit).into_string().contains(r#"width="0.0""#));
             assert!(plot("c", &[], scale, unit).into_string().contains("<figure>"));
         }
     }
 
     #[test]
     fn names_are_text() {
-        let drawn = plot("c", &[pair(1, 1)], Scale::Linear, unit).into_string();
+        let drawn = plot("c", &[row(1, 1)], Scale::Linear, unit).into_string();
         assert!(
             drawn.contains("&lt;x&gt;") && drawn.contains("v &amp; w") && !drawn.contains("<x>"),
             "{drawn}"
