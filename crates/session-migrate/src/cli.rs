@@ -1,6 +1,7 @@
 //! The commands, their options, and how their outcomes become exit codes and lines on the terminal.
 
 mod ab;
+mod proxy;
 mod replay;
 mod report_file;
 
@@ -15,7 +16,7 @@ use pocket_ic_embedded::serve::{self, ServeOptions};
 use session_migrate::build::{self, Artifact, Build, Options};
 use session_migrate::rehearse::{self, Config, Outcome, Verdict, Wasms};
 
-use report_file::ReportFile;
+use report_file::ReportFiles;
 
 const LOSS: u8 = 1;
 const USAGE: u8 = 2;
@@ -78,6 +79,9 @@ struct RehearseArgs {
     /// Write the report to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Write a page with plots to this file.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     /// Decides the generated content and the clients' choices; the same seed gives the same rehearsal.
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
@@ -201,9 +205,8 @@ fn run_rehearse(args: RehearseArgs) -> u8 {
     if let Err(error) = rehearse::check(&config) {
         return fail(USAGE, error);
     }
-    // Opened before the long work, so that a path that cannot be written is told at once; it appears when complete.
-    let json = match args.json.as_deref().map(ReportFile::create).transpose() {
-        Ok(json) => json,
+    let files = match ReportFiles::create(args.json.as_deref(), args.html.as_deref()) {
+        Ok(files) => files,
         Err(error) => return fail(USAGE, error),
     };
     let outcome = match rehearse_on_bar(&config) {
@@ -211,9 +214,7 @@ fn run_rehearse(args: RehearseArgs) -> u8 {
         Err((code, error)) => return fail(code, error),
     };
     print_outcome(&outcome);
-    if let Some(json) = json
-        && let Err(error) = json.write(&outcome.report)
-    {
+    if let Err(error) = files.write(&outcome.report, || outcome.to_html()) {
         return fail(ENVIRONMENT, error);
     }
     match outcome.report.verdict {

@@ -7,6 +7,8 @@ pub mod build;
 pub mod client;
 pub mod compare;
 pub mod costs;
+pub mod page;
+pub mod proxy;
 pub mod rehearse;
 pub mod replay;
 pub mod server;

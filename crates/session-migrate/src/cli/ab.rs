@@ -11,7 +11,7 @@ use session_migrate::compare::Rules;
 use session_migrate::replay::Builds;
 use session_migrate::workload::{Order, Workload};
 
-use super::report_file::ReportFile;
+use super::report_file::ReportFiles;
 use super::{ENVIRONMENT, LOSS, USAGE, fail, without_panic};
 
 /// At most so many regressions are written out for each run.
@@ -46,6 +46,9 @@ pub(super) struct AbArgs {
     /// Write the report to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Write a page with plots to this file.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 impl AbArgs {
@@ -76,8 +79,8 @@ pub(super) fn run(args: AbArgs) -> u8 {
         Ok(rules) => rules,
         Err(error) => return fail(USAGE, error),
     };
-    let json = match args.json.as_deref().map(ReportFile::create).transpose() {
-        Ok(json) => json,
+    let files = match ReportFiles::create(args.json.as_deref(), args.html.as_deref()) {
+        Ok(files) => files,
         Err(error) => return fail(USAGE, error),
     };
     let config = Config { a: args.a, b: args.b, subjects, rules, builds: Builds::default() };
@@ -91,9 +94,7 @@ pub(super) fn run(args: AbArgs) -> u8 {
         Err(failure) => return fail(ENVIRONMENT, failure),
     };
     print(&report);
-    if let Some(json) = json
-        && let Err(error) = json.write(&report)
-    {
+    if let Err(error) = files.write(&report, || report.to_html()) {
         return fail(ENVIRONMENT, error);
     }
     match report.verdict {

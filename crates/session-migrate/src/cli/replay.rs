@@ -1,24 +1,38 @@
 //! `record` and `replay`.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use candid::Principal;
 use clap::Args;
+use reqwest::Url;
 use session_migrate::ab::rules_of_the_tree;
 use session_migrate::compare::{self, Difference, Judgement, Mismatch, Rules, Tally};
+use session_migrate::proxy::Options;
 use session_migrate::replay::{self, Builds, Interruption, Played, ReplayError, Subject};
 use session_migrate::trace::Trace;
 use session_migrate::workload::{self, Order, Workload, WorkloadError};
 
-use super::{ENVIRONMENT, LOSS, USAGE, fail, without_panic};
+use super::{ENVIRONMENT, LOSS, USAGE, fail, proxy, without_panic};
 
 /// At most so many differences are written out.
 const SHOWN: usize = 20;
 
 #[derive(Debug, Args)]
 pub(super) struct RecordArgs {
-    /// What the clients do.
-    #[arg(long, value_name = "NAME")]
-    workload: Workload,
+    /// What made-up clients do.
+    #[arg(long, value_name = "NAME", required_unless_present = "proxy")]
+    workload: Option<Workload>,
+    /// Record what real clients do instead: listen here, hand everything on to a PocketIC server, and write down the calls
+    /// of the first upload canister that comes. Port 0 is a free one. A signal ends it.
+    #[arg(long, value_name = "ADDRESS", requires = "server", conflicts_with_all = ["workload", "build", "seed", "size"])]
+    proxy: Option<SocketAddr>,
+    /// The PocketIC server behind the proxy.
+    #[arg(long, value_name = "URL", requires = "proxy")]
+    server: Option<Url>,
+    /// Record this canister and no other.
+    #[arg(long, value_name = "ID", requires = "proxy")]
+    canister: Option<Principal>,
     /// The build to record on: legacy, staged, direct, or a wasm file.
     #[arg(long, value_name = "BUILD", default_value = "legacy")]
     build: String,
@@ -50,9 +64,19 @@ pub(super) struct ReplayArgs {
     rules: Option<PathBuf>,
 }
 
-/// Records a workload.
+/// Records a workload, or what comes through a proxy.
 pub(super) fn record(args: RecordArgs) -> u8 {
-    let order = Order { workload: args.workload, seed: args.seed, size: args.size };
+    match (args.workload, args.proxy, args.server.clone()) {
+        (_, Some(listen), Some(server)) => {
+            proxy::record(Options { listen, server, out: args.out, canister: args.canister })
+        }
+        (Some(workload), _, _) => record_workload(workload, &args),
+        _ => fail(USAGE, "either --workload, or --proxy and --server"),
+    }
+}
+
+fn record_workload(workload: Workload, args: &RecordArgs) -> u8 {
+    let order = Order { workload, seed: args.seed, size: args.size };
     let work = || -> Result<PathBuf, WorkloadError> {
         let module = Builds::default().get(&args.build)?;
         workload::record(order, &args.build, &module, &args.out)

@@ -1,5 +1,6 @@
 //! Where two answers differ, down to the field.
 
+use candid::types::Label;
 use candid::types::value::{IDLField, IDLValue};
 use candid_parser::parse_idl_args;
 
@@ -68,11 +69,7 @@ fn collect(field: &str, a: &IDLValue, b: &IDLValue, found: &mut Vec<Difference>)
         return;
     }
     match (a, b) {
-        (IDLValue::Record(a), IDLValue::Record(b)) if labels(a) == labels(b) => {
-            for (a, b) in a.iter().zip(b) {
-                collect(&join(field, a), &a.val, &b.val, found);
-            }
-        }
+        (IDLValue::Record(a), IDLValue::Record(b)) => collect_fields(field, a, b, found),
         (IDLValue::Variant(a), IDLValue::Variant(b)) if a.0.id == b.0.id => {
             collect(&join(field, &a.0), &a.0.val, &b.0.val, found);
         }
@@ -86,8 +83,26 @@ fn collect(field: &str, a: &IDLValue, b: &IDLValue, found: &mut Vec<Difference>)
     }
 }
 
-fn labels(fields: &[IDLField]) -> Vec<String> {
-    fields.iter().map(|field| field.id.to_string()).collect()
+/// Field by field; one that only one side has is a difference of its own, so that a rule can name it.
+fn collect_fields(outer: &str, a: &[IDLField], b: &[IDLField], found: &mut Vec<Difference>) {
+    let of = |side: &[IDLField], id: &Label| {
+        side.iter().find(|field| field.id == *id).map(|field| field.val.clone())
+    };
+    for field in a {
+        match of(b, &field.id) {
+            Some(val) => collect(&join(outer, field), &field.val, &val, found),
+            None => found.push(one_sided(outer, field, true)),
+        }
+    }
+    found.extend(
+        b.iter().filter(|field| of(a, &field.id).is_none()).map(|field| one_sided(outer, field, false)),
+    );
+}
+
+fn one_sided(outer: &str, field: &IDLField, of_a: bool) -> Difference {
+    let (value, nothing) = (format!("{:?}", field.val), "no such field".to_owned());
+    let (a, b) = if of_a { (value, nothing) } else { (nothing, value) };
+    Difference { field: join(outer, field), a, b }
 }
 
 fn join(field: &str, inner: &IDLField) -> String {
@@ -111,6 +126,7 @@ mod tests {
         };
         assert!(fields(&record("Direct", 1), &record("Direct", 1)).is_empty());
         assert_eq!(fields(&record("Direct", 1), &record("Compat", 2)), ["Ok.path", "Ok.list[].n"]);
+        assert_eq!(fields("(record { a = 1; b = 2 })", "(record { a = 1; c = 3 })"), ["b", "c"]);
         assert_eq!(fields("(variant { Ok })", "(variant { Err = 1 })"), [""]);
         assert_eq!(fields("(vec { 1 })", "(vec { 1; 2 })"), [""]);
         assert_eq!(fields("(opt record { a = 1 })", "(opt record { a = 2 })"), ["a"]);

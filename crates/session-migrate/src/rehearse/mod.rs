@@ -16,6 +16,7 @@ mod books;
 mod error;
 mod files;
 mod lane;
+mod page;
 mod plan;
 mod report;
 mod stages;
