@@ -69,7 +69,7 @@ fn with_app<T>(f: impl FnOnce(&mut App) -> Result<T>) -> Result<T> {
 fn uploads<T>(f: impl FnOnce(&mut UploadService<'_>) -> Result<T>) -> Result<T> {
     with_app(|App { storage, path }| {
         let meter = &MessageMeter;
-        f(&mut UploadService { storage, path, caller: ic_cdk::api::msg_caller(), now: now(), meter })
+        f(&mut UploadService::new(storage, path, ic_cdk::api::msg_caller(), now(), meter))
     })
 }
 

@@ -31,8 +31,7 @@ fn what_is_put_aside_stops_neither_the_sweep_nor_a_list() {
     assert_eq!((state.phase, state.converted, state.quarantined), (Phase::Converted, SESSIONS - 1, 1));
 
     let mut path = ActivePath::default();
-    let mut service =
-        UploadService { storage: &mut storage, path: &mut path, caller: client(2), now, meter: &Unmetered };
+    let mut service = UploadService::new(&mut storage, &mut path, client(2), now, &Unmetered);
     let new =
         service.begin(capsules[2].clone(), metadata(), 1, "another".into(), HashAlgorithm::Sha256).unwrap();
     let listed: Vec<u64> = service.list(None, 99).unwrap().iter().map(|status| status.session).collect();

@@ -5,7 +5,7 @@ use candid::Principal;
 use super::class::{CLASSES, Class, TimeUnit};
 use super::convert::FIELDS;
 use super::{LegacyUploadSession, Split, Unconvertible, convert, revert};
-use crate::api::{Error, Result};
+use crate::api::{Error, Result, SessionPath};
 use crate::blob::ChunkPrefix;
 use crate::migrate::{Advance, Classified, Fate, Migration, Plan, Reversal, Reverted, Work, held};
 use crate::session::{SessionId, Time};
@@ -13,7 +13,7 @@ use crate::stable::StableError;
 use crate::stable::layout::Layout;
 use crate::storage::Storage;
 use crate::upload::path::{BUILD, FEATURES};
-use crate::upload::{IdemKey, RawRecord, SessionRecord, forget_session};
+use crate::upload::{Event, IdemKey, RawRecord, SessionRecord, forget_session};
 
 /// Migration 1.
 #[derive(Clone, Copy, Debug)]
@@ -226,6 +226,7 @@ fn settle(
         Verdict::Release { caller, split } => {
             let Split { session, meta } = &*split;
             forget_session(storage, id, caller, session, &meta.capsule_id)?;
+            storage.counters.session(SessionPath::Compat, Event::Expired);
             storage.blobs.release(ChunkPrefix::of(&meta.provisional_memory_id, id));
             Fate::Released(LegacyUploadSession::digest_of_stored(raw))
         }
