@@ -50,6 +50,7 @@ pub fn taken_over(storage: &mut Storage, now: Time) -> Result<(), StableError> {
 
 cfg_if::cfg_if! {
     if #[cfg(feature = "direct")] {
+        mod batches;
         pub mod controls;
         mod dry_run;
         mod engine;
@@ -60,7 +61,7 @@ cfg_if::cfg_if! {
         mod watch;
         pub use dry_run::{dry_run, dry_run_of};
         pub use engine::{Message, Progress, has_work, run, run_all};
-        pub use migration::{Advance, Classified, Fate, Migration, Reversal, Reverted, Work};
+        pub use migration::{Advance, Bulk, Classified, Fate, Migration, Reversal, Reverted, Settled, Work};
         pub use plan::{ClassPlan, Plan, Treatment};
         pub use touch::{compat_share, ended, held, touch, touch_unit};
         pub use watch::{Watched, watch};

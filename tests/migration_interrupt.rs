@@ -30,7 +30,7 @@ struct Dump {
     sessions: BTreeMap<u64, Vec<u8>>,
     metas: BTreeMap<u64, Vec<u8>>,
     legacy: Vec<u64>,
-    activity: Vec<u64>,
+    activity: u64,
     quarantine: Vec<u64>,
     idle: Vec<u64>,
     owned: Vec<Vec<u64>>,
@@ -50,8 +50,8 @@ fn dump(world: &World) -> Dump {
     Dump {
         sessions: tables.sessions.keys(..).map(|id| (id, tables.sessions.get_raw(&id).unwrap())).collect(),
         metas: tables.metas.keys(..).map(|id| (id, tables.metas.get_raw(&id).unwrap())).collect(),
-        legacy: tables.legacy.keys(..).collect(),
-        activity: tables.legacy_activity.keys(..).collect(),
+        legacy: tables.legacy.keys_after(None).collect(),
+        activity: tables.legacy.notes(),
         quarantine: storage.migration.quarantine.keys(1, None, 99),
         idle: storage.index.idle_since(Time::from_nanos(u64::MAX), 99).into_iter().map(|id| id.0).collect(),
         owned: (0..CLIENTS.min(SESSIONS))

@@ -8,7 +8,7 @@ use crate::stable::StableError;
 use crate::storage::Storage;
 
 use super::unit::{begin, count, count_source, leave_old_layout, settle};
-use super::{Advance, Migration, Work};
+use super::{Advance, Migration, Settled, Work};
 
 /// The share of new sessions that take the compat path, percent: all of them while layout 1 is where
 /// things go, else what a controller has set.
@@ -76,7 +76,7 @@ pub fn touch_unit(migration: &dyn Migration, storage: &mut Storage, key: u64, no
     let mut work = Work { now, meter: &Unmetered, budget: u64::MAX, progress };
     match migration.convert(storage, key, &mut work)? {
         Advance::Done { class, fate } => {
-            settle(migration, storage, &mut state, key, (class, fate), true)?;
+            settle(migration, storage, &mut state, Settled { key, class, fate }, true)?;
         }
         Advance::Gone => {}
         Advance::More => {

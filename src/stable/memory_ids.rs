@@ -131,6 +131,8 @@ memory_ids! {
     MAPPED_SESSIONS = 43, Cell;
     /// Number of capsules that a caller has made and that still exist.
     CAPSULES_BY_CREATOR = 44, Map;
+    /// Layout 1: how far it has become layout 2 already.
+    LEGACY_LEFT_BEHIND = 45, Cell;
 }
 
 #[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "evaluated by the compiler")]

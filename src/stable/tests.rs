@@ -50,7 +50,7 @@ fn a_foreign_structure_under_a_known_id_is_refused_by_name() {
 fn a_header_that_contradicts_itself_is_refused_with_the_place() {
     let healthy = || {
         let memory = RawMemory::default();
-        drop(Storage::create(memory.clone()));
+        drop(Storage::create(memory.clone()).unwrap());
         memory
     };
     assert!(Storage::open_existing(healthy()).is_ok());
@@ -72,7 +72,7 @@ fn a_header_that_contradicts_itself_is_refused_with_the_place() {
 fn what_a_second_memory_manager_has_written_is_refused_by_its_id() {
     for id in [42, 200] {
         let memory = RawMemory::default();
-        drop(Storage::create(memory.clone()));
+        drop(Storage::create(memory.clone()).unwrap());
         Memories::init(memory.clone()).get(MemoryId::new(id)).grow(1);
         let error = refused(&memory).to_string();
         assert!(
@@ -95,7 +95,7 @@ fn memory_of_the_first_public_release_has_no_header_and_is_layout_1() {
 #[test]
 fn a_layout_that_no_build_knows_is_refused() {
     let memory = RawMemory::default();
-    Storage::create(memory.clone()).layout.set(&Layout(9));
+    Storage::create(memory.clone()).unwrap().layout.set(&Layout(9));
     let error = refused(&memory).to_string();
     assert!(
         error.contains("layout 9") && error.contains("roll the migration back on the staged build"),

@@ -68,7 +68,7 @@ pub fn memory_of(bytes: &[u8]) -> RawMemory {
 /// The whole stable memory, with sessions `1..=sessions` begun at `now`, and the capsules of the clients.
 pub fn image(sessions: u64, now: u64) -> (Vec<u8>, Vec<String>) {
     let raw = RawMemory::default();
-    let mut storage = Storage::create(raw.clone());
+    let mut storage = Storage::create(raw.clone()).unwrap();
     storage.layout.set(&Layout::LEGACY);
     let many = AdminConfig { max_sessions_per_caller: u64::MAX, ..storage.config().unwrap() };
     storage.settings.set(&Config::checked(many).unwrap());
@@ -110,7 +110,7 @@ fn add(storage: &mut Storage, session: u64, caller: Principal, capsule: &str, no
     }
     let key = IdemKey::of(capsule, &caller, &legacy.idem);
     storage.sessions.legacy.insert(session, &RawRecord(legacy.encode()));
-    storage.sessions.legacy_activity.insert(session, &now.as_nanos());
+    storage.sessions.legacy.note(session, now);
     storage.index.insert(id, key, caller, now);
     storage.usage.reserve_unlimited(caller, capsule, BYTES as u64).unwrap();
 }

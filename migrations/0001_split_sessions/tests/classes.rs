@@ -346,7 +346,7 @@ fn every_changed_bit_of_a_converted_record_is_found() {
         storage.sessions.sessions.insert_raw(id, changed_session.to_vec());
         storage.sessions.metas.insert_raw(id, changed_meta.to_vec());
         let found = migration.check(storage, id) != Ok(None)
-            || super::migration::projected(storage, SessionId(id)).map(|back| back.digest())
+            || super::write::projected(storage, SessionId(id)).map(|back| back.digest())
                 != Ok(legacy.digest());
         if !found {
             unseen.push(bit);

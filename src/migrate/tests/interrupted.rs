@@ -17,7 +17,7 @@ fn outcome(world: &World) -> Outcome {
     });
     let counts = [state.source, state.converted + state.already, state.quarantined, state.expired];
     let digests = (state.digest_before, state.digest_after);
-    (split.collect(), sessions.legacy.keys(..).collect(), counts, digests.0, digests.1, state.phase)
+    (split.collect(), sessions.legacy.keys_after(None).collect(), counts, digests.0, digests.1, state.phase)
 }
 
 /// What the IC does to a message that traps: memory is as it was before it, and the heap is made anew.

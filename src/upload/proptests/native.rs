@@ -59,7 +59,7 @@ impl Native {
         // Buckets of 64 KiB and not of 8 MiB: the size lies in the memory itself, and thousands of memories
         // are made in a test run.
         drop(MemoryManager::init_with_bucket_size(raw.clone(), 1));
-        let mut storage = Storage::create(raw.clone());
+        let mut storage = Storage::create(raw.clone()).unwrap();
         let config = AdminConfig {
             session_ttl_seconds: model::TTL_SECONDS,
             max_sessions_per_caller: model::MAX_SESSIONS,
@@ -387,7 +387,7 @@ impl Target for Native {
         let Storage { sessions, index, payloads, blobs, usage, receipts, .. } = &self.world.storage;
         let live = sessions.legacy.len() + sessions.sessions.len();
         let pairs = [
-            ("legacy records and their activity", sessions.legacy.len(), sessions.legacy_activity.len()),
+            ("legacy records and their activity", sessions.legacy.len(), sessions.legacy.notes()),
             ("sessions and their meta", sessions.sessions.len(), sessions.metas.len()),
             ("sessions and the index", live, index.len()),
             ("released prefixes", blobs.release_total(), 0),
