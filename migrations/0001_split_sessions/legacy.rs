@@ -4,7 +4,6 @@
 
 use candid::de::IDLDeserialize;
 use candid::{CandidType, Deserialize, Principal};
-use sha2::{Digest, Sha256};
 
 use super::asset::LegacyAssetMetadata;
 use super::wire::{HEADER, Reader, Wire, record};
@@ -141,25 +140,25 @@ impl LegacyUploadSession {
         bytes
     }
 
-    /// SHA-256 of what must survive of a stored record: of its value in the form that [`Self::encode`] gives it, so
+    /// BLAKE3 of what must survive of a stored record: of its value in the form that [`Self::encode`] gives it, so
     /// that two encodings of one record agree; of all its bytes when they are no record.
     pub fn digest_of_stored(bytes: &[u8]) -> [u8; 32] {
         if Self::read_behind_header(bytes).is_some()
             && let Some(value) = bytes.strip_prefix(HEADER)
         {
-            return Sha256::digest(value).into();
+            return blake3::hash(value).into();
         }
         match Self::decode_by_library(bytes) {
             Ok(record) => record.digest(),
-            Err(_) => Sha256::digest(bytes).into(),
+            Err(_) => blake3::hash(bytes).into(),
         }
     }
 
-    /// SHA-256 of the record's value.
+    /// BLAKE3 of the record's value.
     pub fn digest(&self) -> [u8; 32] {
         let mut value = Vec::new();
         self.write_value(&mut value);
-        Sha256::digest(value).into()
+        blake3::hash(&value).into()
     }
 
     fn write_value(&self, out: &mut Vec<u8>) {

@@ -54,7 +54,7 @@ pub trait Migration {
     /// Whether a unit is in the old form.
     fn is_source(&self, storage: &Storage, key: u64) -> bool;
 
-    /// SHA-256 of what must survive of a unit in the old form. A unit that cannot be read has one as well.
+    /// Digest of what must survive of a unit in the old form. A unit that cannot be read has one as well.
     ///
     /// # Errors
     /// When the unit is not there.

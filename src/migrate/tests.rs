@@ -1,6 +1,7 @@
 //! The engine over real layout 1 data, written by the compat path.
 
 mod interrupted;
+mod left_behind;
 mod second;
 
 use super::*;

@@ -144,3 +144,23 @@ fn bytes_after_a_record_and_other_versions_are_refused() {
     assert!(codec::decode_candid::<u64>(2, &candid).unwrap_err().contains("version 1"));
     assert!(codec::decode_candid::<u64>(1, b"nonsense").is_err());
 }
+
+#[test]
+fn ascending_keys_are_found_near_and_far_and_missing() {
+    let memories = Memories::init(RawMemory::default());
+    let mut table = Table::<u64, u64>::open(&memories, memory_ids::SESSIONS);
+    (0..300).filter(|n| n % 3 != 2).for_each(|n| table.insert(n, &(n * 10)));
+    for keys in [vec![], vec![0, 1, 2, 3], vec![2, 150, 151, 152, 299, 1_000], (0..310).collect()] {
+        let found: Vec<_> = table.get_ascending(&keys);
+        let each: Vec<_> = keys.iter().map(|key| table.get(key)).collect();
+        assert_eq!(found, each);
+    }
+    table.insert_raw(4, vec![1, 2, 3]);
+    let found = table.get_ascending(&[3, 4, 6]);
+    assert_eq!((&found[0], &found[2]), (&Ok(Some(30)), &Ok(Some(60))));
+    assert_eq!(found[1].as_ref().unwrap_err().key, "4");
+    table.clear();
+    assert_eq!((table.len(), table.get(&3)), (0, Ok(None)));
+    table.insert(3, &1);
+    assert_eq!(table.get(&3), Ok(Some(1)));
+}
