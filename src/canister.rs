@@ -1,6 +1,7 @@
 //! The entry points: decode, guard, call, reply. The only file that knows the IC's macros; with the modules
 //! below it, the only one that knows the IC.
 
+mod entry;
 mod message;
 #[cfg_attr(not(feature = "direct"), path = "canister/no_migration.rs")]
 mod migration;
@@ -13,7 +14,10 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use candid::Principal;
+use macro_rules_attribute::apply;
 use serde_bytes::ByteBuf;
+
+use entry::{query, update};
 
 use crate::api::*;
 use crate::blob::BlobId;
@@ -105,6 +109,11 @@ fn post_upgrade() {
 }
 
 fn start_timers() {
+    ic_cdk_timers::set_timer(SWEEP_EVERY, async {
+        if let Err(error) = streams::write_heads() {
+            ic_cdk::api::debug_print(format!("type tables: {error}"));
+        }
+    });
     ic_cdk_timers::set_timer_interval(SWEEP_EVERY, || async {
         sweep();
         migration::watch();
@@ -130,7 +139,8 @@ fn page(limit: Option<u32>) -> usize {
     limit.unwrap_or(limits::MAX_PAGE).min(limits::MAX_PAGE) as usize
 }
 
-#[ic_cdk::query]
+/// Which build is running.
+#[apply(query)]
 fn build_info() -> BuildInfo {
     BuildInfo {
         build: BUILD.into(),
@@ -149,7 +159,8 @@ fn readable_blob(storage: &Storage, locator: &str) -> Result<BlobId> {
     Ok(id)
 }
 
-#[ic_cdk::query]
+/// Size of a blob and number of its chunks, for readers of a capsule that holds it.
+#[apply(query)]
 fn blob_get_meta(locator: String) -> Result<BlobMeta> {
     with_app(|App { storage, .. }| {
         let blob = storage.blobs.blob(readable_blob(storage, &locator)?)?;
@@ -164,7 +175,8 @@ fn reply_stored(read: impl FnOnce(&Storage) -> Result<()>) {
     }
 }
 
-#[ic_cdk::query(manual_reply = true)]
+/// One chunk of a blob.
+#[apply(query)]
 fn blob_read_chunk(locator: String, idx: u32) -> PhantomData<Result<ByteBuf>> {
     reply_stored(|storage| {
         let id = readable_blob(storage, &locator)?;
@@ -175,7 +187,8 @@ fn blob_read_chunk(locator: String, idx: u32) -> PhantomData<Result<ByteBuf>> {
     PhantomData
 }
 
-#[ic_cdk::query(manual_reply = true)]
+/// `len` bytes of a blob from `offset` on.
+#[apply(query)]
 fn blob_read_range(locator: String, offset: u64, len: u64) -> PhantomData<Result<ByteBuf>> {
     reply_stored(|storage| {
         let id = readable_blob(storage, &locator)?;
@@ -189,7 +202,8 @@ fn blob_read_range(locator: String, offset: u64, len: u64) -> PhantomData<Result
     PhantomData
 }
 
-#[ic_cdk::update]
+/// Deletes a blob with the one memory that it belongs to; a blob that several share goes with the last of them.
+#[apply(update)]
 fn blob_delete(locator: String) -> Result<()> {
     with_app(|App { storage, .. }| {
         let id = readable_blob(storage, &locator)?;
@@ -197,7 +211,8 @@ fn blob_delete(locator: String) -> Result<()> {
     })
 }
 
-#[ic_cdk::update]
+/// Makes a capsule that the caller owns, about `subject` or else about the caller.
+#[apply(update)]
 fn capsules_create(subject: Option<PersonRef>) -> Result<Capsule> {
     with_app(|App { storage, .. }| {
         let allowed = storage.config()?.capsules_per_caller();
@@ -205,36 +220,42 @@ fn capsules_create(subject: Option<PersonRef>) -> Result<Capsule> {
     })
 }
 
-#[ic_cdk::query]
+/// A capsule, for its readers.
+#[apply(query)]
 fn capsules_read(capsule_id: String) -> Result<Capsule> {
     with_app(|App { storage, .. }| {
         Ok(storage.capsules.authorize(caller(), Access::Read, &capsule_id)?.to_api(&capsule_id))
     })
 }
 
-#[ic_cdk::query]
+/// Capsules that the caller may read, after the id `after`; at most 100.
+#[apply(query)]
 fn capsules_list(after: Option<String>, limit: Option<u32>) -> Result<Vec<Capsule>> {
     with_app(|App { storage, .. }| {
         Ok(storage.capsules.list_capsules(caller(), after.as_deref(), page(limit))?)
     })
 }
 
-#[ic_cdk::update]
+/// Deletes a capsule, for its owners.
+#[apply(update)]
 fn capsules_delete(capsule_id: String) -> Result<()> {
     with_app(|App { storage, .. }| Ok(storage.capsules.delete(caller(), &capsule_id)?))
 }
 
-#[ic_cdk::update]
+/// Says who owns, writes to and reads a capsule.
+#[apply(update)]
 fn capsules_set_access(capsule_id: String, access: CapsuleAccess) -> Result<Capsule> {
     with_app(|App { storage, .. }| Ok(storage.capsules.set_access(caller(), &capsule_id, access)?))
 }
 
-#[ic_cdk::query]
+/// A memory, for readers of its capsule.
+#[apply(query)]
 fn memories_read(memory_id: String) -> Result<Memory> {
     with_app(|App { storage, .. }| Ok(storage.capsules.memory(caller(), &memory_id)?))
 }
 
-#[ic_cdk::query]
+/// Memories of a capsule, after the id `after`; at most 100.
+#[apply(query)]
 fn memories_list(capsule_id: String, after: Option<String>, limit: Option<u32>) -> Result<Vec<Memory>> {
     with_app(|App { storage, .. }| {
         Ok(storage.capsules.list(caller(), &capsule_id, after.as_deref(), page(limit))?)
@@ -244,7 +265,7 @@ fn memories_list(capsule_id: String, after: Option<String>, limit: Option<u32>) 
 /// Makes a memory of bytes that are small, already here, or elsewhere. The arguments and their order are
 /// those of the first public release.
 #[allow(clippy::too_many_arguments, reason = "the interface is older than this code")]
-#[ic_cdk::update]
+#[apply(update)]
 fn memories_create(
     capsule_id: String,
     inline: Option<ByteBuf>,
@@ -265,17 +286,20 @@ fn memories_create(
     })
 }
 
-#[ic_cdk::update]
+/// Replaces what is known of the asset of a memory.
+#[apply(update)]
 fn memories_update(memory_id: String, asset_metadata: AssetMetadata) -> Result<Memory> {
     with_app(|App { storage, .. }| memories::update(storage, caller(), &memory_id, asset_metadata))
 }
 
-#[ic_cdk::update]
+/// Deletes a memory, and its blob when nothing else refers to it.
+#[apply(update)]
 fn memories_delete(memory_id: String) -> Result<()> {
     with_app(|App { storage, .. }| memories::delete(storage, caller(), &memory_id))
 }
 
-#[ic_cdk::query]
+/// Phase and counts of the migration.
+#[apply(query)]
 fn migration_status() -> Result<MigrationStatus> {
     with_app(|App { storage, .. }| {
         let layout = storage.layout.get()?.unwrap_or(Layout::LEGACY);
@@ -283,18 +307,21 @@ fn migration_status() -> Result<MigrationStatus> {
     })
 }
 
-#[ic_cdk::query]
+/// Entries of the journal of the migration, from number `from` on.
+#[apply(query)]
 fn migration_journal(from: Option<u64>) -> Result<Vec<JournalEntry>> {
     with_app(|App { storage, .. }| Ok(storage.migration.journal(from.unwrap_or(0))?))
 }
 
-#[ic_cdk::query]
+/// Records that the migration has kept aside, after the session `after`. For controllers.
+#[apply(query)]
 fn migration_quarantine(after: Option<u64>) -> Result<Vec<QuarantinedRecord>> {
     controllers_only()?;
     with_app(|App { storage, .. }| Ok(storage.migration.quarantined(after)?))
 }
 
-#[ic_cdk::query]
+/// What the migration would do to the records after the session `after`, and the price; changes nothing. For controllers.
+#[apply(query)]
 fn migration_dry_run(after: Option<u64>, limit: Option<u32>) -> Result<DryRun> {
     controllers_only()?;
     migration::dry_run(after, limit)
@@ -308,43 +335,51 @@ fn control(control: impl FnOnce(&mut Storage, Time) -> Result<()>) -> Result<Mig
     migration_status()
 }
 
-#[ic_cdk::update]
+/// Stops the migration after the record in hand. For controllers.
+#[apply(update)]
 fn migration_pause() -> Result<MigrationStatus> {
     control(migration::controls::pause)
 }
 
-#[ic_cdk::update]
+/// Lets a paused or stuck migration go on. For controllers.
+#[apply(update)]
 fn migration_resume() -> Result<MigrationStatus> {
     control(migration::controls::resume)
 }
 
-#[ic_cdk::update]
+/// Turns everything back into the old layout. For controllers, until it is finalized.
+#[apply(update)]
 fn migration_rollback() -> Result<MigrationStatus> {
     control(migration::controls::rollback)
 }
 
-#[ic_cdk::update]
+/// Looks at every record in the new form again, and compares the digests. For controllers.
+#[apply(update)]
 fn migration_verify() -> Result<MigrationStatus> {
     control(migration::controls::verify)
 }
 
-#[ic_cdk::update]
+/// Tries one record in quarantine again, or all of them. For controllers.
+#[apply(update)]
 fn migration_retry(session: Option<u64>) -> Result<MigrationStatus> {
     control(|storage, now| migration::controls::retry(storage, now, session))
 }
 
-#[ic_cdk::update]
+/// Ends the migration; there is no way back. For controllers.
+#[apply(update)]
 fn migration_finalize() -> Result<MigrationStatus> {
     control(migration::controls::finalize)
 }
 
-#[ic_cdk::query]
+/// The limits and the share of new sessions on the compat path. For controllers.
+#[apply(query)]
 fn admin_config_get() -> Result<AdminConfig> {
     controllers_only()?;
     with_app(|App { storage, .. }| Ok(storage.config()?))
 }
 
-#[ic_cdk::update]
+/// Changes those that are given. For controllers.
+#[apply(update)]
 fn admin_config_set(config: AdminConfig) -> Result<()> {
     controllers_only()?;
     with_app(|App { storage, .. }| {
@@ -362,13 +397,15 @@ fn stable_memory_bytes() -> u64 {
     ic_cdk::stable::stable_size() << 16
 }
 
-#[ic_cdk::query]
+/// What the canister holds. For controllers.
+#[apply(query)]
 fn admin_stats() -> Result<AdminStats> {
     controllers_only()?;
     with_app(|App { storage, .. }| metrics::stats(storage, stable_memory_bytes()))
 }
 
-#[ic_cdk::query]
+/// `GET /metrics` and `GET /health`.
+#[apply(query)]
 fn http_request(request: HttpRequest) -> HttpResponse {
     let path = request.url.split('?').next().unwrap_or_default();
     match (request.method.as_str(), path) {
@@ -387,24 +424,16 @@ fn http_request(request: HttpRequest) -> HttpResponse {
     }
 }
 
-/// What the entry points are that read their arguments themselves, for the interface alone.
+/// What the entry point is that reads its arguments itself, for the interface alone.
 #[allow(missing_docs, unused_variables, dead_code, reason = "never called")]
 mod interface {
     use super::*;
 
+    /// Stores a chunk, in any order; the same bytes may come again. All chunks but the last have the size that
+    /// `upload_config` tells. With `sha256` the chunk is checked on its own.
     #[candid::candid_method(update)]
     fn uploads_put_chunk(session: u64, idx: u32, chunk: ByteBuf, sha256: Option<ByteBuf>) -> Result<()> {
         Ok(())
-    }
-
-    #[candid::candid_method(update)]
-    fn uploads_put_whole(file: SmallFile<'_>) -> Result<UploadFinishResult> {
-        Err(Error::Internal(String::new()))
-    }
-
-    #[candid::candid_method(update)]
-    fn uploads_put_many(files: Vec<SmallFile<'_>>) -> Result<Vec<Result<UploadFinishResult>>> {
-        Ok(Vec::new())
     }
 
     ic_cdk::export_candid!();

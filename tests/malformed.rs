@@ -1,17 +1,18 @@
-//! Arguments that are no Candid, or Candid of something else: the caller gets a rejection, from the CDK before any code of
-//! the canister has seen them, or from what reads its own arguments. Nothing changes, the canister lives on, and no bytes
-//! can make it work until it runs into the limit of instructions.
+//! Arguments that are no Candid, or Candid of something else: the caller gets the function's own error, which names the
+//! function and says what does not decode. Nothing changes, the canister lives on, and no bytes can make it work until
+//! it runs into the limit of instructions.
 
 #[path = "support/mod.rs"]
 mod support;
 
+use candid::Reserved;
 use candid::types::{Function, TypeInner};
-use pocket_ic::ErrorCode;
 use session_migrate::build::Build;
 use support::calls::CALLS;
 use support::scene::Scene;
 use support::upload::{file, two_chunks};
 use support::{World, controller, did, owner};
+use upload_canister::api::{self, HttpResponse};
 
 /// Bytes that still fit into one message.
 const LONG: usize = 1_900_000;
@@ -134,10 +135,9 @@ fn check_every_function(build: Build) {
             continue;
         }
         for (what, arg) in endpoint.malformed() {
-            match world.call(controller(), (name, function), arg) {
-                // And not `CanisterInstructionLimitExceeded`, nor an answer.
-                Err(reject) if reject.error_code == refusal(name) => {}
-                answer => wrong.push(format!("{name}, {what}: {}", short(&answer))),
+            let answer = world.call(controller(), (name, function), arg);
+            if !answer.as_ref().is_ok_and(|reply| refuses(name, reply)) {
+                wrong.push(format!("{name}, {what}: {}", short(&answer)));
             }
         }
         assert_eq!(scene.state(&world), before, "{name}");
@@ -146,11 +146,20 @@ fn check_every_function(build: Build) {
     scene.assert_alive(&world);
 }
 
-/// How arguments that do not decode are refused: the CDK traps, and what reads its own arguments rejects.
-fn refusal(name: &str) -> ErrorCode {
-    match name {
-        "uploads_put_chunk" | "uploads_put_many" | "uploads_put_whole" => ErrorCode::CanisterRejectedMessage,
-        _ => ErrorCode::CanisterCalledTrap,
+/// Whether this is the answer to arguments that do not decode: the reply of the function, with an error in it that names
+/// the function and tells the reason.
+fn refuses(name: &str, reply: &[u8]) -> bool {
+    if name == "http_request" {
+        let reply: HttpResponse = candid::decode_one(reply).unwrap();
+        let body = String::from_utf8_lossy(&reply.body);
+        return reply.status_code == 400
+            && body.starts_with("arguments: expected those of http_request, in Candid, got ");
+    }
+    match candid::decode_one::<api::Result<Reserved>>(reply).unwrap() {
+        Err(api::Error::InvalidArgument { field, expected, got }) => {
+            field == "arguments" && expected == format!("those of {name}, in Candid") && got.len() > 10
+        }
+        _ => false,
     }
 }
 

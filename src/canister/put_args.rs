@@ -8,6 +8,7 @@ use serde_bytes::ByteBuf;
 
 use super::message::Message;
 use super::streams;
+use crate::api::Result;
 
 /// The arguments.
 #[derive(Debug, PartialEq)]
@@ -42,14 +43,15 @@ const HEAD_BYTES: usize = 96;
 /// Reads the arguments.
 ///
 /// # Errors
-/// What the Candid library says of a message that does not decode.
-pub fn read(message: &dyn Message) -> Result<PutArgs, String> {
+/// [`crate::api::Error::InvalidArgument`] for a message that does not decode.
+pub fn read(message: &dyn Message) -> Result<PutArgs> {
     if let Some(args) = read_in_place(message) {
         return Ok(args);
     }
     let mut bytes = vec![0; message.size()];
     message.copy(0, &mut bytes);
-    let (session, idx, chunk, sha256): (u64, u32, ByteBuf, Option<ByteBuf>) = streams::decode(&bytes)?;
+    let (session, idx, chunk, sha256): (u64, u32, ByteBuf, Option<ByteBuf>) =
+        streams::decode("uploads_put_chunk", &bytes)?;
     Ok(PutArgs { session, idx, chunk: ChunkBytes::Owned(chunk.into_vec()), sha256 })
 }
 

@@ -5,12 +5,12 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use candid::CandidType;
-use candid::ser::ValueSerializer;
+use candid::ser::{TypeSerialize, ValueSerializer};
 use candid::types::TypeId;
 use candid::utils::{ArgumentDecoder, decode_args_with_config};
 use serde_bytes::ByteBuf;
 
-use crate::api::{Error, Result};
+use crate::api::*;
 use crate::blob::{BlobStore, Place};
 
 use super::message::Message;
@@ -31,14 +31,15 @@ impl Message for Argument {
     }
 }
 
-/// The values of an argument; byte strings may be borrowed from it.
+/// The values of the argument of `function`; byte strings may be borrowed from it.
 ///
 /// # Errors
-/// What the Candid library says of an argument that does not decode.
-pub fn decode<'a, T: ArgumentDecoder<'a>>(argument: &'a [u8]) -> std::result::Result<T, String> {
+/// [`Error::InvalidArgument`] with what the Candid library says of an argument that does not decode.
+pub fn decode<'a, T: ArgumentDecoder<'a>>(function: &str, argument: &'a [u8]) -> Result<T> {
     let mut config = candid::DecoderConfig::new();
     config.set_skipping_quota(SKIPPING_QUOTA);
-    decode_args_with_config(argument, &config).map_err(|e| e.to_string())
+    decode_args_with_config(argument, &config)
+        .map_err(|error| Error::invalid("arguments", format!("those of {function}, in Candid"), error))
 }
 
 thread_local! {
@@ -46,34 +47,69 @@ thread_local! {
     static HEADS: RefCell<BTreeMap<TypeId, Vec<u8>>> = const { RefCell::new(BTreeMap::new()) };
 }
 
-/// Replies with a value. The type table of our errors alone takes 250,000 instructions to write, so each table is
-/// written once and kept on the heap; where a message's heap is not kept, as in a query, nothing is gained.
+/// Replies with a value.
 pub fn reply<T: CandidType>(value: &T) {
     match encode(value) {
         Ok(bytes) => ic_cdk::api::msg_reply(bytes),
-        Err(error) => reject(&error.to_string()),
+        Err(error) => ic_cdk::api::msg_reject(error.to_string()),
     }
 }
 
 fn encode<T: CandidType>(value: &T) -> std::result::Result<Vec<u8>, candid::Error> {
+    let mut reply = head::<T>()?;
     let mut values = ValueSerializer::new();
     value.idl_serialize(&mut values)?;
-    let values = values.get_result();
-    HEADS.with_borrow_mut(|heads| {
-        if let Some(head) = heads.get(&T::id()) {
-            return Ok([head, values].concat());
-        }
-        let whole = candid::encode_one(value)?;
-        if let Some(head) = whole.strip_suffix(values) {
-            heads.insert(T::id(), head.to_vec());
-        }
-        Ok(whole)
-    })
+    reply.extend_from_slice(values.get_result());
+    Ok(reply)
 }
 
-/// Rejects a message whose argument does not decode. Nothing was changed.
-pub fn reject(reason: &str) {
-    ic_cdk::api::msg_reject(reason);
+/// What a reply of the type begins with. To write the type table of our errors alone takes 250,000 instructions, so
+/// each is written once and kept on the heap.
+fn head<T: CandidType>() -> std::result::Result<Vec<u8>, candid::Error> {
+    if let Some(head) = HEADS.with_borrow(|heads| heads.get(&T::id()).cloned()) {
+        return Ok(head);
+    }
+    let mut types = TypeSerialize::new();
+    types.push_type(&T::ty())?;
+    types.serialize()?;
+    let head = [b"DIDL", types.get_result()].concat();
+    HEADS.with_borrow_mut(|heads| heads.insert(T::id(), head.clone()));
+    Ok(head)
+}
+
+/// Writes the heads of all replies, for the queries among them: what a query puts on the heap is not kept.
+///
+/// # Errors
+/// Those of the Candid library.
+pub fn write_heads() -> std::result::Result<(), candid::Error> {
+    macro_rules! heads {
+        ($($reply:ty),* $(,)?) => { $(head::<$reply>()?;)* };
+    }
+    heads!(
+        UploadConfig,
+        BuildInfo,
+        HttpResponse,
+        Result<()>,
+        Result<u64>,
+        Result<String>,
+        Result<ByteBuf>,
+        Result<UploadFinishResult>,
+        Result<Vec<Result<UploadFinishResult>>>,
+        Result<UploadStatus>,
+        Result<Vec<UploadStatus>>,
+        Result<BlobMeta>,
+        Result<Capsule>,
+        Result<Vec<Capsule>>,
+        Result<Memory>,
+        Result<Vec<Memory>>,
+        Result<MigrationStatus>,
+        Result<Vec<JournalEntry>>,
+        Result<Vec<QuarantinedRecord>>,
+        Result<DryRun>,
+        Result<AdminConfig>,
+        Result<AdminStats>,
+    );
+    Ok(())
 }
 
 /// Replies with `Ok` of `len` stored bytes from position `at` of a whole that has them.
@@ -81,8 +117,7 @@ pub fn reject(reason: &str) {
 /// # Errors
 /// When they cannot be read; then there is no reply yet.
 pub fn reply_stored(blobs: &BlobStore, place: &Place, at: u64, len: u64) -> Result<()> {
-    let mut head =
-        candid::encode_one(Result::Ok(ByteBuf::new())).map_err(|e| Error::Internal(e.to_string()))?;
+    let mut head = encode(&Result::Ok(ByteBuf::new())).map_err(|e| Error::Internal(e.to_string()))?;
     // The last byte is the length, 0, of no bytes at all.
     head.pop();
     push_leb128(&mut head, len);
@@ -121,14 +156,14 @@ fn push_leb128(bytes: &mut Vec<u8>, mut value: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{UploadFinishResult, UploadStatus};
 
-    /// The first reply of a type and all others are what the library writes.
     #[test]
     fn a_kept_type_table_gives_the_librarys_bytes() {
         fn same<T: CandidType>(values: &[T]) {
-            for value in values.iter().chain(values) {
-                assert_eq!(encode(value).unwrap(), candid::encode_one(value).unwrap());
+            for value in values {
+                let library = candid::encode_one(value).unwrap();
+                assert_eq!(encode(value).unwrap(), library, "its head is written");
+                assert_eq!(encode(value).unwrap(), library, "its head was kept");
             }
         }
         same::<Result<()>>(&[

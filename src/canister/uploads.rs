@@ -1,10 +1,11 @@
 //! The entry points of uploads.
 
-use std::marker::PhantomData;
 use std::time::Duration;
 
+use macro_rules_attribute::apply;
 use serde_bytes::ByteBuf;
 
+use super::entry::{query, update};
 use super::message::MessageChunk;
 use super::put_args::{self, ChunkBytes, PutArgs};
 use super::{page, streams, uploads};
@@ -12,33 +13,29 @@ use crate::api::*;
 use crate::blob::CHUNK_SIZE;
 use crate::upload::limits;
 
-#[ic_cdk::query]
+/// Sizes and limits that an uploader needs.
+#[apply(query)]
 fn upload_config() -> UploadConfig {
     limits::upload_config()
 }
 
-#[ic_cdk::update(manual_reply = true)]
+/// Begins an upload, or finds the one that was begun with the same key and the same parameters; gives its session id.
+#[apply(update)]
 fn uploads_begin(
     capsule_id: String,
     asset_metadata: AssetMetadata,
     expected_chunks: u32,
     idem: String,
     hash: Option<HashAlgorithm>,
-) -> PhantomData<Result<u64>> {
+) -> Result<u64> {
     let hash = hash.unwrap_or_default();
-    streams::reply(&uploads(|uploads| {
-        uploads.begin(capsule_id, asset_metadata, expected_chunks, idem, hash)
-    }));
-    PhantomData
+    uploads(|uploads| uploads.begin(capsule_id, asset_metadata, expected_chunks, idem, hash))
 }
 
 /// Reads its arguments itself: the chunk goes from the message to where it is stored in blocks.
 #[ic_cdk::update(name = "uploads_put_chunk", hidden = true, manual_reply = true)]
 fn put_chunk() {
-    match put_args::read(&streams::Argument) {
-        Ok(args) => streams::reply(&put(args)),
-        Err(error) => streams::reject(&error),
-    }
+    streams::reply(&put_args::read(&streams::Argument).and_then(put));
 }
 
 fn put(args: PutArgs) -> Result<()> {
@@ -53,35 +50,28 @@ fn put(args: PutArgs) -> Result<()> {
     })
 }
 
-/// Reads its argument itself: the file is borrowed from the message.
-#[ic_cdk::update(name = "uploads_put_whole", hidden = true, manual_reply = true)]
-fn put_whole() {
-    let message = ic_cdk::api::msg_arg_data();
-    match streams::decode::<(SmallFile<'_>,)>(&message) {
-        Ok((file,)) => streams::reply(&logged(uploads(|uploads| uploads.put_whole(file)))),
-        Err(error) => streams::reject(&error),
-    }
+/// Uploads a file that fits one message. Repeated with the same key it gives the same result.
+#[apply(update)]
+fn uploads_put_whole(file: SmallFile<'_>) -> Result<UploadFinishResult> {
+    logged(uploads(|uploads| uploads.put_whole(file)))
 }
 
-/// As [`put_whole`], for many files; each is taken or refused on its own.
-#[ic_cdk::update(name = "uploads_put_many", hidden = true, manual_reply = true)]
-fn put_many() {
-    let message = ic_cdk::api::msg_arg_data();
-    match streams::decode::<(Vec<SmallFile<'_>>,)>(&message) {
-        Ok((files,)) => streams::reply(&uploads(|uploads| uploads.put_many(files))),
-        Err(error) => streams::reject(&error),
-    }
+/// As `uploads_put_whole`, for many files; each is taken or refused on its own.
+#[apply(update)]
+fn uploads_put_many(files: Vec<SmallFile<'_>>) -> Result<Vec<Result<UploadFinishResult>>> {
+    uploads(|uploads| uploads.put_many(files))
 }
 
-#[ic_cdk::update(manual_reply = true)]
-fn uploads_finish(session: u64, sha256: ByteBuf, total_len: u64) -> PhantomData<Result<UploadFinishResult>> {
+/// Checks the hash of the stored bytes and makes a memory of them. Repeated with the same arguments it gives the same
+/// result; `Hashing` means: call again.
+#[apply(update)]
+fn uploads_finish(session: u64, sha256: ByteBuf, total_len: u64) -> Result<UploadFinishResult> {
     let finished = uploads(|uploads| uploads.finish(session, &sha256, total_len));
     if let Err(Error::Hashing { .. }) = &finished {
         // The caller may ask again at once or later; the work goes on either way.
         ic_cdk_timers::set_timer(Duration::ZERO, async move { hash_on(session) });
     }
-    streams::reply(&logged(finished));
-    PhantomData
+    logged(finished)
 }
 
 /// One line for each finished upload.
@@ -92,18 +82,20 @@ fn logged(finished: Result<UploadFinishResult>) -> Result<UploadFinishResult> {
     finished
 }
 
-#[ic_cdk::update(manual_reply = true)]
-fn uploads_abort(session: u64) -> PhantomData<Result<()>> {
-    streams::reply(&uploads(|uploads| uploads.abort(session)));
-    PhantomData
+/// Gives an upload up; its bytes are free again. Repeating it is no error.
+#[apply(update)]
+fn uploads_abort(session: u64) -> Result<()> {
+    uploads(|uploads| uploads.abort(session))
 }
 
-#[ic_cdk::query]
+/// The caller's uploads in flight, in the order of their sessions, after the session `after`; at most 100.
+#[apply(query)]
 fn uploads_list(after: Option<u64>, limit: Option<u32>) -> Result<Vec<UploadStatus>> {
     uploads(|uploads| uploads.list(after, page(limit)))
 }
 
-#[ic_cdk::query]
+/// How far an upload is: the chunks that have arrived and when it expires.
+#[apply(query)]
 fn uploads_status(session: u64) -> Result<UploadStatus> {
     uploads(|uploads| uploads.status(session))
 }

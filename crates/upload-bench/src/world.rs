@@ -85,13 +85,14 @@ impl World {
         Ok(Self { bench: bench.into(), name: name.into(), gz: module, pic, id, meter })
     }
 
-    /// A freshly installed canister. The installation is not taken into account.
+    /// A freshly installed canister after its first minute, neither of which is taken into account.
     ///
     /// # Errors
     /// When there is no usable server, or the installation fails.
     pub fn installed(bench: impl Into<String>, wasm: &Wasm) -> Result<Self, BenchError> {
         let world = Self::empty(bench, wasm)?;
         world.install(NO_ARGUMENTS)?;
+        world.settle();
         world.cost()?;
         Ok(world)
     }
@@ -206,6 +207,14 @@ impl World {
     pub fn pass(&self, time: Duration) {
         self.pic.advance_time(time);
         self.pic.tick();
+    }
+
+    /// Lets the first minute after an installation or upgrade pass, in which the canister writes what it keeps on its
+    /// heap for all later calls.
+    pub fn settle(&self) {
+        self.pass(Duration::from_secs(61));
+        // The timer is a call of the canister to itself, whose reply takes another round.
+        self.tick();
     }
 
     /// Runs one round, for timers that are due at once.

@@ -23,7 +23,10 @@ pub fn calls(wasm: &Wasm, seeds: &Seeds, count: u32) -> Result<Vec<Bench>, Bench
     let seed = seeds.get(Population::of(wasm.build, count, count))?;
     let mut run = Recorder::new(format!("open_{count}"), wasm)?;
     open(&mut run, &seed)?;
-    let stats: AdminStats = run.aside(|world| world.controller_query("admin_stats", ()))?;
+    let stats: AdminStats = run.aside(|world| {
+        world.settle();
+        world.controller_query("admin_stats", ())
+    })?;
     run.world.expect(
         "sessions and memories",
         (u64::from(count), u64::from(count)),

@@ -1,0 +1,113 @@
+//! What makes a function an entry point of the canister.
+//!
+//! The CDK's own way traps when the arguments do not decode, and writes the type table of every reply anew. Here such
+//! arguments get the error of the function's own reply type, and the tables are kept.
+
+use std::marker::PhantomData;
+
+use candid::CandidType;
+
+use super::streams;
+use crate::api::{BuildInfo, Error, HttpResponse, Result, UploadConfig};
+
+/// `#[apply(update)]` makes a function an update call of the interface by its name.
+macro_rules! update {
+    ($($function:tt)+) => { $crate::canister::entry::entry! { update $($function)+ } };
+}
+pub(super) use update;
+
+/// `#[apply(query)]` makes a function a query of the interface by its name.
+macro_rules! query {
+    ($($function:tt)+) => { $crate::canister::entry::entry! { query $($function)+ } };
+}
+pub(super) use query;
+
+/// The function as it is, registered for the interface, and what the IC calls: it has the function's name, so it
+/// stands in a block of its own. A function without arguments does not look at what is sent.
+macro_rules! entry {
+    (
+        $kind:ident $(#[$attribute:meta])*
+        fn $name:ident($($arg:ident: $type:ty),* $(,)?) -> $reply:ty $body:block
+    ) => {
+        $(#[$attribute])*
+        #[candid::candid_method($kind)]
+        fn $name($($arg: $type),*) -> $reply $body
+
+        const _: () = {
+            #[ic_cdk::$kind(hidden = true, manual_reply = true)]
+            fn $name() {
+                $crate::canister::entry::entry!(@run $name($($arg: $type),*) -> $reply)
+            }
+        };
+    };
+    (@run $name:ident() -> $reply:ty) => {
+        $crate::canister::entry::Reply::send(&self::$name())
+    };
+    (@run $name:ident($($arg:ident: $type:ty),+) -> $reply:ty) => {{
+        let message = ic_cdk::api::msg_arg_data();
+        match $crate::canister::streams::decode::<($($type,)+)>(stringify!($name), &message) {
+            Ok(($($arg,)+)) => $crate::canister::entry::Reply::send(&self::$name($($arg),+)),
+            Err(error) => <$reply as $crate::canister::entry::Refuse>::refuse(error),
+        }
+    }};
+}
+pub(super) use entry;
+
+/// What a function returns.
+pub trait Reply {
+    /// Replies to the present message.
+    fn send(&self);
+}
+
+/// What a function returns whose arguments may not decode.
+pub trait Refuse {
+    /// Replies that the call changed nothing.
+    fn refuse(error: Error);
+}
+
+impl<T: CandidType> Reply for Result<T> {
+    fn send(&self) {
+        streams::reply(self);
+    }
+}
+
+impl<T: CandidType> Refuse for Result<T> {
+    fn refuse(error: Error) {
+        Self::Err(error).send();
+    }
+}
+
+/// The function has replied itself, in parts.
+impl<T> Reply for PhantomData<T> {
+    fn send(&self) {}
+}
+
+impl<T: Refuse> Refuse for PhantomData<T> {
+    fn refuse(error: Error) {
+        T::refuse(error);
+    }
+}
+
+impl Reply for HttpResponse {
+    fn send(&self) {
+        streams::reply(self);
+    }
+}
+
+impl Refuse for HttpResponse {
+    fn refuse(error: Error) {
+        Self::text(400, error.to_string()).send();
+    }
+}
+
+impl Reply for BuildInfo {
+    fn send(&self) {
+        streams::reply(self);
+    }
+}
+
+impl Reply for UploadConfig {
+    fn send(&self) {
+        streams::reply(self);
+    }
+}
