@@ -8,6 +8,7 @@ use crate::blob::BlobStore;
 use crate::capsule::CapsuleStore;
 use crate::config::Config;
 use crate::migrate::{MigrationTables, Phase};
+use crate::session::SessionId;
 use crate::stable::layout::Layout;
 use crate::stable::preflight::{self, PreflightError};
 use crate::stable::{Memories, RawMemory, Register, StableError, Table, memory_ids};
@@ -129,6 +130,15 @@ impl Storage {
             settings: Register::open(memories, memory_ids::CONFIG),
             migration: MigrationTables::open(memories),
         })
+    }
+
+    /// Where the bytes of a session go, and how far they are hashed; a session without an entry has its bytes in the
+    /// chunk map, and none hashed.
+    ///
+    /// # Errors
+    /// When the entry does not decode.
+    pub fn payload_of(&self, id: SessionId) -> Result<PayloadState, StableError> {
+        Ok(self.payloads.get(&id.0)?.unwrap_or_default())
     }
 
     /// The settings in force.

@@ -142,7 +142,7 @@ impl UploadService<'_> {
                 self.drop_session(id, &upload)?;
                 return Ok(None);
             }
-            let hash = self.storage.payloads.get(&id.0)?.unwrap_or_default().hash.algorithm();
+            let hash = self.storage.payload_of(id)?.hash.algorithm();
             Fingerprint::of(&upload.meta.asset_metadata, upload.meta.expected_chunks, hash)
         } else {
             return Ok(None);
