@@ -81,7 +81,7 @@ fn read_all_back(
             Made::Settled(fate) => fate,
             Made::Written(split) => {
                 let found = stored.next().unwrap_or_else(|| Err(Error::not_found("session", id)));
-                match found.and_then(|found| read_back(id, &split, found)) {
+                match found.and_then(|found| read_back(session, &split, found)) {
                     Ok(digest) => Fate::Converted(digest),
                     Err(error) => {
                         remove(storage, id);

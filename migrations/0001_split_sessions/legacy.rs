@@ -99,6 +99,9 @@ pub enum DecodeError {
 
 const VERSION: u16 = 1;
 
+/// Room for the value of most records, bytes.
+const USUAL_BYTES: usize = 512;
+
 impl LegacyUploadSession {
     /// The record of stored bytes.
     ///
@@ -135,35 +138,31 @@ impl LegacyUploadSession {
 
     /// The bytes as they were stored.
     pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = HEADER.to_vec();
-        self.write_value(&mut bytes);
-        bytes
+        [HEADER, &self.value()].concat()
     }
 
-    /// BLAKE3 of what must survive of a stored record: of its value in the form that [`Self::encode`] gives it, so
-    /// that two encodings of one record agree; of all its bytes when they are no record.
+    /// BLAKE3 of a stored record, whatever it is: of its value where it has our type table, else of all its bytes.
     pub fn digest_of_stored(bytes: &[u8]) -> [u8; 32] {
-        if Self::read_behind_header(bytes).is_some()
-            && let Some(value) = bytes.strip_prefix(HEADER)
-        {
-            return blake3::hash(value).into();
-        }
-        match Self::decode_by_library(bytes) {
-            Ok(record) => record.digest(),
-            Err(_) => blake3::hash(bytes).into(),
-        }
+        blake3::hash(bytes.strip_prefix(HEADER).unwrap_or(bytes)).into()
     }
 
-    /// BLAKE3 of the record's value.
-    pub fn digest(&self) -> [u8; 32] {
-        let mut value = Vec::new();
-        self.write_value(&mut value);
-        blake3::hash(&value).into()
+    /// [`Self::digest_of_stored`] of `stored`, if this is the record of these bytes. They may be another encoder's: then
+    /// they must decode to it.
+    pub fn digest_as_stored(&self, stored: &[u8]) -> Option<[u8; 32]> {
+        let value = self.value();
+        if stored.strip_prefix(HEADER) == Some(&value) {
+            return Some(blake3::hash(&value).into());
+        }
+        let decoded = Self::decode(stored).ok()?;
+        // By their bytes: a float that is no number is not equal to itself.
+        (decoded.value() == value).then(|| Self::digest_of_stored(stored))
     }
 
-    fn write_value(&self, out: &mut Vec<u8>) {
-        VERSION.write(out);
-        self.write(out);
+    fn value(&self) -> Vec<u8> {
+        let mut value = Vec::with_capacity(USUAL_BYTES);
+        VERSION.write(&mut value);
+        self.write(&mut value);
+        value
     }
 
     /// Where the chunks of the session lie: they stay there.

@@ -203,7 +203,7 @@ fn leads_back(
     let chunks = storage.blobs.stored_chunks(legacy.chunk_prefix());
     let last_seen = split.session.session_meta.last_seen;
     let again = convert(id, legacy.clone(), chunks, Some(last_seen)).map_err(in_words)?;
-    if again == *split {
+    if again.is_same(split) {
         return Ok(legacy);
     }
     Err(format!("session {id}: layout 1 would not lead back to it"))

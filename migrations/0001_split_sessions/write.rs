@@ -31,7 +31,7 @@ pub fn make(storage: &mut Storage, legacy: &LegacySession, now: Time) -> Result<
             return Ok((class, Made::Written(split)));
         }
         Verdict::Convert { caller, split, key } => {
-            Fate::Converted(write_indexed(storage, id, caller, &split, key)?)
+            Fate::Converted(write_indexed(storage, legacy, caller, &split, key)?)
         }
         Verdict::Release { caller, split } => {
             let Split { session, meta } = &*split;
@@ -52,7 +52,7 @@ pub fn settle(storage: &mut Storage, legacy: &LegacySession, now: Time) -> Resul
     let (class, made) = make(storage, legacy, now)?;
     let fate = match made {
         Made::Settled(fate) => fate,
-        Made::Written(split) => Fate::Converted(read_back_at_once(storage, SessionId(legacy.id), &split)?),
+        Made::Written(split) => Fate::Converted(read_back_at_once(storage, legacy, &split)?),
     };
     Ok((class, fate))
 }
@@ -63,12 +63,14 @@ pub fn set_aside(legacy: LegacySession, reason: String) -> QuarantineRecord {
     QuarantineRecord { reason, raw, beside: noted.map(Time::as_nanos) }
 }
 
-/// The digest of the record that a session projects back to, if `stored` is what was written.
-pub fn read_back(id: SessionId, written: &Split, stored: Split) -> Result<[u8; 32]> {
-    if stored != *written {
-        return Err(Error::Internal(format!("session {id} is not stored as it was written")));
-    }
-    Ok(projection(id, stored)?.digest())
+/// The digest of a record, if what is stored is the session that was made of it, and leads back to it.
+pub fn read_back(legacy: &LegacySession, written: &Split, stored: Split) -> Result<[u8; 32]> {
+    let id = legacy.id;
+    let is_written = stored.session == written.session;
+    let digest = projection(SessionId(id), stored)?.digest_as_stored(&legacy.raw);
+    digest
+        .filter(|_| is_written)
+        .ok_or_else(|| Error::Internal(format!("session {id} is not stored as it was written")))
 }
 
 /// Takes out what [`Made::Written`] has written.
@@ -108,8 +110,9 @@ fn insert(storage: &mut Storage, id: SessionId, split: &Split) {
     storage.sessions.metas.insert(id.0, &split.meta);
 }
 
-fn read_back_at_once(storage: &mut Storage, id: SessionId, split: &Split) -> Result<[u8; 32]> {
-    let digest = stored(storage, id).and_then(|stored| read_back(id, split, stored));
+fn read_back_at_once(storage: &mut Storage, legacy: &LegacySession, split: &Split) -> Result<[u8; 32]> {
+    let id = SessionId(legacy.id);
+    let digest = stored(storage, id).and_then(|stored| read_back(legacy, split, stored));
     if digest.is_err() {
         remove(storage, id);
     }
@@ -120,14 +123,15 @@ fn read_back_at_once(storage: &mut Storage, id: SessionId, split: &Split) -> Res
 /// reads it back.
 fn write_indexed(
     storage: &mut Storage,
-    id: SessionId,
+    legacy: &LegacySession,
     caller: Principal,
     split: &Split,
     key: Key,
 ) -> Result<[u8; 32]> {
     let Split { session, meta } = split;
+    let id = SessionId(legacy.id);
     insert(storage, id, split);
-    let digest = read_back_at_once(storage, id, split)?;
+    let digest = read_back_at_once(storage, legacy, split)?;
     if let Err(error) = storage.usage.reserve_unlimited(caller, &meta.capsule_id, session.bytes_expected) {
         remove(storage, id);
         return Err(error.into());
