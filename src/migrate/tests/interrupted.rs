@@ -159,7 +159,7 @@ fn a_rollback_that_a_build_without_the_old_path_finds_goes_forward_again() {
         one_step(&mut world);
     }
     let mut state = world.storage.migration.state().unwrap();
-    controls::abandon_rollback(&mut world.storage, world.now).unwrap();
+    controls::go_forward(&mut world.storage, world.now).unwrap();
     assert_eq!(world.storage.migration.state().unwrap(), state, "this build may go back");
     // What the direct build does, whose features this test does not have.
     state = MigrationState { instructions: state.instructions, ..MigrationState::default() };
