@@ -6,7 +6,7 @@ use candid::de::IDLDeserialize;
 use candid::{CandidType, Deserialize, Principal};
 
 use super::asset::LegacyAssetMetadata;
-use super::wire::{HEADER, Reader, Wire, record};
+use super::wire::{HEADER, Reader, Wire, behind_header, is_same, record};
 use crate::blob::ChunkPrefix;
 use crate::session::SessionId;
 
@@ -113,7 +113,7 @@ impl LegacyUploadSession {
 
     /// The record and the bytes of its value, if the bytes are what [`Self::encode`] writes.
     fn read_behind_header(bytes: &[u8]) -> Option<Self> {
-        let mut reader = Reader::behind_header(bytes)?;
+        let mut reader = Reader::of(behind_header(bytes)?);
         let version = u16::read(&mut reader)?;
         let record = Self::read(&mut reader)?;
         (version == VERSION && reader.is_at_end()).then_some(record)
@@ -143,14 +143,14 @@ impl LegacyUploadSession {
 
     /// BLAKE3 of a stored record, whatever it is: of its value where it has our type table, else of all its bytes.
     pub fn digest_of_stored(bytes: &[u8]) -> [u8; 32] {
-        blake3::hash(bytes.strip_prefix(HEADER).unwrap_or(bytes)).into()
+        blake3::hash(behind_header(bytes).unwrap_or(bytes)).into()
     }
 
     /// [`Self::digest_of_stored`] of `stored`, if this is the record of these bytes. They may be another encoder's: then
     /// they must decode to it.
     pub fn digest_as_stored(&self, stored: &[u8]) -> Option<[u8; 32]> {
         let value = self.value();
-        if stored.strip_prefix(HEADER) == Some(&value) {
+        if behind_header(stored).is_some_and(|stored| is_same(stored, &value)) {
             return Some(blake3::hash(&value).into());
         }
         let decoded = Self::decode(stored).ok()?;
