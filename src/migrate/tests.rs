@@ -3,6 +3,7 @@
 mod held_back;
 mod interrupted;
 mod left_behind;
+mod older_records;
 mod second;
 
 use super::*;

@@ -14,7 +14,7 @@ use upload_canister::session::Time;
 use upload_canister::storage::Storage;
 use upload_canister::upload::RawRecord;
 
-use super::legacy_state::{CLIENTS, client, image, memory_of};
+use super::legacy_state::{CLIENTS, client, memory_of, small_image};
 use super::{World, controller};
 
 /// Sessions, one of which does not decode.
@@ -88,7 +88,7 @@ pub fn world(start: Start) -> World {
     };
     let mut world = World::new(build);
     let now = world.pic.get_time().as_nanos_since_unix_epoch();
-    let (bytes, _) = image(SESSIONS, now);
+    let (bytes, _) = small_image(SESSIONS, now);
     let raw = memory_of(&bytes);
     let mut storage = Storage::open_existing(raw.clone()).unwrap();
     storage.sessions.legacy.insert(5, &RawRecord(b"rubbish".to_vec()));

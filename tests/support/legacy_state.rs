@@ -5,6 +5,7 @@
 
 use candid::Principal;
 use ic_stable_structures::Memory as _;
+use ic_stable_structures::memory_manager::MemoryManager;
 use upload_canister::api::{AdminConfig, AssetMetadata, AssetMetadataBase, AssetType};
 use upload_canister::blob::ChunkPrefix;
 use upload_canister::config::Config;
@@ -67,7 +68,18 @@ pub fn memory_of(bytes: &[u8]) -> RawMemory {
 
 /// The whole stable memory, with sessions `1..=sessions` begun at `now`, and the capsules of the clients.
 pub fn image(sessions: u64, now: u64) -> (Vec<u8>, Vec<String>) {
+    image_in(RawMemory::default(), sessions, now)
+}
+
+/// The same for few sessions, in buckets of 64 KiB and not of 8 MiB: the size lies in the memory itself, and a test that
+/// makes hundreds of canisters copies a hundredth of the bytes.
+pub fn small_image(sessions: u64, now: u64) -> (Vec<u8>, Vec<String>) {
     let raw = RawMemory::default();
+    drop(MemoryManager::init_with_bucket_size(raw.clone(), 1));
+    image_in(raw, sessions, now)
+}
+
+fn image_in(raw: RawMemory, sessions: u64, now: u64) -> (Vec<u8>, Vec<String>) {
     let mut storage = Storage::create(raw.clone()).unwrap();
     storage.layout.set(&Layout::LEGACY);
     let many = AdminConfig { max_sessions_per_caller: u64::MAX, ..storage.config().unwrap() };
