@@ -224,6 +224,10 @@ impl<'a> Control<'a> {
         if !nothing_to_do {
             self.look_again()?;
         }
+        if let Some(bulk) = self.migration.bulk() {
+            // Of a rollback that was abandoned, with nothing left to convert.
+            bulk.clear_left_behind(self.storage);
+        }
         begin(self.migration, &mut self.state);
         self.change(Phase::Finalized)
     }

@@ -89,6 +89,18 @@ fn a_build_without_the_old_path_goes_forward_from_the_middle_of_dropping_them() 
 }
 
 #[test]
+fn finalizing_clears_what_an_abandoned_rollback_has_left() {
+    let (mut world, _) = converting(5);
+    controls::rollback(&mut world.storage, world.now).unwrap();
+    one_step(&mut world);
+    world.storage.migration.set_state(1, &MigrationState::default()); // as above
+    assert_eq!(run_to_end(&mut world).phase, Phase::Idle, "there is nothing to convert");
+    assert_eq!(left_behind(&world).len(), 4);
+    controls::finalize(&mut world.storage, world.now).unwrap();
+    assert_eq!((left_behind(&world), world.live()[0]), (vec![], 0));
+}
+
+#[test]
 fn what_is_in_quarantine_is_tried_again_when_they_are_gone() {
     let (mut world, sessions) = layout_1();
     let rubbish = sessions[0].0;
