@@ -5,11 +5,14 @@
 //! somebody says where it goes.
 
 mod asset;
+mod bulk;
 mod class;
 mod convert;
+mod examine;
 mod legacy;
 mod migration;
 mod wire;
+mod write;
 
 pub use class::{CLASSES, Class, TimeUnit};
 pub use convert::{Split, Unconvertible, convert, revert};
@@ -17,4 +20,4 @@ pub use legacy::{DecodeError, LegacyStatus, LegacyUploadSession};
 pub use migration::SplitSessions;
 
 #[cfg(test)]
-mod tests;
+pub mod tests;

@@ -99,9 +99,9 @@ impl Interruption {
         builds: &mut Builds,
     ) -> Result<(), ReplayError> {
         let line = trace.line_of(events.start);
-        let due = |event| match self.when {
+        let due = |event: usize| match self.when {
             When::Line(at) => at == trace.line_of(event),
-            When::Every(count) => event % count == 0,
+            When::Every(count) => event.is_multiple_of(count),
         };
         if events.into_iter().any(due) { self.perform(line, subject, builds) } else { Ok(()) }
     }
