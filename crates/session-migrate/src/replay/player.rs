@@ -67,6 +67,7 @@ impl<'a> Player<'a> {
         builds: &'a mut Builds,
         interruptions: &'a [Interruption],
     ) -> Result<Self, ReplayError> {
+        interruptions.iter().try_for_each(|interruption| interruption.check(trace))?;
         let playing = Playing {
             events: Vec::with_capacity(trace.events.len()),
             codec: Codec::new(trace.header.start)?,
