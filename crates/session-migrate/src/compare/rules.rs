@@ -16,7 +16,7 @@ pub struct Rule {
     pub reason: String,
     /// Methods, and parts of the state.
     pub of: Vec<String>,
-    /// Fields, as the report names them.
+    /// Fields, as the report names them; a `*` at the end stands for whatever follows.
     pub field: Vec<String>,
     /// What the one side must say; anything if left out.
     pub a: Option<String>,
@@ -135,9 +135,16 @@ impl Rule {
     fn allows(&self, of: &str, difference: &Difference) -> bool {
         let says = |wanted: &Option<String>, got: &str| wanted.as_ref().is_none_or(|wanted| wanted == got);
         self.of.iter().any(|wanted| wanted == of)
-            && self.field.contains(&difference.field)
+            && self.field.iter().any(|wanted| names(wanted, &difference.field))
             && says(&self.a, &difference.a)
             && says(&self.b, &difference.b)
+    }
+}
+
+fn names(wanted: &str, field: &str) -> bool {
+    match wanted.strip_suffix('*') {
+        Some(beginning) => field.starts_with(beginning),
+        None => wanted == field,
     }
 }
 
@@ -230,6 +237,19 @@ mod tests {
         }
         let uses: Vec<u64> = tally.uses().map(|(_, _, matched)| matched).collect();
         assert_eq!(uses, [1, 0]);
+    }
+
+    #[test]
+    fn a_field_may_be_named_by_its_beginning() {
+        for (wanted, field, expected) in [
+            ("Ok.path", "Ok.path", true),
+            ("Ok.path", "Ok.path.more", false),
+            ("Ok.path.*", "Ok.path.more", true),
+            ("Ok.path.*", "Ok.path", false),
+            ("*", "", true),
+        ] {
+            assert_eq!(names(wanted, field), expected, "{wanted} {field}");
+        }
     }
 
     #[test]
