@@ -17,4 +17,4 @@ pub use legacy::{DecodeError, LegacyStatus, LegacyUploadSession};
 pub use migration::SplitSessions;
 
 #[cfg(test)]
-mod tests;
+pub mod tests;
