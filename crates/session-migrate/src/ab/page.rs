@@ -90,7 +90,7 @@ fn totals(report: &Report) -> Markup {
                 let (a, b) = (of(&a)?, of(&b)?);
                 Some(Row {
                     name: run.name.clone(),
-                    detail: format!("{} uploaded", page::bytes(run.uploaded_bytes)),
+                    detail: page::bytes(run.uploaded_bytes),
                     bars: vec![Bar::new(Side::A, a), Bar::new(Side::B, b)],
                     values: format!("{} → {} ({})", unit(a), unit(b), change(a, b)),
                 })
