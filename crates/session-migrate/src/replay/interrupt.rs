@@ -100,7 +100,7 @@ impl Interruption {
         let line = trace.line_of(event);
         let due = match self.when {
             When::Line(at) => at == line,
-            When::Every(count) => event % count == 0,
+            When::Every(count) => event.is_multiple_of(count),
         };
         if due { self.perform(line, subject, builds) } else { Ok(()) }
     }

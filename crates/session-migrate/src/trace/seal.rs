@@ -76,7 +76,7 @@ mod tests {
         let lines = sealed(&[r#"{"a":1}"#, r#"{"a":2}"#, r#"{"a":3}"#]);
         assert_eq!(first_bad(&lines), None);
         let mut changed = lines.clone();
-        changed[1] = changed[1].replace("2}", "2}").replace("\"a\":2", "\"a\":4");
+        changed[1] = changed[1].replace("\"a\":2", "\"a\":4");
         assert_eq!(first_bad(&changed), Some(1));
         let mut removed = lines.clone();
         removed.remove(1);
