@@ -5,6 +5,8 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use session_migrate::trace::{Header, Writer};
+
 /// 16,384 chunks of 1,800,000 bytes.
 const LIMIT: u64 = 16_384 * 1_800_000;
 
@@ -201,4 +203,48 @@ fn a_canister_that_is_not_ours_cannot_be_rehearsed() {
     assert_eq!(error.len(), 1, "{}", said.stderr);
     assert!(error[0].contains("cannot install the legacy build"), "{}", said.stderr);
     assert!(!dir.path().join("report.json").exists());
+}
+
+/// Traces that cannot be played, and places where none can be written.
+#[test]
+fn unusable_traces_are_usage_errors_with_their_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path();
+    let header = Header::new(0, "legacy", "a test", Vec::new());
+    let path = Writer::create(&folder.join("good.trace"), &header).unwrap().finish().unwrap();
+    let good = std::fs::read_to_string(&path).unwrap();
+    let first = good.lines().next().unwrap();
+    for (name, text, parts) in [
+        ("cut.trace", format!("{first}\n"), ["cut.trace:1: ", "cut off"]),
+        ("edited.trace", good.replace("\"end\":0", "\"end\":1"), ["edited.trace:2: ", "was changed"]),
+        ("newer.trace", good.replace("\"version\":1", "\"version\":9"), ["newer.trace:1: ", "up to 1"]),
+        ("other.trace", "hello".into(), ["other.trace:1: ", "not a trace"]),
+    ] {
+        std::fs::write(folder.join(name), text).unwrap();
+        expect_refusal(folder, &["replay", name], 2, &parts);
+        expect_refusal(
+            folder,
+            &["ab", "--a", "good.wasm", "--b", "good.wasm", "--trace", name],
+            2,
+            &["good.wasm"],
+        );
+    }
+    expect_refusal(folder, &["replay", "absent.trace"], 2, &["absent.trace"]);
+    expect_refusal(
+        folder,
+        &["record", "--workload", "mixed", "no/such/one.trace"],
+        2,
+        &["no/such/one.trace"],
+    );
+    expect_refusal(folder, &["replay", "good.trace", "--rules", "absent.toml"], 2, &["absent.toml"]);
+    expect_refusal(folder, &["replay", "good.trace", "--build", "absent.wasm"], 2, &["absent.wasm"]);
+    expect_refusal(folder, &["ab", "--workload", "sleepy"], 2, &["sleepy", "single-large"]);
+    expect_refusal(folder, &["ab", "--markdown", "no/such/page.md"], 2, &["no/such/page.md"]);
+    for args in [
+        &["replay", "good.trace", "--interrupt", "explode@3"][..],
+        &["record", "one.trace"],
+        &["ab", "--size", "0"],
+    ] {
+        assert_eq!(run(folder, args).code, Some(2), "{args:?}");
+    }
 }

@@ -5,6 +5,7 @@
 
 mod endpoints;
 mod error;
+mod markdown;
 mod page;
 pub mod report;
 mod side;

@@ -11,7 +11,7 @@ use session_migrate::compare::Rules;
 use session_migrate::replay::Builds;
 use session_migrate::workload::{Order, Workload};
 
-use super::report_file::ReportFiles;
+use super::report_file::{ReportFile, ReportFiles};
 use super::{ENVIRONMENT, LOSS, USAGE, fail, without_panic};
 
 /// At most so many regressions are written out for each run.
@@ -49,6 +49,9 @@ pub(super) struct AbArgs {
     /// Write a page with plots to this file.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+    /// Write the figures as a page of Markdown to this file.
+    #[arg(long, value_name = "FILE")]
+    markdown: Option<PathBuf>,
 }
 
 impl AbArgs {
@@ -79,9 +82,11 @@ pub(super) fn run(args: AbArgs) -> u8 {
         Ok(rules) => rules,
         Err(error) => return fail(USAGE, error),
     };
-    let files = match ReportFiles::create(args.json.as_deref(), args.html.as_deref()) {
-        Ok(files) => files,
-        Err(error) => return fail(USAGE, error),
+    let markdown = args.markdown.as_deref().map(ReportFile::create).transpose();
+    let (files, markdown) = match (ReportFiles::create(args.json.as_deref(), args.html.as_deref()), markdown)
+    {
+        (Ok(files), Ok(markdown)) => (files, markdown),
+        (Err(error), _) | (_, Err(error)) => return fail(USAGE, error),
     };
     let config = Config { a: args.a, b: args.b, subjects, rules, builds: Builds::default() };
     // Draws nothing when stderr is not a terminal.
@@ -94,7 +99,8 @@ pub(super) fn run(args: AbArgs) -> u8 {
         Err(failure) => return fail(ENVIRONMENT, failure),
     };
     print(&report);
-    if let Err(error) = files.write(&report, || report.to_html()) {
+    let markdown = markdown.map_or(Ok(()), |file| file.write_text(&report.to_markdown()));
+    if let Err(error) = files.write(&report, || report.to_html()).and(markdown) {
         return fail(ENVIRONMENT, error);
     }
     match report.verdict {

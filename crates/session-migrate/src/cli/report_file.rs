@@ -1,4 +1,4 @@
-//! Files that are written with `--json` and `--html`.
+//! Files that are written with `--json`, `--html` and `--markdown`.
 
 use std::io::{Error, Write};
 use std::path::{Path, PathBuf};
@@ -28,20 +28,21 @@ impl ReportFiles {
             })?;
         }
         if let Some(html) = self.html {
-            html.write(|file| file.write_all(page().as_bytes()))?;
+            html.write_text(&page())?;
         }
         Ok(())
     }
 }
 
 /// A report file that comes into being when it is complete.
-struct ReportFile {
+pub(super) struct ReportFile {
     path: PathBuf,
     file: NamedTempFile,
 }
 
 impl ReportFile {
-    fn create(path: &Path) -> Result<ReportFile, String> {
+    /// Opens it; it appears under its name when it is written.
+    pub fn create(path: &Path) -> Result<ReportFile, String> {
         let folder = match path.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),
@@ -54,6 +55,11 @@ impl ReportFile {
             .tempfile_in(folder)
             .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
         Ok(ReportFile { path: path.to_path_buf(), file })
+    }
+
+    /// Writes a text as all of it.
+    pub fn write_text(self, text: &str) -> Result<(), String> {
+        self.write(|file| file.write_all(text.as_bytes()))
     }
 
     fn write(mut self, write: impl FnOnce(&mut NamedTempFile) -> Result<(), Error>) -> Result<(), String> {

@@ -56,7 +56,11 @@ pub enum RehearseError {
 impl RehearseError {
     /// True when what the user gave is at fault, not the machine.
     pub fn is_usage(&self) -> bool {
-        matches!(self, RehearseError::File { .. } | RehearseError::Wasm { .. })
+        match self {
+            RehearseError::File { .. } | RehearseError::Wasm { .. } => true,
+            RehearseError::Trace(error) => error.is_usage(),
+            _ => false,
+        }
     }
 
     /// A closure for `map_err` on file operations.

@@ -12,7 +12,10 @@ use candid::{CandidType, Principal};
 use serde::de::DeserializeOwned;
 use serde_bytes::ByteBuf;
 use sha2::{Digest, Sha256};
-use upload_canister::api::{self, AdminConfig, AdminStats, BlobMeta, Capsule, Memory, UploadStatus};
+use upload_canister::api::{
+    self, AdminConfig, AdminStats, BlobMeta, Capsule, ErrorCounts, Memory, PathCounts, UploadCounts,
+    UploadStatus,
+};
 use upload_canister::session::SessionId;
 use upload_canister::stable::layout::Layout;
 use upload_canister::storage::Storage;
@@ -22,7 +25,7 @@ use super::Subject;
 use crate::trace::{Codec, Happening, Trace};
 
 /// The entries of a state, as Candid text, by part and name. Parts: session, index, receipt, capsule, memory, blob, sums,
-/// stats, settings.
+/// counts, stats, settings.
 pub type State = BTreeMap<(&'static str, String), String>;
 
 /// An ended session.
@@ -62,6 +65,52 @@ struct SumsShown {
     accounts: u64,
     bytes_in_use: u64,
     last_session: u64,
+}
+
+/// What came of the uploads, whatever path served them. Instructions are the meter's business.
+#[derive(CandidType)]
+struct CountsShown {
+    sessions_begun: u64,
+    sessions_finished: u64,
+    sessions_aborted: u64,
+    sessions_expired: u64,
+    bytes_stored: u64,
+    messages: u64,
+    refusals: u64,
+}
+
+impl CountsShown {
+    fn of(counts: &UploadCounts) -> Self {
+        let paths = [&counts.compat, &counts.direct, &counts.no_path];
+        let sum = |count: fn(&PathCounts) -> u64| paths.iter().map(|path| count(path)).sum();
+        CountsShown {
+            sessions_begun: sum(|path| path.sessions_begun),
+            sessions_finished: sum(|path| path.sessions_finished),
+            sessions_aborted: sum(|path| path.sessions_aborted),
+            sessions_expired: sum(|path| path.sessions_expired),
+            bytes_stored: sum(|path| path.bytes_stored),
+            messages: sum(|path| {
+                let calls = [&path.begin, &path.put_chunk, &path.finish, &path.abort, &path.put_whole];
+                calls.iter().map(|call| call.messages).sum()
+            }),
+            refusals: sum(|path| {
+                let ErrorCounts {
+                    unauthorized,
+                    not_found,
+                    invalid_argument,
+                    conflict,
+                    incomplete,
+                    checksum_mismatch,
+                    resource_exhausted,
+                    hashing,
+                    internal,
+                } = path.errors;
+                let kinds =
+                    [unauthorized, not_found, invalid_argument, conflict, incomplete, checksum_mismatch];
+                kinds.iter().sum::<u64>() + resource_exhausted + hashing + internal
+            }),
+        }
+    }
 }
 
 /// A blob by its content.
@@ -189,6 +238,8 @@ impl Reading<'_> {
     fn administration(&mut self) -> Result<(), String> {
         let controller = self.subject.controller();
         let stats: AdminStats = self.query(controller, "admin_stats", ())?;
+        self.add("counts", "all paths", &CountsShown::of(&stats.counts))?;
+        let stats = AdminStats { counts: UploadCounts::default(), ..stats };
         self.add("stats", "admin_stats", &stats)?;
         let settings: AdminConfig = self.query(controller, "admin_config_get", ())?;
         self.add("settings", "admin_config", &settings)

@@ -109,8 +109,8 @@ impl TraceError {
         move |source| TraceError::Io { action, path: path.to_path_buf(), source }
     }
 
-    /// True when the trace is at fault, not the machine.
+    /// True when the trace, or the place that was named for it, is at fault, and not the machine.
     pub fn is_usage(&self) -> bool {
-        !matches!(self, TraceError::Io { .. })
+        !matches!(self, TraceError::Io { action: "write", .. } | TraceError::Interface(_))
     }
 }

@@ -130,7 +130,8 @@ impl WorkloadError {
     pub fn is_usage(&self) -> bool {
         match self {
             WorkloadError::Replay(error) => error.is_usage(),
-            _ => false,
+            WorkloadError::Trace(error) => error.is_usage(),
+            WorkloadError::Client(_) | WorkloadError::Folder(_) => false,
         }
     }
 }

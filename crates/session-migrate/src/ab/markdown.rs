@@ -1,0 +1,170 @@
+//! The report as a page of Markdown, to be checked in.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use super::report::{Report, RuleUse, Run, Sides, Totals, Verdict};
+
+/// Instructions in what the tables count by.
+const MILLION: f64 = 1e6;
+
+const MIB: f64 = 1_048_576.0;
+
+impl Report {
+    /// The report as Markdown.
+    pub fn to_markdown(&self) -> String {
+        let mut page = String::new();
+        // Writing to a string does not fail.
+        let _ = self.write_markdown(&mut page);
+        page
+    }
+
+    fn write_markdown(&self, page: &mut String) -> std::fmt::Result {
+        let (a, b) = (&self.a.name, &self.b.name);
+        let verdict = match self.verdict {
+            Verdict::Pass => "pass: every difference is allowed by a rule",
+            Verdict::Fail => "fail: there are differences that no rule allows",
+        };
+        writeln!(page, "# {a} against {b}\n")?;
+        writeln!(
+            page,
+            "Written by `session-migrate ab --a {a} --b {b} --markdown FILE`. Verdict: {verdict}.\n"
+        )?;
+        writeln!(page, "## By workload\n")?;
+        writeln!(
+            page,
+            "Instructions and bytes written to stable memory are those of all updates and timers, by the weights of the \
+             Internet Computer, per MiB that was uploaded; a chunk that was sent again counts once. A session that expires or is \
+             given up has uploaded its bytes, too.\n"
+        )?;
+        self.workloads(page)?;
+        writeln!(page, "\n## What was compared\n")?;
+        self.compared(page)?;
+        writeln!(page, "\n## By endpoint\n")?;
+        writeln!(
+            page,
+            "All workloads together. `median` and `p99` are of one message, and of the workload with most of them.\n"
+        )?;
+        self.endpoints(page)?;
+        writeln!(page, "\n## Differences that are meant\n")?;
+        for RuleUse { name, reason, matched } in self.rules.iter().filter(|rule| rule.matched > 0) {
+            writeln!(page, "- **{name}** ({matched} times): {reason}.")?;
+        }
+        let regressions: Vec<_> = self.regressions().collect();
+        if !regressions.is_empty() {
+            writeln!(page, "\n## Differences that no rule allows\n")?;
+            for (run, found) in regressions {
+                writeln!(
+                    page,
+                    "- {run}: {} {}: {a} says `{}`, {b} says `{}`",
+                    found.of, found.field, found.a, found.b
+                )?;
+            }
+        }
+        for rule in self.stale_rules() {
+            writeln!(page, "\nThe rule **{}** allowed nothing.", rule.name)?;
+        }
+        Ok(())
+    }
+
+    fn workloads(&self, page: &mut String) -> std::fmt::Result {
+        let (a, b) = (&self.a.name, &self.b.name);
+        let columns = [
+            format!("M instructions per MiB, {a}"),
+            b.clone(),
+            "ratio".into(),
+            format!("bytes written per byte, {a}"),
+            b.clone(),
+            "ratio".into(),
+            format!("heap at the end, MiB, {a}"),
+            b.clone(),
+        ];
+        header(page, &["workload".into(), "calls".into(), "MB uploaded".into()], &columns)?;
+        for Run { name, calls, uploaded_bytes, totals, .. } in &self.runs {
+            let Some(totals) = totals else { continue };
+            let instructions = both(totals, |side| side.instructions_per_mib);
+            let written = both(totals, |side| side.stable_bytes_written_per_mib);
+            writeln!(
+                page,
+                "| {name} | {calls} | {:.1} | {:.1} | {:.1} | {:.2} | {:.2} | {:.2} | {:.2} | {:.1} | {:.1} |",
+                *uploaded_bytes as f64 / 1e6,
+                instructions.a / MILLION,
+                instructions.b / MILLION,
+                instructions.b / instructions.a,
+                written.a / MIB,
+                written.b / MIB,
+                written.b / written.a,
+                totals.a.heap_bytes as f64 / MIB,
+                totals.b.heap_bytes as f64 / MIB,
+            )?;
+        }
+        Ok(())
+    }
+
+    fn compared(&self, page: &mut String) -> std::fmt::Result {
+        let columns = [
+            "equal answers",
+            "equal entries of the state",
+            "endpoints within the tolerance",
+            "allowed",
+            "regressions",
+        ];
+        header(page, &["workload".into()], &columns.map(String::from))?;
+        for Run { name, equal, differences, .. } in &self.runs {
+            let allowed = differences.iter().filter(|difference| difference.rule.is_some()).count();
+            let rest = differences.len() - allowed;
+            writeln!(
+                page,
+                "| {name} | {} | {} | {} | {allowed} | {rest} |",
+                equal.replies, equal.state, equal.costs
+            )?;
+        }
+        Ok(())
+    }
+
+    fn endpoints(&self, page: &mut String) -> std::fmt::Result {
+        let mut by_name: BTreeMap<(&str, &str), Vec<_>> = BTreeMap::new();
+        for endpoint in self.runs.iter().flat_map(|run| &run.endpoints) {
+            by_name.entry((&endpoint.name, &endpoint.kind)).or_default().push(endpoint);
+        }
+        let (a, b) = (&self.a.name, &self.b.name);
+        let columns = ["messages", "median", "p99", "total"]
+            .map(|what| [format!("{what}, {a}"), b.clone()])
+            .into_iter()
+            .flatten()
+            .chain(["more".into()])
+            .collect::<Vec<_>>();
+        header(page, &["endpoint".into()], &columns)?;
+        for ((name, kind), endpoints) in by_name {
+            let Some(most) = endpoints.iter().max_by_key(|endpoint| endpoint.a.messages) else { continue };
+            let [messages_a, messages_b, total_a, total_b] =
+                endpoints.iter().fold([0; 4], |sum, endpoint| {
+                    let (a, b) = (&endpoint.a, &endpoint.b);
+                    [sum[0] + a.messages, sum[1] + b.messages, sum[2] + a.total, sum[3] + b.total]
+                });
+            let call = if name == kind { name.to_owned() } else { format!("{kind} `{name}`") };
+            writeln!(
+                page,
+                "| {call} | {messages_a} | {messages_b} | {} | {} | {} | {} | {total_a} | {total_b} | {:+.1} % |",
+                most.a.median,
+                most.b.median,
+                most.a.p99,
+                most.b.p99,
+                (total_b as f64 / total_a.max(1) as f64 - 1.0) * 100.0
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// A figure of both sides; zero where nothing was uploaded.
+fn both(totals: &Sides<Totals>, figure: impl Fn(&Totals) -> Option<u64>) -> Sides<f64> {
+    let of = |side| figure(side).unwrap_or(0) as f64;
+    Sides { a: of(&totals.a), b: of(&totals.b) }
+}
+
+/// The head of a table: texts to the left, figures to the right.
+fn header(page: &mut String, texts: &[String], figures: &[String]) -> std::fmt::Result {
+    writeln!(page, "| {} | {} |", texts.join(" | "), figures.join(" | "))?;
+    writeln!(page, "|{}{}", "---|".repeat(texts.len()), "---:|".repeat(figures.len()))
+}

@@ -1,0 +1,40 @@
+//! The legacy build against the direct build, over every workload: nothing differs but what a rule names, and the direct build
+//! is cheaper on each. `docs/ab-report.md` has the figures.
+
+use session_migrate::ab::report::Run;
+use session_migrate::ab::{self, Config, Subject, Verdict, rules_of_the_tree};
+use session_migrate::replay::Builds;
+use session_migrate::workload::{Order, Workload};
+
+#[test]
+fn the_direct_build_does_the_same_for_less() {
+    let order = |workload| Subject::Workload(Order { workload, seed: 1, size: 1 });
+    let config = Config {
+        a: "legacy".into(),
+        b: "direct".into(),
+        subjects: Workload::ALL.into_iter().map(order).collect(),
+        rules: rules_of_the_tree().unwrap(),
+        builds: Builds::default(),
+    };
+    let report = ab::run(config, &mut |_| {}).unwrap();
+    let regressions: Vec<_> = report.regressions().collect();
+    assert_eq!(report.verdict, Verdict::Pass, "{regressions:?}");
+    // What the heap looks like differs with every change of the canister, so rules about costs come and go.
+    let rules = rules_of_the_tree().unwrap().rules;
+    let stale: Vec<_> =
+        report.stale_rules().filter(|stale| rules.iter().any(|rule| rule.name == stale.name)).collect();
+    assert!(stale.is_empty(), "rules that allow nothing any more: {stale:?}");
+    assert_eq!(report.runs.len(), Workload::ALL.len());
+    for Run { name, calls, equal, totals, .. } in &report.runs {
+        assert!(*calls > 20 && equal.replies > 0 && equal.state > 0, "{name}");
+        // No figures where the server keeps none.
+        let Some(totals) = totals else { continue };
+        let (a, b) = (&totals.a, &totals.b);
+        assert!(b.instructions_per_mib < a.instructions_per_mib, "{name}: {totals:?}");
+        assert!(b.stable_bytes_written_per_mib < a.stable_bytes_written_per_mib, "{name}: {totals:?}");
+    }
+    let page = report.to_markdown();
+    for workload in Workload::ALL {
+        assert!(page.contains(&format!("\n| {workload} | ")), "{page}");
+    }
+}
