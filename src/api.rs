@@ -9,6 +9,7 @@
 mod admin;
 mod asset;
 mod capsule;
+mod counts;
 mod error;
 mod http;
 mod migration;
@@ -20,6 +21,7 @@ pub use asset::{
     ImageAssetMetadata, NoteAssetMetadata, ProcessingStatus, VideoAssetMetadata,
 };
 pub use capsule::{BlobRef, Capsule, CapsuleAccess, ExternalAsset, Memory, PersonRef};
+pub use counts::{CallCounts, ErrorCounts, PathCounts, UploadCounts};
 pub(crate) use error::shortened;
 pub use error::{Error, Result};
 pub use http::{HttpRequest, HttpResponse};

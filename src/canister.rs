@@ -1,7 +1,12 @@
 //! The entry points: decode, guard, call, reply. The only file that knows the IC's macros; with the modules
 //! below it, the only one that knows the IC.
 
+mod arguments;
+mod blobs;
+mod capsules;
+mod controls;
 mod entry;
+mod heads;
 mod message;
 #[cfg_attr(not(feature = "direct"), path = "canister/no_migration.rs")]
 mod migration;
@@ -10,7 +15,6 @@ mod streams;
 mod uploads;
 
 use std::cell::RefCell;
-use std::marker::PhantomData;
 use std::time::Duration;
 
 use candid::Principal;
@@ -20,14 +24,10 @@ use serde_bytes::ByteBuf;
 use entry::{query, update};
 
 use crate::api::*;
-use crate::blob::BlobId;
-use crate::capsule::Access;
 use crate::config::Config;
-use crate::memories::NewContent;
 use crate::meter::Meter;
 use crate::session::Time;
 use crate::stable::RawMemory;
-use crate::stable::layout::Layout;
 use crate::storage::Storage;
 use crate::upload::path::{ActivePath, BUILD, FEATURES, LAYOUTS};
 use crate::upload::{UploadService, limits};
@@ -69,7 +69,7 @@ fn with_app<T>(f: impl FnOnce(&mut App) -> Result<T>) -> Result<T> {
 fn uploads<T>(f: impl FnOnce(&mut UploadService<'_>) -> Result<T>) -> Result<T> {
     with_app(|App { storage, path }| {
         let meter = &MessageMeter;
-        f(&mut UploadService { storage, path, caller: ic_cdk::api::msg_caller(), now: now(), meter })
+        f(&mut UploadService::new(storage, path, ic_cdk::api::msg_caller(), now(), meter))
     })
 }
 
@@ -110,7 +110,7 @@ fn post_upgrade() {
 
 fn start_timers() {
     ic_cdk_timers::set_timer(SWEEP_EVERY, async {
-        if let Err(error) = streams::write_heads() {
+        if let Err(error) = write_heads() {
             ic_cdk::api::debug_print(format!("type tables: {error}"));
         }
     });
@@ -148,227 +148,6 @@ fn build_info() -> BuildInfo {
         version: env!("CARGO_PKG_VERSION").into(),
         layouts: LAYOUTS.iter().map(|layout| layout.0).collect(),
     }
-}
-
-/// The blob of a locator, if the caller may read a capsule that holds it.
-fn readable_blob(storage: &Storage, locator: &str) -> Result<BlobId> {
-    let missing = || Error::not_found("blob", locator);
-    let id = BlobId::from_locator(locator).ok_or_else(missing)?;
-    let capsule = storage.blobs.capsule_of(id).map_err(|_| missing())?;
-    storage.capsules.authorize(caller(), Access::Read, &capsule).map_err(|_| missing())?;
-    Ok(id)
-}
-
-/// Size of a blob and number of its chunks, for readers of a capsule that holds it.
-#[apply(query)]
-fn blob_get_meta(locator: String) -> Result<BlobMeta> {
-    with_app(|App { storage, .. }| {
-        let blob = storage.blobs.blob(readable_blob(storage, &locator)?)?;
-        Ok(BlobMeta { size: blob.size, chunk_count: blob.chunk_count() })
-    })
-}
-
-/// Replies with stored bytes, or with why not.
-fn reply_stored(read: impl FnOnce(&Storage) -> Result<()>) {
-    if let Err(error) = with_app(|App { storage, .. }| read(storage)) {
-        streams::reply(&Result::<ByteBuf>::Err(error));
-    }
-}
-
-/// One chunk of a blob.
-#[apply(query)]
-fn blob_read_chunk(locator: String, idx: u32) -> PhantomData<Result<ByteBuf>> {
-    reply_stored(|storage| {
-        let id = readable_blob(storage, &locator)?;
-        let blob = storage.blobs.blob(id)?;
-        let (offset, len) = storage.blobs.chunk_range(id, &blob, idx)?;
-        streams::reply_stored(&storage.blobs, &blob.place, offset, len)
-    });
-    PhantomData
-}
-
-/// `len` bytes of a blob from `offset` on.
-#[apply(query)]
-fn blob_read_range(locator: String, offset: u64, len: u64) -> PhantomData<Result<ByteBuf>> {
-    reply_stored(|storage| {
-        let id = readable_blob(storage, &locator)?;
-        if len > limits::MAX_RANGE_BYTES {
-            return Err(Error::invalid("len", format!("at most {} bytes", limits::MAX_RANGE_BYTES), len));
-        }
-        let blob = storage.blobs.blob(id)?;
-        storage.blobs.check_range(id, &blob, offset, len)?;
-        streams::reply_stored(&storage.blobs, &blob.place, offset, len)
-    });
-    PhantomData
-}
-
-/// Deletes a blob with the one memory that it belongs to; a blob that several share goes with the last of them.
-#[apply(update)]
-fn blob_delete(locator: String) -> Result<()> {
-    with_app(|App { storage, .. }| {
-        let id = readable_blob(storage, &locator)?;
-        memories::delete_blob(storage, caller(), id)
-    })
-}
-
-/// Makes a capsule that the caller owns, about `subject` or else about the caller.
-#[apply(update)]
-fn capsules_create(subject: Option<PersonRef>) -> Result<Capsule> {
-    with_app(|App { storage, .. }| {
-        let allowed = storage.config()?.capsules_per_caller();
-        Ok(storage.capsules.create_within(allowed, caller(), subject, now())?)
-    })
-}
-
-/// A capsule, for its readers.
-#[apply(query)]
-fn capsules_read(capsule_id: String) -> Result<Capsule> {
-    with_app(|App { storage, .. }| {
-        Ok(storage.capsules.authorize(caller(), Access::Read, &capsule_id)?.to_api(&capsule_id))
-    })
-}
-
-/// Capsules that the caller may read, after the id `after`; at most 100.
-#[apply(query)]
-fn capsules_list(after: Option<String>, limit: Option<u32>) -> Result<Vec<Capsule>> {
-    with_app(|App { storage, .. }| {
-        Ok(storage.capsules.list_capsules(caller(), after.as_deref(), page(limit))?)
-    })
-}
-
-/// Deletes a capsule, for its owners.
-#[apply(update)]
-fn capsules_delete(capsule_id: String) -> Result<()> {
-    with_app(|App { storage, .. }| Ok(storage.capsules.delete(caller(), &capsule_id)?))
-}
-
-/// Says who owns, writes to and reads a capsule.
-#[apply(update)]
-fn capsules_set_access(capsule_id: String, access: CapsuleAccess) -> Result<Capsule> {
-    with_app(|App { storage, .. }| Ok(storage.capsules.set_access(caller(), &capsule_id, access)?))
-}
-
-/// A memory, for readers of its capsule.
-#[apply(query)]
-fn memories_read(memory_id: String) -> Result<Memory> {
-    with_app(|App { storage, .. }| Ok(storage.capsules.memory(caller(), &memory_id)?))
-}
-
-/// Memories of a capsule, after the id `after`; at most 100.
-#[apply(query)]
-fn memories_list(capsule_id: String, after: Option<String>, limit: Option<u32>) -> Result<Vec<Memory>> {
-    with_app(|App { storage, .. }| {
-        Ok(storage.capsules.list(caller(), &capsule_id, after.as_deref(), page(limit))?)
-    })
-}
-
-/// Makes a memory of bytes that are small, already here, or elsewhere. The arguments and their order are
-/// those of the first public release.
-#[allow(clippy::too_many_arguments, reason = "the interface is older than this code")]
-#[apply(update)]
-fn memories_create(
-    capsule_id: String,
-    inline: Option<ByteBuf>,
-    blob: Option<BlobRef>,
-    backend: Option<StorageBackend>,
-    storage_key: Option<String>,
-    url: Option<String>,
-    size: Option<u64>,
-    sha256: Option<ByteBuf>,
-    asset_metadata: AssetMetadata,
-    idem: String,
-) -> Result<String> {
-    let size = size.unwrap_or(asset_metadata.base().bytes);
-    let external = backend.map(|backend| (ExternalAsset { backend, storage_key, url }, size, sha256));
-    let new = NewContent { inline, blob, external };
-    with_app(|App { storage, .. }| {
-        memories::create(storage, caller(), now(), capsule_id, new, asset_metadata, &idem)
-    })
-}
-
-/// Replaces what is known of the asset of a memory.
-#[apply(update)]
-fn memories_update(memory_id: String, asset_metadata: AssetMetadata) -> Result<Memory> {
-    with_app(|App { storage, .. }| memories::update(storage, caller(), &memory_id, asset_metadata))
-}
-
-/// Deletes a memory, and its blob when nothing else refers to it.
-#[apply(update)]
-fn memories_delete(memory_id: String) -> Result<()> {
-    with_app(|App { storage, .. }| memories::delete(storage, caller(), &memory_id))
-}
-
-/// Phase and counts of the migration.
-#[apply(query)]
-fn migration_status() -> Result<MigrationStatus> {
-    with_app(|App { storage, .. }| {
-        let layout = storage.layout.get()?.unwrap_or(Layout::LEGACY);
-        Ok(storage.migration.status(layout)?)
-    })
-}
-
-/// Entries of the journal of the migration, from number `from` on.
-#[apply(query)]
-fn migration_journal(from: Option<u64>) -> Result<Vec<JournalEntry>> {
-    with_app(|App { storage, .. }| Ok(storage.migration.journal(from.unwrap_or(0))?))
-}
-
-/// Records that the migration has kept aside, after the session `after`. For controllers.
-#[apply(query)]
-fn migration_quarantine(after: Option<u64>) -> Result<Vec<QuarantinedRecord>> {
-    controllers_only()?;
-    with_app(|App { storage, .. }| Ok(storage.migration.quarantined(after)?))
-}
-
-/// What the migration would do to the records after the session `after`, and the price; changes nothing. For controllers.
-#[apply(query)]
-fn migration_dry_run(after: Option<u64>, limit: Option<u32>) -> Result<DryRun> {
-    controllers_only()?;
-    migration::dry_run(after, limit)
-}
-
-/// Runs a control of the migration, then the engine, and says where that leads.
-fn control(control: impl FnOnce(&mut Storage, Time) -> Result<()>) -> Result<MigrationStatus> {
-    controllers_only()?;
-    with_app(|App { storage, .. }| control(storage, now()))?;
-    migration::go_on();
-    migration_status()
-}
-
-/// Stops the migration after the record in hand; on the legacy build, holds it back before it begins. For controllers.
-#[apply(update)]
-fn migration_pause() -> Result<MigrationStatus> {
-    control(migration::controls::pause)
-}
-
-/// Lets a paused or stuck migration go on. For controllers.
-#[apply(update)]
-fn migration_resume() -> Result<MigrationStatus> {
-    control(migration::controls::resume)
-}
-
-/// Turns everything back into the old layout. For controllers, until it is finalized.
-#[apply(update)]
-fn migration_rollback() -> Result<MigrationStatus> {
-    control(migration::controls::rollback)
-}
-
-/// Looks at every record in the new form again, and compares the digests. For controllers.
-#[apply(update)]
-fn migration_verify() -> Result<MigrationStatus> {
-    control(migration::controls::verify)
-}
-
-/// Tries one record in quarantine again, or all of them. For controllers.
-#[apply(update)]
-fn migration_retry(session: Option<u64>) -> Result<MigrationStatus> {
-    control(|storage, now| migration::controls::retry(storage, now, session))
-}
-
-/// Ends the migration; there is no way back. For controllers.
-#[apply(update)]
-fn migration_finalize() -> Result<MigrationStatus> {
-    control(migration::controls::finalize)
 }
 
 /// The limits and the share of new sessions on the compat path. For controllers.
@@ -424,9 +203,19 @@ fn http_request(request: HttpRequest) -> HttpResponse {
     }
 }
 
+/// Writes what the messages of all functions begin with.
+fn write_heads() -> std::result::Result<(), candid::Error> {
+    uploads::write_heads()?;
+    blobs::write_heads()?;
+    capsules::write_heads()?;
+    controls::write_heads()?;
+    entry::write_heads!(build_info admin_config_get admin_config_set admin_stats http_request)
+}
+
 /// What the entry point is that reads its arguments itself, for the interface alone.
 #[allow(missing_docs, unused_variables, dead_code, reason = "never called")]
 mod interface {
+    use super::entry::Replied;
     use super::*;
 
     /// Stores a chunk, in any order; the same bytes may come again. All chunks but the last have the size that

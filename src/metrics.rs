@@ -1,5 +1,7 @@
 //! What the canister holds, as numbers for a controller and as Prometheus text.
 
+mod counts;
+
 use crate::api::{AdminStats, Result};
 use crate::stable::layout::Layout;
 use crate::storage::Storage;
@@ -24,6 +26,7 @@ pub fn stats(storage: &Storage, stable_memory_bytes: u64) -> Result<AdminStats> 
         receipts: storage.receipts.len(),
         bytes_in_use: storage.usage.total()?,
         stable_memory_bytes,
+        counts: storage.counters.all(),
     })
 }
 
@@ -64,5 +67,6 @@ pub fn prometheus(storage: &Storage, stable_memory_bytes: u64) -> Result<String>
     for (name, help, value) in gauges {
         text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}\n"));
     }
+    counts::write(&mut text, &stats.counts);
     Ok(text)
 }

@@ -9,10 +9,11 @@
 //!            id  0..9   where the first public release had them        see `memory_ids`
 //!            id 10      "UPL" header with the number of the layout      see `layout`
 //!            id 11..    what was added since
-//! each id    "BTR" | "SCL"   magic of the structure in it               checked by `preflight`
+//! each id    "BTR", "SCL", …   magic of the structure in it             checked by `preflight`
 //! ```
 
 pub mod codec;
+mod counters;
 pub mod keys;
 pub mod layout;
 pub mod memory_ids;
@@ -20,6 +21,7 @@ pub mod preflight;
 mod register;
 mod table;
 
+pub use counters::Counters;
 pub use register::Register;
 pub use table::{Record, StableError, Table};
 

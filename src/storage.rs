@@ -14,7 +14,7 @@ use crate::stable::preflight::{self, PreflightError};
 use crate::stable::{Memories, RawMemory, Register, StableError, Table, memory_ids};
 use crate::upload::mapped_sessions::MappedSessions;
 use crate::upload::path::{FRESH_LAYOUT, LAYOUTS};
-use crate::upload::{PayloadState, Receipts, SessionIndex, SessionTables, Usage};
+use crate::upload::{PathCounters, PayloadState, Receipts, SessionIndex, SessionTables, Usage};
 
 /// All stable structures of the canister.
 pub struct Storage {
@@ -32,6 +32,8 @@ pub struct Storage {
     pub receipts: Receipts,
     /// Bytes in use, by account.
     pub usage: Usage,
+    /// What came of the uploads, by path.
+    pub counters: PathCounters,
     /// Chunks and committed blobs.
     pub blobs: BlobStore,
     /// Capsules and memories.
@@ -110,6 +112,7 @@ impl Storage {
             });
         }
         preflight::check_unknown(&memories)?;
+        storage.counters.check()?;
         if found.is_none() {
             storage.layout.set(&layout);
         }
@@ -125,6 +128,7 @@ impl Storage {
             mapped_sessions: Register::open(memories, memory_ids::MAPPED_SESSIONS),
             receipts: Receipts::open(memories),
             usage: Usage::open(memories),
+            counters: PathCounters::open(memories),
             blobs: BlobStore::open(memories),
             capsules: CapsuleStore::open(memories),
             settings: Register::open(memories, memory_ids::CONFIG),

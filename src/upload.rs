@@ -8,6 +8,7 @@
 
 mod absorb;
 mod begin;
+mod counts;
 mod ended;
 mod error;
 mod finish;
@@ -28,6 +29,7 @@ mod usage;
 mod whole;
 
 pub use absorb::{absorb_stored, digest as content_digest};
+pub use counts::{Event, PathCounters};
 pub use ended::forget_session;
 pub use idempotency::{IdemKey, memory_id};
 pub use index::SessionIndex;

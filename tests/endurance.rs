@@ -1,5 +1,6 @@
 //! Three tests that the first public release asked for and never wrote: two uploads interleaved at random,
-//! a file read back a hundred times right after it was finished, and the memory that a large file takes.
+//! a file read back a hundred times right after it was finished, and the memory that a large file takes. And a file too
+//! large to be hashed in one message.
 
 #[path = "support/mod.rs"]
 mod support;
@@ -10,6 +11,7 @@ use session_migrate::build::Build;
 use sha2::{Digest, Sha256};
 use support::upload::{CHUNK, chunks, file, metadata, sha256};
 use support::{World, controller, owner};
+use upload_canister::api::Error;
 
 /// How much the heap may grow between a file of a few chunks and one of hundreds, bytes: the allocator's and the
 /// record's leeway.
@@ -99,6 +101,37 @@ fn a_file_is_read_a_hundred_times_right_after_it_was_finished() {
         }
         assert!(world.read_back(owner(), &finished.blob_id) == file);
     }
+}
+
+/// Chunks that come from the last to the first cannot be hashed as they come. A message hashes some 250 MB of them, so that
+/// `finish` of this many takes three, and the canister goes on by itself between the calls.
+#[test]
+fn a_finish_that_takes_several_messages_goes_on_by_itself() {
+    let world = World::new(Build::Direct);
+    let count: u32 = 312;
+    let bytes = u64::from(count) * CHUNK as u64;
+    let chunk = |idx: u32| {
+        let mut chunk = vec![7; CHUNK];
+        chunk[..4].copy_from_slice(&idx.to_le_bytes());
+        chunk
+    };
+    let mut sha256 = Sha256::new();
+    (0..count).for_each(|idx| sha256.update(chunk(idx)));
+    let digest: [u8; 32] = sha256.finalize().into();
+    let session: u64 =
+        world.update(owner(), "uploads_begin", (world.capsule(), metadata(bytes), count, "a")).unwrap();
+    for idx in (0..count).rev() {
+        world.put_bytes(owner(), session, idx, &chunk(idx)).unwrap();
+    }
+    let hashing = world.finish_as(owner(), session, &digest, bytes).unwrap_err();
+    let Error::Hashing { hashed, total } = hashing else { panic!("{hashing}") };
+    assert_eq!(total, bytes);
+    assert!(hashed > 0 && total - hashed > hashed, "one call more would not be enough: {hashed} of {total}");
+    assert_eq!(world.status(owner(), session).unwrap().bytes_received, bytes, "the session stays");
+    world.pic.tick();
+    world.pic.tick();
+    let finished = world.finish_as(owner(), session, &digest, bytes).unwrap();
+    assert_eq!((finished.size, finished.checksum_sha256.as_deref()), (bytes, Some(&digest.to_vec())));
 }
 
 /// Bytes of the canister's heap after each tenth chunk and the finish of one upload of so many chunks, made up

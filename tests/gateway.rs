@@ -4,48 +4,16 @@
 #[path = "support/mod.rs"]
 mod support;
 
-use std::collections::BTreeMap;
-
 use serde_bytes::ByteBuf;
 use session_migrate::build::Build;
 use support::World;
-use support::calls::request;
 use support::scene::Scene;
+use support::scrape::request;
 use support::upload::two_chunks;
 use upload_canister::api::{HttpRequest, HttpResponse};
 
-fn page(world: &World, request: HttpRequest) -> HttpResponse {
-    world.plain("http_request", (request,))
-}
-
 fn text(response: HttpResponse) -> String {
     String::from_utf8(response.body.into_vec()).unwrap()
-}
-
-/// The samples of a page in the Prometheus text format. A page that is not in that format is a failed test: each
-/// sample has its type and its help before it, comes once, and is a number.
-fn samples(page: &str) -> BTreeMap<String, f64> {
-    let mut samples = BTreeMap::new();
-    let mut announced = Vec::new();
-    for line in page.lines() {
-        if let Some(comment) = line.strip_prefix("# ") {
-            let mut words = comment.splitn(3, ' ');
-            let (kind, name, rest) = (words.next().unwrap(), words.next().unwrap(), words.next().unwrap());
-            assert!(kind == "HELP" || (kind == "TYPE" && rest == "gauge"), "{line}");
-            announced.push((kind.to_owned(), name.to_owned()));
-            continue;
-        }
-        let (name, value) = line.rsplit_once(' ').unwrap();
-        let family = name.split('{').next().unwrap();
-        assert!(family.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{line}");
-        for kind in ["HELP", "TYPE"] {
-            assert!(announced.contains(&(kind.to_owned(), family.to_owned())), "{line}");
-        }
-        let before = samples.insert(name.to_owned(), value.parse().unwrap());
-        assert_eq!(before, None, "{line}");
-    }
-    assert!(page.ends_with('\n'));
-    samples
 }
 
 #[test]
@@ -55,11 +23,7 @@ fn the_metrics_are_what_the_canister_holds() {
         Scene::new(&world, two_chunks(2), 1);
         let stats = world.stats();
         assert!(stats.sessions == 1 && stats.blobs == 1 && stats.bytes_in_use > 0, "{stats:?}");
-        let response = page(&world, request("/metrics"));
-        assert_eq!(response.status_code, 200);
-        let content_type = response.headers.iter().find(|(name, _)| name == "content-type").unwrap();
-        assert!(content_type.1.starts_with("text/plain; version=0.0.4"), "{content_type:?}");
-        let samples = samples(&text(response));
+        let samples = world.scrape();
         for (name, expected) in [
             ("upload_sessions", stats.sessions),
             ("upload_legacy_sessions", stats.legacy_sessions),
@@ -77,7 +41,7 @@ fn the_metrics_are_what_the_canister_holds() {
             assert_eq!(samples.get(name), Some(&(expected as f64)), "{name} in {build}");
         }
         assert_eq!(samples[&format!("upload_build_info{{build=\"{build}\",phase=\"Idle\"}}")], 1.0);
-        let health = page(&world, request("/health"));
+        let health = world.page(request("/health"));
         assert_eq!((health.status_code, text(health).as_str()), (200, "ok\n"));
     }
 }
@@ -89,7 +53,7 @@ fn every_request_gets_a_page() {
         let status = |method: &str, url: &str, body: usize| -> u16 {
             let headers = vec![("x".into(), "y".into()); 1_000];
             let body = ByteBuf::from(vec![0; body]);
-            page(&world, HttpRequest { method: method.into(), url: url.into(), headers, body }).status_code
+            world.page(HttpRequest { method: method.into(), url: url.into(), headers, body }).status_code
         };
         assert_eq!(status("GET", "/health", 0), 200);
         assert_eq!(status("GET", "/metrics?x=1", 1_000_000), 200);

@@ -25,14 +25,13 @@ fn the_others_are_listed_beside_one_that_does_not_decode() {
     storage.sessions.legacy.insert(2, &RawRecord(b"rubbish".to_vec()));
     let mut path = ActivePath::default();
     let list = |storage: &mut Storage, path: &mut ActivePath| {
-        let mut service = UploadService { storage, path, caller: client(2), now, meter: &Unmetered };
+        let mut service = UploadService::new(storage, path, client(2), now, &Unmetered);
         service.list(None, 99).map(|page| page.iter().map(|status| status.session).collect::<Vec<_>>())
     };
     assert_eq!(migrate::run(&mut storage, now, &Unmetered, 0), Ok(Progress::Done));
     assert_eq!(storage.migration.state().unwrap().quarantined, 1);
     assert_eq!(list(&mut storage, &mut path), Ok(vec![]));
-    let mut service =
-        UploadService { storage: &mut storage, path: &mut path, caller: client(2), now, meter: &Unmetered };
+    let mut service = UploadService::new(&mut storage, &mut path, client(2), now, &Unmetered);
     let mut begin = |idem: &str| {
         let hash = HashAlgorithm::Sha256;
         service.begin(capsules[2].clone(), metadata(), 1, idem.into(), hash).unwrap()
@@ -58,8 +57,7 @@ fn what_is_put_aside_stops_neither_the_sweep_nor_a_list() {
     assert_eq!((state.phase, state.converted, state.quarantined), (Phase::Converted, SESSIONS - 1, 1));
 
     let mut path = ActivePath::default();
-    let mut service =
-        UploadService { storage: &mut storage, path: &mut path, caller: client(2), now, meter: &Unmetered };
+    let mut service = UploadService::new(&mut storage, &mut path, client(2), now, &Unmetered);
     let new =
         service.begin(capsules[2].clone(), metadata(), 1, "another".into(), HashAlgorithm::Sha256).unwrap();
     let listed: Vec<u64> = service.list(None, 99).unwrap().iter().map(|status| status.session).collect();

@@ -6,8 +6,9 @@ mod support;
 
 use candid::{IDLArgs, IDLValue, Principal};
 use session_migrate::build::Build;
-use support::calls::{CALLS, request};
+use support::calls::CALLS;
 use support::scene::Scene;
+use support::scrape::request;
 use support::upload::file;
 use support::{World, controller, did, owner, reader, stranger, writer};
 use upload_canister::api::{Capsule, HttpResponse, UploadStatus};

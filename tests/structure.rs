@@ -1,7 +1,14 @@
 //! The structure that ARCHITECTURE.md states: who may know whom.
 
+#[path = "support/did.rs"]
+#[allow(dead_code, reason = "the names are enough here")]
+mod did;
+
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use session_migrate::build::Build;
 
 fn sources(folder: &str) -> Vec<(PathBuf, String)> {
     fn walk(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
@@ -92,6 +99,28 @@ fn memories_are_opened_by_their_names_in_the_table_of_ids() {
     let elsewhere: Vec<_> =
         all.into_iter().filter(|(path, _)| !path.to_string_lossy().contains("src/stable")).collect();
     assert_eq!(uses(&elsewhere, &["MemoryId::new", "MemoryManager"]), Vec::<String>::new());
+}
+
+/// A function that is left out works all the same, and costs more.
+#[test]
+fn the_heads_of_all_entry_points_are_written() {
+    let mut seen = 0;
+    for (path, text) in without_tests(sources("src")) {
+        let text = text.as_str();
+        let declared = text.split("#[apply(").skip(1).filter_map(|rest| {
+            let (_, function) = rest.split_once("\nfn ")?;
+            function.split('(').next()
+        });
+        let declared: BTreeSet<&str> = declared.collect();
+        let lists = text.split("write_heads!(").skip(1).filter_map(|rest| rest.split(')').next());
+        let listed: BTreeSet<&str> = lists.flat_map(str::split_whitespace).collect();
+        seen += declared.len();
+        if !path.ends_with("entry.rs") {
+            assert_eq!(declared, listed, "{}", path.display());
+        }
+    }
+    // All functions of the interface but `uploads_put_chunk`, which reads its own arguments.
+    assert_eq!(seen + 1, did::names(Build::Direct).len());
 }
 
 /// The tests that `docs/upload-contract.md` names, as `file::function`, are there.

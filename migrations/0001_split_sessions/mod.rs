@@ -20,4 +20,4 @@ pub use legacy::{DecodeError, LegacyStatus, LegacyUploadSession};
 pub use migration::SplitSessions;
 
 #[cfg(test)]
-mod tests;
+pub mod tests;

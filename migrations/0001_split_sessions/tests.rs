@@ -44,7 +44,7 @@ prop_compose! {
 }
 
 /// Boxed, since five kinds of some twenty fields by value overflow the stack of a test thread.
-fn asset(bytes: u64) -> BoxedStrategy<LegacyAssetMetadata> {
+pub fn asset(bytes: u64) -> BoxedStrategy<LegacyAssetMetadata> {
     let base = |bytes| base(bytes).boxed();
     // Finite numbers only: NaN is not equal to itself, and no client measures one.
     let ratio = || prop::option::of(-1e6f32..1e6);

@@ -5,13 +5,13 @@ use candid::Principal;
 use super::class::Class;
 use super::examine::{Examined, Key, Verdict, examine};
 use super::{LegacyUploadSession, Split, revert};
-use crate::api::{Error, Result};
+use crate::api::{Error, Result, SessionPath};
 use crate::blob::ChunkPrefix;
 use crate::migrate::{Fate, QuarantineRecord};
 use crate::session::{SessionId, Time};
 use crate::stable::StableError;
 use crate::storage::Storage;
-use crate::upload::{LegacySession, SessionRecord, UploadMeta, forget_session};
+use crate::upload::{Event, LegacySession, SessionRecord, UploadMeta, forget_session};
 
 /// What was made of a record.
 pub enum Made {
@@ -36,6 +36,7 @@ pub fn make(storage: &mut Storage, legacy: &LegacySession, now: Time) -> Result<
         Verdict::Release { caller, split } => {
             let Split { session, meta } = &*split;
             forget_session(storage, id, caller, session, &meta.capsule_id)?;
+            storage.counters.session(SessionPath::Compat, Event::Expired);
             storage.blobs.release(ChunkPrefix::of(&meta.provisional_memory_id, id));
             Fate::Released(LegacyUploadSession::digest_of_stored(&legacy.raw))
         }

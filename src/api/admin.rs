@@ -3,6 +3,8 @@
 use candid::CandidType;
 use serde::{Deserialize, Serialize};
 
+use super::UploadCounts;
+
 /// Settings of a controller.
 #[derive(CandidType, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AdminConfig {
@@ -52,6 +54,8 @@ pub struct AdminStats {
     pub bytes_in_use: u64,
     /// Size of stable memory, bytes.
     pub stable_memory_bytes: u64,
+    /// What came of the uploads so far, by path.
+    pub counts: UploadCounts,
 }
 
 /// Which build is running.

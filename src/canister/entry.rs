@@ -6,6 +6,8 @@
 use std::marker::PhantomData;
 
 use candid::CandidType;
+use candid::types::{Serializer, Type, TypeId};
+use serde::ser::Error as _;
 
 use super::streams;
 use crate::api::{BuildInfo, Error, HttpResponse, Result, UploadConfig};
@@ -39,19 +41,43 @@ macro_rules! entry {
                 $crate::canister::entry::entry!(@run $name($($arg: $type),*) -> $reply)
             }
         };
+
+        /// What its messages begin with.
+        pub(super) mod $name {
+            #[allow(unused_imports, reason = "the types of the function")]
+            use super::*;
+
+            pub fn write_heads() -> std::result::Result<(), candid::Error> {
+                $crate::canister::entry::entry!(@keep $name($($type),*));
+                $crate::canister::heads::of_reply::<$reply>().map(|_| ())
+            }
+        }
+    };
+    (@keep $name:ident()) => {};
+    (@keep $name:ident($($type:ty),+)) => {
+        $crate::canister::arguments::keep_head::<($($type,)+)>(stringify!($name))?;
     };
     (@run $name:ident() -> $reply:ty) => {
         $crate::canister::entry::Reply::send(&self::$name())
     };
     (@run $name:ident($($arg:ident: $type:ty),+) -> $reply:ty) => {{
         let message = ic_cdk::api::msg_arg_data();
-        match $crate::canister::streams::decode::<($($type,)+)>(stringify!($name), &message) {
+        match $crate::canister::arguments::decode::<($($type,)+)>(stringify!($name), &message) {
             Ok(($($arg,)+)) => $crate::canister::entry::Reply::send(&self::$name($($arg),+)),
             Err(error) => <$reply as $crate::canister::entry::Refuse>::refuse(error),
         }
     }};
 }
 pub(super) use entry;
+
+/// Writes what the messages of these functions begin with.
+macro_rules! write_heads {
+    ($($function:ident)*) => {{
+        $($function::write_heads()?;)*
+        Ok(())
+    }};
+}
+pub(super) use write_heads;
 
 /// What a function returns.
 pub trait Reply {
@@ -77,12 +103,35 @@ impl<T: CandidType> Refuse for Result<T> {
     }
 }
 
-/// The function has replied itself, in parts.
-impl<T> Reply for PhantomData<T> {
+/// What a function returns that has replied itself, in parts, in place of a `T`.
+pub struct Replied<T>(PhantomData<T>);
+
+impl<T> Replied<T> {
+    /// The reply has been given.
+    pub const fn already() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<T: CandidType> CandidType for Replied<T> {
+    fn id() -> TypeId {
+        T::id()
+    }
+
+    fn _ty() -> Type {
+        T::_ty()
+    }
+
+    fn idl_serialize<S: Serializer>(&self, _: S) -> std::result::Result<(), S::Error> {
+        Err(S::Error::custom("the reply has been given"))
+    }
+}
+
+impl<T> Reply for Replied<T> {
     fn send(&self) {}
 }
 
-impl<T: Refuse> Refuse for PhantomData<T> {
+impl<T: Refuse> Refuse for Replied<T> {
     fn refuse(error: Error) {
         T::refuse(error);
     }

@@ -6,8 +6,8 @@
 
 use serde_bytes::ByteBuf;
 
+use super::arguments;
 use super::message::Message;
-use super::streams;
 use crate::api::Result;
 
 /// The arguments.
@@ -51,7 +51,7 @@ pub fn read(message: &dyn Message) -> Result<PutArgs> {
     let mut bytes = vec![0; message.size()];
     message.copy(0, &mut bytes);
     let (session, idx, chunk, sha256): (u64, u32, ByteBuf, Option<ByteBuf>) =
-        streams::decode("uploads_put_chunk", &bytes)?;
+        arguments::decode("uploads_put_chunk", &bytes)?;
     Ok(PutArgs { session, idx, chunk: ChunkBytes::Owned(chunk.into_vec()), sha256 })
 }
 

@@ -1,22 +1,15 @@
 //! Arguments that are read and replies that are written in parts, so that a chunk is never on the heap as a
 //! whole.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
-
 use candid::CandidType;
-use candid::ser::{TypeSerialize, ValueSerializer};
-use candid::types::TypeId;
-use candid::utils::{ArgumentDecoder, decode_args_with_config};
+use candid::ser::ValueSerializer;
 use serde_bytes::ByteBuf;
 
 use crate::api::*;
 use crate::blob::{BlobStore, Place};
 
+use super::heads;
 use super::message::Message;
-
-/// What the decoder may skip, as the library's own entry points set it.
-pub const SKIPPING_QUOTA: usize = 10_000;
 
 /// The argument of the present message.
 pub struct Argument;
@@ -31,22 +24,6 @@ impl Message for Argument {
     }
 }
 
-/// The values of the argument of `function`; byte strings may be borrowed from it.
-///
-/// # Errors
-/// [`Error::InvalidArgument`] with what the Candid library says of an argument that does not decode.
-pub fn decode<'a, T: ArgumentDecoder<'a>>(function: &str, argument: &'a [u8]) -> Result<T> {
-    let mut config = candid::DecoderConfig::new();
-    config.set_skipping_quota(SKIPPING_QUOTA);
-    decode_args_with_config(argument, &config)
-        .map_err(|error| Error::invalid("arguments", format!("those of {function}, in Candid"), error))
-}
-
-thread_local! {
-    /// What a reply of each type begins with: the magic and the type table.
-    static HEADS: RefCell<BTreeMap<TypeId, Vec<u8>>> = const { RefCell::new(BTreeMap::new()) };
-}
-
 /// Replies with a value.
 pub fn reply<T: CandidType>(value: &T) {
     match encode(value) {
@@ -56,60 +33,11 @@ pub fn reply<T: CandidType>(value: &T) {
 }
 
 fn encode<T: CandidType>(value: &T) -> std::result::Result<Vec<u8>, candid::Error> {
-    let mut reply = head::<T>()?;
+    let mut reply = heads::of_reply::<T>()?;
     let mut values = ValueSerializer::new();
     value.idl_serialize(&mut values)?;
     reply.extend_from_slice(values.get_result());
     Ok(reply)
-}
-
-/// What a reply of the type begins with. To write the type table of our errors alone takes 250,000 instructions, so
-/// each is written once and kept on the heap.
-fn head<T: CandidType>() -> std::result::Result<Vec<u8>, candid::Error> {
-    if let Some(head) = HEADS.with_borrow(|heads| heads.get(&T::id()).cloned()) {
-        return Ok(head);
-    }
-    let mut types = TypeSerialize::new();
-    types.push_type(&T::ty())?;
-    types.serialize()?;
-    let head = [b"DIDL", types.get_result()].concat();
-    HEADS.with_borrow_mut(|heads| heads.insert(T::id(), head.clone()));
-    Ok(head)
-}
-
-/// Writes the heads of all replies, for the queries among them: what a query puts on the heap is not kept.
-///
-/// # Errors
-/// Those of the Candid library.
-pub fn write_heads() -> std::result::Result<(), candid::Error> {
-    macro_rules! heads {
-        ($($reply:ty),* $(,)?) => { $(head::<$reply>()?;)* };
-    }
-    heads!(
-        UploadConfig,
-        BuildInfo,
-        HttpResponse,
-        Result<()>,
-        Result<u64>,
-        Result<String>,
-        Result<ByteBuf>,
-        Result<UploadFinishResult>,
-        Result<Vec<Result<UploadFinishResult>>>,
-        Result<UploadStatus>,
-        Result<Vec<UploadStatus>>,
-        Result<BlobMeta>,
-        Result<Capsule>,
-        Result<Vec<Capsule>>,
-        Result<Memory>,
-        Result<Vec<Memory>>,
-        Result<MigrationStatus>,
-        Result<Vec<JournalEntry>>,
-        Result<Vec<QuarantinedRecord>>,
-        Result<DryRun>,
-        Result<AdminConfig>,
-        Result<AdminStats>,
-    );
-    Ok(())
 }
 
 /// Replies with `Ok` of `len` stored bytes from position `at` of a whole that has them.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use macro_rules_attribute::apply;
 use serde_bytes::ByteBuf;
 
-use super::entry::{query, update};
+use super::entry::{query, update, write_heads};
 use super::message::MessageChunk;
 use super::put_args::{self, ChunkBytes, PutArgs};
 use super::{page, streams, uploads};
@@ -98,6 +98,18 @@ fn uploads_list(after: Option<u64>, limit: Option<u32>) -> Result<Vec<UploadStat
 #[apply(query)]
 fn uploads_status(session: u64) -> Result<UploadStatus> {
     uploads(|uploads| uploads.status(session))
+}
+
+/// Writes what the messages of all these functions begin with.
+pub fn write_heads() -> std::result::Result<(), candid::Error> {
+    write_heads!(upload_config
+        uploads_begin
+        uploads_put_whole
+        uploads_put_many
+        uploads_finish
+        uploads_abort
+        uploads_list
+        uploads_status)
 }
 
 /// Hashes another message's worth of a large upload.

@@ -5,6 +5,9 @@ use ic_stable_structures::memory_manager::MemoryId;
 /// First bytes of the payload region.
 pub const REGION_MAGIC: &[u8; 3] = b"EXT";
 
+/// First bytes of a memory of counters.
+pub const COUNTERS_MAGIC: &[u8; 3] = b"CNT";
+
 /// The structure that an id holds; decides which magic the preflight expects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Structure {
@@ -14,6 +17,8 @@ pub enum Structure {
     Cell,
     /// Payload behind a header of our own, magic `EXT`.
     Region,
+    /// Numbers at fixed places behind a header of our own, magic `CNT`.
+    Counters,
     /// Nothing of ours is to be found there.
     Reserved,
 }
@@ -25,6 +30,7 @@ impl Structure {
             Self::Map => Some(b"BTR"),
             Self::Cell => Some(b"SCL"),
             Self::Region => Some(REGION_MAGIC),
+            Self::Counters => Some(COUNTERS_MAGIC),
             Self::Reserved => None,
         }
     }
@@ -131,8 +137,10 @@ memory_ids! {
     MAPPED_SESSIONS = 43, Cell;
     /// Number of capsules that a caller has made and that still exist.
     CAPSULES_BY_CREATOR = 44, Map;
+    /// What came of the uploads, by path.
+    UPLOAD_COUNTS = 45, Counters;
     /// Layout 1: how far it has become layout 2 already.
-    LEGACY_LEFT_BEHIND = 45, Cell;
+    LEGACY_LEFT_BEHIND = 46, Cell;
 }
 
 #[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "evaluated by the compiler")]

@@ -7,10 +7,11 @@ use crate::session::{SessionId, SessionSpec};
 use crate::stable::layout::Layout;
 
 use super::absorb::subtree_bytes;
+use super::counts::Call;
 use super::idempotency::{Fingerprint, IdemKey, memory_id};
 use super::limits::{MAX_CHUNKS, MAX_UPLOAD_BYTES, check_idem, check_metadata};
 use super::service::UploadService;
-use super::{Outcome, PayloadState, UploadMeta};
+use super::{Event, Outcome, PayloadState, UploadMeta};
 
 impl UploadService<'_> {
     /// Begins an upload of `asset_metadata.base.bytes` bytes, or finds the one that this call began before.
@@ -26,6 +27,19 @@ impl UploadService<'_> {
         idem: String,
         hash: HashAlgorithm,
     ) -> Result<u64> {
+        self.counted(Call::Begin, |uploads| {
+            uploads.begin_session(capsule_id, asset_metadata, expected_chunks, idem, hash)
+        })
+    }
+
+    fn begin_session(
+        &mut self,
+        capsule_id: String,
+        asset_metadata: AssetMetadata,
+        expected_chunks: u32,
+        idem: String,
+        hash: HashAlgorithm,
+    ) -> Result<u64> {
         let capsule = self.storage.capsules.authorize(self.caller, Access::Write, &capsule_id)?;
         check_begin(&asset_metadata, expected_chunks, &idem)?;
         let key = IdemKey::of(&capsule_id, &self.caller, &idem);
@@ -33,6 +47,8 @@ impl UploadService<'_> {
         if let Some(id) = self.begun_before(key, fingerprint, &idem)? {
             return Ok(id.0);
         }
+        let path = self.path.of_new(self.storage, key)?;
+        self.served_on = Some(path);
         let limits = self.storage.config()?;
         CapsuleStore::check_memories(&capsule, limits.memories_per_capsule())?;
         let allowed = limits.max_sessions_per_caller;
@@ -64,6 +80,7 @@ impl UploadService<'_> {
             self.storage.payloads.insert(id.0, &payload);
         }
         self.storage.index.insert(id, key, self.caller, self.now);
+        self.storage.counters.session(path, Event::Begun);
         Ok(id.0)
     }
 
@@ -139,9 +156,10 @@ impl UploadService<'_> {
             Fingerprint(receipt.fingerprint)
         } else if let Some(upload) = self.path.load(self.storage, id, self.now)? {
             if self.expired(&upload)? {
-                self.drop_session(id, &upload)?;
+                self.drop_session(id, &upload, Event::Expired)?;
                 return Ok(None);
             }
+            self.served_on = Some(upload.path);
             let hash = self.storage.payload_of(id)?.hash.algorithm();
             Fingerprint::of(&upload.meta.asset_metadata, upload.meta.expected_chunks, hash)
         } else {

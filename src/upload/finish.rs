@@ -8,11 +8,12 @@ use crate::capsule::{Content, MemoryRecord};
 use crate::session::SessionId;
 
 use super::absorb::{digest, hashed_bytes};
+use super::counts::Call;
 use super::error::digest_of;
 use super::limits::MESSAGE_INSTRUCTIONS;
 use super::path::Upload;
 use super::service::{UploadService, check_digest};
-use super::{Finished, Outcome, PayloadState, Receipt, UploadMeta};
+use super::{Event, Finished, Outcome, PayloadState, Receipt, UploadMeta};
 
 impl UploadService<'_> {
     /// Verifies the stored bytes against `digest`, by the function that begin chose, and `total_len`, and makes
@@ -23,7 +24,15 @@ impl UploadService<'_> {
     /// [`Error::ChecksumMismatch`], and [`Error::Hashing`] when the work goes on in the next call. After any
     /// of them the session is as it was.
     pub fn finish(&mut self, id: u64, digest: &ByteBuf, total_len: u64) -> Result<UploadFinishResult> {
-        let id = SessionId(id);
+        self.counted(Call::Finish, |uploads| uploads.verify_and_commit(SessionId(id), digest, total_len))
+    }
+
+    fn verify_and_commit(
+        &mut self,
+        id: SessionId,
+        digest: &ByteBuf,
+        total_len: u64,
+    ) -> Result<UploadFinishResult> {
         if let Some(Receipt { owner, outcome: Outcome::Finished(finished), .. }) = self.receipt(id)?
             && owner == self.caller
         {
@@ -46,8 +55,12 @@ impl UploadService<'_> {
     /// # Errors
     /// A damaged record.
     pub fn hash_on(&mut self, id: u64) -> Result<bool> {
-        let id = SessionId(id);
+        self.counted(Call::Finish, |uploads| uploads.hash_slice(SessionId(id)))
+    }
+
+    fn hash_slice(&mut self, id: SessionId) -> Result<bool> {
         let Some(upload) = self.path.load(self.storage, id, self.now)? else { return Ok(true) };
+        self.served_on = Some(upload.path);
         match self.digest(id, &upload) {
             Ok(_) => Ok(true),
             Err(Error::Hashing { .. }) => Ok(false),
@@ -82,7 +95,7 @@ impl UploadService<'_> {
         payload: &PayloadState,
         digest: [u8; 32],
     ) -> Result<UploadFinishResult> {
-        let Upload { session, meta, .. } = upload;
+        let Upload { session, meta, path } = upload;
         let blob = BlobRecord {
             size: session.bytes_expected,
             digest: ContentDigest { algorithm: payload.hash.algorithm(), bytes: digest },
@@ -97,6 +110,7 @@ impl UploadService<'_> {
         self.storage.usage.end(self.caller, blob.size)?;
         let outcome = Outcome::Finished(finished.clone());
         self.leave_receipt(id, &session, &meta, blob.digest.algorithm, outcome)?;
+        self.storage.counters.session(path, Event::Finished);
         Ok(finished.to_api())
     }
 

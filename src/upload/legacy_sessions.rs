@@ -3,7 +3,7 @@
 //! ```text
 //! id 3    u64 -> Candid (1 : nat16, UploadSessionMeta)   raw bytes here, typed by who reads them
 //! id 23   u64 -> u64                                     last activity, nanoseconds
-//! id 45   LeftBehind                                     how far these are layout 2 already
+//! id 46   LeftBehind                                     how far these are layout 2 already
 //! ```
 //! The migration converts sessions in the order of their ids. To remove them one by one would be a third of its work, so
 //! it leaves them behind a mark, and all of them go at once when it is done. What lies behind the mark is not there for

@@ -6,7 +6,7 @@ use crate::session::{ByteSource, PutOutcome, Session, SessionId, SessionSpec, Ti
 use crate::stable::layout::Layout;
 use crate::storage::Storage;
 
-use super::UploadMeta;
+use super::{IdemKey, UploadMeta};
 
 /// An upload in flight: the session and what it is about, whichever layer keeps them.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +23,12 @@ pub struct Upload {
 ///
 /// Every method checks first and changes afterwards.
 pub trait UploadPath {
+    /// The layer that a new session with this key would be begun on.
+    ///
+    /// # Errors
+    /// Damaged settings.
+    fn of_new(&self, storage: &Storage, key: IdemKey) -> Result<api::SessionPath>;
+
     /// Begins a session under an allocated id.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use candid::Principal;
 use serde_bytes::ByteBuf;
 use sha2::{Digest, Sha256};
 
-use crate::api::{Error, HashAlgorithm, Result, UploadStatus};
+use crate::api::{Error, HashAlgorithm, Result, SessionPath, UploadStatus};
 use crate::blob::Place;
 use crate::capsule::Access;
 use crate::meter::Meter;
@@ -12,12 +12,13 @@ use crate::session::{ByteSource, PutOutcome, Session, SessionError, SessionId, T
 use crate::storage::Storage;
 
 use super::absorb::{absorb_hashed, absorb_stored, hasher_for};
+use super::counts::Call;
 use super::error::{digest_of, to_ranges};
 use super::hashing::HashingSource;
 use super::idempotency::{Fingerprint, IdemKey};
 use super::limits::{CATCH_UP_INSTRUCTIONS, SWEEP_BATCH};
 use super::path::{Chunk, Upload, UploadPath};
-use super::{Outcome, PayloadState, Receipt, UploadMeta, forget_session};
+use super::{Event, Outcome, PayloadState, Receipt, UploadMeta, forget_session};
 
 /// One message's view of the uploads.
 ///
@@ -33,6 +34,21 @@ pub struct UploadService<'a> {
     pub now: Time,
     /// What the message has used.
     pub meter: &'a dyn Meter,
+    /// Which layer served the message, as soon as that is known.
+    pub(super) served_on: Option<SessionPath>,
+}
+
+impl<'a> UploadService<'a> {
+    /// The uploads as one message of `caller` at `now` sees them.
+    pub fn new(
+        storage: &'a mut Storage,
+        path: &'a mut dyn UploadPath,
+        caller: Principal,
+        now: Time,
+        meter: &'a dyn Meter,
+    ) -> Self {
+        Self { storage, path, caller, now, meter, served_on: None }
+    }
 }
 
 impl UploadService<'_> {
@@ -48,8 +64,17 @@ impl UploadService<'_> {
         chunk: &mut dyn ByteSource,
         sha256: Option<ByteBuf>,
     ) -> Result<()> {
-        let id = SessionId(id);
-        let Upload { session, meta, .. } = self.authorized(id)?;
+        self.counted(Call::Put, |uploads| uploads.take_chunk(SessionId(id), idx, chunk, sha256))
+    }
+
+    fn take_chunk(
+        &mut self,
+        id: SessionId,
+        idx: u32,
+        chunk: &mut dyn ByteSource,
+        sha256: Option<ByteBuf>,
+    ) -> Result<()> {
+        let Upload { session, meta, path } = self.authorized(id)?;
         if let Some(expected) = sha256 {
             let expected = digest_of("sha256", &expected)?;
             check_digest(expected, sha256_of(chunk)?)?;
@@ -67,14 +92,17 @@ impl UploadService<'_> {
             }
             Place::Extents(_) => &mut *chunk,
         };
+        let bytes = chunk.len();
         let mut source = HashingSource::new(chunk, hasher_for(&payload, &session, idx));
         let caller = self.caller.as_slice();
         let chunk_size = session.chunk_size;
         let chunk = Chunk { caller, idx, bytes: &mut source, place: &place, chunk_size };
         let outcome = self.path.put_chunk(self.storage, id, chunk, self.now)?;
-        if let (PutOutcome::Stored, Some(hashed)) = (outcome, source.into_hasher()) {
-            let blobs = &mut self.storage.blobs;
-            if absorb_hashed(blobs, &mut payload, &place, &session, idx, hashed)? {
+        if outcome == PutOutcome::Stored {
+            self.storage.counters.bytes(Some(path), bytes);
+            if let Some(hashed) = source.into_hasher()
+                && absorb_hashed(&mut self.storage.blobs, &mut payload, &place, &session, idx, hashed)?
+            {
                 self.catch_up(&mut payload, &place, &session, CATCH_UP_INSTRUCTIONS)?;
                 self.storage.payloads.insert(id.0, &payload);
             }
@@ -102,14 +130,17 @@ impl UploadService<'_> {
     /// # Errors
     /// [`Error::NotFound`], and [`Error::Conflict`] for a session that was finished.
     pub fn abort(&mut self, id: u64) -> Result<()> {
-        let id = SessionId(id);
+        self.counted(Call::Abort, |uploads| uploads.give_up(SessionId(id)))
+    }
+
+    fn give_up(&mut self, id: SessionId) -> Result<()> {
         if let Some(Receipt { owner, outcome: Outcome::Aborted, .. }) = self.receipt(id)?
             && owner == self.caller
         {
             return Ok(());
         }
         let upload = self.own(id)?;
-        let hash = self.drop_session(id, &upload)?;
+        let hash = self.drop_session(id, &upload, Event::Aborted)?;
         self.leave_receipt(id, &upload.session, &upload.meta, hash, Outcome::Aborted)
     }
 
@@ -176,7 +207,7 @@ impl UploadService<'_> {
         let idle = self.storage.index.idle_since(until, SWEEP_BATCH);
         for id in &idle {
             if let Some(upload) = self.path.load(self.storage, *id, self.now)? {
-                self.drop_session(*id, &upload)?;
+                self.drop_session(*id, &upload, Event::Expired)?;
             }
         }
         let dropped = self.storage.receipts.drop_expired(self.now, SWEEP_BATCH)?;
@@ -213,6 +244,7 @@ impl UploadService<'_> {
         if let Some(upload) = found.filter(|upload| upload.session.owner == self.caller.as_slice())
             && !self.expired(&upload)?
         {
+            self.served_on = Some(upload.path);
             return Ok(upload);
         }
         match self.receipt(id)?.filter(|receipt| receipt.owner == self.caller) {
@@ -262,7 +294,12 @@ impl UploadService<'_> {
 
     /// Ends a session, whoever asked for it, and gives everything of it back. Says how it would have been
     /// verified.
-    pub(super) fn drop_session(&mut self, id: SessionId, upload: &Upload) -> Result<HashAlgorithm> {
+    pub(super) fn drop_session(
+        &mut self,
+        id: SessionId,
+        upload: &Upload,
+        event: Event,
+    ) -> Result<HashAlgorithm> {
         let (session, meta) = (&upload.session, &upload.meta);
         let owner = Principal::try_from_slice(&session.owner).map_err(|e| Error::Internal(e.to_string()))?;
         let payload = self.storage.payload_of(id)?;
@@ -270,6 +307,7 @@ impl UploadService<'_> {
         self.storage.blobs.give_back(&payload.place(id, meta))?;
         self.give_subtrees_back(&payload)?;
         forget_session(self.storage, id, owner, session, &meta.capsule_id)?;
+        self.storage.counters.session(upload.path, event);
         Ok(payload.hash.algorithm())
     }
 

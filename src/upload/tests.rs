@@ -94,13 +94,8 @@ impl World {
     }
 
     pub fn as_person(&mut self, n: u8) -> UploadService<'_> {
-        UploadService {
-            storage: &mut self.storage,
-            path: self.path.as_mut(),
-            caller: person(n),
-            now: self.now,
-            meter: self.meter.as_ref(),
-        }
+        let meter = self.meter.as_ref();
+        UploadService::new(&mut self.storage, self.path.as_mut(), person(n), self.now, meter)
     }
 
     pub fn service(&mut self) -> UploadService<'_> {

@@ -7,6 +7,7 @@ use crate::session::{ByteSink, SessionError, SessionId};
 
 use super::absorb::digest_of_bytes;
 use super::begin::check_begin;
+use super::counts::Call;
 use super::error::digest_of;
 use super::finish::finished_before;
 use super::idempotency::{Fingerprint, IdemKey};
@@ -21,6 +22,10 @@ impl UploadService<'_> {
     /// # Errors
     /// Those of begin, put and finish. After any of them nothing is stored.
     pub fn put_whole(&mut self, file: SmallFile<'_>) -> Result<UploadFinishResult> {
+        self.counted(Call::Whole, |uploads| uploads.take_file(file))
+    }
+
+    fn take_file(&mut self, file: SmallFile<'_>) -> Result<UploadFinishResult> {
         let SmallFile { capsule_id, asset_metadata, idem, bytes, digest, hash } = file;
         let hash = hash.unwrap_or_default();
         let capsule = self.storage.capsules.authorize(self.caller, Access::Write, &capsule_id)?;
@@ -66,6 +71,7 @@ impl UploadService<'_> {
         let finished = self.attach(id, &meta, &BlobRecord { size, digest, created_at: self.now, place })?;
         self.storage.index.remember(key, id);
         self.keep_receipt(id, key, fingerprint, Outcome::Finished(finished.clone()))?;
+        self.storage.counters.bytes(None, size);
         Ok(finished.to_api())
     }
 
@@ -74,11 +80,17 @@ impl UploadService<'_> {
     /// # Errors
     /// [`Error::InvalidArgument`] for more files than [`MAX_FILES_PER_CALL`]; then none is taken.
     pub fn put_many(&mut self, files: Vec<SmallFile<'_>>) -> Result<Vec<Result<UploadFinishResult>>> {
-        if files.len() > MAX_FILES_PER_CALL {
-            let expected = format!("at most {MAX_FILES_PER_CALL} files");
-            return Err(Error::invalid("files", expected, files.len()));
-        }
-        Ok(files.into_iter().map(|file| self.put_whole(file)).collect())
+        self.counted(Call::Whole, |uploads| {
+            if files.len() > MAX_FILES_PER_CALL {
+                let expected = format!("at most {MAX_FILES_PER_CALL} files");
+                return Err(Error::invalid("files", expected, files.len()));
+            }
+            let take = |file| {
+                let taken = uploads.take_file(file);
+                uploads.counted_file(taken)
+            };
+            Ok(files.into_iter().map(take).collect())
+        })
     }
 
     /// Stores the bytes of a file that has no session.

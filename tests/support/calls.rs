@@ -4,6 +4,7 @@ use serde_bytes::{ByteBuf, Bytes};
 use upload_canister::api::*;
 
 use super::scene::{Scene, args};
+use super::scrape::request;
 use super::upload::{metadata, sha256};
 use super::{owner, reader, writer};
 
@@ -55,11 +56,6 @@ pub const CALLS: &[(&str, Arguments)] = &[
 
 fn access() -> CapsuleAccess {
     CapsuleAccess { owners: vec![owner()], writers: vec![writer()], readers: vec![reader()] }
-}
-
-/// A request as the gateway hands it on.
-pub fn request(url: &str) -> HttpRequest {
-    HttpRequest { method: "GET".into(), url: url.into(), headers: Vec::new(), body: ByteBuf::new() }
 }
 
 fn new_memory(scene: &Scene) -> Vec<u8> {

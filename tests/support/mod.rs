@@ -10,6 +10,7 @@ pub mod conversion;
 pub mod did;
 pub mod legacy_state;
 pub mod scene;
+pub mod scrape;
 pub mod upload;
 
 use std::sync::OnceLock;
@@ -21,7 +22,7 @@ use pocket_ic::{PocketIc, RejectResponse};
 use serde::de::DeserializeOwned;
 use session_migrate::build::{self, Artifact, Build};
 use upload_canister::api::{
-    AdminConfig, AdminStats, BuildInfo, Capsule, CapsuleAccess, MigrationStatus, Result,
+    AdminConfig, AdminStats, BuildInfo, Capsule, CapsuleAccess, MigrationStatus, Result, UploadCounts,
 };
 
 /// A canister with one of the builds.
@@ -179,9 +180,10 @@ impl World {
         self.query(controller(), "admin_stats", ()).unwrap()
     }
 
-    /// What the canister holds, without the sizes that depend on what it held before.
+    /// What the canister holds, without what depends on what it held before.
     pub fn holdings(&self) -> AdminStats {
-        AdminStats { stable_memory_bytes: 0, payload_region_bytes: 0, ..self.stats() }
+        let counts = UploadCounts::default();
+        AdminStats { stable_memory_bytes: 0, payload_region_bytes: 0, counts, ..self.stats() }
     }
 
     /// What stored files of these lengths take in the canister's layout: chunks of the map, or else bytes of the

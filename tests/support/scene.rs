@@ -3,7 +3,9 @@
 use candid::Principal;
 use candid::types::Function;
 use pocket_ic::RejectResponse;
-use upload_canister::api::{AdminConfig, AdminStats, Capsule, Memory, MigrationStatus, UploadStatus};
+use upload_canister::api::{
+    AdminConfig, AdminStats, Capsule, Memory, MigrationStatus, UploadCounts, UploadStatus,
+};
 
 use super::upload::{chunks, file};
 use super::{World, owner, reader, writer};
@@ -29,7 +31,7 @@ pub struct Scene {
     pub settings: AdminConfig,
 }
 
-/// All that a call could change.
+/// All that a call could change. Refused calls are counted, and change nothing else.
 #[derive(Clone, Debug, PartialEq)]
 pub struct State {
     stats: AdminStats,
@@ -58,7 +60,7 @@ impl Scene {
     /// Everything as it is.
     pub fn state(&self, world: &World) -> State {
         State {
-            stats: world.stats(),
+            stats: AdminStats { counts: UploadCounts::default(), ..world.stats() },
             settings: world.config(),
             capsule: world.query(owner(), "capsules_read", (&self.capsule,)).unwrap(),
             memory: world.memory(owner(), &self.memory.id).unwrap(),

@@ -1,8 +1,12 @@
 //! The commands, their options, and how their outcomes become exit codes and lines on the terminal.
 
-use std::io::Write;
+mod ab;
+mod proxy;
+mod replay;
+mod report_file;
+
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -10,7 +14,9 @@ use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use pocket_ic_embedded::serve::{self, ServeOptions};
 use session_migrate::build::{self, Artifact, Build, Options};
-use session_migrate::rehearse::{self, Config, Outcome, Report, Verdict, Wasms};
+use session_migrate::rehearse::{self, Config, Outcome, Verdict, Wasms};
+
+use report_file::ReportFiles;
 
 const LOSS: u8 = 1;
 const USAGE: u8 = 2;
@@ -33,6 +39,12 @@ enum Command {
     Build(BuildArgs),
     /// Rehearse the staged upgrade under real uploads, and verify every byte.
     Rehearse(RehearseArgs),
+    /// Record what made-up clients do to a build, as a trace.
+    Record(replay::RecordArgs),
+    /// Play a trace on a build and compare the answers with the recorded ones.
+    Replay(replay::ReplayArgs),
+    /// Play the same traces on two builds and compare answers, state and costs.
+    Ab(ab::AbArgs),
     /// Run the embedded PocketIC server until a signal comes.
     Serve(ServeArgs),
 }
@@ -67,12 +79,18 @@ struct RehearseArgs {
     /// Write the report to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Write a page with plots to this file.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     /// Decides the generated content and the clients' choices; the same seed gives the same rehearsal.
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
     /// Roll the migration back once on the staged build, return to the legacy build with traffic, and go on again.
     #[arg(long)]
     rollback: bool,
+    /// Write what the clients do and are told to this file, as a trace.
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
     /// Use this wasm in place of the legacy build.
     #[arg(long, value_name = "WASM")]
     legacy: Option<PathBuf>,
@@ -108,6 +126,9 @@ pub fn run() -> ExitCode {
     match Cli::parse().command {
         Command::Build(args) => ExitCode::from(run_build(args)),
         Command::Rehearse(args) => ExitCode::from(run_rehearse(args)),
+        Command::Record(args) => ExitCode::from(replay::record(args)),
+        Command::Replay(args) => ExitCode::from(replay::replay(args)),
+        Command::Ab(args) => ExitCode::from(ab::run(args)),
         Command::Serve(args) => serve::run(&serve_options(args)),
     }
 }
@@ -179,13 +200,13 @@ fn run_rehearse(args: RehearseArgs) -> u8 {
         seed: args.seed,
         rollback: args.rollback,
         wasms: Wasms { legacy: args.legacy, staged: args.staged, direct: args.direct },
+        record: args.record,
     };
     if let Err(error) = rehearse::check(&config) {
         return fail(USAGE, error);
     }
-    // Opened before the long work, so that a path that cannot be written is told at once; it appears when complete.
-    let json = match args.json.as_deref().map(ReportFile::create).transpose() {
-        Ok(json) => json,
+    let files = match ReportFiles::create(args.json.as_deref(), args.html.as_deref()) {
+        Ok(files) => files,
         Err(error) => return fail(USAGE, error),
     };
     let outcome = match rehearse_on_bar(&config) {
@@ -193,9 +214,7 @@ fn run_rehearse(args: RehearseArgs) -> u8 {
         Err((code, error)) => return fail(code, error),
     };
     print_outcome(&outcome);
-    if let Some(json) = json
-        && let Err(error) = json.write(&outcome.report)
-    {
+    if let Err(error) = files.write(&outcome.report, || outcome.to_html()) {
         return fail(ENVIRONMENT, error);
     }
     match outcome.report.verdict {
@@ -211,58 +230,23 @@ fn rehearse_on_bar(config: &Config) -> Result<Outcome, (u8, String)> {
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);
     }
-    // The PocketIC client panics when its server fails; that is the environment's failure, in one line like any other.
-    let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| {}));
-    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| rehearse::run(config, &bar)));
-    std::panic::set_hook(hook);
+    let result = without_panic(|| rehearse::run(config, &bar));
     bar.finish_and_clear();
     match result {
         Ok(Ok(outcome)) => Ok(outcome),
         Ok(Err(error)) if error.is_usage() => Err((USAGE, error.to_string())),
         Ok(Err(error)) => Err((ENVIRONMENT, error.to_string())),
-        Err(payload) => {
-            let text = payload
-                .downcast_ref::<String>()
-                .map(String::as_str)
-                .or_else(|| payload.downcast_ref::<&str>().copied())
-                .unwrap_or("unknown failure");
-            Err((ENVIRONMENT, format!("the PocketIC server failed: {}", text.replace('\n', " "))))
-        }
+        Err(failure) => Err((ENVIRONMENT, failure)),
     }
 }
 
-/// A report file that comes into being when it is complete.
-struct ReportFile {
-    path: PathBuf,
-    file: tempfile::NamedTempFile,
-}
-
-impl ReportFile {
-    fn create(path: &Path) -> Result<ReportFile, String> {
-        let folder = match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        };
-        if path.is_dir() {
-            return Err(format!("cannot write {}: it is a folder", path.display()));
-        }
-        let file = tempfile::Builder::new()
-            .prefix(".report-")
-            .tempfile_in(folder)
-            .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
-        Ok(ReportFile { path: path.to_path_buf(), file })
-    }
-
-    fn write(mut self, report: &Report) -> Result<(), String> {
-        let place = self.path.display().to_string();
-        let mut write = || -> std::io::Result<()> {
-            serde_json::to_writer_pretty(&mut self.file, report)?;
-            self.file.write_all(b"\n")
-        };
-        write().map_err(|error| format!("cannot write {place}: {error}"))?;
-        self.file.persist(&self.path).map(drop).map_err(|error| format!("cannot write {place}: {error}"))
-    }
+/// The PocketIC client panics when its server fails; that is the environment's failure, in one line like any other.
+fn without_panic<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+    std::panic::set_hook(hook);
+    result.map_err(|panic| format!("the PocketIC server failed: {}", session_migrate::panic_text(&*panic)))
 }
 
 fn print_outcome(outcome: &Outcome) {

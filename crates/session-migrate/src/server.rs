@@ -24,6 +24,16 @@ pub enum ServerKind {
     Official,
 }
 
+impl ServerKind {
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            ServerKind::Embedded => "embedded",
+            ServerKind::Official => "official",
+        }
+    }
+}
+
 /// The server of this process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
@@ -96,11 +106,7 @@ pub fn chosen() -> Result<&'static Server, ServerError> {
 
 impl std::fmt::Display for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let kind = match self.kind {
-            ServerKind::Embedded => "embedded",
-            ServerKind::Official => "official",
-        };
-        write!(f, "{kind}, {}", self.version)?;
+        write!(f, "{}, {}", self.kind.name(), self.version)?;
         match &self.binary {
             Some(binary) => write!(f, " ({})", binary.display()),
             None => Ok(()),

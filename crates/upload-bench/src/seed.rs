@@ -134,7 +134,7 @@ fn fill(storage: &mut Storage, population: Population) -> Result<(String, u64, S
 
 fn begin(storage: &mut Storage, caller: Principal, capsule: &str, number: u32) -> Result<u64, Error> {
     let path = &mut ActivePath::default();
-    let mut service = UploadService { storage, path, caller, now: now(), meter: &Unmetered };
+    let mut service = UploadService::new(storage, path, caller, now(), &Unmetered);
     service.begin(
         capsule.to_owned(),
         metadata(SESSION_BYTES),

@@ -5,8 +5,8 @@ use candid::{CandidType, Encode};
 use proptest::prelude::*;
 
 use super::*;
+use crate::canister::arguments::SKIPPING_QUOTA;
 use crate::canister::message::tests::Bytes;
-use crate::canister::streams::SKIPPING_QUOTA;
 
 /// Session, index, chunk, digest.
 type Args = (u64, u32, Vec<u8>, Option<Vec<u8>>);

@@ -6,7 +6,7 @@ mod session_compat;
 use crate::api::{self, Result};
 use crate::session::{PutOutcome, Session, SessionId, SessionSpec, Time};
 use crate::storage::Storage;
-use crate::upload::UploadMeta;
+use crate::upload::{IdemKey, UploadMeta};
 
 use super::{Chunk, Upload, UploadPath};
 use legacy_meta::UploadSessionMeta;
@@ -19,6 +19,10 @@ pub struct CompatPath {
 }
 
 impl UploadPath for CompatPath {
+    fn of_new(&self, _: &Storage, _: IdemKey) -> Result<api::SessionPath> {
+        Ok(api::SessionPath::Compat)
+    }
+
     fn begin(
         &mut self,
         storage: &mut Storage,

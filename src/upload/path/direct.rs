@@ -5,7 +5,7 @@ use crate::blob::StableBlobSink;
 use crate::migrate;
 use crate::session::{PutOutcome, Session, SessionId, SessionService, SessionSpec, Time};
 use crate::storage::Storage;
-use crate::upload::{DirectStore, SessionTables, UploadMeta};
+use crate::upload::{DirectStore, IdemKey, SessionTables, UploadMeta};
 
 use super::{Chunk, Upload, UploadPath};
 
@@ -14,6 +14,10 @@ use super::{Chunk, Upload, UploadPath};
 pub struct DirectPath;
 
 impl UploadPath for DirectPath {
+    fn of_new(&self, _: &Storage, _: IdemKey) -> Result<api::SessionPath> {
+        Ok(api::SessionPath::Direct)
+    }
+
     fn begin(
         &mut self,
         storage: &mut Storage,

@@ -1,7 +1,7 @@
 //! Both paths in one build. A session is served where its record lies; where a new one goes, a controller
 //! decides.
 
-use crate::api::Result;
+use crate::api::{Result, SessionPath};
 use crate::migrate;
 use crate::session::{PutOutcome, Session, SessionId, SessionSpec, Time};
 use crate::storage::Storage;
@@ -28,6 +28,11 @@ impl StagedPath {
 }
 
 impl UploadPath for StagedPath {
+    fn of_new(&self, storage: &Storage, key: IdemKey) -> Result<SessionPath> {
+        let compat = key.percentile() < migrate::compat_share(storage)?;
+        Ok(if compat { SessionPath::Compat } else { SessionPath::Direct })
+    }
+
     fn begin(
         &mut self,
         storage: &mut Storage,
@@ -38,10 +43,9 @@ impl UploadPath for StagedPath {
     ) -> Result<()> {
         let owner = candid::Principal::try_from_slice(&spec.owner).unwrap_or(candid::Principal::anonymous());
         let key = IdemKey::of(&meta.capsule_id, &owner, &spec.idem);
-        if key.percentile() < migrate::compat_share(storage)? {
-            self.compat.begin(storage, id, spec, meta, now)
-        } else {
-            self.direct.begin(storage, id, spec, meta, now)
+        match self.of_new(storage, key)? {
+            SessionPath::Compat => self.compat.begin(storage, id, spec, meta, now),
+            SessionPath::Direct => self.direct.begin(storage, id, spec, meta, now),
         }
     }
 

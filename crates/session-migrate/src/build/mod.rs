@@ -10,6 +10,7 @@ mod cargo;
 mod error;
 mod fingerprint;
 mod interface;
+mod module;
 mod postprocess;
 mod publish;
 pub mod toolchain;
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 pub use error::BuildError;
 pub use interface::candid_interface;
+pub use module::Module;
 pub use postprocess::{WasmError, check_is_canister, features, gzip, unpack};
 pub use workspace::Workspace;
 

@@ -1,5 +1,7 @@
 //! The canister's functions, typed.
 
+use std::time::Duration;
+
 use candid::utils::{ArgumentDecoder, ArgumentEncoder};
 use candid::{CandidType, Principal};
 use pocket_ic::common::rest::RawMessageId;
@@ -9,12 +11,25 @@ use serde_bytes::ByteBuf;
 use upload_canister::api;
 
 use super::ClientError;
+use crate::build::Module;
+use crate::trace::{Answer, Happening, Kind, Tape, Ticket};
+
+/// The canister's init and upgrade take no arguments.
+pub(crate) const NO_ARGUMENTS: &[u8] = b"DIDL\0\0";
 
 /// An upload canister on a PocketIC instance.
 #[derive(Clone, Copy)]
 pub struct Canister<'p> {
     pic: &'p PocketIc,
     id: Principal,
+    tape: Option<&'p Tape>,
+}
+
+/// An update call on its way.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    message: RawMessageId,
+    ticket: Option<Ticket>,
 }
 
 /// An update call, ready to be sent.
@@ -76,7 +91,57 @@ fn rejected(method: &'static str) -> impl FnOnce(RejectResponse) -> ClientError 
 impl<'p> Canister<'p> {
     /// The canister `id` on `pic`.
     pub fn new(pic: &'p PocketIc, id: Principal) -> Self {
-        Canister { pic, id }
+        Canister { pic, id, tape: None }
+    }
+
+    /// The same canister; whatever is done to it from here on is recorded.
+    #[must_use]
+    pub fn recorded(self, tape: Option<&'p Tape>) -> Self {
+        Canister { tape, ..self }
+    }
+
+    /// Its time, nanoseconds since 1970.
+    pub fn now(&self) -> u64 {
+        self.pic.get_time().as_nanos_since_unix_epoch()
+    }
+
+    /// Lets time pass without a call, and the canister's timers have `rounds` rounds at the end of it.
+    pub fn pass(&self, time: Duration, rounds: u32) {
+        self.pic.advance_time(time);
+        self.happened(self.now(), Happening::Pass { rounds });
+        for _ in 0..rounds {
+            self.pic.tick();
+        }
+    }
+
+    /// Upgrades it, as a controller. A trace calls the module `build`.
+    ///
+    /// # Errors
+    /// The IC's, or the canister's, refusal; then it is as before.
+    pub fn upgrade(&self, controller: Principal, build: &str, module: &Module) -> Result<(), RejectResponse> {
+        let at = self.now();
+        let answer =
+            self.pic.upgrade_canister(self.id, module.gz.clone(), NO_ARGUMENTS.to_vec(), Some(controller));
+        let told = answer.as_ref().map_or_else(Answer::from, |()| Answer::accepted());
+        self.happened(at, Happening::Upgrade { build: build.to_owned(), answer: told });
+        answer
+    }
+
+    /// Records something other than a call.
+    fn happened(&self, at: u64, what: Happening) {
+        if let Some(tape) = self.tape {
+            tape.happening(at, what);
+        }
+    }
+
+    fn sent(&self, kind: Kind, caller: Principal, method: &str, arg: &[u8]) -> Option<Ticket> {
+        self.tape.map(|tape| tape.sent(self.now(), kind, caller, method, arg))
+    }
+
+    fn answered(&self, ticket: Option<Ticket>, answer: &Result<Vec<u8>, RejectResponse>) {
+        if let (Some(tape), Some(ticket)) = (self.tape, ticket) {
+            tape.answered(ticket, answer);
+        }
     }
 
     /// Its id.
@@ -93,16 +158,25 @@ impl<'p> Canister<'p> {
     ///
     /// # Errors
     /// [`ClientError::Rejected`] when it is not even accepted.
-    pub fn submit(&self, caller: Principal, call: Call) -> Result<RawMessageId, ClientError> {
-        self.pic.submit_call(self.id, caller, call.method, call.arg).map_err(rejected(call.method))
+    pub fn submit(&self, caller: Principal, call: Call) -> Result<Sent, ClientError> {
+        let ticket = self.sent(Kind::Update, caller, call.method, &call.arg);
+        match self.pic.submit_call(self.id, caller, call.method, call.arg) {
+            Ok(message) => Ok(Sent { message, ticket }),
+            Err(reject) => {
+                self.answered(ticket, &Err(reject.clone()));
+                Err(rejected(call.method)(reject))
+            }
+        }
     }
 
     /// Waits for a submitted call and returns its raw reply.
     ///
     /// # Errors
     /// [`ClientError::Rejected`].
-    pub fn wait(&self, method: &'static str, id: RawMessageId) -> Result<Vec<u8>, ClientError> {
-        self.pic.await_call(id).map_err(rejected(method))
+    pub fn wait(&self, method: &'static str, sent: Sent) -> Result<Vec<u8>, ClientError> {
+        let answer = self.pic.await_call(sent.message);
+        self.answered(sent.ticket, &answer);
+        answer.map_err(rejected(method))
     }
 
     /// An update call from beginning to end, raw.
@@ -110,7 +184,8 @@ impl<'p> Canister<'p> {
     /// # Errors
     /// [`ClientError::Rejected`].
     pub fn call(&self, caller: Principal, call: Call) -> Result<Vec<u8>, ClientError> {
-        self.pic.update_call(self.id, caller, call.method, call.arg).map_err(rejected(call.method))
+        let method = call.method;
+        self.wait(method, self.submit(caller, call)?)
     }
 
     /// An update call of a function that answers `variant { Ok; Err }`.
@@ -126,13 +201,25 @@ impl<'p> Canister<'p> {
         decode_result(method, &self.call(caller, Call::new(method, args)?)?)
     }
 
+    /// A query call, raw.
+    ///
+    /// # Errors
+    /// [`ClientError::Rejected`].
+    pub fn query_raw(&self, caller: Principal, call: Call) -> Result<Vec<u8>, ClientError> {
+        let Call { method, arg } = call;
+        let ticket = self.sent(Kind::Query, caller, method, &arg);
+        let answer = self.pic.query_call(self.id, caller, method, arg);
+        self.answered(ticket, &answer);
+        answer.map_err(rejected(method))
+    }
+
     fn raw_query(
         &self,
         caller: Principal,
         method: &'static str,
         args: impl ArgumentEncoder,
     ) -> Result<Vec<u8>, ClientError> {
-        self.pic.query_call(self.id, caller, method, Call::new(method, args)?.arg).map_err(rejected(method))
+        self.query_raw(caller, Call::new(method, args)?)
     }
 
     /// A query call of a function that answers `variant { Ok; Err }`.

@@ -9,6 +9,7 @@ mod error;
 mod uploader;
 
 pub use asset::Asset;
-pub use canister::{Call, Canister};
+pub(crate) use canister::NO_ARGUMENTS;
+pub use canister::{Call, Canister, Sent};
 pub use error::ClientError;
 pub use uploader::{Answer, Step, Uploader, chunks_of};

@@ -86,6 +86,11 @@ impl Uploader {
         u32::try_from(chunks_of(self.asset.bytes, self.chunk_size)).unwrap_or(u32::MAX)
     }
 
+    /// Length of every chunk but the last, bytes.
+    pub fn chunk_size(&self) -> u32 {
+        self.chunk_size
+    }
+
     /// The session, once begun.
     pub fn session(&self) -> Option<u64> {
         self.session

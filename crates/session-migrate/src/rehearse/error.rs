@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::build::{BuildError, WasmError};
 use crate::client::ClientError;
 use crate::server::ServerError;
+use crate::trace::TraceError;
 
 /// The rehearsal could not start or could not go on. What a rehearsal finds is never an error.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +45,9 @@ pub enum RehearseError {
     /// A call outside of any upload failed, or a file can no longer be read.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// What the clients did cannot be recorded.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
     /// The legacy build could not be installed.
     #[error("cannot install the legacy build: {0}")]
     Install(String),

@@ -116,7 +116,7 @@ mod tests {
     use crate::rehearse::Wasms;
 
     fn config(seed: u64) -> Config {
-        Config { files: Vec::new(), clients: 2, seed, rollback: false, wasms: Wasms::default() }
+        Config { files: Vec::new(), clients: 2, seed, rollback: false, wasms: Wasms::default(), record: None }
     }
 
     #[test]

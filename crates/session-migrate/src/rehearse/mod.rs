@@ -16,6 +16,7 @@ mod books;
 mod error;
 mod files;
 mod lane;
+mod page;
 mod plan;
 mod report;
 mod stages;
@@ -23,17 +24,21 @@ mod traffic;
 mod verify;
 mod wasms;
 
-use std::path::PathBuf;
-use std::time::Instant;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
+use pocket_ic::PocketIc;
 
+use crate::build::Build;
 use crate::client::Canister;
 use crate::server;
+use crate::trace::{Header, Recorder, Tape, TraceError};
 
 pub use error::RehearseError;
 pub use files::{MAX_CHUNKS, MAX_FILE_BYTES};
 pub use plan::StopPoint;
+pub(crate) use plan::shuffle;
 pub use report::{BuildReport, MigrationReport, Report, StageReport, UploadReport, Verdict};
 pub use wasms::{Wasm, Wasms};
 
@@ -50,6 +55,8 @@ pub struct Config {
     pub rollback: bool,
     /// Wasms to use instead of those built from the tree.
     pub wasms: Wasms,
+    /// Where to write what the clients do, as a trace.
+    pub record: Option<PathBuf>,
 }
 
 /// How a rehearsal ended.
@@ -85,9 +92,10 @@ pub fn run(config: &Config, bar: &ProgressBar) -> Result<Outcome, RehearseError>
     bar.set_message("preparing files");
     let assets = files::assets(config, folder.path())?;
     let pic = server::pocket_ic()?;
+    let tape = config.record.as_deref().map(|path| tape(path, &pic, config)).transpose()?;
     let mut show = stages::Stages::new(&pic, wasms);
 
-    let canister: Canister<'_> = show.install_legacy()?;
+    let canister: Canister<'_> = show.install_legacy(tape.as_ref())?;
     let mut crowd = lane::Crowd::assemble(&canister, config, assets)?;
     bar.set_length(crowd.bytes_to_move());
 
@@ -113,7 +121,22 @@ pub fn run(config: &Config, bar: &ProgressBar) -> Result<Outcome, RehearseError>
         verify::leftovers(&canister, &mut crowd);
     }
     bar.finish_and_clear();
-    Ok(report::outcome(server.kind, began.elapsed(), show, crowd))
+    let outcome = report::outcome(server.kind, began.elapsed(), show, crowd);
+    if let Some(tape) = tape {
+        tape.finish()?;
+    }
+    Ok(outcome)
+}
+
+/// Records from now on.
+fn tape(path: &Path, pic: &PocketIc, config: &Config) -> Result<Tape, TraceError> {
+    // A replay sets the time, and the first round sees what was set; so it must be here, to the nanosecond: digests of
+    // records have times in them.
+    pic.advance_time(Duration::from_secs(1));
+    let start = pic.get_time().as_nanos_since_unix_epoch();
+    let source = format!("rehearsal, {} clients, seed {}", config.clients, config.seed);
+    let header = Header::new(start, Build::Legacy.name(), source, vec![stages::controller()]);
+    Ok(Tape::new(Recorder::create(path, &header)?))
 }
 
 /// Upgrades to the wasm `number` and lets the clients go on with it; some uploads stay unfinished. False when the

@@ -161,10 +161,10 @@ pub(super) fn outcome(server: ServerKind, took: Duration, stages: Stages<'_>, cr
         .iter()
         .map(|wasm| BuildReport {
             name: wasm.build.name().to_owned(),
-            features: wasm.features.clone(),
-            wasm_bytes: wasm.wasm_bytes,
-            wasm_gz_bytes: wasm.gz.len() as u64,
-            sha256: wasm.sha256.clone(),
+            features: wasm.module.features.clone(),
+            wasm_bytes: wasm.module.wasm_bytes,
+            wasm_gz_bytes: wasm.module.gz.len() as u64,
+            sha256: wasm.module.sha256.clone(),
         })
         .collect();
     Outcome {

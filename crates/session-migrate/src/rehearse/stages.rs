@@ -10,16 +10,16 @@ use super::lane::Crowd;
 use super::wasms::Wasm;
 use super::{RehearseError, StageReport, books};
 use crate::build::Build;
-use crate::client::{Canister, ClientError};
+use crate::client::{Canister, ClientError, NO_ARGUMENTS};
 use crate::costs;
+use crate::trace::Tape;
 
 /// The migration may stand still for this many rounds before it counts as stuck; one round is a second of IC time.
 const PATIENCE_ROUNDS: u32 = 300;
 
 /// The canister's way through the builds.
 pub(super) struct Stages<'p> {
-    pic: &'p PocketIc,
-    id: Principal,
+    canister: Canister<'p>,
     controller: Principal,
     /// Legacy, staged, direct.
     pub wasms: Vec<Wasm>,
@@ -33,27 +33,32 @@ pub(super) struct Stages<'p> {
     in_flight: u64,
 }
 
+/// Who controls the canister.
+pub(super) fn controller() -> Principal {
+    Principal::self_authenticating("controller of the rehearsal")
+}
+
 impl<'p> Stages<'p> {
     pub fn new(pic: &'p PocketIc, wasms: Vec<Wasm>) -> Self {
-        let controller = Principal::self_authenticating("controller of the rehearsal");
-        let id = pic.create_canister_with_settings(Some(controller), None);
-        Stages { pic, id, controller, wasms, done: Vec::new(), migration: None, payload: None, in_flight: 0 }
+        let controller = controller();
+        let canister = Canister::new(pic, pic.create_canister_with_settings(Some(controller), None));
+        Stages { canister, controller, wasms, done: Vec::new(), migration: None, payload: None, in_flight: 0 }
     }
 
-    /// Installs the first wasm.
-    pub fn install_legacy(&mut self) -> Result<Canister<'p>, RehearseError> {
+    /// Installs the first wasm. From then on everything goes on the tape, if there is one.
+    pub fn install_legacy(&mut self, tape: Option<&'p Tape>) -> Result<Canister<'p>, RehearseError> {
         let [legacy, ..] = self.wasms.as_slice() else {
             return Err(RehearseError::Install("there is no wasm".into()));
         };
         // Reinstalling into an empty canister is the same as installing, and its failure is an answer, not a panic.
-        self.pic
-            .reinstall_canister(self.id, legacy.gz.clone(), empty_args(), Some(self.controller))
+        let (pic, id) = (self.canister.pic(), self.canister.id());
+        pic.reinstall_canister(id, legacy.module.gz.clone(), NO_ARGUMENTS.to_vec(), Some(self.controller))
             .map_err(|reject| RehearseError::Install(reject.reject_message))?;
-        let canister = Canister::new(self.pic, self.id);
+        self.canister = self.canister.recorded(tape);
         let build = legacy.build;
-        expect_build(&canister, build).map_err(RehearseError::Install)?;
+        expect_build(&self.canister, build).map_err(RehearseError::Install)?;
         self.note(build, format!("install {build}"), true);
-        Ok(canister)
+        Ok(self.canister)
     }
 
     /// Upgrades to the wasm `number`. False when the upgrade failed; the problem is then noted.
@@ -67,10 +72,10 @@ impl<'p> Stages<'p> {
             self.in_flight = crowd.lanes.iter().filter(|lane| lane.is_in_flight()).count() as u64;
         }
         let answer = self
-            .pic
-            .upgrade_canister(self.id, wasm.gz.clone(), empty_args(), Some(self.controller))
+            .canister
+            .upgrade(self.controller, build.name(), &wasm.module)
             .map_err(|reject| reject.reject_message)
-            .and_then(|()| expect_build(&Canister::new(self.pic, self.id), build));
+            .and_then(|()| expect_build(&self.canister, build));
         let upgraded = answer.is_ok();
         if let Err(why) = answer {
             crowd.problems.push(format!("the upgrade to the {build} build failed: {why}"));
@@ -112,7 +117,7 @@ impl<'p> Stages<'p> {
             name,
             build: build.name().to_owned(),
             upgrade_ok,
-            instructions: costs::last_install(self.pic, self.id),
+            instructions: costs::last_install(self.canister.pic(), self.canister.id()),
         });
     }
 
@@ -137,8 +142,7 @@ impl<'p> Stages<'p> {
 fn settled(canister: &Canister<'_>, mut status: MigrationStatus) -> Result<MigrationStatus, ClientError> {
     let mut standstill = 0;
     while !is_settled(status.phase) && standstill < PATIENCE_ROUNDS {
-        canister.pic().advance_time(Duration::from_secs(1));
-        canister.pic().tick();
+        canister.pass(Duration::from_secs(1), 1);
         let next = canister.migration_status()?;
         standstill = if next == status { standstill + 1 } else { 0 };
         status = next;
@@ -155,11 +159,6 @@ fn is_settled(phase: MigrationPhase) -> bool {
             | MigrationPhase::Paused
             | MigrationPhase::RolledBack
     )
-}
-
-/// The canister's init and upgrade take no arguments.
-fn empty_args() -> Vec<u8> {
-    b"DIDL\0\0".to_vec()
 }
 
 fn expect_build(canister: &Canister<'_>, build: Build) -> Result<(), String> {

@@ -120,8 +120,7 @@ pub(super) fn leftovers(canister: &Canister<'_>, crowd: &mut Crowd) {
         return;
     }
     for _ in 0..SWEEPS {
-        canister.pic().advance_time(Duration::from_secs(SWEEP_SECONDS));
-        canister.pic().tick();
+        canister.pass(Duration::from_secs(SWEEP_SECONDS), 1);
     }
     let expected: u64 = crowd
         .lanes

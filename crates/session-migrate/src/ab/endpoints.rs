@@ -1,0 +1,137 @@
+//! What messages cost, by endpoint.
+
+use std::collections::BTreeMap;
+
+use super::report::{Endpoint, EndpointCost, Sides, Totals};
+use crate::costs::MessageCost;
+
+const PAGE_BYTES: u64 = 64 * 1024;
+/// Methods by which the CDK's timers call their own canister begin so.
+const INTERNAL: &str = "<ic-cdk internal>";
+
+const MIB: u64 = 1 << 20;
+
+/// The endpoints of both sides, in order of name.
+pub(super) fn endpoints(a: &[MessageCost], b: &[MessageCost]) -> Vec<Endpoint> {
+    let (a, b) = (by_endpoint(a), by_endpoint(b));
+    let mut names: Vec<_> = a.keys().chain(b.keys()).cloned().collect();
+    names.sort();
+    names.dedup();
+    let side = |side: &ByEndpoint<'_>, name: &Name| side.get(name).map(|m| cost(m)).unwrap_or_default();
+    names
+        .into_iter()
+        .map(|name| {
+            let (a, b) = (side(&a, &name), side(&b, &name));
+            let (name, kind) = name;
+            Endpoint { name, kind, a, b, more_percent: more_percent(a.total, b.total) }
+        })
+        .collect()
+}
+
+/// How much more the second is, percent. Something is infinitely more than nothing, shown as a hundred times.
+fn more_percent(a: u64, b: u64) -> f64 {
+    match (a, b) {
+        (0, 0) => 0.0,
+        (0, _) => 10_000.0,
+        _ => (b as f64 / a as f64 - 1.0) * 100.0,
+    }
+}
+
+/// Method and kind.
+type Name = (String, String);
+
+type ByEndpoint<'c> = BTreeMap<Name, Vec<&'c MessageCost>>;
+
+fn by_endpoint(costs: &[MessageCost]) -> ByEndpoint<'_> {
+    let mut by_endpoint = ByEndpoint::new();
+    for cost in costs.iter().filter(|cost| cost.instructions > 0) {
+        by_endpoint.entry(endpoint_of(cost)).or_default().push(cost);
+    }
+    by_endpoint
+}
+
+fn endpoint_of(cost: &MessageCost) -> Name {
+    match cost.entry.as_str() {
+        "start" | "init" | "pre_upgrade" | "post_upgrade" => ("upgrade".into(), "upgrade".into()),
+        "update" | "query" if !cost.method.starts_with(INTERNAL) => (cost.method.clone(), cost.entry.clone()),
+        // Timers, and the messages that they send to the canister itself.
+        _ => ("timer".into(), "timer".into()),
+    }
+}
+
+fn cost(messages: &[&MessageCost]) -> EndpointCost {
+    let mut instructions: Vec<u64> = messages.iter().map(|message| message.instructions).collect();
+    instructions.sort_unstable();
+    // The smallest that so many percent do not exceed.
+    let percentile = |percent: usize| {
+        let rank = (instructions.len() * percent).div_ceil(100).max(1);
+        instructions.get(rank - 1).copied().unwrap_or(0)
+    };
+    EndpointCost {
+        messages: messages.len() as u64,
+        median: percentile(50),
+        p99: percentile(99),
+        total: instructions.iter().sum(),
+        stable_bytes_written: messages.iter().map(|message| message.stable_bytes_written).sum(),
+    }
+}
+
+/// What everything costs, where `uploaded` bytes of payload were sent.
+pub(super) fn totals(costs: Sides<&[MessageCost]>, uploaded: u64) -> Sides<Totals> {
+    Sides { a: total(costs.a, uploaded), b: total(costs.b, uploaded) }
+}
+
+fn total(costs: &[MessageCost], uploaded: u64) -> Totals {
+    let kept: Vec<&MessageCost> = costs.iter().filter(|cost| cost.entry != "query").collect();
+    let instructions = kept.iter().map(|cost| cost.instructions).sum();
+    let written = kept.iter().map(|cost| cost.stable_bytes_written).sum();
+    // In 128 bits, so that no size is too large for it.
+    let per_mib = |sum: u64| {
+        let scaled = u128::from(sum) * u128::from(MIB) / u128::from(uploaded.max(1));
+        (uploaded > 0).then(|| u64::try_from(scaled).unwrap_or(u64::MAX))
+    };
+    let last = kept.last();
+    Totals {
+        instructions,
+        stable_bytes_written: written,
+        stable_bytes: last.map_or(0, |cost| cost.stable_memory_pages * PAGE_BYTES),
+        heap_bytes: last.map_or(0, |cost| cost.wasm_memory_pages * PAGE_BYTES),
+        instructions_per_mib: per_mib(instructions),
+        stable_bytes_written_per_mib: per_mib(written),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(entry: &str, method: &str, instructions: u64) -> MessageCost {
+        MessageCost { entry: entry.into(), method: method.into(), instructions, ..MessageCost::default() }
+    }
+
+    #[test]
+    fn endpoints_are_told_apart_and_summed_up() {
+        let a: Vec<_> = (1..=200).map(|n| message("update", "put", n)).collect();
+        let b = [
+            message("update", "put", 40_200),
+            message("query", "put", 5),
+            message("global_timer", "", 7),
+            message("update", "<ic-cdk internal> timer_executor", 8),
+        ];
+        let found = endpoints(&a, &b);
+        let names: Vec<_> = found.iter().map(|e| (e.name.as_str(), e.kind.as_str())).collect();
+        assert_eq!(names, [("put", "query"), ("put", "update"), ("timer", "timer")]);
+        let put = &found[1];
+        assert_eq!((put.a.messages, put.a.median, put.a.p99, put.a.total), (200, 100, 198, 20_100));
+        assert_eq!(put.more_percent, 100.0);
+        assert_eq!(found[0].more_percent, 10_000.0);
+    }
+
+    #[test]
+    fn a_mib_costs_its_share() {
+        let costs = [message("update", "put", 3_000), message("query", "get", 1_000)];
+        let total = total(&costs, 2 * MIB);
+        assert_eq!((total.instructions, total.instructions_per_mib), (3_000, Some(1_500)));
+        assert_eq!(super::total(&costs, 0).instructions_per_mib, None);
+    }
+}

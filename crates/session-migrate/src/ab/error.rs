@@ -1,0 +1,52 @@
+//! Why two builds could not be compared.
+
+use crate::compare::RuleError;
+use crate::replay::ReplayError;
+use crate::trace::TraceError;
+use crate::workload::WorkloadError;
+
+/// The comparison could not start or could not go on. What it finds is never an error.
+#[derive(Debug, thiserror::Error)]
+pub enum AbError {
+    /// The rules file cannot be used.
+    #[error(transparent)]
+    Rules(#[from] RuleError),
+    /// A trace cannot be played.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
+    /// A workload cannot be recorded.
+    #[error(transparent)]
+    Workload(#[from] WorkloadError),
+    /// What a canister holds cannot be read.
+    #[error("the state of {build}: {detail}")]
+    State {
+        /// The build.
+        build: String,
+        /// What failed.
+        detail: String,
+    },
+    /// A folder for traces cannot be had.
+    #[error("cannot create a folder for traces: {0}")]
+    Folder(std::io::Error),
+    /// A side failed without saying why.
+    #[error("the PocketIC server failed: {0}")]
+    Panicked(String),
+}
+
+impl AbError {
+    /// True when what the user gave is at fault, not the machine.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            AbError::Rules(_) => true,
+            AbError::Replay(error) => error.is_usage(),
+            AbError::Workload(error) => error.is_usage(),
+            AbError::State { .. } | AbError::Folder(_) | AbError::Panicked(_) => false,
+        }
+    }
+}
+
+impl From<TraceError> for AbError {
+    fn from(error: TraceError) -> Self {
+        AbError::Replay(error.into())
+    }
+}

@@ -1,0 +1,213 @@
+//! One trace on two builds: what they answered, what they hold at the end, and what it cost, side by side.
+//!
+//! Owns: the comparison and its report. Does not own: playing ([`crate::replay`]), differences and rules
+//! ([`crate::compare`]).
+
+mod endpoints;
+mod error;
+mod page;
+pub mod report;
+mod side;
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use crate::compare::{self, Difference, RuleError, Rules, Tally};
+use crate::replay::{Builds, Played, ReplayError, State};
+use crate::server;
+use crate::trace::{Answer, Arguments, Call, Happening, PayloadRef, Trace};
+use crate::workload::{self, Order};
+
+pub use error::AbError;
+pub use report::{Report, Verdict};
+
+use report::{BuildReport, DifferenceReport, Equal, Place, RuleUse, Run, Sides};
+use side::Side;
+
+/// What is played on both builds.
+#[derive(Clone, Debug)]
+pub enum Subject {
+    /// A trace.
+    Trace(PathBuf),
+    /// A workload, which is recorded on side A first.
+    Workload(Order),
+}
+
+/// Two builds and what to play on them.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The one build: a name or a file.
+    pub a: String,
+    /// The other.
+    pub b: String,
+    /// What is played, one after the other.
+    pub subjects: Vec<Subject>,
+    /// What may differ.
+    pub rules: Rules,
+    /// Modules that stand for names, beside those that the tree builds.
+    pub builds: Builds,
+}
+
+/// The rules that are checked in with the source tree that this program was built from.
+///
+/// # Errors
+/// When the tree is no longer there, or they do not parse.
+pub fn rules_of_the_tree() -> Result<Rules, RuleError> {
+    Rules::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../ab/allowed.toml"))
+}
+
+/// Compares. `progress` is told what comes next.
+///
+/// # Errors
+/// When the comparison could not be carried through; what it *finds* is in the report.
+pub fn run(config: Config, progress: &mut dyn FnMut(&str)) -> Result<Report, AbError> {
+    let Config { a, b, subjects, rules, mut builds } = config;
+    let mut tally = Tally::new(rules.for_two_builds());
+    let folder = tempfile::tempdir().map_err(AbError::Folder)?;
+    let mut about = |name: &str| -> Result<BuildReport, AbError> {
+        let module = builds.get(name)?;
+        Ok(BuildReport {
+            name: name.into(),
+            features: module.features.clone(),
+            sha256: module.sha256.clone(),
+        })
+    };
+    let (about_a, about_b) = (about(&a)?, about(&b)?);
+    let mut runs = Vec::new();
+    for (number, subject) in subjects.iter().enumerate() {
+        let (name, path) = match subject {
+            Subject::Trace(path) => (path.display().to_string(), path.clone()),
+            Subject::Workload(order) => {
+                progress(&format!("recording {} on {a}", order.workload));
+                let path = folder.path().join(format!("{number}.trace"));
+                let module = builds.get(&a)?;
+                (order.workload.name().to_owned(), workload::record(*order, &a, &module, &path)?)
+            }
+        };
+        let trace = Trace::read(&path)?;
+        progress(&format!("playing {name} on {a} and {b}"));
+        let sides = side::play_both(&trace, &a, &b, &builds)?;
+        runs.push(compare(name, &trace, &sides, &mut tally));
+    }
+    let rules = tally
+        .uses()
+        .map(|(name, reason, matched)| RuleUse { name: name.into(), reason: reason.into(), matched })
+        .collect();
+    let failed = runs.iter().any(|run| run.differences.iter().any(|difference| difference.rule.is_none()));
+    let verdict = if failed { Verdict::Fail } else { Verdict::Pass };
+    let server = server::chosen().map_err(ReplayError::from)?.kind;
+    Ok(Report { verdict, server, a: about_a, b: about_b, runs, rules })
+}
+
+fn compare(name: String, trace: &Trace, sides: &Sides<Side>, tally: &mut Tally) -> Run {
+    let uploaded_bytes = uploaded(trace, &sides.a.events);
+    let mut run = Run {
+        name,
+        calls: calls(trace).count() as u64,
+        uploaded_bytes,
+        differences: Vec::new(),
+        equal: Equal::default(),
+        endpoints: Vec::new(),
+        totals: None,
+    };
+    run.compare_replies(trace, sides, tally);
+    run.compare_state(sides, tally);
+    if let (Some(a), Some(b)) = (&sides.a.costs, &sides.b.costs) {
+        run.endpoints = endpoints::endpoints(a, b);
+        run.totals = Some(endpoints::totals(Sides { a, b }, uploaded_bytes));
+        run.compare_costs(tally);
+    }
+    run
+}
+
+fn calls(trace: &Trace) -> impl Iterator<Item = (usize, &Call)> {
+    trace.events.iter().enumerate().filter_map(|(index, event)| match &event.what {
+        Happening::Call(call) => Some((index, call)),
+        _ => None,
+    })
+}
+
+/// Bytes of payload in the calls that were accepted; what was sent again counts once.
+fn uploaded(trace: &Trace, played: &[Played]) -> u64 {
+    let accepted = |index: usize| matches!(played.get(index), Some(Played::Answered(Answer::Reply(text))) if text.contains("Ok"));
+    let mut counted = HashSet::new();
+    let mut bytes = 0;
+    for (index, call) in calls(trace) {
+        let Arguments::Candid(text) = &call.arguments else { continue };
+        if call.method.starts_with("uploads_put_") && accepted(index) && counted.insert(text) {
+            let payloads = text.split('"').filter_map(PayloadRef::parse);
+            bytes += payloads.map(|reference| reference.length()).sum::<u64>();
+        }
+    }
+    bytes
+}
+
+impl Run {
+    fn compare_replies(&mut self, trace: &Trace, sides: &Sides<Side>, tally: &mut Tally) {
+        for (index, (a, b)) in sides.a.events.iter().zip(&sides.b.events).enumerate() {
+            let of = match trace.events.get(index).map(|event| &event.what) {
+                Some(Happening::Call(call)) => call.method.as_str(),
+                Some(Happening::Upgrade { .. }) => "upgrade",
+                _ => continue,
+            };
+            let found = compare::differences(a, b);
+            self.equal.replies += u64::from(found.is_empty());
+            for difference in found {
+                let rule = tally.allows(of, &difference);
+                self.note(Place::Reply, of, Some(trace.line_of(index)), difference, rule);
+            }
+        }
+    }
+
+    fn compare_state(&mut self, sides: &Sides<Side>, tally: &mut Tally) {
+        let (a, b) = (&sides.a.state, &sides.b.state);
+        let mut keys: Vec<_> = a.keys().chain(b.keys()).collect();
+        keys.sort();
+        keys.dedup();
+        for key in keys {
+            let (part, name) = key;
+            let text = |state: &State| state.get(key).cloned().unwrap_or_else(|| "nothing".into());
+            let found = compare::differences_of_texts(&text(a), &text(b));
+            self.equal.state += u64::from(found.is_empty());
+            for difference in found {
+                let rule = tally.allows(part, &difference);
+                self.note(Place::State, &format!("{part} {name}"), None, difference, rule);
+            }
+        }
+    }
+
+    fn compare_costs(&mut self, tally: &mut Tally) {
+        let mut found = Vec::new();
+        for endpoint in &self.endpoints {
+            let of = format!("{} {}", endpoint.kind, endpoint.name);
+            let (allowed, rule) = tally.cost_allowance(&endpoint.name, endpoint.more_percent);
+            let within = endpoint.more_percent <= f64::from(allowed);
+            if within && rule.is_none() {
+                self.equal.costs += 1;
+                continue;
+            }
+            let side = |cost: &report::EndpointCost| {
+                format!("{} instructions in {} messages", cost.total, cost.messages)
+            };
+            let more = format!("{:.2} % more, {allowed} % allowed", endpoint.more_percent);
+            let b = format!("{}, {more}", side(&endpoint.b));
+            let difference = Difference { field: "instructions".into(), a: side(&endpoint.a), b };
+            found.push((of, difference, rule.filter(|_| within)));
+        }
+        for (of, difference, rule) in found {
+            self.note(Place::Cost, &of, None, difference, rule);
+        }
+    }
+
+    fn note(
+        &mut self,
+        place: Place,
+        of: &str,
+        line: Option<usize>,
+        difference: Difference,
+        rule: Option<String>,
+    ) {
+        let Difference { field, a, b } = difference;
+        self.differences.push(DifferenceReport { place, of: of.into(), line, field, a, b, rule });
+    }
+}

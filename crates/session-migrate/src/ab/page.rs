@@ -1,0 +1,234 @@
+//! The report of two builds as a page for people.
+
+use maud::{Markup, html};
+
+use super::report::{BuildReport, DifferenceReport, Place, Report, RuleUse, Run, Sides, Totals, Verdict};
+use crate::page::{self, Bar, Row, Scale, Side, plot};
+
+/// Differences of one rule that are written out in one run; the JSON report has all of them.
+const SHOWN: usize = 10;
+
+impl Report {
+    /// The page, complete in itself.
+    pub fn to_html(&self) -> String {
+        let title = format!("{} beside {}: {}", self.a.name, self.b.name, verdict(self).0);
+        let body = html! {
+            (summary(self))
+            (totals(self))
+            @for run in &self.runs { (one_run(self, run)) }
+            (rules(self))
+        };
+        page::page(&title, &body)
+    }
+}
+
+/// The word, and its class.
+fn verdict(report: &Report) -> (&'static str, &'static str) {
+    match report.verdict {
+        Verdict::Pass => ("pass", "pass"),
+        Verdict::Fail => ("fail", "fail"),
+    }
+}
+
+fn summary(report: &Report) -> Markup {
+    let (word, class) = verdict(report);
+    let regressions = report.regressions().count();
+    let differences: usize = report.runs.iter().map(|run| run.differences.len()).sum();
+    let count = |of: fn(&Run) -> u64| report.runs.iter().map(of).sum::<u64>();
+    html! {
+        h1 {
+            span.a.key { (report.a.name) } " beside " span.b.key { (report.b.name) } ": "
+            span class=(class) { (word) }
+        }
+        p {
+            (count(|run| run.calls)) " calls in " (report.runs.len()) " traces, played on both. "
+            (count(|run| run.equal.replies)) " answers and " (count(|run| run.equal.state))
+            " parts of the final state are equal; of " (differences) " differences, rules allow "
+            (differences - regressions) ", and "
+            @if regressions == 0 { "none is a regression." }
+            @else { strong.fail { (regressions) @if regressions == 1 { " is a regression." } @else { " are regressions." } } }
+        }
+        @if regressions > 0 {
+            h2 { "Regressions" }
+            (difference_table(report, report.regressions()))
+        }
+        .wide {
+            table {
+                tr { th { "side" } th { "build" } th { "features" } th { "module hash" } }
+                (build("A", "a", &report.a))
+                (build("B", "b", &report.b))
+            }
+        }
+        p.faint {
+            "Measured on the " (report.server.name()) " server."
+        }
+    }
+}
+
+fn build(side: &str, class: &str, build: &BuildReport) -> Markup {
+    html! {
+        tr {
+            td { span class=(format!("{class} key")) { (side) } }
+            td { (build.name) }
+            td { (build.features.join(", ")) }
+            td { code { (build.sha256) } }
+        }
+    }
+}
+
+fn totals(report: &Report) -> Markup {
+    let measured = |of: fn(&Totals) -> Option<u64>, unit: fn(u64) -> String| -> Vec<Row> {
+        report
+            .runs
+            .iter()
+            .filter_map(|run| {
+                let Sides { a, b } = run.totals?;
+                let (a, b) = (of(&a)?, of(&b)?);
+                Some(Row {
+                    name: run.name.clone(),
+                    detail: format!("{} uploaded", page::bytes(run.uploaded_bytes)),
+                    bars: vec![Bar::new(Side::A, a), Bar::new(Side::B, b)],
+                    values: format!("{} → {} ({})", unit(a), unit(b), change(a, b)),
+                })
+            })
+            .collect()
+    };
+    let instructions = measured(|totals| totals.instructions_per_mib, page::instructions);
+    let written = measured(|totals| totals.stable_bytes_written_per_mib, page::bytes);
+    html! {
+        @if !instructions.is_empty() {
+            h2 { "Per MiB uploaded" }
+            (plot("Instructions of all updates, timers and upgrades, per MiB that clients uploaded", &instructions, Scale::Linear, page::instructions))
+            (plot("Bytes written to stable memory, per MiB that clients uploaded", &written, Scale::Linear, page::bytes))
+        }
+    }
+}
+
+fn one_run(report: &Report, run: &Run) -> Markup {
+    let single: Vec<Row> = run
+        .endpoints
+        .iter()
+        .map(|endpoint| Row {
+            name: endpoint.name.clone(),
+            detail: format!("{} × {}", endpoint.kind, endpoint.a.messages.max(endpoint.b.messages)),
+            bars: [(Side::A, endpoint.a), (Side::B, endpoint.b)]
+                .map(|(side, cost)| Bar { side, length: cost.median, reach: cost.p99 })
+                .into(),
+            values: format!(
+                "{} → {} (total {})",
+                page::instructions(endpoint.a.median),
+                page::instructions(endpoint.b.median),
+                page::percent(endpoint.more_percent)
+            ),
+        })
+        .collect();
+    html! {
+        h2 { (run.name) }
+        p {
+            (run.calls) " calls, " (page::bytes(run.uploaded_bytes)) " uploaded. Equal: " (run.equal.replies)
+            " answers, " (run.equal.state) " parts of the state, " (run.equal.costs) " endpoints within the tolerance."
+            @if let Some(Sides { a, b }) = run.totals {
+                " At the end, stable memory " (page::bytes(a.stable_bytes)) " → " (page::bytes(b.stable_bytes))
+                ", heap " (page::bytes(a.heap_bytes)) " → " (page::bytes(b.heap_bytes)) "."
+            }
+        }
+        @if single.is_empty() {
+            p.faint { "The server does not tell what messages cost." }
+        } @else {
+            (plot("Instructions of one message: the median, and the line to what 99 % do not exceed; each step of the axis is ten times the one before", &single, Scale::Logarithmic, page::instructions))
+        }
+        @if !run.differences.is_empty() { (differences_by_rule(report, run)) }
+    }
+}
+
+fn differences_by_rule(report: &Report, run: &Run) -> Markup {
+    let mut rules: Vec<Option<&str>> = Vec::new();
+    for difference in &run.differences {
+        let rule = difference.rule.as_deref();
+        if !rules.contains(&rule) {
+            rules.push(rule);
+        }
+    }
+    html! {
+        @for rule in rules {
+            @let of_rule: Vec<&DifferenceReport> =
+                run.differences.iter().filter(|difference| difference.rule.as_deref() == rule).collect();
+            details open[rule.is_none()] {
+                summary {
+                    (of_rule.len()) @if of_rule.len() == 1 { " difference" } @else { " differences" }
+                    @match rule {
+                        Some(rule) => { ", allowed by " code { (rule) } },
+                        None => { ", " strong.fail { "allowed by no rule" } },
+                    }
+                }
+                (difference_table(report, of_rule.iter().take(SHOWN).map(|difference| (run.name.as_str(), *difference))))
+                @if of_rule.len() > SHOWN { p.faint { "and " (of_rule.len() - SHOWN) " more" } }
+            }
+        }
+    }
+}
+
+fn difference_table<'r>(
+    report: &Report,
+    differences: impl Iterator<Item = (&'r str, &'r DifferenceReport)>,
+) -> Markup {
+    html! {
+        .wide {
+            table {
+                tr {
+                    th { "where" }
+                    th { "field" }
+                    th { span.a.key { (report.a.name) } }
+                    th { span.b.key { (report.b.name) } }
+                }
+                @for (run, difference) in differences {
+                    tr {
+                        td {
+                            (place(difference.place)) " " (difference.of)
+                            @if let Some(line) = difference.line { ", " (run) " line " (line) }
+                        }
+                        td { code { (difference.field) } }
+                        td { code { (difference.a) } }
+                        td { code { (difference.b) } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn place(place: Place) -> &'static str {
+    match place {
+        Place::Reply => "answer of",
+        Place::State => "state of",
+        Place::Cost => "cost of",
+    }
+}
+
+fn rules(report: &Report) -> Markup {
+    html! {
+        @if !report.rules.is_empty() {
+            h2 { "Rules" }
+            .wide {
+                table {
+                    tr { th { "rule" } th { "reason" } th.number { "allowed" } }
+                    @for RuleUse { name, reason, matched } in &report.rules {
+                        tr {
+                            td { code { (name) } }
+                            td { (reason) }
+                            td.number { @if *matched == 0 { "stale" } @else { (matched) } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// From A to B, in percent of A.
+fn change(a: u64, b: u64) -> String {
+    if a == 0 { "-".into() } else { page::percent((b as f64 / a as f64 - 1.0) * 100.0) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,186 @@
+//! The report: two builds side by side, as written with `--json`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::server::ServerKind;
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// Every difference is allowed by a rule.
+    Pass,
+    /// There is a regression.
+    Fail,
+}
+
+/// Everything that was compared.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Pass or fail.
+    pub verdict: Verdict,
+    /// Whose server it ran on.
+    pub server: ServerKind,
+    /// The one build.
+    pub a: BuildReport,
+    /// The other one.
+    pub b: BuildReport,
+    /// Each trace that was played on both.
+    pub runs: Vec<Run>,
+    /// The rules, in the order of their file.
+    pub rules: Vec<RuleUse>,
+}
+
+/// One of the two builds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildReport {
+    /// What the command line called it: `legacy`, `staged`, `direct`, or a file.
+    pub name: String,
+    /// Its cargo features.
+    pub features: Vec<String>,
+    /// SHA-256 of the gzipped module, in hex: the module hash.
+    pub sha256: String,
+}
+
+/// One trace on both builds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    /// The workload's name, or the trace's file.
+    pub name: String,
+    /// Calls in it, updates and queries.
+    pub calls: u64,
+    /// Bytes of payload in chunks and whole files that were accepted on side A; what was sent again counts once.
+    pub uploaded_bytes: u64,
+    /// What differs, in order of appearance: replies, then state, then costs.
+    pub differences: Vec<DifferenceReport>,
+    /// What was compared and is equal.
+    pub equal: Equal,
+    /// What each endpoint costs; empty where the server does not tell.
+    pub endpoints: Vec<Endpoint>,
+    /// What all of it costs; none where the server does not tell.
+    pub totals: Option<Sides<Totals>>,
+}
+
+/// A value of each side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sides<T> {
+    /// Side A's.
+    pub a: T,
+    /// Side B's.
+    pub b: T,
+}
+
+/// How much is equal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Equal {
+    /// Answers that are the same.
+    pub replies: u64,
+    /// Entries of the final state that are the same: sessions, memories, blobs by content, indexes, accounts.
+    pub state: u64,
+    /// Endpoints that do not cost more than the tolerance allows.
+    pub costs: u64,
+}
+
+/// Where a difference is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Place {
+    /// In the answer to a call or an upgrade.
+    Reply,
+    /// In what the canisters hold at the end.
+    State,
+    /// In instructions.
+    Cost,
+}
+
+/// One difference.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DifferenceReport {
+    /// Where it is.
+    pub place: Place,
+    /// The method, the part of the state, or the endpoint.
+    pub of: String,
+    /// The line of the trace; none for state and cost.
+    pub line: Option<usize>,
+    /// The field, such as `Ok.path`; empty for the whole.
+    pub field: String,
+    /// What side A says.
+    pub a: String,
+    /// What side B says.
+    pub b: String,
+    /// The rule that allows it; none: it is a regression.
+    pub rule: Option<String>,
+}
+
+/// What an endpoint costs on both sides.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Endpoint {
+    /// The method; `timer` for what the canister does by itself, `upgrade` for upgrades.
+    pub name: String,
+    /// `update` or `query`, or the name again.
+    pub kind: String,
+    /// Side A's.
+    pub a: EndpointCost,
+    /// Side B's.
+    pub b: EndpointCost,
+    /// How much more instructions side B takes in all, percent; negative when it takes fewer.
+    pub more_percent: f64,
+}
+
+/// What an endpoint costs on one side: instructions by the weights of the Internet Computer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointCost {
+    /// Messages.
+    pub messages: u64,
+    /// Instructions of the message in the middle.
+    pub median: u64,
+    /// Instructions that 99 % of the messages do not exceed.
+    pub p99: u64,
+    /// Instructions of all messages.
+    pub total: u64,
+    /// Bytes written to stable memory by all messages.
+    pub stable_bytes_written: u64,
+}
+
+/// What a whole trace costs on one side.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// Instructions of all updates, timers and upgrades; the installation and queries are not in it.
+    pub instructions: u64,
+    /// Bytes written to stable memory by them.
+    pub stable_bytes_written: u64,
+    /// Size of stable memory at the end, bytes.
+    pub stable_bytes: u64,
+    /// Size of the wasm memory at the end, bytes.
+    pub heap_bytes: u64,
+    /// Instructions per MiB that was uploaded; none when nothing was.
+    pub instructions_per_mib: Option<u64>,
+    /// Bytes written to stable memory per MiB that was uploaded; none when nothing was.
+    pub stable_bytes_written_per_mib: Option<u64>,
+}
+
+/// A rule, and whether it was needed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuleUse {
+    /// Its name.
+    pub name: String,
+    /// Why it is there.
+    pub reason: String,
+    /// How many differences it allowed. A rule with none is stale, when everything was run.
+    pub matched: u64,
+}
+
+impl Report {
+    /// The differences that no rule allows, each with the name of its run.
+    pub fn regressions(&self) -> impl Iterator<Item = (&str, &DifferenceReport)> {
+        self.runs.iter().flat_map(|run| {
+            let unexplained = run.differences.iter().filter(|difference| difference.rule.is_none());
+            unexplained.map(|difference| (run.name.as_str(), difference))
+        })
+    }
+
+    /// The rules that allowed nothing.
+    pub fn stale_rules(&self) -> impl Iterator<Item = &RuleUse> {
+        self.rules.iter().filter(|rule| rule.matched == 0)
+    }
+}

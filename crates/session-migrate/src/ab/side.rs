@@ -1,0 +1,40 @@
+//! Playing a trace on both builds at once, one thread each.
+
+use crate::ab::AbError;
+use crate::ab::report::Sides;
+use crate::costs::MessageCost;
+use crate::replay::{self, Builds, Played, State, Subject};
+use crate::trace::Trace;
+
+/// What a trace made of a canister.
+pub(super) struct Side {
+    /// What became of each event.
+    pub events: Vec<Played>,
+    /// What the canister holds at the end.
+    pub state: State,
+    /// What its messages cost; none where the server does not tell.
+    pub costs: Option<Vec<MessageCost>>,
+}
+
+/// Plays a trace on both builds.
+pub(super) fn play_both(trace: &Trace, a: &str, b: &str, builds: &Builds) -> Result<Sides<Side>, AbError> {
+    std::thread::scope(|scope| {
+        let [a, b] = [a, b].map(|build| scope.spawn(move || play(trace, build, builds.clone())));
+        let join = |side: std::thread::ScopedJoinHandle<'_, Result<Side, AbError>>| {
+            side.join().unwrap_or_else(|panic| Err(AbError::Panicked(crate::panic_text(&*panic))))
+        };
+        // Both are waited for, whatever became of the first.
+        let (a, b) = (join(a), join(b));
+        Ok(Sides { a: a?, b: b? })
+    })
+}
+
+fn play(trace: &Trace, build: &str, mut builds: Builds) -> Result<Side, AbError> {
+    let module = builds.get(build)?;
+    let mut subject = Subject::install(build, &module, &trace.header)?;
+    let mut playing = replay::play(trace, &mut subject, &mut builds, &[])?;
+    let costs = subject.costs().map(<[MessageCost]>::to_vec);
+    let state = replay::final_state(trace, &subject, &mut playing.codec)
+        .map_err(|detail| AbError::State { build: build.into(), detail })?;
+    Ok(Side { events: playing.events, state, costs })
+}

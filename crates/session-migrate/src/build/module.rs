@@ -1,0 +1,40 @@
+//! A finished module, as it is installed.
+
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+use super::{BuildError, check_is_canister, features, gzip, unpack};
+
+/// A canister's wasm, gzipped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Module {
+    /// The cargo features it says it was built with; empty when it does not say.
+    pub features: Vec<String>,
+    /// The gzipped module.
+    pub gz: Vec<u8>,
+    /// Size of the module in bytes, unpacked.
+    pub wasm_bytes: u64,
+    /// SHA-256 of `gz`, in hex.
+    pub sha256: String,
+}
+
+impl Module {
+    /// Reads a wasm, gzipped or not.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is no canister.
+    pub fn read(path: &Path) -> Result<Module, BuildError> {
+        let file = std::fs::read(path).map_err(BuildError::io("read", path))?;
+        check_is_canister(&file).map_err(|source| BuildError::wasm(path, source))?;
+        let wasm = unpack(&file).map_err(|source| BuildError::wasm(path, source))?;
+        let (wasm_bytes, features) = (wasm.len() as u64, features(&wasm));
+        // A module given without gzip is packed: a packed one is what fits in an install message.
+        let gz = if wasm.len() == file.len() {
+            gzip(&wasm).map_err(BuildError::io("compress", path))?
+        } else {
+            file
+        };
+        Ok(Module { features, wasm_bytes, sha256: hex::encode(Sha256::digest(&gz)), gz })
+    }
+}

@@ -1,0 +1,197 @@
+//! `ab`: two builds side by side.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use comfy_table::{CellAlignment, Table, presets};
+use indicatif::{ProgressBar, ProgressDrawTarget};
+use session_migrate::ab::report::{DifferenceReport, Run};
+use session_migrate::ab::{self, Config, Report, Subject, Verdict, rules_of_the_tree};
+use session_migrate::compare::Rules;
+use session_migrate::replay::Builds;
+use session_migrate::workload::{Order, Workload};
+
+use super::report_file::ReportFiles;
+use super::{ENVIRONMENT, LOSS, USAGE, fail, without_panic};
+
+/// At most so many regressions are written out for each run.
+const SHOWN: usize = 20;
+
+/// A side of a difference is cut off behind so many characters on the terminal; the JSON report has all of it.
+const WIDTH: usize = 200;
+
+#[derive(Debug, Args)]
+pub(super) struct AbArgs {
+    /// The one build: legacy, staged, direct, or a wasm file.
+    #[arg(long, value_name = "BUILD", default_value = "legacy")]
+    a: String,
+    /// The other one.
+    #[arg(long, value_name = "BUILD", default_value = "direct")]
+    b: String,
+    /// A trace to play on both; may be repeated.
+    #[arg(long, value_name = "FILE")]
+    trace: Vec<PathBuf>,
+    /// A workload to record on A and play on both, or `all`; may be repeated [default: all, if no trace is given].
+    #[arg(long, value_name = "NAME")]
+    workload: Vec<String>,
+    /// Decides content and choices of the workloads.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// How many times as much as the least each workload does.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    size: u32,
+    /// Differences that are meant [default: ab/allowed.toml of the source tree].
+    #[arg(long, value_name = "FILE")]
+    rules: Option<PathBuf>,
+    /// Write the report to this file.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Write a page with plots to this file.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+}
+
+impl AbArgs {
+    fn subjects(&self) -> Result<Vec<Subject>, String> {
+        let traces = self.trace.iter().cloned().map(Subject::Trace);
+        let mut workloads = Vec::new();
+        for name in &self.workload {
+            match name.as_str() {
+                "all" => workloads.extend(Workload::ALL),
+                name => workloads.push(name.parse()?),
+            }
+        }
+        if self.trace.is_empty() && workloads.is_empty() {
+            workloads.extend(Workload::ALL);
+        }
+        let order = |workload| Subject::Workload(Order { workload, seed: self.seed, size: self.size });
+        Ok(traces.chain(workloads.into_iter().map(order)).collect())
+    }
+}
+
+/// Compares, prints, and returns the exit code.
+pub(super) fn run(args: AbArgs) -> u8 {
+    let subjects = match args.subjects() {
+        Ok(subjects) => subjects,
+        Err(error) => return fail(USAGE, error),
+    };
+    let rules = match args.rules.clone().map_or_else(rules_of_the_tree, |path| Rules::read(&path)) {
+        Ok(rules) => rules,
+        Err(error) => return fail(USAGE, error),
+    };
+    let files = match ReportFiles::create(args.json.as_deref(), args.html.as_deref()) {
+        Ok(files) => files,
+        Err(error) => return fail(USAGE, error),
+    };
+    let config = Config { a: args.a, b: args.b, subjects, rules, builds: Builds::default() };
+    // Draws nothing when stderr is not a terminal.
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    let result = without_panic(|| ab::run(config, &mut |what| bar.set_message(what.to_owned())));
+    bar.finish_and_clear();
+    let report = match result {
+        Ok(Ok(report)) => report,
+        Ok(Err(error)) => return fail(if error.is_usage() { USAGE } else { ENVIRONMENT }, error),
+        Err(failure) => return fail(ENVIRONMENT, failure),
+    };
+    print(&report);
+    if let Err(error) = files.write(&report, || report.to_html()) {
+        return fail(ENVIRONMENT, error);
+    }
+    match report.verdict {
+        Verdict::Pass => 0,
+        Verdict::Fail => LOSS,
+    }
+}
+
+fn print(report: &Report) {
+    for run in &report.runs {
+        println!("{}: {} calls, {} bytes uploaded", run.name, run.calls, run.uploaded_bytes);
+        if !run.endpoints.is_empty() {
+            println!("{}", endpoints(report, run));
+        }
+        if let Some(totals) = &run.totals {
+            let per_mib = |per_mib: Option<u64>| per_mib.map_or("-".into(), |count| count.to_string());
+            for (name, side) in [(&report.a.name, &totals.a), (&report.b.name, &totals.b)] {
+                println!(
+                    "{name}: {} instructions and {} bytes written per MiB; stable memory {} bytes, heap {} bytes",
+                    per_mib(side.instructions_per_mib),
+                    per_mib(side.stable_bytes_written_per_mib),
+                    side.stable_bytes,
+                    side.heap_bytes
+                );
+            }
+        }
+        let allowed = run.differences.iter().filter(|difference| difference.rule.is_some()).count();
+        println!(
+            "equal: {} answers, {} entries of state, {} endpoints; {allowed} differences allowed by rules, {} not",
+            run.equal.replies,
+            run.equal.state,
+            run.equal.costs,
+            run.differences.len() - allowed
+        );
+        println!();
+    }
+    for run in &report.runs {
+        let wrong: Vec<_> = run.differences.iter().filter(|difference| difference.rule.is_none()).collect();
+        for difference in wrong.iter().take(SHOWN) {
+            eprintln!("error: {}", line(&run.name, difference, report));
+        }
+        if wrong.len() > SHOWN {
+            eprintln!("error: {}: and {} more", run.name, wrong.len() - SHOWN);
+        }
+    }
+    for rule in report.rules.iter().filter(|rule| rule.matched > 0) {
+        println!("allowed {} times: {}: {}", rule.matched, rule.name, rule.reason);
+    }
+    for rule in report.stale_rules() {
+        eprintln!("stale: the rule `{}` allowed nothing", rule.name);
+    }
+    let verdict = match report.verdict {
+        Verdict::Pass => "pass",
+        Verdict::Fail => "fail",
+    };
+    println!("verdict: {verdict}");
+}
+
+fn endpoints(report: &Report, run: &Run) -> Table {
+    let mut table = Table::new();
+    let (a, b) = (&report.a.name, &report.b.name);
+    let headers = ["median", "p99", "total"].map(|what| [a, b].map(|side| format!("{what}, {side}")));
+    let mut header = vec!["endpoint".to_owned(), "messages".to_owned()];
+    header.extend(headers.into_iter().flatten());
+    header.push("more".to_owned());
+    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_header(header);
+    for endpoint in &run.endpoints {
+        let (a, b) = (&endpoint.a, &endpoint.b);
+        let messages = if a.messages == b.messages {
+            a.messages.to_string()
+        } else {
+            format!("{}/{}", a.messages, b.messages)
+        };
+        let figures = [a.median, b.median, a.p99, b.p99, a.total, b.total].map(|figure| figure.to_string());
+        let mut row = vec![format!("{} {}", endpoint.kind, endpoint.name), messages];
+        row.extend(figures);
+        row.push(format!("{:+.1} %", endpoint.more_percent));
+        table.add_row(row);
+    }
+    for index in 1..9 {
+        if let Some(column) = table.column_mut(index) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+}
+
+fn line(run: &str, difference: &DifferenceReport, report: &Report) -> String {
+    let cut = |text: &str| {
+        let mut cut: String = text.chars().take(WIDTH).collect();
+        if cut.len() < text.len() {
+            cut.push('…');
+        }
+        cut
+    };
+    let place = difference.line.map_or(String::new(), |line| format!(":{line}"));
+    let field = if difference.field.is_empty() { String::new() } else { format!(": {}", difference.field) };
+    let (a, b) = (cut(&difference.a), cut(&difference.b));
+    format!("{run}{place}: {}{field}: {} says {a}, {} says {b}", difference.of, report.a.name, report.b.name)
+}

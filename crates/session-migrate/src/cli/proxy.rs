@@ -1,0 +1,27 @@
+//! `record --proxy`.
+
+use session_migrate::proxy::{Options, Proxy, ProxyError, Recorded};
+
+use super::{ENVIRONMENT, USAGE, fail};
+
+/// Records what comes through a proxy until a signal ends it.
+pub(super) fn record(options: Options) -> u8 {
+    let server = options.server.clone();
+    let work = || -> Result<Recorded, ProxyError> {
+        let proxy = Proxy::start(options)?;
+        // Who started this waits for the line, and reads the port from it.
+        println!("recording at {} what goes to {server}; a signal ends it", proxy.url());
+        proxy.wait_for_signal()?;
+        proxy.stop()
+    };
+    match work() {
+        Ok(Recorded { trace, canister, build, calls, notes }) => {
+            println!("{}: {calls} calls of {canister}, which began as the {build} build", trace.display());
+            for note in notes {
+                eprintln!("note: {note}");
+            }
+            0
+        }
+        Err(error) => fail(if error.is_usage() { USAGE } else { ENVIRONMENT }, error),
+    }
+}

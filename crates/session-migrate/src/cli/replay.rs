@@ -1,0 +1,129 @@
+//! `record` and `replay`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use candid::Principal;
+use clap::Args;
+use reqwest::Url;
+use session_migrate::ab::rules_of_the_tree;
+use session_migrate::compare::{self, Difference, Judgement, Mismatch, Rules, Tally};
+use session_migrate::proxy::Options;
+use session_migrate::replay::{self, Builds, Interruption, Played, ReplayError, Subject};
+use session_migrate::trace::Trace;
+use session_migrate::workload::{self, Order, Workload, WorkloadError};
+
+use super::{ENVIRONMENT, LOSS, USAGE, fail, proxy, without_panic};
+
+/// At most so many differences are written out.
+const SHOWN: usize = 20;
+
+#[derive(Debug, Args)]
+pub(super) struct RecordArgs {
+    /// What made-up clients do.
+    #[arg(long, value_name = "NAME", required_unless_present = "proxy")]
+    workload: Option<Workload>,
+    /// Record what real clients do instead: listen here, hand everything on to a PocketIC server, and write down the calls
+    /// of the first upload canister that comes. Port 0 is a free one. A signal ends it.
+    #[arg(long, value_name = "ADDRESS", requires = "server", conflicts_with_all = ["workload", "build", "seed", "size"])]
+    proxy: Option<SocketAddr>,
+    /// The PocketIC server behind the proxy.
+    #[arg(long, value_name = "URL", requires = "proxy")]
+    server: Option<Url>,
+    /// Record this canister and no other.
+    #[arg(long, value_name = "ID", requires = "proxy")]
+    canister: Option<Principal>,
+    /// The build to record on: legacy, staged, direct, or a wasm file.
+    #[arg(long, value_name = "BUILD", default_value = "legacy")]
+    build: String,
+    /// Decides content and choices; the same seed makes the same calls.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// How many times as much as the least.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    size: u32,
+    /// The trace to write.
+    #[arg(value_name = "OUT")]
+    out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ReplayArgs {
+    /// The trace.
+    #[arg(value_name = "TRACE")]
+    trace: PathBuf,
+    /// The build to play it on: legacy, staged, direct, or a wasm file [default: the one it was recorded on].
+    #[arg(long, value_name = "BUILD")]
+    build: Option<String>,
+    /// What happens to the canister in between: upgrade:BUILD, trap, restart, low-cycles or rollback, then @LINE for before
+    /// the event in that line, or @everyN; may be repeated.
+    #[arg(long, value_name = "KIND@WHEN")]
+    interrupt: Vec<Interruption>,
+    /// Differences that are meant [default: ab/allowed.toml of the source tree].
+    #[arg(long, value_name = "FILE")]
+    rules: Option<PathBuf>,
+}
+
+/// Records a workload, or what comes through a proxy.
+pub(super) fn record(args: RecordArgs) -> u8 {
+    match (args.workload, args.proxy, args.server.clone()) {
+        (_, Some(listen), Some(server)) => {
+            proxy::record(Options { listen, server, out: args.out, canister: args.canister })
+        }
+        (Some(workload), _, _) => record_workload(workload, &args),
+        _ => fail(USAGE, "either --workload, or --proxy and --server"),
+    }
+}
+
+fn record_workload(workload: Workload, args: &RecordArgs) -> u8 {
+    let order = Order { workload, seed: args.seed, size: args.size };
+    let work = || -> Result<PathBuf, WorkloadError> {
+        let module = Builds::default().get(&args.build)?;
+        workload::record(order, &args.build, &module, &args.out)
+    };
+    match without_panic(work) {
+        Ok(Ok(path)) => {
+            println!("{}: {order}, recorded on {}", path.display(), args.build);
+            0
+        }
+        Ok(Err(error)) => fail(if error.is_usage() { USAGE } else { ENVIRONMENT }, error),
+        Err(failure) => fail(ENVIRONMENT, failure),
+    }
+}
+
+/// Plays a trace.
+pub(super) fn replay(args: ReplayArgs) -> u8 {
+    let rules = match args.rules.clone().map_or_else(rules_of_the_tree, |path| Rules::read(&path)) {
+        Ok(rules) => rules,
+        Err(error) => return fail(USAGE, error),
+    };
+    let work = || -> Result<(Trace, Vec<Played>), ReplayError> {
+        let trace = Trace::read(&args.trace)?;
+        let mut builds = Builds::default();
+        let build = args.build.clone().unwrap_or_else(|| trace.header.build.clone());
+        let module = builds.get(&build)?;
+        let mut subject = Subject::install(&build, &module, &trace.header)?;
+        let playing = replay::play(&trace, &mut subject, &mut builds, &args.interrupt)?;
+        Ok((trace, playing.events))
+    };
+    match without_panic(work) {
+        Ok(Ok((trace, played))) => judge(&trace, &played, Tally::new(rules)),
+        Ok(Err(error @ ReplayError::Interruption { .. })) => fail(LOSS, error),
+        Ok(Err(error)) => fail(if error.is_usage() { USAGE } else { ENVIRONMENT }, error),
+        Err(failure) => fail(ENVIRONMENT, failure),
+    }
+}
+
+fn judge(trace: &Trace, played: &[Played], mut tally: Tally) -> u8 {
+    let Judgement { equal, allowed, wrong } = compare::with_record(trace, played, &mut tally);
+    for Mismatch { line, of, difference: Difference { field, a, b } } in wrong.iter().take(SHOWN) {
+        let field = if field.is_empty() { String::new() } else { format!(": {field}") };
+        eprintln!("error: {}:{line}: {of}{field}: recorded {a}, now {b}", trace.path.display());
+    }
+    if wrong.len() > SHOWN {
+        eprintln!("error: and {} more differences", wrong.len() - SHOWN);
+    }
+    let verdict = if wrong.is_empty() { "pass" } else { "fail" };
+    println!("{equal} answers equal, {allowed} differences allowed, {} not; verdict: {verdict}", wrong.len());
+    if wrong.is_empty() { 0 } else { LOSS }
+}

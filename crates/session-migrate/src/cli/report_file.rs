@@ -1,0 +1,64 @@
+//! Files that are written with `--json` and `--html`.
+
+use std::io::{Error, Write};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use tempfile::NamedTempFile;
+
+/// Where a report goes, as far as somebody wants it.
+pub(super) struct ReportFiles {
+    json: Option<ReportFile>,
+    html: Option<ReportFile>,
+}
+
+impl ReportFiles {
+    /// Opens the files before the long work, so that a path that cannot be written is told at once.
+    pub fn create(json: Option<&Path>, html: Option<&Path>) -> Result<Self, String> {
+        let create = |path: Option<&Path>| path.map(ReportFile::create).transpose();
+        Ok(ReportFiles { json: create(json)?, html: create(html)? })
+    }
+
+    /// Writes the report into each file.
+    pub fn write(self, report: &impl Serialize, page: impl FnOnce() -> String) -> Result<(), String> {
+        if let Some(json) = self.json {
+            json.write(|file| {
+                serde_json::to_writer_pretty(&mut *file, report)?;
+                file.write_all(b"\n")
+            })?;
+        }
+        if let Some(html) = self.html {
+            html.write(|file| file.write_all(page().as_bytes()))?;
+        }
+        Ok(())
+    }
+}
+
+/// A report file that comes into being when it is complete.
+struct ReportFile {
+    path: PathBuf,
+    file: NamedTempFile,
+}
+
+impl ReportFile {
+    fn create(path: &Path) -> Result<ReportFile, String> {
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        if path.is_dir() {
+            return Err(format!("cannot write {}: it is a folder", path.display()));
+        }
+        let file = tempfile::Builder::new()
+            .prefix(".report-")
+            .tempfile_in(folder)
+            .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+        Ok(ReportFile { path: path.to_path_buf(), file })
+    }
+
+    fn write(mut self, write: impl FnOnce(&mut NamedTempFile) -> Result<(), Error>) -> Result<(), String> {
+        let place = self.path.display().to_string();
+        write(&mut self.file).map_err(|error| format!("cannot write {place}: {error}"))?;
+        self.file.persist(&self.path).map(drop).map_err(|error| format!("cannot write {place}: {error}"))
+    }
+}

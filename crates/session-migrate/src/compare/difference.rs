@@ -1,0 +1,146 @@
+//! Where two answers differ, down to the field.
+
+use candid::types::Label;
+use candid::types::value::{IDLField, IDLValue};
+use candid_parser::parse_idl_args;
+
+use crate::replay::Played;
+use crate::trace::Answer;
+
+/// One place that differs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// The field, such as `Ok.path` or `Ok[].created_at`; empty for the whole.
+    pub field: String,
+    /// The one side, as Candid text.
+    pub a: String,
+    /// The other side.
+    pub b: String,
+}
+
+/// All places in which two answers differ. The words of a rejection are the server's and are not compared.
+pub fn differences(a: &Played, b: &Played) -> Vec<Difference> {
+    match (a, b) {
+        (Played::Answered(Answer::Reply(a)), Played::Answered(Answer::Reply(b))) => {
+            differences_of_texts(a, b)
+        }
+        (
+            Played::Answered(Answer::Rejected { code: a, .. }),
+            Played::Answered(Answer::Rejected { code: b, .. }),
+        ) if a == b => Vec::new(),
+        _ if a == b => Vec::new(),
+        _ => vec![Difference { field: String::new(), a: shown(a), b: shown(b) }],
+    }
+}
+
+/// What became of an event, for a person.
+fn shown(played: &Played) -> String {
+    match played {
+        Played::Done => "no answer".into(),
+        Played::Answered(Answer::Reply(text)) => text.clone(),
+        Played::Answered(Answer::Raw(bytes)) => format!("not Candid: {bytes}"),
+        Played::Answered(Answer::Rejected { code, message }) => format!("rejected, {code}: {message}"),
+        Played::NotSent { name } => format!("not sent, since no reply has shown {name}"),
+    }
+}
+
+/// All places in which two Candid texts differ.
+pub fn differences_of_texts(a: &str, b: &str) -> Vec<Difference> {
+    if a == b {
+        return Vec::new();
+    }
+    let whole = || vec![Difference { field: String::new(), a: a.into(), b: b.into() }];
+    let (Ok(parsed_a), Ok(parsed_b)) = (parse_idl_args(a), parse_idl_args(b)) else {
+        return whole();
+    };
+    if parsed_a.args.len() != parsed_b.args.len() {
+        return whole();
+    }
+    let mut found = Vec::new();
+    for (a, b) in parsed_a.args.iter().zip(&parsed_b.args) {
+        collect("", a, b, &mut found);
+    }
+    // The texts differ; so if nothing was found, it is in how they are written.
+    if found.is_empty() { whole() } else { found }
+}
+
+fn collect(field: &str, a: &IDLValue, b: &IDLValue, found: &mut Vec<Difference>) {
+    if a == b {
+        return;
+    }
+    match (a, b) {
+        (IDLValue::Record(a), IDLValue::Record(b)) => collect_fields(field, a, b, found),
+        (IDLValue::Variant(a), IDLValue::Variant(b)) if a.0.id == b.0.id => {
+            collect(&join(field, &a.0), &a.0.val, &b.0.val, found);
+        }
+        (IDLValue::Opt(a), IDLValue::Opt(b)) => collect(field, a, b, found),
+        (IDLValue::Vec(a), IDLValue::Vec(b)) if a.len() == b.len() => {
+            for (a, b) in a.iter().zip(b) {
+                collect(&format!("{field}[]"), a, b, found);
+            }
+        }
+        _ => found.push(Difference { field: field.into(), a: format!("{a:?}"), b: format!("{b:?}") }),
+    }
+}
+
+/// Field by field; one that only one side has is a difference of its own, so that a rule can name it.
+fn collect_fields(outer: &str, a: &[IDLField], b: &[IDLField], found: &mut Vec<Difference>) {
+    let of = |side: &[IDLField], id: &Label| {
+        side.iter().find(|field| field.id == *id).map(|field| field.val.clone())
+    };
+    for field in a {
+        match of(b, &field.id) {
+            Some(val) => collect(&join(outer, field), &field.val, &val, found),
+            None => found.push(one_sided(outer, field, true)),
+        }
+    }
+    found.extend(
+        b.iter().filter(|field| of(a, &field.id).is_none()).map(|field| one_sided(outer, field, false)),
+    );
+}
+
+fn one_sided(outer: &str, field: &IDLField, of_a: bool) -> Difference {
+    let (value, nothing) = (format!("{:?}", field.val), "no such field".to_owned());
+    let (a, b) = if of_a { (value, nothing) } else { (nothing, value) };
+    Difference { field: join(outer, field), a, b }
+}
+
+fn join(field: &str, inner: &IDLField) -> String {
+    if field.is_empty() { inner.id.to_string() } else { format!("{field}.{}", inner.id) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(a: &str, b: &str) -> Vec<String> {
+        differences_of_texts(a, b).into_iter().map(|difference| difference.field).collect()
+    }
+
+    #[test]
+    fn a_difference_is_named_down_to_its_field() {
+        let record = |path: &str, n: u32| {
+            format!(
+                "(variant {{ Ok = record {{ path = variant {{ {path} }}; list = vec {{ record {{ n = {n} : nat32 }} }} }} }})"
+            )
+        };
+        assert!(fields(&record("Direct", 1), &record("Direct", 1)).is_empty());
+        assert_eq!(fields(&record("Direct", 1), &record("Compat", 2)), ["Ok.path", "Ok.list[].n"]);
+        assert_eq!(fields("(record { a = 1; b = 2 })", "(record { a = 1; c = 3 })"), ["b", "c"]);
+        assert_eq!(fields("(variant { Ok })", "(variant { Err = 1 })"), [""]);
+        assert_eq!(fields("(vec { 1 })", "(vec { 1; 2 })"), [""]);
+        assert_eq!(fields("(opt record { a = 1 })", "(opt record { a = 2 })"), ["a"]);
+        assert_eq!(fields("not Candid", "neither"), [""]);
+    }
+
+    #[test]
+    fn the_words_of_a_rejection_are_not_compared() {
+        let rejected = |code: &str, message: &str| {
+            Played::Answered(Answer::Rejected { code: code.into(), message: message.into() })
+        };
+        assert!(differences(&rejected("A", "x"), &rejected("A", "y")).is_empty());
+        assert_eq!(differences(&rejected("A", "x"), &rejected("B", "x")).len(), 1);
+        let unsent = Played::NotSent { name: "@session:2".into() };
+        assert!(differences(&unsent, &Played::Done)[0].a.contains("@session:2"));
+    }
+}

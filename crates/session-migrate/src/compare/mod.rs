@@ -1,0 +1,12 @@
+//! Differences between what two canisters answered or hold, and the named rules that allow some of them.
+//!
+//! Owns: finding the places that differ, the rules file. Does not own: where the two sides come from.
+
+mod difference;
+mod record;
+mod rules;
+
+pub use difference::differences_of_texts;
+pub use difference::{Difference, differences};
+pub use record::{Judgement, Mismatch, with_record};
+pub use rules::{CostRule, Rule, RuleError, Rules, Tally};

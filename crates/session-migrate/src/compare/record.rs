@@ -1,0 +1,55 @@
+//! What was played against what was recorded.
+
+use super::{Difference, Tally, differences};
+use crate::replay::Played;
+use crate::trace::{Answer, Event, Happening, Trace};
+
+/// How a replay compares with its trace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Judgement {
+    /// Answers that are the same.
+    pub equal: u64,
+    /// Differences that a rule allows.
+    pub allowed: u64,
+    /// All others, in order.
+    pub wrong: Vec<Mismatch>,
+}
+
+/// An answer that is not the recorded one; side A is the record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mismatch {
+    /// The line of the trace.
+    pub line: usize,
+    /// The method, or `upgrade`.
+    pub of: String,
+    /// What differs.
+    pub difference: Difference,
+}
+
+/// Compares every answer with the recorded one.
+pub fn with_record(trace: &Trace, played: &[Played], tally: &mut Tally) -> Judgement {
+    let mut judgement = Judgement::default();
+    for (index, (event, played)) in trace.events.iter().zip(played).enumerate() {
+        let Some((of, recorded)) = recorded(event) else { continue };
+        let found = differences(&Played::Answered(recorded.clone()), played);
+        judgement.equal += u64::from(found.is_empty());
+        for difference in found {
+            if tally.allows(of, &difference).is_some() {
+                judgement.allowed += 1;
+            } else {
+                let line = trace.line_of(index);
+                judgement.wrong.push(Mismatch { line, of: of.to_owned(), difference });
+            }
+        }
+    }
+    judgement
+}
+
+/// The method and the answer of an event that has one.
+fn recorded(event: &Event) -> Option<(&str, &Answer)> {
+    match &event.what {
+        Happening::Call(call) => Some((&call.method, &call.answer)),
+        Happening::Upgrade { answer, .. } => Some(("upgrade", answer)),
+        Happening::Pass { .. } | Happening::Stop | Happening::Start => None,
+    }
+}

@@ -1,0 +1,253 @@
+//! The rules file: which differences are meant, each under a name and with its reason.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::Difference;
+
+/// A difference that is meant.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// Its name.
+    pub name: String,
+    /// Why it is meant.
+    pub reason: String,
+    /// Methods, and parts of the state.
+    pub of: Vec<String>,
+    /// Fields, as the report names them.
+    pub field: Vec<String>,
+    /// What the one side must say; anything if left out.
+    pub a: Option<String>,
+    /// What the other side must say; anything if left out.
+    pub b: Option<String>,
+    /// It is about a trace that was recorded with other modules than it is played on, and no concern of two builds.
+    #[serde(default)]
+    pub replay_only: bool,
+}
+
+/// An endpoint that may cost more.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CostRule {
+    /// Its name.
+    pub name: String,
+    /// Why.
+    pub reason: String,
+    /// The endpoint, such as `uploads_finish`.
+    pub endpoint: String,
+    /// How much more it may cost than on the other side, percent.
+    pub percent: u32,
+}
+
+/// The rules file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rules {
+    /// How much more any endpoint may cost in instructions, percent.
+    #[serde(default)]
+    pub tolerance_percent: u32,
+    /// Differences that are meant.
+    #[serde(default, rename = "rule")]
+    pub rules: Vec<Rule>,
+    /// Endpoints that may cost more than the tolerance.
+    #[serde(default, rename = "cost")]
+    pub costs: Vec<CostRule>,
+}
+
+/// A rules file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RuleError {
+    /// It cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system answered.
+        source: std::io::Error,
+    },
+    /// It does not parse.
+    #[error("{path}: {detail}")]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with line and column.
+        detail: String,
+    },
+    /// Two rules have one name, or a rule has no reason.
+    #[error("{path}: the rule `{name}` {fault}")]
+    Rule {
+        /// The file.
+        path: PathBuf,
+        /// The rule.
+        name: String,
+        /// What is wrong with it.
+        fault: &'static str,
+    },
+}
+
+impl Rules {
+    /// Reads a rules file.
+    ///
+    /// # Errors
+    /// [`RuleError`].
+    pub fn read(path: &Path) -> Result<Rules, RuleError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| RuleError::Read { path: path.to_path_buf(), source })?;
+        Rules::parse(path, &text)
+    }
+
+    fn parse(path: &Path, text: &str) -> Result<Rules, RuleError> {
+        let rules: Rules = toml::from_str(text).map_err(|error| RuleError::Parse {
+            path: path.to_path_buf(),
+            detail: error.to_string().trim().replace('\n', " "),
+        })?;
+        let bad = |name: &str, fault| RuleError::Rule { path: path.to_path_buf(), name: name.into(), fault };
+        let mut seen: Vec<&str> = Vec::new();
+        for (name, reason) in rules.names() {
+            if seen.contains(&name) {
+                return Err(bad(name, "is there twice"));
+            }
+            if reason.trim().is_empty() {
+                return Err(bad(name, "gives no reason"));
+            }
+            seen.push(name);
+        }
+        Ok(rules)
+    }
+
+    /// Without the rules that are no concern of two builds.
+    #[must_use]
+    pub fn for_two_builds(mut self) -> Rules {
+        self.rules.retain(|rule| !rule.replay_only);
+        self
+    }
+
+    /// The names and reasons of all rules, in the order of the file.
+    pub fn names(&self) -> impl Iterator<Item = (&str, &str)> {
+        let differences = self.rules.iter().map(|rule| (rule.name.as_str(), rule.reason.as_str()));
+        differences.chain(self.costs.iter().map(|rule| (rule.name.as_str(), rule.reason.as_str())))
+    }
+}
+
+impl Rule {
+    fn allows(&self, of: &str, difference: &Difference) -> bool {
+        let says = |wanted: &Option<String>, got: &str| wanted.as_ref().is_none_or(|wanted| wanted == got);
+        self.of.iter().any(|wanted| wanted == of)
+            && self.field.contains(&difference.field)
+            && says(&self.a, &difference.a)
+            && says(&self.b, &difference.b)
+    }
+}
+
+/// The rules at work, with how often each has matched.
+#[derive(Clone, Debug)]
+pub struct Tally {
+    rules: Rules,
+    matched: Vec<u64>,
+}
+
+impl Tally {
+    /// No rule has matched yet.
+    pub fn new(rules: Rules) -> Tally {
+        let matched = vec![0; rules.names().count()];
+        Tally { rules, matched }
+    }
+
+    /// The name of the rule that allows a difference, if one does.
+    pub fn allows(&mut self, of: &str, difference: &Difference) -> Option<String> {
+        let found = self.rules.rules.iter().position(|rule| rule.allows(of, difference))?;
+        self.count(found);
+        self.rules.rules.get(found).map(|rule| rule.name.clone())
+    }
+
+    /// How much more an endpoint may cost, percent, and the rule that says so.
+    ///
+    /// A rule counts as matched when the endpoint costs more than the common tolerance allows.
+    pub fn cost_allowance(&mut self, endpoint: &str, more_percent: f64) -> (u32, Option<String>) {
+        let common = self.rules.tolerance_percent;
+        let found = self.rules.costs.iter().position(|rule| rule.endpoint == endpoint);
+        match found.and_then(|index| Some((index, self.rules.costs.get(index)?.clone()))) {
+            Some((index, rule)) if more_percent > f64::from(common) => {
+                self.count(self.rules.rules.len() + index);
+                (rule.percent, Some(rule.name))
+            }
+            _ => (common, None),
+        }
+    }
+
+    fn count(&mut self, index: usize) {
+        if let Some(matched) = self.matched.get_mut(index) {
+            *matched += 1;
+        }
+    }
+
+    /// Each rule's name and reason, and how often it has matched.
+    pub fn uses(&self) -> impl Iterator<Item = (&str, &str, u64)> {
+        self.rules.names().zip(&self.matched).map(|((name, reason), matched)| (name, reason, *matched))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = r#"
+        tolerance_percent = 2
+        [[rule]]
+        name = "path"
+        reason = "the path is shown"
+        of = ["uploads_status"]
+        field = ["Ok.path"]
+        b = "variant { Direct }"
+        [[cost]]
+        name = "begin"
+        reason = "takes its room at once"
+        endpoint = "uploads_begin"
+        percent = 30
+    "#;
+
+    fn parse(text: &str) -> Result<Rules, String> {
+        Rules::parse(Path::new("rules.toml"), text).map_err(|error| error.to_string())
+    }
+
+    fn difference(field: &str, b: &str) -> Difference {
+        Difference { field: field.into(), a: "variant { Compat }".into(), b: b.into() }
+    }
+
+    #[test]
+    fn a_rule_allows_what_it_names_and_nothing_else() {
+        let mut tally = Tally::new(parse(FILE).unwrap());
+        let direct = difference("Ok.path", "variant { Direct }");
+        assert_eq!(tally.allows("uploads_status", &direct).as_deref(), Some("path"));
+        for (of, difference) in [
+            ("uploads_list", &direct),
+            ("uploads_status", &difference("Ok.idem", "variant { Direct }")),
+            ("uploads_status", &difference("Ok.path", "variant { Compat }")),
+        ] {
+            assert_eq!(tally.allows(of, difference), None);
+        }
+        let uses: Vec<u64> = tally.uses().map(|(_, _, matched)| matched).collect();
+        assert_eq!(uses, [1, 0]);
+    }
+
+    #[test]
+    fn an_endpoint_may_cost_what_its_rule_says() {
+        let mut tally = Tally::new(parse(FILE).unwrap());
+        assert_eq!(tally.cost_allowance("uploads_begin", 1.0), (2, None), "not needed, so not matched");
+        assert_eq!(tally.cost_allowance("uploads_begin", 20.0), (30, Some("begin".into())));
+        assert_eq!(tally.cost_allowance("uploads_finish", 20.0), (2, None));
+        assert_eq!(tally.uses().last(), Some(("begin", "takes its room at once", 1)));
+    }
+
+    #[test]
+    fn a_rules_file_that_cannot_be_used_is_said_why() {
+        let error = parse(&FILE.replace("the path is shown", " ")).unwrap_err();
+        assert!(error.contains("`path` gives no reason"), "{error}");
+        let error = parse(&FILE.replace("\"begin\"", "\"path\"")).unwrap_err();
+        assert!(error.contains("`path` is there twice"), "{error}");
+        let error = parse(&FILE.replace("percent = 30", "perzent = 30")).unwrap_err();
+        assert!(error.starts_with("rules.toml: ") && error.contains("perzent"), "{error}");
+    }
+}

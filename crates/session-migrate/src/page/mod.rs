@@ -1,0 +1,33 @@
+//! Reports as one HTML page each, with plots, that needs nothing but itself: no script, no font, no network.
+//!
+//! Owns: the frame of a page, its style, and plots of two sides. Does not own: what a page says; that stands beside each
+//! report. Boundary: text comes in as it is and is escaped here.
+
+mod numbers;
+mod plot;
+
+pub use numbers::{bytes, instructions, percent};
+pub use plot::{Bar, Row, Scale, Side, plot};
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+const STYLE: &str = include_str!("style.css");
+
+/// A page.
+pub fn page(title: &str, body: &Markup) -> String {
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                // Whatever a report says, the page loads nothing.
+                meta http-equiv="content-security-policy" content="default-src 'none'; style-src 'unsafe-inline'";
+                title { (title) }
+                style { (PreEscaped(STYLE)) }
+            }
+            body { (body) }
+        }
+    };
+    page.into_string()
+}

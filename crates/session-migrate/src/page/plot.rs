@@ -1,0 +1,216 @@
+//! A plot of bars: for each thing that was measured a row, with side A above side B, on one axis for all.
+//!
+//! Only the bars are drawn; names and numbers are text of the page, so that the plot is as wide as the screen, and its
+//! letters are not.
+
+use maud::{Markup, html};
+
+/// The inner width of a drawing; it is stretched to what there is.
+const WIDTH: f64 = 1_000.0;
+
+/// From one bar to the next; 16 are the height of a letter.
+const BAR_PITCH: f64 = 15.0;
+
+const BAR_HEIGHT: f64 = 11.0;
+
+/// How an axis is divided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scale {
+    /// From 0, in equal steps: lengths can be compared.
+    Linear,
+    /// In powers of ten: what differs by much fits on one axis.
+    Logarithmic,
+}
+
+/// What is drawn in one row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// What was measured.
+    pub name: String,
+    /// Behind the name, smaller.
+    pub detail: String,
+    /// The bars, from above.
+    pub bars: Vec<Bar>,
+    /// The numbers beside the bars.
+    pub values: String,
+}
+
+/// One bar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bar {
+    /// Its colour.
+    pub side: Side,
+    /// Its length.
+    pub length: u64,
+    /// How far a thin line goes, which begins at the end of the bar.
+    pub reach: u64,
+}
+
+/// Which of two things is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The one.
+    A,
+    /// The other.
+    B,
+}
+
+impl Side {
+    fn letter(self) -> char {
+        match self {
+            Side::A => 'a',
+            Side::B => 'b',
+        }
+    }
+}
+
+impl Bar {
+    /// A bar without a line.
+    pub fn new(side: Side, length: u64) -> Self {
+        Bar { side, length, reach: length }
+    }
+}
+
+/// An axis on which everything fits.
+struct Axis {
+    scale: Scale,
+    lowest: f64,
+    highest: f64,
+}
+
+impl Axis {
+    fn of(rows: &[Row], scale: Scale) -> Axis {
+        let bars = || rows.iter().flat_map(|row| &row.bars);
+        let values = || bars().flat_map(|bar| [bar.length, bar.reach]);
+        let highest = values().max().unwrap_or(0).max(1) as f64;
+        match scale {
+            Scale::Linear => Axis { scale, lowest: 0.0, highest },
+            Scale::Logarithmic => {
+                let lowest = values().filter(|value| *value > 0).min().unwrap_or(1) as f64;
+                let (lowest, highest) = (lowest.log10().floor(), highest.log10().ceil());
+                Axis { scale, lowest, highest: highest.max(lowest + 1.0) }
+            }
+        }
+    }
+
+    /// Where a value is, from 0 to 1.
+    fn place(&self, value: u64) -> f64 {
+        let value = match self.scale {
+            Scale::Linear => value as f64,
+            Scale::Logarithmic if value == 0 => return 0.0,
+            Scale::Logarithmic => (value as f64).log10(),
+        };
+        ((value - self.lowest) / (self.highest - self.lowest)).clamp(0.0, 1.0)
+    }
+
+    /// Where lines are drawn, and the values there.
+    fn marks(&self) -> Vec<(f64, u64)> {
+        let values: Vec<u64> = match self.scale {
+            Scale::Linear => {
+                (0..=4).map(|quarter| (self.highest * f64::from(quarter) / 4.0) as u64).collect()
+            }
+            Scale::Logarithmic => {
+                (self.lowest as u32..=self.highest as u32).map(|power| 10_u64.saturating_pow(power)).collect()
+            }
+        };
+        values.into_iter().map(|value| (self.place(value), value)).collect()
+    }
+}
+
+/// Draws rows in their order. `unit` writes the values of the axis.
+pub fn plot(caption: &str, rows: &[Row], scale: Scale, unit: fn(u64) -> String) -> Markup {
+    let axis = Axis::of(rows, scale);
+    let marks = axis.marks();
+    html! {
+        figure {
+            figcaption.faint { (caption) }
+            @for row in rows {
+                .row {
+                    div { (row.name) " " span.faint { (row.detail) } }
+                    .plot { (bars(row, &axis, &marks)) }
+                    .values { (row.values) }
+                }
+            }
+            .row {
+                div {}
+                .plot {
+                    .scale {
+                        @for (place, value) in &marks {
+                            span style=(format!("left:{:.2}%", place * 100.0)) { (unit(*value)) }
+                        }
+                    }
+                }
+                div {}
+            }
+        }
+    }
+}
+
+fn bars(row: &Row, axis: &Axis, marks: &[(f64, u64)]) -> Markup {
+    let at = |value: u64| axis.place(value) * WIDTH;
+    let label = format!("{}: {}", row.name, row.values);
+    let height = BAR_PITCH * row.bars.len() as f64;
+    html! {
+        svg viewBox=(format!("0 0 {WIDTH} {height}")) style=(format!("height:{:.2}rem", height / 16.0))
+            preserveAspectRatio="none" role="img" aria-label=(label)
+        {
+            @for (place, _) in marks {
+                @let x = format!("{:.1}", place * WIDTH);
+                line.grid x1=(x) x2=(x) y1="0" y2=(height) vector-effect="non-scaling-stroke" {}
+            }
+            @for (number, bar) in row.bars.iter().enumerate() {
+                @let y = BAR_PITCH * number as f64;
+                @let [end, reach] = [bar.length, bar.reach].map(|value| format!("{:.1}", at(value)));
+                rect class=(format!("bar-{}", bar.side.letter()))
+                    x="0" y=(y + (BAR_PITCH - BAR_HEIGHT) / 2.0) height=(BAR_HEIGHT) width=(end) {}
+                @if bar.reach > bar.length {
+                    line class=(format!("reach-{}", bar.side.letter())) x1=(end) x2=(reach)
+                        y1=(y + BAR_PITCH / 2.0) y2=(y + BAR_PITCH / 2.0) vector-effect="non-scaling-stroke" {}
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(a: u64, b: u64) -> Row {
+        let bars = vec![Bar::new(Side::A, a), Bar { side: Side::B, length: b, reach: b * 2 }];
+        Row { name: "<x>".into(), detail: String::new(), bars, values: "v & w".into() }
+    }
+
+    fn unit(value: u64) -> String {
+        format!("{value} u")
+    }
+
+    #[test]
+    fn bars_are_as_long_as_their_values() {
+        let drawn = plot("c", &[row(100, 25)], Scale::Linear, unit).into_string();
+        for part in [r#"width="1000.0""#, r#"width="250.0""#, r#"x1="250.0" x2="500.0""#, "50 u"] {
+            assert!(drawn.contains(part), "{part}: {drawn}");
+        }
+        let drawn = plot("c", &[row(1_000, 10)], Scale::Logarithmic, unit).into_string();
+        for part in [r#"width="1000.0""#, r#"width="0.0""#, "100 u"] {
+            assert!(drawn.contains(part), "{part}: {drawn}");
+        }
+    }
+
+    #[test]
+    fn what_was_not_measured_has_no_bar() {
+        for scale in [Scale::Linear, Scale::Logarithmic] {
+            assert!(plot("c", &[row(0, 0)], scale, unit).into_string().contains(r#"width="0.0""#));
+            assert!(plot("c", &[], scale, unit).into_string().contains("<figure>"));
+        }
+    }
+
+    #[test]
+    fn names_are_text() {
+        let drawn = plot("c", &[row(1, 1)], Scale::Linear, unit).into_string();
+        assert!(
+            drawn.contains("&lt;x&gt;") && drawn.contains("v &amp; w") && !drawn.contains("<x>"),
+            "{drawn}"
+        );
+    }
+}

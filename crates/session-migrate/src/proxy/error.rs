@@ -1,0 +1,57 @@
+//! Why nothing could be recorded.
+
+use std::net::SocketAddr;
+
+use crate::trace::TraceError;
+
+/// The proxy did not start, or there is no trace.
+#[derive(Debug, thiserror::Error)]
+pub enum ProxyError {
+    /// The address of the server is none that can be spoken to.
+    #[error("--server {url}: {detail}")]
+    Url {
+        /// The address.
+        url: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// Nothing answers there.
+    #[error("no PocketIC server answers at {url}: {detail}")]
+    Unreachable {
+        /// The address.
+        url: String,
+        /// What happened instead.
+        detail: String,
+    },
+    /// The proxy cannot listen.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The threads of the proxy could not be started.
+    #[error("cannot start the threads of the proxy: {0}")]
+    Threads(std::io::Error),
+    /// Signals cannot be waited for.
+    #[error("cannot wait for signals: {0}")]
+    Signals(#[from] std::io::Error),
+    /// The trace cannot be written.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
+    /// No upload canister was installed or called.
+    #[error("no call of an upload canister came through the proxy, so there is no trace")]
+    NothingCame,
+}
+
+impl ProxyError {
+    /// True when what the user gave is at fault, not the machine.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            ProxyError::Url { .. } => true,
+            ProxyError::Trace(error) => error.is_usage(),
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Calls of the management canister that change what a canister is.
+
+use candid::{CandidType, Deserialize, Principal, Reserved};
+
+/// What such a call does to a canister.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// It is installed, and begins anew.
+    Install,
+    /// It goes on with another module.
+    Upgrade,
+    /// It stops.
+    Stop,
+    /// It runs again.
+    Start,
+    /// It is emptied, deleted, or set to a state that no trace tells.
+    Replace,
+}
+
+#[derive(CandidType, Deserialize)]
+struct OfCanister {
+    canister_id: Principal,
+}
+
+#[derive(CandidType, Deserialize)]
+struct InstallCode {
+    mode: Mode,
+    canister_id: Principal,
+}
+
+#[derive(CandidType, Deserialize)]
+struct InstallChunkedCode {
+    mode: Mode,
+    target_canister: Principal,
+}
+
+#[derive(CandidType, Deserialize)]
+#[allow(non_camel_case_types, reason = "as the interface of the management canister names them")]
+enum Mode {
+    install,
+    reinstall,
+    upgrade(Reserved),
+}
+
+impl Mode {
+    fn change(&self) -> Change {
+        match self {
+            Mode::install | Mode::reinstall => Change::Install,
+            Mode::upgrade(_) => Change::Upgrade,
+        }
+    }
+}
+
+/// Which canister a call changes, and how. None for calls that change none, or that do not decode.
+pub(super) fn change(method: &str, arg: &[u8]) -> Option<(Principal, Change)> {
+    let of_canister = |change| {
+        let OfCanister { canister_id } = candid::decode_one(arg).ok()?;
+        Some((canister_id, change))
+    };
+    match method {
+        "install_code" => {
+            let InstallCode { mode, canister_id } = candid::decode_one(arg).ok()?;
+            Some((canister_id, mode.change()))
+        }
+        "install_chunked_code" => {
+            let InstallChunkedCode { mode, target_canister } = candid::decode_one(arg).ok()?;
+            Some((target_canister, mode.change()))
+        }
+        "stop_canister" => of_canister(Change::Stop),
+        "start_canister" => of_canister(Change::Start),
+        "uninstall_code" | "delete_canister" | "load_canister_snapshot" => of_canister(Change::Replace),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(CandidType)]
+    struct AsSent {
+        mode: SentMode,
+        canister_id: Principal,
+        wasm_module: serde_bytes::ByteBuf,
+        arg: serde_bytes::ByteBuf,
+        sender_canister_version: Option<u64>,
+    }
+
+    #[derive(CandidType)]
+    #[allow(non_camel_case_types, dead_code, reason = "as the interface names them")]
+    enum SentMode {
+        install,
+        reinstall,
+        upgrade(Option<Flags>),
+    }
+
+    #[derive(CandidType)]
+    struct Flags {
+        skip_pre_upgrade: Option<bool>,
+    }
+
+    fn sent(mode: SentMode) -> Vec<u8> {
+        let canister_id = Principal::anonymous();
+        let (wasm_module, arg) = (vec![7; 1_000_000].into(), vec![].into());
+        candid::encode_one(AsSent { mode, canister_id, wasm_module, arg, sender_canister_version: None })
+            .unwrap()
+    }
+
+    #[test]
+    fn an_installation_is_told_from_an_upgrade() {
+        let flags = || Some(Flags { skip_pre_upgrade: Some(true) });
+        for (mode, expected) in [
+            (SentMode::install, Change::Install),
+            (SentMode::reinstall, Change::Install),
+            (SentMode::upgrade(None), Change::Upgrade),
+            (SentMode::upgrade(flags()), Change::Upgrade),
+        ] {
+            assert_eq!(change("install_code", &sent(mode)), Some((Principal::anonymous(), expected)));
+        }
+        assert_eq!(change("install_code", b"DIDL"), None);
+        assert_eq!(change("create_canister", &sent(SentMode::install)), None);
+        let stopped = change("stop_canister", &sent(SentMode::install));
+        assert_eq!(stopped, Some((Principal::anonymous(), Change::Stop)));
+    }
+}

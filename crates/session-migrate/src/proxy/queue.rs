@@ -1,0 +1,138 @@
+//! Calls in the order in which they were sent; each leaves when it and all before it are answered.
+
+use std::collections::VecDeque;
+
+use candid::Principal;
+use pocket_ic::common::rest::{RawCanisterResult, RawMessageId};
+
+use crate::trace::{Happening, Kind};
+
+/// A call on its way, or done.
+#[derive(Clone, Debug)]
+pub(super) struct Sent {
+    /// When it was sent, nanoseconds since 1970.
+    pub at: u64,
+    pub kind: Kind,
+    pub caller: Principal,
+    pub method: String,
+    pub arg: Vec<u8>,
+    /// Sent before those before it were answered.
+    pub together: bool,
+    pub answer: Answered,
+}
+
+/// What came of a call.
+#[derive(Clone, Debug)]
+pub(super) enum Answered {
+    /// Nothing yet; the server knows it by this id.
+    NotYet(RawMessageId),
+    /// Reply or rejection.
+    With(RawCanisterResult),
+}
+
+/// What is written as one line.
+#[derive(Clone, Debug)]
+pub(super) enum Item {
+    Call(Sent),
+    Happening { at: u64, what: Happening },
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Queue(VecDeque<Item>);
+
+impl Queue {
+    pub fn push(&mut self, item: Item) {
+        self.0.push_back(item);
+    }
+
+    /// The calls that are not answered.
+    pub fn outstanding(&self) -> impl Iterator<Item = (&RawMessageId, Principal)> {
+        self.0.iter().filter_map(|item| match item {
+            Item::Call(Sent { answer: Answered::NotYet(message), caller, .. }) => Some((message, *caller)),
+            _ => None,
+        })
+    }
+
+    /// Takes the answer to a submitted call. A message that is not waited for changes nothing.
+    pub fn answer(&mut self, message: &[u8], result: RawCanisterResult) {
+        let waiting = self.0.iter_mut().find_map(|item| match item {
+            Item::Call(Sent { answer, .. }) => match answer {
+                Answered::NotYet(id) if id.message_id == message => Some(answer),
+                _ => None,
+            },
+            Item::Happening { .. } => None,
+        });
+        if let Some(answer) = waiting {
+            *answer = Answered::With(result);
+        }
+    }
+
+    /// The next item that nothing before it holds up.
+    pub fn next(&mut self) -> Option<Item> {
+        match self.0.front()? {
+            Item::Call(Sent { answer: Answered::NotYet(_), .. }) => None,
+            _ => self.0.pop_front(),
+        }
+    }
+
+    /// Gives up the calls that are not answered; returns how many they were.
+    pub fn give_up(&mut self) -> usize {
+        let before = self.0.len();
+        self.0.retain(|item| !matches!(item, Item::Call(Sent { answer: Answered::NotYet(_), .. })));
+        before - self.0.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pocket_ic::common::rest::RawEffectivePrincipal;
+
+    fn sent(number: u8, answered: bool) -> Item {
+        let id = RawMessageId { effective_principal: RawEffectivePrincipal::None, message_id: vec![number] };
+        let answer =
+            if answered { Answered::With(RawCanisterResult::Ok(vec![])) } else { Answered::NotYet(id) };
+        Item::Call(Sent {
+            at: u64::from(number),
+            kind: Kind::Update,
+            caller: Principal::anonymous(),
+            method: "m".into(),
+            arg: vec![],
+            together: false,
+            answer,
+        })
+    }
+
+    fn times(queue: &mut Queue) -> Vec<u64> {
+        std::iter::from_fn(|| queue.next())
+            .map(|item| match item {
+                Item::Call(sent) => sent.at,
+                Item::Happening { at, .. } => at,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn calls_leave_in_the_order_in_which_they_were_sent() {
+        let mut queue = Queue::default();
+        queue.push(sent(1, false));
+        queue.push(sent(2, true));
+        queue.push(sent(3, false));
+        queue.push(Item::Happening { at: 4, what: Happening::Stop });
+        queue.answer(&[3], RawCanisterResult::Ok(vec![]));
+        assert_eq!(times(&mut queue), [] as [u64; 0], "the first one is not answered");
+        assert_eq!(queue.outstanding().count(), 1);
+        queue.answer(&[9], RawCanisterResult::Ok(vec![]));
+        queue.answer(&[1], RawCanisterResult::Ok(vec![]));
+        assert_eq!(times(&mut queue), [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn what_is_never_answered_is_given_up_alone() {
+        let mut queue = Queue::default();
+        queue.push(sent(1, false));
+        queue.push(sent(2, true));
+        assert_eq!(queue.give_up(), 1);
+        assert_eq!(times(&mut queue), [2]);
+    }
+}

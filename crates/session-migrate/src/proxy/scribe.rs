@@ -1,0 +1,76 @@
+//! Writing the trace on a thread of its own: the recorder stays on the thread it was made on, and no client waits for it.
+
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+
+use pocket_ic::common::rest::RawCanisterResult;
+
+use super::queue::{Answered, Item, Sent};
+use crate::trace::{Exchange, Header, Recorder, TraceError};
+
+/// A trace in the making.
+pub(super) struct Scribe {
+    items: Sender<Item>,
+    thread: JoinHandle<Result<u64, TraceError>>,
+}
+
+impl Scribe {
+    /// Begins a trace that will be at `path`. What goes wrong is told by [`Scribe::finish`].
+    pub fn begin(path: PathBuf, header: Header) -> Scribe {
+        let (items, received) = channel();
+        Scribe { items, thread: std::thread::spawn(move || write(&path, &header, &received)) }
+    }
+
+    /// Adds an item.
+    pub fn take(&self, item: Item) {
+        // The thread ends early only with an error, which is told at the end.
+        let _ = self.items.send(item);
+    }
+
+    /// Completes the trace; says how many calls are in it.
+    ///
+    /// # Errors
+    /// When it could not be written; nothing is left then.
+    pub fn finish(self) -> Result<u64, TraceError> {
+        drop(self.items);
+        match self.thread.join() {
+            Ok(written) => written,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+}
+
+fn write(path: &std::path::Path, header: &Header, items: &Receiver<Item>) -> Result<u64, TraceError> {
+    let mut recorder = Recorder::create(path, header)?;
+    let mut calls = 0;
+    for item in items {
+        match item {
+            Item::Happening { at, what } => recorder.happening(at, what)?,
+            Item::Call(sent) => {
+                calls += 1;
+                call(&mut recorder, &sent)?;
+            }
+        }
+    }
+    recorder.finish()?;
+    Ok(calls)
+}
+
+fn call(recorder: &mut Recorder, sent: &Sent) -> Result<(), TraceError> {
+    let Answered::With(result) = &sent.answer else { return Ok(()) };
+    let answer = match result {
+        RawCanisterResult::Ok(reply) => Ok(reply.as_slice()),
+        RawCanisterResult::Err(rejection) => Err(rejection),
+    };
+    let exchange = Exchange {
+        at: sent.at,
+        kind: sent.kind,
+        caller: sent.caller,
+        method: &sent.method,
+        arg: &sent.arg,
+        together: sent.together,
+        answer,
+    };
+    recorder.exchange(&exchange).map(drop)
+}

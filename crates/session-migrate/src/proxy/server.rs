@@ -1,0 +1,132 @@
+//! The proxy as a value: it runs until it is stopped.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::uri::Authority;
+use candid::Principal;
+use reqwest::Url;
+use tokio::runtime::{Builder, Runtime};
+
+use super::ProxyError;
+use super::forward::{Forward, handle};
+use super::upstream::Upstream;
+use super::watch::{Recorded, Watch};
+use crate::trace::{Header, Writer};
+
+/// Threads that forward.
+const THREADS: usize = 2;
+
+/// Where from, where to.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where clients come to; port 0 for a free one.
+    pub listen: SocketAddr,
+    /// The PocketIC server.
+    pub server: Url,
+    /// Where the trace will be.
+    pub out: PathBuf,
+    /// The canister to record; none: the first upload canister that is installed or called.
+    pub canister: Option<Principal>,
+}
+
+/// A proxy at work. Dropped before [`Proxy::stop`] it leaves no trace behind.
+pub struct Proxy {
+    url: Url,
+    forward: Arc<Forward>,
+    /// Always there until the proxy is stopped or dropped.
+    runtime: Option<Runtime>,
+}
+
+impl Proxy {
+    /// Starts a proxy on threads of its own. It answers by the time this returns.
+    ///
+    /// # Errors
+    /// When no server is there, nothing can be listened on, or the trace could not be written.
+    pub fn start(options: Options) -> Result<Proxy, ProxyError> {
+        let Options { listen, server, out, canister } = options;
+        let authority = authority(&server)?;
+        // Found out now, and not when everything has been recorded: an unfinished trace leaves nothing behind.
+        drop(Writer::create(&out, &Header::new(0, "", "", Vec::new()))?);
+        let cannot_listen = |source| ProxyError::Listen { address: listen, source };
+        let listener = TcpListener::bind(listen).map_err(cannot_listen)?;
+        listener.set_nonblocking(true).map_err(cannot_listen)?;
+        let address = listener.local_addr().map_err(cannot_listen)?;
+        let url = Url::parse(&format!("http://{address}/"))
+            .map_err(|error| ProxyError::Url { url: address.to_string(), detail: error.to_string() })?;
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(THREADS)
+            .thread_name("recording-proxy")
+            .enable_all()
+            .build()
+            .map_err(ProxyError::Threads)?;
+        let upstream = Upstream::new(server);
+        runtime.block_on(upstream.check())?;
+        let forward = Arc::new(Forward::new(authority, Watch::new(upstream, out, canister)));
+        let router = Router::new().fallback(handle).with_state(forward.clone());
+        let listener = {
+            let _in_runtime = runtime.enter();
+            tokio::net::TcpListener::from_std(listener).map_err(cannot_listen)?
+        };
+        runtime.spawn(async move {
+            // Serving ends only with the runtime; its result says nothing more.
+            let _ = axum::serve(pocket_ic_embedded::http::without_delay(listener), router).await;
+        });
+        Ok(Proxy { url, forward, runtime: Some(runtime) })
+    }
+
+    /// Where clients come to.
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// Waits until the process is asked to end.
+    ///
+    /// # Errors
+    /// When signals cannot be waited for.
+    pub fn wait_for_signal(&self) -> std::io::Result<()> {
+        let Some(runtime) = &self.runtime else { return Ok(()) };
+        runtime.block_on(async {
+            let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+            tokio::select! {
+                interrupted = tokio::signal::ctrl_c() => interrupted,
+                _ = terminated.recv() => Ok(()),
+            }
+        })
+    }
+
+    /// Completes the trace and stops.
+    ///
+    /// # Errors
+    /// When there is nothing to write, or it cannot be written; nothing is left then.
+    pub fn stop(mut self) -> Result<Recorded, ProxyError> {
+        let Some(runtime) = self.runtime.take() else { return Err(ProxyError::NothingCame) };
+        let recorded = runtime.block_on(async {
+            match self.forward.end().await {
+                Some(watch) => watch.finish().await,
+                None => Err(ProxyError::NothingCame),
+            }
+        });
+        runtime.shutdown_background();
+        recorded
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Host and port of a server that can be spoken to.
+fn authority(server: &Url) -> Result<Authority, ProxyError> {
+    let bad = |detail: String| ProxyError::Url { url: server.to_string(), detail };
+    if server.scheme() != "http" || server.path() != "/" {
+        return Err(bad("expected http://HOST:PORT/, as PocketIC servers have".into()));
+    }
+    server.authority().parse().map_err(|error| bad(format!("{error}")))
+}

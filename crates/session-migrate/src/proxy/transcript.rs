@@ -1,0 +1,90 @@
+//! What the trace will say: calls on their way, what is written already, and what is left out.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use candid::Principal;
+use pocket_ic::common::rest::{RawCanisterResult, RawMessageId};
+
+use super::queue::{Item, Queue};
+use super::scribe::Scribe;
+use crate::trace::{Header, TraceError};
+
+/// One recording.
+#[derive(Default)]
+pub(super) struct Transcript {
+    queue: Queue,
+    /// None before the recording begins, and once it is complete.
+    scribe: Option<Scribe>,
+    /// The number of calls, or why there is no trace.
+    ended: Option<Result<u64, TraceError>>,
+    notes: BTreeSet<String>,
+}
+
+impl Transcript {
+    /// Begins the trace that will be at `path`.
+    pub fn begin(&mut self, path: &Path, header: Header) {
+        self.scribe = Some(Scribe::begin(path.to_path_buf(), header));
+    }
+
+    /// Whether there is more to come.
+    pub fn is_open(&self) -> bool {
+        self.scribe.is_some()
+    }
+
+    /// Adds an item.
+    pub fn push(&mut self, item: Item) {
+        self.queue.push(item);
+    }
+
+    /// Takes the answer to a submitted call.
+    pub fn answer(&mut self, message: &RawMessageId, result: RawCanisterResult) {
+        self.queue.answer(&message.message_id, result);
+    }
+
+    /// The calls that are not answered, each with its caller.
+    pub fn outstanding(&self) -> impl Iterator<Item = (&RawMessageId, Principal)> {
+        self.queue.outstanding()
+    }
+
+    /// Whether a call is not answered.
+    pub fn is_waiting(&self) -> bool {
+        self.outstanding().next().is_some()
+    }
+
+    /// Says what the trace does not tell.
+    pub fn note(&mut self, note: impl Into<String>) {
+        self.notes.insert(note.into());
+    }
+
+    /// Writes what nothing holds up any more.
+    pub fn write_down(&mut self) {
+        while let Some(item) = self.queue.next() {
+            if let Some(scribe) = &self.scribe {
+                scribe.take(item);
+            }
+        }
+    }
+
+    /// Completes the trace, without the calls that are not answered.
+    pub fn complete(&mut self) {
+        match self.queue.give_up() {
+            0 => {}
+            1 => self.note("1 call was never answered and is not in the trace"),
+            calls => self.note(format!("{calls} calls were never answered and are not in the trace")),
+        }
+        self.write_down();
+        if let Some(scribe) = self.scribe.take() {
+            self.ended = Some(scribe.finish());
+        }
+    }
+
+    /// The number of calls in the completed trace, and the notes. None when it was never begun.
+    ///
+    /// # Errors
+    /// When it could not be written.
+    pub fn outcome(self) -> Option<Result<(u64, BTreeSet<String>), TraceError>> {
+        let ended = self.ended?;
+        Some(ended.map(|calls| (calls, self.notes)))
+    }
+}

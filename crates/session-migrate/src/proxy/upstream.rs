@@ -1,0 +1,130 @@
+//! What the proxy itself asks of the server; nothing of it changes an instance.
+
+use std::time::{Duration, Instant};
+
+use candid::Principal;
+use pocket_ic::common::rest::{
+    RawCanisterCall, RawCanisterId, RawCanisterResult, RawEffectivePrincipal, RawIngressStatusArgs,
+    RawMessageId, RawPrincipalId, RawTime,
+};
+use reqwest::{Client, Method, StatusCode, Url};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use upload_canister::api::BuildInfo;
+
+use super::ProxyError;
+use super::protocol::OperationId;
+
+/// A server that is busy with an instance, or not done yet, offers nothing to wait on: its clients come again after so
+/// long.
+const BUSY_PAUSE: Duration = Duration::from_millis(10);
+
+/// How long it is asked again; as long as its clients do.
+const BUSY_LIMIT: Duration = Duration::from_secs(300);
+
+/// The server behind the proxy.
+#[derive(Clone, Debug)]
+pub(super) struct Upstream {
+    client: Client,
+    url: Url,
+}
+
+impl Upstream {
+    pub fn new(url: Url) -> Self {
+        Upstream { client: Client::new(), url }
+    }
+
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// Whether a PocketIC server is there.
+    pub async fn check(&self) -> Result<(), ProxyError> {
+        let unreachable = |detail: String| ProxyError::Unreachable { url: self.url.to_string(), detail };
+        let answer = self.client.get(self.at("status")).send().await;
+        match answer.map_err(|error| unreachable(error.to_string()))?.status() {
+            StatusCode::OK => Ok(()),
+            status => Err(unreachable(format!("it answers {status} to GET /status"))),
+        }
+    }
+
+    /// The time of an instance, nanoseconds since 1970.
+    pub async fn time(&self, instance: &str) -> Option<u64> {
+        let time: RawTime = self.ask(Method::GET, instance, "get_time", &()).await?;
+        Some(time.nanos_since_epoch)
+    }
+
+    /// Who controls a canister.
+    pub async fn controllers(&self, instance: &str, canister: Principal) -> Vec<Principal> {
+        let canister = RawCanisterId { canister_id: canister.as_slice().to_vec() };
+        let found: Option<Vec<RawPrincipalId>> =
+            self.ask(Method::POST, instance, "get_controllers", &canister).await;
+        let ids = found.unwrap_or_default().into_iter();
+        ids.filter_map(|raw| Principal::try_from_slice(&raw.principal_id).ok()).collect()
+    }
+
+    /// Which build of the upload canister runs there; none for any other canister.
+    pub async fn build(&self, instance: &str, canister: Principal) -> Option<String> {
+        let call = RawCanisterCall {
+            sender: Principal::anonymous().as_slice().to_vec(),
+            canister_id: canister.as_slice().to_vec(),
+            effective_principal: RawEffectivePrincipal::None,
+            method: "build_info".into(),
+            payload: candid::encode_args(()).ok()?,
+            sender_info: None,
+        };
+        match self.ask(Method::POST, instance, "query", &call).await? {
+            RawCanisterResult::Ok(reply) => Some(candid::decode_one::<BuildInfo>(&reply).ok()?.build),
+            RawCanisterResult::Err(_) => None,
+        }
+    }
+
+    /// What came of a submitted call, if that is known.
+    pub async fn outcome(
+        &self,
+        instance: &str,
+        message: &RawMessageId,
+        caller: Principal,
+    ) -> Option<RawCanisterResult> {
+        let args = RawIngressStatusArgs {
+            raw_message_id: message.clone(),
+            raw_caller: Some(RawPrincipalId { principal_id: caller.as_slice().to_vec() }),
+        };
+        self.ask::<Option<RawCanisterResult>>(Method::POST, instance, "ingress_status", &args).await.flatten()
+    }
+
+    /// None for any answer that is not the wanted one.
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        instance: &str,
+        what: &str,
+        body: &impl Serialize,
+    ) -> Option<T> {
+        let url = self.at(&format!("instances/{instance}/read/{what}"));
+        let request = self.client.request(method.clone(), url);
+        let mut request = if method == Method::GET { request } else { request.json(body) };
+        let until = Instant::now() + BUSY_LIMIT;
+        loop {
+            let answer = request.try_clone()?.send().await.ok()?;
+            match answer.status() {
+                StatusCode::OK => return answer.json().await.ok(),
+                // It goes on with it: from now on the result is asked for.
+                StatusCode::ACCEPTED => {
+                    let OperationId { state_label, op_id } = answer.json().await.ok()?;
+                    request = self.client.get(self.at(&format!("read_graph/{state_label}/{op_id}")));
+                    continue;
+                }
+                StatusCode::CONFLICT | StatusCode::NOT_FOUND if Instant::now() < until => {}
+                _ => return None,
+            }
+            tokio::time::sleep(BUSY_PAUSE).await;
+        }
+    }
+
+    fn at(&self, path: &str) -> Url {
+        let mut url = self.url.clone();
+        url.set_path(&format!("{}/{path}", self.url.path().trim_end_matches('/')));
+        url
+    }
+}

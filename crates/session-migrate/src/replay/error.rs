@@ -1,0 +1,68 @@
+//! Why a trace could not be played to its end.
+
+use pocket_ic::RejectResponse;
+
+use crate::build::BuildError;
+use crate::costs::CostError;
+use crate::server::ServerError;
+use crate::trace::TraceError;
+
+/// The replay could not start or could not go on. What it finds is never an error.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// The trace cannot be used.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
+    /// A wasm cannot be used or built.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// There is no usable server.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// The server does not tell what messages cost.
+    #[error(transparent)]
+    Cost(#[from] CostError),
+    /// A build could not be installed at the beginning.
+    #[error("cannot install {build}: {message}")]
+    Install {
+        /// The build.
+        build: String,
+        /// What the IC said.
+        message: String,
+    },
+    /// The IC refused what only a controller does.
+    #[error("cannot {action}: {message}")]
+    Control {
+        /// What was tried.
+        action: &'static str,
+        /// What the IC said.
+        message: String,
+    },
+    /// An interruption did not go as it should.
+    #[error("line {line}: the interruption `{interruption}`: {detail}")]
+    Interruption {
+        /// The line before which it came.
+        line: usize,
+        /// Which.
+        interruption: String,
+        /// What happened instead.
+        detail: String,
+    },
+}
+
+impl ReplayError {
+    /// True when what the user gave is at fault, not the machine.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            ReplayError::Trace(error) => error.is_usage(),
+            ReplayError::Build(error) => {
+                matches!(error, BuildError::Io { action: "read", .. } | BuildError::Wasm { .. })
+            }
+            _ => false,
+        }
+    }
+
+    pub(super) fn control(action: &'static str) -> impl FnOnce(RejectResponse) -> ReplayError {
+        move |reject| ReplayError::Control { action, message: reject.reject_message }
+    }
+}

@@ -1,0 +1,217 @@
+//! Interruptions: what happens to a canister between two events that its clients must not notice.
+
+use std::fmt;
+use std::str::FromStr;
+
+use candid::Principal;
+use pocket_ic::{CanisterSettings, ErrorCode};
+use upload_canister::api::{self, MigrationPhase, MigrationStatus};
+use wasm_encoder::{CodeSection, ExportKind, ExportSection, Function, FunctionSection, TypeSection};
+
+use super::{Builds, ReplayError, Subject};
+use crate::build::{Module, gzip};
+use crate::trace::Trace;
+
+/// How many rounds a rollback is given.
+const ROLLBACK_ROUNDS: u32 = 1_000;
+
+/// What is done, and when: `KIND@WHEN`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interruption {
+    /// What.
+    kind: Kind,
+    /// When.
+    when: When,
+}
+
+/// When an interruption comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// Before the event in this line of the trace.
+    Line(usize),
+    /// Before every so many events.
+    Every(usize),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Kind {
+    /// An upgrade to this build.
+    Upgrade(String),
+    /// An upgrade that traps, and so does not take place.
+    Trap,
+    /// The canister is stopped and started.
+    Restart,
+    /// The canister is out of cycles for a while, and takes no calls.
+    LowCycles,
+    /// The migration is rolled back, and the canister goes back to the legacy build.
+    Rollback,
+}
+
+impl fmt::Display for Interruption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            Kind::Upgrade(build) => write!(f, "upgrade:{build}")?,
+            Kind::Trap => f.write_str("trap")?,
+            Kind::Restart => f.write_str("restart")?,
+            Kind::LowCycles => f.write_str("low-cycles")?,
+            Kind::Rollback => f.write_str("rollback")?,
+        }
+        match self.when {
+            When::Line(line) => write!(f, "@{line}"),
+            When::Every(count) => write!(f, "@every{count}"),
+        }
+    }
+}
+
+impl FromStr for Interruption {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let expected =
+            "expected upgrade:BUILD, trap, restart, low-cycles or rollback, then @LINE or @everyCOUNT";
+        let bad = || format!("{expected}; got `{text}`");
+        let (kind, when) = text.split_once('@').ok_or_else(bad)?;
+        let kind = match kind.split_once(':') {
+            Some(("upgrade", build)) if !build.is_empty() => Kind::Upgrade(build.to_owned()),
+            None if kind == "trap" => Kind::Trap,
+            None if kind == "restart" => Kind::Restart,
+            None if kind == "low-cycles" => Kind::LowCycles,
+            None if kind == "rollback" => Kind::Rollback,
+            _ => return Err(bad()),
+        };
+        let number = |digits: &str| digits.parse().ok().filter(|number| *number > 0).ok_or_else(bad);
+        let when = match when.strip_prefix("every") {
+            Some(count) => When::Every(number(count)?),
+            None => When::Line(number(when)?),
+        };
+        Ok(Interruption { kind, when })
+    }
+}
+
+impl Interruption {
+    /// Does it, if it is due before event number `event`.
+    pub(super) fn before(
+        &self,
+        event: usize,
+        trace: &Trace,
+        subject: &Subject,
+        builds: &mut Builds,
+    ) -> Result<(), ReplayError> {
+        let line = trace.line_of(event);
+        let due = match self.when {
+            When::Line(at) => at == line,
+            When::Every(count) => event.is_multiple_of(count),
+        };
+        if due { self.perform(line, subject, builds) } else { Ok(()) }
+    }
+
+    fn perform(&self, line: usize, subject: &Subject, builds: &mut Builds) -> Result<(), ReplayError> {
+        let failed =
+            |detail: String| ReplayError::Interruption { line, interruption: self.to_string(), detail };
+        match &self.kind {
+            Kind::Upgrade(build) => {
+                let module = builds.get(build)?;
+                subject.upgrade(&module).map_err(|reject| failed(reject.reject_message))
+            }
+            Kind::Trap => {
+                match subject.upgrade(&trapping_module().map_err(|error| failed(error.to_string()))?) {
+                    Ok(()) => Err(failed("the upgrade that must trap went through".into())),
+                    Err(reject) if reject.error_code == ErrorCode::CanisterTrapped => Ok(()),
+                    Err(reject) => Err(failed(reject.reject_message)),
+                }
+            }
+            Kind::Restart => {
+                subject.stop()?;
+                subject.start()
+            }
+            Kind::LowCycles => low_cycles(subject).map_err(failed),
+            Kind::Rollback => {
+                roll_back(subject).map_err(failed)?;
+                let legacy = builds.get("legacy")?;
+                subject.upgrade(&legacy).map_err(|reject| failed(reject.reject_message))
+            }
+        }
+    }
+}
+
+/// A module whose `post_upgrade` traps.
+fn trapping_module() -> std::io::Result<Module> {
+    let mut types = TypeSection::new();
+    types.ty().function([], []);
+    let mut functions = FunctionSection::new();
+    functions.function(0);
+    let mut exports = ExportSection::new();
+    exports.export("canister_post_upgrade", ExportKind::Func, 0);
+    let mut body = Function::new([]);
+    body.instructions().unreachable().end();
+    let mut code = CodeSection::new();
+    code.function(&body);
+    let mut module = wasm_encoder::Module::new();
+    module.section(&types).section(&functions).section(&exports).section(&code);
+    let wasm = module.finish();
+    let gz = gzip(&wasm)?;
+    Ok(Module { features: Vec::new(), wasm_bytes: wasm.len() as u64, sha256: String::new(), gz })
+}
+
+/// Freezes the canister, sees a call refused, and thaws it.
+fn low_cycles(subject: &Subject) -> Result<(), String> {
+    let freeze = |seconds: u64| {
+        let settings =
+            CanisterSettings { freezing_threshold: Some(seconds.into()), ..CanisterSettings::default() };
+        let pic = subject.pic();
+        pic.update_canister_settings(subject.id(), Some(subject.controller()), settings)
+            .map_err(|reject| reject.reject_message)
+    };
+    let status = subject
+        .pic()
+        .canister_status(subject.id(), Some(subject.controller()))
+        .map_err(|reject| reject.reject_message)?;
+    let before = u64::try_from(status.settings.freezing_threshold.0).map_err(|error| error.to_string())?;
+    freeze(u64::MAX)?;
+    // Nobody's session: the canister would refuse it too, if it were asked.
+    let arg = candid::encode_one(u64::MAX).map_err(|error| error.to_string())?;
+    let probe = subject.update(Principal::anonymous(), "uploads_abort", arg);
+    freeze(before)?;
+    match probe {
+        Err(reject) if reject.error_code == ErrorCode::CanisterOutOfCycles => Ok(()),
+        Err(reject) => Err(reject.reject_message),
+        Ok(_) => Err("a call went through although there were no cycles for it".into()),
+    }
+}
+
+/// Rolls the migration back and waits until everything is layout 1 again.
+fn roll_back(subject: &Subject) -> Result<(), String> {
+    let none = candid::encode_args(()).map_err(|error| error.to_string())?;
+    let decode = |reply: Vec<u8>| -> Result<MigrationStatus, String> {
+        let answer: api::Result<MigrationStatus> =
+            candid::decode_one(&reply).map_err(|error| error.to_string())?;
+        answer.map_err(|error| error.to_string())
+    };
+    let said = |reject: pocket_ic::RejectResponse| reject.reject_message;
+    let controller = subject.controller();
+    let mut status = decode(subject.update(controller, "migration_rollback", none.clone()).map_err(said)?)?;
+    for _ in 0..ROLLBACK_ROUNDS {
+        if status.phase == MigrationPhase::RolledBack {
+            return Ok(());
+        }
+        subject.rounds(1);
+        status = decode(subject.query(controller, "migration_status", none.clone()).map_err(said)?)?;
+    }
+    Err(format!("it stands at {:?} ({})", status.phase, status.note))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interruptions_are_read_as_they_are_written() {
+        for text in ["upgrade:staged@20", "trap@3", "restart@every10", "low-cycles@2", "rollback@9"] {
+            assert_eq!(text.parse::<Interruption>().unwrap().to_string(), text);
+        }
+        for text in ["", "trap", "upgrade@3", "upgrade:@3", "trap@0", "trap@every", "trap:x@1", "explode@3"] {
+            let error = text.parse::<Interruption>().unwrap_err();
+            assert!(error.contains("expected upgrade:BUILD") && error.contains(text), "{error}");
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! Playing a trace on a canister of its own, at the trace's times, with interruptions on request.
+//!
+//! Owns: the canister that is played on ([`Subject`]), the playing ([`play`]), interruptions, what it holds at the end. Does not own: what a
+//! difference means ([`crate::compare`]). Boundary: a canister that answers otherwise than recorded is never an error here.
+
+mod error;
+mod interrupt;
+mod player;
+mod state;
+mod subject;
+
+pub use error::ReplayError;
+pub use interrupt::{Interruption, When};
+pub use player::{Played, Player, Playing, play};
+pub use state::{State, final_state};
+pub use subject::{Builds, Subject};

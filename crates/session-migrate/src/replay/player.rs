@@ -1,0 +1,181 @@
+//! Playing the events of a trace, one after the other or, as recorded, several calls at once.
+
+use super::interrupt::Interruption;
+use super::subject::OnItsWay;
+use super::{Builds, ReplayError, Subject};
+use crate::trace::{Answer, Call, Codec, CodecError, Event, Happening, Trace};
+
+/// After so many calls the meter is read: each makes a message or two, and the server keeps 10,000.
+const CALLS_PER_READING: usize = 1_000;
+
+/// What became of an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Played {
+    /// It has no answer.
+    Done,
+    /// A call or an upgrade was answered.
+    Answered(Answer),
+    /// The call names something that this canister has not given out, so it could not be sent.
+    NotSent {
+        /// The name.
+        name: String,
+    },
+}
+
+/// A trace that was played to its end.
+pub struct Playing {
+    /// What became of each event, in order.
+    pub events: Vec<Played>,
+    /// The codec, which knows the ids by now.
+    pub codec: Codec,
+}
+
+/// Plays a trace to its end. An upgrade to a build of the trace takes its module from `builds`.
+///
+/// # Errors
+/// When the environment fails, or an interruption does not go as it should.
+pub fn play(
+    trace: &Trace,
+    subject: &mut Subject,
+    builds: &mut Builds,
+    interruptions: &[Interruption],
+) -> Result<Playing, ReplayError> {
+    let mut player = Player::new(trace, subject, builds, interruptions)?;
+    player.play_to(trace.events.len())?;
+    Ok(player.finish())
+}
+
+/// Plays a trace piece by piece.
+pub struct Player<'a> {
+    trace: &'a Trace,
+    subject: &'a mut Subject,
+    builds: &'a mut Builds,
+    interruptions: &'a [Interruption],
+    playing: Playing,
+    /// Calls since the meter was read.
+    unread: usize,
+}
+
+impl<'a> Player<'a> {
+    /// A player at the beginning of a trace.
+    ///
+    /// # Errors
+    /// When the interface does not parse.
+    pub fn new(
+        trace: &'a Trace,
+        subject: &'a mut Subject,
+        builds: &'a mut Builds,
+        interruptions: &'a [Interruption],
+    ) -> Result<Self, ReplayError> {
+        let playing = Playing {
+            events: Vec::with_capacity(trace.events.len()),
+            codec: Codec::new(trace.header.start)?,
+        };
+        Ok(Player { trace, subject, builds, interruptions, playing, unread: 0 })
+    }
+
+    /// The canister.
+    pub fn subject(&self) -> &Subject {
+        self.subject
+    }
+
+    /// Plays on until event number `end` is the next. Calls that were on their way together are not torn apart.
+    ///
+    /// # Errors
+    /// See [`play`].
+    pub fn play_to(&mut self, end: usize) -> Result<(), ReplayError> {
+        while self.playing.events.len() < end {
+            let first = self.playing.events.len();
+            let Some(event) = self.trace.events.get(first) else { break };
+            for interruption in self.interruptions {
+                interruption.before(first, self.trace, self.subject, self.builds)?;
+            }
+            self.subject.set_time(self.trace.header.start.saturating_add(event.at));
+            self.event(first, &event.what)?;
+            if self.unread >= CALLS_PER_READING {
+                self.unread = 0;
+                self.subject.read_meter()?;
+            }
+        }
+        self.subject.read_meter()
+    }
+
+    /// What was played.
+    pub fn finish(self) -> Playing {
+        self.playing
+    }
+
+    fn event(&mut self, first: usize, what: &Happening) -> Result<(), ReplayError> {
+        let played = match what {
+            Happening::Call(_) => {
+                let group = group(&self.trace.events, first);
+                self.unread += group.len();
+                return self.playing.calls(self.trace, self.subject, first, &group);
+            }
+            Happening::Pass { rounds } => {
+                self.subject.rounds(*rounds);
+                Played::Done
+            }
+            Happening::Upgrade { build, .. } => {
+                let module = self.builds.get(build)?;
+                Played::Answered(match self.subject.upgrade(&module) {
+                    Ok(()) => Answer::accepted(),
+                    Err(reject) => Answer::from(&reject),
+                })
+            }
+            Happening::Stop => {
+                self.subject.stop()?;
+                Played::Done
+            }
+            Happening::Start => {
+                self.subject.start()?;
+                Played::Done
+            }
+        };
+        self.playing.events.push(played);
+        Ok(())
+    }
+}
+
+/// The call at `first` and those that were sent before it was answered.
+fn group(events: &[Event], first: usize) -> Vec<&Call> {
+    let calls = events.iter().skip(first).map_while(|event| match &event.what {
+        Happening::Call(call) => Some(call),
+        _ => None,
+    });
+    calls.enumerate().take_while(|(index, call)| *index == 0 || call.together).map(|(_, call)| call).collect()
+}
+
+impl Playing {
+    fn calls(
+        &mut self,
+        trace: &Trace,
+        subject: &Subject,
+        first: usize,
+        group: &[&Call],
+    ) -> Result<(), ReplayError> {
+        let mut sent: Vec<Result<OnItsWay, String>> = Vec::with_capacity(group.len());
+        for (number, call) in group.iter().enumerate() {
+            let line = trace.line_of(first + number);
+            let mut payload = |reference: &_| trace.payload(line, reference).map_err(CodecError::from);
+            sent.push(match self.codec.encode(&call.method, &call.arguments, &mut payload) {
+                Ok(arg) => Ok(subject.send(call.kind, call.caller, &call.method, arg)),
+                Err(CodecError::UnknownName(name)) => Err(name),
+                Err(CodecError::Trace(error)) => return Err(error.into()),
+                Err(error @ CodecError::Arguments { .. }) => {
+                    return Err(trace.malformed(line, error.to_string()).into());
+                }
+            });
+        }
+        for (call, sent) in group.iter().zip(sent) {
+            self.events.push(match sent {
+                Ok(on_its_way) => {
+                    let answer = subject.wait(on_its_way);
+                    Played::Answered(self.codec.answer(&call.method, answer.as_deref()))
+                }
+                Err(name) => Played::NotSent { name },
+            });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,247 @@
+//! What a canister holds, in the same words whatever layout it is in.
+//!
+//! Most of it is asked for as the clients of the trace would ask: sessions, capsules, memories, and the bytes of every
+//! blob. What no query tells (receipts, where idempotency keys lead, the indexes, the accounts) is read out of stable memory.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use candid::utils::ArgumentEncoder;
+use candid::{CandidType, Principal};
+use serde::de::DeserializeOwned;
+use serde_bytes::ByteBuf;
+use sha2::{Digest, Sha256};
+use upload_canister::api::{self, AdminConfig, AdminStats, BlobMeta, Capsule, Memory, UploadStatus};
+use upload_canister::session::SessionId;
+use upload_canister::stable::layout::Layout;
+use upload_canister::storage::Storage;
+use upload_canister::upload::{IdemKey, Outcome};
+
+use super::Subject;
+use crate::trace::{Codec, Happening, Trace};
+
+/// The entries of a state, as Candid text, by part and name. Parts: session, index, receipt, capsule, memory, blob, sums,
+/// stats, settings.
+pub type State = BTreeMap<(&'static str, String), String>;
+
+/// An ended session.
+#[derive(CandidType)]
+struct ReceiptShown {
+    owner: Principal,
+    outcome: &'static str,
+    memory_id: Option<String>,
+    blob_id: Option<String>,
+    size: Option<u64>,
+    digest: Option<ByteBuf>,
+    uploaded_at: Option<u64>,
+    expires_at: u64,
+    /// The session that its idempotency key leads to.
+    key_leads_to: Option<Leads>,
+}
+
+/// A session that a key leads to.
+#[derive(CandidType)]
+struct Leads {
+    session: u64,
+}
+
+/// A live session, as the indexes know it.
+#[derive(CandidType)]
+struct IndexShown {
+    by_owner: bool,
+    by_activity: bool,
+    key_leads_to: Option<Leads>,
+}
+
+/// Sums over everything.
+#[derive(CandidType)]
+struct SumsShown {
+    live_sessions: u64,
+    receipts: u64,
+    accounts: u64,
+    bytes_in_use: u64,
+    last_session: u64,
+}
+
+/// A blob by its content.
+#[derive(CandidType)]
+struct ContentShown {
+    bytes: u64,
+    sha256: ByteBuf,
+}
+
+/// Reads the state of a canister on which a trace was played.
+///
+/// # Errors
+/// What cannot be read, in words.
+pub fn final_state(trace: &Trace, subject: &Subject, codec: &mut Codec) -> Result<State, String> {
+    let mut reading = Reading { subject, codec, state: State::new() };
+    let mut live = Vec::new();
+    for caller in callers(trace) {
+        live.extend(reading.sessions(caller)?);
+        reading.capsules(caller)?;
+    }
+    reading.administration()?;
+    reading.stable(&live)?;
+    Ok(reading.state)
+}
+
+/// Everybody who called, in order; nobody sees anything as anonymous.
+fn callers(trace: &Trace) -> BTreeSet<Principal> {
+    let calls = trace.events.iter().filter_map(|event| match &event.what {
+        Happening::Call(call) => Some(call.caller),
+        _ => None,
+    });
+    calls.filter(|caller| *caller != Principal::anonymous()).collect()
+}
+
+struct Reading<'s> {
+    subject: &'s Subject,
+    codec: &'s mut Codec,
+    state: State,
+}
+
+impl Reading<'_> {
+    fn query<T: CandidType + DeserializeOwned>(
+        &self,
+        caller: Principal,
+        method: &str,
+        args: impl ArgumentEncoder,
+    ) -> Result<T, String> {
+        let said = |error: &dyn std::fmt::Display| format!("{method}: {error}");
+        let arg = candid::encode_args(args).map_err(|error| said(&error))?;
+        let reply = self.subject.query(caller, method, arg).map_err(|reject| said(&reject))?;
+        let answer: api::Result<T> = candid::decode_one(&reply).map_err(|error| said(&error))?;
+        answer.map_err(|error| said(&error))
+    }
+
+    /// All pages of a list.
+    fn all<T: CandidType + DeserializeOwned>(
+        &self,
+        mut page: impl FnMut(&Self, Option<&T>) -> Result<Vec<T>, String>,
+    ) -> Result<Vec<T>, String> {
+        let mut all: Vec<T> = Vec::new();
+        loop {
+            let next = page(self, all.last())?;
+            if next.is_empty() {
+                return Ok(all);
+            }
+            all.extend(next);
+        }
+    }
+
+    /// Adds an entry under the name that the trace has for `id`.
+    fn add(&mut self, part: &'static str, id: &str, value: &impl CandidType) -> Result<(), String> {
+        let name = self.codec.name(id);
+        let text = self.codec.show(value)?;
+        self.state.insert((part, name), text);
+        Ok(())
+    }
+
+    fn sessions(&mut self, caller: Principal) -> Result<Vec<(Principal, UploadStatus)>, String> {
+        let sessions: Vec<UploadStatus> = self.all(|reading, last: Option<&UploadStatus>| {
+            reading.query(caller, "uploads_list", (last.map(|status| status.session), None::<u32>))
+        })?;
+        for status in &sessions {
+            let name = self.codec.session_name(status.session);
+            self.add("session", &name, status)?;
+        }
+        Ok(sessions.into_iter().map(|status| (caller, status)).collect())
+    }
+
+    fn capsules(&mut self, caller: Principal) -> Result<(), String> {
+        let capsules = self.all(|reading, last: Option<&Capsule>| {
+            reading.query(caller, "capsules_list", (last.map(|capsule| &capsule.id), None::<u32>))
+        })?;
+        for capsule in &capsules {
+            self.add("capsule", &capsule.id, capsule)?;
+            let memories = self.all(|reading, last: Option<&Memory>| {
+                reading.query(
+                    caller,
+                    "memories_list",
+                    (&capsule.id, last.map(|memory| &memory.id), None::<u32>),
+                )
+            })?;
+            for memory in &memories {
+                self.add("memory", &memory.id, memory)?;
+                if memory.blob.locator.starts_with("blob_") {
+                    self.blob(caller, &memory.blob.locator)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn blob(&mut self, caller: Principal, locator: &str) -> Result<(), String> {
+        let meta: BlobMeta = self.query(caller, "blob_get_meta", (locator,))?;
+        let mut hasher = Sha256::new();
+        let mut bytes = 0;
+        for index in 0..meta.chunk_count {
+            let chunk: ByteBuf = self.query(caller, "blob_read_chunk", (locator, index))?;
+            hasher.update(&chunk);
+            bytes += chunk.len() as u64;
+        }
+        let content = ContentShown { bytes, sha256: ByteBuf::from(hasher.finalize().to_vec()) };
+        self.add("blob", locator, &content)
+    }
+
+    fn administration(&mut self) -> Result<(), String> {
+        let controller = self.subject.controller();
+        let stats: AdminStats = self.query(controller, "admin_stats", ())?;
+        self.add("stats", "admin_stats", &stats)?;
+        let settings: AdminConfig = self.query(controller, "admin_config_get", ())?;
+        self.add("settings", "admin_config", &settings)
+    }
+
+    fn stable(&mut self, live: &[(Principal, UploadStatus)]) -> Result<(), String> {
+        let memory = self.subject.pic().get_stable_memory(self.subject.id());
+        let layouts = [Layout::LEGACY, Layout::SPLIT, Layout::EXTENTS];
+        let storage = Storage::open_accepting(Rc::new(RefCell::new(memory)), &layouts)
+            .map_err(|error| error.to_string())?;
+        let damaged = |error: upload_canister::stable::StableError| error.to_string();
+        let leads_to = |key: IdemKey| -> Result<Option<Leads>, String> {
+            Ok(storage.index.find(key).map_err(damaged)?.map(|id| Leads { session: id.0 }))
+        };
+        for (owner, status) in live {
+            let id = SessionId(status.session);
+            let last_seen = upload_canister::session::Time::from_nanos(status.last_seen);
+            let shown = IndexShown {
+                by_owner: storage.index.contains(id, *owner),
+                by_activity: storage.index.is_active_at(id, last_seen),
+                key_leads_to: leads_to(IdemKey::of(&status.capsule_id, owner, &status.idem))?,
+            };
+            let name = self.codec.session_name(status.session);
+            self.add("index", &name, &shown)?;
+        }
+        let last_session = storage.sessions.counter.get().map_err(damaged)?.unwrap_or(0);
+        for session in 1..=last_session {
+            let Some(receipt) = storage.receipts.get(SessionId(session)).map_err(damaged)? else { continue };
+            let finished = match &receipt.outcome {
+                Outcome::Finished(finished) => Some(finished),
+                Outcome::Aborted => None,
+            };
+            let shown = ReceiptShown {
+                owner: receipt.owner,
+                outcome: if finished.is_some() { "finished" } else { "aborted" },
+                memory_id: finished.map(|finished| finished.memory_id.clone()),
+                blob_id: finished.map(|finished| finished.to_api().blob_id),
+                size: finished.map(|finished| finished.size),
+                digest: finished.map(|finished| ByteBuf::from(finished.checksum)),
+                uploaded_at: finished.map(|finished| finished.finished_at),
+                expires_at: receipt.expires_at,
+                key_leads_to: leads_to(IdemKey(receipt.idem_key))?,
+            };
+            let name = self.codec.session_name(session);
+            self.add("receipt", &name, &shown)?;
+        }
+        let sums = SumsShown {
+            live_sessions: storage.index.len(),
+            receipts: storage.receipts.len(),
+            accounts: storage.usage.accounts(),
+            bytes_in_use: storage.usage.total().map_err(damaged)?,
+            last_session,
+        };
+        self.add("sums", "all", &sums)
+    }
+}

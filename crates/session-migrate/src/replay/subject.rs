@@ -1,0 +1,215 @@
+//! The canister that a trace is played on: on an instance of its own, at times that the trace decides.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use candid::Principal;
+use pocket_ic::common::rest::RawMessageId;
+use pocket_ic::{PocketIc, RejectResponse, Time};
+
+use super::ReplayError;
+use crate::build::{self, Build, Module};
+use crate::client::{Canister, NO_ARGUMENTS};
+use crate::costs::{self, MessageCost};
+use crate::server;
+use crate::trace::{Header, Kind};
+
+/// The modules that a trace can name, read or built once.
+#[derive(Clone, Debug, Default)]
+pub struct Builds(HashMap<String, Arc<Module>>);
+
+impl Builds {
+    /// The module of a build's name, or of a file.
+    ///
+    /// # Errors
+    /// When it cannot be read or built.
+    pub fn get(&mut self, name: &str) -> Result<Arc<Module>, ReplayError> {
+        if let Some(module) = self.0.get(name) {
+            return Ok(module.clone());
+        }
+        let module = match name.parse::<Build>() {
+            Ok(build) => Module::read(&build::ensure_one(build)?.wasm_gz)?,
+            Err(_) => Module::read(Path::new(name))?,
+        };
+        Ok(self.0.entry(name.to_owned()).or_insert(Arc::new(module)).clone())
+    }
+
+    /// Lets a name stand for a module, whatever the tree builds under it.
+    pub fn set(&mut self, name: impl Into<String>, module: Module) {
+        self.0.insert(name.into(), Arc::new(module));
+    }
+}
+
+/// A canister on an instance of its own.
+pub struct Subject {
+    pic: PocketIc,
+    id: Principal,
+    controllers: Vec<Principal>,
+    /// What its messages have cost so far; empty where the server does not tell.
+    costs: Vec<MessageCost>,
+    /// How many of them are from the installation.
+    installation: usize,
+    metered: bool,
+}
+
+impl Subject {
+    /// Installs a module under the name `build`, at the time and for the controllers that the header says.
+    ///
+    /// # Errors
+    /// When there is no usable server, or the module cannot be installed.
+    pub fn install(build: &str, module: &Module, header: &Header) -> Result<Subject, ReplayError> {
+        let pic = server::pocket_ic()?;
+        let start = Time::from_nanos_since_unix_epoch(header.start);
+        if start > pic.get_time() {
+            pic.set_time(start);
+        }
+        let controller = header.controllers.first().copied().unwrap_or(Principal::anonymous());
+        let id = pic.create_canister_with_settings(Some(controller), None);
+        let metered = server::chosen()?.kind == server::ServerKind::Embedded;
+        let controllers = vec![controller];
+        let mut subject = Subject { pic, id, controllers, costs: Vec::new(), installation: 0, metered };
+        // Reinstalling into an empty canister is installing, and its failure is an answer, not a panic.
+        subject
+            .pic
+            .reinstall_canister(id, module.gz.clone(), NO_ARGUMENTS.to_vec(), Some(controller))
+            .map_err(|reject| ReplayError::Install { build: build.into(), message: reject.reject_message })?;
+        if header.controllers.len() > 1 {
+            subject.controllers.clone_from(&header.controllers);
+            subject
+                .pic
+                .set_controllers(id, Some(controller), header.controllers.clone())
+                .map_err(ReplayError::control("set the controllers"))?;
+        }
+        subject.read_meter()?;
+        subject.installation = subject.costs.len();
+        Ok(subject)
+    }
+
+    /// The instance.
+    pub fn pic(&self) -> &PocketIc {
+        &self.pic
+    }
+
+    /// The canister.
+    pub fn id(&self) -> Principal {
+        self.id
+    }
+
+    /// Who controls it.
+    pub fn controller(&self) -> Principal {
+        self.controllers.first().copied().unwrap_or(Principal::anonymous())
+    }
+
+    /// The time, nanoseconds since 1970.
+    pub fn now(&self) -> u64 {
+        self.pic.get_time().as_nanos_since_unix_epoch()
+    }
+
+    /// Sets the time, nanoseconds since 1970, unless it is later already.
+    pub fn set_time(&self, nanos: u64) {
+        let time = Time::from_nanos_since_unix_epoch(nanos);
+        if time > self.pic.get_time() {
+            self.pic.set_time(time);
+        }
+    }
+
+    /// Runs rounds without calls.
+    pub fn rounds(&self, rounds: u32) {
+        for _ in 0..rounds {
+            self.pic.tick();
+        }
+    }
+
+    /// It as its clients see it.
+    pub fn canister(&self) -> Canister<'_> {
+        Canister::new(&self.pic, self.id)
+    }
+
+    /// Upgrades the canister.
+    ///
+    /// # Errors
+    /// The IC's, or the canister's, refusal; then it is as before.
+    pub fn upgrade(&self, module: &Module) -> Result<(), RejectResponse> {
+        self.canister().upgrade(self.controller(), "", module)
+    }
+
+    /// Stops the canister.
+    ///
+    /// # Errors
+    /// [`ReplayError::Control`].
+    pub fn stop(&self) -> Result<(), ReplayError> {
+        self.pic
+            .stop_canister(self.id, Some(self.controller()))
+            .map_err(ReplayError::control("stop the canister"))
+    }
+
+    /// Starts it again.
+    ///
+    /// # Errors
+    /// [`ReplayError::Control`].
+    pub fn start(&self) -> Result<(), ReplayError> {
+        self.pic
+            .start_canister(self.id, Some(self.controller()))
+            .map_err(ReplayError::control("start the canister"))
+    }
+
+    /// Sends a call. A query is answered at once, an update with [`Subject::wait`].
+    pub(super) fn send(&self, kind: Kind, caller: Principal, method: &str, arg: Vec<u8>) -> OnItsWay {
+        match kind {
+            Kind::Query => OnItsWay::Answered(self.pic.query_call(self.id, caller, method, arg)),
+            Kind::Update => match self.pic.submit_call(self.id, caller, method, arg) {
+                Ok(message) => OnItsWay::Submitted(message),
+                Err(reject) => OnItsWay::Answered(Err(reject)),
+            },
+        }
+    }
+
+    /// The answer to a call that was sent.
+    pub(super) fn wait(&self, call: OnItsWay) -> Result<Vec<u8>, RejectResponse> {
+        match call {
+            OnItsWay::Answered(answer) => answer,
+            OnItsWay::Submitted(message) => self.pic.await_call(message),
+        }
+    }
+
+    /// A query call from beginning to end.
+    ///
+    /// # Errors
+    /// The rejection.
+    pub fn query(&self, caller: Principal, method: &str, arg: Vec<u8>) -> Result<Vec<u8>, RejectResponse> {
+        self.pic.query_call(self.id, caller, method, arg)
+    }
+
+    /// An update call from beginning to end.
+    ///
+    /// # Errors
+    /// The rejection.
+    pub fn update(&self, caller: Principal, method: &str, arg: Vec<u8>) -> Result<Vec<u8>, RejectResponse> {
+        self.pic.update_call(self.id, caller, method, arg)
+    }
+
+    /// Takes down what the messages since the last time have cost. The server forgets all but the last 10,000.
+    ///
+    /// # Errors
+    /// When the server that should tell does not.
+    pub fn read_meter(&mut self) -> Result<(), ReplayError> {
+        if self.metered {
+            let from = self.costs.last().map_or(0, |cost| cost.index + 1);
+            self.costs.extend(costs::messages(&self.pic, self.id, from)?);
+        }
+        Ok(())
+    }
+
+    /// What its messages since the installation have cost, as far as [`Subject::read_meter`] has taken down; none where
+    /// the server does not tell.
+    pub fn costs(&self) -> Option<&[MessageCost]> {
+        self.metered.then(|| self.costs.get(self.installation..).unwrap_or_default())
+    }
+}
+
+/// A call that was sent.
+pub(super) enum OnItsWay {
+    Submitted(RawMessageId),
+    Answered(Result<Vec<u8>, RejectResponse>),
+}

@@ -1,0 +1,296 @@
+//! Between the bytes of a message and the text of a trace.
+
+use candid::CandidType;
+use candid::types::value::{IDLArgs, IDLValue};
+use candid_parser::parse_idl_args;
+use pocket_ic::RejectResponse;
+
+use super::payload::{PayloadRef, Seeds};
+use super::{Answer, Arguments, Ids, Interface, TraceError, value};
+
+/// Raw messages up to this length stand in the trace themselves, bytes.
+const RAW_INLINE_BYTES: usize = 256;
+
+/// Arguments that cannot be sent.
+#[derive(Debug, thiserror::Error)]
+pub enum CodecError {
+    /// They name an id that this canister has not given out.
+    #[error("the canister has not shown {0}")]
+    UnknownName(String),
+    /// They are no arguments of the method.
+    #[error("arguments of {method}: {detail}")]
+    Arguments {
+        /// The method.
+        method: String,
+        /// What is wrong.
+        detail: String,
+    },
+    /// Their payload cannot be had.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
+}
+
+/// The codec of one canister's messages: it learns the ids that the canister gives out.
+#[derive(Clone, Debug)]
+pub struct Codec {
+    interface: Interface,
+    ids: Ids,
+    start: u64,
+}
+
+impl Codec {
+    /// For a trace that begins at `start`, nanoseconds since 1970.
+    ///
+    /// # Errors
+    /// [`TraceError::Interface`].
+    pub fn new(start: u64) -> Result<Codec, TraceError> {
+        Ok(Codec { interface: Interface::upload_canister()?, ids: Ids::default(), start })
+    }
+
+    /// When the trace begins, nanoseconds since 1970.
+    pub fn start(&self) -> u64 {
+        self.start
+    }
+
+    /// The text of encoded arguments, and the payloads that must be kept for it.
+    pub fn arguments(&self, method: &str, arg: &[u8], seeds: &Seeds) -> (Arguments, Vec<Vec<u8>>) {
+        match self.candid_arguments(method, arg, seeds) {
+            Some(shown) => shown,
+            None if arg.len() <= RAW_INLINE_BYTES => (Arguments::Raw(hex::encode(arg)), Vec::new()),
+            None => (Arguments::Raw(PayloadRef::of(arg).to_string()), vec![arg.to_vec()]),
+        }
+    }
+
+    /// None for what would not be sent again as it came.
+    fn candid_arguments(&self, method: &str, arg: &[u8], seeds: &Seeds) -> Option<(Arguments, Vec<Vec<u8>>)> {
+        let sent = self.interface.decode(arg)?;
+        let mut keep = Vec::new();
+        let mut shown = Vec::with_capacity(sent.args.len());
+        for (position, argument) in sent.args.iter().enumerate() {
+            let place = (method, position);
+            shown.push(value::shown_argument(place, argument.clone(), &self.ids, seeds, &mut keep));
+        }
+        let text = one_line(&IDLArgs { args: shown });
+        let again = self.sent(method, &text, &mut |reference| payload_at_hand(reference, &keep)).ok()?;
+        let again = self.interface.encode(method, again).ok()?;
+        // The same values; how the types were written down may differ.
+        (self.interface.decode(&again)? == sent).then_some((Arguments::Candid(text), keep))
+    }
+
+    fn sent(
+        &self,
+        method: &str,
+        text: &str,
+        payload: &mut dyn FnMut(&PayloadRef) -> Result<Vec<u8>, CodecError>,
+    ) -> Result<IDLArgs, CodecError> {
+        let parsed = parse_idl_args(text)
+            .map_err(|error| CodecError::Arguments { method: method.into(), detail: error.to_string() })?;
+        let args = parsed
+            .args
+            .into_iter()
+            .map(|argument| value::sent_argument(argument, &self.ids, CodecError::UnknownName, payload))
+            .collect::<Result<_, _>>()?;
+        Ok(IDLArgs { args })
+    }
+
+    /// The encoded arguments of a traced call, with the ids that this canister has given out. `payload` finds the bytes of
+    /// a reference.
+    ///
+    /// # Errors
+    /// [`CodecError`].
+    pub fn encode(
+        &self,
+        method: &str,
+        arguments: &Arguments,
+        payload: &mut dyn FnMut(&PayloadRef) -> Result<Vec<u8>, CodecError>,
+    ) -> Result<Vec<u8>, CodecError> {
+        let bad = |detail: String| CodecError::Arguments { method: method.into(), detail };
+        match arguments {
+            Arguments::Candid(text) => {
+                let args = self.sent(method, text, payload)?;
+                self.interface.encode(method, args).map_err(bad)
+            }
+            Arguments::Raw(text) => match PayloadRef::parse(text) {
+                Some(reference) => payload(&reference),
+                None => hex::decode(text).map_err(|error| bad(error.to_string())),
+            },
+        }
+    }
+
+    /// The name of a session, which is learned if it is new.
+    pub fn session_name(&mut self, session: u64) -> String {
+        self.ids.learn_session(session)
+    }
+
+    /// A text with names for the ids in it, which are learned if they are new.
+    pub fn name(&mut self, text: &str) -> String {
+        self.ids.learn_text(text)
+    }
+
+    /// The text of any value, as if it came in a reply.
+    ///
+    /// # Errors
+    /// When it does not encode, in words.
+    pub fn show(&mut self, value: &impl CandidType) -> Result<String, String> {
+        let value = IDLValue::try_from_candid_type(value).map_err(|error| error.to_string())?;
+        let shown = value::shown_reply("", value, &mut self.ids, self.start);
+        Ok(one_line(&IDLArgs { args: vec![shown] }))
+    }
+
+    /// The text of a reply. Ids that it shows for the first time get their names.
+    pub fn reply(&mut self, method: &str, reply: &[u8]) -> Answer {
+        match self.interface.decode(reply) {
+            Some(values) => {
+                let start = self.start;
+                let shown = |value| value::shown_reply(method, value, &mut self.ids, start);
+                Answer::Reply(one_line(&IDLArgs { args: values.args.into_iter().map(shown).collect() }))
+            }
+            None if reply.len() <= RAW_INLINE_BYTES => Answer::Raw(hex::encode(reply)),
+            None => Answer::Raw(PayloadRef::of(reply).to_string()),
+        }
+    }
+
+    /// What a client is told.
+    pub fn answer(&mut self, method: &str, answer: Result<&[u8], &RejectResponse>) -> Answer {
+        match answer {
+            Ok(reply) => self.reply(method, reply),
+            Err(reject) => Answer::from(reject),
+        }
+    }
+}
+
+fn payload_at_hand(reference: &PayloadRef, kept: &[Vec<u8>]) -> Result<Vec<u8>, CodecError> {
+    match reference {
+        PayloadRef::Seed { seed, offset, length } => {
+            // It was in a message, so it fits in memory.
+            Ok(super::seeded(*seed, *offset, *length as usize))
+        }
+        PayloadRef::Sha256 { .. } => kept
+            .iter()
+            .find(|bytes| PayloadRef::of(bytes) == *reference)
+            .cloned()
+            .ok_or_else(|| CodecError::UnknownName(reference.to_string())),
+    }
+}
+
+/// Candid text on one line: its debug form, other than the display form, does not break lines.
+fn one_line(args: &IDLArgs) -> String {
+    if args.args.is_empty() { "()".into() } else { format!("{args:?}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candid::{Encode, Principal};
+    use serde_bytes::ByteBuf;
+    use upload_canister::api::{AssetMetadata, AssetMetadataBase, AssetType, Error, Result as Reply};
+
+    fn codec() -> Codec {
+        Codec::new(1_000_000_000).unwrap()
+    }
+
+    fn text(arguments: &Arguments) -> &str {
+        match arguments {
+            Arguments::Candid(text) | Arguments::Raw(text) => text,
+        }
+    }
+
+    fn no_payload(reference: &PayloadRef) -> Result<Vec<u8>, CodecError> {
+        payload_at_hand(reference, &[])
+    }
+
+    #[test]
+    fn arguments_are_text_that_gives_the_same_bytes() {
+        let codec = codec();
+        let base = AssetMetadataBase::new("a \"b\".bin\n", "text/plain", AssetType::Preview, 5, 7);
+        let metadata = AssetMetadata::document(base);
+        let arg =
+            Encode!(&"capsule_1", &metadata, &1u32, &"key", &None::<upload_canister::api::HashAlgorithm>)
+                .unwrap();
+        let (arguments, keep) = codec.arguments("uploads_begin", &arg, &Seeds::default());
+        assert!(matches!(arguments, Arguments::Candid(_)), "{arguments:?}");
+        assert!(keep.is_empty() && text(&arguments).contains("asset_type = variant { Preview }"));
+        assert_eq!(codec.encode("uploads_begin", &arguments, &mut no_payload).unwrap(), arg);
+    }
+
+    #[test]
+    fn an_argument_that_was_left_out_stays_out() {
+        let codec = codec();
+        let arg = Encode!(&7u64, &0u32, &ByteBuf::from([1, 2, 3])).unwrap();
+        let (arguments, _) = codec.arguments("uploads_put_chunk", &arg, &Seeds::default());
+        assert_eq!(codec.encode("uploads_put_chunk", &arguments, &mut no_payload).unwrap(), arg);
+        let (arguments, _) = codec.arguments("admin_stats", &Encode!().unwrap(), &Seeds::default());
+        assert_eq!(arguments, Arguments::Candid("()".into()));
+        assert_eq!(codec.encode("admin_stats", &arguments, &mut no_payload).unwrap(), Encode!().unwrap());
+    }
+
+    #[test]
+    fn payload_is_named_and_not_written_out() {
+        let codec = codec();
+        let mut seeds = Seeds::default();
+        let made = seeds.make(5, 1000, 100_000);
+        let arg = Encode!(&7u64, &0u32, &ByteBuf::from(made.clone()), &None::<ByteBuf>).unwrap();
+        let (arguments, keep) = codec.arguments("uploads_put_chunk", &arg, &seeds);
+        assert!(keep.is_empty() && text(&arguments).contains("\"@seed:5:1000:100000\""), "{arguments:?}");
+        assert_eq!(codec.encode("uploads_put_chunk", &arguments, &mut no_payload).unwrap(), arg);
+
+        let (arguments, keep) = codec.arguments("uploads_put_chunk", &arg, &Seeds::default());
+        assert!(keep == [made.clone()] && text(&arguments).contains("\"@sha256:"), "{arguments:?}");
+        let again = codec.encode("uploads_put_chunk", &arguments, &mut |_| Ok(made.clone()));
+        assert_eq!(again.unwrap(), arg);
+    }
+
+    #[test]
+    fn ids_are_those_of_the_canister_that_is_called() {
+        let begun = |session: u64| Encode!(&Reply::Ok(session)).unwrap();
+        let (mut one, mut other) = (codec(), codec());
+        assert_eq!(
+            one.reply("uploads_begin", &begun(7)),
+            Answer::Reply("(variant { Ok = \"@session:1\" })".into())
+        );
+        other.reply("uploads_begin", &begun(9));
+        let (arguments, _) = one.arguments("uploads_abort", &Encode!(&7u64).unwrap(), &Seeds::default());
+        let sent = other.encode("uploads_abort", &arguments, &mut no_payload).unwrap();
+        assert_eq!(sent, Encode!(&9u64).unwrap());
+        let gone = Encode!(&Reply::<()>::Err(Error::not_found("session", 9))).unwrap();
+        let Answer::Reply(said) = other.reply("uploads_abort", &gone) else { panic!() };
+        assert!(said.contains("key = \"@session:1\""), "{said}");
+        let error = codec().encode("uploads_abort", &arguments, &mut no_payload).unwrap_err();
+        assert!(matches!(error, CodecError::UnknownName(name) if name == "@session:1"));
+    }
+
+    #[test]
+    fn what_would_not_come_out_the_same_is_kept_raw() {
+        let mut codec = codec();
+        codec.reply("uploads_begin", &Encode!(&Reply::Ok(7u64)).unwrap());
+        // A text that looks like one of our names.
+        let tricky = Encode!(&"@session:1").unwrap();
+        for arg in [b"DIDL".to_vec(), b"nonsense".to_vec(), tricky, vec![0; 1000]] {
+            let (arguments, keep) = codec.arguments("capsules_read", &arg, &Seeds::default());
+            assert!(matches!(arguments, Arguments::Raw(_)), "{arguments:?}");
+            let payload = &mut |_: &PayloadRef| Ok(keep[0].clone());
+            assert_eq!(codec.encode("capsules_read", &arguments, payload).unwrap(), arg);
+        }
+    }
+
+    #[test]
+    fn times_count_from_the_start_and_principals_are_text() {
+        let mut codec = codec();
+        let capsule = upload_canister::api::Capsule {
+            id: "capsule_12".into(),
+            subject: upload_canister::api::PersonRef::Principal(Principal::anonymous()),
+            owners: vec![Principal::anonymous()],
+            writers: vec![],
+            readers: vec![],
+            created_at: 3_000_000_001,
+            memory_count: 0,
+        };
+        let Answer::Reply(said) = codec.reply("capsules_create", &Encode!(&Reply::Ok(capsule)).unwrap())
+        else {
+            panic!()
+        };
+        for part in ["created_at = \"@+2000ms\"", "id = \"@capsule:1\"", "principal \"2vxsx-fae\""] {
+            assert!(said.contains(part), "{said}");
+        }
+    }
+}

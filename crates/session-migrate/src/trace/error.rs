@@ -1,0 +1,116 @@
+//! What can be wrong with a trace.
+
+use std::path::{Path, PathBuf};
+
+/// A trace that cannot be read or written. Nothing was played, and nothing is left half-written.
+#[derive(Debug, thiserror::Error)]
+pub enum TraceError {
+    /// A file or folder cannot be used.
+    #[error("cannot {action} {path}: {source}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system answered.
+        source: std::io::Error,
+    },
+    /// The first line is not the header of a trace.
+    #[error("{path}:1: not a trace: {detail}")]
+    NotATrace {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with its first line.
+        detail: String,
+    },
+    /// The trace was written by a newer program.
+    #[error("{path}:1: the trace is of version {got}, this program reads up to {newest}")]
+    NewerVersion {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        got: u32,
+        /// The newest that is read.
+        newest: u32,
+    },
+    /// The trace ends before its end line.
+    #[error("{path}:{line}: the trace was cut off here: it has no end line")]
+    Truncated {
+        /// The file.
+        path: PathBuf,
+        /// The last line that is there.
+        line: usize,
+    },
+    /// A line is not as it was written, or one was added or taken away before it.
+    #[error(
+        "{path}:{line}: this line or the one before it was changed: its sum is {got}, expected {expected}"
+    )]
+    Edited {
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        line: usize,
+        /// What the sum over the line should be.
+        expected: String,
+        /// What it says.
+        got: String,
+    },
+    /// A line says something that is not a part of the format.
+    #[error("{path}:{line}: {detail}")]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        line: usize,
+        /// What is wrong.
+        detail: String,
+    },
+    /// A line needs bytes that are not there.
+    #[error("{path}:{line}: the payload file {file} is missing: {source}")]
+    MissingPayload {
+        /// The trace.
+        path: PathBuf,
+        /// The line.
+        line: usize,
+        /// The file that should be there.
+        file: PathBuf,
+        /// What the operating system answered.
+        source: std::io::Error,
+    },
+    /// The bytes that a line needs are others.
+    #[error(
+        "{path}:{line}: the payload file {file} has the SHA-256 {got} and {bytes} bytes, expected {expected_bytes}"
+    )]
+    DamagedPayload {
+        /// The trace.
+        path: PathBuf,
+        /// The line.
+        line: usize,
+        /// The file, whose name is the digest it should have.
+        file: PathBuf,
+        /// The digest it has.
+        got: String,
+        /// The number of bytes it has.
+        bytes: u64,
+        /// The number of bytes it should have.
+        expected_bytes: u64,
+    },
+    /// The canister's interface does not parse.
+    #[error("the Candid interface: {0}")]
+    Interface(String),
+}
+
+impl TraceError {
+    /// A closure for `map_err` on file operations.
+    pub(crate) fn io<'p>(
+        action: &'static str,
+        path: &'p Path,
+    ) -> impl FnOnce(std::io::Error) -> TraceError + 'p {
+        move |source| TraceError::Io { action, path: path.to_path_buf(), source }
+    }
+
+    /// True when the trace is at fault, not the machine.
+    pub fn is_usage(&self) -> bool {
+        !matches!(self, TraceError::Io { .. })
+    }
+}

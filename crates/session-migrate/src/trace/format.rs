@@ -1,0 +1,161 @@
+//! The lines of a trace.
+
+use candid::Principal;
+use pocket_ic::RejectResponse;
+use serde::{Deserialize, Serialize};
+
+/// The version that is written, and the newest that is read.
+pub const VERSION: u32 = 1;
+
+/// What the first line names, so that a trace is told from any other file.
+pub(super) const FORMAT: &str = "upload-canister";
+
+/// The first line: where the trace comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    /// What is traced; always the same word.
+    pub trace: String,
+    /// Version of the format.
+    pub version: u32,
+    /// When the trace begins, nanoseconds since 1970. All times in it count from here.
+    pub start: u64,
+    /// The build that was installed at the beginning.
+    pub build: String,
+    /// Where the calls come from, in words.
+    pub source: String,
+    /// Who controls the canister.
+    pub controllers: Vec<Principal>,
+}
+
+impl Header {
+    /// A header of the current version.
+    pub fn new(start: u64, build: &str, source: impl Into<String>, controllers: Vec<Principal>) -> Self {
+        Header {
+            trace: FORMAT.into(),
+            version: VERSION,
+            start,
+            build: build.into(),
+            source: source.into(),
+            controllers,
+        }
+    }
+}
+
+/// One line: something that happened to the canister.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// When, nanoseconds since the start. Never less than in the line before.
+    pub at: u64,
+    /// What.
+    #[serde(flatten)]
+    pub what: Happening,
+}
+
+/// What can happen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Happening {
+    /// A client called.
+    Call(Call),
+    /// Nobody called; the canister's timers had so many rounds.
+    Pass {
+        /// Number of rounds.
+        rounds: u32,
+    },
+    /// The canister was upgraded.
+    Upgrade {
+        /// To which build.
+        build: String,
+        /// Whether that was accepted: `{"reply":"()"}`, or a rejection.
+        answer: Answer,
+    },
+    /// The canister was stopped.
+    Stop,
+    /// The canister was started again.
+    Start,
+}
+
+/// One call of a client.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Call {
+    /// Update or query.
+    pub kind: Kind,
+    /// Who called.
+    pub caller: Principal,
+    /// The canister's method.
+    pub method: String,
+    /// The arguments.
+    #[serde(flatten)]
+    pub arguments: Arguments,
+    /// Sent before the call of the line before was answered.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub together: bool,
+    /// What the client was told.
+    pub answer: Answer,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+/// Update or query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// May change something.
+    Update,
+    /// Changes nothing.
+    Query,
+}
+
+/// Arguments, as text where they are Candid of the canister's interface.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Arguments {
+    /// Candid text, with blobs and ids as the module says.
+    #[serde(rename = "args")]
+    Candid(String),
+    /// Anything else: hexadecimal digits, or a reference to a payload.
+    #[serde(rename = "raw_args")]
+    Raw(String),
+}
+
+/// What came back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// A reply, as Candid text.
+    Reply(String),
+    /// A reply that is no Candid: hexadecimal digits, or the digest of a long one.
+    Raw(String),
+    /// The call was rejected.
+    Rejected {
+        /// The IC's error code by name, such as `CanisterCalledTrap`.
+        code: String,
+        /// The first line of what the IC said. Not compared: it is the server's, not the canister's.
+        message: String,
+    },
+}
+
+impl Answer {
+    /// The answer to an upgrade that went through.
+    pub fn accepted() -> Answer {
+        Answer::Reply("()".into())
+    }
+}
+
+impl From<&RejectResponse> for Answer {
+    fn from(reject: &RejectResponse) -> Answer {
+        Answer::Rejected {
+            code: format!("{:?}", reject.error_code),
+            // A trap is followed by advice and a backtrace; its first line says what happened.
+            message: reject.reject_message.lines().next().unwrap_or_default().to_owned(),
+        }
+    }
+}
+
+/// The last line. A trace without one was cut off.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct End {
+    /// Number of events.
+    pub end: usize,
+}

@@ -1,0 +1,186 @@
+//! Names for the ids that a canister gives out: `@session:1` is the first session that a reply showed, whatever its number.
+
+use std::collections::HashMap;
+use std::fmt;
+
+/// What an id is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum IdKind {
+    Session,
+    Capsule,
+    Memory,
+    Blob,
+}
+
+impl IdKind {
+    const ALL: [IdKind; 4] = [IdKind::Session, IdKind::Capsule, IdKind::Memory, IdKind::Blob];
+
+    fn word(self) -> &'static str {
+        match self {
+            IdKind::Session => "session",
+            IdKind::Capsule => "capsule",
+            IdKind::Memory => "memory",
+            IdKind::Blob => "blob",
+        }
+    }
+
+    /// The kind of a text id, by its form: `capsule_1`, `blob_1`, `mem_1_` and 32 hexadecimal digits.
+    fn of_text(text: &str) -> Option<IdKind> {
+        let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        if text.strip_prefix("capsule_").is_some_and(digits) {
+            return Some(IdKind::Capsule);
+        }
+        if text.strip_prefix("blob_").is_some_and(digits) {
+            return Some(IdKind::Blob);
+        }
+        let (number, hash) = text.strip_prefix("mem_")?.split_once('_')?;
+        let hex = hash.len() == 32 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
+        (digits(number) && hex).then_some(IdKind::Memory)
+    }
+}
+
+/// A name that stands for an id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Name {
+    kind: IdKind,
+    number: u32,
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "@{}:{}", self.kind.word(), self.number)
+    }
+}
+
+/// Both directions, as far as replies have shown them.
+#[derive(Clone, Debug, Default)]
+pub struct Ids {
+    names: HashMap<(IdKind, String), Name>,
+    ids: HashMap<Name, String>,
+    given: HashMap<IdKind, u32>,
+}
+
+impl Ids {
+    fn learn(&mut self, kind: IdKind, id: &str) -> Name {
+        if let Some(name) = self.names.get(&(kind, id.to_owned())) {
+            return *name;
+        }
+        let number = self.given.entry(kind).or_default();
+        *number += 1;
+        let name = Name { kind, number: *number };
+        self.names.insert((kind, id.to_owned()), name);
+        self.ids.insert(name, id.to_owned());
+        name
+    }
+
+    fn known(&self, kind: IdKind, id: &str) -> Option<Name> {
+        self.names.get(&(kind, id.to_owned())).copied()
+    }
+
+    /// The name of a session that a reply shows; it is learned if it is new.
+    pub(super) fn learn_session(&mut self, session: u64) -> String {
+        self.learn(IdKind::Session, &session.to_string()).to_string()
+    }
+
+    /// The name of a session, if a reply has shown it.
+    pub(super) fn session(&self, session: &str) -> Option<String> {
+        self.known(IdKind::Session, session).map(|name| name.to_string())
+    }
+
+    /// A text of a reply with names for the ids in it; new ones are learned.
+    pub(super) fn learn_text(&mut self, text: &str) -> String {
+        for word in words(text) {
+            if let Some(kind) = IdKind::of_text(word) {
+                self.learn(kind, word);
+            }
+        }
+        self.text(text)
+    }
+
+    /// A text with names for the ids that are known.
+    pub(super) fn text(&self, text: &str) -> String {
+        let mut named = String::with_capacity(text.len());
+        let mut rest = text;
+        for word in words(text) {
+            let Some((before, after)) = rest.split_once(word) else { continue };
+            named.push_str(before);
+            match IdKind::of_text(word).and_then(|kind| self.known(kind, word)) {
+                Some(name) => named.push_str(&name.to_string()),
+                None => named.push_str(word),
+            }
+            rest = after;
+        }
+        named + rest
+    }
+
+    /// The text with ids for the names in it; an unknown name is the error.
+    pub(super) fn resolve(&self, text: &str) -> Result<String, String> {
+        let mut resolved = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once('@') {
+            resolved.push_str(before);
+            match leading_name(after) {
+                Some((name, tail)) => {
+                    resolved.push_str(self.ids.get(&name).ok_or_else(|| name.to_string())?);
+                    rest = tail;
+                }
+                None => {
+                    resolved.push('@');
+                    rest = after;
+                }
+            }
+        }
+        Ok(resolved + rest)
+    }
+}
+
+/// The parts of a text that could be ids.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|word| !word.is_empty())
+}
+
+/// The name at the beginning of what follows an `@`, and the rest.
+fn leading_name(text: &str) -> Option<(Name, &str)> {
+    let kind = IdKind::ALL.into_iter().find(|kind| text.starts_with(kind.word()))?;
+    let digits = text.strip_prefix(kind.word())?.strip_prefix(':')?;
+    let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
+    let (number, tail) = digits.split_at(end);
+    Some((Name { kind, number: number.parse().ok()? }, tail))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MEMORY: &str = "mem_3_00112233445566778899aabbccddeeff";
+
+    #[test]
+    fn ids_are_named_in_the_order_in_which_they_are_shown() {
+        let mut ids = Ids::default();
+        assert_eq!(ids.learn_session(40), "@session:1");
+        assert_eq!(ids.learn_session(41), "@session:2");
+        assert_eq!(ids.learn_session(40), "@session:1");
+        assert_eq!(ids.learn_text("icp://blob/blob_9"), "icp://blob/@blob:1");
+        assert_eq!(ids.learn_text(MEMORY), "@memory:1");
+        assert_eq!(ids.text("capsule_1"), "capsule_1", "nobody has shown it");
+        assert_eq!(ids.session("41").as_deref(), Some("@session:2"));
+        assert_eq!(ids.session("42"), None);
+    }
+
+    #[test]
+    fn names_resolve_to_the_ids_of_another_canister() {
+        let mut ids = Ids::default();
+        ids.learn_session(7);
+        ids.learn_text("capsule_5 of blob_6, blob_66");
+        assert_eq!(ids.resolve("a @capsule:1 b@c @blob:2").unwrap(), "a capsule_5 b@c blob_66");
+        assert_eq!(ids.resolve("@session:1").unwrap(), "7");
+        assert_eq!(ids.resolve("x @session:2"), Err("@session:2".into()));
+    }
+
+    #[test]
+    fn only_whole_ids_are_named() {
+        let mut ids = Ids::default();
+        ids.learn_text("blob_1");
+        assert_eq!(ids.text("blob_12 my_blob_1 blob_1x blob_1"), "blob_12 my_blob_1 blob_1x @blob:1");
+    }
+}

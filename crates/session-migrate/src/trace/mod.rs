@@ -1,0 +1,34 @@
+//! What clients did and what they were told, as a file that replays on any build.
+//!
+//! A trace is JSON lines: a header, one line for each event in the order in which they happened, and an end line. Arguments
+//! and replies are Candid text. Bytes are not in it: a blob stands as the seed it was made from, or as its SHA-256 with
+//! the bytes in a file of that name beside the trace. Ids that a canister gave out stand as names (`@session:1`: the
+//! first session that any reply showed), so that a trace means the same on a canister that gives out others.
+//!
+//! Owns: the format, its codec between bytes and text, reading, writing, recording. Does not own: playing a trace
+//! ([`crate::replay`]). Boundary: a trace is read as a whole and found sound before anything is done with it, and appears
+//! under its name when it is complete.
+
+mod codec;
+mod error;
+mod format;
+mod ids;
+mod interface;
+mod payload;
+mod reader;
+mod recorder;
+mod seal;
+mod tape;
+mod value;
+mod writer;
+
+pub use codec::{Codec, CodecError};
+pub use error::TraceError;
+pub use format::{Answer, Arguments, Call, Event, Happening, Header, Kind, VERSION};
+pub use ids::Ids;
+pub use interface::Interface;
+pub use payload::{PayloadRef, Seeds, seeded};
+pub use reader::Trace;
+pub use recorder::{Exchange, Recorder};
+pub use tape::{Tape, Ticket};
+pub use writer::Writer;

@@ -1,0 +1,153 @@
+//! Bytes that are named and not written out: made from a seed, or kept in a file named by their digest.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{RngCore, SeedableRng};
+use sha2::{Digest, Sha256};
+
+/// Blobs up to this length stand in the trace themselves, bytes: digests and other small things.
+pub(super) const INLINE_BYTES: usize = 64;
+
+/// Bytes in one word of the generator.
+const WORD_BYTES: u64 = 4;
+
+/// The bytes of file `seed` from `offset` on.
+///
+/// File `seed` is the stream of ChaCha8 keyed by `seed`, so any part of it is made without what comes before.
+pub fn seeded(seed: u64, offset: u64, length: usize) -> Vec<u8> {
+    let mut generator = ChaCha8Rng::seed_from_u64(seed);
+    generator.set_word_pos(u128::from(offset / WORD_BYTES));
+    // Less than a word.
+    let skip = (offset % WORD_BYTES) as usize;
+    let mut bytes = vec![0; skip + length];
+    generator.fill_bytes(&mut bytes);
+    bytes.drain(..skip);
+    bytes
+}
+
+/// A reference to bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PayloadRef {
+    /// A part of a seeded file: `@seed:SEED:OFFSET:LENGTH`.
+    Seed {
+        /// The file.
+        seed: u64,
+        /// Where the part begins, bytes.
+        offset: u64,
+        /// Its length, bytes.
+        length: u64,
+    },
+    /// A file of this SHA-256: `@sha256:DIGEST:LENGTH`. In a reply the file need not exist.
+    Sha256 {
+        /// The digest.
+        digest: [u8; 32],
+        /// Its length, bytes.
+        length: u64,
+    },
+}
+
+impl fmt::Display for PayloadRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PayloadRef::Seed { seed, offset, length } => write!(f, "@seed:{seed}:{offset}:{length}"),
+            PayloadRef::Sha256 { digest, length } => write!(f, "@sha256:{}:{length}", hex::encode(digest)),
+        }
+    }
+}
+
+impl PayloadRef {
+    /// The reference by digest.
+    pub fn of(bytes: &[u8]) -> PayloadRef {
+        PayloadRef::Sha256 { digest: Sha256::digest(bytes).into(), length: bytes.len() as u64 }
+    }
+
+    /// The number of bytes.
+    pub fn length(&self) -> u64 {
+        match self {
+            PayloadRef::Seed { length, .. } | PayloadRef::Sha256 { length, .. } => *length,
+        }
+    }
+
+    /// Reads what [`fmt::Display`] writes.
+    pub fn parse(text: &str) -> Option<PayloadRef> {
+        let parts: Vec<&str> = text.split(':').collect();
+        match parts.as_slice() {
+            ["@seed", seed, offset, length] => Some(PayloadRef::Seed {
+                seed: seed.parse().ok()?,
+                offset: offset.parse().ok()?,
+                length: length.parse().ok()?,
+            }),
+            ["@sha256", digest, length] => Some(PayloadRef::Sha256 {
+                digest: hex::decode(digest).ok()?.try_into().ok()?,
+                length: length.parse().ok()?,
+            }),
+            _ => None,
+        }
+    }
+}
+
+/// Where the payload files of the trace at `path` are: in a folder beside it.
+pub(super) fn folder(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(".payload");
+    path.with_file_name(name)
+}
+
+/// Which bytes came from which seed: told by whoever made them, looked up by whoever writes them down.
+#[derive(Clone, Debug, Default)]
+pub struct Seeds(HashMap<[u8; 32], PayloadRef>);
+
+impl Seeds {
+    /// Makes bytes of a seeded file and remembers where they are from.
+    pub fn make(&mut self, seed: u64, offset: u64, length: usize) -> Vec<u8> {
+        let bytes = seeded(seed, offset, length);
+        let made = PayloadRef::Seed { seed, offset, length: length as u64 };
+        self.0.insert(Sha256::digest(&bytes).into(), made);
+        bytes
+    }
+
+    /// The seed that these bytes came from, if it was one; else their digest.
+    pub fn name(&self, bytes: &[u8]) -> PayloadRef {
+        let by_digest = PayloadRef::of(bytes);
+        match &by_digest {
+            PayloadRef::Sha256 { digest, .. } => self.0.get(digest).cloned().unwrap_or(by_digest),
+            PayloadRef::Seed { .. } => by_digest,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_part_of_a_seeded_file_is_the_same_as_in_the_whole() {
+        let whole = seeded(7, 0, 1000);
+        for (offset, length) in [(0, 0), (0, 1), (1, 2), (3, 10), (64, 64), (255, 745), (997, 3)] {
+            assert_eq!(seeded(7, offset as u64, length), whole[offset..offset + length], "{offset}+{length}");
+        }
+        assert_ne!(seeded(8, 0, 100), whole[..100]);
+    }
+
+    #[test]
+    fn references_are_read_as_they_are_written() {
+        let seed = PayloadRef::Seed { seed: 1, offset: 2, length: 3 };
+        for reference in [seed, PayloadRef::of(b"abc")] {
+            assert_eq!(PayloadRef::parse(&reference.to_string()), Some(reference));
+        }
+        for bad in ["", "@seed:1:2", "@seed:a:2:3", "@sha256:00:3", "seed:1:2:3", "@session:1"] {
+            assert_eq!(PayloadRef::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_were_made_are_known_by_their_seed() {
+        let mut seeds = Seeds::default();
+        let made = seeds.make(3, 100, 200);
+        assert_eq!(seeds.name(&made), PayloadRef::Seed { seed: 3, offset: 100, length: 200 });
+        assert_eq!(seeds.name(b"others"), PayloadRef::of(b"others"));
+    }
+}

@@ -1,0 +1,172 @@
+//! Reading a trace: all of it, and sound in every line, or not at all.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use super::format::{End, FORMAT};
+use super::payload::{self, PayloadRef, seeded};
+use super::seal::{Mismatch, Seal};
+use super::{Arguments, Event, Happening, Header, TraceError, VERSION};
+
+/// A trace that was read.
+#[derive(Clone, Debug)]
+pub struct Trace {
+    /// Where it is.
+    pub path: PathBuf,
+    /// The first line.
+    pub header: Header,
+    /// The events; the first is in line 2.
+    pub events: Vec<Event>,
+}
+
+/// What decides whether a first line can be read at all.
+#[derive(Deserialize)]
+struct Beginning {
+    trace: String,
+    version: u32,
+}
+
+impl Trace {
+    /// Reads a trace, with the digests of its payload files.
+    ///
+    /// # Errors
+    /// [`TraceError`], with the line.
+    pub fn read(path: &Path) -> Result<Trace, TraceError> {
+        let text = std::fs::read_to_string(path).map_err(TraceError::io("read", path))?;
+        let mut lines = text.lines().enumerate().map(|(index, line)| (index + 1, line));
+        let mut seal = Seal::default();
+        let header = header(path, lines.next().map_or("", |(_, line)| line), &mut seal)?;
+        let mut trace = Trace { path: path.to_path_buf(), header, events: Vec::new() };
+        let mut last = 1;
+        let mut ended = false;
+        for (number, line) in lines {
+            if ended {
+                return Err(trace.malformed(number, "there is something behind the end line"));
+            }
+            last = number;
+            let object = match seal.open(line) {
+                Ok(object) => object,
+                // The last line without its line break is one that was not written to its end.
+                Err(_) if number == text.lines().count() && !text.ends_with('\n') => {
+                    return Err(TraceError::Truncated { path: trace.path, line: number });
+                }
+                Err(mismatch) => return Err(edited(path, number, mismatch)),
+            };
+            match serde_json::from_str::<End>(&object) {
+                Ok(End { end }) if end == trace.events.len() => ended = true,
+                Ok(End { end }) => {
+                    let got = trace.events.len();
+                    return Err(
+                        trace.malformed(number, format!("the end line counts {end} events, there are {got}"))
+                    );
+                }
+                Err(_) => trace.take(number, &object)?,
+            }
+        }
+        if !ended {
+            return Err(TraceError::Truncated { path: trace.path, line: last });
+        }
+        trace.check_payloads()?;
+        Ok(trace)
+    }
+
+    /// The line that an event is in.
+    pub fn line_of(&self, event: usize) -> usize {
+        event + 2
+    }
+
+    /// The bytes of a reference in a line.
+    ///
+    /// # Errors
+    /// When its file is missing or damaged.
+    pub fn payload(&self, line: usize, reference: &PayloadRef) -> Result<Vec<u8>, TraceError> {
+        match reference {
+            PayloadRef::Seed { seed, offset, length } => match usize::try_from(*length) {
+                Ok(length) => Ok(seeded(*seed, *offset, length)),
+                Err(_) => Err(self.malformed(line, format!("{reference} is longer than memory"))),
+            },
+            PayloadRef::Sha256 { digest, length } => {
+                let file = payload::folder(&self.path).join(hex::encode(digest));
+                let bytes = std::fs::read(&file).map_err(|source| TraceError::MissingPayload {
+                    path: self.path.clone(),
+                    line,
+                    file: file.clone(),
+                    source,
+                })?;
+                let got: [u8; 32] = Sha256::digest(&bytes).into();
+                if got != *digest || bytes.len() as u64 != *length {
+                    return Err(TraceError::DamagedPayload {
+                        path: self.path.clone(),
+                        line,
+                        file,
+                        got: hex::encode(got),
+                        bytes: bytes.len() as u64,
+                        expected_bytes: *length,
+                    });
+                }
+                Ok(bytes)
+            }
+        }
+    }
+
+    /// Something in a line that is not a part of the format.
+    pub(crate) fn malformed(&self, line: usize, detail: impl Into<String>) -> TraceError {
+        TraceError::Malformed { path: self.path.clone(), line, detail: detail.into() }
+    }
+
+    fn take(&mut self, line: usize, object: &str) -> Result<(), TraceError> {
+        let event: Event =
+            serde_json::from_str(object).map_err(|error| self.malformed(line, error.to_string()))?;
+        let before = self.events.last().map_or(0, |event| event.at);
+        if event.at < before {
+            return Err(
+                self.malformed(line, format!("it happens at {}, before the line before, {before}", event.at))
+            );
+        }
+        self.events.push(event);
+        Ok(())
+    }
+
+    fn check_payloads(&self) -> Result<(), TraceError> {
+        let mut seen = HashSet::new();
+        for (index, event) in self.events.iter().enumerate() {
+            let Happening::Call(call) = &event.what else { continue };
+            let (Arguments::Candid(text) | Arguments::Raw(text)) = &call.arguments;
+            for reference in references(text) {
+                if seen.insert(reference.to_string()) {
+                    self.payload(self.line_of(index), &reference)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The references to files in a text.
+fn references(text: &str) -> impl Iterator<Item = PayloadRef> {
+    text.split('"').filter(|part| part.starts_with("@sha256:")).filter_map(PayloadRef::parse)
+}
+
+fn header(path: &Path, line: &str, seal: &mut Seal) -> Result<Header, TraceError> {
+    let not_a_trace = |detail: String| TraceError::NotATrace { path: path.to_path_buf(), detail };
+    let beginning: Beginning = serde_json::from_str(line).map_err(|error| not_a_trace(error.to_string()))?;
+    if beginning.trace != FORMAT {
+        return Err(not_a_trace(format!("it is of `{}`, expected `{FORMAT}`", beginning.trace)));
+    }
+    if beginning.version > VERSION {
+        return Err(TraceError::NewerVersion {
+            path: path.to_path_buf(),
+            got: beginning.version,
+            newest: VERSION,
+        });
+    }
+    let object = seal.open(line).map_err(|mismatch| edited(path, 1, mismatch))?;
+    serde_json::from_str(&object).map_err(|error| not_a_trace(error.to_string()))
+}
+
+fn edited(path: &Path, line: usize, mismatch: Mismatch) -> TraceError {
+    TraceError::Edited { path: path.to_path_buf(), line, expected: mismatch.expected, got: mismatch.got }
+}

@@ -1,0 +1,92 @@
+//! Recording: exchanges with a canister go in as bytes and come out as lines of a trace.
+
+use std::path::{Path, PathBuf};
+
+use candid::Principal;
+use pocket_ic::RejectResponse;
+
+use super::{Answer, Call, Codec, Event, Happening, Header, Kind, Seeds, TraceError, Writer};
+
+/// A call and its answer, as they went over the wire.
+#[derive(Clone, Debug)]
+pub struct Exchange<'a> {
+    /// The canister's time when the call was sent, nanoseconds since 1970.
+    pub at: u64,
+    /// Update or query.
+    pub kind: Kind,
+    /// Who called.
+    pub caller: Principal,
+    /// The canister's method.
+    pub method: &'a str,
+    /// The encoded arguments.
+    pub arg: &'a [u8],
+    /// Sent before the exchange before it was answered.
+    pub together: bool,
+    /// The encoded reply, or the rejection.
+    pub answer: Result<&'a [u8], &'a RejectResponse>,
+}
+
+/// Records one canister. Exchanges are given in the order in which the calls were sent, once they are answered.
+#[derive(Debug)]
+pub struct Recorder {
+    writer: Writer,
+    codec: Codec,
+    /// Who makes payload from seeds tells it here, so that it is written as such.
+    pub seeds: Seeds,
+    last: u64,
+}
+
+impl Recorder {
+    /// Begins a trace that will be at `path`.
+    ///
+    /// # Errors
+    /// When nothing can be written there.
+    pub fn create(path: &Path, header: &Header) -> Result<Recorder, TraceError> {
+        Ok(Recorder {
+            writer: Writer::create(path, header)?,
+            codec: Codec::new(header.start)?,
+            seeds: Seeds::default(),
+            last: 0,
+        })
+    }
+
+    /// Adds an exchange and returns what the client was told, as the trace shows it.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn exchange(&mut self, exchange: &Exchange<'_>) -> Result<Answer, TraceError> {
+        let (arguments, keep) = self.codec.arguments(exchange.method, exchange.arg, &self.seeds);
+        for payload in keep {
+            self.writer.payload(&payload)?;
+        }
+        let answer = self.codec.answer(exchange.method, exchange.answer);
+        let call = Call {
+            kind: exchange.kind,
+            caller: exchange.caller,
+            method: exchange.method.into(),
+            arguments,
+            together: exchange.together,
+            answer: answer.clone(),
+        };
+        self.happening(exchange.at, Happening::Call(call))?;
+        Ok(answer)
+    }
+
+    /// Adds anything else that happens at this time, nanoseconds since 1970.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn happening(&mut self, at: u64, what: Happening) -> Result<(), TraceError> {
+        // Calls that were on their way together are written when they are answered; time does not run back for it.
+        self.last = self.last.max(at.saturating_sub(self.codec.start()));
+        self.writer.event(&Event { at: self.last, what })
+    }
+
+    /// Completes the trace; returns where it is.
+    ///
+    /// # Errors
+    /// When it cannot be written; nothing is left then.
+    pub fn finish(self) -> Result<PathBuf, TraceError> {
+        self.writer.finish()
+    }
+}

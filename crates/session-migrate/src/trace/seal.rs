@@ -1,0 +1,88 @@
+//! The sum at the end of every line, by which a changed line is found.
+//!
+//! Each sum covers its line and the sum before it, so that a line that was changed, added or taken away shows at that line.
+
+use sha2::{Digest, Sha256};
+
+/// What precedes the sum in a line.
+const FIELD: &str = ",\"sum\":\"";
+
+/// What follows it.
+const CLOSE: &str = "\"}";
+
+/// The running sum.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Seal(String);
+
+/// A line whose sum does not fit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Mismatch {
+    pub expected: String,
+    pub got: String,
+}
+
+impl Seal {
+    /// Puts the sum at the end of a line that is one JSON object with at least one field.
+    pub fn close(&mut self, object: &str) -> String {
+        let body = object.strip_suffix('}').unwrap_or(object);
+        self.follow(body);
+        format!("{body}{FIELD}{}{CLOSE}", self.0)
+    }
+
+    /// Checks the sum of a line and returns the object without it.
+    pub fn open(&mut self, line: &str) -> Result<String, Mismatch> {
+        let (body, got) =
+            line.strip_suffix(CLOSE).and_then(|rest| rest.rsplit_once(FIELD)).unwrap_or((line, "missing"));
+        self.follow(body);
+        if got == self.0 {
+            Ok(format!("{body}}}"))
+        } else {
+            Err(Mismatch { expected: self.0.clone(), got: got.into() })
+        }
+    }
+
+    fn follow(&mut self, body: &str) {
+        let digest = Sha256::new().chain_update(&self.0).chain_update(body).finalize();
+        // Enough to find an accident or an edit; it is no signature.
+        let hex = hex::encode(digest);
+        self.0 = format!("{hex:.12}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sealed(lines: &[&str]) -> Vec<String> {
+        let mut seal = Seal::default();
+        lines.iter().map(|line| seal.close(line)).collect()
+    }
+
+    fn first_bad(lines: &[String]) -> Option<usize> {
+        let mut seal = Seal::default();
+        lines.iter().position(|line| seal.open(line).is_err())
+    }
+
+    #[test]
+    fn what_was_sealed_opens_to_the_same() {
+        let lines = sealed(&[r#"{"a":1}"#, r#"{"b":"},"}"#]);
+        let mut seal = Seal::default();
+        assert_eq!(seal.open(&lines[0]).unwrap(), r#"{"a":1}"#);
+        assert_eq!(seal.open(&lines[1]).unwrap(), r#"{"b":"},"}"#);
+    }
+
+    #[test]
+    fn a_change_is_found_at_its_line() {
+        let lines = sealed(&[r#"{"a":1}"#, r#"{"a":2}"#, r#"{"a":3}"#]);
+        assert_eq!(first_bad(&lines), None);
+        let mut changed = lines.clone();
+        changed[1] = changed[1].replace("\"a\":2", "\"a\":4");
+        assert_eq!(first_bad(&changed), Some(1));
+        let mut removed = lines.clone();
+        removed.remove(1);
+        assert_eq!(first_bad(&removed), Some(1));
+        let mut unsealed = lines;
+        unsealed[2] = r#"{"a":3}"#.into();
+        assert_eq!(first_bad(&unsealed), Some(2));
+    }
+}

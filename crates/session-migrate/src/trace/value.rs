@@ -1,0 +1,163 @@
+//! From the values of a message to those of a trace, and back.
+
+use candid::types::value::{IDLField, IDLValue, VariantValue};
+
+use super::Ids;
+use super::payload::{INLINE_BYTES, PayloadRef, Seeds};
+
+/// Fields that hold points in time, nanoseconds since 1970.
+const TIMES: [&str; 8] = [
+    "at",
+    "created_at",
+    "deleted_at",
+    "expires_at",
+    "last_seen",
+    "proven_since",
+    "updated_at",
+    "uploaded_at",
+];
+
+const NANOS_PER_MILLI: u64 = 1_000_000;
+
+/// Functions whose first argument is a session, or an optional one.
+const TAKE_SESSION: [&str; 6] = [
+    "migration_retry",
+    "uploads_abort",
+    "uploads_finish",
+    "uploads_list",
+    "uploads_put_chunk",
+    "uploads_status",
+];
+
+/// Replaces the leaves of a value. `leaf` gets the label of the innermost field around each.
+fn map<E>(
+    value: IDLValue,
+    label: &str,
+    leaf: &mut impl FnMut(&str, IDLValue) -> Result<IDLValue, E>,
+) -> Result<IDLValue, E> {
+    let mut field = |field: IDLField| -> Result<IDLField, E> {
+        let label = field.id.to_string();
+        Ok(IDLField { val: map(field.val, &label, leaf)?, id: field.id })
+    };
+    Ok(match value {
+        IDLValue::Record(fields) => {
+            IDLValue::Record(fields.into_iter().map(field).collect::<Result<_, E>>()?)
+        }
+        IDLValue::Variant(VariantValue(inner, index)) => {
+            IDLValue::Variant(VariantValue(Box::new(field(*inner)?), index))
+        }
+        IDLValue::Opt(inner) => IDLValue::Opt(Box::new(map(*inner, label, leaf)?)),
+        IDLValue::Vec(values) => {
+            IDLValue::Vec(values.into_iter().map(|value| map(value, label, leaf)).collect::<Result<_, E>>()?)
+        }
+        other => leaf(label, other)?,
+    })
+}
+
+/// A reply as a trace shows it: names for ids, times from `start` on in whole milliseconds, digests for long blobs.
+///
+/// Two canisters that do the same need not take the same number of rounds, and a round takes a nanosecond.
+pub(super) fn shown_reply(method: &str, value: IDLValue, ids: &mut Ids, start: u64) -> IDLValue {
+    let value = name_session_keys(value, ids);
+    infallible(map(value, "", &mut |label, value| {
+        Ok(match value {
+            IDLValue::Blob(bytes) if bytes.len() > INLINE_BYTES => {
+                IDLValue::Text(PayloadRef::of(&bytes).to_string())
+            }
+            IDLValue::Nat64(id) if label == "session" || (method == "uploads_begin" && label == "Ok") => {
+                IDLValue::Text(ids.learn_session(id))
+            }
+            IDLValue::Nat64(time) if TIMES.contains(&label) && time >= start => {
+                IDLValue::Text(format!("@+{}ms", (time - start) / NANOS_PER_MILLI))
+            }
+            IDLValue::Text(text) => IDLValue::Text(ids.learn_text(&text)),
+            other => other,
+        })
+    }))
+}
+
+/// An error names a session by its number as text, beside the word `session`.
+fn name_session_keys(value: IDLValue, ids: &Ids) -> IDLValue {
+    match value {
+        IDLValue::Record(fields) => {
+            let of_session = fields
+                .iter()
+                .any(|field| field.id.to_string() == "kind" && field.val == IDLValue::Text("session".into()));
+            let rename = |field: IDLField| {
+                let name = match &field.val {
+                    IDLValue::Text(key) if of_session && field.id.to_string() == "key" => ids.session(key),
+                    _ => None,
+                };
+                let val = name.map_or_else(|| name_session_keys(field.val, ids), IDLValue::Text);
+                IDLField { id: field.id, val }
+            };
+            IDLValue::Record(fields.into_iter().map(rename).collect())
+        }
+        IDLValue::Variant(VariantValue(inner, index)) => {
+            let IDLField { id, val } = *inner;
+            let inner = IDLField { id, val: name_session_keys(val, ids) };
+            IDLValue::Variant(VariantValue(Box::new(inner), index))
+        }
+        IDLValue::Vec(values) => {
+            IDLValue::Vec(values.into_iter().map(|value| name_session_keys(value, ids)).collect())
+        }
+        other => other,
+    }
+}
+
+/// One of the arguments as a trace shows it. Blobs that no seed made are handed to `keep`.
+pub(super) fn shown_argument(
+    (method, position): (&str, usize),
+    value: IDLValue,
+    ids: &Ids,
+    seeds: &Seeds,
+    keep: &mut Vec<Vec<u8>>,
+) -> IDLValue {
+    let is_session = position == 0 && TAKE_SESSION.contains(&method);
+    infallible(map(value, "", &mut |_, value| {
+        Ok(match value {
+            IDLValue::Blob(bytes) if bytes.len() > INLINE_BYTES => {
+                let reference = seeds.name(&bytes);
+                if matches!(reference, PayloadRef::Sha256 { .. }) {
+                    keep.push(bytes);
+                }
+                IDLValue::Text(reference.to_string())
+            }
+            IDLValue::Nat64(id) if is_session => {
+                ids.session(&id.to_string()).map_or(IDLValue::Nat64(id), IDLValue::Text)
+            }
+            IDLValue::Text(text) => IDLValue::Text(ids.text(&text)),
+            other => other,
+        })
+    }))
+}
+
+/// An argument as it was before [`shown_argument`], with the ids of this canister. `payload` finds the bytes of a reference.
+pub(super) fn sent_argument<E>(
+    value: IDLValue,
+    ids: &Ids,
+    unknown: impl Fn(String) -> E,
+    payload: &mut dyn FnMut(&PayloadRef) -> Result<Vec<u8>, E>,
+) -> Result<IDLValue, E> {
+    map(value, "", &mut |_, value| {
+        let IDLValue::Text(text) = &value else {
+            return Ok(value);
+        };
+        if let Some(reference) = PayloadRef::parse(text) {
+            return Ok(IDLValue::Blob(payload(&reference)?));
+        }
+        let resolved = ids.resolve(text).map_err(&unknown)?;
+        let is_session = text.strip_prefix("@session:").is_some_and(|number| number.parse::<u32>().is_ok());
+        Ok(match resolved.parse() {
+            Ok(session) if is_session => IDLValue::Nat64(session),
+            _ => IDLValue::Text(resolved),
+        })
+    })
+}
+
+fn infallible(result: Result<IDLValue, std::convert::Infallible>) -> IDLValue {
+    match result {
+        Ok(value) => value,
+        Err(never) => match never {},
+    }
+}

@@ -1,0 +1,124 @@
+//! Writing a trace: line by line, and under its name only when it is complete.
+
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use tempfile::{NamedTempFile, TempDir};
+
+use super::format::End;
+use super::payload::{self, PayloadRef};
+use super::seal::Seal;
+use super::{Event, Header, TraceError};
+
+/// A trace in the making. Dropped before [`Writer::finish`], it leaves nothing behind.
+#[derive(Debug)]
+pub struct Writer {
+    path: PathBuf,
+    file: BufWriter<NamedTempFile>,
+    /// Payload files so far; made when the first comes.
+    payloads: Option<TempDir>,
+    seal: Seal,
+    events: usize,
+}
+
+impl Writer {
+    /// Begins a trace that will be at `path`.
+    ///
+    /// # Errors
+    /// When nothing can be written there.
+    pub fn create(path: &Path, header: &Header) -> Result<Writer, TraceError> {
+        let cannot = || TraceError::io("create", path);
+        if path.is_dir() {
+            return Err(cannot()(std::io::ErrorKind::IsADirectory.into()));
+        }
+        let file = tempfile::Builder::new().prefix(".trace-").tempfile_in(parent(path)).map_err(cannot())?;
+        let mut writer = Writer {
+            path: path.to_path_buf(),
+            file: BufWriter::new(file),
+            payloads: None,
+            seal: Seal::default(),
+            events: 0,
+        };
+        writer.line(header)?;
+        Ok(writer)
+    }
+
+    /// Where the trace will be.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Adds an event.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn event(&mut self, event: &Event) -> Result<(), TraceError> {
+        self.events += 1;
+        self.line(event)
+    }
+
+    /// Keeps bytes in a file of their own, once however often they come.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn payload(&mut self, bytes: &[u8]) -> Result<PayloadRef, TraceError> {
+        let reference = PayloadRef::of(bytes);
+        let PayloadRef::Sha256 { digest, .. } = &reference else {
+            return Ok(reference);
+        };
+        let folder = match &self.payloads {
+            Some(folder) => folder,
+            None => {
+                let made = tempfile::Builder::new()
+                    .prefix(".payload-")
+                    .tempdir_in(parent(&self.path))
+                    .map_err(TraceError::io("create", &payload::folder(&self.path)))?;
+                self.payloads.insert(made)
+            }
+        };
+        let file = folder.path().join(hex::encode(digest));
+        if !file.exists() {
+            std::fs::write(&file, bytes).map_err(TraceError::io("write", &file))?;
+        }
+        Ok(reference)
+    }
+
+    /// Writes the end line and gives the trace its name.
+    ///
+    /// # Errors
+    /// When it cannot be written; nothing is left then.
+    pub fn finish(mut self) -> Result<PathBuf, TraceError> {
+        self.line(&End { end: self.events })?;
+        let path = self.path;
+        if let Some(from) = self.payloads {
+            let folder = payload::folder(&path);
+            std::fs::create_dir_all(&folder).map_err(TraceError::io("create", &folder))?;
+            // The trace comes last, so that it is never there without its payload.
+            for entry in std::fs::read_dir(from.path()).map_err(TraceError::io("read", from.path()))? {
+                let entry = entry.map_err(TraceError::io("read", from.path()))?;
+                let to = folder.join(entry.file_name());
+                std::fs::rename(entry.path(), &to).map_err(TraceError::io("write", &to))?;
+            }
+        }
+        let file =
+            self.file.into_inner().map_err(|error| TraceError::io("write", &path)(error.into_error()))?;
+        file.persist(&path).map_err(|error| TraceError::io("write", &path)(error.error))?;
+        Ok(path)
+    }
+
+    fn line(&mut self, object: &impl serde::Serialize) -> Result<(), TraceError> {
+        let cannot = TraceError::io("write", &self.path);
+        let mut write = || {
+            let object = serde_json::to_string(object)?;
+            writeln!(self.file, "{}", self.seal.close(&object))
+        };
+        write().map_err(cannot)
+    }
+}
+
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}

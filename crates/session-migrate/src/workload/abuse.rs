@@ -1,0 +1,126 @@
+//! What a client should not do: every limit, wrong hashes, what is no Candid, what belongs to others.
+
+use candid::Principal;
+use serde_bytes::ByteBuf;
+use upload_canister::api;
+use upload_canister::upload::limits;
+
+use super::world::{World, controller, person};
+use crate::client::{ClientError, Uploader};
+
+/// Somebody without any right.
+const STRANGER: u32 = 999;
+
+/// A session that nobody was ever given.
+const NO_SESSION: u64 = 1 << 40;
+
+/// All offences, against an upload that has begun. The upload is none the worse for it.
+pub(super) fn all(world: &mut World<'_>, victim: &Uploader) -> Result<(), ClientError> {
+    strangers(world, victim)?;
+    wrong_begins(world, victim)?;
+    wrong_chunks(world, victim)?;
+    wrong_finishes(world, victim)?;
+    no_candid(world, victim.client)?;
+    administration(world, victim.client)
+}
+
+/// Others, and nobody in particular, at somebody's session and capsule.
+pub(super) fn strangers(world: &mut World<'_>, victim: &Uploader) -> Result<(), ClientError> {
+    let Some(session) = victim.session() else { return Ok(()) };
+    let chunk = ByteBuf::from(victim.asset.chunk(0, world.chunk_size)?);
+    for caller in [person(STRANGER), Principal::anonymous()] {
+        world.query(caller, "uploads_status", (session,))?;
+        world.query(caller, "uploads_list", (None::<u64>, None::<u32>))?;
+        world.update(caller, "uploads_put_chunk", (session, 0u32, &chunk, None::<ByteBuf>))?;
+        world.update(caller, "uploads_finish", (session, sha256(victim), victim.asset.bytes))?;
+        world.update(caller, "uploads_abort", (session,))?;
+        world.update(
+            caller,
+            "uploads_begin",
+            (&victim.capsule, victim.asset.metadata(), victim.chunks(), &victim.idem),
+        )?;
+        world.query(caller, "capsules_read", (&victim.capsule,))?;
+        world.query(caller, "memories_list", (&victim.capsule, None::<String>, None::<u32>))?;
+        world.update(caller, "capsules_delete", (&victim.capsule,))?;
+    }
+    Ok(())
+}
+
+fn wrong_begins(world: &mut World<'_>, victim: &Uploader) -> Result<(), ClientError> {
+    let (client, capsule, metadata) = (victim.client, &victim.capsule, victim.asset.metadata());
+    let chunks = victim.chunks();
+    let sized = |bytes: u64| {
+        let base = api::AssetMetadataBase::new("a.bin", "text/plain", api::AssetType::Original, bytes, 0);
+        api::AssetMetadata::document(base)
+    };
+    let long = "x".repeat(limits::MAX_IDEM_BYTES + 1);
+    world.update(client, "uploads_begin", (capsule, &metadata, chunks + 1, "too many chunks"))?;
+    world.update(client, "uploads_begin", (capsule, &metadata, 0u32, "no chunks"))?;
+    world.update(client, "uploads_begin", (capsule, &metadata, chunks, ""))?;
+    world.update(client, "uploads_begin", (capsule, &metadata, chunks, &long))?;
+    world.update(client, "uploads_begin", (capsule, sized(u64::MAX), u32::MAX, "too large"))?;
+    world.update(client, "uploads_begin", (capsule, sized(1), 1u32, &victim.idem))?;
+    world.update(client, "uploads_begin", ("capsule_999999", &metadata, chunks, "no capsule"))
+}
+
+fn wrong_chunks(world: &mut World<'_>, victim: &Uploader) -> Result<(), ClientError> {
+    let Some(session) = victim.session() else { return Ok(()) };
+    let client = victim.client;
+    let chunk = victim.asset.chunk(0, world.chunk_size)?;
+    let short = ByteBuf::from(chunk.get(1..).unwrap_or_default().to_vec());
+    let chunk = ByteBuf::from(chunk);
+    let mut put = |session: u64, index: u32, bytes: &ByteBuf, sha256: Option<ByteBuf>| {
+        world.update(client, "uploads_put_chunk", (session, index, bytes, sha256))
+    };
+    put(session, victim.chunks(), &chunk, None)?;
+    put(session, u32::MAX, &chunk, None)?;
+    put(session, 0, &short, None)?;
+    put(session, 0, &ByteBuf::new(), None)?;
+    put(session, 0, &chunk, Some(ByteBuf::from([0; 32])))?;
+    put(session, 0, &chunk, Some(ByteBuf::from([0; 31])))?;
+    put(NO_SESSION, 0, &chunk, None)
+}
+
+fn wrong_finishes(world: &mut World<'_>, victim: &Uploader) -> Result<(), ClientError> {
+    let Some(session) = victim.session() else { return Ok(()) };
+    let (client, bytes) = (victim.client, victim.asset.bytes);
+    world.update(client, "uploads_finish", (session, ByteBuf::from([7; 32]), bytes))?;
+    world.update(client, "uploads_finish", (session, ByteBuf::from([7; 5]), bytes))?;
+    world.update(client, "uploads_finish", (session, sha256(victim), bytes + 1))?;
+    world.update(client, "uploads_finish", (NO_SESSION, sha256(victim), bytes))?;
+    world.update(client, "uploads_abort", (NO_SESSION,))?;
+    world.query(client, "uploads_status", (NO_SESSION,))
+}
+
+fn no_candid(world: &mut World<'_>, client: Principal) -> Result<(), ClientError> {
+    world.raw(client, "uploads_put_chunk", b"")?;
+    world.raw(client, "uploads_put_chunk", b"DIDL\x00\x01\x71\x05hello")?;
+    world.raw(client, "uploads_finish", b"not Candid at all")?;
+    world.raw(client, "uploads_explode", b"DIDL\0\0")
+}
+
+/// What only a controller may do, and what nobody can read.
+fn administration(world: &mut World<'_>, client: Principal) -> Result<(), ClientError> {
+    for method in ["migration_rollback", "migration_finalize", "migration_pause"] {
+        world.update(client, method, ())?;
+    }
+    world.query(client, "admin_stats", ())?;
+    world.query(client, "blob_get_meta", ("blob_999999",))?;
+    world.query(client, "blob_read_chunk", ("blob_-1", 0u32))?;
+    world.query(client, "memories_read", ("nothing",))?;
+    world.query(controller(), "admin_stats", ())
+}
+
+/// As many sessions as one caller may have, and one more.
+pub(super) fn hoard(world: &mut World<'_>, client: Principal, capsule: &str) -> Result<(), ClientError> {
+    let base = api::AssetMetadataBase::new("a.bin", "text/plain", api::AssetType::Original, 9, 0);
+    let metadata = api::AssetMetadata::document(base);
+    for number in 0..=limits::DEFAULT_MAX_SESSIONS_PER_CALLER {
+        world.update(client, "uploads_begin", (capsule, &metadata, 1u32, format!("hoarded {number}")))?;
+    }
+    Ok(())
+}
+
+fn sha256(upload: &Uploader) -> ByteBuf {
+    ByteBuf::from(upload.asset.sha256)
+}

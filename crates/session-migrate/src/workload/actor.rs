@@ -1,0 +1,181 @@
+//! A client with its habits, uploading one file.
+
+use std::collections::VecDeque;
+
+use candid::Principal;
+
+use super::world::{World, whatever};
+use crate::client::{Answer, ClientError, Sent, Step, Uploader};
+
+/// In which order chunks are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sequence {
+    Straight,
+    Backwards,
+    Shuffled,
+}
+
+/// How a client uploads.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Habits {
+    pub sequence: Sequence,
+    /// Replies get lost now and then.
+    pub flaky: bool,
+    /// It sends the SHA-256 of every chunk along.
+    pub hashes: bool,
+    /// It gives up half-way.
+    pub gives_up: bool,
+}
+
+impl Habits {
+    /// The plainest client.
+    pub const PLAIN: Habits =
+        Habits { sequence: Sequence::Straight, flaky: false, hashes: false, gives_up: false };
+}
+
+/// What a client does next.
+#[derive(Clone, Copy, Debug)]
+enum Deed {
+    /// A step of its upload; a lost reply is one that it does not see.
+    Step { step: Step, lost: bool },
+    /// It asks how far its upload is.
+    Ask,
+}
+
+/// A client and its upload.
+pub(super) struct Actor {
+    pub uploader: Uploader,
+    deeds: VecDeque<Deed>,
+}
+
+fn seen(step: Step) -> Deed {
+    Deed::Step { step, lost: false }
+}
+
+impl Actor {
+    pub fn new(
+        world: &mut World<'_>,
+        client: Principal,
+        capsule: &str,
+        bytes: u64,
+        habits: Habits,
+    ) -> Result<Actor, ClientError> {
+        let mut uploader = world.upload(client, capsule, bytes)?;
+        uploader.hash_chunks = habits.hashes;
+        let mut order: Vec<u32> = (0..uploader.chunks()).collect();
+        match habits.sequence {
+            Sequence::Straight => {}
+            Sequence::Backwards => order.reverse(),
+            Sequence::Shuffled => world.shuffle(&mut order),
+        }
+        if habits.gives_up {
+            order.truncate(order.len().div_ceil(2));
+        }
+        let last = if habits.gives_up { Step::Abort } else { Step::Finish };
+        let steps = [Step::Begin].into_iter().chain(order.into_iter().map(Step::Put)).chain([last]);
+        let mut deeds = VecDeque::new();
+        for step in steps {
+            if habits.flaky && world.one_in(2) {
+                deeds.push_back(Deed::Step { step, lost: true });
+                if world.one_in(2) {
+                    deeds.extend(
+                        (step != Step::Begin).then_some([seen(Step::Begin), Deed::Ask]).into_iter().flatten(),
+                    );
+                }
+            }
+            deeds.push_back(seen(step));
+        }
+        Ok(Actor { uploader, deeds })
+    }
+
+    pub fn is_done(&self) -> bool {
+        self.deeds.is_empty()
+    }
+
+    /// Begins anew what has come to nothing, with all chunks still to be sent.
+    pub fn start_over(&mut self) {
+        self.deeds = (0..self.uploader.chunks()).map(|index| seen(Step::Put(index))).collect();
+        self.deeds.push_front(seen(Step::Begin));
+        self.deeds.push_back(seen(Step::Finish));
+        self.uploader = Uploader::new(
+            self.uploader.client,
+            self.uploader.capsule.clone(),
+            self.uploader.asset.clone(),
+            self.uploader.idem.clone(),
+            // What the canister said has not changed.
+            self.uploader.chunk_size(),
+        );
+    }
+
+    /// Sends the next call, if it is an update. A query is made at once.
+    fn send(&mut self, world: &World<'_>) -> Result<Option<(Step, bool, Sent)>, ClientError> {
+        match self.deeds.pop_front() {
+            None => Ok(None),
+            Some(Deed::Ask) => {
+                // A begin whose reply was lost has left it without a session to ask about.
+                if self.uploader.session().is_some() {
+                    whatever(self.uploader.ask(&world.canister))?;
+                }
+                Ok(None)
+            }
+            Some(Deed::Step { step, lost }) => match self.uploader.call(step) {
+                Ok(call) => {
+                    Ok(world.canister.submit(self.uploader.client, call).ok().map(|sent| (step, lost, sent)))
+                }
+                // Its session was refused; there is nothing to go on with.
+                Err(ClientError::NotBegun { .. }) => {
+                    self.deeds.clear();
+                    Ok(None)
+                }
+                Err(error) => Err(error),
+            },
+        }
+    }
+
+    /// Takes the answer.
+    fn take(&mut self, world: &World<'_>, step: Step, lost: bool, sent: Sent) -> Result<(), ClientError> {
+        let answer = world
+            .canister
+            .wait(method(step), sent)
+            .and_then(|reply| if lost { Ok(Answer::Done) } else { self.uploader.accept(step, &reply) });
+        if let Ok(Answer::CallAgain) = answer {
+            self.deeds.push_front(seen(step));
+        }
+        whatever(answer)
+    }
+}
+
+fn method(step: Step) -> &'static str {
+    match step {
+        Step::Begin => "uploads_begin",
+        Step::Put(_) => "uploads_put_chunk",
+        Step::Finish => "uploads_finish",
+        Step::Abort => "uploads_abort",
+    }
+}
+
+/// Lets the actors go on to their end, up to `width` of them at a time.
+pub(super) fn drive(world: &mut World<'_>, actors: &mut [Actor], width: usize) -> Result<(), ClientError> {
+    while actors.iter().any(|actor| !actor.is_done()) {
+        round(world, actors, width)?;
+    }
+    Ok(())
+}
+
+/// One call of up to `width` actors that still have one to make, chosen at random, all on their way at once.
+pub(super) fn round(world: &mut World<'_>, actors: &mut [Actor], width: usize) -> Result<(), ClientError> {
+    let mut chosen: Vec<usize> = (0..actors.len()).filter(|&index| !actors[index].is_done()).collect();
+    world.shuffle(&mut chosen);
+    chosen.truncate(width);
+    world.think();
+    let mut sent = Vec::new();
+    for index in chosen {
+        if let Some(call) = actors[index].send(world)? {
+            sent.push((index, call));
+        }
+    }
+    for (index, (step, lost, call)) in sent {
+        actors[index].take(world, step, lost, call)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,203 @@
+//! The canister as the clients of a workload see it, and the files that they make up.
+
+use std::path::Path;
+use std::time::Duration;
+
+use candid::Principal;
+use candid::utils::ArgumentEncoder;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{RngCore, SeedableRng};
+use serde_bytes::{ByteBuf, Bytes};
+use tempfile::TempDir;
+use upload_canister::api;
+
+use super::WorkloadError;
+use crate::client::{Asset, Call, Canister, ClientError, Uploader, chunks_of};
+use crate::trace::Tape;
+
+/// Longest time between two calls, milliseconds. Whole ones: the times in a trace are rounded to them.
+const LONGEST_THOUGHT_MILLIS: u64 = 2_000;
+
+/// A canister that is being recorded.
+pub(super) struct World<'p> {
+    pub canister: Canister<'p>,
+    tape: &'p Tape,
+    folder: TempDir,
+    rng: ChaCha8Rng,
+    files: u64,
+    seed: u64,
+    pub chunk_size: u32,
+}
+
+/// A file that goes into one call.
+pub(super) struct Whole {
+    asset: Asset,
+    bytes: Vec<u8>,
+    capsule: String,
+}
+
+impl Whole {
+    /// The argument.
+    pub fn argument(&self) -> api::SmallFile<'_> {
+        api::SmallFile {
+            capsule_id: self.capsule.clone(),
+            asset_metadata: self.asset.metadata(),
+            idem: format!("key of {}", self.asset.name),
+            bytes: Bytes::new(&self.bytes),
+            digest: ByteBuf::from(self.asset.sha256),
+            hash: None,
+        }
+    }
+}
+
+/// Who controls the canister.
+pub(super) fn controller() -> Principal {
+    Principal::self_authenticating("controller of the workload")
+}
+
+/// Somebody.
+pub(super) fn person(number: u32) -> Principal {
+    Principal::self_authenticating(format!("client {number} of the workload"))
+}
+
+impl<'p> World<'p> {
+    pub fn new(canister: Canister<'p>, tape: &'p Tape, seed: u64) -> Result<Self, WorkloadError> {
+        let folder = tempfile::tempdir().map_err(WorkloadError::Folder)?;
+        let chunk_size = canister.upload_config()?.chunk_size;
+        Ok(World { canister, tape, folder, rng: ChaCha8Rng::seed_from_u64(seed), files: 0, seed, chunk_size })
+    }
+
+    /// A number below `bound`, which is not zero.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        // The bias of the remainder is far below anything that matters here.
+        self.rng.next_u64() % bound
+    }
+
+    /// True once in so many times.
+    pub fn one_in(&mut self, times: u64) -> bool {
+        self.below(times) == 0
+    }
+
+    /// Puts items in a random order.
+    pub fn shuffle<T>(&mut self, items: &mut [T]) {
+        crate::rehearse::shuffle(items, &mut self.rng);
+    }
+
+    /// A moment between two calls.
+    pub fn think(&mut self) {
+        let millis = 1 + self.below(LONGEST_THOUGHT_MILLIS);
+        self.canister.pic().advance_time(Duration::from_millis(millis));
+    }
+
+    /// Another seed for each file of the workload.
+    fn next_file(&mut self) -> u64 {
+        self.files += 1;
+        self.seed.wrapping_mul(1_000_000).wrapping_add(self.files)
+    }
+
+    /// A file of so many bytes, which no other is like.
+    pub fn file(&mut self, bytes: u64) -> Result<Asset, ClientError> {
+        let seed = self.next_file();
+        let name = format!("file-{seed}.bin");
+        let path = self.folder.path().join(&name);
+        self.write(&path, seed, bytes).map_err(|source| ClientError::File { path: path.clone(), source })?;
+        Asset::open(&path, name, api::AssetType::Original)
+    }
+
+    /// Chunk by chunk, as it will be sent, so that the tape knows every chunk by its seed.
+    fn write(&self, path: &Path, seed: u64, bytes: u64) -> std::io::Result<()> {
+        use std::io::Write;
+        let mut file = std::fs::File::create(path)?;
+        let size = u64::from(self.chunk_size);
+        for chunk in 0..chunks_of(bytes, self.chunk_size) {
+            let offset = chunk * size;
+            // At most a chunk.
+            file.write_all(&self.tape.make(seed, offset, size.min(bytes - offset) as usize))?;
+        }
+        file.flush()
+    }
+
+    /// An upload that has not begun.
+    pub fn upload(&mut self, client: Principal, capsule: &str, bytes: u64) -> Result<Uploader, ClientError> {
+        let asset = self.file(bytes)?;
+        let idem = format!("key of {}", asset.name);
+        Ok(Uploader::new(client, capsule, asset, idem, self.chunk_size))
+    }
+
+    /// A file for one call.
+    pub fn whole(&mut self, capsule: &str, bytes: u64) -> Result<Whole, ClientError> {
+        let asset = self.file(bytes)?;
+        Ok(Whole { bytes: asset.chunk(0, self.chunk_size)?, asset, capsule: capsule.to_owned() })
+    }
+
+    /// A capsule of somebody.
+    pub fn capsule(&mut self, client: Principal) -> Result<String, ClientError> {
+        self.think();
+        Ok(self.canister.capsules_create(client, None)?.id)
+    }
+
+    /// An update call whose answer only the trace needs.
+    pub fn update(
+        &mut self,
+        caller: Principal,
+        method: &'static str,
+        args: impl ArgumentEncoder,
+    ) -> Result<(), ClientError> {
+        self.think();
+        whatever(self.canister.call(caller, Call::new(method, args)?))
+    }
+
+    /// A query call whose answer only the trace needs.
+    pub fn query(
+        &mut self,
+        caller: Principal,
+        method: &'static str,
+        args: impl ArgumentEncoder,
+    ) -> Result<(), ClientError> {
+        whatever(self.canister.query_raw(caller, Call::new(method, args)?))
+    }
+
+    /// A call with bytes for arguments that nothing has encoded.
+    pub fn raw(&mut self, caller: Principal, method: &'static str, arg: &[u8]) -> Result<(), ClientError> {
+        self.think();
+        whatever(self.canister.call(caller, Call { method, arg: arg.to_vec() }))
+    }
+
+    /// Looks at everything that somebody can see, byte for byte.
+    pub fn look(&mut self, client: Principal) -> Result<(), ClientError> {
+        self.query(client, "uploads_list", (None::<u64>, None::<u32>))?;
+        let capsules: Vec<api::Capsule> =
+            self.canister.query(client, "capsules_list", (None::<String>, None::<u32>))?;
+        for capsule in capsules {
+            self.canister.capsules_read(client, &capsule.id)?;
+            for memory in self.canister.memories_all(client, &capsule.id)? {
+                self.canister.memories_read(client, &memory.id)?;
+                let locator = &memory.blob.locator;
+                let Ok(meta) = self.canister.blob_get_meta(client, locator) else { continue };
+                for index in 0..meta.chunk_count {
+                    self.query(client, "blob_read_chunk", (locator, index))?;
+                }
+                if meta.size > 1 {
+                    self.query(client, "blob_read_range", (locator, meta.size / 2, 1u64))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets time pass, and the canister's timers do what is due.
+    pub fn pass(&mut self, time: Duration) {
+        const ROUNDS: u32 = 3;
+        self.canister.pass(time, ROUNDS);
+    }
+}
+
+/// Refusals and rejections are answers; only what is not the canister's doing is an error.
+pub(super) fn whatever<T>(result: Result<T, ClientError>) -> Result<(), ClientError> {
+    match result {
+        Err(
+            error @ (ClientError::File { .. } | ClientError::Candid { .. } | ClientError::NotBegun { .. }),
+        ) => Err(error),
+        _ => Ok(()),
+    }
+}

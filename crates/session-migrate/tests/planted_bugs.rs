@@ -1,0 +1,132 @@
+//! Four bugs that an upgrade could bring, planted one at a time: the tool finds each, at the place where it shows, and finds
+//! nothing where there is none.
+
+mod mutants;
+
+use std::path::Path;
+
+use candid::Principal;
+use session_migrate::ab::report::{Place, Verdict};
+use session_migrate::ab::{self, Config, Report, rules_of_the_tree};
+use session_migrate::build::Module;
+use session_migrate::client::{Asset, Step, Uploader};
+use session_migrate::compare::{self, Judgement, Tally};
+use session_migrate::replay::{Builds, Player, Subject};
+use session_migrate::trace::{Happening, Header, Recorder, Tape, Trace};
+use session_migrate::workload::{Order, Workload};
+use upload_canister::api::AssetType;
+
+const IDEM: &str = "the key";
+
+fn client() -> Principal {
+    Principal::self_authenticating("client of the test")
+}
+
+/// An upload of three chunks, with an upgrade from the legacy to the staged build behind the second; then its client, which
+/// is not sure, begins again, asks, and goes on.
+fn record(folder: &Path) -> (Trace, String) {
+    let path = folder.join("upload.trace");
+    let controller = Principal::self_authenticating("controller of the test");
+    let header = Header::new(1_767_225_600_000_000_000, "legacy", "a test", vec![controller]);
+    let mut builds = Builds::default();
+    let subject = Subject::install("legacy", &builds.get("legacy").unwrap(), &header).unwrap();
+    let tape = Tape::new(Recorder::create(&path, &header).unwrap());
+    let file = folder.join("file.bin");
+    std::fs::write(&file, tape.make(1, 0, 4_000_000)).unwrap();
+    let canister = subject.canister().recorded(Some(&tape));
+    let capsule = canister.capsules_create(client(), None).unwrap().id;
+    let asset = Asset::open(&file, "file.bin", AssetType::Original).unwrap();
+    let mut upload = Uploader::new(client(), &capsule, asset, IDEM, 1_800_000);
+    for step in [Step::Begin, Step::Put(0), Step::Put(1)] {
+        upload.step(&canister, step).unwrap();
+    }
+    canister.upgrade(controller, "staged", &builds.get("staged").unwrap()).unwrap();
+    upload.step(&canister, Step::Begin).unwrap();
+    upload.run(&canister).unwrap();
+    tape.finish().unwrap();
+    (Trace::read(&path).unwrap(), capsule)
+}
+
+/// Plays the trace with a bug planted behind its upgrade.
+fn replay(trace: &Trace, plant: impl FnOnce(&Subject, &Module)) -> Judgement {
+    let mut builds = Builds::default();
+    let mut subject = Subject::install("legacy", &builds.get("legacy").unwrap(), &trace.header).unwrap();
+    let staged = builds.get("staged").unwrap();
+    let upgrade =
+        trace.events.iter().position(|event| matches!(event.what, Happening::Upgrade { .. })).unwrap();
+    let mut player = Player::new(trace, &mut subject, &mut builds, &[]).unwrap();
+    player.play_to(upgrade + 1).unwrap();
+    plant(player.subject(), &staged);
+    player.play_to(trace.events.len()).unwrap();
+    compare::with_record(trace, &player.finish().events, &mut Tally::new(rules_of_the_tree().unwrap()))
+}
+
+/// The first answer that is wrong: its method, its field, and what it says now.
+fn first_wrong(judgement: &Judgement) -> (&str, &str, &str) {
+    let first = judgement.wrong.first().expect("the bug is found");
+    (&first.of, &first.difference.field, &first.difference.b)
+}
+
+#[test]
+fn what_a_conversion_loses_is_found_by_replay() {
+    let folder = tempfile::tempdir().unwrap();
+    let (trace, capsule) = record(folder.path());
+
+    let sound = replay(&trace, |_, _| {});
+    assert!(sound.wrong.is_empty() && sound.equal >= 8, "{sound:?}");
+
+    let chunk_lost = replay(&trace, |subject, staged| mutants::lose_chunk(subject, staged, 1, 1));
+    let (of, field, now) = first_wrong(&chunk_lost);
+    assert_eq!((of, field), ("uploads_status", "Ok.missing[].first"), "{chunk_lost:?}");
+    assert_eq!(now, "1 : nat32");
+
+    let key_lost = replay(&trace, |subject, staged| {
+        mutants::lose_key(subject, staged, 1, (&capsule, client(), IDEM));
+    });
+    let (of, field, now) = first_wrong(&key_lost);
+    assert_eq!((of, field), ("uploads_begin", "Ok"), "{key_lost:?}");
+    assert_eq!(now, "\"@session:2\"", "another session");
+}
+
+fn ab(mutant: impl FnOnce(&Module) -> Module, workload: Workload) -> Report {
+    let mut builds = Builds::default();
+    let mutant = mutant(&builds.get("direct").unwrap());
+    builds.set("mutant", mutant);
+    let subjects = vec![ab::Subject::Workload(Order { workload, seed: 1, size: 1 })];
+    let rules = rules_of_the_tree().unwrap();
+    let config = Config { a: "direct".into(), b: "mutant".into(), subjects, rules, builds };
+    ab::run(config, &mut |_| {}).unwrap()
+}
+
+#[test]
+fn a_wrong_error_kind_is_found_by_ab() {
+    let report = ab(
+        |direct| mutants::with_other_error_kind(direct, b"NotFound", b"NotFount"),
+        Workload::AbusiveClient,
+    );
+    assert_eq!(report.verdict, Verdict::Fail);
+    let replies: Vec<_> = report.regressions().filter(|(_, found)| found.place == Place::Reply).collect();
+    let status = replies.iter().find(|(_, found)| found.of == "uploads_status").unwrap().1;
+    assert!(status.a.contains("NotFound") && !status.b.contains("NotFound"), "{status:?}");
+    assert!(status.line.is_some());
+    assert!(replies.iter().all(|(_, found)| found.a.contains("NotFound")), "{replies:?}");
+}
+
+#[test]
+fn five_percent_more_instructions_are_found_by_ab() {
+    let sound = ab(Module::clone, Workload::OutOfOrder);
+    assert_eq!(sound.verdict, Verdict::Pass, "{:?}", sound.regressions().collect::<Vec<_>>());
+    let put = sound.runs[0].endpoints.iter().find(|endpoint| endpoint.name == "uploads_put_chunk").unwrap();
+    assert_eq!(put.a, put.b, "the meter tells the same of the same");
+
+    let rounds = put.a.total / put.a.messages / 20 / mutants::INSTRUCTIONS_PER_ROUND;
+    let slower =
+        |direct: &Module| mutants::slower(direct, "canister_update uploads_put_chunk", rounds as i32);
+    let report = ab(slower, Workload::OutOfOrder);
+    assert_eq!(report.verdict, Verdict::Fail);
+    let regressions: Vec<_> = report.regressions().map(|(_, found)| found).collect();
+    let [only] = regressions.as_slice() else { panic!("{regressions:?}") };
+    assert_eq!((only.place, only.of.as_str()), (Place::Cost, "update uploads_put_chunk"));
+    let put = report.runs[0].endpoints.iter().find(|endpoint| endpoint.name == "uploads_put_chunk").unwrap();
+    assert!((4.9..5.1).contains(&put.more_percent), "{}", put.more_percent);
+}

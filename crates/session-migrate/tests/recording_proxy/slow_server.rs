@@ -1,0 +1,83 @@
+//! A server that never answers at once, in front of one that does: an operation is refused as busy once, then gone on
+//! with, and its result is to be asked for.
+
+use std::collections::HashMap;
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use reqwest::Url;
+use tokio::runtime::Runtime;
+
+/// The server, for as long as it lives.
+pub struct SlowServer {
+    pub url: Url,
+    state: Arc<Slow>,
+    _runtime: Runtime,
+}
+
+impl SlowServer {
+    /// How many answers were to be asked for.
+    pub fn late(&self) -> u64 {
+        self.state.kept.lock().unwrap().given
+    }
+}
+
+struct Slow {
+    client: reqwest::Client,
+    server: Url,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
+    given: u64,
+    results: HashMap<String, Bytes>,
+    /// Requests that were refused as busy, and will not be again.
+    seen: HashMap<(String, Bytes), ()>,
+}
+
+pub fn start(server: &Url) -> SlowServer {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let state =
+        Arc::new(Slow { client: reqwest::Client::new(), server: server.clone(), kept: Mutex::default() });
+    let router = Router::new().fallback(handle).layer(DefaultBodyLimit::disable()).with_state(state.clone());
+    runtime.spawn(async move {
+        let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+        axum::serve(listener, router).await
+    });
+    SlowServer { url, state, _runtime: runtime }
+}
+
+async fn handle(State(slow): State<Arc<Slow>>, method: Method, uri: Uri, body: Bytes) -> Response {
+    let path = uri.path().trim_end_matches('/').to_owned();
+    if let Some(id) = path.strip_prefix("/read_graph/state/") {
+        let result = slow.kept.lock().unwrap().results.get(id).cloned();
+        return result.map_or(StatusCode::NOT_FOUND.into_response(), IntoResponse::into_response);
+    }
+    let late = path.contains("/update/") || path.ends_with("/read/query");
+    let busy = late || path.ends_with("/get_time");
+    if busy && slow.kept.lock().unwrap().seen.insert((path.clone(), body.clone()), ()).is_none() {
+        return (StatusCode::CONFLICT, r#"{"state_label":"busy","op_id":"other"}"#).into_response();
+    }
+    slow.kept.lock().unwrap().seen.remove(&(path.clone(), body.clone()));
+    let request = slow.client.request(method, slow.server.join(&path).unwrap()).body(body);
+    let answer = request.send().await.unwrap();
+    let (status, bytes) = (answer.status(), answer.bytes().await.unwrap());
+    if !late || status != StatusCode::OK {
+        return (status, bytes).into_response();
+    }
+    let mut kept = slow.kept.lock().unwrap();
+    kept.given += 1;
+    let id = format!("operation-{}", kept.given);
+    kept.results.insert(id.clone(), bytes);
+    let body = format!(r#"{{"state_label":"state","op_id":"{id}"}}"#);
+    (StatusCode::ACCEPTED, body).into_response()
+}

@@ -1,0 +1,149 @@
+//! Traces as files: what is written is read again, and what is wrong with one is named with its line.
+
+use std::path::{Path, PathBuf};
+
+use candid::{Encode, Principal};
+use serde_bytes::ByteBuf;
+use session_migrate::trace::{Exchange, Happening, Header, Kind, PayloadRef, Recorder, Trace, TraceError};
+
+/// A trace of a begin, a chunk of 1000 bytes that no seed made, and a round without calls: lines 2, 3 and 4 of 5.
+fn record(folder: &Path) -> PathBuf {
+    let path = folder.join("one.trace");
+    let header = Header::new(1000, "legacy", "a test", vec![Principal::management_canister()]);
+    let mut recorder = Recorder::create(&path, &header).unwrap();
+    let begun = Encode!(&Ok::<u64, upload_canister::api::Error>(4)).unwrap();
+    let put = Encode!(&4u64, &0u32, &ByteBuf::from(payload()), &None::<ByteBuf>).unwrap();
+    for (at, method, arg, answer) in
+        [(1000, "uploads_begin", vec![], &begun), (2000, "uploads_put_chunk", put, &begun)]
+    {
+        let caller = Principal::anonymous();
+        let answer = Ok(answer.as_slice());
+        let exchange =
+            Exchange { at, kind: Kind::Update, caller, method, arg: &arg, together: false, answer };
+        recorder.exchange(&exchange).unwrap();
+    }
+    recorder.happening(3000, Happening::Pass { rounds: 2 }).unwrap();
+    recorder.finish().unwrap()
+}
+
+fn payload() -> Vec<u8> {
+    (0..1000u32).map(|byte| byte as u8).collect()
+}
+
+fn payload_file(trace: &Path) -> PathBuf {
+    let mut entries = std::fs::read_dir(trace.with_file_name("one.trace.payload")).unwrap();
+    let only = entries.next().unwrap().unwrap().path();
+    assert!(entries.next().is_none());
+    only
+}
+
+fn change(trace: &Path, change: impl FnOnce(&str) -> String) {
+    let text = std::fs::read_to_string(trace).unwrap();
+    let changed = change(&text);
+    assert_ne!(changed, text);
+    std::fs::write(trace, changed).unwrap();
+}
+
+fn said(trace: &Path, line: usize) -> String {
+    let error = Trace::read(trace).unwrap_err();
+    assert!(error.is_usage(), "{error:?}");
+    let text = error.to_string();
+    assert!(text.contains(&format!("one.trace:{line}: ")), "{text}");
+    text
+}
+
+#[test]
+fn what_was_recorded_is_read_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let trace = Trace::read(&record(folder.path())).unwrap();
+    assert_eq!((trace.header.build.as_str(), trace.header.version), ("legacy", 1));
+    let times: Vec<u64> = trace.events.iter().map(|event| event.at).collect();
+    assert_eq!(times, [0, 1000, 2000]);
+    assert_eq!(trace.events[2].what, Happening::Pass { rounds: 2 });
+    assert_eq!(trace.payload(3, &PayloadRef::of(&payload())).unwrap(), payload());
+    let text = std::fs::read_to_string(&trace.path).unwrap();
+    assert!(text.len() < 2000, "payload is not in the text: {text}");
+    assert!(text.contains("(\\\"@session:1\\\", 0 : nat32, \\\"@sha256:"), "{text}");
+}
+
+#[test]
+fn a_trace_that_was_not_completed_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let header = Header::new(0, "legacy", "a test", vec![]);
+    let mut writer =
+        session_migrate::trace::Writer::create(&folder.path().join("one.trace"), &header).unwrap();
+    writer.payload(&payload()).unwrap();
+    drop(writer);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_trace_that_was_cut_off_is_named_with_the_line_where() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = record(folder.path());
+    let whole = std::fs::read_to_string(&path).unwrap();
+    let lines: Vec<&str> = whole.lines().collect();
+    assert_eq!(lines.len(), 5);
+    for kept in 1..5 {
+        std::fs::write(&path, lines[..kept].join("\n") + "\n").unwrap();
+        assert!(said(&path, kept).contains("cut off"));
+    }
+    std::fs::write(&path, &whole[..whole.len() - lines[4].len() - 10]).unwrap();
+    assert!(said(&path, 4).contains("cut off"), "in the middle of a line");
+}
+
+#[test]
+fn a_line_that_was_changed_is_named() {
+    for (was, is, line) in [
+        ("\"at\":0,", "\"at\":1,", 2),
+        ("uploads_put_chunk", "uploads_abort", 3),
+        ("\"rounds\":2", "\"rounds\":3", 4),
+        ("\"end\":3", "\"end\":2", 5),
+        ("\"a test\"", "\"another\"", 1),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = record(folder.path());
+        change(&path, |text| text.replace(was, is));
+        assert!(said(&path, line).contains("was changed"), "{was}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = record(folder.path());
+    change(&path, |text| {
+        text.lines().filter(|line| !line.contains("put_chunk")).map(|line| format!("{line}\n")).collect()
+    });
+    assert!(said(&path, 3).contains("was changed"), "a line taken away");
+}
+
+#[test]
+fn what_is_no_trace_and_what_is_newer_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = record(folder.path());
+    change(&path, |text| text.replacen("\"version\":1", "\"version\":2", 1));
+    assert!(said(&path, 1).contains("version 2, this program reads up to 1"));
+    for text in ["", "hello\n", "{\"trace\":\"something\",\"version\":1}\n", "{}\n"] {
+        std::fs::write(&path, text).unwrap();
+        assert!(said(&path, 1).contains("not a trace"), "{text}");
+    }
+}
+
+#[test]
+fn payload_that_is_missing_or_damaged_is_named_with_the_line_that_needs_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = record(folder.path());
+    let file = payload_file(&path);
+    std::fs::write(&file, b"something else").unwrap();
+    assert!(matches!(Trace::read(&path), Err(TraceError::DamagedPayload { line: 3, bytes: 14, .. })));
+    assert!(said(&path, 3).contains("expected 1000"));
+    std::fs::remove_file(&file).unwrap();
+    assert!(said(&path, 3).contains("missing"));
+}
+
+#[test]
+fn a_place_that_cannot_be_written_is_said_at_the_beginning() {
+    let folder = tempfile::tempdir().unwrap();
+    let header = Header::new(0, "legacy", "a test", vec![]);
+    for path in [folder.path().to_path_buf(), folder.path().join("absent/one.trace")] {
+        let error = Recorder::create(&path, &header).unwrap_err();
+        assert!(!error.is_usage() && error.to_string().contains(&path.display().to_string()), "{error}");
+    }
+}

@@ -1,0 +1,76 @@
+//! What came of the uploads, in numbers: so that one path can be judged beside the other.
+
+use candid::CandidType;
+use serde::{Deserialize, Serialize};
+
+/// What was counted since the canister was installed, across all upgrades.
+#[derive(CandidType, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UploadCounts {
+    /// Of sessions on the compat path. One that was converted in its middle is counted there until then, and on the
+    /// direct path from then on.
+    pub compat: PathCounts,
+    /// Of sessions on the direct path.
+    pub direct: PathCounts,
+    /// Of calls that no path serves: whole files in one call, calls about sessions that do not exist for the caller,
+    /// and repeated calls that a receipt answers.
+    pub no_path: PathCounts,
+}
+
+/// What came of the uploads of one path.
+#[derive(CandidType, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PathCounts {
+    /// Sessions that were begun; a begin that is repeated begins none.
+    pub sessions_begun: u64,
+    /// Sessions that became a memory.
+    pub sessions_finished: u64,
+    /// Sessions that their callers gave up.
+    pub sessions_aborted: u64,
+    /// Sessions that were idle too long.
+    pub sessions_expired: u64,
+    /// Bytes of chunks, or of whole files, that were stored; those of a chunk that is repeated count once.
+    pub bytes_stored: u64,
+    /// Calls of `uploads_begin`.
+    pub begin: CallCounts,
+    /// Calls of `uploads_put_chunk`.
+    pub put_chunk: CallCounts,
+    /// Calls of `uploads_finish`, and the messages of the timer that go on hashing for it.
+    pub finish: CallCounts,
+    /// Calls of `uploads_abort`.
+    pub abort: CallCounts,
+    /// Calls of `uploads_put_whole` and `uploads_put_many`.
+    pub put_whole: CallCounts,
+    /// Calls and files that were refused, by the reason. Arguments that do not decode are not among them.
+    pub errors: ErrorCounts,
+}
+
+/// Messages of one kind. One that traps is rolled back, and not counted.
+#[derive(CandidType, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CallCounts {
+    /// Number of messages, refused ones included.
+    pub messages: u64,
+    /// Instructions that they used until their reply was known.
+    pub instructions: u64,
+}
+
+/// Refusals by variant of `Error`.
+#[derive(CandidType, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ErrorCounts {
+    /// `Unauthorized`.
+    pub unauthorized: u64,
+    /// `NotFound`.
+    pub not_found: u64,
+    /// `InvalidArgument`.
+    pub invalid_argument: u64,
+    /// `Conflict`.
+    pub conflict: u64,
+    /// `Incomplete`.
+    pub incomplete: u64,
+    /// `ChecksumMismatch`.
+    pub checksum_mismatch: u64,
+    /// `ResourceExhausted`.
+    pub resource_exhausted: u64,
+    /// `Hashing`: not a failure, but a finish that takes one more call.
+    pub hashing: u64,
+    /// `Internal`.
+    pub internal: u64,
+}

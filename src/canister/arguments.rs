@@ -1,0 +1,117 @@
+//! The arguments of a message, decoded.
+//!
+//! The library reads the type table anew and compares it with the types that are expected, value by value: for the
+//! metadata of an asset that takes half a million instructions. Where the message has exactly the expected types,
+//! which is what an up-to-date client sends, its values are read without it. Everything else is left to the library,
+//! so that the answers are the same.
+
+mod type_table;
+mod values;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use candid::CandidType;
+use candid::types::Type;
+use candid::utils::{ArgumentDecoder, decode_args_with_config};
+use serde::Deserialize;
+
+use super::heads;
+use crate::api::{Error, Result};
+use type_table::TypeTable;
+use values::Values;
+
+/// What the library may skip, as its own entry points set it.
+pub const SKIPPING_QUOTA: usize = 10_000;
+
+thread_local! {
+    /// The functions whose arguments can be read here.
+    static HEADS: RefCell<BTreeMap<&'static str, Head>> = const { RefCell::new(BTreeMap::new()) };
+}
+
+/// What the arguments of a function begin with.
+struct Head {
+    bytes: Vec<u8>,
+    types: TypeTable,
+}
+
+impl Head {
+    /// Nothing for types whose values are not read here.
+    fn of<'a, T: Arguments<'a>>() -> std::result::Result<Option<Self>, candid::Error> {
+        let bytes = heads::write(&T::types())?;
+        Ok(TypeTable::of(&bytes).map(|types| Self { bytes, types }))
+    }
+}
+
+/// The arguments of a function.
+pub trait Arguments<'a>: ArgumentDecoder<'a> {
+    /// Their types.
+    fn types() -> Vec<Type>;
+
+    /// Their values; nothing when they are not what an encoder writes for these types.
+    fn read(values: &mut Values<'a>) -> Option<Self>;
+}
+
+macro_rules! arguments {
+    ($($argument:ident)*) => {
+        impl<'a, $($argument: CandidType + Deserialize<'a>),*> Arguments<'a> for ($($argument,)*) {
+            fn types() -> Vec<Type> {
+                vec![$($argument::ty()),*]
+            }
+
+            fn read(values: &mut Values<'a>) -> Option<Self> {
+                Some(($($argument::deserialize(values.next_argument()?).ok()?,)*))
+            }
+        }
+    };
+}
+
+arguments!(A);
+arguments!(A B);
+arguments!(A B C);
+arguments!(A B C D);
+arguments!(A B C D E);
+arguments!(A B C D E F G H I J);
+
+/// Writes what the arguments of a function begin with, and keeps it: from then on they are read without the library.
+///
+/// # Errors
+/// Those of the Candid library.
+pub fn keep_head<'a, T: Arguments<'a>>(function: &'static str) -> std::result::Result<(), candid::Error> {
+    if let Some(head) = Head::of::<T>()? {
+        HEADS.with_borrow_mut(|heads| heads.insert(function, head));
+    }
+    Ok(())
+}
+
+/// The arguments of `function`; byte strings may be borrowed from the message.
+///
+/// # Errors
+/// [`Error::InvalidArgument`] with what the Candid library says of a message that does not decode.
+pub fn decode<'a, T: Arguments<'a>>(function: &str, message: &'a [u8]) -> Result<T> {
+    let read = HEADS.with_borrow(|heads| read_values(heads.get(function)?, message));
+    if let Some(arguments) = read {
+        return Ok(arguments);
+    }
+    let mut config = candid::DecoderConfig::new();
+    config.set_skipping_quota(SKIPPING_QUOTA);
+    decode_args_with_config(message, &config)
+        .map_err(|error| Error::invalid("arguments", format!("those of {function}, in Candid"), error))
+}
+
+/// The values of a message of the types of `head`, which may lack options at the end.
+fn read_values<'a, T: Arguments<'a>>(head: &Head, message: &'a [u8]) -> Option<T> {
+    let mut values = match message.strip_prefix(head.bytes.as_slice()) {
+        Some(values) => Values::new(values, head.types.arguments()),
+        // Another encoder has another order of the types.
+        None => {
+            let found = TypeTable::of(message).filter(|found| found.can_stand_for(&head.types))?;
+            Values::new(message.get(found.len()..)?, found.arguments())
+        }
+    };
+    let arguments = T::read(&mut values)?;
+    values.is_at_end().then_some(arguments)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,190 @@
+//! Arguments read without the library against the library.
+
+use candid::Principal;
+use candid::utils::ArgumentEncoder;
+use proptest::prelude::*;
+use serde_bytes::{ByteBuf, Bytes};
+
+use super::*;
+use crate::api::{AssetMetadata, BlobRef, CapsuleAccess, HashAlgorithm, SmallFile, StorageBackend};
+use crate::migrations::split_sessions::tests::asset;
+
+/// Arguments of `uploads_begin`, and of `memories_create`.
+type Begin = (String, AssetMetadata, u32, String, Option<HashAlgorithm>);
+type Create = (
+    String,
+    Option<ByteBuf>,
+    Option<BlobRef>,
+    Option<StorageBackend>,
+    Option<String>,
+    Option<String>,
+    Option<u64>,
+    Option<ByteBuf>,
+    AssetMetadata,
+    String,
+);
+
+fn by_library<'a, T: Arguments<'a>>(message: &'a [u8]) -> Option<T> {
+    let mut config = candid::DecoderConfig::new();
+    config.set_skipping_quota(SKIPPING_QUOTA);
+    decode_args_with_config(message, &config).ok()
+}
+
+/// Whether the message is read without the library. If it is, the library reads the same.
+fn read_here<'a, T: Arguments<'a> + PartialEq + std::fmt::Debug>(message: &'a [u8]) -> bool {
+    match read_values::<T>(&Head::of::<T>().unwrap().unwrap(), message) {
+        None => false,
+        read => {
+            assert_eq!(read, by_library(message));
+            true
+        }
+    }
+}
+
+fn metadata() -> impl Strategy<Value = AssetMetadata> {
+    any::<u64>().prop_flat_map(asset).prop_map(Into::into)
+}
+
+fn hash() -> impl Strategy<Value = Option<HashAlgorithm>> {
+    prop::option::of(prop_oneof![Just(HashAlgorithm::Sha256), Just(HashAlgorithm::Blake3)])
+}
+
+fn begin() -> impl Strategy<Value = Begin> {
+    (".{0,20}", metadata(), any::<u32>(), ".{0,20}", hash())
+}
+
+fn encode(arguments: impl ArgumentEncoder) -> Vec<u8> {
+    candid::encode_args(arguments).unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_our_own_encoder_writes_is_read_here(
+        begin in begin(),
+        (bytes, digest) in any::<(Vec<u8>, [u8; 32])>(),
+        numbers in any::<(Option<u64>, Option<u32>)>(),
+    ) {
+        let (capsule_id, asset_metadata, _, idem, hash) = begin.clone();
+        assert!(read_here::<Begin>(&encode(begin.clone())));
+        let (first, second, third, fourth, _) = begin;
+        assert!(read_here::<Begin>(&encode((first, second, third, fourth))), "an option that is left out");
+        let file = SmallFile {
+            capsule_id: capsule_id.clone(),
+            asset_metadata: asset_metadata.clone(),
+            idem: idem.clone(),
+            bytes: Bytes::new(&bytes),
+            digest: ByteBuf::from(digest),
+            hash,
+        };
+        assert!(read_here::<(SmallFile<'_>,)>(&encode((&file,))));
+        assert!(read_here::<(Vec<SmallFile<'_>>,)>(&encode((vec![&file, &file],))));
+        let create: Create = (
+            capsule_id,
+            Some(ByteBuf::from(bytes)),
+            Some(BlobRef { locator: idem.clone(), len: 5, hash: Some(ByteBuf::from(digest)), blake3: None }),
+            Some(StorageBackend::S3),
+            None,
+            Some(idem.clone()),
+            numbers.0,
+            None,
+            asset_metadata,
+            idem,
+        );
+        assert!(read_here::<Create>(&encode(create)));
+        assert!(read_here::<(Option<u64>, Option<u32>)>(&encode(numbers)));
+    }
+
+    /// Other encoders write the entries of the table in other orders.
+    #[test]
+    fn the_order_of_the_types_does_not_matter(
+        begin in begin(),
+        order in Just((0..256).collect::<Vec<usize>>()).prop_shuffle(),
+    ) {
+        let message = encode(begin);
+        let table = TypeTable::of(&message).unwrap();
+        let order: Vec<usize> = order.into_iter().filter(|place| *place < table.entries()).collect();
+        let shuffled = [&table.written_in_order(&order), &message[table.len()..]].concat();
+        assert!(read_here::<Begin>(&shuffled));
+    }
+
+    /// Messages with some bytes changed, cut off or added: what is read here is what the library reads, and it says the
+    /// same of what neither reads.
+    #[test]
+    fn damaged_messages_get_the_librarys_answer(
+        begin in begin(),
+        (in_head, without_the_last) in any::<(bool, bool)>(),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
+        cut in prop::option::weighted(0.2, any::<prop::sample::Index>()),
+        tail in prop::collection::vec(any::<u8>(), 0..2),
+    ) {
+        let mut message = if without_the_last {
+            let (first, second, third, fourth, _) = begin;
+            encode((first, second, third, fourth))
+        } else {
+            encode(begin)
+        };
+        let head = TypeTable::of(&message).unwrap().len();
+        for (at, byte) in changes {
+            let at = if in_head { at.index(head) } else { head + at.index(message.len() - head) };
+            message[at] = byte;
+        }
+        if let Some(cut) = cut {
+            message.truncate(cut.index(message.len()));
+        }
+        message.extend(tail);
+        read_here::<Begin>(&message);
+    }
+}
+
+#[test]
+fn the_message_of_an_older_or_newer_client_is_left_to_the_library() {
+    #[derive(CandidType, Deserialize, PartialEq, Debug)]
+    struct Settings {
+        limit: u64,
+        added: Option<u64>,
+    }
+    #[derive(CandidType)]
+    struct Older {
+        limit: u64,
+    }
+    #[derive(CandidType)]
+    struct Newer {
+        limit: u64,
+        added: Option<u64>,
+        added_later: u8,
+    }
+    for message in [encode((Older { limit: 5 },)), encode((Newer { limit: 5, added: None, added_later: 1 },))]
+    {
+        assert!(!read_here::<(Settings,)>(&message));
+        assert_eq!(by_library::<(Settings,)>(&message).unwrap().0, Settings { limit: 5, added: None });
+    }
+    assert!(read_here::<(Settings,)>(&encode((Settings { limit: 5, added: Some(6) },))));
+    assert!(!read_here::<(u64,)>(&encode((1_u32,))));
+    assert!(!read_here::<(u64, u64)>(&encode((1_u64,))));
+    assert!(!read_here::<(u64,)>(&encode((1_u64, None::<u64>))));
+}
+
+#[test]
+fn principals_are_left_to_the_library() {
+    let message =
+        encode((CapsuleAccess { owners: vec![Principal::anonymous()], writers: vec![], readers: vec![] },));
+    assert!(TypeTable::of(&message).is_none());
+    keep_head::<(CapsuleAccess,)>("principals").unwrap();
+    assert!(HEADS.with_borrow(|heads| !heads.contains_key("principals")));
+    assert!(decode::<(CapsuleAccess,)>("principals", &message).is_ok());
+}
+
+/// Without a kept head everything goes through the library, and with one the answers are the same.
+#[test]
+fn a_kept_head_changes_no_answer() {
+    let good = encode((7_u64, Some(8_u32)));
+    let bad = [good.as_slice(), b"x"].concat();
+    for _ in 0..2 {
+        assert_eq!(decode::<(u64, Option<u32>)>("function", &good), Ok((7, Some(8))));
+        let error = decode::<(u64, Option<u32>)>("function", &bad).unwrap_err();
+        assert!(matches!(error, Error::InvalidArgument { field, .. } if field == "arguments"));
+        keep_head::<(u64, Option<u32>)>("function").unwrap();
+    }
+}

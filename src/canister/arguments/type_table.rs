@@ -1,0 +1,235 @@
+//! The type table of a Candid message, as far as values are read without the library, and whether two of them say the
+//! same.
+//!
+//! ```text
+//! "DIDL", number of entries, entries, number of arguments, their types
+//! entry    opt type | vec type | record number (hash type)* | variant number (hash type)*
+//! type     a primitive one, by its opcode, or the place of an entry
+//! ```
+//! Numbers are LEB128, opcodes and places signed LEB128.
+
+/// More entries than any message of ours has, and few enough to be compared in no time.
+const MAX_ENTRIES: usize = 256;
+
+/// More fields and cases than any message of ours has.
+const MAX_FIELDS: usize = 1_024;
+
+const VARIANT: i32 = -21;
+const RECORD: i32 = -20;
+const VEC: i32 = -19;
+const OPT: i32 = -18;
+const TEXT: i32 = -15;
+const FLOAT32: i32 = -13;
+const NAT64: i32 = -8;
+const NAT8: i32 = -5;
+const BOOL: i32 = -2;
+const NULL: i32 = -1;
+
+/// The types of a message. What is left out are types whose values are not read here.
+pub struct TypeTable {
+    entries: Vec<Entry>,
+    /// Those of all entries, one after the other.
+    fields: Vec<Field>,
+    arguments: Vec<i32>,
+    /// Length of the table in the message with the magic, bytes.
+    len: usize,
+}
+
+#[derive(Clone, Copy)]
+struct Entry {
+    opcode: i32,
+    /// Where its fields begin.
+    first: usize,
+    count: usize,
+}
+
+/// A field, a case, or what an `opt` or `vec` is of.
+#[derive(Clone, Copy)]
+struct Field {
+    hash: u32,
+    of: i32,
+}
+
+impl TypeTable {
+    /// The table of a message; nothing when there are types in it whose values are not read here.
+    pub fn of(message: &[u8]) -> Option<Self> {
+        let mut rest = message.strip_prefix(b"DIDL")?;
+        let mut fields = Vec::new();
+        let count = length(&mut rest, MAX_ENTRIES)?;
+        let mut entries = Vec::with_capacity(count);
+        for _ in 0..count {
+            let opcode = signed(&mut rest)?;
+            let first = fields.len();
+            match opcode {
+                OPT | VEC => fields.push(Field { hash: 0, of: signed(&mut rest)? }),
+                RECORD | VARIANT => {
+                    for _ in 0..length(&mut rest, MAX_FIELDS.saturating_sub(first))? {
+                        let hash = u32::try_from(unsigned(&mut rest)?).ok()?;
+                        fields.push(Field { hash, of: signed(&mut rest)? });
+                    }
+                }
+                _ => return None,
+            }
+            entries.push(Entry { opcode, first, count: fields.len().saturating_sub(first) });
+        }
+        let count = length(&mut rest, MAX_ENTRIES)?;
+        let arguments = (0..count).map(|_| signed(&mut rest)).collect::<Option<_>>()?;
+        let table = Self { entries, fields, arguments, len: message.len().saturating_sub(rest.len()) };
+        table.is_read_here().then_some(table)
+    }
+
+    /// Length of the table with the magic, bytes; the values follow.
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    fn is_read_here(&self) -> bool {
+        let known = |of: i32| match of {
+            NULL | BOOL | TEXT | FLOAT32 | NAT64..=NAT8 => true,
+            place => usize::try_from(place).is_ok_and(|place| place < self.entries.len()),
+        };
+        self.fields.iter().all(|field| known(field.of)) && self.arguments.iter().copied().all(known)
+    }
+
+    /// Number of arguments.
+    pub const fn arguments(&self) -> usize {
+        self.arguments.len()
+    }
+
+    /// Whether the values behind this table are written as those of the expected types, wherever the tables have them.
+    /// Options may be missing at the end.
+    pub fn can_stand_for(&self, expected: &Self) -> bool {
+        let Some((present, missing)) = expected.arguments.split_at_checked(self.arguments()) else {
+            return false;
+        };
+        let mut compared = Vec::new();
+        let mut pairs = self.arguments.iter().zip(present);
+        pairs.all(|(own, expected_type)| self.same(*own, expected, *expected_type, &mut compared))
+            && missing.iter().all(|of| expected.entry(*of).is_some_and(|(opcode, _)| opcode == OPT))
+    }
+
+    /// `compared` has the pairs that are the same if everything else is; a pair that is in it again ends a recursion.
+    fn same(&self, own: i32, other: &Self, others: i32, compared: &mut Vec<(i32, i32)>) -> bool {
+        if own < 0 || others < 0 {
+            return own == others;
+        }
+        if compared.contains(&(own, others)) {
+            return true;
+        }
+        compared.push((own, others));
+        let (Some(own), Some(others)) = (self.entry(own), other.entry(others)) else { return false };
+        own.0 == others.0
+            && own.1.len() == others.1.len()
+            && own
+                .1
+                .iter()
+                .zip(others.1)
+                .all(|(own, others)| own.hash == others.hash && self.same(own.of, other, others.of, compared))
+    }
+
+    /// Opcode and fields of an entry.
+    fn entry(&self, place: i32) -> Option<(i32, &[Field])> {
+        let Entry { opcode, first, count } = *self.entries.get(usize::try_from(place).ok()?)?;
+        Some((opcode, self.fields.get(first..)?.get(..count)?))
+    }
+}
+
+fn byte(rest: &mut &[u8]) -> Option<u8> {
+    let (first, others) = rest.split_first()?;
+    *rest = others;
+    Some(*first)
+}
+
+/// A number of at most 35 bits.
+fn unsigned(rest: &mut &[u8]) -> Option<u64> {
+    let mut value = 0;
+    for shift in [0, 7, 14, 21, 28] {
+        let byte = byte(rest)?;
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Some(value);
+        }
+    }
+    None
+}
+
+fn length(rest: &mut &[u8], most: usize) -> Option<usize> {
+    usize::try_from(unsigned(rest)?).ok().filter(|length| *length <= most)
+}
+
+/// An opcode or place, which has one byte or two here.
+fn signed(rest: &mut &[u8]) -> Option<i32> {
+    let low = byte(rest)?;
+    let value = i32::from(low & 0x7f);
+    if low & 0x80 == 0 {
+        return Some(if low & 0x40 == 0 { value } else { value.saturating_sub(0x80) });
+    }
+    let high = byte(rest)?;
+    // A second byte of the positive kind that is the last one.
+    (high < 0x40).then(|| value | (i32::from(high) << 7))
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    impl TypeTable {
+        /// The same types as another encoder might write them: the entry at each place goes to the place that `order`
+        /// names.
+        pub fn written_in_order(&self, order: &[usize]) -> Vec<u8> {
+            let at = |of: i32| if of < 0 { of } else { order[of as usize] as i32 };
+            let mut entries = vec![Vec::new(); self.entries.len()];
+            for (place, entry) in self.entries.iter().enumerate() {
+                let out = &mut entries[order[place]];
+                write_signed(entry.opcode, out);
+                let is_composed = matches!(entry.opcode, RECORD | VARIANT);
+                if is_composed {
+                    write_unsigned(entry.count as u64, out);
+                }
+                for field in &self.fields[entry.first..][..entry.count] {
+                    if is_composed {
+                        write_unsigned(field.hash.into(), out);
+                    }
+                    write_signed(at(field.of), out);
+                }
+            }
+            let mut out = b"DIDL".to_vec();
+            write_unsigned(entries.len() as u64, &mut out);
+            out.extend(entries.concat());
+            write_unsigned(self.arguments.len() as u64, &mut out);
+            self.arguments.iter().for_each(|of| write_signed(at(*of), &mut out));
+            out
+        }
+
+        /// Number of entries.
+        pub fn entries(&self) -> usize {
+            self.entries.len()
+        }
+    }
+
+    fn write_unsigned(mut value: u64, out: &mut Vec<u8>) {
+        while value > 0x7f {
+            out.push(value as u8 | 0x80);
+            value >>= 7;
+        }
+        out.push(value as u8);
+    }
+
+    fn write_signed(value: i32, out: &mut Vec<u8>) {
+        if (-0x40..0x40).contains(&value) {
+            out.push(value as u8 & 0x7f);
+        } else {
+            out.extend([value as u8 | 0x80, (value >> 7) as u8 & 0x7f]);
+        }
+    }
+
+    #[test]
+    fn opcodes_and_places_are_read_as_they_are_written() {
+        for value in -0x40..0x2000 {
+            let mut bytes = Vec::new();
+            write_signed(value, &mut bytes);
+            let mut rest = bytes.as_slice();
+            assert_eq!((signed(&mut rest), rest.len()), (Some(value), 0));
+        }
+    }
+}

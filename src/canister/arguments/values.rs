@@ -1,0 +1,252 @@
+//! The values of a Candid message whose types are known to be those of the reader, read through serde.
+//!
+//! ```text
+//! bool, nat8 to nat64, float32   one byte, or little-endian
+//! text, blob, vec                length as LEB128, then the bytes or elements
+//! opt                            0, or 1 and the value
+//! variant                        place of the case in the order of the hashes as LEB128, then its value
+//! record                         the fields in the order of the hashes of their names
+//! ```
+//! It is strict: it takes only what an encoder writes. Whatever else there is, the library judges.
+
+use candid::idl_hash;
+use serde::de::{
+    DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess, VariantAccess, Visitor,
+};
+use serde::forward_to_deserialize_any;
+
+/// These are not the bytes that an encoder writes, or values of a kind that is not read here.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not read here")]
+pub struct NotReadHere;
+
+impl serde::de::Error for NotReadHere {
+    fn custom<T: std::fmt::Display>(_: T) -> Self {
+        Self
+    }
+}
+
+type Read<T> = Result<T, NotReadHere>;
+
+/// Values that are being read; texts and blobs are borrowed from the message.
+pub struct Values<'de> {
+    rest: &'de [u8],
+    /// Arguments that the message still has.
+    arguments: usize,
+}
+
+impl<'de> Values<'de> {
+    /// The values of a message of so many arguments, without its type table.
+    pub const fn new(bytes: &'de [u8], arguments: usize) -> Self {
+        Self { rest: bytes, arguments }
+    }
+
+    /// What the next argument is read from. Behind the last one of the message there is none after the other: an option
+    /// that is not there.
+    pub fn next_argument(&mut self) -> Option<&mut Self> {
+        match self.arguments.checked_sub(1) {
+            Some(left) => self.arguments = left,
+            None if self.rest.is_empty() => self.rest = &[0],
+            None => return None,
+        }
+        Some(self)
+    }
+
+    /// Whether everything is read.
+    pub const fn is_at_end(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    fn array<const N: usize>(&mut self) -> Read<[u8; N]> {
+        let (taken, rest) = self.rest.split_first_chunk().ok_or(NotReadHere)?;
+        self.rest = rest;
+        Ok(*taken)
+    }
+
+    /// A LEB128 number in its shortest form, below 2^28: no message is that long.
+    fn length(&mut self) -> Read<usize> {
+        let mut value = 0;
+        for shift in [0, 7, 14, 21] {
+            let [byte] = self.array()?;
+            value |= usize::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return if byte != 0 || shift == 0 { Ok(value) } else { Err(NotReadHere) };
+            }
+        }
+        Err(NotReadHere)
+    }
+
+    fn bytes(&mut self) -> Read<&'de [u8]> {
+        let len = self.length()?;
+        let (taken, rest) = self.rest.split_at_checked(len).ok_or(NotReadHere)?;
+        self.rest = rest;
+        Ok(taken)
+    }
+}
+
+macro_rules! numbers {
+    ($($method:ident $visit:ident $number:ty),* $(,)?) => {$(
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Read<V::Value> {
+            visitor.$visit(<$number>::from_le_bytes(self.array()?))
+        }
+    )*};
+}
+
+impl<'de> Deserializer<'de> for &mut Values<'de> {
+    type Error = NotReadHere;
+
+    fn is_human_readable(&self) -> bool {
+        false
+    }
+
+    numbers! {
+        deserialize_u8 visit_u8 u8,
+        deserialize_u16 visit_u16 u16,
+        deserialize_u32 visit_u32 u32,
+        deserialize_u64 visit_u64 u64,
+        deserialize_f32 visit_f32 f32,
+    }
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Read<V::Value> {
+        match self.array()? {
+            [0] => visitor.visit_bool(false),
+            [1] => visitor.visit_bool(true),
+            _ => Err(NotReadHere),
+        }
+    }
+
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Read<V::Value> {
+        visitor.visit_borrowed_str(std::str::from_utf8(self.bytes()?).map_err(|_| NotReadHere)?)
+    }
+
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Read<V::Value> {
+        self.deserialize_str(visitor)
+    }
+
+    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Read<V::Value> {
+        visitor.visit_borrowed_bytes(self.bytes()?)
+    }
+
+    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Read<V::Value> {
+        self.deserialize_bytes(visitor)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Read<V::Value> {
+        match self.array()? {
+            [0] => visitor.visit_none(),
+            [1] => visitor.visit_some(self),
+            _ => Err(NotReadHere),
+        }
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Read<V::Value> {
+        let left = self.length()?;
+        visitor.visit_seq(Elements { values: self, left })
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Read<V::Value> {
+        visitor.visit_map(Fields { values: self, names: in_wire_order(fields).into_iter() })
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        cases: &'static [&'static str],
+        visitor: V,
+    ) -> Read<V::Value> {
+        let place = self.length()?;
+        let case = *in_wire_order(cases).get(place).ok_or(NotReadHere)?;
+        visitor.visit_enum(Case { values: self, case })
+    }
+
+    /// Its kind cannot be told from the bytes.
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Read<V::Value> {
+        Err(NotReadHere)
+    }
+
+    forward_to_deserialize_any! {
+        i8 i16 i32 i64 i128 u128 f64 char unit unit_struct newtype_struct tuple tuple_struct map identifier ignored_any
+    }
+}
+
+fn in_wire_order(names: &'static [&'static str]) -> Vec<&'static str> {
+    let mut names: Vec<_> = names.iter().map(|name| (idl_hash(name), *name)).collect();
+    names.sort_unstable();
+    names.into_iter().map(|(_, name)| name).collect()
+}
+
+struct Elements<'a, 'de> {
+    values: &'a mut Values<'de>,
+    left: usize,
+}
+
+impl<'de> SeqAccess<'de> for Elements<'_, 'de> {
+    type Error = NotReadHere;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Read<Option<T::Value>> {
+        let Some(left) = self.left.checked_sub(1) else { return Ok(None) };
+        self.left = left;
+        seed.deserialize(&mut *self.values).map(Some)
+    }
+
+    /// Every element has a byte at least: no more room is made than the message bears out.
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.left.min(self.values.rest.len()))
+    }
+}
+
+struct Fields<'a, 'de> {
+    values: &'a mut Values<'de>,
+    names: std::vec::IntoIter<&'static str>,
+}
+
+impl<'de> MapAccess<'de> for Fields<'_, 'de> {
+    type Error = NotReadHere;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Read<Option<K::Value>> {
+        self.names.next().map(|name| seed.deserialize(name.into_deserializer())).transpose()
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Read<V::Value> {
+        seed.deserialize(&mut *self.values)
+    }
+}
+
+struct Case<'a, 'de> {
+    values: &'a mut Values<'de>,
+    case: &'static str,
+}
+
+impl<'a, 'de> EnumAccess<'de> for Case<'a, 'de> {
+    type Error = NotReadHere;
+    type Variant = &'a mut Values<'de>;
+
+    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Read<(V::Value, Self::Variant)> {
+        Ok((seed.deserialize(self.case.into_deserializer())?, self.values))
+    }
+}
+
+impl<'de> VariantAccess<'de> for &mut Values<'de> {
+    type Error = NotReadHere;
+
+    fn unit_variant(self) -> Read<()> {
+        Ok(())
+    }
+
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Read<T::Value> {
+        seed.deserialize(self)
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(self, _: usize, _: V) -> Read<V::Value> {
+        Err(NotReadHere)
+    }
+
+    fn struct_variant<V: Visitor<'de>>(self, fields: &'static [&'static str], visitor: V) -> Read<V::Value> {
+        self.deserialize_struct("", fields, visitor)
+    }
+}

@@ -1,0 +1,111 @@
+//! The entry points of capsules and memories.
+
+use macro_rules_attribute::apply;
+use serde_bytes::ByteBuf;
+
+use super::entry::{query, update, write_heads};
+use super::{App, caller, now, page, with_app};
+use crate::api::*;
+use crate::capsule::Access;
+use crate::memories::{self, NewContent};
+
+/// Makes a capsule that the caller owns, about `subject` or else about the caller.
+#[apply(update)]
+fn capsules_create(subject: Option<PersonRef>) -> Result<Capsule> {
+    with_app(|App { storage, .. }| {
+        let allowed = storage.config()?.capsules_per_caller();
+        Ok(storage.capsules.create_within(allowed, caller(), subject, now())?)
+    })
+}
+
+/// A capsule, for its readers.
+#[apply(query)]
+fn capsules_read(capsule_id: String) -> Result<Capsule> {
+    with_app(|App { storage, .. }| {
+        Ok(storage.capsules.authorize(caller(), Access::Read, &capsule_id)?.to_api(&capsule_id))
+    })
+}
+
+/// Capsules that the caller may read, after the id `after`; at most 100.
+#[apply(query)]
+fn capsules_list(after: Option<String>, limit: Option<u32>) -> Result<Vec<Capsule>> {
+    with_app(|App { storage, .. }| {
+        Ok(storage.capsules.list_capsules(caller(), after.as_deref(), page(limit))?)
+    })
+}
+
+/// Deletes a capsule, for its owners.
+#[apply(update)]
+fn capsules_delete(capsule_id: String) -> Result<()> {
+    with_app(|App { storage, .. }| Ok(storage.capsules.delete(caller(), &capsule_id)?))
+}
+
+/// Says who owns, writes to and reads a capsule.
+#[apply(update)]
+fn capsules_set_access(capsule_id: String, access: CapsuleAccess) -> Result<Capsule> {
+    with_app(|App { storage, .. }| Ok(storage.capsules.set_access(caller(), &capsule_id, access)?))
+}
+
+/// A memory, for readers of its capsule.
+#[apply(query)]
+fn memories_read(memory_id: String) -> Result<Memory> {
+    with_app(|App { storage, .. }| Ok(storage.capsules.memory(caller(), &memory_id)?))
+}
+
+/// Memories of a capsule, after the id `after`; at most 100.
+#[apply(query)]
+fn memories_list(capsule_id: String, after: Option<String>, limit: Option<u32>) -> Result<Vec<Memory>> {
+    with_app(|App { storage, .. }| {
+        Ok(storage.capsules.list(caller(), &capsule_id, after.as_deref(), page(limit))?)
+    })
+}
+
+/// Makes a memory of bytes that are small, already here, or elsewhere. The arguments and their order are
+/// those of the first public release.
+#[allow(clippy::too_many_arguments, reason = "the interface is older than this code")]
+#[apply(update)]
+fn memories_create(
+    capsule_id: String,
+    inline: Option<ByteBuf>,
+    blob: Option<BlobRef>,
+    backend: Option<StorageBackend>,
+    storage_key: Option<String>,
+    url: Option<String>,
+    size: Option<u64>,
+    sha256: Option<ByteBuf>,
+    asset_metadata: AssetMetadata,
+    idem: String,
+) -> Result<String> {
+    let size = size.unwrap_or(asset_metadata.base().bytes);
+    let external = backend.map(|backend| (ExternalAsset { backend, storage_key, url }, size, sha256));
+    let new = NewContent { inline, blob, external };
+    with_app(|App { storage, .. }| {
+        memories::create(storage, caller(), now(), capsule_id, new, asset_metadata, &idem)
+    })
+}
+
+/// Replaces what is known of the asset of a memory.
+#[apply(update)]
+fn memories_update(memory_id: String, asset_metadata: AssetMetadata) -> Result<Memory> {
+    with_app(|App { storage, .. }| memories::update(storage, caller(), &memory_id, asset_metadata))
+}
+
+/// Deletes a memory, and its blob when nothing else refers to it.
+#[apply(update)]
+fn memories_delete(memory_id: String) -> Result<()> {
+    with_app(|App { storage, .. }| memories::delete(storage, caller(), &memory_id))
+}
+
+/// Writes what the messages of all these functions begin with.
+pub fn write_heads() -> std::result::Result<(), candid::Error> {
+    write_heads!(capsules_create
+        capsules_read
+        capsules_list
+        capsules_delete
+        capsules_set_access
+        memories_read
+        memories_list
+        memories_create
+        memories_update
+        memories_delete)
+}

@@ -1,0 +1,41 @@
+//! What messages begin with: the magic and the type table, which are the same for every message of the same types.
+//!
+//! To write the table of our errors alone takes 250,000 instructions. Each is written once and kept on the heap; what
+//! a query puts on the heap is not kept, so they are all written in a message of their own.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use candid::CandidType;
+use candid::ser::TypeSerialize;
+use candid::types::{Type, TypeId};
+
+thread_local! {
+    static REPLIES: RefCell<BTreeMap<TypeId, Vec<u8>>> = const { RefCell::new(BTreeMap::new()) };
+}
+
+/// What a reply of the type begins with.
+///
+/// # Errors
+/// Those of the Candid library.
+pub fn of_reply<T: CandidType>() -> Result<Vec<u8>, candid::Error> {
+    if let Some(head) = REPLIES.with_borrow(|heads| heads.get(&T::id()).cloned()) {
+        return Ok(head);
+    }
+    let head = write(&[T::ty()])?;
+    REPLIES.with_borrow_mut(|heads| heads.insert(T::id(), head.clone()));
+    Ok(head)
+}
+
+/// The magic and the type table of messages of these types.
+///
+/// # Errors
+/// Those of the Candid library.
+pub fn write(types: &[Type]) -> Result<Vec<u8>, candid::Error> {
+    let mut table = TypeSerialize::new();
+    for of in types {
+        table.push_type(of)?;
+    }
+    table.serialize()?;
+    Ok([b"DIDL", table.get_result()].concat())
+}

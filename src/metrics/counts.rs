@@ -1,0 +1,110 @@
+//! The counts of the uploads as Prometheus text: one sample for each path.
+
+use crate::api::{CallCounts, ErrorCounts, PathCounts, UploadCounts};
+
+/// Writes every count behind what is there.
+pub fn write(text: &mut String, counts: &UploadCounts) {
+    let paths = [("compat", &counts.compat), ("direct", &counts.direct), ("none", &counts.no_path)];
+    for Family { name, help, label, samples } in FAMILIES {
+        text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} counter\n"));
+        for (path, counts) in paths {
+            for (value, number) in samples(counts) {
+                let label = if label.is_empty() { String::new() } else { format!(",{label}=\"{value}\"") };
+                text.push_str(&format!("{name}{{path=\"{path}\"{label}}} {number}\n"));
+            }
+        }
+    }
+}
+
+/// Samples of one name.
+struct Family {
+    name: &'static str,
+    help: &'static str,
+    /// What tells the samples of one path from one another; empty if there is one only.
+    label: &'static str,
+    /// Values of the label, and the numbers.
+    samples: fn(&PathCounts) -> Vec<(&'static str, u64)>,
+}
+
+const FAMILIES: &[Family] = &[
+    Family {
+        name: "upload_sessions_begun_total",
+        help: "Sessions that were begun",
+        label: "",
+        samples: |counts| vec![("", counts.sessions_begun)],
+    },
+    Family {
+        name: "upload_sessions_ended_total",
+        help: "Sessions that ended",
+        label: "outcome",
+        samples: |counts| {
+            vec![
+                ("finished", counts.sessions_finished),
+                ("aborted", counts.sessions_aborted),
+                ("expired", counts.sessions_expired),
+            ]
+        },
+    },
+    Family {
+        name: "upload_stored_bytes_total",
+        help: "Bytes of chunks and whole files that were stored",
+        label: "",
+        samples: |counts| vec![("", counts.bytes_stored)],
+    },
+    Family {
+        name: "upload_messages_total",
+        help: "Messages, refused ones included",
+        label: "call",
+        samples: |counts| calls(counts, |call| call.messages),
+    },
+    Family {
+        name: "upload_instructions_total",
+        help: "Instructions of these messages",
+        label: "call",
+        samples: |counts| calls(counts, |call| call.instructions),
+    },
+    Family {
+        name: "upload_errors_total",
+        help: "Calls and files that were refused",
+        label: "kind",
+        samples: |counts| errors(&counts.errors),
+    },
+];
+
+fn calls(counts: &PathCounts, number: fn(&CallCounts) -> u64) -> Vec<(&'static str, u64)> {
+    let PathCounts { begin, put_chunk, finish, abort, put_whole, .. } = counts;
+    [
+        ("begin", begin),
+        ("put_chunk", put_chunk),
+        ("finish", finish),
+        ("abort", abort),
+        ("put_whole", put_whole),
+    ]
+    .map(|(call, counts)| (call, number(counts)))
+    .to_vec()
+}
+
+fn errors(errors: &ErrorCounts) -> Vec<(&'static str, u64)> {
+    let ErrorCounts {
+        unauthorized,
+        not_found,
+        invalid_argument,
+        conflict,
+        incomplete,
+        checksum_mismatch,
+        resource_exhausted,
+        hashing,
+        internal,
+    } = *errors;
+    vec![
+        ("unauthorized", unauthorized),
+        ("not_found", not_found),
+        ("invalid_argument", invalid_argument),
+        ("conflict", conflict),
+        ("incomplete", incomplete),
+        ("checksum_mismatch", checksum_mismatch),
+        ("resource_exhausted", resource_exhausted),
+        ("hashing", hashing),
+        ("internal", internal),
+    ]
+}

@@ -1,0 +1,95 @@
+//! Numbers that are counted up in nearly every message, each at a place of its own.
+//!
+//! A record in a cell or a map would be read, decoded, encoded and written as a whole. Here a number is eight bytes at
+//! an offset that is known beforehand.
+//!
+//! ```text
+//! byte 0     "CNT"   magic
+//! byte 3     1       version
+//! byte 64..          numbers, eight bytes each, big-endian
+//! ```
+
+use ic_stable_structures::Memory as _;
+use ic_stable_structures::memory_manager::MemoryId;
+
+use super::memory_ids::COUNTERS_MAGIC;
+use super::table::StableError;
+use super::{Memories, Memory};
+
+const VERSION: u8 = 1;
+
+const HEADER_BYTES: u64 = 64;
+
+/// Numbers in stable memory, all of them 0 in the beginning.
+pub struct Counters {
+    memory: Memory,
+}
+
+impl Counters {
+    /// Opens the memory at `id`, or makes it where nothing is. The preflight has made sure that nothing else is there.
+    pub fn open(memories: &Memories, id: MemoryId) -> Self {
+        let counters = Self { memory: memories.get(id) };
+        counters.exists();
+        counters
+    }
+
+    /// Whether this build can read what is there.
+    ///
+    /// # Errors
+    /// When another version has written it.
+    pub fn check(&self) -> Result<(), StableError> {
+        if self.memory.size() == 0 {
+            return Ok(());
+        }
+        let mut version = [0; 1];
+        self.memory.read(COUNTERS_MAGIC.len() as u64, &mut version);
+        if version == [VERSION] {
+            return Ok(());
+        }
+        let [found] = version;
+        Err(StableError {
+            name: "counters",
+            key: "(header)".into(),
+            reason: format!("version {found}, expected {VERSION}"),
+        })
+    }
+
+    /// The numbers from place `first` on.
+    pub fn get<const N: usize>(&self, first: u32) -> [u64; N] {
+        let mut bytes = [[0; 8]; N];
+        if self.memory.size() > 0 {
+            self.memory.read(offset(first), bytes.as_flattened_mut());
+        }
+        bytes.map(u64::from_be_bytes)
+    }
+
+    /// Counts the numbers from place `first` on up. One that is at its end stays there. Where stable memory had no room
+    /// for the page nothing is counted: a call is worth more than its number.
+    pub fn add<const N: usize>(&self, first: u32, by: [u64; N]) {
+        if !self.exists() {
+            return;
+        }
+        let mut numbers = self.get::<N>(first);
+        for (number, by) in numbers.iter_mut().zip(by) {
+            *number = number.saturating_add(by);
+        }
+        self.memory.write(offset(first), numbers.map(u64::to_be_bytes).as_flattened());
+    }
+
+    /// Whether there is a page for the numbers, if need be a new one.
+    fn exists(&self) -> bool {
+        if self.memory.size() > 0 {
+            return true;
+        }
+        if self.memory.grow(1) < 0 {
+            return false;
+        }
+        let [a, b, c] = *COUNTERS_MAGIC;
+        self.memory.write(0, &[a, b, c, VERSION]);
+        true
+    }
+}
+
+fn offset(place: u32) -> u64 {
+    u64::from(place).saturating_mul(8).saturating_add(HEADER_BYTES)
+}

@@ -1,0 +1,185 @@
+//! Counting what comes of the uploads, by path.
+//!
+//! Owns: what is counted, and at which place of stable memory. Every number is written in the message that it is about,
+//! so that no upgrade misses any.
+//!
+//! A path has a row of 64 places, so that what is counted one day has room without moving what is:
+//!
+//! ```text
+//! place 0..4     sessions begun, finished, aborted, expired
+//! place 4        bytes stored
+//! place 16..26   messages and instructions of begin, put, finish, abort, whole files
+//! place 32..41   errors, in the order of `Error`
+//! ```
+
+use crate::api::{CallCounts, Error, ErrorCounts, PathCounts, Result, SessionPath, UploadCounts};
+use crate::stable::{Counters, Memories, StableError, memory_ids};
+
+use super::service::UploadService;
+
+const ROW: u32 = 64;
+const BYTES: u32 = 4;
+const CALLS: u32 = 16;
+const ERRORS: u32 = 32;
+
+/// What happens to a session. The numbers are places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Event {
+    /// It was begun.
+    Begun = 0,
+    /// It became a memory.
+    Finished = 1,
+    /// Its caller gave it up.
+    Aborted = 2,
+    /// It was idle too long.
+    Expired = 3,
+}
+
+/// What a message is for. The numbers are places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(super) enum Call {
+    Begin = CALLS,
+    Put = CALLS + 2,
+    Finish = CALLS + 4,
+    Abort = CALLS + 6,
+    Whole = CALLS + 8,
+}
+
+/// The numbers of each path.
+pub struct PathCounters {
+    counters: Counters,
+}
+
+impl PathCounters {
+    /// Opens the counters, or makes new ones.
+    pub fn open(memories: &Memories) -> Self {
+        Self { counters: Counters::open(memories, memory_ids::UPLOAD_COUNTS) }
+    }
+
+    /// Whether this build can read them.
+    ///
+    /// # Errors
+    /// When another version has written them.
+    pub fn check(&self) -> std::result::Result<(), StableError> {
+        self.counters.check()
+    }
+
+    /// Counts what happens to a session.
+    pub fn session(&self, path: SessionPath, event: Event) {
+        self.counters.add(row(Some(path)).saturating_add(event as u32), [1]);
+    }
+
+    /// Counts bytes that were stored.
+    pub(super) fn bytes(&self, path: Option<SessionPath>, bytes: u64) {
+        self.counters.add(row(path).saturating_add(BYTES), [bytes]);
+    }
+
+    fn message(&self, path: Option<SessionPath>, call: Call, instructions: u64) {
+        self.counters.add(row(path).saturating_add(call as u32), [1, instructions]);
+    }
+
+    fn error(&self, path: Option<SessionPath>, error: &Error) {
+        let kind = match error {
+            Error::Unauthorized { .. } => 0,
+            Error::NotFound { .. } => 1,
+            Error::InvalidArgument { .. } => 2,
+            Error::Conflict { .. } => 3,
+            Error::Incomplete { .. } => 4,
+            Error::ChecksumMismatch { .. } => 5,
+            Error::ResourceExhausted { .. } => 6,
+            Error::Hashing { .. } => 7,
+            Error::Internal(_) => 8,
+        };
+        self.counters.add(row(path).saturating_add(ERRORS).saturating_add(kind), [1]);
+    }
+
+    /// All numbers.
+    pub fn all(&self) -> UploadCounts {
+        UploadCounts {
+            compat: self.of(Some(SessionPath::Compat)),
+            direct: self.of(Some(SessionPath::Direct)),
+            no_path: self.of(None),
+        }
+    }
+
+    fn of(&self, path: Option<SessionPath>) -> PathCounts {
+        let row = row(path);
+        let [sessions_begun, sessions_finished, sessions_aborted, sessions_expired, bytes_stored] =
+            self.counters.get(row);
+        let call = |call: Call| {
+            let [messages, instructions] = self.counters.get(row.saturating_add(call as u32));
+            CallCounts { messages, instructions }
+        };
+        let [
+            unauthorized,
+            not_found,
+            invalid_argument,
+            conflict,
+            incomplete,
+            checksum_mismatch,
+            resource_exhausted,
+            hashing,
+            internal,
+        ] = self.counters.get(row.saturating_add(ERRORS));
+        PathCounts {
+            sessions_begun,
+            sessions_finished,
+            sessions_aborted,
+            sessions_expired,
+            bytes_stored,
+            begin: call(Call::Begin),
+            put_chunk: call(Call::Put),
+            finish: call(Call::Finish),
+            abort: call(Call::Abort),
+            put_whole: call(Call::Whole),
+            errors: ErrorCounts {
+                unauthorized,
+                not_found,
+                invalid_argument,
+                conflict,
+                incomplete,
+                checksum_mismatch,
+                resource_exhausted,
+                hashing,
+                internal,
+            },
+        }
+    }
+}
+
+/// The first place of a path.
+fn row(path: Option<SessionPath>) -> u32 {
+    match path {
+        Some(SessionPath::Compat) => 0,
+        Some(SessionPath::Direct) => ROW,
+        None => 2 * ROW,
+    }
+}
+
+impl UploadService<'_> {
+    /// Does what a message is for, and counts it on the path that served it, whatever came of it.
+    pub(super) fn counted<T>(&mut self, call: Call, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        self.served_on = None;
+        let result = work(self);
+        // A whole file never is a session, but its key may be a session's.
+        let path = self.served_on.filter(|_| call != Call::Whole);
+        if let Err(error) = &result {
+            self.storage.counters.error(path, error);
+        }
+        self.storage.counters.message(path, call, self.meter.used());
+        result
+    }
+
+    /// Counts one of the files of a message, if it was refused.
+    pub(super) fn counted_file<T>(&mut self, result: Result<T>) -> Result<T> {
+        if let Err(error) = &result {
+            self.storage.counters.error(None, error);
+        }
+        result
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,225 @@
+//! What is counted, on which path, and for how long it is kept.
+
+use ic_stable_structures::Memory as _;
+use serde_bytes::Bytes;
+
+use crate::api::{
+    CallCounts, Error, ErrorCounts, PathCounts, SessionPath, SmallFile, UploadCounts, UploadFinishResult,
+};
+use crate::meter::Meter;
+use crate::stable::{Memories, RawMemory, memory_ids};
+use crate::storage::Storage;
+use crate::upload::limits::{DEFAULT_SESSION_TTL_SECONDS, MAX_FILES_PER_CALL};
+use crate::upload::path::ActivePath;
+use crate::upload::path::compat::CompatPath;
+use crate::upload::path::direct::DirectPath;
+use crate::upload::tests::{World, file, metadata, set_share, sha256};
+
+/// A message that has used this much.
+struct Used(u64);
+
+impl Meter for Used {
+    fn used(&self) -> u64 {
+        self.0
+    }
+}
+
+const PRICE: u64 = 1_000;
+
+fn calls(messages: u64) -> CallCounts {
+    CallCounts { messages, instructions: messages * PRICE }
+}
+
+fn small(world: &World, bytes: &'static [u8], idem: &str) -> SmallFile<'static> {
+    SmallFile {
+        capsule_id: world.capsule.clone(),
+        asset_metadata: metadata(bytes.len() as u64),
+        idem: idem.into(),
+        bytes: Bytes::new(bytes),
+        digest: world.digest(bytes),
+        hash: Some(world.hash),
+    }
+}
+
+/// An upload of ten bytes from beginning to end.
+fn upload(world: &mut World, idem: &str) -> UploadFinishResult {
+    let file = file(10);
+    let id = world.begin(file.len(), idem);
+    world.put(id, &file, 0).unwrap();
+    world.finish(id, &file).unwrap()
+}
+
+/// A life of five sessions in which everything happens that is counted, and the counts of their path and of none.
+fn eventful(world: &mut World) -> (PathCounts, PathCounts) {
+    world.meter = Box::new(Used(PRICE));
+    let file = file(10);
+    let finished = world.begin(10, "finished");
+    world.begin(10, "finished");
+    world.try_begin(11, "finished").unwrap_err();
+    world.finish(finished, &file).unwrap_err();
+    world.put(finished, &file, 0).unwrap();
+    world.put(finished, &file, 0).unwrap();
+    world.service().put_chunk(finished, 0, &mut &[9; 10][..], None).unwrap_err();
+    world.service().put_chunk(finished, 7, &mut &[9; 10][..], None).unwrap_err();
+    world.service().finish(finished, &sha256(b"wrong"), 10).unwrap_err();
+    world.finish(finished, &file).unwrap();
+    world.finish(finished, &file).unwrap();
+    world.put(finished, &file, 0).unwrap_err();
+    world.as_person(2).abort(finished).unwrap_err();
+    let aborted = world.begin(10, "aborted");
+    world.service().abort(aborted).unwrap();
+    world.service().abort(aborted).unwrap();
+    world.begin(10, "swept");
+    world.begin(10, "found expired");
+    world.try_begin(usize::MAX / 2, "too large").unwrap_err();
+    let whole = small(world, b"whole", "whole");
+    world.service().put_whole(whole).unwrap();
+    let many = vec![small(world, b"one", "one"), small(world, b"two", "whole")];
+    let taken = world.service().put_many(many).unwrap();
+    assert!(taken[0].is_ok() && matches!(taken[1], Err(Error::Conflict { .. })), "{taken:?}");
+    let too_many = vec![small(world, b"one", "one"); MAX_FILES_PER_CALL + 1];
+    world.service().put_many(too_many).unwrap_err();
+    world.now = world.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
+    world.begin(10, "found expired");
+    while !world.service().sweep().unwrap() {}
+    let served = PathCounts {
+        sessions_begun: 5,
+        sessions_finished: 1,
+        sessions_aborted: 1,
+        sessions_expired: 2,
+        bytes_stored: 10,
+        begin: calls(7),
+        put_chunk: calls(4),
+        finish: calls(3),
+        abort: calls(1),
+        put_whole: calls(0),
+        errors: ErrorCounts {
+            conflict: 2,
+            incomplete: 1,
+            invalid_argument: 1,
+            checksum_mismatch: 1,
+            ..ErrorCounts::default()
+        },
+    };
+    let unserved = PathCounts {
+        bytes_stored: 8,
+        begin: calls(1),
+        put_chunk: calls(1),
+        finish: calls(1),
+        abort: calls(2),
+        put_whole: calls(3),
+        errors: ErrorCounts {
+            conflict: 2,
+            not_found: 1,
+            invalid_argument: 1,
+            resource_exhausted: 1,
+            ..ErrorCounts::default()
+        },
+        ..PathCounts::default()
+    };
+    (served, unserved)
+}
+
+#[test]
+fn everything_is_counted_on_the_path_that_served_it() {
+    let mut world = World::compat();
+    let (compat, no_path) = eventful(&mut world);
+    assert_eq!(world.storage.counters.all(), UploadCounts { compat, no_path, ..UploadCounts::default() });
+    for mut world in [World::direct(), World::extents()] {
+        let (direct, no_path) = eventful(&mut world);
+        assert_eq!(world.storage.counters.all(), UploadCounts { direct, no_path, ..UploadCounts::default() });
+    }
+}
+
+/// A full canister refuses on the path that the session would have been on.
+#[test]
+fn a_refused_session_is_counted_where_it_would_have_been() {
+    let mut world = World::compat();
+    let mut config = world.storage.config().unwrap();
+    config.max_sessions_per_caller = 0;
+    world.storage.settings.set(&crate::config::Config::checked(config).unwrap());
+    world.try_begin(10, "one too many").unwrap_err();
+    let counts = world.storage.counters.all();
+    assert_eq!(counts.compat.errors, ErrorCounts { resource_exhausted: 1, ..ErrorCounts::default() });
+    assert_eq!((counts.compat.begin.messages, counts.compat.sessions_begun), (1, 0));
+}
+
+#[test]
+fn a_share_of_the_sessions_is_counted_as_it_is_served() {
+    let mut world = World::staged();
+    set_share(&mut world.storage, 5);
+    let mut on_compat = 0;
+    for n in 0..400 {
+        let idem = format!("session {n}");
+        let id = world.begin(10, &idem);
+        on_compat += u64::from(world.service().status(id).unwrap().path == SessionPath::Compat);
+        world.put(id, &file(10), 0).unwrap();
+        world.finish(id, &file(10)).unwrap();
+    }
+    assert!((5..50).contains(&on_compat), "{on_compat} of 400 with a share of 5 %");
+    let UploadCounts { compat, direct, no_path } = world.storage.counters.all();
+    for (counts, sessions) in [(compat, on_compat), (direct, 400 - on_compat)] {
+        assert_eq!(counts.sessions_begun, sessions);
+        assert_eq!(counts.sessions_finished, sessions);
+        assert_eq!(counts.bytes_stored, 10 * sessions);
+        let messages = [counts.begin, counts.put_chunk, counts.finish].map(|call| call.messages);
+        assert_eq!(messages, [sessions; 3]);
+        assert_eq!(counts.errors, ErrorCounts::default());
+    }
+    assert_eq!(no_path, PathCounts::default());
+}
+
+/// What a session came to on its way into the new layout belongs to the path it ended on.
+#[test]
+fn a_converted_session_is_counted_on_both_paths() {
+    let mut world = World::compat();
+    let id = world.begin(10, "a");
+    world.put(id, &file(10), 0).unwrap();
+    set_share(&mut world.storage, 0);
+    world.restart(Box::new(DirectPath));
+    world.finish(id, &file(10)).unwrap();
+    let UploadCounts { compat, direct, .. } = world.storage.counters.all();
+    assert_eq!((compat.sessions_begun, compat.bytes_stored, compat.sessions_finished), (1, 10, 0));
+    assert_eq!((direct.sessions_begun, direct.bytes_stored, direct.sessions_finished), (0, 0, 1));
+}
+
+#[test]
+fn the_counts_survive_every_upgrade() {
+    let mut world = World::compat();
+    upload(&mut world, "a");
+    let after_legacy = world.storage.counters.all();
+    assert_eq!(after_legacy.compat.sessions_finished, 1);
+    world.restart(Box::<ActivePath>::default());
+    assert_eq!(world.storage.counters.all(), after_legacy);
+    set_share(&mut world.storage, 0);
+    upload(&mut world, "b");
+    world.restart(Box::new(DirectPath));
+    upload(&mut world, "c");
+    let counts = world.storage.counters.all();
+    assert_eq!((counts.compat, counts.direct.sessions_finished), (after_legacy.compat, 2));
+    world.restart(Box::<CompatPath>::default());
+    assert_eq!(world.storage.counters.all(), counts);
+}
+
+#[test]
+fn a_number_at_its_end_stays_there() {
+    let world = World::compat();
+    world.storage.counters.bytes(None, u64::MAX);
+    world.storage.counters.bytes(None, 2);
+    assert_eq!(world.storage.counters.all().no_path.bytes_stored, u64::MAX);
+}
+
+/// A canister of before the counters has no memory for them.
+#[test]
+fn counting_begins_at_zero() {
+    assert_eq!(Storage::create(RawMemory::default()).unwrap().counters.all(), UploadCounts::default());
+}
+
+#[test]
+fn counters_of_another_version_are_refused_with_the_version() {
+    let raw = RawMemory::default();
+    drop(Storage::create(raw.clone()).unwrap());
+    Memories::init(raw.clone()).get(memory_ids::UPLOAD_COUNTS).write(3, &[9]);
+    let refused = Storage::open_existing(raw).err().expect("must be refused").to_string();
+    assert!(refused.contains("counters") && refused.contains("version 9, expected 1"), "{refused}");
+}

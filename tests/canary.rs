@@ -1,0 +1,164 @@
+//! A canary on the real wasm: a share of the new sessions takes one path, and its counts beside those of the other say
+//! whether it can take all.
+
+#[path = "support/mod.rs"]
+mod support;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use session_migrate::build::Build;
+use support::upload::{file, two_chunks};
+use support::{World, owner};
+use upload_canister::api::{CallCounts, ErrorCounts, PathCounts, SessionPath, UploadCounts};
+
+/// What clients saw of one path.
+#[derive(Debug, Default, PartialEq)]
+struct Seen {
+    begun: u64,
+    finished: u64,
+    aborted: u64,
+    bytes: u64,
+    wrong_hashes: u64,
+}
+
+impl Seen {
+    fn of(counts: &PathCounts) -> Self {
+        Self {
+            begun: counts.sessions_begun,
+            finished: counts.sessions_finished,
+            aborted: counts.sessions_aborted,
+            bytes: counts.bytes_stored,
+            wrong_hashes: counts.errors.checksum_mismatch,
+        }
+    }
+}
+
+/// Uploads files until each path has had `least`; every third is refused once for its hash, every fourth given up.
+fn upload_until(world: &World, capsule: &str, least: u64) -> BTreeMap<&'static str, Seen> {
+    let mut seen = BTreeMap::from([("compat", Seen::default()), ("direct", Seen::default())]);
+    for n in 0_u64.. {
+        if seen.values().all(|seen| seen.begun >= least) {
+            break;
+        }
+        assert!(n < 1_000, "{seen:?}");
+        let file = file(100, n);
+        let session = world.begin(owner(), capsule, &file, &format!("upload {n}")).unwrap();
+        let path = match world.status(owner(), session).unwrap().path {
+            SessionPath::Compat => "compat",
+            SessionPath::Direct => "direct",
+        };
+        let seen = seen.get_mut(path).unwrap();
+        seen.begun += 1;
+        world.put_all(owner(), session, &file);
+        seen.bytes += file.len() as u64;
+        if seen.begun % 3 == 0 {
+            world.finish_as(owner(), session, &[0; 32], 100).unwrap_err();
+            seen.wrong_hashes += 1;
+        }
+        if seen.begun % 4 == 0 {
+            world.abort(owner(), session).unwrap();
+            seen.aborted += 1;
+        } else {
+            world.finish(owner(), session, &file).unwrap();
+            seen.finished += 1;
+        }
+    }
+    seen
+}
+
+/// Every number of `admin_stats` is a sample of `/metrics`.
+fn assert_scraped(world: &World, counts: &UploadCounts) {
+    let samples = world.scrape();
+    for (path, counts) in [("compat", counts.compat), ("direct", counts.direct), ("none", counts.no_path)] {
+        let calls = [
+            ("begin", counts.begin),
+            ("put_chunk", counts.put_chunk),
+            ("finish", counts.finish),
+            ("abort", counts.abort),
+            ("put_whole", counts.put_whole),
+        ];
+        let mut expected = vec![
+            (format!("upload_sessions_begun_total{{path=\"{path}\"}}"), counts.sessions_begun),
+            (format!("upload_stored_bytes_total{{path=\"{path}\"}}"), counts.bytes_stored),
+        ];
+        for (outcome, number) in [
+            ("finished", counts.sessions_finished),
+            ("aborted", counts.sessions_aborted),
+            ("expired", counts.sessions_expired),
+        ] {
+            let name = format!("upload_sessions_ended_total{{outcome=\"{outcome}\",path=\"{path}\"}}");
+            expected.push((name, number));
+        }
+        for (call, CallCounts { messages, instructions }) in calls {
+            let name = |what: &str| format!("upload_{what}_total{{call=\"{call}\",path=\"{path}\"}}");
+            expected.extend([(name("messages"), messages), (name("instructions"), instructions)]);
+        }
+        let ErrorCounts { not_found, checksum_mismatch, .. } = counts.errors;
+        for (kind, number) in [("not_found", not_found), ("checksum_mismatch", checksum_mismatch)] {
+            expected.push((format!("upload_errors_total{{kind=\"{kind}\",path=\"{path}\"}}"), number));
+        }
+        for (name, number) in expected {
+            assert_eq!(samples.get(&name), Some(&(number as f64)), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_share_of_five_per_cent_can_be_judged_by_its_counts() {
+    let mut world = World::new(Build::Legacy);
+    let capsule = world.capsule();
+    world.upload(owner(), &capsule, &file(100, 1_000), "before the canary");
+    let before = world.stats().counts;
+    assert_eq!((before.compat.sessions_finished, before.direct), (1, PathCounts::default()));
+
+    world.upgrade(Build::Staged);
+    world.configure(|config| config.compat_share_percent = 5);
+    assert_eq!(world.stats().counts, before, "the counts survive the upgrade");
+    let seen = upload_until(&world, &capsule, 4);
+    let counts = world.stats().counts;
+    assert_eq!(Seen::of(&counts.direct), seen["direct"]);
+    let mut compat = Seen::of(&counts.compat);
+    compat.begun -= 1;
+    compat.finished -= 1;
+    compat.bytes -= 100;
+    assert_eq!(compat, seen["compat"]);
+    assert!(seen["direct"].begun > 4 * seen["compat"].begun, "{seen:?}");
+    for path in [counts.compat, counts.direct] {
+        for call in [path.begin, path.put_chunk, path.finish, path.abort] {
+            assert!(call.messages > 0 && call.instructions / call.messages > 1_000, "{path:?}");
+        }
+    }
+    assert_scraped(&world, &counts);
+
+    world.configure(|config| config.compat_share_percent = 0);
+    world.upgrade(Build::Direct);
+    assert_eq!(world.stats().counts, counts, "and the next one");
+    world.upload(owner(), &capsule, &file(100, 1_001), "after the canary");
+    let after = world.stats().counts;
+    assert_eq!(
+        (after.compat, after.direct.sessions_finished),
+        (counts.compat, counts.direct.sessions_finished + 1)
+    );
+    assert_scraped(&world, &after);
+}
+
+/// What nobody calls for is counted as well: a session that expires, and hashing that goes on by timer.
+#[test]
+fn expiry_is_counted_on_the_path_of_the_session() {
+    for build in [Build::Legacy, Build::Direct] {
+        let world = World::new(build);
+        let capsule = world.capsule();
+        let content = two_chunks(1);
+        let session = world.begin(owner(), &capsule, &content, "left alone").unwrap();
+        world.put(owner(), session, 1, &content).unwrap();
+        world.pass(Duration::from_secs(49 * 3_600));
+        world.settle(|stats| stats.sessions == 0);
+        world.put(owner(), session, 0, &content).unwrap_err();
+        let counts = world.stats().counts;
+        let path = if build == Build::Legacy { counts.compat } else { counts.direct };
+        assert_eq!((path.sessions_begun, path.sessions_expired, path.bytes_stored), (1, 1, 5), "{build}");
+        assert_eq!((counts.no_path.put_chunk.messages, counts.no_path.errors.not_found), (1, 1), "{build}");
+        assert_scraped(&world, &counts);
+    }
+}

@@ -1,0 +1,145 @@
+//! Traces of what clients did to releases, and in incidents, played on every build they apply to.
+//!
+//! A folder below `tests/replay/` is one of them: `calls.trace`, what clients did and were told; `state.txt`, what the
+//! canister then held; `expect.toml`, what it is about, and on which builds and with which interruptions it is played. Every
+//! play must give the recorded answers and the recorded state, except for what a rule of `ab/allowed.toml` allows. A new
+//! release adds a folder; one that is there is never recorded anew.
+//!
+//! `RECORD_TRACE=NAME` records a folder that is not there yet, from what `replay/record.rs` has under that name.
+
+#[path = "replay/record.rs"]
+mod record;
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use session_migrate::ab::rules_of_the_tree;
+use session_migrate::compare::{self, Difference, Tally};
+use session_migrate::replay::{self, Builds, Interruption, State, Subject};
+use session_migrate::trace::Trace;
+
+/// `expect.toml`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Expect {
+    /// What the trace is about.
+    about: String,
+    /// How it is played.
+    play: Vec<Play>,
+}
+
+/// One way to play it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Play {
+    /// The build at the beginning.
+    build: String,
+    /// What happens in between; see `session-migrate replay --help`.
+    #[serde(default)]
+    interrupt: Vec<String>,
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/replay")
+}
+
+/// The folders, by name.
+fn cases() -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path());
+    let mut folders: Vec<PathBuf> = entries.filter(|path| path.is_dir()).collect();
+    folders.sort();
+    folders
+}
+
+/// Plays a trace and returns what is wrong, one line each, and what the canister holds at the end.
+fn play(trace: &Trace, play: &Play) -> (Vec<String>, State) {
+    let interruptions: Vec<Interruption> = play.interrupt.iter().map(|text| text.parse().unwrap()).collect();
+    let mut builds = Builds::default();
+    let module = builds.get(&play.build).unwrap();
+    let mut subject = Subject::install(&play.build, &module, &trace.header).unwrap();
+    let mut playing = replay::play(trace, &mut subject, &mut builds, &interruptions).unwrap();
+    let mut tally = Tally::new(rules_of_the_tree().unwrap());
+    let judgement = compare::with_record(trace, &playing.events, &mut tally);
+    assert!(judgement.equal > 0);
+    let wrong = judgement
+        .wrong
+        .iter()
+        .map(|wrong| format!("line {}: {}: {:?}", wrong.line, wrong.of, wrong.difference));
+    (wrong.collect(), replay::final_state(trace, &subject, &mut playing.codec).unwrap())
+}
+
+/// A state as text. How much memory the canister takes is left out: it depends on what it went through.
+fn text(state: &State) -> String {
+    let entries = state.iter().filter(|((part, _), _)| *part != "stats");
+    entries.map(|((part, name), text)| format!("{part}\t{name}\t{text}\n")).collect()
+}
+
+/// What differs between two states as text, but for what a rule allows.
+fn differences(recorded: &str, now: &str) -> Vec<String> {
+    let mut tally = Tally::new(rules_of_the_tree().unwrap());
+    let entry = |line: &str| -> (String, String) {
+        let (key, text) = line.rsplit_once('\t').unwrap();
+        (key.to_owned(), text.to_owned())
+    };
+    let [a, b]: [std::collections::BTreeMap<String, String>; 2] =
+        [recorded, now].map(|text| text.lines().map(entry).collect());
+    let keys: std::collections::BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+    let mut wrong = Vec::new();
+    for key in keys {
+        let part = key.split('\t').next().unwrap();
+        let text =
+            |side: &std::collections::BTreeMap<String, String>| side.get(key).cloned().unwrap_or_default();
+        for difference in compare::differences_of_texts(&text(&a), &text(&b)) {
+            if tally.allows(part, &difference).is_none() {
+                let Difference { field, a, b } = difference;
+                wrong.push(format!("{key}: {field}: recorded {a}, now {b}"));
+            }
+        }
+    }
+    wrong
+}
+
+#[test]
+fn every_trace_gives_the_recorded_answers_and_state_on_every_build_it_applies_to() {
+    let cases = cases();
+    assert!(!cases.is_empty());
+    for case in cases {
+        let name = case.file_name().unwrap().to_string_lossy().into_owned();
+        let expect: Expect = toml::from_str(&std::fs::read_to_string(case.join("expect.toml")).unwrap())
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        let trace = Trace::read(&case.join("calls.trace")).unwrap_or_else(|error| panic!("{error}"));
+        let recorded = std::fs::read_to_string(case.join("state.txt")).unwrap();
+        assert!(!expect.about.is_empty() && !expect.play.is_empty(), "{name}");
+        for way in &expect.play {
+            let (mut wrong, state) = play(&trace, way);
+            wrong.extend(differences(&recorded, &text(&state)));
+            assert!(wrong.is_empty(), "{name} on {} {:?}:\n{}", way.build, way.interrupt, wrong.join("\n"));
+        }
+    }
+}
+
+#[test]
+fn a_difference_in_the_state_is_found() {
+    let recorded = "sums\tall\t(record { receipts = 3 : nat64 })\nsession\t@session:1\t(record { path = variant { Compat } })\n";
+    let same = recorded.replace("Compat", "Direct");
+    assert!(differences(recorded, &same).is_empty(), "the path may differ");
+    let wrong = differences(recorded, &recorded.replace('3', "4"));
+    assert_eq!(wrong, ["sums\tall: receipts: recorded 3 : nat64, now 4 : nat64"]);
+    let lost = recorded.lines().next().unwrap();
+    assert_eq!(differences(recorded, lost).len(), 1);
+}
+
+/// Records a folder that is not there yet.
+#[test]
+fn a_new_trace_is_recorded_on_request() {
+    let Ok(name) = std::env::var("RECORD_TRACE") else { return };
+    let case = folder().join(&name);
+    let path = case.join("calls.trace");
+    assert!(!path.exists(), "{} is there already, and is not recorded anew", path.display());
+    std::fs::create_dir_all(&case).unwrap();
+    let build = record::by_name(&name, &path);
+    let trace = Trace::read(&path).unwrap();
+    let (wrong, state) = play(&trace, &Play { build: build.to_owned(), interrupt: Vec::new() });
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    std::fs::write(case.join("state.txt"), text(&state)).unwrap();
+}

@@ -1,0 +1,180 @@
+//! What the traces of this folder were recorded from.
+
+use std::path::Path;
+use std::time::Duration;
+
+use candid::Principal;
+use serde_bytes::ByteBuf;
+use session_migrate::client::{Asset, Canister, Step, Uploader};
+use session_migrate::replay::{Builds, Subject};
+use session_migrate::trace::{Header, Recorder, Tape};
+use session_migrate::workload::{self, Order, Workload};
+use upload_canister::api::AssetType;
+
+/// When the scripted ones begin: the first of January 2026, nanoseconds since 1970.
+const BEGINNING: u64 = 1_767_225_600_000_000_000;
+
+/// Length of every chunk but the last, bytes.
+const CHUNK: u32 = 1_800_000;
+
+/// Records the trace of a name; returns the build that it begins on.
+pub fn by_name(name: &str, path: &Path) -> &'static str {
+    match name {
+        "layout-1" => workload("legacy", Workload::Mixed, path),
+        "layout-2" => scripted("staged", path, in_flight),
+        "layout-3" => workload("direct", Workload::Mixed, path),
+        "incident-lost-replies" => workload("legacy", Workload::FlakyClient, path),
+        "incident-expired-session" => workload("legacy", Workload::SlowClient, path),
+        "incident-strangers" => scripted("legacy", path, strangers),
+        "incident-upgrade-in-flight" => scripted("legacy", path, upgraded_in_flight),
+        "incident-same-round" => scripted("legacy", path, same_round),
+        _ => panic!("there is nothing under the name {name}"),
+    }
+}
+
+fn workload(build: &'static str, workload: Workload, path: &Path) -> &'static str {
+    let module = Builds::default().get(build).unwrap();
+    workload::record(Order { workload, seed: 7, size: 1 }, build, &module, path).unwrap();
+    build
+}
+
+/// The canister on a tape, and what its clients need.
+struct Scene<'p> {
+    canister: Canister<'p>,
+    tape: &'p Tape,
+    folder: &'p Path,
+    controller: Principal,
+}
+
+fn scripted(build: &'static str, path: &Path, script: fn(&Scene<'_>)) -> &'static str {
+    let controller = Principal::self_authenticating("controller of the trace");
+    let header = Header::new(BEGINNING, build, "a script of tests/replay/record.rs", vec![controller]);
+    let subject = Subject::install(build, &Builds::default().get(build).unwrap(), &header).unwrap();
+    let tape = Tape::new(Recorder::create(path, &header).unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let canister = subject.canister().recorded(Some(&tape));
+    script(&Scene { canister, tape: &tape, folder: folder.path(), controller });
+    tape.finish().unwrap();
+    build
+}
+
+fn person(number: u64) -> Principal {
+    Principal::self_authenticating(format!("client {number} of the trace"))
+}
+
+impl Scene<'_> {
+    /// Time passes; nobody calls.
+    fn wait(&self, seconds: u64) {
+        self.canister.pass(Duration::from_secs(seconds), 2);
+    }
+
+    /// An upload of file `seed` into a capsule.
+    fn upload(&self, client: Principal, capsule: &str, seed: u64, bytes: u64) -> Uploader {
+        let path = self.folder.join(format!("{seed}.bin"));
+        let chunks = (0..bytes.div_ceil(u64::from(CHUNK))).map(|chunk| {
+            let offset = chunk * u64::from(CHUNK);
+            self.tape.make(seed, offset, u64::from(CHUNK).min(bytes - offset) as usize)
+        });
+        std::fs::write(&path, chunks.collect::<Vec<_>>().concat()).unwrap();
+        let asset = Asset::open(&path, format!("{seed}.bin"), AssetType::Original).unwrap();
+        Uploader::new(client, capsule, asset, format!("upload of {seed}"), CHUNK)
+    }
+
+    fn steps(&self, upload: &mut Uploader, steps: &[Step]) {
+        for step in steps {
+            self.wait(1);
+            upload.step(&self.canister, *step).unwrap();
+        }
+    }
+
+    fn capsule(&self, client: Principal) -> String {
+        self.wait(1);
+        self.canister.capsules_create(client, None).unwrap().id
+    }
+}
+
+/// Sessions at every stage: begun, with a hole, complete, finished, given up.
+fn in_flight(scene: &Scene<'_>) {
+    let client = person(1);
+    let capsule = scene.capsule(client);
+    for (seed, steps) in [
+        (1, vec![Step::Begin]),
+        (2, vec![Step::Begin, Step::Put(2), Step::Put(0)]),
+        (3, vec![Step::Begin, Step::Put(1), Step::Put(0), Step::Put(2)]),
+        (4, vec![Step::Begin, Step::Put(0), Step::Put(1), Step::Put(2), Step::Finish]),
+        (5, vec![Step::Begin, Step::Put(0), Step::Abort]),
+    ] {
+        let mut upload = scene.upload(client, &capsule, seed, 4_000_000);
+        scene.steps(&mut upload, &steps);
+        if upload.result().is_none() && !upload.aborted() {
+            upload.ask(&scene.canister).unwrap();
+        }
+    }
+    scene.canister.memories_all(client, &capsule).unwrap();
+}
+
+/// Others put into, finish and abort a session that is not theirs. In the first public release a stranger's call destroyed
+/// the owner's upload, since it was hashed, or its hash taken away, before anybody asked who called.
+fn strangers(scene: &Scene<'_>) {
+    let (owner, stranger) = (person(1), person(2));
+    let capsule = scene.capsule(owner);
+    let mut upload = scene.upload(owner, &capsule, 1, 4_000_000);
+    scene.steps(&mut upload, &[Step::Begin, Step::Put(0)]);
+    let session = upload.session().unwrap();
+    for caller in [stranger, Principal::anonymous()] {
+        scene.wait(1);
+        let chunk = vec![7; CHUNK as usize];
+        scene.canister.uploads_put_chunk(caller, session, 1, chunk, None).unwrap_err();
+        scene.canister.uploads_finish(caller, session, [7; 32], 4_000_000).unwrap_err();
+        scene.canister.uploads_abort(caller, session).unwrap_err();
+        scene.canister.uploads_status(caller, session).unwrap_err();
+    }
+    scene.steps(&mut upload, &[Step::Put(1), Step::Put(2), Step::Finish]);
+}
+
+/// The canister is upgraded to its own build in the middle of an upload, and somebody else begins after it. In the first
+/// public release sessions were lost with the heap, and their numbers given out again.
+fn upgraded_in_flight(scene: &Scene<'_>) {
+    let (first, second) = (person(1), person(2));
+    let capsule = scene.capsule(first);
+    let mut upload = scene.upload(first, &capsule, 1, 4_000_000);
+    scene.steps(&mut upload, &[Step::Begin, Step::Put(2), Step::Put(0)]);
+    scene.wait(60);
+    let legacy = Builds::default().get("legacy").unwrap();
+    scene.canister.upgrade(scene.controller, "legacy", &legacy).unwrap();
+    let other = scene.capsule(second);
+    let mut later = scene.upload(second, &other, 2, 1_000);
+    scene.steps(&mut later, &[Step::Begin]);
+    upload.ask(&scene.canister).unwrap();
+    scene.steps(&mut upload, &[Step::Begin, Step::Put(0), Step::Put(1), Step::Finish, Step::Finish]);
+    scene.steps(&mut later, &[Step::Put(0), Step::Finish]);
+}
+
+/// Several clients begin, and finish, in the same round. In the first public release a memory's id was the time, so that
+/// two of them got the same and one upload was lost.
+fn same_round(scene: &Scene<'_>) {
+    let mut uploads: Vec<Uploader> = (1..=3)
+        .map(|number| {
+            let client = person(number);
+            let capsule = scene.capsule(client);
+            scene.upload(client, &capsule, number, 1_000)
+        })
+        .collect();
+    for step in [Step::Begin, Step::Put(0), Step::Finish] {
+        scene.wait(1);
+        let sent: Vec<_> = uploads
+            .iter()
+            .map(|upload| {
+                let call = upload.call(step).unwrap();
+                (call.method, scene.canister.submit(upload.client, call).unwrap())
+            })
+            .collect();
+        for (upload, (method, sent)) in uploads.iter_mut().zip(sent) {
+            upload.accept(step, &scene.canister.wait(method, sent).unwrap()).unwrap();
+        }
+    }
+    for upload in &uploads {
+        let blob = &upload.result().unwrap().blob_id;
+        scene.canister.query::<ByteBuf>(upload.client, "blob_read_chunk", (blob, 0u32)).unwrap();
+    }
+}

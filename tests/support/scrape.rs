@@ -1,0 +1,54 @@
+//! Reading `/metrics` as Prometheus does.
+
+use std::collections::BTreeMap;
+
+use prometheus_parse::{Scrape, Value};
+use serde_bytes::ByteBuf;
+use upload_canister::api::{HttpRequest, HttpResponse};
+
+use super::World;
+
+/// A request as the gateway hands it on.
+pub fn request(url: &str) -> HttpRequest {
+    HttpRequest { method: "GET".into(), url: url.into(), headers: Vec::new(), body: ByteBuf::new() }
+}
+
+/// The samples of a page in the Prometheus text format, by name and labels in their order. A page that is not in that
+/// format is a failed test: each sample has its type and its help before it, comes once, and is a number.
+pub fn samples(page: &str) -> BTreeMap<String, f64> {
+    assert!(page.ends_with('\n'));
+    let scrape = Scrape::parse(page.lines().map(|line| Ok(line.to_owned()))).unwrap();
+    let mut samples = BTreeMap::new();
+    for sample in scrape.samples {
+        assert!(scrape.docs.contains_key(&sample.metric), "{sample:?}");
+        let value = match sample.value {
+            Value::Gauge(value) | Value::Counter(value) => value,
+            other => panic!("{} has no type of ours: {other:?}", sample.metric),
+        };
+        let name = match sample.labels.is_empty() {
+            true => sample.metric,
+            false => format!("{}{{{}}}", sample.metric, sample.labels),
+        };
+        let before = samples.insert(name.clone(), value);
+        assert_eq!(before, None, "{name}");
+    }
+    // The parser leaves out what it cannot read.
+    assert_eq!(samples.len(), page.lines().filter(|line| !line.starts_with('#')).count());
+    samples
+}
+
+impl World {
+    /// What the gateway gets for a request.
+    pub fn page(&self, request: HttpRequest) -> HttpResponse {
+        self.plain("http_request", (request,))
+    }
+
+    /// The samples that Prometheus gets.
+    pub fn scrape(&self) -> BTreeMap<String, f64> {
+        let response = self.page(request("/metrics"));
+        assert_eq!(response.status_code, 200);
+        let content_type = response.headers.iter().find(|(name, _)| name == "content-type").unwrap();
+        assert!(content_type.1.starts_with("text/plain; version=0.0.4"), "{content_type:?}");
+        samples(&String::from_utf8(response.body.into_vec()).unwrap())
+    }
+}
