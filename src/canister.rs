@@ -88,7 +88,10 @@ fn caller() -> Principal {
 
 #[ic_cdk::init]
 fn init() {
-    let storage = Storage::create(RawMemory::default());
+    let storage = match Storage::create(RawMemory::default()) {
+        Ok(storage) => storage,
+        Err(error) => ic_cdk::trap(format!("installation refused: {error}")),
+    };
     APP.set(Some(App { storage, path: Default::default() }));
     start_timers();
 }

@@ -13,6 +13,7 @@
 //! ```
 
 mod digest;
+mod hold;
 mod journal;
 mod pace;
 mod quarantine;
@@ -20,36 +21,16 @@ mod state;
 mod tables;
 
 pub use digest::MultisetDigest;
+pub use hold::{hold, release, taken_over};
 pub use journal::JournalRecord;
 pub use pace::{Pace, Retry};
 pub use quarantine::{Quarantine, QuarantineRecord};
 pub use state::{MigrationState, Phase, Recheck, UnitProgress};
 pub use tables::MigrationTables;
 
-use crate::session::Time;
-use crate::stable::StableError;
-use crate::stable::layout::Layout;
-use crate::storage::Storage;
-
-/// In the old layout nothing is converted. So when the legacy build takes over, after a rollback or before the
-/// first conversion, what was counted is forgotten, since its clients change the records; the next migration
-/// begins anew.
-///
-/// # Errors
-/// A damaged state.
-pub fn taken_over(storage: &mut Storage, now: Time) -> Result<(), StableError> {
-    let number = storage.migration.current();
-    let phase = storage.migration.state_of(number)?.phase;
-    if phase != Phase::Idle && phase != Phase::Finalized {
-        let state = MigrationState::default();
-        storage.migration.set_state(number, &state);
-        storage.migration.record(now, "taken over", Layout::LEGACY, number, &state);
-    }
-    Ok(())
-}
-
 cfg_if::cfg_if! {
     if #[cfg(feature = "direct")] {
+        mod batches;
         pub mod controls;
         mod dry_run;
         mod engine;
@@ -60,9 +41,9 @@ cfg_if::cfg_if! {
         mod watch;
         pub use dry_run::{dry_run, dry_run_of};
         pub use engine::{Message, Progress, has_work, run, run_all};
-        pub use migration::{Advance, Classified, Fate, Migration, Reversal, Reverted, Work};
+        pub use migration::{Advance, Bulk, Classified, Fate, Migration, Reversal, Reverted, Settled, Work};
         pub use plan::{ClassPlan, Plan, Treatment};
-        pub use touch::{compat_share, ended, held, touch, touch_unit};
+        pub use touch::{compat_share, ended, held, leave_layout_1, touch, touch_unit};
         pub use watch::{Watched, watch};
 
         #[cfg(test)]

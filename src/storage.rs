@@ -8,6 +8,7 @@ use crate::blob::BlobStore;
 use crate::capsule::CapsuleStore;
 use crate::config::Config;
 use crate::migrate::{MigrationTables, Phase};
+use crate::session::SessionId;
 use crate::stable::layout::Layout;
 use crate::stable::preflight::{self, PreflightError};
 use crate::stable::{Memories, RawMemory, Register, StableError, Table, memory_ids};
@@ -70,10 +71,13 @@ pub enum OpenError {
 
 impl Storage {
     /// The storage of a fresh installation.
-    pub fn create(raw: RawMemory) -> Self {
-        let mut storage = Self::open(&Memories::init(raw));
+    ///
+    /// # Errors
+    /// When there is a damaged storage already.
+    pub fn create(raw: RawMemory) -> Result<Self, StableError> {
+        let mut storage = Self::open(&Memories::init(raw))?;
         storage.layout.set(&FRESH_LAYOUT);
-        storage
+        Ok(storage)
     }
 
     /// The storage of an installed canister, after the preflight. Memory without a layout header is layout 1:
@@ -91,7 +95,7 @@ impl Storage {
     /// See [`OpenError`]; nothing was changed.
     pub fn open_accepting(raw: RawMemory, accepted: &[Layout]) -> Result<Self, OpenError> {
         let memories = preflight::open_existing(raw)?;
-        let mut storage = Self::open(&memories);
+        let mut storage = Self::open(&memories)?;
         let found = storage.layout.get()?;
         let layout = found.unwrap_or(Layout::LEGACY);
         if !accepted.contains(&layout) {
@@ -115,10 +119,10 @@ impl Storage {
         Ok(storage)
     }
 
-    fn open(memories: &Memories) -> Self {
-        Self {
+    fn open(memories: &Memories) -> Result<Self, StableError> {
+        Ok(Self {
             layout: Register::open(memories, memory_ids::LAYOUT),
-            sessions: SessionTables::open(memories),
+            sessions: SessionTables::open(memories)?,
             index: SessionIndex::open(memories),
             payloads: Table::open(memories, memory_ids::PAYLOAD_STATES),
             mapped_sessions: Register::open(memories, memory_ids::MAPPED_SESSIONS),
@@ -129,7 +133,16 @@ impl Storage {
             capsules: CapsuleStore::open(memories),
             settings: Register::open(memories, memory_ids::CONFIG),
             migration: MigrationTables::open(memories),
-        }
+        })
+    }
+
+    /// Where the bytes of a session go, and how far they are hashed; a session without an entry has its bytes in the
+    /// chunk map, and none hashed.
+    ///
+    /// # Errors
+    /// When the entry does not decode.
+    pub fn payload_of(&self, id: SessionId) -> Result<PayloadState, StableError> {
+        Ok(self.payloads.get(&id.0)?.unwrap_or_default())
     }
 
     /// The settings in force.

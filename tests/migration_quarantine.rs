@@ -16,6 +16,32 @@ use upload_canister::upload::{RawRecord, UploadService};
 
 const SESSIONS: u64 = 6;
 
+/// A record that does not decode does not say whose it is, so its owner still has it, beside two others.
+#[test]
+fn the_others_are_listed_beside_one_that_does_not_decode() {
+    let now = Time::from_nanos(1_700_000_000_000_000_000);
+    let (bytes, capsules) = image(SESSIONS, now.as_nanos());
+    let mut storage = Storage::open_existing(memory_of(&bytes)).unwrap();
+    storage.sessions.legacy.insert(2, &RawRecord(b"rubbish".to_vec()));
+    let mut path = ActivePath::default();
+    let list = |storage: &mut Storage, path: &mut ActivePath| {
+        let mut service = UploadService::new(storage, path, client(2), now, &Unmetered);
+        service.list(None, 99).map(|page| page.iter().map(|status| status.session).collect::<Vec<_>>())
+    };
+    assert_eq!(migrate::run(&mut storage, now, &Unmetered, 0), Ok(Progress::Done));
+    assert_eq!(storage.migration.state().unwrap().quarantined, 1);
+    assert_eq!(list(&mut storage, &mut path), Ok(vec![]));
+    let mut service = UploadService::new(&mut storage, &mut path, client(2), now, &Unmetered);
+    let mut begin = |idem: &str| {
+        let hash = HashAlgorithm::Sha256;
+        service.begin(capsules[2].clone(), metadata(), 1, idem.into(), hash).unwrap()
+    };
+    let begun = vec![begin("one"), begin("another")];
+    let refused = service.status(2).unwrap_err().to_string();
+    assert!(refused.contains("kept aside"), "{refused}");
+    assert_eq!(list(&mut storage, &mut path), Ok(begun));
+}
+
 /// Session 2, its owner's only one, contradicts itself.
 #[test]
 fn what_is_put_aside_stops_neither_the_sweep_nor_a_list() {

@@ -1,8 +1,8 @@
 //! What the migration costs, for a thousand sessions and for very many, with clients at work all the time.
 //!
 //! A hundred thousand by default; `MIGRATION_SESSIONS=1000000` runs the million whose figures are in
-//! `docs/migration-costs.md`. `UPDATE_REPORT=1` writes the report anew; without it the figures of the run must be
-//! those of the report, within a tenth.
+//! `docs/migration-costs.md`. `UPDATE_REPORT=1` writes the report anew; without it no cost of the run may be more than a
+//! tenth above the report, and the run says when the report is stale.
 
 #[path = "support/mod.rs"]
 mod support;
@@ -30,8 +30,8 @@ const MESSAGE_LIMIT: u64 = 2_000_000_000;
 /// Calls of clients that arrive together.
 const CALLS_OF_A_ROUND: usize = 8;
 
-/// Instructions for each session, all indexes included: what very many take at present, and a tenth more.
-const SESSION_LIMIT: u64 = 850_000;
+/// Instructions for each session, all indexes included.
+const SESSION_LIMIT: u64 = 400_000;
 
 /// What one run has cost.
 #[derive(Debug)]
@@ -248,7 +248,13 @@ fn report(runs: &[Figures]) {
             };
             for (there, here) in numbers(line_there).into_iter().zip(numbers(&line(figures))) {
                 let tenth = there.max(10) / 10;
-                assert!(here.abs_diff(there) <= tenth, "report: {line_there}\n   run: {}", line(figures));
+                let both = format!("report: {line_there}\n   run: {}", line(figures));
+                assert!(here <= there + tenth, "dearer than the report by more than a tenth\n{both}");
+                if here + tenth < there {
+                    println!(
+                        "the report is stale, write it with UPDATE_REPORT=1: {here} for {there}\n{both}"
+                    );
+                }
             }
         }
         return;

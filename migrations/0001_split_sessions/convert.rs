@@ -4,6 +4,7 @@ use candid::Principal;
 
 use super::legacy::{LegacyStatus, LegacyUploadSession};
 use crate::session::{ChunkSet, Session, SessionId, SessionMeta, SessionStatus, Time};
+use crate::stable::Record as _;
 use crate::upload::UploadMeta;
 
 /// What a legacy record becomes.
@@ -13,6 +14,13 @@ pub struct Split {
     pub session: Session,
     /// The upload's half.
     pub meta: UploadMeta,
+}
+
+impl Split {
+    /// Whether two are the same to the byte. A float of the metadata that is no number is not equal to itself.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.session == other.session && self.meta.encode() == other.meta.encode()
+    }
 }
 
 /// Why a record has no place in layout 2.

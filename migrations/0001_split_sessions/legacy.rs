@@ -4,10 +4,9 @@
 
 use candid::de::IDLDeserialize;
 use candid::{CandidType, Deserialize, Principal};
-use sha2::{Digest, Sha256};
 
 use super::asset::LegacyAssetMetadata;
-use super::wire::{HEADER, Reader, Wire, record};
+use super::wire::{HEADER, Reader, Wire, behind_header, is_same, record};
 use crate::blob::ChunkPrefix;
 use crate::session::SessionId;
 
@@ -100,6 +99,9 @@ pub enum DecodeError {
 
 const VERSION: u16 = 1;
 
+/// Room for the value of most records, bytes.
+const USUAL_BYTES: usize = 512;
+
 impl LegacyUploadSession {
     /// The record of stored bytes.
     ///
@@ -111,7 +113,7 @@ impl LegacyUploadSession {
 
     /// The record and the bytes of its value, if the bytes are what [`Self::encode`] writes.
     fn read_behind_header(bytes: &[u8]) -> Option<Self> {
-        let mut reader = Reader::behind_header(bytes)?;
+        let mut reader = Reader::of(behind_header(bytes)?);
         let version = u16::read(&mut reader)?;
         let record = Self::read(&mut reader)?;
         (version == VERSION && reader.is_at_end()).then_some(record)
@@ -136,35 +138,31 @@ impl LegacyUploadSession {
 
     /// The bytes as they were stored.
     pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = HEADER.to_vec();
-        self.write_value(&mut bytes);
-        bytes
+        [HEADER, &self.value()].concat()
     }
 
-    /// SHA-256 of what must survive of a stored record: of its value in the form that [`Self::encode`] gives it, so
-    /// that two encodings of one record agree; of all its bytes when they are no record.
+    /// BLAKE3 of a stored record, whatever it is: of its value where it has our type table, else of all its bytes.
     pub fn digest_of_stored(bytes: &[u8]) -> [u8; 32] {
-        if Self::read_behind_header(bytes).is_some()
-            && let Some(value) = bytes.strip_prefix(HEADER)
-        {
-            return Sha256::digest(value).into();
-        }
-        match Self::decode_by_library(bytes) {
-            Ok(record) => record.digest(),
-            Err(_) => Sha256::digest(bytes).into(),
-        }
+        blake3::hash(behind_header(bytes).unwrap_or(bytes)).into()
     }
 
-    /// SHA-256 of the record's value.
-    pub fn digest(&self) -> [u8; 32] {
-        let mut value = Vec::new();
-        self.write_value(&mut value);
-        Sha256::digest(value).into()
+    /// [`Self::digest_of_stored`] of `stored`, if this is the record of these bytes. They may be another encoder's: then
+    /// they must decode to it.
+    pub fn digest_as_stored(&self, stored: &[u8]) -> Option<[u8; 32]> {
+        let value = self.value();
+        if behind_header(stored).is_some_and(|stored| is_same(stored, &value)) {
+            return Some(blake3::hash(&value).into());
+        }
+        let decoded = Self::decode(stored).ok()?;
+        // By their bytes: a float that is no number is not equal to itself.
+        (decoded.value() == value).then(|| Self::digest_of_stored(stored))
     }
 
-    fn write_value(&self, out: &mut Vec<u8>) {
-        VERSION.write(out);
-        self.write(out);
+    fn value(&self) -> Vec<u8> {
+        let mut value = Vec::with_capacity(USUAL_BYTES);
+        VERSION.write(&mut value);
+        self.write(&mut value);
+        value
     }
 
     /// Where the chunks of the session lie: they stay there.

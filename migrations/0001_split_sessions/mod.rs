@@ -5,11 +5,14 @@
 //! somebody says where it goes.
 
 mod asset;
+mod bulk;
 mod class;
 mod convert;
+mod examine;
 mod legacy;
 mod migration;
 mod wire;
+mod write;
 
 pub use class::{CLASSES, Class, TimeUnit};
 pub use convert::{Split, Unconvertible, convert, revert};

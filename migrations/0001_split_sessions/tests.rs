@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use serde_bytes::ByteBuf;
 
 use super::asset::*;
-use super::wire::{HEADER, Listed};
+use super::wire::{HEADER, Listed, is_same};
 use super::*;
 use crate::session::{ChunkSet, SessionId, Time};
 
@@ -179,7 +179,8 @@ proptest! {
         let bytes = legacy.encode();
         prop_assert_eq!(&bytes, &crate::stable::codec::encode_candid(1, &legacy));
         prop_assert_eq!(LegacyUploadSession::decode_by_library(&bytes), Ok(legacy.clone()));
-        prop_assert_eq!(LegacyUploadSession::digest_of_stored(&bytes), legacy.digest());
+        let digest = LegacyUploadSession::digest_of_stored(&bytes);
+        prop_assert_eq!(legacy.digest_as_stored(&bytes), Some(digest));
         let mut changed = bytes.clone();
         let place = HEADER.len() + place.index(bytes.len() - HEADER.len());
         changed[place] ^= 1 << bit;
@@ -187,7 +188,23 @@ proptest! {
         let in_words = |decoded| format!("{decoded:?}");
         let by_library = LegacyUploadSession::decode_by_library(&changed);
         prop_assert_eq!(in_words(LegacyUploadSession::decode(&changed)), in_words(by_library));
-        prop_assert_ne!(LegacyUploadSession::digest_of_stored(&changed), legacy.digest(), "byte {}", place);
+        prop_assert_ne!(LegacyUploadSession::digest_of_stored(&changed), digest, "byte {}", place);
+        prop_assert_eq!(legacy.digest_as_stored(&changed), None, "byte {}", place);
+    }
+}
+
+#[test]
+fn bytes_are_compared_to_the_last() {
+    let bytes: Vec<u8> = (0..21).collect();
+    for len in 0..=bytes.len() {
+        let (same, rest) = bytes.split_at(len);
+        assert!(is_same(same, &bytes[..len]));
+        assert!(rest.is_empty() || !is_same(same, &bytes));
+        for place in 0..len {
+            let mut other = same.to_vec();
+            other[place] ^= 0x80;
+            assert!(!is_same(same, &other), "byte {place} of {len}");
+        }
     }
 }
 
@@ -265,7 +282,7 @@ fn fields_and_cases_are_listed_by_hash() {
 }
 
 #[test]
-fn another_encoders_record_is_read_by_the_library_and_weighs_the_same() {
+fn another_encoders_record_is_read_by_the_library_and_leads_back_to_its_bytes() {
     // The same record with one more type in the table, as another encoder may write it.
     let legacy = sample();
     let other = candid::encode_args((1u16, legacy.clone(), Some(7u64))).unwrap();
@@ -273,7 +290,10 @@ fn another_encoders_record_is_read_by_the_library_and_weighs_the_same() {
     let values = candid::IDLArgs::from_bytes(&other).unwrap();
     assert_eq!(values.args.len(), 3);
     assert_eq!(LegacyUploadSession::decode(&other), Ok(legacy.clone()), "what comes behind is ignored");
-    assert_eq!(LegacyUploadSession::digest_of_stored(&other), legacy.digest());
+    let digest = LegacyUploadSession::digest_of_stored(&other);
+    assert_eq!(legacy.digest_as_stored(&other), Some(digest));
+    let changed = LegacyUploadSession { created_at: legacy.created_at + 1, ..legacy };
+    assert_eq!(changed.digest_as_stored(&other), None);
 }
 
 #[test]

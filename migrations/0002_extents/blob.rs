@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use super::class::Class;
 use crate::api::{Error, Result};
 use crate::blob::{BlobId, BlobRecord, CHUNK_SIZE, Extents, Place};
-use crate::migrate::{Advance, Fate, Work};
+use crate::migrate::{Advance, Fate, QuarantineRecord, Work};
 use crate::session::{ChunkSet, Session, SessionMeta, SessionStatus, Time};
 use crate::stable::Record;
 use crate::storage::Storage;
@@ -63,7 +63,8 @@ fn give_up(
     reason: String,
 ) -> Result<Advance> {
     storage.blobs.extents_mut().free(extents)?;
-    let fate = Fate::Quarantined { reason: format!("{id}: {reason}"), raw: weigh(id, blob).to_vec() };
+    let kept = QuarantineRecord::new(format!("{id}: {reason}"), weigh(id, blob).to_vec());
+    let fate = Fate::Quarantined(kept);
     Ok(Advance::Done { class: Class::DamagedBlob.index(), fate })
 }
 

@@ -4,7 +4,7 @@ use super::class::{CLASSES, Class};
 use super::{blob, session};
 use crate::api::{Error, Result};
 use crate::blob::{BlobId, Place};
-use crate::migrate::{Advance, Classified, Migration, Phase, Plan, Work};
+use crate::migrate::{Advance, Classified, Migration, Phase, Plan, QuarantineRecord, Work};
 use crate::session::{SessionId, Time};
 use crate::stable::layout::Layout;
 use crate::stable::{Record, StableError};
@@ -112,12 +112,12 @@ impl Migration for MoveToExtents {
     }
 
     /// A unit in quarantine stays where it is.
-    fn restore(&self, _: &mut Storage, _: u64, _: Vec<u8>) -> Result<()> {
+    fn restore(&self, _: &mut Storage, _: u64, _: QuarantineRecord) -> Result<()> {
         Ok(())
     }
 
-    fn take_out(&self, storage: &mut Storage, key: u64) -> Result<Vec<u8>> {
-        Ok(self.weigh(storage, key)?.to_vec())
+    fn take_out(&self, storage: &mut Storage, key: u64, reason: String) -> Result<QuarantineRecord> {
+        Ok(QuarantineRecord::new(reason, self.weigh(storage, key)?.to_vec()))
     }
 
     fn trapped_class(&self) -> usize {

@@ -80,7 +80,7 @@ pub fn convert(storage: &mut Storage, id: SessionId, work: &mut Work<'_>) -> Res
         copy(storage, prefix, idx, &session, &progress.extents)?;
         copied.insert(idx);
     }
-    let mut payload = storage.payloads.get(&id.0)?.unwrap_or_default();
+    let mut payload = storage.payload_of(id)?;
     payload.extents = Some(progress.extents);
     storage.payloads.insert(id.0, &payload);
     storage.blobs.give_back(&Place::Chunks(prefix))?;

@@ -46,7 +46,7 @@ fn control(control: impl FnOnce(&mut Storage, Time) -> Result<()>) -> Result<Mig
     migration_status()
 }
 
-/// Stops the migration after the record in hand. For controllers.
+/// Stops the migration after the record in hand; on the legacy build, holds it back before it begins. For controllers.
 #[apply(update)]
 fn migration_pause() -> Result<MigrationStatus> {
     control(migration::controls::pause)

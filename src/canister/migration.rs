@@ -22,7 +22,7 @@ thread_local! {
 }
 
 pub fn start() {
-    if let Err(error) = with_app(|App { storage, .. }| migrate::controls::abandon_rollback(storage, now())) {
+    if let Err(error) = with_app(|App { storage, .. }| migrate::controls::go_forward(storage, now())) {
         report(&error);
     }
     run(UPGRADE_INSTRUCTIONS);

@@ -1,4 +1,5 @@
-//! The legacy build migrates nothing; it takes over what the staged build has rolled back.
+//! The legacy build migrates nothing; it takes over what the staged build has rolled back, and may hold the staged build
+//! back before it begins.
 
 use super::{App, DryRun, Error, Result, Storage, Time, now, with_app};
 use crate::migrate;
@@ -18,20 +19,14 @@ pub fn dry_run(_: Option<u64>, _: Option<u32>) -> Result<DryRun> {
 }
 
 pub mod controls {
-    //! There is nothing to control.
+    //! There is nothing to control but the beginning.
 
     use super::{Error, Result, Storage, Time};
 
+    pub use crate::migrate::{hold as pause, release as resume};
+
     pub(super) fn refused() -> Error {
         Error::conflict("migration", "Idle", "the legacy build migrates nothing")
-    }
-
-    pub fn pause(_: &mut Storage, _: Time) -> Result<()> {
-        Err(refused())
-    }
-
-    pub fn resume(_: &mut Storage, _: Time) -> Result<()> {
-        Err(refused())
     }
 
     pub fn rollback(_: &mut Storage, _: Time) -> Result<()> {

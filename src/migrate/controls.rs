@@ -75,7 +75,7 @@ pub fn finalize(storage: &mut Storage, now: Time) -> Result<()> {
 /// the compat path would end some of them, and the migration would look for them for ever.
 pub fn check_share(storage: &Storage, compat_share_percent: u8) -> Result<()> {
     let state = storage.migration.state()?;
-    if compat_share_percent == 0 {
+    if compat_share_percent == 0 || state.is_held_back() {
         return Ok(());
     }
     match state.phase {
@@ -224,6 +224,10 @@ impl<'a> Control<'a> {
         if !nothing_to_do {
             self.look_again()?;
         }
+        if let Some(bulk) = self.migration.bulk() {
+            // Of a rollback that was abandoned, with nothing left to convert.
+            bulk.clear_left_behind(self.storage);
+        }
         begin(self.migration, &mut self.state);
         self.change(Phase::Finalized)
     }
@@ -267,23 +271,25 @@ impl<'a> Control<'a> {
     }
 }
 
-/// A build that cannot serve the old layout goes forward again from a rollback that it finds under way; what was
-/// taken back already is converted anew.
+/// A build that cannot serve the old layout goes forward from a rollback that it finds under way, and from a migration
+/// that is held back; what was taken back already is converted anew.
 ///
 /// # Errors
 /// A damaged state.
-pub fn abandon_rollback(storage: &mut Storage, now: Time) -> Result<()> {
+pub fn go_forward(storage: &mut Storage, now: Time) -> Result<()> {
     for migration in migrations::ALL {
         let number = migration.plan().number;
         let state = storage.migration.state_of(number)?;
         let allowed = migration.reversal().is_some_and(|reversal| reversal.allowed().is_ok());
-        if !state.is_going_back() || allowed {
+        let is_held_back = state.is_held_back();
+        if !(state.is_going_back() || is_held_back) || allowed {
             continue;
         }
         let MigrationState { instructions, pace, .. } = state;
         let mut state = MigrationState { instructions, pace, ..MigrationState::default() };
         begin(*migration, &mut state);
-        storage.migration.record(now, "rollback abandoned", layout(storage)?, number, &state);
+        let event = if is_held_back { "released" } else { "rollback abandoned" };
+        storage.migration.record(now, event, layout(storage)?, number, &state);
         storage.migration.set_state(number, &state);
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! A digest of a set of records that does not depend on their order.
 
-/// The sum of the SHA-256 digests of the members, in four lanes of 64 bits each.
+/// The sum of the digests of the members, in four lanes of 64 bits each.
 ///
 /// Records leave one store and enter another in any order, so the digest must not depend on it; a sum,
 /// unlike exclusive or, also tells one member from three. It proves that nothing was lost or changed by
@@ -10,7 +10,7 @@
 pub struct MultisetDigest([u64; 4]);
 
 impl MultisetDigest {
-    /// Adds a member by its SHA-256.
+    /// Adds a member by its digest.
     pub fn add(&mut self, member: [u8; 32]) {
         let (words, _) = member.as_chunks::<8>();
         for (lane, word) in self.0.iter_mut().zip(words) {

@@ -17,8 +17,8 @@ use crate::migrations;
 use crate::session::Time;
 use crate::storage::Storage;
 
-use super::unit::{begin, count, enter, layout, leave_old_layout, restore, settle};
-use super::{Advance, Fate, Migration, MigrationState, Phase, Recheck, Reverted, UnitProgress, Work};
+use super::unit::{begin, count, enter, layout, leave_old_layout, restore};
+use super::{Migration, MigrationState, Phase, Recheck};
 
 /// What a run left to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,13 +103,13 @@ fn has_more(migration: &dyn Migration, storage: &Storage) -> Result<bool> {
 }
 
 /// A migration in one message.
-struct Run<'a> {
-    migration: &'a dyn Migration,
-    storage: &'a mut Storage,
-    state: MigrationState,
-    message: Message<'a>,
+pub(super) struct Run<'a> {
+    pub(super) migration: &'a dyn Migration,
+    pub(super) storage: &'a mut Storage,
+    pub(super) state: MigrationState,
+    pub(super) message: Message<'a>,
     /// Instructions of the dearest unit of this message so far.
-    dearest: u64,
+    pub(super) dearest: u64,
 }
 
 impl<'a> Run<'a> {
@@ -156,7 +156,7 @@ impl<'a> Run<'a> {
     }
 
     /// Whether the message has no room for one more unit like the dearest of it.
-    fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         self.message.meter.used().saturating_add(self.dearest) > self.message.budget
     }
 
@@ -165,7 +165,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn get_stuck(&mut self, note: String) -> Result<()> {
+    pub(super) fn get_stuck(&mut self, note: String) -> Result<()> {
         self.state.note = note;
         self.state.resume_to = Some(self.state.phase);
         self.enter(Phase::Stuck)
@@ -199,9 +199,8 @@ impl<'a> Run<'a> {
                 }
             }
             Phase::Converting => {
-                let keys = self.migration.sources(self.storage, self.state.cursor, self.state.pace.units());
-                if !keys.is_empty() {
-                    self.batch(&keys, Self::convert)?;
+                if self.convert_some()? {
+                    // Another batch, if the message has room for it.
                 } else if has_more(self.migration, self.storage)? {
                     // A unit may have come below the cursor.
                     self.state.cursor = None;
@@ -215,99 +214,16 @@ impl<'a> Run<'a> {
         Ok(true)
     }
 
-    /// Treats units one by one until the message is full, and fits the size of the next batch to what is left.
-    fn batch(&mut self, keys: &[u64], mut treat: impl FnMut(&mut Self, u64) -> Result<()>) -> Result<()> {
-        let before = self.message.meter.used();
-        let mut treated: u64 = 0;
-        for key in keys {
-            let begun = self.message.meter.used();
-            count(&mut self.state.pace.steps);
-            treat(self, *key)?;
-            treated = treated.saturating_add(1);
-            self.dearest = self.dearest.max(self.message.meter.used().saturating_sub(begun));
-            if self.is_full() || self.state.unit.is_some() {
-                break;
-            }
-        }
-        let used = self.message.meter.used();
-        let left = self.message.budget.saturating_sub(used);
-        self.state.pace.fit(used.saturating_sub(before).checked_div(treated).unwrap_or(0), left);
-        Ok(())
-    }
-
-    /// Counts and digests a batch of units in the old form; how many there were.
-    fn validate(&mut self) -> Result<u64> {
-        let Self { migration, storage, state, message, dearest } = self;
-        let begun = message.meter.used();
-        let mut before = begun;
-        let mut weighed: u64 = 0;
-        let (through, units) = (state.validated_through, state.pace.units());
-        migration.weigh_from(storage, through, units, &mut |key, digest| {
-            state.digest_before.add(digest);
-            count(&mut state.source);
-            count(&mut state.pace.steps);
-            count(&mut weighed);
-            state.validated_through = Some(key);
-            state.cursor = Some(key);
-            let used = message.meter.used();
-            *dearest = (*dearest).max(used.saturating_sub(before));
-            before = used;
-            used.saturating_add(*dearest) <= message.budget
-        })?;
-        let used = message.meter.used();
-        let each = used.saturating_sub(begun).checked_div(weighed).unwrap_or(0);
-        state.pace.fit(each, message.budget.saturating_sub(used));
-        Ok(weighed)
-    }
-
-    fn convert(&mut self, key: u64) -> Result<()> {
-        let number = self.migration.plan().number;
-        if self.state.quarantined > 0 && self.storage.migration.quarantine.contains(number, key) {
-            self.state.cursor = Some(key);
-            return Ok(());
-        }
-        if std::mem::take(&mut self.state.pace.skip_next) {
-            let raw = self.migration.take_out(self.storage, key)?;
-            let reason = "a message that did nothing else than convert it was cut off".to_owned();
-            let fate = (self.migration.trapped_class(), Fate::Quarantined { reason, raw });
-            return settle(self.migration, self.storage, &mut self.state, key, fate, false);
-        }
-        let mut work = self.work(key);
-        let counts_now = !self.migration.counts_ahead() && self.migration.is_source(self.storage, key);
-        let weight = if counts_now { Some(self.migration.weigh(self.storage, key)?) } else { None };
-        match self.migration.convert(self.storage, key, &mut work)? {
-            Advance::More => self.state.unit = Some(UnitProgress { key, progress: work.progress }),
-            Advance::Gone => self.state.cursor = Some(key),
-            Advance::Done { class, fate } => {
-                if let Some(weight) = weight {
-                    self.state.digest_before.add(weight);
-                    count(&mut self.state.source);
-                }
-                settle(self.migration, self.storage, &mut self.state, key, (class, fate), false)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The room of the message for a unit, and how far the unit is if it was begun before.
-    fn work(&mut self, key: u64) -> Work<'a> {
-        let Message { now, meter, budget } = self.message;
-        let progress = match self.state.unit.take() {
-            Some(unit) if unit.key == key => unit.progress,
-            Some(unit) => {
-                self.migration.abandon(self.storage, unit.key, unit.progress);
-                Vec::new()
-            }
-            None => Vec::new(),
-        };
-        Work { now, meter, budget, progress }
-    }
-
     /// Compares counts and digests, after a look at every unit in the new form if one was asked for.
     fn verify(&mut self) -> Result<()> {
         let Some(recheck) = &self.state.recheck else {
             return match self.state.imbalance() {
-                None => self.enter(Phase::Converted),
+                None => {
+                    if let Some(bulk) = self.migration.bulk() {
+                        bulk.clear_left_behind(self.storage);
+                    }
+                    self.enter(Phase::Converted)
+                }
                 Some(note) => self.get_stuck(note),
             };
         };
@@ -326,23 +242,18 @@ impl<'a> Run<'a> {
         self.batch(&keys, Self::recheck)
     }
 
-    fn recheck(&mut self, key: u64) -> Result<()> {
-        let problem = self.migration.check(self.storage, key)?;
-        if let Some(recheck) = &mut self.state.recheck {
-            recheck.cursor = Some(key);
-            count(&mut recheck.seen);
-            if let Some(problem) = problem {
-                count(&mut recheck.unsound);
-                if recheck.unsound == 1 {
-                    recheck.first = problem;
-                }
-            }
-        }
-        Ok(())
-    }
-
     fn roll_back(&mut self) -> Result<()> {
         let plan = self.migration.plan();
+        // Else the old form of a unit that has ended since would be there again.
+        if let Some(bulk) = self.migration.bulk() {
+            let keys = bulk.left_behind(self.storage, self.state.pace.units());
+            if !keys.is_empty() {
+                return self.batch(&keys, |run, key| {
+                    bulk.drop_left_behind(run.storage, key);
+                    Ok(())
+                });
+            }
+        }
         let keys = self.migration.targets(self.storage, None, self.state.pace.units());
         if !keys.is_empty() {
             return self.batch(&keys, Self::revert);
@@ -359,22 +270,5 @@ impl<'a> Run<'a> {
         self.state = MigrationState { instructions, pace, ..MigrationState::default() };
         begin(self.migration, &mut self.state);
         self.enter(Phase::RolledBack)
-    }
-
-    fn revert(&mut self, key: u64) -> Result<()> {
-        // What was reverted before is not looked at again: it is not in the new form any more.
-        if self.state.phase != Phase::RollingBack {
-            return Ok(());
-        }
-        let Some(reversal) = self.migration.reversal() else {
-            return self.get_stuck(format!("{} has no way back", self.migration.plan().name));
-        };
-        let mut work = self.work(key);
-        match reversal.revert(self.storage, key, &mut work)? {
-            Reverted::Done => self.state.cursor = Some(key),
-            Reverted::More => self.state.unit = Some(UnitProgress { key, progress: work.progress }),
-            Reverted::Refused(note) => self.get_stuck(note)?,
-        }
-        Ok(())
     }
 }

@@ -11,7 +11,7 @@ use crate::session::Time;
 use crate::stable::StableError;
 use crate::storage::Storage;
 
-use super::Plan;
+use super::{Plan, QuarantineRecord};
 
 /// A migration. Methods that take `&Storage` change nothing.
 pub trait Migration {
@@ -54,7 +54,7 @@ pub trait Migration {
     /// Whether a unit is in the old form.
     fn is_source(&self, storage: &Storage, key: u64) -> bool;
 
-    /// SHA-256 of what must survive of a unit in the old form. A unit that cannot be read has one as well.
+    /// Digest of what must survive of a unit in the old form. A unit that cannot be read has one as well.
     ///
     /// # Errors
     /// When the unit is not there.
@@ -95,20 +95,18 @@ pub trait Migration {
     /// When the tables around the unit are damaged; then nothing was changed, and the engine stops.
     fn convert(&self, storage: &mut Storage, key: u64, work: &mut Work<'_>) -> Result<Advance>;
 
-    /// Puts a unit that came into quarantine with these bytes back into the old form, to be tried again.
+    /// Puts a unit that is in quarantine like this back into the old form, to be tried again.
     ///
     /// # Errors
-    /// A damaged record.
-    fn restore(&self, storage: &mut Storage, key: u64, raw: Vec<u8>) -> Result<()>;
+    /// A damaged record, or [`crate::api::Error::Conflict`] while the unit's place is not free; nothing was changed.
+    fn restore(&self, storage: &mut Storage, key: u64, kept: QuarantineRecord) -> Result<()>;
 
-    /// Takes a unit out of the old form unseen, and gives what [`Self::restore`] needs to put it back. For a unit
-    /// that may stay where it is while it is in quarantine, nothing happens.
+    /// Takes a unit out of the old form unseen, to be put into quarantine for this reason. A unit that may stay where
+    /// it is while it is in quarantine stays.
     ///
     /// # Errors
     /// A damaged record; nothing was changed.
-    fn take_out(&self, _: &mut Storage, _: u64) -> Result<Vec<u8>> {
-        Ok(Vec::new())
-    }
+    fn take_out(&self, storage: &mut Storage, key: u64, reason: String) -> Result<QuarantineRecord>;
 
     /// Place in [`Plan::classes`] of the units that cut a message off.
     fn trapped_class(&self) -> usize;
@@ -130,6 +128,11 @@ pub trait Migration {
         Vec::new()
     }
 
+    /// Conversion of many units at a time; nothing for a migration that has none.
+    fn bulk(&self) -> Option<&dyn Bulk> {
+        None
+    }
+
     /// The way back; nothing for a migration that has none.
     fn reversal(&self) -> Option<&dyn Reversal> {
         None
@@ -140,6 +143,45 @@ pub trait Migration {
     fn max_steps(&self, units: u64) -> u64 {
         units.saturating_mul(8).saturating_add(10_000)
     }
+}
+
+/// Many small units at a time, for a migration that reads and reads back cheaper so. It leaves the old form of what it
+/// has converted behind instead of removing it unit by unit. What is left behind is in the old form for nobody: for no
+/// method of the migration and for no client.
+pub trait Bulk {
+    /// Converts the first units in the old form, ascending, at most `limit`, until `room` says after one that there is
+    /// none for another. Says what became of each. A unit whose conversion is an error ends the call; it is this call's
+    /// error when it is the first.
+    ///
+    /// # Errors
+    /// As [`Migration::convert`].
+    fn convert_first(
+        &self,
+        storage: &mut Storage,
+        limit: usize,
+        now: Time,
+        room: &mut dyn FnMut() -> bool,
+    ) -> Result<Vec<Settled>>;
+
+    /// Up to `limit` units whose old form is left behind, ascending.
+    fn left_behind(&self, storage: &Storage, limit: usize) -> Vec<u64>;
+
+    /// Removes the old form of a unit that is left behind.
+    fn drop_left_behind(&self, storage: &mut Storage, key: u64);
+
+    /// Removes everything that is left behind at once: all units are converted and accounted for.
+    fn clear_left_behind(&self, storage: &mut Storage);
+}
+
+/// A unit that is not in the old form any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// Which unit.
+    pub key: u64,
+    /// Place of its class in [`Plan::classes`].
+    pub class: usize,
+    /// What became of it.
+    pub fate: Fate,
 }
 
 /// The way back of a migration.
@@ -208,13 +250,8 @@ pub enum Fate {
     Converted([u8; 32]),
     /// It was over, and what it held is given back. The digest of what it was.
     Released([u8; 32]),
-    /// It is to be kept aside.
-    Quarantined {
-        /// Why, in words.
-        reason: String,
-        /// What [`Migration::restore`] needs to put it back.
-        raw: Vec<u8>,
-    },
+    /// It is to be kept aside like this.
+    Quarantined(QuarantineRecord),
 }
 
 /// What [`Reversal::revert`] did.

@@ -17,9 +17,17 @@ pub struct QuarantineRecord {
     /// The bytes as they were stored.
     #[cbor(n(1), with = "minicbor::bytes")]
     pub raw: Vec<u8>,
+    /// A number that was stored beside these bytes, if there was one.
+    #[n(2)]
+    pub beside: Option<u64>,
 }
 
 impl QuarantineRecord {
+    /// A unit of which nothing is to be kept but these bytes.
+    pub const fn new(reason: String, raw: Vec<u8>) -> Self {
+        Self { reason, raw, beside: None }
+    }
+
     /// As the interface shows it.
     pub fn into_api(self, session: u64) -> QuarantinedRecord {
         QuarantinedRecord { session, reason: self.reason, raw: ByteBuf::from(self.raw) }

@@ -168,6 +168,16 @@ impl MigrationState {
         matches!(self.interrupted_phase(), Phase::RollingBack | Phase::RolledBack)
     }
 
+    /// The state of a migration that a controller has paused before it began.
+    pub fn held_back() -> Self {
+        Self { phase: Phase::Paused, resume_to: Some(Phase::Idle), ..Self::default() }
+    }
+
+    /// Whether it was paused before it began: then everything is still in the old form, and stays so.
+    pub fn is_held_back(&self) -> bool {
+        self.phase == Phase::Paused && self.resume_to == Some(Phase::Idle)
+    }
+
     /// One more unit of a class.
     pub fn count_class(&mut self, name: &str) {
         match self.classes.iter_mut().find(|(class, _)| class == name) {

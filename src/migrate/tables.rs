@@ -1,7 +1,7 @@
 //! States, journal and quarantine in stable memory.
 
 use crate::api::{JournalEntry, MigrationStatus, QuarantinedRecord};
-use crate::session::Time;
+use crate::session::{SessionId, Time};
 use crate::stable::layout::Layout;
 use crate::stable::{Memories, Record, Register, StableError, Table, memory_ids};
 
@@ -60,6 +60,11 @@ impl MigrationTables {
             FIRST_MIGRATION => self.first.set(state),
             _ => self.later.insert(migration, state),
         }
+    }
+
+    /// Whether a session is kept aside by the migration between the session layers.
+    pub fn has_set_aside(&self, id: SessionId) -> bool {
+        self.quarantine.contains(FIRST_MIGRATION, id.0)
     }
 
     /// Number of the last migration that has begun, or of the first.

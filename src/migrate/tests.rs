@@ -1,6 +1,9 @@
 //! The engine over real layout 1 data, written by the compat path.
 
+mod held_back;
 mod interrupted;
+mod left_behind;
+mod older_records;
 mod second;
 
 use super::*;
@@ -157,7 +160,7 @@ fn expired_sessions_are_released_and_accounted_for() {
     let (mut world, sessions) = layout_1();
     world.now = world.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
     let active = &sessions[3];
-    world.storage.sessions.legacy_activity.insert(active.0, &world.now.as_nanos());
+    world.storage.sessions.legacy.note(active.0, world.now);
     upgrade(&mut world);
     let state = run_to_end(&mut world);
     assert_eq!((state.phase, state.expired, state.converted), (Phase::Converted, 4, 1), "{}", state.note);

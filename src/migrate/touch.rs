@@ -7,8 +7,8 @@ use crate::session::{SessionId, Time};
 use crate::stable::StableError;
 use crate::storage::Storage;
 
-use super::unit::{begin, count, count_source, leave_old_layout, settle};
-use super::{Advance, Migration, Work};
+use super::unit::{begin, count, count_source, layout, leave_old_layout, settle};
+use super::{Advance, Migration, Plan, Settled, Work};
 
 /// The share of new sessions that take the compat path, percent: all of them while layout 1 is where
 /// things go, else what a controller has set.
@@ -16,7 +16,8 @@ use super::{Advance, Migration, Work};
 /// # Errors
 /// Damaged settings or state.
 pub fn compat_share(storage: &Storage) -> std::result::Result<u8, StableError> {
-    if storage.migration.state()?.is_going_back() {
+    let state = storage.migration.state()?;
+    if state.is_going_back() || state.is_held_back() {
         return Ok(100);
     }
     Ok(storage.config()?.compat_share_percent)
@@ -76,7 +77,7 @@ pub fn touch_unit(migration: &dyn Migration, storage: &mut Storage, key: u64, no
     let mut work = Work { now, meter: &Unmetered, budget: u64::MAX, progress };
     match migration.convert(storage, key, &mut work)? {
         Advance::Done { class, fate } => {
-            settle(migration, storage, &mut state, key, (class, fate), true)?;
+            settle(migration, storage, &mut state, Settled { key, class, fate }, true)?;
         }
         Advance::Gone => {}
         Advance::More => {
@@ -85,6 +86,23 @@ pub fn touch_unit(migration: &dyn Migration, storage: &mut Storage, key: u64, no
         }
     }
     storage.migration.set_state(number, &state);
+    Ok(())
+}
+
+/// Notes that layout 2 is in use, since a session is about to be begun there: a build that knows only layout 1 would not
+/// find it.
+///
+/// # Errors
+/// A damaged record of the migration itself.
+pub fn leave_layout_1(storage: &mut Storage, now: Time) -> Result<()> {
+    let migration = &SplitSessions;
+    let Plan { number, from, .. } = migration.plan();
+    if layout(storage)? == *from {
+        let mut state = storage.migration.state_of(*number)?;
+        begin(migration, &mut state);
+        leave_old_layout(migration, storage, &mut state, now)?;
+        storage.migration.set_state(*number, &state);
+    }
     Ok(())
 }
 

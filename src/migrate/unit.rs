@@ -6,7 +6,7 @@ use crate::stable::StableError;
 use crate::stable::layout::Layout;
 use crate::storage::Storage;
 
-use super::{Fate, Migration, MigrationState, Phase, QuarantineRecord};
+use super::{Fate, Migration, MigrationState, Phase, Settled};
 
 /// Counts one more.
 pub fn count(counter: &mut u64) {
@@ -36,8 +36,7 @@ pub fn settle(
     migration: &dyn Migration,
     storage: &mut Storage,
     state: &mut MigrationState,
-    key: u64,
-    (class, fate): (usize, Fate),
+    Settled { key, class, fate }: Settled,
     touched: bool,
 ) -> Result<()> {
     let plan = migration.plan();
@@ -50,8 +49,8 @@ pub fn settle(
             state.digest_after.add(digest);
             count(&mut state.expired);
         }
-        Fate::Quarantined { reason, raw } => {
-            storage.migration.quarantine.insert(plan.number, key, &QuarantineRecord { reason, raw });
+        Fate::Quarantined(record) => {
+            storage.migration.quarantine.insert(plan.number, key, &record);
             // What counts is what can be read back.
             if let Some(kept) = storage.migration.quarantine.get(plan.number, key)? {
                 state.digest_after.add(migration.digest_of_quarantined(&kept.raw));
@@ -60,7 +59,9 @@ pub fn settle(
         }
     }
     state.count_class(plan.classes.get(class).map_or("unknown", |class| class.name));
-    state.cursor = Some(key);
+    if !touched {
+        state.cursor = Some(key);
+    }
     Ok(())
 }
 
@@ -79,7 +80,7 @@ pub fn restore(
         return Ok(());
     };
     let digest = migration.digest_of_quarantined(&record.raw);
-    migration.restore(storage, key, record.raw)?;
+    migration.restore(storage, key, record)?;
     storage.migration.quarantine.remove(number, key);
     state.digest_after.remove(digest);
     state.quarantined = state.quarantined.saturating_sub(1);

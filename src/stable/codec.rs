@@ -9,9 +9,13 @@
 use minicbor::decode::Decoder;
 use minicbor::{Decode, Encode};
 
+/// Room for most records, bytes: growing from nothing would copy a record several times.
+const USUAL_BYTES: usize = 256;
+
 /// `version` and the CBOR of `value`.
 pub fn encode<T: Encode<()>>(version: u8, value: &T) -> Vec<u8> {
-    let mut bytes = vec![version];
+    let mut bytes = Vec::with_capacity(USUAL_BYTES);
+    bytes.push(version);
     // Writing to a Vec is infallible, and the derived encoders add no error of their own.
     let Ok(()) = minicbor::encode(value, &mut bytes) else { unreachable_encoding() };
     bytes

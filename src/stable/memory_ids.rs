@@ -139,6 +139,8 @@ memory_ids! {
     CAPSULES_BY_CREATOR = 44, Map;
     /// What came of the uploads, by path.
     UPLOAD_COUNTS = 45, Counters;
+    /// Layout 1: how far it has become layout 2 already.
+    LEGACY_LEFT_BEHIND = 46, Cell;
 }
 
 #[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "evaluated by the compiler")]

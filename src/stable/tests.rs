@@ -50,7 +50,7 @@ fn a_foreign_structure_under_a_known_id_is_refused_by_name() {
 fn a_header_that_contradicts_itself_is_refused_with_the_place() {
     let healthy = || {
         let memory = RawMemory::default();
-        drop(Storage::create(memory.clone()));
+        drop(Storage::create(memory.clone()).unwrap());
         memory
     };
     assert!(Storage::open_existing(healthy()).is_ok());
@@ -72,7 +72,7 @@ fn a_header_that_contradicts_itself_is_refused_with_the_place() {
 fn what_a_second_memory_manager_has_written_is_refused_by_its_id() {
     for id in [42, 200] {
         let memory = RawMemory::default();
-        drop(Storage::create(memory.clone()));
+        drop(Storage::create(memory.clone()).unwrap());
         Memories::init(memory.clone()).get(MemoryId::new(id)).grow(1);
         let error = refused(&memory).to_string();
         assert!(
@@ -95,7 +95,7 @@ fn memory_of_the_first_public_release_has_no_header_and_is_layout_1() {
 #[test]
 fn a_layout_that_no_build_knows_is_refused() {
     let memory = RawMemory::default();
-    Storage::create(memory.clone()).layout.set(&Layout(9));
+    Storage::create(memory.clone()).unwrap().layout.set(&Layout(9));
     let error = refused(&memory).to_string();
     assert!(
         error.contains("layout 9") && error.contains("roll the migration back on the staged build"),
@@ -143,4 +143,24 @@ fn bytes_after_a_record_and_other_versions_are_refused() {
     assert_eq!(codec::decode_candid::<u64>(1, &candid), Ok(7));
     assert!(codec::decode_candid::<u64>(2, &candid).unwrap_err().contains("version 1"));
     assert!(codec::decode_candid::<u64>(1, b"nonsense").is_err());
+}
+
+#[test]
+fn ascending_keys_are_found_near_and_far_and_missing() {
+    let memories = Memories::init(RawMemory::default());
+    let mut table = Table::<u64, u64>::open(&memories, memory_ids::SESSIONS);
+    (0..300).filter(|n| n % 3 != 2).for_each(|n| table.insert(n, &(n * 10)));
+    for keys in [vec![], vec![0, 1, 2, 3], vec![2, 150, 151, 152, 299, 1_000], (0..310).collect()] {
+        let found: Vec<_> = table.get_ascending(&keys);
+        let each: Vec<_> = keys.iter().map(|key| table.get(key)).collect();
+        assert_eq!(found, each);
+    }
+    table.insert_raw(4, vec![1, 2, 3]);
+    let found = table.get_ascending(&[3, 4, 6]);
+    assert_eq!((&found[0], &found[2]), (&Ok(Some(30)), &Ok(Some(60))));
+    assert_eq!(found[1].as_ref().unwrap_err().key, "4");
+    table.clear();
+    assert_eq!((table.len(), table.get(&3)), (0, Ok(None)));
+    table.insert(3, &1);
+    assert_eq!(table.get(&3), Ok(Some(1)));
 }

@@ -160,7 +160,7 @@ impl UploadService<'_> {
                 return Ok(None);
             }
             self.served_on = Some(upload.path);
-            let hash = self.storage.payloads.get(&id.0)?.unwrap_or_default().hash.algorithm();
+            let hash = self.storage.payload_of(id)?.hash.algorithm();
             Fingerprint::of(&upload.meta.asset_metadata, upload.meta.expected_chunks, hash)
         } else {
             return Ok(None);

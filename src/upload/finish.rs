@@ -71,7 +71,7 @@ impl UploadService<'_> {
     /// The digest of the stored bytes, as far as this message may go.
     fn digest(&mut self, id: SessionId, upload: &Upload) -> Result<(PayloadState, [u8; 32])> {
         let session = &upload.session;
-        let mut payload = self.storage.payloads.get(&id.0)?.unwrap_or_default();
+        let mut payload = self.storage.payload_of(id)?;
         let place = payload.place(id, &upload.meta);
         let before = payload.next_chunk;
         self.catch_up(&mut payload, &place, session, MESSAGE_INSTRUCTIONS)?;

@@ -79,7 +79,7 @@ impl UploadService<'_> {
             let expected = digest_of("sha256", &expected)?;
             check_digest(expected, sha256_of(chunk)?)?;
         }
-        let mut payload = self.storage.payloads.get(&id.0)?.unwrap_or_default();
+        let mut payload = self.storage.payload_of(id)?;
         let place = payload.place(id, &meta);
         let whole;
         let mut in_memory;
@@ -160,6 +160,10 @@ impl UploadService<'_> {
     pub fn list(&mut self, after: Option<u64>, limit: usize) -> Result<Vec<UploadStatus>> {
         let mut page = Vec::new();
         for id in self.storage.index.of(self.caller, after, limit) {
+            // The owner of a record that does not decode cannot be told, so the index has it still.
+            if self.storage.migration.has_set_aside(id) {
+                continue;
+            }
             if let Some(upload) = self.path.load(self.storage, id, self.now)?
                 && !self.expired(&upload)?
             {
@@ -298,7 +302,7 @@ impl UploadService<'_> {
     ) -> Result<HashAlgorithm> {
         let (session, meta) = (&upload.session, &upload.meta);
         let owner = Principal::try_from_slice(&session.owner).map_err(|e| Error::Internal(e.to_string()))?;
-        let payload = self.storage.payloads.get(&id.0)?.unwrap_or_default();
+        let payload = self.storage.payload_of(id)?;
         self.path.abort(self.storage, id, &session.owner, self.now)?;
         self.storage.blobs.give_back(&payload.place(id, meta))?;
         self.give_subtrees_back(&payload)?;

@@ -1,29 +1,25 @@
 //! Where sessions are kept in stable memory, in both layouts.
 //!
 //! ```text
-//! id 3    u64 -> Candid (1 : nat16, UploadSessionMeta)   layout 1; raw bytes here, typed by who reads them
 //! id 5    u64                                            the last session id that was given out
 //! id 11   u64 -> SessionRecord                           layout 2
 //! id 12   u64 -> UploadMeta                              layout 2
-//! id 23   u64 -> u64                                     layout 1: last activity, nanoseconds
 //! ```
-//! A session id lives in exactly one of the two layouts at any moment.
+//! Layout 1 is [`LegacySessions`]. A session id lives in exactly one of the two layouts at any moment.
 
 use minicbor::{Decode, Encode};
 
 use crate::session::{
     ChunkSet, Session, SessionId, SessionMeta, SessionStatus, SessionStore, StoreError, Time,
 };
-use crate::stable::{Memories, Record, Register, Table, codec, memory_ids};
+use crate::stable::{Memories, Record, Register, StableError, Table, codec, memory_ids};
 
-use super::UploadMeta;
+use super::{LegacySessions, UploadMeta};
 
 /// The session tables. One handle each: two handles on one stable map would overwrite one another.
 pub struct SessionTables {
-    /// Layout 1 records, as bytes.
-    pub legacy: Table<u64, RawRecord>,
-    /// Layout 1: last activity of a session, nanoseconds.
-    pub legacy_activity: Table<u64, u64>,
+    /// Layout 1.
+    pub legacy: LegacySessions,
     /// Layout 2: the session's half.
     pub sessions: Table<u64, SessionRecord>,
     /// Layout 2: the upload's half.
@@ -34,14 +30,16 @@ pub struct SessionTables {
 
 impl SessionTables {
     /// Opens the tables, or makes empty ones.
-    pub fn open(memories: &Memories) -> Self {
-        Self {
-            legacy: Table::open(memories, memory_ids::LEGACY_SESSIONS),
-            legacy_activity: Table::open(memories, memory_ids::LEGACY_ACTIVITY),
+    ///
+    /// # Errors
+    /// See [`LegacySessions::open`].
+    pub fn open(memories: &Memories) -> Result<Self, StableError> {
+        Ok(Self {
+            legacy: LegacySessions::open(memories)?,
             sessions: Table::open(memories, memory_ids::SESSIONS),
             metas: Table::open(memories, memory_ids::UPLOAD_META),
             counter: Register::open(memories, memory_ids::SESSION_COUNTER),
-        }
+        })
     }
 }
 

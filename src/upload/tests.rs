@@ -52,7 +52,7 @@ impl World {
 
     fn in_layout(layout: Layout, path: Box<dyn UploadPath>, compat_share_percent: u8) -> Self {
         let raw = RawMemory::default();
-        let mut storage = Storage::create(raw.clone());
+        let mut storage = Storage::create(raw.clone()).unwrap();
         storage.layout.set(&layout);
         set_share(&mut storage, compat_share_percent);
         let capsule = storage.capsules.create(person(OWNER), None, START).unwrap().id;
@@ -132,7 +132,7 @@ impl World {
     pub fn live(&self) -> [u64; 5] {
         let Storage { sessions, payloads, blobs, .. } = &self.storage;
         [
-            sessions.legacy.len() + sessions.legacy_activity.len(),
+            sessions.legacy.len() + sessions.legacy.notes(),
             sessions.sessions.len() + sessions.metas.len(),
             payloads.len(),
             blobs.chunk_total(),

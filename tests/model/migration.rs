@@ -16,6 +16,9 @@ impl Model {
             };
         }
         let may = match (stage, control) {
+            // Held back before it begins, or not any more.
+            (Stage::Legacy, Control::Pause) => phase == Phase::Idle,
+            (Stage::Legacy, Control::Resume) => phase == Phase::Paused,
             (Stage::Legacy, _) | (Stage::Direct, Control::Rollback) => false,
             (_, Control::Pause) => matches!(phase, Phase::Working | Phase::RollingBack),
             (_, Control::Resume) => {

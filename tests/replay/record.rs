@@ -123,7 +123,7 @@ fn strangers(scene: &Scene<'_>) {
     let session = upload.session().unwrap();
     for caller in [stranger, Principal::anonymous()] {
         scene.wait(1);
-        let chunk = vec![7; CHUNK as usize];
+        let chunk = scene.tape.make(9, 0, CHUNK as usize);
         scene.canister.uploads_put_chunk(caller, session, 1, chunk, None).unwrap_err();
         scene.canister.uploads_finish(caller, session, [7; 32], 4_000_000).unwrap_err();
         scene.canister.uploads_abort(caller, session).unwrap_err();

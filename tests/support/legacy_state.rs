@@ -5,6 +5,7 @@
 
 use candid::Principal;
 use ic_stable_structures::Memory as _;
+use ic_stable_structures::memory_manager::MemoryManager;
 use upload_canister::api::{AdminConfig, AssetMetadata, AssetMetadataBase, AssetType};
 use upload_canister::blob::ChunkPrefix;
 use upload_canister::config::Config;
@@ -67,8 +68,19 @@ pub fn memory_of(bytes: &[u8]) -> RawMemory {
 
 /// The whole stable memory, with sessions `1..=sessions` begun at `now`, and the capsules of the clients.
 pub fn image(sessions: u64, now: u64) -> (Vec<u8>, Vec<String>) {
+    image_in(RawMemory::default(), sessions, now)
+}
+
+/// The same for few sessions, in buckets of 64 KiB and not of 8 MiB: the size lies in the memory itself, and a test that
+/// makes hundreds of canisters copies a hundredth of the bytes.
+pub fn small_image(sessions: u64, now: u64) -> (Vec<u8>, Vec<String>) {
     let raw = RawMemory::default();
-    let mut storage = Storage::create(raw.clone());
+    drop(MemoryManager::init_with_bucket_size(raw.clone(), 1));
+    image_in(raw, sessions, now)
+}
+
+fn image_in(raw: RawMemory, sessions: u64, now: u64) -> (Vec<u8>, Vec<String>) {
+    let mut storage = Storage::create(raw.clone()).unwrap();
     storage.layout.set(&Layout::LEGACY);
     let many = AdminConfig { max_sessions_per_caller: u64::MAX, ..storage.config().unwrap() };
     storage.settings.set(&Config::checked(many).unwrap());
@@ -110,7 +122,7 @@ fn add(storage: &mut Storage, session: u64, caller: Principal, capsule: &str, no
     }
     let key = IdemKey::of(capsule, &caller, &legacy.idem);
     storage.sessions.legacy.insert(session, &RawRecord(legacy.encode()));
-    storage.sessions.legacy_activity.insert(session, &now.as_nanos());
+    storage.sessions.legacy.note(session, now);
     storage.index.insert(id, key, caller, now);
     storage.usage.reserve_unlimited(caller, capsule, BYTES as u64).unwrap();
 }

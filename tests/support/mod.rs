@@ -6,6 +6,7 @@
 #![allow(dead_code, reason = "every test file uses its own part")]
 
 pub mod calls;
+pub mod conversion;
 pub mod did;
 pub mod legacy_state;
 pub mod scene;

@@ -224,6 +224,26 @@ fn the_costs_of_messages_can_be_read() {
 }
 
 #[test]
+fn a_message_is_cut_off_where_a_test_wants_it() {
+    let pic = instance();
+    let id = pic.create_canister();
+    pic.install_canister(id, counter(), vec![], None);
+    let cap = |instructions: Option<u64>| {
+        let path = format!("/instances/{}/embedded/instruction_cap/{id}", pic.instance_id());
+        let body = serde_json::json!({ "instructions": instructions }).to_string();
+        reqwest::blocking::Client::new().post(url(&path)).body(body).send().unwrap().status()
+    };
+    let call = || pic.update_call(id, Principal::anonymous(), "stable_inc", vec![]);
+    assert_eq!(cap(Some(10)), 200);
+    let refused = call().unwrap_err();
+    assert_eq!(refused.error_code, pocket_ic::ErrorCode::CanisterInstructionLimitExceeded);
+    assert_eq!(cap(None), 200);
+    call().unwrap();
+    let read = pic.query_call(id, Principal::anonymous(), "read", vec![]);
+    assert_eq!(read.unwrap().first(), Some(&1), "the message that was cut off has left nothing");
+}
+
+#[test]
 fn several_subnets_have_ranges_of_their_own() {
     let pic = builder().with_application_subnet().with_application_subnet().build();
     let subnets = pic.topology().get_app_subnets();

@@ -67,15 +67,7 @@ pub enum CostError {
 /// # Errors
 /// [`CostError`].
 pub fn messages(pic: &PocketIc, canister: Principal, from: u64) -> Result<Vec<MessageCost>, CostError> {
-    let server = server::chosen()?;
-    if server.kind != ServerKind::Embedded {
-        return Err(CostError::NotEmbedded(server.clone()));
-    }
-    let path = format!("instances/{}/embedded/canister_costs/{canister}?from={from}", pic.instance_id());
-    let url = pic
-        .get_server_url()
-        .join(&path)
-        .map_err(|error| CostError::Address { canister, detail: error.to_string() })?;
+    let url = address(pic, canister, &format!("canister_costs/{canister}?from={from}"))?;
     let get = || reqwest::blocking::get(url)?.error_for_status()?.json();
     get().map_err(|source| CostError::Http { canister, source })
 }
@@ -99,6 +91,33 @@ fn sum_of_last_install(costs: &[MessageCost]) -> Option<u64> {
 
 fn is_install(entry: &str) -> bool {
     ["start", "init", "pre_upgrade", "post_upgrade"].contains(&entry)
+}
+
+/// Cuts every message of a canister off after so many instructions, or at its own limit again.
+///
+/// # Errors
+/// [`CostError`].
+pub fn cut_off_after(
+    pic: &PocketIc,
+    canister: Principal,
+    instructions: Option<u64>,
+) -> Result<(), CostError> {
+    let url = address(pic, canister, &format!("instruction_cap/{canister}"))?;
+    let body = serde_json::json!({ "instructions": instructions }).to_string();
+    let post = || reqwest::blocking::Client::new().post(url).body(body).send()?.error_for_status();
+    post().map(drop).map_err(|source| CostError::Http { canister, source })
+}
+
+/// Where the embedded server has an extension.
+fn address(pic: &PocketIc, canister: Principal, extension: &str) -> Result<reqwest::Url, CostError> {
+    let server = server::chosen()?;
+    if server.kind != ServerKind::Embedded {
+        return Err(CostError::NotEmbedded(server.clone()));
+    }
+    let path = format!("instances/{}/embedded/{extension}", pic.instance_id());
+    pic.get_server_url()
+        .join(&path)
+        .map_err(|error| CostError::Address { canister, detail: error.to_string() })
 }
 
 #[cfg(test)]

@@ -81,7 +81,7 @@ pub fn make(population: Population) -> Result<Seed, BenchError> {
         detail,
     };
     let raw = RawMemory::default();
-    let mut storage = Storage::create(raw.clone());
+    let mut storage = Storage::create(raw.clone()).unwrap();
     let (capsule, session, memory) =
         fill(&mut storage, population).map_err(|error| failed(error.to_string()))?;
     drop(storage);

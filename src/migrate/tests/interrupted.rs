@@ -17,7 +17,7 @@ fn outcome(world: &World) -> Outcome {
     });
     let counts = [state.source, state.converted + state.already, state.quarantined, state.expired];
     let digests = (state.digest_before, state.digest_after);
-    (split.collect(), sessions.legacy.keys(..).collect(), counts, digests.0, digests.1, state.phase)
+    (split.collect(), sessions.legacy.keys_after(None).collect(), counts, digests.0, digests.1, state.phase)
 }
 
 /// What the IC does to a message that traps: memory is as it was before it, and the heap is made anew.
@@ -159,7 +159,7 @@ fn a_rollback_that_a_build_without_the_old_path_finds_goes_forward_again() {
         one_step(&mut world);
     }
     let mut state = world.storage.migration.state().unwrap();
-    controls::abandon_rollback(&mut world.storage, world.now).unwrap();
+    controls::go_forward(&mut world.storage, world.now).unwrap();
     assert_eq!(world.storage.migration.state().unwrap(), state, "this build may go back");
     // What the direct build does, whose features this test does not have.
     state = MigrationState { instructions: state.instructions, ..MigrationState::default() };

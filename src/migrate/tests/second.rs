@@ -97,7 +97,8 @@ impl Migration for Reels {
         }
         let moved = Reel::of(std::mem::take(&mut work.progress));
         if moved.digest != reel.digest {
-            let fate = Fate::Quarantined { reason: "torn".into(), raw: reel.digest.to_vec() };
+            let kept = QuarantineRecord::new("torn".into(), reel.digest.to_vec());
+            let fate = Fate::Quarantined(kept);
             return Ok(Advance::Done { class: 1, fate });
         }
         let digest = moved.digest;
@@ -106,8 +107,12 @@ impl Migration for Reels {
         Ok(Advance::Done { class: 0, fate: Fate::Converted(digest) })
     }
 
-    fn restore(&self, _: &mut Storage, _: u64, _: Vec<u8>) -> Result<()> {
+    fn restore(&self, _: &mut Storage, _: u64, _: QuarantineRecord) -> Result<()> {
         Ok(())
+    }
+
+    fn take_out(&self, _: &mut Storage, _: u64, reason: String) -> Result<QuarantineRecord> {
+        Ok(QuarantineRecord::new(reason, Vec::new()))
     }
 
     fn trapped_class(&self) -> usize {

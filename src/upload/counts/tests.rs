@@ -212,7 +212,7 @@ fn a_number_at_its_end_stays_there() {
 /// A canister of before the counters has no memory for them.
 #[test]
 fn counting_begins_at_zero() {
-    assert_eq!(Storage::create(RawMemory::default()).counters.all(), UploadCounts::default());
+    assert_eq!(Storage::create(RawMemory::default()).unwrap().counters.all(), UploadCounts::default());
 }
 
 #[test]

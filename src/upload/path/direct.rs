@@ -26,6 +26,7 @@ impl UploadPath for DirectPath {
         meta: UploadMeta,
         now: Time,
     ) -> Result<()> {
+        migrate::leave_layout_1(storage, now)?;
         service(&mut storage.sessions).begin_with_id(id, spec, &now)?;
         storage.sessions.metas.insert(id.0, &meta);
         Ok(())

@@ -59,7 +59,7 @@ impl Native {
         // Buckets of 64 KiB and not of 8 MiB: the size lies in the memory itself, and thousands of memories
         // are made in a test run.
         drop(MemoryManager::init_with_bucket_size(raw.clone(), 1));
-        let mut storage = Storage::create(raw.clone());
+        let mut storage = Storage::create(raw.clone()).unwrap();
         let config = AdminConfig {
             session_ttl_seconds: model::TTL_SECONDS,
             max_sessions_per_caller: model::MAX_SESSIONS,
@@ -88,7 +88,7 @@ impl Native {
     /// A session as its owner sees it. A legacy record is looked at without converting it.
     fn look(&mut self, id: SessionId) -> Option<View> {
         let World { storage, path, now, .. } = &mut self.world;
-        let held = storage.config().unwrap().compat_share_percent > 0;
+        let held = migrate::held(storage).unwrap();
         let untouched = self.stage != Stage::Legacy && storage.sessions.legacy.contains(&id.0) && !held;
         let upload = if untouched {
             CompatPath::default().load(storage, id, *now).unwrap()
@@ -332,7 +332,14 @@ impl Target for Native {
                 let may = controls::check_share(&self.world.storage, share).is_ok();
                 (Box::<ActivePath>::default(), if may { share } else { 0 })
             }
-            Stage::Direct => (Box::new(DirectPath), 0),
+            Stage::Direct => {
+                // As that build does when it starts; this test has the features of another.
+                let state = self.world.storage.migration.state().unwrap();
+                if state.is_held_back() {
+                    migrate::release(&mut self.world.storage, self.world.now).unwrap();
+                }
+                (Box::new(DirectPath), 0)
+            }
         };
         self.world.path = path;
         set_share(&mut self.world.storage, share);
@@ -352,11 +359,16 @@ impl Target for Native {
     fn control(&mut self, control: Control) -> Option<Answer<()>> {
         // The legacy build has no such code, and what a build without the old path answers is decided when it is
         // compiled: these tests are compiled as the staged build.
-        if self.stage == Stage::Legacy || (self.stage, control) == (Stage::Direct, Control::Rollback) {
+        let may_hold = matches!(control, Control::Pause | Control::Resume);
+        if self.stage == Stage::Legacy && !may_hold
+            || (self.stage, control) == (Stage::Direct, Control::Rollback)
+        {
             return None;
         }
         let World { storage, now, .. } = &mut self.world;
         let answer = match control {
+            Control::Pause if self.stage == Stage::Legacy => migrate::hold(storage, *now),
+            Control::Resume if self.stage == Stage::Legacy => migrate::release(storage, *now),
             Control::Pause => controls::pause(storage, *now),
             Control::Resume => controls::resume(storage, *now),
             Control::Rollback => controls::rollback(storage, *now),
@@ -387,7 +399,7 @@ impl Target for Native {
         let Storage { sessions, index, payloads, blobs, usage, receipts, .. } = &self.world.storage;
         let live = sessions.legacy.len() + sessions.sessions.len();
         let pairs = [
-            ("legacy records and their activity", sessions.legacy.len(), sessions.legacy_activity.len()),
+            ("legacy records and their activity", sessions.legacy.len(), sessions.legacy.notes()),
             ("sessions and their meta", sessions.sessions.len(), sessions.metas.len()),
             ("sessions and the index", live, index.len()),
             ("released prefixes", blobs.release_total(), 0),

@@ -2,7 +2,7 @@
 
 use super::reply::{canister_result, error, operate, operate_with};
 use super::state::ServerState;
-use crate::ic::{OpError, principal};
+use crate::ic::{OpError, named_canister, principal};
 use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
@@ -105,10 +105,6 @@ pub(super) async fn canister_costs(
     Path((id, canister)): Path<(usize, String)>,
     Query(wanted): Query<CostsFrom>,
 ) -> Response {
-    operate(&state, id, move |instance| {
-        let canister =
-            Principal::from_text(&canister).map_err(|_| OpError::Conversion("Bad canister id".into()))?;
-        instance.costs(canister, wanted.from.unwrap_or(0))
-    })
-    .await
+    operate(&state, id, move |instance| instance.costs(named_canister(&canister)?, wanted.from.unwrap_or(0)))
+        .await
 }

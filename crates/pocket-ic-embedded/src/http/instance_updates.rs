@@ -2,7 +2,7 @@
 
 use super::reply::{canister_result, operate, operate_with};
 use super::state::{Blob, ServerState};
-use crate::ic::{DownloadRequest, OpError, UploadRequest, principal};
+use crate::ic::{DownloadRequest, OpError, UploadRequest, named_canister, principal};
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::response::Response;
@@ -11,6 +11,7 @@ use pocket_ic::common::rest::{
     RawAddCycles, RawCanisterCall, RawCanisterSnapshotDownload, RawCanisterSnapshotId,
     RawCanisterSnapshotUpload, RawCycles, RawMessageId, RawSetStableMemory, RawTickConfigs, RawTime,
 };
+use serde::Deserialize;
 use std::borrow::Cow;
 use std::io::Read;
 use std::sync::Arc;
@@ -115,6 +116,24 @@ pub(super) async fn snapshot_upload(State(state): Server, Path(id): Path<usize>,
             dir: raw.snapshot_dir,
         })?;
         Ok(RawCanisterSnapshotId { snapshot_id })
+    })
+    .await
+}
+
+/// After how many instructions to cut messages off; `null` for the limit of each kind.
+#[derive(Deserialize)]
+struct InstructionCap {
+    instructions: Option<u64>,
+}
+
+/// Not part of the protocol: makes the messages of a canister trap in their middle.
+pub(super) async fn cap_instructions(
+    State(state): Server,
+    Path((id, canister)): Path<(usize, String)>,
+    body: Bytes,
+) -> Response {
+    operate_with(&state, id, body, move |instance, InstructionCap { instructions }| {
+        instance.cap_instructions(named_canister(&canister)?, instructions)
     })
     .await
 }

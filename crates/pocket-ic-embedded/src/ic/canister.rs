@@ -78,6 +78,8 @@ pub struct Canister {
     pub subnet: Principal,
     /// Limits for production or for benchmarks.
     pub instructions: SubnetInstructionConfig,
+    /// Instructions after which every message is cut off, where the limit of its kind is not lower.
+    pub instruction_cap: Option<u64>,
     /// Whether the subnet charges nothing, so that an empty balance freezes nobody.
     pub free: bool,
     /// Running, stopping or stopped.
@@ -119,6 +121,7 @@ impl Canister {
             id,
             subnet: subnet.id,
             instructions: subnet.instructions.clone(),
+            instruction_cap: None,
             free: subnet.is_free(),
             status: RunStatus::Running,
             settings,
@@ -242,6 +245,7 @@ impl Canister {
             SubnetInstructionConfig::Production => base.instructions,
             SubnetInstructionConfig::Benchmarking => BENCHMARKING_INSTRUCTIONS,
         };
+        let instructions = self.instruction_cap.map_or(instructions, |cap| cap.min(instructions));
         Limits { wasm_memory_bytes: self.settings.wasm_memory_limit, ..base.with_instructions(instructions) }
     }
 

@@ -58,6 +58,14 @@ pub fn principal(bytes: &[u8], what: &str) -> Result<Principal, OpError> {
     Principal::try_from_slice(bytes).map_err(|_| OpError::Conversion(what.into()))
 }
 
+/// The canister that a client has named in the address.
+///
+/// # Errors
+/// When that is no principal.
+pub fn named_canister(text: &str) -> Result<Principal, OpError> {
+    Principal::from_text(text).map_err(|_| OpError::Conversion("Bad canister id".into()))
+}
+
 /// A submitted message.
 #[derive(Clone, Debug)]
 pub struct IngressRecord {

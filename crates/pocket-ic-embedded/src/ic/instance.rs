@@ -213,6 +213,15 @@ impl Instance {
         stable.write(0, bytes).map_err(|_| too_large())
     }
 
+    /// Cuts every message of a canister off after so many instructions, or none before its limit any more.
+    ///
+    /// # Errors
+    /// When there is no such canister.
+    pub fn cap_instructions(&mut self, id: Principal, cap: Option<u64>) -> Result<(), OpError> {
+        self.canister_mut(id)?.instruction_cap = cap;
+        Ok(())
+    }
+
     /// The costs of a canister's recent messages from index `from` on, oldest first.
     ///
     /// # Errors

@@ -23,7 +23,7 @@ mod subnet;
 
 pub use calls::CallResult;
 pub use error::{OpError, UserError};
-pub use ingress::{UserCall, principal};
+pub use ingress::{UserCall, named_canister, principal};
 pub use instance::{Created, Instance};
 pub use management::{DownloadRequest, UploadRequest};
 pub use records::MessageCost;

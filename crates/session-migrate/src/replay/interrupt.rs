@@ -1,6 +1,7 @@
 //! Interruptions: what happens to a canister between two events that its clients must not notice.
 
 use std::fmt;
+use std::ops::Range;
 use std::str::FromStr;
 
 use candid::Principal;
@@ -89,20 +90,33 @@ impl FromStr for Interruption {
 }
 
 impl Interruption {
-    /// Does it, if it is due before event number `event`.
+    /// Does it, if it is due before one of these events. Calls that were on their way together are not torn apart.
     pub(super) fn before(
         &self,
-        event: usize,
+        events: Range<usize>,
         trace: &Trace,
         subject: &Subject,
         builds: &mut Builds,
     ) -> Result<(), ReplayError> {
-        let line = trace.line_of(event);
-        let due = match self.when {
-            When::Line(at) => at == line,
+        let line = trace.line_of(events.start);
+        let due = |event: usize| match self.when {
+            When::Line(at) => at == trace.line_of(event),
             When::Every(count) => event.is_multiple_of(count),
         };
-        if due { self.perform(line, subject, builds) } else { Ok(()) }
+        if events.into_iter().any(due) { self.perform(line, subject, builds) } else { Ok(()) }
+    }
+
+    /// Every interruption must come at some time.
+    pub(super) fn check(&self, trace: &Trace) -> Result<(), ReplayError> {
+        let lines = trace.line_of(0)..trace.line_of(trace.events.len());
+        match self.when {
+            When::Line(line) if !lines.contains(&line) => Err(ReplayError::Interruption {
+                line,
+                interruption: self.to_string(),
+                detail: format!("the trace has events in the lines {} to {}", lines.start, lines.end - 1),
+            }),
+            _ => Ok(()),
+        }
     }
 
     fn perform(&self, line: usize, subject: &Subject, builds: &mut Builds) -> Result<(), ReplayError> {

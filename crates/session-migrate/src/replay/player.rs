@@ -60,7 +60,7 @@ impl<'a> Player<'a> {
     /// A player at the beginning of a trace.
     ///
     /// # Errors
-    /// When the interface does not parse.
+    /// When an interruption would never come, or the interface does not parse.
     pub fn new(
         trace: &'a Trace,
         subject: &'a mut Subject,
@@ -87,8 +87,9 @@ impl<'a> Player<'a> {
         while self.playing.events.len() < end {
             let first = self.playing.events.len();
             let Some(event) = self.trace.events.get(first) else { break };
+            let together = first..first + group(&self.trace.events, first).len().max(1);
             for interruption in self.interruptions {
-                interruption.before(first, self.trace, self.subject, self.builds)?;
+                interruption.before(together.clone(), self.trace, self.subject, self.builds)?;
             }
             self.subject.set_time(self.trace.header.start.saturating_add(event.at));
             self.event(first, &event.what)?;

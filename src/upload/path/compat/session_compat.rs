@@ -38,7 +38,7 @@ impl SessionCompat {
         }
         self.svc.begin_with_id(id, spec, &now)?;
         storage.sessions.legacy.insert(id.0, &RawRecord(meta.encode()));
-        storage.sessions.legacy_activity.insert(id.0, &now.as_nanos());
+        storage.sessions.legacy.note(id.0, now);
         Ok(())
     }
 
@@ -74,7 +74,7 @@ impl SessionCompat {
         let Chunk { caller, idx, bytes, place, chunk_size } = chunk;
         let mut sink = StableBlobSink::for_meta(&mut storage.blobs, place, chunk_size);
         let outcome = self.svc.put_chunk(id, caller, idx, bytes, &mut sink, &now)?;
-        storage.sessions.legacy_activity.insert(id.0, &now.as_nanos());
+        storage.sessions.legacy.note(id.0, now);
         Ok(outcome)
     }
 
@@ -107,7 +107,6 @@ impl SessionCompat {
 
 fn forget(storage: &mut Storage, id: SessionId) {
     storage.sessions.legacy.remove(&id.0);
-    storage.sessions.legacy_activity.remove(&id.0);
 }
 
 /// The session of a record: its chunks are those that are stored.
@@ -117,7 +116,7 @@ fn rebuild(storage: &Storage, id: SessionId, meta: &UploadSessionMeta) -> Result
         key: id.to_string(),
         reason: format!("chunk_size {} is beyond {}", meta.chunk_size, u32::MAX),
     })?;
-    let last_seen = storage.sessions.legacy_activity.get(&id.0)?.unwrap_or(meta.created_at);
+    let last_seen = storage.sessions.legacy.noted(&id.0)?.unwrap_or(Time::from_nanos(meta.created_at));
     let mut session = Session {
         owner: meta.caller.as_slice().to_vec(),
         chunk_size,
@@ -126,7 +125,7 @@ fn rebuild(storage: &Storage, id: SessionId, meta: &UploadSessionMeta) -> Result
         received_idxs: storage.blobs.stored_chunks(meta.chunk_prefix()),
         session_meta: SessionMeta {
             idem: meta.idem.clone(),
-            last_seen: Time::from_nanos(last_seen),
+            last_seen,
             status: match meta.status {
                 LegacyStatus::Pending => SessionStatus::Pending,
                 LegacyStatus::Committed { completed_at } => {

@@ -1,0 +1,97 @@
+//! Many records at a time: read along the table, written, and read back along the tables of layout 2.
+
+use super::SplitSessions;
+use super::write::{Made, join, make, read_back, remove};
+use crate::api::{Error, Result};
+use crate::migrate::{Bulk, Fate, Settled};
+use crate::session::{SessionId, Time};
+use crate::storage::Storage;
+use crate::upload::LegacySession;
+
+/// Records that are on the heap at a time, some kilobytes each.
+const AT_ONCE: usize = 64;
+
+impl Bulk for SplitSessions {
+    fn convert_first(
+        &self,
+        storage: &mut Storage,
+        limit: usize,
+        now: Time,
+        room: &mut dyn FnMut() -> bool,
+    ) -> Result<Vec<Settled>> {
+        let last_id = storage.sessions.counter.get()?.unwrap_or(0);
+        let sessions = storage.sessions.legacy.first(limit.min(AT_ONCE))?;
+        let mut made = Vec::with_capacity(sessions.len());
+        for session in &sessions {
+            match make(storage, session, now) {
+                Ok((class, what)) => made.push((session, class.index(), what)),
+                Err(error) if made.is_empty() => return Err(error),
+                // The next call comes to it first.
+                Err(_) => break,
+            }
+            if !room() {
+                break;
+            }
+        }
+        let (settled, failed) = read_all_back(storage, made);
+        if let (true, Some(error)) = (settled.is_empty(), failed) {
+            return Err(error);
+        }
+        // Up to the first that stays, and no further than ids were given out: a new session must not get one that is left
+        // behind.
+        let is_behind =
+            |(session, unit): &(&LegacySession, &Settled)| session.id == unit.key && session.id <= last_id;
+        let behind = sessions.iter().zip(&settled).take_while(is_behind).count();
+        storage.sessions.legacy.leave_behind(sessions.get(..behind).unwrap_or_default());
+        for unit in settled.iter().skip(behind) {
+            storage.sessions.legacy.remove(&unit.key);
+        }
+        Ok(settled)
+    }
+
+    fn left_behind(&self, storage: &Storage, limit: usize) -> Vec<u64> {
+        storage.sessions.legacy.left_behind(limit)
+    }
+
+    fn drop_left_behind(&self, storage: &mut Storage, key: u64) {
+        storage.sessions.legacy.drop_left_behind(key);
+    }
+
+    fn clear_left_behind(&self, storage: &mut Storage) {
+        storage.sessions.legacy.clear_left_behind();
+    }
+}
+
+/// What became of records, and why one did not become what was written, if that is so of any. Such a record stays what it
+/// was.
+fn read_all_back(
+    storage: &mut Storage,
+    made: Vec<(&LegacySession, usize, Made)>,
+) -> (Vec<Settled>, Option<Error>) {
+    let is_written = |(_, _, what): &&(&LegacySession, usize, Made)| matches!(what, Made::Written(_));
+    let ids: Vec<u64> = made.iter().filter(is_written).map(|(session, ..)| session.id).collect();
+    let tables = &storage.sessions;
+    let halves = tables.sessions.get_ascending(&ids).into_iter().zip(tables.metas.get_ascending(&ids));
+    let mut stored = ids.iter().zip(halves).map(|(id, (session, meta))| join(SessionId(*id), session, meta));
+    let mut settled = Vec::with_capacity(made.len());
+    let mut failed = None;
+    for (session, class, what) in made {
+        let id = SessionId(session.id);
+        let fate = match what {
+            Made::Settled(fate) => fate,
+            Made::Written(split) => {
+                let found = stored.next().unwrap_or_else(|| Err(Error::not_found("session", id)));
+                match found.and_then(|found| read_back(session, &split, found)) {
+                    Ok(digest) => Fate::Converted(digest),
+                    Err(error) => {
+                        remove(storage, id);
+                        failed.get_or_insert(error);
+                        continue;
+                    }
+                }
+            }
+        };
+        settled.push(Settled { key: id.0, class, fate });
+    }
+    (settled, failed)
+}

@@ -1,0 +1,89 @@
+//! What a stored record is, and what is to become of it. Nothing is changed here.
+
+use candid::Principal;
+
+use super::class::{Class, TimeUnit};
+use super::{LegacyUploadSession, Split, convert};
+use crate::api::Result;
+use crate::session::{SessionId, Time};
+use crate::storage::Storage;
+use crate::upload::{IdemKey, LegacySession};
+
+/// What a record is, and what becomes of it.
+pub struct Examined {
+    /// Its class.
+    pub class: Class,
+    /// What becomes of it.
+    pub verdict: Verdict,
+}
+
+/// What becomes of a record.
+pub enum Verdict {
+    /// It is converted.
+    Convert { caller: Principal, split: Box<Split>, key: Key },
+    /// It is over.
+    Release { caller: Principal, split: Box<Split> },
+    /// It is kept aside.
+    Reject { legacy: Option<Box<LegacyUploadSession>>, reason: String },
+}
+
+/// The idempotency key of a record that is converted.
+pub enum Key {
+    /// The indexes have the session already.
+    Indexed,
+    /// It leads to no session in flight.
+    Free(IdemKey),
+    /// It led to a session that was begun before.
+    TakenFrom(IdemKey),
+    /// It leads to a session that was begun later.
+    Lost,
+}
+
+/// The class of a record and what becomes of it, from its own bytes and from the chunks that are really stored.
+///
+/// # Errors
+/// A damaged record of the tables around it.
+pub fn examine(storage: &Storage, session: &LegacySession, now: Time) -> Result<Examined> {
+    let LegacySession { id, raw, noted } = session;
+    let id = SessionId(*id);
+    let legacy = match LegacyUploadSession::decode(raw) {
+        Ok(legacy) => legacy,
+        Err(error) => {
+            let verdict = Verdict::Reject { legacy: None, reason: error.to_string() };
+            return Ok(Examined { class: Class::of_undecodable(&error), verdict });
+        }
+    };
+    let ttl = storage.config()?.session_ttl_seconds;
+    let unit = TimeUnit::of(legacy.created_at, now);
+    let last_seen = noted.unwrap_or_else(|| unit.read(legacy.created_at, now));
+    let chunks = storage.blobs.stored_chunks(legacy.chunk_prefix());
+    let caller = legacy.caller;
+    let split = match convert(id, legacy, chunks, Some(last_seen)) {
+        Ok(split) => Box::new(split),
+        Err(error) => {
+            let class = Class::of_unconvertible(&error);
+            let legacy = LegacyUploadSession::decode(raw).ok().map(Box::new);
+            return Ok(Examined { class, verdict: Verdict::Reject { legacy, reason: error.to_string() } });
+        }
+    };
+    if last_seen.plus_seconds(ttl) <= now {
+        return Ok(Examined { class: Class::Expired, verdict: Verdict::Release { caller, split } });
+    }
+    // What the legacy build has indexed has a key that leads to it, or has lost it to a later session.
+    let key = match storage.index.contains(id, caller) {
+        true => Key::Indexed,
+        false => {
+            let key = IdemKey::of(&split.meta.capsule_id, &caller, &split.session.session_meta.idem);
+            let tables = &storage.sessions;
+            let lives = |id: &SessionId| tables.sessions.contains(&id.0) || tables.legacy.contains(&id.0);
+            match storage.index.find(key)?.filter(|other| *other != id && lives(other)) {
+                None => Key::Free(key),
+                Some(other) if other < id => Key::TakenFrom(key),
+                Some(_) => Key::Lost,
+            }
+        }
+    };
+    let leads_elsewhere = matches!(key, Key::TakenFrom(_) | Key::Lost);
+    let class = Class::of_convertible(&split, unit, leads_elsewhere);
+    Ok(Examined { class, verdict: Verdict::Convert { caller, split, key } })
+}

@@ -1,0 +1,178 @@
+//! What becomes of a record, written and read back.
+
+use candid::Principal;
+
+use super::class::Class;
+use super::examine::{Examined, Key, Verdict, examine};
+use super::{LegacyUploadSession, Split, revert};
+use crate::api::{Error, Result, SessionPath};
+use crate::blob::ChunkPrefix;
+use crate::migrate::{Fate, QuarantineRecord};
+use crate::session::{SessionId, Time};
+use crate::stable::StableError;
+use crate::storage::Storage;
+use crate::upload::{Event, LegacySession, SessionRecord, UploadMeta, forget_session};
+
+/// What was made of a record.
+pub enum Made {
+    /// A session of layout 2, which is written and still to be read back.
+    Written(Box<Split>),
+    /// What it is now.
+    Settled(Fate),
+}
+
+/// Makes of a record what its class says. An error leaves everything as it was.
+pub fn make(storage: &mut Storage, legacy: &LegacySession, now: Time) -> Result<(Class, Made)> {
+    let id = SessionId(legacy.id);
+    let Examined { class, verdict } = examine(storage, legacy, now)?;
+    let fate = match verdict {
+        Verdict::Convert { split, key: Key::Indexed, .. } => {
+            insert(storage, id, &split);
+            return Ok((class, Made::Written(split)));
+        }
+        Verdict::Convert { caller, split, key } => {
+            Fate::Converted(write_indexed(storage, legacy, caller, &split, key)?)
+        }
+        Verdict::Release { caller, split } => {
+            let Split { session, meta } = &*split;
+            forget_session(storage, id, caller, session, &meta.capsule_id)?;
+            storage.counters.session(SessionPath::Compat, Event::Expired);
+            storage.blobs.release(ChunkPrefix::of(&meta.provisional_memory_id, id));
+            Fate::Released(LegacyUploadSession::digest_of_stored(&legacy.raw))
+        }
+        Verdict::Reject { legacy: decoded, reason } => {
+            withdraw(storage, id, decoded.as_deref(), legacy.noted)?;
+            Fate::Quarantined(set_aside(legacy.clone(), reason))
+        }
+    };
+    Ok((class, Made::Settled(fate)))
+}
+
+/// The same, with what was written read back at once.
+pub fn settle(storage: &mut Storage, legacy: &LegacySession, now: Time) -> Result<(Class, Fate)> {
+    let (class, made) = make(storage, legacy, now)?;
+    let fate = match made {
+        Made::Settled(fate) => fate,
+        Made::Written(split) => Fate::Converted(read_back_at_once(storage, legacy, &split)?),
+    };
+    Ok((class, fate))
+}
+
+/// A record as it is kept in quarantine.
+pub fn set_aside(legacy: LegacySession, reason: String) -> QuarantineRecord {
+    let LegacySession { id: _, raw, noted } = legacy;
+    QuarantineRecord { reason, raw, beside: noted.map(Time::as_nanos) }
+}
+
+/// The digest of a record, if what is stored is the session that was made of it, and leads back to it.
+pub fn read_back(legacy: &LegacySession, written: &Split, stored: Split) -> Result<[u8; 32]> {
+    let id = legacy.id;
+    let is_written = stored.session == written.session;
+    let digest = projection(SessionId(id), stored)?.digest_as_stored(&legacy.raw);
+    digest
+        .filter(|_| is_written)
+        .ok_or_else(|| Error::Internal(format!("session {id} is not stored as it was written")))
+}
+
+/// Takes out what [`Made::Written`] has written.
+pub fn remove(storage: &mut Storage, id: SessionId) {
+    storage.sessions.sessions.remove(&id.0);
+    storage.sessions.metas.remove(&id.0);
+}
+
+/// A session of layout 2, both halves.
+pub fn stored(storage: &Storage, id: SessionId) -> Result<Split> {
+    join(id, storage.sessions.sessions.get(&id.0), storage.sessions.metas.get(&id.0))
+}
+
+/// The halves of a session as they were found.
+pub fn join(
+    id: SessionId,
+    session: std::result::Result<Option<SessionRecord>, StableError>,
+    meta: std::result::Result<Option<UploadMeta>, StableError>,
+) -> Result<Split> {
+    let gone = || Error::Internal(format!("session {id} has only one of its two records"));
+    let session = session?.ok_or_else(gone)?.into_session().map_err(Error::Internal)?;
+    Ok(Split { session, meta: meta?.ok_or_else(gone)? })
+}
+
+/// The legacy record that a session of layout 2 projects back to, as it is stored.
+#[cfg(test)]
+pub(super) fn projected(storage: &Storage, id: SessionId) -> Result<LegacyUploadSession> {
+    projection(id, stored(storage, id)?)
+}
+
+fn projection(id: SessionId, split: Split) -> Result<LegacyUploadSession> {
+    revert(id, split).map_err(|error| Error::Internal(format!("session {id}: {error}")))
+}
+
+fn insert(storage: &mut Storage, id: SessionId, split: &Split) {
+    storage.sessions.sessions.insert(id.0, &SessionRecord::from(&split.session));
+    storage.sessions.metas.insert(id.0, &split.meta);
+}
+
+fn read_back_at_once(storage: &mut Storage, legacy: &LegacySession, split: &Split) -> Result<[u8; 32]> {
+    let id = SessionId(legacy.id);
+    let digest = stored(storage, id).and_then(|stored| read_back(legacy, split, stored));
+    if digest.is_err() {
+        remove(storage, id);
+    }
+    digest
+}
+
+/// Writes a session that is in no index and on no account, since layout 1 of the first public release has neither, and
+/// reads it back.
+fn write_indexed(
+    storage: &mut Storage,
+    legacy: &LegacySession,
+    caller: Principal,
+    split: &Split,
+    key: Key,
+) -> Result<[u8; 32]> {
+    let Split { session, meta } = split;
+    let id = SessionId(legacy.id);
+    insert(storage, id, split);
+    let digest = read_back_at_once(storage, legacy, split)?;
+    if let Err(error) = storage.usage.reserve_unlimited(caller, &meta.capsule_id, session.bytes_expected) {
+        remove(storage, id);
+        return Err(error.into());
+    }
+    let seen = session.session_meta.last_seen;
+    match key {
+        Key::Indexed => {}
+        Key::Free(key) | Key::TakenFrom(key) => {
+            storage.index.insert(id, key, caller, seen);
+        }
+        Key::Lost => {
+            storage.index.insert_without_key(id, caller, seen);
+        }
+    }
+    Ok(digest)
+}
+
+/// Takes a record that is put aside out of the sessions in flight: it must neither expire nor stop a list. Its key
+/// stays, so that a repeated begin does not make a second session of it.
+fn withdraw(
+    storage: &mut Storage,
+    id: SessionId,
+    legacy: Option<&LegacyUploadSession>,
+    noted: Option<Time>,
+) -> Result<()> {
+    match legacy {
+        Some(legacy) => {
+            let last_seen = noted.unwrap_or(Time::from_nanos(legacy.created_at));
+            if storage.index.contains(id, legacy.caller) {
+                let bytes = legacy.asset_metadata.bytes();
+                storage.usage.end(legacy.caller, bytes)?;
+                storage.usage.free(&legacy.capsule_id, bytes)?;
+            }
+            storage.index.end(id, legacy.caller, last_seen);
+        }
+        None => {
+            if let Some(last_seen) = noted {
+                storage.index.set_aside(id, last_seen);
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,189 @@
+//! Units of a message, many at a time: counted, converted, looked at again, taken back.
+
+use crate::api::Result;
+use crate::meter::Meter;
+
+use super::engine::{Message, Run};
+use super::unit::{count, settle};
+use super::{Advance, Bulk, Fate, Phase, Reverted, Settled, UnitProgress, Work};
+
+/// Tells after each unit of a batch whether the message has room for another one like the dearest so far.
+struct Room<'a> {
+    meter: &'a dyn Meter,
+    budget: u64,
+    dearest: &'a mut u64,
+    used: u64,
+}
+
+impl<'a> Room<'a> {
+    fn of(message: Message<'a>, dearest: &'a mut u64) -> Self {
+        let Message { meter, budget, .. } = message;
+        Self { meter, budget, dearest, used: meter.used() }
+    }
+
+    fn for_another(&mut self) -> bool {
+        let used = self.meter.used();
+        *self.dearest = (*self.dearest).max(used.saturating_sub(self.used));
+        self.used = used;
+        used.saturating_add(*self.dearest) <= self.budget
+    }
+}
+
+impl<'a> Run<'a> {
+    /// Treats units one by one until the message is full.
+    pub(super) fn batch(
+        &mut self,
+        keys: &[u64],
+        mut treat: impl FnMut(&mut Self, u64) -> Result<()>,
+    ) -> Result<()> {
+        let before = self.message.meter.used();
+        let mut treated: u64 = 0;
+        for key in keys {
+            let begun = self.message.meter.used();
+            count(&mut self.state.pace.steps);
+            treat(self, *key)?;
+            count(&mut treated);
+            self.dearest = self.dearest.max(self.message.meter.used().saturating_sub(begun));
+            if self.is_full() || self.state.unit.is_some() {
+                break;
+            }
+        }
+        self.fit(before, treated);
+        Ok(())
+    }
+
+    /// Fits the size of the next batch to what is left of the message, when `treated` units have taken what was used
+    /// of it since it had used `before`.
+    fn fit(&mut self, before: u64, treated: u64) {
+        let used = self.message.meter.used();
+        let each = used.saturating_sub(before).checked_div(treated).unwrap_or(0);
+        self.state.pace.fit(each, self.message.budget.saturating_sub(used));
+    }
+
+    /// Counts and digests a batch of units in the old form; how many there were.
+    pub(super) fn validate(&mut self) -> Result<u64> {
+        let Self { migration, storage, state, message, dearest } = self;
+        let before = message.meter.used();
+        let mut weighed: u64 = 0;
+        let (through, units) = (state.validated_through, state.pace.units());
+        let mut room = Room::of(*message, dearest);
+        migration.weigh_from(storage, through, units, &mut |key, digest| {
+            state.digest_before.add(digest);
+            count(&mut state.source);
+            count(&mut state.pace.steps);
+            count(&mut weighed);
+            state.validated_through = Some(key);
+            state.cursor = Some(key);
+            room.for_another()
+        })?;
+        self.fit(before, weighed);
+        Ok(weighed)
+    }
+
+    /// Converts a batch of units in the old form. False when there was none.
+    pub(super) fn convert_some(&mut self) -> Result<bool> {
+        match self.migration.bulk().filter(|_| !self.state.pace.skip_next) {
+            Some(bulk) => self.convert_first(bulk),
+            None => {
+                let units = self.state.pace.units();
+                let keys = self.migration.sources(self.storage, self.state.cursor, units);
+                self.batch(&keys, Self::convert)?;
+                Ok(!keys.is_empty())
+            }
+        }
+    }
+
+    fn convert_first(&mut self, bulk: &dyn Bulk) -> Result<bool> {
+        let Message { now, meter, .. } = self.message;
+        let before = meter.used();
+        let units = self.state.pace.units();
+        let mut room = Room::of(self.message, &mut self.dearest);
+        let settled = bulk.convert_first(self.storage, units, now, &mut || room.for_another())?;
+        let converted = settled.len() as u64;
+        for unit in settled {
+            count(&mut self.state.pace.steps);
+            settle(self.migration, self.storage, &mut self.state, unit, false)?;
+        }
+        self.fit(before, converted);
+        Ok(converted > 0)
+    }
+
+    fn convert(&mut self, key: u64) -> Result<()> {
+        let number = self.migration.plan().number;
+        if self.state.quarantined > 0 && self.storage.migration.quarantine.contains(number, key) {
+            self.state.cursor = Some(key);
+            return Ok(());
+        }
+        if std::mem::take(&mut self.state.pace.skip_next) {
+            let reason = "a message that did nothing else than convert it was cut off".to_owned();
+            let kept = self.migration.take_out(self.storage, key, reason)?;
+            let class = self.migration.trapped_class();
+            let unit = Settled { key, class, fate: Fate::Quarantined(kept) };
+            return settle(self.migration, self.storage, &mut self.state, unit, false);
+        }
+        let mut work = self.work(key);
+        let counts_now = !self.migration.counts_ahead() && self.migration.is_source(self.storage, key);
+        let weight = if counts_now { Some(self.migration.weigh(self.storage, key)?) } else { None };
+        match self.migration.convert(self.storage, key, &mut work)? {
+            Advance::More => self.state.unit = Some(UnitProgress { key, progress: work.progress }),
+            Advance::Gone => self.state.cursor = Some(key),
+            Advance::Done { class, fate } => {
+                if let Some(weight) = weight {
+                    self.state.digest_before.add(weight);
+                    count(&mut self.state.source);
+                }
+                let unit = Settled { key, class, fate };
+                settle(self.migration, self.storage, &mut self.state, unit, false)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The room of the message for a unit, and how far the unit is if it was begun before.
+    fn work(&mut self, key: u64) -> Work<'a> {
+        let Message { now, meter, budget } = self.message;
+        let progress = match self.state.unit.take() {
+            Some(unit) if unit.key == key => unit.progress,
+            Some(unit) => {
+                self.migration.abandon(self.storage, unit.key, unit.progress);
+                Vec::new()
+            }
+            None => Vec::new(),
+        };
+        Work { now, meter, budget, progress }
+    }
+
+    /// Looks at a unit in the new form again.
+    pub(super) fn recheck(&mut self, key: u64) -> Result<()> {
+        let problem = self.migration.check(self.storage, key)?;
+        if let Some(recheck) = &mut self.state.recheck {
+            recheck.cursor = Some(key);
+            count(&mut recheck.seen);
+            if let Some(problem) = problem {
+                count(&mut recheck.unsound);
+                if recheck.unsound == 1 {
+                    recheck.first = problem;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a unit back to the old form.
+    pub(super) fn revert(&mut self, key: u64) -> Result<()> {
+        // What was reverted before is not looked at again: it is not in the new form any more.
+        if self.state.phase != Phase::RollingBack {
+            return Ok(());
+        }
+        let Some(reversal) = self.migration.reversal() else {
+            return self.get_stuck(format!("{} has no way back", self.migration.plan().name));
+        };
+        let mut work = self.work(key);
+        match reversal.revert(self.storage, key, &mut work)? {
+            Reverted::Done => self.state.cursor = Some(key),
+            Reverted::More => self.state.unit = Some(UnitProgress { key, progress: work.progress }),
+            Reverted::Refused(note) => self.get_stuck(note)?,
+        }
+        Ok(())
+    }
+}

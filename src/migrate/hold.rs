@@ -1,0 +1,56 @@
+//! A migration that is held back before it begins, so that the build that carries it can be looked at on the canister
+//! itself: it serves the old form as it is, and a dry run tells what it would do.
+
+use crate::api::{Error, Result};
+use crate::session::Time;
+use crate::stable::StableError;
+use crate::stable::layout::Layout;
+use crate::storage::Storage;
+
+use super::{MigrationState, Phase};
+
+/// Holds the migration back, in a build that carries none: the next build finds it paused.
+///
+/// # Errors
+/// [`Error::Conflict`] when it is held back already.
+pub fn hold(storage: &mut Storage, now: Time) -> Result<()> {
+    change(storage, now, Phase::Idle, MigrationState::held_back())
+}
+
+/// Lets the next build begin at once again.
+///
+/// # Errors
+/// [`Error::Conflict`] when the migration is not held back.
+pub fn release(storage: &mut Storage, now: Time) -> Result<()> {
+    change(storage, now, Phase::Paused, MigrationState::default())
+}
+
+fn change(storage: &mut Storage, now: Time, from: Phase, to: MigrationState) -> Result<()> {
+    let number = storage.migration.current();
+    let phase = storage.migration.state_of(number)?.phase;
+    if phase != from {
+        let why = format!("it is not {from:?}, and the legacy build migrates nothing");
+        return Err(Error::conflict("migration", format!("{phase:?}"), why));
+    }
+    storage.migration.set_state(number, &to);
+    let event = if to.is_held_back() { "held back" } else { "released" };
+    storage.migration.record(now, event, Layout::LEGACY, number, &to);
+    Ok(())
+}
+
+/// In the old layout nothing is converted. So when the legacy build takes over, after a rollback or before the
+/// first conversion, what was counted is forgotten, since its clients change the records; the next migration
+/// begins anew. One that is held back stays so.
+///
+/// # Errors
+/// A damaged state.
+pub fn taken_over(storage: &mut Storage, now: Time) -> std::result::Result<(), StableError> {
+    let number = storage.migration.current();
+    let state = storage.migration.state_of(number)?;
+    if state.phase != Phase::Idle && state.phase != Phase::Finalized && !state.is_held_back() {
+        let state = MigrationState::default();
+        storage.migration.set_state(number, &state);
+        storage.migration.record(now, "taken over", Layout::LEGACY, number, &state);
+    }
+    Ok(())
+}

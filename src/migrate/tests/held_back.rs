@@ -1,0 +1,71 @@
+//! A migration that is held back before it begins, and sessions that are begun before it has converted any.
+
+use super::*;
+use crate::api::SessionPath;
+
+/// The staged build after a legacy build on which the migration was held back.
+fn held_back() -> (World, Vec<Begun>) {
+    let (mut world, sessions) = layout_1();
+    hold(&mut world.storage, world.now).unwrap();
+    assert!(hold(&mut world.storage, world.now).is_err(), "it is held back already");
+    set_share(&mut world.storage, 0);
+    let staged = World::staged().path;
+    world.restart(staged);
+    (world, sessions)
+}
+
+#[test]
+fn it_serves_the_old_form_and_says_what_it_would_do() {
+    let (mut world, sessions) = held_back();
+    assert_eq!(run_to_end(&mut world).phase, Phase::Paused);
+    let new = world.begin(10, "new");
+    for (id, file, _) in &sessions {
+        world.put(*id, file, 0).unwrap();
+        assert_eq!(world.service().status(*id).unwrap().path, SessionPath::Compat);
+    }
+    assert!(world.storage.sessions.legacy.contains(&new) && world.storage.sessions.sessions.is_empty());
+    assert_eq!(world.storage.layout.get(), Ok(Some(Layout::LEGACY)), "the legacy build may come back");
+    assert_eq!(controls::check_share(&world.storage, 50), Ok(()));
+    let message = Message { now: world.now, meter: &Unmetered, budget: 1 };
+    assert_eq!(dry_run(&world.storage, message, None, None).unwrap().units, 6);
+
+    controls::resume(&mut world.storage, world.now).unwrap();
+    let state = run_to_end(&mut world);
+    assert_eq!((state.phase, state.converted), (Phase::Converted, 6));
+    let events = world.storage.migration.journal(0).unwrap().into_iter().map(|entry| entry.event);
+    assert_eq!(events.take(3).collect::<Vec<_>>(), ["held back", "idle", "validating"]);
+}
+
+#[test]
+fn the_legacy_build_keeps_it_held_back_and_may_release_it() {
+    let (mut world, _) = held_back();
+    world.restart(World::compat().path);
+    taken_over(&mut world.storage, world.now).unwrap();
+    assert!(world.storage.migration.state().unwrap().is_held_back());
+    release(&mut world.storage, world.now).unwrap();
+    assert!(release(&mut world.storage, world.now).is_err(), "it is not held back");
+    upgrade(&mut world);
+    assert_eq!(run_to_end(&mut world).phase, Phase::Converted);
+}
+
+#[test]
+fn it_can_be_rolled_back_to_where_it_is() {
+    let (mut world, _) = held_back();
+    controls::rollback(&mut world.storage, world.now).unwrap();
+    assert_eq!(run_to_end(&mut world).phase, Phase::RolledBack);
+    assert_eq!(world.storage.sessions.legacy.len(), 5);
+}
+
+/// The legacy build would not find it.
+#[test]
+fn a_session_in_layout_2_leaves_layout_1_whether_a_record_is_converted_or_not() {
+    let (mut world, _) = layout_1();
+    upgrade(&mut world);
+    let _ = run(&mut world.storage, world.now, &OneStep, 0);
+    assert_eq!((phase(&world), world.storage.layout.get()), (Phase::Validating, Ok(Some(Layout::LEGACY))));
+    let begun = world.begin(10, "while records are counted");
+    assert!(world.storage.sessions.sessions.contains(&begun));
+    assert_eq!(world.storage.layout.get(), Ok(Some(Layout::SPLIT)));
+    let state = run_to_end(&mut world);
+    assert_eq!((state.phase, state.source, state.converted), (Phase::Converted, 5, 5), "{}", state.note);
+}

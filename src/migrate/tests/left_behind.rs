@@ -1,0 +1,137 @@
+//! Records that are converted and still stored: they are there for nobody, and go all at once or not at all.
+
+use super::*;
+
+/// Layout 1 under the staged build, with every record counted and `converted` of five converted.
+fn converting(converted: u64) -> (World, Vec<Begun>) {
+    let (mut world, sessions) = layout_1();
+    set_share(&mut world.storage, 0);
+    world.path = World::staged().path;
+    while world.storage.migration.state().unwrap().converted < converted {
+        one_step(&mut world);
+    }
+    (world, sessions)
+}
+
+fn one_step(world: &mut World) {
+    let _ = run(&mut world.storage, world.now, &OneStep, 0);
+}
+
+fn ids(sessions: &[Begun]) -> Vec<u64> {
+    sessions.iter().map(|(id, ..)| *id).collect()
+}
+
+fn left_behind(world: &World) -> Vec<u64> {
+    world.storage.sessions.legacy.left_behind(99)
+}
+
+#[test]
+fn they_are_there_for_nobody_and_go_when_all_is_proven() {
+    let (mut world, sessions) = converting(2);
+    for _ in 0..2 {
+        let legacy = &world.storage.sessions.legacy;
+        assert_eq!(left_behind(&world), ids(&sessions[..2]));
+        assert_eq!((legacy.len(), legacy.notes()), (3, 3));
+        assert_eq!(legacy.keys_after(None).collect::<Vec<_>>(), ids(&sessions[2..]));
+        assert_eq!(legacy.raw_after(Some(1)).count(), 3);
+        assert_eq!(legacy.first(99).unwrap().len(), 3);
+        for (id, ..) in &sessions[..2] {
+            assert!(!legacy.contains(id) && legacy.get_raw(id).is_none() && legacy.noted(id) == Ok(None));
+        }
+        world.storage = Storage::open_existing(world.raw.clone()).unwrap(); // an upgrade changes nothing about that
+    }
+    let listed = world.service().list(None, 99).unwrap();
+    assert_eq!(listed.len(), 5);
+    assert_eq!(run_to_end(&mut world).phase, Phase::Converted);
+    assert_eq!((left_behind(&world), world.live()[0]), (vec![], 0));
+}
+
+#[test]
+fn when_the_books_do_not_balance_they_are_kept() {
+    let (mut world, sessions) = converting(2);
+    world.storage.sessions.legacy.remove(&sessions[3].0);
+    assert_eq!(run_to_end(&mut world).phase, Phase::Stuck);
+    assert_eq!(left_behind(&world).len(), 4);
+}
+
+/// The old record of a session that has ended since would be a session again.
+#[test]
+fn a_rollback_drops_them_first_and_brings_back_no_session_that_has_ended() {
+    let (mut world, sessions) = converting(3);
+    let ended = sessions[1].0;
+    world.service().abort(ended).unwrap();
+    controls::rollback(&mut world.storage, world.now).unwrap();
+    let mut seen_while_dropped = 0;
+    while phase(&world) != Phase::RolledBack {
+        one_step(&mut world);
+        world.storage = Storage::open_existing(world.raw.clone()).unwrap();
+        seen_while_dropped += usize::from(!left_behind(&world).is_empty());
+        assert!(!world.storage.sessions.legacy.contains(&ended));
+        let live = world.storage.sessions.legacy.len() + world.storage.sessions.sessions.len();
+        assert_eq!(live, 4, "each session is in one place");
+    }
+    assert_eq!(seen_while_dropped, 2, "one step each");
+    let (legacy, new) = (&world.storage.sessions.legacy, &world.storage.sessions.sessions);
+    assert_eq!((legacy.len(), legacy.notes(), new.len(), left_behind(&world)), (4, 4, 0, vec![]));
+}
+
+#[test]
+fn a_build_without_the_old_path_goes_forward_from_the_middle_of_dropping_them() {
+    let (mut world, _) = converting(3);
+    controls::rollback(&mut world.storage, world.now).unwrap();
+    one_step(&mut world);
+    assert_eq!(left_behind(&world).len(), 2);
+    // What the direct build does, whose features this test does not have.
+    world.storage.migration.set_state(1, &MigrationState::default());
+    let state = run_to_end(&mut world);
+    assert_eq!((state.phase, state.source, state.converted), (Phase::Converted, 2, 2), "{}", state.note);
+    assert_eq!((world.storage.sessions.sessions.len(), world.live()[0]), (5, 0));
+}
+
+#[test]
+fn finalizing_clears_what_an_abandoned_rollback_has_left() {
+    let (mut world, _) = converting(5);
+    controls::rollback(&mut world.storage, world.now).unwrap();
+    one_step(&mut world);
+    world.storage.migration.set_state(1, &MigrationState::default()); // as above
+    assert_eq!(run_to_end(&mut world).phase, Phase::Idle, "there is nothing to convert");
+    assert_eq!(left_behind(&world).len(), 4);
+    controls::finalize(&mut world.storage, world.now).unwrap();
+    assert_eq!((left_behind(&world), world.live()[0]), (vec![], 0));
+}
+
+#[test]
+fn what_is_in_quarantine_is_tried_again_when_they_are_gone() {
+    let (mut world, sessions) = layout_1();
+    let rubbish = sessions[0].0;
+    world.storage.sessions.legacy.insert(rubbish, &RawRecord(b"rubbish".to_vec()));
+    upgrade(&mut world);
+    while left_behind(&world).is_empty() {
+        one_step(&mut world);
+    }
+    let refused = controls::retry(&mut world.storage, world.now, Some(rubbish)).unwrap_err();
+    assert!(
+        matches!(refused, Error::Conflict { ref detail, .. } if detail.contains("again when")),
+        "{refused}"
+    );
+    assert_eq!(run_to_end(&mut world).phase, Phase::Converted);
+    let kept = world.storage.migration.quarantine.get(1, rubbish).unwrap().unwrap();
+    assert_eq!(kept.beside, Some(world.now.as_nanos()), "its activity is kept beside it");
+    controls::retry(&mut world.storage, world.now, Some(rubbish)).unwrap();
+    assert_eq!(world.storage.sessions.legacy.noted(&rubbish), Ok(Some(world.now)));
+    let state = run_to_end(&mut world);
+    assert_eq!((state.phase, state.quarantined), (Phase::Converted, 1));
+}
+
+/// A record may have an id that was never given out; a later session gets that id.
+#[test]
+fn no_session_gets_an_id_that_is_left_behind() {
+    let (mut world, sessions) = layout_1();
+    world.storage.sessions.counter.set(&sessions[3].0);
+    upgrade(&mut world);
+    while world.storage.migration.state().unwrap().converted < 5 {
+        one_step(&mut world);
+    }
+    assert_eq!(left_behind(&world), ids(&sessions[..4]));
+    assert_eq!(world.storage.sessions.legacy.len(), 0);
+}

@@ -1,0 +1,236 @@
+//! Sessions in layout 1: their records, as bytes, and their last activity beside them.
+//!
+//! ```text
+//! id 3    u64 -> Candid (1 : nat16, UploadSessionMeta)   raw bytes here, typed by who reads them
+//! id 23   u64 -> u64                                     last activity, nanoseconds
+//! id 46   LeftBehind                                     how far these are layout 2 already
+//! ```
+//! The migration converts sessions in the order of their ids. To remove them one by one would be a third of its work, so
+//! it leaves them behind a mark, and all of them go at once when it is done. What lies behind the mark is not there for
+//! anybody: a session lives in one layout at a time, and the mark says in which.
+
+use minicbor::{Decode, Encode};
+
+use crate::session::Time;
+use crate::stable::{Memories, Record, Register, StableError, Table, codec, memory_ids};
+
+use super::RawRecord;
+
+/// A session of layout 1 as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LegacySession {
+    /// Its id.
+    pub id: u64,
+    /// Its record.
+    pub raw: Vec<u8>,
+    /// Its last activity, if the build that wrote it has noted one.
+    pub noted: Option<Time>,
+}
+
+/// What is still stored of sessions that have become layout 2.
+#[derive(Encode, Decode, Clone, Copy, Debug, PartialEq, Eq)]
+struct LeftBehind {
+    /// Everything up to this id.
+    #[n(0)]
+    through: u64,
+    /// Records.
+    #[n(1)]
+    records: u64,
+    /// Notes of their last activity.
+    #[n(2)]
+    notes: u64,
+}
+
+const VERSION: u8 = 1;
+
+impl Record for LeftBehind {
+    const NAME: &'static str = "mark of the sessions left behind";
+
+    fn encode(&self) -> Vec<u8> {
+        codec::encode(VERSION, self)
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, String> {
+        codec::decode(VERSION, bytes)
+    }
+}
+
+/// The sessions of layout 1.
+pub struct LegacySessions {
+    records: Table<u64, RawRecord>,
+    activity: Table<u64, u64>,
+    stored_mark: Register<LeftBehind>,
+    /// What `stored_mark` holds; nothing when it holds nothing, or a mark without records.
+    mark: Option<LeftBehind>,
+}
+
+impl LegacySessions {
+    /// Opens the tables, or makes empty ones.
+    ///
+    /// # Errors
+    /// A damaged mark: without it nobody knows which sessions are still here.
+    pub fn open(memories: &Memories) -> Result<Self, StableError> {
+        let stored_mark: Register<LeftBehind> = Register::open(memories, memory_ids::LEGACY_LEFT_BEHIND);
+        let mark = stored_mark.get()?.filter(|mark| mark.records > 0);
+        Ok(Self {
+            records: Table::open(memories, memory_ids::LEGACY_SESSIONS),
+            activity: Table::open(memories, memory_ids::LEGACY_ACTIVITY),
+            stored_mark,
+            mark,
+        })
+    }
+
+    /// Whether a session is here.
+    pub fn contains(&self, id: &u64) -> bool {
+        !self.is_left_behind(*id) && self.records.contains(id)
+    }
+
+    /// The bytes of a record, whatever they are.
+    pub fn get_raw(&self, id: &u64) -> Option<Vec<u8>> {
+        if self.is_left_behind(*id) { None } else { self.records.get_raw(id) }
+    }
+
+    /// The last activity of a session, if it was noted.
+    ///
+    /// # Errors
+    /// A damaged note.
+    pub fn noted(&self, id: &u64) -> Result<Option<Time>, StableError> {
+        if self.is_left_behind(*id) {
+            return Ok(None);
+        }
+        Ok(self.activity.get(id)?.map(Time::from_nanos))
+    }
+
+    /// Stores a record in place of what was there. Its id must not be one that is left behind: ids only go up, and a
+    /// rollback drops what is left behind before it takes anything back.
+    pub fn insert(&mut self, id: u64, record: &RawRecord) {
+        debug_assert!(!self.is_left_behind(id), "session {id} is left behind");
+        self.records.insert(id, record);
+    }
+
+    /// Notes activity of a session that is here.
+    pub fn note(&mut self, id: u64, last_seen: Time) {
+        self.activity.insert(id, &last_seen.as_nanos());
+    }
+
+    /// Removes a session. False when it was not here.
+    pub fn remove(&mut self, id: &u64) -> bool {
+        if self.is_left_behind(*id) {
+            return false;
+        }
+        self.activity.remove(id);
+        self.records.remove(id)
+    }
+
+    /// Takes a session out.
+    ///
+    /// # Errors
+    /// A damaged note; nothing was changed.
+    pub fn take(&mut self, id: u64) -> Result<Option<LegacySession>, StableError> {
+        if self.is_left_behind(id) {
+            return Ok(None);
+        }
+        let noted = self.activity.take(&id)?.map(Time::from_nanos);
+        Ok(self.records.take_raw(&id).map(|raw| LegacySession { id, raw, noted }))
+    }
+
+    /// Puts back what was taken out.
+    pub fn put_back(&mut self, session: LegacySession) {
+        let LegacySession { id, raw, noted } = session;
+        self.insert(id, &RawRecord(raw));
+        if let Some(last_seen) = noted {
+            self.note(id, last_seen);
+        }
+    }
+
+    /// Number of sessions that are here.
+    pub fn len(&self) -> u64 {
+        self.records.len().saturating_sub(self.mark.map_or(0, |mark| mark.records))
+    }
+
+    /// Number of sessions that are here whose activity is noted.
+    pub fn notes(&self) -> u64 {
+        self.activity.len().saturating_sub(self.mark.map_or(0, |mark| mark.notes))
+    }
+
+    /// Whether no session is here.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The ids above `after`, or all, ascending. Records are not read.
+    pub fn keys_after(&self, after: Option<u64>) -> impl Iterator<Item = u64> + '_ {
+        self.records.keys_after(self.behind_mark(after).as_ref())
+    }
+
+    /// The records above `after`, or all, as bytes, ascending.
+    pub fn raw_after(&self, after: Option<u64>) -> impl Iterator<Item = (u64, Vec<u8>)> + '_ {
+        self.records.raw_after(self.behind_mark(after).as_ref())
+    }
+
+    /// The first sessions, at most `limit`, ascending.
+    ///
+    /// # Errors
+    /// A damaged note.
+    pub fn first(&self, limit: usize) -> Result<Vec<LegacySession>, StableError> {
+        let records: Vec<_> = self.raw_after(None).take(limit).collect();
+        let ids: Vec<u64> = records.iter().map(|(id, _)| *id).collect();
+        let with_note = |((id, raw), noted): ((u64, Vec<u8>), Result<Option<u64>, StableError>)| {
+            Ok(LegacySession { id, raw, noted: noted?.map(Time::from_nanos) })
+        };
+        records.into_iter().zip(self.activity.get_ascending(&ids)).map(with_note).collect()
+    }
+
+    /// Leaves the first sessions behind, as [`Self::first`] has given them.
+    pub fn leave_behind(&mut self, first: &[LegacySession]) {
+        let Some(last) = first.last() else { return };
+        let noted = first.iter().filter(|session| session.noted.is_some()).count() as u64;
+        let LeftBehind { records, notes, .. } =
+            self.mark.unwrap_or(LeftBehind { through: 0, records: 0, notes: 0 });
+        self.set_mark(LeftBehind {
+            through: last.id,
+            records: records.saturating_add(first.len() as u64),
+            notes: notes.saturating_add(noted),
+        });
+    }
+
+    /// Whether a session has become layout 2 and is still stored in layout 1, or would be if it had been here.
+    pub fn is_left_behind(&self, id: u64) -> bool {
+        self.mark.is_some_and(|mark| id <= mark.through)
+    }
+
+    /// Up to `limit` sessions that are left behind, ascending.
+    pub fn left_behind(&self, limit: usize) -> Vec<u64> {
+        self.mark.map_or_else(Vec::new, |mark| self.records.keys(..=mark.through).take(limit).collect())
+    }
+
+    /// Removes a session that is left behind.
+    pub fn drop_left_behind(&mut self, id: u64) {
+        let Some(mark) = self.mark.filter(|mark| id <= mark.through) else { return };
+        let [record, note] = [self.records.remove(&id), self.activity.remove(&id)];
+        self.set_mark(LeftBehind {
+            records: mark.records.saturating_sub(u64::from(record)),
+            notes: mark.notes.saturating_sub(u64::from(note)),
+            ..mark
+        });
+    }
+
+    /// Removes everything that is left behind at once, whatever its number, if nothing else is here.
+    pub fn clear_left_behind(&mut self) {
+        if let Some(mark) = self.mark.filter(|_| self.is_empty()) {
+            self.records.clear();
+            self.activity.clear();
+            self.set_mark(LeftBehind { records: 0, notes: 0, ..mark });
+        }
+    }
+
+    fn set_mark(&mut self, mark: LeftBehind) {
+        self.stored_mark.set(&mark);
+        self.mark = Some(mark).filter(|mark| mark.records > 0);
+    }
+
+    /// `after`, or the mark where that is further.
+    fn behind_mark(&self, after: Option<u64>) -> Option<u64> {
+        after.max(self.mark.map(|mark| mark.through))
+    }
+}
