@@ -381,7 +381,7 @@ fn what_cannot_work_is_said_at_once() {
             "expected http://HOST:PORT/",
         ),
         (["--proxy", &taken, "--server", &url, out], 3, "cannot listen on"),
-        (["--proxy", "127.0.0.1:0", "--server", &url, absent], 3, absent),
+        (["--proxy", "127.0.0.1:0", "--server", &url, absent], 2, absent),
         (["--proxy", "127.0.0.1:0", "--workload", "mixed", out], 2, "cannot be used with"),
     ] {
         let Output { status, stdout, stderr } = command().arg("record").args(args).output().unwrap();
