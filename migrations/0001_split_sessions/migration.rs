@@ -26,7 +26,7 @@ static PLAN: Plan = Plan {
     from: Layout::LEGACY,
     to: Layout::SPLIT,
     classes: CLASSES,
-    write_instructions: 400_000,
+    write_instructions: 100_000,
     fields: FIELDS,
 };
 

@@ -8,6 +8,9 @@ use crate::page::{self, Bar, Row, Scale, Side, plot};
 /// Differences of one rule that are written out in one run; the JSON report has all of them.
 const SHOWN: usize = 10;
 
+/// Regressions that are written out at the beginning.
+const REGRESSIONS_SHOWN: usize = 30;
+
 impl Report {
     /// The page, complete in itself.
     pub fn to_html(&self) -> String {
@@ -50,7 +53,8 @@ fn summary(report: &Report) -> Markup {
         }
         @if regressions > 0 {
             h2 { "Regressions" }
-            (difference_table(report, report.regressions()))
+            (difference_table(report, report.regressions().take(REGRESSIONS_SHOWN)))
+            @if regressions > REGRESSIONS_SHOWN { p.faint { "and " (regressions - REGRESSIONS_SHOWN) " more; each trace has its own below" } }
         }
         .wide {
             table {
@@ -86,7 +90,7 @@ fn totals(report: &Report) -> Markup {
                 let (a, b) = (of(&a)?, of(&b)?);
                 Some(Row {
                     name: run.name.clone(),
-                    detail: format!("{} uploaded", page::bytes(run.uploaded_bytes)),
+                    detail: page::bytes(run.uploaded_bytes),
                     bars: vec![Bar::new(Side::A, a), Bar::new(Side::B, b)],
                     values: format!("{} → {} ({})", unit(a), unit(b), change(a, b)),
                 })
@@ -176,6 +180,7 @@ fn difference_table<'r>(
         .wide {
             table {
                 tr {
+                    th { "trace" }
                     th { "where" }
                     th { "field" }
                     th { span.a.key { (report.a.name) } }
@@ -183,10 +188,8 @@ fn difference_table<'r>(
                 }
                 @for (run, difference) in differences {
                     tr {
-                        td {
-                            (place(difference.place)) " " (difference.of)
-                            @if let Some(line) = difference.line { ", " (run) " line " (line) }
-                        }
+                        td { (run) @if let Some(line) = difference.line { ":" (line) } }
+                        td { (place(difference.place)) " " (difference.of) }
                         td { code { (difference.field) } }
                         td { code { (difference.a) } }
                         td { code { (difference.b) } }

@@ -1,4 +1,4 @@
-//! The canister's functions, typed.
+//! Calling the canister, and recording the calls.
 
 use std::time::Duration;
 
@@ -7,7 +7,6 @@ use candid::{CandidType, Principal};
 use pocket_ic::common::rest::RawMessageId;
 use pocket_ic::{PocketIc, RejectResponse};
 use serde::de::DeserializeOwned;
-use serde_bytes::ByteBuf;
 use upload_canister::api;
 
 use super::ClientError;
@@ -65,7 +64,10 @@ pub(crate) fn decode_result<T: CandidType + DeserializeOwned>(
     answer.map_err(|error| ClientError::Refused { method, error })
 }
 
-fn decode<'a, T: ArgumentDecoder<'a>>(method: &'static str, reply: &'a [u8]) -> Result<T, ClientError> {
+pub(super) fn decode<'a, T: ArgumentDecoder<'a>>(
+    method: &'static str,
+    reply: &'a [u8],
+) -> Result<T, ClientError> {
     candid::decode_args(reply).map_err(|error| ClientError::Candid {
         method,
         action: "decode",
@@ -213,7 +215,7 @@ impl<'p> Canister<'p> {
         answer.map_err(rejected(method))
     }
 
-    fn raw_query(
+    pub(super) fn raw_query(
         &self,
         caller: Principal,
         method: &'static str,
@@ -233,246 +235,5 @@ impl<'p> Canister<'p> {
         args: impl ArgumentEncoder,
     ) -> Result<T, ClientError> {
         decode_result(method, &self.raw_query(caller, method, args)?)
-    }
-
-    /// Which build is running.
-    ///
-    /// # Errors
-    /// When the call fails; so for all functions below, which add the canister's own refusals.
-    pub fn build_info(&self) -> Result<api::BuildInfo, ClientError> {
-        let reply = self.raw_query(Principal::anonymous(), "build_info", ())?;
-        Ok(decode::<(api::BuildInfo,)>("build_info", &reply)?.0)
-    }
-
-    /// What a client must know before it cuts a file.
-    ///
-    /// # Errors
-    /// See [`Canister::build_info`].
-    pub fn upload_config(&self) -> Result<api::UploadConfig, ClientError> {
-        let reply = self.raw_query(Principal::anonymous(), "upload_config", ())?;
-        Ok(decode::<(api::UploadConfig,)>("upload_config", &reply)?.0)
-    }
-
-    /// A request as the gateway passes it on.
-    ///
-    /// # Errors
-    /// When the call fails.
-    pub fn http_request(&self, request: &api::HttpRequest) -> Result<api::HttpResponse, ClientError> {
-        let reply = self.raw_query(Principal::anonymous(), "http_request", (request,))?;
-        Ok(decode::<(api::HttpResponse,)>("http_request", &reply)?.0)
-    }
-
-    /// Begins an upload; returns the session.
-    ///
-    /// # Errors
-    /// See [`Canister::build_info`].
-    pub fn uploads_begin(
-        &self,
-        caller: Principal,
-        capsule: &str,
-        asset: &api::AssetMetadata,
-        expected_chunks: u32,
-        idem: &str,
-    ) -> Result<u64, ClientError> {
-        self.update(caller, "uploads_begin", (capsule, asset, expected_chunks, idem))
-    }
-
-    /// Stores one chunk.
-    ///
-    /// # Errors
-    /// See [`Canister::build_info`].
-    pub fn uploads_put_chunk(
-        &self,
-        caller: Principal,
-        session: u64,
-        index: u32,
-        bytes: Vec<u8>,
-        sha256: Option<[u8; 32]>,
-    ) -> Result<(), ClientError> {
-        let sha256 = sha256.map(ByteBuf::from);
-        let args = (session, index, ByteBuf::from(bytes), sha256);
-        self.update(caller, "uploads_put_chunk", args)
-    }
-
-    /// Finishes an upload of `bytes` bytes in all.
-    ///
-    /// # Errors
-    /// See [`Canister::build_info`].
-    pub fn uploads_finish(
-        &self,
-        caller: Principal,
-        session: u64,
-        sha256: [u8; 32],
-        bytes: u64,
-    ) -> Result<api::UploadFinishResult, ClientError> {
-        self.update(caller, "uploads_finish", (session, ByteBuf::from(sha256), bytes))
-    }
-
-    /// Gives an upload up.
-    ///
-    /// # Errors
-    /// See [`Canister::build_info`].
-    pub fn uploads_abort(&self, caller: Principal, session: u64) -> Result<(), ClientError> {
-        self.update(caller, "uploads_abort", (session,))
-    }
-
-    /// How far an upload of the caller is.
-    ///
-    /// # Errors
-    /// See [`Canister::build_info`].
-    pub fn uploads_status(&self, caller: Principal, session: u64) -> Result<api::UploadStatus, ClientError> {
-        self.query(caller, "uploads_status", (session,))
-    }
-
-    /// Size of a blob, and in how many reads it comes.
-    ///
-    /// # Errors
-    /// See [`Canister::build_info`].
-    pub fn blob_get_meta(&self, caller: Principal, blob: &str) -> Result<api::BlobMeta, ClientError> {
-        self.query(caller, "blob_get_meta", (blob,))
-    }
-
-    /// One chunk of a blob.
-    ///
-    /// # Errors
-    /// See [`Canister::build_info`].
-    pub fn blob_read_chunk(&self, caller: Principal, blob: &str, index: u32) -> Result<Vec<u8>, ClientError> {
-        let bytes: ByteBuf = self.query(caller, "blob_read_chunk", (blob, index))?;
-        Ok(bytes.into_vec())
-    }
-
-    /// Makes a capsule; without a subject, the caller's own.
-    ///
-    /// # Errors
-    /// See [`Canister::build_info`].
-    pub fn capsules_create(
-        &self,
-        caller: Principal,
-        subject: Option<api::PersonRef>,
-    ) -> Result<api::Capsule, ClientError> {
-        self.update(caller, "capsules_create", (subject,))
-    }
-
-    /// One capsule.
-    ///
-    /// # Errors
-    /// See [`Canister::build_info`].
-    pub fn capsules_read(&self, caller: Principal, capsule: &str) -> Result<api::Capsule, ClientError> {
-        self.query(caller, "capsules_read", (capsule,))
-    }
-
-    /// Sets who may do what with a capsule.
-    ///
-    /// # Errors
-    /// See [`Canister::build_info`].
-    pub fn capsules_set_access(
-        &self,
-        caller: Principal,
-        capsule: &str,
-        access: &api::CapsuleAccess,
-    ) -> Result<api::Capsule, ClientError> {
-        self.update(caller, "capsules_set_access", (capsule, access))
-    }
-
-    /// One memory.
-    ///
-    /// # Errors
-    /// See [`Canister::build_info`].
-    pub fn memories_read(&self, caller: Principal, memory: &str) -> Result<api::Memory, ClientError> {
-        self.query(caller, "memories_read", (memory,))
-    }
-
-    /// A page of a capsule's memories, those after the id `after`.
-    ///
-    /// # Errors
-    /// See [`Canister::build_info`].
-    pub fn memories_list(
-        &self,
-        caller: Principal,
-        capsule: &str,
-        after: Option<&str>,
-        limit: Option<u32>,
-    ) -> Result<Vec<api::Memory>, ClientError> {
-        self.query(caller, "memories_list", (capsule, after, limit))
-    }
-
-    /// All memories of a capsule, page by page.
-    ///
-    /// # Errors
-    /// See [`Canister::build_info`].
-    pub fn memories_all(&self, caller: Principal, capsule: &str) -> Result<Vec<api::Memory>, ClientError> {
-        let mut all: Vec<api::Memory> = Vec::new();
-        loop {
-            let after = all.last().map(|memory| memory.id.clone());
-            let page = self.memories_list(caller, capsule, after.as_deref(), None)?;
-            if page.is_empty() {
-                return Ok(all);
-            }
-            all.extend(page);
-        }
-    }
-
-    /// How far the migration is.
-    ///
-    /// # Errors
-    /// See [`Canister::build_info`].
-    pub fn migration_status(&self) -> Result<api::MigrationStatus, ClientError> {
-        self.query(Principal::anonymous(), "migration_status", ())
-    }
-
-    /// The migration's journal from entry `from` on.
-    ///
-    /// # Errors
-    /// See [`Canister::build_info`].
-    pub fn migration_journal(&self, from: Option<u64>) -> Result<Vec<api::JournalEntry>, ClientError> {
-        self.query(Principal::anonymous(), "migration_journal", (from,))
-    }
-
-    /// The records that could not be converted, those after session `after`, for a controller.
-    ///
-    /// # Errors
-    /// See [`Canister::build_info`].
-    pub fn migration_quarantine(
-        &self,
-        controller: Principal,
-        after: Option<u64>,
-    ) -> Result<Vec<api::QuarantinedRecord>, ClientError> {
-        self.query(controller, "migration_quarantine", (after,))
-    }
-
-    /// Takes everything back to layout 1, for a controller.
-    ///
-    /// # Errors
-    /// See [`Canister::build_info`].
-    pub fn migration_rollback(&self, controller: Principal) -> Result<api::MigrationStatus, ClientError> {
-        self.update(controller, "migration_rollback", ())
-    }
-
-    /// Closes rollback for good, for a controller.
-    ///
-    /// # Errors
-    /// See [`Canister::build_info`].
-    pub fn migration_finalize(&self, controller: Principal) -> Result<api::MigrationStatus, ClientError> {
-        self.update(controller, "migration_finalize", ())
-    }
-
-    /// The settings, for a controller.
-    ///
-    /// # Errors
-    /// See [`Canister::build_info`].
-    pub fn admin_config_get(&self, controller: Principal) -> Result<api::AdminConfig, ClientError> {
-        self.query(controller, "admin_config_get", ())
-    }
-
-    /// Changes the settings, for a controller.
-    ///
-    /// # Errors
-    /// See [`Canister::build_info`].
-    pub fn admin_config_set(
-        &self,
-        controller: Principal,
-        config: api::AdminConfig,
-    ) -> Result<(), ClientError> {
-        self.update(controller, "admin_config_set", (config,))
     }
 }

@@ -6,6 +6,7 @@
 mod asset;
 mod canister;
 mod error;
+mod functions;
 mod uploader;
 
 pub use asset::Asset;

@@ -132,3 +132,65 @@ fn builds(report: &Report) -> Markup {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rehearse::StopPoint;
+    use crate::rehearse::report::StageReport;
+    use crate::server::ServerKind;
+
+    fn outcome(verdict: Verdict) -> Outcome {
+        let lost = verdict == Verdict::Fail;
+        let upload = |client, intact| UploadReport {
+            client,
+            name: "<a>.jpg".into(),
+            bytes: 1 << 20,
+            sha256: String::new(),
+            sha256_read_back: None,
+            state_at_upgrade: StopPoint::Complete,
+            chunks_before_upgrade: 7,
+            chunks_total: 13,
+            intact,
+        };
+        let stage = StageReport {
+            name: "upgrade to staged".into(),
+            build: "staged".into(),
+            upgrade_ok: !lost,
+            instructions: Some(16_200_000),
+        };
+        Outcome {
+            report: Report {
+                verdict,
+                server: ServerKind::Embedded,
+                seconds: 1.0,
+                builds: Vec::new(),
+                stages: vec![stage],
+                uploads: vec![upload(1, true), upload(2, !lost)],
+                migration: MigrationReport { source: 6, ..MigrationReport::default() },
+                payload: MigrationReport::default(),
+            },
+            problems: if lost { vec!["client 2: gone".into()] } else { Vec::new() },
+            notes: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_page_says_what_became_of_every_upload() {
+        let page = outcome(Verdict::Pass).to_html();
+        for part in
+            ["2 of 2 uploads", "6 records", "16.2 M", "complete, 7 of 13 chunks, intact", "&lt;a&gt;.jpg"]
+        {
+            assert!(page.contains(part), "{part}: {page}");
+        }
+        assert!(!page.contains("LOST") && !page.contains("Problems") && !page.contains("<a>"));
+    }
+
+    #[test]
+    fn a_loss_is_named_before_everything_else() {
+        let page = outcome(Verdict::Fail).to_html();
+        assert!(page.contains("1 of 2 uploads") && page.contains("7 of 13 chunks, LOST"), "{page}");
+        assert!(page.find("client 2: gone").unwrap() < page.find("Stages").unwrap());
+        assert!(page.contains("failed"));
+    }
+}

@@ -76,7 +76,7 @@ fn a_page_says_what_the_report_says() {
         "104 M → 84.0 M (-19.2 %)",
         "2.00 M → 1.00 M (total -50.0 %)",
         "1 difference, allowed by path",
-        "uploads_status, mixed line 17",
+        "mixed:17answer of uploads_status",
         "gonestale",
     ] {
         assert!(text.contains(part), "{part}: {text}");

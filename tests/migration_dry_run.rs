@@ -1,0 +1,53 @@
+//! The dry run on a migration that is held back: it names every record, and what converting them will cost.
+
+#[path = "support/mod.rs"]
+mod support;
+
+use candid::Principal;
+use pocket_ic::common::rest::BlobCompression;
+use session_migrate::build::Build;
+use support::legacy_state::image;
+use support::{World, controller};
+use upload_canister::api::{DryRun, MigrationPhase, MigrationStatus, Result};
+
+const SESSIONS: u64 = 2_000;
+
+/// Records of a page: what one query has room for.
+const PAGE: u32 = 1_000;
+
+fn status(world: &World) -> MigrationStatus {
+    world.query::<MigrationStatus>(Principal::anonymous(), "migration_status", ()).unwrap()
+}
+
+#[test]
+fn it_names_every_record_and_about_the_price() {
+    let mut world = World::new(Build::Legacy);
+    let (bytes, _) = image(SESSIONS, world.pic.get_time().as_nanos_since_unix_epoch());
+    world.pic.set_stable_memory(world.id, bytes, BlobCompression::NoCompression);
+    world.upgrade(Build::Legacy);
+    let held: Result<MigrationStatus> = world.update(controller(), "migration_pause", ());
+    assert_eq!(held.unwrap().phase, MigrationPhase::Paused);
+    world.try_upgrade(Build::Staged).unwrap();
+
+    let (mut units, mut estimated, mut after) = (0, 0, None);
+    loop {
+        let arguments: (Option<u64>, Option<u32>) = (after, Some(PAGE));
+        let page = world.query::<DryRun>(controller(), "migration_dry_run", arguments).unwrap();
+        units += page.units;
+        estimated += page.estimated_instructions;
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!((units, status(&world).phase, status(&world).layout), (SESSIONS, MigrationPhase::Paused, 1));
+
+    let resumed: Result<MigrationStatus> = world.update(controller(), "migration_resume", ());
+    resumed.unwrap();
+    while status(&world).phase != MigrationPhase::Converted {
+        world.pic.tick();
+    }
+    let used = status(&world).instructions;
+    println!("estimated {estimated}, used {used}");
+    assert!(estimated > used / 4 * 3 && estimated < used / 2 * 3, "estimated {estimated}, used {used}");
+}
