@@ -3,6 +3,8 @@
 //! Most of it is asked for as the clients of the trace would ask: sessions, capsules, memories, and the bytes of every
 //! blob. What no query tells (receipts, where idempotency keys lead, the indexes, the accounts) is read out of stable memory.
 
+mod shown;
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -23,102 +25,11 @@ use upload_canister::upload::{IdemKey, Outcome};
 
 use super::Subject;
 use crate::trace::{Codec, Happening, Trace};
+use shown::{ContentShown, CountsShown, IndexShown, Leads, ReceiptShown, SumsShown};
 
 /// The entries of a state, as Candid text, by part and name. Parts: session, index, receipt, capsule, memory, blob, sums,
 /// counts, stats, settings.
 pub type State = BTreeMap<(&'static str, String), String>;
-
-/// An ended session.
-#[derive(CandidType)]
-struct ReceiptShown {
-    owner: Principal,
-    outcome: &'static str,
-    memory_id: Option<String>,
-    blob_id: Option<String>,
-    size: Option<u64>,
-    digest: Option<ByteBuf>,
-    uploaded_at: Option<u64>,
-    expires_at: u64,
-    /// The session that its idempotency key leads to.
-    key_leads_to: Option<Leads>,
-}
-
-/// A session that a key leads to.
-#[derive(CandidType)]
-struct Leads {
-    session: u64,
-}
-
-/// A live session, as the indexes know it.
-#[derive(CandidType)]
-struct IndexShown {
-    by_owner: bool,
-    by_activity: bool,
-    key_leads_to: Option<Leads>,
-}
-
-/// Sums over everything.
-#[derive(CandidType)]
-struct SumsShown {
-    live_sessions: u64,
-    receipts: u64,
-    accounts: u64,
-    bytes_in_use: u64,
-    last_session: u64,
-}
-
-/// What came of the uploads, whatever path served them. Instructions are the meter's business.
-#[derive(CandidType)]
-struct CountsShown {
-    sessions_begun: u64,
-    sessions_finished: u64,
-    sessions_aborted: u64,
-    sessions_expired: u64,
-    bytes_stored: u64,
-    messages: u64,
-    refusals: u64,
-}
-
-impl CountsShown {
-    fn of(counts: &UploadCounts) -> Self {
-        let paths = [&counts.compat, &counts.direct, &counts.no_path];
-        let sum = |count: fn(&PathCounts) -> u64| paths.iter().map(|path| count(path)).sum();
-        CountsShown {
-            sessions_begun: sum(|path| path.sessions_begun),
-            sessions_finished: sum(|path| path.sessions_finished),
-            sessions_aborted: sum(|path| path.sessions_aborted),
-            sessions_expired: sum(|path| path.sessions_expired),
-            bytes_stored: sum(|path| path.bytes_stored),
-            messages: sum(|path| {
-                let calls = [&path.begin, &path.put_chunk, &path.finish, &path.abort, &path.put_whole];
-                calls.iter().map(|call| call.messages).sum()
-            }),
-            refusals: sum(|path| {
-                let ErrorCounts {
-                    unauthorized,
-                    not_found,
-                    invalid_argument,
-                    conflict,
-                    incomplete,
-                    checksum_mismatch,
-                    resource_exhausted,
-                    hashing,
-                    internal,
-                } = path.errors;
-                let kinds =
-                    [unauthorized, not_found, invalid_argument, conflict, incomplete, checksum_mismatch];
-                kinds.iter().sum::<u64>() + resource_exhausted + hashing + internal
-            }),
-        }
-    }
-}
-
-/// A blob by its content.
-#[derive(CandidType)]
-struct ContentShown {
-    bytes: u64,
-    sha256: ByteBuf,
-}
 
 /// Reads the state of a canister on which a trace was played.
 ///

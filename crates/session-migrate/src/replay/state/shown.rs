@@ -1,0 +1,97 @@
+//! The entries of a state as records, whatever layout they come from. Their fields are what a report names.
+
+use candid::{CandidType, Principal};
+use serde_bytes::ByteBuf;
+use upload_canister::api::{ErrorCounts, PathCounts, UploadCounts};
+
+/// An ended session.
+#[derive(CandidType)]
+pub(super) struct ReceiptShown {
+    pub owner: Principal,
+    pub outcome: &'static str,
+    pub memory_id: Option<String>,
+    pub blob_id: Option<String>,
+    pub size: Option<u64>,
+    pub digest: Option<ByteBuf>,
+    pub uploaded_at: Option<u64>,
+    pub expires_at: u64,
+    /// The session that its idempotency key leads to.
+    pub key_leads_to: Option<Leads>,
+}
+
+/// A session that a key leads to.
+#[derive(CandidType)]
+pub(super) struct Leads {
+    pub session: u64,
+}
+
+/// A live session, as the indexes know it.
+#[derive(CandidType)]
+pub(super) struct IndexShown {
+    pub by_owner: bool,
+    pub by_activity: bool,
+    pub key_leads_to: Option<Leads>,
+}
+
+/// Sums over everything.
+#[derive(CandidType)]
+pub(super) struct SumsShown {
+    pub live_sessions: u64,
+    pub receipts: u64,
+    pub accounts: u64,
+    pub bytes_in_use: u64,
+    pub last_session: u64,
+}
+
+/// What came of the uploads, whatever path served them. Instructions are the meter's business.
+#[derive(CandidType)]
+pub(super) struct CountsShown {
+    pub sessions_begun: u64,
+    pub sessions_finished: u64,
+    pub sessions_aborted: u64,
+    pub sessions_expired: u64,
+    pub bytes_stored: u64,
+    pub messages: u64,
+    pub refusals: u64,
+}
+
+impl CountsShown {
+    pub fn of(counts: &UploadCounts) -> Self {
+        let paths = [&counts.compat, &counts.direct, &counts.no_path];
+        let sum = |count: fn(&PathCounts) -> u64| paths.iter().map(|path| count(path)).sum();
+        CountsShown {
+            sessions_begun: sum(|path| path.sessions_begun),
+            sessions_finished: sum(|path| path.sessions_finished),
+            sessions_aborted: sum(|path| path.sessions_aborted),
+            sessions_expired: sum(|path| path.sessions_expired),
+            bytes_stored: sum(|path| path.bytes_stored),
+            messages: sum(|path| {
+                let calls = [&path.begin, &path.put_chunk, &path.finish, &path.abort, &path.put_whole];
+                calls.iter().map(|call| call.messages).sum()
+            }),
+            refusals: sum(|path| {
+                let ErrorCounts {
+                    unauthorized,
+                    not_found,
+                    invalid_argument,
+                    conflict,
+                    incomplete,
+                    checksum_mismatch,
+                    resource_exhausted,
+                    hashing,
+                    internal,
+                } = path.errors;
+                let kinds =
+                    [unauthorized, not_found, invalid_argument, conflict, incomplete, checksum_mismatch];
+                kinds.iter().sum::<u64>() + resource_exhausted + hashing + internal
+            }),
+        }
+    }
+}
+
+/// A blob by its content.
+#[derive(CandidType)]
+pub(super) struct ContentShown {
+    pub bytes: u64,
+    pub sha256: ByteBuf,
+}
