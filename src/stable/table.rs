@@ -169,11 +169,8 @@ impl<K: Storable + Ord + Clone + Debug, V: Record> Table<K, V> {
         let mut walk = None;
         let find = |key: &K| {
             let entries = walk.get_or_insert_with(|| self.map.range(key..).peekable());
-            let mut steps = 0;
-            while steps < STEPS_ALONG && entries.next_if(|entry| entry.key() < key).is_some() {
-                steps = usize::saturating_add(steps, 1);
-            }
-            if steps == STEPS_ALONG {
+            let is_far = (0..STEPS_ALONG).all(|_| entries.next_if(|entry| entry.key() < key).is_some());
+            if is_far {
                 *entries = self.map.range(key..).peekable();
             }
             entries.next_if(|entry| entry.key() == key).map(|entry| decode(key, &entry.value().0)).transpose()
