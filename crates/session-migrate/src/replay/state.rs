@@ -15,8 +15,7 @@ use serde::de::DeserializeOwned;
 use serde_bytes::ByteBuf;
 use sha2::{Digest, Sha256};
 use upload_canister::api::{
-    self, AdminConfig, AdminStats, BlobMeta, Capsule, ErrorCounts, Memory, PathCounts, UploadCounts,
-    UploadStatus,
+    self, AdminConfig, AdminStats, BlobMeta, Capsule, Memory, UploadCounts, UploadStatus,
 };
 use upload_canister::session::SessionId;
 use upload_canister::stable::layout::Layout;
