@@ -125,7 +125,7 @@ mod tests {
             )
         };
         assert!(fields(&record("Direct", 1), &record("Direct", 1)).is_empty());
-        assert_eq!(fields(&record("Direct", 1), &record("Compat", 2)), ["Ok.path", "Ok.list[].n"]);
+        assert_eq!(fields(&record("Direct", 1), &record("Compat", 2)), ["Ok.list[].n", "Ok.path"]);
         assert_eq!(fields("(record { a = 1; b = 2 })", "(record { a = 1; c = 3 })"), ["b", "c"]);
         assert_eq!(fields("(variant { Ok })", "(variant { Err = 1 })"), [""]);
         assert_eq!(fields("(vec { 1 })", "(vec { 1; 2 })"), [""]);
