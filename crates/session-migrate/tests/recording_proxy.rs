@@ -210,6 +210,17 @@ fn assert_replays(trace: &Path, recorded: &Recorded, calls: u64) {
         })
         .collect();
     assert_eq!(kinds, ["staged", "stop", "start", "round", "round", "direct"]);
+    // The second begin came before the first was answered, the third before a chunk was; what was sent after that had
+    // waited for a round, which answered the chunk as well.
+    let together: Vec<&str> = read
+        .events
+        .iter()
+        .filter_map(|event| match &event.what {
+            Happening::Call(call) if call.together => Some(call.method.as_str()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(together, ["uploads_begin", "uploads_begin"]);
     let Output { status, stdout, stderr } = replay(trace);
     assert_eq!(
         status.code(),
