@@ -51,7 +51,7 @@ struct CostArgs {
 enum Command {
     /// The three builds and DFINITY's asset canister, with the same files: instructions, bytes, MB/s.
     SideBySide(PeerArgs),
-    /// Make docs/costs.md and its plot anew from the checked-in figures.
+    /// Make docs/costs.md, its plot and the section of the README anew from the checked-in figures.
     Document,
 }
 

@@ -18,10 +18,35 @@ pub struct Documents {
     pub page: String,
     /// `docs/costs.svg`.
     pub plot: String,
+    /// `README.md` with its section on costs; the rest of it is as it was.
+    pub readme: String,
 }
 
-fn docs(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(name)
+impl Documents {
+    /// Where each of them is, from the root of the tree, and its text.
+    fn files(&self) -> [(&'static str, &str); 3] {
+        [("docs/costs.md", &self.page), ("docs/costs.svg", &self.plot), ("README.md", &self.readme)]
+    }
+}
+
+/// The section of the README is between these lines.
+const SECTION: (&str, &str) =
+    ("<!-- Costs: written by `cargo bench-costs --update`. -->\n", "<!-- End of costs. -->\n");
+
+fn in_tree(path: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
+}
+
+/// The README with another section on costs.
+fn readme(section: &str) -> Result<String, BenchError> {
+    let path = in_tree("README.md");
+    let text = std::fs::read_to_string(&path).map_err(BenchError::file("read", &path))?;
+    let parts =
+        text.split_once(SECTION.0).and_then(|(before, rest)| Some((before, rest.split_once(SECTION.1)?.1)));
+    let Some((before, after)) = parts else {
+        return Err(BenchError::file("find the section on costs in", &path)("its comments are gone"));
+    };
+    Ok([before, SECTION.0, section, SECTION.1, after].concat())
 }
 
 fn peers_path() -> PathBuf {
@@ -106,10 +131,11 @@ pub fn recorded() -> Result<Figures, BenchError> {
 /// When a file cannot be read, or the plot cannot be drawn.
 pub fn documents() -> Result<Documents, BenchError> {
     let figures = recorded()?;
-    let plot = report::plot(&figures).map_err(BenchError::file("draw", docs("costs.svg")))?;
+    let plot = report::plot(&figures).map_err(BenchError::file("draw", in_tree("docs/costs.svg")))?;
     let peers = recorded_peers()?.map(|peers| peers::markdown(&peers));
     let page = report::document(&figures, &recorded_compiler()?, &scenarios::all(), peers.as_deref());
-    Ok(Documents { page, plot })
+    let readme = readme(&report::section(&figures))?;
+    Ok(Documents { page, plot, readme })
 }
 
 /// Writes the documents.
@@ -117,9 +143,8 @@ pub fn documents() -> Result<Documents, BenchError> {
 /// # Errors
 /// As [`documents`], and when one cannot be written.
 pub fn write_documents() -> Result<(), BenchError> {
-    let Documents { page, plot } = documents()?;
-    results::write(&docs("costs.md"), page.as_bytes())?;
-    results::write(&docs("costs.svg"), plot.as_bytes())
+    let documents = documents()?;
+    documents.files().iter().try_for_each(|(path, text)| results::write(&in_tree(path), text.as_bytes()))
 }
 
 /// The documents that are not what the checked-in results say.
@@ -127,10 +152,9 @@ pub fn write_documents() -> Result<(), BenchError> {
 /// # Errors
 /// As [`documents`].
 pub fn outdated() -> Result<Vec<PathBuf>, BenchError> {
-    let Documents { page, plot } = documents()?;
-    let same = |(name, expected): &(&str, String)| {
-        std::fs::read_to_string(docs(name)).is_ok_and(|found| found == *expected)
+    let documents = documents()?;
+    let is_same = |(path, text): &(&str, &str)| {
+        std::fs::read_to_string(in_tree(path)).is_ok_and(|found| found == *text)
     };
-    let all = [("costs.md", page), ("costs.svg", plot)];
-    Ok(all.iter().filter(|file| !same(file)).map(|(name, _)| PathBuf::from("docs").join(name)).collect())
+    Ok(documents.files().iter().filter(|file| !is_same(file)).map(|(path, _)| PathBuf::from(path)).collect())
 }

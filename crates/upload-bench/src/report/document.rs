@@ -42,6 +42,14 @@ pub fn document(
     text.join("\n")
 }
 
+/// The section of the README.
+pub fn section(figures: &Figures) -> String {
+    format!(
+        "\n{}\n\n![What an upload costs as it grows, and what a call costs as the canister fills](docs/costs.svg)\n\n",
+        tables::summary(Style::Markdown, figures)
+    )
+}
+
 /// What a full canister costs more, and why. Empty until both states have been measured.
 fn trees(figures: &Figures) -> String {
     let cost = |state, step| {

@@ -5,7 +5,7 @@ mod plot;
 mod tables;
 mod targets;
 
-pub use document::document;
+pub use document::{document, section};
 pub use plot::plot;
 pub use tables::{Style, costs, summary, table, targets as target_table};
 pub use targets::{ORIGIN_PER_MIB, Target};
