@@ -239,7 +239,7 @@ fn a_message_is_cut_off_where_a_test_wants_it() {
     assert_eq!(refused.error_code, pocket_ic::ErrorCode::CanisterInstructionLimitExceeded);
     assert_eq!(cap(None), 200);
     call().unwrap();
-    let read = pic.query_call(id, Principal::anonymous(), "read", vec![]);
+    let read = pic.query_call(id, Principal::anonymous(), "stable_read", vec![]);
     assert_eq!(read.unwrap().first(), Some(&1), "the message that was cut off has left nothing");
 }
 
