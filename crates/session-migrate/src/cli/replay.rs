@@ -10,7 +10,7 @@ use session_migrate::ab::rules_of_the_tree;
 use session_migrate::compare::{self, Difference, Judgement, Mismatch, Rules, Tally};
 use session_migrate::proxy::Options;
 use session_migrate::replay::{self, Builds, Interruption, Played, ReplayError, Subject};
-use session_migrate::trace::Trace;
+use session_migrate::trace::{Trace, Writer};
 use session_migrate::workload::{self, Order, Workload, WorkloadError};
 
 use super::{ENVIRONMENT, LOSS, USAGE, fail, proxy, without_panic};
@@ -78,6 +78,7 @@ pub(super) fn record(args: RecordArgs) -> u8 {
 fn record_workload(workload: Workload, args: &RecordArgs) -> u8 {
     let order = Order { workload, seed: args.seed, size: args.size };
     let work = || -> Result<PathBuf, WorkloadError> {
+        Writer::check(&args.out)?;
         let module = Builds::default().get(&args.build)?;
         workload::record(order, &args.build, &module, &args.out)
     };

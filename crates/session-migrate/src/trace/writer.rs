@@ -21,20 +21,32 @@ pub struct Writer {
     events: usize,
 }
 
+/// The file that a trace is in until it is complete.
+fn beside(path: &Path) -> Result<NamedTempFile, TraceError> {
+    let cannot = || TraceError::io("create", path);
+    if path.is_dir() {
+        return Err(cannot()(std::io::ErrorKind::IsADirectory.into()));
+    }
+    tempfile::Builder::new().prefix(".trace-").tempfile_in(parent(path)).map_err(cannot())
+}
+
 impl Writer {
+    /// Tells before long work whether a trace can be written to `path`.
+    ///
+    /// # Errors
+    /// When it cannot.
+    pub fn check(path: &Path) -> Result<(), TraceError> {
+        beside(path).map(|_| ())
+    }
+
     /// Begins a trace that will be at `path`.
     ///
     /// # Errors
     /// When nothing can be written there.
     pub fn create(path: &Path, header: &Header) -> Result<Writer, TraceError> {
-        let cannot = || TraceError::io("create", path);
-        if path.is_dir() {
-            return Err(cannot()(std::io::ErrorKind::IsADirectory.into()));
-        }
-        let file = tempfile::Builder::new().prefix(".trace-").tempfile_in(parent(path)).map_err(cannot())?;
         let mut writer = Writer {
             path: path.to_path_buf(),
-            file: BufWriter::new(file),
+            file: BufWriter::new(beside(path)?),
             payloads: None,
             seal: Seal::default(),
             events: 0,
