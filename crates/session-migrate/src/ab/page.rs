@@ -44,8 +44,7 @@ fn summary(report: &Report) -> Markup {
             span class=(class) { (word) }
         }
         p {
-            (count(|run| run.calls)) " calls in " (report.runs.len()) " trace" (if report.runs.len() == 1 { "" } else { "s" })
-            ", played on both. "
+            (count(|run| run.calls)) " calls in " (report.runs.len()) " traces, played on both. "
             (count(|run| run.equal.replies)) " answers and " (count(|run| run.equal.state))
             " parts of the final state are equal; of " (differences) " differences, rules allow "
             (differences - regressions) ", and "
