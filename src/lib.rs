@@ -22,6 +22,7 @@ pub mod blob;
 pub mod canister;
 pub mod capsule;
 pub mod config;
+mod leb128;
 pub mod memories;
 pub mod meter;
 pub mod metrics;

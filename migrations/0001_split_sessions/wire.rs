@@ -17,6 +17,8 @@
 use candid::Principal;
 use serde_bytes::ByteBuf;
 
+use crate::leb128;
+
 /// What a record begins with; the version and the record follow.
 pub const HEADER: &[u8] = include_bytes!("golden/header.bin");
 
@@ -65,25 +67,12 @@ impl<'a> Reader<'a> {
 
     /// A LEB128 number in its shortest form, below 2^28: nothing here is that long.
     fn length(&mut self) -> Option<usize> {
-        let mut value: usize = 0;
-        for shift in [0, 7, 14, 21] {
-            let [byte] = self.array()?;
-            value |= usize::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                let shortest = byte != 0 || shift == 0;
-                return shortest.then_some(value);
-            }
-        }
-        None
+        leb128::take_shortest(&mut self.rest, 4).map(|value| value as usize)
     }
 }
 
-fn write_length(mut value: usize, out: &mut Vec<u8>) {
-    while value > 0x7f {
-        out.push((value & 0x7f) as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
+fn write_length(value: usize, out: &mut Vec<u8>) {
+    leb128::push(value as u64, out);
 }
 
 /// A value as the encoder writes it.

@@ -22,7 +22,7 @@ use type_table::TypeTable;
 use values::Values;
 
 /// What the library may skip, as its own entry points set it.
-pub const SKIPPING_QUOTA: usize = 10_000;
+const SKIPPING_QUOTA: usize = 10_000;
 
 thread_local! {
     /// The functions whose arguments can be read here.
@@ -93,10 +93,17 @@ pub fn decode<'a, T: Arguments<'a>>(function: &str, message: &'a [u8]) -> Result
     if let Some(arguments) = read {
         return Ok(arguments);
     }
+    by_library(message)
+        .map_err(|error| Error::invalid("arguments", format!("those of {function}, in Candid"), error))
+}
+
+/// The same as the library reads them.
+pub(super) fn by_library<'a, T: ArgumentDecoder<'a>>(
+    message: &'a [u8],
+) -> std::result::Result<T, candid::Error> {
     let mut config = candid::DecoderConfig::new();
     config.set_skipping_quota(SKIPPING_QUOTA);
     decode_args_with_config(message, &config)
-        .map_err(|error| Error::invalid("arguments", format!("those of {function}, in Candid"), error))
 }
 
 /// The values of a message of the types of `head`, which may lack options at the end.

@@ -9,6 +9,7 @@ use serde_bytes::ByteBuf;
 use super::arguments;
 use super::message::Message;
 use crate::api::Result;
+use crate::leb128;
 
 /// The arguments.
 #[derive(Debug, PartialEq)]
@@ -153,15 +154,10 @@ impl Cursor<'_> {
 
     /// A length in LEB128 that fits 28 bits, a hundred times what a message holds.
     fn length(&mut self) -> Option<usize> {
-        let mut length = 0;
-        for shift in [0, 7, 14, 21] {
-            let byte = self.byte()?;
-            length |= usize::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Some(length);
-            }
-        }
-        None
+        let mut rest = self.bytes.get(self.at..)?;
+        let length = leb128::take(&mut rest, 4)?;
+        self.at = self.bytes.len().saturating_sub(rest.len());
+        Some(length as usize)
     }
 }
 

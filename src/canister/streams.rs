@@ -7,6 +7,7 @@ use serde_bytes::ByteBuf;
 
 use crate::api::*;
 use crate::blob::{BlobStore, Place};
+use crate::leb128;
 
 use super::heads;
 use super::message::Message;
@@ -48,7 +49,7 @@ pub fn reply_stored(blobs: &BlobStore, place: &Place, at: u64, len: u64) -> Resu
     let mut head = encode(&Result::Ok(ByteBuf::new())).map_err(|e| Error::Internal(e.to_string()))?;
     // The last byte is the length, 0, of no bytes at all.
     head.pop();
-    push_leb128(&mut head, len);
+    leb128::push(len, &mut head);
     match place {
         // Found out as it is read: a chunk of the map may be missing.
         Place::Chunks(_) => {
@@ -71,14 +72,6 @@ pub fn reply_stored(blobs: &BlobStore, place: &Place, at: u64, len: u64) -> Resu
     }
     ic0::msg_reply();
     Ok(())
-}
-
-fn push_leb128(bytes: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        bytes.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    bytes.push(value as u8);
 }
 
 #[cfg(test)]
@@ -113,7 +106,7 @@ mod tests {
             let library = candid::encode_one(ByteBuf::from(vec![7; len])).unwrap();
             let mut ours = candid::encode_one(ByteBuf::new()).unwrap();
             ours.pop();
-            push_leb128(&mut ours, len as u64);
+            leb128::push(len as u64, &mut ours);
             ours.extend(vec![7; len]);
             assert_eq!(ours, library);
         }

@@ -8,6 +8,8 @@
 //! ```
 //! Numbers are LEB128, opcodes and places signed LEB128.
 
+use crate::leb128;
+
 /// More entries than any message of ours has, and few enough to be compared in no time.
 const MAX_ENTRIES: usize = 256;
 
@@ -64,7 +66,7 @@ impl TypeTable {
                 OPT | VEC => fields.push(Field { hash: 0, of: signed(&mut rest)? }),
                 RECORD | VARIANT => {
                     for _ in 0..length(&mut rest, MAX_FIELDS.saturating_sub(first))? {
-                        let hash = u32::try_from(unsigned(&mut rest)?).ok()?;
+                        let hash = u32::try_from(leb128::take(&mut rest, 5)?).ok()?;
                         fields.push(Field { hash, of: signed(&mut rest)? });
                     }
                 }
@@ -140,21 +142,8 @@ fn byte(rest: &mut &[u8]) -> Option<u8> {
     Some(*first)
 }
 
-/// A number of at most 35 bits.
-fn unsigned(rest: &mut &[u8]) -> Option<u64> {
-    let mut value = 0;
-    for shift in [0, 7, 14, 21, 28] {
-        let byte = byte(rest)?;
-        value |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Some(value);
-        }
-    }
-    None
-}
-
 fn length(rest: &mut &[u8], most: usize) -> Option<usize> {
-    usize::try_from(unsigned(rest)?).ok().filter(|length| *length <= most)
+    usize::try_from(leb128::take(rest, 5)?).ok().filter(|length| *length <= most)
 }
 
 /// An opcode or place, which has one byte or two here.
@@ -184,19 +173,19 @@ pub mod tests {
                 write_signed(entry.opcode, out);
                 let is_composed = matches!(entry.opcode, RECORD | VARIANT);
                 if is_composed {
-                    write_unsigned(entry.count as u64, out);
+                    leb128::push(entry.count as u64, out);
                 }
                 for field in &self.fields[entry.first..][..entry.count] {
                     if is_composed {
-                        write_unsigned(field.hash.into(), out);
+                        leb128::push(field.hash.into(), out);
                     }
                     write_signed(at(field.of), out);
                 }
             }
             let mut out = b"DIDL".to_vec();
-            write_unsigned(entries.len() as u64, &mut out);
+            leb128::push(entries.len() as u64, &mut out);
             out.extend(entries.concat());
-            write_unsigned(self.arguments.len() as u64, &mut out);
+            leb128::push(self.arguments.len() as u64, &mut out);
             self.arguments.iter().for_each(|of| write_signed(at(*of), &mut out));
             out
         }
@@ -205,14 +194,6 @@ pub mod tests {
         pub fn entries(&self) -> usize {
             self.entries.len()
         }
-    }
-
-    fn write_unsigned(mut value: u64, out: &mut Vec<u8>) {
-        while value > 0x7f {
-            out.push(value as u8 | 0x80);
-            value >>= 7;
-        }
-        out.push(value as u8);
     }
 
     fn write_signed(value: i32, out: &mut Vec<u8>) {

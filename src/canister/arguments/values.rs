@@ -15,6 +15,8 @@ use serde::de::{
 };
 use serde::forward_to_deserialize_any;
 
+use crate::leb128;
+
 /// These are not the bytes that an encoder writes, or values of a kind that is not read here.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not read here")]
@@ -65,15 +67,7 @@ impl<'de> Values<'de> {
 
     /// A LEB128 number in its shortest form, below 2^28: no message is that long.
     fn length(&mut self) -> Read<usize> {
-        let mut value = 0;
-        for shift in [0, 7, 14, 21] {
-            let [byte] = self.array()?;
-            value |= usize::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return if byte != 0 || shift == 0 { Ok(value) } else { Err(NotReadHere) };
-            }
-        }
-        Err(NotReadHere)
+        leb128::take_shortest(&mut self.rest, 4).map(|value| value as usize).ok_or(NotReadHere)
     }
 
     fn bytes(&mut self) -> Read<&'de [u8]> {

@@ -1,11 +1,9 @@
 //! Arguments read in place against the Candid library.
 
-use candid::utils::decode_args_with_config;
 use candid::{CandidType, Encode};
 use proptest::prelude::*;
 
 use super::*;
-use crate::canister::arguments::SKIPPING_QUOTA;
 use crate::canister::message::tests::Bytes;
 
 /// Session, index, chunk, digest.
@@ -13,10 +11,8 @@ type Args = (u64, u32, Vec<u8>, Option<Vec<u8>>);
 
 /// The arguments as the library decodes them.
 fn by_library(message: &[u8]) -> Option<Args> {
-    let mut config = candid::DecoderConfig::new();
-    config.set_skipping_quota(SKIPPING_QUOTA);
     let (session, idx, chunk, sha256): (u64, u32, ByteBuf, Option<ByteBuf>) =
-        decode_args_with_config(message, &config).ok()?;
+        arguments::by_library(message).ok()?;
     Some((session, idx, chunk.into_vec(), sha256.map(ByteBuf::into_vec)))
 }
 

@@ -1,0 +1,60 @@
+//! LEB128 numbers, as Candid writes its lengths: seven bits to a byte, the lowest first.
+
+/// Takes a number of at most `most` bytes, and at most five, off the front. It may be longer than it need be.
+pub fn take(rest: &mut &[u8], most: usize) -> Option<u64> {
+    take_counted(rest, most).map(|(value, _)| value)
+}
+
+/// The same for a number that is written as short as it can be, as every encoder does.
+pub fn take_shortest(rest: &mut &[u8], most: usize) -> Option<u64> {
+    take_counted(rest, most).filter(|(_, is_shortest)| *is_shortest).map(|(value, _)| value)
+}
+
+fn take_counted(rest: &mut &[u8], most: usize) -> Option<(u64, bool)> {
+    let mut value = 0;
+    for shift in [0, 7, 14, 21, 28].into_iter().take(most) {
+        let (byte, others) = rest.split_first()?;
+        *rest = others;
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Some((value, *byte != 0 || shift == 0));
+        }
+    }
+    None
+}
+
+/// Writes a number, as short as it can be.
+pub fn push(mut value: u64, out: &mut Vec<u8>) {
+    while value > 0x7f {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_taken_as_they_are_pushed() {
+        for value in [0, 1, 127, 128, 300, 16_383, 16_384, (1 << 28) - 1] {
+            let mut bytes = Vec::new();
+            push(value, &mut bytes);
+            bytes.push(9);
+            for take in [take, take_shortest] {
+                let mut rest = bytes.as_slice();
+                assert_eq!((take(&mut rest, 4), rest), (Some(value), &[9][..]));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_or_cut_off_is_no_number() {
+        assert_eq!(take(&mut &[0x80, 0x80, 0x80, 0x80, 1][..], 4), None);
+        assert_eq!(take(&mut &[0x80, 0x80][..], 4), None);
+        assert_eq!(take(&mut &[0x81, 0x00][..], 4), Some(1), "longer than it need be");
+        assert_eq!(take_shortest(&mut &[0x81, 0x00][..], 4), None);
+        assert_eq!(take_shortest(&mut &[0x00][..], 4), Some(0));
+    }
+}
