@@ -209,7 +209,7 @@ fn write_heads() -> std::result::Result<(), candid::Error> {
     blobs::write_heads()?;
     capsules::write_heads()?;
     controls::write_heads()?;
-    entry::write_heads!(build_info admin_config_get admin_config_set admin_stats http_request)
+    entry::write_heads!(build_info, admin_config_get, admin_config_set, admin_stats, http_request)
 }
 
 /// What the entry point is that reads its arguments itself, for the interface alone.

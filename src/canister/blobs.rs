@@ -75,8 +75,5 @@ fn blob_delete(locator: String) -> Result<()> {
 
 /// Writes what the messages of all these functions begin with.
 pub fn write_heads() -> std::result::Result<(), candid::Error> {
-    write_heads!(blob_get_meta
-        blob_read_chunk
-        blob_read_range
-        blob_delete)
+    write_heads!(blob_get_meta, blob_read_chunk, blob_read_range, blob_delete)
 }

@@ -98,14 +98,16 @@ fn memories_delete(memory_id: String) -> Result<()> {
 
 /// Writes what the messages of all these functions begin with.
 pub fn write_heads() -> std::result::Result<(), candid::Error> {
-    write_heads!(capsules_create
-        capsules_read
-        capsules_list
-        capsules_delete
-        capsules_set_access
-        memories_read
-        memories_list
-        memories_create
-        memories_update
-        memories_delete)
+    write_heads!(
+        capsules_create,
+        capsules_read,
+        capsules_list,
+        capsules_delete,
+        capsules_set_access,
+        memories_read,
+        memories_list,
+        memories_create,
+        memories_update,
+        memories_delete
+    )
 }

@@ -84,14 +84,16 @@ fn migration_finalize() -> Result<MigrationStatus> {
 
 /// Writes what the messages of all these functions begin with.
 pub fn write_heads() -> std::result::Result<(), candid::Error> {
-    write_heads!(migration_status
-        migration_journal
-        migration_quarantine
-        migration_dry_run
-        migration_pause
-        migration_resume
-        migration_rollback
-        migration_verify
-        migration_retry
-        migration_finalize)
+    write_heads!(
+        migration_status,
+        migration_journal,
+        migration_quarantine,
+        migration_dry_run,
+        migration_pause,
+        migration_resume,
+        migration_rollback,
+        migration_verify,
+        migration_retry,
+        migration_finalize
+    )
 }

@@ -72,7 +72,7 @@ pub(super) use entry;
 
 /// Writes what the messages of these functions begin with.
 macro_rules! write_heads {
-    ($($function:ident)*) => {{
+    ($($function:ident),* $(,)?) => {{
         $($function::write_heads()?;)*
         Ok(())
     }};
@@ -137,26 +137,20 @@ impl<T: Refuse> Refuse for Replied<T> {
     }
 }
 
-impl Reply for HttpResponse {
-    fn send(&self) {
-        streams::reply(self);
-    }
+macro_rules! replies {
+    ($($reply:ty),*) => {$(
+        impl Reply for $reply {
+            fn send(&self) {
+                streams::reply(self);
+            }
+        }
+    )*};
 }
+
+replies!(BuildInfo, HttpResponse, UploadConfig);
 
 impl Refuse for HttpResponse {
     fn refuse(error: Error) {
         Self::text(400, error.to_string()).send();
-    }
-}
-
-impl Reply for BuildInfo {
-    fn send(&self) {
-        streams::reply(self);
-    }
-}
-
-impl Reply for UploadConfig {
-    fn send(&self) {
-        streams::reply(self);
     }
 }

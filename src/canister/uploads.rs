@@ -102,14 +102,16 @@ fn uploads_status(session: u64) -> Result<UploadStatus> {
 
 /// Writes what the messages of all these functions begin with.
 pub fn write_heads() -> std::result::Result<(), candid::Error> {
-    write_heads!(upload_config
-        uploads_begin
-        uploads_put_whole
-        uploads_put_many
-        uploads_finish
-        uploads_abort
-        uploads_list
-        uploads_status)
+    write_heads!(
+        upload_config,
+        uploads_begin,
+        uploads_put_whole,
+        uploads_put_many,
+        uploads_finish,
+        uploads_abort,
+        uploads_list,
+        uploads_status
+    )
 }
 
 /// Hashes another message's worth of a large upload.
