@@ -75,7 +75,7 @@ impl UploadService<'_> {
             idem,
         };
         let meta = self.new_meta(id, key, capsule_id, asset_metadata, expected_chunks);
-        self.path.begin(self.storage, id, spec, meta, self.now)?;
+        self.path.begin(self.storage, path, id, spec, meta, self.now)?;
         if let Some(payload) = payload {
             self.storage.payloads.insert(id.0, &payload);
         }

@@ -29,13 +29,14 @@ pub trait UploadPath {
     /// Damaged settings.
     fn of_new(&self, storage: &Storage, key: IdemKey) -> Result<api::SessionPath>;
 
-    /// Begins a session under an allocated id.
+    /// Begins a session under an allocated id, on the layer that [`Self::of_new`] has named.
     ///
     /// # Errors
     /// What the session service refuses.
     fn begin(
         &mut self,
         storage: &mut Storage,
+        on: api::SessionPath,
         id: SessionId,
         spec: SessionSpec,
         meta: UploadMeta,

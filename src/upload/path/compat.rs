@@ -26,6 +26,7 @@ impl UploadPath for CompatPath {
     fn begin(
         &mut self,
         storage: &mut Storage,
+        _: api::SessionPath,
         id: SessionId,
         spec: SessionSpec,
         meta: UploadMeta,

@@ -21,6 +21,7 @@ impl UploadPath for DirectPath {
     fn begin(
         &mut self,
         storage: &mut Storage,
+        _: api::SessionPath,
         id: SessionId,
         spec: SessionSpec,
         meta: UploadMeta,

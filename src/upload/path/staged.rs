@@ -36,16 +36,15 @@ impl UploadPath for StagedPath {
     fn begin(
         &mut self,
         storage: &mut Storage,
+        on: SessionPath,
         id: SessionId,
         spec: SessionSpec,
         meta: UploadMeta,
         now: Time,
     ) -> Result<()> {
-        let owner = candid::Principal::try_from_slice(&spec.owner).unwrap_or(candid::Principal::anonymous());
-        let key = IdemKey::of(&meta.capsule_id, &owner, &spec.idem);
-        match self.of_new(storage, key)? {
-            SessionPath::Compat => self.compat.begin(storage, id, spec, meta, now),
-            SessionPath::Direct => self.direct.begin(storage, id, spec, meta, now),
+        match on {
+            SessionPath::Compat => self.compat.begin(storage, on, id, spec, meta, now),
+            SessionPath::Direct => self.direct.begin(storage, on, id, spec, meta, now),
         }
     }
 
