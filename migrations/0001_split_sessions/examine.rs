@@ -19,18 +19,16 @@ pub struct Examined {
 
 /// What becomes of a record.
 pub enum Verdict {
-    /// It is converted.
-    Convert { caller: Principal, split: Box<Split>, key: Key },
+    /// It is converted. Without a key, the indexes have the session already.
+    Convert { caller: Principal, split: Box<Split>, key: Option<Key> },
     /// It is over.
     Release { caller: Principal, split: Box<Split> },
     /// It is kept aside.
     Reject { legacy: Option<Box<LegacyUploadSession>>, reason: String },
 }
 
-/// The idempotency key of a record that is converted.
+/// The idempotency key of a record that is converted and is in no index.
 pub enum Key {
-    /// The indexes have the session already.
-    Indexed,
     /// It leads to no session in flight.
     Free(IdemKey),
     /// It led to a session that was begun before.
@@ -70,20 +68,19 @@ pub fn examine(storage: &Storage, session: &LegacySession, now: Time) -> Result<
         return Ok(Examined { class: Class::Expired, verdict: Verdict::Release { caller, split } });
     }
     // What the legacy build has indexed has a key that leads to it, or has lost it to a later session.
-    let key = match storage.index.contains(id, caller) {
-        true => Key::Indexed,
-        false => {
-            let key = IdemKey::of(&split.meta.capsule_id, &caller, &split.session.session_meta.idem);
-            let tables = &storage.sessions;
-            let lives = |id: &SessionId| tables.sessions.contains(&id.0) || tables.legacy.contains(&id.0);
-            match storage.index.find(key)?.filter(|other| *other != id && lives(other)) {
-                None => Key::Free(key),
-                Some(other) if other < id => Key::TakenFrom(key),
-                Some(_) => Key::Lost,
-            }
-        }
+    let key = if storage.index.contains(id, caller) {
+        None
+    } else {
+        let key = IdemKey::of(&split.meta.capsule_id, &caller, &split.session.session_meta.idem);
+        let tables = &storage.sessions;
+        let lives = |id: &SessionId| tables.sessions.contains(&id.0) || tables.legacy.contains(&id.0);
+        Some(match storage.index.find(key)?.filter(|other| *other != id && lives(other)) {
+            None => Key::Free(key),
+            Some(other) if other < id => Key::TakenFrom(key),
+            Some(_) => Key::Lost,
+        })
     };
-    let leads_elsewhere = matches!(key, Key::TakenFrom(_) | Key::Lost);
+    let leads_elsewhere = matches!(key, Some(Key::TakenFrom(_) | Key::Lost));
     let class = Class::of_convertible(&split, unit, leads_elsewhere);
     Ok(Examined { class, verdict: Verdict::Convert { caller, split, key } })
 }

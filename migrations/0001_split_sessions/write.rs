@@ -26,11 +26,11 @@ pub fn make(storage: &mut Storage, legacy: &LegacySession, now: Time) -> Result<
     let id = SessionId(legacy.id);
     let Examined { class, verdict } = examine(storage, legacy, now)?;
     let fate = match verdict {
-        Verdict::Convert { split, key: Key::Indexed, .. } => {
+        Verdict::Convert { split, key: None, .. } => {
             insert(storage, id, &split);
             return Ok((class, Made::Written(split)));
         }
-        Verdict::Convert { caller, split, key } => {
+        Verdict::Convert { caller, split, key: Some(key) } => {
             Fate::Converted(write_indexed(storage, legacy, caller, &split, key)?)
         }
         Verdict::Release { caller, split } => {
@@ -139,7 +139,6 @@ fn write_indexed(
     }
     let seen = session.session_meta.last_seen;
     match key {
-        Key::Indexed => {}
         Key::Free(key) | Key::TakenFrom(key) => {
             storage.index.insert(id, key, caller, seen);
         }
