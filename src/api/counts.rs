@@ -43,6 +43,20 @@ pub struct PathCounts {
     pub errors: ErrorCounts,
 }
 
+impl PathCounts {
+    /// The calls by the names that they have in `/metrics`.
+    pub fn by_call(&self) -> [(&'static str, CallCounts); 5] {
+        let Self { begin, put_chunk, finish, abort, put_whole, .. } = *self;
+        [
+            ("begin", begin),
+            ("put_chunk", put_chunk),
+            ("finish", finish),
+            ("abort", abort),
+            ("put_whole", put_whole),
+        ]
+    }
+}
+
 /// Messages of one kind. One that traps is rolled back, and not counted.
 #[derive(CandidType, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CallCounts {
@@ -73,4 +87,32 @@ pub struct ErrorCounts {
     pub hashing: u64,
     /// `Internal`.
     pub internal: u64,
+}
+
+impl ErrorCounts {
+    /// The refusals by the names that they have in `/metrics`.
+    pub fn by_kind(&self) -> [(&'static str, u64); 9] {
+        let Self {
+            unauthorized,
+            not_found,
+            invalid_argument,
+            conflict,
+            incomplete,
+            checksum_mismatch,
+            resource_exhausted,
+            hashing,
+            internal,
+        } = *self;
+        [
+            ("unauthorized", unauthorized),
+            ("not_found", not_found),
+            ("invalid_argument", invalid_argument),
+            ("conflict", conflict),
+            ("incomplete", incomplete),
+            ("checksum_mismatch", checksum_mismatch),
+            ("resource_exhausted", resource_exhausted),
+            ("hashing", hashing),
+            ("internal", internal),
+        ]
+    }
 }

@@ -1,6 +1,6 @@
 //! The counts of the uploads as Prometheus text: one sample for each path.
 
-use crate::api::{CallCounts, ErrorCounts, PathCounts, UploadCounts};
+use crate::api::{CallCounts, PathCounts, UploadCounts};
 
 /// Writes every count behind what is there.
 pub fn write(text: &mut String, counts: &UploadCounts) {
@@ -67,44 +67,10 @@ const FAMILIES: &[Family] = &[
         name: "upload_errors_total",
         help: "Calls and files that were refused",
         label: "kind",
-        samples: |counts| errors(&counts.errors),
+        samples: |counts| counts.errors.by_kind().to_vec(),
     },
 ];
 
 fn calls(counts: &PathCounts, number: fn(&CallCounts) -> u64) -> Vec<(&'static str, u64)> {
-    let PathCounts { begin, put_chunk, finish, abort, put_whole, .. } = counts;
-    [
-        ("begin", begin),
-        ("put_chunk", put_chunk),
-        ("finish", finish),
-        ("abort", abort),
-        ("put_whole", put_whole),
-    ]
-    .map(|(call, counts)| (call, number(counts)))
-    .to_vec()
-}
-
-fn errors(errors: &ErrorCounts) -> Vec<(&'static str, u64)> {
-    let ErrorCounts {
-        unauthorized,
-        not_found,
-        invalid_argument,
-        conflict,
-        incomplete,
-        checksum_mismatch,
-        resource_exhausted,
-        hashing,
-        internal,
-    } = *errors;
-    vec![
-        ("unauthorized", unauthorized),
-        ("not_found", not_found),
-        ("invalid_argument", invalid_argument),
-        ("conflict", conflict),
-        ("incomplete", incomplete),
-        ("checksum_mismatch", checksum_mismatch),
-        ("resource_exhausted", resource_exhausted),
-        ("hashing", hashing),
-        ("internal", internal),
-    ]
+    counts.by_call().iter().map(|(call, counts)| (*call, number(counts))).collect()
 }

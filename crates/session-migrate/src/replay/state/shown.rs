@@ -2,7 +2,7 @@
 
 use candid::{CandidType, Principal};
 use serde_bytes::ByteBuf;
-use upload_canister::api::{ErrorCounts, PathCounts, UploadCounts};
+use upload_canister::api::{PathCounts, UploadCounts};
 
 /// An ended session.
 #[derive(CandidType)]
@@ -65,26 +65,8 @@ impl CountsShown {
             sessions_aborted: sum(|path| path.sessions_aborted),
             sessions_expired: sum(|path| path.sessions_expired),
             bytes_stored: sum(|path| path.bytes_stored),
-            messages: sum(|path| {
-                let calls = [&path.begin, &path.put_chunk, &path.finish, &path.abort, &path.put_whole];
-                calls.iter().map(|call| call.messages).sum()
-            }),
-            refusals: sum(|path| {
-                let ErrorCounts {
-                    unauthorized,
-                    not_found,
-                    invalid_argument,
-                    conflict,
-                    incomplete,
-                    checksum_mismatch,
-                    resource_exhausted,
-                    hashing,
-                    internal,
-                } = path.errors;
-                let kinds =
-                    [unauthorized, not_found, invalid_argument, conflict, incomplete, checksum_mismatch];
-                kinds.iter().sum::<u64>() + resource_exhausted + hashing + internal
-            }),
+            messages: sum(|path| path.by_call().iter().map(|(_, call)| call.messages).sum()),
+            refusals: sum(|path| path.errors.by_kind().iter().map(|(_, count)| count).sum()),
         }
     }
 }
