@@ -13,8 +13,9 @@ use clap::{Args, Parser, Subcommand};
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use pocket_ic_embedded::serve::{self, ServeOptions};
+use session_migrate::Verdict;
 use session_migrate::build::{self, Artifact, Build, Options};
-use session_migrate::rehearse::{self, Config, Outcome, Verdict, Wasms};
+use session_migrate::rehearse::{self, Config, Outcome, Wasms};
 
 use report_file::ReportFiles;
 
@@ -217,7 +218,12 @@ fn run_rehearse(args: RehearseArgs) -> u8 {
     if let Err(error) = files.write(&outcome.report, || outcome.to_html()) {
         return fail(ENVIRONMENT, error);
     }
-    match outcome.report.verdict {
+    code_of(outcome.report.verdict)
+}
+
+/// The exit code of an outcome.
+fn code_of(verdict: Verdict) -> u8 {
+    match verdict {
         Verdict::Pass => 0,
         Verdict::Fail => LOSS,
     }
@@ -299,11 +305,7 @@ fn print_outcome(outcome: &Outcome) {
     for problem in &outcome.problems {
         eprintln!("error: {problem}");
     }
-    let verdict = match report.verdict {
-        Verdict::Pass => "pass",
-        Verdict::Fail => "fail",
-    };
-    println!("verdict: {verdict} ({:.1} s)", report.seconds);
+    println!("verdict: {} ({:.1} s)", report.verdict, report.seconds);
 }
 
 fn serve_options(args: ServeArgs) -> ServeOptions {

@@ -35,6 +35,13 @@ pub struct MessageCost {
     pub ok: bool,
 }
 
+impl MessageCost {
+    /// Whether it is a part of an installation or upgrade.
+    pub fn is_install(&self) -> bool {
+        ["start", "init", "pre_upgrade", "post_upgrade"].contains(&self.entry.as_str())
+    }
+}
+
 /// Why the server's list cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum CostError {
@@ -82,15 +89,11 @@ fn sum_of_last_install(costs: &[MessageCost]) -> Option<u64> {
     let run: Vec<u64> = costs
         .iter()
         .rev()
-        .skip_while(|cost| !is_install(&cost.entry))
-        .take_while(|cost| is_install(&cost.entry))
+        .skip_while(|cost| !cost.is_install())
+        .take_while(|cost| cost.is_install())
         .map(|cost| cost.instructions)
         .collect();
     (!run.is_empty()).then(|| run.iter().sum())
-}
-
-fn is_install(entry: &str) -> bool {
-    ["start", "init", "pre_upgrade", "post_upgrade"].contains(&entry)
 }
 
 /// Cuts every message of a canister off after so many instructions, or at its own limit again.

@@ -13,7 +13,20 @@ pub mod rehearse;
 pub mod replay;
 pub mod server;
 pub mod trace;
+mod verdict;
 pub mod workload;
+
+use std::path::Path;
+
+pub use verdict::Verdict;
+
+/// The folder that a file is in or will be in.
+pub fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
 
 /// What a panic said: the PocketIC client panics when its server fails.
 pub fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {

@@ -1,6 +1,6 @@
 //! What messages cost, by endpoint.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::report::{Endpoint, EndpointCost, Sides, Totals};
 use crate::costs::MessageCost;
@@ -14,9 +14,7 @@ const MIB: u64 = 1 << 20;
 /// The endpoints of both sides, in order of name.
 pub(super) fn endpoints(a: &[MessageCost], b: &[MessageCost]) -> Vec<Endpoint> {
     let (a, b) = (by_endpoint(a), by_endpoint(b));
-    let mut names: Vec<_> = a.keys().chain(b.keys()).cloned().collect();
-    names.sort();
-    names.dedup();
+    let names: BTreeSet<_> = a.keys().chain(b.keys()).cloned().collect();
     let side = |side: &ByEndpoint<'_>, name: &Name| side.get(name).map(|m| cost(m)).unwrap_or_default();
     names
         .into_iter()
@@ -52,7 +50,7 @@ fn by_endpoint(costs: &[MessageCost]) -> ByEndpoint<'_> {
 
 fn endpoint_of(cost: &MessageCost) -> Name {
     match cost.entry.as_str() {
-        "start" | "init" | "pre_upgrade" | "post_upgrade" => ("upgrade".into(), "upgrade".into()),
+        _ if cost.is_install() => ("upgrade".into(), "upgrade".into()),
         "update" | "query" if !cost.method.starts_with(INTERNAL) => (cost.method.clone(), cost.entry.clone()),
         // Timers, and the messages that they send to the canister itself.
         _ => ("timer".into(), "timer".into()),

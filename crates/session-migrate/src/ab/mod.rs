@@ -10,7 +10,7 @@ mod page;
 pub mod report;
 mod side;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
 use crate::compare::{self, Difference, RuleError, Rules, Tally};
@@ -55,6 +55,14 @@ pub struct Config {
 /// When the tree is no longer there, or they do not parse.
 pub fn rules_of_the_tree() -> Result<Rules, RuleError> {
     Rules::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../ab/allowed.toml"))
+}
+
+/// The rules of a file, or else those that are checked in.
+///
+/// # Errors
+/// When they cannot be read, or do not parse.
+pub fn rules(path: Option<&Path>) -> Result<Rules, RuleError> {
+    path.map_or_else(rules_of_the_tree, Rules::read)
 }
 
 /// Compares. `progress` is told what comes next.
@@ -162,10 +170,7 @@ impl Run {
 
     fn compare_state(&mut self, sides: &Sides<Side>, tally: &mut Tally) {
         let (a, b) = (&sides.a.state, &sides.b.state);
-        let mut keys: Vec<_> = a.keys().chain(b.keys()).collect();
-        keys.sort();
-        keys.dedup();
-        for key in keys {
+        for key in a.keys().chain(b.keys()).collect::<BTreeSet<_>>() {
             let (part, name) = key;
             let text = |state: &State| state.get(key).cloned().unwrap_or_else(|| "nothing".into());
             let found = compare::differences_of_texts(&text(a), &text(b));

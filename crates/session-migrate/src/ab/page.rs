@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::report::{BuildReport, DifferenceReport, Place, Report, RuleUse, Run, Sides, Totals, Verdict};
+use super::report::{BuildReport, DifferenceReport, Place, Report, RuleUse, Run, Sides, Totals};
 use crate::page::{self, Bar, Row, Scale, Side, plot};
 
 /// Differences of one rule that are written out in one run; the JSON report has all of them.
@@ -14,7 +14,7 @@ const REGRESSIONS_SHOWN: usize = 30;
 impl Report {
     /// The page, complete in itself.
     pub fn to_html(&self) -> String {
-        let title = format!("{} beside {}: {}", self.a.name, self.b.name, verdict(self).0);
+        let title = format!("{} beside {}: {}", self.a.name, self.b.name, self.verdict);
         let body = html! {
             (summary(self))
             (totals(self))
@@ -25,23 +25,14 @@ impl Report {
     }
 }
 
-/// The word, and its class.
-fn verdict(report: &Report) -> (&'static str, &'static str) {
-    match report.verdict {
-        Verdict::Pass => ("pass", "pass"),
-        Verdict::Fail => ("fail", "fail"),
-    }
-}
-
 fn summary(report: &Report) -> Markup {
-    let (word, class) = verdict(report);
     let regressions = report.regressions().count();
     let differences: usize = report.runs.iter().map(|run| run.differences.len()).sum();
     let count = |of: fn(&Run) -> u64| report.runs.iter().map(of).sum::<u64>();
     html! {
         h1 {
             span.a.key { (report.a.name) } " beside " span.b.key { (report.b.name) } ": "
-            span class=(class) { (word) }
+            span class=(report.verdict.word()) { (report.verdict.word()) }
         }
         p {
             (count(|run| run.calls)) " calls in " (report.runs.len()) " traces, played on both. "

@@ -2,17 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::Verdict;
 use crate::server::ServerKind;
-
-/// How it ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Verdict {
-    /// Every difference is allowed by a rule.
-    Pass,
-    /// There is a regression.
-    Fail,
-}
 
 /// Everything that was compared.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -26,7 +26,7 @@ pub(crate) fn lock(cache: &Path) -> Result<Lock, BuildError> {
 
 /// Writes a file under a temporary name beside it, then renames.
 pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), BuildError> {
-    let folder = path.parent().unwrap_or(Path::new("."));
+    let folder = crate::folder_of(path);
     let write = || -> std::io::Result<()> {
         std::fs::create_dir_all(folder)?;
         let mut builder = tempfile::Builder::new();

@@ -6,13 +6,12 @@ use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{ProgressBar, ProgressDrawTarget};
 use session_migrate::ab::report::{DifferenceReport, Run};
-use session_migrate::ab::{self, Config, Report, Subject, Verdict, rules_of_the_tree};
-use session_migrate::compare::Rules;
+use session_migrate::ab::{self, Config, Report, Subject};
 use session_migrate::replay::Builds;
 use session_migrate::workload::{Order, Workload};
 
 use super::report_file::{ReportFile, ReportFiles};
-use super::{ENVIRONMENT, LOSS, USAGE, fail, without_panic};
+use super::{ENVIRONMENT, USAGE, code_of, fail, without_panic};
 
 /// At most so many regressions are written out for each run.
 const SHOWN: usize = 20;
@@ -78,7 +77,7 @@ pub(super) fn run(args: AbArgs) -> u8 {
         Ok(subjects) => subjects,
         Err(error) => return fail(USAGE, error),
     };
-    let rules = match args.rules.clone().map_or_else(rules_of_the_tree, |path| Rules::read(&path)) {
+    let rules = match ab::rules(args.rules.as_deref()) {
         Ok(rules) => rules,
         Err(error) => return fail(USAGE, error),
     };
@@ -103,10 +102,7 @@ pub(super) fn run(args: AbArgs) -> u8 {
     if let Err(error) = files.write(&report, || report.to_html()).and(markdown) {
         return fail(ENVIRONMENT, error);
     }
-    match report.verdict {
-        Verdict::Pass => 0,
-        Verdict::Fail => LOSS,
-    }
+    code_of(report.verdict)
 }
 
 fn print(report: &Report) {
@@ -152,11 +148,7 @@ fn print(report: &Report) {
     for rule in report.stale_rules() {
         eprintln!("stale: the rule `{}` allowed nothing", rule.name);
     }
-    let verdict = match report.verdict {
-        Verdict::Pass => "pass",
-        Verdict::Fail => "fail",
-    };
-    println!("verdict: {verdict}");
+    println!("verdict: {}", report.verdict);
 }
 
 fn endpoints(report: &Report, run: &Run) -> Table {

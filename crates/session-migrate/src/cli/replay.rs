@@ -6,14 +6,15 @@ use std::path::PathBuf;
 use candid::Principal;
 use clap::Args;
 use reqwest::Url;
-use session_migrate::ab::rules_of_the_tree;
-use session_migrate::compare::{self, Difference, Judgement, Mismatch, Rules, Tally};
+use session_migrate::Verdict;
+use session_migrate::ab;
+use session_migrate::compare::{self, Difference, Judgement, Mismatch, Tally};
 use session_migrate::proxy::Options;
 use session_migrate::replay::{self, Builds, Interruption, Played, ReplayError, Subject};
 use session_migrate::trace::{Trace, Writer};
 use session_migrate::workload::{self, Order, Workload, WorkloadError};
 
-use super::{ENVIRONMENT, LOSS, USAGE, fail, proxy, without_panic};
+use super::{ENVIRONMENT, LOSS, USAGE, code_of, fail, proxy, without_panic};
 
 /// At most so many differences are written out.
 const SHOWN: usize = 20;
@@ -94,7 +95,7 @@ fn record_workload(workload: Workload, args: &RecordArgs) -> u8 {
 
 /// Plays a trace.
 pub(super) fn replay(args: ReplayArgs) -> u8 {
-    let rules = match args.rules.clone().map_or_else(rules_of_the_tree, |path| Rules::read(&path)) {
+    let rules = match ab::rules(args.rules.as_deref()) {
         Ok(rules) => rules,
         Err(error) => return fail(USAGE, error),
     };
@@ -124,7 +125,7 @@ fn judge(trace: &Trace, played: &[Played], mut tally: Tally) -> u8 {
     if wrong.len() > SHOWN {
         eprintln!("error: and {} more differences", wrong.len() - SHOWN);
     }
-    let verdict = if wrong.is_empty() { "pass" } else { "fail" };
+    let verdict = if wrong.is_empty() { Verdict::Pass } else { Verdict::Fail };
     println!("{equal} answers equal, {allowed} differences allowed, {} not; verdict: {verdict}", wrong.len());
-    if wrong.is_empty() { 0 } else { LOSS }
+    code_of(verdict)
 }

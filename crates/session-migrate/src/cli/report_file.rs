@@ -4,6 +4,7 @@ use std::io::{Error, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use session_migrate::folder_of;
 use tempfile::NamedTempFile;
 
 /// Where a report goes, as far as somebody wants it.
@@ -43,16 +44,12 @@ pub(super) struct ReportFile {
 impl ReportFile {
     /// Opens it; it appears under its name when it is written.
     pub fn create(path: &Path) -> Result<ReportFile, String> {
-        let folder = match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        };
         if path.is_dir() {
             return Err(format!("cannot write {}: it is a folder", path.display()));
         }
         let file = tempfile::Builder::new()
             .prefix(".report-")
-            .tempfile_in(folder)
+            .tempfile_in(folder_of(path))
             .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
         Ok(ReportFile { path: path.to_path_buf(), file })
     }

@@ -14,7 +14,7 @@ use super::ProxyError;
 use super::forward::{Forward, handle};
 use super::upstream::Upstream;
 use super::watch::{Recorded, Watch};
-use crate::trace::{Header, Writer};
+use crate::trace::Writer;
 
 /// Threads that forward.
 const THREADS: usize = 2;
@@ -49,7 +49,7 @@ impl Proxy {
         let Options { listen, server, out, canister } = options;
         let authority = authority(&server)?;
         // Found out now, and not when everything has been recorded: an unfinished trace leaves nothing behind.
-        drop(Writer::create(&out, &Header::new(0, "", "", Vec::new()))?);
+        Writer::check(&out)?;
         let cannot_listen = |source| ProxyError::Listen { address: listen, source };
         let listener = TcpListener::bind(listen).map_err(cannot_listen)?;
         listener.set_nonblocking(true).map_err(cannot_listen)?;

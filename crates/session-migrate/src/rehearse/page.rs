@@ -3,20 +3,16 @@
 use maud::{Markup, html};
 
 use super::Outcome;
-use super::report::{MigrationReport, Report, UploadReport, Verdict};
+use super::report::{MigrationReport, Report, UploadReport};
 use crate::page::{self, Bar, Row, Scale, Side, plot};
 
 impl Outcome {
     /// The page, complete in itself.
     pub fn to_html(&self) -> String {
-        let (word, class) = match self.report.verdict {
-            Verdict::Pass => ("pass", "pass"),
-            Verdict::Fail => ("fail", "fail"),
-        };
         let report = &self.report;
         let intact = report.uploads.iter().filter(|upload| upload.intact).count();
         let body = html! {
-            h1 { "Rehearsal of the staged upgrade: " span class=(class) { (word) } }
+            h1 { "Rehearsal of the staged upgrade: " span class=(report.verdict.word()) { (report.verdict.word()) } }
             p {
                 (intact) " of " (report.uploads.len()) " uploads are as they must be, every byte read back; "
                 (report.migration.source) " records were migrated."
@@ -30,7 +26,7 @@ impl Outcome {
             (messages("Notes", &self.notes))
             p.faint { "Took " (format!("{:.1}", report.seconds)) " s on the " (report.server.name()) " server." }
         };
-        page::page(&format!("Rehearsal: {word}"), &body)
+        page::page(&format!("Rehearsal: {}", report.verdict), &body)
     }
 }
 
@@ -136,6 +132,7 @@ fn builds(report: &Report) -> Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Verdict;
     use crate::rehearse::StopPoint;
     use crate::rehearse::report::StageReport;
     use crate::server::ServerKind;

@@ -8,17 +8,8 @@ use upload_canister::api::MigrationStatus;
 use super::lane::{Crowd, Lane};
 use super::stages::Stages;
 use super::{Outcome, StopPoint};
+pub use crate::Verdict;
 use crate::server::ServerKind;
-
-/// The end of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Verdict {
-    /// Nothing was lost and nothing differs.
-    Pass,
-    /// Something did.
-    Fail,
-}
 
 /// A rehearsal, as written with `--json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -9,6 +9,7 @@ use super::format::End;
 use super::payload::{self, PayloadRef};
 use super::seal::Seal;
 use super::{Event, Header, TraceError};
+use crate::folder_of;
 
 /// A trace in the making. Dropped before [`Writer::finish`], it leaves nothing behind.
 #[derive(Debug)]
@@ -27,7 +28,7 @@ fn beside(path: &Path) -> Result<NamedTempFile, TraceError> {
     if path.is_dir() {
         return Err(cannot()(std::io::ErrorKind::IsADirectory.into()));
     }
-    tempfile::Builder::new().prefix(".trace-").tempfile_in(parent(path)).map_err(cannot())
+    tempfile::Builder::new().prefix(".trace-").tempfile_in(folder_of(path)).map_err(cannot())
 }
 
 impl Writer {
@@ -83,7 +84,7 @@ impl Writer {
             None => {
                 let made = tempfile::Builder::new()
                     .prefix(".payload-")
-                    .tempdir_in(parent(&self.path))
+                    .tempdir_in(folder_of(&self.path))
                     .map_err(TraceError::io("create", &payload::folder(&self.path)))?;
                 self.payloads.insert(made)
             }
@@ -125,12 +126,5 @@ impl Writer {
             writeln!(self.file, "{}", self.seal.close(&object))
         };
         write().map_err(cannot)
-    }
-}
-
-fn parent(path: &Path) -> &Path {
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
     }
 }

@@ -1,6 +1,7 @@
 //! What the page says of a report, and that it is complete in itself.
 
 use super::*;
+use crate::Verdict;
 use crate::ab::report::{Endpoint, EndpointCost, Equal};
 use crate::server::ServerKind;
 

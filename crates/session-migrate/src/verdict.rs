@@ -1,0 +1,31 @@
+//! How a rehearsal or a comparison ended.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The end of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// Nothing was lost, and nothing differs but what a rule allows.
+    Pass,
+    /// Something was lost or differs.
+    Fail,
+}
+
+impl Verdict {
+    /// In a word.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Verdict::Pass => "pass",
+            Verdict::Fail => "fail",
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
