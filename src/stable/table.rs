@@ -94,7 +94,12 @@ impl<K: Storable + Ord + Clone + Debug, V: Record> Table<K, V> {
 
     /// Stores a record in place of what was there.
     pub fn insert(&mut self, key: K, value: &V) {
-        self.map.insert(key, Raw(value.encode()));
+        self.insert_new(key, value);
+    }
+
+    /// Stores a record in place of what was there, and says whether nothing was.
+    pub fn insert_new(&mut self, key: K, value: &V) -> bool {
+        self.map.insert(key, Raw(value.encode())).is_none()
     }
 
     /// Stores any bytes in place of what was there.

@@ -41,12 +41,11 @@ impl SessionIndex {
 
     /// Adds a session whose key leads to another one. False when it was there already.
     pub fn insert_without_key(&mut self, id: SessionId, owner: Principal, last_seen: Time) -> bool {
-        if self.contains(id, owner) {
-            return false;
+        let new = self.by_owner.insert_new((owner, id.0), &());
+        if new {
+            self.by_activity.insert((last_seen.as_nanos(), id.0), &());
         }
-        self.by_activity.insert((last_seen.as_nanos(), id.0), &());
-        self.by_owner.insert((owner, id.0), &());
-        true
+        new
     }
 
     /// Lets a key lead to a session that ends as it begins.

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use clap::{Args, Parser, Subcommand};
 use session_migrate::build::Build;
+use upload_bench::bare_map;
 use upload_bench::compare::Comparison;
 use upload_bench::error::BenchError;
 use upload_bench::measure::{self, Measured, Selection};
@@ -51,6 +52,12 @@ struct CostArgs {
 enum Command {
     /// The three builds and DFINITY's asset canister, with the same files: instructions, bytes, MB/s.
     SideBySide(PeerArgs),
+    /// A look-up, an insertion and a removal in a map of ic-stable-structures with nothing around it.
+    BareMap {
+        /// Write the figures over the checked-in ones, and into docs/costs.md.
+        #[arg(long)]
+        update: bool,
+    },
     /// Make docs/costs.md, its plot and the section of the README anew from the checked-in figures.
     Document,
 }
@@ -71,6 +78,7 @@ pub fn run() -> ExitCode {
     let outcome = match cli.command {
         None => measure(cli.costs),
         Some(Command::SideBySide(args)) => side_by_side(&args).map(|()| 0),
+        Some(Command::BareMap { update }) => bare_map(update).map(|()| 0),
         Some(Command::Document) => publish::write_documents().map(|()| 0),
     };
     match outcome {
@@ -94,6 +102,16 @@ fn side_by_side(args: &PeerArgs) -> Result<(), BenchError> {
     }
     if args.update {
         publish::save_peers(&figures)?;
+        publish::write_documents()?;
+    }
+    Ok(())
+}
+
+fn bare_map(update: bool) -> Result<(), BenchError> {
+    let maps = bare_map::measure()?;
+    println!("{}", report::bare_map(Style::Terminal, &maps));
+    if update {
+        publish::save_bare_map(&maps)?;
         publish::write_documents()?;
     }
     Ok(())

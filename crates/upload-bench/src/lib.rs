@@ -4,6 +4,7 @@
 //! the metering itself, which is the embedded server's, and building the wasms, which is the toolkit's.
 //! Boundary: instructions and bytes are compared and may fail a check; times are shown and never judged.
 
+pub mod bare_map;
 pub mod bench;
 pub mod compare;
 pub mod cost;

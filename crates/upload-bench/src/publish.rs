@@ -2,12 +2,15 @@
 
 use std::path::PathBuf;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use session_migrate::build::toolchain;
 use session_migrate::build::{Build, Workspace};
 
+use crate::bare_map::MapCosts;
 use crate::error::BenchError;
 use crate::peers::{self, PeerFigures};
-use crate::report::{self, Figures};
+use crate::report::{self, Figures, Sources};
 use crate::results::{self, Results};
 use crate::scenarios;
 
@@ -29,6 +32,12 @@ impl Documents {
     }
 }
 
+/// The figures of the peers, in the folder of results.
+const PEERS: &str = "side_by_side.json";
+
+/// The figures of the bare map, in the folder of results.
+const BARE_MAP: &str = "bare_map.json";
+
 /// The section of the README is between these lines.
 const SECTION: (&str, &str) =
     ("<!-- Costs: written by `cargo bench-costs --update`. -->\n", "<!-- End of costs. -->\n");
@@ -47,10 +56,6 @@ fn readme(section: &str) -> Result<String, BenchError> {
         return Err(BenchError::file("find the section on costs in", &path)("its comments are gone"));
     };
     Ok([before, SECTION.0, section, SECTION.1, after].concat())
-}
-
-fn peers_path() -> PathBuf {
-    results::folder().join("side_by_side.json")
 }
 
 fn compiler_path() -> PathBuf {
@@ -98,14 +103,27 @@ pub fn save(measured: Vec<Results>) -> Result<(), BenchError> {
 /// # Errors
 /// When the file cannot be written.
 pub fn save_peers(peers: &[PeerFigures]) -> Result<(), BenchError> {
-    let path = peers_path();
-    let mut json = serde_json::to_string_pretty(peers).map_err(BenchError::file("write", &path))?;
+    save_json(PEERS, peers)
+}
+
+/// Writes the figures of the bare map.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn save_bare_map(maps: &[MapCosts]) -> Result<(), BenchError> {
+    save_json(BARE_MAP, maps)
+}
+
+fn save_json<T: Serialize + ?Sized>(name: &str, figures: &T) -> Result<(), BenchError> {
+    let path = results::folder().join(name);
+    let mut json = serde_json::to_string_pretty(figures).map_err(BenchError::file("write", &path))?;
     json.push('\n');
     results::write(&path, json.as_bytes())
 }
 
-fn recorded_peers() -> Result<Option<Vec<PeerFigures>>, BenchError> {
-    let path = peers_path();
+/// Checked-in figures; none when there is no such file.
+fn load_json<T: DeserializeOwned>(name: &str) -> Result<Option<T>, BenchError> {
+    let path = results::folder().join(name);
     if !path.exists() {
         return Ok(None);
     }
@@ -132,8 +150,14 @@ pub fn recorded() -> Result<Figures, BenchError> {
 pub fn documents() -> Result<Documents, BenchError> {
     let figures = recorded()?;
     let plot = report::plot(&figures).map_err(BenchError::file("draw", in_tree("docs/costs.svg")))?;
-    let peers = recorded_peers()?.map(|peers| peers::markdown(&peers));
-    let page = report::document(&figures, &recorded_compiler()?, &scenarios::all(), peers.as_deref());
+    let peers: Option<Vec<PeerFigures>> = load_json(PEERS)?;
+    let sources = Sources {
+        compiler: recorded_compiler()?,
+        scenarios: scenarios::all(),
+        bare_map: load_json(BARE_MAP)?.unwrap_or_default(),
+        side_by_side: peers.map(|peers| peers::markdown(&peers)).unwrap_or_default(),
+    };
+    let page = report::document(&figures, &sources);
     let readme = readme(&report::section(&figures))?;
     Ok(Documents { page, plot, readme })
 }

@@ -3,7 +3,7 @@
 use crate::api::{self, Error, Result};
 use crate::blob::StableBlobSink;
 use crate::migrate;
-use crate::session::{PutOutcome, Session, SessionId, SessionService, SessionSpec, Time};
+use crate::session::{PutOutcome, Session, SessionError, SessionId, SessionService, SessionSpec, Time};
 use crate::storage::Storage;
 use crate::upload::{DirectStore, IdemKey, SessionTables, UploadMeta};
 
@@ -35,10 +35,10 @@ impl UploadPath for DirectPath {
 
     fn load(&mut self, storage: &mut Storage, id: SessionId, now: Time) -> Result<Option<Upload>> {
         migrate::touch(storage, id, now)?;
-        if !storage.sessions.sessions.contains(&id.0) {
-            return Ok(None);
-        }
-        let session = service(&mut storage.sessions).session(id)?;
+        let session = match service(&mut storage.sessions).session(id) {
+            Err(SessionError::NotFound(_)) => return Ok(None),
+            found => found?,
+        };
         let meta = meta(&storage.sessions, id)?;
         Ok(Some(Upload { session, meta, path: api::SessionPath::Direct }))
     }

@@ -5,9 +5,9 @@ mod plot;
 mod tables;
 mod targets;
 
-pub use document::{document, section};
+pub use document::{Sources, document, section};
 pub use plot::plot;
-pub use tables::{Style, costs, summary, table, targets as target_table};
+pub use tables::{Style, bare_map, costs, summary, table, targets as target_table};
 pub use targets::{ORIGIN_PER_MIB, Target};
 
 use session_migrate::build::Build;

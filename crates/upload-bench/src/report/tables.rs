@@ -5,6 +5,7 @@ use session_migrate::build::Build;
 
 use super::Figures;
 use super::targets::{self, instructions_per_mib};
+use crate::bare_map::MapCosts;
 
 /// Where a table is to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +43,15 @@ pub fn targets(style: Style, figures: &Figures) -> Table {
             None => target.verdict().to_owned(),
         };
         table.add_row([target.figure, &target.limit.to_string(), &value, &verdict]);
+    }
+    table
+}
+
+/// What a map costs with nothing around it, instructions.
+pub fn bare_map(style: Style, maps: &[MapCosts]) -> Table {
+    let mut table = table(style, 0, &["entries", "look-up", "insertion", "removal"]);
+    for map in maps {
+        table.add_row([map.entries, map.get, map.insert, map.remove]);
     }
     table
 }

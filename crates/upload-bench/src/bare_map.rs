@@ -1,0 +1,57 @@
+//! What one look-up, one insertion and one removal cost in a map of `ic-stable-structures` with nothing around it: the
+//! floor of every call that touches such maps.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::BenchError;
+use crate::world::{NO_ARGUMENTS, World};
+
+/// Entries of the maps that are measured: those of the states whose calls are.
+const ENTRIES: [u64; 3] = [10, 1_000, 100_000];
+
+/// Every operation is measured on so many keys behind the last one, as those of new sessions are.
+const KEYS: u64 = 10;
+
+/// Keys that one message inserts, so that it stays within its instructions.
+const KEYS_PER_MESSAGE: u64 = 10_000;
+
+/// Instructions of one operation, the mean of ten keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MapCosts {
+    /// Entries of the map.
+    pub entries: u64,
+    /// To look an entry up.
+    pub get: u64,
+    /// To insert an entry behind all others.
+    pub insert: u64,
+    /// To remove one of the last.
+    pub remove: u64,
+}
+
+/// Measures the operations on maps of ten to a hundred thousand entries.
+///
+/// # Errors
+/// When the canister cannot be built or installed, or a call fails.
+pub fn measure() -> Result<Vec<MapCosts>, BenchError> {
+    let path = pocket_ic_fixtures::stable_map()?;
+    let module = std::fs::read(&path).map_err(BenchError::file("read", &path))?;
+    ENTRIES.into_iter().map(|entries| of_map(entries, module.clone())).collect()
+}
+
+fn of_map(entries: u64, module: Vec<u8>) -> Result<MapCosts, BenchError> {
+    let world = World::of(format!("a map of {entries}"), "the bare map", module)?;
+    world.install(NO_ARGUMENTS)?;
+    for from in (0..entries).step_by(KEYS_PER_MESSAGE as usize) {
+        world.controller_call("fill", (from, entries.min(from + KEYS_PER_MESSAGE)))?;
+    }
+    let mean = |method: &'static str| -> Result<u64, BenchError> {
+        let mut sum = 0;
+        for key in entries..entries + KEYS {
+            let reply = world.controller_call(method, (key,))?;
+            sum += candid::decode_one::<u64>(&reply).map_err(|error| world.bad_reply(method, &error))?;
+        }
+        Ok(sum / KEYS)
+    };
+    let insert = mean("insert")?;
+    Ok(MapCosts { entries, insert, get: mean("get")?, remove: mean("remove")? })
+}
