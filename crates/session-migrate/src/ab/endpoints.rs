@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::judged::more_percent;
 use super::report::{Endpoint, EndpointCost, Sides, Totals};
 use crate::costs::MessageCost;
 
@@ -24,15 +25,6 @@ pub(super) fn endpoints(a: &[MessageCost], b: &[MessageCost]) -> Vec<Endpoint> {
             Endpoint { name, kind, a, b, more_percent: more_percent(a.total, b.total) }
         })
         .collect()
-}
-
-/// How much more the second is, percent. Something is infinitely more than nothing, shown as a hundred times.
-fn more_percent(a: u64, b: u64) -> f64 {
-    match (a, b) {
-        (0, 0) => 0.0,
-        (0, _) => 10_000.0,
-        _ => (b as f64 / a as f64 - 1.0) * 100.0,
-    }
 }
 
 /// Method and kind.

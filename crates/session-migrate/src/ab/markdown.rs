@@ -105,7 +105,7 @@ impl Report {
         let columns = [
             "equal answers",
             "equal entries of the state",
-            "endpoints within the tolerance",
+            "costs within the tolerance",
             "allowed",
             "regressions",
         ];

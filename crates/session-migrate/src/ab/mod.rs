@@ -5,6 +5,7 @@
 
 mod endpoints;
 mod error;
+mod judged;
 mod markdown;
 mod page;
 pub mod report;
@@ -22,7 +23,7 @@ use crate::workload::{self, Order};
 pub use error::AbError;
 pub use report::{Report, Verdict};
 
-use report::{BuildReport, DifferenceReport, Equal, Place, RuleUse, Run, Sides};
+use report::{BuildReport, DifferenceReport, Equal, Place, RuleUse, Run, Sides, Totals};
 use side::Side;
 
 /// What is played on both builds.
@@ -123,8 +124,9 @@ fn compare(name: String, trace: &Trace, sides: &Sides<Side>, tally: &mut Tally) 
     run.compare_state(sides, tally);
     if let (Some(a), Some(b)) = (&sides.a.costs, &sides.b.costs) {
         run.endpoints = endpoints::endpoints(a, b);
-        run.totals = Some(endpoints::totals(Sides { a, b }, uploaded_bytes));
-        run.compare_costs(tally);
+        let totals = endpoints::totals(Sides { a, b }, uploaded_bytes);
+        run.compare_costs(&totals, tally);
+        run.totals = Some(totals);
     }
     run
 }
@@ -182,23 +184,20 @@ impl Run {
         }
     }
 
-    fn compare_costs(&mut self, tally: &mut Tally) {
+    fn compare_costs(&mut self, totals: &Sides<Totals>, tally: &mut Tally) {
         let mut found = Vec::new();
-        for endpoint in &self.endpoints {
-            let of = format!("{} {}", endpoint.kind, endpoint.name);
-            let (allowed, rule) = tally.cost_allowance(&endpoint.name, endpoint.more_percent);
-            let within = endpoint.more_percent <= f64::from(allowed);
+        for (figure, judged_percent) in
+            judged::figures(&self.endpoints, totals, tally.tolerance_instructions())
+        {
+            let (allowed, rule) = tally.cost_allowance(figure.name, judged_percent);
+            let within = judged_percent <= f64::from(allowed);
             if within && rule.is_none() {
                 self.equal.costs += 1;
                 continue;
             }
-            let side = |cost: &report::EndpointCost| {
-                format!("{} instructions in {} messages", cost.total, cost.messages)
-            };
-            let more = format!("{:.2} % more, {allowed} % allowed", endpoint.more_percent);
-            let b = format!("{}, {more}", side(&endpoint.b));
-            let difference = Difference { field: "instructions".into(), a: side(&endpoint.a), b };
-            found.push((of, difference, rule.filter(|_| within)));
+            let b = format!("{}, {:.2} % more, {allowed} % allowed", figure.b, figure.more_percent());
+            let difference = Difference { field: figure.field.into(), a: figure.a.to_string(), b };
+            found.push((figure.of, difference, rule.filter(|_| within)));
         }
         for (of, difference, rule) in found {
             self.note(Place::Cost, &of, None, difference, rule);

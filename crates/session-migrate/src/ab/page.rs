@@ -121,7 +121,7 @@ fn one_run(report: &Report, run: &Run) -> Markup {
         h2 { (run.name) }
         p {
             (run.calls) " calls, " (page::bytes(run.uploaded_bytes)) " uploaded. Equal: " (run.equal.replies)
-            " answers, " (run.equal.state) " parts of the state, " (run.equal.costs) " endpoints within the tolerance."
+            " answers, " (run.equal.state) " parts of the state, " (run.equal.costs) " costs within the tolerance."
             @if let Some(Sides { a, b }) = run.totals {
                 " At the end, stable memory " (page::bytes(a.stable_bytes)) " → " (page::bytes(b.stable_bytes))
                 ", heap " (page::bytes(a.heap_bytes)) " → " (page::bytes(b.heap_bytes)) "."

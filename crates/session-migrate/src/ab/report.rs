@@ -68,7 +68,7 @@ pub struct Equal {
     pub replies: u64,
     /// Entries of the final state that are the same: sessions, memories, blobs by content, indexes, accounts.
     pub state: u64,
-    /// Endpoints that do not cost more than the tolerance allows.
+    /// Figures of cost that are within the tolerance: the worst of each endpoint, and what the trace left behind.
     pub costs: u64,
 }
 
@@ -80,7 +80,7 @@ pub enum Place {
     Reply,
     /// In what the canisters hold at the end.
     State,
-    /// In instructions.
+    /// In instructions, bytes written, stable memory or heap.
     Cost,
 }
 

@@ -35,7 +35,7 @@ pub struct CostRule {
     pub name: String,
     /// Why.
     pub reason: String,
-    /// The endpoints, such as `uploads_finish`.
+    /// The endpoints, such as `uploads_finish`; and `stable_bytes_written`, `stable_memory`, `heap` of a whole trace.
     pub endpoint: Vec<String>,
     /// How much more each may cost than on the other side, percent.
     pub percent: u32,
@@ -45,9 +45,12 @@ pub struct CostRule {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rules {
-    /// How much more any endpoint may cost in instructions, percent.
+    /// How much more anything may cost, percent.
     #[serde(default)]
     pub tolerance_percent: u32,
+    /// How many more instructions a message may take, whatever the percentage.
+    #[serde(default)]
+    pub tolerance_instructions: u64,
     /// Differences that are meant.
     #[serde(default, rename = "rule")]
     pub rules: Vec<Rule>,
@@ -165,6 +168,11 @@ impl Tally {
         let found = self.rules.rules.iter().position(|rule| rule.allows(of, difference))?;
         self.count(found);
         self.rules.rules.get(found).map(|rule| rule.name.clone())
+    }
+
+    /// How many more instructions a message may take, whatever the percentage.
+    pub const fn tolerance_instructions(&self) -> u64 {
+        self.rules.tolerance_instructions
     }
 
     /// How much more an endpoint may cost, percent, and the rule that says so.

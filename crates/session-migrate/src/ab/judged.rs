@@ -1,0 +1,155 @@
+//! The figures of cost that are judged: of each endpoint the one that got worst, and what the whole trace left behind.
+//!
+//! A figure may be so many percent more, or so many instructions a message: in small messages a percent is what the
+//! compiler happens to inline.
+
+use super::report::{Endpoint, EndpointCost, Sides, Totals};
+
+/// A figure on both sides.
+pub(super) struct Figure<'r> {
+    /// The endpoint, or what the trace left behind, as rules name it.
+    pub name: &'r str,
+    /// The same for people.
+    pub of: String,
+    /// Which figure it is.
+    pub field: &'static str,
+    /// Side A's.
+    pub a: u64,
+    /// Side B's.
+    pub b: u64,
+    /// Messages whose instructions it is; 0 when it is no instructions.
+    pub messages: u64,
+}
+
+impl Figure<'_> {
+    /// How much more side B's is, percent.
+    pub fn more_percent(&self) -> f64 {
+        more_percent(self.a, self.b)
+    }
+
+    /// How much more side B's is, percent, beyond so many instructions a message.
+    fn more_percent_beyond(&self, instructions: u64) -> f64 {
+        let forgiven = instructions.saturating_mul(self.messages);
+        let least = self.a.min(self.b);
+        more_percent(self.a, self.b.saturating_sub(forgiven).max(least))
+    }
+}
+
+/// How much more the second is, percent. Something is infinitely more than nothing, shown as a hundred times.
+pub(super) fn more_percent(a: u64, b: u64) -> f64 {
+    match (a, b) {
+        (0, 0) => 0.0,
+        (0, _) => 10_000.0,
+        _ => (b as f64 / a as f64 - 1.0) * 100.0,
+    }
+}
+
+/// All of them, each with how much more of it is judged, percent: what is beyond so many `instructions` a message.
+pub(super) fn figures<'r>(
+    endpoints: &'r [Endpoint],
+    totals: &Sides<Totals>,
+    instructions: u64,
+) -> impl Iterator<Item = (Figure<'r>, f64)> {
+    let judged = move |figure: Figure<'r>| {
+        let more_percent = figure.more_percent_beyond(instructions);
+        (figure, more_percent)
+    };
+    let worst = move |endpoint| {
+        // Of equals the first, which is the sum.
+        of_endpoint(endpoint).map(judged).rev().max_by(|(_, x), (_, y)| x.total_cmp(y))
+    };
+    endpoints.iter().filter_map(worst).chain(left_behind(totals).map(judged))
+}
+
+/// An endpoint may become dearer in all, in most messages, or in a few. What a canister does by itself is no message of one
+/// kind, so that only its sum can be judged.
+fn of_endpoint(endpoint: &Endpoint) -> impl DoubleEndedIterator<Item = Figure<'_>> {
+    type OfSide = fn(&EndpointCost) -> u64;
+    let figures: [(&str, OfSide, u64); 3] = [
+        ("instructions", |cost| cost.total, endpoint.b.messages),
+        ("instructions, median", |cost| cost.median, 1),
+        ("instructions, p99", |cost| cost.p99, 1),
+    ];
+    let one_kind = endpoint.name != endpoint.kind;
+    figures.into_iter().take(if one_kind { 3 } else { 1 }).map(|(field, of_side, messages)| Figure {
+        name: &endpoint.name,
+        of: format!("{} {}", endpoint.kind, endpoint.name),
+        field,
+        a: of_side(&endpoint.a),
+        b: of_side(&endpoint.b),
+        messages,
+    })
+}
+
+fn left_behind<'r>(totals: &Sides<Totals>) -> impl Iterator<Item = Figure<'r>> + use<'r> {
+    type OfSide = fn(&Totals) -> u64;
+    let figures: [(&str, &str, OfSide); 3] = [
+        ("stable_bytes_written", "bytes written to stable memory", |side| side.stable_bytes_written),
+        ("stable_memory", "bytes at the end", |side| side.stable_bytes),
+        ("heap", "bytes at the end", |side| side.heap_bytes),
+    ];
+    let Sides { a, b } = *totals;
+    figures.into_iter().map(move |(name, field, of_side)| Figure {
+        name,
+        of: name.replace('_', " "),
+        field,
+        a: of_side(&a),
+        b: of_side(&b),
+        messages: 0,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: EndpointCost = EndpointCost {
+        messages: 100,
+        median: 10_000,
+        p99: 20_000,
+        total: 1_000_000,
+        stable_bytes_written: 0,
+    };
+
+    fn endpoint(name: &str, b: EndpointCost) -> Endpoint {
+        let more_percent = more_percent(A.total, b.total);
+        Endpoint { name: name.into(), kind: "timer".into(), a: A, b, more_percent }
+    }
+
+    fn judged(name: &str, b: EndpointCost, instructions: u64) -> (&'static str, f64) {
+        let endpoints = [endpoint(name, b)];
+        let totals = Sides { a: Totals::default(), b: Totals::default() };
+        let (figure, more_percent) = figures(&endpoints, &totals, instructions).next().unwrap();
+        (figure.field, more_percent)
+    }
+
+    #[test]
+    fn an_endpoint_is_judged_by_the_figure_that_got_worst() {
+        assert_eq!(judged("put", A, 0), ("instructions", 0.0));
+        assert_eq!(judged("put", EndpointCost { total: 1_500_000, ..A }, 0), ("instructions", 50.0));
+        let median = EndpointCost { median: 15_000, total: 1_400_000, ..A };
+        assert_eq!(judged("put", median, 0), ("instructions, median", 50.0));
+        let p99 = EndpointCost { p99: 40_000, ..A };
+        assert_eq!(judged("put", p99, 0), ("instructions, p99", 100.0));
+        assert_eq!(judged("timer", p99, 0), ("instructions", 0.0), "timers are of many kinds");
+    }
+
+    #[test]
+    fn so_many_instructions_a_message_are_forgiven() {
+        let b = EndpointCost { median: 12_500, total: 1_250_000, ..A };
+        assert_eq!(judged("put", b, 0), ("instructions", 25.0));
+        assert_eq!(judged("put", b, 1_250), ("instructions", 12.5));
+        assert_eq!(judged("put", b, 2_500), ("instructions", 0.0));
+        let cheaper = EndpointCost { median: 5_000, p99: 10_000, total: 500_000, ..A };
+        assert_eq!(judged("put", cheaper, 1_000), ("instructions", -50.0));
+    }
+
+    #[test]
+    fn what_a_trace_leaves_behind_is_judged() {
+        let a = Totals { stable_bytes_written: 10, stable_bytes: 20, heap_bytes: 40, ..Totals::default() };
+        let b = Totals { stable_bytes_written: 20, stable_bytes: 5, heap_bytes: 50, ..Totals::default() };
+        let more: Vec<f64> = figures(&[], &Sides { a, b }, 1_000).map(|(_, more)| more).collect();
+        assert_eq!(more, [100.0, -75.0, 25.0]);
+        assert_eq!(more_percent(0, 1), 10_000.0);
+    }
+}
