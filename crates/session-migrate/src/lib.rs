@@ -18,6 +18,8 @@ pub mod workload;
 
 use std::path::Path;
 
+use tempfile::NamedTempFile;
+
 pub use verdict::Verdict;
 
 /// The folder that a file is in or will be in.
@@ -28,9 +30,44 @@ pub fn folder_of(path: &Path) -> &Path {
     }
 }
 
+/// A file beside `path`, to be written and then renamed to it, so that nobody sees half of it. Who may read it, the umask
+/// says, as for any new file.
+///
+/// # Errors
+/// When there is a folder at `path`, or nothing can be created beside it.
+pub fn file_beside(path: &Path) -> std::io::Result<NamedTempFile> {
+    if path.is_dir() {
+        return Err(std::io::ErrorKind::IsADirectory.into());
+    }
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    builder.prefix(".partial-").tempfile_in(folder_of(path))
+}
+
 /// What a panic said: the PocketIC client panics when its server fails.
 pub fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text =
         panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
     text.unwrap_or("unknown failure").replace('\n', " ")
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_file_beside_another_may_be_read_by_those_who_may_read_any_new_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let (usual, path) = (folder.path().join("usual"), folder.path().join("report"));
+        std::fs::write(&usual, "").unwrap();
+        file_beside(&path).unwrap().persist(&path).unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode(&path), mode(&usual));
+    }
 }

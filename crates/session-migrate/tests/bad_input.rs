@@ -92,7 +92,7 @@ fn a_report_that_cannot_be_written_is_told_before_the_work() {
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path();
     expect_refusal(folder, &["rehearse", "--json", "no/such/report.json"], 2, &["no/such/report.json"]);
-    expect_refusal(folder, &["rehearse", "--json", "."], 2, &["folder"]);
+    expect_refusal(folder, &["rehearse", "--json", "."], 2, &["is a directory"]);
 }
 
 #[test]

@@ -26,16 +26,9 @@ pub(crate) fn lock(cache: &Path) -> Result<Lock, BuildError> {
 
 /// Writes a file under a temporary name beside it, then renames.
 pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), BuildError> {
-    let folder = crate::folder_of(path);
     let write = || -> std::io::Result<()> {
-        std::fs::create_dir_all(folder)?;
-        let mut builder = tempfile::Builder::new();
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            builder.permissions(std::fs::Permissions::from_mode(0o644));
-        }
-        let mut file = builder.prefix(".partial-").tempfile_in(folder)?;
+        std::fs::create_dir_all(crate::folder_of(path))?;
+        let mut file = crate::file_beside(path)?;
         file.write_all(bytes)?;
         file.persist(path)?;
         Ok(())

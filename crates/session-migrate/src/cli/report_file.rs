@@ -4,7 +4,7 @@ use std::io::{Error, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use session_migrate::folder_of;
+use session_migrate::file_beside;
 use tempfile::NamedTempFile;
 
 /// Where a report goes, as far as somebody wants it.
@@ -44,13 +44,7 @@ pub(super) struct ReportFile {
 impl ReportFile {
     /// Opens it; it appears under its name when it is written.
     pub fn create(path: &Path) -> Result<ReportFile, String> {
-        if path.is_dir() {
-            return Err(format!("cannot write {}: it is a folder", path.display()));
-        }
-        let file = tempfile::Builder::new()
-            .prefix(".report-")
-            .tempfile_in(folder_of(path))
-            .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+        let file = file_beside(path).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
         Ok(ReportFile { path: path.to_path_buf(), file })
     }
 

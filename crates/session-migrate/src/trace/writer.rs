@@ -9,7 +9,7 @@ use super::format::End;
 use super::payload::{self, PayloadRef};
 use super::seal::Seal;
 use super::{Event, Header, TraceError};
-use crate::folder_of;
+use crate::{file_beside, folder_of};
 
 /// A trace in the making. Dropped before [`Writer::finish`], it leaves nothing behind.
 #[derive(Debug)]
@@ -22,22 +22,13 @@ pub struct Writer {
     events: usize,
 }
 
-/// The file that a trace is in until it is complete.
-fn beside(path: &Path) -> Result<NamedTempFile, TraceError> {
-    let cannot = || TraceError::io("create", path);
-    if path.is_dir() {
-        return Err(cannot()(std::io::ErrorKind::IsADirectory.into()));
-    }
-    tempfile::Builder::new().prefix(".trace-").tempfile_in(folder_of(path)).map_err(cannot())
-}
-
 impl Writer {
     /// Tells before long work whether a trace can be written to `path`.
     ///
     /// # Errors
     /// When it cannot.
     pub fn check(path: &Path) -> Result<(), TraceError> {
-        beside(path).map(|_| ())
+        file_beside(path).map(drop).map_err(TraceError::io("create", path))
     }
 
     /// Begins a trace that will be at `path`.
@@ -45,9 +36,10 @@ impl Writer {
     /// # Errors
     /// When nothing can be written there.
     pub fn create(path: &Path, header: &Header) -> Result<Writer, TraceError> {
+        let file = file_beside(path).map_err(TraceError::io("create", path))?;
         let mut writer = Writer {
             path: path.to_path_buf(),
-            file: BufWriter::new(beside(path)?),
+            file: BufWriter::new(file),
             payloads: None,
             seal: Seal::default(),
             events: 0,
