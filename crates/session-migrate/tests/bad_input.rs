@@ -93,6 +93,7 @@ fn a_report_that_cannot_be_written_is_told_before_the_work() {
     let folder = dir.path();
     expect_refusal(folder, &["rehearse", "--json", "no/such/report.json"], 2, &["no/such/report.json"]);
     expect_refusal(folder, &["rehearse", "--json", "."], 2, &["is a directory"]);
+    expect_refusal(folder, &["rehearse", "--record", "no/such/x.trace"], 2, &["no/such/x.trace"]);
 }
 
 #[test]

@@ -17,12 +17,12 @@ struct Run {
     report: Value,
 }
 
-/// Rehearses two files with two clients, with `options` besides.
+/// Rehearses two files with three clients, with `options` besides.
 fn rehearse(options: &[(&str, &Path)]) -> Run {
     rehearse_with(&[], options)
 }
 
-/// The same, with `flags` that take no path.
+/// The same, with more files, or flags that take no path.
 fn rehearse_with(flags: &[&str], options: &[(&str, &Path)]) -> Run {
     let dir = tempfile::tempdir().unwrap();
     let content = |length: usize| (0..length).map(|i| (i * i / 7) as u8).collect::<Vec<u8>>();
@@ -187,4 +187,50 @@ fn a_rollback_on_the_way_loses_nothing() {
     let builds: Vec<_> = stages.iter().map(|stage| stage["build"].as_str().unwrap()).collect();
     assert_eq!(builds, ["legacy", "staged", "legacy", "staged", "direct"]);
     assert!(report["uploads"].as_array().unwrap().iter().all(|upload| upload["intact"] == true));
+}
+
+/// The module with another name for one of its methods.
+fn without_method(build: Build, export: &str, folder: &Path) -> PathBuf {
+    let packed = std::fs::read(wasm(build)).unwrap();
+    let mut bytes = build::unpack(&packed).unwrap().into_owned();
+    // The export, and the name of its function.
+    let places: Vec<usize> =
+        (0..bytes.len() - export.len()).filter(|&at| bytes[at..].starts_with(export.as_bytes())).collect();
+    assert!(!places.is_empty(), "{export} is not there");
+    for place in places {
+        bytes[place + export.len() - 1] = b'_';
+    }
+    let path = folder.join("without.wasm");
+    std::fs::write(&path, bytes).unwrap();
+    path
+}
+
+#[test]
+fn a_migration_that_cannot_be_finalized_is_a_finding_and_the_uploads_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let staged = without_method(Build::Staged, "canister_update migration_finalize", folder.path());
+    let Run { code, stderr, report, .. } = rehearse(&[("--staged", &staged)]);
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(stderr.contains("migration_finalize was rejected"), "{stderr}");
+    let stages = report["stages"].as_array().unwrap();
+    let builds: Vec<_> = stages.iter().map(|stage| stage["build"].as_str().unwrap()).collect();
+    assert_eq!(builds, ["legacy", "staged"], "the way back stays open");
+    assert!(report["uploads"].as_array().unwrap().iter().all(|upload| upload["intact"] == true), "{stderr}");
+}
+
+#[test]
+fn a_list_that_cannot_be_had_is_a_finding() {
+    let folder = tempfile::tempdir().unwrap();
+    let direct = without_method(Build::Direct, "canister_query memories_list", folder.path());
+    let Run { code, stderr, report, .. } = rehearse(&[("--direct", &direct)]);
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(stderr.contains("memories_list was rejected"), "{stderr}");
+    assert!(report["uploads"].as_array().unwrap().iter().all(|upload| upload["intact"] == true), "{stderr}");
+}
+
+#[test]
+fn a_content_that_comes_twice_is_no_loss() {
+    let Run { code, stdout, stderr, report } = rehearse_with(&["large.jpg"], &[]);
+    assert_eq!(code, Some(0), "{stdout}{stderr}");
+    assert_eq!(report["uploads"].as_array().unwrap().len(), 9);
 }

@@ -58,12 +58,20 @@ pub enum ClientError {
         got: u64,
     },
     /// The same finish gave another answer than before.
-    #[error("finish repeated gave memory {got}, expected {expected}")]
+    #[error("finish repeated gave {got:?}, expected {expected:?}")]
     OtherResult {
-        /// The memory id of the first answer.
-        expected: String,
-        /// The memory id of the repeated one.
-        got: String,
+        /// The first answer.
+        expected: Box<api::UploadFinishResult>,
+        /// That of the repeated one.
+        got: Box<api::UploadFinishResult>,
+    },
+    /// The canister asks to be called again and is no further than it was.
+    #[error("{method} does not get past {at}")]
+    NoProgress {
+        /// The canister's method.
+        method: &'static str,
+        /// How far it is.
+        at: String,
     },
 }
 

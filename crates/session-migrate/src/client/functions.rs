@@ -172,14 +172,15 @@ impl Canister<'_> {
     /// All memories of a capsule, page by page.
     ///
     /// # Errors
-    /// See [`Canister::build_info`].
+    /// See [`Canister::build_info`]; and a page that goes back, which would have no end.
     pub fn memories_all(&self, caller: Principal, capsule: &str) -> Result<Vec<api::Memory>, ClientError> {
         let mut all: Vec<api::Memory> = Vec::new();
         loop {
             let after = all.last().map(|memory| memory.id.clone());
             let page = self.memories_list(caller, capsule, after.as_deref(), None)?;
-            if page.is_empty() {
-                return Ok(all);
+            let Some(last) = page.last() else { return Ok(all) };
+            if after.is_some_and(|after| last.id <= after) {
+                return Err(ClientError::NoProgress { method: "memories_list", at: last.id.clone() });
             }
             all.extend(page);
         }
@@ -219,6 +220,14 @@ impl Canister<'_> {
     /// See [`Canister::build_info`].
     pub fn migration_rollback(&self, controller: Principal) -> Result<api::MigrationStatus, ClientError> {
         self.update(controller, "migration_rollback", ())
+    }
+
+    /// Has everything that was converted looked at once more, for a controller.
+    ///
+    /// # Errors
+    /// See [`Canister::build_info`].
+    pub fn migration_verify(&self, controller: Principal) -> Result<api::MigrationStatus, ClientError> {
+        self.update(controller, "migration_verify", ())
     }
 
     /// Closes rollback for good, for a controller.

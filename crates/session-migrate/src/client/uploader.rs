@@ -48,6 +48,8 @@ pub struct Uploader {
     chunk_size: u32,
     session: Option<u64>,
     stored: BTreeSet<u32>,
+    /// Bytes that were hashed when finish was last asked to be called again.
+    hashed: Option<u64>,
     result: Option<api::UploadFinishResult>,
     aborted: bool,
 }
@@ -75,6 +77,7 @@ impl Uploader {
             chunk_size,
             session: None,
             stored: BTreeSet::new(),
+            hashed: None,
             result: None,
             aborted: false,
         }
@@ -179,16 +182,16 @@ impl Uploader {
             }
             Step::Finish => {
                 let result: api::UploadFinishResult = match decode_result("uploads_finish", reply) {
-                    Err(ClientError::Refused { error: api::Error::Hashing { .. }, .. }) => {
-                        return Ok(Answer::CallAgain);
+                    Err(ClientError::Refused { error: api::Error::Hashing { hashed, total }, .. }) => {
+                        return self.hashed_on(hashed, total);
                     }
                     other => other?,
                 };
                 match &self.result {
                     Some(before) if *before != result => {
                         return Err(ClientError::OtherResult {
-                            expected: before.memory_id.clone(),
-                            got: result.memory_id,
+                            expected: Box::new(before.clone()),
+                            got: Box::new(result),
                         });
                     }
                     _ => self.result = Some(result),
@@ -200,6 +203,16 @@ impl Uploader {
             }
         }
         Ok(Answer::Done)
+    }
+
+    /// The canister has hashed so many of the bytes, which must be more than the last time.
+    fn hashed_on(&mut self, hashed: u64, total: u64) -> Result<Answer, ClientError> {
+        if self.hashed.is_some_and(|before| hashed <= before) {
+            let at = format!("{hashed} of {total} bytes hashed");
+            return Err(ClientError::NoProgress { method: "uploads_finish", at });
+        }
+        self.hashed = Some(hashed);
+        Ok(Answer::CallAgain)
     }
 
     /// Makes one step and waits for its answer.
@@ -295,9 +308,14 @@ mod tests {
     #[test]
     fn a_canister_that_is_still_hashing_is_called_again() {
         let mut one = uploader(25);
-        let still = api::Error::Hashing { hashed: 10, total: 25 };
-        let answer = one.accept(Step::Finish, &reply::<api::UploadFinishResult>(Err(still)));
-        assert_eq!(answer.unwrap(), Answer::CallAgain);
+        let mut hashing = |hashed| {
+            let still = api::Error::Hashing { hashed, total: 25 };
+            one.accept(Step::Finish, &reply::<api::UploadFinishResult>(Err(still)))
+        };
+        assert_eq!(hashing(10).unwrap(), Answer::CallAgain);
+        assert_eq!(hashing(20).unwrap(), Answer::CallAgain);
+        let endless = hashing(20).unwrap_err().to_string();
+        assert_eq!(endless, "uploads_finish does not get past 20 of 25 bytes hashed");
         assert!(one.result().is_none());
     }
 }

@@ -8,7 +8,7 @@ use rand_chacha::rand_core::{RngCore, SeedableRng};
 
 use super::plan::{self, StopPoint};
 use super::{Config, RehearseError};
-use crate::client::{Asset, Canister, Uploader};
+use crate::client::{Asset, Canister, ClientError, Uploader};
 
 /// One upload: its client's view of it, and what the rehearsal knows besides.
 pub(super) struct Lane {
@@ -115,6 +115,11 @@ impl Crowd {
             }
         }
         Ok(Crowd { lanes, rng, notes, problems: Vec::new() })
+    }
+
+    /// What a call that is not about one upload gave; its failure is noted.
+    pub fn noted<T>(&mut self, answer: Result<T, ClientError>) -> Option<T> {
+        answer.map_err(|error| self.problems.push(error.to_string())).ok()
     }
 
     /// Bytes to be sent and to be read back, for the progress bar. An upload that is aborted counts for nothing.

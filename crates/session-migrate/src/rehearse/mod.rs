@@ -5,12 +5,13 @@
 //!    replies they missed, and go on. Some finish, some stay in the middle.
 //!    On request, the migration is then rolled back, the clients go on with the legacy build, and the canister is
 //!    upgraded to the staged build once more.
-//! 3. The migration is finalized, and the canister is upgraded to the direct build, which moves all payload into extents
-//!    by a second migration. Meanwhile everything is finished.
+//! 3. The migration is verified and finalized, and the canister is upgraded to the direct build, which moves all payload
+//!    into extents by a second migration. Meanwhile everything is finished. A migration whose books are not in order is not
+//!    finalized: then the staged build stays, and everything is finished there.
 //! 4. Every byte is read back and hashed, the memories are listed, the migration's own books are checked.
 //!
-//! A difference never stops the rehearsal early; it is noted at the upload it concerns. Only an environment that fails
-//! (a server that is gone, a file that can no longer be read) does.
+//! What the canister does wrong never stops the rehearsal; it is noted at the upload it concerns, or by itself. Only an
+//! environment that fails (a server that is gone, a file that can no longer be read) does.
 
 mod books;
 mod error;
@@ -31,9 +32,9 @@ use indicatif::ProgressBar;
 use pocket_ic::PocketIc;
 
 use crate::build::Build;
-use crate::client::Canister;
+use crate::client::{Canister, ClientError};
 use crate::server;
-use crate::trace::{Header, Recorder, Tape, TraceError};
+use crate::trace::{Header, Recorder, Tape, TraceError, Writer};
 
 pub use error::RehearseError;
 pub use files::{MAX_CHUNKS, MAX_FILE_BYTES};
@@ -41,6 +42,9 @@ pub use plan::StopPoint;
 pub(crate) use plan::shuffle;
 pub use report::{BuildReport, MigrationReport, Report, StageReport, UploadReport, Verdict};
 pub use wasms::{Wasm, Wasms};
+
+use lane::Crowd;
+use stages::Stages;
 
 /// What to rehearse.
 #[derive(Clone, Debug)]
@@ -73,9 +77,10 @@ pub struct Outcome {
 /// Checks that `config` can be rehearsed, without starting anything.
 ///
 /// # Errors
-/// An unreadable, empty or oversized file, or a file that is not a canister.
+/// An unreadable, empty or oversized file, a file that is not a canister, or no place for the trace.
 pub fn check(config: &Config) -> Result<(), RehearseError> {
     files::check(&config.files)?;
+    config.record.as_deref().map_or(Ok(()), Writer::check)?;
     config.wasms.check()
 }
 
@@ -93,39 +98,52 @@ pub fn run(config: &Config, bar: &ProgressBar) -> Result<Outcome, RehearseError>
     let assets = files::assets(config, folder.path())?;
     let pic = server::pocket_ic()?;
     let tape = config.record.as_deref().map(|path| tape(path, &pic, config)).transpose()?;
-    let mut show = stages::Stages::new(&pic, wasms);
+    let mut show = Stages::new(&pic, wasms);
 
-    let canister: Canister<'_> = show.install_legacy(tape.as_ref())?;
-    let mut crowd = lane::Crowd::assemble(&canister, config, assets)?;
+    let canister = show.install_legacy(tape.as_ref())?;
+    let mut crowd = Crowd::assemble(&canister, config, assets)?;
     bar.set_length(crowd.bytes_to_move());
-
-    bar.set_message("uploading to the legacy build");
-    traffic::before_upgrade(&canister, &mut crowd, bar)?;
-
-    let mut staged = stage(&canister, &mut show, &mut crowd, 1, bar)?;
-    if staged && config.rollback {
-        show.wait_until_rolled_back(&canister, &mut crowd)?;
-        staged = stage(&canister, &mut show, &mut crowd, 0, bar)?
-            && stage(&canister, &mut show, &mut crowd, 1, bar)?;
-    }
-    if staged {
-        show.finalize(&canister, &mut crowd)?;
-    }
-    if staged && show.upgrade(2, &mut crowd) {
-        bar.set_message("finishing with the direct build");
-        traffic::after_upgrades(&canister, &mut crowd, bar)?;
-        show.wait_until_converted(&canister, &mut crowd)?;
-        bar.set_message("reading everything back");
-        verify::read_back(&canister, &mut crowd, bar)?;
-        verify::memories(&canister, &mut crowd)?;
-        verify::leftovers(&canister, &mut crowd);
-    }
+    play(&canister, config.rollback, &mut show, &mut crowd, bar)?;
     bar.finish_and_clear();
-    let outcome = report::outcome(server.kind, began.elapsed(), show, crowd);
-    if let Some(tape) = tape {
-        tape.finish()?;
+    let mut outcome = report::outcome(server.kind, began.elapsed(), show, crowd);
+    if let Some(Err(error)) = tape.map(Tape::finish) {
+        outcome.report.verdict = Verdict::Fail;
+        outcome.problems.push(format!("there is no trace: {error}"));
     }
     Ok(outcome)
+}
+
+/// Everything from the first upload to the last byte that is read back.
+fn play(
+    canister: &Canister<'_>,
+    rollback: bool,
+    show: &mut Stages<'_>,
+    crowd: &mut Crowd,
+    bar: &ProgressBar,
+) -> Result<(), ClientError> {
+    bar.set_message("uploading to the legacy build");
+    traffic::before_upgrade(canister, crowd, bar)?;
+    let mut staged = stage(canister, show, crowd, 1, bar)?;
+    if staged && rollback {
+        show.wait_until_rolled_back(canister, crowd);
+        staged = stage(canister, show, crowd, 0, bar)? && stage(canister, show, crowd, 1, bar)?;
+    }
+    if !staged {
+        return Ok(());
+    }
+    let direct = show.finalize(canister, crowd) && show.upgrade(2, crowd);
+    bar.set_message(format!("finishing after {}", show.last()));
+    traffic::after_upgrades(canister, crowd, bar)?;
+    if direct {
+        show.wait_until_converted(canister, crowd);
+    }
+    bar.set_message("reading everything back");
+    verify::read_back(canister, crowd, bar);
+    verify::memories(canister, crowd);
+    if direct {
+        verify::leftovers(canister, crowd);
+    }
+    Ok(())
 }
 
 /// Records from now on.
@@ -143,18 +161,18 @@ fn tape(path: &Path, pic: &PocketIc, config: &Config) -> Result<Tape, TraceError
 /// upgrade failed.
 fn stage(
     canister: &Canister<'_>,
-    show: &mut stages::Stages<'_>,
-    crowd: &mut lane::Crowd,
+    show: &mut Stages<'_>,
+    crowd: &mut Crowd,
     number: usize,
     bar: &ProgressBar,
-) -> Result<bool, RehearseError> {
+) -> Result<bool, ClientError> {
     if !show.upgrade(number, crowd) {
         return Ok(false);
     }
     bar.set_message(format!("going on after {}", show.last()));
     traffic::between_upgrades(canister, crowd, bar)?;
     if number > 0 {
-        show.wait_until_converted(canister, crowd)?;
+        show.wait_until_converted(canister, crowd);
     }
     Ok(true)
 }

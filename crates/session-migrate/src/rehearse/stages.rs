@@ -90,26 +90,31 @@ impl<'p> Stages<'p> {
     }
 
     /// Rolls the migration back and lets time pass until everything is layout 1 again.
-    pub fn wait_until_rolled_back(
-        &mut self,
-        canister: &Canister<'_>,
-        crowd: &mut Crowd,
-    ) -> Result<(), ClientError> {
-        let status = settled(canister, canister.migration_rollback(self.controller)?)?;
+    pub fn wait_until_rolled_back(&mut self, canister: &Canister<'_>, crowd: &mut Crowd) {
+        let rolled_back = canister.migration_rollback(self.controller);
+        let Some(status) = crowd.noted(rolled_back.and_then(|status| settled(canister, status))) else {
+            return;
+        };
         if status.phase != MigrationPhase::RolledBack || status.layout != 1 {
             let MigrationStatus { phase, layout, note, .. } = status;
             crowd.problems.push(format!("the rollback stands at {phase:?} in layout {layout} ({note})"));
         }
-        Ok(())
     }
 
-    /// Finalizes the first migration, so that the direct build may begin the second one.
-    pub fn finalize(&mut self, canister: &Canister<'_>, crowd: &mut Crowd) -> Result<(), ClientError> {
-        let MigrationStatus { phase, note, .. } = canister.migration_finalize(self.controller)?;
+    /// Verifies the first migration once more and finalizes it, so that the direct build may begin the second one. False
+    /// when its books are not in order, or it is refused; then the way back stays open.
+    pub fn finalize(&mut self, canister: &Canister<'_>, crowd: &mut Crowd) -> bool {
+        if self.migration.as_ref().is_none_or(|status| status.phase != MigrationPhase::Converted) {
+            return false;
+        }
+        let verified =
+            canister.migration_verify(self.controller).and_then(|status| settled(canister, status));
+        let finalized = verified.and_then(|_| canister.migration_finalize(self.controller));
+        let Some(MigrationStatus { phase, note, .. }) = crowd.noted(finalized) else { return false };
         if phase != MigrationPhase::Finalized {
             crowd.problems.push(format!("the migration is not finalized, it stands at {phase:?} ({note})"));
         }
-        Ok(())
+        phase == MigrationPhase::Finalized
     }
 
     fn note(&mut self, build: Build, name: String, upgrade_ok: bool) {
@@ -122,19 +127,16 @@ impl<'p> Stages<'p> {
     }
 
     /// Lets time pass until the migration has converted everything, then checks its books.
-    pub fn wait_until_converted(
-        &mut self,
-        canister: &Canister<'_>,
-        crowd: &mut Crowd,
-    ) -> Result<(), ClientError> {
-        let status = settled(canister, canister.migration_status()?)?;
+    pub fn wait_until_converted(&mut self, canister: &Canister<'_>, crowd: &mut Crowd) {
+        let status = canister.migration_status().and_then(|status| settled(canister, status));
+        let Some(status) = crowd.noted(status) else { return };
         let build = self.done.last().map_or("", |stage| stage.build.as_str());
         // The second migration has units that nobody had in flight: committed blobs.
         let in_flight = if status.migration == 1 { self.in_flight } else { 0 };
         crowd.problems.extend(books::check(build, &status, in_flight));
         let place = if status.migration == 1 { &mut self.migration } else { &mut self.payload };
-        place.get_or_insert(status);
-        Ok(())
+        // After a rollback, that of the last run.
+        *place = Some(status);
     }
 }
 

@@ -1,6 +1,7 @@
 //! The end of the rehearsal: every byte is read back, every memory and every stored chunk is counted.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -14,11 +15,7 @@ use super::lane::{Crowd, Lane};
 use crate::client::{Canister, ClientError};
 
 /// Reads every finished upload back as its client, and hashes it.
-pub(super) fn read_back(
-    canister: &Canister<'_>,
-    crowd: &mut Crowd,
-    bar: &ProgressBar,
-) -> Result<(), ClientError> {
+pub(super) fn read_back(canister: &Canister<'_>, crowd: &mut Crowd, bar: &ProgressBar) {
     for lane in &mut crowd.lanes {
         if lane.uploader.aborted() {
             continue;
@@ -48,7 +45,6 @@ pub(super) fn read_back(
             Err(error) => lane.blame(error),
         }
     }
-    Ok(())
 }
 
 fn read(
@@ -82,9 +78,9 @@ fn check_result(lane: &mut Lane, result: &api::UploadFinishResult) {
 }
 
 /// Every finished upload must be one memory of its capsule, and there must be no others.
-pub(super) fn memories(canister: &Canister<'_>, crowd: &mut Crowd) -> Result<(), ClientError> {
+pub(super) fn memories(canister: &Canister<'_>, crowd: &mut Crowd) {
     for (number, client, capsule) in crowd.clients() {
-        let listed = canister.memories_all(client, &capsule)?;
+        let Some(listed) = crowd.noted(canister.memories_all(client, &capsule)) else { continue };
         let mine = |lane: &&mut Lane| lane.client == number;
         let mut known = Vec::new();
         for lane in crowd.lanes.iter_mut().filter(mine) {
@@ -103,7 +99,6 @@ pub(super) fn memories(canister: &Canister<'_>, crowd: &mut Crowd) -> Result<(),
             }
         }
     }
-    Ok(())
 }
 
 /// How often the canister is given time to free what is left of aborted uploads, and how much, in seconds.
@@ -122,12 +117,12 @@ pub(super) fn leftovers(canister: &Canister<'_>, crowd: &mut Crowd) {
     for _ in 0..SWEEPS {
         canister.pass(Duration::from_secs(SWEEP_SECONDS), 1);
     }
-    let expected: u64 = crowd
-        .lanes
-        .iter()
-        .filter(|lane| lane.uploader.result().is_some())
-        .map(|lane| lane.uploader.asset.bytes.next_multiple_of(UNIT_BYTES))
-        .sum();
+    let finished =
+        crowd.lanes.iter().map(|lane| &lane.uploader).filter(|uploader| uploader.result().is_some());
+    // A capsule keeps one copy of a content.
+    let kept: BTreeMap<_, u64> =
+        finished.map(|uploader| ((&uploader.capsule, uploader.asset.sha256), uploader.asset.bytes)).collect();
+    let expected: u64 = kept.values().map(|bytes| bytes.next_multiple_of(UNIT_BYTES)).sum();
     let stable = canister.pic().get_stable_memory(canister.id());
     let kept = Storage::open_accepting(Rc::new(RefCell::new(stable)), &[Layout::EXTENTS])
         .map_err(|error| error.to_string())
