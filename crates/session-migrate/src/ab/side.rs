@@ -34,6 +34,8 @@ fn play(trace: &Trace, build: &str, mut builds: Builds) -> Result<Side, AbError>
     let mut subject = Subject::install(build, &module, &trace.header)?;
     let mut playing = replay::play(trace, &mut subject, &mut builds, &[])?;
     let costs = subject.costs().map(<[MessageCost]>::to_vec);
+    // A trace may end with a canister that is stopped, which answers nobody.
+    subject.start()?;
     let state = replay::final_state(trace, &subject, &mut playing.codec)
         .map_err(|detail| AbError::State { build: build.into(), detail })?;
     Ok(Side { events: playing.events, state, costs })

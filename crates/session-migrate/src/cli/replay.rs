@@ -101,6 +101,7 @@ pub(super) fn replay(args: ReplayArgs) -> u8 {
     };
     let work = || -> Result<(Trace, Vec<Played>), ReplayError> {
         let trace = Trace::read(&args.trace)?;
+        args.interrupt.iter().try_for_each(|interruption| interruption.check(&trace))?;
         let mut builds = Builds::default();
         let build = args.build.clone().unwrap_or_else(|| trace.header.build.clone());
         let module = builds.get(&build)?;

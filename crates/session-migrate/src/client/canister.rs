@@ -215,7 +215,7 @@ impl<'p> Canister<'p> {
         answer.map_err(rejected(method))
     }
 
-    pub(super) fn raw_query(
+    pub(super) fn query_with(
         &self,
         caller: Principal,
         method: &'static str,
@@ -234,6 +234,6 @@ impl<'p> Canister<'p> {
         method: &'static str,
         args: impl ArgumentEncoder,
     ) -> Result<T, ClientError> {
-        decode_result(method, &self.raw_query(caller, method, args)?)
+        decode_result(method, &self.query_with(caller, method, args)?)
     }
 }

@@ -13,7 +13,7 @@ impl Canister<'_> {
     /// # Errors
     /// When the call fails; so for all functions below, which add the canister's own refusals.
     pub fn build_info(&self) -> Result<api::BuildInfo, ClientError> {
-        let reply = self.raw_query(Principal::anonymous(), "build_info", ())?;
+        let reply = self.query_with(Principal::anonymous(), "build_info", ())?;
         Ok(decode::<(api::BuildInfo,)>("build_info", &reply)?.0)
     }
 
@@ -22,7 +22,7 @@ impl Canister<'_> {
     /// # Errors
     /// See [`Canister::build_info`].
     pub fn upload_config(&self) -> Result<api::UploadConfig, ClientError> {
-        let reply = self.raw_query(Principal::anonymous(), "upload_config", ())?;
+        let reply = self.query_with(Principal::anonymous(), "upload_config", ())?;
         Ok(decode::<(api::UploadConfig,)>("upload_config", &reply)?.0)
     }
 
@@ -31,7 +31,7 @@ impl Canister<'_> {
     /// # Errors
     /// When the call fails.
     pub fn http_request(&self, request: &api::HttpRequest) -> Result<api::HttpResponse, ClientError> {
-        let reply = self.raw_query(Principal::anonymous(), "http_request", (request,))?;
+        let reply = self.query_with(Principal::anonymous(), "http_request", (request,))?;
         Ok(decode::<(api::HttpResponse,)>("http_request", &reply)?.0)
     }
 

@@ -20,6 +20,7 @@ pub struct Difference {
 
 /// All places in which two answers differ. The words of a rejection are the server's and are not compared.
 pub fn differences(a: &Played, b: &Played) -> Vec<Difference> {
+    let whole = || vec![Difference { field: String::new(), a: shown(a), b: shown(b) }];
     match (a, b) {
         (Played::Answered(Answer::Reply(a)), Played::Answered(Answer::Reply(b))) => {
             differences_of_texts(a, b)
@@ -28,8 +29,10 @@ pub fn differences(a: &Played, b: &Played) -> Vec<Difference> {
             Played::Answered(Answer::Rejected { code: a, .. }),
             Played::Answered(Answer::Rejected { code: b, .. }),
         ) if a == b => Vec::new(),
+        // What was never asked is not the same on both sides.
+        (Played::NotSent { .. }, _) | (_, Played::NotSent { .. }) => whole(),
         _ if a == b => Vec::new(),
-        _ => vec![Difference { field: String::new(), a: shown(a), b: shown(b) }],
+        _ => whole(),
     }
 }
 
@@ -142,5 +145,6 @@ mod tests {
         assert_eq!(differences(&rejected("A", "x"), &rejected("B", "x")).len(), 1);
         let unsent = Played::NotSent { name: "@session:2".into() };
         assert!(differences(&unsent, &Played::Done)[0].a.contains("@session:2"));
+        assert_eq!(differences(&unsent, &unsent).len(), 1, "nobody was asked");
     }
 }

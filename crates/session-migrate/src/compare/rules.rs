@@ -175,15 +175,16 @@ impl Tally {
         self.rules.tolerance_instructions
     }
 
-    /// How much more an endpoint may cost, percent, and the rule that says so.
-    ///
-    /// A rule counts as matched when the endpoint costs more than the common tolerance allows.
+    /// How much more an endpoint may cost, percent, and the rule that allows what it does cost, if it takes one.
     pub fn cost_allowance(&mut self, endpoint: &str, more_percent: f64) -> (u32, Option<String>) {
         let common = self.rules.tolerance_percent;
         let found =
             self.rules.costs.iter().position(|rule| rule.endpoint.iter().any(|name| name == endpoint));
         match found.and_then(|index| Some((index, self.rules.costs.get(index)?.clone()))) {
             Some((index, rule)) if more_percent > f64::from(common) => {
+                if more_percent > f64::from(rule.percent) {
+                    return (rule.percent, None);
+                }
                 self.count(self.rules.rules.len() + index);
                 (rule.percent, Some(rule.name))
             }
@@ -257,6 +258,7 @@ mod tests {
         let mut tally = Tally::new(parse(FILE).unwrap());
         assert_eq!(tally.cost_allowance("uploads_begin", 1.0), (2, None), "not needed, so not matched");
         assert_eq!(tally.cost_allowance("uploads_begin", 20.0), (30, Some("begin".into())));
+        assert_eq!(tally.cost_allowance("uploads_begin", 31.0), (30, None), "more than that is not allowed");
         assert_eq!(tally.cost_allowance("uploads_finish", 20.0), (2, None));
         assert_eq!(tally.uses().last(), Some(("begin", "takes its room at once", 1)));
     }

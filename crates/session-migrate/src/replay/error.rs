@@ -1,5 +1,7 @@
 //! Why a trace could not be played to its end.
 
+use std::ops::Range;
+
 use pocket_ic::RejectResponse;
 
 use crate::build::BuildError;
@@ -38,6 +40,14 @@ pub enum ReplayError {
         /// What the IC said.
         message: String,
     },
+    /// An interruption would never come.
+    #[error("`{interruption}`: the trace has events in the lines {} to {}", lines.start, lines.end - 1)]
+    NoSuchLine {
+        /// Which.
+        interruption: String,
+        /// The lines that have events.
+        lines: Range<usize>,
+    },
     /// An interruption did not go as it should.
     #[error("line {line}: the interruption `{interruption}`: {detail}")]
     Interruption {
@@ -55,6 +65,7 @@ impl ReplayError {
     pub fn is_usage(&self) -> bool {
         match self {
             ReplayError::Trace(error) => error.is_usage(),
+            ReplayError::NoSuchLine { .. } => true,
             ReplayError::Build(error) => {
                 matches!(error, BuildError::Io { action: "read", .. } | BuildError::Wasm { .. })
             }

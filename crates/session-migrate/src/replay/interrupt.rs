@@ -106,15 +106,16 @@ impl Interruption {
         if events.into_iter().any(due) { self.perform(line, subject, builds) } else { Ok(()) }
     }
 
-    /// Every interruption must come at some time.
-    pub(super) fn check(&self, trace: &Trace) -> Result<(), ReplayError> {
+    /// Nothing, when it comes at some time.
+    ///
+    /// # Errors
+    /// [`ReplayError::NoSuchLine`].
+    pub fn check(&self, trace: &Trace) -> Result<(), ReplayError> {
         let lines = trace.line_of(0)..trace.line_of(trace.events.len());
         match self.when {
-            When::Line(line) if !lines.contains(&line) => Err(ReplayError::Interruption {
-                line,
-                interruption: self.to_string(),
-                detail: format!("the trace has events in the lines {} to {}", lines.start, lines.end - 1),
-            }),
+            When::Line(line) if !lines.contains(&line) => {
+                Err(ReplayError::NoSuchLine { interruption: self.to_string(), lines })
+            }
             _ => Ok(()),
         }
     }

@@ -156,20 +156,40 @@ impl Playing {
         first: usize,
         group: &[&Call],
     ) -> Result<(), ReplayError> {
-        let mut sent: Vec<Result<OnItsWay, String>> = Vec::with_capacity(group.len());
+        let mut sent: Vec<(&Call, Result<OnItsWay, String>)> = Vec::with_capacity(group.len());
         for (number, call) in group.iter().enumerate() {
             let line = trace.line_of(first + number);
-            let mut payload = |reference: &_| trace.payload(line, reference).map_err(CodecError::from);
-            sent.push(match self.codec.encode(&call.method, &call.arguments, &mut payload) {
-                Ok(arg) => Ok(subject.send(call.kind, call.caller, &call.method, arg)),
-                Err(CodecError::UnknownName(name)) => Err(name),
-                Err(CodecError::Trace(error)) => return Err(error.into()),
-                Err(error @ CodecError::Arguments { .. }) => {
-                    return Err(trace.malformed(line, error.to_string()).into());
-                }
-            });
+            let mut arg = self.encode(trace, line, call)?;
+            if arg.is_err() {
+                // Whoever made this call had the answer of one that was sent before it, though not of all.
+                self.wait(subject, &mut sent);
+                arg = self.encode(trace, line, call)?;
+            }
+            sent.push((call, arg.map(|arg| subject.send(call.kind, call.caller, &call.method, arg))));
         }
-        for (call, sent) in group.iter().zip(sent) {
+        self.wait(subject, &mut sent);
+        Ok(())
+    }
+
+    /// The arguments of a call, or the name in them that no reply has shown.
+    fn encode(
+        &self,
+        trace: &Trace,
+        line: usize,
+        call: &Call,
+    ) -> Result<Result<Vec<u8>, String>, ReplayError> {
+        let mut payload = |reference: &_| trace.payload(line, reference).map_err(CodecError::from);
+        match self.codec.encode(&call.method, &call.arguments, &mut payload) {
+            Ok(arg) => Ok(Ok(arg)),
+            Err(CodecError::UnknownName(name)) => Ok(Err(name)),
+            Err(CodecError::Trace(error)) => Err(error.into()),
+            Err(error @ CodecError::Arguments { .. }) => Err(trace.malformed(line, error.to_string()).into()),
+        }
+    }
+
+    /// Takes the answers of all calls that were sent, in their order.
+    fn wait(&mut self, subject: &Subject, sent: &mut Vec<(&Call, Result<OnItsWay, String>)>) {
+        for (call, sent) in sent.drain(..) {
             self.events.push(match sent {
                 Ok(on_its_way) => {
                     let answer = subject.wait(on_its_way);
@@ -178,6 +198,5 @@ impl Playing {
                 Err(name) => Played::NotSent { name },
             });
         }
-        Ok(())
     }
 }

@@ -71,7 +71,8 @@ impl Codec {
             shown.push(value::shown_argument(place, argument.clone(), &self.ids, seeds, &mut keep));
         }
         let text = one_line(&IDLArgs { args: shown });
-        let again = self.sent(method, &text, &mut |reference| payload_at_hand(reference, &keep)).ok()?;
+        let mut payload = |reference: &_| payload_at_hand(reference, arg.len(), &keep);
+        let again = self.sent(method, &text, &mut payload).ok()?;
         let again = self.interface.encode(method, again).ok()?;
         // The same values; how the types were written down may differ.
         (self.interface.decode(&again)? == sent).then_some((Arguments::Candid(text), keep))
@@ -159,18 +160,16 @@ impl Codec {
     }
 }
 
-fn payload_at_hand(reference: &PayloadRef, kept: &[Vec<u8>]) -> Result<Vec<u8>, CodecError> {
-    match reference {
+/// The bytes of a reference in arguments of `size` bytes. A text of the client's may look like one that is longer.
+fn payload_at_hand(reference: &PayloadRef, size: usize, kept: &[Vec<u8>]) -> Result<Vec<u8>, CodecError> {
+    let found = match reference {
         PayloadRef::Seed { seed, offset, length } => {
-            // It was in a message, so it fits in memory.
-            Ok(super::seeded(*seed, *offset, *length as usize))
+            let length = usize::try_from(*length).ok().filter(|length| *length <= size);
+            length.map(|length| super::seeded(*seed, *offset, length))
         }
-        PayloadRef::Sha256 { .. } => kept
-            .iter()
-            .find(|bytes| PayloadRef::of(bytes) == *reference)
-            .cloned()
-            .ok_or_else(|| CodecError::UnknownName(reference.to_string())),
-    }
+        PayloadRef::Sha256 { .. } => kept.iter().find(|bytes| PayloadRef::of(bytes) == *reference).cloned(),
+    };
+    found.ok_or_else(|| CodecError::UnknownName(reference.to_string()))
 }
 
 /// Candid text on one line: its debug form, other than the display form, does not break lines.
@@ -196,7 +195,7 @@ mod tests {
     }
 
     fn no_payload(reference: &PayloadRef) -> Result<Vec<u8>, CodecError> {
-        payload_at_hand(reference, &[])
+        payload_at_hand(reference, 1 << 20, &[])
     }
 
     #[test]
@@ -265,7 +264,10 @@ mod tests {
         codec.reply("uploads_begin", &Encode!(&Reply::Ok(7u64)).unwrap());
         // A text that looks like one of our names.
         let tricky = Encode!(&"@session:1").unwrap();
-        for arg in [b"DIDL".to_vec(), b"nonsense".to_vec(), tricky, vec![0; 1000]] {
+        // Or like a terabyte of payload; and a list of as many nulls as a number can say.
+        let large = Encode!(&"@seed:1:0:1000000000000").unwrap();
+        let endless = b"DIDL\x01\x6d\x7f\x01\x00\xff\xff\xff\xff\x0f".to_vec();
+        for arg in [b"DIDL".to_vec(), b"nonsense".to_vec(), tricky, large, endless, vec![0; 1000]] {
             let (arguments, keep) = codec.arguments("capsules_read", &arg, &Seeds::default());
             assert!(matches!(arguments, Arguments::Raw(_)), "{arguments:?}");
             let payload = &mut |_: &PayloadRef| Ok(keep[0].clone());

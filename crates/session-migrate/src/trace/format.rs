@@ -87,7 +87,7 @@ pub struct Call {
     /// The arguments.
     #[serde(flatten)]
     pub arguments: Arguments,
-    /// Sent before the call of the line before was answered.
+    /// Sent while a call of a line before it had no answer yet.
     #[serde(default, skip_serializing_if = "is_false")]
     pub together: bool,
     /// What the client was told.

@@ -4,10 +4,14 @@ use std::collections::HashMap;
 
 use candid::types::value::{IDLArgs, IDLField, IDLValue, VariantValue};
 use candid::types::{Label, Type, TypeInner};
-use candid::{TypeEnv, idl_hash};
+use candid::{DecoderConfig, TypeEnv, idl_hash};
 use candid_parser::utils::CandidSource;
 
 use super::TraceError;
+
+/// What decoding a message may cost, in the units of the Candid library: a message of 2 MB takes a few million, and one that
+/// takes more says of something small that there is a lot of it.
+const DECODING_QUOTA: usize = 20_000_000;
 
 /// The newest checked-in interface; those of the other builds and of earlier releases are supertypes of it.
 const NEWEST: &str = include_str!("../../../../candid/direct.did");
@@ -51,7 +55,9 @@ impl Interface {
 
     /// Decodes a message by the types it carries itself, so that one from another release decodes too.
     pub(super) fn decode(&self, message: &[u8]) -> Option<IDLArgs> {
-        let args = IDLArgs::from_bytes(message).ok()?;
+        let mut config = DecoderConfig::new();
+        config.set_decoding_quota(DECODING_QUOTA);
+        let args = IDLArgs::from_bytes_with_config(message, &config).ok()?;
         Some(IDLArgs { args: args.args.into_iter().map(|value| self.named(value)).collect() })
     }
 

@@ -56,6 +56,7 @@ fn report(differences: Vec<DifferenceReport>) -> Report {
             RuleUse { name: "path".into(), reason: "two paths".into(), matched: 1 },
             RuleUse { name: "unused".into(), reason: "gone".into(), matched: 0 },
         ],
+        all_workloads: true,
     }
 }
 

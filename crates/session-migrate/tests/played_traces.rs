@@ -1,0 +1,108 @@
+//! Traces that are awkward to play: calls that hang on others of their group, and a canister that is stopped at the end.
+
+use std::path::{Path, PathBuf};
+
+use candid::Principal;
+use session_migrate::ab::{self, Config, Verdict, rules_of_the_tree};
+use session_migrate::client::Call;
+use session_migrate::compare::{self, Tally};
+use session_migrate::replay::{self, Builds, Played, Subject};
+use session_migrate::trace::{Event, Happening, Header, Recorder, Tape, Trace, Writer};
+use upload_canister::api::{Capsule, CapsuleAccess, PersonRef, Result};
+
+const BUILD: &str = "direct";
+
+fn person(name: &str) -> Principal {
+    Principal::self_authenticating(name)
+}
+
+/// A trace of what `act` does with a fresh canister.
+fn record(path: PathBuf, act: impl FnOnce(&Subject, &Tape)) -> Trace {
+    let header = Header::new(1_767_225_600_000_000_000, BUILD, "a test", vec![person("controller")]);
+    let module = Builds::default().get(BUILD).unwrap();
+    let subject = Subject::install(BUILD, &module, &header).unwrap();
+    let tape = Tape::new(Recorder::create(&path, &header).unwrap());
+    act(&subject, &tape);
+    tape.finish().unwrap();
+    Trace::read(&path).unwrap()
+}
+
+fn create() -> Call {
+    Call::new("capsules_create", (None::<PersonRef>,)).unwrap()
+}
+
+/// One client waits for an answer while another one has its own and goes on with what it was told.
+fn overtaken(path: PathBuf) -> Trace {
+    record(path, |subject, tape| {
+        let canister = subject.canister().recorded(Some(tape));
+        let slow = canister.submit(person("slow"), create()).unwrap();
+        let quick = canister.submit(person("quick"), create()).unwrap();
+        let reply = canister.wait("capsules_create", quick).unwrap();
+        let capsule: Result<Capsule> = candid::decode_one(&reply).unwrap();
+        let access =
+            CapsuleAccess { owners: vec![person("quick")], writers: vec![], readers: vec![person("friend")] };
+        canister.capsules_set_access(person("quick"), &capsule.unwrap().id, &access).unwrap();
+        canister.wait("capsules_create", slow).unwrap();
+    })
+}
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+#[test]
+fn a_call_that_hangs_on_another_one_of_its_group_is_played() {
+    let folder = folder();
+    let trace = overtaken(folder.path().join("overtaken.trace"));
+    let together = |event: &Event| matches!(&event.what, Happening::Call(call) if call.together);
+    assert_eq!(trace.events.iter().map(together).collect::<Vec<_>>(), [false, true, true]);
+
+    let mut builds = Builds::default();
+    let mut subject = Subject::install(BUILD, &builds.get(BUILD).unwrap(), &trace.header).unwrap();
+    let playing = replay::play(&trace, &mut subject, &mut builds, &[]).unwrap();
+    assert!(
+        playing.events.iter().all(|played| matches!(played, Played::Answered(_))),
+        "{:?}",
+        playing.events
+    );
+    let judgement =
+        compare::with_record(&trace, &playing.events, &mut Tally::new(rules_of_the_tree().unwrap()));
+    assert_eq!((judgement.equal, judgement.wrong), (3, vec![]));
+}
+
+fn ab_of(path: &Path) -> ab::Report {
+    let subjects = vec![ab::Subject::Trace(path.to_path_buf())];
+    let rules = rules_of_the_tree().unwrap();
+    let config = Config { a: BUILD.into(), b: BUILD.into(), subjects, rules, builds: Builds::default() };
+    ab::run(config, &mut |_| {}).unwrap()
+}
+
+#[test]
+fn a_canister_that_is_stopped_at_the_end_is_compared_all_the_same() {
+    let folder = folder();
+    let path = folder.path().join("stopped.trace");
+    record(path.clone(), |subject, tape| {
+        subject.canister().recorded(Some(tape)).capsules_create(person("client"), None).unwrap();
+        subject.stop().unwrap();
+        tape.happening(subject.now(), Happening::Stop);
+    });
+    let report = ab_of(&path);
+    assert_eq!(report.verdict, Verdict::Pass, "{:?}", report.regressions().collect::<Vec<_>>());
+    assert!(report.runs[0].equal.state > 0);
+    assert_eq!(report.stale_rules().count(), 0, "one trace cannot tell");
+}
+
+#[test]
+fn a_call_that_neither_build_could_be_asked_is_not_the_same_on_both() {
+    let folder = folder();
+    let trace = overtaken(folder.path().join("overtaken.trace"));
+    // The same without its beginning: nobody has shown the capsule.
+    let path = folder.path().join("beheaded.trace");
+    let mut writer = Writer::create(&path, &trace.header).unwrap();
+    trace.events.iter().skip(2).for_each(|event| writer.event(event).unwrap());
+    writer.finish().unwrap();
+    let report = ab_of(&path);
+    assert_eq!(report.verdict, Verdict::Fail);
+    let found = report.regressions().map(|(_, found)| found.a.clone()).next().unwrap();
+    assert!(found.contains("not sent"), "{found}");
+}
