@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use session_migrate::costs::MessageCost;
 
 /// Bytes in the pages by which changes of a memory are counted.
-const DELTA_PAGE_BYTES: u64 = 4096;
+pub const DELTA_PAGE_BYTES: u64 = 4096;
 
 /// The cost of the messages that one step of a benchmark took. Everything but `wall_nanos` is the same in every run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

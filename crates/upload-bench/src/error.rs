@@ -80,6 +80,16 @@ pub enum BenchError {
         /// What the decoder says.
         detail: String,
     },
+    /// Figures of two compilers would stand beside one another.
+    #[error(
+        "the checked-in figures are of wasms by `{recorded}`, here they are built by `{here}`: measure all of them, --update --full"
+    )]
+    OtherCompiler {
+        /// Of the checked-in figures.
+        recorded: String,
+        /// Of this machine.
+        here: String,
+    },
     /// A file could not be read or written.
     #[error("cannot {action} {path}: {detail}")]
     File {

@@ -84,6 +84,19 @@ pub fn recorded_compiler() -> Result<String, BenchError> {
     Ok(text.trim_end().to_owned())
 }
 
+/// Nothing, when the compiler of this machine has built the wasms of the checked-in figures, or there are none.
+///
+/// # Errors
+/// [`BenchError::OtherCompiler`].
+pub fn same_compiler() -> Result<(), BenchError> {
+    let (recorded, here) = (recorded_compiler()?, compiler()?);
+    if recorded.is_empty() || recorded == here {
+        Ok(())
+    } else {
+        Err(BenchError::OtherCompiler { recorded, here })
+    }
+}
+
 /// Writes measured results over the checked-in ones; scenarios that were not run stay as they are.
 ///
 /// # Errors

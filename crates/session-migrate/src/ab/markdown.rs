@@ -28,7 +28,7 @@ impl Report {
         writeln!(page, "# {a} against {b}\n")?;
         writeln!(
             page,
-            "Written by `session-migrate ab --a {a} --b {b} --markdown FILE`. Verdict: {verdict}.\n"
+            "Written by `cargo migrate ab --a {a} --b {b} --markdown FILE`. Verdict: {verdict}.\n"
         )?;
         writeln!(page, "## By workload\n")?;
         writeln!(

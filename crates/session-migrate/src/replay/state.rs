@@ -7,6 +7,7 @@ mod shown;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
 use std::rc::Rc;
 
 use candid::utils::ArgumentEncoder;
@@ -75,16 +76,18 @@ impl Reading<'_> {
         answer.map_err(|error| said(&error))
     }
 
-    /// All pages of a list.
-    fn all<T: CandidType + DeserializeOwned>(
+    /// All pages of a list in the order of `key`. A page that goes back is an error, since the list would have no end.
+    fn all<T: CandidType + DeserializeOwned, K: Ord + Debug>(
         &self,
+        key: impl Fn(&T) -> K,
         mut page: impl FnMut(&Self, Option<&T>) -> Result<Vec<T>, String>,
     ) -> Result<Vec<T>, String> {
         let mut all: Vec<T> = Vec::new();
         loop {
             let next = page(self, all.last())?;
-            if next.is_empty() {
-                return Ok(all);
+            let Some(last) = next.last().map(&key) else { return Ok(all) };
+            if all.last().is_some_and(|before| last <= key(before)) {
+                return Err(format!("a list does not get past {last:?}"));
             }
             all.extend(next);
         }
@@ -99,9 +102,12 @@ impl Reading<'_> {
     }
 
     fn sessions(&mut self, caller: Principal) -> Result<Vec<(Principal, UploadStatus)>, String> {
-        let sessions: Vec<UploadStatus> = self.all(|reading, last: Option<&UploadStatus>| {
-            reading.query(caller, "uploads_list", (last.map(|status| status.session), None::<u32>))
-        })?;
+        let sessions: Vec<UploadStatus> = self.all(
+            |status: &UploadStatus| status.session,
+            |reading, last| {
+                reading.query(caller, "uploads_list", (last.map(|status| status.session), None::<u32>))
+            },
+        )?;
         for status in &sessions {
             let name = self.codec.session_name(status.session);
             self.add("session", &name, status)?;
@@ -110,18 +116,21 @@ impl Reading<'_> {
     }
 
     fn capsules(&mut self, caller: Principal) -> Result<(), String> {
-        let capsules = self.all(|reading, last: Option<&Capsule>| {
-            reading.query(caller, "capsules_list", (last.map(|capsule| &capsule.id), None::<u32>))
-        })?;
+        let capsules = self.all(
+            |capsule: &Capsule| capsule.id.clone(),
+            |reading, last| {
+                reading.query(caller, "capsules_list", (last.map(|capsule| &capsule.id), None::<u32>))
+            },
+        )?;
         for capsule in &capsules {
             self.add("capsule", &capsule.id, capsule)?;
-            let memories = self.all(|reading, last: Option<&Memory>| {
-                reading.query(
-                    caller,
-                    "memories_list",
-                    (&capsule.id, last.map(|memory| &memory.id), None::<u32>),
-                )
-            })?;
+            let memories = self.all(
+                |memory: &Memory| memory.id.clone(),
+                |reading, last| {
+                    let after = last.map(|memory| &memory.id);
+                    reading.query(caller, "memories_list", (&capsule.id, after, None::<u32>))
+                },
+            )?;
             for memory in &memories {
                 self.add("memory", &memory.id, memory)?;
                 if memory.blob.locator.starts_with("blob_") {

@@ -5,10 +5,7 @@ use plotters::prelude::*;
 use session_migrate::build::Build;
 
 use super::Figures;
-use super::targets::instructions_per_mib;
-
-/// M instructions per MiB that the direct build is to stay under; see the table of targets.
-const LIMIT_PER_MIB: f64 = 84.5;
+use super::targets::{LIMIT_PER_MIB, instructions_per_mib};
 
 /// Calls shown in the right half.
 const CALLS: [&str; 3] = ["begin", "finish", "status"];

@@ -6,6 +6,7 @@ use session_migrate::build::Build;
 use super::Figures;
 use super::targets::{self, instructions_per_mib};
 use crate::bare_map::MapCosts;
+use crate::cost::DELTA_PAGE_BYTES;
 
 /// Where a table is to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,8 +128,8 @@ pub fn costs(style: Style, figures: &Figures) -> Table {
                 ratio.map_or("-".into(), |ratio| format!("{ratio:.2}")),
                 bytes.stable_bytes_written.to_string(),
                 bytes.stable_bytes_read.to_string(),
-                (bytes.dirty_stable_pages * 4096).to_string(),
-                (bytes.dirty_wasm_pages * 4096).to_string(),
+                (bytes.dirty_stable_pages * DELTA_PAGE_BYTES).to_string(),
+                (bytes.dirty_wasm_pages * DELTA_PAGE_BYTES).to_string(),
             ]);
         }
     }

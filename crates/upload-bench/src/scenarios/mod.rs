@@ -117,7 +117,7 @@ pub fn all() -> Vec<Scenario> {
         let seeds = seeds.clone();
         let scenario =
             Scenario::one(format!("migrate_{count}"), move |wasm| populated::migration(wasm, &seeds, count));
-        // The last one runs 400 billion instructions: minutes.
+        // The last one takes minutes, most of them to make the state.
         let only_full = count == 100_000;
         all.push(Scenario { builds: &[Build::Staged, Build::Direct], only_full, ..scenario });
     }

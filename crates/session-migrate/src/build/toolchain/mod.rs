@@ -5,7 +5,7 @@
 //! 2. The compiler is rustup's, and the user lets rustup install things: `rustup target add`.
 //! 3. The distribution ships a compiler that is new enough, with the standard library's sources and a wasm linker:
 //!    build the standard library along with the canister.
-//! 4. We are root on a system with apt and it offers those packages: install them, then as 3.
+//! 4. We are root on a system with apt: install the packages that make up such a compiler, then as 3.
 //! 5. Otherwise say what to install.
 
 mod probe;

@@ -34,7 +34,8 @@ pub(super) fn facts(workspace: &Workspace) -> Result<Facts, BuildError> {
     })
 }
 
-/// The compiler that cargo would use by itself, wherever we are called from.
+/// The compiler that cargo would use by itself in the folder that we are called in, which is the tree as a rule: rustup may
+/// choose another one elsewhere.
 fn rustc() -> Command {
     clean(Command::new("rustc"))
 }

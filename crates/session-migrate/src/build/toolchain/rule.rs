@@ -35,7 +35,7 @@ pub(crate) enum Apt {
     Absent,
     /// Apt is there, but we are not root.
     NotRoot,
-    /// It offers these packages.
+    /// It may be asked for these packages.
     Offers { packages: Vec<String> },
     /// It was asked, in vain.
     Failed(String),
