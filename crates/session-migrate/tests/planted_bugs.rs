@@ -6,7 +6,8 @@ mod mutants;
 use std::path::Path;
 
 use candid::Principal;
-use session_migrate::ab::report::{Place, Verdict};
+use session_migrate::Verdict;
+use session_migrate::ab::report::Place;
 use session_migrate::ab::{self, Config, Report, rules_of_the_tree};
 use session_migrate::build::Module;
 use session_migrate::client::{Asset, Step, Uploader};

@@ -1,8 +1,9 @@
 //! The legacy build against the direct build, over every workload: nothing differs but what a rule names, and the direct build
 //! is cheaper on each. `docs/ab-report.md` has the figures.
 
+use session_migrate::Verdict;
 use session_migrate::ab::report::Run;
-use session_migrate::ab::{self, Config, Subject, Verdict, rules_of_the_tree};
+use session_migrate::ab::{self, Config, Subject, rules_of_the_tree};
 use session_migrate::replay::Builds;
 use session_migrate::workload::{Order, Workload};
 

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::report::{Report, RuleUse, Run, Sides, Totals, Verdict};
+use super::report::{Report, RuleUse, Run, Sides, Totals};
+use crate::Verdict;
 
 /// Instructions in what the tables count by.
 const MILLION: f64 = 1e6;

@@ -14,6 +14,7 @@ mod side;
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
+use crate::Verdict;
 use crate::compare::{self, Difference, RuleError, Rules, Tally};
 use crate::replay::{Builds, Played, ReplayError, State};
 use crate::server;
@@ -21,7 +22,7 @@ use crate::trace::{Answer, Arguments, Call, Happening, PayloadRef, Trace};
 use crate::workload::{self, Order, Workload};
 
 pub use error::AbError;
-pub use report::{Report, Verdict};
+pub use report::Report;
 
 use report::{BuildReport, DifferenceReport, Equal, Place, RuleUse, Run, Sides, Totals};
 use side::Side;

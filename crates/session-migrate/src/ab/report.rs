@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::Verdict;
+use crate::Verdict;
 use crate::server::ServerKind;
 
 /// Everything that was compared.

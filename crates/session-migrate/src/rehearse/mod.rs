@@ -31,6 +31,7 @@ use std::time::{Duration, Instant};
 use indicatif::ProgressBar;
 use pocket_ic::PocketIc;
 
+use crate::Verdict;
 use crate::build::Build;
 use crate::client::{Canister, ClientError};
 use crate::server;
@@ -40,7 +41,7 @@ pub use error::RehearseError;
 pub use files::{MAX_CHUNKS, MAX_FILE_BYTES};
 pub use plan::StopPoint;
 pub(crate) use plan::shuffle;
-pub use report::{BuildReport, MigrationReport, Report, StageReport, UploadReport, Verdict};
+pub use report::{BuildReport, MigrationReport, Report, StageReport, UploadReport};
 pub use wasms::{Wasm, Wasms};
 
 use lane::Crowd;

@@ -8,7 +8,7 @@ use upload_canister::api::MigrationStatus;
 use super::lane::{Crowd, Lane};
 use super::stages::Stages;
 use super::{Outcome, StopPoint};
-pub use crate::Verdict;
+use crate::Verdict;
 use crate::server::ServerKind;
 
 /// A rehearsal, as written with `--json`.
