@@ -13,6 +13,7 @@ mod forward;
 mod management;
 mod protocol;
 mod queue;
+mod recording;
 mod scribe;
 mod server;
 mod transcript;
@@ -20,5 +21,5 @@ mod upstream;
 mod watch;
 
 pub use error::ProxyError;
+pub use recording::Recorded;
 pub use server::{Options, Proxy};
-pub use watch::Recorded;

@@ -12,8 +12,9 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::ProxyError;
 use super::forward::{Forward, handle};
+use super::recording::{Recorded, Recording};
 use super::upstream::Upstream;
-use super::watch::{Recorded, Watch};
+use super::watch::Watch;
 use crate::trace::Writer;
 
 /// Threads that forward.
@@ -64,7 +65,7 @@ impl Proxy {
             .map_err(ProxyError::Threads)?;
         let upstream = Upstream::new(server);
         runtime.block_on(upstream.check())?;
-        let forward = Arc::new(Forward::new(authority, Watch::new(upstream, out, canister)));
+        let forward = Arc::new(Forward::new(authority, Watch::new(Recording::new(upstream, out, canister))));
         let router = Router::new().fallback(handle).with_state(forward.clone());
         let listener = {
             let _in_runtime = runtime.enter();
@@ -105,7 +106,7 @@ impl Proxy {
         let Some(runtime) = self.runtime.take() else { return Err(ProxyError::NothingCame) };
         let recorded = runtime.block_on(async {
             match self.forward.end().await {
-                Some(watch) => watch.finish().await,
+                Some(watch) => watch.recording.finish().await,
                 None => Err(ProxyError::NothingCame),
             }
         });

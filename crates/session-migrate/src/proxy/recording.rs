@@ -1,0 +1,164 @@
+//! The canister that is recorded: which one it is, what becomes of it, and where its trace ends.
+
+use std::collections::{BTreeSet, HashSet};
+use std::path::PathBuf;
+
+use candid::Principal;
+use pocket_ic::common::rest::RawMessageId;
+
+use super::ProxyError;
+use super::management::Change;
+use super::protocol::InstanceId;
+use super::queue::Item;
+use super::transcript::Transcript;
+use super::upstream::Upstream;
+use crate::trace::{Answer, Happening, Header};
+
+/// What was recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// Where the trace is.
+    pub trace: PathBuf,
+    /// The canister.
+    pub canister: Principal,
+    /// The build that was installed at the beginning.
+    pub build: String,
+    /// Calls in the trace, updates and queries.
+    pub calls: u64,
+    /// What the trace does not tell, one sentence each.
+    pub notes: BTreeSet<String>,
+}
+
+#[derive(Clone, Debug)]
+struct Subject {
+    instance: InstanceId,
+    canister: Principal,
+    build: String,
+}
+
+/// Chooses the canister and keeps its transcript.
+pub(super) struct Recording {
+    upstream: Upstream,
+    out: PathBuf,
+    /// The canister that was asked for; none: the first upload canister that comes.
+    wanted: Option<Principal>,
+    subject: Option<Subject>,
+    /// Canisters that are no upload canisters.
+    others: HashSet<(InstanceId, Principal)>,
+    last_time: u64,
+    pub transcript: Transcript,
+}
+
+impl Recording {
+    pub fn new(upstream: Upstream, out: PathBuf, wanted: Option<Principal>) -> Self {
+        Recording {
+            upstream,
+            out,
+            wanted,
+            subject: None,
+            others: HashSet::new(),
+            last_time: 0,
+            transcript: Transcript::default(),
+        }
+    }
+
+    /// Whether calls of this canister go into the trace.
+    pub fn records(&self, instance: &str, canister: Principal) -> bool {
+        self.is_on(instance) && self.subject.as_ref().is_some_and(|it| it.canister == canister)
+    }
+
+    /// Whether the recorded canister is on this instance.
+    pub fn is_on(&self, instance: &str) -> bool {
+        self.transcript.is_open() && self.subject.as_ref().is_some_and(|it| it.instance == instance)
+    }
+
+    /// The instance's time. Where the server does not tell, it is what it was.
+    pub async fn now(&mut self, instance: &str) -> u64 {
+        if let Some(time) = self.upstream.time(instance).await {
+            self.last_time = time;
+        }
+        self.last_time
+    }
+
+    /// Begins the trace with this canister, if none is recorded and it is an upload canister. `fresh`: it was installed
+    /// just now.
+    pub async fn look_at(&mut self, instance: &str, canister: Principal, fresh: bool) {
+        let key = (instance.to_owned(), canister);
+        let unwanted = self.wanted.is_some_and(|wanted| wanted != canister);
+        if self.subject.is_some() || unwanted || self.others.contains(&key) {
+            return;
+        }
+        let Some(build) = self.upstream.build(instance, canister).await else {
+            self.others.insert(key);
+            return;
+        };
+        let start = self.now(instance).await;
+        let controllers = self.upstream.controllers(instance, canister).await;
+        let source = format!("a proxy before {}", self.upstream.url());
+        if !fresh {
+            self.transcript.note("the canister was there before the trace, and may have held something then");
+        }
+        self.transcript.begin(&self.out, Header::new(start, &build, source, controllers));
+        self.subject = Some(Subject { instance: instance.into(), canister, build });
+    }
+
+    /// A canister was changed.
+    pub async fn change(&mut self, instance: &str, canister: Principal, change: Change) {
+        if change == Change::Install {
+            self.others.remove(&(instance.to_owned(), canister));
+        }
+        if !self.records(instance, canister) {
+            if change == Change::Install {
+                self.look_at(instance, canister, true).await;
+            }
+            return;
+        }
+        let what = match change {
+            Change::Stop => Happening::Stop,
+            Change::Start => Happening::Start,
+            Change::Upgrade => match self.upstream.build(instance, canister).await {
+                Some(build) => Happening::Upgrade { build, answer: Answer::accepted() },
+                None => return self.end("the trace ends where the canister became another one"),
+            },
+            Change::Install | Change::Replace => {
+                return self.end("the trace ends where the canister was reinstalled, emptied or restored");
+            }
+        };
+        let at = self.now(instance).await;
+        self.transcript.push(Item::Happening { at, what });
+    }
+
+    /// The trace ends here, complete.
+    fn end(&mut self, note: &str) {
+        self.transcript.note(note);
+        self.transcript.complete();
+    }
+
+    /// A call may be answered although nobody has asked for the answer.
+    pub async fn ask_about_outstanding(&mut self) {
+        let Some(Subject { instance, .. }) = self.subject.clone() else { return };
+        let outstanding: Vec<(RawMessageId, Principal)> =
+            self.transcript.outstanding().map(|(message, caller)| (message.clone(), caller)).collect();
+        for (message, caller) in outstanding {
+            if let Some(result) = self.upstream.outcome(&instance, &message, caller).await {
+                self.transcript.answer(&message, result);
+            }
+        }
+    }
+
+    /// Completes the trace.
+    ///
+    /// # Errors
+    /// When no canister was recorded, or the trace could not be written.
+    pub async fn finish(mut self) -> Result<Recorded, ProxyError> {
+        self.ask_about_outstanding().await;
+        self.transcript.complete();
+        let (Some(Subject { canister, build, .. }), Some(outcome)) =
+            (self.subject, self.transcript.outcome())
+        else {
+            return Err(ProxyError::NothingCame);
+        };
+        let (calls, notes) = outcome?;
+        Ok(Recorded { trace: self.out, canister, build, calls, notes })
+    }
+}
