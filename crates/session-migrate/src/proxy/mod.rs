@@ -8,8 +8,10 @@
 //! ([`crate::trace`]). Boundary: the server is asked nothing that changes it, and a trace that cannot be written fails no
 //! request; that is told at the end.
 
+mod agent;
 mod error;
 mod forward;
+mod gateway;
 mod management;
 mod protocol;
 mod queue;

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
 
 use candid::Principal;
-use pocket_ic::common::rest::RawMessageId;
+use pocket_ic::common::rest::{RawCanisterResult, RawMessageId};
 
 use super::ProxyError;
 use super::management::Change;
@@ -134,16 +134,20 @@ impl Recording {
         self.transcript.complete();
     }
 
-    /// A call may be answered although nobody has asked for the answer.
-    pub async fn ask_about_outstanding(&mut self) {
-        let Some(Subject { instance, .. }) = self.subject.clone() else { return };
-        let outstanding: Vec<(RawMessageId, Principal)> =
-            self.transcript.outstanding().map(|(message, caller)| (message.clone(), caller)).collect();
-        for (message, caller) in outstanding {
-            if let Some(result) = self.upstream.outcome(&instance, &message, caller).await {
-                self.transcript.answer(&message, result);
+    /// Whether a call is not answered yet. One may be although nobody has asked for the answer.
+    pub async fn is_waiting(&mut self) -> bool {
+        for (message, caller) in self.transcript.outstanding() {
+            match self.outcome(&message, caller).await {
+                Some(result) => self.transcript.answer(&message, result),
+                None => return true,
             }
         }
+        false
+    }
+
+    async fn outcome(&self, message: &RawMessageId, caller: Principal) -> Option<RawCanisterResult> {
+        let Subject { instance, .. } = self.subject.as_ref()?;
+        self.upstream.outcome(instance, message, caller).await
     }
 
     /// Completes the trace.
@@ -151,7 +155,11 @@ impl Recording {
     /// # Errors
     /// When no canister was recorded, or the trace could not be written.
     pub async fn finish(mut self) -> Result<Recorded, ProxyError> {
-        self.ask_about_outstanding().await;
+        for (message, caller) in self.transcript.outstanding() {
+            if let Some(result) = self.outcome(&message, caller).await {
+                self.transcript.answer(&message, result);
+            }
+        }
         self.transcript.complete();
         let (Some(Subject { canister, build, .. }), Some(outcome)) =
             (self.subject, self.transcript.outcome())

@@ -1,10 +1,11 @@
 //! What the requests of clients mean for the canister that is recorded.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use candid::Principal;
 use pocket_ic::common::rest::{RawCanisterCall, RawCanisterResult, RawMessageId};
 
+use super::agent;
 use super::management::{self, Change};
 use super::protocol::{InstanceId, Operation, OperationId, Submitted, json};
 use super::queue::{Answered, Item, Sent};
@@ -18,10 +19,8 @@ pub(super) struct Watch {
     changes: HashMap<(InstanceId, Vec<u8>), (Principal, Change)>,
     /// Operations that the server goes on with.
     going_on: HashMap<OperationId, Begun>,
-    /// Whether a round may have answered calls since they were last asked about.
-    rounds_since: bool,
-    /// Requests on their way that make the server run rounds.
-    running: u32,
+    /// Calls of agents, which send a call again when they have heard nothing; the server does it once.
+    by_agents: HashSet<(InstanceId, Vec<u8>)>,
 }
 
 /// An operation that was handed on.
@@ -31,38 +30,53 @@ pub(super) struct Begun {
     operation: Operation,
     at: u64,
     together: bool,
+    /// It is a call of an agent that came before.
+    again: bool,
+}
+
+impl Begun {
+    pub fn is_call_of_agent(&self) -> bool {
+        matches!(self.operation, Operation::AgentCall(..))
+    }
 }
 
 impl Watch {
     pub fn new(recording: Recording) -> Self {
-        Watch {
-            recording,
-            changes: HashMap::new(),
-            going_on: HashMap::new(),
-            rounds_since: false,
-            running: 0,
-        }
+        Watch { recording, changes: HashMap::new(), going_on: HashMap::new(), by_agents: HashSet::new() }
     }
 
     /// An operation is about to go to the server.
     pub async fn before(&mut self, instance: InstanceId, operation: Operation) -> Begun {
-        let mut begun = Begun { instance, operation, at: 0, together: false };
+        let mut begun = Begun { instance, operation, at: 0, together: false, again: false };
         match &begun.operation {
-            Operation::Submit(call) | Operation::Query(call) => {
+            Operation::Submit(call)
+            | Operation::Query(call)
+            | Operation::AgentCall(call, _)
+            | Operation::AgentQuery(call) => {
                 if let Some(canister) = canister_of(call) {
                     self.recording.look_at(&begun.instance, canister, false).await;
                 }
                 if self.recording.is_on(&begun.instance) {
                     begun.at = self.recording.now(&begun.instance).await;
-                    self.ask_about_outstanding().await;
-                    begun.together = self.recording.transcript.is_waiting();
+                    begun.together = self.recording.is_waiting().await;
                 }
             }
-            Operation::Await(_) => self.running += 1,
             Operation::Tick if self.recording.is_on(&begun.instance) => {
                 begun.at = self.recording.now(&begun.instance).await;
             }
             _ => {}
+        }
+        if let Operation::AgentCall(call, message) = &begun.operation {
+            begun.again = !self.by_agents.insert((begun.instance.clone(), message.message_id.clone()));
+            if !begun.again {
+                // It may be answered before the server's word that it has it comes back.
+                self.submitted(
+                    &begun.instance,
+                    call.clone(),
+                    (begun.at, begun.together),
+                    Ok(message.clone()),
+                );
+            }
         }
         begun
     }
@@ -79,9 +93,14 @@ impl Watch {
 
     /// The server did not do an operation.
     pub fn refused(&mut self, begun: &Begun) {
-        if matches!(begun.operation, Operation::Await(_)) {
-            self.running = self.running.saturating_sub(1);
-            self.rounds_since = true;
+        if let Operation::AgentCall(_, message) = &begun.operation
+            && !begun.again
+        {
+            let call = (begun.instance.clone(), message.message_id.clone());
+            self.changes.remove(&call);
+            self.by_agents.remove(&call);
+            self.recording.transcript.withdraw(message);
+            self.recording.transcript.write_down();
         }
     }
 
@@ -97,7 +116,7 @@ impl Watch {
 
     /// False when the answer is none of this operation.
     async fn understand(&mut self, begun: Begun, answer: &[u8]) -> bool {
-        let Begun { instance, operation, at, together } = begun;
+        let Begun { instance, operation, at, together, .. } = begun;
         match operation {
             Operation::Submit(call) => {
                 let Some(submitted) = json(answer) else { return false };
@@ -108,8 +127,6 @@ impl Watch {
                 self.call(&instance, Kind::Query, call, (at, together), Answered::With(result));
             }
             Operation::Await(message) => {
-                self.running = self.running.saturating_sub(1);
-                self.rounds_since = true;
                 let Some(result) = json(answer) else { return false };
                 self.answered(&instance, &message, result).await;
             }
@@ -120,7 +137,6 @@ impl Watch {
                 }
             }
             Operation::Tick => {
-                self.rounds_since = true;
                 // A round while somebody waits for an answer is a part of the waiting.
                 if self.recording.is_on(&instance) && !self.recording.transcript.is_waiting() {
                     self.recording
@@ -137,8 +153,23 @@ impl Watch {
                     .transcript
                     .note("the time of the instance went on by itself, so timers may come at other calls");
             }
-            Operation::Agent => {
-                self.recording.transcript.note("calls of agents through /api are not in the trace")
+            Operation::AgentCall(_, message) => {
+                let Some(called) = agent::called(answer, &message) else { return false };
+                if let Some(result) = called {
+                    self.answered(&instance, &message, result).await;
+                }
+            }
+            Operation::AgentQuery(call) => {
+                let Some(result) = agent::queried(answer) else { return false };
+                self.call(&instance, Kind::Query, call, (at, together), Answered::With(result));
+            }
+            Operation::AgentReadState(messages) => {
+                let Some(state) = agent::state(answer) else { return false };
+                for message in messages {
+                    if let Some(result) = agent::outcome(&state, &message) {
+                        self.answered(&instance, &message, result).await;
+                    }
+                }
             }
         }
         true
@@ -204,14 +235,6 @@ impl Watch {
             }
         } else if self.recording.is_on(instance) {
             self.recording.transcript.answer(message, result);
-        }
-    }
-
-    /// Asks about unanswered calls, if a round may have answered them.
-    async fn ask_about_outstanding(&mut self) {
-        if self.rounds_since || self.running > 0 {
-            self.rounds_since = false;
-            self.recording.ask_about_outstanding().await;
         }
     }
 }
