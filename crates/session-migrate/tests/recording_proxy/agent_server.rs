@@ -11,7 +11,7 @@ use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use candid::Principal;
+use candid::{Nat, Principal};
 use ic_certification::{Certificate, HashTree, fork, labeled, leaf};
 use ic_transport_types::{
     Envelope, EnvelopeContent, QueryResponse, ReadStateResponse, RejectResponse, ReplyResponse, RequestId,
@@ -19,7 +19,7 @@ use ic_transport_types::{
 };
 use pocket_ic::common::rest::{
     HttpGatewayBackend, HttpGatewayDetails, RawCanisterCall, RawCanisterResult, RawEffectivePrincipal,
-    RawIngressStatusArgs, RawMessageId, RawPrincipalId,
+    RawIngressStatusArgs, RawMessageId, RawPrincipalId, RawTime,
 };
 use reqwest::Url;
 use serde::Serialize;
@@ -218,7 +218,9 @@ impl Shared {
                 let result = self.operate(instance, "update/await_ingress_message", &message).await;
                 self.answered.lock().unwrap().push(*id);
                 self.news.notify_all();
-                cbor(&TransportCallResponse::Replied { certificate: certificate(id, Some(result)) })
+                cbor(&TransportCallResponse::Replied {
+                    certificate: self.certificate(instance, id, Some(result)).await,
+                })
             }
             (
                 [_, "canister", _, "query"],
@@ -242,7 +244,8 @@ impl Shared {
                     raw_caller: Some(RawPrincipalId { principal_id: sender.as_slice().to_vec() }),
                 };
                 let result = self.operate(instance, "read/ingress_status", &args).await;
-                cbor(&ReadStateResponse { certificate: certificate(RequestId::new(&id), result) })
+                let certificate = self.certificate(instance, RequestId::new(&id), result).await;
+                cbor(&ReadStateResponse { certificate })
             }
             _ => StatusCode::NOT_FOUND.into_response(),
         }
@@ -258,6 +261,24 @@ impl Shared {
         submitted.inspect(|message| {
             calls.insert(*id, message.clone());
         })
+    }
+
+    /// The time, and the part of the state that tells of one call.
+    async fn certificate(
+        &self,
+        instance: usize,
+        id: RequestId,
+        result: Option<RawCanisterResult>,
+    ) -> Vec<u8> {
+        let (_, time) =
+            self.ask(Method::GET, &format!("/instances/{instance}/read/get_time"), Bytes::new()).await;
+        let RawTime { nanos_since_epoch } = serde_json::from_slice(&time).unwrap();
+        let mut time = Vec::new();
+        // LEB128, as Candid writes its numbers.
+        Nat::from(nanos_since_epoch).encode(&mut time).unwrap();
+        let of_call = labeled("request_status", labeled(id.as_slice(), of_call(result)));
+        let tree = fork(of_call, labeled("time", leaf(time)));
+        serde_cbor::to_vec(&Certificate { tree, signature: vec![0; 48], delegation: None }).unwrap()
     }
 
     /// PocketIC's own question, which knows the calls of agents, too.
@@ -294,9 +315,8 @@ fn error_code(code: pocket_ic::ErrorCode) -> String {
     format!("IC{:04}", code as u64)
 }
 
-/// The part of the state that tells of one call.
-fn certificate(id: RequestId, result: Option<RawCanisterResult>) -> Vec<u8> {
-    let of_call: HashTree = match result {
+fn of_call(result: Option<RawCanisterResult>) -> HashTree {
+    match result {
         None => labeled("status", leaf("received")),
         Some(RawCanisterResult::Ok(reply)) => {
             fork(labeled("reply", leaf(reply)), labeled("status", leaf("replied")))
@@ -308,9 +328,7 @@ fn certificate(id: RequestId, result: Option<RawCanisterResult>) -> Vec<u8> {
             ),
             fork(labeled("reject_message", leaf(reject.reject_message)), labeled("status", leaf("rejected"))),
         ),
-    };
-    let tree = labeled("request_status", labeled(id.as_slice(), of_call));
-    serde_cbor::to_vec(&Certificate { tree, signature: vec![0; 48], delegation: None }).unwrap()
+    }
 }
 
 fn cbor(body: &impl Serialize) -> Response {

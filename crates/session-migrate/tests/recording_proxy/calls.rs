@@ -8,7 +8,6 @@ use pocket_ic_embedded::EmbeddedServer;
 use session_migrate::build::Build;
 use session_migrate::proxy::Recorded;
 use session_migrate::trace::{Happening, Trace};
-use upload_canister::api::{Capsule, PersonRef, Result as Reply};
 
 use crate::front_end::{FrontEnd, content, person, wasm};
 use crate::{assert_replays, proxy, scratch, slow_server};
@@ -84,8 +83,7 @@ fn a_trace_ends_where_the_canister_begins_anew() {
     let instance = front_end.pic.instance_id();
     let through = PocketIc::new_from_existing_instance(proxy.url().clone(), instance, None);
     let direct = std::mem::replace(&mut front_end.pic, through);
-    let capsule: Reply<Capsule> = front_end.update(person("client"), "capsules_create", (None::<PersonRef>,));
-    capsule.unwrap();
+    front_end.capsule();
     let unanswered = front_end.begin("capsule_1", &content(1), "never asked about");
     front_end.calls -= 1;
     let arg = encode_args(()).unwrap();

@@ -7,9 +7,8 @@ use std::process::{Child, Command, Output, Stdio};
 use pocket_ic_embedded::EmbeddedServer;
 use reqwest::Url;
 use session_migrate::trace::Trace;
-use upload_canister::api::{Capsule, PersonRef, Result as Reply};
 
-use crate::front_end::{FrontEnd, person};
+use crate::front_end::FrontEnd;
 use crate::{command, scratch};
 
 /// A proxy of the command line, and the address it listens at.
@@ -36,8 +35,7 @@ fn a_signal_completes_the_trace_of_the_command() {
     let (_folder, out) = scratch();
     let (child, url) = start_command(&server.url(), &out);
     let mut front_end = FrontEnd::install(&url);
-    let capsule: Reply<Capsule> = front_end.update(person("client"), "capsules_create", (None::<PersonRef>,));
-    capsule.unwrap();
+    front_end.capsule();
     drop(front_end);
     assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
     let Output { status, stdout, stderr } = child.wait_with_output().unwrap();

@@ -103,6 +103,11 @@ impl FrontEnd {
         candid::decode_one(&reply).unwrap()
     }
 
+    pub fn capsule(&mut self) -> String {
+        let capsule: Reply<Capsule> = self.update(person("client"), "capsules_create", (None::<PersonRef>,));
+        capsule.unwrap().id
+    }
+
     pub fn begin(&mut self, capsule: &str, file: &[u8], idem: &str) -> RawMessageId {
         self.submit(person("client"), "uploads_begin", begin_args(capsule, file, idem))
     }
@@ -118,8 +123,7 @@ impl FrontEnd {
     /// Uploads across every build, with what goes wrong in between.
     pub fn act(&mut self) {
         let client = person("client");
-        let capsule: Reply<Capsule> = self.update(client, "capsules_create", (None::<PersonRef>,));
-        let capsule = capsule.unwrap().id;
+        let capsule = self.capsule();
         let (large, small) = (content(CHUNK + 700), content(90));
 
         // Several on their way at once, and one that depends on an answer while others are still on their way.
