@@ -46,6 +46,8 @@ pub(super) struct Recording {
     /// Canisters that are no upload canisters.
     others: HashSet<(InstanceId, Principal)>,
     last_time: u64,
+    /// Whether the trace says that the time goes on by itself.
+    clock_ran: bool,
     pub transcript: Transcript,
 }
 
@@ -58,6 +60,7 @@ impl Recording {
             subject: None,
             others: HashSet::new(),
             last_time: 0,
+            clock_ran: false,
             transcript: Transcript::default(),
         }
     }
@@ -100,6 +103,18 @@ impl Recording {
         }
         self.transcript.begin(&self.out, Header::new(start, &build, source, controllers));
         self.subject = Some(Subject { instance: instance.into(), canister, build });
+        if self.upstream.clock_runs(instance).await {
+            self.clock_runs(instance).await;
+        }
+    }
+
+    /// The time of an instance goes on by itself.
+    pub async fn clock_runs(&mut self, instance: &str) {
+        if self.is_on(instance) && !std::mem::replace(&mut self.clock_ran, true) {
+            self.transcript.note("the time went on by itself, so no answer after that tells one, and timers may come at other calls");
+            let at = self.now(instance).await;
+            self.transcript.push(Item::Happening { at, what: Happening::ClockRuns });
+        }
     }
 
     /// A canister was changed.

@@ -148,11 +148,7 @@ impl Watch {
                 let Ok(canister) = Principal::try_from_slice(&canister.canister_id) else { return false };
                 self.recording.change(&instance, canister, Change::Replace).await;
             }
-            Operation::AutoProgress => {
-                self.recording
-                    .transcript
-                    .note("the time of the instance went on by itself, so timers may come at other calls");
-            }
+            Operation::AutoProgress => self.recording.clock_runs(&instance).await,
             Operation::AgentCall(_, message) => {
                 let Some(called) = agent::called(answer, &message) else { return false };
                 if let Some(result) = called {

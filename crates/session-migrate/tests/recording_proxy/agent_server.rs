@@ -187,7 +187,8 @@ impl Door {
 
 impl Shared {
     async fn ask(&self, method: Method, path: &str, body: Bytes) -> (StatusCode, Bytes) {
-        let request = self.client.request(method, self.server.join(path).unwrap()).body(body);
+        let request =
+            self.client.request(method, self.server.join(path.trim_start_matches('/')).unwrap()).body(body);
         let answer = request.send().await.unwrap();
         (answer.status(), answer.bytes().await.unwrap())
     }

@@ -25,6 +25,7 @@ fn assert_recorded(trace: &Path, recorded: &Recorded, calls: u64) {
             Happening::Stop => Some("stop"),
             Happening::Start => Some("start"),
             Happening::Pass { .. } => Some("round"),
+            Happening::ClockRuns => Some("clock"),
             Happening::Call(_) => None,
         })
         .collect();
