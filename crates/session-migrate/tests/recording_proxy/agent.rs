@@ -25,12 +25,19 @@ pub struct Agent {
     /// A gateway, or the server's path of an instance.
     url: Url,
     canister: Principal,
+    /// Whose subnet a call goes to.
+    effective: Principal,
     sender: Principal,
 }
 
 impl Agent {
     pub fn new(url: Url, canister: Principal, sender: Principal) -> Agent {
-        Agent { client: reqwest::blocking::Client::new(), url, canister, sender }
+        Agent { client: reqwest::blocking::Client::new(), url, canister, effective: canister, sender }
+    }
+
+    /// It calls the management canister about the canister.
+    pub fn managing(self) -> Agent {
+        Agent { canister: Principal::management_canister(), ..self }
     }
 
     pub fn call(&self, method: &str, args: impl ArgumentEncoder) -> EnvelopeContent {
@@ -126,7 +133,7 @@ impl Agent {
     }
 
     fn path(&self, version: &str, what: &str) -> String {
-        format!("api/{version}/canister/{}/{what}", self.canister)
+        format!("api/{version}/canister/{}/{what}", self.effective)
     }
 
     fn url(&self, path: &str) -> Url {

@@ -205,10 +205,10 @@ impl Shared {
         let id = content.to_request_id();
         match (path, content.into_owned()) {
             (
-                [version, "canister", _, "call"],
+                [version, "canister", effective, "call"],
                 EnvelopeContent::Call { sender, canister_id, method_name, arg, .. },
             ) if self.versions.contains(version) => {
-                let call = raw_call(sender, canister_id, method_name, arg);
+                let call = raw_call(effective, sender, canister_id, method_name, arg);
                 let message = match self.submit(instance, id, &call).await {
                     Ok(message) => message,
                     Err(reject) => return cbor(&TransportCallResponse::NonReplicatedRejection(told(reject))),
@@ -224,10 +224,10 @@ impl Shared {
                 })
             }
             (
-                [_, "canister", _, "query"],
+                [_, "canister", effective, "query"],
                 EnvelopeContent::Query { sender, canister_id, method_name, arg, .. },
             ) => {
-                let call = raw_call(sender, canister_id, method_name, arg);
+                let call = raw_call(effective, sender, canister_id, method_name, arg);
                 cbor(&match self.operate(instance, "read/query", &call).await {
                     RawCanisterResult::Ok(arg) => {
                         QueryResponse::Replied { reply: ReplyResponse { arg }, signatures: vec![] }
@@ -293,11 +293,18 @@ impl Shared {
     }
 }
 
-fn raw_call(sender: Principal, canister: Principal, method: String, payload: Vec<u8>) -> RawCanisterCall {
+fn raw_call(
+    effective: &str,
+    sender: Principal,
+    canister: Principal,
+    method: String,
+    payload: Vec<u8>,
+) -> RawCanisterCall {
+    let effective: Principal = effective.parse().unwrap();
     RawCanisterCall {
         sender: sender.as_slice().to_vec(),
         canister_id: canister.as_slice().to_vec(),
-        effective_principal: RawEffectivePrincipal::CanisterId(canister.as_slice().to_vec()),
+        effective_principal: RawEffectivePrincipal::CanisterId(effective.as_slice().to_vec()),
         method,
         payload,
         sender_info: None,

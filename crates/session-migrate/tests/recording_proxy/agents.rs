@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::path::Path;
 
-use candid::Principal;
+use candid::{CandidType, Principal};
 use pocket_ic::common::rest::{HttpGatewayDetails, InstanceHttpGatewayConfig};
 use pocket_ic::{PocketIc, PocketIcBuilder};
 use pocket_ic_embedded::EmbeddedServer;
@@ -21,6 +21,12 @@ use crate::front_end::{CHUNK, FrontEnd, begin_args, content, finish_args, person
 use crate::{assert_replays, proxy, scratch};
 
 const VERSIONS: &[&str] = &["v2", "v3", "v4"];
+
+/// What the management canister takes.
+#[derive(Clone, CandidType)]
+struct OfCanister {
+    canister_id: Principal,
+}
 
 /// The server's path of an instance.
 fn instance_url(server: &Url, pic: &PocketIc) -> Url {
@@ -108,6 +114,14 @@ fn what_agents_did_replays_to_the_same_answers_on_another_server() {
     let refused: Reply<u64> = stranger.update("uploads_begin", begin_args(&capsule, &small, "stranger"));
     assert!(matches!(refused, Err(Error::Unauthorized { .. })), "{refused:?}");
 
+    // The management canister is told by an agent, too.
+    let controller =
+        Agent::new(instance_url(proxy.url(), &front_end.pic), front_end.id, person("controller"));
+    let (controller, whom) = (controller.managing(), (OfCanister { canister_id: front_end.id },));
+    let stop = controller.submit("stop_canister", whom.clone());
+    front_end.pic.tick();
+    controller.poll(&stop).unwrap();
+    controller.send(&controller.call("start_canister", whom)).unwrap();
     front_end.upgrade(Build::Staged);
     front_end.upgrade(Build::Direct);
     let finished: Reply<UploadFinishResult> = agent.update("uploads_finish", finish_args(session, &large));
@@ -118,6 +132,10 @@ fn what_agents_did_replays_to_the_same_answers_on_another_server() {
     drop(begun);
     assert!(recorded.notes.is_empty(), "{:?}", recorded.notes);
     assert_eq!(recorded.canister, front_end.id);
+    let events = Trace::read(&out).unwrap().events;
+    let happenings: Vec<&Happening> = events.iter().map(|event| &event.what).collect();
+    let stopped = [Happening::Pass { rounds: 1 }, Happening::Stop, Happening::Start];
+    assert!(happenings.windows(3).any(|three| three.iter().copied().eq(&stopped)), "{happenings:?}");
     let calls = calls(&out);
     assert_eq!(calls.len() as u64, recorded.calls);
     let methods: Vec<&str> = calls.iter().map(|call| call.method.as_str()).collect();
