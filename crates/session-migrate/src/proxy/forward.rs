@@ -16,8 +16,8 @@ use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 
-use super::gateway::{self, Gateways, Wanted};
-use super::protocol::{Action, InstanceId, Opening, Operation, OperationId, Route, json};
+use super::gateway::{self, Gateways};
+use super::protocol::{Action, InstanceId, Operation, OperationId, Route, json};
 use super::watch::{Begun, Watch};
 
 /// What all requests share.
@@ -26,7 +26,7 @@ pub(super) struct Forward {
     server: Authority,
     /// None once the recording is over.
     watch: Mutex<Option<Watch>>,
-    gateways: Mutex<Gateways>,
+    pub gateways: Mutex<Gateways>,
 }
 
 impl Forward {
@@ -40,7 +40,7 @@ impl Forward {
         self.watch.lock().await.take()
     }
 
-    async fn note(&self, note: String) {
+    pub async fn note(&self, note: String) {
         if let Some(watch) = self.watch.lock().await.as_mut() {
             watch.recording.transcript.note(note);
         }
@@ -50,7 +50,7 @@ impl Forward {
 /// A port that requests come in by: the proxy's own, or one before a gateway.
 #[derive(Clone)]
 pub(super) struct Door {
-    forward: Arc<Forward>,
+    pub forward: Arc<Forward>,
     /// Where its requests go on to.
     to: Authority,
     /// The instance behind a gateway.
@@ -82,7 +82,7 @@ impl Door {
     }
 
     /// The server's answer, whatever it is.
-    async fn pass(&self, mut request: Request) -> Response {
+    pub async fn pass(&self, mut request: Request) -> Response {
         let target = Uri::builder()
             .scheme(Scheme::HTTP)
             .authority(self.to.clone())
@@ -99,7 +99,7 @@ impl Door {
     }
 
     /// The same with the answer's body read as a whole.
-    async fn pass_whole(&self, request: Request) -> (Response, Bytes) {
+    pub async fn pass_whole(&self, request: Request) -> (Response, Bytes) {
         let (parts, body) = self.pass(request).await.into_parts();
         match to_bytes(body, usize::MAX).await {
             Ok(bytes) => (Response::from_parts(parts, Body::from(bytes.clone())), bytes),
@@ -137,41 +137,6 @@ impl Door {
         response
     }
 
-    /// Opens a gateway, and a port before it.
-    async fn open(&self, opening: Opening, request: Request) -> Response {
-        let (mut request, body) = match whole(request).await {
-            Ok(read) => read,
-            Err(refusal) => return refusal,
-        };
-        let wanted = match Wanted::read(opening, &body) {
-            None => return self.pass(request).await,
-            Some(Err(why)) => {
-                let (response, body) = self.pass_whole(request).await;
-                if gateway::opened(opening, &body).is_some() {
-                    self.out_of_reach(&why).await;
-                }
-                return response;
-            }
-            Some(Ok(wanted)) => wanted,
-        };
-        request.headers_mut().remove(CONTENT_LENGTH);
-        *request.body_mut() = Body::from(wanted.body.clone());
-        let (response, body) = self.pass_whole(request).await;
-        let served = wanted.serve(&body, self, &mut *self.forward.gateways.lock().await);
-        match served {
-            Ok(Some(body)) => with_body(response, body),
-            Ok(None) => response,
-            Err(error) => {
-                self.out_of_reach(&error.to_string()).await;
-                response
-            }
-        }
-    }
-
-    async fn out_of_reach(&self, why: &str) {
-        self.forward.note(format!("what went through a gateway is not in the trace: {why}")).await;
-    }
-
     /// Asks for the result of an operation that went on.
     async fn progress(&self, operation: &OperationId, request: Request) -> Response {
         let (response, body) = self.pass_whole(request).await;
@@ -189,7 +154,7 @@ impl Door {
             Route::Other => self.pass(request).await,
             Route::Instance(instance, action) => self.operate(instance, action, request).await,
             Route::Progress(operation) => self.progress(&operation, request).await,
-            Route::Opens(opening) => self.open(opening, request).await,
+            Route::Opens(opening) => gateway::open(&self, opening, request).await,
             Route::Closes(gateway) => {
                 let response = self.pass(request).await;
                 self.forward.gateways.lock().await.close(&gateway).await;
@@ -243,7 +208,7 @@ async fn handle(State(door): State<Door>, request: Request) -> Response {
 }
 
 /// A request with its body read as a whole.
-async fn whole(request: Request) -> Result<(Request, Bytes), Response> {
+pub(super) async fn whole(request: Request) -> Result<(Request, Bytes), Response> {
     let (parts, body) = request.into_parts();
     match to_bytes(body, usize::MAX).await {
         Ok(body) => Ok((Request::from_parts(parts, Body::from(body.clone())), body)),
@@ -251,8 +216,8 @@ async fn whole(request: Request) -> Result<(Request, Bytes), Response> {
     }
 }
 
-/// The same answer with another body.
-fn with_body(mut response: Response, body: Bytes) -> Response {
+/// An answer with another body.
+pub(super) fn with_body(mut response: Response, body: Bytes) -> Response {
     response.headers_mut().remove(CONTENT_LENGTH);
     *response.body_mut() = Body::from(body);
     response

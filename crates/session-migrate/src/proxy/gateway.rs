@@ -6,14 +6,17 @@
 use std::collections::HashMap;
 use std::net::TcpListener;
 
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
+use axum::extract::Request;
+use axum::http::header::CONTENT_LENGTH;
 use axum::http::uri::Authority;
+use axum::response::Response;
 use pocket_ic::common::rest::{HttpGatewayBackend, HttpGatewayInfo, HttpsConfig};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use super::forward::{Door, serve};
+use super::forward::{Door, serve, whole, with_body};
 use super::protocol::{GatewayId, InstanceId, Opening};
 
 /// Where gateways listen that are not told where.
@@ -29,10 +32,45 @@ struct Gateway {
     serving: JoinHandle<()>,
 }
 
+/// Has the server open a gateway, and opens a port before it.
+pub(super) async fn open(door: &Door, opening: Opening, request: Request) -> Response {
+    let (mut request, body) = match whole(request).await {
+        Ok(read) => read,
+        Err(refusal) => return refusal,
+    };
+    let wanted = match Wanted::read(opening, &body) {
+        None => return door.pass(request).await,
+        Some(Err(why)) => {
+            let (response, body) = door.pass_whole(request).await;
+            if opened(opening, &body).is_some() {
+                out_of_reach(door, &why).await;
+            }
+            return response;
+        }
+        Some(Ok(wanted)) => wanted,
+    };
+    request.headers_mut().remove(CONTENT_LENGTH);
+    *request.body_mut() = Body::from(wanted.body.clone());
+    let (response, body) = door.pass_whole(request).await;
+    let served = wanted.serve(&body, door, &mut *door.forward.gateways.lock().await);
+    match served {
+        Ok(Some(body)) => with_body(response, body),
+        Ok(None) => response,
+        Err(error) => {
+            out_of_reach(door, &error.to_string()).await;
+            response
+        }
+    }
+}
+
+async fn out_of_reach(door: &Door, why: &str) {
+    door.forward.note(format!("what went through a gateway is not in the trace: {why}")).await;
+}
+
 /// A request for a gateway, with the port that it asks for already open.
-pub(super) struct Wanted {
+struct Wanted {
     /// The request, which leaves the port to the server.
-    pub body: Bytes,
+    body: Bytes,
     listener: TcpListener,
     /// None where the answer will tell it.
     instance: Option<InstanceId>,
@@ -71,7 +109,7 @@ impl Wanted {
     ///
     /// # Errors
     /// Why the proxy cannot be before this gateway.
-    pub fn read(opening: Opening, body: &[u8]) -> Option<Result<Wanted, String>> {
+    fn read(opening: Opening, body: &[u8]) -> Option<Result<Wanted, String>> {
         let mut request: Value = serde_json::from_slice(body).ok()?;
         let asked = request.pointer_mut(opening.config()).filter(|asked| !asked.is_null())?;
         let Config { ip_addr, port, forward_to, https_config } = Config::deserialize(&*asked).ok()?;
@@ -121,7 +159,7 @@ impl Wanted {
 }
 
 /// Whether an answer says that there is a gateway; its port is the server's.
-pub(super) fn opened(opening: Opening, answer: &[u8]) -> Option<(Value, HttpGatewayInfo)> {
+fn opened(opening: Opening, answer: &[u8]) -> Option<(Value, HttpGatewayInfo)> {
     let answer: Value = serde_json::from_slice(answer).ok()?;
     let info = HttpGatewayInfo::deserialize(answer.pointer(opening.info())?).ok()?;
     Some((answer, info))

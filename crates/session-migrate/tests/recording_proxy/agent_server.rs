@@ -11,10 +11,9 @@ use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use candid::{Nat, Principal};
-use ic_certification::{Certificate, HashTree, fork, labeled, leaf};
+use candid::Principal;
 use ic_transport_types::{
-    Envelope, EnvelopeContent, QueryResponse, ReadStateResponse, RejectResponse, ReplyResponse, RequestId,
+    Envelope, EnvelopeContent, QueryResponse, ReadStateResponse, ReplyResponse, RequestId,
     TransportCallResponse,
 };
 use pocket_ic::common::rest::{
@@ -27,6 +26,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
+
+use crate::certified;
 
 /// How long the outcome of a call is waited for before the test has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -211,7 +212,11 @@ impl Shared {
                 let call = raw_call(effective, sender, canister_id, method_name, arg);
                 let message = match self.submit(instance, id, &call).await {
                     Ok(message) => message,
-                    Err(reject) => return cbor(&TransportCallResponse::NonReplicatedRejection(told(reject))),
+                    Err(reject) => {
+                        return cbor(&TransportCallResponse::NonReplicatedRejection(certified::rejection(
+                            reject,
+                        )));
+                    }
                 };
                 if *version == "v2" {
                     return StatusCode::ACCEPTED.into_response();
@@ -233,7 +238,7 @@ impl Shared {
                         QueryResponse::Replied { reply: ReplyResponse { arg }, signatures: vec![] }
                     }
                     RawCanisterResult::Err(reject) => {
-                        QueryResponse::Rejected { reject: told(reject), signatures: vec![] }
+                        QueryResponse::Rejected { reject: certified::rejection(reject), signatures: vec![] }
                     }
                 })
             }
@@ -264,22 +269,17 @@ impl Shared {
         })
     }
 
-    /// The time, and the part of the state that tells of one call.
+    /// What the state of an instance says of one call.
     async fn certificate(
         &self,
         instance: usize,
         id: RequestId,
         result: Option<RawCanisterResult>,
     ) -> Vec<u8> {
-        let (_, time) =
-            self.ask(Method::GET, &format!("/instances/{instance}/read/get_time"), Bytes::new()).await;
+        let path = format!("/instances/{instance}/read/get_time");
+        let (_, time) = self.ask(Method::GET, &path, Bytes::new()).await;
         let RawTime { nanos_since_epoch } = serde_json::from_slice(&time).unwrap();
-        let mut time = Vec::new();
-        // LEB128, as Candid writes its numbers.
-        Nat::from(nanos_since_epoch).encode(&mut time).unwrap();
-        let of_call = labeled("request_status", labeled(id.as_slice(), of_call(result)));
-        let tree = fork(of_call, labeled("time", leaf(time)));
-        serde_cbor::to_vec(&Certificate { tree, signature: vec![0; 48], delegation: None }).unwrap()
+        certified::state(nanos_since_epoch, id, result)
     }
 
     /// PocketIC's own question, which knows the calls of agents, too.
@@ -308,34 +308,6 @@ fn raw_call(
         method,
         payload,
         sender_info: None,
-    }
-}
-
-fn told(reject: pocket_ic::RejectResponse) -> RejectResponse {
-    RejectResponse {
-        reject_code: (reject.reject_code as u64).try_into().unwrap(),
-        reject_message: reject.reject_message,
-        error_code: Some(error_code(reject.error_code)),
-    }
-}
-
-fn error_code(code: pocket_ic::ErrorCode) -> String {
-    format!("IC{:04}", code as u64)
-}
-
-fn of_call(result: Option<RawCanisterResult>) -> HashTree {
-    match result {
-        None => labeled("status", leaf("received")),
-        Some(RawCanisterResult::Ok(reply)) => {
-            fork(labeled("reply", leaf(reply)), labeled("status", leaf("replied")))
-        }
-        Some(RawCanisterResult::Err(reject)) => fork(
-            fork(
-                labeled("error_code", leaf(error_code(reject.error_code))),
-                labeled("reject_code", leaf([reject.reject_code as u8])),
-            ),
-            fork(labeled("reject_message", leaf(reject.reject_message)), labeled("status", leaf("rejected"))),
-        ),
     }
 }
 

@@ -4,6 +4,7 @@ mod agent;
 mod agent_server;
 mod agents;
 mod calls;
+mod certified;
 mod command_line;
 mod front_end;
 mod passing;
