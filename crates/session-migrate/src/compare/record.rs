@@ -50,6 +50,6 @@ fn recorded(event: &Event) -> Option<(&str, &Answer)> {
     match &event.what {
         Happening::Call(call) => Some((&call.method, &call.answer)),
         Happening::Upgrade { answer, .. } => Some(("upgrade", answer)),
-        Happening::Pass { .. } | Happening::Stop | Happening::Start => None,
+        Happening::Pass { .. } | Happening::Stop | Happening::Start | Happening::ClockRuns => None,
     }
 }

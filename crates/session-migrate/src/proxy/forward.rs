@@ -2,31 +2,37 @@
 
 use std::sync::Arc;
 
+use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
+use axum::http::header::CONTENT_LENGTH;
 use axum::http::uri::{Authority, Scheme};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use tokio::net::TcpListener;
 use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
 
-use super::protocol::{Action, InstanceId, Operation, Route, json};
+use super::gateway::{self, Gateways};
+use super::protocol::{Action, InstanceId, Operation, OperationId, Route, json};
 use super::watch::{Begun, Watch};
 
-/// What every request needs.
+/// What all requests share.
 pub(super) struct Forward {
     client: Client<HttpConnector, Body>,
     server: Authority,
     /// None once the recording is over.
     watch: Mutex<Option<Watch>>,
+    pub gateways: Mutex<Gateways>,
 }
 
 impl Forward {
     pub fn new(server: Authority, watch: Watch) -> Self {
         let client = Client::builder(TokioExecutor::new()).build_http();
-        Forward { client, server, watch: Mutex::new(Some(watch)) }
+        Forward { client, server, watch: Mutex::new(Some(watch)), gateways: Mutex::default() }
     }
 
     /// Ends the recording; requests still go on.
@@ -34,25 +40,66 @@ impl Forward {
         self.watch.lock().await.take()
     }
 
+    pub async fn note(&self, note: String) {
+        if let Some(watch) = self.watch.lock().await.as_mut() {
+            watch.recording.transcript.note(note);
+        }
+    }
+}
+
+/// A port that requests come in by: the proxy's own, or one before a gateway.
+#[derive(Clone)]
+pub(super) struct Door {
+    pub forward: Arc<Forward>,
+    /// Where its requests go on to.
+    to: Authority,
+    /// The instance behind a gateway.
+    gateway_of: Option<InstanceId>,
+}
+
+impl Door {
+    /// The proxy's own.
+    pub fn of_server(forward: Arc<Forward>) -> Door {
+        let to = forward.server.clone();
+        Door { forward, to, gateway_of: None }
+    }
+
+    /// One before the gateway at `to`.
+    pub fn of_gateway(&self, to: Authority, instance: InstanceId) -> Door {
+        Door { forward: self.forward.clone(), to, gateway_of: Some(instance) }
+    }
+
+    pub fn server(&self) -> &Authority {
+        &self.forward.server
+    }
+
+    fn route(&self, request: &Request) -> Route {
+        let (method, path) = (request.method(), request.uri().path());
+        match &self.gateway_of {
+            Some(instance) => Route::at_gateway(instance, method, path),
+            None => Route::of(method, path),
+        }
+    }
+
     /// The server's answer, whatever it is.
-    async fn pass(&self, mut request: Request) -> Response {
+    pub async fn pass(&self, mut request: Request) -> Response {
         let target = Uri::builder()
             .scheme(Scheme::HTTP)
-            .authority(self.server.clone())
+            .authority(self.to.clone())
             .path_and_query(request.uri().path_and_query().map_or("/", |path| path.as_str()))
             .build();
         *request.uri_mut() = match target {
             Ok(target) => target,
             Err(error) => return failed(StatusCode::BAD_REQUEST, &error),
         };
-        match self.client.request(request).await {
+        match self.forward.client.request(request).await {
             Ok(response) => response.into_response(),
             Err(error) => failed(StatusCode::BAD_GATEWAY, &error),
         }
     }
 
     /// The same with the answer's body read as a whole.
-    async fn pass_whole(&self, request: Request) -> (Response, Bytes) {
+    pub async fn pass_whole(&self, request: Request) -> (Response, Bytes) {
         let (parts, body) = self.pass(request).await.into_parts();
         match to_bytes(body, usize::MAX).await {
             Ok(bytes) => (Response::from_parts(parts, Body::from(bytes.clone())), bytes),
@@ -61,38 +108,66 @@ impl Forward {
     }
 
     async fn operate(&self, instance: InstanceId, action: Action, request: Request) -> Response {
-        let (parts, body) = request.into_parts();
-        let body = match to_bytes(body, usize::MAX).await {
-            Ok(body) => body,
-            Err(error) => return failed(StatusCode::BAD_REQUEST, &error),
+        let (request, body) = match whole(request).await {
+            Ok(read) => read,
+            Err(refusal) => return refusal,
         };
         let operation = Operation::read(action, &body);
-        let request = Request::from_parts(parts, Body::from(body));
         let Some(operation) = operation else {
             return self.pass(request).await;
         };
-        let mut guard = self.watch.lock().await;
+        let mut guard = self.forward.watch.lock().await;
         let Some(watch) = guard.as_mut() else {
             drop(guard);
             return self.pass(request).await;
         };
         let begun = watch.before(instance, operation).await;
         // Calls reach the server in the order in which they are written down. Who waits for an answer holds up nobody.
-        let (response, body) = match action {
-            Action::Await | Action::IngressStatus | Action::AutoProgress | Action::Agent => {
-                drop(guard);
-                let answer = self.pass_whole(request).await;
-                guard = self.watch.lock().await;
-                answer
-            }
-            Action::Submit | Action::Query | Action::Tick | Action::SetStableMemory => {
-                self.pass_whole(request).await
-            }
+        let (response, body) = if action.takes_its_time() {
+            drop(guard);
+            let answer = self.pass_whole(request).await;
+            guard = self.forward.watch.lock().await;
+            answer
+        } else {
+            self.pass_whole(request).await
         };
         if let Some(watch) = guard.as_mut() {
             settle(watch, begun, response.status(), &body).await;
         }
         response
+    }
+
+    /// Asks for the result of an operation that went on.
+    async fn progress(&self, operation: &OperationId, request: Request) -> Response {
+        let (response, body) = self.pass_whole(request).await;
+        if response.status() == StatusCode::OK
+            && let Some(watch) = self.forward.watch.lock().await.as_mut()
+            && let Some(begun) = watch.went_on(operation)
+        {
+            watch.done(begun, &body).await;
+        }
+        response
+    }
+
+    async fn answer(self, route: Route, request: Request) -> Response {
+        match route {
+            Route::Other => self.pass(request).await,
+            Route::Instance(instance, action) => self.operate(instance, action, request).await,
+            Route::Progress(operation) => self.progress(&operation, request).await,
+            Route::Opens(opening) => gateway::open(&self, opening, request).await,
+            Route::Closes(gateway) => {
+                let response = self.pass(request).await;
+                self.forward.gateways.lock().await.close(&gateway).await;
+                response
+            }
+            Route::Gateways => {
+                let (response, body) = self.pass_whole(request).await;
+                match self.forward.gateways.lock().await.list(&body) {
+                    Some(body) => with_body(response, body),
+                    None => response,
+                }
+            }
+        }
     }
 }
 
@@ -100,6 +175,8 @@ impl Forward {
 async fn settle(watch: &mut Watch, begun: Begun, status: StatusCode, body: &Bytes) {
     match status {
         StatusCode::OK => watch.done(begun, body).await,
+        // The server has it, and the agent will ask.
+        StatusCode::ACCEPTED if begun.is_call_of_agent() => {}
         StatusCode::ACCEPTED => match json(body) {
             Some(id) => watch.goes_on(id, begun),
             None => watch.refused(&begun),
@@ -108,22 +185,42 @@ async fn settle(watch: &mut Watch, begun: Begun, status: StatusCode, body: &Byte
     }
 }
 
+/// Serves a port until the handle is aborted.
+pub(super) fn serve(listener: TcpListener, door: Door) -> JoinHandle<()> {
+    let router = Router::new().fallback(handle).with_state(door);
+    tokio::spawn(async move {
+        // Serving ends only with the task; its result says nothing more.
+        let _ = axum::serve(pocket_ic_embedded::http::without_delay(listener), router).await;
+    })
+}
+
 /// Every request comes here.
-pub(super) async fn handle(State(forward): State<Arc<Forward>>, request: Request) -> Response {
-    match Route::of(request.method(), request.uri().path()) {
-        Route::Other => forward.pass(request).await,
-        Route::Instance(instance, action) => forward.operate(instance, action, request).await,
-        Route::Progress(operation) => {
-            let (response, body) = forward.pass_whole(request).await;
-            if response.status() == StatusCode::OK
-                && let Some(watch) = forward.watch.lock().await.as_mut()
-                && let Some(begun) = watch.went_on(&operation)
-            {
-                watch.done(begun, &body).await;
-            }
-            response
-        }
+async fn handle(State(door): State<Door>, request: Request) -> Response {
+    let route = door.route(&request);
+    if route == Route::Other {
+        return door.pass(request).await;
     }
+    // What was sent goes to the server and into the trace, although the client may hang up before the answer comes.
+    match tokio::spawn(door.answer(route, request)).await {
+        Ok(response) => response,
+        Err(error) => failed(StatusCode::INTERNAL_SERVER_ERROR, &error),
+    }
+}
+
+/// A request with its body read as a whole.
+pub(super) async fn whole(request: Request) -> Result<(Request, Bytes), Response> {
+    let (parts, body) = request.into_parts();
+    match to_bytes(body, usize::MAX).await {
+        Ok(body) => Ok((Request::from_parts(parts, Body::from(body.clone())), body)),
+        Err(error) => Err(failed(StatusCode::BAD_REQUEST, &error)),
+    }
+}
+
+/// An answer with another body.
+pub(super) fn with_body(mut response: Response, body: Bytes) -> Response {
+    response.headers_mut().remove(CONTENT_LENGTH);
+    *response.body_mut() = Body::from(body);
+    response
 }
 
 fn failed(status: StatusCode, error: &dyn std::error::Error) -> Response {

@@ -6,6 +6,8 @@ use pocket_ic::common::rest::{RawCanisterCall, RawCanisterId, RawIngressStatusAr
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::agent;
+
 /// Number of an instance, as its path says it.
 pub(super) type InstanceId = String;
 
@@ -16,8 +18,26 @@ pub(super) enum Route {
     Instance(InstanceId, Action),
     /// It asks for the result of an operation that was not done at once.
     Progress(OperationId),
+    /// It may open a gateway.
+    Opens(Opening),
+    /// It closes a gateway.
+    Closes(GatewayId),
+    /// It asks which gateways there are.
+    Gateways,
     /// Everything else.
     Other,
+}
+
+/// Number of a gateway, as its path says it.
+pub(super) type GatewayId = String;
+
+/// How a gateway is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Opening {
+    /// Before an instance that is there.
+    Alone,
+    /// Together with a new instance.
+    WithInstance,
 }
 
 /// What a request wants of an instance.
@@ -30,7 +50,42 @@ pub(super) enum Action {
     Tick,
     SetStableMemory,
     AutoProgress,
-    Agent,
+    /// `waits`: for the answer.
+    AgentCall {
+        waits: bool,
+    },
+    AgentQuery,
+    AgentReadState,
+}
+
+impl Action {
+    /// Whether a request is on its way until something else has happened, so that others must not wait for it.
+    pub fn takes_its_time(self) -> bool {
+        match self {
+            Action::Await
+            | Action::IngressStatus
+            | Action::AutoProgress
+            | Action::AgentCall { waits: true }
+            | Action::AgentReadState => true,
+            Action::Submit
+            | Action::Query
+            | Action::Tick
+            | Action::SetStableMemory
+            | Action::AgentCall { waits: false }
+            | Action::AgentQuery => false,
+        }
+    }
+
+    /// Of a request to `/api`.
+    fn of_agent(path: &[&str]) -> Option<Action> {
+        Some(match path {
+            // From version 3 on the answer is waited for.
+            [version, "canister", _, "call"] => Action::AgentCall { waits: *version != "v2" },
+            [_, "canister", _, "query"] => Action::AgentQuery,
+            [_, "canister", _, "read_state"] => Action::AgentReadState,
+            _ => return None,
+        })
+    }
 }
 
 /// Names an operation that goes on: the state it began in, and its own number.
@@ -41,30 +96,59 @@ pub(super) struct OperationId {
 }
 
 impl Route {
+    /// Of a request to the server.
     pub fn of(method: &Method, path: &str) -> Route {
-        let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
-        let post = *method == Method::POST;
-        let (instance, action) = match parts.as_slice() {
-            ["instances", id, "update", "submit_ingress_message"] if post => (id, Action::Submit),
-            ["instances", id, "update", "await_ingress_message"] if post => (id, Action::Await),
-            ["instances", id, "read", "ingress_status"] if post => (id, Action::IngressStatus),
-            ["instances", id, "read", "query"] if post => (id, Action::Query),
-            ["instances", id, "update", "tick"] if post => (id, Action::Tick),
-            ["instances", id, "update", "set_stable_memory"] if post => (id, Action::SetStableMemory),
-            ["instances", id, "auto_progress"] if post => (id, Action::AutoProgress),
-            ["instances", id, "api", _version, "canister", _canister, "call" | "query"] if post => {
-                (id, Action::Agent)
-            }
-            ["read_graph", state_label, op_id] if *method == Method::GET => {
-                return Route::Progress(OperationId {
+        let parts = parts(path);
+        if *method == Method::GET {
+            return match parts.as_slice() {
+                ["read_graph", state_label, op_id] => Route::Progress(OperationId {
                     state_label: (*state_label).into(),
                     op_id: (*op_id).into(),
-                });
+                }),
+                ["http_gateway"] => Route::Gateways,
+                _ => Route::Other,
+            };
+        }
+        if *method != Method::POST {
+            return Route::Other;
+        }
+        match parts.as_slice() {
+            ["instances"] => Route::Opens(Opening::WithInstance),
+            ["http_gateway"] => Route::Opens(Opening::Alone),
+            ["http_gateway", id, "stop"] => Route::Closes((*id).into()),
+            ["instances", id, of_instance @ ..] => {
+                let action = match of_instance {
+                    ["update", "submit_ingress_message"] => Action::Submit,
+                    ["update", "await_ingress_message"] => Action::Await,
+                    ["read", "ingress_status"] => Action::IngressStatus,
+                    ["read", "query"] => Action::Query,
+                    ["update", "tick"] => Action::Tick,
+                    ["update", "set_stable_memory"] => Action::SetStableMemory,
+                    ["auto_progress"] => Action::AutoProgress,
+                    ["api", of_agent @ ..] => match Action::of_agent(of_agent) {
+                        Some(action) => action,
+                        None => return Route::Other,
+                    },
+                    _ => return Route::Other,
+                };
+                Route::Instance((*id).into(), action)
             }
-            _ => return Route::Other,
-        };
-        Route::Instance((*instance).into(), action)
+            _ => Route::Other,
+        }
     }
+
+    /// Of a request to a gateway before an instance.
+    pub fn at_gateway(instance: &str, method: &Method, path: &str) -> Route {
+        match parts(path).as_slice() {
+            ["api", of_agent @ ..] if *method == Method::POST => Action::of_agent(of_agent)
+                .map_or(Route::Other, |action| Route::Instance(instance.into(), action)),
+            _ => Route::Other,
+        }
+    }
+}
+
+fn parts(path: &str) -> Vec<&str> {
+    path.split('/').filter(|part| !part.is_empty()).collect()
 }
 
 /// What is asked, with the body read.
@@ -77,7 +161,9 @@ pub(super) enum Operation {
     Tick,
     SetStableMemory(RawCanisterId),
     AutoProgress,
-    Agent,
+    AgentCall(RawCanisterCall, RawMessageId),
+    AgentQuery(RawCanisterCall),
+    AgentReadState(Vec<RawMessageId>),
 }
 
 impl Operation {
@@ -91,7 +177,12 @@ impl Operation {
             Action::Tick => Operation::Tick,
             Action::SetStableMemory => Operation::SetStableMemory(json(body)?),
             Action::AutoProgress => Operation::AutoProgress,
-            Action::Agent => Operation::Agent,
+            Action::AgentCall { .. } => {
+                let (call, message) = agent::call(body)?;
+                Operation::AgentCall(call, message)
+            }
+            Action::AgentQuery => Operation::AgentQuery(agent::query(body)?),
+            Action::AgentReadState => Operation::AgentReadState(agent::asked_about(body)?),
         })
     }
 }
@@ -116,14 +207,30 @@ mod tests {
             assert_eq!(Route::of(&Method::POST, path), Route::Instance("3".into(), Action::Submit));
             assert_eq!(Route::of(&Method::GET, path), Route::Other);
         }
-        assert_eq!(
-            Route::of(&Method::POST, "/instances/0/api/v3/canister/aaaaa-aa/call"),
-            Route::Instance("0".into(), Action::Agent)
-        );
         let operation = OperationId { state_label: "a".into(), op_id: "b".into() };
         assert_eq!(Route::of(&Method::GET, "/read_graph/a/b"), Route::Progress(operation));
-        for path in ["/", "/instances", "/instances/0", "/instances/0/read/get_time", "/blobstore"] {
+        for path in ["/", "/instances/0", "/instances/0/read/get_time", "/blobstore"] {
             assert_eq!(Route::of(&Method::POST, path), Route::Other, "{path}");
+        }
+    }
+
+    #[test]
+    fn agents_come_by_the_server_or_by_a_gateway() {
+        for (path, action) in [
+            ("/api/v2/canister/aaaaa-aa/call", Action::AgentCall { waits: false }),
+            ("/api/v3/canister/aaaaa-aa/call", Action::AgentCall { waits: true }),
+            ("/api/v4/canister/aaaaa-aa/call", Action::AgentCall { waits: true }),
+            ("/api/v3/canister/aaaaa-aa/query", Action::AgentQuery),
+            ("/api/v2/canister/aaaaa-aa/read_state", Action::AgentReadState),
+        ] {
+            let expected = Route::Instance("5".into(), action);
+            assert_eq!(Route::at_gateway("5", &Method::POST, path), expected);
+            assert_eq!(Route::of(&Method::POST, &format!("/instances/5{path}")), expected);
+            assert_eq!(Route::of(&Method::POST, path), Route::Other, "the server has no {path}");
+            assert_eq!(Route::at_gateway("5", &Method::GET, path), Route::Other);
+        }
+        for path in ["/", "/index.html", "/api/v2/status", "/instances/5/read/query"] {
+            assert_eq!(Route::at_gateway("5", &Method::POST, path), Route::Other, "{path}");
         }
     }
 

@@ -67,6 +67,14 @@ impl Queue {
         }
     }
 
+    /// Takes back a call that the server did not take after all.
+    pub fn withdraw(&mut self, message: &[u8]) {
+        self.0.retain(|item| match item {
+            Item::Call(Sent { answer: Answered::NotYet(id), .. }) => id.message_id != message,
+            _ => true,
+        });
+    }
+
     /// The next item that nothing before it holds up.
     pub fn next(&mut self) -> Option<Item> {
         match self.0.front()? {
@@ -125,6 +133,18 @@ mod tests {
         queue.answer(&[9], RawCanisterResult::Ok(vec![]));
         queue.answer(&[1], RawCanisterResult::Ok(vec![]));
         assert_eq!(times(&mut queue), [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn a_call_that_was_not_taken_holds_up_nothing() {
+        let mut queue = Queue::default();
+        queue.push(sent(1, false));
+        queue.push(sent(2, false));
+        queue.push(sent(3, true));
+        queue.withdraw(&[2]);
+        queue.answer(&[1], RawCanisterResult::Ok(vec![]));
+        queue.withdraw(&[1]);
+        assert_eq!(times(&mut queue), [1, 3], "what is answered stays");
     }
 
     #[test]

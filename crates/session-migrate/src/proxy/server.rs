@@ -4,16 +4,16 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use axum::Router;
 use axum::http::uri::Authority;
 use candid::Principal;
 use reqwest::Url;
 use tokio::runtime::{Builder, Runtime};
 
 use super::ProxyError;
-use super::forward::{Forward, handle};
+use super::forward::{Door, Forward, serve};
+use super::recording::{Recorded, Recording};
 use super::upstream::Upstream;
-use super::watch::{Recorded, Watch};
+use super::watch::Watch;
 use crate::trace::Writer;
 
 /// Threads that forward.
@@ -64,16 +64,12 @@ impl Proxy {
             .map_err(ProxyError::Threads)?;
         let upstream = Upstream::new(server);
         runtime.block_on(upstream.check())?;
-        let forward = Arc::new(Forward::new(authority, Watch::new(upstream, out, canister)));
-        let router = Router::new().fallback(handle).with_state(forward.clone());
-        let listener = {
+        let forward = Arc::new(Forward::new(authority, Watch::new(Recording::new(upstream, out, canister))));
+        {
             let _in_runtime = runtime.enter();
-            tokio::net::TcpListener::from_std(listener).map_err(cannot_listen)?
-        };
-        runtime.spawn(async move {
-            // Serving ends only with the runtime; its result says nothing more.
-            let _ = axum::serve(pocket_ic_embedded::http::without_delay(listener), router).await;
-        });
+            let listener = tokio::net::TcpListener::from_std(listener).map_err(cannot_listen)?;
+            serve(listener, Door::of_server(forward.clone()));
+        }
         Ok(Proxy { url, forward, runtime: Some(runtime) })
     }
 
@@ -105,7 +101,7 @@ impl Proxy {
         let Some(runtime) = self.runtime.take() else { return Err(ProxyError::NothingCame) };
         let recorded = runtime.block_on(async {
             match self.forward.end().await {
-                Some(watch) => watch.finish().await,
+                Some(watch) => watch.recording.finish().await,
                 None => Err(ProxyError::NothingCame),
             }
         });

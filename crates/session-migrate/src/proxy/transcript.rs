@@ -42,14 +42,19 @@ impl Transcript {
         self.queue.answer(&message.message_id, result);
     }
 
-    /// The calls that are not answered, each with its caller.
-    pub fn outstanding(&self) -> impl Iterator<Item = (&RawMessageId, Principal)> {
-        self.queue.outstanding()
+    /// Takes back a call that the server did not take after all.
+    pub fn withdraw(&mut self, message: &RawMessageId) {
+        self.queue.withdraw(&message.message_id);
+    }
+
+    /// The calls that are not answered, each with its caller, in the order in which they were sent.
+    pub fn outstanding(&self) -> Vec<(RawMessageId, Principal)> {
+        self.queue.outstanding().map(|(message, caller)| (message.clone(), caller)).collect()
     }
 
     /// Whether a call is not answered.
     pub fn is_waiting(&self) -> bool {
-        self.outstanding().next().is_some()
+        self.queue.outstanding().next().is_some()
     }
 
     /// Says what the trace does not tell.

@@ -50,15 +50,20 @@ impl Upstream {
 
     /// The time of an instance, nanoseconds since 1970.
     pub async fn time(&self, instance: &str) -> Option<u64> {
-        let time: RawTime = self.ask(Method::GET, instance, "get_time", &()).await?;
+        let time: RawTime = self.ask(Method::GET, instance, "read/get_time", &()).await?;
         Some(time.nanos_since_epoch)
+    }
+
+    /// Whether the time of an instance goes on by itself.
+    pub async fn clock_runs(&self, instance: &str) -> bool {
+        self.ask(Method::GET, instance, "auto_progress", &()).await.unwrap_or(false)
     }
 
     /// Who controls a canister.
     pub async fn controllers(&self, instance: &str, canister: Principal) -> Vec<Principal> {
         let canister = RawCanisterId { canister_id: canister.as_slice().to_vec() };
         let found: Option<Vec<RawPrincipalId>> =
-            self.ask(Method::POST, instance, "get_controllers", &canister).await;
+            self.ask(Method::POST, instance, "read/get_controllers", &canister).await;
         let ids = found.unwrap_or_default().into_iter();
         ids.filter_map(|raw| Principal::try_from_slice(&raw.principal_id).ok()).collect()
     }
@@ -73,7 +78,7 @@ impl Upstream {
             payload: candid::encode_args(()).ok()?,
             sender_info: None,
         };
-        match self.ask(Method::POST, instance, "query", &call).await? {
+        match self.ask(Method::POST, instance, "read/query", &call).await? {
             RawCanisterResult::Ok(reply) => Some(candid::decode_one::<BuildInfo>(&reply).ok()?.build),
             RawCanisterResult::Err(_) => None,
         }
@@ -90,7 +95,9 @@ impl Upstream {
             raw_message_id: message.clone(),
             raw_caller: Some(RawPrincipalId { principal_id: caller.as_slice().to_vec() }),
         };
-        self.ask::<Option<RawCanisterResult>>(Method::POST, instance, "ingress_status", &args).await.flatten()
+        self.ask::<Option<RawCanisterResult>>(Method::POST, instance, "read/ingress_status", &args)
+            .await
+            .flatten()
     }
 
     /// None for any answer that is not the wanted one.
@@ -101,7 +108,7 @@ impl Upstream {
         what: &str,
         body: &impl Serialize,
     ) -> Option<T> {
-        let url = self.at(&format!("instances/{instance}/read/{what}"));
+        let url = self.at(&format!("instances/{instance}/{what}"));
         let request = self.client.request(method.clone(), url);
         let mut request = if method == Method::GET { request } else { request.json(body) };
         let until = Instant::now() + BUSY_LIMIT;

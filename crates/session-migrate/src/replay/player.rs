@@ -133,6 +133,10 @@ impl<'a> Player<'a> {
                 self.subject.start()?;
                 Played::Done
             }
+            Happening::ClockRuns => {
+                self.playing.codec.clock_runs();
+                Played::Done
+            }
         };
         self.playing.events.push(played);
         Ok(())

@@ -6,6 +6,7 @@ use candid_parser::parse_idl_args;
 use pocket_ic::RejectResponse;
 
 use super::payload::{PayloadRef, Seeds};
+use super::value::Times;
 use super::{Answer, Arguments, Ids, Interface, TraceError, value};
 
 /// Raw messages up to this length stand in the trace themselves, bytes.
@@ -35,7 +36,7 @@ pub enum CodecError {
 pub struct Codec {
     interface: Interface,
     ids: Ids,
-    start: u64,
+    times: Times,
 }
 
 impl Codec {
@@ -44,12 +45,21 @@ impl Codec {
     /// # Errors
     /// [`TraceError::Interface`].
     pub fn new(start: u64) -> Result<Codec, TraceError> {
-        Ok(Codec { interface: Interface::upload_canister()?, ids: Ids::default(), start })
+        Ok(Codec {
+            interface: Interface::upload_canister()?,
+            ids: Ids::default(),
+            times: Times { start, told: true },
+        })
     }
 
     /// When the trace begins, nanoseconds since 1970.
     pub fn start(&self) -> u64 {
-        self.start
+        self.times.start
+    }
+
+    /// From here on the clock goes by itself.
+    pub fn clock_runs(&mut self) {
+        self.times.told = false;
     }
 
     /// The text of encoded arguments, and the payloads that must be kept for it.
@@ -134,7 +144,7 @@ impl Codec {
     /// When it does not encode, in words.
     pub fn show(&mut self, value: &impl CandidType) -> Result<String, String> {
         let value = IDLValue::try_from_candid_type(value).map_err(|error| error.to_string())?;
-        let shown = value::shown_reply("", value, &mut self.ids, self.start);
+        let shown = value::shown_reply("", value, &mut self.ids, self.times);
         Ok(one_line(&IDLArgs { args: vec![shown] }))
     }
 
@@ -142,8 +152,8 @@ impl Codec {
     pub fn reply(&mut self, method: &str, reply: &[u8]) -> Answer {
         match self.interface.decode(reply) {
             Some(values) => {
-                let start = self.start;
-                let shown = |value| value::shown_reply(method, value, &mut self.ids, start);
+                let times = self.times;
+                let shown = |value| value::shown_reply(method, value, &mut self.ids, times);
                 Answer::Reply(one_line(&IDLArgs { args: values.args.into_iter().map(shown).collect() }))
             }
             None if reply.len() <= RAW_INLINE_BYTES => Answer::Raw(hex::encode(reply)),
@@ -287,12 +297,13 @@ mod tests {
             created_at: 3_000_000_001,
             memory_count: 0,
         };
-        let Answer::Reply(said) = codec.reply("capsules_create", &Encode!(&Reply::Ok(capsule)).unwrap())
-        else {
-            panic!()
-        };
+        let reply = Encode!(&Reply::Ok(capsule)).unwrap();
+        let Answer::Reply(said) = codec.reply("capsules_create", &reply) else { panic!() };
         for part in ["created_at = \"@+2000ms\"", "id = \"@capsule:1\"", "principal \"2vxsx-fae\""] {
             assert!(said.contains(part), "{said}");
         }
+        codec.clock_runs();
+        let Answer::Reply(said) = codec.reply("capsules_create", &reply) else { panic!() };
+        assert!(said.contains("created_at = \"@time\""), "{said}");
     }
 }

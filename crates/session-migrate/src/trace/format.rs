@@ -73,6 +73,8 @@ pub enum Happening {
     Stop,
     /// The canister was started again.
     Start,
+    /// From here on the clock went by itself. Nobody knows when exactly a call was executed, so answers do not tell times.
+    ClockRuns,
 }
 
 /// One call of a client.

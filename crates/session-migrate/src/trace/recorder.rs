@@ -78,6 +78,9 @@ impl Recorder {
     /// When it cannot be written.
     pub fn happening(&mut self, at: u64, what: Happening) -> Result<(), TraceError> {
         // Calls that were on their way together are written when they are answered; time does not run back for it.
+        if what == Happening::ClockRuns {
+            self.codec.clock_runs();
+        }
         self.last = self.last.max(at.saturating_sub(self.codec.start()));
         self.writer.event(&Event { at: self.last, what })
     }

@@ -54,10 +54,25 @@ fn map<E>(
     })
 }
 
-/// A reply as a trace shows it: names for ids, times from `start` on in whole milliseconds, digests for long blobs.
+/// How times are shown.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Times {
+    /// When the trace begins, nanoseconds since 1970.
+    pub start: u64,
+    /// Whether they are told at all.
+    pub told: bool,
+}
+
+impl Times {
+    fn show(self, time: u64) -> String {
+        if self.told { format!("@+{}ms", (time - self.start) / NANOS_PER_MILLI) } else { "@time".into() }
+    }
+}
+
+/// A reply as a trace shows it: names for ids, times from the start on in whole milliseconds, digests for long blobs.
 ///
 /// Two canisters that do the same need not take the same number of rounds, and a round takes a nanosecond.
-pub(super) fn shown_reply(method: &str, value: IDLValue, ids: &mut Ids, start: u64) -> IDLValue {
+pub(super) fn shown_reply(method: &str, value: IDLValue, ids: &mut Ids, times: Times) -> IDLValue {
     let value = name_session_keys(value, ids);
     infallible(map(value, "", &mut |label, value| {
         Ok(match value {
@@ -67,8 +82,8 @@ pub(super) fn shown_reply(method: &str, value: IDLValue, ids: &mut Ids, start: u
             IDLValue::Nat64(id) if label == "session" || (method == "uploads_begin" && label == "Ok") => {
                 IDLValue::Text(ids.learn_session(id))
             }
-            IDLValue::Nat64(time) if TIMES.contains(&label) && time >= start => {
-                IDLValue::Text(format!("@+{}ms", (time - start) / NANOS_PER_MILLI))
+            IDLValue::Nat64(time) if TIMES.contains(&label) && time >= times.start => {
+                IDLValue::Text(times.show(time))
             }
             IDLValue::Text(text) => IDLValue::Text(ids.learn_text(&text)),
             other => other,

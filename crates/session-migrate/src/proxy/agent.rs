@@ -1,0 +1,181 @@
+//! Requests of agents, in the words of PocketIC's protocol: the interface of the Internet Computer, in CBOR.
+//!
+//! Signatures and certificates are read as they come. The server verifies the ones, the agent the others.
+
+use candid::Principal;
+use ic_certification::{Certificate, Label, LookupResult};
+use ic_transport_types::{
+    Envelope, EnvelopeContent, QueryResponse, ReadStateResponse, TransportCallResponse,
+};
+use pocket_ic::common::rest::{RawCanisterCall, RawCanisterResult, RawEffectivePrincipal, RawMessageId};
+use pocket_ic::{ErrorCode, RejectCode, RejectResponse};
+
+/// The part of the state tree that tells about calls.
+const REQUEST_STATUS: &[u8] = b"request_status";
+
+/// An update call, and the id that agent and server know it by.
+pub(super) fn call(body: &[u8]) -> Option<(RawCanisterCall, RawMessageId)> {
+    let content = content(body)?;
+    let id = ic_transport_types::to_request_id(&content).ok()?;
+    let EnvelopeContent::Call { sender, canister_id, method_name, arg, .. } = content else { return None };
+    let message = message(canister_id, id.to_vec());
+    Some((raw_call(sender, canister_id, method_name, arg), message))
+}
+
+/// A query.
+pub(super) fn query(body: &[u8]) -> Option<RawCanisterCall> {
+    let EnvelopeContent::Query { sender, canister_id, method_name, arg, .. } = content(body)? else {
+        return None;
+    };
+    Some(raw_call(sender, canister_id, method_name, arg))
+}
+
+/// The calls whose outcome a request for parts of the state asks for.
+pub(super) fn asked_about(body: &[u8]) -> Option<Vec<RawMessageId>> {
+    let EnvelopeContent::ReadState { paths, .. } = content(body)? else { return None };
+    let asked = paths.iter().filter_map(|path| match path.as_slice() {
+        [status, id, ..] if status.as_bytes() == REQUEST_STATUS => Some(id),
+        _ => None,
+    });
+    // Whose canister it was is known where the call was sent.
+    Some(asked.map(|id: &Label| message(Principal::management_canister(), id.as_bytes().to_vec())).collect())
+}
+
+fn content(body: &[u8]) -> Option<EnvelopeContent> {
+    let Envelope { content, .. } = serde_cbor::from_slice(body).ok()?;
+    Some(content.into_owned())
+}
+
+fn raw_call(sender: Principal, canister: Principal, method: String, payload: Vec<u8>) -> RawCanisterCall {
+    RawCanisterCall {
+        sender: sender.as_slice().to_vec(),
+        canister_id: canister.as_slice().to_vec(),
+        effective_principal: effective(canister),
+        method,
+        payload,
+        sender_info: None,
+    }
+}
+
+fn message(canister: Principal, id: Vec<u8>) -> RawMessageId {
+    RawMessageId { effective_principal: effective(canister), message_id: id }
+}
+
+fn effective(canister: Principal) -> RawEffectivePrincipal {
+    RawEffectivePrincipal::CanisterId(canister.as_slice().to_vec())
+}
+
+/// What the answer to a call tells; `Some(None)` when the outcome is to be asked for, none for no such answer.
+pub(super) fn called(body: &[u8], message: &RawMessageId) -> Option<Option<RawCanisterResult>> {
+    match serde_cbor::from_slice(body).ok()? {
+        TransportCallResponse::Replied { certificate } => {
+            Some(outcome(&serde_cbor::from_slice(&certificate).ok()?, message))
+        }
+        TransportCallResponse::NonReplicatedRejection(reject) => {
+            rejection(reject.error_code.as_deref(), reject.reject_message, false).map(Some)
+        }
+        TransportCallResponse::Accepted => Some(None),
+    }
+}
+
+/// What the answer to a query tells.
+pub(super) fn queried(body: &[u8]) -> Option<RawCanisterResult> {
+    match serde_cbor::from_slice(body).ok()? {
+        QueryResponse::Replied { reply, .. } => Some(RawCanisterResult::Ok(reply.arg)),
+        QueryResponse::Rejected { reject, .. } => {
+            rejection(reject.error_code.as_deref(), reject.reject_message, false)
+        }
+    }
+}
+
+/// The part of the state that was asked for.
+pub(super) fn state(body: &[u8]) -> Option<Certificate> {
+    let ReadStateResponse { certificate } = serde_cbor::from_slice(body).ok()?;
+    serde_cbor::from_slice(&certificate).ok()
+}
+
+/// What came of a call, if this part of the state tells it.
+pub(super) fn outcome(state: &Certificate, message: &RawMessageId) -> Option<RawCanisterResult> {
+    let told = |what: &str| {
+        let path = [REQUEST_STATUS, &message.message_id, what.as_bytes()];
+        match state.tree.lookup_path(path) {
+            LookupResult::Found(value) => Some(value),
+            LookupResult::Absent | LookupResult::Unknown | LookupResult::Error => None,
+        }
+    };
+    let text = |what| Some(std::str::from_utf8(told(what)?).ok()?.to_owned());
+    match told("status")? {
+        b"replied" => Some(RawCanisterResult::Ok(told("reply")?.to_vec())),
+        b"rejected" => rejection(text("error_code").as_deref(), text("reject_message")?, true),
+        _ => None,
+    }
+}
+
+/// A rejection with the IC's error code, such as `IC0503`; its first digit that counts is the class of the rejection.
+fn rejection(code: Option<&str>, message: String, certified: bool) -> Option<RawCanisterResult> {
+    let code: u64 = code?.strip_prefix("IC")?.parse().ok()?;
+    Some(RawCanisterResult::Err(RejectResponse {
+        reject_code: RejectCode::try_from(code / 100).ok()?,
+        reject_message: message,
+        error_code: ErrorCode::try_from(code).ok()?,
+        certified,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ic_certification::{fork, labeled, leaf};
+    use std::borrow::Cow;
+
+    fn body(content: EnvelopeContent) -> Vec<u8> {
+        let content = Cow::Owned(content);
+        Envelope { content, sender_pubkey: None, sender_sig: None, sender_delegation: None }.encode_bytes()
+    }
+
+    fn canister() -> Principal {
+        Principal::from_slice(&[7, 1, 1])
+    }
+
+    #[test]
+    fn a_call_has_the_id_that_its_content_gives_it() {
+        let content = EnvelopeContent::Call {
+            nonce: Some(vec![1, 2, 3]),
+            ingress_expiry: 1_700_000_000_000_000_000,
+            sender: Principal::anonymous(),
+            canister_id: canister(),
+            method_name: "m".into(),
+            arg: b"DIDL".to_vec(),
+            sender_info: None,
+        };
+        let (read, message) = call(&body(content.clone())).unwrap();
+        assert_eq!(message.message_id, content.to_request_id().to_vec());
+        assert_eq!((read.method.as_str(), read.payload.as_slice()), ("m", &b"DIDL"[..]));
+        assert_eq!((read.sender, read.canister_id), (vec![4], vec![7, 1, 1]));
+        assert!(query(&body(content)).is_none() && call(b"no envelope").is_none());
+    }
+
+    #[test]
+    fn what_the_state_does_not_tell_of_a_call_is_not_known() {
+        let message = message(canister(), vec![9; 32]);
+        let told = |status: &str, rest| {
+            let status = labeled("status", leaf(status));
+            let of_call = labeled([9; 32], fork(rest, status));
+            Certificate { tree: labeled(REQUEST_STATUS, of_call), signature: vec![], delegation: None }
+        };
+        let reply = told("replied", labeled("reply", leaf("yes")));
+        assert!(matches!(outcome(&reply, &message), Some(RawCanisterResult::Ok(reply)) if reply == b"yes"));
+        assert!(outcome(&told("processing", ic_certification::empty()), &message).is_none());
+        assert!(outcome(&told("done", ic_certification::empty()), &message).is_none());
+        let other = super::message(canister(), vec![8; 32]);
+        assert!(outcome(&reply, &other).is_none());
+        let why =
+            |code: &str| fork(labeled("error_code", leaf(code)), labeled("reject_message", leaf("no more")));
+        let Some(RawCanisterResult::Err(reject)) = outcome(&told("rejected", why("IC0503")), &message) else {
+            panic!("no rejection");
+        };
+        assert_eq!(reject.error_code, ErrorCode::CanisterCalledTrap);
+        assert_eq!(reject.reject_code, RejectCode::CanisterError);
+        assert!(outcome(&told("rejected", why("IC9999")), &message).is_none());
+    }
+}

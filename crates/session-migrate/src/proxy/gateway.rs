@@ -1,0 +1,189 @@
+//! HTTP gateways. Agents come to a port that the server opens for them, so the proxy opens one before it.
+//!
+//! Owns: the ports before the gateways of the server, and what requests and answers say about ports. Boundary: a gateway
+//! that speaks TLS is left alone, since what goes through it cannot be read.
+
+use std::collections::HashMap;
+use std::net::TcpListener;
+
+use axum::body::{Body, Bytes};
+use axum::extract::Request;
+use axum::http::header::CONTENT_LENGTH;
+use axum::http::uri::Authority;
+use axum::response::Response;
+use pocket_ic::common::rest::{HttpGatewayBackend, HttpGatewayInfo, HttpsConfig};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+
+use super::forward::{Door, serve, whole, with_body};
+use super::protocol::{GatewayId, InstanceId, Opening};
+
+/// Where gateways listen that are not told where.
+const DEFAULT_HOST: &str = "127.0.0.1";
+
+/// The ports that are open before gateways.
+#[derive(Debug, Default)]
+pub(super) struct Gateways(HashMap<GatewayId, Gateway>);
+
+#[derive(Debug)]
+struct Gateway {
+    port: u16,
+    serving: JoinHandle<()>,
+}
+
+/// Has the server open a gateway, and opens a port before it.
+pub(super) async fn open(door: &Door, opening: Opening, request: Request) -> Response {
+    let (mut request, body) = match whole(request).await {
+        Ok(read) => read,
+        Err(refusal) => return refusal,
+    };
+    let wanted = match Wanted::read(opening, &body) {
+        None => return door.pass(request).await,
+        Some(Err(why)) => {
+            let (response, body) = door.pass_whole(request).await;
+            if opened(opening, &body).is_some() {
+                out_of_reach(door, &why).await;
+            }
+            return response;
+        }
+        Some(Ok(wanted)) => wanted,
+    };
+    request.headers_mut().remove(CONTENT_LENGTH);
+    *request.body_mut() = Body::from(wanted.body.clone());
+    let (response, body) = door.pass_whole(request).await;
+    let served = wanted.serve(&body, door, &mut *door.forward.gateways.lock().await);
+    match served {
+        Ok(Some(body)) => with_body(response, body),
+        Ok(None) => response,
+        Err(error) => {
+            out_of_reach(door, &error.to_string()).await;
+            response
+        }
+    }
+}
+
+async fn out_of_reach(door: &Door, why: &str) {
+    door.forward.note(format!("what went through a gateway is not in the trace: {why}")).await;
+}
+
+/// A request for a gateway, with the port that it asks for already open.
+struct Wanted {
+    /// The request, which leaves the port to the server.
+    body: Bytes,
+    listener: TcpListener,
+    /// None where the answer will tell it.
+    instance: Option<InstanceId>,
+    opening: Opening,
+}
+
+/// What a request says about a gateway, as far as it matters here.
+#[derive(Deserialize)]
+struct Config {
+    ip_addr: Option<String>,
+    port: Option<u16>,
+    forward_to: Option<HttpGatewayBackend>,
+    https_config: Option<HttpsConfig>,
+}
+
+impl Opening {
+    /// Where a request says what gateway it wants.
+    fn config(self) -> &'static str {
+        match self {
+            Opening::Alone => "",
+            Opening::WithInstance => "/http_gateway_config",
+        }
+    }
+
+    /// Where an answer says which gateway there is.
+    fn info(self) -> &'static str {
+        match self {
+            Opening::Alone => "/Created",
+            Opening::WithInstance => "/Created/http_gateway_info",
+        }
+    }
+}
+
+impl Wanted {
+    /// None for a request that wants no gateway before an instance.
+    ///
+    /// # Errors
+    /// Why the proxy cannot be before this gateway.
+    fn read(opening: Opening, body: &[u8]) -> Option<Result<Wanted, String>> {
+        let mut request: Value = serde_json::from_slice(body).ok()?;
+        let asked = request.pointer_mut(opening.config()).filter(|asked| !asked.is_null())?;
+        let Config { ip_addr, port, forward_to, https_config } = Config::deserialize(&*asked).ok()?;
+        let instance = match (opening, forward_to) {
+            (Opening::Alone, Some(HttpGatewayBackend::PocketIcInstance(id))) => Some(id.to_string()),
+            (Opening::Alone, _) => return None,
+            (Opening::WithInstance, _) => None,
+        };
+        if https_config.is_some() {
+            return Some(Err("it speaks TLS".into()));
+        }
+        let host = ip_addr.as_deref().unwrap_or(DEFAULT_HOST);
+        let port = port.unwrap_or_default();
+        let listener = match TcpListener::bind((host, port)) {
+            Ok(listener) => listener,
+            Err(error) => return Some(Err(format!("cannot listen on {host}:{port}: {error}"))),
+        };
+        asked["port"] = Value::Null;
+        let body = request.to_string().into();
+        Some(Ok(Wanted { body, listener, instance, opening }))
+    }
+
+    /// Serves the port, if the answer says that there is a gateway; returns the answer with the port in it.
+    pub fn serve(
+        self,
+        answer: &[u8],
+        door: &Door,
+        gateways: &mut Gateways,
+    ) -> std::io::Result<Option<Bytes>> {
+        let Wanted { listener, instance, opening, .. } = self;
+        let Some((mut answer, info)) = opened(opening, answer) else { return Ok(None) };
+        let of_answer = || answer.pointer("/Created/instance_id").map(ToString::to_string);
+        let Some(instance) = instance.or_else(of_answer) else { return Ok(None) };
+        let real: Authority = match format!("{}:{}", door.server().host(), info.port).parse() {
+            Ok(real) => real,
+            Err(error) => return Err(std::io::Error::other(error)),
+        };
+        let port = listener.local_addr()?.port();
+        listener.set_nonblocking(true)?;
+        let serving = serve(tokio::net::TcpListener::from_std(listener)?, door.of_gateway(real, instance));
+        gateways.0.insert(info.instance_id.to_string(), Gateway { port, serving });
+        if let Some(told) = answer.pointer_mut(opening.info()) {
+            told["port"] = json!(port);
+        }
+        Ok(Some(answer.to_string().into()))
+    }
+}
+
+/// Whether an answer says that there is a gateway; its port is the server's.
+fn opened(opening: Opening, answer: &[u8]) -> Option<(Value, HttpGatewayInfo)> {
+    let answer: Value = serde_json::from_slice(answer).ok()?;
+    let info = HttpGatewayInfo::deserialize(answer.pointer(opening.info())?).ok()?;
+    Some((answer, info))
+}
+
+impl Gateways {
+    /// Closes the port before a gateway. By the time this returns it is free.
+    pub async fn close(&mut self, id: &str) {
+        if let Some(Gateway { serving, .. }) = self.0.remove(id) {
+            serving.abort();
+            // It was cancelled; there is nothing else to hear.
+            let _ = serving.await;
+        }
+    }
+
+    /// The server's list of gateways, with the ports that clients know.
+    pub fn list(&self, answer: &[u8]) -> Option<Bytes> {
+        let mut list: Vec<Value> = serde_json::from_slice(answer).ok()?;
+        for told in &mut list {
+            let id = told.get("instance_id").map(ToString::to_string);
+            if let Some(Gateway { port, .. }) = id.and_then(|id| self.0.get(&id)) {
+                told["port"] = json!(port);
+            }
+        }
+        serde_json::to_vec(&list).ok().map(Bytes::from)
+    }
+}

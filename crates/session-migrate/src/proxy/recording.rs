@@ -1,0 +1,187 @@
+//! The canister that is recorded: which one it is, what becomes of it, and where its trace ends.
+
+use std::collections::{BTreeSet, HashSet};
+use std::path::PathBuf;
+
+use candid::Principal;
+use pocket_ic::common::rest::{RawCanisterResult, RawMessageId};
+
+use super::ProxyError;
+use super::management::Change;
+use super::protocol::InstanceId;
+use super::queue::Item;
+use super::transcript::Transcript;
+use super::upstream::Upstream;
+use crate::trace::{Answer, Happening, Header};
+
+/// What was recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// Where the trace is.
+    pub trace: PathBuf,
+    /// The canister.
+    pub canister: Principal,
+    /// The build that was installed at the beginning.
+    pub build: String,
+    /// Calls in the trace, updates and queries.
+    pub calls: u64,
+    /// What the trace does not tell, one sentence each.
+    pub notes: BTreeSet<String>,
+}
+
+#[derive(Clone, Debug)]
+struct Subject {
+    instance: InstanceId,
+    canister: Principal,
+    build: String,
+}
+
+/// Chooses the canister and keeps its transcript.
+pub(super) struct Recording {
+    upstream: Upstream,
+    out: PathBuf,
+    /// The canister that was asked for; none: the first upload canister that comes.
+    wanted: Option<Principal>,
+    subject: Option<Subject>,
+    /// Canisters that are no upload canisters.
+    others: HashSet<(InstanceId, Principal)>,
+    last_time: u64,
+    /// Whether the trace says that the time goes on by itself.
+    clock_ran: bool,
+    pub transcript: Transcript,
+}
+
+impl Recording {
+    pub fn new(upstream: Upstream, out: PathBuf, wanted: Option<Principal>) -> Self {
+        Recording {
+            upstream,
+            out,
+            wanted,
+            subject: None,
+            others: HashSet::new(),
+            last_time: 0,
+            clock_ran: false,
+            transcript: Transcript::default(),
+        }
+    }
+
+    /// Whether calls of this canister go into the trace.
+    pub fn records(&self, instance: &str, canister: Principal) -> bool {
+        self.is_on(instance) && self.subject.as_ref().is_some_and(|it| it.canister == canister)
+    }
+
+    /// Whether the recorded canister is on this instance.
+    pub fn is_on(&self, instance: &str) -> bool {
+        self.transcript.is_open() && self.subject.as_ref().is_some_and(|it| it.instance == instance)
+    }
+
+    /// The instance's time. Where the server does not tell, it is what it was.
+    pub async fn now(&mut self, instance: &str) -> u64 {
+        if let Some(time) = self.upstream.time(instance).await {
+            self.last_time = time;
+        }
+        self.last_time
+    }
+
+    /// Begins the trace with this canister, if none is recorded and it is an upload canister. `fresh`: it was installed
+    /// just now.
+    pub async fn look_at(&mut self, instance: &str, canister: Principal, fresh: bool) {
+        let key = (instance.to_owned(), canister);
+        let unwanted = self.wanted.is_some_and(|wanted| wanted != canister);
+        if self.subject.is_some() || unwanted || self.others.contains(&key) {
+            return;
+        }
+        let Some(build) = self.upstream.build(instance, canister).await else {
+            self.others.insert(key);
+            return;
+        };
+        let start = self.now(instance).await;
+        let controllers = self.upstream.controllers(instance, canister).await;
+        let source = format!("a proxy before {}", self.upstream.url());
+        if !fresh {
+            self.transcript.note("the canister was there before the trace, and may have held something then");
+        }
+        self.transcript.begin(&self.out, Header::new(start, &build, source, controllers));
+        self.subject = Some(Subject { instance: instance.into(), canister, build });
+        if self.upstream.clock_runs(instance).await {
+            self.clock_runs(instance).await;
+        }
+    }
+
+    /// The time of an instance goes on by itself.
+    pub async fn clock_runs(&mut self, instance: &str) {
+        if self.is_on(instance) && !std::mem::replace(&mut self.clock_ran, true) {
+            self.transcript.note("the time went on by itself, so no answer after that tells one, and timers may come at other calls");
+            let at = self.now(instance).await;
+            self.transcript.push(Item::Happening { at, what: Happening::ClockRuns });
+        }
+    }
+
+    /// A canister was changed.
+    pub async fn change(&mut self, instance: &str, canister: Principal, change: Change) {
+        if change == Change::Install {
+            self.others.remove(&(instance.to_owned(), canister));
+        }
+        if !self.records(instance, canister) {
+            if change == Change::Install {
+                self.look_at(instance, canister, true).await;
+            }
+            return;
+        }
+        let what = match change {
+            Change::Stop => Happening::Stop,
+            Change::Start => Happening::Start,
+            Change::Upgrade => match self.upstream.build(instance, canister).await {
+                Some(build) => Happening::Upgrade { build, answer: Answer::accepted() },
+                None => return self.end("the trace ends where the canister became another one"),
+            },
+            Change::Install | Change::Replace => {
+                return self.end("the trace ends where the canister was reinstalled, emptied or restored");
+            }
+        };
+        let at = self.now(instance).await;
+        self.transcript.push(Item::Happening { at, what });
+    }
+
+    /// The trace ends here, complete.
+    fn end(&mut self, note: &str) {
+        self.transcript.note(note);
+        self.transcript.complete();
+    }
+
+    /// Whether a call is not answered yet. One may be although nobody has asked for the answer.
+    pub async fn is_waiting(&mut self) -> bool {
+        for (message, caller) in self.transcript.outstanding() {
+            match self.outcome(&message, caller).await {
+                Some(result) => self.transcript.answer(&message, result),
+                None => return true,
+            }
+        }
+        false
+    }
+
+    async fn outcome(&self, message: &RawMessageId, caller: Principal) -> Option<RawCanisterResult> {
+        let Subject { instance, .. } = self.subject.as_ref()?;
+        self.upstream.outcome(instance, message, caller).await
+    }
+
+    /// Completes the trace.
+    ///
+    /// # Errors
+    /// When no canister was recorded, or the trace could not be written.
+    pub async fn finish(mut self) -> Result<Recorded, ProxyError> {
+        for (message, caller) in self.transcript.outstanding() {
+            if let Some(result) = self.outcome(&message, caller).await {
+                self.transcript.answer(&message, result);
+            }
+        }
+        self.transcript.complete();
+        let (Some(Subject { canister, build, .. }), Some(outcome)) =
+            (self.subject, self.transcript.outcome())
+        else {
+            return Err(ProxyError::NothingCame);
+        };
+        let (calls, notes) = outcome?;
+        Ok(Recorded { trace: self.out, canister, build, calls, notes })
+    }
+}

@@ -1,0 +1,268 @@
+//! A server for agents, in front of one that knows only PocketIC's protocol: `/api` up to version 4, and HTTP gateways,
+//! as the official server has them. It verifies nothing, and nobody has signed what it certifies.
+
+mod gateways;
+
+use std::collections::HashMap;
+use std::net::TcpListener;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use candid::Principal;
+use ic_transport_types::{
+    Envelope, EnvelopeContent, QueryResponse, ReadStateResponse, ReplyResponse, RequestId,
+    TransportCallResponse,
+};
+use pocket_ic::common::rest::{
+    HttpGatewayDetails, RawCanisterCall, RawCanisterResult, RawEffectivePrincipal, RawIngressStatusArgs,
+    RawMessageId, RawPrincipalId, RawTime,
+};
+use reqwest::Url;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
+
+use crate::certified;
+
+/// How long the outcome of a call is waited for before the test has failed.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+type Rejected = Result<RawMessageId, pocket_ic::RejectResponse>;
+
+/// The server, for as long as it lives.
+pub struct AgentServer {
+    pub url: Url,
+    shared: Arc<Shared>,
+    _runtime: Runtime,
+}
+
+struct Shared {
+    client: reqwest::Client,
+    server: Url,
+    /// What `/api/` may go on with.
+    versions: &'static [&'static str],
+    /// The calls of agents: how the server behind knows each.
+    calls: tokio::sync::Mutex<HashMap<[u8; 32], RawMessageId>>,
+    /// Calls that were answered at once.
+    answered: Mutex<Vec<[u8; 32]>>,
+    news: Condvar,
+    gateways: Mutex<Vec<(HttpGatewayDetails, JoinHandle<()>)>>,
+}
+
+/// Where requests come in; `instance` for a gateway.
+#[derive(Clone)]
+struct Door {
+    shared: Arc<Shared>,
+    instance: Option<usize>,
+}
+
+/// A server that knows these versions of `/api`, before another one.
+pub fn start(versions: &'static [&'static str], server: &Url) -> AgentServer {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let shared = Arc::new(Shared {
+        client: reqwest::Client::new(),
+        server: server.clone(),
+        versions,
+        calls: Default::default(),
+        answered: Default::default(),
+        news: Condvar::new(),
+        gateways: Default::default(),
+    });
+    let _in_runtime = runtime.enter();
+    let (port, _) = listen(0, Door { shared: shared.clone(), instance: None }).unwrap();
+    let url = format!("http://127.0.0.1:{port}/").parse().unwrap();
+    drop(_in_runtime);
+    AgentServer { url, shared, _runtime: runtime }
+}
+
+impl AgentServer {
+    /// Waits until this call is answered, whether or not the answer reaches anybody.
+    pub fn wait_for(&self, id: RequestId) {
+        let answered = self.shared.answered.lock().unwrap();
+        let (answered, _) =
+            self.shared.news.wait_timeout_while(answered, PATIENCE, |them| !them.contains(&id)).unwrap();
+        assert!(answered.contains(&id), "the call never came");
+    }
+
+    /// The ports of its gateways.
+    pub fn gateway_ports(&self) -> Vec<u16> {
+        self.shared.gateways.lock().unwrap().iter().map(|(gateway, _)| gateway.port).collect()
+    }
+}
+
+fn listen(port: u16, door: Door) -> std::io::Result<(u16, JoinHandle<()>)> {
+    let listener = TcpListener::bind(("127.0.0.1", port))?;
+    listener.set_nonblocking(true)?;
+    let port = listener.local_addr()?.port();
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let router = Router::new().fallback(handle).layer(DefaultBodyLimit::disable()).with_state(door);
+    Ok((port, tokio::spawn(async move { axum::serve(listener, router).await.unwrap() })))
+}
+
+async fn handle(State(door): State<Door>, method: Method, uri: Uri, body: Bytes) -> Response {
+    let path: Vec<&str> = uri.path().split('/').filter(|part| !part.is_empty()).collect();
+    let post = method == Method::POST;
+    match (door.instance, path.as_slice()) {
+        (Some(instance), ["api", rest @ ..]) => door.shared.api(instance, rest, &body).await,
+        (Some(_), _) => "a page".into_response(),
+        (None, ["instances", id, "api", rest @ ..]) => {
+            door.shared.api(id.parse().unwrap(), rest, &body).await
+        }
+        (None, ["instances", id, "read", "ingress_status"]) => {
+            door.shared.ingress_status(id.parse().unwrap(), &body).await
+        }
+        (None, ["instances"]) if post => door.create_instance(&body).await,
+        (None, ["http_gateway"]) if post => door.open(&serde_json::from_slice(&body).unwrap()),
+        (None, ["http_gateway"]) => {
+            let gateways = door.shared.gateways.lock().unwrap();
+            axum::Json(gateways.iter().map(|(gateway, _)| gateway).collect::<Vec<_>>()).into_response()
+        }
+        (None, ["http_gateway", id, "stop"]) => {
+            let id: usize = id.parse().unwrap();
+            let mut gateways = door.shared.gateways.lock().unwrap();
+            let index = gateways.iter().position(|(gateway, _)| gateway.instance_id == id).unwrap();
+            gateways.remove(index).1.abort();
+            axum::Json(()).into_response()
+        }
+        _ => {
+            let (status, body) = door.shared.ask(method, uri.path(), body).await;
+            (status, body).into_response()
+        }
+    }
+}
+
+impl Shared {
+    async fn ask(&self, method: Method, path: &str, body: Bytes) -> (StatusCode, Bytes) {
+        let request =
+            self.client.request(method, self.server.join(path.trim_start_matches('/')).unwrap()).body(body);
+        let answer = request.send().await.unwrap();
+        (answer.status(), answer.bytes().await.unwrap())
+    }
+
+    async fn operate<T: DeserializeOwned>(&self, instance: usize, what: &str, body: &impl Serialize) -> T {
+        let body = serde_json::to_vec(body).unwrap().into();
+        let (_, answer) = self.ask(Method::POST, &format!("/instances/{instance}/{what}"), body).await;
+        serde_json::from_slice(&answer).unwrap()
+    }
+
+    /// A request of an agent.
+    async fn api(&self, instance: usize, path: &[&str], body: &[u8]) -> Response {
+        let Envelope { content, .. } = serde_cbor::from_slice(body).unwrap();
+        let id = content.to_request_id();
+        match (path, content.into_owned()) {
+            (
+                [version, "canister", effective, "call"],
+                EnvelopeContent::Call { sender, canister_id, method_name, arg, .. },
+            ) if self.versions.contains(version) => {
+                let call = raw_call(effective, sender, canister_id, method_name, arg);
+                let message = match self.submit(instance, id, &call).await {
+                    Ok(message) => message,
+                    Err(reject) => {
+                        return cbor(&TransportCallResponse::NonReplicatedRejection(certified::rejection(
+                            reject,
+                        )));
+                    }
+                };
+                if *version == "v2" {
+                    return StatusCode::ACCEPTED.into_response();
+                }
+                let result = self.operate(instance, "update/await_ingress_message", &message).await;
+                self.answered.lock().unwrap().push(*id);
+                self.news.notify_all();
+                cbor(&TransportCallResponse::Replied {
+                    certificate: self.certificate(instance, id, Some(result)).await,
+                })
+            }
+            (
+                [_, "canister", effective, "query"],
+                EnvelopeContent::Query { sender, canister_id, method_name, arg, .. },
+            ) => {
+                let call = raw_call(effective, sender, canister_id, method_name, arg);
+                cbor(&match self.operate(instance, "read/query", &call).await {
+                    RawCanisterResult::Ok(arg) => {
+                        QueryResponse::Replied { reply: ReplyResponse { arg }, signatures: vec![] }
+                    }
+                    RawCanisterResult::Err(reject) => {
+                        QueryResponse::Rejected { reject: certified::rejection(reject), signatures: vec![] }
+                    }
+                })
+            }
+            ([_, "canister", _, "read_state"], EnvelopeContent::ReadState { sender, paths, .. }) => {
+                let id: [u8; 32] = paths[0][1].as_bytes().try_into().unwrap();
+                let message = self.calls.lock().await[&id].clone();
+                let args = RawIngressStatusArgs {
+                    raw_message_id: message,
+                    raw_caller: Some(RawPrincipalId { principal_id: sender.as_slice().to_vec() }),
+                };
+                let result = self.operate(instance, "read/ingress_status", &args).await;
+                let certificate = self.certificate(instance, RequestId::new(&id), result).await;
+                cbor(&ReadStateResponse { certificate })
+            }
+            _ => StatusCode::NOT_FOUND.into_response(),
+        }
+    }
+
+    /// Hands a call on, once.
+    async fn submit(&self, instance: usize, id: RequestId, call: &RawCanisterCall) -> Rejected {
+        let mut calls = self.calls.lock().await;
+        if let Some(message) = calls.get(&*id) {
+            return Ok(message.clone());
+        }
+        let submitted: Rejected = self.operate(instance, "update/submit_ingress_message", call).await;
+        submitted.inspect(|message| {
+            calls.insert(*id, message.clone());
+        })
+    }
+
+    /// What the state of an instance says of one call.
+    async fn certificate(
+        &self,
+        instance: usize,
+        id: RequestId,
+        result: Option<RawCanisterResult>,
+    ) -> Vec<u8> {
+        let path = format!("/instances/{instance}/read/get_time");
+        let (_, time) = self.ask(Method::GET, &path, Bytes::new()).await;
+        let RawTime { nanos_since_epoch } = serde_json::from_slice(&time).unwrap();
+        certified::state(nanos_since_epoch, id, result)
+    }
+
+    /// PocketIC's own question, which knows the calls of agents, too.
+    async fn ingress_status(&self, instance: usize, body: &[u8]) -> Response {
+        let mut args: RawIngressStatusArgs = serde_json::from_slice(body).unwrap();
+        if let Some(message) = self.calls.lock().await.get(args.raw_message_id.message_id.as_slice()) {
+            args.raw_message_id = message.clone();
+        }
+        let status: Value = self.operate(instance, "read/ingress_status", &args).await;
+        axum::Json(status).into_response()
+    }
+}
+
+fn raw_call(
+    effective: &str,
+    sender: Principal,
+    canister: Principal,
+    method: String,
+    payload: Vec<u8>,
+) -> RawCanisterCall {
+    let effective: Principal = effective.parse().unwrap();
+    RawCanisterCall {
+        sender: sender.as_slice().to_vec(),
+        canister_id: canister.as_slice().to_vec(),
+        effective_principal: RawEffectivePrincipal::CanisterId(effective.as_slice().to_vec()),
+        method,
+        payload,
+        sender_info: None,
+    }
+}
+
+fn cbor(body: &impl Serialize) -> Response {
+    ([("content-type", "application/cbor")], serde_cbor::to_vec(body).unwrap()).into_response()
+}

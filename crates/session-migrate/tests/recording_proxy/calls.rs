@@ -1,0 +1,102 @@
+//! Calls of PocketIC's own protocol, from a server that answers at once and from one that does not.
+
+use std::path::Path;
+
+use candid::encode_args;
+use pocket_ic::PocketIc;
+use pocket_ic_embedded::EmbeddedServer;
+use session_migrate::build::Build;
+use session_migrate::proxy::Recorded;
+use session_migrate::trace::{Happening, Trace};
+
+use crate::front_end::{FrontEnd, content, person, wasm};
+use crate::{assert_replays, proxy, scratch, slow_server};
+
+fn assert_recorded(trace: &Path, recorded: &Recorded, calls: u64) {
+    assert_eq!(recorded.trace, trace);
+    assert_eq!((recorded.calls, recorded.build.as_str()), (calls, "legacy"));
+    let read = Trace::read(trace).unwrap();
+    assert_eq!(read.header.controllers, [person("controller")]);
+    let kinds: Vec<&str> = read
+        .events
+        .iter()
+        .filter_map(|event| match &event.what {
+            Happening::Upgrade { build, .. } => Some(build.as_str()),
+            Happening::Stop => Some("stop"),
+            Happening::Start => Some("start"),
+            Happening::Pass { .. } => Some("round"),
+            Happening::ClockRuns => Some("clock"),
+            Happening::Call(_) => None,
+        })
+        .collect();
+    assert_eq!(kinds, ["staged", "stop", "start", "round", "round", "direct"]);
+    // The second begin came before the first was answered, the third before a chunk was; what was sent after that had
+    // waited for a round, which answered the chunk as well.
+    let together: Vec<&str> = read
+        .events
+        .iter()
+        .filter_map(|event| match &event.what {
+            Happening::Call(call) if call.together => Some(call.method.as_str()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(together, ["uploads_begin", "uploads_begin"]);
+    assert_replays(trace);
+}
+
+#[test]
+fn what_came_through_replays_to_the_same_answers_on_another_server() {
+    let server = EmbeddedServer::start().unwrap();
+    let (_folder, out) = scratch();
+    let proxy = proxy(&server.url(), &out);
+    let mut front_end = FrontEnd::install(proxy.url());
+    front_end.act();
+    assert!(!out.exists(), "a trace appears when it is complete");
+    let recorded = proxy.stop().unwrap();
+    assert_recorded(&out, &recorded, front_end.calls);
+    assert_eq!(recorded.canister, front_end.id);
+    assert!(recorded.notes.is_empty(), "{:?}", recorded.notes);
+}
+
+/// The official server answers what takes long, or comes while it is busy, in a second request.
+#[test]
+fn a_server_that_answers_later_is_recorded_the_same() {
+    let server = EmbeddedServer::start().unwrap();
+    let slow = slow_server::start(&server.url());
+    let (_folder, out) = scratch();
+    let proxy = proxy(&slow.url, &out);
+    let mut front_end = FrontEnd::install(proxy.url());
+    front_end.act();
+    let recorded = proxy.stop().unwrap();
+    assert_recorded(&out, &recorded, front_end.calls);
+    assert!(recorded.notes.is_empty(), "{:?}", recorded.notes);
+    assert!(slow.late() > front_end.calls, "{} answers were late", slow.late());
+}
+
+/// What a trace cannot tell is said, and the trace is sound up to there.
+#[test]
+fn a_trace_ends_where_the_canister_begins_anew() {
+    let server = EmbeddedServer::start().unwrap();
+    let (_folder, out) = scratch();
+    let mut front_end = FrontEnd::install(&server.url());
+    let proxy = proxy(&server.url(), &out);
+    // The same instance, through the proxy.
+    let instance = front_end.pic.instance_id();
+    let through = PocketIc::new_from_existing_instance(proxy.url().clone(), instance, None);
+    let direct = std::mem::replace(&mut front_end.pic, through);
+    front_end.capsule();
+    let unanswered = front_end.begin("capsule_1", &content(1), "never asked about");
+    front_end.calls -= 1;
+    let arg = encode_args(()).unwrap();
+    let wasm = wasm(Build::Legacy);
+    front_end.pic.reinstall_canister(front_end.id, wasm, arg, Some(person("controller"))).unwrap();
+    front_end.pic.query_call(front_end.id, person("client"), "build_info", encode_args(()).unwrap()).unwrap();
+    let recorded = proxy.stop().unwrap();
+    drop((unanswered, direct));
+    assert!(recorded.calls >= front_end.calls, "{recorded:?}");
+    let notes: Vec<&str> = recorded.notes.iter().map(String::as_str).collect();
+    for part in ["was there before the trace", "ends where the canister was reinstalled"] {
+        assert!(notes.iter().any(|note| note.contains(part)), "{part}: {notes:?}");
+    }
+    assert_eq!(Trace::read(&out).unwrap().events.len() as u64, recorded.calls);
+}

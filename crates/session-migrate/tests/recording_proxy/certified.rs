@@ -1,0 +1,45 @@
+//! What a server of the Internet Computer says of calls: parts of its state, which nobody has signed here, and rejections.
+
+use candid::Nat;
+use ic_certification::{Certificate, HashTree, fork, labeled, leaf};
+use ic_transport_types::{RejectResponse, RequestId};
+use pocket_ic::common::rest::RawCanisterResult;
+
+/// A certificate that tells the time, nanoseconds since 1970, and what came of one call.
+pub fn state(time: u64, id: RequestId, result: Option<RawCanisterResult>) -> Vec<u8> {
+    let mut leb128 = Vec::new();
+    // As Candid writes its numbers.
+    Nat::from(time).encode(&mut leb128).unwrap();
+    let of_call = labeled("request_status", labeled(id.as_slice(), of_call(result)));
+    let tree = fork(of_call, labeled("time", leaf(leb128)));
+    serde_cbor::to_vec(&Certificate { tree, signature: vec![0; 48], delegation: None }).unwrap()
+}
+
+fn of_call(result: Option<RawCanisterResult>) -> HashTree {
+    match result {
+        None => labeled("status", leaf("received")),
+        Some(RawCanisterResult::Ok(reply)) => {
+            fork(labeled("reply", leaf(reply)), labeled("status", leaf("replied")))
+        }
+        Some(RawCanisterResult::Err(reject)) => fork(
+            fork(
+                labeled("error_code", leaf(error_code(reject.error_code))),
+                labeled("reject_code", leaf([reject.reject_code as u8])),
+            ),
+            fork(labeled("reject_message", leaf(reject.reject_message)), labeled("status", leaf("rejected"))),
+        ),
+    }
+}
+
+/// A rejection as agents are told it.
+pub fn rejection(reject: pocket_ic::RejectResponse) -> RejectResponse {
+    RejectResponse {
+        reject_code: (reject.reject_code as u64).try_into().unwrap(),
+        reject_message: reject.reject_message,
+        error_code: Some(error_code(reject.error_code)),
+    }
+}
+
+fn error_code(code: pocket_ic::ErrorCode) -> String {
+    format!("IC{:04}", code as u64)
+}
