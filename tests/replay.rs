@@ -34,7 +34,7 @@ struct Expect {
 struct Play {
     /// The build at the beginning.
     build: String,
-    /// What happens in between; see `session-migrate replay --help`.
+    /// What happens in between; see `cargo migrate replay --help`.
     #[serde(default)]
     interrupt: Vec<String>,
 }
