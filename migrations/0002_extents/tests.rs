@@ -252,7 +252,8 @@ fn a_damaged_blob_stays_where_it_is_and_says_so() {
     (0..3).for_each(|idx| world.put(torn, &torn_file, idx).unwrap());
     let torn_blob = world.finish(torn, &torn_file).unwrap().blob_id;
     let prefix = ChunkPrefix::of(&status.provisional_memory_id, SessionId(torn));
-    world.storage.blobs.write_chunk(prefix, 1, &vec![7; CHUNK]);
+    let other = vec![7; CHUNK];
+    world.storage.blobs.write_chunk(prefix, 1, &other);
 
     let state = to_end(&mut world);
     assert_eq!((state.phase, state.source, state.converted, state.quarantined), (Phase::Converted, 2, 1, 1));
@@ -265,6 +266,9 @@ fn a_damaged_blob_stays_where_it_is_and_says_so() {
         "{}",
         record.reason
     );
+    let as_it_was = [&torn_file[..CHUNK], &other, &torn_file[2 * CHUNK..]].concat();
+    while !world.service().sweep().unwrap() {}
+    assert!(read_back(&world, &torn_blob) == as_it_was, "it can be read as far as it is");
     assert_eq!(world.storage.blobs.extents().taken_bytes(), Ok((2 * CHUNK as u64).next_multiple_of(64)));
     assert_eq!(message(&mut world), Progress::Done, "it is not tried for ever");
 }

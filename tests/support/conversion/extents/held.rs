@@ -28,9 +28,9 @@ pub struct Held {
     bytes: u64,
     layout: Option<u16>,
     /// Chunks in the chunk map, and wholes whose chunks are still to be removed from there.
-    chunk_map: [u64; 2],
+    pub chunk_map: [u64; 2],
     /// Bytes of the payload region that are taken.
-    region: u64,
+    pub region: u64,
 }
 
 #[derive(Debug, PartialEq)]
@@ -83,6 +83,19 @@ impl Held {
             chunk_map: [blobs.chunk_total(), blobs.release_total()],
             region: blobs.extents().taken_bytes().unwrap(),
         }
+    }
+
+    /// The same, without where it lies.
+    pub fn anywhere(mut self) -> Self {
+        self.blobs.values_mut().for_each(|blob| blob.is_moved = false);
+        self.sessions.values_mut().for_each(|session| session.is_moved = false);
+        Self { layout: None, chunk_map: [0, 0], region: 0, ..self }
+    }
+
+    /// Blobs, and sessions in flight, that lie in the payload region.
+    pub fn moved(&self) -> [usize; 2] {
+        let blobs = self.blobs.values().filter(|blob| blob.is_moved).count();
+        [blobs, self.sessions.values().filter(|session| session.is_moved).count()]
     }
 
     /// The same, without when clients have used it.
