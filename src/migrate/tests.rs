@@ -1,9 +1,11 @@
 //! The engine over real layout 1 data, written by the compat path.
 
+mod batches;
 mod held_back;
 mod interrupted;
 mod left_behind;
 mod older_records;
+mod rollback;
 mod second;
 
 use super::*;
@@ -259,94 +261,6 @@ fn a_digest_does_not_depend_on_order_and_tells_one_from_three() {
 }
 
 #[test]
-fn a_rollback_takes_everything_back_what_came_since_included() {
-    let (mut world, sessions) = staged();
-    let (id, new_file, _) = &sessions[0];
-    world.put(*id, new_file, 1).unwrap();
-    let since = world.begin(10, "since");
-    let before: Vec<_> = world.service().list(None, 99).unwrap();
-    controls::rollback(&mut world.storage, world.now).unwrap();
-    run_to_end(&mut world);
-    assert_eq!((phase(&world), world.storage.layout.get()), (Phase::RolledBack, Ok(Some(Layout::LEGACY))));
-    assert_eq!((world.storage.sessions.legacy.len(), world.storage.sessions.sessions.len()), (6, 0));
-
-    let legacy = World::compat();
-    world.restart(legacy.path);
-    taken_over(&mut world.storage, world.now).unwrap();
-    set_share(&mut world.storage, 100); // what the legacy build is compiled to
-    let mut after = world.service().list(None, 99).unwrap();
-    for status in &mut after {
-        assert_eq!(status.path, crate::api::SessionPath::Compat);
-        status.path = crate::api::SessionPath::Direct;
-    }
-    assert_eq!(after, before, "nothing but the path has changed");
-    world.put(since, &file(10), 0).unwrap();
-    world.finish(since, &file(10)).unwrap();
-
-    upgrade(&mut world);
-    let state = run_to_end(&mut world);
-    assert_eq!((state.phase, state.source, state.converted), (Phase::Converted, 5, 5), "{}", state.note);
-    for (id, file, _) in sessions {
-        for idx in 0..file.chunks(CHUNK).len() {
-            world.put(id, &file, idx).unwrap();
-        }
-        world.finish(id, &file).unwrap();
-    }
-}
-
-#[test]
-fn clients_go_on_in_the_middle_of_a_rollback() {
-    for steps in 0..8 {
-        let (mut world, sessions) = staged();
-        controls::rollback(&mut world.storage, world.now).unwrap();
-        for _ in 0..steps {
-            let _ = run(&mut world.storage, world.now, &OneStep, 0);
-        }
-        let begun = world.begin(10, "in the middle");
-        assert!(world.storage.sessions.legacy.contains(&begun), "new sessions are legacy records");
-        for (id, file, _) in &sessions {
-            world.put(*id, file, 0).unwrap();
-        }
-        run_to_end(&mut world);
-        assert_eq!((phase(&world), world.storage.sessions.legacy.len()), (Phase::RolledBack, 6));
-        for (id, file, _) in sessions {
-            for idx in 0..file.chunks(CHUNK).len() {
-                world.put(id, &file, idx).unwrap();
-            }
-            world.finish(id, &file).unwrap();
-        }
-    }
-}
-
-#[test]
-fn what_was_in_quarantine_is_rolled_back_as_it_was() {
-    let (mut world, sessions) = layout_1();
-    world.storage.sessions.legacy.insert(sessions[0].0, &RawRecord(b"rubbish".to_vec()));
-    upgrade(&mut world);
-    world.path = World::staged().path;
-    assert_eq!(run_to_end(&mut world).quarantined, 1);
-    controls::rollback(&mut world.storage, world.now).unwrap();
-    run_to_end(&mut world);
-    assert_eq!(world.storage.sessions.legacy.get_raw(&sessions[0].0), Some(b"rubbish".to_vec()));
-    assert!(world.storage.migration.quarantine.is_empty());
-}
-
-#[test]
-fn a_session_that_layout_1_cannot_hold_stops_the_rollback_and_is_kept() {
-    let (mut world, sessions) = staged();
-    let id = sessions[2].0;
-    let mut meta = world.storage.sessions.metas.get(&id).unwrap().unwrap();
-    meta.expected_chunks += 1;
-    world.storage.sessions.metas.insert(id, &meta);
-    controls::rollback(&mut world.storage, world.now).unwrap();
-    let state = run_to_end(&mut world);
-    assert_eq!(state.phase, Phase::Stuck);
-    assert!(state.note.contains(&format!("session {id}")), "{}", state.note);
-    assert_eq!(world.storage.sessions.metas.get(&id), Ok(Some(meta)));
-    assert_eq!(world.storage.layout.get(), Ok(Some(Layout::SPLIT)), "the legacy build must still refuse");
-}
-
-#[test]
 fn a_pause_holds_and_a_resume_goes_on_where_it_was() {
     let (mut world, _) = layout_1();
     upgrade(&mut world);
@@ -364,23 +278,6 @@ fn a_pause_holds_and_a_resume_goes_on_where_it_was() {
 }
 
 #[test]
-fn after_finalizing_there_is_no_way_back() {
-    let (mut world, _) = layout_1();
-    upgrade(&mut world);
-    assert!(controls::finalize(&mut world.storage, world.now).is_err(), "nothing is converted yet");
-    run_to_end(&mut world);
-    set_share(&mut world.storage, 1);
-    assert!(controls::finalize(&mut world.storage, world.now).is_err(), "the compat path is in use");
-    set_share(&mut world.storage, 0);
-    controls::finalize(&mut world.storage, world.now).unwrap();
-    assert_eq!(run_to_end(&mut world).phase, Phase::Finalized);
-    let back = controls::rollback(&mut world.storage, world.now).unwrap_err();
-    assert!(matches!(back, Error::Conflict { ref detail, .. } if detail.contains("finalized")), "{back}");
-    assert!(controls::check_share(&world.storage, 1).is_err());
-    assert_eq!(controls::check_share(&world.storage, 0), Ok(()));
-}
-
-#[test]
 fn the_compat_path_stays_closed_while_records_are_being_converted() {
     let (mut world, _) = layout_1();
     upgrade(&mut world);
@@ -393,19 +290,4 @@ fn the_compat_path_stays_closed_while_records_are_being_converted() {
         let _ = run(&mut world.storage, world.now, &OneStep, 0);
     }
     assert_eq!(controls::check_share(&world.storage, 50), Ok(()));
-}
-
-#[test]
-fn a_rollback_can_be_thought_better_of() {
-    let (mut world, _) = staged();
-    controls::rollback(&mut world.storage, world.now).unwrap();
-    let _ = run(&mut world.storage, world.now, &OneStep, 0);
-    controls::pause(&mut world.storage, world.now).unwrap();
-    let begun = world.begin(10, "while paused");
-    assert!(world.storage.sessions.legacy.contains(&begun), "it is still the way back");
-    controls::resume(&mut world.storage, world.now).unwrap();
-    run_to_end(&mut world);
-    controls::resume(&mut world.storage, world.now).unwrap();
-    let state = run_to_end(&mut world);
-    assert_eq!((state.phase, state.source, state.converted), (Phase::Converted, 6, 6));
 }

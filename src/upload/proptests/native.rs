@@ -1,5 +1,8 @@
 //! The canister's logic without the IC around it, as the model drives it.
 
+mod invariants;
+mod migration;
+
 use ic_stable_structures::memory_manager::MemoryManager;
 use serde_bytes::ByteBuf;
 use sha2::{Digest, Sha256};
@@ -8,22 +11,20 @@ use crate::api::{
     AdminConfig, AssetMetadata, AssetMetadataBase, AssetType, BlobRef, CapsuleAccess, Error, ExternalAsset,
     HashAlgorithm, StorageBackend,
 };
-use crate::blob::{BlobId, Place};
+use crate::blob::BlobId;
 use crate::capsule::Access;
 use crate::config::Config;
 use crate::memories;
 use crate::meter::{Meter, Unmetered};
-use crate::migrate::{self, Message, Phase, controls};
-use crate::migrations::{MoveToExtents, SplitSessions};
+use crate::migrate;
 use crate::session::{SessionId, Time};
 use crate::stable::RawMemory;
 use crate::stable::layout::Layout;
 use crate::storage::Storage;
-use crate::upload::PayloadState;
 use crate::upload::path::compat::CompatPath;
 use crate::upload::path::direct::DirectPath;
-use crate::upload::path::{ActivePath, Upload, UploadPath};
-use crate::upload::tests::{ALL_LAYOUTS, World, metadata, person, set_share};
+use crate::upload::path::{Upload, UploadPath};
+use crate::upload::tests::{World, metadata, person};
 
 use super::model::{
     self as model, Answer, Control, Finished, Guest, Holdings, MemoryView, NewContent, NewMemory, Put,
@@ -81,7 +82,7 @@ impl Native {
         let (path, meter) = (Box::new(DirectPath), Box::new(Unmetered));
         let world = World { raw, storage, path, now, meter, capsule, hash: HashAlgorithm::Sha256 };
         let mut native = Self { world, stage };
-        native.upgrade(stage, 0);
+        native.open_as(stage, 0);
         native
     }
 
@@ -98,50 +99,9 @@ impl Native {
         upload.map(|upload| view_of(id, upload))
     }
 
-    /// What the engine does in one message of the build of this stage.
-    fn one_message(&mut self, meter: &dyn Meter) {
-        let second = MoveToExtents { layouts: accepted_by(self.stage) };
-        let World { storage, now, .. } = &mut self.world;
-        let message = Message { now: *now, meter, budget: 0 };
-        migrate::run_all(&[&SplitSessions, &second], storage, message).unwrap();
-    }
-
-    /// Every byte that is taken in the payload region belongs to a session or a blob, or to what is on its way.
-    fn payload_invariant(&self) -> Result<(), String> {
-        let Storage { payloads, blobs, migration, .. } = &self.world.storage;
-        blobs.extents().check().map_err(|e| e.to_string())?;
-        let mut owned = 0;
-        for entry in payloads.range(..) {
-            let PayloadState { extents, subtrees, .. } = entry.unwrap().1;
-            owned += [extents, subtrees].into_iter().flatten().map(|extents| extents.size()).sum::<u64>();
-        }
-        for id in blobs.list_in_extents(None, usize::MAX) {
-            let Place::Extents(extents) = blobs.blob(BlobId(id)).unwrap().place else {
-                return Err(format!("blob {id} is not in extents"));
-            };
-            owned += extents.size();
-        }
-        let taken = blobs.extents().taken_bytes().unwrap();
-        let on_its_way = migration.state_of(2).unwrap().unit.is_some();
-        if owned == taken || on_its_way && owned < taken {
-            Ok(())
-        } else {
-            Err(format!("{taken} bytes are taken, sessions and blobs have {owned}"))
-        }
-    }
-
     fn drain(&mut self) {
         while !self.world.service().sweep().unwrap() {}
         while !memories::sweep(&mut self.world.storage).unwrap() {}
-    }
-}
-
-/// The layouts that the build of a stage accepts.
-fn accepted_by(stage: Stage) -> &'static [Layout] {
-    match stage {
-        Stage::Legacy => &[Layout::LEGACY],
-        Stage::Staged => &[Layout::LEGACY, Layout::SPLIT],
-        Stage::Direct => ALL_LAYOUTS,
     }
 }
 
@@ -323,29 +283,7 @@ impl Target for Native {
     }
 
     fn upgrade(&mut self, to: Stage, share: u8) {
-        self.stage = to;
-        self.world.storage = Storage::open_accepting(self.world.raw.clone(), accepted_by(to)).unwrap();
-        let (path, share): (Box<dyn UploadPath>, u8) = match to {
-            Stage::Legacy => (Box::<CompatPath>::default(), 100),
-            // Where a controller could not raise the share, it stays at zero.
-            Stage::Staged => {
-                let may = controls::check_share(&self.world.storage, share).is_ok();
-                (Box::<ActivePath>::default(), if may { share } else { 0 })
-            }
-            Stage::Direct => {
-                // As that build does when it starts; this test has the features of another.
-                let state = self.world.storage.migration.state().unwrap();
-                if state.is_held_back() {
-                    migrate::release(&mut self.world.storage, self.world.now).unwrap();
-                }
-                (Box::new(DirectPath), 0)
-            }
-        };
-        self.world.path = path;
-        set_share(&mut self.world.storage, share);
-        if to == Stage::Legacy {
-            migrate::taken_over(&mut self.world.storage, self.world.now).unwrap();
-        }
+        self.open_as(to, share);
     }
 
     fn migrate(&mut self, steps: u8) {
@@ -357,93 +295,18 @@ impl Target for Native {
     }
 
     fn control(&mut self, control: Control) -> Option<Answer<()>> {
-        // The legacy build has no such code, and what a build without the old path answers is decided when it is
-        // compiled: these tests are compiled as the staged build.
-        let may_hold = matches!(control, Control::Pause | Control::Resume);
-        if self.stage == Stage::Legacy && !may_hold
-            || (self.stage, control) == (Stage::Direct, Control::Rollback)
-        {
-            return None;
-        }
-        let World { storage, now, .. } = &mut self.world;
-        let answer = match control {
-            Control::Pause if self.stage == Stage::Legacy => migrate::hold(storage, *now),
-            Control::Resume if self.stage == Stage::Legacy => migrate::release(storage, *now),
-            Control::Pause => controls::pause(storage, *now),
-            Control::Resume => controls::resume(storage, *now),
-            Control::Rollback => controls::rollback(storage, *now),
-            Control::Finalize => controls::finalize(storage, *now),
-        };
-        Some(answer.map_err(refusal))
+        self.steer(control)
     }
 
     fn phase(&mut self) -> model::Phase {
-        if self.world.storage.migration.current() > 1 {
-            return model::Phase::Second;
-        }
-        let state = self.world.storage.migration.state().unwrap();
-        match state.phase {
-            Phase::Idle => model::Phase::Idle,
-            Phase::Validating | Phase::Converting | Phase::Verifying => model::Phase::Working,
-            Phase::Converted => model::Phase::Converted,
-            Phase::Finalized => model::Phase::Finalized,
-            Phase::Paused if state.is_going_back() => model::Phase::PausedOnTheWayBack,
-            Phase::Paused => model::Phase::Paused,
-            Phase::Stuck => model::Phase::Stuck,
-            Phase::RollingBack => model::Phase::RollingBack,
-            Phase::RolledBack => model::Phase::RolledBack,
-        }
+        self.stands_at()
     }
 
     fn own_invariants(&mut self, settled: bool) -> Result<(), String> {
-        let Storage { sessions, index, payloads, blobs, usage, receipts, .. } = &self.world.storage;
-        let live = sessions.legacy.len() + sessions.sessions.len();
-        let pairs = [
-            ("legacy records and their activity", sessions.legacy.len(), sessions.legacy.notes()),
-            ("sessions and their meta", sessions.sessions.len(), sessions.metas.len()),
-            ("sessions and the index", live, index.len()),
-            ("released prefixes", blobs.release_total(), 0),
-        ];
-        for (what, left, right) in pairs {
-            if left != right {
-                return Err(format!("{what}: {left} and {right}"));
-            }
-        }
-        self.payload_invariant()?;
-        if payloads.len() > live {
-            return Err(format!("{} payload states of {live} sessions", payloads.len()));
-        }
-        if self.stage == Stage::Legacy && !sessions.sessions.is_empty() {
-            return Err("the legacy build has made a record of layout 2".into());
-        }
-        let left = [live, payloads.len(), index.len(), receipts.len(), usage.accounts()];
-        if settled && left != [0; 5] {
-            return Err(format!("sessions, payload states, index, receipts, accounts left: {left:?}"));
-        }
-        Ok(())
+        self.check_tables(settled)
     }
 
     fn conclude_migration(&mut self) -> Result<(), String> {
-        set_share(&mut self.world.storage, 0);
-        // A pause may hide a rollback, and that one ends in a rest of its own.
-        for _ in 0..2 {
-            let World { storage, now, .. } = &mut self.world;
-            // Refused where nothing is paused or rolled back.
-            let _ = controls::resume(storage, *now);
-            self.one_message(&Unmetered);
-        }
-        let storage = &mut self.world.storage;
-        let state = storage.migration.state().unwrap();
-        if let Some(imbalance) = state.imbalance() {
-            return Err(imbalance);
-        }
-        if state.phase == Phase::Stuck || state.quarantined > 0 || !storage.sessions.legacy.is_empty() {
-            return Err(format!("the migration has ended like this: {state:?}"));
-        }
-        match storage.layout.get().unwrap() {
-            Some(Layout::SPLIT) => Ok(()),
-            Some(Layout::EXTENTS) if self.stage == Stage::Direct => Ok(()),
-            layout => Err(format!("the migration has ended in layout {layout:?}")),
-        }
+        self.end_migration()
     }
 }

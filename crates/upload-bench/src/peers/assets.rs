@@ -1,6 +1,7 @@
 //! The asset canister of the crate `ic-certified-assets` as a peer: a batch, its chunks, a commit that hashes them.
 
 use candid::{CandidType, Deserialize, Nat};
+use pocket_ic_fixtures::assets::{Batch, Chunk, Commit, IDENTITY, NewBatch, NewChunk};
 use serde::de::DeserializeOwned;
 use serde_bytes::{ByteBuf, Bytes};
 
@@ -11,50 +12,6 @@ use crate::world::World;
 
 /// As it is called in the tables.
 pub const NAME: &str = "ic-certified-assets";
-
-#[derive(CandidType)]
-struct Nothing {}
-
-#[derive(CandidType, Deserialize)]
-struct Batch {
-    batch_id: Nat,
-}
-
-#[derive(CandidType)]
-struct CreateChunk<'c> {
-    batch_id: Nat,
-    content: &'c Bytes,
-}
-
-#[derive(CandidType, Deserialize)]
-struct Chunk {
-    chunk_id: Nat,
-}
-
-#[derive(CandidType)]
-struct CreateAsset {
-    key: String,
-    content_type: String,
-}
-
-#[derive(CandidType)]
-struct SetAssetContent {
-    key: String,
-    content_encoding: String,
-    chunk_ids: Vec<Nat>,
-}
-
-#[derive(CandidType)]
-enum Operation {
-    CreateAsset(CreateAsset),
-    SetAssetContent(SetAssetContent),
-}
-
-#[derive(CandidType)]
-struct CommitBatch {
-    batch_id: Nat,
-    operations: Vec<Operation>,
-}
 
 #[derive(CandidType)]
 struct GetChunk {
@@ -68,9 +25,6 @@ struct GetChunk {
 struct Part {
     content: ByteBuf,
 }
-
-/// Content is stored as it is sent.
-const ENCODING: &str = "identity";
 
 /// The module, built when it is not there yet.
 pub fn module() -> Result<Vec<u8>, BenchError> {
@@ -113,23 +67,15 @@ impl Peer for Assets {
 
     fn upload(&self, content: &Content) -> Result<String, BenchError> {
         let key = content.name.clone();
-        let Batch { batch_id } = self.call("create_batch", Nothing {})?;
+        let batch: Batch = self.call("create_batch", NewBatch {})?;
         let mut chunk_ids = Vec::new();
         for chunk in &content.chunks {
-            let chunk = CreateChunk { batch_id: batch_id.clone(), content: Bytes::new(chunk) };
+            let chunk = NewChunk { batch_id: batch.batch_id.clone(), content: Bytes::new(chunk) };
             chunk_ids.push(self.call::<Chunk>("create_chunk", chunk)?.chunk_id);
         }
-        let content_type = "application/octet-stream".into();
-        let operations = vec![
-            Operation::CreateAsset(CreateAsset { key: key.clone(), content_type }),
-            // Without a digest of ours: then it hashes what it stores, as the upload canister does.
-            Operation::SetAssetContent(SetAssetContent {
-                key: key.clone(),
-                content_encoding: ENCODING.into(),
-                chunk_ids,
-            }),
-        ];
-        self.world.controller_call("commit_batch", (CommitBatch { batch_id, operations },))?;
+        // Without a digest of ours: then it hashes what it stores, as the upload canister does.
+        let commit = Commit::of_asset(batch, &key, chunk_ids, None);
+        self.world.controller_call("commit_batch", (commit,))?;
         Ok(key)
     }
 
@@ -138,7 +84,7 @@ impl Peer for Assets {
         for index in 0..FILE_BYTES.div_ceil(CHUNK_BYTES) {
             let args = GetChunk {
                 key: key.to_owned(),
-                content_encoding: ENCODING.into(),
+                content_encoding: IDENTITY.into(),
                 index: Nat::from(index),
                 sha256: Some(ByteBuf::from(sha256)),
             };

@@ -1,0 +1,65 @@
+//! What must hold of the tables after every step, beside what people can see.
+
+use crate::blob::{BlobId, Place};
+use crate::migrate::Phase;
+use crate::storage::Storage;
+use crate::upload::PayloadState;
+use crate::upload::proptests::model::Stage;
+
+use super::Native;
+
+impl Native {
+    /// Tables that must agree with one another; when it is settled, nothing is left of sessions and receipts.
+    pub(super) fn check_tables(&self, settled: bool) -> Result<(), String> {
+        let Storage { sessions, index, payloads, blobs, usage, receipts, .. } = &self.world.storage;
+        let live = sessions.legacy.len() + sessions.sessions.len();
+        let pairs = [
+            ("legacy records and their activity", sessions.legacy.len(), sessions.legacy.notes()),
+            ("sessions and their meta", sessions.sessions.len(), sessions.metas.len()),
+            ("sessions and the index", live, index.len()),
+            ("released prefixes", blobs.release_total(), 0),
+        ];
+        for (what, left, right) in pairs {
+            if left != right {
+                return Err(format!("{what}: {left} and {right}"));
+            }
+        }
+        self.payload_invariant()?;
+        if payloads.len() > live {
+            return Err(format!("{} payload states of {live} sessions", payloads.len()));
+        }
+        if self.stage == Stage::Legacy && !sessions.sessions.is_empty() {
+            return Err("the legacy build has made a record of layout 2".into());
+        }
+        let left = [live, payloads.len(), index.len(), receipts.len(), usage.accounts()];
+        if settled && left != [0; 5] {
+            return Err(format!("sessions, payload states, index, receipts, accounts left: {left:?}"));
+        }
+        Ok(())
+    }
+
+    /// Every byte that is taken in the payload region belongs to a session or a blob, or to what is on its way.
+    fn payload_invariant(&self) -> Result<(), String> {
+        let Storage { payloads, blobs, migration, .. } = &self.world.storage;
+        blobs.extents().check().map_err(|e| e.to_string())?;
+        let mut owned = 0;
+        for entry in payloads.range(..) {
+            let PayloadState { extents, subtrees, .. } = entry.unwrap().1;
+            owned += [extents, subtrees].into_iter().flatten().map(|extents| extents.size()).sum::<u64>();
+        }
+        for id in blobs.list_in_extents(None, usize::MAX) {
+            let Place::Extents(extents) = blobs.blob(BlobId(id)).unwrap().place else {
+                return Err(format!("blob {id} is not in extents"));
+            };
+            owned += extents.size();
+        }
+        let taken = blobs.extents().taken_bytes().unwrap();
+        let second = migration.state_of(2).unwrap();
+        let on_its_way = second.phase != Phase::Converted && second.unit.is_some();
+        if owned == taken || on_its_way && owned < taken {
+            Ok(())
+        } else {
+            Err(format!("{taken} bytes are taken, sessions and blobs have {owned}"))
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Builds that follow one another on the same memory, and the migration between them, message by message.
+
+use crate::meter::{Meter, Unmetered};
+use crate::migrate::{self, Message, Phase, controls};
+use crate::migrations::{MoveToExtents, SplitSessions};
+use crate::stable::layout::Layout;
+use crate::storage::Storage;
+use crate::upload::path::compat::CompatPath;
+use crate::upload::path::direct::DirectPath;
+use crate::upload::path::{ActivePath, UploadPath};
+use crate::upload::proptests::model::{self, Answer, Control, Stage};
+use crate::upload::tests::{ALL_LAYOUTS, World, set_share};
+
+use super::{Native, refusal};
+
+/// The layouts that the build of a stage accepts.
+fn accepted_by(stage: Stage) -> &'static [Layout] {
+    match stage {
+        Stage::Legacy => &[Layout::LEGACY],
+        Stage::Staged => &[Layout::LEGACY, Layout::SPLIT],
+        Stage::Direct => ALL_LAYOUTS,
+    }
+}
+
+impl Native {
+    /// What the engine does in one message of the build of this stage.
+    pub(super) fn one_message(&mut self, meter: &dyn Meter) {
+        let second = MoveToExtents { layouts: accepted_by(self.stage) };
+        let World { storage, now, .. } = &mut self.world;
+        let message = Message { now: *now, meter, budget: 0 };
+        migrate::run_all(&[&SplitSessions, &second], storage, message).unwrap();
+    }
+
+    /// Opens the same memory as the next build does.
+    pub(super) fn open_as(&mut self, to: Stage, share: u8) {
+        self.stage = to;
+        self.world.storage = Storage::open_accepting(self.world.raw.clone(), accepted_by(to)).unwrap();
+        let (path, share): (Box<dyn UploadPath>, u8) = match to {
+            Stage::Legacy => (Box::<CompatPath>::default(), 100),
+            // Where a controller could not raise the share, it stays at zero.
+            Stage::Staged => {
+                let may = controls::check_share(&self.world.storage, share).is_ok();
+                (Box::<ActivePath>::default(), if may { share } else { 0 })
+            }
+            Stage::Direct => {
+                // As that build does when it starts; this test has the features of another.
+                let state = self.world.storage.migration.state().unwrap();
+                if state.is_held_back() {
+                    migrate::release(&mut self.world.storage, self.world.now).unwrap();
+                }
+                (Box::new(DirectPath), 0)
+            }
+        };
+        self.world.path = path;
+        set_share(&mut self.world.storage, share);
+        if to == Stage::Legacy {
+            migrate::taken_over(&mut self.world.storage, self.world.now).unwrap();
+        }
+    }
+
+    /// What the build of this stage answers to a controller; nothing where it has no such call.
+    pub(super) fn steer(&mut self, control: Control) -> Option<Answer<()>> {
+        // The legacy build has no such code, and what a build without the old path answers is decided when it is
+        // compiled: these tests are compiled as the staged build.
+        let may_hold = matches!(control, Control::Pause | Control::Resume);
+        if self.stage == Stage::Legacy && !may_hold
+            || (self.stage, control) == (Stage::Direct, Control::Rollback)
+        {
+            return None;
+        }
+        let World { storage, now, .. } = &mut self.world;
+        let answer = match control {
+            Control::Pause if self.stage == Stage::Legacy => migrate::hold(storage, *now),
+            Control::Resume if self.stage == Stage::Legacy => migrate::release(storage, *now),
+            Control::Pause => controls::pause(storage, *now),
+            Control::Resume => controls::resume(storage, *now),
+            Control::Rollback => controls::rollback(storage, *now),
+            Control::Finalize => controls::finalize(storage, *now),
+        };
+        Some(answer.map_err(refusal))
+    }
+
+    /// Where the migration stands.
+    pub(super) fn stands_at(&self) -> model::Phase {
+        if self.world.storage.migration.current() > 1 {
+            return model::Phase::Second;
+        }
+        let state = self.world.storage.migration.state().unwrap();
+        match state.phase {
+            Phase::Idle => model::Phase::Idle,
+            Phase::Validating | Phase::Converting | Phase::Verifying => model::Phase::Working,
+            Phase::Converted => model::Phase::Converted,
+            Phase::Finalized => model::Phase::Finalized,
+            Phase::Paused if state.is_going_back() => model::Phase::PausedOnTheWayBack,
+            Phase::Paused => model::Phase::Paused,
+            Phase::Stuck => model::Phase::Stuck,
+            Phase::RollingBack => model::Phase::RollingBack,
+            Phase::RolledBack => model::Phase::RolledBack,
+        }
+    }
+
+    /// Lets the migration come to its end; what is wrong with that end, in words.
+    pub(super) fn end_migration(&mut self) -> Result<(), String> {
+        set_share(&mut self.world.storage, 0);
+        // A pause may hide a rollback, and that one ends in a rest of its own.
+        for _ in 0..2 {
+            let World { storage, now, .. } = &mut self.world;
+            // Refused where nothing is paused or rolled back.
+            let _ = controls::resume(storage, *now);
+            self.one_message(&Unmetered);
+        }
+        let storage = &mut self.world.storage;
+        let state = storage.migration.state().unwrap();
+        if let Some(imbalance) = state.imbalance() {
+            return Err(imbalance);
+        }
+        if state.phase == Phase::Stuck || state.quarantined > 0 || !storage.sessions.legacy.is_empty() {
+            return Err(format!("the migration has ended like this: {state:?}"));
+        }
+        match storage.layout.get().unwrap() {
+            Some(Layout::SPLIT) => Ok(()),
+            Some(Layout::EXTENTS) if self.stage == Stage::Direct => Ok(()),
+            layout => Err(format!("the migration has ended in layout {layout:?}")),
+        }
+    }
+}
