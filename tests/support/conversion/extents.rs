@@ -16,7 +16,7 @@ use crate::support::World;
 use crate::support::legacy_state::memory_of;
 
 /// Number of the migration.
-const SECOND: u16 = 2;
+pub const SECOND: u16 = 2;
 
 /// What a canister holds, as its stable memory says.
 pub fn storage(world: &World) -> Storage {
