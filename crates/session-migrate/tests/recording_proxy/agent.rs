@@ -95,8 +95,8 @@ impl Agent {
         }
     }
 
-    /// Sends a call, and is gone before it is answered.
-    pub fn send_and_hang_up(&self, call: &EnvelopeContent) {
+    /// Sends a call, and hangs up after `then` without having read an answer.
+    pub fn send_and_hang_up(&self, call: &EnvelopeContent, then: impl FnOnce()) {
         let url = self.url(&self.path("v4", "call"));
         let (host, port) = (url.host_str().unwrap(), url.port().unwrap());
         let body = envelope(call);
@@ -104,6 +104,7 @@ impl Agent {
             format!("POST {} HTTP/1.1\r\nhost: {host}\r\ncontent-length: {}\r\n\r\n", url.path(), body.len());
         let mut connection = TcpStream::connect((host, port)).unwrap();
         connection.write_all(&[head.into_bytes(), body].concat()).unwrap();
+        then();
     }
 
     pub fn query(&self, method: &str, args: impl ArgumentEncoder) -> Outcome {

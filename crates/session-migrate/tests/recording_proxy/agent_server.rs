@@ -32,7 +32,7 @@ use tokio::task::JoinHandle;
 use crate::certified;
 
 /// How long the outcome of a call is waited for before the test has failed.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 type Rejected = Result<RawMessageId, pocket_ic::RejectResponse>;
 

@@ -83,10 +83,9 @@ fn what_agents_did_replays_to_the_same_answers_on_another_server() {
     front_end.pic.tick();
     decode::<Reply<u64>>(agent.poll(&other)).unwrap();
 
-    // Its sender is gone before the answer comes, sends it again, and then begins anew.
+    // Its sender never reads the answer, sends it again, and then begins anew.
     let lost = agent.call("uploads_begin", begin_args(&capsule, &small, "lost"));
-    agent.send_and_hang_up(&lost);
-    server.wait_for(lost.to_request_id());
+    agent.send_and_hang_up(&lost, || server.wait_for(lost.to_request_id()));
     let found: u64 = decode::<Reply<u64>>(agent.send(&lost)).unwrap();
     assert_eq!(begin(&agent, &capsule, &small, "lost"), found);
 
