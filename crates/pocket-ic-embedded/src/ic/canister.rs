@@ -239,12 +239,17 @@ impl Canister {
         }
     }
 
+    /// A limit of instructions as the canister's subnet applies it.
+    pub fn subnet_instructions(&self, limit: u64) -> u64 {
+        match self.instructions {
+            SubnetInstructionConfig::Production => limit,
+            SubnetInstructionConfig::Benchmarking => BENCHMARKING_INSTRUCTIONS,
+        }
+    }
+
     /// The limits of one kind of message, adapted to this canister's settings and subnet.
     pub fn limits(&self, base: Limits) -> Limits {
-        let instructions = match self.instructions {
-            SubnetInstructionConfig::Production => base.instructions,
-            SubnetInstructionConfig::Benchmarking => BENCHMARKING_INSTRUCTIONS,
-        };
+        let instructions = self.subnet_instructions(base.instructions);
         let instructions = self.instruction_cap.map_or(instructions, |cap| cap.min(instructions));
         Limits { wasm_memory_bytes: self.settings.wasm_memory_limit, ..base.with_instructions(instructions) }
     }

@@ -57,7 +57,6 @@ const NOT_HERE: &[(ErrorCode, &str)] = &[
     (CanisterOutOfMemory, "only when the host has no memory left"),
     (InsufficientCyclesInCall, NO_PRICES),
     (CanisterWasmEngineError, "only by a fault of the server"),
-    (QueryCallGraphTotalInstructionLimitExceeded, "each query of a graph has a limit of its own"),
     (QueryTimeLimitExceeded, "queries are limited by instructions, not by time"),
     (QueryCallGraphInternal, "only by a fault of the server"),
     (InsufficientCyclesInComputeAllocation, NO_PRICES),

@@ -178,6 +178,17 @@ fn composite_queries_ask_other_canisters() {
     assert_eq!(error.error_code, ErrorCode::CompositeQueryCalledInReplicatedMode);
 }
 
+/// What a query uses up that another one makes is gone for both: the caller is not even told.
+#[test]
+fn the_queries_of_a_graph_share_their_instructions() {
+    let pic = instance();
+    let (target, proxy) = (installed(&pic), proxy(&pic));
+    let error = pic.query_call(proxy, ANONYMOUS, "forward_query", to(target, "spin")).unwrap_err();
+    assert_eq!(error.error_code, ErrorCode::QueryCallGraphTotalInstructionLimitExceeded);
+    let costs_nothing_later = pic.query_call(proxy, ANONYMOUS, "forward_query", to(target, "read"));
+    assert_eq!(number(&costs_nothing_later.unwrap()), 0);
+}
+
 /// A one-way call names callbacks that do not exist, and the caller goes on at once.
 #[test]
 fn one_way_calls_are_made_and_nobody_waits() {
