@@ -28,8 +28,9 @@ mod types;
 
 pub use error::{EngineError, InvalidWasm, StateMismatch, Trap};
 pub use execute::Engine;
-pub use module::{CanisterModule, GlobalValue};
-pub use stable::{StableMemory, StableOutOfBounds, WASM_PAGE};
+pub use intake::MAX_MODULE_BYTES;
+pub use module::{CanisterModule, GlobalValue, MAX_WASM_MEMORY, MAX_WASM_MEMORY_32};
+pub use stable::{MAX_STABLE_BYTES, StableMemory, StableOutOfBounds, WASM_PAGE};
 pub use state::CanisterState;
 pub use types::{
     CallerInfo, CanisterRunStatus, EntryPoint, Limits, MessageContext, MethodKind, Outcome, OutgoingCall,

@@ -9,6 +9,8 @@ use super::paged::{PAGE, Paged};
 pub const WASM_PAGE: u64 = 64 * 1024;
 /// Bytes in the pages by which access to stable memory is counted.
 pub(super) const ACCESS_PAGE: u64 = 4096;
+/// The largest stable memory in bytes.
+pub const MAX_STABLE_BYTES: u64 = 500 << 30;
 
 /// A canister's stable memory: sparse, copy-on-write. A clone costs next to nothing; memory that was never written
 /// takes no space.

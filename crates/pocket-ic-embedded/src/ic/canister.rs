@@ -7,7 +7,9 @@ use super::records::{CostRing, History, LogStore};
 use super::settings::Settings;
 use super::snapshot::SnapshotStore;
 use super::subnet::Subnet;
-use crate::engine::{CanisterRunStatus, CanisterState, Limits, MessageContext};
+use crate::engine::{
+    CanisterRunStatus, CanisterState, EntryPoint, Limits, MAX_WASM_MEMORY_32, MessageContext, Trap,
+};
 use candid::Principal;
 use pocket_ic::ErrorCode;
 use pocket_ic::common::rest::SubnetInstructionConfig;
@@ -15,8 +17,6 @@ use pocket_ic::common::rest::SubnetInstructionConfig;
 /// Cycles that one GiB of memory costs for one second on an application subnet of 13 nodes.
 /// Nothing is charged; the figure only turns the freezing threshold from seconds into cycles.
 const CYCLES_PER_GIB_SECOND: u128 = 127_000;
-/// The wasm memory of a canister whose settings limit nothing.
-const MAX_WASM_MEMORY_BYTES: u64 = 4 << 30;
 /// Nodes of the subnet that the figures above and the system API speak of.
 const SUBNET_NODES: u32 = 13;
 /// Instructions per message in benchmarking mode: more than any test waits for.
@@ -256,9 +256,12 @@ impl Canister {
 
     /// Looks whether the wasm memory that is left fell below the threshold of the settings, or rose above it again.
     pub fn update_low_memory(&mut self) {
-        let used = self.state.as_ref().map_or(0, |state| state.wasm_memory_bytes());
+        let (used, largest) = match &self.state {
+            Some(state) => (state.wasm_memory_bytes(), state.module().largest_wasm_memory()),
+            None => (0, MAX_WASM_MEMORY_32),
+        };
         let limit = match self.settings.wasm_memory_limit {
-            0 => MAX_WASM_MEMORY_BYTES,
+            0 => largest,
             limit => limit,
         };
         let low = limit.saturating_sub(used) < self.settings.wasm_memory_threshold;
