@@ -155,7 +155,8 @@ impl CanisterModule {
     }
 
     /// The names of the custom sections, and whether they are public.
-    pub fn custom_sections(&self) -> impl Iterator<Item = (&str, bool)> {
+    #[cfg(test)]
+    pub(super) fn custom_sections(&self) -> impl Iterator<Item = (&str, bool)> {
         let sections = self.info.custom.iter();
         sections.map(|(name, (_, public))| (name.as_str(), *public))
     }

@@ -37,6 +37,7 @@ impl Paged {
         let nodes = (0..self.groups.len() * FANOUT).filter(|index| {
             let node = self.node(*index);
             node.is_some() && !same_arc(node, other.node(*index))
+    #[cfg(test)]
         });
         let pages = nodes.flat_map(|node| node * FANOUT..(node + 1) * FANOUT);
         pages
