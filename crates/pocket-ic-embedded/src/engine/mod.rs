@@ -24,6 +24,7 @@ mod stable;
 mod state;
 #[cfg(test)]
 mod tests;
+mod texts;
 mod types;
 
 pub use error::{EngineError, InvalidWasm, StateMismatch, Trap};
@@ -32,6 +33,7 @@ pub use intake::MAX_MODULE_BYTES;
 pub use module::{CanisterModule, GlobalValue, MAX_WASM_MEMORY, MAX_WASM_MEMORY_32};
 pub use stable::{MAX_STABLE_BYTES, StableMemory, StableOutOfBounds, WASM_PAGE};
 pub use state::CanisterState;
+pub use texts::{LOG_RECORD_BYTES, MAX_LOG_BYTES};
 pub use types::{
     CallerInfo, CanisterRunStatus, EntryPoint, Limits, MessageContext, MethodKind, Outcome, OutgoingCall,
     Response, SystemEntry,

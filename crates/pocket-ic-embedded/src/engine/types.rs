@@ -348,7 +348,7 @@ pub struct Outcome {
     pub dirty_wasm_pages: u64,
     /// How long the wasm ran on this machine.
     pub wall_time: Duration,
-    /// `debug_print` texts and, last, the trap message; kept on trap.
+    /// `debug_print` texts and, last, the trap message; kept on trap. The newest, of [`super::MAX_LOG_BYTES`] together.
     pub logs: Vec<Vec<u8>>,
     /// Calls made.
     pub calls: Vec<OutgoingCall>,
