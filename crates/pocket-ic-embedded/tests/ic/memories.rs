@@ -34,6 +34,12 @@ fn stable_memory_is_read_and_set() {
     assert_eq!(&memory[..200_000], large);
     assert!(memory[200_000..].iter().all(|byte| *byte == 0));
     assert_eq!(number(&call(&pic, id, "stable_inc", &[]).unwrap()), 100);
+    // Nothing is left of what was there before: neither bytes nor size.
+    pic.set_stable_memory(id, vec![1; 8], BlobCompression::NoCompression);
+    let memory = pic.get_stable_memory(id);
+    assert_eq!(memory.len(), 65_536);
+    assert_eq!(memory[..8], [1; 8]);
+    assert!(memory[8..].iter().all(|byte| *byte == 0));
 }
 
 #[test]
