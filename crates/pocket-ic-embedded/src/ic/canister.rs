@@ -3,6 +3,7 @@
 use super::calls::{CallTable, Origin};
 use super::chunks::ChunkStore;
 use super::error::UserError;
+use super::execute::trap_error;
 use super::records::{CostRing, History, LogStore};
 use super::settings::Settings;
 use super::snapshot::SnapshotStore;
@@ -247,11 +248,35 @@ impl Canister {
         }
     }
 
+    /// The wasm memory that an entry point may make, in bytes; 0 where the limit of the settings does not count. It
+    /// keeps users from filling the memory, and must not keep the canister from going on with what has begun.
+    pub fn wasm_memory_limit(&self, entry: &EntryPoint) -> u64 {
+        match entry {
+            EntryPoint::Start | EntryPoint::Init | EntryPoint::PostUpgrade | EntryPoint::Update(_) => {
+                self.settings.wasm_memory_limit
+            }
+            _ => 0,
+        }
+    }
+
+    /// Whether a wasm memory of so many bytes is within the limit of the settings.
+    ///
+    /// # Errors
+    /// The rejection that names the limit.
+    pub fn check_wasm_memory(&self, bytes: u64) -> Result<(), UserError> {
+        match self.settings.wasm_memory_limit {
+            limit if limit != 0 && bytes > limit => {
+                Err(trap_error(self.id, &Trap::WasmMemoryLimit { limit, peak: bytes }))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The limits of one kind of message, adapted to this canister's settings and subnet.
-    pub fn limits(&self, base: Limits) -> Limits {
+    pub fn limits(&self, base: Limits, entry: &EntryPoint) -> Limits {
         let instructions = self.subnet_instructions(base.instructions);
         let instructions = self.instruction_cap.map_or(instructions, |cap| cap.min(instructions));
-        Limits { wasm_memory_bytes: self.settings.wasm_memory_limit, ..base.with_instructions(instructions) }
+        Limits { wasm_memory_bytes: self.wasm_memory_limit(entry), ..base.with_instructions(instructions) }
     }
 
     /// Looks whether the wasm memory that is left fell below the threshold of the settings, or rose above it again.

@@ -92,6 +92,7 @@ impl Instance {
                 "Composite query cannot be called in replicated mode",
             ))
         } else {
+            canister.check_wasm_memory(state.wasm_memory_bytes())?;
             Ok(EntryPoint::Update(name))
         }
     }
@@ -125,7 +126,7 @@ impl Instance {
     fn execute(&mut self, id: Principal, entry: EntryPoint, message: MessageContext) -> Option<Outcome> {
         let canister = self.canisters.get(&id)?;
         let state = canister.state.as_ref()?;
-        let limits = canister.limits(Limits::update());
+        let limits = canister.limits(Limits::update(), &entry);
         let (name, method) = entry_name(&entry, &message.method);
         let now = message.time_nanos;
         let outcome = self.engine.execute(state, entry, message, limits);

@@ -240,7 +240,7 @@ impl Instance {
         let Some(canister) = self.canisters.get(&id) else {
             return Err(UserError::canister_not_found(id));
         };
-        let limits = canister.limits(Limits::query());
+        let limits = canister.limits(Limits::query(), &entry);
         let instructions = limits.instructions.min(graph.left);
         let (name, method) = entry_name(&entry, &message.method);
         let now = message.time_nanos;
