@@ -135,20 +135,22 @@ impl Instance {
         Some(outcome)
     }
 
-    /// Makes a successful message's effects real.
+    /// Makes a successful message's effects real: all of them, or without `changes` its answer and its cycles.
     fn settle(&mut self, id: Principal, context: ContextId, outcome: Outcome, changes: bool, now: u64) {
         let Some(canister) = self.canisters.get_mut(&id) else {
             return;
         };
         if changes {
             apply(canister, &outcome);
+        } else {
+            settle_cycles(canister, &outcome);
         }
         let Some(open) = canister.calls.context_mut(context) else {
             return;
         };
         open.instructions = open.instructions.saturating_add(outcome.instructions);
+        open.cycles = open.cycles.saturating_sub(outcome.cycles_accepted);
         if changes {
-            open.cycles = open.cycles.saturating_sub(outcome.cycles_accepted);
             for call in outcome.calls {
                 let request = register_call(canister, id, context, call, now);
                 self.queue.push_back(request);
@@ -339,9 +341,8 @@ fn deadline_of(origin: &Origin) -> u64 {
 
 /// The state, balance, timer and certified data after a successful message.
 pub(super) fn apply(canister: &mut Canister, outcome: &Outcome) {
-    let spent = outcome.calls.iter().fold(outcome.cycles_burned, |sum, call| sum.saturating_add(call.cycles));
     canister.state = Some(outcome.state.clone());
-    canister.cycles = canister.cycles.saturating_add(outcome.cycles_accepted).saturating_sub(spent);
+    settle_cycles(canister, outcome);
     if let Some(data) = &outcome.certified_data {
         canister.certified_data = data.clone();
     }
@@ -359,6 +360,12 @@ fn register_call(
     call: OutgoingCall,
     now: u64,
 ) -> Work {
+/// The balance after a successful message.
+fn settle_cycles(canister: &mut Canister, outcome: &Outcome) {
+    let spent = outcome.calls.iter().fold(outcome.cycles_burned, |sum, call| sum.saturating_add(call.cycles));
+    canister.cycles = canister.cycles.saturating_add(outcome.cycles_accepted).saturating_sub(spent);
+}
+
     let deadline = call
         .timeout_seconds
         .map_or(0, |seconds| now.saturating_add(u64::from(seconds).saturating_mul(1_000_000_000)));
