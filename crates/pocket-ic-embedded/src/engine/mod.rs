@@ -13,6 +13,7 @@ mod contexts;
 mod costs;
 mod error;
 mod execute;
+mod heap;
 mod host;
 mod instance;
 mod intake;
@@ -29,6 +30,7 @@ mod types;
 
 pub use error::{EngineError, InvalidWasm, StateMismatch, Trap};
 pub use execute::Engine;
+pub use heap::Heap;
 pub use intake::MAX_MODULE_BYTES;
 pub use module::{CanisterModule, GlobalValue, MAX_WASM_MEMORY, MAX_WASM_MEMORY_32};
 pub use stable::{MAX_STABLE_BYTES, StableMemory, StableOutOfBounds, WASM_PAGE};

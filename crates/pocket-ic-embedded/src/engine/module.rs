@@ -7,13 +7,13 @@ use sha2::{Digest, Sha256};
 use wasmtime::{InstancePre, Val};
 
 use super::error::InvalidWasm;
+use super::heap::Heap;
 use super::host::Host;
 use super::instance::LiveInstance;
 use super::intake::{self, ModuleInfo};
 use super::rewrite::{self, Names};
 use super::runtime::Runtime;
 use super::stable::WASM_PAGE;
-use super::state::Heap;
 use super::types::{MethodKind, SystemEntry};
 
 /// Largest 32-bit wasm memory in bytes.
@@ -187,22 +187,22 @@ impl CanisterModule {
         &self.initial_globals
     }
 
-    /// Smallest and largest wasm memory, in bytes.
     /// The largest wasm memory that the index type allows, in bytes.
     pub fn largest_wasm_memory(&self) -> u64 {
         largest(&self.info)
     }
 
+    /// Smallest and largest wasm memory, in bytes.
     pub(super) fn memory_limits(&self) -> (u64, u64) {
         limits(&self.info)
     }
 }
 
-fn limits(info: &ModuleInfo) -> (u64, u64) {
 fn largest(info: &ModuleInfo) -> u64 {
     if info.memory64 { MAX_WASM_MEMORY } else { MAX_WASM_MEMORY_32 }
 }
 
+fn limits(info: &ModuleInfo) -> (u64, u64) {
     if !info.has_memory {
         return (0, 0);
     }
