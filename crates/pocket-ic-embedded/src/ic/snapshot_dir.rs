@@ -12,7 +12,7 @@ use super::error::UserError;
 use super::snapshot::{MAX_SLICE_BYTES, Snapshot};
 use candid::Principal;
 use ic_management_canister_types::{
-    ReadCanisterSnapshotMetadataResult, SnapshotDataKind, SnapshotDataOffset,
+    ReadCanisterSnapshotMetadataResult, SnapshotDataKind, SnapshotDataOffset, SnapshotMetadataGlobal,
     UploadCanisterSnapshotMetadataArgs,
 };
 use std::fs::{self, File};
@@ -66,6 +66,26 @@ pub enum SnapshotDirError {
         got: u64,
     },
     /// A part that the snapshot refuses.
+    /// A global that the metadata cannot hold: JSON has finite numbers only.
+    #[error(
+        "global {index} is {value}, which {METADATA} has no way to write: read the snapshot with the management canister"
+    )]
+    NotFinite {
+        /// Which global.
+        index: usize,
+        /// Its value, infinite or not a number.
+        value: f64,
+    },
+    /// A chunk is not the one that its name and the metadata tell of.
+    #[error("{path}: the file has the SHA-256 {got}, not {expected}")]
+    Chunk {
+        /// Which file.
+        path: PathBuf,
+        /// By the metadata, in hex.
+        expected: String,
+        /// Of the file, in hex.
+        got: String,
+    },
     #[error("{0}")]
     Rejected(String),
 }
@@ -73,13 +93,14 @@ pub enum SnapshotDirError {
 /// Writes a snapshot into a folder, which is created if missing and must be empty.
 ///
 /// # Errors
-/// A folder with something in it, or a file that cannot be written.
+/// A folder with something in it, a file that cannot be written, or a global that metadata cannot hold.
 pub fn download(snapshot: &Snapshot, dir: &Path) -> Result<(), SnapshotDirError> {
     fs::create_dir_all(dir).map_err(at(dir))?;
+    let metadata = snapshot.metadata();
+    check_globals(&metadata)?;
     if fs::read_dir(dir).map_err(at(dir))?.next().is_some() {
         return Err(SnapshotDirError::NotEmpty);
     }
-    let metadata = snapshot.metadata();
     copy_out(snapshot, &dir.join(WASM_MODULE), metadata.wasm_module_size, |offset, size| {
         SnapshotDataKind::WasmModule { offset, size }
     })?;
@@ -161,6 +182,20 @@ fn copy_out(
     size: u64,
     kind: impl Fn(u64, u64) -> SnapshotDataKind,
 ) -> Result<(), SnapshotDirError> {
+fn check_globals(metadata: &ReadCanisterSnapshotMetadataResult) -> Result<(), SnapshotDirError> {
+    for (index, global) in metadata.globals.iter().enumerate() {
+        let value = match global {
+            Some(SnapshotMetadataGlobal::F32(value)) => f64::from(*value),
+            Some(SnapshotMetadataGlobal::F64(value)) => *value,
+            _ => continue,
+        };
+        if !value.is_finite() {
+            return Err(SnapshotDirError::NotFinite { index, value });
+        }
+    }
+    Ok(())
+}
+
     let mut file = File::create_new(path).map_err(at(path))?;
     let mut offset = 0;
     while offset < size {

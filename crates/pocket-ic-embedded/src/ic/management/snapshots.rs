@@ -240,6 +240,7 @@ impl Instance {
 fn folder_error(error: SnapshotDirError) -> OpError {
     match error {
         SnapshotDirError::Rejected(message) => OpError::Snapshot(message),
+        SnapshotDirError::NotFinite { .. } => OpError::Snapshot(error.to_string()),
         other => OpError::InvalidSnapshotDirectory(other.to_string()),
     }
 }
