@@ -34,7 +34,7 @@ const OVERHEARD: &[(ErrorCode, &str, Overheard)] = &[
 
 const NO_PRICES: &str = "cycles are not charged and not reserved";
 const NO_RATES: &str = "there are no rate limits";
-const NO_ADMINS: &str = "subnet admins have no rights of their own";
+const NO_ADMINS: &str = "subnets with admins are refused";
 const NO_CAUSE: &str = "nothing here leads to it";
 
 /// Codes that this server never sends, or that no test can bring about, and why.
