@@ -4,7 +4,7 @@
 //!
 //! A message changes a canister only if it ran to its end; what it cost and what it logged stays either way.
 
-use super::calls::{CallResult, Callback, CallbackId, ContextId, Origin};
+use super::calls::{CallIds, CallResult, Callback, CallbackId, ContextId, Origin};
 use super::canister::{Canister, RunStatus};
 use super::error::{UserError, reject_number};
 use super::instance::Instance;
@@ -70,7 +70,7 @@ impl Instance {
         message.cycles_available = call.cycles;
         message.caller_info = call.info;
         message.deadline = deadline_of(&call.origin);
-        let context = canister.calls.open(call.origin, call.caller, call.cycles);
+        let context = canister.calls.open(&mut self.call_ids, call.origin, call.caller, call.cycles);
         self.run_in_context(call.callee, context, entry, message)
     }
 
@@ -152,7 +152,7 @@ impl Instance {
         open.cycles = open.cycles.saturating_sub(outcome.cycles_accepted);
         if changes {
             for call in outcome.calls {
-                let request = register_call(canister, id, context, call, now);
+                let request = register_call(canister, &mut self.call_ids, context, call, now);
                 self.queue.push_back(request);
             }
         }
@@ -353,13 +353,6 @@ pub(super) fn apply(canister: &mut Canister, outcome: &Outcome) {
     canister.version += 1;
 }
 
-fn register_call(
-    canister: &mut Canister,
-    id: Principal,
-    context: ContextId,
-    call: OutgoingCall,
-    now: u64,
-) -> Work {
 /// The balance after a successful message.
 fn settle_cycles(canister: &mut Canister, outcome: &Outcome) {
     let spent = outcome.calls.iter().fold(outcome.cycles_burned, |sum, call| sum.saturating_add(call.cycles));
@@ -369,15 +362,23 @@ fn settle_cycles(canister: &mut Canister, outcome: &Outcome) {
     let deadline = call
         .timeout_seconds
         .map_or(0, |seconds| now.saturating_add(u64::from(seconds).saturating_mul(1_000_000_000)));
-    let callback = canister.calls.register(Callback {
+    let callback = Callback {
         context,
         on_reply: call.on_reply,
         on_reject: call.on_reject,
+fn register_call(
+    canister: &mut Canister,
+    ids: &mut CallIds,
+    context: ContextId,
+    call: OutgoingCall,
+    now: u64,
+) -> Work {
         on_cleanup: call.on_cleanup,
         deadline,
-    });
+    };
+    let callback = canister.calls.register(ids, callback);
     Work::Request {
-        caller: id,
+        caller: canister.id,
         callback,
         deadline,
         callee: call.callee,

@@ -4,7 +4,7 @@
 //! `execute.rs`, queries in
 //! `query.rs`, the management canister in `management/`.
 
-use super::calls::MessageId;
+use super::calls::{CallIds, MessageId};
 use super::canister::Canister;
 use super::clock::{Clock, GENESIS_NANOS};
 use super::error::OpError;
@@ -30,6 +30,7 @@ pub struct Instance {
     pub(super) ingress: BTreeMap<MessageId, IngressRecord>,
     pub(super) submitted: u64,
     pub(super) queue: VecDeque<Work>,
+    pub(super) call_ids: CallIds,
     pub(super) random_draws: u64,
     pub(super) print_logs: bool,
 }
@@ -69,6 +70,7 @@ impl Instance {
                 ingress: BTreeMap::new(),
                 submitted: 0,
                 queue: VecDeque::new(),
+                call_ids: CallIds::default(),
                 random_draws: 0,
                 print_logs,
             },

@@ -135,7 +135,7 @@ impl Instance {
             };
             let caller = Principal::management_canister();
             let message = canister.message_context(caller, now);
-            let context = canister.calls.open(Origin::System, caller, 0);
+            let context = canister.calls.open(&mut self.call_ids, Origin::System, caller, 0);
             used += self.run_in_context(id, context, entry, message);
         }
         used
