@@ -1,7 +1,7 @@
 //! Routes of the server as a whole: instances, blobs, status.
 
-use super::progress::AutoProgress;
-use super::reply::{self, json, message};
+use super::progress::{self, Progress};
+use super::reply::{self, error, json};
 use super::state::{Blob, ServerState};
 use crate::ic::{Created, Instance, OpError};
 use axum::body::Bytes;
@@ -33,8 +33,7 @@ async fn create(state: &ServerState, body: &Bytes) -> Result<CreateInstanceRespo
     let topology = instance.topology()?;
     let (instance_id, slot) = state.add_instance(instance);
     if let Some(delay_ms) = auto_progress {
-        let started = AutoProgress::start(slot.clone(), delay_ms).await?;
-        *slot.progress.lock().await = Some(started);
+        progress::start(&slot, delay_ms).await?;
     }
     Ok(CreateInstanceResponse::Created { instance_id, topology, http_gateway_info: None })
 }

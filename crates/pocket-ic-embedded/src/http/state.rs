@@ -1,6 +1,6 @@
 //! What the server keeps: instances, blobs, and when it was last used.
 
-use super::progress::AutoProgress;
+use super::progress::Progress;
 use crate::engine::{Engine, EngineError};
 use crate::ic::{Instance, OpError};
 use axum::body::Bytes;
@@ -29,7 +29,7 @@ pub(super) struct Blob {
 /// An instance and its clock of its own, if it has one.
 pub(super) struct Slot {
     instance: Mutex<Instance>,
-    pub progress: tokio::sync::Mutex<Option<AutoProgress>>,
+    pub progress: tokio::sync::Mutex<Progress>,
 }
 
 impl Slot {
