@@ -15,6 +15,7 @@ use ic_management_canister_types::{
     ReadCanisterSnapshotMetadataResult, SnapshotDataKind, SnapshotDataOffset, SnapshotMetadataGlobal,
     UploadCanisterSnapshotMetadataArgs,
 };
+use sha2::{Digest, Sha256};
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -65,7 +66,6 @@ pub enum SnapshotDirError {
         /// Bytes of the file.
         got: u64,
     },
-    /// A part that the snapshot refuses.
     /// A global that the metadata cannot hold: JSON has finite numbers only.
     #[error(
         "global {index} is {value}, which {METADATA} has no way to write: read the snapshot with the management canister"
@@ -86,6 +86,7 @@ pub enum SnapshotDirError {
         /// Of the file, in hex.
         got: String,
     },
+    /// A part that the snapshot refuses.
     #[error("{0}")]
     Rejected(String),
 }
@@ -95,9 +96,9 @@ pub enum SnapshotDirError {
 /// # Errors
 /// A folder with something in it, a file that cannot be written, or a global that metadata cannot hold.
 pub fn download(snapshot: &Snapshot, dir: &Path) -> Result<(), SnapshotDirError> {
-    fs::create_dir_all(dir).map_err(at(dir))?;
     let metadata = snapshot.metadata();
     check_globals(&metadata)?;
+    fs::create_dir_all(dir).map_err(at(dir))?;
     if fs::read_dir(dir).map_err(at(dir))?.next().is_some() {
         return Err(SnapshotDirError::NotEmpty);
     }
@@ -134,7 +135,7 @@ pub fn download(snapshot: &Snapshot, dir: &Path) -> Result<(), SnapshotDirError>
 /// the files and given back.
 ///
 /// # Errors
-/// A file that is missing, unreadable, of the wrong length, or refused.
+/// A file that is missing, unreadable, damaged as far as length and hashes tell, or refused.
 pub fn upload(
     dir: &Path,
     announce: impl FnOnce(UploadCanisterSnapshotMetadataArgs) -> Result<Snapshot, UserError>,
@@ -171,17 +172,16 @@ pub fn upload(
     for chunk in &metadata.wasm_chunk_store {
         let path = chunk_path(dir, &chunk.hash);
         let bytes = fs::read(&path).map_err(at(&path))?;
+        let got = Sha256::digest(&bytes);
+        if got.as_slice() != chunk.hash {
+            let (expected, got) = (hex::encode(&chunk.hash), hex::encode(got));
+            return Err(SnapshotDirError::Chunk { path, expected, got });
+        }
         snapshot.write(&SnapshotDataOffset::WasmChunk, &bytes).map_err(rejected)?;
     }
     Ok(snapshot)
 }
 
-fn copy_out(
-    snapshot: &Snapshot,
-    path: &Path,
-    size: u64,
-    kind: impl Fn(u64, u64) -> SnapshotDataKind,
-) -> Result<(), SnapshotDirError> {
 fn check_globals(metadata: &ReadCanisterSnapshotMetadataResult) -> Result<(), SnapshotDirError> {
     for (index, global) in metadata.globals.iter().enumerate() {
         let value = match global {
@@ -196,6 +196,12 @@ fn check_globals(metadata: &ReadCanisterSnapshotMetadataResult) -> Result<(), Sn
     Ok(())
 }
 
+fn copy_out(
+    snapshot: &Snapshot,
+    path: &Path,
+    size: u64,
+    kind: impl Fn(u64, u64) -> SnapshotDataKind,
+) -> Result<(), SnapshotDirError> {
     let mut file = File::create_new(path).map_err(at(path))?;
     let mut offset = 0;
     while offset < size {
