@@ -318,16 +318,23 @@ impl Instance {
         }
     }
 
-    /// Keeps what an execution logged.
+    /// Keeps what an execution logged, and prints it.
     pub(super) fn record_logs(&mut self, id: Principal, logs: &[Vec<u8>], now: u64) {
         let Some(canister) = self.canisters.get_mut(&id) else {
             return;
         };
         for content in logs {
-            if self.print_logs {
+            canister.log(now, content.clone());
+        }
+        self.print_logs(id, logs, now);
+    }
+
+    /// Prints what an execution logged, if that is wanted.
+    pub(super) fn print_logs(&self, id: Principal, logs: &[Vec<u8>], now: u64) {
+        if self.print_logs {
+            for content in logs {
                 super::stderr_log::print(id, now, content);
             }
-            canister.log(now, content.clone());
         }
     }
 }
@@ -359,13 +366,6 @@ fn settle_cycles(canister: &mut Canister, outcome: &Outcome) {
     canister.cycles = canister.cycles.saturating_add(outcome.cycles_accepted).saturating_sub(spent);
 }
 
-    let deadline = call
-        .timeout_seconds
-        .map_or(0, |seconds| now.saturating_add(u64::from(seconds).saturating_mul(1_000_000_000)));
-    let callback = Callback {
-        context,
-        on_reply: call.on_reply,
-        on_reject: call.on_reject,
 fn register_call(
     canister: &mut Canister,
     ids: &mut CallIds,
@@ -373,6 +373,13 @@ fn register_call(
     call: OutgoingCall,
     now: u64,
 ) -> Work {
+    let deadline = call
+        .timeout_seconds
+        .map_or(0, |seconds| now.saturating_add(u64::from(seconds).saturating_mul(1_000_000_000)));
+    let callback = Callback {
+        context,
+        on_reply: call.on_reply,
+        on_reject: call.on_reject,
         on_cleanup: call.on_cleanup,
         deadline,
     };

@@ -220,6 +220,7 @@ impl Instance {
         let accepted = outcome.message_accepted;
         let result = outcome.result.clone();
         self.record_cost(call.callee, "inspect_message", &call.method, &outcome, now);
+        self.print_logs(call.callee, &outcome.logs, now);
         match result {
             Err(trap) => Err(super::execute::trap_error(call.callee, &trap)),
             Ok(()) if accepted => Ok(()),

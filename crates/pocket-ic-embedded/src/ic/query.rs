@@ -247,6 +247,8 @@ impl Instance {
         let outcome = self.engine.execute(state, entry, message, limits.with_instructions(instructions));
         graph.charge(outcome.instructions);
         self.record_cost(id, name, &method, &outcome, now);
+        // The log does not keep it: a query leaves nothing behind.
+        self.print_logs(id, &outcome.logs, now);
         match &outcome.result {
             Ok(()) => Ok(outcome),
             Err(trap) => Err(trap_error(id, trap)),
