@@ -118,8 +118,8 @@ fn access(method: &str) -> Option<Access> {
 /// Methods that a canister may also call about itself.
 const OPEN_TO_ITSELF: [&str; 4] = ["canister_status", "upload_chunk", "stored_chunks", "clear_chunk_store"];
 
-/// Methods of the real management canister that are not built here.
-const UNSUPPORTED: [&str; 16] = [
+/// Methods of the real management canister that are not built here, besides those whose name begins with `bitcoin_`.
+const UNSUPPORTED: [&str; 13] = [
     "http_request",
     "flexible_http_request",
     "ecdsa_public_key",
@@ -132,14 +132,15 @@ const UNSUPPORTED: [&str; 16] = [
     "subnet_info",
     "canister_metrics",
     "list_canisters",
-    "bitcoin_get_balance",
-    "bitcoin_get_utxos",
-    "bitcoin_send_transaction",
     "rename_canister",
 ];
 
 fn unknown_method(method: &str) -> UserError {
-    if UNSUPPORTED.contains(&method) {
+    if is_unsupported(method) {
+fn is_unsupported(method: &str) -> bool {
+    UNSUPPORTED.contains(&method) || method.starts_with("bitcoin_")
+}
+
         return UserError::new(
             ErrorCode::UnknownManagementMessage,
             format!("Management method {method} is not supported by the embedded server"),
@@ -272,6 +273,7 @@ pub(super) fn query(instance: &Instance, caller: Principal, method: &str, arg: &
         _ => Err(UserError::new(
             ErrorCode::CanisterMethodNotFound,
             format!("Query method {method} not found."),
+        _ if is_unsupported(method) => Err(unknown_method(method)),
         )),
     }
 }
