@@ -48,13 +48,13 @@ pub(super) async fn delete_instance(
     State(state): State<Arc<ServerState>>,
     Path(id): Path<usize>,
 ) -> Response {
-    if let Some(slot) = state.remove_instance(id) {
-        if let Some(running) = slot.progress.lock().await.take() {
-            running.end().await;
+    match state.remove_instance(id) {
+        Ok(slot) => {
+            progress::end(&slot, Progress::Deleted).await;
+            StatusCode::OK.into_response()
         }
-        return StatusCode::OK.into_response();
+        Err(refusal) => error(&refusal),
     }
-    message(StatusCode::NOT_FOUND, format!("Instance {id} not found"))
 }
 
 /// `POST /blobstore`: keeps the bytes as they are sent, under their SHA-256.
