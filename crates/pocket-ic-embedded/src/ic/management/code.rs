@@ -61,7 +61,7 @@ struct Deployment {
 
 fn deploy(
     instance: &mut Instance,
-    call: &Call,
+    call: &mut Call,
     id: Principal,
     mode: CanisterInstallMode,
     module: &[u8],

@@ -54,6 +54,8 @@ struct Call<'a> {
     /// Cycles attached; what is left goes back.
     cycles: u128,
     now: u64,
+    /// Instructions of canisters' code that carrying it out has used.
+    instructions: u64,
 }
 
 impl Call<'_> {
@@ -135,12 +137,12 @@ const UNSUPPORTED: [&str; 13] = [
     "rename_canister",
 ];
 
-fn unknown_method(method: &str) -> UserError {
-    if is_unsupported(method) {
 fn is_unsupported(method: &str) -> bool {
     UNSUPPORTED.contains(&method) || method.starts_with("bitcoin_")
 }
 
+fn unknown_method(method: &str) -> UserError {
+    if is_unsupported(method) {
         return UserError::new(
             ErrorCode::UnknownManagementMessage,
             format!("Management method {method} is not supported by the embedded server"),
@@ -211,7 +213,7 @@ fn check_access(
     canister.check_controller(caller.id)
 }
 
-/// Carries out a call and answers it.
+/// Carries out a call and answers it. Gives the instructions of canisters' code that this used.
 #[allow(clippy::too_many_arguments, reason = "they are the parts of one call")]
 pub(super) fn execute(
     instance: &mut Instance,
@@ -222,16 +224,17 @@ pub(super) fn execute(
     arg: &[u8],
     cycles: u128,
     now: u64,
-) {
-    let mut call = Call { caller, subnet, origin: &origin, method, arg, cycles, now };
+) -> u64 {
+    let mut call = Call { caller, subnet, origin: &origin, method, arg, cycles, now, instructions: 0 };
     let result = check_access(instance, caller, method, || target(method, arg))
         .and_then(|()| dispatch(instance, &mut call));
-    let refund = call.cycles;
+    let (refund, used) = (call.cycles, call.instructions);
     match result {
         Ok(Reply::Now(bytes)) => instance.respond(origin, Ok(bytes), refund),
         Ok(Reply::Later) => {}
         Err(error) => instance.respond(origin, Err(error), refund),
     }
+    used
 }
 
 fn dispatch(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError> {
@@ -270,10 +273,10 @@ fn dispatch(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError
 pub(super) fn query(instance: &Instance, caller: Principal, method: &str, arg: &[u8]) -> CallResult {
     match method {
         "fetch_canister_logs" => status::logs(instance, caller, arg),
+        _ if is_unsupported(method) => Err(unknown_method(method)),
         _ => Err(UserError::new(
             ErrorCode::CanisterMethodNotFound,
             format!("Query method {method} not found."),
-        _ if is_unsupported(method) => Err(unknown_method(method)),
         )),
     }
 }
