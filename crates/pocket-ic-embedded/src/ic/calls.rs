@@ -133,8 +133,8 @@ impl CallTable {
             .collect()
     }
 
-    /// Closes a context if nothing more can happen in it: no outstanding callback, and answered (or nobody waits).
-    /// Gives the closed context.
+    /// Closes a context if nothing more can happen in it, that is without an outstanding callback. Gives the closed
+    /// context, which may not have been answered yet.
     pub fn close_if_done(&mut self, id: ContextId) -> Option<CallContext> {
         let context = self.contexts.get(&id)?;
         if context.outstanding > 0 {
