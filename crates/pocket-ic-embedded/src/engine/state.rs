@@ -109,11 +109,6 @@ impl CanisterState {
         self.heap.bytes
     }
 
-    /// A part of the wasm memory; `None` if it reaches beyond the end.
-    pub fn read_wasm_memory(&self, offset: u64, len: u64) -> Option<Vec<u8>> {
-        self.heap.read(offset, len)
-    }
-
     /// The globals that are mutable or exported, in module order.
     pub fn globals(&self) -> Vec<GlobalValue> {
         self.globals.to_vec()

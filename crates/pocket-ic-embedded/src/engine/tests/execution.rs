@@ -59,7 +59,7 @@ fn heap_globals_and_stable_memory_survive_messages() {
     }
     assert_eq!(state.stable().pages(), 1);
     assert_eq!(state.globals(), [GlobalValue::I32(1005)]);
-    assert_eq!(state.read_wasm_memory(100, 4), Some(vec![10, 0, 0, 0]));
+    assert_eq!(state.heap().read(100, 4), Some(vec![10, 0, 0, 0]));
 }
 
 #[test]
@@ -108,8 +108,8 @@ fn a_grown_heap_is_rolled_back_to_its_size() {
     let state = fresh(COUNTER);
     let grown = update(&state, "grow_heap").state;
     assert_eq!(grown.wasm_memory_bytes(), 4 * WASM_PAGE);
-    assert_eq!(grown.read_wasm_memory(262140, 4), Some(vec![7, 0, 0, 0]));
-    assert_eq!(grown.read_wasm_memory(262141, 4), None);
+    assert_eq!(grown.heap().read(262140, 4), Some(vec![7, 0, 0, 0]));
+    assert_eq!(grown.heap().read(262141, 4), None);
     assert_eq!(state.wasm_memory_bytes(), WASM_PAGE);
     // The old state again, on an engine that has an instance with the larger memory.
     let again = update(&state, "bump").state;

@@ -41,7 +41,7 @@ fn globals_are_saved_and_restored() {
     assert_eq!(changed.globals()[4], initial[4], "a NaN keeps its bits");
     assert_eq!(changed.globals()[5], GlobalValue::V128(7 | 8 << 64));
     // Put together again from its parts.
-    let memory = changed.read_wasm_memory(0, changed.wasm_memory_bytes()).expect("all of it");
+    let memory = changed.heap().read(0, changed.wasm_memory_bytes()).expect("all of it");
     let mut heap = Heap::zeroed(memory.len() as u64 / WASM_PAGE);
     assert_eq!(heap.write(1, &memory), None);
     heap.write(0, &memory).expect("within");
@@ -52,10 +52,10 @@ fn globals_are_saved_and_restored() {
         StableMemory::from_bytes(b"stable"),
     )
     .expect("it fits");
-    assert_eq!(copy.read_wasm_memory(0, memory.len() as u64), Some(memory));
+    assert_eq!(copy.heap().read(0, memory.len() as u64), Some(memory));
     let next = update(&copy, "change").state;
     assert_eq!(next.globals()[1], GlobalValue::I32(5));
-    assert_eq!(next.read_wasm_memory(70000, 4), Some(vec![5, 0, 0, 0]));
+    assert_eq!(next.heap().read(70000, 4), Some(vec![5, 0, 0, 0]));
     assert_eq!(next.stable().to_vec()[..6], *b"stable");
     assert_eq!(update(&changed, "change").state.globals(), next.globals());
 }
@@ -90,11 +90,11 @@ fn an_upgrade_keeps_stable_memory_and_only_that() {
     old.stable_mut().grow(1, 1 << 20).expect("there is room");
     old.stable_mut().write(3, b"kept").expect("within");
     let new = old.replace_module(module.clone(), false);
-    assert_eq!(new.read_wasm_memory(70000, 4), Some(b"new\0".to_vec()));
+    assert_eq!(new.heap().read(70000, 4), Some(b"new\0".to_vec()));
     assert_eq!(new.globals(), [GlobalValue::I32(9)]);
     assert_eq!(new.stable().to_vec()[3..7], *b"kept");
     let kept = old.replace_module(module, true);
-    assert_eq!(kept.read_wasm_memory(70000, 4), Some(vec![4, 0, 0, 0]));
+    assert_eq!(kept.heap().read(70000, 4), Some(vec![4, 0, 0, 0]));
     assert_eq!(kept.wasm_memory_bytes(), 5 * WASM_PAGE);
     assert_eq!(kept.globals(), [GlobalValue::I32(9)]);
 }
