@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{ANONYMOUS, about, call, counter, installed, instance, manage, number};
+use common::{ANONYMOUS, about, call, counter, installed, instance, manage, number, wait_for};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use ic_management_canister_types as types;
@@ -215,13 +215,9 @@ fn a_call_whose_client_is_gone_is_done_all_the_same() {
     let status = || pic.ingress_status(submitted.clone());
     let list = || Client::new().get(pic.get_server_url().join("instances").unwrap()).send().unwrap();
     let is_busy = || list().json::<Vec<String>>().unwrap()[pic.instance_id()].starts_with("Busy");
-    while !is_busy() && status().is_none() {}
+    wait_for("the round", || (is_busy() || status().is_some()).then_some(()));
     drop(connection);
-    let answer = loop {
-        if let Some(answer) = status() {
-            break answer;
-        }
-    };
+    let answer = wait_for("the answer", status);
     assert_eq!(answer.unwrap_err().error_code, ErrorCode::CanisterInstructionLimitExceeded);
     let upgraded = pic.upgrade_canister(id, counter(), vec![], None);
     assert!(upgraded.is_ok());

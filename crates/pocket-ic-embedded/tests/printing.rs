@@ -3,7 +3,7 @@
 mod common;
 
 use candid::Principal;
-use common::{ANONYMOUS, call, installed_wasm, instance, wasm};
+use common::{ANONYMOUS, call, installed_wasm, instance, wait_for, wasm};
 use pocket_ic::{PocketIc, PocketIcBuilder};
 use std::env;
 use std::fs;
@@ -43,13 +43,11 @@ fn the_program_prints_what_canisters_print_and_keeps_what_updates_print() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let port = loop {
-        match fs::read_to_string(&file) {
-            Ok(text) if text.ends_with('\n') => break text.trim().to_owned(),
-            _ => assert!(child.try_wait().unwrap().is_none(), "the server has ended"),
-        }
-    };
-    let url = format!("http://127.0.0.1:{port}/").parse().unwrap();
+    let port = wait_for("the port file", || {
+        assert!(child.try_wait().unwrap().is_none(), "the server has ended");
+        fs::read_to_string(&file).ok().filter(|text| text.ends_with('\n'))
+    });
+    let url = format!("http://127.0.0.1:{}/", port.trim()).parse().unwrap();
     let pic = PocketIcBuilder::new().with_server_url(url).with_application_subnet().build();
     let id = talk(&pic);
     let kept = pic.fetch_canister_logs(id, ANONYMOUS).unwrap();
