@@ -6,6 +6,8 @@ use std::sync::{Arc, OnceLock};
 use tokio::runtime::{Builder, Runtime};
 use url::Url;
 
+/// The environment variable that has the server print what canisters print, on standard error, unless it is empty.
+const LOGS_VARIABLE: &str = "POCKET_IC_EMBEDDED_LOGS";
 /// Threads that answer requests; the work itself is done on threads for blocking operations.
 const HTTP_THREADS: usize = 2;
 
@@ -41,7 +43,8 @@ pub struct EmbeddedServer {
 }
 
 impl EmbeddedServer {
-    /// Starts a server on threads of its own. It answers by the time this returns.
+    /// Starts a server on threads of its own. It answers by the time this returns. What canisters print goes to standard
+    /// error if the environment variable `POCKET_IC_EMBEDDED_LOGS` is set and not empty.
     ///
     /// # Errors
     /// When no port or thread is to be had.
@@ -63,7 +66,8 @@ impl EmbeddedServer {
             let _in_runtime = runtime.enter();
             tokio::net::TcpListener::from_std(listener).map_err(bind_error)?
         };
-        let state = Arc::new(ServerState::new(false)?);
+        let print_logs = std::env::var_os(LOGS_VARIABLE).is_some_and(|value| !value.is_empty());
+        let state = Arc::new(ServerState::new(print_logs)?);
         runtime.spawn(async move {
             // Serving ends only with the runtime; its result says nothing more.
             let _ = axum::serve(without_delay(listener), router(state)).await;

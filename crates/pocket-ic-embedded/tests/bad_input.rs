@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{ANONYMOUS, about, call, counter, installed, instance, manage, number};
+use common::{ANONYMOUS, about, call, counter, installed, instance, manage, number, wait_for};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use ic_management_canister_types as types;
@@ -197,15 +197,28 @@ fn clients_that_hang_up_do_no_harm() {
 fn a_call_whose_client_is_gone_is_done_all_the_same() {
     let pic = instance();
     let id = installed(&pic);
-    let submitted = pic.submit_call(id, ANONYMOUS, "inc", vec![]).unwrap();
+    // Long enough to be seen at work, and with an end.
+    let base = pic.get_server_url().join(&format!("instances/{}/", pic.instance_id())).unwrap();
+    let cap = base.join(&format!("embedded/instruction_cap/{id}")).unwrap();
+    let capped = Client::new().post(cap).json(&json!({ "instructions": 2_000_000_000 })).send().unwrap();
+    assert_eq!(capped.status(), 200);
+    let submitted = pic.submit_call(id, ANONYMOUS, "spin", vec![]).unwrap();
     let body = serde_json::to_string(&submitted).unwrap();
     let request = format!(
-        "POST /instances/{}/update/await_ingress_message HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{body}",
-        pic.instance_id(),
+        "POST {}update/await_ingress_message HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{body}",
+        base.path(),
         body.len()
     );
-    raw(request.as_bytes(), 0);
-    assert_eq!(number(&pic.await_call(submitted).unwrap()), 1);
+    let mut connection = TcpStream::connect(EmbeddedServer::shared().unwrap().address()).unwrap();
+    connection.write_all(request.as_bytes()).unwrap();
+    // Nothing but that request runs a round: reading the answer of a message does not.
+    let status = || pic.ingress_status(submitted.clone());
+    let list = || Client::new().get(pic.get_server_url().join("instances").unwrap()).send().unwrap();
+    let is_busy = || list().json::<Vec<String>>().unwrap()[pic.instance_id()].starts_with("Busy");
+    wait_for("the round", || (is_busy() || status().is_some()).then_some(()));
+    drop(connection);
+    let answer = wait_for("the answer", status);
+    assert_eq!(answer.unwrap_err().error_code, ErrorCode::CanisterInstructionLimitExceeded);
     let upgraded = pic.upgrade_canister(id, counter(), vec![], None);
     assert!(upgraded.is_ok());
 }

@@ -3,32 +3,17 @@
 mod common;
 
 use candid::Principal;
-use common::counter;
+use common::{counter, wait_for};
 use pocket_ic::PocketIcBuilder;
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_pocket-ic-embedded");
-/// More than any step takes, so that a fault shows as a failure and not as a hanging test.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 fn run(args: &[&str]) -> Output {
     Command::new(BINARY).args(args).output().unwrap()
-}
-
-/// Waits for a condition, and fails when it does not come.
-fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
-    let started = Instant::now();
-    loop {
-        if let Some(value) = condition() {
-            return value;
-        }
-        assert!(started.elapsed() < PATIENCE, "{what} did not happen");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 fn start(port_file: &Path, args: &[&str]) -> Child {

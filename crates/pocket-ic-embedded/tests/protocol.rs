@@ -64,9 +64,14 @@ fn routes_answer_with_and_without_a_slash() {
 fn deleted_instances_stay_deleted() {
     let id = new_instance();
     let client = Client::new();
-    let delete = || client.delete(url(&format!("/instances/{id}/"))).send().unwrap().status();
-    assert_eq!(delete(), 200);
-    assert_eq!(delete(), 404);
+    let delete = |id: u64| client.delete(url(&format!("/instances/{id}/"))).send().unwrap();
+    assert_eq!(delete(id).status(), 200);
+    for (id, part) in [(id, "Instance was deleted"), (987_654, "Instance not found")] {
+        let refused = delete(id);
+        assert_eq!(refused.status(), 400);
+        let text = refused.text().unwrap();
+        assert!(text.contains(part), "{text}");
+    }
     let list: Vec<String> = get("/instances").json().unwrap();
     assert_eq!(list[id as usize], "Deleted");
     let response = get(&format!("/instances/{id}/read/get_time"));

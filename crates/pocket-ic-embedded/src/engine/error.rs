@@ -62,7 +62,8 @@ pub enum Trap {
     /// `ic0.trap`
     #[error("Canister called `ic0.trap` with message: '{0}'")]
     CalledTrap(String),
-    /// A wasm trap or a system API call with addresses outside the memory.
+    /// A wasm trap, or a use of the system API that the IC counts as one: stable memory beyond its end, a number that
+    /// does not fit.
     #[error("Canister trapped: {0}")]
     Wasm(String),
     /// More instructions than the limit, which is given.

@@ -233,7 +233,7 @@ impl Outcome {
             dirty_stable_pages: message.access.dirtied,
             dirty_wasm_pages,
             wall_time: Duration::ZERO,
-            logs: message.logs,
+            logs: message.logs.into_vec(),
             calls: if done { message.calls } else { Vec::new() },
             certified_data: message.certified_data.filter(|_| done),
             global_timer: message.global_timer.filter(|_| done),

@@ -5,6 +5,7 @@ use wasmtime::{Caller, Error, Memory, ResourceLimiter, Result};
 use super::contexts::{Api, Contexts};
 use super::error::Trap;
 use super::stable::{StableAccess, StableMemory};
+use super::texts::Texts;
 use super::types::{Limits, MessageContext, OutgoingCall, Response};
 
 /// The data of a store. It outlives the message: instances are used again.
@@ -40,7 +41,7 @@ pub(super) struct Message {
     /// What was answered.
     pub(super) reply: Option<Response>,
     /// Texts for the canister's log.
-    pub(super) logs: Vec<Vec<u8>>,
+    pub(super) logs: Texts,
     /// The call under construction.
     pub(super) call: Option<OutgoingCall>,
     /// Calls made.
@@ -75,7 +76,7 @@ impl Message {
             stable_read: 0,
             reply_data: Vec::new(),
             reply: None,
-            logs: Vec::new(),
+            logs: Texts::default(),
             call: None,
             calls: Vec::new(),
             certified_data: None,
@@ -224,9 +225,24 @@ pub(super) fn range(
 
 /// Copies bytes out of the wasm memory, one instruction a byte.
 pub(super) fn take(c: &mut Cx<'_>, api: &'static Api, src: u64, len: u64) -> Result<Vec<u8>> {
+    take_start(c, api, src, len, u64::MAX)
+}
+
+/// Copies at most the first `most` of `len` bytes. All of them must be there and cost an instruction a byte.
+pub(super) fn take_start(
+    c: &mut Cx<'_>,
+    api: &'static Api,
+    src: u64,
+    len: u64,
+    most: u64,
+) -> Result<Vec<u8>> {
     charge(c, len)?;
     let (memory, _) = split(c);
-    let range = range(api, "heap", src, len, memory.len())?;
+    let mut range = range(api, "heap", src, len, memory.len())?;
+    if len > most {
+        // Not beyond the end of the range, which is a usize.
+        range.end = range.start + most as usize;
+    }
     Ok(memory[range].to_vec())
 }
 

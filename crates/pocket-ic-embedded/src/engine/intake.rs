@@ -16,7 +16,7 @@ use super::error::InvalidWasm;
 use super::types::{MethodKind, SystemEntry};
 
 /// Largest unpacked module in bytes.
-const MAX_MODULE: u64 = 100 << 20;
+pub const MAX_MODULE_BYTES: u64 = 100 << 20;
 /// Most functions a module may define.
 const MAX_FUNCTIONS: usize = 50_000;
 /// Most globals.
@@ -73,18 +73,19 @@ fn unreadable(error: wasmparser::BinaryReaderError) -> InvalidWasm {
 
 /// The wasm in an upload: unpacked if it is gzipped.
 pub(super) fn unpack(uploaded: &[u8]) -> Result<Vec<u8>, InvalidWasm> {
-    let too_large = || invalid(format!("Wasm module is too large: at most {MAX_MODULE} bytes are allowed"));
+    let too_large =
+        || invalid(format!("Wasm module is too large: at most {MAX_MODULE_BYTES} bytes are allowed"));
     let wasm = if uploaded.starts_with(&[0x1f, 0x8b]) {
         let mut wasm = Vec::new();
         GzDecoder::new(uploaded)
-            .take(MAX_MODULE + 1)
+            .take(MAX_MODULE_BYTES + 1)
             .read_to_end(&mut wasm)
             .map_err(|error| invalid(format!("Failed to decode wasm module: {error}")))?;
         wasm
     } else {
         uploaded.to_vec()
     };
-    if wasm.len() as u64 > MAX_MODULE {
+    if wasm.len() as u64 > MAX_MODULE_BYTES {
         return Err(too_large());
     }
     if !wasm.starts_with(b"\0asm") {

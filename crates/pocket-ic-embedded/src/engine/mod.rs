@@ -13,6 +13,7 @@ mod contexts;
 mod costs;
 mod error;
 mod execute;
+mod heap;
 mod host;
 mod instance;
 mod intake;
@@ -24,13 +25,17 @@ mod stable;
 mod state;
 #[cfg(test)]
 mod tests;
+mod texts;
 mod types;
 
 pub use error::{EngineError, InvalidWasm, StateMismatch, Trap};
 pub use execute::Engine;
-pub use module::{CanisterModule, GlobalValue};
-pub use stable::{StableMemory, StableOutOfBounds, WASM_PAGE};
+pub use heap::Heap;
+pub use intake::MAX_MODULE_BYTES;
+pub use module::{CanisterModule, GlobalValue, MAX_WASM_MEMORY, MAX_WASM_MEMORY_32};
+pub use stable::{MAX_STABLE_BYTES, StableMemory, StableOutOfBounds, WASM_PAGE};
 pub use state::CanisterState;
+pub use texts::{LOG_RECORD_BYTES, MAX_LOG_BYTES};
 pub use types::{
     CallerInfo, CanisterRunStatus, EntryPoint, Limits, MessageContext, MethodKind, Outcome, OutgoingCall,
     Response, SystemEntry,

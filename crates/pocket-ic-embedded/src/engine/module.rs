@@ -7,19 +7,19 @@ use sha2::{Digest, Sha256};
 use wasmtime::{InstancePre, Val};
 
 use super::error::InvalidWasm;
+use super::heap::Heap;
 use super::host::Host;
 use super::instance::LiveInstance;
 use super::intake::{self, ModuleInfo};
 use super::rewrite::{self, Names};
 use super::runtime::Runtime;
 use super::stable::WASM_PAGE;
-use super::state::Heap;
 use super::types::{MethodKind, SystemEntry};
 
-/// Largest 32-bit memory in bytes.
-const MAX_MEMORY_32: u64 = 4 << 30;
-/// Largest 64-bit memory in bytes.
-const MAX_MEMORY_64: u64 = 6 << 30;
+/// Largest 32-bit wasm memory in bytes.
+pub const MAX_WASM_MEMORY_32: u64 = 4 << 30;
+/// Largest wasm memory in bytes: that of a 64-bit one.
+pub const MAX_WASM_MEMORY: u64 = 6 << 30;
 
 /// The value of a global, bit for bit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,7 +155,8 @@ impl CanisterModule {
     }
 
     /// The names of the custom sections, and whether they are public.
-    pub fn custom_sections(&self) -> impl Iterator<Item = (&str, bool)> {
+    #[cfg(test)]
+    pub(super) fn custom_sections(&self) -> impl Iterator<Item = (&str, bool)> {
         let sections = self.info.custom.iter();
         sections.map(|(name, (_, public))| (name.as_str(), *public))
     }
@@ -186,17 +187,26 @@ impl CanisterModule {
         &self.initial_globals
     }
 
+    /// The largest wasm memory that the index type allows, in bytes.
+    pub fn largest_wasm_memory(&self) -> u64 {
+        largest(&self.info)
+    }
+
     /// Smallest and largest wasm memory, in bytes.
     pub(super) fn memory_limits(&self) -> (u64, u64) {
         limits(&self.info)
     }
 }
 
+fn largest(info: &ModuleInfo) -> u64 {
+    if info.memory64 { MAX_WASM_MEMORY } else { MAX_WASM_MEMORY_32 }
+}
+
 fn limits(info: &ModuleInfo) -> (u64, u64) {
     if !info.has_memory {
         return (0, 0);
     }
-    let largest = if info.memory64 { MAX_MEMORY_64 } else { MAX_MEMORY_32 };
+    let largest = largest(info);
     let (min, max) = info.memory_pages;
     let bytes = |pages: u64| pages.saturating_mul(WASM_PAGE);
     (bytes(min), max.map_or(largest, bytes).min(largest))

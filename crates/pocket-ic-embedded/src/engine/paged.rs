@@ -4,6 +4,7 @@
 //! and the list of groups: 500 GiB are 500 groups. A page that is missing is all zeros. Sizes and bounds are the business
 //! of those who use it.
 
+use std::fmt;
 use std::sync::Arc;
 
 /// Bytes in a page.
@@ -23,6 +24,12 @@ pub(super) struct Paged {
     groups: Arc<Vec<Option<Arc<Group>>>>,
 }
 
+impl fmt::Debug for Paged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Paged({} groups)", self.groups.len())
+    }
+}
+
 impl Paged {
     /// Whether both are the same value because neither was written since one was cloned from the other.
     pub(super) fn same(&self, other: &Paged) -> bool {
@@ -30,6 +37,7 @@ impl Paged {
     }
 
     /// The number of pages that hold something here and are not the very same in `other`.
+    #[cfg(test)]
     pub(super) fn pages_apart(&self, other: &Paged) -> u64 {
         if self.same(other) {
             return 0;

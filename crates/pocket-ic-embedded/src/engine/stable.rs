@@ -3,10 +3,14 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use super::paged::{PAGE, Paged};
+#[cfg(test)]
+use super::paged::PAGE;
+use super::paged::Paged;
 
 /// Bytes in a wasm page, the unit in which memories grow.
 pub const WASM_PAGE: u64 = 64 * 1024;
+/// The largest stable memory in bytes.
+pub const MAX_STABLE_BYTES: u64 = 500 << 30;
 /// Bytes in the pages by which access to stable memory is counted.
 pub(super) const ACCESS_PAGE: u64 = 4096;
 
@@ -99,7 +103,8 @@ impl StableMemory {
 
     /// Bytes of the host's memory that the contents take and that `other` does not share: what one of two memories that
     /// come from the same one has cost since. Compared with an empty memory, all that it takes.
-    pub fn bytes_apart(&self, other: &Self) -> u64 {
+    #[cfg(test)]
+    pub(super) fn bytes_apart(&self, other: &Self) -> u64 {
         self.bytes.pages_apart(&other.bytes) * PAGE as u64
     }
 

@@ -4,18 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::error::StateMismatch;
+use super::heap::Heap;
 use super::module::{CanisterModule, GlobalValue};
-use super::paged::Paged;
 use super::stable::{StableMemory, WASM_PAGE};
-
-/// Contents and size of a wasm memory.
-#[derive(Clone, Default)]
-pub(super) struct Heap {
-    /// Bytes; a multiple of the wasm page.
-    pub(super) bytes: u64,
-    /// Contents.
-    pub(super) pages: Paged,
-}
 
 /// The memories of a canister: wasm memory, globals, stable memory. A clone costs next to nothing.
 #[derive(Clone)]
@@ -51,12 +42,12 @@ impl CanisterState {
     /// Puts a saved state together again (snapshot upload).
     pub fn from_parts(
         module: Arc<CanisterModule>,
-        wasm_memory: &[u8],
+        heap: Heap,
         globals: Vec<GlobalValue>,
         stable: StableMemory,
     ) -> Result<Self, StateMismatch> {
         let (min, max) = module.memory_limits();
-        let got = wasm_memory.len() as u64;
+        let got = heap.bytes;
         if !got.is_multiple_of(WASM_PAGE) || got < min || got > max {
             return Err(StateMismatch::WasmMemory { got, min, max });
         }
@@ -73,10 +64,7 @@ impl CanisterState {
                 });
             }
         }
-        // Start from the module's own pages, so that unchanged ones stay shared.
-        let mut pages = module.initial_heap().pages.clone();
-        pages.capture(wasm_memory);
-        Ok(Self { heap: Heap { bytes: got, pages }, globals: globals.into(), stable, module })
+        Ok(Self { heap, globals: globals.into(), stable, module })
     }
 
     /// The state after an upgrade's code change, before the new module's `(start)`: stable memory kept, globals as the
@@ -111,19 +99,14 @@ impl CanisterState {
         &mut self.stable
     }
 
+    /// The wasm memory.
+    pub fn heap(&self) -> &Heap {
+        &self.heap
+    }
+
     /// Size of the wasm memory in bytes.
     pub fn wasm_memory_bytes(&self) -> u64 {
         self.heap.bytes
-    }
-
-    /// A part of the wasm memory; `None` if it reaches beyond the end.
-    pub fn read_wasm_memory(&self, offset: u64, len: u64) -> Option<Vec<u8>> {
-        if offset.checked_add(len)? > self.heap.bytes {
-            return None;
-        }
-        let mut out = vec![0; usize::try_from(len).ok()?];
-        self.heap.pages.read(offset, &mut out);
-        Some(out)
     }
 
     /// The globals that are mutable or exported, in module order.

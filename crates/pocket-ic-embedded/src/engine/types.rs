@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use candid::Principal;
 
-use super::{CanisterState, Trap};
+use super::{CanisterState, MAX_STABLE_BYTES, Trap};
 
 /// The kinds of methods a canister exports for callers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -252,7 +252,7 @@ impl Limits {
             call_bytes: 2 << 20,
             calls: 500,
             wasm_memory_bytes: 0,
-            stable_memory_bytes: 500 * GIB,
+            stable_memory_bytes: MAX_STABLE_BYTES,
             stable_accessed_bytes: 2 * GIB,
             stable_dirtied_bytes: 2 * GIB,
         }
@@ -348,7 +348,7 @@ pub struct Outcome {
     pub dirty_wasm_pages: u64,
     /// How long the wasm ran on this machine.
     pub wall_time: Duration,
-    /// `debug_print` texts and, last, the trap message; kept on trap.
+    /// `debug_print` texts and, last, the trap message; kept on trap. The newest, of [`super::MAX_LOG_BYTES`] together.
     pub logs: Vec<Vec<u8>>,
     /// Calls made.
     pub calls: Vec<OutgoingCall>,

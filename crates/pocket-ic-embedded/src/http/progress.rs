@@ -1,7 +1,7 @@
 //! Time that goes on by itself: a task that advances an instance by the real time that passed.
 
 use super::reply::{self, error};
-use super::state::{ServerState, Slot};
+use super::state::{ServerState, Slot, deleted};
 use crate::ic::OpError;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
@@ -17,6 +17,18 @@ use tokio::time::{MissedTickBehavior, interval};
 /// The pause between two rounds when the client names none.
 const DEFAULT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Whether the time of an instance goes on by itself.
+#[derive(Default)]
+pub(super) enum Progress {
+    /// It does not.
+    #[default]
+    Off,
+    /// It does.
+    On(AutoProgress),
+    /// It does not and never will: requests that have found the instance before it was deleted come too late.
+    Deleted,
+}
+
 /// A running task.
 pub(super) struct AutoProgress {
     stop: watch::Sender<bool>,
@@ -25,7 +37,7 @@ pub(super) struct AutoProgress {
 
 impl AutoProgress {
     /// Sets the instance's time to the present and starts the task.
-    pub async fn start(slot: Arc<Slot>, delay_ms: Option<u64>) -> Result<Self, OpError> {
+    async fn start(slot: Arc<Slot>, delay_ms: Option<u64>) -> Result<Self, OpError> {
         let pause = match delay_ms {
             // An interval cannot be zero.
             Some(delay) => Duration::from_millis(delay.max(1)),
@@ -59,10 +71,37 @@ impl AutoProgress {
     }
 
     /// Ends the task and waits for its last round.
-    pub async fn end(self) {
+    async fn end(self) {
         // Both fail only if the task has ended already.
         let _ = self.stop.send(true);
         let _ = self.task.await;
+    }
+}
+
+/// Lets the time of an instance go on by itself.
+///
+/// # Errors
+/// When it does already, or the instance was deleted.
+pub(super) async fn start(slot: &Arc<Slot>, delay_ms: Option<u64>) -> Result<(), OpError> {
+    let mut progress = slot.progress.lock().await;
+    match *progress {
+        Progress::On(_) => Err(OpError::Other("Auto progress mode has already been enabled.".into())),
+        Progress::Deleted => Err(deleted()),
+        Progress::Off => {
+            *progress = Progress::On(AutoProgress::start(slot.clone(), delay_ms).await?);
+            Ok(())
+        }
+    }
+}
+
+/// Ends the task of an instance, if there is one, and waits for its last round.
+pub(super) async fn end(slot: &Slot, next: Progress) {
+    let mut progress = slot.progress.lock().await;
+    if let Progress::Deleted = *progress {
+        return;
+    }
+    if let Progress::On(running) = std::mem::replace(&mut *progress, next) {
+        running.end().await;
     }
 }
 
@@ -94,15 +133,8 @@ pub(super) async fn enable(
         Ok(config) => config,
         Err(refusal) => return error(&refusal),
     };
-    let mut progress = slot.progress.lock().await;
-    if progress.is_some() {
-        return error(&OpError::Other("Auto progress mode has already been enabled.".into()));
-    }
-    match AutoProgress::start(slot.clone(), config.artificial_delay_ms).await {
-        Ok(started) => {
-            *progress = Some(started);
-            reply::json(StatusCode::OK, &())
-        }
+    match start(&slot, config.artificial_delay_ms).await {
+        Ok(()) => reply::json(StatusCode::OK, &()),
         Err(refusal) => error(&refusal),
     }
 }
@@ -110,7 +142,10 @@ pub(super) async fn enable(
 /// `GET /instances/<id>/auto_progress`
 pub(super) async fn is_enabled(State(state): State<Arc<ServerState>>, Path(id): Path<usize>) -> Response {
     match state.slot(id) {
-        Ok(slot) => reply::json(StatusCode::OK, &slot.progress.lock().await.is_some()),
+        Ok(slot) => {
+            let enabled = matches!(*slot.progress.lock().await, Progress::On(_));
+            reply::json(StatusCode::OK, &enabled)
+        }
         Err(refusal) => error(&refusal),
     }
 }
@@ -119,11 +154,34 @@ pub(super) async fn is_enabled(State(state): State<Arc<ServerState>>, Path(id): 
 pub(super) async fn disable(State(state): State<Arc<ServerState>>, Path(id): Path<usize>) -> Response {
     match state.slot(id) {
         Ok(slot) => {
-            if let Some(running) = slot.progress.lock().await.take() {
-                running.end().await;
-            }
+            end(&slot, Progress::Off).await;
             reply::json(StatusCode::OK, &())
         }
         Err(refusal) => error(&refusal),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ic::Instance;
+    use pocket_ic::common::rest::{InstanceConfig, SubnetConfigSet};
+
+    /// A request that has found the instance, and waits while another one deletes it, does not set it going again.
+    #[tokio::test]
+    async fn a_deleted_instance_stands_still() {
+        let state = ServerState::new(false).unwrap();
+        let subnet_config_set = SubnetConfigSet { application: 1, ..SubnetConfigSet::default() }.into();
+        let config = InstanceConfig { subnet_config_set, ..InstanceConfig::default() };
+        let created = Instance::create(state.engine(), &config, false).unwrap();
+        let (id, found) = state.add_instance(created.instance);
+        start(&found, None).await.unwrap();
+        let removed = state.remove_instance(id).unwrap();
+        end(&removed, Progress::Deleted).await;
+        end(&found, Progress::Off).await;
+        let refused = start(&found, None).await.unwrap_err();
+        assert_eq!(refused, state.slot(id).err().unwrap());
+        drop(removed);
+        assert_eq!(Arc::strong_count(&found), 1, "no task holds the instance");
     }
 }

@@ -1,7 +1,7 @@
 //! Routes of the server as a whole: instances, blobs, status.
 
-use super::progress::AutoProgress;
-use super::reply::{self, json, message};
+use super::progress::{self, Progress};
+use super::reply::{self, error, json};
 use super::state::{Blob, ServerState};
 use crate::ic::{Created, Instance, OpError};
 use axum::body::Bytes;
@@ -33,8 +33,7 @@ async fn create(state: &ServerState, body: &Bytes) -> Result<CreateInstanceRespo
     let topology = instance.topology()?;
     let (instance_id, slot) = state.add_instance(instance);
     if let Some(delay_ms) = auto_progress {
-        let started = AutoProgress::start(slot.clone(), delay_ms).await?;
-        *slot.progress.lock().await = Some(started);
+        progress::start(&slot, delay_ms).await?;
     }
     Ok(CreateInstanceResponse::Created { instance_id, topology, http_gateway_info: None })
 }
@@ -49,13 +48,13 @@ pub(super) async fn delete_instance(
     State(state): State<Arc<ServerState>>,
     Path(id): Path<usize>,
 ) -> Response {
-    if let Some(slot) = state.remove_instance(id) {
-        if let Some(running) = slot.progress.lock().await.take() {
-            running.end().await;
+    match state.remove_instance(id) {
+        Ok(slot) => {
+            progress::end(&slot, Progress::Deleted).await;
+            StatusCode::OK.into_response()
         }
-        return StatusCode::OK.into_response();
+        Err(refusal) => error(&refusal),
     }
-    message(StatusCode::NOT_FOUND, format!("Instance {id} not found"))
 }
 
 /// `POST /blobstore`: keeps the bytes as they are sent, under their SHA-256.

@@ -1,6 +1,6 @@
 //! What the server keeps: instances, blobs, and when it was last used.
 
-use super::progress::AutoProgress;
+use super::progress::Progress;
 use crate::engine::{Engine, EngineError};
 use crate::ic::{Instance, OpError};
 use axum::body::Bytes;
@@ -29,7 +29,7 @@ pub(super) struct Blob {
 /// An instance and its clock of its own, if it has one.
 pub(super) struct Slot {
     instance: Mutex<Instance>,
-    pub progress: tokio::sync::Mutex<Option<AutoProgress>>,
+    pub progress: tokio::sync::Mutex<Progress>,
 }
 
 impl Slot {
@@ -85,16 +85,17 @@ impl ServerState {
     }
 
     pub(super) fn slot(&self, id: usize) -> Result<Arc<Slot>, OpError> {
-        let text = match unpoisoned(&self.instances).get(id) {
-            Some(Some(slot)) => return Ok(slot.clone()),
-            Some(None) => "Instance was deleted",
-            None => "Instance not found",
-        };
-        Err(OpError::Other(format!("UpdateError {{ message: {text:?} }}")))
+        match unpoisoned(&self.instances).get(id) {
+            Some(slot) => slot.clone().ok_or_else(deleted),
+            None => Err(not_found()),
+        }
     }
 
-    pub(super) fn remove_instance(&self, id: usize) -> Option<Arc<Slot>> {
-        unpoisoned(&self.instances).get_mut(id)?.take()
+    pub(super) fn remove_instance(&self, id: usize) -> Result<Arc<Slot>, OpError> {
+        match unpoisoned(&self.instances).get_mut(id) {
+            Some(slot) => slot.take().ok_or_else(deleted),
+            None => Err(not_found()),
+        }
     }
 
     pub(super) fn list_instances(&self) -> Vec<&'static str> {
@@ -112,6 +113,19 @@ impl ServerState {
         let hash: [u8; 32] = hash.try_into().ok()?;
         unpoisoned(&self.blobs).get(&hash).cloned()
     }
+}
+
+/// The error for an instance that was deleted.
+pub(super) fn deleted() -> OpError {
+    update_error("Instance was deleted")
+}
+
+fn not_found() -> OpError {
+    update_error("Instance not found")
+}
+
+fn update_error(text: &str) -> OpError {
+    OpError::Other(format!("UpdateError {{ message: {text:?} }}"))
 }
 
 /// A lock whose data is whole whatever panicked while it was held: single inserts and removals only.

@@ -5,9 +5,9 @@
 use candid::Principal;
 use std::collections::BTreeMap;
 
-/// Identifies a call context within its canister.
+/// Identifies a call context.
 pub type ContextId = u64;
-/// Identifies a callback within its canister.
+/// Identifies a callback.
 pub type CallbackId = u64;
 /// The 32 bytes that name an ingress message.
 pub type MessageId = [u8; 32];
@@ -65,19 +65,29 @@ pub struct Callback {
     pub deadline: u64,
 }
 
+/// Numbers contexts and callbacks, over all canisters of an instance and never twice: an answer that comes late must
+/// not be taken for that of another call, not even if its canister was deleted and made anew in the meantime.
+#[derive(Debug, Default)]
+pub struct CallIds(u64);
+
+impl CallIds {
+    fn next(&mut self) -> u64 {
+        self.0 += 1;
+        self.0
+    }
+}
+
 /// All open call contexts and callbacks of one canister.
 #[derive(Clone, Debug, Default)]
 pub struct CallTable {
     contexts: BTreeMap<ContextId, CallContext>,
     callbacks: BTreeMap<CallbackId, Callback>,
-    next: u64,
 }
 
 impl CallTable {
     /// Opens a context.
-    pub fn open(&mut self, origin: Origin, caller: Principal, cycles: u128) -> ContextId {
-        let id = self.next;
-        self.next += 1;
+    pub fn open(&mut self, ids: &mut CallIds, origin: Origin, caller: Principal, cycles: u128) -> ContextId {
+        let id = ids.next();
         self.contexts.insert(
             id,
             CallContext { origin, caller, responded: false, outstanding: 0, cycles, instructions: 0 },
@@ -96,9 +106,8 @@ impl CallTable {
     }
 
     /// Registers a callback of an open context.
-    pub fn register(&mut self, callback: Callback) -> CallbackId {
-        let id = self.next;
-        self.next += 1;
+    pub fn register(&mut self, ids: &mut CallIds, callback: Callback) -> CallbackId {
+        let id = ids.next();
         if let Some(context) = self.contexts.get_mut(&callback.context) {
             context.outstanding += 1;
         }
@@ -124,8 +133,8 @@ impl CallTable {
             .collect()
     }
 
-    /// Closes a context if nothing more can happen in it: no outstanding callback, and answered (or nobody waits).
-    /// Gives the closed context.
+    /// Closes a context if nothing more can happen in it, that is without an outstanding callback. Gives the closed
+    /// context, which may not have been answered yet.
     pub fn close_if_done(&mut self, id: ContextId) -> Option<CallContext> {
         let context = self.contexts.get(&id)?;
         if context.outstanding > 0 {
@@ -156,9 +165,9 @@ mod tests {
 
     #[test]
     fn a_context_stays_open_while_a_callback_waits() {
-        let mut table = CallTable::default();
-        let context = table.open(Origin::System, Principal::anonymous(), 0);
-        let first = table.register(callback(context, 0));
+        let (mut table, mut ids) = (CallTable::default(), CallIds::default());
+        let context = table.open(&mut ids, Origin::System, Principal::anonymous(), 0);
+        let first = table.register(&mut ids, callback(context, 0));
         assert!(table.close_if_done(context).is_none());
         assert!(table.take_callback(first).is_some());
         assert!(table.take_callback(first).is_none());
@@ -169,20 +178,20 @@ mod tests {
 
     #[test]
     fn only_best_effort_callbacks_expire() {
-        let mut table = CallTable::default();
-        let context = table.open(Origin::System, Principal::anonymous(), 0);
-        table.register(callback(context, 0));
-        let soon = table.register(callback(context, 10));
+        let (mut table, mut ids) = (CallTable::default(), CallIds::default());
+        let context = table.open(&mut ids, Origin::System, Principal::anonymous(), 0);
+        table.register(&mut ids, callback(context, 0));
+        let soon = table.register(&mut ids, callback(context, 10));
         assert!(table.expired(9).is_empty());
         assert_eq!(table.expired(10), [soon]);
     }
 
     #[test]
     fn clearing_gives_back_the_unanswered_contexts() {
-        let mut table = CallTable::default();
-        let answered = table.open(Origin::System, Principal::anonymous(), 0);
+        let (mut table, mut ids) = (CallTable::default(), CallIds::default());
+        let answered = table.open(&mut ids, Origin::System, Principal::anonymous(), 0);
         table.context_mut(answered).unwrap().responded = true;
-        table.open(Origin::System, Principal::anonymous(), 7);
+        table.open(&mut ids, Origin::System, Principal::anonymous(), 7);
         let left = table.clear();
         assert_eq!(left.len(), 1);
         assert_eq!(left[0].cycles, 7);

@@ -3,11 +3,14 @@
 use super::calls::{CallTable, Origin};
 use super::chunks::ChunkStore;
 use super::error::UserError;
+use super::execute::trap_error;
 use super::records::{CostRing, History, LogStore};
 use super::settings::Settings;
 use super::snapshot::SnapshotStore;
 use super::subnet::Subnet;
-use crate::engine::{CanisterRunStatus, CanisterState, Limits, MessageContext};
+use crate::engine::{
+    CanisterRunStatus, CanisterState, EntryPoint, Limits, MAX_WASM_MEMORY_32, MessageContext, Trap,
+};
 use candid::Principal;
 use pocket_ic::ErrorCode;
 use pocket_ic::common::rest::SubnetInstructionConfig;
@@ -15,8 +18,6 @@ use pocket_ic::common::rest::SubnetInstructionConfig;
 /// Cycles that one GiB of memory costs for one second on an application subnet of 13 nodes.
 /// Nothing is charged; the figure only turns the freezing threshold from seconds into cycles.
 const CYCLES_PER_GIB_SECOND: u128 = 127_000;
-/// The wasm memory of a canister whose settings limit nothing.
-const MAX_WASM_MEMORY_BYTES: u64 = 4 << 30;
 /// Nodes of the subnet that the figures above and the system API speak of.
 const SUBNET_NODES: u32 = 13;
 /// Instructions per message in benchmarking mode: more than any test waits for.
@@ -239,21 +240,53 @@ impl Canister {
         }
     }
 
-    /// The limits of one kind of message, adapted to this canister's settings and subnet.
-    pub fn limits(&self, base: Limits) -> Limits {
-        let instructions = match self.instructions {
-            SubnetInstructionConfig::Production => base.instructions,
+    /// A limit of instructions as the canister's subnet applies it.
+    pub fn subnet_instructions(&self, limit: u64) -> u64 {
+        match self.instructions {
+            SubnetInstructionConfig::Production => limit,
             SubnetInstructionConfig::Benchmarking => BENCHMARKING_INSTRUCTIONS,
-        };
+        }
+    }
+
+    /// The wasm memory that an entry point may make, in bytes; 0 where the limit of the settings does not count. It
+    /// keeps users from filling the memory, and must not keep the canister from going on with what has begun.
+    pub fn wasm_memory_limit(&self, entry: &EntryPoint) -> u64 {
+        match entry {
+            EntryPoint::Start | EntryPoint::Init | EntryPoint::PostUpgrade | EntryPoint::Update(_) => {
+                self.settings.wasm_memory_limit
+            }
+            _ => 0,
+        }
+    }
+
+    /// Whether a wasm memory of so many bytes is within the limit of the settings.
+    ///
+    /// # Errors
+    /// The rejection that names the limit.
+    pub fn check_wasm_memory(&self, bytes: u64) -> Result<(), UserError> {
+        match self.settings.wasm_memory_limit {
+            limit if limit != 0 && bytes > limit => {
+                Err(trap_error(self.id, &Trap::WasmMemoryLimit { limit, peak: bytes }))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The limits of one kind of message, adapted to this canister's settings and subnet.
+    pub fn limits(&self, base: Limits, entry: &EntryPoint) -> Limits {
+        let instructions = self.subnet_instructions(base.instructions);
         let instructions = self.instruction_cap.map_or(instructions, |cap| cap.min(instructions));
-        Limits { wasm_memory_bytes: self.settings.wasm_memory_limit, ..base.with_instructions(instructions) }
+        Limits { wasm_memory_bytes: self.wasm_memory_limit(entry), ..base.with_instructions(instructions) }
     }
 
     /// Looks whether the wasm memory that is left fell below the threshold of the settings, or rose above it again.
     pub fn update_low_memory(&mut self) {
-        let used = self.state.as_ref().map_or(0, |state| state.wasm_memory_bytes());
+        let (used, largest) = match &self.state {
+            Some(state) => (state.wasm_memory_bytes(), state.module().largest_wasm_memory()),
+            None => (0, MAX_WASM_MEMORY_32),
+        };
         let limit = match self.settings.wasm_memory_limit {
-            0 => MAX_WASM_MEMORY_BYTES,
+            0 => largest,
             limit => limit,
         };
         let low = limit.saturating_sub(used) < self.settings.wasm_memory_threshold;

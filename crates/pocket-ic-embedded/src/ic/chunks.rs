@@ -1,6 +1,7 @@
 //! The chunk store of a canister: parts of modules, kept under their SHA-256 until they are installed.
 
 use super::error::UserError;
+use crate::engine::MAX_MODULE_BYTES;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,8 +10,6 @@ use std::sync::Arc;
 pub const MAX_CHUNK_BYTES: usize = 1 << 20;
 /// How many chunks one canister can keep.
 const MAX_CHUNKS: usize = 100;
-/// The largest module that can be put together, in bytes.
-const MAX_MODULE_BYTES: usize = 100 << 20;
 
 /// The name of a chunk.
 pub type ChunkHash = [u8; 32];
@@ -79,7 +78,7 @@ impl ChunkStore {
             let chunk = self
                 .get(hash)
                 .ok_or_else(|| store_error(format!("Chunk hash {} was not found.", hex::encode(hash))))?;
-            if module.len() + chunk.len() > MAX_MODULE_BYTES {
+            if (module.len() + chunk.len()) as u64 > MAX_MODULE_BYTES {
                 return Err(store_error(format!(
                     "Wasm module of more than {MAX_MODULE_BYTES} bytes is too large."
                 )));

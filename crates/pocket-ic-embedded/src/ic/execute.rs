@@ -4,7 +4,7 @@
 //!
 //! A message changes a canister only if it ran to its end; what it cost and what it logged stays either way.
 
-use super::calls::{CallResult, Callback, CallbackId, ContextId, Origin};
+use super::calls::{CallIds, CallResult, Callback, CallbackId, ContextId, Origin};
 use super::canister::{Canister, RunStatus};
 use super::error::{UserError, reject_number};
 use super::instance::Instance;
@@ -70,7 +70,7 @@ impl Instance {
         message.cycles_available = call.cycles;
         message.caller_info = call.info;
         message.deadline = deadline_of(&call.origin);
-        let context = canister.calls.open(call.origin, call.caller, call.cycles);
+        let context = canister.calls.open(&mut self.call_ids, call.origin, call.caller, call.cycles);
         self.run_in_context(call.callee, context, entry, message)
     }
 
@@ -92,6 +92,7 @@ impl Instance {
                 "Composite query cannot be called in replicated mode",
             ))
         } else {
+            canister.check_wasm_memory(state.wasm_memory_bytes())?;
             Ok(EntryPoint::Update(name))
         }
     }
@@ -125,7 +126,7 @@ impl Instance {
     fn execute(&mut self, id: Principal, entry: EntryPoint, message: MessageContext) -> Option<Outcome> {
         let canister = self.canisters.get(&id)?;
         let state = canister.state.as_ref()?;
-        let limits = canister.limits(Limits::update());
+        let limits = canister.limits(Limits::update(), &entry);
         let (name, method) = entry_name(&entry, &message.method);
         let now = message.time_nanos;
         let outcome = self.engine.execute(state, entry, message, limits);
@@ -134,22 +135,24 @@ impl Instance {
         Some(outcome)
     }
 
-    /// Makes a successful message's effects real.
+    /// Makes a successful message's effects real: all of them, or without `changes` its answer and its cycles.
     fn settle(&mut self, id: Principal, context: ContextId, outcome: Outcome, changes: bool, now: u64) {
         let Some(canister) = self.canisters.get_mut(&id) else {
             return;
         };
         if changes {
             apply(canister, &outcome);
+        } else {
+            settle_cycles(canister, &outcome);
         }
         let Some(open) = canister.calls.context_mut(context) else {
             return;
         };
         open.instructions = open.instructions.saturating_add(outcome.instructions);
+        open.cycles = open.cycles.saturating_sub(outcome.cycles_accepted);
         if changes {
-            open.cycles = open.cycles.saturating_sub(outcome.cycles_accepted);
             for call in outcome.calls {
-                let request = register_call(canister, id, context, call, now);
+                let request = register_call(canister, &mut self.call_ids, context, call, now);
                 self.queue.push_back(request);
             }
         }
@@ -315,16 +318,23 @@ impl Instance {
         }
     }
 
-    /// Keeps what an execution logged.
+    /// Keeps what an execution logged, and prints it.
     pub(super) fn record_logs(&mut self, id: Principal, logs: &[Vec<u8>], now: u64) {
         let Some(canister) = self.canisters.get_mut(&id) else {
             return;
         };
         for content in logs {
-            if self.print_logs {
+            canister.log(now, content.clone());
+        }
+        self.print_logs(id, logs, now);
+    }
+
+    /// Prints what an execution logged, if that is wanted.
+    pub(super) fn print_logs(&self, id: Principal, logs: &[Vec<u8>], now: u64) {
+        if self.print_logs {
+            for content in logs {
                 super::stderr_log::print(id, now, content);
             }
-            canister.log(now, content.clone());
         }
     }
 }
@@ -338,9 +348,8 @@ fn deadline_of(origin: &Origin) -> u64 {
 
 /// The state, balance, timer and certified data after a successful message.
 pub(super) fn apply(canister: &mut Canister, outcome: &Outcome) {
-    let spent = outcome.calls.iter().fold(outcome.cycles_burned, |sum, call| sum.saturating_add(call.cycles));
     canister.state = Some(outcome.state.clone());
-    canister.cycles = canister.cycles.saturating_add(outcome.cycles_accepted).saturating_sub(spent);
+    settle_cycles(canister, outcome);
     if let Some(data) = &outcome.certified_data {
         canister.certified_data = data.clone();
     }
@@ -351,9 +360,15 @@ pub(super) fn apply(canister: &mut Canister, outcome: &Outcome) {
     canister.version += 1;
 }
 
+/// The balance after a successful message.
+fn settle_cycles(canister: &mut Canister, outcome: &Outcome) {
+    let spent = outcome.calls.iter().fold(outcome.cycles_burned, |sum, call| sum.saturating_add(call.cycles));
+    canister.cycles = canister.cycles.saturating_add(outcome.cycles_accepted).saturating_sub(spent);
+}
+
 fn register_call(
     canister: &mut Canister,
-    id: Principal,
+    ids: &mut CallIds,
     context: ContextId,
     call: OutgoingCall,
     now: u64,
@@ -361,15 +376,16 @@ fn register_call(
     let deadline = call
         .timeout_seconds
         .map_or(0, |seconds| now.saturating_add(u64::from(seconds).saturating_mul(1_000_000_000)));
-    let callback = canister.calls.register(Callback {
+    let callback = Callback {
         context,
         on_reply: call.on_reply,
         on_reject: call.on_reject,
         on_cleanup: call.on_cleanup,
         deadline,
-    });
+    };
+    let callback = canister.calls.register(ids, callback);
     Work::Request {
-        caller: id,
+        caller: canister.id,
         callback,
         deadline,
         callee: call.callee,

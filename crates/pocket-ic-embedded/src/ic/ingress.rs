@@ -214,11 +214,13 @@ impl Instance {
         context.method = call.method.clone();
         context.arg = call.arg.clone();
         context.caller_info = call.info.clone();
-        let limits = canister.limits(Limits::inspect());
-        let outcome = self.engine.execute(state, EntryPoint::InspectMessage, context, limits);
+        let entry = EntryPoint::InspectMessage;
+        let limits = canister.limits(Limits::inspect(), &entry);
+        let outcome = self.engine.execute(state, entry, context, limits);
         let accepted = outcome.message_accepted;
         let result = outcome.result.clone();
         self.record_cost(call.callee, "inspect_message", &call.method, &outcome, now);
+        self.print_logs(call.callee, &outcome.logs, now);
         match result {
             Err(trap) => Err(super::execute::trap_error(call.callee, &trap)),
             Ok(()) if accepted => Ok(()),

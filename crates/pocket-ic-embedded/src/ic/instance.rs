@@ -4,16 +4,15 @@
 //! `execute.rs`, queries in
 //! `query.rs`, the management canister in `management/`.
 
-use super::calls::MessageId;
+use super::calls::{CallIds, MessageId};
 use super::canister::Canister;
 use super::clock::{Clock, GENESIS_NANOS};
 use super::error::OpError;
 use super::ingress::IngressRecord;
 use super::records::MessageCost;
 use super::round::Work;
-use super::snapshot::MAX_STABLE_BYTES;
 use super::subnet::{self, Subnet};
-use crate::engine::Engine;
+use crate::engine::{Engine, MAX_STABLE_BYTES, StableMemory};
 use candid::Principal;
 use pocket_ic::common::rest::{IcpConfig, IcpConfigFlag, InitialTime, InstanceConfig, SubnetId, Topology};
 use std::collections::{BTreeMap, VecDeque};
@@ -21,8 +20,6 @@ use std::time::Duration;
 
 /// The largest stable memory that is given out whole: several times as much is needed to answer with it.
 const MAX_WHOLE_STABLE_BYTES: u64 = 1 << 30;
-/// Bytes of a page of stable memory.
-const WASM_PAGE_BYTES: u64 = 65_536;
 
 /// One Internet Computer.
 pub struct Instance {
@@ -33,6 +30,7 @@ pub struct Instance {
     pub(super) ingress: BTreeMap<MessageId, IngressRecord>,
     pub(super) submitted: u64,
     pub(super) queue: VecDeque<Work>,
+    pub(super) call_ids: CallIds,
     pub(super) random_draws: u64,
     pub(super) print_logs: bool,
 }
@@ -72,6 +70,7 @@ impl Instance {
                 ingress: BTreeMap::new(),
                 submitted: 0,
                 queue: VecDeque::new(),
+                call_ids: CallIds::default(),
                 random_draws: 0,
                 print_logs,
             },
@@ -189,7 +188,7 @@ impl Instance {
         Ok(state.stable().to_vec())
     }
 
-    /// Puts bytes at the start of a canister's stable memory, which grows as needed and never shrinks.
+    /// Replaces a canister's stable memory by these bytes, with zeros up to whole pages.
     ///
     /// # Errors
     /// When there is no such canister, it has no code, or the bytes are more than a stable memory holds.
@@ -197,20 +196,14 @@ impl Instance {
         let Some(state) = &mut self.canister_mut(id)?.state else {
             return Err(OpError::CanisterIsEmpty(id));
         };
-        let stable = state.stable_mut();
-        let pages = (bytes.len() as u64).div_ceil(WASM_PAGE_BYTES);
-        let too_large = || {
-            OpError::Other(format!(
+        if bytes.len() as u64 > MAX_STABLE_BYTES {
+            return Err(OpError::Other(format!(
                 "Stable memory of {} bytes exceeds the maximum of {MAX_STABLE_BYTES} bytes",
                 bytes.len()
-            ))
-        };
-        if let Some(missing) = pages.checked_sub(stable.pages())
-            && stable.grow(missing, MAX_STABLE_BYTES).is_none()
-        {
-            return Err(too_large());
+            )));
         }
-        stable.write(0, bytes).map_err(|_| too_large())
+        *state.stable_mut() = StableMemory::from_bytes(bytes);
+        Ok(())
     }
 
     /// Cuts every message of a canister off after so many instructions, or none before its limit any more.

@@ -18,6 +18,35 @@ use std::collections::VecDeque;
 
 /// How deep composite queries may call each other.
 const MAX_DEPTH: usize = 6;
+/// Instructions that all queries and callbacks of a graph may use together: those of one query, as on an IC subnet.
+const GRAPH_INSTRUCTIONS: u64 = 5_000_000_000;
+/// What each call within a graph takes off that besides, so that there are at most a hundred, as on an IC subnet.
+const CALL_INSTRUCTIONS: u64 = 50_000_000;
+
+/// A query that a user asks and the queries that it makes.
+struct Graph {
+    /// The canisters whose composite queries wait, the first one first.
+    path: Vec<Principal>,
+    /// Instructions that are left for the whole.
+    left: u64,
+}
+
+impl Graph {
+    fn charge(&mut self, instructions: u64) {
+        self.left = self.left.saturating_sub(instructions);
+    }
+
+    /// Whether the graph may go on. If not, all of it fails, whoever used the instructions.
+    fn check_left(&self) -> Result<(), UserError> {
+        if self.left > 0 {
+            return Ok(());
+        }
+        Err(UserError::new(
+            ErrorCode::QueryCallGraphTotalInstructionLimitExceeded,
+            "Composite query calls exceeded the instruction limit.",
+        ))
+    }
+}
 
 /// One query within a graph of queries.
 struct QueryCall {
@@ -55,11 +84,14 @@ impl Instance {
             arg: call.arg,
             info: call.info,
         };
-        Ok(self.run_query(query, &mut Vec::new()))
+        let left = match self.canisters.get(&query.callee) {
+            Some(canister) => canister.subnet_instructions(GRAPH_INSTRUCTIONS),
+            None => GRAPH_INSTRUCTIONS,
+        };
+        Ok(self.run_query(query, &mut Graph { path: Vec::new(), left }))
     }
 
-    /// Runs a query; `path` lists the canisters whose composite queries wait for it.
-    fn run_query(&mut self, call: QueryCall, path: &mut Vec<Principal>) -> CallResult {
+    fn run_query(&mut self, call: QueryCall, graph: &mut Graph) -> CallResult {
         let id = call.callee;
         let canister = self.canisters.get(&id).ok_or_else(|| UserError::canister_not_found(id))?;
         canister.check_running()?;
@@ -85,12 +117,12 @@ impl Instance {
         message.caller_info = call.info;
         message.composite_query = composite;
         // Only the query that a user asks is answered with a certificate; those that it makes are not.
-        if path.is_empty() {
+        if graph.path.is_empty() {
             message.data_certificate =
                 data_certificate(id, &canister.certified_data, self.clock.last_round());
         }
         let state = state.clone();
-        let outcome = self.execute_query(id, &state, entry, message)?;
+        let outcome = self.execute_query(id, &state, entry, message, graph)?;
         let result = if composite {
             let run = Composite {
                 id,
@@ -100,9 +132,9 @@ impl Instance {
                 reply: outcome.reply,
                 instructions: outcome.instructions,
             };
-            path.push(id);
-            let result = self.run_composite(run, path);
-            path.pop();
+            graph.path.push(id);
+            let result = self.run_composite(run, graph);
+            graph.path.pop();
             result
         } else {
             answer(id, outcome.reply)
@@ -111,11 +143,13 @@ impl Instance {
         result
     }
 
-    fn run_composite(&mut self, mut run: Composite, path: &mut Vec<Principal>) -> CallResult {
+    fn run_composite(&mut self, mut run: Composite, graph: &mut Graph) -> CallResult {
         let mut failure = None;
         while let Some(call) = run.calls.pop_front() {
             let (on_reply, on_reject, on_cleanup) = (call.on_reply, call.on_reject, call.on_cleanup);
-            let result = self.query_from_canister(run.id, call, path);
+            graph.check_left()?;
+            let result = self.query_from_canister(run.id, call, graph);
+            graph.check_left()?;
             let Some(canister) = self.canisters.get(&run.id) else {
                 return Err(UserError::canister_not_found(run.id));
             };
@@ -136,7 +170,7 @@ impl Instance {
                 }
             };
             let state = run.state.clone();
-            match self.execute_query(run.id, &state, entry, message) {
+            match self.execute_query(run.id, &state, entry, message, graph) {
                 Ok(outcome) => {
                     run.state = outcome.state;
                     run.calls.extend(outcome.calls);
@@ -146,7 +180,8 @@ impl Instance {
                 Err(error) => {
                     if let Some((fun, env)) = on_cleanup {
                         let entry = EntryPoint::CleanupCallback { fun, env };
-                        if let Ok(outcome) = self.execute_query(run.id, &state, entry, cleanup_message) {
+                        let cleaned = self.execute_query(run.id, &state, entry, cleanup_message, graph);
+                        if let Ok(outcome) = cleaned {
                             run.state = outcome.state;
                         }
                     }
@@ -164,15 +199,16 @@ impl Instance {
         &mut self,
         caller: Principal,
         call: OutgoingCall,
-        path: &mut Vec<Principal>,
+        graph: &mut Graph,
     ) -> CallResult {
-        if path.len() >= MAX_DEPTH {
+        graph.charge(CALL_INSTRUCTIONS);
+        if graph.path.len() >= MAX_DEPTH {
             return Err(UserError::new(
                 ErrorCode::QueryCallGraphTooDeep,
                 format!("Composite query call exceeded the maximum call depth of {MAX_DEPTH}."),
             ));
         }
-        if path.contains(&call.callee) {
+        if graph.path.contains(&call.callee) {
             return Err(UserError::new(
                 ErrorCode::QueryCallGraphLoopDetected,
                 "Loop detected when evaluating composite query call graph.",
@@ -189,7 +225,7 @@ impl Instance {
                 arg: call.arg,
                 info: CallerInfo::default(),
             },
-            path,
+            graph,
         )
     }
 
@@ -199,15 +235,20 @@ impl Instance {
         state: &CanisterState,
         entry: EntryPoint,
         message: MessageContext,
+        graph: &mut Graph,
     ) -> Result<Outcome, UserError> {
         let Some(canister) = self.canisters.get(&id) else {
             return Err(UserError::canister_not_found(id));
         };
-        let limits = canister.limits(Limits::query());
+        let limits = canister.limits(Limits::query(), &entry);
+        let instructions = limits.instructions.min(graph.left);
         let (name, method) = entry_name(&entry, &message.method);
         let now = message.time_nanos;
-        let outcome = self.engine.execute(state, entry, message, limits);
+        let outcome = self.engine.execute(state, entry, message, limits.with_instructions(instructions));
+        graph.charge(outcome.instructions);
         self.record_cost(id, name, &method, &outcome, now);
+        // The log does not keep it: a query leaves nothing behind.
+        self.print_logs(id, &outcome.logs, now);
         match &outcome.result {
             Ok(()) => Ok(outcome),
             Err(trap) => Err(trap_error(id, trap)),

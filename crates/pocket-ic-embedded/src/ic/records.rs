@@ -1,5 +1,6 @@
 //! What a canister leaves behind: its logs, its history, and the costs of its recent messages.
 
+use crate::engine::LOG_RECORD_BYTES;
 use candid::Principal;
 use ic_management_canister_types::{
     CanisterLogFilter, CanisterLogRecord, Change, ChangeDetails, ChangeOrigin, FromCanisterRecord,
@@ -22,11 +23,13 @@ pub struct LogStore {
 }
 
 impl LogStore {
-    /// Appends a record, shortened to `limit` bytes, and drops the oldest ones beyond `limit` bytes in all.
+    /// Appends a record, shortened to what fits `limit` bytes, and drops the oldest ones beyond `limit` bytes in all.
     pub fn push(&mut self, timestamp_nanos: u64, mut content: Vec<u8>, limit: u64) {
-        content.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-        self.bytes += content.len() as u64;
-        self.records.push_back(CanisterLogRecord { idx: self.next_index, timestamp_nanos, content });
+        let longest = limit.saturating_sub(LOG_RECORD_BYTES);
+        content.truncate(usize::try_from(longest).unwrap_or(usize::MAX));
+        let record = CanisterLogRecord { idx: self.next_index, timestamp_nanos, content };
+        self.bytes += size(&record);
+        self.records.push_back(record);
         self.next_index += 1;
         self.shrink_to(limit);
     }
@@ -37,7 +40,7 @@ impl LogStore {
             let Some(oldest) = self.records.pop_front() else {
                 break;
             };
-            self.bytes -= oldest.content.len() as u64;
+            self.bytes -= size(&oldest);
         }
     }
 
@@ -47,7 +50,7 @@ impl LogStore {
         self.bytes = 0;
     }
 
-    /// The bytes of all records.
+    /// The bytes of all records, [`LOG_RECORD_BYTES`] for each besides its content.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -66,6 +69,10 @@ impl LogStore {
             .cloned()
             .collect()
     }
+}
+
+fn size(record: &CanisterLogRecord) -> u64 {
+    record.content.len() as u64 + LOG_RECORD_BYTES
 }
 
 /// The newest changes of a canister and the number of all of them.
@@ -183,21 +190,24 @@ mod tests {
     fn logs_drop_the_oldest_and_keep_counting() {
         let mut logs = LogStore::default();
         for n in 0..5u8 {
-            logs.push(u64::from(n), vec![n; 4], 10);
+            logs.push(u64::from(n), vec![n; 4], 50);
         }
         let kept = logs.select(None);
         assert_eq!(kept.iter().map(|r| r.idx).collect::<Vec<_>>(), [3, 4]);
-        assert_eq!(logs.bytes(), 8);
+        assert_eq!(logs.bytes(), 48);
         let by_index = CanisterLogFilter::ByIdx { start: 4, end: 5 };
         assert_eq!(logs.select(Some(&by_index)).len(), 1);
         let by_time = CanisterLogFilter::ByTimestampNanos { start: 0, end: 3 };
         assert!(logs.select(Some(&by_time)).is_empty());
-        logs.push(9, vec![7; 50], 10);
+        logs.push(9, vec![7; 100], 50);
         assert_eq!(logs.select(None).len(), 1);
-        assert_eq!(logs.bytes(), 10);
+        assert_eq!(logs.bytes(), 50);
+        logs.push(9, vec![], 19);
+        assert!(logs.select(None).is_empty());
+        logs.push(10, vec![1], 50);
         logs.clear();
-        logs.push(10, vec![1], 10);
-        assert_eq!(logs.select(None)[0].idx, 6);
+        logs.push(11, vec![1], 50);
+        assert_eq!(logs.select(None)[0].idx, 8);
     }
 
     #[test]

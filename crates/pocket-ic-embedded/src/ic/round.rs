@@ -81,8 +81,7 @@ impl Instance {
                 let origin = Origin::Canister { caller, callback, deadline };
                 if callee == Principal::management_canister() {
                     let caller = Caller::canister(caller);
-                    management::execute(self, origin, caller, None, &method, &arg, cycles, now);
-                    return 0;
+                    return management::execute(self, origin, caller, None, &method, &arg, cycles, now);
                 }
                 self.run_method(
                     MethodCall { callee, origin, caller, method, arg, cycles, info: CallerInfo::default() },
@@ -106,8 +105,7 @@ impl Instance {
         let origin = Origin::Ingress(id);
         if call.callee == Principal::management_canister() {
             let caller = Caller::user(call.sender);
-            management::execute(self, origin, caller, Some(subnet), &call.method, &call.arg, 0, now);
-            return 0;
+            return management::execute(self, origin, caller, Some(subnet), &call.method, &call.arg, 0, now);
         }
         self.run_method(
             MethodCall {
@@ -135,7 +133,7 @@ impl Instance {
             };
             let caller = Principal::management_canister();
             let message = canister.message_context(caller, now);
-            let context = canister.calls.open(Origin::System, caller, 0);
+            let context = canister.calls.open(&mut self.call_ids, Origin::System, caller, 0);
             used += self.run_in_context(id, context, entry, message);
         }
         used
@@ -191,5 +189,53 @@ fn due_entry(canister: &mut Canister, task: SystemEntry, now: u64) -> Option<Ent
         }
         SystemEntry::Heartbeat => Some(EntryPoint::Heartbeat),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Engine;
+    use crate::ic::UserCall;
+    use candid::encode_one;
+    use ic_management_canister_types as types;
+    use pocket_ic::common::rest::{InstanceConfig, RawEffectivePrincipal, SubnetConfigSet};
+
+    #[test]
+    fn what_an_installation_runs_counts_towards_the_round() {
+        let subnet_config_set = SubnetConfigSet { application: 1, ..SubnetConfigSet::default() }.into();
+        let config = InstanceConfig { subnet_config_set, ..InstanceConfig::default() };
+        let mut instance = Instance::create(Engine::new().unwrap(), &config, false).unwrap().instance;
+        let canister_id = instance.subnets[0].first_canister_id();
+        let mut run = |method: &str, arg: Vec<u8>| {
+            let call = UserCall {
+                sender: Principal::anonymous(),
+                callee: Principal::management_canister(),
+                effective: RawEffectivePrincipal::None,
+                method: method.into(),
+                arg,
+                info: CallerInfo::default(),
+            };
+            instance.submit(call).unwrap().unwrap();
+            let work = instance.queue.pop_front().unwrap();
+            instance.run_work(work, 1)
+        };
+        let create = types::ProvisionalCreateCanisterWithCyclesArgs::default();
+        assert_eq!(run("provisional_create_canister_with_cycles", encode_one(create).unwrap()), 0);
+        for end in ["(unreachable)", ""] {
+            let module = format!(
+                r#"(module (memory 1)
+                    (func (export "canister_init")
+                        (memory.fill (i32.const 0) (i32.const 1) (i32.const 60000)) {end}))"#
+            );
+            let install = types::InstallCodeArgs {
+                mode: types::CanisterInstallMode::Install,
+                canister_id,
+                wasm_module: wat::parse_str(module).unwrap(),
+                arg: vec![],
+                sender_canister_version: None,
+            };
+            assert!(run("install_code", encode_one(install).unwrap()) > 60_000, "{end}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The settings of a canister: defaults, limits, and the two shapes that clients write and read.
 
 use super::error::UserError;
+use crate::engine::MAX_LOG_BYTES;
 use candid::{Nat, Principal};
 use ic_management_canister_types::{
     CanisterSettings, DefiniteCanisterSettings, EnvironmentVariable, LogVisibility, SnapshotVisibility,
@@ -15,8 +16,6 @@ pub const MAX_CONTROLLERS: usize = 10;
 const MAX_ENVIRONMENT_VARIABLES: usize = 20;
 /// The longest name or value of an environment variable, in bytes.
 const MAX_ENVIRONMENT_VARIABLE_BYTES: usize = 128;
-/// The largest log a canister can ask for, in bytes.
-const MAX_LOG_MEMORY_LIMIT: u64 = 2 << 20;
 /// The largest wasm memory limit that can be set, in bytes.
 const MAX_WASM_MEMORY_LIMIT: u64 = 1 << 48;
 /// The wasm memory limit of a canister that sets none, in bytes.
@@ -108,7 +107,7 @@ impl Settings {
             new.log_visibility = value;
         }
         if let Some(value) = change.log_memory_limit {
-            new.log_memory_limit = bounded("log_memory_limit", &value, MAX_LOG_MEMORY_LIMIT)?;
+            new.log_memory_limit = bounded("log_memory_limit", &value, MAX_LOG_BYTES)?;
         }
         if let Some(value) = change.snapshot_visibility {
             new.snapshot_visibility = value;
@@ -260,7 +259,7 @@ mod tests {
             ),
             (
                 CanisterSettings {
-                    log_memory_limit: Some((MAX_LOG_MEMORY_LIMIT + 1).into()),
+                    log_memory_limit: Some((MAX_LOG_BYTES + 1).into()),
                     ..CanisterSettings::default()
                 },
                 "log_memory_limit",

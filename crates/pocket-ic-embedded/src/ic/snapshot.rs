@@ -5,7 +5,10 @@
 use super::canister::{Canister, LowMemoryHook};
 use super::chunks::ChunkStore;
 use super::error::UserError;
-use crate::engine::{CanisterState, Engine, GlobalValue, StableMemory};
+use crate::engine::{
+    CanisterState, Engine, GlobalValue, Heap, MAX_MODULE_BYTES, MAX_STABLE_BYTES, MAX_WASM_MEMORY,
+    StableMemory, WASM_PAGE,
+};
 use candid::{Nat, Principal, Reserved};
 use ic_management_canister_types::{
     CanisterTimer, ChunkHash, OnLowWasmMemoryHookStatus, ReadCanisterSnapshotMetadataResult,
@@ -20,12 +23,6 @@ use std::collections::BTreeMap;
 pub const MAX_SNAPSHOTS: usize = 10;
 /// The most bytes that one read of a snapshot gives.
 pub const MAX_SLICE_BYTES: u64 = 2_000_000;
-/// The largest module and wasm memory that can be uploaded, in bytes.
-const MAX_MODULE_BYTES: u64 = 100 << 20;
-const MAX_WASM_MEMORY_BYTES: u64 = 4 << 30;
-/// The largest stable memory, in bytes.
-pub const MAX_STABLE_BYTES: u64 = 500 << 30;
-const WASM_PAGE_BYTES: u64 = 65_536;
 
 /// The snapshots of one canister by id, in the order in which they were made.
 #[derive(Clone, Debug, Default)]
@@ -99,7 +96,8 @@ impl SnapshotStore {
     }
 }
 
-fn not_found(canister: Principal, id: &[u8]) -> UserError {
+/// The error for a snapshot that a canister does not have.
+pub(super) fn not_found(canister: Principal, id: &[u8]) -> UserError {
     UserError::new(
         ErrorCode::CanisterSnapshotNotFound,
         format!("Could not find the snapshot ID {} for canister {canister}.", hex::encode(id)),
@@ -110,7 +108,7 @@ fn not_found(canister: Principal, id: &[u8]) -> UserError {
 #[derive(Clone, Debug)]
 enum Contents {
     Taken(CanisterState),
-    Uploaded { module: Vec<u8>, wasm_memory: Vec<u8>, stable: StableMemory, globals: Vec<GlobalValue> },
+    Uploaded { module: Vec<u8>, heap: Heap, stable: StableMemory, globals: Vec<GlobalValue> },
 }
 
 /// One snapshot.
@@ -167,8 +165,10 @@ impl Snapshot {
     /// A size that no canister can have.
     pub fn announced(args: &UploadCanisterSnapshotMetadataArgs, now: u64) -> Result<Self, UserError> {
         let module = sized("wasm_module_size", args.wasm_module_size, MAX_MODULE_BYTES)?;
-        let wasm_memory = sized("wasm_memory_size", args.wasm_memory_size, MAX_WASM_MEMORY_BYTES)?;
-        whole_pages("wasm_memory_size", args.wasm_memory_size)?;
+        let heap_pages = whole_pages("wasm_memory_size", args.wasm_memory_size)?;
+        if args.wasm_memory_size > MAX_WASM_MEMORY {
+            return Err(out_of_range("wasm_memory_size", args.wasm_memory_size, MAX_WASM_MEMORY));
+        }
         let stable_pages = whole_pages("stable_memory_size", args.stable_memory_size)?;
         let mut stable = StableMemory::new();
         if stable.grow(stable_pages, MAX_STABLE_BYTES).is_none() {
@@ -180,7 +180,7 @@ impl Snapshot {
         Ok(Self {
             contents: Contents::Uploaded {
                 module: vec![0; module],
-                wasm_memory: vec![0; wasm_memory],
+                heap: Heap::zeroed(heap_pages),
                 stable,
                 globals: args.globals.iter().map(global_from_wire).collect::<Result<_, _>>()?,
             },
@@ -207,14 +207,7 @@ impl Snapshot {
     }
 
     fn sizes(&self) -> (u64, u64, u64) {
-        match &self.contents {
-            Contents::Taken(state) => {
-                (state.module().uploaded().len() as u64, state.wasm_memory_bytes(), state.stable().bytes())
-            }
-            Contents::Uploaded { module, wasm_memory, stable, .. } => {
-                (module.len() as u64, wasm_memory.len() as u64, stable.bytes())
-            }
-        }
+        (self.module().len() as u64, self.heap().bytes(), self.stable().bytes())
     }
 
     /// The bytes of module, memories, chunks and certified data.
@@ -245,12 +238,18 @@ impl Snapshot {
         }
     }
 
-    /// Whether a part of the stable memory was never written, so that it is zeros.
+    /// Whether a part of a memory was never written, so that it is zeros.
     pub fn is_hole(&self, kind: &SnapshotDataKind) -> bool {
-        let SnapshotDataKind::StableMemory { offset, size } = kind else {
-            return false;
-        };
-        usize::try_from(*size).is_ok_and(|size| self.stable().untouched(*offset, size))
+        let length = |size: u64| usize::try_from(size).ok();
+        match kind {
+            SnapshotDataKind::WasmMemory { offset, size } => {
+                length(*size).is_some_and(|size| self.heap().untouched(*offset, size))
+            }
+            SnapshotDataKind::StableMemory { offset, size } => {
+                length(*size).is_some_and(|size| self.stable().untouched(*offset, size))
+            }
+            SnapshotDataKind::WasmModule { .. } | SnapshotDataKind::WasmChunk { .. } => false,
+        }
     }
 
     /// A part of the snapshot, of any length that is in bounds.
@@ -260,18 +259,10 @@ impl Snapshot {
     pub fn read(&self, kind: &SnapshotDataKind) -> Result<Vec<u8>, UserError> {
         match kind {
             SnapshotDataKind::WasmModule { offset, size } => {
-                let bytes = match &self.contents {
-                    Contents::Taken(state) => slice(state.module().uploaded(), *offset, *size),
-                    Contents::Uploaded { module, .. } => slice(module, *offset, *size),
-                };
-                bytes.ok_or_else(|| bad_slice("wasm module", *offset, *size))
+                slice(self.module(), *offset, *size).ok_or_else(|| bad_slice("wasm module", *offset, *size))
             }
             SnapshotDataKind::WasmMemory { offset, size } => {
-                let bytes = match &self.contents {
-                    Contents::Taken(state) => state.read_wasm_memory(*offset, *size),
-                    Contents::Uploaded { wasm_memory, .. } => slice(wasm_memory, *offset, *size),
-                };
-                bytes.ok_or_else(|| bad_slice("main memory", *offset, *size))
+                self.heap().read(*offset, *size).ok_or_else(|| bad_slice("main memory", *offset, *size))
             }
             SnapshotDataKind::StableMemory { offset, size } => {
                 let stable = self.stable();
@@ -297,7 +288,7 @@ impl Snapshot {
     /// # Errors
     /// A snapshot that was taken (it never changes), or a part that is not within the announced sizes.
     pub fn write(&mut self, kind: &SnapshotDataOffset, bytes: &[u8]) -> Result<(), UserError> {
-        let Contents::Uploaded { module, wasm_memory, stable, .. } = &mut self.contents else {
+        let Contents::Uploaded { module, heap, stable, .. } = &mut self.contents else {
             return Err(UserError::new(
                 ErrorCode::CanisterSnapshotImmutable,
                 "Only canister snapshots created by metadata upload can be mutated.",
@@ -309,7 +300,7 @@ impl Snapshot {
                 overwrite(module, *offset, bytes).ok_or_else(|| bad_slice("wasm module", *offset, size))
             }
             SnapshotDataOffset::WasmMemory { offset } => {
-                overwrite(wasm_memory, *offset, bytes).ok_or_else(|| bad_slice("main memory", *offset, size))
+                heap.write(*offset, bytes).ok_or_else(|| bad_slice("main memory", *offset, size))
             }
             SnapshotDataOffset::StableMemory { offset } => {
                 stable.write(*offset, bytes).map_err(|_| bad_slice("stable memory", *offset, size))
@@ -325,12 +316,26 @@ impl Snapshot {
     pub fn restore(&self, engine: &Engine) -> Result<CanisterState, UserError> {
         match &self.contents {
             Contents::Taken(state) => Ok(state.clone()),
-            Contents::Uploaded { module, wasm_memory, stable, globals } => {
+            Contents::Uploaded { module, heap, stable, globals } => {
                 let invalid = |text: String| UserError::new(ErrorCode::CanisterInvalidWasm, text);
                 let module = engine.compile(module).map_err(|error| invalid(error.to_string()))?;
-                CanisterState::from_parts(module, wasm_memory, globals.clone(), stable.clone())
+                CanisterState::from_parts(module, heap.clone(), globals.clone(), stable.clone())
                     .map_err(|error| invalid(format!("The snapshot cannot be loaded: {error}")))
             }
+        }
+    }
+
+    fn module(&self) -> &[u8] {
+        match &self.contents {
+            Contents::Taken(state) => state.module().uploaded(),
+            Contents::Uploaded { module, .. } => module,
+        }
+    }
+
+    fn heap(&self) -> &Heap {
+        match &self.contents {
+            Contents::Taken(state) => state.heap(),
+            Contents::Uploaded { heap, .. } => heap,
         }
     }
 
@@ -374,13 +379,13 @@ fn sized(name: &str, got: u64, max: u64) -> Result<usize, UserError> {
 }
 
 fn whole_pages(name: &str, bytes: u64) -> Result<u64, UserError> {
-    if !bytes.is_multiple_of(WASM_PAGE_BYTES) {
+    if !bytes.is_multiple_of(WASM_PAGE) {
         return Err(UserError::new(
             ErrorCode::InvalidManagementPayload,
-            format!("{name} of {bytes} bytes is not a multiple of {WASM_PAGE_BYTES}"),
+            format!("{name} of {bytes} bytes is not a multiple of {WASM_PAGE}"),
         ));
     }
-    Ok(bytes / WASM_PAGE_BYTES)
+    Ok(bytes / WASM_PAGE)
 }
 
 fn global_to_wire(value: GlobalValue) -> SnapshotMetadataGlobal {

@@ -12,9 +12,10 @@ use super::error::UserError;
 use super::snapshot::{MAX_SLICE_BYTES, Snapshot};
 use candid::Principal;
 use ic_management_canister_types::{
-    ReadCanisterSnapshotMetadataResult, SnapshotDataKind, SnapshotDataOffset,
+    ReadCanisterSnapshotMetadataResult, SnapshotDataKind, SnapshotDataOffset, SnapshotMetadataGlobal,
     UploadCanisterSnapshotMetadataArgs,
 };
+use sha2::{Digest, Sha256};
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -65,6 +66,26 @@ pub enum SnapshotDirError {
         /// Bytes of the file.
         got: u64,
     },
+    /// A global that the metadata cannot hold: JSON has finite numbers only.
+    #[error(
+        "global {index} is {value}, which {METADATA} has no way to write: read the snapshot with the management canister"
+    )]
+    NotFinite {
+        /// Which global.
+        index: usize,
+        /// Its value, infinite or not a number.
+        value: f64,
+    },
+    /// A chunk is not the one that its name and the metadata tell of.
+    #[error("{path}: the file has the SHA-256 {got}, not {expected}")]
+    Chunk {
+        /// Which file.
+        path: PathBuf,
+        /// By the metadata, in hex.
+        expected: String,
+        /// Of the file, in hex.
+        got: String,
+    },
     /// A part that the snapshot refuses.
     #[error("{0}")]
     Rejected(String),
@@ -73,13 +94,14 @@ pub enum SnapshotDirError {
 /// Writes a snapshot into a folder, which is created if missing and must be empty.
 ///
 /// # Errors
-/// A folder with something in it, or a file that cannot be written.
+/// A folder with something in it, a file that cannot be written, or a global that metadata cannot hold.
 pub fn download(snapshot: &Snapshot, dir: &Path) -> Result<(), SnapshotDirError> {
+    let metadata = snapshot.metadata();
+    check_globals(&metadata)?;
     fs::create_dir_all(dir).map_err(at(dir))?;
     if fs::read_dir(dir).map_err(at(dir))?.next().is_some() {
         return Err(SnapshotDirError::NotEmpty);
     }
-    let metadata = snapshot.metadata();
     copy_out(snapshot, &dir.join(WASM_MODULE), metadata.wasm_module_size, |offset, size| {
         SnapshotDataKind::WasmModule { offset, size }
     })?;
@@ -113,7 +135,7 @@ pub fn download(snapshot: &Snapshot, dir: &Path) -> Result<(), SnapshotDirError>
 /// the files and given back.
 ///
 /// # Errors
-/// A file that is missing, unreadable, of the wrong length, or refused.
+/// A file that is missing, unreadable, damaged as far as length and hashes tell, or refused.
 pub fn upload(
     dir: &Path,
     announce: impl FnOnce(UploadCanisterSnapshotMetadataArgs) -> Result<Snapshot, UserError>,
@@ -150,9 +172,28 @@ pub fn upload(
     for chunk in &metadata.wasm_chunk_store {
         let path = chunk_path(dir, &chunk.hash);
         let bytes = fs::read(&path).map_err(at(&path))?;
+        let got = Sha256::digest(&bytes);
+        if got.as_slice() != chunk.hash {
+            let (expected, got) = (hex::encode(&chunk.hash), hex::encode(got));
+            return Err(SnapshotDirError::Chunk { path, expected, got });
+        }
         snapshot.write(&SnapshotDataOffset::WasmChunk, &bytes).map_err(rejected)?;
     }
     Ok(snapshot)
+}
+
+fn check_globals(metadata: &ReadCanisterSnapshotMetadataResult) -> Result<(), SnapshotDirError> {
+    for (index, global) in metadata.globals.iter().enumerate() {
+        let value = match global {
+            Some(SnapshotMetadataGlobal::F32(value)) => f64::from(*value),
+            Some(SnapshotMetadataGlobal::F64(value)) => *value,
+            _ => continue,
+        };
+        if !value.is_finite() {
+            return Err(SnapshotDirError::NotFinite { index, value });
+        }
+    }
+    Ok(())
 }
 
 fn copy_out(

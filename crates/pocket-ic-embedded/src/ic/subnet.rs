@@ -6,7 +6,7 @@
 use super::error::OpError;
 use candid::Principal;
 use pocket_ic::common::rest::{
-    CanisterCyclesCostSchedule, CanisterIdRange, ExtendedSubnetConfigSet, RawPrincipalId, SubnetConfig,
+    CanisterCyclesCostSchedule, CanisterIdRange, ExtendedSubnetConfigSet, SubnetConfig,
     SubnetInstructionConfig, SubnetKind, SubnetSpec, Topology,
 };
 use sha2::{Digest, Sha256};
@@ -47,8 +47,6 @@ pub struct Subnet {
     pub kind: SubnetKind,
     /// Production limits, or the very high ones for benchmarks.
     pub instructions: SubnetInstructionConfig,
-    /// Principals that may administer every canister of the subnet.
-    pub admins: Option<Vec<Principal>>,
     /// Whether the clients asked for free cycles. Cycles are never charged; where they are not free, an empty balance
     /// freezes a canister.
     pub cost_schedule: CanisterCyclesCostSchedule,
@@ -81,7 +79,6 @@ impl Subnet {
             id: Principal::self_authenticating(seed),
             kind,
             instructions: spec.get_instruction_config(),
-            admins: spec.get_subnet_admins(),
             cost_schedule: spec.get_cost_schedule(),
             seed,
             fixed,
@@ -126,10 +123,7 @@ impl Subnet {
     fn config(&self) -> SubnetConfig {
         SubnetConfig {
             subnet_kind: self.kind,
-            subnet_admins: self
-                .admins
-                .as_ref()
-                .map(|list| list.iter().copied().map(RawPrincipalId::from).collect()),
+            subnet_admins: None,
             cost_schedule: self.cost_schedule,
             subnet_seed: self.seed,
             instruction_config: self.instructions.clone(),
@@ -191,6 +185,9 @@ pub fn build(config: &ExtendedSubnetConfigSet) -> Result<Vec<Subnet>, OpError> {
         .map(|(index, (kind, spec))| {
             if spec.get_state_path().is_some() || !spec.is_supported() {
                 return Err(OpError::Unsupported("A subnet with existing state".into()));
+            }
+            if spec.get_subnet_admins().is_some_and(|admins| !admins.is_empty()) {
+                return Err(OpError::Unsupported("A subnet with admins".into()));
             }
             Subnet::new(index, kind, spec)
         })
@@ -298,5 +295,18 @@ mod tests {
         let named = SubnetConfigSet { test_threshold_keys: true, ..SubnetConfigSet::default() };
         let error = build(&named.into()).unwrap_err().to_string();
         assert!(error.contains("TestThresholdKeys is not supported by the embedded server"), "{error}");
+    }
+
+    #[test]
+    fn subnet_admins_are_refused_and_not_forgotten() {
+        let with = |admins: Vec<Principal>| {
+            let mut set = config(1, 0);
+            let spec = SubnetSpec::default().with_cost_schedule(CanisterCyclesCostSchedule::Free);
+            set.application = vec![spec.with_subnet_admins(admins)];
+            build(&set).map(drop)
+        };
+        let error = with(vec![Principal::anonymous()]).unwrap_err().to_string();
+        assert_eq!(error, "A subnet with admins is not supported by the embedded server");
+        with(vec![]).unwrap();
     }
 }

@@ -7,7 +7,10 @@ use ic_management_canister_types::CanisterIdRecord;
 use pocket_ic::common::rest::{RawEffectivePrincipal, RawMessageId};
 use pocket_ic::{PocketIc, PocketIcBuilder, RejectResponse};
 use pocket_ic_embedded::EmbeddedServer;
+use std::time::{Duration, Instant};
 
+/// More than any step takes, so that a fault shows as a failure and not as a hanging test.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Who calls when it does not matter who calls.
 pub const ANONYMOUS: Principal = Principal::anonymous();
 
@@ -25,6 +28,18 @@ pub fn instance() -> PocketIc {
 /// A user that is not anonymous.
 pub fn user(n: u8) -> Principal {
     Principal::self_authenticating([n; 32])
+}
+
+/// Waits for a condition, and fails when it does not come.
+pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(started.elapsed() < PATIENCE, "{what} did not happen");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// WAT to wasm.

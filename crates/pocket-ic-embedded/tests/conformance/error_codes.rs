@@ -34,7 +34,7 @@ const OVERHEARD: &[(ErrorCode, &str, Overheard)] = &[
 
 const NO_PRICES: &str = "cycles are not charged and not reserved";
 const NO_RATES: &str = "there are no rate limits";
-const NO_ADMINS: &str = "subnet admins have no rights of their own";
+const NO_ADMINS: &str = "subnets with admins are refused";
 const NO_CAUSE: &str = "nothing here leads to it";
 
 /// Codes that this server never sends, or that no test can bring about, and why.
@@ -57,7 +57,6 @@ const NOT_HERE: &[(ErrorCode, &str)] = &[
     (CanisterOutOfMemory, "only when the host has no memory left"),
     (InsufficientCyclesInCall, NO_PRICES),
     (CanisterWasmEngineError, "only by a fault of the server"),
-    (QueryCallGraphTotalInstructionLimitExceeded, "each query of a graph has a limit of its own"),
     (QueryTimeLimitExceeded, "queries are limited by instructions, not by time"),
     (QueryCallGraphInternal, "only by a fault of the server"),
     (InsufficientCyclesInComputeAllocation, NO_PRICES),

@@ -10,6 +10,7 @@
 ;; * `spend`: attaches more cycles to a call than there are.
 ;; * `ask` (a composite query): asks the canister that its argument starts with (10 bytes) with the rest of it, answers what
 ;;   comes back, or the code and text of the rejection; without argument it answers nothing in particular.
+;; * `insist` (a composite query): calls itself for ever, although that is rejected.
 ;;
 ;; canister_inspect_message accepts everything, but never ends for the method `spin` and traps for `gate`.
 (module
@@ -111,6 +112,7 @@
   (func (export "canister_update spend")
     (call $call_self (i32.const 52) (i32.const 2) (i32.const 1)) (call $call_cycles (i64.const 1) (i64.const 0))
     (drop (call $perform)))
+  (func (export "canister_composite_query insist") (call $again (i32.const 0)))
   (func (export "canister_composite_query ask")
     (if (i32.eqz (call $arg_size)) (then (call $reply) (return)))
     (call $arg_copy (i32.const 65536) (i32.const 0) (call $arg_size))

@@ -267,6 +267,12 @@ pub const PROVOKED: &[(ErrorCode, &str, Answer, Provoke)] = &[
         query(p, c, "hoard")
     }),
     (
+        QueryCallGraphTotalInstructionLimitExceeded,
+        "Composite query calls exceeded the instruction limit",
+        Uncertified,
+        |p, c| query(p, c, "insist"),
+    ),
+    (
         CompositeQueryCalledInReplicatedMode,
         "Composite query cannot be called in replicated mode",
         Certified,

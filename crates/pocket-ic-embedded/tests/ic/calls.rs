@@ -136,6 +136,34 @@ fn cycles_travel_with_calls_and_come_back() {
     assert_eq!(pic.cycle_balance(proxy), at_proxy - 1000);
 }
 
+/// A query that is called as an update keeps nothing but what it takes and burns.
+#[test]
+fn cycles_of_replicated_queries_are_taken_and_burned() {
+    let pic = instance();
+    let taking = wasm(
+        r#"(module
+            (import "ic0" "msg_reply" (func $reply))
+            (import "ic0" "msg_cycles_accept128" (func $accept (param i64 i64 i32)))
+            (import "ic0" "cycles_burn128" (func $burn (param i64 i64 i32)))
+            (memory 1)
+            (func (export "canister_query take")
+                (call $accept (i64.const 0) (i64.const 600) (i32.const 0)) (call $reply))
+            (func (export "canister_query burn")
+                (call $burn (i64.const 0) (i64.const 50) (i32.const 0)) (call $reply))
+            (func (export "canister_query take_and_trap")
+                (call $accept (i64.const 0) (i64.const 600) (i32.const 0)) (unreachable)))"#,
+    );
+    let (target, proxy) = (installed_wasm(&pic, taking), proxy(&pic));
+    let balances = || (pic.cycle_balance(target), pic.cycle_balance(proxy));
+    let (at_target, at_proxy) = balances();
+    call(&pic, proxy, "forward", &to(target, "take")).unwrap();
+    assert_eq!(balances(), (at_target + 600, at_proxy - 600));
+    call(&pic, target, "burn", &[]).unwrap();
+    assert_eq!(balances(), (at_target + 550, at_proxy - 600));
+    call(&pic, proxy, "forward", &to(target, "take_and_trap")).unwrap();
+    assert_eq!(balances(), (at_target + 550, at_proxy - 600));
+}
+
 #[test]
 fn a_trap_in_a_callback_runs_the_cleanup() {
     let pic = instance();
@@ -176,6 +204,17 @@ fn composite_queries_ask_other_canisters() {
     assert_eq!(looped, [5]);
     let error = call(&pic, proxy, "forward_query", &to(target, "read")).unwrap_err();
     assert_eq!(error.error_code, ErrorCode::CompositeQueryCalledInReplicatedMode);
+}
+
+/// What a query uses up that another one makes is gone for both: the caller is not even told.
+#[test]
+fn the_queries_of_a_graph_share_their_instructions() {
+    let pic = instance();
+    let (target, proxy) = (installed(&pic), proxy(&pic));
+    let error = pic.query_call(proxy, ANONYMOUS, "forward_query", to(target, "spin")).unwrap_err();
+    assert_eq!(error.error_code, ErrorCode::QueryCallGraphTotalInstructionLimitExceeded);
+    let costs_nothing_later = pic.query_call(proxy, ANONYMOUS, "forward_query", to(target, "read"));
+    assert_eq!(number(&costs_nothing_later.unwrap()), 0);
 }
 
 /// A one-way call names callbacks that do not exist, and the caller goes on at once.

@@ -2,8 +2,9 @@
 
 use super::common::{ANONYMOUS, call, installed, installed_wasm, instance, long, wasm};
 use candid::Principal;
+use ic_management_canister_types::CanisterSettings;
 use pocket_ic::common::rest::RawEffectivePrincipal;
-use pocket_ic::{ErrorCode, PocketIc, PocketIcBuilder};
+use pocket_ic::{ErrorCode, PocketIc, PocketIcBuilder, RejectResponse};
 use pocket_ic_embedded::EmbeddedServer;
 use serde_json::json;
 
@@ -79,7 +80,8 @@ fn ingress_has_at_most_two_mib() {
         let url = pic.get_server_url().join(&path).unwrap();
         reqwest::blocking::Client::new().post(url).json(&body).send().unwrap()
     };
-    assert_eq!(submit(2 * MIB).status(), 200);
+    let taken: serde_json::Value = submit(2 * MIB).json().unwrap();
+    assert!(taken["Ok"]["message_id"].is_string(), "{taken}");
     let refused = submit(2 * MIB + 1);
     assert_eq!(refused.status(), 400);
     let text = refused.text().unwrap();
@@ -120,4 +122,47 @@ fn counting_repeats_on_another_server() {
     assert_eq!(count(&own), first);
     assert!(long(&first[0][..8]) > 100_000);
     assert_eq!(first[1], first[2]);
+}
+
+/// Every method takes one more page of wasm memory, and the heartbeat does so until there are four; `nothing` does not.
+const GROWING: &str = r#"(module
+    (import "ic0" "msg_reply" (func $reply))
+    (memory 1)
+    (func $grow (if (i32.eq (memory.grow (i32.const 1)) (i32.const -1)) (then (unreachable))))
+    (func (export "canister_heartbeat") (if (i32.lt_u (memory.size) (i32.const 4)) (then (call $grow))))
+    (func (export "canister_query grow_query") (call $grow) (call $reply))
+    (func (export "canister_update grow") (call $grow) (call $reply))
+    (func (export "canister_update nothing") (call $reply)))"#;
+
+#[test]
+fn the_wasm_memory_limit_is_for_updates_and_installations() {
+    let pic = instance();
+    let id = installed_wasm(&pic, wasm(GROWING));
+    let limit = |pages: u64| {
+        let limited =
+            CanisterSettings { wasm_memory_limit: Some((pages * 65_536).into()), ..Default::default() };
+        pic.update_canister_settings(id, None, limited).unwrap();
+    };
+    let exceeded = |result: Result<(), RejectResponse>| {
+        assert_eq!(result.unwrap_err().error_code, ErrorCode::CanisterWasmMemoryLimitExceeded);
+    };
+    let update = |method: &str| call(&pic, id, method, &[]).map(drop);
+    limit(2);
+    (0..4).for_each(|_| pic.tick());
+    let status = pic.canister_status(id, None).unwrap();
+    assert_eq!(status.memory_metrics.wasm_memory_size, 4u64 * 65_536, "the heartbeat went beyond the limit");
+    pic.query_call(id, ANONYMOUS, "grow_query", vec![]).unwrap();
+    update("grow_query").unwrap();
+    // Updates are refused as long as the memory is too large, even those that take nothing.
+    exceeded(update("nothing"));
+    limit(5);
+    update("nothing").unwrap();
+    update("grow").unwrap();
+    exceeded(update("grow"));
+    update("nothing").unwrap();
+    // A module that begins with more is not installed, and the one that is there goes on.
+    let large = wasm("(module (memory 6))");
+    exceeded(pic.upgrade_canister(id, large.clone(), vec![], None));
+    exceeded(pic.reinstall_canister(id, large, vec![], None));
+    update("nothing").unwrap();
 }

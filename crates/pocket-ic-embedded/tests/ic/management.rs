@@ -4,6 +4,7 @@ use super::common::{ANONYMOUS, counter, installed_wasm, instance, manage, number
 use candid::utils::ArgumentEncoder;
 use candid::{CandidType, Deserialize, Principal, decode_one, encode_args, encode_one};
 use ic_management_canister_types as types;
+use pocket_ic::common::rest::RawEffectivePrincipal;
 use pocket_ic::{ErrorCode, PocketIc, RejectResponse};
 
 /// `call` with the argument `cycles (8 bytes), length, method, payload` calls the management canister and passes the
@@ -181,5 +182,24 @@ fn arguments_that_do_not_decode_are_named() {
         let error = manage(&pic, id, ANONYMOUS, method, b"nonsense".to_vec()).unwrap_err();
         assert_eq!(error.error_code, ErrorCode::InvalidManagementPayload, "{method}: {error}");
         assert!(error.reject_message.contains(method), "{error}");
+    }
+}
+
+#[test]
+fn bitcoin_is_not_supported_and_says_so() {
+    let pic = instance();
+    let id = pic.create_canister();
+    for method in ["bitcoin_get_balance", "bitcoin_get_current_fee_percentiles", "bitcoin_get_block_headers"]
+    {
+        let update = manage(&pic, id, ANONYMOUS, method, vec![]).unwrap_err();
+        let place = RawEffectivePrincipal::CanisterId(id.as_slice().to_vec());
+        let management = Principal::management_canister();
+        let query = pic
+            .query_call_with_effective_principal(management, place, ANONYMOUS, method, vec![])
+            .unwrap_err();
+        for error in [update, query] {
+            assert_eq!(error.error_code, ErrorCode::UnknownManagementMessage, "{method}: {error}");
+            assert!(error.reject_message.contains("not supported by the embedded server"), "{error}");
+        }
     }
 }

@@ -1,7 +1,10 @@
 //! Stable memory from outside, and logs.
 
-use super::common::{ANONYMOUS, call, counter, installed_with, instance, number, query_number, user, wasm};
+use super::common::{
+    ANONYMOUS, call, counter, installed_wasm, installed_with, instance, number, query_number, user, wasm,
+};
 use candid::Principal;
+use ic_management_canister_types as types;
 use pocket_ic::common::rest::BlobCompression;
 use pocket_ic::{ErrorCode, PocketIc};
 use std::io::Write;
@@ -31,6 +34,12 @@ fn stable_memory_is_read_and_set() {
     assert_eq!(&memory[..200_000], large);
     assert!(memory[200_000..].iter().all(|byte| *byte == 0));
     assert_eq!(number(&call(&pic, id, "stable_inc", &[]).unwrap()), 100);
+    // Nothing is left of what was there before: neither bytes nor size.
+    pic.set_stable_memory(id, vec![1; 8], BlobCompression::NoCompression);
+    let memory = pic.get_stable_memory(id);
+    assert_eq!(memory.len(), 65_536);
+    assert_eq!(memory[..8], [1; 8]);
+    assert!(memory[8..].iter().all(|byte| *byte == 0));
 }
 
 #[test]
@@ -92,4 +101,33 @@ fn the_log_of_a_failed_install_is_kept() {
     );
     pic.upgrade_canister(id, failing, vec![], None).unwrap_err();
     assert_eq!(logs(&pic, id)[0].1, "on my way");
+}
+
+/// Prints an empty text 100,000 times.
+const CHATTY: &str = r#"(module
+    (import "ic0" "debug_print" (func $print (param i32 i32)))
+    (import "ic0" "msg_reply" (func $reply))
+    (memory 1)
+    (func (export "canister_update chat")
+        (local $left i32)
+        (local.set $left (i32.const 100000))
+        (loop $next
+            (call $print (i32.const 0) (i32.const 0))
+            (br_if $next (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
+        (call $reply)))"#;
+
+#[test]
+fn records_without_content_fill_a_log_too() {
+    let pic = instance();
+    let id = installed_wasm(&pic, wasm(CHATTY));
+    call(&pic, id, "chat", &[]).unwrap();
+    // 4 KiB, of which each record takes twenty bytes besides its content.
+    let kept = logs(&pic, id);
+    assert_eq!(kept.len(), 4096 / 20);
+    assert_eq!(kept.last().unwrap().0, 99_999);
+    let silent = types::CanisterSettings { log_memory_limit: Some(0u8.into()), ..Default::default() };
+    pic.update_canister_settings(id, None, silent).unwrap();
+    assert!(logs(&pic, id).is_empty());
+    call(&pic, id, "chat", &[]).unwrap();
+    assert!(logs(&pic, id).is_empty());
 }

@@ -6,6 +6,7 @@ use super::common::{
 use pocket_ic::common::rest::BlobCompression;
 use std::collections::BTreeMap;
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
@@ -151,5 +152,42 @@ fn a_folder_with_a_shortened_file_is_refused() {
     let mut bytes = fs::read(&path).unwrap();
     bytes.pop();
     fs::write(&path, bytes).unwrap();
+    pic.canister_snapshot_upload(id, ANONYMOUS, None, folder);
+}
+
+/// The metadata file has no way to write them.
+#[test]
+fn globals_that_are_no_finite_number_are_refused_before_anything_is_written() {
+    let pic = instance();
+    for (value, kind) in [("inf", "f64"), ("-inf", "f32"), ("nan", "f64")] {
+        let module = format!(
+            "(module (memory 1) (global (mut i32) (i32.const 1)) (global (mut {kind}) ({kind}.const {value})))"
+        );
+        let id = installed_wasm(&pic, wasm(&module));
+        let snapshot = pic.take_canister_snapshot(id, None, None).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("snapshot");
+        let refused = catch_unwind(AssertUnwindSafe(|| {
+            pic.canister_snapshot_download(id, ANONYMOUS, snapshot.id.clone(), folder.clone())
+        }));
+        let text = *refused.unwrap_err().downcast::<String>().unwrap();
+        assert!(text.contains("global 1"), "{text}");
+        assert!(!folder.exists() || files(&folder).is_empty());
+        pic.load_canister_snapshot(id, None, snapshot.id).unwrap();
+    }
+}
+
+#[test]
+#[should_panic(expected = "has the SHA-256")]
+fn a_folder_with_a_damaged_chunk_is_refused() {
+    let pic = instance();
+    let id = installed_with(&pic, 5);
+    pic.upload_chunk(id, None, b"a chunk".to_vec()).unwrap();
+    let snapshot = pic.take_canister_snapshot(id, None, None).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("snapshot");
+    pic.canister_snapshot_download(id, ANONYMOUS, snapshot.id, folder.clone());
+    let chunk = folder.join(format!("wasm_chunk_store/{}.bin", hex::encode(sha256(b"a chunk"))));
+    fs::write(&chunk, b"a chink").unwrap();
     pic.canister_snapshot_upload(id, ANONYMOUS, None, folder);
 }

@@ -1,11 +1,13 @@
 //! Snapshots: taken, loaded, replaced, read and written in pieces.
 
 use super::common::{
-    ANONYMOUS, call, counter, installed_with, instance, long, manage, number, query_number, read, user,
+    ANONYMOUS, call, counter, installed_with, instance, long, manage, number, query_number, read, user, wasm,
 };
 use candid::{decode_one, encode_one};
 use ic_management_canister_types as types;
 use pocket_ic::ErrorCode;
+use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::fs::MetadataExt;
 
 #[test]
 fn a_snapshot_brings_everything_back() {
@@ -115,7 +117,7 @@ fn announced_snapshots_have_sensible_sizes() {
         };
         manage(&pic, id, ANONYMOUS, "upload_canister_snapshot_metadata", encode_one(args).unwrap())
     };
-    for (wasm_memory, stable_memory) in [(1, 0), (0, 1), (5 << 30, 0), (0, 501 << 30)] {
+    for (wasm_memory, stable_memory) in [(1, 0), (0, 1), (7 << 30, 0), (0, 501 << 30)] {
         let error = announce(wasm_memory, stable_memory).unwrap_err();
         assert_eq!(error.error_code, ErrorCode::InvalidManagementPayload, "{error}");
     }
@@ -133,4 +135,50 @@ fn announced_snapshots_have_sensible_sizes() {
     manage(&pic, id, ANONYMOUS, "upload_canister_snapshot_data", encode_one(piece).unwrap()).unwrap();
     pic.load_canister_snapshot(id, None, made.snapshot_id).unwrap();
     assert_eq!(pic.get_stable_memory(id), vec![0; 65_536]);
+}
+
+/// A wasm memory of 6 GiB of which one byte is not zero: announced, filled, loaded and taken, it costs what was written.
+#[test]
+fn the_largest_wasm_memory_is_uploaded_piece_by_piece() {
+    let pic = instance();
+    let id = pic.create_canister();
+    // Else the memory would freeze it.
+    pic.add_cycles(id, 1_000_000_000_000_000_000);
+    let module = wasm("(module (memory i64 1 98304))");
+    let bytes = 6u64 << 30;
+    let announced = types::UploadCanisterSnapshotMetadataArgs {
+        canister_id: id,
+        replace_snapshot: None,
+        wasm_module_size: module.len() as u64,
+        globals: vec![],
+        wasm_memory_size: bytes,
+        stable_memory_size: 0,
+        certified_data: vec![],
+        global_timer: None,
+        on_low_wasm_memory_hook_status: None,
+    };
+    let arg = encode_one(announced).unwrap();
+    let reply = manage(&pic, id, ANONYMOUS, "upload_canister_snapshot_metadata", arg).unwrap();
+    let made: types::UploadCanisterSnapshotMetadataResult = decode_one(&reply).unwrap();
+    let pieces = [
+        (types::SnapshotDataOffset::WasmModule { offset: 0 }, module),
+        (types::SnapshotDataOffset::WasmMemory { offset: bytes - 1 }, vec![7]),
+    ];
+    for (kind, chunk) in pieces {
+        let (canister_id, snapshot_id) = (id, made.snapshot_id.clone());
+        let piece = types::UploadCanisterSnapshotDataArgs { canister_id, snapshot_id, kind, chunk };
+        manage(&pic, id, ANONYMOUS, "upload_canister_snapshot_data", encode_one(piece).unwrap()).unwrap();
+    }
+    pic.load_canister_snapshot(id, None, made.snapshot_id).unwrap();
+    let taken = pic.take_canister_snapshot(id, None, None).unwrap();
+    assert!(taken.total_size > bytes);
+    let folder = tempfile::tempdir().unwrap();
+    pic.canister_snapshot_download(id, ANONYMOUS, taken.id, folder.path().to_owned());
+    let mut file = std::fs::File::open(folder.path().join("wasm_memory.bin")).unwrap();
+    assert_eq!(file.metadata().unwrap().len(), bytes);
+    assert!(file.metadata().unwrap().blocks() * 512 < 64 << 20, "what was never written takes no space");
+    file.seek(SeekFrom::End(-1)).unwrap();
+    let mut last = Vec::new();
+    file.read_to_end(&mut last).unwrap();
+    assert_eq!(last, [7]);
 }

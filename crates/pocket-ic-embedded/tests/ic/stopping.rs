@@ -1,7 +1,7 @@
 //! Stopping and uninstalling canisters that have calls in flight.
 
 use super::calls::{proxy, to};
-use super::common::{ANONYMOUS, call, installed, installed_wasm, instance, read, submit_manage, wasm};
+use super::common::{ANONYMOUS, about, call, installed, installed_wasm, instance, read, submit_manage, wasm};
 use pocket_ic::ErrorCode;
 use std::time::Duration;
 
@@ -87,3 +87,55 @@ fn a_canister_that_never_rests_holds_up_neither_rounds_nor_stopping() {
     let error = pic.await_call(endless).unwrap_err();
     assert_eq!(error.error_code, ErrorCode::CanisterDidNotReply);
 }
+
+/// The answer of a call that a canister made before it was deleted is not taken for one that its successor waits for.
+#[test]
+fn a_late_answer_runs_nothing_of_a_canister_with_the_same_id() {
+    let pic = instance();
+    let id = proxy(&pic);
+    let restless = installed_wasm(&pic, wasm(RESTLESS));
+    pic.submit_call(restless, ANONYMOUS, "ping", vec![]).unwrap();
+    pic.set_controllers(restless, None, vec![ANONYMOUS, id]).unwrap();
+    // Answered when the stop has waited for five minutes: the argument is the callee's record.
+    let stopper = wasm(STOPPER);
+    pic.reinstall_canister(id, stopper, vec![], None).unwrap();
+    pic.submit_call(id, ANONYMOUS, "stop", about(restless)).unwrap();
+    pic.tick();
+    pic.uninstall_canister(id, None).unwrap();
+    pic.stop_canister(id, None).unwrap();
+    pic.delete_canister(id, None).unwrap();
+    let again = pic.create_canister_with_id(None, None, id).unwrap();
+    pic.install_canister(again, wasm(STOPPER), vec![], None);
+    pic.advance_time(Duration::from_secs(150));
+    let waiting = pic.submit_call(again, ANONYMOUS, "stop", about(restless)).unwrap();
+    pic.tick();
+    pic.advance_time(Duration::from_secs(150));
+    pic.tick();
+    pic.tick();
+    assert_eq!(pic.ingress_status(waiting.clone()), None, "the first stop was answered, this one was not");
+    pic.advance_time(Duration::from_secs(150));
+    pic.tick();
+    pic.tick();
+    assert!(pic.ingress_status(waiting).is_some());
+}
+
+/// `stop` passes its argument on to the management canister's `stop_canister` and replies when that is answered.
+const STOPPER: &str = r#"
+(module
+  (import "ic0" "msg_reply" (func $msg_reply))
+  (import "ic0" "msg_arg_data_size" (func $arg_size (result i32)))
+  (import "ic0" "msg_arg_data_copy" (func $arg_copy (param i32 i32 i32)))
+  (import "ic0" "call_new" (func $call_new (param i32 i32 i32 i32 i32 i32 i32 i32)))
+  (import "ic0" "call_data_append" (func $data (param i32 i32)))
+  (import "ic0" "call_perform" (func $perform (result i32)))
+  (table funcref (elem $answered))
+  (memory 1)
+  (data (i32.const 0) "stop_canister")
+  (func (export "canister_update stop")
+    (call $arg_copy (i32.const 64) (i32.const 0) (call $arg_size))
+    (call $call_new (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 13)
+      (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))
+    (call $data (i32.const 64) (call $arg_size))
+    (if (call $perform) (then (unreachable))))
+  (func $answered (param i32) (call $msg_reply)))
+"#;

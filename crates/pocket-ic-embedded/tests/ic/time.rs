@@ -1,7 +1,7 @@
 //! Time, and what it sets off: timers, heartbeats, the hook for low memory, time that goes on by itself.
 
 use super::common::{
-    ANONYMOUS, builder, call, counter, installed, installed_wasm, instance, long, read, wasm,
+    ANONYMOUS, builder, call, counter, installed, installed_wasm, instance, long, read, wait_for, wasm,
 };
 use candid::Principal;
 use pocket_ic::{ErrorCode, PocketIc, Time};
@@ -135,6 +135,11 @@ fn time_goes_on_by_itself_while_auto_progress_is_on() {
     pic.stop_progress();
     assert!(!pic.auto_progress_enabled());
     let stopped = nanos(&pic);
+    // Another instance tells when several pauses have passed in which a task would have gone on.
+    let clock = instance();
+    clock.auto_progress();
+    let began = nanos(&clock);
+    wait_for("a second", || (nanos(&clock) > began + 1_000_000_000).then_some(()));
     assert_eq!(nanos(&pic), stopped);
 }
 

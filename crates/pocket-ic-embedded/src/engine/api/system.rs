@@ -6,10 +6,13 @@ use super::Definer;
 use super::calls::principal;
 use crate::engine::contexts::REPLICATED;
 use crate::engine::error::Trap;
-use crate::engine::host::{Cx, Word, enter, take, violation};
+use crate::engine::host::{Cx, Word, enter, take, take_start, violation};
+use crate::engine::texts::MAX_TEXT_BYTES;
 
 /// Bytes of certified data.
 const MAX_CERTIFIED_DATA: u64 = 32;
+/// Bytes of the text of a trap that go into the answer and the log, as on the IC.
+const MAX_TRAP_TEXT: u64 = 16 << 10;
 
 pub(super) fn define<W: Word>(d: &mut Definer<'_>) -> Result<()> {
     d.getter("time", |host| host.message.ctx.time_nanos)?;
@@ -51,14 +54,14 @@ pub(super) fn define<W: Word>(d: &mut Definer<'_>) -> Result<()> {
     let api = d.api("debug_print")?;
     d.func(api, move |mut c: Cx<'_>, src: W, len: W| -> Result<()> {
         enter(&mut c, api)?;
-        let text = take(&mut c, api, src.wide(), len.wide())?;
+        let text = take_start(&mut c, api, src.wide(), len.wide(), MAX_TEXT_BYTES)?;
         c.data_mut().message.logs.push(text);
         Ok(())
     })?;
     let api = d.api("trap")?;
     d.func(api, move |mut c: Cx<'_>, src: W, len: W| -> Result<()> {
         enter(&mut c, api)?;
-        let text = take(&mut c, api, src.wide(), len.wide())?;
+        let text = take_start(&mut c, api, src.wide(), len.wide(), MAX_TRAP_TEXT)?;
         Err(Trap::CalledTrap(String::from_utf8_lossy(&text).into_owned()).into())
     })
 }

@@ -218,7 +218,7 @@ fn callbacks() {
     let trap = callback(entry, context()).result;
     assert!(matches!(trap, Err(Trap::ContractViolation(text)) if text.contains("no reject message")));
     let outcome = callback(EntryPoint::CleanupCallback { fun: 2, env: 73 }, context());
-    assert_eq!(outcome.state.read_wasm_memory(200, 4), Some(vec![73, 0, 0, 0]));
+    assert_eq!(outcome.state.heap().read(200, 4), Some(vec![73, 0, 0, 0]));
 }
 
 #[test]

@@ -59,7 +59,7 @@ fn heap_globals_and_stable_memory_survive_messages() {
     }
     assert_eq!(state.stable().pages(), 1);
     assert_eq!(state.globals(), [GlobalValue::I32(1005)]);
-    assert_eq!(state.read_wasm_memory(100, 4), Some(vec![10, 0, 0, 0]));
+    assert_eq!(state.heap().read(100, 4), Some(vec![10, 0, 0, 0]));
 }
 
 #[test]
@@ -108,8 +108,8 @@ fn a_grown_heap_is_rolled_back_to_its_size() {
     let state = fresh(COUNTER);
     let grown = update(&state, "grow_heap").state;
     assert_eq!(grown.wasm_memory_bytes(), 4 * WASM_PAGE);
-    assert_eq!(grown.read_wasm_memory(262140, 4), Some(vec![7, 0, 0, 0]));
-    assert_eq!(grown.read_wasm_memory(262141, 4), None);
+    assert_eq!(grown.heap().read(262140, 4), Some(vec![7, 0, 0, 0]));
+    assert_eq!(grown.heap().read(262141, 4), None);
     assert_eq!(state.wasm_memory_bytes(), WASM_PAGE);
     // The old state again, on an engine that has an instance with the larger memory.
     let again = update(&state, "bump").state;
@@ -270,4 +270,38 @@ fn faults_have_the_words_of_the_ic() {
         trap.to_string(),
         "Canister exceeded the limit of 1000000 instructions for single message execution."
     );
+}
+
+/// Prints a memory of 1 MiB five times, and last a word.
+#[test]
+fn of_what_a_message_prints_the_newest_is_kept() {
+    let state = fresh(
+        r#"(module
+            (import "ic0" "debug_print" (func $print (param i32 i32)))
+            (import "ic0" "trap" (func $trap (param i32 i32)))
+            (memory 48) (data (i32.const 0) "last")
+            (func (export "canister_update much")
+                (local $left i32)
+                (local.set $left (i32.const 5))
+                (loop $next
+                    (call $print (i32.const 65536) (i32.const 1048576))
+                    (br_if $next (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
+                (call $print (i32.const 0) (i32.const 4)))
+            (func (export "canister_update long") (call $print (i32.const 0) (i32.const 3145728)))
+            (func (export "canister_update trap") (call $trap (i32.const 0) (i32.const 3145728))))"#,
+    );
+    let much = update(&state, "much");
+    assert_eq!(much.logs.iter().map(Vec::len).collect::<Vec<_>>(), [1 << 20, 4]);
+    assert_eq!(much.logs[1], b"last");
+    assert!(much.instructions > 5 << 20, "all of it is charged");
+    let long = update(&state, "long");
+    assert_eq!(long.logs.iter().map(Vec::len).sum::<usize>() as u64, MAX_LOG_BYTES - LOG_RECORD_BYTES);
+    assert!(long.logs[0].starts_with(b"last"));
+    let trapped = update(&state, "trap");
+    assert!(trapped.instructions > 3 << 20);
+    let Err(Trap::CalledTrap(text)) = trapped.result else {
+        panic!("{:?}", trapped.result);
+    };
+    assert_eq!(text.len(), 16 << 10);
+    assert_eq!(trapped.logs[0].len(), "[TRAP]: ".len() + text.len());
 }

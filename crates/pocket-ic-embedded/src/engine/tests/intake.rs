@@ -25,7 +25,7 @@ fn the_empty_module_is_valid() {
     let module = ENGINE.compile(EMPTY).expect("valid");
     let state = CanisterState::new(module);
     assert_eq!(state.wasm_memory_bytes(), 0);
-    assert_eq!(state.read_wasm_memory(0, 0), Some(vec![]));
+    assert_eq!(state.heap().read(0, 0), Some(vec![]));
     assert_eq!(state.globals(), []);
     assert_eq!(update(&state, "any").result.expect_err("empty").error_code(), 536);
     let outcome = ENGINE.execute(&state, EntryPoint::Init, context(), Limits::install());

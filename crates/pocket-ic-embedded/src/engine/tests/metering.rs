@@ -127,7 +127,7 @@ fn counts_repeat_on_any_engine_and_instance() {
 }
 
 #[test]
-fn a_limit_is_exact() {
+fn a_limit_ends_a_message_within_twenty_instructions() {
     let state = fresh(METERED);
     for method in ["counters", "write_a_page", "print", "arg"] {
         let needed = cost(&state, method, b"").instructions;

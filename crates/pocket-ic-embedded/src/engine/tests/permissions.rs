@@ -1,6 +1,9 @@
 //! Which function may be called from where: the whole table of the interface specification, every cell executed.
 
+use std::collections::BTreeSet;
+
 use super::*;
+use crate::engine::contexts::APIS;
 
 /// Name, parameters and results as letters (i: i32, l: i64), and where it may be called.
 /// Transcribed from the specification, independently of the engine's own table.
@@ -142,6 +145,15 @@ fn entry_points() -> Vec<(EntryPoint, bool, &'static str)> {
         (RejectCallback { fun, env }, true, "CRt"),
         (CleanupCallback { fun, env }, true, "CC"),
     ]
+}
+
+#[test]
+fn the_table_has_every_function_but_those_for_minting() {
+    let known: BTreeSet<&str> =
+        APIS.iter().map(|api| api.name).filter(|name| !name.starts_with("mint_cycles")).collect();
+    let tested: BTreeSet<&str> = TABLE.iter().map(|row| row.0).collect();
+    assert_eq!(tested, known);
+    assert_eq!(TABLE.len(), tested.len(), "a function is listed once");
 }
 
 #[test]

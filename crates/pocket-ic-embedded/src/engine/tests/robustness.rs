@@ -106,7 +106,7 @@ fn pages_that_become_zero_again() {
         (func (export "canister_update clear") (memory.fill (i32.const 0) (i32.const 0) (i32.const 131072)))
         (func (export "canister_update set") (memory.fill (i32.const 0) (i32.const 1) (i32.const 131072))))"#,
     );
-    let byte = |state: &CanisterState, at: u64| state.read_wasm_memory(at, 1).expect("within")[0];
+    let byte = |state: &CanisterState, at: u64| state.heap().read(at, 1).expect("within")[0];
     let set = update(&state, "set");
     assert_eq!(set.dirty_wasm_pages, 32);
     let clear = update(&set.state, "clear");
@@ -114,6 +114,6 @@ fn pages_that_become_zero_again() {
     assert_eq!(update(&state, "clear").dirty_wasm_pages, 1);
     for (state, expected) in [(&state, [0, b'x', 0]), (&set.state, [1, 1, 1]), (&clear.state, [0, 0, 0])] {
         assert_eq!([0, 40000, 131071].map(|at| byte(state, at)), expected);
-        assert_eq!(update(state, "set").state.read_wasm_memory(0, 131072), Some(vec![1; 131072]));
+        assert_eq!(update(state, "set").state.heap().read(0, 131072), Some(vec![1; 131072]));
     }
 }

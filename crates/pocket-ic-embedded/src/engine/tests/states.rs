@@ -41,18 +41,21 @@ fn globals_are_saved_and_restored() {
     assert_eq!(changed.globals()[4], initial[4], "a NaN keeps its bits");
     assert_eq!(changed.globals()[5], GlobalValue::V128(7 | 8 << 64));
     // Put together again from its parts.
-    let memory = changed.read_wasm_memory(0, changed.wasm_memory_bytes()).expect("all of it");
+    let memory = changed.heap().read(0, changed.wasm_memory_bytes()).expect("all of it");
+    let mut heap = Heap::zeroed(memory.len() as u64 / WASM_PAGE);
+    assert_eq!(heap.write(1, &memory), None);
+    heap.write(0, &memory).expect("within");
     let copy = CanisterState::from_parts(
         changed.module().clone(),
-        &memory,
+        heap,
         changed.globals(),
         StableMemory::from_bytes(b"stable"),
     )
     .expect("it fits");
-    assert_eq!(copy.read_wasm_memory(0, memory.len() as u64), Some(memory));
+    assert_eq!(copy.heap().read(0, memory.len() as u64), Some(memory));
     let next = update(&copy, "change").state;
     assert_eq!(next.globals()[1], GlobalValue::I32(5));
-    assert_eq!(next.read_wasm_memory(70000, 4), Some(vec![5, 0, 0, 0]));
+    assert_eq!(next.heap().read(70000, 4), Some(vec![5, 0, 0, 0]));
     assert_eq!(next.stable().to_vec()[..6], *b"stable");
     assert_eq!(update(&changed, "change").state.globals(), next.globals());
 }
@@ -60,21 +63,21 @@ fn globals_are_saved_and_restored() {
 #[test]
 fn parts_that_do_not_fit() {
     let state = fresh(GLOBALS);
-    let build = |bytes: usize, globals: Vec<GlobalValue>| {
+    let build = |pages: u64, globals: Vec<GlobalValue>| {
         let module = state.module().clone();
-        CanisterState::from_parts(module, &vec![0; bytes], globals, StableMemory::new())
+        CanisterState::from_parts(module, Heap::zeroed(pages), globals, StableMemory::new())
             .map(|state| state.wasm_memory_bytes())
     };
     let globals = state.globals();
-    assert_eq!(build(3 << 16, globals.clone()), Ok(3 << 16));
-    for bytes in [0, 1 << 16, (2 << 16) + 1] {
-        assert!(matches!(build(bytes, globals.clone()), Err(StateMismatch::WasmMemory { .. })), "{bytes}");
+    assert_eq!(build(3, globals.clone()), Ok(3 << 16));
+    for pages in [0, 1, 65_537] {
+        assert!(matches!(build(pages, globals.clone()), Err(StateMismatch::WasmMemory { .. })), "{pages}");
     }
-    let count = build(2 << 16, globals[1..].to_vec());
+    let count = build(2, globals[1..].to_vec());
     assert_eq!(count, Err(StateMismatch::GlobalCount { got: 5, expected: 6 }));
     let mut wrong = globals;
     wrong[2] = GlobalValue::I32(4);
-    let mismatch = build(2 << 16, wrong).expect_err("an i64 is expected");
+    let mismatch = build(2, wrong).expect_err("an i64 is expected");
     assert_eq!(mismatch.to_string(), "global 2 is of type i32; the module's is of type i64");
 }
 
@@ -87,11 +90,11 @@ fn an_upgrade_keeps_stable_memory_and_only_that() {
     old.stable_mut().grow(1, 1 << 20).expect("there is room");
     old.stable_mut().write(3, b"kept").expect("within");
     let new = old.replace_module(module.clone(), false);
-    assert_eq!(new.read_wasm_memory(70000, 4), Some(b"new\0".to_vec()));
+    assert_eq!(new.heap().read(70000, 4), Some(b"new\0".to_vec()));
     assert_eq!(new.globals(), [GlobalValue::I32(9)]);
     assert_eq!(new.stable().to_vec()[3..7], *b"kept");
     let kept = old.replace_module(module, true);
-    assert_eq!(kept.read_wasm_memory(70000, 4), Some(vec![4, 0, 0, 0]));
+    assert_eq!(kept.heap().read(70000, 4), Some(vec![4, 0, 0, 0]));
     assert_eq!(kept.wasm_memory_bytes(), 5 * WASM_PAGE);
     assert_eq!(kept.globals(), [GlobalValue::I32(9)]);
 }

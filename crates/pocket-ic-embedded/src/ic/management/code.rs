@@ -61,7 +61,7 @@ struct Deployment {
 
 fn deploy(
     instance: &mut Instance,
-    call: &Call,
+    call: &mut Call,
     id: Principal,
     mode: CanisterInstallMode,
     module: &[u8],
@@ -71,7 +71,7 @@ fn deploy(
     let canister = instance.controlled(id, call.caller)?;
     canister.check_not_frozen()?;
     check_mode(canister, mode)?;
-    let limits = canister.limits(Limits::install());
+    let limits = canister.limits(Limits::install(), &EntryPoint::Start);
     let mut deployment = Deployment {
         id,
         caller: call.caller,
@@ -96,7 +96,11 @@ fn deploy(
         }
         _ => deployment.install(instance, &module),
     };
-    let state = match deployed {
+    call.instructions = deployment.total_instructions.saturating_sub(deployment.limits.instructions);
+    // A module can begin with more than the limit, or take over a memory that is larger.
+    let canister = instance.controlled(id, call.caller)?;
+    let within = |state: CanisterState| canister.check_wasm_memory(state.wasm_memory_bytes()).map(|()| state);
+    let state = match deployed.and_then(within) {
         Ok(state) => state,
         Err(error) => {
             instance.record_logs(id, &deployment.logs, call.now);
@@ -212,7 +216,8 @@ impl Deployment {
             ..base
         };
         let (name, method) = entry_name(&entry, "");
-        let outcome = instance.engine.execute(state, entry, context, self.limits.clone());
+        let limits = Limits { wasm_memory_bytes: canister.wasm_memory_limit(&entry), ..self.limits.clone() };
+        let outcome = instance.engine.execute(state, entry, context, limits);
         instance.record_cost(self.id, name, &method, &outcome, self.now);
         self.take_over(outcome)
     }

@@ -54,6 +54,8 @@ struct Call<'a> {
     /// Cycles attached; what is left goes back.
     cycles: u128,
     now: u64,
+    /// Instructions of canisters' code that carrying it out has used.
+    instructions: u64,
 }
 
 impl Call<'_> {
@@ -118,8 +120,8 @@ fn access(method: &str) -> Option<Access> {
 /// Methods that a canister may also call about itself.
 const OPEN_TO_ITSELF: [&str; 4] = ["canister_status", "upload_chunk", "stored_chunks", "clear_chunk_store"];
 
-/// Methods of the real management canister that are not built here.
-const UNSUPPORTED: [&str; 16] = [
+/// Methods of the real management canister that are not built here, besides those whose name begins with `bitcoin_`.
+const UNSUPPORTED: [&str; 13] = [
     "http_request",
     "flexible_http_request",
     "ecdsa_public_key",
@@ -132,14 +134,15 @@ const UNSUPPORTED: [&str; 16] = [
     "subnet_info",
     "canister_metrics",
     "list_canisters",
-    "bitcoin_get_balance",
-    "bitcoin_get_utxos",
-    "bitcoin_send_transaction",
     "rename_canister",
 ];
 
+fn is_unsupported(method: &str) -> bool {
+    UNSUPPORTED.contains(&method) || method.starts_with("bitcoin_")
+}
+
 fn unknown_method(method: &str) -> UserError {
-    if UNSUPPORTED.contains(&method) {
+    if is_unsupported(method) {
         return UserError::new(
             ErrorCode::UnknownManagementMessage,
             format!("Management method {method} is not supported by the embedded server"),
@@ -210,7 +213,7 @@ fn check_access(
     canister.check_controller(caller.id)
 }
 
-/// Carries out a call and answers it.
+/// Carries out a call and answers it. Gives the instructions of canisters' code that this used.
 #[allow(clippy::too_many_arguments, reason = "they are the parts of one call")]
 pub(super) fn execute(
     instance: &mut Instance,
@@ -221,16 +224,17 @@ pub(super) fn execute(
     arg: &[u8],
     cycles: u128,
     now: u64,
-) {
-    let mut call = Call { caller, subnet, origin: &origin, method, arg, cycles, now };
+) -> u64 {
+    let mut call = Call { caller, subnet, origin: &origin, method, arg, cycles, now, instructions: 0 };
     let result = check_access(instance, caller, method, || target(method, arg))
         .and_then(|()| dispatch(instance, &mut call));
-    let refund = call.cycles;
+    let (refund, used) = (call.cycles, call.instructions);
     match result {
         Ok(Reply::Now(bytes)) => instance.respond(origin, Ok(bytes), refund),
         Ok(Reply::Later) => {}
         Err(error) => instance.respond(origin, Err(error), refund),
     }
+    used
 }
 
 fn dispatch(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError> {
@@ -269,6 +273,7 @@ fn dispatch(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError
 pub(super) fn query(instance: &Instance, caller: Principal, method: &str, arg: &[u8]) -> CallResult {
     match method {
         "fetch_canister_logs" => status::logs(instance, caller, arg),
+        _ if is_unsupported(method) => Err(unknown_method(method)),
         _ => Err(UserError::new(
             ErrorCode::CanisterMethodNotFound,
             format!("Query method {method} not found."),

@@ -5,7 +5,7 @@ use crate::ic::canister::{Canister, LowMemoryHook};
 use crate::ic::error::{OpError, UserError};
 use crate::ic::instance::Instance;
 use crate::ic::records::origin;
-use crate::ic::snapshot::{MAX_SLICE_BYTES, Snapshot};
+use crate::ic::snapshot::{MAX_SLICE_BYTES, Snapshot, not_found};
 use crate::ic::snapshot_dir::{self, SnapshotDirError};
 use candid::Principal;
 use ic_management_canister_types::{
@@ -156,13 +156,6 @@ fn readable(instance: &Instance, id: Principal, caller: Caller) -> Result<&Canis
     Ok(canister)
 }
 
-fn not_found(canister: Principal, id: &[u8]) -> UserError {
-    UserError::new(
-        ErrorCode::CanisterSnapshotNotFound,
-        format!("Could not find the snapshot ID {} for canister {canister}.", hex::encode(id)),
-    )
-}
-
 /// The canister part of a snapshot id: all but the counter in its last eight bytes.
 fn id_owner(snapshot: &[u8]) -> Option<Principal> {
     let (owner, _) = snapshot.split_last_chunk::<8>()?;
@@ -247,6 +240,7 @@ impl Instance {
 fn folder_error(error: SnapshotDirError) -> OpError {
     match error {
         SnapshotDirError::Rejected(message) => OpError::Snapshot(message),
+        SnapshotDirError::NotFinite { .. } => OpError::Snapshot(error.to_string()),
         other => OpError::InvalidSnapshotDirectory(other.to_string()),
     }
 }

@@ -1,0 +1,49 @@
+//! A canister's wasm memory between messages, as a value: sparse and copy-on-write, as stable memory is.
+
+use super::paged::Paged;
+use super::stable::WASM_PAGE;
+
+/// Contents and size of a wasm memory. A clone costs next to nothing; what was never written takes no space.
+#[derive(Clone, Debug, Default)]
+pub struct Heap {
+    /// Bytes; a multiple of the wasm page.
+    pub(super) bytes: u64,
+    /// Contents.
+    pub(super) pages: Paged,
+}
+
+impl Heap {
+    /// A memory of so many pages of 64 KiB, all zeros.
+    pub fn zeroed(pages: u64) -> Self {
+        Self { bytes: pages.saturating_mul(WASM_PAGE), pages: Paged::default() }
+    }
+
+    /// Size in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// A part of the memory; `None` if it reaches beyond the end.
+    pub fn read(&self, offset: u64, len: u64) -> Option<Vec<u8>> {
+        self.check(offset, len)?;
+        let mut out = vec![0; usize::try_from(len).ok()?];
+        self.pages.read(offset, &mut out);
+        Some(out)
+    }
+
+    /// Writes `bytes` at `offset`; `None`, and nothing written, if they reach beyond the end.
+    pub fn write(&mut self, offset: u64, bytes: &[u8]) -> Option<()> {
+        self.check(offset, bytes.len() as u64)?;
+        self.pages.write(offset, bytes);
+        Some(())
+    }
+
+    /// Whether nothing was ever written from `offset` on, for `len` bytes: all zeros, and found out without reading them.
+    pub fn untouched(&self, offset: u64, len: usize) -> bool {
+        self.pages.untouched(offset, len)
+    }
+
+    fn check(&self, offset: u64, len: u64) -> Option<()> {
+        offset.checked_add(len).filter(|end| *end <= self.bytes).map(drop)
+    }
+}
