@@ -10,11 +10,13 @@ mod support;
 use std::time::Duration;
 
 use session_migrate::build::Build;
-use support::conversion::{SESSIONS, Start, after, control, dump, messages, settle, status};
+use support::conversion::sessions::{SESSIONS, Sessions};
+use support::conversion::{
+    Interruption, Start, after, control, interrupted_everywhere, pause_and_resume, settle, status,
+    undisturbed,
+};
 use support::{World, controller};
 use upload_canister::api::MigrationPhase;
-
-type Interruption = fn(&mut World);
 
 const INTERRUPTIONS: &[(&str, Interruption)] = &[
     ("an upgrade to the same build", |world| world.try_upgrade(Build::Staged).unwrap()),
@@ -33,16 +35,7 @@ const INTERRUPTIONS: &[(&str, Interruption)] = &[
         world.pic.tick();
         world.pic.start_canister(world.id, Some(controller())).unwrap();
     }),
-    ("a pause", |world| {
-        if matches!(status(world).phase, MigrationPhase::Validating | MigrationPhase::Converting) {
-            assert_eq!(control(world, "migration_pause").phase, MigrationPhase::Paused);
-            let paused = status(world);
-            world.pic.advance_time(Duration::from_secs(61));
-            world.pic.tick();
-            assert_eq!(status(world), paused, "a pause holds");
-            control(world, "migration_resume");
-        }
-    }),
+    ("a pause", pause_and_resume),
     ("a rollback", |world| {
         control(world, "migration_rollback");
         assert_eq!(settle(world).phase, MigrationPhase::RolledBack);
@@ -63,45 +56,30 @@ const INTERRUPTIONS: &[(&str, Interruption)] = &[
     }),
 ];
 
-fn interrupted_everywhere(start: Start) {
-    let messages = messages(start);
-    assert!(messages >= 3, "{messages} messages leave nothing to interrupt");
-    let undisturbed = after(start, 0);
-    assert_eq!(settle(&undisturbed).phase, MigrationPhase::Converted);
-    let expected = dump(&undisturbed);
+fn ends_in_the_same_state(start: Sessions) {
+    let expected = interrupted_everywhere(start, INTERRUPTIONS);
     assert_eq!((expected.counts, expected.quarantine.len()), ([SESSIONS, SESSIONS - 1, 1, 0], 1));
-    for (what, interrupt) in INTERRUPTIONS {
-        for k in 0..=messages {
-            let mut world = after(start, k);
-            interrupt(&mut world);
-            let state = settle(&world);
-            assert_eq!(state.phase, MigrationPhase::Converted, "{what} after {k} messages: {}", state.note);
-            assert_eq!(dump(&world), expected, "{what} after {k} messages");
-        }
-    }
 }
 
 #[test]
 fn whatever_interrupts_the_counting_it_ends_in_the_same_state() {
-    interrupted_everywhere(Start::Untouched);
+    ends_in_the_same_state(Sessions::Untouched);
 }
 
 #[test]
 fn whatever_interrupts_the_conversion_it_ends_in_the_same_state() {
-    interrupted_everywhere(Start::Counted);
+    ends_in_the_same_state(Sessions::Counted);
 }
 
 /// The direct build cannot serve layout 1: an upgrade to it after a rollback, or in the middle of one, turns round.
 #[test]
 fn the_next_build_goes_forward_from_a_rollback() {
-    let undisturbed = after(Start::Untouched, 0);
-    settle(&undisturbed);
-    let expected = dump(&undisturbed);
-    let world = after(Start::Counted, 1);
+    let expected = undisturbed(Sessions::Untouched);
+    let world = after(Sessions::Counted, 1);
     control(&world, "migration_rollback");
     world.try_upgrade(Build::Direct).unwrap();
     assert_eq!(settle(&world).phase, MigrationPhase::Converted);
-    let found = dump(&world);
+    let found = Sessions::dump(&world);
     assert_eq!(
         (found.sessions, found.metas, found.quarantine),
         (expected.sessions, expected.metas, expected.quarantine)

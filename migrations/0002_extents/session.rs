@@ -55,7 +55,7 @@ pub fn weigh(storage: &Storage, id: SessionId) -> Result<[u8; 32]> {
 /// Copies chunks until none is left or the message is full.
 ///
 /// # Errors
-/// A damaged record, or no room; nothing was changed.
+/// A damaged record, a chunk that is not stored, or no room. The session is as it was, and has no room in extents.
 pub fn convert(storage: &mut Storage, id: SessionId, work: &mut Work<'_>) -> Result<Advance> {
     let (session, meta) = records(storage, id)?;
     let mut progress = if work.progress.is_empty() {
@@ -64,21 +64,16 @@ pub fn convert(storage: &mut Storage, id: SessionId, work: &mut Work<'_>) -> Res
         Progress::decode(&work.progress).map_err(Error::Internal)?
     };
     let prefix = ChunkPrefix::of(&meta.provisional_memory_id, id);
-    let mut copied = ChunkSet::from_ranges(&progress.copied)
-        .ok_or_else(|| Error::Internal(format!("copied ranges {:?} are not ascending", progress.copied)))?;
-    let begun_with = copied.len();
-    for idx in session.received_idxs.ranges().flat_map(|(first, last)| first..=last) {
-        if copied.contains(idx) {
-            continue;
-        }
-        // At least one chunk in each message.
-        if copied.len() > begun_with && work.is_used_up() {
-            progress.copied = copied.ranges().collect();
+    match copy_some(storage, prefix, &session, &mut progress, work) {
+        Ok(true) => {}
+        Ok(false) => {
             work.progress = progress.encode();
             return Ok(Advance::More);
         }
-        copy(storage, prefix, idx, &session, &progress.extents)?;
-        copied.insert(idx);
+        Err(error) => {
+            storage.blobs.extents_mut().free(&progress.extents)?;
+            return Err(error);
+        }
     }
     let mut payload = storage.payload_of(id)?;
     payload.extents = Some(progress.extents);
@@ -87,6 +82,31 @@ pub fn convert(storage: &mut Storage, id: SessionId, work: &mut Work<'_>) -> Res
     mapped_sessions::shrink(storage)?;
     let fate = Fate::Converted(weigh(storage, id)?);
     Ok(Advance::Done { class: Class::Session.index(), fate })
+}
+
+/// Copies chunks that have arrived, at least one in each message. False when the message is full before the last.
+fn copy_some(
+    storage: &mut Storage,
+    prefix: ChunkPrefix,
+    session: &Session,
+    progress: &mut Progress,
+    work: &Work<'_>,
+) -> Result<bool> {
+    let mut copied = ChunkSet::from_ranges(&progress.copied)
+        .ok_or_else(|| Error::Internal(format!("copied ranges {:?} are not ascending", progress.copied)))?;
+    let begun_with = copied.len();
+    for idx in session.received_idxs.ranges().flat_map(|(first, last)| first..=last) {
+        if copied.contains(idx) {
+            continue;
+        }
+        if copied.len() > begun_with && work.is_used_up() {
+            progress.copied = copied.ranges().collect();
+            return Ok(false);
+        }
+        copy(storage, prefix, idx, session, &progress.extents)?;
+        copied.insert(idx);
+    }
+    Ok(true)
 }
 
 /// Copies one chunk, and reads it back.

@@ -185,6 +185,63 @@ fn clients_go_on_in_the_middle_of_it() {
     assert_all_moved(&mut world, &[large.len(), CHUNK + 1]);
 }
 
+/// Runs until a unit is on its way, and says which.
+fn in_the_middle(world: &mut World) -> u64 {
+    loop {
+        assert_eq!(message(world), Progress::More, "no unit is larger than a message");
+        if let Some(unit) = state(world).unit {
+            return unit.key;
+        }
+    }
+}
+
+#[test]
+fn what_a_client_removes_on_its_way_leaves_no_room_behind() {
+    let mut world = finalized();
+    let locator = upload(&mut world, &file(3 * CHUNK), "deleted on its way");
+    let id = BlobId::from_locator(&locator).unwrap();
+    assert_eq!(in_the_middle(&mut world), id.0);
+    crate::memories::delete_blob(&mut world.storage, person(OWNER), id).unwrap();
+    let state = to_end(&mut world);
+    assert_eq!((state.phase, state.source, state.unit), (Phase::Converted, 0, None));
+    assert_all_moved(&mut world, &[]);
+
+    let mut world = finalized();
+    let content = file(3 * CHUNK);
+    let id = world.begin(content.len(), "aborted on its way");
+    (0..3).for_each(|idx| world.put(id, &content, idx).unwrap());
+    assert_eq!(in_the_middle(&mut world), id);
+    world.service().abort(id).unwrap();
+    assert_eq!(to_end(&mut world).phase, Phase::Converted);
+    assert_all_moved(&mut world, &[]);
+}
+
+#[test]
+fn a_session_whose_chunk_is_lost_stops_it_and_takes_no_room() {
+    let mut world = finalized();
+    let content = file(3 * CHUNK);
+    let id = world.begin(content.len(), "a chunk will be lost");
+    (0..3).for_each(|idx| world.put(id, &content, idx).unwrap());
+    let status = world.service().status(id).unwrap();
+    assert_eq!(in_the_middle(&mut world), id);
+    let prefix = ChunkPrefix::of(&status.provisional_memory_id, SessionId(id));
+    world.storage.blobs.release(prefix);
+    let state = to_end(&mut world);
+    assert_eq!(state.phase, Phase::Stuck);
+    assert!(state.note.contains("chunk 1 ") && state.note.contains("not stored"), "{}", state.note);
+    assert_eq!(world.storage.blobs.extents().taken_bytes(), Ok(0));
+
+    (0..3).for_each(|idx| {
+        world.storage.blobs.write_chunk(prefix, idx, content.chunks(CHUNK).nth(idx as usize).unwrap())
+    });
+    crate::migrate::controls::Control::of(&MIGRATION, &mut world.storage, world.now)
+        .unwrap()
+        .resume()
+        .unwrap();
+    assert_eq!(to_end(&mut world).phase, Phase::Converted);
+    assert_all_moved(&mut world, &[content.len()]);
+}
+
 #[test]
 fn a_damaged_blob_stays_where_it_is_and_says_so() {
     let mut world = finalized();
@@ -195,7 +252,8 @@ fn a_damaged_blob_stays_where_it_is_and_says_so() {
     (0..3).for_each(|idx| world.put(torn, &torn_file, idx).unwrap());
     let torn_blob = world.finish(torn, &torn_file).unwrap().blob_id;
     let prefix = ChunkPrefix::of(&status.provisional_memory_id, SessionId(torn));
-    world.storage.blobs.write_chunk(prefix, 1, &vec![7; CHUNK]);
+    let other = vec![7; CHUNK];
+    world.storage.blobs.write_chunk(prefix, 1, &other);
 
     let state = to_end(&mut world);
     assert_eq!((state.phase, state.source, state.converted, state.quarantined), (Phase::Converted, 2, 1, 1));
@@ -208,6 +266,9 @@ fn a_damaged_blob_stays_where_it_is_and_says_so() {
         "{}",
         record.reason
     );
+    let as_it_was = [&torn_file[..CHUNK], &other, &torn_file[2 * CHUNK..]].concat();
+    while !world.service().sweep().unwrap() {}
+    assert!(read_back(&world, &torn_blob) == as_it_was, "it can be read as far as it is");
     assert_eq!(world.storage.blobs.extents().taken_bytes(), Ok((2 * CHUNK as u64).next_multiple_of(64)));
     assert_eq!(message(&mut world), Progress::Done, "it is not tried for ever");
 }

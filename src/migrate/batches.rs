@@ -142,15 +142,16 @@ impl<'a> Run<'a> {
     /// The room of the message for a unit, and how far the unit is if it was begun before.
     fn work(&mut self, key: u64) -> Work<'a> {
         let Message { now, meter, budget } = self.message;
-        let progress = match self.state.unit.take() {
-            Some(unit) if unit.key == key => unit.progress,
-            Some(unit) => {
-                self.migration.abandon(self.storage, unit.key, unit.progress);
-                Vec::new()
-            }
-            None => Vec::new(),
-        };
-        Work { now, meter, budget, progress }
+        let begun = self.state.unit.take_if(|unit| unit.key == key);
+        self.give_up_unit();
+        Work { now, meter, budget, progress: begun.map_or_else(Vec::new, |unit| unit.progress) }
+    }
+
+    /// Gives back what was made of a unit that was begun, since its client has removed it or another one comes first.
+    pub(super) fn give_up_unit(&mut self) {
+        if let Some(unit) = self.state.unit.take() {
+            self.migration.abandon(self.storage, unit.key, unit.progress);
+        }
     }
 
     /// Looks at a unit in the new form again.

@@ -205,6 +205,7 @@ impl<'a> Run<'a> {
                     // A unit may have come below the cursor.
                     self.state.cursor = None;
                 } else {
+                    self.give_up_unit();
                     self.enter(Phase::Verifying)?;
                 }
             }

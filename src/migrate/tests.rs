@@ -1,5 +1,6 @@
 //! The engine over real layout 1 data, written by the compat path.
 
+mod batches;
 mod held_back;
 mod interrupted;
 mod left_behind;

@@ -106,15 +106,19 @@ impl Usage {
     /// Reserves bytes for a session that exists already.
     ///
     /// # Errors
-    /// A damaged account.
+    /// A damaged account; nothing was changed.
     pub fn reserve_unlimited(
         &mut self,
         caller: Principal,
         capsule: &str,
         bytes: u64,
     ) -> std::result::Result<(), StableError> {
-        for account in [Account::Caller(caller), Account::Capsule(capsule), Account::Canister] {
-            let now = self.of(account)?.saturating_add(bytes);
+        let mut after = [Account::Caller(caller), Account::Capsule(capsule), Account::Canister]
+            .map(|account| (account, 0));
+        for (account, now) in &mut after {
+            *now = self.of(*account)?.saturating_add(bytes);
+        }
+        for (account, now) in after {
             self.bytes.insert(account.key(), &now);
         }
         Ok(())

@@ -1,112 +1,46 @@
-//! A dozen sessions of layout 1 that are converted on real wasm, so few in a message that it takes many, and what comes
-//! of it.
+//! A migration on real wasm, of so few units in a message that it takes several, interrupted between any two of them.
+//!
+//! Owns: running a migration message by message, and interrupting it. Does not own: what is migrated, and what must
+//! come of it; that is [`sessions`] for the first migration and [`extents`] for the second.
 
-use std::collections::BTreeMap;
+pub mod extents;
+pub mod sessions;
+
+use std::fmt::Debug;
 use std::time::Duration;
 
 use candid::Principal;
-use pocket_ic::common::rest::BlobCompression;
 use session_migrate::build::Build;
 use upload_canister::api::{MigrationPhase, MigrationStatus};
 use upload_canister::meter::Meter;
-use upload_canister::migrate::{self, Phase};
-use upload_canister::session::Time;
-use upload_canister::storage::Storage;
-use upload_canister::upload::RawRecord;
 
-use super::legacy_state::{CLIENTS, client, memory_of, small_image};
 use super::{World, controller};
 
-/// Sessions, one of which does not decode.
-pub const SESSIONS: u64 = 12;
+/// Where a run of a migration begins: each takes a unit in its first message, two in the next, and so on.
+pub trait Start: Copy {
+    /// The build that carries the migration out.
+    const BUILD: Build;
 
-/// Everything that the migration makes, and what it counted; not how many messages that took.
-#[derive(Debug, PartialEq)]
-pub struct Dump {
-    pub sessions: BTreeMap<u64, Vec<u8>>,
-    pub metas: BTreeMap<u64, Vec<u8>>,
-    pub legacy: Vec<u64>,
-    pub activity: u64,
-    pub quarantine: Vec<u64>,
-    pub idle: Vec<u64>,
-    pub owned: Vec<Vec<u64>>,
-    pub accounts: u64,
-    pub bytes: u64,
-    pub layout: Option<u16>,
-    pub phase: Phase,
-    pub counts: [u64; 4],
-    pub digests: [[u8; 32]; 2],
+    /// Everything that the migration makes, and what it counted; not how many messages that took.
+    type Dump: PartialEq + Debug;
+
+    /// A canister before the upgrade to that build.
+    fn world(self) -> World;
+
+    /// What a canister holds.
+    fn dump(world: &World) -> Self::Dump;
 }
 
-pub fn dump(world: &World) -> Dump {
-    let raw = memory_of(&world.pic.get_stable_memory(world.id));
-    let storage = Storage::open_existing(raw).unwrap();
-    let tables = &storage.sessions;
-    let state = storage.migration.state().unwrap();
-    Dump {
-        sessions: tables.sessions.keys(..).map(|id| (id, tables.sessions.get_raw(&id).unwrap())).collect(),
-        metas: tables.metas.keys(..).map(|id| (id, tables.metas.get_raw(&id).unwrap())).collect(),
-        legacy: tables.legacy.keys_after(None).collect(),
-        activity: tables.legacy.notes(),
-        quarantine: storage.migration.quarantine.keys(1, None, 99),
-        idle: storage.index.idle_since(Time::from_nanos(u64::MAX), 99).into_iter().map(|id| id.0).collect(),
-        owned: (0..CLIENTS.min(SESSIONS))
-            .map(|n| storage.index.of(client(n), None, 99).into_iter().map(|id| id.0).collect())
-            .collect(),
-        accounts: storage.usage.accounts(),
-        bytes: storage.usage.total().unwrap(),
-        layout: storage.layout.get().unwrap().map(|layout| layout.0),
-        phase: state.phase,
-        counts: [state.source, state.converted + state.already, state.quarantined, state.expired],
-        digests: [state.digest_before.to_bytes(), state.digest_after.to_bytes()],
-    }
-}
-
-/// Where a run begins: each takes a unit in its first message, two in the next, and so on.
-#[derive(Clone, Copy, Debug)]
-pub enum Start {
-    /// On the legacy build, before anything.
-    Untouched,
-    /// On the staged build, with every record counted and none converted.
-    Counted,
-}
+/// Done to a canister between two messages.
+pub type Interruption = fn(&mut World);
 
 /// A message that has room for one step.
-struct OneStep;
+pub struct OneStep;
 
 impl Meter for OneStep {
     fn used(&self) -> u64 {
         1
     }
-}
-
-/// A canister with sessions, one of which cannot be converted.
-pub fn world(start: Start) -> World {
-    let build = match start {
-        Start::Untouched => Build::Legacy,
-        Start::Counted => Build::Staged,
-    };
-    let mut world = World::new(build);
-    let now = world.pic.get_time().as_nanos_since_unix_epoch();
-    let (bytes, _) = small_image(SESSIONS, now);
-    let raw = memory_of(&bytes);
-    let mut storage = Storage::open_existing(raw.clone()).unwrap();
-    storage.sessions.legacy.insert(5, &RawRecord(b"rubbish".to_vec()));
-    if let Start::Counted = start {
-        while storage.migration.state().unwrap().phase != Phase::Converting {
-            migrate::run(&mut storage, Time::from_nanos(now), &OneStep, 0).unwrap();
-        }
-    }
-    let mut state = storage.migration.state().unwrap();
-    state.pace.limit = 1;
-    storage.migration.set_state(1, &state);
-    drop(storage);
-    let bytes = raw.borrow().clone();
-    world.pic.set_stable_memory(world.id, bytes, BlobCompression::NoCompression);
-    if let Start::Untouched = start {
-        world.upgrade(build);
-    }
-    world
 }
 
 pub fn status(world: &World) -> MigrationStatus {
@@ -132,11 +66,23 @@ pub fn control(world: &World, method: &str) -> MigrationStatus {
     world.update(controller(), method, ()).unwrap_or_else(|error| panic!("{method}: {error}"))
 }
 
-/// Upgrades to the staged build and lets the engine have `k` messages more.
-pub fn after(start: Start, k: u32) -> World {
-    let mut world = world(start);
-    world.try_upgrade(Build::Staged).unwrap();
-    world.build = Build::Staged;
+/// Pauses a migration that is at work, sees that the pause holds, and resumes it.
+pub fn pause_and_resume(world: &mut World) {
+    if matches!(status(world).phase, MigrationPhase::Validating | MigrationPhase::Converting) {
+        assert_eq!(control(world, "migration_pause").phase, MigrationPhase::Paused);
+        let paused = status(world);
+        world.pic.advance_time(Duration::from_secs(61));
+        world.pic.tick();
+        assert_eq!(status(world), paused, "a pause holds");
+        control(world, "migration_resume");
+    }
+}
+
+/// Upgrades to the build of the migration and lets the engine have `k` messages more.
+pub fn after<S: Start>(start: S, k: u32) -> World {
+    let mut world = start.world();
+    world.try_upgrade(S::BUILD).unwrap();
+    world.build = S::BUILD;
     for _ in 0..k {
         world.pic.tick();
     }
@@ -144,7 +90,7 @@ pub fn after(start: Start, k: u32) -> World {
 }
 
 /// Messages that the migration takes when nobody interrupts it.
-pub fn messages(start: Start) -> u32 {
+pub fn messages(start: impl Start) -> u32 {
     let world = after(start, 0);
     let mut messages = 0;
     while status(&world).phase != MigrationPhase::Converted {
@@ -153,4 +99,30 @@ pub fn messages(start: Start) -> u32 {
         assert!(messages < 40, "{:?}", status(&world));
     }
     messages
+}
+
+/// What comes of a migration that nobody interrupts.
+pub fn undisturbed<S: Start>(start: S) -> S::Dump {
+    let world = after(start, 0);
+    let state = settle(&world);
+    assert_eq!(state.phase, MigrationPhase::Converted, "{}", state.note);
+    S::dump(&world)
+}
+
+/// Interrupts the migration in each of these ways, between any two of its messages, before the first and behind the
+/// last: it ends as if nothing had happened.
+pub fn interrupted_everywhere<S: Start>(start: S, interruptions: &[(&str, Interruption)]) -> S::Dump {
+    let messages = messages(start);
+    assert!(messages >= 3, "{messages} messages leave nothing to interrupt");
+    let expected = undisturbed(start);
+    for (what, interrupt) in interruptions {
+        for k in 0..=messages {
+            let mut world = after(start, k);
+            interrupt(&mut world);
+            let state = settle(&world);
+            assert_eq!(state.phase, MigrationPhase::Converted, "{what} after {k} messages: {}", state.note);
+            assert_eq!(S::dump(&world), expected, "{what} after {k} messages");
+        }
+    }
+    expected
 }

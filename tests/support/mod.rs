@@ -11,6 +11,7 @@ pub mod did;
 pub mod legacy_state;
 pub mod scene;
 pub mod scrape;
+pub mod traps;
 pub mod upload;
 
 use std::sync::OnceLock;
@@ -18,12 +19,14 @@ use std::time::Duration;
 
 use candid::utils::ArgumentEncoder;
 use candid::{CandidType, Principal};
+use pocket_ic::common::rest::BlobCompression;
 use pocket_ic::{PocketIc, RejectResponse};
 use serde::de::DeserializeOwned;
 use session_migrate::build::{self, Artifact, Build};
 use upload_canister::api::{
     AdminConfig, AdminStats, BuildInfo, Capsule, CapsuleAccess, MigrationStatus, Result, UploadCounts,
 };
+use upload_canister::stable::RawMemory;
 
 /// A canister with one of the builds.
 pub struct World {
@@ -65,6 +68,9 @@ pub fn controller() -> Principal {
     person(5)
 }
 
+/// Magic and version of a wasm module, and nothing else.
+const EMPTY_MODULE: &[u8] = b"\0asm\x01\0\0\0";
+
 /// A finished build, made at most once in a test run.
 pub fn artifact(build: Build) -> &'static Artifact {
     static MADE: [OnceLock<Artifact>; 3] = [OnceLock::new(), OnceLock::new(), OnceLock::new()];
@@ -89,6 +95,25 @@ impl World {
         let arg = candid::encode_args(()).unwrap();
         pic.install_canister(id, wasm(build), arg, Some(controller()));
         Self { pic, id, build }
+    }
+
+    /// A canister that has none of the builds yet, but an empty module, and no stable memory: what an installation takes
+    /// of it stays taken, and a test that makes hundreds of canisters copies it hundreds of times.
+    pub fn empty(build: Build) -> Self {
+        let pic = session_migrate::server::pocket_ic().unwrap();
+        let id = pic.create_canister_with_settings(Some(controller()), None);
+        pic.install_canister(id, EMPTY_MODULE.to_vec(), Vec::new(), Some(controller()));
+        Self { pic, id, build }
+    }
+
+    /// A copy of the canister's stable memory.
+    pub fn stable_memory(&self) -> RawMemory {
+        legacy_state::memory_of(&self.pic.get_stable_memory(self.id))
+    }
+
+    /// Changes the canister's stable memory behind its back; the next upgrade makes its heap anew.
+    pub fn set_stable_memory(&self, raw: &RawMemory) {
+        self.pic.set_stable_memory(self.id, raw.borrow().clone(), BlobCompression::NoCompression);
     }
 
     /// Installs a build afresh; nothing of what there was is left.

@@ -4,8 +4,8 @@ use candid::Principal;
 use serde_bytes::{ByteBuf, Bytes};
 use sha2::{Digest, Sha256};
 use upload_canister::api::{
-    AssetMetadata, AssetMetadataBase, AssetType, BlobMeta, BlobRef, Memory, Result, StorageBackend,
-    UploadFinishResult, UploadStatus,
+    AssetMetadata, AssetMetadataBase, AssetType, BlobMeta, BlobRef, HashAlgorithm, Memory, Result,
+    StorageBackend, UploadFinishResult, UploadStatus,
 };
 
 use super::World;
@@ -35,6 +35,14 @@ pub fn two_chunks(seed: u64) -> Vec<u8> {
 /// SHA-256 of a file.
 pub fn sha256(file: &[u8]) -> [u8; 32] {
     Sha256::digest(file).into()
+}
+
+/// The digest of a file by this function.
+pub fn digest(hash: HashAlgorithm, file: &[u8]) -> [u8; 32] {
+    match hash {
+        HashAlgorithm::Sha256 => sha256(file),
+        HashAlgorithm::Blake3 => blake3::hash(file).into(),
+    }
 }
 
 /// Metadata of a file of this many bytes.
@@ -82,6 +90,19 @@ impl World {
     /// Begins the upload of a file.
     pub fn begin(&self, caller: Principal, capsule: &str, file: &[u8], idem: &str) -> Result<u64> {
         let args = (capsule, metadata(file.len() as u64), chunks(file.len()), idem);
+        self.update(caller, "uploads_begin", args)
+    }
+
+    /// Begins the upload of a file that this function verifies.
+    pub fn begin_hashed(
+        &self,
+        caller: Principal,
+        capsule: &str,
+        file: &[u8],
+        idem: &str,
+        hash: HashAlgorithm,
+    ) -> Result<u64> {
+        let args = (capsule, metadata(file.len() as u64), chunks(file.len()), idem, Some(hash));
         self.update(caller, "uploads_begin", args)
     }
 

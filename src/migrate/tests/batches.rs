@@ -1,0 +1,148 @@
+//! Batches of which one record does not become what it should: it stays what it was, the others go on, and the engine
+//! stops before it.
+
+use super::*;
+use crate::session::{Session, Time};
+use crate::stable::keys::TwoTexts;
+use crate::stable::{Memories, RawMemory, Table, memory_ids, preflight};
+use crate::upload::tests::{OWNER, person};
+use crate::upload::{IdemKey, SessionRecord, UploadMeta};
+
+/// What one session is in layout 1.
+fn legacy(world: &World, id: u64) -> (Option<Vec<u8>>, Option<Time>) {
+    let legacy = &world.storage.sessions.legacy;
+    (legacy.get_raw(&id), legacy.noted(&id).unwrap())
+}
+
+/// The memory of a world as another program sees it.
+fn memories(raw: &RawMemory) -> Memories {
+    preflight::open_existing(raw.clone()).unwrap()
+}
+
+/// A fault of the memory: what is written of one session is not what is read back.
+struct Faulty {
+    raw: RawMemory,
+    session: u64,
+    damage: Damage,
+}
+
+/// Changes what there is of a session in layout 2 in its place, without a change of its length.
+type Damage = fn(&Memories, u64);
+
+impl Meter for Faulty {
+    /// The engine asks when a record of a batch is written, and before any is read back.
+    fn used(&self) -> u64 {
+        (self.damage)(&memories(&self.raw), self.session);
+        0
+    }
+}
+
+const DAMAGES: &[(&str, Damage)] = &[
+    ("another upload meta", |memories, id| {
+        let mut metas: Table<u64, UploadMeta> = Table::open(memories, memory_ids::UPLOAD_META);
+        if let Some(meta) = metas.get(&id).unwrap() {
+            metas.insert(id, &UploadMeta { created_at: u64::MAX, ..meta });
+        }
+    }),
+    // Layout 1 keeps the activity beside the record: the way back does not show this one.
+    ("another session", |memories, id| {
+        let mut sessions: Table<u64, SessionRecord> = Table::open(memories, memory_ids::SESSIONS);
+        if let Some(record) = sessions.get(&id).unwrap() {
+            let mut session: Session = record.into_session().unwrap();
+            session.session_meta.last_seen = Time::from_nanos(u64::MAX);
+            sessions.insert(id, &SessionRecord::from(&session));
+        }
+    }),
+    ("a session that does not decode", |memories, id| {
+        let mut sessions: Table<u64, RawRecord> = Table::open(memories, memory_ids::SESSIONS);
+        if let Some(RawRecord(mut bytes)) = sessions.get(&id).unwrap() {
+            bytes[0] = u8::MAX;
+            sessions.insert(id, &RawRecord(bytes));
+        }
+    }),
+];
+
+#[test]
+fn a_record_that_reads_back_differently_stays_what_it_was() {
+    for (what, damage) in DAMAGES {
+        for place in 0..5 {
+            let (mut world, sessions) = layout_1();
+            upgrade(&mut world);
+            let (id, file, _) = &sessions[place];
+            let before = legacy(&world, *id);
+            let faulty = Faulty { raw: world.raw.clone(), session: *id, damage: *damage };
+            assert_eq!(run(&mut world.storage, world.now, &faulty, 0), Ok(Progress::Done));
+
+            let state = world.storage.migration.state().unwrap();
+            assert_eq!(
+                (state.phase, state.source, state.converted),
+                (Phase::Stuck, 5, 4),
+                "{what}: {state:?}"
+            );
+            assert!(state.note.contains(&format!("session {id}")), "{what}: {}", state.note);
+            world.storage = Storage::open_existing(world.raw.clone()).unwrap();
+            let tables = &world.storage.sessions;
+            assert_eq!(
+                tables.legacy.keys_after(None).collect::<Vec<_>>(),
+                [*id],
+                "{what}: the others went on"
+            );
+            assert_eq!(legacy(&world, *id), before, "{what}");
+            assert_eq!(
+                (tables.sessions.len(), tables.metas.len()),
+                (4, 4),
+                "{what}: nothing of it is in layout 2"
+            );
+
+            controls::resume(&mut world.storage, world.now).unwrap();
+            let state = run_to_end(&mut world);
+            assert_eq!((state.phase, state.source, state.converted), (Phase::Converted, 5, 5), "{what}");
+            for idx in 0..file.chunks(CHUNK).len() {
+                world.put(*id, file, idx).unwrap();
+            }
+            world.finish(*id, file).unwrap();
+        }
+    }
+}
+
+/// A record that is in no index, as the first public release leaves them, in a capsule whose account is damaged.
+#[test]
+fn an_error_in_the_middle_of_a_batch_ends_it_before_that_record() {
+    let (mut world, sessions) = layout_1();
+    let (id, file, _) = &sessions[2];
+    let caller = person(OWNER);
+    let key = IdemKey::of(&world.capsule, &caller, "2");
+    world.storage.index.end(SessionId(*id), caller, world.now);
+    world.storage.index.forget_key(key, SessionId(*id)).unwrap();
+    world.storage.usage.end(caller, file.len() as u64).unwrap();
+    world.storage.usage.free(&world.capsule, file.len() as u64).unwrap();
+    upgrade(&mut world);
+    let account = TwoTexts("capsule".into(), world.capsule.clone());
+    let callers = TwoTexts("caller".into(), caller.to_text());
+    let accounts = |world: &World| -> Table<TwoTexts, RawRecord> {
+        Table::open(&memories(&world.raw), memory_ids::USAGE)
+    };
+    let sound = accounts(&world).get_raw(&account).unwrap();
+    let of_caller = accounts(&world).get_raw(&callers);
+    accounts(&world).insert(account.clone(), &RawRecord(b"rubbish".to_vec()));
+    let before = legacy(&world, *id);
+
+    world.storage = Storage::open_existing(world.raw.clone()).unwrap();
+    let state = run_to_end(&mut world);
+    assert_eq!((state.phase, state.source, state.converted), (Phase::Stuck, 5, 2), "{state:?}");
+    assert!(state.note.contains("number") && state.note.contains(&world.capsule), "{}", state.note);
+    let tables = &world.storage.sessions;
+    assert_eq!((tables.legacy.len(), tables.sessions.len(), tables.metas.len()), (3, 2, 2));
+    assert_eq!(legacy(&world, *id), before);
+    assert_eq!(accounts(&world).get_raw(&callers), of_caller, "no account was changed");
+
+    accounts(&world).insert(account.clone(), &RawRecord(sound));
+    world.storage = Storage::open_existing(world.raw.clone()).unwrap();
+    controls::resume(&mut world.storage, world.now).unwrap();
+    let state = run_to_end(&mut world);
+    assert_eq!((state.phase, state.source, state.converted), (Phase::Converted, 5, 5), "{}", state.note);
+    let promised: usize = sessions.iter().map(|(_, file, _)| file.len()).sum();
+    for account in [account, callers] {
+        assert_eq!(accounts(&world).get_raw(&account), Some((promised as u64).to_be_bytes().to_vec()));
+    }
+}

@@ -1,0 +1,145 @@
+//! What begin promises: one session for one key, and room for its bytes before there is one.
+
+use super::*;
+
+#[test]
+fn begin_twice_is_begin_once() {
+    on_every_path(|mut world| {
+        let id = world.begin(10, "a");
+        assert_eq!(world.begin(10, "a"), id);
+        let other = world.try_begin(11, "a").unwrap_err();
+        assert!(matches!(other, Error::Conflict { .. }), "other parameters under the same key: {other}");
+        assert_ne!(world.begin(10, "b"), id);
+        let file = file(10);
+        world.put(id, &file, 0).unwrap();
+        world.finish(id, &file).unwrap();
+        assert_eq!(world.begin(10, "a"), id, "also after finish, as long as the receipt lives");
+    });
+}
+
+#[test]
+fn what_begin_refuses_it_says_with_numbers_and_changes_nothing() {
+    on_every_path(|mut world| {
+        let capsule = world.capsule.clone();
+        let mut begin = |bytes, chunks, idem: &str| {
+            world
+                .service()
+                .begin(capsule.clone(), metadata(bytes), chunks, idem.into(), HashAlgorithm::Sha256)
+                .unwrap_err()
+        };
+        let largest = 16_384 * 1_800_000;
+        assert_eq!(
+            begin(largest + 1, 16_385, "a"),
+            Error::exhausted("bytes per upload", largest, largest + 1)
+        );
+        assert_eq!(begin(u64::MAX, u32::MAX, "a"), Error::exhausted("bytes per upload", largest, u64::MAX));
+        assert_eq!(
+            begin(10, 2, "a"),
+            Error::invalid("expected_chunks", "1, for 10 bytes in chunks of 1800000", 2)
+        );
+        assert_eq!(begin(10, 1, ""), Error::invalid("idem", "1 to 256 bytes", "0 bytes"));
+        assert_eq!(begin(10, 1, &"x".repeat(257)), Error::invalid("idem", "1 to 256 bytes", "257 bytes"));
+        let mut large = metadata(10);
+        if let AssetMetadata::Image(image) = &mut large {
+            image.exif_data = Some("x".repeat(16 * 1024));
+        }
+        let large =
+            world.service().begin(capsule.clone(), large, 1, "a".into(), HashAlgorithm::Sha256).unwrap_err();
+        assert!(
+            matches!(large, Error::InvalidArgument { ref field, .. } if field == "asset_metadata"),
+            "{large}"
+        );
+        let stranger = world
+            .as_person(2)
+            .begin(capsule.clone(), metadata(10), 1, "a".into(), HashAlgorithm::Sha256)
+            .unwrap_err();
+        assert!(matches!(stranger, Error::Unauthorized { .. }), "{stranger}");
+        assert_eq!(world.live(), [0; 5]);
+    });
+}
+
+#[test]
+fn an_expired_session_is_not_given_out_again_even_before_the_timer_comes() {
+    on_every_path(|mut world| {
+        let file = file(10);
+        let id = world.begin(10, "a");
+        world.put(id, &file, 0).unwrap();
+        world.now = world.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
+        let fresh = world.begin(10, "a");
+        assert_ne!(fresh, id);
+        let room_of_one = world.live()[4];
+        assert_eq!(world.live()[3], 0, "its chunks are gone");
+        assert!(room_of_one < 2_000, "and its room is the new one's: {room_of_one}");
+    });
+}
+
+#[test]
+fn a_caller_has_so_many_sessions_and_no_more() {
+    on_every_path(|mut world| {
+        for n in 0..DEFAULT_MAX_SESSIONS_PER_CALLER {
+            world.begin(1, &n.to_string());
+        }
+        let full = world.try_begin(1, "one more").unwrap_err();
+        assert_eq!(full, Error::exhausted("sessions per caller", 100, 101));
+        assert_eq!(world.begin(1, "0"), world.begin(1, "0"), "one that exists is still found");
+        let first = world.begin(1, "0");
+        world.service().abort(first).unwrap();
+        assert!(world.try_begin(1, "one more").is_ok());
+    });
+}
+
+#[test]
+fn bytes_are_reserved_at_begin_and_given_back_at_the_end() {
+    on_every_path(|mut world| {
+        let limit = |world: &mut World, change: fn(&mut AdminConfig)| {
+            let mut config = world.storage.config().unwrap();
+            change(&mut config);
+            world.storage.settings.set(&Config::checked(config).unwrap());
+        };
+        limit(&mut world, |config| config.max_bytes_per_caller = 100);
+        let id = world.begin(60, "a");
+        let full = world.try_begin(60, "b").unwrap_err();
+        assert_eq!(full, Error::exhausted("bytes in flight per caller", 100, 120));
+        world.service().abort(id).unwrap();
+        let file = file(60);
+        let id = world.begin(60, "b");
+        world.put(id, &file, 0).unwrap();
+        world.finish(id, &file).unwrap();
+        limit(&mut world, |config| config.max_bytes_per_capsule = 100);
+        let full = world.try_begin(60, "c").unwrap_err();
+        assert_eq!(full, Error::exhausted("bytes per capsule", 100, 120));
+        limit(&mut world, |config| {
+            config.max_bytes_per_capsule = 1_000;
+            config.max_bytes = 119;
+        });
+        let full = world.try_begin(60, "c").unwrap_err();
+        assert_eq!(full, Error::exhausted("bytes in the canister", 119, 120));
+        assert!(world.try_begin(59, "c").is_ok());
+    });
+}
+
+/// An upload that the payload region has no room for leaves nothing behind: no room, no session, no bytes on account.
+#[test]
+fn a_full_region_is_refused_and_nothing_is_taken() {
+    for mut world in [World::extents(), World::extents().with_blake3()] {
+        // Room for the bytes of a file of 100, and not for the chaining values beside them.
+        world.storage.blobs.allocate(REGION_BYTES - 128).unwrap();
+        let before = (world.live(), world.storage.usage.accounts());
+        let begun = [world.try_begin(100, "a"), world.try_begin(200, "b")];
+        let fits = world.hash == HashAlgorithm::Sha256;
+        assert_eq!(begun.each_ref().map(Result::is_ok), [fits, false], "{begun:?}");
+        for refused in begun.iter().filter_map(|begun| begun.as_ref().err()) {
+            assert!(matches!(refused, Error::ResourceExhausted { .. }), "{refused}");
+        }
+        if fits {
+            world.service().abort(*begun[0].as_ref().unwrap()).unwrap();
+        }
+        assert_eq!((world.live(), world.storage.usage.accounts()), before);
+
+        let large = vec![1; 200];
+        let refused = small(&world, &large, "c");
+        let refused = world.service().put_whole(refused).unwrap_err();
+        assert!(matches!(refused, Error::ResourceExhausted { .. }), "{refused}");
+        assert_eq!((world.live(), world.storage.usage.accounts()), before);
+    }
+}

@@ -1,0 +1,158 @@
+//! A session on its way: chunks that are refused, how far it is, upgrades, and how it ends unfinished.
+
+use super::*;
+
+#[test]
+fn a_refused_chunk_does_not_touch_the_hash() {
+    on_every_path(|mut world| {
+        let file = file(CHUNK + 1);
+        let id = world.begin(file.len(), "a");
+        let stranger = world.as_person(2).put_chunk(id, 0, &mut &file[..CHUNK], None).unwrap_err();
+        assert!(matches!(stranger, Error::NotFound { .. }), "{stranger}");
+        let wrong = world.service().put_chunk(id, 0, &mut &file[..CHUNK], Some(sha256(b"x"))).unwrap_err();
+        assert!(matches!(wrong, Error::ChecksumMismatch { .. }), "{wrong}");
+        let short = world.service().put_chunk(id, 0, &mut &b"short"[..], None).unwrap_err();
+        assert!(matches!(short, Error::InvalidArgument { .. }), "{short}");
+        world.put(id, &file, 0).unwrap();
+        world.put(id, &file, 0).unwrap();
+        let other = world.service().put_chunk(id, 0, &mut &vec![9; CHUNK][..], None).unwrap_err();
+        assert!(matches!(other, Error::Conflict { .. }), "{other}");
+        world.put(id, &file, 1).unwrap();
+        assert!(world.finish(id, &file).is_ok());
+    });
+}
+
+#[test]
+fn a_session_survives_an_upgrade_at_any_point() {
+    type MakePath = fn() -> Box<dyn UploadPath>;
+    let builds: [(World, MakePath); 2] = [
+        (World::compat(), || Box::<CompatPath>::default()),
+        (World::direct(), || Box::<DirectPath>::default()),
+    ];
+    for (mut world, path) in builds {
+        let file = file(3 * CHUNK);
+        let id = world.begin(file.len(), "a");
+        for idx in [1, 0, 2] {
+            world.restart(path());
+            assert_eq!(world.begin(file.len(), "a"), id);
+            world.put(id, &file, idx).unwrap();
+            world.restart(path());
+            world.put(id, &file, idx).unwrap();
+        }
+        world.restart(path());
+        let status = world.service().status(id).unwrap();
+        assert_eq!((status.bytes_received, status.missing.len()), (file.len() as u64, 0));
+        assert!(world.finish(id, &file).is_ok());
+        world.restart(path());
+        assert!(world.finish(id, &file).is_ok(), "the receipt as well");
+        assert_ne!(world.begin(5, "b"), id, "ids are never given out twice");
+    }
+}
+
+#[test]
+fn status_says_what_is_missing() {
+    for (mut world, path) in [(World::compat(), SessionPath::Compat), (World::direct(), SessionPath::Direct)]
+    {
+        let file = file(3 * CHUNK);
+        let id = world.begin(file.len(), "a");
+        world.put(id, &file, 1).unwrap();
+        let status = world.service().status(id).unwrap();
+        let ranges = |ranges: &[crate::api::ChunkRange]| {
+            ranges.iter().map(|range| (range.first, range.last)).collect::<Vec<_>>()
+        };
+        assert_eq!(ranges(&status.received), [(1, 1)]);
+        assert_eq!(ranges(&status.missing), [(0, 0), (2, 2)]);
+        assert_eq!(status.next_expected, Some(0));
+        assert_eq!(status.path, path);
+        assert!(!status.provisional_memory_id.is_empty());
+        assert!(matches!(world.as_person(2).status(id), Err(Error::NotFound { .. })));
+    }
+}
+
+#[test]
+fn ones_own_sessions_are_listed_in_pages() {
+    on_every_path(|mut world| {
+        let ids: Vec<u64> = ["a", "b", "c"].iter().map(|idem| world.begin(10, idem)).collect();
+        let mut page = |after, limit| {
+            let page = world.service().list(after, limit).unwrap();
+            page.into_iter().map(|status| status.session).collect::<Vec<_>>()
+        };
+        assert_eq!(page(None, 2), ids[..2]);
+        assert_eq!(page(Some(ids[1]), 2), ids[2..]);
+        assert_eq!(world.as_person(2).list(None, 9).unwrap(), []);
+    });
+}
+
+#[test]
+fn access_that_was_taken_away_is_gone_at_put_and_finish() {
+    on_every_path(|mut world| {
+        let (capsule, file) = (world.capsule.clone(), file(10));
+        let set_writers = |world: &mut World, writers| {
+            let access = CapsuleAccess { owners: vec![person(OWNER)], writers, readers: vec![] };
+            world.storage.capsules.set_access(person(OWNER), &capsule, access).unwrap();
+        };
+        set_writers(&mut world, vec![person(2)]);
+        let capsule = world.capsule.clone();
+        let id =
+            world.as_person(2).begin(capsule, metadata(10), 1, "a".into(), HashAlgorithm::Sha256).unwrap();
+        set_writers(&mut world, vec![]);
+        let put = world.as_person(2).put_chunk(id, 0, &mut &file[..], None).unwrap_err();
+        assert!(matches!(put, Error::Unauthorized { .. }), "{put}");
+        set_writers(&mut world, vec![person(2)]);
+        world.as_person(2).put_chunk(id, 0, &mut &file[..], None).unwrap();
+        set_writers(&mut world, vec![]);
+        let finish = world.as_person(2).finish(id, &sha256(&file), 10).unwrap_err();
+        assert!(matches!(finish, Error::Unauthorized { .. }), "{finish}");
+        assert_eq!(world.storage.blobs.blob_total(), 0, "nothing was committed");
+        world.as_person(2).abort(id).unwrap();
+    });
+}
+
+#[test]
+fn abort_and_expiry_give_everything_back() {
+    on_every_path(|mut world| {
+        let file = file(CHUNK + 1);
+        let aborted = world.begin(file.len(), "a");
+        let idle = world.begin(file.len(), "b");
+        let active = world.begin(file.len(), "c");
+        for id in [aborted, idle, active] {
+            world.put(id, &file, 0).unwrap();
+        }
+        let one_alive = world.live().map(|count| count / 3);
+        let stranger = world.as_person(2).abort(aborted).unwrap_err();
+        assert!(matches!(stranger, Error::NotFound { .. }), "{stranger}");
+        world.service().abort(aborted).unwrap();
+        world.service().abort(aborted).unwrap();
+        let put = world.put(aborted, &file, 0).unwrap_err();
+        assert!(matches!(put, Error::Conflict { ref detail, .. } if detail == "was aborted"), "{put}");
+        world.now = world.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS - 1);
+        world.put(active, &file, 1).unwrap();
+        world.now = world.now.plus_seconds(1);
+        while !world.service().sweep().unwrap() {}
+        assert!(matches!(world.service().status(idle), Err(Error::NotFound { .. })));
+        let one_chunk_more = one_alive[3] + one_alive[3].min(1);
+        assert_eq!(world.live()[..3], one_alive[..3]);
+        assert_eq!(world.live()[3..], [one_chunk_more, one_alive[4]]);
+        assert!(world.finish(active, &file).is_ok(), "activity keeps a session alive");
+        assert_ne!(world.begin(file.len(), "b"), idle, "the key of an expired session is free");
+    });
+}
+
+#[test]
+fn expiry_goes_in_slices_of_bounded_length() {
+    on_every_path(|mut world| {
+        let sessions = 2 * SWEEP_BATCH as u64 + 1;
+        for n in 0..sessions {
+            let id = world.begin(1, &n.to_string());
+            world.put(id, &file(1), 0).unwrap();
+        }
+        world.now = world.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
+        let mut left = vec![sessions];
+        while !world.service().sweep().unwrap() {
+            left.push(world.storage.index.len());
+        }
+        let slices: Vec<u64> = left.windows(2).map(|pair| pair[0] - pair[1]).collect();
+        assert!(slices.len() > 1 && slices.iter().all(|slice| *slice <= SWEEP_BATCH as u64), "{slices:?}");
+        assert_eq!((world.storage.index.len(), world.live()), (0, [0; 5]));
+    });
+}

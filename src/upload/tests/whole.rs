@@ -1,0 +1,63 @@
+//! Files that fit a message, in one call.
+
+use super::*;
+
+#[test]
+fn a_file_that_fits_a_message_takes_one_call() {
+    on_every_path(|mut world| {
+        for file in [file(0), file(1), file(1024), file(CHUNK)] {
+            let small = small(&world, &file, &file.len().to_string());
+            let result = world.service().put_whole(small.clone()).unwrap();
+            assert_eq!(read_back(&world, &result.blob_id), file);
+            assert_eq!(world.checksum(&result), Some(small.digest.clone()));
+            assert_eq!(world.service().put_whole(small.clone()).unwrap(), result, "the same call again");
+            let chunks = u32::from(!file.is_empty());
+            let hash = world.hash;
+            let begun = world.service().begin(
+                small.capsule_id.clone(),
+                small.asset_metadata.clone(),
+                chunks,
+                small.idem.clone(),
+                hash,
+            );
+            let finished = world.finish(begun.unwrap(), &file).unwrap();
+            assert_eq!(finished, result, "begin and finish find what the one call made");
+        }
+        assert_eq!(world.storage.capsules.memory_total(), 4);
+    });
+}
+
+#[test]
+fn a_whole_file_that_is_refused_leaves_nothing() {
+    on_every_path(|mut world| {
+        let file = file(100);
+        let good = small(&world, &file, "a");
+        let before = world.live();
+        let too_long = vec![0; CHUNK + 1];
+        let refused = [
+            SmallFile { digest: ByteBuf::from([1; 32]), ..good.clone() },
+            SmallFile { digest: ByteBuf::from([1; 31]), ..good.clone() },
+            SmallFile { bytes: Bytes::new(&file[1..]), ..good.clone() },
+            SmallFile { idem: String::new(), ..good.clone() },
+            SmallFile { capsule_id: "capsule_99".into(), ..good.clone() },
+            small(&world, &too_long, "b"),
+        ];
+        let answers = world.service().put_many(refused.to_vec()).unwrap();
+        assert!(answers.iter().all(std::result::Result::is_err), "{answers:?}");
+        let stranger = world.as_person(2).put_whole(good.clone());
+        assert!(matches!(stranger, Err(Error::Unauthorized { .. })));
+        assert_eq!(world.live(), before);
+        assert_eq!(world.storage.usage.accounts(), 0);
+
+        let session = world.begin(file.len(), "a");
+        let in_flight = world.service().put_whole(good.clone()).unwrap_err();
+        assert!(matches!(in_flight, Error::Conflict { .. }), "{in_flight}");
+        world.service().abort(session).unwrap();
+        let other = SmallFile { idem: "c".into(), ..good.clone() };
+        assert!(world.service().put_whole(other.clone()).is_ok());
+        let changed = SmallFile { asset_metadata: metadata(99), bytes: Bytes::new(&file[..99]), ..other };
+        assert!(matches!(world.service().put_whole(changed), Err(Error::Conflict { .. })));
+        let many = vec![good; super::limits::MAX_FILES_PER_CALL + 1];
+        assert!(matches!(world.service().put_many(many), Err(Error::InvalidArgument { .. })));
+    });
+}

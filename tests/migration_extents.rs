@@ -1,0 +1,176 @@
+//! The second migration, from the chunk map into extents, interrupted at every message of it, on real wasm: it ends as if
+//! nothing had happened, and clients that come in between find and leave what they would at any other time.
+
+#[path = "support/mod.rs"]
+mod support;
+
+use std::collections::BTreeSet;
+
+use session_migrate::build::Build;
+use support::conversion::extents::held::Held;
+use support::conversion::extents::image::{Kept, image};
+use support::conversion::extents::{InChunkMap, storage, unit_on_its_way};
+use support::conversion::{
+    Interruption, Start, after, interrupted_everywhere, messages, pause_and_resume, settle, undisturbed,
+};
+use support::traps::{trapped_everywhere, upgrade_trapped_everywhere};
+use support::upload::digest;
+use support::{World, controller, owner};
+use upload_canister::api::{Error, MigrationPhase, UploadFinishResult};
+use upload_canister::migrate::Phase;
+
+#[test]
+fn what_is_held_before_it_is_held_after_it() {
+    let before = Held::of(&storage(&InChunkMap.world()));
+    let after = undisturbed(InChunkMap);
+    let (blobs, sessions) = (image().sound_blobs().count(), image().sessions().count());
+    assert_eq!((before.moved(), after.held.moved()), ([0, 0], [blobs, sessions]));
+    // The torn blob's two chunks, and that of the session which the first migration has put aside.
+    assert_eq!(after.held.chunk_map, [3, 0]);
+    let moved = image().sound_blobs().chain(image().sessions());
+    let taken: usize = moved.map(|(_, kept)| kept.content.len().next_multiple_of(64)).sum();
+    assert_eq!(after.held.region, taken as u64);
+    assert_eq!(after.held.anywhere(), before.anywhere());
+
+    let [blobs, sessions] = [blobs, sessions].map(|count| count as u64);
+    assert_eq!(
+        (after.phase, after.counts),
+        (Phase::Converted, [sessions + blobs + 2, sessions + blobs, 2, 0])
+    );
+    let classes = [("session", sessions), ("blob", blobs), ("damaged blob", 2)];
+    let classes = classes.map(|(name, count)| (name.to_owned(), count));
+    assert!(after.classes.len() == 3 && classes.iter().all(|class| after.classes.contains(class)));
+    assert_eq!((after.digests[0], after.quarantine.len()), (after.digests[1], 2));
+}
+
+#[test]
+fn a_message_that_traps_changes_nothing() {
+    trapped_everywhere(InChunkMap);
+}
+
+#[test]
+fn an_upgrade_that_traps_leaves_the_old_build_at_work() {
+    upgrade_trapped_everywhere(InChunkMap);
+}
+
+const INTERRUPTIONS: &[(&str, Interruption)] = &[
+    ("an upgrade to the same build", |world| world.try_upgrade(Build::Direct).unwrap()),
+    ("a pause", pause_and_resume),
+];
+
+#[test]
+fn whatever_interrupts_it_it_ends_in_the_same_state() {
+    interrupted_everywhere(InChunkMap, INTERRUPTIONS);
+}
+
+/// A stopped canister has no timers, so that only upgrades move anything, and each has room for a chunk or two.
+#[test]
+fn upgrade_after_upgrade_it_ends_in_the_same_state() {
+    let mut world = InChunkMap.world();
+    world.pic.stop_canister(world.id, Some(controller())).unwrap();
+    let mut on_its_way = 0;
+    for upgrade in 0.. {
+        world.try_upgrade(Build::Direct).unwrap();
+        let storage = storage(&world);
+        on_its_way += u32::from(unit_on_its_way(&storage).is_some());
+        if storage.migration.state_of(2).unwrap().phase == Phase::Converted {
+            break;
+        }
+        assert!(upgrade < 60, "it does not get there");
+    }
+    assert!(on_its_way > 11, "{on_its_way} upgrades were in the middle of a session or a blob");
+    world.pic.start_canister(world.id, Some(controller())).unwrap();
+    world.build = Build::Direct;
+    assert_eq!(InChunkMap::dump(&world), undisturbed(InChunkMap));
+}
+
+#[test]
+fn messages_end_in_the_middle_of_a_session_and_of_a_blob() {
+    let units: BTreeSet<u64> =
+        (0..messages(InChunkMap)).filter_map(|k| unit_on_its_way(&storage(&after(InChunkMap, k)))).collect();
+    let (session, blob) = (image().file("long session").session, image().file("long").blob.unwrap().0);
+    assert!(units.contains(&session) && units.contains(&blob), "{units:?}");
+}
+
+/// What clients do while the migration is at work, and what they must see then and at any other time.
+const CLIENTS: &[(&str, Interruption)] = &[
+    ("everything is read", |world| {
+        for (name, kept) in image().sound_blobs() {
+            assert!(world.read_back(owner(), &kept.locator()) == kept.content, "{name}");
+        }
+        let Kept { content, .. } = image().file("long");
+        let (at, len) = (content.len() / 3, 1_000_000);
+        let range =
+            world.read_range(owner(), &image().file("long").locator(), at as u64, len as u64).unwrap();
+        assert!(range == content[at..at + len], "a range of the long blob");
+    }),
+    ("chunks arrive", |world| {
+        for (name, idx) in [("long session", 3), ("begun, by BLAKE3", 0), ("nothing has come", 0)] {
+            let Kept { session, content, .. } = image().file(name);
+            world.put(owner(), *session, idx, content).unwrap();
+            let mut other = content.clone();
+            other.fill(1);
+            let refused = world.put(owner(), *session, idx, &other).unwrap_err();
+            assert!(matches!(refused, Error::Conflict { .. }), "{name}: {refused}");
+            assert!(world.status(owner(), *session).unwrap().missing.iter().all(|range| range.first != idx));
+        }
+    }),
+    ("uploads are finished", |world| {
+        for name in ["complete", "complete, by BLAKE3"] {
+            let kept = image().file(name);
+            let finished = finish(world, kept);
+            assert_eq!(finish(world, kept), finished, "{name}");
+            assert!(world.read_back(owner(), &finished.blob_id) == kept.content, "{name}");
+        }
+    }),
+    ("an upload is completed and finished", |world| {
+        let kept = image().file("long session");
+        world.put(owner(), kept.session, 3, &kept.content).unwrap();
+        let finished = finish(world, kept);
+        assert!(world.read_back(owner(), &finished.blob_id) == kept.content);
+    }),
+    ("blobs are deleted", |world| {
+        for name in ["long", "short", "two, by BLAKE3"] {
+            let locator = image().file(name).locator();
+            world.update::<()>(owner(), "blob_delete", (&locator,)).unwrap();
+            let gone = world.blob_meta(owner(), &locator).unwrap_err();
+            assert!(matches!(gone, Error::NotFound { .. }), "{name}: {gone}");
+        }
+    }),
+    ("uploads are given up", |world| {
+        for name in ["long session", "begun, by BLAKE3"] {
+            let Kept { session, .. } = image().file(name);
+            world.abort(owner(), *session).unwrap();
+        }
+    }),
+];
+
+fn finish(world: &World, kept: &Kept) -> UploadFinishResult {
+    let digest = digest(kept.hash, &kept.content);
+    world.finish_as(owner(), kept.session, &digest, kept.content.len() as u64).unwrap()
+}
+
+/// What is held when the migration and the timers have come to rest.
+fn held_at_rest(world: &World) -> Held {
+    let state = settle(world);
+    assert_eq!(state.phase, MigrationPhase::Converted, "{}", state.note);
+    let accounted = state.converted + state.already + state.quarantined + state.expired;
+    assert_eq!((state.source, state.digest_before), (accounted, state.digest_after));
+    world.settle(|_| true);
+    Held::of(&storage(world)).at_any_time()
+}
+
+#[test]
+fn whatever_clients_do_in_between_is_what_they_would_do_after_it() {
+    let messages = messages(InChunkMap);
+    for (what, act) in CLIENTS {
+        let mut world = after(InChunkMap, messages);
+        act(&mut world);
+        let expected = held_at_rest(&world);
+        for k in 0..messages {
+            let mut world = after(InChunkMap, k);
+            act(&mut world);
+            assert_eq!(held_at_rest(&world), expected, "{what} after {k} messages");
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! The second migration: blobs and sessions in flight whose bytes are in the chunk map.
+
+pub mod held;
+pub mod image;
+
+use session_migrate::build::Build;
+use upload_canister::migrate::Phase;
+use upload_canister::stable::layout::Layout;
+use upload_canister::storage::Storage;
+
+use held::Held;
+use image::image;
+
+use super::Start;
+use crate::support::World;
+use crate::support::legacy_state::memory_of;
+
+/// Number of the migration.
+const SECOND: u16 = 2;
+
+/// What a canister holds, as its stable memory says.
+pub fn storage(world: &World) -> Storage {
+    Storage::open_accepting(world.stable_memory(), &[Layout::SPLIT, Layout::EXTENTS]).unwrap()
+}
+
+/// The unit that the last message ended in the middle of.
+pub fn unit_on_its_way(storage: &Storage) -> Option<u64> {
+    storage.migration.state_of(SECOND).unwrap().unit.map(|unit| unit.key)
+}
+
+/// A canister on the staged build, whose first migration is finalized.
+#[derive(Clone, Copy, Debug)]
+pub struct InChunkMap;
+
+impl Start for InChunkMap {
+    const BUILD: Build = Build::Direct;
+
+    type Dump = Dump;
+
+    fn world(self) -> World {
+        let world = World::empty(Build::Staged);
+        world.set_stable_memory(&memory_of(&image().bytes));
+        world.try_upgrade(Build::Staged).unwrap();
+        world
+    }
+
+    fn dump(world: &World) -> Dump {
+        Dump::of(&storage(world))
+    }
+}
+
+/// What the canister holds, and what the migration says that it has done.
+#[derive(Debug, PartialEq)]
+pub struct Dump {
+    pub held: Held,
+    pub phase: Phase,
+    pub counts: [u64; 4],
+    pub classes: Vec<(String, u64)>,
+    pub digests: [[u8; 32]; 2],
+    pub quarantine: Vec<u64>,
+}
+
+impl Dump {
+    fn of(storage: &Storage) -> Self {
+        let state = storage.migration.state_of(SECOND).unwrap();
+        Self {
+            held: Held::of(storage),
+            phase: state.phase,
+            counts: [state.source, state.converted + state.already, state.quarantined, state.expired],
+            classes: state.classes,
+            digests: [state.digest_before.to_bytes(), state.digest_after.to_bytes()],
+            quarantine: storage.migration.quarantine.keys(SECOND, None, 99),
+        }
+    }
+}

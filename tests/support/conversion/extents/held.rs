@@ -1,0 +1,170 @@
+//! All that clients have uploaded, and what it takes.
+
+use std::collections::BTreeMap;
+
+use sha2::{Digest, Sha256};
+use upload_canister::blob::extents::Extent;
+use upload_canister::blob::{BlobId, Place};
+use upload_canister::session::{Session, SessionId, Time};
+use upload_canister::stable::Record;
+use upload_canister::storage::Storage;
+use upload_canister::upload::{PayloadState, UploadMeta};
+
+use crate::support::owner;
+
+/// Records of one kind at most.
+const ALL: usize = 99;
+
+/// All that clients have uploaded, and what it takes.
+#[derive(Debug, PartialEq)]
+pub struct Held {
+    blobs: BTreeMap<u64, HeldBlob>,
+    sessions: BTreeMap<u64, HeldSession>,
+    receipts: u64,
+    memories: u64,
+    idle: Vec<u64>,
+    owned: Vec<u64>,
+    accounts: u64,
+    bytes: u64,
+    layout: Option<u16>,
+    /// Chunks in the chunk map, and wholes whose chunks are still to be removed from there.
+    pub chunk_map: [u64; 2],
+    /// Bytes of the payload region that are taken.
+    pub region: u64,
+}
+
+#[derive(Debug, PartialEq)]
+struct HeldBlob {
+    size: u64,
+    digest: [u8; 32],
+    created_at: Time,
+    is_moved: bool,
+    /// SHA-256 of the bytes that can be read.
+    content: Result<[u8; 32], String>,
+}
+
+#[derive(Debug, PartialEq)]
+struct HeldSession {
+    session: Session,
+    meta: UploadMeta,
+    is_moved: bool,
+    /// How far it is hashed.
+    hashed: Vec<u8>,
+    /// SHA-256 of each chunk.
+    chunks: BTreeMap<u32, [u8; 32]>,
+}
+
+impl Held {
+    /// What is held, or a failed test when the payload region is not taken by exactly the wholes that lie in it.
+    pub fn of(storage: &Storage) -> Self {
+        let Storage { blobs, sessions, index, usage, .. } = storage;
+        let mut in_region = Vec::new();
+        let mapped = blobs.list_in_chunk_map(None, ALL).into_iter();
+        let blobs_held = mapped
+            .chain(blobs.list_in_extents(None, ALL))
+            .map(|id| (id, HeldBlob::of(storage, BlobId(id), &mut in_region)))
+            .collect();
+        let sessions_held = sessions
+            .sessions
+            .keys(..)
+            .map(|id| (id, HeldSession::of(storage, SessionId(id), &mut in_region)))
+            .collect();
+        assert_taken_by(storage, in_region);
+        Self {
+            blobs: blobs_held,
+            sessions: sessions_held,
+            receipts: storage.receipts.len(),
+            memories: storage.capsules.memory_total(),
+            idle: index.idle_since(Time::from_nanos(u64::MAX), ALL).into_iter().map(|id| id.0).collect(),
+            owned: index.of(owner(), None, ALL).into_iter().map(|id| id.0).collect(),
+            accounts: usage.accounts(),
+            bytes: usage.total().unwrap(),
+            layout: storage.layout.get().unwrap().map(|layout| layout.0),
+            chunk_map: [blobs.chunk_total(), blobs.release_total()],
+            region: blobs.extents().taken_bytes().unwrap(),
+        }
+    }
+
+    /// The same, without where it lies.
+    pub fn anywhere(mut self) -> Self {
+        self.blobs.values_mut().for_each(|blob| blob.is_moved = false);
+        self.sessions.values_mut().for_each(|session| session.is_moved = false);
+        Self { layout: None, chunk_map: [0, 0], region: 0, ..self }
+    }
+
+    /// Blobs, and sessions in flight, that lie in the payload region.
+    pub fn moved(&self) -> [usize; 2] {
+        let blobs = self.blobs.values().filter(|blob| blob.is_moved).count();
+        [blobs, self.sessions.values().filter(|session| session.is_moved).count()]
+    }
+
+    /// The same, without when clients have used it.
+    pub fn at_any_time(mut self) -> Self {
+        for blob in self.blobs.values_mut() {
+            blob.created_at = Time::default();
+        }
+        for held in self.sessions.values_mut() {
+            held.session.session_meta.last_seen = Time::default();
+        }
+        self
+    }
+}
+
+impl HeldBlob {
+    fn of(storage: &Storage, id: BlobId, in_region: &mut Vec<Extent>) -> Self {
+        let blob = storage.blobs.blob(id).unwrap();
+        let is_moved = lies_in(&blob.place, in_region);
+        let content = storage.blobs.read_range(id, 0, blob.size);
+        Self {
+            size: blob.size,
+            digest: blob.digest.bytes,
+            created_at: blob.created_at,
+            is_moved,
+            content: content.map(|bytes| sha256(&bytes)).map_err(|error| error.to_string()),
+        }
+    }
+}
+
+impl HeldSession {
+    fn of(storage: &Storage, id: SessionId, in_region: &mut Vec<Extent>) -> Self {
+        let session = storage.sessions.sessions.get(&id.0).unwrap().unwrap().into_session().unwrap();
+        let meta = storage.sessions.metas.get(&id.0).unwrap().unwrap();
+        let payload = storage.payload_of(id).unwrap();
+        let place = payload.place(id, &meta);
+        let is_moved = lies_in(&place, in_region);
+        let chunk = |idx| {
+            let (at, len) = (session.offset(idx), session.chunk_len(idx).unwrap());
+            let mut bytes = Vec::new();
+            storage.blobs.read(&place, at, len, &mut |block| bytes.extend_from_slice(block)).unwrap();
+            (idx, sha256(&bytes))
+        };
+        let chunks =
+            session.received_idxs.ranges().flat_map(|(first, last)| first..=last).map(chunk).collect();
+        let hashed = PayloadState { extents: None, ..payload }.encode();
+        Self { session, meta, is_moved, hashed, chunks }
+    }
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}
+
+/// Whether a whole lies in the payload region; then its extents are added to those that are taken.
+fn lies_in(place: &Place, in_region: &mut Vec<Extent>) -> bool {
+    let Place::Extents(extents) = place else { return false };
+    in_region.extend(extents.iter());
+    true
+}
+
+fn assert_taken_by(storage: &Storage, mut taken: Vec<Extent>) {
+    let region = storage.blobs.extents();
+    region.check().unwrap();
+    taken.sort_by_key(|extent| extent.offset);
+    for pair in taken.windows(2) {
+        assert!(pair[0].end() <= pair[1].offset, "two wholes have taken {pair:?}");
+    }
+    let unit = storage.migration.state_of(super::SECOND).unwrap().unit;
+    assert_eq!(unit, None, "a unit is on its way");
+    let sum: u64 = taken.iter().map(|extent| extent.len).sum();
+    assert_eq!(region.taken_bytes(), Ok(sum), "bytes of the region that nothing lies in");
+}

@@ -1,0 +1,167 @@
+//! A canister in layout 2, to which clients of the old builds have uploaded, with its first migration finalized.
+//!
+//! Made with the real builds once in a test run, and copied from there. A few records are damaged behind its back.
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
+use ic_stable_structures::memory_manager::MemoryManager;
+use session_migrate::build::Build;
+use upload_canister::api::HashAlgorithm::{self, Blake3, Sha256};
+use upload_canister::api::MigrationPhase;
+use upload_canister::blob::{BlobId, Place};
+use upload_canister::migrate::MigrationState;
+use upload_canister::stable::RawMemory;
+use upload_canister::stable::layout::Layout;
+use upload_canister::storage::Storage;
+use upload_canister::upload::RawRecord;
+
+use super::SECOND;
+use crate::support::conversion::{control, settle};
+use crate::support::upload::{CHUNK, digest, file};
+use crate::support::{World, owner};
+
+/// A file of the owner's.
+pub struct Kept {
+    pub content: Vec<u8>,
+    pub hash: HashAlgorithm,
+    /// What its upload began.
+    pub session: u64,
+    /// What its upload has become, if it is finished.
+    pub blob: Option<BlobId>,
+}
+
+impl Kept {
+    /// The name of the blob.
+    pub fn locator(&self) -> String {
+        self.blob.expect("it is finished").to_string()
+    }
+}
+
+/// A canister in layout 2 with its first migration finalized.
+pub struct Image {
+    pub bytes: Vec<u8>,
+    files: BTreeMap<&'static str, Kept>,
+}
+
+impl Image {
+    /// The file of this name.
+    pub fn file(&self, name: &str) -> &Kept {
+        &self.files[name]
+    }
+
+    /// Committed blobs whose bytes are as they were committed, by name.
+    pub fn sound_blobs(&self) -> impl Iterator<Item = (&str, &Kept)> {
+        let blobs = self.files.iter().filter(|(name, kept)| kept.blob.is_some() && !DAMAGED.contains(name));
+        blobs.map(|(name, kept)| (*name, kept))
+    }
+
+    /// Sessions in flight that are not in quarantine, by name.
+    pub fn sessions(&self) -> impl Iterator<Item = (&str, &Kept)> {
+        let sessions = self.files.iter().filter(|(name, kept)| kept.blob.is_none() && **name != UNDECODABLE);
+        sessions.map(|(name, kept)| (*name, kept))
+    }
+}
+
+/// Blobs that go into quarantine: one has another digest than it had, one has lost its chunk.
+pub const DAMAGED: &[&str] = &["torn", "lost"];
+
+/// The session that the first migration has put into quarantine.
+const UNDECODABLE: &str = "undecodable";
+
+/// Name, length, digest, the chunks that have arrived in their order, and whether the upload is finished.
+type Upload = (&'static str, usize, HashAlgorithm, &'static [u32], bool);
+
+/// What clients have uploaded to the legacy build.
+#[rustfmt::skip]
+const IN_LAYOUT_1: &[Upload] = &[
+    // Larger than the first message, which is the end of an upgrade, moves at once.
+    ("long session",    5 * CHUNK + 3, Sha256, &[5, 0, 1, 4, 2],                       false),
+    (UNDECODABLE,       10,            Sha256, &[0],                                   false),
+    // Larger than any message moves.
+    ("long",            11 * CHUNK,    Sha256, &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10],    true),
+    ("short",           7,             Sha256, &[0],                                   true),
+    ("two, by BLAKE3",  CHUNK + 5,     Blake3, &[1, 0],                                true),
+    ("torn",            CHUNK + 9,     Sha256, &[0, 1],                                true),
+    ("lost",            100,           Blake3, &[0],                                   true),
+];
+
+/// What clients have uploaded to the staged build.
+#[rustfmt::skip]
+const IN_LAYOUT_2: &[Upload] = &[
+    ("empty",                0,             Sha256, &[],        true),
+    ("one, by BLAKE3",       CHUNK,         Blake3, &[0],       true),
+    ("complete",             2 * CHUNK + 1, Sha256, &[2, 0, 1], false),
+    ("complete, by BLAKE3",  CHUNK + 1,     Blake3, &[1, 0],    false),
+    ("begun, by BLAKE3",     2 * CHUNK,     Blake3, &[1],       false),
+    ("nothing has come",     10,            Sha256, &[],        false),
+];
+
+/// The canister before the migration, made at most once in a test run.
+pub fn image() -> &'static Image {
+    static MADE: OnceLock<Image> = OnceLock::new();
+    MADE.get_or_init(make)
+}
+
+fn make() -> Image {
+    let mut world = World::empty(Build::Legacy);
+    // Buckets of 64 KiB and not of 8 MiB: the less there is to copy for each of hundreds of canisters.
+    let raw = RawMemory::default();
+    drop(MemoryManager::init_with_bucket_size(raw.clone(), 1));
+    Storage::create(raw.clone()).unwrap().layout.set(&Layout::LEGACY);
+    world.set_stable_memory(&raw);
+    world.try_upgrade(Build::Legacy).unwrap();
+
+    let capsule = world.capsule();
+    let mut files: BTreeMap<_, _> =
+        IN_LAYOUT_1.iter().map(|upload| (upload.0, send(&world, &capsule, upload))).collect();
+    change(&world, |storage| {
+        storage.sessions.legacy.insert(files[UNDECODABLE].session, &RawRecord(b"rubbish".to_vec()));
+    });
+    world.try_upgrade(Build::Staged).unwrap();
+    world.build = Build::Staged;
+    let state = settle(&world);
+    assert_eq!((state.phase, state.quarantined), (MigrationPhase::Converted, 1), "{}", state.note);
+    files.extend(IN_LAYOUT_2.iter().map(|upload| (upload.0, send(&world, &capsule, upload))));
+    control(&world, "migration_finalize");
+
+    let raw = change(&world, |storage| {
+        let prefix = |storage: &Storage, name| {
+            let blob = storage.blobs.blob(files[name].blob.unwrap()).unwrap();
+            let Place::Chunks(prefix) = blob.place else { panic!("{name} is in {:?}", blob.place) };
+            prefix
+        };
+        let (torn, lost) = (prefix(storage, "torn"), prefix(storage, "lost"));
+        storage.blobs.write_chunk(torn, 1, &[7; 9]);
+        storage.blobs.release(lost);
+        let mut state = MigrationState::default();
+        state.pace.limit = 1;
+        storage.migration.set_state(SECOND, &state);
+    });
+    let bytes = raw.borrow().clone();
+    Image { bytes, files }
+}
+
+/// Uploads a file as far as the upload goes.
+fn send(world: &World, capsule: &str, upload: &Upload) -> Kept {
+    let (name, len, hash, chunks, finished) = *upload;
+    let content = file(len, len as u64);
+    let session = world.begin_hashed(owner(), capsule, &content, name, hash).unwrap();
+    for idx in chunks {
+        world.put(owner(), session, *idx, &content).unwrap();
+    }
+    let blob = finished.then(|| {
+        let result =
+            world.finish_as(owner(), session, &digest(hash, &content), content.len() as u64).unwrap();
+        BlobId::from_locator(&result.blob_id).unwrap()
+    });
+    Kept { content, hash, session, blob }
+}
+
+/// Changes what a canister has stored behind its back.
+fn change(world: &World, change: impl FnOnce(&mut Storage)) -> RawMemory {
+    let raw = world.stable_memory();
+    change(&mut Storage::open_existing(raw.clone()).unwrap());
+    world.set_stable_memory(&raw);
+    raw
+}

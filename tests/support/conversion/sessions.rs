@@ -1,0 +1,109 @@
+//! The first migration: a dozen sessions of layout 1.
+
+use std::collections::BTreeMap;
+
+use session_migrate::build::Build;
+use upload_canister::migrate::{self, Phase};
+use upload_canister::session::Time;
+use upload_canister::storage::Storage;
+use upload_canister::upload::RawRecord;
+
+use super::{OneStep, Start};
+use crate::support::World;
+use crate::support::legacy_state::{CLIENTS, client, memory_of, small_image};
+
+/// Sessions, one of which does not decode.
+pub const SESSIONS: u64 = 12;
+
+/// Everything that the migration makes, and what it counted; not how many messages that took.
+#[derive(Debug, PartialEq)]
+pub struct Dump {
+    pub sessions: BTreeMap<u64, Vec<u8>>,
+    pub metas: BTreeMap<u64, Vec<u8>>,
+    pub legacy: Vec<u64>,
+    pub activity: u64,
+    pub quarantine: Vec<u64>,
+    pub idle: Vec<u64>,
+    pub owned: Vec<Vec<u64>>,
+    pub accounts: u64,
+    pub bytes: u64,
+    pub layout: Option<u16>,
+    pub phase: Phase,
+    pub counts: [u64; 4],
+    pub digests: [[u8; 32]; 2],
+}
+
+/// Where a run begins.
+#[derive(Clone, Copy, Debug)]
+pub enum Sessions {
+    /// On the legacy build, before anything.
+    Untouched,
+    /// On the staged build, with every record counted and none converted.
+    Counted,
+}
+
+impl Start for Sessions {
+    const BUILD: Build = Build::Staged;
+
+    type Dump = Dump;
+
+    /// A canister with sessions, one of which cannot be converted.
+    fn world(self) -> World {
+        let build = match self {
+            Sessions::Untouched => Build::Legacy,
+            Sessions::Counted => Build::Staged,
+        };
+        let mut world = World::empty(build);
+        let now = world.pic.get_time().as_nanos_since_unix_epoch();
+        let (bytes, _) = small_image(SESSIONS, now);
+        let raw = memory_of(&bytes);
+        let mut storage = Storage::open_existing(raw.clone()).unwrap();
+        storage.sessions.legacy.insert(5, &RawRecord(b"rubbish".to_vec()));
+        if let Sessions::Counted = self {
+            while storage.migration.state().unwrap().phase != Phase::Converting {
+                migrate::run(&mut storage, Time::from_nanos(now), &OneStep, 0).unwrap();
+            }
+        }
+        let mut state = storage.migration.state().unwrap();
+        state.pace.limit = 1;
+        storage.migration.set_state(1, &state);
+        drop(storage);
+        world.set_stable_memory(&raw);
+        if let Sessions::Untouched = self {
+            world.upgrade(build);
+        }
+        world
+    }
+
+    fn dump(world: &World) -> Dump {
+        let storage = Storage::open_existing(world.stable_memory()).unwrap();
+        let tables = &storage.sessions;
+        let state = storage.migration.state().unwrap();
+        Dump {
+            sessions: tables
+                .sessions
+                .keys(..)
+                .map(|id| (id, tables.sessions.get_raw(&id).unwrap()))
+                .collect(),
+            metas: tables.metas.keys(..).map(|id| (id, tables.metas.get_raw(&id).unwrap())).collect(),
+            legacy: tables.legacy.keys_after(None).collect(),
+            activity: tables.legacy.notes(),
+            quarantine: storage.migration.quarantine.keys(1, None, 99),
+            idle: storage
+                .index
+                .idle_since(Time::from_nanos(u64::MAX), 99)
+                .into_iter()
+                .map(|id| id.0)
+                .collect(),
+            owned: (0..CLIENTS.min(SESSIONS))
+                .map(|n| storage.index.of(client(n), None, 99).into_iter().map(|id| id.0).collect())
+                .collect(),
+            accounts: storage.usage.accounts(),
+            bytes: storage.usage.total().unwrap(),
+            layout: storage.layout.get().unwrap().map(|layout| layout.0),
+            phase: state.phase,
+            counts: [state.source, state.converted + state.already, state.quarantined, state.expired],
+            digests: [state.digest_before.to_bytes(), state.digest_after.to_bytes()],
+        }
+    }
+}

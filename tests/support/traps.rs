@@ -1,0 +1,100 @@
+//! Messages of a migration that trap in their middle.
+//!
+//! Only the embedded server cuts a message off where a test wants it.
+
+use session_migrate::costs::{self, MessageCost};
+use session_migrate::server::{self, ServerKind};
+use upload_canister::api::{BuildInfo, MigrationPhase};
+
+use super::conversion::{Start, after, messages, settle, status, undisturbed};
+use super::{World, owner};
+
+/// Parts into which a message is cut; it traps behind each but the last.
+const PARTS: u64 = 6;
+
+fn is_embedded() -> bool {
+    let chosen = server::chosen().unwrap();
+    let embedded = chosen.kind == ServerKind::Embedded;
+    if !embedded {
+        eprintln!(
+            "{chosen}: only the embedded server cuts a message off where a test wants it; nothing is shown"
+        );
+    }
+    embedded
+}
+
+/// What `act` has executed.
+fn executed(world: &World, act: impl FnOnce(&World)) -> Vec<MessageCost> {
+    let told = |from| costs::messages(&world.pic, world.id, from).unwrap();
+    let from = told(0).last().map_or(0, |last| last.index + 1);
+    act(world);
+    told(from)
+}
+
+/// The same with every message cut off after `instructions`; those that were.
+fn cut_off(world: &World, instructions: u64, act: impl FnOnce(&World)) -> Vec<MessageCost> {
+    costs::cut_off_after(&world.pic, world.id, Some(instructions)).unwrap();
+    let mut executed = executed(world, act);
+    costs::cut_off_after(&world.pic, world.id, None).unwrap();
+    executed.retain(|message| !message.ok);
+    executed
+}
+
+/// Lets every message of the migration trap in several places of it, one at a time: the canister is as it was before,
+/// and ends as if nothing had happened.
+pub fn trapped_everywhere<S: Start>(start: S) {
+    if !is_embedded() {
+        return;
+    }
+    let expected = undisturbed(start);
+    for k in 0..messages(start) {
+        // The timers' library runs a timer in a call of the canister to itself.
+        let all = executed(&after(start, k), |world| world.pic.tick());
+        let dearest = |entry: &str| {
+            let of_entry = all.iter().filter(|message| message.entry == entry);
+            of_entry
+                .map(|message| message.instructions)
+                .max()
+                .unwrap_or_else(|| panic!("no {entry}: {all:?}"))
+        };
+        let (cost, timer) = (dearest("update"), dearest("global_timer"));
+        for part in 1..PARTS {
+            let instructions = cost * part / PARTS;
+            assert!(instructions > timer, "the timer itself must come through: {timer} of {cost}");
+            let world = after(start, k);
+            let before = status(&world);
+            let cut = cut_off(&world, instructions, |world| world.pic.tick());
+            assert_eq!(cut.len(), 1, "message {k}, part {part}: {cut:?}");
+            assert_eq!(status(&world), before, "message {k}, part {part}");
+            let after = settle(&world);
+            assert_eq!(after.phase, MigrationPhase::Converted, "message {k}, part {part}: {}", after.note);
+            assert_eq!(S::dump(&world), expected, "message {k}, part {part}");
+        }
+    }
+}
+
+/// Lets the upgrade that begins the migration trap in several places of `post_upgrade`: the old build goes on, and the
+/// next upgrade ends as if nothing had happened.
+pub fn upgrade_trapped_everywhere<S: Start>(start: S) {
+    if !is_embedded() {
+        return;
+    }
+    let expected = undisturbed(start);
+    let upgrade = |world: &World| drop(world.try_upgrade(S::BUILD));
+    let all = executed(&start.world(), upgrade);
+    let cost = all.iter().find(|message| message.entry == "post_upgrade").expect("it has one").instructions;
+    for part in 1..PARTS {
+        let mut world = start.world();
+        let before = world.pic.get_stable_memory(world.id);
+        let cut = cut_off(&world, cost * part / PARTS, upgrade);
+        assert_eq!(cut.len(), 1, "part {part}: {cut:?}");
+        let info = world.raw_query(owner(), "build_info", ()).unwrap();
+        let info: BuildInfo = candid::decode_one(&info).unwrap();
+        assert_eq!(info.build, world.build.name(), "the old code goes on");
+        assert!(world.pic.get_stable_memory(world.id) == before, "part {part}: stable memory is as it was");
+        world.try_upgrade(S::BUILD).unwrap();
+        world.build = S::BUILD;
+        assert_eq!(settle(&world).phase, MigrationPhase::Converted);
+        assert_eq!(S::dump(&world), expected, "part {part}");
+    }
+}
