@@ -74,6 +74,10 @@ pub const DEFAULT_SESSION_TTL_SECONDS: u64 = 24 * 60 * 60;
 /// Sessions expired and receipts dropped in one turn of the timer.
 pub const SWEEP_BATCH: usize = 20;
 
+/// Instructions after which a turn of the timer does not take up another session or memory: half of the 2 billion of
+/// one round. The last one may give 32 chunks back, which takes 2.2 billion by itself (`docs/costs.md`).
+pub const SWEEP_INSTRUCTIONS: u64 = 1_000_000_000;
+
 /// Instructions after which `finish` answers "call again" and `post_upgrade` leaves the rest to the timer:
 /// half of the 40 billion of an update message.
 pub const MESSAGE_INSTRUCTIONS: u64 = 20_000_000_000;

@@ -16,7 +16,7 @@ use super::counts::Call;
 use super::error::{digest_of, to_ranges};
 use super::hashing::HashingSource;
 use super::idempotency::{Fingerprint, IdemKey};
-use super::limits::{CATCH_UP_INSTRUCTIONS, SWEEP_BATCH};
+use super::limits::{CATCH_UP_INSTRUCTIONS, SWEEP_BATCH, SWEEP_INSTRUCTIONS};
 use super::path::{Chunk, Upload, UploadPath};
 use super::{Event, Outcome, PayloadState, Receipt, UploadMeta, forget_session};
 
@@ -200,22 +200,45 @@ impl UploadService<'_> {
     /// removes some chunks of ended sessions. True when nothing of this is left to do.
     ///
     /// # Errors
-    /// A damaged record.
+    /// The first damaged record. All the others of the slice were seen to nevertheless.
     pub fn sweep(&mut self) -> Result<bool> {
         let ttl = self.storage.config()?.session_ttl_seconds;
         let until = self.now.minus_seconds(ttl);
         let idle = self.storage.index.idle_since(until, SWEEP_BATCH);
-        for id in &idle {
-            if let Some(upload) = self.path.load(self.storage, *id, self.now)? {
-                self.drop_session(*id, &upload, Event::Expired)?;
+        let mut sound = Ok(());
+        for (seen, id) in &idle {
+            if let Err(error) = self.end_idle(*id, *seen) {
+                // It is looked at again when everybody else has had a turn.
+                self.storage.index.touch(*id, *seen, self.now);
+                sound = sound.and(Err(error));
+            }
+            if self.meter.used() > SWEEP_INSTRUCTIONS {
+                return sound.and(Ok(false));
             }
         }
-        let dropped = self.storage.receipts.drop_expired(self.now, SWEEP_BATCH)?;
-        for (id, receipt) in &dropped {
-            self.storage.index.forget_key(IdemKey(receipt.idem_key), *id)?;
+        let dropped = self.storage.receipts.drop_expired(self.now, SWEEP_BATCH);
+        let receipts = dropped.len();
+        for (id, receipt) in dropped {
+            let forgotten = receipt
+                .and_then(|receipt| self.storage.index.forget_key(IdemKey(receipt.idem_key), id))
+                .map_err(Error::from);
+            sound = sound.and(forgotten);
         }
         let swept = self.storage.blobs.sweep();
-        Ok(swept && idle.len() < SWEEP_BATCH && dropped.len() < SWEEP_BATCH)
+        sound.and(Ok(swept && idle.len() < SWEEP_BATCH && receipts < SWEEP_BATCH))
+    }
+
+    /// Ends the session that the index has as idle since `seen`, if that is what it is; else mends the index.
+    fn end_idle(&mut self, id: SessionId, seen: Time) -> Result<()> {
+        match self.path.load(self.storage, id, self.now)? {
+            None => self.storage.index.set_aside(id, seen),
+            Some(upload) if self.expired(&upload)? => {
+                self.drop_session(id, &upload, Event::Expired)?;
+                self.storage.index.set_aside(id, seen);
+            }
+            Some(upload) => self.storage.index.touch(id, seen, upload.session.session_meta.last_seen),
+        }
+        Ok(())
     }
 
     /// The caller's session, whose capsule the caller may still write to.

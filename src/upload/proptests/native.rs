@@ -23,21 +23,12 @@ use crate::upload::PayloadState;
 use crate::upload::path::compat::CompatPath;
 use crate::upload::path::direct::DirectPath;
 use crate::upload::path::{ActivePath, Upload, UploadPath};
-use crate::upload::tests::{ALL_LAYOUTS, World, metadata, person, set_share};
+use crate::upload::tests::{ALL_LAYOUTS, Exhausted, World, metadata, person, set_share};
 
 use super::model::{
     self as model, Answer, Control, Finished, Guest, Holdings, MemoryView, NewContent, NewMemory, Put,
     Refusal, Stage, Target, View,
 };
-
-/// A message that has room for one step of the migration, and for no hashing.
-struct Full;
-
-impl Meter for Full {
-    fn used(&self) -> u64 {
-        u64::MAX
-    }
-}
 
 /// What the name of an asset begins with whose metadata the model has chosen.
 const VERSION: &str = "version ";
@@ -132,7 +123,7 @@ impl Native {
 
     fn drain(&mut self) {
         while !self.world.service().sweep().unwrap() {}
-        while !memories::sweep(&mut self.world.storage).unwrap() {}
+        while !memories::sweep(&mut self.world.storage, &Unmetered).unwrap() {}
     }
 }
 
@@ -229,7 +220,7 @@ impl Target for Native {
 
     fn finish(&mut self, who: u8, session: u64, digest: &[u8], bytes: u64, tired: bool) -> Answer<Finished> {
         if tired {
-            self.world.meter = Box::new(Full);
+            self.world.meter = Box::new(Exhausted);
         }
         let finished = self.world.as_person(who).finish(session, &ByteBuf::from(digest), bytes);
         self.world.meter = Box::new(Unmetered);
@@ -351,7 +342,7 @@ impl Target for Native {
     fn migrate(&mut self, steps: u8) {
         if self.stage != Stage::Legacy {
             for _ in 0..steps {
-                self.one_message(&Full);
+                self.one_message(&Exhausted);
             }
         }
     }
