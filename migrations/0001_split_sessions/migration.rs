@@ -3,7 +3,7 @@
 use super::class::{CLASSES, Class};
 use super::convert::FIELDS;
 use super::examine::{Examined, Verdict, examine};
-use super::write::{set_aside, settle, stored};
+use super::write::{set_aside, settle, stored, withdraw};
 use super::{LegacyUploadSession, Split, Unconvertible, convert, revert};
 use crate::api::{Error, Result};
 use crate::migrate::{
@@ -131,6 +131,10 @@ impl Migration for SplitSessions {
         Some(self)
     }
 
+        // What was put aside without being read has kept its owner, and lost its activity.
+        if let Some(last_seen) = noted {
+            storage.index.touch(id, Time::default(), last_seen);
+        }
     fn trapped_class(&self) -> usize {
         Class::CutOff.index()
     }
@@ -138,6 +142,7 @@ impl Migration for SplitSessions {
     fn targets(&self, storage: &Storage, after: Option<u64>, limit: usize) -> Vec<u64> {
         storage.sessions.sessions.keys_after(after.as_ref()).take(limit).collect()
     }
+        withdraw(storage, SessionId(key), None, legacy.noted)?;
 
     fn check(&self, storage: &Storage, key: u64) -> Result<Option<String>> {
         if !storage.sessions.sessions.contains(&key) {

@@ -151,7 +151,7 @@ fn write_indexed(
 
 /// Takes a record that is put aside out of the sessions in flight: it must neither expire nor stop a list. Its key
 /// stays, so that a repeated begin does not make a second session of it.
-fn withdraw(
+pub fn withdraw(
     storage: &mut Storage,
     id: SessionId,
     legacy: Option<&LegacyUploadSession>,
