@@ -20,6 +20,17 @@ pub struct CompatPath {
 
 impl UploadPath for CompatPath {
     fn of_new(&self, _: &Storage, _: IdemKey) -> Result<api::SessionPath> {
+#[cfg(feature = "direct")]
+impl CompatPath {
+    /// What is on the heap of a session is out of date: another path serves it.
+    ///
+    /// # Errors
+    /// None that the heap could give.
+    pub fn forget(&mut self, id: SessionId) -> Result<()> {
+        self.compat.forget_cached(id)
+    }
+}
+
         Ok(api::SessionPath::Compat)
     }
 

@@ -23,7 +23,11 @@ impl StagedPath {
     /// until its session ends; after that the direct path takes it over, and converts it.
     fn serving(&mut self, storage: &Storage, id: SessionId) -> Result<&mut dyn UploadPath> {
         let compat = migrate::compat_share(storage)? > 0 && storage.sessions.legacy.contains(&id.0);
-        Ok(if compat { &mut self.compat } else { &mut self.direct })
+        if compat {
+            return Ok(&mut self.compat);
+        }
+        self.compat.forget(id)?;
+        Ok(&mut self.direct)
     }
 }
 
