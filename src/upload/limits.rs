@@ -78,9 +78,9 @@ pub const SWEEP_BATCH: usize = 20;
 /// one round. The last one may give 32 chunks back, which takes 2.2 billion by itself (`docs/costs.md`).
 pub const SWEEP_INSTRUCTIONS: u64 = 1_000_000_000;
 
-/// Instructions after which `finish` answers "call again" and `post_upgrade` leaves the rest to the timer:
-/// half of the 40 billion of an update message.
-pub const MESSAGE_INSTRUCTIONS: u64 = 20_000_000_000;
+/// Instructions after which `finish` answers "call again" and leaves the rest to the timer: half of the 40 billion of an
+/// update message.
+pub const FINISH_INSTRUCTIONS: u64 = 20_000_000_000;
 
 /// Instructions of a message that brings a chunk after which it stops hashing chunks that came before their
 /// turn: half of the 2 billion of one round, so that a message that brings a chunk stays within one.

@@ -18,7 +18,7 @@ use super::hashing::HashingSource;
 use super::idempotency::{Fingerprint, IdemKey};
 use super::limits::{CATCH_UP_INSTRUCTIONS, SWEEP_BATCH, SWEEP_INSTRUCTIONS};
 use super::path::{Chunk, Upload, UploadPath};
-use super::{Event, Outcome, PayloadState, Receipt, UploadMeta, forget_session};
+use super::{Event, Outcome, PayloadState, Receipt, UploadMeta, forget_session, give_bytes_back};
 
 /// One message's view of the uploads.
 ///
@@ -327,7 +327,7 @@ impl UploadService<'_> {
         let owner = Principal::try_from_slice(&session.owner).map_err(|e| Error::Internal(e.to_string()))?;
         let payload = self.storage.payload_of(id)?;
         self.path.abort(self.storage, id, &session.owner, self.now)?;
-        self.storage.blobs.give_back(&payload.place(id, meta))?;
+        give_bytes_back(self.storage, session, meta, &payload.place(id, meta))?;
         self.give_subtrees_back(&payload)?;
         forget_session(self.storage, id, owner, session, &meta.capsule_id)?;
         self.storage.counters.session(upload.path, event);

@@ -6,6 +6,7 @@ mod begin;
 mod content;
 mod expiry;
 mod finish;
+mod foreign;
 mod session;
 mod whole;
 
