@@ -11,7 +11,7 @@ use crate::meter::Meter;
 use crate::session::{ByteSource, PutOutcome, Session, SessionError, SessionId, Time};
 use crate::storage::Storage;
 
-use super::absorb::{absorb_hashed, absorb_stored, hasher_for};
+use super::absorb::{absorb_hashed, absorb_stored, check_slot, hasher_for};
 use super::counts::Call;
 use super::error::{digest_of, to_ranges};
 use super::hashing::HashingSource;
@@ -93,6 +93,7 @@ impl UploadService<'_> {
             Place::Extents(_) => &mut *chunk,
         };
         let bytes = chunk.len();
+        check_slot(&mut self.storage.blobs, &payload, &session, idx)?;
         let mut source = HashingSource::new(chunk, hasher_for(&payload, &session, idx));
         let caller = self.caller.as_slice();
         let chunk_size = session.chunk_size;

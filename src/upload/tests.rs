@@ -7,6 +7,7 @@ mod content;
 mod expiry;
 mod finish;
 mod foreign;
+mod full;
 mod session;
 mod whole;
 

@@ -40,6 +40,14 @@ impl Region {
         Self { memory: memories.get(memory_ids::EXTENT_REGION) }
     }
 
+    /// Grows the memory for the bytes of an extent.
+    ///
+    /// # Errors
+    /// [`SinkError::MemoryFull`].
+    pub fn grow_for(&self, extent: Extent) -> Result<(), SinkError> {
+        self.grow_to(extent.end().saturating_add(HEADER_BYTES))
+    }
+
     /// Stores bytes, and grows the memory for them.
     ///
     /// # Errors
