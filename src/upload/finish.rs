@@ -60,7 +60,7 @@ impl UploadService<'_> {
     }
 
     fn hash_slice(&mut self, id: SessionId) -> Result<bool> {
-        let Some(upload) = self.path.load(self.storage, id, self.now)? else { return Ok(true) };
+        let Some(upload) = self.path.load(self.storage, id, None, self.now)? else { return Ok(true) };
         self.served_on = Some(upload.path);
         match self.digest(id, &upload) {
             Ok(_) => Ok(true),

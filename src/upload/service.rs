@@ -165,7 +165,7 @@ impl UploadService<'_> {
             if self.storage.migration.has_set_aside(id) {
                 continue;
             }
-            if let Some(upload) = self.path.load(self.storage, id, self.now)?
+            if let Some(upload) = self.path.load(self.storage, id, None, self.now)?
                 && !self.expired(&upload)?
             {
                 page.push(self.status_of(id.0, upload)?);
@@ -231,7 +231,7 @@ impl UploadService<'_> {
 
     /// Ends the session that the index has as idle since `seen`, if that is what it is; else mends the index.
     fn end_idle(&mut self, id: SessionId, seen: Time) -> Result<()> {
-        match self.path.load(self.storage, id, self.now)? {
+        match self.path.load(self.storage, id, None, self.now)? {
             None => self.storage.index.set_aside(id, seen),
             Some(upload) if self.expired(&upload)? => {
                 self.drop_session(id, &upload, Event::Expired)?;
@@ -264,7 +264,7 @@ impl UploadService<'_> {
 
     /// The caller's session in flight. Somebody else's does not exist for the caller.
     fn own(&mut self, id: SessionId) -> Result<Upload> {
-        let found = self.path.load(self.storage, id, self.now)?;
+        let found = self.path.load(self.storage, id, Some(self.caller), self.now)?;
         if let Some(upload) = found.filter(|upload| upload.session.owner == self.caller.as_slice())
             && !self.expired(&upload)?
         {

@@ -3,6 +3,8 @@
 mod legacy_meta;
 mod session_compat;
 
+use candid::Principal;
+
 use crate::api::{self, Result};
 use crate::session::{PutOutcome, Session, SessionId, SessionSpec, Time};
 use crate::storage::Storage;
@@ -18,8 +20,6 @@ pub struct CompatPath {
     compat: SessionCompat,
 }
 
-impl UploadPath for CompatPath {
-    fn of_new(&self, _: &Storage, _: IdemKey) -> Result<api::SessionPath> {
 #[cfg(feature = "direct")]
 impl CompatPath {
     /// What is on the heap of a session is out of date: another path serves it.
@@ -31,6 +31,8 @@ impl CompatPath {
     }
 }
 
+impl UploadPath for CompatPath {
+    fn of_new(&self, _: &Storage, _: IdemKey) -> Result<api::SessionPath> {
         Ok(api::SessionPath::Compat)
     }
 
@@ -46,7 +48,13 @@ impl CompatPath {
         self.compat.create(storage, UploadSessionMeta::new(id, &spec, meta)?, spec, now)
     }
 
-    fn load(&mut self, storage: &mut Storage, id: SessionId, _: Time) -> Result<Option<Upload>> {
+    fn load(
+        &mut self,
+        storage: &mut Storage,
+        id: SessionId,
+        _: Option<Principal>,
+        _: Time,
+    ) -> Result<Option<Upload>> {
         let loaded = self.compat.get(storage, id)?;
         Ok(loaded.map(|(session, meta)| Upload {
             session,

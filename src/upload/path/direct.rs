@@ -1,5 +1,7 @@
 //! The new path: upload service, session service, sink. A session and its upload meta are two records.
 
+use candid::Principal;
+
 use crate::api::{self, Error, Result};
 use crate::blob::StableBlobSink;
 use crate::migrate;
@@ -33,8 +35,16 @@ impl UploadPath for DirectPath {
         Ok(())
     }
 
-    fn load(&mut self, storage: &mut Storage, id: SessionId, now: Time) -> Result<Option<Upload>> {
-        migrate::touch(storage, id, now)?;
+    fn load(
+        &mut self,
+        storage: &mut Storage,
+        id: SessionId,
+        asker: Option<Principal>,
+        now: Time,
+    ) -> Result<Option<Upload>> {
+        if !migrate::touch(storage, id, asker, now)? {
+            return Ok(None);
+        }
         let session = match service(&mut storage.sessions).session(id) {
             Err(SessionError::NotFound(_)) => return Ok(None),
             found => found?,

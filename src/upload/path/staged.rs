@@ -1,6 +1,8 @@
 //! Both paths in one build. A session is served where its record lies; where a new one goes, a controller
 //! decides.
 
+use candid::Principal;
+
 use crate::api::{Result, SessionPath};
 use crate::migrate;
 use crate::session::{PutOutcome, Session, SessionId, SessionSpec, Time};
@@ -52,8 +54,14 @@ impl UploadPath for StagedPath {
         }
     }
 
-    fn load(&mut self, storage: &mut Storage, id: SessionId, now: Time) -> Result<Option<Upload>> {
-        self.serving(storage, id)?.load(storage, id, now)
+    fn load(
+        &mut self,
+        storage: &mut Storage,
+        id: SessionId,
+        asker: Option<Principal>,
+        now: Time,
+    ) -> Result<Option<Upload>> {
+        self.serving(storage, id)?.load(storage, id, asker, now)
     }
 
     fn put_chunk(

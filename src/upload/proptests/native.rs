@@ -82,9 +82,9 @@ impl Native {
         let held = migrate::held(storage).unwrap();
         let untouched = self.stage != Stage::Legacy && storage.sessions.legacy.contains(&id.0) && !held;
         let upload = if untouched {
-            CompatPath::default().load(storage, id, *now).unwrap()
+            CompatPath::default().load(storage, id, None, *now).unwrap()
         } else {
-            path.load(storage, id, *now).unwrap()
+            path.load(storage, id, None, *now).unwrap()
         };
         upload.map(|upload| view_of(id, upload))
     }
