@@ -160,7 +160,11 @@ impl UploadService<'_> {
     /// A damaged record.
     pub fn list(&mut self, after: Option<u64>, limit: usize) -> Result<Vec<UploadStatus>> {
         let mut page = Vec::new();
-        for id in self.storage.index.of(self.caller, after, limit) {
+        // There are not many: a caller has so many sessions at a time and no more.
+        for id in self.storage.index.of(self.caller, after, usize::MAX) {
+            if page.len() == limit {
+                break;
+            }
             // The owner of a record that does not decode cannot be told, so the index has it still.
             if self.storage.migration.has_set_aside(id) {
                 continue;

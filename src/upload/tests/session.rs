@@ -83,6 +83,25 @@ fn ones_own_sessions_are_listed_in_pages() {
     });
 }
 
+/// The timer has not come yet to those whose time is over.
+#[test]
+fn a_page_of_ones_sessions_is_full_as_long_as_there_are_more() {
+    on_every_path(|mut world| {
+        let over = ["a", "b"].map(|idem| world.begin(10, idem));
+        world.now = world.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
+        let alive = ["c", "d", "e"].map(|idem| world.begin(10, idem));
+        let mut pages = Vec::new();
+        let mut after = None;
+        loop {
+            let page = world.service().list(after, 2).unwrap();
+            let Some(last) = page.last() else { break };
+            after = Some(last.session);
+            pages.push(page.iter().map(|status| status.session).collect::<Vec<_>>());
+        }
+        assert_eq!(pages, [&alive[..2], &alive[2..]], "and none of {over:?}");
+    });
+}
+
 #[test]
 fn access_that_was_taken_away_is_gone_at_put_and_finish() {
     on_every_path(|mut world| {
