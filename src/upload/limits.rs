@@ -65,7 +65,7 @@ pub const MAX_TAGS: usize = 100;
 /// Missing ranges that an error lists; the rest is in `uploads_status`.
 pub const MAX_RANGES_IN_ERROR: usize = 64;
 
-/// Memories in one page of a list: the largest records make 1.6 MB, under the IC's 2 MB per reply.
+/// Entries in one page of a list; fewer where so many would not fit a reply.
 pub const MAX_PAGE: u32 = 100;
 
 /// A session expires this long after its last activity unless a controller sets another time: a day.
