@@ -237,6 +237,7 @@ impl UploadService<'_> {
     fn end_idle(&mut self, id: SessionId, seen: Time) -> Result<()> {
         match self.path.load(self.storage, id, None, self.now)? {
             None => self.storage.index.set_aside(id, seen),
+            // An entry that is not the session's own goes in the next turn.
             Some(upload) if self.expired(&upload)? => {
                 self.drop_session(id, &upload, Event::Expired)?;
                 self.storage.index.set_aside(id, seen);
