@@ -74,7 +74,7 @@ pub trait UploadPath {
     ///
     /// # Errors
     /// What the session service refuses.
-    fn finish(&mut self, storage: &mut Storage, id: SessionId, caller: &[u8], now: Time) -> Result<Session>;
+    fn finish(&mut self, storage: &mut Storage, id: SessionId, caller: &[u8], now: Time) -> Result<()>;
 
     /// Ends a session; its bytes are the caller's to give back.
     ///

@@ -258,7 +258,7 @@ impl UploadService<'_> {
     /// has come by already or not: the answer must not depend on that.
     pub(super) fn expired(&self, upload: &Upload) -> Result<bool> {
         let ttl = self.storage.config()?.session_ttl_seconds;
-        Ok(upload.session.session_meta.last_seen.plus_seconds(ttl) <= self.now)
+        Ok(upload.session.is_over(ttl, self.now))
     }
 
     /// The receipt of a session, unless it has run out.

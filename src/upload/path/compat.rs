@@ -6,7 +6,7 @@ mod session_compat;
 use candid::Principal;
 
 use crate::api::{self, Result};
-use crate::session::{PutOutcome, Session, SessionId, SessionSpec, Time};
+use crate::session::{PutOutcome, SessionId, SessionSpec, Time};
 use crate::storage::Storage;
 use crate::upload::{IdemKey, UploadMeta};
 
@@ -73,7 +73,7 @@ impl UploadPath for CompatPath {
         self.compat.put_chunk(storage, id, chunk, now)
     }
 
-    fn finish(&mut self, storage: &mut Storage, id: SessionId, caller: &[u8], now: Time) -> Result<Session> {
+    fn finish(&mut self, storage: &mut Storage, id: SessionId, caller: &[u8], now: Time) -> Result<()> {
         self.compat.finish(storage, id, caller, now)
     }
 

@@ -5,7 +5,7 @@ use candid::Principal;
 use crate::api::{self, Error, Result};
 use crate::blob::StableBlobSink;
 use crate::migrate;
-use crate::session::{PutOutcome, Session, SessionError, SessionId, SessionService, SessionSpec, Time};
+use crate::session::{PutOutcome, SessionError, SessionId, SessionService, SessionSpec, Time};
 use crate::storage::Storage;
 use crate::upload::{DirectStore, IdemKey, SessionTables, UploadMeta};
 
@@ -65,10 +65,10 @@ impl UploadPath for DirectPath {
         Ok(service(&mut storage.sessions).put_chunk(id, caller, idx, bytes, &mut sink, &now)?)
     }
 
-    fn finish(&mut self, storage: &mut Storage, id: SessionId, caller: &[u8], now: Time) -> Result<Session> {
-        let session = service(&mut storage.sessions).finish(id, caller, &now)?;
+    fn finish(&mut self, storage: &mut Storage, id: SessionId, caller: &[u8], now: Time) -> Result<()> {
+        service(&mut storage.sessions).finish(id, caller, &now)?;
         storage.sessions.metas.remove(&id.0);
-        Ok(session)
+        Ok(())
     }
 
     fn abort(&mut self, storage: &mut Storage, id: SessionId, caller: &[u8], _: Time) -> Result<()> {

@@ -5,7 +5,7 @@ use candid::Principal;
 
 use crate::api::{Result, SessionPath};
 use crate::migrate;
-use crate::session::{PutOutcome, Session, SessionId, SessionSpec, Time};
+use crate::session::{PutOutcome, SessionId, SessionSpec, Time};
 use crate::storage::Storage;
 use crate::upload::{IdemKey, UploadMeta};
 
@@ -74,7 +74,7 @@ impl UploadPath for StagedPath {
         self.serving(storage, id)?.put_chunk(storage, id, chunk, now)
     }
 
-    fn finish(&mut self, storage: &mut Storage, id: SessionId, caller: &[u8], now: Time) -> Result<Session> {
+    fn finish(&mut self, storage: &mut Storage, id: SessionId, caller: &[u8], now: Time) -> Result<()> {
         self.serving(storage, id)?.finish(storage, id, caller, now)
     }
 

@@ -84,17 +84,11 @@ impl SessionCompat {
     }
 
     /// Ends a complete session; its bytes stay where they are.
-    pub fn finish(
-        &mut self,
-        storage: &mut Storage,
-        id: SessionId,
-        caller: &[u8],
-        now: Time,
-    ) -> Result<Session> {
+    pub fn finish(&mut self, storage: &mut Storage, id: SessionId, caller: &[u8], now: Time) -> Result<()> {
         self.required(storage, id)?;
-        let session = self.svc.finish(id, caller, &now)?;
+        self.svc.finish(id, caller, &now)?;
         forget(storage, id);
-        Ok(session)
+        Ok(())
     }
 
     /// Ends a session; its bytes are the caller's to give back.
