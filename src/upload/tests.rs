@@ -210,6 +210,7 @@ fn on_every_path(rule: impl Fn(World)) {
     rule(World::direct());
     rule(World::extents());
     rule(World::compat().with_blake3());
+    rule(World::direct().with_blake3());
     rule(World::extents().with_blake3());
 }
 

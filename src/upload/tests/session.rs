@@ -25,9 +25,14 @@ fn a_refused_chunk_does_not_touch_the_hash() {
 #[test]
 fn a_session_survives_an_upgrade_at_any_point() {
     type MakePath = fn() -> Box<dyn UploadPath>;
-    let builds: [(World, MakePath); 2] = [
-        (World::compat(), || Box::<CompatPath>::default()),
-        (World::direct(), || Box::<DirectPath>::default()),
+    let [compat, direct]: [MakePath; 2] = [|| Box::<CompatPath>::default(), || Box::<DirectPath>::default()];
+    let builds = [
+        (World::compat(), compat),
+        (World::compat().with_blake3(), compat),
+        (World::direct(), direct),
+        (World::direct().with_blake3(), direct),
+        (World::extents(), direct),
+        (World::extents().with_blake3(), direct),
     ];
     for (mut world, path) in builds {
         let file = file(3 * CHUNK);
