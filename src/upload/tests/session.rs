@@ -180,3 +180,35 @@ fn expiry_goes_in_slices_of_bounded_length() {
         assert_eq!((world.storage.index.len(), world.live()), (0, [0; 5]));
     });
 }
+
+/// A client that gave an upload up and begins it anew gets a session that takes its chunks.
+#[test]
+fn the_key_of_an_aborted_session_is_free() {
+    on_every_path(|mut world| {
+        let file = file(CHUNK + 1);
+        let aborted = world.begin(file.len(), "a");
+        world.put(aborted, &file, 1).unwrap();
+        world.service().abort(aborted).unwrap();
+        let again = world.begin(file.len(), "a");
+        assert_ne!(again, aborted);
+        assert_eq!(world.begin(file.len(), "a"), again, "that one is begun once");
+        world.service().abort(aborted).unwrap();
+        (0..2).for_each(|idx| world.put(again, &file, idx).unwrap());
+        world.now = world.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS - 1);
+        world.put(again, &file, 0).unwrap();
+        world.now = world.now.plus_seconds(1);
+        while !world.service().sweep().unwrap() {}
+        assert_eq!(
+            world.begin(file.len(), "a"),
+            again,
+            "the receipt of the first one has run out, and took no key away"
+        );
+        assert!(world.finish(again, &file).is_ok());
+
+        let small_file = &file[..10];
+        let aborted = world.begin(10, "b");
+        world.service().abort(aborted).unwrap();
+        let whole = small(&world, small_file, "b");
+        assert!(world.service().put_whole(whole).is_ok());
+    });
+}
