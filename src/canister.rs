@@ -1,5 +1,5 @@
-//! The entry points: decode, guard, call, reply. The only file that knows the IC's macros; with the modules
-//! below it, the only one that knows the IC.
+//! The entry points: decode, guard, call, reply. With the modules below it, the only one that knows the IC and its
+//! macros.
 
 mod arguments;
 mod blobs;

@@ -240,7 +240,6 @@ impl UploadService<'_> {
             // An entry that is not the session's own goes in the next turn.
             Some(upload) if self.expired(&upload)? => {
                 self.drop_session(id, &upload, Event::Expired)?;
-                self.storage.index.set_aside(id, seen);
             }
             Some(upload) => self.storage.index.touch(id, seen, upload.session.session_meta.last_seen),
         }
@@ -254,8 +253,8 @@ impl UploadService<'_> {
         Ok(upload)
     }
 
-    /// Whether a session was idle too long. From then on it does not exist for anybody, whether the timer
-    /// has come by already or not: the answer must not depend on that.
+    /// Whether a session was idle too long. From then on it does not exist for anybody, whether the timer has come by
+    /// already or not. Only what it holds counts against the limits of begin until the timer has.
     pub(super) fn expired(&self, upload: &Upload) -> Result<bool> {
         let ttl = self.storage.config()?.session_ttl_seconds;
         Ok(upload.session.is_over(ttl, self.now))

@@ -94,7 +94,7 @@ impl Region {
         let has = self.memory.size();
         let missing = pages.saturating_sub(has);
         if missing > 0 && self.memory.grow(missing) < 0 {
-            return Err(SinkError::MemoryFull { needed: end });
+            return Err(SinkError::MemoryFull { needed: end, has: has.saturating_mul(PAGE_BYTES) });
         }
         if has == 0 {
             let [a, b, c] = *REGION_MAGIC;
