@@ -1,5 +1,5 @@
-//! The entry points: decode, guard, call, reply. The only file that knows the IC's macros; with the modules
-//! below it, the only one that knows the IC.
+//! The entry points: decode, guard, call, reply. With the modules below it, the only one that knows the IC and its
+//! macros.
 
 mod arguments;
 mod blobs;
@@ -114,23 +114,22 @@ fn start_timers() {
             ic_cdk::api::debug_print(format!("type tables: {error}"));
         }
     });
-    ic_cdk_timers::set_timer_interval(SWEEP_EVERY, || async {
-        sweep();
-        migration::watch();
-    });
+    // Each in a message of its own: one that is cut off takes nothing of the other with it.
+    ic_cdk_timers::set_timer_interval(SWEEP_EVERY, || async { sweep() });
+    ic_cdk_timers::set_timer_interval(SWEEP_EVERY, || async { migration::watch() });
 }
 
 /// One slice of clearing up; goes on at once while there is more.
 fn sweep() {
-    let swept = uploads(|uploads| uploads.sweep()).and_then(|uploads_done| {
-        with_app(|App { storage, .. }| Ok(memories::sweep(storage)? && uploads_done))
-    });
-    match swept {
-        Ok(true) => {}
-        Ok(false) => {
-            ic_cdk_timers::set_timer(Duration::ZERO, async { sweep() });
-        }
-        Err(error) => ic_cdk::api::debug_print(format!("sweep: {error}")),
+    let swept = [
+        uploads(|uploads| uploads.sweep()),
+        with_app(|App { storage, .. }| memories::sweep(storage, &MessageMeter)),
+    ];
+    if swept.contains(&Ok(false)) {
+        ic_cdk_timers::set_timer(Duration::ZERO, async { sweep() });
+    }
+    for error in swept.iter().filter_map(|swept| swept.as_ref().err()) {
+        ic_cdk::api::debug_print(format!("sweep: {error}"));
     }
 }
 

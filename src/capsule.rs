@@ -15,6 +15,7 @@
 //! A capsule's record does not grow with its memories: committing an upload costs the same in a capsule of
 //! ten and of a hundred thousand.
 
+mod page;
 mod record;
 mod store;
 

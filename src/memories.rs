@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use crate::api::{AssetMetadata, BlobRef, Error, ExternalAsset, Memory, Result, StorageBackend};
 use crate::blob::BlobId;
 use crate::capsule::{Access, CapsuleStore, Content, MemoryRecord, Request};
+use crate::meter::Meter;
 use crate::session::{SessionId, Time};
 use crate::stable::codec;
 use crate::storage::Storage;
@@ -198,14 +199,18 @@ pub fn delete_blob(storage: &mut Storage, caller: Principal, id: BlobId) -> Resu
     remove(storage, &memory_id)
 }
 
-/// Removes some memories of deleted capsules. True when none is left.
+/// Removes some memories of deleted capsules, as many as the message that `meter` measures has room for. True when
+/// none is left.
 ///
 /// # Errors
 /// A damaged record.
-pub fn sweep(storage: &mut Storage) -> Result<bool> {
+pub fn sweep(storage: &mut Storage, meter: &dyn Meter) -> Result<bool> {
     let condemned = storage.capsules.condemned_memories(SWEEP_BATCH);
     for memory_id in &condemned {
         remove(storage, memory_id)?;
+        if meter.used() > limits::SWEEP_INSTRUCTIONS {
+            return Ok(false);
+        }
     }
     // A short batch may be the end of one capsule, with another one behind it.
     Ok(condemned.is_empty())

@@ -2,7 +2,8 @@
 //! anything is opened.
 //!
 //! Owns: memory ids, the layout header, the preflight, typed tables, codecs. Does not own: what the
-//! records mean. Boundary: nothing else opens a memory, and nothing here decides what to store.
+//! records mean. Boundary: a memory is opened by its name in `memory_ids` and after the preflight, and nothing here
+//! decides what to store.
 //!
 //! ```text
 //! offset 0   "MGR" 1   header of the memory manager (ic-stable-structures), buckets of 8 MiB

@@ -106,6 +106,8 @@ impl Storage {
                 accepted: accepted.join(" and "),
                 way_back: if storage.migration.state()?.phase == Phase::Finalized {
                     "the migration is finalized, and there is no way back"
+                } else if layout > Layout::SPLIT {
+                    "from there is no way back"
                 } else {
                     "roll the migration back on the staged build first"
                 },

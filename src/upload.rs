@@ -30,7 +30,7 @@ mod whole;
 
 pub use absorb::{absorb_stored, digest as content_digest};
 pub use counts::{Event, PathCounters};
-pub use ended::forget_session;
+pub use ended::{forget_session, give_bytes_back};
 pub use idempotency::{IdemKey, memory_id};
 pub use index::SessionIndex;
 pub use legacy_sessions::{LegacySession, LegacySessions};

@@ -65,8 +65,7 @@ fn a_stopped_canister_changes_nothing_and_goes_on_when_it_is_started() {
     }
 }
 
-/// The heap is full in the middle of taking a chunk, and of finishing: everything that the call had written by then is
-/// taken back.
+/// The heap is full in the middle of taking a chunk: everything that the call had written by then is taken back.
 #[test]
 fn a_call_that_runs_out_of_memory_leaves_nothing_behind() {
     for build in [Build::Legacy, Build::Direct] {

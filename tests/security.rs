@@ -87,7 +87,7 @@ const TABLE: &[(&str, [Answer; 6])] = &[
     ("uploads_finish",       ITS_UPLOADER),
     ("uploads_list",         EVERYBODY),
     ("uploads_put_chunk",    ITS_UPLOADER),
-    ("uploads_put_many",     EVERYBODY),
+    ("uploads_put_many",     WRITERS),
     ("uploads_put_whole",    WRITERS),
     ("uploads_status",       ITS_UPLOADER),
 ];
@@ -100,10 +100,15 @@ fn scene(world: &World) -> Scene {
 /// What a reply says, whatever its type: an error by its name, or that the call was carried out.
 fn read(reply: &[u8]) -> std::result::Result<Answer, String> {
     let values = IDLArgs::from_bytes(reply).map_err(|error| error.to_string())?.args;
-    let [IDLValue::Variant(outer)] = values.as_slice() else { return Ok(Yes) };
+    told_by(&values)
+}
+
+/// The same of decoded values. An answer that is a list of answers, one for each file, says what its only one says.
+fn told_by(values: &[IDLValue]) -> std::result::Result<Answer, String> {
+    let [IDLValue::Variant(outer)] = values else { return Ok(Yes) };
     let is = |label: &candid::types::Label, name: &str| label.get_id() == candid::idl_hash(name);
     if !is(&outer.0.id, "Err") {
-        return Ok(Yes);
+        return if let IDLValue::Vec(answers) = &outer.0.val { told_by(answers) } else { Ok(Yes) };
     }
     match &outer.0.val {
         IDLValue::Variant(error) if is(&error.0.id, "Unauthorized") => Ok(No),

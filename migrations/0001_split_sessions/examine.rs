@@ -64,7 +64,7 @@ pub fn examine(storage: &Storage, session: &LegacySession, now: Time) -> Result<
             return Ok(Examined { class, verdict: Verdict::Reject { legacy, reason: error.to_string() } });
         }
     };
-    if last_seen.plus_seconds(ttl) <= now {
+    if split.session.is_over(ttl, now) {
         return Ok(Examined { class: Class::Expired, verdict: Verdict::Release { caller, split } });
     }
     // What the legacy build has indexed has a key that leads to it, or has lost it to a later session.

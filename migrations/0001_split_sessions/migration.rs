@@ -1,9 +1,11 @@
 //! The migration as the engine sees it: a unit is a session, by its id.
 
+use candid::Principal;
+
 use super::class::{CLASSES, Class};
 use super::convert::FIELDS;
 use super::examine::{Examined, Verdict, examine};
-use super::write::{set_aside, settle, stored};
+use super::write::{set_aside, settle, stored, withdraw};
 use super::{LegacyUploadSession, Split, Unconvertible, convert, revert};
 use crate::api::{Error, Result};
 use crate::migrate::{
@@ -29,6 +31,25 @@ static PLAN: Plan = Plan {
     write_instructions: 100_000,
     fields: FIELDS,
 };
+
+impl SplitSessions {
+    /// Whether a session that is a legacy record, or was one and is in quarantine, is this principal's, as the indexes
+    /// have it or the record says.
+    ///
+    /// # Errors
+    /// A damaged record of the quarantine.
+    pub fn is_of(&self, storage: &Storage, key: u64, who: Principal) -> Result<bool> {
+        if storage.index.contains(SessionId(key), who) {
+            return Ok(true);
+        }
+        let raw = match storage.sessions.legacy.get_raw(&key) {
+            None => storage.migration.quarantine.get(PLAN.number, key)?.map(|kept| kept.raw),
+            raw => raw,
+        };
+        let legacy = raw.and_then(|raw| LegacyUploadSession::decode(&raw).ok());
+        Ok(legacy.is_some_and(|legacy| legacy.caller == who))
+    }
+}
 
 impl Migration for SplitSessions {
     fn plan(&self) -> &'static Plan {
@@ -103,19 +124,16 @@ impl Migration for SplitSessions {
         }
         let QuarantineRecord { reason: _, raw, beside } = kept;
         let noted = beside.map(Time::from_nanos);
-        match LegacyUploadSession::decode(&raw) {
-            Ok(legacy) => {
-                let last_seen = noted.unwrap_or(Time::from_nanos(legacy.created_at));
-                if storage.index.insert_without_key(id, legacy.caller, last_seen) {
-                    let bytes = legacy.asset_metadata.bytes();
-                    storage.usage.reserve_unlimited(legacy.caller, &legacy.capsule_id, bytes)?;
-                }
+        if let Ok(legacy) = LegacyUploadSession::decode(&raw) {
+            let last_seen = noted.unwrap_or(Time::from_nanos(legacy.created_at));
+            if storage.index.insert_without_key(id, legacy.caller, last_seen) {
+                let bytes = legacy.asset_metadata.bytes();
+                storage.usage.reserve_unlimited(legacy.caller, &legacy.capsule_id, bytes)?;
             }
-            Err(_) => {
-                if let Some(last_seen) = noted {
-                    storage.index.touch(id, Time::default(), last_seen);
-                }
-            }
+        }
+        // What was put aside without being read has kept its owner, and lost its activity.
+        if let Some(last_seen) = noted {
+            storage.index.touch(id, Time::default(), last_seen);
         }
         storage.sessions.legacy.put_back(LegacySession { id: key, raw, noted });
         Ok(())
@@ -124,6 +142,7 @@ impl Migration for SplitSessions {
     fn take_out(&self, storage: &mut Storage, key: u64, reason: String) -> Result<QuarantineRecord> {
         let gone = || Error::not_found("legacy session", key);
         let legacy = storage.sessions.legacy.take(key)?.ok_or_else(gone)?;
+        withdraw(storage, SessionId(key), None, legacy.noted)?;
         Ok(set_aside(legacy, reason))
     }
 

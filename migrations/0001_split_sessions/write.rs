@@ -6,12 +6,12 @@ use super::class::Class;
 use super::examine::{Examined, Key, Verdict, examine};
 use super::{LegacyUploadSession, Split, revert};
 use crate::api::{Error, Result, SessionPath};
-use crate::blob::ChunkPrefix;
+use crate::blob::{ChunkPrefix, Place};
 use crate::migrate::{Fate, QuarantineRecord};
 use crate::session::{SessionId, Time};
 use crate::stable::StableError;
 use crate::storage::Storage;
-use crate::upload::{Event, LegacySession, SessionRecord, UploadMeta, forget_session};
+use crate::upload::{Event, LegacySession, SessionRecord, UploadMeta, forget_session, give_bytes_back};
 
 /// What was made of a record.
 pub enum Made {
@@ -37,7 +37,8 @@ pub fn make(storage: &mut Storage, legacy: &LegacySession, now: Time) -> Result<
             let Split { session, meta } = &*split;
             forget_session(storage, id, caller, session, &meta.capsule_id)?;
             storage.counters.session(SessionPath::Compat, Event::Expired);
-            storage.blobs.release(ChunkPrefix::of(&meta.provisional_memory_id, id));
+            let place = Place::Chunks(ChunkPrefix::of(&meta.provisional_memory_id, id));
+            give_bytes_back(storage, session, meta, &place)?;
             Fate::Released(LegacyUploadSession::digest_of_stored(&legacy.raw))
         }
         Verdict::Reject { legacy: decoded, reason } => {
@@ -151,7 +152,7 @@ fn write_indexed(
 
 /// Takes a record that is put aside out of the sessions in flight: it must neither expire nor stop a list. Its key
 /// stays, so that a repeated begin does not make a second session of it.
-fn withdraw(
+pub fn withdraw(
     storage: &mut Storage,
     id: SessionId,
     legacy: Option<&LegacyUploadSession>,

@@ -22,7 +22,7 @@ pub enum Error {
     },
     /// There is no such thing, or the caller may not know of it.
     NotFound {
-        /// What was looked for: `session`, `blob`, `capsule`, `memory`, `chunk`.
+        /// What was looked for: a session, a blob, a memory.
         kind: String,
         /// The key that was given.
         key: String,
@@ -54,11 +54,11 @@ pub enum Error {
         /// The missing ones, in order; at most 64 ranges.
         missing: Vec<ChunkRange>,
     },
-    /// The stored bytes have another SHA-256 than the caller says. The session stays as it is.
+    /// The bytes have another digest than the caller says. What is stored stays as it is.
     ChecksumMismatch {
         /// What the caller said, 32 bytes.
         expected: ByteBuf,
-        /// What the stored bytes have, 32 bytes.
+        /// What the bytes have, 32 bytes.
         got: ByteBuf,
     },
     /// A limit would be exceeded.
@@ -126,7 +126,7 @@ impl std::fmt::Display for Error {
             Self::Incomplete { expected_chunks, missing_chunks, .. } => {
                 write!(f, "{missing_chunks} of {expected_chunks} chunks are missing")
             }
-            Self::ChecksumMismatch { .. } => write!(f, "the stored bytes have another SHA-256"),
+            Self::ChecksumMismatch { .. } => write!(f, "the bytes have another digest"),
             Self::ResourceExhausted { limit, allowed, requested } => {
                 write!(f, "{limit}: {allowed} allowed, {requested} requested")
             }

@@ -51,10 +51,18 @@ impl ExtentStore {
         extents.iter().try_for_each(|extent| self.allocator.free(*extent))
     }
 
+    /// Grows stable memory for `len` bytes at position `at` of a whole, so that they can be stored later.
+    ///
+    /// # Errors
+    /// [`SinkError::OutOfRange`], [`SinkError::MemoryFull`].
+    pub fn grow_for(&mut self, extents: &Extents, at: u64, len: usize) -> Result<(), SinkError> {
+        extents.pieces(at, len)?.try_for_each(|piece| self.region.grow_for(piece))
+    }
+
     /// Stores `bytes` at position `at` of a whole.
     ///
     /// # Errors
-    /// [`SinkError::OutOfRange`], [`SinkError::MemoryFull`]; nothing was stored.
+    /// [`SinkError::OutOfRange`]; [`SinkError::MemoryFull`], where pieces before the one that has no room are written.
     pub fn write_at(&mut self, extents: &Extents, at: u64, bytes: &[u8]) -> Result<(), SinkError> {
         let mut rest = bytes;
         for piece in extents.pieces(at, bytes.len())? {

@@ -20,12 +20,12 @@ use super::record::{BlobId, BlobRecord, ContentDigest, MappedBlob, Place};
 /// Length of every chunk but the last, bytes: the first public release's, under the IC's 2 MiB per message.
 pub const CHUNK_SIZE: u32 = 1_800_000;
 
-/// What [`BlobStore::commit`] did.
+/// Where stored bytes are committed to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Committed {
     /// The blob that holds the content.
     pub id: BlobId,
-    /// Whether the new bytes were kept; false where the capsule had the content already.
+    /// Whether the new bytes are kept; false where the capsule had the content already.
     pub stored: bool,
 }
 
@@ -173,35 +173,46 @@ impl BlobStore {
         self.chunks.sweep()
     }
 
-    /// Commits stored bytes as a blob that `memory_id` refers to, and says which blob that is: where the
-    /// capsule holds the same content already, the blob that it has, and the new bytes are given back.
+    /// The blob that stored bytes of this digest become in a capsule: where it holds the same content already, the blob
+    /// that it has, else a new one, `id`. Nothing is changed.
     ///
     /// Content is not shared between capsules: that would tell one capsule's members what another one holds.
     ///
     /// # Errors
     /// [`BlobError::AlreadyExists`]; a committed blob is never overwritten.
+    pub fn destination(
+        &self,
+        id: BlobId,
+        digest: ContentDigest,
+        capsule_id: &str,
+    ) -> Result<Committed, BlobError> {
+        match self.by_content.get(&content_key(capsule_id, digest))?.map(BlobId) {
+            Some(same) if same != id => Ok(Committed { id: same, stored: false }),
+            None if !self.has_blob(id) => Ok(Committed { id, stored: true }),
+            _ => Err(BlobError::AlreadyExists(id)),
+        }
+    }
+
+    /// Commits stored bytes to their [`Self::destination`], as a blob that `memory_id` refers to. Bytes that are there
+    /// already are given back.
+    ///
+    /// # Errors
+    /// A damaged table.
     pub fn commit(
         &mut self,
-        id: BlobId,
+        to: Committed,
         record: &BlobRecord,
         memory_id: &str,
         capsule_id: &str,
-    ) -> Result<Committed, BlobError> {
-        let content = content_key(capsule_id, record.digest);
-        let same = self.by_content.get(&content)?.map(BlobId);
-        let committed = match same {
-            Some(id) => Committed { id, stored: false },
-            None if self.has_blob(id) => return Err(BlobError::AlreadyExists(id)),
-            None => Committed { id, stored: true },
-        };
-        if committed.stored {
-            self.insert(id, record);
-            self.by_content.insert(content, &id.0);
+    ) -> Result<(), StableError> {
+        if to.stored {
+            self.insert(to.id, record);
+            self.by_content.insert(content_key(capsule_id, record.digest), &to.id.0);
         } else {
             self.give_back(&record.place)?;
         }
-        self.add_ref(committed.id, memory_id, capsule_id);
-        Ok(committed)
+        self.add_ref(to.id, memory_id, capsule_id);
+        Ok(())
     }
 
     /// Lets one more memory refer to a committed blob.
@@ -246,6 +257,15 @@ impl BlobStore {
             return Ok(Some(mapped.into()));
         }
         self.mapped_otherwise.get(&id.0)
+    }
+
+    /// Whether the bytes at a place are those of a committed blob in the chunk map.
+    ///
+    /// # Errors
+    /// A damaged record.
+    pub fn is_committed(&self, place: &Place) -> Result<bool, StableError> {
+        let Place::Chunks(prefix) = place else { return Ok(false) };
+        Ok(self.in_chunk_map(prefix.blob_id())?.is_some_and(|blob| blob.place == *place))
     }
 
     /// Up to `limit` committed blobs whose bytes are in the chunk map, in order of id, behind `after`.

@@ -53,16 +53,30 @@ fn a_sink_takes_aligned_chunks_once() {
     assert_eq!(blobs.stored_chunks(prefix(1)).ranges().collect::<Vec<_>>(), [(1, 1)]);
 }
 
+fn commit(
+    blobs: &mut BlobStore,
+    id: BlobId,
+    record: &BlobRecord,
+    memory_id: &str,
+    capsule_id: &str,
+) -> Result<Committed, BlobError> {
+    let to = blobs.destination(id, record.digest, capsule_id)?;
+    blobs.commit(to, record, memory_id, capsule_id)?;
+    Ok(to)
+}
+
 #[test]
 fn a_committed_blob_is_never_overwritten_and_reads_stay_within_it() {
     let mut blobs = store();
     blobs.write_chunk(prefix(1), 0, b"abc");
     blobs.write_chunk(prefix(1), 1, b"a stale chunk behind the end");
     let id = prefix(1).blob_id();
-    blobs.commit(id, &record(prefix(1), 3), "mem", "capsule_1").unwrap();
-    let again = blobs.commit(id, &record(prefix(2), 9), "mem2", "capsule_2");
+    commit(&mut blobs, id, &record(prefix(1), 3), "mem", "capsule_1").unwrap();
+    let again = commit(&mut blobs, id, &record(prefix(2), 9), "mem2", "capsule_2");
     assert_eq!(again, Err(BlobError::AlreadyExists(id)));
-    let same = blobs.commit(prefix(4).blob_id(), &record(prefix(4), 3), "mem4", "capsule_1");
+    let itself = commit(&mut blobs, id, &record(prefix(1), 3), "mem", "capsule_1");
+    assert_eq!(itself, Err(BlobError::AlreadyExists(id)), "its own bytes are no copy to be given back");
+    let same = commit(&mut blobs, prefix(4).blob_id(), &record(prefix(4), 3), "mem4", "capsule_1");
     assert_eq!(same, Ok(Committed { id, stored: false }), "the capsule has this content already");
     assert_eq!(blobs.unref(id, "mem4", "capsule_1"), Ok(0), "another memory still refers to it");
     assert_eq!(blobs.read_chunk(id, 0), Ok(b"abc".to_vec()));
@@ -70,7 +84,7 @@ fn a_committed_blob_is_never_overwritten_and_reads_stay_within_it() {
     assert_eq!(blobs.capsule_of(id), Ok("capsule_1".into()));
     assert_eq!(blobs.capsule_of(BlobId(1)), Err(BlobError::NotFound(BlobId(1))));
     let other = prefix(3).blob_id();
-    blobs.commit(other, &record(prefix(3), 1), "mem3", "capsule_2").unwrap();
+    commit(&mut blobs, other, &record(prefix(3), 1), "mem3", "capsule_2").unwrap();
     let hole = BlobError::MissingChunk { prefix: prefix(3).0, idx: 0 };
     assert_eq!(blobs.read_chunk(other, 0), Err(hole), "a hole is an error and not a short answer");
 }
@@ -108,7 +122,7 @@ fn a_range_is_exactly_what_was_asked_for() {
         blobs.write_chunk(prefix(1), idx as u32, chunk);
     }
     let (id, size) = (prefix(1).blob_id(), bytes.len());
-    blobs.commit(id, &record(prefix(1), size as u64), "mem", "capsule_1").unwrap();
+    commit(&mut blobs, id, &record(prefix(1), size as u64), "mem", "capsule_1").unwrap();
     for (offset, len) in
         [(0, 0), (0, 1), (chunk - 1, 2), (1, 2 * chunk), (2 * chunk, 5), (size, 0), (0, size)]
     {

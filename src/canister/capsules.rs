@@ -26,7 +26,8 @@ fn capsules_read(capsule_id: String) -> Result<Capsule> {
     })
 }
 
-/// Capsules that the caller may read, after the id `after`; at most 100.
+/// Capsules that the caller may read, after the id `after`; at most 100, fewer where they are large. The list
+/// ends with an empty page.
 #[apply(query)]
 fn capsules_list(after: Option<String>, limit: Option<u32>) -> Result<Vec<Capsule>> {
     with_app(|App { storage, .. }| {
@@ -52,7 +53,8 @@ fn memories_read(memory_id: String) -> Result<Memory> {
     with_app(|App { storage, .. }| Ok(storage.capsules.memory(caller(), &memory_id)?))
 }
 
-/// Memories of a capsule, after the id `after`; at most 100.
+/// Memories of a capsule, after the id `after`; at most 100, fewer where they are large. The list
+/// ends with an empty page.
 #[apply(query)]
 fn memories_list(capsule_id: String, after: Option<String>, limit: Option<u32>) -> Result<Vec<Memory>> {
     with_app(|App { storage, .. }| {

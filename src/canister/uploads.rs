@@ -8,7 +8,7 @@ use serde_bytes::ByteBuf;
 use super::entry::{query, update, write_heads};
 use super::message::MessageChunk;
 use super::put_args::{self, ChunkBytes, PutArgs};
-use super::{page, streams, uploads};
+use super::{now, page, streams, uploads};
 use crate::api::*;
 use crate::blob::CHUNK_SIZE;
 use crate::upload::limits;
@@ -59,7 +59,8 @@ fn uploads_put_whole(file: SmallFile<'_>) -> Result<UploadFinishResult> {
 /// As `uploads_put_whole`, for many files; each is taken or refused on its own.
 #[apply(update)]
 fn uploads_put_many(files: Vec<SmallFile<'_>>) -> Result<Vec<Result<UploadFinishResult>>> {
-    uploads(|uploads| uploads.put_many(files))
+    let taken = uploads(|uploads| uploads.put_many(files))?;
+    Ok(taken.into_iter().map(logged).collect())
 }
 
 /// Checks the hash of the stored bytes and makes a memory of them. Repeated with the same arguments it gives the same
@@ -74,9 +75,11 @@ fn uploads_finish(session: u64, sha256: ByteBuf, total_len: u64) -> Result<Uploa
     logged(finished)
 }
 
-/// One line for each finished upload.
+/// One line for each upload that this message has finished; none for an answer that is given again.
 fn logged(finished: Result<UploadFinishResult>) -> Result<UploadFinishResult> {
-    if let Ok(finished) = &finished {
+    if let Ok(finished) = &finished
+        && finished.uploaded_at == now().as_nanos()
+    {
         ic_cdk::api::debug_print(format!("finished {} with {} bytes", finished.memory_id, finished.size));
     }
     finished

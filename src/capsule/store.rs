@@ -10,6 +10,7 @@ use crate::session::Time;
 use crate::stable::keys::TwoTexts;
 use crate::stable::{Memories, Register, StableError, Table, memory_ids};
 
+use super::page::Page;
 use super::record::{Access, CapsuleRecord, MemoryRecord};
 
 /// Principals in one access list; each costs up to 29 bytes in every read of the capsule.
@@ -164,7 +165,7 @@ impl CapsuleStore {
         Ok(())
     }
 
-    /// Up to `limit` capsules that `caller` is a member of, in order of id, behind `after`.
+    /// Up to `limit` capsules that `caller` is a member of, in order of id, behind `after`; fewer where they are large.
     ///
     /// # Errors
     /// A damaged record.
@@ -177,12 +178,16 @@ impl CapsuleStore {
         let start = after.map_or(Bound::Included(member_key("")), |id| Bound::Excluded(member_key(id)));
         let start = start.map(|key| (caller, key));
         let keys = self.by_member.keys((start, Bound::Unbounded));
-        let mut page = Vec::new();
-        for (_, key) in keys.take_while(|(member, _)| *member == caller).take(limit) {
+        let mut page = Page::new(limit);
+        for (_, key) in keys.take_while(|(member, _)| *member == caller) {
             let id = capsule_of(&key);
-            page.extend(self.capsules.get(&id)?.map(|record| record.to_api(&id)));
+            let Some((record, stored)) = self.capsules.get_with_len(&id)? else { continue };
+            if !page.has_room(stored) {
+                break;
+            }
+            page.push(record.to_api(&id));
         }
-        Ok(page)
+        Ok(page.into_entries())
     }
 
     /// Up to `limit` memories of deleted capsules. Empty when none is left.
@@ -379,7 +384,7 @@ impl CapsuleStore {
         }
     }
 
-    /// Up to `limit` memories of a capsule, in order of id, behind `after`.
+    /// Up to `limit` memories of a capsule, in order of id, behind `after`; fewer where they are large.
     ///
     /// # Errors
     /// [`CapsuleError::Unauthorized`].
@@ -392,16 +397,17 @@ impl CapsuleStore {
     ) -> Result<Vec<Memory>, CapsuleError> {
         self.authorize(caller, Access::Read, capsule)?;
         let start = TwoTexts(capsule.to_owned(), after.unwrap_or_default().to_owned());
-        self.by_capsule
-            .keys(start.clone()..)
-            .take_while(|TwoTexts(of, _)| of == capsule)
-            .filter(|key| after.is_none() || *key != start)
-            .take(limit)
-            .map(|TwoTexts(_, id)| {
-                let record = self.memories.get(&id)?;
-                Ok(record.ok_or_else(|| CapsuleError::NoSuchMemory(id.clone()))?.to_api(&id))
-            })
-            .collect()
+        let keys = self.by_capsule.keys(start.clone()..).take_while(|TwoTexts(of, _)| of == capsule);
+        let mut page = Page::new(limit);
+        for TwoTexts(_, id) in keys.filter(|key| after.is_none() || *key != start).take(limit) {
+            let found = self.memories.get_with_len(&id)?;
+            let (record, stored) = found.ok_or_else(|| CapsuleError::NoSuchMemory(id.clone()))?;
+            if !page.has_room(stored) {
+                break;
+            }
+            page.push(record.to_api(&id));
+        }
+        Ok(page.into_entries())
     }
 }
 

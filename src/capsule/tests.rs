@@ -1,6 +1,7 @@
 //! Access to capsules and the memories in them.
 
 use candid::Principal;
+use serde_bytes::ByteBuf;
 
 use super::*;
 use crate::api::{AssetMetadata, AssetMetadataBase, AssetType, CapsuleAccess, PersonRef};
@@ -159,4 +160,83 @@ fn a_capsule_from_before_the_count_counts_for_nobody() {
     let counted = CapsuleRecord::new(PersonRef::Principal(person(1)), person(1), 9);
     assert!(stored.len() < counted.encode().len());
     assert_eq!(CapsuleRecord::decode(&counted.encode()), Ok(counted));
+}
+
+/// Bytes of a reply on the IC.
+const MAX_REPLY_BYTES: usize = 2 << 20;
+
+/// All pages of a list; `key` is what the next page goes behind.
+fn pages<T>(page: impl Fn(Option<&str>) -> Vec<T>, key: impl Fn(&T) -> String) -> Vec<Vec<T>> {
+    let mut pages: Vec<Vec<T>> = Vec::new();
+    loop {
+        let after = pages.last().and_then(|page| page.last()).map(&key);
+        let next = page(after.as_deref());
+        if next.is_empty() {
+            return pages;
+        }
+        pages.push(next);
+    }
+}
+
+/// Everybody may be made a reader of capsules that are as large as a capsule can be.
+#[test]
+fn a_page_of_the_largest_capsules_fits_a_reply() {
+    let mut capsules = store();
+    let (owner, reader) = (person(1), person(2));
+    let many = |list: u8| -> Vec<Principal> {
+        (0..MAX_LIST).map(|n| Principal::self_authenticating([list, n as u8, (n >> 8) as u8])).collect()
+    };
+    let mut readers = many(3);
+    readers[0] = reader;
+    let mut owners = many(1);
+    owners[0] = owner;
+    let access = CapsuleAccess { owners, writers: many(2), readers };
+    for _ in 0..40 {
+        let subject = PersonRef::Opaque("x".repeat(MAX_SUBJECT_BYTES));
+        let id = capsules.create(owner, Some(subject), NOW).unwrap().id;
+        capsules.set_access(owner, &id, access.clone()).unwrap();
+    }
+    let list = |after: Option<&str>| capsules.list_capsules(reader, after, 100).unwrap();
+    let pages = pages(list, |capsule| capsule.id.clone());
+    assert!(pages.len() > 1 && pages[0].len() > 10, "{} pages", pages.len());
+    assert_eq!(pages.iter().map(Vec::len).sum::<usize>(), 40);
+    for page in pages {
+        let reply = candid::encode_one(crate::api::Result::Ok(page)).unwrap();
+        assert!(reply.len() < MAX_REPLY_BYTES, "{} bytes", reply.len());
+    }
+}
+
+#[test]
+fn a_page_of_the_largest_memories_fits_a_reply() {
+    use crate::upload::limits::{MAX_EXTERNAL_TEXT_BYTES, MAX_METADATA_BYTES, check_metadata, upload_config};
+
+    let mut capsules = store();
+    let owner = person(1);
+    let capsule = capsules.create(owner, None, NOW).unwrap().id;
+    let mut large = memory(&capsule);
+    if let AssetMetadata::Image(image) = &mut large.asset_metadata {
+        image.exif_data = Some("x".repeat(MAX_METADATA_BYTES - 200));
+    }
+    check_metadata(&large.asset_metadata).unwrap();
+    let text = Some("x".repeat(MAX_EXTERNAL_TEXT_BYTES));
+    let elsewhere = Content::External {
+        backend: crate::api::StorageBackend::S3,
+        storage_key: text.clone(),
+        url: text,
+        size: 3,
+        checksum: Some(ByteBuf::from([1; 32])),
+    };
+    let inline = Content::Inline(vec![1; upload_config().inline_budget_per_capsule as usize]);
+    for (n, content) in std::iter::once(inline).chain(std::iter::repeat_n(elsewhere, 119)).enumerate() {
+        let record = MemoryRecord { content, ..large.clone() };
+        capsules.attach(owner, &format!("mem_{n:020}_{:032}", 0), &record).unwrap();
+    }
+    let list = |after: Option<&str>| capsules.list(owner, &capsule, after, 100).unwrap();
+    let pages = pages(list, |memory| memory.id.clone());
+    assert!(pages[0].len() > 50, "{}", pages[0].len());
+    assert_eq!(pages.iter().map(Vec::len).sum::<usize>(), 120);
+    for page in pages {
+        let reply = candid::encode_one(crate::api::Result::Ok(page)).unwrap();
+        assert!(reply.len() < MAX_REPLY_BYTES, "{} bytes", reply.len());
+    }
 }

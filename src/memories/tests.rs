@@ -3,7 +3,7 @@
 use super::*;
 use crate::api::{AdminConfig, AssetType, StorageBackend};
 use crate::config::Config;
-use crate::upload::tests::{OWNER, World, file, metadata, person, sha256};
+use crate::upload::tests::{Exhausted, OWNER, World, file, metadata, person, sha256};
 
 fn none() -> NewContent {
     NewContent { inline: None, blob: None, external: None }
@@ -140,4 +140,20 @@ fn a_capsule_holds_so_many_memories() {
     assert_eq!(try_create(&mut world, OWNER, elsewhere.clone(), 7, "a"), Ok(first.clone()), "again");
     delete(&mut world.storage, person(OWNER), &first).unwrap();
     assert!(world.try_begin(1, "c").is_ok());
+}
+
+/// A memory may have so many chunks to give back that twenty of them do not fit into one message.
+#[test]
+fn memories_of_a_deleted_capsule_go_as_a_message_has_room_for_them() {
+    let mut world = World::compat();
+    for n in 0..3 {
+        try_create(&mut world, OWNER, inline(b"1"), 1, &n.to_string()).unwrap();
+    }
+    let capsule = world.capsule.clone();
+    world.storage.capsules.delete(person(OWNER), &capsule).unwrap();
+    for left in [2, 1, 0] {
+        assert_eq!(sweep(&mut world.storage, &Exhausted), Ok(false));
+        assert_eq!(world.storage.capsules.memory_total(), left);
+    }
+    assert_eq!(sweep(&mut world.storage, &Exhausted), Ok(true));
 }

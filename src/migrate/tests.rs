@@ -155,6 +155,27 @@ fn what_cannot_be_converted_is_kept_as_it_was_with_the_reason() {
     let put = world.put(stray, &sessions[1].1, 0).unwrap_err();
     assert!(matches!(put, Error::Conflict { ref detail, .. } if detail.contains("chunk 77")), "{put}");
     assert!(world.storage.blobs.has_chunk(prefix, 0), "its chunks are not touched");
+    let status = world.service().status(undecodable).unwrap_err();
+    assert!(matches!(status, Error::Conflict { .. }), "its owner is told as well: {status}");
+    for id in [undecodable, stray] {
+        let stranger = world.as_person(2).status(id);
+        assert_eq!(stranger, Err(Error::not_found("session", id)), "nobody else is told anything");
+    }
+}
+
+#[test]
+fn a_session_is_converted_for_its_owner_and_for_no_stranger() {
+    let (mut world, sessions) = layout_1();
+    upgrade(&mut world);
+    let (id, file, _) = &sessions[1];
+    let stranger = world.as_person(2).status(*id);
+    assert_eq!(stranger, Err(Error::not_found("session", id)));
+    let stranger = world.as_person(2).put_chunk(*id, 0, &mut &file[..CHUNK], None);
+    assert_eq!(stranger, Err(Error::not_found("session", id)));
+    assert!(world.storage.sessions.legacy.contains(id), "nothing was changed for a stranger");
+    assert_eq!(world.storage.layout.get(), Ok(Some(Layout::LEGACY)));
+    world.service().status(*id).unwrap();
+    assert!(!world.storage.sessions.legacy.contains(id));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Units that clients use or remove while the migration is under way.
 
+use candid::Principal;
+
 use crate::api::{Error, Result};
 use crate::meter::Unmetered;
 use crate::migrations::SplitSessions;
@@ -31,19 +33,28 @@ pub fn held(storage: &Storage) -> std::result::Result<bool, StableError> {
     Ok(compat_share(storage)? > 0)
 }
 
-/// Converts a session that is still a legacy record, since its client is about to use it. Nothing happens
-/// to any other.
+/// Converts a session that is still a legacy record, since its client is about to use it. Nothing happens to any
+/// other. False for a session that is not `asker`'s, if there is one: then nothing was changed.
 ///
 /// # Errors
 /// [`Error::Conflict`] for a session in quarantine, or a damaged record of the migration itself.
-pub fn touch(storage: &mut Storage, id: SessionId, now: Time) -> Result<()> {
-    touch_unit(&SplitSessions, storage, id.0, now)?;
+pub fn touch(storage: &mut Storage, id: SessionId, asker: Option<Principal>, now: Time) -> Result<bool> {
+    let is_hidden = |storage: &Storage| {
+        asker.map_or(Ok(false), |asker| Ok::<_, Error>(!SplitSessions.is_of(storage, id.0, asker)?))
+    };
+    if SplitSessions.is_source(storage, id.0) {
+        if is_hidden(storage)? {
+            return Ok(false);
+        }
+        touch_unit(&SplitSessions, storage, id.0, now)?;
+    }
     match storage.migration.quarantine.get(SplitSessions.plan().number, id.0)? {
+        Some(_) if is_hidden(storage)? => Ok(false),
         Some(record) => {
             let detail = format!("kept aside by the migration: {}", record.reason);
             Err(Error::conflict("session", id, detail))
         }
-        None => Ok(()),
+        None => Ok(true),
     }
 }
 

@@ -59,6 +59,8 @@ pub enum SinkError {
     MemoryFull {
         /// Size that it would need, bytes.
         needed: u64,
+        /// Size that it has, bytes.
+        has: u64,
     },
 }
 
@@ -78,7 +80,9 @@ impl fmt::Display for SinkError {
             Self::OutOfRange { offset, got, size } => {
                 write!(f, "{got} bytes at offset {offset} end behind the {size} bytes of the place")
             }
-            Self::MemoryFull { needed } => write!(f, "stable memory cannot grow to {needed} bytes"),
+            Self::MemoryFull { needed, has } => {
+                write!(f, "stable memory cannot grow from {has} to {needed} bytes")
+            }
         }
     }
 }

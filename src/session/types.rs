@@ -74,6 +74,11 @@ impl Session {
         chunk_count(self.bytes_expected, self.chunk_size)
     }
 
+    /// Whether nothing has happened for `ttl_seconds`. A clock that runs behind the last activity says no.
+    pub fn is_over(&self, ttl_seconds: u64, now: Time) -> bool {
+        self.session_meta.last_seen.plus_seconds(ttl_seconds) <= now
+    }
+
     /// Length of chunk `idx` in bytes; `None` when the whole has no such chunk.
     pub fn chunk_len(&self, idx: u32) -> Option<u64> {
         if idx >= self.chunk_count() {

@@ -82,6 +82,14 @@ impl<K: Storable + Ord + Clone + Debug, V: Record> Table<K, V> {
         self.map.get(key).map(|raw| decode(key, &raw.0)).transpose()
     }
 
+    /// The record under `key`, and the length of its stored form, bytes.
+    ///
+    /// # Errors
+    /// When it does not decode.
+    pub fn get_with_len(&self, key: &K) -> Result<Option<(V, usize)>, StableError> {
+        self.map.get(key).map(|raw| Ok((decode(key, &raw.0)?, raw.0.len()))).transpose()
+    }
+
     /// The bytes under `key`, whatever they are.
     pub fn get_raw(&self, key: &K) -> Option<Vec<u8>> {
         self.map.get(key).map(|raw| raw.0)

@@ -97,10 +97,21 @@ fn a_layout_that_no_build_knows_is_refused() {
     let memory = RawMemory::default();
     Storage::create(memory.clone()).unwrap().layout.set(&Layout(9));
     let error = refused(&memory).to_string();
-    assert!(
-        error.contains("layout 9") && error.contains("roll the migration back on the staged build"),
-        "{error}"
-    );
+    assert!(error.contains("layout 9") && error.contains("no way back"), "{error}");
+}
+
+/// A rollback leads out of layout 2, and of no other.
+#[test]
+fn what_can_be_done_about_a_refused_layout_can_be_done() {
+    for (layout, accepted, advice) in [
+        (Layout::SPLIT, [Layout::LEGACY], "roll the migration back on the staged build first"),
+        (Layout::EXTENTS, [Layout::SPLIT], "from there is no way back"),
+    ] {
+        let memory = RawMemory::default();
+        Storage::create(memory.clone()).unwrap().layout.set(&layout);
+        let refused = Storage::open_accepting(memory, &accepted).err().expect("it is refused").to_string();
+        assert!(refused.contains(advice), "{refused}");
+    }
 }
 
 #[test]

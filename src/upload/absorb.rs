@@ -2,7 +2,7 @@
 
 use crate::api::{Error, HashAlgorithm, Result};
 use crate::blob::{BlobStore, Extents, Place};
-use crate::session::{Session, SinkError};
+use crate::session::{Session, SessionError, SinkError};
 
 use super::PayloadState;
 use super::hashing::{
@@ -27,6 +27,18 @@ pub fn hasher_for(payload: &PayloadState, session: &Session, idx: u32) -> ChunkH
         }
         PrefixHash::Sha256(_) | PrefixHash::Blake3(_) => ChunkHasher::Skip,
     }
+}
+
+/// Nothing, when what is computed over chunk `idx` before its turn can be kept once the chunk is stored.
+///
+/// # Errors
+/// [`Error::ResourceExhausted`] when stable memory cannot grow.
+pub fn check_slot(blobs: &mut BlobStore, payload: &PayloadState, session: &Session, idx: u32) -> Result<()> {
+    let slots =
+        payload.subtrees.as_ref().filter(|_| idx != payload.next_chunk && idx < session.chunk_count());
+    let Some(slots) = slots else { return Ok(()) };
+    let grown = blobs.extents_mut().grow_for(slots, subtree_bytes(idx), SLOT_BYTES as usize);
+    Ok(grown.map_err(SessionError::from)?)
 }
 
 /// Takes in what was computed over chunk `idx`, which is stored now. False when nothing was.

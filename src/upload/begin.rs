@@ -154,7 +154,7 @@ impl UploadService<'_> {
                 return Ok(None);
             }
             Fingerprint(receipt.fingerprint)
-        } else if let Some(upload) = self.path.load(self.storage, id, self.now)? {
+        } else if let Some(upload) = self.path.load(self.storage, id, None, self.now)? {
             if self.expired(&upload)? {
                 self.drop_session(id, &upload, Event::Expired)?;
                 return Ok(None);

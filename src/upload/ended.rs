@@ -2,11 +2,12 @@
 
 use candid::Principal;
 
-use crate::session::{Session, SessionId};
+use crate::blob::Place;
+use crate::session::{Session, SessionId, SessionStatus};
 use crate::stable::StableError;
 use crate::storage::Storage;
 
-use super::IdemKey;
+use super::{IdemKey, UploadMeta};
 
 /// Takes a session that came to nothing out of the indexes, frees its key, its mid-state and the bytes that
 /// it reserved. Its record and its chunks are the caller's to remove.
@@ -29,4 +30,22 @@ pub fn forget_session(
     storage.index.forget_key(IdemKey::of(capsule_id, &owner, &session.session_meta.idem), id)?;
     storage.payloads.remove(&id.0);
     Ok(())
+}
+
+/// Gives back the bytes of a session that came to nothing. The first public release left the records of committed
+/// uploads where they were: the bytes of those are their blob's.
+///
+/// # Errors
+/// A damaged record of a blob, or a damaged table.
+pub fn give_bytes_back(
+    storage: &mut Storage,
+    session: &Session,
+    meta: &UploadMeta,
+    place: &Place,
+) -> Result<(), StableError> {
+    let says_so = session.session_meta.status != SessionStatus::Pending || meta.blob_id.is_some();
+    if says_so && storage.blobs.is_committed(place)? {
+        return Ok(());
+    }
+    storage.blobs.give_back(place)
 }

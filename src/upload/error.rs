@@ -95,8 +95,8 @@ impl From<SessionError> for Error {
                 missing_chunks: u32::try_from(missing).unwrap_or(u32::MAX),
                 missing: to_ranges(ranges.into_iter().take(MAX_RANGES_IN_ERROR)),
             },
-            SessionError::Sink(SinkError::MemoryFull { needed }) => {
-                Self::exhausted("bytes of stable memory", needed.saturating_sub(1), needed)
+            SessionError::Sink(SinkError::MemoryFull { needed, has }) => {
+                Self::exhausted("bytes of stable memory", has, needed)
             }
             SessionError::Sink(error) => Self::Internal(error.to_string()),
             SessionError::Store(error) => Self::Internal(error.to_string()),

@@ -10,7 +10,8 @@ use crate::session::SessionId;
 use super::absorb::{digest, hashed_bytes};
 use super::counts::Call;
 use super::error::digest_of;
-use super::limits::MESSAGE_INSTRUCTIONS;
+use super::idempotency::{IdemKey, memory_id};
+use super::limits::FINISH_INSTRUCTIONS;
 use super::path::Upload;
 use super::service::{UploadService, check_digest};
 use super::{Event, Finished, Outcome, PayloadState, Receipt, UploadMeta};
@@ -59,7 +60,7 @@ impl UploadService<'_> {
     }
 
     fn hash_slice(&mut self, id: SessionId) -> Result<bool> {
-        let Some(upload) = self.path.load(self.storage, id, self.now)? else { return Ok(true) };
+        let Some(upload) = self.path.load(self.storage, id, None, self.now)? else { return Ok(true) };
         self.served_on = Some(upload.path);
         match self.digest(id, &upload) {
             Ok(_) => Ok(true),
@@ -74,7 +75,7 @@ impl UploadService<'_> {
         let mut payload = self.storage.payload_of(id)?;
         let place = payload.place(id, &upload.meta);
         let before = payload.next_chunk;
-        self.catch_up(&mut payload, &place, session, MESSAGE_INSTRUCTIONS)?;
+        self.catch_up(&mut payload, &place, session, FINISH_INSTRUCTIONS)?;
         if payload.next_chunk > before {
             self.storage.payloads.insert(id.0, &payload);
         }
@@ -114,11 +115,22 @@ impl UploadService<'_> {
         Ok(finished.to_api())
     }
 
-    /// Commits stored bytes, and makes the memory that refers to them.
+    /// The id of the memory that an upload becomes. Sessions of the first public release have none.
+    fn memory_id_of(&self, id: SessionId, meta: &UploadMeta) -> String {
+        if meta.provisional_memory_id.is_empty() {
+            memory_id(id, IdemKey::of(&meta.capsule_id, &self.caller, ""), self.now)
+        } else {
+            meta.provisional_memory_id.clone()
+        }
+    }
+
+    /// Commits stored bytes, and makes the memory that refers to them. Whatever is refused is refused before the first
+    /// change.
     pub(super) fn attach(&mut self, id: SessionId, meta: &UploadMeta, blob: &BlobRecord) -> Result<Finished> {
-        let (capsule_id, memory_id) = (&meta.capsule_id, &meta.provisional_memory_id);
-        let blob_id = ChunkPrefix::of(memory_id, id).blob_id();
-        let committed = self.storage.blobs.commit(blob_id, blob, memory_id, capsule_id)?;
+        let capsule_id = &meta.capsule_id;
+        let memory_id = self.memory_id_of(id, meta);
+        let blob_id = ChunkPrefix::of(&meta.provisional_memory_id, id).blob_id();
+        let committed = self.storage.blobs.destination(blob_id, blob.digest, capsule_id)?;
         let memory = MemoryRecord {
             capsule_id: capsule_id.clone(),
             asset_metadata: meta.asset_metadata.clone(),
@@ -127,12 +139,13 @@ impl UploadService<'_> {
             created_by: self.caller,
             request: None,
         };
-        self.storage.capsules.attach(self.caller, memory_id, &memory)?;
+        self.storage.capsules.attach(self.caller, &memory_id, &memory)?;
+        self.storage.blobs.commit(committed, blob, &memory_id, capsule_id)?;
         if !committed.stored {
             self.storage.usage.free(capsule_id, blob.size)?;
         }
         Ok(Finished {
-            memory_id: memory_id.clone(),
+            memory_id,
             blob_id: committed.id.0,
             size: blob.size,
             checksum: blob.digest.bytes,

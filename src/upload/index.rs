@@ -53,7 +53,7 @@ impl SessionIndex {
         self.by_idem.insert(key.0, &id.0);
     }
 
-    /// Takes a session that cannot be read out of those that may expire; its owner is not known.
+    /// Takes a session that cannot be read, or is not there, out of those that may expire; its owner is not known.
     pub fn set_aside(&mut self, id: SessionId, last_seen: Time) {
         self.by_activity.remove(&(last_seen.as_nanos(), id.0));
     }
@@ -118,10 +118,11 @@ impl SessionIndex {
         Ok(self.by_idem.get(&key.0)?.map(SessionId))
     }
 
-    /// Up to `limit` sessions whose last activity lies at or before `until`, the longest idle first.
-    pub fn idle_since(&self, until: Time, limit: usize) -> Vec<SessionId> {
+    /// Up to `limit` sessions whose last activity lies at or before `until`, with that, the longest idle first.
+    pub fn idle_since(&self, until: Time, limit: usize) -> Vec<(Time, SessionId)> {
         let range = ..=(until.as_nanos(), u64::MAX);
-        self.by_activity.keys(range).take(limit).map(|(_, id)| SessionId(id)).collect()
+        let keys = self.by_activity.keys(range).take(limit);
+        keys.map(|(seen, id)| (Time::from_nanos(seen), SessionId(id))).collect()
     }
 
     /// Up to `limit` sessions whose last activity lies at or after `since`.

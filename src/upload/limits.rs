@@ -65,7 +65,7 @@ pub const MAX_TAGS: usize = 100;
 /// Missing ranges that an error lists; the rest is in `uploads_status`.
 pub const MAX_RANGES_IN_ERROR: usize = 64;
 
-/// Memories in one page of a list: the largest records make 1.6 MB, under the IC's 2 MB per reply.
+/// Entries in one page of a list; fewer where so many would not fit a reply.
 pub const MAX_PAGE: u32 = 100;
 
 /// A session expires this long after its last activity unless a controller sets another time: a day.
@@ -74,9 +74,13 @@ pub const DEFAULT_SESSION_TTL_SECONDS: u64 = 24 * 60 * 60;
 /// Sessions expired and receipts dropped in one turn of the timer.
 pub const SWEEP_BATCH: usize = 20;
 
-/// Instructions after which `finish` answers "call again" and `post_upgrade` leaves the rest to the timer:
-/// half of the 40 billion of an update message.
-pub const MESSAGE_INSTRUCTIONS: u64 = 20_000_000_000;
+/// Instructions after which a turn of the timer does not take up another session or memory: half of the 2 billion of
+/// one round. The last one may give 32 chunks back, which takes 2.2 billion by itself (`docs/costs.md`).
+pub const SWEEP_INSTRUCTIONS: u64 = 1_000_000_000;
+
+/// Instructions after which `finish` answers "call again" and leaves the rest to the timer: half of the 40 billion of an
+/// update message.
+pub const FINISH_INSTRUCTIONS: u64 = 20_000_000_000;
 
 /// Instructions of a message that brings a chunk after which it stops hashing chunks that came before their
 /// turn: half of the 2 billion of one round, so that a message that brings a chunk stays within one.

@@ -1,5 +1,7 @@
 //! Which layer keeps a session. The one place in the upload layer that knows of the cargo features.
 
+use candid::Principal;
+
 use crate::api::{self, Result};
 use crate::blob::Place;
 use crate::session::{ByteSource, PutOutcome, Session, SessionId, SessionSpec, Time};
@@ -43,11 +45,18 @@ pub trait UploadPath {
         now: Time,
     ) -> Result<()>;
 
-    /// The upload, if there is one in flight.
+    /// The upload, if there is one in flight. `asker` is who asks, where that may be a stranger: for a stranger nothing
+    /// is changed, and what is wrong with somebody else's record is not told.
     ///
     /// # Errors
     /// A damaged record.
-    fn load(&mut self, storage: &mut Storage, id: SessionId, now: Time) -> Result<Option<Upload>>;
+    fn load(
+        &mut self,
+        storage: &mut Storage,
+        id: SessionId,
+        asker: Option<Principal>,
+        now: Time,
+    ) -> Result<Option<Upload>>;
 
     /// Takes a chunk.
     ///
@@ -65,7 +74,7 @@ pub trait UploadPath {
     ///
     /// # Errors
     /// What the session service refuses.
-    fn finish(&mut self, storage: &mut Storage, id: SessionId, caller: &[u8], now: Time) -> Result<Session>;
+    fn finish(&mut self, storage: &mut Storage, id: SessionId, caller: &[u8], now: Time) -> Result<()>;
 
     /// Ends a session; its bytes are the caller's to give back.
     ///

@@ -92,6 +92,28 @@ fn there_and_back_again_with_uploads_in_flight() {
     check(Stage::Legacy, &course).unwrap();
 }
 
+/// What the old path has on the heap of a session is out of date once the new path has served it, with no upgrade
+/// between the two.
+#[test]
+fn a_session_that_comes_back_to_the_old_path_is_what_the_new_path_has_made_of_it() {
+    let put = Operation::PutMissing { session: 0, last: false };
+    let control = |control| Operation::Control { control };
+    let course = [
+        begin(0, 0, 2 * model::CHUNK + 1),
+        control(Control::Pause),
+        Operation::Upgrade { share: 0 },
+        put.clone(),
+        control(Control::Resume),
+        Operation::Migrate { steps: 11 },
+        put.clone(),
+        control(Control::Rollback),
+        Operation::Migrate { steps: 11 },
+        put.clone(),
+        Operation::Complete { session: 0 },
+    ];
+    check(Stage::Legacy, &course).unwrap();
+}
+
 proptest! {
     #![proptest_config(config())]
 

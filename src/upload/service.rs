@@ -11,14 +11,14 @@ use crate::meter::Meter;
 use crate::session::{ByteSource, PutOutcome, Session, SessionError, SessionId, Time};
 use crate::storage::Storage;
 
-use super::absorb::{absorb_hashed, absorb_stored, hasher_for};
+use super::absorb::{absorb_hashed, absorb_stored, check_slot, hasher_for};
 use super::counts::Call;
 use super::error::{digest_of, to_ranges};
 use super::hashing::HashingSource;
 use super::idempotency::{Fingerprint, IdemKey};
-use super::limits::{CATCH_UP_INSTRUCTIONS, SWEEP_BATCH};
+use super::limits::{CATCH_UP_INSTRUCTIONS, SWEEP_BATCH, SWEEP_INSTRUCTIONS};
 use super::path::{Chunk, Upload, UploadPath};
-use super::{Event, Outcome, PayloadState, Receipt, UploadMeta, forget_session};
+use super::{Event, Outcome, PayloadState, Receipt, UploadMeta, forget_session, give_bytes_back};
 
 /// One message's view of the uploads.
 ///
@@ -93,6 +93,7 @@ impl UploadService<'_> {
             Place::Extents(_) => &mut *chunk,
         };
         let bytes = chunk.len();
+        check_slot(&mut self.storage.blobs, &payload, &session, idx)?;
         let mut source = HashingSource::new(chunk, hasher_for(&payload, &session, idx));
         let caller = self.caller.as_slice();
         let chunk_size = session.chunk_size;
@@ -159,12 +160,16 @@ impl UploadService<'_> {
     /// A damaged record.
     pub fn list(&mut self, after: Option<u64>, limit: usize) -> Result<Vec<UploadStatus>> {
         let mut page = Vec::new();
-        for id in self.storage.index.of(self.caller, after, limit) {
+        // There are not many: a caller has so many sessions at a time and no more.
+        for id in self.storage.index.of(self.caller, after, usize::MAX) {
+            if page.len() == limit {
+                break;
+            }
             // The owner of a record that does not decode cannot be told, so the index has it still.
             if self.storage.migration.has_set_aside(id) {
                 continue;
             }
-            if let Some(upload) = self.path.load(self.storage, id, self.now)?
+            if let Some(upload) = self.path.load(self.storage, id, None, self.now)?
                 && !self.expired(&upload)?
             {
                 page.push(self.status_of(id.0, upload)?);
@@ -200,22 +205,45 @@ impl UploadService<'_> {
     /// removes some chunks of ended sessions. True when nothing of this is left to do.
     ///
     /// # Errors
-    /// A damaged record.
+    /// The first damaged record. All the others of the slice were seen to nevertheless.
     pub fn sweep(&mut self) -> Result<bool> {
         let ttl = self.storage.config()?.session_ttl_seconds;
         let until = self.now.minus_seconds(ttl);
         let idle = self.storage.index.idle_since(until, SWEEP_BATCH);
-        for id in &idle {
-            if let Some(upload) = self.path.load(self.storage, *id, self.now)? {
-                self.drop_session(*id, &upload, Event::Expired)?;
+        let mut sound = Ok(());
+        for (seen, id) in &idle {
+            if let Err(error) = self.end_idle(*id, *seen) {
+                // It is looked at again when everybody else has had a turn.
+                self.storage.index.touch(*id, *seen, self.now);
+                sound = sound.and(Err(error));
+            }
+            if self.meter.used() > SWEEP_INSTRUCTIONS {
+                return sound.and(Ok(false));
             }
         }
-        let dropped = self.storage.receipts.drop_expired(self.now, SWEEP_BATCH)?;
-        for (id, receipt) in &dropped {
-            self.storage.index.forget_key(IdemKey(receipt.idem_key), *id)?;
+        let dropped = self.storage.receipts.drop_expired(self.now, SWEEP_BATCH);
+        let receipts = dropped.len();
+        for (id, receipt) in dropped {
+            let forgotten = receipt
+                .and_then(|receipt| self.storage.index.forget_key(IdemKey(receipt.idem_key), id))
+                .map_err(Error::from);
+            sound = sound.and(forgotten);
         }
         let swept = self.storage.blobs.sweep();
-        Ok(swept && idle.len() < SWEEP_BATCH && dropped.len() < SWEEP_BATCH)
+        sound.and(Ok(swept && idle.len() < SWEEP_BATCH && receipts < SWEEP_BATCH))
+    }
+
+    /// Ends the session that the index has as idle since `seen`, if that is what it is; else mends the index.
+    fn end_idle(&mut self, id: SessionId, seen: Time) -> Result<()> {
+        match self.path.load(self.storage, id, None, self.now)? {
+            None => self.storage.index.set_aside(id, seen),
+            // An entry that is not the session's own goes in the next turn.
+            Some(upload) if self.expired(&upload)? => {
+                self.drop_session(id, &upload, Event::Expired)?;
+            }
+            Some(upload) => self.storage.index.touch(id, seen, upload.session.session_meta.last_seen),
+        }
+        Ok(())
     }
 
     /// The caller's session, whose capsule the caller may still write to.
@@ -225,11 +253,11 @@ impl UploadService<'_> {
         Ok(upload)
     }
 
-    /// Whether a session was idle too long. From then on it does not exist for anybody, whether the timer
-    /// has come by already or not: the answer must not depend on that.
+    /// Whether a session was idle too long. From then on it does not exist for anybody, whether the timer has come by
+    /// already or not. Only what it holds counts against the limits of begin until the timer has.
     pub(super) fn expired(&self, upload: &Upload) -> Result<bool> {
         let ttl = self.storage.config()?.session_ttl_seconds;
-        Ok(upload.session.session_meta.last_seen.plus_seconds(ttl) <= self.now)
+        Ok(upload.session.is_over(ttl, self.now))
     }
 
     /// The receipt of a session, unless it has run out.
@@ -240,7 +268,7 @@ impl UploadService<'_> {
 
     /// The caller's session in flight. Somebody else's does not exist for the caller.
     fn own(&mut self, id: SessionId) -> Result<Upload> {
-        let found = self.path.load(self.storage, id, self.now)?;
+        let found = self.path.load(self.storage, id, Some(self.caller), self.now)?;
         if let Some(upload) = found.filter(|upload| upload.session.owner == self.caller.as_slice())
             && !self.expired(&upload)?
         {
@@ -304,7 +332,7 @@ impl UploadService<'_> {
         let owner = Principal::try_from_slice(&session.owner).map_err(|e| Error::Internal(e.to_string()))?;
         let payload = self.storage.payload_of(id)?;
         self.path.abort(self.storage, id, &session.owner, self.now)?;
-        self.storage.blobs.give_back(&payload.place(id, meta))?;
+        give_bytes_back(self.storage, session, meta, &payload.place(id, meta))?;
         self.give_subtrees_back(&payload)?;
         forget_session(self.storage, id, owner, session, &meta.capsule_id)?;
         self.storage.counters.session(upload.path, event);

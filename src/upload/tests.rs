@@ -4,7 +4,10 @@
 
 mod begin;
 mod content;
+mod expiry;
 mod finish;
+mod foreign;
+mod full;
 mod session;
 mod whole;
 
@@ -34,6 +37,15 @@ use crate::storage::Storage;
 const CHUNK: usize = CHUNK_SIZE as usize;
 /// What some build or other accepts.
 pub const ALL_LAYOUTS: &[Layout] = &[Layout::LEGACY, Layout::SPLIT, Layout::EXTENTS];
+/// A message that is always at its end.
+pub struct Exhausted;
+
+impl Meter for Exhausted {
+    fn used(&self) -> u64 {
+        u64::MAX
+    }
+}
+
 const START: Time = Time::from_nanos(1_700_000_000_000_000_000);
 
 /// A canister without the IC around it.
@@ -59,7 +71,10 @@ impl World {
     }
 
     fn in_layout(layout: Layout, path: Box<dyn UploadPath>, compat_share_percent: u8) -> Self {
-        let raw = RawMemory::default();
+        Self::over(RawMemory::default(), layout, path, compat_share_percent)
+    }
+
+    fn over(raw: RawMemory, layout: Layout, path: Box<dyn UploadPath>, compat_share_percent: u8) -> Self {
         let mut storage = Storage::create(raw.clone()).unwrap();
         storage.layout.set(&layout);
         set_share(&mut storage, compat_share_percent);
@@ -195,6 +210,7 @@ fn on_every_path(rule: impl Fn(World)) {
     rule(World::direct());
     rule(World::extents());
     rule(World::compat().with_blake3());
+    rule(World::direct().with_blake3());
     rule(World::extents().with_blake3());
 }
 

@@ -189,7 +189,9 @@ fn a_hole_is_an_error() {
         place: Place::Chunks(prefix),
     };
     store.write_chunk(prefix, 0, &content[..CHUNK]);
-    let id = store.commit(prefix.blob_id(), &record, "memory", "capsule").unwrap().id;
+    let id = prefix.blob_id();
+    let to = store.destination(id, record.digest, "capsule").unwrap();
+    store.commit(to, &record, "memory", "capsule").unwrap();
     assert_eq!(store.read_chunk(id, 0).unwrap(), content[..CHUNK]);
     let hole = BlobError::MissingChunk { prefix: prefix.0, idx: 1 };
     assert_eq!(store.read_chunk(id, 1), Err(hole.clone()));

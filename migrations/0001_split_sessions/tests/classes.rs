@@ -261,7 +261,7 @@ fn the_later_one_of_two_sessions_keeps_the_key() {
         }
         set_share(&mut layout_1.world.storage, 0);
         for id in order {
-            migrate::touch(&mut layout_1.world.storage, SessionId(id), layout_1.world.now).unwrap();
+            migrate::touch(&mut layout_1.world.storage, SessionId(id), None, layout_1.world.now).unwrap();
         }
         assert_eq!(layout_1.world.storage.index.find(key.unwrap()), Ok(Some(SessionId(2))), "{order:?}");
         assert_eq!(layout_1.migrate().phase, Phase::Converted);

@@ -40,6 +40,14 @@ impl Region {
         Self { memory: memories.get(memory_ids::EXTENT_REGION) }
     }
 
+    /// Grows the memory for the bytes of an extent.
+    ///
+    /// # Errors
+    /// [`SinkError::MemoryFull`].
+    pub fn grow_for(&self, extent: Extent) -> Result<(), SinkError> {
+        self.grow_to(extent.end().saturating_add(HEADER_BYTES))
+    }
+
     /// Stores bytes, and grows the memory for them.
     ///
     /// # Errors
@@ -86,7 +94,7 @@ impl Region {
         let has = self.memory.size();
         let missing = pages.saturating_sub(has);
         if missing > 0 && self.memory.grow(missing) < 0 {
-            return Err(SinkError::MemoryFull { needed: end });
+            return Err(SinkError::MemoryFull { needed: end, has: has.saturating_mul(PAGE_BYTES) });
         }
         if has == 0 {
             let [a, b, c] = *REGION_MAGIC;

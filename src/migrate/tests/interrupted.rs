@@ -56,8 +56,8 @@ fn a_step_that_traps_leaves_no_trace_wherever_it_is() {
     }
 }
 
-#[test]
-fn a_record_that_cuts_every_message_off_is_put_aside_alone() {
+/// A world in which one record has cut every message off that converted it, its number, and how often it did.
+fn with_one_cut_off() -> (World, u64, u64) {
     let (mut world, sessions) = layout_1();
     let poison = sessions[2].0;
     upgrade(&mut world);
@@ -79,6 +79,12 @@ fn a_record_that_cuts_every_message_off_is_put_aside_alone() {
             break;
         }
     }
+    (world, poison, cut_off)
+}
+
+#[test]
+fn a_record_that_cuts_every_message_off_is_put_aside_alone() {
+    let (mut world, poison, cut_off) = with_one_cut_off();
     let state = world.storage.migration.state().unwrap();
     assert_eq!((state.phase, state.converted, state.quarantined), (Phase::Converted, 4, 1), "{}", state.note);
     assert!(cut_off > 5, "the batch was halved: {cut_off}");
@@ -88,6 +94,19 @@ fn a_record_that_cuts_every_message_off_is_put_aside_alone() {
     controls::retry(&mut world.storage, world.now, Some(poison)).unwrap();
     let state = run_to_end(&mut world);
     assert_eq!((state.phase, state.converted, state.quarantined), (Phase::Converted, 5, 0));
+    world.now = world.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
+    while !world.service().sweep().unwrap() {}
+    assert!(world.storage.index.is_empty(), "it expires like the others");
+    assert_eq!((world.live(), world.storage.usage.accounts()), ([0; 5], 0));
+}
+
+#[test]
+fn a_record_that_was_cut_off_does_not_stop_the_sweep() {
+    let (mut world, poison, _) = with_one_cut_off();
+    world.now = world.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
+    while !world.service().sweep().unwrap() {}
+    assert!(world.storage.index.is_empty(), "everything else has expired");
+    assert!(world.storage.migration.quarantine.contains(1, poison));
 }
 
 #[test]

@@ -3,8 +3,10 @@
 mod legacy_meta;
 mod session_compat;
 
+use candid::Principal;
+
 use crate::api::{self, Result};
-use crate::session::{PutOutcome, Session, SessionId, SessionSpec, Time};
+use crate::session::{PutOutcome, SessionId, SessionSpec, Time};
 use crate::storage::Storage;
 use crate::upload::{IdemKey, UploadMeta};
 
@@ -16,6 +18,17 @@ use session_compat::SessionCompat;
 #[derive(Debug, Default)]
 pub struct CompatPath {
     compat: SessionCompat,
+}
+
+#[cfg(feature = "direct")]
+impl CompatPath {
+    /// What is on the heap of a session is out of date: another path serves it.
+    ///
+    /// # Errors
+    /// None that the heap could give.
+    pub fn forget(&mut self, id: SessionId) -> Result<()> {
+        self.compat.forget_cached(id)
+    }
 }
 
 impl UploadPath for CompatPath {
@@ -35,7 +48,13 @@ impl UploadPath for CompatPath {
         self.compat.create(storage, UploadSessionMeta::new(id, &spec, meta)?, spec, now)
     }
 
-    fn load(&mut self, storage: &mut Storage, id: SessionId, _: Time) -> Result<Option<Upload>> {
+    fn load(
+        &mut self,
+        storage: &mut Storage,
+        id: SessionId,
+        _: Option<Principal>,
+        _: Time,
+    ) -> Result<Option<Upload>> {
         let loaded = self.compat.get(storage, id)?;
         Ok(loaded.map(|(session, meta)| Upload {
             session,
@@ -54,7 +73,7 @@ impl UploadPath for CompatPath {
         self.compat.put_chunk(storage, id, chunk, now)
     }
 
-    fn finish(&mut self, storage: &mut Storage, id: SessionId, caller: &[u8], now: Time) -> Result<Session> {
+    fn finish(&mut self, storage: &mut Storage, id: SessionId, caller: &[u8], now: Time) -> Result<()> {
         self.compat.finish(storage, id, caller, now)
     }
 

@@ -1,9 +1,11 @@
 //! The new path: upload service, session service, sink. A session and its upload meta are two records.
 
+use candid::Principal;
+
 use crate::api::{self, Error, Result};
 use crate::blob::StableBlobSink;
 use crate::migrate;
-use crate::session::{PutOutcome, Session, SessionError, SessionId, SessionService, SessionSpec, Time};
+use crate::session::{PutOutcome, SessionError, SessionId, SessionService, SessionSpec, Time};
 use crate::storage::Storage;
 use crate::upload::{DirectStore, IdemKey, SessionTables, UploadMeta};
 
@@ -33,8 +35,16 @@ impl UploadPath for DirectPath {
         Ok(())
     }
 
-    fn load(&mut self, storage: &mut Storage, id: SessionId, now: Time) -> Result<Option<Upload>> {
-        migrate::touch(storage, id, now)?;
+    fn load(
+        &mut self,
+        storage: &mut Storage,
+        id: SessionId,
+        asker: Option<Principal>,
+        now: Time,
+    ) -> Result<Option<Upload>> {
+        if !migrate::touch(storage, id, asker, now)? {
+            return Ok(None);
+        }
         let session = match service(&mut storage.sessions).session(id) {
             Err(SessionError::NotFound(_)) => return Ok(None),
             found => found?,
@@ -55,10 +65,10 @@ impl UploadPath for DirectPath {
         Ok(service(&mut storage.sessions).put_chunk(id, caller, idx, bytes, &mut sink, &now)?)
     }
 
-    fn finish(&mut self, storage: &mut Storage, id: SessionId, caller: &[u8], now: Time) -> Result<Session> {
-        let session = service(&mut storage.sessions).finish(id, caller, &now)?;
+    fn finish(&mut self, storage: &mut Storage, id: SessionId, caller: &[u8], now: Time) -> Result<()> {
+        service(&mut storage.sessions).finish(id, caller, &now)?;
         storage.sessions.metas.remove(&id.0);
-        Ok(session)
+        Ok(())
     }
 
     fn abort(&mut self, storage: &mut Storage, id: SessionId, caller: &[u8], _: Time) -> Result<()> {

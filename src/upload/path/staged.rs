@@ -1,9 +1,11 @@
 //! Both paths in one build. A session is served where its record lies; where a new one goes, a controller
 //! decides.
 
+use candid::Principal;
+
 use crate::api::{Result, SessionPath};
 use crate::migrate;
-use crate::session::{PutOutcome, Session, SessionId, SessionSpec, Time};
+use crate::session::{PutOutcome, SessionId, SessionSpec, Time};
 use crate::storage::Storage;
 use crate::upload::{IdemKey, UploadMeta};
 
@@ -23,7 +25,11 @@ impl StagedPath {
     /// until its session ends; after that the direct path takes it over, and converts it.
     fn serving(&mut self, storage: &Storage, id: SessionId) -> Result<&mut dyn UploadPath> {
         let compat = migrate::compat_share(storage)? > 0 && storage.sessions.legacy.contains(&id.0);
-        Ok(if compat { &mut self.compat } else { &mut self.direct })
+        if compat {
+            return Ok(&mut self.compat);
+        }
+        self.compat.forget(id)?;
+        Ok(&mut self.direct)
     }
 }
 
@@ -48,8 +54,14 @@ impl UploadPath for StagedPath {
         }
     }
 
-    fn load(&mut self, storage: &mut Storage, id: SessionId, now: Time) -> Result<Option<Upload>> {
-        self.serving(storage, id)?.load(storage, id, now)
+    fn load(
+        &mut self,
+        storage: &mut Storage,
+        id: SessionId,
+        asker: Option<Principal>,
+        now: Time,
+    ) -> Result<Option<Upload>> {
+        self.serving(storage, id)?.load(storage, id, asker, now)
     }
 
     fn put_chunk(
@@ -62,7 +74,7 @@ impl UploadPath for StagedPath {
         self.serving(storage, id)?.put_chunk(storage, id, chunk, now)
     }
 
-    fn finish(&mut self, storage: &mut Storage, id: SessionId, caller: &[u8], now: Time) -> Result<Session> {
+    fn finish(&mut self, storage: &mut Storage, id: SessionId, caller: &[u8], now: Time) -> Result<()> {
         self.serving(storage, id)?.finish(storage, id, caller, now)
     }
 

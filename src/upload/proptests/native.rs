@@ -15,7 +15,7 @@ use crate::blob::BlobId;
 use crate::capsule::Access;
 use crate::config::Config;
 use crate::memories;
-use crate::meter::{Meter, Unmetered};
+use crate::meter::Unmetered;
 use crate::migrate;
 use crate::session::{SessionId, Time};
 use crate::stable::RawMemory;
@@ -24,21 +24,12 @@ use crate::storage::Storage;
 use crate::upload::path::compat::CompatPath;
 use crate::upload::path::direct::DirectPath;
 use crate::upload::path::{Upload, UploadPath};
-use crate::upload::tests::{World, metadata, person};
+use crate::upload::tests::{Exhausted, World, metadata, person};
 
 use super::model::{
     self as model, Answer, Control, Finished, Guest, Holdings, MemoryView, NewContent, NewMemory, Put,
     Refusal, Stage, Target, View,
 };
-
-/// A message that has room for one step of the migration, and for no hashing.
-struct Full;
-
-impl Meter for Full {
-    fn used(&self) -> u64 {
-        u64::MAX
-    }
-}
 
 /// What the name of an asset begins with whose metadata the model has chosen.
 const VERSION: &str = "version ";
@@ -92,16 +83,16 @@ impl Native {
         let held = migrate::held(storage).unwrap();
         let untouched = self.stage != Stage::Legacy && storage.sessions.legacy.contains(&id.0) && !held;
         let upload = if untouched {
-            CompatPath::default().load(storage, id, *now).unwrap()
+            CompatPath::default().load(storage, id, None, *now).unwrap()
         } else {
-            path.load(storage, id, *now).unwrap()
+            path.load(storage, id, None, *now).unwrap()
         };
         upload.map(|upload| view_of(id, upload))
     }
 
     fn drain(&mut self) {
         while !self.world.service().sweep().unwrap() {}
-        while !memories::sweep(&mut self.world.storage).unwrap() {}
+        while !memories::sweep(&mut self.world.storage, &Unmetered).unwrap() {}
     }
 }
 
@@ -189,7 +180,7 @@ impl Target for Native {
 
     fn finish(&mut self, who: u8, session: u64, digest: &[u8], bytes: u64, tired: bool) -> Answer<Finished> {
         if tired {
-            self.world.meter = Box::new(Full);
+            self.world.meter = Box::new(Exhausted);
         }
         let finished = self.world.as_person(who).finish(session, &ByteBuf::from(digest), bytes);
         self.world.meter = Box::new(Unmetered);
@@ -289,7 +280,7 @@ impl Target for Native {
     fn migrate(&mut self, steps: u8) {
         if self.stage != Stage::Legacy {
             for _ in 0..steps {
-                self.one_message(&Full);
+                self.one_message(&Exhausted);
             }
         }
     }

@@ -79,7 +79,7 @@ fn a_deleted_capsule_is_gone_at_once_and_its_bytes_soon() {
         assert!(matches!(put, Error::Unauthorized { .. }), "{put}");
         let finish = world.finish(pending, &file).unwrap_err();
         assert!(matches!(finish, Error::Unauthorized { .. }), "{finish}");
-        while !crate::memories::sweep(&mut world.storage).unwrap() {}
+        while !crate::memories::sweep(&mut world.storage, &Unmetered).unwrap() {}
         world.service().abort(pending).unwrap();
         assert_eq!(world.live(), [0; 5]);
         assert_eq!(world.storage.usage.accounts(), 0);

@@ -93,13 +93,6 @@ fn a_wrong_hash_costs_nothing_and_can_be_corrected() {
 
 #[test]
 fn hashing_beyond_one_message_goes_on_in_the_next() {
-    /// A message that is always at its end.
-    struct Exhausted;
-    impl Meter for Exhausted {
-        fn used(&self) -> u64 {
-            u64::MAX
-        }
-    }
     on_every_path(|mut world| {
         let file = file(2 * CHUNK);
         let id = world.begin(file.len(), "a");

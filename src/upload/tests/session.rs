@@ -25,9 +25,14 @@ fn a_refused_chunk_does_not_touch_the_hash() {
 #[test]
 fn a_session_survives_an_upgrade_at_any_point() {
     type MakePath = fn() -> Box<dyn UploadPath>;
-    let builds: [(World, MakePath); 2] = [
-        (World::compat(), || Box::<CompatPath>::default()),
-        (World::direct(), || Box::<DirectPath>::default()),
+    let [compat, direct]: [MakePath; 2] = [|| Box::<CompatPath>::default(), || Box::<DirectPath>::default()];
+    let builds = [
+        (World::compat(), compat),
+        (World::compat().with_blake3(), compat),
+        (World::direct(), direct),
+        (World::direct().with_blake3(), direct),
+        (World::extents(), direct),
+        (World::extents().with_blake3(), direct),
     ];
     for (mut world, path) in builds {
         let file = file(3 * CHUNK);
@@ -80,6 +85,25 @@ fn ones_own_sessions_are_listed_in_pages() {
         assert_eq!(page(None, 2), ids[..2]);
         assert_eq!(page(Some(ids[1]), 2), ids[2..]);
         assert_eq!(world.as_person(2).list(None, 9).unwrap(), []);
+    });
+}
+
+/// The timer has not come yet to those whose time is over.
+#[test]
+fn a_page_of_ones_sessions_is_full_as_long_as_there_are_more() {
+    on_every_path(|mut world| {
+        let over = ["a", "b"].map(|idem| world.begin(10, idem));
+        world.now = world.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
+        let alive = ["c", "d", "e"].map(|idem| world.begin(10, idem));
+        let mut pages = Vec::new();
+        let mut after = None;
+        loop {
+            let page = world.service().list(after, 2).unwrap();
+            let Some(last) = page.last() else { break };
+            after = Some(last.session);
+            pages.push(page.iter().map(|status| status.session).collect::<Vec<_>>());
+        }
+        assert_eq!(pages, [&alive[..2], &alive[2..]], "and none of {over:?}");
     });
 }
 
@@ -154,5 +178,37 @@ fn expiry_goes_in_slices_of_bounded_length() {
         let slices: Vec<u64> = left.windows(2).map(|pair| pair[0] - pair[1]).collect();
         assert!(slices.len() > 1 && slices.iter().all(|slice| *slice <= SWEEP_BATCH as u64), "{slices:?}");
         assert_eq!((world.storage.index.len(), world.live()), (0, [0; 5]));
+    });
+}
+
+/// A client that gave an upload up and begins it anew gets a session that takes its chunks.
+#[test]
+fn the_key_of_an_aborted_session_is_free() {
+    on_every_path(|mut world| {
+        let file = file(CHUNK + 1);
+        let aborted = world.begin(file.len(), "a");
+        world.put(aborted, &file, 1).unwrap();
+        world.service().abort(aborted).unwrap();
+        let again = world.begin(file.len(), "a");
+        assert_ne!(again, aborted);
+        assert_eq!(world.begin(file.len(), "a"), again, "that one is begun once");
+        world.service().abort(aborted).unwrap();
+        (0..2).for_each(|idx| world.put(again, &file, idx).unwrap());
+        world.now = world.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS - 1);
+        world.put(again, &file, 0).unwrap();
+        world.now = world.now.plus_seconds(1);
+        while !world.service().sweep().unwrap() {}
+        assert_eq!(
+            world.begin(file.len(), "a"),
+            again,
+            "the receipt of the first one has run out, and took no key away"
+        );
+        assert!(world.finish(again, &file).is_ok());
+
+        let small_file = &file[..10];
+        let aborted = world.begin(10, "b");
+        world.service().abort(aborted).unwrap();
+        let whole = small(&world, small_file, "b");
+        assert!(world.service().put_whole(whole).is_ok());
     });
 }

@@ -93,7 +93,7 @@ impl Start for Sessions {
                 .index
                 .idle_since(Time::from_nanos(u64::MAX), 99)
                 .into_iter()
-                .map(|id| id.0)
+                .map(|(_, id)| id.0)
                 .collect(),
             owned: (0..CLIENTS.min(SESSIONS))
                 .map(|n| storage.index.of(client(n), None, 99).into_iter().map(|id| id.0).collect())

@@ -2,7 +2,7 @@
 //!
 //! Layout 1 keeps no `Session`: which chunks have arrived is told by the chunks that are stored. This layer
 //! builds the session from them when it is first asked for, and keeps it on the heap as a cache. An upgrade
-//! empties the cache and loses nothing.
+//! empties the cache and loses nothing. A session that another path serves is no longer in it.
 
 use crate::api::{Error, Result};
 use crate::blob::StableBlobSink;
@@ -45,7 +45,7 @@ impl SessionCompat {
     /// A session and its record.
     pub fn get(&mut self, storage: &Storage, id: SessionId) -> Result<Option<(Session, UploadSessionMeta)>> {
         let Some(raw) = storage.sessions.legacy.get_raw(&id.0) else {
-            self.svc.store_mut().remove(id).map_err(|e| Error::Internal(e.to_string()))?;
+            self.forget_cached(id)?;
             return Ok(None);
         };
         let meta = UploadSessionMeta::decode(&raw).map_err(|reason| StableError {
@@ -60,6 +60,11 @@ impl SessionCompat {
         let store = self.svc.store_mut();
         store.put(id, &session).map_err(|e| Error::Internal(e.to_string()))?;
         Ok(Some((session, meta)))
+    }
+
+    /// Forgets what is on the heap of a session.
+    pub fn forget_cached(&mut self, id: SessionId) -> Result<()> {
+        self.svc.store_mut().remove(id).map_err(|e| Error::Internal(e.to_string()))
     }
 
     /// Takes a chunk.
@@ -79,17 +84,11 @@ impl SessionCompat {
     }
 
     /// Ends a complete session; its bytes stay where they are.
-    pub fn finish(
-        &mut self,
-        storage: &mut Storage,
-        id: SessionId,
-        caller: &[u8],
-        now: Time,
-    ) -> Result<Session> {
+    pub fn finish(&mut self, storage: &mut Storage, id: SessionId, caller: &[u8], now: Time) -> Result<()> {
         self.required(storage, id)?;
-        let session = self.svc.finish(id, caller, &now)?;
+        self.svc.finish(id, caller, &now)?;
         forget(storage, id);
-        Ok(session)
+        Ok(())
     }
 
     /// Ends a session; its bytes are the caller's to give back.

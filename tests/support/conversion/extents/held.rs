@@ -75,7 +75,7 @@ impl Held {
             sessions: sessions_held,
             receipts: storage.receipts.len(),
             memories: storage.capsules.memory_total(),
-            idle: index.idle_since(Time::from_nanos(u64::MAX), ALL).into_iter().map(|id| id.0).collect(),
+            idle: index.idle_since(Time::from_nanos(u64::MAX), ALL).into_iter().map(|(_, id)| id.0).collect(),
             owned: index.of(owner(), None, ALL).into_iter().map(|id| id.0).collect(),
             accounts: usage.accounts(),
             bytes: usage.total().unwrap(),

@@ -1,0 +1,111 @@
+//! What the timer ends, in slices, and what must stop it from ending neither too much nor too little.
+
+use super::*;
+use crate::session::SessionId;
+use crate::stable::Memories;
+use crate::upload::RawRecord;
+
+/// Turns of the timer, each of which may say that something was wrong.
+fn turns(world: &mut World, turns: usize) -> Vec<Error> {
+    (0..turns).filter_map(|_| world.service().sweep().err()).collect()
+}
+
+/// Makes the record of a session undecodable, on whichever path it is.
+fn damage(world: &mut World, id: u64) {
+    let tables = &mut world.storage.sessions;
+    if tables.legacy.contains(&id) {
+        tables.legacy.insert(id, &RawRecord(b"rubbish".to_vec()));
+    } else {
+        tables.sessions.insert_raw(id, b"rubbish".to_vec());
+    }
+}
+
+/// A session may have so many chunks to give back that twenty of them do not fit into one message.
+#[test]
+fn a_slice_ends_with_its_message() {
+    on_every_path(|mut world| {
+        for idem in ["a", "b", "c"] {
+            let id = world.begin(1, idem);
+            world.put(id, &file(1), 0).unwrap();
+        }
+        world.now = world.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
+        world.meter = Box::new(Exhausted);
+        for left in [2, 1, 0] {
+            assert_eq!(world.service().sweep(), Ok(false));
+            assert_eq!(world.storage.index.len(), left);
+        }
+        while !world.service().sweep().unwrap() {}
+        assert_eq!(world.live(), [0; 5]);
+    });
+}
+
+#[test]
+fn an_entry_of_the_index_alone_ends_no_upload() {
+    on_every_path(|mut world| {
+        let id = world.begin(1, "a");
+        world.now = START.plus_seconds(DEFAULT_SESSION_TTL_SECONDS - 1);
+        world.put(id, &file(1), 0).unwrap();
+        world.storage.index.touch(SessionId(id), Time::default(), START);
+        world.now = START.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
+        assert_eq!(turns(&mut world, 3), []);
+        assert_eq!(world.service().status(id).unwrap().bytes_received, 1);
+        assert_eq!(world.storage.index.len(), 1, "the wrong entry is gone");
+        world.now = world.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
+        assert_eq!(turns(&mut world, 3), []);
+        assert_eq!((world.storage.index.len(), world.live()), (0, [0; 5]), "and the right one has expired");
+    });
+}
+
+#[test]
+fn entries_that_lead_nowhere_do_not_stop_the_others() {
+    on_every_path(|mut world| {
+        for n in 0..=SWEEP_BATCH as u64 {
+            world.storage.index.insert_without_key(SessionId(1_000 + n), person(3), START);
+        }
+        world.now = START.plus_seconds(1);
+        world.begin(1, "a");
+        world.now = world.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
+        assert_eq!(turns(&mut world, 3), []);
+        assert_eq!(world.service().sweep(), Ok(true));
+        assert_eq!((world.storage.index.len(), world.live()), (0, [0; 5]));
+    });
+}
+
+#[test]
+fn records_that_do_not_decode_do_not_stop_the_others() {
+    on_every_path(|mut world| {
+        let damaged = SWEEP_BATCH as u64 + 1;
+        for n in 0..damaged {
+            let id = world.begin(1, &n.to_string());
+            damage(&mut world, id);
+        }
+        let finished = world.begin(0, "finished");
+        world.finish(finished, b"").unwrap();
+        world.now = START.plus_seconds(1);
+        let good = world.begin(1, "good");
+        world.now = world.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
+        let wrong = turns(&mut world, 3);
+        assert!(wrong[0].to_string().contains("session"), "it is told which one: {wrong:?}");
+        assert!(!world.storage.index.contains(SessionId(good), person(OWNER)), "the good one has expired");
+        assert!(world.storage.receipts.is_empty(), "and so has the receipt");
+        assert_eq!(world.storage.index.len(), damaged, "nothing is done to what cannot be read");
+        assert_eq!(world.service().sweep(), Ok(true), "it is not looked at again at once");
+    });
+}
+
+#[test]
+fn receipts_that_do_not_decode_do_not_stop_the_others() {
+    let mut world = World::direct();
+    for n in 0..=SWEEP_BATCH {
+        let id = world.begin(0, &n.to_string());
+        world.finish(id, b"").unwrap();
+    }
+    let memories = Memories::init(world.raw.clone());
+    let mut receipts: crate::stable::Table<u64, RawRecord> =
+        crate::stable::Table::open(&memories, crate::stable::memory_ids::RECEIPTS);
+    receipts.insert(1, &RawRecord(b"rubbish".to_vec()));
+    world.now = world.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
+    let wrong = turns(&mut world, 3);
+    assert!(wrong.len() == 1 && wrong[0].to_string().contains("receipt"), "{wrong:?}");
+    assert!(world.storage.receipts.is_empty());
+}

@@ -1,0 +1,123 @@
+//! Records of layout 1 as the first public release has left them, with the defects that it had.
+
+use super::*;
+use crate::blob::BlobId;
+use crate::migrate;
+use crate::migrations::split_sessions::{LegacyStatus, LegacyUploadSession};
+use crate::upload::RawRecord;
+
+/// A canister of the first public release.
+fn layout_1() -> World {
+    let mut world = World::compat();
+    world.storage.layout.set(&Layout::LEGACY);
+    world
+}
+
+/// Changes the record of a session.
+fn rewrite(world: &mut World, id: u64, change: impl FnOnce(&mut LegacyUploadSession)) {
+    let legacy = &mut world.storage.sessions.legacy;
+    let mut record = LegacyUploadSession::decode(&legacy.get_raw(&id).unwrap()).unwrap();
+    change(&mut record);
+    legacy.insert(id, &RawRecord(record.encode()));
+}
+
+/// From now on as the direct build has it, which converts what is touched.
+fn upgrade(world: &mut World) {
+    set_share(&mut world.storage, 0);
+    world.path = Box::<DirectPath>::default();
+}
+
+/// Two complete uploads of one capsule, which are to become memories of the same id.
+fn of_one_memory(memory_id: &str) -> (World, [(u64, Vec<u8>); 2]) {
+    let mut world = layout_1();
+    let uploads = [7, 8].map(|byte| {
+        let file = vec![byte; CHUNK + 1];
+        let id = world.begin(file.len(), &byte.to_string());
+        rewrite(&mut world, id, |record| record.provisional_memory_id = memory_id.into());
+        (0..2).for_each(|idx| world.put(id, &file, idx).unwrap());
+        (id, file)
+    });
+    (world, uploads)
+}
+
+#[test]
+fn sessions_without_a_memory_id_become_memories_of_their_own() {
+    for steps in [|_: &mut World| {}, upgrade] {
+        let (mut world, uploads) = of_one_memory("");
+        steps(&mut world);
+        let finished = uploads.each_ref().map(|(id, file)| world.finish(*id, file).unwrap());
+        let [one, two] = &finished;
+        assert!(!one.memory_id.is_empty() && one.memory_id != two.memory_id, "{finished:?}");
+        for ((id, file), finished) in uploads.iter().zip(&finished) {
+            assert_eq!(world.finish(*id, file).as_ref(), Ok(finished));
+            assert_eq!(read_back(&world, &finished.blob_id), *file);
+        }
+        assert_eq!(world.storage.capsules.memory_total(), 2);
+    }
+}
+
+#[test]
+fn a_memory_id_that_is_taken_is_refused_and_takes_no_bytes_away() {
+    for steps in [|_: &mut World| {}, upgrade] {
+        let (mut world, [(first, one), (second, two)]) = of_one_memory("mem_1700000000");
+        steps(&mut world);
+        let finished = world.finish(first, &one).unwrap();
+        let bytes = |world: &World| (world.live()[3..].to_vec(), world.storage.blobs.blob_total());
+        let before = bytes(&world);
+        for _ in 0..2 {
+            let refused = world.finish(second, &two).unwrap_err();
+            assert!(matches!(refused, Error::Conflict { ref kind, .. } if kind == "memory"), "{refused}");
+            assert_eq!(bytes(&world), before);
+        }
+        world.service().abort(second).unwrap();
+        assert_eq!(read_back(&world, &finished.blob_id), one);
+        assert_eq!(world.live()[3], 2, "the chunks of the other one are gone");
+    }
+}
+
+/// Layout 1 with a committed upload of which the record is still there; the memory and the locator of its blob.
+fn committed() -> (World, u64, Vec<u8>, UploadFinishResult) {
+    let mut world = layout_1();
+    let file = file(CHUNK + 1);
+    let id = world.begin(file.len(), "a");
+    (0..2).for_each(|idx| world.put(id, &file, idx).unwrap());
+    let raw = world.storage.sessions.legacy.get_raw(&id).unwrap();
+    let finished = world.finish(id, &file).unwrap();
+    let all = Time::from_nanos(u64::MAX);
+    world.storage.receipts.drop_expired(all, 9);
+    world.storage.sessions.legacy.insert(id, &RawRecord(raw));
+    let blob_id = BlobId::from_locator(&finished.blob_id).map(|blob| blob.0);
+    rewrite(&mut world, id, |record| {
+        record.status = LegacyStatus::Committed { completed_at: START.as_nanos() };
+        record.blob_id = blob_id;
+    });
+    (world, id, file, finished)
+}
+
+#[test]
+fn the_end_of_a_committed_session_leaves_its_blob_alone() {
+    type End = fn(&mut World, u64);
+    let ends: [(&str, End); 3] = [
+        ("aborted", |world, id| world.service().abort(id).unwrap()),
+        ("expired in layout 1", |world, _| {
+            world.now = world.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
+            upgrade(world);
+            migrate::run(&mut world.storage, world.now, &Unmetered, 0).unwrap();
+        }),
+        ("expired in layout 2", |world, id| {
+            upgrade(world);
+            world.service().status(id).unwrap();
+            world.now = world.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
+            while !world.service().sweep().unwrap() {}
+        }),
+    ];
+    for (what, end) in ends {
+        let (mut world, id, file, finished) = committed();
+        end(&mut world, id);
+        while !world.service().sweep().unwrap() {}
+        assert_eq!(world.live()[..3], [0; 3], "{what}: the session is gone");
+        assert_eq!(read_back(&world, &finished.blob_id), file, "{what}");
+        crate::memories::delete(&mut world.storage, person(OWNER), &finished.memory_id).unwrap();
+        assert_eq!(world.live(), [0; 5], "{what}");
+    }
+}

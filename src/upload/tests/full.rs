@@ -1,0 +1,31 @@
+//! Stable memory that cannot grow any more: a call is refused whole, and what is stored can still be finished.
+
+use ic_stable_structures::memory_manager::MemoryManager;
+
+use super::*;
+
+/// A world whose stable memory ends at 2 GiB: 32,768 buckets of 64 KiB.
+fn small_world() -> World {
+    let raw = RawMemory::default();
+    drop(MemoryManager::init_with_bucket_size(raw.clone(), 1));
+    World::over(raw, Layout::EXTENTS, Box::<DirectPath>::default(), 0).with_blake3()
+}
+
+/// What is computed over a chunk before its turn lies behind the end of what stable memory can grow to.
+#[test]
+fn a_chunk_whose_hash_cannot_be_kept_is_refused_and_comes_again_in_its_turn() {
+    let mut world = small_world();
+    let file = file(2 * CHUNK);
+    let blobs = &mut world.storage.blobs;
+    let room = blobs.allocate(file.len() as u64).unwrap();
+    blobs.allocate(4 << 30).unwrap();
+    blobs.extents_mut().free(&room).unwrap();
+    let id = world.begin(file.len(), "a");
+    let refused = world.put(id, &file, 1).unwrap_err();
+    assert!(matches!(refused, Error::ResourceExhausted { .. }), "{refused}");
+    assert_eq!(world.service().status(id).unwrap().bytes_received, 0);
+    for idx in 0..2 {
+        world.put(id, &file, idx).unwrap();
+    }
+    assert!(world.finish(id, &file).is_ok());
+}

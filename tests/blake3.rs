@@ -1,0 +1,46 @@
+//! Uploads that are verified by BLAKE3, on real wasm: in any order, and across every upgrade.
+
+#[path = "support/mod.rs"]
+mod support;
+
+use session_migrate::build::Build;
+use support::upload::{CHUNK, digest, file};
+use support::{World, owner};
+use upload_canister::api::{Error, HashAlgorithm};
+
+const HASH: HashAlgorithm = HashAlgorithm::Blake3;
+
+/// Sends the chunks in this order, with an upgrade to the next of these builds behind each as long as there are any.
+fn across(builds: &[Build], order: &[u32]) {
+    let mut world = World::new(builds[0]);
+    let capsule = world.capsule();
+    let file = file(order.len() * CHUNK - 7, 3);
+    let session = world.begin_hashed(owner(), &capsule, &file, "a", HASH).unwrap();
+    let mut upgrades = builds[1..].iter();
+    for idx in order {
+        world.put(owner(), session, *idx, &file).unwrap();
+        if let Some(to) = upgrades.next() {
+            world.upgrade(*to);
+        }
+    }
+    let (expected, len) = (digest(HASH, &file), file.len() as u64);
+    let wrong = world.finish_as(owner(), session, &digest(HashAlgorithm::Sha256, &file), len).unwrap_err();
+    assert!(matches!(&wrong, Error::ChecksumMismatch { got, .. } if got.as_slice() == expected), "{wrong}");
+    let finished = world.finish_as(owner(), session, &expected, len).unwrap();
+    assert_eq!(finished.checksum_blake3.as_deref(), Some(&expected.to_vec()), "{builds:?}");
+    assert_eq!(finished.checksum_sha256, None);
+    assert!(world.read_back(owner(), &finished.blob_id) == file, "{builds:?}");
+}
+
+#[test]
+fn chunks_may_come_in_any_order_on_every_build() {
+    for build in Build::ALL {
+        across(&[build], &[3, 1, 2, 0]);
+    }
+}
+
+#[test]
+fn a_session_goes_through_every_upgrade() {
+    across(&[Build::Legacy, Build::Staged, Build::Direct], &[3, 1, 2, 0]);
+    across(&[Build::Direct, Build::Direct], &[1, 2, 0]);
+}

@@ -1,0 +1,45 @@
+//! What the timers end, on real wasm: in messages that the IC lets come to their end, whatever there is to be ended.
+
+#[path = "support/mod.rs"]
+mod support;
+
+use std::time::Duration;
+
+use session_migrate::build::Build;
+use session_migrate::costs;
+use session_migrate::server::{self, ServerKind};
+use support::upload::{CHUNK, chunks, metadata};
+use support::{World, owner};
+
+/// Chunks that an ended session gives back at once: removing them takes 2.2 billion instructions (`docs/costs.md`).
+const CHUNKS: u32 = 32;
+
+/// Twenty such sessions in one message, as many as a slice may have, would take 44 billion instructions of the 40 that
+/// the IC allows. Three of them, and an eighth of that limit, do the same in less time.
+const ALLOWED_INSTRUCTIONS: u64 = 5_000_000_000;
+
+#[test]
+fn sessions_with_many_chunks_expire_in_messages_of_their_own() {
+    let chosen = server::chosen().unwrap();
+    if chosen.kind != ServerKind::Embedded {
+        eprintln!(
+            "{chosen}: only the embedded server cuts a message off where a test wants it; nothing is shown"
+        );
+        return;
+    }
+    let world = World::new(Build::Legacy);
+    let capsule = world.capsule();
+    let bytes = u64::from(CHUNKS) * CHUNK as u64;
+    for n in 0..3_u8 {
+        let args = (&capsule, metadata(bytes), chunks(bytes as usize), n.to_string());
+        let session: u64 = world.update(owner(), "uploads_begin", args).unwrap();
+        for idx in 0..CHUNKS {
+            world.put_bytes(owner(), session, idx, &vec![n; CHUNK]).unwrap();
+        }
+    }
+    assert_eq!(world.stats().chunks, u64::from(3 * CHUNKS));
+    costs::cut_off_after(&world.pic, world.id, Some(ALLOWED_INSTRUCTIONS)).unwrap();
+    world.pass(Duration::from_secs(25 * 3_600));
+    world.settle(|stats| stats.sessions == 0 && stats.chunks == 0);
+    assert_eq!(world.stats().bytes_in_use, 0);
+}
