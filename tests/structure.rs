@@ -53,7 +53,9 @@ fn without_tests(sources: Vec<(PathBuf, String)>) -> Vec<(PathBuf, String)> {
         .filter(|(path, _)| {
             !path.ends_with("tests.rs")
                 && !path.ends_with("proptests.rs")
-                && !path.components().any(|part| part.as_os_str() == "proptests")
+                && !path
+                    .components()
+                    .any(|part| part.as_os_str() == "tests" || part.as_os_str() == "proptests")
         })
         .collect()
 }
