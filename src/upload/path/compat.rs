@@ -20,7 +20,6 @@ pub struct CompatPath {
     compat: SessionCompat,
 }
 
-#[cfg(feature = "direct")]
 impl CompatPath {
     /// What is on the heap of a session is out of date: another path serves it.
     ///
