@@ -84,6 +84,11 @@ pub fn restore(
     storage.migration.quarantine.remove(number, key);
     state.digest_after.remove(digest);
     state.quarantined = state.quarantined.saturating_sub(1);
+    if !migration.counts_ahead() {
+        // It is counted again when its turn comes, if its client has not removed it.
+        state.digest_before.remove(digest);
+        state.source = state.source.saturating_sub(1);
+    }
     Ok(())
 }
 
