@@ -12,6 +12,7 @@
 //! each id    "BTR", "SCL", …   magic of the structure in it             checked by `preflight`
 //! ```
 
+mod buckets;
 pub mod codec;
 mod counters;
 pub mod keys;
@@ -21,6 +22,7 @@ pub mod preflight;
 mod register;
 mod table;
 
+pub use buckets::Buckets;
 pub use counters::Counters;
 pub use register::Register;
 pub use table::{Record, StableError, Table};

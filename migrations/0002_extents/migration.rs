@@ -50,8 +50,10 @@ impl Migration for MoveToExtents {
         if !self.layouts.contains(&PLAN.to) {
             return Ok(Some(format!("the {BUILD} build does not know layout 3, the direct build does")));
         }
-        let first = storage.migration.state()?;
-        Ok((first.phase != Phase::Finalized).then(|| "migration 1 is not finalized".into()))
+        if storage.migration.state()?.phase != Phase::Finalized {
+            return Ok(Some("migration 1 is not finalized".into()));
+        }
+        lacks_room(storage)
     }
 
     /// Clients finish sessions and delete blobs all the time.
@@ -148,6 +150,17 @@ impl Migration for MoveToExtents {
     fn max_steps(&self, units: u64) -> u64 {
         units.saturating_add(1).saturating_mul(STEPS_PER_UNIT)
     }
+}
+
+/// The chunk map keeps its memory when its chunks are gone, so that the extents need as much again. Files and sessions count
+/// with their whole length, chunks that have not arrived included.
+fn lacks_room(storage: &Storage) -> Result<Option<String>> {
+    let extents = storage.blobs.extents();
+    let needed = storage.usage.total()?.saturating_sub(extents.taken_bytes()?);
+    let left = storage.buckets.bytes_left().saturating_add(extents.bytes_left()?);
+    let lacks =
+        || format!("{needed} bytes of payload do not fit the {left} bytes that are left of stable memory");
+    Ok((needed > left).then(lacks))
 }
 
 fn is_session(storage: &Storage, key: u64) -> std::result::Result<bool, StableError> {

@@ -40,6 +40,11 @@ impl Region {
         Self { memory: memories.get(memory_ids::EXTENT_REGION) }
     }
 
+    /// Bytes of payload that the memory has room for as it is.
+    pub fn bytes(&self) -> u64 {
+        self.memory.size().saturating_mul(PAGE_BYTES).saturating_sub(HEADER_BYTES)
+    }
+
     /// Stores bytes, and grows the memory for them.
     ///
     /// # Errors
