@@ -7,6 +7,7 @@ pub use crate::migrate::controls;
 use super::{App, Duration, MessageMeter, now, with_app};
 use crate::api::{DryRun, Error, Result};
 use crate::migrate::{self, Message, Progress, Watched};
+use crate::upload::path::FEATURES;
 
 /// Instructions that the migration uses in `post_upgrade`: enough for a small canister, and so little of the 300
 /// billion of an installation that no number of sessions can make an upgrade fail.
@@ -22,7 +23,9 @@ thread_local! {
 }
 
 pub fn start() {
-    if let Err(error) = with_app(|App { storage, .. }| migrate::controls::go_forward(storage, now())) {
+    let serves_old_form = FEATURES.contains(&"compat");
+    let forward = |app: &mut App| controls::go_forward(&mut app.storage, now(), serves_old_form);
+    if let Err(error) = with_app(forward) {
         report(&error);
     }
     run(UPGRADE_INSTRUCTIONS);

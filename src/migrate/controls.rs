@@ -8,7 +8,7 @@ use crate::migrations;
 use crate::session::Time;
 use crate::storage::Storage;
 
-use super::unit::{begin, enter, layout, restore};
+use super::unit::{begin, count_quarantined, enter, layout, restore};
 use super::{Migration, MigrationState, Phase, Recheck};
 
 /// Units that finalizing looks at again, since they were written after the last verification. A look takes some
@@ -139,7 +139,7 @@ impl<'a> Control<'a> {
             _ => return Err(self.refused("resume", "it is neither paused, stuck nor rolled back")),
         };
         self.state.note.clear();
-        self.state.pace = super::Pace { messages: self.state.pace.messages, ..Default::default() };
+        self.state.pace = self.state.pace.of_new_run();
         self.change(phase)
     }
 
@@ -224,10 +224,6 @@ impl<'a> Control<'a> {
         if !nothing_to_do {
             self.look_again()?;
         }
-        if let Some(bulk) = self.migration.bulk() {
-            // Of a rollback that was abandoned, with nothing left to convert.
-            bulk.clear_left_behind(self.storage);
-        }
         begin(self.migration, &mut self.state);
         self.change(Phase::Finalized)
     }
@@ -240,19 +236,21 @@ impl<'a> Control<'a> {
         Ok(keys)
     }
 
-    /// A verification goes stale with every write after it.
+    /// A verification goes stale with every write after it; without one, every unit in the new form is looked at.
     fn look_again(&self) -> Result<()> {
-        let Some(since) = self.state.proven_since else {
-            return Err(self.refused("finalize", &format!("verify first: {}", self.state.note)));
-        };
         let limit = LOOKED_AT_AGAIN.saturating_add(1);
-        let written = self.migration.written_since(self.storage, Time::from_nanos(since), limit);
-        if written.len() > LOOKED_AT_AGAIN {
-            let why =
-                format!("the verification is stale: more than {LOOKED_AT_AGAIN} records were written since");
-            return Err(self.refused("finalize", &format!("{why}; verify again")));
+        let (unproven, why) = match self.state.proven_since {
+            Some(since) => {
+                let written = self.migration.written_since(self.storage, Time::from_nanos(since), limit);
+                (written, "the verification is stale")
+            }
+            None => (self.migration.targets(self.storage, None, limit), "nothing is verified"),
+        };
+        if unproven.len() > LOOKED_AT_AGAIN {
+            let why = format!("{why}, and more than {LOOKED_AT_AGAIN} records would have to be looked at");
+            return Err(self.refused("finalize", &format!("{why}; verify first")));
         }
-        for key in written {
+        for key in unproven {
             if let Some(problem) = self.migration.check(self.storage, key)? {
                 return Err(self.refused("finalize", &problem));
             }
@@ -271,24 +269,27 @@ impl<'a> Control<'a> {
     }
 }
 
-/// A build that cannot serve the old layout goes forward from a rollback that it finds under way, and from a migration
+/// A build that does not serve the old form goes forward from a rollback that it finds under way, and from a migration
 /// that is held back; what was taken back already is converted anew.
 ///
 /// # Errors
-/// A damaged state.
-pub fn go_forward(storage: &mut Storage, now: Time) -> Result<()> {
+/// A damaged state, or a damaged record of the quarantine.
+pub fn go_forward(storage: &mut Storage, now: Time, serves_old_form: bool) -> Result<()> {
     for migration in migrations::ALL {
         let number = migration.plan().number;
-        let state = storage.migration.state_of(number)?;
-        let allowed = migration.reversal().is_some_and(|reversal| reversal.allowed().is_ok());
-        let is_held_back = state.is_held_back();
-        if !(state.is_going_back() || is_held_back) || allowed {
+        let found = storage.migration.state_of(number)?;
+        let is_held_back = found.is_held_back();
+        if serves_old_form || !(is_held_back || found.is_going_back()) {
             continue;
         }
-        let MigrationState { instructions, pace, .. } = state;
-        let mut state = MigrationState { instructions, pace, ..MigrationState::default() };
+        // Behind a rollback the run is due even where nothing was taken back yet.
+        let (phase, event) = match is_held_back {
+            true => (Phase::Idle, "released"),
+            false => (Phase::Validating, "rollback abandoned"),
+        };
+        let mut state = MigrationState { phase, ..found.begun_anew() };
+        count_quarantined(*migration, storage, &mut state)?;
         begin(*migration, &mut state);
-        let event = if is_held_back { "released" } else { "rollback abandoned" };
         storage.migration.record(now, event, layout(storage)?, number, &state);
         storage.migration.set_state(number, &state);
     }

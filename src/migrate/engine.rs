@@ -267,8 +267,7 @@ impl<'a> Run<'a> {
             });
         }
         self.storage.layout.set(&plan.from);
-        let MigrationState { instructions, pace, .. } = self.state;
-        self.state = MigrationState { instructions, pace, ..MigrationState::default() };
+        self.state = self.state.begun_anew();
         begin(self.migration, &mut self.state);
         self.enter(Phase::RolledBack)
     }

@@ -46,6 +46,11 @@ pub enum Retry {
 }
 
 impl Pace {
+    /// Of a run that begins, behind the messages that were used before.
+    pub fn of_new_run(&self) -> Self {
+        Self { messages: self.messages, ..Self::default() }
+    }
+
     /// How many units to take.
     pub fn units(&self) -> usize {
         let batch = if self.batch == 0 { FIRST_BATCH } else { self.batch };

@@ -168,6 +168,11 @@ impl MigrationState {
         matches!(self.interrupted_phase(), Phase::RollingBack | Phase::RolledBack)
     }
 
+    /// The state of the same migration before it has done anything, with what it has used so far.
+    pub fn begun_anew(&self) -> Self {
+        Self { instructions: self.instructions, pace: self.pace.of_new_run(), ..Self::default() }
+    }
+
     /// The state of a migration that a controller has paused before it began.
     pub fn held_back() -> Self {
         Self { phase: Phase::Paused, resume_to: Some(Phase::Idle), ..Self::default() }
