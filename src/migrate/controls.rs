@@ -46,7 +46,7 @@ pub fn rollback(storage: &mut Storage, now: Time) -> Result<()> {
 /// Looks at every unit in the new form again. To be called before finalizing, when much was written since.
 ///
 /// # Errors
-/// [`Error::Conflict`] unless everything is converted.
+/// [`Error::Conflict`] unless everything is converted and the old form is not in use.
 pub fn verify(storage: &mut Storage, now: Time) -> Result<()> {
     Control::current(storage, now)?.verify()
 }
@@ -54,7 +54,8 @@ pub fn verify(storage: &mut Storage, now: Time) -> Result<()> {
 /// Tries units in quarantine again: one, or all of them, at most a thousand in a call.
 ///
 /// # Errors
-/// [`Error::NotFound`] for a unit that is not there, [`Error::Conflict`] after finalizing or on the way back.
+/// [`Error::NotFound`] for a unit that is not there, [`Error::Conflict`] after finalizing, on the way back, and while the
+/// old form is in use.
 pub fn retry(storage: &mut Storage, now: Time, key: Option<u64>) -> Result<()> {
     Control::current(storage, now)?.retry(key)
 }
@@ -176,6 +177,7 @@ impl<'a> Control<'a> {
         if self.state.phase != Phase::Converted {
             return Err(self.refused("verify", "not everything is converted"));
         }
+        self.not_while_held("verify")?;
         self.state.recheck = Some(Recheck { since: self.now.as_nanos(), ..Recheck::default() });
         self.state.pace.steps = 0;
         self.change(Phase::Verifying)
@@ -190,6 +192,7 @@ impl<'a> Control<'a> {
         if !matches!(phase, Phase::Converting | Phase::Verifying | Phase::Converted) {
             return Err(self.refused("retry", "the records in quarantine are not to be converted"));
         }
+        self.not_while_held("retry")?;
         let number = self.migration.plan().number;
         let keys = match key {
             None => self.storage.migration.quarantine.keys(number, None, RETRIED_AT_ONCE),
@@ -215,7 +218,8 @@ impl<'a> Control<'a> {
         if self.state.phase != Phase::Converted && !nothing_to_do {
             return Err(self.refused("finalize", "not everything is converted and proven"));
         }
-        if self.migration.is_held(self.storage)? || !self.leftovers()?.is_empty() {
+        self.not_while_held("finalize")?;
+        if !self.leftovers()?.is_empty() {
             return Err(self.refused("finalize", "the old form is still in use"));
         }
         if let Some(imbalance) = self.state.imbalance() {
@@ -226,6 +230,14 @@ impl<'a> Control<'a> {
         }
         begin(self.migration, &mut self.state);
         self.change(Phase::Finalized)
+    }
+
+    /// While the old form is in use the engine does nothing, and the share cannot be changed once it has something to do.
+    fn not_while_held(&self, what: &str) -> Result<()> {
+        if self.migration.is_held(self.storage)? {
+            return Err(self.refused(what, "the old form is still in use"));
+        }
+        Ok(())
     }
 
     /// Units in the old form that are not in quarantine, if there are any.
