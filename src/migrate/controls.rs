@@ -204,6 +204,7 @@ impl<'a> Control<'a> {
         }
         self.state.cursor = None;
         self.state.recheck = None;
+        self.state.pace.steps = 0;
         self.change(Phase::Converting)
     }
 

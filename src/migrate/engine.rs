@@ -171,13 +171,20 @@ impl<'a> Run<'a> {
         self.enter(Phase::Stuck)
     }
 
+    /// Whether units have been weighed and converted again and again, in words. A look at the new form and the way back take a
+    /// step for each unit there is, however many those are.
+    fn is_endless(&self) -> Option<String> {
+        let MigrationState { source, pace, .. } = &self.state;
+        let (steps, most) = (pace.steps, self.migration.max_steps(*source));
+        let is_bounded = matches!(self.state.phase, Phase::Validating | Phase::Converting);
+        (is_bounded && steps > most)
+            .then(|| format!("{steps} steps for {source} records, expected at most {most}"))
+    }
+
     /// A batch of units, or a change of phase. False when there was nothing to do, and nothing was changed.
     fn step(&mut self) -> Result<bool> {
-        let most = self.migration.max_steps(self.state.source);
-        if self.state.pace.steps > most && self.state.phase != Phase::Stuck {
-            let steps = self.state.pace.steps;
-            let source = self.state.source;
-            self.get_stuck(format!("{steps} steps for {source} records, expected at most {most}"))?;
+        if let Some(note) = self.is_endless() {
+            self.get_stuck(note)?;
             return Ok(true);
         }
         match self.state.phase {
