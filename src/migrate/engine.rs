@@ -134,7 +134,8 @@ impl<'a> Run<'a> {
             let used = self.message.meter.used().saturating_sub(begun_with);
             self.state.instructions = used_before.saturating_add(used);
             let done = self.state.pace.steps.saturating_sub(steps_before);
-            if self.is_full() || limit > 0 && done >= u64::from(limit) {
+            // One that may treat a single unit does not change the phase before it: what is cut off is known then.
+            if self.is_full() || limit == 1 || limit > 1 && done >= u64::from(limit) {
                 break Progress::More;
             }
         };
