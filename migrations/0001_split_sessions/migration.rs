@@ -39,12 +39,12 @@ impl Migration for SplitSessions {
         Ok(held(storage)?)
     }
 
-    fn sources(&self, storage: &Storage, after: Option<u64>, limit: usize) -> Vec<u64> {
-        storage.sessions.legacy.keys_after(after).take(limit).collect()
+    fn sources(&self, storage: &Storage, after: Option<u64>, limit: usize) -> Result<Vec<u64>> {
+        Ok(storage.sessions.legacy.keys_after(after).take(limit).collect())
     }
 
-    fn is_source(&self, storage: &Storage, key: u64) -> bool {
-        storage.sessions.legacy.contains(&key)
+    fn is_source(&self, storage: &Storage, key: u64) -> Result<bool> {
+        Ok(storage.sessions.legacy.contains(&key))
     }
 
     fn weigh(&self, storage: &Storage, key: u64) -> Result<[u8; 32]> {

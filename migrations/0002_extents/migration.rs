@@ -65,19 +65,17 @@ impl Migration for MoveToExtents {
         mapped_sessions::close(storage)
     }
 
-    fn sources(&self, storage: &Storage, after: Option<u64>, limit: usize) -> Vec<u64> {
-        // A damaged record shows when its unit is converted.
-        let mut keys = mapped_sessions::list(storage, after, limit).unwrap_or_default();
+    fn sources(&self, storage: &Storage, after: Option<u64>, limit: usize) -> Result<Vec<u64>> {
+        let mut keys = mapped_sessions::list(storage, after, limit)?;
         keys.extend(storage.blobs.list_in_chunk_map(after, limit));
         keys.sort_unstable();
         keys.dedup();
         keys.truncate(limit);
-        keys
+        Ok(keys)
     }
 
-    fn is_source(&self, storage: &Storage, key: u64) -> bool {
-        is_session(storage, key).unwrap_or(false)
-            || storage.blobs.in_chunk_map(BlobId(key)).is_ok_and(|blob| blob.is_some())
+    fn is_source(&self, storage: &Storage, key: u64) -> Result<bool> {
+        Ok(is_session(storage, key)? || storage.blobs.in_chunk_map(BlobId(key))?.is_some())
     }
 
     fn weigh(&self, storage: &Storage, key: u64) -> Result<[u8; 32]> {

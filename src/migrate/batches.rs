@@ -86,7 +86,7 @@ impl<'a> Run<'a> {
             Some(bulk) => self.convert_first(bulk),
             None => {
                 let units = self.state.pace.units();
-                let keys = self.migration.sources(self.storage, self.state.cursor, units);
+                let keys = self.migration.sources(self.storage, self.state.cursor, units)?;
                 self.batch(&keys, Self::convert)?;
                 Ok(!keys.is_empty())
             }
@@ -114,7 +114,7 @@ impl<'a> Run<'a> {
             self.state.cursor = Some(key);
             return Ok(());
         }
-        let counts_now = !self.migration.counts_ahead() && self.migration.is_source(self.storage, key);
+        let counts_now = !self.migration.counts_ahead() && self.migration.is_source(self.storage, key)?;
         let weight = if counts_now { Some(self.migration.weigh(self.storage, key)?) } else { None };
         if std::mem::take(&mut self.state.pace.skip_next) {
             self.give_up_unit();

@@ -244,7 +244,7 @@ impl<'a> Control<'a> {
     /// Units in the old form that are not in quarantine, if there are any.
     fn leftovers(&self) -> Result<Vec<u64>> {
         let number = self.migration.plan().number;
-        let mut keys = self.migration.sources(self.storage, None, RETRIED_AT_ONCE);
+        let mut keys = self.migration.sources(self.storage, None, RETRIED_AT_ONCE)?;
         keys.retain(|key| !self.storage.migration.quarantine.contains(number, *key));
         Ok(keys)
     }

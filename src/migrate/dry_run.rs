@@ -50,7 +50,7 @@ pub fn dry_run_of(
         waits_for: migration.waits_for(storage)?,
         ..DryRun::default()
     };
-    let keys = migration.sources(storage, after, usize::try_from(limit).unwrap_or(usize::MAX));
+    let keys = migration.sources(storage, after, usize::try_from(limit).unwrap_or(usize::MAX))?;
     let listed = keys.len();
     for key in keys {
         if message.meter.used() > message.budget {

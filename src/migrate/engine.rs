@@ -91,7 +91,7 @@ fn has_more(migration: &dyn Migration, storage: &Storage) -> Result<bool> {
     let number = migration.plan().number;
     let mut after = None;
     loop {
-        let keys = migration.sources(storage, after, 64);
+        let keys = migration.sources(storage, after, 64)?;
         let Some(last) = keys.last() else {
             return Ok(false);
         };

@@ -49,10 +49,16 @@ pub trait Migration {
     }
 
     /// Up to `limit` units in the old form above `after`, ascending. A unit in quarantine may be among them.
-    fn sources(&self, storage: &Storage, after: Option<u64>, limit: usize) -> Vec<u64>;
+    ///
+    /// # Errors
+    /// A damaged record that hides whether there are any.
+    fn sources(&self, storage: &Storage, after: Option<u64>, limit: usize) -> Result<Vec<u64>>;
 
     /// Whether a unit is in the old form.
-    fn is_source(&self, storage: &Storage, key: u64) -> bool;
+    ///
+    /// # Errors
+    /// A damaged record that hides it.
+    fn is_source(&self, storage: &Storage, key: u64) -> Result<bool>;
 
     /// Digest of what must survive of a unit in the old form. A unit that cannot be read has one as well.
     ///
@@ -71,7 +77,7 @@ pub trait Migration {
         limit: usize,
         each: &mut dyn FnMut(u64, [u8; 32]) -> bool,
     ) -> Result<()> {
-        for key in self.sources(storage, after, limit) {
+        for key in self.sources(storage, after, limit)? {
             if !each(key, self.weigh(storage, key)?) {
                 break;
             }
