@@ -39,6 +39,18 @@ impl Migration for SplitSessions {
         Ok(held(storage)?)
     }
 
+    /// The old build may have kept sessions under ids that the counter does not know. What is begun from now on must be
+    /// behind all of them: behind the mark of those that are left behind, and behind those that are counted.
+    fn prepare(&self, storage: &mut Storage) -> Result<()> {
+        let counter = &mut storage.sessions.counter;
+        if let Some(last) = storage.sessions.legacy.last_id()
+            && counter.get()?.is_none_or(|given_out| given_out < last)
+        {
+            counter.set(&last);
+        }
+        Ok(())
+    }
+
     fn sources(&self, storage: &Storage, after: Option<u64>, limit: usize) -> Result<Vec<u64>> {
         Ok(storage.sessions.legacy.keys_after(after).take(limit).collect())
     }

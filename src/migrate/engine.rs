@@ -194,6 +194,7 @@ impl<'a> Run<'a> {
                 if !has_work(self.migration, self.storage, &self.state)? {
                     return Ok(false);
                 }
+                self.migration.prepare(self.storage)?;
                 begin(self.migration, &mut self.state);
                 self.state.pace.steps = 0;
                 self.state.recheck = None;

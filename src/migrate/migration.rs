@@ -40,6 +40,14 @@ pub trait Migration {
         true
     }
 
+    /// What must be so before a run counts its first unit.
+    ///
+    /// # Errors
+    /// A damaged record; nothing was changed.
+    fn prepare(&self, _: &mut Storage) -> Result<()> {
+        Ok(())
+    }
+
     /// What must be noted as the layout becomes that of [`Plan::to`].
     ///
     /// # Errors
