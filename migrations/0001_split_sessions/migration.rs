@@ -113,12 +113,15 @@ impl Migration for SplitSessions {
             let why = "the records around it are still being converted: try it again when they are";
             return Err(Error::conflict("session", id, why));
         }
-        let QuarantineRecord { reason: _, raw, beside } = kept;
+        let QuarantineRecord { reason: _, raw, beside, was_indexed } = kept;
         let noted = beside.map(Time::from_nanos);
         match LegacyUploadSession::decode(&raw) {
             Ok(legacy) => {
                 let last_seen = noted.unwrap_or(Time::from_nanos(legacy.created_at));
-                if storage.index.insert_without_key(id, legacy.caller, last_seen) {
+                // One that was in no index gets its key, its time and its accounts when it is converted.
+                let is_missing = was_indexed.unwrap_or(true)
+                    && storage.index.insert_without_key(id, legacy.caller, last_seen);
+                if is_missing {
                     let bytes = legacy.asset_metadata.bytes();
                     storage.usage.reserve_unlimited(legacy.caller, &legacy.capsule_id, bytes)?;
                 }
