@@ -2,6 +2,8 @@
 
 use std::cell::Cell;
 
+use ic_cdk_timers::TimerId;
+
 pub use crate::migrate::controls;
 
 use super::{App, Duration, MessageMeter, now, with_app};
@@ -20,6 +22,9 @@ const MESSAGE_INSTRUCTIONS: u64 = 1_500_000_000;
 thread_local! {
     /// Messages that the engine had used a minute ago.
     static SEEN: Cell<Option<u64>> = const { Cell::new(None) };
+
+    /// The timer of the next message of the engine, if there is to be one.
+    static NEXT: Cell<Option<TimerId>> = const { Cell::new(None) };
 }
 
 pub fn start() {
@@ -64,8 +69,13 @@ fn slice(budget: u64) -> Result<Progress> {
     with_app(|App { storage, .. }| migrate::run(storage, now(), &MessageMeter, budget))
 }
 
+/// Sets the timer of the next message, in place of one that was set before: calls of controllers run the engine as well, and
+/// each would begin a chain of messages of its own.
 fn arm() {
-    ic_cdk_timers::set_timer(Duration::ZERO, async { go_on() });
+    if let Some(earlier) = NEXT.take() {
+        ic_cdk_timers::clear_timer(earlier);
+    }
+    NEXT.set(Some(ic_cdk_timers::set_timer(Duration::ZERO, async { go_on() })));
 }
 
 fn report(error: &Error) {
