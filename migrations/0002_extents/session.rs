@@ -53,6 +53,14 @@ pub fn weigh(storage: &Storage, id: SessionId) -> Result<[u8; 32]> {
         .into())
 }
 
+/// Bytes of a session that have arrived.
+///
+/// # Errors
+/// A damaged record.
+pub fn bytes_received(storage: &Storage, id: SessionId) -> Result<u64> {
+    Ok(records(storage, id)?.0.bytes_received)
+}
+
 /// Copies chunks until none is left or the message is full.
 ///
 /// # Errors

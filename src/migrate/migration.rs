@@ -99,6 +99,12 @@ pub trait Migration {
     /// When the unit is not there, or a damaged record of the tables around it.
     fn classify(&self, storage: &Storage, key: u64, now: Time) -> Result<Classified>;
 
+    /// Instructions that converting a unit takes beyond looking at it, about: an estimate for the dry run.
+    ///
+    /// # Errors
+    /// When the unit is not there, or a damaged record of the tables around it.
+    fn price(&self, storage: &Storage, key: u64) -> Result<u64>;
+
     /// The digest that [`Self::weigh`] had for a unit that was put into quarantine with these bytes.
     fn digest_of_quarantined(&self, raw: &[u8]) -> [u8; 32];
 
