@@ -60,13 +60,13 @@ pub fn retry(storage: &mut Storage, now: Time, key: Option<u64>) -> Result<()> {
     Control::current(storage, now)?.retry(key)
 }
 
-/// Closes rollback for good.
+/// Closes rollback for good. What is in quarantine cannot be tried again then, and is left there if a controller says so.
 ///
 /// # Errors
 /// [`Error::Conflict`] unless everything is converted, every unit is accounted for, nothing that was written
-/// since the last verification is unsound, and the old form is not in use.
-pub fn finalize(storage: &mut Storage, now: Time) -> Result<()> {
-    Control::current(storage, now)?.finalize()
+/// since the last verification is unsound, the old form is not in use, and nothing is in quarantine that is not to be left.
+pub fn finalize(storage: &mut Storage, now: Time, leave_quarantined: bool) -> Result<()> {
+    Control::current(storage, now)?.finalize(leave_quarantined)
 }
 
 /// Nothing, when a controller may send this share of new sessions down the compat path.
@@ -212,7 +212,7 @@ impl<'a> Control<'a> {
     ///
     /// # Errors
     /// See [`finalize`].
-    pub fn finalize(mut self) -> Result<()> {
+    pub fn finalize(mut self, leave_quarantined: bool) -> Result<()> {
         let plan = self.migration.plan();
         // Where there never was anything to convert, there is nothing to prove either.
         let nothing_to_do = self.state.phase == Phase::Idle && layout(self.storage)? != plan.from;
@@ -225,6 +225,11 @@ impl<'a> Control<'a> {
         }
         if let Some(imbalance) = self.state.imbalance() {
             return Err(self.refused("finalize", &imbalance));
+        }
+        if !leave_quarantined && !self.storage.migration.quarantine.keys(plan.number, None, 1).is_empty() {
+            let why =
+                "what is in quarantine could not be tried again; retry it, or say that it is to be left";
+            return Err(self.refused("finalize", why));
         }
         if !nothing_to_do {
             self.look_again()?;
