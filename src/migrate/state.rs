@@ -35,7 +35,7 @@ pub enum Phase {
     /// Stopped by a controller; `resume_to` says where.
     #[n(6)]
     Paused,
-    /// Stopped by itself; `note` says why, `resume_to` where. Nothing more is converted.
+    /// Stopped by itself; `note` says why, `resume_to` where. Only what its client uses is converted.
     #[n(7)]
     Stuck,
     /// Converting back.
