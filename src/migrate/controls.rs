@@ -257,16 +257,18 @@ impl<'a> Control<'a> {
     /// A verification goes stale with every write after it; without one, every unit in the new form is looked at.
     fn look_again(&self) -> Result<()> {
         let limit = LOOKED_AT_AGAIN.saturating_add(1);
-        let (unproven, why) = match self.state.proven_since {
-            Some(since) => {
-                let written = self.migration.written_since(self.storage, Time::from_nanos(since), limit);
-                (written, "the verification is stale")
-            }
-            None => (self.migration.targets(self.storage, None, limit), "nothing is verified"),
+        let (unproven, too_many) = match self.state.proven_since {
+            Some(since) => (
+                self.migration.written_since(self.storage, Time::from_nanos(since), limit),
+                format!("the verification is stale: more than {LOOKED_AT_AGAIN} records were written since"),
+            ),
+            None => (
+                self.migration.targets(self.storage, None, limit),
+                format!("more than {LOOKED_AT_AGAIN} records are not verified"),
+            ),
         };
         if unproven.len() > LOOKED_AT_AGAIN {
-            let why = format!("{why}, and more than {LOOKED_AT_AGAIN} records would have to be looked at");
-            return Err(self.refused("finalize", &format!("{why}; verify first")));
+            return Err(self.refused("finalize", &format!("{too_many}; verify again")));
         }
         for key in unproven {
             if let Some(problem) = self.migration.check(self.storage, key)? {

@@ -59,7 +59,10 @@ impl World {
     }
 
     fn in_layout(layout: Layout, path: Box<dyn UploadPath>, compat_share_percent: u8) -> Self {
-        let raw = RawMemory::default();
+        Self::on(RawMemory::default(), layout, path, compat_share_percent)
+    }
+
+    fn on(raw: RawMemory, layout: Layout, path: Box<dyn UploadPath>, compat_share_percent: u8) -> Self {
         let mut storage = Storage::create(raw.clone()).unwrap();
         storage.layout.set(&layout);
         set_share(&mut storage, compat_share_percent);
@@ -79,6 +82,11 @@ impl World {
 
     pub fn direct() -> Self {
         Self::new(Box::<DirectPath>::default(), 0)
+    }
+
+    /// The direct path in a memory that may have a memory manager already.
+    pub fn direct_on(raw: RawMemory) -> Self {
+        Self::on(raw, Layout::SPLIT, Box::<DirectPath>::default(), 0)
     }
 
     /// The direct path over extents, as on a fresh direct installation.
