@@ -3,7 +3,7 @@
 use super::class::{CLASSES, Class};
 use super::{blob, session};
 use crate::api::{Error, Result};
-use crate::blob::{BlobId, Place};
+use crate::blob::{BlobId, Extents, Place};
 use crate::migrate::{Advance, Classified, Migration, Phase, Plan, QuarantineRecord, Work};
 use crate::session::{SessionId, Time};
 use crate::stable::layout::Layout;
@@ -143,9 +143,7 @@ impl Migration for MoveToExtents {
     }
 
     fn abandon(&self, storage: &mut Storage, _: u64, progress: Vec<u8>) {
-        let blob = PayloadState::decode(&progress).ok().and_then(|state| state.extents);
-        let session = || session::Progress::decode(&progress).ok().map(|progress| progress.extents);
-        if let Some(extents) = blob.or_else(session) {
+        if let Some(extents) = extents_of(&progress) {
             // Room that was taken for this unit and nothing else; a damaged table shows at the next call.
             let _ = storage.blobs.extents_mut().free(&extents);
         }
@@ -177,6 +175,13 @@ fn lacks_room(storage: &Storage) -> Result<Option<String>> {
     let lacks =
         || format!("{needed} bytes of payload do not fit the {left} bytes that are left of stable memory");
     Ok((needed > left).then(lacks))
+}
+
+/// Where a unit that is so far has its room.
+pub fn extents_of(progress: &[u8]) -> Option<Extents> {
+    let blob = PayloadState::decode(progress).ok().and_then(|state| state.extents);
+    let session = || session::Progress::decode(progress).ok().map(|progress| progress.extents);
+    blob.or_else(session)
 }
 
 fn is_session(storage: &Storage, key: u64) -> std::result::Result<bool, StableError> {

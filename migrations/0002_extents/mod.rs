@@ -10,7 +10,7 @@ mod class;
 mod migration;
 mod session;
 
-pub use migration::MoveToExtents;
+pub use migration::{MoveToExtents, extents_of};
 
 /// What a message has done to the bytes of a unit.
 enum Moved {
