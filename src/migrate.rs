@@ -43,7 +43,7 @@ cfg_if::cfg_if! {
         pub use engine::{Message, Progress, has_work, run, run_all};
         pub use migration::{Advance, Bulk, Classified, Fate, Migration, Reversal, Reverted, Settled, Work};
         pub use plan::{ClassPlan, Plan, Treatment};
-        pub use touch::{compat_share, ended, held, leave_layout_1, touch, touch_unit};
+        pub use touch::{compat_share, held, leave_layout_1, touch};
         pub use watch::{Watched, watch};
 
         #[cfg(test)]

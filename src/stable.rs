@@ -13,6 +13,7 @@
 //! each id    "BTR", "SCL", …   magic of the structure in it             checked by `preflight`
 //! ```
 
+mod buckets;
 pub mod codec;
 mod counters;
 pub mod keys;
@@ -22,6 +23,7 @@ pub mod preflight;
 mod register;
 mod table;
 
+pub use buckets::Buckets;
 pub use counters::Counters;
 pub use register::Register;
 pub use table::{Record, StableError, Table};

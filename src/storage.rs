@@ -11,7 +11,7 @@ use crate::migrate::{MigrationTables, Phase};
 use crate::session::SessionId;
 use crate::stable::layout::Layout;
 use crate::stable::preflight::{self, PreflightError};
-use crate::stable::{Memories, RawMemory, Register, StableError, Table, memory_ids};
+use crate::stable::{Buckets, Memories, RawMemory, Register, StableError, Table, memory_ids};
 use crate::upload::mapped_sessions::MappedSessions;
 use crate::upload::path::{FRESH_LAYOUT, LAYOUTS};
 use crate::upload::{PathCounters, PayloadState, Receipts, SessionIndex, SessionTables, Usage};
@@ -42,6 +42,8 @@ pub struct Storage {
     pub settings: Register<Config>,
     /// State, journal and quarantine of the migration.
     pub migration: MigrationTables,
+    /// What is left of the memory that all of these are in.
+    pub buckets: Buckets,
 }
 
 /// The storage of an installed canister cannot be opened. Nothing was changed.
@@ -75,7 +77,7 @@ impl Storage {
     /// # Errors
     /// When there is a damaged storage already.
     pub fn create(raw: RawMemory) -> Result<Self, StableError> {
-        let mut storage = Self::open(&Memories::init(raw))?;
+        let mut storage = Self::open(&Memories::init(raw.clone()), raw)?;
         storage.layout.set(&FRESH_LAYOUT);
         Ok(storage)
     }
@@ -94,8 +96,8 @@ impl Storage {
     /// # Errors
     /// See [`OpenError`]; nothing was changed.
     pub fn open_accepting(raw: RawMemory, accepted: &[Layout]) -> Result<Self, OpenError> {
-        let memories = preflight::open_existing(raw)?;
-        let mut storage = Self::open(&memories)?;
+        let memories = preflight::open_existing(raw.clone())?;
+        let mut storage = Self::open(&memories, raw)?;
         let found = storage.layout.get()?;
         let layout = found.unwrap_or(Layout::LEGACY);
         if !accepted.contains(&layout) {
@@ -121,7 +123,7 @@ impl Storage {
         Ok(storage)
     }
 
-    fn open(memories: &Memories) -> Result<Self, StableError> {
+    fn open(memories: &Memories, raw: RawMemory) -> Result<Self, StableError> {
         Ok(Self {
             layout: Register::open(memories, memory_ids::LAYOUT),
             sessions: SessionTables::open(memories)?,
@@ -135,6 +137,7 @@ impl Storage {
             capsules: CapsuleStore::open(memories),
             settings: Register::open(memories, memory_ids::CONFIG),
             migration: MigrationTables::open(memories),
+            buckets: Buckets::of(raw),
         })
     }
 

@@ -24,6 +24,16 @@ const CASES: &[(&str, Damage, &[&str])] = &[
         &["begins with [44, 49, 44, 4c]", "stable_save"],
     ),
     (
+        "a memory manager of another version",
+        |raw| raw.write(0, b"MGR\x09"),
+        &["begins with [4d, 47, 52, 09]", "version 1"],
+    ),
+    (
+        "zeros",
+        |raw| raw.write(0, &[0; 4]),
+        &["begins with [00, 00, 00, 00]", "expected the memory manager's"],
+    ),
+    (
         "a damaged header",
         |raw| raw.write(4, &[0xff, 0x7f]),
         &["at offset 4", "number of buckets", "restore a snapshot"],

@@ -1,204 +1,134 @@
-//! Which build accepts which stable memory, on real wasm: what is refused leaves the canister as it was.
+//! Which build follows which, on real wasm, with uploads half done: each goes on where it was.
 
-use candid::Principal;
-use pocket_ic::{ErrorCode, PocketIc};
-use session_migrate::build::{self, Build};
-use session_migrate::client::{Asset, Canister, Step, Uploader};
-use tempfile::TempDir;
-use upload_canister::api::{AdminConfig, AssetType, MigrationPhase, SessionPath};
+#[path = "support/mod.rs"]
+mod support;
 
-const CHUNK: usize = 1_800_000;
+use session_migrate::build::Build;
+use support::conversion::{control, status};
+use support::upload::{CHUNK, file};
+use support::{World, controller, owner};
+use upload_canister::api::{AdminConfig, MigrationPhase, MigrationStatus, Result, SessionPath};
 
-struct World {
-    pic: PocketIc,
-    id: Principal,
-    folder: TempDir,
-    uploads: u32,
+/// An upload of two chunks to a capsule of its own, of which the second has arrived.
+struct Half {
+    session: u64,
+    content: Vec<u8>,
 }
 
-fn owner() -> Principal {
-    Principal::self_authenticating("owner")
-}
-
-fn wasm(build: Build) -> Vec<u8> {
-    let artifacts = build::ensure(&[build]).unwrap();
-    std::fs::read(&artifacts[0].wasm_gz).unwrap()
-}
-
-fn no_arguments() -> Vec<u8> {
-    candid::encode_args(()).unwrap()
-}
-
-impl World {
-    fn on(build: Build) -> Self {
-        let pic = session_migrate::server::pocket_ic().unwrap();
-        let id = pic.create_canister();
-        pic.install_canister(id, wasm(build), no_arguments(), None);
-        Self { pic, id, folder: TempDir::new().unwrap(), uploads: 0 }
+impl Half {
+    fn begun(world: &World, seed: u64) -> Self {
+        let capsule = world.capsule();
+        let content = file(CHUNK + 100, seed);
+        let session = world.begin(owner(), &capsule, &content, &format!("key {seed}")).unwrap();
+        world.put(owner(), session, 1, &content).unwrap();
+        Self { session, content }
     }
 
-    fn canister(&self) -> Canister<'_> {
-        Canister::new(&self.pic, self.id)
+    fn path(&self, world: &World) -> SessionPath {
+        world.status(owner(), self.session).unwrap().path
     }
 
-    fn upgrade(&self, build: Build) {
-        self.pic.upgrade_canister(self.id, wasm(build), no_arguments(), None).unwrap();
-        assert_eq!(self.canister().build_info().unwrap().build, build.name());
-    }
-
-    /// The message of an upgrade that must be refused.
-    fn refused(&self, build: Build) -> String {
-        let reject = self.pic.upgrade_canister(self.id, wasm(build), no_arguments(), None).unwrap_err();
-        assert_eq!(reject.error_code, ErrorCode::CanisterCalledTrap);
-        reject.reject_message
-    }
-
-    /// An upload of two chunks to a capsule of its own, of which the second has arrived.
-    fn half_uploaded(&mut self) -> Uploader {
-        self.uploads += 1;
-        let path = self.folder.path().join(self.uploads.to_string());
-        let bytes: Vec<u8> = (0..CHUNK + 100).map(|i| (i % 251) as u8 ^ self.uploads as u8).collect();
-        std::fs::write(&path, bytes).unwrap();
-        let asset = Asset::open(&path, "file.bin", AssetType::Original).unwrap();
-        let capsule = self.canister().capsules_create(owner(), None).unwrap().id;
-        let mut upload =
-            Uploader::new(owner(), capsule, asset, format!("key {}", self.uploads), CHUNK as u32);
-        upload.step(&self.canister(), Step::Begin).unwrap();
-        upload.step(&self.canister(), Step::Put(1)).unwrap();
-        upload
-    }
-
-    fn path_of(&self, upload: &Uploader) -> SessionPath {
-        self.canister().uploads_status(owner(), upload.session().unwrap()).unwrap().path
-    }
-
-    fn set_share(&self, compat_share_percent: u8) {
-        let canister = self.canister();
-        let config = canister.admin_config_get(Principal::anonymous()).unwrap();
-        let config = AdminConfig { compat_share_percent, ..config };
-        canister.admin_config_set(Principal::anonymous(), config).unwrap();
+    /// Sends the rest; the canister compares the digest of what it has stored.
+    fn complete(&self, world: &World) {
+        world.put(owner(), self.session, 0, &self.content).unwrap();
+        world.finish(owner(), self.session, &self.content).unwrap();
     }
 }
 
 #[test]
 fn the_legacy_build_refuses_what_is_converted_and_names_the_way_back() {
-    let mut world = World::on(Build::Legacy);
-    let mut upload = world.half_uploaded();
+    let mut world = World::new(Build::Legacy);
+    let upload = Half::begun(&world, 1);
     world.upgrade(Build::Staged);
-    let message = world.refused(Build::Legacy);
+    let message = world.try_upgrade(Build::Legacy).unwrap_err().reject_message;
     assert!(message.contains("layout 2") && message.contains("staged build"), "{message}");
-    assert_eq!(world.canister().build_info().unwrap().build, "staged", "the old code goes on");
-    upload.run(&world.canister()).unwrap();
+    let info: upload_canister::api::BuildInfo = world.plain("build_info", ());
+    assert_eq!(info.build, "staged", "the old code goes on");
+    upload.complete(&world);
 }
 
 #[test]
 fn a_build_can_be_upgraded_to_itself_and_back_between_staged_and_direct() {
-    let mut world = World::on(Build::Legacy);
-    let mut upload = world.half_uploaded();
+    let mut world = World::new(Build::Legacy);
+    let upload = Half::begun(&world, 1);
     for build in [Build::Legacy, Build::Staged, Build::Staged, Build::Direct, Build::Staged, Build::Direct] {
         world.upgrade(build);
-        assert_eq!(upload.ask(&world.canister()).unwrap().received.len(), 1);
+        assert_eq!(world.status(owner(), upload.session).unwrap().received.len(), 1);
     }
-    upload.run(&world.canister()).unwrap();
+    upload.complete(&world);
 }
 
 #[test]
 fn the_direct_build_converts_as_the_staged_one_does() {
-    let mut world = World::on(Build::Legacy);
-    let mut upload = world.half_uploaded();
-    assert_eq!(world.path_of(&upload), SessionPath::Compat);
+    let mut world = World::new(Build::Legacy);
+    let upload = Half::begun(&world, 1);
+    assert_eq!(upload.path(&world), SessionPath::Compat);
     world.upgrade(Build::Direct);
-    assert_eq!(world.path_of(&upload), SessionPath::Direct);
-    let status = world.canister().migration_status().unwrap();
+    assert_eq!(upload.path(&world), SessionPath::Direct);
+    let status = status(&world);
     assert_eq!((status.phase, status.source, status.converted), (MigrationPhase::Converted, 1, 1));
-    upload.run(&world.canister()).unwrap();
+    upload.complete(&world);
 }
 
 #[test]
 fn a_controller_steers_new_sessions_and_the_old_path_drains_when_it_is_closed() {
-    let mut world = World::on(Build::Staged);
-    world.set_share(100);
-    let mut uploads: Vec<Uploader> = (0..3).map(|_| world.half_uploaded()).collect();
-    assert!(uploads.iter().all(|upload| world.path_of(upload) == SessionPath::Compat));
-    uploads[0].run(&world.canister()).unwrap();
+    let mut world = World::new(Build::Staged);
+    world.configure(|config| config.compat_share_percent = 100);
+    let uploads = [1, 2, 3].map(|seed| Half::begun(&world, seed));
+    assert!(uploads.iter().all(|upload| upload.path(&world) == SessionPath::Compat));
+    uploads[0].complete(&world);
     world.upgrade(Build::Staged);
-    assert_eq!(world.path_of(&uploads[1]), SessionPath::Compat, "the share is still above zero");
+    assert_eq!(uploads[1].path(&world), SessionPath::Compat, "the share is still above zero");
 
-    world.set_share(0);
-    assert!(uploads[1..].iter().all(|upload| world.path_of(upload) == SessionPath::Direct));
-    let late = world.half_uploaded();
-    assert_eq!(world.path_of(&late), SessionPath::Direct);
-    let status = world.canister().migration_status().unwrap();
+    world.configure(|config| config.compat_share_percent = 0);
+    assert!(uploads[1..].iter().all(|upload| upload.path(&world) == SessionPath::Direct));
+    assert_eq!(Half::begun(&world, 4).path(&world), SessionPath::Direct);
+    let status = status(&world);
     assert_eq!((status.phase, status.source), (MigrationPhase::Converted, 2));
     assert_eq!(status.digest_before, status.digest_after);
-    uploads[1].run(&world.canister()).unwrap();
+    uploads[1].complete(&world);
 }
 
 #[test]
 fn a_rollback_leads_back_to_the_legacy_build_with_everything_that_came_since() {
-    let mut world = World::on(Build::Legacy);
-    let mut before = [world.half_uploaded(), world.half_uploaded(), world.half_uploaded()];
+    let mut world = World::new(Build::Legacy);
+    let before = [1, 2, 3].map(|seed| Half::begun(&world, seed));
     world.upgrade(Build::Staged);
-    let since = [world.half_uploaded(), world.half_uploaded()];
-    before[0].step(&world.canister(), Step::Put(0)).unwrap();
-    let status = world.canister().migration_rollback(Principal::anonymous()).unwrap();
-    assert_eq!((status.phase, status.layout), (MigrationPhase::RolledBack, 1));
-    let meanwhile = world.half_uploaded();
-    assert_eq!(world.path_of(&meanwhile), SessionPath::Compat);
+    let since = [4, 5].map(|seed| Half::begun(&world, seed));
+    world.put(owner(), before[0].session, 0, &before[0].content).unwrap();
+    let status_then = control(&world, "migration_rollback");
+    assert_eq!((status_then.phase, status_then.layout), (MigrationPhase::RolledBack, 1));
+    let meanwhile = Half::begun(&world, 6);
+    assert_eq!(meanwhile.path(&world), SessionPath::Compat);
 
     world.upgrade(Build::Legacy);
-    assert_eq!(before[0].ask(&world.canister()).unwrap().missing, [], "the chunk that came since is there");
-    let [first, second, mut left] = before;
-    let finished_on_legacy = [first, second, meanwhile].into_iter().chain(since);
-    for mut upload in finished_on_legacy {
-        // The canister compares the digest of what it has stored.
-        upload.run(&world.canister()).unwrap();
+    let first = world.status(owner(), before[0].session).unwrap();
+    assert_eq!(first.missing, [], "the chunk that came since is there");
+    let [first, second, left] = before;
+    for upload in [first, second, meanwhile].into_iter().chain(since) {
+        upload.complete(&world);
     }
 
     world.upgrade(Build::Staged);
-    let status = world.canister().migration_status().unwrap();
+    let status = status(&world);
     assert_eq!((status.phase, status.source, status.converted), (MigrationPhase::Converted, 1, 1));
     world.upgrade(Build::Direct);
-    left.run(&world.canister()).unwrap();
+    left.complete(&world);
 }
 
 #[test]
 fn the_direct_build_names_the_staged_one_when_asked_to_roll_back() {
-    let world = World::on(Build::Direct);
-    let refused = world.canister().migration_rollback(Principal::anonymous()).unwrap_err().to_string();
+    let world = World::new(Build::Direct);
+    let refused: Result<MigrationStatus> = world.update(controller(), "migration_rollback", ());
+    let refused = refused.unwrap_err().to_string();
     assert!(refused.contains("staged build"), "{refused}");
 }
 
 #[test]
 fn only_a_controller_steers() {
-    let world = World::on(Build::Staged);
-    let config = world.canister().admin_config_get(Principal::anonymous()).unwrap();
-    world.canister().admin_config_get(owner()).unwrap_err();
-    world.canister().admin_config_set(owner(), config).unwrap_err();
-    let too_much = AdminConfig { compat_share_percent: 101, ..config };
-    world.canister().admin_config_set(Principal::anonymous(), too_much).unwrap_err();
-}
-
-#[test]
-fn foreign_and_damaged_stable_memory_is_refused_as_it_is() {
-    for (bytes, hint) in [
-        (&b"DIDL\x00\x01\x71"[..], "stable_save"),
-        (b"MGR\x09", "version 1"),
-        (b"\0\0\0\0", "expected the memory manager's"),
-    ] {
-        let world = World::on(Build::Legacy);
-        let mut memory = vec![0; 65_536];
-        memory[..bytes.len()].copy_from_slice(bytes);
-        world.pic.set_stable_memory(
-            world.id,
-            memory.clone(),
-            pocket_ic::common::rest::BlobCompression::NoCompression,
-        );
-        for build in [Build::Legacy, Build::Staged, Build::Direct] {
-            let message = world.refused(build);
-            assert!(message.contains(hint) && message.contains("nothing was changed"), "{message}");
-        }
-        let after = world.pic.get_stable_memory(world.id);
-        assert!(after.starts_with(&memory), "the memory is as it was");
-    }
+    let world = World::new(Build::Staged);
+    let config = world.config();
+    world.query::<AdminConfig>(owner(), "admin_config_get", ()).unwrap_err();
+    world.update::<()>(owner(), "admin_config_set", (config,)).unwrap_err();
+    world.try_configure(|config| config.compat_share_percent = 101).unwrap_err();
 }

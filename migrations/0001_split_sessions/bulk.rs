@@ -19,7 +19,6 @@ impl Bulk for SplitSessions {
         now: Time,
         room: &mut dyn FnMut() -> bool,
     ) -> Result<Vec<Settled>> {
-        let last_id = storage.sessions.counter.get()?.unwrap_or(0);
         let sessions = storage.sessions.legacy.first(limit.min(AT_ONCE))?;
         let mut made = Vec::with_capacity(sessions.len());
         for session in &sessions {
@@ -37,10 +36,8 @@ impl Bulk for SplitSessions {
         if let (true, Some(error)) = (settled.is_empty(), failed) {
             return Err(error);
         }
-        // Up to the first that stays, and no further than ids were given out: a new session must not get one that is left
-        // behind.
-        let is_behind =
-            |(session, unit): &(&LegacySession, &Settled)| session.id == unit.key && session.id <= last_id;
+        // Up to the first that stays.
+        let is_behind = |(session, unit): &(&LegacySession, &Settled)| session.id == unit.key;
         let behind = sessions.iter().zip(&settled).take_while(is_behind).count();
         storage.sessions.legacy.leave_behind(sessions.get(..behind).unwrap_or_default());
         for unit in settled.iter().skip(behind) {

@@ -28,9 +28,12 @@ static PLAN: Plan = Plan {
     from: Layout::LEGACY,
     to: Layout::SPLIT,
     classes: CLASSES,
-    write_instructions: 100_000,
     fields: FIELDS,
 };
+
+/// What writing a record and reading it back takes, after the figures in `docs/migration-costs.md`;
+/// `tests/migration_dry_run.rs` compares the two.
+const WRITE_INSTRUCTIONS: u64 = 100_000;
 
 impl SplitSessions {
     /// Whether a session that is a legacy record, or was one and is in quarantine, is this principal's, as the indexes
@@ -60,12 +63,24 @@ impl Migration for SplitSessions {
         Ok(held(storage)?)
     }
 
-    fn sources(&self, storage: &Storage, after: Option<u64>, limit: usize) -> Vec<u64> {
-        storage.sessions.legacy.keys_after(after).take(limit).collect()
+    /// The old build may have kept sessions under ids that the counter does not know. What is begun from now on must be
+    /// behind all of them: behind the mark of those that are left behind, and behind those that are counted.
+    fn prepare(&self, storage: &mut Storage) -> Result<()> {
+        let counter = &mut storage.sessions.counter;
+        if let Some(last) = storage.sessions.legacy.last_id()
+            && counter.get()?.is_none_or(|given_out| given_out < last)
+        {
+            counter.set(&last);
+        }
+        Ok(())
     }
 
-    fn is_source(&self, storage: &Storage, key: u64) -> bool {
-        storage.sessions.legacy.contains(&key)
+    fn sources(&self, storage: &Storage, after: Option<u64>, limit: usize) -> Result<Vec<u64>> {
+        Ok(storage.sessions.legacy.keys_after(after).take(limit).collect())
+    }
+
+    fn is_source(&self, storage: &Storage, key: u64) -> Result<bool> {
+        Ok(storage.sessions.legacy.contains(&key))
     }
 
     fn weigh(&self, storage: &Storage, key: u64) -> Result<[u8; 32]> {
@@ -99,6 +114,10 @@ impl Migration for SplitSessions {
         Ok(())
     }
 
+    fn price(&self, _: &Storage, _: u64) -> Result<u64> {
+        Ok(WRITE_INSTRUCTIONS)
+    }
+
     fn digest_of_quarantined(&self, raw: &[u8]) -> [u8; 32] {
         LegacyUploadSession::digest_of_stored(raw)
     }
@@ -122,9 +141,11 @@ impl Migration for SplitSessions {
             let why = "the records around it are still being converted: try it again when they are";
             return Err(Error::conflict("session", id, why));
         }
-        let QuarantineRecord { reason: _, raw, beside } = kept;
+        let QuarantineRecord { reason: _, raw, beside, was_indexed } = kept;
         let noted = beside.map(Time::from_nanos);
-        if let Ok(legacy) = LegacyUploadSession::decode(&raw) {
+        // One that was in no index gets its key, its time and its accounts when it is converted.
+        let was_indexed = was_indexed.unwrap_or(true);
+        if was_indexed && let Ok(legacy) = LegacyUploadSession::decode(&raw) {
             let last_seen = noted.unwrap_or(Time::from_nanos(legacy.created_at));
             if storage.index.insert_without_key(id, legacy.caller, last_seen) {
                 let bytes = legacy.asset_metadata.bytes();
@@ -132,7 +153,7 @@ impl Migration for SplitSessions {
             }
         }
         // What was put aside without being read has kept its owner, and lost its activity.
-        if let Some(last_seen) = noted {
+        if was_indexed && let Some(last_seen) = noted {
             storage.index.touch(id, Time::default(), last_seen);
         }
         storage.sessions.legacy.put_back(LegacySession { id: key, raw, noted });

@@ -42,8 +42,9 @@ pub fn make(storage: &mut Storage, legacy: &LegacySession, now: Time) -> Result<
             Fate::Released(LegacyUploadSession::digest_of_stored(&legacy.raw))
         }
         Verdict::Reject { legacy: decoded, reason } => {
+            let was_indexed = decoded.as_ref().map(|decoded| storage.index.contains(id, decoded.caller));
             withdraw(storage, id, decoded.as_deref(), legacy.noted)?;
-            Fate::Quarantined(set_aside(legacy.clone(), reason))
+            Fate::Quarantined(QuarantineRecord { was_indexed, ..set_aside(legacy.clone(), reason) })
         }
     };
     Ok((class, Made::Settled(fate)))
@@ -62,7 +63,7 @@ pub fn settle(storage: &mut Storage, legacy: &LegacySession, now: Time) -> Resul
 /// A record as it is kept in quarantine.
 pub fn set_aside(legacy: LegacySession, reason: String) -> QuarantineRecord {
     let LegacySession { id: _, raw, noted } = legacy;
-    QuarantineRecord { reason, raw, beside: noted.map(Time::as_nanos) }
+    QuarantineRecord { beside: noted.map(Time::as_nanos), ..QuarantineRecord::new(reason, raw) }
 }
 
 /// The digest of a record, if what is stored is the session that was made of it, and leads back to it.

@@ -3,11 +3,12 @@
 
 use sha2::{Digest, Sha256};
 
+use super::Moved;
 use super::class::Class;
 use crate::api::{Error, Result};
 use crate::blob::{BlobId, BlobRecord, CHUNK_SIZE, Extents, Place};
 use crate::migrate::{Advance, Fate, QuarantineRecord, Work};
-use crate::session::{ChunkSet, Session, SessionMeta, SessionStatus, Time};
+use crate::session::{ChunkSet, Session, SessionError, SessionMeta, SessionStatus, Time};
 use crate::stable::Record;
 use crate::storage::Storage;
 use crate::upload::{PayloadState, absorb_stored, content_digest};
@@ -21,7 +22,7 @@ pub fn weigh(id: BlobId, blob: &BlobRecord) -> [u8; 32] {
 /// Copies chunks until none is left or the message is full.
 ///
 /// # Errors
-/// A damaged record, or no room; nothing was changed.
+/// A damaged record, or no room. The blob is as it was, and has no room in extents.
 pub fn convert(storage: &mut Storage, id: BlobId, blob: &BlobRecord, work: &mut Work<'_>) -> Result<Advance> {
     let mut progress = if work.progress.is_empty() {
         let extents = Some(storage.blobs.allocate(blob.size)?);
@@ -30,55 +31,55 @@ pub fn convert(storage: &mut Storage, id: BlobId, blob: &BlobRecord, work: &mut 
         PayloadState::decode(&work.progress).map_err(Error::Internal)?
     };
     let extents = progress.extents.clone().unwrap_or_default();
-    let (chunks, place) = (as_session(blob), Place::Extents(extents.clone()));
-    let begun_with = progress.next_chunk;
-    while progress.next_chunk < chunks.chunk_count() {
-        // At least one chunk in each message.
-        if progress.next_chunk > begun_with && work.is_used_up() {
+    let moved = move_some(storage, id, blob, &extents, &mut progress, work);
+    if !matches!(moved, Ok(Moved::Partly | Moved::Wholly)) {
+        storage.blobs.extents_mut().free(&extents)?;
+    }
+    let (class, fate) = match moved? {
+        Moved::Partly => {
             work.progress = progress.encode();
             return Ok(Advance::More);
         }
-        let (at, len) =
-            (chunks.offset(progress.next_chunk), chunks.chunk_len(progress.next_chunk).unwrap_or(0));
-        if let Err(reason) = copy(storage, &blob.place, at, len, &extents) {
-            return give_up(storage, id, blob, &extents, reason);
+        Moved::Wholly => (Class::Blob, Fate::Converted(weigh(id, &storage.blobs.blob(id)?))),
+        // It stays where it is, and readable as far as it is.
+        Moved::Damaged(reason) => {
+            let kept = QuarantineRecord::new(format!("{id}: {reason}"), weigh(id, blob).to_vec());
+            (Class::DamagedBlob, Fate::Quarantined(kept))
         }
-        absorb_stored(&mut storage.blobs, &mut progress, &place, &chunks)?;
-    }
-    let found = content_digest(&storage.blobs, &progress, &place, &chunks)?;
-    if found != blob.digest.bytes {
-        return give_up(storage, id, blob, &extents, "its bytes have another digest".into());
-    }
-    storage.blobs.relocate(id, extents)?;
-    let moved = storage.blobs.blob(id)?;
-    Ok(Advance::Done { class: Class::Blob.index(), fate: Fate::Converted(weigh(id, &moved)) })
+    };
+    Ok(Advance::Done { class: class.index(), fate })
 }
 
-/// The blob stays where it is, and readable as far as it is.
-fn give_up(
+/// Copies and hashes chunks, at least one in each message. Behind the last one the blob has its bytes in the extents.
+fn move_some(
     storage: &mut Storage,
     id: BlobId,
     blob: &BlobRecord,
     extents: &Extents,
-    reason: String,
-) -> Result<Advance> {
-    storage.blobs.extents_mut().free(extents)?;
-    let kept = QuarantineRecord::new(format!("{id}: {reason}"), weigh(id, blob).to_vec());
-    let fate = Fate::Quarantined(kept);
-    Ok(Advance::Done { class: Class::DamagedBlob.index(), fate })
-}
-
-fn copy(
-    storage: &mut Storage,
-    from: &Place,
-    at: u64,
-    len: u64,
-    extents: &Extents,
-) -> std::result::Result<(), String> {
-    let mut bytes = Vec::new();
-    let read = storage.blobs.read(from, at, len, &mut |block| bytes.extend_from_slice(block));
-    read.map_err(|e| e.to_string())?;
-    storage.blobs.extents_mut().write_at(extents, at, &bytes).map_err(|e| e.to_string())
+    progress: &mut PayloadState,
+    work: &Work<'_>,
+) -> Result<Moved> {
+    let (chunks, place) = (as_session(blob), Place::Extents(extents.clone()));
+    let begun_with = progress.next_chunk;
+    while progress.next_chunk < chunks.chunk_count() {
+        if progress.next_chunk > begun_with && work.is_used_up() {
+            return Ok(Moved::Partly);
+        }
+        let at = chunks.offset(progress.next_chunk);
+        let len = chunks.chunk_len(progress.next_chunk).unwrap_or(0);
+        let mut bytes = Vec::new();
+        let read = storage.blobs.read(&blob.place, at, len, &mut |block| bytes.extend_from_slice(block));
+        if let Err(damage) = read {
+            return Ok(Moved::Damaged(damage.to_string()));
+        }
+        storage.blobs.extents_mut().write_at(extents, at, &bytes).map_err(SessionError::from)?;
+        absorb_stored(&mut storage.blobs, progress, &place, &chunks)?;
+    }
+    if content_digest(&storage.blobs, progress, &place, &chunks)? != blob.digest.bytes {
+        return Ok(Moved::Damaged("its bytes have another digest".into()));
+    }
+    storage.blobs.relocate(id, extents.clone())?;
+    Ok(Moved::Wholly)
 }
 
 /// A blob as a session of which every chunk is there, which is what is hashed.

@@ -9,6 +9,8 @@ pub enum Class {
     Session,
     /// A committed blob.
     Blob,
+    /// A session that has lost a chunk.
+    DamagedSession,
     /// A committed blob whose bytes are not what was committed.
     DamagedBlob,
     /// A unit that cut a message off.
@@ -19,6 +21,11 @@ pub enum Class {
 pub const CLASSES: &[ClassPlan] = &[
     ClassPlan { name: "session", treatment: Treatment::Convert, what: "a session in flight" },
     ClassPlan { name: "blob", treatment: Treatment::Convert, what: "a committed blob" },
+    ClassPlan {
+        name: "damaged session",
+        treatment: Treatment::Quarantine,
+        what: "a session of which a chunk has arrived that is not stored",
+    },
     ClassPlan {
         name: "damaged blob",
         treatment: Treatment::Quarantine,

@@ -3,7 +3,7 @@
 use super::class::{CLASSES, Class};
 use super::{blob, session};
 use crate::api::{Error, Result};
-use crate::blob::{BlobId, Place};
+use crate::blob::{BlobId, Extents, Place};
 use crate::migrate::{Advance, Classified, Migration, Phase, Plan, QuarantineRecord, Work};
 use crate::session::{SessionId, Time};
 use crate::stable::layout::Layout;
@@ -30,13 +30,22 @@ static PLAN: Plan = Plan {
         ("BlobRecord.size", "BlobRecord.size"),
         ("BlobRecord.digest", "BlobRecord.digest"),
         ("BlobRecord.created_at", "BlobRecord.created_at"),
-        ("BlobRecord.place", "BlobRecord.place, derived"),
+        ("BlobRecord.place", "BlobRecord.place, derived: the extents"),
+        ("PayloadState.extents", "PayloadState.extents, derived: the extents; absent before"),
+        ("PayloadState.subtrees", "PayloadState.subtrees; absent, since the chunk map has no room for them"),
         ("PayloadState.hash", "PayloadState.hash"),
         ("PayloadState.next_chunk", "PayloadState.next_chunk"),
     ],
-    // A blob of two chunks: each is written once, read back once, and hashed once.
-    write_instructions: 300_000_000,
 };
+
+/// What moving a unit without bytes takes: its records and the two tables of free extents.
+const UNIT_INSTRUCTIONS: u64 = 500_000;
+
+/// Each byte of a blob is read, written, read back and hashed by SHA-256, which is nearly all of it: `docs/costs.md`.
+const INSTRUCTIONS_PER_BYTE: u64 = 85;
+
+/// Each byte of a session that has arrived is read, written and read back.
+const INSTRUCTIONS_PER_BYTE_UNHASHED: u64 = 5;
 
 /// Steps of one unit: a message copies some chunks of it, and the largest has 16,384.
 const STEPS_PER_UNIT: u64 = 16_384;
@@ -50,8 +59,10 @@ impl Migration for MoveToExtents {
         if !self.layouts.contains(&PLAN.to) {
             return Ok(Some(format!("the {BUILD} build does not know layout 3, the direct build does")));
         }
-        let first = storage.migration.state()?;
-        Ok((first.phase != Phase::Finalized).then(|| "migration 1 is not finalized".into()))
+        if storage.migration.state()?.phase != Phase::Finalized {
+            return Ok(Some("migration 1 is not finalized".into()));
+        }
+        lacks_room(storage)
     }
 
     /// Clients finish sessions and delete blobs all the time.
@@ -63,19 +74,17 @@ impl Migration for MoveToExtents {
         mapped_sessions::close(storage)
     }
 
-    fn sources(&self, storage: &Storage, after: Option<u64>, limit: usize) -> Vec<u64> {
-        // A damaged record shows when its unit is converted.
-        let mut keys = mapped_sessions::list(storage, after, limit).unwrap_or_default();
+    fn sources(&self, storage: &Storage, after: Option<u64>, limit: usize) -> Result<Vec<u64>> {
+        let mut keys = mapped_sessions::list(storage, after, limit)?;
         keys.extend(storage.blobs.list_in_chunk_map(after, limit));
         keys.sort_unstable();
         keys.dedup();
         keys.truncate(limit);
-        keys
+        Ok(keys)
     }
 
-    fn is_source(&self, storage: &Storage, key: u64) -> bool {
-        is_session(storage, key).unwrap_or(false)
-            || storage.blobs.in_chunk_map(BlobId(key)).is_ok_and(|blob| blob.is_some())
+    fn is_source(&self, storage: &Storage, key: u64) -> Result<bool> {
+        Ok(is_session(storage, key)? || storage.blobs.in_chunk_map(BlobId(key))?.is_some())
     }
 
     fn weigh(&self, storage: &Storage, key: u64) -> Result<[u8; 32]> {
@@ -91,6 +100,15 @@ impl Migration for MoveToExtents {
         // Whether a blob is damaged is known when all of it has been read.
         let class = if is_session(storage, key)? { Class::Session } else { Class::Blob };
         Ok(Classified { class: class.index(), reason: None })
+    }
+
+    fn price(&self, storage: &Storage, key: u64) -> Result<u64> {
+        let (bytes, each) = if is_session(storage, key)? {
+            (session::bytes_received(storage, SessionId(key))?, INSTRUCTIONS_PER_BYTE_UNHASHED)
+        } else {
+            (storage.blobs.blob(BlobId(key))?.size, INSTRUCTIONS_PER_BYTE)
+        };
+        Ok(bytes.saturating_mul(each).saturating_add(UNIT_INSTRUCTIONS))
     }
 
     fn digest_of_quarantined(&self, raw: &[u8]) -> [u8; 32] {
@@ -125,9 +143,7 @@ impl Migration for MoveToExtents {
     }
 
     fn abandon(&self, storage: &mut Storage, _: u64, progress: Vec<u8>) {
-        let blob = PayloadState::decode(&progress).ok().and_then(|state| state.extents);
-        let session = || session::Progress::decode(&progress).ok().map(|progress| progress.extents);
-        if let Some(extents) = blob.or_else(session) {
+        if let Some(extents) = extents_of(&progress) {
             // Room that was taken for this unit and nothing else; a damaged table shows at the next call.
             let _ = storage.blobs.extents_mut().free(&extents);
         }
@@ -148,6 +164,24 @@ impl Migration for MoveToExtents {
     fn max_steps(&self, units: u64) -> u64 {
         units.saturating_add(1).saturating_mul(STEPS_PER_UNIT)
     }
+}
+
+/// The chunk map keeps its memory when its chunks are gone, so that the extents need as much again. Files and sessions count
+/// with their whole length, chunks that have not arrived included.
+fn lacks_room(storage: &Storage) -> Result<Option<String>> {
+    let extents = storage.blobs.extents();
+    let needed = storage.usage.total()?.saturating_sub(extents.taken_bytes()?);
+    let left = storage.buckets.bytes_left().saturating_add(extents.bytes_left()?);
+    let lacks =
+        || format!("{needed} bytes of payload do not fit the {left} bytes that are left of stable memory");
+    Ok((needed > left).then(lacks))
+}
+
+/// Where a unit that is so far has its room.
+pub fn extents_of(progress: &[u8]) -> Option<Extents> {
+    let blob = PayloadState::decode(progress).ok().and_then(|state| state.extents);
+    let session = || session::Progress::decode(progress).ok().map(|progress| progress.extents);
+    blob.or_else(session)
 }
 
 fn is_session(storage: &Storage, key: u64) -> std::result::Result<bool, StableError> {

@@ -10,7 +10,17 @@ mod class;
 mod migration;
 mod session;
 
-pub use migration::MoveToExtents;
+pub use migration::{MoveToExtents, extents_of};
+
+/// What a message has done to the bytes of a unit.
+enum Moved {
+    /// Some are copied; it has no room for more.
+    Partly,
+    /// All are copied.
+    Wholly,
+    /// They cannot be read as they should be, for this reason.
+    Damaged(String),
+}
 
 #[cfg(test)]
 mod tests;

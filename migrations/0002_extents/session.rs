@@ -3,10 +3,11 @@
 
 use sha2::{Digest, Sha256};
 
+use super::Moved;
 use super::class::Class;
 use crate::api::{Error, Result};
 use crate::blob::{ChunkPrefix, Extents, Place};
-use crate::migrate::{Advance, Fate, Work};
+use crate::migrate::{Advance, Fate, QuarantineRecord, Work};
 use crate::session::{ChunkSet, Session, SessionError, SessionId};
 use crate::stable::{Record, codec};
 use crate::storage::Storage;
@@ -52,10 +53,18 @@ pub fn weigh(storage: &Storage, id: SessionId) -> Result<[u8; 32]> {
         .into())
 }
 
+/// Bytes of a session that have arrived.
+///
+/// # Errors
+/// A damaged record.
+pub fn bytes_received(storage: &Storage, id: SessionId) -> Result<u64> {
+    Ok(records(storage, id)?.0.bytes_received)
+}
+
 /// Copies chunks until none is left or the message is full.
 ///
 /// # Errors
-/// A damaged record, a chunk that is not stored, or no room. The session is as it was, and has no room in extents.
+/// A damaged record, or no room. The session is as it was, and has no room in extents.
 pub fn convert(storage: &mut Storage, id: SessionId, work: &mut Work<'_>) -> Result<Advance> {
     let (session, meta) = records(storage, id)?;
     let mut progress = if work.progress.is_empty() {
@@ -64,34 +73,45 @@ pub fn convert(storage: &mut Storage, id: SessionId, work: &mut Work<'_>) -> Res
         Progress::decode(&work.progress).map_err(Error::Internal)?
     };
     let prefix = ChunkPrefix::of(&meta.provisional_memory_id, id);
-    match copy_some(storage, prefix, &session, &mut progress, work) {
-        Ok(true) => {}
-        Ok(false) => {
+    let moved = copy_some(storage, prefix, &session, &mut progress, work);
+    if !matches!(moved, Ok(Moved::Partly | Moved::Wholly)) {
+        storage.blobs.extents_mut().free(&progress.extents)?;
+    }
+    let (class, fate) = match moved? {
+        Moved::Partly => {
             work.progress = progress.encode();
             return Ok(Advance::More);
         }
-        Err(error) => {
-            storage.blobs.extents_mut().free(&progress.extents)?;
-            return Err(error);
+        Moved::Wholly => {
+            change_over(storage, id, prefix, progress.extents)?;
+            (Class::Session, Fate::Converted(weigh(storage, id)?))
         }
-    }
-    let mut payload = storage.payload_of(id)?;
-    payload.extents = Some(progress.extents);
-    storage.payloads.insert(id.0, &payload);
-    storage.blobs.give_back(&Place::Chunks(prefix))?;
-    mapped_sessions::shrink(storage)?;
-    let fate = Fate::Converted(weigh(storage, id)?);
-    Ok(Advance::Done { class: Class::Session.index(), fate })
+        // It stays where it is, and goes on as far as it can.
+        Moved::Damaged(reason) => {
+            let kept = QuarantineRecord::new(format!("session {id}: {reason}"), weigh(storage, id)?.to_vec());
+            (Class::DamagedSession, Fate::Quarantined(kept))
+        }
+    };
+    Ok(Advance::Done { class: class.index(), fate })
 }
 
-/// Copies chunks that have arrived, at least one in each message. False when the message is full before the last.
+/// Lets the session have its bytes where they were copied to.
+fn change_over(storage: &mut Storage, id: SessionId, prefix: ChunkPrefix, extents: Extents) -> Result<()> {
+    let mut payload = storage.payload_of(id)?;
+    payload.extents = Some(extents);
+    storage.payloads.insert(id.0, &payload);
+    storage.blobs.give_back(&Place::Chunks(prefix))?;
+    Ok(mapped_sessions::shrink(storage)?)
+}
+
+/// Copies chunks that have arrived, at least one in each message.
 fn copy_some(
     storage: &mut Storage,
     prefix: ChunkPrefix,
     session: &Session,
     progress: &mut Progress,
     work: &Work<'_>,
-) -> Result<bool> {
+) -> Result<Moved> {
     let mut copied = ChunkSet::from_ranges(&progress.copied)
         .ok_or_else(|| Error::Internal(format!("copied ranges {:?} are not ascending", progress.copied)))?;
     let begun_with = copied.len();
@@ -101,31 +121,25 @@ fn copy_some(
         }
         if copied.len() > begun_with && work.is_used_up() {
             progress.copied = copied.ranges().collect();
-            return Ok(false);
+            return Ok(Moved::Partly);
         }
-        copy(storage, prefix, idx, session, &progress.extents)?;
+        let Some(bytes) = storage.blobs.chunk(prefix, idx) else {
+            return Ok(Moved::Damaged(format!("chunk {idx} is recorded but not stored")));
+        };
+        copy(storage, session.offset(idx), &bytes, &progress.extents)?;
         copied.insert(idx);
     }
-    Ok(true)
+    Ok(Moved::Wholly)
 }
 
-/// Copies one chunk, and reads it back.
-fn copy(
-    storage: &mut Storage,
-    prefix: ChunkPrefix,
-    idx: u32,
-    session: &Session,
-    extents: &Extents,
-) -> Result<()> {
-    let lost = |what: &str| Error::Internal(format!("chunk {idx} under {:02x?} {what}", prefix.0));
-    let bytes = storage.blobs.chunk(prefix, idx).ok_or_else(|| lost("is recorded but not stored"))?;
+/// Copies one chunk to its place, and reads it back.
+fn copy(storage: &mut Storage, at: u64, bytes: &[u8], extents: &Extents) -> Result<()> {
     let region = storage.blobs.extents_mut();
-    let at = session.offset(idx);
-    region.write_at(extents, at, &bytes).map_err(SessionError::from)?;
-    if region.holds_at(extents, at, &bytes).map_err(SessionError::from)? {
+    region.write_at(extents, at, bytes).map_err(SessionError::from)?;
+    if region.holds_at(extents, at, bytes).map_err(SessionError::from)? {
         Ok(())
     } else {
-        Err(lost("was copied and reads otherwise"))
+        Err(Error::Internal(format!("{} bytes were copied to offset {at} and read otherwise", bytes.len())))
     }
 }
 

@@ -1,10 +1,14 @@
 //! Payload on its way from the chunk map into extents, message by message, with clients at work in between.
 
+mod damaged;
+mod full;
+
 use super::MoveToExtents;
 use crate::blob::{BlobId, CHUNK_SIZE, ChunkPrefix, Place};
 use crate::meter::Meter;
-use crate::migrate::{Message, MigrationState, Phase, Progress, run_all};
+use crate::migrate::{Message, Migration, MigrationState, Phase, Progress, run_all};
 use crate::session::SessionId;
+use crate::stable::RawMemory;
 use crate::stable::layout::Layout;
 use crate::upload::tests::{ALL_LAYOUTS, OWNER, World, file, person};
 
@@ -23,7 +27,11 @@ impl Meter for OneChunk {
 
 /// A world of layout 2 with a finalized migration 1.
 fn finalized() -> World {
-    let mut world = World::direct();
+    finalized_on(RawMemory::default())
+}
+
+fn finalized_on(raw: RawMemory) -> World {
+    let mut world = World::direct_on(raw);
     let state = MigrationState { phase: Phase::Finalized, ..MigrationState::default() };
     world.storage.migration.set_state(1, &state);
     world
@@ -217,63 +225,6 @@ fn what_a_client_removes_on_its_way_leaves_no_room_behind() {
 }
 
 #[test]
-fn a_session_whose_chunk_is_lost_stops_it_and_takes_no_room() {
-    let mut world = finalized();
-    let content = file(3 * CHUNK);
-    let id = world.begin(content.len(), "a chunk will be lost");
-    (0..3).for_each(|idx| world.put(id, &content, idx).unwrap());
-    let status = world.service().status(id).unwrap();
-    assert_eq!(in_the_middle(&mut world), id);
-    let prefix = ChunkPrefix::of(&status.provisional_memory_id, SessionId(id));
-    world.storage.blobs.release(prefix);
-    let state = to_end(&mut world);
-    assert_eq!(state.phase, Phase::Stuck);
-    assert!(state.note.contains("chunk 1 ") && state.note.contains("not stored"), "{}", state.note);
-    assert_eq!(world.storage.blobs.extents().taken_bytes(), Ok(0));
-
-    (0..3).for_each(|idx| {
-        world.storage.blobs.write_chunk(prefix, idx, content.chunks(CHUNK).nth(idx as usize).unwrap())
-    });
-    crate::migrate::controls::Control::of(&MIGRATION, &mut world.storage, world.now)
-        .unwrap()
-        .resume()
-        .unwrap();
-    assert_eq!(to_end(&mut world).phase, Phase::Converted);
-    assert_all_moved(&mut world, &[content.len()]);
-}
-
-#[test]
-fn a_damaged_blob_stays_where_it_is_and_says_so() {
-    let mut world = finalized();
-    let good = upload(&mut world, &file(2 * CHUNK), "good");
-    let torn = world.begin(2 * CHUNK + 1, "torn");
-    let status = world.service().status(torn).unwrap();
-    let torn_file = file(2 * CHUNK + 1);
-    (0..3).for_each(|idx| world.put(torn, &torn_file, idx).unwrap());
-    let torn_blob = world.finish(torn, &torn_file).unwrap().blob_id;
-    let prefix = ChunkPrefix::of(&status.provisional_memory_id, SessionId(torn));
-    let other = vec![7; CHUNK];
-    world.storage.blobs.write_chunk(prefix, 1, &other);
-
-    let state = to_end(&mut world);
-    assert_eq!((state.phase, state.source, state.converted, state.quarantined), (Phase::Converted, 2, 1, 1));
-    assert_eq!(state.digest_before, state.digest_after);
-    assert!(in_extents(&world, &good) && !in_extents(&world, &torn_blob));
-    let key = BlobId::from_locator(&torn_blob).unwrap().0;
-    let record = world.storage.migration.quarantine.get(2, key).unwrap().unwrap();
-    assert!(
-        record.reason.contains(&torn_blob) && record.reason.contains("another digest"),
-        "{}",
-        record.reason
-    );
-    let as_it_was = [&torn_file[..CHUNK], &other, &torn_file[2 * CHUNK..]].concat();
-    while !world.service().sweep().unwrap() {}
-    assert!(read_back(&world, &torn_blob) == as_it_was, "it can be read as far as it is");
-    assert_eq!(world.storage.blobs.extents().taken_bytes(), Ok((2 * CHUNK as u64).next_multiple_of(64)));
-    assert_eq!(message(&mut world), Progress::Done, "it is not tried for ever");
-}
-
-#[test]
 fn the_digest_of_a_blob_tells_every_field_but_its_place() {
     let mut world = finalized();
     let locator = upload(&mut world, &file(10), "a");
@@ -289,4 +240,34 @@ fn the_digest_of_a_blob_tells_every_field_but_its_place() {
     changed[2].created_at = world.now.plus_seconds(1);
     assert!(changed.iter().all(|changed| super::blob::weigh(id, changed) != weight));
     assert_ne!(super::blob::weigh(BlobId(id.0 ^ 1), &moved), weight);
+}
+
+#[test]
+fn the_readme_lists_every_class_and_every_field() {
+    let readme = include_str!("README.md");
+    let plan = MIGRATION.plan();
+    let classes = plan.classes.iter();
+    let classes: Vec<_> = classes
+        .map(|class| format!("| {} | {} | {} |", class.name, class.treatment.name(), class.what))
+        .collect();
+    let fields: Vec<_> = plan.fields.iter().map(|(field, place)| format!("| {field} | {place} |")).collect();
+    for table in [classes.join("\n"), fields.join("\n")] {
+        assert!(readme.contains(&table), "the table is:\n{table}");
+    }
+}
+
+#[test]
+fn a_unit_has_the_price_of_its_bytes() {
+    let mut world = finalized();
+    let blob = upload(&mut world, &file(CHUNK), "a blob");
+    let empty = upload(&mut world, &[], "an empty blob");
+    let session = world.begin(2 * CHUNK, "a session");
+    world.put(session, &file(2 * CHUNK), 0).unwrap();
+    let price = |key| MIGRATION.price(&world.storage, key).unwrap();
+    let of_blob = |locator: &str| price(BlobId::from_locator(locator).unwrap().0);
+    let chunk = CHUNK as u64;
+    assert_eq!(
+        [of_blob(&empty), of_blob(&blob), price(session)],
+        [0, 85, 5].map(|each| 500_000 + each * chunk)
+    );
 }

@@ -113,6 +113,14 @@ impl ExtentStore {
         self.allocator.taken_bytes()
     }
 
+    /// Bytes that can be taken before the region has to grow.
+    ///
+    /// # Errors
+    /// A damaged state.
+    pub fn bytes_left(&self) -> Result<u64, StableError> {
+        Ok(self.region.bytes().saturating_sub(self.taken_bytes()?))
+    }
+
     /// Where the used part of the region ends, bytes.
     ///
     /// # Errors

@@ -24,7 +24,7 @@ fn migration_journal(from: Option<u64>) -> Result<Vec<JournalEntry>> {
     with_app(|App { storage, .. }| Ok(storage.migration.journal(from.unwrap_or(0))?))
 }
 
-/// Records that the migration has kept aside, after the session `after`. For controllers.
+/// Records that the migrations have kept aside, after the session or blob `after`. For controllers.
 #[apply(query)]
 fn migration_quarantine(after: Option<u64>) -> Result<Vec<QuarantinedRecord>> {
     controllers_only()?;
@@ -76,10 +76,10 @@ fn migration_retry(session: Option<u64>) -> Result<MigrationStatus> {
     control(|storage, now| migration::controls::retry(storage, now, session))
 }
 
-/// Ends the migration; there is no way back. For controllers.
+/// Ends the migration; there is no way back. With `opt true`, records in quarantine are left there for good. For controllers.
 #[apply(update)]
-fn migration_finalize() -> Result<MigrationStatus> {
-    control(migration::controls::finalize)
+fn migration_finalize(leave_quarantined: Option<bool>) -> Result<MigrationStatus> {
+    control(|storage, now| migration::controls::finalize(storage, now, leave_quarantined == Some(true)))
 }
 
 /// Writes what the messages of all these functions begin with.

@@ -2,11 +2,14 @@
 
 use std::cell::Cell;
 
+use ic_cdk_timers::TimerId;
+
 pub use crate::migrate::controls;
 
 use super::{App, Duration, MessageMeter, now, with_app};
 use crate::api::{DryRun, Error, Result};
 use crate::migrate::{self, Message, Progress, Watched};
+use crate::upload::path::FEATURES;
 
 /// Instructions that the migration uses in `post_upgrade`: enough for a small canister, and so little of the 300
 /// billion of an installation that no number of sessions can make an upgrade fail.
@@ -19,10 +22,15 @@ const MESSAGE_INSTRUCTIONS: u64 = 1_500_000_000;
 thread_local! {
     /// Messages that the engine had used a minute ago.
     static SEEN: Cell<Option<u64>> = const { Cell::new(None) };
+
+    /// The timer of the next message of the engine, if there is to be one.
+    static NEXT: Cell<Option<TimerId>> = const { Cell::new(None) };
 }
 
 pub fn start() {
-    if let Err(error) = with_app(|App { storage, .. }| migrate::controls::go_forward(storage, now())) {
+    let serves_old_form = FEATURES.contains(&"compat");
+    let forward = |app: &mut App| controls::go_forward(&mut app.storage, now(), serves_old_form);
+    if let Err(error) = with_app(forward) {
         report(&error);
     }
     run(UPGRADE_INSTRUCTIONS);
@@ -61,8 +69,13 @@ fn slice(budget: u64) -> Result<Progress> {
     with_app(|App { storage, .. }| migrate::run(storage, now(), &MessageMeter, budget))
 }
 
+/// Sets the timer of the next message, in place of one that was set before: calls of controllers run the engine as well, and
+/// each would begin a chain of messages of its own.
 fn arm() {
-    ic_cdk_timers::set_timer(Duration::ZERO, async { go_on() });
+    if let Some(earlier) = NEXT.take() {
+        ic_cdk_timers::clear_timer(earlier);
+    }
+    NEXT.set(Some(ic_cdk_timers::set_timer(Duration::ZERO, async { go_on() })));
 }
 
 fn report(error: &Error) {

@@ -33,7 +33,7 @@ pub mod controls {
         Err(refused())
     }
 
-    pub fn finalize(_: &mut Storage, _: Time) -> Result<()> {
+    pub fn finalize(_: &mut Storage, _: Time, _: bool) -> Result<()> {
         Err(refused())
     }
 

@@ -86,7 +86,7 @@ impl<'a> Run<'a> {
             Some(bulk) => self.convert_first(bulk),
             None => {
                 let units = self.state.pace.units();
-                let keys = self.migration.sources(self.storage, self.state.cursor, units);
+                let keys = self.migration.sources(self.storage, self.state.cursor, units)?;
                 self.batch(&keys, Self::convert)?;
                 Ok(!keys.is_empty())
             }
@@ -114,29 +114,31 @@ impl<'a> Run<'a> {
             self.state.cursor = Some(key);
             return Ok(());
         }
+        let counts_now = !self.migration.counts_ahead() && self.migration.is_source(self.storage, key)?;
+        let weight = if counts_now { Some(self.migration.weigh(self.storage, key)?) } else { None };
         if std::mem::take(&mut self.state.pace.skip_next) {
+            self.give_up_unit();
             let reason = "a message that did nothing else than convert it was cut off".to_owned();
             let kept = self.migration.take_out(self.storage, key, reason)?;
             let class = self.migration.trapped_class();
-            let unit = Settled { key, class, fate: Fate::Quarantined(kept) };
-            return settle(self.migration, self.storage, &mut self.state, unit, false);
+            return self.account(weight, Settled { key, class, fate: Fate::Quarantined(kept) });
         }
         let mut work = self.work(key);
-        let counts_now = !self.migration.counts_ahead() && self.migration.is_source(self.storage, key);
-        let weight = if counts_now { Some(self.migration.weigh(self.storage, key)?) } else { None };
         match self.migration.convert(self.storage, key, &mut work)? {
             Advance::More => self.state.unit = Some(UnitProgress { key, progress: work.progress }),
             Advance::Gone => self.state.cursor = Some(key),
-            Advance::Done { class, fate } => {
-                if let Some(weight) = weight {
-                    self.state.digest_before.add(weight);
-                    count(&mut self.state.source);
-                }
-                let unit = Settled { key, class, fate };
-                settle(self.migration, self.storage, &mut self.state, unit, false)?;
-            }
+            Advance::Done { class, fate } => self.account(weight, Settled { key, class, fate })?,
         }
         Ok(())
+    }
+
+    /// Accounts for a unit that is not in the old form any more. One that was not counted ahead has a weight.
+    fn account(&mut self, weight: Option<[u8; 32]>, unit: Settled) -> Result<()> {
+        if let Some(weight) = weight {
+            self.state.digest_before.add(weight);
+            count(&mut self.state.source);
+        }
+        settle(self.migration, self.storage, &mut self.state, unit, false)
     }
 
     /// The room of the message for a unit, and how far the unit is if it was begun before.

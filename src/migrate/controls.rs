@@ -8,7 +8,7 @@ use crate::migrations;
 use crate::session::Time;
 use crate::storage::Storage;
 
-use super::unit::{begin, enter, layout, restore};
+use super::unit::{begin, count_quarantined, enter, layout, restore};
 use super::{Migration, MigrationState, Phase, Recheck};
 
 /// Units that finalizing looks at again, since they were written after the last verification. A look takes some
@@ -46,7 +46,7 @@ pub fn rollback(storage: &mut Storage, now: Time) -> Result<()> {
 /// Looks at every unit in the new form again. To be called before finalizing, when much was written since.
 ///
 /// # Errors
-/// [`Error::Conflict`] unless everything is converted.
+/// [`Error::Conflict`] unless everything is converted and the old form is not in use.
 pub fn verify(storage: &mut Storage, now: Time) -> Result<()> {
     Control::current(storage, now)?.verify()
 }
@@ -54,18 +54,19 @@ pub fn verify(storage: &mut Storage, now: Time) -> Result<()> {
 /// Tries units in quarantine again: one, or all of them, at most a thousand in a call.
 ///
 /// # Errors
-/// [`Error::NotFound`] for a unit that is not there, [`Error::Conflict`] after finalizing or on the way back.
+/// [`Error::NotFound`] for a unit that is not there, [`Error::Conflict`] after finalizing, on the way back, and while the
+/// old form is in use.
 pub fn retry(storage: &mut Storage, now: Time, key: Option<u64>) -> Result<()> {
     Control::current(storage, now)?.retry(key)
 }
 
-/// Closes rollback for good.
+/// Closes rollback for good. What is in quarantine cannot be tried again then, and is left there if a controller says so.
 ///
 /// # Errors
 /// [`Error::Conflict`] unless everything is converted, every unit is accounted for, nothing that was written
-/// since the last verification is unsound, and the old form is not in use.
-pub fn finalize(storage: &mut Storage, now: Time) -> Result<()> {
-    Control::current(storage, now)?.finalize()
+/// since the last verification is unsound, the old form is not in use, and nothing is in quarantine that is not to be left.
+pub fn finalize(storage: &mut Storage, now: Time, leave_quarantined: bool) -> Result<()> {
+    Control::current(storage, now)?.finalize(leave_quarantined)
 }
 
 /// Nothing, when a controller may send this share of new sessions down the compat path.
@@ -139,7 +140,7 @@ impl<'a> Control<'a> {
             _ => return Err(self.refused("resume", "it is neither paused, stuck nor rolled back")),
         };
         self.state.note.clear();
-        self.state.pace = super::Pace { messages: self.state.pace.messages, ..Default::default() };
+        self.state.pace = self.state.pace.of_new_run();
         self.change(phase)
     }
 
@@ -176,6 +177,7 @@ impl<'a> Control<'a> {
         if self.state.phase != Phase::Converted {
             return Err(self.refused("verify", "not everything is converted"));
         }
+        self.not_while_held("verify")?;
         self.state.recheck = Some(Recheck { since: self.now.as_nanos(), ..Recheck::default() });
         self.state.pace.steps = 0;
         self.change(Phase::Verifying)
@@ -190,6 +192,7 @@ impl<'a> Control<'a> {
         if !matches!(phase, Phase::Converting | Phase::Verifying | Phase::Converted) {
             return Err(self.refused("retry", "the records in quarantine are not to be converted"));
         }
+        self.not_while_held("retry")?;
         let number = self.migration.plan().number;
         let keys = match key {
             None => self.storage.migration.quarantine.keys(number, None, RETRIED_AT_ONCE),
@@ -201,6 +204,7 @@ impl<'a> Control<'a> {
         }
         self.state.cursor = None;
         self.state.recheck = None;
+        self.state.pace.steps = 0;
         self.change(Phase::Converting)
     }
 
@@ -208,51 +212,65 @@ impl<'a> Control<'a> {
     ///
     /// # Errors
     /// See [`finalize`].
-    pub fn finalize(mut self) -> Result<()> {
+    pub fn finalize(mut self, leave_quarantined: bool) -> Result<()> {
         let plan = self.migration.plan();
         // Where there never was anything to convert, there is nothing to prove either.
         let nothing_to_do = self.state.phase == Phase::Idle && layout(self.storage)? != plan.from;
         if self.state.phase != Phase::Converted && !nothing_to_do {
             return Err(self.refused("finalize", "not everything is converted and proven"));
         }
-        if self.migration.is_held(self.storage)? || !self.leftovers()?.is_empty() {
+        self.not_while_held("finalize")?;
+        if !self.leftovers()?.is_empty() {
             return Err(self.refused("finalize", "the old form is still in use"));
         }
         if let Some(imbalance) = self.state.imbalance() {
             return Err(self.refused("finalize", &imbalance));
         }
+        if !leave_quarantined && !self.storage.migration.quarantine.keys(plan.number, None, 1).is_empty() {
+            let why =
+                "what is in quarantine could not be tried again; retry it, or say that it is to be left";
+            return Err(self.refused("finalize", why));
+        }
         if !nothing_to_do {
             self.look_again()?;
-        }
-        if let Some(bulk) = self.migration.bulk() {
-            // Of a rollback that was abandoned, with nothing left to convert.
-            bulk.clear_left_behind(self.storage);
         }
         begin(self.migration, &mut self.state);
         self.change(Phase::Finalized)
     }
 
+    /// While the old form is in use the engine does nothing, and the share cannot be changed once it has something to do.
+    fn not_while_held(&self, what: &str) -> Result<()> {
+        if self.migration.is_held(self.storage)? {
+            return Err(self.refused(what, "the old form is still in use"));
+        }
+        Ok(())
+    }
+
     /// Units in the old form that are not in quarantine, if there are any.
     fn leftovers(&self) -> Result<Vec<u64>> {
         let number = self.migration.plan().number;
-        let mut keys = self.migration.sources(self.storage, None, RETRIED_AT_ONCE);
+        let mut keys = self.migration.sources(self.storage, None, RETRIED_AT_ONCE)?;
         keys.retain(|key| !self.storage.migration.quarantine.contains(number, *key));
         Ok(keys)
     }
 
-    /// A verification goes stale with every write after it.
+    /// A verification goes stale with every write after it; without one, every unit in the new form is looked at.
     fn look_again(&self) -> Result<()> {
-        let Some(since) = self.state.proven_since else {
-            return Err(self.refused("finalize", &format!("verify first: {}", self.state.note)));
-        };
         let limit = LOOKED_AT_AGAIN.saturating_add(1);
-        let written = self.migration.written_since(self.storage, Time::from_nanos(since), limit);
-        if written.len() > LOOKED_AT_AGAIN {
-            let why =
-                format!("the verification is stale: more than {LOOKED_AT_AGAIN} records were written since");
-            return Err(self.refused("finalize", &format!("{why}; verify again")));
+        let (unproven, too_many) = match self.state.proven_since {
+            Some(since) => (
+                self.migration.written_since(self.storage, Time::from_nanos(since), limit),
+                format!("the verification is stale: more than {LOOKED_AT_AGAIN} records were written since"),
+            ),
+            None => (
+                self.migration.targets(self.storage, None, limit),
+                format!("more than {LOOKED_AT_AGAIN} records are not verified"),
+            ),
+        };
+        if unproven.len() > LOOKED_AT_AGAIN {
+            return Err(self.refused("finalize", &format!("{too_many}; verify again")));
         }
-        for key in written {
+        for key in unproven {
             if let Some(problem) = self.migration.check(self.storage, key)? {
                 return Err(self.refused("finalize", &problem));
             }
@@ -271,24 +289,27 @@ impl<'a> Control<'a> {
     }
 }
 
-/// A build that cannot serve the old layout goes forward from a rollback that it finds under way, and from a migration
+/// A build that does not serve the old form goes forward from a rollback that it finds under way, and from a migration
 /// that is held back; what was taken back already is converted anew.
 ///
 /// # Errors
-/// A damaged state.
-pub fn go_forward(storage: &mut Storage, now: Time) -> Result<()> {
+/// A damaged state, or a damaged record of the quarantine.
+pub fn go_forward(storage: &mut Storage, now: Time, serves_old_form: bool) -> Result<()> {
     for migration in migrations::ALL {
         let number = migration.plan().number;
-        let state = storage.migration.state_of(number)?;
-        let allowed = migration.reversal().is_some_and(|reversal| reversal.allowed().is_ok());
-        let is_held_back = state.is_held_back();
-        if !(state.is_going_back() || is_held_back) || allowed {
+        let found = storage.migration.state_of(number)?;
+        let is_held_back = found.is_held_back();
+        if serves_old_form || !(is_held_back || found.is_going_back()) {
             continue;
         }
-        let MigrationState { instructions, pace, .. } = state;
-        let mut state = MigrationState { instructions, pace, ..MigrationState::default() };
+        // Behind a rollback the run is due even where nothing was taken back yet.
+        let (phase, event) = match is_held_back {
+            true => (Phase::Idle, "released"),
+            false => (Phase::Validating, "rollback abandoned"),
+        };
+        let mut state = MigrationState { phase, ..found.begun_anew() };
+        count_quarantined(*migration, storage, &mut state)?;
         begin(*migration, &mut state);
-        let event = if is_held_back { "released" } else { "rollback abandoned" };
         storage.migration.record(now, event, layout(storage)?, number, &state);
         storage.migration.set_state(number, &state);
     }

@@ -50,25 +50,31 @@ pub fn dry_run_of(
         waits_for: migration.waits_for(storage)?,
         ..DryRun::default()
     };
-    let keys = migration.sources(storage, after, usize::try_from(limit).unwrap_or(usize::MAX));
+    let keys = migration.sources(storage, after, usize::try_from(limit).unwrap_or(usize::MAX))?;
     let listed = keys.len();
+    let (mut seen, mut writing): (u64, u64) = (0, 0);
     for key in keys {
         if message.meter.used() > message.budget {
             break;
         }
+        page.next = Some(key);
+        count(&mut seen);
+        // A unit that stays where it is while it is in quarantine is not converted.
+        if storage.migration.quarantine.contains(plan.number, key) {
+            continue;
+        }
         migration.weigh(storage, key)?;
         let classified = migration.classify(storage, key, message.now)?;
+        writing = writing.saturating_add(migration.price(storage, key)?);
         add(migration, &mut page, key, classified);
-        page.next = Some(key);
         count(&mut page.units);
     }
-    let all = page.units == listed as u64 && listed < usize::try_from(limit).unwrap_or(usize::MAX);
+    let all = seen == listed as u64 && listed < usize::try_from(limit).unwrap_or(usize::MAX);
     if all {
         page.next = None;
     }
     page.instructions = message.meter.used().saturating_sub(begun_with);
     // Every unit is weighed once, and looked at once more when it is written.
-    let writing = page.units.saturating_mul(plan.write_instructions);
     page.estimated_instructions = page.instructions.saturating_add(writing);
     page.estimated_messages = page.estimated_instructions.div_ceil(message.budget.max(1));
     Ok(page)

@@ -91,7 +91,7 @@ fn has_more(migration: &dyn Migration, storage: &Storage) -> Result<bool> {
     let number = migration.plan().number;
     let mut after = None;
     loop {
-        let keys = migration.sources(storage, after, 64);
+        let keys = migration.sources(storage, after, 64)?;
         let Some(last) = keys.last() else {
             return Ok(false);
         };
@@ -134,7 +134,8 @@ impl<'a> Run<'a> {
             let used = self.message.meter.used().saturating_sub(begun_with);
             self.state.instructions = used_before.saturating_add(used);
             let done = self.state.pace.steps.saturating_sub(steps_before);
-            if self.is_full() || limit > 0 && done >= u64::from(limit) {
+            // One that may treat a single unit does not change the phase before it: what is cut off is known then.
+            if self.is_full() || limit == 1 || limit > 1 && done >= u64::from(limit) {
                 break Progress::More;
             }
         };
@@ -171,13 +172,20 @@ impl<'a> Run<'a> {
         self.enter(Phase::Stuck)
     }
 
+    /// Whether units have been weighed and converted again and again, in words. A look at the new form and the way back take a
+    /// step for each unit there is, however many those are.
+    fn is_endless(&self) -> Option<String> {
+        let MigrationState { source, pace, .. } = &self.state;
+        let (steps, most) = (pace.steps, self.migration.max_steps(*source));
+        let is_bounded = matches!(self.state.phase, Phase::Validating | Phase::Converting);
+        (is_bounded && steps > most)
+            .then(|| format!("{steps} steps for {source} records, expected at most {most}"))
+    }
+
     /// A batch of units, or a change of phase. False when there was nothing to do, and nothing was changed.
     fn step(&mut self) -> Result<bool> {
-        let most = self.migration.max_steps(self.state.source);
-        if self.state.pace.steps > most && self.state.phase != Phase::Stuck {
-            let steps = self.state.pace.steps;
-            let source = self.state.source;
-            self.get_stuck(format!("{steps} steps for {source} records, expected at most {most}"))?;
+        if let Some(note) = self.is_endless() {
+            self.get_stuck(note)?;
             return Ok(true);
         }
         match self.state.phase {
@@ -186,6 +194,7 @@ impl<'a> Run<'a> {
                 if !has_work(self.migration, self.storage, &self.state)? {
                     return Ok(false);
                 }
+                self.migration.prepare(self.storage)?;
                 begin(self.migration, &mut self.state);
                 self.state.pace.steps = 0;
                 self.state.recheck = None;
@@ -267,8 +276,7 @@ impl<'a> Run<'a> {
             });
         }
         self.storage.layout.set(&plan.from);
-        let MigrationState { instructions, pace, .. } = self.state;
-        self.state = MigrationState { instructions, pace, ..MigrationState::default() };
+        self.state = self.state.begun_anew();
         begin(self.migration, &mut self.state);
         self.enter(Phase::RolledBack)
     }

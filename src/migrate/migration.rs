@@ -40,6 +40,14 @@ pub trait Migration {
         true
     }
 
+    /// What must be so before a run counts its first unit.
+    ///
+    /// # Errors
+    /// A damaged record; nothing was changed.
+    fn prepare(&self, _: &mut Storage) -> Result<()> {
+        Ok(())
+    }
+
     /// What must be noted as the layout becomes that of [`Plan::to`].
     ///
     /// # Errors
@@ -49,10 +57,16 @@ pub trait Migration {
     }
 
     /// Up to `limit` units in the old form above `after`, ascending. A unit in quarantine may be among them.
-    fn sources(&self, storage: &Storage, after: Option<u64>, limit: usize) -> Vec<u64>;
+    ///
+    /// # Errors
+    /// A damaged record that hides whether there are any.
+    fn sources(&self, storage: &Storage, after: Option<u64>, limit: usize) -> Result<Vec<u64>>;
 
     /// Whether a unit is in the old form.
-    fn is_source(&self, storage: &Storage, key: u64) -> bool;
+    ///
+    /// # Errors
+    /// A damaged record that hides it.
+    fn is_source(&self, storage: &Storage, key: u64) -> Result<bool>;
 
     /// Digest of what must survive of a unit in the old form. A unit that cannot be read has one as well.
     ///
@@ -71,7 +85,7 @@ pub trait Migration {
         limit: usize,
         each: &mut dyn FnMut(u64, [u8; 32]) -> bool,
     ) -> Result<()> {
-        for key in self.sources(storage, after, limit) {
+        for key in self.sources(storage, after, limit)? {
             if !each(key, self.weigh(storage, key)?) {
                 break;
             }
@@ -84,6 +98,12 @@ pub trait Migration {
     /// # Errors
     /// When the unit is not there, or a damaged record of the tables around it.
     fn classify(&self, storage: &Storage, key: u64, now: Time) -> Result<Classified>;
+
+    /// Instructions that converting a unit takes beyond looking at it, about: an estimate for the dry run.
+    ///
+    /// # Errors
+    /// When the unit is not there, or a damaged record of the tables around it.
+    fn price(&self, storage: &Storage, key: u64) -> Result<u64>;
 
     /// The digest that [`Self::weigh`] had for a unit that was put into quarantine with these bytes.
     fn digest_of_quarantined(&self, raw: &[u8]) -> [u8; 32];

@@ -2,8 +2,9 @@
 //!
 //! A message that exceeds its instructions is undone by the IC as a whole, so the engine cannot note there that
 //! it failed. It announces each message in the one before it instead, and a message that comes back withdraws
-//! the announcement. One that does not come back halves what the next one tries, down to a single unit; a unit
-//! that is cut off alone is put into quarantine unseen, and when not even that comes back the engine is stuck.
+//! the announcement. One that does not come back halves what the next one tries, down to a single unit. A unit whose
+//! conversion is cut off alone is put into quarantine unseen, and when not even that comes back, or another step of the
+//! engine does not, it is stuck.
 
 use minicbor::{Decode, Encode};
 
@@ -41,11 +42,16 @@ pub struct Pace {
 pub enum Retry {
     /// Again, with less.
     Smaller,
-    /// Nothing: not even putting the unit aside came back.
+    /// Nothing: there is no less.
     Never,
 }
 
 impl Pace {
+    /// Of a run that begins, behind the messages that were used before.
+    pub fn of_new_run(&self) -> Self {
+        Self { messages: self.messages, ..Self::default() }
+    }
+
     /// How many units to take.
     pub fn units(&self) -> usize {
         let batch = if self.batch == 0 { FIRST_BATCH } else { self.batch };
@@ -70,19 +76,20 @@ impl Pace {
     /// The message has come back; `announce` another one, or none.
     pub fn came_back(&mut self, announce: bool) {
         self.attempts = u32::from(announce);
+        self.skip_next = false;
         self.limit = self.limit.saturating_mul(2);
         if self.limit > LARGEST_BATCH {
             self.limit = 0;
         }
     }
 
-    /// The announced message has not come back.
-    pub fn was_cut_off(&mut self) -> Retry {
+    /// The announced message has not come back. `may_skip` says that it has converted units, which can be put aside.
+    pub fn was_cut_off(&mut self, may_skip: bool) -> Retry {
         self.attempts = self.attempts.saturating_add(1);
-        if self.skip_next {
-            return Retry::Never;
-        }
         if self.limit == 1 {
+            if self.skip_next || !may_skip {
+                return Retry::Never;
+            }
             self.skip_next = true;
         } else {
             let tried = if self.limit == 0 { LARGEST_BATCH } else { self.limit };

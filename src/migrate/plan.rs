@@ -18,9 +18,6 @@ pub struct Plan {
     pub to: Layout,
     /// Every class of unit that it knows.
     pub classes: &'static [ClassPlan],
-    /// Instructions that converting a unit takes beyond looking at it alone, about: an estimate for the dry run, after the
-    /// figures in `docs/migration-costs.md`. `tests/migration_dry_run.rs` compares the two.
-    pub write_instructions: u64,
     /// Every field of the old form, and where it goes.
     pub fields: &'static [(&'static str, &'static str)],
 }
@@ -61,7 +58,7 @@ impl Treatment {
 impl Plan {
     /// SHA-256 of everything that is declared.
     pub fn digest(&self) -> [u8; 32] {
-        let Self { number, name, from, to, classes, write_instructions: _, fields } = self;
+        let Self { number, name, from, to, classes, fields } = self;
         let mut lines = vec![format!("{number} {name} {} {}", from.0, to.0)];
         lines.extend(classes.iter().map(|class| format!("class {} {}", class.name, class.treatment.name())));
         lines.extend(fields.iter().map(|(field, place)| format!("field {field} {place}")));

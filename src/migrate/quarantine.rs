@@ -20,12 +20,15 @@ pub struct QuarantineRecord {
     /// A number that was stored beside these bytes, if there was one.
     #[n(2)]
     pub beside: Option<u64>,
+    /// Whether indexes led to it; nothing where that is not known, as of what earlier builds have put aside.
+    #[n(3)]
+    pub was_indexed: Option<bool>,
 }
 
 impl QuarantineRecord {
     /// A unit of which nothing is to be kept but these bytes.
     pub const fn new(reason: String, raw: Vec<u8>) -> Self {
-        Self { reason, raw, beside: None }
+        Self { reason, raw, beside: None, was_indexed: None }
     }
 
     /// As the interface shows it.

@@ -35,7 +35,7 @@ pub enum Phase {
     /// Stopped by a controller; `resume_to` says where.
     #[n(6)]
     Paused,
-    /// Stopped by itself; `note` says why, `resume_to` where. Nothing more is converted.
+    /// Stopped by itself; `note` says why, `resume_to` where. Only what its client uses is converted.
     #[n(7)]
     Stuck,
     /// Converting back.
@@ -166,6 +166,11 @@ impl MigrationState {
     /// Whether the old form is where things go: then nothing is converted.
     pub fn is_going_back(&self) -> bool {
         matches!(self.interrupted_phase(), Phase::RollingBack | Phase::RolledBack)
+    }
+
+    /// The state of the same migration before it has done anything, with what it has used so far.
+    pub fn begun_anew(&self) -> Self {
+        Self { instructions: self.instructions, pace: self.pace.of_new_run(), ..Self::default() }
     }
 
     /// The state of a migration that a controller has paused before it began.

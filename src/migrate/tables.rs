@@ -1,5 +1,7 @@
 //! States, journal and quarantine in stable memory.
 
+use std::iter;
+
 use crate::api::{JournalEntry, MigrationStatus, QuarantinedRecord};
 use crate::session::{SessionId, Time};
 use crate::stable::layout::Layout;
@@ -114,15 +116,22 @@ impl MigrationTables {
             .collect()
     }
 
-    /// Up to a page of units of the current migration in quarantine above `after`.
+    /// Up to a page of units in quarantine above `after`, of every migration: what the first has put aside stays so when
+    /// it is finalized. Units of two migrations under the same number come on the same page.
     ///
     /// # Errors
     /// A damaged record.
     pub fn quarantined(&self, after: Option<u64>) -> Result<Vec<QuarantinedRecord>, StableError> {
-        let migration = self.current();
-        let keys = self.quarantine.keys(migration, after, PAGE).into_iter();
-        let records =
-            keys.map(|key| Ok(self.quarantine.get(migration, key)?.map(|record| record.into_api(key))));
-        records.filter_map(Result::transpose).collect()
+        let migrations = iter::once(FIRST_MIGRATION).chain(self.later.keys(..));
+        let keys_of = |migration| {
+            self.quarantine.keys(migration, after, PAGE).into_iter().map(move |key| (key, migration))
+        };
+        let mut keys: Vec<_> = migrations.flat_map(keys_of).collect();
+        keys.sort_unstable();
+        let last = keys.get(PAGE.saturating_sub(1)).map(|(key, _)| *key);
+        keys.retain(|(key, _)| last.is_none_or(|last| *key <= last));
+        let record =
+            |(key, migration)| Ok(self.quarantine.get(migration, key)?.map(|record| record.into_api(key)));
+        keys.into_iter().map(record).filter_map(Result::transpose).collect()
     }
 }

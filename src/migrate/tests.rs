@@ -1,10 +1,14 @@
 //! The engine over real layout 1 data, written by the compat path.
 
+mod as_they_go;
 mod batches;
+mod go_forward;
 mod held_back;
 mod interrupted;
 mod left_behind;
 mod older_records;
+mod quarantine;
+mod reels;
 mod rollback;
 mod second;
 
@@ -16,10 +20,10 @@ use crate::migrations::SplitSessions;
 use crate::session::SessionId;
 use crate::stable::layout::Layout;
 use crate::storage::Storage;
-use crate::upload::RawRecord;
 use crate::upload::limits::DEFAULT_SESSION_TTL_SECONDS;
 use crate::upload::path::direct::DirectPath;
-use crate::upload::tests::{World, file, set_share};
+use crate::upload::tests::{OWNER, World, file, person, set_share};
+use crate::upload::{IdemKey, RawRecord};
 
 const CHUNK: usize = CHUNK_SIZE as usize;
 
@@ -61,6 +65,16 @@ fn staged() -> (World, Vec<Begun>) {
     world.path = World::staged().path;
     run_to_end(&mut world);
     (world, sessions)
+}
+
+/// Layout 1 as the first public release leaves it: no index and no account knows the session.
+fn forget(world: &mut World, id: u64, file: &[u8], idem: &str) {
+    let (caller, bytes) = (person(OWNER), file.len() as u64);
+    let key = IdemKey::of(&world.capsule, &caller, idem);
+    world.storage.index.end(SessionId(id), caller, world.now);
+    world.storage.index.forget_key(key, SessionId(id)).unwrap();
+    world.storage.usage.end(caller, bytes).unwrap();
+    world.storage.usage.free(&world.capsule, bytes).unwrap();
 }
 
 fn phase(world: &World) -> Phase {
@@ -113,6 +127,32 @@ fn it_goes_on_exactly_where_a_message_ended() {
     let state = world.storage.migration.state().unwrap();
     assert_eq!((state.phase, state.source, state.converted), (Phase::Converted, 5, 5));
     assert!(messages > 2 * sessions.len(), "one step a message: {messages}");
+}
+
+#[test]
+fn while_the_compat_path_is_in_use_nothing_is_tried_again_or_verified() {
+    let (mut world, sessions) = layout_1();
+    world.storage.sessions.legacy.insert(sessions[0].0, &RawRecord(b"rubbish".to_vec()));
+    upgrade(&mut world);
+    let before = run_to_end(&mut world);
+    set_share(&mut world.storage, 5);
+    for refused in [
+        controls::retry(&mut world.storage, world.now, None),
+        controls::verify(&mut world.storage, world.now),
+    ] {
+        let refused = refused.unwrap_err();
+        assert!(
+            matches!(refused, Error::Conflict { ref detail, .. } if detail.contains("in use")),
+            "{refused}"
+        );
+    }
+    assert_eq!(world.storage.migration.state().unwrap(), before);
+    set_share(&mut world.storage, 0);
+    controls::verify(&mut world.storage, world.now).unwrap();
+    assert_eq!(run_to_end(&mut world).phase, Phase::Converted);
+    controls::retry(&mut world.storage, world.now, None).unwrap();
+    let state = run_to_end(&mut world);
+    assert_eq!((state.phase, state.source, state.quarantined), (Phase::Converted, 5, 1), "{}", state.note);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Units that clients use or remove while the migration is under way.
+//! Sessions that clients use while migration 1 is under way.
 
 use candid::Principal;
 
@@ -9,7 +9,7 @@ use crate::session::{SessionId, Time};
 use crate::stable::StableError;
 use crate::storage::Storage;
 
-use super::unit::{begin, count, count_source, layout, leave_old_layout, settle};
+use super::unit::{begin, count_source, layout, leave_old_layout, settle};
 use super::{Advance, Migration, Plan, Settled, Work};
 
 /// The share of new sessions that take the compat path, percent: all of them while layout 1 is where
@@ -42,11 +42,13 @@ pub fn touch(storage: &mut Storage, id: SessionId, asker: Option<Principal>, now
     let is_hidden = |storage: &Storage| {
         asker.map_or(Ok(false), |asker| Ok::<_, Error>(!SplitSessions.is_of(storage, id.0, asker)?))
     };
-    if SplitSessions.is_source(storage, id.0) {
+    if SplitSessions.is_source(storage, id.0)? {
         if is_hidden(storage)? {
             return Ok(false);
         }
-        touch_unit(&SplitSessions, storage, id.0, now)?;
+        if !held(storage)? {
+            convert_now(storage, id.0, now)?;
+        }
     }
     match storage.migration.quarantine.get(SplitSessions.plan().number, id.0)? {
         Some(_) if is_hidden(storage)? => Ok(false),
@@ -58,19 +60,10 @@ pub fn touch(storage: &mut Storage, id: SessionId, asker: Option<Principal>, now
     }
 }
 
-/// Converts a unit that is still in the old form and not in quarantine, within this message: only for
-/// migrations whose units fit into one.
-///
-/// # Errors
-/// A damaged record of the migration itself.
-pub fn touch_unit(migration: &dyn Migration, storage: &mut Storage, key: u64, now: Time) -> Result<()> {
+/// Converts a legacy record before the engine comes to it.
+fn convert_now(storage: &mut Storage, key: u64, now: Time) -> Result<()> {
+    let migration = &SplitSessions;
     let number = migration.plan().number;
-    if !migration.is_source(storage, key)
-        || migration.is_held(storage)?
-        || storage.migration.quarantine.contains(number, key)
-    {
-        return Ok(());
-    }
     let mut state = storage.migration.state_of(number)?;
     begin(migration, &mut state);
     leave_old_layout(migration, storage, &mut state, now)?;
@@ -78,23 +71,9 @@ pub fn touch_unit(migration: &dyn Migration, storage: &mut Storage, key: u64, no
         // The engine has not come to this unit yet, and will not find it any more.
         count_source(migration, storage, &mut state, key)?;
     }
-    let progress = match state.unit.take() {
-        Some(unit) if unit.key == key => unit.progress,
-        other => {
-            state.unit = other;
-            Vec::new()
-        }
-    };
-    let mut work = Work { now, meter: &Unmetered, budget: u64::MAX, progress };
-    match migration.convert(storage, key, &mut work)? {
-        Advance::Done { class, fate } => {
-            settle(migration, storage, &mut state, Settled { key, class, fate }, true)?;
-        }
-        Advance::Gone => {}
-        Advance::More => {
-            let name = migration.plan().name;
-            return Err(Error::Internal(format!("{name}: unit {key} does not fit into a message")));
-        }
+    let mut work = Work { now, meter: &Unmetered, budget: u64::MAX, progress: Vec::new() };
+    if let Advance::Done { class, fate } = migration.convert(storage, key, &mut work)? {
+        settle(migration, storage, &mut state, Settled { key, class, fate }, true)?;
     }
     storage.migration.set_state(number, &state);
     Ok(())
@@ -114,26 +93,5 @@ pub fn leave_layout_1(storage: &mut Storage, now: Time) -> Result<()> {
         leave_old_layout(migration, storage, &mut state, now)?;
         storage.migration.set_state(*number, &state);
     }
-    Ok(())
-}
-
-/// Accounts for a unit in the old form that its client is about to remove, which the engine has counted and will
-/// not find any more. To be called before it is removed.
-///
-/// # Errors
-/// A damaged record of the migration itself.
-pub fn ended(migration: &dyn Migration, storage: &mut Storage, key: u64) -> Result<()> {
-    let number = migration.plan().number;
-    let mut state = storage.migration.state_of(number)?;
-    let counted = state.validated_through.is_some_and(|through| key <= through);
-    if !counted || !migration.is_source(storage, key) || storage.migration.quarantine.contains(number, key) {
-        return Ok(());
-    }
-    state.digest_after.add(migration.weigh(storage, key)?);
-    count(&mut state.expired);
-    if let Some(unit) = state.unit.take_if(|unit| unit.key == key) {
-        migration.abandon(storage, key, unit.progress);
-    }
-    storage.migration.set_state(number, &state);
     Ok(())
 }

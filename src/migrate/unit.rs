@@ -84,6 +84,32 @@ pub fn restore(
     storage.migration.quarantine.remove(number, key);
     state.digest_after.remove(digest);
     state.quarantined = state.quarantined.saturating_sub(1);
+    if !migration.counts_ahead() {
+        // It is counted again when its turn comes, if its client has not removed it.
+        state.digest_before.remove(digest);
+        state.source = state.source.saturating_sub(1);
+    }
+    Ok(())
+}
+
+/// Enters what is in quarantine into the books of a run that begins anew.
+///
+/// # Errors
+/// A damaged record of the quarantine.
+pub fn count_quarantined(
+    migration: &dyn Migration,
+    storage: &Storage,
+    state: &mut MigrationState,
+) -> Result<()> {
+    let number = migration.plan().number;
+    for key in storage.migration.quarantine.keys(number, None, usize::MAX) {
+        let Some(record) = storage.migration.quarantine.get(number, key)? else { continue };
+        let digest = migration.digest_of_quarantined(&record.raw);
+        state.digest_before.add(digest);
+        state.digest_after.add(digest);
+        count(&mut state.source);
+        count(&mut state.quarantined);
+    }
     Ok(())
 }
 
@@ -114,9 +140,10 @@ pub fn leave_old_layout(
     state: &mut MigrationState,
     now: Time,
 ) -> std::result::Result<(), StableError> {
-    state.proven_since = state.proven_since.or(Some(now.as_nanos()));
     let plan = migration.plan();
     if layout(storage)? == plan.from {
+        // No unit is in the new form yet, so all of them are sound.
+        state.proven_since = Some(now.as_nanos());
         storage.layout.set(&plan.to);
         migration.layout_entered(storage)?;
         let event = format!("layout {}", plan.to.0);

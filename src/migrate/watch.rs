@@ -50,11 +50,15 @@ pub fn watch(storage: &mut Storage, now: Time, messages: &mut Option<u64>) -> Re
 fn was_cut_off(migration: &dyn Migration, storage: &mut Storage, now: Time) -> Result<Watched> {
     let number = migration.plan().number;
     let mut state = storage.migration.state_of(number)?;
-    let retry = state.pace.was_cut_off();
+    let retry = state.pace.was_cut_off(state.phase == Phase::Converting);
     if retry == Retry::Never {
         let behind =
             state.cursor.map_or_else(|| "the first unit".into(), |key| format!("the unit behind {key}"));
-        state.note = format!("a message that did nothing else than put {behind} aside was cut off");
+        let did = match state.phase {
+            Phase::Converting => format!("put {behind} aside"),
+            phase => format!("a step of {phase:?}, at {behind},"),
+        };
+        state.note = format!("a message that did nothing else than {did} was cut off");
         state.resume_to = Some(state.phase);
         enter(migration, storage, &mut state, Phase::Stuck, now)?;
     }

@@ -6,6 +6,7 @@
 use ic_stable_structures::Memory as _;
 use ic_stable_structures::memory_manager::MemoryId;
 
+use super::buckets::{MAX_BUCKETS, given_out};
 use super::memory_ids::{ALL, Structure};
 use super::{Memories, RawMemory};
 
@@ -118,11 +119,7 @@ pub fn check_unknown(memories: &Memories) -> Result<(), PreflightError> {
 fn check_header(raw: &RawMemory) -> Result<(), PreflightError> {
     let damaged =
         |offset, what, found, expected| Err(PreflightError::DamagedHeader { offset, what, found, expected });
-    let [buckets, bucket_pages] = [4, 6].map(|offset| {
-        let mut bytes = [0; 2];
-        raw.read(offset, &mut bytes);
-        u64::from(u16::from_le_bytes(bytes))
-    });
+    let [buckets, bucket_pages] = given_out(raw);
     if bucket_pages == 0 {
         return damaged(6, "the size of a bucket", 0, "at least one page".into());
     }
@@ -151,9 +148,6 @@ fn check_header(raw: &RawMemory) -> Result<(), PreflightError> {
     }
     Ok(())
 }
-
-/// Buckets that a memory manager can give out.
-const MAX_BUCKETS: u64 = 32_768;
 
 const SIZES_OFFSET: u64 = 40;
 

@@ -61,8 +61,7 @@ impl UploadService<'_> {
         let payload = match self.allocate(bytes, expected_chunks, hash) {
             Ok(payload) => payload,
             Err(refused) => {
-                self.storage.usage.end(self.caller, bytes)?;
-                self.storage.usage.free(&capsule_id, bytes)?;
+                self.give_back(&capsule_id, bytes, None)?;
                 return Err(refused);
             }
         };
@@ -74,14 +73,29 @@ impl UploadService<'_> {
             owner: self.caller.as_slice().to_vec(),
             idem,
         };
-        let meta = self.new_meta(id, key, capsule_id, asset_metadata, expected_chunks);
-        self.path.begin(self.storage, path, id, spec, meta, self.now)?;
+        let meta = self.new_meta(id, key, capsule_id.clone(), asset_metadata, expected_chunks);
+        if let Err(refused) = self.path.begin(self.storage, path, id, spec, meta, self.now) {
+            self.give_back(&capsule_id, bytes, payload)?;
+            return Err(refused);
+        }
         if let Some(payload) = payload {
             self.storage.payloads.insert(id.0, &payload);
         }
         self.storage.index.insert(id, key, self.caller, self.now);
         self.storage.counters.session(path, Event::Begun);
         Ok(id.0)
+    }
+
+    /// Gives back what was taken for a session that was not begun.
+    fn give_back(&mut self, capsule_id: &str, bytes: u64, payload: Option<PayloadState>) -> Result<()> {
+        self.storage.usage.end(self.caller, bytes)?;
+        self.storage.usage.free(capsule_id, bytes)?;
+        let PayloadState { extents, subtrees, .. } = payload.unwrap_or_default();
+        let taken = [extents, subtrees].into_iter().flatten();
+        for extents in taken {
+            self.storage.blobs.extents_mut().free(&extents)?;
+        }
+        Ok(())
     }
 
     /// What a new upload is about.

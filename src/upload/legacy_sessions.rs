@@ -163,6 +163,11 @@ impl LegacySessions {
         self.records.keys_after(self.behind_mark(after).as_ref())
     }
 
+    /// The highest id of all, those that are left behind included.
+    pub fn last_id(&self) -> Option<u64> {
+        self.records.last_key()
+    }
+
     /// The records above `after`, or all, as bytes, ascending.
     pub fn raw_after(&self, after: Option<u64>) -> impl Iterator<Item = (u64, Vec<u8>)> + '_ {
         self.records.raw_after(self.behind_mark(after).as_ref())

@@ -96,6 +96,11 @@ impl World {
         Self::new(Box::<DirectPath>::default(), 0)
     }
 
+    /// The direct path in a memory that may have a memory manager already.
+    pub fn direct_on(raw: RawMemory) -> Self {
+        Self::over(raw, Layout::SPLIT, Box::<DirectPath>::default(), 0)
+    }
+
     /// The direct path over extents, as on a fresh direct installation.
     pub fn extents() -> Self {
         Self::in_layout(Layout::EXTENTS, Box::<DirectPath>::default(), 0)

@@ -48,6 +48,11 @@ impl Region {
         self.grow_to(extent.end().saturating_add(HEADER_BYTES))
     }
 
+    /// Bytes of payload that the memory has room for as it is.
+    pub fn bytes(&self) -> u64 {
+        self.memory.size().saturating_mul(PAGE_BYTES).saturating_sub(HEADER_BYTES)
+    }
+
     /// Stores bytes, and grows the memory for them.
     ///
     /// # Errors

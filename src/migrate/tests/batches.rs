@@ -5,8 +5,7 @@ use super::*;
 use crate::session::{Session, Time};
 use crate::stable::keys::TwoTexts;
 use crate::stable::{Memories, RawMemory, Table, memory_ids, preflight};
-use crate::upload::tests::{OWNER, person};
-use crate::upload::{IdemKey, SessionRecord, UploadMeta};
+use crate::upload::{SessionRecord, UploadMeta};
 
 /// What one session is in layout 1.
 fn legacy(world: &World, id: u64) -> (Option<Vec<u8>>, Option<Time>) {
@@ -111,11 +110,7 @@ fn an_error_in_the_middle_of_a_batch_ends_it_before_that_record() {
     let (mut world, sessions) = layout_1();
     let (id, file, _) = &sessions[2];
     let caller = person(OWNER);
-    let key = IdemKey::of(&world.capsule, &caller, "2");
-    world.storage.index.end(SessionId(*id), caller, world.now);
-    world.storage.index.forget_key(key, SessionId(*id)).unwrap();
-    world.storage.usage.end(caller, file.len() as u64).unwrap();
-    world.storage.usage.free(&world.capsule, file.len() as u64).unwrap();
+    forget(&mut world, *id, file, "2");
     upgrade(&mut world);
     let account = TwoTexts("capsule".into(), world.capsule.clone());
     let callers = TwoTexts("caller".into(), caller.to_text());

@@ -109,12 +109,12 @@ fn a_session_that_layout_1_cannot_hold_stops_the_rollback_and_is_kept() {
 fn after_finalizing_there_is_no_way_back() {
     let (mut world, _) = layout_1();
     upgrade(&mut world);
-    assert!(controls::finalize(&mut world.storage, world.now).is_err(), "nothing is converted yet");
+    assert!(controls::finalize(&mut world.storage, world.now, false).is_err(), "nothing is converted yet");
     run_to_end(&mut world);
     set_share(&mut world.storage, 1);
-    assert!(controls::finalize(&mut world.storage, world.now).is_err(), "the compat path is in use");
+    assert!(controls::finalize(&mut world.storage, world.now, false).is_err(), "the compat path is in use");
     set_share(&mut world.storage, 0);
-    controls::finalize(&mut world.storage, world.now).unwrap();
+    controls::finalize(&mut world.storage, world.now, false).unwrap();
     assert_eq!(run_to_end(&mut world).phase, Phase::Finalized);
     let back = controls::rollback(&mut world.storage, world.now).unwrap_err();
     assert!(matches!(back, Error::Conflict { ref detail, .. } if detail.contains("finalized")), "{back}");

@@ -1,182 +1,17 @@
-//! A second migration, quite unlike the first: units are larger than a message, stay where they are while they are
-//! in quarantine, are never touched, there is no way back, and it waits for the first one to be finalized.
+//! What the engine does with a second migration, whose units are larger than a message and stay where they are while
+//! they are in quarantine.
 
-use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
-
-use sha2::{Digest, Sha256};
-
+use super::reels::*;
 use super::*;
 use crate::api::Result;
 use crate::migrate::controls::Control;
-use crate::session::Time;
-
-/// Bytes that a message has room for.
-const SLICE: usize = 10;
-
-const NUMBER: u16 = 9;
-const EXTENTS: Layout = Layout(3);
-
-/// Reels of bytes, each with the digest that it should have, move from one shelf to another in slices.
-#[derive(Default)]
-struct Reels {
-    old: RefCell<BTreeMap<u64, Reel>>,
-    new: RefCell<BTreeMap<u64, Reel>>,
-    slices: Cell<u32>,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-struct Reel {
-    bytes: Vec<u8>,
-    digest: [u8; 32],
-}
-
-impl Reel {
-    fn of(bytes: Vec<u8>) -> Self {
-        let digest = Sha256::digest(&bytes).into();
-        Self { bytes, digest }
-    }
-}
-
-static PLAN: Plan = Plan {
-    number: NUMBER,
-    name: "reels",
-    from: Layout::SPLIT,
-    to: EXTENTS,
-    classes: &[
-        ClassPlan { name: "whole", treatment: Treatment::Convert, what: "the digest is right" },
-        ClassPlan { name: "torn", treatment: Treatment::Quarantine, what: "it is not" },
-        ClassPlan { name: "cut off", treatment: Treatment::Quarantine, what: "a message was cut off" },
-    ],
-    write_instructions: 1,
-    fields: &[("bytes", "moved")],
-};
-
-impl Migration for Reels {
-    fn plan(&self) -> &'static Plan {
-        &PLAN
-    }
-
-    fn waits_for(&self, storage: &Storage) -> Result<Option<String>> {
-        let first = storage.migration.state()?;
-        Ok((first.phase != Phase::Finalized).then(|| "migration 1 is not finalized".into()))
-    }
-
-    fn sources(&self, _: &Storage, after: Option<u64>, limit: usize) -> Vec<u64> {
-        let old = self.old.borrow();
-        old.keys().copied().filter(|key| after.is_none_or(|after| *key > after)).take(limit).collect()
-    }
-
-    fn is_source(&self, _: &Storage, key: u64) -> bool {
-        self.old.borrow().contains_key(&key)
-    }
-
-    fn weigh(&self, _: &Storage, key: u64) -> Result<[u8; 32]> {
-        Ok(self.old.borrow()[&key].digest)
-    }
-
-    fn classify(&self, _: &Storage, key: u64, _: Time) -> Result<Classified> {
-        let reel = &self.old.borrow()[&key];
-        let torn = Reel::of(reel.bytes.clone()).digest != reel.digest;
-        Ok(Classified { class: usize::from(torn), reason: torn.then(|| "torn".into()) })
-    }
-
-    fn digest_of_quarantined(&self, raw: &[u8]) -> [u8; 32] {
-        raw.try_into().unwrap()
-    }
-
-    fn convert(&self, _: &mut Storage, key: u64, work: &mut Work<'_>) -> Result<Advance> {
-        let old = self.old.borrow().get(&key).cloned();
-        let Some(reel) = old else { return Ok(Advance::Gone) };
-        self.slices.set(self.slices.get() + 1);
-        let done = work.progress.len();
-        let end = (done + SLICE).min(reel.bytes.len());
-        work.progress.extend_from_slice(&reel.bytes[done..end]);
-        if end < reel.bytes.len() {
-            return Ok(Advance::More);
-        }
-        let moved = Reel::of(std::mem::take(&mut work.progress));
-        if moved.digest != reel.digest {
-            let kept = QuarantineRecord::new("torn".into(), reel.digest.to_vec());
-            let fate = Fate::Quarantined(kept);
-            return Ok(Advance::Done { class: 1, fate });
-        }
-        let digest = moved.digest;
-        self.new.borrow_mut().insert(key, moved);
-        self.old.borrow_mut().remove(&key);
-        Ok(Advance::Done { class: 0, fate: Fate::Converted(digest) })
-    }
-
-    fn restore(&self, _: &mut Storage, _: u64, _: QuarantineRecord) -> Result<()> {
-        Ok(())
-    }
-
-    fn take_out(&self, _: &mut Storage, _: u64, reason: String) -> Result<QuarantineRecord> {
-        Ok(QuarantineRecord::new(reason, Vec::new()))
-    }
-
-    fn trapped_class(&self) -> usize {
-        2
-    }
-
-    fn targets(&self, _: &Storage, after: Option<u64>, limit: usize) -> Vec<u64> {
-        let new = self.new.borrow();
-        new.keys().copied().filter(|key| after.is_none_or(|after| *key > after)).take(limit).collect()
-    }
-
-    fn check(&self, _: &Storage, key: u64) -> Result<Option<String>> {
-        let new = self.new.borrow();
-        let reel = &new[&key];
-        let sound = Reel::of(reel.bytes.clone()).digest == reel.digest;
-        Ok((!sound).then(|| format!("reel {key} is torn")))
-    }
-}
-
-/// Three reels, of which the second takes five messages and the third is torn, behind a first migration that is
-/// converted.
-fn reels() -> (World, Reels) {
-    let (mut world, _) = layout_1();
-    upgrade(&mut world);
-    run_to_end(&mut world);
-    let reels = Reels::default();
-    let torn = Reel { bytes: vec![9; 15], digest: [7; 32] };
-    let all = [Reel::of(vec![1; 3]), Reel::of((0..45).collect()), torn];
-    reels.old.borrow_mut().extend((10u64..).zip(all));
-    (world, reels)
-}
-
-/// One message, after an upgrade.
-fn slice(world: &mut World, reels: &Reels) -> Progress {
-    world.storage = Storage::open_existing(world.raw.clone()).unwrap_or_else(|_| {
-        // This build refuses layout 3; the one that carries such a migration would not.
-        world.storage.layout.set(&Layout::SPLIT);
-        let mut storage = Storage::open_existing(world.raw.clone()).unwrap();
-        storage.layout.set(&EXTENTS);
-        storage
-    });
-    let message = Message { now: world.now, meter: &OneStep, budget: 0 };
-    run_all(&[&SplitSessions, reels], &mut world.storage, message).unwrap()
-}
-
-fn finish(world: &mut World, reels: &Reels) -> MigrationState {
-    while slice(world, reels) == Progress::More {}
-    state(world)
-}
-
-fn control<'a>(world: &'a mut World, reels: &'a Reels) -> Control<'a> {
-    Control::of(reels, &mut world.storage, world.now).unwrap()
-}
-
-fn state(world: &World) -> MigrationState {
-    world.storage.migration.state_of(NUMBER).unwrap()
-}
 
 #[test]
 fn it_waits_for_the_first_one() {
     let (mut world, reels) = reels();
     assert_eq!(slice(&mut world, &reels), Progress::Done);
     assert_eq!(state(&world), MigrationState::default());
-    controls::finalize(&mut world.storage, world.now).unwrap();
+    controls::finalize(&mut world.storage, world.now, false).unwrap();
     let first = world.storage.migration.state().unwrap();
     assert_eq!(finish(&mut world, &reels).phase, Phase::Converted);
     assert_eq!(world.storage.migration.state().unwrap(), first, "the first one's state is its own");
@@ -187,7 +22,7 @@ fn it_waits_for_the_first_one() {
 fn a_large_unit_goes_on_in_the_middle_after_each_message_and_each_upgrade() {
     let (mut world, reels) = reels();
     let before = reels.old.borrow().clone();
-    controls::finalize(&mut world.storage, world.now).unwrap();
+    controls::finalize(&mut world.storage, world.now, false).unwrap();
     let state = finish(&mut world, &reels);
     assert_eq!(reels.slices.get(), 1 + 5 + 2, "no slice was done twice");
     assert_eq!((state.source, state.converted, state.quarantined), (3, 2, 1));
@@ -209,24 +44,9 @@ fn a_large_unit_goes_on_in_the_middle_after_each_message_and_each_upgrade() {
 }
 
 #[test]
-fn a_unit_that_its_client_removes_in_the_middle_is_accounted_for() {
-    let (mut world, reels) = reels();
-    controls::finalize(&mut world.storage, world.now).unwrap();
-    while state(&world).unit.is_none() {
-        slice(&mut world, &reels);
-    }
-    assert_eq!(state(&world).unit.unwrap().key, 11);
-    ended(&reels, &mut world.storage, 11).unwrap();
-    reels.old.borrow_mut().remove(&11);
-    let state = finish(&mut world, &reels);
-    assert_eq!((state.phase, state.unit), (Phase::Converted, None), "{}", state.note);
-    assert_eq!((state.source, state.converted, state.expired, state.quarantined), (3, 1, 1, 1));
-}
-
-#[test]
 fn it_is_paused_and_resumed_in_the_middle_of_a_unit_and_tried_again() {
     let (mut world, reels) = reels();
-    controls::finalize(&mut world.storage, world.now).unwrap();
+    controls::finalize(&mut world.storage, world.now, false).unwrap();
     while state(&world).unit.is_none() {
         slice(&mut world, &reels);
     }
@@ -248,7 +68,7 @@ fn it_is_paused_and_resumed_in_the_middle_of_a_unit_and_tried_again() {
 #[test]
 fn without_a_way_back_a_rollback_is_refused() {
     let (mut world, reels) = reels();
-    controls::finalize(&mut world.storage, world.now).unwrap();
+    controls::finalize(&mut world.storage, world.now, false).unwrap();
     finish(&mut world, &reels);
     assert!(control(&mut world, &reels).rollback().unwrap_err().to_string().contains("no way back"));
 }
@@ -257,10 +77,49 @@ fn without_a_way_back_a_rollback_is_refused() {
 fn a_unit_that_never_ends_is_noticed() {
     let (mut world, reels) = reels();
     reels.old.borrow_mut().insert(13, Reel::of(vec![1; 200_000]));
-    controls::finalize(&mut world.storage, world.now).unwrap();
+    controls::finalize(&mut world.storage, world.now, false).unwrap();
     let message = Message { now: world.now, meter: &Unmetered, budget: 0 };
     run_all(&[&reels], &mut world.storage, message).unwrap();
     let state = state(&world);
     assert_eq!((state.phase, state.resume_to), (Phase::Stuck, Some(Phase::Converting)));
     assert!(state.note.contains("10033 steps for 4 records, expected at most 10032"), "{}", state.note);
+}
+
+#[test]
+fn a_look_at_very_many_units_takes_the_steps_that_it_takes() {
+    let (mut world, reels) = reels();
+    controls::finalize(&mut world.storage, world.now, false).unwrap();
+    finish(&mut world, &reels);
+    reels.new.borrow_mut().extend((100..12_100).map(|key| (key, Reel::of(vec![1]))));
+    let controls: [fn(Control<'_>) -> Result<()>; 2] =
+        [|control| control.verify(), |control| control.retry(None)];
+    for steer in controls {
+        steer(control(&mut world, &reels)).unwrap();
+        let message = Message { now: world.now, meter: &Unmetered, budget: 0 };
+        run_all(&[&reels], &mut world.storage, message).unwrap();
+        let state = state(&world);
+        assert_eq!((state.phase, state.note.as_str()), (Phase::Converted, ""));
+    }
+}
+
+#[test]
+fn a_dry_run_prices_each_unit_that_is_still_to_be_converted() {
+    let (mut world, reels) = reels();
+    let page = |world: &World, reels: &Reels, after, limit| {
+        let message = Message { now: world.now, meter: &Unmetered, budget: 0 };
+        dry_run_of(reels, &world.storage, message, after, limit).unwrap()
+    };
+    let all = page(&world, &reels, None, None);
+    assert_eq!((all.units, all.estimated_instructions, all.next), (3, 3 + 45 + 15, None));
+    let first = page(&world, &reels, None, Some(1));
+    assert_eq!((first.units, first.estimated_instructions, first.next), (1, 3, Some(10)));
+
+    controls::finalize(&mut world.storage, world.now, false).unwrap();
+    finish(&mut world, &reels);
+    let left = page(&world, &reels, None, None);
+    assert_eq!(
+        (left.units, left.estimated_instructions, left.next),
+        (0, 0, None),
+        "the torn one is put aside"
+    );
 }

@@ -143,3 +143,15 @@ fn a_full_region_is_refused_and_nothing_is_taken() {
         assert_eq!((world.live(), world.storage.usage.accounts()), before);
     }
 }
+
+/// Nobody should get the id of a session that lives, and if it happens nothing is taken for the new one.
+#[test]
+fn a_begin_that_its_path_refuses_takes_nothing() {
+    on_every_path(|mut world| {
+        let id = world.begin(CHUNK, "a");
+        let before = (world.live(), world.storage.usage.total(), world.storage.index.len());
+        world.storage.sessions.counter.set(&(id - 1));
+        world.try_begin(CHUNK + 1, "b").unwrap_err();
+        assert_eq!((world.live(), world.storage.usage.total(), world.storage.index.len()), before);
+    });
+}

@@ -2,6 +2,7 @@
 
 use crate::blob::{BlobId, Place};
 use crate::migrate::Phase;
+use crate::migrations::extents::extents_of;
 use crate::storage::Storage;
 use crate::upload::PayloadState;
 use crate::upload::proptests::model::Stage;
@@ -38,7 +39,7 @@ impl Native {
         Ok(())
     }
 
-    /// Every byte that is taken in the payload region belongs to a session or a blob, or to what is on its way.
+    /// Every byte that is taken in the payload region belongs to a session or a blob, or to the unit that is on its way.
     fn payload_invariant(&self) -> Result<(), String> {
         let Storage { payloads, blobs, migration, .. } = &self.world.storage;
         blobs.extents().check().map_err(|e| e.to_string())?;
@@ -55,11 +56,14 @@ impl Native {
         }
         let taken = blobs.extents().taken_bytes().unwrap();
         let second = migration.state_of(2).unwrap();
-        let on_its_way = second.phase != Phase::Converted && second.unit.is_some();
-        if owned == taken || on_its_way && owned < taken {
+        let on_its_way = second.unit.filter(|_| second.phase != Phase::Converted);
+        let copied_to =
+            on_its_way.map(|unit| extents_of(&unit.progress).ok_or("the unit on its way has no room"));
+        owned += copied_to.transpose()?.map_or(0, |extents| extents.size());
+        if owned == taken {
             Ok(())
         } else {
-            Err(format!("{taken} bytes are taken, sessions and blobs have {owned}"))
+            Err(format!("{taken} bytes are taken, sessions, blobs and what is on its way have {owned}"))
         }
     }
 }

@@ -44,10 +44,7 @@ impl Native {
             }
             Stage::Direct => {
                 // As that build does when it starts; this test has the features of another.
-                let state = self.world.storage.migration.state().unwrap();
-                if state.is_held_back() {
-                    migrate::release(&mut self.world.storage, self.world.now).unwrap();
-                }
+                controls::go_forward(&mut self.world.storage, self.world.now, false).unwrap();
                 (Box::new(DirectPath), 0)
             }
         };
@@ -75,7 +72,7 @@ impl Native {
             Control::Pause => controls::pause(storage, *now),
             Control::Resume => controls::resume(storage, *now),
             Control::Rollback => controls::rollback(storage, *now),
-            Control::Finalize => controls::finalize(storage, *now),
+            Control::Finalize => controls::finalize(storage, *now, false),
         };
         Some(answer.map_err(refusal))
     }

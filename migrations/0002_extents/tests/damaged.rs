@@ -1,0 +1,134 @@
+//! Units whose bytes are not what they should be, or that cut a message off: each stays where it is, counted and in
+//! quarantine, until it is tried again.
+
+use super::*;
+use crate::migrate::controls::Control;
+
+fn control(world: &mut World) -> Control<'_> {
+    Control::of(&MIGRATION, &mut world.storage, world.now).unwrap()
+}
+
+/// Source, converted, in quarantine.
+fn books(state: &MigrationState) -> [u64; 3] {
+    [state.source, state.converted, state.quarantined]
+}
+
+/// A session of three chunks, all of which have arrived, and where they lie.
+fn begun(world: &mut World, content: &[u8], idem: &str) -> (u64, ChunkPrefix) {
+    let id = world.begin(content.len(), idem);
+    (0..content.len().div_ceil(CHUNK)).for_each(|idx| world.put(id, content, idx).unwrap());
+    let status = world.service().status(id).unwrap();
+    (id, ChunkPrefix::of(&status.provisional_memory_id, SessionId(id)))
+}
+
+#[test]
+fn a_session_whose_chunk_is_lost_stays_where_it_is_and_says_so() {
+    let mut world = finalized();
+    let content = file(3 * CHUNK);
+    let (id, prefix) = begun(&mut world, &content, "a chunk will be lost");
+    assert_eq!(in_the_middle(&mut world), id);
+    world.storage.blobs.release(prefix);
+    let other = begun(&mut world, &file(CHUNK), "behind it").0;
+    let state = to_end(&mut world);
+    assert_eq!((state.phase, books(&state)), (Phase::Converted, [1, 0, 1]), "{}", state.note);
+    assert!(other > id && world.storage.payloads.get(&other).unwrap().unwrap().extents.is_some());
+    let reason = world.storage.migration.quarantine.get(2, id).unwrap().unwrap().reason;
+    assert!(reason.contains(&format!("session {id}")) && reason.contains("chunk 1 "), "{reason}");
+    assert_eq!(state.classes, [("damaged session".to_owned(), 1)]);
+    assert_eq!(world.storage.blobs.extents().taken_bytes(), Ok((CHUNK as u64).next_multiple_of(64)));
+
+    let chunks = content.chunks(CHUNK);
+    chunks.zip(0..).for_each(|(chunk, idx)| world.storage.blobs.write_chunk(prefix, idx, chunk));
+    control(&mut world).retry(Some(id)).unwrap();
+    let state = to_end(&mut world);
+    assert_eq!((state.phase, books(&state)), (Phase::Converted, [1, 1, 0]), "{}", state.note);
+    assert_all_moved(&mut world, &[content.len(), CHUNK]);
+}
+
+#[test]
+fn a_damaged_blob_stays_where_it_is_and_says_so() {
+    let mut world = finalized();
+    let good = upload(&mut world, &file(2 * CHUNK), "good");
+    let torn = world.begin(2 * CHUNK + 1, "torn");
+    let status = world.service().status(torn).unwrap();
+    let torn_file = file(2 * CHUNK + 1);
+    (0..3).for_each(|idx| world.put(torn, &torn_file, idx).unwrap());
+    let torn_blob = world.finish(torn, &torn_file).unwrap().blob_id;
+    let prefix = ChunkPrefix::of(&status.provisional_memory_id, SessionId(torn));
+    let other = vec![7; CHUNK];
+    world.storage.blobs.write_chunk(prefix, 1, &other);
+
+    let state = to_end(&mut world);
+    assert_eq!((state.phase, state.source, state.converted, state.quarantined), (Phase::Converted, 2, 1, 1));
+    assert_eq!(state.digest_before, state.digest_after);
+    assert!(in_extents(&world, &good) && !in_extents(&world, &torn_blob));
+    let key = BlobId::from_locator(&torn_blob).unwrap().0;
+    let record = world.storage.migration.quarantine.get(2, key).unwrap().unwrap();
+    assert!(
+        record.reason.contains(&torn_blob) && record.reason.contains("another digest"),
+        "{}",
+        record.reason
+    );
+    let as_it_was = [&torn_file[..CHUNK], &other, &torn_file[2 * CHUNK..]].concat();
+    while !world.service().sweep().unwrap() {}
+    assert!(read_back(&world, &torn_blob) == as_it_was, "it can be read as far as it is");
+    assert_eq!(world.storage.blobs.extents().taken_bytes(), Ok((2 * CHUNK as u64).next_multiple_of(64)));
+    assert_eq!(message(&mut world), Progress::Done, "it is not tried for ever");
+}
+
+#[test]
+fn a_damaged_blob_is_counted_once_when_it_is_tried_again() {
+    let mut world = finalized();
+    let content = file(2 * CHUNK);
+    let (id, prefix) = begun(&mut world, &content, "torn");
+    let blob = world.finish(id, &content).unwrap().blob_id;
+    world.storage.blobs.write_chunk(prefix, 1, &[7; CHUNK]);
+    assert_eq!(books(&to_end(&mut world)), [1, 0, 1]);
+    control(&mut world).retry(None).unwrap();
+    let state = to_end(&mut world);
+    assert_eq!((state.phase, books(&state)), (Phase::Converted, [1, 0, 1]), "{}", state.note);
+
+    world.storage.blobs.write_chunk(prefix, 1, &content[CHUNK..]);
+    control(&mut world).retry(None).unwrap();
+    let state = to_end(&mut world);
+    assert_eq!((state.phase, books(&state)), (Phase::Converted, [1, 1, 0]), "{}", state.note);
+    assert!(in_extents(&world, &blob));
+    control(&mut world).finalize(false).unwrap();
+}
+
+#[test]
+fn a_session_that_was_cut_off_alone_is_counted_and_leaves_no_room_taken() {
+    let mut world = finalized();
+    let content = file(3 * CHUNK);
+    let (id, _) = begun(&mut world, &content, "cut off");
+    assert_eq!(in_the_middle(&mut world), id);
+    let mut cut_off = state(&world);
+    cut_off.pace.skip_next = true;
+    world.storage.migration.set_state(2, &cut_off);
+    let state = to_end(&mut world);
+    assert_eq!((state.phase, books(&state)), (Phase::Converted, [1, 0, 1]), "{}", state.note);
+    assert_eq!(world.storage.blobs.extents().taken_bytes(), Ok(0));
+    control(&mut world).retry(Some(id)).unwrap();
+    assert_eq!(books(&to_end(&mut world)), [1, 1, 0]);
+    assert_all_moved(&mut world, &[content.len()]);
+}
+
+#[test]
+fn a_damaged_payload_state_hides_no_session() {
+    let mut world = finalized();
+    let content = file(CHUNK);
+    let (damaged, _) = begun(&mut world, &content, "its payload state does not decode");
+    begun(&mut world, &content, "behind it");
+    let sound = world.storage.payloads.get_raw(&damaged).unwrap();
+    world.storage.payloads.insert_raw(damaged, vec![9]);
+    let state = to_end(&mut world);
+    assert_eq!(state.phase, Phase::Stuck);
+    assert!(
+        state.note.contains("payload state") && state.note.contains(&damaged.to_string()),
+        "{}",
+        state.note
+    );
+    world.storage.payloads.insert_raw(damaged, sound);
+    control(&mut world).resume().unwrap();
+    assert_eq!(books(&to_end(&mut world)), [2, 2, 0]);
+}

@@ -1,0 +1,65 @@
+//! Stable memory that has no room for the payload that is to move. The map of chunks never gives a bucket back.
+
+use ic_stable_structures::Memory as _;
+use ic_stable_structures::memory_manager::MemoryManager;
+
+use super::*;
+use crate::stable::{Memories, RawMemory, memory_ids};
+
+/// Chunks of the file that is to move: more than one bucket of the region.
+const CHUNKS: usize = 6;
+
+/// A world of layout 2 with a finalized migration 1, in a memory of at most 2 GiB instead of 256, and a blob in it.
+fn small() -> (World, String) {
+    let raw = RawMemory::default();
+    drop(MemoryManager::init_with_bucket_size(raw.clone(), 1));
+    let mut world = finalized_on(raw);
+    let locator = upload(&mut world, &file(CHUNKS * CHUNK), "a");
+    (world, locator)
+}
+
+/// Lets the map of chunks take all of the memory but this much, bytes.
+fn fill(world: &mut World, left: u64) {
+    const PAGE: u64 = 64 * 1024;
+    let taken = world.raw.size() - 1;
+    let chunk_map = Memories::init(world.raw.clone()).get(memory_ids::CHUNKS);
+    assert!(chunk_map.grow(32_768 - taken - left / PAGE) >= 0);
+    world.restart(Box::<crate::upload::path::direct::DirectPath>::default());
+}
+
+#[test]
+fn it_waits_while_the_payload_does_not_fit() {
+    let (mut world, locator) = small();
+    let size = (CHUNKS * CHUNK) as u64;
+    assert_eq!(MIGRATION.waits_for(&world.storage), Ok(None));
+    fill(&mut world, size - CHUNK as u64);
+    let waits = MIGRATION.waits_for(&world.storage).unwrap().unwrap();
+    assert!(waits.contains(&format!("{size} bytes")), "{waits}");
+    assert_eq!(message(&mut world), Progress::Done);
+    assert_eq!(
+        (state(&world), world.storage.layout.get()),
+        (MigrationState::default(), Ok(Some(Layout::SPLIT)))
+    );
+    assert!(read_back(&world, &locator) == file(CHUNKS * CHUNK));
+
+    let id = BlobId::from_locator(&locator).unwrap();
+    crate::memories::delete_blob(&mut world.storage, person(OWNER), id).unwrap();
+    assert_eq!(to_end(&mut world).phase, Phase::Converted, "what is left fits");
+}
+
+#[test]
+fn a_memory_that_fills_up_meanwhile_is_no_damage_of_a_blob() {
+    let (mut world, locator) = small();
+    assert_eq!(in_the_middle(&mut world), BlobId::from_locator(&locator).unwrap().0);
+    fill(&mut world, 64 * 64 * 1024);
+    let state = to_end(&mut world);
+    assert_eq!(
+        (state.phase, state.quarantined, state.unit.as_ref()),
+        (Phase::Stuck, 0, None),
+        "{}",
+        state.note
+    );
+    assert!(state.note.contains("bytes of stable memory"), "{}", state.note);
+    assert_eq!(world.storage.blobs.extents().taken_bytes(), Ok(0));
+    assert!(read_back(&world, &locator) == file(CHUNKS * CHUNK));
+}

@@ -1,0 +1,67 @@
+//! Units that are counted when their turn comes, since clients make and remove them meanwhile.
+
+use super::reels::*;
+use super::*;
+
+fn counted_as_they_go() -> (World, Reels) {
+    let (mut world, reels) = reels();
+    controls::finalize(&mut world.storage, world.now, false).unwrap();
+    (world, Reels { counts_as_it_goes: true, ..reels })
+}
+
+/// Source, converted, in quarantine.
+fn books(state: &MigrationState) -> [u64; 3] {
+    [state.source, state.converted, state.quarantined]
+}
+
+#[test]
+fn what_was_in_quarantine_is_counted_once_when_it_is_tried_again() {
+    let (mut world, reels) = counted_as_they_go();
+    assert_eq!(books(&finish(&mut world, &reels)), [3, 2, 1]);
+    control(&mut world, &reels).retry(None).unwrap();
+    let state = finish(&mut world, &reels);
+    assert_eq!((state.phase, books(&state)), (Phase::Converted, [3, 2, 1]), "{}", state.note);
+
+    reels.old.borrow_mut().insert(12, Reel::of(vec![9; 15]));
+    control(&mut world, &reels).retry(Some(12)).unwrap();
+    let state = finish(&mut world, &reels);
+    assert_eq!((state.phase, books(&state)), (Phase::Converted, [3, 3, 0]), "{}", state.note);
+    assert_eq!(state.digest_before, state.digest_after);
+}
+
+#[test]
+fn a_unit_that_is_removed_while_it_is_in_quarantine_is_not_looked_for() {
+    let (mut world, reels) = counted_as_they_go();
+    finish(&mut world, &reels);
+    reels.old.borrow_mut().remove(&12);
+    control(&mut world, &reels).retry(None).unwrap();
+    let state = finish(&mut world, &reels);
+    assert_eq!((state.phase, books(&state)), (Phase::Converted, [2, 2, 0]), "{}", state.note);
+}
+
+#[test]
+fn a_unit_that_was_cut_off_alone_is_counted_and_given_up() {
+    let (mut world, reels) = counted_as_they_go();
+    while state(&world).unit.is_none() {
+        slice(&mut world, &reels);
+    }
+    let mut cut_off = state(&world);
+    cut_off.pace.skip_next = true;
+    world.storage.migration.set_state(NUMBER, &cut_off);
+    let state = finish(&mut world, &reels);
+    assert_eq!((state.phase, books(&state)), (Phase::Converted, [3, 1, 2]), "{}", state.note);
+    assert!(world.storage.migration.quarantine.contains(NUMBER, 11));
+    assert_eq!(*reels.abandoned.borrow(), [11]);
+}
+
+#[test]
+fn a_unit_that_its_client_removes_in_the_middle_is_given_up() {
+    let (mut world, reels) = counted_as_they_go();
+    while state(&world).unit.is_none() {
+        slice(&mut world, &reels);
+    }
+    reels.old.borrow_mut().remove(&11);
+    let state = finish(&mut world, &reels);
+    assert_eq!((state.phase, state.unit.as_ref(), books(&state)), (Phase::Converted, None, [2, 1, 1]));
+    assert_eq!(*reels.abandoned.borrow(), [11]);
+}

@@ -1,0 +1,64 @@
+//! A build without the old path, over a rollback that it finds on its way.
+
+use super::*;
+
+/// The staged build with one of five sessions in quarantine, `steps` into a rollback.
+fn going_back(steps: u32) -> World {
+    let (mut world, sessions) = layout_1();
+    world.storage.sessions.legacy.insert(sessions[0].0, &RawRecord(b"rubbish".to_vec()));
+    upgrade(&mut world);
+    world.path = World::staged().path;
+    assert_eq!(run_to_end(&mut world).quarantined, 1);
+    controls::rollback(&mut world.storage, world.now).unwrap();
+    for _ in 0..steps {
+        let _ = run(&mut world.storage, world.now, &OneStep, 0);
+    }
+    world
+}
+
+#[test]
+fn a_build_that_serves_the_old_form_changes_nothing() {
+    let mut world = going_back(2);
+    let before = world.storage.migration.state().unwrap();
+    controls::go_forward(&mut world.storage, world.now, true).unwrap();
+    assert_eq!(world.storage.migration.state().unwrap(), before);
+}
+
+#[test]
+fn what_was_taken_back_is_converted_anew_and_what_is_in_quarantine_stays_counted() {
+    // Four steps take the sessions back, the fifth the one in quarantine.
+    for steps in 0..5 {
+        let mut world = going_back(steps);
+        let abandoned = world.storage.migration.state().unwrap();
+        controls::go_forward(&mut world.storage, world.now, false).unwrap();
+        let state = world.storage.migration.state().unwrap();
+        assert_eq!((state.source, state.quarantined), (1, 1), "{steps} steps");
+        assert_eq!(state.digest_before, state.digest_after);
+        assert_ne!(state.digest_before, MultisetDigest::default());
+        assert_eq!((state.pace.messages, state.pace.limit), (abandoned.pace.messages, 0));
+        let entry = world.storage.migration.journal(0).unwrap().pop().unwrap();
+        assert_eq!((entry.event.as_str(), entry.status.quarantined), ("rollback abandoned", 1));
+
+        let state = run_to_end(&mut world);
+        let counts = (state.source, state.converted, state.quarantined);
+        assert_eq!((state.phase, counts), (Phase::Converted, (1 + u64::from(steps), u64::from(steps), 1)));
+        controls::retry(&mut world.storage, world.now, None).unwrap();
+        let state = run_to_end(&mut world);
+        assert_eq!((state.phase, state.quarantined), (Phase::Converted, 1), "{}", state.note);
+    }
+}
+
+/// Sessions that were not taken back yet have been looked at by nobody since.
+#[test]
+fn an_unsound_record_is_not_forgotten() {
+    let mut world = going_back(1);
+    let id = world.storage.sessions.sessions.keys(..).next_back().unwrap();
+    let mut meta = world.storage.sessions.metas.get(&id).unwrap().unwrap();
+    meta.expected_chunks += 1;
+    world.storage.sessions.metas.insert(id, &meta);
+    world.now = world.now.plus_seconds(1);
+    controls::go_forward(&mut world.storage, world.now, false).unwrap();
+    assert_eq!(run_to_end(&mut world).phase, Phase::Converted);
+    let refused = controls::finalize(&mut world.storage, world.now, true).unwrap_err().to_string();
+    assert!(refused.contains(&format!("session {id}")), "{refused}");
+}

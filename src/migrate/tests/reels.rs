@@ -1,0 +1,189 @@
+//! A second migration, quite unlike the first: units are larger than a message, stay where they are while they are
+//! in quarantine, are never touched, there is no way back, and it waits for the first one to be finalized.
+//!
+//! Here is the migration; what the engine does with it is in `second.rs` and `as_they_go.rs`.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+
+use sha2::{Digest, Sha256};
+
+use super::*;
+use crate::api::Result;
+use crate::migrate::controls::Control;
+use crate::session::Time;
+
+/// Bytes that a message has room for.
+const SLICE: usize = 10;
+
+pub const NUMBER: u16 = 9;
+pub const EXTENTS: Layout = Layout(3);
+
+/// Reels of bytes, each with the digest that it should have, move from one shelf to another in slices.
+#[derive(Default)]
+pub struct Reels {
+    pub old: RefCell<BTreeMap<u64, Reel>>,
+    pub new: RefCell<BTreeMap<u64, Reel>>,
+    pub slices: Cell<u32>,
+    /// Reels that were given up in their middle.
+    pub abandoned: RefCell<Vec<u64>>,
+    /// Whether each is counted when its turn comes.
+    pub counts_as_it_goes: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reel {
+    pub bytes: Vec<u8>,
+    pub digest: [u8; 32],
+}
+
+impl Reel {
+    pub fn of(bytes: Vec<u8>) -> Self {
+        let digest = Sha256::digest(&bytes).into();
+        Self { bytes, digest }
+    }
+}
+
+pub static PLAN: Plan = Plan {
+    number: NUMBER,
+    name: "reels",
+    from: Layout::SPLIT,
+    to: EXTENTS,
+    classes: &[
+        ClassPlan { name: "whole", treatment: Treatment::Convert, what: "the digest is right" },
+        ClassPlan { name: "torn", treatment: Treatment::Quarantine, what: "it is not" },
+        ClassPlan { name: "cut off", treatment: Treatment::Quarantine, what: "a message was cut off" },
+    ],
+    fields: &[("bytes", "moved")],
+};
+
+impl Migration for Reels {
+    fn plan(&self) -> &'static Plan {
+        &PLAN
+    }
+
+    fn waits_for(&self, storage: &Storage) -> Result<Option<String>> {
+        let first = storage.migration.state()?;
+        Ok((first.phase != Phase::Finalized).then(|| "migration 1 is not finalized".into()))
+    }
+
+    fn counts_ahead(&self) -> bool {
+        !self.counts_as_it_goes
+    }
+
+    fn sources(&self, _: &Storage, after: Option<u64>, limit: usize) -> Result<Vec<u64>> {
+        let old = self.old.borrow();
+        Ok(old.keys().copied().filter(|key| after.is_none_or(|after| *key > after)).take(limit).collect())
+    }
+
+    fn is_source(&self, _: &Storage, key: u64) -> Result<bool> {
+        Ok(self.old.borrow().contains_key(&key))
+    }
+
+    fn weigh(&self, _: &Storage, key: u64) -> Result<[u8; 32]> {
+        Ok(self.old.borrow()[&key].digest)
+    }
+
+    fn classify(&self, _: &Storage, key: u64, _: Time) -> Result<Classified> {
+        let reel = &self.old.borrow()[&key];
+        let torn = Reel::of(reel.bytes.clone()).digest != reel.digest;
+        Ok(Classified { class: usize::from(torn), reason: torn.then(|| "torn".into()) })
+    }
+
+    fn price(&self, _: &Storage, key: u64) -> Result<u64> {
+        Ok(self.old.borrow()[&key].bytes.len() as u64)
+    }
+
+    fn digest_of_quarantined(&self, raw: &[u8]) -> [u8; 32] {
+        raw.try_into().unwrap()
+    }
+
+    fn convert(&self, _: &mut Storage, key: u64, work: &mut Work<'_>) -> Result<Advance> {
+        let old = self.old.borrow().get(&key).cloned();
+        let Some(reel) = old else { return Ok(Advance::Gone) };
+        self.slices.set(self.slices.get() + 1);
+        let done = work.progress.len();
+        let end = (done + SLICE).min(reel.bytes.len());
+        work.progress.extend_from_slice(&reel.bytes[done..end]);
+        if end < reel.bytes.len() {
+            return Ok(Advance::More);
+        }
+        let moved = Reel::of(std::mem::take(&mut work.progress));
+        if moved.digest != reel.digest {
+            let kept = QuarantineRecord::new("torn".into(), reel.digest.to_vec());
+            let fate = Fate::Quarantined(kept);
+            return Ok(Advance::Done { class: 1, fate });
+        }
+        let digest = moved.digest;
+        self.new.borrow_mut().insert(key, moved);
+        self.old.borrow_mut().remove(&key);
+        Ok(Advance::Done { class: 0, fate: Fate::Converted(digest) })
+    }
+
+    fn restore(&self, _: &mut Storage, _: u64, _: QuarantineRecord) -> Result<()> {
+        Ok(())
+    }
+
+    fn take_out(&self, _: &mut Storage, key: u64, reason: String) -> Result<QuarantineRecord> {
+        Ok(QuarantineRecord::new(reason, self.old.borrow()[&key].digest.to_vec()))
+    }
+
+    fn trapped_class(&self) -> usize {
+        2
+    }
+
+    fn abandon(&self, _: &mut Storage, key: u64, _: Vec<u8>) {
+        self.abandoned.borrow_mut().push(key);
+    }
+
+    fn targets(&self, _: &Storage, after: Option<u64>, limit: usize) -> Vec<u64> {
+        let new = self.new.borrow();
+        new.keys().copied().filter(|key| after.is_none_or(|after| *key > after)).take(limit).collect()
+    }
+
+    fn check(&self, _: &Storage, key: u64) -> Result<Option<String>> {
+        let new = self.new.borrow();
+        let reel = &new[&key];
+        let sound = Reel::of(reel.bytes.clone()).digest == reel.digest;
+        Ok((!sound).then(|| format!("reel {key} is torn")))
+    }
+}
+
+/// Three reels, of which the second takes five messages and the third is torn, behind a first migration that is
+/// converted.
+pub fn reels() -> (World, Reels) {
+    let (mut world, _) = layout_1();
+    upgrade(&mut world);
+    run_to_end(&mut world);
+    let reels = Reels::default();
+    let torn = Reel { bytes: vec![9; 15], digest: [7; 32] };
+    let all = [Reel::of(vec![1; 3]), Reel::of((0..45).collect()), torn];
+    reels.old.borrow_mut().extend((10u64..).zip(all));
+    (world, reels)
+}
+
+/// One message, after an upgrade.
+pub fn slice(world: &mut World, reels: &Reels) -> Progress {
+    world.storage = Storage::open_existing(world.raw.clone()).unwrap_or_else(|_| {
+        // This build refuses layout 3; the one that carries such a migration would not.
+        world.storage.layout.set(&Layout::SPLIT);
+        let mut storage = Storage::open_existing(world.raw.clone()).unwrap();
+        storage.layout.set(&EXTENTS);
+        storage
+    });
+    let message = Message { now: world.now, meter: &OneStep, budget: 0 };
+    run_all(&[&SplitSessions, reels], &mut world.storage, message).unwrap()
+}
+
+pub fn finish(world: &mut World, reels: &Reels) -> MigrationState {
+    while slice(world, reels) == Progress::More {}
+    state(world)
+}
+
+pub fn control<'a>(world: &'a mut World, reels: &'a Reels) -> Control<'a> {
+    Control::of(reels, &mut world.storage, world.now).unwrap()
+}
+
+pub fn state(world: &World) -> MigrationState {
+    world.storage.migration.state_of(NUMBER).unwrap()
+}
