@@ -35,6 +35,9 @@ static PLAN: Plan = Plan {
 /// `tests/migration_dry_run.rs` compares the two.
 const WRITE_INSTRUCTIONS: u64 = 100_000;
 
+/// A session under a higher id has a damaged key: no counter comes that far, and behind it would be no ids left for others.
+const LARGEST_ID: u64 = u64::MAX >> 1;
+
 impl SplitSessions {
     /// Whether a session that is a legacy record, or was one and is in quarantine, is this principal's, as the indexes
     /// have it or the record says.
@@ -67,7 +70,8 @@ impl Migration for SplitSessions {
     /// behind all of them: behind the mark of those that are left behind, and behind those that are counted.
     fn prepare(&self, storage: &mut Storage) -> Result<()> {
         let counter = &mut storage.sessions.counter;
-        if let Some(last) = storage.sessions.legacy.last_id()
+        let last = storage.sessions.legacy.last_id().filter(|last| *last <= LARGEST_ID);
+        if let Some(last) = last
             && counter.get()?.is_none_or(|given_out| given_out < last)
         {
             counter.set(&last);

@@ -147,3 +147,13 @@ fn no_session_gets_an_id_that_is_left_behind() {
         assert_eq!(world.storage.sessions.sessions.len(), 7);
     }
 }
+
+#[test]
+fn a_damaged_key_uses_up_no_ids() {
+    let (mut world, _) = layout_1();
+    world.storage.sessions.legacy.insert(u64::MAX, &RawRecord(b"rubbish".to_vec()));
+    upgrade(&mut world);
+    let state = run_to_end(&mut world);
+    assert_eq!((state.phase, state.converted, state.quarantined), (Phase::Converted, 5, 1), "{}", state.note);
+    assert!(world.begin(10, "new") < 100);
+}

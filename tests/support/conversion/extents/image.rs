@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use ic_stable_structures::memory_manager::MemoryManager;
 use session_migrate::build::Build;
 use upload_canister::api::HashAlgorithm::{self, Blake3, Sha256};
-use upload_canister::api::MigrationPhase;
+use upload_canister::api::{MigrationPhase, MigrationStatus, Result};
 use upload_canister::blob::{BlobId, Place};
 use upload_canister::migrate::MigrationState;
 use upload_canister::stable::RawMemory;
@@ -17,9 +17,9 @@ use upload_canister::storage::Storage;
 use upload_canister::upload::RawRecord;
 
 use super::SECOND;
-use crate::support::conversion::{control, settle};
+use crate::support::conversion::settle;
 use crate::support::upload::{CHUNK, digest, file};
-use crate::support::{World, owner};
+use crate::support::{World, controller, owner};
 
 /// A file of the owner's.
 pub struct Kept {
@@ -123,7 +123,8 @@ fn make() -> Image {
     let state = settle(&world);
     assert_eq!((state.phase, state.quarantined), (MigrationPhase::Converted, 1), "{}", state.note);
     files.extend(IN_LAYOUT_2.iter().map(|upload| (upload.0, send(&world, &capsule, upload))));
-    control(&world, "migration_finalize");
+    let finalized: Result<MigrationStatus> = world.update(controller(), "migration_finalize", (Some(true),));
+    finalized.unwrap();
 
     let raw = change(&world, |storage| {
         let prefix = |storage: &Storage, name| {
