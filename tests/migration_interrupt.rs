@@ -15,8 +15,12 @@ use support::conversion::{
     Interruption, Start, after, control, interrupted_everywhere, pause_and_resume, settle, status,
     undisturbed,
 };
+use support::legacy_state::{image, memory_of};
 use support::{World, controller};
 use upload_canister::api::MigrationPhase;
+
+/// Sessions that take some ten messages.
+const MANY: u64 = 40_000;
 
 const INTERRUPTIONS: &[(&str, Interruption)] = &[
     ("an upgrade to the same build", |world| world.try_upgrade(Build::Staged).unwrap()),
@@ -85,4 +89,29 @@ fn the_next_build_goes_forward_from_a_rollback() {
         (expected.sessions, expected.metas, expected.quarantine)
     );
     assert_eq!((found.legacy, found.idle, found.owned), (expected.legacy, expected.idle, expected.owned));
+    let [source, converted, quarantined, expired] = found.counts;
+    assert_eq!((source, quarantined, expired), (converted + 1, 1, 0), "what is in quarantine stays counted");
+    assert_eq!(found.digests[0], found.digests[1]);
+}
+
+/// Calls of a controller run the engine as well; each message of it announces one more, and no second one beside that.
+#[test]
+fn however_often_a_controller_calls_one_message_follows_another() {
+    let mut world = World::new(Build::Legacy);
+    let (bytes, _) = image(MANY, world.pic.get_time().as_nanos_since_unix_epoch());
+    world.set_stable_memory(&memory_of(&bytes));
+    world.upgrade(Build::Legacy);
+    world.try_upgrade(Build::Staged).unwrap();
+    for _ in 0..3 {
+        control(&world, "migration_pause");
+        control(&world, "migration_resume");
+    }
+    let mut before = status(&world);
+    while before.phase != MigrationPhase::Converted {
+        world.pic.tick();
+        let after = status(&world);
+        assert!(after.messages <= before.messages + 1, "{} after {}", after.messages, before.messages);
+        before = after;
+    }
+    assert_eq!((before.source, before.converted), (MANY, MANY));
 }

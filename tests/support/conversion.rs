@@ -16,7 +16,8 @@ use upload_canister::meter::Meter;
 
 use super::{World, controller};
 
-/// Where a run of a migration begins: each takes a unit in its first message, two in the next, and so on.
+/// Where a run of a migration begins: each takes a unit or two in its first message, twice as many in the next, and
+/// so on.
 pub trait Start: Copy {
     /// The build that carries the migration out.
     const BUILD: Build;

@@ -136,7 +136,8 @@ fn make() -> Image {
         storage.blobs.write_chunk(torn, 1, &[7; 9]);
         storage.blobs.release(lost);
         let mut state = MigrationState::default();
-        state.pace.limit = 1;
+        // A message that may treat one unit changes the phase and does no more.
+        state.pace.limit = 2;
         storage.migration.set_state(SECOND, &state);
     });
     let bytes = raw.borrow().clone();
