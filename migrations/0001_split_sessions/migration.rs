@@ -167,8 +167,10 @@ impl Migration for SplitSessions {
     fn take_out(&self, storage: &mut Storage, key: u64, reason: String) -> Result<QuarantineRecord> {
         let gone = || Error::not_found("legacy session", key);
         let legacy = storage.sessions.legacy.take(key)?.ok_or_else(gone)?;
+        let decoded = LegacyUploadSession::decode(&legacy.raw).ok();
+        let was_indexed = decoded.map(|decoded| storage.index.contains(SessionId(key), decoded.caller));
         withdraw(storage, SessionId(key), None, legacy.noted)?;
-        Ok(set_aside(legacy, reason))
+        Ok(QuarantineRecord { was_indexed, ..set_aside(legacy, reason) })
     }
 
     fn bulk(&self) -> Option<&dyn Bulk> {
