@@ -205,7 +205,7 @@ mod tests {
     }
 
     fn no_payload(reference: &PayloadRef) -> Result<Vec<u8>, CodecError> {
-        payload_at_hand(reference, 1 << 20, &[])
+        payload_at_hand(reference, 2 << 20, &[])
     }
 
     #[test]
@@ -237,10 +237,10 @@ mod tests {
     fn payload_is_named_and_not_written_out() {
         let codec = codec();
         let mut seeds = Seeds::default();
-        let made = seeds.make(5, 1000, 100_000);
+        let made = seeds.make(5, 1000, 1_800_000);
         let arg = Encode!(&7u64, &0u32, &ByteBuf::from(made.clone()), &None::<ByteBuf>).unwrap();
         let (arguments, keep) = codec.arguments("uploads_put_chunk", &arg, &seeds);
-        assert!(keep.is_empty() && text(&arguments).contains("\"@seed:5:1000:100000\""), "{arguments:?}");
+        assert!(keep.is_empty() && text(&arguments).contains("\"@seed:5:1000:1800000\""), "{arguments:?}");
         assert_eq!(codec.encode("uploads_put_chunk", &arguments, &mut no_payload).unwrap(), arg);
 
         let (arguments, keep) = codec.arguments("uploads_put_chunk", &arg, &Seeds::default());

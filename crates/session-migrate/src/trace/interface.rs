@@ -9,9 +9,13 @@ use candid_parser::utils::CandidSource;
 
 use super::TraceError;
 
-/// What decoding a message may cost, in the units of the Candid library: a message of 2 MB takes a few million, and one that
-/// takes more says of something small that there is a lot of it.
-const DECODING_QUOTA: usize = 20_000_000;
+/// What decoding a message may cost for each of its bytes, in the units of the Candid library, which counts 50 for a byte of
+/// a blob and up to some hundred for one of a small field. A message that costs more says of something without bytes that
+/// there is a lot of it.
+const UNITS_PER_BYTE: usize = 1_000;
+
+/// What the smallest message may cost.
+const UNITS: usize = 1_000_000;
 
 /// The newest checked-in interface; those of the other builds and of earlier releases are supertypes of it.
 const NEWEST: &str = include_str!("../../../../candid/direct.did");
@@ -56,7 +60,7 @@ impl Interface {
     /// Decodes a message by the types it carries itself, so that one from another release decodes too.
     pub(super) fn decode(&self, message: &[u8]) -> Option<IDLArgs> {
         let mut config = DecoderConfig::new();
-        config.set_decoding_quota(DECODING_QUOTA);
+        config.set_decoding_quota(message.len().saturating_mul(UNITS_PER_BYTE).saturating_add(UNITS));
         let args = IDLArgs::from_bytes_with_config(message, &config).ok()?;
         Some(IDLArgs { args: args.args.into_iter().map(|value| self.named(value)).collect() })
     }
