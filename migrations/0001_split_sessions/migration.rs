@@ -167,9 +167,10 @@ impl Migration for SplitSessions {
     fn take_out(&self, storage: &mut Storage, key: u64, reason: String) -> Result<QuarantineRecord> {
         let gone = || Error::not_found("legacy session", key);
         let legacy = storage.sessions.legacy.take(key)?.ok_or_else(gone)?;
-        let decoded = LegacyUploadSession::decode(&legacy.raw).ok();
-        let was_indexed = decoded.map(|decoded| storage.index.contains(SessionId(key), decoded.caller));
-        withdraw(storage, SessionId(key), None, legacy.noted)?;
+        let id = SessionId(key);
+        // The record is not looked at: that may be what cut the message off. Where it is indexed, its activity is.
+        let was_indexed = Some(legacy.noted.is_some_and(|seen| storage.index.is_active_at(id, seen)));
+        withdraw(storage, id, None, legacy.noted)?;
         Ok(QuarantineRecord { was_indexed, ..set_aside(legacy, reason) })
     }
 

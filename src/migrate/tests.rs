@@ -67,6 +67,17 @@ fn staged() -> (World, Vec<Begun>) {
     (world, sessions)
 }
 
+/// The same where the first of five records did not decode and is in quarantine.
+fn staged_with_one_in_quarantine() -> (World, SessionId) {
+    let (mut world, sessions) = layout_1();
+    let id = sessions[0].0;
+    world.storage.sessions.legacy.insert(id, &RawRecord(b"rubbish".to_vec()));
+    upgrade(&mut world);
+    world.path = World::staged().path;
+    assert_eq!(run_to_end(&mut world).quarantined, 1);
+    (world, SessionId(id))
+}
+
 /// Layout 1 as the first public release leaves it: no index and no account knows the session.
 fn forget(world: &mut World, id: u64, file: &[u8], idem: &str) {
     let (caller, bytes) = (person(OWNER), file.len() as u64);

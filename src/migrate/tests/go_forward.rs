@@ -4,11 +4,7 @@ use super::*;
 
 /// The staged build with one of five sessions in quarantine, `steps` into a rollback.
 fn going_back(steps: u32) -> World {
-    let (mut world, sessions) = layout_1();
-    world.storage.sessions.legacy.insert(sessions[0].0, &RawRecord(b"rubbish".to_vec()));
-    upgrade(&mut world);
-    world.path = World::staged().path;
-    assert_eq!(run_to_end(&mut world).quarantined, 1);
+    let (mut world, _) = staged_with_one_in_quarantine();
     controls::rollback(&mut world.storage, world.now).unwrap();
     for _ in 0..steps {
         let _ = run(&mut world.storage, world.now, &OneStep, 0);

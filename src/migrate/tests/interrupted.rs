@@ -58,8 +58,12 @@ fn a_step_that_traps_leaves_no_trace_wherever_it_is() {
 
 /// A world in which one record has cut every message off that converted it, its number, and how often it did.
 fn with_one_cut_off() -> (World, u64, u64) {
-    let (mut world, sessions) = layout_1();
-    let poison = sessions[2].0;
+    let (world, sessions) = layout_1();
+    cut_off_by(world, sessions[2].0)
+}
+
+/// The same in a layout 1 whose session `poison` it is.
+fn cut_off_by(mut world: World, poison: u64) -> (World, u64, u64) {
     upgrade(&mut world);
     let mut seen = None;
     let mut cut_off = 0;
@@ -107,6 +111,18 @@ fn a_record_that_was_cut_off_does_not_stop_the_sweep() {
     while !world.service().sweep().unwrap() {}
     assert!(world.storage.index.is_empty(), "everything else has expired");
     assert!(world.storage.migration.quarantine.contains(1, poison));
+}
+
+#[test]
+fn a_record_in_no_index_that_was_cut_off_gets_its_key_when_it_is_tried_again() {
+    let (mut world, sessions) = layout_1();
+    let (id, file, _) = &sessions[2];
+    forget(&mut world, *id, file, "2");
+    let (mut world, poison, _) = cut_off_by(world, *id);
+    controls::retry(&mut world.storage, world.now, Some(poison)).unwrap();
+    assert!(!world.storage.index.contains(SessionId(*id), person(OWNER)), "it is as it was");
+    assert_eq!(run_to_end(&mut world).converted, 5);
+    assert_eq!(world.begin(file.len(), "2"), *id, "its key leads to it");
 }
 
 #[test]

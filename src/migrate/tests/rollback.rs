@@ -79,14 +79,10 @@ fn a_rollback_can_be_thought_better_of() {
 
 #[test]
 fn what_was_in_quarantine_is_rolled_back_as_it_was() {
-    let (mut world, sessions) = layout_1();
-    world.storage.sessions.legacy.insert(sessions[0].0, &RawRecord(b"rubbish".to_vec()));
-    upgrade(&mut world);
-    world.path = World::staged().path;
-    assert_eq!(run_to_end(&mut world).quarantined, 1);
+    let (mut world, damaged) = staged_with_one_in_quarantine();
     controls::rollback(&mut world.storage, world.now).unwrap();
     run_to_end(&mut world);
-    assert_eq!(world.storage.sessions.legacy.get_raw(&sessions[0].0), Some(b"rubbish".to_vec()));
+    assert_eq!(world.storage.sessions.legacy.get_raw(&damaged.0), Some(b"rubbish".to_vec()));
     assert!(world.storage.migration.quarantine.is_empty());
 }
 
