@@ -39,11 +39,8 @@ pub fn held(storage: &Storage) -> std::result::Result<bool, StableError> {
 /// # Errors
 /// [`Error::Conflict`] for a session in quarantine, or a damaged record of the migration itself.
 pub fn touch(storage: &mut Storage, id: SessionId, asker: Option<Principal>, now: Time) -> Result<bool> {
-    let is_hidden = |storage: &Storage| {
-        asker.map_or(Ok(false), |asker| Ok::<_, Error>(!SplitSessions.is_of(storage, id.0, asker)?))
-    };
     if SplitSessions.is_source(storage, id.0)? {
-        if is_hidden(storage)? {
+        if is_hidden(storage, id, asker)? {
             return Ok(false);
         }
         if !held(storage)? {
@@ -51,13 +48,19 @@ pub fn touch(storage: &mut Storage, id: SessionId, asker: Option<Principal>, now
         }
     }
     match storage.migration.quarantine.get(SplitSessions.plan().number, id.0)? {
-        Some(_) if is_hidden(storage)? => Ok(false),
+        Some(_) if is_hidden(storage, id, asker)? => Ok(false),
         Some(record) => {
             let detail = format!("kept aside by the migration: {}", record.reason);
             Err(Error::conflict("session", id, detail))
         }
         None => Ok(true),
     }
+}
+
+/// Whether a legacy record, or one in quarantine, is none of the business of who asks.
+fn is_hidden(storage: &Storage, id: SessionId, asker: Option<Principal>) -> Result<bool> {
+    let Some(asker) = asker else { return Ok(false) };
+    Ok(!SplitSessions.is_of(storage, id.0, asker)?)
 }
 
 /// Converts a legacy record before the engine comes to it.
