@@ -10,7 +10,7 @@ use crate::session::Time;
 use crate::stable::keys::TwoTexts;
 use crate::stable::{Memories, Register, StableError, Table, memory_ids};
 
-use super::page::Page;
+use super::page::Room;
 use super::record::{Access, CapsuleRecord, MemoryRecord};
 
 /// Principals in one access list; each costs up to 29 bytes in every read of the capsule.
@@ -178,16 +178,16 @@ impl CapsuleStore {
         let start = after.map_or(Bound::Included(member_key("")), |id| Bound::Excluded(member_key(id)));
         let start = start.map(|key| (caller, key));
         let keys = self.by_member.keys((start, Bound::Unbounded));
-        let mut page = Page::new(limit);
-        for (_, key) in keys.take_while(|(member, _)| *member == caller) {
+        let (mut page, mut room) = (Vec::new(), Room::default());
+        for (_, key) in keys.take_while(|(member, _)| *member == caller).take(limit) {
             let id = capsule_of(&key);
             let Some((record, stored)) = self.capsules.get_with_len(&id)? else { continue };
-            if !page.has_room(stored) {
+            if !room.take(stored) {
                 break;
             }
             page.push(record.to_api(&id));
         }
-        Ok(page.into_entries())
+        Ok(page)
     }
 
     /// Up to `limit` memories of deleted capsules. Empty when none is left.
@@ -398,16 +398,16 @@ impl CapsuleStore {
         self.authorize(caller, Access::Read, capsule)?;
         let start = TwoTexts(capsule.to_owned(), after.unwrap_or_default().to_owned());
         let keys = self.by_capsule.keys(start.clone()..).take_while(|TwoTexts(of, _)| of == capsule);
-        let mut page = Page::new(limit);
+        let (mut page, mut room) = (Vec::new(), Room::default());
         for TwoTexts(_, id) in keys.filter(|key| after.is_none() || *key != start).take(limit) {
             let found = self.memories.get_with_len(&id)?;
             let (record, stored) = found.ok_or_else(|| CapsuleError::NoSuchMemory(id.clone()))?;
-            if !page.has_room(stored) {
+            if !room.take(stored) {
                 break;
             }
             page.push(record.to_api(&id));
         }
-        Ok(page.into_entries())
+        Ok(page)
     }
 }
 
