@@ -3,8 +3,8 @@
 
 use sha2::{Digest, Sha256};
 
-use super::Moved;
 use super::class::Class;
+use super::{Moved, unless_given_up};
 use crate::api::{Error, Result};
 use crate::blob::{BlobId, BlobRecord, CHUNK_SIZE, Extents, Place};
 use crate::migrate::{Advance, Fate, QuarantineRecord, Work};
@@ -32,10 +32,7 @@ pub fn convert(storage: &mut Storage, id: BlobId, blob: &BlobRecord, work: &mut 
     };
     let extents = progress.extents.clone().unwrap_or_default();
     let moved = move_some(storage, id, blob, &extents, &mut progress, work);
-    if !matches!(moved, Ok(Moved::Partly | Moved::Wholly)) {
-        storage.blobs.extents_mut().free(&extents)?;
-    }
-    let (class, fate) = match moved? {
+    let (class, fate) = match unless_given_up(storage, &extents, moved)? {
         Moved::Partly => {
             work.progress = progress.encode();
             return Ok(Advance::More);

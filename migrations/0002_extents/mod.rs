@@ -10,6 +10,10 @@ mod class;
 mod migration;
 mod session;
 
+use crate::api::Result;
+use crate::blob::Extents;
+use crate::storage::Storage;
+
 pub use migration::{MoveToExtents, extents_of};
 
 /// What a message has done to the bytes of a unit.
@@ -20,6 +24,14 @@ enum Moved {
     Wholly,
     /// They cannot be read as they should be, for this reason.
     Damaged(String),
+}
+
+/// Passes on what became of a unit, and gives its room back where its bytes neither are there nor will be.
+fn unless_given_up(storage: &mut Storage, extents: &Extents, moved: Result<Moved>) -> Result<Moved> {
+    if !matches!(moved, Ok(Moved::Partly | Moved::Wholly)) {
+        storage.blobs.extents_mut().free(extents)?;
+    }
+    moved
 }
 
 #[cfg(test)]

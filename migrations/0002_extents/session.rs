@@ -3,8 +3,8 @@
 
 use sha2::{Digest, Sha256};
 
-use super::Moved;
 use super::class::Class;
+use super::{Moved, unless_given_up};
 use crate::api::{Error, Result};
 use crate::blob::{ChunkPrefix, Extents, Place};
 use crate::migrate::{Advance, Fate, QuarantineRecord, Work};
@@ -74,10 +74,7 @@ pub fn convert(storage: &mut Storage, id: SessionId, work: &mut Work<'_>) -> Res
     };
     let prefix = ChunkPrefix::of(&meta.provisional_memory_id, id);
     let moved = copy_some(storage, prefix, &session, &mut progress, work);
-    if !matches!(moved, Ok(Moved::Partly | Moved::Wholly)) {
-        storage.blobs.extents_mut().free(&progress.extents)?;
-    }
-    let (class, fate) = match moved? {
+    let (class, fate) = match unless_given_up(storage, &progress.extents, moved)? {
         Moved::Partly => {
             work.progress = progress.encode();
             return Ok(Advance::More);
