@@ -56,9 +56,7 @@ impl Usage {
         limits: &AdminConfig,
     ) -> Result<()> {
         let after = self.allowed(caller, capsule, bytes, limits)?;
-        for (account, now) in after {
-            self.bytes.insert(account.key(), &now);
-        }
+        self.set(&after);
         Ok(())
     }
 
@@ -74,9 +72,7 @@ impl Usage {
         limits: &AdminConfig,
     ) -> Result<()> {
         let [_, stored @ ..] = self.allowed(caller, capsule, bytes, limits)?;
-        for (account, now) in stored {
-            self.bytes.insert(account.key(), &now);
-        }
+        self.set(&stored);
         Ok(())
     }
 
@@ -88,19 +84,39 @@ impl Usage {
         bytes: u64,
         limits: &AdminConfig,
     ) -> Result<[(Account<'a>, u64); 3]> {
-        let limited = [
-            ("bytes in flight per caller", Account::Caller(caller), limits.max_bytes_per_caller),
-            ("bytes per capsule", Account::Capsule(capsule), limits.max_bytes_per_capsule),
-            ("bytes in the canister", Account::Canister, limits.max_bytes),
+        let after = self.with(caller, capsule, bytes)?;
+        let limits = [
+            ("bytes in flight per caller", limits.max_bytes_per_caller),
+            ("bytes per capsule", limits.max_bytes_per_capsule),
+            ("bytes in the canister", limits.max_bytes),
         ];
-        let mut after = limited.map(|(_, account, _)| (account, 0));
-        for ((limit, account, allowed), (_, after)) in limited.into_iter().zip(&mut after) {
-            *after = self.of(account)?.saturating_add(bytes);
-            if *after > allowed {
-                return Err(Error::exhausted(limit, allowed, *after));
+        for ((limit, allowed), (_, bytes)) in limits.into_iter().zip(after) {
+            if bytes > allowed {
+                return Err(Error::exhausted(limit, allowed, bytes));
             }
         }
         Ok(after)
+    }
+
+    /// What the accounts of a caller, a capsule and the canister come to with these bytes.
+    fn with<'a>(
+        &self,
+        caller: Principal,
+        capsule: &'a str,
+        bytes: u64,
+    ) -> std::result::Result<[(Account<'a>, u64); 3], StableError> {
+        let accounts = [Account::Caller(caller), Account::Capsule(capsule), Account::Canister];
+        let mut after = accounts.map(|account| (account, 0));
+        for (account, now) in &mut after {
+            *now = self.of(*account)?.saturating_add(bytes);
+        }
+        Ok(after)
+    }
+
+    fn set(&mut self, accounts: &[(Account<'_>, u64)]) {
+        for (account, bytes) in accounts {
+            self.bytes.insert(account.key(), bytes);
+        }
     }
 
     /// Reserves bytes for a session that exists already.
@@ -113,14 +129,8 @@ impl Usage {
         capsule: &str,
         bytes: u64,
     ) -> std::result::Result<(), StableError> {
-        let mut after = [Account::Caller(caller), Account::Capsule(capsule), Account::Canister]
-            .map(|account| (account, 0));
-        for (account, now) in &mut after {
-            *now = self.of(*account)?.saturating_add(bytes);
-        }
-        for (account, now) in after {
-            self.bytes.insert(account.key(), &now);
-        }
+        let after = self.with(caller, capsule, bytes)?;
+        self.set(&after);
         Ok(())
     }
 
