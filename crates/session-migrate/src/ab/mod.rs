@@ -18,7 +18,7 @@ use crate::Verdict;
 use crate::compare::{self, Difference, RuleError, Rules, Tally};
 use crate::replay::{Builds, Played, ReplayError, State};
 use crate::server;
-use crate::trace::{Answer, Arguments, Call, Happening, PayloadRef, Trace};
+use crate::trace::{Answer, Arguments, Call, Happening, PayloadRef, Trace, TraceError};
 use crate::workload::{self, Order, Workload};
 
 pub use error::AbError;
@@ -49,6 +49,21 @@ pub struct Config {
     pub rules: Rules,
     /// Modules that stand for names, beside those that the tree builds.
     pub builds: Builds,
+}
+
+/// A subject, with its trace if there is one already.
+enum Play {
+    Trace(String, Trace),
+    Workload(Order),
+}
+
+impl Play {
+    fn prepare(subject: Subject) -> Result<Play, TraceError> {
+        Ok(match subject {
+            Subject::Trace(path) => Play::Trace(path.display().to_string(), Trace::read(&path)?),
+            Subject::Workload(order) => Play::Workload(order),
+        })
+    }
 }
 
 /// The rules that are checked in with the source tree that this program was built from.
@@ -83,25 +98,24 @@ pub fn run(config: Config, progress: &mut dyn FnMut(&str)) -> Result<Report, AbE
             sha256: module.sha256.clone(),
         })
     };
-    for subject in &subjects {
-        // A trace that cannot be played is told before anything is built.
-        if let Subject::Trace(path) = subject {
-            Trace::read(path)?;
-        }
-    }
+    let all_workloads = Workload::ALL.iter().all(|one| {
+        subjects.iter().any(|subject| matches!(subject, Subject::Workload(order) if order.workload == *one))
+    });
+    // A trace that cannot be played is told before anything is built.
+    let plays = subjects.into_iter().map(Play::prepare).collect::<Result<Vec<_>, _>>()?;
     let (about_a, about_b) = (about(&a)?, about(&b)?);
     let mut runs = Vec::new();
-    for (number, subject) in subjects.iter().enumerate() {
-        let (name, path) = match subject {
-            Subject::Trace(path) => (path.display().to_string(), path.clone()),
-            Subject::Workload(order) => {
+    for (number, play) in plays.into_iter().enumerate() {
+        let (name, trace) = match play {
+            Play::Trace(name, trace) => (name, trace),
+            Play::Workload(order) => {
                 progress(&format!("recording {} on {a}", order.workload));
                 let path = folder.path().join(format!("{number}.trace"));
                 let module = builds.get(&a)?;
-                (order.workload.name().to_owned(), workload::record(*order, &a, &module, &path)?)
+                let path = workload::record(order, &a, &module, &path)?;
+                (order.workload.name().to_owned(), Trace::read(&path)?)
             }
         };
-        let trace = Trace::read(&path)?;
         progress(&format!("playing {name} on {a} and {b}"));
         let sides = side::play_both(&trace, &a, &b, &builds)?;
         runs.push(compare(name, &trace, &sides, &mut tally));
@@ -113,9 +127,6 @@ pub fn run(config: Config, progress: &mut dyn FnMut(&str)) -> Result<Report, AbE
     let failed = runs.iter().any(|run| run.differences.iter().any(|difference| difference.rule.is_none()));
     let verdict = if failed { Verdict::Fail } else { Verdict::Pass };
     let server = server::chosen().map_err(ReplayError::from)?.kind;
-    let all_workloads = Workload::ALL.iter().all(|one| {
-        subjects.iter().any(|subject| matches!(subject, Subject::Workload(order) if order.workload == *one))
-    });
     Ok(Report { verdict, server, a: about_a, b: about_b, runs, rules, all_workloads })
 }
 
