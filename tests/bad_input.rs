@@ -1,15 +1,12 @@
 //! Input that nobody should send: each is answered with an error that says what is wrong, or the call is
 //! rejected, and nothing changes. On the legacy build and on the direct build.
 
-#[path = "support/mod.rs"]
-mod support;
-
+use crate::support::scene::{Scene, args};
+use crate::support::upload::{CHUNK, file, metadata, sha256, two_chunks};
+use crate::support::{World, controller, did, owner};
 use candid::Principal;
 use serde_bytes::{ByteBuf, Bytes};
 use session_migrate::build::Build;
-use support::scene::{Scene, args};
-use support::upload::{CHUNK, file, metadata, sha256, two_chunks};
-use support::{World, controller, did, owner};
 use upload_canister::api::*;
 
 /// Arguments of this many bytes still fit into one message.

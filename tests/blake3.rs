@@ -1,11 +1,8 @@
 //! Uploads that are verified by BLAKE3, on real wasm: in any order, and across every upgrade.
 
-#[path = "support/mod.rs"]
-mod support;
-
+use crate::support::upload::{CHUNK, digest, file};
+use crate::support::{World, owner};
 use session_migrate::build::Build;
-use support::upload::{CHUNK, digest, file};
-use support::{World, owner};
 use upload_canister::api::{Error, HashAlgorithm};
 
 const HASH: HashAlgorithm = HashAlgorithm::Blake3;

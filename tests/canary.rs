@@ -1,15 +1,12 @@
 //! A canary on the real wasm: a share of the new sessions takes one path, and its counts beside those of the other say
 //! whether it can take all.
 
-#[path = "support/mod.rs"]
-mod support;
-
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::support::upload::{file, two_chunks};
+use crate::support::{World, owner};
 use session_migrate::build::Build;
-use support::upload::{file, two_chunks};
-use support::{World, owner};
 use upload_canister::api::{CallCounts, ErrorCounts, PathCounts, SessionPath, UploadCounts};
 
 /// What clients saw of one path.

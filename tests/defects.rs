@@ -4,23 +4,13 @@
 //! Each test says what went wrong there and what holds now. Where a defect cannot come back because the thing
 //! that had it is gone, the test shows that it is gone.
 
-#[path = "defects/authorisation.rs"]
 mod authorisation;
-#[path = "defects/identity.rs"]
 mod identity;
-#[path = "defects/limits.rs"]
 mod limits;
-#[path = "defects/protocol.rs"]
 mod protocol;
-#[path = "defects/reads.rs"]
 mod reads;
-#[path = "defects/results.rs"]
 mod results;
-#[path = "defects/sessions.rs"]
 mod sessions;
-#[path = "support/mod.rs"]
-mod support;
-
 use session_migrate::build::Build;
 
 /// The builds that a canister goes through in a test about upgrades.

@@ -2,15 +2,12 @@
 //! a file read back a hundred times right after it was finished, and the memory that a large file takes. And a file too
 //! large to be hashed in one message.
 
-#[path = "support/mod.rs"]
-mod support;
-
+use crate::support::upload::{CHUNK, chunks, file, metadata, sha256};
+use crate::support::{World, controller, owner};
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 use session_migrate::build::Build;
 use sha2::{Digest, Sha256};
-use support::upload::{CHUNK, chunks, file, metadata, sha256};
-use support::{World, controller, owner};
 use upload_canister::api::Error;
 
 /// How much the heap may grow between a file of a few chunks and one of hundreds, bytes: the allocator's and the
@@ -69,7 +66,7 @@ proptest! {
     #![proptest_config(ProptestConfig {
         cases: 6,
         max_shrink_iters: 30,
-        failure_persistence: Some(Box::new(FileFailurePersistence::Direct("proptest-regressions/tests/endurance.txt"))),
+        failure_persistence: Some(Box::new(FileFailurePersistence::Direct("proptest-regressions/endurance.txt"))),
         ..ProptestConfig::default()
     })]
 

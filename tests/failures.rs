@@ -1,15 +1,12 @@
 //! A canister that may not run, or runs out of memory in the middle of a call: the call fails whole, and the upload
 //! goes on once there is room again. On the legacy build and on the direct build.
 
-#[path = "support/mod.rs"]
-mod support;
-
+use crate::support::calls::CALLS;
+use crate::support::scene::{Scene, args};
+use crate::support::upload::{CHUNK, file, two_chunks};
+use crate::support::{World, controller, did, owner};
 use pocket_ic::{CanisterSettings, ErrorCode, RejectResponse};
 use session_migrate::build::Build;
-use support::calls::CALLS;
-use support::scene::{Scene, args};
-use support::upload::{CHUNK, file, two_chunks};
-use support::{World, controller, did, owner};
 
 /// Bytes of a wasm page.
 const PAGE: u64 = 65_536;

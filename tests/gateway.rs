@@ -1,15 +1,12 @@
 //! What comes through the HTTP gateway: the pages `/metrics` and `/health`, and an answer to anything else. On the
 //! legacy build and on the direct build.
 
-#[path = "support/mod.rs"]
-mod support;
-
+use crate::support::World;
+use crate::support::scene::Scene;
+use crate::support::scrape::request;
+use crate::support::upload::two_chunks;
 use serde_bytes::ByteBuf;
 use session_migrate::build::Build;
-use support::World;
-use support::scene::Scene;
-use support::scrape::request;
-use support::upload::two_chunks;
 use upload_canister::api::{HttpRequest, HttpResponse};
 
 fn text(response: HttpResponse) -> String {

@@ -1,17 +1,14 @@
 //! The Candid interfaces: each build's is the one that is checked in, a client of one build can talk to the
 //! next, and what the first public release called something is still called that.
 
-#[path = "support/mod.rs"]
-mod support;
-
+use crate::support::did;
 use candid_parser::utils::{CandidSource, service_compatible};
 use session_migrate::build::Build;
-use support::did;
 
 #[test]
 fn the_checked_in_interface_is_that_of_the_built_wasm() {
     for build in Build::ALL {
-        let artifact = support::artifact(build);
+        let artifact = crate::support::artifact(build);
         let built = std::fs::read_to_string(&artifact.did).unwrap();
         let checked_in = std::fs::read_to_string(did::path(build)).unwrap();
         let first_difference =

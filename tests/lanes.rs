@@ -5,9 +5,7 @@
 //! no call at all. These upload a real photograph and pictures really made from it, and every lane ends with
 //! a comparison of what the canister gives back.
 
-#[path = "lanes/picture.rs"]
 mod picture;
-#[path = "lanes/world.rs"]
 mod world;
 
 use session_migrate::client::{Step, Uploader};

@@ -1,15 +1,12 @@
 //! Limits on how many there may be and how long: each is named in the error with its numbers, a refused call changes
 //! nothing, and what is given back can be used again. On the legacy build and on the direct build.
 
-#[path = "support/mod.rs"]
-mod support;
-
+use crate::support::upload::{NewMemory, metadata};
+use crate::support::{World, controller, owner, stranger, writer};
 use candid::{CandidType, Principal};
 use serde::Deserialize;
 use serde_bytes::ByteBuf;
 use session_migrate::build::Build;
-use support::upload::{NewMemory, metadata};
-use support::{World, controller, owner, stranger, writer};
 use upload_canister::api::*;
 
 /// Runs each test on both builds.

@@ -2,16 +2,13 @@
 //! function and says what does not decode. Nothing changes, the canister lives on, and no bytes can make it work until
 //! it runs into the limit of instructions.
 
-#[path = "support/mod.rs"]
-mod support;
-
+use crate::support::calls::CALLS;
+use crate::support::scene::Scene;
+use crate::support::upload::{file, two_chunks};
+use crate::support::{World, controller, did, owner};
 use candid::Reserved;
 use candid::types::{Function, TypeInner};
 use session_migrate::build::Build;
-use support::calls::CALLS;
-use support::scene::Scene;
-use support::upload::{file, two_chunks};
-use support::{World, controller, did, owner};
 use upload_canister::api::{self, HttpResponse};
 
 /// Bytes that still fit into one message.

@@ -1,13 +1,10 @@
 //! The dry run on a migration that is held back: it names every record, and what converting them will cost.
 
-#[path = "support/mod.rs"]
-mod support;
-
+use crate::support::legacy_state::image;
+use crate::support::{World, controller};
 use candid::Principal;
 use pocket_ic::common::rest::BlobCompression;
 use session_migrate::build::Build;
-use support::legacy_state::image;
-use support::{World, controller};
 use upload_canister::api::{DryRun, MigrationPhase, MigrationStatus, Result};
 
 const SESSIONS: u64 = 2_000;

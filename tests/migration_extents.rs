@@ -1,21 +1,18 @@
 //! The second migration, from the chunk map into extents, interrupted at every message of it, on real wasm: it ends as if
 //! nothing had happened, and clients that come in between find and leave what they would at any other time.
 
-#[path = "support/mod.rs"]
-mod support;
-
 use std::collections::BTreeSet;
 
-use session_migrate::build::Build;
-use support::conversion::extents::held::Held;
-use support::conversion::extents::image::{Kept, image};
-use support::conversion::extents::{InChunkMap, SECOND, storage, unit_on_its_way};
-use support::conversion::{
+use crate::support::conversion::extents::held::Held;
+use crate::support::conversion::extents::image::{Kept, image};
+use crate::support::conversion::extents::{InChunkMap, SECOND, storage, unit_on_its_way};
+use crate::support::conversion::{
     Interruption, Start, after, interrupted_everywhere, messages, pause_and_resume, settle, undisturbed,
 };
-use support::traps::{trapped_everywhere, upgrade_trapped_everywhere};
-use support::upload::digest;
-use support::{World, controller, owner};
+use crate::support::traps::{trapped_everywhere, upgrade_trapped_everywhere};
+use crate::support::upload::digest;
+use crate::support::{World, controller, owner};
+use session_migrate::build::Build;
 use upload_canister::api::{Error, MigrationPhase, UploadFinishResult};
 use upload_canister::migrate::Phase;
 

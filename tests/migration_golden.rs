@@ -3,17 +3,14 @@
 //! `tests/golden/layout-N.bin.gz` are whole stable memories, made once by the builds that wrote the layout and never
 //! again; a release that brings a new layout adds one.
 
-#[path = "support/mod.rs"]
-mod support;
-
 use std::io::Read as _;
 use std::path::PathBuf;
 
+use crate::support::upload::{CHUNK, digest};
+use crate::support::{World, controller, owner, tree};
 use flate2::read::GzDecoder;
 use pocket_ic::common::rest::BlobCompression;
 use session_migrate::build::Build;
-use support::upload::{CHUNK, digest};
-use support::{World, controller, owner};
 use upload_canister::api::{HashAlgorithm, MigrationPhase, MigrationStatus, Result};
 
 /// Layouts, each with the build that wrote it.
@@ -23,7 +20,7 @@ const LAYOUTS: [(u16, Build); 3] = [(1, Build::Legacy), (2, Build::Staged), (3, 
 const BY_BLAKE3: &str = "half, by BLAKE3";
 
 fn path(layout: u16) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/layout-{layout}.bin.gz"))
+    tree::root().join(format!("tests/golden/layout-{layout}.bin.gz"))
 }
 
 /// A file of two chunks that packs well.

@@ -4,19 +4,16 @@
 //! sessions take a message each time the pace doubles. A message on the IC happens as a whole or not at all: what is
 //! inside of one is cut in `migration_traps.rs`.
 
-#[path = "support/mod.rs"]
-mod support;
-
 use std::time::Duration;
 
-use session_migrate::build::Build;
-use support::conversion::sessions::{SESSIONS, Sessions};
-use support::conversion::{
+use crate::support::conversion::sessions::{SESSIONS, Sessions};
+use crate::support::conversion::{
     Interruption, Start, after, control, interrupted_everywhere, pause_and_resume, settle, status,
     undisturbed,
 };
-use support::legacy_state::{image, memory_of};
-use support::{World, controller};
+use crate::support::legacy_state::{image, memory_of};
+use crate::support::{World, controller};
+use session_migrate::build::Build;
 use upload_canister::api::MigrationPhase;
 
 /// Sessions that take some ten messages.

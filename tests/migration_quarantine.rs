@@ -1,9 +1,6 @@
 //! A session in quarantine, and everybody else: neither the sweep nor the list of its owner stops at it.
 
-#[path = "support/mod.rs"]
-mod support;
-
-use support::legacy_state::{client, image, memory_of, metadata};
+use crate::support::legacy_state::{client, image, memory_of, metadata};
 use upload_canister::api::HashAlgorithm;
 use upload_canister::meter::Unmetered;
 use upload_canister::migrate::{self, Phase, Progress};

@@ -1,15 +1,12 @@
 //! Stable memory that no build of this canister left like that: every build refuses it by name, and what was there
 //! stays as it was, with the old code over it.
 
-#[path = "support/mod.rs"]
-mod support;
-
+use crate::support::World;
+use crate::support::legacy_state::{image, memory_of};
 use ic_stable_structures::Memory as _;
 use ic_stable_structures::memory_manager::MemoryId;
 use pocket_ic::common::rest::BlobCompression;
 use session_migrate::build::Build;
-use support::World;
-use support::legacy_state::{image, memory_of};
 use upload_canister::stable::layout::Layout;
 use upload_canister::stable::{Memories, RawMemory, memory_ids};
 use upload_canister::storage::Storage;

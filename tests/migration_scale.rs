@@ -4,21 +4,18 @@
 //! `docs/migration-costs.md`. `UPDATE_REPORT=1` writes the report anew; without it no cost of the run may be more than a
 //! tenth above the report, and the run says when the report is stale.
 
-#[path = "support/mod.rs"]
-mod support;
-
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
+use crate::support::legacy_state::{BYTES, CLIENTS, client, file, idem, image, is_stored, metadata};
+use crate::support::upload::sha256;
+use crate::support::{World, controller, tree};
 use candid::Principal;
 use pocket_ic::common::rest::BlobCompression;
 use serde_bytes::{ByteBuf, Bytes};
 use session_migrate::build::Build;
 use session_migrate::costs::{self, MessageCost};
 use session_migrate::server::ServerKind;
-use support::legacy_state::{BYTES, CLIENTS, client, file, idem, image, is_stored, metadata};
-use support::upload::sha256;
-use support::{World, controller};
 use upload_canister::api::{MigrationPhase, MigrationStatus, Result, UploadFinishResult};
 
 /// What the migration stays under in `post_upgrade`, whatever the number of sessions: `UPGRADE_INSTRUCTIONS` in
@@ -221,7 +218,7 @@ fn line(figures: &Figures) -> String {
 }
 
 fn report_path() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/migration-costs.md")
+    tree::root().join("docs/migration-costs.md")
 }
 
 /// The lines of the table, by number of sessions.

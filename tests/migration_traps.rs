@@ -1,11 +1,8 @@
 //! A message of the migration that traps in its middle, on real wasm, at every message and in several places of each: the
 //! canister is as it was before it, and ends in the same state as if nothing had happened.
 
-#[path = "support/mod.rs"]
-mod support;
-
-use support::conversion::sessions::Sessions;
-use support::traps::{trapped_everywhere, upgrade_trapped_everywhere};
+use crate::support::conversion::sessions::Sessions;
+use crate::support::traps::{trapped_everywhere, upgrade_trapped_everywhere};
 
 #[test]
 fn a_message_that_traps_while_records_are_counted_changes_nothing() {

@@ -1,27 +1,22 @@
 //! The model of the upload contract against the real wasm: the legacy build, through the whole staged upgrade.
 
-#[path = "model/mod.rs"]
-mod model;
-#[path = "support/mod.rs"]
-mod support;
-
 use std::cell::RefCell;
 use std::time::Duration;
 
+use crate::support::upload::metadata;
+use crate::support::{World, controller, owner, writer};
 use candid::Principal;
 use proptest::prelude::*;
 use proptest::test_runner::{FileFailurePersistence, TestRunner};
 use serde_bytes::ByteBuf;
 use session_migrate::build::Build;
 use sha2::{Digest, Sha256};
-use support::upload::metadata;
-use support::{World, controller, owner, writer};
 use upload_canister::api::{
     AssetMetadata, AssetMetadataBase, AssetType, BlobRef, Capsule, CapsuleAccess, Error, Memory,
     MigrationPhase, MigrationStatus, PersonRef, StorageBackend, UploadFinishResult, UploadStatus,
 };
 
-use model::{
+use upload_model::{
     Answer, Control, Finished, Guest, Holdings, MemoryView, NewContent, NewMemory, Operation, Phase, Put,
     Refusal, Stage, Target, View, operations,
 };
@@ -93,12 +88,12 @@ impl Wasm {
 
     fn set_limits(&mut self) {
         self.world.configure(|config| {
-            config.session_ttl_seconds = model::TTL_SECONDS;
-            config.max_sessions_per_caller = model::MAX_SESSIONS;
-            config.max_bytes_per_caller = model::MAX_BYTES_PER_CALLER;
-            config.max_bytes_per_capsule = model::MAX_BYTES_PER_CAPSULE;
-            config.max_bytes = model::MAX_BYTES;
-            config.max_memories_per_capsule = Some(model::MAX_MEMORIES);
+            config.session_ttl_seconds = upload_model::TTL_SECONDS;
+            config.max_sessions_per_caller = upload_model::MAX_SESSIONS;
+            config.max_bytes_per_caller = upload_model::MAX_BYTES_PER_CALLER;
+            config.max_bytes_per_capsule = upload_model::MAX_BYTES_PER_CAPSULE;
+            config.max_bytes = upload_model::MAX_BYTES;
+            config.max_memories_per_capsule = Some(upload_model::MAX_MEMORIES);
         });
     }
 }
@@ -128,7 +123,7 @@ impl Target for Wasm {
     }
 
     fn share(&mut self, who: u8, owner: u8, capsule: &str, guest: Guest) -> Answer<()> {
-        let other = person((owner + 1) % model::PEOPLE);
+        let other = person((owner + 1) % upload_model::PEOPLE);
         let of = |right: Guest| if guest == right { vec![other] } else { vec![] };
         let access = CapsuleAccess {
             owners: vec![person(owner)],
@@ -227,7 +222,7 @@ impl Target for Wasm {
         Holdings {
             sessions: stats.sessions,
             receipts: stats.receipts,
-            payload: model::Payload { chunks: stats.chunks, extent_bytes: stats.payload_bytes },
+            payload: upload_model::Payload { chunks: stats.chunks, extent_bytes: stats.payload_bytes },
             blobs: stats.blobs,
             memories: stats.memories,
             capsules: stats.capsules,
@@ -311,7 +306,7 @@ impl Target for Wasm {
 fn config() -> ProptestConfig {
     let default = ProptestConfig::default();
     let cases = if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { 200 };
-    let file = FileFailurePersistence::Direct("proptest-regressions/tests/model.txt");
+    let file = FileFailurePersistence::Direct("proptest-regressions/model.txt");
     // A canister makes a step in milliseconds and not in microseconds.
     ProptestConfig { cases, max_shrink_iters: 200, failure_persistence: Some(Box::new(file)), ..default }
 }
@@ -322,7 +317,7 @@ fn check(stage: Stage) {
     let checked = TestRunner::new(config()).run(&operations(10..60), |operations: Vec<Operation>| {
         let mut wasm = wasm.borrow_mut();
         wasm.renew(stage);
-        model::run(&mut *wasm, &operations, stage).map_err(TestCaseError::fail)
+        upload_model::run(&mut *wasm, &operations, stage).map_err(TestCaseError::fail)
     });
     if let Err(failure) = checked {
         panic!("{failure}");

@@ -7,16 +7,17 @@
 //!
 //! `RECORD_TRACE=NAME` records a folder that is not there yet, from what `replay/record.rs` has under that name.
 
-#[path = "replay/record.rs"]
 mod record;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Deserialize;
 use session_migrate::ab::rules_of_the_tree;
 use session_migrate::compare::{self, Difference, Tally};
 use session_migrate::replay::{self, Builds, Interruption, State, Subject};
 use session_migrate::trace::Trace;
+
+use crate::support::tree;
 
 /// `expect.toml`.
 #[derive(Deserialize)]
@@ -40,7 +41,7 @@ struct Play {
 }
 
 fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/replay")
+    tree::root().join("tests/replay")
 }
 
 /// The folders, by name.

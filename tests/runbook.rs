@@ -1,12 +1,9 @@
 //! Every command of `docs/runbook.md`, as it stands there, in the order in which it stands there.
 
-#[path = "support/mod.rs"]
-mod support;
-
+use crate::support::upload::two_chunks;
+use crate::support::{World, controller, owner};
 use candid::{IDLArgs, Principal};
 use session_migrate::build::Build;
-use support::upload::two_chunks;
-use support::{World, controller, owner};
 use upload_canister::api::{DryRun, MigrationPhase, MigrationStatus, Result, SessionPath};
 
 /// The calls in the code blocks of the runbook: name and arguments as text.
@@ -24,7 +21,7 @@ fn commands() -> Vec<(String, String)> {
 }
 
 fn call(world: &World, name: &str, arguments: &str) -> Vec<u8> {
-    let (_, functions) = support::did::functions(world.build);
+    let (_, functions) = crate::support::did::functions(world.build);
     let (_, function) = functions.iter().find(|(known, _)| known == name).unwrap_or_else(|| panic!("{name}"));
     let arguments = candid_parser::parse_idl_args(arguments).unwrap();
     let bytes = arguments.to_bytes().unwrap();
@@ -105,7 +102,7 @@ fn every_command_does_what_the_runbook_says() {
         met.push(name);
     }
     world.finish(owner(), session, &file).unwrap();
-    let (_, functions) = support::did::functions(Build::Direct);
+    let (_, functions) = crate::support::did::functions(Build::Direct);
     for (name, _) in functions.iter().filter(|(name, _)| name.starts_with("migration_")) {
         assert!(met.contains(name), "the runbook does not have {name}");
     }

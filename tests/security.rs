@@ -1,16 +1,13 @@
 //! Who may call what: one table of every function of the interface and six kinds of callers, on every build. A
 //! function that is missing from the table is a failed test.
 
-#[path = "support/mod.rs"]
-mod support;
-
+use crate::support::calls::CALLS;
+use crate::support::scene::Scene;
+use crate::support::scrape::request;
+use crate::support::upload::file;
+use crate::support::{World, controller, did, owner, reader, stranger, writer};
 use candid::{IDLArgs, IDLValue, Principal};
 use session_migrate::build::Build;
-use support::calls::CALLS;
-use support::scene::Scene;
-use support::scrape::request;
-use support::upload::file;
-use support::{World, controller, did, owner, reader, stranger, writer};
 use upload_canister::api::{Capsule, HttpResponse, UploadStatus};
 
 /// What a caller is answered.

@@ -3,6 +3,8 @@
 #[path = "support/did.rs"]
 #[allow(dead_code, reason = "the names are enough here")]
 mod did;
+#[path = "support/tree.rs"]
+mod tree;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -22,7 +24,7 @@ fn sources(folder: &str) -> Vec<(PathBuf, String)> {
             }
         }
     }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let root = tree::root().join(folder);
     let mut found = Vec::new();
     walk(&root, &mut found);
     let beside = root.with_extension("rs");
@@ -49,7 +51,7 @@ fn uses(sources: &[(PathBuf, String)], words: &[&str]) -> Vec<String> {
 
 fn without_tests(sources: Vec<(PathBuf, String)>) -> Vec<(PathBuf, String)> {
     let is_test = |path: &Path| {
-        let below = path.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap().with_extension("");
+        let below = path.strip_prefix(tree::root()).unwrap().with_extension("");
         below.iter().any(|part| part == "tests" || part == "proptests")
     };
     sources.into_iter().filter(|(path, _)| !is_test(path)).collect()
@@ -124,7 +126,7 @@ fn the_heads_of_all_entry_points_are_written() {
 /// The tests that `docs/upload-contract.md` names, as `file::function`, are there.
 #[test]
 fn every_test_that_the_contract_names_exists() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = tree::root();
     let contract = fs::read_to_string(root.join("docs/upload-contract.md")).unwrap();
     let named: Vec<&str> =
         contract.split('`').skip(1).step_by(2).filter(|code| code.contains("::")).collect();

@@ -1,15 +1,12 @@
 //! What the timers end, on real wasm: in messages that the IC lets come to their end, whatever there is to be ended.
 
-#[path = "support/mod.rs"]
-mod support;
-
 use std::time::Duration;
 
+use crate::support::upload::{CHUNK, chunks, metadata};
+use crate::support::{World, owner};
 use session_migrate::build::Build;
 use session_migrate::costs;
 use session_migrate::server::{self, ServerKind};
-use support::upload::{CHUNK, chunks, metadata};
-use support::{World, owner};
 
 /// Chunks that an ended session gives back at once: removing them takes 2.2 billion instructions (`docs/costs.md`).
 const CHUNKS: u32 = 32;

@@ -1,12 +1,9 @@
 //! Which build follows which, on real wasm, with uploads half done: each goes on where it was.
 
-#[path = "support/mod.rs"]
-mod support;
-
+use crate::support::conversion::{control, status};
+use crate::support::upload::{CHUNK, file};
+use crate::support::{World, controller, owner};
 use session_migrate::build::Build;
-use support::conversion::{control, status};
-use support::upload::{CHUNK, file};
-use support::{World, controller, owner};
 use upload_canister::api::{AdminConfig, MigrationPhase, MigrationStatus, Result, SessionPath};
 
 /// An upload of two chunks to a capsule of its own, of which the second has arrived.

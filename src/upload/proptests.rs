@@ -7,14 +7,11 @@ use proptest::prelude::*;
 
 mod native;
 
-#[path = "../../tests/model/mod.rs"]
-mod model;
-
-use model::{Control, Operation, Stage, operations};
 use native::Native;
+use upload_model::{Control, Operation, Stage, operations};
 
 fn check(stage: Stage, operations: &[Operation]) -> Result<(), TestCaseError> {
-    model::run(&mut Native::new(stage), operations, stage).map_err(TestCaseError::fail)
+    upload_model::run(&mut Native::new(stage), operations, stage).map_err(TestCaseError::fail)
 }
 
 /// 700 cases a build unless the environment says otherwise (`PROPTEST_CASES`): quick enough for every `cargo test`.
@@ -59,11 +56,11 @@ fn there_and_back_again_with_uploads_in_flight() {
     let put = |session| Operation::PutMissing { session, last: true };
     let control = |control| Operation::Control { control };
     let course = [
-        begin(0, 0, model::CHUNK + 1),
+        begin(0, 0, upload_model::CHUNK + 1),
         put(0),
         Operation::Upgrade { share: 0 },
         Operation::Migrate { steps: 11 },
-        begin(1, 1, 2 * model::CHUNK),
+        begin(1, 1, 2 * upload_model::CHUNK),
         put(0),
         control(Control::Rollback),
         Operation::Migrate { steps: 1 },
@@ -83,7 +80,7 @@ fn there_and_back_again_with_uploads_in_flight() {
     ];
     let there_and_back = course.iter().position(|operation| matches!(operation, Operation::GoBack)).unwrap();
     let mut native = Native::new(Stage::Legacy);
-    model::run(&mut native, &course[..=there_and_back], Stage::Legacy).unwrap();
+    upload_model::run(&mut native, &course[..=there_and_back], Stage::Legacy).unwrap();
     assert_eq!(
         native.stage,
         Stage::Legacy,
@@ -99,7 +96,7 @@ fn a_session_that_comes_back_to_the_old_path_is_what_the_new_path_has_made_of_it
     let put = Operation::PutMissing { session: 0, last: false };
     let control = |control| Operation::Control { control };
     let course = [
-        begin(0, 0, 2 * model::CHUNK + 1),
+        begin(0, 0, 2 * upload_model::CHUNK + 1),
         control(Control::Pause),
         Operation::Upgrade { share: 0 },
         put.clone(),

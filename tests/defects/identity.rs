@@ -4,7 +4,7 @@ use session_migrate::build::Build;
 use sha2::{Digest, Sha256};
 use upload_canister::api::Error;
 
-use crate::Course;
+use super::Course;
 use crate::support::upload::{CHUNK, file, sha256, two_chunks};
 use crate::support::{World, controller, owner, stranger, writer};
 

@@ -4,7 +4,7 @@ use session_migrate::build::Build;
 use upload_canister::api::{Capsule, Error};
 use upload_canister::stable::memory_ids::{self, Structure};
 
-use crate::Course;
+use super::Course;
 use crate::support::upload::{CHUNK, file};
 use crate::support::{World, controller, did, owner};
 

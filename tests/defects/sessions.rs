@@ -8,7 +8,7 @@ use upload_canister::session::{
     ByteSink, HeapStore, PutOutcome, SessionError, SessionId, SessionService, SessionSpec, SinkError, Time,
 };
 
-use crate::Course;
+use super::Course;
 use crate::support::upload::{CHUNK, metadata, two_chunks};
 use crate::support::{World, owner, stranger, writer};
 

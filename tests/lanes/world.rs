@@ -9,7 +9,7 @@ use session_migrate::client::{Asset, Canister, Step, Uploader};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-use crate::picture;
+use super::picture;
 
 /// Which builds a lane goes through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

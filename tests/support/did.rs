@@ -9,7 +9,7 @@ use session_migrate::build::Build;
 
 /// Where the interface of a build is checked in.
 pub fn path(build: Build) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("candid").join(format!("{build}.did"))
+    super::tree::root().join("candid").join(format!("{build}.did"))
 }
 
 /// The functions of a build's interface.

@@ -3,8 +3,6 @@
 //! Owns: installing and upgrading builds, typed and raw calls to every function of the interface, waiting for
 //! the canister's timers. Does not own: any expectation about an answer.
 
-#![allow(dead_code, reason = "every test file uses its own part")]
-
 pub mod calls;
 pub mod conversion;
 pub mod did;
@@ -12,6 +10,7 @@ pub mod legacy_state;
 pub mod scene;
 pub mod scrape;
 pub mod traps;
+pub mod tree;
 pub mod upload;
 
 use std::sync::OnceLock;

@@ -26,7 +26,7 @@ use crate::upload::path::direct::DirectPath;
 use crate::upload::path::{Upload, UploadPath};
 use crate::upload::tests::{Exhausted, World, metadata, person};
 
-use super::model::{
+use upload_model::{
     self as model, Answer, Control, Finished, Guest, Holdings, MemoryView, NewContent, NewMemory, Put,
     Refusal, Stage, Target, View,
 };

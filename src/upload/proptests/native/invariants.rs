@@ -5,7 +5,7 @@ use crate::migrate::Phase;
 use crate::migrations::extents::extents_of;
 use crate::storage::Storage;
 use crate::upload::PayloadState;
-use crate::upload::proptests::model::Stage;
+use upload_model::Stage;
 
 use super::Native;
 

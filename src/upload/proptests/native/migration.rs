@@ -8,8 +8,8 @@ use crate::storage::Storage;
 use crate::upload::path::compat::CompatPath;
 use crate::upload::path::direct::DirectPath;
 use crate::upload::path::{ActivePath, UploadPath};
-use crate::upload::proptests::model::{self, Answer, Control, Stage};
 use crate::upload::tests::{ALL_LAYOUTS, World, set_share};
+use upload_model::{self as model, Answer, Control, Stage};
 
 use super::{Native, refusal};
 

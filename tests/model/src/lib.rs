@@ -4,8 +4,10 @@
 //! after every step. Does not own: how an operation reaches the code under test; that is a [`Target`], of
 //! which there are two, the canister's logic over a memory in the process and the real wasm.
 //!
-//! Nothing in here uses a type of the canister, so that both can include it, and so that no mistake of the
-//! canister can be a mistake of the model.
+//! Nothing in here uses a type of the canister, so that its unit tests and the end-to-end tests share one model, and so
+//! that no mistake of the canister can be a mistake of the model.
+
+#![allow(missing_docs, reason = "the fields of an operation say what they are by their names")]
 
 mod act;
 mod expect;

@@ -1,0 +1,8 @@
+//! Where the checked-out tree is.
+
+use std::path::Path;
+
+/// The folder of the workspace.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
