@@ -12,8 +12,8 @@ pub mod extents;
 pub use extents::MoveToExtents;
 pub use split_sessions::SplitSessions;
 
+use crate::build_profile::LAYOUTS;
 use crate::migrate::Migration;
-use crate::upload::path::LAYOUTS;
 
 /// All of them, by number.
 pub const ALL: &[&dyn Migration] = &[&SplitSessions, &MoveToExtents { layouts: LAYOUTS }];

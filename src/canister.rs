@@ -24,12 +24,13 @@ use serde_bytes::ByteBuf;
 use entry::{query, update};
 
 use crate::api::*;
+use crate::build_profile::{BUILD, FEATURES, LAYOUTS};
 use crate::config::Config;
 use crate::meter::Meter;
 use crate::session::Time;
 use crate::stable::RawMemory;
 use crate::storage::Storage;
-use crate::upload::path::{ActivePath, BUILD, FEATURES, LAYOUTS};
+use crate::upload::path::ActivePath;
 use crate::upload::{UploadService, limits};
 use crate::{memories, metrics};
 

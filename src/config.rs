@@ -3,13 +3,13 @@
 use minicbor::{Decode, Encode};
 
 use crate::api::{AdminConfig, Error, Result};
+use crate::build_profile::{BUILD, COMPAT_SHARE_PERCENT};
 use crate::stable::{Record, codec};
 use crate::upload::limits::{
     DEFAULT_MAX_BYTES, DEFAULT_MAX_BYTES_PER_CALLER, DEFAULT_MAX_BYTES_PER_CAPSULE,
     DEFAULT_MAX_CAPSULES_PER_CALLER, DEFAULT_MAX_MEMORIES_PER_CAPSULE, DEFAULT_MAX_SESSIONS_PER_CALLER,
     DEFAULT_SESSION_TTL_SECONDS,
 };
-use crate::upload::path::{BUILD, FEATURES};
 
 /// Shortest time to live that makes sense: a client must be able to send one chunk, seconds.
 const MIN_TTL_SECONDS: u64 = 60;
@@ -67,7 +67,7 @@ impl Config {
     /// # Errors
     /// [`Error::InvalidArgument`] with the bounds.
     pub fn checked(config: AdminConfig) -> Result<Self> {
-        let (lowest, highest) = (lowest_share(), highest_share());
+        let (lowest, highest) = COMPAT_SHARE_PERCENT.into_inner();
         if !(lowest..=highest).contains(&config.compat_share_percent) {
             let expected = format!("{lowest} to {highest} in the {BUILD} build");
             return Err(Error::invalid("compat_share_percent", expected, config.compat_share_percent));
@@ -89,7 +89,7 @@ impl Config {
         let capsules = self.max_capsules_per_caller.unwrap_or(DEFAULT_MAX_CAPSULES_PER_CALLER);
         let memories = self.max_memories_per_capsule.unwrap_or(DEFAULT_MAX_MEMORIES_PER_CAPSULE);
         AdminConfig {
-            compat_share_percent: share.clamp(lowest_share(), highest_share()),
+            compat_share_percent: share.clamp(*COMPAT_SHARE_PERCENT.start(), *COMPAT_SHARE_PERCENT.end()),
             session_ttl_seconds: self.session_ttl_seconds.unwrap_or(DEFAULT_SESSION_TTL_SECONDS),
             max_sessions_per_caller: self.max_sessions_per_caller.unwrap_or(DEFAULT_MAX_SESSIONS_PER_CALLER),
             max_bytes_per_caller: self.max_bytes_per_caller.unwrap_or(DEFAULT_MAX_BYTES_PER_CALLER),
@@ -122,15 +122,6 @@ impl Config {
             max_memories_per_capsule,
         }
     }
-}
-
-/// A build without the direct path serves everything on the compat path, and the other way round.
-fn lowest_share() -> u8 {
-    if FEATURES.contains(&"direct") { 0 } else { 100 }
-}
-
-fn highest_share() -> u8 {
-    if FEATURES.contains(&"compat") { 100 } else { 0 }
 }
 
 const VERSION: u8 = 1;

@@ -19,6 +19,7 @@
 
 pub mod api;
 pub mod blob;
+pub mod build_profile;
 pub mod canister;
 pub mod capsule;
 pub mod config;

@@ -225,5 +225,5 @@ fn remove(storage: &mut Storage, memory_id: &str) -> Result<()> {
     Ok(())
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "direct"))]
 mod tests;

@@ -3,9 +3,9 @@
 mod counts;
 
 use crate::api::{AdminStats, Result};
+use crate::build_profile::BUILD;
 use crate::stable::layout::Layout;
 use crate::storage::Storage;
-use crate::upload::path::BUILD;
 
 /// Counts everything that is kept. `stable_memory_bytes` is the size of stable memory.
 ///

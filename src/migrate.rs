@@ -46,7 +46,7 @@ cfg_if::cfg_if! {
         pub use touch::{compat_share, held, leave_layout_1, touch};
         pub use watch::{Watched, watch};
 
-        #[cfg(test)]
+        #[cfg(all(test, feature = "compat"))]
         mod tests;
     }
 }

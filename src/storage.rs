@@ -5,6 +5,7 @@
 
 use crate::api::AdminConfig;
 use crate::blob::BlobStore;
+use crate::build_profile::{BUILD, FRESH_LAYOUT, LAYOUTS};
 use crate::capsule::CapsuleStore;
 use crate::config::Config;
 use crate::migrate::{MigrationTables, Phase};
@@ -13,7 +14,6 @@ use crate::stable::layout::Layout;
 use crate::stable::preflight::{self, PreflightError};
 use crate::stable::{Buckets, Memories, RawMemory, Register, StableError, Table, memory_ids};
 use crate::upload::mapped_sessions::MappedSessions;
-use crate::upload::path::{FRESH_LAYOUT, LAYOUTS};
 use crate::upload::{PathCounters, PayloadState, Receipts, SessionIndex, SessionTables, Usage};
 
 /// All stable structures of the canister.
@@ -104,7 +104,7 @@ impl Storage {
             let accepted: Vec<String> = accepted.iter().map(|layout| layout.0.to_string()).collect();
             return Err(OpenError::LayoutRefused {
                 found: layout.0,
-                build: crate::upload::path::BUILD,
+                build: BUILD,
                 accepted: accepted.join(" and "),
                 way_back: if storage.migration.state()?.phase == Phase::Finalized {
                     "the migration is finalized, and there is no way back"

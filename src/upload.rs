@@ -41,7 +41,7 @@ pub use service::UploadService;
 pub use tables::{DirectStore, RawRecord, SessionRecord, SessionTables};
 pub use usage::Usage;
 
-#[cfg(test)]
+#[cfg(all(test, feature = "compat", feature = "direct"))]
 mod proptests;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -272,7 +272,7 @@ fn report(runs: &[Figures]) {
 
 const HEAD: &str = "# What migration 1 costs
 
-Written by `UPDATE_REPORT=1 cargo test --test migration_scale`, with `MIGRATION_SESSIONS=1000000` for the million. Every
+Written by `UPDATE_REPORT=1 cargo test -p upload-e2e migration_scale`, with `MIGRATION_SESSIONS=1000000` for the million. Every
 session is a file of one chunk with its metadata, four index entries and its accounts; the chunk of every third one is
 stored. A thousand clients put, finish, abort and begin all the time, on sessions chosen at random, and no call fails.
 

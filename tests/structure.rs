@@ -92,6 +92,25 @@ fn features_are_chosen_in_one_place_of_the_upload_layer() {
     assert_eq!(uses(&elsewhere, &["feature ="]), Vec::<String>::new());
 }
 
+/// What is below the upload layer and the engine learns from `build_profile` what the build is, and not from them.
+#[test]
+fn build_facts_come_from_the_build_profile() {
+    let all = without_tests(sources("src"));
+    assert_eq!(uses(&all, &["FEATURES.contains"]), Vec::<String>::new(), "decided at compile time");
+    let elsewhere: Vec<_> = all
+        .into_iter()
+        .filter(|(path, _)| !["build_profile.rs", "upload/path.rs"].iter().any(|file| path.ends_with(file)))
+        .collect();
+    assert_eq!(uses(&elsewhere, &["const BUILD", "const FEATURES", "const LAYOUTS"]), Vec::<String>::new());
+    let below = |(path, _): &(PathBuf, String)| {
+        let path = path.to_string_lossy();
+        ["config.rs", "metrics.rs", "migrate/", "src/storage.rs"].iter().any(|part| path.contains(part))
+    };
+    let below: Vec<_> = elsewhere.into_iter().filter(below).collect();
+    assert!(below.len() > 10, "{below:?}");
+    assert_eq!(uses(&below, &["upload::path"]), Vec::<String>::new());
+}
+
 #[test]
 fn memories_are_opened_by_their_names_in_the_table_of_ids() {
     let all = without_tests(sources("src"));

@@ -8,6 +8,7 @@ use super::examine::{Examined, Verdict, examine};
 use super::write::{set_aside, settle, stored, withdraw};
 use super::{LegacyUploadSession, Split, Unconvertible, convert, revert};
 use crate::api::{Error, Result};
+use crate::build_profile::{BUILD, SERVES_LAYOUT_1};
 use crate::migrate::{
     Advance, Bulk, Classified, Migration, Plan, QuarantineRecord, Reversal, Reverted, Work, held,
 };
@@ -16,7 +17,6 @@ use crate::stable::StableError;
 use crate::stable::layout::Layout;
 use crate::storage::Storage;
 use crate::upload::LegacySession;
-use crate::upload::path::{BUILD, FEATURES};
 
 /// Migration 1.
 #[derive(Clone, Copy, Debug)]
@@ -215,7 +215,7 @@ impl Migration for SplitSessions {
 
 impl Reversal for SplitSessions {
     fn allowed(&self) -> std::result::Result<(), String> {
-        if FEATURES.contains(&"compat") {
+        if SERVES_LAYOUT_1 {
             return Ok(());
         }
         Err(format!(

@@ -4,12 +4,12 @@ use super::class::{CLASSES, Class};
 use super::{blob, session};
 use crate::api::{Error, Result};
 use crate::blob::{BlobId, Extents, Place};
+use crate::build_profile::BUILD;
 use crate::migrate::{Advance, Classified, Migration, Phase, Plan, QuarantineRecord, Work};
 use crate::session::{SessionId, Time};
 use crate::stable::layout::Layout;
 use crate::stable::{Record, StableError};
 use crate::storage::Storage;
-use crate::upload::path::BUILD;
 use crate::upload::{PayloadState, mapped_sessions};
 
 /// Migration 2.

@@ -120,5 +120,5 @@ fn read_values<'a, T: Arguments<'a>>(head: &Head, message: &'a [u8]) -> Option<T
     values.is_at_end().then_some(arguments)
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "direct"))]
 mod tests;

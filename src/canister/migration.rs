@@ -8,8 +8,8 @@ pub use crate::migrate::controls;
 
 use super::{App, Duration, MessageMeter, now, with_app};
 use crate::api::{DryRun, Error, Result};
+use crate::build_profile::SERVES_LAYOUT_1;
 use crate::migrate::{self, Message, Progress, Watched};
-use crate::upload::path::FEATURES;
 
 /// Instructions that the migration uses in `post_upgrade`: enough for a small canister, and so little of the 300
 /// billion of an installation that no number of sessions can make an upgrade fail.
@@ -28,8 +28,7 @@ thread_local! {
 }
 
 pub fn start() {
-    let serves_old_form = FEATURES.contains(&"compat");
-    let forward = |app: &mut App| controls::go_forward(&mut app.storage, now(), serves_old_form);
+    let forward = |app: &mut App| controls::go_forward(&mut app.storage, now(), SERVES_LAYOUT_1);
     if let Err(error) = with_app(forward) {
         report(&error);
     }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::api::{AdminConfig, AssetType, StorageBackend};
 use crate::config::Config;
-use crate::upload::tests::{Exhausted, OWNER, World, file, metadata, person, sha256};
+use crate::upload::tests::{OWNER, World, file, metadata, person, sha256};
 
 fn none() -> NewContent {
     NewContent { inline: None, blob: None, external: None }
@@ -143,6 +143,7 @@ fn a_capsule_holds_so_many_memories() {
 }
 
 /// A memory may have so many chunks to give back that twenty of them do not fit into one message.
+#[cfg(feature = "compat")]
 #[test]
 fn memories_of_a_deleted_capsule_go_as_a_message_has_room_for_them() {
     let mut world = World::compat();
@@ -152,8 +153,8 @@ fn memories_of_a_deleted_capsule_go_as_a_message_has_room_for_them() {
     let capsule = world.capsule.clone();
     world.storage.capsules.delete(person(OWNER), &capsule).unwrap();
     for left in [2, 1, 0] {
-        assert_eq!(sweep(&mut world.storage, &Exhausted), Ok(false));
+        assert_eq!(sweep(&mut world.storage, &crate::upload::tests::Exhausted), Ok(false));
         assert_eq!(world.storage.capsules.memory_total(), left);
     }
-    assert_eq!(sweep(&mut world.storage, &Exhausted), Ok(true));
+    assert_eq!(sweep(&mut world.storage, &crate::upload::tests::Exhausted), Ok(true));
 }

@@ -11,7 +11,7 @@ use crate::stable::{Record, codec};
 
 use super::MigrationState;
 use super::tables::FIRST_MIGRATION;
-use crate::upload::path::{BUILD, FEATURES};
+use crate::build_profile::{BUILD, FEATURES};
 
 /// A stored entry. Its number is its key.
 #[derive(Encode, Decode, Clone, Debug, PartialEq, Eq)]

@@ -181,5 +181,5 @@ impl UploadService<'_> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "compat", feature = "direct"))]
 mod tests;

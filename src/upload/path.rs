@@ -5,7 +5,6 @@ use candid::Principal;
 use crate::api::{self, Result};
 use crate::blob::Place;
 use crate::session::{ByteSource, PutOutcome, Session, SessionId, SessionSpec, Time};
-use crate::stable::layout::Layout;
 use crate::storage::Storage;
 
 use super::{IdemKey, UploadMeta};
@@ -103,37 +102,11 @@ cfg_if::cfg_if! {
         pub(crate) mod direct;
         mod staged;
         pub use staged::StagedPath as ActivePath;
-        /// Name of the build.
-        pub const BUILD: &str = "staged";
-        /// Cargo features of the build.
-        pub const FEATURES: &[&str] = &["compat", "direct"];
-        /// Layouts that the build accepts at an upgrade.
-        pub const LAYOUTS: &[Layout] = &[Layout::LEGACY, Layout::SPLIT];
-        /// Layout of a fresh installation.
-        pub const FRESH_LAYOUT: Layout = Layout::SPLIT;
     } else if #[cfg(feature = "compat")] {
         pub(crate) mod compat;
         pub use compat::CompatPath as ActivePath;
-        /// Name of the build.
-        pub const BUILD: &str = "legacy";
-        /// Cargo features of the build.
-        pub const FEATURES: &[&str] = &["compat"];
-        /// Layouts that the build accepts at an upgrade.
-        pub const LAYOUTS: &[Layout] = &[Layout::LEGACY];
-        /// Layout of a fresh installation.
-        pub const FRESH_LAYOUT: Layout = Layout::LEGACY;
     } else if #[cfg(feature = "direct")] {
         pub(crate) mod direct;
         pub use direct::DirectPath as ActivePath;
-        /// Name of the build.
-        pub const BUILD: &str = "direct";
-        /// Cargo features of the build.
-        pub const FEATURES: &[&str] = &["direct"];
-        /// Layouts that the build accepts at an upgrade.
-        pub const LAYOUTS: &[Layout] = &[Layout::LEGACY, Layout::SPLIT, Layout::EXTENTS];
-        /// Layout of a fresh installation.
-        pub const FRESH_LAYOUT: Layout = Layout::EXTENTS;
-    } else {
-        compile_error!("choose a session path: `--features compat` (legacy), `--features direct`, or both (staged)");
     }
 }

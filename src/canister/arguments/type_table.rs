@@ -158,7 +158,7 @@ fn signed(rest: &mut &[u8]) -> Option<i32> {
     (high < 0x40).then(|| value | (i32::from(high) << 7))
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "direct"))]
 pub mod tests {
     use super::*;
 

@@ -119,11 +119,12 @@ fn bytes_are_reserved_at_begin_and_given_back_at_the_end() {
 }
 
 /// An upload that the payload region has no room for leaves nothing behind: no room, no session, no bytes on account.
+#[cfg(feature = "direct")]
 #[test]
 fn a_full_region_is_refused_and_nothing_is_taken() {
     for mut world in [World::extents(), World::extents().with_blake3()] {
         // Room for the bytes of a file of 100, and not for the chaining values beside them.
-        world.storage.blobs.allocate(REGION_BYTES - 128).unwrap();
+        world.storage.blobs.allocate(crate::blob::extents::REGION_BYTES - 128).unwrap();
         let before = (world.live(), world.storage.usage.accounts());
         let begun = [world.try_begin(100, "a"), world.try_begin(200, "b")];
         let fits = world.hash == HashAlgorithm::Sha256;

@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::session::SessionId;
-use crate::stable::Memories;
 use crate::upload::RawRecord;
 
 /// Turns of the timer, each of which may say that something was wrong.
@@ -93,6 +92,7 @@ fn records_that_do_not_decode_do_not_stop_the_others() {
     });
 }
 
+#[cfg(feature = "direct")]
 #[test]
 fn receipts_that_do_not_decode_do_not_stop_the_others() {
     let mut world = World::direct();
@@ -100,7 +100,7 @@ fn receipts_that_do_not_decode_do_not_stop_the_others() {
         let id = world.begin(0, &n.to_string());
         world.finish(id, b"").unwrap();
     }
-    let memories = Memories::init(world.raw.clone());
+    let memories = crate::stable::Memories::init(world.raw.clone());
     let mut receipts: crate::stable::Table<u64, RawRecord> =
         crate::stable::Table::open(&memories, crate::stable::memory_ids::RECEIPTS);
     receipts.insert(1, &RawRecord(b"rubbish".to_vec()));

@@ -24,40 +24,29 @@ fn a_refused_chunk_does_not_touch_the_hash() {
 
 #[test]
 fn a_session_survives_an_upgrade_at_any_point() {
-    type MakePath = fn() -> Box<dyn UploadPath>;
-    let [compat, direct]: [MakePath; 2] = [|| Box::<CompatPath>::default(), || Box::<DirectPath>::default()];
-    let builds = [
-        (World::compat(), compat),
-        (World::compat().with_blake3(), compat),
-        (World::direct(), direct),
-        (World::direct().with_blake3(), direct),
-        (World::extents(), direct),
-        (World::extents().with_blake3(), direct),
-    ];
-    for (mut world, path) in builds {
+    on_every_path(|mut world| {
         let file = file(3 * CHUNK);
         let id = world.begin(file.len(), "a");
         for idx in [1, 0, 2] {
-            world.restart(path());
+            world.upgrade();
             assert_eq!(world.begin(file.len(), "a"), id);
             world.put(id, &file, idx).unwrap();
-            world.restart(path());
+            world.upgrade();
             world.put(id, &file, idx).unwrap();
         }
-        world.restart(path());
+        world.upgrade();
         let status = world.service().status(id).unwrap();
         assert_eq!((status.bytes_received, status.missing.len()), (file.len() as u64, 0));
         assert!(world.finish(id, &file).is_ok());
-        world.restart(path());
+        world.upgrade();
         assert!(world.finish(id, &file).is_ok(), "the receipt as well");
         assert_ne!(world.begin(5, "b"), id, "ids are never given out twice");
-    }
+    });
 }
 
 #[test]
 fn status_says_what_is_missing() {
-    for (mut world, path) in [(World::compat(), SessionPath::Compat), (World::direct(), SessionPath::Direct)]
-    {
+    on_every_path(|mut world| {
         let file = file(3 * CHUNK);
         let id = world.begin(file.len(), "a");
         world.put(id, &file, 1).unwrap();
@@ -68,10 +57,10 @@ fn status_says_what_is_missing() {
         assert_eq!(ranges(&status.received), [(1, 1)]);
         assert_eq!(ranges(&status.missing), [(0, 0), (2, 2)]);
         assert_eq!(status.next_expected, Some(0));
-        assert_eq!(status.path, path);
+        assert_eq!(status.path, world.session_path());
         assert!(!status.provisional_memory_id.is_empty());
         assert!(matches!(world.as_person(2).status(id), Err(Error::NotFound { .. })));
-    }
+    });
 }
 
 #[test]
