@@ -374,8 +374,10 @@ fn what_is_not_equal_to_itself_or_was_encoded_by_others_is_converted() {
     migrate::run(storage, *now, &Unmetered, 0).unwrap();
     let state = storage.migration.state().unwrap();
     assert_eq!((state.note.as_str(), state.proven_since), ("", Some(now.as_nanos())));
-    migrate::controls::rollback(storage, *now).unwrap();
-    migrate::run(storage, *now, &Unmetered, 0).unwrap();
-    assert_eq!(storage.sessions.legacy.get_raw(&first), Some(strange.encode()));
-    assert!(storage.sessions.legacy.contains(&second));
+    if crate::build_profile::SERVES_LAYOUT_1 {
+        migrate::controls::rollback(storage, *now).unwrap();
+        migrate::run(storage, *now, &Unmetered, 0).unwrap();
+        assert_eq!(storage.sessions.legacy.get_raw(&first), Some(strange.encode()));
+        assert!(storage.sessions.legacy.contains(&second));
+    }
 }
