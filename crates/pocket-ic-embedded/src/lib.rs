@@ -24,13 +24,19 @@
 //! What it does not do is answered with "not supported by the embedded server", never with a guess. The README lists
 //! the endpoints and the known differences from the official server.
 
+#![deny(clippy::print_stderr, clippy::print_stdout)]
+
 pub mod engine;
 pub mod http;
 pub mod ic;
 pub mod serve;
 
+mod cache_folder;
+mod port_file;
 mod server;
+mod stderr;
 
+pub use cache_folder::CacheFolder;
 pub use server::{EmbeddedServer, StartError};
 
 /// What `--version` prints. Clients accept build metadata (after `+`) and compare only what is before it.

@@ -1,12 +1,16 @@
 //! The server as a program that passes for the official binary: port file, time to live, signals.
 
 use crate::VERSION_LINE;
+use crate::cache_folder::CacheFolder;
+use crate::engine::{Engine, ModuleCacheError};
 use crate::http::{ServerState, router, without_delay};
+use crate::port_file::{Claim, PortFile, PortFileError};
+use crate::stderr;
 use clap::Parser;
-use std::fs::{self, OpenOptions};
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::task::Poll;
@@ -26,7 +30,7 @@ pub struct ServeOptions {
     /// Print the version in the form that clients check, and exit.
     #[arg(long, short = 'V')]
     pub version: bool,
-    /// Write the port to this file once the server listens. If the file exists, a server runs already: exit at once.
+    /// Write the port to this file once the server listens. If the file exists and its server answers: exit at once.
     #[arg(long, value_name = "FILE")]
     pub port_file: Option<PathBuf>,
     /// Exit when no request came for so many seconds.
@@ -44,6 +48,10 @@ pub struct ServeOptions {
     /// Allow an address that other machines reach.
     #[arg(long)]
     pub allow_remote: bool,
+    /// Keep compiled modules in this folder, which only you may write to, for other processes; `off` keeps none
+    /// [default: $POCKET_IC_EMBEDDED_MODULE_CACHE, or pocket-ic-embedded/modules in your folder for caches].
+    #[arg(long, value_name = "DIR|off")]
+    pub module_cache: Option<CacheFolder>,
     /// Accepted for compatibility; the embedded server logs only what canisters print.
     #[arg(long, short, value_name = "LEVELS")]
     pub log_levels: Option<String>,
@@ -56,8 +64,12 @@ enum ServeError {
         "{0} is not a loopback address: everybody who reaches the server can use it. Add --allow-remote if that is wanted"
     )]
     NotLoopback(IpAddr),
-    #[error("cannot create the port file {path}: {source}")]
-    PortFile { path: PathBuf, source: io::Error },
+    #[error("cannot print the version: {0}")]
+    Version(io::Error),
+    #[error(transparent)]
+    PortFile(#[from] PortFileError),
+    #[error(transparent)]
+    ModuleCache(#[from] ModuleCacheError),
     #[error("cannot listen on {address}: {source}")]
     Listen { address: SocketAddr, source: io::Error },
     #[error("cannot start the server: {0}")]
@@ -74,15 +86,23 @@ pub fn main() -> ExitCode {
 /// Serves with these options. Exit code 0 for an ordered end, 3 when the server cannot run.
 pub fn run(options: &ServeOptions) -> ExitCode {
     if options.version {
-        println!("{VERSION_LINE}");
-        return ExitCode::SUCCESS;
+        let mut stdout = io::stdout().lock();
+        return match writeln!(stdout, "{VERSION_LINE}").and_then(|()| stdout.flush()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&ServeError::Version(error)),
+        };
     }
     // First of all, and before anything slow: clients start a server for every instance and count on this being cheap.
-    let port_file = match options.port_file.as_deref().map(PortFile::create) {
+    let claimed = options.port_file.as_deref().map(|path| PortFile::claim(path, options.ip_addr));
+    let port_file = match claimed {
         None => None,
-        Some(Ok(Some(file))) => Some(file),
-        Some(Ok(None)) => return ExitCode::SUCCESS,
-        Some(Err(error)) => return fail(&error),
+        Some(Ok(Claim::Ours(file))) => Some(file),
+        Some(Ok(Claim::Running)) => return ExitCode::SUCCESS,
+        Some(Ok(Claim::Unclear(reason))) => {
+            say(reason);
+            return ExitCode::SUCCESS;
+        }
+        Some(Err(error)) => return fail(&error.into()),
     };
     match serve(options, port_file) {
         Ok(()) => ExitCode::SUCCESS,
@@ -91,41 +111,12 @@ pub fn run(options: &ServeOptions) -> ExitCode {
 }
 
 fn fail(error: &ServeError) -> ExitCode {
-    eprintln!("pocket-ic-embedded: {error}");
+    say(error);
     ExitCode::from(EXIT_ENVIRONMENT)
 }
 
-/// The file that tells clients the port. It is removed when the server ends, however it ends.
-struct PortFile {
-    path: PathBuf,
-}
-
-impl PortFile {
-    /// Creates the file; `None` if it exists.
-    fn create(path: &Path) -> Result<Option<Self>, ServeError> {
-        match OpenOptions::new().write(true).create_new(true).open(path) {
-            Ok(_) => Ok(Some(Self { path: path.to_owned() })),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
-            Err(source) => Err(ServeError::PortFile { path: path.to_owned(), source }),
-        }
-    }
-
-    /// Clients wait for the line end.
-    fn write(&self, port: u16) -> Result<(), ServeError> {
-        let write = || {
-            let mut file = OpenOptions::new().write(true).open(&self.path)?;
-            file.write_all(format!("{port}\n").as_bytes())?;
-            file.flush()
-        };
-        write().map_err(|source| ServeError::PortFile { path: self.path.clone(), source })
-    }
-}
-
-impl Drop for PortFile {
-    fn drop(&mut self) {
-        // Someone may have removed it; then all is as it should be.
-        let _ = fs::remove_file(&self.path);
-    }
+fn say(text: impl Display) {
+    stderr::line(format_args!("pocket-ic-embedded: {text}"));
 }
 
 fn serve(options: &ServeOptions, port_file: Option<PortFile>) -> Result<(), ServeError> {
@@ -152,11 +143,15 @@ async fn listen(options: &ServeOptions, port_file: Option<PortFile>) -> Result<(
             .collect::<Result<Vec<_>, _>>()?;
     let listener = tokio::net::TcpListener::bind(wanted).await.map_err(listen_error)?;
     let address = listener.local_addr().map_err(listen_error)?;
-    let state = Arc::new(ServerState::new(true)?);
+    let cache = match &options.module_cache {
+        Some(folder) => folder.open()?,
+        None => CacheFolder::from_environment().open_if_possible(),
+    };
+    let state = Arc::new(ServerState::new(Engine::with_cache(cache)?, true));
     if let Some(file) = &port_file {
         file.write(address.port())?;
     }
-    eprintln!("pocket-ic-embedded: {VERSION_LINE} listens on {address}");
+    say(format_args!("{VERSION_LINE} listens on {address}"));
     let (end, mut ended) = watch::channel(false);
     let serving = tokio::spawn({
         let router = router(state.clone());

@@ -1,5 +1,7 @@
 //! The server as a value: it runs for as long as the handle lives.
 
+use crate::cache_folder::CacheFolder;
+use crate::engine::Engine;
 use crate::http::{ServerState, router, without_delay};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::{Arc, OnceLock};
@@ -44,7 +46,8 @@ pub struct EmbeddedServer {
 
 impl EmbeddedServer {
     /// Starts a server on threads of its own. It answers by the time this returns. What canisters print goes to standard
-    /// error if the environment variable `POCKET_IC_EMBEDDED_LOGS` is set and not empty.
+    /// error if the environment variable `POCKET_IC_EMBEDDED_LOGS` is set and not empty. Compiled modules are shared with other
+    /// processes in the folder that `POCKET_IC_EMBEDDED_MODULE_CACHE` names, or in one of the user's folder for caches.
     ///
     /// # Errors
     /// When no port or thread is to be had.
@@ -67,7 +70,8 @@ impl EmbeddedServer {
             tokio::net::TcpListener::from_std(listener).map_err(bind_error)?
         };
         let print_logs = std::env::var_os(LOGS_VARIABLE).is_some_and(|value| !value.is_empty());
-        let state = Arc::new(ServerState::new(print_logs)?);
+        let cache = CacheFolder::from_environment().open_if_possible();
+        let state = Arc::new(ServerState::new(Engine::with_cache(cache)?, print_logs));
         runtime.spawn(async move {
             // Serving ends only with the runtime; its result says nothing more.
             let _ = axum::serve(without_delay(listener), router(state)).await;

@@ -40,7 +40,7 @@ fn modules_that_are_none_or_too_large_are_refused() {
         (b"\0asm".to_vec(), "Wasm module failed validation"),
         (b"\x1f\x8bnot gzip".to_vec(), "Failed to decode wasm module"),
         // Small as sent, too large unpacked.
-        (gzip(&huge), "Wasm module is too large"),
+        (gzip(&huge), "exceeds the maximum allowed size of 104857600"),
         (common::wasm(&many_functions), "50001 functions which exceeds the maximum number allowed 50000"),
         (common::wasm("(module (memory 65537))"), "failed validation"),
         (common::wasm(r#"(module (import "ic0" "nonsense" (func)))"#), "'nonsense' from 'ic0'"),

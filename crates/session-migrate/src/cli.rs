@@ -317,6 +317,7 @@ fn serve_options(args: ServeArgs) -> ServeOptions {
         port: args.port,
         ip_addr: args.ip_addr,
         allow_remote: args.allow_remote,
+        module_cache: None,
         log_levels: None,
     }
 }

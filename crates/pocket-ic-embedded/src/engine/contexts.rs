@@ -1,7 +1,8 @@
 //! The kinds of execution that the system API tells apart, and the table of which function may be called in which.
 //!
 //! The table follows the IC interface specification, section "Overview of imports", and keeps its letters. The
-//! instruction charges are the fixed parts that the IC's execution layer publishes.
+//! instruction charges are the fixed parts that the IC's execution layer publishes; for stable memory those of its native
+//! implementation, where asking for the size is no call at all.
 
 use super::types::EntryPoint;
 
@@ -162,13 +163,13 @@ pub(super) static APIS: &[Api] = &[
     api("performance_counter", ALL, 200),
     api("root_key_copy", BURN, 500),
     api("root_key_size", BURN, 500),
-    api("stable64_grow", ALL, 500),
+    api("stable64_grow", ALL, 100),
     api("stable64_read", ALL, 20),
-    api("stable64_size", ALL, 20),
+    api("stable64_size", ALL, 0),
     api("stable64_write", ALL, 20),
-    api("stable_grow", ALL, 500),
+    api("stable_grow", ALL, 100),
     api("stable_read", ALL, 20),
-    api("stable_size", ALL, 20),
+    api("stable_size", ALL, 0),
     api("stable_write", ALL, 20),
     api("subnet_self_copy", ANY, 500),
     api("subnet_self_node_count", ANY, 500),

@@ -11,7 +11,9 @@ use super::contexts::context_of;
 use super::error::{EngineError, InvalidWasm, Trap};
 use super::host::Message;
 use super::instance::LiveInstance;
+use super::intake::check_methods;
 use super::module::CanisterModule;
+use super::module_cache::ModuleCache;
 use super::runtime::{Runtime, THREAD_STACK};
 use super::state::CanisterState;
 use super::types::{EntryPoint, Limits, MessageContext, MethodKind, Outcome, SystemEntry};
@@ -27,6 +29,7 @@ const MAX_INSTANCE_BYTES: u64 = 1 << 30;
 #[derive(Clone)]
 pub struct Engine {
     shared: Arc<Shared>,
+    limits_methods: bool,
 }
 
 struct Shared {
@@ -48,17 +51,36 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Engine {
     /// An engine with no modules yet.
     pub fn new() -> Result<Self, EngineError> {
+        Self::with_cache(None)
+    }
+
+    /// An engine that shares compiled modules with other processes, if a cache is given.
+    pub fn with_cache(cache: Option<ModuleCache>) -> Result<Self, EngineError> {
         Ok(Self {
             shared: Arc::new(Shared {
-                runtime: Runtime::new()?,
+                runtime: Runtime::new(cache)?,
                 modules: Mutex::default(),
                 instances: Mutex::default(),
             }),
+            limits_methods: true,
         })
+    }
+
+    /// This engine, but without limits on the number of exported methods and the lengths of their names.
+    pub fn without_method_limits(self) -> Self {
+        Self { limits_methods: false, ..self }
     }
 
     /// Checks and compiles a module as uploaded (gzip or plain). Modules are cached by hash.
     pub fn compile(&self, uploaded: &[u8]) -> Result<Arc<CanisterModule>, InvalidWasm> {
+        let module = self.compiled(uploaded)?;
+        if self.limits_methods {
+            check_methods(module.info())?;
+        }
+        Ok(module)
+    }
+
+    fn compiled(&self, uploaded: &[u8]) -> Result<Arc<CanisterModule>, InvalidWasm> {
         let hash: [u8; 32] = Sha256::digest(uploaded).into();
         let place = self.place_for(hash);
         let mut compiled = lock(&place);
@@ -96,8 +118,11 @@ impl Engine {
         state: &CanisterState,
         entry: EntryPoint,
         ctx: MessageContext,
-        limits: Limits,
+        mut limits: Limits,
     ) -> Outcome {
+        if !self.limits_methods {
+            limits.method_name_bytes = u64::MAX;
+        }
         let context = context_of(&entry, ctx.composite_query);
         let message = Message::new(context, ctx, limits, state.stable().clone());
         match is_there(state.module(), &entry) {

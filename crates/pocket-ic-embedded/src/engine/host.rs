@@ -127,10 +127,14 @@ impl ResourceLimiter for HeapLimiter {
         Ok(true)
     }
 
-    fn table_growing(&mut self, _current: usize, desired: usize, maximum: Option<usize>) -> Result<bool> {
-        /// Far more than any compiler emits, far less than what hurts the host.
-        const MAX_TABLE: usize = 1 << 20;
-        Ok(desired <= MAX_TABLE && maximum.is_none_or(|max| desired <= max))
+    /// Asked for when a module is instantiated; no module has code that grows a table.
+    fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> Result<bool> {
+        const MAX_TABLE_ELEMENTS: usize = 1_000_000;
+        Ok(desired <= MAX_TABLE_ELEMENTS)
+    }
+
+    fn tables(&self) -> usize {
+        1
     }
 }
 

@@ -205,7 +205,7 @@ impl LiveInstance {
 
     /// Whether the instance may run another message: nothing in it but memory and globals can have changed.
     pub(super) fn reusable(&self) -> bool {
-        self.module.info().static_tables
+        self.module.info().keeps_segments
     }
 }
 

@@ -8,7 +8,8 @@ use std::io::Read;
 
 use flate2::read::GzDecoder;
 use wasmparser::{
-    CompositeInnerType, ExternalKind, Operator, Parser, Payload, TypeRef, Validator, WasmFeatures,
+    CompositeInnerType, ExternalKind, FunctionBody, KnownCustom, Name, NameSectionReader, Operator, Parser,
+    Payload, TypeRef, ValType, Validator, WasmFeatures,
 };
 
 use super::api;
@@ -17,18 +18,34 @@ use super::types::{MethodKind, SystemEntry};
 
 /// Largest unpacked module in bytes.
 pub const MAX_MODULE_BYTES: u64 = 100 << 20;
+/// Largest code section in bytes.
+const MAX_CODE_SECTION_BYTES: u32 = 12 << 20;
+/// Largest complexity of a function: the sum of [`complexity`] over its operators, the `end` of its body included. Each
+/// counts one at least, so the IC's limit on their number, which is the same, never matters.
+const MAX_FUNCTION_COMPLEXITY: u64 = 1_000_000;
+/// Longest name of a function in the section `name`, in bytes.
+const MAX_FUNCTION_NAME: usize = 1 << 20;
 /// Most functions a module may define.
 const MAX_FUNCTIONS: usize = 50_000;
 /// Most globals.
 const MAX_GLOBALS: usize = 1_000;
 /// Most methods a module may export.
 const MAX_METHODS: usize = 1_000;
-/// Largest sum of the lengths of their names, in bytes.
-const MAX_METHOD_NAMES: usize = 20_000;
+/// Largest sum of the lengths of their names, in bytes; also the longest name of a method that is called.
+pub(super) const MAX_METHOD_NAMES: usize = 20_000;
 /// Most custom sections with the prefix `icp:`.
 const MAX_CUSTOM_SECTIONS: usize = 16;
-/// Largest sum of their sizes, in bytes.
+/// Largest sum of their sizes and names, in bytes.
 const MAX_CUSTOM_BYTES: usize = 1 << 20;
+/// Names that nothing may be exported under: those of what the IC adds to a module.
+const RESERVED_EXPORTS: [&str; 6] = [
+    "canister counter_instructions",
+    "canister counter_dirty_pages",
+    "canister counter_accessed_pages",
+    "canister_start",
+    "stable_memory",
+    "stable_bytemap_memory",
+];
 
 /// What the wasm may use: the second version of the standard, with 64-bit memories and tail calls.
 pub(super) fn features() -> WasmFeatures {
@@ -47,6 +64,7 @@ pub(super) struct StateGlobal {
 /// What is known about a valid module.
 #[derive(Debug, Default)]
 pub(super) struct ModuleInfo {
+    /// Not yet held to any limits: see [`check_methods`].
     pub(super) methods: BTreeMap<String, MethodKind>,
     pub(super) system: BTreeSet<SystemEntry>,
     /// The function of the `(start)` section.
@@ -59,8 +77,8 @@ pub(super) struct ModuleInfo {
     pub(super) memory64: bool,
     /// The declared minimum and maximum, in wasm pages.
     pub(super) memory_pages: (u64, Option<u64>),
-    /// The code changes nothing but memory and globals: tables and segments stay as they are at instantiation.
-    pub(super) static_tables: bool,
+    /// The code changes nothing but memory and globals: segments stay as they are at instantiation.
+    pub(super) keeps_segments: bool,
 }
 
 fn invalid(text: impl Into<String>) -> InvalidWasm {
@@ -71,33 +89,58 @@ fn unreadable(error: wasmparser::BinaryReaderError) -> InvalidWasm {
     invalid(format!("Wasm module failed validation: {error}"))
 }
 
+fn undecodable(text: impl std::fmt::Display) -> InvalidWasm {
+    invalid(format!("Failed to decode wasm module: {text}"))
+}
+
 /// The wasm in an upload: unpacked if it is gzipped.
+///
+/// The last four bytes of a gzipped module must be the size of what the first member unpacks to. So a second member of
+/// another size, or anything after the end, is refused.
 pub(super) fn unpack(uploaded: &[u8]) -> Result<Vec<u8>, InvalidWasm> {
-    let too_large =
-        || invalid(format!("Wasm module is too large: at most {MAX_MODULE_BYTES} bytes are allowed"));
-    let wasm = if uploaded.starts_with(&[0x1f, 0x8b]) {
+    /// The smallest header, and the checksum and size at the end.
+    const MIN_GZIP_BYTES: usize = 16;
+    let at_most_max = |size: u64| {
+        if size <= MAX_MODULE_BYTES {
+            return Ok(());
+        }
+        Err(invalid(format!(
+            "Wasm module size of {size} exceeds the maximum allowed size of {MAX_MODULE_BYTES}."
+        )))
+    };
+    let wasm = if uploaded.starts_with(&[0x1f, 0x8b, 0x08]) {
+        let size = match uploaded.last_chunk::<4>() {
+            Some(size) if uploaded.len() >= MIN_GZIP_BYTES => u64::from(u32::from_le_bytes(*size)),
+            _ => return Err(undecodable("invalid Wasm module: gzip stream is too short")),
+        };
+        at_most_max(size)?;
         let mut wasm = Vec::new();
         GzDecoder::new(uploaded)
-            .take(MAX_MODULE_BYTES + 1)
+            .take(size + 1)
             .read_to_end(&mut wasm)
-            .map_err(|error| invalid(format!("Failed to decode wasm module: {error}")))?;
+            .map_err(|error| undecodable(format_args!("failed to decode compressed Wasm module: {error}")))?;
+        if wasm.len() as u64 != size {
+            return Err(undecodable(format_args!(
+                "specified uncompressed size {size} does not match extracted size {}",
+                wasm.len()
+            )));
+        }
         wasm
     } else {
+        at_most_max(uploaded.len() as u64)?;
         uploaded.to_vec()
     };
-    if wasm.len() as u64 > MAX_MODULE_BYTES {
-        return Err(too_large());
-    }
     if !wasm.starts_with(b"\0asm") {
-        return Err(invalid("Failed to decode wasm module: unsupported canister module format"));
+        return Err(undecodable("unsupported canister module format"));
     }
     Ok(wasm)
 }
 
 /// Checks a module and describes it.
 pub(super) fn inspect(wasm: &[u8]) -> Result<ModuleInfo, InvalidWasm> {
+    check_code_section(wasm)?;
     Validator::new_with_features(features()).validate_all(wasm).map_err(unreadable)?;
-    let mut info = ModuleInfo { static_tables: true, ..ModuleInfo::default() };
+    let mut info = ModuleInfo { keeps_segments: true, ..ModuleInfo::default() };
     let mut types: Vec<bool> = Vec::new();
     let mut functions: Vec<u32> = Vec::new();
     let mut imported = 0;
@@ -105,6 +148,7 @@ pub(super) fn inspect(wasm: &[u8]) -> Result<ModuleInfo, InvalidWasm> {
     let mut mutable_globals: Vec<bool> = Vec::new();
     let mut exported_globals: BTreeSet<u32> = BTreeSet::new();
     let mut exports: Vec<(String, u32)> = Vec::new();
+    let mut bodies = 0;
     for payload in Parser::new(0).parse_all(wasm) {
         match payload.map_err(unreadable)? {
             Payload::TypeSection(reader) => {
@@ -151,12 +195,24 @@ pub(super) fn inspect(wasm: &[u8]) -> Result<ModuleInfo, InvalidWasm> {
             }
             Payload::GlobalSection(reader) => {
                 for global in reader {
-                    mutable_globals.push(global.map_err(unreadable)?.ty.mutable);
+                    let ty = global.map_err(unreadable)?.ty;
+                    if let ValType::Ref(other) = ty.content_type {
+                        return Err(invalid(format!(
+                            "Wasm module has an invalid global section. Unsupported global type: {other}"
+                        )));
+                    }
+                    mutable_globals.push(ty.mutable);
                 }
             }
             Payload::ExportSection(reader) => {
                 for export in reader {
                     let export = export.map_err(unreadable)?;
+                    if RESERVED_EXPORTS.contains(&export.name) {
+                        return Err(invalid(format!(
+                            "Wasm module has an invalid export section. Exporting reserved symbol {} not allowed.",
+                            export.name
+                        )));
+                    }
                     match export.kind {
                         ExternalKind::Func | ExternalKind::FuncExact => {
                             exports.push((export.name.to_string(), export.index));
@@ -173,13 +229,13 @@ pub(super) fn inspect(wasm: &[u8]) -> Result<ModuleInfo, InvalidWasm> {
                 info.system.insert(SystemEntry::Start);
             }
             Payload::CodeSectionEntry(body) => {
-                let mut operators = body.get_operators_reader().map_err(unreadable)?;
-                while info.static_tables && !operators.eof() {
-                    let operator = operators.read().map_err(unreadable)?;
-                    info.static_tables = !changes_tables(&operator);
-                }
+                info.keeps_segments &= check_function(bodies, &body)?;
+                bodies += 1;
             }
             Payload::CustomSection(section) => {
+                if let KnownCustom::Name(names) = section.as_known() {
+                    check_function_names(names)?;
+                }
                 custom_section(&mut info, section.name(), section.data())?;
             }
             _ => {}
@@ -198,15 +254,90 @@ pub(super) fn inspect(wasm: &[u8]) -> Result<ModuleInfo, InvalidWasm> {
             ty.and_then(|ty| types.get(*ty as usize)).copied().unwrap_or(false)
         })?;
     }
-    at_most("exported methods", info.methods.len(), MAX_METHODS)?;
-    let names = info.methods.keys().map(String::len).sum();
-    at_most("bytes in the names of exported methods", names, MAX_METHOD_NAMES)?;
     info.globals = (0..)
         .zip(&mutable_globals)
         .filter(|(index, mutable)| **mutable || exported_globals.contains(index))
         .map(|(index, mutable)| StateGlobal { index, mutable: *mutable })
         .collect();
     Ok(info)
+}
+
+/// The limits on exported methods, which an instance may be without.
+pub(super) fn check_methods(info: &ModuleInfo) -> Result<(), InvalidWasm> {
+    at_most("exported methods", info.methods.len(), MAX_METHODS)?;
+    let names = info.methods.keys().map(String::len).sum();
+    at_most("bytes in the names of exported methods", names, MAX_METHOD_NAMES)
+}
+
+/// The size of the code section, before anything takes the time to read it.
+fn check_code_section(wasm: &[u8]) -> Result<(), InvalidWasm> {
+    for payload in Parser::new(0).parse_all(wasm) {
+        match payload {
+            Ok(Payload::CodeSectionStart { size, .. }) if size > MAX_CODE_SECTION_BYTES => {
+                return Err(invalid(format!(
+                    "Wasm module code section size of {size} exceeds the maximum allowed size of {MAX_CODE_SECTION_BYTES}."
+                )));
+            }
+            Ok(Payload::CodeSectionStart { .. }) => break,
+            Ok(_) => {}
+            // Validation says what is wrong.
+            Err(_) => break,
+        }
+    }
+    Ok(())
+}
+
+/// Applies the limits of one function, which is the `index`-th of those defined. Gives whether it leaves segments as they
+/// are at instantiation.
+fn check_function(index: usize, body: &FunctionBody<'_>) -> Result<bool, InvalidWasm> {
+    let refused = |text: String| invalid(format!("Wasm module contains a function at index {index} {text}."));
+    let (mut complex, mut keeps_segments) = (0, true);
+    let mut operators = body.get_operators_reader().map_err(unreadable)?;
+    while !operators.eof() {
+        let operator = operators.read().map_err(unreadable)?;
+        if let Some(name) = changes_table(&operator) {
+            return Err(refused(format!("with unsupported instruction {name}")));
+        }
+        keeps_segments &= !matches!(operator, Operator::ElemDrop { .. } | Operator::DataDrop { .. });
+        complex += complexity(&operator);
+    }
+    if complex > MAX_FUNCTION_COMPLEXITY {
+        return Err(refused(format!(
+            "with complexity {complex} which exceeds the maximum complexity allowed {MAX_FUNCTION_COMPLEXITY}"
+        )));
+    }
+    Ok(keeps_segments)
+}
+
+/// The name of an operator that canisters may not use: tables stay as they are at instantiation.
+fn changes_table(operator: &Operator<'_>) -> Option<&'static str> {
+    Some(match operator {
+        Operator::TableSet { .. } => "table.set",
+        Operator::TableGrow { .. } => "table.grow",
+        Operator::TableFill { .. } => "table.fill",
+        Operator::TableCopy { .. } => "table.copy",
+        Operator::TableInit { .. } => "table.init",
+        _ => return None,
+    })
+}
+
+/// Names of functions in the section `name`. What cannot be read of it is ignored, as everywhere.
+fn check_function_names(names: NameSectionReader<'_>) -> Result<(), InvalidWasm> {
+    let maps = names.into_iter().map_while(Result::ok).filter_map(|names| match names {
+        Name::Function(map) => Some(map),
+        _ => None,
+    });
+    for naming in maps.flatten().map_while(Result::ok) {
+        if naming.name.len() > MAX_FUNCTION_NAME {
+            let start: String = naming.name.chars().take(40).collect();
+            return Err(invalid(format!(
+                "Wasm module contains a function at index {} with name '{start}...' of size {} bytes that exceeds the maximum allowed size of {MAX_FUNCTION_NAME} bytes.",
+                naming.index,
+                naming.name.len()
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn unknown_import(module: &str, name: &str) -> InvalidWasm {
@@ -246,7 +377,7 @@ fn export(
             Some((kind, name))
         });
     if system.is_none() && method.is_none() {
-        if name.starts_with("canister_") || name.starts_with("canister ") {
+        if name.starts_with("canister_") {
             return Err(invalid(format!(
                 "Wasm module has an invalid export section. Exporting reserved function '{name}' with \"canister\" prefix."
             )));
@@ -292,20 +423,50 @@ fn custom_section(info: &mut ModuleInfo, name: &str, data: &[u8]) -> Result<(), 
         )));
     }
     at_most("custom sections", info.custom.len(), MAX_CUSTOM_SECTIONS)?;
-    let bytes = info.custom.values().map(|(data, _)| data.len()).sum();
+    let bytes = info.custom.iter().map(|(name, (data, _))| name.len() + data.len()).sum();
     at_most("bytes in custom sections", bytes, MAX_CUSTOM_BYTES)
 }
 
-/// Whether an operator changes something of an instance that is not part of the canister's state.
-fn changes_tables(operator: &Operator<'_>) -> bool {
-    matches!(
-        operator,
-        Operator::TableSet { .. }
-            | Operator::TableGrow { .. }
-            | Operator::TableFill { .. }
-            | Operator::TableCopy { .. }
-            | Operator::TableInit { .. }
-            | Operator::ElemDrop { .. }
-            | Operator::DataDrop { .. }
-    )
+/// How much an operator adds to the complexity of its function: how long it takes to compile, by the IC's table.
+fn complexity(operator: &Operator<'_>) -> u64 {
+    use Operator as Op;
+    match operator {
+        Op::Block { .. } | Op::Loop { .. } | Op::If { .. } => 50,
+        Op::Br { .. } | Op::BrIf { .. } | Op::BrTable { .. } => 50,
+        Op::Call { .. } | Op::CallIndirect { .. } | Op::MemoryGrow { .. } => 50,
+        Op::TableGet { .. } => 14,
+        Op::RefFunc { .. } => 8,
+        Op::RefIsNull => 6,
+        Op::I64ExtendI32S | Op::I64ExtendI32U | Op::F32DemoteF64 => 5,
+        Op::I32TruncF32S | Op::I32TruncF32U | Op::I32TruncF64S | Op::I32TruncF64U => 5,
+        Op::I64TruncF32S | Op::I64TruncF32U | Op::I64TruncF64S | Op::I64TruncF64U => 5,
+        Op::F32ConvertI32S | Op::F32ConvertI32U | Op::F32ConvertI64S | Op::F32ConvertI64U => 5,
+        Op::F64ConvertI32S | Op::F64ConvertI32U | Op::F64ConvertI64S | Op::F64ConvertI64U => 5,
+        Op::F32Neg | Op::F32Abs | Op::F64Neg | Op::F64Abs | Op::MemoryCopy { .. } => 4,
+        Op::F32Copysign | Op::F64Copysign | Op::F64Eq | Op::MemoryFill { .. } => 3,
+        Op::I32DivS | Op::I32DivU | Op::I32RemS | Op::I32RemU => 3,
+        Op::I64DivS | Op::I64DivU | Op::I64RemS | Op::I64RemU => 3,
+        Op::I32Load { .. } | Op::I64Load { .. } | Op::F32Load { .. } | Op::F64Load { .. } => 3,
+        Op::I32Load8S { .. } | Op::I32Load8U { .. } | Op::I32Load16S { .. } | Op::I32Load16U { .. } => 3,
+        Op::I64Load8S { .. } | Op::I64Load8U { .. } | Op::I64Load16S { .. } | Op::I64Load16U { .. } => 3,
+        Op::I64Load32S { .. } | Op::I64Load32U { .. } => 3,
+        Op::I32TruncSatF32S | Op::I32TruncSatF32U | Op::I32TruncSatF64S | Op::I32TruncSatF64U => 3,
+        Op::I64TruncSatF32S | Op::I64TruncSatF32U | Op::I64TruncSatF64S | Op::I64TruncSatF64U => 3,
+        Op::I32Store { .. } | Op::I64Store { .. } | Op::F32Store { .. } | Op::F64Store { .. } => 2,
+        Op::I32Store8 { .. } | Op::I32Store16 { .. } => 2,
+        Op::I64Store8 { .. } | Op::I64Store16 { .. } | Op::I64Store32 { .. } => 2,
+        Op::GlobalGet { .. } | Op::Select | Op::MemorySize { .. } | Op::I32Popcnt | Op::I64Popcnt => 2,
+        Op::I32Eqz | Op::I32Eq | Op::I32Ne | Op::I32LtS | Op::I32LtU | Op::I32GtS | Op::I32GtU => 2,
+        Op::I32LeS | Op::I32LeU | Op::I32GeS | Op::I32GeU => 2,
+        Op::I64Eqz | Op::I64Eq | Op::I64Ne | Op::I64LtS | Op::I64LtU | Op::I64GtS | Op::I64GtU => 2,
+        Op::I64LeS | Op::I64LeU | Op::I64GeS | Op::I64GeU => 2,
+        Op::F32Eq | Op::F32Ne | Op::F32Lt | Op::F32Gt | Op::F32Le | Op::F32Ge => 2,
+        Op::F64Ne | Op::F64Lt | Op::F64Gt | Op::F64Le | Op::F64Ge => 2,
+        Op::F32Ceil | Op::F32Floor | Op::F32Trunc | Op::F32Sqrt => 2,
+        Op::F64Ceil | Op::F64Floor | Op::F64Trunc | Op::F64Sqrt | Op::F64PromoteF32 => 2,
+        Op::I32ReinterpretF32 | Op::I64ReinterpretF64 | Op::F32ReinterpretI32 | Op::F64ReinterpretI64 => 2,
+        Op::I32WrapI64 | Op::I32Extend8S | Op::I32Extend16S => 2,
+        Op::I64Extend8S | Op::I64Extend16S | Op::I64Extend32S => 2,
+        _ => 1,
+    }
 }

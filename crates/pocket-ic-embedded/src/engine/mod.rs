@@ -8,6 +8,7 @@
 //! States share what they have in common, so keeping an old one (for a snapshot, or to go back to) costs only what
 //! changed since.
 
+mod allocator;
 mod api;
 mod contexts;
 mod costs;
@@ -18,6 +19,7 @@ mod host;
 mod instance;
 mod intake;
 mod module;
+mod module_cache;
 mod paged;
 mod rewrite;
 mod runtime;
@@ -33,6 +35,7 @@ pub use execute::Engine;
 pub use heap::Heap;
 pub use intake::MAX_MODULE_BYTES;
 pub use module::{CanisterModule, GlobalValue, MAX_WASM_MEMORY, MAX_WASM_MEMORY_32};
+pub use module_cache::{ModuleCache, ModuleCacheError};
 pub use stable::{MAX_STABLE_BYTES, StableMemory, StableOutOfBounds, WASM_PAGE};
 pub use state::CanisterState;
 pub use texts::{LOG_RECORD_BYTES, MAX_LOG_BYTES};

@@ -103,6 +103,14 @@ impl CanisterModule {
                 max / WASM_PAGE
             )));
         }
+        if let (true, (_, Some(declared))) = (info.memory64, info.memory_pages)
+            && declared > MAX_WASM_MEMORY / WASM_PAGE
+        {
+            return Err(InvalidWasm(format!(
+                "Wasm module declares a memory of up to {declared} pages; at most {} are allowed.",
+                MAX_WASM_MEMORY / WASM_PAGE
+            )));
+        }
         let (wasm, names) = rewrite::rewrite(&wasm, &info)
             .map_err(|error| InvalidWasm(format!("Wasm module failed validation: {error}")))?;
         let code = runtime.compile(&wasm, info.memory64)?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use candid::Principal;
 
+use super::intake::MAX_METHOD_NAMES;
 use super::{CanisterState, MAX_STABLE_BYTES, Trap};
 
 /// The kinds of methods a canister exports for callers.
@@ -228,6 +229,8 @@ pub struct Limits {
     pub reply_bytes: u64,
     /// Bytes of the argument of one outgoing call.
     pub call_bytes: u64,
+    /// Bytes of the name of the method that is called.
+    pub method_name_bytes: u64,
     /// Outgoing calls of one message; further `call_perform` return an error code.
     pub calls: usize,
     /// The canister's wasm memory limit in bytes; 0 = only what the memory's index type allows.
@@ -250,6 +253,7 @@ impl Limits {
             message_instructions: 40_000_000_000,
             reply_bytes: 2 << 20,
             call_bytes: 2 << 20,
+            method_name_bytes: MAX_METHOD_NAMES as u64,
             calls: 500,
             wasm_memory_bytes: 0,
             stable_memory_bytes: MAX_STABLE_BYTES,

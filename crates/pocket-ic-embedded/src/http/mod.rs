@@ -13,12 +13,14 @@ mod state;
 pub use state::ServerState;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::body::{Body, Bytes};
+use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::{self, Next};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get, post};
 use axum::serve::{Listener, ListenerExt};
+use http_body_util::BodyExt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::{TcpListener, TcpStream};
@@ -67,8 +69,8 @@ pub fn router(state: Arc<ServerState>) -> Router {
     router
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
-        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(middleware::from_fn_with_state(state.clone(), note_activity))
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .with_state(state)
 }
 
@@ -95,8 +97,18 @@ async fn wrong_method(method: Method, uri: Uri) -> Response {
     )
 }
 
-/// Keeps the server alive while requests come.
+/// Keeps the server alive while requests come and are answered. A client that stops in the middle of a request does not.
 async fn note_activity(State(state): State<Arc<ServerState>>, request: Request, next: Next) -> Response {
+    let activity = state.clone();
+    let (parts, body) = request.into_parts();
+    let body = Body::new(body.map_frame(move |frame| {
+        activity.activity().touch();
+        frame
+    }));
+    let whole = Bytes::from_request(Request::from_parts(parts.clone(), body), &state).await;
     let _busy = state.activity().begin();
-    next.run(request).await
+    match whole {
+        Ok(bytes) => next.run(Request::from_parts(parts, bytes.into())).await,
+        Err(refusal) => refusal.into_response(),
+    }
 }

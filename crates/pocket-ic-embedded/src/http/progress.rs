@@ -2,7 +2,7 @@
 
 use super::reply::{self, error};
 use super::state::{ServerState, Slot, deleted};
-use crate::ic::OpError;
+use crate::ic::{Instance, OpError};
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -43,8 +43,7 @@ impl AutoProgress {
             Some(delay) => Duration::from_millis(delay.max(1)),
             None => DEFAULT_PAUSE,
         };
-        let first = slot.clone();
-        run_blocking(move || set_present(&first)).await?;
+        operate(&slot, set_present).await?;
         let (stop, mut stopped) = watch::channel(false);
         let task = tokio::spawn(async move {
             let mut last = Instant::now();
@@ -57,9 +56,8 @@ impl AutoProgress {
                 }
                 let elapsed = last.elapsed();
                 last += elapsed;
-                let slot = slot.clone();
-                let step = run_blocking(move || {
-                    slot.lock()?.advance(elapsed);
+                let step = operate(&slot, move |instance| {
+                    instance.advance(elapsed);
                     Ok(())
                 });
                 if step.await.is_err() {
@@ -105,18 +103,20 @@ pub(super) async fn end(slot: &Slot, next: Progress) {
     }
 }
 
-fn set_present(slot: &Slot) -> Result<(), OpError> {
+fn set_present(instance: &mut Instance) -> Result<(), OpError> {
     let now = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX));
-    let mut instance = slot.lock()?;
     // An instance that is ahead of the present stays there.
     let target = now.max(instance.time());
     instance.set_certified_time(target)
 }
 
-async fn run_blocking(work: impl FnOnce() -> Result<(), OpError> + Send + 'static) -> Result<(), OpError> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|fault| Err(OpError::Other(fault.to_string())))
+async fn operate<F>(slot: &Arc<Slot>, operation: F) -> Result<(), OpError>
+where
+    F: FnOnce(&mut Instance) -> Result<(), OpError> + Send + 'static,
+{
+    slot.clone().operate(operation).await.unwrap_or_else(|fault| Err(OpError::Other(fault.to_string())))
 }
 
 /// `POST /instances/<id>/auto_progress`
@@ -164,13 +164,13 @@ pub(super) async fn disable(State(state): State<Arc<ServerState>>, Path(id): Pat
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ic::Instance;
+    use crate::engine::Engine;
     use pocket_ic::common::rest::{InstanceConfig, SubnetConfigSet};
 
     /// A request that has found the instance, and waits while another one deletes it, does not set it going again.
     #[tokio::test]
     async fn a_deleted_instance_stands_still() {
-        let state = ServerState::new(false).unwrap();
+        let state = ServerState::new(Engine::new().unwrap(), false);
         let subnet_config_set = SubnetConfigSet { application: 1, ..SubnetConfigSet::default() }.into();
         let config = InstanceConfig { subnet_config_set, ..InstanceConfig::default() };
         let created = Instance::create(state.engine(), &config, false).unwrap();

@@ -84,16 +84,11 @@ where
     T: Serialize,
     F: FnOnce(&mut Instance) -> Result<T, OpError> + Send + 'static,
 {
-    let work = move || match slot.lock() {
-        Ok(mut instance) => match operation(&mut instance) {
-            Ok(value) => json(StatusCode::OK, &value),
-            Err(refusal) => error(&refusal),
-        },
-        Err(refusal) => error(&refusal),
-    };
-    match tokio::task::spawn_blocking(work).await {
-        Ok(response) => response,
-        // A panic is a fault of the server. It spoils the instance (its lock is poisoned), not the server.
+    // Large answers are encoded where it may take time.
+    let work = move |instance: &mut Instance| operation(instance).map(|value| json(StatusCode::OK, &value));
+    match slot.operate(work).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(refusal)) => error(&refusal),
         Err(fault) => message(
             StatusCode::INTERNAL_SERVER_ERROR,
             format!("internal error of the embedded server: {fault}"),

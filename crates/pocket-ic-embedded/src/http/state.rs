@@ -1,12 +1,13 @@
 //! What the server keeps: instances, blobs, and when it was last used.
 
 use super::progress::Progress;
-use crate::engine::{Engine, EngineError};
+use crate::engine::Engine;
 use crate::ic::{Instance, OpError};
 use axum::body::Bytes;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
+use tokio::task::JoinError;
 
 /// Everything that outlives one request.
 pub struct ServerState {
@@ -28,16 +29,36 @@ pub(super) struct Blob {
 
 /// An instance and its clock of its own, if it has one.
 pub(super) struct Slot {
+    /// Held by the operation that runs. Those that wait for it take no thread: there is a limited number of them, and
+    /// operations on other instances need some, too.
+    turn: Arc<tokio::sync::Mutex<()>>,
     instance: Mutex<Instance>,
     pub progress: tokio::sync::Mutex<Progress>,
 }
 
 impl Slot {
-    /// The instance, once the operations before are done.
-    pub fn lock(&self) -> Result<MutexGuard<'_, Instance>, OpError> {
-        self.instance.lock().map_err(|_| {
-            OpError::Other("The instance is unusable after an internal error of the embedded server".into())
-        })
+    fn new(instance: Instance) -> Self {
+        Self { turn: Arc::default(), instance: Mutex::new(instance), progress: tokio::sync::Mutex::default() }
+    }
+
+    /// Does an operation on the instance, after the ones before it, on a thread that may block. The outer error is a panic: a
+    /// fault of the server. It spoils the instance (its lock is poisoned), not the server.
+    pub async fn operate<T, F>(self: Arc<Self>, operation: F) -> Result<Result<T, OpError>, JoinError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Instance) -> Result<T, OpError> + Send + 'static,
+    {
+        let turn = self.turn.clone().lock_owned().await;
+        let work = move || {
+            let result = self
+                .instance
+                .lock()
+                .map_err(|_| unusable())
+                .and_then(|mut instance| operation(&mut instance));
+            drop(turn);
+            result
+        };
+        tokio::task::spawn_blocking(work).await
     }
 
     fn state_text(&self) -> &'static str {
@@ -51,17 +72,14 @@ impl Slot {
 
 impl ServerState {
     /// A server without instances. With `print_logs`, canister logs go to stderr.
-    ///
-    /// # Errors
-    /// When the engine cannot be set up.
-    pub fn new(print_logs: bool) -> Result<Self, EngineError> {
-        Ok(Self {
-            engine: Engine::new()?,
+    pub fn new(engine: Engine, print_logs: bool) -> Self {
+        Self {
+            engine,
             print_logs,
             instances: Mutex::default(),
             blobs: Mutex::default(),
             activity: Activity::default(),
-        })
+        }
     }
 
     pub(super) fn engine(&self) -> Engine {
@@ -78,7 +96,7 @@ impl ServerState {
     }
 
     pub(super) fn add_instance(&self, instance: Instance) -> (usize, Arc<Slot>) {
-        let slot = Arc::new(Slot { instance: Mutex::new(instance), progress: tokio::sync::Mutex::default() });
+        let slot = Arc::new(Slot::new(instance));
         let mut instances = unpoisoned(&self.instances);
         instances.push(Some(slot.clone()));
         (instances.len() - 1, slot)
@@ -115,6 +133,10 @@ impl ServerState {
     }
 }
 
+fn unusable() -> OpError {
+    OpError::Other("The instance is unusable after an internal error of the embedded server".into())
+}
+
 /// The error for an instance that was deleted.
 pub(super) fn deleted() -> OpError {
     update_error("Instance was deleted")
@@ -145,6 +167,11 @@ impl Default for Activity {
 }
 
 impl Activity {
+    /// Notes that a client did something just now, without waiting for an answer yet.
+    pub fn touch(&self) {
+        unpoisoned(&self.inner).1 = Instant::now();
+    }
+
     /// Marks the server as busy until the guard is dropped.
     pub fn begin(&self) -> Busy<'_> {
         unpoisoned(&self.inner).0 += 1;
@@ -175,6 +202,7 @@ impl Drop for Busy<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pocket_ic::common::rest::{InstanceConfig, SubnetConfigSet};
 
     #[test]
     fn a_pending_request_keeps_the_server_busy() {
@@ -187,5 +215,44 @@ mod tests {
         assert!(second >= first);
         let _busy = activity.begin();
         assert_eq!(activity.idle_for(), Duration::ZERO);
+    }
+
+    /// The runtime has two threads for operations: were they taken by those that wait for the busy instance, nobody else
+    /// would ever be served.
+    #[test]
+    fn those_who_wait_for_a_busy_instance_take_no_threads() {
+        const PATIENCE: Duration = Duration::from_secs(60);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .max_blocking_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let state = ServerState::new(Engine::new().unwrap(), false);
+            let slot = || {
+                let set = SubnetConfigSet { application: 1, ..SubnetConfigSet::default() };
+                let config = InstanceConfig { subnet_config_set: set.into(), ..InstanceConfig::default() };
+                state.add_instance(Instance::create(state.engine(), &config, false).unwrap().instance).1
+            };
+            let (busy, idle) = (slot(), slot());
+            let (finish, finished) = std::sync::mpsc::channel::<()>();
+            let mut waiting = vec![tokio::spawn(busy.clone().operate(move |_| {
+                finished.recv_timeout(PATIENCE).map_err(|error| OpError::Other(error.to_string()))
+            }))];
+            waiting.extend((0..8).map(|_| tokio::spawn(busy.clone().operate(|_| Ok(())))));
+            // Lets all of them get as far as they can.
+            while busy.turn.try_lock().is_ok() {
+                tokio::task::yield_now().await;
+            }
+            for _ in 0..waiting.len() {
+                tokio::task::yield_now().await;
+            }
+            let answer = tokio::time::timeout(PATIENCE, idle.operate(|instance| Ok(instance.time()))).await;
+            assert!(answer.expect("the other instance answers").unwrap().is_ok());
+            finish.send(()).unwrap();
+            for operation in waiting {
+                assert_eq!(operation.await.unwrap().unwrap(), Ok(()));
+            }
+        });
     }
 }

@@ -14,7 +14,9 @@ use super::round::Work;
 use super::subnet::{self, Subnet};
 use crate::engine::{Engine, MAX_STABLE_BYTES, StableMemory};
 use candid::Principal;
-use pocket_ic::common::rest::{IcpConfig, IcpConfigFlag, InitialTime, InstanceConfig, SubnetId, Topology};
+use pocket_ic::common::rest::{
+    IcpConfig, IcpConfigFlag, IcpFeatures, InitialTime, InstanceConfig, SubnetId, Topology,
+};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -63,7 +65,7 @@ impl Instance {
         }
         Ok(Created {
             instance: Self {
-                engine,
+                engine: configured(engine, config.icp_config.as_ref()),
                 subnets,
                 clock: Clock::new(initial),
                 canisters: BTreeMap::new(),
@@ -224,25 +226,138 @@ impl Instance {
     }
 }
 
-/// Refuses what only the official server does, instead of pretending.
+/// Refuses what only the official server does, instead of pretending. Everything else that a client can ask for is done
+/// elsewhere, is the only way here (`log_level`: what canisters print is all there is; `incomplete_state`: no state is ever
+/// loaded; `disable_ingress_validation`: nothing is signed), or asks for nothing.
 fn check_supported(config: &InstanceConfig) -> Result<(), OpError> {
-    let features = config.icp_features.as_ref().is_some_and(|features| *features != Default::default());
-    let IcpConfig { beta_features, function_name_length_limits, canister_execution_rate_limiting } =
-        config.icp_config.clone().unwrap_or_default();
-    let enabled = |flag: Option<IcpConfigFlag>| flag == Some(IcpConfigFlag::Enabled);
+    let rate_limiting =
+        config.icp_config.as_ref().and_then(|icp| icp.canister_execution_rate_limiting.as_ref());
     let unsupported = [
-        (config.http_gateway_config.is_some(), "An HTTP gateway"),
-        (config.state_dir.is_some(), "A state directory"),
-        (config.bitcoind_addr.as_ref().is_some_and(|a| !a.is_empty()), "A Bitcoin adapter"),
-        (config.dogecoind_addr.as_ref().is_some_and(|a| !a.is_empty()), "A Dogecoin adapter"),
-        (features, "Deploying system canisters (icp_features)"),
-        (config.mainnet_nns_subnet_id == Some(true), "The mainnet NNS subnet id"),
-        (enabled(beta_features), "Beta features"),
-        (enabled(function_name_length_limits), "Limiting function name lengths"),
-        (enabled(canister_execution_rate_limiting), "Rate limiting of canister execution"),
+        (config.http_gateway_config.is_some(), "An HTTP gateway".to_owned()),
+        (config.state_dir.is_some(), "A state directory".to_owned()),
+        (config.bitcoind_addr.as_ref().is_some_and(|a| !a.is_empty()), "A Bitcoin adapter".to_owned()),
+        (config.dogecoind_addr.as_ref().is_some_and(|a| !a.is_empty()), "A Dogecoin adapter".to_owned()),
+        (config.mainnet_nns_subnet_id == Some(true), "The mainnet NNS subnet id".to_owned()),
+        (rate_limiting == Some(&IcpConfigFlag::Enabled), "Rate limiting of canister execution".to_owned()),
     ];
-    match unsupported.into_iter().find(|(asked, _)| *asked) {
-        Some((_, what)) => Err(OpError::Unsupported(what.into())),
+    let features = config.icp_features.as_ref().and_then(system_canisters);
+    let asked = unsupported.into_iter().find(|(asked, _)| *asked).map(|(_, what)| what);
+    match asked.or(features) {
+        Some(what) => Err(OpError::Unsupported(what)),
         None => Ok(()),
+    }
+}
+
+/// The system canisters that a client wants deployed, by name; `None` if it wants none.
+fn system_canisters(features: &IcpFeatures) -> Option<String> {
+    let IcpFeatures {
+        registry,
+        cycles_minting,
+        icp_token,
+        cycles_token,
+        nns_governance,
+        sns,
+        ii,
+        nns_ui,
+        bitcoin,
+        dogecoin,
+        canister_migration,
+    } = features;
+    let names: Vec<&str> = [
+        (registry, "registry"),
+        (cycles_minting, "cycles_minting"),
+        (icp_token, "icp_token"),
+        (cycles_token, "cycles_token"),
+        (nns_governance, "nns_governance"),
+        (sns, "sns"),
+        (ii, "ii"),
+        (nns_ui, "nns_ui"),
+        (bitcoin, "bitcoin"),
+        (dogecoin, "dogecoin"),
+        (canister_migration, "canister_migration"),
+    ]
+    .into_iter()
+    .filter(|(wanted, _)| wanted.is_some())
+    .map(|(_, name)| name)
+    .collect();
+    (!names.is_empty()).then(|| format!("Deploying system canisters (icp_features: {})", names.join(", ")))
+}
+
+/// The engine as the client wants it. What the beta features add belongs to HTTP outcalls, which are refused when they are
+/// made.
+fn configured(engine: Engine, icp: Option<&IcpConfig>) -> Engine {
+    let IcpConfig { beta_features: _, function_name_length_limits, canister_execution_rate_limiting: _ } =
+        icp.cloned().unwrap_or_default();
+    match function_name_length_limits {
+        Some(IcpConfigFlag::Disabled) => engine.without_method_limits(),
+        Some(IcpConfigFlag::Enabled) | None => engine,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pocket_ic::common::rest::{IcpFeaturesConfig, IncompleteStateFlag, SubnetConfigSet};
+
+    fn created(config: InstanceConfig) -> Result<Instance, String> {
+        let subnet_config_set = SubnetConfigSet { application: 1, ..SubnetConfigSet::default() }.into();
+        let config = InstanceConfig { subnet_config_set, ..config };
+        let created = Instance::create(Engine::new().unwrap(), &config, false);
+        created.map(|created| created.instance).map_err(|error| error.to_string())
+    }
+
+    fn icp(icp_config: IcpConfig) -> Result<Instance, String> {
+        created(InstanceConfig { icp_config: Some(icp_config), ..InstanceConfig::default() })
+    }
+
+    #[test]
+    fn flags_are_done_or_refused_by_name() {
+        for flag in [IcpConfigFlag::Enabled, IcpConfigFlag::Disabled] {
+            icp(IcpConfig { beta_features: Some(flag.clone()), ..IcpConfig::default() }).unwrap();
+            icp(IcpConfig { function_name_length_limits: Some(flag), ..IcpConfig::default() }).unwrap();
+        }
+        let limited =
+            |flag| IcpConfig { canister_execution_rate_limiting: Some(flag), ..IcpConfig::default() };
+        icp(limited(IcpConfigFlag::Disabled)).unwrap();
+        assert_eq!(
+            icp(limited(IcpConfigFlag::Enabled)).err().unwrap(),
+            "Rate limiting of canister execution is not supported by the embedded server"
+        );
+        created(InstanceConfig {
+            log_level: Some("Debug".into()),
+            incomplete_state: Some(IncompleteStateFlag::Enabled),
+            disable_ingress_validation: Some(true),
+            mainnet_nns_subnet_id: Some(false),
+            icp_features: Some(IcpFeatures::default()),
+            ..InstanceConfig::default()
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn system_canisters_are_refused_by_name() {
+        let features = IcpFeatures {
+            registry: Some(IcpFeaturesConfig::DefaultConfig),
+            ii: Some(IcpFeaturesConfig::DefaultConfig),
+            ..IcpFeatures::default()
+        };
+        let config = InstanceConfig { icp_features: Some(features), ..InstanceConfig::default() };
+        assert_eq!(
+            created(config).err().unwrap(),
+            "Deploying system canisters (icp_features: registry, ii) is not supported by the embedded server"
+        );
+    }
+
+    #[test]
+    fn limits_on_method_names_can_be_turned_off() {
+        let wat = format!(r#"(module (func (export "canister_query {}")))"#, "n".repeat(20_001));
+        let wasm = wat::parse_str(wat).unwrap();
+        for (flag, accepted) in
+            [(None, false), (Some(IcpConfigFlag::Enabled), false), (Some(IcpConfigFlag::Disabled), true)]
+        {
+            let instance =
+                icp(IcpConfig { function_name_length_limits: flag.clone(), ..IcpConfig::default() }).unwrap();
+            assert_eq!(instance.engine.compile(&wasm).is_ok(), accepted, "{flag:?}");
+        }
     }
 }

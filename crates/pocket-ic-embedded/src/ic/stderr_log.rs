@@ -1,11 +1,12 @@
 //! Canister logs on the server's standard error, one line a record, in the form that readers of PocketIC logs know.
 
+use crate::stderr;
 use candid::Principal;
 use time::OffsetDateTime;
 
 /// Prints one record.
 pub fn print(canister: Principal, time_nanos: u64, content: &[u8]) {
-    eprintln!("{}", line(canister, time_nanos, content));
+    stderr::line(line(canister, time_nanos, content));
 }
 
 fn line(canister: Principal, time_nanos: u64, content: &[u8]) -> String {

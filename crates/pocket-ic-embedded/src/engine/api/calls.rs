@@ -10,8 +10,6 @@ use crate::engine::types::{OutgoingCall, Response};
 
 /// Longest wait for the answer of a best-effort call, in seconds; longer ones are shortened to it.
 const MAX_TIMEOUT_SECONDS: u32 = 300;
-/// Longest method name in bytes that a call may have.
-const MAX_METHOD_NAME: u64 = 20_000;
 /// What `call_perform` gives when no more calls can be made: the reject code for transient errors.
 const QUEUE_FULL: u32 = 2;
 
@@ -104,9 +102,10 @@ fn call<W: Word>(d: &mut Definer<'_>) -> Result<()> {
               -> Result<()> {
             enter(&mut c, api)?;
             c.data_mut().message.abandon_call();
-            if name_len.wide() > MAX_METHOD_NAME {
+            let longest = c.data().message.limits.method_name_bytes;
+            if name_len.wide() > longest {
                 return Err(violation(format!(
-                    "Size of method_name {} exceeds the allowed limit of {MAX_METHOD_NAME}.",
+                    "Size of method_name {} exceeds the allowed limit of {longest}.",
                     name_len.wide()
                 )));
             }

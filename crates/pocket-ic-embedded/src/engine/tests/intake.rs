@@ -5,8 +5,10 @@ use std::io::Write;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use sha2::{Digest, Sha256};
+use wasm_encoder::{CodeSection, Function, FunctionSection, Instruction, Module, TypeSection};
 
 use super::*;
+use crate::engine::intake::inspect;
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
@@ -49,7 +51,7 @@ fn modules_keep_the_bytes_as_uploaded() {
 #[test]
 fn what_is_no_wasm() {
     for bytes in
-        [&b""[..], b"\0as", b"no wasm", b"\x1f\x8b", b"\x1f\x8bnonsense", &gzip(b"text"), &gzip(EMPTY)[..20]]
+        [&b""[..], b"\0as", b"no wasm", b"\x1f\x8b", b"\x1f\x8b\x08", b"\x1f\x8bnonsense", &gzip(b"text")]
     {
         let text = refused(bytes);
         assert!(text.starts_with("Canister's Wasm module is not valid: Failed to decode"), "{text}");
@@ -64,11 +66,164 @@ fn what_is_no_wasm() {
 fn packed_modules_may_not_unpack_to_more_than_100_mib() {
     let mut bomb = EMPTY.to_vec();
     bomb.resize((100 << 20) + 1, 0);
-    let text = refused(&gzip(&bomb));
-    assert!(text.contains("too large"), "{text}");
-    assert!(refused(&bomb).contains("too large"));
+    let too_large = "Wasm module size of 104857601 exceeds the maximum allowed size of 104857600.";
+    assert!(refused(&gzip(&bomb)).ends_with(too_large));
+    assert!(refused(&bomb).ends_with(too_large));
     bomb.pop();
-    assert!(!refused(&gzip(&bomb)).contains("too large"));
+    assert!(!refused(&gzip(&bomb)).contains("exceeds"));
+}
+
+/// The IC takes the last four bytes for the size, and unpacks the first member only.
+#[test]
+fn a_gzip_ends_with_the_size_of_its_only_member() {
+    let packed = gzip(EMPTY);
+    for (tail, says) in [
+        (gzip(b"text"), "specified uncompressed size 4 does not match extracted size 5"),
+        (vec![0; 4], "specified uncompressed size 0 does not match extracted size 1"),
+        (vec![9, 0, 0, 0], "specified uncompressed size 9 does not match extracted size 8"),
+        (b"garbage".to_vec(), "exceeds the maximum allowed size of 104857600"),
+    ] {
+        let text = refused(&[&packed[..], &tail].concat());
+        assert!(text.contains(says), "{text}");
+    }
+    for size in [0u32, 7, 9, 8 + (1 << 24)] {
+        let mut wrong = packed.clone();
+        wrong.splice(packed.len() - 4.., size.to_le_bytes());
+        let text = refused(&wrong);
+        assert!(text.contains("Failed to decode wasm module"), "{size}: {text}");
+    }
+    for len in 0..packed.len() {
+        refused(&packed[..len]);
+    }
+    // What comes after is not looked at, as long as it ends like the first.
+    ENGINE.compile(&[&packed[..], &packed].concat()).expect("the size is right");
+}
+
+/// A module with one function for each list, with these instructions and an `end`.
+fn functions<'a>(bodies: impl IntoIterator<Item = Vec<Instruction<'a>>>) -> Vec<u8> {
+    let (mut types, mut functions, mut code) =
+        (TypeSection::new(), FunctionSection::new(), CodeSection::new());
+    types.ty().function([], []);
+    for body in bodies {
+        functions.function(0);
+        let mut function = Function::new([]);
+        for instruction in &body {
+            function.instruction(instruction);
+        }
+        function.instruction(&Instruction::End);
+        code.function(&function);
+    }
+    let mut module = Module::new();
+    module.section(&types).section(&functions).section(&code);
+    module.finish()
+}
+
+#[test]
+fn functions_have_at_most_a_million_operators_by_complexity() {
+    use Instruction::{Call, Nop};
+    inspect(&functions([vec![], vec![Nop; 999_999]])).expect("at the limit");
+    let mut calls = vec![Call(0); 19_999];
+    calls.extend(vec![Nop; 49]);
+    inspect(&functions([vec![], calls.clone()])).expect("at the limit");
+    calls.push(Nop);
+    let refusal = "Wasm module contains a function at index 1 with complexity 1000001 which exceeds the maximum complexity allowed 1000000.";
+    for body in [vec![Nop; 1_000_000], calls] {
+        let text = refused(&functions([vec![], body]));
+        assert!(text.ends_with(refusal), "{text}");
+    }
+}
+
+#[test]
+fn a_code_section_has_at_most_12_mib() {
+    const MAX: usize = 12 << 20;
+    // Thirteen functions, whose number does not count: each has its size in three bytes, its locals in one, and its `end`.
+    let of = |bytes: usize| {
+        let nops = bytes - 13 * 5;
+        functions((0..13).map(|index| vec![Instruction::Nop; nops / 13 + usize::from(index < nops % 13)]))
+    };
+    inspect(&of(MAX)).expect("at the limit");
+    let text = refused(&of(MAX + 1));
+    assert!(
+        text.ends_with(
+            "Wasm module code section size of 12582913 exceeds the maximum allowed size of 12582912."
+        ),
+        "{text}"
+    );
+}
+
+#[test]
+fn tables_stay_as_they_are() {
+    for (name, code) in [
+        ("table.set", "(table.set 0 (i32.const 0) (ref.null func))"),
+        ("table.grow", "(drop (table.grow 0 (ref.null func) (i32.const 1)))"),
+        ("table.fill", "(table.fill 0 (i32.const 0) (ref.null func) (i32.const 1))"),
+        ("table.copy", "(table.copy (i32.const 0) (i32.const 0) (i32.const 1))"),
+        ("table.init", "(table.init 0 (i32.const 0) (i32.const 0) (i32.const 1))"),
+    ] {
+        let text = rejected(&format!("(module (table 1 funcref) (elem func $f) (func) (func $f {code}))"));
+        let says = format!("contains a function at index 1 with unsupported instruction {name}.");
+        assert!(text.contains(&says), "{text}");
+    }
+    compile(
+        "(module (table 1 funcref) (elem $e func $f) (func $f (drop (table.get 0 (i32.const 0))) (elem.drop $e)))",
+    );
+    compile("(module (table 1000000 funcref))");
+    for tables in ["(table 1000001 funcref)", "(table 1 funcref) (table 1 funcref)"] {
+        let text = rejected(&format!("(module {tables})"));
+        assert!(text.contains("cannot be instantiated"), "{text}");
+    }
+}
+
+#[test]
+fn names_and_types_that_the_ic_keeps_to_itself() {
+    for export in [
+        r#"(func (export "canister_start"))"#,
+        r#"(memory (export "stable_memory") 1)"#,
+        r#"(global (export "canister counter_instructions") i32 (i32.const 0))"#,
+    ] {
+        let text = rejected(&format!("(module {export})"));
+        assert!(text.contains("Exporting reserved symbol"), "{text}");
+    }
+    compile(r#"(module (func (export "canister something") (param i32)))"#);
+    let text = rejected("(module (func $f) (elem declare func $f) (global funcref (ref.func $f)))");
+    assert!(text.contains("Unsupported global type: funcref"), "{text}");
+    let text = rejected("(module (memory i64 1 98305))");
+    assert!(text.contains("up to 98305 pages; at most 98304"), "{text}");
+    compile("(module (memory i64 1 98304))");
+}
+
+#[test]
+fn a_function_name_has_at_most_1_mib() {
+    let named = |len: usize| format!(r#"(module (func $f (@name "{}")))"#, "n".repeat(len));
+    compile(&named(1 << 20));
+    // The library that writes the section as text refuses names of more than 100,000 bytes in an import, not here.
+    let text = rejected(&named((1 << 20) + 1));
+    assert!(text.contains("at index 0 with name 'nnnn") && text.contains("1048577 bytes"), "{text}");
+}
+
+#[test]
+fn an_engine_may_be_without_limits_on_methods() {
+    let name = "n".repeat(20_001);
+    let wat = format!(
+        r#"(module (import "ic0" "call_new" (func $new (param i32 i32 i32 i32 i32 i32 i32 i32)))
+        (memory 1) (table 1 funcref)
+        (func (export "canister_update call")
+            (call $new (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 20001)
+                (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)))
+        {} (func (export "canister_query {name}")))"#,
+        (0..1_000).map(|i| format!(r#"(func (export "canister_update {i}"))"#)).collect::<String>()
+    );
+    let wasm = wat::parse_str(&wat).expect("valid");
+    let lenient = ENGINE.clone().without_method_limits();
+    let state = CanisterState::new(lenient.compile(&wasm).expect("without limits"));
+    assert!(refused(&wasm).contains("1002 exported methods"), "the other engine has its limits");
+    let call = EntryPoint::Update("call".into());
+    assert_eq!(lenient.execute(&state, call.clone(), context(), Limits::update()).result, Ok(()));
+    let trap = ENGINE.execute(&state, call, context(), Limits::update()).result.expect_err("too long");
+    assert!(
+        trap.to_string().contains("Size of method_name 20001 exceeds the allowed limit of 20000"),
+        "{trap}"
+    );
 }
 
 #[test]
@@ -98,6 +253,7 @@ fn exports() {
         (r#"(func (export "canister_query a") (result i32) (i32.const 0))"#, "no results"),
         (r#"(func (export "canister_init") (param i32))"#, "'canister_init'"),
         (r#"(func (export "canister_heartbeat") (param i32))"#, "'canister_heartbeat'"),
+        (r#"(func (export "canister_query"))"#, "reserved function 'canister_query'"),
         (r#"(func (export "canister_something"))"#, "reserved function 'canister_something'"),
     ] {
         let text = rejected(&format!("(module {module})"));
@@ -154,6 +310,9 @@ fn sizes() {
     assert!(rejected(&many(&|_| "(func)".into(), 50_001)).contains("50001 functions"));
     let section = |i: usize| format!(r#"(@custom "icp:public {i}" "x")"#);
     compile(&many(&section, 16));
+    let bytes = |n: usize| format!(r#"(module (@custom "icp:public name" "{}"))"#, "x".repeat(n));
+    compile(&bytes((1 << 20) - 4));
+    assert!(rejected(&bytes((1 << 20) - 3)).contains("1048577 bytes in custom sections"));
     assert!(rejected(&many(&section, 17)).contains("17 custom sections"));
     assert!(rejected(r#"(module (memory 1) (data (i32.const 65535) "ab"))"#).contains("heap out of bounds"));
 }

@@ -4,6 +4,7 @@ mod calls;
 mod execution;
 mod intake;
 mod metering;
+mod module_cache;
 mod permissions;
 mod robustness;
 mod stable;

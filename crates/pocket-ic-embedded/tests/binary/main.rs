@@ -1,12 +1,18 @@
 //! The stand-alone server, as clients start it: version, port file, time to live, signals, errors.
 
+#[path = "../common/mod.rs"]
 mod common;
+
+mod module_cache;
+mod port_file;
+mod standard_error;
 
 use candid::Principal;
 use common::{counter, wait_for};
 use pocket_ic::PocketIcBuilder;
 use std::fs;
-use std::net::TcpListener;
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -83,16 +89,6 @@ fn terminate(pid: u32) {
 }
 
 #[test]
-fn an_existing_port_file_means_that_a_server_runs() {
-    let (_dir, file) = scratch();
-    fs::write(&file, "1234\n").unwrap();
-    let output = run(&["--port-file", file.to_str().unwrap()]);
-    assert!(output.status.success());
-    assert!(output.stdout.is_empty() && output.stderr.is_empty());
-    assert_eq!(fs::read_to_string(&file).unwrap(), "1234\n");
-}
-
-#[test]
 fn a_signal_ends_it_and_removes_the_port_file() {
     for signal in ["-TERM", "-INT"] {
         let (_dir, file) = scratch();
@@ -114,6 +110,18 @@ fn it_ends_when_nobody_uses_it() {
     port(&file);
     assert!(end(child).success());
     assert!(!file.exists());
+}
+
+/// A request that begins and never ends is nobody's use of the server.
+#[test]
+fn it_ends_when_a_client_stops_in_the_middle_of_a_request() {
+    let (_dir, file) = scratch();
+    let child = start(&file, &["--ttl", "1"]);
+    let mut client = TcpStream::connect(("127.0.0.1", port(&file))).unwrap();
+    client.write_all(b"POST /blobstore HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nhalf").unwrap();
+    assert!(end(child).success());
+    assert!(!file.exists());
+    drop(client);
 }
 
 #[test]
@@ -178,7 +186,7 @@ fn a_full_disk_at_the_start_is_one_clear_line() {
     assert_eq!(output.status.code(), Some(3));
     let text = String::from_utf8(output.stderr).unwrap();
     assert_eq!(text.lines().count(), 1, "{text}");
-    assert!(text.contains(&format!("cannot create the port file {}", file.display())), "{text}");
+    assert!(text.contains(&format!("cannot write the port file {}", file.display())), "{text}");
     assert!(!file.exists());
 }
 

@@ -1,0 +1,265 @@
+//! Runs the benchmarks of a canbench module on the embedded server and puts the instructions beside published ones.
+//!
+//! `cargo run -p pocket-ic-embedded --example canbench -- MODULE.wasm [canbench_results.yml]`. The module is one that was
+//! built with `canbench-rs`: each of its queries `__canbench__<name>` runs a benchmark and replies what it measured. The
+//! results are what `canbench --persist` writes, from the official server.
+
+use candid::{CandidType, Principal};
+use clap::Parser;
+use flate2::read::GzDecoder;
+use pocket_ic::{PocketIc, PocketIcBuilder};
+use pocket_ic_embedded::EmbeddedServer;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::fmt::Write;
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use wasmparser::{ExternalKind, Payload};
+
+/// What the names of benchmarks begin with.
+const PREFIX: &str = "canister_query __canbench__";
+/// By how much a count may differ and still count as the same: a part of 1000.
+const SAME: f64 = 0.001;
+/// By how much a count may differ without being listed as one to look into.
+const CLOSE: f64 = 0.01;
+
+#[derive(Parser)]
+#[command(
+    name = "canbench",
+    about = "Runs a canbench module on the embedded server and compares its counts."
+)]
+struct Arguments {
+    /// The module: wasm, gzipped or not.
+    module: PathBuf,
+    /// The published results: a `canbench_results.yml`.
+    results: Option<PathBuf>,
+    /// Run only benchmarks with this in their name.
+    #[arg(long, default_value = "")]
+    filter: String,
+    /// The argument of `canister_init`, in hexadecimal.
+    #[arg(long, value_name = "HEX", default_value = "")]
+    init_arg: String,
+    /// What stable memory holds when the benchmarks begin.
+    #[arg(long, value_name = "FILE")]
+    stable_memory: Option<PathBuf>,
+}
+
+/// What a benchmark or a part of it took. Modules of before 0.2 do not count calls.
+#[derive(Debug, Clone, PartialEq, CandidType, Deserialize)]
+struct Measurement {
+    #[serde(default)]
+    calls: Option<u64>,
+    instructions: u64,
+    #[serde(default)]
+    heap_increase: u64,
+    #[serde(default)]
+    stable_memory_increase: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, CandidType, Deserialize)]
+struct BenchResult {
+    total: Measurement,
+    #[serde(default)]
+    scopes: BTreeMap<String, Measurement>,
+}
+
+/// A `canbench_results.yml`.
+#[derive(Debug, Deserialize)]
+struct Published {
+    benches: BTreeMap<String, BenchResult>,
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(report) => {
+            println!("{report}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("canbench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<String, Box<dyn Error>> {
+    let module = read(&arguments.module)?;
+    let mut names = benchmarks(&module)?;
+    names.retain(|name| name.contains(&arguments.filter));
+    if names.is_empty() {
+        return Err(format!("{} has no such benchmark", arguments.module.display()).into());
+    }
+    let published = match &arguments.results {
+        None => BTreeMap::new(),
+        Some(path) => {
+            let text = read(path)?;
+            let results: Published =
+                serde_yaml_ng::from_slice(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+            results.benches
+        }
+    };
+    let server = EmbeddedServer::shared()?;
+    let pic = PocketIcBuilder::new()
+        .with_server_url(server.url())
+        .with_max_request_time_ms(None)
+        .with_benchmarking_application_subnet()
+        .build();
+    let canister = pic.create_canister();
+    pic.install_canister(canister, module, hex::decode(&arguments.init_arg)?, None);
+    if let Some(path) = &arguments.stable_memory {
+        pic.set_stable_memory(canister, read(path)?, pocket_ic::common::rest::BlobCompression::NoCompression);
+    }
+    let results = names.into_iter().map(|name| {
+        let result = measure(&pic, canister, &name).map_err(|error| format!("{name}: {error}"))?;
+        Ok((name, result))
+    });
+    Ok(report(&results.collect::<Result<_, String>>()?, &published))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    fs::read(path).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// The names of the benchmarks in a module, in its order.
+fn benchmarks(module: &[u8]) -> Result<Vec<String>, Box<dyn Error>> {
+    let mut unpacked = Vec::new();
+    let wasm = if module.starts_with(&[0x1f, 0x8b]) {
+        GzDecoder::new(module).read_to_end(&mut unpacked)?;
+        &unpacked
+    } else {
+        module
+    };
+    let mut names = Vec::new();
+    for payload in wasmparser::Parser::new(0).parse_all(wasm) {
+        if let Payload::ExportSection(exports) = payload? {
+            for export in exports {
+                let export = export?;
+                if let (ExternalKind::Func, Some(name)) = (export.kind, export.name.strip_prefix(PREFIX)) {
+                    names.push(name.to_owned());
+                }
+            }
+        }
+    }
+    Ok(names)
+}
+
+fn measure(pic: &PocketIc, canister: Principal, name: &str) -> Result<BenchResult, String> {
+    let method = format!("__canbench__{name}");
+    let argument = candid::encode_one(()).map_err(|error| error.to_string())?;
+    let reply = pic
+        .query_call(canister, Principal::anonymous(), &method, argument)
+        .map_err(|reject| reject.to_string())?;
+    candid::decode_one(&reply).map_err(|error| error.to_string())
+}
+
+/// A table of all counts, and how many are the same as published.
+fn report(results: &BTreeMap<String, BenchResult>, published: &BTreeMap<String, BenchResult>) -> String {
+    let mut text = String::from("| benchmark | published | here | ratio |\n|---|---|---|---|\n");
+    let (mut compared, mut same, mut close) = (0, 0, 0);
+    let mut pages = Vec::new();
+    for (name, result) in results {
+        let known = published.get(name);
+        let rows = [(name.clone(), &result.total, known.map(|known| &known.total))];
+        let scopes = result.scopes.iter().map(|(scope, here)| {
+            (format!("{name} / {scope}"), here, known.and_then(|known| known.scopes.get(scope)))
+        });
+        for (name, here, there) in rows.into_iter().chain(scopes) {
+            let ratio = there.map(|there| ratio(here.instructions, there.instructions));
+            let shown = |count: Option<u64>| count.map_or("-".to_owned(), |count| count.to_string());
+            let _ = writeln!(
+                text,
+                "| {name} | {} | {} | {} |",
+                shown(there.map(|there| there.instructions)),
+                here.instructions,
+                ratio.map_or("-".to_owned(), |ratio| format!("{ratio:.4}"))
+            );
+            if let Some(ratio) = ratio {
+                compared += 1;
+                same += u32::from((ratio - 1.0).abs() <= SAME);
+                close += u32::from((ratio - 1.0).abs() <= CLOSE);
+            }
+            if there.is_some_and(|there| {
+                (here.heap_increase, here.stable_memory_increase)
+                    != (there.heap_increase, there.stable_memory_increase)
+            }) {
+                pages.push(name);
+            }
+        }
+    }
+    let _ = write!(
+        text,
+        "\n{} benchmarks; of {compared} counts {same} within 0.1 % of the published ones, {close} within 1 %.",
+        results.len()
+    );
+    if !pages.is_empty() {
+        let _ = write!(text, "\nOther numbers of new pages: {}", pages.join(", "));
+    }
+    text
+}
+
+/// How a count compares; two counts of nothing are the same.
+fn ratio(here: u64, there: u64) -> f64 {
+    if here == there { 1.0 } else { here as f64 / there as f64 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fmt::Write;
+
+    /// A module with a benchmark that replies this.
+    fn module(reply: &BenchResult) -> Vec<u8> {
+        let bytes = candid::encode_one(reply).unwrap();
+        let escaped = bytes.iter().fold(String::new(), |mut text, byte| {
+            write!(text, "\\{byte:02x}").unwrap();
+            text
+        });
+        let wat = format!(
+            r#"(module
+            (import "ic0" "msg_reply" (func $reply))
+            (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
+            (memory 1) (data (i32.const 0) "{escaped}")
+            (func (export "canister_query __canbench__one")
+                (call $append (i32.const 0) (i32.const {})) (call $reply))
+            (func (export "canister_query __tracing__one"))
+            (func (export "canister_query other")))"#,
+            bytes.len()
+        );
+        wat::parse_str(wat).unwrap()
+    }
+
+    fn measured(instructions: u64) -> Measurement {
+        Measurement { calls: Some(1), instructions, heap_increase: 0, stable_memory_increase: 0 }
+    }
+
+    #[test]
+    fn counts_are_put_beside_published_ones() {
+        let dir = tempfile::tempdir().unwrap();
+        let (wasm, results) = (dir.path().join("m.wasm"), dir.path().join("canbench_results.yml"));
+        let scopes = [("part".to_owned(), measured(300))].into();
+        fs::write(&wasm, module(&BenchResult { total: measured(1005), scopes })).unwrap();
+        let yaml = "benches:\n  one:\n    total:\n      calls: 1\n      instructions: 1000\n      heap_increase: 0\n      \
+                    stable_memory_increase: 7\n    scopes:\n      part:\n        instructions: 300\nversion: 0.7.0\n";
+        fs::write(&results, yaml).unwrap();
+        let arguments = |filter: &str| Arguments {
+            module: wasm.clone(),
+            results: Some(results.clone()),
+            filter: filter.to_owned(),
+            init_arg: String::new(),
+            stable_memory: None,
+        };
+        let text = run(&arguments("")).unwrap();
+        for line in [
+            "| one | 1000 | 1005 | 1.0050 |",
+            "| one / part | 300 | 300 | 1.0000 |",
+            "1 benchmarks; of 2 counts 1 within 0.1 % of the published ones, 2 within 1 %.",
+            "Other numbers of new pages: one",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{text}");
+        }
+        assert!(run(&arguments("none")).unwrap_err().to_string().contains("no such benchmark"));
+    }
+}

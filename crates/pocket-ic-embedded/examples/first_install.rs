@@ -1,0 +1,74 @@
+//! What the first installation of a module costs a server, without and with the compiled module on disk: the tables of
+//! `BENCHMARKS.md` about it.
+//!
+//! `cargo run -p pocket-ic-embedded --example first_install -- SERVER MODULE`, where SERVER is the program, for example
+//! `target/debug/pocket-ic-embedded`. The module is installed on three servers that are started for it, one after the
+//! other: one that keeps nothing, one that finds an empty folder for compiled modules, and one that finds it filled.
+
+use pocket_ic::PocketIcBuilder;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use std::{env, fs, thread};
+
+/// Ends the server, however the program ends.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn main() {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let [program, module] = arguments.as_slice() else {
+        eprintln!("usage: first_install SERVER MODULE");
+        std::process::exit(2);
+    };
+    let module = fs::read(module).expect("the module can be read");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let cache = folder.path().join("modules");
+    println!("| module of {} bytes | seconds | resident MB | peak MB |\n|---|---|---|---|", module.len());
+    measure("not kept", program, &module, Path::new("off"), folder.path());
+    measure("kept, first time", program, &module, &cache, folder.path());
+    measure("kept, second time", program, &module, &cache, folder.path());
+}
+
+fn measure(what: &str, program: &str, module: &[u8], cache: &Path, folder: &Path) {
+    let port_file = folder.join("port");
+    let _ = fs::remove_file(&port_file);
+    let server = Server(
+        Command::new(program)
+            .arg("--port-file")
+            .arg(&port_file)
+            .env("POCKET_IC_EMBEDDED_MODULE_CACHE", cache)
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the server starts"),
+    );
+    let port = loop {
+        match fs::read_to_string(&port_file) {
+            Ok(text) if text.ends_with('\n') => break text.trim().to_owned(),
+            _ => thread::sleep(Duration::from_millis(5)),
+        }
+    };
+    let url = format!("http://127.0.0.1:{port}/").parse().expect("a URL");
+    let pic = PocketIcBuilder::new()
+        .with_server_url(url)
+        .with_max_request_time_ms(None)
+        .with_application_subnet()
+        .build();
+    let canister = pic.create_canister();
+    let begun = Instant::now();
+    pic.install_canister(canister, module.to_vec(), vec![], None);
+    let seconds = begun.elapsed().as_secs_f64();
+    let status = fs::read_to_string(format!("/proc/{}/status", server.0.id())).unwrap_or_default();
+    let megabytes = |field: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
+        let kib: Option<f64> = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
+        kib.map_or("-".to_owned(), |kib| format!("{:.0}", kib * 1024.0 / 1e6))
+    };
+    println!("| {what} | {seconds:.2} | {} | {} |", megabytes("VmRSS"), megabytes("VmHWM"));
+}

@@ -1,0 +1,78 @@
+//! Where compiled modules are kept: what the command line, the environment and the user's folders say.
+
+use crate::engine::{ModuleCache, ModuleCacheError};
+use crate::stderr;
+use std::env;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// The environment variable with a folder, or `off`. Empty is as if it were not set.
+const VARIABLE: &str = "POCKET_IC_EMBEDDED_MODULE_CACHE";
+/// What turns the cache off, in place of a folder.
+const OFF: &str = "off";
+
+/// Where compiled modules are kept for other processes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CacheFolder {
+    /// Nowhere: every process compiles for itself.
+    Off,
+    /// In this folder, which only its owner may write to.
+    At(PathBuf),
+}
+
+impl From<OsString> for CacheFolder {
+    fn from(text: OsString) -> Self {
+        if text == OFF { Self::Off } else { Self::At(text.into()) }
+    }
+}
+
+impl CacheFolder {
+    /// What `POCKET_IC_EMBEDDED_MODULE_CACHE` says; if it says nothing, a folder of the user's folder for caches.
+    pub fn from_environment() -> Self {
+        Self::chosen(env::var_os(VARIABLE), dirs::cache_dir())
+    }
+
+    fn chosen(variable: Option<OsString>, user: Option<PathBuf>) -> Self {
+        match (variable.filter(|value| !value.is_empty()), user) {
+            (Some(value), _) => value.into(),
+            (None, Some(user)) => Self::At(user.join("pocket-ic-embedded").join("modules")),
+            (None, None) => Self::Off,
+        }
+    }
+
+    /// The cache in this folder; `None` if it is off.
+    ///
+    /// # Errors
+    /// A folder that cannot be used.
+    pub fn open(&self) -> Result<Option<ModuleCache>, ModuleCacheError> {
+        match self {
+            Self::Off => Ok(None),
+            Self::At(folder) => ModuleCache::open(folder).map(Some),
+        }
+    }
+
+    /// [`Self::open`] for a folder that nobody insists on: without it, modules are compiled again, and a line says why.
+    pub(crate) fn open_if_possible(&self) -> Option<ModuleCache> {
+        self.open().unwrap_or_else(|error| {
+            stderr::line(format_args!("pocket-ic-embedded: {error}. Every process compiles its modules"));
+            None
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_variable_goes_before_the_users_folder() {
+        let user = || Some(PathBuf::from("/home/somebody/.cache"));
+        let chosen = |value: &str| CacheFolder::chosen(Some(value.into()), user());
+        assert_eq!(chosen("off"), CacheFolder::Off);
+        assert_eq!(chosen("target/modules"), CacheFolder::At("target/modules".into()));
+        let default = CacheFolder::At("/home/somebody/.cache/pocket-ic-embedded/modules".into());
+        assert_eq!(chosen(""), default);
+        assert_eq!(CacheFolder::chosen(None, user()), default);
+        assert_eq!(CacheFolder::chosen(None, None), CacheFolder::Off);
+    }
+}

@@ -1,0 +1,310 @@
+//! Compiled modules on disk, shared by all processes of one user.
+//!
+//! An entry is named by everything that the machine code depends on: the wasm that was compiled, the version and
+//! configuration of the compiler, metering included, and the features of the processor. It is written to a temporary file
+//! and renamed, so that nobody ever sees half of one; whoever needs a module at the same time compiles it as well, and the
+//! last one's entry stays.
+//!
+//! The machine code of an entry is run as it is. So the cache trusts whoever may write to its folder, and makes sure that
+//! this is nobody but the user that the process runs as: a folder that belongs to somebody else or that others may write to
+//! is refused, and so is such a file. The digest in each entry guards against damage, not against that user.
+//!
+//! The cache that comes with wasmtime does neither: it runs what it can decompress.
+
+use std::ffi::OsStr;
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
+use std::hash::{Hash, Hasher};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use sha2::{Digest, Sha256};
+use tempfile::NamedTempFile;
+use thiserror::Error;
+use wasmtime::Module;
+
+/// What the entries may take together, in bytes; the one that was not used for the longest time goes first.
+const MAX_CACHE_BYTES: u64 = 2 << 30;
+/// How old a temporary file gets before it counts as left behind by a process that was killed.
+const MAX_TEMPORARY_AGE: Duration = Duration::from_secs(3600);
+
+/// What an entry begins with. The last byte is the version of the layout: magic, key, digest, machine code.
+const MAGIC: &[u8; 8] = b"PICMOD\0\x01";
+const HASH_BYTES: usize = 32;
+/// Names an entry.
+pub(super) type Key = [u8; HASH_BYTES];
+const HEADER_BYTES: usize = MAGIC.len() + 2 * HASH_BYTES;
+const ENTRY_EXTENSION: &str = "module";
+const TEMPORARY_PREFIX: &str = ".new-";
+
+/// A folder with compiled modules.
+#[derive(Clone, Debug)]
+pub struct ModuleCache {
+    folder: PathBuf,
+    max_bytes: u64,
+}
+
+/// Why a folder cannot be used for compiled modules.
+#[derive(Debug, Error)]
+pub enum ModuleCacheError {
+    /// It cannot be created or looked at.
+    #[error("cannot keep compiled modules in {}: {source}", folder.display())]
+    Io {
+        /// The folder.
+        folder: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// It is not safe to run what is in it.
+    #[error(
+        "cannot keep compiled modules in {}: {reason}. Use a folder that only you may write to (chmod 700)",
+        folder.display()
+    )]
+    Unsafe {
+        /// The folder.
+        folder: PathBuf,
+        /// Who else may write to it.
+        reason: String,
+    },
+}
+
+impl ModuleCache {
+    /// Uses this folder, which is created if it is missing, with access for its owner alone.
+    ///
+    /// # Errors
+    /// When it cannot be created, is no folder, belongs to another user, or others may write to it.
+    pub fn open(folder: &Path) -> Result<Self, ModuleCacheError> {
+        let failed = |source| ModuleCacheError::Io { folder: folder.to_owned(), source };
+        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
+        // A process that changes its working folder keeps the cache.
+        let folder = fs::canonicalize(folder).map_err(failed)?;
+        let metadata = fs::metadata(&folder).map_err(failed)?;
+        match others_may_write(&metadata) {
+            None => Ok(Self { folder, max_bytes: MAX_CACHE_BYTES }),
+            Some(reason) => Err(ModuleCacheError::Unsafe { folder, reason }),
+        }
+    }
+
+    /// Where the entries are.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    #[cfg(test)]
+    pub(super) fn with_max_bytes(self, max_bytes: u64) -> Self {
+        Self { max_bytes, ..self }
+    }
+
+    fn path(&self, key: &Key) -> PathBuf {
+        self.folder.join(hex::encode(key)).with_extension(ENTRY_EXTENSION)
+    }
+
+    /// The module of an entry; `None` if there is none, or not one that this process would have written.
+    pub(super) fn load(&self, engine: &wasmtime::Engine, key: &Key) -> Option<Module> {
+        let mut file = OpenOptions::new()
+            .read(true)
+            // Neither a link to somewhere else nor a pipe that nobody writes to.
+            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+            .open(self.path(key))
+            .ok()?;
+        let metadata = file.metadata().ok()?;
+        if !metadata.is_file() || metadata.len() > self.max_bytes || others_may_write(&metadata).is_some() {
+            return None;
+        }
+        let mut entry = Vec::with_capacity(usize::try_from(metadata.len()).ok()?);
+        file.read_to_end(&mut entry).ok()?;
+        let code = code_of(&entry, key)?;
+        // SAFETY: the file belongs to this user, nobody else may write to it, and its digest is right: these are the bytes
+        // that `Module::serialize` gave to a process of this user for the very same compiler.
+        let module = unsafe { Module::deserialize(engine, code) }.ok()?;
+        // For the order in which entries go. A file system without times drops some that are in use.
+        let _ = file.set_modified(SystemTime::now());
+        Some(module)
+    }
+
+    /// Keeps a module for other processes. One that cannot be kept takes them longer, nothing else.
+    pub(super) fn store(&self, key: &Key, module: &Module) {
+        if let Ok(code) = module.serialize() {
+            let _ = self.write(key, &code);
+        }
+    }
+
+    fn write(&self, key: &Key, code: &[u8]) -> io::Result<()> {
+        if (HEADER_BYTES + code.len()) as u64 > self.max_bytes {
+            return Ok(());
+        }
+        let mut file = tempfile::Builder::new().prefix(TEMPORARY_PREFIX).tempfile_in(&self.folder)?;
+        write_entry(&mut file, key, code)?;
+        file.persist(self.path(key))?;
+        self.evict()
+    }
+
+    /// Removes what was not used for the longest time, until the rest is within bounds, and what killed processes left.
+    fn evict(&self) -> io::Result<()> {
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(&self.folder)? {
+            let entry = entry?;
+            // Another process may have removed it.
+            let Ok(metadata) = entry.metadata() else { continue };
+            let used = metadata.modified()?;
+            if entry.file_name().to_string_lossy().starts_with(TEMPORARY_PREFIX) {
+                if used.elapsed().is_ok_and(|age| age > MAX_TEMPORARY_AGE) {
+                    let _ = fs::remove_file(entry.path());
+                }
+            } else if entry.path().extension() == Some(OsStr::new(ENTRY_EXTENSION)) {
+                entries.push((used, metadata.len(), entry.path()));
+            }
+        }
+        entries.sort_by(|(a, ..), (b, ..)| b.cmp(a));
+        let mut bytes = 0;
+        for (_, len, path) in entries {
+            bytes += len;
+            if bytes > self.max_bytes {
+                let _ = fs::remove_file(path);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn write_entry(file: &mut NamedTempFile, key: &Key, code: &[u8]) -> io::Result<()> {
+    let file: &mut File = file.as_file_mut();
+    file.write_all(MAGIC)?;
+    file.write_all(key)?;
+    file.write_all(&digest(key, code))?;
+    file.write_all(code)
+}
+
+/// The machine code of a whole entry for this key.
+fn code_of<'a>(entry: &'a [u8], key: &Key) -> Option<&'a [u8]> {
+    let entry = entry.strip_prefix(MAGIC)?.strip_prefix(key)?;
+    let (expected, code) = entry.split_first_chunk::<HASH_BYTES>()?;
+    (digest(key, code) == *expected).then_some(code)
+}
+
+fn digest(key: &Key, code: &[u8]) -> [u8; HASH_BYTES] {
+    Sha256::new().chain_update(key).chain_update(code).finalize().into()
+}
+
+/// Who besides the user of this process may write to a file or folder; `None` if nobody.
+fn others_may_write(metadata: &Metadata) -> Option<String> {
+    // SAFETY: it has no preconditions and never fails.
+    let me = unsafe { libc::geteuid() };
+    writers(metadata.uid(), metadata.mode(), me)
+}
+
+fn writers(owner: u32, mode: u32, me: u32) -> Option<String> {
+    const GROUP_OR_OTHERS_WRITE: u32 = 0o022;
+    if owner != me {
+        return Some(format!("it belongs to user {owner}, and this is user {me}"));
+    }
+    (mode & GROUP_OR_OTHERS_WRITE != 0).then(|| format!("others may write to it (mode {:o})", mode & 0o7777))
+}
+
+/// What the machine code depends on besides the wasm.
+pub(super) struct Compiler([u8; HASH_BYTES]);
+
+impl Compiler {
+    /// The compiler of a runtime: its version and configuration, and the processor it compiles for.
+    pub(super) fn of(engine: &wasmtime::Engine) -> Self {
+        let mut hasher = Sha256Hasher::default();
+        engine.precompile_compatibility_hash().hash(&mut hasher);
+        Self(hasher.0.finalize().into())
+    }
+
+    /// The name of what it makes of this wasm.
+    pub(super) fn key(&self, wasm: &[u8]) -> Key {
+        Sha256::new().chain_update(self.0).chain_update(wasm).finalize().into()
+    }
+}
+
+/// Lets SHA-256 take in what is only known to be [`Hash`].
+#[derive(Default)]
+struct Sha256Hasher(Sha256);
+
+impl Hasher for Sha256Hasher {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    fn finish(&self) -> u64 {
+        let digest: [u8; HASH_BYTES] = self.0.clone().finalize().into();
+        digest.first_chunk().map_or(0, |head| u64::from_le_bytes(*head))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_folder_is_created_for_its_owner_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = ModuleCache::open(&dir.path().join("a/b")).unwrap();
+        assert_eq!(fs::metadata(cache.folder()).unwrap().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn a_folder_that_others_may_write_to_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        for mode in [0o770, 0o707, 0o1777, 0o720, 0o702] {
+            fs::set_permissions(dir.path(), Permissions::from_mode(mode)).unwrap();
+            let error = ModuleCache::open(dir.path()).unwrap_err().to_string();
+            assert!(error.contains("others may write to it") && error.contains("chmod 700"), "{error}");
+        }
+        for mode in [0o700, 0o755] {
+            fs::set_permissions(dir.path(), Permissions::from_mode(mode)).unwrap();
+            ModuleCache::open(dir.path()).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_belongs_to_another_user_is_refused() {
+        assert_eq!(writers(1000, 0o700, 1000), None);
+        assert_eq!(writers(0, 0o700, 1000).unwrap(), "it belongs to user 0, and this is user 1000");
+        assert!(writers(1000, 0o700, 0).is_some(), "root does not run what others have written");
+    }
+
+    #[test]
+    fn a_file_is_no_folder() {
+        let file = NamedTempFile::new().unwrap();
+        let error = ModuleCache::open(file.path()).unwrap_err();
+        assert!(matches!(error, ModuleCacheError::Io { .. }), "{error}");
+    }
+
+    #[test]
+    fn an_entry_is_taken_only_whole_and_for_its_key() {
+        let (key, other) = ([1; HASH_BYTES], [2; HASH_BYTES]);
+        let mut file = NamedTempFile::new().unwrap();
+        write_entry(&mut file, &key, b"machine code").unwrap();
+        let entry = fs::read(file.path()).unwrap();
+        assert_eq!(code_of(&entry, &key), Some(&b"machine code"[..]));
+        assert_eq!(code_of(&entry, &other), None);
+        for len in 0..entry.len() {
+            assert_eq!(code_of(&entry[..len], &key), None, "{len} bytes");
+        }
+        for byte in 0..entry.len() {
+            let mut damaged = entry.clone();
+            damaged[byte] ^= 1;
+            assert_eq!(code_of(&damaged, &key), None, "byte {byte}");
+        }
+        assert_eq!(code_of(&[&entry[..], b"\0"].concat(), &key), None, "a byte too many");
+    }
+
+    #[test]
+    fn compilers_that_meter_differently_have_different_keys() {
+        let compiler = |costs| {
+            let mut config = wasmtime::Config::new();
+            config.consume_fuel(true).operator_cost(costs);
+            Compiler::of(&wasmtime::Engine::new(&config).unwrap()).key(b"wasm")
+        };
+        let costs = wasmtime::OperatorCost::new();
+        let mut dearer = costs.clone();
+        dearer.I32Add += 1;
+        assert_eq!(compiler(costs.clone()), compiler(costs.clone()));
+        assert_ne!(compiler(costs), compiler(dearer));
+    }
+}

@@ -1,0 +1,159 @@
+//! Compiled modules on disk: found again, and never run unless they are what this user's compiler made.
+
+use std::fs::{self, File};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use tempfile::TempDir;
+
+use super::*;
+
+/// A module that answers this number and is large enough to be kept.
+fn large(answer: u32, memory: &str) -> Vec<u8> {
+    let index = if memory == "i64" { "i64" } else { "i32" };
+    let filler: String = (0..200)
+        .map(|n| {
+            let step = format!("(i64.const {}) i64.xor (i64.const {}) i64.mul ", i64::MAX - n, i64::MIN + n);
+            format!("(func (param i64) (result i64) (local.get 0) {})", step.repeat(10))
+        })
+        .collect();
+    let wat = format!(
+        r#"(module
+        (import "ic0" "msg_reply" (func $reply))
+        (import "ic0" "msg_reply_data_append" (func $append (param {index} {index})))
+        (memory {memory} 1)
+        (func (export "canister_query answer")
+            (i32.store ({index}.const 0) (i32.const {answer}))
+            (call $append ({index}.const 0) ({index}.const 4)) (call $reply))
+        {filler})"#
+    );
+    wat::parse_str(wat).expect("the test's wasm text is right")
+}
+
+fn cache(dir: &TempDir) -> ModuleCache {
+    ModuleCache::open(dir.path()).expect("a folder of our own")
+}
+
+/// What the module answers in a process that was just started, and the instructions it takes.
+fn answer(cache: ModuleCache, wasm: &[u8]) -> (u32, u64) {
+    let engine = Engine::with_cache(Some(cache)).expect("the runtime starts");
+    let state = CanisterState::new(engine.compile(wasm).expect("the test's module is valid"));
+    let outcome = engine.execute(&state, EntryPoint::Query("answer".into()), context(), Limits::query());
+    (reply_u32(&outcome), outcome.instructions)
+}
+
+fn entries(dir: &TempDir) -> Vec<PathBuf> {
+    let files = fs::read_dir(dir.path()).expect("a folder");
+    files.map(|entry| entry.expect("readable").path()).collect()
+}
+
+fn the_entry(dir: &TempDir) -> PathBuf {
+    let [entry] = entries(dir).try_into().expect("one entry");
+    entry
+}
+
+fn inode(path: &Path) -> u64 {
+    fs::symlink_metadata(path).expect("it is there").ino()
+}
+
+fn used(path: &Path) -> SystemTime {
+    fs::metadata(path).and_then(|metadata| metadata.modified()).expect("it is there")
+}
+
+fn set_used(path: &Path, hours_ago: u64) {
+    let then = SystemTime::now() - Duration::from_secs(3600 * hours_ago);
+    File::open(path).and_then(|file| file.set_modified(then)).expect("ours");
+}
+
+#[test]
+fn a_large_module_is_found_by_the_next_process() {
+    for memory in ["", "i64"] {
+        let dir = tempfile::tempdir().unwrap();
+        let wasm = large(42, memory);
+        let first = answer(cache(&dir), &wasm);
+        assert_eq!(first.0, 42);
+        let entry = the_entry(&dir);
+        let written = inode(&entry);
+        set_used(&entry, 5);
+        assert_eq!(answer(cache(&dir), &wasm), first, "the same answer for the same instructions");
+        assert_eq!(inode(&the_entry(&dir)), written, "nothing was written again");
+        assert!(used(&entry).elapsed().unwrap() < Duration::from_secs(3600), "its use was noted");
+        assert_eq!(fs::metadata(&entry).unwrap().mode() & 0o777, 0o600);
+    }
+}
+
+#[test]
+fn a_small_module_is_not_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = Engine::with_cache(Some(cache(&dir))).unwrap();
+    engine.compile(&wat::parse_str(r#"(module (func (export "canister_query a")))"#).unwrap()).unwrap();
+    assert_eq!(entries(&dir), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn an_entry_that_is_not_right_is_replaced_and_not_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let (wasm, other) = (large(1, ""), large(2, ""));
+    let expected = answer(cache(&dir), &wasm);
+    let entry = the_entry(&dir);
+    let whole = fs::read(&entry).unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    assert_eq!(answer(cache(&elsewhere), &other).0, 2);
+    let foreign = the_entry(&elsewhere);
+
+    let write = |bytes: &[u8]| fs::write(&entry, bytes).unwrap();
+    let spoilers: [(&str, &dyn Fn()); 7] = [
+        ("cut off", &|| write(&whole[..whole.len() / 2])),
+        ("empty", &|| write(b"")),
+        ("damaged in its code", &|| {
+            let mut damaged = whole.clone();
+            damaged[whole.len() / 2] ^= 0x10;
+            write(&damaged);
+        }),
+        ("another module's", &|| write(&fs::read(&foreign).unwrap())),
+        ("something else", &|| write(b"#!/bin/sh\n")),
+        ("open to others", &|| fs::set_permissions(&entry, fs::Permissions::from_mode(0o622)).unwrap()),
+        ("a link", &|| {
+            let target = elsewhere.path().join("whole");
+            fs::write(&target, &whole).unwrap();
+            fs::remove_file(&entry).unwrap();
+            symlink(&target, &entry).unwrap();
+        }),
+    ];
+    for (what, spoil) in spoilers {
+        spoil();
+        let spoiled = inode(&entry);
+        assert_eq!(answer(cache(&dir), &wasm), expected, "{what}");
+        let replaced = inode(&the_entry(&dir));
+        assert_ne!(replaced, spoiled, "{what}: compiled again and replaced");
+        assert_eq!(answer(cache(&dir), &wasm), expected, "{what}");
+        assert_eq!(inode(&entry), replaced, "{what}: the new one is found");
+    }
+}
+
+#[test]
+fn the_entry_that_was_not_used_for_the_longest_time_goes() {
+    let dir = tempfile::tempdir().unwrap();
+    answer(cache(&dir), &large(1, ""));
+    let first = the_entry(&dir);
+    let size = fs::metadata(&first).unwrap().len();
+    let bounded = || cache(&dir).with_max_bytes(size * 5 / 2);
+    answer(bounded(), &large(2, ""));
+    let second = entries(&dir).into_iter().find(|entry| *entry != first).unwrap();
+    let (killed, running) = (dir.path().join(".new-killed"), dir.path().join(".new-running"));
+    for (path, hours) in [(&killed, 30), (&running, 0)] {
+        fs::write(path, b"half").unwrap();
+        set_used(path, hours);
+    }
+    set_used(&first, 2);
+    set_used(&second, 1);
+    answer(bounded(), &large(1, ""));
+    answer(bounded(), &large(3, ""));
+    assert!(first.exists(), "used a moment ago");
+    assert!(!second.exists(), "used an hour ago");
+    assert!(!killed.exists() && running.exists());
+    assert_eq!(entries(&dir).len(), 3);
+    answer(cache(&dir).with_max_bytes(size / 2), &large(4, ""));
+    assert!(first.exists(), "an entry that does not fit at all drives nothing out");
+}

@@ -1,0 +1,265 @@
+//! The file that tells clients the port. Whoever creates it is the server; the next one that is started finds it and leaves.
+
+use crate::stderr;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a server may take from creating the file to writing its port.
+const STARTING: Duration = Duration::from_secs(5);
+const STARTING_CHECK: Duration = Duration::from_millis(20);
+/// How long to wait for a connection to a port of this machine, and for an answer there.
+const ANSWER: Duration = Duration::from_secs(5);
+/// How often to look again when the file comes and goes meanwhile.
+const ATTEMPTS: usize = 8;
+
+/// A port file of this process. It is removed when the value is dropped.
+#[derive(Debug)]
+pub(crate) struct PortFile {
+    path: PathBuf,
+    /// Locked for as long as the server runs, if the file was taken over: of those who find the same stale file, one does.
+    _locked: Option<File>,
+}
+
+/// Whose file it is.
+#[derive(Debug)]
+pub(crate) enum Claim {
+    /// This process's: it is the server.
+    Ours(PortFile),
+    /// A server runs already, or will in a moment.
+    Running,
+    /// A server may be about to start; none can be seen.
+    Unclear(PortFileError),
+}
+
+/// What is wrong with a port file.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PortFileError {
+    #[error("cannot create the port file {}: {source}", path.display())]
+    Create { path: PathBuf, source: io::Error },
+    #[error("cannot write the port file {}: {source}", path.display())]
+    Write { path: PathBuf, source: io::Error },
+    #[error("cannot read the port file {}: {source}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error(
+        "the port file {} is empty: another server is starting, or ended before it had a port. Remove the file if none runs",
+        .0.display()
+    )]
+    Empty(PathBuf),
+    #[error("{} exists and is no port file: there is no port in it. Remove it, or name another file", .0.display())]
+    NoPort(PathBuf),
+    #[error(
+        "port {port} of the port file {} is in use, but no PocketIC server answers there. Remove the file if none runs",
+        path.display()
+    )]
+    Stranger { path: PathBuf, port: u16 },
+}
+
+/// What is behind a port.
+#[derive(Debug, PartialEq, Eq)]
+enum Answer {
+    Nobody,
+    Server,
+    Stranger,
+}
+
+impl PortFile {
+    /// Creates the file, or takes it over from a server that is gone: nothing listens on its port.
+    pub(crate) fn claim(path: &Path, ip_addr: IpAddr) -> Result<Claim, PortFileError> {
+        for _ in 0..ATTEMPTS {
+            match OpenOptions::new().write(true).create_new(true).open(path) {
+                Ok(_) => return Ok(Claim::Ours(Self { path: path.to_owned(), _locked: None })),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(source) => return Err(PortFileError::Create { path: path.to_owned(), source }),
+            }
+            if let Some(claim) = Self::claim_existing(path, ip_addr)? {
+                return Ok(claim);
+            }
+        }
+        Ok(Claim::Running)
+    }
+
+    /// `None` when the file was removed meanwhile.
+    fn claim_existing(path: &Path, ip_addr: IpAddr) -> Result<Option<Claim>, PortFileError> {
+        let failed = |source| PortFileError::Read { path: path.to_owned(), source };
+        let Some(text) = found(wait_for_port(path)).map_err(failed)? else { return Ok(None) };
+        let Some(port) = port_in(&text) else {
+            return if text.is_empty() {
+                Ok(Some(Claim::Unclear(PortFileError::Empty(path.to_owned()))))
+            } else {
+                Err(PortFileError::NoPort(path.to_owned()))
+            };
+        };
+        match answer(ip_addr, port) {
+            Answer::Server => Ok(Some(Claim::Running)),
+            Answer::Stranger => Err(PortFileError::Stranger { path: path.to_owned(), port }),
+            Answer::Nobody => Self::take_over(path, &text, port),
+        }
+    }
+
+    /// Takes over a file in which nothing has changed since it was found to be stale.
+    fn take_over(path: &Path, stale: &str, port: u16) -> Result<Option<Claim>, PortFileError> {
+        let failed = |source| PortFileError::Write { path: path.to_owned(), source };
+        let opened = OpenOptions::new().read(true).write(true).open(path);
+        let Some(mut file) = found(opened).map_err(failed)? else { return Ok(None) };
+        if file.try_lock().is_err() {
+            return Ok(Some(Claim::Running));
+        }
+        let mut text = String::new();
+        file.read_to_string(&mut text).map_err(failed)?;
+        let Some(named) = found(fs::metadata(path)).map_err(failed)? else { return Ok(None) };
+        if text != stale || named.ino() != file.metadata().map_err(failed)?.ino() {
+            return Ok(None);
+        }
+        file.set_len(0).and_then(|()| file.rewind()).map_err(failed)?;
+        stderr::line(format_args!(
+            "pocket-ic-embedded: nothing listens on port {port} of the port file {}: its server is gone, and this one takes its place",
+            path.display()
+        ));
+        Ok(Some(Claim::Ours(Self { path: path.to_owned(), _locked: Some(file) })))
+    }
+
+    /// Writes the port. Clients wait for the line end.
+    pub(crate) fn write(&self, port: u16) -> Result<(), PortFileError> {
+        let write = || {
+            let mut file = OpenOptions::new().write(true).open(&self.path)?;
+            file.write_all(format!("{port}\n").as_bytes())?;
+            file.flush()
+        };
+        write().map_err(|source| PortFileError::Write { path: self.path.clone(), source })
+    }
+}
+
+impl Drop for PortFile {
+    fn drop(&mut self) {
+        // Someone may have removed it; then all is as it should be.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// `None` for a file that is not there.
+fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The text of the file, once there is a whole line, or as it is when none came.
+fn wait_for_port(path: &Path) -> io::Result<String> {
+    let started = Instant::now();
+    loop {
+        let text = String::from_utf8_lossy(&fs::read(path)?).into_owned();
+        let may_be_a_start = text.bytes().all(|byte| byte.is_ascii_digit());
+        if !may_be_a_start || started.elapsed() >= STARTING {
+            return Ok(text);
+        }
+        thread::sleep(STARTING_CHECK);
+    }
+}
+
+fn port_in(text: &str) -> Option<u16> {
+    text.trim().parse().ok()
+}
+
+/// What answers on a port of this machine, at the address that a server started like this one would have.
+fn answer(ip_addr: IpAddr, port: u16) -> Answer {
+    let mut addresses = vec![ip_addr, Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+    addresses.dedup();
+    let mut answer = Answer::Nobody;
+    for address in addresses {
+        match TcpStream::connect_timeout(&SocketAddr::from((address, port)), ANSWER) {
+            Ok(stream) if is_server(&stream).unwrap_or(false) => return Answer::Server,
+            Ok(_) => answer = Answer::Stranger,
+            Err(error) if nobody_there(&error) => {}
+            Err(_) => answer = Answer::Stranger,
+        }
+    }
+    answer
+}
+
+/// Whether a failed connection means that nothing listens, or that the machine has no such address.
+fn nobody_there(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::ConnectionRefused
+        || error.kind() == io::ErrorKind::AddrNotAvailable
+        || error.kind() == io::ErrorKind::NetworkUnreachable
+        || error.raw_os_error() == Some(libc::EAFNOSUPPORT)
+}
+
+/// Whether what is connected answers `/status` as a PocketIC server does.
+fn is_server(mut stream: &TcpStream) -> io::Result<bool> {
+    const OK: &[u8] = b"HTTP/1.0 200";
+    stream.set_read_timeout(Some(ANSWER))?;
+    stream.set_write_timeout(Some(ANSWER))?;
+    stream.write_all(b"GET /status HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
+    let mut head = [0; OK.len()];
+    stream.read_exact(&mut head)?;
+    // The minor version of the protocol is the server's choice.
+    Ok(head.starts_with(b"HTTP/1.") && head.ends_with(b" 200"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("port");
+        fs::write(&path, text).unwrap();
+        (dir, path)
+    }
+
+    /// A port that nothing listens on.
+    fn free_port() -> u16 {
+        TcpListener::bind((HERE, 0)).unwrap().local_addr().unwrap().port()
+    }
+
+    #[test]
+    fn a_stale_file_is_taken_over_by_one_server() {
+        let (_dir, path) = file(&format!("{}\n", free_port()));
+        let Claim::Ours(first) = PortFile::claim(&path, HERE).unwrap() else { panic!("not taken over") };
+        assert_eq!(fs::read_to_string(&path).unwrap(), "", "clients do not find the old port");
+        // While the first one starts, its file is empty; the others wait for its port and leave.
+        let second = thread::scope(|scope| {
+            let second = scope.spawn(|| PortFile::claim(&path, HERE).unwrap());
+            first.write(free_port()).unwrap();
+            second.join().unwrap()
+        });
+        assert!(matches!(second, Claim::Running), "{second:?}");
+        drop(first);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_port_that_a_stranger_has_is_not_taken_over() {
+        let listener = TcpListener::bind((HERE, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (_dir, path) = file(&format!("{port}\n"));
+        let stranger = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.write_all(b"SSH-2.0-OpenSSH_9.2\r\n").unwrap();
+        });
+        let error = PortFile::claim(&path, HERE).unwrap_err();
+        assert!(matches!(error, PortFileError::Stranger { port: found, .. } if found == port), "{error}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), format!("{port}\n"));
+        stranger.join().unwrap();
+    }
+
+    #[test]
+    fn a_file_that_holds_no_port_is_left_alone() {
+        for text in ["export PATH=$PATH:~/bin\n", "70000\n", "-1\n"] {
+            let (_dir, path) = file(text);
+            let error = PortFile::claim(&path, HERE).unwrap_err();
+            assert!(matches!(error, PortFileError::NoPort(_)), "{error}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        }
+    }
+}

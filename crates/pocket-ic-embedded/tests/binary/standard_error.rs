@@ -1,0 +1,63 @@
+//! Standard error that takes nothing: a closed pipe, a full disk. What is said there is lost, and nothing else.
+
+use super::{BINARY, end, port, scratch, terminate};
+use crate::common::{ANONYMOUS, call, installed_wasm, wasm};
+use pocket_ic::PocketIcBuilder;
+use std::fs::OpenOptions;
+use std::process::{Command, Stdio};
+
+/// Prints in a query, in an update and in its trap.
+const TALKATIVE: &str = r#"(module
+    (import "ic0" "debug_print" (func $print (param i32 i32)))
+    (import "ic0" "msg_reply" (func $reply))
+    (memory 1)
+    (data (i32.const 0) "anything")
+    (func (export "canister_query ask") (call $print (i32.const 0) (i32.const 8)) (call $reply))
+    (func (export "canister_update do") (call $print (i32.const 0) (i32.const 8)) (call $reply))
+    (func (export "canister_update trap") unreachable))"#;
+
+/// A pipe whose other end is closed.
+fn gone() -> Stdio {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    writer.into()
+}
+
+fn full() -> Stdio {
+    OpenOptions::new().write(true).open("/dev/full").unwrap().into()
+}
+
+#[test]
+fn canisters_print_to_nobody_and_go_on() {
+    for stderr in [gone, full] {
+        let (_dir, file) = scratch();
+        let child = Command::new(BINARY).arg("--port-file").arg(&file).stderr(stderr()).spawn().unwrap();
+        let url = format!("http://127.0.0.1:{}/", port(&file)).parse().unwrap();
+        let pic = PocketIcBuilder::new().with_server_url(url).with_application_subnet().build();
+        let id = installed_wasm(&pic, wasm(TALKATIVE));
+        for _ in 0..2 {
+            pic.query_call(id, ANONYMOUS, "ask", vec![]).unwrap();
+            call(&pic, id, "do", &[]).unwrap();
+            call(&pic, id, "trap", &[]).unwrap_err();
+        }
+        assert_eq!(pic.fetch_canister_logs(id, ANONYMOUS).unwrap().len(), 4, "the canister's log is kept");
+        drop(pic);
+        terminate(child.id());
+        assert!(end(child).success());
+    }
+}
+
+#[test]
+fn an_error_that_nobody_reads_has_its_exit_code() {
+    for stderr in [gone, full] {
+        let refused = Command::new(BINARY).args(["--ip-addr", "0.0.0.0"]).stderr(stderr()).status().unwrap();
+        assert_eq!(refused.code(), Some(3));
+    }
+    for stdout in [gone, full] {
+        let output =
+            Command::new(BINARY).arg("--version").stdout(stdout()).stderr(Stdio::piped()).output().unwrap();
+        assert_eq!(output.status.code(), Some(3));
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(text.starts_with("pocket-ic-embedded: cannot print the version: "), "{text}");
+    }
+}
