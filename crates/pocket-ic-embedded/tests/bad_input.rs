@@ -5,7 +5,6 @@ mod common;
 use common::{ANONYMOUS, about, call, counter, installed, instance, manage, number, wait_for};
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use ic_management_canister_types as types;
 use pocket_ic::common::rest::BlobCompression;
 use pocket_ic::{ErrorCode, PocketIc};
 use pocket_ic_embedded::EmbeddedServer;
@@ -63,7 +62,7 @@ fn a_list_of_chunks_cannot_be_longer_than_a_module() {
         .install_chunked_canister(
             id,
             None,
-            types::CanisterInstallMode::Install,
+            pocket_ic::CanisterInstallMode::Install,
             id,
             vec![chunk; 2000],
             vec![0; 32],

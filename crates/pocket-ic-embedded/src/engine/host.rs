@@ -4,6 +4,7 @@ use wasmtime::{Caller, Error, Memory, ResourceLimiter, Result};
 
 use super::contexts::{Api, Contexts};
 use super::error::Trap;
+use super::prices::Prices;
 use super::stable::{StableAccess, StableMemory};
 use super::texts::Texts;
 use super::types::{Limits, MessageContext, OutgoingCall, Response};
@@ -96,6 +97,11 @@ impl Message {
     /// Cycles that may be spent.
     pub(super) fn liquid_balance(&self) -> u128 {
         self.ctx.balance.saturating_sub(self.ctx.frozen_balance)
+    }
+
+    /// The prices on the canister's subnet.
+    pub(super) fn prices(&self) -> Prices {
+        Prices { nodes: self.ctx.subnet_node_count, free: self.ctx.free }
     }
 
     /// Drops the call under construction, if any; its cycles come back.

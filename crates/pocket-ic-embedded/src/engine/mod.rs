@@ -21,6 +21,7 @@ mod intake;
 mod module;
 mod module_cache;
 mod paged;
+mod prices;
 mod rewrite;
 mod runtime;
 mod stable;

@@ -145,6 +145,8 @@ pub struct MessageContext {
     pub subnet_id: Principal,
     /// Nodes in that subnet.
     pub subnet_node_count: u32,
+    /// Whether everything is free in that subnet.
+    pub free: bool,
     /// The canister's cycles balance, without `cycles_available`.
     pub balance: u128,
     /// The part of `balance` that keeps the canister from freezing: it cannot be spent.
@@ -195,6 +197,7 @@ impl MessageContext {
             controllers: Vec::new(),
             subnet_id: Principal::anonymous(),
             subnet_node_count: 13,
+            free: false,
             balance: 0,
             frozen_balance: 0,
             cycles_available: 0,

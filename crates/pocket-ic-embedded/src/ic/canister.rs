@@ -89,6 +89,8 @@ pub struct Canister {
     pub settings: Settings,
     /// Its balance.
     pub cycles: u128,
+    /// Cycles that it has burned.
+    pub burned: u128,
     /// Grows with every change of code, settings, status and state.
     pub version: u64,
     /// Module and memories; `None` without code.
@@ -127,6 +129,7 @@ impl Canister {
             status: RunStatus::Running,
             settings,
             cycles,
+            burned: 0,
             version: 0,
             state: None,
             certified_data: Vec::new(),
@@ -223,12 +226,31 @@ impl Canister {
         ))
     }
 
+    /// Whether a call of another canister brings the cycles that the settings ask for.
+    ///
+    /// # Errors
+    /// The rejection that names how many.
+    pub fn check_incoming_cycles(&self, got: u128) -> Result<(), UserError> {
+        let needed = self.settings.minimum_incoming_canister_call_cycles;
+        if got >= needed {
+            return Ok(());
+        }
+        Err(UserError::new(
+            ErrorCode::InsufficientCyclesInCall,
+            format!(
+                "Canister {} requires at least {needed} cycles with the call of another canister, got {got}",
+                self.id
+            ),
+        ))
+    }
+
     /// The context of a message of this canister: everything that does not depend on the message.
     pub fn message_context(&self, caller: Principal, time_nanos: u64) -> MessageContext {
         MessageContext {
             controllers: self.settings.controllers.clone(),
             subnet_id: self.subnet,
             subnet_node_count: SUBNET_NODES,
+            free: self.free,
             balance: self.cycles,
             frozen_balance: self.frozen_balance(),
             canister_version: self.version,
@@ -279,9 +301,9 @@ impl Canister {
         Limits { wasm_memory_bytes: self.wasm_memory_limit(entry), ..base.with_instructions(instructions) }
     }
 
-    /// Looks whether the wasm memory that is left fell below the threshold of the settings, or rose above it again.
-    pub fn update_low_memory(&mut self) {
-        let (used, largest) = match &self.state {
+    /// Whether the wasm memory that a state leaves is below the threshold of the settings.
+    pub fn is_low_on_memory(&self, state: Option<&CanisterState>) -> bool {
+        let (used, largest) = match state {
             Some(state) => (state.wasm_memory_bytes(), state.module().largest_wasm_memory()),
             None => (0, MAX_WASM_MEMORY_32),
         };
@@ -289,8 +311,12 @@ impl Canister {
             0 => largest,
             limit => limit,
         };
-        let low = limit.saturating_sub(used) < self.settings.wasm_memory_threshold;
-        self.low_memory = match (low, self.low_memory) {
+        limit.saturating_sub(used) < self.settings.wasm_memory_threshold
+    }
+
+    /// Looks whether the wasm memory that is left fell below the threshold of the settings, or rose above it again.
+    pub fn update_low_memory(&mut self) {
+        self.low_memory = match (self.is_low_on_memory(self.state.as_ref()), self.low_memory) {
             (false, _) => LowMemoryHook::NotSatisfied,
             (true, LowMemoryHook::NotSatisfied) => LowMemoryHook::Ready,
             (true, status) => status,

@@ -13,12 +13,25 @@ pub struct UserError {
     pub code: ErrorCode,
     /// The reject message.
     pub message: String,
+    /// Whether a canister that gets this rejection reads the code before the text. It does not where the IC makes up the
+    /// rejection without an error, or where the text is the called canister's own.
+    pub coded: bool,
 }
 
 impl UserError {
     /// An error with this code and text.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        Self { code, message: message.into(), coded: true }
+    }
+
+    /// The same error for rejections in which canisters read the text alone.
+    pub fn uncoded(self) -> Self {
+        Self { coded: false, ..self }
+    }
+
+    /// The text that a canister reads in `msg_reject_msg`.
+    pub fn reject_text(self) -> String {
+        if self.coded { format!("IC{:04}: {}", self.code as u64, self.message) } else { self.message }
     }
 
     /// The reject code, which is the first digit of the error code.
@@ -103,6 +116,11 @@ impl UserError {
     /// A rejection without a more specific code.
     pub fn rejected(message: impl Into<String>) -> Self {
         Self::new(ErrorCode::CanisterRejectedMessage, message)
+    }
+
+    /// A rejection in the canister's own words.
+    pub fn rejected_by_canister(message: String) -> Self {
+        Self::rejected(message).uncoded()
     }
 }
 
@@ -200,6 +218,13 @@ mod tests {
         assert!(error.message.starts_with(&format!(
             "Error from Canister {id}: Canister has no update method 'foo'..\nCheck that"
         )));
+    }
+
+    #[test]
+    fn canisters_read_the_code_before_the_text_of_an_error() {
+        let error = UserError::new(ErrorCode::CanisterOutOfCycles, "out of cycles");
+        assert_eq!(error.reject_text(), "IC0207: out of cycles");
+        assert_eq!(UserError::rejected_by_canister("not today".into()).reject_text(), "not today");
     }
 
     #[test]

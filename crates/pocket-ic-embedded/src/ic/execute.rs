@@ -37,6 +37,14 @@ pub(super) fn trap_error(id: Principal, trap: &Trap) -> UserError {
     UserError::from_execution(id, code, &trap.to_string())
 }
 
+/// The error that a callback gives if its cleanup trapped as well: the callback's, with both texts.
+pub(super) fn cleanup_error(id: Principal, callback: &Trap, cleanup: &Trap) -> UserError {
+    UserError {
+        message: format!("Error from Canister {id}: {callback}\n\ncall_on_cleanup also failed:\n\n{cleanup}"),
+        ..trap_error(id, callback)
+    }
+}
+
 impl Instance {
     /// Gives an answer to whoever waits for it.
     pub(super) fn respond(&mut self, origin: Origin, result: CallResult, refund: u128) {
@@ -77,10 +85,15 @@ impl Instance {
     /// Which entry point a call runs, or why it cannot.
     fn method_entry(&self, call: &MethodCall) -> Result<EntryPoint, UserError> {
         let id = call.callee;
-        let canister = self.canisters.get(&id).ok_or_else(|| UserError::canister_not_found(id))?;
-        canister.check_running()?;
+        let canister = self.canisters.get(&id).ok_or_else(|| self.nobody_there(id).uncoded())?;
+        canister.check_running().map_err(UserError::uncoded)?;
         let state = canister.state.as_ref().ok_or_else(|| UserError::no_wasm_module(id))?;
         canister.check_not_frozen()?;
+        if let Origin::Canister { caller, .. } = call.origin
+            && caller != id
+        {
+            canister.check_incoming_cycles(call.cycles)?;
+        }
         let name = call.method.clone();
         let module = state.module();
         if module.has_export(MethodKind::Query, &name) {
@@ -94,6 +107,14 @@ impl Instance {
         } else {
             canister.check_wasm_memory(state.wasm_memory_bytes())?;
             Ok(EntryPoint::Update(name))
+        }
+    }
+
+    /// Why a call gets to no canister.
+    fn nobody_there(&self, id: Principal) -> UserError {
+        match self.route(id) {
+            Ok(_) => UserError::canister_not_found(id),
+            Err(_) => UserError::new(ErrorCode::CanisterNotFound, format!("No route to canister {id}")),
         }
     }
 
@@ -159,7 +180,7 @@ impl Instance {
         if let Some(reply) = outcome.reply {
             let result = match reply {
                 Response::Reply(bytes) => Ok(bytes),
-                Response::Reject(text) => Err(UserError::rejected(text)),
+                Response::Reject(text) => Err(UserError::rejected_by_canister(text)),
             };
             self.answer(id, context, result);
         }
@@ -250,7 +271,7 @@ impl Instance {
             }
             Err(error) => {
                 message.reject_code = reject_number(error.reject_code());
-                message.reject_message = error.message;
+                message.reject_message = error.reject_text();
                 let (fun, env) = callback.on_reject;
                 EntryPoint::RejectCallback { fun, env }
             }
@@ -265,29 +286,37 @@ impl Instance {
                 None
             }
             Err(trap) => {
-                let error = trap_error(id, trap);
-                used += self.run_cleanup(id, &callback, cleanup_message);
-                Some(error)
+                let (cleanup_used, cleanup) = self.run_cleanup(id, &callback, cleanup_message);
+                used += cleanup_used;
+                Some(match cleanup {
+                    Ok(()) => trap_error(id, trap),
+                    Err(cleanup) => cleanup_error(id, trap, &cleanup),
+                })
             }
         };
         self.close(id, context, failure);
         used
     }
 
-    /// Runs the cleanup of a callback that trapped. Its own trap changes nothing.
-    fn run_cleanup(&mut self, id: Principal, callback: &Callback, message: MessageContext) -> u64 {
+    /// Runs the cleanup of a callback that trapped. Returns its instructions and its own trap, which changes nothing.
+    fn run_cleanup(
+        &mut self,
+        id: Principal,
+        callback: &Callback,
+        message: MessageContext,
+    ) -> (u64, Result<(), Trap>) {
         let Some((fun, env)) = callback.on_cleanup else {
-            return 0;
+            return (0, Ok(()));
         };
         let now = message.time_nanos;
         let Some(outcome) = self.execute(id, EntryPoint::CleanupCallback { fun, env }, message) else {
-            return 0;
+            return (0, Ok(()));
         };
-        let used = outcome.instructions;
-        if outcome.result.is_ok() {
+        let (used, result) = (outcome.instructions, outcome.result.clone());
+        if result.is_ok() {
             self.settle(id, callback.context, outcome, true, now);
         }
-        used
+        (used, result)
     }
 
     /// Keeps what an execution cost.
@@ -364,6 +393,7 @@ pub(super) fn apply(canister: &mut Canister, outcome: &Outcome) {
 fn settle_cycles(canister: &mut Canister, outcome: &Outcome) {
     let spent = outcome.calls.iter().fold(outcome.cycles_burned, |sum, call| sum.saturating_add(call.cycles));
     canister.cycles = canister.cycles.saturating_add(outcome.cycles_accepted).saturating_sub(spent);
+    canister.burned = canister.burned.saturating_add(outcome.cycles_burned);
 }
 
 fn register_call(

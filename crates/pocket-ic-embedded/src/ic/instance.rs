@@ -4,7 +4,7 @@
 //! `execute.rs`, queries in
 //! `query.rs`, the management canister in `management/`.
 
-use super::calls::{CallIds, MessageId};
+use super::calls::{CallIds, MessageId, Origin};
 use super::canister::Canister;
 use super::clock::{Clock, GENESIS_NANOS};
 use super::error::OpError;
@@ -33,6 +33,8 @@ pub struct Instance {
     pub(super) submitted: u64,
     pub(super) queue: VecDeque<Work>,
     pub(super) call_ids: CallIds,
+    /// Who waits for the next round's randomness, and the cycles that come back with it.
+    pub(super) raw_rand_calls: Vec<(Origin, u128)>,
     pub(super) random_draws: u64,
     pub(super) print_logs: bool,
 }
@@ -73,6 +75,7 @@ impl Instance {
                 submitted: 0,
                 queue: VecDeque::new(),
                 call_ids: CallIds::default(),
+                raw_rand_calls: Vec::new(),
                 random_draws: 0,
                 print_logs,
             },

@@ -14,6 +14,7 @@ mod instance;
 mod management;
 mod query;
 mod records;
+mod replies;
 mod round;
 mod settings;
 mod snapshot;

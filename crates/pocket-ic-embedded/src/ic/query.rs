@@ -4,19 +4,19 @@
 use super::calls::CallResult;
 use super::certificate::data_certificate;
 use super::error::{OpError, UserError, reject_number};
-use super::execute::{entry_name, trap_error};
+use super::execute::{cleanup_error, entry_name, trap_error};
 use super::ingress::UserCall;
 use super::instance::Instance;
 use super::management;
 use crate::engine::{
     CallerInfo, CanisterState, EntryPoint, Limits, MessageContext, MethodKind, Outcome, OutgoingCall,
-    Response,
+    Response, Trap,
 };
 use candid::Principal;
 use pocket_ic::ErrorCode;
 use std::collections::VecDeque;
 
-/// How deep composite queries may call each other.
+/// How many composite queries that wait for others may be above one that does.
 const MAX_DEPTH: usize = 6;
 /// Instructions that all queries and callbacks of a graph may use together: those of one query, as on an IC subnet.
 const GRAPH_INSTRUCTIONS: u64 = 5_000_000_000;
@@ -25,26 +25,48 @@ const CALL_INSTRUCTIONS: u64 = 50_000_000;
 
 /// A query that a user asks and the queries that it makes.
 struct Graph {
-    /// The canisters whose composite queries wait, the first one first.
-    path: Vec<Principal>,
+    /// How many composite queries wait for others.
+    waiting: usize,
     /// Instructions that are left for the whole.
     left: u64,
 }
+
+/// Why a query of a graph has no reply.
+enum Failure {
+    /// A rejection, which the query that asked is told.
+    Rejection(UserError),
+    /// The end of the whole graph: nobody but the user is told.
+    Graph(UserError),
+}
+
+impl From<UserError> for Failure {
+    fn from(error: UserError) -> Self {
+        Self::Rejection(error)
+    }
+}
+
+type GraphResult = Result<Vec<u8>, Failure>;
 
 impl Graph {
     fn charge(&mut self, instructions: u64) {
         self.left = self.left.saturating_sub(instructions);
     }
 
-    /// Whether the graph may go on. If not, all of it fails, whoever used the instructions.
-    fn check_left(&self) -> Result<(), UserError> {
-        if self.left > 0 {
-            return Ok(());
+    /// Whether the graph may go on. If not, all of it fails, whoever is to blame.
+    fn check(&self) -> Result<(), Failure> {
+        if self.waiting > MAX_DEPTH {
+            return Err(Failure::Graph(UserError::new(
+                ErrorCode::QueryCallGraphTooDeep,
+                "Composite query calls exceeded the maximum call depth.",
+            )));
         }
-        Err(UserError::new(
-            ErrorCode::QueryCallGraphTotalInstructionLimitExceeded,
-            "Composite query calls exceeded the instruction limit.",
-        ))
+        if self.left == 0 {
+            return Err(Failure::Graph(UserError::new(
+                ErrorCode::QueryCallGraphTotalInstructionLimitExceeded,
+                "Composite query calls exceeded the instruction limit.",
+            )));
+        }
+        Ok(())
     }
 }
 
@@ -88,10 +110,13 @@ impl Instance {
             Some(canister) => canister.subnet_instructions(GRAPH_INSTRUCTIONS),
             None => GRAPH_INSTRUCTIONS,
         };
-        Ok(self.run_query(query, &mut Graph { path: Vec::new(), left }))
+        let result = self.run_query(query, &mut Graph { waiting: 0, left });
+        Ok(result.map_err(|failure| match failure {
+            Failure::Rejection(error) | Failure::Graph(error) => error,
+        }))
     }
 
-    fn run_query(&mut self, call: QueryCall, graph: &mut Graph) -> CallResult {
+    fn run_query(&mut self, call: QueryCall, graph: &mut Graph) -> GraphResult {
         let id = call.callee;
         let canister = self.canisters.get(&id).ok_or_else(|| UserError::canister_not_found(id))?;
         canister.check_running()?;
@@ -102,7 +127,8 @@ impl Instance {
                 format!(
                     "Canister {id} is unable to process query calls because it's frozen. Please top up the canister with cycles and try again."
                 ),
-            ));
+            )
+            .into());
         }
         let composite = state.module().has_export(MethodKind::CompositeQuery, &call.method);
         let entry = if composite {
@@ -117,12 +143,13 @@ impl Instance {
         message.caller_info = call.info;
         message.composite_query = composite;
         // Only the query that a user asks is answered with a certificate; those that it makes are not.
-        if graph.path.is_empty() {
+        if graph.waiting == 0 {
             message.data_certificate =
                 data_certificate(id, &canister.certified_data, self.clock.last_round());
         }
         let state = state.clone();
-        let outcome = self.execute_query(id, &state, entry, message, graph)?;
+        let outcome =
+            self.execute_query(id, &state, entry, message, graph).map_err(|trap| trap_error(id, &trap))?;
         let result = if composite {
             let run = Composite {
                 id,
@@ -132,9 +159,9 @@ impl Instance {
                 reply: outcome.reply,
                 instructions: outcome.instructions,
             };
-            graph.path.push(id);
+            graph.waiting += 1;
             let result = self.run_composite(run, graph);
-            graph.path.pop();
+            graph.waiting -= 1;
             result
         } else {
             answer(id, outcome.reply)
@@ -143,19 +170,25 @@ impl Instance {
         result
     }
 
-    fn run_composite(&mut self, mut run: Composite, graph: &mut Graph) -> CallResult {
+    /// Makes the calls of a composite query until it has replied; what it would have asked after that is not asked.
+    fn run_composite(&mut self, mut run: Composite, graph: &mut Graph) -> GraphResult {
         let mut failure = None;
-        while let Some(call) = run.calls.pop_front() {
+        while run.reply.is_none()
+            && let Some(call) = run.calls.pop_front()
+        {
             let (on_reply, on_reject, on_cleanup) = (call.on_reply, call.on_reject, call.on_cleanup);
-            graph.check_left()?;
-            let result = self.query_from_canister(run.id, call, graph);
-            graph.check_left()?;
+            graph.check()?;
+            let result = match self.query_from_canister(run.id, call, graph) {
+                Ok(reply) => Ok(reply),
+                Err(Failure::Rejection(error)) => Err(error),
+                Err(failure) => return Err(failure),
+            };
+            graph.check()?;
             let Some(canister) = self.canisters.get(&run.id) else {
-                return Err(UserError::canister_not_found(run.id));
+                return Err(UserError::canister_not_found(run.id).into());
             };
             let mut message = canister.message_context(run.caller, self.clock.last_round());
             message.composite_query = true;
-            message.responded = run.reply.is_some();
             message.call_context_instructions = run.instructions;
             let cleanup_message = message.clone();
             let entry = match result {
@@ -165,7 +198,7 @@ impl Instance {
                 }
                 Err(error) => {
                     message.reject_code = reject_number(error.reject_code());
-                    message.reject_message = error.message;
+                    message.reject_message = error.reject_text();
                     EntryPoint::RejectCallback { fun: on_reject.0, env: on_reject.1 }
                 }
             };
@@ -177,20 +210,20 @@ impl Instance {
                     run.reply = run.reply.or(outcome.reply);
                     run.instructions = run.instructions.saturating_add(outcome.instructions);
                 }
-                Err(error) => {
+                Err(trap) => {
+                    failure = Some(trap_error(run.id, &trap));
                     if let Some((fun, env)) = on_cleanup {
                         let entry = EntryPoint::CleanupCallback { fun, env };
-                        let cleaned = self.execute_query(run.id, &state, entry, cleanup_message, graph);
-                        if let Ok(outcome) = cleaned {
-                            run.state = outcome.state;
+                        match self.execute_query(run.id, &state, entry, cleanup_message, graph) {
+                            Ok(outcome) => run.state = outcome.state,
+                            Err(cleanup) => failure = Some(cleanup_error(run.id, &trap, &cleanup)),
                         }
                     }
-                    failure = Some(error);
                 }
             }
         }
         match (run.reply, failure) {
-            (None, Some(error)) => Err(error),
+            (None, Some(error)) => Err(error.into()),
             (reply, _) => answer(run.id, reply),
         }
     }
@@ -200,22 +233,14 @@ impl Instance {
         caller: Principal,
         call: OutgoingCall,
         graph: &mut Graph,
-    ) -> CallResult {
+    ) -> GraphResult {
         graph.charge(CALL_INSTRUCTIONS);
-        if graph.path.len() >= MAX_DEPTH {
-            return Err(UserError::new(
-                ErrorCode::QueryCallGraphTooDeep,
-                format!("Composite query call exceeded the maximum call depth of {MAX_DEPTH}."),
-            ));
-        }
-        if graph.path.contains(&call.callee) {
-            return Err(UserError::new(
-                ErrorCode::QueryCallGraphLoopDetected,
-                "Loop detected when evaluating composite query call graph.",
-            ));
-        }
         if call.callee == Principal::management_canister() {
-            return management::query(self, caller, &call.method, &call.arg);
+            return Ok(management::query(self, caller, &call.method, &call.arg)?);
+        }
+        // A query stays on the subnet that answers it, as the state of others is not there.
+        if self.subnet_of_canister(call.callee) != self.subnet_of_canister(caller) {
+            return Err(UserError::canister_not_found(call.callee).into());
         }
         self.run_query(
             QueryCall {
@@ -236,11 +261,11 @@ impl Instance {
         entry: EntryPoint,
         message: MessageContext,
         graph: &mut Graph,
-    ) -> Result<Outcome, UserError> {
-        let Some(canister) = self.canisters.get(&id) else {
-            return Err(UserError::canister_not_found(id));
+    ) -> Result<Outcome, Trap> {
+        let limits = match self.canisters.get(&id) {
+            Some(canister) => canister.limits(Limits::query(), &entry),
+            None => Limits::query(),
         };
-        let limits = canister.limits(Limits::query(), &entry);
         let instructions = limits.instructions.min(graph.left);
         let (name, method) = entry_name(&entry, &message.method);
         let now = message.time_nanos;
@@ -251,11 +276,11 @@ impl Instance {
         self.print_logs(id, &outcome.logs, now);
         match &outcome.result {
             Ok(()) => Ok(outcome),
-            Err(trap) => Err(trap_error(id, trap)),
+            Err(trap) => Err(trap.clone()),
         }
     }
 
-    fn count_query(&mut self, id: Principal, request_bytes: usize, instructions: u64, result: &CallResult) {
+    fn count_query(&mut self, id: Principal, request_bytes: usize, instructions: u64, result: &GraphResult) {
         if let Some(canister) = self.canisters.get_mut(&id) {
             let stats = &mut canister.query_stats;
             stats.calls += 1;
@@ -266,14 +291,15 @@ impl Instance {
     }
 }
 
-fn answer(id: Principal, reply: Option<Response>) -> CallResult {
-    match reply {
-        Some(Response::Reply(bytes)) => Ok(bytes),
-        Some(Response::Reject(text)) => Err(UserError::rejected(text)),
-        None => Err(UserError::from_execution(
+fn answer(id: Principal, reply: Option<Response>) -> GraphResult {
+    Err(match reply {
+        Some(Response::Reply(bytes)) => return Ok(bytes),
+        Some(Response::Reject(text)) => UserError::rejected_by_canister(text).into(),
+        None => UserError::from_execution(
             id,
             ErrorCode::CanisterDidNotReply,
             "Canister did not reply to the call",
-        )),
-    }
+        )
+        .into(),
+    })
 }

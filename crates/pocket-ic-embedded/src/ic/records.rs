@@ -1,10 +1,10 @@
 //! What a canister leaves behind: its logs, its history, and the costs of its recent messages.
 
+use super::replies::Change;
 use crate::engine::LOG_RECORD_BYTES;
 use candid::Principal;
 use ic_management_canister_types::{
-    CanisterLogFilter, CanisterLogRecord, Change, ChangeDetails, ChangeOrigin, FromCanisterRecord,
-    FromUserRecord,
+    CanisterLogFilter, CanisterLogRecord, ChangeDetails, ChangeOrigin, FromCanisterRecord, FromUserRecord,
 };
 use serde::Serialize;
 use std::collections::VecDeque;
@@ -91,7 +91,7 @@ impl History {
         origin: ChangeOrigin,
         details: ChangeDetails,
     ) {
-        self.changes.push_back(Change { timestamp_nanos, canister_version, origin, details: Some(details) });
+        self.changes.push_back(Change { timestamp_nanos, canister_version, origin, details });
         self.total += 1;
         while self.changes.len() > MAX_CHANGES {
             self.changes.pop_front();

@@ -1,4 +1,5 @@
-//! Rounds: what is due by itself, then the waiting messages in the order in which they came.
+//! Rounds: what is due by itself, then the waiting messages in the order in which they came, until each canister and each
+//! subnet had its share of the round. What is left waits for the next one.
 
 use super::calls::{CallResult, CallbackId, MessageId, Origin};
 use super::canister::{Canister, LowMemoryHook, RunStatus};
@@ -6,15 +7,19 @@ use super::error::UserError;
 use super::execute::MethodCall;
 use super::instance::Instance;
 use super::management::{self, Caller};
+use super::subnet::Subnet;
 use crate::engine::{CallerInfo, EntryPoint, SystemEntry};
 use candid::Principal;
 use pocket_ic::ErrorCode;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-/// A round ends once its messages used this many instructions; the rest waits for the next round.
-const ROUND_INSTRUCTIONS: u64 = 80_000_000_000;
-/// A round ends after this many messages.
-const ROUND_MESSAGES: usize = 20_000;
+/// What a message counts for in a round besides the instructions that it uses.
+const MESSAGE_OVERHEAD: u64 = 2_000_000;
+/// The most messages of one canister in a round: as many as fit, each with its overhead, what one thread may use.
+const CANISTER_MESSAGES: u64 = 7_000_000_000 / MESSAGE_OVERHEAD;
+/// Threads of a subnet, hence how many times a canister's share the subnet has.
+const THREADS: u64 = 4;
 /// How long a stop call waits for open calls.
 const STOP_TIMEOUT: Duration = Duration::from_secs(300);
 
@@ -54,24 +59,49 @@ pub(super) enum Work {
 }
 
 impl Instance {
-    /// Runs one round: timers and heartbeats that are due, then the waiting messages and what they bring about.
+    /// Runs one round: timers and heartbeats that are due, whatever they use; then the waiting messages and what they
+    /// bring about, as far as the shares of their canisters and subnets go.
     pub fn round(&mut self) {
         let now = self.clock.begin_round();
+        self.answer_raw_rand(now);
         self.expire_calls(now);
         let ids: Vec<Principal> = self.canisters.keys().copied().collect();
-        let mut used = 0u64;
         for id in ids {
-            used = used.saturating_add(self.run_system_tasks(id, now));
+            self.run_system_tasks(id, now);
         }
-        for _ in 0..ROUND_MESSAGES {
-            if used >= ROUND_INSTRUCTIONS {
-                break;
+        let mut shares = Shares::default();
+        let mut postponed = VecDeque::new();
+        while let Some(work) = self.queue.pop_front() {
+            let place = self.place(&work);
+            if place.is_some_and(|place| shares.used_up(place)) {
+                postponed.push_back(work);
+                continue;
             }
-            let Some(work) = self.queue.pop_front() else {
-                break;
-            };
-            used = used.saturating_add(self.run_work(work, now));
+            let used = self.run_work(work, now);
+            if let Some(place) = place {
+                shares.charge(place, used);
+            }
         }
+        self.queue = postponed;
+    }
+
+    /// Where a message runs. `None` if it runs nowhere and is only answered or dropped.
+    fn place(&self, work: &Work) -> Option<Place> {
+        let (callee, subnet) = match work {
+            Work::Ingress(id) => {
+                let record = self.ingress.get(id)?;
+                (record.call.as_ref()?.callee, Some(record.subnet))
+            }
+            Work::Request { caller, callee, .. } => (*callee, self.subnet_of_canister(*caller)),
+            Work::Answer { canister, .. } => (*canister, None),
+        };
+        let (canister, subnet) = if callee == Principal::management_canister() {
+            (None, subnet?)
+        } else {
+            (Some(callee), self.subnet_of_canister(callee)?)
+        };
+        let instructions = self.subnet(subnet).map(Subnet::round_instructions).ok()?;
+        Some(Place { canister, subnet, instructions })
     }
 
     fn run_work(&mut self, work: Work, now: u64) -> u64 {
@@ -122,8 +152,7 @@ impl Instance {
     }
 
     /// Runs what is due by itself: the hook for low memory, the global timer, the heartbeat.
-    fn run_system_tasks(&mut self, id: Principal, now: u64) -> u64 {
-        let mut used = 0;
+    fn run_system_tasks(&mut self, id: Principal, now: u64) {
         for task in [SystemEntry::OnLowWasmMemory, SystemEntry::GlobalTimer, SystemEntry::Heartbeat] {
             let Some(canister) = self.canisters.get_mut(&id) else {
                 break;
@@ -134,9 +163,8 @@ impl Instance {
             let caller = Principal::management_canister();
             let message = canister.message_context(caller, now);
             let context = canister.calls.open(&mut self.call_ids, Origin::System, caller, 0);
-            used += self.run_in_context(id, context, entry, message);
+            self.run_in_context(id, context, entry, message);
         }
-        used
     }
 
     /// Ends best-effort calls whose deadline has passed and stop calls that waited too long.
@@ -168,6 +196,59 @@ impl Instance {
         for (origin, error, refund) in answers {
             self.respond(origin, Err(error), refund);
         }
+    }
+}
+
+/// Where a message runs, and what one canister may use there in a round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    /// `None` for calls of the management canister, which only the subnet's share bounds.
+    canister: Option<Principal>,
+    subnet: Principal,
+    instructions: u64,
+}
+
+/// What the messages of a round have used.
+#[derive(Debug, Default)]
+struct Shares {
+    canisters: BTreeMap<Principal, Share>,
+    subnets: BTreeMap<Principal, Share>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Share {
+    messages: u64,
+    instructions: u64,
+}
+
+impl Share {
+    /// Whether a message more is too much for so many threads.
+    fn used_up(self, threads: u64, instructions: u64) -> bool {
+        let overhead = self.messages.saturating_mul(MESSAGE_OVERHEAD);
+        self.messages >= threads * CANISTER_MESSAGES
+            || self.instructions.saturating_add(overhead) >= threads.saturating_mul(instructions)
+    }
+
+    fn charge(&mut self, instructions: u64) {
+        self.messages += 1;
+        self.instructions = self.instructions.saturating_add(instructions);
+    }
+}
+
+impl Shares {
+    fn used_up(&self, place: Place) -> bool {
+        let used_up = |shares: &BTreeMap<Principal, Share>, id: &Principal, threads| {
+            shares.get(id).is_some_and(|share| share.used_up(threads, place.instructions))
+        };
+        used_up(&self.subnets, &place.subnet, THREADS)
+            || place.canister.is_some_and(|id| used_up(&self.canisters, &id, 1))
+    }
+
+    fn charge(&mut self, place: Place, instructions: u64) {
+        if let Some(canister) = place.canister {
+            self.canisters.entry(canister).or_default().charge(instructions);
+        }
+        self.subnets.entry(place.subnet).or_default().charge(instructions);
     }
 }
 

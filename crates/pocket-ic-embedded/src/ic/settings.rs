@@ -5,6 +5,7 @@ use crate::engine::MAX_LOG_BYTES;
 use candid::{Nat, Principal};
 use ic_management_canister_types::{
     CanisterSettings, DefiniteCanisterSettings, EnvironmentVariable, LogVisibility, SnapshotVisibility,
+    StatusVisibility,
 };
 use num_traits::ToPrimitive;
 use pocket_ic::ErrorCode;
@@ -12,6 +13,8 @@ use sha2::{Digest, Sha256};
 
 /// The most controllers a canister can have.
 pub const MAX_CONTROLLERS: usize = 10;
+/// The most principals that can be listed as those who see something of a canister.
+const MAX_VIEWERS: usize = 10;
 /// The most environment variables a canister can have.
 const MAX_ENVIRONMENT_VARIABLES: usize = 20;
 /// The longest name or value of an environment variable, in bytes.
@@ -39,12 +42,16 @@ pub struct Settings {
     pub freezing_threshold: u64,
     /// Cycles; only kept and shown.
     pub reserved_cycles_limit: u128,
+    /// Cycles that a call of another canister must bring.
+    pub minimum_incoming_canister_call_cycles: u128,
     /// Who may read the logs.
     pub log_visibility: LogVisibility,
     /// Bytes of logs that are kept.
     pub log_memory_limit: u64,
     /// Who may list and read the snapshots.
     pub snapshot_visibility: SnapshotVisibility,
+    /// Who may read the status.
+    pub status_visibility: StatusVisibility,
     /// Bytes of wasm memory; 0 is no limit of its own.
     pub wasm_memory_limit: u64,
     /// Bytes of remaining wasm memory below which the low-memory hook is due.
@@ -62,9 +69,11 @@ impl Settings {
             memory_allocation: 0,
             freezing_threshold: DEFAULT_FREEZING_THRESHOLD,
             reserved_cycles_limit: DEFAULT_RESERVED_CYCLES_LIMIT,
+            minimum_incoming_canister_call_cycles: 0,
             log_visibility: LogVisibility::Controllers,
             log_memory_limit: DEFAULT_LOG_MEMORY_LIMIT,
             snapshot_visibility: SnapshotVisibility::Controllers,
+            status_visibility: StatusVisibility::Controllers,
             wasm_memory_limit: DEFAULT_WASM_MEMORY_LIMIT,
             wasm_memory_threshold: 0,
             environment_variables: Vec::new(),
@@ -98,19 +107,23 @@ impl Settings {
             new.freezing_threshold = bounded("freezing_threshold", &value, u64::MAX)?;
         }
         if let Some(value) = change.reserved_cycles_limit {
-            new.reserved_cycles_limit = value
-                .0
-                .to_u128()
-                .ok_or_else(|| invalid(format!("reserved_cycles_limit {value} is too large")))?;
+            new.reserved_cycles_limit = cycles("reserved_cycles_limit", &value)?;
+        }
+        if let Some(value) = change.minimum_incoming_canister_call_cycles {
+            new.minimum_incoming_canister_call_cycles =
+                cycles("minimum_incoming_canister_call_cycles", &value)?;
         }
         if let Some(value) = change.log_visibility {
-            new.log_visibility = value;
+            new.log_visibility = visibility("log_visibility", value)?;
         }
         if let Some(value) = change.log_memory_limit {
             new.log_memory_limit = bounded("log_memory_limit", &value, MAX_LOG_BYTES)?;
         }
         if let Some(value) = change.snapshot_visibility {
-            new.snapshot_visibility = value;
+            new.snapshot_visibility = visibility("snapshot_visibility", value)?;
+        }
+        if let Some(value) = change.status_visibility {
+            new.status_visibility = visibility("status_visibility", value)?;
         }
         if let Some(value) = change.wasm_memory_limit {
             new.wasm_memory_limit = bounded("wasm_memory_limit", &value, MAX_WASM_MEMORY_LIMIT)?;
@@ -132,20 +145,21 @@ impl Settings {
 
     /// Whether `who` may read the logs.
     pub fn may_read_logs(&self, who: Principal) -> bool {
-        match &self.log_visibility {
-            LogVisibility::Public => true,
-            LogVisibility::Controllers => self.is_controlled_by(who),
-            LogVisibility::AllowedViewers(list) => self.is_controlled_by(who) || list.contains(&who),
-        }
+        self.may_see(&self.log_visibility, who)
     }
 
     /// Whether `who` may list and read the snapshots.
     pub fn may_read_snapshots(&self, who: Principal) -> bool {
-        match &self.snapshot_visibility {
-            SnapshotVisibility::Public => true,
-            SnapshotVisibility::Controllers => self.is_controlled_by(who),
-            SnapshotVisibility::AllowedViewers(list) => self.is_controlled_by(who) || list.contains(&who),
-        }
+        self.may_see(&self.snapshot_visibility, who)
+    }
+
+    /// Whether `who` may read the status.
+    pub fn may_read_status(&self, who: Principal) -> bool {
+        self.may_see(&self.status_visibility, who)
+    }
+
+    fn may_see(&self, what: &impl Visibility, who: Principal) -> bool {
+        self.is_controlled_by(who) || what.viewers().is_none_or(|list| list.contains(&who))
     }
 
     /// The variables as pairs.
@@ -156,16 +170,16 @@ impl Settings {
             .collect()
     }
 
-    /// A digest over the sorted variables, for the canister's history.
+    /// The hash of the variables for the canister's history: that of a map as the interface specification defines it.
     pub fn environment_hash(&self) -> [u8; 32] {
-        let mut pairs = self.environment();
+        let hash = |text: &str| Sha256::digest(text.as_bytes());
+        let mut pairs: Vec<_> = self
+            .environment_variables
+            .iter()
+            .map(|variable| [hash(&variable.name), hash(&variable.value)].concat())
+            .collect();
         pairs.sort();
-        let mut hasher = Sha256::new();
-        for (name, value) in pairs {
-            hasher.update(Sha256::digest(name.as_bytes()));
-            hasher.update(Sha256::digest(value.as_bytes()));
-        }
-        hasher.finalize().into()
+        Sha256::digest(pairs.concat()).into()
     }
 }
 
@@ -177,14 +191,51 @@ impl From<&Settings> for DefiniteCanisterSettings {
             memory_allocation: settings.memory_allocation.into(),
             freezing_threshold: settings.freezing_threshold.into(),
             reserved_cycles_limit: settings.reserved_cycles_limit.into(),
+            minimum_incoming_canister_call_cycles: settings.minimum_incoming_canister_call_cycles.into(),
             log_visibility: settings.log_visibility.clone(),
             log_memory_limit: settings.log_memory_limit.into(),
             snapshot_visibility: settings.snapshot_visibility.clone(),
+            status_visibility: settings.status_visibility.clone(),
             wasm_memory_limit: settings.wasm_memory_limit.into(),
             wasm_memory_threshold: settings.wasm_memory_threshold.into(),
             environment_variables: settings.environment_variables.clone(),
         }
     }
+}
+
+/// Who sees something of a canister besides its controllers.
+trait Visibility {
+    /// Those who are listed; `None` for everybody.
+    fn viewers(&self) -> Option<&[Principal]>;
+}
+
+macro_rules! visibility {
+    ($($type:ident),*) => {$(
+        impl Visibility for $type {
+            fn viewers(&self) -> Option<&[Principal]> {
+                match self {
+                    Self::Controllers => Some(&[]),
+                    Self::Public => None,
+                    Self::AllowedViewers(list) => Some(list),
+                }
+            }
+        }
+    )*};
+}
+
+visibility!(LogVisibility, SnapshotVisibility, StatusVisibility);
+
+fn visibility<V: Visibility>(name: &str, value: V) -> Result<V, UserError> {
+    match value.viewers().map_or(0, <[_]>::len) {
+        got if got > MAX_VIEWERS => Err(invalid(format!(
+            "The number of viewers in {name} exceeds maximum allowed {MAX_VIEWERS}: got {got}"
+        ))),
+        _ => Ok(value),
+    }
+}
+
+fn cycles(name: &str, value: &Nat) -> Result<u128, UserError> {
+    value.0.to_u128().ok_or_else(|| invalid(format!("{name} {value} is too large")))
 }
 
 fn invalid(message: String) -> UserError {
@@ -271,10 +322,29 @@ mod tests {
                 },
                 "Duplicate",
             ),
+            (
+                CanisterSettings {
+                    status_visibility: Some(StatusVisibility::AllowedViewers((0..11).map(user).collect())),
+                    ..CanisterSettings::default()
+                },
+                "viewers in status_visibility exceeds maximum allowed 10: got 11",
+            ),
         ] {
             let error = settings.with(change).unwrap_err();
             assert!(error.message.contains(part), "{}", error.message);
         }
+    }
+
+    /// The order is that of the hashes, not that of the names.
+    #[test]
+    fn the_environment_hash_is_that_of_a_map() {
+        let mut settings = Settings::new(user(1));
+        settings.environment_variables =
+            ["a", "b", "c"].map(|name| EnvironmentVariable { name: name.into(), value: "v".into() }).to_vec();
+        assert_eq!(
+            hex::encode(settings.environment_hash()),
+            "50dea6e849b0888e8f25abb461aae54f80f200bd679da1478e39535c59361ae3"
+        );
     }
 
     #[test]
@@ -286,5 +356,8 @@ mod tests {
         settings.log_visibility = LogVisibility::Public;
         assert!(settings.may_read_logs(user(3)));
         assert!(settings.may_read_snapshots(user(1)) && !settings.may_read_snapshots(user(3)));
+        settings.status_visibility = StatusVisibility::AllowedViewers(vec![user(2)]);
+        assert!(settings.may_read_status(user(1)) && settings.may_read_status(user(2)));
+        assert!(!settings.may_read_status(user(3)));
     }
 }

@@ -5,15 +5,15 @@
 use super::canister::{Canister, LowMemoryHook};
 use super::chunks::ChunkStore;
 use super::error::UserError;
+use super::replies::SnapshotMetadata;
 use crate::engine::{
     CanisterState, Engine, GlobalValue, Heap, MAX_MODULE_BYTES, MAX_STABLE_BYTES, MAX_WASM_MEMORY,
     StableMemory, WASM_PAGE,
 };
 use candid::{Nat, Principal, Reserved};
 use ic_management_canister_types::{
-    CanisterTimer, ChunkHash, OnLowWasmMemoryHookStatus, ReadCanisterSnapshotMetadataResult,
-    Snapshot as SnapshotSummary, SnapshotDataKind, SnapshotDataOffset, SnapshotMetadataGlobal,
-    SnapshotSource, UploadCanisterSnapshotMetadataArgs,
+    CanisterTimer, ChunkHash, OnLowWasmMemoryHookStatus, Snapshot as SnapshotSummary, SnapshotDataKind,
+    SnapshotDataOffset, SnapshotMetadataGlobal, SnapshotSource, UploadCanisterSnapshotMetadataArgs,
 };
 use num_traits::ToPrimitive;
 use pocket_ic::ErrorCode;
@@ -119,11 +119,11 @@ pub struct Snapshot {
     pub chunks: ChunkStore,
     /// The certified data.
     pub certified_data: Vec<u8>,
-    /// The global timer; `None` leaves it untouched on load.
+    /// The global timer; loaded from uploads only, where `None` leaves the canister's untouched.
     pub global_timer: Option<CanisterTimer>,
-    /// Whether the low-memory hook was due; `None` leaves it untouched on load.
+    /// Whether the low-memory hook was due; loaded as the timer is.
     pub hook_status: Option<OnLowWasmMemoryHookStatus>,
-    /// The canister's version when it was taken (0 for uploads).
+    /// The canister's version when it was taken or announced.
     pub version: u64,
     /// Nanoseconds since 1970.
     pub taken_at: u64,
@@ -159,11 +159,15 @@ impl Snapshot {
         })
     }
 
-    /// An empty snapshot of the announced sizes, to be filled with [`Self::write`].
+    /// An empty snapshot of the announced sizes, to be filled with [`Self::write`]. `version` is the canister's.
     ///
     /// # Errors
     /// A size that no canister can have.
-    pub fn announced(args: &UploadCanisterSnapshotMetadataArgs, now: u64) -> Result<Self, UserError> {
+    pub fn announced(
+        args: &UploadCanisterSnapshotMetadataArgs,
+        version: u64,
+        now: u64,
+    ) -> Result<Self, UserError> {
         let module = sized("wasm_module_size", args.wasm_module_size, MAX_MODULE_BYTES)?;
         let heap_pages = whole_pages("wasm_memory_size", args.wasm_memory_size)?;
         if args.wasm_memory_size > MAX_WASM_MEMORY {
@@ -188,7 +192,7 @@ impl Snapshot {
             certified_data: args.certified_data.clone(),
             global_timer: args.global_timer.clone(),
             hook_status: args.on_low_wasm_memory_hook_status.clone(),
-            version: 0,
+            version,
             taken_at: now,
         })
     }
@@ -217,17 +221,17 @@ impl Snapshot {
     }
 
     /// Everything but the bytes.
-    pub fn metadata(&self) -> ReadCanisterSnapshotMetadataResult {
+    pub fn metadata(&self) -> SnapshotMetadata {
         let (wasm_module_size, wasm_memory_size, stable_memory_size) = self.sizes();
         let globals = match &self.contents {
             Contents::Taken(state) => state.globals(),
             Contents::Uploaded { globals, .. } => globals.clone(),
         };
-        ReadCanisterSnapshotMetadataResult {
-            source: Some(self.source()),
+        SnapshotMetadata {
+            source: self.source(),
             taken_at_timestamp: self.taken_at,
             wasm_module_size,
-            globals: globals.into_iter().map(global_to_wire).map(Some).collect(),
+            globals: globals.into_iter().map(global_to_wire).collect(),
             wasm_memory_size,
             stable_memory_size,
             wasm_chunk_store: self.chunks.hashes().map(|hash| ChunkHash { hash: hash.to_vec() }).collect(),
@@ -309,20 +313,52 @@ impl Snapshot {
         }
     }
 
-    /// Code and memories as a canister runs them.
+    /// Brings a canister's code, memories, chunks and certified data to what the snapshot holds; and if it was uploaded,
+    /// timer and low-memory hook too, as far as the metadata told of them. On an error the canister stays as it was.
     ///
     /// # Errors
-    /// An uploaded module that is invalid, or memories and globals that do not fit it.
-    pub fn restore(&self, engine: &Engine) -> Result<CanisterState, UserError> {
-        match &self.contents {
-            Contents::Taken(state) => Ok(state.clone()),
+    /// An uploaded module that is invalid, or an upload that does not fit the module or the canister.
+    pub fn load_onto(&self, canister: &mut Canister, engine: &Engine) -> Result<(), UserError> {
+        let state = match &self.contents {
+            Contents::Taken(state) => state.clone(),
             Contents::Uploaded { module, heap, stable, globals } => {
-                let invalid = |text: String| UserError::new(ErrorCode::CanisterInvalidWasm, text);
-                let module = engine.compile(module).map_err(|error| invalid(error.to_string()))?;
-                CanisterState::from_parts(module, heap.clone(), globals.clone(), stable.clone())
-                    .map_err(|error| invalid(format!("The snapshot cannot be loaded: {error}")))
+                let module = engine
+                    .compile(module)
+                    .map_err(|error| UserError::new(ErrorCode::CanisterInvalidWasm, error.to_string()))?;
+                let state = CanisterState::from_parts(module, heap.clone(), globals.clone(), stable.clone())
+                    .map_err(|error| inconsistent(format!("The snapshot cannot be loaded: {error}")))?;
+                let hook = self.uploaded_hook(canister.is_low_on_memory(Some(&state)))?;
+                canister.low_memory = hook.unwrap_or(canister.low_memory);
+                match self.global_timer {
+                    Some(CanisterTimer::Inactive) => canister.global_timer = 0,
+                    Some(CanisterTimer::Active(nanos)) => canister.global_timer = nanos,
+                    None => {}
+                }
+                state
             }
+        };
+        canister.state = Some(state);
+        canister.chunks = self.chunks.clone();
+        canister.certified_data = self.certified_data.clone();
+        Ok(())
+    }
+
+    /// The status of the low-memory hook that was uploaded, which must be one that a canister can have whose memory is
+    /// or is not low.
+    fn uploaded_hook(&self, low: bool) -> Result<Option<LowMemoryHook>, UserError> {
+        let hook = match &self.hook_status {
+            None => return Ok(None),
+            Some(OnLowWasmMemoryHookStatus::ConditionNotSatisfied) => LowMemoryHook::NotSatisfied,
+            Some(OnLowWasmMemoryHookStatus::Ready) => LowMemoryHook::Ready,
+            Some(OnLowWasmMemoryHookStatus::Executed) => LowMemoryHook::Executed,
+        };
+        if low != (hook != LowMemoryHook::NotSatisfied) {
+            return Err(inconsistent(format!(
+                "Hook status ({:?}) of uploaded snapshot is inconsistent with the canister's state (hook condition satisfied: {low}).",
+                self.hook_status
+            )));
         }
+        Ok(Some(hook))
     }
 
     fn module(&self) -> &[u8] {
@@ -358,6 +394,11 @@ fn overwrite(target: &mut [u8], offset: u64, bytes: &[u8]) -> Option<()> {
     let end = start.checked_add(bytes.len())?;
     target.get_mut(start..end)?.copy_from_slice(bytes);
     Some(())
+}
+
+/// An upload whose parts do not fit each other or the canister.
+fn inconsistent(message: String) -> UserError {
+    UserError::new(ErrorCode::InvalidManagementPayload, message)
 }
 
 fn bad_slice(what: &str, offset: u64, size: u64) -> UserError {

@@ -9,6 +9,7 @@
 //! ```
 
 use super::error::UserError;
+use super::replies::SnapshotMetadata;
 use super::snapshot::{MAX_SLICE_BYTES, Snapshot};
 use candid::Principal;
 use ic_management_canister_types::{
@@ -182,11 +183,11 @@ pub fn upload(
     Ok(snapshot)
 }
 
-fn check_globals(metadata: &ReadCanisterSnapshotMetadataResult) -> Result<(), SnapshotDirError> {
+fn check_globals(metadata: &SnapshotMetadata) -> Result<(), SnapshotDirError> {
     for (index, global) in metadata.globals.iter().enumerate() {
         let value = match global {
-            Some(SnapshotMetadataGlobal::F32(value)) => f64::from(*value),
-            Some(SnapshotMetadataGlobal::F64(value)) => *value,
+            SnapshotMetadataGlobal::F32(value) => f64::from(*value),
+            SnapshotMetadataGlobal::F64(value) => *value,
             _ => continue,
         };
         if !value.is_finite() {

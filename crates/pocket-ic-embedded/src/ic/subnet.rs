@@ -87,10 +87,25 @@ impl Subnet {
         })
     }
 
-    /// Whether canisters pay nothing here: system subnets, of which some have names, and where clients said so.
+    /// Whether it is a system subnet, of which some have names.
+    fn is_system(&self) -> bool {
+        [SubnetKind::System, SubnetKind::NNS, SubnetKind::II, SubnetKind::Bitcoin].contains(&self.kind)
+    }
+
+    /// Whether canisters pay nothing here: on system subnets, and where clients said so.
     pub fn is_free(&self) -> bool {
-        let system = [SubnetKind::System, SubnetKind::NNS, SubnetKind::II, SubnetKind::Bitcoin];
-        system.contains(&self.kind) || self.cost_schedule == CanisterCyclesCostSchedule::Free
+        self.is_system() || self.cost_schedule == CanisterCyclesCostSchedule::Free
+    }
+
+    /// Instructions that one canister may use in a round: the IC's limit for one of a subnet's threads, since a canister
+    /// runs on one.
+    pub fn round_instructions(&self) -> u64 {
+        match self.instructions {
+            SubnetInstructionConfig::Production if self.is_system() => 52_000_000_000,
+            SubnetInstructionConfig::Production => 7_000_000_000,
+            // Its messages may use any number of instructions, and so may a round.
+            SubnetInstructionConfig::Benchmarking => u64::MAX,
+        }
     }
 
     /// First and last number of each range of canister ids.

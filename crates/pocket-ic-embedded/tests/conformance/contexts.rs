@@ -5,8 +5,7 @@
 
 use crate::common::{ANONYMOUS, builder, call, installed_wasm, submit_manage, wasm};
 use candid::Principal;
-use ic_management_canister_types::CanisterSettings;
-use pocket_ic::{ErrorCode, PocketIc, RejectResponse};
+use pocket_ic::{CanisterSettings, ErrorCode, PocketIc, RejectResponse};
 use std::time::Duration;
 
 /// A module with one exported function that calls what is only allowed in `canister_inspect_message`.

@@ -1,10 +1,11 @@
 //! Every error code: how it is brought about here, or why it cannot be.
 
-use crate::common::{ANONYMOUS, builder, instance};
+use crate::common::{ANONYMOUS, builder, call, instance, manage};
 use crate::faulty::{faulty, installed};
 use crate::provoked::Answer::{Certified, Uncertified};
 use crate::provoked::{PROVOKED, update};
-use candid::Principal;
+use candid::{Principal, encode_one};
+use ic_management_canister_types as types;
 use pocket_ic::ErrorCode::{self, *};
 use pocket_ic::{PocketIc, RejectCode};
 use std::collections::BTreeSet;
@@ -16,12 +17,20 @@ type Overheard = fn(&PocketIc, Principal) -> Vec<u8>;
 
 /// Errors of calls between canisters, which learn the reject code and the text.
 const OVERHEARD: &[(ErrorCode, &str, Overheard)] = &[
-    (QueryCallGraphLoopDetected, "Loop detected", |pic, id| {
-        pic.query_call(id, ANONYMOUS, "ask", id.as_slice().to_vec()).expect("an answer")
-    }),
-    (QueryCallGraphTooDeep, "exceeded the maximum call depth of 6", |pic, id| {
-        let path: Vec<u8> = (0..7).flat_map(|_| installed(pic).as_slice().to_vec()).collect();
-        pic.query_call(id, ANONYMOUS, "ask", path).expect("an answer")
+    (InsufficientCyclesInCall, "IC0520: Canister", |pic, id| {
+        let asks_for_cycles = installed(pic);
+        let settings = types::CanisterSettings {
+            minimum_incoming_canister_call_cycles: Some(5u8.into()),
+            ..Default::default()
+        };
+        let args = types::UpdateSettingsArgs {
+            canister_id: asks_for_cycles,
+            settings,
+            sender_canister_version: None,
+        };
+        let arg = encode_one(args).expect("it encodes");
+        manage(pic, asks_for_cycles, ANONYMOUS, "update_settings", arg).expect("the settings are taken");
+        call(pic, id, "beg", asks_for_cycles.as_slice()).expect("an answer")
     }),
     (DeadlineExpired, "deadline has expired", |pic, id| {
         let waiting = pic.submit_call(id, ANONYMOUS, "impatient", vec![]).expect("the call is let in");
@@ -55,9 +64,9 @@ const NOT_HERE: &[(ErrorCode, &str)] = &[
     (SubnetNotFound, "every call has a subnet by the time it is carried out"),
     (InvalidSubnetAdmin, NO_ADMINS),
     (CanisterOutOfMemory, "only when the host has no memory left"),
-    (InsufficientCyclesInCall, NO_PRICES),
     (CanisterWasmEngineError, "only by a fault of the server"),
     (QueryTimeLimitExceeded, "queries are limited by instructions, not by time"),
+    (QueryCallGraphLoopDetected, "composite queries may call their own canisters"),
     (QueryCallGraphInternal, "only by a fault of the server"),
     (InsufficientCyclesInComputeAllocation, NO_PRICES),
     (InsufficientCyclesInMemoryAllocation, NO_PRICES),
@@ -67,7 +76,6 @@ const NOT_HERE: &[(ErrorCode, &str)] = &[
     (InsufficientCyclesInMessageMemoryGrow, NO_PRICES),
     (ReservedCyclesLimitIsTooLow, NO_PRICES),
     (CanisterInvalidControllerOrSubnetAdmin, NO_ADMINS),
-    (CanisterStatusAccessDenied, "canister_status is for controllers: CanisterInvalidController"),
     (ResponseDropped, "answers are not dropped"),
 ];
 

@@ -7,6 +7,7 @@
 ;; * `lost`: calls itself and names a callback that does not exist.
 ;; * `ping`: calls `pong` of itself for ever, even when that is rejected. `pong` replies.
 ;; * `impatient`: calls its own `ping` and waits for one second at most; answers code (one byte) and text of the rejection.
+;; * `beg`: calls `pong` of the canister in its argument without cycles; answers code and text of the rejection.
 ;; * `spend`: attaches more cycles to a call than there are.
 ;; * `ask` (a composite query): asks the canister that its argument starts with (10 bytes) with the rest of it, answers what
 ;;   comes back, or the code and text of the rejection; without argument it answers nothing in particular.
@@ -109,6 +110,11 @@
   (func (export "canister_update pong") (call $reply))
   (func (export "canister_update impatient")
     (call $call_self (i32.const 48) (i32.const 2) (i32.const 1)) (call $call_timeout (i32.const 1)) (drop (call $perform)))
+  (func (export "canister_update beg")
+    (call $arg_copy (i32.const 1024) (i32.const 0) (call $arg_size))
+    (call $call_new (i32.const 1024) (call $arg_size) (i32.const 52) (i32.const 4)
+      (i32.const 2) (i32.const 0) (i32.const 1) (i32.const 0))
+    (drop (call $perform)))
   (func (export "canister_update spend")
     (call $call_self (i32.const 52) (i32.const 2) (i32.const 1)) (call $call_cycles (i64.const 1) (i64.const 0))
     (drop (call $perform)))

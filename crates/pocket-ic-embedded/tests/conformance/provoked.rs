@@ -5,7 +5,7 @@ use candid::{Principal, encode_one};
 use ic_management_canister_types as types;
 use pocket_ic::ErrorCode::{self, *};
 use pocket_ic::common::rest::{RawEffectivePrincipal, RawMessageId};
-use pocket_ic::{PocketIc, RejectResponse};
+use pocket_ic::{CanisterSettings, PocketIc, RejectResponse};
 use std::time::Duration;
 
 /// Brings the error about, on a new instance with the faulty canister.
@@ -56,10 +56,10 @@ fn snapshot(pic: &PocketIc, id: Principal) -> Vec<u8> {
 
 /// Lets the canister freeze.
 fn freeze(pic: &PocketIc, id: Principal) {
-    set(pic, id, types::CanisterSettings { freezing_threshold: Some(u64::MAX.into()), ..Default::default() });
+    set(pic, id, CanisterSettings { freezing_threshold: Some(u64::MAX.into()), ..Default::default() });
 }
 
-fn set(pic: &PocketIc, id: Principal, settings: types::CanisterSettings) {
+fn set(pic: &PocketIc, id: Principal, settings: CanisterSettings) {
     pic.update_canister_settings(id, None, settings).expect("the settings are taken");
 }
 
@@ -248,6 +248,9 @@ pub const PROVOKED: &[(ErrorCode, &str, Answer, Provoke)] = &[
     (CanisterInvalidController, "Only the controllers of the canister", Uncertified, |pic, id| {
         fails(manage(pic, id, user(1), "stop_canister", about(id)))
     }),
+    (CanisterStatusAccessDenied, "is not allowed to call canister_status", Uncertified, |pic, id| {
+        fails(manage(pic, id, user(1), "canister_status", about(id)))
+    }),
     (CanisterFunctionNotFound, "non-existent Wasm function 99", Certified, |p, c| update(p, c, "lost")),
     (CanisterNonEmpty, "Try installing with mode='reinstall' instead", Certified, |pic, id| {
         let args = types::InstallCodeArgs {
@@ -272,6 +275,11 @@ pub const PROVOKED: &[(ErrorCode, &str, Answer, Provoke)] = &[
         Uncertified,
         |p, c| query(p, c, "insist"),
     ),
+    // Seven composite queries, each of which asks the next one; the depth is the same whether or not they are of one
+    // canister.
+    (QueryCallGraphTooDeep, "exceeded the maximum call depth", Uncertified, |pic, id| {
+        fails(pic.query_call(id, ANONYMOUS, "ask", id.as_slice().repeat(7)))
+    }),
     (
         CompositeQueryCalledInReplicatedMode,
         "Composite query cannot be called in replicated mode",
@@ -295,10 +303,8 @@ pub const PROVOKED: &[(ErrorCode, &str, Answer, Provoke)] = &[
         "exceeded its current Wasm memory limit of 1000000 bytes",
         Certified,
         |pic, id| {
-            let small = types::CanisterSettings {
-                wasm_memory_limit: Some(1_000_000u32.into()),
-                ..Default::default()
-            };
+            let small =
+                CanisterSettings { wasm_memory_limit: Some(1_000_000u32.into()), ..Default::default() };
             set(pic, id, small);
             update(pic, id, "grow")
         },

@@ -2,9 +2,8 @@
 
 use crate::common::{ANONYMOUS, call, instance, user, wasm};
 use candid::Principal;
-use ic_management_canister_types::{CanisterSettings, EnvironmentVariable};
 use pocket_ic::common::rest::RawEffectivePrincipal;
-use pocket_ic::{PocketIc, Time};
+use pocket_ic::{CanisterSettings, EnvironmentVariable, PocketIc, Time};
 use serde_json::{Value, json};
 
 /// The argument of the call.
@@ -98,7 +97,7 @@ const TABLE: &[(Asked, Expected)] = &[
     (long(&["msg_cycles_available"]), |_| le(0, 8)),
     (amount(&["canister_cycle_balance128"]), |_| le(CYCLES, 16)),
     (amount(&["msg_cycles_available128"]), |_| le(0, 16)),
-    (amount(&["cost_create_canister"]), |_| le(0, 16)),
+    (amount(&["cost_create_canister"]), |_| le(500_000_000_000, 16)),
     (
         Asked {
             functions: &["is_controller"],
@@ -198,8 +197,7 @@ const TABLE: &[(Asked, Expected)] = &[
             body: "(call $f0 (i64.const 5) (i64.const 5) (i32.const 0)) (call $f1 (i64.const 5) (i64.const 5) (i32.const 16))",
             bytes: 32,
         },
-        // Nothing is charged here.
-        |_| le(0, 16).repeat(2),
+        |_| [le(42_102_422_000, 16), le(49_218_000, 16)].concat(),
     ),
     (
         Asked {
@@ -209,16 +207,21 @@ const TABLE: &[(Asked, Expected)] = &[
                 "(param i32 i32 i32 i32) (result i32)",
                 "(param i32 i32 i32 i32) (result i32)",
             ],
-            // Each with a curve that exists and one that does not.
-            body: "(i32.store8 (i32.const 0) (call $f0 (i32.const 0) (i32.const 1) (i32.const 0) (i32.const 64)))
-                   (i32.store8 (i32.const 1) (call $f0 (i32.const 0) (i32.const 1) (i32.const 9) (i32.const 64)))
-                   (i32.store8 (i32.const 2) (call $f1 (i32.const 0) (i32.const 1) (i32.const 1) (i32.const 64)))
-                   (i32.store8 (i32.const 3) (call $f1 (i32.const 0) (i32.const 1) (i32.const 9) (i32.const 64)))
-                   (i32.store8 (i32.const 4) (call $f2 (i32.const 0) (i32.const 1) (i32.const 0) (i32.const 64)))
-                   (i32.store8 (i32.const 5) (call $f2 (i32.const 0) (i32.const 1) (i32.const 9) (i32.const 64)))",
-            bytes: 6,
+            // The key is key_1. Each with a curve that exists and one that does not, then one with another key.
+            body: "(i64.store (i32.const 96) (i64.const 0x315f79656b))
+                   (i32.store8 (i32.const 0) (call $f0 (i32.const 96) (i32.const 5) (i32.const 0) (i32.const 16)))
+                   (i32.store8 (i32.const 1) (call $f0 (i32.const 96) (i32.const 5) (i32.const 9) (i32.const 64)))
+                   (i32.store8 (i32.const 2) (call $f1 (i32.const 96) (i32.const 5) (i32.const 1) (i32.const 32)))
+                   (i32.store8 (i32.const 3) (call $f1 (i32.const 96) (i32.const 5) (i32.const 9) (i32.const 64)))
+                   (i32.store8 (i32.const 4) (call $f2 (i32.const 96) (i32.const 5) (i32.const 0) (i32.const 48)))
+                   (i32.store8 (i32.const 5) (call $f2 (i32.const 96) (i32.const 5) (i32.const 9) (i32.const 64)))
+                   (i32.store8 (i32.const 6) (call $f2 (i32.const 96) (i32.const 4) (i32.const 0) (i32.const 64)))",
+            bytes: 80,
         },
-        |_| vec![0, 1, 0, 1, 0, 1],
+        |_| {
+            let answers = [[0, 1, 0, 1, 0, 1, 2].as_slice(), &[0; 9]].concat();
+            [answers, le(26_153_846_153, 16).repeat(3), le(0, 16)].concat()
+        },
     ),
 ];
 

@@ -1,12 +1,16 @@
 //! Calls between canisters: replies, rejections, cleanup, cycles, composite queries.
 
-use super::common::{ANONYMOUS, call, installed, installed_wasm, instance, long, manage, number, read, wasm};
+use super::common::{
+    ANONYMOUS, builder, call, counter, installed, installed_wasm, instance, long, manage, number, read, wasm,
+};
 use candid::Principal;
 use pocket_ic::{ErrorCode, PocketIc};
 
 /// Forwards: `forward` calls the method named by the rest of its argument (after a 1-byte length and the callee's id)
 /// of the callee with 1000 cycles, and answers what comes back: the reply, or the reject code as one byte.
 /// `forward_trap` does the same but traps in its reply callback, whose cleanup adds 1 to the number `read` answers.
+/// `forward_traps` traps in that cleanup, too. `forward_text` answers the text of a rejection. The composite queries
+/// `forward_query`, `query_traps` and `query_text` are the same for queries.
 const PROXY: &str = r#"
 (module
   (import "ic0" "msg_reply" (func $msg_reply))
@@ -20,8 +24,13 @@ const PROXY: &str = r#"
   (import "ic0" "call_perform" (func $perform (result i32)))
   (import "ic0" "msg_cycles_refunded128" (func $refunded (param i32)))
   (import "ic0" "trap" (func $trap (param i32 i32)))
-  (table funcref (elem $replied $rejected $replied_trap $clean $query_replied $query_rejected))
+  (import "ic0" "msg_reject_msg_size" (func $text_size (result i32)))
+  (import "ic0" "msg_reject_msg_copy" (func $text_copy (param i32 i32 i32)))
+  (table funcref
+    (elem $replied $rejected $replied_trap $clean $query_replied $query_rejected $clean_trap $text))
   (memory 1)
+  (data (i32.const 640) "callback")
+  (data (i32.const 648) "cleanup")
   (func $prepare (param $on_reply i32) (param $on_reject i32)
     (local $n i32)
     (call $arg_copy (i32.const 4096) (i32.const 0) (call $arg_size))
@@ -41,6 +50,17 @@ const PROXY: &str = r#"
   (func (export "canister_composite_query forward_query")
     (call $prepare (i32.const 4) (i32.const 5))
     (if (call $perform) (then unreachable)))
+  (func $fail_twice
+    (call $prepare (i32.const 2) (i32.const 1))
+    (call $on_cleanup (i32.const 6) (i32.const 0))
+    (if (call $perform) (then unreachable)))
+  (func $tell
+    (call $prepare (i32.const 4) (i32.const 7))
+    (if (call $perform) (then unreachable)))
+  (export "canister_update forward_traps" (func $fail_twice))
+  (export "canister_composite_query query_traps" (func $fail_twice))
+  (export "canister_update forward_text" (func $tell))
+  (export "canister_composite_query query_text" (func $tell))
   (func (export "canister_query read")
     (call $append (i32.const 512) (i32.const 4)) (call $msg_reply))
   (func (export "canister_update refund")
@@ -61,7 +81,12 @@ const PROXY: &str = r#"
     (call $msg_reply))
   (func $replied_trap (param i32)
     (i32.store (i32.const 512) (i32.const 77))
-    (call $trap (i32.const 0) (i32.const 0)))
+    (call $trap (i32.const 640) (i32.const 8)))
+  (func $clean_trap (param i32) (call $trap (i32.const 648) (i32.const 7)))
+  (func $text (param i32)
+    (call $text_copy (i32.const 4096) (i32.const 0) (call $text_size))
+    (call $append (i32.const 4096) (call $text_size))
+    (call $msg_reply))
   (func $clean (param i32)
     (i32.store (i32.const 512) (i32.add (i32.load (i32.const 512)) (i32.const 1)))))
 "#;
@@ -176,6 +201,97 @@ fn a_trap_in_a_callback_runs_the_cleanup() {
 }
 
 #[test]
+fn a_trap_in_the_cleanup_too_is_told_with_the_first() {
+    let pic = instance();
+    let (target, proxy) = (installed(&pic), proxy(&pic));
+    let errors = [
+        call(&pic, proxy, "forward_traps", &to(target, "inc")).unwrap_err(),
+        pic.query_call(proxy, ANONYMOUS, "query_traps", to(target, "read")).unwrap_err(),
+    ];
+    for error in errors {
+        assert_eq!(error.error_code, ErrorCode::CanisterCalledTrap);
+        assert_eq!(
+            error.reject_message,
+            format!(
+                "Error from Canister {proxy}: Canister called `ic0.trap` with message: 'callback'\n\n\
+                 call_on_cleanup also failed:\n\nCanister called `ic0.trap` with message: 'cleanup'"
+            )
+        );
+    }
+    assert_eq!(read(&pic, proxy), 0);
+}
+
+/// As on the IC: errors of execution and of the management canister with their code, the canister's own words and what
+/// the network says on the way without.
+#[test]
+fn rejections_reach_canisters_with_the_code_in_their_text() {
+    let pic = instance();
+    let (target, proxy) = (installed(&pic), proxy(&pic));
+    let (stopped, deleted) = (installed(&pic), installed(&pic));
+    pic.stop_canister(stopped, None).unwrap();
+    pic.stop_canister(deleted, None).unwrap();
+    pic.delete_canister(deleted, None).unwrap();
+    let nowhere = Principal::from_text("g3wsl-eqaaa-aaaan-aaaaa-cai").unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    for (callee, method, wanted) in [
+        (
+            target,
+            "trap_after_inc",
+            format!("IC0503: Error from Canister {target}: Canister called `ic0.trap`"),
+        ),
+        (target, "missing", format!("IC0536: Error from Canister {target}: Canister has no update method")),
+        (target, "no_reply", format!("IC0506: Error from Canister {target}: Canister did not reply")),
+        (target, "reject", "not today".into()),
+        (stopped, "inc", format!("Canister {stopped} is stopped")),
+        (deleted, "inc", format!("Canister {deleted} not found")),
+        (nowhere, "inc", format!("No route to canister {nowhere}")),
+        (Principal::management_canister(), "start_canister", "IC0408: Error decoding candid".into()),
+    ] {
+        let got = text(call(&pic, proxy, "forward_text", &to(callee, method)).unwrap());
+        assert!(got.starts_with(&wanted), "{method} of {callee}: {got}");
+    }
+    for (callee, method, wanted) in [
+        (target, "missing", format!("IC0536: Error from Canister {target}: Canister has no query method")),
+        (stopped, "read", format!("IC0508: Canister {stopped} is stopped")),
+        (deleted, "read", format!("IC0301: Canister {deleted} not found")),
+    ] {
+        let got = text(pic.query_call(proxy, ANONYMOUS, "query_text", to(callee, method)).unwrap());
+        assert!(got.starts_with(&wanted), "{method} of {callee}: {got}");
+    }
+}
+
+#[test]
+fn composite_queries_stay_on_their_subnet() {
+    let pic = builder().with_application_subnet().with_application_subnet().build();
+    let proxy = proxy(&pic);
+    let subnets = pic.topology().get_app_subnets();
+    let own = pic.get_subnet(proxy).unwrap();
+    let other = *subnets.iter().find(|subnet| **subnet != own).unwrap();
+    let target = pic.create_canister_on_subnet(None, None, other);
+    pic.install_canister(target, counter(), vec![], None);
+    let got = pic.query_call(proxy, ANONYMOUS, "query_text", to(target, "read")).unwrap();
+    assert_eq!(String::from_utf8(got).unwrap(), format!("IC0301: Canister {target} not found."));
+    // Updates do not.
+    assert_eq!(number(&call(&pic, proxy, "forward", &to(target, "inc")).unwrap()), 1);
+}
+
+/// It is the next round's, so that who asks cannot know it in the round of asking.
+#[test]
+fn raw_rand_is_answered_in_the_next_round() {
+    let pic = instance();
+    let proxy = proxy(&pic);
+    let arg = to(Principal::management_canister(), "raw_rand");
+    let id = pic.submit_call(proxy, ANONYMOUS, "forward", arg).unwrap();
+    let before = pic.cycle_balance(proxy);
+    pic.tick();
+    assert!(pic.ingress_status(id.clone()).is_none());
+    pic.tick();
+    let answer = pic.ingress_status(id).expect("an answer").unwrap();
+    assert_eq!(candid::decode_one::<Vec<u8>>(&answer).unwrap().len(), 32);
+    assert_eq!(pic.cycle_balance(proxy), before);
+}
+
+#[test]
 fn canisters_call_the_management_canister() {
     let pic = instance();
     let proxy = proxy(&pic);
@@ -200,8 +316,8 @@ fn composite_queries_ask_other_canisters() {
     call(&pic, target, "inc", &[]).unwrap();
     let answer = pic.query_call(proxy, ANONYMOUS, "forward_query", to(target, "read")).unwrap();
     assert_eq!(number(&answer), 1);
-    let looped = pic.query_call(proxy, ANONYMOUS, "forward_query", to(proxy, "read")).unwrap();
-    assert_eq!(looped, [5]);
+    let itself = pic.query_call(proxy, ANONYMOUS, "forward_query", to(proxy, "read")).unwrap();
+    assert_eq!(number(&itself), 0);
     let error = call(&pic, proxy, "forward_query", &to(target, "read")).unwrap_err();
     assert_eq!(error.error_code, ErrorCode::CompositeQueryCalledInReplicatedMode);
 }

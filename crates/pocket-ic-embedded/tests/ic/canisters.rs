@@ -5,8 +5,7 @@ use super::common::{
     wasm,
 };
 use candid::Principal;
-use ic_management_canister_types::CanisterSettings;
-use pocket_ic::{ErrorCode, PocketIc, RejectCode};
+use pocket_ic::{CanisterSettings, ErrorCode, PocketIc, RejectCode};
 
 #[test]
 fn ids_cycles_and_controllers_of_new_canisters() {
@@ -151,7 +150,7 @@ fn settings_and_status() {
     assert_eq!(status.memory_metrics.wasm_memory_size, 65_536u32);
     assert_eq!(status.cycles, 100_000_000_000_000u64);
     let error = pic.canister_status(id, Some(user(1))).unwrap_err();
-    assert_eq!(error.error_code, ErrorCode::CanisterInvalidController);
+    assert_eq!(error.error_code, ErrorCode::CanisterStatusAccessDenied);
     pic.set_controllers(id, None, vec![user(1)]).unwrap();
     assert_eq!(pic.get_controllers(id), [user(1)]);
     assert!(pic.canister_status(id, Some(user(1))).is_ok());

@@ -140,7 +140,7 @@ fn chunks_that_are_missing_or_of_another_module_are_refused() {
     let second = pic.upload_chunk(id, None, back.to_vec()).unwrap();
     let hash = { <sha2::Sha256 as sha2::Digest>::digest(&module).to_vec() };
     let install = |hashes: Vec<Vec<u8>>, hash: Vec<u8>| {
-        let mode = types::CanisterInstallMode::Install;
+        let mode = pocket_ic::CanisterInstallMode::Install;
         pic.install_chunked_canister(id, None, mode, id, hashes, hash, vec![])
     };
     let error = install(vec![second.clone(), first.clone()], hash.clone()).unwrap_err();

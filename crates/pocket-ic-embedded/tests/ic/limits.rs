@@ -2,9 +2,8 @@
 
 use super::common::{ANONYMOUS, call, installed, installed_wasm, instance, long, wasm};
 use candid::Principal;
-use ic_management_canister_types::CanisterSettings;
 use pocket_ic::common::rest::RawEffectivePrincipal;
-use pocket_ic::{ErrorCode, PocketIc, PocketIcBuilder, RejectResponse};
+use pocket_ic::{CanisterSettings, ErrorCode, PocketIc, PocketIcBuilder, RejectResponse};
 use pocket_ic_embedded::EmbeddedServer;
 use serde_json::json;
 

@@ -10,6 +10,8 @@ mod install;
 mod limits;
 mod management;
 mod memories;
+mod replies;
+mod rounds;
 mod snapshot_folders;
 mod snapshots;
 mod stopping;

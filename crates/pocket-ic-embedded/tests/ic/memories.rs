@@ -4,7 +4,6 @@ use super::common::{
     ANONYMOUS, call, counter, installed_wasm, installed_with, instance, number, query_number, user, wasm,
 };
 use candid::Principal;
-use ic_management_canister_types as types;
 use pocket_ic::common::rest::BlobCompression;
 use pocket_ic::{ErrorCode, PocketIc};
 use std::io::Write;
@@ -125,7 +124,7 @@ fn records_without_content_fill_a_log_too() {
     let kept = logs(&pic, id);
     assert_eq!(kept.len(), 4096 / 20);
     assert_eq!(kept.last().unwrap().0, 99_999);
-    let silent = types::CanisterSettings { log_memory_limit: Some(0u8.into()), ..Default::default() };
+    let silent = pocket_ic::CanisterSettings { log_memory_limit: Some(0u8.into()), ..Default::default() };
     pic.update_canister_settings(id, None, silent).unwrap();
     assert!(logs(&pic, id).is_empty());
     call(&pic, id, "chat", &[]).unwrap();

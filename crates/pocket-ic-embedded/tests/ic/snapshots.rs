@@ -1,13 +1,15 @@
 //! Snapshots: taken, loaded, replaced, read and written in pieces.
 
 use super::common::{
-    ANONYMOUS, call, counter, installed_with, instance, long, manage, number, query_number, read, user, wasm,
+    ANONYMOUS, builder, call, counter, installed_with, instance, long, manage, number, query_number, read,
+    user, wasm,
 };
-use candid::{decode_one, encode_one};
+use candid::{Principal, decode_one, encode_one};
 use ic_management_canister_types as types;
-use pocket_ic::ErrorCode;
+use pocket_ic::{CanisterSettings, ErrorCode, PocketIc};
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
+use std::time::Duration;
 
 #[test]
 fn a_snapshot_brings_everything_back() {
@@ -135,6 +137,208 @@ fn announced_snapshots_have_sensible_sizes() {
     manage(&pic, id, ANONYMOUS, "upload_canister_snapshot_data", encode_one(piece).unwrap()).unwrap();
     pic.load_canister_snapshot(id, None, made.snapshot_id).unwrap();
     assert_eq!(pic.get_stable_memory(id), vec![0; 65_536]);
+}
+
+/// Timer and hook are not brought back, since what was set after the snapshot must not be undone behind the canister.
+#[test]
+fn a_taken_snapshot_leaves_timer_and_hook_alone() {
+    let pic = instance();
+    let id = installed_with(&pic, 5);
+    let now = pic.get_time().as_nanos_since_unix_epoch();
+    let later = |seconds: u64| (now + seconds * 1_000_000_000).to_le_bytes();
+    call(&pic, id, "set_timer", &later(10)).unwrap();
+    let with_timer = pic.take_canister_snapshot(id, None, None).unwrap().id;
+    call(&pic, id, "set_timer", &0u64.to_le_bytes()).unwrap();
+    let without = pic.take_canister_snapshot(id, None, None).unwrap().id;
+    pic.load_canister_snapshot(id, None, with_timer).unwrap();
+    pic.advance_time(Duration::from_secs(20));
+    pic.tick();
+    assert_eq!(read(&pic, id), 5);
+    call(&pic, id, "set_timer", &later(30)).unwrap();
+    pic.load_canister_snapshot(id, None, without).unwrap();
+    pic.advance_time(Duration::from_secs(20));
+    pic.tick();
+    assert_eq!(read(&pic, id), 105);
+    // The hook is due by the settings, whatever the snapshot says: it is loaded, not compared.
+    let hook = CanisterSettings { wasm_memory_threshold: Some((4u64 << 30).into()), ..Default::default() };
+    let before = pic.take_canister_snapshot(id, None, None).unwrap().id;
+    pic.update_canister_settings(id, None, hook).unwrap();
+    pic.load_canister_snapshot(id, None, before).unwrap();
+    let status = taken_metadata(&pic, id).on_low_wasm_memory_hook_status;
+    assert!(matches!(status, Some(types::OnLowWasmMemoryHookStatus::Ready)), "{status:?}");
+}
+
+/// The metadata of a snapshot that is taken now.
+fn taken_metadata(pic: &PocketIc, id: Principal) -> types::ReadCanisterSnapshotMetadataResult {
+    let snapshot = pic.take_canister_snapshot(id, None, None).unwrap().id;
+    metadata(pic, id, snapshot)
+}
+
+fn metadata(
+    pic: &PocketIc,
+    id: Principal,
+    snapshot_id: Vec<u8>,
+) -> types::ReadCanisterSnapshotMetadataResult {
+    let args = types::ReadCanisterSnapshotMetadataArgs { canister_id: id, snapshot_id };
+    let arg = encode_one(args).unwrap();
+    decode_one(&manage(pic, id, ANONYMOUS, "read_canister_snapshot_metadata", arg).unwrap()).unwrap()
+}
+
+/// Uploads a [`counter`] with this timer and this status of the hook for low memory.
+fn uploaded(
+    pic: &PocketIc,
+    id: Principal,
+    global_timer: Option<types::CanisterTimer>,
+    hook: Option<types::OnLowWasmMemoryHookStatus>,
+) -> Vec<u8> {
+    let module = counter();
+    let announced = types::UploadCanisterSnapshotMetadataArgs {
+        canister_id: id,
+        replace_snapshot: None,
+        wasm_module_size: module.len() as u64,
+        globals: vec![types::SnapshotMetadataGlobal::I32(7)],
+        wasm_memory_size: 65_536,
+        stable_memory_size: 65_536,
+        certified_data: vec![],
+        global_timer,
+        on_low_wasm_memory_hook_status: hook,
+    };
+    let arg = encode_one(announced).unwrap();
+    let reply = manage(pic, id, ANONYMOUS, "upload_canister_snapshot_metadata", arg).unwrap();
+    let snapshot_id = decode_one::<types::UploadCanisterSnapshotMetadataResult>(&reply).unwrap().snapshot_id;
+    let piece = types::UploadCanisterSnapshotDataArgs {
+        canister_id: id,
+        snapshot_id: snapshot_id.clone(),
+        kind: types::SnapshotDataOffset::WasmModule { offset: 0 },
+        chunk: module,
+    };
+    manage(pic, id, ANONYMOUS, "upload_canister_snapshot_data", encode_one(piece).unwrap()).unwrap();
+    snapshot_id
+}
+
+#[test]
+fn an_uploaded_snapshot_brings_its_timer_along() {
+    let pic = instance();
+    let id = installed_with(&pic, 5);
+    let due = |seconds: u64| {
+        let time = pic.get_time().as_nanos_since_unix_epoch() + seconds * 1_000_000_000;
+        Some(types::CanisterTimer::Active(time))
+    };
+    let soon = uploaded(&pic, id, due(10), None);
+    let later = uploaded(&pic, id, due(30), None);
+    let off = uploaded(&pic, id, Some(types::CanisterTimer::Inactive), None);
+    let silent = uploaded(&pic, id, None, None);
+    pic.load_canister_snapshot(id, None, soon).unwrap();
+    pic.load_canister_snapshot(id, None, off).unwrap();
+    pic.advance_time(Duration::from_secs(20));
+    pic.tick();
+    assert_eq!(read(&pic, id), 0);
+    pic.load_canister_snapshot(id, None, later).unwrap();
+    // One that tells of no timer leaves the one that is set.
+    pic.load_canister_snapshot(id, None, silent).unwrap();
+    pic.advance_time(Duration::from_secs(20));
+    pic.tick();
+    assert_eq!(read(&pic, id), 100);
+}
+
+#[test]
+fn an_uploaded_hook_status_must_fit_the_canister() {
+    use types::OnLowWasmMemoryHookStatus::{ConditionNotSatisfied, Executed, Ready};
+    let pic = instance();
+    let id = installed_with(&pic, 5);
+    for (threshold, fitting, others) in [
+        (0u64, vec![ConditionNotSatisfied], vec![Ready, Executed]),
+        (4 << 30, vec![Ready, Executed], vec![ConditionNotSatisfied]),
+    ] {
+        let settings =
+            CanisterSettings { wasm_memory_threshold: Some(threshold.into()), ..Default::default() };
+        pic.update_canister_settings(id, None, settings).unwrap();
+        for status in others {
+            call(&pic, id, "inc", &[]).unwrap();
+            let before = (read(&pic, id), pic.canister_status(id, None).unwrap().version);
+            let timer = Some(types::CanisterTimer::Active(1));
+            let snapshot = uploaded(&pic, id, timer, Some(status));
+            let error = pic.load_canister_snapshot(id, None, snapshot.clone()).unwrap_err();
+            assert_eq!(error.error_code, ErrorCode::InvalidManagementPayload);
+            assert!(error.reject_message.contains("is inconsistent with the canister's state"), "{error}");
+            pic.delete_canister_snapshot(id, None, snapshot).unwrap();
+            // Nothing of it was loaded, the timer neither.
+            pic.tick();
+            assert_eq!((read(&pic, id), pic.canister_status(id, None).unwrap().version), before);
+        }
+        for status in fitting {
+            let wanted = format!("{status:?}");
+            let snapshot = uploaded(&pic, id, None, Some(status));
+            pic.load_canister_snapshot(id, None, snapshot.clone()).unwrap();
+            assert_eq!(
+                format!("{:?}", taken_metadata(&pic, id).on_low_wasm_memory_hook_status.unwrap()),
+                wanted
+            );
+            pic.delete_canister_snapshot(id, None, snapshot).unwrap();
+        }
+    }
+}
+
+#[test]
+fn an_upload_whose_globals_do_not_fit_its_module_is_refused() {
+    let pic = instance();
+    let id = installed_with(&pic, 5);
+    let snapshot = uploaded(&pic, id, None, None);
+    let args = types::UploadCanisterSnapshotDataArgs {
+        canister_id: id,
+        snapshot_id: snapshot.clone(),
+        kind: types::SnapshotDataOffset::WasmModule { offset: 0 },
+        chunk: padded_module(counter().len()),
+    };
+    manage(&pic, id, ANONYMOUS, "upload_canister_snapshot_data", encode_one(args).unwrap()).unwrap();
+    let error = pic.load_canister_snapshot(id, None, snapshot).unwrap_err();
+    assert_eq!(error.error_code, ErrorCode::InvalidManagementPayload);
+    assert!(error.reject_message.contains("1 globals given; the module has 0"), "{error}");
+}
+
+/// A module with a page of memory, no globals, and this length.
+fn padded_module(length: usize) -> Vec<u8> {
+    let module =
+        |padding: usize| wasm(&format!("(module (memory 1) (@custom \"p\" \"{}\"))", "x".repeat(padding)));
+    // Two bytes more of content for one that the sizes before it take.
+    let padding = length - module(200).len() + 200;
+    module(padding)
+}
+
+/// The canister's own at that time, however the snapshot came about.
+#[test]
+fn every_snapshot_tells_the_version_of_its_canister() {
+    let pic = instance();
+    let id = installed_with(&pic, 5);
+    call(&pic, id, "inc", &[]).unwrap();
+    let version = pic.canister_status(id, None).unwrap().version;
+    assert!(version > 1);
+    assert_eq!(taken_metadata(&pic, id).canister_version, version);
+    let snapshot = uploaded(&pic, id, None, None);
+    assert_eq!(metadata(&pic, id, snapshot.clone()).canister_version, version);
+    let folder = tempfile::tempdir().unwrap();
+    pic.canister_snapshot_download(id, ANONYMOUS, snapshot.clone(), folder.path().to_owned());
+    call(&pic, id, "inc", &[]).unwrap();
+    let from_folder = pic.canister_snapshot_upload(id, ANONYMOUS, None, folder.path().to_owned());
+    assert_eq!(metadata(&pic, id, from_folder).canister_version, version + 1);
+    // The history tells of the version that was loaded.
+    pic.load_canister_snapshot(id, None, snapshot).unwrap();
+    assert_eq!(pic.canister_status(id, None).unwrap().version, version + 2);
+}
+
+#[test]
+fn snapshots_of_another_subnet_are_not_found() {
+    let pic = builder().with_application_subnet().with_application_subnet().build();
+    let ids: Vec<Principal> = pic
+        .topology()
+        .get_app_subnets()
+        .into_iter()
+        .map(|subnet| pic.create_canister_on_subnet(None, None, subnet))
+        .collect();
+    pic.install_canister(ids[0], counter(), vec![], None);
+    let snapshot = pic.take_canister_snapshot(ids[0], None, None).unwrap().id;
+    let error = pic.load_canister_snapshot(ids[1], None, snapshot).unwrap_err();
+    assert_eq!(error.error_code, ErrorCode::CanisterSnapshotNotFound);
 }
 
 /// A wasm memory of 6 GiB of which one byte is not zero: announced, filled, loaded and taken, it costs what was written.

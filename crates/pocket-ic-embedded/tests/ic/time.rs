@@ -1,10 +1,11 @@
 //! Time, and what it sets off: timers, heartbeats, the hook for low memory, time that goes on by itself.
 
 use super::common::{
-    ANONYMOUS, builder, call, counter, installed, installed_wasm, instance, long, read, wait_for, wasm,
+    ANONYMOUS, builder, call, counter, installed, installed_wasm, instance, long, query_number, read,
+    wait_for, wasm,
 };
 use candid::Principal;
-use pocket_ic::{ErrorCode, PocketIc, Time};
+use pocket_ic::{CanisterSettings, ErrorCode, PocketIc, Time};
 use std::time::Duration;
 
 const GENESIS: u64 = 1_620_328_630_000_000_000;
@@ -99,6 +100,90 @@ fn an_upgrade_and_a_stop_hold_the_timer() {
     assert_eq!(read(&pic, id), 100);
 }
 
+/// To the nanosecond: a timer for the time of a round fires in that round, one for later does not.
+#[test]
+fn a_timer_for_the_time_of_a_round_fires_in_that_round() {
+    let pic = instance();
+    let id = installed(&pic);
+    let due = nanos(&pic) + 1_000;
+    call(&pic, id, "set_timer", &due.to_le_bytes()).unwrap();
+    pic.set_time(Time::from_nanos_since_unix_epoch(due - 1));
+    pic.tick();
+    assert_eq!((nanos(&pic), read(&pic, id)), (due - 1, 0));
+    pic.tick();
+    assert_eq!((nanos(&pic), read(&pic, id)), (due, 100));
+}
+
+/// Counts what runs by itself: `beats`, `timers`, `hooks`.
+const BUSY: &str = r#"(module
+    (import "ic0" "msg_reply" (func $reply))
+    (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
+    (import "ic0" "msg_arg_data_copy" (func $arg_copy (param i32 i32 i32)))
+    (import "ic0" "global_timer_set" (func $timer_set (param i64) (result i64)))
+    (memory 1)
+    (func $count (param $at i32)
+        (i32.store (local.get $at) (i32.add (i32.load (local.get $at)) (i32.const 1))))
+    (func $tell (param $at i32) (call $append (local.get $at) (i32.const 4)) (call $reply))
+    (func (export "canister_heartbeat") (call $count (i32.const 0)))
+    (func (export "canister_global_timer") (call $count (i32.const 4)))
+    (func (export "canister_on_low_wasm_memory") (call $count (i32.const 8)))
+    (func (export "canister_update set_timer")
+        (call $arg_copy (i32.const 16) (i32.const 0) (i32.const 8))
+        (drop (call $timer_set (i64.load (i32.const 16)))) (call $reply))
+    (func (export "canister_update grow") (drop (memory.grow (i32.const 4))) (call $reply))
+    (func (export "canister_query beats") (call $tell (i32.const 0)))
+    (func (export "canister_query timers") (call $tell (i32.const 4)))
+    (func (export "canister_query hooks") (call $tell (i32.const 8))))"#;
+
+/// Beats, timers and hooks.
+fn counts(pic: &PocketIc, id: Principal) -> [u32; 3] {
+    ["beats", "timers", "hooks"].map(|method| query_number(pic, id, method))
+}
+
+/// A [`BUSY`] canister whose timer and hook for low memory are due, and which is held up by `hold` before that.
+fn held_up(pic: &PocketIc, hold: impl FnOnce(Principal), release: impl FnOnce(Principal)) {
+    let id = installed_wasm(pic, wasm(BUSY));
+    let due = nanos(pic) + 1_000_000_000;
+    call(pic, id, "set_timer", &due.to_le_bytes()).unwrap();
+    let before = counts(pic, id);
+    assert_eq!(before[1..], [0, 0]);
+    // The last round in which it runs is that which holds it up.
+    hold(id);
+    let threshold =
+        CanisterSettings { wasm_memory_threshold: Some((4u64 << 30).into()), ..Default::default() };
+    pic.update_canister_settings(id, None, threshold).unwrap();
+    pic.advance_time(Duration::from_secs(2));
+    for _ in 0..3 {
+        pic.tick();
+    }
+    release(id);
+    let [beats, timers, hooks] = counts(pic, id);
+    assert_eq!([beats, timers, hooks], [before[0] + 1, 0, 0]);
+    pic.tick();
+    assert_eq!(counts(pic, id), [beats + 1, 1, 1]);
+}
+
+#[test]
+fn nothing_runs_by_itself_while_the_canister_is_frozen() {
+    let pic = instance();
+    let freeze = |seconds: u64| {
+        let pic = &pic;
+        move |id| {
+            let threshold =
+                CanisterSettings { freezing_threshold: Some(seconds.into()), ..Default::default() };
+            pic.update_canister_settings(id, None, threshold).unwrap();
+        }
+    };
+    held_up(&pic, freeze(u64::MAX), freeze(0));
+}
+
+#[test]
+fn nothing_runs_by_itself_while_the_canister_is_stopped() {
+    let pic = instance();
+    let stop = |id| pic.stop_canister(id, None).unwrap();
+    held_up(&pic, stop, |id| pic.start_canister(id, None).unwrap());
+}
+
 #[test]
 fn heartbeats_come_with_every_round() {
     let pic = instance();
@@ -162,7 +247,7 @@ fn the_hook_for_low_memory_runs_once_memory_is_low() {
     pic.update_canister_settings(
         id,
         None,
-        ic_management_canister_types::CanisterSettings {
+        CanisterSettings {
             wasm_memory_limit: Some((20 * page).into()),
             wasm_memory_threshold: Some((12 * page).into()),
             ..Default::default()

@@ -1,15 +1,20 @@
 //! Cycles: what is there, what came with the call, what is sent or burned, and what things cost.
 //!
-//! This server charges nothing, so the `cost_*` functions answer 0. They check their arguments all the same.
+//! This server charges nothing; the `cost_*` functions tell the published prices all the same.
 
+use candid::de::DecoderConfig;
+use candid::utils::decode_args_with_config;
 use wasmtime::Result;
 
 use super::Definer;
 use crate::engine::error::Trap;
 use crate::engine::host::{Cx, Host, Message, Word, enter, put_u128, take, violation};
+use crate::engine::prices::{Outcall, Prices};
 
 /// What the `cost_*` functions give for a curve or algorithm that does not exist.
 const UNKNOWN_CURVE: u32 = 1;
+/// What they give for a key that does not exist.
+const UNKNOWN_KEY: u32 = 2;
 
 fn join(high: u64, low: u64) -> u128 {
     (u128::from(high) << 64) | u128::from(low)
@@ -143,25 +148,25 @@ fn narrow(d: &mut Definer<'_>) -> Result<()> {
 
 fn costs<W: Word>(d: &mut Definer<'_>) -> Result<()> {
     let api = d.api("cost_call")?;
-    d.func(api, move |mut c: Cx<'_>, _name: u64, _payload: u64, dst: W| -> Result<()> {
+    d.func(api, move |mut c: Cx<'_>, name: u64, payload: u64, dst: W| -> Result<()> {
         enter(&mut c, api)?;
-        put_u128(&mut c, api, dst.wide(), 0)
+        let bytes = u128::from(name) + u128::from(payload);
+        let price = prices(&c).call(bytes, !W::NARROW);
+        put_u128(&mut c, api, dst.wide(), price)
     })?;
-    let api = d.api("cost_create_canister")?;
-    d.func(api, move |mut c: Cx<'_>, dst: W| -> Result<()> {
-        enter(&mut c, api)?;
-        put_u128(&mut c, api, dst.wide(), 0)
-    })?;
+    amount::<W>(d, "cost_create_canister", |m| m.prices().create_canister())?;
     let api = d.api("cost_http_request")?;
-    d.func(api, move |mut c: Cx<'_>, _request: u64, _response: u64, dst: W| -> Result<()> {
+    d.func(api, move |mut c: Cx<'_>, request: u64, response: u64, dst: W| -> Result<()> {
         enter(&mut c, api)?;
-        put_u128(&mut c, api, dst.wide(), 0)
+        let price = prices(&c).http_request(request, response);
+        put_u128(&mut c, api, dst.wide(), price)
     })?;
     let api = d.api("cost_http_request_v2")?;
     d.func(api, move |mut c: Cx<'_>, src: W, len: W, dst: W| -> Result<()> {
         enter(&mut c, api)?;
-        take(&mut c, api, src.wide(), len.wide())?;
-        put_u128(&mut c, api, dst.wide(), 0)
+        let outcall = outcall(&take(&mut c, api, src.wide(), len.wide())?)?;
+        let price = prices(&c).http_request_v2(&outcall);
+        put_u128(&mut c, api, dst.wide(), price)
     })?;
     // Number of curves or algorithms that each knows: secp256k1; bip340secp256k1 and ed25519; bls12_381_g2.
     for (name, kinds) in
@@ -170,13 +175,30 @@ fn costs<W: Word>(d: &mut Definer<'_>) -> Result<()> {
         let api = d.api(name)?;
         d.func(api, move |mut c: Cx<'_>, src: W, len: W, kind: u32, dst: W| -> Result<u32> {
             enter(&mut c, api)?;
-            take(&mut c, api, src.wide(), len.wide())?;
+            let key = take(&mut c, api, src.wide(), len.wide())?;
             if kind >= kinds {
                 return Ok(UNKNOWN_CURVE);
             }
-            put_u128(&mut c, api, dst.wide(), 0)?;
+            let Some(price) = prices(&c).signature(&key) else {
+                return Ok(UNKNOWN_KEY);
+            };
+            put_u128(&mut c, api, dst.wide(), price)?;
             Ok(0)
         })?;
     }
     Ok(())
+}
+
+fn prices(c: &Cx<'_>) -> Prices {
+    c.data().message.prices()
+}
+
+/// The argument of `cost_http_request_v2`.
+fn outcall(bytes: &[u8]) -> Result<Outcall> {
+    let mut config = DecoderConfig::new();
+    config.set_skipping_quota(0);
+    let decoded = decode_args_with_config(bytes, &config).map(|(outcall,)| outcall);
+    decoded.map_err(|error| {
+        violation(format!("ic0_cost_http_request_v2 failed to decode its argument: {error}"))
+    })
 }

@@ -10,7 +10,7 @@ pub(super) fn upload(instance: &mut Instance, call: &mut Call) -> Result<Reply, 
     let args: UploadChunkArgs = call.decode()?;
     let canister = instance.controlled_or_self(args.canister_id, call.caller)?;
     let hash = canister.chunks.insert(&args.chunk)?.to_vec();
-    encode(call.method, (ChunkHash { hash },))
+    encode(call.method, (ChunkHash { hash },)).map(Reply::Now)
 }
 
 /// `stored_chunks`
@@ -19,7 +19,7 @@ pub(super) fn list(instance: &mut Instance, call: &mut Call) -> Result<Reply, Us
     let canister = instance.controlled_or_self(args.canister_id, call.caller)?;
     let hashes: Vec<ChunkHash> =
         canister.chunks.hashes().map(|hash| ChunkHash { hash: hash.to_vec() }).collect();
-    encode(call.method, (hashes,))
+    encode(call.method, (hashes,)).map(Reply::Now)
 }
 
 /// `clear_chunk_store`

@@ -118,6 +118,7 @@ fn deploy(
     canister.global_timer = deployment.global_timer;
     canister.certified_data = std::mem::take(&mut deployment.certified_data);
     canister.cycles = canister.cycles.saturating_sub(deployment.burned);
+    canister.burned = canister.burned.saturating_add(deployment.burned);
     let from = origin(call.caller.id, call.caller.is_canister, sender_version);
     let details = ChangeDetails::CodeDeployment(CodeDeploymentRecord {
         mode: match mode {

@@ -79,7 +79,7 @@ fn create_with(
     let from = origin(call.caller.id, call.caller.is_canister, sender_version);
     canister.history.push(call.now, 0, from, details);
     instance.canisters.insert(id, canister);
-    encode(call.method, (CanisterIdRecord { canister_id: id },))
+    encode(call.method, (CanisterIdRecord { canister_id: id },)).map(Reply::Now)
 }
 
 /// The subnet a new canister goes to: that of its id, that of the call, that of the calling canister.
@@ -130,13 +130,23 @@ fn add_cycles(instance: &mut Instance, id: Principal, amount: u128) -> Result<Re
     Ok(Reply::Now(empty_reply()))
 }
 
-/// `raw_rand`: 32 bytes that repeat from run to run, so that tests do too.
+/// `raw_rand`, which is answered at the beginning of the next round.
 pub(super) fn raw_rand(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError> {
-    instance.random_draws += 1;
-    let mut hasher = Sha256::new();
-    hasher.update(b"embedded raw_rand ");
-    hasher.update(instance.random_draws.to_be_bytes());
-    hasher.update(call.now.to_be_bytes());
-    let bytes: [u8; 32] = hasher.finalize().into();
-    encode(call.method, (bytes.to_vec(),))
+    instance.raw_rand_calls.push((call.origin.clone(), call.cycles));
+    Ok(Reply::Later)
+}
+
+impl Instance {
+    /// Answers the `raw_rand` calls of the rounds before: 32 bytes each that repeat from run to run, so that tests do too.
+    pub(in crate::ic) fn answer_raw_rand(&mut self, now: u64) {
+        for (origin, cycles) in std::mem::take(&mut self.raw_rand_calls) {
+            self.random_draws += 1;
+            let mut hasher = Sha256::new();
+            hasher.update(b"embedded raw_rand ");
+            hasher.update(self.random_draws.to_be_bytes());
+            hasher.update(now.to_be_bytes());
+            let bytes: [u8; 32] = hasher.finalize().into();
+            self.respond(origin, encode("raw_rand", (bytes.to_vec(),)), cycles);
+        }
+    }
 }

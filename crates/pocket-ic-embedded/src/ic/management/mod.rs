@@ -68,7 +68,7 @@ impl Call<'_> {
 enum Reply {
     /// With this answer.
     Now(Vec<u8>),
-    /// Not yet: the answer is kept with the canister.
+    /// Not yet: somebody keeps who waits for the answer.
     Later,
 }
 
@@ -81,6 +81,8 @@ enum Access {
     Canisters,
     /// Controllers of the canister it is about.
     Controllers,
+    /// Those whom the canister lets see its status, and itself.
+    StatusReaders,
     /// Those whom the canister lets see its snapshots.
     SnapshotReaders,
     /// Nobody in replicated execution.
@@ -90,16 +92,15 @@ enum Access {
 fn access(method: &str) -> Option<Access> {
     Some(match method {
         PROVISIONAL_CREATE | PROVISIONAL_TOP_UP => Access::Anyone,
-        "create_canister" | "deposit_cycles" | "raw_rand" | "canister_info" | "canister_metadata" => {
-            Access::Canisters
-        }
+        "create_canister" | "deposit_cycles" | "raw_rand" | "canister_info" | "canister_metadata"
+        | "subnet_info" => Access::Canisters,
         "install_code"
         | "install_chunked_code"
         | "upload_chunk"
         | "stored_chunks"
         | "clear_chunk_store"
         | "uninstall_code"
-        | "canister_status"
+        | "canister_metrics"
         | "start_canister"
         | "stop_canister"
         | "delete_canister"
@@ -109,6 +110,7 @@ fn access(method: &str) -> Option<Access> {
         | "delete_canister_snapshot"
         | "upload_canister_snapshot_metadata"
         | "upload_canister_snapshot_data" => Access::Controllers,
+        "canister_status" => Access::StatusReaders,
         "list_canister_snapshots" | "read_canister_snapshot_metadata" | "read_canister_snapshot_data" => {
             Access::SnapshotReaders
         }
@@ -121,7 +123,7 @@ fn access(method: &str) -> Option<Access> {
 const OPEN_TO_ITSELF: [&str; 4] = ["canister_status", "upload_chunk", "stored_chunks", "clear_chunk_store"];
 
 /// Methods of the real management canister that are not built here, besides those whose name begins with `bitcoin_`.
-const UNSUPPORTED: [&str; 13] = [
+const UNSUPPORTED: [&str; 12] = [
     "http_request",
     "flexible_http_request",
     "ecdsa_public_key",
@@ -131,8 +133,7 @@ const UNSUPPORTED: [&str; 13] = [
     "vetkd_public_key",
     "vetkd_derive_key",
     "node_metrics_history",
-    "subnet_info",
-    "canister_metrics",
+    "subnet_metrics",
     "list_canisters",
     "rename_canister",
 ];
@@ -164,8 +165,8 @@ pub(super) fn empty_reply() -> Vec<u8> {
     b"DIDL\0\0".to_vec()
 }
 
-fn encode<T: ArgumentEncoder>(method: &str, values: T) -> Result<Reply, UserError> {
-    candid::encode_args(values).map(Reply::Now).map_err(|error| {
+fn encode<T: ArgumentEncoder>(method: &str, values: T) -> CallResult {
+    candid::encode_args(values).map_err(|error| {
         // Only a fault of this program gets here; the caller still deserves an answer.
         UserError::new(
             ErrorCode::CanisterContractViolation,
@@ -197,20 +198,25 @@ fn check_access(
                 "{method} API is only accessible in non-replicated mode"
             )));
         }
-        Access::Controllers | Access::SnapshotReaders => {}
+        Access::Controllers | Access::StatusReaders | Access::SnapshotReaders => {}
     }
     let Some(id) = target() else {
         // The argument does not decode; carrying out the call says how.
         return Ok(());
     };
     let canister = instance.find(id)?;
-    if access == Access::SnapshotReaders && canister.settings.may_read_snapshots(caller.id) {
-        return Ok(());
-    }
     if caller.id == id && OPEN_TO_ITSELF.contains(&method) {
         return Ok(());
     }
-    canister.check_controller(caller.id)
+    match access {
+        Access::SnapshotReaders if canister.settings.may_read_snapshots(caller.id) => Ok(()),
+        Access::StatusReaders if canister.settings.may_read_status(caller.id) => Ok(()),
+        Access::StatusReaders => Err(UserError::new(
+            ErrorCode::CanisterStatusAccessDenied,
+            format!("Caller {} is not allowed to call canister_status", caller.id),
+        )),
+        _ => canister.check_controller(caller.id),
+    }
 }
 
 /// Carries out a call and answers it. Gives the instructions of canisters' code that this used.
@@ -254,9 +260,11 @@ fn dispatch(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError
         "stop_canister" => lifecycle::stop(instance, call),
         "delete_canister" => lifecycle::delete(instance, call),
         "update_settings" => lifecycle::update_settings(instance, call),
-        "canister_status" => status::status(instance, call),
-        "canister_info" => status::info(instance, call),
-        "canister_metadata" => status::metadata(instance, call),
+        "canister_status" => status::status(instance, call).map(Reply::Now),
+        "canister_metrics" => status::metrics(instance, call).map(Reply::Now),
+        "canister_info" => status::info(instance, call).map(Reply::Now),
+        "canister_metadata" => status::metadata(instance, call).map(Reply::Now),
+        "subnet_info" => status::subnet(instance, call).map(Reply::Now),
         "take_canister_snapshot" => snapshots::take(instance, call),
         "load_canister_snapshot" => snapshots::load(instance, call),
         "list_canister_snapshots" => snapshots::list(instance, call),
@@ -271,8 +279,16 @@ fn dispatch(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError
 
 /// Answers a query of the management canister.
 pub(super) fn query(instance: &Instance, caller: Principal, method: &str, arg: &[u8]) -> CallResult {
+    let (caller, now) = (Caller::user(caller), instance.clock.last_round());
+    let origin = &Origin::System;
+    let call = &Call { caller, subnet: None, origin, method, arg, cycles: 0, now, instructions: 0 };
+    let check = || check_access(instance, caller, method, || target(method, arg));
     match method {
-        "fetch_canister_logs" => status::logs(instance, caller, arg),
+        "fetch_canister_logs" => status::logs(instance, call),
+        "canister_status" => check().and_then(|()| status::status(instance, call)),
+        "canister_metrics" => check().and_then(|()| status::metrics(instance, call)),
+        // As an update for canisters only, as a query for everybody.
+        "canister_info" => status::info(instance, call),
         _ if is_unsupported(method) => Err(unknown_method(method)),
         _ => Err(UserError::new(
             ErrorCode::CanisterMethodNotFound,

@@ -1,7 +1,7 @@
 //! The methods of snapshots, and the two operations of the server that move them to and from folders.
 
 use super::{Call, Caller, Reply, code, empty_reply, encode};
-use crate::ic::canister::{Canister, LowMemoryHook};
+use crate::ic::canister::Canister;
 use crate::ic::error::{OpError, UserError};
 use crate::ic::instance::Instance;
 use crate::ic::records::origin;
@@ -9,11 +9,10 @@ use crate::ic::snapshot::{MAX_SLICE_BYTES, Snapshot, not_found};
 use crate::ic::snapshot_dir::{self, SnapshotDirError};
 use candid::Principal;
 use ic_management_canister_types::{
-    CanisterIdRecord, CanisterTimer, ChangeDetails, DeleteCanisterSnapshotArgs, LoadCanisterSnapshotArgs,
-    LoadSnapshotRecord, OnLowWasmMemoryHookStatus, ReadCanisterSnapshotDataArgs,
-    ReadCanisterSnapshotDataResult, ReadCanisterSnapshotMetadataArgs, SnapshotDataKind,
-    TakeCanisterSnapshotArgs, UploadCanisterSnapshotDataArgs, UploadCanisterSnapshotMetadataArgs,
-    UploadCanisterSnapshotMetadataResult,
+    CanisterIdRecord, ChangeDetails, DeleteCanisterSnapshotArgs, LoadCanisterSnapshotArgs,
+    LoadSnapshotRecord, ReadCanisterSnapshotDataArgs, ReadCanisterSnapshotDataResult,
+    ReadCanisterSnapshotMetadataArgs, SnapshotDataKind, TakeCanisterSnapshotArgs,
+    UploadCanisterSnapshotDataArgs, UploadCanisterSnapshotMetadataArgs, UploadCanisterSnapshotMetadataResult,
 };
 use pocket_ic::ErrorCode;
 use std::path::PathBuf;
@@ -35,40 +34,25 @@ pub(super) fn take(instance: &mut Instance, call: &mut Call) -> Result<Reply, Us
             call.now,
         )?;
     }
-    encode(call.method, (summary,))
+    encode(call.method, (summary,)).map(Reply::Now)
 }
 
-/// `load_canister_snapshot`: of this canister, or of another one that the caller controls too.
+/// `load_canister_snapshot`: of this canister, or of another one on its subnet that the caller controls too.
 pub(super) fn load(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError> {
     let args: LoadCanisterSnapshotArgs = call.decode()?;
     let id = args.canister_id;
     let owner = owner_of(instance, id, &args.snapshot_id);
     instance.controlled(id, call.caller)?;
     instance.controlled(owner, call.caller)?;
-    let snapshot = instance
-        .find(owner)?
-        .snapshots
-        .get(owner, &args.snapshot_id)
-        .map_err(|_| not_found(id, &args.snapshot_id))?
-        .clone();
-    let state = snapshot.restore(&instance.engine)?;
+    let missing = || not_found(id, &args.snapshot_id);
+    if instance.find(owner)?.subnet != instance.find(id)?.subnet {
+        return Err(missing());
+    }
+    let snapshots = &instance.find(owner)?.snapshots;
+    let snapshot = snapshots.get(owner, &args.snapshot_id).map_err(|_| missing())?.clone();
+    let engine = instance.engine.clone();
     let canister = instance.controlled(id, call.caller)?;
-    canister.state = Some(state);
-    canister.chunks = snapshot.chunks.clone();
-    canister.certified_data = snapshot.certified_data.clone();
-    match snapshot.global_timer {
-        Some(CanisterTimer::Inactive) => canister.global_timer = 0,
-        Some(CanisterTimer::Active(nanos)) => canister.global_timer = nanos,
-        None => {}
-    }
-    match snapshot.hook_status {
-        Some(OnLowWasmMemoryHookStatus::ConditionNotSatisfied) => {
-            canister.low_memory = LowMemoryHook::NotSatisfied;
-        }
-        Some(OnLowWasmMemoryHookStatus::Ready) => canister.low_memory = LowMemoryHook::Ready,
-        Some(OnLowWasmMemoryHookStatus::Executed) => canister.low_memory = LowMemoryHook::Executed,
-        None => {}
-    }
+    snapshot.load_onto(canister, &engine)?;
     canister.version += 1;
     let from = origin(call.caller.id, call.caller.is_canister, args.sender_canister_version);
     let details = ChangeDetails::LoadSnapshot(LoadSnapshotRecord {
@@ -86,7 +70,7 @@ pub(super) fn load(instance: &mut Instance, call: &mut Call) -> Result<Reply, Us
 pub(super) fn list(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError> {
     let args: CanisterIdRecord = call.decode()?;
     let canister = readable(instance, args.canister_id, call.caller)?;
-    encode(call.method, (canister.snapshots.list(),))
+    encode(call.method, (canister.snapshots.list(),)).map(Reply::Now)
 }
 
 /// `delete_canister_snapshot`
@@ -104,7 +88,7 @@ pub(super) fn read_metadata(instance: &mut Instance, call: &mut Call) -> Result<
     let canister = readable(instance, args.canister_id, call.caller)?;
     check_owner(args.canister_id, Some(&args.snapshot_id))?;
     let snapshot = canister.snapshots.get(args.canister_id, &args.snapshot_id)?;
-    encode(call.method, (snapshot.metadata(),))
+    encode(call.method, (snapshot.metadata(),)).map(Reply::Now)
 }
 
 /// `read_canister_snapshot_data`
@@ -125,7 +109,7 @@ pub(super) fn read_data(instance: &mut Instance, call: &mut Call) -> Result<Repl
         ));
     }
     let chunk = canister.snapshots.get(args.canister_id, &args.snapshot_id)?.read(&args.kind)?;
-    encode(call.method, (ReadCanisterSnapshotDataResult { chunk },))
+    encode(call.method, (ReadCanisterSnapshotDataResult { chunk },)).map(Reply::Now)
 }
 
 /// `upload_canister_snapshot_metadata`
@@ -133,10 +117,10 @@ pub(super) fn upload_metadata(instance: &mut Instance, call: &mut Call) -> Resul
     let args: UploadCanisterSnapshotMetadataArgs = call.decode()?;
     let canister = instance.controlled(args.canister_id, call.caller)?;
     check_owner(args.canister_id, args.replace_snapshot.as_deref())?;
-    let snapshot = Snapshot::announced(&args, call.now)?;
+    let snapshot = Snapshot::announced(&args, canister.version, call.now)?;
     let snapshot_id =
         canister.snapshots.insert(args.canister_id, snapshot, args.replace_snapshot.as_deref())?;
-    encode(call.method, (UploadCanisterSnapshotMetadataResult { snapshot_id },))
+    encode(call.method, (UploadCanisterSnapshotMetadataResult { snapshot_id },)).map(Reply::Now)
 }
 
 /// `upload_canister_snapshot_data`
@@ -225,9 +209,10 @@ impl Instance {
     pub fn upload_snapshot(&mut self, request: &UploadRequest) -> Result<Vec<u8>, OpError> {
         let now = self.clock.begin_round();
         let rejected = |error: UserError| OpError::Snapshot(error.message);
-        self.controlled(request.canister, Caller::user(request.sender)).map_err(rejected)?;
+        let canister = self.controlled(request.canister, Caller::user(request.sender)).map_err(rejected)?;
+        let version = canister.version;
         check_owner(request.canister, request.replaced.as_deref()).map_err(rejected)?;
-        let snapshot = snapshot_dir::upload(&request.dir, |args| Snapshot::announced(&args, now))
+        let snapshot = snapshot_dir::upload(&request.dir, |args| Snapshot::announced(&args, version, now))
             .map_err(folder_error)?;
         self.controlled(request.canister, Caller::user(request.sender))
             .and_then(|canister| {

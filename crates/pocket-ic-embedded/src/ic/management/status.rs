@@ -1,25 +1,23 @@
-//! What a canister tells about itself: status, history, metadata, logs.
+//! What a canister tells about itself: status, metrics, history, metadata, logs; and what a subnet tells.
 
-use super::argument::decode_argument;
-use super::{Call, Reply, encode};
+use super::{Call, encode};
 use crate::engine::CanisterRunStatus;
 use crate::ic::calls::CallResult;
 use crate::ic::canister::Canister;
 use crate::ic::error::UserError;
 use crate::ic::instance::Instance;
-use candid::Principal;
+use crate::ic::replies::CanisterInfo;
+use candid::Nat;
 use ic_management_canister_types::{
-    CanisterIdRecord, CanisterInfoArgs, CanisterInfoResult, CanisterMetadataArgs, CanisterMetadataResult,
-    CanisterStatusResult, CanisterStatusType, FetchCanisterLogsArgs, FetchCanisterLogsResult, MemoryMetrics,
-    QueryStats,
+    CanisterIdRecord, CanisterInfoArgs, CanisterMetadataArgs, CanisterMetadataResult, CanisterMetricsArgs,
+    CanisterMetricsResult, CanisterStatusResult, CanisterStatusType, CyclesConsumed, FetchCanisterLogsArgs,
+    FetchCanisterLogsResult, MemoryMetrics, QueryStats, SubnetInfoArgs, SubnetInfoResult,
 };
-use pocket_ic::ErrorCode;
 
 /// `canister_status`
-pub(super) fn status(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError> {
+pub(super) fn status(instance: &Instance, call: &Call) -> CallResult {
     let args: CanisterIdRecord = call.decode()?;
-    let canister = instance.find(args.canister_id)?;
-    encode(call.method, (describe(canister),))
+    encode(call.method, (describe(instance.find(args.canister_id)?),))
 }
 
 fn describe(canister: &Canister) -> CanisterStatusResult {
@@ -71,12 +69,31 @@ fn module_hash(canister: &Canister) -> Option<Vec<u8>> {
     Some(state.module().module_hash().to_vec())
 }
 
+/// `canister_metrics`: nothing is charged, so all that is consumed is what was burned.
+pub(super) fn metrics(instance: &Instance, call: &Call) -> CallResult {
+    let args: CanisterMetricsArgs = call.decode()?;
+    let canister = instance.find(args.canister_id)?;
+    let nothing = Nat::from(0u8);
+    let cycles_consumed = CyclesConsumed {
+        memory: nothing.clone(),
+        compute_allocation: nothing.clone(),
+        ingress_induction: nothing.clone(),
+        instructions: nothing.clone(),
+        request_and_response_transmission: nothing.clone(),
+        uninstall: nothing.clone(),
+        canister_creation: nothing.clone(),
+        http_outcalls: nothing,
+        burned_cycles: canister.burned.into(),
+    };
+    encode(call.method, (CanisterMetricsResult { cycles_consumed },))
+}
+
 /// `canister_info`
-pub(super) fn info(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError> {
+pub(super) fn info(instance: &Instance, call: &Call) -> CallResult {
     let args: CanisterInfoArgs = call.decode()?;
     let canister = instance.find(args.canister_id)?;
     let count = usize::try_from(args.num_requested_changes.unwrap_or(0)).unwrap_or(usize::MAX);
-    let result = CanisterInfoResult {
+    let result = CanisterInfo {
         total_num_changes: canister.history.total(),
         recent_changes: canister.history.recent(count),
         module_hash: module_hash(canister),
@@ -86,7 +103,7 @@ pub(super) fn info(instance: &mut Instance, call: &mut Call) -> Result<Reply, Us
 }
 
 /// `canister_metadata`: public custom sections for all, private ones for controllers.
-pub(super) fn metadata(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError> {
+pub(super) fn metadata(instance: &Instance, call: &Call) -> CallResult {
     let args: CanisterMetadataArgs = call.decode()?;
     let canister = instance.find(args.canister_id)?;
     let missing = || {
@@ -105,20 +122,24 @@ pub(super) fn metadata(instance: &mut Instance, call: &mut Call) -> Result<Reply
 }
 
 /// `fetch_canister_logs`, which is a query only.
-pub(super) fn logs(instance: &Instance, caller: Principal, arg: &[u8]) -> CallResult {
-    let method = "fetch_canister_logs";
-    let args: FetchCanisterLogsArgs =
-        decode_argument(arg).map_err(|error| UserError::invalid_payload(method, error))?;
+pub(super) fn logs(instance: &Instance, call: &Call) -> CallResult {
+    let args: FetchCanisterLogsArgs = call.decode()?;
     let canister = instance.find(args.canister_id)?;
+    let caller = call.caller.id;
     if !canister.settings.may_read_logs(caller) {
         return Err(UserError::rejected(format!("Caller {caller} is not allowed to access canister logs")));
     }
     let result = FetchCanisterLogsResult { canister_log_records: canister.logs.select(args.filter.as_ref()) };
-    match encode(method, (result,))? {
-        Reply::Now(bytes) => Ok(bytes),
-        Reply::Later => Err(UserError::new(
-            ErrorCode::CanisterMethodNotFound,
-            format!("Query method {method} not found."),
-        )),
+    encode(call.method, (result,))
+}
+
+/// `subnet_info`
+pub(super) fn subnet(instance: &Instance, call: &Call) -> CallResult {
+    let args: SubnetInfoArgs = call.decode()?;
+    if instance.subnet(args.subnet_id).is_err() {
+        return Err(UserError::rejected(format!("There is no subnet {} on this instance.", args.subnet_id)));
     }
+    // No registry: the subnets are as they were when the instance was created.
+    let result = SubnetInfoResult { replica_version: crate::VERSION_LINE.to_owned(), registry_version: 1 };
+    encode(call.method, (result,))
 }

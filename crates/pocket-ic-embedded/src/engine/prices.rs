@@ -1,0 +1,151 @@
+//! What the `cost_*` functions of the system API tell: the published prices, although nothing is charged here.
+//!
+//! The figures are those of the page "Cycle costs" of the Internet Computer's documentation and of the configuration in
+//! the sources of its execution layer: prices of a subnet of 13 nodes, to which those of other sizes are in proportion.
+//! Outcalls have formulas of their own in the number of nodes, and a signature has the price of the mainnet's subnet that
+//! holds the key, wherever it is asked for.
+
+use candid::{CandidType, Deserialize};
+
+/// Nodes of the subnet that the figures are for.
+const REFERENCE_NODES: u128 = 13;
+const CREATE_CANISTER: u128 = 500_000_000_000;
+const CALL: u128 = 260_000;
+const CALL_BYTE: u128 = 1_000;
+/// Bytes of the largest response, which a call sets aside the cycles for.
+const LARGEST_RESPONSE: u128 = 2 << 20;
+const EXECUTION: u128 = 5_000_000;
+/// Instructions of the longest callback, which a call sets aside the cycles for: a cycle each, two with a 64-bit memory.
+const LONGEST_CALLBACK: u128 = 40_000_000_000;
+
+/// The prices on one subnet.
+pub(super) struct Prices {
+    /// Nodes of the subnet.
+    pub(super) nodes: u32,
+    /// Whether everything is free there.
+    pub(super) free: bool,
+}
+
+/// The argument of `cost_http_request_v2`: the size of an outcall.
+#[derive(CandidType, Deserialize)]
+pub(super) struct Outcall {
+    request_bytes: u64,
+    http_roundtrip_time_ms: u64,
+    raw_response_bytes: u64,
+    transformed_response_bytes: u64,
+    transform_instructions: u64,
+}
+
+impl Prices {
+    fn scaled(&self, cycles: u128) -> u128 {
+        if self.free { 0 } else { cycles * u128::from(self.nodes) / REFERENCE_NODES }
+    }
+
+    fn per_node(&self, cycles: u128) -> u128 {
+        if self.free { 0 } else { cycles * u128::from(self.nodes) }
+    }
+
+    /// Creating a canister.
+    pub(super) fn create_canister(&self) -> u128 {
+        self.scaled(CREATE_CANISTER)
+    }
+
+    /// A call whose method name and argument have so many bytes, with the largest response and the longest callback.
+    pub(super) fn call(&self, bytes: u128, memory64: bool) -> u128 {
+        let cycles_per_instruction = if memory64 { 2 } else { 1 };
+        self.scaled(CALL)
+            + self.scaled(CALL_BYTE * bytes)
+            + self.scaled(CALL_BYTE * LARGEST_RESPONSE)
+            + self.scaled(EXECUTION + LONGEST_CALLBACK * cycles_per_instruction)
+    }
+
+    /// An outcall that is paid for by the size of the response that it allows.
+    pub(super) fn http_request(&self, request_bytes: u64, max_response_bytes: u64) -> u128 {
+        let nodes = u128::from(self.nodes);
+        let bytes = 400 * u128::from(request_bytes) + 800 * u128::from(max_response_bytes);
+        self.per_node(3_000_000 + 60_000 * nodes + bytes)
+    }
+
+    /// An outcall that is paid for by what it uses.
+    pub(super) fn http_request_v2(&self, outcall: &Outcall) -> u128 {
+        let nodes = u128::from(self.nodes);
+        self.per_node(
+            1_000_000
+                + 140_000 * nodes
+                + 800 * nodes * nodes
+                + 50 * (u128::from(outcall.request_bytes) + u128::from(outcall.raw_response_bytes))
+                + 300 * u128::from(outcall.http_roundtrip_time_ms)
+                + u128::from(outcall.transform_instructions) / REFERENCE_NODES
+                + (10 * nodes + 650) * u128::from(outcall.transformed_response_bytes),
+        )
+    }
+
+    /// A signature or a derived key with one of the mainnet's keys; `None` for a key that is not there.
+    pub(super) fn signature(&self, key: &[u8]) -> Option<u128> {
+        let price = match key {
+            b"test_key_1" => 10_000_000_000,
+            b"key_1" => 26_153_846_153,
+            _ => return None,
+        };
+        Some(if self.free { 0 } else { price })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const THIRTEEN: Prices = Prices { nodes: 13, free: false };
+    const THIRTY_FOUR: Prices = Prices { nodes: 34, free: false };
+
+    /// Against the tables that are published for both sizes.
+    #[test]
+    fn prices_are_those_of_the_published_tables() {
+        assert_eq!(THIRTEEN.create_canister(), 500_000_000_000);
+        assert_eq!(THIRTY_FOUR.create_canister(), 1_307_692_307_692);
+        assert_eq!(THIRTEEN.http_request(0, 0), 49_140_000);
+        assert_eq!(THIRTY_FOUR.http_request(0, 0), 171_360_000);
+        assert_eq!(THIRTEEN.http_request(1, 1) - THIRTEEN.http_request(0, 0), 5_200 + 10_400);
+        assert_eq!(THIRTY_FOUR.http_request(1, 1) - THIRTY_FOUR.http_request(0, 0), 13_600 + 27_200);
+        assert_eq!(THIRTEEN.call(1, false) - THIRTEEN.call(0, false), 1_000);
+        assert_eq!(THIRTY_FOUR.scaled(EXECUTION), 13_076_923);
+    }
+
+    #[test]
+    fn a_call_includes_what_is_set_aside_for_the_response() {
+        let response = 1_000 * (2 << 20) + 5_000_000 + 40_000_000_000;
+        assert_eq!(THIRTEEN.call(7, false), 260_000 + 7_000 + response);
+        assert_eq!(THIRTEEN.call(7, true) - THIRTEEN.call(7, false), 40_000_000_000);
+    }
+
+    #[test]
+    fn an_outcall_by_use_counts_each_part() {
+        let outcall = |parts: [u64; 5]| {
+            let [
+                request_bytes,
+                http_roundtrip_time_ms,
+                raw_response_bytes,
+                transformed_response_bytes,
+                transform_instructions,
+            ] = parts;
+            THIRTEEN.http_request_v2(&Outcall {
+                request_bytes,
+                http_roundtrip_time_ms,
+                raw_response_bytes,
+                transformed_response_bytes,
+                transform_instructions,
+            })
+        };
+        let base = 13 * (1_000_000 + 140_000 * 13 + 800 * 169);
+        assert_eq!(outcall([0; 5]), base);
+        assert_eq!(outcall([1, 10, 100, 1_000, 13_000]), base + 13 * (50 + 3_000 + 5_000 + 780_000 + 1_000));
+    }
+
+    #[test]
+    fn a_free_subnet_asks_for_nothing() {
+        let free = Prices { nodes: 13, free: true };
+        let all = [free.create_canister(), free.call(1, true), free.http_request(1, 1)];
+        assert_eq!(all, [0; 3]);
+        assert_eq!((free.signature(b"key_1"), free.signature(b"key_2")), (Some(0), None));
+    }
+}

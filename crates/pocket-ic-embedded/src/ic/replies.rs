@@ -1,0 +1,64 @@
+//! Replies of the management canister of which the crate of types knows a more lenient form only: it makes optional what
+//! an older Internet Computer may lack, and a caller that declares such a field as required could not decode it.
+//!
+//! Fields and their order are those of the interface specification.
+
+use candid::{CandidType, Principal};
+use ic_management_canister_types::{
+    CanisterTimer, ChangeDetails, ChangeOrigin, ChunkHash, OnLowWasmMemoryHookStatus, SnapshotMetadataGlobal,
+    SnapshotSource,
+};
+use serde::Serialize;
+
+/// What `canister_info` tells.
+#[derive(CandidType)]
+pub struct CanisterInfo {
+    /// Changes since the canister was created.
+    pub total_num_changes: u64,
+    /// The newest ones, oldest first.
+    pub recent_changes: Vec<Change>,
+    /// SHA-256 of the module as it was uploaded.
+    pub module_hash: Option<Vec<u8>>,
+    /// The controllers.
+    pub controllers: Vec<Principal>,
+}
+
+/// One change of a canister.
+#[derive(Clone, Debug, CandidType)]
+pub struct Change {
+    /// When, nanoseconds since 1970.
+    pub timestamp_nanos: u64,
+    /// The canister's version after it.
+    pub canister_version: u64,
+    /// Who made it.
+    pub origin: ChangeOrigin,
+    /// What changed.
+    pub details: ChangeDetails,
+}
+
+/// What `read_canister_snapshot_metadata` tells, and what the folder of a snapshot holds as `metadata.json`.
+#[derive(Debug, CandidType, Serialize)]
+pub struct SnapshotMetadata {
+    /// Where the snapshot came from.
+    pub source: SnapshotSource,
+    /// Nanoseconds since 1970.
+    pub taken_at_timestamp: u64,
+    /// Bytes of the module.
+    pub wasm_module_size: u64,
+    /// Globals that are mutable or exported, in module order.
+    pub globals: Vec<SnapshotMetadataGlobal>,
+    /// Bytes of the wasm memory.
+    pub wasm_memory_size: u64,
+    /// Bytes of the stable memory.
+    pub stable_memory_size: u64,
+    /// The chunks.
+    pub wasm_chunk_store: Vec<ChunkHash>,
+    /// The canister's version at that time.
+    pub canister_version: u64,
+    /// The certified data.
+    pub certified_data: Vec<u8>,
+    /// The global timer.
+    pub global_timer: Option<CanisterTimer>,
+    /// The status of the hook for low wasm memory.
+    pub on_low_wasm_memory_hook_status: Option<OnLowWasmMemoryHookStatus>,
+}

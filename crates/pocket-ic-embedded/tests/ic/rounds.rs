@@ -1,0 +1,92 @@
+//! What fits in a round, and that nobody takes all of it.
+
+use super::common::{ANONYMOUS, installed, installed_wasm, instance, number, wasm};
+use candid::Principal;
+use pocket_ic::PocketIc;
+
+/// `loop` calls the canister's own `pong` for ever and counts the answers. `work` fills 64 MiB fifteen times, which takes
+/// a billion instructions, and answers how often it was called. The heartbeat counts rounds.
+const GREEDY: &str = r#"
+(module
+  (import "ic0" "canister_self_copy" (func $self_copy (param i32 i32 i32)))
+  (import "ic0" "canister_self_size" (func $self_size (result i32)))
+  (import "ic0" "msg_reply" (func $msg_reply))
+  (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
+  (import "ic0" "call_new" (func $call_new (param i32 i32 i32 i32 i32 i32 i32 i32)))
+  (import "ic0" "call_perform" (func $perform (result i32)))
+  (table funcref (elem $answered $never))
+  (memory 1)
+  (data (i32.const 0) "pong")
+  (func $call
+    (call $self_copy (i32.const 64) (i32.const 0) (call $self_size))
+    (call $call_new (i32.const 64) (call $self_size) (i32.const 0) (i32.const 4)
+      (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 0))
+    (if (call $perform) (then unreachable)))
+  (func $count (param $at i32)
+    (i32.store (local.get $at) (i32.add (i32.load (local.get $at)) (i32.const 1))))
+  (func $answered (param i32) (call $count (i32.const 16)) (call $call))
+  (func $never (param i32) (unreachable))
+  (func (export "canister_update loop") (call $call))
+  (func (export "canister_update pong") (call $msg_reply))
+  (func (export "canister_heartbeat") (call $count (i32.const 20)))
+  (func (export "canister_update work")
+    (local $n i32)
+    (loop $again
+      (memory.fill (i32.const 65536) (i32.const 1) (i32.const 67108864))
+      (local.set $n (i32.add (local.get $n) (i32.const 1)))
+      (br_if $again (i32.lt_u (local.get $n) (i32.const 15))))
+    (call $count (i32.const 24)) (call $append (i32.const 24) (i32.const 4)) (call $msg_reply))
+  (func (export "canister_query answers") (call $append (i32.const 16) (i32.const 4)) (call $msg_reply))
+  (func (export "canister_query rounds") (call $append (i32.const 20) (i32.const 4)) (call $msg_reply)))
+"#;
+
+fn greedy(pic: &PocketIc) -> Principal {
+    installed_wasm(pic, wasm(GREEDY))
+}
+
+fn start_loop(pic: &PocketIc, id: Principal) {
+    pic.submit_call(id, ANONYMOUS, "loop", vec![]).unwrap();
+}
+
+fn count(pic: &PocketIc, id: Principal, method: &str) -> u32 {
+    number(&pic.query_call(id, ANONYMOUS, method, vec![]).unwrap())
+}
+
+#[test]
+fn a_loop_of_calls_leaves_rounds_to_everybody_else() {
+    let pic = instance();
+    let (looping, other) = (greedy(&pic), installed(&pic));
+    let others: Vec<Principal> = (0..5).map(|_| greedy(&pic)).collect();
+    start_loop(&pic, looping);
+    pic.tick();
+    // Somewhat less than 3,500 messages are a canister's share: calls and answers by turns.
+    let share = count(&pic, looping, "answers");
+    assert!((1_700..1_750).contains(&share), "{share}");
+    let (beats, time) = (count(&pic, looping, "rounds"), pic.get_time().as_nanos_since_unix_epoch());
+    for _ in 0..3 {
+        pic.tick();
+    }
+    assert_eq!(count(&pic, looping, "rounds"), beats + 3);
+    assert_eq!(pic.get_time().as_nanos_since_unix_epoch(), time + 3);
+    let answers = count(&pic, looping, "answers");
+    assert!((4 * share - 4..=4 * share + 4).contains(&answers), "{answers}");
+    // Another canister is answered in its first round, however many loop.
+    others.into_iter().for_each(|id| start_loop(&pic, id));
+    pic.tick();
+    let message = pic.submit_call(other, ANONYMOUS, "inc", vec![]).unwrap();
+    pic.tick();
+    assert_eq!(number(&pic.ingress_status(message).expect("an answer").unwrap()), 1);
+}
+
+/// And they keep their order.
+#[test]
+fn messages_beyond_seven_billion_instructions_wait() {
+    let pic = instance();
+    let id = installed_wasm(&pic, wasm(&GREEDY.replace("(memory 1)", "(memory 1025)")));
+    let messages: Vec<_> = (0..9).map(|_| pic.submit_call(id, ANONYMOUS, "work", vec![]).unwrap()).collect();
+    pic.tick();
+    assert_eq!(messages.iter().filter(|id| pic.ingress_status((*id).clone()).is_some()).count(), 7);
+    let answers: Vec<u32> =
+        messages.into_iter().map(|message| number(&pic.await_call(message).unwrap())).collect();
+    assert_eq!(answers, (1..=9).collect::<Vec<_>>());
+}
