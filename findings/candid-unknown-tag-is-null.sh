@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# candid 0.10.39 (crates.io), an optional choice that the receiver does not know
+#
+# Expected by most: a canister that is asked for `opt variant { sha3 }` and knows sha256 and blake3 only answers with an
+#   error, as it does for `variant { sha3 }`.
+# Happens, and is what the specification says (Coercion, Options: "Any other value goes to null"): the argument is null,
+#   and the default is taken. The same for a text or a number in that place, and for `blake3` misspelt in a tool
+#   without the `.did`.
+# Hurt: a client that is newer than the canister, or one that meets the older build after a rollback: it is given
+#   another algorithm than it asked for, without a word. A service cannot notice; let the reply say what was chosen,
+#   and let the client compare.
+. "$(dirname "$0")/lib/common.sh"
+
+mkdir src
+cat > src/main.rs <<'EOF'
+use candid::{CandidType, Decode, Deserialize, Encode};
+
+#[derive(CandidType, Deserialize, Debug)]
+#[allow(non_camel_case_types, dead_code)]
+enum Known { sha256, blake3 }
+
+#[derive(CandidType)]
+#[allow(non_camel_case_types, dead_code)]
+enum Newer { sha256, blake3, sha3 }
+
+fn main() {
+    println!("opt variant {{ blake3 }}: {:?}", Decode!(&Encode!(&Some(Newer::blake3)).unwrap(), Option<Known>).unwrap());
+    println!("opt variant {{ sha3 }}: {:?}", Decode!(&Encode!(&Some(Newer::sha3)).unwrap(), Option<Known>).unwrap());
+    println!("opt text: {:?}", Decode!(&Encode!(&Some("blake3")).unwrap(), Option<Known>).unwrap());
+    println!("variant {{ sha3 }}: {}", if Decode!(&Encode!(&Newer::sha3).unwrap(), Known).is_err() { "error" } else { "read" });
+}
+EOF
+rust_program > seen <<'EOF'
+candid = "=0.10.39"
+serde = { version = "1", features = ["derive"] }
+EOF
+expect_seen <<'EOF'
+opt variant { blake3 }: Some(blake3)
+opt variant { sha3 }: None
+opt text: None
+variant { sha3 }: error
+EOF
