@@ -6,8 +6,8 @@ use crate::support::calls::CALLS;
 use crate::support::scene::Scene;
 use crate::support::upload::{file, two_chunks};
 use crate::support::{World, controller, did, owner};
-use candid::Reserved;
 use candid::types::{Function, TypeInner};
+use candid::{Principal, Reserved};
 use session_migrate::build::Build;
 use upload_canister::api::{self, HttpResponse};
 
@@ -135,6 +135,13 @@ fn check_every_function(build: Build) {
             let answer = world.call(controller(), (name, function), arg);
             if !answer.as_ref().is_ok_and(|reply| refuses(name, reply)) {
                 wrong.push(format!("{name}, {what}: {}", short(&answer)));
+            }
+        }
+        if endpoint.all_optional() {
+            // As somebody who may do nothing: only whether this decodes is asked.
+            let answer = world.call(Principal::anonymous(), (name, function), Vec::new());
+            if !answer.as_ref().is_ok_and(|reply| !refuses(name, reply)) {
+                wrong.push(format!("{name}, no bytes at all: {}", short(&answer)));
             }
         }
         assert_eq!(scene.state(&world), before, "{name}");

@@ -24,6 +24,9 @@ use values::Values;
 /// What the library may skip, as its own entry points set it.
 const SKIPPING_QUOTA: usize = 10_000;
 
+/// No arguments, as Candid writes them.
+const NO_ARGUMENTS: &[u8] = b"DIDL\0\0";
+
 thread_local! {
     /// The functions whose arguments can be read here.
     static HEADS: RefCell<BTreeMap<&'static str, Head>> = const { RefCell::new(BTreeMap::new()) };
@@ -84,11 +87,13 @@ pub fn keep_head<'a, T: Arguments<'a>>(function: &'static str) -> std::result::R
     Ok(())
 }
 
-/// The arguments of `function`; byte strings may be borrowed from the message.
+/// The arguments of `function`; byte strings may be borrowed from the message. An empty message has no arguments, as it
+/// has for the CDK, which is enough where all of them are options.
 ///
 /// # Errors
 /// [`Error::InvalidArgument`] with what the Candid library says of a message that does not decode.
 pub fn decode<'a, T: Arguments<'a>>(function: &str, message: &'a [u8]) -> Result<T> {
+    let message = if message.is_empty() { NO_ARGUMENTS } else { message };
     let read = HEADS.with_borrow(|heads| read_values(heads.get(function)?, message));
     if let Some(arguments) = read {
         return Ok(arguments);

@@ -170,6 +170,17 @@ fn principals_are_left_to_the_library() {
     assert!(decode::<(CapsuleAccess,)>("principals", &message).is_ok());
 }
 
+#[test]
+fn an_empty_message_has_no_arguments() {
+    for _ in 0..2 {
+        assert_eq!(decode::<(Option<u64>, Option<u32>)>("options", b""), Ok((None, None)));
+        let error = decode::<(u64, Option<u32>)>("number", b"").unwrap_err();
+        assert!(matches!(error, Error::InvalidArgument { field, .. } if field == "arguments"));
+        keep_head::<(Option<u64>, Option<u32>)>("options").unwrap();
+        keep_head::<(u64, Option<u32>)>("number").unwrap();
+    }
+}
+
 /// Without a kept head everything goes through the library, and with one the answers are the same.
 #[test]
 fn a_kept_head_changes_no_answer() {
