@@ -32,6 +32,7 @@ pub mod ic;
 pub mod serve;
 
 mod cache_folder;
+mod detach;
 mod port_file;
 mod server;
 mod stderr;

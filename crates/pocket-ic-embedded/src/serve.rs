@@ -2,6 +2,7 @@
 
 use crate::VERSION_LINE;
 use crate::cache_folder::CacheFolder;
+use crate::detach;
 use crate::engine::{Engine, ModuleCacheError};
 use crate::http::{ServerState, router, without_delay};
 use crate::port_file::{Claim, PortFile, PortFileError};
@@ -80,7 +81,12 @@ enum ServeError {
 
 /// Parses the command line and serves until the time to live has passed or a signal comes.
 pub fn main() -> ExitCode {
-    run(&ServeOptions::parse())
+    let options = ServeOptions::parse();
+    if options.port_file.is_some() {
+        // Clients start it so.
+        detach::from_client();
+    }
+    run(&options)
 }
 
 /// Serves with these options. Exit code 0 for an ordered end, 3 when the server cannot run.

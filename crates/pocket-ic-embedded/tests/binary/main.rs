@@ -11,7 +11,7 @@ use candid::Principal;
 use common::{counter, wait_for};
 use pocket_ic::PocketIcBuilder;
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -100,6 +100,38 @@ fn a_signal_ends_it_and_removes_the_port_file() {
         assert!(killed.success());
         assert!(end(child).success(), "{signal}");
         assert!(!file.exists(), "{signal}");
+    }
+}
+
+/// What a runner whose output is piped goes through: nobody waits for the server's time to live.
+#[test]
+fn a_server_with_a_port_file_keeps_no_pipe_open() {
+    for mute in [false, true] {
+        let (_dir, file) = scratch();
+        let mut command = Command::new(BINARY);
+        command.arg("--port-file").arg(&file).env_remove("POCKET_IC_MUTE_SERVER");
+        if mute {
+            command.env("POCKET_IC_MUTE_SERVER", "1");
+        }
+        let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = piped.spawn().unwrap();
+        let port = port(&file);
+        // The read ends when nobody has the other end of the pipe any more.
+        let mut said = String::new();
+        child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+        let mut stderr = child.stderr.take().unwrap();
+        if mute {
+            stderr.read_to_string(&mut said).unwrap();
+        }
+        assert_eq!(said, "", "mute: {mute}");
+        let status = reqwest::blocking::get(format!("http://127.0.0.1:{port}/status")).unwrap();
+        assert_eq!(status.status(), 200, "it lives on");
+        terminate(child.id());
+        assert!(end(child).success());
+        if !mute {
+            stderr.read_to_string(&mut said).unwrap();
+            assert!(said.contains("listens on"), "errors are still told: {said}");
+        }
     }
 }
 
