@@ -76,13 +76,14 @@ impl Action {
         }
     }
 
-    /// Of a request to `/api`.
+    /// Of a request to `/api`, about a canister or, for the management canister alone, about a subnet.
     fn of_agent(path: &[&str]) -> Option<Action> {
-        Some(match path {
+        let [version, "canister" | "subnet", _, what] = path else { return None };
+        Some(match *what {
             // From version 3 on the answer is waited for.
-            [version, "canister", _, "call"] => Action::AgentCall { waits: *version != "v2" },
-            [_, "canister", _, "query"] => Action::AgentQuery,
-            [_, "canister", _, "read_state"] => Action::AgentReadState,
+            "call" => Action::AgentCall { waits: *version != "v2" },
+            "query" => Action::AgentQuery,
+            "read_state" => Action::AgentReadState,
             _ => return None,
         })
     }
@@ -222,6 +223,10 @@ mod tests {
             ("/api/v4/canister/aaaaa-aa/call", Action::AgentCall { waits: true }),
             ("/api/v3/canister/aaaaa-aa/query", Action::AgentQuery),
             ("/api/v2/canister/aaaaa-aa/read_state", Action::AgentReadState),
+            ("/api/v4/subnet/aaaaa-aa/call", Action::AgentCall { waits: true }),
+            ("/api/v3/subnet/aaaaa-aa/query", Action::AgentQuery),
+            ("/api/v3/subnet/aaaaa-aa/read_state", Action::AgentReadState),
+            ("/api/v2/subnet/aaaaa-aa/read_state", Action::AgentReadState),
         ] {
             let expected = Route::Instance("5".into(), action);
             assert_eq!(Route::at_gateway("5", &Method::POST, path), expected);
@@ -229,7 +234,14 @@ mod tests {
             assert_eq!(Route::of(&Method::POST, path), Route::Other, "the server has no {path}");
             assert_eq!(Route::at_gateway("5", &Method::GET, path), Route::Other);
         }
-        for path in ["/", "/index.html", "/api/v2/status", "/instances/5/read/query"] {
+        for path in [
+            "/",
+            "/index.html",
+            "/api/v2/status",
+            "/api/v3/canister/aaaaa-aa/logs",
+            "/api/v3/node/aaaaa-aa/read_state",
+            "/instances/5/read/query",
+        ] {
             assert_eq!(Route::at_gateway("5", &Method::POST, path), Route::Other, "{path}");
         }
     }

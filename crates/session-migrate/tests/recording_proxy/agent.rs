@@ -25,19 +25,25 @@ pub struct Agent {
     /// A gateway, or the server's path of an instance.
     url: Url,
     canister: Principal,
-    /// Whose subnet a call goes to.
-    effective: Principal,
+    /// Where its requests go: the path of a canister, or of a subnet.
+    place: String,
     sender: Principal,
 }
 
 impl Agent {
     pub fn new(url: Url, canister: Principal, sender: Principal) -> Agent {
-        Agent { client: reqwest::blocking::Client::new(), url, canister, effective: canister, sender }
+        let place = format!("canister/{canister}");
+        Agent { client: reqwest::blocking::Client::new(), url, canister, place, sender }
     }
 
     /// It calls the management canister about the canister.
     pub fn managing(self) -> Agent {
         Agent { canister: Principal::management_canister(), ..self }
+    }
+
+    /// Its requests go to a subnet, as far as the interface has such.
+    pub fn at_subnet(self, subnet: Principal) -> Agent {
+        Agent { place: format!("subnet/{subnet}"), ..self }
     }
 
     pub fn call(&self, method: &str, args: impl ArgumentEncoder) -> EnvelopeContent {
@@ -134,7 +140,7 @@ impl Agent {
     }
 
     fn path(&self, version: &str, what: &str) -> String {
-        format!("api/{version}/canister/{}/{what}", self.effective)
+        format!("api/{version}/{}/{what}", self.place)
     }
 
     fn url(&self, path: &str) -> Url {

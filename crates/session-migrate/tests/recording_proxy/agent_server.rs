@@ -158,10 +158,10 @@ impl Shared {
         let id = content.to_request_id();
         match (path, content.into_owned()) {
             (
-                [version, "canister", effective, "call"],
+                [version, place @ ("canister" | "subnet"), effective, "call"],
                 EnvelopeContent::Call { sender, canister_id, method_name, arg, .. },
             ) if self.versions.contains(version) => {
-                let call = raw_call(effective, sender, canister_id, method_name, arg);
+                let call = raw_call((place, effective), sender, canister_id, method_name, arg);
                 let message = match self.submit(instance, id, &call).await {
                     Ok(message) => message,
                     Err(reject) => {
@@ -184,7 +184,7 @@ impl Shared {
                 [_, "canister", effective, "query"],
                 EnvelopeContent::Query { sender, canister_id, method_name, arg, .. },
             ) => {
-                let call = raw_call(effective, sender, canister_id, method_name, arg);
+                let call = raw_call(("canister", effective), sender, canister_id, method_name, arg);
                 cbor(&match self.operate(instance, "read/query", &call).await {
                     RawCanisterResult::Ok(arg) => {
                         QueryResponse::Replied { reply: ReplyResponse { arg }, signatures: vec![] }
@@ -194,7 +194,10 @@ impl Shared {
                     }
                 })
             }
-            ([_, "canister", _, "read_state"], EnvelopeContent::ReadState { sender, paths, .. }) => {
+            (
+                [_, "canister" | "subnet", _, "read_state"],
+                EnvelopeContent::ReadState { sender, paths, .. },
+            ) => {
                 let id: [u8; 32] = paths[0][1].as_bytes().try_into().unwrap();
                 let message = self.calls.lock().await[&id].clone();
                 let args = RawIngressStatusArgs {
@@ -246,17 +249,20 @@ impl Shared {
 }
 
 fn raw_call(
-    effective: &str,
+    (place, effective): (&str, &str),
     sender: Principal,
     canister: Principal,
     method: String,
     payload: Vec<u8>,
 ) -> RawCanisterCall {
-    let effective: Principal = effective.parse().unwrap();
+    let effective = effective.parse::<Principal>().unwrap().as_slice().to_vec();
     RawCanisterCall {
         sender: sender.as_slice().to_vec(),
         canister_id: canister.as_slice().to_vec(),
-        effective_principal: RawEffectivePrincipal::CanisterId(effective.as_slice().to_vec()),
+        effective_principal: match place {
+            "subnet" => RawEffectivePrincipal::SubnetId(effective),
+            _ => RawEffectivePrincipal::CanisterId(effective),
+        },
         method,
         payload,
         sender_info: None,

@@ -120,7 +120,12 @@ fn what_agents_did_replays_to_the_same_answers_on_another_server() {
     let stop = controller.submit("stop_canister", whom.clone());
     front_end.pic.tick();
     controller.poll(&stop).unwrap();
-    controller.send(&controller.call("start_canister", whom)).unwrap();
+    // By way of the subnet, and asked about there.
+    let subnet = front_end.pic.get_subnet(front_end.id).unwrap();
+    let controller = controller.at_subnet(subnet);
+    let start = controller.call("start_canister", whom);
+    controller.send(&start).unwrap();
+    controller.poll(&start).unwrap();
     front_end.upgrade(Build::Staged);
     front_end.upgrade(Build::Direct);
     let finished: Reply<UploadFinishResult> = agent.update("uploads_finish", finish_args(session, &large));
