@@ -8,14 +8,17 @@ mod report_file;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use comfy_table::{CellAlignment, Table, presets};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use pocket_ic_embedded::serve::{self, ServeOptions};
 use session_migrate::Verdict;
 use session_migrate::build::{self, Artifact, Build, Options};
-use session_migrate::rehearse::{self, Config, Outcome, Wasms};
+use session_migrate::progress::{Phase, Progress};
+use session_migrate::provenance;
+use session_migrate::rehearse::{self, Config, MigrationRun, Report, Wasms};
+use session_migrate::shorten_dumps;
 
 use report_file::ReportFiles;
 
@@ -136,7 +139,7 @@ pub fn run() -> ExitCode {
 
 /// One line on stderr, then the code.
 fn fail(code: u8, error: impl std::fmt::Display) -> u8 {
-    eprintln!("error: {error}");
+    eprintln!("error: {}", shorten_dumps(&error.to_string()));
     code
 }
 
@@ -210,15 +213,17 @@ fn run_rehearse(args: RehearseArgs) -> u8 {
         Ok(files) => files,
         Err(error) => return fail(USAGE, error),
     };
-    let outcome = match rehearse_on_bar(&config) {
-        Ok(outcome) => outcome,
+    // Before anything else is done, the age of this process is what cargo took.
+    let compiled = provenance::compiled_for();
+    let report = match rehearse_with_progress(&config) {
+        Ok(report) => report,
         Err((code, error)) => return fail(code, error),
     };
-    print_outcome(&outcome);
-    if let Err(error) = files.write(&outcome.report, || outcome.to_html()) {
+    print_report(&report, compiled);
+    if let Err(error) = files.write(&report, || report.to_html()) {
         return fail(ENVIRONMENT, error);
     }
-    code_of(outcome.report.verdict)
+    code_of(report.verdict)
 }
 
 /// The exit code of an outcome.
@@ -229,17 +234,10 @@ fn code_of(verdict: Verdict) -> u8 {
     }
 }
 
-fn rehearse_on_bar(config: &Config) -> Result<Outcome, (u8, String)> {
-    // Draws nothing when stderr is not a terminal.
-    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-    let template = "{bar:40} {bytes}/{total_bytes} {bytes_per_sec}  {msg}";
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style);
-    }
-    let result = without_panic(|| rehearse::run(config, &bar));
-    bar.finish_and_clear();
-    match result {
-        Ok(Ok(outcome)) => Ok(outcome),
+fn rehearse_with_progress(config: &Config) -> Result<Report, (u8, String)> {
+    let progress = Progress::stderr();
+    match without_panic(|| rehearse::run(config, &progress)) {
+        Ok(Ok(report)) => Ok(report),
         Ok(Err(error)) if error.is_usage() => Err((USAGE, error.to_string())),
         Ok(Err(error)) => Err((ENVIRONMENT, error.to_string())),
         Err(failure) => Err((ENVIRONMENT, failure)),
@@ -255,8 +253,7 @@ fn without_panic<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     result.map_err(|panic| format!("the PocketIC server failed: {}", session_migrate::panic_text(&*panic)))
 }
 
-fn print_outcome(outcome: &Outcome) {
-    let report = &outcome.report;
+fn print_report(report: &Report, compiled: Option<Duration>) {
     let mut table = Table::new();
     table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_header([
         "client",
@@ -289,23 +286,39 @@ fn print_outcome(outcome: &Outcome) {
         let ok = if stage.upgrade_ok { "ok" } else { "FAILED" };
         println!("{}: {ok}{cost}", stage.name);
     }
-    let m = &report.migration;
-    println!(
-        "migration: {} records = {} converted + {} already + {} quarantined + {} expired",
-        m.source, m.converted, m.already, m.quarantined, m.expired
-    );
-    let p = &report.payload;
-    println!(
-        "payload: {} sessions and blobs = {} moved into extents + {} quarantined",
-        p.source, p.converted, p.quarantined
-    );
-    for note in &outcome.notes {
+    for MigrationRun { stage, migration, phase, counts: m } in &report.runs {
+        if *migration == 1 {
+            println!(
+                "sessions after {stage}: {} records = {} converted + {} already + {} quarantined + {} expired; {phase}",
+                m.source, m.converted, m.already, m.quarantined, m.expired
+            );
+        } else {
+            println!(
+                "payload after {stage}: {} sessions and blobs = {} moved into extents + {} quarantined; {phase}",
+                m.source, m.converted, m.quarantined
+            );
+        }
+    }
+    println!("time: {}", times(&report.phases, compiled));
+    for note in &report.notes {
         eprintln!("note: {note}");
     }
-    for problem in &outcome.problems {
-        eprintln!("error: {problem}");
+    for problem in &report.problems {
+        eprintln!("error: {}", shorten_dumps(problem));
     }
     println!("verdict: {} ({:.1} s)", report.verdict, report.seconds);
+}
+
+/// Where the time went, in one line.
+fn times(phases: &[Phase], compiled: Option<Duration>) -> String {
+    let sum = |building: bool| -> f64 {
+        let phases = phases.iter().filter(|phase| (phase.name == rehearse::BUILDING) == building);
+        phases.map(|phase| phase.seconds).sum()
+    };
+    let compiled = compiled.map_or(String::new(), |time| {
+        format!("{:.1} s until cargo had compiled this program, ", time.as_secs_f64())
+    });
+    format!("{compiled}{:.1} s building the wasms, {:.1} s rehearsing", sum(true), sum(false))
 }
 
 fn serve_options(args: ServeArgs) -> ServeOptions {
@@ -319,5 +332,19 @@ fn serve_options(args: ServeArgs) -> ServeOptions {
         allow_remote: args.allow_remote,
         module_cache: None,
         log_levels: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_is_told_apart_by_what_it_was_spent_on() {
+        let phase = |name: &str, seconds| Phase { name: name.into(), began: String::new(), seconds };
+        let phases = [phase(rehearse::BUILDING, 60.0), phase("uploading", 1.5), phase("reading", 2.0)];
+        assert_eq!(times(&phases, None), "60.0 s building the wasms, 3.5 s rehearsing");
+        let all = times(&phases, Some(Duration::from_secs(300)));
+        assert!(all.starts_with("300.0 s until cargo had compiled this program, 60.0 s"), "{all}");
     }
 }

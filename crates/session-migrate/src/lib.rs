@@ -8,10 +8,13 @@ pub mod client;
 pub mod compare;
 pub mod costs;
 pub mod page;
+pub mod progress;
+pub mod provenance;
 pub mod proxy;
 pub mod rehearse;
 pub mod replay;
 pub mod server;
+mod shorten;
 pub mod trace;
 mod verdict;
 pub mod workload;
@@ -20,6 +23,7 @@ use std::path::Path;
 
 use tempfile::NamedTempFile;
 
+pub use shorten::{shorten, shorten_both, shorten_dumps};
 pub use verdict::Verdict;
 
 /// The folder that a file is in or will be in.

@@ -55,7 +55,6 @@ fn expect_refusal(folder: &Path, args: &[&str], code: i32, parts: &[&str]) {
 fn unusable_files_are_usage_errors() {
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path();
-    File::create(folder.join("empty.jpg")).unwrap();
     File::create(folder.join("huge.bin")).unwrap().set_len(LIMIT + 1).unwrap();
     std::fs::write(folder.join("good.bin"), b"good").unwrap();
     std::fs::create_dir(folder.join("folder")).unwrap();
@@ -65,7 +64,6 @@ fn unusable_files_are_usage_errors() {
         expect_refusal(folder, &args, 2, &[&[name], parts].concat());
     };
     refused("absent.jpg", &["cannot read"]);
-    refused("empty.jpg", &["empty"]);
     refused("huge.bin", &["29491200001", "29491200000"]);
     refused("folder", &["not a regular file"]);
 }
@@ -77,13 +75,22 @@ fn a_file_that_is_not_a_canister_is_a_usage_error() {
     std::fs::write(folder.join("text.wasm"), b"hello").unwrap();
     std::fs::write(folder.join("bare.wasm"), b"\0asm\x01\0\0\0").unwrap();
     std::fs::write(folder.join("cut.wasm"), b"\0asm\x01\0\0\0\x01\x09").unwrap();
+    std::fs::write(folder.join("other.wasm"), canister(&METHODS[..1])).unwrap();
     for (option, file, words) in [
         ("--legacy", "text.wasm", "not a wasm module"),
         ("--staged", "bare.wasm", "not a canister"),
         ("--direct", "cut.wasm", "not a valid wasm module"),
         ("--legacy", "absent.wasm", "cannot read"),
+        ("--legacy", "other.wasm", "no method uploads_begin, uploads_put_chunk, uploads_finish"),
+        ("--direct", "other.wasm", "not an upload canister"),
     ] {
         expect_refusal(folder, &["rehearse", option, file], 2, &[file, words]);
+    }
+    for command in [
+        &["record", "--workload", "mixed", "--build", "other.wasm", "a.trace"][..],
+        &["ab", "--workload", "mixed", "--a", "other.wasm"],
+    ] {
+        expect_refusal(folder, command, 2, &["other.wasm", "not an upload canister"]);
     }
 }
 
@@ -138,7 +145,7 @@ fn a_port_in_use_is_an_environment_error() {
 #[test]
 fn a_server_that_is_none_is_an_environment_error() {
     let dir = tempfile::tempdir().unwrap();
-    let wasm = canister();
+    let wasm = canister(&METHODS);
     let path = dir.path().join("canister.wasm");
     std::fs::write(&path, wasm).unwrap();
     std::fs::write(dir.path().join("file"), b"x").unwrap();
@@ -159,8 +166,16 @@ fn a_server_that_is_none_is_an_environment_error() {
     }
 }
 
-/// The smallest module that counts as a canister: one query method, which traps.
-fn canister() -> Vec<u8> {
+/// Methods by which an upload canister is known.
+const METHODS: [&str; 4] = [
+    "canister_query build_info",
+    "canister_update uploads_begin",
+    "canister_update uploads_put_chunk",
+    "canister_update uploads_finish",
+];
+
+/// A canister with these methods, which trap.
+fn canister(methods: &[&str]) -> Vec<u8> {
     use wasm_encoder::{
         CodeSection, ExportKind, ExportSection, Function, FunctionSection, Module, TypeSection,
     };
@@ -169,7 +184,9 @@ fn canister() -> Vec<u8> {
     let mut functions = FunctionSection::new();
     functions.function(0);
     let mut exports = ExportSection::new();
-    exports.export("canister_query build_info", ExportKind::Func, 0);
+    for method in methods {
+        exports.export(method, ExportKind::Func, 0);
+    }
     let mut code = CodeSection::new();
     let mut body = Function::new([]);
     body.instructions().unreachable().end();
@@ -182,7 +199,7 @@ fn canister() -> Vec<u8> {
 #[test]
 fn a_canister_that_is_not_ours_cannot_be_rehearsed() {
     let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("canister.wasm"), canister()).unwrap();
+    std::fs::write(dir.path().join("canister.wasm"), canister(&METHODS)).unwrap();
     std::fs::write(dir.path().join("file"), b"x").unwrap();
     let args = [
         "rehearse",
@@ -198,11 +215,11 @@ fn a_canister_that_is_not_ours_cannot_be_rehearsed() {
         "canister.wasm",
     ];
     let said = run(dir.path(), &args);
-    assert_eq!(said.code, Some(3), "{}", said.stderr);
-    // The first line says which server is used.
+    assert_eq!(said.code, Some(2), "the file is at fault: {}", said.stderr);
+    // Other lines say which server is used, and what goes on.
     let error: Vec<_> = said.stderr.lines().filter(|line| line.starts_with("error: ")).collect();
     assert_eq!(error.len(), 1, "{}", said.stderr);
-    assert!(error[0].contains("cannot install the legacy build"), "{}", said.stderr);
+    assert!(error[0].contains("cannot install the legacy build (canister.wasm): "), "{}", said.stderr);
     assert!(!dir.path().join("report.json").exists());
 }
 
@@ -234,12 +251,19 @@ fn unusable_traces_are_usage_errors_with_their_line() {
     );
     expect_refusal(folder, &["replay", "good.trace", "--rules", "absent.toml"], 2, &["absent.toml"]);
     expect_refusal(folder, &["replay", "good.trace", "--build", "absent.wasm"], 2, &["absent.wasm"]);
+    std::fs::write(folder.join("other.wasm"), canister(&METHODS[..1])).unwrap();
+    expect_refusal(
+        folder,
+        &["replay", "good.trace", "--build", "other.wasm"],
+        2,
+        &["other.wasm", "not an upload canister"],
+    );
     expect_refusal(folder, &["ab", "--workload", "sleepy"], 2, &["sleepy", "single-large"]);
     expect_refusal(folder, &["ab", "--markdown", "no/such/page.md"], 2, &["no/such/page.md"]);
+    expect_refusal(folder, &["record", "one.trace"], 2, &["--workload", "single-large", "mixed", "--proxy"]);
     for args in [
         &["replay", "good.trace", "--interrupt", "explode@3"][..],
         &["replay", "good.trace", "--interrupt", "trap@9"],
-        &["record", "one.trace"],
         &["ab", "--size", "0"],
     ] {
         assert_eq!(run(folder, args).code, Some(2), "{args:?}");

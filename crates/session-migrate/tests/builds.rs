@@ -25,7 +25,7 @@ fn text(artifact: &Artifact) -> String {
 fn each_build_carries_its_interface_name_and_features() {
     for artifact in artifacts() {
         let wasm = wasm(&artifact);
-        build::check_is_canister(&wasm).unwrap();
+        build::check_is_upload_canister(&wasm).unwrap();
         let mut sections = HashMap::new();
         for payload in Parser::new(0).parse_all(&wasm) {
             if let Payload::CustomSection(section) = payload.unwrap() {

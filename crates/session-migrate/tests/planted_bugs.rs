@@ -12,6 +12,7 @@ use session_migrate::ab::{self, Config, Report, rules_of_the_tree};
 use session_migrate::build::Module;
 use session_migrate::client::{Asset, Step, Uploader};
 use session_migrate::compare::{self, Judgement, Tally};
+use session_migrate::progress::Progress;
 use session_migrate::replay::{Builds, Player, Subject};
 use session_migrate::trace::{Happening, Header, Recorder, Tape, Trace};
 use session_migrate::workload::{Order, Workload};
@@ -96,7 +97,7 @@ fn ab(mutant: impl FnOnce(&Module) -> Module, workload: Workload) -> Report {
     let subjects = vec![ab::Subject::Workload(Order { workload, seed: 1, size: 1 })];
     let rules = rules_of_the_tree().unwrap();
     let config = Config { a: "direct".into(), b: "mutant".into(), subjects, rules, builds };
-    ab::run(config, &mut |_| {}).unwrap()
+    ab::run(config, &Progress::hidden()).unwrap()
 }
 
 #[test]

@@ -7,6 +7,7 @@ use session_migrate::Verdict;
 use session_migrate::ab::{self, Config, rules_of_the_tree};
 use session_migrate::client::Call;
 use session_migrate::compare::{self, Tally};
+use session_migrate::progress::Progress;
 use session_migrate::replay::{self, Builds, Played, Subject};
 use session_migrate::trace::{Event, Happening, Header, Recorder, Tape, Trace, Writer};
 use upload_canister::api::{Capsule, CapsuleAccess, PersonRef, Result};
@@ -75,7 +76,7 @@ fn ab_of(path: &Path) -> ab::Report {
     let subjects = vec![ab::Subject::Trace(path.to_path_buf())];
     let rules = rules_of_the_tree().unwrap();
     let config = Config { a: BUILD.into(), b: BUILD.into(), subjects, rules, builds: Builds::default() };
-    ab::run(config, &mut |_| {}).unwrap()
+    ab::run(config, &Progress::hidden()).unwrap()
 }
 
 #[test]

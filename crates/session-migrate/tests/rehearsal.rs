@@ -28,6 +28,7 @@ fn rehearse_with(flags: &[&str], options: &[(&str, &Path)]) -> Run {
     let content = |length: usize| (0..length).map(|i| (i * i / 7) as u8).collect::<Vec<u8>>();
     std::fs::write(dir.path().join("large.jpg"), content(LARGE)).unwrap();
     std::fs::write(dir.path().join("small.pdf"), content(SMALL)).unwrap();
+    std::fs::write(dir.path().join("empty.txt"), "").unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_session-migrate"));
     command
         .args(["rehearse", "--clients", "3", "--json", "report.json"])
@@ -44,7 +45,7 @@ fn rehearse_with(flags: &[&str], options: &[(&str, &Path)]) -> Run {
     let mut left: Vec<_> =
         std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     left.sort();
-    assert_eq!(left, ["large.jpg", "report.json", "small.pdf"]);
+    assert_eq!(left, ["empty.txt", "large.jpg", "report.json", "small.pdf"]);
     Run {
         code: output.status.code(),
         stdout: String::from_utf8(output.stdout).unwrap(),
@@ -74,13 +75,46 @@ fn a_rehearsal_passes_and_reports_every_upload() {
     assert_eq!(code, Some(0), "{stderr}");
     assert!(stderr.contains("PocketIC server: "), "{stderr}");
     assert!(stdout.contains("verdict: pass"), "{stdout}");
+    for phase in ["preparing files", "uploading to the legacy build", "reading everything back"] {
+        assert!(stderr.lines().any(|line| line == phase), "{phase}: {stderr}");
+    }
+    assert!(stdout.contains("s building the wasms, "), "{stdout}");
     assert!(!stdout.contains('\u{1b}') && !stderr.contains('\u{1b}'), "escape codes without a terminal");
 
     assert_eq!(
         keys(&report),
-        sorted(["verdict", "server", "seconds", "builds", "stages", "uploads", "migration", "payload"])
+        sorted([
+            "verdict",
+            "problems",
+            "notes",
+            "server",
+            "provenance",
+            "seed",
+            "clients",
+            "rollback",
+            "seconds",
+            "phases",
+            "builds",
+            "stages",
+            "uploads",
+            "runs",
+            "migration",
+            "payload",
+        ])
     );
     assert_eq!(report["verdict"], "pass");
+    assert_eq!(report["problems"], Value::Array(Vec::new()));
+    assert_eq!((&report["seed"], &report["clients"]), (&Value::from(1), &Value::from(3)));
+    let made = &report["provenance"];
+    assert_eq!(keys(made), sorted(["began", "command", "tool", "commit", "dirty", "server"]));
+    let command: Vec<_> =
+        made["command"].as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect();
+    assert_eq!(command[..4], ["session-migrate", "rehearse", "--clients", "3"]);
+    assert!(made["server"].as_str().unwrap().starts_with("pocket-ic-server 16."), "{made}");
+    let spent = |phase: &Value| phase["seconds"].as_f64().unwrap();
+    let phases: f64 = report["phases"].as_array().unwrap().iter().map(spent).sum();
+    let whole = report["seconds"].as_f64().unwrap();
+    assert!(phases > 0.0 && phases <= whole, "{phases} of {whole}");
     let list = |name: &str| report[name].as_array().unwrap().clone();
     for build in list("builds") {
         assert_eq!(keys(&build), sorted(["name", "features", "wasm_bytes", "wasm_gz_bytes", "sha256"]));
@@ -187,6 +221,14 @@ fn a_rollback_on_the_way_loses_nothing() {
     let builds: Vec<_> = stages.iter().map(|stage| stage["build"].as_str().unwrap()).collect();
     assert_eq!(builds, ["legacy", "staged", "legacy", "staged", "direct"]);
     assert!(report["uploads"].as_array().unwrap().iter().all(|upload| upload["intact"] == true));
+    let runs: Vec<_> = report["runs"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|run| (run["migration"].as_u64().unwrap(), run["phase"].as_str().unwrap()))
+        .collect();
+    assert_eq!(runs, [(1, "Converted"), (1, "RolledBack"), (1, "Converted"), (2, "Converted")]);
+    assert_eq!(stdout.lines().filter(|line| line.starts_with("sessions after upgrade to ")).count(), 3);
 }
 
 /// The module with another name for one of its methods.
@@ -229,8 +271,11 @@ fn a_list_that_cannot_be_had_is_a_finding() {
 }
 
 #[test]
-fn a_content_that_comes_twice_is_no_loss() {
-    let Run { code, stdout, stderr, report } = rehearse_with(&["large.jpg"], &[]);
+fn content_that_comes_twice_and_a_file_without_bytes_are_no_loss() {
+    let Run { code, stdout, stderr, report } = rehearse_with(&["large.jpg", "empty.txt"], &[]);
     assert_eq!(code, Some(0), "{stdout}{stderr}");
-    assert_eq!(report["uploads"].as_array().unwrap().len(), 9);
+    let uploads = report["uploads"].as_array().unwrap();
+    assert_eq!(uploads.len(), 12);
+    let empty = uploads.iter().filter(|upload| upload["bytes"] == 0);
+    assert!(empty.clone().count() == 3 && empty.clone().all(|upload| upload["chunks_total"] == 0));
 }

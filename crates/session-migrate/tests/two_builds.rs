@@ -4,6 +4,7 @@
 use session_migrate::Verdict;
 use session_migrate::ab::report::Run;
 use session_migrate::ab::{self, Config, Subject, rules_of_the_tree};
+use session_migrate::progress::Progress;
 use session_migrate::replay::Builds;
 use session_migrate::workload::{Order, Workload};
 
@@ -17,7 +18,7 @@ fn the_direct_build_does_the_same_for_less() {
         rules: rules_of_the_tree().unwrap(),
         builds: Builds::default(),
     };
-    let report = ab::run(config, &mut |_| {}).unwrap();
+    let report = ab::run(config, &Progress::hidden()).unwrap();
     let regressions: Vec<_> = report.regressions().collect();
     assert_eq!(report.verdict, Verdict::Pass, "{regressions:?}");
     // What the heap looks like differs with every change of the canister, so rules about costs come and go.

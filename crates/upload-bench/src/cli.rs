@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use clap::{Args, Parser, Subcommand};
 use session_migrate::build::Build;
+use session_migrate::progress::Progress;
 use upload_bench::bare_map;
 use upload_bench::compare::Comparison;
 use upload_bench::error::BenchError;
@@ -92,9 +93,11 @@ pub fn run() -> ExitCode {
 
 fn side_by_side(args: &PeerArgs) -> Result<(), BenchError> {
     let wasms = measure::wasms(&Build::ALL)?;
+    let progress = measuring();
     let figures = peers::run(&wasms, &|name, load| {
-        eprintln!("{name}, {} clients: {:.1} s", load.clients, load.seconds);
+        progress.line(&format!("{name}, {} clients: {:.1} s", load.clients, load.seconds));
     })?;
+    drop(progress);
     println!("{}", peers::terminal(&figures));
     if let Some(path) = &args.json {
         let json = serde_json::to_vec_pretty(&figures).map_err(BenchError::file("write", path))?;
@@ -107,8 +110,17 @@ fn side_by_side(args: &PeerArgs) -> Result<(), BenchError> {
     Ok(())
 }
 
+/// Tells that it goes on, however long a scenario takes.
+fn measuring() -> Progress {
+    let progress = Progress::stderr();
+    progress.phase("measuring");
+    progress
+}
+
 fn bare_map(update: bool) -> Result<(), BenchError> {
+    let progress = measuring();
     let maps = bare_map::measure()?;
+    drop(progress);
     println!("{}", report::bare_map(Style::Terminal, &maps));
     if update {
         publish::save_bare_map(&maps)?;
@@ -126,10 +138,12 @@ fn measure(args: CostArgs) -> Result<u8, BenchError> {
     let selection = Selection { full: args.full, only: args.only };
     let wasms = measure::wasms(&builds)?;
     let began = Instant::now();
+    let progress = measuring();
     let done = |build: Build, scenario: &str| {
-        eprintln!("{:>6.1} s  {build} {scenario}", began.elapsed().as_secs_f64());
+        progress.line(&format!("{:>6.1} s  {build} {scenario}", began.elapsed().as_secs_f64()));
     };
     let measured = measure::run(&wasms, &selection, &done)?;
+    drop(progress);
     let results: Vec<Results> = measured.iter().map(|one| one.results.clone()).collect();
     let figures = Figures::new(results.clone());
     println!("{}", report::costs(Style::Terminal, &figures));

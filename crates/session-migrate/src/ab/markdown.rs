@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::report::{Report, RuleUse, Run, Sides, Totals};
-use crate::Verdict;
+use crate::{Verdict, shorten_both};
 
 /// Instructions in what the tables count by.
 const MILLION: f64 = 1e6;
@@ -31,6 +31,15 @@ impl Report {
             page,
             "Written by `cargo migrate ab --a {a} --b {b} --markdown FILE`. Verdict: {verdict}.\n"
         )?;
+        let made = &self.provenance;
+        writeln!(
+            page,
+            "Begun {}, with {} of commit {}, on {}.\n",
+            made.began,
+            made.tool,
+            made.tree(),
+            made.server
+        )?;
         writeln!(page, "## By workload\n")?;
         writeln!(
             page,
@@ -55,10 +64,11 @@ impl Report {
         if !regressions.is_empty() {
             writeln!(page, "\n## Differences that no rule allows\n")?;
             for (run, found) in regressions {
+                let (of_a, of_b) = shorten_both(&found.a, &found.b);
                 writeln!(
                     page,
-                    "- {run}: {} {}: {a} says `{}`, {b} says `{}`",
-                    found.of, found.field, found.a, found.b
+                    "- {run}: {} {}: {a} says `{of_a}`, {b} says `{of_b}`",
+                    found.of, found.field
                 )?;
             }
         }

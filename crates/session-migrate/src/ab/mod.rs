@@ -13,9 +13,12 @@ mod side;
 
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use crate::Verdict;
 use crate::compare::{self, Difference, RuleError, Rules, Tally};
+use crate::progress::Progress;
+use crate::provenance::{Provenance, source_tree};
 use crate::replay::{Builds, Played, ReplayError, State};
 use crate::server;
 use crate::trace::{Answer, Arguments, Call, Happening, PayloadRef, Trace, TraceError};
@@ -71,7 +74,7 @@ impl Play {
 /// # Errors
 /// When the tree is no longer there, or they do not parse.
 pub fn rules_of_the_tree() -> Result<Rules, RuleError> {
-    Rules::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../ab/allowed.toml"))
+    Rules::read(&source_tree().join("ab/allowed.toml"))
 }
 
 /// The rules of a file, or else those that are checked in.
@@ -82,12 +85,14 @@ pub fn rules(path: Option<&Path>) -> Result<Rules, RuleError> {
     path.map_or_else(rules_of_the_tree, Rules::read)
 }
 
-/// Compares. `progress` is told what comes next.
+/// Compares.
 ///
 /// # Errors
 /// When the comparison could not be carried through; what it *finds* is in the report.
-pub fn run(config: Config, progress: &mut dyn FnMut(&str)) -> Result<Report, AbError> {
+pub fn run(config: Config, progress: &Progress) -> Result<Report, AbError> {
+    let began = SystemTime::now();
     let Config { a, b, subjects, rules, mut builds } = config;
+    let rules_for = rules.builds.clone();
     let mut tally = Tally::new(rules.for_two_builds());
     let folder = tempfile::tempdir().map_err(AbError::Folder)?;
     let mut about = |name: &str| -> Result<BuildReport, AbError> {
@@ -103,20 +108,23 @@ pub fn run(config: Config, progress: &mut dyn FnMut(&str)) -> Result<Report, AbE
     });
     // A trace that cannot be played is told before anything is built.
     let plays = subjects.into_iter().map(Play::prepare).collect::<Result<Vec<_>, _>>()?;
-    let (about_a, about_b) = (about(&a)?, about(&b)?);
+    let (about_a, about_b) =
+        progress.silent("building wasms", || Ok::<_, AbError>((about(&a)?, about(&b)?)))?;
+    // A rule is judged where it must be needed: on the builds that the rules were written for.
+    let judges_rules = all_workloads && rules_for.is_none_or(|of| of.a == a && of.b == b);
     let mut runs = Vec::new();
     for (number, play) in plays.into_iter().enumerate() {
         let (name, trace) = match play {
             Play::Trace(name, trace) => (name, trace),
             Play::Workload(order) => {
-                progress(&format!("recording {} on {a}", order.workload));
+                progress.phase(format!("recording {} on {a}", order.workload));
                 let path = folder.path().join(format!("{number}.trace"));
                 let module = builds.get(&a)?;
                 let path = workload::record(order, &a, &module, &path)?;
                 (order.workload.name().to_owned(), Trace::read(&path)?)
             }
         };
-        progress(&format!("playing {name} on {a} and {b}"));
+        progress.phase(format!("playing {name} on {a} and {b}"));
         let sides = side::play_both(&trace, &a, &b, &builds)?;
         runs.push(compare(name, &trace, &sides, &mut tally));
     }
@@ -126,8 +134,18 @@ pub fn run(config: Config, progress: &mut dyn FnMut(&str)) -> Result<Report, AbE
         .collect();
     let failed = runs.iter().any(|run| run.differences.iter().any(|difference| difference.rule.is_none()));
     let verdict = if failed { Verdict::Fail } else { Verdict::Pass };
-    let server = server::chosen().map_err(ReplayError::from)?.kind;
-    Ok(Report { verdict, server, a: about_a, b: about_b, runs, rules, all_workloads })
+    let server = server::chosen().map_err(ReplayError::from)?;
+    Ok(Report {
+        verdict,
+        server: server.kind,
+        provenance: Provenance::of(began, server),
+        phases: progress.finish(),
+        a: about_a,
+        b: about_b,
+        runs,
+        rules,
+        judges_rules,
+    })
 }
 
 fn compare(name: String, trace: &Trace, sides: &Sides<Side>, tally: &mut Tally) -> Run {

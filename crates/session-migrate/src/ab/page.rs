@@ -4,6 +4,7 @@ use maud::{Markup, html};
 
 use super::report::{BuildReport, DifferenceReport, Place, Report, RuleUse, Run, Sides, Totals};
 use crate::page::{self, Bar, Row, Scale, Side, plot};
+use crate::shorten_both;
 
 /// Differences of one rule that are written out in one run; the JSON report has all of them.
 const SHOWN: usize = 10;
@@ -20,6 +21,7 @@ impl Report {
             (totals(self))
             @for run in &self.runs { (one_run(self, run)) }
             (rules(self))
+            (self.provenance.markup(&self.phases))
         };
         page::page(&title, &body)
     }
@@ -178,12 +180,13 @@ fn difference_table<'r>(
                     th { span.b.key { (report.b.name) } }
                 }
                 @for (run, difference) in differences {
+                    @let (a, b) = shorten_both(&difference.a, &difference.b);
                     tr {
                         td { (run) @if let Some(line) = difference.line { ":" (line) } }
                         td { (place(difference.place)) " " (difference.of) }
                         td { code { (difference.field) } }
-                        td { code { (difference.a) } }
-                        td { code { (difference.b) } }
+                        td { code { (a) } }
+                        td { code { (b) } }
                     }
                 }
             }
@@ -210,7 +213,7 @@ fn rules(report: &Report) -> Markup {
                         tr {
                             td { code { (name) } }
                             td { (reason) }
-                            td.number { @if *matched == 0 { "stale" } @else { (matched) } }
+                            td.number { @if *matched == 0 && report.judges_rules { "stale" } @else { (matched) } }
                         }
                     }
                 }

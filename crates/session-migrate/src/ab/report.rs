@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::Verdict;
+use crate::progress::Phase;
+use crate::provenance::Provenance;
 use crate::server::ServerKind;
 
 /// Everything that was compared.
@@ -12,6 +14,10 @@ pub struct Report {
     pub verdict: Verdict,
     /// Whose server it ran on.
     pub server: ServerKind,
+    /// When, with what and from which tree it was made.
+    pub provenance: Provenance,
+    /// Where the time went.
+    pub phases: Vec<Phase>,
     /// The one build.
     pub a: BuildReport,
     /// The other one.
@@ -20,8 +26,8 @@ pub struct Report {
     pub runs: Vec<Run>,
     /// The rules, in the order of their file.
     pub rules: Vec<RuleUse>,
-    /// Whether every workload was played, so that a rule that allowed nothing is stale.
-    pub all_workloads: bool,
+    /// Whether a rule that allowed nothing is stale: every workload was played, on the builds that the rules are for.
+    pub judges_rules: bool,
 }
 
 /// One of the two builds.
@@ -172,8 +178,8 @@ impl Report {
         })
     }
 
-    /// The rules that are not needed; none can be told before every workload was played.
+    /// The rules that are not needed; none can be told of other builds, or before every workload was played.
     pub fn stale_rules(&self) -> impl Iterator<Item = &RuleUse> {
-        self.rules.iter().filter(|rule| self.all_workloads && rule.matched == 0)
+        self.rules.iter().filter(|rule| self.judges_rules && rule.matched == 0)
     }
 }

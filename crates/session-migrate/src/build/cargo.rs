@@ -4,12 +4,14 @@
 //! change what the inner cargo does. [`command`] takes those away.
 
 use std::ffi::OsStr;
+use std::io::{BufRead, BufReader, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::toolchain::{Route, Toolchain};
 use super::workspace::{CANISTER_PACKAGE, Workspace};
 use super::{Build, BuildError, TARGET};
+use crate::progress::Progress;
 
 /// The cargo profile for canisters, from the workspace's manifest.
 const PROFILE: &str = "canister";
@@ -174,8 +176,13 @@ fn cargo_home() -> PathBuf {
     std::env::var_os("CARGO_HOME").map_or_else(home, PathBuf::from)
 }
 
-/// Compiles one build. Cargo's own output goes to our stderr.
-pub(crate) fn run(build: Build, workspace: &Workspace, toolchain: &Toolchain) -> Result<Raw, BuildError> {
+/// Compiles one build. What cargo says on standard error is told line by line.
+pub(crate) fn run(
+    build: Build,
+    workspace: &Workspace,
+    toolchain: &Toolchain,
+    progress: &Progress,
+) -> Result<Raw, BuildError> {
     let folder = workspace.target_dir.join(TARGET).join(PROFILE);
     let stem = CANISTER_PACKAGE.replace('-', "_");
     let raw = Raw { wasm: folder.join(format!("{stem}.wasm")), dep_info: folder.join(format!("{stem}.d")) };
@@ -191,17 +198,28 @@ pub(crate) fn run(build: Build, workspace: &Workspace, toolchain: &Toolchain) ->
         .current_dir(&workspace.root)
         .stdin(Stdio::null())
         // Standard output belongs to our caller's table or JSON.
-        .stdout(Stdio::null());
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    // Into a pipe, cargo writes no colours by itself.
+    let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    if std::io::stderr().is_terminal() && !set("CARGO_TERM_COLOR") && !set("NO_COLOR") {
+        command.env("CARGO_TERM_COLOR", "always");
+    }
     if let Route::Distribution { rustc, linker } = &toolchain.route {
         command.env("RUSTC", rustc).env("RUSTC_BOOTSTRAP", "1");
         if let Some(linker) = linker {
             command.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker);
         }
     }
-    let status = command.status().map_err(|source| BuildError::Spawn {
-        program: command.get_program().to_string_lossy().into_owned(),
-        source,
-    })?;
+    let program = command.get_program().to_string_lossy().into_owned();
+    let failed = |source| BuildError::Spawn { program: program.clone(), source };
+    let mut child = command.spawn().map_err(failed)?;
+    if let Some(stderr) = child.stderr.take() {
+        for line in BufReader::new(stderr).split(b'\n').map_while(Result::ok) {
+            progress.line(&String::from_utf8_lossy(&line));
+        }
+    }
+    let status = child.wait().map_err(failed)?;
     if !status.success() {
         return Err(BuildError::Failed {
             command: text(&command),

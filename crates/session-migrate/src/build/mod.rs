@@ -22,10 +22,12 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::progress::Progress;
+
 pub use error::BuildError;
 pub use interface::candid_interface;
 pub use module::Module;
-pub use postprocess::{WasmError, check_is_canister, features, gzip, unpack};
+pub use postprocess::{WasmError, check_is_upload_canister, features, gzip, unpack};
 pub use workspace::Workspace;
 
 /// The wasm target every canister is built for.
@@ -117,8 +119,8 @@ pub struct Options {
 
 /// Brings `builds` up to date in the tree's own `dist` folder.
 ///
-/// Safe to call from several processes at once; they take turns. The first cold call compiles for minutes and lets
-/// cargo talk on stderr; a call that finds everything fresh takes a fraction of a second and is silent.
+/// Safe to call from several processes at once; they take turns. The first cold call compiles for minutes and tells on
+/// stderr how far it is; a call that finds everything fresh takes a fraction of a second and is silent.
 ///
 /// # Errors
 /// No usable compiler, a failing compilation, an unreadable or unwritable file: see [`BuildError`].
@@ -182,13 +184,10 @@ fn one(
     if let Some(fresh) = fingerprint::fresh(build, workspace, cache, &recipe) {
         return Ok(fresh);
     }
-    eprintln!(
-        "building the {build} canister (features {}) with {}",
-        build.features().join(","),
-        toolchain.describe()
-    );
+    let progress = Progress::stderr();
     let began = std::time::SystemTime::now();
-    let raw = cargo::run(build, workspace, toolchain)?;
+    progress.phase(format!("building the {build} canister with {}", toolchain.describe()));
+    let raw = cargo::run(build, workspace, toolchain, &progress)?;
     let wasm = std::fs::read(&raw.wasm).map_err(BuildError::io("read", &raw.wasm))?;
     let did =
         interface::candid_interface(&wasm).map_err(|source| BuildError::interface(&raw.wasm, source))?;
@@ -197,6 +196,9 @@ fn one(
     let gz = postprocess::gzip(&finished).map_err(BuildError::io("compress", &raw.wasm))?;
     publish::write_atomically(&cache.join(format!("{build}.wasm.gz")), &gz)?;
     publish::write_atomically(&cache.join(format!("{build}.did")), did.as_bytes())?;
+    if let Some(phase) = progress.finish().last() {
+        progress.line(&format!("built the {build} canister in {:.0} s", phase.seconds));
+    }
     let compilation =
         fingerprint::Compilation { recipe, dep_info: &raw.dep_info, began, wasm: &finished, gz: &gz };
     fingerprint::record(build, workspace, cache, compilation)

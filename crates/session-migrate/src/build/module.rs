@@ -4,7 +4,7 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use super::{BuildError, check_is_canister, features, gzip, unpack};
+use super::{BuildError, check_is_upload_canister, features, gzip, unpack};
 
 /// A canister's wasm, gzipped.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,10 +23,10 @@ impl Module {
     /// Reads a wasm, gzipped or not.
     ///
     /// # Errors
-    /// When the file cannot be read or is no canister.
+    /// When the file cannot be read or is not an upload canister.
     pub fn read(path: &Path) -> Result<Module, BuildError> {
         let file = std::fs::read(path).map_err(BuildError::io("read", path))?;
-        check_is_canister(&file).map_err(|source| BuildError::wasm(path, source))?;
+        check_is_upload_canister(&file).map_err(|source| BuildError::wasm(path, source))?;
         let wasm = unpack(&file).map_err(|source| BuildError::wasm(path, source))?;
         let (wasm_bytes, features) = (wasm.len() as u64, features(&wasm));
         // A module given without gzip is packed: a packed one is what fits in an install message.

@@ -1,6 +1,7 @@
 //! From the compiler's wasm to the file that is installed: metadata in, debug information out, gzip.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 
 use flate2::Compression;
@@ -39,6 +40,12 @@ pub enum WasmError {
     NotACanister {
         /// How many things it does export.
         exports: usize,
+    },
+    /// A canister of another kind.
+    #[error("not an upload canister: it has no method {missing}")]
+    NotAnUploadCanister {
+        /// Those that every build has and it lacks.
+        missing: String,
     },
 }
 
@@ -119,14 +126,17 @@ pub fn features(wasm: &[u8]) -> Vec<String> {
     Vec::new()
 }
 
-/// Checks that `file` (wasm or gzipped wasm) is valid and exports at least one canister method.
+/// Methods that every build has, and without which nothing can be rehearsed, recorded or compared.
+const METHODS: [&str; 4] = ["build_info", "uploads_begin", "uploads_put_chunk", "uploads_finish"];
+
+/// Checks that `file` (wasm or gzipped wasm) is valid and an upload canister.
 ///
 /// # Errors
 /// Says what it is instead.
-pub fn check_is_canister(file: &[u8]) -> Result<(), WasmError> {
+pub fn check_is_upload_canister(file: &[u8]) -> Result<(), WasmError> {
     let wasm = unpack(file)?;
     wasmparser::validate(&wasm)?;
-    let mut exports = 0;
+    let (mut exports, mut methods) = (0, BTreeSet::new());
     for payload in Parser::new(0).parse_all(&wasm) {
         match payload? {
             Payload::Version { encoding: Encoding::Component, .. } => {
@@ -135,19 +145,23 @@ pub fn check_is_canister(file: &[u8]) -> Result<(), WasmError> {
             Payload::ExportSection(section) => {
                 for export in section {
                     let name = export?.name;
-                    let method = ["canister_update ", "canister_query ", "canister_composite_query "]
-                        .iter()
-                        .any(|kind| name.starts_with(kind));
-                    if method {
-                        return Ok(());
-                    }
                     exports += 1;
+                    let kinds = ["canister_update ", "canister_query ", "canister_composite_query "];
+                    methods.extend(kinds.iter().find_map(|kind| name.strip_prefix(kind)).map(str::to_owned));
                 }
             }
             _ => {}
         }
     }
-    Err(WasmError::NotACanister { exports })
+    if methods.is_empty() {
+        return Err(WasmError::NotACanister { exports });
+    }
+    let missing: Vec<&str> = METHODS.into_iter().filter(|name| !methods.contains(*name)).collect();
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(WasmError::NotAnUploadCanister { missing: missing.join(", ") })
+    }
 }
 
 #[cfg(test)]
@@ -215,11 +229,21 @@ mod tests {
     }
 
     #[test]
-    fn a_canister_is_told_from_other_files() {
-        check_is_canister(&module(&["canister_update a"], &[])).unwrap();
-        check_is_canister(&gzip(&module(&["canister_query a"], &[])).unwrap()).unwrap();
+    fn an_upload_canister_is_told_from_other_files() {
+        let ours = [
+            "canister_query build_info",
+            "canister_update uploads_begin",
+            "canister_update uploads_put_chunk",
+            "canister_update uploads_finish",
+        ];
+        check_is_upload_canister(&module(&ours, &[])).unwrap();
+        check_is_upload_canister(&gzip(&module(&ours, &[])).unwrap()).unwrap();
 
-        let said = |file: &[u8]| check_is_canister(file).unwrap_err().to_string();
+        let said = |file: &[u8]| check_is_upload_canister(file).unwrap_err().to_string();
+        assert_eq!(
+            said(&module(&["canister_query build_info", "canister_update uploads_begin", "memory"], &[])),
+            "not an upload canister: it has no method uploads_put_chunk, uploads_finish"
+        );
         assert!(said(b"").contains("empty"));
         assert!(said(b"#!/bin/sh").contains("not a wasm module"));
         assert!(said(&module(&["main", "_start"], &[])).contains("2 other exports"));

@@ -1,11 +1,12 @@
 //! Getting finished files to where they are wanted, whole or not at all, one process at a time.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::Write;
 use std::path::Path;
 
 use super::fingerprint::Record;
 use super::{Artifact, Build, BuildError, Workspace};
+use crate::progress::Progress;
 
 /// The folder with the checked-in interfaces.
 const INTERFACES: &str = "candid";
@@ -20,7 +21,16 @@ pub(crate) fn lock(cache: &Path) -> Result<Lock, BuildError> {
     std::fs::create_dir_all(cache).map_err(BuildError::io("create", cache))?;
     let path = cache.join("lock");
     let file = File::create(&path).map_err(BuildError::io("create", &path))?;
-    file.lock().map_err(BuildError::io("lock", &path))?;
+    let locked = match file.try_lock() {
+        Err(TryLockError::WouldBlock) => {
+            let progress = Progress::stderr();
+            progress.phase(format!("waiting for another process that builds in {}", cache.display()));
+            file.lock()
+        }
+        Err(TryLockError::Error(error)) => Err(error),
+        Ok(()) => Ok(()),
+    };
+    locked.map_err(BuildError::io("lock", &path))?;
     Ok(Lock { _file: file })
 }
 

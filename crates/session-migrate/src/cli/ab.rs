@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
-use indicatif::{ProgressBar, ProgressDrawTarget};
 use session_migrate::ab::report::{DifferenceReport, Run};
 use session_migrate::ab::{self, Config, Report, Subject};
+use session_migrate::progress::Progress;
 use session_migrate::replay::Builds;
+use session_migrate::shorten_both;
 use session_migrate::workload::{Order, Workload};
 
 use super::report_file::{ReportFile, ReportFiles};
@@ -15,9 +16,6 @@ use super::{ENVIRONMENT, USAGE, code_of, fail, without_panic};
 
 /// At most so many regressions are written out for each run.
 const SHOWN: usize = 20;
-
-/// A side of a difference is cut off behind so many characters on the terminal; the JSON report has all of it.
-const WIDTH: usize = 200;
 
 #[derive(Debug, Args)]
 pub(super) struct AbArgs {
@@ -36,7 +34,7 @@ pub(super) struct AbArgs {
     /// Decides content and choices of the workloads.
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// How many times as much as the least each workload does.
+    /// Scale factor of the workloads: how many times as many files as the smallest recording.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     size: u32,
     /// Differences that are meant [default: ab/allowed.toml of the source tree].
@@ -60,7 +58,9 @@ impl AbArgs {
         for name in &self.workload {
             match name.as_str() {
                 "all" => workloads.extend(Workload::ALL),
-                name => workloads.push(name.parse()?),
+                name => {
+                    workloads.push(name.parse().map_err(|error| format!("--workload: {error}; or `all`"))?)
+                }
             }
         }
         if self.trace.is_empty() && workloads.is_empty() {
@@ -88,10 +88,9 @@ pub(super) fn run(args: AbArgs) -> u8 {
         (Err(error), _) | (_, Err(error)) => return fail(USAGE, error),
     };
     let config = Config { a: args.a, b: args.b, subjects, rules, builds: Builds::default() };
-    // Draws nothing when stderr is not a terminal.
-    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-    let result = without_panic(|| ab::run(config, &mut |what| bar.set_message(what.to_owned())));
-    bar.finish_and_clear();
+    let progress = Progress::stderr();
+    let result = without_panic(|| ab::run(config, &progress));
+    drop(progress);
     let report = match result {
         Ok(Ok(report)) => report,
         Ok(Err(error)) => return fail(if error.is_usage() { USAGE } else { ENVIRONMENT }, error),
@@ -181,15 +180,8 @@ fn endpoints(report: &Report, run: &Run) -> Table {
 }
 
 fn line(run: &str, difference: &DifferenceReport, report: &Report) -> String {
-    let cut = |text: &str| {
-        let mut cut: String = text.chars().take(WIDTH).collect();
-        if cut.len() < text.len() {
-            cut.push('…');
-        }
-        cut
-    };
     let place = difference.line.map_or(String::new(), |line| format!(":{line}"));
     let field = if difference.field.is_empty() { String::new() } else { format!(": {}", difference.field) };
-    let (a, b) = (cut(&difference.a), cut(&difference.b));
+    let (a, b) = shorten_both(&difference.a, &difference.b);
     format!("{run}{place}: {}{field}: {} says {a}, {} says {b}", difference.of, report.a.name, report.b.name)
 }

@@ -5,14 +5,16 @@ use std::path::PathBuf;
 
 use candid::Principal;
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use reqwest::Url;
-use session_migrate::Verdict;
 use session_migrate::ab;
 use session_migrate::compare::{self, Difference, Judgement, Mismatch, Tally};
+use session_migrate::progress::Progress;
 use session_migrate::proxy::Options;
 use session_migrate::replay::{self, Builds, Interruption, Played, ReplayError, Subject};
-use session_migrate::trace::{Trace, Writer};
+use session_migrate::trace::{Happening, Trace, Writer};
 use session_migrate::workload::{self, Order, Workload, WorkloadError};
+use session_migrate::{Verdict, shorten_both};
 
 use super::{ENVIRONMENT, LOSS, USAGE, code_of, fail, proxy, without_panic};
 
@@ -22,7 +24,7 @@ const SHOWN: usize = 20;
 #[derive(Debug, Args)]
 pub(super) struct RecordArgs {
     /// What made-up clients do.
-    #[arg(long, value_name = "NAME", required_unless_present = "proxy")]
+    #[arg(long, value_name = "NAME", value_parser = workloads())]
     workload: Option<Workload>,
     /// Record what real clients do instead: listen here, hand everything on to a PocketIC server, and write down the calls
     /// of the first upload canister that comes. Port 0 is a free one. A signal ends it.
@@ -40,7 +42,7 @@ pub(super) struct RecordArgs {
     /// Decides content and choices; the same seed makes the same calls.
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// How many times as much as the least.
+    /// Scale factor: how many times as many files as the smallest recording.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     size: u32,
     /// The trace to write.
@@ -72,8 +74,19 @@ pub(super) fn record(args: RecordArgs) -> u8 {
             proxy::record(Options { listen, server, out: args.out, canister: args.canister })
         }
         (Some(workload), _, _) => record_workload(workload, &args),
-        _ => fail(USAGE, "either --workload, or --proxy and --server"),
+        _ => {
+            let names = Workload::ALL.map(Workload::name).join(", ");
+            fail(
+                USAGE,
+                format!("what to record? Either --workload with one of {names}; or --proxy and --server"),
+            )
+        }
     }
+}
+
+/// Reads a workload's name, and lists them all in the help.
+fn workloads() -> impl TypedValueParser<Value = Workload> {
+    PossibleValuesParser::new(Workload::ALL.map(Workload::name)).try_map(|name| name.parse())
 }
 
 fn record_workload(workload: Workload, args: &RecordArgs) -> u8 {
@@ -81,11 +94,15 @@ fn record_workload(workload: Workload, args: &RecordArgs) -> u8 {
     let work = || -> Result<PathBuf, WorkloadError> {
         Writer::check(&args.out)?;
         let module = Builds::default().get(&args.build)?;
+        let progress = Progress::stderr();
+        progress.phase(format!("recording {} on {}", order.workload, args.build));
         workload::record(order, &args.build, &module, &args.out)
     };
-    match without_panic(work) {
-        Ok(Ok(path)) => {
-            println!("{}: {order}, recorded on {}", path.display(), args.build);
+    let recorded =
+        without_panic(work).map(|done| done.and_then(|path| Ok((calls(&Trace::read(&path)?), path))));
+    match recorded {
+        Ok(Ok((calls, path))) => {
+            println!("{}: {calls}, {order}, recorded on {}", path.display(), args.build);
             0
         }
         Ok(Err(error)) => fail(if error.is_usage() { USAGE } else { ENVIRONMENT }, error),
@@ -105,6 +122,13 @@ pub(super) fn replay(args: ReplayArgs) -> u8 {
         let mut builds = Builds::default();
         let build = args.build.clone().unwrap_or_else(|| trace.header.build.clone());
         let module = builds.get(&build)?;
+        // What cannot be used is told before anything is played.
+        args.interrupt
+            .iter()
+            .filter_map(Interruption::build)
+            .try_for_each(|build| builds.get(build).map(drop))?;
+        let progress = Progress::stderr();
+        progress.phase(format!("playing {} on {build}", args.trace.display()));
         let mut subject = Subject::install(&build, &module, &trace.header)?;
         let playing = replay::play(&trace, &mut subject, &mut builds, &args.interrupt)?;
         Ok((trace, playing.events))
@@ -121,12 +145,28 @@ fn judge(trace: &Trace, played: &[Played], mut tally: Tally) -> u8 {
     let Judgement { equal, allowed, wrong } = compare::with_record(trace, played, &mut tally);
     for Mismatch { line, of, difference: Difference { field, a, b } } in wrong.iter().take(SHOWN) {
         let field = if field.is_empty() { String::new() } else { format!(": {field}") };
+        let (a, b) = shorten_both(a, b);
         eprintln!("error: {}:{line}: {of}{field}: recorded {a}, now {b}", trace.path.display());
     }
     if wrong.len() > SHOWN {
         eprintln!("error: and {} more differences", wrong.len() - SHOWN);
     }
     let verdict = if wrong.is_empty() { Verdict::Pass } else { Verdict::Fail };
-    println!("{equal} answers equal, {allowed} differences allowed, {} not; verdict: {verdict}", wrong.len());
+    println!(
+        "{}: {equal} answers equal, {allowed} differences allowed, {} not; verdict: {verdict}",
+        calls(trace),
+        wrong.len()
+    );
     code_of(verdict)
+}
+
+/// How many calls a trace has, and upgrades, which are answered, too.
+fn calls(trace: &Trace) -> String {
+    let count = |is: fn(&Happening) -> bool| trace.events.iter().filter(|event| is(&event.what)).count();
+    let calls = count(|what| matches!(what, Happening::Call(_)));
+    match count(|what| matches!(what, Happening::Upgrade { .. })) {
+        0 => format!("{calls} calls"),
+        1 => format!("{calls} calls and an upgrade"),
+        upgrades => format!("{calls} calls and {upgrades} upgrades"),
+    }
 }

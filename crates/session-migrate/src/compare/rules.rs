@@ -41,6 +41,16 @@ pub struct CostRule {
     pub percent: u32,
 }
 
+/// The two builds that rules are written for.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RuleBuilds {
+    /// Side A.
+    pub a: String,
+    /// Side B.
+    pub b: String,
+}
+
 /// The rules file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -51,6 +61,9 @@ pub struct Rules {
     /// How many more instructions a message may take, whatever the percentage.
     #[serde(default)]
     pub tolerance_instructions: u64,
+    /// On these, and with all workloads, every rule must be needed; on others it may not be. None: on any.
+    #[serde(default)]
+    pub builds: Option<RuleBuilds>,
     /// Differences that are meant.
     #[serde(default, rename = "rule")]
     pub rules: Vec<Rule>,

@@ -49,8 +49,13 @@ pub enum RehearseError {
     #[error(transparent)]
     Trace(#[from] TraceError),
     /// The legacy build could not be installed.
-    #[error("cannot install the legacy build: {0}")]
-    Install(String),
+    #[error("cannot install the legacy build{}: {message}", given.as_ref().map_or(String::new(), |path| format!(" ({})", path.display())))]
+    Install {
+        /// The file, when one was given in its place.
+        given: Option<PathBuf>,
+        /// What the IC or the canister said.
+        message: String,
+    },
 }
 
 impl RehearseError {
@@ -58,6 +63,7 @@ impl RehearseError {
     pub fn is_usage(&self) -> bool {
         match self {
             RehearseError::File { .. } | RehearseError::Wasm { .. } => true,
+            RehearseError::Install { given, .. } => given.is_some(),
             RehearseError::Trace(error) => error.is_usage(),
             _ => false,
         }

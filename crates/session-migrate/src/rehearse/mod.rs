@@ -26,14 +26,15 @@ mod verify;
 mod wasms;
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use indicatif::ProgressBar;
 use pocket_ic::PocketIc;
 
 use crate::Verdict;
 use crate::build::Build;
 use crate::client::{Canister, ClientError};
+use crate::progress::Progress;
+use crate::provenance::Provenance;
 use crate::server;
 use crate::trace::{Header, Recorder, Tape, TraceError, Writer};
 
@@ -41,11 +42,15 @@ pub use error::RehearseError;
 pub use files::{MAX_CHUNKS, MAX_FILE_BYTES};
 pub use plan::StopPoint;
 pub(crate) use plan::shuffle;
-pub use report::{BuildReport, MigrationReport, Report, StageReport, UploadReport};
+pub use report::{BuildReport, MigrationReport, MigrationRun, Report, StageReport, UploadReport};
 pub use wasms::{Wasm, Wasms};
 
 use lane::Crowd;
+use report::Circumstances;
 use stages::Stages;
+
+/// The phase in which the wasms are built.
+pub const BUILDING: &str = "building wasms";
 
 /// What to rehearse.
 #[derive(Clone, Debug)]
@@ -56,7 +61,7 @@ pub struct Config {
     pub clients: u32,
     /// Decides the generated content and every choice the clients make.
     pub seed: u64,
-    /// Roll back once on the staged build, return to the legacy build, and begin the migration anew.
+    /// Roll back once on the staged build, return to the legacy build, and begin the migration again.
     pub rollback: bool,
     /// Wasms to use instead of those built from the tree.
     pub wasms: Wasms,
@@ -64,54 +69,50 @@ pub struct Config {
     pub record: Option<PathBuf>,
 }
 
-/// How a rehearsal ended.
-#[derive(Clone, Debug)]
-pub struct Outcome {
-    /// The report, as it is written to a file.
-    pub report: Report,
-    /// What was wrong, one line each; empty when the verdict is pass.
-    pub problems: Vec<String>,
-    /// What could not be rehearsed with these files, one line each.
-    pub notes: Vec<String>,
-}
-
 /// Checks that `config` can be rehearsed, without starting anything.
 ///
 /// # Errors
-/// An unreadable, empty or oversized file, a file that is not a canister, or no place for the trace.
+/// An unreadable or oversized file, a file that is not an upload canister, or no place for the trace.
 pub fn check(config: &Config) -> Result<(), RehearseError> {
     files::check(&config.files)?;
     config.record.as_deref().map_or(Ok(()), Writer::check)?;
     config.wasms.check()
 }
 
-/// Rehearses. `bar` counts bytes, first those uploaded, then those read back.
+/// Rehearses. `progress` counts bytes, first those uploaded, then those read back.
 ///
 /// # Errors
-/// When the rehearsal could not be carried through; what it *finds* is in the [`Outcome`].
-pub fn run(config: &Config, bar: &ProgressBar) -> Result<Outcome, RehearseError> {
-    let began = Instant::now();
+/// When the rehearsal could not be carried through; what it *finds* is in the [`Report`].
+pub fn run(config: &Config, progress: &Progress) -> Result<Report, RehearseError> {
+    let (began, since) = (SystemTime::now(), Instant::now());
     check(config)?;
-    let wasms = config.wasms.load()?;
+    let wasms = progress.silent(BUILDING, || config.wasms.load())?;
     let server = server::chosen()?;
     let folder = tempfile::tempdir().map_err(RehearseError::io("create", &std::env::temp_dir()))?;
-    bar.set_message("preparing files");
+    progress.phase("preparing files");
     let assets = files::assets(config, folder.path())?;
     let pic = server::pocket_ic()?;
     let tape = config.record.as_deref().map(|path| tape(path, &pic, config)).transpose()?;
     let mut show = Stages::new(&pic, wasms);
 
-    let canister = show.install_legacy(tape.as_ref())?;
+    progress.phase("installing the legacy build");
+    let canister = show.install_legacy(tape.as_ref(), config.wasms.legacy.as_deref())?;
     let mut crowd = Crowd::assemble(&canister, config, assets)?;
-    bar.set_length(crowd.bytes_to_move());
-    play(&canister, config.rollback, &mut show, &mut crowd, bar)?;
-    bar.finish_and_clear();
-    let mut outcome = report::outcome(server.kind, began.elapsed(), show, crowd);
+    progress.set_total(crowd.bytes_to_move());
+    play(&canister, config.rollback, &mut show, &mut crowd, progress)?;
+    let circumstances = Circumstances {
+        config,
+        server: server.kind,
+        phases: progress.finish(),
+        took: since.elapsed(),
+        provenance: Provenance::of(began, server),
+    };
+    let mut report = report::sum_up(circumstances, show, crowd);
     if let Some(Err(error)) = tape.map(Tape::finish) {
-        outcome.report.verdict = Verdict::Fail;
-        outcome.problems.push(format!("there is no trace: {error}"));
+        report.verdict = Verdict::Fail;
+        report.problems.push(format!("there is no trace: {error}"));
     }
-    Ok(outcome)
+    Ok(report)
 }
 
 /// Everything from the first upload to the last byte that is read back.
@@ -120,26 +121,34 @@ fn play(
     rollback: bool,
     show: &mut Stages<'_>,
     crowd: &mut Crowd,
-    bar: &ProgressBar,
+    progress: &Progress,
 ) -> Result<(), ClientError> {
-    bar.set_message("uploading to the legacy build");
-    traffic::before_upgrade(canister, crowd, bar)?;
-    let mut staged = stage(canister, show, crowd, 1, bar)?;
+    progress.phase("uploading to the legacy build");
+    traffic::before_upgrade(canister, crowd, progress)?;
+    let mut staged = stage(canister, show, crowd, 1, progress)?;
     if staged && rollback {
+        progress.phase("rolling back");
         show.wait_until_rolled_back(canister, crowd);
-        staged = stage(canister, show, crowd, 0, bar)? && stage(canister, show, crowd, 1, bar)?;
+        staged = stage(canister, show, crowd, 0, progress)? && stage(canister, show, crowd, 1, progress)?;
     }
     if !staged {
         return Ok(());
     }
-    let direct = show.finalize(canister, crowd) && show.upgrade(2, crowd);
-    bar.set_message(format!("finishing after {}", show.last()));
-    traffic::after_upgrades(canister, crowd, bar)?;
+    progress.phase("verifying and finalizing the migration");
+    let mut direct = show.finalize(canister, crowd);
     if direct {
+        progress.phase("upgrading to the direct build");
+        direct = show.upgrade(2, crowd);
+    }
+    progress.phase(format!("finishing after {}", show.last()));
+    traffic::after_upgrades(canister, crowd, progress)?;
+    if direct {
+        progress.phase("moving payload into extents");
         show.wait_until_converted(canister, crowd);
     }
-    bar.set_message("reading everything back");
-    verify::read_back(canister, crowd, bar);
+    progress.phase("reading everything back");
+    verify::read_back(canister, crowd, progress);
+    progress.phase("checking memories and stable memory");
     verify::memories(canister, crowd);
     if direct {
         verify::leftovers(canister, crowd);
@@ -165,14 +174,16 @@ fn stage(
     show: &mut Stages<'_>,
     crowd: &mut Crowd,
     number: usize,
-    bar: &ProgressBar,
+    progress: &Progress,
 ) -> Result<bool, ClientError> {
+    progress.phase(format!("upgrading to the {} build", Build::ALL[number]));
     if !show.upgrade(number, crowd) {
         return Ok(false);
     }
-    bar.set_message(format!("going on after {}", show.last()));
-    traffic::between_upgrades(canister, crowd, bar)?;
+    progress.phase(format!("going on after {}", show.last()));
+    traffic::between_upgrades(canister, crowd, progress)?;
     if number > 0 {
+        progress.phase("migrating the rest of the sessions");
         show.wait_until_converted(canister, crowd);
     }
     Ok(true)

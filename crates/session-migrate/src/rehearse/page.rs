@@ -2,31 +2,34 @@
 
 use maud::{Markup, html};
 
-use super::Outcome;
-use super::report::{MigrationReport, Report, UploadReport};
+use super::report::{MigrationRun, Report, UploadReport};
 use crate::page::{self, Bar, Row, Scale, Side, plot};
 
-impl Outcome {
+impl Report {
     /// The page, complete in itself.
     pub fn to_html(&self) -> String {
-        let report = &self.report;
-        let intact = report.uploads.iter().filter(|upload| upload.intact).count();
+        let intact = self.uploads.iter().filter(|upload| upload.intact).count();
         let body = html! {
-            h1 { "Rehearsal of the staged upgrade: " span class=(report.verdict.word()) { (report.verdict.word()) } }
+            h1 { "Rehearsal of the staged upgrade: " span class=(self.verdict.word()) { (self.verdict.word()) } }
             p {
-                (intact) " of " (report.uploads.len()) " uploads are as they must be, every byte read back; "
-                (report.migration.source) " records were migrated."
+                (intact) " of " (self.uploads.len()) " uploads are as they must be, every byte read back; "
+                (self.migration.source) " records were migrated."
             }
             (messages("Problems", &self.problems))
-            (stages(report))
-            (uploads(&report.uploads))
+            (stages(self))
+            (uploads(&self.uploads))
             h2 { "Migrations" }
-            (migrations(report))
-            (builds(report))
+            (migrations(self))
+            (builds(self))
             (messages("Notes", &self.notes))
-            p.faint { "Took " (format!("{:.1}", report.seconds)) " s on the " (report.server.name()) " server." }
+            (self.provenance.markup(&self.phases))
+            p.faint {
+                "Seed " (self.seed) ", " (self.clients) " clients, "
+                @if !self.rollback { "no " } "rollback on the way; took " (format!("{:.1}", self.seconds))
+                " s on the " (self.server.name()) " server."
+            }
         };
-        page::page(&format!("Rehearsal: {}", report.verdict), &body)
+        page::page(&format!("Rehearsal: {}", self.verdict), &body)
     }
 }
 
@@ -83,10 +86,13 @@ fn uploads(uploads: &[UploadReport]) -> Markup {
 }
 
 fn migrations(report: &Report) -> Markup {
-    let row = |name: &str, account: &MigrationReport| {
+    let row = |run: &MigrationRun| {
+        let account = &run.counts;
         html! {
             tr {
-                td { (name) }
+                td { (if run.migration == 1 { "sessions" } else { "payload into extents" }) }
+                td { (run.stage) }
+                td { (run.phase) }
                 @for number in [account.source, account.converted, account.already, account.quarantined, account.expired] {
                     td.number { (number) }
                 }
@@ -99,12 +105,13 @@ fn migrations(report: &Report) -> Markup {
             table {
                 tr {
                     th { "migration" }
+                    th { "after" }
+                    th { "ended" }
                     @for title in ["records", "converted", "already", "quarantined", "expired", "instructions"] {
                         th.number { (title) }
                     }
                 }
-                (row("sessions", &report.migration))
-                (row("payload into extents", &report.payload))
+                @for run in &report.runs { (row(run)) }
             }
         }
     }
@@ -133,11 +140,13 @@ fn builds(report: &Report) -> Markup {
 mod tests {
     use super::*;
     use crate::Verdict;
+    use crate::progress::Phase;
+    use crate::provenance::Provenance;
     use crate::rehearse::StopPoint;
-    use crate::rehearse::report::StageReport;
+    use crate::rehearse::report::{MigrationReport, StageReport};
     use crate::server::ServerKind;
 
-    fn outcome(verdict: Verdict) -> Outcome {
+    fn report(verdict: Verdict) -> Report {
         let lost = verdict == Verdict::Fail;
         let upload = |client, intact| UploadReport {
             client,
@@ -156,25 +165,45 @@ mod tests {
             upgrade_ok: !lost,
             instructions: Some(16_200_000),
         };
-        Outcome {
-            report: Report {
-                verdict,
-                server: ServerKind::Embedded,
-                seconds: 1.0,
-                builds: Vec::new(),
-                stages: vec![stage],
-                uploads: vec![upload(1, true), upload(2, !lost)],
-                migration: MigrationReport { source: 6, ..MigrationReport::default() },
-                payload: MigrationReport::default(),
-            },
+        let run = |stage: &str, phase: &str, source| MigrationRun {
+            stage: stage.into(),
+            migration: 1,
+            phase: phase.into(),
+            counts: MigrationReport { source, ..MigrationReport::default() },
+        };
+        Report {
+            verdict,
             problems: if lost { vec!["client 2: gone".into()] } else { Vec::new() },
             notes: Vec::new(),
+            server: ServerKind::Embedded,
+            provenance: Provenance {
+                began: "2026-11-29T06:20:00Z".into(),
+                command: vec!["session-migrate".into(), "rehearse".into()],
+                tool: "session-migrate 9.9".into(),
+                commit: Some("c0ffee".into()),
+                dirty: Some(true),
+                server: "pocket-ic-server 16".into(),
+            },
+            seed: 7,
+            clients: 2,
+            rollback: true,
+            seconds: 1.0,
+            phases: vec![Phase { name: "rolling back".into(), began: String::new(), seconds: 0.25 }],
+            builds: Vec::new(),
+            stages: vec![stage],
+            uploads: vec![upload(1, true), upload(2, !lost)],
+            runs: vec![
+                run("upgrade to staged", "RolledBack", 6),
+                run("second upgrade to staged", "Converted", 5),
+            ],
+            migration: MigrationReport { source: 6, ..MigrationReport::default() },
+            payload: MigrationReport::default(),
         }
     }
 
     #[test]
     fn a_page_says_what_became_of_every_upload() {
-        let page = outcome(Verdict::Pass).to_html();
+        let page = report(Verdict::Pass).to_html();
         for part in
             ["2 of 2 uploads", "6 records", "16.2 M", "complete, 7 of 13 chunks, intact", "&lt;a&gt;.jpg"]
         {
@@ -184,8 +213,26 @@ mod tests {
     }
 
     #[test]
+    fn a_page_says_how_it_was_made_and_has_every_run() {
+        let page = report(Verdict::Pass).to_html();
+        for part in [
+            "2026-11-29T06:20:00Z",
+            "session-migrate rehearse",
+            "session-migrate 9.9",
+            "c0ffee, with changes",
+            "pocket-ic-server 16",
+            "Seed 7, 2 clients, rollback",
+            "rolling back",
+            "second upgrade to staged",
+            "RolledBack",
+        ] {
+            assert!(page.contains(part), "{part}: {page}");
+        }
+    }
+
+    #[test]
     fn a_loss_is_named_before_everything_else() {
-        let page = outcome(Verdict::Fail).to_html();
+        let page = report(Verdict::Fail).to_html();
         assert!(page.contains("1 of 2 uploads") && page.contains("7 of 13 chunks, LOST"), "{page}");
         assert!(page.find("client 2: gone").unwrap() < page.find("Stages").unwrap());
         assert!(page.contains("failed"));

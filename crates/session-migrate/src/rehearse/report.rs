@@ -7,8 +7,10 @@ use upload_canister::api::MigrationStatus;
 
 use super::lane::{Crowd, Lane};
 use super::stages::Stages;
-use super::{Outcome, StopPoint};
+use super::{Config, StopPoint};
 use crate::Verdict;
+use crate::progress::Phase;
+use crate::provenance::Provenance;
 use crate::server::ServerKind;
 
 /// A rehearsal, as written with `--json`.
@@ -16,17 +18,33 @@ use crate::server::ServerKind;
 pub struct Report {
     /// Pass or fail.
     pub verdict: Verdict,
+    /// What was wrong, one line each; empty when the verdict is pass.
+    pub problems: Vec<String>,
+    /// What could not be rehearsed with these files, one line each.
+    pub notes: Vec<String>,
     /// Whose server it ran on.
     pub server: ServerKind,
+    /// When, with what and from which tree it was made.
+    pub provenance: Provenance,
+    /// What decided the generated content and every choice.
+    pub seed: u64,
+    /// How many clients uploaded at the same time.
+    pub clients: u32,
+    /// Whether the migration was rolled back once on the way.
+    pub rollback: bool,
     /// How long it took, in seconds of real time, building included.
     pub seconds: f64,
+    /// Where that time went.
+    pub phases: Vec<Phase>,
     /// The wasms.
     pub builds: Vec<BuildReport>,
     /// The install and the upgrades.
     pub stages: Vec<StageReport>,
     /// Every upload.
     pub uploads: Vec<UploadReport>,
-    /// The migration's account; all zero when it was not reached.
+    /// Every run of a migration, in order, those that were rolled back included.
+    pub runs: Vec<MigrationRun>,
+    /// The last account of the first migration; all zero when it was not reached.
     pub migration: MigrationReport,
     /// The second migration's account, which moves payload into extents; all zero when it was not reached.
     pub payload: MigrationReport,
@@ -83,6 +101,20 @@ pub struct UploadReport {
     pub intact: bool,
 }
 
+/// What a migration had done when it came to rest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MigrationRun {
+    /// The installation or upgrade that it ran after.
+    pub stage: String,
+    /// 1: sessions. 2: payload into extents.
+    pub migration: u16,
+    /// Where it came to rest: `Converted`, `RolledBack`, `Stuck`, …
+    pub phase: String,
+    /// Its counts then.
+    #[serde(flatten)]
+    pub counts: MigrationReport,
+}
+
 /// A migration's account when everything was converted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MigrationReport {
@@ -92,7 +124,7 @@ pub struct MigrationReport {
     pub converted: u64,
     /// Of these: converted before, since their client came first.
     pub already: u64,
-    /// Of these: put aside.
+    /// Of these: quarantined.
     pub quarantined: u64,
     /// Of these: past their time.
     pub expired: u64,
@@ -135,8 +167,18 @@ fn upload_report(lane: &Lane) -> UploadReport {
     }
 }
 
+/// What a rehearsal was made with, and how long it took.
+pub(super) struct Circumstances<'c> {
+    pub config: &'c Config,
+    pub server: ServerKind,
+    pub phases: Vec<Phase>,
+    pub took: Duration,
+    pub provenance: Provenance,
+}
+
 /// Sums the rehearsal up.
-pub(super) fn outcome(server: ServerKind, took: Duration, stages: Stages<'_>, crowd: Crowd) -> Outcome {
+pub(super) fn sum_up(circumstances: Circumstances<'_>, stages: Stages<'_>, crowd: Crowd) -> Report {
+    let Circumstances { config, server, phases, took, provenance } = circumstances;
     let uploads: Vec<UploadReport> = crowd.lanes.iter().map(upload_report).collect();
     let mut problems = crowd.problems;
     for (lane, upload) in crowd.lanes.iter().zip(&uploads) {
@@ -158,18 +200,22 @@ pub(super) fn outcome(server: ServerKind, took: Duration, stages: Stages<'_>, cr
             sha256: wasm.module.sha256.clone(),
         })
         .collect();
-    Outcome {
-        report: Report {
-            verdict,
-            server,
-            seconds: took.as_secs_f64(),
-            builds,
-            stages: stages.done,
-            uploads,
-            migration: stages.migration.as_ref().map(MigrationReport::from).unwrap_or_default(),
-            payload: stages.payload.as_ref().map(MigrationReport::from).unwrap_or_default(),
-        },
+    Report {
+        verdict,
         problems,
         notes: crowd.notes,
+        server,
+        provenance,
+        seed: config.seed,
+        clients: config.clients,
+        rollback: config.rollback,
+        seconds: took.as_secs_f64(),
+        phases,
+        builds,
+        stages: stages.done,
+        uploads,
+        runs: stages.runs,
+        migration: stages.migration.as_ref().map(MigrationReport::from).unwrap_or_default(),
+        payload: stages.payload.as_ref().map(MigrationReport::from).unwrap_or_default(),
     }
 }

@@ -1,5 +1,6 @@
 //! Installing and upgrading the canister, and waiting for the migration behind an upgrade.
 
+use std::path::Path;
 use std::time::Duration;
 
 use candid::Principal;
@@ -8,7 +9,7 @@ use upload_canister::api::{MigrationPhase, MigrationStatus};
 
 use super::lane::Crowd;
 use super::wasms::Wasm;
-use super::{RehearseError, StageReport, books};
+use super::{MigrationReport, MigrationRun, RehearseError, StageReport, books};
 use crate::build::Build;
 use crate::client::{Canister, ClientError, NO_ARGUMENTS};
 use crate::costs;
@@ -29,6 +30,8 @@ pub(super) struct Stages<'p> {
     pub migration: Option<MigrationStatus>,
     /// What the second migration said of itself when the direct build had moved all payload.
     pub payload: Option<MigrationStatus>,
+    /// Every run of a migration, rolled back ones included.
+    pub runs: Vec<MigrationRun>,
     /// Uploads that were in flight when the legacy build was last left: those that the migration must account for.
     in_flight: u64,
 }
@@ -42,21 +45,36 @@ impl<'p> Stages<'p> {
     pub fn new(pic: &'p PocketIc, wasms: Vec<Wasm>) -> Self {
         let controller = controller();
         let canister = Canister::new(pic, pic.create_canister_with_settings(Some(controller), None));
-        Stages { canister, controller, wasms, done: Vec::new(), migration: None, payload: None, in_flight: 0 }
+        Stages {
+            canister,
+            controller,
+            wasms,
+            done: Vec::new(),
+            migration: None,
+            payload: None,
+            runs: Vec::new(),
+            in_flight: 0,
+        }
     }
 
-    /// Installs the first wasm. From then on everything goes on the tape, if there is one.
-    pub fn install_legacy(&mut self, tape: Option<&'p Tape>) -> Result<Canister<'p>, RehearseError> {
+    /// Installs the first wasm, which may have been given as a file. From then on everything goes on the tape, if there
+    /// is one.
+    pub fn install_legacy(
+        &mut self,
+        tape: Option<&'p Tape>,
+        given: Option<&Path>,
+    ) -> Result<Canister<'p>, RehearseError> {
+        let failed = |message| RehearseError::Install { given: given.map(Path::to_path_buf), message };
         let [legacy, ..] = self.wasms.as_slice() else {
-            return Err(RehearseError::Install("there is no wasm".into()));
+            return Err(failed("there is no wasm".into()));
         };
         // Reinstalling into an empty canister is the same as installing, and its failure is an answer, not a panic.
         let (pic, id) = (self.canister.pic(), self.canister.id());
         pic.reinstall_canister(id, legacy.module.gz.clone(), NO_ARGUMENTS.to_vec(), Some(self.controller))
-            .map_err(|reject| RehearseError::Install(reject.reject_message))?;
+            .map_err(|reject| failed(reject.reject_message))?;
         self.canister = self.canister.recorded(tape);
         let build = legacy.build;
-        expect_build(&self.canister, build).map_err(RehearseError::Install)?;
+        expect_build(&self.canister, build).map_err(failed)?;
         self.note(build, format!("install {build}"), true);
         Ok(self.canister)
     }
@@ -95,6 +113,7 @@ impl<'p> Stages<'p> {
         let Some(status) = crowd.noted(rolled_back.and_then(|status| settled(canister, status))) else {
             return;
         };
+        self.note_run(&status);
         if status.phase != MigrationPhase::RolledBack || status.layout != 1 {
             let MigrationStatus { phase, layout, note, .. } = status;
             crowd.problems.push(format!("the rollback stands at {phase:?} in layout {layout} ({note})"));
@@ -126,6 +145,15 @@ impl<'p> Stages<'p> {
         });
     }
 
+    fn note_run(&mut self, status: &MigrationStatus) {
+        self.runs.push(MigrationRun {
+            stage: self.last().to_owned(),
+            migration: status.migration,
+            phase: format!("{:?}", status.phase),
+            counts: MigrationReport::from(status),
+        });
+    }
+
     /// Lets time pass until the migration has converted everything, then checks its books.
     pub fn wait_until_converted(&mut self, canister: &Canister<'_>, crowd: &mut Crowd) {
         let status = canister.migration_status().and_then(|status| settled(canister, status));
@@ -134,6 +162,7 @@ impl<'p> Stages<'p> {
         // The second migration has units that nobody had in flight: committed blobs.
         let in_flight = if status.migration == 1 { self.in_flight } else { 0 };
         crowd.problems.extend(books::check(build, &status, in_flight));
+        self.note_run(&status);
         let place = if status.migration == 1 { &mut self.migration } else { &mut self.payload };
         // After a rollback, that of the last run.
         *place = Some(status);

@@ -2,12 +2,12 @@
 
 use std::collections::VecDeque;
 
-use indicatif::ProgressBar;
 use upload_canister::api;
 
 use super::lane::{Crowd, Lane};
 use super::plan::{self, StopPoint};
 use crate::client::{Answer, Canister, ClientError, Step};
+use crate::progress::Progress;
 
 /// One call to make, and whether its reply reaches the client.
 #[derive(Clone, Copy, Debug)]
@@ -24,7 +24,7 @@ fn seen(step: Step) -> Job {
 pub(super) fn before_upgrade(
     canister: &Canister<'_>,
     crowd: &mut Crowd,
-    bar: &ProgressBar,
+    progress: &Progress,
 ) -> Result<(), ClientError> {
     let mut work = Vec::with_capacity(crowd.lanes.len());
     for lane in &crowd.lanes {
@@ -57,7 +57,7 @@ pub(super) fn before_upgrade(
         }
         work.push(jobs);
     }
-    drive(canister, &mut crowd.lanes, work, bar)?;
+    drive(canister, &mut crowd.lanes, work, progress)?;
     for lane in &mut crowd.lanes {
         let stored = match lane.stop {
             StopPoint::Aborted => 0,
@@ -73,24 +73,24 @@ pub(super) fn before_upgrade(
 pub(super) fn between_upgrades(
     canister: &Canister<'_>,
     crowd: &mut Crowd,
-    bar: &ProgressBar,
+    progress: &Progress,
 ) -> Result<(), ClientError> {
-    go_on(canister, crowd, bar, true)
+    go_on(canister, crowd, progress, true)
 }
 
 /// The clients come back to the direct build and finish everything.
 pub(super) fn after_upgrades(
     canister: &Canister<'_>,
     crowd: &mut Crowd,
-    bar: &ProgressBar,
+    progress: &Progress,
 ) -> Result<(), ClientError> {
-    go_on(canister, crowd, bar, false)
+    go_on(canister, crowd, progress, false)
 }
 
 fn go_on(
     canister: &Canister<'_>,
     crowd: &mut Crowd,
-    bar: &ProgressBar,
+    progress: &Progress,
     some_stay: bool,
 ) -> Result<(), ClientError> {
     let mut work = Vec::with_capacity(crowd.lanes.len());
@@ -125,7 +125,7 @@ fn go_on(
         }
         work.push(jobs);
     }
-    drive(canister, &mut crowd.lanes, work, bar)
+    drive(canister, &mut crowd.lanes, work, progress)
 }
 
 /// What a client does first when it returns to an open upload: ask what arrived, compare, and repeat the calls it is not
@@ -179,10 +179,9 @@ fn expect_gone(canister: &Canister<'_>, lane: &mut Lane) -> Result<(), ClientErr
     let Some(session) = uploader.session() else {
         return Ok(());
     };
-    let chunk = uploader.asset.chunk(0, 1)?;
     let client = uploader.client;
     let status = canister.uploads_status(client, session).map(drop);
-    let put = canister.uploads_put_chunk(client, session, 0, chunk, None);
+    let put = canister.uploads_put_chunk(client, session, 0, vec![0], None);
     for (what, answer) in [("has a status", status), ("accepts a chunk", put)] {
         match answer {
             Ok(()) => lane.blame(format!("it was aborted and still {what}")),
@@ -215,7 +214,7 @@ fn drive(
     canister: &Canister<'_>,
     lanes: &mut [Lane],
     mut work: Vec<VecDeque<Job>>,
-    bar: &ProgressBar,
+    progress: &Progress,
 ) -> Result<(), ClientError> {
     let mut turn = 0;
     loop {
@@ -256,7 +255,7 @@ fn drive(
                 && !known.contains(&chunk)
                 && lane.stop != StopPoint::Aborted
             {
-                bar.inc(lane.uploader.chunk_bytes(chunk));
+                progress.moved(lane.uploader.chunk_bytes(chunk));
             }
         }
         turn += 1;

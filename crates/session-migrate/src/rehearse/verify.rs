@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use indicatif::ProgressBar;
 use sha2::{Digest, Sha256};
 use upload_canister::api;
 use upload_canister::stable::layout::Layout;
@@ -13,9 +12,10 @@ use upload_canister::storage::Storage;
 
 use super::lane::{Crowd, Lane};
 use crate::client::{Canister, ClientError};
+use crate::progress::Progress;
 
 /// Reads every finished upload back as its client, and hashes it.
-pub(super) fn read_back(canister: &Canister<'_>, crowd: &mut Crowd, bar: &ProgressBar) {
+pub(super) fn read_back(canister: &Canister<'_>, crowd: &mut Crowd, progress: &Progress) {
     for lane in &mut crowd.lanes {
         if lane.uploader.aborted() {
             continue;
@@ -26,7 +26,7 @@ pub(super) fn read_back(canister: &Canister<'_>, crowd: &mut Crowd, bar: &Progre
             }
             continue;
         };
-        match read(canister, lane, &result.blob_id, bar) {
+        match read(canister, lane, &result.blob_id, progress) {
             Ok((bytes, sha256)) => {
                 lane.read_back = Some(sha256);
                 let (expected, hash) = (lane.uploader.asset.bytes, lane.uploader.asset.sha256);
@@ -51,7 +51,7 @@ fn read(
     canister: &Canister<'_>,
     lane: &Lane,
     blob: &str,
-    bar: &ProgressBar,
+    progress: &Progress,
 ) -> Result<(u64, [u8; 32]), ClientError> {
     let client = lane.uploader.client;
     let meta = canister.blob_get_meta(client, blob)?;
@@ -61,7 +61,7 @@ fn read(
         let chunk = canister.blob_read_chunk(client, blob, index)?;
         hasher.update(&chunk);
         bytes += chunk.len() as u64;
-        bar.inc(chunk.len() as u64);
+        progress.moved(chunk.len() as u64);
     }
     Ok((bytes, hasher.finalize().into()))
 }

@@ -34,14 +34,14 @@ impl Wasms {
         }
     }
 
-    /// Every given file must be a canister.
+    /// Every given file must be an upload canister.
     pub(super) fn check(&self) -> Result<(), RehearseError> {
         for path in Build::ALL.into_iter().filter_map(|build| self.given(build)) {
             let bytes = std::fs::read(path).map_err(|error| RehearseError::File {
                 path: path.to_path_buf(),
                 why: format!("cannot read: {error}"),
             })?;
-            build::check_is_canister(&bytes)
+            build::check_is_upload_canister(&bytes)
                 .map_err(|source| RehearseError::Wasm { path: path.to_path_buf(), source })?;
         }
         Ok(())

@@ -106,6 +106,14 @@ impl Interruption {
         if events.into_iter().any(due) { self.perform(line, subject, builds) } else { Ok(()) }
     }
 
+    /// The build that it upgrades to, if it does.
+    pub fn build(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Upgrade(build) => Some(build),
+            _ => None,
+        }
+    }
+
     /// Nothing, when it comes at some time.
     ///
     /// # Errors

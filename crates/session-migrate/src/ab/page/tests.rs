@@ -3,6 +3,7 @@
 use super::*;
 use crate::Verdict;
 use crate::ab::report::{Endpoint, EndpointCost, Equal};
+use crate::provenance::Provenance;
 use crate::server::ServerKind;
 
 fn build(name: &str) -> BuildReport {
@@ -35,6 +36,15 @@ fn report(differences: Vec<DifferenceReport>) -> Report {
     Report {
         verdict: if failed { Verdict::Fail } else { Verdict::Pass },
         server: ServerKind::Embedded,
+        provenance: Provenance {
+            began: "2026-11-29T06:20:00Z".into(),
+            command: vec!["session-migrate".into(), "ab".into()],
+            tool: "session-migrate 9.9".into(),
+            commit: None,
+            dirty: None,
+            server: "pocket-ic-server 16".into(),
+        },
+        phases: Vec::new(),
         a: build("legacy"),
         b: build("direct"),
         runs: vec![Run {
@@ -56,7 +66,7 @@ fn report(differences: Vec<DifferenceReport>) -> Report {
             RuleUse { name: "path".into(), reason: "two paths".into(), matched: 1 },
             RuleUse { name: "unused".into(), reason: "gone".into(), matched: 0 },
         ],
-        all_workloads: true,
+        judges_rules: true,
     }
 }
 
@@ -122,4 +132,23 @@ fn a_server_that_tells_no_costs_leaves_no_plots() {
     report.runs[0].totals = None;
     let page = report.to_html();
     assert!(page.contains("does not tell what messages cost") && !page.contains("<svg"));
+}
+
+#[test]
+fn a_rule_is_stale_only_where_rules_are_judged() {
+    let mut report = report(vec![]);
+    report.judges_rules = false;
+    let text = text(&report.to_html());
+    assert!(text.contains("gone0") && !text.contains("stale"), "{text}");
+    assert_eq!(report.stale_rules().count(), 0);
+}
+
+#[test]
+fn a_page_says_how_it_was_made() {
+    let text = text(&report(vec![]).to_html());
+    for part in
+        ["2026-11-29T06:20:00Z", "session-migrate ab", "unknown, no git checkout", "pocket-ic-server 16"]
+    {
+        assert!(text.contains(part), "{part}: {text}");
+    }
 }

@@ -14,6 +14,7 @@ mod rule;
 use std::path::PathBuf;
 
 use super::{BuildError, TARGET, Workspace};
+use crate::progress::Progress;
 use rule::{Decision, Facts};
 
 pub(crate) use rule::major_minor;
@@ -70,7 +71,9 @@ pub fn resolve(workspace: &Workspace) -> Result<Toolchain, BuildError> {
                 return probe::distribution(rustc, linker);
             }
             Decision::AddTarget { toolchain } => {
-                eprintln!("adding the target {TARGET} to the toolchain {toolchain} with rustup");
+                let progress = Progress::stderr();
+                progress
+                    .phase(format!("adding the target {TARGET} to the toolchain {toolchain} with rustup"));
                 let outcome = probe::rustup_target_add(&toolchain);
                 facts = Facts {
                     // Asked once; what it said is part of the final error if nothing else works.
@@ -82,10 +85,11 @@ pub fn resolve(workspace: &Workspace) -> Result<Toolchain, BuildError> {
                 };
             }
             Decision::InstallPackages { packages } => {
-                eprintln!(
+                let progress = Progress::stderr();
+                progress.phase(format!(
                     "installing the distribution's wasm compiler: apt-get install {}",
                     packages.join(" ")
-                );
+                ));
                 let outcome = probe::apt_install(&packages);
                 facts = Facts {
                     rustup: facts.rustup,

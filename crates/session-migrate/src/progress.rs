@@ -1,0 +1,329 @@
+//! What is going on, for whoever waits: a bar that moves on a terminal, lines elsewhere, never further apart than
+//! [`SILENCE`]. Keeps the time that each phase takes, for the report.
+
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use serde::{Deserialize, Serialize};
+
+use crate::page;
+use crate::provenance::utc;
+
+/// Where there is no terminal, work that says nothing itself is told of after so long.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// How often the elapsed time is drawn on a terminal.
+const FRAME: Duration = Duration::from_millis(250);
+
+/// A phase and the time it took.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Phase {
+    /// What was done.
+    pub name: String,
+    /// When it began, in UTC.
+    pub began: String,
+    /// Real time.
+    pub seconds: f64,
+}
+
+/// Tells what is going on until it is dropped.
+pub struct Progress {
+    shared: Arc<Shared>,
+    /// Hidden where there is no terminal.
+    bar: ProgressBar,
+    ticker: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    /// Wakes the ticker when it is to end.
+    ended: Condvar,
+}
+
+struct State {
+    current: Option<Current>,
+    phases: Vec<Phase>,
+    /// Bytes moved in all phases, and to be moved in all.
+    moved: u64,
+    total: Option<u64>,
+    /// Lines go here where there is no terminal; none: nobody reads them.
+    lines: Option<Box<dyn Write + Send>>,
+    last_line: Instant,
+    over: bool,
+}
+
+/// The phase that goes on.
+struct Current {
+    name: String,
+    began: SystemTime,
+    since: Instant,
+    moved_before: u64,
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Whoever panicked meanwhile has at most left a line unfinished.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// The current phase in a line: how long, how much, how fast.
+    fn line(&self) -> Option<String> {
+        let Current { name, since, moved_before, .. } = self.current.as_ref()?;
+        let seconds = since.elapsed().as_secs_f64();
+        let mut line = format!("{name}: {seconds:.0} s");
+        let moved = self.moved - moved_before;
+        if let Some(total) = self.total {
+            // Writing to a string does not fail.
+            let _ = write!(line, ", {} of {}", page::bytes(self.moved), page::bytes(total));
+        }
+        if moved > 0 && seconds > 0.0 {
+            let _ = write!(line, ", {}/s", page::bytes((moved as f64 / seconds) as u64));
+        }
+        Some(line)
+    }
+
+    fn say(&mut self, line: &str) {
+        self.last_line = Instant::now();
+        if let Some(out) = &mut self.lines {
+            // Nothing can be done if nobody reads any more.
+            let _ = writeln!(out, "{line}");
+        }
+    }
+
+    fn end_phase(&mut self) {
+        if let Some(Current { name, began, since, .. }) = self.current.take() {
+            self.phases.push(Phase { name, began: utc(began), seconds: since.elapsed().as_secs_f64() });
+        }
+    }
+}
+
+impl Progress {
+    /// Tells it on standard error.
+    pub fn stderr() -> Progress {
+        let stderr = std::io::stderr();
+        if stderr.is_terminal() {
+            Progress::start(ProgressDrawTarget::stderr(), None, FRAME)
+        } else {
+            Progress::start(ProgressDrawTarget::hidden(), Some(Box::new(stderr)), SILENCE)
+        }
+    }
+
+    /// Tells nobody, and keeps the times.
+    pub fn hidden() -> Progress {
+        Progress::start(ProgressDrawTarget::hidden(), None, SILENCE)
+    }
+
+    fn start(target: ProgressDrawTarget, lines: Option<Box<dyn Write + Send>>, pace: Duration) -> Progress {
+        let shows_lines = lines.is_some();
+        let state = State {
+            current: None,
+            phases: Vec::new(),
+            moved: 0,
+            total: None,
+            lines,
+            last_line: Instant::now(),
+            over: false,
+        };
+        let shared = Arc::new(Shared { state: Mutex::new(state), ended: Condvar::new() });
+        let bar = ProgressBar::with_draw_target(None, target);
+        let ticker = shows_lines.then(|| {
+            let shared = shared.clone();
+            std::thread::spawn(move || tell_in_silence(&shared, pace))
+        });
+        Progress { shared, bar, ticker }
+    }
+
+    /// The phase before is over, and this one begins.
+    pub fn phase(&self, name: impl Into<String>) {
+        let name = name.into();
+        let mut state = self.shared.state();
+        state.end_phase();
+        let moved_before = state.moved;
+        state.say(&name);
+        state.current = Some(Current { name, began: SystemTime::now(), since: Instant::now(), moved_before });
+        drop(state);
+        if !self.bar.is_hidden() {
+            self.draw();
+        }
+    }
+
+    fn draw(&self) {
+        let template = if self.bar.length().is_some() { "{bar:30} {line}" } else { "{spinner} {line}" };
+        let shared = self.shared.clone();
+        let line = move |_: &ProgressState, out: &mut dyn std::fmt::Write| {
+            let _ = out.write_str(&shared.state().line().unwrap_or_default());
+        };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            self.bar.set_style(style.with_key("line", line));
+        }
+        self.bar.enable_steady_tick(FRAME);
+    }
+
+    /// Does some work as a phase that tells of itself, so that nothing is drawn meanwhile.
+    pub fn silent<T>(&self, name: &str, work: impl FnOnce() -> T) -> T {
+        self.shared.state().end_phase();
+        let (began, since) = (SystemTime::now(), Instant::now());
+        let done = self.bar.suspend(work);
+        let mut state = self.shared.state();
+        let seconds = since.elapsed().as_secs_f64();
+        state.phases.push(Phase { name: name.to_owned(), began: utc(began), seconds });
+        done
+    }
+
+    /// How many bytes there are to move in all phases.
+    pub fn set_total(&self, bytes: u64) {
+        self.shared.state().total = Some(bytes);
+        self.bar.set_length(bytes);
+        if !self.bar.is_hidden() {
+            self.draw();
+        }
+    }
+
+    /// So many bytes have been moved.
+    pub fn moved(&self, bytes: u64) {
+        self.shared.state().moved += bytes;
+        self.bar.inc(bytes);
+    }
+
+    /// A line that stays.
+    pub fn line(&self, line: &str) {
+        if self.bar.is_hidden() {
+            self.shared.state().say(line);
+        } else {
+            self.bar.println(line);
+        }
+    }
+
+    /// Ends the current phase; all there were.
+    pub fn finish(&self) -> Vec<Phase> {
+        self.bar.finish_and_clear();
+        let mut state = self.shared.state();
+        state.end_phase();
+        std::mem::take(&mut state.phases)
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+        self.shared.state().over = true;
+        self.shared.ended.notify_all();
+        if let Some(ticker) = self.ticker.take() {
+            // It does not panic; and if it did, the work is done all the same.
+            let _ = ticker.join();
+        }
+    }
+}
+
+/// Says how long the current phase has been going on, whenever nothing was said for so long.
+fn tell_in_silence(shared: &Shared, silence: Duration) {
+    let mut state = shared.state();
+    while !state.over {
+        let left = silence.saturating_sub(state.last_line.elapsed());
+        if left.is_zero() {
+            match state.line() {
+                Some(line) => state.say(&line),
+                None => state.last_line = Instant::now(),
+            }
+            continue;
+        }
+        state = shared.ended.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
+    use super::*;
+
+    struct Lines(Sender<String>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            let text = String::from_utf8_lossy(bytes).into_owned();
+            self.0.send(text).map_err(std::io::Error::other)?;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn lines(silence: Duration) -> (Progress, Receiver<String>) {
+        let (sender, receiver) = channel();
+        (Progress::start(ProgressDrawTarget::hidden(), Some(Box::new(Lines(sender))), silence), receiver)
+    }
+
+    /// Waits for a line with these words.
+    fn expect(lines: &Receiver<String>, words: &str) {
+        let mut met = String::new();
+        while !met.contains(words) {
+            met += &lines.recv_timeout(Duration::from_secs(60)).unwrap_or_else(|_| panic!("{words}: {met}"));
+        }
+    }
+
+    #[test]
+    fn long_work_without_a_terminal_is_told_again_and_again() {
+        let (progress, said) = lines(Duration::from_millis(1));
+        progress.phase("moving");
+        for _ in 0..3 {
+            expect(&said, "moving: 0 s\n");
+        }
+        progress.set_total(2 << 20);
+        progress.moved(1 << 20);
+        expect(&said, ", 1.00 MiB of 2.00 MiB, ");
+    }
+
+    #[test]
+    fn work_that_speaks_is_not_spoken_over() {
+        let (progress, said) = lines(Duration::from_secs(3_600));
+        progress.phase("compiling");
+        progress.line("   Compiling a v0.1.0");
+        drop(progress);
+        let all: String = said.try_iter().collect();
+        assert_eq!(all, "compiling\n   Compiling a v0.1.0\n");
+    }
+
+    #[test]
+    fn the_rate_is_that_of_the_phase_alone() {
+        let now = Instant::now();
+        let at = |seconds: u64| now.checked_sub(Duration::from_secs(seconds)).unwrap();
+        let current = |since, moved_before| {
+            Some(Current { name: "reading".into(), began: SystemTime::now(), since, moved_before })
+        };
+        let mut state = State {
+            current: current(at(10), 90 << 20),
+            phases: Vec::new(),
+            moved: 100 << 20,
+            total: Some(200 << 20),
+            lines: None,
+            last_line: now,
+            over: false,
+        };
+        let line = state.line().unwrap();
+        assert!(line.starts_with("reading: 10 s, 100 MiB of 200 MiB, "), "{line}");
+        assert!(line.ends_with("1.00 MiB/s") || line.ends_with("1023 KiB/s"), "{line}");
+        state.current = current(at(10), 100 << 20);
+        assert_eq!(state.line().unwrap(), "reading: 10 s, 100 MiB of 200 MiB");
+    }
+
+    #[test]
+    fn every_phase_is_kept_with_its_time() {
+        let progress = Progress::hidden();
+        progress.phase("one");
+        assert_eq!(progress.silent("two", || 7), 7);
+        progress.phase("three");
+        let phases = progress.finish();
+        let names: Vec<&str> = phases.iter().map(|phase| phase.name.as_str()).collect();
+        assert_eq!(names, ["one", "two", "three"]);
+        assert!(phases.iter().all(|phase| phase.seconds >= 0.0 && phase.began.ends_with('Z')));
+    }
+}

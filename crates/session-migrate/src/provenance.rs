@@ -1,0 +1,166 @@
+//! Where a report comes from: when it was made, by which program, from which source tree, on which server.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, SystemTime};
+
+use maud::{Markup, html};
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use crate::progress::Phase;
+use crate::server::Server;
+
+/// What makes a report evidence that can be filed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Provenance {
+    /// When the work began, in UTC.
+    pub began: String,
+    /// The command line, without the folder of the program.
+    pub command: Vec<String>,
+    /// This program and its version.
+    pub tool: String,
+    /// The commit of the source tree; none where it is not a git checkout.
+    pub commit: Option<String>,
+    /// Whether files of that commit were changed since.
+    pub dirty: Option<bool>,
+    /// What the server calls itself: name and version.
+    pub server: String,
+}
+
+impl Provenance {
+    /// Of what this process has done since `began`.
+    pub fn of(began: SystemTime, server: &Server) -> Provenance {
+        let tree = source_tree();
+        let mut command: Vec<String> =
+            std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+        if let Some(program) = command.first_mut()
+            && let Some(name) = Path::new(&*program).file_name()
+        {
+            *program = name.to_string_lossy().into_owned();
+        }
+        Provenance {
+            began: utc(began),
+            command,
+            tool: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).to_owned(),
+            commit: git(&tree, &["rev-parse", "HEAD"]),
+            dirty: git(&tree, &["status", "--porcelain", "--untracked-files=no"])
+                .map(|said| !said.is_empty()),
+            server: server.version.clone(),
+        }
+    }
+
+    /// The commit, and whether the tree still was as committed.
+    pub fn tree(&self) -> String {
+        match (&self.commit, self.dirty) {
+            (None, _) => "unknown, no git checkout".into(),
+            (Some(commit), Some(true)) => format!("{commit}, with changes"),
+            (Some(commit), _) => commit.clone(),
+        }
+    }
+
+    /// For the end of a page, with the phases of the work.
+    pub(crate) fn markup(&self, phases: &[Phase]) -> Markup {
+        let Provenance { began, command, tool, server, .. } = self;
+        html! {
+            h2 { "How this was made" }
+            .wide {
+                table {
+                    @for (what, said) in [
+                        ("began", began),
+                        ("command", &command.join(" ")),
+                        ("program", tool),
+                        ("source tree", &self.tree()),
+                        ("server", server),
+                    ] {
+                        tr { td { (what) } td { code { (said) } } }
+                    }
+                }
+            }
+            @if !phases.is_empty() {
+                .wide {
+                    table {
+                        tr { th { "phase" } th { "began" } th.number { "seconds" } }
+                        @for Phase { name, began, seconds } in phases {
+                            tr { td { (name) } td { (began) } td.number { (format!("{seconds:.1}")) } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The tree that this program was built from.
+pub(crate) fn source_tree() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// What git says; none where there is no git, or the tree is no checkout of its own.
+fn git(tree: &Path, arguments: &[&str]) -> Option<String> {
+    // Else a tree without a history would get the commit of whatever it was unpacked into.
+    if !tree.join(".git").exists() {
+        return None;
+    }
+    let output = Command::new("git").arg("-C").arg(tree).args(arguments).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// A time in UTC, as ISO 8601 writes it.
+pub(crate) fn utc(time: SystemTime) -> String {
+    let time = OffsetDateTime::from(time);
+    let (date, hour, minute, second) = (time.date(), time.hour(), time.minute(), time.second());
+    format!(
+        "{:04}-{:02}-{:02}T{hour:02}:{minute:02}:{second:02}Z",
+        date.year(),
+        u8::from(date.month()),
+        date.day()
+    )
+}
+
+/// How long cargo worked before it became this process: it does so in its place (`cargo run`), so that the process is
+/// as old as the command. None where that cannot be known.
+pub fn compiled_for() -> Option<Duration> {
+    if std::env::var_os("CARGO_PKG_NAME")? != env!("CARGO_PKG_NAME") {
+        return None;
+    }
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    let uptime = std::fs::read_to_string("/proc/uptime").ok()?;
+    age(&stat, &uptime)
+}
+
+/// The kernel counts a process's start in hundredths of a second, on every machine that Rust runs on.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+fn age(stat: &str, uptime: &str) -> Option<Duration> {
+    // The name, in parentheses, may have anything in it.
+    let (_, after_name) = stat.rsplit_once(')')?;
+    let started: f64 = after_name.split_whitespace().nth(19)?.parse().ok()?;
+    let now: f64 = uptime.split_whitespace().next()?.parse().ok()?;
+    Duration::try_from_secs_f64(now - started / TICKS_PER_SECOND).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_in_utc() {
+        assert_eq!(utc(SystemTime::UNIX_EPOCH), "1970-01-01T00:00:00Z");
+        assert_eq!(utc(SystemTime::UNIX_EPOCH + Duration::from_secs(951_782_400)), "2000-02-29T00:00:00Z");
+    }
+
+    #[test]
+    fn a_process_is_as_old_as_the_kernel_says() {
+        let stat = "7 (a) b) R 1 7 7 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 49125 3133440 393";
+        assert_eq!(age(stat, "500.25 220.09\n"), Some(Duration::from_secs(9)));
+        assert_eq!(age(stat, "400.00 1.0"), None, "it would be from the future");
+        assert_eq!(age("7 (a) R", "500.25"), None);
+    }
+
+    #[test]
+    fn a_folder_without_a_history_has_no_commit() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(git(folder.path(), &["rev-parse", "HEAD"]), None);
+    }
+}

@@ -1,0 +1,102 @@
+//! Values as a person reads them: long digests and dumps by their beginning.
+
+/// So many hexadecimal digits in a row are a digest; more are a dump.
+const DIGEST: usize = 64;
+
+/// In values, more than so many are shortened.
+const SHORT: usize = 32;
+
+/// How many of them are shown.
+const SHOWN: usize = 16;
+
+/// A text is cut off after so many characters.
+const WIDTH: usize = 200;
+
+/// A value: of digests and dumps the first digits, of everything the first [`WIDTH`] characters.
+pub fn shorten(text: &str) -> String {
+    cut(&short_digits(text, SHORT))
+}
+
+/// A message: of dumps the first digits. Digests stay whole, for files are named by them.
+pub fn shorten_dumps(text: &str) -> String {
+    short_digits(text, DIGEST)
+}
+
+/// Both sides of a difference, shortened so that the difference is still to be seen.
+pub fn shorten_both(a: &str, b: &str) -> (String, String) {
+    let short = (shorten(a), shorten(b));
+    if short.0 != short.1 || a == b {
+        return short;
+    }
+    let same = a.chars().zip(b.chars()).take_while(|(a, b)| a == b).count();
+    let from = same.saturating_sub(SHOWN);
+    let after = |text: &str| cut(&format!("…{}", text.chars().skip(from).collect::<String>()));
+    (after(a), after(b))
+}
+
+fn cut(text: &str) -> String {
+    let length = text.chars().count();
+    if length <= WIDTH {
+        return text.to_owned();
+    }
+    format!("{}… ({length} characters)", text.chars().take(WIDTH).collect::<String>())
+}
+
+/// Shortens every row of more than `most` digits.
+fn short_digits(text: &str, most: usize) -> String {
+    let mut short = String::with_capacity(text.len().min(2 * WIDTH));
+    let mut rest = text;
+    while let Some(start) = rest.find(|c: char| c.is_ascii_hexdigit()) {
+        let (before, from) = rest.split_at(start);
+        let end = from.find(|c: char| !c.is_ascii_hexdigit()).unwrap_or(from.len());
+        let (digits, after) = from.split_at(end);
+        short.push_str(before);
+        match digits.len() {
+            length if length <= most => short.push_str(digits),
+            ..=DIGEST => short.extend([&digits[..SHOWN], "…"]),
+            length => short.push_str(&format!("{}… ({length} hexadecimal digits)", &digits[..SHOWN])),
+        }
+        rest = after;
+    }
+    short.push_str(rest);
+    short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests_and_dumps_are_shown_by_their_beginning() {
+        let digest = "18485c90f0a3371a".repeat(4);
+        assert_eq!(
+            shorten(&format!("sha256:{digest}, 21827484 bytes")),
+            "sha256:18485c90f0a3371a…, 21827484 bytes"
+        );
+        let dump = format!("Cannot parse header {}", "4449444c".repeat(338));
+        assert_eq!(shorten(&dump), "Cannot parse header 4449444c4449444c… (2704 hexadecimal digits)");
+        assert_eq!(shorten_dumps(&digest), digest);
+        assert!(shorten_dumps(&dump).ends_with("… (2704 hexadecimal digits)"));
+        for short in
+            ["", "bkyz2-fmaaa-aaaaa-qaaaq-cai", "a facade decade", "0123456789abcdef0123456789abcdef"]
+        {
+            assert_eq!(shorten(short), short);
+        }
+    }
+
+    #[test]
+    fn a_long_text_says_how_long_it_is() {
+        let short = shorten(&"blob ö".repeat(100));
+        assert!(short.starts_with("blob öblob ö") && short.ends_with("… (600 characters)"), "{short}");
+    }
+
+    #[test]
+    fn a_difference_far_inside_is_still_shown() {
+        let a = format!("{}1{}", "ab".repeat(300), "cd".repeat(300));
+        let b = format!("{}2{}", "ab".repeat(300), "cd".repeat(300));
+        let (short_a, short_b) = shorten_both(&a, &b);
+        assert!(short_a.starts_with("…abababababababab1cdcd"), "{short_a}");
+        assert!(short_b.starts_with("…abababababababab2cdcd"), "{short_b}");
+        assert_eq!(shorten_both("same", "same"), ("same".into(), "same".into()));
+    }
+}
