@@ -163,6 +163,36 @@ fn every_test_that_the_contract_names_exists() {
     assert_eq!(missing, Vec::<&str>::new());
 }
 
+/// ic-py takes the quotes, which a keyword needs as a name, for a part of it.
+#[test]
+fn no_new_name_of_the_interface_is_a_candid_keyword() {
+    for build in Build::ALL {
+        let did = fs::read_to_string(tree::root().join(format!("candid/{build}.did"))).unwrap();
+        let quoted: BTreeSet<&str> =
+            did.lines().filter_map(|line| line.trim_start().strip_prefix('"')?.split('"').next()).collect();
+        assert_eq!(quoted, BTreeSet::from(["blob"]), "{build}: of the first public release, and no other");
+    }
+}
+
+#[test]
+fn the_environment_is_on_one_page() {
+    let page = fs::read_to_string(tree::root().join("docs/environment.md")).unwrap();
+    let mut missing = BTreeSet::new();
+    for (path, text) in ["src", "crates", "tests"].into_iter().flat_map(sources) {
+        let reads = text.split("env::var").skip(1);
+        let names =
+            reads.filter_map(|read| read.trim_start_matches("_os").strip_prefix("(\"")?.split('"').next());
+        // A variable may have its name from a constant.
+        let constants = text
+            .split('"')
+            .filter(|text| text.starts_with("POCKET_IC_") && text.ends_with(char::is_alphabetic));
+        let constants = constants.filter(|text| text.chars().all(|c| c.is_ascii_uppercase() || c == '_'));
+        let unnamed = names.chain(constants).filter(|name| !page.contains(&format!("`{name}`")));
+        missing.extend(unnamed.map(|name| format!("{name} in {}", path.display())));
+    }
+    assert_eq!(missing, BTreeSet::new(), "variables that docs/environment.md does not have");
+}
+
 /// Every file is one idea, tests included, and no idea takes this many lines.
 #[test]
 fn no_file_is_longer_than_450_lines() {
