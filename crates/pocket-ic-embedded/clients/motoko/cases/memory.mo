@@ -1,0 +1,7 @@
+// What an upgrade keeps: all that is not transient, in a wasm memory that outlives it.
+persistent actor {
+  var kept : [Nat] = [];
+  transient var lost = 0;
+  public func add(n : Nat) : async Nat { kept := [n]; lost += 1; lost };
+  public query func both() : async ([Nat], Nat) { (kept, lost) };
+}
