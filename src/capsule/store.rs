@@ -81,8 +81,8 @@ fn check_room(limit: &'static str, allowed: u64, present: u64) -> Result<(), Cap
 
 /// Capsules and memories in stable memory.
 pub struct CapsuleStore {
-    capsules: Table<String, CapsuleRecord>,
-    memories: Table<String, MemoryRecord>,
+    pub(super) capsules: Table<String, CapsuleRecord>,
+    pub(super) memories: Table<String, MemoryRecord>,
     by_capsule: Table<TwoTexts, ()>,
     by_member: Table<(Principal, Blob<32>), ()>,
     condemned: Table<String, ()>,
@@ -229,8 +229,12 @@ impl CapsuleStore {
         needs: Access,
         capsule: &str,
     ) -> Result<CapsuleRecord, CapsuleError> {
-        self.capsules
-            .get(&capsule.to_owned())?
+        let found = match self.capsules.get(&capsule.to_owned()) {
+            // What is wrong with somebody else's record is not told.
+            Err(_) if !self.by_member.contains(&(caller, member_key(capsule))) => None,
+            found => found?,
+        };
+        found
             .filter(|record| record.access_of(&caller).is_some_and(|has| has >= needs))
             .ok_or_else(|| CapsuleError::Unauthorized { caller, needs, capsule: capsule.to_owned() })
     }
@@ -315,10 +319,25 @@ impl CapsuleStore {
         memory_id: &str,
     ) -> Result<MemoryRecord, CapsuleError> {
         let missing = || CapsuleError::NoSuchMemory(memory_id.to_owned());
-        let record = self.memories.get(&memory_id.to_owned())?.ok_or_else(missing)?;
+        let record = match self.memories.get(&memory_id.to_owned()) {
+            // What is wrong with somebody else's record is not told.
+            Err(_) if !self.is_in_a_capsule_of(caller, memory_id) => None,
+            found => found?,
+        };
+        let record = record.ok_or_else(missing)?;
         self.authorize(caller, Access::Read, &record.capsule_id).map_err(|_| missing())?;
         self.authorize(caller, needs, &record.capsule_id)?;
         Ok(record)
+    }
+
+    /// Whether a memory is in one of the first capsules that `caller` is a member of, as the indexes have it.
+    fn is_in_a_capsule_of(&self, caller: Principal, memory_id: &str) -> bool {
+        const LOOKED_AT: usize = 1_000;
+        let keys = self.by_member.keys((caller, member_key(""))..);
+        let mut own = keys.take_while(|(member, _)| *member == caller).take(LOOKED_AT);
+        own.any(|(_, capsule)| {
+            self.by_capsule.contains(&TwoTexts(capsule_of(&capsule), memory_id.to_owned()))
+        })
     }
 
     /// Whether there is such a memory, whoever may read it.

@@ -240,3 +240,21 @@ fn a_page_of_the_largest_memories_fits_a_reply() {
         assert!(reply.len() < MAX_REPLY_BYTES, "{} bytes", reply.len());
     }
 }
+
+#[test]
+fn a_stranger_learns_nothing_of_damaged_capsules_and_memories() {
+    let mut capsules = store();
+    let [owner, stranger] = [1, 2].map(person);
+    let id = capsules.create(owner, None, NOW).unwrap().id;
+    capsules.create(stranger, None, NOW).unwrap();
+    capsules.attach(owner, "mem", &memory(&id)).unwrap();
+    capsules.memories.insert_raw("mem".into(), b"rubbish".to_vec());
+    let read = |capsules: &CapsuleStore, who| capsules.memory(who, "mem").unwrap_err();
+    assert_eq!(read(&capsules, stranger), CapsuleError::NoSuchMemory("mem".into()));
+    assert!(matches!(read(&capsules, owner), CapsuleError::Stable(_)), "its owner is told");
+
+    capsules.capsules.insert_raw(id.clone(), b"rubbish".to_vec());
+    let authorize = |capsules: &CapsuleStore, who| capsules.authorize(who, Access::Read, &id).unwrap_err();
+    assert!(matches!(authorize(&capsules, stranger), CapsuleError::Unauthorized { .. }));
+    assert!(matches!(authorize(&capsules, owner), CapsuleError::Stable(_)), "its owner is told");
+}
