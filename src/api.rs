@@ -15,7 +15,7 @@ mod http;
 mod migration;
 mod upload;
 
-pub use admin::{AdminConfig, AdminStats, BuildInfo};
+pub use admin::{AdminConfig, AdminStats, BuildInfo, CapsuleMakers};
 pub use asset::{
     AssetMetadata, AssetMetadataBase, AssetType, AudioAssetMetadata, DocumentAssetMetadata,
     ImageAssetMetadata, NoteAssetMetadata, ProcessingStatus, VideoAssetMetadata,
@@ -29,6 +29,6 @@ pub use migration::{
     ClassCount, ClassForecast, DryRun, JournalEntry, MigrationPhase, MigrationStatus, QuarantinedRecord,
 };
 pub use upload::{
-    BlobMeta, ChunkRange, HashAlgorithm, SessionPath, SmallFile, StorageBackend, UploadConfig,
-    UploadFinishResult, UploadStatus,
+    BlobMeta, ChunkDigest, ChunkDigests, ChunkRange, HashAlgorithm, SessionPath, SmallFile, StorageBackend,
+    UploadConfig, UploadFinishResult, UploadStatus,
 };

@@ -9,7 +9,7 @@ mod record;
 mod sink;
 mod store;
 
-pub use chunk_map::ChunkPrefix;
+pub use chunk_map::{ChunkPrefix, RELEASE_AT_ONCE};
 pub use extents::{AllocateError, Extents};
 pub use record::{BlobId, BlobRecord, ContentDigest, Place};
 pub use sink::StableBlobSink;

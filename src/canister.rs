@@ -157,12 +157,16 @@ fn admin_config_get() -> Result<AdminConfig> {
     with_app(|App { storage, .. }| Ok(storage.config()?))
 }
 
-/// Changes those that are given. For controllers.
+/// Changes those that are given. Settings that refuse every upload are taken with `opt true` only. For controllers.
 #[apply(update)]
-fn admin_config_set(config: AdminConfig) -> Result<()> {
+fn admin_config_set(config: AdminConfig, force: Option<bool>) -> Result<()> {
     controllers_only()?;
     with_app(|App { storage, .. }| {
-        let checked = Config::checked(config.or(storage.config()?))?;
+        let config = config.or(storage.settings.get()?.unwrap_or_default());
+        let checked = Config::checked(config)?;
+        if force != Some(true) {
+            config.check_open(&storage.config()?, storage.usage.total()?)?;
+        }
         migration::controls::check_share(storage, config.compat_share_percent)?;
         storage.settings.set(&checked);
         Ok(())

@@ -2,13 +2,13 @@
 
 use minicbor::{Decode, Encode};
 
-use crate::api::{AdminConfig, Error, Result};
+use crate::api::{AdminConfig, CapsuleMakers, Error, Result};
 use crate::build_profile::{BUILD, COMPAT_SHARE_PERCENT};
 use crate::stable::{Record, codec};
 use crate::upload::limits::{
     DEFAULT_MAX_BYTES, DEFAULT_MAX_BYTES_PER_CALLER, DEFAULT_MAX_BYTES_PER_CAPSULE,
-    DEFAULT_MAX_CAPSULES_PER_CALLER, DEFAULT_MAX_MEMORIES_PER_CAPSULE, DEFAULT_MAX_SESSIONS_PER_CALLER,
-    DEFAULT_SESSION_TTL_SECONDS,
+    DEFAULT_MAX_CAPSULES_PER_CALLER, DEFAULT_MAX_MEMORIES_PER_CAPSULE, DEFAULT_MAX_PROMISED_PERCENT,
+    DEFAULT_MAX_SESSION_AGE_SECONDS, DEFAULT_MAX_SESSIONS_PER_CALLER, DEFAULT_SESSION_TTL_SECONDS,
 };
 
 /// Shortest time to live that makes sense: a client must be able to send one chunk, seconds.
@@ -16,6 +16,14 @@ const MIN_TTL_SECONDS: u64 = 60;
 
 /// Longest time to live, seconds: 30 days.
 const MAX_TTL_SECONDS: u64 = 30 * 24 * 60 * 60;
+
+/// Longest life of a session that a controller may set, seconds: a year.
+const MAX_AGE_SECONDS: u64 = 365 * 24 * 60 * 60;
+
+/// The longest life of a session where no controller has set one: never shorter than it may be idle.
+fn default_age(ttl_seconds: u64) -> u64 {
+    ttl_seconds.max(DEFAULT_MAX_SESSION_AGE_SECONDS)
+}
 
 /// The stored form of the settings. An absent field has its default.
 #[derive(Encode, Decode, Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,18 +44,70 @@ pub struct Config {
     max_capsules_per_caller: Option<u64>,
     #[n(7)]
     max_memories_per_capsule: Option<u64>,
+    #[n(8)]
+    max_promised_percent: Option<u8>,
+    #[n(9)]
+    max_session_age_seconds: Option<u64>,
+    #[n(10)]
+    capsule_makers: Option<CapsuleMakers>,
 }
 
 impl AdminConfig {
-    /// The same, with what it leaves open as it is in `before`: a client of an older interface does not know of
-    /// the newer settings, and must not reset them.
+    /// The same, with what it leaves open as it is stored: a client of an older interface does not know of the newer
+    /// settings, and must not reset them. What was never set stays at its default.
     #[must_use]
-    pub fn or(self, before: Self) -> Self {
+    pub fn or(self, stored: Config) -> Self {
         Self {
-            max_capsules_per_caller: self.max_capsules_per_caller.or(before.max_capsules_per_caller),
-            max_memories_per_capsule: self.max_memories_per_capsule.or(before.max_memories_per_capsule),
+            max_capsules_per_caller: self.max_capsules_per_caller.or(stored.max_capsules_per_caller),
+            max_memories_per_capsule: self.max_memories_per_capsule.or(stored.max_memories_per_capsule),
+            max_promised_percent: self.max_promised_percent.or(stored.max_promised_percent),
+            max_session_age_seconds: self.max_session_age_seconds.or(stored.max_session_age_seconds),
+            capsule_makers: self.capsule_makers.or(stored.capsule_makers),
             ..self
         }
+    }
+
+    /// Nothing, when none of these settings refuses every upload that did not so `before`, with `in_use` bytes in the
+    /// canister.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] with the first setting that refuses everything, and how to set it nevertheless.
+    pub fn check_open(&self, before: &Self, in_use: u64) -> Result<()> {
+        type Limit = fn(&AdminConfig) -> u64;
+        let smallest: [(&str, Limit, u64); 7] = [
+            ("max_sessions_per_caller", |config| config.max_sessions_per_caller, 0),
+            ("max_bytes_per_caller", |config| config.max_bytes_per_caller, 0),
+            ("max_bytes_per_capsule", |config| config.max_bytes_per_capsule, 0),
+            ("max_bytes", |config| config.max_bytes, in_use),
+            ("max_capsules_per_caller", Self::capsules_per_caller, 0),
+            ("max_memories_per_capsule", Self::memories_per_capsule, 0),
+            ("max_promised_percent", |config| config.promised_percent().into(), 0),
+        ];
+        for (field, limit, used) in smallest {
+            let got = limit(self);
+            if got <= used && got != limit(before) {
+                let in_use = if used > 0 { ", which are in use," } else { "" };
+                let expected = format!("more than {used}{in_use} or `force`: this would refuse every upload");
+                return Err(Error::invalid(field, expected, got));
+            }
+        }
+        Ok(())
+    }
+
+    /// Share of `max_bytes` that may be promised and not filled yet, percent.
+    pub fn promised_percent(&self) -> u8 {
+        self.max_promised_percent.unwrap_or(DEFAULT_MAX_PROMISED_PERCENT)
+    }
+
+    /// Bytes that sessions may have reserved and not filled yet.
+    pub fn max_promised_bytes(&self) -> u64 {
+        let share = u128::from(self.max_bytes).saturating_mul(self.promised_percent().into()).div_euclid(100);
+        u64::try_from(share).unwrap_or(u64::MAX)
+    }
+
+    /// A session expires this long after its beginning, seconds.
+    pub fn session_age_seconds(&self) -> u64 {
+        self.max_session_age_seconds.unwrap_or_else(|| default_age(self.session_ttl_seconds))
     }
 
     /// Capsules that one caller may have made.
@@ -76,6 +136,15 @@ impl Config {
             let expected = format!("{MIN_TTL_SECONDS} to {MAX_TTL_SECONDS}");
             return Err(Error::invalid("session_ttl_seconds", expected, config.session_ttl_seconds));
         }
+        if let Some(percent) = config.max_promised_percent.filter(|percent| *percent > 100) {
+            return Err(Error::invalid("max_promised_percent", "0 to 100", percent));
+        }
+        let ages = config.session_ttl_seconds..=MAX_AGE_SECONDS;
+        if let Some(age) = config.max_session_age_seconds.filter(|age| !ages.contains(age)) {
+            let expected =
+                format!("session_ttl_seconds, {}, to {MAX_AGE_SECONDS}", config.session_ttl_seconds);
+            return Err(Error::invalid("max_session_age_seconds", expected, age));
+        }
         Ok(Self {
             // A share that the build leaves no choice of is not stored: the next build starts at its own default.
             compat_share_percent: (lowest != highest).then_some(config.compat_share_percent),
@@ -88,15 +157,19 @@ impl Config {
         let share = self.compat_share_percent.unwrap_or(0);
         let capsules = self.max_capsules_per_caller.unwrap_or(DEFAULT_MAX_CAPSULES_PER_CALLER);
         let memories = self.max_memories_per_capsule.unwrap_or(DEFAULT_MAX_MEMORIES_PER_CAPSULE);
+        let ttl = self.session_ttl_seconds.unwrap_or(DEFAULT_SESSION_TTL_SECONDS);
         AdminConfig {
             compat_share_percent: share.clamp(*COMPAT_SHARE_PERCENT.start(), *COMPAT_SHARE_PERCENT.end()),
-            session_ttl_seconds: self.session_ttl_seconds.unwrap_or(DEFAULT_SESSION_TTL_SECONDS),
+            session_ttl_seconds: ttl,
             max_sessions_per_caller: self.max_sessions_per_caller.unwrap_or(DEFAULT_MAX_SESSIONS_PER_CALLER),
             max_bytes_per_caller: self.max_bytes_per_caller.unwrap_or(DEFAULT_MAX_BYTES_PER_CALLER),
             max_bytes_per_capsule: self.max_bytes_per_capsule.unwrap_or(DEFAULT_MAX_BYTES_PER_CAPSULE),
             max_bytes: self.max_bytes.unwrap_or(DEFAULT_MAX_BYTES),
             max_capsules_per_caller: Some(capsules),
             max_memories_per_capsule: Some(memories),
+            max_promised_percent: Some(self.max_promised_percent.unwrap_or(DEFAULT_MAX_PROMISED_PERCENT)),
+            max_session_age_seconds: Some(self.max_session_age_seconds.unwrap_or_else(|| default_age(ttl))),
+            capsule_makers: Some(self.capsule_makers.unwrap_or_default()),
         }
     }
 
@@ -110,6 +183,9 @@ impl Config {
             max_bytes,
             max_capsules_per_caller,
             max_memories_per_capsule,
+            max_promised_percent,
+            max_session_age_seconds,
+            capsule_makers,
         } = config;
         Self {
             compat_share_percent: Some(compat_share_percent),
@@ -120,6 +196,9 @@ impl Config {
             max_bytes: Some(max_bytes),
             max_capsules_per_caller,
             max_memories_per_capsule,
+            max_promised_percent,
+            max_session_age_seconds,
+            capsule_makers,
         }
     }
 }

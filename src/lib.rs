@@ -22,6 +22,7 @@ pub mod blob;
 pub mod build_profile;
 pub mod canister;
 pub mod capsule;
+pub mod capsule_makers;
 pub mod config;
 mod leb128;
 pub mod memories;

@@ -49,6 +49,7 @@ pub fn create(
     if declared != content.size() {
         return Err(Error::invalid("asset_metadata.bytes", content.size().to_string(), declared));
     }
+    check_claim(&content, &asset_metadata)?;
     // A key of its own kind: an upload may use the same text.
     let idem_key = IdemKey::of(&capsule_id, &caller, &format!("memory:{idem}"));
     let fingerprint: [u8; 32] = Sha256::new()
@@ -82,6 +83,17 @@ pub fn create(
     };
     storage.capsules.attach(caller, &memory_id, &record)?;
     Ok(memory_id)
+}
+
+/// Nothing, when the SHA-256 that metadata claims is that of the content, as far as that is known.
+fn check_claim(content: &Content, asset_metadata: &AssetMetadata) -> Result<()> {
+    let Some(claimed) = &asset_metadata.base().sha256 else { return Ok(()) };
+    match content.sha256() {
+        Some(known) if known != *claimed => {
+            Err(Error::invalid("asset_metadata.sha256", hex::encode(known), hex::encode(claimed)))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Nothing, when the capsule, which has `inline_bytes` of them, may keep the inline bytes of `content` too.
@@ -167,6 +179,7 @@ pub fn update(
     if bytes != size {
         return Err(Error::invalid("asset_metadata.bytes", size.to_string(), bytes));
     }
+    check_claim(&record.content, &asset_metadata)?;
     record.asset_metadata = asset_metadata;
     storage.capsules.replace_memory(memory_id, &record);
     Ok(record.to_api(memory_id))

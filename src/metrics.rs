@@ -25,6 +25,7 @@ pub fn stats(storage: &Storage, stable_memory_bytes: u64) -> Result<AdminStats> 
         memories: storage.capsules.memory_total(),
         receipts: storage.receipts.len(),
         bytes_in_use: storage.usage.total()?,
+        bytes_promised: storage.promises.total(),
         stable_memory_bytes,
         counts: storage.counters.all(),
     })
@@ -50,6 +51,7 @@ pub fn prometheus(storage: &Storage, stable_memory_bytes: u64) -> Result<String>
         ("upload_memories", "Memories", stats.memories),
         ("upload_receipts", "Receipts of ended sessions", stats.receipts),
         ("upload_bytes_in_use", "Bytes reserved or stored", stats.bytes_in_use),
+        ("upload_bytes_promised", "Bytes reserved by sessions and not filled yet", stats.bytes_promised),
         ("upload_stable_memory_bytes", "Size of stable memory", stats.stable_memory_bytes),
         ("upload_layout", "Stable layout", u64::from(layout.0)),
         ("migration_source", "Legacy records there were", migration.source),

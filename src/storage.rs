@@ -7,6 +7,7 @@ use crate::api::AdminConfig;
 use crate::blob::BlobStore;
 use crate::build_profile::{BUILD, FRESH_LAYOUT, LAYOUTS};
 use crate::capsule::CapsuleStore;
+use crate::capsule_makers::CapsuleMakerList;
 use crate::config::Config;
 use crate::migrate::{MigrationTables, Phase};
 use crate::session::SessionId;
@@ -14,7 +15,7 @@ use crate::stable::layout::Layout;
 use crate::stable::preflight::{self, PreflightError};
 use crate::stable::{Buckets, Memories, RawMemory, Register, StableError, Table, memory_ids};
 use crate::upload::mapped_sessions::MappedSessions;
-use crate::upload::{PathCounters, PayloadState, Receipts, SessionIndex, SessionTables, Usage};
+use crate::upload::{PathCounters, PayloadState, Promises, Receipts, SessionIndex, SessionTables, Usage};
 
 /// All stable structures of the canister.
 pub struct Storage {
@@ -32,12 +33,18 @@ pub struct Storage {
     pub receipts: Receipts,
     /// Bytes in use, by account.
     pub usage: Usage,
+    /// Bytes that sessions in flight have reserved and not filled.
+    pub promises: Promises,
+    /// Where the next look for a session to evict begins; on the heap alone, since any place will do.
+    pub looked_at: Option<(u64, u64)>,
     /// What came of the uploads, by path.
     pub counters: PathCounters,
     /// Chunks and committed blobs.
     pub blobs: BlobStore,
     /// Capsules and memories.
     pub capsules: CapsuleStore,
+    /// Who may make capsules, where a list says so.
+    pub capsule_makers: CapsuleMakerList,
     /// Settings of the controllers.
     pub settings: Register<Config>,
     /// State, journal and quarantine of the migration.
@@ -79,6 +86,7 @@ impl Storage {
     pub fn create(raw: RawMemory) -> Result<Self, StableError> {
         let mut storage = Self::open(&Memories::init(raw.clone()), raw)?;
         storage.layout.set(&FRESH_LAYOUT);
+        storage.promises.begin_after(storage.sessions.counter.get()?.unwrap_or(0));
         Ok(storage)
     }
 
@@ -117,6 +125,7 @@ impl Storage {
         }
         preflight::check_unknown(&memories)?;
         storage.counters.check()?;
+        storage.promises.begin_after(storage.sessions.counter.get()?.unwrap_or(0));
         if found.is_none() {
             storage.layout.set(&layout);
         }
@@ -132,9 +141,12 @@ impl Storage {
             mapped_sessions: Register::open(memories, memory_ids::MAPPED_SESSIONS),
             receipts: Receipts::open(memories),
             usage: Usage::open(memories),
+            promises: Promises::open(memories),
+            looked_at: None,
             counters: PathCounters::open(memories),
             blobs: BlobStore::open(memories),
             capsules: CapsuleStore::open(memories),
+            capsule_makers: CapsuleMakerList::open(memories),
             settings: Register::open(memories, memory_ids::CONFIG),
             migration: MigrationTables::open(memories),
             buckets: Buckets::of(raw),

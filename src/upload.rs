@@ -8,9 +8,11 @@
 
 mod absorb;
 mod begin;
+mod chunk_digests;
 mod counts;
 mod ended;
 mod error;
+mod evict;
 mod finish;
 mod hashing;
 mod idempotency;
@@ -21,6 +23,7 @@ pub mod mapped_sessions;
 mod meta;
 pub mod path;
 mod payload;
+mod promises;
 mod receipt;
 mod service;
 mod tables;
@@ -30,12 +33,13 @@ mod whole;
 
 pub use absorb::{absorb_stored, digest as content_digest};
 pub use counts::{Event, PathCounters};
-pub use ended::{forget_session, give_bytes_back};
+pub use ended::{Ended, forget_session, give_bytes_back, leave_receipt};
 pub use idempotency::{IdemKey, memory_id};
 pub use index::SessionIndex;
 pub use legacy_sessions::{LegacySession, LegacySessions};
 pub use meta::UploadMeta;
 pub use payload::PayloadState;
+pub use promises::Promises;
 pub use receipt::{Finished, Outcome, Receipt, Receipts};
 pub use service::UploadService;
 pub use tables::{DirectStore, RawRecord, SessionRecord, SessionTables};

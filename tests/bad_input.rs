@@ -317,7 +317,15 @@ fn admin(scene: &Scene) -> Vec<Case> {
         |what, config: AdminConfig, kind| ("admin_config_set", what, controller(), args!(config), kind);
     let share = |percent| AdminConfig { compat_share_percent: percent, ..in_force };
     let ttl = |seconds| AdminConfig { session_ttl_seconds: seconds, ..in_force };
+    let age = |seconds| AdminConfig { max_session_age_seconds: Some(seconds), ..in_force };
+    let promised = |percent| AdminConfig { max_promised_percent: Some(percent), ..in_force };
+    let bytes = |bytes| AdminConfig { max_bytes: bytes, ..in_force };
     vec![
+        case("an age below the time to live", age(60), Invalid("max_session_age_seconds")),
+        case("an age without end", age(u64::MAX), Invalid("max_session_age_seconds")),
+        case("more promised than there is", promised(101), Invalid("max_promised_percent")),
+        case("nothing promised", promised(0), Invalid("max_promised_percent")),
+        case("no bytes", bytes(0), Invalid("max_bytes")),
         case("a share beyond all", share(101), Invalid("compat_share_percent")),
         case("a share in between", share(50), Invalid("compat_share_percent")),
         case("largest share", share(u8::MAX), Invalid("compat_share_percent")),

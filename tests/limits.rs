@@ -31,6 +31,8 @@ on_both_builds! {
     a_capsule_holds_so_many_memories_and_no_more
     every_text_has_a_length
     a_client_of_the_older_settings_resets_none_of_the_newer_ones
+    settings_that_close_the_service_are_taken_by_force_only
+    who_may_make_capsules_is_a_setting
 }
 
 mod check_that {
@@ -133,6 +135,66 @@ mod check_that {
         external(2_048, 2_048).unwrap();
     }
 
+    pub fn settings_that_close_the_service_are_taken_by_force_only(build: Build) {
+        type Change = fn(&mut AdminConfig);
+        let world = World::new(build);
+        let capsule = world.capsule();
+        world.upload(owner(), &capsule, b"stored", "stored");
+        let in_use = world.stats().bytes_in_use;
+        let open = world.config();
+        let closing: [(&str, Change); 7] = [
+            ("max_sessions_per_caller", |config| config.max_sessions_per_caller = 0),
+            ("max_bytes_per_caller", |config| config.max_bytes_per_caller = 0),
+            ("max_bytes_per_capsule", |config| config.max_bytes_per_capsule = 0),
+            ("max_bytes", |config| config.max_bytes = 6),
+            ("max_capsules_per_caller", |config| config.max_capsules_per_caller = Some(0)),
+            ("max_memories_per_capsule", |config| config.max_memories_per_capsule = Some(0)),
+            ("max_promised_percent", |config| config.max_promised_percent = Some(0)),
+        ];
+        assert_eq!(in_use, 6);
+        for (named, change) in closing {
+            let refused = world.try_configure(change).unwrap_err();
+            let Error::InvalidArgument { field, expected, .. } = &refused else { panic!("{refused}") };
+            assert_eq!(field, named);
+            assert!(expected.contains("force"), "the way to do it nevertheless: {expected}");
+            assert_eq!(world.config(), open, "nothing was changed");
+            let mut config = open;
+            change(&mut config);
+            let set = |config: AdminConfig, force: Option<bool>| {
+                world.update::<()>(controller(), "admin_config_set", (config, force))
+            };
+            assert!(set(config, Some(false)).is_err());
+            set(config, Some(true)).unwrap();
+            assert_eq!(world.config(), config);
+            set(config, None).unwrap(); // what is closed already stays closed without force
+            set(open, None).unwrap();
+        }
+    }
+
+    pub fn who_may_make_capsules_is_a_setting(build: Build) {
+        let world = World::new(build);
+        let create =
+            |caller: Principal| world.update::<Capsule>(caller, "capsules_create", (None::<PersonRef>,));
+        let list = |principals: &[Principal]| {
+            world.update::<()>(controller(), "admin_capsule_makers_set", (principals,)).unwrap();
+            world.query::<Vec<Principal>>(controller(), "admin_capsule_makers", ()).unwrap()
+        };
+        create(stranger()).unwrap();
+        world.configure(|config| config.capsule_makers = Some(CapsuleMakers::Listed));
+        assert!(matches!(create(owner()), Err(Error::Unauthorized { .. })), "nobody is listed");
+        assert_eq!(list(&[owner()]), [owner()]);
+        create(owner()).unwrap();
+        world.upgrade(build);
+        create(owner()).unwrap();
+        let refused = create(stranger()).unwrap_err();
+        assert!(
+            matches!(&refused, Error::Unauthorized { needs, .. } if needs.contains("listed")),
+            "{refused}"
+        );
+        world.configure(|config| config.capsule_makers = Some(CapsuleMakers::Nobody));
+        assert!(matches!(create(owner()), Err(Error::Unauthorized { .. })));
+    }
+
     /// Settings as they were before there were limits on capsules and memories.
     #[derive(CandidType, Deserialize)]
     struct OlderConfig {
@@ -149,6 +211,9 @@ mod check_that {
         world.configure(|config| {
             config.max_capsules_per_caller = Some(5);
             config.max_memories_per_capsule = Some(6);
+            config.max_promised_percent = Some(7);
+            config.max_session_age_seconds = Some(8 * 86_400);
+            config.capsule_makers = Some(CapsuleMakers::Nobody);
         });
         let config: OlderConfig = world.query(controller(), "admin_config_get", ()).unwrap();
         let changed = OlderConfig { max_sessions_per_caller: 7, ..config };
@@ -156,6 +221,10 @@ mod check_that {
         let config = world.config();
         assert_eq!(config.max_sessions_per_caller, 7);
         assert_eq!((config.max_capsules_per_caller, config.max_memories_per_capsule), (Some(5), Some(6)));
+        assert_eq!(
+            (config.max_promised_percent, config.max_session_age_seconds, config.capsule_makers),
+            (Some(7), Some(8 * 86_400), Some(CapsuleMakers::Nobody))
+        );
         let fresh = World::new(build).config();
         assert_eq!(
             (fresh.max_capsules_per_caller, fresh.max_memories_per_capsule),

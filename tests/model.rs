@@ -70,6 +70,7 @@ fn view(status: UploadStatus) -> View {
         received: status.received.iter().map(|range| (range.first, range.last)).collect(),
         memory: status.provisional_memory_id,
         last_seen: status.last_seen,
+        expires_at: status.expires_at,
     }
 }
 
@@ -94,6 +95,8 @@ impl Wasm {
             config.max_bytes_per_capsule = upload_model::MAX_BYTES_PER_CAPSULE;
             config.max_bytes = upload_model::MAX_BYTES;
             config.max_memories_per_capsule = Some(upload_model::MAX_MEMORIES);
+            config.max_promised_percent = Some(upload_model::MAX_PROMISED_PERCENT);
+            config.max_session_age_seconds = Some(upload_model::AGE_SECONDS);
         });
     }
 }
@@ -215,6 +218,10 @@ impl Target for Wasm {
         let args = (None::<u64>, None::<u32>);
         let listed = self.world.query::<Vec<UploadStatus>>(person(who), "uploads_list", args);
         listed.unwrap().into_iter().map(view).collect()
+    }
+
+    fn all_converted(&mut self) -> bool {
+        self.world.build == Build::Legacy || self.world.stats().legacy_sessions == 0
     }
 
     fn holdings(&mut self) -> Holdings {

@@ -49,6 +49,8 @@ const ITS_UPLOADER: [Answer; 6] = [Unknown, Unknown, Unknown, Unknown, Yes, Unkn
 /// Every function and what each caller is answered. How it is called is said in [`CALLS`].
 #[rustfmt::skip]
 const TABLE: &[(&str, [Answer; 6])] = &[
+    ("admin_capsule_makers",     CONTROLLERS),
+    ("admin_capsule_makers_set", CONTROLLERS),
     ("admin_config_get",     CONTROLLERS),
     ("admin_config_set",     CONTROLLERS),
     ("admin_stats",          CONTROLLERS),
@@ -81,6 +83,7 @@ const TABLE: &[(&str, [Answer; 6])] = &[
     ("upload_config",        EVERYBODY),
     ("uploads_abort",        ITS_UPLOADER),
     ("uploads_begin",        WRITERS),
+    ("uploads_chunk_digests", ITS_UPLOADER),
     ("uploads_finish",       ITS_UPLOADER),
     ("uploads_list",         EVERYBODY),
     ("uploads_put_chunk",    ITS_UPLOADER),

@@ -5,7 +5,7 @@ use candid::Principal;
 use super::class::{CLASSES, Class};
 use super::convert::FIELDS;
 use super::examine::{Examined, Verdict, examine};
-use super::write::{set_aside, settle, stored, withdraw};
+use super::write::{bytes_missing, set_aside, settle, stored, withdraw};
 use super::{LegacyUploadSession, Split, Unconvertible, convert, revert};
 use crate::api::{Error, Result};
 use crate::build_profile::{BUILD, SERVES_LAYOUT_1};
@@ -154,6 +154,7 @@ impl Migration for SplitSessions {
             if storage.index.insert_without_key(id, legacy.caller, last_seen) {
                 let bytes = legacy.asset_metadata.bytes();
                 storage.usage.reserve_unlimited(legacy.caller, &legacy.capsule_id, bytes)?;
+                storage.promises.add(id, bytes_missing(storage, &legacy));
             }
         }
         // What was put aside without being read has kept its owner, and lost its activity.

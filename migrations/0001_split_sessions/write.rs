@@ -11,7 +11,10 @@ use crate::migrate::{Fate, QuarantineRecord};
 use crate::session::{SessionId, Time};
 use crate::stable::StableError;
 use crate::storage::Storage;
-use crate::upload::{Event, LegacySession, SessionRecord, UploadMeta, forget_session, give_bytes_back};
+use crate::upload::{
+    Ended, Event, LegacySession, Outcome, SessionRecord, UploadMeta, forget_session, give_bytes_back,
+    leave_receipt,
+};
 
 /// What was made of a record.
 pub enum Made {
@@ -35,7 +38,14 @@ pub fn make(storage: &mut Storage, legacy: &LegacySession, now: Time) -> Result<
         }
         Verdict::Release { caller, split } => {
             let Split { session, meta } = &*split;
+            let hash = storage.payload_of(id)?.hash.algorithm();
+            let ttl = storage.config()?.session_ttl_seconds;
+            let until = session.session_meta.last_seen.plus_seconds(ttl).plus_seconds(ttl);
             forget_session(storage, id, caller, session, &meta.capsule_id)?;
+            if until > now {
+                let ended = Ended { owner: caller, session, meta, hash, until };
+                leave_receipt(storage, id, &ended, Outcome::Expired);
+            }
             storage.counters.session(SessionPath::Compat, Event::Expired);
             let place = Place::Chunks(ChunkPrefix::of(&meta.provisional_memory_id, id));
             give_bytes_back(storage, session, meta, &place)?;
@@ -139,6 +149,7 @@ fn write_indexed(
         remove(storage, id);
         return Err(error.into());
     }
+    storage.promises.add(id, session.bytes_missing());
     let seen = session.session_meta.last_seen;
     match key {
         Key::Free(key) | Key::TakenFrom(key) => {
@@ -149,6 +160,18 @@ fn write_indexed(
         }
     }
     Ok(digest)
+}
+
+/// Bytes of a session that are not stored.
+pub fn bytes_missing(storage: &Storage, legacy: &LegacyUploadSession) -> u64 {
+    let bytes = legacy.asset_metadata.bytes();
+    let chunk = |idx: u32| {
+        let offset = u64::from(idx).saturating_mul(legacy.chunk_size);
+        bytes.saturating_sub(offset).min(legacy.chunk_size)
+    };
+    let chunks = storage.blobs.stored_chunks(legacy.chunk_prefix());
+    let stored: u64 = chunks.ranges().flat_map(|(first, last)| first..=last).map(chunk).sum();
+    bytes.saturating_sub(stored)
 }
 
 /// Takes a record that is put aside out of the sessions in flight: it must neither expire nor stop a list. Its key
@@ -166,6 +189,7 @@ pub fn withdraw(
                 let bytes = legacy.asset_metadata.bytes();
                 storage.usage.end(legacy.caller, bytes)?;
                 storage.usage.free(&legacy.capsule_id, bytes)?;
+                storage.promises.subtract(id, bytes_missing(storage, legacy));
             }
             storage.index.end(id, legacy.caller, last_seen);
         }

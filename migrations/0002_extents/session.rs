@@ -22,6 +22,9 @@ pub struct Progress {
     /// Chunks that are there already, as ranges.
     #[n(1)]
     copied: Vec<(u32, u32)>,
+    /// Chunks that its client had replaced when the first of these was copied.
+    #[n(2)]
+    replaced: Option<u64>,
 }
 
 /// Not one of the versions of the payload state, which is what a blob's progress is kept as.
@@ -67,11 +70,16 @@ pub fn bytes_received(storage: &Storage, id: SessionId) -> Result<u64> {
 /// A damaged record, or no room. The session is as it was, and has no room in extents.
 pub fn convert(storage: &mut Storage, id: SessionId, work: &mut Work<'_>) -> Result<Advance> {
     let (session, meta) = records(storage, id)?;
+    let replaced = storage.payload_of(id)?.replaced;
     let mut progress = if work.progress.is_empty() {
-        Progress { extents: storage.blobs.allocate(session.bytes_expected)?, copied: Vec::new() }
+        Progress { extents: storage.blobs.allocate(session.bytes_expected)?, copied: Vec::new(), replaced }
     } else {
         Progress::decode(&work.progress).map_err(Error::Internal)?
     };
+    if progress.replaced != replaced {
+        // Any of the chunks that were copied may have been replaced since.
+        progress = Progress { copied: Vec::new(), replaced, ..progress };
+    }
     let prefix = ChunkPrefix::of(&meta.provisional_memory_id, id);
     let moved = copy_some(storage, prefix, &session, &mut progress, work);
     let (class, fate) = match unless_given_up(storage, &progress.extents, moved)? {

@@ -271,3 +271,28 @@ fn a_unit_has_the_price_of_its_bytes() {
         [0, 85, 5].map(|each| 500_000 + each * chunk)
     );
 }
+
+/// A chunk that was copied already and is replaced then is copied again.
+#[test]
+fn chunks_that_clients_replace_on_the_way_are_copied_again() {
+    for blake3 in [false, true] {
+        let world = finalized();
+        let mut world = if blake3 { world.with_blake3() } else { world };
+        let file = file(3 * CHUNK + 5);
+        let mut sent = file.clone();
+        sent[0] ^= 1;
+        let id = world.begin(file.len(), "a");
+        (0..4).for_each(|idx| world.put(id, &sent, idx).unwrap());
+        world.finish(id, &file).unwrap_err();
+        while state(&world).unit.is_none() {
+            message(&mut world);
+        }
+        message(&mut world);
+        world.put(id, &file, 0).unwrap();
+        assert_eq!(to_end(&mut world).phase, Phase::Converted);
+        assert!(world.storage.payloads.get(&id).unwrap().unwrap().extents.is_some());
+        let finished = world.finish(id, &file).unwrap();
+        assert!(read_back(&world, &finished.blob_id) == file);
+        assert_all_moved(&mut world, &[file.len()]);
+    }
+}

@@ -1,6 +1,7 @@
 //! What controllers set and anybody may know about the running build.
 
 use candid::CandidType;
+use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
 use super::UploadCounts;
@@ -11,7 +12,7 @@ pub struct AdminConfig {
     /// Share of new sessions that take the compat path, 0 to 100 %. Only a build with both paths accepts
     /// a value between its extremes.
     pub compat_share_percent: u8,
-    /// A session expires this long after its last activity, seconds.
+    /// A session expires this long after its last activity, seconds. Repeating a chunk that is stored is no activity.
     pub session_ttl_seconds: u64,
     /// Sessions that one caller may have in flight.
     pub max_sessions_per_caller: u64,
@@ -25,6 +26,29 @@ pub struct AdminConfig {
     pub max_capsules_per_caller: Option<u64>,
     /// Memories that one capsule may hold. Left open, it stays what it is.
     pub max_memories_per_capsule: Option<u64>,
+    /// Share of `max_bytes` that sessions may have reserved and not filled yet, 0 to 100 %. Left open, it stays what it
+    /// is.
+    pub max_promised_percent: Option<u8>,
+    /// A session expires this long after its beginning, whatever happens, seconds. Left open, it stays what it is.
+    pub max_session_age_seconds: Option<u64>,
+    /// Who may make capsules. Left open, it stays what it is.
+    pub capsule_makers: Option<CapsuleMakers>,
+}
+
+/// Who may make capsules. The numbers are stored.
+#[derive(CandidType, Serialize, Deserialize, Encode, Decode, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cbor(index_only)]
+pub enum CapsuleMakers {
+    /// Everybody but the anonymous principal.
+    #[default]
+    #[n(0)]
+    Anyone,
+    /// Those on the list of `admin_capsule_makers_set`.
+    #[n(1)]
+    Listed,
+    /// Nobody. The capsules that exist go on.
+    #[n(2)]
+    Nobody,
 }
 
 /// What the canister holds.
@@ -52,6 +76,8 @@ pub struct AdminStats {
     pub receipts: u64,
     /// Bytes reserved by sessions or stored in blobs.
     pub bytes_in_use: u64,
+    /// Of these: reserved by sessions and not filled yet. Sessions from before this was counted are left out.
+    pub bytes_promised: u64,
     /// Size of stable memory, bytes.
     pub stable_memory_bytes: u64,
     /// What came of the uploads so far, by path.

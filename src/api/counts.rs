@@ -25,8 +25,10 @@ pub struct PathCounts {
     pub sessions_finished: u64,
     /// Sessions that their callers gave up.
     pub sessions_aborted: u64,
-    /// Sessions that were idle too long.
+    /// Sessions that were idle too long, or too old.
     pub sessions_expired: u64,
+    /// Sessions that were evicted: the room that they had reserved and not filled was needed.
+    pub sessions_evicted: u64,
     /// Bytes of chunks, or of whole files, that were stored; those of a chunk that is repeated count once.
     pub bytes_stored: u64,
     /// Calls of `uploads_begin`.

@@ -62,6 +62,24 @@ pub struct ChunkRange {
     pub last: u32,
 }
 
+/// SHA-256 of a chunk that has arrived.
+#[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct ChunkDigest {
+    /// Its number.
+    pub idx: u32,
+    /// 32 bytes.
+    pub sha256: ByteBuf,
+}
+
+/// A page of digests of chunks, in order. Chunks that have not arrived are left out.
+#[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct ChunkDigests {
+    /// As many as one message can hash, some twenty.
+    pub digests: Vec<ChunkDigest>,
+    /// The chunk that the next page begins with; none behind the last one.
+    pub next: Option<u32>,
+}
+
 /// Which layer serves a session.
 #[derive(CandidType, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SessionPath {

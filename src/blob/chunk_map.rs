@@ -16,7 +16,7 @@ use super::record::BlobId;
 
 /// Chunks removed in the message that ends a session; more are left to the timer. Removing one chunk
 /// reads it and may move its neighbours, tens of millions of instructions of the 40 billion of a message.
-const RELEASE_AT_ONCE: usize = 32;
+pub const RELEASE_AT_ONCE: usize = 32;
 
 /// First half of the key of a session's chunks.
 #[derive(Encode, Decode, Clone, Copy, Debug, PartialEq, Eq)]

@@ -28,13 +28,19 @@ impl<'a> StableBlobSink<'a> {
         }
     }
 
-    fn write_chunk(&mut self, prefix: ChunkPrefix, offset: u64, bytes: &[u8]) -> Result<(), SinkError> {
+    fn write_chunk(
+        &mut self,
+        prefix: ChunkPrefix,
+        offset: u64,
+        bytes: &[u8],
+        replace: bool,
+    ) -> Result<(), SinkError> {
         let idx = self.index(offset)?;
         if bytes.len() as u64 > u64::from(self.chunk_size) {
             let chunk_size = u64::from(self.chunk_size);
             return Err(SinkError::OversizedChunk { offset, got: bytes.len(), chunk_size });
         }
-        if self.blobs.has_chunk(prefix, idx) {
+        if !replace && self.blobs.has_chunk(prefix, idx) {
             return Err(SinkError::Occupied { offset });
         }
         self.blobs.write_chunk(prefix, idx, bytes);
@@ -45,7 +51,14 @@ impl<'a> StableBlobSink<'a> {
 impl ByteSink for StableBlobSink<'_> {
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), SinkError> {
         match self.place {
-            Place::Chunks(prefix) => self.write_chunk(*prefix, offset, bytes),
+            Place::Chunks(prefix) => self.write_chunk(*prefix, offset, bytes, false),
+            Place::Extents(extents) => self.blobs.extents_mut().write_at(extents, offset, bytes),
+        }
+    }
+
+    fn replace_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), SinkError> {
+        match self.place {
+            Place::Chunks(prefix) => self.write_chunk(*prefix, offset, bytes, true),
             Place::Extents(extents) => self.blobs.extents_mut().write_at(extents, offset, bytes),
         }
     }

@@ -1,21 +1,35 @@
 //! The entry points of capsules and memories.
 
+use candid::Principal;
 use macro_rules_attribute::apply;
 use serde_bytes::ByteBuf;
 
 use super::entry::{query, update, write_heads};
-use super::{App, caller, now, page, with_app};
+use super::{App, caller, controllers_only, now, page, with_app};
 use crate::api::*;
 use crate::capsule::Access;
+use crate::capsule_makers;
 use crate::memories::{self, NewContent};
 
-/// Makes a capsule that the caller owns, about `subject` or else about the caller.
+/// Makes a capsule that the caller owns, about `subject` or else about the caller. Who may is a setting
+/// (`capsule_makers`).
 #[apply(update)]
 fn capsules_create(subject: Option<PersonRef>) -> Result<Capsule> {
-    with_app(|App { storage, .. }| {
-        let allowed = storage.config()?.capsules_per_caller();
-        Ok(storage.capsules.create_within(allowed, caller(), subject, now())?)
-    })
+    with_app(|App { storage, .. }| capsule_makers::create_capsule(storage, caller(), subject, now()))
+}
+
+/// Those who may make capsules where the setting `capsule_makers` is `Listed`. For controllers.
+#[apply(query)]
+fn admin_capsule_makers() -> Result<Vec<Principal>> {
+    controllers_only()?;
+    with_app(|App { storage, .. }| Ok(storage.capsule_makers.get()?))
+}
+
+/// Replaces the list of those who may make capsules, at most 1,000. For controllers.
+#[apply(update)]
+fn admin_capsule_makers_set(principals: Vec<Principal>) -> Result<()> {
+    controllers_only()?;
+    with_app(|App { storage, .. }| storage.capsule_makers.set(principals))
 }
 
 /// A capsule, for its readers.
@@ -101,6 +115,8 @@ fn memories_delete(memory_id: String) -> Result<()> {
 /// Writes what the messages of all these functions begin with.
 pub fn write_heads() -> std::result::Result<(), candid::Error> {
     write_heads!(
+        admin_capsule_makers,
+        admin_capsule_makers_set,
         capsules_create,
         capsules_read,
         capsules_list,

@@ -103,6 +103,13 @@ fn uploads_status(session: u64) -> Result<UploadStatus> {
     uploads(|uploads| uploads.status(session))
 }
 
+/// SHA-256 of the chunks of an upload that have arrived, from chunk `from` on: after `ChecksumMismatch`, those that differ
+/// from the file may be sent again. `next` is where the next page begins.
+#[apply(query)]
+fn uploads_chunk_digests(session: u64, from: Option<u32>, limit: Option<u32>) -> Result<ChunkDigests> {
+    uploads(|uploads| uploads.chunk_digests(session, from.unwrap_or(0), page(limit)))
+}
+
 /// Writes what the messages of all these functions begin with.
 pub fn write_heads() -> std::result::Result<(), candid::Error> {
     write_heads!(
@@ -113,7 +120,8 @@ pub fn write_heads() -> std::result::Result<(), candid::Error> {
         uploads_finish,
         uploads_abort,
         uploads_list,
-        uploads_status
+        uploads_status,
+        uploads_chunk_digests
     )
 }
 

@@ -230,6 +230,11 @@ impl Content {
         if let Self::Inline(bytes) = self { bytes.len() as u64 } else { 0 }
     }
 
+    /// SHA-256 of the bytes, as far as it is known.
+    pub fn sha256(&self) -> Option<ByteBuf> {
+        self.blob_ref().hash
+    }
+
     fn blob_ref(&self) -> BlobRef {
         let (locator, sha256, blake3) = match self {
             Self::Blob { id, checksum, algorithm, .. } => {

@@ -158,3 +158,41 @@ fn memories_of_a_deleted_capsule_go_as_a_message_has_room_for_them() {
     }
     assert_eq!(sweep(&mut world.storage, &crate::upload::tests::Exhausted), Ok(true));
 }
+
+/// What metadata claims is not kept beside a digest that says otherwise.
+#[test]
+fn a_claimed_sha256_must_be_that_of_the_content() {
+    let mut world = World::direct();
+    let claiming = |bytes: u64, digest: &ByteBuf| {
+        let mut asset = metadata(bytes);
+        if let AssetMetadata::Image(image) = &mut asset {
+            image.base.sha256 = Some(digest.clone());
+        }
+        asset
+    };
+    let file = file(10);
+    let session = world.begin(10, "a");
+    world.put(session, &file, 0).unwrap();
+    let uploaded = world.finish(session, &file).unwrap();
+    let blob = BlobRef { locator: uploaded.blob_id.clone(), hash: None, len: 10, blake3: None };
+    let asset = ExternalAsset { backend: StorageBackend::S3, storage_key: None, url: None };
+    let (right, wrong) = (sha256(&file), sha256(b"something else"));
+    let contents = [
+        inline(&file),
+        NewContent { blob: Some(blob), ..none() },
+        NewContent { external: Some((asset, 10, Some(right.clone()))), ..none() },
+    ];
+    for (n, content) in contents.into_iter().enumerate() {
+        let (capsule, now) = (world.capsule.clone(), world.now);
+        let mut make = |digest: &ByteBuf| {
+            let (content, asset) = (content.clone(), claiming(10, digest));
+            create(&mut world.storage, person(OWNER), now, capsule.clone(), content, asset, &n.to_string())
+        };
+        let expected = Error::invalid("asset_metadata.sha256", hex::encode(&right), hex::encode(&wrong));
+        assert_eq!(make(&wrong), Err(expected.clone()), "{n}");
+        let made = make(&right).unwrap();
+        let changed = update(&mut world.storage, person(OWNER), &made, claiming(10, &wrong)).unwrap_err();
+        assert_eq!(changed, expected, "{n}");
+        update(&mut world.storage, person(OWNER), &made, claiming(10, &right)).unwrap();
+    }
+}

@@ -42,6 +42,7 @@ const FAMILIES: &[Family] = &[
                 ("finished", counts.sessions_finished),
                 ("aborted", counts.sessions_aborted),
                 ("expired", counts.sessions_expired),
+                ("evicted", counts.sessions_evicted),
             ]
         },
     },

@@ -11,8 +11,18 @@ use super::{
 pub enum PutOutcome {
     /// The chunk is new and stored.
     Stored,
+    /// Other bytes were stored in place of those that were there.
+    Replaced,
     /// The same bytes were there already; nothing changed.
     AlreadyThere,
+}
+
+/// A chunk on its way into a session.
+pub struct Put<'a> {
+    /// Its bytes.
+    pub chunk: &'a mut dyn ByteSource,
+    /// Whether they may take the place of other bytes.
+    pub replace: bool,
 }
 
 /// Sessions under their rules, over any store.
@@ -66,8 +76,9 @@ impl<S: SessionStore> SessionService<S> {
         Ok(self.store.put(id, &session)?)
     }
 
-    /// Takes chunk `idx` from `caller`, in any order. The same bytes once more are accepted and change
-    /// nothing but the time of the last activity.
+    /// Takes chunk `idx` from `caller`, in any order. The same bytes again are accepted and change nothing, the time
+    /// of the last activity included: repeating what is stored must not keep a session alive. Other bytes than before
+    /// are stored only where `replace` allows it.
     ///
     /// # Errors
     /// [`SessionError::NotFound`], [`SessionError::NotOwner`], [`SessionError::NotPending`],
@@ -78,7 +89,7 @@ impl<S: SessionStore> SessionService<S> {
         id: SessionId,
         caller: &[u8],
         idx: u32,
-        chunk: &mut dyn ByteSource,
+        Put { chunk, replace }: Put<'_>,
         sink: &mut dyn ByteSink,
         clock: &dyn Clock,
     ) -> Result<PutOutcome, SessionError> {
@@ -99,10 +110,14 @@ impl<S: SessionStore> SessionService<S> {
                 same = same && sink.holds_at(offset.saturating_add(at), block)?;
                 Ok(())
             })?;
-            if !same {
+            if same {
+                return Ok(PutOutcome::AlreadyThere);
+            }
+            if !replace {
                 return Err(SessionError::DifferentBytes { id, idx });
             }
-            PutOutcome::AlreadyThere
+            chunk.each_block(&mut |at, block| sink.replace_at(offset.saturating_add(at), block))?;
+            PutOutcome::Replaced
         } else {
             chunk.each_block(&mut |at, block| sink.write_at(offset.saturating_add(at), block))?;
             session.received_idxs.insert(idx);

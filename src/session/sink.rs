@@ -10,6 +10,12 @@ pub trait ByteSink {
     /// When the place cannot hold them; then nothing was stored.
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), SinkError>;
 
+    /// Stores `bytes` at `offset` in place of as many bytes that are stored there.
+    ///
+    /// # Errors
+    /// When the place has no such bytes; then nothing was changed.
+    fn replace_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), SinkError>;
+
     /// Whether exactly `bytes` are stored at `offset`.
     ///
     /// # Errors
@@ -41,7 +47,7 @@ pub enum SinkError {
         /// Chunk size of the sink, bytes.
         chunk_size: u64,
     },
-    /// Bytes are there already; a sink never overwrites.
+    /// Bytes are there already, and only [`ByteSink::replace_at`] overwrites.
     Occupied {
         /// Offset that was asked for, bytes.
         offset: u64,

@@ -107,6 +107,11 @@ impl Session {
         Err(SessionError::Incomplete { id, chunks, missing, ranges })
     }
 
+    /// Bytes that have not arrived.
+    pub const fn bytes_missing(&self) -> u64 {
+        self.bytes_expected.saturating_sub(self.bytes_received)
+    }
+
     /// Bytes that the chunks in `received_idxs` make up.
     pub fn bytes_of_received(&self) -> u64 {
         self.received_idxs

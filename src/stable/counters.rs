@@ -63,6 +63,13 @@ impl Counters {
         bytes.map(u64::from_be_bytes)
     }
 
+    /// Sets the numbers from place `first` on. Where stable memory had no room for the page nothing is set.
+    pub fn set<const N: usize>(&self, first: u32, numbers: [u64; N]) {
+        if self.exists() {
+            self.memory.write(offset(first), numbers.map(u64::to_be_bytes).as_flattened());
+        }
+    }
+
     /// Counts the numbers from place `first` on up. One that is at its end stays there. Where stable memory had no room
     /// for the page nothing is counted: a call is worth more than its number.
     pub fn add<const N: usize>(&self, first: u32, by: [u64; N]) {
@@ -73,7 +80,7 @@ impl Counters {
         for (number, by) in numbers.iter_mut().zip(by) {
             *number = number.saturating_add(by);
         }
-        self.memory.write(offset(first), numbers.map(u64::to_be_bytes).as_flattened());
+        self.set(first, numbers);
     }
 
     /// Whether there is a page for the numbers, if need be a new one.

@@ -141,6 +141,8 @@ memory_ids! {
     UPLOAD_COUNTS = 45, Counters;
     /// Layout 1: how far it has become layout 2 already.
     LEGACY_LEFT_BEHIND = 46, Cell;
+    /// Who may make capsules, where a list says so.
+    CAPSULE_MAKERS = 47, Cell;
 }
 
 #[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "evaluated by the compiler")]

@@ -18,7 +18,12 @@ impl<V: Record> Register<V> {
     /// Opens the cell at `id`, or makes an empty one where nothing is. The preflight has made sure that
     /// nothing else is there.
     pub fn open(memories: &Memories, id: MemoryId) -> Self {
-        Self { cell: StableCell::init(memories.get(id), Vec::new()), record: PhantomData }
+        Self::over(memories.get(id))
+    }
+
+    /// The same, of the memory itself.
+    pub fn over(memory: Memory) -> Self {
+        Self { cell: StableCell::init(memory, Vec::new()), record: PhantomData }
     }
 
     /// The record, if one was ever set.

@@ -8,6 +8,7 @@ use crate::stable::layout::Layout;
 
 use super::absorb::subtree_bytes;
 use super::counts::Call;
+use super::evict::Wanted;
 use super::idempotency::{Fingerprint, IdemKey, memory_id};
 use super::limits::{MAX_CHUNKS, MAX_UPLOAD_BYTES, check_idem, check_metadata};
 use super::service::UploadService;
@@ -57,7 +58,7 @@ impl UploadService<'_> {
             return Err(Error::exhausted("sessions per caller", allowed, sessions.saturating_add(1)));
         }
         let bytes = asset_metadata.base().bytes;
-        self.storage.usage.reserve(self.caller, &capsule_id, bytes, &limits)?;
+        self.take_room(&capsule_id, bytes, Wanted::Session, &limits)?;
         let payload = match self.allocate(bytes, expected_chunks, hash) {
             Ok(payload) => payload,
             Err(refused) => {
@@ -82,6 +83,7 @@ impl UploadService<'_> {
             self.storage.payloads.insert(id.0, &payload);
         }
         self.storage.index.insert(id, key, self.caller, self.now);
+        self.storage.promises.add(id, bytes);
         self.storage.counters.session(path, Event::Begun);
         Ok(id.0)
     }
@@ -170,7 +172,7 @@ impl UploadService<'_> {
             Fingerprint(receipt.fingerprint)
         } else if let Some(upload) = self.path.load(self.storage, id, None, self.now)? {
             if self.expired(&upload)? {
-                self.drop_session(id, &upload, Event::Expired)?;
+                self.drop_session(id, &upload, Outcome::Expired)?;
                 return Ok(None);
             }
             self.served_on = Some(upload.path);

@@ -8,6 +8,7 @@
 //! ```text
 //! place 0..4     sessions begun, finished, aborted, expired
 //! place 4        bytes stored
+//! place 5        sessions evicted
 //! place 16..26   messages and instructions of begin, put, finish, abort, whole files
 //! place 32..41   errors, in the order of `Error`
 //! ```
@@ -32,8 +33,10 @@ pub enum Event {
     Finished = 1,
     /// Its caller gave it up.
     Aborted = 2,
-    /// It was idle too long.
+    /// It was idle too long, or too old.
     Expired = 3,
+    /// It was evicted.
+    Evicted = 5,
 }
 
 /// What a message is for. The numbers are places.
@@ -106,8 +109,14 @@ impl PathCounters {
 
     fn of(&self, path: Option<SessionPath>) -> PathCounts {
         let row = row(path);
-        let [sessions_begun, sessions_finished, sessions_aborted, sessions_expired, bytes_stored] =
-            self.counters.get(row);
+        let [
+            sessions_begun,
+            sessions_finished,
+            sessions_aborted,
+            sessions_expired,
+            bytes_stored,
+            sessions_evicted,
+        ] = self.counters.get(row);
         let call = |call: Call| {
             let [messages, instructions] = self.counters.get(row.saturating_add(call as u32));
             CallCounts { messages, instructions }
@@ -128,6 +137,7 @@ impl PathCounters {
             sessions_finished,
             sessions_aborted,
             sessions_expired,
+            sessions_evicted,
             bytes_stored,
             begin: call(Call::Begin),
             put_chunk: call(Call::Put),

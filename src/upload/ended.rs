@@ -2,12 +2,14 @@
 
 use candid::Principal;
 
+use crate::api::HashAlgorithm;
 use crate::blob::Place;
-use crate::session::{Session, SessionId, SessionStatus};
+use crate::session::{Session, SessionId, SessionStatus, Time};
 use crate::stable::StableError;
 use crate::storage::Storage;
 
-use super::{IdemKey, UploadMeta};
+use super::idempotency::Fingerprint;
+use super::{IdemKey, Outcome, Receipt, UploadMeta};
 
 /// Takes a session that came to nothing out of the indexes, frees its key, its mid-state and the bytes that
 /// it reserved. Its record and its chunks are the caller's to remove.
@@ -25,11 +27,39 @@ pub fn forget_session(
     if storage.index.contains(id, owner) {
         storage.usage.end(owner, session.bytes_expected)?;
         storage.usage.free(capsule_id, session.bytes_expected)?;
+        storage.promises.subtract(id, session.bytes_missing());
     }
     storage.index.end(id, owner, session.session_meta.last_seen);
     storage.index.forget_key(IdemKey::of(capsule_id, &owner, &session.session_meta.idem), id)?;
     storage.payloads.remove(&id.0);
     Ok(())
+}
+
+/// A session that has ended.
+pub struct Ended<'a> {
+    /// Whose it was.
+    pub owner: Principal,
+    /// As it was.
+    pub session: &'a Session,
+    /// What it was about.
+    pub meta: &'a UploadMeta,
+    /// How it was to be verified.
+    pub hash: HashAlgorithm,
+    /// Until when that is remembered.
+    pub until: Time,
+}
+
+/// Remembers how a session ended.
+pub fn leave_receipt(storage: &mut Storage, id: SessionId, ended: &Ended<'_>, outcome: Outcome) {
+    let Ended { owner, session, meta, hash, until } = *ended;
+    let receipt = Receipt {
+        owner,
+        idem_key: IdemKey::of(&meta.capsule_id, &owner, &session.session_meta.idem).0,
+        fingerprint: Fingerprint::of(&meta.asset_metadata, meta.expected_chunks, hash).0,
+        expires_at: until.as_nanos(),
+        outcome,
+    };
+    storage.receipts.insert(id, &receipt);
 }
 
 /// Gives back the bytes of a session that came to nothing. The first public release left the records of committed

@@ -11,10 +11,10 @@ use super::absorb::{digest, hashed_bytes};
 use super::counts::Call;
 use super::error::digest_of;
 use super::idempotency::{IdemKey, memory_id};
-use super::limits::FINISH_INSTRUCTIONS;
+use super::limits::{FINISH_INSTRUCTIONS, contradicted};
 use super::path::Upload;
 use super::service::{UploadService, check_digest};
-use super::{Event, Finished, Outcome, PayloadState, Receipt, UploadMeta};
+use super::{Ended, Event, Finished, Outcome, PayloadState, Receipt, UploadMeta, leave_receipt};
 
 impl UploadService<'_> {
     /// Verifies the stored bytes against `digest`, by the function that begin chose, and `total_len`, and makes
@@ -22,8 +22,9 @@ impl UploadService<'_> {
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Unauthorized`], [`Error::InvalidArgument`], [`Error::Incomplete`],
-    /// [`Error::ChecksumMismatch`], and [`Error::Hashing`] when the work goes on in the next call. After any
-    /// of them the session is as it was.
+    /// [`Error::ChecksumMismatch`], [`Error::Conflict`] for another SHA-256 than begin was told, and
+    /// [`Error::Hashing`] when the work goes on in the next call. After any of them the session is as it was; after
+    /// [`Error::ChecksumMismatch`] its chunks may be replaced.
     pub fn finish(&mut self, id: u64, digest: &ByteBuf, total_len: u64) -> Result<UploadFinishResult> {
         self.counted(Call::Finish, |uploads| uploads.verify_and_commit(SessionId(id), digest, total_len))
     }
@@ -34,9 +35,7 @@ impl UploadService<'_> {
         digest: &ByteBuf,
         total_len: u64,
     ) -> Result<UploadFinishResult> {
-        if let Some(Receipt { owner, outcome: Outcome::Finished(finished), .. }) = self.receipt(id)?
-            && owner == self.caller
-        {
+        if let Some(Receipt { outcome: Outcome::Finished(finished), .. }) = self.own_receipt(id) {
             return finished_before(id, &finished, digest, total_len);
         }
         let upload = self.authorized(id)?;
@@ -45,9 +44,44 @@ impl UploadService<'_> {
             return Err(Error::invalid("total_len", upload.session.bytes_expected.to_string(), total_len));
         }
         upload.session.check_complete(id)?;
-        let (payload, got) = self.digest(id, &upload)?;
-        check_digest(expected, got)?;
-        self.commit(id, upload, &payload, got)
+        let payload = self.storage.payload_of(id)?;
+        let digest = ContentDigest { algorithm: payload.hash.algorithm(), bytes: expected };
+        if let Some(claimed) = contradicted(&upload.meta.asset_metadata, digest) {
+            let told = hex::encode(expected);
+            let detail = format!(
+                "begin was told that asset_metadata.sha256 is {claimed}, finish that it is {told}: finish with the \
+                 first, or abort and begin again with the second"
+            );
+            return Err(Error::conflict("session", id, detail));
+        }
+        let (payload, got) = self.digest(id, &upload, payload)?;
+        match check_digest(expected, got) {
+            Ok(()) => self.commit(id, upload, &payload, got),
+            Err(mismatch) => {
+                self.let_chunks_be_replaced(id, &upload, payload)?;
+                Err(mismatch)
+            }
+        }
+    }
+
+    /// Notes that a finish has failed on the checksum: from now on a chunk may come with other bytes.
+    fn let_chunks_be_replaced(
+        &mut self,
+        id: SessionId,
+        upload: &Upload,
+        mut payload: PayloadState,
+    ) -> Result<()> {
+        // The first public release left sessions whose bytes are a committed blob's already.
+        let is_committed = self.storage.blobs.is_committed(&payload.place(id, &upload.meta))?;
+        if payload.replaced.is_some() || is_committed {
+            return Ok(());
+        }
+        payload.replaced = Some(0);
+        // Every chunk has had its turn. Those that are hashed again are read from where they are stored.
+        self.give_subtrees_back(&payload)?;
+        payload.subtrees = None;
+        self.storage.payloads.insert(id.0, &payload);
+        Ok(())
     }
 
     /// Goes on hashing a complete session whose `finish` did not fit into one message. True when every byte
@@ -62,7 +96,8 @@ impl UploadService<'_> {
     fn hash_slice(&mut self, id: SessionId) -> Result<bool> {
         let Some(upload) = self.path.load(self.storage, id, None, self.now)? else { return Ok(true) };
         self.served_on = Some(upload.path);
-        match self.digest(id, &upload) {
+        let payload = self.storage.payload_of(id)?;
+        match self.digest(id, &upload, payload) {
             Ok(_) => Ok(true),
             Err(Error::Hashing { .. }) => Ok(false),
             Err(error) => Err(error),
@@ -70,9 +105,13 @@ impl UploadService<'_> {
     }
 
     /// The digest of the stored bytes, as far as this message may go.
-    fn digest(&mut self, id: SessionId, upload: &Upload) -> Result<(PayloadState, [u8; 32])> {
+    fn digest(
+        &mut self,
+        id: SessionId,
+        upload: &Upload,
+        mut payload: PayloadState,
+    ) -> Result<(PayloadState, [u8; 32])> {
         let session = &upload.session;
-        let mut payload = self.storage.payload_of(id)?;
         let place = payload.place(id, &upload.meta);
         let before = payload.next_chunk;
         self.catch_up(&mut payload, &place, session, FINISH_INSTRUCTIONS)?;
@@ -109,8 +148,15 @@ impl UploadService<'_> {
         self.storage.index.end(id, self.caller, session.session_meta.last_seen);
         self.storage.payloads.remove(&id.0);
         self.storage.usage.end(self.caller, blob.size)?;
-        let outcome = Outcome::Finished(finished.clone());
-        self.leave_receipt(id, &session, &meta, blob.digest.algorithm, outcome)?;
+        let ttl = self.storage.config()?.session_ttl_seconds;
+        let ended = Ended {
+            owner: self.caller,
+            session: &session,
+            meta: &meta,
+            hash: blob.digest.algorithm,
+            until: self.now.plus_seconds(ttl),
+        };
+        leave_receipt(self.storage, id, &ended, Outcome::Finished(finished.clone()));
         self.storage.counters.session(path, Event::Finished);
         Ok(finished.to_api())
     }

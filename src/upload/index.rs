@@ -131,6 +131,11 @@ impl SessionIndex {
         self.by_activity.keys(range).take(limit).map(|(_, id)| SessionId(id)).collect()
     }
 
+    /// Up to `limit` sessions behind `after`, each with its last activity, the longest idle first.
+    pub fn walk(&self, after: Option<(u64, u64)>, limit: usize) -> Vec<(u64, u64)> {
+        self.by_activity.keys_after(after.as_ref()).take(limit).collect()
+    }
+
     /// How many sessions an owner has; counts no further than `limit`.
     pub fn count_of(&self, owner: Principal, limit: u64) -> u64 {
         let keys = self.by_owner.keys((owner, 0)..=(owner, u64::MAX));

@@ -1,7 +1,7 @@
 //! Limits of the upload contract. Every one is named in the error that enforces it.
 
 use crate::api::{AssetMetadata, Error, Result, UploadConfig};
-use crate::blob::CHUNK_SIZE;
+use crate::blob::{CHUNK_SIZE, ContentDigest};
 use crate::stable::codec;
 
 use super::error::digest_of;
@@ -25,6 +25,10 @@ pub const DEFAULT_MAX_BYTES_PER_CAPSULE: u64 = 100 << 30;
 
 /// Bytes of the canister. The memory manager can hand out 256 GiB, 32,768 buckets of 8 MiB.
 pub const DEFAULT_MAX_BYTES: u64 = 200 << 30;
+
+/// Share of the bytes of the canister that sessions may have reserved and not filled yet, percent: three times the largest
+/// upload at the same time, with the default of [`DEFAULT_MAX_BYTES`].
+pub const DEFAULT_MAX_PROMISED_PERCENT: u8 = 50;
 
 /// Files in one call of `uploads_put_many`: their answers make some 400 KB, and taking them some 2 billion
 /// instructions.
@@ -71,6 +75,24 @@ pub const MAX_PAGE: u32 = 100;
 /// A session expires this long after its last activity unless a controller sets another time: a day.
 pub const DEFAULT_SESSION_TTL_SECONDS: u64 = 24 * 60 * 60;
 
+/// A session expires this long after its beginning unless a controller sets another time: a week, in which the largest
+/// upload takes 50 KB a second.
+pub const DEFAULT_MAX_SESSION_AGE_SECONDS: u64 = 7 * DEFAULT_SESSION_TTL_SECONDS;
+
+/// Sessions that a begin without room looks at for one to evict: with the Candid record of layout 1, some 50 million
+/// instructions.
+pub const EVICTION_LOOKS: usize = 200;
+
+/// Chunks that a message gives back at most with the sessions that it evicts; each takes some 70 million instructions in
+/// the chunk map.
+pub const EVICTED_CHUNKS: u64 = 256;
+
+/// Principals on the list of those who may make capsules.
+pub const MAX_CAPSULE_MAKERS: usize = 1_000;
+
+/// Instructions of a query after which it does not hash another chunk: 60 % of its 5 billion.
+pub const DIGEST_INSTRUCTIONS: u64 = 3_000_000_000;
+
 /// Sessions expired and receipts dropped in one turn of the timer.
 pub const SWEEP_BATCH: usize = 20;
 
@@ -116,4 +138,11 @@ pub fn check_idem(idem: &str) -> Result<()> {
         return Ok(());
     }
     Err(Error::invalid("idem", format!("1 to {MAX_IDEM_BYTES} bytes"), format!("{} bytes", idem.len())))
+}
+
+/// The SHA-256 that metadata claims, in hex, if the bytes have another one. A digest by another function says nothing about
+/// it.
+pub fn contradicted(asset_metadata: &AssetMetadata, digest: ContentDigest) -> Option<String> {
+    let claimed = asset_metadata.base().sha256.as_ref()?;
+    digest.as_sha256().filter(|digest| digest != claimed).map(|_| hex::encode(claimed))
 }

@@ -2,7 +2,7 @@
 
 use candid::Principal;
 
-use crate::api::{self, Result};
+use crate::api::{self, AdminConfig, Result};
 use crate::blob::Place;
 use crate::session::{ByteSource, PutOutcome, Session, SessionId, SessionSpec, Time};
 use crate::storage::Storage;
@@ -18,6 +18,24 @@ pub struct Upload {
     pub meta: UploadMeta,
     /// The layer that keeps it.
     pub path: api::SessionPath,
+}
+
+/// 2001-09-09: what the first public release has noted as the beginning of a session is no time in nanoseconds if it lies
+/// before that.
+const EARLIEST: u64 = 1_000_000_000_000_000_000;
+
+impl Upload {
+    /// When it was begun, as far as that is known.
+    pub fn begun_at(&self) -> Time {
+        let created_at = self.meta.created_at;
+        if created_at < EARLIEST { self.session.session_meta.last_seen } else { Time::from_nanos(created_at) }
+    }
+
+    /// When it expires if nothing more happens: it has been idle too long then, or is too old.
+    pub fn expires_at(&self, limits: &AdminConfig) -> Time {
+        let idle = self.session.session_meta.last_seen.plus_seconds(limits.session_ttl_seconds);
+        idle.min(self.begun_at().plus_seconds(limits.session_age_seconds()))
+    }
 }
 
 /// A layer that keeps sessions. Both give the same answers; they differ in what is stored.
@@ -45,10 +63,10 @@ pub trait UploadPath {
     ) -> Result<()>;
 
     /// The upload, if there is one in flight. `asker` is who asks, where that may be a stranger: for a stranger nothing
-    /// is changed, and what is wrong with somebody else's record is not told.
+    /// is changed.
     ///
     /// # Errors
-    /// A damaged record.
+    /// A damaged record, whoever asks: [`UploadService`](super::UploadService) does not tell a stranger.
     fn load(
         &mut self,
         storage: &mut Storage,
@@ -94,6 +112,8 @@ pub struct Chunk<'a> {
     pub place: &'a Place,
     /// Length of every chunk of the session but the last, bytes.
     pub chunk_size: u32,
+    /// Whether it may take the place of other bytes.
+    pub replace: bool,
 }
 
 cfg_if::cfg_if! {

@@ -6,7 +6,8 @@
 //!               byte 5..    SHA-256 mid-state, as the sha2 crate serialises it
 //! version 2     byte 1..    CBOR
 //! ```
-//! Version 1 is what can be said of a session in the chunk map that is verified by SHA-256.
+//! Version 1 is what can be said of a session in the chunk map that is verified by SHA-256, and of which no chunk may be
+//! replaced.
 
 use minicbor::{Decode, Encode};
 
@@ -30,12 +31,24 @@ pub struct PayloadState {
     pub next_chunk: u32,
     /// Their digest, unfinished.
     pub hash: PrefixHash,
+    /// Chunks that were replaced since a finish failed on the checksum; none before that, when no chunk may be.
+    pub replaced: Option<u64>,
 }
 
 impl PayloadState {
     /// Of a session that has just begun.
     pub fn new(algorithm: HashAlgorithm) -> Self {
-        Self { extents: None, subtrees: None, next_chunk: 0, hash: PrefixHash::new(algorithm) }
+        let hash = PrefixHash::new(algorithm);
+        Self { extents: None, subtrees: None, next_chunk: 0, hash, replaced: None }
+    }
+
+    /// Notes that chunk `idx` has other bytes now: if it is hashed already, hashing begins again.
+    pub fn note_replaced(&mut self, idx: u32) {
+        self.replaced = Some(self.replaced.unwrap_or(0).saturating_add(1));
+        if idx < self.next_chunk {
+            self.next_chunk = 0;
+            self.hash = PrefixHash::new(self.hash.algorithm());
+        }
     }
 
     /// Where the bytes of the session lie.
@@ -63,6 +76,8 @@ struct Stored {
     next_chunk: u32,
     #[n(3)]
     hash: StoredHash,
+    #[n(4)]
+    replaced: Option<u64>,
 }
 
 #[derive(Encode, Decode)]
@@ -78,7 +93,7 @@ impl Record for PayloadState {
 
     fn encode(&self) -> Vec<u8> {
         let hash = match &self.hash {
-            PrefixHash::Sha256(state) if self.extents.is_none() => {
+            PrefixHash::Sha256(state) if self.extents.is_none() && self.replaced.is_none() => {
                 return [&[1][..], &self.next_chunk.to_be_bytes(), &sha256_to_bytes(state)].concat();
             }
             PrefixHash::Sha256(state) => StoredHash::Sha256(sha256_to_bytes(state)),
@@ -89,6 +104,7 @@ impl Record for PayloadState {
             subtrees: self.subtrees.clone(),
             next_chunk: self.next_chunk,
             hash,
+            replaced: self.replaced,
         };
         codec::encode(2, &stored)
     }
@@ -99,11 +115,11 @@ impl Record for PayloadState {
             let hash = PrefixHash::Sha256(sha256_from_bytes(state)?);
             return Ok(Self { next_chunk, hash, ..Self::default() });
         }
-        let Stored { extents, subtrees, next_chunk, hash } = codec::decode(2, bytes)?;
+        let Stored { extents, subtrees, next_chunk, hash, replaced } = codec::decode(2, bytes)?;
         let hash = match hash {
             StoredHash::Sha256(state) => PrefixHash::Sha256(sha256_from_bytes(&state)?),
             StoredHash::Blake3(prefix) => PrefixHash::Blake3(prefix),
         };
-        Ok(Self { extents, subtrees, next_chunk, hash })
+        Ok(Self { extents, subtrees, next_chunk, hash, replaced })
     }
 }

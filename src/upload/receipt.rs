@@ -8,10 +8,12 @@
 use candid::Principal;
 use minicbor::{Decode, Encode};
 
-use crate::api::{HashAlgorithm, StorageBackend, UploadFinishResult};
+use crate::api::{Error, HashAlgorithm, StorageBackend, UploadFinishResult};
 use crate::blob::{BlobId, ContentDigest};
 use crate::session::{SessionId, Time};
 use crate::stable::{Memories, Record, StableError, Table, codec, memory_ids};
+
+use super::Event;
 
 /// What became of a session.
 #[derive(Encode, Decode, Clone, Debug, PartialEq, Eq)]
@@ -42,6 +44,37 @@ pub enum Outcome {
     /// Its owner gave it up.
     #[n(1)]
     Aborted,
+    /// It was idle too long, or too old.
+    #[n(2)]
+    Expired,
+    /// The room that it had reserved and not filled was needed.
+    #[n(3)]
+    Evicted,
+}
+
+impl Outcome {
+    /// What is counted.
+    pub const fn event(&self) -> Event {
+        match self {
+            Self::Finished(_) => Event::Finished,
+            Self::Aborted => Event::Aborted,
+            Self::Expired => Event::Expired,
+            Self::Evicted => Event::Evicted,
+        }
+    }
+
+    /// What a call about the session is answered that does not repeat the one that ended it.
+    pub fn conflict(&self, id: SessionId) -> Error {
+        let what = match self {
+            Self::Finished(_) => "is finished",
+            Self::Aborted => "was aborted",
+            Self::Expired => "has expired; begin the upload again",
+            Self::Evicted => {
+                "was evicted, since room was needed that it had reserved and not filled; begin the upload again"
+            }
+        };
+        Error::conflict("session", id, what)
+    }
 }
 
 /// A committed upload.
@@ -138,6 +171,12 @@ impl Receipts {
     pub fn insert(&mut self, id: SessionId, receipt: &Receipt) {
         self.by_session.insert(id.0, receipt);
         self.by_expiry.insert((receipt.expires_at, id.0), &());
+    }
+
+    /// Stores any bytes in place of a receipt.
+    #[cfg(test)]
+    pub fn insert_raw(&mut self, id: SessionId, bytes: Vec<u8>) {
+        self.by_session.insert_raw(id.0, bytes);
     }
 
     /// Drops up to `limit` receipts that expire at or before `now`, and gives them back, each as far as it decodes.

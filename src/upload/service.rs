@@ -4,7 +4,7 @@ use candid::Principal;
 use serde_bytes::ByteBuf;
 use sha2::{Digest, Sha256};
 
-use crate::api::{Error, HashAlgorithm, Result, SessionPath, UploadStatus};
+use crate::api::{Error, Result, SessionPath, UploadStatus};
 use crate::blob::Place;
 use crate::capsule::Access;
 use crate::meter::Meter;
@@ -15,10 +15,10 @@ use super::absorb::{absorb_hashed, absorb_stored, check_slot, hasher_for};
 use super::counts::Call;
 use super::error::{digest_of, to_ranges};
 use super::hashing::HashingSource;
-use super::idempotency::{Fingerprint, IdemKey};
+use super::idempotency::IdemKey;
 use super::limits::{CATCH_UP_INSTRUCTIONS, SWEEP_BATCH, SWEEP_INSTRUCTIONS};
 use super::path::{Chunk, Upload, UploadPath};
-use super::{Event, Outcome, PayloadState, Receipt, UploadMeta, forget_session, give_bytes_back};
+use super::{Ended, Outcome, PayloadState, Receipt, forget_session, give_bytes_back, leave_receipt};
 
 /// One message's view of the uploads.
 ///
@@ -97,17 +97,25 @@ impl UploadService<'_> {
         let mut source = HashingSource::new(chunk, hasher_for(&payload, &session, idx));
         let caller = self.caller.as_slice();
         let chunk_size = session.chunk_size;
-        let chunk = Chunk { caller, idx, bytes: &mut source, place: &place, chunk_size };
-        let outcome = self.path.put_chunk(self.storage, id, chunk, self.now)?;
-        if outcome == PutOutcome::Stored {
-            self.storage.counters.bytes(Some(path), bytes);
-            if let Some(hashed) = source.into_hasher()
-                && absorb_hashed(&mut self.storage.blobs, &mut payload, &place, &session, idx, hashed)?
-            {
-                self.catch_up(&mut payload, &place, &session, CATCH_UP_INSTRUCTIONS)?;
+        let replace = payload.replaced.is_some();
+        let chunk = Chunk { caller, idx, bytes: &mut source, place: &place, chunk_size, replace };
+        match self.path.put_chunk(self.storage, id, chunk, self.now)? {
+            PutOutcome::AlreadyThere => return Ok(()),
+            PutOutcome::Stored => {
+                self.storage.promises.subtract(id, bytes);
+                if let Some(hashed) = source.into_hasher()
+                    && absorb_hashed(&mut self.storage.blobs, &mut payload, &place, &session, idx, hashed)?
+                {
+                    self.catch_up(&mut payload, &place, &session, CATCH_UP_INSTRUCTIONS)?;
+                    self.storage.payloads.insert(id.0, &payload);
+                }
+            }
+            PutOutcome::Replaced => {
+                payload.note_replaced(idx);
                 self.storage.payloads.insert(id.0, &payload);
             }
         }
+        self.storage.counters.bytes(Some(path), bytes);
         self.storage.index.touch(id, session.session_meta.last_seen, self.now);
         Ok(())
     }
@@ -135,14 +143,11 @@ impl UploadService<'_> {
     }
 
     fn give_up(&mut self, id: SessionId) -> Result<()> {
-        if let Some(Receipt { owner, outcome: Outcome::Aborted, .. }) = self.receipt(id)?
-            && owner == self.caller
-        {
+        if let Some(Receipt { outcome: Outcome::Aborted, .. }) = self.own_receipt(id) {
             return Ok(());
         }
         let upload = self.own(id)?;
-        let hash = self.drop_session(id, &upload, Event::Aborted)?;
-        self.leave_receipt(id, &upload.session, &upload.meta, hash, Outcome::Aborted)
+        self.drop_session(id, &upload, Outcome::Aborted)
     }
 
     /// How far one's own session is.
@@ -179,8 +184,8 @@ impl UploadService<'_> {
     }
 
     fn status_of(&self, id: u64, upload: Upload) -> Result<UploadStatus> {
+        let expires_at = upload.expires_at(&self.storage.config()?);
         let Upload { session, meta, path } = upload;
-        let ttl = self.storage.config()?.session_ttl_seconds;
         let chunks = session.chunk_count();
         let missing = to_ranges(session.received_idxs.missing_below(chunks));
         Ok(UploadStatus {
@@ -196,12 +201,12 @@ impl UploadService<'_> {
             missing,
             provisional_memory_id: meta.provisional_memory_id,
             last_seen: session.session_meta.last_seen.as_nanos(),
-            expires_at: session.session_meta.last_seen.plus_seconds(ttl).as_nanos(),
+            expires_at: expires_at.as_nanos(),
             path,
         })
     }
 
-    /// Ends some of the sessions that were idle too long, drops some of the receipts that ran out, and
+    /// Ends some of the sessions that were idle too long or are too old, drops some of the receipts that ran out, and
     /// removes some chunks of ended sessions. True when nothing of this is left to do.
     ///
     /// # Errors
@@ -221,6 +226,10 @@ impl UploadService<'_> {
                 return sound.and(Ok(false));
             }
         }
+        let none_too_old = self.end_oldest(SWEEP_BATCH.saturating_sub(idle.len()));
+        if self.storage.index.is_empty() {
+            self.storage.promises.clear();
+        }
         let dropped = self.storage.receipts.drop_expired(self.now, SWEEP_BATCH);
         let receipts = dropped.len();
         for (id, receipt) in dropped {
@@ -230,7 +239,7 @@ impl UploadService<'_> {
             sound = sound.and(forgotten);
         }
         let swept = self.storage.blobs.sweep();
-        sound.and(Ok(swept && idle.len() < SWEEP_BATCH && receipts < SWEEP_BATCH))
+        sound.and(Ok(swept && none_too_old && idle.len() < SWEEP_BATCH && receipts < SWEEP_BATCH))
     }
 
     /// Ends the session that the index has as idle since `seen`, if that is what it is; else mends the index.
@@ -239,11 +248,35 @@ impl UploadService<'_> {
             None => self.storage.index.set_aside(id, seen),
             // An entry that is not the session's own goes in the next turn.
             Some(upload) if self.expired(&upload)? => {
-                self.drop_session(id, &upload, Event::Expired)?;
+                self.drop_session(id, &upload, Outcome::Expired)?;
             }
             Some(upload) => self.storage.index.touch(id, seen, upload.session.session_meta.last_seen),
         }
         Ok(())
+    }
+
+    /// Ends sessions that are too old though they are in use. Ids ascend as time does, so the oldest come first; what
+    /// cannot be ended there is passed over, and those after it end when they are idle. True when none was ended.
+    fn end_oldest(&mut self, limit: usize) -> bool {
+        if self.storage.index.is_empty() {
+            return true;
+        }
+        let tables = &self.storage.sessions;
+        let legacy: Vec<u64> = tables.legacy.keys_after(None).take(limit).collect();
+        let split: Vec<u64> = tables.sessions.keys(..).take(limit.saturating_sub(legacy.len())).collect();
+        let before = self.storage.index.len();
+        for oldest in [legacy, split] {
+            for id in oldest.into_iter().map(SessionId) {
+                // As a stranger: nothing is converted for it.
+                let loaded = self.path.load(self.storage, id, Some(self.caller), self.now);
+                let Ok(Some(upload)) = loaded else { continue };
+                if self.meter.used() > SWEEP_INSTRUCTIONS || self.expired(&upload) != Ok(true) {
+                    break;
+                }
+                let _ = self.drop_session(id, &upload, Outcome::Expired);
+            }
+        }
+        self.storage.index.len() == before
     }
 
     /// The caller's session, whose capsule the caller may still write to.
@@ -253,11 +286,10 @@ impl UploadService<'_> {
         Ok(upload)
     }
 
-    /// Whether a session was idle too long. From then on it does not exist for anybody, whether the timer has come by
-    /// already or not. Only what it holds counts against the limits of begin until the timer has.
+    /// Whether the time of a session is over. From then on it takes no call, whether the timer has come by already or
+    /// not. Only what it holds counts against the limits of begin until the timer has.
     pub(super) fn expired(&self, upload: &Upload) -> Result<bool> {
-        let ttl = self.storage.config()?.session_ttl_seconds;
-        Ok(upload.session.is_over(ttl, self.now))
+        Ok(upload.expires_at(&self.storage.config()?) <= self.now)
     }
 
     /// The receipt of a session, unless it has run out.
@@ -266,68 +298,38 @@ impl UploadService<'_> {
         Ok(receipt.filter(|receipt| receipt.expires_at > self.now.as_nanos()))
     }
 
-    /// The caller's session in flight. Somebody else's does not exist for the caller.
-    fn own(&mut self, id: SessionId) -> Result<Upload> {
-        let found = self.path.load(self.storage, id, Some(self.caller), self.now)?;
-        if let Some(upload) = found.filter(|upload| upload.session.owner == self.caller.as_slice())
-            && !self.expired(&upload)?
-        {
-            self.served_on = Some(upload.path);
-            return Ok(upload);
-        }
-        match self.receipt(id)?.filter(|receipt| receipt.owner == self.caller) {
-            None => Err(Error::not_found("session", id)),
-            Some(Receipt { outcome: Outcome::Finished(_), .. }) => {
-                Err(Error::conflict("session", id, "is finished"))
-            }
-            Some(Receipt { outcome: Outcome::Aborted, .. }) => {
-                Err(Error::conflict("session", id, "was aborted"))
-            }
-        }
+    /// The receipt of the caller's session. Nobody can say whose one is that does not decode, so it is nobody's: only a
+    /// begin under its key, which nobody else knows, is told of it.
+    pub(super) fn own_receipt(&self, id: SessionId) -> Option<Receipt> {
+        self.receipt(id).ok().flatten().filter(|receipt| receipt.owner == self.caller)
     }
 
-    /// Remembers how the caller's session ended.
-    pub(super) fn leave_receipt(
-        &mut self,
-        id: SessionId,
-        session: &Session,
-        meta: &UploadMeta,
-        hash: HashAlgorithm,
-        outcome: Outcome,
-    ) -> Result<()> {
-        let key = IdemKey::of(&meta.capsule_id, &self.caller, &session.session_meta.idem);
-        let fingerprint = Fingerprint::of(&meta.asset_metadata, meta.expected_chunks, hash);
-        self.keep_receipt(id, key, fingerprint, outcome)
-    }
-
-    /// Keeps a receipt of the caller's for as long as a session may be idle.
-    pub(super) fn keep_receipt(
-        &mut self,
-        id: SessionId,
-        key: IdemKey,
-        fingerprint: Fingerprint,
-        outcome: Outcome,
-    ) -> Result<()> {
-        let ttl = self.storage.config()?.session_ttl_seconds;
-        let receipt = Receipt {
-            owner: self.caller,
-            idem_key: key.0,
-            fingerprint: fingerprint.0,
-            expires_at: self.now.plus_seconds(ttl).as_nanos(),
-            outcome,
+    /// The caller's session in flight. Somebody else's does not exist for the caller, damaged or not.
+    pub(super) fn own(&mut self, id: SessionId) -> Result<Upload> {
+        let found = match self.path.load(self.storage, id, Some(self.caller), self.now) {
+            Ok(found) => found.filter(|upload| upload.session.owner == self.caller.as_slice()),
+            Err(Error::Internal(_)) if !self.storage.index.contains(id, self.caller) => None,
+            Err(error) => return Err(error),
         };
-        self.storage.receipts.insert(id, &receipt);
-        Ok(())
+        if let Some(upload) = found {
+            let limits = self.storage.config()?;
+            let expires_at = upload.expires_at(&limits);
+            if expires_at > self.now {
+                self.served_on = Some(upload.path);
+                return Ok(upload);
+            }
+            // As long as a receipt would say so, if the timer had come by at once.
+            if expires_at.plus_seconds(limits.session_ttl_seconds) > self.now {
+                return Err(Outcome::Expired.conflict(id));
+            }
+        }
+        let receipt = self.own_receipt(id);
+        Err(receipt.map_or_else(|| Error::not_found("session", id), |receipt| receipt.outcome.conflict(id)))
     }
 
-    /// Ends a session, whoever asked for it, and gives everything of it back. Says how it would have been
-    /// verified.
-    pub(super) fn drop_session(
-        &mut self,
-        id: SessionId,
-        upload: &Upload,
-        event: Event,
-    ) -> Result<HashAlgorithm> {
+    /// Ends a session, whoever asked for it, gives everything of it back, and leaves its owner a receipt.
+    pub(super) fn drop_session(&mut self, id: SessionId, upload: &Upload, outcome: Outcome) -> Result<()> {
+        let limits = self.storage.config()?;
         let (session, meta) = (&upload.session, &upload.meta);
         let owner = Principal::try_from_slice(&session.owner).map_err(|e| Error::Internal(e.to_string()))?;
         let payload = self.storage.payload_of(id)?;
@@ -335,8 +337,14 @@ impl UploadService<'_> {
         give_bytes_back(self.storage, session, meta, &payload.place(id, meta))?;
         self.give_subtrees_back(&payload)?;
         forget_session(self.storage, id, owner, session, &meta.capsule_id)?;
-        self.storage.counters.session(upload.path, event);
-        Ok(payload.hash.algorithm())
+        self.storage.counters.session(upload.path, outcome.event());
+        let ended_at = upload.expires_at(&limits).min(self.now);
+        let until = ended_at.plus_seconds(limits.session_ttl_seconds);
+        if until > self.now {
+            let ended = Ended { owner, session, meta, hash: payload.hash.algorithm(), until };
+            leave_receipt(self.storage, id, &ended, outcome);
+        }
+        Ok(())
     }
 
     /// Nothing waits for its turn any more.

@@ -11,7 +11,10 @@ mod finish;
 mod foreign;
 #[cfg(feature = "direct")]
 mod full;
+mod replace;
+mod room;
 mod session;
+mod strangers;
 mod whole;
 
 use candid::Principal;
@@ -172,7 +175,7 @@ impl World {
     }
 
     /// Upgrades to the same build: what is on the heap is gone.
-    fn upgrade(&mut self) {
+    pub fn upgrade(&mut self) {
         let path: Box<dyn UploadPath> = match self.session_path() {
             #[cfg(feature = "compat")]
             SessionPath::Compat => Box::<CompatPath>::default(),

@@ -38,79 +38,87 @@ impl Account<'_> {
     }
 }
 
+/// What the accounts of a caller, a capsule and the canister would come to.
+pub struct Reservation<'a>([(Account<'a>, u64); 3]);
+
+impl Reservation<'_> {
+    /// Nothing, when the caller may have so much in flight.
+    ///
+    /// # Errors
+    /// [`Error::ResourceExhausted`] with the limit and what the session would make of it.
+    pub fn check_caller(&self, limits: &AdminConfig) -> Result<()> {
+        let Self([(_, requested), ..]) = *self;
+        let allowed = limits.max_bytes_per_caller;
+        if requested > allowed {
+            return Err(Error::exhausted("bytes in flight per caller", allowed, requested));
+        }
+        Ok(())
+    }
+
+    /// How far the capsule and the canister are held to their limits.
+    pub fn shortages(&self, limits: &AdminConfig) -> [Shortage; 2] {
+        let Self([_, (_, in_capsule), (_, in_all)]) = *self;
+        [
+            Shortage {
+                limit: "bytes per capsule",
+                allowed: limits.max_bytes_per_capsule,
+                requested: in_capsule,
+            },
+            Shortage { limit: "bytes in the canister", allowed: limits.max_bytes, requested: in_all },
+        ]
+    }
+}
+
+/// A limit, and what is asked of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Shortage {
+    /// Name of the limit.
+    pub limit: &'static str,
+    /// Its value.
+    pub allowed: u64,
+    /// What the call would make of it.
+    pub requested: u64,
+}
+
+impl Shortage {
+    /// Bytes that are missing.
+    pub const fn missing(&self) -> u64 {
+        self.requested.saturating_sub(self.allowed)
+    }
+}
+
 impl Usage {
     /// Opens the accounts, or makes an empty set.
     pub fn open(memories: &Memories) -> Self {
         Self { bytes: Table::open(memories, memory_ids::USAGE) }
     }
 
-    /// Reserves bytes for a session, if every limit allows them.
-    ///
-    /// # Errors
-    /// [`Error::ResourceExhausted`] with the limit and what the session would make of it.
-    pub fn reserve(
-        &mut self,
-        caller: Principal,
-        capsule: &str,
-        bytes: u64,
-        limits: &AdminConfig,
-    ) -> Result<()> {
-        let after = self.allowed(caller, capsule, bytes, limits)?;
-        self.set(&after);
-        Ok(())
-    }
-
-    /// Takes bytes for a file that is stored in the same call: its caller has nothing in flight afterwards.
-    ///
-    /// # Errors
-    /// As [`Self::reserve`].
-    pub fn store(
-        &mut self,
-        caller: Principal,
-        capsule: &str,
-        bytes: u64,
-        limits: &AdminConfig,
-    ) -> Result<()> {
-        let [_, stored @ ..] = self.allowed(caller, capsule, bytes, limits)?;
-        self.set(&stored);
-        Ok(())
-    }
-
-    /// What the accounts of a caller, a capsule and the canister come to with these bytes, if every limit allows it.
-    fn allowed<'a>(
-        &self,
-        caller: Principal,
-        capsule: &'a str,
-        bytes: u64,
-        limits: &AdminConfig,
-    ) -> Result<[(Account<'a>, u64); 3]> {
-        let after = self.with(caller, capsule, bytes)?;
-        let limits = [
-            ("bytes in flight per caller", limits.max_bytes_per_caller),
-            ("bytes per capsule", limits.max_bytes_per_capsule),
-            ("bytes in the canister", limits.max_bytes),
-        ];
-        for ((limit, allowed), (_, bytes)) in limits.into_iter().zip(after) {
-            if bytes > allowed {
-                return Err(Error::exhausted(limit, allowed, bytes));
-            }
-        }
-        Ok(after)
-    }
-
     /// What the accounts of a caller, a capsule and the canister come to with these bytes.
-    fn with<'a>(
+    ///
+    /// # Errors
+    /// A damaged account.
+    pub fn with<'a>(
         &self,
         caller: Principal,
         capsule: &'a str,
         bytes: u64,
-    ) -> std::result::Result<[(Account<'a>, u64); 3], StableError> {
+    ) -> std::result::Result<Reservation<'a>, StableError> {
         let accounts = [Account::Caller(caller), Account::Capsule(capsule), Account::Canister];
         let mut after = accounts.map(|account| (account, 0));
         for (account, now) in &mut after {
             *now = self.of(*account)?.saturating_add(bytes);
         }
-        Ok(after)
+        Ok(Reservation(after))
+    }
+
+    /// Reserves bytes for a session.
+    pub fn reserve(&mut self, Reservation(after): &Reservation<'_>) {
+        self.set(after);
+    }
+
+    /// Takes bytes for a file that is stored in the same call: its caller has nothing in flight afterwards.
+    pub fn store(&mut self, Reservation([_, stored @ ..]): &Reservation<'_>) {
+        self.set(stored);
     }
 
     fn set(&mut self, accounts: &[(Account<'_>, u64)]) {
@@ -130,7 +138,7 @@ impl Usage {
         bytes: u64,
     ) -> std::result::Result<(), StableError> {
         let after = self.with(caller, capsule, bytes)?;
-        self.set(&after);
+        self.reserve(&after);
         Ok(())
     }
 

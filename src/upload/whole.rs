@@ -9,9 +9,10 @@ use super::absorb::digest_of_bytes;
 use super::begin::check_begin;
 use super::counts::Call;
 use super::error::digest_of;
+use super::evict::Wanted;
 use super::finish::finished_before;
 use super::idempotency::{Fingerprint, IdemKey};
-use super::limits::MAX_FILES_PER_CALL;
+use super::limits::{MAX_FILES_PER_CALL, contradicted};
 use super::service::{UploadService, check_digest};
 use super::{Outcome, PayloadState, Receipt, UploadMeta};
 
@@ -47,16 +48,20 @@ impl UploadService<'_> {
                 Some(Receipt { outcome: Outcome::Finished(finished), .. }) => {
                     finished_before(id, &finished, &digest, size)
                 }
-                Some(Receipt { outcome: Outcome::Aborted, .. }) => {
-                    Err(Error::conflict("session", id, "was aborted"))
-                }
+                Some(receipt) => Err(receipt.outcome.conflict(id)),
                 None => Err(Error::conflict("session", id, "is in flight under this key")),
             };
+        }
+        if let Some(claimed) =
+            contradicted(&asset_metadata, ContentDigest { algorithm: hash, bytes: expected })
+        {
+            let expected = format!("{claimed}, as in asset_metadata.sha256");
+            return Err(Error::invalid("digest", expected, hex::encode(digest)));
         }
         check_digest(expected, digest_of_bytes(hash, bytes))?;
         let limits = self.storage.config()?;
         CapsuleStore::check_memories(&capsule, limits.memories_per_capsule())?;
-        self.storage.usage.store(self.caller, &capsule_id, size, &limits)?;
+        self.take_room(&capsule_id, size, Wanted::File, &limits)?;
 
         let id = SessionId(self.storage.sessions.counter.count_up()?);
         let meta = self.new_meta(id, key, capsule_id, asset_metadata, expected_chunks);
@@ -70,7 +75,14 @@ impl UploadService<'_> {
         let digest = ContentDigest { algorithm: hash, bytes: expected };
         let finished = self.attach(id, &meta, &BlobRecord { size, digest, created_at: self.now, place })?;
         self.storage.index.remember(key, id);
-        self.keep_receipt(id, key, fingerprint, Outcome::Finished(finished.clone()))?;
+        let receipt = Receipt {
+            owner: self.caller,
+            idem_key: key.0,
+            fingerprint: fingerprint.0,
+            expires_at: self.now.plus_seconds(limits.session_ttl_seconds).as_nanos(),
+            outcome: Outcome::Finished(finished.clone()),
+        };
+        self.storage.receipts.insert(id, &receipt);
         self.storage.counters.bytes(None, size);
         Ok(finished.to_api())
     }

@@ -14,6 +14,8 @@ pub type Arguments = fn(&Scene) -> Vec<u8>;
 /// Every function, in alphabetical order.
 #[rustfmt::skip]
 pub const CALLS: &[(&str, Arguments)] = &[
+    ("admin_capsule_makers",     |_| args!()),
+    ("admin_capsule_makers_set", |_| args!(vec![owner()])),
     ("admin_config_get",     |_| args!()),
     ("admin_config_set",     |s| args!(s.settings)),
     ("admin_stats",          |_| args!()),
@@ -46,6 +48,7 @@ pub const CALLS: &[(&str, Arguments)] = &[
     ("upload_config",        |_| args!()),
     ("uploads_abort",        |s| args!(s.session)),
     ("uploads_begin",        |s| args!(&s.capsule, metadata(1), 1u32, "a new one")),
+    ("uploads_chunk_digests", |s| args!(s.session, None::<u32>, None::<u32>)),
     ("uploads_finish",       finish),
     ("uploads_list",         |_| args!(None::<u64>, None::<u32>)),
     ("uploads_put_chunk",    put),

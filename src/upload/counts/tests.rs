@@ -87,6 +87,7 @@ fn eventful(world: &mut World) -> (PathCounts, PathCounts) {
         sessions_finished: 1,
         sessions_aborted: 1,
         sessions_expired: 2,
+        sessions_evicted: 0,
         bytes_stored: 10,
         begin: calls(7),
         put_chunk: calls(4),

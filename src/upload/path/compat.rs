@@ -28,6 +28,12 @@ impl CompatPath {
     pub fn forget(&mut self, id: SessionId) -> Result<()> {
         self.compat.forget_cached(id)
     }
+
+    /// A session as it is stored.
+    #[cfg(test)]
+    pub fn read(&mut self, storage: &Storage, id: SessionId) -> Result<Option<crate::session::Session>> {
+        Ok(self.compat.get(storage, id)?.map(|(session, _)| session))
+    }
 }
 
 impl UploadPath for CompatPath {

@@ -59,6 +59,8 @@ impl Native {
             max_bytes_per_capsule: model::MAX_BYTES_PER_CAPSULE,
             max_bytes: model::MAX_BYTES,
             max_memories_per_capsule: Some(model::MAX_MEMORIES),
+            max_promised_percent: Some(model::MAX_PROMISED_PERCENT),
+            max_session_age_seconds: Some(model::AGE_SECONDS),
             ..storage.config().unwrap()
         };
         storage.settings.set(&Config::checked(config).unwrap());
@@ -87,16 +89,19 @@ impl Native {
         } else {
             path.load(storage, id, None, *now).unwrap()
         };
-        upload.map(|upload| view_of(id, upload))
+        let limits = self.world.storage.config().unwrap();
+        upload.map(|upload| view_of(id, upload, &limits))
     }
 
     fn drain(&mut self) {
-        while !self.world.service().sweep().unwrap() {}
+        // As a timer does, which is nobody's client.
+        while !self.world.as_person(model::PEOPLE).sweep().unwrap() {}
         while !memories::sweep(&mut self.world.storage, &Unmetered).unwrap() {}
     }
 }
 
-fn view_of(id: SessionId, upload: Upload) -> View {
+fn view_of(id: SessionId, upload: Upload, limits: &AdminConfig) -> View {
+    let expires_at = upload.expires_at(limits).as_nanos();
     let Upload { session, meta, .. } = upload;
     View {
         id: id.0,
@@ -107,6 +112,7 @@ fn view_of(id: SessionId, upload: Upload) -> View {
         received: session.received_idxs.ranges().collect(),
         memory: meta.provisional_memory_id,
         last_seen: session.session_meta.last_seen.as_nanos(),
+        expires_at,
     }
 }
 
@@ -257,7 +263,12 @@ impl Target for Native {
         let now = self.now();
         let ids = self.world.storage.index.of(person(who), None, usize::MAX);
         let views = ids.into_iter().filter_map(|id| self.look(id));
-        views.filter(|view| view.last_seen + model::TTL_SECONDS * model::SECOND > now).collect()
+        views.filter(|view| view.expires_at > now).collect()
+    }
+
+    fn all_converted(&mut self) -> bool {
+        let storage = &self.world.storage;
+        self.stage == Stage::Legacy || storage.sessions.legacy.is_empty() || migrate::held(storage).unwrap()
     }
 
     fn holdings(&mut self) -> Holdings {

@@ -76,7 +76,7 @@ fn a_memory_id_that_is_taken_is_refused_and_takes_no_bytes_away() {
 }
 
 /// Layout 1 with a committed upload of which the record is still there; the memory and the locator of its blob.
-fn committed() -> (World, u64, Vec<u8>, UploadFinishResult) {
+fn committed_as(status: LegacyStatus) -> (World, u64, Vec<u8>, UploadFinishResult) {
     let mut world = layout_1();
     let file = file(CHUNK + 1);
     let id = world.begin(file.len(), "a");
@@ -88,14 +88,21 @@ fn committed() -> (World, u64, Vec<u8>, UploadFinishResult) {
     world.storage.sessions.legacy.insert(id, &RawRecord(raw));
     let blob_id = BlobId::from_locator(&finished.blob_id).map(|blob| blob.0);
     rewrite(&mut world, id, |record| {
-        record.status = LegacyStatus::Committed { completed_at: START.as_nanos() };
+        record.status = status;
         record.blob_id = blob_id;
     });
     (world, id, file, finished)
 }
 
+/// The record may say that the session is pending, and name its blob.
 #[test]
 fn the_end_of_a_committed_session_leaves_its_blob_alone() {
+    for status in [LegacyStatus::Committed { completed_at: START.as_nanos() }, LegacyStatus::Pending] {
+        check_every_end(status);
+    }
+}
+
+fn check_every_end(status: LegacyStatus) {
     type End = fn(&mut World, u64);
     let ends: [(&str, End); 3] = [
         ("aborted", |world, id| world.service().abort(id).unwrap()),
@@ -112,12 +119,28 @@ fn the_end_of_a_committed_session_leaves_its_blob_alone() {
         }),
     ];
     for (what, end) in ends {
-        let (mut world, id, file, finished) = committed();
+        let (mut world, id, file, finished) = committed_as(status);
         end(&mut world, id);
         while !world.service().sweep().unwrap() {}
         assert_eq!(world.live()[..3], [0; 3], "{what}: the session is gone");
         assert_eq!(read_back(&world, &finished.blob_id), file, "{what}");
         crate::memories::delete(&mut world.storage, person(OWNER), &finished.memory_id).unwrap();
         assert_eq!(world.live(), [0; 5], "{what}");
+    }
+}
+
+/// What such a session has stored is the blob's: it is not replaced, whatever its client finishes with.
+#[test]
+fn chunks_of_a_committed_session_are_not_replaced() {
+    for steps in [|_: &mut World| {}, upgrade] {
+        let (mut world, id, file, finished) = committed_as(LegacyStatus::Pending);
+        steps(&mut world);
+        let mut other = file.clone();
+        other[0] ^= 1;
+        let failed = world.finish(id, &other).unwrap_err();
+        assert!(matches!(failed, Error::ChecksumMismatch { .. }), "{failed}");
+        let refused = world.put(id, &other, 0).unwrap_err();
+        assert!(matches!(refused, Error::Conflict { .. }), "{refused}");
+        assert_eq!(read_back(&world, &finished.blob_id), file);
     }
 }

@@ -142,12 +142,42 @@ fn abort_and_expiry_give_everything_back() {
         world.put(active, &file, 1).unwrap();
         world.now = world.now.plus_seconds(1);
         while !world.service().sweep().unwrap() {}
-        assert!(matches!(world.service().status(idle), Err(Error::NotFound { .. })));
+        let expired = || Error::conflict("session", idle, "has expired; begin the upload again");
+        assert_eq!(world.service().status(idle), Err(expired()));
+        assert_eq!(world.put(idle, &file, 1), Err(expired()));
+        assert_eq!(world.finish(idle, &file), Err(expired()));
+        assert_eq!(world.service().abort(idle), Err(expired()));
+        assert_eq!(world.as_person(2).status(idle), Err(Error::not_found("session", idle)));
         let one_chunk_more = one_alive[3] + one_alive[3].min(1);
         assert_eq!(world.live()[..3], one_alive[..3]);
         assert_eq!(world.live()[3..], [one_chunk_more, one_alive[4]]);
         assert!(world.finish(active, &file).is_ok(), "activity keeps a session alive");
         assert_ne!(world.begin(file.len(), "b"), idle, "the key of an expired session is free");
+    });
+}
+
+/// The timer may come late, or long after: what a client is told depends on the time alone.
+#[test]
+fn an_expired_session_is_told_for_a_day_whenever_the_timer_comes() {
+    on_every_path(|mut world| {
+        let ttl = DEFAULT_SESSION_TTL_SECONDS;
+        let [swept, unswept] = ["a", "b"].map(|idem| world.begin(10, idem));
+        let expired = |id: u64| Error::conflict("session", id, "has expired; begin the upload again");
+        world.now = START.plus_seconds(ttl);
+        assert_eq!(world.service().status(unswept), Err(expired(unswept)), "before the timer comes");
+        while !world.service().sweep().unwrap() {}
+        world.now = START.plus_seconds(2 * ttl - 1);
+        assert_eq!(world.service().status(swept), Err(expired(swept)));
+        world.now = START.plus_seconds(2 * ttl);
+        assert_eq!(world.service().status(swept), Err(Error::not_found("session", swept)));
+        while !world.service().sweep().unwrap() {}
+        assert!(world.storage.receipts.is_empty());
+
+        let late = world.begin(10, "late");
+        world.now = world.now.plus_seconds(2 * ttl);
+        assert_eq!(world.service().status(late), Err(Error::not_found("session", late)));
+        while !world.service().sweep().unwrap() {}
+        assert!(world.storage.receipts.is_empty(), "nothing is to be told any more");
     });
 }
 
@@ -182,9 +212,9 @@ fn the_key_of_an_aborted_session_is_free() {
         assert_ne!(again, aborted);
         assert_eq!(world.begin(file.len(), "a"), again, "that one is begun once");
         world.service().abort(aborted).unwrap();
-        (0..2).for_each(|idx| world.put(again, &file, idx).unwrap());
-        world.now = world.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS - 1);
         world.put(again, &file, 0).unwrap();
+        world.now = world.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS - 1);
+        world.put(again, &file, 1).unwrap();
         world.now = world.now.plus_seconds(1);
         while !world.service().sweep().unwrap() {}
         assert_eq!(

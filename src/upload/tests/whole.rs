@@ -61,3 +61,48 @@ fn a_whole_file_that_is_refused_leaves_nothing() {
         assert!(matches!(world.service().put_many(many), Err(Error::InvalidArgument { .. })));
     });
 }
+
+/// A file in one call is held to every limit that an upload in chunks is held to, and leaves nothing where it is refused.
+#[test]
+fn a_whole_file_is_held_to_every_limit() {
+    type Change = fn(&mut AdminConfig);
+    let limits: [(&str, Change, Error); 4] = [
+        (
+            "memories",
+            |config| config.max_memories_per_capsule = Some(1),
+            Error::exhausted("memories per capsule", 1, 2),
+        ),
+        (
+            "caller",
+            |config| config.max_bytes_per_caller = 149,
+            Error::exhausted("bytes in flight per caller", 149, 150),
+        ),
+        (
+            "capsule",
+            |config| config.max_bytes_per_capsule = 249,
+            Error::exhausted("bytes per capsule", 249, 250),
+        ),
+        ("canister", |config| config.max_bytes = 249, Error::exhausted("bytes in the canister", 249, 250)),
+    ];
+    for (what, change, expected) in limits {
+        on_every_path(|mut world| {
+            let file = file(100);
+            let stored = small(&world, &file, "stored");
+            world.service().put_whole(stored.clone()).unwrap();
+            let in_flight = world.begin(50, "in flight");
+            let mut config = world.storage.config().unwrap();
+            change(&mut config);
+            world.storage.settings.set(&Config::checked(config).unwrap());
+            let before = (world.live(), world.storage.usage.total(), world.storage.capsules.memory_total());
+            let other = vec![7; 100];
+            let file = small(&world, &other, "a");
+            assert_eq!(world.service().put_whole(file.clone()), Err(expected.clone()), "{what}");
+            let many = world.service().put_many(vec![file, stored.clone()]).unwrap();
+            assert_eq!(many[0], Err(expected.clone()), "{what}, one of many");
+            assert!(many[1].is_ok(), "{what}: what was stored before is answered again");
+            let after = (world.live(), world.storage.usage.total(), world.storage.capsules.memory_total());
+            assert_eq!(after, before, "{what}");
+            world.service().abort(in_flight).unwrap();
+        });
+    }
+}

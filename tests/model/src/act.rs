@@ -1,6 +1,6 @@
 //! How each operation is done: the call it becomes, and the answer handed to the model.
 
-use super::expect::{Begin, Sent, digest_sent, len_sent};
+use super::expect::{Begin, Seen, Sent, digest_sent, len_sent};
 use super::memories::Create;
 use super::operation::{FinishKind, Guest, MemoryKind, Operation, PutKind, Stage, Who};
 use super::run::Run;
@@ -64,7 +64,7 @@ impl Run<'_> {
             }
             Operation::Pass { seconds } => {
                 self.target.pass(seconds);
-                self.model.sweep(self.target.now());
+                self.sweep();
                 Ok(())
             }
             Operation::PassQuietly { seconds } => {
@@ -201,8 +201,11 @@ impl Run<'_> {
         let now = self.target.now();
         let chunks = chunk_count(bytes) + u32::from(wrong_count);
         let capsule = self.model.capsules[capsule].id.clone();
+        // Whoever is not converted when the call comes cannot be evicted by it.
+        let all_converted = self.target.all_converted();
         let got = self.target.begin(who, &capsule, bytes, chunks, &idem(key));
-        self.model.begun(now, call, &got)
+        let alive = (0..PEOPLE).flat_map(|who| self.target.sessions_of(who)).map(|view| view.id).collect();
+        self.model.begun(now, call, &got, &Seen { alive, all_converted })
     }
 
     fn put(&mut self, who: u8, id: u64, idx: u32, kind: PutKind) -> Result<(), String> {

@@ -3,12 +3,12 @@
 //! Each function compares an answer with the model and, where the call changed something, changes the model
 //! with it. A call that was refused changes nothing.
 
+use std::collections::BTreeSet;
+
 use super::operation::{FinishKind, PutKind};
 use super::state::{Blob, Memory, Model, Receipt, Session, chunk_count, chunk_len, digest, fills};
 use super::target::{Answer, Finished, Refusal};
-use super::{
-    MAX_BYTES, MAX_BYTES_PER_CALLER, MAX_BYTES_PER_CAPSULE, MAX_MEMORIES, MAX_SESSIONS, SECOND, TTL_SECONDS,
-};
+use super::{SECOND, TTL_SECONDS};
 
 /// The difference between two answers, in words.
 pub type Verdict = Result<(), String>;
@@ -32,6 +32,15 @@ pub struct Begin {
     pub wrong_count: bool,
 }
 
+/// What is seen after a begin.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// Everybody's sessions.
+    pub alive: BTreeSet<u64>,
+    /// Whether none waited to be converted.
+    pub all_converted: bool,
+}
+
 /// A chunk that was sent.
 #[derive(Clone, Copy, Debug)]
 pub struct Sent {
@@ -44,7 +53,7 @@ pub struct Sent {
 
 impl Model {
     /// Checks an answer of begin.
-    pub fn begun(&mut self, now: u64, call: Begin, got: &Answer<u64>) -> Verdict {
+    pub fn begun(&mut self, now: u64, call: Begin, got: &Answer<u64>, seen: &Seen) -> Verdict {
         let Begin { who, capsule, key, bytes, content, wrong_count } = call;
         if !self.may_write(who, capsule) {
             return same("begin", &Err(Refusal::Unauthorized), got);
@@ -59,26 +68,32 @@ impl Model {
                 Some(before) if before == bytes => return same("begin again", &Ok(id), got),
                 Some(_) => return same("begin again", &Err(Refusal::Conflict), got),
                 // The key of a session whose time is over is free, and with it everything it held.
-                None => self.drop_session(id),
+                None => self.drop_session(id, now, false),
             }
         }
-        let full = |counts: &dyn Fn(&Session) -> bool| self.exhausted(&call, counts);
-        // What is over may still count until the timers come.
-        let (strictly, leniently) = (full(&|_| true), full(&|session| !session.expired(now)));
-        match got {
-            Err(Refusal::Exhausted) if strictly => return Ok(()),
-            Ok(_) if !leniently => {}
-            _ => {
-                return Err(format!("begin: got {got:?}; the limits refuse it: {strictly} or {leniently}"));
-            }
+        let vanished = self.vanished(now, seen);
+        if self.evicts(now, call, got, seen, &vanished)? {
+            return Ok(());
         }
+        vanished.into_iter().for_each(|id| self.drop_session(id, now, false));
         let Ok(id) = *got else { return Ok(()) };
         if self.history.iter().any(|(before, _)| *before >= id) {
             return Err(format!("begin: session id {id} is not above all that were given out before"));
         }
         let chunks = Default::default();
-        let session =
-            Session { owner: who, capsule, key, bytes, content, chunks, last_seen: now, memory: None };
+        let session = Session {
+            owner: who,
+            capsule,
+            key,
+            bytes,
+            content,
+            chunks,
+            begun_at: now,
+            is_new: true,
+            last_seen: now,
+            is_open: false,
+            memory: None,
+        };
         self.sessions.insert(id, session);
         self.keys.insert((capsule, who, key), id);
         self.history.push((id, who));
@@ -86,28 +101,16 @@ impl Model {
         Ok(())
     }
 
-    /// Whether a limit stands in the way of a session, counting those sessions that `counts` says.
-    fn exhausted(&self, call: &Begin, counts: &dyn Fn(&Session) -> bool) -> bool {
-        let Begin { who, capsule, bytes, .. } = *call;
-        let sessions =
-            self.sessions.values().filter(|session| session.owner == who && counts(session)).count();
-        let caller = self.reserved(|session| session.owner == who && counts(session));
-        let in_capsule = self.reserved(|session| session.capsule == capsule && counts(session))
-            + self.stored(|blob| blob.capsule == capsule);
-        let in_all = self.reserved(counts) + self.stored(|_| true);
-        self.memories_in(capsule) >= MAX_MEMORIES
-            || sessions as u64 >= MAX_SESSIONS
-            || caller + bytes > MAX_BYTES_PER_CALLER
-            || in_capsule + bytes > MAX_BYTES_PER_CAPSULE
-            || in_all + bytes > MAX_BYTES
-    }
-
     /// The refusal for a session that is not a person's in flight.
     fn not_own(&self, who: u8, id: u64, now: u64) -> Option<Refusal> {
         if self.alive(who, id, now).is_some() {
             return None;
         }
-        Some(if self.receipt(who, id, now).is_some() { Refusal::Conflict } else { Refusal::NotFound })
+        // What is over and waits for the timers is told as it will be by its receipt.
+        let over = self.sessions.get(&id).filter(|session| session.owner == who);
+        let is_told = over.is_some_and(|session| session.expires_at() + TTL_SECONDS * SECOND > now);
+        let is_known = is_told || self.receipt(who, id, now).is_some();
+        Some(if is_known { Refusal::Conflict } else { Refusal::NotFound })
     }
 
     /// The refusal for a session that a person may not write to.
@@ -126,12 +129,14 @@ impl Model {
                 PutKind::WrongDigest => Some(Refusal::Checksum),
                 _ if out_of_range => Some(Refusal::Invalid),
                 PutKind::TooLong | PutKind::Empty => Some(Refusal::Invalid),
+                _ if session.is_open => None,
                 _ => session.chunks.get(&idx).filter(|there| **there != sent).map(|_| Refusal::Conflict),
             }
         });
         same("put", &refusal.map_or(Ok(()), Err), got)?;
-        if let (Ok(()), Some(session)) = (got, self.sessions.get_mut(&id)) {
-            session.chunks.insert(idx, sent);
+        if let (Ok(()), Some(session)) = (got, self.sessions.get_mut(&id))
+            && session.chunks.insert(idx, sent) != Some(sent)
+        {
             self.touched.push(id);
         }
         Ok(())
@@ -172,6 +177,9 @@ impl Model {
         if kind == FinishKind::Tired && needs_hashing && *got == Err(Refusal::Hashing) {
             return Ok(());
         }
+        if let (Some(Refusal::Checksum), Some(session)) = (refusal, self.sessions.get_mut(&id)) {
+            session.is_open = true;
+        }
         match (refusal, got) {
             (Some(refusal), _) => same("finish", &Err(refusal), got),
             (None, Ok(finished)) => self.commit(now, id, finished),
@@ -203,21 +211,19 @@ impl Model {
         self.made.push(got.memory.clone());
         let finished = Some((got.clone(), blob.fills));
         let expires_at = now + TTL_SECONDS * SECOND;
-        self.receipts.insert(id, Receipt { owner, capsule, key, bytes, finished, expires_at });
+        self.receipts
+            .insert(id, Receipt { owner, capsule, key, bytes, finished, is_aborted: false, expires_at });
         Ok(())
     }
 
     /// Checks an answer of abort.
     pub fn aborted(&mut self, now: u64, who: u8, id: u64, got: &Answer<()>) -> Verdict {
-        if matches!(self.receipt(who, id, now), Some(Receipt { finished: None, .. })) {
+        if matches!(self.receipt(who, id, now), Some(Receipt { is_aborted: true, .. })) {
             return same("abort again", &Ok(()), got);
         }
         same("abort", &self.not_own(who, id, now).map_or(Ok(()), Err), got)?;
-        if let (Ok(()), Some(session)) = (got, self.sessions.get(&id).cloned()) {
-            let Session { owner, capsule, key, bytes, .. } = session;
-            self.drop_session(id);
-            let expires_at = now + TTL_SECONDS * SECOND;
-            self.receipts.insert(id, Receipt { owner, capsule, key, bytes, finished: None, expires_at });
+        if got.is_ok() {
+            self.drop_session(id, now, true);
         }
         Ok(())
     }

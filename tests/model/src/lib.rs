@@ -14,6 +14,7 @@ mod expect;
 mod memories;
 mod migration;
 mod operation;
+mod room;
 mod run;
 mod state;
 mod target;
@@ -33,6 +34,9 @@ pub const EXTENT_UNIT: u64 = 64;
 /// A session may be idle for this long, seconds.
 pub const TTL_SECONDS: u64 = 1_000;
 
+/// A session may live for this long, seconds.
+pub const AGE_SECONDS: u64 = 2_500;
+
 /// A receipt lives as long as a session may be idle.
 pub const SECOND: u64 = 1_000_000_000;
 
@@ -47,6 +51,9 @@ pub const MAX_BYTES_PER_CAPSULE: u64 = 5 * CHUNK + 10;
 
 /// Bytes of the canister.
 pub const MAX_BYTES: u64 = 8 * CHUNK;
+
+/// Share of these that sessions may have reserved and not filled, percent.
+pub const MAX_PROMISED_PERCENT: u8 = 50;
 
 /// Memories of one capsule.
 pub const MAX_MEMORIES: u64 = 6;

@@ -52,6 +52,9 @@ impl Run<'_> {
                 if touched && (before..=now).contains(&view.last_seen) {
                     session.last_seen = view.last_seen;
                 }
+                if std::mem::take(&mut session.is_new) {
+                    session.begun_at = session.last_seen;
+                }
                 if session.memory.is_none() && !view.memory.is_empty() {
                     session.memory = Some(view.memory.clone());
                 }
@@ -73,15 +76,23 @@ impl Run<'_> {
         let at_most = self.model.holdings();
         let mut swept = self.model.clone();
         if self.model.waits_for_timers(now) {
-            swept.sweep(now);
+            swept.sweep(now, true);
         }
         let at_least = swept.holdings();
+        let over = self.model.sessions.values().filter(|session| session.expired(now)).count() as u64;
+        let told = self.model.receipts.values().filter(|receipt| receipt.expires_at > now).count() as u64;
         let between = |of: fn(&Holdings) -> u64| (of(&at_least)..=of(&at_most)).contains(&of(got));
         between(|held| held.sessions)
-            && between(|held| held.receipts)
+            && (told..=at_most.receipts + over).contains(&got.receipts)
             && between(|held| held.bytes)
             && self.model.is_kept(&swept, got.payload)
             && (got.blobs, got.memories, got.capsules) == (at_most.blobs, at_most.memories, at_most.capsules)
+    }
+
+    /// The timers have come.
+    pub fn sweep(&mut self) {
+        let all_converted = self.target.all_converted();
+        self.model.sweep(self.target.now(), all_converted);
     }
 
     /// Reads every byte of a blob.
@@ -105,7 +116,7 @@ impl Run<'_> {
     fn conclude(&mut self) -> Result<(), String> {
         self.model.may_be_in(self.target.phase())?;
         self.target.pass(1);
-        self.model.sweep(self.target.now());
+        self.sweep();
         if self.stage != Stage::Legacy {
             self.target.conclude_migration()?;
         }
@@ -137,8 +148,11 @@ impl Run<'_> {
                 self.model.capsules[number].exists = false;
             }
         }
-        self.target.pass(TTL_SECONDS + 37);
-        self.model.sweep(self.target.now());
+        // What expires now leaves receipts.
+        for _ in 0..2 {
+            self.target.pass(TTL_SECONDS + 37);
+            self.sweep();
+        }
         self.compare(self.target.now())?;
         let nothing = self.model.holdings();
         let payload = nothing.payload != Payload::default();

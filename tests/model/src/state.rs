@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::operation::Guest;
 use super::target::{Finished, Holdings, NewContent, Payload, View};
-use super::{CHUNK, EXTENT_UNIT, SECOND, TTL_SECONDS, chunk_bytes, fill};
+use super::{AGE_SECONDS, CHUNK, EXTENT_UNIT, SECOND, TTL_SECONDS, chunk_bytes, fill};
 
 /// A capsule that exists or existed.
 #[derive(Clone, Debug)]
@@ -31,7 +31,12 @@ pub struct Session {
     pub content: u8,
     /// What the chunks that have arrived are filled with.
     pub chunks: BTreeMap<u32, u8>,
+    pub begun_at: u64,
+    /// Begun with the step that is going on: the target says when exactly.
+    pub is_new: bool,
     pub last_seen: u64,
+    /// Whether a finish has failed on the checksum, so that chunks may come with other bytes.
+    pub is_open: bool,
     /// The memory that it will become; known from the first look at it.
     pub memory: Option<String>,
 }
@@ -45,6 +50,8 @@ pub struct Receipt {
     pub bytes: u64,
     /// Of a finished one: the answer and what the chunks were filled with.
     pub finished: Option<(Finished, Vec<u8>)>,
+    /// Whether its owner gave it up.
+    pub is_aborted: bool,
     pub expires_at: u64,
 }
 
@@ -142,9 +149,24 @@ pub fn digest(bytes: u64, fills: &[u8]) -> [u8; 32] {
 }
 
 impl Session {
+    /// When its time is over.
+    pub fn expires_at(&self) -> u64 {
+        (self.last_seen + TTL_SECONDS * SECOND).min(self.begun_at + AGE_SECONDS * SECOND)
+    }
+
     /// Whether its time is over.
-    pub const fn expired(&self, now: u64) -> bool {
+    pub fn expired(&self, now: u64) -> bool {
+        self.expires_at() <= now
+    }
+
+    /// Whether it was idle too long, and not only too old.
+    pub const fn is_idle(&self, now: u64) -> bool {
         self.last_seen + TTL_SECONDS * SECOND <= now
+    }
+
+    /// Bytes that have arrived.
+    pub fn arrived(&self) -> u64 {
+        self.chunks.keys().map(|idx| chunk_len(self.bytes, *idx)).sum()
     }
 
     /// The chunks that have not arrived.
@@ -190,11 +212,15 @@ impl Model {
         self.receipts.get(&id).filter(|receipt| receipt.owner == who && receipt.expires_at > now)
     }
 
-    /// Ends a session without a trace.
-    pub fn drop_session(&mut self, id: u64) {
-        if let Some(session) = self.sessions.remove(&id) {
-            self.forget_key((session.capsule, session.owner, session.key), id);
-        }
+    /// Ends a session; its owner is told for as long as a session may be idle.
+    pub fn drop_session(&mut self, id: u64, now: u64, is_aborted: bool) {
+        let Some(session) = self.sessions.remove(&id) else { return };
+        let expires_at = session.expires_at().min(now) + TTL_SECONDS * SECOND;
+        let Session { owner, capsule, key, bytes, .. } = session;
+        self.forget_key((capsule, owner, key), id);
+        // One that has run out already is no longer told, and may be kept until the timers come.
+        let receipt = Receipt { owner, capsule, key, bytes, finished: None, is_aborted, expires_at };
+        self.receipts.insert(id, receipt);
     }
 
     fn forget_key(&mut self, key: (usize, u8, u8), id: u64) {
@@ -203,11 +229,12 @@ impl Model {
         }
     }
 
-    /// What the timers do.
-    pub fn sweep(&mut self, now: u64) {
+    /// What the timers do. A session that is not converted yet waits until it is, or until it was idle too long.
+    pub fn sweep(&mut self, now: u64, all_converted: bool) {
+        let ends = |session: &Session| session.is_idle(now) || all_converted && session.expired(now);
         let over: Vec<u64> =
-            self.sessions.iter().filter(|(_, session)| session.expired(now)).map(|(id, _)| *id).collect();
-        over.into_iter().for_each(|id| self.drop_session(id));
+            self.sessions.iter().filter(|(_, session)| ends(session)).map(|(id, _)| *id).collect();
+        over.into_iter().for_each(|id| self.drop_session(id, now, false));
         let over: Vec<u64> = self
             .receipts
             .iter()
@@ -312,10 +339,11 @@ impl Model {
             capsule: self.capsules[session.capsule].id.clone(),
             idem: idem(session.key),
             bytes_expected: session.bytes,
-            bytes_received: session.chunks.keys().map(|idx| chunk_len(session.bytes, *idx)).sum(),
+            bytes_received: session.arrived(),
             received,
             memory: session.memory.clone().unwrap_or_default(),
             last_seen: session.last_seen,
+            expires_at: session.expires_at(),
         }
     }
 }

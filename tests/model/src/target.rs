@@ -58,6 +58,8 @@ pub struct View {
     pub memory: String,
     /// Last activity, nanoseconds.
     pub last_seen: u64,
+    /// When it expires if nothing more happens, nanoseconds.
+    pub expires_at: u64,
 }
 
 /// A memory as its readers see it.
@@ -206,6 +208,8 @@ pub trait Target {
     fn read(&mut self, who: u8, locator: &str, idx: u32) -> Option<Vec<u8>>;
     /// The sessions of a person, looked at so that nothing changes by it.
     fn sessions_of(&mut self, who: u8) -> Vec<View>;
+    /// Whether no session waits to be converted, so that every one can be ended by others than its owner.
+    fn all_converted(&mut self) -> bool;
     /// How much is kept.
     fn holdings(&mut self) -> Holdings;
     /// Upgrades to a build, which may be the one that runs. `share` of new sessions in per cent goes down

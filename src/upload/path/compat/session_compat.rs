@@ -7,7 +7,7 @@
 use crate::api::{Error, Result};
 use crate::blob::StableBlobSink;
 use crate::session::{
-    HeapStore, PutOutcome, Session, SessionId, SessionMeta, SessionService, SessionSpec, SessionStatus,
+    HeapStore, Put, PutOutcome, Session, SessionId, SessionMeta, SessionService, SessionSpec, SessionStatus,
     SessionStore, Time,
 };
 use crate::stable::{Record, StableError};
@@ -76,10 +76,13 @@ impl SessionCompat {
         now: Time,
     ) -> Result<PutOutcome> {
         self.required(storage, id)?;
-        let Chunk { caller, idx, bytes, place, chunk_size } = chunk;
+        let Chunk { caller, idx, bytes, place, chunk_size, replace } = chunk;
+        let put = Put { chunk: bytes, replace };
         let mut sink = StableBlobSink::for_meta(&mut storage.blobs, place, chunk_size);
-        let outcome = self.svc.put_chunk(id, caller, idx, bytes, &mut sink, &now)?;
-        storage.sessions.legacy.note(id.0, now);
+        let outcome = self.svc.put_chunk(id, caller, idx, put, &mut sink, &now)?;
+        if outcome != PutOutcome::AlreadyThere {
+            storage.sessions.legacy.note(id.0, now);
+        }
         Ok(outcome)
     }
 

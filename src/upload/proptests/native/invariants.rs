@@ -3,8 +3,10 @@
 use crate::blob::{BlobId, Place};
 use crate::migrate::Phase;
 use crate::migrations::extents::extents_of;
+use crate::session::SessionId;
 use crate::storage::Storage;
 use crate::upload::PayloadState;
+use crate::upload::path::compat::CompatPath;
 use upload_model::Stage;
 
 use super::Native;
@@ -26,6 +28,7 @@ impl Native {
             }
         }
         self.payload_invariant()?;
+        self.promise_invariant()?;
         if payloads.len() > live {
             return Err(format!("{} payload states of {live} sessions", payloads.len()));
         }
@@ -37,6 +40,21 @@ impl Native {
             return Err(format!("sessions, payload states, index, receipts, accounts left: {left:?}"));
         }
         Ok(())
+    }
+
+    /// What is promised is what the sessions in flight have reserved and not filled.
+    fn promise_invariant(&self) -> Result<(), String> {
+        let storage = &self.world.storage;
+        let split = storage.sessions.sessions.range(..).map(|entry| entry.unwrap().1.into_session().unwrap());
+        let legacy = storage.sessions.legacy.keys_after(None).map(|id| {
+            let found = CompatPath::default().read(storage, SessionId(id));
+            found.unwrap().unwrap()
+        });
+        let promised: u64 = split.chain(legacy).map(|session| session.bytes_missing()).sum();
+        match storage.promises.total() {
+            counted if counted == promised => Ok(()),
+            counted => Err(format!("{promised} bytes are promised, {counted} are counted")),
+        }
     }
 
     /// Every byte that is taken in the payload region belongs to a session or a blob, or to the unit that is on its way.

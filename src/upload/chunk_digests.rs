@@ -1,0 +1,39 @@
+//! Digests of the chunks that are stored, one by one: what a client compares with its file when finish says that the
+//! checksum is another.
+
+use serde_bytes::ByteBuf;
+use sha2::{Digest, Sha256};
+
+use crate::api::{ChunkDigest, ChunkDigests, Result};
+use crate::session::SessionId;
+
+use super::limits::DIGEST_INSTRUCTIONS;
+use super::service::UploadService;
+
+impl UploadService<'_> {
+    /// SHA-256 of the chunks of one's own session that have arrived, from chunk `from` on: at most `limit`, and as many as
+    /// a message can hash.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`](crate::api::Error::NotFound), and
+    /// [`Error::Conflict`](crate::api::Error::Conflict) for a session that has ended.
+    pub fn chunk_digests(&mut self, id: u64, from: u32, limit: usize) -> Result<ChunkDigests> {
+        let id = SessionId(id);
+        let upload = self.own(id)?;
+        let place = self.storage.payload_of(id)?.place(id, &upload.meta);
+        let session = &upload.session;
+        let mut digests = Vec::new();
+        let ranges = session.received_idxs.ranges().filter(|(_, last)| *last >= from);
+        for idx in ranges.flat_map(|(first, last)| first.max(from)..=last) {
+            let is_full = digests.len() >= limit || self.meter.used() > DIGEST_INSTRUCTIONS;
+            if is_full && !digests.is_empty() {
+                return Ok(ChunkDigests { digests, next: Some(idx) });
+            }
+            let mut sha256 = Sha256::new();
+            let len = session.chunk_len(idx).unwrap_or(0);
+            self.storage.blobs.read(&place, session.offset(idx), len, &mut |block| sha256.update(block))?;
+            digests.push(ChunkDigest { idx, sha256: ByteBuf::from(sha256.finalize().to_vec()) });
+        }
+        Ok(ChunkDigests { digests, next: None })
+    }
+}

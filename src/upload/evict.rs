@@ -1,0 +1,167 @@
+//! Room for what begins: as the limits allow it, and where there is none, by ending sessions that have promised more than
+//! they have sent.
+//!
+//! A begin reserves the declared size, and nothing has to be sent for it. So that nobody closes the canister to others by
+//! promises, a session is evicted when its room is needed and it is behind: of which nothing has arrived, or a smaller
+//! share than that of its longest life that is over. The emptiest go first, of these the oldest, before all of them
+//! those whose time is over; the caller's own ones never, since the caller can abort them.
+
+use std::cmp::{Ordering, Reverse};
+
+use crate::api::{AdminConfig, Error, Result};
+use crate::blob::RELEASE_AT_ONCE;
+use crate::session::{SessionId, Time};
+
+use super::Outcome;
+use super::limits::{CATCH_UP_INSTRUCTIONS, EVICTED_CHUNKS, EVICTION_LOOKS};
+use super::path::Upload;
+use super::service::UploadService;
+use super::usage::Shortage;
+
+/// What is to be stored.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Wanted {
+    /// A session, which fills its room later.
+    Session,
+    /// A file in one call.
+    File,
+}
+
+/// A session that may be evicted.
+struct Candidate {
+    id: SessionId,
+    upload: Upload,
+    is_over: bool,
+}
+
+impl UploadService<'_> {
+    /// Takes room for `bytes` of a capsule on every account.
+    ///
+    /// # Errors
+    /// [`Error::ResourceExhausted`] with the limit and what the call would have made of it; nothing was changed.
+    pub(super) fn take_room(
+        &mut self,
+        capsule_id: &str,
+        bytes: u64,
+        wanted: Wanted,
+        limits: &AdminConfig,
+    ) -> Result<()> {
+        let mut after = self.storage.usage.with(self.caller, capsule_id, bytes)?;
+        after.check_caller(limits)?;
+        let [in_capsule, in_all] = after.shortages(limits);
+        let promised = match wanted {
+            Wanted::Session => self.storage.promises.total().saturating_add(bytes),
+            Wanted::File => 0,
+        };
+        let in_promises = Shortage {
+            limit: "bytes promised in the canister",
+            allowed: limits.max_promised_bytes(),
+            requested: promised,
+        };
+        let shortages = [in_capsule, in_all, in_promises];
+        if shortages.iter().any(|shortage| shortage.missing() > 0) {
+            self.evict_for(capsule_id, shortages, limits)?;
+            after = self.storage.usage.with(self.caller, capsule_id, bytes)?;
+        }
+        match wanted {
+            Wanted::Session => self.storage.usage.reserve(&after),
+            Wanted::File => self.storage.usage.store(&after),
+        }
+        Ok(())
+    }
+
+    /// Ends as many sessions as it takes, or none.
+    fn evict_for(&mut self, capsule_id: &str, shortages: [Shortage; 3], limits: &AdminConfig) -> Result<()> {
+        let mut missing = shortages.map(|shortage| shortage.missing());
+        let mut chunks = 0_u64;
+        let mut evicted = Vec::new();
+        let mut candidates = self.candidates(limits);
+        candidates.sort_by(by_turn);
+        for candidate in candidates {
+            let session = &candidate.upload.session;
+            let in_capsule = candidate.upload.meta.capsule_id == capsule_id;
+            let counts = self.storage.promises.counts(candidate.id);
+            let frees = [
+                if in_capsule { session.bytes_expected } else { 0 },
+                session.bytes_expected,
+                if counts { session.bytes_missing() } else { 0 },
+            ];
+            let helps = missing.iter().zip(frees).any(|(missing, freed)| *missing > 0 && freed > 0);
+            let at_once = session.received_idxs.len().min(RELEASE_AT_ONCE as u64);
+            let with_it = chunks.saturating_add(at_once);
+            if !helps || with_it > EVICTED_CHUNKS {
+                continue;
+            }
+            chunks = with_it;
+            for (missing, freed) in missing.iter_mut().zip(frees) {
+                *missing = missing.saturating_sub(freed);
+            }
+            evicted.push(candidate);
+            if missing == [0; 3] {
+                break;
+            }
+        }
+        let short = shortages.iter().zip(missing).find(|(_, missing)| *missing > 0);
+        if let Some((Shortage { limit, allowed, requested }, _)) = short {
+            return Err(Error::exhausted(limit, *allowed, *requested));
+        }
+        self.storage.looked_at = None;
+        for Candidate { id, upload, is_over } in evicted {
+            let outcome = if is_over { Outcome::Expired } else { Outcome::Evicted };
+            self.drop_session(id, &upload, outcome)?;
+        }
+        Ok(())
+    }
+
+    /// Sessions that may be evicted, among the next few that have been idle longest. Where they do not suffice, the next
+    /// call looks at those after them: nobody can hide behind many small sessions.
+    fn candidates(&mut self, limits: &AdminConfig) -> Vec<Candidate> {
+        let index = &self.storage.index;
+        let mut entries = index.walk(self.storage.looked_at, EVICTION_LOOKS);
+        let left = EVICTION_LOOKS.saturating_sub(entries.len());
+        if let Some(last) = self.storage.looked_at {
+            let before = index.walk(None, left).into_iter().take_while(|entry| *entry <= last);
+            entries.extend(before);
+        }
+        let mut found = Vec::new();
+        for entry in entries {
+            self.storage.looked_at = Some(entry);
+            let id = SessionId(entry.1);
+            // As a stranger: nothing is converted for it. A record that does not decode is the sweep's to tell.
+            if let Ok(Some(upload)) = self.path.load(self.storage, id, Some(self.caller), self.now) {
+                let is_over = upload.expires_at(limits) <= self.now;
+                let is_own = upload.session.owner == self.caller.as_slice();
+                if is_over || !is_own && is_behind(&upload, limits, self.now) {
+                    found.push(Candidate { id, upload, is_over });
+                }
+            }
+            if self.meter.used() > CATCH_UP_INSTRUCTIONS {
+                break;
+            }
+        }
+        found
+    }
+}
+
+/// Whether a smaller share of the bytes of a session has arrived than of its longest life is over. One of which nothing
+/// has arrived is behind from the beginning, and one that is complete never.
+fn is_behind(upload: &Upload, limits: &AdminConfig, now: Time) -> bool {
+    let session = &upload.session;
+    let age = now.as_nanos().saturating_sub(upload.begun_at().as_nanos());
+    let life = u128::from(limits.session_age_seconds()).saturating_mul(1_000_000_000);
+    let arrived = u128::from(session.bytes_received).saturating_mul(life);
+    let due = u128::from(session.bytes_expected).saturating_mul(age.into());
+    session.bytes_missing() > 0 && (session.bytes_received == 0 || arrived < due)
+}
+
+/// What is over goes first, then the emptiest, then the oldest.
+fn by_turn(one: &Candidate, other: &Candidate) -> Ordering {
+    let share = |one: &Candidate, of: &Candidate| {
+        u128::from(one.upload.session.bytes_received).saturating_mul(of.upload.session.bytes_expected.into())
+    };
+    let rest = |candidate: &Candidate| (candidate.upload.begun_at(), candidate.id);
+    Reverse(one.is_over)
+        .cmp(&Reverse(other.is_over))
+        .then_with(|| share(one, other).cmp(&share(other, one)))
+        .then_with(|| rest(one).cmp(&rest(other)))
+}

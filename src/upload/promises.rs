@@ -1,0 +1,71 @@
+//! Room that sessions in flight have reserved and not filled yet, in one number that begin, put and every end keep.
+//!
+//! Sessions from before a canister had this number are not counted in it: nobody could say how much they had filled
+//! without looking at all of them, and they end within the longest age of a session.
+//!
+//! ```text
+//! place 4096    bytes promised
+//! place 4097    1 + the last session that is not counted; 0 while nothing is counted
+//! ```
+
+use crate::session::SessionId;
+use crate::stable::{Counters, Memories, memory_ids};
+
+const PLACE: u32 = 4096;
+
+/// The number of bytes that are promised.
+pub struct Promises {
+    counters: Counters,
+}
+
+impl Promises {
+    /// Opens the number.
+    pub fn open(memories: &Memories) -> Self {
+        Self { counters: Counters::open(memories, memory_ids::UPLOAD_COUNTS) }
+    }
+
+    /// Counts the sessions after `last` from now on, unless some are counted already.
+    pub fn begin_after(&self, last: u64) {
+        let [promised, first] = self.counters.get(PLACE);
+        if first == 0 {
+            self.counters.set(PLACE, [promised, last.saturating_add(1)]);
+        }
+    }
+
+    /// Bytes that sessions have reserved and not filled.
+    pub fn total(&self) -> u64 {
+        let [promised] = self.counters.get(PLACE);
+        promised
+    }
+
+    /// Whether a session is counted.
+    pub fn counts(&self, id: SessionId) -> bool {
+        let [first] = self.counters.get(PLACE.saturating_add(1));
+        (1..=id.0).contains(&first)
+    }
+
+    /// A session has reserved bytes that it has not filled.
+    pub fn add(&self, id: SessionId, bytes: u64) {
+        self.change(id, |promised| promised.saturating_add(bytes));
+    }
+
+    /// A session has filled bytes that it had reserved, or does not need them any more.
+    pub fn subtract(&self, id: SessionId, bytes: u64) {
+        self.change(id, |promised| promised.saturating_sub(bytes));
+    }
+
+    /// Nothing is in flight, so nothing is promised, whatever the number says.
+    pub fn clear(&self) {
+        if self.total() > 0 {
+            self.counters.set(PLACE, [0]);
+        }
+    }
+
+    fn change(&self, id: SessionId, change: impl FnOnce(u64) -> u64) {
+        let [promised, first] = self.counters.get(PLACE);
+        let after = change(promised);
+        if (1..=id.0).contains(&first) && after != promised {
+            self.counters.set(PLACE, [after]);
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Room for a session that begins: what the limits refuse, and who is evicted for it.
+
+use super::expect::{Begin, Seen, Verdict};
+use super::state::{Model, Session};
+use super::target::{Answer, Refusal};
+use super::{
+    AGE_SECONDS, MAX_BYTES, MAX_BYTES_PER_CALLER, MAX_BYTES_PER_CAPSULE, MAX_MEMORIES, MAX_PROMISED_PERCENT,
+    MAX_SESSIONS, SECOND,
+};
+
+/// Which sessions count.
+type Counts<'a> = &'a dyn Fn(&Session) -> bool;
+
+impl Model {
+    /// Sessions that were in flight, and are seen no more.
+    pub fn vanished(&self, now: u64, seen: &Seen) -> Vec<u64> {
+        let alive = self.sessions.iter().filter(|(_, session)| !session.expired(now));
+        alive.map(|(id, _)| *id).filter(|id| !seen.alive.contains(id)).collect()
+    }
+
+    /// Checks whether a begin was refused for want of room, and who was evicted for it. True when it was refused.
+    pub fn evicts(
+        &self,
+        now: u64,
+        call: Begin,
+        got: &Answer<u64>,
+        seen: &Seen,
+        vanished: &[u64],
+    ) -> Result<bool, String> {
+        let all: Counts<'_> = &|_| true;
+        let alive: Counts<'_> = &|session| !session.expired(now);
+        let is_over = self.sessions.values().any(|session| session.expired(now));
+        let verdict = if seen.all_converted && !is_over {
+            self.evicts_exactly(now, &call, got, vanished)
+        } else {
+            self.evicts_some(now, &call, got, vanished, [all, alive])
+        };
+        verdict.map_err(|what| format!("begin: {what}; got {got:?}, vanished {vanished:?}"))?;
+        Ok(got.is_err())
+    }
+
+    fn evicts_exactly(&self, now: u64, call: &Begin, got: &Answer<u64>, vanished: &[u64]) -> Verdict {
+        let expected = if self.refused_at_once(call, &|_| true) { None } else { self.victims(now, call) };
+        match (expected, got) {
+            (None, Err(Refusal::Exhausted)) if vanished.is_empty() => Ok(()),
+            (Some(victims), Ok(_)) if victims == vanished => Ok(()),
+            (expected, _) => Err(format!("expected {expected:?} to be evicted")),
+        }
+    }
+
+    /// What is over may count until the timers come, and what is not converted may stay.
+    fn evicts_some(
+        &self,
+        now: u64,
+        call: &Begin,
+        got: &Answer<u64>,
+        vanished: &[u64],
+        [all, alive]: [Counts<'_>; 2],
+    ) -> Verdict {
+        if let Some(wrong) = vanished.iter().find(|id| !self.may_be_evicted(now, call, **id)) {
+            return Err(format!("session {wrong} may not be evicted"));
+        }
+        let mut left = self.clone();
+        left.sessions.retain(|id, _| !vanished.contains(id));
+        let refused = |model: &Self, counts| {
+            model.refused_at_once(call, counts) || model.missing(call, counts) != [0; 3]
+        };
+        match got {
+            Err(Refusal::Exhausted) if refused(self, all) && vanished.is_empty() => Ok(()),
+            Ok(_) if !refused(&left, alive) => Ok(()),
+            _ => Err("the limits say otherwise".into()),
+        }
+    }
+
+    /// Whether a limit refuses a session that no eviction can help.
+    fn refused_at_once(&self, call: &Begin, counts: Counts<'_>) -> bool {
+        let Begin { who, capsule, bytes, .. } = *call;
+        let own = |session: &Session| session.owner == who && counts(session);
+        let sessions = self.sessions.values().filter(|session| own(session)).count() as u64;
+        self.memories_in(capsule) >= MAX_MEMORIES
+            || sessions >= MAX_SESSIONS
+            || self.reserved(own) + bytes > MAX_BYTES_PER_CALLER
+    }
+
+    /// Bytes that are missing in the capsule, in the canister, and of what may be promised.
+    fn missing(&self, call: &Begin, counts: Counts<'_>) -> [u64; 3] {
+        let Begin { capsule, bytes, .. } = *call;
+        let in_capsule = self.reserved(|session| session.capsule == capsule && counts(session))
+            + self.stored(|blob| blob.capsule == capsule);
+        let in_all = self.reserved(counts) + self.stored(|_| true);
+        let promised: u64 = self
+            .sessions
+            .values()
+            .filter(|session| counts(session))
+            .map(|session| session.bytes - session.arrived())
+            .sum();
+        [
+            (in_capsule + bytes).saturating_sub(MAX_BYTES_PER_CAPSULE),
+            (in_all + bytes).saturating_sub(MAX_BYTES),
+            (promised + bytes).saturating_sub(MAX_BYTES * u64::from(MAX_PROMISED_PERCENT) / 100),
+        ]
+    }
+
+    /// Who is evicted, in order of id: the emptiest first, then the oldest, until there is room. None where that does not
+    /// suffice.
+    fn victims(&self, now: u64, call: &Begin) -> Option<Vec<u64>> {
+        let mut missing = self.missing(call, &|_| true);
+        let mut candidates: Vec<(u64, &Session)> = self
+            .sessions
+            .iter()
+            .filter(|(id, _)| self.may_be_evicted(now, call, **id))
+            .map(|(id, session)| (*id, session))
+            .collect();
+        candidates.sort_by_key(|(id, session)| {
+            // The files are small enough for that.
+            (session.arrived() * 1_000_000_000 / session.bytes.max(1), session.begun_at, *id)
+        });
+        let mut victims = Vec::new();
+        for (id, session) in candidates {
+            let in_capsule = if session.capsule == call.capsule { session.bytes } else { 0 };
+            let frees = [in_capsule, session.bytes, session.bytes - session.arrived()];
+            let helps = missing.iter().zip(frees).any(|(missing, freed)| *missing > 0 && freed > 0);
+            if helps {
+                missing = std::array::from_fn(|n| missing[n].saturating_sub(frees[n]));
+                victims.push(id);
+            }
+        }
+        victims.sort_unstable();
+        (missing == [0; 3]).then_some(victims)
+    }
+
+    /// Whether a session has promised more than it has sent, by now, and is somebody else's.
+    fn may_be_evicted(&self, now: u64, call: &Begin, id: u64) -> bool {
+        let Some(session) = self.sessions.get(&id) else { return false };
+        let (arrived, bytes) = (u128::from(session.arrived()), u128::from(session.bytes));
+        let age = u128::from(now - session.begun_at);
+        let is_behind = arrived == 0 || arrived * u128::from(AGE_SECONDS * SECOND) < bytes * age;
+        session.owner != call.who && arrived < bytes && is_behind
+    }
+}
