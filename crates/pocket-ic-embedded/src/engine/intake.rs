@@ -136,11 +136,34 @@ pub(super) fn unpack(uploaded: &[u8]) -> Result<Vec<u8>, InvalidWasm> {
     Ok(wasm)
 }
 
-/// Checks a module and describes it.
-pub(super) fn inspect(wasm: &[u8]) -> Result<ModuleInfo, InvalidWasm> {
+/// Whether the module declares a memory with 64-bit addresses. What cannot be read declares none.
+pub(super) fn has_wide_memory(wasm: &[u8]) -> bool {
+    Parser::new(0).parse_all(wasm).map_while(Result::ok).any(|payload| match payload {
+        Payload::MemorySection(memories) => {
+            memories.into_iter().map_while(Result::ok).any(|memory| memory.memory64)
+        }
+        _ => false,
+    })
+}
+
+/// Validates a module and applies the limits on its code: all that takes time. Gives whether the code leaves segments as they
+/// are at instantiation.
+pub(super) fn check_code(wasm: &[u8]) -> Result<bool, InvalidWasm> {
     check_code_section(wasm)?;
     Validator::new_with_features(features()).validate_all(wasm).map_err(unreadable)?;
-    let mut info = ModuleInfo { keeps_segments: true, ..ModuleInfo::default() };
+    let (mut functions, mut keeps_segments) = (0, true);
+    for payload in Parser::new(0).parse_all(wasm) {
+        if let Payload::CodeSectionEntry(body) = payload.map_err(unreadable)? {
+            keeps_segments &= check_function(functions, &body)?;
+            functions += 1;
+        }
+    }
+    Ok(keeps_segments)
+}
+
+/// Describes a module whose code was checked, and checks the rest of it.
+pub(super) fn describe(wasm: &[u8], keeps_segments: bool) -> Result<ModuleInfo, InvalidWasm> {
+    let mut info = ModuleInfo { keeps_segments, ..ModuleInfo::default() };
     let mut types: Vec<bool> = Vec::new();
     let mut functions: Vec<u32> = Vec::new();
     let mut imported = 0;
@@ -148,7 +171,6 @@ pub(super) fn inspect(wasm: &[u8]) -> Result<ModuleInfo, InvalidWasm> {
     let mut mutable_globals: Vec<bool> = Vec::new();
     let mut exported_globals: BTreeSet<u32> = BTreeSet::new();
     let mut exports: Vec<(String, u32)> = Vec::new();
-    let mut bodies = 0;
     for payload in Parser::new(0).parse_all(wasm) {
         match payload.map_err(unreadable)? {
             Payload::TypeSection(reader) => {
@@ -227,10 +249,6 @@ pub(super) fn inspect(wasm: &[u8]) -> Result<ModuleInfo, InvalidWasm> {
             Payload::StartSection { func, .. } => {
                 info.start = Some(func);
                 info.system.insert(SystemEntry::Start);
-            }
-            Payload::CodeSectionEntry(body) => {
-                info.keeps_segments &= check_function(bodies, &body)?;
-                bodies += 1;
             }
             Payload::CustomSection(section) => {
                 if let KnownCustom::Name(names) = section.as_known() {

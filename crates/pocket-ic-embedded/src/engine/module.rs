@@ -94,7 +94,14 @@ impl CanisterModule {
     /// Checks and compiles a module as uploaded.
     pub(super) fn compile(runtime: &Runtime, uploaded: &[u8]) -> Result<Self, InvalidWasm> {
         let wasm = intake::unpack(uploaded)?;
-        let info = intake::inspect(&wasm)?;
+        let flavour = runtime.flavour(intake::has_wide_memory(&wasm))?;
+        // Code that is kept was checked when it was compiled.
+        let kept = runtime.load(flavour, &wasm);
+        let keeps_segments = match &kept {
+            Some(kept) => kept.keeps_segments,
+            None => intake::check_code(&wasm)?,
+        };
+        let info = intake::describe(&wasm, keeps_segments)?;
         let (_, max) = limits(&info);
         if info.memory_pages.0 > max / WASM_PAGE {
             return Err(InvalidWasm(format!(
@@ -111,9 +118,13 @@ impl CanisterModule {
                 MAX_WASM_MEMORY / WASM_PAGE
             )));
         }
-        let (wasm, names) = rewrite::rewrite(&wasm, &info)
+        let (rewritten, names) = rewrite::rewrite(&wasm, &info)
             .map_err(|error| InvalidWasm(format!("Wasm module failed validation: {error}")))?;
-        let code = runtime.compile(&wasm, info.memory64)?;
+        let compiled = match kept {
+            Some(kept) => kept.module,
+            None => runtime.compile(flavour, &wasm, &rewritten, keeps_segments)?,
+        };
+        let code = flavour.link(&compiled)?;
         let mut module = Self {
             uploaded: uploaded.to_vec(),
             hash: Sha256::digest(uploaded).into(),

@@ -1,7 +1,8 @@
 //! Compiled modules on disk, shared by all processes of one user.
 //!
-//! An entry is named by everything that the machine code depends on: the wasm that was compiled, the version and
-//! configuration of the compiler, metering included, and the features of the processor. It is written to a temporary file
+//! An entry is named by everything that the machine code depends on: the module, the rules by which modules are checked and
+//! rewritten, the version and configuration of the compiler, metering included, and the features of the processor. So a module
+//! that has an entry has passed the checks of its code. It is written to a temporary file
 //! and renamed, so that nobody ever sees half of one; whoever needs a module at the same time compiles it as well, and the
 //! last one's entry stays.
 //!
@@ -29,12 +30,15 @@ const MAX_CACHE_BYTES: u64 = 2 << 30;
 /// How old a temporary file gets before it counts as left behind by a process that was killed.
 const MAX_TEMPORARY_AGE: Duration = Duration::from_secs(3600);
 
-/// What an entry begins with. The last byte is the version of the layout: magic, key, digest, machine code.
+/// What an entry begins with. The last byte is the version of the layout: magic, key, digest, whether the code keeps its
+/// segments, machine code.
 const MAGIC: &[u8; 8] = b"PICMOD\0\x01";
 const HASH_BYTES: usize = 32;
 /// Names an entry.
 pub(super) type Key = [u8; HASH_BYTES];
-const HEADER_BYTES: usize = MAGIC.len() + 2 * HASH_BYTES;
+const HEADER_BYTES: usize = MAGIC.len() + 2 * HASH_BYTES + 1;
+/// How modules are checked and rewritten: a change makes other entries.
+const RULES: [&[u8]; 2] = [include_bytes!("intake.rs"), include_bytes!("rewrite.rs")];
 const ENTRY_EXTENSION: &str = "module";
 const TEMPORARY_PREFIX: &str = ".new-";
 
@@ -43,6 +47,13 @@ const TEMPORARY_PREFIX: &str = ".new-";
 pub struct ModuleCache {
     folder: PathBuf,
     max_bytes: u64,
+}
+
+/// A compiled module and what the check of its code has shown.
+pub(super) struct Kept {
+    pub(super) module: Module,
+    /// The code leaves segments as they are at instantiation.
+    pub(super) keeps_segments: bool,
 }
 
 /// Why a folder cannot be used for compiled modules.
@@ -101,7 +112,7 @@ impl ModuleCache {
     }
 
     /// The module of an entry; `None` if there is none, or not one that this process would have written.
-    pub(super) fn load(&self, engine: &wasmtime::Engine, key: &Key) -> Option<Module> {
+    pub(super) fn load(&self, engine: &wasmtime::Engine, key: &Key) -> Option<Kept> {
         let mut file = OpenOptions::new()
             .read(true)
             // Neither a link to somewhere else nor a pipe that nobody writes to.
@@ -114,28 +125,26 @@ impl ModuleCache {
         }
         let mut entry = Vec::with_capacity(usize::try_from(metadata.len()).ok()?);
         file.read_to_end(&mut entry).ok()?;
-        let code = code_of(&entry, key)?;
+        let (keeps_segments, code) = code_of(&entry, key)?;
         // SAFETY: the file belongs to this user, nobody else may write to it, and its digest is right: these are the bytes
-        // that `Module::serialize` gave to a process of this user for the very same compiler.
+        // that `Engine::precompile_module` gave to a process of this user for the very same compiler.
         let module = unsafe { Module::deserialize(engine, code) }.ok()?;
         // For the order in which entries go. A file system without times drops some that are in use.
         let _ = file.set_modified(SystemTime::now());
-        Some(module)
+        Some(Kept { module, keeps_segments })
     }
 
-    /// Keeps a module for other processes. One that cannot be kept takes them longer, nothing else.
-    pub(super) fn store(&self, key: &Key, module: &Module) {
-        if let Ok(code) = module.serialize() {
-            let _ = self.write(key, &code);
-        }
+    /// Keeps machine code for other processes. What cannot be kept takes them longer, nothing else.
+    pub(super) fn store(&self, key: &Key, keeps_segments: bool, code: &[u8]) {
+        let _ = self.write(key, keeps_segments, code);
     }
 
-    fn write(&self, key: &Key, code: &[u8]) -> io::Result<()> {
+    fn write(&self, key: &Key, keeps_segments: bool, code: &[u8]) -> io::Result<()> {
         if (HEADER_BYTES + code.len()) as u64 > self.max_bytes {
             return Ok(());
         }
         let mut file = tempfile::Builder::new().prefix(TEMPORARY_PREFIX).tempfile_in(&self.folder)?;
-        write_entry(&mut file, key, code)?;
+        write_entry(&mut file, key, keeps_segments, code)?;
         file.persist(self.path(key))?;
         self.evict()
     }
@@ -168,23 +177,26 @@ impl ModuleCache {
     }
 }
 
-fn write_entry(file: &mut NamedTempFile, key: &Key, code: &[u8]) -> io::Result<()> {
+fn write_entry(file: &mut NamedTempFile, key: &Key, keeps_segments: bool, code: &[u8]) -> io::Result<()> {
     let file: &mut File = file.as_file_mut();
+    let flag = u8::from(keeps_segments);
     file.write_all(MAGIC)?;
     file.write_all(key)?;
-    file.write_all(&digest(key, code))?;
+    file.write_all(&digest(key, flag, code))?;
+    file.write_all(&[flag])?;
     file.write_all(code)
 }
 
-/// The machine code of a whole entry for this key.
-fn code_of<'a>(entry: &'a [u8], key: &Key) -> Option<&'a [u8]> {
+/// Whether segments are kept, and the machine code, of a whole entry for this key.
+fn code_of<'a>(entry: &'a [u8], key: &Key) -> Option<(bool, &'a [u8])> {
     let entry = entry.strip_prefix(MAGIC)?.strip_prefix(key)?;
-    let (expected, code) = entry.split_first_chunk::<HASH_BYTES>()?;
-    (digest(key, code) == *expected).then_some(code)
+    let (expected, entry) = entry.split_first_chunk::<HASH_BYTES>()?;
+    let (flag, code) = entry.split_first()?;
+    (digest(key, *flag, code) == *expected).then_some((*flag != 0, code))
 }
 
-fn digest(key: &Key, code: &[u8]) -> [u8; HASH_BYTES] {
-    Sha256::new().chain_update(key).chain_update(code).finalize().into()
+fn digest(key: &Key, flag: u8, code: &[u8]) -> [u8; HASH_BYTES] {
+    Sha256::new().chain_update(key).chain_update([flag]).chain_update(code).finalize().into()
 }
 
 /// Who besides the user of this process may write to a file or folder; `None` if nobody.
@@ -206,14 +218,16 @@ fn writers(owner: u32, mode: u32, me: u32) -> Option<String> {
 pub(super) struct Compiler([u8; HASH_BYTES]);
 
 impl Compiler {
-    /// The compiler of a runtime: its version and configuration, and the processor it compiles for.
+    /// The compiler of a runtime: its version and configuration, the processor it compiles for, and what it is given to
+    /// compile.
     pub(super) fn of(engine: &wasmtime::Engine) -> Self {
         let mut hasher = Sha256Hasher::default();
+        RULES.hash(&mut hasher);
         engine.precompile_compatibility_hash().hash(&mut hasher);
         Self(hasher.0.finalize().into())
     }
 
-    /// The name of what it makes of this wasm.
+    /// The name of what it makes of this module.
     pub(super) fn key(&self, wasm: &[u8]) -> Key {
         Sha256::new().chain_update(self.0).chain_update(wasm).finalize().into()
     }
@@ -279,9 +293,9 @@ mod tests {
     fn an_entry_is_taken_only_whole_and_for_its_key() {
         let (key, other) = ([1; HASH_BYTES], [2; HASH_BYTES]);
         let mut file = NamedTempFile::new().unwrap();
-        write_entry(&mut file, &key, b"machine code").unwrap();
+        write_entry(&mut file, &key, true, b"machine code").unwrap();
         let entry = fs::read(file.path()).unwrap();
-        assert_eq!(code_of(&entry, &key), Some(&b"machine code"[..]));
+        assert_eq!(code_of(&entry, &key), Some((true, &b"machine code"[..])));
         assert_eq!(code_of(&entry, &other), None);
         for len in 0..entry.len() {
             assert_eq!(code_of(&entry[..len], &key), None, "{len} bytes");

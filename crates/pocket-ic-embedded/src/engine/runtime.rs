@@ -9,7 +9,7 @@ use super::api;
 use super::costs::operator_costs;
 use super::error::{EngineError, InvalidWasm};
 use super::host::{Host, Word};
-use super::module_cache::{Compiler, ModuleCache};
+use super::module_cache::{Compiler, Kept, ModuleCache};
 
 /// Native stack that wasm may use, in bytes. More than that is the trap "stack overflow".
 const WASM_STACK: usize = 5 << 20;
@@ -29,7 +29,8 @@ pub(super) struct Runtime {
 
 /// A runtime for modules with one type of memory: what loads and stores cost depends on it, and so do the types of the
 /// system API.
-struct Flavour {
+pub(super) struct Flavour {
+    config: Config,
     engine: wasmtime::Engine,
     compiler: Compiler,
     linker: Linker<Host>,
@@ -54,7 +55,14 @@ impl Flavour {
         let engine = wasmtime::Engine::new(&config).map_err(failed)?;
         let mut linker = Linker::new(&engine);
         api::define_all::<W>(&mut linker).map_err(failed)?;
-        Ok(Self { compiler: Compiler::of(&engine), engine, linker })
+        Ok(Self { compiler: Compiler::of(&engine), config, engine, linker })
+    }
+}
+
+impl Flavour {
+    /// Checks the types of a module's imports.
+    pub(super) fn link(&self, module: &Module) -> Result<InstancePre<Host>, InvalidWasm> {
+        self.linker.instantiate_pre(module).map_err(|error| InvalidWasm(format!("{error:#}")))
     }
 }
 
@@ -64,34 +72,47 @@ impl Runtime {
         Ok(Self { narrow: Flavour::new::<u32>()?, wide: OnceLock::new(), cache })
     }
 
-    /// Compiles a rewritten module and checks the types of its imports.
-    pub(super) fn compile(&self, wasm: &[u8], memory64: bool) -> Result<InstancePre<Host>, InvalidWasm> {
-        let failed = |error: wasmtime::Error| InvalidWasm(format!("{error:#}"));
-        let flavour = if memory64 {
-            let wide = self.wide.get_or_init(Flavour::new::<u64>).as_ref();
-            wide.map_err(|error| InvalidWasm(error.to_string()))?
-        } else {
-            &self.narrow
-        };
-        let module = self.module(flavour, wasm).map_err(failed)?;
-        flavour.linker.instantiate_pre(&module).map_err(failed)
+    /// What modules with this type of memory are compiled by.
+    pub(super) fn flavour(&self, wide: bool) -> Result<&Flavour, InvalidWasm> {
+        if !wide {
+            return Ok(&self.narrow);
+        }
+        let wide = self.wide.get_or_init(Flavour::new::<u64>).as_ref();
+        wide.map_err(|error| InvalidWasm(error.to_string()))
     }
 
-    /// The compiled module: from the cache if it is there.
-    fn module(&self, flavour: &Flavour, wasm: &[u8]) -> wasmtime::Result<Module> {
-        let engine = &flavour.engine;
+    /// What the cache has for a module.
+    pub(super) fn load(&self, flavour: &Flavour, wasm: &[u8]) -> Option<Kept> {
         if wasm.len() < LARGE_WASM_BYTES {
-            return Module::new(engine, wasm);
+            return None;
         }
-        let entry = self.cache.as_ref().map(|cache| (cache, flavour.compiler.key(wasm)));
-        if let Some(module) = entry.as_ref().and_then(|(cache, key)| cache.load(engine, key)) {
-            return Ok(module);
+        self.cache.as_ref()?.load(&flavour.engine, &flavour.compiler.key(wasm))
+    }
+
+    /// Compiles what a module was rewritten to, and keeps it with what its check has shown.
+    pub(super) fn compile(
+        &self,
+        flavour: &Flavour,
+        wasm: &[u8],
+        rewritten: &[u8],
+        keeps_segments: bool,
+    ) -> Result<Module, InvalidWasm> {
+        let compile = || {
+            if wasm.len() < LARGE_WASM_BYTES {
+                return Module::new(&flavour.engine, rewritten);
+            }
+            // An engine keeps what its compiler has allocated; that of this one goes at once.
+            let code = wasmtime::Engine::new(&flavour.config)?.precompile_module(rewritten)?;
+            if let Some(cache) = &self.cache {
+                cache.store(&flavour.compiler.key(wasm), keeps_segments, &code);
+            }
+            // SAFETY: the code was just compiled by this process, with the same configuration.
+            unsafe { Module::deserialize(&flavour.engine, code) }
+        };
+        let module = compile().map_err(|error| InvalidWasm(format!("{error:#}")))?;
+        if wasm.len() >= LARGE_WASM_BYTES {
+            allocator::give_back();
         }
-        let module = Module::new(engine, wasm)?;
-        if let Some((cache, key)) = entry {
-            cache.store(&key, &module);
-        }
-        allocator::give_back();
         Ok(module)
     }
 }

@@ -71,9 +71,18 @@ pub(super) async fn put_blob(
                 .into_response();
         }
     };
-    let hash: [u8; 32] = Sha256::digest(&bytes).into();
-    state.put_blob(hash, Blob { bytes, gzip });
-    hex::encode(hash).into_response()
+    // Takes seconds for a large one; the threads that answer requests have others to answer.
+    let hashed = tokio::task::spawn_blocking(move || {
+        let hash: [u8; 32] = Sha256::digest(&bytes).into();
+        (hash, bytes)
+    });
+    match hashed.await {
+        Ok((hash, bytes)) => {
+            state.put_blob(hash, Blob { bytes, gzip });
+            hex::encode(hash).into_response()
+        }
+        Err(fault) => (StatusCode::INTERNAL_SERVER_ERROR, fault.to_string()).into_response(),
+    }
 }
 
 /// `GET /blobstore/<hex>`

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use wasm_encoder::{CodeSection, Function, FunctionSection, Instruction, Module, TypeSection};
 
 use super::*;
-use crate::engine::intake::inspect;
+use crate::engine::intake::check_code;
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
@@ -121,10 +121,10 @@ fn functions<'a>(bodies: impl IntoIterator<Item = Vec<Instruction<'a>>>) -> Vec<
 #[test]
 fn functions_have_at_most_a_million_operators_by_complexity() {
     use Instruction::{Call, Nop};
-    inspect(&functions([vec![], vec![Nop; 999_999]])).expect("at the limit");
+    check_code(&functions([vec![], vec![Nop; 999_999]])).expect("at the limit");
     let mut calls = vec![Call(0); 19_999];
     calls.extend(vec![Nop; 49]);
-    inspect(&functions([vec![], calls.clone()])).expect("at the limit");
+    check_code(&functions([vec![], calls.clone()])).expect("at the limit");
     calls.push(Nop);
     let refusal = "Wasm module contains a function at index 1 with complexity 1000001 which exceeds the maximum complexity allowed 1000000.";
     for body in [vec![Nop; 1_000_000], calls] {
@@ -141,7 +141,7 @@ fn a_code_section_has_at_most_12_mib() {
         let nops = bytes - 13 * 5;
         functions((0..13).map(|index| vec![Instruction::Nop; nops / 13 + usize::from(index < nops % 13)]))
     };
-    inspect(&of(MAX)).expect("at the limit");
+    check_code(&of(MAX)).expect("at the limit");
     let text = refused(&of(MAX + 1));
     assert!(
         text.ends_with(

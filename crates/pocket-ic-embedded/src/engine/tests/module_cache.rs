@@ -83,6 +83,49 @@ fn a_large_module_is_found_by_the_next_process() {
     }
 }
 
+/// What is only known from reading the code is kept with it: an instance that drops segments is not used again.
+#[test]
+fn segments_are_fresh_in_every_message_of_a_kept_module() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = format!(
+        r#"(module
+        (import "ic0" "msg_reply" (func $reply))
+        (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
+        (memory 1) (data $d "seven") (data $filler "{}")
+        (func (export "canister_update look")
+            (memory.init $d (i32.const 0) (i32.const 0) (i32.const 5)) (data.drop $d)
+            (call $append (i32.const 0) (i32.const 5)) (call $reply)))"#,
+        "x".repeat(40_000)
+    );
+    let wasm = wat::parse_str(text).unwrap();
+    for _ in 0..2 {
+        let engine = Engine::with_cache(Some(cache(&dir))).unwrap();
+        let mut state = CanisterState::new(engine.compile(&wasm).unwrap());
+        for _ in 0..2 {
+            let look = EntryPoint::Update("look".into());
+            let outcome = engine.execute(&state, look, context(), Limits::update());
+            assert_eq!(reply(&outcome), b"seven");
+            state = outcome.state;
+        }
+    }
+    the_entry(&dir);
+}
+
+/// The checks that are made of a kept module, too, are those that do not depend on its code.
+#[test]
+fn a_module_that_is_refused_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = Engine::with_cache(Some(cache(&dir))).unwrap();
+    let filler = "x".repeat(40_000);
+    for part in ["(func (drop (i32.add (i32.const 1))))", r#"(func (export "canister_x"))"#] {
+        let text = format!(r#"(module (memory 1) (data "{filler}") {part})"#);
+        for _ in 0..2 {
+            engine.compile(&wat::parse_str(&text).unwrap()).unwrap_err();
+        }
+    }
+    assert_eq!(entries(&dir), Vec::<PathBuf>::new());
+}
+
 #[test]
 fn a_small_module_is_not_kept() {
     let dir = tempfile::tempdir().unwrap();
