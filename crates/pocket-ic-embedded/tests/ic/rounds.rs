@@ -70,12 +70,16 @@ fn a_loop_of_calls_leaves_rounds_to_everybody_else() {
     assert_eq!(pic.get_time().as_nanos_since_unix_epoch(), time + 3);
     let answers = count(&pic, looping, "answers");
     assert!((4 * share - 4..=4 * share + 4).contains(&answers), "{answers}");
-    // Another canister is answered in its first round, however many loop.
-    others.into_iter().for_each(|id| start_loop(&pic, id));
+    // Another canister is answered in its first round, however many loop; and those have four shares together.
+    others.iter().for_each(|id| start_loop(&pic, *id));
     pic.tick();
+    let all = || -> u32 { others.iter().chain([&looping]).map(|id| count(&pic, *id, "answers")).sum() };
+    let before = all();
     let message = pic.submit_call(other, ANONYMOUS, "inc", vec![]).unwrap();
     pic.tick();
     assert_eq!(number(&pic.ingress_status(message).expect("an answer").unwrap()), 1);
+    let answers = all() - before;
+    assert!((4 * share - 40..=4 * share + 40).contains(&answers), "{answers}, a share is {share}");
 }
 
 /// And they keep their order.

@@ -57,6 +57,16 @@ const RESTLESS: &str = r#"
 "#;
 
 #[test]
+fn uninstalling_is_told_to_canisters_without_a_code() {
+    let pic = instance();
+    let (target, proxy) = (installed_wasm(&pic, wasm(RESTLESS)), proxy(&pic));
+    let open = pic.submit_call(proxy, ANONYMOUS, "forward_text", to(target, "ping")).unwrap();
+    pic.tick();
+    pic.await_call(submit_manage(&pic, target, "uninstall_code")).unwrap();
+    assert_eq!(pic.await_call(open).unwrap(), b"Canister has been uninstalled.");
+}
+
+#[test]
 fn a_canister_that_never_rests_holds_up_neither_rounds_nor_stopping() {
     let pic = instance();
     let id = installed_wasm(&pic, wasm(RESTLESS));

@@ -273,7 +273,7 @@ pub(super) fn uninstall_code(
     for context in canister.calls.clear() {
         instance.respond(
             context.origin,
-            Err(UserError::rejected("Canister has been uninstalled.")),
+            Err(UserError::rejected("Canister has been uninstalled.").uncoded()),
             context.cycles,
         );
     }
