@@ -4,13 +4,15 @@ use super::common::{
     ANONYMOUS, builder, call, counter, installed, installed_wasm, instance, long, manage, number, read, wasm,
 };
 use candid::Principal;
+use ic_management_canister_types as types;
 use pocket_ic::{ErrorCode, PocketIc};
 
 /// Forwards: `forward` calls the method named by the rest of its argument (after a 1-byte length and the callee's id)
 /// of the callee with 1000 cycles, and answers what comes back: the reply, or the reject code as one byte.
 /// `forward_trap` does the same but traps in its reply callback, whose cleanup adds 1 to the number `read` answers.
 /// `forward_traps` traps in that cleanup, too. `forward_text` answers the text of a rejection. The composite queries
-/// `forward_query`, `query_traps` and `query_text` are the same for queries.
+/// `forward_query`, `query_traps` and `query_text` are the same for queries; `query_twice` asks twice and answers with the
+/// first reply.
 const PROXY: &str = r#"
 (module
   (import "ic0" "msg_reply" (func $msg_reply))
@@ -57,6 +59,8 @@ const PROXY: &str = r#"
   (func $tell
     (call $prepare (i32.const 4) (i32.const 7))
     (if (call $perform) (then unreachable)))
+  (func (export "canister_composite_query query_twice")
+    (call $tell) (call $tell))
   (export "canister_update forward_traps" (func $fail_twice))
   (export "canister_composite_query query_traps" (func $fail_twice))
   (export "canister_update forward_text" (func $tell))
@@ -257,6 +261,55 @@ fn rejections_reach_canisters_with_the_code_in_their_text() {
     ] {
         let got = text(pic.query_call(proxy, ANONYMOUS, "query_text", to(callee, method)).unwrap());
         assert!(got.starts_with(&wanted), "{method} of {callee}: {got}");
+    }
+}
+
+#[test]
+fn a_composite_query_that_has_replied_asks_no_more() {
+    let pic = instance();
+    let (target, proxy) = (installed(&pic), proxy(&pic));
+    let answer = pic.query_call(proxy, ANONYMOUS, "query_twice", to(target, "read")).unwrap();
+    assert_eq!(number(&answer), 0);
+    assert_eq!(pic.canister_status(target, None).unwrap().query_stats.num_calls_total, 1u8);
+}
+
+#[test]
+fn a_minimum_of_cycles_is_for_calls_of_other_canisters() {
+    let pic = instance();
+    let (one, other) = (proxy(&pic), proxy(&pic));
+    let settings = types::CanisterSettings {
+        minimum_incoming_canister_call_cycles: Some(1_001u32.into()),
+        ..Default::default()
+    };
+    let args = types::UpdateSettingsArgs { canister_id: one, settings, sender_canister_version: None };
+    manage(&pic, one, ANONYMOUS, "update_settings", candid::encode_one(args).unwrap()).unwrap();
+    let before = pic.cycle_balance(other);
+    // The calls bring 1000; a refused one is refunded.
+    assert_eq!(call(&pic, other, "forward", &to(one, "read")).unwrap(), [5]);
+    assert_eq!(pic.cycle_balance(other), before);
+    // Users bring none, and itself it may call.
+    assert_eq!(number(&call(&pic, one, "forward", &to(one, "read")).unwrap()), 0);
+    assert_eq!(number(&call(&pic, one, "forward", &to(other, "read")).unwrap()), 0);
+}
+
+/// The published price, or nothing where cycles are free.
+#[test]
+fn prices_are_told_where_they_are_not_free() {
+    let module = wasm(
+        r#"(module
+            (import "ic0" "cost_create_canister" (func $cost (param i32)))
+            (import "ic0" "msg_reply" (func $reply))
+            (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
+            (memory 1)
+            (func (export "canister_query cost")
+                (call $cost (i32.const 0)) (call $append (i32.const 0) (i32.const 8)) (call $reply)))"#,
+    );
+    for (builder, wanted) in
+        [(builder().with_application_subnet(), 500_000_000_000), (builder().with_system_subnet(), 0)]
+    {
+        let pic = builder.build();
+        let id = installed_wasm(&pic, module.clone());
+        assert_eq!(long(&pic.query_call(id, ANONYMOUS, "cost", vec![]).unwrap()), wanted);
     }
 }
 

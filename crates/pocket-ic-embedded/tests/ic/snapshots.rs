@@ -39,6 +39,20 @@ fn a_snapshot_brings_everything_back() {
 }
 
 #[test]
+fn chunks_and_certified_data_come_back_with_a_snapshot() {
+    let pic = instance();
+    let id = installed_with(&pic, 5);
+    call(&pic, id, "certify", b"then").unwrap();
+    let hash = pic.upload_chunk(id, None, b"a chunk".to_vec()).unwrap();
+    let snapshot = pic.take_canister_snapshot(id, None, None).unwrap().id;
+    call(&pic, id, "certify", b"now").unwrap();
+    pic.clear_chunk_store(id, None).unwrap();
+    pic.load_canister_snapshot(id, None, snapshot).unwrap();
+    assert_eq!(pic.stored_chunks(id, None).unwrap(), [hash]);
+    assert_eq!(taken_metadata(&pic, id).certified_data, b"then");
+}
+
+#[test]
 fn snapshots_are_limited_replaced_and_belong_to_their_canister() {
     let pic = instance();
     let (id, other) = (installed_with(&pic, 5), installed_with(&pic, 5));
