@@ -287,7 +287,9 @@ fn print_report(report: &Report, compiled: Option<Duration>) {
         println!("{}: {ok}{cost}", stage.name);
     }
     for MigrationRun { stage, migration, phase, counts: m } in &report.runs {
-        if *migration == 1 {
+        if phase == "RolledBack" {
+            println!("sessions after {stage}: rolled back, {} instructions", m.instructions);
+        } else if *migration == 1 {
             println!(
                 "sessions after {stage}: {} records = {} converted + {} already + {} quarantined + {} expired; {phase}",
                 m.source, m.converted, m.already, m.quarantined, m.expired

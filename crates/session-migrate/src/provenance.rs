@@ -29,8 +29,8 @@ pub struct Provenance {
 }
 
 impl Provenance {
-    /// Of what this process has done since `began`.
-    pub fn of(began: SystemTime, server: &Server) -> Provenance {
+    /// Of what this process begins to do now; the tree may have changed when it ends.
+    pub fn now() -> Provenance {
         let tree = source_tree();
         let mut command: Vec<String> =
             std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
@@ -40,14 +40,19 @@ impl Provenance {
             *program = name.to_string_lossy().into_owned();
         }
         Provenance {
-            began: utc(began),
+            began: utc(SystemTime::now()),
             command,
             tool: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).to_owned(),
             commit: git(&tree, &["rev-parse", "HEAD"]),
             dirty: git(&tree, &["status", "--porcelain", "--untracked-files=no"])
                 .map(|said| !said.is_empty()),
-            server: server.version.clone(),
+            server: String::new(),
         }
+    }
+
+    /// The same, with the server that it was done on.
+    pub fn on(self, server: &Server) -> Provenance {
+        Provenance { server: server.version.clone(), ..self }
     }
 
     /// The commit, and whether the tree still was as committed.
@@ -156,6 +161,13 @@ mod tests {
         assert_eq!(age(stat, "500.25 220.09\n"), Some(Duration::from_secs(9)));
         assert_eq!(age(stat, "400.00 1.0"), None, "it would be from the future");
         assert_eq!(age("7 (a) R", "500.25"), None);
+    }
+
+    #[test]
+    fn the_command_line_is_kept_without_the_folder_of_the_program() {
+        let made = Provenance::now();
+        assert!(!made.command[0].contains('/') && made.began.ends_with('Z'), "{made:?}");
+        assert_eq!(made.tool, format!("session-migrate {}", env!("CARGO_PKG_VERSION")));
     }
 
     #[test]

@@ -13,7 +13,6 @@ mod side;
 
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use crate::Verdict;
 use crate::compare::{self, Difference, RuleError, Rules, Tally};
@@ -90,7 +89,7 @@ pub fn rules(path: Option<&Path>) -> Result<Rules, RuleError> {
 /// # Errors
 /// When the comparison could not be carried through; what it *finds* is in the report.
 pub fn run(config: Config, progress: &Progress) -> Result<Report, AbError> {
-    let began = SystemTime::now();
+    let provenance = Provenance::now();
     let Config { a, b, subjects, rules, mut builds } = config;
     let rules_for = rules.builds.clone();
     let mut tally = Tally::new(rules.for_two_builds());
@@ -138,7 +137,7 @@ pub fn run(config: Config, progress: &Progress) -> Result<Report, AbError> {
     Ok(Report {
         verdict,
         server: server.kind,
-        provenance: Provenance::of(began, server),
+        provenance: provenance.on(server),
         phases: progress.finish(),
         a: about_a,
         b: about_b,

@@ -26,7 +26,7 @@ mod verify;
 mod wasms;
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use pocket_ic::PocketIc;
 
@@ -84,7 +84,7 @@ pub fn check(config: &Config) -> Result<(), RehearseError> {
 /// # Errors
 /// When the rehearsal could not be carried through; what it *finds* is in the [`Report`].
 pub fn run(config: &Config, progress: &Progress) -> Result<Report, RehearseError> {
-    let (began, since) = (SystemTime::now(), Instant::now());
+    let (provenance, since) = (Provenance::now(), Instant::now());
     check(config)?;
     let wasms = progress.silent(BUILDING, || config.wasms.load())?;
     let server = server::chosen()?;
@@ -105,7 +105,7 @@ pub fn run(config: &Config, progress: &Progress) -> Result<Report, RehearseError
         server: server.kind,
         phases: progress.finish(),
         took: since.elapsed(),
-        provenance: Provenance::of(began, server),
+        provenance: provenance.on(server),
     };
     let mut report = report::sum_up(circumstances, show, crowd);
     if let Some(Err(error)) = tape.map(Tape::finish) {
