@@ -187,13 +187,15 @@ impl Reading<'_> {
         let last_session = storage.sessions.counter.get().map_err(damaged)?.unwrap_or(0);
         for session in 1..=last_session {
             let Some(receipt) = storage.receipts.get(SessionId(session)).map_err(damaged)? else { continue };
-            let finished = match &receipt.outcome {
-                Outcome::Finished(finished) => Some(finished),
-                Outcome::Aborted => None,
+            let (outcome, finished) = match &receipt.outcome {
+                Outcome::Finished(finished) => ("finished", Some(finished)),
+                Outcome::Aborted => ("aborted", None),
+                Outcome::Expired => ("expired", None),
+                Outcome::Evicted => ("evicted", None),
             };
             let shown = ReceiptShown {
                 owner: receipt.owner,
-                outcome: if finished.is_some() { "finished" } else { "aborted" },
+                outcome,
                 memory_id: finished.map(|finished| finished.memory_id.clone()),
                 blob_id: finished.map(|finished| finished.to_api().blob_id),
                 size: finished.map(|finished| finished.size),
