@@ -8,6 +8,7 @@
 
 mod admin;
 mod asset;
+mod canary;
 mod capsule;
 mod counts;
 mod error;
@@ -15,11 +16,12 @@ mod http;
 mod migration;
 mod upload;
 
-pub use admin::{AdminConfig, AdminStats, BuildInfo, CapsuleMakers};
+pub use admin::{AdminConfig, AdminStats, BuildInfo, CapsuleMakers, RecentError};
 pub use asset::{
     AssetMetadata, AssetMetadataBase, AssetType, AudioAssetMetadata, DocumentAssetMetadata,
     ImageAssetMetadata, NoteAssetMetadata, ProcessingStatus, VideoAssetMetadata,
 };
+pub use canary::{CanaryCounts, CanaryReport, CanaryVerdict};
 pub use capsule::{BlobRef, Capsule, CapsuleAccess, ExternalAsset, Memory, PersonRef};
 pub use counts::{CallCounts, ErrorCounts, PathCounts, UploadCounts};
 pub(crate) use error::shortened;

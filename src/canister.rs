@@ -12,30 +12,29 @@ mod message;
 mod migration;
 mod put_args;
 mod streams;
+mod timers;
 mod uploads;
 
 use std::cell::RefCell;
-use std::time::Duration;
 
 use candid::Principal;
 use macro_rules_attribute::apply;
 use serde_bytes::ByteBuf;
 
 use entry::{query, update};
+use timers::Job;
 
 use crate::api::*;
 use crate::build_profile::{BUILD, FEATURES, LAYOUTS};
 use crate::config::Config;
 use crate::meter::Meter;
+use crate::metrics::Readings;
 use crate::session::Time;
 use crate::stable::RawMemory;
 use crate::storage::Storage;
 use crate::upload::path::ActivePath;
 use crate::upload::{UploadService, limits};
 use crate::{memories, metrics};
-
-/// How often idle sessions, old receipts and released chunks are looked for.
-const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// The canister at work.
 struct App {
@@ -45,6 +44,7 @@ struct App {
 
 thread_local! {
     static APP: RefCell<Option<App>> = const { RefCell::new(None) };
+    static SWEEPS: timers::Chain = const { timers::Chain::new() };
 }
 
 /// The IC's counter of the present message.
@@ -93,8 +93,8 @@ fn init() {
         Ok(storage) => storage,
         Err(error) => ic_cdk::trap(format!("installation refused: {error}")),
     };
-    APP.set(Some(App { storage, path: Default::default() }));
-    start_timers();
+    put_to_work(storage);
+    timers::start();
 }
 
 #[ic_cdk::post_upgrade]
@@ -104,33 +104,37 @@ fn post_upgrade() {
         Ok(storage) => storage,
         Err(error) => ic_cdk::trap(format!("upgrade refused: {error}")),
     };
-    APP.set(Some(App { storage, path: Default::default() }));
+    put_to_work(storage);
     migration::start();
-    start_timers();
+    timers::start();
 }
 
-fn start_timers() {
-    ic_cdk_timers::set_timer(SWEEP_EVERY, async {
-        if let Err(error) = write_heads() {
-            ic_cdk::api::debug_print(format!("type tables: {error}"));
+fn put_to_work(mut storage: Storage) {
+    storage.number_by(ic_cdk::api::canister_version);
+    APP.set(Some(App { storage, path: Default::default() }));
+}
+
+/// Logs what went wrong in a message that nobody waits for, and keeps it for `admin_errors`.
+fn report(source: &str, error: impl ToString) {
+    let error = error.to_string();
+    ic_cdk::api::debug_print(format!("{source}: {error}"));
+    APP.with_borrow(|app| {
+        if let Some(App { storage, .. }) = app {
+            storage.errors.note(source, &error, now());
         }
     });
-    // Each in a message of its own: one that is cut off takes nothing of the other with it.
-    ic_cdk_timers::set_timer_interval(SWEEP_EVERY, || async { sweep() });
-    ic_cdk_timers::set_timer_interval(SWEEP_EVERY, || async { migration::watch() });
 }
 
 /// One slice of clearing up; goes on at once while there is more.
 fn sweep() {
-    let swept = [
-        uploads(|uploads| uploads.sweep()),
-        with_app(|App { storage, .. }| memories::sweep(storage, &MessageMeter)),
-    ];
-    if swept.contains(&Ok(false)) {
-        ic_cdk_timers::set_timer(Duration::ZERO, async { sweep() });
+    let sessions = uploads(|uploads| uploads.sweep());
+    let memories = with_app(|App { storage, .. }| memories::sweep(storage, &MessageMeter));
+    // A memory that cannot be removed is passed over, and there may be more after it.
+    if sessions == Ok(false) || memories != Ok(true) {
+        SWEEPS.with(|sweeps| sweeps.go_on(sweep));
     }
-    for error in swept.iter().filter_map(|swept| swept.as_ref().err()) {
-        ic_cdk::api::debug_print(format!("sweep: {error}"));
+    for error in [sessions, memories].into_iter().filter_map(Result::err) {
+        report("sweep", error);
     }
 }
 
@@ -180,11 +184,68 @@ fn stable_memory_bytes() -> u64 {
     ic_cdk::stable::stable_size() << 16
 }
 
+/// Size of the heap, bytes.
+fn heap_memory_bytes() -> u64 {
+    #[cfg(target_arch = "wasm32")]
+    let pages = core::arch::wasm32::memory_size(0);
+    #[cfg(not(target_arch = "wasm32"))]
+    let pages = 0_usize;
+    (pages as u64) << 16
+}
+
+fn readings() -> Readings {
+    let now = ic_cdk::api::time();
+    let age = |at: u64| now.saturating_sub(at).div_euclid(1_000_000_000);
+    Readings {
+        stable_memory_bytes: stable_memory_bytes(),
+        heap_memory_bytes: heap_memory_bytes(),
+        cycle_balance: ic_cdk::api::canister_cycle_balance(),
+        jobs: Job::ALL.iter().map(|job| (job.name(), age(job.ran_at()))).collect(),
+        migration_step_age: migration::stepped_at().map(age),
+    }
+}
+
 /// What the canister holds. For controllers.
 #[apply(query)]
 fn admin_stats() -> Result<AdminStats> {
     controllers_only()?;
     with_app(|App { storage, .. }| metrics::stats(storage, stable_memory_bytes()))
+}
+
+/// Begins a canary: from now on `admin_canary_report` compares the sessions that are begun on the two paths of the staged
+/// build, at the share that is set. What an earlier one has counted is dropped. For controllers.
+#[apply(update)]
+fn admin_canary_begin() -> Result<()> {
+    controllers_only()?;
+    with_app(|App { storage, .. }| {
+        let share = storage.config()?.compat_share_percent;
+        if !(1..=99).contains(&share) {
+            let detail = "set compat_share_percent from 1 to 99 first, on the staged build";
+            return Err(Error::conflict("canary", format!("at a share of {share} %"), detail));
+        }
+        storage.counters.begin_canary(now(), share);
+        Ok(())
+    })
+}
+
+/// Whether the sessions of the canary fare worse on the direct path than on the compat path, by more than a margin in
+/// percentage points, 2 unless given: no difference seen, worse, or so many more sessions are needed. For controllers.
+#[apply(query)]
+fn admin_canary_report(margin_percent: Option<u8>) -> Result<CanaryReport> {
+    controllers_only()?;
+    let margin = margin_percent.unwrap_or(2);
+    if !(1..=50).contains(&margin) {
+        return Err(Error::invalid("margin_percent", "1 to 50", margin));
+    }
+    with_app(|App { storage, .. }| storage.counters.canary_report(margin))
+}
+
+/// The last errors that no client could act on, the latest first: of the timers, and of stored data that is damaged.
+/// They are kept across upgrades, however many uploads are finished. For controllers.
+#[apply(query)]
+fn admin_errors() -> Result<Vec<RecentError>> {
+    controllers_only()?;
+    with_app(|App { storage, .. }| Ok(storage.errors.recent()))
 }
 
 /// `GET /metrics` and `GET /health`.
@@ -193,7 +254,7 @@ fn http_request(request: HttpRequest) -> HttpResponse {
     let path = request.url.split('?').next().unwrap_or_default();
     match (request.method.as_str(), path) {
         ("GET", "/metrics") => {
-            match with_app(|App { storage, .. }| metrics::prometheus(storage, stable_memory_bytes())) {
+            match with_app(|App { storage, .. }| metrics::prometheus(storage, &readings())) {
                 Ok(text) => HttpResponse::text(200, text),
                 Err(error) => HttpResponse::text(500, error.to_string()),
             }
@@ -213,7 +274,16 @@ fn write_heads() -> std::result::Result<(), candid::Error> {
     blobs::write_heads()?;
     capsules::write_heads()?;
     controls::write_heads()?;
-    entry::write_heads!(build_info, admin_config_get, admin_config_set, admin_stats, http_request)
+    entry::write_heads!(
+        build_info,
+        admin_config_get,
+        admin_config_set,
+        admin_canary_begin,
+        admin_canary_report,
+        admin_stats,
+        admin_errors,
+        http_request
+    )
 }
 
 /// What the entry point is that reads its arguments itself, for the interface alone.

@@ -24,6 +24,7 @@ pub mod canister;
 pub mod capsule;
 pub mod capsule_makers;
 pub mod config;
+pub mod error_log;
 mod leb128;
 pub mod memories;
 pub mod meter;

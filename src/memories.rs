@@ -67,7 +67,7 @@ pub fn create(
     }
     CapsuleStore::check_memories(&capsule, storage.config()?.memories_per_capsule())?;
     check_inline_budget(&content, capsule.inline_bytes)?;
-    let number = SessionId(storage.sessions.counter.count_up()?);
+    let number = SessionId(storage.sessions.ids.give_out()?);
     let memory_id = memory_id(number, idem_key, now);
     if let Content::Blob { id, .. } = content {
         storage.blobs.add_ref(BlobId(id), &memory_id, &capsule_id);
@@ -212,28 +212,37 @@ pub fn delete_blob(storage: &mut Storage, caller: Principal, id: BlobId) -> Resu
     remove(storage, &memory_id)
 }
 
-/// Removes some memories of deleted capsules, as many as the message that `meter` measures has room for. True when
-/// none is left.
+/// Removes some memories of deleted capsules, as many as the message that `meter` measures has room for. Returns true
+/// when none is left.
 ///
 /// # Errors
-/// A damaged record.
+/// A damaged record: the memory stays until the next upgrade, and the next call goes on after it.
 pub fn sweep(storage: &mut Storage, meter: &dyn Meter) -> Result<bool> {
     let condemned = storage.capsules.condemned_memories(SWEEP_BATCH);
-    for memory_id in &condemned {
-        remove(storage, memory_id)?;
+    // A short batch may be the end of one capsule, with another one after it.
+    let none_left = condemned.is_empty();
+    for key in condemned {
+        if let Err(error) = remove(storage, &key.1) {
+            storage.capsules.pass_over(key);
+            return Err(error);
+        }
         if meter.used() > limits::SWEEP_INSTRUCTIONS {
-            return Ok(false);
+            break;
         }
     }
-    // A short batch may be the end of one capsule, with another one behind it.
-    Ok(condemned.is_empty())
+    Ok(none_left)
 }
 
 fn remove(storage: &mut Storage, memory_id: &str) -> Result<()> {
-    let record = storage.capsules.detach(memory_id)?;
-    if let Content::Blob { id, .. } = record.content {
-        let freed = storage.blobs.unref(BlobId(id), memory_id, &record.capsule_id)?;
-        storage.usage.free(&record.capsule_id, freed)?;
+    let MemoryRecord { capsule_id, content, .. } = storage.capsules.record(memory_id)?;
+    let freed = match content {
+        // A damaged blob keeps its memory: without that nobody would find it.
+        Content::Blob { id, .. } => storage.blobs.unref(BlobId(id), memory_id, &capsule_id)?,
+        Content::Inline(_) | Content::External { .. } => 0,
+    };
+    storage.capsules.detach(memory_id)?;
+    if freed > 0 {
+        storage.usage.free(&capsule_id, freed)?;
     }
     Ok(())
 }

@@ -2,10 +2,25 @@
 
 mod counts;
 
-use crate::api::{AdminStats, Result};
+use crate::api::{AdminStats, MigrationPhase, Result};
 use crate::build_profile::BUILD;
 use crate::stable::layout::Layout;
 use crate::storage::Storage;
+
+/// What the canister can tell of itself beside what it keeps.
+#[derive(Clone, Debug, Default)]
+pub struct Readings {
+    /// Size of stable memory, bytes.
+    pub stable_memory_bytes: u64,
+    /// Size of the heap, bytes.
+    pub heap_memory_bytes: u64,
+    /// Cycles.
+    pub cycle_balance: u128,
+    /// Jobs of the timers, and how long ago each last ran, seconds.
+    pub jobs: Vec<(&'static str, u64)>,
+    /// How long ago the migration did its last message, seconds; nothing while it has none to do.
+    pub migration_step_age: Option<u64>,
+}
 
 /// Counts everything that is kept. `stable_memory_bytes` is the size of stable memory.
 ///
@@ -31,12 +46,12 @@ pub fn stats(storage: &Storage, stable_memory_bytes: u64) -> Result<AdminStats> 
     })
 }
 
-/// The same in the Prometheus text format, with the state of the migration.
+/// The same in the Prometheus text format, with the state of the migration and of the canister.
 ///
 /// # Errors
 /// A damaged record.
-pub fn prometheus(storage: &Storage, stable_memory_bytes: u64) -> Result<String> {
-    let stats = stats(storage, stable_memory_bytes)?;
+pub fn prometheus(storage: &Storage, readings: &Readings) -> Result<String> {
+    let stats = stats(storage, readings.stable_memory_bytes)?;
     let layout = storage.layout.get()?.unwrap_or(Layout::LEGACY);
     let migration = storage.migration.status(layout)?;
     let gauges = [
@@ -52,7 +67,9 @@ pub fn prometheus(storage: &Storage, stable_memory_bytes: u64) -> Result<String>
         ("upload_receipts", "Receipts of ended sessions", stats.receipts),
         ("upload_bytes_in_use", "Bytes reserved or stored", stats.bytes_in_use),
         ("upload_bytes_promised", "Bytes reserved by sessions and not filled yet", stats.bytes_promised),
-        ("upload_stable_memory_bytes", "Size of stable memory", stats.stable_memory_bytes),
+        ("upload_stable_memory_bytes", "As stable_memory_bytes, the former name", stats.stable_memory_bytes),
+        ("stable_memory_bytes", "Size of stable memory", stats.stable_memory_bytes),
+        ("heap_memory_bytes", "Size of the heap", readings.heap_memory_bytes),
         ("upload_layout", "Stable layout", u64::from(layout.0)),
         ("migration_source", "Legacy records there were", migration.source),
         ("migration_converted", "Converted by the engine", migration.converted),
@@ -60,6 +77,12 @@ pub fn prometheus(storage: &Storage, stable_memory_bytes: u64) -> Result<String>
         ("migration_quarantined", "Kept aside", migration.quarantined),
         ("migration_expired", "Expired and released", migration.expired),
         ("migration_instructions", "Instructions used", migration.instructions),
+        (
+            "migration_attempts",
+            "Messages begun and not ended, one after the other",
+            migration.attempts.into(),
+        ),
+        ("migration_journal_entries", "Entries of the journal", migration.journal_entries),
     ];
     let mut text = format!(
         "# HELP upload_build_info The running build\n# TYPE upload_build_info gauge\n\
@@ -67,8 +90,46 @@ pub fn prometheus(storage: &Storage, stable_memory_bytes: u64) -> Result<String>
         migration.phase
     );
     for (name, help, value) in gauges {
-        text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}\n"));
+        write(&mut text, "gauge", name, help, [(String::new(), value.into())]);
     }
+    write(&mut text, "gauge", "cycle_balance", "Cycles", [(String::new(), readings.cycle_balance)]);
+    let jobs = readings.jobs.iter().map(|(job, age)| (format!("{{job=\"{job}\"}}"), u128::from(*age)));
+    write(&mut text, "gauge", "timer_job_age_seconds", "Time since a job of the timers last ran", jobs);
+    let at_work = matches!(
+        migration.phase,
+        MigrationPhase::Validating
+            | MigrationPhase::Converting
+            | MigrationPhase::Verifying
+            | MigrationPhase::RollingBack
+    );
+    let step = readings.migration_step_age.filter(|_| at_work);
+    let step = step.map(|age| (String::new(), u128::from(age)));
+    write(
+        &mut text,
+        "gauge",
+        "migration_step_age_seconds",
+        "Time since the last message of a migration at work",
+        step,
+    );
+    let errors = [(String::new(), u128::from(storage.errors.total()))];
+    write(&mut text, "counter", "upload_background_errors_total", "Errors of admin_errors", errors);
     counts::write(&mut text, &stats.counts);
     Ok(text)
+}
+
+/// Writes samples of one name, each with its labels; nothing when there is none.
+fn write(
+    text: &mut String,
+    kind: &str,
+    name: &str,
+    help: &str,
+    samples: impl IntoIterator<Item = (String, u128)>,
+) {
+    let mut samples = samples.into_iter().peekable();
+    if samples.peek().is_some() {
+        text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
+    }
+    for (labels, value) in samples {
+        text.push_str(&format!("{name}{labels} {value}\n"));
+    }
 }

@@ -16,6 +16,7 @@
 mod buckets;
 pub mod codec;
 mod counters;
+mod ids;
 pub mod keys;
 pub mod layout;
 pub mod memory_ids;
@@ -25,6 +26,7 @@ mod table;
 
 pub use buckets::Buckets;
 pub use counters::Counters;
+pub use ids::{Ids, PER_MESSAGE};
 pub use register::Register;
 pub use table::{Record, StableError, Table};
 

@@ -9,6 +9,7 @@ use crate::build_profile::{BUILD, FRESH_LAYOUT, LAYOUTS};
 use crate::capsule::CapsuleStore;
 use crate::capsule_makers::CapsuleMakerList;
 use crate::config::Config;
+use crate::error_log::ErrorLog;
 use crate::migrate::{MigrationTables, Phase};
 use crate::session::SessionId;
 use crate::stable::layout::Layout;
@@ -39,6 +40,8 @@ pub struct Storage {
     pub looked_at: Option<(u64, u64)>,
     /// What came of the uploads, by path.
     pub counters: PathCounters,
+    /// The last errors that nobody waited for.
+    pub errors: ErrorLog,
     /// Chunks and committed blobs.
     pub blobs: BlobStore,
     /// Capsules and memories.
@@ -86,7 +89,7 @@ impl Storage {
     pub fn create(raw: RawMemory) -> Result<Self, StableError> {
         let mut storage = Self::open(&Memories::init(raw.clone()), raw)?;
         storage.layout.set(&FRESH_LAYOUT);
-        storage.promises.begin_after(storage.sessions.counter.get()?.unwrap_or(0));
+        storage.promises.begin_after(storage.sessions.ids.last()?);
         Ok(storage)
     }
 
@@ -125,7 +128,7 @@ impl Storage {
         }
         preflight::check_unknown(&memories)?;
         storage.counters.check()?;
-        storage.promises.begin_after(storage.sessions.counter.get()?.unwrap_or(0));
+        storage.promises.begin_after(storage.sessions.ids.last()?);
         if found.is_none() {
             storage.layout.set(&layout);
         }
@@ -144,6 +147,7 @@ impl Storage {
             promises: Promises::open(memories),
             looked_at: None,
             counters: PathCounters::open(memories),
+            errors: ErrorLog::open(memories),
             blobs: BlobStore::open(memories),
             capsules: CapsuleStore::open(memories),
             capsule_makers: CapsuleMakerList::open(memories),
@@ -151,6 +155,12 @@ impl Storage {
             migration: MigrationTables::open(memories),
             buckets: Buckets::of(raw),
         })
+    }
+
+    /// Every number that is given out from now on contains what `version` gives, the version of the canister.
+    pub fn number_by(&mut self, version: fn() -> u64) {
+        self.sessions.ids.number_by(version);
+        self.capsules.ids.number_by(version);
     }
 
     /// Where the bytes of a session go, and how far they are hashed; a session without an entry has its bytes in the

@@ -8,6 +8,8 @@
 
 mod absorb;
 mod begin;
+mod canary;
+mod canary_verdict;
 mod chunk_digests;
 mod counts;
 mod ended;

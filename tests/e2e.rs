@@ -23,6 +23,8 @@ mod model;
 mod replay;
 mod runbook;
 mod security;
+mod snapshots;
 mod support;
 mod sweep;
+mod timers;
 mod upgrades;

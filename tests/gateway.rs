@@ -1,10 +1,14 @@
 //! What comes through the HTTP gateway: the pages `/metrics` and `/health`, and an answer to anything else. On the
 //! legacy build and on the direct build.
 
-use crate::support::World;
+use std::time::Duration;
+
+use crate::support::conversion::sessions::Sessions;
+use crate::support::conversion::{after, settle};
 use crate::support::scene::Scene;
 use crate::support::scrape::request;
 use crate::support::upload::two_chunks;
+use crate::support::{World, controller};
 use serde_bytes::ByteBuf;
 use session_migrate::build::Build;
 use upload_canister::api::{HttpRequest, HttpResponse};
@@ -34,13 +38,44 @@ fn the_metrics_are_what_the_canister_holds() {
             ("upload_receipts", stats.receipts),
             ("upload_bytes_in_use", stats.bytes_in_use),
             ("upload_stable_memory_bytes", stats.stable_memory_bytes),
+            ("stable_memory_bytes", stats.stable_memory_bytes),
         ] {
             assert_eq!(samples.get(name), Some(&(expected as f64)), "{name} in {build}");
         }
         assert_eq!(samples[&format!("upload_build_info{{build=\"{build}\",phase=\"Idle\"}}")], 1.0);
+        let status = world.pic.canister_status(world.id, Some(controller())).unwrap();
+        let heap = u64::try_from(status.memory_metrics.wasm_memory_size.0).unwrap();
+        assert_eq!(samples["heap_memory_bytes"], heap as f64, "{build}");
+        assert_eq!(samples["cycle_balance"], world.pic.cycle_balance(world.id) as f64, "{build}");
+        assert_eq!(samples["upload_background_errors_total"], 0.0, "{build}");
         let health = world.page(request("/health"));
         assert_eq!((health.status_code, text(health).as_str()), (200, "ok\n"));
     }
+}
+
+/// What a gateway has seen before is not what is there.
+#[test]
+fn no_page_may_be_kept_by_a_gateway() {
+    let world = World::new(Build::Direct);
+    for url in ["/metrics", "/health", "/nothing"] {
+        let page = world.page(request(url));
+        let kept = page.headers.iter().find(|(name, _)| name == "cache-control");
+        assert_eq!(kept.map(|(_, value)| value.as_str()), Some("no-store"), "{url}");
+    }
+}
+
+#[test]
+fn a_migration_at_work_tells_how_long_ago_it_worked() {
+    let world = after(Sessions::Counted, 0);
+    world.pic.advance_time(Duration::from_secs(40));
+    let now = world.migration();
+    let samples = world.scrape();
+    assert_eq!(samples["migration_step_age_seconds"], 40.0, "{now:?}");
+    assert_eq!(samples["migration_attempts"], f64::from(now.attempts));
+    assert_eq!(samples["migration_journal_entries"], now.journal_entries as f64);
+    assert_eq!(samples["timer_job_age_seconds{job=\"sweep\"}"], 40.0);
+    settle(&world);
+    assert!(!world.scrape().contains_key("migration_step_age_seconds"), "it has nothing to do");
 }
 
 #[test]

@@ -49,10 +49,13 @@ const ITS_UPLOADER: [Answer; 6] = [Unknown, Unknown, Unknown, Unknown, Yes, Unkn
 /// Every function and what each caller is answered. How it is called is said in [`CALLS`].
 #[rustfmt::skip]
 const TABLE: &[(&str, [Answer; 6])] = &[
+    ("admin_canary_begin",   CONTROLLERS),
+    ("admin_canary_report",  CONTROLLERS),
     ("admin_capsule_makers",     CONTROLLERS),
     ("admin_capsule_makers_set", CONTROLLERS),
     ("admin_config_get",     CONTROLLERS),
     ("admin_config_set",     CONTROLLERS),
+    ("admin_errors",         CONTROLLERS),
     ("admin_stats",          CONTROLLERS),
     ("blob_delete",          WRITERS_OF_THE_THING),
     ("blob_get_meta",        READERS_OF_THE_THING),

@@ -69,12 +69,12 @@ impl Migration for SplitSessions {
     /// The old build may have kept sessions under ids that the counter does not know. What is begun from now on must be
     /// behind all of them: behind the mark of those that are left behind, and behind those that are counted.
     fn prepare(&self, storage: &mut Storage) -> Result<()> {
-        let counter = &mut storage.sessions.counter;
+        let ids = &mut storage.sessions.ids;
         let last = storage.sessions.legacy.last_id().filter(|last| *last <= LARGEST_ID);
         if let Some(last) = last
-            && counter.get()?.is_none_or(|given_out| given_out < last)
+            && ids.last()? < last
         {
-            counter.set(&last);
+            ids.continue_after(last);
         }
         Ok(())
     }

@@ -84,6 +84,21 @@ pub struct AdminStats {
     pub counts: UploadCounts,
 }
 
+/// An error that no client could act on.
+#[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct RecentError {
+    /// The job of the timer, or the function of the interface, that met it.
+    pub source: String,
+    /// What it says.
+    pub message: String,
+    /// How often it came.
+    pub count: u64,
+    /// When it came first, nanoseconds.
+    pub first_at: u64,
+    /// When it came last, nanoseconds.
+    pub last_at: u64,
+}
+
 /// Which build is running.
 #[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct BuildInfo {

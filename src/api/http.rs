@@ -34,7 +34,11 @@ impl HttpResponse {
         let content_type = "text/plain; version=0.0.4; charset=utf-8";
         Self {
             status_code,
-            headers: vec![("content-type".into(), content_type.into())],
+            // What is counted here changes with every message: a gateway must not answer with what it has seen before.
+            headers: vec![
+                ("content-type".into(), content_type.into()),
+                ("cache-control".into(), "no-store".into()),
+            ],
             body: ByteBuf::from(body.into().into_bytes()),
         }
     }

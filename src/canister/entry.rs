@@ -38,7 +38,7 @@ macro_rules! entry {
         const _: () = {
             #[ic_cdk::$kind(hidden = true, manual_reply = true)]
             fn $name() {
-                $crate::canister::entry::entry!(@run $name($($arg: $type),*) -> $reply)
+                $crate::canister::entry::entry!(@run $kind $name($($arg: $type),*) -> $reply)
             }
         };
 
@@ -57,16 +57,26 @@ macro_rules! entry {
     (@keep $name:ident($($type:ty),+)) => {
         $crate::canister::arguments::keep_head::<($($type,)+)>(stringify!($name))?;
     };
-    (@run $name:ident() -> $reply:ty) => {
-        $crate::canister::entry::Reply::send(&self::$name())
-    };
-    (@run $name:ident($($arg:ident: $type:ty),+) -> $reply:ty) => {{
+    (@run $kind:ident $name:ident() -> $reply:ty) => {{
+        $crate::canister::entry::entry!(@begin $kind);
+        $crate::canister::entry::entry!(@end $kind $name self::$name())
+    }};
+    (@run $kind:ident $name:ident($($arg:ident: $type:ty),+) -> $reply:ty) => {{
+        $crate::canister::entry::entry!(@begin $kind);
         let message = ic_cdk::api::msg_arg_data();
         match $crate::canister::arguments::decode::<($($type,)+)>(stringify!($name), &message) {
-            Ok(($($arg,)+)) => $crate::canister::entry::Reply::send(&self::$name($($arg),+)),
+            Ok(($($arg,)+)) => $crate::canister::entry::entry!(@end $kind $name self::$name($($arg),+)),
             Err(error) => <$reply as $crate::canister::entry::Refuse>::refuse(error),
         }
     }};
+    (@begin update) => { $crate::canister::timers::look_after() };
+    (@begin query) => {};
+    (@end update $name:ident $call:expr) => {{
+        let reply = $call;
+        $crate::canister::entry::keep_error(stringify!($name), &reply);
+        $crate::canister::entry::Reply::send(&reply)
+    }};
+    (@end query $name:ident $call:expr) => { $crate::canister::entry::Reply::send(&$call) };
 }
 pub(super) use entry;
 
@@ -89,6 +99,13 @@ pub trait Reply {
 pub trait Refuse {
     /// Replies that the call changed nothing.
     fn refuse(error: Error);
+}
+
+/// Keeps an error that has no harmless reason for the controllers: a client may not tell anybody. A query keeps nothing.
+pub fn keep_error<T>(function: &str, reply: &Result<T>) {
+    if let Err(Error::Internal(error)) = reply {
+        super::report(function, error);
+    }
 }
 
 impl<T: CandidType> Reply for Result<T> {

@@ -2,12 +2,11 @@
 
 use std::cell::Cell;
 
-use ic_cdk_timers::TimerId;
-
 pub use crate::migrate::controls;
 
-use super::{App, Duration, MessageMeter, now, with_app};
-use crate::api::{DryRun, Error, Result};
+use super::timers::Chain;
+use super::{App, MessageMeter, now, report, with_app};
+use crate::api::{DryRun, Result};
 use crate::build_profile::SERVES_LAYOUT_1;
 use crate::migrate::{self, Message, Progress, Watched};
 
@@ -23,14 +22,17 @@ thread_local! {
     /// Messages that the engine had used a minute ago.
     static SEEN: Cell<Option<u64>> = const { Cell::new(None) };
 
-    /// The timer of the next message of the engine, if there is to be one.
-    static NEXT: Cell<Option<TimerId>> = const { Cell::new(None) };
+    /// When the engine did its last message, nanoseconds.
+    static STEPPED_AT: Cell<Option<u64>> = const { Cell::new(None) };
+
+    /// Calls of controllers run the engine as well, and must not begin a second chain.
+    static MESSAGES: Chain = const { Chain::new() };
 }
 
 pub fn start() {
     let forward = |app: &mut App| controls::go_forward(&mut app.storage, now(), SERVES_LAYOUT_1);
     if let Err(error) = with_app(forward) {
-        report(&error);
+        report("migration", error);
     }
     run(UPGRADE_INSTRUCTIONS);
 }
@@ -51,32 +53,29 @@ pub fn watch() {
     SEEN.set(seen);
     match watched {
         Ok(Watched::Quiet) => {}
-        Ok(Watched::Run) => arm(),
-        Err(error) => report(&error),
+        Ok(Watched::Run) => go_on_at_once(),
+        Err(error) => report("migration", error),
     }
 }
 
 fn run(budget: u64) {
     match slice(budget) {
         Ok(Progress::Done) => {}
-        Ok(Progress::More) => arm(),
-        Err(error) => report(&error),
+        Ok(Progress::More) => go_on_at_once(),
+        Err(error) => report("migration", error),
     }
+}
+
+/// When the engine did its last message since the canister was upgraded, nanoseconds.
+pub fn stepped_at() -> Option<u64> {
+    STEPPED_AT.get()
 }
 
 fn slice(budget: u64) -> Result<Progress> {
+    STEPPED_AT.set(Some(now().as_nanos()));
     with_app(|App { storage, .. }| migrate::run(storage, now(), &MessageMeter, budget))
 }
 
-/// Sets the timer of the next message, in place of one that was set before: calls of controllers run the engine as well, and
-/// each would begin a chain of messages of its own.
-fn arm() {
-    if let Some(earlier) = NEXT.take() {
-        ic_cdk_timers::clear_timer(earlier);
-    }
-    NEXT.set(Some(ic_cdk_timers::set_timer(Duration::ZERO, async { go_on() })));
-}
-
-fn report(error: &Error) {
-    ic_cdk::api::debug_print(format!("migration: {error}"));
+fn go_on_at_once() {
+    MESSAGES.with(|messages| messages.go_on(go_on));
 }

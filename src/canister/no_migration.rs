@@ -1,18 +1,22 @@
 //! The legacy build migrates nothing; it takes over what the staged build has rolled back, and may hold the staged build
 //! back before it begins.
 
-use super::{App, DryRun, Error, Result, Storage, Time, now, with_app};
+use super::{App, DryRun, Error, Result, Storage, Time, now, report, with_app};
 use crate::migrate;
 
 pub fn start() {
     if let Err(error) = with_app(|App { storage, .. }| Ok(migrate::taken_over(storage, now())?)) {
-        ic_cdk::api::debug_print(format!("migration: {error}"));
+        report("migration", error);
     }
 }
 
 pub const fn go_on() {}
 
 pub const fn watch() {}
+
+pub const fn stepped_at() -> Option<u64> {
+    None
+}
 
 pub fn dry_run(_: Option<u64>, _: Option<u32>) -> Result<DryRun> {
     Err(controls::refused())

@@ -1,14 +1,16 @@
 //! The entry points of uploads.
 
-use std::time::Duration;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 
 use macro_rules_attribute::apply;
 use serde_bytes::ByteBuf;
 
-use super::entry::{query, update, write_heads};
+use super::entry::{self, query, update, write_heads};
 use super::message::MessageChunk;
 use super::put_args::{self, ChunkBytes, PutArgs};
-use super::{now, page, streams, uploads};
+use super::timers::{self, Chain};
+use super::{now, page, report, streams, uploads};
 use crate::api::*;
 use crate::blob::CHUNK_SIZE;
 use crate::upload::limits;
@@ -35,7 +37,10 @@ fn uploads_begin(
 /// Reads its arguments itself: the chunk goes from the message to where it is stored in blocks.
 #[ic_cdk::update(name = "uploads_put_chunk", hidden = true, manual_reply = true)]
 fn put_chunk() {
-    streams::reply(&put_args::read(&streams::Argument).and_then(put));
+    timers::look_after();
+    let stored = put_args::read(&streams::Argument).and_then(put);
+    entry::keep_error("uploads_put_chunk", &stored);
+    streams::reply(&stored);
 }
 
 fn put(args: PutArgs) -> Result<()> {
@@ -70,7 +75,7 @@ fn uploads_finish(session: u64, sha256: ByteBuf, total_len: u64) -> Result<Uploa
     let finished = uploads(|uploads| uploads.finish(session, &sha256, total_len));
     if let Err(Error::Hashing { .. }) = &finished {
         // The caller may ask again at once or later; the work goes on either way.
-        ic_cdk_timers::set_timer(Duration::ZERO, async move { hash_on(session) });
+        hash_on_at_once(session);
     }
     logged(finished)
 }
@@ -125,13 +130,23 @@ pub fn write_heads() -> std::result::Result<(), candid::Error> {
     )
 }
 
+thread_local! {
+    /// One chain for each session that is hashed, however often its client asks.
+    static HASHING: RefCell<BTreeMap<u64, Chain>> = const { RefCell::new(BTreeMap::new()) };
+}
+
+fn hash_on_at_once(session: u64) {
+    HASHING.with_borrow_mut(|hashing| {
+        hashing.entry(session).or_insert_with(Chain::new).go_on(move || hash_on(session));
+    });
+}
+
 /// Hashes another message's worth of a large upload.
 fn hash_on(session: u64) {
     match uploads(|uploads| uploads.hash_on(session)) {
+        Ok(false) => return hash_on_at_once(session),
         Ok(true) => {}
-        Ok(false) => {
-            ic_cdk_timers::set_timer(Duration::ZERO, async move { hash_on(session) });
-        }
-        Err(error) => ic_cdk::api::debug_print(format!("hashing session {session}: {error}")),
+        Err(error) => report("hashing", format!("session {session}: {error}")),
     }
+    HASHING.with_borrow_mut(|hashing| hashing.remove(&session));
 }

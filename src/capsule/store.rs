@@ -1,5 +1,6 @@
 //! Capsules and memories in stable memory.
 
+use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use candid::Principal;
@@ -8,7 +9,7 @@ use ic_stable_structures::storable::Blob;
 use crate::api::{Capsule, CapsuleAccess, Memory, PersonRef};
 use crate::session::Time;
 use crate::stable::keys::TwoTexts;
-use crate::stable::{Memories, Register, StableError, Table, memory_ids};
+use crate::stable::{Ids, Memories, StableError, Table, memory_ids};
 
 use super::page::Room;
 use super::record::{Access, CapsuleRecord, MemoryRecord};
@@ -88,7 +89,11 @@ pub struct CapsuleStore {
     condemned: Table<String, ()>,
     by_idem: Table<[u8; 32], String>,
     by_creator: Table<Principal, u64>,
-    counter: Register<u64>,
+    /// Of deleted capsules with memories that could not be removed: the last of these. On the heap, so that the next build
+    /// looks at them again.
+    passed_over: BTreeMap<String, String>,
+    /// Numbers of capsules.
+    pub ids: Ids,
 }
 
 impl CapsuleStore {
@@ -102,7 +107,8 @@ impl CapsuleStore {
             by_idem: Table::open(memories, memory_ids::MEMORY_BY_IDEM),
             condemned: Table::open(memories, memory_ids::CONDEMNED_CAPSULES),
             by_creator: Table::open(memories, memory_ids::CAPSULES_BY_CREATOR),
-            counter: Register::open(memories, memory_ids::CAPSULE_COUNTER),
+            passed_over: BTreeMap::new(),
+            ids: Ids::open(memories, memory_ids::CAPSULE_COUNTER),
         }
     }
 
@@ -141,7 +147,7 @@ impl CapsuleStore {
         }
         let made = self.by_creator.get(&caller)?.unwrap_or(0);
         check_room("capsules per caller", allowed, made)?;
-        let id = format!("capsule_{}", self.counter.count_up()?);
+        let id = format!("capsule_{}", self.ids.give_out()?);
         let subject = subject.unwrap_or(PersonRef::Principal(caller));
         let record = CapsuleRecord::new(subject, caller, now.as_nanos());
         self.by_creator.insert(caller, &made.saturating_add(1));
@@ -190,18 +196,31 @@ impl CapsuleStore {
         Ok(page)
     }
 
-    /// Up to `limit` memories of deleted capsules. Empty when none is left.
-    pub fn condemned_memories(&mut self, limit: usize) -> Vec<String> {
-        while let Some(capsule) = self.condemned.next_key(None) {
-            let start = TwoTexts(capsule.clone(), String::new());
-            let keys = self.by_capsule.keys(start..).take_while(|TwoTexts(of, _)| *of == capsule);
-            let found: Vec<String> = keys.take(limit).map(|TwoTexts(_, id)| id).collect();
+    /// Up to `limit` memories of a deleted capsule, without those that were passed over. Empty when none is left.
+    pub fn condemned_memories(&mut self, limit: usize) -> Vec<TwoTexts> {
+        let mut after = None;
+        while let Some(capsule) = self.condemned.next_key(after.as_ref()) {
+            let passed_over = self.passed_over.get(&capsule);
+            let start = match passed_over {
+                Some(memory) => Bound::Excluded(TwoTexts(capsule.clone(), memory.clone())),
+                None => Bound::Included(TwoTexts(capsule.clone(), String::new())),
+            };
+            let keys = self.by_capsule.keys((start, Bound::Unbounded));
+            let found: Vec<_> = keys.take_while(|TwoTexts(of, _)| *of == capsule).take(limit).collect();
             if !found.is_empty() {
                 return found;
             }
-            self.condemned.remove(&capsule);
+            if passed_over.is_none() {
+                self.condemned.remove(&capsule);
+            }
+            after = Some(capsule);
         }
         Vec::new()
+    }
+
+    /// Leaves a memory of a deleted capsule where it is until the next upgrade, and all before it.
+    pub fn pass_over(&mut self, TwoTexts(capsule, memory): TwoTexts) {
+        self.passed_over.insert(capsule, memory);
     }
 
     /// Number of capsules.
@@ -360,13 +379,22 @@ impl CapsuleStore {
         self.memories.insert(memory_id.to_owned(), record);
     }
 
+    /// The record of a memory, whoever asks.
+    ///
+    /// # Errors
+    /// [`CapsuleError::NoSuchMemory`].
+    pub fn record(&self, memory_id: &str) -> Result<MemoryRecord, CapsuleError> {
+        let id = memory_id.to_owned();
+        self.memories.get(&id)?.ok_or(CapsuleError::NoSuchMemory(id))
+    }
+
     /// Removes a memory, whoever asks, and gives its record back.
     ///
     /// # Errors
     /// [`CapsuleError::NoSuchMemory`].
     pub fn detach(&mut self, memory_id: &str) -> Result<MemoryRecord, CapsuleError> {
         let id = memory_id.to_owned();
-        let record = self.memories.get(&id)?.ok_or(CapsuleError::NoSuchMemory(id.clone()))?;
+        let record = self.record(memory_id)?;
         if let Some(mut capsule) = self.capsules.get(&record.capsule_id)? {
             capsule.memory_count = capsule.memory_count.saturating_sub(1);
             capsule.inline_bytes = capsule.inline_bytes.saturating_sub(record.content.inline_bytes());

@@ -3,6 +3,9 @@
 use super::*;
 use crate::api::{AdminConfig, AssetType, StorageBackend};
 use crate::config::Config;
+use crate::stable::{Memories, Table, memory_ids};
+use crate::upload::RawRecord;
+use crate::upload::path::ActivePath;
 use crate::upload::tests::{OWNER, World, file, metadata, person, sha256};
 
 fn none() -> NewContent {
@@ -195,4 +198,83 @@ fn a_claimed_sha256_must_be_that_of_the_content() {
         assert_eq!(changed, expected, "{n}");
         update(&mut world.storage, person(OWNER), &made, claiming(10, &right)).unwrap();
     }
+}
+
+/// Overwrites the record of a memory.
+fn damage_memory(world: &World, id: &str) {
+    let memories = Memories::init(world.raw.clone());
+    let mut table: Table<String, RawRecord> = Table::open(&memories, memory_ids::MEMORIES);
+    table.insert(id.to_owned(), &RawRecord(b"rubbish".to_vec()));
+}
+
+/// Overwrites the record of a blob.
+fn damage_blob(world: &World, locator: &str) {
+    let memories = Memories::init(world.raw.clone());
+    let mut table: Table<u64, RawRecord> = Table::open(&memories, memory_ids::BLOBS);
+    let id = BlobId::from_locator(locator).unwrap();
+    assert!(table.contains(&id.0));
+    table.insert(id.0, &RawRecord(b"rubbish".to_vec()));
+}
+
+/// What the sweep says until it has nothing left to do.
+fn sweep_to_end(world: &mut World) -> Vec<String> {
+    let mut said = Vec::new();
+    for _ in 0..100 {
+        match sweep(&mut world.storage, &crate::meter::Unmetered) {
+            Ok(true) => return said,
+            Ok(false) => {}
+            Err(error) => said.push(error.to_string()),
+        }
+    }
+    panic!("the sweep does not come to its end: {said:?}");
+}
+
+#[test]
+fn a_damaged_memory_stops_the_clearing_of_no_other() {
+    let mut world = World::extents();
+    let deleted: Vec<String> =
+        (0..3).map(|_| world.storage.capsules.create(person(OWNER), None, world.now).unwrap().id).collect();
+    let mut made = Vec::new();
+    for capsule in &deleted {
+        world.capsule.clone_from(capsule);
+        for n in 0..SWEEP_BATCH + 5 {
+            made.push(try_create(&mut world, OWNER, inline(b"1"), 1, &n.to_string()).unwrap());
+        }
+        let file = file(10);
+        let session = world.begin(10, "blob");
+        world.put(session, &file, 0).unwrap();
+        let finished = world.finish(session, &file).unwrap();
+        if capsule == &deleted[1] {
+            damage_blob(&world, &finished.blob_id);
+        }
+    }
+    for id in [&made[0], &made[SWEEP_BATCH + 4], &made[made.len() - 1]] {
+        damage_memory(&world, id);
+    }
+    for capsule in &deleted {
+        world.storage.capsules.delete(person(OWNER), capsule).unwrap();
+    }
+
+    let said = sweep_to_end(&mut world);
+    assert_eq!(said.len(), 4, "each is told once: {said:?}");
+    assert_eq!(said.iter().filter(|text| text.contains("memory")).count(), 3, "{said:?}");
+    assert_eq!(said.iter().filter(|text| text.contains("blob")).count(), 1, "{said:?}");
+    assert_eq!(world.storage.capsules.memory_total(), 4, "what is damaged stays, and nothing else");
+    assert_eq!(sweep(&mut world.storage, &crate::meter::Unmetered), Ok(true), "it is not told again");
+
+    world.restart(Box::<ActivePath>::default());
+    assert_eq!(sweep_to_end(&mut world).len(), 4, "the next build looks at them again");
+}
+
+#[test]
+fn a_memory_whose_blob_is_damaged_is_kept_whole() {
+    let mut world = World::extents();
+    let file = file(10);
+    let session = world.begin(10, "a");
+    world.put(session, &file, 0).unwrap();
+    let uploaded = world.finish(session, &file).unwrap();
+    damage_blob(&world, &uploaded.blob_id);
+    let refused = delete(&mut world.storage, person(OWNER), &uploaded.memory_id).unwrap_err();
+    assert!(matches!(refused, Error::Internal(_)), "{refused}");
+    assert!(read(&world, &uploaded.memory_id).is_ok(), "a call that fails has changed nothing");
 }

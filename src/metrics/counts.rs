@@ -6,13 +6,13 @@ use crate::api::{CallCounts, PathCounts, UploadCounts};
 pub fn write(text: &mut String, counts: &UploadCounts) {
     let paths = [("compat", &counts.compat), ("direct", &counts.direct), ("none", &counts.no_path)];
     for Family { name, help, label, samples } in FAMILIES {
-        text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} counter\n"));
-        for (path, counts) in paths {
-            for (value, number) in samples(counts) {
+        let of_path = |(path, counts)| {
+            samples(counts).into_iter().map(move |(value, number)| {
                 let label = if label.is_empty() { String::new() } else { format!(",{label}=\"{value}\"") };
-                text.push_str(&format!("{name}{{path=\"{path}\"{label}}} {number}\n"));
-            }
-        }
+                (format!("{{path=\"{path}\"{label}}}"), u128::from(number))
+            })
+        };
+        super::write(text, "counter", name, help, paths.into_iter().flat_map(of_path));
     }
 }
 

@@ -8,6 +8,7 @@
 //! byte 3     1       version
 //! byte 64..          numbers, eight bytes each, big-endian
 //! ```
+//! What is behind the numbers may hold other bytes at fixed places, all 0 in the beginning.
 
 use ic_stable_structures::Memory as _;
 use ic_stable_structures::memory_manager::MemoryId;
@@ -57,17 +58,13 @@ impl Counters {
     /// The numbers from place `first` on.
     pub fn get<const N: usize>(&self, first: u32) -> [u64; N] {
         let mut bytes = [[0; 8]; N];
-        if self.memory.size() > 0 {
-            self.memory.read(offset(first), bytes.as_flattened_mut());
-        }
+        self.read(offset(first), bytes.as_flattened_mut());
         bytes.map(u64::from_be_bytes)
     }
 
     /// Sets the numbers from place `first` on. Where stable memory had no room for the page nothing is set.
     pub fn set<const N: usize>(&self, first: u32, numbers: [u64; N]) {
-        if self.exists() {
-            self.memory.write(offset(first), numbers.map(u64::to_be_bytes).as_flattened());
-        }
+        self.write(offset(first), numbers.map(u64::to_be_bytes).as_flattened());
     }
 
     /// Counts the numbers from place `first` on up. One that is at its end stays there. Where stable memory had no room
@@ -81,6 +78,20 @@ impl Counters {
             *number = number.saturating_add(by);
         }
         self.set(first, numbers);
+    }
+
+    /// Reads bytes of the page from `at` on; 0 while there is none.
+    pub fn read(&self, at: u64, into: &mut [u8]) {
+        if self.memory.size() > 0 {
+            self.memory.read(at, into);
+        }
+    }
+
+    /// Writes bytes of the page from `at` on. Where stable memory has no room for the page they are not kept.
+    pub fn write(&self, at: u64, bytes: &[u8]) {
+        if self.exists() {
+            self.memory.write(at, bytes);
+        }
     }
 
     /// Whether there is a page for the numbers, if need be a new one.

@@ -44,20 +44,3 @@ impl<V: Record> Register<V> {
         self.cell.set(value.encode());
     }
 }
-
-impl Register<u64> {
-    /// Counts up by one and gives the new number; the first is 1.
-    ///
-    /// # Errors
-    /// When the counter does not decode, or has reached its end.
-    pub fn count_up(&mut self) -> Result<u64, StableError> {
-        let last = self.get()?.unwrap_or(0);
-        let next = last.checked_add(1).ok_or_else(|| StableError {
-            name: "counter",
-            key: "(register)".into(),
-            reason: "no number is left".into(),
-        })?;
-        self.set(&next);
-        Ok(next)
-    }
-}

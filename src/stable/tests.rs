@@ -137,10 +137,10 @@ fn a_damaged_record_is_an_error_with_its_key_and_not_a_default() {
 #[test]
 fn a_counter_counts_from_one_and_survives_reopening() {
     let memories = Memories::init(RawMemory::default());
-    let open = || Register::<u64>::open(&memories, memory_ids::SESSION_COUNTER);
-    assert_eq!((open().count_up(), open().count_up()), (Ok(1), Ok(2)));
-    open().set(&u64::MAX);
-    assert!(open().count_up().unwrap_err().reason.contains("no number is left"));
+    let open = || Ids::open(&memories, memory_ids::SESSION_COUNTER);
+    assert_eq!((open().give_out(), open().give_out()), (Ok(1), Ok(2)));
+    open().continue_after(u64::MAX);
+    assert!(open().give_out().unwrap_err().reason.contains("no number is left"));
 }
 
 #[test]

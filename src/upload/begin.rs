@@ -67,7 +67,7 @@ impl UploadService<'_> {
             }
         };
 
-        let id = SessionId(self.storage.sessions.counter.count_up()?);
+        let id = SessionId(self.storage.sessions.ids.give_out()?);
         let spec = SessionSpec {
             chunk_size: CHUNK_SIZE,
             bytes_expected: bytes,
@@ -85,6 +85,7 @@ impl UploadService<'_> {
         self.storage.index.insert(id, key, self.caller, self.now);
         self.storage.promises.add(id, bytes);
         self.storage.counters.session(path, Event::Begun);
+        self.canary = self.storage.counters.canary().begun(path, key, bytes, self.now);
         Ok(id.0)
     }
 
@@ -175,7 +176,7 @@ impl UploadService<'_> {
                 self.drop_session(id, &upload, Outcome::Expired)?;
                 return Ok(None);
             }
-            self.served_on = Some(upload.path);
+            self.serve(&upload);
             let hash = self.storage.payload_of(id)?.hash.algorithm();
             Fingerprint::of(&upload.meta.asset_metadata, upload.meta.expected_chunks, hash)
         } else {

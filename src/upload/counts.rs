@@ -13,9 +13,14 @@
 //! place 32..41   errors, in the order of `Error`
 //! ```
 
-use crate::api::{CallCounts, Error, ErrorCounts, PathCounts, Result, SessionPath, UploadCounts};
+use crate::api::{
+    CallCounts, CanaryReport, Error, ErrorCounts, PathCounts, Result, SessionPath, UploadCounts,
+};
+use crate::session::Time;
 use crate::stable::{Counters, Memories, StableError, memory_ids};
 
+use super::canary::Canary;
+use super::path::Upload;
 use super::service::UploadService;
 
 const ROW: u32 = 64;
@@ -72,6 +77,31 @@ impl PathCounters {
     /// Counts what happens to a session.
     pub fn session(&self, path: SessionPath, event: Event) {
         self.counters.add(row(Some(path)).saturating_add(event as u32), [1]);
+    }
+
+    /// Counts a session that ended without a file.
+    pub(super) fn dropped(&self, upload: &Upload, event: Event) {
+        self.session(upload.path, event);
+        if let Some(cell) = self.canary().cell_of(upload) {
+            self.canary().event(cell, event);
+        }
+    }
+
+    pub(super) fn canary(&self) -> Canary<'_> {
+        Canary(&self.counters)
+    }
+
+    /// Begins a canary at `now`, with this share of the new sessions on the compat path.
+    pub fn begin_canary(&self, now: Time, compat_share_percent: u8) {
+        self.canary().begin(now, compat_share_percent);
+    }
+
+    /// What the canary has come to. Worse by less than the margin does not matter.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when none was begun.
+    pub fn canary_report(&self, margin_percent: u8) -> Result<CanaryReport> {
+        self.canary().report(margin_percent)
     }
 
     /// Counts bytes that were stored.
@@ -172,11 +202,15 @@ impl UploadService<'_> {
     /// Does what a message is for, and counts it on the path that served it, whatever came of it.
     pub(super) fn counted<T>(&mut self, call: Call, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         self.served_on = None;
+        self.canary = None;
         let result = work(self);
         // A whole file never is a session, but its key may be a session's.
         let path = self.served_on.filter(|_| call != Call::Whole);
         if let Err(error) = &result {
             self.storage.counters.error(path, error);
+        }
+        if let Some(cell) = self.canary {
+            self.storage.counters.canary().message(cell, self.meter.used(), result.as_ref().err());
         }
         self.storage.counters.message(path, call, self.meter.used());
         result

@@ -95,7 +95,7 @@ impl UploadService<'_> {
 
     fn hash_slice(&mut self, id: SessionId) -> Result<bool> {
         let Some(upload) = self.path.load(self.storage, id, None, self.now)? else { return Ok(true) };
-        self.served_on = Some(upload.path);
+        self.serve(&upload);
         let payload = self.storage.payload_of(id)?;
         match self.digest(id, &upload, payload) {
             Ok(_) => Ok(true),
@@ -158,6 +158,9 @@ impl UploadService<'_> {
         };
         leave_receipt(self.storage, id, &ended, Outcome::Finished(finished.clone()));
         self.storage.counters.session(path, Event::Finished);
+        if let Some(cell) = self.canary {
+            self.storage.counters.canary().finished(cell, blob.size);
+        }
         Ok(finished.to_api())
     }
 

@@ -146,3 +146,6 @@ pub fn contradicted(asset_metadata: &AssetMetadata, digest: ContentDigest) -> Op
     let claimed = asset_metadata.base().sha256.as_ref()?;
     digest.as_sha256().filter(|digest| digest != claimed).map(|_| hex::encode(claimed))
 }
+
+const _: () =
+    assert!(MAX_FILES_PER_CALL <= crate::stable::PER_MESSAGE, "a message has numbers for all its files");

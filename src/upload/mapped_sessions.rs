@@ -36,7 +36,7 @@ impl Record for MappedSessions {
 /// # Errors
 /// A damaged counter.
 pub fn close(storage: &mut Storage) -> Result<(), StableError> {
-    let through = storage.sessions.counter.get()?.unwrap_or(0);
+    let through = storage.sessions.ids.last()?;
     storage.mapped_sessions.set(&MappedSessions { after: 0, through });
     Ok(())
 }

@@ -157,6 +157,11 @@ impl Receipts {
         self.by_session.get(&id.0)
     }
 
+    /// The sessions that have left one, in order of id.
+    pub fn sessions(&self) -> impl Iterator<Item = u64> + '_ {
+        self.by_session.keys(..)
+    }
+
     /// Number of receipts.
     pub fn len(&self) -> u64 {
         self.by_session.len()

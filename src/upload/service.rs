@@ -12,6 +12,7 @@ use crate::session::{ByteSource, PutOutcome, Session, SessionError, SessionId, T
 use crate::storage::Storage;
 
 use super::absorb::{absorb_hashed, absorb_stored, check_slot, hasher_for};
+use super::canary::Cell;
 use super::counts::Call;
 use super::error::{digest_of, to_ranges};
 use super::hashing::HashingSource;
@@ -36,6 +37,8 @@ pub struct UploadService<'a> {
     pub meter: &'a dyn Meter,
     /// Which layer served the message, as soon as that is known.
     pub(super) served_on: Option<SessionPath>,
+    /// Where the message is counted of a session that was begun in a canary.
+    pub(super) canary: Option<Cell>,
 }
 
 impl<'a> UploadService<'a> {
@@ -47,7 +50,7 @@ impl<'a> UploadService<'a> {
         now: Time,
         meter: &'a dyn Meter,
     ) -> Self {
-        Self { storage, path, caller, now, meter, served_on: None }
+        Self { storage, path, caller, now, meter, served_on: None, canary: None }
     }
 }
 
@@ -315,7 +318,7 @@ impl UploadService<'_> {
             let limits = self.storage.config()?;
             let expires_at = upload.expires_at(&limits);
             if expires_at > self.now {
-                self.served_on = Some(upload.path);
+                self.serve(&upload);
                 return Ok(upload);
             }
             // As long as a receipt would say so, if the timer had come by at once.
@@ -325,6 +328,12 @@ impl UploadService<'_> {
         }
         let receipt = self.own_receipt(id);
         Err(receipt.map_or_else(|| Error::not_found("session", id), |receipt| receipt.outcome.conflict(id)))
+    }
+
+    /// The message is about this session from now on.
+    pub(super) fn serve(&mut self, upload: &Upload) {
+        self.served_on = Some(upload.path);
+        self.canary = self.storage.counters.canary().cell_of(upload);
     }
 
     /// Ends a session, whoever asked for it, gives everything of it back, and leaves its owner a receipt.
@@ -337,7 +346,7 @@ impl UploadService<'_> {
         give_bytes_back(self.storage, session, meta, &payload.place(id, meta))?;
         self.give_subtrees_back(&payload)?;
         forget_session(self.storage, id, owner, session, &meta.capsule_id)?;
-        self.storage.counters.session(upload.path, outcome.event());
+        self.storage.counters.dropped(upload, outcome.event());
         let ended_at = upload.expires_at(&limits).min(self.now);
         let until = ended_at.plus_seconds(limits.session_ttl_seconds);
         if until > self.now {

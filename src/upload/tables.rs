@@ -1,7 +1,7 @@
 //! Where sessions are kept in stable memory, in both layouts.
 //!
 //! ```text
-//! id 5    u64                                            the last session id that was given out
+//! id 5    u64                                            the last session id that was given out, see `Ids`
 //! id 11   u64 -> SessionRecord                           layout 2
 //! id 12   u64 -> UploadMeta                              layout 2
 //! ```
@@ -12,7 +12,7 @@ use minicbor::{Decode, Encode};
 use crate::session::{
     ChunkSet, Session, SessionId, SessionMeta, SessionStatus, SessionStore, StoreError, Time,
 };
-use crate::stable::{Memories, Record, Register, StableError, Table, codec, memory_ids};
+use crate::stable::{Ids, Memories, Record, StableError, Table, codec, memory_ids};
 
 use super::{LegacySessions, UploadMeta};
 
@@ -24,8 +24,8 @@ pub struct SessionTables {
     pub sessions: Table<u64, SessionRecord>,
     /// Layout 2: the upload's half.
     pub metas: Table<u64, UploadMeta>,
-    /// The last session id that was given out.
-    pub counter: Register<u64>,
+    /// Session ids, and the numbers of memories.
+    pub ids: Ids,
 }
 
 impl SessionTables {
@@ -38,7 +38,7 @@ impl SessionTables {
             legacy: LegacySessions::open(memories)?,
             sessions: Table::open(memories, memory_ids::SESSIONS),
             metas: Table::open(memories, memory_ids::UPLOAD_META),
-            counter: Register::open(memories, memory_ids::SESSION_COUNTER),
+            ids: Ids::open(memories, memory_ids::SESSION_COUNTER),
         })
     }
 }
@@ -141,13 +141,13 @@ impl Record for SessionRecord {
 pub struct DirectStore<'a> {
     /// The session's halves.
     pub sessions: &'a mut Table<u64, SessionRecord>,
-    /// The last session id that was given out.
-    pub counter: &'a mut Register<u64>,
+    /// Where its id is taken from.
+    pub ids: &'a mut Ids,
 }
 
 impl SessionStore for DirectStore<'_> {
     fn allocate_id(&mut self) -> Result<SessionId, StoreError> {
-        self.counter.count_up().map(SessionId).map_err(|_| StoreError::IdsExhausted)
+        self.ids.give_out().map(SessionId).map_err(|_| StoreError::IdsExhausted)
     }
 
     fn get(&self, id: SessionId) -> Result<Option<Session>, StoreError> {

@@ -63,7 +63,7 @@ impl UploadService<'_> {
         CapsuleStore::check_memories(&capsule, limits.memories_per_capsule())?;
         self.take_room(&capsule_id, size, Wanted::File, &limits)?;
 
-        let id = SessionId(self.storage.sessions.counter.count_up()?);
+        let id = SessionId(self.storage.sessions.ids.give_out()?);
         let meta = self.new_meta(id, key, capsule_id, asset_metadata, expected_chunks);
         let place = match self.store_whole(id, &meta, bytes) {
             Ok(place) => place,

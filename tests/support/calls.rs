@@ -14,10 +14,13 @@ pub type Arguments = fn(&Scene) -> Vec<u8>;
 /// Every function, in alphabetical order.
 #[rustfmt::skip]
 pub const CALLS: &[(&str, Arguments)] = &[
+    ("admin_canary_begin",   |_| args!()),
+    ("admin_canary_report",  |_| args!(None::<u8>)),
     ("admin_capsule_makers",     |_| args!()),
     ("admin_capsule_makers_set", |_| args!(vec![owner()])),
     ("admin_config_get",     |_| args!()),
     ("admin_config_set",     |s| args!(s.settings)),
+    ("admin_errors",         |_| args!()),
     ("admin_stats",          |_| args!()),
     ("blob_delete",          |s| args!(&s.memory.blob.locator)),
     ("blob_get_meta",        |s| args!(&s.memory.blob.locator)),

@@ -4,6 +4,7 @@
 //! the canister's timers. Does not own: any expectation about an answer.
 
 pub mod calls;
+pub mod clone;
 pub mod conversion;
 pub mod did;
 pub mod legacy_state;

@@ -2,6 +2,8 @@
 //!
 //! Only the embedded server cuts a message off where a test wants it.
 
+use std::time::Duration;
+
 use session_migrate::costs::{self, MessageCost};
 use session_migrate::server::{self, ServerKind};
 use upload_canister::api::{BuildInfo, MigrationPhase};
@@ -12,7 +14,8 @@ use super::{World, owner};
 /// Parts into which a message is cut; it traps behind each but the last.
 const PARTS: u64 = 6;
 
-fn is_embedded() -> bool {
+/// Whether messages can be cut off; says so if not.
+pub fn is_embedded() -> bool {
     let chosen = server::chosen().unwrap();
     let embedded = chosen.kind == ServerKind::Embedded;
     if !embedded {
@@ -24,7 +27,7 @@ fn is_embedded() -> bool {
 }
 
 /// What `act` has executed.
-fn executed(world: &World, act: impl FnOnce(&World)) -> Vec<MessageCost> {
+pub fn executed(world: &World, act: impl FnOnce(&World)) -> Vec<MessageCost> {
     let told = |from| costs::messages(&world.pic, world.id, from).unwrap();
     let from = told(0).last().map_or(0, |last| last.index + 1);
     act(world);
@@ -32,7 +35,7 @@ fn executed(world: &World, act: impl FnOnce(&World)) -> Vec<MessageCost> {
 }
 
 /// The same with every message cut off after `instructions`; those that were.
-fn cut_off(world: &World, instructions: u64, act: impl FnOnce(&World)) -> Vec<MessageCost> {
+pub fn cut_off(world: &World, instructions: u64, act: impl FnOnce(&World)) -> Vec<MessageCost> {
     costs::cut_off_after(&world.pic, world.id, Some(instructions)).unwrap();
     let mut executed = executed(world, act);
     costs::cut_off_after(&world.pic, world.id, None).unwrap();
@@ -40,7 +43,13 @@ fn cut_off(world: &World, instructions: u64, act: impl FnOnce(&World)) -> Vec<Me
     executed
 }
 
-/// Lets every message of the migration trap in several places of it, one at a time: the canister is as it was before,
+/// Instructions of a begin.
+pub fn begin_costs(world: &World, capsule: &str) -> u64 {
+    let begin = |world: &World| drop(world.begin(owner(), capsule, &[1; 10], "measured").unwrap());
+    executed(world, begin).iter().map(|message| message.instructions).sum()
+}
+
+/// Lets every message of the migration, and that of its timer, trap in several places of it, one at a time: the canister is as it was before,
 /// and ends as if nothing had happened.
 pub fn trapped_everywhere<S: Start>(start: S) {
     if !is_embedded() {
@@ -69,6 +78,22 @@ pub fn trapped_everywhere<S: Start>(start: S) {
             let after = settle(&world);
             assert_eq!(after.phase, MigrationPhase::Converted, "message {k}, part {part}: {}", after.note);
             assert_eq!(S::dump(&world), expected, "message {k}, part {part}");
+        }
+        // The message of the timer itself: the IC has no timer then, until an update looks after them.
+        for part in 1..=PARTS {
+            let world = after(start, k);
+            let before = status(&world);
+            let cut = cut_off(&world, timer * part / PARTS - 1, |world| world.pic.tick());
+            assert_eq!(cut.first().map(|message| message.entry.as_str()), Some("global_timer"), "{cut:?}");
+            assert_eq!(status(&world), before, "message {k}, part {part} of the timer");
+            world.pic.advance_time(Duration::from_secs(301));
+            world.pic.tick();
+            assert_eq!(status(&world), before, "message {k}, part {part} of the timer: nothing runs");
+            let refused: upload_canister::api::Result<()> = world.update(owner(), "uploads_abort", (0_u64,));
+            refused.unwrap_err();
+            let after = settle(&world);
+            assert_eq!(after.phase, MigrationPhase::Converted, "part {part} of the timer: {}", after.note);
+            assert_eq!(S::dump(&world), expected, "message {k}, part {part} of the timer");
         }
     }
 }

@@ -4,7 +4,7 @@ use candid::Principal;
 use serde_bytes::{ByteBuf, Bytes};
 use sha2::{Digest, Sha256};
 use upload_canister::api::{
-    AssetMetadata, AssetMetadataBase, AssetType, BlobMeta, BlobRef, HashAlgorithm, Memory, Result,
+    AssetMetadata, AssetMetadataBase, AssetType, BlobMeta, BlobRef, HashAlgorithm, Memory, Result, SmallFile,
     StorageBackend, UploadFinishResult, UploadStatus,
 };
 
@@ -154,6 +154,25 @@ impl World {
         let session = self.begin(caller, capsule, file, idem).unwrap();
         self.put_all(caller, session, file);
         self.finish(caller, session, file).unwrap()
+    }
+
+    /// Uploads a file in one call.
+    pub fn put_whole(
+        &self,
+        caller: Principal,
+        capsule: &str,
+        file: &[u8],
+        idem: &str,
+    ) -> Result<UploadFinishResult> {
+        let file = SmallFile {
+            capsule_id: capsule.into(),
+            asset_metadata: metadata(file.len() as u64),
+            idem: idem.into(),
+            bytes: Bytes::new(file),
+            digest: ByteBuf::from(sha256(file)),
+            hash: None,
+        };
+        self.update(caller, "uploads_put_whole", (file,))
     }
 
     /// Size of a blob, and in how many reads it comes.

@@ -127,7 +127,7 @@ fn what_is_in_quarantine_is_tried_again_when_they_are_gone() {
 fn no_session_gets_an_id_that_is_left_behind() {
     for steps in [1, 3, 6, 8, 11, 14] {
         let (mut world, sessions) = layout_1();
-        world.storage.sessions.counter.set(&sessions[3].0);
+        world.storage.sessions.ids.continue_after(sessions[3].0);
         upgrade(&mut world);
         for _ in 0..steps {
             one_step(&mut world);

@@ -80,7 +80,7 @@ impl UploadPath for DirectPath {
 }
 
 fn service(tables: &mut SessionTables) -> SessionService<DirectStore<'_>> {
-    SessionService::new(DirectStore { sessions: &mut tables.sessions, counter: &mut tables.counter })
+    SessionService::new(DirectStore { sessions: &mut tables.sessions, ids: &mut tables.ids })
 }
 
 fn meta(tables: &SessionTables, id: SessionId) -> Result<UploadMeta> {

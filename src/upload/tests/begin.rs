@@ -151,7 +151,7 @@ fn a_begin_that_its_path_refuses_takes_nothing() {
     on_every_path(|mut world| {
         let id = world.begin(CHUNK, "a");
         let before = (world.live(), world.storage.usage.total(), world.storage.index.len());
-        world.storage.sessions.counter.set(&(id - 1));
+        world.storage.sessions.ids.continue_after(id - 1);
         world.try_begin(CHUNK + 1, "b").unwrap_err();
         assert_eq!((world.live(), world.storage.usage.total(), world.storage.index.len()), before);
     });

@@ -184,8 +184,7 @@ impl Reading<'_> {
             let name = self.codec.session_name(status.session);
             self.add("index", &name, &shown)?;
         }
-        let last_session = storage.sessions.counter.get().map_err(damaged)?.unwrap_or(0);
-        for session in 1..=last_session {
+        for session in storage.receipts.sessions() {
             let Some(receipt) = storage.receipts.get(SessionId(session)).map_err(damaged)? else { continue };
             let (outcome, finished) = match &receipt.outcome {
                 Outcome::Finished(finished) => ("finished", Some(finished)),
@@ -212,7 +211,6 @@ impl Reading<'_> {
             receipts: storage.receipts.len(),
             accounts: storage.usage.accounts(),
             bytes_in_use: storage.usage.total().map_err(damaged)?,
-            last_session,
         };
         self.add("sums", "all", &sums)
     }

@@ -40,7 +40,6 @@ pub(super) struct SumsShown {
     pub receipts: u64,
     pub accounts: u64,
     pub bytes_in_use: u64,
-    pub last_session: u64,
 }
 
 /// What came of the uploads, whatever path served them. Instructions are the meter's business.

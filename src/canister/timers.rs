@@ -1,0 +1,185 @@
+//! The canister's timers: jobs that are due once a minute, and chains of messages that go on at once.
+//!
+//! `ic-cdk-timers` keeps on the heap the deadline that it has given to the IC, and gives it another one only when that is
+//! earlier. Where the two disagree no timer runs until the next upgrade: when the message `canister_global_timer` traps
+//! or the canister is frozen as it is due, the IC has dropped the deadline and the heap still has it; a snapshot that is
+//! loaded into another canister brings the heap along and no deadline. An interval of which five calls were never
+//! answered is not run any more either. So each job notes when it last ran, and every update and every job looks whether
+//! one is overdue: then its interval is set again, and the IC is given a deadline past the library.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use ic_cdk_timers::TimerId;
+
+/// How often idle sessions, old receipts and released chunks are looked for, and whether the migration goes on.
+const EVERY: Duration = Duration::from_secs(60);
+
+/// Time after which a job that did not run is overdue, nanoseconds: five turns, since a busy subnet may be late by one
+/// or two.
+const OVERDUE_NANOS: u64 = 5 * 60 * 1_000_000_000;
+
+/// What is done once a minute, each in a message of its own: one that traps takes nothing of the other with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Job {
+    /// Ends idle sessions and clears up.
+    Sweep,
+    /// Looks whether the migration goes on.
+    Watch,
+}
+
+/// When a job runs.
+struct Schedule {
+    interval: Cell<Option<TimerId>>,
+    /// When it last ran to its end or was set, nanoseconds.
+    ran_at: Cell<u64>,
+}
+
+impl Schedule {
+    const fn new() -> Self {
+        Self { interval: Cell::new(None), ran_at: Cell::new(0) }
+    }
+}
+
+thread_local! {
+    static SWEEP: Schedule = const { Schedule::new() };
+    static WATCH: Schedule = const { Schedule::new() };
+    static HEADS: Chain = const { Chain::new() };
+    static HEADS_ARE_WRITTEN: Cell<bool> = const { Cell::new(false) };
+}
+
+impl Job {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Sweep, Self::Watch];
+
+    /// Its name in `/metrics`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sweep => "sweep",
+            Self::Watch => "watch",
+        }
+    }
+
+    fn with<T>(self, f: impl FnOnce(&Schedule) -> T) -> T {
+        match self {
+            Self::Sweep => SWEEP.with(f),
+            Self::Watch => WATCH.with(f),
+        }
+    }
+
+    /// When it last ran to its end, nanoseconds; before its first turn, when it was set.
+    pub fn ran_at(self) -> u64 {
+        self.with(|schedule| schedule.ran_at.get())
+    }
+
+    /// Sets its interval, in place of the one that it has.
+    fn set(self, now: u64) {
+        self.with(|schedule| {
+            let interval = ic_cdk_timers::set_timer_interval(EVERY, move || async move { self.run() });
+            if let Some(earlier) = schedule.interval.replace(Some(interval)) {
+                ic_cdk_timers::clear_timer(earlier);
+            }
+            schedule.ran_at.set(now);
+        });
+    }
+
+    fn run(self) {
+        self.with(|schedule| schedule.ran_at.set(ic_cdk::api::time()));
+        look_after();
+        match self {
+            Self::Sweep => super::sweep(),
+            Self::Watch => watch(),
+        }
+    }
+}
+
+/// Sets all timers of a canister whose heap is new.
+pub fn start() {
+    // In a message of its own and not in the installation's.
+    HEADS.with(|heads| heads.go_on_after(EVERY, write_heads));
+    let now = ic_cdk::api::time();
+    for job in Job::ALL {
+        job.set(now);
+    }
+}
+
+/// Sets the timers again that are overdue. For the beginning of every update.
+pub fn look_after() {
+    let now = ic_cdk::api::time();
+    if Job::ALL.iter().any(|job| is_overdue(job.ran_at(), now)) {
+        set_again(now);
+    }
+}
+
+#[cold]
+fn set_again(now: u64) {
+    for job in Job::ALL {
+        let ran_at = job.ran_at();
+        if is_overdue(ran_at, now) {
+            job.set(now);
+            ic_cdk_timers::set_timer(Duration::ZERO, async move { job.run() });
+            let late = now.saturating_sub(ran_at).div_euclid(1_000_000_000);
+            super::report("timers", format!("{} did not run for {late} s, and is set again", job.name()));
+        }
+    }
+    // The library believes that an earlier deadline is set, and does not do it. It runs whatever is due then, and sets the
+    // deadline of the next timer.
+    ic_cdk::api::global_timer_set(now);
+}
+
+/// Whether a job that last ran at `ran_at` should have run since. A heap of a canister whose clock is ahead is no excuse.
+const fn is_overdue(ran_at: u64, now: u64) -> bool {
+    now.wrapping_sub(ran_at) >= OVERDUE_NANOS
+}
+
+fn watch() {
+    if !HEADS_ARE_WRITTEN.get() {
+        HEADS.with(|heads| heads.go_on(write_heads));
+    }
+    super::migration::watch();
+}
+
+/// A message that traps leaves this to the next turn.
+fn write_heads() {
+    if let Err(error) = super::write_heads() {
+        super::report("type tables", error);
+    }
+    HEADS_ARE_WRITTEN.set(true);
+}
+
+/// Messages that follow one another, one at a time: whoever else finds that there is more to do begins no second chain.
+pub struct Chain {
+    next: Cell<Option<TimerId>>,
+}
+
+impl Chain {
+    /// No message follows yet.
+    pub const fn new() -> Self {
+        Self { next: Cell::new(None) }
+    }
+
+    /// Does `work` in the next message, in place of what was to be done in it.
+    pub fn go_on(&self, work: impl FnOnce() + 'static) {
+        self.go_on_after(Duration::ZERO, work);
+    }
+
+    fn go_on_after(&self, delay: Duration, work: impl FnOnce() + 'static) {
+        let next = ic_cdk_timers::set_timer(delay, async move { work() });
+        if let Some(earlier) = self.next.replace(Some(next)) {
+            ic_cdk_timers::clear_timer(earlier);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_is_overdue_after_five_turns_or_by_another_clock() {
+        let ran_at = 1_700_000_000_000_000_000;
+        let after = |seconds: u64| is_overdue(ran_at, ran_at + seconds * 1_000_000_000);
+        assert_eq!([0, 60, 299, 300, 50 * 3_600].map(after), [false, false, false, true, true]);
+        assert!(is_overdue(ran_at, ran_at - 1), "it ran in the future of this canister");
+    }
+}

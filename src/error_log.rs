@@ -1,0 +1,199 @@
+//! The last errors that no client could act on: of the timers, and of stored data that is damaged.
+//!
+//! The canister's log keeps some kilobytes, and a line for each finished upload pushes everything else out of it. Here an
+//! error outlives them, and upgrades too. One that comes again is counted where it is, so that a few that repeat
+//! themselves push no other out.
+//!
+//! In the memory of the counters, behind the numbers:
+//!
+//! ```text
+//! byte 8192..8200     errors so far, repeated ones included, big-endian
+//! byte 8832..         32 slots of 640 bytes: u16 length, big-endian, and a record; length 0: free
+//! ```
+
+use minicbor::{Decode, Encode};
+
+use crate::api::{RecentError, shortened};
+use crate::session::Time;
+use crate::stable::{Counters, Memories, codec, memory_ids};
+
+const TOTAL_AT: u64 = 8_192;
+
+const SLOTS_AT: u64 = TOTAL_AT + SLOT_BYTES as u64;
+
+const SLOT_BYTES: usize = 640;
+
+const SLOTS: usize = 32;
+
+/// Bytes of a slot before its record.
+const LEN_BYTES: usize = 2;
+
+#[derive(Encode, Decode, Clone, Debug, PartialEq, Eq)]
+struct Entry {
+    #[n(0)]
+    source: String,
+    #[n(1)]
+    message: String,
+    #[n(2)]
+    count: u64,
+    #[n(3)]
+    first_at: u64,
+    #[n(4)]
+    last_at: u64,
+}
+
+const VERSION: u8 = 1;
+
+impl Entry {
+    /// Nothing for a free slot, and for one that does not decode: it is the first to be overwritten.
+    fn decode(slot: &[u8; SLOT_BYTES]) -> Option<Self> {
+        let (len, record) = slot.split_first_chunk::<LEN_BYTES>()?;
+        let record = record.get(..usize::from(u16::from_be_bytes(*len)))?;
+        codec::decode(VERSION, record).ok()
+    }
+
+    /// A slot that holds it; nothing when it is too long, which shortened texts are not.
+    fn encode(&self) -> Option<[u8; SLOT_BYTES]> {
+        let record = codec::encode(VERSION, self);
+        let mut slot = [0; SLOT_BYTES];
+        let (len, rest) = slot.split_first_chunk_mut::<LEN_BYTES>()?;
+        *len = u16::try_from(record.len()).ok()?.to_be_bytes();
+        rest.get_mut(..record.len())?.copy_from_slice(&record);
+        Some(slot)
+    }
+}
+
+/// The last errors, in stable memory.
+pub struct ErrorLog {
+    page: Counters,
+}
+
+impl ErrorLog {
+    /// Opens the log in the memory of the counters.
+    pub fn open(memories: &Memories) -> Self {
+        Self { page: Counters::open(memories, memory_ids::UPLOAD_COUNTS) }
+    }
+
+    /// Keeps an error of `source`. Where stable memory has no room for the page, it is not kept.
+    pub fn note(&self, source: &str, message: &str, now: Time) {
+        let mut total = [0; 8];
+        self.page.read(TOTAL_AT, &mut total);
+        self.page.write(TOTAL_AT, &u64::from_be_bytes(total).saturating_add(1).to_be_bytes());
+
+        let (source, message) = (shortened(source), shortened(message));
+        let now = now.as_nanos();
+        let new = Entry { source, message, count: 0, first_at: now, last_at: now };
+        let slots = self.slots();
+        let same = |entry: &Entry| entry.source == new.source && entry.message == new.message;
+        let known = slots.iter().position(|slot| slot.as_ref().is_some_and(same));
+        // A free one is older than any.
+        let oldest = || {
+            let last_at = slots.iter().map(|slot| slot.as_ref().map(|entry| entry.last_at));
+            last_at.enumerate().min_by_key(|(_, last_at)| *last_at).map(|(index, _)| index)
+        };
+        let Some(index) = known.or_else(oldest) else { return };
+        let kept = slots.get(index).cloned().flatten().filter(same);
+        let mut entry = kept.unwrap_or(new);
+        entry.count = entry.count.saturating_add(1);
+        entry.last_at = now;
+        if let Some(slot) = entry.encode() {
+            self.page.write(offset(index), &slot);
+        }
+    }
+
+    /// Errors so far, repeated ones included.
+    pub fn total(&self) -> u64 {
+        let mut total = [0; 8];
+        self.page.read(TOTAL_AT, &mut total);
+        u64::from_be_bytes(total)
+    }
+
+    /// The errors that are kept, the last one first.
+    pub fn recent(&self) -> Vec<RecentError> {
+        let mut kept: Vec<Entry> = self.slots().into_iter().flatten().collect();
+        kept.sort_by_key(|entry| std::cmp::Reverse(entry.last_at));
+        let to_api = |Entry { source, message, count, first_at, last_at }| RecentError {
+            source,
+            message,
+            count,
+            first_at,
+            last_at,
+        };
+        kept.into_iter().map(to_api).collect()
+    }
+
+    fn slots(&self) -> Vec<Option<Entry>> {
+        let mut bytes = vec![[0; SLOT_BYTES]; SLOTS];
+        self.page.read(SLOTS_AT, bytes.as_flattened_mut());
+        bytes.iter().map(Entry::decode).collect()
+    }
+}
+
+fn offset(index: usize) -> u64 {
+    SLOTS_AT.saturating_add((index as u64).saturating_mul(SLOT_BYTES as u64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stable::RawMemory;
+
+    fn log_on(raw: &RawMemory) -> ErrorLog {
+        ErrorLog::open(&Memories::init(raw.clone()))
+    }
+
+    fn at(seconds: u64) -> Time {
+        Time::from_nanos(0).plus_seconds(seconds)
+    }
+
+    #[test]
+    fn errors_are_kept_across_upgrades_the_last_one_first() {
+        let raw = RawMemory::default();
+        log_on(&raw).note("sweep", "session 7: damaged", at(1));
+        log_on(&raw).note("migration", "stuck", at(2));
+        log_on(&raw).note("sweep", "session 7: damaged", at(9));
+        let error = |source: &str, message: &str, count, first_at, last_at| RecentError {
+            source: source.into(),
+            message: message.into(),
+            count,
+            first_at,
+            last_at,
+        };
+        let (first, last) = (at(1).as_nanos(), at(9).as_nanos());
+        let stuck = at(2).as_nanos();
+        assert_eq!(
+            log_on(&raw).recent(),
+            [
+                error("sweep", "session 7: damaged", 2, first, last),
+                error("migration", "stuck", 1, stuck, stuck)
+            ]
+        );
+        assert_eq!(log_on(&raw).total(), 3);
+    }
+
+    #[test]
+    fn a_new_error_takes_the_place_of_the_oldest() {
+        let log = log_on(&RawMemory::default());
+        for n in 0..SLOTS as u64 {
+            log.note("sweep", &n.to_string(), at(n));
+        }
+        log.note("sweep", "0", at(100));
+        log.note("sweep", &"long ".repeat(10_000), at(101));
+        let messages: Vec<String> = log.recent().into_iter().map(|error| error.message).collect();
+        assert_eq!(messages.len(), SLOTS);
+        assert!(messages[0].starts_with("long ") && messages[0].ends_with('…'), "{}", messages[0]);
+        assert!(messages[1] == "0" && !messages.contains(&"1".to_owned()), "{messages:?}");
+        assert_eq!(log.total(), SLOTS as u64 + 2);
+    }
+
+    #[test]
+    fn a_damaged_slot_is_as_good_as_free() {
+        let raw = RawMemory::default();
+        let log = log_on(&raw);
+        log.note("sweep", "a", at(1));
+        log.page.write(SLOTS_AT, &[0xff; SLOT_BYTES]);
+        assert_eq!(log.recent(), []);
+        log.note("sweep", "b", at(2));
+        assert_eq!(log.recent().len(), 1);
+    }
+}

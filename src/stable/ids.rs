@@ -1,0 +1,209 @@
+//! Numbers that are given out once and never again, not even after a snapshot was loaded.
+//!
+//! Loading a snapshot takes stable memory back, and a mere counter with it. The canister version does not go back: the IC
+//! counts it up with every message that changes memory and with every load. No two messages that are kept have the same,
+//! so a number that contains it is new:
+//!
+//! ```text
+//! bit 52..64   generation: 0, until the state of another canister is loaded whose version was higher
+//! bit 10..52   canister version of the message that gave the number out
+//! bit  0..10   counts within that message
+//! ```
+//!
+//! Numbers ascend, and each is above all that the loaded state has. What is stored is the last one alone, as it was when it
+//! was a mere counter.
+
+use ic_stable_structures::memory_manager::MemoryId;
+
+use super::table::StableError;
+use super::{Memories, Register};
+
+/// Bits that count within a message.
+const COUNT_BITS: u32 = 10;
+
+const COUNT_MASK: u64 = (1 << COUNT_BITS) - 1;
+
+/// Bits of a count and a canister version.
+const VERSIONED_BITS: u32 = 52;
+
+/// Numbers that one message can take without a new generation.
+pub const PER_MESSAGE: usize = 1 << COUNT_BITS;
+
+/// Numbers that are given out once.
+pub struct Ids {
+    last: Register<u64>,
+    /// The version of the canister in the present message; none outside of the IC, where no snapshot is loaded.
+    version: Option<fn() -> u64>,
+}
+
+impl Ids {
+    /// Opens the register at `id`, or makes an empty one where nothing is.
+    pub fn open(memories: &Memories, id: MemoryId) -> Self {
+        Self { last: Register::open(memories, id), version: None }
+    }
+
+    /// From now on every number contains what `version` gives.
+    pub fn number_by(&mut self, version: fn() -> u64) {
+        self.version = Some(version);
+    }
+
+    /// The last number that was given out; 0 before the first.
+    ///
+    /// # Errors
+    /// When the register does not decode.
+    pub fn last(&self) -> Result<u64, StableError> {
+        Ok(self.last.get()?.unwrap_or(0))
+    }
+
+    /// Gives out numbers above `last` only.
+    pub fn continue_after(&mut self, last: u64) {
+        self.last.set(&last);
+    }
+
+    /// Gives a number out; the first is at least 1.
+    ///
+    /// # Errors
+    /// When the register does not decode, or no number is left.
+    pub fn give_out(&mut self) -> Result<u64, StableError> {
+        let last = self.last()?;
+        let next = match self.version {
+            Some(version) => after(last, version()),
+            None => last.checked_add(1),
+        };
+        let next = next.ok_or_else(|| StableError {
+            name: "counter",
+            key: "(register)".into(),
+            reason: format!("no number is left after {last}"),
+        })?;
+        self.last.set(&next);
+        Ok(next)
+    }
+}
+
+/// The lowest number above `last` that a message at this canister version may give out.
+fn after(last: u64, version: u64) -> Option<u64> {
+    let first = version.checked_mul(PER_MESSAGE as u64).filter(|first| first >> VERSIONED_BITS == 0)?;
+    let generation = last >> VERSIONED_BITS << VERSIONED_BITS;
+    let first_of_message = generation | first;
+    let end_of_message = first_of_message | COUNT_MASK;
+    if last < first_of_message {
+        Some(first_of_message)
+    } else if last < end_of_message {
+        last.checked_add(1)
+    } else {
+        generation.checked_add(1 << VERSIONED_BITS).map(|generation| generation | first)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::stable::{RawMemory, memory_ids};
+
+    thread_local! {
+        static VERSION: Cell<u64> = const { Cell::new(0) };
+    }
+
+    fn ids_on(raw: RawMemory) -> Ids {
+        let mut ids = Ids::open(&Memories::init(raw), memory_ids::SESSION_COUNTER);
+        ids.number_by(|| VERSION.get());
+        ids
+    }
+
+    fn copy(raw: &RawMemory) -> RawMemory {
+        RawMemory::new(std::cell::RefCell::new(raw.borrow().clone()))
+    }
+
+    /// What may happen to a canister, as far as its numbers are concerned.
+    #[derive(Clone, Debug)]
+    enum Event {
+        /// A message takes so many numbers.
+        Message(u16),
+        /// Messages that take none.
+        Pass(u64),
+        TakeSnapshot,
+        /// Its own, or one of another canister.
+        LoadSnapshot(prop::sample::Index),
+    }
+
+    fn event() -> impl Strategy<Value = Event> {
+        prop_oneof![
+            6 => (1..20_u16).prop_map(Event::Message),
+            1 => Just(Event::Message(2_500)),
+            2 => (0..1_000_u64).prop_map(Event::Pass),
+            2 => Just(Event::TakeSnapshot),
+            2 => any::<prop::sample::Index>().prop_map(Event::LoadSnapshot),
+        ]
+    }
+
+    /// The snapshot of another canister, of which the last number is `last`.
+    fn foreign(last: u64) -> RawMemory {
+        let raw = RawMemory::default();
+        ids_on(raw.clone()).continue_after(last);
+        raw
+    }
+
+    proptest! {
+        #[test]
+        fn no_snapshot_brings_a_number_back(
+            events in prop::collection::vec(event(), 1..60),
+            foreign_last in prop::collection::vec(0..(3_u64 << VERSIONED_BITS), 0..3),
+        ) {
+            let mut raw = RawMemory::default();
+            let mut ids = ids_on(raw.clone());
+            VERSION.set(1);
+            let mut snapshots: Vec<RawMemory> = foreign_last.into_iter().map(foreign).collect();
+            snapshots.push(copy(&raw));
+            let mut given_out = BTreeSet::new();
+            for event in events {
+                match event {
+                    Event::Message(numbers) => {
+                        for _ in 0..numbers {
+                            let last = ids.last().unwrap();
+                            let next = ids.give_out().unwrap();
+                            prop_assert!(next > last, "{next} is not above {last}");
+                            prop_assert!(given_out.insert(next), "{next} was given out before");
+                        }
+                    }
+                    Event::Pass(messages) => VERSION.set(VERSION.get() + messages),
+                    Event::TakeSnapshot => snapshots.push(copy(&raw)),
+                    Event::LoadSnapshot(which) => {
+                        raw = copy(which.get(&snapshots));
+                        ids = ids_on(raw.clone());
+                    }
+                }
+                // Every message counts the version up, and so does a load.
+                VERSION.set(VERSION.get() + 1);
+            }
+        }
+    }
+
+    #[test]
+    fn a_canister_of_its_own_history_has_numbers_of_generation_0() {
+        let mut ids = ids_on(RawMemory::default());
+        VERSION.set(3);
+        assert_eq!((ids.give_out(), ids.give_out()), (Ok(3 << 10), Ok((3 << 10) + 1)));
+        VERSION.set(9);
+        assert_eq!(ids.give_out(), Ok(9 << 10));
+        ids.continue_after(20);
+        assert_eq!(ids.give_out(), Ok(9 << 10), "a counter of before goes on above");
+        ids.continue_after(1 << 40);
+        assert_eq!(ids.give_out(), Ok((1 << 52) + (9 << 10)), "and one of a busier canister, too");
+    }
+
+    #[test]
+    fn a_canister_that_has_used_its_numbers_up_says_so() {
+        let mut ids = ids_on(RawMemory::default());
+        VERSION.set(1 << 42);
+        assert!(ids.give_out().unwrap_err().reason.contains("no number is left after 0"));
+        VERSION.set(7);
+        ids.continue_after(u64::MAX);
+        assert!(ids.give_out().unwrap_err().reason.contains("no number is left after 18446744073709551615"));
+        assert_eq!(ids.last(), Ok(u64::MAX));
+    }
+}

@@ -1,0 +1,201 @@
+//! A canary: what comes of the sessions begun since a mark, by the path on which each was begun, and by size.
+//!
+//! Which path that was need not be stored with a session: the share and the session's idempotency key tell, as long as
+//! the share stays what it is. A session that is begun on another path than the share says ends the canary; those begun
+//! before still count as they end.
+//!
+//! In the memory of the counters:
+//!
+//! ```text
+//! place 192..195   when it was begun, nanoseconds, 0: never; share of the compat path, per cent; when it ended, 0: not yet
+//! place 256..      32 places for each size of the compat path, the smallest first, then of the direct path:
+//!                  begun, finished, aborted, expired, bytes finished, messages, instructions, internal errors, refusals
+//! ```
+
+use candid::Principal;
+
+use crate::api::{CanaryCounts, CanaryReport, Error, Result, SessionPath};
+use crate::blob::CHUNK_SIZE;
+use crate::session::Time;
+use crate::stable::Counters;
+
+use super::canary_verdict::{Arm, judge};
+use super::counts::Event;
+use super::idempotency::IdemKey;
+use super::path::Upload;
+
+const MARK: u32 = 192;
+const ENDED_AT: u32 = MARK + 2;
+const CELLS: u32 = 256;
+const CELL_PLACES: u32 = 32;
+
+const BYTES: u32 = 4;
+/// Messages, instructions, internal errors, refusals.
+const MESSAGES: u32 = 5;
+
+/// Sizes that sessions are counted by: chunks at most. An upload of another order of magnitude has other reasons to fail.
+const SIZES: [Option<u32>; 4] = [Some(1), Some(10), Some(100), None];
+
+/// The mark of a canary.
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    begun_at: u64,
+    compat_share_percent: u8,
+    ended_at: Option<u64>,
+}
+
+impl Mark {
+    fn read(counters: &Counters) -> Option<Self> {
+        let [begun_at, share, ended_at] = counters.get(MARK);
+        let compat_share_percent = u8::try_from(share).ok()?;
+        let ended_at = (ended_at > 0).then_some(ended_at);
+        (begun_at > 0).then_some(Self { begun_at, compat_share_percent, ended_at })
+    }
+
+    fn covers(&self, created_at: u64) -> bool {
+        created_at >= self.begun_at && self.ended_at.is_none_or(|ended_at| created_at < ended_at)
+    }
+
+    /// The path that a session with this key was begun on.
+    fn path(&self, key: IdemKey) -> SessionPath {
+        if key.percentile() < self.compat_share_percent { SessionPath::Compat } else { SessionPath::Direct }
+    }
+}
+
+/// Where a session is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Cell(u32);
+
+impl Cell {
+    fn of(path: SessionPath, bytes: u64) -> Self {
+        let chunks = bytes.div_ceil(u64::from(CHUNK_SIZE));
+        let fits = |max: &Option<u32>| max.is_none_or(|max| chunks <= u64::from(max));
+        Self::at(path, SIZES.iter().position(fits).unwrap_or_default())
+    }
+
+    fn at(path: SessionPath, size: usize) -> Self {
+        let row = match path {
+            SessionPath::Compat => 0,
+            SessionPath::Direct => SIZES.len(),
+        };
+        let index = u32::try_from(row.saturating_add(size)).unwrap_or_default();
+        Self(index.saturating_mul(CELL_PLACES).saturating_add(CELLS))
+    }
+}
+
+/// The numbers of a canary.
+pub(super) struct Canary<'a>(pub(super) &'a Counters);
+
+impl Canary<'_> {
+    /// Begins a canary; what an earlier one has counted is dropped.
+    pub(super) fn begin(&self, now: Time, compat_share_percent: u8) {
+        for path in [SessionPath::Compat, SessionPath::Direct] {
+            for size in 0..SIZES.len() {
+                self.0.set(Cell::at(path, size).0, [0; CELL_PLACES as usize]);
+            }
+        }
+        self.0.set(MARK, [now.as_nanos(), u64::from(compat_share_percent), 0]);
+    }
+
+    /// Where a session that was begun now is counted, if a canary is on.
+    pub(super) fn begun(&self, on: SessionPath, key: IdemKey, bytes: u64, now: Time) -> Option<Cell> {
+        let mark = Mark::read(self.0).filter(|mark| mark.ended_at.is_none())?;
+        if mark.path(key) != on {
+            self.0.set(ENDED_AT, [now.as_nanos()]);
+            return None;
+        }
+        let cell = Cell::of(on, bytes);
+        self.event(cell, Event::Begun);
+        Some(cell)
+    }
+
+    /// Where a session is counted, if it was begun in a canary.
+    pub(super) fn cell_of(&self, upload: &Upload) -> Option<Cell> {
+        let Upload { session, meta, .. } = upload;
+        let mark = Mark::read(self.0).filter(|mark| mark.covers(meta.created_at))?;
+        let owner = Principal::try_from_slice(&session.owner).ok()?;
+        let key = IdemKey::of(&meta.capsule_id, &owner, &session.session_meta.idem);
+        Some(Cell::of(mark.path(key), session.bytes_expected))
+    }
+
+    pub(super) fn event(&self, cell: Cell, event: Event) {
+        let place = match event {
+            Event::Begun => 0,
+            Event::Finished => 1,
+            Event::Aborted => 2,
+            // Neither was its caller's doing.
+            Event::Expired | Event::Evicted => 3,
+        };
+        self.0.add(cell.0.saturating_add(place), [1]);
+    }
+
+    pub(super) fn finished(&self, cell: Cell, bytes: u64) {
+        self.event(cell, Event::Finished);
+        self.0.add(cell.0.saturating_add(BYTES), [bytes]);
+    }
+
+    pub(super) fn message(&self, cell: Cell, instructions: u64, error: Option<&Error>) {
+        let [internal, refused] = match error {
+            None | Some(Error::Hashing { .. }) => [0, 0],
+            Some(Error::Internal(_)) => [1, 0],
+            Some(_) => [0, 1],
+        };
+        self.0.add(cell.0.saturating_add(MESSAGES), [1, instructions, internal, refused]);
+    }
+
+    /// What the canary has come to, judged by a margin in percentage points.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when none was begun.
+    pub(super) fn report(&self, margin_percent: u8) -> Result<CanaryReport> {
+        let Some(mark) = Mark::read(self.0) else {
+            return Err(Error::conflict("canary", "report", "none was begun: admin_canary_begin does"));
+        };
+        let counts = |path| self.counts(path);
+        let (compat, direct) = (counts(SessionPath::Compat), counts(SessionPath::Direct));
+        let judged = judge(Arm::of(&compat), Arm::of(&direct), margin_percent);
+        Ok(CanaryReport {
+            begun_at: mark.begun_at,
+            ended_at: mark.ended_at,
+            compat_share_percent: mark.compat_share_percent,
+            compat,
+            direct,
+            difference: judged.difference,
+            uncertainty: judged.uncertainty,
+            verdict: judged.verdict,
+            summary: judged.summary,
+        })
+    }
+
+    fn counts(&self, path: SessionPath) -> Vec<CanaryCounts> {
+        let of_size = |(size, max_chunks): (usize, &Option<u32>)| {
+            let [
+                begun,
+                finished,
+                aborted,
+                expired,
+                bytes_finished,
+                messages,
+                instructions,
+                internal_errors,
+                refusals,
+            ] = self.0.get(Cell::at(path, size).0);
+            CanaryCounts {
+                max_chunks: *max_chunks,
+                begun,
+                finished,
+                aborted,
+                expired,
+                bytes_finished,
+                messages,
+                instructions,
+                internal_errors,
+                refusals,
+            }
+        };
+        SIZES.iter().enumerate().map(of_size).collect()
+    }
+}
+
+#[cfg(all(test, feature = "compat", feature = "direct"))]
+mod tests;

@@ -1,0 +1,125 @@
+//! What a canary counts, and when it ends.
+
+use crate::api::{CanaryCounts, CanaryReport, CanaryVerdict, SessionPath};
+use crate::upload::limits::DEFAULT_SESSION_TTL_SECONDS;
+use crate::upload::tests::{World, file, set_share, sha256};
+
+const CHUNK: usize = crate::blob::CHUNK_SIZE as usize;
+
+fn report(world: &World) -> CanaryReport {
+    world.storage.counters.canary_report(2).unwrap()
+}
+
+/// A staged build on which half of the sessions take the compat path, after an eventful past.
+fn half_and_half() -> World {
+    let mut world = World::staged();
+    set_share(&mut world.storage, 50);
+    for n in 0..10 {
+        world.begin(10, &format!("past {n}"));
+    }
+    world.now = world.now.plus_seconds(1);
+    world.storage.counters.begin_canary(world.now, 50);
+    world
+}
+
+/// Begins sessions until each path has `least`; returns those of the compat path and of the direct path.
+fn begin_on_both(world: &mut World, bytes: usize, least: usize) -> [Vec<u64>; 2] {
+    let mut begun = [Vec::new(), Vec::new()];
+    for n in 0.. {
+        if begun.iter().all(|ids| ids.len() >= least) {
+            break;
+        }
+        let id = world.begin(bytes, &format!("{bytes} bytes, {n}"));
+        let path = world.service().status(id).unwrap().path;
+        begun[usize::from(path == SessionPath::Direct)].push(id);
+    }
+    begun
+}
+
+fn sum(counts: &[CanaryCounts], number: fn(&CanaryCounts) -> u64) -> u64 {
+    counts.iter().map(number).sum()
+}
+
+#[test]
+fn sessions_count_by_the_path_and_the_size_that_they_began_with() {
+    let mut world = half_and_half();
+    assert_eq!(sum(&report(&world).compat, |counts| counts.begun), 0, "the past is not in it");
+    let small = begin_on_both(&mut world, 10, 3);
+    let large = begin_on_both(&mut world, CHUNK + 1, 1);
+    for id in small.iter().map(|ids| ids[0]) {
+        world.put(id, &file(10), 0).unwrap();
+        world.service().finish(id, &sha256(b"wrong"), 10).unwrap_err();
+        world.finish(id, &file(10)).unwrap();
+    }
+    for id in small.iter().map(|ids| ids[1]) {
+        world.service().abort(id).unwrap();
+    }
+    // What is left is converted, and expires on the direct path.
+    set_share(&mut world.storage, 0);
+    for id in small.iter().chain(&large).flatten() {
+        let _ = world.service().status(*id);
+    }
+    world.now = world.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
+    while !world.service().sweep().unwrap() {}
+
+    let report = report(&world);
+    for (counts, small, large) in
+        [(&report.compat, &small[0], &large[0]), (&report.direct, &small[1], &large[1])]
+    {
+        let [one_chunk, ten_chunks, ..] = counts[..] else { panic!("{counts:?}") };
+        let (begun, expired) = (small.len() as u64, small.len() as u64 - 2);
+        assert_eq!([one_chunk.begun, one_chunk.finished, one_chunk.aborted], [begun, 1, 1]);
+        assert_eq!([one_chunk.expired, one_chunk.bytes_finished], [expired, 10]);
+        assert_eq!([one_chunk.refusals, one_chunk.internal_errors], [1, 0], "{one_chunk:?}");
+        // A begin for each, a put and two finishes for one, an abort for another.
+        assert_eq!(one_chunk.messages, begun + 4);
+        let all = large.len() as u64;
+        assert_eq!(
+            [ten_chunks.begun, ten_chunks.expired, ten_chunks.max_chunks.unwrap().into()],
+            [all, all, 10]
+        );
+    }
+    assert_eq!(report.ended_at, None, "no session was begun on another path than the share says");
+    assert!(matches!(report.verdict, CanaryVerdict::NeedsMore { .. }), "{}", report.summary);
+}
+
+#[test]
+fn a_session_on_another_path_than_its_share_ends_the_canary() {
+    let mut world = half_and_half();
+    let [compat, _] = begin_on_both(&mut world, 10, 1);
+    set_share(&mut world.storage, 0);
+    world.now = world.now.plus_seconds(1);
+    for n in 0..20 {
+        world.begin(10, &format!("later {n}"));
+    }
+    let before = report(&world);
+    assert_eq!(before.ended_at, Some(world.now.as_nanos()));
+    // Those begun before still end in it, and those begun later do not.
+    world.service().abort(compat[0]).unwrap();
+    let later = world.begin(10, "later 0");
+    world.service().abort(later).unwrap();
+    let after = report(&world);
+    assert_eq!(sum(&after.compat, |counts| counts.aborted), 1);
+    assert_eq!(sum(&after.direct, |counts| counts.aborted), 0);
+}
+
+#[test]
+fn a_canary_begins_from_scratch_and_survives_upgrades() {
+    let mut world = half_and_half();
+    begin_on_both(&mut world, 10, 2);
+    let first = report(&world);
+    world.restart(Box::<crate::upload::path::ActivePath>::default());
+    assert_eq!(report(&world), first);
+    world.now = world.now.plus_seconds(1);
+    world.storage.counters.begin_canary(world.now, 50);
+    let second = report(&world);
+    assert_eq!(second.begun_at, world.now.as_nanos());
+    assert_eq!(sum(&second.compat, |counts| counts.begun) + sum(&second.direct, |counts| counts.begun), 0);
+}
+
+#[test]
+fn a_report_without_a_canary_says_how_to_begin_one() {
+    let world = World::staged();
+    let refused = world.storage.counters.canary_report(2).unwrap_err();
+    assert!(refused.to_string().contains("admin_canary_begin"), "{refused}");
+}

@@ -1,0 +1,156 @@
+//! The rule by which a canary is judged.
+//!
+//! Of the sessions that ended, the part that ended without a file is compared: direct path less compat path. Sessions are
+//! assigned by a hash, so sizes and clients are alike on both. The interval of 95 % is that of Agresti and Caffo: one
+//! success and one failure are added to each side, which keeps it honest for small numbers and for parts near 0.
+
+use crate::api::{CanaryCounts, CanaryVerdict};
+
+/// Standard errors on each side of an interval of 95 %.
+const Z: f64 = 1.96;
+
+/// What is judged of a path.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Arm {
+    pub ended: u64,
+    pub without_file: u64,
+    pub internal_errors: u64,
+}
+
+impl Arm {
+    /// The sessions of all sizes.
+    pub(super) fn of(counts: &[CanaryCounts]) -> Self {
+        counts.iter().fold(Self::default(), |sum, counts| {
+            let without_file = counts.aborted.saturating_add(counts.expired);
+            Self {
+                ended: sum.ended.saturating_add(counts.finished).saturating_add(without_file),
+                without_file: sum.without_file.saturating_add(without_file),
+                internal_errors: sum.internal_errors.saturating_add(counts.internal_errors),
+            }
+        })
+    }
+
+    /// The part without a file, and the square of its standard error.
+    fn part(&self) -> (f64, f64) {
+        let ended = self.ended as f64 + 2.0;
+        let part = (self.without_file as f64 + 1.0) / ended;
+        (part, part * (1.0 - part) / ended)
+    }
+}
+
+/// What the numbers say.
+#[derive(Clone, Debug)]
+pub(super) struct Judged {
+    pub difference: f64,
+    pub uncertainty: f64,
+    pub verdict: CanaryVerdict,
+    pub summary: String,
+}
+
+/// Judges the direct path beside the compat path. Worse by less than the margin, in percentage points, does not matter.
+pub(super) fn judge(compat: Arm, direct: Arm, margin_percent: u8) -> Judged {
+    let (on_compat, compat_error) = compat.part();
+    let (on_direct, direct_error) = direct.part();
+    let margin = f64::from(margin_percent);
+    let difference = 100.0 * (on_direct - on_compat);
+    let uncertainty = 100.0 * Z * (compat_error + direct_error).sqrt();
+    let internal_errors = direct.internal_errors;
+    let (verdict, says) = if internal_errors > 0 || difference > uncertainty {
+        let verdict = CanaryVerdict::Worse { by: difference, internal_errors };
+        (verdict, format!("worse, by {difference:.1} points; internal errors: {internal_errors}"))
+    } else if difference + uncertainty <= margin {
+        (CanaryVerdict::NoDifferenceSeen, format!("no difference seen, at most {margin} points"))
+    } else {
+        let sessions =
+            sessions_needed(compat.ended.saturating_add(direct.ended), difference, uncertainty, margin);
+        (CanaryVerdict::NeedsMore { sessions }, format!("needs about {sessions} more sessions that end"))
+    };
+    let summary = format!(
+        "direct beside compat: {says} ({} of {} ended without a file, and {} of {}; the difference is {difference:.1} \
+         points, give or take {uncertainty:.1})",
+        direct.without_file, direct.ended, compat.without_file, compat.ended
+    );
+    Judged { difference, uncertainty, verdict, summary }
+}
+
+/// About how many more sessions must end until the interval is narrow enough for one answer or the other, if the
+/// difference stays what it is: its width goes with the root of their number.
+fn sessions_needed(ended: u64, difference: f64, uncertainty: f64, margin: f64) -> u64 {
+    let narrow_enough = (margin - difference).max(difference).max(0.1);
+    let counted = ended as f64 + 4.0;
+    let needed = counted * (uncertainty / narrow_enough).powi(2);
+    (needed - counted).ceil().max(1.0) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arm(without_file: u64, ended: u64) -> Arm {
+        Arm { ended, without_file, internal_errors: 0 }
+    }
+
+    fn verdict(compat: Arm, direct: Arm) -> CanaryVerdict {
+        judge(compat, direct, 2).verdict
+    }
+
+    /// By hand: parts 3/102 and 13/102, standard error 0.0370, difference 9.8 points.
+    #[test]
+    fn the_interval_is_that_of_agresti_and_caffo() {
+        let judged = judge(arm(2, 100), arm(12, 100), 2);
+        assert!((judged.difference - 9.804).abs() < 0.001, "{judged:?}");
+        assert!((judged.uncertainty - 7.259).abs() < 0.01, "{judged:?}");
+        assert!(matches!(judged.verdict, CanaryVerdict::Worse { by, internal_errors: 0 } if by > 9.0));
+        assert!(judged.summary.contains("worse, by 9.8 points"), "{}", judged.summary);
+        assert!(
+            judged.summary.contains("12 of 100 ended without a file, and 2 of 100"),
+            "{}",
+            judged.summary
+        );
+    }
+
+    #[test]
+    fn few_sessions_say_nothing() {
+        for (compat, direct) in [
+            (arm(0, 0), arm(0, 0)),
+            (arm(0, 5), arm(1, 5)),
+            (arm(0, 20), arm(0, 400)),
+            (arm(1, 30), arm(2, 30)),
+        ] {
+            let CanaryVerdict::NeedsMore { sessions } = verdict(compat, direct) else {
+                panic!("{compat:?} {direct:?}: {:?}", verdict(compat, direct));
+            };
+            assert!(sessions > 0, "{compat:?} {direct:?}");
+        }
+    }
+
+    #[test]
+    fn some_times_the_sessions_it_asks_for_suffice() {
+        for (compat, direct) in
+            [(arm(2, 50), arm(20, 950)), (arm(1, 40), arm(9, 160)), (arm(0, 20), arm(0, 380))]
+        {
+            let CanaryVerdict::NeedsMore { sessions } = verdict(compat, direct) else { panic!() };
+            let ended = compat.ended + direct.ended;
+            let grown = |arm: Arm| {
+                let times = (ended + 3 * sessions) as f64 / ended as f64;
+                let scaled = |number: u64| (number as f64 * times) as u64;
+                Arm { ended: scaled(arm.ended), without_file: scaled(arm.without_file), internal_errors: 0 }
+            };
+            let then = verdict(grown(compat), grown(direct));
+            assert!(!matches!(then, CanaryVerdict::NeedsMore { .. }), "{compat:?} {direct:?}: {then:?}");
+        }
+    }
+
+    #[test]
+    fn many_sessions_that_fare_alike_show_no_difference() {
+        assert_eq!(verdict(arm(10, 500), arm(190, 9_500)), CanaryVerdict::NoDifferenceSeen);
+        assert_eq!(verdict(arm(100, 500), arm(20, 9_500)), CanaryVerdict::NoDifferenceSeen, "better");
+    }
+
+    #[test]
+    fn one_internal_error_is_one_too_many() {
+        let direct = Arm { internal_errors: 1, ..arm(0, 10_000) };
+        let worse = verdict(arm(0, 10_000), direct);
+        assert!(matches!(worse, CanaryVerdict::Worse { internal_errors: 1, .. }), "{worse:?}");
+    }
+}

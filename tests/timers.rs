@@ -1,0 +1,175 @@
+//! The canister's timers, on real wasm: what loses them, and that the next update finds them again.
+
+use std::time::Duration;
+
+use crate::support::conversion::sessions::Sessions;
+use crate::support::conversion::{after, settle, undisturbed};
+use crate::support::traps::{begin_costs, cut_off, executed, is_embedded};
+use crate::support::upload::file;
+use crate::support::{World, controller, owner, stranger};
+use pocket_ic::CanisterSettings;
+use session_migrate::build::Build;
+use session_migrate::costs::MessageCost;
+use upload_canister::api::{Error, RecentError, Result, UploadFinishResult};
+
+/// Instructions that no message of the timers comes to its end with.
+const TOO_FEW: u64 = 2_000;
+
+/// What makes a session idle too long, and more.
+const TWO_DAYS: Duration = Duration::from_secs(50 * 3_600);
+
+/// An update that changes nothing.
+fn anybody_calls(world: &World) {
+    let refused: Result<()> = world.update(stranger(), "uploads_abort", (0_u64,));
+    assert!(matches!(refused, Err(Error::NotFound { .. })), "{refused:?}");
+}
+
+fn errors(world: &World) -> Vec<RecentError> {
+    world.query(controller(), "admin_errors", ()).unwrap()
+}
+
+fn minute(world: &World) {
+    world.pic.advance_time(Duration::from_secs(61));
+    world.pic.tick();
+    world.pic.tick();
+}
+
+fn pass(world: &World, time: Duration) {
+    world.pic.advance_time(time);
+    for _ in 0..5 {
+        world.pic.tick();
+    }
+}
+
+fn put_whole(world: &World, capsule: &str, n: u64) -> UploadFinishResult {
+    world.put_whole(owner(), capsule, &file(10, n), &format!("whole {n}")).unwrap()
+}
+
+#[test]
+fn an_update_sets_timers_again_that_a_trap_has_lost() {
+    if !is_embedded() {
+        return;
+    }
+    for build in [Build::Legacy, Build::Direct] {
+        let mut world = World::new(build);
+        let capsule = world.capsule();
+        world.begin(owner(), &capsule, &file(10, 1), "left alone").unwrap();
+        let cut = cut_off(&world, TOO_FEW, minute);
+        assert_eq!(cut.len(), 1, "{cut:?}");
+        assert_eq!(cut[0].entry, "global_timer");
+
+        pass(&world, TWO_DAYS);
+        assert_eq!(world.stats().sessions, 1, "{build}: no timer runs, and a query changes nothing");
+        anybody_calls(&world);
+        world.settle(|stats| stats.sessions == 0);
+
+        // It is told, and forty-eight lines of finished uploads do not push that out.
+        for n in 0..60 {
+            put_whole(&world, &capsule, n);
+        }
+        let told = errors(&world);
+        assert!(
+            told.iter().any(|error| error.source == "timers" && error.message.contains("sweep")),
+            "{told:?}"
+        );
+        world.upgrade(build);
+        assert_eq!(errors(&world), told, "{build}: nor does an upgrade");
+    }
+}
+
+#[test]
+fn an_update_sets_timers_again_that_a_frozen_canister_lost() {
+    let world = World::new(Build::Direct);
+    let capsule = world.capsule();
+    world.begin(owner(), &capsule, &file(10, 1), "left alone").unwrap();
+    let freeze = |seconds: u64| {
+        let settings = CanisterSettings { freezing_threshold: Some(seconds.into()), ..Default::default() };
+        world.pic.update_canister_settings(world.id, Some(controller()), settings).unwrap();
+    };
+    freeze(u64::MAX);
+    pass(&world, TWO_DAYS);
+    freeze(0);
+    anybody_calls(&world);
+    world.settle(|stats| stats.sessions == 0);
+}
+
+#[test]
+fn a_clone_sweeps_after_its_first_update() {
+    for build in [Build::Legacy, Build::Direct] {
+        let world = World::new(build);
+        let capsule = world.capsule();
+        world.begin(owner(), &capsule, &file(10, 1), "left alone").unwrap();
+        minute(&world);
+        let snapshot = world.take_snapshot();
+        let world = world.cloned(&snapshot);
+        pass(&world, TWO_DAYS);
+        assert_eq!(world.stats().sessions, 1, "{build}: nothing runs by itself");
+        anybody_calls(&world);
+        world.settle(|stats| stats.sessions == 0);
+        minute(&world);
+        let age = world.scrape()["timer_job_age_seconds{job=\"sweep\"}"];
+        assert!(age < 60.0, "{age}");
+    }
+}
+
+#[test]
+fn a_clone_goes_on_with_the_migration_of_its_original() {
+    let expected = undisturbed(Sessions::Counted);
+    for k in 0..2 {
+        let world = after(Sessions::Counted, k);
+        let snapshot = world.take_snapshot();
+        let world = world.cloned(&snapshot);
+        world.pic.advance_time(Duration::from_secs(301));
+        anybody_calls(&world);
+        let state = settle(&world);
+        assert_eq!(<Sessions as crate::support::conversion::Start>::dump(&world), expected, "{}", state.note);
+    }
+}
+
+#[test]
+fn the_sweep_is_one_chain_of_messages() {
+    if !is_embedded() {
+        return;
+    }
+    let world = World::new(Build::Direct);
+    let capsule = world.capsule();
+    for n in 0..400 {
+        put_whole(&world, &capsule, n);
+    }
+    let deleted: Result<()> = world.update(owner(), "capsules_delete", (&capsule,));
+    deleted.unwrap();
+    for round in 0..11 {
+        let all = executed(&world, |world| {
+            world.pic.advance_time(Duration::from_secs(61));
+            world.pic.tick();
+        });
+        let jobs = all.iter().filter(|message: &&MessageCost| message.entry == "update").count();
+        assert!(jobs <= 3, "round {round}: sweep, watch and one that follows, but there are {jobs}");
+    }
+    world.settle(|stats| stats.memories == 0);
+}
+
+/// What makes all later calls cheaper is written again when the first attempt fails.
+#[test]
+fn type_tables_are_written_when_the_first_minute_is_lost() {
+    if !is_embedded() {
+        return;
+    }
+    for build in [Build::Legacy, Build::Direct] {
+        let cost = |first_minute: fn(&World)| {
+            let world = World::new(build);
+            let capsule = world.capsule();
+            first_minute(&world);
+            minute(&world);
+            minute(&world);
+            begin_costs(&world, &capsule)
+        };
+        let usual = cost(minute);
+        let lost = cost(|world| {
+            // Enough for the jobs and too little for the tables.
+            let cut = cut_off(world, 3_000_000, minute);
+            assert_eq!(cut.len(), 1, "{cut:?}");
+        });
+        assert!(lost < usual + usual / 10, "{build}: {lost} instead of {usual}");
+    }
+}
