@@ -17,7 +17,7 @@ mod types;
 pub use chunk_set::ChunkSet;
 pub use clock::{Clock, Time};
 pub use error::SessionError;
-pub use service::{Put, PutOutcome, SessionService};
+pub use service::{PutOutcome, SessionService};
 pub use sink::{ByteSink, SinkError};
 pub use source::{ByteSource, TakeBlock};
 pub use store::{HeapStore, SessionStore, StoreError};

@@ -18,11 +18,11 @@ pub enum PutOutcome {
 }
 
 /// A chunk on its way into a session.
-pub struct Put<'a> {
+struct Put<'a> {
     /// Its bytes.
-    pub chunk: &'a mut dyn ByteSource,
+    chunk: &'a mut dyn ByteSource,
     /// Whether they may take the place of other bytes.
-    pub replace: bool,
+    replace: bool,
 }
 
 /// Sessions under their rules, over any store.
@@ -77,14 +77,41 @@ impl<S: SessionStore> SessionService<S> {
     }
 
     /// Takes chunk `idx` from `caller`, in any order. The same bytes again are accepted and change nothing, the time
-    /// of the last activity included: repeating what is stored must not keep a session alive. Other bytes than before
-    /// are stored only where `replace` allows it.
+    /// of the last activity included: repeating what is stored must not keep a session alive.
     ///
     /// # Errors
     /// [`SessionError::NotFound`], [`SessionError::NotOwner`], [`SessionError::NotPending`],
     /// [`SessionError::IndexOutOfRange`], [`SessionError::WrongLength`], [`SessionError::DifferentBytes`],
     /// or what the sink or the store says.
     pub fn put_chunk(
+        &mut self,
+        id: SessionId,
+        caller: &[u8],
+        idx: u32,
+        chunk: &mut dyn ByteSource,
+        sink: &mut dyn ByteSink,
+        clock: &dyn Clock,
+    ) -> Result<PutOutcome, SessionError> {
+        self.take(id, caller, idx, Put { chunk, replace: false }, sink, clock)
+    }
+
+    /// The same, where other bytes than before take their place.
+    ///
+    /// # Errors
+    /// As [`Self::put_chunk`], without [`SessionError::DifferentBytes`].
+    pub fn replace_chunk(
+        &mut self,
+        id: SessionId,
+        caller: &[u8],
+        idx: u32,
+        chunk: &mut dyn ByteSource,
+        sink: &mut dyn ByteSink,
+        clock: &dyn Clock,
+    ) -> Result<PutOutcome, SessionError> {
+        self.take(id, caller, idx, Put { chunk, replace: true }, sink, clock)
+    }
+
+    fn take(
         &mut self,
         id: SessionId,
         caller: &[u8],

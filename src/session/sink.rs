@@ -10,11 +10,13 @@ pub trait ByteSink {
     /// When the place cannot hold them; then nothing was stored.
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), SinkError>;
 
-    /// Stores `bytes` at `offset` in place of as many bytes that are stored there.
+    /// Stores `bytes` at `offset` in place of as many bytes that are stored there; a sink need not be able to.
     ///
     /// # Errors
-    /// When the place has no such bytes; then nothing was changed.
-    fn replace_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), SinkError>;
+    /// When it cannot; then nothing was changed.
+    fn replace_at(&mut self, offset: u64, _bytes: &[u8]) -> Result<(), SinkError> {
+        Err(SinkError::Occupied { offset })
+    }
 
     /// Whether exactly `bytes` are stored at `offset`.
     ///

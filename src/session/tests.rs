@@ -31,11 +31,6 @@ impl ByteSink for HeapSink {
     }
 }
 
-/// A chunk that takes no other's place.
-fn new<'a>(chunk: &'a mut &[u8]) -> Put<'a> {
-    Put { chunk, replace: false }
-}
-
 fn begun(bytes_expected: u64, chunk_size: u32) -> (SessionService<HeapStore>, SessionId) {
     let mut service = SessionService::new(HeapStore::default());
     let spec = SessionSpec { chunk_size, bytes_expected, owner: OWNER.to_vec(), idem: "key".into() };
@@ -49,7 +44,7 @@ fn chunks_come_in_any_order() {
     let mut sink = HeapSink::default();
     for (idx, bytes) in [(2, &b"89"[..]), (0, b"0123"), (1, b"4567")] {
         assert_eq!(
-            service.put_chunk(id, OWNER, idx, new(&mut { bytes }), &mut sink, &NOW),
+            service.put_chunk(id, OWNER, idx, &mut { bytes }, &mut sink, &NOW),
             Ok(PutOutcome::Stored)
         );
     }
@@ -65,12 +60,12 @@ fn the_same_chunk_twice_is_fine_and_other_bytes_are_not() {
     let (mut service, id) = begun(8, 4);
     let mut sink = HeapSink::default();
     let later = NOW.plus_seconds(5);
-    service.put_chunk(id, OWNER, 0, new(&mut &b"aaaa"[..]), &mut sink, &NOW).unwrap();
-    let again = service.put_chunk(id, OWNER, 0, new(&mut &b"aaaa"[..]), &mut sink, &later);
+    service.put_chunk(id, OWNER, 0, &mut &b"aaaa"[..], &mut sink, &NOW).unwrap();
+    let again = service.put_chunk(id, OWNER, 0, &mut &b"aaaa"[..], &mut sink, &later);
     assert_eq!(again, Ok(PutOutcome::AlreadyThere));
     let before = service.session(id).unwrap();
     assert_eq!(before.session_meta.last_seen, NOW, "a repeated chunk is no activity");
-    let other = service.put_chunk(id, OWNER, 0, new(&mut &b"bbbb"[..]), &mut sink, &later.plus_seconds(1));
+    let other = service.put_chunk(id, OWNER, 0, &mut &b"bbbb"[..], &mut sink, &later.plus_seconds(1));
     assert_eq!(other, Err(SessionError::DifferentBytes { id, idx: 0 }));
     assert_eq!(service.session(id), Ok(before), "a refused call changes nothing");
 }
@@ -80,10 +75,8 @@ fn a_chunk_may_be_replaced_where_that_is_allowed() {
     let (mut service, id) = begun(8, 4);
     let mut sink = HeapSink::default();
     let later = NOW.plus_seconds(5);
-    let mut put = |idx, mut bytes: &[u8]| {
-        let put = Put { chunk: &mut bytes, replace: true };
-        service.put_chunk(id, OWNER, idx, put, &mut sink, &later)
-    };
+    let mut put =
+        |idx, mut bytes: &[u8]| service.replace_chunk(id, OWNER, idx, &mut bytes, &mut sink, &later);
     assert_eq!(put(0, b"aaaa"), Ok(PutOutcome::Stored));
     assert_eq!(put(0, b"bbbb"), Ok(PutOutcome::Replaced));
     assert_eq!(put(0, b"bbbb"), Ok(PutOutcome::AlreadyThere));
@@ -100,7 +93,7 @@ fn a_refused_chunk_says_what_was_expected_and_changes_nothing() {
     let before = service.session(id).unwrap();
     let later = NOW.plus_seconds(1);
     let mut put = |caller: &[u8], idx, bytes: &[u8]| {
-        service.put_chunk(id, caller, idx, new(&mut { bytes }), &mut sink, &later).unwrap_err()
+        service.put_chunk(id, caller, idx, &mut { bytes }, &mut sink, &later).unwrap_err()
     };
     assert_eq!(put(OWNER, 0, b"123"), SessionError::WrongLength { id, idx: 0, expected: 4, got: 3 });
     assert_eq!(put(OWNER, 2, b"123"), SessionError::WrongLength { id, idx: 2, expected: 2, got: 3 });
@@ -116,7 +109,7 @@ fn a_refused_chunk_says_what_was_expected_and_changes_nothing() {
 fn finish_needs_the_set_of_chunks_and_not_their_number() {
     let (mut service, id) = begun(12, 4);
     let mut sink = HeapSink::default();
-    service.put_chunk(id, OWNER, 2, new(&mut &b"cccc"[..]), &mut sink, &NOW).unwrap();
+    service.put_chunk(id, OWNER, 2, &mut &b"cccc"[..], &mut sink, &NOW).unwrap();
     let missing = SessionError::Incomplete { id, chunks: 3, missing: 2, ranges: vec![(0, 1)] };
     assert_eq!(service.finish(id, OWNER, &NOW), Err(missing));
     assert_eq!(service.finish(id, b"stranger", &NOW), Err(SessionError::NotOwner(id)));
@@ -126,7 +119,7 @@ fn finish_needs_the_set_of_chunks_and_not_their_number() {
 #[test]
 fn an_empty_whole_is_complete_at_once() {
     let (mut service, id) = begun(0, 4);
-    let none = service.put_chunk(id, OWNER, 0, new(&mut &b""[..]), &mut HeapSink::default(), &NOW);
+    let none = service.put_chunk(id, OWNER, 0, &mut &b""[..], &mut HeapSink::default(), &NOW);
     assert_eq!(none, Err(SessionError::IndexOutOfRange { id, idx: 0, chunks: 0 }));
     assert!(service.finish(id, OWNER, &NOW).is_ok());
     assert_eq!(service.finish(id, OWNER, &NOW), Err(SessionError::NotFound(id)));
@@ -166,7 +159,7 @@ fn idle_sessions_end_and_active_ones_do_not() {
     };
     assert_eq!(tick(&mut service, Time::from_nanos(0)), [], "a clock that runs behind ends nothing");
     let active = NOW.plus_seconds(50);
-    service.put_chunk(id, OWNER, 0, new(&mut &b"aaaa"[..]), &mut HeapSink::default(), &active).unwrap();
+    service.put_chunk(id, OWNER, 0, &mut &b"aaaa"[..], &mut HeapSink::default(), &active).unwrap();
     assert_eq!(tick(&mut service, NOW.plus_seconds(60)), [], "the time runs from the last activity");
     assert_eq!(tick(&mut service, active.plus_seconds(60)), [id]);
     assert_eq!(service.session(id), Err(SessionError::NotFound(id)));

@@ -5,7 +5,7 @@ use candid::Principal;
 use crate::api::{self, Error, Result};
 use crate::blob::StableBlobSink;
 use crate::migrate;
-use crate::session::{Put, PutOutcome, SessionError, SessionId, SessionService, SessionSpec, Time};
+use crate::session::{PutOutcome, SessionError, SessionId, SessionService, SessionSpec, Time};
 use crate::storage::Storage;
 use crate::upload::{DirectStore, IdemKey, SessionTables, UploadMeta};
 
@@ -61,9 +61,13 @@ impl UploadPath for DirectPath {
         now: Time,
     ) -> Result<PutOutcome> {
         let Chunk { caller, idx, bytes, place, chunk_size, replace } = chunk;
-        let put = Put { chunk: bytes, replace };
         let mut sink = StableBlobSink::for_meta(&mut storage.blobs, place, chunk_size);
-        Ok(service(&mut storage.sessions).put_chunk(id, caller, idx, put, &mut sink, &now)?)
+        let mut service = service(&mut storage.sessions);
+        Ok(if replace {
+            service.replace_chunk(id, caller, idx, bytes, &mut sink, &now)?
+        } else {
+            service.put_chunk(id, caller, idx, bytes, &mut sink, &now)?
+        })
     }
 
     fn finish(&mut self, storage: &mut Storage, id: SessionId, caller: &[u8], now: Time) -> Result<()> {

@@ -7,7 +7,7 @@
 use crate::api::{Error, Result};
 use crate::blob::StableBlobSink;
 use crate::session::{
-    HeapStore, Put, PutOutcome, Session, SessionId, SessionMeta, SessionService, SessionSpec, SessionStatus,
+    HeapStore, PutOutcome, Session, SessionId, SessionMeta, SessionService, SessionSpec, SessionStatus,
     SessionStore, Time,
 };
 use crate::stable::{Record, StableError};
@@ -77,9 +77,12 @@ impl SessionCompat {
     ) -> Result<PutOutcome> {
         self.required(storage, id)?;
         let Chunk { caller, idx, bytes, place, chunk_size, replace } = chunk;
-        let put = Put { chunk: bytes, replace };
         let mut sink = StableBlobSink::for_meta(&mut storage.blobs, place, chunk_size);
-        let outcome = self.svc.put_chunk(id, caller, idx, put, &mut sink, &now)?;
+        let outcome = if replace {
+            self.svc.replace_chunk(id, caller, idx, bytes, &mut sink, &now)?
+        } else {
+            self.svc.put_chunk(id, caller, idx, bytes, &mut sink, &now)?
+        };
         if outcome != PutOutcome::AlreadyThere {
             storage.sessions.legacy.note(id.0, now);
         }
