@@ -30,6 +30,11 @@ impl Arm {
         })
     }
 
+    /// The part without a file as it was seen, which what is added for the interval does not draw towards a half.
+    fn seen(&self) -> f64 {
+        if self.ended == 0 { 0.0 } else { self.without_file as f64 / self.ended as f64 }
+    }
+
     /// The part without a file, and the square of its standard error.
     fn part(&self) -> (f64, f64) {
         let ended = self.ended as f64 + 2.0;
@@ -61,8 +66,8 @@ pub(super) fn judge(compat: Arm, direct: Arm, margin_percent: u8) -> Judged {
     } else if difference + uncertainty <= margin {
         (CanaryVerdict::NoDifferenceSeen, format!("no difference seen, at most {margin} points"))
     } else {
-        let sessions =
-            sessions_needed(compat.ended.saturating_add(direct.ended), difference, uncertainty, margin);
+        let seen = 100.0 * (direct.seen() - compat.seen());
+        let sessions = sessions_needed(compat.ended.saturating_add(direct.ended), seen, uncertainty, margin);
         (CanaryVerdict::NeedsMore { sessions }, format!("needs about {sessions} more sessions that end"))
     };
     let summary = format!(
@@ -125,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn some_times_the_sessions_it_asks_for_suffice() {
+    fn three_times_the_sessions_it_asks_for_suffice() {
         for (compat, direct) in
             [(arm(2, 50), arm(20, 950)), (arm(1, 40), arm(9, 160)), (arm(0, 20), arm(0, 380))]
         {

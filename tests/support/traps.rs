@@ -80,10 +80,10 @@ pub fn trapped_everywhere<S: Start>(start: S) {
             assert_eq!(S::dump(&world), expected, "message {k}, part {part}");
         }
         // The message of the timer itself: the IC has no timer then, until an update looks after them.
-        for part in 1..=PARTS {
+        for part in 1..PARTS {
             let world = after(start, k);
             let before = status(&world);
-            let cut = cut_off(&world, timer * part / PARTS - 1, |world| world.pic.tick());
+            let cut = cut_off(&world, timer * part / PARTS, |world| world.pic.tick());
             assert_eq!(cut.first().map(|message| message.entry.as_str()), Some("global_timer"), "{cut:?}");
             assert_eq!(status(&world), before, "message {k}, part {part} of the timer");
             world.pic.advance_time(Duration::from_secs(301));
