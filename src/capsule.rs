@@ -15,12 +15,14 @@
 //! A capsule's record does not grow with its memories: committing an upload costs the same in a capsule of
 //! ten and of a hundred thousand.
 
+mod error;
 mod page;
 mod record;
 mod store;
 
+pub use error::CapsuleError;
 pub use record::{Access, CapsuleRecord, Content, MemoryRecord, Request};
-pub use store::{CapsuleError, CapsuleStore, MAX_LIST, MAX_SUBJECT_BYTES};
+pub use store::{CapsuleStore, MAX_LIST, MAX_SUBJECT_BYTES};
 
 #[cfg(test)]
 mod tests;

@@ -172,27 +172,26 @@ mod check_that {
     }
 
     pub fn who_may_make_capsules_is_a_setting(build: Build) {
-        let world = World::new(build);
-        let create =
-            |caller: Principal| world.update::<Capsule>(caller, "capsules_create", (None::<PersonRef>,));
-        let list = |principals: &[Principal]| {
-            world.update::<()>(controller(), "admin_capsule_makers_set", (principals,)).unwrap();
-            world.query::<Vec<Principal>>(controller(), "admin_capsule_makers", ()).unwrap()
+        let mut world = World::new(build);
+        let create = |world: &World, caller: Principal| {
+            world.update::<Capsule>(caller, "capsules_create", (None::<PersonRef>,))
         };
-        create(stranger()).unwrap();
+        create(&world, stranger()).unwrap();
         world.configure(|config| config.capsule_makers = Some(CapsuleMakers::Listed));
-        assert!(matches!(create(owner()), Err(Error::Unauthorized { .. })), "nobody is listed");
-        assert_eq!(list(&[owner()]), [owner()]);
-        create(owner()).unwrap();
+        assert!(matches!(create(&world, owner()), Err(Error::Unauthorized { .. })), "nobody is listed");
+        world.update::<()>(controller(), "admin_capsule_makers_set", (vec![owner()],)).unwrap();
+        let listed: Vec<Principal> = world.query(controller(), "admin_capsule_makers", ()).unwrap();
+        assert_eq!(listed, [owner()]);
+        create(&world, owner()).unwrap();
         world.upgrade(build);
-        create(owner()).unwrap();
-        let refused = create(stranger()).unwrap_err();
+        create(&world, owner()).unwrap();
+        let refused = create(&world, stranger()).unwrap_err();
         assert!(
             matches!(&refused, Error::Unauthorized { needs, .. } if needs.contains("listed")),
             "{refused}"
         );
         world.configure(|config| config.capsule_makers = Some(CapsuleMakers::Nobody));
-        assert!(matches!(create(owner()), Err(Error::Unauthorized { .. })));
+        assert!(matches!(create(&world, owner()), Err(Error::Unauthorized { .. })));
     }
 
     /// Settings as they were before there were limits on capsules and memories.

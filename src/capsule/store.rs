@@ -9,8 +9,9 @@ use ic_stable_structures::storable::Blob;
 use crate::api::{Capsule, CapsuleAccess, Memory, PersonRef};
 use crate::session::Time;
 use crate::stable::keys::TwoTexts;
-use crate::stable::{Ids, Memories, StableError, Table, memory_ids};
+use crate::stable::{Ids, Memories, Table, memory_ids};
 
+use super::error::CapsuleError;
 use super::page::Room;
 use super::record::{Access, CapsuleRecord, MemoryRecord};
 
@@ -19,60 +20,6 @@ pub const MAX_LIST: usize = 1_000;
 
 /// Bytes of a subject that is known by another id than a principal.
 pub const MAX_SUBJECT_BYTES: usize = 256;
-
-/// A capsule call failed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CapsuleError {
-    /// The caller lacks a right. Also said of a capsule that does not exist, so that ids cannot be probed.
-    #[error("{caller} needs {needs} to {capsule}")]
-    Unauthorized {
-        /// Who called.
-        caller: Principal,
-        /// The right that is missing.
-        needs: Access,
-        /// On which capsule.
-        capsule: String,
-    },
-    /// Anonymous callers own nothing.
-    #[error("the anonymous principal cannot own a capsule")]
-    Anonymous,
-    /// No such memory, or the caller may not know of it.
-    #[error("memory {0} not found")]
-    NoSuchMemory(String),
-    /// A memory has this id already.
-    #[error("memory {0} exists already")]
-    MemoryExists(String),
-    /// A capsule without owners could never be changed again.
-    #[error("owners: at least one is needed")]
-    NoOwner,
-    /// The id of the subject is too long.
-    #[error("subject: at most {MAX_SUBJECT_BYTES} bytes, got {got}")]
-    SubjectTooLong {
-        /// Its length, bytes.
-        got: usize,
-    },
-    /// An access list is too long.
-    #[error("{list}: at most {MAX_LIST} principals, got {got}")]
-    ListTooLong {
-        /// Which list.
-        list: &'static str,
-        /// Its length.
-        got: usize,
-    },
-    /// There is no room for one more.
-    #[error("{limit}: {allowed} allowed, {requested} requested")]
-    Full {
-        /// Which limit.
-        limit: &'static str,
-        /// Its value.
-        allowed: u64,
-        /// How many it would be.
-        requested: u64,
-    },
-    /// A record does not decode.
-    #[error(transparent)]
-    Stable(#[from] StableError),
-}
 
 /// Nothing, when to `present` things one more may be added.
 fn check_room(limit: &'static str, allowed: u64, present: u64) -> Result<(), CapsuleError> {

@@ -1,0 +1,62 @@
+//! What calls about capsules and memories refuse.
+
+use candid::Principal;
+
+use crate::stable::StableError;
+
+use super::record::Access;
+use super::store::{MAX_LIST, MAX_SUBJECT_BYTES};
+
+/// A capsule call failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CapsuleError {
+    /// The caller lacks a right. Also said of a capsule that does not exist, so that ids cannot be probed.
+    #[error("{caller} needs {needs} to {capsule}")]
+    Unauthorized {
+        /// Who called.
+        caller: Principal,
+        /// The right that is missing.
+        needs: Access,
+        /// On which capsule.
+        capsule: String,
+    },
+    /// Anonymous callers own nothing.
+    #[error("the anonymous principal cannot own a capsule")]
+    Anonymous,
+    /// No such memory, or the caller may not know of it.
+    #[error("memory {0} not found")]
+    NoSuchMemory(String),
+    /// A memory has this id already.
+    #[error("memory {0} exists already")]
+    MemoryExists(String),
+    /// A capsule without owners could never be changed again.
+    #[error("owners: at least one is needed")]
+    NoOwner,
+    /// The id of the subject is too long.
+    #[error("subject: at most {MAX_SUBJECT_BYTES} bytes, got {got}")]
+    SubjectTooLong {
+        /// Its length, bytes.
+        got: usize,
+    },
+    /// An access list is too long.
+    #[error("{list}: at most {MAX_LIST} principals, got {got}")]
+    ListTooLong {
+        /// Which list.
+        list: &'static str,
+        /// Its length.
+        got: usize,
+    },
+    /// There is no room for one more.
+    #[error("{limit}: {allowed} allowed, {requested} requested")]
+    Full {
+        /// Which limit.
+        limit: &'static str,
+        /// Its value.
+        allowed: u64,
+        /// How many it would be.
+        requested: u64,
+    },
+    /// A record does not decode.
+    #[error(transparent)]
+    Stable(#[from] StableError),
+}
