@@ -236,14 +236,14 @@ mod tests {
             };
             let (busy, idle) = (slot(), slot());
             let (finish, finished) = std::sync::mpsc::channel::<()>();
+            let (begin, begun) = tokio::sync::oneshot::channel();
             let mut waiting = vec![tokio::spawn(busy.clone().operate(move |_| {
+                let _ = begin.send(());
                 finished.recv_timeout(PATIENCE).map_err(|error| OpError::Other(error.to_string()))
             }))];
             waiting.extend((0..8).map(|_| tokio::spawn(busy.clone().operate(|_| Ok(())))));
-            // Lets all of them get as far as they can.
-            while busy.turn.try_lock().is_ok() {
-                tokio::task::yield_now().await;
-            }
+            begun.await.unwrap();
+            // Lets the others get as far as they can.
             for _ in 0..waiting.len() {
                 tokio::task::yield_now().await;
             }
