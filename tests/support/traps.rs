@@ -45,7 +45,9 @@ pub fn cut_off(world: &World, instructions: u64, act: impl FnOnce(&World)) -> Ve
 
 /// Instructions of a begin.
 pub fn begin_costs(world: &World, capsule: &str) -> u64 {
-    let begin = |world: &World| drop(world.begin(owner(), capsule, &[1; 10], "measured").unwrap());
+    let begin = |world: &World| {
+        world.begin(owner(), capsule, &[1; 10], "measured").unwrap();
+    };
     executed(world, begin).iter().map(|message| message.instructions).sum()
 }
 
