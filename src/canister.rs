@@ -138,6 +138,17 @@ fn sweep() {
     }
 }
 
+/// A removal that has cut the sweep's message off is passed over.
+fn watch_removals() {
+    let watched = with_app(|App { storage, .. }| {
+        storage.blobs.watch_removals();
+        Ok(())
+    });
+    if let Err(error) = watched {
+        report("sweep", error);
+    }
+}
+
 /// Number of entries in one page.
 fn page(limit: Option<u32>) -> usize {
     limit.unwrap_or(limits::MAX_PAGE).min(limits::MAX_PAGE) as usize

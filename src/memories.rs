@@ -65,6 +65,7 @@ pub fn create(
         }
         None => {}
     }
+    storage.room.for_records()?;
     CapsuleStore::check_memories(&capsule, storage.config()?.memories_per_capsule())?;
     check_inline_budget(&content, capsule.inline_bytes)?;
     let number = SessionId(storage.sessions.ids.give_out()?);
@@ -180,6 +181,7 @@ pub fn update(
         return Err(Error::invalid("asset_metadata.bytes", size.to_string(), bytes));
     }
     check_claim(&record.content, &asset_metadata)?;
+    storage.room.for_records()?;
     record.asset_metadata = asset_metadata;
     storage.capsules.replace_memory(memory_id, &record);
     Ok(record.to_api(memory_id))

@@ -22,12 +22,13 @@ pub mod layout;
 pub mod memory_ids;
 pub mod preflight;
 mod register;
+mod room;
 mod table;
 
-pub use buckets::Buckets;
 pub use counters::Counters;
 pub use ids::{Ids, PER_MESSAGE};
 pub use register::Register;
+pub use room::{NoRoom, StableRoom};
 pub use table::{Record, StableError, Table};
 
 use ic_stable_structures::DefaultMemoryImpl;

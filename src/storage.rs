@@ -14,7 +14,7 @@ use crate::migrate::{MigrationTables, Phase};
 use crate::session::SessionId;
 use crate::stable::layout::Layout;
 use crate::stable::preflight::{self, PreflightError};
-use crate::stable::{Buckets, Memories, RawMemory, Register, StableError, Table, memory_ids};
+use crate::stable::{Memories, RawMemory, Register, StableError, StableRoom, Table, memory_ids};
 use crate::upload::mapped_sessions::MappedSessions;
 use crate::upload::{PathCounters, PayloadState, Promises, Receipts, SessionIndex, SessionTables, Usage};
 
@@ -52,8 +52,8 @@ pub struct Storage {
     pub settings: Register<Config>,
     /// State, journal and quarantine of the migration.
     pub migration: MigrationTables,
-    /// What is left of the memory that all of these are in.
-    pub buckets: Buckets,
+    /// What the memory that all of these are in has room for.
+    pub room: StableRoom,
 }
 
 /// The storage of an installed canister cannot be opened. Nothing was changed.
@@ -113,14 +113,20 @@ impl Storage {
         let layout = found.unwrap_or(Layout::LEGACY);
         if !accepted.contains(&layout) {
             let accepted: Vec<String> = accepted.iter().map(|layout| layout.0.to_string()).collect();
+            let state = storage.migration.state()?;
+            let is_stopped = matches!(state.phase, Phase::Paused | Phase::Stuck);
             return Err(OpenError::LayoutRefused {
                 found: layout.0,
                 build: BUILD,
                 accepted: accepted.join(" and "),
-                way_back: if storage.migration.state()?.phase == Phase::Finalized {
+                way_back: if state.phase == Phase::Finalized {
                     "the migration is finalized, and there is no way back"
                 } else if layout > Layout::SPLIT {
                     "from there is no way back"
+                } else if state.phase == Phase::RollingBack {
+                    "the rollback is under way: wait for RolledBack on the staged build"
+                } else if state.is_going_back() && is_stopped {
+                    "the rollback has stopped in its middle: resume it on the staged build"
                 } else {
                     "roll the migration back on the staged build first"
                 },
@@ -136,6 +142,7 @@ impl Storage {
     }
 
     fn open(memories: &Memories, raw: RawMemory) -> Result<Self, StableError> {
+        let room = StableRoom::of(memories, raw);
         Ok(Self {
             layout: Register::open(memories, memory_ids::LAYOUT),
             sessions: SessionTables::open(memories)?,
@@ -148,12 +155,12 @@ impl Storage {
             looked_at: None,
             counters: PathCounters::open(memories),
             errors: ErrorLog::open(memories),
-            blobs: BlobStore::open(memories),
-            capsules: CapsuleStore::open(memories),
+            blobs: BlobStore::open(memories, &room),
+            capsules: CapsuleStore::open(memories, &room),
             capsule_makers: CapsuleMakerList::open(memories),
             settings: Register::open(memories, memory_ids::CONFIG),
             migration: MigrationTables::open(memories),
-            buckets: Buckets::of(raw),
+            room,
         })
     }
 
@@ -170,6 +177,17 @@ impl Storage {
     /// When the entry does not decode.
     pub fn payload_of(&self, id: SessionId) -> Result<PayloadState, StableError> {
         Ok(self.payloads.get(&id.0)?.unwrap_or_default())
+    }
+
+    /// The settings in force, with no more bytes in the canister than stable memory has room for.
+    ///
+    /// # Errors
+    /// When the stored ones, or the layout, do not decode.
+    pub fn limits(&self) -> Result<AdminConfig, StableError> {
+        let limits = self.config()?;
+        let is_in_extents = self.layout.get()?.is_some_and(|layout| layout >= Layout::EXTENTS);
+        let region = is_in_extents.then(|| self.blobs.extents().bytes());
+        Ok(AdminConfig { max_bytes: self.room.payload_limit(region, limits.max_bytes), ..limits })
     }
 
     /// The settings in force.

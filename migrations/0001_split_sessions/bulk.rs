@@ -22,7 +22,8 @@ impl Bulk for SplitSessions {
         let sessions = storage.sessions.legacy.first(limit.min(AT_ONCE))?;
         let mut made = Vec::with_capacity(sessions.len());
         for session in &sessions {
-            match make(storage, session, now) {
+            let has_room = storage.room.for_step().map_err(Error::from);
+            match has_room.and_then(|()| make(storage, session, now)) {
                 Ok((class, what)) => made.push((session, class.index(), what)),
                 Err(error) if made.is_empty() => return Err(error),
                 // The next call comes to it first.

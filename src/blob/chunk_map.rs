@@ -10,7 +10,7 @@ use minicbor::{Decode, Encode};
 use sha2::{Digest, Sha256};
 
 use crate::session::{ChunkSet, SessionId};
-use crate::stable::{Memories, Memory, Table, memory_ids};
+use crate::stable::{Memories, Memory, NoRoom, StableRoom, Table, memory_ids};
 
 use super::record::BlobId;
 
@@ -41,19 +41,55 @@ impl ChunkPrefix {
     }
 }
 
+/// Key of a chunk.
+type ChunkKey = ([u8; 32], u32);
+
 /// The chunks, and those that are still to be removed.
 pub struct ChunkMap {
-    chunks: StableBTreeMap<([u8; 32], u32), Vec<u8>, Memory>,
+    chunks: StableBTreeMap<ChunkKey, Vec<u8>, Memory>,
     released: Table<[u8; 32], ()>,
+    room: StableRoom,
+    attempt: Attempt,
+}
+
+/// A removal from a map that may have no room for it, and then traps. It is announced in one message and done in the next,
+/// so that a look in between can tell that it has not come back. On the heap: after an upgrade it begins from scratch.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Attempt {
+    /// What the next message does.
+    announced: Option<Step>,
+    /// What was announced at the last look.
+    seen: Option<Step>,
+    /// Steps that have cut their messages off. They say which comes next.
+    failures: usize,
+}
+
+/// A step of removing a chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// Its bytes go, its key stays. No two nodes are merged for that; a full one above it is split.
+    Empty(ChunkKey),
+    /// Its key goes, too.
+    Remove(ChunkKey),
 }
 
 impl ChunkMap {
     /// Opens the map, or makes an empty one.
-    pub fn open(memories: &Memories) -> Self {
+    pub fn open(memories: &Memories, room: &StableRoom) -> Self {
         Self {
             chunks: StableBTreeMap::init(memories.get(memory_ids::CHUNKS)),
             released: Table::open(memories, memory_ids::RELEASED_CHUNKS),
+            room: room.clone(),
+            attempt: Attempt::default(),
         }
+    }
+
+    /// Nothing, when a chunk of so many bytes fits, and everything that is stored can still be removed after it.
+    ///
+    /// # Errors
+    /// [`NoRoom`].
+    pub fn check_room_for(&self, bytes: u64) -> Result<(), NoRoom> {
+        self.room.for_chunk(bytes)
     }
 
     /// Whether a chunk is stored.
@@ -93,27 +129,88 @@ impl ChunkMap {
         }
     }
 
-    /// Removes at most a few released chunks. True when nothing is left to remove.
+    /// Removes at most a few released chunks, and only one where the map has no room for that. True when nothing is left to
+    /// remove.
     pub fn sweep(&mut self) -> bool {
         let Some(prefix) = self.released.next_key(None) else {
             return true;
         };
-        if self.remove_some(ChunkPrefix(prefix), RELEASE_AT_ONCE) {
-            self.released.remove(&prefix);
+        if self.room.for_removal() || self.keys_under(ChunkPrefix(prefix)).next().is_none() {
+            self.attempt = Attempt::default();
+            if self.remove_some(ChunkPrefix(prefix), RELEASE_AT_ONCE) {
+                self.released.remove(&prefix);
+            }
+        } else {
+            self.attempt();
         }
         self.released.is_empty()
     }
 
-    /// Removes up to `limit` chunks under a prefix. True when none is left.
+    #[cfg(test)]
+    pub const fn attempt_mut(&mut self) -> &mut Attempt {
+        &mut self.attempt
+    }
+
+    #[cfg(test)]
+    pub fn remove_unseen(&mut self, prefix: ChunkPrefix, idx: u32) {
+        self.chunks.remove(&(prefix.0, idx));
+    }
+
+    /// Passes over a step that was announced and has not come back since the last look.
+    pub fn watch(&mut self) {
+        let Attempt { announced, seen, failures } = self.attempt;
+        self.attempt = if announced.is_some() && announced == seen {
+            Attempt { failures: failures.saturating_add(1), ..Attempt::default() }
+        } else {
+            Attempt { seen: announced, ..self.attempt }
+        };
+    }
+
+    /// Does the step that was announced, or announces one.
+    fn attempt(&mut self) {
+        match self.attempt.announced.take() {
+            None => self.attempt.announced = self.next_step(),
+            Some(Step::Empty(key)) => {
+                self.chunks.insert(key, Vec::new());
+            }
+            Some(Step::Remove(key)) => {
+                self.chunks.remove(&key);
+            }
+        }
+    }
+
+    /// The first step that has a chance: emptying the first chunk of the first prefix; after a failure removing it; then the
+    /// same of the first chunk of the next prefix, and of the second ones when every prefix had its turn.
+    fn next_step(&self) -> Option<Step> {
+        const CANDIDATES: usize = 64;
+        let (turn, removes) = (self.attempt.failures >> 1, self.attempt.failures & 1 == 1);
+        let prefixes: Vec<_> = self.released.keys(..).take(CANDIDATES).collect();
+        let prefix = *prefixes.get(turn.checked_rem(prefixes.len())?)?;
+        let mut keys: Vec<_> = self.keys_under(ChunkPrefix(prefix)).take(CANDIDATES).collect();
+        let round = turn.checked_div(prefixes.len())?;
+        let first = round.checked_rem(keys.len())?;
+        keys.rotate_left(first);
+        let has_bytes = |key: &&ChunkKey| self.chunks.get(key).is_some_and(|bytes| !bytes.is_empty());
+        match keys.iter().find(has_bytes) {
+            Some(key) if !removes => Some(Step::Empty(*key)),
+            Some(key) => Some(Step::Remove(*key)),
+            None => keys.first().copied().map(Step::Remove),
+        }
+    }
+
+    /// Removes up to `limit` chunks under a prefix, as long as the map has room for that. True when none is left.
     fn remove_some(&mut self, prefix: ChunkPrefix, limit: usize) -> bool {
         let keys: Vec<_> = self.keys_under(prefix).take(limit).collect();
         for key in &keys {
+            if !self.room.for_removal() {
+                return false;
+            }
             self.chunks.remove(key);
         }
         keys.len() < limit || self.keys_under(prefix).next().is_none()
     }
 
-    fn keys_under(&self, prefix: ChunkPrefix) -> impl Iterator<Item = ([u8; 32], u32)> + '_ {
+    fn keys_under(&self, prefix: ChunkPrefix) -> impl Iterator<Item = ChunkKey> + '_ {
         self.chunks.keys_range((prefix.0, 0)..=(prefix.0, u32::MAX))
     }
 }

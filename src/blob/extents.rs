@@ -21,7 +21,7 @@ pub use extent::{Extent, Extents, MAX_EXTENTS};
 pub use region::{BLOCK_BYTES, Region};
 
 use crate::session::SinkError;
-use crate::stable::{Memories, StableError};
+use crate::stable::{Memories, StableError, StableRoom};
 
 /// The region and its allocator.
 pub struct ExtentStore {
@@ -31,8 +31,8 @@ pub struct ExtentStore {
 
 impl ExtentStore {
     /// Opens the store, or makes an empty one.
-    pub fn open(memories: &Memories) -> Self {
-        Self { region: Region::open(memories), allocator: Allocator::open(memories) }
+    pub fn open(memories: &Memories, room: &StableRoom) -> Self {
+        Self { region: Region::open(memories, room), allocator: Allocator::open(memories) }
     }
 
     /// Takes room for `len` bytes; none for an empty whole. Stable memory grows as it is written, not here.
@@ -111,6 +111,11 @@ impl ExtentStore {
     /// A damaged state.
     pub fn taken_bytes(&self) -> Result<u64, StableError> {
         self.allocator.taken_bytes()
+    }
+
+    /// Bytes of payload that the region has room for as it is.
+    pub fn bytes(&self) -> u64 {
+        self.region.bytes()
     }
 
     /// Bytes that can be taken before the region has to grow.

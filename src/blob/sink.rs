@@ -1,6 +1,7 @@
 //! The sink that puts the bytes of a session into stable memory.
 
 use crate::session::{ByteSink, SinkError};
+use crate::stable::NoRoom;
 
 use super::chunk_map::ChunkPrefix;
 use super::record::Place;
@@ -43,8 +44,14 @@ impl<'a> StableBlobSink<'a> {
         if !replace && self.blobs.has_chunk(prefix, idx) {
             return Err(SinkError::Occupied { offset });
         }
-        self.blobs.write_chunk(prefix, idx, bytes);
-        Ok(())
+        let NoRoom { needed, left } = match self.blobs.check_room_for_chunk(bytes.len() as u64) {
+            Ok(()) => {
+                self.blobs.write_chunk(prefix, idx, bytes);
+                return Ok(());
+            }
+            Err(no_room) => no_room,
+        };
+        Err(SinkError::MemoryFull { needed, has: left })
     }
 }
 

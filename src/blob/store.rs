@@ -11,7 +11,7 @@
 use crate::api::HashAlgorithm;
 use crate::session::{ChunkSet, SinkError};
 use crate::stable::keys::{NumberAndText, TwoTexts};
-use crate::stable::{Memories, StableError, Table, memory_ids};
+use crate::stable::{Memories, NoRoom, StableError, StableRoom, Table, memory_ids};
 
 use super::chunk_map::{ChunkMap, ChunkPrefix};
 use super::extents::{AllocateError, ExtentStore, Extents};
@@ -89,10 +89,10 @@ pub struct BlobStore {
 
 impl BlobStore {
     /// Opens the store, or makes an empty one.
-    pub fn open(memories: &Memories) -> Self {
+    pub fn open(memories: &Memories, room: &StableRoom) -> Self {
         Self {
-            chunks: ChunkMap::open(memories),
-            extents: ExtentStore::open(memories),
+            chunks: ChunkMap::open(memories, room),
+            extents: ExtentStore::open(memories, room),
             mapped: Table::open(memories, memory_ids::BLOB_META),
             mapped_otherwise: Table::open(memories, memory_ids::MAPPED_BLOBS),
             blobs: Table::open(memories, memory_ids::BLOBS),
@@ -109,6 +109,14 @@ impl BlobStore {
     /// A chunk of the chunk map.
     pub fn chunk(&self, prefix: ChunkPrefix, idx: u32) -> Option<Vec<u8>> {
         self.chunks.get(prefix, idx)
+    }
+
+    /// Nothing, when a chunk of so many bytes may go to the chunk map.
+    ///
+    /// # Errors
+    /// [`NoRoom`].
+    pub fn check_room_for_chunk(&self, bytes: u64) -> Result<(), NoRoom> {
+        self.chunks.check_room_for(bytes)
     }
 
     /// Stores a chunk in the chunk map.
@@ -171,6 +179,23 @@ impl BlobStore {
     /// Removes at most a few released chunks. True when nothing is left to remove.
     pub fn sweep(&mut self) -> bool {
         self.chunks.sweep()
+    }
+
+    /// What the sweep is about to try.
+    #[cfg(test)]
+    pub const fn attempt_mut(&mut self) -> &mut super::chunk_map::Attempt {
+        self.chunks.attempt_mut()
+    }
+
+    /// Removes a chunk, whether the map has room for that or not.
+    #[cfg(test)]
+    pub fn remove_unseen(&mut self, prefix: ChunkPrefix, idx: u32) {
+        self.chunks.remove_unseen(prefix, idx);
+    }
+
+    /// Passes a removal over that has cut its message off. To be asked once a minute, in a message of its own.
+    pub fn watch_removals(&mut self) {
+        self.chunks.watch();
     }
 
     /// The blob that stored bytes of this digest become in a capsule: where it holds the same content already, the blob

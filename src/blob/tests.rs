@@ -2,10 +2,12 @@
 
 use super::*;
 use crate::session::{ByteSink, SessionId, SinkError, Time};
-use crate::stable::{Memories, RawMemory, Record};
+use crate::stable::{Memories, RawMemory, Record, StableRoom};
 
 fn store() -> BlobStore {
-    BlobStore::open(&Memories::init(RawMemory::default()))
+    let raw = RawMemory::default();
+    let memories = Memories::init(raw.clone());
+    BlobStore::open(&memories, &StableRoom::of(&memories, raw))
 }
 
 fn prefix(n: u64) -> ChunkPrefix {

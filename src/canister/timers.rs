@@ -136,6 +136,7 @@ fn watch() {
     if !HEADS_ARE_WRITTEN.get() {
         HEADS.with(|heads| heads.go_on(write_heads));
     }
+    super::watch_removals();
     super::migration::watch();
 }
 

@@ -2,7 +2,7 @@
 
 use candid::Principal;
 
-use crate::stable::StableError;
+use crate::stable::{NoRoom, StableError};
 
 use super::record::Access;
 use super::store::{MAX_LIST, MAX_SUBJECT_BYTES};
@@ -56,6 +56,9 @@ pub enum CapsuleError {
         /// How many it would be.
         requested: u64,
     },
+    /// Stable memory is full.
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
     /// A record does not decode.
     #[error(transparent)]
     Stable(#[from] StableError),

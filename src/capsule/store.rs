@@ -9,7 +9,7 @@ use ic_stable_structures::storable::Blob;
 use crate::api::{Capsule, CapsuleAccess, Memory, PersonRef};
 use crate::session::Time;
 use crate::stable::keys::TwoTexts;
-use crate::stable::{Ids, Memories, Table, memory_ids};
+use crate::stable::{Ids, Memories, StableRoom, Table, memory_ids};
 
 use super::error::CapsuleError;
 use super::page::Room;
@@ -41,11 +41,12 @@ pub struct CapsuleStore {
     passed_over: BTreeMap<String, String>,
     /// Numbers of capsules.
     pub ids: Ids,
+    room: StableRoom,
 }
 
 impl CapsuleStore {
     /// Opens the store, or makes an empty one.
-    pub fn open(memories: &Memories) -> Self {
+    pub fn open(memories: &Memories, room: &StableRoom) -> Self {
         Self {
             capsules: Table::open(memories, memory_ids::CAPSULES),
             memories: Table::open(memories, memory_ids::MEMORIES),
@@ -56,6 +57,7 @@ impl CapsuleStore {
             by_creator: Table::open(memories, memory_ids::CAPSULES_BY_CREATOR),
             passed_over: BTreeMap::new(),
             ids: Ids::open(memories, memory_ids::CAPSULE_COUNTER),
+            room: room.clone(),
         }
     }
 
@@ -94,6 +96,7 @@ impl CapsuleStore {
         }
         let made = self.by_creator.get(&caller)?.unwrap_or(0);
         check_room("capsules per caller", allowed, made)?;
+        self.room.for_records()?;
         let id = format!("capsule_{}", self.ids.give_out()?);
         let subject = subject.unwrap_or(PersonRef::Principal(caller));
         let record = CapsuleRecord::new(subject, caller, now.as_nanos());
@@ -225,6 +228,7 @@ impl CapsuleStore {
                 return Err(CapsuleError::ListTooLong { list, got: principals.len() });
             }
         }
+        self.room.for_records()?;
         self.unlist(capsule, &record);
         record.set_access(access);
         self.store(capsule, &record);

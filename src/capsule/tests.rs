@@ -6,7 +6,7 @@ use serde_bytes::ByteBuf;
 use super::*;
 use crate::api::{AssetMetadata, AssetMetadataBase, AssetType, CapsuleAccess, PersonRef};
 use crate::session::Time;
-use crate::stable::{Memories, RawMemory};
+use crate::stable::{Memories, RawMemory, StableRoom};
 
 const NOW: Time = Time::from_nanos(9);
 
@@ -15,7 +15,9 @@ fn person(n: u8) -> Principal {
 }
 
 fn store() -> CapsuleStore {
-    CapsuleStore::open(&Memories::init(RawMemory::default()))
+    let raw = RawMemory::default();
+    let memories = Memories::init(raw.clone());
+    CapsuleStore::open(&memories, &StableRoom::of(&memories, raw))
 }
 
 fn memory(capsule: &str) -> MemoryRecord {

@@ -47,7 +47,7 @@ pub fn touch(storage: &mut Storage, id: SessionId, asker: Option<Principal>, now
             convert_now(storage, id.0, now)?;
         }
     }
-    match storage.migration.quarantine.get(SplitSessions.plan().number, id.0)? {
+    match storage.migration.quarantine.get_or_damaged(SplitSessions.plan().number, id.0) {
         Some(_) if is_hidden(storage, id, asker)? => Ok(false),
         Some(record) => {
             let detail = format!("kept aside by the migration: {}", record.reason);
@@ -65,6 +65,7 @@ fn is_hidden(storage: &Storage, id: SessionId, asker: Option<Principal>) -> Resu
 
 /// Converts a legacy record before the engine comes to it.
 fn convert_now(storage: &mut Storage, key: u64, now: Time) -> Result<()> {
+    storage.room.for_step()?;
     let migration = &SplitSessions;
     let number = migration.plan().number;
     let mut state = storage.migration.state_of(number)?;

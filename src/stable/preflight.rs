@@ -128,10 +128,16 @@ fn check_header(raw: &RawMemory) -> Result<(), PreflightError> {
         let expected = format!("at most {}, in {} pages", held.min(MAX_BUCKETS), raw.size());
         return damaged(4, "the number of buckets", buckets, expected);
     }
-    let mut owners = vec![0; usize::try_from(buckets).unwrap_or_default()];
+    let mut owners = [UNOWNED; MAX_BUCKETS as usize];
     raw.read(OWNERS_OFFSET, &mut owners);
     let mut owned = [0_u64; 256];
-    for owner in owners {
+    for (bucket, owner) in (0..MAX_BUCKETS).zip(owners) {
+        // Else the manager would give a bucket out twice, or lose one.
+        if (owner == UNOWNED) == (bucket < buckets) {
+            let expected = format!("that of {buckets} buckets that are given out");
+            let offset = OWNERS_OFFSET.saturating_add(bucket);
+            return damaged(offset, "the memory of a bucket", u64::from(owner), expected);
+        }
         if let Some(buckets) = owned.get_mut(usize::from(owner)) {
             *buckets = buckets.saturating_add(1);
         }
@@ -148,6 +154,9 @@ fn check_header(raw: &RawMemory) -> Result<(), PreflightError> {
     }
     Ok(())
 }
+
+/// The memory of a bucket that is not given out.
+const UNOWNED: u8 = u8::MAX;
 
 const SIZES_OFFSET: u64 = 40;
 

@@ -175,3 +175,38 @@ fn ascending_keys_are_found_near_and_far_and_missing() {
     table.insert(3, &1);
     assert_eq!(table.get(&3), Ok(Some(1)));
 }
+
+#[test]
+fn a_memory_that_lacks_its_end_is_refused_and_a_longer_one_is_not() {
+    let memory = RawMemory::default();
+    drop(Storage::create(memory.clone()).unwrap());
+    let pages = memory.size() as usize;
+    for lacking in [1, 2, 127, 128, 129] {
+        let cut = RawMemory::default();
+        cut.borrow_mut().extend_from_slice(&memory.borrow()[..(pages - lacking) * 65_536]);
+        let error = refused(&cut).to_string();
+        assert!(error.contains("at offset 4") && error.contains("restore a snapshot"), "{lacking}: {error}");
+    }
+    for longer in [0, 1, 500] {
+        memory.grow(longer);
+        assert!(Storage::open_existing(memory.clone()).is_ok(), "{longer} pages of nobody behind it");
+    }
+}
+
+#[test]
+fn a_memory_with_a_bucket_too_many_or_too_few_is_refused() {
+    let memory = RawMemory::default();
+    drop(Storage::create(memory.clone()).unwrap());
+    let mut count = [0; 2];
+    memory.read(4, &mut count);
+    let buckets = u16::from_le_bytes(count);
+    for wrong in [buckets - 1, buckets + 1] {
+        let other = RawMemory::default();
+        other.borrow_mut().extend_from_slice(&memory.borrow());
+        other.grow(200);
+        other.write(4, &wrong.to_le_bytes());
+        let error = refused(&other).to_string();
+        let place = format!("at offset {}", 2_080 + wrong.min(buckets));
+        assert!(error.contains(&place) && error.contains("the memory of a bucket"), "{error}");
+    }
+}

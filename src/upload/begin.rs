@@ -50,7 +50,8 @@ impl UploadService<'_> {
         }
         let path = self.path.of_new(self.storage, key)?;
         self.served_on = Some(path);
-        let limits = self.storage.config()?;
+        let limits = self.storage.limits()?;
+        self.storage.room.for_records()?;
         CapsuleStore::check_memories(&capsule, limits.memories_per_capsule())?;
         let allowed = limits.max_sessions_per_caller;
         let sessions = self.storage.index.count_of(self.caller, allowed);
@@ -90,7 +91,12 @@ impl UploadService<'_> {
     }
 
     /// Gives back what was taken for a session that was not begun.
-    fn give_back(&mut self, capsule_id: &str, bytes: u64, payload: Option<PayloadState>) -> Result<()> {
+    pub(super) fn give_back(
+        &mut self,
+        capsule_id: &str,
+        bytes: u64,
+        payload: Option<PayloadState>,
+    ) -> Result<()> {
         self.storage.usage.end(self.caller, bytes)?;
         self.storage.usage.free(capsule_id, bytes)?;
         let PayloadState { extents, subtrees, .. } = payload.unwrap_or_default();

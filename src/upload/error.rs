@@ -7,13 +7,19 @@ use crate::blob::extents::REGION_BYTES;
 use crate::blob::{AllocateError, BlobError};
 use crate::capsule::{CapsuleError, MAX_LIST, MAX_SUBJECT_BYTES};
 use crate::session::{SessionError, SinkError};
-use crate::stable::StableError;
+use crate::stable::{NoRoom, StableError};
 
 use super::limits::MAX_RANGES_IN_ERROR;
 
 impl From<StableError> for Error {
     fn from(error: StableError) -> Self {
         Self::Internal(error.to_string())
+    }
+}
+
+impl From<NoRoom> for Error {
+    fn from(NoRoom { needed, left }: NoRoom) -> Self {
+        Self::exhausted("bytes of stable memory", left, needed)
     }
 }
 
@@ -36,6 +42,7 @@ impl From<CapsuleError> for Error {
                 Self::invalid(list, format!("at most {MAX_LIST} principals"), got)
             }
             CapsuleError::Full { limit, allowed, requested } => Self::exhausted(limit, allowed, requested),
+            CapsuleError::NoRoom(error) => error.into(),
             CapsuleError::Stable(error) => error.into(),
         }
     }

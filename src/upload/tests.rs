@@ -3,9 +3,13 @@
 //! Here is what the tests of this crate share: a canister without the IC around it, and its clients. They run once for each
 //! build, on the paths that it has; what needs both paths is tested in the staged build.
 
+#[cfg(all(feature = "compat", feature = "direct"))]
+mod accounts;
 mod begin;
 mod content;
 mod expiry;
+#[cfg(all(feature = "compat", feature = "direct"))]
+mod filled;
 mod finish;
 #[cfg(all(feature = "compat", feature = "direct"))]
 mod foreign;

@@ -59,7 +59,8 @@ impl UploadService<'_> {
             return Err(Error::invalid("digest", expected, hex::encode(digest)));
         }
         check_digest(expected, digest_of_bytes(hash, bytes))?;
-        let limits = self.storage.config()?;
+        let limits = self.storage.limits()?;
+        self.storage.room.for_records()?;
         CapsuleStore::check_memories(&capsule, limits.memories_per_capsule())?;
         self.take_room(&capsule_id, size, Wanted::File, &limits)?;
 

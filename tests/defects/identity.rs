@@ -177,9 +177,11 @@ pub fn d06_reads_went_on_until_a_page_was_missing(build: Build) {
 fn a_hole_is_an_error() {
     use upload_canister::blob::{BlobError, BlobRecord, BlobStore, ChunkPrefix, ContentDigest, Place};
     use upload_canister::session::{SessionId, Time};
-    use upload_canister::stable::{Memories, RawMemory};
+    use upload_canister::stable::{Memories, RawMemory, StableRoom};
 
-    let mut store = BlobStore::open(&Memories::init(RawMemory::default()));
+    let raw = RawMemory::default();
+    let memories = Memories::init(raw.clone());
+    let mut store = BlobStore::open(&memories, &StableRoom::of(&memories, raw));
     let content = two_chunks(3);
     let prefix = ChunkPrefix::of("memory", SessionId(1));
     let record = BlobRecord {

@@ -10,7 +10,7 @@ use ic_stable_structures::Memory as _;
 
 use crate::session::SinkError;
 use crate::stable::memory_ids::{self, REGION_MAGIC};
-use crate::stable::{Memories, Memory};
+use crate::stable::{Memories, Memory, StableRoom};
 
 use super::Extent;
 
@@ -32,12 +32,13 @@ const BUCKET_PAGES: u64 = 128;
 /// Payload, addressed from the end of the header.
 pub struct Region {
     memory: Memory,
+    room: StableRoom,
 }
 
 impl Region {
     /// The region; its header is written with the first payload.
-    pub fn open(memories: &Memories) -> Self {
-        Self { memory: memories.get(memory_ids::EXTENT_REGION) }
+    pub fn open(memories: &Memories, room: &StableRoom) -> Self {
+        Self { memory: memories.get(memory_ids::EXTENT_REGION), room: room.clone() }
     }
 
     /// Grows the memory for the bytes of an extent.
@@ -98,7 +99,9 @@ impl Region {
         let pages = end.div_ceil(PAGE_BYTES).checked_next_multiple_of(BUCKET_PAGES).unwrap_or(u64::MAX);
         let has = self.memory.size();
         let missing = pages.saturating_sub(has);
-        if missing > 0 && self.memory.grow(missing) < 0 {
+        // The last buckets belong to the tables, which cannot refuse.
+        let fits = || self.room.for_region(missing.saturating_mul(PAGE_BYTES)).is_ok();
+        if missing > 0 && (!fits() || self.memory.grow(missing) < 0) {
             return Err(SinkError::MemoryFull { needed: end, has: has.saturating_mul(PAGE_BYTES) });
         }
         if has == 0 {

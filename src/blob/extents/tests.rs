@@ -7,10 +7,12 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::*;
-use crate::stable::{RawMemory, Table, memory_ids};
+use crate::stable::{RawMemory, StableRoom, Table, memory_ids};
 
 fn store() -> ExtentStore {
-    ExtentStore::open(&Memories::init(RawMemory::default()))
+    let raw = RawMemory::default();
+    let memories = Memories::init(raw.clone());
+    ExtentStore::open(&memories, &StableRoom::of(&memories, raw))
 }
 
 /// What is taken, by the model: every byte at most once.

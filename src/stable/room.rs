@@ -1,0 +1,266 @@
+//! What stable memory can still give, and what of that is kept for removals, conversions and the way back.
+//!
+//! A map of ic-stable-structures cannot refuse: it traps when its memory cannot grow. It grows when an entry is removed,
+//! too, since two nodes are merged into one before the other is freed. So room is looked at before anything is written,
+//! and what adds to the canister is refused while there is still enough for what takes away from it.
+//!
+//! ```text
+//! byte 52..56    "BTA", 1    header of the allocator of a map, as ic-stable-structures 0.7 writes it
+//! byte 60..68                bytes of a node page, little-endian; 16 of its own come on top
+//! byte 68..76                pages that are taken, little-endian
+//! ```
+
+use std::rc::Rc;
+
+use ic_stable_structures::Memory as _;
+use ic_stable_structures::memory_manager::MemoryId;
+
+use super::buckets::{MAX_BUCKETS, given_out};
+use super::memory_ids::{self, Structure};
+use super::{Memories, Memory, RawMemory};
+
+const PAGE_BYTES: u64 = 64 * 1024;
+
+/// What removing an entry from the map of chunks may take for as long as it lasts: a node of eleven entries beside the two
+/// that it is made of, so that six entries, of a message's 2 MiB at most, are there twice.
+const MERGE_BYTES: u64 = 13 << 20;
+
+/// What each table must be able to grow by for something to be added to the canister: more than anything that ends, finishes
+/// or moves a session writes there until something is removed.
+const RESERVED_BYTES: u64 = 1 << 20;
+
+/// What each table must be able to grow by for a session to be converted, or taken back: more than its largest record.
+const STEP_BYTES: u64 = 128 << 10;
+
+/// What a chunk takes beyond its bytes: a share of its node, and the pages that are new when nodes are split.
+const NODE_BYTES: u64 = 16 << 10;
+
+/// Stable memory has no room for what is to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{needed} bytes of stable memory are needed, with what is kept for removals, and {left} are left")]
+pub struct NoRoom {
+    /// Bytes that would be needed, the reserve included.
+    pub needed: u64,
+    /// Bytes that are left.
+    pub left: u64,
+}
+
+/// How full the memory of a map is, bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Fill {
+    /// In pages that are taken.
+    taken: u64,
+    /// Where pages can be taken before the memory needs another bucket.
+    free: u64,
+}
+
+/// What is about to be written.
+#[derive(Clone, Copy, Debug, Default)]
+struct Adds {
+    /// To the map of chunks, bytes.
+    chunks: u64,
+    /// To the payload region, bytes that it has to grow by.
+    region: u64,
+    /// To each table, bytes.
+    records: u64,
+}
+
+/// The room of the canister. Clones are of the same memory.
+#[derive(Clone)]
+pub struct StableRoom(Rc<Inner>);
+
+struct Inner {
+    raw: RawMemory,
+    bucket_bytes: u64,
+    chunks: Memory,
+    legacy: Memory,
+    sessions: Memory,
+    metas: Memory,
+    /// Every other map.
+    tables: Vec<Memory>,
+}
+
+impl StableRoom {
+    /// Of a memory that has this memory manager.
+    pub fn of(memories: &Memories, raw: RawMemory) -> Self {
+        const OWN: [MemoryId; 4] =
+            [memory_ids::CHUNKS, memory_ids::LEGACY_SESSIONS, memory_ids::SESSIONS, memory_ids::UPLOAD_META];
+        let [_, pages] = given_out(&raw);
+        let maps = memory_ids::ALL.iter().filter(|(.., structure)| *structure == Structure::Map);
+        let tables = maps.map(|(id, ..)| MemoryId::new(*id)).filter(|id| !OWN.contains(id));
+        let [chunks, legacy, sessions, metas] = OWN.map(|id| memories.get(id));
+        let tables = tables.map(|id| memories.get(id)).collect();
+        let bucket_bytes = pages.max(1).saturating_mul(PAGE_BYTES);
+        Self(Rc::new(Inner { raw, bucket_bytes, chunks, legacy, sessions, metas, tables }))
+    }
+
+    /// Bytes in the buckets that belong to no memory yet.
+    pub fn bytes_left(&self) -> u64 {
+        let [given_out, _] = given_out(&self.0.raw);
+        MAX_BUCKETS.saturating_sub(given_out).saturating_mul(self.0.bucket_bytes)
+    }
+
+    /// The same, or less, by the size of the whole memory, which costs nothing to ask for.
+    fn bytes_left_at_least(&self) -> u64 {
+        let used = self.0.raw.size().saturating_sub(1).saturating_mul(PAGE_BYTES);
+        MAX_BUCKETS.saturating_mul(self.0.bucket_bytes).saturating_sub(used)
+    }
+
+    /// Nothing, when a chunk of so many bytes can go to the map of chunks.
+    ///
+    /// # Errors
+    /// [`NoRoom`], so that what is stored can still be removed.
+    pub fn for_chunk(&self, bytes: u64) -> Result<(), NoRoom> {
+        self.check(Adds { chunks: bytes_in_map(bytes), records: RESERVED_BYTES, ..Adds::default() })
+    }
+
+    /// Nothing, when the payload region can grow by so many bytes.
+    ///
+    /// # Errors
+    /// [`NoRoom`].
+    pub fn for_region(&self, bytes: u64) -> Result<(), NoRoom> {
+        self.check(Adds { region: bytes, records: RESERVED_BYTES, ..Adds::default() })
+    }
+
+    /// Nothing, when records can be added: sessions, memories, capsules.
+    ///
+    /// # Errors
+    /// [`NoRoom`].
+    pub fn for_records(&self) -> Result<(), NoRoom> {
+        self.check(Adds { records: RESERVED_BYTES, ..Adds::default() })
+    }
+
+    /// Nothing, when a session can be converted or taken back, and what becomes of it be noted. That lives on what
+    /// [`Self::for_records`] keeps.
+    ///
+    /// # Errors
+    /// [`NoRoom`].
+    pub fn for_step(&self) -> Result<(), NoRoom> {
+        let Inner { chunks, legacy, sessions, metas, .. } = &*self.0;
+        let own = [chunks, legacy, sessions, metas];
+        let at_most = self.buckets(STEP_BYTES).saturating_mul(own.len() as u64);
+        if self.tables_at_most(STEP_BYTES).saturating_add(at_most) <= self.bytes_left_at_least() {
+            return Ok(());
+        }
+        let own = own.map(|memory| self.buckets(STEP_BYTES.saturating_sub(self.fill_of(memory).free)));
+        self.compare(own.into_iter().fold(self.tables(STEP_BYTES), u64::saturating_add))
+    }
+
+    /// Whether a chunk can be removed from the map of chunks, whatever that makes of its nodes.
+    pub fn for_removal(&self) -> bool {
+        let missing = |free| self.buckets(MERGE_BYTES.saturating_sub(free));
+        missing(0) <= self.bytes_left_at_least()
+            || missing(self.fill_of(&self.0.chunks).free) <= self.bytes_left()
+    }
+
+    /// Payload that the canister can hold at most, if that is less than `limit`; else `limit`. It is in the map of chunks, or
+    /// in `region` bytes of the payload region and in what that can still grow by.
+    pub fn payload_limit(&self, region: Option<u64>, limit: u64) -> u64 {
+        let kept = self.needed_at_most(Adds { records: RESERVED_BYTES, ..Adds::default() });
+        let map = quick(&self.0.chunks).taken;
+        let capacity = |left: u64| {
+            let left = left.saturating_sub(kept);
+            match region {
+                Some(region) => region.saturating_add(map).saturating_add(left),
+                // The inverse of `bytes_in_map`, but for the nodes.
+                None => map.saturating_add(left).div_euclid(33).saturating_mul(32),
+            }
+        };
+        match capacity(self.bytes_left_at_least()) {
+            enough if enough >= limit => limit,
+            _ => capacity(self.bytes_left()).min(limit),
+        }
+    }
+
+    fn check(&self, adds: Adds) -> Result<(), NoRoom> {
+        if self.needed_at_most(adds) <= self.bytes_left_at_least() {
+            return Ok(());
+        }
+        self.compare(self.needed(adds))
+    }
+
+    fn compare(&self, needed: u64) -> Result<(), NoRoom> {
+        let left = self.bytes_left();
+        if needed <= left { Ok(()) } else { Err(NoRoom { needed, left }) }
+    }
+
+    /// Bytes of buckets that must be left for all of it.
+    fn needed(&self, adds: Adds) -> u64 {
+        self.beside_tables(adds, |memory| self.fill_of(memory)).saturating_add(self.tables(adds.records))
+    }
+
+    /// The same, or more, without reading anything.
+    fn needed_at_most(&self, adds: Adds) -> u64 {
+        self.beside_tables(adds, quick).saturating_add(self.tables_at_most(adds.records))
+    }
+
+    /// For chunks, sessions and the payload region.
+    fn beside_tables(&self, adds: Adds, fill: impl Fn(&Memory) -> Fill) -> u64 {
+        let Inner { chunks, legacy, sessions, metas, .. } = &*self.0;
+        let [chunks, legacy, sessions, metas] = [chunks, legacy, sessions, metas].map(fill);
+        let is_used = adds.chunks > 0 || chunks.taken > 0;
+        let merge = if is_used { MERGE_BYTES } else { 0 };
+        // Every session must have room in the other layout, too.
+        let split = sessions.taken.saturating_add(metas.taken);
+        let kept = [
+            (chunks, merge.saturating_add(adds.chunks)),
+            (legacy, split),
+            (sessions, legacy.taken),
+            (metas, legacy.taken),
+        ];
+        let missing = |(fill, kept): (Fill, u64)| {
+            self.buckets(kept.saturating_add(adds.records).saturating_sub(fill.free))
+        };
+        kept.into_iter().map(missing).fold(self.buckets(adds.region), u64::saturating_add)
+    }
+
+    /// For every other table to grow by so much.
+    fn tables(&self, bytes: u64) -> u64 {
+        let missing = |memory| self.buckets(bytes.saturating_sub(self.fill_of(memory).free));
+        self.0.tables.iter().map(missing).fold(0, u64::saturating_add)
+    }
+
+    fn tables_at_most(&self, bytes: u64) -> u64 {
+        self.buckets(bytes).saturating_mul(self.0.tables.len() as u64)
+    }
+
+    /// So many bytes, rounded up to whole buckets.
+    fn buckets(&self, bytes: u64) -> u64 {
+        bytes.checked_next_multiple_of(self.0.bucket_bytes).unwrap_or(u64::MAX)
+    }
+
+    /// By the header of the allocator; one that is not known has no free page.
+    fn fill_of(&self, memory: &Memory) -> Fill {
+        const HEADER: u64 = 52;
+        const FIRST_PAGE: u64 = 100;
+        let size = memory.size().saturating_mul(PAGE_BYTES);
+        let mut header = [0; 24];
+        if size > 0 {
+            memory.read(HEADER, &mut header);
+        }
+        let (magic, numbers) = header.split_at(8);
+        let (page, taken) = numbers.split_at(8);
+        let number = |bytes: &[u8]| bytes.try_into().map_or(0, u64::from_le_bytes);
+        if !magic.starts_with(b"BTA\x01") {
+            return Fill { taken: size, free: 0 };
+        }
+        let page = number(page).saturating_add(16);
+        let taken = number(taken).saturating_mul(page);
+        // Behind the last page that is taken there is the header of the next one.
+        let used = taken.saturating_add(page).saturating_add(FIRST_PAGE);
+        Fill { taken, free: self.buckets(size).saturating_sub(used) }
+    }
+}
+
+/// Full to the end, as far as can be told without reading anything.
+fn quick(memory: &Memory) -> Fill {
+    Fill { taken: memory.size().saturating_mul(PAGE_BYTES), free: 0 }
+}
+
+/// What a chunk takes in the map: its node is in pages of 1,040 bytes that hold 1,013 each.
+const fn bytes_in_map(bytes: u64) -> u64 {
+    bytes.saturating_add(bytes >> 5).saturating_add(NODE_BYTES)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,99 @@
+//! What is counted of a map's memory is what the library takes of it.
+
+use ic_stable_structures::StableBTreeMap;
+use ic_stable_structures::memory_manager::MemoryManager;
+
+use super::*;
+
+type Chunks = StableBTreeMap<([u8; 32], u32), Vec<u8>, Memory>;
+
+/// The map of chunks in buckets of so many pages, and the room beside it.
+fn chunks(bucket_pages: u16) -> (RawMemory, Chunks, StableRoom) {
+    let raw = RawMemory::default();
+    let memories = MemoryManager::init_with_bucket_size(raw.clone(), bucket_pages);
+    let room = StableRoom::of(&memories, raw.clone());
+    (raw, Chunks::init(memories.get(memory_ids::CHUNKS)), room)
+}
+
+impl StableRoom {
+    fn chunks(&self) -> Fill {
+        self.fill_of(&self.0.chunks)
+    }
+
+    fn chunk_pages(&self) -> u64 {
+        self.0.chunks.size()
+    }
+}
+
+/// Entries of different length, as files end in short chunks.
+fn value(n: u32) -> Vec<u8> {
+    vec![7; [1, 90_000, 2_000, 90_000][n as usize % 4]]
+}
+
+#[test]
+fn free_room_of_a_map_is_used_before_it_grows() {
+    for bucket_pages in [1, 4] {
+        let (raw, mut map, room) = chunks(bucket_pages);
+        (0..200).for_each(|n| drop(map.insert(([1; 32], n), value(n))));
+        let full = room.chunks();
+        (1..200).step_by(4).for_each(|n| drop(map.remove(&([1; 32], n))));
+        let left = room.chunks();
+        assert!(left.taken < full.taken && left.free > full.free, "{full:?}, then {left:?}");
+        let before = raw.size();
+        let mut n = 1_000;
+        while room.chunks().free > 12 * bytes_in_map(90_000) {
+            map.insert(([2; 32], n), vec![8; 90_000]);
+            n += 1;
+        }
+        assert!(n > 1_020, "the free room was used");
+        assert_eq!(raw.size(), before, "nothing grew for {} bytes", room.chunks().free);
+        map.clear_new();
+        assert!(room.chunks().taken < 2_000 && room.chunks().free > full.taken);
+    }
+}
+
+#[test]
+fn a_removal_takes_no_more_than_is_kept_for_it() {
+    let (_, mut map, room) = chunks(1);
+    let largest = 2 << 20;
+    for n in 0..30 {
+        let before = room.chunks();
+        map.insert(([1; 32], n), vec![7; largest]);
+        assert!(room.chunks().taken - before.taken <= bytes_in_map(largest as u64), "chunk {n}");
+    }
+    let mut most = 0;
+    for n in (0..30).map(|n| n * 13 % 30) {
+        let (pages, free) = (room.chunk_pages(), room.chunks().free);
+        map.remove(&([1; 32], n));
+        let grown = (room.chunk_pages() - pages) * PAGE_BYTES;
+        most = most.max(if grown > 0 { grown + free } else { 0 });
+    }
+    assert!(most > 0, "no removal made the memory grow");
+    assert!(most <= MERGE_BYTES, "{most} bytes");
+}
+
+#[test]
+fn what_is_told_without_reading_is_never_too_much() {
+    let (raw, mut map, room) = chunks(128);
+    for n in 0..300 {
+        map.insert(([n as u8; 32], n), value(n));
+        if n % 3 == 0 {
+            map.remove(&([n as u8 / 2; 32], n / 2));
+        }
+        let adds = Adds { chunks: 90_000, region: 70_000, records: RESERVED_BYTES };
+        assert!(room.needed_at_most(adds) >= room.needed(adds));
+        assert!(room.bytes_left_at_least() <= room.bytes_left());
+    }
+    raw.grow(1_000);
+    assert!(room.bytes_left_at_least() < room.bytes_left(), "pages of nobody");
+}
+
+#[test]
+fn a_map_of_an_unknown_allocator_has_no_free_room() {
+    let (_, mut map, room) = chunks(1);
+    map.insert(([1; 32], 1), vec![7; 90_000]);
+    map.remove(&([1; 32], 1));
+    assert!(room.chunks().free > 80_000);
+    room.0.chunks.write(52, b"BTA\x02");
+    assert_eq!(room.chunks(), Fill { taken: room.chunk_pages() * PAGE_BYTES, free: 0 });
+}

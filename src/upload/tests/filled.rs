@@ -1,0 +1,252 @@
+//! Stable memory that is full in layouts 1 and 2, by clients or by an earlier build: nothing traps, and what is stored can
+//! be finished, aborted, deleted, and moved between the layouts.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use ic_stable_structures::Memory as _;
+use ic_stable_structures::memory_manager::MemoryManager;
+
+use super::*;
+use crate::blob::ChunkPrefix;
+use crate::migrate::{self, MigrationState, Progress, controls};
+use crate::session::SessionId;
+use crate::stable::{Memories, memory_ids};
+
+const PAGE: usize = 64 * 1024;
+
+/// A world in buckets of a page, of which so many are taken by something else, so that there is little left for it.
+struct Small {
+    world: World,
+    /// Bytes of the memory that nobody reads or writes.
+    taken: std::ops::Range<usize>,
+    /// Sessions of ten chunks, begun while there was room.
+    begun: Vec<u64>,
+}
+
+/// So many of 32,768 leave 110 MiB, enough for some sixty chunks.
+const TAKEN: usize = 31_007;
+
+impl Small {
+    fn new(layout: Layout, path: fn() -> Box<dyn UploadPath>, share: u8) -> Self {
+        let raw = RawMemory::default();
+        // All of it at once, so that the pages that are never written cost nothing.
+        *raw.borrow_mut() = vec![0; 32_769 * PAGE];
+        drop(MemoryManager::init_with_bucket_size(raw.clone(), 1));
+        let mut world = World::over(raw.clone(), layout, path(), share);
+        let config = AdminConfig { max_sessions_per_caller: 1_000, ..world.storage.config().unwrap() };
+        world.storage.settings.set(&Config::checked(config).unwrap());
+        for n in 0..300 {
+            world.begin(1, &format!("small {n}"));
+        }
+        let begun = (0..7).map(|n| world.begin(10 * CHUNK, &format!("begun {n}"))).collect();
+        let region = Memories::init(raw.clone()).get(memory_ids::EXTENT_REGION);
+        region.grow(TAKEN as u64);
+        region.write(0, b"EXT\x01");
+        world.restart(path());
+        let end = 32_769 * PAGE - world.storage.room.bytes_left() as usize;
+        Self { world, taken: end - (TAKEN - 1) * PAGE..end, begun }
+    }
+
+    fn compat() -> Self {
+        Self::new(Layout::LEGACY, || Box::<CompatPath>::default(), 100)
+    }
+
+    fn direct() -> Self {
+        Self::new(Layout::SPLIT, || Box::<DirectPath>::default(), 0)
+    }
+
+    /// One message: what it does when it traps is undone.
+    fn message<T>(&mut self, act: impl FnOnce(&mut World) -> T) -> Option<T> {
+        let before = {
+            let raw = self.world.raw.borrow();
+            [raw[..self.taken.start].to_vec(), raw[self.taken.end..].to_vec()]
+        };
+        let attempt = *self.world.storage.blobs.attempt_mut();
+        let done = catch_unwind(AssertUnwindSafe(|| act(&mut self.world))).ok();
+        if done.is_none() {
+            let [head, tail] = before;
+            let mut raw = self.world.raw.borrow_mut();
+            raw[..self.taken.start].copy_from_slice(&head);
+            raw[self.taken.end..].copy_from_slice(&tail);
+            drop(raw);
+            self.world.storage = Storage::open_accepting(self.world.raw.clone(), ALL_LAYOUTS).unwrap();
+            *self.world.storage.blobs.attempt_mut() = attempt;
+        }
+        done
+    }
+
+    /// What can trap is done as a message; what has room for sure is not, since that costs a copy of the memory.
+    fn message_if<T>(&mut self, has_room: bool, act: impl FnOnce(&mut World) -> T) -> Option<T> {
+        if has_room { Some(act(&mut self.world)) } else { self.message(act) }
+    }
+
+    /// Minutes of the canister's timers until nothing is left to sweep, and how many messages trapped.
+    fn sweep(&mut self) -> usize {
+        let mut trapped = 0;
+        for _ in 0..1_000 {
+            self.world.storage.blobs.watch_removals();
+            loop {
+                let has_room = self.world.storage.room.for_removal();
+                match self.message_if(has_room, |world| world.service().sweep().unwrap()) {
+                    Some(true) => return trapped,
+                    Some(false) => {}
+                    None => {
+                        trapped += 1;
+                        break;
+                    }
+                }
+            }
+        }
+        panic!("{} prefixes are never swept", self.world.storage.blobs.release_total());
+    }
+}
+
+/// Messages of the engine until it has nothing to do; none of them traps.
+fn migrate(small: &mut Small) -> MigrationState {
+    let one = |world: &mut World| migrate::run(&mut world.storage, world.now, &Exhausted, 0).unwrap();
+    while one(&mut small.world) == Progress::More {}
+    small.world.storage.migration.state().unwrap()
+}
+
+/// Sessions of ten chunks, put until there is no more room; each with its prefix and how many it has.
+type Sessions = Vec<(u64, ChunkPrefix, usize)>;
+
+/// Fills the memory as clients do.
+fn fill(small: &mut Small) -> Sessions {
+    let content = file(10 * CHUNK);
+    let mut sessions = Vec::new();
+    for id in std::mem::take(&mut small.begun) {
+        small.world.service().abort(id).unwrap();
+    }
+    // Each is put before the next one is begun: what is promised and not written is limited by itself.
+    while let Ok(id) = small.world.try_begin(content.len(), &sessions.len().to_string()) {
+        let status = small.world.service().status(id).unwrap();
+        (0..10).for_each(|idx| small.world.put(id, &content, idx).unwrap());
+        sessions.push((id, ChunkPrefix::of(&status.provisional_memory_id, SessionId(id)), 10));
+    }
+    sessions
+}
+
+/// Fills the memory as builds did that looked at no room: until a chunk traps.
+fn fill_over(small: &mut Small) -> Sessions {
+    let content = file(10 * CHUNK);
+    let mut sessions = Vec::new();
+    for id in small.begun.clone() {
+        let status = small.world.service().status(id).unwrap();
+        let prefix = ChunkPrefix::of(&status.provisional_memory_id, SessionId(id));
+        let mut stored = 0;
+        for (idx, chunk) in content.chunks(CHUNK).enumerate() {
+            let has_room = small.world.storage.room.for_chunk(chunk.len() as u64).is_ok();
+            let put = small.message_if(has_room, |world| {
+                world.storage.blobs.write_chunk(prefix, idx as u32, chunk);
+            });
+            if put.is_none() {
+                break;
+            }
+            stored += 1;
+        }
+        sessions.push((id, prefix, stored));
+    }
+    assert!(sessions.last().unwrap().2 < 10, "the memory is not full: {sessions:?}");
+    sessions
+}
+
+#[test]
+fn what_is_promised_fits_and_all_of_it_can_be_removed() {
+    for make in [Small::compat, Small::direct] {
+        let mut small = make();
+        let sessions = fill(&mut small);
+        assert!(sessions.len() > 2, "{sessions:?}");
+        for (id, ..) in &sessions {
+            small.world.service().abort(*id).unwrap();
+        }
+        assert_eq!(small.sweep(), 0);
+        assert_eq!(small.world.live()[3..], [0; 2]);
+        assert_eq!(fill(&mut small).len(), sessions.len(), "and the room is there again");
+        small.world.now = small.world.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
+        assert_eq!(small.sweep(), 0);
+        assert_eq!((small.world.live(), small.world.storage.usage.accounts()), ([0; 5], 0));
+    }
+}
+
+#[test]
+fn a_memory_that_was_filled_without_a_look_is_emptied() {
+    for (make, aborts) in [(Small::compat as fn() -> Small, true), (Small::direct, false)] {
+        let mut small = make();
+        let sessions = fill_over(&mut small);
+        // What the timer did before: it traps, and the next time again.
+        let traps = |(_, prefix, stored): &(u64, ChunkPrefix, usize), small: &mut Small| {
+            let mut came_back = false;
+            let _ = small.message(|world| {
+                (0..*stored as u32).for_each(|idx| world.storage.blobs.remove_unseen(*prefix, idx));
+                came_back = true;
+                panic!("undone");
+            });
+            !came_back
+        };
+        assert!(sessions.iter().any(|session| traps(session, &mut small)), "there is room for every removal");
+        for (id, ..) in sessions.iter().filter(|_| aborts) {
+            small.world.service().abort(*id).unwrap();
+        }
+        small.world.now = small.world.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
+        let trapped = small.sweep();
+        assert!(trapped < 40, "{trapped} messages trapped");
+        assert_eq!((small.world.live(), small.world.storage.usage.accounts()), ([0; 5], 0));
+    }
+}
+
+#[test]
+fn the_migration_and_the_way_back_have_room_in_a_full_memory() {
+    let mut small = Small::compat();
+    let sessions = fill(&mut small);
+    set_share(&mut small.world.storage, 0);
+    small.world.path = World::staged().path;
+    let there = migrate(&mut small);
+    assert_eq!((there.phase, there.converted), (migrate::Phase::Converted, 300 + sessions.len() as u64));
+    controls::rollback(&mut small.world.storage, small.world.now).unwrap();
+    let back = migrate(&mut small);
+    assert_eq!((back.phase, back.note.as_str()), (migrate::Phase::RolledBack, ""));
+    small.world.path = Box::<CompatPath>::default();
+    let content = file(10 * CHUNK);
+    let (id, ..) = sessions[0];
+    let memory_id = small.world.finish(id, &content).unwrap().memory_id;
+    crate::memories::delete(&mut small.world.storage, person(OWNER), &memory_id).unwrap();
+    small.world.now = small.world.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
+    assert_eq!(small.sweep(), 0);
+    assert_eq!((small.world.live(), small.world.storage.usage.accounts()), ([0; 5], 0));
+}
+
+#[test]
+fn a_memory_without_any_room_stops_the_engine_and_traps_in_no_call() {
+    let mut small = Small::compat();
+    let sessions = fill_over(&mut small);
+    // Every last bucket.
+    let journal = Memories::init(small.world.raw.clone()).get(memory_ids::MIGRATION_JOURNAL);
+    journal.grow(small.world.storage.room.bytes_left() / PAGE as u64);
+    small.world.restart(Box::<CompatPath>::default());
+    for (id, ..) in &sessions[..3] {
+        small.world.service().abort(*id).unwrap();
+    }
+    assert!(small.world.storage.receipts.is_empty(), "there is no room for them");
+    set_share(&mut small.world.storage, 0);
+    small.world.restart(World::staged().path);
+    let state = migrate(&mut small);
+    assert_eq!(state.phase, migrate::Phase::Stuck);
+    assert!(state.note.contains("bytes of stable memory"), "{}", state.note);
+    let content = file(10 * CHUNK);
+    let mut refused = |act: &dyn Fn(&mut World) -> Result<()>| {
+        let refused = act(&mut small.world).unwrap_err();
+        assert!(matches!(refused, Error::ResourceExhausted { .. }), "{refused}");
+    };
+    let (id, ..) = *sessions.last().unwrap();
+    refused(&|world| world.try_begin(1, "new").map(drop));
+    refused(&|world| world.put(id, &content, 9));
+    refused(&|world| {
+        let capsule = world.storage.capsules.create(person(9), None, START);
+        capsule.map(drop).map_err(Error::from)
+    });
+    refused(&|world| {
+        let file = super::small(world, b"small", "small");
+        world.service().put_whole(file).map(drop)
+    });
+}
