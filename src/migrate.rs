@@ -25,7 +25,7 @@ pub use hold::{hold, release, taken_over};
 pub use journal::JournalRecord;
 pub use pace::{Pace, Retry};
 pub use quarantine::{Quarantine, QuarantineRecord};
-pub use state::{MigrationState, Phase, Recheck, UnitProgress};
+pub use state::{MigrationState, Phase, Recheck, Rollback, UnitProgress};
 pub use tables::MigrationTables;
 
 cfg_if::cfg_if! {

@@ -5,6 +5,7 @@ use candid::Principal;
 use super::class::{CLASSES, Class};
 use super::convert::FIELDS;
 use super::examine::{Examined, Verdict, examine};
+use super::left;
 use super::write::{bytes_missing, set_aside, settle, stored, withdraw};
 use super::{LegacyUploadSession, Split, Unconvertible, convert, revert};
 use crate::api::{Error, Result};
@@ -48,10 +49,16 @@ impl SplitSessions {
         if storage.index.contains(SessionId(key), who) {
             return Ok(true);
         }
-        let raw = match storage.sessions.legacy.get_raw(&key) {
-            None => storage.migration.quarantine.get(PLAN.number, key)?.map(|kept| kept.raw),
-            raw => raw,
+        let (raw, owner) = match storage.sessions.legacy.get_raw(&key) {
+            None => {
+                let kept = storage.migration.quarantine.get_or_damaged(PLAN.number, key);
+                kept.map(|kept| (kept.raw, kept.owner)).unzip()
+            }
+            raw => (raw, None),
         };
+        if owner.flatten().is_some_and(|owner| owner == who.as_slice()) {
+            return Ok(true);
+        }
         let legacy = raw.and_then(|raw| LegacyUploadSession::decode(&raw).ok());
         Ok(legacy.is_some_and(|legacy| legacy.caller == who))
     }
@@ -145,16 +152,17 @@ impl Migration for SplitSessions {
             let why = "the records around it are still being converted: try it again when they are";
             return Err(Error::conflict("session", id, why));
         }
-        let QuarantineRecord { reason: _, raw, beside, was_indexed } = kept;
+        let QuarantineRecord { reason: _, raw, beside, was_indexed, owner: _ } = kept;
         let noted = beside.map(Time::from_nanos);
         // One that was in no index gets its key, its time and its accounts when it is converted.
         let was_indexed = was_indexed.unwrap_or(true);
         if was_indexed && let Ok(legacy) = LegacyUploadSession::decode(&raw) {
             let last_seen = noted.unwrap_or(Time::from_nanos(legacy.created_at));
-            if storage.index.insert_without_key(id, legacy.caller, last_seen) {
+            if !storage.index.contains(id, legacy.caller) {
                 let bytes = legacy.asset_metadata.bytes();
                 storage.usage.reserve_unlimited(legacy.caller, &legacy.capsule_id, bytes)?;
                 storage.promises.add(id, bytes_missing(storage, &legacy));
+                storage.index.insert_without_key(id, legacy.caller, last_seen);
             }
         }
         // What was put aside without being read has kept its owner, and lost its activity.
@@ -177,6 +185,10 @@ impl Migration for SplitSessions {
 
     fn bulk(&self) -> Option<&dyn Bulk> {
         Some(self)
+    }
+
+    fn leave_in_quarantine(&self, storage: &mut Storage) -> Result<()> {
+        left::settle_owners(storage, PLAN.number)
     }
 
     fn trapped_class(&self) -> usize {
@@ -222,6 +234,10 @@ impl Reversal for SplitSessions {
         Err(format!(
             "the {BUILD} build cannot serve layout 1: upgrade to the staged build, and roll back there"
         ))
+    }
+
+    fn left(&self, storage: &Storage) -> u64 {
+        storage.sessions.sessions.len().saturating_add(storage.sessions.legacy.left_behind_total())
     }
 
     fn revert(&self, storage: &mut Storage, key: u64, _: &mut Work<'_>) -> Result<Reverted> {

@@ -9,6 +9,7 @@ mod bulk;
 mod class;
 mod convert;
 mod examine;
+mod left;
 mod legacy;
 mod migration;
 mod wire;

@@ -186,9 +186,7 @@ pub fn withdraw(
         Some(legacy) => {
             let last_seen = noted.unwrap_or(Time::from_nanos(legacy.created_at));
             if storage.index.contains(id, legacy.caller) {
-                let bytes = legacy.asset_metadata.bytes();
-                storage.usage.end(legacy.caller, bytes)?;
-                storage.usage.free(&legacy.capsule_id, bytes)?;
+                storage.usage.forget(legacy.caller, &legacy.capsule_id, legacy.asset_metadata.bytes())?;
                 storage.promises.subtract(id, bytes_missing(storage, legacy));
             }
             storage.index.end(id, legacy.caller, last_seen);

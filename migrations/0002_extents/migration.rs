@@ -124,13 +124,17 @@ impl Migration for MoveToExtents {
             Some(blob) => blob::convert(storage, id, &blob, work),
             None => {
                 self.abandon(storage, key, std::mem::take(&mut work.progress));
+                mapped_sessions::shrink(storage)?;
                 Ok(Advance::Gone)
             }
         }
     }
 
     /// A unit in quarantine stays where it is.
-    fn restore(&self, _: &mut Storage, _: u64, _: QuarantineRecord) -> Result<()> {
+    fn restore(&self, storage: &mut Storage, key: u64, _: QuarantineRecord) -> Result<()> {
+        if is_session(storage, key)? {
+            mapped_sessions::try_again(storage, SessionId(key))?;
+        }
         Ok(())
     }
 
@@ -171,7 +175,7 @@ impl Migration for MoveToExtents {
 fn lacks_room(storage: &Storage) -> Result<Option<String>> {
     let extents = storage.blobs.extents();
     let needed = storage.usage.total()?.saturating_sub(extents.taken_bytes()?);
-    let left = storage.buckets.bytes_left().saturating_add(extents.bytes_left()?);
+    let left = storage.room.bytes_left().saturating_add(extents.bytes_left()?);
     let lacks =
         || format!("{needed} bytes of payload do not fit the {left} bytes that are left of stable memory");
     Ok((needed > left).then(lacks))

@@ -73,6 +73,10 @@ pub struct MigrationStatus {
     pub journal_entries: u64,
     /// Why it is stuck, or what the last verification found, in words; else empty.
     pub note: String,
+    /// Sessions and quarantined records that the last rollback has taken back, and old copies that it has dropped.
+    pub rollback_done: Option<u64>,
+    /// The same that it still has before it.
+    pub rollback_left: Option<u64>,
 }
 
 /// How many units of a class there are.
@@ -152,6 +156,8 @@ pub struct QuarantinedRecord {
     pub session: u64,
     /// Why it was not converted.
     pub reason: String,
-    /// The record as it was stored.
+    /// The record as it was stored, or as much of it as an answer has room for.
     pub raw: ByteBuf,
+    /// How many bytes the record has, where `raw` is only their beginning.
+    pub raw_len: Option<u64>,
 }

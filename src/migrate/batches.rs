@@ -109,6 +109,7 @@ impl<'a> Run<'a> {
     }
 
     fn convert(&mut self, key: u64) -> Result<()> {
+        self.storage.room.for_step()?;
         let number = self.migration.plan().number;
         if self.state.quarantined > 0 && self.storage.migration.quarantine.contains(number, key) {
             self.state.cursor = Some(key);
@@ -178,12 +179,16 @@ impl<'a> Run<'a> {
         if self.state.phase != Phase::RollingBack {
             return Ok(());
         }
+        self.storage.room.for_step()?;
         let Some(reversal) = self.migration.reversal() else {
             return self.get_stuck(format!("{} has no way back", self.migration.plan().name));
         };
         let mut work = self.work(key);
         match reversal.revert(self.storage, key, &mut work)? {
-            Reverted::Done => self.state.cursor = Some(key),
+            Reverted::Done => {
+                self.state.cursor = Some(key);
+                self.count_back();
+            }
             Reverted::More => self.state.unit = Some(UnitProgress { key, progress: work.progress }),
             Reverted::Refused(note) => self.get_stuck(note)?,
         }

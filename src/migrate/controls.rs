@@ -8,8 +8,8 @@ use crate::migrations;
 use crate::session::Time;
 use crate::storage::Storage;
 
-use super::unit::{begin, count_quarantined, enter, layout, restore};
-use super::{Migration, MigrationState, Phase, Recheck};
+use super::unit::{begin, count, count_quarantined, enter, layout, left_to_roll_back, restore};
+use super::{Migration, MigrationState, Phase, Recheck, Rollback};
 
 /// Units that finalizing looks at again, since they were written after the last verification. A look takes some
 /// 200,000 instructions, so this is a small part of a message.
@@ -17,6 +17,9 @@ const LOOKED_AT_AGAIN: usize = 1_000;
 
 /// Units that one call puts back from quarantine.
 const RETRIED_AT_ONCE: usize = 1_000;
+
+/// Units in quarantine that one call looks at: some cannot be put back.
+const LOOKED_AT_ONCE: usize = 10_000;
 
 /// Stops the engine where it is. Sessions that clients touch are still served.
 ///
@@ -123,7 +126,9 @@ impl<'a> Control<'a> {
             Phase::Validating | Phase::Converting | Phase::Verifying | Phase::RollingBack
         );
         if !working {
-            return Err(self.refused("pause", "nothing is at work"));
+            let is_paused = self.state.phase == Phase::Paused;
+            let why = if is_paused { "it is paused already" } else { "nothing is at work" };
+            return Err(self.refused("pause", why));
         }
         self.state.resume_to = Some(self.state.phase);
         self.change(Phase::Paused)
@@ -158,14 +163,18 @@ impl<'a> Control<'a> {
         if self.state.phase == Phase::Finalized {
             return Err(self.refused("roll back", "the migration is finalized"));
         }
-        if self.state.is_going_back() && !matches!(self.state.phase, Phase::Paused | Phase::Stuck) {
-            return Err(self.refused("roll back", "that is what it does, or has done"));
+        match self.state.phase {
+            Phase::RollingBack => return Err(self.refused("roll back", "it is being rolled back already")),
+            Phase::RolledBack => return Err(self.refused("roll back", "it is rolled back already")),
+            _ => {}
         }
         begin(self.migration, &mut self.state);
         self.state.resume_to = None;
         self.state.recheck = None;
         self.state.note.clear();
         self.state.pace.steps = 0;
+        self.state.rollback =
+            Some(Rollback { done: 0, left: left_to_roll_back(self.migration, self.storage) });
         self.change(Phase::RollingBack)
     }
 
@@ -175,7 +184,7 @@ impl<'a> Control<'a> {
     /// See [`verify`].
     pub fn verify(mut self) -> Result<()> {
         if self.state.phase != Phase::Converted {
-            return Err(self.refused("verify", "not everything is converted"));
+            return Err(self.refused("verify", self.why_not_converted()));
         }
         self.not_while_held("verify")?;
         self.state.recheck = Some(Recheck { since: self.now.as_nanos(), ..Recheck::default() });
@@ -190,22 +199,67 @@ impl<'a> Control<'a> {
     pub fn retry(mut self, key: Option<u64>) -> Result<()> {
         let phase = self.state.phase;
         if !matches!(phase, Phase::Converting | Phase::Verifying | Phase::Converted) {
-            return Err(self.refused("retry", "the records in quarantine are not to be converted"));
+            return Err(self.refused("retry", self.why_not_converted()));
         }
         self.not_while_held("retry")?;
-        let number = self.migration.plan().number;
-        let keys = match key {
-            None => self.storage.migration.quarantine.keys(number, None, RETRIED_AT_ONCE),
-            Some(key) if self.storage.migration.quarantine.contains(number, key) => vec![key],
+        self.state.note.clear();
+        match key {
+            None => self.restore_all()?,
+            Some(key) if self.storage.migration.quarantine.contains(self.number(), key) => {
+                restore(self.migration, self.storage, &mut self.state, key)?;
+            }
             Some(key) => return Err(Error::not_found("quarantined record", key)),
-        };
-        for key in keys {
-            restore(self.migration, self.storage, &mut self.state, key)?;
         }
         self.state.cursor = None;
         self.state.recheck = None;
         self.state.pace.steps = 0;
         self.change(Phase::Converting)
+    }
+
+    /// Puts back what can be put back; the others stay, and `note` says how many there are and what is wrong with the first.
+    ///
+    /// # Errors
+    /// What is wrong with the first, when none could be put back; then nothing was changed.
+    fn restore_all(&mut self) -> Result<()> {
+        let (mut restored, mut stay, mut first) = (0_usize, 0_u64, None);
+        for key in self.storage.migration.quarantine.keys(self.number(), None, LOOKED_AT_ONCE) {
+            match restore(self.migration, self.storage, &mut self.state, key) {
+                Ok(()) => restored = restored.saturating_add(1),
+                Err(error) => {
+                    count(&mut stay);
+                    first.get_or_insert(error);
+                }
+            }
+            if restored == RETRIED_AT_ONCE {
+                break;
+            }
+        }
+        match first {
+            Some(error) if restored == 0 => Err(error),
+            Some(error) => {
+                self.state.note = format!("{stay} records stay in quarantine, the first since {error}");
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn number(&self) -> u16 {
+        self.migration.plan().number
+    }
+
+    /// Why there is nothing to verify, to finalize or to try again in this phase.
+    const fn why_not_converted(&self) -> &'static str {
+        match self.state.phase {
+            Phase::Finalized => "it is finalized already, and what is in quarantine stays there",
+            Phase::Paused => "it is paused; resume it, and wait for Converted",
+            Phase::Stuck => "it is stuck; see its note, and resume it",
+            Phase::RollingBack => "it is being rolled back",
+            Phase::RolledBack => "it is rolled back; resume it to begin again",
+            Phase::Idle | Phase::Validating | Phase::Converting | Phase::Verifying | Phase::Converted => {
+                "not everything is converted and proven yet"
+            }
+        }
     }
 
     /// See [`finalize`].
@@ -217,7 +271,7 @@ impl<'a> Control<'a> {
         // Where there never was anything to convert, there is nothing to prove either.
         let nothing_to_do = self.state.phase == Phase::Idle && layout(self.storage)? != plan.from;
         if self.state.phase != Phase::Converted && !nothing_to_do {
-            return Err(self.refused("finalize", "not everything is converted and proven"));
+            return Err(self.refused("finalize", self.why_not_converted()));
         }
         self.not_while_held("finalize")?;
         if !self.leftovers()?.is_empty() {
@@ -234,6 +288,7 @@ impl<'a> Control<'a> {
         if !nothing_to_do {
             self.look_again()?;
         }
+        self.migration.leave_in_quarantine(self.storage)?;
         begin(self.migration, &mut self.state);
         self.change(Phase::Finalized)
     }
@@ -293,7 +348,7 @@ impl<'a> Control<'a> {
 /// that is held back; what was taken back already is converted anew.
 ///
 /// # Errors
-/// A damaged state, or a damaged record of the quarantine.
+/// A damaged state.
 pub fn go_forward(storage: &mut Storage, now: Time, serves_old_form: bool) -> Result<()> {
     for migration in migrations::ALL {
         let number = migration.plan().number;
@@ -308,7 +363,7 @@ pub fn go_forward(storage: &mut Storage, now: Time, serves_old_form: bool) -> Re
             false => (Phase::Validating, "rollback abandoned"),
         };
         let mut state = MigrationState { phase, ..found.begun_anew() };
-        count_quarantined(*migration, storage, &mut state)?;
+        count_quarantined(*migration, storage, &mut state);
         begin(*migration, &mut state);
         storage.migration.record(now, event, layout(storage)?, number, &state);
         storage.migration.set_state(number, &state);

@@ -63,6 +63,9 @@ pub fn dry_run_of(
         if storage.migration.quarantine.contains(plan.number, key) {
             continue;
         }
+        if !migration.counts_ahead() && !migration.is_source(storage, key)? {
+            continue;
+        }
         migration.weigh(storage, key)?;
         let classified = migration.classify(storage, key, message.now)?;
         writing = writing.saturating_add(migration.price(storage, key)?);

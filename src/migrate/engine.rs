@@ -17,8 +17,8 @@ use crate::migrations;
 use crate::session::Time;
 use crate::storage::Storage;
 
-use super::unit::{begin, count, enter, layout, leave_old_layout, restore};
-use super::{Migration, MigrationState, Phase, Recheck};
+use super::unit::{begin, count, enter, layout, leave_old_layout, left_to_roll_back, restore};
+use super::{Migration, MigrationState, Phase, Recheck, Rollback};
 
 /// What a run left to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,6 +139,9 @@ impl<'a> Run<'a> {
                 break Progress::More;
             }
         };
+        if let (Phase::RollingBack, Some(rollback)) = (self.state.phase, &mut self.state.rollback) {
+            rollback.left = left_to_roll_back(self.migration, self.storage);
+        }
         self.state.pace.came_back(progress == Progress::More);
         self.storage.migration.set_state(self.migration.plan().number, &self.state);
         Ok(progress)
@@ -252,6 +255,13 @@ impl<'a> Run<'a> {
         self.batch(&keys, Self::recheck)
     }
 
+    /// Counts one more unit that was taken back.
+    pub(super) fn count_back(&mut self) {
+        if let Some(rollback) = &mut self.state.rollback {
+            count(&mut rollback.done);
+        }
+    }
+
     fn roll_back(&mut self) -> Result<()> {
         let plan = self.migration.plan();
         // Else the old form of a unit that has ended since would be there again.
@@ -260,6 +270,7 @@ impl<'a> Run<'a> {
             if !keys.is_empty() {
                 return self.batch(&keys, |run, key| {
                     bulk.drop_left_behind(run.storage, key);
+                    run.count_back();
                     Ok(())
                 });
             }
@@ -268,15 +279,25 @@ impl<'a> Run<'a> {
         if !keys.is_empty() {
             return self.batch(&keys, Self::revert);
         }
-        let keys = self.storage.migration.quarantine.keys(plan.number, None, self.state.pace.units());
+        // One that does not decode has no old form; nothing is gained by keeping all the others from it.
+        let keys = self.storage.migration.quarantine.sound_keys(plan.number, self.state.pace.units());
         if !keys.is_empty() {
             return self.batch(&keys, |run, key| {
+                run.storage.room.for_step()?;
                 run.state.cursor = Some(key);
-                restore(run.migration, run.storage, &mut run.state, key)
+                restore(run.migration, run.storage, &mut run.state, key)?;
+                run.count_back();
+                Ok(())
             });
         }
         self.storage.layout.set(&plan.from);
+        let done = self.state.rollback.unwrap_or_default().done;
         self.state = self.state.begun_anew();
+        self.state.rollback = Some(Rollback { done, left: 0 });
+        let damaged = self.storage.migration.quarantine.len(plan.number);
+        if damaged > 0 {
+            self.state.note = format!("{damaged} records in quarantine do not decode, and stay there");
+        }
         begin(self.migration, &mut self.state);
         self.enter(Phase::RolledBack)
     }

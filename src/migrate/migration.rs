@@ -56,7 +56,8 @@ pub trait Migration {
         Ok(())
     }
 
-    /// Up to `limit` units in the old form above `after`, ascending. A unit in quarantine may be among them.
+    /// Up to `limit` units in the old form above `after`, ascending. A unit in quarantine may be among them; so may one that
+    /// is gone, where the others lie behind more of those than one message can pass over.
     ///
     /// # Errors
     /// A damaged record that hides whether there are any.
@@ -127,6 +128,14 @@ pub trait Migration {
     /// # Errors
     /// A damaged record; nothing was changed.
     fn take_out(&self, storage: &mut Storage, key: u64, reason: String) -> Result<QuarantineRecord>;
+
+    /// Gives back what the owners of units still hold that are left in quarantine for good.
+    ///
+    /// # Errors
+    /// A damaged record.
+    fn leave_in_quarantine(&self, _: &mut Storage) -> Result<()> {
+        Ok(())
+    }
 
     /// Place in [`Plan::classes`] of the units that cut a message off.
     fn trapped_class(&self) -> usize;
@@ -211,6 +220,9 @@ pub trait Reversal {
     /// # Errors
     /// Why not, in words.
     fn allowed(&self) -> std::result::Result<(), String>;
+
+    /// Steps that taking everything back takes: one for each unit in the new form, and for each old form that is left behind.
+    fn left(&self, storage: &Storage) -> u64;
 
     /// Takes a unit back to the old form, or does a slice of that.
     ///

@@ -23,19 +23,38 @@ pub struct QuarantineRecord {
     /// Whether indexes led to it; nothing where that is not known, as of what earlier builds have put aside.
     #[n(3)]
     pub was_indexed: Option<bool>,
+    /// Whose it was by the indexes, where the bytes do not tell and it was left here for good.
+    #[cbor(n(4), with = "codec::opt_bytes")]
+    pub owner: Option<ByteBuf>,
 }
 
 impl QuarantineRecord {
     /// A unit of which nothing is to be kept but these bytes.
     pub const fn new(reason: String, raw: Vec<u8>) -> Self {
-        Self { reason, raw, beside: None, was_indexed: None }
+        Self { reason, raw, beside: None, was_indexed: None, owner: None }
     }
 
-    /// As the interface shows it.
-    pub fn into_api(self, session: u64) -> QuarantinedRecord {
-        QuarantinedRecord { session, reason: self.reason, raw: ByteBuf::from(self.raw) }
+    /// As the interface shows it, with at most so many bytes of it.
+    pub fn into_api(self, session: u64, most: usize) -> QuarantinedRecord {
+        let Self { mut reason, mut raw, .. } = self;
+        let len = raw.len();
+        raw.truncate(most);
+        reason.truncate(reason.floor_char_boundary(LONGEST_REASON));
+        let raw_len = (raw.len() < len).then_some(len as u64);
+        QuarantinedRecord { session, reason, raw: ByteBuf::from(raw), raw_len }
+    }
+
+    /// Bytes that it takes in an answer, if its bytes are not cut short.
+    pub const fn bytes_in_answer(&self) -> usize {
+        self.raw.len().saturating_add(AROUND_A_RECORD)
     }
 }
+
+/// Bytes of a reason that are shown.
+const LONGEST_REASON: usize = 4 * 1024;
+
+/// What a record takes in an answer beside its bytes: the longest reason, and Candid.
+const AROUND_A_RECORD: usize = LONGEST_REASON + 64;
 
 const VERSION: u8 = 1;
 
@@ -74,6 +93,38 @@ impl Quarantine {
         match migration {
             FIRST_MIGRATION => self.first.get(&key),
             _ => self.later.get(&(migration, key)),
+        }
+    }
+
+    /// The stored bytes of a record, whatever they are.
+    pub fn get_raw(&self, migration: u16, key: u64) -> Option<Vec<u8>> {
+        match migration {
+            FIRST_MIGRATION => self.first.get_raw(&key),
+            _ => self.later.get_raw(&(migration, key)),
+        }
+    }
+
+    /// A unit in quarantine as far as it is known: of a record that does not decode, its bytes and what is wrong with them.
+    pub fn get_or_damaged(&self, migration: u16, key: u64) -> Option<QuarantineRecord> {
+        match self.get(migration, key) {
+            Ok(record) => record,
+            Err(damage) => {
+                self.get_raw(migration, key).map(|raw| QuarantineRecord::new(damage.to_string(), raw))
+            }
+        }
+    }
+
+    /// Up to `limit` units of a migration in quarantine whose records decode, ascending.
+    pub fn sound_keys(&self, migration: u16, limit: usize) -> Vec<u64> {
+        let is_sound = |key: &u64| self.get(migration, *key).is_ok();
+        self.keys(migration, None, usize::MAX).into_iter().filter(is_sound).take(limit).collect()
+    }
+
+    /// Number of units of a migration in quarantine.
+    pub fn len(&self, migration: u16) -> u64 {
+        match migration {
+            FIRST_MIGRATION => self.first.len(),
+            _ => self.later.keys((migration, 0)..=(migration, u64::MAX)).count() as u64,
         }
     }
 

@@ -109,6 +109,20 @@ pub struct MigrationState {
     /// The look at every unit in the new form that is under way.
     #[n(19)]
     pub recheck: Option<Recheck>,
+    /// How far the last rollback is.
+    #[n(20)]
+    pub rollback: Option<Rollback>,
+}
+
+/// How far a rollback is.
+#[derive(Encode, Decode, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rollback {
+    /// Units that were taken back, and old forms that were dropped before.
+    #[n(0)]
+    pub done: u64,
+    /// The same that are still to be.
+    #[n(1)]
+    pub left: u64,
 }
 
 /// A unit that is larger than a message, and how far it is.
@@ -228,6 +242,8 @@ impl MigrationState {
             proven_since: self.proven_since,
             journal_entries,
             note: self.note.clone(),
+            rollback_done: self.rollback.map(|rollback| rollback.done),
+            rollback_left: self.rollback.map(|rollback| rollback.left),
         }
     }
 }

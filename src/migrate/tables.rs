@@ -13,8 +13,11 @@ use super::{JournalRecord, MigrationState};
 /// Number of the migration whose state and quarantine have memories of their own.
 pub(super) const FIRST_MIGRATION: u16 = 1;
 
-/// Entries or records in one answer; a quarantined record has at most some 17 KB.
+/// Entries or records in one answer.
 const PAGE: usize = 50;
+
+/// Bytes of the records in one answer: with what is around them, below the 2 MB of a reply.
+const PAGE_BYTES: usize = 1_500_000;
 
 /// What the migrations keep.
 pub struct MigrationTables {
@@ -117,11 +120,9 @@ impl MigrationTables {
     }
 
     /// Up to a page of units in quarantine above `after`, of every migration: what the first has put aside stays so when
-    /// it is finalized. Units of two migrations under the same number come on the same page.
-    ///
-    /// # Errors
-    /// A damaged record.
-    pub fn quarantined(&self, after: Option<u64>) -> Result<Vec<QuarantinedRecord>, StableError> {
+    /// it is finalized. Units of two migrations under the same number come on the same page. Of what is too large for a page by
+    /// itself the beginning is shown.
+    pub fn quarantined(&self, after: Option<u64>) -> Vec<QuarantinedRecord> {
         let migrations = iter::once(FIRST_MIGRATION).chain(self.later.keys(..));
         let keys_of = |migration| {
             self.quarantine.keys(migration, after, PAGE).into_iter().map(move |key| (key, migration))
@@ -130,8 +131,22 @@ impl MigrationTables {
         keys.sort_unstable();
         let last = keys.get(PAGE.saturating_sub(1)).map(|(key, _)| *key);
         keys.retain(|(key, _)| last.is_none_or(|last| *key <= last));
-        let record =
-            |(key, migration)| Ok(self.quarantine.get(migration, key)?.map(|record| record.into_api(key)));
-        keys.into_iter().map(record).filter_map(Result::transpose).collect()
+        let (mut page, mut bytes) = (Vec::new(), 0_usize);
+        for of_one_number in keys.chunk_by(|(one, _), (other, _)| one == other) {
+            let get = |(key, migration): &(u64, u16)| {
+                Some((*key, self.quarantine.get_or_damaged(*migration, *key)?))
+            };
+            let records: Vec<_> = of_one_number.iter().filter_map(get).collect();
+            let taken = records.iter().map(|(_, record)| record.bytes_in_answer()).sum::<usize>();
+            bytes = bytes.saturating_add(taken);
+            if bytes > PAGE_BYTES && !page.is_empty() {
+                break;
+            }
+            let each = PAGE_BYTES.checked_div(records.len()).unwrap_or(PAGE_BYTES);
+            // Where all of them fit, one may be larger than its part.
+            let each = if taken > PAGE_BYTES { each } else { PAGE_BYTES };
+            page.extend(records.into_iter().map(|(key, record)| record.into_api(key, each)));
+        }
+        page
     }
 }

@@ -92,25 +92,23 @@ pub fn restore(
     Ok(())
 }
 
-/// Enters what is in quarantine into the books of a run that begins anew.
-///
-/// # Errors
-/// A damaged record of the quarantine.
-pub fn count_quarantined(
-    migration: &dyn Migration,
-    storage: &Storage,
-    state: &mut MigrationState,
-) -> Result<()> {
+/// Steps that a rollback still takes.
+pub fn left_to_roll_back(migration: &dyn Migration, storage: &Storage) -> u64 {
+    let quarantined = storage.migration.quarantine.len(migration.plan().number);
+    migration.reversal().map_or(0, |reversal| reversal.left(storage)).saturating_add(quarantined)
+}
+
+/// Enters what is in quarantine into the books of a run that begins from scratch.
+pub fn count_quarantined(migration: &dyn Migration, storage: &Storage, state: &mut MigrationState) {
     let number = migration.plan().number;
     for key in storage.migration.quarantine.keys(number, None, usize::MAX) {
-        let Some(record) = storage.migration.quarantine.get(number, key)? else { continue };
+        let Some(record) = storage.migration.quarantine.get_or_damaged(number, key) else { continue };
         let digest = migration.digest_of_quarantined(&record.raw);
         state.digest_before.add(digest);
         state.digest_after.add(digest);
         count(&mut state.source);
         count(&mut state.quarantined);
     }
-    Ok(())
 }
 
 /// The layout of the header.

@@ -2,7 +2,7 @@
 
 use serde_bytes::ByteBuf;
 
-use crate::api::{Error, HashAlgorithm, Result, UploadFinishResult};
+use crate::api::{Error, HashAlgorithm, Result, SessionPath, UploadFinishResult};
 use crate::blob::{BlobRecord, ChunkPrefix, ContentDigest};
 use crate::capsule::{Content, MemoryRecord};
 use crate::session::SessionId;
@@ -56,7 +56,11 @@ impl UploadService<'_> {
         }
         let (payload, got) = self.digest(id, &upload, payload)?;
         match check_digest(expected, got) {
-            Ok(()) => self.commit(id, upload, &payload, got),
+            Ok(()) => {
+                // What is complete may use what is kept for those that end.
+                self.storage.room.for_step()?;
+                self.commit(id, upload, &payload, got)
+            }
             Err(mismatch) => {
                 self.let_chunks_be_replaced(id, &upload, payload)?;
                 Err(mismatch)
@@ -142,7 +146,13 @@ impl UploadService<'_> {
             created_at: self.now,
             place: payload.place(id, &meta),
         };
-        let finished = self.attach(id, &meta, &blob)?;
+        // What is on the direct path is on the accounts.
+        let is_on_accounts = path == SessionPath::Direct || self.storage.index.contains(id, self.caller);
+        let finished = if is_on_accounts {
+            self.attach(id, &meta, &blob)?
+        } else {
+            self.attach_foreign(id, &meta, &blob)?
+        };
         self.path.finish(self.storage, id, self.caller.as_slice(), self.now)?;
         self.give_subtrees_back(payload)?;
         self.storage.index.end(id, self.caller, session.session_meta.last_seen);
@@ -162,6 +172,16 @@ impl UploadService<'_> {
             self.storage.counters.canary().finished(cell, blob.size);
         }
         Ok(finished.to_api())
+    }
+
+    /// The same for a session of the first public release, whose bytes are on no account until then.
+    fn attach_foreign(&mut self, id: SessionId, meta: &UploadMeta, blob: &BlobRecord) -> Result<Finished> {
+        self.storage.usage.reserve_unlimited(self.caller, &meta.capsule_id, blob.size)?;
+        let finished = self.attach(id, meta, blob);
+        if finished.is_err() {
+            self.give_back(&meta.capsule_id, blob.size, None)?;
+        }
+        finished
     }
 
     /// The id of the memory that an upload becomes. Sessions of the first public release have none.

@@ -6,6 +6,8 @@
 //! id 15   (principal, u64) -> ()    (owner, session)
 //! ```
 
+use std::collections::BTreeSet;
+
 use candid::Principal;
 
 use crate::session::{SessionId, Time};
@@ -75,6 +77,17 @@ impl SessionIndex {
         keys.take(limit).map(|(_, id)| SessionId(id)).collect()
     }
 
+    /// The owners of these sessions, as far as there are any. Looks at every session that lives.
+    pub fn owners_of(&self, ids: &BTreeSet<u64>) -> Vec<(Principal, SessionId)> {
+        let all = self.by_owner.keys(..).filter(|(_, id)| ids.contains(id));
+        all.map(|(owner, id)| (owner, SessionId(id))).collect()
+    }
+
+    /// Takes a session that is in no other index any more from its owner.
+    pub fn disown(&mut self, id: SessionId, owner: Principal) {
+        self.by_owner.remove(&(owner, id.0));
+    }
+
     /// Number of live sessions.
     pub fn len(&self) -> u64 {
         self.by_activity.len()
@@ -105,9 +118,14 @@ impl SessionIndex {
     /// A damaged entry.
     pub fn forget_key(&mut self, key: IdemKey, id: SessionId) -> Result<(), StableError> {
         if self.by_idem.get(&key.0)? == Some(id.0) {
-            self.by_idem.remove(&key.0);
+            self.drop_key(key);
         }
         Ok(())
+    }
+
+    /// Forgets an idempotency key, wherever it leads.
+    pub fn drop_key(&mut self, key: IdemKey) {
+        self.by_idem.remove(&key.0);
     }
 
     /// The session that was begun under a key.

@@ -8,14 +8,23 @@ use crate::storage::Storage;
 
 use super::PayloadState;
 
-/// Sessions `after < id <= through`. Those begun later have their bytes in extents from the beginning.
-#[derive(Encode, Decode, Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Sessions `after < id <= through`, and those of `again`. Those begun later have their bytes in extents from the beginning.
+#[derive(Encode, Decode, Clone, Debug, Default, PartialEq, Eq)]
 pub struct MappedSessions {
     #[n(0)]
     after: u64,
     #[n(1)]
     through: u64,
+    /// Sessions outside of the range that were in quarantine and are tried again, ascending.
+    #[cbor(n(2), default)]
+    again: Vec<u64>,
 }
+
+/// Sessions that are passed over at a time, some 20,000 instructions each.
+const PASSED_OVER: usize = 1_000;
+
+/// Migration that moves them.
+const MIGRATION: u16 = 2;
 
 const VERSION: u8 = 1;
 
@@ -31,36 +40,70 @@ impl Record for MappedSessions {
     }
 }
 
+#[cfg(test)]
+thread_local! {
+    /// Sessions that were looked up.
+    pub static LOOKED_UP: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
 /// Notes that every session begun from now on has its bytes in extents.
 ///
 /// # Errors
 /// A damaged counter.
 pub fn close(storage: &mut Storage) -> Result<(), StableError> {
     let through = storage.sessions.ids.last()?;
-    storage.mapped_sessions.set(&MappedSessions { after: 0, through });
+    storage.mapped_sessions.set(&MappedSessions { through, ..MappedSessions::default() });
     Ok(())
 }
 
-/// Up to `limit` sessions whose bytes are in the chunk map, in order of id, behind `after`.
+/// Up to `limit` sessions whose bytes are in the chunk map, in order of id, behind `after`. Where there are very many others
+/// before the next one, the last of those that were passed over stands for what comes behind it.
 ///
 /// # Errors
 /// A damaged record.
 pub fn list(storage: &Storage, after: Option<u64>, limit: usize) -> Result<Vec<u64>, StableError> {
     let range = storage.mapped_sessions.get()?.unwrap_or_default();
-    let first = range.after.max(after.unwrap_or(0)).saturating_add(1);
     let mut found = Vec::new();
+    for id in range.again.iter().filter(|id| after.is_none_or(|after| **id > after)) {
+        if found.len() < limit && contains(storage, SessionId(*id))? {
+            found.push(*id);
+        }
+    }
+    let first = range.after.max(after.unwrap_or(0)).saturating_add(1);
     if first > range.through {
         return Ok(found);
     }
+    let mut passed_over: usize = 0;
     for id in storage.sessions.sessions.keys(first..=range.through) {
-        if found.len() == limit {
+        if found.len() >= limit {
             break;
         }
         if contains(storage, SessionId(id))? {
             found.push(id);
+            continue;
+        }
+        passed_over = passed_over.saturating_add(1);
+        if passed_over == PASSED_OVER {
+            found.push(id);
+            break;
         }
     }
     Ok(found)
+}
+
+/// A session is tried again that was passed over while it was in quarantine.
+///
+/// # Errors
+/// A damaged range.
+pub fn try_again(storage: &mut Storage, id: SessionId) -> Result<(), StableError> {
+    let mut range = storage.mapped_sessions.get()?.unwrap_or_default();
+    if id.0 <= range.after
+        && let Err(place) = range.again.binary_search(&id.0)
+    {
+        range.again.insert(place, id.0);
+        storage.mapped_sessions.set(&range);
+    }
+    Ok(())
 }
 
 /// Whether a session has its bytes in the chunk map.
@@ -68,21 +111,51 @@ pub fn list(storage: &Storage, after: Option<u64>, limit: usize) -> Result<Vec<u
 /// # Errors
 /// A damaged record.
 pub fn contains(storage: &Storage, id: SessionId) -> Result<bool, StableError> {
+    #[cfg(test)]
+    LOOKED_UP.set(LOOKED_UP.get() + 1);
     if !storage.sessions.sessions.contains(&id.0) {
         return Ok(false);
     }
     Ok(storage.payloads.get(&id.0)?.is_none_or(|PayloadState { extents, .. }| extents.is_none()))
 }
 
-/// Leaves the sessions before the first that is found out of the range.
+/// Leaves out of the range what has moved, has ended or is in quarantine, up to the first that is still to move.
 ///
 /// # Errors
 /// A damaged record.
 pub fn shrink(storage: &mut Storage) -> Result<(), StableError> {
     let range = storage.mapped_sessions.get()?.unwrap_or_default();
-    let first = list(storage, None, 1)?.first().map_or(range.through, |first| first.saturating_sub(1));
-    if first > range.after {
-        storage.mapped_sessions.set(&MappedSessions { after: first, ..range });
+    let moves = |id: u64| {
+        let is_set_aside = storage.migration.quarantine.contains(MIGRATION, id);
+        Ok::<_, StableError>(!is_set_aside && contains(storage, SessionId(id))?)
+    };
+    let mut after = range.after;
+    let first = after.saturating_add(1);
+    // An empty range is none to the table.
+    let mut behind = (first <= range.through)
+        .then(|| storage.sessions.sessions.keys(first..=range.through))
+        .into_iter()
+        .flatten();
+    for _ in 0..PASSED_OVER {
+        match behind.next() {
+            Some(id) if moves(id)? => break,
+            Some(id) => after = id,
+            None => {
+                after = range.through;
+                break;
+            }
+        }
+    }
+    drop(behind);
+    let mut again = Vec::new();
+    for id in &range.again {
+        if moves(*id)? {
+            again.push(*id);
+        }
+    }
+    let shrunk = MappedSessions { after, again, through: range.through };
+    if shrunk != range {
+        storage.mapped_sessions.set(&shrunk);
     }
     Ok(())
 }

@@ -142,6 +142,36 @@ impl Usage {
         Ok(())
     }
 
+    /// The session has ended and has stored nothing.
+    ///
+    /// # Errors
+    /// A damaged account; nothing was changed.
+    pub fn forget(
+        &mut self,
+        caller: Principal,
+        capsule: &str,
+        bytes: u64,
+    ) -> std::result::Result<(), StableError> {
+        let Reservation(accounts) = self.with(caller, capsule, 0)?;
+        for (account, now) in accounts {
+            self.set_or_remove(account, now.saturating_sub(bytes));
+        }
+        Ok(())
+    }
+
+    /// What a caller has in flight, counted again.
+    pub fn set_in_flight(&mut self, caller: Principal, bytes: u64) {
+        self.set_or_remove(Account::Caller(caller), bytes);
+    }
+
+    fn set_or_remove(&mut self, account: Account<'_>, bytes: u64) {
+        if bytes == 0 {
+            self.bytes.remove(&account.key());
+        } else {
+            self.bytes.insert(account.key(), &bytes);
+        }
+    }
+
     /// The session has ended; what it stored, if anything, is the capsule's.
     ///
     /// # Errors
@@ -177,12 +207,8 @@ impl Usage {
     }
 
     fn subtract(&mut self, account: Account<'_>, bytes: u64) -> std::result::Result<(), StableError> {
-        match self.of(account)?.saturating_sub(bytes) {
-            0 => {
-                self.bytes.remove(&account.key());
-            }
-            left => self.bytes.insert(account.key(), &left),
-        }
+        let left = self.of(account)?.saturating_sub(bytes);
+        self.set_or_remove(account, left);
         Ok(())
     }
 }

@@ -132,3 +132,49 @@ fn a_damaged_payload_state_hides_no_session() {
     control(&mut world).resume().unwrap();
     assert_eq!(books(&to_end(&mut world)), [2, 2, 0]);
 }
+
+/// As a canister is left by a build whose range of sessions could not pass a session in quarantine.
+#[test]
+fn a_look_passes_over_a_bounded_number_of_sessions() {
+    let mut world = finalized();
+    let content = file(CHUNK);
+    let (torn, prefix) = begun(&mut world, &content, "torn");
+    let (last, _) = begun(&mut world, &content, "last");
+    world.storage.blobs.release(prefix);
+    assert_eq!(books(&to_end(&mut world)), [2, 1, 1]);
+    // So many that moved in between, as copies of the last.
+    let session = world.storage.sessions.sessions.get(&last).unwrap().unwrap();
+    let payload = world.storage.payloads.get(&last).unwrap().unwrap();
+    for id in last + 1..last + 10_500 {
+        world.storage.sessions.sessions.insert(id, &session);
+        world.storage.payloads.insert(id, &payload);
+    }
+    world.storage.sessions.counter.set(&(last + 10_500));
+    crate::upload::mapped_sessions::close(&mut world.storage).unwrap();
+
+    let mut most = 0;
+    let mut messages = 0;
+    loop {
+        crate::upload::mapped_sessions::LOOKED_UP.set(0);
+        let progress = message(&mut world);
+        most = most.max(crate::upload::mapped_sessions::LOOKED_UP.get());
+        messages += 1;
+        if progress == Progress::Done {
+            break;
+        }
+        assert!(messages < 100, "it does not come to an end");
+    }
+    assert!(most < 5_000, "{most} sessions were looked up in a message");
+    assert_eq!(state(&world).phase, Phase::Converted);
+    crate::upload::mapped_sessions::LOOKED_UP.set(0);
+    assert_eq!(message(&mut world), Progress::Done);
+    let looked_up = crate::upload::mapped_sessions::LOOKED_UP.get();
+    assert!(looked_up <= 1_001, "{looked_up} sessions are looked up when there is nothing to do");
+
+    // And it is found when it is tried again.
+    control(&mut world).retry(Some(torn)).unwrap();
+    assert_eq!(books(&to_end(&mut world)), [2, 1, 1], "its chunk is not there yet");
+    world.storage.blobs.write_chunk(prefix, 0, &content);
+    control(&mut world).retry(None).unwrap();
+    assert_eq!(books(&to_end(&mut world)), [2, 2, 0]);
+}

@@ -141,3 +141,63 @@ fn an_error_in_the_middle_of_a_batch_ends_it_before_that_record() {
         assert_eq!(accounts(&world).get_raw(&account), Some((promised as u64).to_be_bytes().to_vec()));
     }
 }
+
+/// A message in which every look at the meter has used more.
+struct Ticking(std::cell::Cell<u64>);
+
+impl Meter for Ticking {
+    fn used(&self) -> u64 {
+        self.0.set(self.0.get() + 1);
+        self.0.get()
+    }
+}
+
+/// Sessions in layout 2, in a world of the staged build.
+fn many(number: usize) -> World {
+    let mut world = World::compat();
+    world.storage.layout.set(&Layout::LEGACY);
+    for n in 0..number {
+        world.begin(1, &n.to_string());
+    }
+    upgrade(&mut world);
+    world.path = World::staged().path;
+    assert_eq!(run_to_end(&mut world).converted, number as u64);
+    world
+}
+
+/// The most units that one message of this budget has treated, as `treated` counts them, and the number of messages.
+fn messages(world: &mut World, budget: u64, treated: impl Fn(&World) -> u64) -> (u64, u64) {
+    let (mut most, mut messages) = (0, 0);
+    loop {
+        let before = treated(world);
+        let meter = Ticking(std::cell::Cell::new(0));
+        let progress = run(&mut world.storage, world.now, &meter, budget).unwrap();
+        most = most.max(treated(world).saturating_sub(before));
+        messages += 1;
+        if progress == Progress::Done {
+            return (most, messages);
+        }
+    }
+}
+
+#[test]
+fn a_batch_ends_when_its_message_is_full() {
+    const NUMBER: u64 = 60;
+    let mut world = many(NUMBER as usize);
+    // Three looks at the meter for each unit: some ten units fit a message of 30.
+    let steps = |world: &World| world.storage.migration.state().unwrap().pace.steps;
+    let begins: [fn(&mut World); 2] = [
+        |world| controls::verify(&mut world.storage, world.now).unwrap(),
+        |world| controls::rollback(&mut world.storage, world.now).unwrap(),
+    ];
+    for (what, begin) in ["looked at again", "taken back"].into_iter().zip(begins) {
+        begin(&mut world);
+        let (most, messages) = messages(&mut world, 30, steps);
+        assert!((1..=15).contains(&most) && messages >= NUMBER / 15, "{what}: {most}, {messages} messages");
+    }
+    assert_eq!(phase(&world), Phase::RolledBack);
+    controls::resume(&mut world.storage, world.now).unwrap();
+    let (most, messages) = messages(&mut world, 30, |world| world.storage.sessions.sessions.len());
+    assert!((1..=30).contains(&most) && messages > 2, "converted: {most}, {messages} messages");
+    assert_eq!(phase(&world), Phase::Converted);
+}

@@ -1,6 +1,8 @@
 //! Records that were put aside and are tried again.
 
 use super::*;
+use crate::stable::keys::TwoTexts;
+use crate::stable::{Memories, Table, memory_ids, preflight};
 
 #[test]
 fn a_record_that_was_in_no_index_gets_its_key_when_it_is_converted_at_last() {
@@ -47,7 +49,7 @@ fn what_is_in_quarantine_is_left_there_only_if_a_controller_says_so_and_is_liste
     }
     let mut listed = Vec::new();
     loop {
-        let page = world.storage.migration.quarantined(listed.last().map(|(key, _)| *key)).unwrap();
+        let page = world.storage.migration.quarantined(listed.last().map(|(key, _)| *key));
         if page.is_empty() {
             break;
         }
@@ -59,4 +61,177 @@ fn what_is_in_quarantine_is_left_there_only_if_a_controller_says_so_and_is_liste
         .chain((rubbish..=60).map(|key| (key, vec![2])))
         .collect();
     assert_eq!(listed, expected);
+}
+
+fn memories(world: &World) -> Memories {
+    preflight::open_existing(world.raw.clone()).unwrap()
+}
+
+/// A staged world with these places of its five sessions in quarantine, of which the first has a damaged record there.
+fn with_a_damaged_one(places: &[usize]) -> (World, Vec<u64>) {
+    let (mut world, sessions) = layout_1();
+    let ids: Vec<u64> = places.iter().map(|place| sessions[*place].0).collect();
+    for id in &ids {
+        world.storage.sessions.legacy.insert(*id, &RawRecord(b"rubbish".to_vec()));
+    }
+    upgrade(&mut world);
+    world.path = World::staged().path;
+    assert_eq!(run_to_end(&mut world).quarantined, ids.len() as u64);
+    damage(&mut world, ids[0]);
+    (world, ids)
+}
+
+fn damage(world: &mut World, id: u64) {
+    let mut kept: Table<u64, RawRecord> = Table::open(&memories(world), memory_ids::MIGRATION_QUARANTINE);
+    kept.insert(id, &RawRecord(b"damaged".to_vec()));
+    world.storage = Storage::open_existing(world.raw.clone()).unwrap();
+}
+
+#[test]
+fn a_damaged_one_keeps_none_of_the_others_from_being_tried_again() {
+    for places in [[0, 1, 2], [2, 0, 1], [4, 1, 3]] {
+        let (mut world, ids) = with_a_damaged_one(&places);
+        controls::retry(&mut world.storage, world.now, None).unwrap();
+        let note = world.storage.migration.state().unwrap().note;
+        assert!(note.contains("1 records stay") && note.contains(&ids[0].to_string()), "{note}");
+        let state = run_to_end(&mut world);
+        assert_eq!(
+            (state.phase, state.source, state.quarantined),
+            (Phase::Converted, 5, 3),
+            "{}",
+            state.note
+        );
+        let damaged = controls::retry(&mut world.storage, world.now, Some(ids[0])).unwrap_err();
+        assert!(damaged.to_string().contains("damaged"), "{damaged}");
+        assert_eq!(phase(&world), Phase::Converted, "nothing was changed");
+    }
+    let (mut world, _) = with_a_damaged_one(&[3]);
+    let before = world.storage.migration.state().unwrap();
+    assert!(controls::retry(&mut world.storage, world.now, None).is_err(), "there is no other");
+    assert_eq!(world.storage.migration.state().unwrap(), before);
+}
+
+#[test]
+fn a_damaged_one_stops_neither_a_rollback_nor_the_way_forward() {
+    let (mut world, ids) = with_a_damaged_one(&[1, 2]);
+    controls::rollback(&mut world.storage, world.now).unwrap();
+    let state = run_to_end(&mut world);
+    assert_eq!(state.phase, Phase::RolledBack, "{}", state.note);
+    assert!(state.note.contains("1 records in quarantine do not decode"), "{}", state.note);
+    assert_eq!(world.storage.sessions.legacy.len(), 4, "all the others went back");
+    controls::go_forward(&mut world.storage, world.now, false).unwrap();
+    let state = run_to_end(&mut world);
+    assert_eq!((state.phase, state.source, state.quarantined), (Phase::Converted, 5, 2), "{}", state.note);
+    let page = world.storage.migration.quarantined(None);
+    assert_eq!(page.len(), 2);
+    assert_eq!((page[0].session, page[0].raw.as_slice()), (ids[0], b"damaged".as_slice()));
+    assert!(page[0].reason.contains("damaged"), "{}", page[0].reason);
+    assert!(world.service().status(ids[0]).is_err());
+    assert_eq!(world.as_person(2).status(ids[0]), Err(Error::not_found("session", ids[0])));
+}
+
+#[test]
+fn a_retry_that_fails_has_changed_no_account_and_no_index() {
+    let (mut world, sessions) = layout_1();
+    let (id, ..) = &sessions[1];
+    let status = world.service().status(*id).unwrap();
+    let prefix = ChunkPrefix::of(&status.provisional_memory_id, SessionId(*id));
+    world.storage.blobs.write_chunk(prefix, 77, b"stray");
+    upgrade(&mut world);
+    assert_eq!(run_to_end(&mut world).quarantined, 1);
+    let accounts =
+        |world: &World| -> Table<TwoTexts, RawRecord> { Table::open(&memories(world), memory_ids::USAGE) };
+    let capsule = TwoTexts("capsule".into(), world.capsule.clone());
+    accounts(&world).insert(capsule, &RawRecord(b"rubbish".to_vec()));
+    world.storage = Storage::open_existing(world.raw.clone()).unwrap();
+    let state = world.storage.migration.state().unwrap();
+    assert!(controls::retry(&mut world.storage, world.now, Some(*id)).is_err());
+    assert!(!world.storage.index.contains(SessionId(*id), person(OWNER)));
+    assert_eq!(world.storage.migration.state().unwrap(), state);
+}
+
+#[test]
+fn a_page_is_no_longer_than_a_reply_whatever_the_records() {
+    let (mut world, _) = layout_1();
+    let large = [1_700_000, 1_700_000, 400_000, 900_000, 900_000, 10, 5_000_000];
+    for (key, len) in (1..).zip(large) {
+        let record = QuarantineRecord::new("x".repeat(9_000), vec![key as u8; len]);
+        world.storage.migration.quarantine.insert(1, key, &record);
+    }
+    world.storage.migration.set_state(2, &MigrationState::default());
+    for key in [2, 6] {
+        world.storage.migration.quarantine.insert(
+            2,
+            key,
+            &QuarantineRecord::new(String::new(), vec![9; 800_000]),
+        );
+    }
+    let (mut seen, mut after) = (Vec::new(), None);
+    loop {
+        let page = world.storage.migration.quarantined(after);
+        let Some(last) = page.last() else { break };
+        after = Some(last.session);
+        let reply = candid::encode_one(Ok::<_, ()>(&page)).unwrap().len();
+        assert!(reply < 1_600_000, "{reply} bytes after {after:?}");
+        for record in &page {
+            let len = record.raw_len.unwrap_or(record.raw.len() as u64);
+            assert!(record.raw.len() as u64 == len || record.raw.len() > 700_000, "{}", record.raw.len());
+            seen.push((record.session, len));
+        }
+    }
+    let mut expected: Vec<_> = (1..).zip(large.map(|len| len as u64)).collect();
+    expected.extend([(2, 800_000), (6, 800_000)]);
+    expected.sort_by_key(|(key, _)| *key);
+    assert_eq!(seen, expected);
+}
+
+/// Whose sessions they are, their number and bytes in flight.
+fn held_by(world: &World, owner: u8) -> (usize, Option<u64>) {
+    let table: Table<TwoTexts, u64> = Table::open(&memories(world), memory_ids::USAGE);
+    let bytes = table.get(&TwoTexts("caller".into(), person(owner).to_text())).unwrap();
+    (world.storage.index.of(person(owner), None, 99).len(), bytes)
+}
+
+#[test]
+fn what_is_left_in_quarantine_for_good_is_held_against_nobody() {
+    for rest in [true, false] {
+        let (mut world, sessions) = layout_1();
+        let [rubbish, cut_off] = [sessions[0].0, sessions[1].0];
+        world.storage.sessions.legacy.insert(rubbish, &RawRecord(b"rubbish".to_vec()));
+        if !rest {
+            sessions[2..].iter().for_each(|(id, ..)| world.service().abort(*id).unwrap());
+        }
+        upgrade(&mut world);
+        world.path = World::staged().path;
+        run_to_end(&mut world);
+        // As a record that cuts messages off is put there: without being read.
+        let legacy = world.storage.sessions.metas.contains(&cut_off);
+        assert!(legacy, "it was converted");
+        let kept = QuarantineRecord {
+            was_indexed: Some(true),
+            ..QuarantineRecord::new("cut off".into(), {
+                controls::rollback(&mut world.storage, world.now).unwrap();
+                run_to_end(&mut world);
+                world.storage.sessions.legacy.get_raw(&cut_off).unwrap()
+            })
+        };
+        world.storage.sessions.legacy.remove(&cut_off);
+        world.storage.migration.quarantine.insert(1, cut_off, &kept);
+        controls::go_forward(&mut world.storage, world.now, false).unwrap();
+        let state = run_to_end(&mut world);
+        assert_eq!((state.phase, state.quarantined), (Phase::Converted, 2), "{}", state.note);
+        assert_eq!(held_by(&world, OWNER).0, if rest { 5 } else { 2 });
+        controls::finalize(&mut world.storage, world.now, true).unwrap();
+
+        let live = if rest { &sessions[2..] } else { &[] };
+        let bytes: usize = live.iter().map(|(_, file, _)| file.len()).sum();
+        let bytes = Some(bytes as u64).filter(|bytes| *bytes > 0);
+        assert_eq!(held_by(&world, OWNER), (live.len(), bytes));
+        for id in [rubbish, cut_off] {
+            let told = world.service().status(id).unwrap_err();
+            assert!(matches!(told, Error::Conflict { .. }), "its owner is told as before: {told}");
+            assert_eq!(world.as_person(2).status(id), Err(Error::not_found("session", id)));
+        }
+        assert_eq!(world.service().list(None, 99).unwrap().len(), live.len());
+    }
 }

@@ -117,3 +117,60 @@ fn after_finalizing_there_is_no_way_back() {
     assert!(controls::check_share(&world.storage, 1).is_err());
     assert_eq!(controls::check_share(&world.storage, 0), Ok(()));
 }
+
+#[test]
+fn the_status_tells_how_far_a_rollback_is() {
+    let (mut world, id) = staged_with_one_in_quarantine();
+    assert_eq!(world.storage.migration.status(Layout::SPLIT).unwrap().rollback_left, None);
+    controls::rollback(&mut world.storage, world.now).unwrap();
+    let mut before = (0, 5);
+    loop {
+        let status = world.storage.migration.status(Layout::SPLIT).unwrap();
+        let now = (status.rollback_done.unwrap(), status.rollback_left.unwrap());
+        assert!(now.0 >= before.0 && now.1 <= before.1 && now.0 + now.1 == 5, "{before:?}, then {now:?}");
+        before = now;
+        if run(&mut world.storage, world.now, &OneStep, 0) == Ok(Progress::Done) {
+            break;
+        }
+    }
+    let status = world.storage.migration.status(Layout::LEGACY).unwrap();
+    assert_eq!(
+        (status.phase, status.rollback_done, status.rollback_left),
+        (MigrationPhase::RolledBack, Some(5), Some(0))
+    );
+    assert!(world.storage.sessions.legacy.contains(&id.0));
+}
+
+#[test]
+fn what_is_refused_says_what_to_do_in_this_phase() {
+    let (mut world, _) = staged();
+    let now = world.now;
+    let said = |refused: Result<(), Error>| refused.unwrap_err().to_string();
+    controls::rollback(&mut world.storage, now).unwrap();
+    let legacy = |world: &World| {
+        let refused = Storage::open_accepting(world.raw.clone(), &[Layout::LEGACY]);
+        refused.err().expect("it is refused").to_string()
+    };
+    let refused = legacy(&world);
+    assert!(refused.contains("the rollback is under way") && !refused.contains("roll the"), "{refused}");
+    let refused = said(controls::finalize(&mut world.storage, now, false));
+    assert!(refused.contains("being rolled back"), "{refused}");
+    assert!(said(controls::rollback(&mut world.storage, now)).contains("being rolled back already"));
+    controls::pause(&mut world.storage, now).unwrap();
+    assert!(legacy(&world).contains("resume it"), "{}", legacy(&world));
+    assert!(said(controls::pause(&mut world.storage, now)).contains("paused already"));
+    controls::resume(&mut world.storage, now).unwrap();
+    run_to_end(&mut world);
+    assert!(Storage::open_accepting(world.raw.clone(), &[Layout::LEGACY]).is_ok());
+    assert!(said(controls::rollback(&mut world.storage, now)).contains("rolled back already"));
+    controls::resume(&mut world.storage, now).unwrap();
+    run_to_end(&mut world);
+    controls::finalize(&mut world.storage, now, false).unwrap();
+    for refused in [
+        said(controls::finalize(&mut world.storage, now, false)),
+        said(controls::verify(&mut world.storage, now)),
+        said(controls::retry(&mut world.storage, now, None)),
+    ] {
+        assert!(refused.contains("finalized already"), "{refused}");
+    }
+}

@@ -74,6 +74,8 @@ mod tests {
             proven_since: None,
             journal_entries: 1,
             note: String::new(),
+            rollback_done: None,
+            rollback_left: None,
         }
     }
 

@@ -1,0 +1,63 @@
+//! Records that are left in quarantine for good: what their owners still hold for them is given back.
+//!
+//! A record that decodes is on no account and in no index any more. Of one that does not, or that was put aside without being
+//! read, the owner's part was kept for the case that it is tried again. Its chunks stay, and so do their bytes on the accounts of
+//! its capsule and of the canister, since nobody can tell which chunks they are.
+
+use std::collections::BTreeSet;
+
+use candid::Principal;
+use serde_bytes::ByteBuf;
+
+use super::LegacyUploadSession;
+use super::write::withdraw;
+use crate::api::{Error, Result};
+use crate::session::{SessionId, Time};
+use crate::storage::Storage;
+
+/// Gives the owners of everything in quarantine back what they hold for it.
+pub fn settle_owners(storage: &mut Storage, migration: u16) -> Result<()> {
+    let mut undecodable = BTreeSet::new();
+    for key in storage.migration.quarantine.keys(migration, None, usize::MAX) {
+        let Some(kept) = storage.migration.quarantine.get_or_damaged(migration, key) else { continue };
+        match LegacyUploadSession::decode(&kept.raw) {
+            Ok(legacy) => {
+                withdraw(storage, SessionId(key), Some(&legacy), kept.beside.map(Time::from_nanos))?;
+            }
+            Err(_) => {
+                undecodable.insert(key);
+            }
+        }
+    }
+    if undecodable.is_empty() {
+        return Ok(());
+    }
+    let mut owners = BTreeSet::new();
+    for (owner, id) in storage.index.owners_of(&undecodable) {
+        if let Ok(Some(kept)) = storage.migration.quarantine.get(migration, id.0) {
+            // Its owner is to be told what became of it, as before.
+            let kept =
+                crate::migrate::QuarantineRecord { owner: Some(ByteBuf::from(owner.as_slice())), ..kept };
+            storage.migration.quarantine.insert(migration, id.0, &kept);
+        }
+        storage.index.disown(id, owner);
+        owners.insert(owner);
+    }
+    for owner in owners {
+        // One of the owner's other sessions may be damaged: then its bytes are not known, and the account stays as it is.
+        if let Ok(bytes) = in_flight(storage, owner) {
+            storage.usage.set_in_flight(owner, bytes);
+        }
+    }
+    Ok(())
+}
+
+/// Bytes of the sessions that an owner has.
+fn in_flight(storage: &Storage, owner: Principal) -> Result<u64> {
+    let mut bytes = 0_u64;
+    for id in storage.index.of(owner, None, usize::MAX) {
+        let record = storage.sessions.sessions.get(&id.0)?.ok_or_else(|| Error::not_found("session", id))?;
+        bytes = bytes.saturating_add(record.into_session().map_err(Error::Internal)?.bytes_expected);
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,210 @@
+//! The accounts are what is in flight and stored, whoever began a session and however it ends.
+
+use ic_stable_structures::memory_manager::MemoryManager;
+use proptest::prelude::*;
+
+use super::*;
+use crate::blob::BlobId;
+use crate::migrate::{self, controls};
+use crate::migrations::split_sessions::LegacyUploadSession;
+use crate::session::SessionId;
+use crate::stable::keys::TwoTexts;
+use crate::stable::{Memories, Table, memory_ids};
+
+/// How a session ends.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Finished,
+    /// The first time with a wrong digest.
+    FinishedAtLast,
+    FinishedAndDeleted,
+    Aborted,
+    /// By the timer, with everything else that is idle.
+    Expired,
+    Left,
+}
+
+/// A session on its way.
+#[derive(Clone, Debug)]
+struct Plan {
+    /// Whether the first public release began it: then it is in no index and on no account.
+    is_foreign: bool,
+    content: u8,
+    len: usize,
+    is_put_before: bool,
+    end: End,
+}
+
+/// Where the new builds come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Upgrade {
+    BeforeThePuts,
+    BeforeTheEnds,
+    Never,
+}
+
+fn plans() -> impl Strategy<Value = Vec<Plan>> {
+    let end = prop_oneof![
+        3 => Just(End::Finished),
+        1 => Just(End::FinishedAtLast),
+        2 => Just(End::FinishedAndDeleted),
+        2 => Just(End::Aborted),
+        1 => Just(End::Expired),
+        2 => Just(End::Left),
+    ];
+    let plan = (any::<bool>(), 0..3_u8, 1..4_usize, any::<bool>(), end).prop_map(
+        |(is_foreign, content, len, is_put_before, end)| Plan {
+            is_foreign,
+            content,
+            len,
+            is_put_before,
+            end,
+        },
+    );
+    proptest::collection::vec(plan, 1..7)
+}
+
+/// Bytes of the caller, of the capsule and of the canister, as the accounts have them.
+fn accounts(world: &World) -> [u64; 3] {
+    let table: Table<TwoTexts, u64> = Table::open(&Memories::init(world.raw.clone()), memory_ids::USAGE);
+    let of = |kind: &str, name: &str| table.get(&TwoTexts(kind.into(), name.into())).unwrap().unwrap_or(0);
+    [of("caller", &person(OWNER).to_text()), of("capsule", &world.capsule), of("canister", "")]
+}
+
+/// The same, counted.
+fn counted(world: &World) -> [u64; 3] {
+    let Storage { sessions, index, blobs, .. } = &world.storage;
+    let legacy = sessions.legacy.keys_after(None).map(|id| {
+        let record = LegacyUploadSession::decode(&sessions.legacy.get_raw(&id).unwrap()).unwrap();
+        (id, record.asset_metadata.bytes())
+    });
+    let split = sessions.sessions.range(..).map(|entry| {
+        let (id, record) = entry.unwrap();
+        (id, record.into_session().unwrap().bytes_expected)
+    });
+    let is_counted = |(id, _): &(u64, u64)| index.contains(SessionId(*id), person(OWNER));
+    let in_flight: u64 = legacy.chain(split).filter(is_counted).map(|(_, bytes)| bytes).sum();
+    let all = [blobs.list_in_chunk_map(None, usize::MAX), blobs.list_in_extents(None, usize::MAX)].concat();
+    let stored: u64 = all.into_iter().map(|id| blobs.blob(BlobId(id)).unwrap().size).sum();
+    [in_flight, in_flight + stored, in_flight + stored]
+}
+
+fn check(world: &World, what: &str) {
+    assert_eq!(accounts(world), counted(world), "{what}");
+}
+
+fn sweep(world: &mut World) {
+    while !world.service().sweep().unwrap() {}
+}
+
+fn run(world: &mut World) {
+    assert_eq!(migrate::run(&mut world.storage, world.now, &Unmetered, 0), Ok(migrate::Progress::Done));
+}
+
+fn end(world: &mut World, id: u64, file: &[u8], end: End) {
+    let finish = |world: &mut World| match world.finish(id, file) {
+        Ok(finished) => Some(finished.memory_id),
+        // The timer has ended it with another one.
+        Err(Error::NotFound { .. } | Error::Conflict { .. }) => None,
+        Err(error) => panic!("{error}"),
+    };
+    match end {
+        End::Finished => drop(finish(world)),
+        End::FinishedAtLast => {
+            let digest = ByteBuf::from([7; 32]);
+            assert!(world.service().finish(id, &digest, file.len() as u64).is_err());
+            finish(world);
+        }
+        End::FinishedAndDeleted => {
+            if let Some(memory) = finish(world) {
+                crate::memories::delete(&mut world.storage, person(OWNER), &memory).unwrap();
+            }
+        }
+        End::Aborted => drop(world.service().abort(id)),
+        End::Expired => {
+            world.now = world.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
+            sweep(world);
+        }
+        End::Left => {}
+    }
+}
+
+fn goes(plans: &[Plan], upgrade: Upgrade, rolls_back: bool) {
+    // In buckets of a page, so that there is little memory to be made for each case.
+    let raw = RawMemory::default();
+    drop(MemoryManager::init_with_bucket_size(raw.clone(), 1));
+    let mut world = World::over(raw, Layout::LEGACY, Box::<CompatPath>::default(), 100);
+    let file = |plan: &Plan| vec![plan.content; plan.len];
+    let mut sessions = Vec::new();
+    for (n, plan) in plans.iter().enumerate() {
+        let (file, idem) = (file(plan), n.to_string());
+        let id = world.begin(file.len(), &idem);
+        if plan.is_put_before {
+            world.put(id, &file, 0).unwrap();
+        }
+        if plan.is_foreign {
+            let (id, caller) = (SessionId(id), person(OWNER));
+            world.storage.index.end(id, caller, world.now);
+            world.storage.index.forget_key(IdemKey::of(&world.capsule, &caller, &idem), id).unwrap();
+            world.storage.usage.forget(caller, &world.capsule, file.len() as u64).unwrap();
+        }
+        sessions.push((id, file, plan.end));
+    }
+    check(&world, "begun");
+    let new_build = |world: &mut World| {
+        set_share(&mut world.storage, 0);
+        world.path = Box::<crate::upload::path::ActivePath>::default();
+    };
+    if upgrade == Upgrade::BeforeThePuts {
+        new_build(&mut world);
+    }
+    for (id, file, _) in &sessions {
+        world.now = world.now.plus_seconds(1);
+        world.put(*id, file, 0).unwrap();
+        check(&world, "put");
+    }
+    if upgrade == Upgrade::BeforeTheEnds {
+        new_build(&mut world);
+        run(&mut world);
+        check(&world, "migrated");
+    }
+    for (id, file, how) in &sessions {
+        end(&mut world, *id, file, *how);
+        check(&world, &format!("session {id} {how:?}"));
+    }
+    new_build(&mut world);
+    run(&mut world);
+    check(&world, "migrated at last");
+    if rolls_back {
+        controls::rollback(&mut world.storage, world.now).unwrap();
+        run(&mut world);
+        check(&world, "rolled back");
+    }
+    world.now = world.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
+    sweep(&mut world);
+    check(&world, "expired");
+    let capsule = world.capsule.clone();
+    let memories = world.storage.capsules.list(person(OWNER), &capsule, None, 99).unwrap();
+    for memory in memories {
+        crate::memories::delete(&mut world.storage, person(OWNER), &memory.id).unwrap();
+    }
+    sweep(&mut world);
+    assert_eq!((accounts(&world), world.live()), ([0; 3], [0; 5]), "nothing is left");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn accounts_are_what_is_in_flight_and_stored(
+        plans in plans(),
+        upgrade in prop_oneof![
+            Just(Upgrade::BeforeThePuts),
+            Just(Upgrade::BeforeTheEnds),
+            Just(Upgrade::Never),
+        ],
+        rolls_back in any::<bool>(),
+    ) {
+        goes(&plans, upgrade, rolls_back);
+    }
+}
