@@ -149,7 +149,7 @@ fn a_look_passes_over_a_bounded_number_of_sessions() {
         world.storage.sessions.sessions.insert(id, &session);
         world.storage.payloads.insert(id, &payload);
     }
-    world.storage.sessions.counter.set(&(last + 10_500));
+    world.storage.sessions.ids.continue_after(last + 10_500);
     crate::upload::mapped_sessions::close(&mut world.storage).unwrap();
 
     let mut most = 0;
