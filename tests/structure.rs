@@ -193,6 +193,25 @@ fn the_environment_is_on_one_page() {
     assert_eq!(missing, BTreeSet::new(), "variables that docs/environment.md does not have");
 }
 
+/// Every type, function and file that the glossary gives as the place of a term is there.
+#[test]
+fn the_glossary_names_what_exists() {
+    let glossary = fs::read_to_string(tree::root().join("docs/glossary.md")).unwrap();
+    let rows = glossary.lines().filter_map(|line| line.split(" | ").nth(2));
+    let named: Vec<&str> = rows.flat_map(|places| places.split('`').skip(1).step_by(2)).collect();
+    assert!(named.len() > 30, "{named:?}");
+    let folders =
+        ["src", "migrations", "tests", "crates/session-migrate/src", "crates/pocket-ic-embedded/src"];
+    let all: Vec<_> = folders.iter().flat_map(|folder| sources(folder)).collect();
+    let exists = |name: &str| {
+        let item = name.rsplit("::").next().unwrap();
+        let declared = ["struct", "enum", "trait", "fn"].map(|kind| format!("{kind} {item}"));
+        all.iter().any(|(path, text)| path.ends_with(name) || declared.iter().any(|head| text.contains(head)))
+    };
+    let missing: Vec<&str> = named.into_iter().filter(|name| !exists(name)).collect();
+    assert_eq!(missing, Vec::<&str>::new());
+}
+
 /// Every file is one idea, tests included, and no idea takes this many lines.
 #[test]
 fn no_file_is_longer_than_450_lines() {
