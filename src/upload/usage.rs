@@ -123,7 +123,7 @@ impl Usage {
 
     fn set(&mut self, accounts: &[(Account<'_>, u64)]) {
         for (account, bytes) in accounts {
-            self.bytes.insert(account.key(), bytes);
+            self.set_or_remove(*account, *bytes);
         }
     }
 

@@ -58,7 +58,7 @@ pub fn d09_expiry_counted_from_the_beginning(build: Build) {
     world.pic.advance_time(HOUR + MINUTE);
     let fresh = world.begin(owner(), &capsule, &small, "idle").unwrap();
     assert_ne!(fresh, idle, "an expired session is not handed out");
-    assert!(matches!(world.status(owner(), idle), Err(Error::NotFound { .. })));
+    assert!(matches!(world.status(owner(), idle), Err(Error::Conflict { .. })), "it is said to have expired");
 }
 
 /// Nothing of a session was ever given back, whether it was finished, given up or expired. Everything is now:
@@ -206,6 +206,7 @@ fn quotas_have_numbers(world: &World, capsule: &str) {
     world.configure(|config| {
         config.max_bytes_per_capsule = 1_000;
         config.max_bytes = in_use + 150;
+        config.max_promised_percent = Some(100);
     });
     assert_eq!(begin("second"), Err(exhausted("bytes in the canister", in_use + 150, in_use + 200)));
     world.abort(owner(), session).unwrap();

@@ -18,7 +18,7 @@ pub fn d30_memories_could_not_be_deleted_or_changed(build: Build) {
     let result = world.upload(owner(), &capsule, &content, "key");
     let id = &result.memory_id;
 
-    let changed = all_kinds(content.len() as u64).remove(0);
+    let changed = all_kinds(&content).remove(0);
     let update = |caller: Principal, asset: &AssetMetadata| -> Result<Memory> {
         world.update(caller, "memories_update", (id, asset))
     };
@@ -40,16 +40,16 @@ pub fn d30_memories_could_not_be_deleted_or_changed(build: Build) {
 }
 
 /// Metadata in all five kinds, with every field set.
-fn all_kinds(bytes: u64) -> Vec<AssetMetadata> {
+fn all_kinds(content: &[u8]) -> Vec<AssetMetadata> {
     let text = |text: &str| Some(text.to_owned());
     let base = AssetMetadataBase {
         name: "name".into(),
         description: text("what it is"),
         tags: vec!["one".into(), "two".into()],
         asset_type: AssetType::Derivative,
-        bytes,
+        bytes: content.len() as u64,
         mime_type: "image/png".into(),
-        sha256: Some(ByteBuf::from([9; 32])),
+        sha256: Some(ByteBuf::from(sha256(content))),
         width: Some(640),
         height: Some(480),
         url: text("https://example.com/asset"),
@@ -111,7 +111,7 @@ pub fn d31_metadata_was_lost_on_the_way(build: Build) {
     let world = World::new(build);
     let capsule = world.capsule();
     let content = file(12, 1);
-    for (n, asset) in all_kinds(12).into_iter().enumerate() {
+    for (n, asset) in all_kinds(&content).into_iter().enumerate() {
         let args = (&capsule, &asset, 1u32, format!("kind {n}"));
         let session: u64 = world.update(owner(), "uploads_begin", args).unwrap();
         world.put_all(owner(), session, &content);

@@ -23,7 +23,9 @@ pub struct Scene {
     pub capsule: String,
     /// The memory, of five bytes.
     pub memory: Memory,
-    /// The session.
+    /// The session that uploaded it.
+    pub finished: u64,
+    /// The session in flight.
     pub session: u64,
     /// The file that it uploads.
     pub content: Vec<u8>,
@@ -47,14 +49,17 @@ impl Scene {
     pub fn new(world: &World, content: Vec<u8>, sent: u32) -> Self {
         let capsule = world.capsule();
         world.share(&capsule, &[writer()], &[reader()]);
-        let memory = world.upload(owner(), &capsule, &file(5, 1), "stored").memory_id;
+        let stored = file(5, 1);
+        let finished = world.begin(owner(), &capsule, &stored, "stored").unwrap();
+        world.put_all(owner(), finished, &stored);
+        let memory = world.finish(owner(), finished, &stored).unwrap().memory_id;
         let session = world.begin(owner(), &capsule, &content, "in flight").unwrap();
         assert!(sent <= chunks(content.len()));
         for idx in 0..sent {
             world.put(owner(), session, idx, &content).unwrap();
         }
         let memory = world.memory(owner(), &memory).unwrap();
-        Self { capsule, memory, session, content, settings: world.config() }
+        Self { capsule, memory, finished, session, content, settings: world.config() }
     }
 
     /// Everything as it is.

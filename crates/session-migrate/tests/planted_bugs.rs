@@ -77,13 +77,13 @@ fn what_a_conversion_loses_is_found_by_replay() {
     let sound = replay(&trace, |_, _| {});
     assert!(sound.wrong.is_empty() && sound.equal >= 8, "{sound:?}");
 
-    let chunk_lost = replay(&trace, |subject, staged| mutants::lose_chunk(subject, staged, 1, 1));
+    let chunk_lost = replay(&trace, |subject, staged| mutants::lose_chunk(subject, staged, 1));
     let (of, field, now) = first_wrong(&chunk_lost);
     assert_eq!((of, field), ("uploads_status", "Ok.missing[].first"), "{chunk_lost:?}");
     assert_eq!(now, "1 : nat32");
 
     let key_lost = replay(&trace, |subject, staged| {
-        mutants::lose_key(subject, staged, 1, (&capsule, client(), IDEM));
+        mutants::lose_key(subject, staged, (&capsule, client(), IDEM));
     });
     let (of, field, now) = first_wrong(&key_lost);
     assert_eq!((of, field), ("uploads_begin", "Ok"), "{key_lost:?}");

@@ -8,7 +8,7 @@ use candid::Principal;
 use pocket_ic::common::rest::BlobCompression;
 use session_migrate::build::{Module, gzip, unpack};
 use session_migrate::replay::Subject;
-use upload_canister::session::{ChunkSet, SessionId};
+use upload_canister::session::ChunkSet;
 use upload_canister::stable::layout::Layout;
 use upload_canister::storage::Storage;
 use upload_canister::upload::{IdemKey, SessionRecord};
@@ -158,10 +158,11 @@ fn change_storage(subject: &Subject, module: &Module, change: impl FnOnce(&mut S
     subject.upgrade(module).unwrap();
 }
 
-/// Converted sessions as a conversion leaves them that loses a chunk.
-pub fn lose_chunk(subject: &Subject, module: &Module, session: u64, chunk: u32) {
+/// The converted session as a conversion leaves it that loses a chunk.
+pub fn lose_chunk(subject: &Subject, module: &Module, chunk: u32) {
     change_storage(subject, module, |storage| {
-        let record = storage.sessions.sessions.get(&session).unwrap().expect("the session is converted");
+        let session = storage.sessions.sessions.next_key(None).expect("the session is converted");
+        let record = storage.sessions.sessions.get(&session).unwrap().unwrap();
         let mut converted = record.into_session().unwrap();
         let mut kept = ChunkSet::default();
         for index in converted.received_idxs.ranges().flat_map(|(first, last)| first..=last) {
@@ -176,15 +177,10 @@ pub fn lose_chunk(subject: &Subject, module: &Module, session: u64, chunk: u32) 
 }
 
 /// Converted sessions as a conversion leaves them that does not carry an idempotency key over.
-pub fn lose_key(
-    subject: &Subject,
-    module: &Module,
-    session: u64,
-    (capsule, owner, idem): (&str, Principal, &str),
-) {
+pub fn lose_key(subject: &Subject, module: &Module, (capsule, owner, idem): (&str, Principal, &str)) {
     change_storage(subject, module, |storage| {
         let key = IdemKey::of(capsule, &owner, idem);
-        assert_eq!(storage.index.find(key).unwrap(), Some(SessionId(session)));
-        storage.index.forget_key(key, SessionId(session)).unwrap();
+        let session = storage.index.find(key).unwrap().expect("the key leads to the session");
+        storage.index.forget_key(key, session).unwrap();
     });
 }

@@ -172,7 +172,7 @@ impl FrontEnd {
         self.pic.tick();
         self.pic.tick();
         let status: Reply<UploadStatus> = self.query(client, "uploads_status", (idle,));
-        assert!(matches!(status, Err(Error::NotFound { .. })), "{status:?}");
+        assert!(matches!(status, Err(Error::Conflict { .. })), "{status:?}");
 
         self.upgrade(Build::Direct);
         let finished = self.finish(large_id, &large).unwrap();
