@@ -57,5 +57,6 @@ pub fn memory_id(number: SessionId, key: IdemKey, now: Time) -> String {
         .finalize();
     let hex = hex::encode(digest);
     // Half of the digest is unique enough, and short enough for a person.
-    format!("mem_{number}_{hex:.32}")
+    // All digits of the number, so that lists by id are in the order in which uploads were begun.
+    format!("mem_{:020}_{hex:.32}", number.0)
 }

@@ -48,7 +48,6 @@ pub fn metadata() -> AssetMetadata {
     );
     base.description = Some("the harbour in the evening".into());
     base.tags = vec!["sea".into(), "evening".into()];
-    base.sha256 = Some(serde_bytes::ByteBuf::from([7; 32]));
     (base.width, base.height) = (Some(6_000), Some(4_000));
     AssetMetadata::image(base)
 }
