@@ -223,7 +223,8 @@ fn report_path() -> PathBuf {
 
 /// The lines of the table, by number of sessions.
 fn lines_of(report: &str) -> Vec<(u64, String)> {
-    let rows = report.lines().filter_map(|line| {
+    // The table before this one has two columns.
+    let rows = report.lines().filter(|line| line.split('|').count() > 4).filter_map(|line| {
         let sessions = line.strip_prefix("| ")?.split(' ').next()?.parse().ok()?;
         Some((sessions, line.to_owned()))
     });

@@ -1,5 +1,5 @@
 //! What is going on, for whoever waits: a bar that moves on a terminal, lines elsewhere, never further apart than
-//! [`SILENCE`]. Keeps the time that each phase takes, for the report.
+//! `SILENCE`. Keeps the time that each phase takes, for the report.
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};

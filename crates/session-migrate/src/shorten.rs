@@ -12,7 +12,7 @@ const SHOWN: usize = 16;
 /// A text is cut off after so many characters.
 const WIDTH: usize = 200;
 
-/// A value: of digests and dumps the first digits, of everything the first [`WIDTH`] characters.
+/// A value: of digests and dumps the first digits, of everything the first `WIDTH` characters.
 pub fn shorten(text: &str) -> String {
     cut(&short_digits(text, SHORT))
 }
