@@ -138,7 +138,7 @@ fn sweep() {
     }
 }
 
-/// A removal that has cut the sweep's message off is passed over.
+/// Passes over a removal that made the sweep's message trap.
 fn watch_removals() {
     let watched = with_app(|App { storage, .. }| {
         storage.blobs.watch_removals();

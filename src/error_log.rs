@@ -4,7 +4,7 @@
 //! error outlives them, and upgrades too. One that comes again is counted where it is, so that a few that repeat
 //! themselves push no other out.
 //!
-//! In the memory of the counters, behind the numbers:
+//! In the memory of the counters, after the numbers:
 //!
 //! ```text
 //! byte 8192..8200     errors so far, repeated ones included, big-endian

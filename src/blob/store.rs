@@ -193,7 +193,7 @@ impl BlobStore {
         self.chunks.remove_unseen(prefix, idx);
     }
 
-    /// Passes a removal over that has cut its message off. To be asked once a minute, in a message of its own.
+    /// Passes over a removal whose message trapped. To be asked once a minute, in a message of its own.
     pub fn watch_removals(&mut self) {
         self.chunks.watch();
     }

@@ -8,7 +8,7 @@
 //! byte 3     1       version
 //! byte 64..          numbers, eight bytes each, big-endian
 //! ```
-//! What is behind the numbers may hold other bytes at fixed places, all 0 in the beginning.
+//! The bytes after the numbers may hold other bytes at fixed places, all 0 in the beginning.
 
 use ic_stable_structures::Memory as _;
 use ic_stable_structures::memory_manager::MemoryId;

@@ -246,7 +246,7 @@ impl StableRoom {
         }
         let page = number(page).saturating_add(16);
         let taken = number(taken).saturating_mul(page);
-        // Behind the last page that is taken there is the header of the next one.
+        // After the last page that is taken comes the header of the next one.
         let used = taken.saturating_add(page).saturating_add(FIRST_PAGE);
         Fill { taken, free: self.buckets(size).saturating_sub(used) }
     }

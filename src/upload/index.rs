@@ -149,7 +149,7 @@ impl SessionIndex {
         self.by_activity.keys(range).take(limit).map(|(_, id)| SessionId(id)).collect()
     }
 
-    /// Up to `limit` sessions behind `after`, each with its last activity, the longest idle first.
+    /// Up to `limit` sessions after `after`, each with its last activity, the longest idle first.
     pub fn walk(&self, after: Option<(u64, u64)>, limit: usize) -> Vec<(u64, u64)> {
         self.by_activity.keys_after(after.as_ref()).take(limit).collect()
     }

@@ -56,8 +56,8 @@ pub fn close(storage: &mut Storage) -> Result<(), StableError> {
     Ok(())
 }
 
-/// Up to `limit` sessions whose bytes are in the chunk map, in order of id, behind `after`. Where there are very many others
-/// before the next one, the last of those that were passed over stands for what comes behind it.
+/// Up to `limit` sessions whose bytes are in the chunk map, in order of id, after `after`. Where there are very many others
+/// before the next one, the last of those that were passed over stands for what comes after it.
 ///
 /// # Errors
 /// A damaged record.

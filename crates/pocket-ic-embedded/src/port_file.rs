@@ -59,7 +59,7 @@ pub(crate) enum PortFileError {
     Stranger { path: PathBuf, port: u16 },
 }
 
-/// What is behind a port.
+/// What answers at a port.
 #[derive(Debug, PartialEq, Eq)]
 enum Answer {
     Nobody,

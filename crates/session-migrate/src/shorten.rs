@@ -9,7 +9,7 @@ const SHORT: usize = 32;
 /// How many of them are shown.
 const SHOWN: usize = 16;
 
-/// A text is cut off after so many characters.
+/// A text is truncated after so many characters.
 const WIDTH: usize = 200;
 
 /// A value: of digests and dumps the first digits, of everything the first `WIDTH` characters.
