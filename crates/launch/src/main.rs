@@ -1,0 +1,159 @@
+//! `launch PACKAGE ARGUMENTS…`: compiles a program of this workspace and runs it.
+//!
+//! `cargo run` alone would do, but its progress bar stands still while a large crate compiles: half a minute for some.
+//! Here the time since the start is drawn beside the bar every second; where there is no terminal, a line says so every
+//! five seconds.
+
+mod segments;
+
+use std::io::{self, IsTerminal, Write};
+use std::process::{Command, ExitCode, ExitStatus, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use segments::{Segment, Segments};
+
+/// Columns that cargo's bar may take, so that the time has room on a terminal of 100.
+const BAR_WIDTH: &str = "85";
+/// How often the time is drawn on a terminal.
+const FRAME: Duration = Duration::from_secs(1);
+/// Where there is no terminal, nothing is silent for longer.
+const SILENCE: Duration = Duration::from_secs(5);
+/// Clears the line that the cursor is in.
+const CLEAR: &str = "\r\x1b[K";
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    let Some(package) = arguments.next() else {
+        eprintln!("error: no package is named; usage: launch PACKAGE [ARGUMENT]…");
+        return ExitCode::from(2);
+    };
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut build = Command::new(&cargo);
+    build.arg("build").arg("--package").arg(&package);
+    let done = compile(build).and_then(|status| {
+        if !status.success() {
+            return Ok(status);
+        }
+        let mut run = Command::new(&cargo);
+        run.args(["run", "--quiet", "--package"]).arg(&package).arg("--").args(arguments);
+        become_program(run)
+    });
+    match done {
+        Ok(status) => ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)),
+        Err(error) => {
+            eprintln!("error: cannot run {}: {error}", cargo.to_string_lossy());
+            ExitCode::from(3)
+        }
+    }
+}
+
+/// Runs cargo in place of this process, so that signals and the exit code are its own.
+#[cfg(unix)]
+fn become_program(mut run: Command) -> io::Result<ExitStatus> {
+    use std::os::unix::process::CommandExt;
+    Err(run.exec())
+}
+
+#[cfg(not(unix))]
+fn become_program(mut run: Command) -> io::Result<ExitStatus> {
+    run.status()
+}
+
+/// Runs a build and shows what it says, and that it goes on when it says nothing.
+fn compile(mut build: Command) -> io::Result<ExitStatus> {
+    let terminal = io::stderr().is_terminal();
+    if terminal {
+        // Cargo sees a pipe.
+        build.env("CARGO_TERM_COLOR", "always");
+        build.env("CARGO_TERM_PROGRESS_WHEN", "always").env("CARGO_TERM_PROGRESS_WIDTH", BAR_WIDTH);
+    }
+    let mut child = build.stdin(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+    let (sender, said) = channel();
+    let reader = child.stderr.take().map(|stderr| {
+        std::thread::spawn(move || {
+            for segment in Segments::new(stderr) {
+                if sender.send(segment).is_err() {
+                    return;
+                }
+            }
+        })
+    });
+    let start = Instant::now();
+    let mut screen = Screen { terminal, bar: String::new(), drawn: false };
+    loop {
+        match said.recv_timeout(if terminal { FRAME } else { SILENCE }) {
+            Ok(segment) => screen.show(segment, start.elapsed()),
+            Err(RecvTimeoutError::Timeout) => screen.goes_on(start.elapsed()),
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+    }
+    screen.clear();
+    if let Some(reader) = reader {
+        // It reads and sends, and panics in neither.
+        let _ = reader.join();
+    }
+    child.wait()
+}
+
+/// What is seen on standard error. That nobody can read it is no reason to stop compiling.
+struct Screen {
+    terminal: bool,
+    /// Cargo's progress bar, as it was last.
+    bar: String,
+    /// The cursor is in a line with the bar.
+    drawn: bool,
+}
+
+impl Screen {
+    fn show(&mut self, segment: Segment, elapsed: Duration) {
+        match segment {
+            Segment::Line(line) => {
+                self.clear();
+                let _ = writeln!(io::stderr(), "{line}");
+            }
+            Segment::Bar(bar) => self.bar = bar,
+        }
+        if self.terminal && !self.bar.is_empty() {
+            self.draw(elapsed);
+        }
+    }
+
+    fn goes_on(&mut self, elapsed: Duration) {
+        if self.terminal {
+            self.draw(elapsed);
+        } else {
+            let _ = writeln!(io::stderr(), "   Compiling: {}", time(elapsed));
+        }
+    }
+
+    fn draw(&mut self, elapsed: Duration) {
+        let _ = write!(io::stderr(), "{CLEAR}{} {}", self.bar, time(elapsed));
+        self.drawn = true;
+    }
+
+    fn clear(&mut self) {
+        if std::mem::take(&mut self.drawn) {
+            let _ = write!(io::stderr(), "{CLEAR}");
+        }
+    }
+}
+
+fn time(elapsed: Duration) -> String {
+    match elapsed.as_secs() {
+        seconds @ 0..60 => format!("{seconds} s"),
+        seconds => format!("{} min {:02} s", seconds / 60, seconds % 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_in_minutes_from_the_first_minute_on() {
+        assert_eq!(time(Duration::from_millis(59_999)), "59 s");
+        assert_eq!(time(Duration::from_secs(60)), "1 min 00 s");
+        assert_eq!(time(Duration::from_secs(754)), "12 min 34 s");
+    }
+}

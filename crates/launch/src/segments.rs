@@ -1,0 +1,75 @@
+//! What cargo writes to standard error, taken apart: lines end in a line feed, its progress bar in a carriage return.
+
+use std::io::{BufReader, Bytes, Read};
+
+/// What cargo said at once.
+#[derive(Debug, PartialEq)]
+pub enum Segment {
+    /// A line that stays.
+    Line(String),
+    /// The progress bar, which the next one replaces.
+    Bar(String),
+}
+
+/// Clears the rest of the line: cargo writes it before a line that takes the place of the bar.
+const CLEAR: &str = "\x1b[K";
+
+/// Iterates over what a reader has, until it ends or fails.
+pub struct Segments<R> {
+    bytes: Bytes<BufReader<R>>,
+}
+
+impl<R: Read> Segments<R> {
+    pub fn new(reader: R) -> Segments<R> {
+        Segments { bytes: BufReader::new(reader).bytes() }
+    }
+}
+
+impl<R: Read> Iterator for Segments<R> {
+    type Item = Segment;
+
+    fn next(&mut self) -> Option<Segment> {
+        let mut text = Vec::new();
+        loop {
+            let byte = self.bytes.next().and_then(Result::ok);
+            let whole = || String::from_utf8_lossy(&text).trim_start_matches(CLEAR).trim_end().to_owned();
+            match byte {
+                Some(b'\n') => return Some(Segment::Line(whole())),
+                Some(b'\r') => return Some(Segment::Bar(whole())),
+                Some(byte) => text.push(byte),
+                None if text.is_empty() => return None,
+                None => {
+                    let rest = whole();
+                    return (!rest.is_empty()).then_some(Segment::Line(rest));
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn segments(text: &str) -> Vec<Segment> {
+        Segments::new(text.as_bytes()).collect()
+    }
+
+    #[test]
+    fn lines_are_told_apart_from_the_progress_bar() {
+        let said = "   Compiling a v1.0.0\n    Building [=>  ] 1/2: b     \r\x1b[K   Compiling c v1.0.0\n";
+        let expected = [
+            Segment::Line("   Compiling a v1.0.0".into()),
+            Segment::Bar("    Building [=>  ] 1/2: b".into()),
+            Segment::Line("   Compiling c v1.0.0".into()),
+        ];
+        assert_eq!(segments(said), expected);
+    }
+
+    #[test]
+    fn what_has_no_end_of_line_is_not_lost() {
+        assert_eq!(segments("error: no"), [Segment::Line("error: no".into())]);
+        assert_eq!(segments("error\n\x1b[K"), [Segment::Line("error".into())]);
+        assert_eq!(segments(""), []);
+    }
+}
