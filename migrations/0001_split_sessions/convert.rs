@@ -162,9 +162,6 @@ pub fn convert(
 }
 
 /// Puts a record together again: the inverse of [`convert`], field by field.
-///
-/// # Errors
-/// [`Unconvertible::Owner`].
 pub fn revert(id: SessionId, split: Split) -> Result<LegacyUploadSession, Unconvertible> {
     // No `..` here either.
     let Split { session, meta } = split;

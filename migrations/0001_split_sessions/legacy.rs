@@ -104,9 +104,6 @@ const USUAL_BYTES: usize = 512;
 
 impl LegacyUploadSession {
     /// The record of stored bytes.
-    ///
-    /// # Errors
-    /// What is wrong with the bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         Self::read_behind_header(bytes).map_or_else(|| Self::decode_by_library(bytes), Ok)
     }
@@ -120,9 +117,6 @@ impl LegacyUploadSession {
     }
 
     /// The record of any bytes that are Candid of its type.
-    ///
-    /// # Errors
-    /// What is wrong with the bytes.
     pub fn decode_by_library(bytes: &[u8]) -> Result<Self, DecodeError> {
         let unreadable = |error: candid::Error| DecodeError::Bytes(error.to_string());
         let mut values = IDLDeserialize::new(bytes).map_err(unreadable)?;

@@ -42,9 +42,6 @@ const LARGEST_ID: u64 = u64::MAX >> 1;
 impl SplitSessions {
     /// Whether a session that is a legacy record, or was one and is in quarantine, is this principal's, as the indexes
     /// have it or the record says.
-    ///
-    /// # Errors
-    /// A damaged record of the quarantine.
     pub fn is_of(&self, storage: &Storage, key: u64, who: Principal) -> Result<bool> {
         if storage.index.contains(SessionId(key), who) {
             return Ok(true);

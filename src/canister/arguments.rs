@@ -77,9 +77,6 @@ arguments!(A B C D E);
 arguments!(A B C D E F G H I J);
 
 /// Writes what the arguments of a function begin with, and keeps it: from then on they are read without the library.
-///
-/// # Errors
-/// Those of the Candid library.
 pub fn keep_head<'a, T: Arguments<'a>>(function: &'static str) -> std::result::Result<(), candid::Error> {
     if let Some(head) = Head::of::<T>()? {
         HEADS.with_borrow_mut(|heads| heads.insert(function, head));

@@ -15,9 +15,6 @@ thread_local! {
 }
 
 /// What a reply of the type begins with.
-///
-/// # Errors
-/// Those of the Candid library.
 pub fn of_reply<T: CandidType>() -> Result<Vec<u8>, candid::Error> {
     if let Some(head) = REPLIES.with_borrow(|heads| heads.get(&T::id()).cloned()) {
         return Ok(head);
@@ -28,9 +25,6 @@ pub fn of_reply<T: CandidType>() -> Result<Vec<u8>, candid::Error> {
 }
 
 /// The magic and the type table of messages of these types.
-///
-/// # Errors
-/// Those of the Candid library.
 pub fn write(types: &[Type]) -> Result<Vec<u8>, candid::Error> {
     let mut table = TypeSerialize::new();
     for of in types {

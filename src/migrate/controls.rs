@@ -101,9 +101,6 @@ pub struct Control<'a> {
 
 impl<'a> Control<'a> {
     /// The controls of a migration.
-    ///
-    /// # Errors
-    /// A damaged state.
     pub fn of(migration: &'a dyn Migration, storage: &'a mut Storage, now: Time) -> Result<Self> {
         let state = storage.migration.state_of(migration.plan().number)?;
         Ok(Self { migration, storage, state, now })
@@ -116,9 +113,6 @@ impl<'a> Control<'a> {
         Self::of(*known.ok_or_else(unknown)?, storage, now)
     }
 
-    /// See [`pause`].
-    ///
-    /// # Errors
     /// See [`pause`].
     pub fn pause(mut self) -> Result<()> {
         let working = matches!(
@@ -135,9 +129,6 @@ impl<'a> Control<'a> {
     }
 
     /// See [`resume`].
-    ///
-    /// # Errors
-    /// See [`resume`].
     pub fn resume(mut self) -> Result<()> {
         let phase = match self.state.phase {
             Phase::Paused | Phase::Stuck => self.state.resume_to.take().unwrap_or(Phase::Idle),
@@ -149,9 +140,6 @@ impl<'a> Control<'a> {
         self.change(phase)
     }
 
-    /// See [`rollback`].
-    ///
-    /// # Errors
     /// See [`rollback`].
     pub fn rollback(mut self) -> Result<()> {
         let Some(reversal) = self.migration.reversal() else {
@@ -179,9 +167,6 @@ impl<'a> Control<'a> {
     }
 
     /// See [`verify`].
-    ///
-    /// # Errors
-    /// See [`verify`].
     pub fn verify(mut self) -> Result<()> {
         if self.state.phase != Phase::Converted {
             return Err(self.refused("verify", self.why_not_converted()));
@@ -192,9 +177,6 @@ impl<'a> Control<'a> {
         self.change(Phase::Verifying)
     }
 
-    /// See [`retry`].
-    ///
-    /// # Errors
     /// See [`retry`].
     pub fn retry(mut self, key: Option<u64>) -> Result<()> {
         let phase = self.state.phase;
@@ -262,9 +244,6 @@ impl<'a> Control<'a> {
         }
     }
 
-    /// See [`finalize`].
-    ///
-    /// # Errors
     /// See [`finalize`].
     pub fn finalize(mut self, leave_quarantined: bool) -> Result<()> {
         let plan = self.migration.plan();
@@ -346,9 +325,6 @@ impl<'a> Control<'a> {
 
 /// A build that does not serve the old form goes forward from a rollback that it finds under way, and from a migration
 /// that is held back; what was taken back already is converted anew.
-///
-/// # Errors
-/// A damaged state.
 pub fn go_forward(storage: &mut Storage, now: Time, serves_old_form: bool) -> Result<()> {
     for migration in migrations::ALL {
         let number = migration.plan().number;

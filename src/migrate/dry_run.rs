@@ -14,9 +14,6 @@ const LARGEST_PAGE: u32 = 10_000;
 const EXAMPLES: usize = 3;
 
 /// A page of at most `limit` units of the current migration above `after`.
-///
-/// # Errors
-/// A damaged record of the tables around a unit.
 pub fn dry_run(
     storage: &Storage,
     message: Message<'_>,
@@ -31,9 +28,6 @@ pub fn dry_run(
 }
 
 /// A page of a migration.
-///
-/// # Errors
-/// A damaged record of the tables around a unit.
 pub fn dry_run_of(
     migration: &dyn Migration,
     storage: &Storage,

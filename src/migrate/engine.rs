@@ -41,17 +41,11 @@ pub struct Message<'a> {
 }
 
 /// Runs the migrations until they are done or `budget` instructions of this message are used.
-///
-/// # Errors
-/// A damaged record of the migration's own tables.
 pub fn run(storage: &mut Storage, now: Time, meter: &dyn Meter, budget: u64) -> Result<Progress> {
     run_all(migrations::ALL, storage, Message { now, meter, budget })
 }
 
 /// Runs these migrations, one after the other.
-///
-/// # Errors
-/// A damaged record of the migration's own tables.
 pub fn run_all(
     migrations: &[&dyn Migration],
     storage: &mut Storage,
@@ -68,9 +62,6 @@ pub fn run_all(
 }
 
 /// Whether a migration would do anything if it were run.
-///
-/// # Errors
-/// A damaged record.
 pub fn has_work(migration: &dyn Migration, storage: &Storage, state: &MigrationState) -> Result<bool> {
     match state.phase {
         Phase::Stuck | Phase::Paused | Phase::Finalized | Phase::RolledBack => Ok(false),

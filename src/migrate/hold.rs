@@ -41,9 +41,6 @@ fn change(storage: &mut Storage, now: Time, from: Phase, to: MigrationState) -> 
 /// In the old layout nothing is converted. So when the legacy build takes over, after a rollback or before the
 /// first conversion, what was counted is forgotten, since its clients change the records; the next migration
 /// begins anew. One that is held back stays so.
-///
-/// # Errors
-/// A damaged state.
 pub fn taken_over(storage: &mut Storage, now: Time) -> std::result::Result<(), StableError> {
     let number = storage.migration.current();
     let state = storage.migration.state_of(number)?;

@@ -19,17 +19,11 @@ pub trait Migration {
     fn plan(&self) -> &'static Plan;
 
     /// What must happen before it may begin, in words; nothing when it may.
-    ///
-    /// # Errors
-    /// A damaged record.
     fn waits_for(&self, _: &Storage) -> Result<Option<String>> {
         Ok(None)
     }
 
     /// Whether the old form is in use, so that nothing may be converted at present.
-    ///
-    /// # Errors
-    /// A damaged record.
     fn is_held(&self, _: &Storage) -> Result<bool> {
         Ok(false)
     }
@@ -49,36 +43,21 @@ pub trait Migration {
     }
 
     /// What must be noted as the layout becomes that of [`Plan::to`].
-    ///
-    /// # Errors
-    /// A damaged record.
     fn layout_entered(&self, _: &mut Storage) -> std::result::Result<(), StableError> {
         Ok(())
     }
 
     /// Up to `limit` units in the old form above `after`, ascending. A unit in quarantine may be among them; so may one that
     /// is gone, where the others lie behind more of those than one message can pass over.
-    ///
-    /// # Errors
-    /// A damaged record that hides whether there are any.
     fn sources(&self, storage: &Storage, after: Option<u64>, limit: usize) -> Result<Vec<u64>>;
 
     /// Whether a unit is in the old form.
-    ///
-    /// # Errors
-    /// A damaged record that hides it.
     fn is_source(&self, storage: &Storage, key: u64) -> Result<bool>;
 
     /// Digest of what must survive of a unit in the old form. A unit that cannot be read has one as well.
-    ///
-    /// # Errors
-    /// When the unit is not there.
     fn weigh(&self, storage: &Storage, key: u64) -> Result<[u8; 32]>;
 
     /// Weighs up to `limit` units in the old form above `after`, ascending, until `each` says that it is enough.
-    ///
-    /// # Errors
-    /// As [`Self::weigh`].
     fn weigh_from(
         &self,
         storage: &Storage,
@@ -130,9 +109,6 @@ pub trait Migration {
     fn take_out(&self, storage: &mut Storage, key: u64, reason: String) -> Result<QuarantineRecord>;
 
     /// Gives back what the owners of units still hold that are left in quarantine for good.
-    ///
-    /// # Errors
-    /// A damaged record.
     fn leave_in_quarantine(&self, _: &mut Storage) -> Result<()> {
         Ok(())
     }
@@ -147,9 +123,6 @@ pub trait Migration {
     fn targets(&self, storage: &Storage, after: Option<u64>, limit: usize) -> Vec<u64>;
 
     /// What is wrong with a unit in the new form, in words; nothing when it is sound, or gone.
-    ///
-    /// # Errors
-    /// A damaged record of the tables around the unit.
     fn check(&self, storage: &Storage, key: u64) -> Result<Option<String>>;
 
     /// Up to `limit` units in the new form that clients have written at or after `since`.
@@ -181,9 +154,6 @@ pub trait Bulk {
     /// Converts the first units in the old form, ascending, at most `limit`, until `room` says after one that there is
     /// none for another. Says what became of each. A unit whose conversion is an error ends the call; it is this call's
     /// error when it is the first.
-    ///
-    /// # Errors
-    /// As [`Migration::convert`].
     fn convert_first(
         &self,
         storage: &mut Storage,
@@ -216,9 +186,6 @@ pub struct Settled {
 /// The way back of a migration.
 pub trait Reversal {
     /// Nothing, when this build may go back.
-    ///
-    /// # Errors
-    /// Why not, in words.
     fn allowed(&self) -> std::result::Result<(), String>;
 
     /// Steps that taking everything back takes: one for each unit in the new form, and for each old form that is left behind.

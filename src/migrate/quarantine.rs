@@ -86,9 +86,6 @@ impl Quarantine {
     }
 
     /// A unit in quarantine.
-    ///
-    /// # Errors
-    /// A damaged record.
     pub fn get(&self, migration: u16, key: u64) -> Result<Option<QuarantineRecord>, StableError> {
         match migration {
             FIRST_MIGRATION => self.first.get(&key),

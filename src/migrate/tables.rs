@@ -40,17 +40,11 @@ impl MigrationTables {
     }
 
     /// The state of the first migration, the one between the session layers.
-    ///
-    /// # Errors
-    /// A damaged record.
     pub fn state(&self) -> Result<MigrationState, StableError> {
         self.state_of(FIRST_MIGRATION)
     }
 
     /// The state of a migration; idle if it never began.
-    ///
-    /// # Errors
-    /// A damaged record.
     pub fn state_of(&self, migration: u16) -> Result<MigrationState, StableError> {
         let state = match migration {
             FIRST_MIGRATION => self.first.get()?,
@@ -87,25 +81,16 @@ impl MigrationTables {
     }
 
     /// The status of the last migration that has begun.
-    ///
-    /// # Errors
-    /// A damaged state.
     pub fn status(&self, layout: Layout) -> Result<MigrationStatus, StableError> {
         self.status_of(self.current(), layout)
     }
 
     /// The status of a migration as the interface shows it.
-    ///
-    /// # Errors
-    /// A damaged state.
     pub fn status_of(&self, migration: u16, layout: Layout) -> Result<MigrationStatus, StableError> {
         Ok(self.state_of(migration)?.to_api(migration, layout, self.journal.len()))
     }
 
     /// Up to a page of journal entries from number `from` on.
-    ///
-    /// # Errors
-    /// A damaged entry.
     pub fn journal(&self, from: u64) -> Result<Vec<JournalEntry>, StableError> {
         let indexes = self.journal.keys(from..).take(PAGE);
         let stored = indexes.filter_map(|index| Some((index, self.journal.get_raw(&index)?)));

@@ -14,9 +14,6 @@ use super::{Advance, Migration, Plan, Settled, Work};
 
 /// The share of new sessions that take the compat path, percent: all of them while layout 1 is where
 /// things go, else what a controller has set.
-///
-/// # Errors
-/// Damaged settings or state.
 pub fn compat_share(storage: &Storage) -> std::result::Result<u8, StableError> {
     let state = storage.migration.state()?;
     if state.is_going_back() || state.is_held_back() {
@@ -26,9 +23,6 @@ pub fn compat_share(storage: &Storage) -> std::result::Result<u8, StableError> {
 }
 
 /// Whether legacy records stay what they are, since the compat path is in use.
-///
-/// # Errors
-/// Damaged settings or state.
 pub fn held(storage: &Storage) -> std::result::Result<bool, StableError> {
     Ok(compat_share(storage)? > 0)
 }
@@ -85,9 +79,6 @@ fn convert_now(storage: &mut Storage, key: u64, now: Time) -> Result<()> {
 
 /// Notes that layout 2 is in use, since a session is about to be begun there: a build that knows only layout 1 would not
 /// find it.
-///
-/// # Errors
-/// A damaged record of the migration itself.
 pub fn leave_layout_1(storage: &mut Storage, now: Time) -> Result<()> {
     let migration = &SplitSessions;
     let Plan { number, from, .. } = migration.plan();

@@ -14,9 +14,6 @@ pub fn count(counter: &mut u64) {
 }
 
 /// Adds a unit in the old form to what the migration must account for.
-///
-/// # Errors
-/// When the unit is gone.
 pub fn count_source(
     migration: &dyn Migration,
     storage: &Storage,
@@ -29,9 +26,6 @@ pub fn count_source(
 }
 
 /// Accounts for a unit that is not in the old form any more. `touched` says that its client made it go.
-///
-/// # Errors
-/// A damaged record of the quarantine.
 pub fn settle(
     migration: &dyn Migration,
     storage: &mut Storage,
@@ -112,9 +106,6 @@ pub fn count_quarantined(migration: &dyn Migration, storage: &Storage, state: &m
 }
 
 /// The layout of the header.
-///
-/// # Errors
-/// A damaged header.
 pub fn layout(storage: &Storage) -> std::result::Result<Layout, StableError> {
     Ok(storage.layout.get()?.unwrap_or(Layout::LEGACY))
 }
@@ -129,9 +120,6 @@ pub fn begin(migration: &dyn Migration, state: &mut MigrationState) {
 }
 
 /// From the first converted unit on, builds of the old layout must refuse this memory.
-///
-/// # Errors
-/// A damaged layout header.
 pub fn leave_old_layout(
     migration: &dyn Migration,
     storage: &mut Storage,
@@ -151,9 +139,6 @@ pub fn leave_old_layout(
 }
 
 /// Changes the phase and writes it into the journal.
-///
-/// # Errors
-/// A damaged layout header.
 pub fn enter(
     migration: &dyn Migration,
     storage: &mut Storage,

@@ -21,9 +21,6 @@ pub enum Watched {
 
 /// Looks whether a migration that has work goes on. `messages` is how many messages the engine had used when it
 /// was asked before, and is replaced.
-///
-/// # Errors
-/// A damaged state.
 pub fn watch(storage: &mut Storage, now: Time, messages: &mut Option<u64>) -> Result<Watched> {
     for migration in migrations::ALL {
         let number = migration.plan().number;

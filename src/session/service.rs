@@ -167,9 +167,6 @@ impl<S: SessionStore> SessionService<S> {
     }
 
     /// Ends a complete session and gives it back, committed. The bytes stay where they are.
-    ///
-    /// # Errors
-    /// As [`Self::complete`].
     pub fn finish(
         &mut self,
         id: SessionId,
@@ -215,9 +212,6 @@ impl<S: SessionStore> SessionService<S> {
     }
 
     /// How many chunks have arrived.
-    ///
-    /// # Errors
-    /// [`SessionError::NotFound`].
     pub fn received_count(&self, id: SessionId) -> Result<u64, SessionError> {
         Ok(self.session(id)?.received_idxs.len())
     }

@@ -14,9 +14,6 @@ pub trait SessionStore {
     fn allocate_id(&mut self) -> Result<SessionId, StoreError>;
 
     /// The session, if there is one.
-    ///
-    /// # Errors
-    /// When its record is damaged.
     fn get(&self, id: SessionId) -> Result<Option<Session>, StoreError>;
 
     /// Keeps the session under its id, in place of what was there.

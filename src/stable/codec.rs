@@ -70,9 +70,6 @@ pub mod opt_bytes {
     use serde_bytes::ByteBuf;
 
     /// Byte string or null.
-    ///
-    /// # Errors
-    /// What the writer says.
     pub fn encode<C, W: Write>(
         value: &Option<ByteBuf>,
         e: &mut Encoder<W>,
@@ -86,9 +83,6 @@ pub mod opt_bytes {
     }
 
     /// Byte string or null.
-    ///
-    /// # Errors
-    /// When it is neither.
     pub fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<Option<ByteBuf>, DecodeError> {
         if d.datatype()? == minicbor::data::Type::Null {
             d.null()?;
@@ -114,9 +108,6 @@ pub mod opt_digest {
     use minicbor::encode::{Encoder, Error as EncodeError, Write};
 
     /// Byte string or null.
-    ///
-    /// # Errors
-    /// What the writer says.
     pub fn encode<C, W: Write>(
         value: &Option<[u8; 32]>,
         e: &mut Encoder<W>,
@@ -161,9 +152,6 @@ pub mod time {
     use crate::session::Time;
 
     /// An unsigned number.
-    ///
-    /// # Errors
-    /// What the writer says.
     pub fn encode<C, W: Write>(
         value: &Time,
         e: &mut Encoder<W>,
@@ -174,9 +162,6 @@ pub mod time {
     }
 
     /// An unsigned number.
-    ///
-    /// # Errors
-    /// When it is none.
     pub fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<Time, DecodeError> {
         Ok(Time::from_nanos(d.u64()?))
     }
@@ -189,9 +174,6 @@ pub mod principal {
     use minicbor::encode::{Encoder, Error as EncodeError, Write};
 
     /// Byte string of 0 to 29 bytes.
-    ///
-    /// # Errors
-    /// What the writer says.
     pub fn encode<C, W: Write>(
         value: &Principal,
         e: &mut Encoder<W>,
@@ -217,9 +199,6 @@ pub mod opt_principal {
     use minicbor::encode::{Encoder, Error as EncodeError, Write};
 
     /// Byte string of 0 to 29 bytes, or null.
-    ///
-    /// # Errors
-    /// What the writer says.
     pub fn encode<C, W: Write>(
         value: &Option<Principal>,
         e: &mut Encoder<W>,
@@ -261,9 +240,6 @@ pub mod principals {
     use minicbor::encode::{Encoder, Error as EncodeError, Write};
 
     /// Array of byte strings.
-    ///
-    /// # Errors
-    /// What the writer says.
     pub fn encode<C, W: Write>(
         value: &[Principal],
         e: &mut Encoder<W>,

@@ -48,9 +48,6 @@ impl Ids {
     }
 
     /// The last number that was given out; 0 before the first.
-    ///
-    /// # Errors
-    /// When the register does not decode.
     pub fn last(&self) -> Result<u64, StableError> {
         Ok(self.last.get()?.unwrap_or(0))
     }

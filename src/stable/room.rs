@@ -115,26 +115,17 @@ impl StableRoom {
     }
 
     /// Nothing, when the payload region can grow by so many bytes.
-    ///
-    /// # Errors
-    /// [`NoRoom`].
     pub fn for_region(&self, bytes: u64) -> Result<(), NoRoom> {
         self.check(Adds { region: bytes, records: RESERVED_BYTES, ..Adds::default() })
     }
 
     /// Nothing, when records can be added: sessions, memories, capsules.
-    ///
-    /// # Errors
-    /// [`NoRoom`].
     pub fn for_records(&self) -> Result<(), NoRoom> {
         self.check(Adds { records: RESERVED_BYTES, ..Adds::default() })
     }
 
     /// Nothing, when a session can be converted or taken back, and what becomes of it be noted. That lives on what
     /// [`Self::for_records`] keeps.
-    ///
-    /// # Errors
-    /// [`NoRoom`].
     pub fn for_step(&self) -> Result<(), NoRoom> {
         let Inner { chunks, legacy, sessions, metas, .. } = &*self.0;
         let own = [chunks, legacy, sessions, metas];

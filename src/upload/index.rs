@@ -113,9 +113,6 @@ impl SessionIndex {
     }
 
     /// Forgets an idempotency key, if it still leads to this session.
-    ///
-    /// # Errors
-    /// A damaged entry.
     pub fn forget_key(&mut self, key: IdemKey, id: SessionId) -> Result<(), StableError> {
         if self.by_idem.get(&key.0)? == Some(id.0) {
             self.drop_key(key);
@@ -129,9 +126,6 @@ impl SessionIndex {
     }
 
     /// The session that was begun under a key.
-    ///
-    /// # Errors
-    /// A damaged entry.
     pub fn find(&self, key: IdemKey) -> Result<Option<SessionId>, StableError> {
         Ok(self.by_idem.get(&key.0)?.map(SessionId))
     }

@@ -130,9 +130,6 @@ pub fn check_metadata(asset_metadata: &AssetMetadata) -> Result<()> {
 }
 
 /// Nothing, when a text may be an idempotency key.
-///
-/// # Errors
-/// [`Error::InvalidArgument`].
 pub fn check_idem(idem: &str) -> Result<()> {
     if (1..=MAX_IDEM_BYTES).contains(&idem.len()) {
         return Ok(());

@@ -47,9 +47,6 @@ thread_local! {
 }
 
 /// Notes that every session begun from now on has its bytes in extents.
-///
-/// # Errors
-/// A damaged counter.
 pub fn close(storage: &mut Storage) -> Result<(), StableError> {
     let through = storage.sessions.ids.last()?;
     storage.mapped_sessions.set(&MappedSessions { through, ..MappedSessions::default() });
@@ -58,9 +55,6 @@ pub fn close(storage: &mut Storage) -> Result<(), StableError> {
 
 /// Up to `limit` sessions whose bytes are in the chunk map, in order of id, after `after`. Where there are very many others
 /// before the next one, the last of those that were passed over stands for what comes after it.
-///
-/// # Errors
-/// A damaged record.
 pub fn list(storage: &Storage, after: Option<u64>, limit: usize) -> Result<Vec<u64>, StableError> {
     let range = storage.mapped_sessions.get()?.unwrap_or_default();
     let mut found = Vec::new();
@@ -92,9 +86,6 @@ pub fn list(storage: &Storage, after: Option<u64>, limit: usize) -> Result<Vec<u
 }
 
 /// A session is tried again that was passed over while it was in quarantine.
-///
-/// # Errors
-/// A damaged range.
 pub fn try_again(storage: &mut Storage, id: SessionId) -> Result<(), StableError> {
     let mut range = storage.mapped_sessions.get()?.unwrap_or_default();
     if id.0 <= range.after
@@ -107,9 +98,6 @@ pub fn try_again(storage: &mut Storage, id: SessionId) -> Result<(), StableError
 }
 
 /// Whether a session has its bytes in the chunk map.
-///
-/// # Errors
-/// A damaged record.
 pub fn contains(storage: &Storage, id: SessionId) -> Result<bool, StableError> {
     #[cfg(test)]
     LOOKED_UP.set(LOOKED_UP.get() + 1);
@@ -120,9 +108,6 @@ pub fn contains(storage: &Storage, id: SessionId) -> Result<bool, StableError> {
 }
 
 /// Leaves out of the range what has moved, has ended or is in quarantine, up to the first that is still to move.
-///
-/// # Errors
-/// A damaged record.
 pub fn shrink(storage: &mut Storage) -> Result<(), StableError> {
     let range = storage.mapped_sessions.get()?.unwrap_or_default();
     let moves = |id: u64| {

@@ -43,15 +43,9 @@ impl Upload {
 /// Every method checks first and changes afterwards.
 pub trait UploadPath {
     /// The layer that a new session with this key would be begun on.
-    ///
-    /// # Errors
-    /// Damaged settings.
     fn of_new(&self, storage: &Storage, key: IdemKey) -> Result<api::SessionPath>;
 
     /// Begins a session under an allocated id, on the layer that [`Self::of_new`] has named.
-    ///
-    /// # Errors
-    /// What the session service refuses.
     fn begin(
         &mut self,
         storage: &mut Storage,
@@ -64,9 +58,6 @@ pub trait UploadPath {
 
     /// The upload, if there is one in flight. `asker` is who asks, where that may be a stranger: for a stranger nothing
     /// is changed.
-    ///
-    /// # Errors
-    /// A damaged record, whoever asks: [`UploadService`](super::UploadService) does not tell a stranger.
     fn load(
         &mut self,
         storage: &mut Storage,
@@ -76,9 +67,6 @@ pub trait UploadPath {
     ) -> Result<Option<Upload>>;
 
     /// Takes a chunk.
-    ///
-    /// # Errors
-    /// What the session service refuses.
     fn put_chunk(
         &mut self,
         storage: &mut Storage,
@@ -88,15 +76,9 @@ pub trait UploadPath {
     ) -> Result<PutOutcome>;
 
     /// Ends a complete session; its bytes stay where they are.
-    ///
-    /// # Errors
-    /// What the session service refuses.
     fn finish(&mut self, storage: &mut Storage, id: SessionId, caller: &[u8], now: Time) -> Result<()>;
 
     /// Ends a session; its bytes are the caller's to give back.
-    ///
-    /// # Errors
-    /// What the session service refuses.
     fn abort(&mut self, storage: &mut Storage, id: SessionId, caller: &[u8], now: Time) -> Result<()>;
 }
 

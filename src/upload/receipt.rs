@@ -150,9 +150,6 @@ impl Receipts {
     }
 
     /// The receipt of a session.
-    ///
-    /// # Errors
-    /// A damaged record.
     pub fn get(&self, id: SessionId) -> Result<Option<Receipt>, StableError> {
         self.by_session.get(&id.0)
     }

@@ -30,9 +30,6 @@ pub struct SessionTables {
 
 impl SessionTables {
     /// Opens the tables, or makes empty ones.
-    ///
-    /// # Errors
-    /// See [`LegacySessions::open`].
     pub fn open(memories: &Memories) -> Result<Self, StableError> {
         Ok(Self {
             legacy: LegacySessions::open(memories)?,

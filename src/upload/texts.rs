@@ -34,9 +34,6 @@ pub fn check_texts(asset_metadata: &AssetMetadata) -> Result<()> {
 }
 
 /// Nothing, when a text, if there is one, has at most so many bytes.
-///
-/// # Errors
-/// [`Error::InvalidArgument`].
 pub fn check_text(field: &str, text: Option<&str>, most: usize) -> Result<()> {
     let bytes = text.map_or(0, str::len);
     if bytes > most {

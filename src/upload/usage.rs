@@ -94,9 +94,6 @@ impl Usage {
     }
 
     /// What the accounts of a caller, a capsule and the canister come to with these bytes.
-    ///
-    /// # Errors
-    /// A damaged account.
     pub fn with<'a>(
         &self,
         caller: Principal,
@@ -173,26 +170,17 @@ impl Usage {
     }
 
     /// The session has ended; what it stored, if anything, is the capsule's.
-    ///
-    /// # Errors
-    /// A damaged account.
     pub fn end(&mut self, caller: Principal, bytes: u64) -> std::result::Result<(), StableError> {
         self.subtract(Account::Caller(caller), bytes)
     }
 
     /// Bytes of a capsule were freed.
-    ///
-    /// # Errors
-    /// A damaged account.
     pub fn free(&mut self, capsule: &str, bytes: u64) -> std::result::Result<(), StableError> {
         self.subtract(Account::Capsule(capsule), bytes)?;
         self.subtract(Account::Canister, bytes)
     }
 
     /// Bytes reserved or stored in the canister.
-    ///
-    /// # Errors
-    /// A damaged account.
     pub fn total(&self) -> std::result::Result<u64, StableError> {
         self.of(Account::Canister)
     }

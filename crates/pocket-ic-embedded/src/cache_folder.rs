@@ -41,9 +41,6 @@ impl CacheFolder {
     }
 
     /// The cache in this folder; `None` if it is off.
-    ///
-    /// # Errors
-    /// A folder that cannot be used.
     pub fn open(&self) -> Result<Option<ModuleCache>, ModuleCacheError> {
         match self {
             Self::Off => Ok(None),

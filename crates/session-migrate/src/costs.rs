@@ -70,9 +70,6 @@ pub enum CostError {
 }
 
 /// The costs of a canister's messages from index `from` on, oldest first. The server keeps the last 10,000.
-///
-/// # Errors
-/// [`CostError`].
 pub fn messages(pic: &PocketIc, canister: Principal, from: u64) -> Result<Vec<MessageCost>, CostError> {
     let url = address(pic, canister, &format!("canister_costs/{canister}?from={from}"))?;
     let get = || reqwest::blocking::get(url)?.error_for_status()?.json();
@@ -97,9 +94,6 @@ fn sum_of_last_install(costs: &[MessageCost]) -> Option<u64> {
 }
 
 /// Cuts every message of a canister off after so many instructions, or at its own limit again.
-///
-/// # Errors
-/// [`CostError`].
 pub fn cut_off_after(
     pic: &PocketIc,
     canister: Principal,

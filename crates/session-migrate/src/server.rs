@@ -87,9 +87,6 @@ fn choice(binary: Option<PathBuf>, server: Option<&str>) -> Result<Choice, Serve
 }
 
 /// The server that this process uses. Decided, and said on stderr, once.
-///
-/// # Errors
-/// When the environment names something that is not a server.
 pub fn chosen() -> Result<&'static Server, ServerError> {
     static CHOSEN: OnceLock<Result<Server, ServerError>> = OnceLock::new();
     CHOSEN
@@ -154,9 +151,6 @@ fn kind_of(version: &str) -> ServerKind {
 }
 
 /// A fresh instance with one application subnet on the chosen server.
-///
-/// # Errors
-/// When there is no usable server.
 pub fn pocket_ic() -> Result<PocketIc, ServerError> {
     let server = chosen()?;
     let builder = PocketIcBuilder::new().with_application_subnet();

@@ -39,9 +39,6 @@ pub struct Measured {
 }
 
 /// Builds what is missing and reads the wasms.
-///
-/// # Errors
-/// When one does not build.
 pub fn wasms(builds: &[Build]) -> Result<Vec<Wasm>, BenchError> {
     let read = |artifact: build::Artifact| {
         let gz = std::fs::read(&artifact.wasm_gz).map_err(BenchError::file("read", &artifact.wasm_gz))?;
@@ -51,9 +48,6 @@ pub fn wasms(builds: &[Build]) -> Result<Vec<Wasm>, BenchError> {
 }
 
 /// Runs the selected scenarios; `done` is told of each that ends.
-///
-/// # Errors
-/// The first error of the first build that has one.
 pub fn run(
     wasms: &[Wasm],
     selection: &Selection,

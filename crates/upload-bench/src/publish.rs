@@ -63,18 +63,12 @@ fn compiler_path() -> PathBuf {
 }
 
 /// The compiler that builds the wasms on this machine.
-///
-/// # Errors
-/// When there is none.
 pub fn compiler() -> Result<String, BenchError> {
     let version = toolchain::resolve(&Workspace::locate(None)?)?.version;
     Ok(version.lines().next().unwrap_or_default().to_owned())
 }
 
 /// The compiler of the checked-in figures; empty when none are checked in.
-///
-/// # Errors
-/// When the file cannot be read.
 pub fn recorded_compiler() -> Result<String, BenchError> {
     let path = compiler_path();
     if !path.exists() {
@@ -85,9 +79,6 @@ pub fn recorded_compiler() -> Result<String, BenchError> {
 }
 
 /// Nothing, when the compiler of this machine has built the wasms of the checked-in figures, or there are none.
-///
-/// # Errors
-/// [`BenchError::OtherCompiler`].
 pub fn same_compiler() -> Result<(), BenchError> {
     let (recorded, here) = (recorded_compiler()?, compiler()?);
     if recorded.is_empty() || recorded == here {
@@ -98,9 +89,6 @@ pub fn same_compiler() -> Result<(), BenchError> {
 }
 
 /// Writes measured results over the checked-in ones; scenarios that were not run stay as they are.
-///
-/// # Errors
-/// When a file cannot be written.
 pub fn save(measured: Vec<Results>) -> Result<(), BenchError> {
     let folder = results::folder();
     let scenarios = scenarios::all();
@@ -112,17 +100,11 @@ pub fn save(measured: Vec<Results>) -> Result<(), BenchError> {
 }
 
 /// Writes the figures of the peers.
-///
-/// # Errors
-/// When the file cannot be written.
 pub fn save_peers(peers: &[PeerFigures]) -> Result<(), BenchError> {
     save_json(PEERS, peers)
 }
 
 /// Writes the figures of the bare map.
-///
-/// # Errors
-/// When the file cannot be written.
 pub fn save_bare_map(maps: &[MapCosts]) -> Result<(), BenchError> {
     save_json(BARE_MAP, maps)
 }
@@ -145,9 +127,6 @@ fn load_json<T: DeserializeOwned>(name: &str) -> Result<Option<T>, BenchError> {
 }
 
 /// The checked-in figures of all builds.
-///
-/// # Errors
-/// When a file cannot be read.
 pub fn recorded() -> Result<Figures, BenchError> {
     let mut all = Vec::new();
     for build in Build::ALL {
@@ -176,18 +155,12 @@ pub fn documents() -> Result<Documents, BenchError> {
 }
 
 /// Writes the documents.
-///
-/// # Errors
-/// As [`documents`], and when one cannot be written.
 pub fn write_documents() -> Result<(), BenchError> {
     let documents = documents()?;
     documents.files().iter().try_for_each(|(path, text)| results::write(&in_tree(path), text.as_bytes()))
 }
 
 /// The documents that are not what the checked-in results say.
-///
-/// # Errors
-/// As [`documents`].
 pub fn outdated() -> Result<Vec<PathBuf>, BenchError> {
     let documents = documents()?;
     let is_same = |(path, text): &(&str, &str)| {

@@ -108,9 +108,6 @@ impl Results {
     }
 
     /// The checked-in results of a build; none where there are no files yet.
-    ///
-    /// # Errors
-    /// When the table cannot be read.
     pub fn load(folder: &Path, build: Build) -> Result<Option<Self>, BenchError> {
         let path = table_path(folder, build);
         if !path.exists() {
@@ -134,9 +131,6 @@ impl Results {
     }
 
     /// Writes both files.
-    ///
-    /// # Errors
-    /// When one cannot be written.
     pub fn save(&self, folder: &Path) -> Result<(), BenchError> {
         let path = table_path(folder, self.build);
         let mut writer = csv::Writer::from_writer(Vec::new());
@@ -187,9 +181,6 @@ fn canbench_path(folder: &Path, build: Build) -> PathBuf {
 }
 
 /// Writes a file, and the folder it is in.
-///
-/// # Errors
-/// [`BenchError::File`].
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), BenchError> {
     let written =
         path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(path, bytes));

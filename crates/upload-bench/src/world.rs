@@ -62,17 +62,11 @@ struct Meter {
 
 impl World {
     /// A canister with no code yet, in the name of a benchmark.
-    ///
-    /// # Errors
-    /// When there is no usable server.
     pub fn empty(bench: impl Into<String>, wasm: &Wasm) -> Result<Self, BenchError> {
         Self::of(bench, wasm.build.name(), wasm.gz.clone())
     }
 
     /// The same for any module.
-    ///
-    /// # Errors
-    /// When there is no usable server.
     pub fn of(
         bench: impl Into<String>,
         name: impl Into<String>,
@@ -98,9 +92,6 @@ impl World {
     }
 
     /// Installs the module into the empty canister.
-    ///
-    /// # Errors
-    /// [`BenchError::Install`].
     pub fn install(&self, argument: &[u8]) -> Result<(), BenchError> {
         // Reinstalling into an empty canister is installing, and its failure is an answer, not a panic.
         self.pic
@@ -109,9 +100,6 @@ impl World {
     }
 
     /// Upgrades the canister to the same module.
-    ///
-    /// # Errors
-    /// [`BenchError::Install`].
     pub fn upgrade(&self, argument: &[u8]) -> Result<(), BenchError> {
         self.pic
             .upgrade_canister(self.id, self.gz.clone(), argument.to_vec(), Some(controller()))
@@ -159,9 +147,6 @@ impl World {
     }
 
     /// A query call of the client.
-    ///
-    /// # Errors
-    /// As [`World::update`].
     pub fn query<T: CandidType + DeserializeOwned>(
         &self,
         method: &'static str,
@@ -171,9 +156,6 @@ impl World {
     }
 
     /// An update call of the controller, with its raw reply.
-    ///
-    /// # Errors
-    /// [`BenchError::Call`].
     pub fn controller_call(
         &self,
         method: &'static str,
@@ -184,9 +166,6 @@ impl World {
     }
 
     /// A query call of the controller.
-    ///
-    /// # Errors
-    /// As [`World::update`].
     pub fn controller_query<T: CandidType + DeserializeOwned>(
         &self,
         method: &'static str,
@@ -196,9 +175,6 @@ impl World {
     }
 
     /// A request as the gateway passes it on.
-    ///
-    /// # Errors
-    /// [`BenchError::Call`].
     pub fn http(&self, request: HttpRequest) -> Result<HttpResponse, BenchError> {
         self.canister().http_request(&request).map_err(|source| self.failed(source))
     }
@@ -239,9 +215,6 @@ impl World {
     }
 
     /// Nothing, when what was looked at is as expected.
-    ///
-    /// # Errors
-    /// [`BenchError::State`].
     pub fn expect<T: PartialEq + std::fmt::Debug>(
         &self,
         what: &'static str,

@@ -50,9 +50,6 @@ impl Extents {
     }
 
     /// The pieces of the region that hold `len` bytes from position `at` on.
-    ///
-    /// # Errors
-    /// [`SinkError::OutOfRange`].
     pub fn pieces(&self, at: u64, len: usize) -> Result<impl Iterator<Item = Extent>, SinkError> {
         let size = self.size();
         let end = at.checked_add(len as u64).filter(|end| *end <= size);

@@ -22,9 +22,6 @@ pub struct CompatPath {
 
 impl CompatPath {
     /// What is on the heap of a session is out of date: another path serves it.
-    ///
-    /// # Errors
-    /// None that the heap could give.
     pub fn forget(&mut self, id: SessionId) -> Result<()> {
         self.compat.forget_cached(id)
     }

@@ -22,9 +22,6 @@ pub struct ChunkStore {
 
 impl ChunkStore {
     /// Keeps a chunk and gives its hash. A chunk that is there already is kept once.
-    ///
-    /// # Errors
-    /// When the chunk is larger than 1 MiB or the store is full.
     pub fn insert(&mut self, chunk: &[u8]) -> Result<ChunkHash, UserError> {
         if chunk.len() > MAX_CHUNK_BYTES {
             return Err(store_error(format!(

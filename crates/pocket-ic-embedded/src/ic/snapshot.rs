@@ -59,25 +59,16 @@ impl SnapshotStore {
     }
 
     /// A snapshot by its id.
-    ///
-    /// # Errors
-    /// When there is none.
     pub fn get(&self, canister: Principal, id: &[u8]) -> Result<&Snapshot, UserError> {
         self.snapshots.get(id).ok_or_else(|| not_found(canister, id))
     }
 
     /// A snapshot by its id, to change it.
-    ///
-    /// # Errors
-    /// When there is none.
     pub fn get_mut(&mut self, canister: Principal, id: &[u8]) -> Result<&mut Snapshot, UserError> {
         self.snapshots.get_mut(id).ok_or_else(|| not_found(canister, id))
     }
 
     /// Forgets a snapshot.
-    ///
-    /// # Errors
-    /// When there is none.
     pub fn remove(&mut self, canister: Principal, id: &[u8]) -> Result<(), UserError> {
         match self.snapshots.remove(id) {
             Some(_) => Ok(()),
@@ -131,9 +122,6 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// A snapshot of the canister as it is.
-    ///
-    /// # Errors
-    /// When the canister has no code.
     pub fn take(canister: &Canister, now: u64) -> Result<Self, UserError> {
         let Some(state) = &canister.state else {
             return Err(UserError::rejected(format!(
@@ -160,9 +148,6 @@ impl Snapshot {
     }
 
     /// An empty snapshot of the announced sizes, to be filled with [`Self::write`]. `version` is the canister's.
-    ///
-    /// # Errors
-    /// A size that no canister can have.
     pub fn announced(
         args: &UploadCanisterSnapshotMetadataArgs,
         version: u64,

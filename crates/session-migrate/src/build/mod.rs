@@ -129,18 +129,12 @@ pub fn ensure(builds: &[Build]) -> Result<Vec<Artifact>, BuildError> {
 }
 
 /// Like [`ensure`], with [`Options`].
-///
-/// # Errors
-/// The same as [`ensure`].
 pub fn ensure_with(builds: &[Build], options: &Options) -> Result<Vec<Artifact>, BuildError> {
     let bench = Bench::set_up(options)?;
     builds.iter().map(|&build| bench.make(build, options.update_did)).collect()
 }
 
 /// Like [`ensure`], for one build.
-///
-/// # Errors
-/// The same as [`ensure`].
 pub fn ensure_one(build: Build) -> Result<Artifact, BuildError> {
     Bench::set_up(&Options::default())?.make(build, false)
 }

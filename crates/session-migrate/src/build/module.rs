@@ -21,9 +21,6 @@ pub struct Module {
 
 impl Module {
     /// Reads a wasm, gzipped or not.
-    ///
-    /// # Errors
-    /// When the file cannot be read or is not an upload canister.
     pub fn read(path: &Path) -> Result<Module, BuildError> {
         let file = std::fs::read(path).map_err(BuildError::io("read", path))?;
         check_is_upload_canister(&file).map_err(|source| BuildError::wasm(path, source))?;

@@ -31,9 +31,6 @@ pub struct Asset {
 
 impl Asset {
     /// Reads the file once for its size and hash. Its media type is guessed from the name's extension.
-    ///
-    /// # Errors
-    /// [`ClientError::File`].
     pub fn open(
         path: &Path,
         name: impl Into<String>,

@@ -42,9 +42,6 @@ pub struct Call {
 
 impl Call {
     /// Encodes the arguments.
-    ///
-    /// # Errors
-    /// [`ClientError::Candid`].
     pub fn new(method: &'static str, args: impl ArgumentEncoder) -> Result<Call, ClientError> {
         let arg = candid::encode_args(args).map_err(|error| ClientError::Candid {
             method,
@@ -172,9 +169,6 @@ impl<'p> Canister<'p> {
     }
 
     /// Waits for a submitted call and returns its raw reply.
-    ///
-    /// # Errors
-    /// [`ClientError::Rejected`].
     pub fn wait(&self, method: &'static str, sent: Sent) -> Result<Vec<u8>, ClientError> {
         let answer = self.pic.await_call(sent.message);
         self.answered(sent.ticket, &answer);
@@ -182,9 +176,6 @@ impl<'p> Canister<'p> {
     }
 
     /// An update call from beginning to end, raw.
-    ///
-    /// # Errors
-    /// [`ClientError::Rejected`].
     pub fn call(&self, caller: Principal, call: Call) -> Result<Vec<u8>, ClientError> {
         let method = call.method;
         self.wait(method, self.submit(caller, call)?)
@@ -204,9 +195,6 @@ impl<'p> Canister<'p> {
     }
 
     /// A query call, raw.
-    ///
-    /// # Errors
-    /// [`ClientError::Rejected`].
     pub fn query_raw(&self, caller: Principal, call: Call) -> Result<Vec<u8>, ClientError> {
         let Call { method, arg } = call;
         let ticket = self.sent(Kind::Query, caller, method, &arg);

@@ -18,27 +18,18 @@ impl Canister<'_> {
     }
 
     /// What a client must know before it cuts a file.
-    ///
-    /// # Errors
-    /// See [`Canister::build_info`].
     pub fn upload_config(&self) -> Result<api::UploadConfig, ClientError> {
         let reply = self.query_with(Principal::anonymous(), "upload_config", ())?;
         Ok(decode::<(api::UploadConfig,)>("upload_config", &reply)?.0)
     }
 
     /// A request as the gateway passes it on.
-    ///
-    /// # Errors
-    /// When the call fails.
     pub fn http_request(&self, request: &api::HttpRequest) -> Result<api::HttpResponse, ClientError> {
         let reply = self.query_with(Principal::anonymous(), "http_request", (request,))?;
         Ok(decode::<(api::HttpResponse,)>("http_request", &reply)?.0)
     }
 
     /// Begins an upload; returns the session.
-    ///
-    /// # Errors
-    /// See [`Canister::build_info`].
     pub fn uploads_begin(
         &self,
         caller: Principal,
@@ -51,9 +42,6 @@ impl Canister<'_> {
     }
 
     /// Stores one chunk.
-    ///
-    /// # Errors
-    /// See [`Canister::build_info`].
     pub fn uploads_put_chunk(
         &self,
         caller: Principal,
@@ -68,9 +56,6 @@ impl Canister<'_> {
     }
 
     /// Finishes an upload of `bytes` bytes in all.
-    ///
-    /// # Errors
-    /// See [`Canister::build_info`].
     pub fn uploads_finish(
         &self,
         caller: Principal,
@@ -82,42 +67,27 @@ impl Canister<'_> {
     }
 
     /// Gives an upload up.
-    ///
-    /// # Errors
-    /// See [`Canister::build_info`].
     pub fn uploads_abort(&self, caller: Principal, session: u64) -> Result<(), ClientError> {
         self.update(caller, "uploads_abort", (session,))
     }
 
     /// How far an upload of the caller is.
-    ///
-    /// # Errors
-    /// See [`Canister::build_info`].
     pub fn uploads_status(&self, caller: Principal, session: u64) -> Result<api::UploadStatus, ClientError> {
         self.query(caller, "uploads_status", (session,))
     }
 
     /// Size of a blob, and in how many reads it comes.
-    ///
-    /// # Errors
-    /// See [`Canister::build_info`].
     pub fn blob_get_meta(&self, caller: Principal, blob: &str) -> Result<api::BlobMeta, ClientError> {
         self.query(caller, "blob_get_meta", (blob,))
     }
 
     /// One chunk of a blob.
-    ///
-    /// # Errors
-    /// See [`Canister::build_info`].
     pub fn blob_read_chunk(&self, caller: Principal, blob: &str, index: u32) -> Result<Vec<u8>, ClientError> {
         let bytes: ByteBuf = self.query(caller, "blob_read_chunk", (blob, index))?;
         Ok(bytes.into_vec())
     }
 
     /// Makes a capsule; without a subject, the caller's own.
-    ///
-    /// # Errors
-    /// See [`Canister::build_info`].
     pub fn capsules_create(
         &self,
         caller: Principal,
@@ -127,17 +97,11 @@ impl Canister<'_> {
     }
 
     /// One capsule.
-    ///
-    /// # Errors
-    /// See [`Canister::build_info`].
     pub fn capsules_read(&self, caller: Principal, capsule: &str) -> Result<api::Capsule, ClientError> {
         self.query(caller, "capsules_read", (capsule,))
     }
 
     /// Sets who may do what with a capsule.
-    ///
-    /// # Errors
-    /// See [`Canister::build_info`].
     pub fn capsules_set_access(
         &self,
         caller: Principal,
@@ -148,17 +112,11 @@ impl Canister<'_> {
     }
 
     /// One memory.
-    ///
-    /// # Errors
-    /// See [`Canister::build_info`].
     pub fn memories_read(&self, caller: Principal, memory: &str) -> Result<api::Memory, ClientError> {
         self.query(caller, "memories_read", (memory,))
     }
 
     /// A page of a capsule's memories, those after the id `after`.
-    ///
-    /// # Errors
-    /// See [`Canister::build_info`].
     pub fn memories_list(
         &self,
         caller: Principal,
@@ -187,25 +145,16 @@ impl Canister<'_> {
     }
 
     /// How far the migration is.
-    ///
-    /// # Errors
-    /// See [`Canister::build_info`].
     pub fn migration_status(&self) -> Result<api::MigrationStatus, ClientError> {
         self.query(Principal::anonymous(), "migration_status", ())
     }
 
     /// The migration's journal from entry `from` on.
-    ///
-    /// # Errors
-    /// See [`Canister::build_info`].
     pub fn migration_journal(&self, from: Option<u64>) -> Result<Vec<api::JournalEntry>, ClientError> {
         self.query(Principal::anonymous(), "migration_journal", (from,))
     }
 
     /// The records that could not be converted, those after session `after`, for a controller.
-    ///
-    /// # Errors
-    /// See [`Canister::build_info`].
     pub fn migration_quarantine(
         &self,
         controller: Principal,
@@ -215,41 +164,26 @@ impl Canister<'_> {
     }
 
     /// Takes everything back to layout 1, for a controller.
-    ///
-    /// # Errors
-    /// See [`Canister::build_info`].
     pub fn migration_rollback(&self, controller: Principal) -> Result<api::MigrationStatus, ClientError> {
         self.update(controller, "migration_rollback", ())
     }
 
     /// Has everything that was converted looked at once more, for a controller.
-    ///
-    /// # Errors
-    /// See [`Canister::build_info`].
     pub fn migration_verify(&self, controller: Principal) -> Result<api::MigrationStatus, ClientError> {
         self.update(controller, "migration_verify", ())
     }
 
     /// Closes rollback for good, for a controller.
-    ///
-    /// # Errors
-    /// See [`Canister::build_info`].
     pub fn migration_finalize(&self, controller: Principal) -> Result<api::MigrationStatus, ClientError> {
         self.update(controller, "migration_finalize", ())
     }
 
     /// The settings, for a controller.
-    ///
-    /// # Errors
-    /// See [`Canister::build_info`].
     pub fn admin_config_get(&self, controller: Principal) -> Result<api::AdminConfig, ClientError> {
         self.query(controller, "admin_config_get", ())
     }
 
     /// Changes the settings, for a controller.
-    ///
-    /// # Errors
-    /// See [`Canister::build_info`].
     pub fn admin_config_set(
         &self,
         controller: Principal,

@@ -240,9 +240,6 @@ impl Uploader {
     }
 
     /// Goes on from wherever the upload is until it is finished, one call after another.
-    ///
-    /// # Errors
-    /// The first step's that fails.
     pub fn run(&mut self, canister: &Canister<'_>) -> Result<(), ClientError> {
         if self.session.is_some() && self.result.is_none() && !self.aborted {
             self.ask(canister)?;

@@ -105,9 +105,6 @@ pub enum RuleError {
 
 impl Rules {
     /// Reads a rules file.
-    ///
-    /// # Errors
-    /// [`RuleError`].
     pub fn read(path: &Path) -> Result<Rules, RuleError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| RuleError::Read { path: path.to_path_buf(), source })?;

@@ -85,9 +85,6 @@ impl Transcript {
     }
 
     /// The number of calls in the completed trace, and the notes. None when it was never begun.
-    ///
-    /// # Errors
-    /// When it could not be written.
     pub fn outcome(self) -> Option<Result<(u64, BTreeSet<String>), TraceError>> {
         let ended = self.ended?;
         Some(ended.map(|calls| (calls, self.notes)))

@@ -115,9 +115,6 @@ impl Interruption {
     }
 
     /// Nothing, when it comes at some time.
-    ///
-    /// # Errors
-    /// [`ReplayError::NoSuchLine`].
     pub fn check(&self, trace: &Trace) -> Result<(), ReplayError> {
         let lines = trace.line_of(0)..trace.line_of(trace.events.len());
         match self.when {

@@ -81,9 +81,6 @@ impl<'a> Player<'a> {
     }
 
     /// Plays on until event number `end` is the next. Calls that were on their way together are not torn apart.
-    ///
-    /// # Errors
-    /// See [`play`].
     pub fn play_to(&mut self, end: usize) -> Result<(), ReplayError> {
         while self.playing.events.len() < end {
             let first = self.playing.events.len();

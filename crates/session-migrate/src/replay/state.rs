@@ -32,9 +32,6 @@ use shown::{ContentShown, CountsShown, IndexShown, Leads, ReceiptShown, SumsShow
 pub type State = BTreeMap<(&'static str, String), String>;
 
 /// Reads the state of a canister on which a trace was played.
-///
-/// # Errors
-/// What cannot be read, in words.
 pub fn final_state(trace: &Trace, subject: &Subject, codec: &mut Codec) -> Result<State, String> {
     let mut reading = Reading { subject, codec, state: State::new() };
     let mut live = Vec::new();

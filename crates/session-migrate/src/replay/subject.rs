@@ -21,9 +21,6 @@ pub struct Builds(HashMap<String, Arc<Module>>);
 
 impl Builds {
     /// The module of a build's name, or of a file.
-    ///
-    /// # Errors
-    /// When it cannot be read or built.
     pub fn get(&mut self, name: &str) -> Result<Arc<Module>, ReplayError> {
         if let Some(module) = self.0.get(name) {
             return Ok(module.clone());
@@ -135,9 +132,6 @@ impl Subject {
     }
 
     /// Stops the canister.
-    ///
-    /// # Errors
-    /// [`ReplayError::Control`].
     pub fn stop(&self) -> Result<(), ReplayError> {
         self.pic
             .stop_canister(self.id, Some(self.controller()))
@@ -145,9 +139,6 @@ impl Subject {
     }
 
     /// Starts it again.
-    ///
-    /// # Errors
-    /// [`ReplayError::Control`].
     pub fn start(&self) -> Result<(), ReplayError> {
         self.pic
             .start_canister(self.id, Some(self.controller()))
@@ -174,25 +165,16 @@ impl Subject {
     }
 
     /// A query call from beginning to end.
-    ///
-    /// # Errors
-    /// The rejection.
     pub fn query(&self, caller: Principal, method: &str, arg: Vec<u8>) -> Result<Vec<u8>, RejectResponse> {
         self.pic.query_call(self.id, caller, method, arg)
     }
 
     /// An update call from beginning to end.
-    ///
-    /// # Errors
-    /// The rejection.
     pub fn update(&self, caller: Principal, method: &str, arg: Vec<u8>) -> Result<Vec<u8>, RejectResponse> {
         self.pic.update_call(self.id, caller, method, arg)
     }
 
     /// Takes down what the messages since the last time have cost. The server forgets all but the last 10,000.
-    ///
-    /// # Errors
-    /// When the server that should tell does not.
     pub fn read_meter(&mut self) -> Result<(), ReplayError> {
         if self.metered {
             let from = self.costs.last().map_or(0, |cost| cost.index + 1);

@@ -41,9 +41,6 @@ pub struct Codec {
 
 impl Codec {
     /// For a trace that begins at `start`, nanoseconds since 1970.
-    ///
-    /// # Errors
-    /// [`TraceError::Interface`].
     pub fn new(start: u64) -> Result<Codec, TraceError> {
         Ok(Codec {
             interface: Interface::upload_canister()?,
@@ -106,9 +103,6 @@ impl Codec {
 
     /// The encoded arguments of a traced call, with the ids that this canister has given out. `payload` finds the bytes of
     /// a reference.
-    ///
-    /// # Errors
-    /// [`CodecError`].
     pub fn encode(
         &self,
         method: &str,

@@ -31,9 +31,6 @@ pub struct Interface {
 
 impl Interface {
     /// The upload canister's.
-    ///
-    /// # Errors
-    /// [`TraceError::Interface`].
     pub fn upload_canister() -> Result<Interface, TraceError> {
         let bad = |detail: String| TraceError::Interface(detail);
         let (env, service) = CandidSource::Text(NEWEST).load().map_err(|error| bad(error.to_string()))?;

@@ -79,9 +79,6 @@ impl Trace {
     }
 
     /// The bytes of a reference in a line.
-    ///
-    /// # Errors
-    /// When its file is missing or damaged.
     pub fn payload(&self, line: usize, reference: &PayloadRef) -> Result<Vec<u8>, TraceError> {
         match reference {
             PayloadRef::Seed { seed, offset, length } => match usize::try_from(*length) {

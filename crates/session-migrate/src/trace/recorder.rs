@@ -38,9 +38,6 @@ pub struct Recorder {
 
 impl Recorder {
     /// Begins a trace that will be at `path`.
-    ///
-    /// # Errors
-    /// When nothing can be written there.
     pub fn create(path: &Path, header: &Header) -> Result<Recorder, TraceError> {
         Ok(Recorder {
             writer: Writer::create(path, header)?,
@@ -51,9 +48,6 @@ impl Recorder {
     }
 
     /// Adds an exchange and returns what the client was told, as the trace shows it.
-    ///
-    /// # Errors
-    /// When it cannot be written.
     pub fn exchange(&mut self, exchange: &Exchange<'_>) -> Result<Answer, TraceError> {
         let (arguments, keep) = self.codec.arguments(exchange.method, exchange.arg, &self.seeds);
         for payload in keep {
@@ -73,9 +67,6 @@ impl Recorder {
     }
 
     /// Adds anything else that happens at this time, nanoseconds since 1970.
-    ///
-    /// # Errors
-    /// When it cannot be written.
     pub fn happening(&mut self, at: u64, what: Happening) -> Result<(), TraceError> {
         // Calls that were on their way together are written when they are answered; time does not run back for it.
         if what == Happening::ClockRuns {

@@ -24,17 +24,11 @@ pub struct Writer {
 
 impl Writer {
     /// Tells before long work whether a trace can be written to `path`.
-    ///
-    /// # Errors
-    /// When it cannot.
     pub fn check(path: &Path) -> Result<(), TraceError> {
         file_beside(path).map(drop).map_err(TraceError::io("create", path))
     }
 
     /// Begins a trace that will be at `path`.
-    ///
-    /// # Errors
-    /// When nothing can be written there.
     pub fn create(path: &Path, header: &Header) -> Result<Writer, TraceError> {
         let file = file_beside(path).map_err(TraceError::io("create", path))?;
         let mut writer = Writer {
@@ -54,18 +48,12 @@ impl Writer {
     }
 
     /// Adds an event.
-    ///
-    /// # Errors
-    /// When it cannot be written.
     pub fn event(&mut self, event: &Event) -> Result<(), TraceError> {
         self.events += 1;
         self.line(event)
     }
 
     /// Keeps bytes in a file of their own, once however often they come.
-    ///
-    /// # Errors
-    /// When it cannot be written.
     pub fn payload(&mut self, bytes: &[u8]) -> Result<PayloadRef, TraceError> {
         let reference = PayloadRef::of(bytes);
         let PayloadRef::Sha256 { digest, .. } = &reference else {

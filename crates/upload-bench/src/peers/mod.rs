@@ -45,21 +45,12 @@ pub trait Peer: Sync {
     fn world(&self) -> &World;
 
     /// Uploads a file from beginning to end; gives what it can be read by.
-    ///
-    /// # Errors
-    /// When a call fails.
     fn upload(&self, content: &Content) -> Result<String, BenchError>;
 
     /// Reads a file back as a whole, all that is stored of it.
-    ///
-    /// # Errors
-    /// When a call fails.
     fn read(&self, key: &str, sha256: [u8; 32]) -> Result<Vec<u8>, BenchError>;
 
     /// Upgrades the canister.
-    ///
-    /// # Errors
-    /// When the upgrade fails.
     fn upgrade(&self) -> Result<(), BenchError>;
 }
 

@@ -13,9 +13,6 @@ const CALLS: [&str; 3] = ["begin", "finish", "status"];
 type Failed = Box<dyn std::error::Error>;
 
 /// The picture as SVG.
-///
-/// # Errors
-/// When the plotting library fails.
 pub fn plot(figures: &Figures) -> Result<String, Failed> {
     let mut svg = String::new();
     {
