@@ -1,14 +1,15 @@
-//! The migration engine: which phase, how far, what it counted, and the proof that nothing was lost.
+//! The migration engine: phases, progress, counts, and the proof that nothing was lost.
 //!
-//! Owns: phases, budget, cursor, conservation, journal, quarantine. Does not own: what a record becomes;
-//! that is in `migrations/`, one folder per migration, each with its own frozen copy of the old types.
-//! Boundary: the engine knows units by their numbers, and never looks into one.
+//! Owns: phases, instruction budget, cursor, reconciliation, journal, quarantine. Does not own what a record
+//! is converted to: that is in `migrations/`, one folder per migration, each with its own frozen copy of the
+//! old types.
+//! Boundary: the engine knows units by their numbers and never looks inside one.
 //!
 //! ```text
 //! id 25   MigrationState                       phase, cursor, counts, digests: of migration 1
 //! id 26   u64 -> JournalRecord                 hash-chained, one entry per change of phase, of all migrations
 //! id 27   u64 -> QuarantineRecord              session id to raw bytes and reason: of migration 1
-//! id 34   u16 -> MigrationState                of the migrations behind it, by number
+//! id 34   u16 -> MigrationState                of later migrations, by number
 //! id 35   (u16, u64) -> QuarantineRecord       the same, by number and unit
 //! ```
 

@@ -1,4 +1,4 @@
-//! Units of a message, many at a time: counted, converted, looked at again, taken back.
+//! Batches of units: counting, converting, checking and rolling back within one message.
 
 use crate::api::Result;
 use crate::meter::Meter;
@@ -7,7 +7,8 @@ use super::engine::{Message, Run};
 use super::unit::{count, settle};
 use super::{Advance, Bulk, Fate, Phase, Reverted, Settled, UnitProgress, Work};
 
-/// Tells after each unit of a batch whether the message has room for another one like the dearest so far.
+/// Tells after each unit of a batch whether the message has budget left for another unit at the highest cost
+/// seen.
 struct Room<'a> {
     meter: &'a dyn Meter,
     budget: u64,
@@ -52,15 +53,15 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Fits the size of the next batch to what is left of the message, when `treated` units have taken what was used
-    /// of it since it had used `before`.
+    /// Fits the next batch to the budget left in the message, when `treated` units have used the instructions
+    /// since `before`.
     fn fit(&mut self, before: u64, treated: u64) {
         let used = self.message.meter.used();
         let each = used.saturating_sub(before).checked_div(treated).unwrap_or(0);
         self.state.pace.fit(each, self.message.budget.saturating_sub(used));
     }
 
-    /// Counts and digests a batch of units in the old form; how many there were.
+    /// Counts and digests a batch of source units. Returns how many there were.
     pub(super) fn validate(&mut self) -> Result<u64> {
         let Self { migration, storage, state, message, dearest } = self;
         let before = message.meter.used();
@@ -80,7 +81,7 @@ impl<'a> Run<'a> {
         Ok(weighed)
     }
 
-    /// Converts a batch of units in the old form. False when there was none.
+    /// Converts a batch of source units. Returns `false` if there was none.
     pub(super) fn convert_some(&mut self) -> Result<bool> {
         match self.migration.bulk().filter(|_| !self.state.pace.skip_next) {
             Some(bulk) => self.convert_first(bulk),
@@ -119,7 +120,7 @@ impl<'a> Run<'a> {
         let weight = if counts_now { Some(self.migration.weigh(self.storage, key)?) } else { None };
         if std::mem::take(&mut self.state.pace.skip_next) {
             self.give_up_unit();
-            let reason = "a message that did nothing else than convert it was cut off".to_owned();
+            let reason = "its conversion trapped, though the message did nothing else".to_owned();
             let kept = self.migration.take_out(self.storage, key, reason)?;
             let class = self.migration.trapped_class();
             return self.account(weight, Settled { key, class, fate: Fate::Quarantined(kept) });
@@ -133,7 +134,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Accounts for a unit that is not in the old form any more. One that was not counted ahead has a weight.
+    /// Accounts for a unit that has been converted. A unit that was not counted ahead comes with its digest.
     fn account(&mut self, weight: Option<[u8; 32]>, unit: Settled) -> Result<()> {
         if let Some(weight) = weight {
             self.state.digest_before.add(weight);
@@ -142,7 +143,7 @@ impl<'a> Run<'a> {
         settle(self.migration, self.storage, &mut self.state, unit, false)
     }
 
-    /// The room of the message for a unit, and how far the unit is if it was begun before.
+    /// Returns the budget of the message for a unit, and the progress of a unit that was begun before.
     fn work(&mut self, key: u64) -> Work<'a> {
         let Message { now, meter, budget } = self.message;
         let begun = self.state.unit.take_if(|unit| unit.key == key);
@@ -150,14 +151,15 @@ impl<'a> Run<'a> {
         Work { now, meter, budget, progress: begun.map_or_else(Vec::new, |unit| unit.progress) }
     }
 
-    /// Gives back what was made of a unit that was begun, since its client has removed it or another one comes first.
+    /// Releases what was made of a partly converted unit: its client has removed it, or another unit comes
+    /// first.
     pub(super) fn give_up_unit(&mut self) {
         if let Some(unit) = self.state.unit.take() {
             self.migration.abandon(self.storage, unit.key, unit.progress);
         }
     }
 
-    /// Looks at a unit in the new form again.
+    /// Checks a converted unit.
     pub(super) fn recheck(&mut self, key: u64) -> Result<()> {
         let problem = self.migration.check(self.storage, key)?;
         if let Some(recheck) = &mut self.state.recheck {
@@ -173,9 +175,9 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Takes a unit back to the old form.
+    /// Converts a unit back to its source form.
     pub(super) fn revert(&mut self, key: u64) -> Result<()> {
-        // What was reverted before is not looked at again: it is not in the new form any more.
+        // Units rolled back earlier are not checked again: they are no longer converted.
         if self.state.phase != Phase::RollingBack {
             return Ok(());
         }

@@ -1,7 +1,7 @@
-//! What a controller may do to the migration, and when.
+//! What a controller may do to the migration, and in which phase.
 //!
-//! Every control is for the last migration that has begun, or the first if none has; the functions of
-//! [`Control`] are for any.
+//! Every function here is for the last migration that has begun, or the first if none has; the functions of
+//! [`Control`] are for any migration.
 
 use crate::api::{Error, Result};
 use crate::migrations;
@@ -11,17 +11,17 @@ use crate::storage::Storage;
 use super::unit::{begin, count, count_quarantined, enter, layout, left_to_roll_back, restore};
 use super::{Migration, MigrationState, Phase, Recheck, Rollback};
 
-/// Units that finalizing looks at again, since they were written after the last verification. A look takes some
+/// Units that `finalize` checks because they were written after the last verification. A check takes some
 /// 200,000 instructions, so this is a small part of a message.
 const LOOKED_AT_AGAIN: usize = 1_000;
 
-/// Units that one call puts back from quarantine.
+/// Units that one call restores from quarantine.
 const RETRIED_AT_ONCE: usize = 1_000;
 
-/// Units in quarantine that one call looks at: some cannot be put back.
+/// Units in quarantine that one call examines; some of them cannot be restored.
 const LOOKED_AT_ONCE: usize = 10_000;
 
-/// Stops the engine where it is. Sessions that clients touch are still served.
+/// Pauses the engine. Sessions that clients touch are still served.
 ///
 /// # Errors
 /// [`Error::Conflict`] when nothing is at work.
@@ -29,7 +29,7 @@ pub fn pause(storage: &mut Storage, now: Time) -> Result<()> {
     Control::current(storage, now)?.pause()
 }
 
-/// Goes on after a pause or where it was stuck, or begins anew after a rollback.
+/// Resumes after a pause or where the engine was stuck, or starts again after a rollback.
 ///
 /// # Errors
 /// [`Error::Conflict`] when there is nothing to resume.
@@ -37,19 +37,19 @@ pub fn resume(storage: &mut Storage, now: Time) -> Result<()> {
     Control::current(storage, now)?.resume()
 }
 
-/// Takes everything back to the old layout, what was begun and written since included.
+/// Rolls everything back to the old layout, including what was begun and written since.
 ///
 /// # Errors
-/// [`Error::Conflict`] for a migration without a way back, in a build that could not serve the old layout,
-/// after finalizing, and when it is done already.
+/// [`Error::Conflict`] if the migration has no rollback, if this build does not serve the old layout, after
+/// finalization, and if the rollback is complete.
 pub fn rollback(storage: &mut Storage, now: Time) -> Result<()> {
     Control::current(storage, now)?.rollback()
 }
 
-/// Looks at every unit in the new form again. To be called before finalizing, when much was written since.
+/// Checks every converted unit again. To be called before finalizing if much was written since.
 ///
 /// # Errors
-/// [`Error::Conflict`] unless everything is converted and the old form is not in use.
+/// [`Error::Conflict`] unless everything is converted and the compat path is not in use.
 pub fn verify(storage: &mut Storage, now: Time) -> Result<()> {
     Control::current(storage, now)?.verify()
 }
@@ -57,26 +57,28 @@ pub fn verify(storage: &mut Storage, now: Time) -> Result<()> {
 /// Tries units in quarantine again: one, or all of them, at most a thousand in a call.
 ///
 /// # Errors
-/// [`Error::NotFound`] for a unit that is not there, [`Error::Conflict`] after finalizing, on the way back, and while the
-/// old form is in use.
+/// [`Error::NotFound`] if there is no such unit, [`Error::Conflict`] after finalization, during a rollback,
+/// and while the compat path is in use.
 pub fn retry(storage: &mut Storage, now: Time, key: Option<u64>) -> Result<()> {
     Control::current(storage, now)?.retry(key)
 }
 
-/// Closes rollback for good. What is in quarantine cannot be tried again then, and is left there if a controller says so.
+/// Closes the rollback for good. Quarantined units cannot be retried afterwards; they are left there only
+/// with the consent of a controller.
 ///
 /// # Errors
-/// [`Error::Conflict`] unless everything is converted, every unit is accounted for, nothing that was written
-/// since the last verification is unsound, the old form is not in use, and nothing is in quarantine that is not to be left.
+/// [`Error::Conflict`] unless everything is converted, every unit is accounted for, everything written since
+/// the last verification is sound, the compat path is not in use, and quarantine is empty or may be left as
+/// it is.
 pub fn finalize(storage: &mut Storage, now: Time, leave_quarantined: bool) -> Result<()> {
     Control::current(storage, now)?.finalize(leave_quarantined)
 }
 
-/// Nothing, when a controller may send this share of new sessions down the compat path.
+/// Returns `Ok(())` if a controller may send this share of new sessions down the compat path.
 ///
 /// # Errors
-/// [`Error::Conflict`] after finalizing, and while legacy records that are counted are not converted yet:
-/// the compat path would end some of them, and the migration would look for them for ever.
+/// [`Error::Conflict`] after finalization, and while counted legacy records are not converted yet: the compat
+/// path would end some of them, and the migration would look for them for ever.
 pub fn check_share(storage: &Storage, compat_share_percent: u8) -> Result<()> {
     let state = storage.migration.state()?;
     if compat_share_percent == 0 || state.is_held_back() {
@@ -100,7 +102,7 @@ pub struct Control<'a> {
 }
 
 impl<'a> Control<'a> {
-    /// The controls of a migration.
+    /// Returns the controls of a migration.
     pub fn of(migration: &'a dyn Migration, storage: &'a mut Storage, now: Time) -> Result<Self> {
         let state = storage.migration.state_of(migration.plan().number)?;
         Ok(Self { migration, storage, state, now })
@@ -198,10 +200,11 @@ impl<'a> Control<'a> {
         self.change(Phase::Converting)
     }
 
-    /// Puts back what can be put back; the others stay, and `note` says how many there are and what is wrong with the first.
+    /// Restores every unit that can be restored; the others stay, and `note` says how many and why the first
+    /// could not.
     ///
     /// # Errors
-    /// What is wrong with the first, when none could be put back; then nothing was changed.
+    /// The error of the first, if none could be restored; nothing is changed then.
     fn restore_all(&mut self) -> Result<()> {
         let (mut restored, mut stay, mut first) = (0_usize, 0_u64, None);
         for key in self.storage.migration.quarantine.keys(self.number(), None, LOOKED_AT_ONCE) {
@@ -219,7 +222,7 @@ impl<'a> Control<'a> {
         match first {
             Some(error) if restored == 0 => Err(error),
             Some(error) => {
-                self.state.note = format!("{stay} records stay in quarantine, the first since {error}");
+                self.state.note = format!("{stay} records stay in quarantine, the first because {error}");
                 Ok(())
             }
             None => Ok(()),
@@ -230,7 +233,7 @@ impl<'a> Control<'a> {
         self.migration.plan().number
     }
 
-    /// Why there is nothing to verify, to finalize or to try again in this phase.
+    /// Says why there is nothing to verify, finalize or retry in this phase.
     const fn why_not_converted(&self) -> &'static str {
         match self.state.phase {
             Phase::Finalized => "it is finalized already, and what is in quarantine stays there",
@@ -239,7 +242,7 @@ impl<'a> Control<'a> {
             Phase::RollingBack => "it is being rolled back",
             Phase::RolledBack => "it is rolled back; resume it to begin again",
             Phase::Idle | Phase::Validating | Phase::Converting | Phase::Verifying | Phase::Converted => {
-                "not everything is converted and proven yet"
+                "not everything is converted and verified yet"
             }
         }
     }
@@ -254,14 +257,14 @@ impl<'a> Control<'a> {
         }
         self.not_while_held("finalize")?;
         if !self.leftovers()?.is_empty() {
-            return Err(self.refused("finalize", "the old form is still in use"));
+            return Err(self.refused("finalize", "the compat path is still in use"));
         }
         if let Some(imbalance) = self.state.imbalance() {
             return Err(self.refused("finalize", &imbalance));
         }
         if !leave_quarantined && !self.storage.migration.quarantine.keys(plan.number, None, 1).is_empty() {
             let why =
-                "what is in quarantine could not be tried again; retry it, or say that it is to be left";
+                "quarantined records cannot be retried afterwards; retry them, or consent to leaving them";
             return Err(self.refused("finalize", why));
         }
         if !nothing_to_do {
@@ -272,15 +275,16 @@ impl<'a> Control<'a> {
         self.change(Phase::Finalized)
     }
 
-    /// While the old form is in use the engine does nothing, and the share cannot be changed once it has something to do.
+    /// Refuses while the compat path is in use: the engine does nothing then, and the share cannot be changed
+    /// once it has work.
     fn not_while_held(&self, what: &str) -> Result<()> {
         if self.migration.is_held(self.storage)? {
-            return Err(self.refused(what, "the old form is still in use"));
+            return Err(self.refused(what, "the compat path is still in use"));
         }
         Ok(())
     }
 
-    /// Units in the old form that are not in quarantine, if there are any.
+    /// Returns source units that are not quarantined, if there are any.
     fn leftovers(&self) -> Result<Vec<u64>> {
         let number = self.migration.plan().number;
         let mut keys = self.migration.sources(self.storage, None, RETRIED_AT_ONCE)?;
@@ -288,7 +292,7 @@ impl<'a> Control<'a> {
         Ok(keys)
     }
 
-    /// A verification goes stale with every write after it; without one, every unit in the new form is looked at.
+    /// Checks what was written since the last verification; without one, every converted unit.
     fn look_again(&self) -> Result<()> {
         let limit = LOOKED_AT_AGAIN.saturating_add(1);
         let (unproven, too_many) = match self.state.proven_since {
@@ -323,8 +327,8 @@ impl<'a> Control<'a> {
     }
 }
 
-/// A build that does not serve the old form goes forward from a rollback that it finds under way, and from a migration
-/// that is held back; what was taken back already is converted anew.
+/// Goes forward, in a build that does not serve layout 1, from a rollback in progress and from a deferred
+/// migration; what was already rolled back is converted again.
 pub fn go_forward(storage: &mut Storage, now: Time, serves_old_form: bool) -> Result<()> {
     for migration in migrations::ALL {
         let number = migration.plan().number;
@@ -333,7 +337,7 @@ pub fn go_forward(storage: &mut Storage, now: Time, serves_old_form: bool) -> Re
         if serves_old_form || !(is_held_back || found.is_going_back()) {
             continue;
         }
-        // Behind a rollback the run is due even where nothing was taken back yet.
+        // After a rollback the run is due even if nothing was rolled back yet.
         let (phase, event) = match is_held_back {
             true => (Phase::Idle, "released"),
             false => (Phase::Validating, "rollback abandoned"),

@@ -1,4 +1,4 @@
-//! What a migration would do: counted, classified and priced, page by page, without writing.
+//! Dry run: counts, classifies and prices the units of a migration, page by page, without writing.
 
 use crate::api::{ClassForecast, DryRun, Result};
 use crate::migrations;
@@ -7,13 +7,13 @@ use crate::storage::Storage;
 use super::unit::count;
 use super::{Classified, Message, Migration};
 
-/// Units of a page at most.
+/// Most units on a page.
 const LARGEST_PAGE: u32 = 10_000;
 
 /// Examples of each class on a page.
 const EXAMPLES: usize = 3;
 
-/// A page of at most `limit` units of the current migration above `after`.
+/// Returns a page of at most `limit` units of the current migration above `after`.
 pub fn dry_run(
     storage: &Storage,
     message: Message<'_>,
@@ -27,7 +27,7 @@ pub fn dry_run(
     dry_run_of(*migration, storage, message, after, limit)
 }
 
-/// A page of a migration.
+/// Returns a page of a migration.
 pub fn dry_run_of(
     migration: &dyn Migration,
     storage: &Storage,
@@ -53,7 +53,7 @@ pub fn dry_run_of(
         }
         page.next = Some(key);
         count(&mut seen);
-        // A unit that stays where it is while it is in quarantine is not converted.
+        // A unit that stays in place while quarantined is not converted.
         if storage.migration.quarantine.contains(plan.number, key) {
             continue;
         }
@@ -71,7 +71,7 @@ pub fn dry_run_of(
         page.next = None;
     }
     page.instructions = message.meter.used().saturating_sub(begun_with);
-    // Every unit is weighed once, and looked at once more when it is written.
+    // Every unit is digested once, and checked once more when it is written.
     page.estimated_instructions = page.instructions.saturating_add(writing);
     page.estimated_messages = page.estimated_instructions.div_ceil(message.budget.max(1));
     Ok(page)

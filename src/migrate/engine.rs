@@ -1,15 +1,15 @@
 //! The phases, within a budget of instructions.
 //!
 //! ```text
-//! Idle ── old units or the old layout ──> Validating ──> Converting ──> Verifying ──> Converted
+//! Idle ── source units or the old layout ─> Validating ──> Converting ──> Verifying ──> Converted
 //!                                            ^                            │  └─────> Stuck
-//!                                            └──── more old units ────────┘
+//!                                            └─── more source units ──────┘
 //! any of them ── rollback ──> RollingBack ──> RolledBack ── resume ──> Idle
 //! Converted ── verify ──> Verifying       Converted ── finalize ──> Finalized
 //! working phases ── pause ──> Paused ── resume ──> as before
 //! ```
-//! A message on the IC happens as a whole or not at all, so the state is stored once, at its end: what is stored
-//! is true, and the next message goes on behind it. An upgrade in the middle changes nothing about that.
+//! A message on the IC commits as a whole or not at all, so the state is stored once, at its end: what is
+//! stored is true, and the next message continues from it. An upgrade in between changes nothing about that.
 
 use crate::api::Result;
 use crate::meter::Meter;
@@ -20,7 +20,7 @@ use crate::storage::Storage;
 use super::unit::{begin, count, enter, layout, leave_old_layout, left_to_roll_back, restore};
 use super::{Migration, MigrationState, Phase, Recheck, Rollback};
 
-/// What a run left to do.
+/// What a run has left to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// Nothing is left.
@@ -29,12 +29,12 @@ pub enum Progress {
     More,
 }
 
-/// Time and room of a message.
+/// Time and instruction budget of a message.
 #[derive(Clone, Copy)]
 pub struct Message<'a> {
-    /// Its time.
+    /// Time of the message.
     pub now: Time,
-    /// Tells the instructions that it has used.
+    /// Tells how many instructions the message has used.
     pub meter: &'a dyn Meter,
     /// Instructions after which it stops.
     pub budget: u64,
@@ -61,7 +61,7 @@ pub fn run_all(
     Ok(Progress::Done)
 }
 
-/// Whether a migration would do anything if it were run.
+/// Returns whether a migration would do anything if it were run.
 pub fn has_work(migration: &dyn Migration, storage: &Storage, state: &MigrationState) -> Result<bool> {
     match state.phase {
         Phase::Stuck | Phase::Paused | Phase::Finalized | Phase::RolledBack => Ok(false),
@@ -77,7 +77,7 @@ pub fn has_work(migration: &dyn Migration, storage: &Storage, state: &MigrationS
     }
 }
 
-/// Whether there is a unit in the old form that is not in quarantine.
+/// Returns whether there is a source unit that is not quarantined.
 fn has_more(migration: &dyn Migration, storage: &Storage) -> Result<bool> {
     let number = migration.plan().number;
     let mut after = None;
@@ -93,13 +93,13 @@ fn has_more(migration: &dyn Migration, storage: &Storage) -> Result<bool> {
     }
 }
 
-/// A migration in one message.
+/// One migration in one message.
 pub(super) struct Run<'a> {
     pub(super) migration: &'a dyn Migration,
     pub(super) storage: &'a mut Storage,
     pub(super) state: MigrationState,
     pub(super) message: Message<'a>,
-    /// Instructions of the dearest unit of this message so far.
+    /// Highest cost of a unit in this message so far, in instructions.
     pub(super) dearest: u64,
 }
 
@@ -125,7 +125,8 @@ impl<'a> Run<'a> {
             let used = self.message.meter.used().saturating_sub(begun_with);
             self.state.instructions = used_before.saturating_add(used);
             let done = self.state.pace.steps.saturating_sub(steps_before);
-            // One that may treat a single unit does not change the phase before it: what is cut off is known then.
+            // A message limited to one unit does not change the phase before it: if it traps, the unit is
+            // known.
             if self.is_full() || limit == 1 || limit > 1 && done >= u64::from(limit) {
                 break Progress::More;
             }
@@ -138,7 +139,8 @@ impl<'a> Run<'a> {
         Ok(progress)
     }
 
-    /// A build may treat a class in another way than the one that began; the journal says so.
+    /// Follows the plan of this build, which may treat a class differently from the build that began; the
+    /// journal says so.
     fn follow_the_plan(&mut self) -> Result<()> {
         let plan = self.migration.plan();
         let followed = self.state.plan;
@@ -150,7 +152,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Whether the message has no room for one more unit like the dearest of it.
+    /// Returns whether the budget left is too small for another unit at the highest cost seen.
     pub(super) fn is_full(&self) -> bool {
         self.message.meter.used().saturating_add(self.dearest) > self.message.budget
     }
@@ -166,8 +168,8 @@ impl<'a> Run<'a> {
         self.enter(Phase::Stuck)
     }
 
-    /// Whether units have been weighed and converted again and again, in words. A look at the new form and the way back take a
-    /// step for each unit there is, however many those are.
+    /// Says, in words, that units were digested and converted over and over. Checks and rollbacks are exempt:
+    /// they take one step for each unit, however many there are.
     fn is_endless(&self) -> Option<String> {
         let MigrationState { source, pace, .. } = &self.state;
         let (steps, most) = (pace.steps, self.migration.max_steps(*source));
@@ -176,7 +178,8 @@ impl<'a> Run<'a> {
             .then(|| format!("{steps} steps for {source} records, expected at most {most}"))
     }
 
-    /// A batch of units, or a change of phase. False when there was nothing to do, and nothing was changed.
+    /// Treats a batch of units, or changes the phase. Returns `false` if there was nothing to do and nothing
+    /// was changed.
     fn step(&mut self) -> Result<bool> {
         if let Some(note) = self.is_endless() {
             self.get_stuck(note)?;
@@ -218,7 +221,7 @@ impl<'a> Run<'a> {
         Ok(true)
     }
 
-    /// Compares counts and digests, after a look at every unit in the new form if one was asked for.
+    /// Compares counts and digests, after checking every converted unit if that was asked for.
     fn verify(&mut self) -> Result<()> {
         let Some(recheck) = &self.state.recheck else {
             return match self.state.imbalance() {
@@ -246,7 +249,7 @@ impl<'a> Run<'a> {
         self.batch(&keys, Self::recheck)
     }
 
-    /// Counts one more unit that was taken back.
+    /// Counts one more unit that was rolled back.
     pub(super) fn count_back(&mut self) {
         if let Some(rollback) = &mut self.state.rollback {
             count(&mut rollback.done);
@@ -255,7 +258,7 @@ impl<'a> Run<'a> {
 
     fn roll_back(&mut self) -> Result<()> {
         let plan = self.migration.plan();
-        // Else the old form of a unit that has ended since would be there again.
+        // Otherwise the legacy record of a unit that has ended since would reappear.
         if let Some(bulk) = self.migration.bulk() {
             let keys = bulk.left_behind(self.storage, self.state.pace.units());
             if !keys.is_empty() {
@@ -270,7 +273,7 @@ impl<'a> Run<'a> {
         if !keys.is_empty() {
             return self.batch(&keys, Self::revert);
         }
-        // One that does not decode has no old form; nothing is gained by keeping all the others from it.
+        // A damaged quarantine record cannot be restored; that is no reason to keep all the others from it.
         let keys = self.storage.migration.quarantine.sound_keys(plan.number, self.state.pace.units());
         if !keys.is_empty() {
             return self.batch(&keys, |run, key| {

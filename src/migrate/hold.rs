@@ -1,5 +1,5 @@
-//! A migration that is held back before it begins, so that the build that carries it can be looked at on the canister
-//! itself: it serves the old form as it is, and a dry run tells what it would do.
+//! Defers a migration before it begins, so that the build that carries it can be examined on the canister
+//! itself: it serves layout 1 as it is, and a dry run tells what it would do.
 
 use crate::api::{Error, Result};
 use crate::session::Time;
@@ -9,18 +9,18 @@ use crate::storage::Storage;
 
 use super::{MigrationState, Phase};
 
-/// Holds the migration back, in a build that carries none: the next build finds it paused.
+/// Defers the migration, in a build that has none: the next build finds it paused.
 ///
 /// # Errors
-/// [`Error::Conflict`] when it is held back already.
+/// [`Error::Conflict`] if it is deferred already.
 pub fn hold(storage: &mut Storage, now: Time) -> Result<()> {
     change(storage, now, Phase::Idle, MigrationState::held_back())
 }
 
-/// Lets the next build begin at once again.
+/// Lets the next build begin at once.
 ///
 /// # Errors
-/// [`Error::Conflict`] when the migration is not held back.
+/// [`Error::Conflict`] if the migration is not deferred.
 pub fn release(storage: &mut Storage, now: Time) -> Result<()> {
     change(storage, now, Phase::Paused, MigrationState::default())
 }
@@ -38,9 +38,9 @@ fn change(storage: &mut Storage, now: Time, from: Phase, to: MigrationState) -> 
     Ok(())
 }
 
-/// In the old layout nothing is converted. So when the legacy build takes over, after a rollback or before the
-/// first conversion, what was counted is forgotten, since its clients change the records; the next migration
-/// begins anew. One that is held back stays so.
+/// Forgets what was counted when the legacy build takes over, after a rollback or before the first
+/// conversion: nothing is converted in layout 1, and clients of the legacy build change the records. The next
+/// migration starts from scratch. A deferred one stays deferred.
 pub fn taken_over(storage: &mut Storage, now: Time) -> std::result::Result<(), StableError> {
     let number = storage.migration.current();
     let state = storage.migration.state_of(number)?;

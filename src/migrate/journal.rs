@@ -1,4 +1,4 @@
-//! What the migration did, entry by entry, each carrying the hash of the one before.
+//! The journal of the migrations: entry by entry, each carrying the hash of the one before.
 
 use minicbor::{Decode, Encode};
 use serde_bytes::ByteBuf;
@@ -16,7 +16,7 @@ use crate::build_profile::{BUILD, FEATURES};
 /// A stored entry. Its number is its key.
 #[derive(Encode, Decode, Clone, Debug, PartialEq, Eq)]
 pub struct JournalRecord {
-    /// When, nanoseconds.
+    /// Time, in nanoseconds.
     #[n(0)]
     pub at: u64,
     /// The build that wrote it.
@@ -43,7 +43,7 @@ pub struct JournalRecord {
 }
 
 impl JournalRecord {
-    /// An entry of the running build behind one with the hash `previous`.
+    /// Makes an entry of the running build that follows one with the hash `previous`.
     pub fn new(
         now: Time,
         event: &str,
@@ -64,12 +64,12 @@ impl JournalRecord {
         }
     }
 
-    /// SHA-256 of an entry as it is stored, `previous` included.
+    /// Returns the SHA-256 of an entry as it is stored, `previous` included.
     pub fn hash(stored: &[u8]) -> [u8; 32] {
         Sha256::digest(stored).into()
     }
 
-    /// As the interface shows it; `index` is its number, `hash` the one of its stored bytes.
+    /// Converts to the interface's type; `index` is the number of the entry, `hash` that of its stored bytes.
     pub fn to_api(&self, index: u64, hash: [u8; 32]) -> JournalEntry {
         let migration = self.migration.unwrap_or(FIRST_MIGRATION);
         JournalEntry {

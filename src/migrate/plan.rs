@@ -1,11 +1,11 @@
-//! What a migration declares before it does anything: where it leads, and what becomes of every kind of unit.
+//! What a migration declares before it does anything: its layouts, and the treatment of every class of unit.
 
 use sha2::{Digest, Sha256};
 
 use crate::stable::layout::Layout;
 
 /// The declaration of a migration. Its digest is in every journal entry, so that a run can be told from one
-/// of a build that would have treated a class in another way.
+/// of a build that would have treated a class differently.
 #[derive(Debug)]
 pub struct Plan {
     /// Number of the migration; migrations apply in order of their numbers. Stored, never reused.
@@ -16,36 +16,36 @@ pub struct Plan {
     pub from: Layout,
     /// Layout from its first change on.
     pub to: Layout,
-    /// Every class of unit that it knows.
+    /// Every class of unit that the migration knows.
     pub classes: &'static [ClassPlan],
-    /// Every field of the old form, and where it goes.
+    /// Every field of the source record, and where it goes.
     pub fields: &'static [(&'static str, &'static str)],
 }
 
-/// A class of unit, and what becomes of it.
+/// A class of unit, and its treatment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClassPlan {
     /// Name of the class.
     pub name: &'static str,
-    /// What becomes of a unit of this class.
+    /// Treatment of a unit of this class.
     pub treatment: Treatment,
-    /// What makes a unit one of this class.
+    /// What makes a unit a member of this class.
     pub what: &'static str,
 }
 
-/// What becomes of a unit.
+/// Treatment of a unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Treatment {
     /// It is converted.
     Convert,
-    /// It is over; what it holds is given back.
+    /// It has expired; what it holds is released.
     Release,
-    /// It is kept aside as it is, with the reason.
+    /// It is quarantined as it is, with the reason.
     Quarantine,
 }
 
 impl Treatment {
-    /// The treatment in one word, as documents and the interface write it.
+    /// Returns the treatment in one word, as documents and the interface write it.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Convert => "convert",
@@ -56,7 +56,7 @@ impl Treatment {
 }
 
 impl Plan {
-    /// SHA-256 of everything that is declared.
+    /// Returns the SHA-256 of everything that is declared.
     pub fn digest(&self) -> [u8; 32] {
         let Self { number, name, from, to, classes, fields } = self;
         let mut lines = vec![format!("{number} {name} {} {}", from.0, to.0)];

@@ -1,4 +1,4 @@
-//! Units that could not be converted, as they were.
+//! Quarantine: units that could not be converted, as they were.
 
 use minicbor::{Decode, Encode};
 use serde_bytes::ByteBuf;
@@ -20,21 +20,21 @@ pub struct QuarantineRecord {
     /// A number that was stored beside these bytes, if there was one.
     #[n(2)]
     pub beside: Option<u64>,
-    /// Whether indexes led to it; nothing where that is not known, as of what earlier builds have put aside.
+    /// Whether indexes referred to it; absent if that is not known, as in records of earlier builds.
     #[n(3)]
     pub was_indexed: Option<bool>,
-    /// Whose it was by the indexes, where the bytes do not tell and it was left here for good.
+    /// Its owner according to the indexes, if the bytes do not tell and it was left here for good.
     #[cbor(n(4), with = "codec::opt_bytes")]
     pub owner: Option<ByteBuf>,
 }
 
 impl QuarantineRecord {
-    /// A unit of which nothing is to be kept but these bytes.
+    /// Makes a record of which nothing is kept but these bytes.
     pub const fn new(reason: String, raw: Vec<u8>) -> Self {
         Self { reason, raw, beside: None, was_indexed: None, owner: None }
     }
 
-    /// As the interface shows it, with at most so many bytes of it.
+    /// Converts to the interface's type, with at most `most` of its bytes.
     pub fn into_api(self, session: u64, most: usize) -> QuarantinedRecord {
         let Self { mut reason, mut raw, .. } = self;
         let len = raw.len();
@@ -44,7 +44,7 @@ impl QuarantineRecord {
         QuarantinedRecord { session, reason, raw: ByteBuf::from(raw), raw_len }
     }
 
-    /// Bytes that it takes in an answer, if its bytes are not cut short.
+    /// Returns the bytes that it takes in a reply if it is not truncated.
     pub const fn bytes_in_answer(&self) -> usize {
         self.raw.len().saturating_add(AROUND_A_RECORD)
     }
@@ -53,7 +53,7 @@ impl QuarantineRecord {
 /// Bytes of a reason that are shown.
 const LONGEST_REASON: usize = 4 * 1024;
 
-/// What a record takes in an answer beside its bytes: the longest reason, and Candid.
+/// Bytes of a record in a reply beside its raw bytes: the longest reason, and Candid.
 const AROUND_A_RECORD: usize = LONGEST_REASON + 64;
 
 const VERSION: u8 = 1;
@@ -70,7 +70,8 @@ impl Record for QuarantineRecord {
     }
 }
 
-/// The quarantines of all migrations. The first one's has a memory of its own, since it was there first.
+/// The quarantines of all migrations. The first migration's has a memory of its own, since it was there
+/// first.
 pub struct Quarantine {
     first: Table<u64, QuarantineRecord>,
     later: Table<(u16, u64), QuarantineRecord>,
@@ -85,7 +86,7 @@ impl Quarantine {
         }
     }
 
-    /// A unit in quarantine.
+    /// Returns a quarantined unit.
     pub fn get(&self, migration: u16, key: u64) -> Result<Option<QuarantineRecord>, StableError> {
         match migration {
             FIRST_MIGRATION => self.first.get(&key),
@@ -93,7 +94,7 @@ impl Quarantine {
         }
     }
 
-    /// The stored bytes of a record, whatever they are.
+    /// Returns the stored bytes of a record, whatever they are.
     pub fn get_raw(&self, migration: u16, key: u64) -> Option<Vec<u8>> {
         match migration {
             FIRST_MIGRATION => self.first.get_raw(&key),
@@ -101,7 +102,7 @@ impl Quarantine {
         }
     }
 
-    /// A unit in quarantine as far as it is known: of a record that does not decode, its bytes and what is wrong with them.
+    /// Returns a quarantined unit; for a record that does not decode, its bytes and what is wrong with them.
     pub fn get_or_damaged(&self, migration: u16, key: u64) -> Option<QuarantineRecord> {
         match self.get(migration, key) {
             Ok(record) => record,
@@ -111,13 +112,13 @@ impl Quarantine {
         }
     }
 
-    /// Up to `limit` units of a migration in quarantine whose records decode, ascending.
+    /// Lists up to `limit` quarantined units of a migration whose records decode, ascending.
     pub fn sound_keys(&self, migration: u16, limit: usize) -> Vec<u64> {
         let is_sound = |key: &u64| self.get(migration, *key).is_ok();
         self.keys(migration, None, usize::MAX).into_iter().filter(is_sound).take(limit).collect()
     }
 
-    /// Number of units of a migration in quarantine.
+    /// Returns the number of quarantined units of a migration.
     pub fn len(&self, migration: u16) -> u64 {
         match migration {
             FIRST_MIGRATION => self.first.len(),
@@ -125,7 +126,7 @@ impl Quarantine {
         }
     }
 
-    /// Whether a unit is in quarantine.
+    /// Returns whether a unit is quarantined.
     pub fn contains(&self, migration: u16, key: u64) -> bool {
         match migration {
             FIRST_MIGRATION => self.first.contains(&key),
@@ -133,7 +134,7 @@ impl Quarantine {
         }
     }
 
-    /// Puts a unit into quarantine.
+    /// Quarantines a unit.
     pub fn insert(&mut self, migration: u16, key: u64, record: &QuarantineRecord) {
         match migration {
             FIRST_MIGRATION => self.first.insert(key, record),
@@ -141,7 +142,7 @@ impl Quarantine {
         }
     }
 
-    /// Takes a unit out of quarantine. False when it was not there.
+    /// Removes a unit from quarantine. Returns `false` if it was not there.
     pub fn remove(&mut self, migration: u16, key: u64) -> bool {
         match migration {
             FIRST_MIGRATION => self.first.remove(&key),
@@ -149,7 +150,7 @@ impl Quarantine {
         }
     }
 
-    /// Up to `limit` units of a migration in quarantine above `after`, ascending.
+    /// Lists up to `limit` quarantined units of a migration above `after`, ascending.
     pub fn keys(&self, migration: u16, after: Option<u64>, limit: usize) -> Vec<u64> {
         let from = after.map_or(0, |key| key.saturating_add(1));
         if after == Some(u64::MAX) {
@@ -164,7 +165,7 @@ impl Quarantine {
         }
     }
 
-    /// Whether no migration has anything in quarantine.
+    /// Returns whether no migration has anything in quarantine.
     pub fn is_empty(&self) -> bool {
         self.first.is_empty() && self.later.is_empty()
     }

@@ -1,4 +1,4 @@
-//! Where a migration stands, in stable memory.
+//! The stored state of a migration: phase, progress, counts and digests.
 
 use minicbor::{Decode, Encode};
 use serde_bytes::ByteBuf;
@@ -17,19 +17,19 @@ pub enum Phase {
     #[default]
     #[n(0)]
     Idle,
-    /// Counting and digesting units in the old form.
+    /// Counting and digesting source units.
     #[n(1)]
     Validating,
     /// Converting them.
     #[n(2)]
     Converting,
-    /// Comparing counts and digests, and looking at every unit in the new form if a controller asked for it.
+    /// Comparing counts and digests, and checking every converted unit if a controller asked for it.
     #[n(3)]
     Verifying,
-    /// Everything is converted and proven.
+    /// Everything is converted and verified.
     #[n(4)]
     Converted,
-    /// Proven once more, and rollback is closed for good.
+    /// Verified once more, and the rollback is closed for good.
     #[n(5)]
     Finalized,
     /// Stopped by a controller; `resume_to` says where.
@@ -38,10 +38,10 @@ pub enum Phase {
     /// Stopped by itself; `note` says why, `resume_to` where. Only what its client uses is converted.
     #[n(7)]
     Stuck,
-    /// Converting back.
+    /// Rolling back.
     #[n(8)]
     RollingBack,
-    /// Everything is in the old form again.
+    /// Everything is rolled back.
     #[n(9)]
     RolledBack,
 }
@@ -52,13 +52,13 @@ pub struct MigrationState {
     /// Phase.
     #[n(0)]
     pub phase: Phase,
-    /// Unit that was treated last.
+    /// Last unit that was treated.
     #[n(1)]
     pub cursor: Option<u64>,
-    /// Every unit in the old form up to this one is in `source` and `digest_before`.
+    /// Every source unit up to this one is in `source` and `digest_before`.
     #[n(2)]
     pub validated_through: Option<u64>,
-    /// Units in the old form there were.
+    /// Source units that there were.
     #[n(3)]
     pub source: u64,
     /// Of these: converted by the engine.
@@ -70,13 +70,13 @@ pub struct MigrationState {
     /// Of these: in quarantine.
     #[n(6)]
     pub quarantined: u64,
-    /// Of these: over, and released.
+    /// Of these: expired, and released.
     #[n(7)]
     pub expired: u64,
-    /// Digest of all units in the old form, before.
+    /// Digest of all source units, before.
     #[n(8)]
     pub digest_before: MultisetDigest,
-    /// Digest of what they became, projected back.
+    /// Digest of what they became, projected to the source form.
     #[n(9)]
     pub digest_after: MultisetDigest,
     /// Instructions used so far.
@@ -97,58 +97,58 @@ pub struct MigrationState {
     /// How many units of each class were treated.
     #[cbor(n(15), default)]
     pub classes: Vec<(String, u64)>,
-    /// The unit that a message ended in the middle of.
+    /// The unit that the last message left unfinished.
     #[n(16)]
     pub unit: Option<UnitProgress>,
-    /// How it divides its work.
+    /// How it divides its work into batches.
     #[cbor(n(17), default)]
     pub pace: Pace,
-    /// Every unit in the new form was read back and found sound at this time or later, nanoseconds.
+    /// Every converted unit was read back and found sound at this time or later, nanoseconds.
     #[n(18)]
     pub proven_since: Option<u64>,
-    /// The look at every unit in the new form that is under way.
+    /// The check of all converted units that is in progress.
     #[n(19)]
     pub recheck: Option<Recheck>,
-    /// How far the last rollback is.
+    /// Progress of the last rollback.
     #[n(20)]
     pub rollback: Option<Rollback>,
 }
 
-/// How far a rollback is.
+/// Progress of a rollback.
 #[derive(Encode, Decode, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rollback {
-    /// Units that were taken back, and old forms that were dropped before.
+    /// Units rolled back, and leftover sources dropped before that.
     #[n(0)]
     pub done: u64,
-    /// The same that are still to be.
+    /// The same, still to do.
     #[n(1)]
     pub left: u64,
 }
 
-/// A unit that is larger than a message, and how far it is.
+/// A unit that is larger than a message, and its progress.
 #[derive(Encode, Decode, Clone, Debug, PartialEq, Eq)]
 pub struct UnitProgress {
-    /// Which unit.
+    /// Number of the unit.
     #[n(0)]
     pub key: u64,
-    /// How far, as the migration writes it.
+    /// Its progress, as the migration writes it.
     #[cbor(n(1), with = "minicbor::bytes")]
     pub progress: Vec<u8>,
 }
 
-/// A look at every unit in the new form.
+/// A check of all converted units.
 #[derive(Encode, Decode, Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recheck {
     /// When it began, nanoseconds.
     #[n(0)]
     pub since: u64,
-    /// Unit that was looked at last.
+    /// Last unit checked.
     #[n(1)]
     pub cursor: Option<u64>,
-    /// Units that were looked at.
+    /// Units checked.
     #[n(2)]
     pub seen: u64,
-    /// Of these: not sound.
+    /// Of these: unsound.
     #[n(3)]
     pub unsound: u64,
     /// What is wrong with the first of them, in words.
@@ -157,7 +157,7 @@ pub struct Recheck {
 }
 
 impl MigrationState {
-    /// Nothing, when every unit is accounted for and the digests agree; else what is wrong, in words.
+    /// Returns what does not reconcile, in words: a count or a digest. `None` if everything does.
     pub fn imbalance(&self) -> Option<String> {
         let Self { source, converted, already, quarantined, expired, .. } = self;
         let counted =
@@ -172,32 +172,32 @@ impl MigrationState {
             .then(|| "the digest of what the records became is not the digest of what they were".into())
     }
 
-    /// The phase that it is in, or was in before it was stopped.
+    /// Returns the current phase, or the phase before it was stopped.
     pub fn interrupted_phase(&self) -> Phase {
         self.resume_to.unwrap_or(self.phase)
     }
 
-    /// Whether the old form is where things go: then nothing is converted.
+    /// Returns whether a rollback is in progress or complete, so that nothing is converted.
     pub fn is_going_back(&self) -> bool {
         matches!(self.interrupted_phase(), Phase::RollingBack | Phase::RolledBack)
     }
 
-    /// The state of the same migration before it has done anything, with what it has used so far.
+    /// Returns the state of the same migration before it has done anything, with what it has used so far.
     pub fn begun_anew(&self) -> Self {
         Self { instructions: self.instructions, pace: self.pace.of_new_run(), ..Self::default() }
     }
 
-    /// The state of a migration that a controller has paused before it began.
+    /// Returns the state of a migration that a controller deferred before it began.
     pub fn held_back() -> Self {
         Self { phase: Phase::Paused, resume_to: Some(Phase::Idle), ..Self::default() }
     }
 
-    /// Whether it was paused before it began: then everything is still in the old form, and stays so.
+    /// Returns whether it is deferred: everything is still in the old layout, and stays so.
     pub fn is_held_back(&self) -> bool {
         self.phase == Phase::Paused && self.resume_to == Some(Phase::Idle)
     }
 
-    /// One more unit of a class.
+    /// Counts one more unit of a class.
     pub fn count_class(&mut self, name: &str) {
         match self.classes.iter_mut().find(|(class, _)| class == name) {
             Some((_, count)) => *count = count.saturating_add(1),
@@ -205,7 +205,7 @@ impl MigrationState {
         }
     }
 
-    /// As the interface shows it.
+    /// Converts to the interface's type.
     pub fn to_api(&self, migration: u16, layout: Layout, journal_entries: u64) -> MigrationStatus {
         let counts = self.classes.iter();
         MigrationStatus {

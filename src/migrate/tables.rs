@@ -1,4 +1,4 @@
-//! States, journal and quarantine in stable memory.
+//! Tables of the migrations in stable memory: states, journal and quarantine.
 
 use std::iter;
 
@@ -13,13 +13,13 @@ use super::{JournalRecord, MigrationState};
 /// Number of the migration whose state and quarantine have memories of their own.
 pub(super) const FIRST_MIGRATION: u16 = 1;
 
-/// Entries or records in one answer.
+/// Entries or records in one reply.
 const PAGE: usize = 50;
 
-/// Bytes of the records in one answer: with what is around them, below the 2 MB of a reply.
+/// Bytes of records in one reply: with everything around them, below the IC's 2 MB.
 const PAGE_BYTES: usize = 1_500_000;
 
-/// What the migrations keep.
+/// The tables of all migrations.
 pub struct MigrationTables {
     first: Register<MigrationState>,
     later: Table<u16, MigrationState>,
@@ -39,12 +39,12 @@ impl MigrationTables {
         }
     }
 
-    /// The state of the first migration, the one between the session layers.
+    /// Returns the state of the first migration, the one between the session layers.
     pub fn state(&self) -> Result<MigrationState, StableError> {
         self.state_of(FIRST_MIGRATION)
     }
 
-    /// The state of a migration; idle if it never began.
+    /// Returns the state of a migration; idle if it never began.
     pub fn state_of(&self, migration: u16) -> Result<MigrationState, StableError> {
         let state = match migration {
             FIRST_MIGRATION => self.first.get()?,
@@ -61,12 +61,12 @@ impl MigrationTables {
         }
     }
 
-    /// Whether a session is kept aside by the migration between the session layers.
+    /// Returns whether the migration between the session layers has quarantined a session.
     pub fn has_set_aside(&self, id: SessionId) -> bool {
         self.quarantine.contains(FIRST_MIGRATION, id.0)
     }
 
-    /// Number of the last migration that has begun, or of the first.
+    /// Returns the number of the last migration that has begun, or of the first.
     pub fn current(&self) -> u16 {
         self.later.last_key().unwrap_or(FIRST_MIGRATION)
     }
@@ -80,17 +80,17 @@ impl MigrationTables {
         self.journal.insert(index, &entry);
     }
 
-    /// The status of the last migration that has begun.
+    /// Returns the status of the last migration that has begun.
     pub fn status(&self, layout: Layout) -> Result<MigrationStatus, StableError> {
         self.status_of(self.current(), layout)
     }
 
-    /// The status of a migration as the interface shows it.
+    /// Returns the status of a migration as the interface shows it.
     pub fn status_of(&self, migration: u16, layout: Layout) -> Result<MigrationStatus, StableError> {
         Ok(self.state_of(migration)?.to_api(migration, layout, self.journal.len()))
     }
 
-    /// Up to a page of journal entries from number `from` on.
+    /// Returns up to a page of journal entries from number `from` on.
     pub fn journal(&self, from: u64) -> Result<Vec<JournalEntry>, StableError> {
         let indexes = self.journal.keys(from..).take(PAGE);
         let stored = indexes.filter_map(|index| Some((index, self.journal.get_raw(&index)?)));
@@ -104,9 +104,9 @@ impl MigrationTables {
             .collect()
     }
 
-    /// Up to a page of units in quarantine above `after`, of every migration: what the first has put aside stays so when
-    /// it is finalized. Units of two migrations under the same number come on the same page. Of what is too large for a page by
-    /// itself the beginning is shown.
+    /// Lists up to a page of quarantined units above `after`, of every migration: what the first has
+    /// quarantined stays so when it is finalized. Units of two migrations under the same number come on the
+    /// same page. A record that is larger than a page is truncated.
     pub fn quarantined(&self, after: Option<u64>) -> Vec<QuarantinedRecord> {
         let migrations = iter::once(FIRST_MIGRATION).chain(self.later.keys(..));
         let keys_of = |migration| {
@@ -128,7 +128,7 @@ impl MigrationTables {
                 break;
             }
             let each = PAGE_BYTES.checked_div(records.len()).unwrap_or(PAGE_BYTES);
-            // Where all of them fit, one may be larger than its part.
+            // If all of them fit, one may be larger than its share.
             let each = if taken > PAGE_BYTES { each } else { PAGE_BYTES };
             page.extend(records.into_iter().map(|(key, record)| record.into_api(key, each)));
         }

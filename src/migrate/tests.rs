@@ -27,7 +27,7 @@ use crate::upload::{IdemKey, RawRecord};
 
 const CHUNK: usize = CHUNK_SIZE as usize;
 
-/// A message that has room for exactly one step.
+/// A message that has budget for exactly one step.
 struct OneStep;
 
 impl Meter for OneStep {
@@ -67,7 +67,7 @@ fn staged() -> (World, Vec<Begun>) {
     (world, sessions)
 }
 
-/// The same where the first of five records did not decode and is in quarantine.
+/// The same with the first of five sessions quarantined, since its record did not decode.
 fn staged_with_one_in_quarantine() -> (World, SessionId) {
     let (mut world, sessions) = layout_1();
     let id = sessions[0].0;
@@ -92,7 +92,7 @@ fn phase(world: &World) -> Phase {
     world.storage.migration.state().unwrap().phase
 }
 
-/// What the staged and the direct build do at their start.
+/// Does what the staged and the direct build do at their start.
 fn upgrade(world: &mut World) {
     set_share(&mut world.storage, 0);
     world.path = Box::<DirectPath>::default();

@@ -1,4 +1,4 @@
-//! Sessions that clients use while migration 1 is under way.
+//! Convert on touch: sessions that clients use while migration 1 is in progress.
 
 use candid::Principal;
 
@@ -12,8 +12,8 @@ use crate::storage::Storage;
 use super::unit::{begin, count_source, layout, leave_old_layout, settle};
 use super::{Advance, Migration, Plan, Settled, Work};
 
-/// The share of new sessions that take the compat path, percent: all of them while layout 1 is where
-/// things go, else what a controller has set.
+/// Returns the share of new sessions that take the compat path, in percent: all of them while layout 1 is
+/// current, otherwise what a controller has set.
 pub fn compat_share(storage: &Storage) -> std::result::Result<u8, StableError> {
     let state = storage.migration.state()?;
     if state.is_going_back() || state.is_held_back() {
@@ -22,16 +22,17 @@ pub fn compat_share(storage: &Storage) -> std::result::Result<u8, StableError> {
     Ok(storage.config()?.compat_share_percent)
 }
 
-/// Whether legacy records stay what they are, since the compat path is in use.
+/// Returns whether legacy records are not converted because the compat path is in use.
 pub fn held(storage: &Storage) -> std::result::Result<bool, StableError> {
     Ok(compat_share(storage)? > 0)
 }
 
-/// Converts a session that is still a legacy record, since its client is about to use it. Nothing happens to any
-/// other. False for a session that is not `asker`'s, if there is one: then nothing was changed.
+/// Converts a session that is still a legacy record, since its client is about to use it, and leaves any
+/// other as it is. Returns `false`, having changed nothing, if the session is not `asker`'s (where there is
+/// one).
 ///
 /// # Errors
-/// [`Error::Conflict`] for a session in quarantine, or a damaged record of the migration itself.
+/// [`Error::Conflict`] if the session is quarantined, or a damaged record of the migration itself.
 pub fn touch(storage: &mut Storage, id: SessionId, asker: Option<Principal>, now: Time) -> Result<bool> {
     if SplitSessions.is_source(storage, id.0)? {
         if is_hidden(storage, id, asker)? {
@@ -51,7 +52,7 @@ pub fn touch(storage: &mut Storage, id: SessionId, asker: Option<Principal>, now
     }
 }
 
-/// Whether a legacy record, or one in quarantine, is none of the business of who asks.
+/// Returns whether a legacy or quarantined record must be hidden from the caller.
 fn is_hidden(storage: &Storage, id: SessionId, asker: Option<Principal>) -> Result<bool> {
     let Some(asker) = asker else { return Ok(false) };
     Ok(!SplitSessions.is_of(storage, id.0, asker)?)
@@ -66,7 +67,7 @@ fn convert_now(storage: &mut Storage, key: u64, now: Time) -> Result<()> {
     begin(migration, &mut state);
     leave_old_layout(migration, storage, &mut state, now)?;
     if state.validated_through.is_none_or(|through| key > through) {
-        // The engine has not come to this unit yet, and will not find it any more.
+        // The engine has not reached this unit yet, and will not find it any more.
         count_source(migration, storage, &mut state, key)?;
     }
     let mut work = Work { now, meter: &Unmetered, budget: u64::MAX, progress: Vec::new() };
@@ -77,8 +78,8 @@ fn convert_now(storage: &mut Storage, key: u64, now: Time) -> Result<()> {
     Ok(())
 }
 
-/// Notes that layout 2 is in use, since a session is about to be begun there: a build that knows only layout 1 would not
-/// find it.
+/// Records that layout 2 is in use, since a session is about to be begun there: a build that knows only
+/// layout 1 would not find it.
 pub fn leave_layout_1(storage: &mut Storage, now: Time) -> Result<()> {
     let migration = &SplitSessions;
     let Plan { number, from, .. } = migration.plan();

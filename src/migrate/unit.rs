@@ -1,4 +1,4 @@
-//! One unit on its way: weighed before, accounted for after, whoever made it go.
+//! Steps of a single unit, whoever triggers them: digested before, accounted for after.
 
 use crate::api::Result;
 use crate::session::Time;
@@ -8,12 +8,12 @@ use crate::storage::Storage;
 
 use super::{Fate, Migration, MigrationState, Phase, Settled};
 
-/// Counts one more.
+/// Increments a counter.
 pub fn count(counter: &mut u64) {
     *counter = counter.saturating_add(1);
 }
 
-/// Adds a unit in the old form to what the migration must account for.
+/// Adds a source unit to what the migration must account for.
 pub fn count_source(
     migration: &dyn Migration,
     storage: &Storage,
@@ -25,7 +25,8 @@ pub fn count_source(
     Ok(())
 }
 
-/// Accounts for a unit that is not in the old form any more. `touched` says that its client made it go.
+/// Accounts for a unit that was converted, released or quarantined. `touched` says that its client triggered
+/// it.
 pub fn settle(
     migration: &dyn Migration,
     storage: &mut Storage,
@@ -45,7 +46,7 @@ pub fn settle(
         }
         Fate::Quarantined(record) => {
             storage.migration.quarantine.insert(plan.number, key, &record);
-            // What counts is what can be read back.
+            // Only what can be read back counts.
             if let Some(kept) = storage.migration.quarantine.get(plan.number, key)? {
                 state.digest_after.add(migration.digest_of_quarantined(&kept.raw));
             }
@@ -59,10 +60,10 @@ pub fn settle(
     Ok(())
 }
 
-/// Takes a unit out of quarantine and out of the books, back into the old form.
+/// Takes a unit out of quarantine and out of the counts, and restores it as a source unit.
 ///
 /// # Errors
-/// A damaged record; nothing was changed.
+/// A damaged record; nothing is changed.
 pub fn restore(
     migration: &dyn Migration,
     storage: &mut Storage,
@@ -79,20 +80,20 @@ pub fn restore(
     state.digest_after.remove(digest);
     state.quarantined = state.quarantined.saturating_sub(1);
     if !migration.counts_ahead() {
-        // It is counted again when its turn comes, if its client has not removed it.
+        // It is counted again when its turn comes, unless its client has removed it.
         state.digest_before.remove(digest);
         state.source = state.source.saturating_sub(1);
     }
     Ok(())
 }
 
-/// Steps that a rollback still takes.
+/// Returns the steps that a rollback still takes.
 pub fn left_to_roll_back(migration: &dyn Migration, storage: &Storage) -> u64 {
     let quarantined = storage.migration.quarantine.len(migration.plan().number);
     migration.reversal().map_or(0, |reversal| reversal.left(storage)).saturating_add(quarantined)
 }
 
-/// Enters what is in quarantine into the books of a run that begins from scratch.
+/// Adds quarantined units to the counts of a run that starts from scratch.
 pub fn count_quarantined(migration: &dyn Migration, storage: &Storage, state: &mut MigrationState) {
     let number = migration.plan().number;
     for key in storage.migration.quarantine.keys(number, None, usize::MAX) {
@@ -105,12 +106,12 @@ pub fn count_quarantined(migration: &dyn Migration, storage: &Storage, state: &m
     }
 }
 
-/// The layout of the header.
+/// Returns the layout in the header.
 pub fn layout(storage: &Storage) -> std::result::Result<Layout, StableError> {
     Ok(storage.layout.get()?.unwrap_or(Layout::LEGACY))
 }
 
-/// Notes which migration the state belongs to, and which plan it follows.
+/// Records which migration the state belongs to, and which plan it follows.
 pub fn begin(migration: &dyn Migration, state: &mut MigrationState) {
     let plan = migration.plan();
     if state.name != plan.name {
@@ -119,7 +120,8 @@ pub fn begin(migration: &dyn Migration, state: &mut MigrationState) {
     state.plan = Some(plan.digest());
 }
 
-/// From the first converted unit on, builds of the old layout must refuse this memory.
+/// Changes the layout with the first converted unit: from then on builds of the old layout must refuse this
+/// memory.
 pub fn leave_old_layout(
     migration: &dyn Migration,
     storage: &mut Storage,
@@ -128,7 +130,7 @@ pub fn leave_old_layout(
 ) -> std::result::Result<(), StableError> {
     let plan = migration.plan();
     if layout(storage)? == plan.from {
-        // No unit is in the new form yet, so all of them are sound.
+        // No unit is converted yet, so all of them are sound.
         state.proven_since = Some(now.as_nanos());
         storage.layout.set(&plan.to);
         migration.layout_entered(storage)?;

@@ -1,5 +1,5 @@
-//! Whether the engine is at work, asked from time to time: a timer that traps is lost, and an error of the
-//! engine's own tables must not end in silence.
+//! Watchdog: asks from time to time whether the engine makes progress. A timer that traps is lost, and an
+//! error in the engine's own tables must not end in silence.
 
 use crate::api::Result;
 use crate::migrations;
@@ -10,17 +10,17 @@ use super::engine::has_work;
 use super::unit::enter;
 use super::{Migration, Phase, Retry};
 
-/// What is to be done.
+/// What to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Watched {
-    /// Nothing: there is no work, or it goes on.
+    /// Nothing: there is no work, or it makes progress.
     Quiet,
     /// Run the engine.
     Run,
 }
 
-/// Looks whether a migration that has work goes on. `messages` is how many messages the engine had used when it
-/// was asked before, and is replaced.
+/// Checks whether a migration that has work makes progress. `messages` is the number of messages the engine
+/// had used at the last check, and is replaced.
 pub fn watch(storage: &mut Storage, now: Time, messages: &mut Option<u64>) -> Result<Watched> {
     for migration in migrations::ALL {
         let number = migration.plan().number;
@@ -43,19 +43,19 @@ pub fn watch(storage: &mut Storage, now: Time, messages: &mut Option<u64>) -> Re
     Ok(Watched::Quiet)
 }
 
-/// The message that was announced has not come back: the next one tries less, or none is tried any more.
+/// Handles an attempt that did not commit: the next one tries less, or none is tried any more.
 fn was_cut_off(migration: &dyn Migration, storage: &mut Storage, now: Time) -> Result<Watched> {
     let number = migration.plan().number;
     let mut state = storage.migration.state_of(number)?;
     let retry = state.pace.was_cut_off(state.phase == Phase::Converting);
     if retry == Retry::Never {
-        let behind =
-            state.cursor.map_or_else(|| "the first unit".into(), |key| format!("the unit behind {key}"));
-        let did = match state.phase {
-            Phase::Converting => format!("put {behind} aside"),
-            phase => format!("a step of {phase:?}, at {behind},"),
+        let unit =
+            state.cursor.map_or_else(|| "the first unit".into(), |key| format!("the unit after {key}"));
+        let step = match state.phase {
+            Phase::Converting => format!("quarantining {unit}"),
+            phase => format!("a step of {phase:?} at {unit}"),
         };
-        state.note = format!("a message that did nothing else than {did} was cut off");
+        state.note = format!("{step} trapped, though the message did nothing else");
         state.resume_to = Some(state.phase);
         enter(migration, storage, &mut state, Phase::Stuck, now)?;
     }

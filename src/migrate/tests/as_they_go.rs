@@ -1,4 +1,4 @@
-//! Units that are counted when their turn comes, since clients make and remove them meanwhile.
+//! Migrations that count units when their turn comes, since clients make and remove them meanwhile.
 
 use super::reels::*;
 use super::*;
@@ -9,7 +9,7 @@ fn counted_as_they_go() -> (World, Reels) {
     (world, Reels { counts_as_it_goes: true, ..reels })
 }
 
-/// Source, converted, in quarantine.
+/// Source, converted, quarantined.
 fn books(state: &MigrationState) -> [u64; 3] {
     [state.source, state.converted, state.quarantined]
 }

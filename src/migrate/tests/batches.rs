@@ -1,5 +1,5 @@
-//! Batches of which one record does not become what it should: it stays what it was, the others go on, and the engine
-//! stops before it.
+//! Batches in which one record is not converted correctly: it stays as it was, the others are converted, and
+//! the engine stops before it.
 
 use super::*;
 use crate::session::{Session, Time};
@@ -7,25 +7,25 @@ use crate::stable::keys::TwoTexts;
 use crate::stable::{Memories, RawMemory, Table, memory_ids, preflight};
 use crate::upload::{SessionRecord, UploadMeta};
 
-/// What one session is in layout 1.
+/// What is stored of a session in layout 1.
 fn legacy(world: &World, id: u64) -> (Option<Vec<u8>>, Option<Time>) {
     let legacy = &world.storage.sessions.legacy;
     (legacy.get_raw(&id), legacy.noted(&id).unwrap())
 }
 
-/// The memory of a world as another program sees it.
+/// Opens the memory of a world as another program sees it.
 fn memories(raw: &RawMemory) -> Memories {
     preflight::open_existing(raw.clone()).unwrap()
 }
 
-/// A fault of the memory: what is written of one session is not what is read back.
+/// A faulty memory: what is written of one session is not what is read back.
 struct Faulty {
     raw: RawMemory,
     session: u64,
     damage: Damage,
 }
 
-/// Changes what there is of a session in layout 2 in its place, without a change of its length.
+/// Changes the stored bytes of a session in layout 2, without changing their length.
 type Damage = fn(&Memories, u64);
 
 impl Meter for Faulty {
@@ -43,7 +43,7 @@ const DAMAGES: &[(&str, Damage)] = &[
             metas.insert(id, &UploadMeta { created_at: u64::MAX, ..meta });
         }
     }),
-    // Layout 1 keeps the activity beside the record: the way back does not show this one.
+    // Layout 1 keeps the activity beside the record, so that a rollback does not show this one.
     ("another session", |memories, id| {
         let mut sessions: Table<u64, SessionRecord> = Table::open(memories, memory_ids::SESSIONS);
         if let Some(record) = sessions.get(&id).unwrap() {
@@ -142,7 +142,7 @@ fn an_error_in_the_middle_of_a_batch_ends_it_before_that_record() {
     }
 }
 
-/// A message in which every look at the meter has used more.
+/// A message whose meter advances with every look at it.
 struct Ticking(std::cell::Cell<u64>);
 
 impl Meter for Ticking {
@@ -152,7 +152,7 @@ impl Meter for Ticking {
     }
 }
 
-/// Sessions in layout 2, in a world of the staged build.
+/// Makes sessions in layout 2, in a world of the staged build.
 fn many(number: usize) -> World {
     let mut world = World::compat();
     world.storage.layout.set(&Layout::LEGACY);
@@ -165,7 +165,8 @@ fn many(number: usize) -> World {
     world
 }
 
-/// The most units that one message of this budget has treated, as `treated` counts them, and the number of messages.
+/// Returns the most units that one message of this budget has treated, as `treated` counts them, and the
+/// number of messages.
 fn messages(world: &mut World, budget: u64, treated: impl Fn(&World) -> u64) -> (u64, u64) {
     let (mut most, mut messages) = (0, 0);
     loop {

@@ -1,8 +1,8 @@
-//! A build without the old path, over a rollback that it finds on its way.
+//! A build without the compat path that finds a rollback in progress.
 
 use super::*;
 
-/// The staged build with one of five sessions in quarantine, `steps` into a rollback.
+/// The staged build with one of five sessions quarantined, `steps` into a rollback.
 fn going_back(steps: u32) -> World {
     let (mut world, _) = staged_with_one_in_quarantine();
     controls::rollback(&mut world.storage, world.now).unwrap();
@@ -22,7 +22,7 @@ fn a_build_that_serves_the_old_form_changes_nothing() {
 
 #[test]
 fn what_was_taken_back_is_converted_anew_and_what_is_in_quarantine_stays_counted() {
-    // Four steps take the sessions back, the fifth the one in quarantine.
+    // Four steps roll the sessions back, the fifth the quarantined one.
     for steps in 0..5 {
         let mut world = going_back(steps);
         let abandoned = world.storage.migration.state().unwrap();
@@ -44,7 +44,7 @@ fn what_was_taken_back_is_converted_anew_and_what_is_in_quarantine_stays_counted
     }
 }
 
-/// Sessions that were not taken back yet have been looked at by nobody since.
+/// Sessions that were not rolled back yet have not been checked since.
 #[test]
 fn an_unsound_record_is_not_forgotten() {
     let mut world = going_back(1);

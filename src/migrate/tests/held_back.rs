@@ -1,9 +1,9 @@
-//! A migration that is held back before it begins, and sessions that are begun before it has converted any.
+//! Deferred migrations, and sessions that begin before the first conversion.
 
 use super::*;
 use crate::api::SessionPath;
 
-/// The staged build after a legacy build on which the migration was held back.
+/// The staged build after a legacy build on which the migration was deferred.
 fn held_back() -> (World, Vec<Begun>) {
     let (mut world, sessions) = layout_1();
     hold(&mut world.storage, world.now).unwrap();

@@ -1,4 +1,4 @@
-//! The engine cut off inside of a message, which the IC undoes as a whole; and verifications that go stale.
+//! Messages of the engine that trap and are rolled back; and verifications that go stale.
 
 use super::*;
 use crate::migrate::watch::{Watched, watch};
@@ -20,7 +20,7 @@ fn outcome(world: &World) -> Outcome {
     (split.collect(), sessions.legacy.keys_after(None).collect(), counts, digests.0, digests.1, state.phase)
 }
 
-/// What the IC does to a message that traps: memory is as it was before it, and the heap is made anew.
+/// Does what the IC does to a message that traps: memory is rolled back, and the heap is rebuilt from it.
 fn undo(world: &mut World, message: impl FnOnce(&mut World)) {
     let before = world.raw.borrow().clone();
     message(world);
@@ -56,7 +56,8 @@ fn a_step_that_traps_leaves_no_trace_wherever_it_is() {
     }
 }
 
-/// A world in which one record has cut every message off that converted it, its number, and how often it did.
+/// Returns a world in which every message that converts one record traps, the number of that record, and how
+/// many did.
 fn with_one_cut_off() -> (World, u64, u64) {
     let (world, sessions) = layout_1();
     cut_off_by(world, sessions[2].0)
@@ -139,12 +140,12 @@ fn when_nothing_comes_back_the_engine_is_stuck_and_can_be_resumed() {
         assert!(tried < 30);
     }
     let state = world.storage.migration.state().unwrap();
-    assert!(state.note.contains("was cut off"), "{}", state.note);
+    assert!(state.note.contains("trapped"), "{}", state.note);
     controls::resume(&mut world.storage, world.now).unwrap();
     assert_eq!(run_to_end(&mut world).phase, Phase::Converted);
 }
 
-/// Watches, and cuts off every message that is tried, as often as this.
+/// Watches, and traps in every message that is tried, this many times.
 fn cut_off(world: &mut World, times: u32) {
     let mut seen = None;
     for _ in 0..times {
@@ -155,8 +156,7 @@ fn cut_off(world: &mut World, times: u32) {
     }
 }
 
-/// Counting has been cut off down to a single record; nothing says that there is anything wrong with the first one that
-/// is converted.
+/// Counting has trapped down to a single record; that says nothing about the first record that is converted.
 #[test]
 fn a_record_is_put_aside_for_what_happened_to_it_alone() {
     let (mut world, _) = layout_1();
@@ -177,7 +177,7 @@ fn a_record_is_put_aside_for_what_happened_to_it_alone() {
         assert_eq!(watch(&mut world.storage, world.now, &mut seen), Ok(Watched::Quiet));
     }
     let note = world.storage.migration.state().unwrap().note;
-    assert!(note.contains("Validating") && note.contains("cut off"), "{note}");
+    assert!(note.contains("Validating") && note.contains("trapped"), "{note}");
 }
 
 #[test]
@@ -218,7 +218,7 @@ fn an_unsound_record_is_not_forgotten_when_sessions_come_by_the_old_path() {
 
     world.now = world.now.plus_seconds(1);
     set_share(&mut world.storage, 100);
-    world.begin(10, "by the old path");
+    world.begin(10, "by the compat path");
     set_share(&mut world.storage, 0);
     let state = run_to_end(&mut world);
     assert_eq!((state.phase, state.source, state.proven_since), (Phase::Converted, 6, None));

@@ -1,4 +1,5 @@
-//! Records that are converted and still stored: they are there for nobody, and go all at once or not at all.
+//! Sources of converted records that are still stored: nobody sees them, and they go all at once or not at
+//! all.
 
 use super::*;
 
@@ -54,7 +55,7 @@ fn when_the_books_do_not_balance_they_are_kept() {
     assert_eq!(left_behind(&world).len(), 4);
 }
 
-/// The old record of a session that has ended since would be a session again.
+/// Otherwise the legacy record of a session that has ended since would be a session again.
 #[test]
 fn a_rollback_drops_them_first_and_brings_back_no_session_that_has_ended() {
     let (mut world, sessions) = converting(3);
@@ -122,7 +123,7 @@ fn what_is_in_quarantine_is_tried_again_when_they_are_gone() {
     assert_eq!((state.phase, state.quarantined), (Phase::Converted, 1));
 }
 
-/// A record may have an id that was never given out: the counter of the old build may have been lost.
+/// A record may have an id that was never given out: the counter of the legacy build may have been lost.
 #[test]
 fn no_session_gets_an_id_that_is_left_behind() {
     for steps in [1, 3, 6, 8, 11, 14] {

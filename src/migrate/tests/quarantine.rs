@@ -1,4 +1,4 @@
-//! Records that were put aside and are tried again.
+//! Quarantined records that are retried.
 
 use super::*;
 use crate::stable::keys::TwoTexts;
@@ -41,7 +41,7 @@ fn what_is_in_quarantine_is_left_there_only_if_a_controller_says_so_and_is_liste
     assert_eq!(phase(&world), Phase::Converted);
     controls::finalize(&mut world.storage, world.now, true).unwrap();
 
-    // What the direct build does next: another migration is the current one, with units under numbers of its own.
+    // As the direct build does next: another migration is the current one, with numbers of its own.
     world.storage.migration.set_state(2, &MigrationState::default());
     for key in rubbish..=60 {
         let record = QuarantineRecord::new(format!("blob {key}"), vec![2]);
@@ -67,7 +67,8 @@ fn memories(world: &World) -> Memories {
     preflight::open_existing(world.raw.clone()).unwrap()
 }
 
-/// A staged world with these places of its five sessions in quarantine, of which the first has a damaged record there.
+/// Returns a staged world with these of its five sessions quarantined, the first with a damaged quarantine
+/// record.
 fn with_a_damaged_one(places: &[usize]) -> (World, Vec<u64>) {
     let (mut world, sessions) = layout_1();
     let ids: Vec<u64> = places.iter().map(|place| sessions[*place].0).collect();
@@ -185,7 +186,7 @@ fn a_page_is_no_longer_than_a_reply_whatever_the_records() {
     assert_eq!(seen, expected);
 }
 
-/// Whose sessions they are, their number and bytes in flight.
+/// Returns how many sessions an owner has, and their bytes in flight.
 fn held_by(world: &World, owner: u8) -> (usize, Option<u64>) {
     let table: Table<TwoTexts, u64> = Table::open(&memories(world), memory_ids::USAGE);
     let bytes = table.get(&TwoTexts("caller".into(), person(owner).to_text())).unwrap();
@@ -204,7 +205,7 @@ fn what_is_left_in_quarantine_for_good_is_held_against_nobody() {
         upgrade(&mut world);
         world.path = World::staged().path;
         run_to_end(&mut world);
-        // As a record that cuts messages off is put there: without being read.
+        // Quarantined without being read, like a poison record.
         let legacy = world.storage.sessions.metas.contains(&cut_off);
         assert!(legacy, "it was converted");
         let kept = QuarantineRecord {

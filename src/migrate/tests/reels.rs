@@ -1,7 +1,7 @@
-//! A second migration, quite unlike the first: units are larger than a message, stay where they are while they are
-//! in quarantine, are never touched, there is no way back, and it waits for the first one to be finalized.
+//! A second migration, unlike the first: its units are larger than a message, stay in place while they are
+//! quarantined, are never converted on touch, it has no rollback, and it waits until the first is finalized.
 //!
-//! Here is the migration; what the engine does with it is in `second.rs` and `as_they_go.rs`.
+//! What the engine does with it is in `second.rs` and `as_they_go.rs`.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ pub struct Reels {
     pub old: RefCell<BTreeMap<u64, Reel>>,
     pub new: RefCell<BTreeMap<u64, Reel>>,
     pub slices: Cell<u32>,
-    /// Reels that were given up in their middle.
+    /// Reels that were abandoned half-way.
     pub abandoned: RefCell<Vec<u64>>,
     /// Whether each is counted when its turn comes.
     pub counts_as_it_goes: bool,
@@ -149,8 +149,7 @@ impl Migration for Reels {
     }
 }
 
-/// Three reels, of which the second takes five messages and the third is torn, behind a first migration that is
-/// converted.
+/// Three reels after a converted first migration: the second reel takes five messages, the third is torn.
 pub fn reels() -> (World, Reels) {
     let (mut world, _) = layout_1();
     upgrade(&mut world);
@@ -165,7 +164,7 @@ pub fn reels() -> (World, Reels) {
 /// One message, after an upgrade.
 pub fn slice(world: &mut World, reels: &Reels) -> Progress {
     world.storage = Storage::open_existing(world.raw.clone()).unwrap_or_else(|_| {
-        // This build refuses layout 3; the one that carries such a migration would not.
+        // This build refuses layout 3; a build with such a migration would not.
         world.storage.layout.set(&Layout::SPLIT);
         let mut storage = Storage::open_existing(world.raw.clone()).unwrap();
         storage.layout.set(&EXTENTS);

@@ -1,4 +1,4 @@
-//! The way back: everything goes, what came since included, until it is closed for good.
+//! Rollback: everything is taken to layout 1, including what came since, until finalization.
 
 use super::*;
 

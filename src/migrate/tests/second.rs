@@ -1,5 +1,4 @@
-//! What the engine does with a second migration, whose units are larger than a message and stay where they are while
-//! they are in quarantine.
+//! A second migration, whose units are larger than a message and stay in place while they are quarantined.
 
 use super::reels::*;
 use super::*;
