@@ -2,8 +2,9 @@
 //! which of them are there.
 //!
 //! Owns: sessions, their rules, and which chunks have arrived. Does not own: where the bytes come from
-//! ([`ByteSource`]) and go ([`ByteSink`]), where sessions are kept ([`SessionStore`]), what time it is ([`Clock`]), and who may
-//! do what. Boundary: the standard library only; nothing of the IC, of uploads, assets or hashes.
+//! ([`ByteSource`]) and go ([`ByteSink`]), where sessions are stored ([`SessionStore`]), the time
+//! ([`Clock`]), and access control. Boundary: the standard library only; nothing of the IC, of uploads,
+//! assets or hashes.
 
 mod chunk_set;
 mod clock;

@@ -1,7 +1,7 @@
-//! The asset metadata of layout 1, frozen, and its way into today's type and back.
+//! The frozen asset metadata of layout 1, and its conversion to today's type and back.
 //!
-//! Never change a type in this file. Both ways take every struct apart without `..`, so that a field that
-//! is added to today's type fails to compile until somebody says what it is in layout 1.
+//! Never change a type in this file. Both directions destructure every struct without `..`, so that a field
+//! added to today's type fails to compile until somebody says what it is in layout 1.
 
 use candid::{CandidType, Deserialize};
 use serde_bytes::ByteBuf;

@@ -1,4 +1,4 @@
-//! Many records at a time: read along the table, written, and read back along the tables of layout 2.
+//! Bulk conversion: records are read along the table, written, and read back along the tables of layout 2.
 
 use super::SplitSessions;
 use super::write::{Made, join, make, read_back, remove};
@@ -8,7 +8,7 @@ use crate::session::{SessionId, Time};
 use crate::storage::Storage;
 use crate::upload::LegacySession;
 
-/// Records that are on the heap at a time, some kilobytes each.
+/// Records on the heap at a time, some kilobytes each.
 const AT_ONCE: usize = 64;
 
 impl Bulk for SplitSessions {
@@ -26,7 +26,7 @@ impl Bulk for SplitSessions {
             match has_room.and_then(|()| make(storage, session, now)) {
                 Ok((class, what)) => made.push((session, class.index(), what)),
                 Err(error) if made.is_empty() => return Err(error),
-                // The next call comes to it first.
+                // The next call reaches it first.
                 Err(_) => break,
             }
             if !room() {
@@ -37,7 +37,7 @@ impl Bulk for SplitSessions {
         if let (true, Some(error)) = (settled.is_empty(), failed) {
             return Err(error);
         }
-        // Up to the first that stays.
+        // Up to the first that stays a legacy record.
         let is_behind = |(session, unit): &(&LegacySession, &Settled)| session.id == unit.key;
         let behind = sessions.iter().zip(&settled).take_while(is_behind).count();
         storage.sessions.legacy.leave_behind(sessions.get(..behind).unwrap_or_default());
@@ -60,7 +60,7 @@ impl Bulk for SplitSessions {
     }
 }
 
-/// What became of records, and why one did not become what was written, if that is so of any. Such a record stays what it
+/// Returns the outcomes of records and, if one was not read back as written, why. Such a record stays as it
 /// was.
 fn read_all_back(
     storage: &mut Storage,

@@ -1,7 +1,7 @@
-//! The classes of legacy records, clean and dirty, and what becomes of each.
+//! The classes of legacy records, clean and dirty, and the treatment of each.
 //!
-//! A record is of the first class of [`Class`] that it fits. The `README.md` beside this file has the same
-//! table; a test compares the two.
+//! A record belongs to the first class of [`Class`] that it fits. The `README.md` beside this file has the
+//! same table; a test compares the two.
 
 use super::legacy::DecodeError;
 use super::{Split, Unconvertible};
@@ -75,12 +75,12 @@ classes! {
 }
 
 impl Class {
-    /// Place in [`CLASSES`].
+    /// Returns the index in [`CLASSES`].
     pub const fn index(self) -> usize {
         self as usize
     }
 
-    /// The class of a record that does not decode.
+    /// Returns the class of a record that does not decode.
     pub const fn of_undecodable(error: &DecodeError) -> Self {
         match error {
             DecodeError::Version(_) => Self::UnknownVersion,
@@ -88,7 +88,7 @@ impl Class {
         }
     }
 
-    /// The class of a record that has no place in layout 2.
+    /// Returns the class of a record that cannot be represented in layout 2.
     pub const fn of_unconvertible(error: &Unconvertible) -> Self {
         match error {
             Unconvertible::ForeignKey { .. } => Self::ForeignKey,
@@ -96,12 +96,12 @@ impl Class {
             Unconvertible::CountsDisagree { .. } => Self::CountsDisagree,
             Unconvertible::SizeDisagrees { .. } => Self::SizeDisagrees,
             Unconvertible::StrayChunk { .. } => Self::ExtraChunks,
-            // No legacy record makes a session whose owner is no principal.
+            // No legacy record makes a session whose owner is not a principal.
             Unconvertible::Owner(_) => Self::Undecodable,
         }
     }
 
-    /// The class of a record that is converted, by its time, its key, and its shape, in this order.
+    /// Returns the class of a convertible record, by its time, its key, and its shape, in this order.
     pub fn of_convertible(split: &Split, unit: TimeUnit, key_leads_elsewhere: bool) -> Self {
         let Split { session, meta } = split;
         let complete = session.received_idxs.contains_all_below(session.chunk_count());
@@ -128,29 +128,29 @@ impl Class {
     }
 }
 
-/// The unit that a time of layout 1 is in.
+/// The unit of a time in layout 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimeUnit {
     /// As it should be.
     Nanoseconds,
     /// A thousandth of it.
     Microseconds,
-    /// What JavaScript's `Date.now()` gives.
+    /// As JavaScript's `Date.now()` returns it.
     Milliseconds,
-    /// What Unix gives.
+    /// As Unix returns it.
     Seconds,
-    /// None of them makes a time at which a session can have been begun.
+    /// In no unit is it a time at which a session can have begun.
     Unknown,
 }
 
 /// 2020-01-01 UTC, nanoseconds: before the IC existed.
 const EARLIEST: u64 = 1_577_836_800_000_000_000;
 
-/// A clock of a subnet may run ahead of another's, but not by more than this, seconds.
+/// Largest lead of one subnet's clock over another's, in seconds.
 const CLOCK_SKEW_SECONDS: u64 = 24 * 60 * 60;
 
 impl TimeUnit {
-    /// The unit in which `time` lies between 2020 and now.
+    /// Returns the unit in which `time` lies between 2020 and now.
     pub fn of(time: u64, now: Time) -> Self {
         let latest = now.plus_seconds(CLOCK_SKEW_SECONDS).as_nanos();
         let units = [Self::Nanoseconds, Self::Microseconds, Self::Milliseconds, Self::Seconds];
@@ -161,7 +161,7 @@ impl TimeUnit {
         units.into_iter().find(fits).unwrap_or(Self::Unknown)
     }
 
-    /// `time`, read in this unit; `now` where it is no time.
+    /// Returns `time` read in this unit; `now` if it is not a time.
     pub fn read(self, time: u64, now: Time) -> Time {
         match self {
             Self::Unknown => now,

@@ -1,4 +1,4 @@
-//! What each old field becomes, and back.
+//! Conversion of a record of layout 1 to layout 2 and back, field by field.
 
 use candid::Principal;
 
@@ -7,7 +7,7 @@ use crate::session::{ChunkSet, Session, SessionId, SessionMeta, SessionStatus, T
 use crate::stable::Record as _;
 use crate::upload::UploadMeta;
 
-/// What a legacy record becomes.
+/// A legacy record after conversion.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Split {
     /// The session's half.
@@ -17,13 +17,13 @@ pub struct Split {
 }
 
 impl Split {
-    /// Whether two are the same to the byte. A float of the metadata that is no number is not equal to itself.
+    /// Returns whether both are the same to the byte. A NaN in the metadata is not equal to itself.
     pub fn is_same(&self, other: &Self) -> bool {
         self.session == other.session && self.meta.encode() == other.meta.encode()
     }
 }
 
-/// Why a record has no place in layout 2.
+/// Why a record cannot be represented in layout 2.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unconvertible {
     /// The record is stored under the key of another session.
@@ -42,7 +42,7 @@ pub enum Unconvertible {
         /// Second count.
         chunk_count: u32,
     },
-    /// The declared size is not that many chunks.
+    /// The declared size does not make that many chunks.
     #[error(
         "{bytes} bytes in chunks of {chunk_size} are {implied} chunks, expected_chunks is {expected_chunks}"
     )]
@@ -67,7 +67,7 @@ pub enum Unconvertible {
         /// Number of chunks of the file.
         chunks: u32,
     },
-    /// The owner of a session is no principal.
+    /// The owner of a session is not a principal.
     #[error("the owner {0:02x?} is no principal")]
     Owner(Vec<u8>),
 }
@@ -88,11 +88,11 @@ pub const FIELDS: &[(&str, &str)] = &[
     ("blob_id", "UploadMeta.blob_id"),
 ];
 
-/// Takes the record under the key `id` apart. `stored` are the chunks that are really there; `last_seen` is the last activity
-/// if layout 1 noted one.
+/// Converts the record under the key `id`. `stored` are the chunks that are really there; `last_seen` is the
+/// last activity if layout 1 recorded one.
 ///
 /// # Errors
-/// See [`Unconvertible`]; such a record goes to quarantine.
+/// See [`Unconvertible`]; such a record is quarantined.
 pub fn convert(
     id: SessionId,
     legacy: LegacyUploadSession,
@@ -161,7 +161,7 @@ pub fn convert(
     Ok(Split { session, meta })
 }
 
-/// Puts a record together again: the inverse of [`convert`], field by field.
+/// Rebuilds a record: the inverse of [`convert`], field by field.
 pub fn revert(id: SessionId, split: Split) -> Result<LegacyUploadSession, Unconvertible> {
     // No `..` here either.
     let Split { session, meta } = split;

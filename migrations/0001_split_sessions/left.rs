@@ -1,8 +1,9 @@
-//! Records that are left in quarantine for good: what their owners still hold for them is given back.
+//! Records left in quarantine for good: releases what their owners still hold for them.
 //!
-//! A record that decodes is on no account and in no index any more. Of one that does not, or that was put aside without being
-//! read, the owner's part was kept for the case that it is tried again. Its chunks stay, and so do their bytes on the accounts of
-//! its capsule and of the canister, since nobody can tell which chunks they are.
+//! A record that decodes is on no account and in no index any more. For one that does not decode, or was
+//! quarantined without being read, the owner's share was kept in case of a retry. Its chunks stay, and so do
+//! their bytes on the accounts of its capsule and of the canister, since nobody can tell which chunks they
+//! are.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +16,7 @@ use crate::api::{Error, Result};
 use crate::session::{SessionId, Time};
 use crate::storage::Storage;
 
-/// Gives the owners of everything in quarantine back what they hold for it.
+/// Releases what the owners of quarantined records hold for them.
 pub fn settle_owners(storage: &mut Storage, migration: u16) -> Result<()> {
     let mut undecodable = BTreeSet::new();
     for key in storage.migration.quarantine.keys(migration, None, usize::MAX) {
@@ -35,7 +36,7 @@ pub fn settle_owners(storage: &mut Storage, migration: u16) -> Result<()> {
     let mut owners = BTreeSet::new();
     for (owner, id) in storage.index.owners_of(&undecodable) {
         if let Ok(Some(kept)) = storage.migration.quarantine.get(migration, id.0) {
-            // Its owner is to be told what became of it, as before.
+            // Its owner is still to be told its outcome.
             let kept =
                 crate::migrate::QuarantineRecord { owner: Some(ByteBuf::from(owner.as_slice())), ..kept };
             storage.migration.quarantine.insert(migration, id.0, &kept);
@@ -44,7 +45,8 @@ pub fn settle_owners(storage: &mut Storage, migration: u16) -> Result<()> {
         owners.insert(owner);
     }
     for owner in owners {
-        // One of the owner's other sessions may be damaged: then its bytes are not known, and the account stays as it is.
+        // If another of the owner's sessions is damaged, its bytes are unknown, and the account stays as it
+        // is.
         if let Ok(bytes) = in_flight(storage, owner) {
             storage.usage.set_in_flight(owner, bytes);
         }
@@ -52,7 +54,7 @@ pub fn settle_owners(storage: &mut Storage, migration: u16) -> Result<()> {
     Ok(())
 }
 
-/// Bytes of the sessions that an owner has.
+/// Returns the bytes of an owner's sessions.
 fn in_flight(storage: &Storage, owner: Principal) -> Result<u64> {
     let mut bytes = 0_u64;
     for id in storage.index.of(owner, None, usize::MAX) {

@@ -1,4 +1,4 @@
-//! Layout 1 as it was, frozen: the record of an upload session, twelve fields, Candid `(1 : nat16, record)`.
+//! The frozen record of layout 1: an upload session of twelve fields, Candid `(1 : nat16, record)`.
 //!
 //! Never change a type in this file.
 
@@ -19,7 +19,7 @@ pub struct LegacyUploadSession {
     pub capsule_id: String,
     /// Who uploads.
     pub caller: Principal,
-    /// When the session was begun, nanoseconds.
+    /// When the session began, nanoseconds.
     pub created_at: u64,
     /// Number of chunks.
     pub expected_chunks: u32,
@@ -86,7 +86,7 @@ impl Wire for LegacyStatus {
     }
 }
 
-/// Stored bytes are no record of layout 1.
+/// Stored bytes are not a record of layout 1.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// A version that no release has written.
@@ -99,16 +99,16 @@ pub enum DecodeError {
 
 const VERSION: u16 = 1;
 
-/// Room for the value of most records, bytes.
+/// Capacity for the value of most records, bytes.
 const USUAL_BYTES: usize = 512;
 
 impl LegacyUploadSession {
-    /// The record of stored bytes.
+    /// Decodes stored bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         Self::read_behind_header(bytes).map_or_else(|| Self::decode_by_library(bytes), Ok)
     }
 
-    /// The record and the bytes of its value, if the bytes are what [`Self::encode`] writes.
+    /// Returns the record of stored bytes, if they are what [`Self::encode`] writes.
     fn read_behind_header(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader::of(behind_header(bytes)?);
         let version = u16::read(&mut reader)?;
@@ -116,7 +116,7 @@ impl LegacyUploadSession {
         (version == VERSION && reader.is_at_end()).then_some(record)
     }
 
-    /// The record of any bytes that are Candid of its type.
+    /// Decodes any bytes that are Candid of this type.
     pub fn decode_by_library(bytes: &[u8]) -> Result<Self, DecodeError> {
         let unreadable = |error: candid::Error| DecodeError::Bytes(error.to_string());
         let mut values = IDLDeserialize::new(bytes).map_err(unreadable)?;
@@ -130,25 +130,26 @@ impl LegacyUploadSession {
         Ok(record)
     }
 
-    /// The bytes as they were stored.
+    /// Returns the bytes as they were stored.
     pub fn encode(&self) -> Vec<u8> {
         [HEADER, &self.value()].concat()
     }
 
-    /// BLAKE3 of a stored record, whatever it is: of its value where it has our type table, else of all its bytes.
+    /// Returns the BLAKE3 of a stored record: of its value if it has our type table, otherwise of all its
+    /// bytes.
     pub fn digest_of_stored(bytes: &[u8]) -> [u8; 32] {
         blake3::hash(behind_header(bytes).unwrap_or(bytes)).into()
     }
 
-    /// [`Self::digest_of_stored`] of `stored`, if this is the record of these bytes. They may be another encoder's: then
-    /// they must decode to it.
+    /// Returns [`Self::digest_of_stored`] of `stored`, if these bytes decode to this record. They may come
+    /// from another encoder.
     pub fn digest_as_stored(&self, stored: &[u8]) -> Option<[u8; 32]> {
         let value = self.value();
         if behind_header(stored).is_some_and(|stored| is_same(stored, &value)) {
             return Some(blake3::hash(&value).into());
         }
         let decoded = Self::decode(stored).ok()?;
-        // By their bytes: a float that is no number is not equal to itself.
+        // Compared as bytes: a NaN is not equal to itself.
         (decoded.value() == value).then(|| Self::digest_of_stored(stored))
     }
 
@@ -159,7 +160,7 @@ impl LegacyUploadSession {
         value
     }
 
-    /// Where the chunks of the session lie: they stay there.
+    /// Returns where the chunks of the session lie: they stay there.
     pub fn chunk_prefix(&self) -> ChunkPrefix {
         ChunkPrefix::of(&self.provisional_memory_id, SessionId(self.session_id))
     }

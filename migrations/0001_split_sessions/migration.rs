@@ -1,4 +1,4 @@
-//! The migration as the engine sees it: a unit is a session, by its id.
+//! Migration 1 as the engine sees it: a unit is a session, by its id.
 
 use candid::Principal;
 
@@ -32,16 +32,17 @@ static PLAN: Plan = Plan {
     fields: FIELDS,
 };
 
-/// What writing a record and reading it back takes, after the figures in `docs/migration-costs.md`;
+/// Instructions of writing a record and reading it back, from the figures in `docs/migration-costs.md`;
 /// `tests/migration_dry_run.rs` compares the two.
 const WRITE_INSTRUCTIONS: u64 = 100_000;
 
-/// A session under a higher id has a damaged key: no counter comes that far, and behind it would be no ids left for others.
+/// A session under a higher id has a damaged key: no counter gets that far, and no ids would be left for
+/// others.
 const LARGEST_ID: u64 = u64::MAX >> 1;
 
 impl SplitSessions {
-    /// Whether a session that is a legacy record, or was one and is in quarantine, is this principal's, as the indexes
-    /// have it or the record says.
+    /// Returns whether a session that is, or was, a legacy record belongs to this principal, according to the
+    /// indexes or the record.
     pub fn is_of(&self, storage: &Storage, key: u64, who: Principal) -> Result<bool> {
         if storage.index.contains(SessionId(key), who) {
             return Ok(true);
@@ -70,8 +71,8 @@ impl Migration for SplitSessions {
         Ok(held(storage)?)
     }
 
-    /// The old build may have kept sessions under ids that the counter does not know. What is begun from now on must be
-    /// behind all of them: behind the mark of those that are left behind, and behind those that are counted.
+    /// The legacy build may have kept sessions under ids that the counter does not know. Sessions begun from
+    /// now on must have higher ids than all of them.
     fn prepare(&self, storage: &mut Storage) -> Result<()> {
         let ids = &mut storage.sessions.ids;
         let last = storage.sessions.legacy.last_id().filter(|last| *last <= LARGEST_ID);
@@ -113,7 +114,7 @@ impl Migration for SplitSessions {
         limit: usize,
         each: &mut dyn FnMut(u64, [u8; 32]) -> bool,
     ) -> Result<()> {
-        // One walk through the table instead of one for each record.
+        // One walk along the table instead of one for each record.
         for (key, raw) in storage.sessions.legacy.raw_after(after).take(limit) {
             if !each(key, LegacyUploadSession::digest_of_stored(&raw)) {
                 break;
@@ -151,7 +152,7 @@ impl Migration for SplitSessions {
         }
         let QuarantineRecord { reason: _, raw, beside, was_indexed, owner: _ } = kept;
         let noted = beside.map(Time::from_nanos);
-        // One that was in no index gets its key, its time and its accounts when it is converted.
+        // A record that was in no index gets its key, its time and its accounts when it is converted.
         let was_indexed = was_indexed.unwrap_or(true);
         if was_indexed && let Ok(legacy) = LegacyUploadSession::decode(&raw) {
             let last_seen = noted.unwrap_or(Time::from_nanos(legacy.created_at));
@@ -162,7 +163,7 @@ impl Migration for SplitSessions {
                 storage.index.insert_without_key(id, legacy.caller, last_seen);
             }
         }
-        // What was put aside without being read has kept its owner, and lost its activity.
+        // A record quarantined without being read has kept its owner, and lost its activity.
         if was_indexed && let Some(last_seen) = noted {
             storage.index.touch(id, Time::default(), last_seen);
         }
@@ -174,7 +175,7 @@ impl Migration for SplitSessions {
         let gone = || Error::not_found("legacy session", key);
         let legacy = storage.sessions.legacy.take(key)?.ok_or_else(gone)?;
         let id = SessionId(key);
-        // The record is not looked at: that may be what cut the message off. Where it is indexed, its activity is.
+        // The record is not read: that may be what trapped. Only its index entry is.
         let was_indexed = Some(legacy.noted.is_some_and(|seen| storage.index.is_active_at(id, seen)));
         withdraw(storage, id, None, legacy.noted)?;
         Ok(QuarantineRecord { was_indexed, ..set_aside(legacy, reason) })
@@ -253,7 +254,7 @@ impl Reversal for SplitSessions {
     }
 }
 
-/// The legacy record of a session of layout 2, if converting that gives the same session again.
+/// Returns the legacy record of a session of layout 2, if converting it gives the same session again.
 fn leads_back(
     storage: &Storage,
     id: SessionId,

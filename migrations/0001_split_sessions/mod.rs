@@ -1,8 +1,8 @@
 //! Migration 1: an in-flight `UploadSessionMeta` becomes a `Session` and an `UploadMeta`.
 //!
 //! The destination of every old field is in the `README.md` beside this file, and in [`convert`], which
-//! takes the record apart field by field: a field that is added to the frozen type fails to compile until
-//! somebody says where it goes.
+//! destructures the record: a field added to the frozen type fails to compile until somebody says where it
+//! goes.
 
 mod asset;
 mod bulk;

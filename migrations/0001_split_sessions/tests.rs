@@ -33,7 +33,7 @@ proptest! {
     fn new_to_old_to_new_is_the_identity((legacy, stored, last_seen) in record()) {
         let id = SessionId(legacy.session_id);
         let split = convert(id, legacy, stored.clone(), last_seen).unwrap();
-        // The last activity is kept beside the record and given back to the conversion.
+        // The last activity is stored beside the record and passed to the conversion.
         let seen = Some(split.session.session_meta.last_seen);
         let again = convert(id, revert(id, split.clone()).unwrap(), stored, seen).unwrap();
         prop_assert_eq!(again, split);
@@ -47,7 +47,7 @@ proptest! {
 }
 
 proptest! {
-    /// The short way and the library agree on every record, and on every byte string near one.
+    /// The fast reader and the library agree on every record, and on every byte string near one.
     #[test]
     fn the_short_way_is_the_librarys((legacy, ..) in record(), place in any::<prop::sample::Index>(), bit in 0u8..8) {
         let bytes = legacy.encode();
@@ -58,7 +58,7 @@ proptest! {
         let mut changed = bytes.clone();
         let place = HEADER.len() + place.index(bytes.len() - HEADER.len());
         changed[place] ^= 1 << bit;
-        // Written out, since a changed float may be a NaN, which is not equal to itself.
+        // Compared as text, since a changed float may be a NaN, which is not equal to itself.
         let in_words = |decoded| format!("{decoded:?}");
         let by_library = LegacyUploadSession::decode_by_library(&changed);
         prop_assert_eq!(in_words(LegacyUploadSession::decode(&changed)), in_words(by_library));

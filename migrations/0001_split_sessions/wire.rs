@@ -1,16 +1,17 @@
 //! The value part of a Candid message, read and written without its type table.
 //!
-//! Every record of layout 1 begins with the same 504 bytes: the magic, the type table, and the types of the two
-//! arguments. The library decodes that table anew for each record, which is most of what a record costs. This
-//! module recognises the table and reads what is behind it; whatever it does not recognise, it leaves to the
-//! library. It is strict: it takes only what the encoder writes, so that one record has one form here.
+//! Every record of layout 1 begins with the same 504 bytes: the magic, the type table, and the types of the
+//! two arguments. The library decodes that table again for each record, which is most of what a record costs.
+//! This module recognises the table and reads the value after it; whatever it does not recognise, it leaves
+//! to the library. It is strict: it accepts only what the encoder writes, so that one record has one encoding
+//! here.
 //!
 //! ```text
 //! nat64, nat32, nat16, nat8, float32   little-endian
 //! text, vec                            length as LEB128, then the bytes or elements
 //! opt                                  0, or 1 and the value
 //! principal                            1, length as LEB128, bytes
-//! variant                              place of the case by hash, as LEB128, then its value
+//! variant                              index of the case by hash, as LEB128, then its value
 //! record                               the fields by hash of their names
 //! ```
 
@@ -19,16 +20,16 @@ use serde_bytes::ByteBuf;
 
 use crate::leb128;
 
-/// What a record begins with; the version and the record follow.
+/// Header of every record; the version and the record follow.
 pub const HEADER: &[u8] = include_bytes!("golden/header.bin");
 
-/// The value part of a message with our [`HEADER`]; nothing for any other.
+/// Returns the value part of a message with our [`HEADER`]; `None` for any other.
 pub fn behind_header(message: &[u8]) -> Option<&[u8]> {
     let (header, value) = message.split_at_checked(HEADER.len())?;
     is_same(header, HEADER).then_some(value)
 }
 
-/// Whether bytes are equal, by words. In wasm the comparison of slices goes byte by byte and takes ten times as long.
+/// Compares bytes by words. In wasm, comparing slices goes byte by byte and takes ten times as long.
 pub fn is_same(left: &[u8], right: &[u8]) -> bool {
     let ((left_words, left_rest), (right_words, right_rest)) = (left.as_chunks(), right.as_chunks());
     let mut pairs = left_words.iter().zip(right_words);
@@ -37,7 +38,7 @@ pub fn is_same(left: &[u8], right: &[u8]) -> bool {
         && left_rest == right_rest
 }
 
-/// Bytes that are being read.
+/// A cursor over the bytes of a value.
 pub struct Reader<'a> {
     rest: &'a [u8],
 }
@@ -48,7 +49,7 @@ impl<'a> Reader<'a> {
         Self { rest: value }
     }
 
-    /// Whether everything is read.
+    /// Returns whether everything is read.
     pub const fn is_at_end(&self) -> bool {
         self.rest.is_empty()
     }
@@ -65,7 +66,7 @@ impl<'a> Reader<'a> {
         Some(*taken)
     }
 
-    /// A LEB128 number in its shortest form, below 2^28: nothing here is that long.
+    /// Reads a LEB128 number in its shortest encoding, below 2^28: nothing here is that long.
     fn length(&mut self) -> Option<usize> {
         leb128::take_shortest(&mut self.rest, 4).map(|value| value as usize)
     }
@@ -77,7 +78,7 @@ fn write_length(value: usize, out: &mut Vec<u8>) {
 
 /// A value as the encoder writes it.
 pub trait Wire: Sized {
-    /// Reads it; nothing when the bytes are not what the encoder writes.
+    /// Reads it; `None` if the bytes are not what the encoder writes.
     fn read(reader: &mut Reader<'_>) -> Option<Self>;
 
     /// Writes it.
@@ -161,7 +162,7 @@ impl<T: Wire> Wire for Option<T> {
 impl Wire for Vec<String> {
     fn read(reader: &mut Reader<'_>) -> Option<Self> {
         let len = reader.length()?;
-        // Nothing is reserved for a length that the bytes do not bear out.
+        // Nothing is reserved for a length that the bytes do not back.
         let mut texts = Self::new();
         for _ in 0..len {
             texts.push(String::read(reader)?);
@@ -234,7 +235,7 @@ macro_rules! variant {
 
 pub(super) use {record, variant};
 
-/// The names behind the places, for the test that they are sorted by hash.
+/// Field or case names in the order of their hashes, for the test that checks that order.
 #[cfg(test)]
 pub trait Listed {
     /// In the order in which they are written.

@@ -1,4 +1,4 @@
-//! What becomes of a record, written and read back.
+//! Writing a converted record, and reading it back.
 
 use candid::Principal;
 
@@ -16,15 +16,15 @@ use crate::upload::{
     leave_receipt,
 };
 
-/// What was made of a record.
+/// Result of writing a record.
 pub enum Made {
-    /// A session of layout 2, which is written and still to be read back.
+    /// A session of layout 2 that is written and must still be read back.
     Written(Box<Split>),
-    /// What it is now.
+    /// A final outcome.
     Settled(Fate),
 }
 
-/// Makes of a record what its class says. An error leaves everything as it was.
+/// Treats a record as its class says. An error leaves everything as it was.
 pub fn make(storage: &mut Storage, legacy: &LegacySession, now: Time) -> Result<(Class, Made)> {
     let id = SessionId(legacy.id);
     let Examined { class, verdict } = examine(storage, legacy, now)?;
@@ -60,7 +60,7 @@ pub fn make(storage: &mut Storage, legacy: &LegacySession, now: Time) -> Result<
     Ok((class, Made::Settled(fate)))
 }
 
-/// The same, with what was written read back at once.
+/// The same, reading what was written back at once.
 pub fn settle(storage: &mut Storage, legacy: &LegacySession, now: Time) -> Result<(Class, Fate)> {
     let (class, made) = make(storage, legacy, now)?;
     let fate = match made {
@@ -70,13 +70,14 @@ pub fn settle(storage: &mut Storage, legacy: &LegacySession, now: Time) -> Resul
     Ok((class, fate))
 }
 
-/// A record as it is kept in quarantine.
+/// Returns a record as it is quarantined.
 pub fn set_aside(legacy: LegacySession, reason: String) -> QuarantineRecord {
     let LegacySession { id: _, raw, noted } = legacy;
     QuarantineRecord { beside: noted.map(Time::as_nanos), ..QuarantineRecord::new(reason, raw) }
 }
 
-/// The digest of a record, if what is stored is the session that was made of it, and leads back to it.
+/// Returns the digest of a record, if what is stored is the session that was made of it, and leads back to
+/// it.
 pub fn read_back(legacy: &LegacySession, written: &Split, stored: Split) -> Result<[u8; 32]> {
     let id = legacy.id;
     let is_written = stored.session == written.session;
@@ -86,18 +87,18 @@ pub fn read_back(legacy: &LegacySession, written: &Split, stored: Split) -> Resu
         .ok_or_else(|| Error::Internal(format!("session {id} is not stored as it was written")))
 }
 
-/// Takes out what [`Made::Written`] has written.
+/// Removes what [`Made::Written`] has written.
 pub fn remove(storage: &mut Storage, id: SessionId) {
     storage.sessions.sessions.remove(&id.0);
     storage.sessions.metas.remove(&id.0);
 }
 
-/// A session of layout 2, both halves.
+/// Returns both halves of a session of layout 2.
 pub fn stored(storage: &Storage, id: SessionId) -> Result<Split> {
     join(id, storage.sessions.sessions.get(&id.0), storage.sessions.metas.get(&id.0))
 }
 
-/// The halves of a session as they were found.
+/// Joins the halves of a session as they were found.
 pub fn join(
     id: SessionId,
     session: std::result::Result<Option<SessionRecord>, StableError>,
@@ -108,7 +109,7 @@ pub fn join(
     Ok(Split { session, meta: meta?.ok_or_else(gone)? })
 }
 
-/// The legacy record that a session of layout 2 projects back to, as it is stored.
+/// Returns the stored legacy record that a session of layout 2 projects back to.
 #[cfg(test)]
 pub(super) fn projected(storage: &Storage, id: SessionId) -> Result<LegacyUploadSession> {
     projection(id, stored(storage, id)?)
@@ -132,8 +133,8 @@ fn read_back_at_once(storage: &mut Storage, legacy: &LegacySession, split: &Spli
     digest
 }
 
-/// Writes a session that is in no index and on no account, since layout 1 of the first public release has neither, and
-/// reads it back.
+/// Writes and reads back a session that is in no index and on no account, since layout 1 of the first public
+/// release has neither.
 fn write_indexed(
     storage: &mut Storage,
     legacy: &LegacySession,
@@ -162,7 +163,7 @@ fn write_indexed(
     Ok(digest)
 }
 
-/// Bytes of a session that are not stored.
+/// Returns the bytes of a session that are not stored.
 pub fn bytes_missing(storage: &Storage, legacy: &LegacyUploadSession) -> u64 {
     let bytes = legacy.asset_metadata.bytes();
     let chunk = |idx: u32| {
@@ -174,8 +175,8 @@ pub fn bytes_missing(storage: &Storage, legacy: &LegacyUploadSession) -> u64 {
     bytes.saturating_sub(stored)
 }
 
-/// Takes a record that is put aside out of the sessions in flight: it must neither expire nor stop a list. Its key
-/// stays, so that a repeated begin does not make a second session of it.
+/// Removes a quarantined record from the sessions in flight: it must neither expire nor stop a list. Its key
+/// stays, so that a repeated begin does not make a second session.
 pub fn withdraw(
     storage: &mut Storage,
     id: SessionId,

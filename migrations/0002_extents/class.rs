@@ -1,4 +1,4 @@
-//! The classes of unit, and what becomes of each.
+//! The classes of unit, and the treatment of each.
 
 use crate::migrate::{ClassPlan, Treatment};
 
@@ -13,7 +13,7 @@ pub enum Class {
     DamagedSession,
     /// A committed blob whose bytes are not what was committed.
     DamagedBlob,
-    /// A unit that cut a message off.
+    /// A unit whose message trapped.
     CutOff,
 }
 
@@ -35,7 +35,7 @@ pub const CLASSES: &[ClassPlan] = &[
 ];
 
 impl Class {
-    /// Its place in [`CLASSES`].
+    /// Returns its index in [`CLASSES`].
     pub const fn index(self) -> usize {
         self as usize
     }

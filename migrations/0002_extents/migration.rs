@@ -1,4 +1,4 @@
-//! The migration as the engine sees it.
+//! Migration 2 as the engine sees it.
 
 use super::class::{CLASSES, Class};
 use super::{blob, session};
@@ -38,7 +38,7 @@ static PLAN: Plan = Plan {
     ],
 };
 
-/// What moving a unit without bytes takes: its records and the two tables of free extents.
+/// Instructions of moving a unit without bytes: its records and the two tables of free extents.
 const UNIT_INSTRUCTIONS: u64 = 500_000;
 
 /// Each byte of a blob is read, written, read back and hashed by SHA-256, which is nearly all of it: `docs/costs.md`.
@@ -97,7 +97,7 @@ impl Migration for MoveToExtents {
     }
 
     fn classify(&self, storage: &Storage, key: u64, _: Time) -> Result<Classified> {
-        // Whether a blob is damaged is known when all of it has been read.
+        // Whether a blob is damaged is only known once all of it has been read.
         let class = if is_session(storage, key)? { Class::Session } else { Class::Blob };
         Ok(Classified { class: class.index(), reason: None })
     }
@@ -148,7 +148,7 @@ impl Migration for MoveToExtents {
 
     fn abandon(&self, storage: &mut Storage, _: u64, progress: Vec<u8>) {
         if let Some(extents) = extents_of(&progress) {
-            // Room that was taken for this unit and nothing else; a damaged table shows at the next call.
+            // Room allocated for this unit alone; a damaged table shows at the next call.
             let _ = storage.blobs.extents_mut().free(&extents);
         }
     }
@@ -170,8 +170,8 @@ impl Migration for MoveToExtents {
     }
 }
 
-/// The chunk map keeps its memory when its chunks are gone, so that the extents need as much again. Files and sessions count
-/// with their whole length, chunks that have not arrived included.
+/// Says whether the payload fits a second time: the chunk map keeps its memory when its chunks are gone.
+/// Files and sessions count with their whole length, chunks that have not arrived included.
 fn lacks_room(storage: &Storage) -> Result<Option<String>> {
     let extents = storage.blobs.extents();
     let needed = storage.usage.total()?.saturating_sub(extents.taken_bytes()?);
@@ -181,7 +181,7 @@ fn lacks_room(storage: &Storage) -> Result<Option<String>> {
     Ok((needed > left).then(lacks))
 }
 
-/// Where a unit that is so far has its room.
+/// Returns the extents of a unit in progress.
 pub fn extents_of(progress: &[u8]) -> Option<Extents> {
     let blob = PayloadState::decode(progress).ok().and_then(|state| state.extents);
     let session = || session::Progress::decode(progress).ok().map(|progress| progress.extents);

@@ -1,5 +1,5 @@
-//! A session in flight, chunk by chunk. Its client goes on meanwhile: chunks that come in between are copied in a
-//! later slice, and the session changes over when none is left.
+//! Moves a session in flight chunk by chunk. Its client goes on meanwhile: chunks that arrive in between are
+//! copied in a later slice, and the session switches over when none is left.
 
 use sha2::{Digest, Sha256};
 
@@ -13,7 +13,7 @@ use crate::stable::{Record, codec};
 use crate::storage::Storage;
 use crate::upload::{UploadMeta, mapped_sessions};
 
-/// How far a session is.
+/// Progress of a session.
 #[derive(minicbor::Encode, minicbor::Decode, Clone, Debug, PartialEq, Eq)]
 pub struct Progress {
     /// Where its bytes go.
@@ -42,7 +42,8 @@ impl Record for Progress {
     }
 }
 
-/// SHA-256 of what must survive of a session: both its records. Its bytes are compared chunk by chunk.
+/// Returns the SHA-256 of what must survive of a session: both its records. Its bytes are compared chunk by
+/// chunk.
 ///
 /// # Errors
 /// A damaged record.
@@ -56,7 +57,7 @@ pub fn weigh(storage: &Storage, id: SessionId) -> Result<[u8; 32]> {
         .into())
 }
 
-/// Bytes of a session that have arrived.
+/// Returns the bytes of a session that have arrived.
 ///
 /// # Errors
 /// A damaged record.
@@ -67,7 +68,7 @@ pub fn bytes_received(storage: &Storage, id: SessionId) -> Result<u64> {
 /// Copies chunks until none is left or the message is full.
 ///
 /// # Errors
-/// A damaged record, or no room. The session is as it was, and has no room in extents.
+/// A damaged record, or no room. The session is as it was, and occupies no extents.
 pub fn convert(storage: &mut Storage, id: SessionId, work: &mut Work<'_>) -> Result<Advance> {
     let (session, meta) = records(storage, id)?;
     let replaced = storage.payload_of(id)?.replaced;
@@ -77,7 +78,7 @@ pub fn convert(storage: &mut Storage, id: SessionId, work: &mut Work<'_>) -> Res
         Progress::decode(&work.progress).map_err(Error::Internal)?
     };
     if progress.replaced != replaced {
-        // Any of the chunks that were copied may have been replaced since.
+        // Any of the copied chunks may have been replaced since.
         progress = Progress { copied: Vec::new(), replaced, ..progress };
     }
     let prefix = ChunkPrefix::of(&meta.provisional_memory_id, id);
@@ -91,7 +92,7 @@ pub fn convert(storage: &mut Storage, id: SessionId, work: &mut Work<'_>) -> Res
             change_over(storage, id, prefix, progress.extents)?;
             (Class::Session, Fate::Converted(weigh(storage, id)?))
         }
-        // It stays where it is, and goes on as far as it can.
+        // It stays in place, and goes on as far as it can.
         Moved::Damaged(reason) => {
             let kept = QuarantineRecord::new(format!("session {id}: {reason}"), weigh(storage, id)?.to_vec());
             (Class::DamagedSession, Fate::Quarantined(kept))
@@ -100,7 +101,7 @@ pub fn convert(storage: &mut Storage, id: SessionId, work: &mut Work<'_>) -> Res
     Ok(Advance::Done { class: class.index(), fate })
 }
 
-/// Lets the session have its bytes where they were copied to.
+/// Switches the session to the copied bytes.
 fn change_over(storage: &mut Storage, id: SessionId, prefix: ChunkPrefix, extents: Extents) -> Result<()> {
     let mut payload = storage.payload_of(id)?;
     payload.extents = Some(extents);

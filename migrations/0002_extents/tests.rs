@@ -1,4 +1,4 @@
-//! Payload on its way from the chunk map into extents, message by message, with clients at work in between.
+//! Payload moving from the chunk map into extents, message by message, with clients at work in between.
 
 mod damaged;
 mod full;
@@ -16,7 +16,7 @@ const CHUNK: usize = CHUNK_SIZE as usize;
 
 const MIGRATION: MoveToExtents = MoveToExtents { layouts: ALL_LAYOUTS };
 
-/// A message that has room for one chunk.
+/// A message that has budget for one chunk.
 struct OneChunk;
 
 impl Meter for OneChunk {
@@ -37,7 +37,7 @@ fn finalized_on(raw: RawMemory) -> World {
     world
 }
 
-/// One message, behind an upgrade.
+/// Runs one message, after an upgrade.
 fn message(world: &mut World) -> Progress {
     world.restart(Box::<crate::upload::path::direct::DirectPath>::default());
     let message = Message { now: world.now, meter: &OneChunk, budget: 0 };
@@ -76,7 +76,8 @@ fn in_extents(world: &World, locator: &str) -> bool {
     matches!(blob.place, Place::Extents(_))
 }
 
-/// The chunk map is empty once the timer has been, and the region holds exactly these files and sessions.
+/// Asserts that the chunk map is empty once the timer has run, and that the region holds exactly these files
+/// and sessions.
 fn assert_all_moved(world: &mut World, lens: &[usize]) {
     while !world.service().sweep().unwrap() {}
     assert_eq!(world.storage.blobs.chunk_total(), 0, "nothing is left in the chunk map");
@@ -193,7 +194,7 @@ fn clients_go_on_in_the_middle_of_it() {
     assert_all_moved(&mut world, &[large.len(), CHUNK + 1]);
 }
 
-/// Runs until a unit is on its way, and says which.
+/// Runs until a unit is in progress, and returns it.
 fn in_the_middle(world: &mut World) -> u64 {
     loop {
         assert_eq!(message(world), Progress::More, "no unit is larger than a message");
@@ -272,7 +273,7 @@ fn a_unit_has_the_price_of_its_bytes() {
     );
 }
 
-/// A chunk that was copied already and is replaced then is copied again.
+/// A chunk that is replaced after it was copied is copied again.
 #[test]
 fn chunks_that_clients_replace_on_the_way_are_copied_again() {
     for blake3 in [false, true] {

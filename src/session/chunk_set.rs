@@ -1,4 +1,4 @@
-//! A set of chunk numbers, kept as the ranges it is made of.
+//! A set of chunk numbers, stored as ranges.
 //!
 //! Chunks mostly arrive in order, so most sets are one range. The worst case, every other chunk of
 //! 16,384, is 8,192 ranges or 64 KiB.
@@ -13,12 +13,12 @@ pub struct ChunkSet {
 }
 
 impl ChunkSet {
-    /// The empty set.
+    /// Returns the empty set.
     pub const fn new() -> Self {
         Self { ranges: BTreeMap::new() }
     }
 
-    /// The set of these ranges; `None` unless they are ascending, disjoint and not adjacent.
+    /// Makes the set of these ranges; `None` unless they are ascending, disjoint and not adjacent.
     pub fn from_ranges(ranges: &[(u32, u32)]) -> Option<Self> {
         let well_formed = ranges.iter().all(|(first, last)| first <= last)
             && ranges.windows(2).all(|pair| match pair {
@@ -28,7 +28,7 @@ impl ChunkSet {
         well_formed.then(|| Self { ranges: ranges.iter().copied().collect() })
     }
 
-    /// Adds a number. False when it was there already.
+    /// Adds a number. Returns `false` if it was there already.
     pub fn insert(&mut self, idx: u32) -> bool {
         let before = self.ranges.range(..=idx).next_back().map(|(first, last)| (*first, *last));
         if before.is_some_and(|(_, last)| last >= idx) {
@@ -44,27 +44,27 @@ impl ChunkSet {
         true
     }
 
-    /// Whether the number is in the set.
+    /// Returns whether the number is in the set.
     pub fn contains(&self, idx: u32) -> bool {
         self.ranges.range(..=idx).next_back().is_some_and(|(_, last)| *last >= idx)
     }
 
-    /// How many numbers are in the set.
+    /// Returns how many numbers are in the set.
     pub fn len(&self) -> u64 {
         self.ranges().map(|(first, last)| count(first, last)).sum()
     }
 
-    /// Whether no number is in the set.
+    /// Returns whether the set is empty.
     pub fn is_empty(&self) -> bool {
         self.ranges.is_empty()
     }
 
-    /// The ranges `(first, last)`, both included, ascending.
+    /// Iterates over the ranges `(first, last)`, both included, ascending.
     pub fn ranges(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
         self.ranges.iter().map(|(first, last)| (*first, *last))
     }
 
-    /// Whether the set holds `0..count`. More numbers may be in it.
+    /// Returns whether the set holds `0..count`. More numbers may be in it.
     pub fn contains_all_below(&self, count: u32) -> bool {
         let Some(last_needed) = count.checked_sub(1) else {
             return true;
@@ -72,7 +72,7 @@ impl ChunkSet {
         self.ranges.get(&0).is_some_and(|last| *last >= last_needed)
     }
 
-    /// The ranges of `0..count` that are not in the set, ascending.
+    /// Iterates over the ranges of `0..count` that are not in the set, ascending.
     pub fn missing_below(&self, count: u32) -> impl Iterator<Item = (u32, u32)> + '_ {
         // Gaps lie before each range and after the last one.
         let starts = std::iter::once(Some(0)).chain(self.ranges.values().map(|last| last.checked_add(1)));
@@ -85,7 +85,7 @@ impl ChunkSet {
     }
 }
 
-/// How many numbers are in `first..=last`.
+/// Returns how many numbers are in `first..=last`.
 pub(super) fn count(first: u32, last: u32) -> u64 {
     u64::from(last).saturating_sub(u64::from(first)).saturating_add(1)
 }

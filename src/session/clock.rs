@@ -5,30 +5,30 @@
 pub struct Time(u64);
 
 impl Time {
-    /// From nanoseconds since 1970-01-01 UTC.
+    /// Makes a time from nanoseconds since 1970-01-01 UTC.
     pub const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)
     }
 
-    /// Nanoseconds since 1970-01-01 UTC.
+    /// Returns nanoseconds since 1970-01-01 UTC.
     pub const fn as_nanos(self) -> u64 {
         self.0
     }
 
-    /// This much later; the end of time when it would lie beyond it (year 2554).
+    /// Returns the time this much later, saturating at the largest (year 2554).
     pub const fn plus_seconds(self, seconds: u64) -> Self {
         Self(self.0.saturating_add(seconds.saturating_mul(1_000_000_000)))
     }
 
-    /// This much earlier; 1970 when it would lie before it.
+    /// Returns the time this much earlier, saturating at 1970.
     pub const fn minus_seconds(self, seconds: u64) -> Self {
         Self(self.0.saturating_sub(seconds.saturating_mul(1_000_000_000)))
     }
 }
 
-/// Tells the time. One message sees one time.
+/// A source of time. One message sees one time.
 pub trait Clock {
-    /// The present.
+    /// Returns the present.
     fn now(&self) -> Time;
 }
 

@@ -1,4 +1,4 @@
-//! What the session layer refuses.
+//! Errors of the session layer.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ pub enum SessionError {
     NotOwner(SessionId),
     /// The session is committed and takes no more chunks.
     NotPending(SessionId),
-    /// A chunk size of zero.
+    /// The chunk size is zero.
     ZeroChunkSize,
     /// More chunks than a chunk number can name.
     TooManyChunks {
@@ -24,20 +24,20 @@ pub enum SessionError {
         /// Chunk size, bytes.
         chunk_size: u32,
     },
-    /// The whole has no chunk of this number.
+    /// The whole has no chunk with this number.
     IndexOutOfRange {
-        /// Which session.
+        /// The session.
         id: SessionId,
         /// The number that came.
         idx: u32,
         /// Number of chunks.
         chunks: u32,
     },
-    /// A chunk has another length than its place in the whole demands.
+    /// The chunk does not have the length that its place demands.
     WrongLength {
-        /// Which session.
+        /// The session.
         id: SessionId,
-        /// Which chunk.
+        /// The chunk.
         idx: u32,
         /// Length it must have, bytes.
         expected: u64,
@@ -46,14 +46,14 @@ pub enum SessionError {
     },
     /// The chunk arrived before, with other bytes.
     DifferentBytes {
-        /// Which session.
+        /// The session.
         id: SessionId,
-        /// Which chunk.
+        /// The chunk.
         idx: u32,
     },
     /// Not every chunk has arrived.
     Incomplete {
-        /// Which session.
+        /// The session.
         id: SessionId,
         /// Number of chunks.
         chunks: u32,

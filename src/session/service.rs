@@ -1,4 +1,4 @@
-//! The rules of a session.
+//! The rules of a session: put, complete, finish, abort, expire.
 
 use super::types::chunk_count;
 use super::{
@@ -6,12 +6,12 @@ use super::{
     SessionStatus, SessionStore, Time,
 };
 
-/// What [`SessionService::put_chunk`] found.
+/// Outcome of [`SessionService::put_chunk`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PutOutcome {
     /// The chunk is new and stored.
     Stored,
-    /// Other bytes were stored in place of those that were there.
+    /// The bytes replaced others that were stored.
     Replaced,
     /// The same bytes were there already; nothing changed.
     AlreadyThere,
@@ -21,7 +21,7 @@ pub enum PutOutcome {
 struct Put<'a> {
     /// Its bytes.
     chunk: &'a mut dyn ByteSource,
-    /// Whether they may take the place of other bytes.
+    /// Whether they may replace other bytes.
     replace: bool,
 }
 
@@ -34,7 +34,7 @@ pub struct SessionService<S> {
 }
 
 impl<S: SessionStore> SessionService<S> {
-    /// The service over `store`.
+    /// Makes the service over `store`.
     pub const fn new(store: S) -> Self {
         Self { store }
     }
@@ -50,7 +50,7 @@ impl<S: SessionStore> SessionService<S> {
         Ok(id)
     }
 
-    /// Begins a session under an id that somebody else allocated.
+    /// Begins a session under an id that the caller allocated.
     ///
     /// # Errors
     /// [`SessionError::ZeroChunkSize`], [`SessionError::TooManyChunks`], [`SessionError::AlreadyExists`].
@@ -95,7 +95,7 @@ impl<S: SessionStore> SessionService<S> {
         self.take(id, caller, idx, Put { chunk, replace: false }, sink, clock)
     }
 
-    /// The same, where other bytes than before take their place.
+    /// The same, but other bytes replace those that are stored.
     ///
     /// # Errors
     /// As [`Self::put_chunk`], without [`SessionError::DifferentBytes`].
@@ -156,7 +156,7 @@ impl<S: SessionStore> SessionService<S> {
         Ok(outcome)
     }
 
-    /// The session, if `caller` owns it and every chunk is there.
+    /// Returns the session, if `caller` owns it and every chunk is there.
     ///
     /// # Errors
     /// [`SessionError::NotFound`], [`SessionError::NotOwner`], [`SessionError::Incomplete`].
@@ -166,7 +166,7 @@ impl<S: SessionStore> SessionService<S> {
         Ok(session)
     }
 
-    /// Ends a complete session and gives it back, committed. The bytes stay where they are.
+    /// Ends a complete session and returns it, committed. The bytes stay where they are.
     pub fn finish(
         &mut self,
         id: SessionId,
@@ -179,7 +179,7 @@ impl<S: SessionStore> SessionService<S> {
         Ok(session)
     }
 
-    /// Ends a session and gives it back; its bytes are the caller's to free.
+    /// Ends a session and returns it; its bytes are the caller's to free.
     ///
     /// # Errors
     /// [`SessionError::NotFound`], [`SessionError::NotOwner`].
@@ -189,8 +189,8 @@ impl<S: SessionStore> SessionService<S> {
         Ok(session)
     }
 
-    /// Ends those of `candidates` that had no activity for `ttl_seconds` and gives them back; their bytes
-    /// are the caller's to free. A clock that runs behind `last_seen` ends nothing.
+    /// Ends those of `candidates` that had no activity for `ttl_seconds` and returns them; their bytes are
+    /// the caller's to free. A clock that lags `last_seen` ends nothing.
     ///
     /// # Errors
     /// What the store says; sessions ended before that stay ended.
@@ -211,12 +211,12 @@ impl<S: SessionStore> SessionService<S> {
         Ok(ended)
     }
 
-    /// How many chunks have arrived.
+    /// Returns how many chunks have arrived.
     pub fn received_count(&self, id: SessionId) -> Result<u64, SessionError> {
         Ok(self.session(id)?.received_idxs.len())
     }
 
-    /// The session.
+    /// Returns the session.
     ///
     /// # Errors
     /// [`SessionError::NotFound`], or what the store says.
@@ -224,7 +224,7 @@ impl<S: SessionStore> SessionService<S> {
         self.store.get(id)?.ok_or(SessionError::NotFound(id))
     }
 
-    /// The store, for layers that keep more than sessions in it.
+    /// Returns the store, for layers that keep more than sessions in it.
     pub const fn store_mut(&mut self) -> &mut S {
         &mut self.store
     }

@@ -7,42 +7,42 @@ pub trait ByteSink {
     /// Stores `bytes` at `offset` bytes from the start of the file.
     ///
     /// # Errors
-    /// When the place cannot hold them; then nothing was stored.
+    /// If the place cannot hold them; nothing is stored then.
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), SinkError>;
 
-    /// Stores `bytes` at `offset` in place of as many bytes that are stored there; a sink need not be able to.
+    /// Replaces as many stored bytes at `offset` by `bytes`; a sink need not support it.
     ///
     /// # Errors
-    /// When it cannot; then nothing was changed.
+    /// If it does not support it; nothing is changed then.
     fn replace_at(&mut self, offset: u64, _bytes: &[u8]) -> Result<(), SinkError> {
         Err(SinkError::Occupied { offset })
     }
 
-    /// Whether exactly `bytes` are stored at `offset`.
+    /// Returns whether exactly `bytes` are stored at `offset`.
     ///
     /// # Errors
-    /// When what is stored there cannot be read.
+    /// If the stored bytes cannot be read.
     fn holds_at(&self, offset: u64, bytes: &[u8]) -> Result<bool, SinkError>;
 }
 
-/// A sink did not take or find the bytes.
+/// Errors of a sink.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SinkError {
-    /// Offsets are multiples of the chunk size.
+    /// The offset is not a multiple of the chunk size.
     UnalignedOffset {
-        /// Offset that was asked for, bytes.
+        /// The offset, bytes.
         offset: u64,
         /// Chunk size of the sink, bytes.
         chunk_size: u64,
     },
     /// The file has more chunks than a sink can number.
     OffsetTooLarge {
-        /// Offset that was asked for, bytes.
+        /// The offset, bytes.
         offset: u64,
     },
-    /// A chunk longer than the chunk size.
+    /// The chunk is longer than the chunk size.
     OversizedChunk {
-        /// Offset that was asked for, bytes.
+        /// The offset, bytes.
         offset: u64,
         /// Length that came, bytes.
         got: usize,
@@ -51,19 +51,19 @@ pub enum SinkError {
     },
     /// Bytes are there already, and only [`ByteSink::replace_at`] overwrites.
     Occupied {
-        /// Offset that was asked for, bytes.
+        /// The offset, bytes.
         offset: u64,
     },
-    /// The bytes end behind the end of the place.
+    /// The bytes end beyond the end of the place.
     OutOfRange {
-        /// Offset that was asked for, bytes.
+        /// The offset, bytes.
         offset: u64,
         /// Length that came, bytes.
         got: usize,
         /// Size of the place, bytes.
         size: u64,
     },
-    /// The memory behind the sink cannot grow to where the bytes go.
+    /// The memory under the sink cannot grow to where the bytes go.
     MemoryFull {
         /// Size that it would need, bytes.
         needed: u64,

@@ -2,23 +2,23 @@
 
 use super::SinkError;
 
-/// What is done with a block: its position in the chunk in bytes, and its bytes.
+/// Consumer of a block: its position in the chunk in bytes, and its bytes.
 pub type TakeBlock<'a> = dyn FnMut(u64, &[u8]) -> Result<(), SinkError> + 'a;
 
-/// The bytes of one chunk, handed over in blocks: so a chunk need never be in memory as a whole.
+/// The bytes of one chunk, passed on in blocks, so that a chunk need never be in memory as a whole.
 pub trait ByteSource {
-    /// Length of the chunk, bytes.
+    /// Returns the length of the chunk, bytes.
     fn len(&self) -> u64;
 
-    /// Whether the chunk has no bytes.
+    /// Returns whether the chunk is empty.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Hands every block to `take` in order. Each call begins anew.
+    /// Passes every block to `take` in order. Each call starts from the first block.
     ///
     /// # Errors
-    /// The first that `take` gives back; no block follows it.
+    /// The first error of `take`; no block follows it.
     fn each_block(&mut self, take: &mut TakeBlock<'_>) -> Result<(), SinkError>;
 }
 

@@ -1,40 +1,40 @@
-//! Where sessions are kept.
+//! The interface of a store of sessions.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use super::{Session, SessionId};
 
-/// A keeper of sessions. Implementations decide on which memory and in which encoding.
+/// A store of sessions. Implementations choose the memory and the encoding.
 pub trait SessionStore {
-    /// A session id that was never given out before and never will be again.
+    /// Returns a session id that was never given out before and never will be again.
     ///
     /// # Errors
-    /// When the ids are used up or the counter is damaged.
+    /// If the ids are used up or the counter is damaged.
     fn allocate_id(&mut self) -> Result<SessionId, StoreError>;
 
-    /// The session, if there is one.
+    /// Returns the session, if there is one.
     fn get(&self, id: SessionId) -> Result<Option<Session>, StoreError>;
 
-    /// Keeps the session under its id, in place of what was there.
+    /// Stores the session under its id, replacing what was there.
     ///
     /// # Errors
-    /// When it cannot be kept; then nothing changed.
+    /// If it cannot be stored; nothing is changed then.
     fn put(&mut self, id: SessionId, session: &Session) -> Result<(), StoreError>;
 
-    /// Forgets the session.
+    /// Removes the session.
     ///
     /// # Errors
-    /// When the store cannot be changed; then nothing changed.
+    /// If the store cannot be changed; nothing is changed then.
     fn remove(&mut self, id: SessionId) -> Result<(), StoreError>;
 }
 
-/// A store failed.
+/// Errors of a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreError {
     /// The record under this id does not decode.
     Damaged {
-        /// Whose record.
+        /// Id of the record.
         id: SessionId,
         /// What is wrong with it.
         reason: String,

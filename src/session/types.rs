@@ -1,9 +1,9 @@
-//! A session and what it is made from.
+//! The types of a session.
 
 use super::chunk_set::count;
 use super::{ChunkSet, SessionError, Time};
 
-/// Names a session. Given out once, never reused.
+/// Id of a session. Given out once, never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(pub u64);
 
@@ -13,7 +13,7 @@ impl std::fmt::Display for SessionId {
     }
 }
 
-/// What a session is begun with.
+/// Parameters of a new session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionSpec {
     /// Length of every chunk but the last, bytes.
@@ -67,19 +67,20 @@ pub struct Session {
 }
 
 impl Session {
-    /// Number of chunks the whole is cut into; zero for an empty whole.
+    /// Returns the number of chunks of the whole; zero for an empty whole.
     ///
-    /// Saturates at `u32::MAX`, which [`super::SessionService::begin`] does not let pass.
+    /// Saturates at `u32::MAX`, which [`super::SessionService::begin`] refuses.
     pub fn chunk_count(&self) -> u32 {
         chunk_count(self.bytes_expected, self.chunk_size)
     }
 
-    /// Whether nothing has happened for `ttl_seconds`. A clock that runs behind the last activity says no.
+    /// Returns whether nothing has happened for `ttl_seconds`; `false` for a clock that lags the last
+    /// activity.
     pub fn is_over(&self, ttl_seconds: u64, now: Time) -> bool {
         self.session_meta.last_seen.plus_seconds(ttl_seconds) <= now
     }
 
-    /// Length of chunk `idx` in bytes; `None` when the whole has no such chunk.
+    /// Returns the length of chunk `idx` in bytes; `None` if the whole has no such chunk.
     pub fn chunk_len(&self, idx: u32) -> Option<u64> {
         if idx >= self.chunk_count() {
             return None;
@@ -88,15 +89,15 @@ impl Session {
         Some(self.bytes_expected.saturating_sub(start).min(u64::from(self.chunk_size)))
     }
 
-    /// Where chunk `idx` begins in the whole, bytes.
+    /// Returns the offset of chunk `idx` in the whole, bytes.
     pub fn offset(&self, idx: u32) -> u64 {
         u64::from(idx).saturating_mul(u64::from(self.chunk_size))
     }
 
-    /// Nothing, when every chunk has arrived; else what is missing.
+    /// Returns `Ok(())` if every chunk has arrived; otherwise what is missing.
     ///
     /// # Errors
-    /// [`SessionError::Incomplete`] in the name of session `id`.
+    /// [`SessionError::Incomplete`] with this session's id.
     pub fn check_complete(&self, id: SessionId) -> Result<(), SessionError> {
         let chunks = self.chunk_count();
         if self.received_idxs.contains_all_below(chunks) {
@@ -107,12 +108,12 @@ impl Session {
         Err(SessionError::Incomplete { id, chunks, missing, ranges })
     }
 
-    /// Bytes that have not arrived.
+    /// Returns the bytes that have not arrived.
     pub const fn bytes_missing(&self) -> u64 {
         self.bytes_expected.saturating_sub(self.bytes_received)
     }
 
-    /// Bytes that the chunks in `received_idxs` make up.
+    /// Returns the total length of the chunks in `received_idxs`, bytes.
     pub fn bytes_of_received(&self) -> u64 {
         self.received_idxs
             .ranges()
@@ -124,8 +125,8 @@ impl Session {
     }
 }
 
-/// Number of chunks of `chunk_size` bytes that `bytes` are cut into; saturates at `u32::MAX`, and a
-/// chunk size of zero counts as one byte.
+/// Returns the number of chunks of `chunk_size` bytes in `bytes`; saturates at `u32::MAX`, and a chunk size
+/// of zero counts as one byte.
 pub(super) fn chunk_count(bytes: u64, chunk_size: u32) -> u32 {
     u32::try_from(bytes.div_ceil(u64::from(chunk_size.max(1)))).unwrap_or(u32::MAX)
 }

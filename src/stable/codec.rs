@@ -1,4 +1,4 @@
-//! Encodings shared by the records: CBOR with numbered fields behind one version byte.
+//! Encodings shared by the records: CBOR with numbered fields after one version byte.
 //!
 //! ```text
 //! byte 0      version of the record type
@@ -9,10 +9,10 @@
 use minicbor::decode::Decoder;
 use minicbor::{Decode, Encode};
 
-/// Room for most records, bytes: growing from nothing would copy a record several times.
+/// Capacity for most records, bytes: growing from nothing would copy a record several times.
 const USUAL_BYTES: usize = 256;
 
-/// `version` and the CBOR of `value`.
+/// Encodes `version` and the CBOR of `value`.
 pub fn encode<T: Encode<()>>(version: u8, value: &T) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(USUAL_BYTES);
     bytes.push(version);
@@ -27,7 +27,7 @@ fn unreachable_encoding() -> ! {
     panic!("encoding into a Vec failed")
 }
 
-/// The value behind a version byte.
+/// Decodes the value after a version byte.
 ///
 /// # Errors
 /// What is wrong with the bytes, in words: another version, not CBOR, a missing field, bytes left over.
@@ -45,13 +45,13 @@ pub fn decode<'b, T: Decode<'b, ()>>(version: u8, bytes: &'b [u8]) -> Result<T, 
     }
 }
 
-/// Candid of `(version, value)`, the encoding of the first public release.
+/// Encodes Candid `(version, value)`, the encoding of the first public release.
 pub fn encode_candid<T: candid::CandidType>(version: u16, value: &T) -> Vec<u8> {
     // Encoding a value of a static type is infallible: the errors of the encoder are about open types.
     candid::encode_args((version, value)).unwrap_or_else(|_| unreachable_encoding())
 }
 
-/// The value of Candid `(version, value)`.
+/// Decodes the value of Candid `(version, value)`.
 ///
 /// # Errors
 /// What is wrong with the bytes, in words: not Candid, another version, another type.
@@ -69,7 +69,7 @@ pub mod opt_bytes {
     use minicbor::encode::{Encoder, Error as EncodeError, Write};
     use serde_bytes::ByteBuf;
 
-    /// Byte string or null.
+    /// Writes a byte string or null.
     pub fn encode<C, W: Write>(
         value: &Option<ByteBuf>,
         e: &mut Encoder<W>,
@@ -82,7 +82,7 @@ pub mod opt_bytes {
         Ok(())
     }
 
-    /// Byte string or null.
+    /// Reads a byte string or null.
     pub fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<Option<ByteBuf>, DecodeError> {
         if d.datatype()? == minicbor::data::Type::Null {
             d.null()?;
@@ -91,12 +91,12 @@ pub mod opt_bytes {
         Ok(Some(ByteBuf::from(d.bytes()?)))
     }
 
-    /// An absent field is null.
+    /// Reads an absent field as null.
     pub fn nil() -> Option<Option<ByteBuf>> {
         Some(None)
     }
 
-    /// Null need not be written.
+    /// Returns whether the value need not be written.
     pub fn is_nil(value: &Option<ByteBuf>) -> bool {
         value.is_none()
     }
@@ -107,7 +107,7 @@ pub mod opt_digest {
     use minicbor::decode::{Decoder, Error as DecodeError};
     use minicbor::encode::{Encoder, Error as EncodeError, Write};
 
-    /// Byte string or null.
+    /// Writes a byte string or null.
     pub fn encode<C, W: Write>(
         value: &Option<[u8; 32]>,
         e: &mut Encoder<W>,
@@ -120,10 +120,7 @@ pub mod opt_digest {
         Ok(())
     }
 
-    /// Byte string or null.
-    ///
-    /// # Errors
-    /// When it is neither, or has not 32 bytes.
+    /// Reads a byte string of 32 bytes or null.
     pub fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<Option<[u8; 32]>, DecodeError> {
         if d.datatype()? == minicbor::data::Type::Null {
             d.null()?;
@@ -133,12 +130,12 @@ pub mod opt_digest {
         bytes.try_into().map(Some).map_err(|_| DecodeError::message("a digest has 32 bytes"))
     }
 
-    /// An absent field is null.
+    /// Reads an absent field as null.
     pub fn nil() -> Option<Option<[u8; 32]>> {
         Some(None)
     }
 
-    /// Null need not be written.
+    /// Returns whether the value need not be written.
     pub fn is_nil(value: &Option<[u8; 32]>) -> bool {
         value.is_none()
     }
@@ -151,7 +148,7 @@ pub mod time {
 
     use crate::session::Time;
 
-    /// An unsigned number.
+    /// Writes an unsigned number.
     pub fn encode<C, W: Write>(
         value: &Time,
         e: &mut Encoder<W>,
@@ -161,7 +158,7 @@ pub mod time {
         Ok(())
     }
 
-    /// An unsigned number.
+    /// Reads an unsigned number.
     pub fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<Time, DecodeError> {
         Ok(Time::from_nanos(d.u64()?))
     }
@@ -173,7 +170,7 @@ pub mod principal {
     use minicbor::decode::{Decoder, Error as DecodeError};
     use minicbor::encode::{Encoder, Error as EncodeError, Write};
 
-    /// Byte string of 0 to 29 bytes.
+    /// Writes a byte string of 0 to 29 bytes.
     pub fn encode<C, W: Write>(
         value: &Principal,
         e: &mut Encoder<W>,
@@ -183,10 +180,7 @@ pub mod principal {
         Ok(())
     }
 
-    /// Byte string of 0 to 29 bytes.
-    ///
-    /// # Errors
-    /// When the bytes are no principal.
+    /// Reads a byte string of 0 to 29 bytes.
     pub fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<Principal, DecodeError> {
         Principal::try_from_slice(d.bytes()?).map_err(|e| DecodeError::message(e.to_string()))
     }
@@ -198,7 +192,7 @@ pub mod opt_principal {
     use minicbor::decode::{Decoder, Error as DecodeError};
     use minicbor::encode::{Encoder, Error as EncodeError, Write};
 
-    /// Byte string of 0 to 29 bytes, or null.
+    /// Writes a byte string of 0 to 29 bytes, or null.
     pub fn encode<C, W: Write>(
         value: &Option<Principal>,
         e: &mut Encoder<W>,
@@ -210,10 +204,7 @@ pub mod opt_principal {
         }
     }
 
-    /// Byte string of 0 to 29 bytes, or null.
-    ///
-    /// # Errors
-    /// When the bytes are no principal.
+    /// Reads a byte string of 0 to 29 bytes, or null.
     pub fn decode<C>(d: &mut Decoder<'_>, ctx: &mut C) -> Result<Option<Principal>, DecodeError> {
         if d.datatype()? == minicbor::data::Type::Null {
             d.null()?;
@@ -222,12 +213,12 @@ pub mod opt_principal {
         super::principal::decode(d, ctx).map(Some)
     }
 
-    /// An absent field is null.
+    /// Reads an absent field as null.
     pub fn nil() -> Option<Option<Principal>> {
         Some(None)
     }
 
-    /// Null need not be written.
+    /// Returns whether the value need not be written.
     pub fn is_nil(value: &Option<Principal>) -> bool {
         value.is_none()
     }
@@ -239,7 +230,7 @@ pub mod principals {
     use minicbor::decode::{Decoder, Error as DecodeError};
     use minicbor::encode::{Encoder, Error as EncodeError, Write};
 
-    /// Array of byte strings.
+    /// Writes an array of byte strings.
     pub fn encode<C, W: Write>(
         value: &[Principal],
         e: &mut Encoder<W>,
@@ -249,10 +240,7 @@ pub mod principals {
         value.iter().try_for_each(|principal| super::principal::encode(principal, e, ctx))
     }
 
-    /// Array of byte strings.
-    ///
-    /// # Errors
-    /// When it is no array, or an element is no principal.
+    /// Reads an array of byte strings.
     pub fn decode<C>(d: &mut Decoder<'_>, ctx: &mut C) -> Result<Vec<Principal>, DecodeError> {
         let len = d.array()?.ok_or_else(|| DecodeError::message("array of unknown length"))?;
         (0..len).map(|_| super::principal::decode(d, ctx)).collect()

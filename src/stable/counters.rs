@@ -1,14 +1,14 @@
-//! Numbers that are counted up in nearly every message, each at a place of its own.
+//! Counters that nearly every message increments, each at a fixed place.
 //!
-//! A record in a cell or a map would be read, decoded, encoded and written as a whole. Here a number is eight bytes at
-//! an offset that is known beforehand.
+//! A record in a cell or a map would be read, decoded, encoded and written as a whole. Here a counter is
+//! eight bytes at a known offset.
 //!
 //! ```text
 //! byte 0     "CNT"   magic
 //! byte 3     1       version
 //! byte 64..          numbers, eight bytes each, big-endian
 //! ```
-//! The bytes after the numbers may hold other bytes at fixed places, all 0 in the beginning.
+//! The bytes after the counters may hold other values at fixed places, all 0 at first.
 
 use ic_stable_structures::Memory as _;
 use ic_stable_structures::memory_manager::MemoryId;
@@ -21,20 +21,21 @@ const VERSION: u8 = 1;
 
 const HEADER_BYTES: u64 = 64;
 
-/// Numbers in stable memory, all of them 0 in the beginning.
+/// Counters in stable memory, all 0 at first.
 pub struct Counters {
     memory: Memory,
 }
 
 impl Counters {
-    /// Opens the memory at `id`, or makes it where nothing is. The preflight has made sure that nothing else is there.
+    /// Opens the memory at `id`, or initializes it if it is empty. The preflight has made sure that nothing
+    /// else is there.
     pub fn open(memories: &Memories, id: MemoryId) -> Self {
         let counters = Self { memory: memories.get(id) };
         counters.exists();
         counters
     }
 
-    /// Whether this build can read what is there.
+    /// Returns `Ok(())` if this build can read what is there.
     ///
     /// # Errors
     /// When another version has written it.
@@ -55,20 +56,20 @@ impl Counters {
         })
     }
 
-    /// The numbers from place `first` on.
+    /// Returns the counters from index `first` on.
     pub fn get<const N: usize>(&self, first: u32) -> [u64; N] {
         let mut bytes = [[0; 8]; N];
         self.read(offset(first), bytes.as_flattened_mut());
         bytes.map(u64::from_be_bytes)
     }
 
-    /// Sets the numbers from place `first` on. Where stable memory had no room for the page nothing is set.
+    /// Sets the counters from index `first` on. Sets nothing if stable memory has no room for the page.
     pub fn set<const N: usize>(&self, first: u32, numbers: [u64; N]) {
         self.write(offset(first), numbers.map(u64::to_be_bytes).as_flattened());
     }
 
-    /// Counts the numbers from place `first` on up. One that is at its end stays there. Where stable memory had no room
-    /// for the page nothing is counted: a call is worth more than its number.
+    /// Increments the counters from index `first` on, saturating. Counts nothing if stable memory has no room
+    /// for the page: a call is worth more than its count.
     pub fn add<const N: usize>(&self, first: u32, by: [u64; N]) {
         if !self.exists() {
             return;
@@ -80,21 +81,21 @@ impl Counters {
         self.set(first, numbers);
     }
 
-    /// Reads bytes of the page from `at` on; 0 while there is none.
+    /// Reads bytes of the page from `at` on; 0 while there is no page.
     pub fn read(&self, at: u64, into: &mut [u8]) {
         if self.memory.size() > 0 {
             self.memory.read(at, into);
         }
     }
 
-    /// Writes bytes of the page from `at` on. Where stable memory has no room for the page they are not kept.
+    /// Writes bytes of the page from `at` on. Drops them if stable memory has no room for the page.
     pub fn write(&self, at: u64, bytes: &[u8]) {
         if self.exists() {
             self.memory.write(at, bytes);
         }
     }
 
-    /// Whether there is a page for the numbers, if need be a new one.
+    /// Returns whether there is a page for the counters, allocating it if need be.
     fn exists(&self) -> bool {
         if self.memory.size() > 0 {
             return true;

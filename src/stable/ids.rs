@@ -1,8 +1,8 @@
-//! Numbers that are given out once and never again, not even after a snapshot was loaded.
+//! Ids that are given out once and never again, not even after a snapshot was loaded.
 //!
-//! Loading a snapshot takes stable memory back, and a mere counter with it. The canister version does not go back: the IC
-//! counts it up with every message that changes memory and with every load. No two messages that are kept have the same,
-//! so a number that contains it is new:
+//! Loading a snapshot takes stable memory back, and a plain counter with it. The canister version does not go
+//! back: the IC increments it with every message that changes memory and with every load. No two committed
+//! messages have the same, so an id that contains it is new:
 //!
 //! ```text
 //! bit 52..64   generation: 0, until the state of another canister is loaded whose version was higher
@@ -10,8 +10,8 @@
 //! bit  0..10   counts within that message
 //! ```
 //!
-//! Numbers ascend, and each is above all that the loaded state has. What is stored is the last one alone, as it was when it
-//! was a mere counter.
+//! Ids ascend, and each is above all ids in the loaded state. Only the last one is stored, as it was when it
+//! was a plain counter.
 
 use ic_stable_structures::memory_manager::MemoryId;
 
@@ -29,10 +29,11 @@ const VERSIONED_BITS: u32 = 52;
 /// Numbers that one message can take without a new generation.
 pub const PER_MESSAGE: usize = 1 << COUNT_BITS;
 
-/// Numbers that are given out once.
+/// A source of ids that are given out once.
 pub struct Ids {
     last: Register<u64>,
-    /// The version of the canister in the present message; none outside of the IC, where no snapshot is loaded.
+    /// Returns the canister version in the present message; absent outside of the IC, where no snapshot is
+    /// loaded.
     version: Option<fn() -> u64>,
 }
 
@@ -42,12 +43,12 @@ impl Ids {
         Self { last: Register::open(memories, id), version: None }
     }
 
-    /// From now on every number contains what `version` gives.
+    /// Makes every later id contain what `version` returns.
     pub fn number_by(&mut self, version: fn() -> u64) {
         self.version = Some(version);
     }
 
-    /// The last number that was given out; 0 before the first.
+    /// Returns the last id that was given out; 0 before the first.
     pub fn last(&self) -> Result<u64, StableError> {
         Ok(self.last.get()?.unwrap_or(0))
     }
@@ -57,10 +58,10 @@ impl Ids {
         self.last.set(&last);
     }
 
-    /// Gives a number out; the first is at least 1.
+    /// Gives an id out; the first is at least 1.
     ///
     /// # Errors
-    /// When the register does not decode, or no number is left.
+    /// If the register does not decode, or no id is left.
     pub fn give_out(&mut self) -> Result<u64, StableError> {
         let last = self.last()?;
         let next = match self.version {
@@ -77,7 +78,7 @@ impl Ids {
     }
 }
 
-/// The lowest number above `last` that a message at this canister version may give out.
+/// Returns the lowest id above `last` that a message at this canister version may give out.
 fn after(last: u64, version: u64) -> Option<u64> {
     let first = version.checked_mul(PER_MESSAGE as u64).filter(|first| first >> VERSIONED_BITS == 0)?;
     let generation = last >> VERSIONED_BITS << VERSIONED_BITS;
@@ -116,10 +117,10 @@ mod tests {
         RawMemory::new(std::cell::RefCell::new(raw.borrow().clone()))
     }
 
-    /// What may happen to a canister, as far as its numbers are concerned.
+    /// What may happen to a canister as far as its ids are concerned.
     #[derive(Clone, Debug)]
     enum Event {
-        /// A message takes so many numbers.
+        /// A message takes this many ids.
         Message(u16),
         /// Messages that take none.
         Pass(u64),
@@ -138,7 +139,7 @@ mod tests {
         ]
     }
 
-    /// The snapshot of another canister, of which the last number is `last`.
+    /// Returns the snapshot of another canister whose last id is `last`.
     fn foreign(last: u64) -> RawMemory {
         let raw = RawMemory::default();
         ids_on(raw.clone()).continue_after(last);
@@ -174,7 +175,7 @@ mod tests {
                         ids = ids_on(raw.clone());
                     }
                 }
-                // Every message counts the version up, and so does a load.
+                // Every message increments the version, and so does a load.
                 VERSION.set(VERSION.get() + 1);
             }
         }

@@ -1,7 +1,7 @@
 //! Keys of two parts, of which one is a text.
 //!
-//! The library's own tuples have no room for a part of unbounded length. Damaged bytes make a key that
-//! nobody looks for; the records behind it stay where they are.
+//! The library's own tuples have no room for a part of unbounded length. Damaged bytes make a key that nobody
+//! looks up; the records under it stay where they are.
 
 use std::borrow::Cow;
 

@@ -15,11 +15,11 @@ pub enum Structure {
     Map,
     /// A `StableCell`, magic `SCL`.
     Cell,
-    /// Payload behind a header of our own, magic `EXT`.
+    /// Payload after a header of our own, magic `EXT`.
     Region,
-    /// Numbers at fixed places behind a header of our own, magic `CNT`.
+    /// Numbers at fixed places after a header of our own, magic `CNT`.
     Counters,
-    /// Nothing of ours is to be found there.
+    /// Reserved; nothing of ours is there.
     Reserved,
 }
 
@@ -115,9 +115,9 @@ memory_ids! {
     CONDEMNED_CAPSULES = 32, Map;
     /// Index of memories that were made without an upload, by idempotency key.
     MEMORY_BY_IDEM = 33, Map;
-    /// States of the migrations behind the first: migration number to state.
+    /// States of the migrations after the first: migration number to state.
     MIGRATION_STATES = 34, Map;
-    /// Units that a migration behind the first could not convert.
+    /// Units that a migration after the first could not convert.
     MIGRATION_QUARANTINES = 35, Map;
     /// Layout 3: payload, in extents.
     EXTENT_REGION = 36, Region;
@@ -137,9 +137,9 @@ memory_ids! {
     MAPPED_SESSIONS = 43, Cell;
     /// Number of capsules that a caller has made and that still exist.
     CAPSULES_BY_CREATOR = 44, Map;
-    /// What came of the uploads, by path.
+    /// Upload outcomes, by path.
     UPLOAD_COUNTS = 45, Counters;
-    /// Layout 1: how far it has become layout 2 already.
+    /// Layout 1: up to which record it is converted to layout 2.
     LEGACY_LEFT_BEHIND = 46, Cell;
     /// Who may make capsules, where a list says so.
     CAPSULE_MAKERS = 47, Cell;

@@ -1,8 +1,10 @@
-//! What stable memory can still give, and what of that is kept for removals, conversions and the way back.
+//! Room of stable memory: what is left, and what of that is reserved for removals, conversions and a
+//! rollback.
 //!
-//! A map of ic-stable-structures cannot refuse: it traps when its memory cannot grow. It grows when an entry is removed,
-//! too, since two nodes are merged into one before the other is freed. So room is looked at before anything is written,
-//! and what adds to the canister is refused while there is still enough for what takes away from it.
+//! A map of ic-stable-structures cannot refuse: it traps if its memory cannot grow. It also grows when an
+//! entry is removed, since two nodes are merged into one before the other is freed. So the room is checked
+//! before anything is written, and what adds to the canister is refused while there is still enough for what
+//! takes away from it.
 //!
 //! ```text
 //! byte 52..56    "BTA", 1    header of the allocator of a map, as ic-stable-structures 0.7 writes it
@@ -21,21 +23,22 @@ use super::{Memories, Memory, RawMemory};
 
 const PAGE_BYTES: u64 = 64 * 1024;
 
-/// What removing an entry from the map of chunks may take for as long as it lasts: a node of eleven entries beside the two
+/// What removing an entry from the chunk map may take for a moment: a node of eleven entries beside the two
 /// that it is made of, so that six entries, of a message's 2 MiB at most, are there twice.
 const MERGE_BYTES: u64 = 13 << 20;
 
-/// What each table must be able to grow by for something to be added to the canister: more than anything that ends, finishes
-/// or moves a session writes there until something is removed.
+/// What each table must be able to grow by for an addition to the canister: more than anything that ends,
+/// finishes or moves a session writes there until something is removed.
 const RESERVED_BYTES: u64 = 1 << 20;
 
-/// What each table must be able to grow by for a session to be converted, or taken back: more than its largest record.
+/// What each table must be able to grow by for a session to be converted or rolled back: more than its
+/// largest record.
 const STEP_BYTES: u64 = 128 << 10;
 
-/// What a chunk takes beyond its bytes: a share of its node, and the pages that are new when nodes are split.
+/// What a chunk takes beyond its bytes: a share of its node, and the new pages when nodes are split.
 const NODE_BYTES: u64 = 16 << 10;
 
-/// Stable memory has no room for what is to be written.
+/// Stable memory has no room for a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{needed} bytes of stable memory are needed, with what is kept for removals, and {left} are left")]
 pub struct NoRoom {
@@ -54,7 +57,7 @@ struct Fill {
     free: u64,
 }
 
-/// What is about to be written.
+/// The bytes of a planned write.
 #[derive(Clone, Copy, Debug, Default)]
 struct Adds {
     /// To the map of chunks, bytes.
@@ -65,7 +68,7 @@ struct Adds {
     records: u64,
 }
 
-/// The room of the canister. Clones are of the same memory.
+/// The room of a canister. Clones share one memory.
 #[derive(Clone)]
 pub struct StableRoom(Rc<Inner>);
 
@@ -81,7 +84,7 @@ struct Inner {
 }
 
 impl StableRoom {
-    /// Of a memory that has this memory manager.
+    /// Makes the room of the memory under this memory manager.
     pub fn of(memories: &Memories, raw: RawMemory) -> Self {
         const OWN: [MemoryId; 4] =
             [memory_ids::CHUNKS, memory_ids::LEGACY_SESSIONS, memory_ids::SESSIONS, memory_ids::UPLOAD_META];
@@ -94,38 +97,38 @@ impl StableRoom {
         Self(Rc::new(Inner { raw, bucket_bytes, chunks, legacy, sessions, metas, tables }))
     }
 
-    /// Bytes in the buckets that belong to no memory yet.
+    /// Returns the bytes in buckets that belong to no memory yet.
     pub fn bytes_left(&self) -> u64 {
         let [given_out, _] = given_out(&self.0.raw);
         MAX_BUCKETS.saturating_sub(given_out).saturating_mul(self.0.bucket_bytes)
     }
 
-    /// The same, or less, by the size of the whole memory, which costs nothing to ask for.
+    /// Returns a lower bound of the same from the size of the whole memory, which costs nothing to ask for.
     fn bytes_left_at_least(&self) -> u64 {
         let used = self.0.raw.size().saturating_sub(1).saturating_mul(PAGE_BYTES);
         MAX_BUCKETS.saturating_mul(self.0.bucket_bytes).saturating_sub(used)
     }
 
-    /// Nothing, when a chunk of so many bytes can go to the map of chunks.
+    /// Returns `Ok(())` if a chunk of this many bytes can go to the chunk map.
     ///
     /// # Errors
-    /// [`NoRoom`], so that what is stored can still be removed.
+    /// [`NoRoom`] while what is stored can still be removed.
     pub fn for_chunk(&self, bytes: u64) -> Result<(), NoRoom> {
         self.check(Adds { chunks: bytes_in_map(bytes), records: RESERVED_BYTES, ..Adds::default() })
     }
 
-    /// Nothing, when the payload region can grow by so many bytes.
+    /// Returns `Ok(())` if the payload region can grow by this many bytes.
     pub fn for_region(&self, bytes: u64) -> Result<(), NoRoom> {
         self.check(Adds { region: bytes, records: RESERVED_BYTES, ..Adds::default() })
     }
 
-    /// Nothing, when records can be added: sessions, memories, capsules.
+    /// Returns `Ok(())` if records can be added: sessions, memories, capsules.
     pub fn for_records(&self) -> Result<(), NoRoom> {
         self.check(Adds { records: RESERVED_BYTES, ..Adds::default() })
     }
 
-    /// Nothing, when a session can be converted or taken back, and what becomes of it be noted. That lives on what
-    /// [`Self::for_records`] keeps.
+    /// Returns `Ok(())` if a session can be converted or rolled back and its outcome recorded. That uses what
+    /// [`Self::for_records`] reserves.
     pub fn for_step(&self) -> Result<(), NoRoom> {
         let Inner { chunks, legacy, sessions, metas, .. } = &*self.0;
         let own = [chunks, legacy, sessions, metas];
@@ -137,15 +140,15 @@ impl StableRoom {
         self.compare(own.into_iter().fold(self.tables(STEP_BYTES), u64::saturating_add))
     }
 
-    /// Whether a chunk can be removed from the map of chunks, whatever that makes of its nodes.
+    /// Returns whether a chunk can be removed from the chunk map, whatever that makes of its nodes.
     pub fn for_removal(&self) -> bool {
         let missing = |free| self.buckets(MERGE_BYTES.saturating_sub(free));
         missing(0) <= self.bytes_left_at_least()
             || missing(self.fill_of(&self.0.chunks).free) <= self.bytes_left()
     }
 
-    /// Payload that the canister can hold at most, if that is less than `limit`; else `limit`. It is in the map of chunks, or
-    /// in `region` bytes of the payload region and in what that can still grow by.
+    /// Returns the payload that the canister can hold at most, up to `limit`. It is in the chunk map, or in
+    /// `region` bytes of the payload region and in what that can still grow by.
     pub fn payload_limit(&self, region: Option<u64>, limit: u64) -> u64 {
         let kept = self.needed_at_most(Adds { records: RESERVED_BYTES, ..Adds::default() });
         let map = quick(&self.0.chunks).taken;
@@ -175,17 +178,17 @@ impl StableRoom {
         if needed <= left { Ok(()) } else { Err(NoRoom { needed, left }) }
     }
 
-    /// Bytes of buckets that must be left for all of it.
+    /// Returns the bytes of buckets that must be left for all of it.
     fn needed(&self, adds: Adds) -> u64 {
         self.beside_tables(adds, |memory| self.fill_of(memory)).saturating_add(self.tables(adds.records))
     }
 
-    /// The same, or more, without reading anything.
+    /// Returns an upper bound of the same without reading anything.
     fn needed_at_most(&self, adds: Adds) -> u64 {
         self.beside_tables(adds, quick).saturating_add(self.tables_at_most(adds.records))
     }
 
-    /// For chunks, sessions and the payload region.
+    /// Returns the bytes for chunks, sessions and the payload region.
     fn beside_tables(&self, adds: Adds, fill: impl Fn(&Memory) -> Fill) -> u64 {
         let Inner { chunks, legacy, sessions, metas, .. } = &*self.0;
         let [chunks, legacy, sessions, metas] = [chunks, legacy, sessions, metas].map(fill);
@@ -205,7 +208,7 @@ impl StableRoom {
         kept.into_iter().map(missing).fold(self.buckets(adds.region), u64::saturating_add)
     }
 
-    /// For every other table to grow by so much.
+    /// Returns the bytes for every other table to grow by `bytes`.
     fn tables(&self, bytes: u64) -> u64 {
         let missing = |memory| self.buckets(bytes.saturating_sub(self.fill_of(memory).free));
         self.0.tables.iter().map(missing).fold(0, u64::saturating_add)
@@ -215,12 +218,12 @@ impl StableRoom {
         self.buckets(bytes).saturating_mul(self.0.tables.len() as u64)
     }
 
-    /// So many bytes, rounded up to whole buckets.
+    /// Rounds up to whole buckets.
     fn buckets(&self, bytes: u64) -> u64 {
         bytes.checked_next_multiple_of(self.0.bucket_bytes).unwrap_or(u64::MAX)
     }
 
-    /// By the header of the allocator; one that is not known has no free page.
+    /// Reads the header of the allocator; an unknown header counts as having no free page.
     fn fill_of(&self, memory: &Memory) -> Fill {
         const HEADER: u64 = 52;
         const FIRST_PAGE: u64 = 100;
@@ -243,12 +246,12 @@ impl StableRoom {
     }
 }
 
-/// Full to the end, as far as can be told without reading anything.
+/// Assumes that a memory is full, without reading anything.
 fn quick(memory: &Memory) -> Fill {
     Fill { taken: memory.size().saturating_mul(PAGE_BYTES), free: 0 }
 }
 
-/// What a chunk takes in the map: its node is in pages of 1,040 bytes that hold 1,013 each.
+/// Returns the bytes of a chunk in the map: its node is in pages of 1,040 bytes that hold 1,013 each.
 const fn bytes_in_map(bytes: u64) -> u64 {
     bytes.saturating_add(bytes >> 5).saturating_add(NODE_BYTES)
 }

@@ -1,4 +1,4 @@
-//! A stable map whose records may turn out not to decode.
+//! A stable map that reports records that do not decode.
 
 use std::borrow::Cow;
 use std::fmt::Debug;
@@ -15,17 +15,17 @@ pub trait Record: Sized {
     /// Name of what is stored, for error messages.
     const NAME: &'static str;
 
-    /// The bytes to store.
+    /// Returns the bytes to store.
     fn encode(&self) -> Vec<u8>;
 
-    /// The value of stored bytes.
+    /// Decodes stored bytes.
     ///
     /// # Errors
     /// What is wrong with them, in words.
     fn decode(bytes: &[u8]) -> Result<Self, String>;
 }
 
-/// A stored record does not decode. Nothing takes its place.
+/// A stored record does not decode. No default replaces it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{name} {key}: the stored record is damaged: {reason}")]
 pub struct StableError {
@@ -57,8 +57,8 @@ impl Storable for Raw {
     }
 }
 
-/// Entries that [`Table::get_ascending`] passes over before it looks from the root again; each takes about a tenth of
-/// that.
+/// Entries that [`Table::get_ascending`] skips before it descends from the root again; a skip takes about a
+/// tenth of a descent.
 const STEPS_ALONG: usize = 8;
 
 /// A stable map from `K` to records `V`, in key order.
@@ -68,13 +68,12 @@ pub struct Table<K: Storable + Ord + Clone, V> {
 }
 
 impl<K: Storable + Ord + Clone + Debug, V: Record> Table<K, V> {
-    /// Opens the map at `id`, or makes an empty one where nothing is. The preflight has made sure that
-    /// nothing else is there.
+    /// Opens the map at `id`, or makes an empty one. The preflight has made sure that nothing else is there.
     pub fn open(memories: &Memories, id: MemoryId) -> Self {
         Self { map: StableBTreeMap::init(memories.get(id)), record: PhantomData }
     }
 
-    /// The record under `key`.
+    /// Returns the record under `key`.
     ///
     /// # Errors
     /// When it does not decode.
@@ -82,7 +81,7 @@ impl<K: Storable + Ord + Clone + Debug, V: Record> Table<K, V> {
         self.map.get(key).map(|raw| decode(key, &raw.0)).transpose()
     }
 
-    /// The record under `key`, and the length of its stored form, bytes.
+    /// Returns the record under `key`, and the length of its stored bytes.
     ///
     /// # Errors
     /// When it does not decode.
@@ -90,46 +89,46 @@ impl<K: Storable + Ord + Clone + Debug, V: Record> Table<K, V> {
         self.map.get(key).map(|raw| Ok((decode(key, &raw.0)?, raw.0.len()))).transpose()
     }
 
-    /// The bytes under `key`, whatever they are.
+    /// Returns the bytes under `key`, whatever they are.
     pub fn get_raw(&self, key: &K) -> Option<Vec<u8>> {
         self.map.get(key).map(|raw| raw.0)
     }
 
-    /// Whether there is a record under `key`.
+    /// Returns whether there is a record under `key`.
     pub fn contains(&self, key: &K) -> bool {
         self.map.contains_key(key)
     }
 
-    /// Stores a record in place of what was there.
+    /// Stores a record, replacing what was there.
     pub fn insert(&mut self, key: K, value: &V) {
         self.insert_new(key, value);
     }
 
-    /// Stores a record in place of what was there, and says whether nothing was.
+    /// Stores a record, replacing what was there, and returns whether nothing was.
     pub fn insert_new(&mut self, key: K, value: &V) -> bool {
         self.map.insert(key, Raw(value.encode())).is_none()
     }
 
-    /// Stores any bytes in place of what was there.
+    /// Stores any bytes, replacing what was there.
     #[cfg(test)]
     pub fn insert_raw(&mut self, key: K, bytes: Vec<u8>) {
         self.map.insert(key, Raw(bytes));
     }
 
-    /// Removes what is under `key`. False when nothing was.
+    /// Removes what is under `key`. Returns `false` if nothing was.
     pub fn remove(&mut self, key: &K) -> bool {
         self.map.remove(key).is_some()
     }
 
-    /// Takes the bytes under `key` out, whatever they are.
+    /// Removes and returns the bytes under `key`, whatever they are.
     pub fn take_raw(&mut self, key: &K) -> Option<Vec<u8>> {
         self.map.remove(key).map(|raw| raw.0)
     }
 
-    /// Takes the record under `key` out.
+    /// Removes and returns the record under `key`.
     ///
     /// # Errors
-    /// When it does not decode; then it stays.
+    /// If it does not decode; it stays then.
     pub fn take(&mut self, key: &K) -> Result<Option<V>, StableError> {
         let Some(raw) = self.take_raw(key) else {
             return Ok(None);
@@ -141,33 +140,33 @@ impl<K: Storable + Ord + Clone + Debug, V: Record> Table<K, V> {
         decoded.map(Some)
     }
 
-    /// Removes all of them, in a step that does not depend on their number.
+    /// Removes all records, in a step that does not depend on their number.
     pub fn clear(&mut self) {
         self.map.clear_new();
     }
 
-    /// Number of records.
+    /// Returns the number of records.
     pub fn len(&self) -> u64 {
         self.map.len()
     }
 
-    /// Whether there is no record.
+    /// Returns whether there is no record.
     pub fn is_empty(&self) -> bool {
         self.map.is_empty()
     }
 
-    /// The keys in `range`, ascending. Values are not read.
+    /// Iterates over the keys in `range`, ascending. Values are not read.
     pub fn keys(&self, range: impl RangeBounds<K>) -> impl DoubleEndedIterator<Item = K> + '_ {
         self.map.keys_range(range)
     }
 
-    /// The keys above `after`, or all, ascending. Values are not read.
+    /// Iterates over the keys above `after`, or all, ascending. Values are not read.
     pub fn keys_after<'a>(&'a self, after: Option<&K>) -> impl Iterator<Item = K> + use<'a, K, V> {
         let start = after.map_or(Bound::Unbounded, |key| Bound::Excluded(key.clone()));
         self.map.keys_range((start, Bound::Unbounded))
     }
 
-    /// The records above `after`, or all, as bytes, ascending.
+    /// Iterates over the records above `after`, or all, as bytes, ascending.
     pub fn raw_after<'a>(&'a self, after: Option<&K>) -> impl Iterator<Item = (K, Vec<u8>)> + use<'a, K, V> {
         let start = after.map_or(Bound::Unbounded, |key| Bound::Excluded(key.clone()));
         self.map.range((start, Bound::Unbounded)).map(|entry| {
@@ -176,8 +175,8 @@ impl<K: Storable + Ord + Clone + Debug, V: Record> Table<K, V> {
         })
     }
 
-    /// The records under ascending keys, in their order. Where the keys lie close together, that takes a step along
-    /// the table for each and not a walk from its root.
+    /// Returns the records under ascending keys, in their order. If the keys are close together, that takes
+    /// one step along the table for each and not a descent from the root.
     pub fn get_ascending(&self, keys: &[K]) -> Vec<Result<Option<V>, StableError>> {
         let mut walk = None;
         let find = |key: &K| {
@@ -191,17 +190,17 @@ impl<K: Storable + Ord + Clone + Debug, V: Record> Table<K, V> {
         keys.iter().map(find).collect()
     }
 
-    /// The first key above `after`, or the first of all.
+    /// Returns the first key above `after`, or the first of all.
     pub fn next_key(&self, after: Option<&K>) -> Option<K> {
         self.keys_after(after).next()
     }
 
-    /// The last key of all.
+    /// Returns the last key of all.
     pub fn last_key(&self) -> Option<K> {
         self.map.last_key_value().map(|(key, _)| key)
     }
 
-    /// The records in `range`, ascending.
+    /// Iterates over the records in `range`, ascending.
     pub fn range(
         &self,
         range: impl RangeBounds<K>,

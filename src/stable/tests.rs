@@ -100,7 +100,7 @@ fn a_layout_that_no_build_knows_is_refused() {
     assert!(error.contains("layout 9") && error.contains("no way back"), "{error}");
 }
 
-/// A rollback leads out of layout 2, and of no other.
+/// A rollback leads out of layout 2, and of no other layout.
 #[test]
 fn what_can_be_done_about_a_refused_layout_can_be_done() {
     for (layout, accepted, advice) in [

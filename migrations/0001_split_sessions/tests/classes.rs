@@ -1,4 +1,4 @@
-//! Every class of legacy record, met by records that differ in all the ways in which they can.
+//! Every class of legacy record, met by records that differ in all possible ways.
 
 use candid::Principal;
 
@@ -13,7 +13,7 @@ use crate::upload::{IdemKey, RawRecord};
 
 const CHUNKS: u32 = 2;
 
-/// Whether the idempotency key is a session's own.
+/// Whether a session has an idempotency key of its own.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Key {
     Own,
@@ -55,7 +55,7 @@ fn kinds() -> Vec<Kind> {
     kinds
 }
 
-/// The class that a record of this kind must be of.
+/// Returns the class of a record of this kind.
 fn expected(kind: Kind) -> Class {
     match kind {
         Kind { counts_agree: false, .. } => Class::CountsDisagree,
@@ -72,7 +72,7 @@ fn expected(kind: Kind) -> Class {
     }
 }
 
-/// Layout 1, as the first public release left it: without indexes and without a note of the last activity.
+/// Layout 1 as the first public release left it: without indexes and without recorded activity.
 struct Layout1 {
     world: World,
     next: u64,
@@ -86,7 +86,7 @@ impl Layout1 {
         Self { world, next: 1, expected: Vec::new() }
     }
 
-    /// A clean record under the next id.
+    /// Makes a clean record under the next id.
     fn record(&self) -> LegacyUploadSession {
         let mut legacy = super::sample();
         legacy.session_id = self.next;
@@ -139,7 +139,7 @@ impl Layout1 {
         self.add(&legacy, expected(kind));
     }
 
-    /// Records that are wrong in themselves.
+    /// Adds records that are wrong in themselves.
     fn add_dirty(&mut self) {
         self.add_raw(b"rubbish".to_vec(), Class::Undecodable);
         let later = candid::encode_args((2u16, self.record())).unwrap();
@@ -174,7 +174,8 @@ impl Layout1 {
     }
 }
 
-/// A first record with the key that others share, the whole product of clean differences, and every kind of dirt.
+/// Makes a first record with the key that others share, all combinations of clean differences, and every kind
+/// of dirt.
 fn all_classes() -> Layout1 {
     let mut layout_1 = Layout1::new();
     let mut first = layout_1.record();
@@ -204,7 +205,7 @@ fn every_class_is_met_and_treated_as_declared() {
         assert_eq!(treatment, CLASSES[class.index()].treatment, "session {id}, {class:?}");
         assert!(!storage.sessions.legacy.contains(id));
     }
-    // What the engine says it met is what there was, and no class was met not at all.
+    // The engine reports exactly the classes that there are, and every class occurs.
     for class in Class::ALL {
         let there = layout_1.expected.iter().filter(|(_, of)| of == class).count() as u64;
         let name = CLASSES[class.index()].name;
@@ -238,7 +239,8 @@ fn a_dry_run_says_the_same_before_and_writes_nothing() {
     }
     assert_eq!(pages, layout_1.expected.len().div_ceil(20));
     assert!(memory == *layout_1.world.raw.borrow(), "a dry run has written");
-    // Keys of records that are not indexed yet lead nowhere, so a dry run sees these duplicates as what else they are.
+    // Keys of records that are not indexed yet lead nowhere, so a dry run classifies these duplicates by
+    // their shape.
     let state = layout_1.migrate();
     for (class, met) in &state.classes {
         let pending = ["duplicate key", "committed", "committed, chunks missing", "committed without blob"];
@@ -290,7 +292,7 @@ fn a_record_that_was_put_aside_is_tried_again() {
     let other = layout_1.record();
     layout_1.add(&other, Class::PendingEmpty);
     assert_eq!(layout_1.migrate().quarantined, 1);
-    // A later build knows what to do with it; here the record is mended.
+    // A later build may be able to convert it; here the record is repaired.
     legacy.chunk_count = CHUNKS;
     let storage = &mut layout_1.world.storage;
     let mut state = storage.migration.state().unwrap();
@@ -356,7 +358,7 @@ fn every_changed_bit_of_a_converted_record_is_found() {
     assert_eq!(unseen, Vec::<usize>::new(), "bits of {} + {} bytes", session.len(), meta.len());
 }
 
-/// Another encoder's record, and one with a float that is no number: both are converted, sound, and lead back.
+/// A record of another encoder and one with a NaN: both are converted, sound, and lead back.
 #[test]
 fn what_is_not_equal_to_itself_or_was_encoded_by_others_is_converted() {
     let mut layout_1 = Layout1::new();

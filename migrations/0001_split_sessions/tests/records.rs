@@ -117,7 +117,7 @@ fn status() -> impl Strategy<Value = LegacyStatus> {
 }
 
 prop_compose! {
-    /// A record that the old release could have left, with the chunks that are stored for it.
+    /// A record that the legacy build could have left, with the chunks that are stored for it.
     pub fn record()(bytes in 0u64..5_000, chunk_size in 1u32..700)(
         asset_metadata in asset(bytes),
         stored in prop::collection::vec(any::<prop::sample::Index>(), 0..6),

@@ -1,5 +1,5 @@
-//! Units whose bytes are not what they should be, or that cut a message off: each stays where it is, counted and in
-//! quarantine, until it is tried again.
+//! Units whose bytes are damaged, or whose message trapped: each stays in place, counted and quarantined,
+//! until it is retried.
 
 use super::*;
 use crate::migrate::controls::Control;
@@ -8,12 +8,12 @@ fn control(world: &mut World) -> Control<'_> {
     Control::of(&MIGRATION, &mut world.storage, world.now).unwrap()
 }
 
-/// Source, converted, in quarantine.
+/// Source, converted, quarantined.
 fn books(state: &MigrationState) -> [u64; 3] {
     [state.source, state.converted, state.quarantined]
 }
 
-/// A session of three chunks, all of which have arrived, and where they lie.
+/// Begins a session of three chunks, all of which have arrived; returns where they lie.
 fn begun(world: &mut World, content: &[u8], idem: &str) -> (u64, ChunkPrefix) {
     let id = world.begin(content.len(), idem);
     (0..content.len().div_ceil(CHUNK)).for_each(|idx| world.put(id, content, idx).unwrap());
@@ -142,7 +142,7 @@ fn a_look_passes_over_a_bounded_number_of_sessions() {
     let (last, _) = begun(&mut world, &content, "last");
     world.storage.blobs.release(prefix);
     assert_eq!(books(&to_end(&mut world)), [2, 1, 1]);
-    // So many that moved in between, as copies of the last.
+    // Sessions that moved in between, as copies of the last.
     let session = world.storage.sessions.sessions.get(&last).unwrap().unwrap();
     let payload = world.storage.payloads.get(&last).unwrap().unwrap();
     for id in last + 1..last + 10_500 {
@@ -171,7 +171,7 @@ fn a_look_passes_over_a_bounded_number_of_sessions() {
     let looked_up = crate::upload::mapped_sessions::LOOKED_UP.get();
     assert!(looked_up <= 1_001, "{looked_up} sessions are looked up when there is nothing to do");
 
-    // And it is found when it is tried again.
+    // It is found again when it is retried.
     control(&mut world).retry(Some(torn)).unwrap();
     assert_eq!(books(&to_end(&mut world)), [2, 1, 1], "its chunk is not there yet");
     world.storage.blobs.write_chunk(prefix, 0, &content);

@@ -1,4 +1,4 @@
-//! Stable memory that has no room for the payload that is to move. The map of chunks never gives a bucket back.
+//! Stable memory that has no room for the payload to move. The chunk map never releases a bucket.
 
 use ic_stable_structures::Memory as _;
 use ic_stable_structures::memory_manager::MemoryManager;
@@ -6,7 +6,7 @@ use ic_stable_structures::memory_manager::MemoryManager;
 use super::*;
 use crate::stable::{Memories, RawMemory, memory_ids};
 
-/// Chunks of the file that is to move: more than one bucket of the region.
+/// Chunks of the file to move: more than one bucket of the region.
 const CHUNKS: usize = 6;
 
 /// A world of layout 2 with a finalized migration 1, in a memory of at most 2 GiB instead of 256, and a blob in it.
@@ -18,7 +18,7 @@ fn small() -> (World, String) {
     (world, locator)
 }
 
-/// Lets the map of chunks take all of the memory but this much, bytes.
+/// Lets the chunk map take all of the memory but this much, bytes.
 fn fill(world: &mut World, left: u64) {
     const PAGE: u64 = 64 * 1024;
     let taken = world.raw.size() - 1;

@@ -1,4 +1,4 @@
-//! What is counted of a map's memory is what the library takes of it.
+//! Compares the room counted for a map with what the library takes.
 
 use ic_stable_structures::StableBTreeMap;
 use ic_stable_structures::memory_manager::MemoryManager;
@@ -7,7 +7,7 @@ use super::*;
 
 type Chunks = StableBTreeMap<([u8; 32], u32), Vec<u8>, Memory>;
 
-/// The map of chunks in buckets of so many pages, and the room beside it.
+/// Makes a chunk map in buckets of this many pages, and the room beside it.
 fn chunks(bucket_pages: u16) -> (RawMemory, Chunks, StableRoom) {
     let raw = RawMemory::default();
     let memories = MemoryManager::init_with_bucket_size(raw.clone(), bucket_pages);
@@ -25,7 +25,7 @@ impl StableRoom {
     }
 }
 
-/// Entries of different length, as files end in short chunks.
+/// Makes an entry of a length that differs, as files end in short chunks.
 fn value(n: u32) -> Vec<u8> {
     vec![7; [1, 90_000, 2_000, 90_000][n as usize % 4]]
 }
