@@ -1,7 +1,7 @@
 //! Blobs: the bytes of uploads, where they lie, and who refers to them.
 //!
-//! Owns: payload, blob records, references. Does not own: who may read (the capsules do), and which chunks
-//! a session still waits for (the session does). Boundary: knows no session service and no capsule.
+//! Owns: payload, blob records, references. Does not own: read access (capsules do), and which chunks a
+//! session still waits for (the session does). Boundary: knows no session service and no capsule.
 
 mod chunk_map;
 pub mod extents;

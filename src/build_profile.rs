@@ -1,11 +1,11 @@
-//! What the build is: its name, its features, the layouts that it accepts, and what it serves. Constants only.
+//! Constants of the build: its name, its features, the layouts that it accepts, and what it serves.
 
 use crate::stable::layout::Layout;
 
-/// Whether sessions of layout 1 can be served where they are: without it there is no rollback to that layout.
+/// Whether the build can serve sessions of layout 1: without that there is no rollback to that layout.
 pub const SERVES_LAYOUT_1: bool = cfg!(feature = "compat");
 
-/// Share of new sessions, in percent, that the compat path may get: all of them where there is no other path.
+/// Share of new sessions, in percent, that the compat path may get: all of them if there is no other path.
 pub const COMPAT_SHARE_PERCENT: std::ops::RangeInclusive<u8> =
     if cfg!(feature = "direct") { 0 } else { 100 }..=if cfg!(feature = "compat") { 100 } else { 0 };
 

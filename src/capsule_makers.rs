@@ -14,7 +14,7 @@ use crate::stable::{Memories, Memory, Record, Register, StableError, codec, memo
 use crate::storage::Storage;
 use crate::upload::limits::MAX_CAPSULE_MAKERS;
 
-/// The list. It is read when a capsule is made and at no other time.
+/// The list. It is read only when a capsule is made.
 pub struct CapsuleMakerList {
     memory: Memory,
 }
@@ -40,12 +40,12 @@ impl Record for Listed {
 }
 
 impl CapsuleMakerList {
-    /// The list, wherever it is.
+    /// Opens the list.
     pub fn open(memories: &Memories) -> Self {
         Self { memory: memories.get(memory_ids::CAPSULE_MAKERS) }
     }
 
-    /// The principals on it.
+    /// Returns the principals on it.
     ///
     /// # Errors
     /// When the list does not decode.
@@ -73,7 +73,7 @@ impl CapsuleMakerList {
     }
 }
 
-/// Makes a capsule for a caller who may.
+/// Makes a capsule, if the caller may.
 ///
 /// # Errors
 /// [`Error::Unauthorized`], [`Error::InvalidArgument`], [`Error::ResourceExhausted`].

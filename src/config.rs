@@ -1,4 +1,4 @@
-//! Settings of the controllers: defaults, bounds and stored form.
+//! Settings of the controllers: defaults, bounds and stored record.
 
 use minicbor::{Decode, Encode};
 
@@ -11,7 +11,7 @@ use crate::upload::limits::{
     DEFAULT_MAX_SESSION_AGE_SECONDS, DEFAULT_MAX_SESSIONS_PER_CALLER, DEFAULT_SESSION_TTL_SECONDS,
 };
 
-/// Shortest time to live that makes sense: a client must be able to send one chunk, seconds.
+/// Shortest time to live, seconds: a client must be able to send one chunk.
 const MIN_TTL_SECONDS: u64 = 60;
 
 /// Longest time to live, seconds: 30 days.
@@ -20,12 +20,12 @@ const MAX_TTL_SECONDS: u64 = 30 * 24 * 60 * 60;
 /// Longest life of a session that a controller may set, seconds: a year.
 const MAX_AGE_SECONDS: u64 = 365 * 24 * 60 * 60;
 
-/// The longest life of a session where no controller has set one: never shorter than it may be idle.
+/// Returns the default longest life of a session: never shorter than it may be idle.
 fn default_age(ttl_seconds: u64) -> u64 {
     ttl_seconds.max(DEFAULT_MAX_SESSION_AGE_SECONDS)
 }
 
-/// The stored form of the settings. An absent field has its default.
+/// The stored settings. An absent field has its default.
 #[derive(Encode, Decode, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Config {
     #[n(0)]
@@ -53,8 +53,8 @@ pub struct Config {
 }
 
 impl AdminConfig {
-    /// The same, with what it leaves open as it is stored: a client of an older interface does not know of the newer
-    /// settings, and must not reset them. What was never set stays at its default.
+    /// Fills what these settings leave open from the stored ones: a client of an older interface does not
+    /// know newer settings, and must not reset them. What was never set stays at its default.
     #[must_use]
     pub fn or(self, stored: Config) -> Self {
         Self {
@@ -67,11 +67,11 @@ impl AdminConfig {
         }
     }
 
-    /// Nothing, when none of these settings refuses every upload that did not so `before`, with `in_use` bytes in the
-    /// canister.
+    /// Returns `Ok(())` if none of these settings refuses every upload, unless it did so `before`, with
+    /// `in_use` bytes in the canister.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] with the first setting that refuses everything, and how to set it nevertheless.
+    /// [`Error::InvalidArgument`] with the first setting that refuses everything, and how to force it.
     pub fn check_open(&self, before: &Self, in_use: u64) -> Result<()> {
         type Limit = fn(&AdminConfig) -> u64;
         let smallest: [(&str, Limit, u64); 7] = [
@@ -94,35 +94,35 @@ impl AdminConfig {
         Ok(())
     }
 
-    /// Share of `max_bytes` that may be promised and not filled yet, percent.
+    /// Returns the share of `max_bytes` that may be promised and not filled yet, percent.
     pub fn promised_percent(&self) -> u8 {
         self.max_promised_percent.unwrap_or(DEFAULT_MAX_PROMISED_PERCENT)
     }
 
-    /// Bytes that sessions may have reserved and not filled yet.
+    /// Returns the bytes that sessions may have reserved and not filled yet.
     pub fn max_promised_bytes(&self) -> u64 {
         let share = u128::from(self.max_bytes).saturating_mul(self.promised_percent().into()).div_euclid(100);
         u64::try_from(share).unwrap_or(u64::MAX)
     }
 
-    /// A session expires this long after its beginning, seconds.
+    /// Returns the longest life of a session from its beginning, seconds.
     pub fn session_age_seconds(&self) -> u64 {
         self.max_session_age_seconds.unwrap_or_else(|| default_age(self.session_ttl_seconds))
     }
 
-    /// Capsules that one caller may have made.
+    /// Returns the number of capsules that one caller may have made.
     pub fn capsules_per_caller(&self) -> u64 {
         self.max_capsules_per_caller.unwrap_or(DEFAULT_MAX_CAPSULES_PER_CALLER)
     }
 
-    /// Memories that one capsule may hold.
+    /// Returns the number of memories that one capsule may hold.
     pub fn memories_per_capsule(&self) -> u64 {
         self.max_memories_per_capsule.unwrap_or(DEFAULT_MAX_MEMORIES_PER_CAPSULE)
     }
 }
 
 impl Config {
-    /// Settings that this build can follow.
+    /// Checks that this build can follow the settings.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] with the bounds.
@@ -146,13 +146,13 @@ impl Config {
             return Err(Error::invalid("max_session_age_seconds", expected, age));
         }
         Ok(Self {
-            // A share that the build leaves no choice of is not stored: the next build starts at its own default.
+            // A share that the build dictates is not stored: the next build starts at its own default.
             compat_share_percent: (lowest != highest).then_some(config.compat_share_percent),
             ..Self::unchecked(config)
         })
     }
 
-    /// The settings as this build follows them.
+    /// Returns the settings as this build follows them.
     pub fn in_force(self) -> AdminConfig {
         let share = self.compat_share_percent.unwrap_or(0);
         let capsules = self.max_capsules_per_caller.unwrap_or(DEFAULT_MAX_CAPSULES_PER_CALLER);

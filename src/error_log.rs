@@ -1,8 +1,10 @@
-//! The last errors that no client could act on: of the timers, and of stored data that is damaged.
+//! The last errors that no client could act on: of the timers, and of damaged stored data.
 //!
-//! The canister's log keeps some kilobytes, and a line for each finished upload pushes everything else out of it. Here an
-//! error outlives them, and upgrades too. One that comes again is counted where it is, so that a few that repeat
-//! themselves push no other out.
+//! The canister's log keeps some kilobytes, and a line for each finished upload pushes everything else out of
+//! it. Here an error outlives those lines, and upgrades too. A repeated error is counted in its slot, so that
+//! a few repeated ones push no other out.
+//!
+//! In the memory of the counters, after the numbers:
 //!
 //! In the memory of the counters, after the numbers:
 //!
@@ -45,14 +47,15 @@ struct Entry {
 const VERSION: u8 = 1;
 
 impl Entry {
-    /// Nothing for a free slot, and for one that does not decode: it is the first to be overwritten.
+    /// Decodes a slot; `None` for a free one, and for one that does not decode, which is the first to be
+    /// overwritten.
     fn decode(slot: &[u8; SLOT_BYTES]) -> Option<Self> {
         let (len, record) = slot.split_first_chunk::<LEN_BYTES>()?;
         let record = record.get(..usize::from(u16::from_be_bytes(*len)))?;
         codec::decode(VERSION, record).ok()
     }
 
-    /// A slot that holds it; nothing when it is too long, which shortened texts are not.
+    /// Encodes a slot; `None` if it is too long, which shortened texts are not.
     fn encode(&self) -> Option<[u8; SLOT_BYTES]> {
         let record = codec::encode(VERSION, self);
         let mut slot = [0; SLOT_BYTES];
@@ -74,7 +77,7 @@ impl ErrorLog {
         Self { page: Counters::open(memories, memory_ids::UPLOAD_COUNTS) }
     }
 
-    /// Keeps an error of `source`. Where stable memory has no room for the page, it is not kept.
+    /// Stores an error of `source`. Drops it if stable memory has no room for the page.
     pub fn note(&self, source: &str, message: &str, now: Time) {
         let mut total = [0; 8];
         self.page.read(TOTAL_AT, &mut total);
@@ -86,7 +89,7 @@ impl ErrorLog {
         let slots = self.slots();
         let same = |entry: &Entry| entry.source == new.source && entry.message == new.message;
         let known = slots.iter().position(|slot| slot.as_ref().is_some_and(same));
-        // A free one is older than any.
+        // A free slot is older than any.
         let oldest = || {
             let last_at = slots.iter().map(|slot| slot.as_ref().map(|entry| entry.last_at));
             last_at.enumerate().min_by_key(|(_, last_at)| *last_at).map(|(index, _)| index)
@@ -101,14 +104,14 @@ impl ErrorLog {
         }
     }
 
-    /// Errors so far, repeated ones included.
+    /// Returns the number of errors so far, repeated ones included.
     pub fn total(&self) -> u64 {
         let mut total = [0; 8];
         self.page.read(TOTAL_AT, &mut total);
         u64::from_be_bytes(total)
     }
 
-    /// The errors that are kept, the last one first.
+    /// Returns the stored errors, latest first.
     pub fn recent(&self) -> Vec<RecentError> {
         let mut kept: Vec<Entry> = self.slots().into_iter().flatten().collect();
         kept.sort_by_key(|entry| std::cmp::Reverse(entry.last_at));

@@ -1,11 +1,11 @@
 //! LEB128 numbers, as Candid writes its lengths: seven bits to a byte, the lowest first.
 
-/// Takes a number of at most `most` bytes, and at most five, off the front. It may be longer than it need be.
+/// Takes a number of at most `most` bytes, and at most five, off the front. Overlong encodings are accepted.
 pub fn take(rest: &mut &[u8], most: usize) -> Option<u64> {
     take_counted(rest, most).map(|(value, _)| value)
 }
 
-/// The same for a number that is written as short as it can be, as every encoder does.
+/// The same for the shortest encoding, which every encoder writes.
 pub fn take_shortest(rest: &mut &[u8], most: usize) -> Option<u64> {
     take_counted(rest, most).filter(|(_, is_shortest)| *is_shortest).map(|(value, _)| value)
 }
@@ -23,7 +23,7 @@ fn take_counted(rest: &mut &[u8], most: usize) -> Option<(u64, bool)> {
     None
 }
 
-/// Writes a number, as short as it can be.
+/// Writes a number in its shortest encoding.
 pub fn push(mut value: u64, out: &mut Vec<u8>) {
     while value > 0x7f {
         out.push(value as u8 | 0x80);

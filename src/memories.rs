@@ -1,4 +1,4 @@
-//! Making, changing and removing memories, with the blobs that they refer to and the bytes that those take.
+//! Creating, changing and removing memories, with the blobs that they refer to and the bytes that those take.
 
 use candid::Principal;
 use serde_bytes::ByteBuf;
@@ -13,25 +13,25 @@ use crate::stable::codec;
 use crate::storage::Storage;
 use crate::upload::{IdemKey, limits, memory_id};
 
-/// Memories of deleted capsules removed in one turn of the timer.
+/// Memories of deleted capsules that one turn of the timer removes.
 const SWEEP_BATCH: usize = 20;
 
-/// What a new memory consists of, as the call gives it: exactly one of the three.
+/// Content of a new memory as the call gives it: exactly one of the three.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewContent {
-    /// Bytes to keep in the record.
+    /// Bytes to store in the record.
     pub inline: Option<ByteBuf>,
     /// A blob of the same capsule.
     pub blob: Option<BlobRef>,
-    /// Somewhere else, with size and SHA-256 by the client's word.
+    /// Somewhere else, with size and SHA-256 according to the client.
     pub external: Option<(ExternalAsset, u64, Option<ByteBuf>)>,
 }
 
-/// Makes a memory without an upload, or finds the one that this call made before.
+/// Makes a memory without an upload, or finds the one that an earlier identical call made.
 ///
 /// # Errors
 /// [`Error::Unauthorized`], [`Error::InvalidArgument`], [`Error::NotFound`] for a blob that is not in the
-/// capsule, [`Error::Conflict`] when the key was used with other parameters, [`Error::ResourceExhausted`].
+/// capsule, [`Error::Conflict`] if the key was used with other parameters, [`Error::ResourceExhausted`].
 pub fn create(
     storage: &mut Storage,
     caller: Principal,
@@ -86,7 +86,7 @@ pub fn create(
     Ok(memory_id)
 }
 
-/// Nothing, when the SHA-256 that metadata claims is that of the content, as far as that is known.
+/// Returns `Ok(())` if the SHA-256 that the metadata claims is that of the content, where that is known.
 fn check_claim(content: &Content, asset_metadata: &AssetMetadata) -> Result<()> {
     let Some(claimed) = &asset_metadata.base().sha256 else { return Ok(()) };
     match content.sha256() {
@@ -97,7 +97,8 @@ fn check_claim(content: &Content, asset_metadata: &AssetMetadata) -> Result<()> 
     }
 }
 
-/// Nothing, when the capsule, which has `inline_bytes` of them, may keep the inline bytes of `content` too.
+/// Returns `Ok(())` if the capsule, which has `inline_bytes` of them, may store the inline bytes of `content`
+/// too.
 fn check_inline_budget(content: &Content, inline_bytes: u64) -> Result<()> {
     let Content::Inline(bytes) = content else { return Ok(()) };
     let budget = u64::from(limits::upload_config().inline_budget_per_capsule);
@@ -108,7 +109,7 @@ fn check_inline_budget(content: &Content, inline_bytes: u64) -> Result<()> {
     Ok(())
 }
 
-/// The checked content of a new memory.
+/// Checks the content of a new memory.
 fn content(storage: &Storage, capsule_id: &str, new: NewContent) -> Result<Content> {
     let config = limits::upload_config();
     match new {
@@ -196,7 +197,7 @@ pub fn delete(storage: &mut Storage, caller: Principal, memory_id: &str) -> Resu
     remove(storage, memory_id)
 }
 
-/// Removes a blob with the one memory that it belongs to. A blob that several memories share goes with the
+/// Removes a blob with the one memory that it belongs to. A blob shared by several memories goes with the
 /// last of them.
 ///
 /// # Errors
@@ -214,11 +215,11 @@ pub fn delete_blob(storage: &mut Storage, caller: Principal, id: BlobId) -> Resu
     remove(storage, &memory_id)
 }
 
-/// Removes some memories of deleted capsules, as many as the message that `meter` measures has room for. Returns true
-/// when none is left.
+/// Removes memories of deleted capsules, as many as the message that `meter` measures has budget for. Returns
+/// `true` if none is left.
 ///
 /// # Errors
-/// A damaged record: the memory stays until the next upgrade, and the next call goes on after it.
+/// A damaged record: the memory stays until the next upgrade, and the next call continues after it.
 pub fn sweep(storage: &mut Storage, meter: &dyn Meter) -> Result<bool> {
     let condemned = storage.capsules.condemned_memories(SWEEP_BATCH);
     // A short batch may be the end of one capsule, with another one after it.

@@ -1,7 +1,7 @@
-//! Everything the canister keeps, opened once.
+//! Every stable structure of the canister, opened once.
 //!
-//! Owns: the one handle on each stable structure. Does not own: any rule. There is nothing on the heap
-//! that an upgrade would miss, hence no `pre_upgrade`.
+//! Owns: the one handle on each structure. Does not own: any rule. Nothing is on the heap that an upgrade
+//! would miss, hence no `pre_upgrade`.
 
 use crate::api::AdminConfig;
 use crate::blob::BlobStore;
@@ -26,21 +26,21 @@ pub struct Storage {
     pub sessions: SessionTables,
     /// Sessions in flight, by key, activity and owner.
     pub index: SessionIndex,
-    /// Where the bytes of sessions in flight go and how far they are hashed, by session id.
+    /// Where the bytes of sessions in flight go, and how much of them is hashed, by session id.
     pub payloads: Table<u64, PayloadState>,
-    /// Which sessions may have their bytes in the chunk map, once new ones have not.
+    /// Sessions that may have their bytes in the chunk map, once new ones do not.
     pub mapped_sessions: Register<MappedSessions>,
     /// Receipts of ended sessions.
     pub receipts: Receipts,
     /// Bytes in use, by account.
     pub usage: Usage,
-    /// Bytes that sessions in flight have reserved and not filled.
+    /// Bytes that sessions in flight have reserved and not filled yet.
     pub promises: Promises,
-    /// Where the next look for a session to evict begins; on the heap alone, since any place will do.
+    /// Where the next search for a session to evict starts; on the heap, since any start will do.
     pub looked_at: Option<(u64, u64)>,
-    /// What came of the uploads, by path.
+    /// Upload outcomes, by path.
     pub counters: PathCounters,
-    /// The last errors that nobody waited for.
+    /// The last errors that no caller was told.
     pub errors: ErrorLog,
     /// Chunks and committed blobs.
     pub blobs: BlobStore,
@@ -52,17 +52,17 @@ pub struct Storage {
     pub settings: Register<Config>,
     /// State, journal and quarantine of the migration.
     pub migration: MigrationTables,
-    /// What the memory that all of these are in has room for.
+    /// Room left in stable memory.
     pub room: StableRoom,
 }
 
-/// The storage of an installed canister cannot be opened. Nothing was changed.
+/// Why the storage of an installed canister cannot be opened. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
     /// Stable memory is not what a build of this canister left there.
     #[error(transparent)]
     Preflight(#[from] PreflightError),
-    /// The layout is none that this build accepts.
+    /// This build does not accept the layout.
     #[error(
         "stable memory is in layout {found}, the {build} build accepts {accepted}; {way_back}; nothing was changed"
     )]
@@ -73,7 +73,7 @@ pub enum OpenError {
         build: &'static str,
         /// Layouts that this build accepts, in words.
         accepted: String,
-        /// What can be done about it, in words.
+        /// Advice on what can be done about it.
         way_back: &'static str,
     },
     /// A record does not decode.
@@ -82,10 +82,10 @@ pub enum OpenError {
 }
 
 impl Storage {
-    /// The storage of a fresh installation.
+    /// Creates the storage of a fresh installation.
     ///
     /// # Errors
-    /// When there is a damaged storage already.
+    /// A damaged storage that is there already.
     pub fn create(raw: RawMemory) -> Result<Self, StableError> {
         let mut storage = Self::open(&Memories::init(raw.clone()), raw)?;
         storage.layout.set(&FRESH_LAYOUT);
@@ -93,8 +93,8 @@ impl Storage {
         Ok(storage)
     }
 
-    /// The storage of an installed canister, after the preflight. Memory without a layout header is layout 1:
-    /// the first public release wrote none.
+    /// Opens the storage of an installed canister, after the preflight. Memory without a layout header is
+    /// layout 1: the first public release wrote none.
     ///
     /// # Errors
     /// See [`OpenError`]; nothing was changed.
@@ -120,9 +120,9 @@ impl Storage {
                 build: BUILD,
                 accepted: accepted.join(" and "),
                 way_back: if state.phase == Phase::Finalized {
-                    "the migration is finalized, and there is no way back"
+                    "the migration is finalized, so there is no way back"
                 } else if layout > Layout::SPLIT {
-                    "from there is no way back"
+                    "a rollback out of this layout is not possible"
                 } else if state.phase == Phase::RollingBack {
                     "the rollback is under way: wait for RolledBack on the staged build"
                 } else if state.is_going_back() && is_stopped {
@@ -164,14 +164,14 @@ impl Storage {
         })
     }
 
-    /// Every number that is given out from now on contains what `version` gives, the version of the canister.
+    /// Makes every id contain the canister version that `version` returns, from now on.
     pub fn number_by(&mut self, version: fn() -> u64) {
         self.sessions.ids.number_by(version);
         self.capsules.ids.number_by(version);
     }
 
-    /// Where the bytes of a session go, and how far they are hashed; a session without an entry has its bytes in the
-    /// chunk map, and none hashed.
+    /// Returns where the bytes of a session go, and how much of them is hashed; a session without an entry
+    /// has its bytes in the chunk map, and none hashed.
     ///
     /// # Errors
     /// When the entry does not decode.
@@ -179,7 +179,7 @@ impl Storage {
         Ok(self.payloads.get(&id.0)?.unwrap_or_default())
     }
 
-    /// The settings in force, with no more bytes in the canister than stable memory has room for.
+    /// Returns the effective settings, with `max_bytes` reduced to what stable memory has room for.
     ///
     /// # Errors
     /// When the stored ones, or the layout, do not decode.
@@ -190,7 +190,7 @@ impl Storage {
         Ok(AdminConfig { max_bytes: self.room.payload_limit(region, limits.max_bytes), ..limits })
     }
 
-    /// The settings in force.
+    /// Returns the effective settings.
     ///
     /// # Errors
     /// When the stored ones do not decode.

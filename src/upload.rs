@@ -1,10 +1,10 @@
 //! Uploads: files that arrive in chunks, are verified, and become memories of a capsule.
 //!
-//! Owns: the upload contract (who may, how often, how much, what a repeated call gets), hashing, receipts,
-//! and the split of a session's data into [`crate::session::Session`] and [`UploadMeta`]. Does not own:
-//! the rules of chunks (the session service does) and the bytes (the blob store does).
+//! Owns: the upload contract (access, idempotency, limits, the answer to a repeated call), hashing, receipts,
+//! and the split of a session's data into [`crate::session::Session`] and [`UploadMeta`]. Does not own: the
+//! rules of chunks (the session service does) and the bytes (the blob store does).
 //!
-//! Which layer keeps a session is decided in [`path`], the only place that knows of the cargo features.
+//! [`path`] decides which layer stores a session; it is the only place that knows the cargo features.
 
 mod absorb;
 mod begin;

@@ -1,4 +1,4 @@
-//! Payload as layouts 1 and 2 keep it: each chunk one value of a stable map.
+//! Payload of layouts 1 and 2: each chunk is one value of a stable map.
 //!
 //! ```text
 //! id 6    ([u8; 32], u32) -> bytes      chunk `n` under SHA-256(memory id ‖ "#" ‖ le64(session id))
@@ -14,8 +14,8 @@ use crate::stable::{Memories, Memory, NoRoom, StableRoom, Table, memory_ids};
 
 use super::record::BlobId;
 
-/// Chunks removed in the message that ends a session; more are left to the timer. Removing one chunk
-/// reads it and may move its neighbours, tens of millions of instructions of the 40 billion of a message.
+/// Chunks removed in the message that ends a session; the timer removes the rest. Removing one chunk reads it
+/// and may move its neighbours, tens of millions of instructions of the 40 billion of a message.
 pub const RELEASE_AT_ONCE: usize = 32;
 
 /// First half of the key of a session's chunks.
@@ -24,7 +24,7 @@ pub const RELEASE_AT_ONCE: usize = 32;
 pub struct ChunkPrefix(#[cbor(n(0), with = "minicbor::bytes")] pub [u8; 32]);
 
 impl ChunkPrefix {
-    /// The prefix of a session: SHA-256(memory id ‖ "#" ‖ session id as eight bytes, little-endian).
+    /// Returns the prefix of a session: SHA-256(memory id ‖ "#" ‖ session id as eight bytes, little-endian).
     pub fn of(provisional_memory_id: &str, session: SessionId) -> Self {
         let digest = Sha256::new()
             .chain_update(provisional_memory_id.as_bytes())
@@ -34,7 +34,7 @@ impl ChunkPrefix {
         Self(digest.into())
     }
 
-    /// The id of the blob that these chunks become: the first eight bytes, big-endian.
+    /// Returns the id of the blob that these chunks become: the first eight bytes, big-endian.
     pub const fn blob_id(self) -> BlobId {
         let [a, b, c, d, e, f, g, h, ..] = self.0;
         BlobId(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
@@ -52,22 +52,23 @@ pub struct ChunkMap {
     attempt: Attempt,
 }
 
-/// A removal from a map that may have no room for it, and then traps. It is announced in one message and done in the next,
-/// so that a look in between can tell that it has not come back. On the heap: after an upgrade it begins from scratch.
+/// A removal from a map that may have no room for it and then traps. One message writes an attempt marker and
+/// the next does the removal, so that a check in between can tell that it did not commit. On the heap: after
+/// an upgrade it starts from scratch.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Attempt {
-    /// What the next message does.
+    /// The step of the next message.
     announced: Option<Step>,
-    /// What was announced at the last look.
+    /// The step that was marked at the last check.
     seen: Option<Step>,
-    /// Steps that have cut their messages off. They say which comes next.
+    /// Steps whose messages trapped. They determine which comes next.
     failures: usize,
 }
 
 /// A step of removing a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
-    /// Its bytes go, its key stays. No two nodes are merged for that; a full one above it is split.
+    /// Its bytes go, its key stays. That merges no two nodes; a full one above it is split.
     Empty(ChunkKey),
     /// Its key goes, too.
     Remove(ChunkKey),
@@ -84,7 +85,8 @@ impl ChunkMap {
         }
     }
 
-    /// Nothing, when a chunk of so many bytes fits, and everything that is stored can still be removed after it.
+    /// Returns `Ok(())` if a chunk of this many bytes fits, and everything stored can still be removed after
+    /// it.
     ///
     /// # Errors
     /// [`NoRoom`].
@@ -92,12 +94,12 @@ impl ChunkMap {
         self.room.for_chunk(bytes)
     }
 
-    /// Whether a chunk is stored.
+    /// Returns whether a chunk is stored.
     pub fn contains(&self, prefix: ChunkPrefix, idx: u32) -> bool {
         self.chunks.contains_key(&(prefix.0, idx))
     }
 
-    /// A stored chunk.
+    /// Returns a stored chunk.
     pub fn get(&self, prefix: ChunkPrefix, idx: u32) -> Option<Vec<u8>> {
         self.chunks.get(&(prefix.0, idx))
     }
@@ -107,30 +109,30 @@ impl ChunkMap {
         self.chunks.insert((prefix.0, idx), bytes.to_vec());
     }
 
-    /// Which chunks are really stored under a prefix. Their bytes are not read.
+    /// Returns which chunks are really stored under a prefix. Their bytes are not read.
     pub fn stored(&self, prefix: ChunkPrefix) -> ChunkSet {
         self.keys_under(prefix).map(|(_, idx)| idx).collect()
     }
 
-    /// Number of chunks in the whole map.
+    /// Returns the number of chunks in the whole map.
     pub fn total(&self) -> u64 {
         self.chunks.len()
     }
 
-    /// Number of prefixes whose chunks are still to be removed.
+    /// Returns the number of prefixes whose chunks are still to be removed.
     pub fn release_total(&self) -> u64 {
         self.released.len()
     }
 
-    /// Gives the chunks under a prefix back: a few at once, the rest by [`Self::sweep`].
+    /// Releases the chunks under a prefix: a few at once, the rest by [`Self::sweep`].
     pub fn release(&mut self, prefix: ChunkPrefix) {
         if !self.remove_some(prefix, RELEASE_AT_ONCE) {
             self.released.insert(prefix.0, &());
         }
     }
 
-    /// Removes at most a few released chunks, and only one where the map has no room for that. True when nothing is left to
-    /// remove.
+    /// Removes a few released chunks, and only one if the map has no room for that. Returns `true` if none is
+    /// left to remove.
     pub fn sweep(&mut self) -> bool {
         let Some(prefix) = self.released.next_key(None) else {
             return true;
@@ -156,7 +158,7 @@ impl ChunkMap {
         self.chunks.remove(&(prefix.0, idx));
     }
 
-    /// Passes over a step that was announced and has not come back since the last look.
+    /// Skips a step that was marked and has not committed since the last check.
     pub fn watch(&mut self) {
         let Attempt { announced, seen, failures } = self.attempt;
         self.attempt = if announced.is_some() && announced == seen {
@@ -166,7 +168,7 @@ impl ChunkMap {
         };
     }
 
-    /// Does the step that was announced, or announces one.
+    /// Does the marked step, or marks one.
     fn attempt(&mut self) {
         match self.attempt.announced.take() {
             None => self.attempt.announced = self.next_step(),
@@ -179,8 +181,9 @@ impl ChunkMap {
         }
     }
 
-    /// The first step that has a chance: emptying the first chunk of the first prefix; after a failure removing it; then the
-    /// same of the first chunk of the next prefix, and of the second ones when every prefix had its turn.
+    /// Returns the first step that has a chance: emptying the first chunk of the first prefix; after a
+    /// failure removing it; then the same for the first chunk of the next prefix, and for the second ones
+    /// when every prefix had its turn.
     fn next_step(&self) -> Option<Step> {
         const CANDIDATES: usize = 64;
         let (turn, removes) = (self.attempt.failures >> 1, self.attempt.failures & 1 == 1);
@@ -198,7 +201,8 @@ impl ChunkMap {
         }
     }
 
-    /// Removes up to `limit` chunks under a prefix, as long as the map has room for that. True when none is left.
+    /// Removes up to `limit` chunks under a prefix, as long as the map has room for that. Returns `true` if
+    /// none is left.
     fn remove_some(&mut self, prefix: ChunkPrefix, limit: usize) -> bool {
         let keys: Vec<_> = self.keys_under(prefix).take(limit).collect();
         for key in &keys {

@@ -1,4 +1,4 @@
-//! Payload in contiguous pieces of one raw memory: an allocator, and reads and writes through its extents.
+//! Payload in contiguous extents of one raw memory: an allocator, and reads and writes through its extents.
 //!
 //! Owns: which bytes of the region are taken, and moving bytes in and out of them. Does not own: whose bytes
 //! they are. Boundary: knows no blob and no session.
@@ -35,15 +35,15 @@ impl ExtentStore {
         Self { region: Region::open(memories, room), allocator: Allocator::open(memories) }
     }
 
-    /// Takes room for `len` bytes; none for an empty whole. Stable memory grows as it is written, not here.
+    /// Allocates `len` bytes; no extent for an empty object. Stable memory grows as it is written, not here.
     ///
     /// # Errors
-    /// [`AllocateError`]; nothing was taken.
+    /// [`AllocateError`]; nothing is allocated then.
     pub fn allocate(&mut self, len: u64) -> Result<Extents, AllocateError> {
         self.allocator.allocate(len)
     }
 
-    /// Gives room back.
+    /// Frees extents.
     ///
     /// # Errors
     /// A damaged table.
@@ -51,7 +51,7 @@ impl ExtentStore {
         extents.iter().try_for_each(|extent| self.allocator.free(*extent))
     }
 
-    /// Grows stable memory for `len` bytes at position `at` of a whole, so that they can be stored later.
+    /// Grows stable memory for `len` bytes at offset `at` of an object, so that they can be stored later.
     ///
     /// # Errors
     /// [`SinkError::OutOfRange`], [`SinkError::MemoryFull`].
@@ -59,10 +59,11 @@ impl ExtentStore {
         extents.pieces(at, len)?.try_for_each(|piece| self.region.grow_for(piece))
     }
 
-    /// Stores `bytes` at position `at` of a whole.
+    /// Stores `bytes` at offset `at` of an object.
     ///
     /// # Errors
-    /// [`SinkError::OutOfRange`]; [`SinkError::MemoryFull`], where pieces before the one that has no room are written.
+    /// [`SinkError::OutOfRange`]; [`SinkError::MemoryFull`], where extents before the one that has no room
+    /// are written.
     pub fn write_at(&mut self, extents: &Extents, at: u64, bytes: &[u8]) -> Result<(), SinkError> {
         let mut rest = bytes;
         for piece in extents.pieces(at, bytes.len())? {
@@ -73,10 +74,10 @@ impl ExtentStore {
         Ok(())
     }
 
-    /// Hands `len` bytes at position `at` of a whole to `take`, in blocks of at most [`BLOCK_BYTES`].
+    /// Passes `len` bytes at offset `at` of an object to `take`, in blocks of at most [`BLOCK_BYTES`].
     ///
     /// # Errors
-    /// [`SinkError::OutOfRange`], or the first that `take` gives back.
+    /// [`SinkError::OutOfRange`], or the first error of `take`.
     pub fn read_at(
         &self,
         extents: &Extents,
@@ -90,7 +91,7 @@ impl ExtentStore {
         Ok(())
     }
 
-    /// Whether exactly `bytes` are stored at position `at` of a whole.
+    /// Returns whether exactly `bytes` are stored at offset `at` of an object.
     ///
     /// # Errors
     /// [`SinkError::OutOfRange`].
@@ -105,7 +106,7 @@ impl ExtentStore {
         Ok(same)
     }
 
-    /// Bytes that are taken, rounded up as the allocator does.
+    /// Returns the allocated bytes, rounded up as the allocator does.
     ///
     /// # Errors
     /// A damaged state.
@@ -113,12 +114,12 @@ impl ExtentStore {
         self.allocator.taken_bytes()
     }
 
-    /// Bytes of payload that the region has room for as it is.
+    /// Returns the bytes of payload that the region has room for without growing.
     pub fn bytes(&self) -> u64 {
         self.region.bytes()
     }
 
-    /// Bytes that can be taken before the region has to grow.
+    /// Returns the bytes that can be allocated before the region has to grow.
     ///
     /// # Errors
     /// A damaged state.
@@ -126,7 +127,7 @@ impl ExtentStore {
         Ok(self.region.bytes().saturating_sub(self.taken_bytes()?))
     }
 
-    /// Where the used part of the region ends, bytes.
+    /// Returns where the used part of the region ends, bytes.
     ///
     /// # Errors
     /// A damaged state.
@@ -134,7 +135,7 @@ impl ExtentStore {
         self.allocator.end()
     }
 
-    /// Nothing, when the allocator's tables agree with one another. Reads all of them.
+    /// Returns `Ok(())` if the allocator's tables agree with one another. Reads all of them.
     ///
     /// # Errors
     /// What disagrees, in words.

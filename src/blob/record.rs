@@ -19,12 +19,12 @@ use super::chunk_map::ChunkPrefix;
 use super::extents::Extents;
 use super::store::CHUNK_SIZE;
 
-/// Names a committed blob.
+/// Id of a committed blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BlobId(pub u64);
 
 impl BlobId {
-    /// The id in a locator `blob_<number>`.
+    /// Parses the id in a locator `blob_<number>`.
     pub fn from_locator(locator: &str) -> Option<Self> {
         let digits = locator.strip_prefix("blob_")?;
         // `parse` would also take a sign, and one blob must have one name.
@@ -39,7 +39,7 @@ impl std::fmt::Display for BlobId {
     }
 }
 
-/// Where the bytes of a whole lie.
+/// Where the bytes of an object lie.
 #[derive(Encode, Decode, Clone, Debug, PartialEq, Eq)]
 pub enum Place {
     /// Chunk by chunk in the chunk map.
@@ -50,7 +50,7 @@ pub enum Place {
     Extents(#[n(0)] Extents),
 }
 
-/// The digest of a content, and by which function.
+/// Digest of a content, and its function.
 #[derive(Encode, Decode, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ContentDigest {
     /// The function.
@@ -62,17 +62,17 @@ pub struct ContentDigest {
 }
 
 impl ContentDigest {
-    /// A SHA-256.
+    /// Makes a SHA-256.
     pub const fn sha256(bytes: [u8; 32]) -> Self {
         Self { algorithm: HashAlgorithm::Sha256, bytes }
     }
 
-    /// The digest if it is a SHA-256.
+    /// Returns the digest if it is a SHA-256.
     pub fn as_sha256(&self) -> Option<ByteBuf> {
         (self.algorithm == HashAlgorithm::Sha256).then(|| ByteBuf::from(self.bytes))
     }
 
-    /// The digest if it is a BLAKE3.
+    /// Returns the digest if it is a BLAKE3.
     pub fn as_blake3(&self) -> Option<ByteBuf> {
         (self.algorithm == HashAlgorithm::Blake3).then(|| ByteBuf::from(self.bytes))
     }
@@ -96,7 +96,7 @@ pub struct BlobRecord {
 }
 
 impl BlobRecord {
-    /// In how many chunks the blob is read; none for an empty one.
+    /// Returns the number of chunks in which the blob is read; 0 for an empty one.
     pub fn chunk_count(&self) -> u32 {
         u32::try_from(self.size.div_ceil(u64::from(CHUNK_SIZE))).unwrap_or(u32::MAX)
     }
@@ -125,7 +125,7 @@ pub(super) struct MappedBlob {
 }
 
 impl MappedBlob {
-    /// The record in this form, if it has room for all of it.
+    /// Makes the record of the first public release, if that can hold all of it.
     pub fn of(blob: &BlobRecord) -> Option<Self> {
         let BlobRecord { size, digest, created_at, ref place } = *blob;
         match (digest.algorithm, place) {

@@ -1,4 +1,4 @@
-//! The sink that puts the bytes of a session into stable memory.
+//! The sink that writes the bytes of a session to stable memory.
 
 use crate::session::{ByteSink, SinkError};
 use crate::stable::NoRoom;
@@ -7,7 +7,7 @@ use super::chunk_map::ChunkPrefix;
 use super::record::Place;
 use super::store::BlobStore;
 
-/// Writes the chunks of one session to where its upload lies.
+/// Writes the chunks of one session to its upload's place.
 pub struct StableBlobSink<'a> {
     blobs: &'a mut BlobStore,
     place: &'a Place,
@@ -15,8 +15,8 @@ pub struct StableBlobSink<'a> {
 }
 
 impl<'a> StableBlobSink<'a> {
-    /// The sink of a session whose bytes go to `place`, in chunks of `chunk_size` bytes. The chunk map takes
-    /// whole chunks; extents take blocks of any length.
+    /// Makes the sink of a session whose bytes go to `place`, in chunks of `chunk_size` bytes. The chunk map
+    /// takes whole chunks; extents take blocks of any length.
     pub const fn for_meta(blobs: &'a mut BlobStore, place: &'a Place, chunk_size: u32) -> Self {
         Self { blobs, place, chunk_size }
     }

@@ -20,16 +20,16 @@ use super::record::{BlobId, BlobRecord, ContentDigest, MappedBlob, Place};
 /// Length of every chunk but the last, bytes: the first public release's, under the IC's 2 MiB per message.
 pub const CHUNK_SIZE: u32 = 1_800_000;
 
-/// Where stored bytes are committed to.
+/// Destination of a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Committed {
     /// The blob that holds the content.
     pub id: BlobId,
-    /// Whether the new bytes are kept; false where the capsule had the content already.
+    /// Whether the new bytes are kept; `false` if the capsule has the content already.
     pub stored: bool,
 }
 
-/// A blob call failed.
+/// Errors of blob calls.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BlobError {
     /// No committed blob has this id.
@@ -41,34 +41,34 @@ pub enum BlobError {
     /// The blob has no such chunk.
     #[error("chunk {idx} of {blob}: it has {chunks} chunks")]
     NoSuchChunk {
-        /// Which blob.
+        /// The blob.
         blob: BlobId,
-        /// Chunk that was asked for.
+        /// The chunk.
         idx: u32,
-        /// How many it has.
+        /// Number of chunks that the blob has.
         chunks: u32,
     },
     /// The blob has no such range.
     #[error("bytes {offset} to {offset} + {len} of {blob}: it has {size} bytes")]
     NoSuchRange {
-        /// Which blob.
+        /// The blob.
         blob: BlobId,
-        /// First byte that was asked for.
+        /// First byte of the range.
         offset: u64,
-        /// Number of bytes that was asked for.
+        /// Number of bytes of the range.
         len: u64,
-        /// How many it has.
+        /// Number of bytes that the blob has.
         size: u64,
     },
-    /// A chunk that should be stored is not.
+    /// A chunk that should be stored is missing.
     #[error("chunk {idx} under {prefix:02x?} is not stored")]
     MissingChunk {
         /// Where it should be.
         prefix: [u8; 32],
-        /// Which chunk.
+        /// The chunk.
         idx: u32,
     },
-    /// The extents of a record are not those of its bytes.
+    /// The extents of a record do not match its bytes.
     #[error(transparent)]
     Payload(#[from] SinkError),
     /// A record does not decode.
@@ -101,17 +101,17 @@ impl BlobStore {
         }
     }
 
-    /// Whether a chunk is in the chunk map.
+    /// Returns whether a chunk is in the chunk map.
     pub fn has_chunk(&self, prefix: ChunkPrefix, idx: u32) -> bool {
         self.chunks.contains(prefix, idx)
     }
 
-    /// A chunk of the chunk map.
+    /// Returns a chunk of the chunk map.
     pub fn chunk(&self, prefix: ChunkPrefix, idx: u32) -> Option<Vec<u8>> {
         self.chunks.get(prefix, idx)
     }
 
-    /// Nothing, when a chunk of so many bytes may go to the chunk map.
+    /// Returns `Ok(())` if a chunk of this many bytes may go to the chunk map.
     ///
     /// # Errors
     /// [`NoRoom`].
@@ -124,22 +124,22 @@ impl BlobStore {
         self.chunks.insert(prefix, idx, bytes);
     }
 
-    /// Which chunks are really in the chunk map under a prefix. Their bytes are not read.
+    /// Returns which chunks are really in the chunk map under a prefix. Their bytes are not read.
     pub fn stored_chunks(&self, prefix: ChunkPrefix) -> ChunkSet {
         self.chunks.stored(prefix)
     }
 
-    /// The payload region.
+    /// Returns the payload region.
     pub const fn extents(&self) -> &ExtentStore {
         &self.extents
     }
 
-    /// The payload region.
+    /// Returns the payload region.
     pub const fn extents_mut(&mut self) -> &mut ExtentStore {
         &mut self.extents
     }
 
-    /// Takes room for `len` bytes in the payload region.
+    /// Allocates `len` bytes in the payload region.
     ///
     /// # Errors
     /// [`AllocateError`]; nothing was taken.
@@ -147,17 +147,17 @@ impl BlobStore {
         self.extents.allocate(len)
     }
 
-    /// Number of prefixes whose chunks are still to be removed.
+    /// Returns the number of prefixes whose chunks are still to be removed.
     pub fn release_total(&self) -> u64 {
         self.chunks.release_total()
     }
 
-    /// Number of chunks in the chunk map.
+    /// Returns the number of chunks in the chunk map.
     pub fn chunk_total(&self) -> u64 {
         self.chunks.total()
     }
 
-    /// Gives the bytes of a whole back.
+    /// Releases the bytes of an object.
     ///
     /// # Errors
     /// A damaged table.
@@ -171,35 +171,35 @@ impl BlobStore {
         }
     }
 
-    /// Gives the chunks under a prefix back: a few at once, the rest by [`Self::sweep`].
+    /// Releases the chunks under a prefix: a few at once, the rest by [`Self::sweep`].
     pub fn release(&mut self, prefix: ChunkPrefix) {
         self.chunks.release(prefix);
     }
 
-    /// Removes at most a few released chunks. True when nothing is left to remove.
+    /// Removes a few released chunks. Returns `true` if none is left to remove.
     pub fn sweep(&mut self) -> bool {
         self.chunks.sweep()
     }
 
-    /// What the sweep is about to try.
+    /// Returns the removal that the sweep is about to attempt.
     #[cfg(test)]
     pub const fn attempt_mut(&mut self) -> &mut super::chunk_map::Attempt {
         self.chunks.attempt_mut()
     }
 
-    /// Removes a chunk, whether the map has room for that or not.
+    /// Removes a chunk, whether or not the map has room for that.
     #[cfg(test)]
     pub fn remove_unseen(&mut self, prefix: ChunkPrefix, idx: u32) {
         self.chunks.remove_unseen(prefix, idx);
     }
 
-    /// Passes over a removal whose message trapped. To be asked once a minute, in a message of its own.
+    /// Skips a removal whose message trapped. To be called once a minute, in a message of its own.
     pub fn watch_removals(&mut self) {
         self.chunks.watch();
     }
 
-    /// The blob that stored bytes of this digest become in a capsule: where it holds the same content already, the blob
-    /// that it has, else a new one, `id`. Nothing is changed.
+    /// Returns the blob that stored bytes of this digest become in a capsule: the blob that already holds the
+    /// same content there, or otherwise a new one, `id`. Nothing is changed.
     ///
     /// Content is not shared between capsules: that would tell one capsule's members what another one holds.
     ///
@@ -218,8 +218,8 @@ impl BlobStore {
         }
     }
 
-    /// Commits stored bytes to their [`Self::destination`], as a blob that `memory_id` refers to. Bytes that are there
-    /// already are given back.
+    /// Commits stored bytes to their [`Self::destination`], as a blob that `memory_id` refers to. Releases
+    /// bytes that are there already.
     ///
     /// # Errors
     /// A damaged table.
@@ -240,13 +240,13 @@ impl BlobStore {
         Ok(())
     }
 
-    /// Lets one more memory refer to a committed blob.
+    /// Adds a reference of a memory to a committed blob.
     pub fn add_ref(&mut self, id: BlobId, memory_id: &str, capsule_id: &str) {
         self.refs.insert(NumberAndText(id.0, memory_id.to_owned()), &capsule_id.to_owned());
     }
 
-    /// Takes the reference of a memory away. The bytes that became free: none while another memory refers
-    /// to the blob.
+    /// Removes the reference of a memory. Returns the bytes that became free: none while another memory
+    /// refers to the blob.
     ///
     /// # Errors
     /// [`BlobError::NotFound`], or a damaged record.
@@ -262,7 +262,7 @@ impl BlobStore {
         Ok(record.size)
     }
 
-    /// A committed blob.
+    /// Returns a committed blob.
     ///
     /// # Errors
     /// [`BlobError::NotFound`], or a damaged record.
@@ -273,7 +273,7 @@ impl BlobStore {
         self.in_chunk_map(id)?.ok_or(BlobError::NotFound(id))
     }
 
-    /// A committed blob whose bytes are in the chunk map.
+    /// Returns a committed blob whose bytes are in the chunk map.
     ///
     /// # Errors
     /// A damaged record.
@@ -284,7 +284,7 @@ impl BlobStore {
         self.mapped_otherwise.get(&id.0)
     }
 
-    /// Whether the bytes at a place are those of a committed blob in the chunk map.
+    /// Returns whether the bytes at a place are those of a committed blob in the chunk map.
     ///
     /// # Errors
     /// A damaged record.
@@ -293,7 +293,7 @@ impl BlobStore {
         Ok(self.in_chunk_map(prefix.blob_id())?.is_some_and(|blob| blob.place == *place))
     }
 
-    /// Up to `limit` committed blobs whose bytes are in the chunk map, in order of id, behind `after`.
+    /// Lists up to `limit` committed blobs whose bytes are in the chunk map, in order of id, above `after`.
     pub fn list_in_chunk_map(&self, after: Option<u64>, limit: usize) -> Vec<u64> {
         let mapped = self.mapped.keys_after(after.as_ref()).take(limit);
         let mut ids: Vec<u64> =
@@ -303,15 +303,15 @@ impl BlobStore {
         ids
     }
 
-    /// Up to `limit` committed blobs whose bytes are in extents, in order of id, behind `after`.
+    /// Lists up to `limit` committed blobs whose bytes are in extents, in order of id, above `after`.
     pub fn list_in_extents(&self, after: Option<u64>, limit: usize) -> Vec<u64> {
         self.blobs.keys_after(after.as_ref()).take(limit).collect()
     }
 
-    /// Lets a committed blob have its bytes in `extents`, where they were copied to, and gives the old ones back.
+    /// Points a committed blob to `extents`, where its bytes were copied to, and releases the old copy.
     ///
     /// # Errors
-    /// [`BlobError::NotFound`], or a damaged record; nothing was changed.
+    /// [`BlobError::NotFound`], or a damaged record; nothing is changed then.
     pub fn relocate(&mut self, id: BlobId, extents: Extents) -> Result<(), BlobError> {
         let old = self.blob(id)?;
         let new = BlobRecord { place: Place::Extents(extents), ..old.clone() };
@@ -337,15 +337,15 @@ impl BlobStore {
         blobs.contains(&id.0) || mapped.contains(&id.0) || mapped_otherwise.contains(&id.0)
     }
 
-    /// Number of committed blobs.
+    /// Returns the number of committed blobs.
     pub fn blob_total(&self) -> u64 {
         self.blobs.len().saturating_add(self.mapped.len()).saturating_add(self.mapped_otherwise.len())
     }
 
-    /// The memories that refer to a blob, each with its capsule.
+    /// Iterates over the memories that refer to a blob, each with its capsule.
     ///
     /// # Errors
-    /// A damaged entry, in the place where it is.
+    /// A damaged entry, in its place.
     pub fn refs(&self, id: BlobId) -> impl Iterator<Item = Result<(String, String), BlobError>> + '_ {
         self.refs
             .range(NumberAndText(id.0, String::new())..)
@@ -356,16 +356,16 @@ impl BlobStore {
             })
     }
 
-    /// The capsule that a blob is in; all its references come from there.
+    /// Returns the capsule that a blob is in; all its references come from there.
     ///
     /// # Errors
-    /// [`BlobError::NotFound`] when nothing refers to the blob, or a damaged entry.
+    /// [`BlobError::NotFound`] if nothing refers to the blob, or a damaged entry.
     pub fn capsule_of(&self, id: BlobId) -> Result<String, BlobError> {
         let first = self.refs(id).next().ok_or(BlobError::NotFound(id))?;
         Ok(first?.1)
     }
 
-    /// The range of bytes that chunk `idx` of a committed blob is.
+    /// Returns the range of bytes of chunk `idx` of a committed blob.
     ///
     /// # Errors
     /// [`BlobError::NoSuchChunk`].
@@ -378,7 +378,7 @@ impl BlobStore {
         Ok((offset, blob.size.saturating_sub(offset).min(u64::from(CHUNK_SIZE))))
     }
 
-    /// Nothing, when a committed blob has the bytes `offset..offset + len`.
+    /// Returns `Ok(())` if a committed blob has the bytes `offset..offset + len`.
     ///
     /// # Errors
     /// [`BlobError::NoSuchRange`].
@@ -388,7 +388,7 @@ impl BlobStore {
         if fits { Ok(()) } else { Err(BlobError::NoSuchRange { blob: id, offset, len, size }) }
     }
 
-    /// The bytes of one chunk of a committed blob, as a whole.
+    /// Returns one chunk of a committed blob.
     ///
     /// # Errors
     /// [`BlobError::NotFound`], [`BlobError::NoSuchChunk`], and those of [`Self::read`].
@@ -398,7 +398,7 @@ impl BlobStore {
         self.read_range(id, offset, len)
     }
 
-    /// The bytes `offset..offset + len` of a committed blob, as a whole.
+    /// Returns the bytes `offset..offset + len` of a committed blob.
     ///
     /// # Errors
     /// [`BlobError::NotFound`], [`BlobError::NoSuchRange`], and those of [`Self::read`].
@@ -410,10 +410,10 @@ impl BlobStore {
         Ok(bytes)
     }
 
-    /// Hands `len` stored bytes from position `at` of a whole to `take`, block by block.
+    /// Passes `len` stored bytes from offset `at` of an object to `take`, block by block.
     ///
     /// # Errors
-    /// [`BlobError::MissingChunk`], or [`BlobError::Payload`] for bytes that the whole does not have.
+    /// [`BlobError::MissingChunk`], or [`BlobError::Payload`] for bytes that the object does not have.
     pub fn read(
         &self,
         place: &Place,
@@ -444,7 +444,7 @@ impl BlobStore {
         let chunk_size = u64::from(CHUNK_SIZE);
         let (mut at, end) = (at, at.saturating_add(len));
         while at < end {
-            // A whole has fewer chunks than u32 counts, and a position in a chunk fits usize.
+            // An object has fewer chunks than u32 counts, and an offset in a chunk fits usize.
             let idx = u32::try_from(at.div_euclid(chunk_size)).unwrap_or(u32::MAX);
             let chunk = self.chunk(prefix, idx).unwrap_or_default();
             let from = at.rem_euclid(chunk_size) as usize;

@@ -1,4 +1,4 @@
-//! What calls about capsules and memories refuse.
+//! Errors of calls about capsules and memories.
 
 use candid::Principal;
 
@@ -7,17 +7,17 @@ use crate::stable::{NoRoom, StableError};
 use super::record::Access;
 use super::store::{MAX_LIST, MAX_SUBJECT_BYTES};
 
-/// A capsule call failed.
+/// Errors of capsule calls.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CapsuleError {
     /// The caller lacks a right. Also said of a capsule that does not exist, so that ids cannot be probed.
     #[error("{caller} needs {needs} to {capsule}")]
     Unauthorized {
-        /// Who called.
+        /// The caller.
         caller: Principal,
         /// The right that is missing.
         needs: Access,
-        /// On which capsule.
+        /// The capsule.
         capsule: String,
     },
     /// Anonymous callers own nothing.
@@ -41,15 +41,15 @@ pub enum CapsuleError {
     /// An access list is too long.
     #[error("{list}: at most {MAX_LIST} principals, got {got}")]
     ListTooLong {
-        /// Which list.
+        /// The list.
         list: &'static str,
         /// Its length.
         got: usize,
     },
-    /// There is no room for one more.
+    /// A limit leaves no room for one more.
     #[error("{limit}: {allowed} allowed, {requested} requested")]
     Full {
-        /// Which limit.
+        /// The limit.
         limit: &'static str,
         /// Its value.
         allowed: u64,

@@ -148,7 +148,7 @@ fn capsules_count_for_who_made_them_as_long_as_they_exist() {
     assert_eq!(anonymous, Err(CapsuleError::Anonymous), "who may is asked first");
 }
 
-/// A record of a build that did not count: it decodes, and deleting it counts nobody down.
+/// A record of a build that did not count: it decodes, and deleting it decrements nobody's count.
 #[test]
 fn a_capsule_from_before_the_count_counts_for_nobody() {
     use crate::stable::Record;
@@ -167,7 +167,7 @@ fn a_capsule_from_before_the_count_counts_for_nobody() {
 /// Bytes of a reply on the IC.
 const MAX_REPLY_BYTES: usize = 2 << 20;
 
-/// All pages of a list; `key` is what the next page goes behind.
+/// Returns all pages of a list; `key` is the start of the next page.
 fn pages<T>(page: impl Fn(Option<&str>) -> Vec<T>, key: impl Fn(&T) -> String) -> Vec<Vec<T>> {
     let mut pages: Vec<Vec<T>> = Vec::new();
     loop {
@@ -180,7 +180,7 @@ fn pages<T>(page: impl Fn(Option<&str>) -> Vec<T>, key: impl Fn(&T) -> String) -
     }
 }
 
-/// Everybody may be made a reader of capsules that are as large as a capsule can be.
+/// Makes capsules as large as a capsule can be; everybody may be made a reader of them.
 #[test]
 fn a_page_of_the_largest_capsules_fits_a_reply() {
     let mut capsules = store();

@@ -1,4 +1,4 @@
-//! Memories that are made without an upload, changed, and removed.
+//! Memories created without an upload, changed, and removed.
 
 use super::*;
 use crate::api::{AdminConfig, AssetType, StorageBackend};
@@ -145,7 +145,7 @@ fn a_capsule_holds_so_many_memories() {
     assert!(world.try_begin(1, "c").is_ok());
 }
 
-/// A memory may have so many chunks to give back that twenty of them do not fit into one message.
+/// A memory may have so many chunks to release that twenty of them do not fit into one message.
 #[cfg(feature = "compat")]
 #[test]
 fn memories_of_a_deleted_capsule_go_as_a_message_has_room_for_them() {
@@ -162,7 +162,7 @@ fn memories_of_a_deleted_capsule_go_as_a_message_has_room_for_them() {
     assert_eq!(sweep(&mut world.storage, &crate::upload::tests::Exhausted), Ok(true));
 }
 
-/// What metadata claims is not kept beside a digest that says otherwise.
+/// A metadata claim is not stored beside a contradicting digest.
 #[test]
 fn a_claimed_sha256_must_be_that_of_the_content() {
     let mut world = World::direct();
@@ -216,7 +216,7 @@ fn damage_blob(world: &World, locator: &str) {
     table.insert(id.0, &RawRecord(b"rubbish".to_vec()));
 }
 
-/// What the sweep says until it has nothing left to do.
+/// Returns what the sweep reports until it has nothing left to do.
 fn sweep_to_end(world: &mut World) -> Vec<String> {
     let mut said = Vec::new();
     for _ in 0..100 {

@@ -1,8 +1,8 @@
-//! The counts of the uploads as Prometheus text: one sample for each path.
+//! Upload counts as Prometheus text: one sample for each path.
 
 use crate::api::{CallCounts, PathCounts, UploadCounts};
 
-/// Writes every count behind what is there.
+/// Appends every count.
 pub fn write(text: &mut String, counts: &UploadCounts) {
     let paths = [("compat", &counts.compat), ("direct", &counts.direct), ("none", &counts.no_path)];
     for Family { name, help, label, samples } in FAMILIES {
@@ -20,7 +20,7 @@ pub fn write(text: &mut String, counts: &UploadCounts) {
 struct Family {
     name: &'static str,
     help: &'static str,
-    /// What tells the samples of one path from one another; empty if there is one only.
+    /// Distinguishes the samples of one path; empty if there is only one.
     label: &'static str,
     /// Values of the label, and the numbers.
     samples: fn(&PathCounts) -> Vec<(&'static str, u64)>,
@@ -29,13 +29,13 @@ struct Family {
 const FAMILIES: &[Family] = &[
     Family {
         name: "upload_sessions_begun_total",
-        help: "Sessions that were begun",
+        help: "Sessions begun",
         label: "",
         samples: |counts| vec![("", counts.sessions_begun)],
     },
     Family {
         name: "upload_sessions_ended_total",
-        help: "Sessions that ended",
+        help: "Sessions ended",
         label: "outcome",
         samples: |counts| {
             vec![
@@ -48,13 +48,13 @@ const FAMILIES: &[Family] = &[
     },
     Family {
         name: "upload_stored_bytes_total",
-        help: "Bytes of chunks and whole files that were stored",
+        help: "Bytes of chunks and whole files stored",
         label: "",
         samples: |counts| vec![("", counts.bytes_stored)],
     },
     Family {
         name: "upload_messages_total",
-        help: "Messages, refused ones included",
+        help: "Messages, including refused ones",
         label: "call",
         samples: |counts| calls(counts, |call| call.messages),
     },
@@ -66,7 +66,7 @@ const FAMILIES: &[Family] = &[
     },
     Family {
         name: "upload_errors_total",
-        help: "Calls and files that were refused",
+        help: "Calls and files refused",
         label: "kind",
         samples: |counts| counts.errors.by_kind().to_vec(),
     },

@@ -1,4 +1,4 @@
-//! Hashing what is stored: the chunk that has just arrived, and those that arrived before their turn.
+//! Hashing of stored chunks: the one that has just arrived, and those that arrived out of order.
 
 use crate::api::{Error, HashAlgorithm, Result};
 use crate::blob::{BlobStore, Extents, Place};
@@ -10,15 +10,15 @@ use super::hashing::{
     leaves_within, to_values,
 };
 
-/// Bytes kept for the chaining values of one chunk: 1,758 leaves are at most 22 subtrees of 32 bytes.
+/// Bytes for the chaining values of one chunk: 1,758 leaves are at most 22 subtrees of 32 bytes.
 const SLOT_BYTES: u64 = 22 * 32;
 
-/// Bytes that the chaining values of an upload of so many chunks may need.
+/// Returns the bytes that the chaining values of an upload of this many chunks may need.
 pub fn subtree_bytes(chunks: u32) -> u64 {
     u64::from(chunks).saturating_mul(SLOT_BYTES)
 }
 
-/// What to compute over chunk `idx` while it is stored.
+/// Returns what to compute over chunk `idx` while it is stored.
 pub fn hasher_for(payload: &PayloadState, session: &Session, idx: u32) -> ChunkHasher {
     match &payload.hash {
         PrefixHash::Sha256(sha256) if idx == payload.next_chunk => ChunkHasher::Sha256(sha256.clone()),
@@ -29,10 +29,10 @@ pub fn hasher_for(payload: &PayloadState, session: &Session, idx: u32) -> ChunkH
     }
 }
 
-/// Nothing, when what is computed over chunk `idx` before its turn can be kept once the chunk is stored.
+/// Returns `Ok(())` if what is computed over chunk `idx` out of order can be stored with it.
 ///
 /// # Errors
-/// [`Error::ResourceExhausted`] when stable memory cannot grow.
+/// [`Error::ResourceExhausted`] if stable memory cannot grow.
 pub fn check_slot(blobs: &mut BlobStore, payload: &PayloadState, session: &Session, idx: u32) -> Result<()> {
     let slots =
         payload.subtrees.as_ref().filter(|_| idx != payload.next_chunk && idx < session.chunk_count());
@@ -41,7 +41,7 @@ pub fn check_slot(blobs: &mut BlobStore, payload: &PayloadState, session: &Sessi
     Ok(grown.map_err(SessionError::from)?)
 }
 
-/// Takes in what was computed over chunk `idx`, which is stored now. False when nothing was.
+/// Adds what was computed over chunk `idx`, which is stored now. Returns `false` if nothing was computed.
 ///
 /// # Errors
 /// What is stored cannot be read.
@@ -99,7 +99,7 @@ pub fn absorb_stored(
     absorb_hashed(blobs, payload, place, session, idx, hasher).map(drop)
 }
 
-/// The digest of a session of which every chunk is hashed.
+/// Returns the digest of a session of which every chunk is hashed.
 ///
 /// # Errors
 /// What is stored cannot be read.
@@ -113,7 +113,7 @@ pub fn digest(
         PrefixHash::Sha256(sha256) => Ok(sha2::Digest::finalize(sha256.clone()).into()),
         PrefixHash::Blake3(prefix) => match prefix.digest() {
             Some(digest) => Ok(digest),
-            // A whole of one leaf has no tree.
+            // A file of one leaf has no tree.
             None => {
                 let mut hasher = blake3::Hasher::new();
                 blobs.read(place, 0, session.bytes_expected, &mut |block| {
@@ -125,12 +125,12 @@ pub fn digest(
     }
 }
 
-/// Bytes of a session that are hashed.
+/// Returns the bytes of a session that are hashed.
 pub fn hashed_bytes(payload: &PayloadState, session: &Session) -> u64 {
     session.offset(payload.next_chunk).min(session.bytes_expected)
 }
 
-/// The digest of bytes at hand.
+/// Returns the digest of bytes in memory.
 pub fn digest_of_bytes(algorithm: HashAlgorithm, bytes: &[u8]) -> [u8; 32] {
     match algorithm {
         HashAlgorithm::Sha256 => <sha2::Sha256 as sha2::Digest>::digest(bytes).into(),
@@ -146,7 +146,7 @@ fn leaves_of(session: &Session, idx: u32) -> LeafHasher {
     LeafHasher::new(session.offset(idx), end_of(session, idx), session.bytes_expected)
 }
 
-/// Appends the subtrees of chunk `idx`, and before them the leaf that lies across its beginning.
+/// Appends the subtrees of chunk `idx`, after the leaf that spans its beginning.
 fn push(
     blobs: &BlobStore,
     payload: &mut PayloadState,
@@ -171,7 +171,7 @@ fn push(
     Ok(())
 }
 
-/// The next leaf of a prefix, both halves of which are stored.
+/// Hashes the next leaf of a prefix, both halves of which are stored.
 fn leaf_across(
     blobs: &BlobStore,
     prefix: &TreePrefix,
@@ -185,7 +185,7 @@ fn leaf_across(
     Ok(hasher.finish())
 }
 
-/// The subtrees of a chunk that came before its turn.
+/// Returns the subtrees of a chunk that arrived out of order.
 fn kept_subtrees(blobs: &BlobStore, slots: &Extents, session: &Session, idx: u32) -> Result<Vec<Subtree>> {
     let total = session.bytes_expected;
     let (at, end) = leaves_within(session.offset(idx), end_of(session, idx), total);

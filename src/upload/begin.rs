@@ -1,4 +1,4 @@
-//! Beginning an upload: what may be refused, room for its bytes, and the same answer to the same call.
+//! Begin: refusals, reservation of bytes, and the same answer to the same call.
 
 use crate::api::{AssetMetadata, Error, HashAlgorithm, Result};
 use crate::blob::CHUNK_SIZE;
@@ -15,10 +15,11 @@ use super::service::UploadService;
 use super::{Event, Outcome, PayloadState, UploadMeta};
 
 impl UploadService<'_> {
-    /// Begins an upload of `asset_metadata.base.bytes` bytes, or finds the one that this call began before.
+    /// Begins an upload of `asset_metadata.base.bytes` bytes, or finds the one that an earlier identical call
+    /// began.
     ///
     /// # Errors
-    /// [`Error::Unauthorized`], [`Error::InvalidArgument`], [`Error::Conflict`] when the key was used with
+    /// [`Error::Unauthorized`], [`Error::InvalidArgument`], [`Error::Conflict`] if the key was used with
     /// other parameters, [`Error::ResourceExhausted`].
     pub fn begin(
         &mut self,
@@ -90,7 +91,7 @@ impl UploadService<'_> {
         Ok(id.0)
     }
 
-    /// Gives back what was taken for a session that was not begun.
+    /// Releases what was reserved for a session that did not begin.
     pub(super) fn give_back(
         &mut self,
         capsule_id: &str,
@@ -107,7 +108,7 @@ impl UploadService<'_> {
         Ok(())
     }
 
-    /// What a new upload is about.
+    /// Makes the meta of a new upload.
     pub(super) fn new_meta(
         &self,
         id: SessionId,
@@ -126,10 +127,10 @@ impl UploadService<'_> {
         }
     }
 
-    /// Room for the bytes of a new session, where layout 3 is in use; none where the chunk map takes them.
+    /// Allocates extents for the bytes of a new session in layout 3; `None` if the chunk map takes them.
     ///
     /// # Errors
-    /// When there is no room; then none was taken.
+    /// If there is no room; nothing is allocated then.
     fn allocate(
         &mut self,
         bytes: u64,
@@ -154,12 +155,12 @@ impl UploadService<'_> {
         Ok(Some(payload))
     }
 
-    /// Whether new payload goes to extents.
+    /// Returns whether new payload goes to extents.
     pub(super) fn uses_extents(&self) -> Result<bool> {
         Ok(self.storage.layout.get()?.is_some_and(|layout| layout >= Layout::EXTENTS))
     }
 
-    /// The session that this call of begin made before, if it lives or has left a receipt.
+    /// Returns the session that an earlier identical begin made, if it is alive or has left a receipt.
     pub(super) fn begun_before(
         &mut self,
         key: IdemKey,
@@ -173,7 +174,7 @@ impl UploadService<'_> {
             if let Outcome::Finished(finished) = &receipt.outcome
                 && !self.storage.capsules.has_memory(&finished.memory_id)
             {
-                // What that upload made was deleted since, so this is a new one.
+                // The memory of that upload was deleted since, so this is a new one.
                 return Ok(None);
             }
             Fingerprint(receipt.fingerprint)

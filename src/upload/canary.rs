@@ -1,13 +1,13 @@
-//! A canary: what comes of the sessions begun since a mark, by the path on which each was begun, and by size.
+//! Canary: outcomes of the sessions begun since a mark, by the path on which each began, and by size.
 //!
-//! Which path that was need not be stored with a session: the share and the session's idempotency key tell, as long as
-//! the share stays what it is. A session that is begun on another path than the share says ends the canary; those begun
+//! The path need not be stored with a session: the share and the session's idempotency key determine it, as
+//! long as the share does not change. A session that begins on another path ends the canary; those begun
 //! before still count as they end.
 //!
 //! In the memory of the counters:
 //!
 //! ```text
-//! place 192..195   when it was begun, nanoseconds, 0: never; share of the compat path, per cent; when it ended, 0: not yet
+//! place 192..195   start, nanoseconds, 0: never; share of the compat path, per cent; end, 0: not yet
 //! place 256..      32 places for each size of the compat path, the smallest first, then of the direct path:
 //!                  begun, finished, aborted, expired, bytes finished, messages, instructions, internal errors, refusals
 //! ```
@@ -33,10 +33,11 @@ const BYTES: u32 = 4;
 /// Messages, instructions, internal errors, refusals.
 const MESSAGES: u32 = 5;
 
-/// Sizes that sessions are counted by: chunks at most. An upload of another order of magnitude has other reasons to fail.
+/// Size classes that sessions are counted by: most chunks. Uploads of another order of magnitude fail for
+/// other reasons.
 const SIZES: [Option<u32>; 4] = [Some(1), Some(10), Some(100), None];
 
-/// The mark of a canary.
+/// The start of a canary.
 #[derive(Clone, Copy, Debug)]
 struct Mark {
     begun_at: u64,
@@ -56,7 +57,7 @@ impl Mark {
         created_at >= self.begun_at && self.ended_at.is_none_or(|ended_at| created_at < ended_at)
     }
 
-    /// The path that a session with this key was begun on.
+    /// Returns the path that a session with this key began on.
     fn path(&self, key: IdemKey) -> SessionPath {
         if key.percentile() < self.compat_share_percent { SessionPath::Compat } else { SessionPath::Direct }
     }
@@ -83,11 +84,11 @@ impl Cell {
     }
 }
 
-/// The numbers of a canary.
+/// The counts of a canary.
 pub(super) struct Canary<'a>(pub(super) &'a Counters);
 
 impl Canary<'_> {
-    /// Begins a canary; what an earlier one has counted is dropped.
+    /// Begins a canary, dropping what an earlier one has counted.
     pub(super) fn begin(&self, now: Time, compat_share_percent: u8) {
         for path in [SessionPath::Compat, SessionPath::Direct] {
             for size in 0..SIZES.len() {
@@ -97,7 +98,7 @@ impl Canary<'_> {
         self.0.set(MARK, [now.as_nanos(), u64::from(compat_share_percent), 0]);
     }
 
-    /// Where a session that was begun now is counted, if a canary is on.
+    /// Returns where a session that begins now is counted, if a canary is running.
     pub(super) fn begun(&self, on: SessionPath, key: IdemKey, bytes: u64, now: Time) -> Option<Cell> {
         let mark = Mark::read(self.0).filter(|mark| mark.ended_at.is_none())?;
         if mark.path(key) != on {
@@ -109,7 +110,7 @@ impl Canary<'_> {
         Some(cell)
     }
 
-    /// Where a session is counted, if it was begun in a canary.
+    /// Returns where a session is counted, if it began in a canary.
     pub(super) fn cell_of(&self, upload: &Upload) -> Option<Cell> {
         let Upload { session, meta, .. } = upload;
         let mark = Mark::read(self.0).filter(|mark| mark.covers(meta.created_at))?;
@@ -123,7 +124,7 @@ impl Canary<'_> {
             Event::Begun => 0,
             Event::Finished => 1,
             Event::Aborted => 2,
-            // Neither was its caller's doing.
+            // Neither was the caller's doing.
             Event::Expired | Event::Evicted => 3,
         };
         self.0.add(cell.0.saturating_add(place), [1]);
@@ -143,10 +144,10 @@ impl Canary<'_> {
         self.0.add(cell.0.saturating_add(MESSAGES), [1, instructions, internal, refused]);
     }
 
-    /// What the canary has come to, judged by a margin in percentage points.
+    /// Reports the canary, judged by a margin in percentage points.
     ///
     /// # Errors
-    /// [`Error::Conflict`] when none was begun.
+    /// [`Error::Conflict`] if none was begun.
     pub(super) fn report(&self, margin_percent: u8) -> Result<CanaryReport> {
         let Some(mark) = Mark::read(self.0) else {
             return Err(Error::conflict("canary", "report", "none was begun: admin_canary_begin does"));

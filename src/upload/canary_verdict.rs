@@ -1,15 +1,16 @@
-//! The rule by which a canary is judged.
+//! The rule that judges a canary.
 //!
-//! Of the sessions that ended, the part that ended without a file is compared: direct path less compat path. Sessions are
-//! assigned by a hash, so sizes and clients are alike on both. The interval of 95 % is that of Agresti and Caffo: one
-//! success and one failure are added to each side, which keeps it honest for small numbers and for parts near 0.
+//! It compares the share of ended sessions that ended without a file: direct path minus compat path. Sessions
+//! are assigned by a hash, so sizes and clients are alike on both. The interval of 95 % is that of Agresti
+//! and Caffo: one success and one failure are added to each side, which keeps it honest for small numbers and
+//! for shares near 0.
 
 use crate::api::{CanaryCounts, CanaryVerdict};
 
 /// Standard errors on each side of an interval of 95 %.
 const Z: f64 = 1.96;
 
-/// What is judged of a path.
+/// Counts of one path.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Arm {
     pub ended: u64,
@@ -18,7 +19,7 @@ pub(super) struct Arm {
 }
 
 impl Arm {
-    /// The sessions of all sizes.
+    /// Adds up the sessions of all sizes.
     pub(super) fn of(counts: &[CanaryCounts]) -> Self {
         counts.iter().fold(Self::default(), |sum, counts| {
             let without_file = counts.aborted.saturating_add(counts.expired);
@@ -30,12 +31,12 @@ impl Arm {
         })
     }
 
-    /// The part without a file as it was seen, which what is added for the interval does not draw towards a half.
+    /// Returns the observed share without a file, before the additions that draw it towards a half.
     fn seen(&self) -> f64 {
         if self.ended == 0 { 0.0 } else { self.without_file as f64 / self.ended as f64 }
     }
 
-    /// The part without a file, and the square of its standard error.
+    /// Returns the estimated share without a file, and the square of its standard error.
     fn part(&self) -> (f64, f64) {
         let ended = self.ended as f64 + 2.0;
         let part = (self.without_file as f64 + 1.0) / ended;
@@ -43,7 +44,7 @@ impl Arm {
     }
 }
 
-/// What the numbers say.
+/// Verdict and summary.
 #[derive(Clone, Debug)]
 pub(super) struct Judged {
     pub difference: f64,
@@ -52,7 +53,8 @@ pub(super) struct Judged {
     pub summary: String,
 }
 
-/// Judges the direct path beside the compat path. Worse by less than the margin, in percentage points, does not matter.
+/// Compares the direct path with the compat path. A difference below the margin, in percentage points, does
+/// not matter.
 pub(super) fn judge(compat: Arm, direct: Arm, margin_percent: u8) -> Judged {
     let (on_compat, compat_error) = compat.part();
     let (on_direct, direct_error) = direct.part();
@@ -78,8 +80,8 @@ pub(super) fn judge(compat: Arm, direct: Arm, margin_percent: u8) -> Judged {
     Judged { difference, uncertainty, verdict, summary }
 }
 
-/// About how many more sessions must end until the interval is narrow enough for one answer or the other, if the
-/// difference stays what it is: its width goes with the root of their number.
+/// Estimates how many more sessions must end until the interval is narrow enough for a verdict, if the
+/// difference stays as it is: its width goes with the root of their number.
 fn sessions_needed(ended: u64, difference: f64, uncertainty: f64, margin: f64) -> u64 {
     let narrow_enough = (margin - difference).max(difference).max(0.1);
     let counted = ended as f64 + 4.0;
@@ -99,7 +101,7 @@ mod tests {
         judge(compat, direct, 2).verdict
     }
 
-    /// By hand: parts 3/102 and 13/102, standard error 0.0370, difference 9.8 points.
+    /// By hand: shares 3/102 and 13/102, standard error 0.0370, difference 9.8 points.
     #[test]
     fn the_interval_is_that_of_agresti_and_caffo() {
         let judged = judge(arm(2, 100), arm(12, 100), 2);

@@ -1,5 +1,4 @@
-//! Digests of the chunks that are stored, one by one: what a client compares with its file when finish says that the
-//! checksum is another.
+//! Digests of the stored chunks, one by one: a client compares them with its file after a checksum mismatch.
 
 use serde_bytes::ByteBuf;
 use sha2::{Digest, Sha256};
@@ -11,8 +10,8 @@ use super::limits::DIGEST_INSTRUCTIONS;
 use super::service::UploadService;
 
 impl UploadService<'_> {
-    /// SHA-256 of the chunks of one's own session that have arrived, from chunk `from` on: at most `limit`, and as many as
-    /// a message can hash.
+    /// Returns the SHA-256 of chunks of the caller's own session, from chunk `from` on: at most `limit`, and
+    /// as many as a message can hash.
     ///
     /// # Errors
     /// [`Error::NotFound`](crate::api::Error::NotFound), and

@@ -1,4 +1,4 @@
-//! What the layers below refuse, in the words of the interface.
+//! Conversion of the layers' errors to those of the interface.
 
 use serde_bytes::ByteBuf;
 
@@ -111,12 +111,12 @@ impl From<SessionError> for Error {
     }
 }
 
-/// Ranges as the interface shows them.
+/// Converts ranges to the interface's type.
 pub fn to_ranges(ranges: impl Iterator<Item = (u32, u32)>) -> Vec<ChunkRange> {
     ranges.map(|(first, last)| ChunkRange { first, last }).collect()
 }
 
-/// The error for a digest of another length than 32 bytes, or the digest.
+/// Returns the digest, or an error if it does not have 32 bytes.
 pub fn digest_of(field: &str, bytes: &ByteBuf) -> Result<[u8; 32], Error> {
     <[u8; 32]>::try_from(bytes.as_slice())
         .map_err(|_| Error::invalid(field, "32 bytes", format!("{} bytes", bytes.len())))

@@ -1,10 +1,10 @@
-//! Room for what begins: as the limits allow it, and where there is none, by ending sessions that have promised more than
+//! Eviction: makes room for what begins, within the limits, by ending sessions that have reserved more than
 //! they have sent.
 //!
-//! A begin reserves the declared size, and nothing has to be sent for it. So that nobody closes the canister to others by
-//! promises, a session is evicted when its room is needed and it is behind: of which nothing has arrived, or a smaller
-//! share than that of its longest life that is over. The emptiest go first, of these the oldest, before all of them
-//! those whose time is over; the caller's own ones never, since the caller can abort them.
+//! A begin reserves the declared size, and nothing has to be sent for it. So that nobody can close the
+//! canister to others by reserving, a session may be evicted, when its room is needed, once it lags: nothing
+//! has arrived, or a smaller share of it than the share of its longest life that has passed. Expired sessions
+//! go first, then the emptiest, of these the oldest; never the caller's own, since the caller can abort them.
 
 use std::cmp::{Ordering, Reverse};
 
@@ -18,7 +18,7 @@ use super::path::Upload;
 use super::service::UploadService;
 use super::usage::Shortage;
 
-/// What is to be stored.
+/// What a call wants to store.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Wanted {
     /// A session, which fills its room later.
@@ -35,10 +35,11 @@ struct Candidate {
 }
 
 impl UploadService<'_> {
-    /// Takes room for `bytes` of a capsule on every account.
+    /// Reserves `bytes` of a capsule on every account.
     ///
     /// # Errors
-    /// [`Error::ResourceExhausted`] with the limit and what the call would have made of it; nothing was changed.
+    /// [`Error::ResourceExhausted`] with the limit and what the call would have made of it; nothing is
+    /// changed then.
     pub(super) fn take_room(
         &mut self,
         capsule_id: &str,
@@ -70,7 +71,7 @@ impl UploadService<'_> {
         Ok(())
     }
 
-    /// Ends as many sessions as it takes, or none.
+    /// Evicts as many sessions as it takes, or none.
     fn evict_for(&mut self, capsule_id: &str, shortages: [Shortage; 3], limits: &AdminConfig) -> Result<()> {
         let mut missing = shortages.map(|shortage| shortage.missing());
         let mut chunks = 0_u64;
@@ -113,8 +114,8 @@ impl UploadService<'_> {
         Ok(())
     }
 
-    /// Sessions that may be evicted, among the next few that have been idle longest. Where they do not suffice, the next
-    /// call looks at those after them: nobody can hide behind many small sessions.
+    /// Returns sessions that may be evicted, among the next few that have been idle longest. If they do not
+    /// suffice, the next call looks at those after them: nobody can hide behind many small sessions.
     fn candidates(&mut self, limits: &AdminConfig) -> Vec<Candidate> {
         let index = &self.storage.index;
         let mut entries = index.walk(self.storage.looked_at, EVICTION_LOOKS);
@@ -127,7 +128,8 @@ impl UploadService<'_> {
         for entry in entries {
             self.storage.looked_at = Some(entry);
             let id = SessionId(entry.1);
-            // As a stranger: nothing is converted for it. A record that does not decode is the sweep's to tell.
+            // Loaded as a stranger, so that nothing is converted. The sweep reports records that do not
+            // decode.
             if let Ok(Some(upload)) = self.path.load(self.storage, id, Some(self.caller), self.now) {
                 let is_over = upload.expires_at(limits) <= self.now;
                 let is_own = upload.session.owner == self.caller.as_slice();
@@ -143,8 +145,8 @@ impl UploadService<'_> {
     }
 }
 
-/// Whether a smaller share of the bytes of a session has arrived than of its longest life is over. One of which nothing
-/// has arrived is behind from the beginning, and one that is complete never.
+/// Returns whether the share of a session's bytes that has arrived is below the share of its longest life
+/// that has passed. A session of which nothing has arrived always lags, and a complete one never does.
 fn is_behind(upload: &Upload, limits: &AdminConfig, now: Time) -> bool {
     let session = &upload.session;
     let age = now.as_nanos().saturating_sub(upload.begun_at().as_nanos());
@@ -154,7 +156,7 @@ fn is_behind(upload: &Upload, limits: &AdminConfig, now: Time) -> bool {
     session.bytes_missing() > 0 && (session.bytes_received == 0 || arrived < due)
 }
 
-/// What is over goes first, then the emptiest, then the oldest.
+/// Orders expired sessions first, then the emptiest, then the oldest.
 fn by_turn(one: &Candidate, other: &Candidate) -> Ordering {
     let share = |one: &Candidate, of: &Candidate| {
         u128::from(one.upload.session.bytes_received).saturating_mul(of.upload.session.bytes_expected.into())

@@ -1,4 +1,4 @@
-//! Finishing an upload: verify, commit as a whole, and give the same answer again.
+//! Finish: verify, commit as a whole, and give the same answer again.
 
 use serde_bytes::ByteBuf;
 
@@ -17,13 +17,13 @@ use super::service::{UploadService, check_digest};
 use super::{Ended, Event, Finished, Outcome, PayloadState, Receipt, UploadMeta, leave_receipt};
 
 impl UploadService<'_> {
-    /// Verifies the stored bytes against `digest`, by the function that begin chose, and `total_len`, and makes
-    /// them a memory of the capsule.
+    /// Verifies the stored bytes against `digest`, by the function chosen at begin, and `total_len`, and
+    /// makes them a memory of the capsule.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Unauthorized`], [`Error::InvalidArgument`], [`Error::Incomplete`],
-    /// [`Error::ChecksumMismatch`], [`Error::Conflict`] for another SHA-256 than begin was told, and
-    /// [`Error::Hashing`] when the work goes on in the next call. After any of them the session is as it was; after
+    /// [`Error::ChecksumMismatch`], [`Error::Conflict`] for another SHA-256 than the one given at begin, and
+    /// [`Error::Hashing`] if the next call has to continue. After any of them the session is as it was; after
     /// [`Error::ChecksumMismatch`] its chunks may be replaced.
     pub fn finish(&mut self, id: u64, digest: &ByteBuf, total_len: u64) -> Result<UploadFinishResult> {
         self.counted(Call::Finish, |uploads| uploads.verify_and_commit(SessionId(id), digest, total_len))
@@ -57,7 +57,7 @@ impl UploadService<'_> {
         let (payload, got) = self.digest(id, &upload, payload)?;
         match check_digest(expected, got) {
             Ok(()) => {
-                // What is complete may use what is kept for those that end.
+                // A complete session may use the room reserved for sessions that end.
                 self.storage.room.for_step()?;
                 self.commit(id, upload, &payload, got)
             }
@@ -68,28 +68,28 @@ impl UploadService<'_> {
         }
     }
 
-    /// Notes that a finish has failed on the checksum: from now on a chunk may come with other bytes.
+    /// Records that a finish failed on the checksum: from now on chunks may be replaced.
     fn let_chunks_be_replaced(
         &mut self,
         id: SessionId,
         upload: &Upload,
         mut payload: PayloadState,
     ) -> Result<()> {
-        // The first public release left sessions whose bytes are a committed blob's already.
+        // The first public release left sessions whose bytes belong to a committed blob.
         let is_committed = self.storage.blobs.is_committed(&payload.place(id, &upload.meta))?;
         if payload.replaced.is_some() || is_committed {
             return Ok(());
         }
         payload.replaced = Some(0);
-        // Every chunk has had its turn. Those that are hashed again are read from where they are stored.
+        // Every chunk is hashed. Those that must be hashed again are read from where they are stored.
         self.give_subtrees_back(&payload)?;
         payload.subtrees = None;
         self.storage.payloads.insert(id.0, &payload);
         Ok(())
     }
 
-    /// Goes on hashing a complete session whose `finish` did not fit into one message. True when every byte
-    /// is hashed, or the session is gone.
+    /// Continues hashing a complete session whose `finish` did not fit into one message. Returns `true` if
+    /// every byte is hashed, or the session is gone.
     ///
     /// # Errors
     /// A damaged record.
@@ -108,7 +108,7 @@ impl UploadService<'_> {
         }
     }
 
-    /// The digest of the stored bytes, as far as this message may go.
+    /// Returns the digest of the stored bytes, as far as this message may go.
     fn digest(
         &mut self,
         id: SessionId,
@@ -130,8 +130,8 @@ impl UploadService<'_> {
         Ok((payload, digest))
     }
 
-    /// Makes a verified upload a memory. What could be refused was refused before the first change, so that
-    /// the upload is committed as a whole.
+    /// Makes a verified upload a memory. Everything that could be refused was checked before the first
+    /// change, so that the upload is committed as a whole.
     fn commit(
         &mut self,
         id: SessionId,
@@ -146,7 +146,7 @@ impl UploadService<'_> {
             created_at: self.now,
             place: payload.place(id, &meta),
         };
-        // What is on the direct path is on the accounts.
+        // Sessions of the direct path are on the accounts.
         let is_on_accounts = path == SessionPath::Direct || self.storage.index.contains(id, self.caller);
         let finished = if is_on_accounts {
             self.attach(id, &meta, &blob)?
@@ -174,7 +174,7 @@ impl UploadService<'_> {
         Ok(finished.to_api())
     }
 
-    /// The same for a session of the first public release, whose bytes are on no account until then.
+    /// The same for a session of the first public release, whose bytes are on no account until now.
     fn attach_foreign(&mut self, id: SessionId, meta: &UploadMeta, blob: &BlobRecord) -> Result<Finished> {
         self.storage.usage.reserve_unlimited(self.caller, &meta.capsule_id, blob.size)?;
         let finished = self.attach(id, meta, blob);
@@ -184,7 +184,7 @@ impl UploadService<'_> {
         finished
     }
 
-    /// The id of the memory that an upload becomes. Sessions of the first public release have none.
+    /// Returns the id of the memory that an upload becomes. Sessions of the first public release have none.
     fn memory_id_of(&self, id: SessionId, meta: &UploadMeta) -> String {
         if meta.provisional_memory_id.is_empty() {
             memory_id(id, IdemKey::of(&meta.capsule_id, &self.caller, ""), self.now)
@@ -193,8 +193,8 @@ impl UploadService<'_> {
         }
     }
 
-    /// Commits stored bytes, and makes the memory that refers to them. Whatever is refused is refused before the first
-    /// change.
+    /// Commits stored bytes, and makes the memory that refers to them. Everything that may be refused is
+    /// checked before the first change.
     pub(super) fn attach(&mut self, id: SessionId, meta: &UploadMeta, blob: &BlobRecord) -> Result<Finished> {
         let capsule_id = &meta.capsule_id;
         let memory_id = self.memory_id_of(id, meta);
@@ -224,7 +224,7 @@ impl UploadService<'_> {
     }
 }
 
-/// The same answer to the same finish; a different one contradicts what was committed.
+/// Repeats the answer to the same finish; a different one contradicts what was committed.
 pub(super) fn finished_before(
     id: SessionId,
     finished: &Finished,

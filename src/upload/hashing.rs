@@ -1,7 +1,8 @@
 //! The digest of an upload, part by part, with a state that survives messages and upgrades.
 //!
 //! A chunk is hashed from the message that brings it: by SHA-256 if it is the next one in order, by BLAKE3 in
-//! any order. What came before its turn is caught up, as soon as it is its turn. Every byte is hashed once.
+//! any order. Chunks that arrived out of order are hashed as soon as their turn comes. Every byte is hashed
+//! once.
 
 mod blake3_tree;
 mod source;
@@ -15,7 +16,7 @@ use sha2::{Digest, Sha256};
 
 use crate::api::HashAlgorithm;
 
-/// The digest over the first chunks of an upload, unfinished.
+/// The unfinished digest over the first chunks of an upload.
 #[derive(Clone)]
 pub enum PrefixHash {
     /// SHA-256.
@@ -25,7 +26,7 @@ pub enum PrefixHash {
 }
 
 impl PrefixHash {
-    /// Over nothing.
+    /// Returns the state over no bytes.
     pub fn new(algorithm: HashAlgorithm) -> Self {
         match algorithm {
             HashAlgorithm::Sha256 => Self::Sha256(Sha256::new()),
@@ -33,7 +34,7 @@ impl PrefixHash {
         }
     }
 
-    /// By which function.
+    /// Returns the hash function.
     pub const fn algorithm(&self) -> HashAlgorithm {
         match self {
             Self::Sha256(_) => HashAlgorithm::Sha256,
@@ -42,12 +43,12 @@ impl PrefixHash {
     }
 }
 
-/// A SHA-256 in the middle of its work, as bytes.
+/// Encodes the state of a SHA-256 as bytes.
 pub fn sha256_to_bytes(state: &Sha256) -> Vec<u8> {
     state.serialize().to_vec()
 }
 
-/// The SHA-256 of these bytes.
+/// Restores a SHA-256 from these bytes.
 ///
 /// # Errors
 /// When they are no state of one, in words.

@@ -1,4 +1,5 @@
-//! Live sessions by idempotency key, by last activity and by owner. The same in every layout and on every path.
+//! Indexes of live sessions by idempotency key, by last activity and by owner. The same in every layout and
+//! on every path.
 //!
 //! ```text
 //! id 13   [u8; 32] -> u64           idempotency key to session; also of a finished one while its receipt lives
@@ -32,7 +33,7 @@ impl SessionIndex {
         }
     }
 
-    /// Adds a session. False when it was there already; then nothing changes.
+    /// Adds a session. Returns `false`, changing nothing, if it was there already.
     pub fn insert(&mut self, id: SessionId, key: IdemKey, owner: Principal, last_seen: Time) -> bool {
         let new = self.insert_without_key(id, owner, last_seen);
         if new {
@@ -41,7 +42,7 @@ impl SessionIndex {
         new
     }
 
-    /// Adds a session whose key leads to another one. False when it was there already.
+    /// Adds a session whose key leads to another one. Returns `false` if it was there already.
     pub fn insert_without_key(&mut self, id: SessionId, owner: Principal, last_seen: Time) -> bool {
         let new = self.by_owner.insert_new((owner, id.0), &());
         if new {
@@ -50,55 +51,56 @@ impl SessionIndex {
         new
     }
 
-    /// Lets a key lead to a session that ends as it begins.
+    /// Lets a key lead to a session that ends in the call that begins it.
     pub fn remember(&mut self, key: IdemKey, id: SessionId) {
         self.by_idem.insert(key.0, &id.0);
     }
 
-    /// Takes a session that cannot be read, or is not there, out of those that may expire; its owner is not known.
+    /// Removes a session that is missing or cannot be read from those that may expire; its owner is not
+    /// known.
     pub fn set_aside(&mut self, id: SessionId, last_seen: Time) {
         self.by_activity.remove(&(last_seen.as_nanos(), id.0));
     }
 
-    /// Whether a session of this owner is among the live ones.
+    /// Returns whether a session of this owner is among the live ones.
     pub fn contains(&self, id: SessionId, owner: Principal) -> bool {
         self.by_owner.contains(&(owner, id.0))
     }
 
-    /// Whether this is the last activity of a session as the index knows it.
+    /// Returns whether this is the last activity of a session according to the index.
     pub fn is_active_at(&self, id: SessionId, last_seen: Time) -> bool {
         self.by_activity.contains(&(last_seen.as_nanos(), id.0))
     }
 
-    /// Up to `limit` sessions of an owner, in order of id, behind `after`.
+    /// Lists up to `limit` sessions of an owner, in order of id, above `after`.
     pub fn of(&self, owner: Principal, after: Option<u64>, limit: usize) -> Vec<SessionId> {
         let from = after.map_or(0, |id| id.saturating_add(1));
         let keys = self.by_owner.keys((owner, from)..=(owner, u64::MAX));
         keys.take(limit).map(|(_, id)| SessionId(id)).collect()
     }
 
-    /// The owners of these sessions, as far as there are any. Looks at every session that lives.
+    /// Returns the owners of these sessions, if there are any. Looks at every live session.
     pub fn owners_of(&self, ids: &BTreeSet<u64>) -> Vec<(Principal, SessionId)> {
         let all = self.by_owner.keys(..).filter(|(_, id)| ids.contains(id));
         all.map(|(owner, id)| (owner, SessionId(id))).collect()
     }
 
-    /// Takes a session that is in no other index any more from its owner.
+    /// Removes a session that is in no other index any more from its owner.
     pub fn disown(&mut self, id: SessionId, owner: Principal) {
         self.by_owner.remove(&(owner, id.0));
     }
 
-    /// Number of live sessions.
+    /// Returns the number of live sessions.
     pub fn len(&self) -> u64 {
         self.by_activity.len()
     }
 
-    /// Whether no session lives.
+    /// Returns whether there is no live session.
     pub fn is_empty(&self) -> bool {
         self.by_activity.is_empty()
     }
 
-    /// Notes activity of a session.
+    /// Records activity of a session.
     pub fn touch(&mut self, id: SessionId, before: Time, now: Time) {
         if before != now {
             self.by_activity.remove(&(before.as_nanos(), id.0));
@@ -106,13 +108,13 @@ impl SessionIndex {
         }
     }
 
-    /// Takes a session out of the live ones; its idempotency key stays.
+    /// Removes a session from the live ones; its idempotency key stays.
     pub fn end(&mut self, id: SessionId, owner: Principal, last_seen: Time) {
         self.by_activity.remove(&(last_seen.as_nanos(), id.0));
         self.by_owner.remove(&(owner, id.0));
     }
 
-    /// Forgets an idempotency key, if it still leads to this session.
+    /// Removes an idempotency key, if it still leads to this session.
     pub fn forget_key(&mut self, key: IdemKey, id: SessionId) -> Result<(), StableError> {
         if self.by_idem.get(&key.0)? == Some(id.0) {
             self.drop_key(key);
@@ -120,35 +122,36 @@ impl SessionIndex {
         Ok(())
     }
 
-    /// Forgets an idempotency key, wherever it leads.
+    /// Removes an idempotency key, wherever it leads.
     pub fn drop_key(&mut self, key: IdemKey) {
         self.by_idem.remove(&key.0);
     }
 
-    /// The session that was begun under a key.
+    /// Returns the session that was begun under a key.
     pub fn find(&self, key: IdemKey) -> Result<Option<SessionId>, StableError> {
         Ok(self.by_idem.get(&key.0)?.map(SessionId))
     }
 
-    /// Up to `limit` sessions whose last activity lies at or before `until`, with that, the longest idle first.
+    /// Lists up to `limit` sessions whose last activity was at or before `until`, with that, the longest idle
+    /// first.
     pub fn idle_since(&self, until: Time, limit: usize) -> Vec<(Time, SessionId)> {
         let range = ..=(until.as_nanos(), u64::MAX);
         let keys = self.by_activity.keys(range).take(limit);
         keys.map(|(seen, id)| (Time::from_nanos(seen), SessionId(id))).collect()
     }
 
-    /// Up to `limit` sessions whose last activity lies at or after `since`.
+    /// Lists up to `limit` sessions whose last activity was at or after `since`.
     pub fn active_since(&self, since: Time, limit: usize) -> Vec<SessionId> {
         let range = (since.as_nanos(), 0)..;
         self.by_activity.keys(range).take(limit).map(|(_, id)| SessionId(id)).collect()
     }
 
-    /// Up to `limit` sessions after `after`, each with its last activity, the longest idle first.
+    /// Lists up to `limit` sessions after `after`, each with its last activity, the longest idle first.
     pub fn walk(&self, after: Option<(u64, u64)>, limit: usize) -> Vec<(u64, u64)> {
         self.by_activity.keys_after(after.as_ref()).take(limit).collect()
     }
 
-    /// How many sessions an owner has; counts no further than `limit`.
+    /// Counts the sessions of an owner, up to `limit`.
     pub fn count_of(&self, owner: Principal, limit: u64) -> u64 {
         let keys = self.by_owner.keys((owner, 0)..=(owner, u64::MAX));
         keys.take(usize::try_from(limit).unwrap_or(usize::MAX)).count() as u64

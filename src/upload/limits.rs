@@ -26,11 +26,11 @@ pub const DEFAULT_MAX_BYTES_PER_CAPSULE: u64 = 100 << 30;
 /// Bytes of the canister. The memory manager can hand out 256 GiB, 32,768 buckets of 8 MiB.
 pub const DEFAULT_MAX_BYTES: u64 = 200 << 30;
 
-/// Share of the bytes of the canister that sessions may have reserved and not filled yet, percent: three times the largest
-/// upload at the same time, with the default of [`DEFAULT_MAX_BYTES`].
+/// Share of the bytes of the canister that sessions may have reserved and not filled yet, percent: three
+/// times the largest upload at the same time, with the default of [`DEFAULT_MAX_BYTES`].
 pub const DEFAULT_MAX_PROMISED_PERCENT: u8 = 50;
 
-/// Files in one call of `uploads_put_many`: their answers make some 400 KB, and taking them some 2 billion
+/// Files in one call of `uploads_put_many`: their answers make some 400 KB, and storing them some 2 billion
 /// instructions.
 pub const MAX_FILES_PER_CALL: usize = 1_000;
 
@@ -47,7 +47,7 @@ pub const MAX_RANGE_BYTES: u64 = 1_900_000;
 /// Bytes of an idempotency key. A UUID has 36, a URL rarely more than this.
 pub const MAX_IDEM_BYTES: usize = 256;
 
-/// Bytes of the stored form of an asset's metadata. EXIF data fits, a thumbnail in a text field does not.
+/// Bytes of an asset's stored metadata. EXIF data fits, a thumbnail in a text field does not.
 pub const MAX_METADATA_BYTES: usize = 16 * 1024;
 
 /// Bytes of the key and of the address of an external asset, each. Browsers and proxies take no longer URL, and
@@ -69,7 +69,7 @@ pub const MAX_TAGS: usize = 100;
 /// Missing ranges that an error lists; the rest is in `uploads_status`.
 pub const MAX_RANGES_IN_ERROR: usize = 64;
 
-/// Entries in one page of a list; fewer where so many would not fit a reply.
+/// Entries in one page of a list; fewer if they would not fit a reply.
 pub const MAX_PAGE: u32 = 100;
 
 /// A session expires this long after its last activity unless a controller sets another time: a day.
@@ -79,12 +79,12 @@ pub const DEFAULT_SESSION_TTL_SECONDS: u64 = 24 * 60 * 60;
 /// upload takes 50 KB a second.
 pub const DEFAULT_MAX_SESSION_AGE_SECONDS: u64 = 7 * DEFAULT_SESSION_TTL_SECONDS;
 
-/// Sessions that a begin without room looks at for one to evict: with the Candid record of layout 1, some 50 million
-/// instructions.
+/// Sessions examined for eviction by a begin without room: with the Candid record of layout 1, some 50
+/// million instructions.
 pub const EVICTION_LOOKS: usize = 200;
 
-/// Chunks that a message gives back at most with the sessions that it evicts; each takes some 70 million instructions in
-/// the chunk map.
+/// Most chunks that a message releases with the sessions that it evicts; each takes some 70 million
+/// instructions in the chunk map.
 pub const EVICTED_CHUNKS: u64 = 256;
 
 /// Principals on the list of those who may make capsules.
@@ -96,24 +96,24 @@ pub const DIGEST_INSTRUCTIONS: u64 = 3_000_000_000;
 /// Sessions expired and receipts dropped in one turn of the timer.
 pub const SWEEP_BATCH: usize = 20;
 
-/// Instructions after which a turn of the timer does not take up another session or memory: half of the 2 billion of
-/// one round. The last one may give 32 chunks back, which takes 2.2 billion by itself (`docs/costs.md`).
+/// Instructions after which a turn of the timer starts no further session or memory: half of the 2 billion of
+/// one round. The last one may release 32 chunks, which takes 2.2 billion by itself (`docs/costs.md`).
 pub const SWEEP_INSTRUCTIONS: u64 = 1_000_000_000;
 
-/// Instructions after which `finish` answers "call again" and leaves the rest to the timer: half of the 40 billion of an
-/// update message.
+/// Instructions after which `finish` answers "call again" and leaves the rest to the timer: half of the 40
+/// billion of an update message.
 pub const FINISH_INSTRUCTIONS: u64 = 20_000_000_000;
 
-/// Instructions of a message that brings a chunk after which it stops hashing chunks that came before their
-/// turn: half of the 2 billion of one round, so that a message that brings a chunk stays within one.
+/// Instructions after which a put stops hashing chunks that arrived out of order: half of the 2 billion of
+/// one round, so that a put stays within one.
 pub const CATCH_UP_INSTRUCTIONS: u64 = 1_000_000_000;
 
-/// What a client must know before it cuts a file.
+/// Returns what a client must know before it splits a file.
 pub const fn upload_config() -> UploadConfig {
     UploadConfig { inline_max: 32 * 1024, chunk_size: CHUNK_SIZE, inline_budget_per_capsule: 32 * 1024 }
 }
 
-/// Nothing, when an asset's metadata may be stored.
+/// Returns `Ok(())` if an asset's metadata may be stored.
 ///
 /// # Errors
 /// [`Error::InvalidArgument`] for a text that is too long, too many tags, metadata that is too large as a whole,
@@ -129,7 +129,7 @@ pub fn check_metadata(asset_metadata: &AssetMetadata) -> Result<()> {
     sha256.map_or(Ok(()), |sha256| digest_of("asset_metadata.sha256", sha256).map(drop))
 }
 
-/// Nothing, when a text may be an idempotency key.
+/// Returns `Ok(())` if a text may be an idempotency key.
 pub fn check_idem(idem: &str) -> Result<()> {
     if (1..=MAX_IDEM_BYTES).contains(&idem.len()) {
         return Ok(());
@@ -137,8 +137,8 @@ pub fn check_idem(idem: &str) -> Result<()> {
     Err(Error::invalid("idem", format!("1 to {MAX_IDEM_BYTES} bytes"), format!("{} bytes", idem.len())))
 }
 
-/// The SHA-256 that metadata claims, in hex, if the bytes have another one. A digest by another function says nothing about
-/// it.
+/// Returns the SHA-256 that metadata claims, in hex, if it contradicts the digest. A digest by another
+/// function contradicts nothing.
 pub fn contradicted(asset_metadata: &AssetMetadata, digest: ContentDigest) -> Option<String> {
     let claimed = asset_metadata.base().sha256.as_ref()?;
     digest.as_sha256().filter(|digest| digest != claimed).map(|_| hex::encode(claimed))

@@ -1,4 +1,4 @@
-//! Which sessions may still have their bytes in the chunk map, so that nobody has to look through all others.
+//! Sessions that may still have their bytes in the chunk map, so that nobody has to search all others.
 
 use minicbor::{Decode, Encode};
 
@@ -8,19 +8,20 @@ use crate::storage::Storage;
 
 use super::PayloadState;
 
-/// Sessions `after < id <= through`, and those of `again`. Those begun later have their bytes in extents from the beginning.
+/// Sessions `after < id <= through`, and those of `again`. Later sessions have their bytes in extents from
+/// the beginning.
 #[derive(Encode, Decode, Clone, Debug, Default, PartialEq, Eq)]
 pub struct MappedSessions {
     #[n(0)]
     after: u64,
     #[n(1)]
     through: u64,
-    /// Sessions outside of the range that were in quarantine and are tried again, ascending.
+    /// Sessions outside of the range that were quarantined and are retried, ascending.
     #[cbor(n(2), default)]
     again: Vec<u64>,
 }
 
-/// Sessions that are passed over at a time, some 20,000 instructions each.
+/// Sessions that one call skips, some 20,000 instructions each.
 const PASSED_OVER: usize = 1_000;
 
 /// Migration that moves them.
@@ -46,15 +47,15 @@ thread_local! {
     pub static LOOKED_UP: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
-/// Notes that every session begun from now on has its bytes in extents.
+/// Records that every session begun from now on has its bytes in extents.
 pub fn close(storage: &mut Storage) -> Result<(), StableError> {
     let through = storage.sessions.ids.last()?;
     storage.mapped_sessions.set(&MappedSessions { through, ..MappedSessions::default() });
     Ok(())
 }
 
-/// Up to `limit` sessions whose bytes are in the chunk map, in order of id, after `after`. Where there are very many others
-/// before the next one, the last of those that were passed over stands for what comes after it.
+/// Lists up to `limit` sessions whose bytes are in the chunk map, in order of id, after `after`. If very many
+/// others come before the next one, the last session that was skipped stands for what comes after it.
 pub fn list(storage: &Storage, after: Option<u64>, limit: usize) -> Result<Vec<u64>, StableError> {
     let range = storage.mapped_sessions.get()?.unwrap_or_default();
     let mut found = Vec::new();
@@ -85,7 +86,7 @@ pub fn list(storage: &Storage, after: Option<u64>, limit: usize) -> Result<Vec<u
     Ok(found)
 }
 
-/// A session is tried again that was passed over while it was in quarantine.
+/// Adds a session that is retried and was skipped while it was quarantined.
 pub fn try_again(storage: &mut Storage, id: SessionId) -> Result<(), StableError> {
     let mut range = storage.mapped_sessions.get()?.unwrap_or_default();
     if id.0 <= range.after
@@ -97,7 +98,7 @@ pub fn try_again(storage: &mut Storage, id: SessionId) -> Result<(), StableError
     Ok(())
 }
 
-/// Whether a session has its bytes in the chunk map.
+/// Returns whether a session has its bytes in the chunk map.
 pub fn contains(storage: &Storage, id: SessionId) -> Result<bool, StableError> {
     #[cfg(test)]
     LOOKED_UP.set(LOOKED_UP.get() + 1);
@@ -107,7 +108,8 @@ pub fn contains(storage: &Storage, id: SessionId) -> Result<bool, StableError> {
     Ok(storage.payloads.get(&id.0)?.is_none_or(|PayloadState { extents, .. }| extents.is_none()))
 }
 
-/// Leaves out of the range what has moved, has ended or is in quarantine, up to the first that is still to move.
+/// Shrinks the range by what has moved, has ended or is quarantined, up to the first session that is still to
+/// move.
 pub fn shrink(storage: &mut Storage) -> Result<(), StableError> {
     let range = storage.mapped_sessions.get()?.unwrap_or_default();
     let moves = |id: u64| {
@@ -116,7 +118,7 @@ pub fn shrink(storage: &mut Storage) -> Result<(), StableError> {
     };
     let mut after = range.after;
     let first = after.saturating_add(1);
-    // An empty range is none to the table.
+    // An empty range would not be a range to the table.
     let mut behind = (first <= range.through)
         .then(|| storage.sessions.sessions.keys(first..=range.through))
         .into_iter()

@@ -1,4 +1,4 @@
-//! What an upload session is about, beside the session itself.
+//! The upload's half of a split session: what it is about.
 
 use minicbor::{Decode, Encode};
 

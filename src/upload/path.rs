@@ -1,4 +1,5 @@
-//! Which layer keeps a session. The one place in the upload layer that knows of the cargo features.
+//! Session paths: which layer stores a session. The one place in the upload layer that knows the cargo
+//! features.
 
 use candid::Principal;
 
@@ -9,43 +10,44 @@ use crate::storage::Storage;
 
 use super::{IdemKey, UploadMeta};
 
-/// An upload in flight: the session and what it is about, whichever layer keeps them.
+/// An upload in flight: the session and its meta, whichever layer stores them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Upload {
     /// Which chunks have arrived.
     pub session: Session,
     /// Where it goes, and as what.
     pub meta: UploadMeta,
-    /// The layer that keeps it.
+    /// The layer that stores it.
     pub path: api::SessionPath,
 }
 
-/// 2001-09-09: what the first public release has noted as the beginning of a session is no time in nanoseconds if it lies
+/// 2001-09-09: an earlier start of a session, as the first public release recorded them, is not a time in
+/// nanoseconds.
 /// before that.
 const EARLIEST: u64 = 1_000_000_000_000_000_000;
 
 impl Upload {
-    /// When it was begun, as far as that is known.
+    /// Returns when it began, if that is known.
     pub fn begun_at(&self) -> Time {
         let created_at = self.meta.created_at;
         if created_at < EARLIEST { self.session.session_meta.last_seen } else { Time::from_nanos(created_at) }
     }
 
-    /// When it expires if nothing more happens: it has been idle too long then, or is too old.
+    /// Returns when it expires if nothing more happens: idle too long, or too old.
     pub fn expires_at(&self, limits: &AdminConfig) -> Time {
         let idle = self.session.session_meta.last_seen.plus_seconds(limits.session_ttl_seconds);
         idle.min(self.begun_at().plus_seconds(limits.session_age_seconds()))
     }
 }
 
-/// A layer that keeps sessions. Both give the same answers; they differ in what is stored.
+/// A layer that stores sessions. Both give the same answers; they differ in what is stored.
 ///
 /// Every method checks first and changes afterwards.
 pub trait UploadPath {
-    /// The layer that a new session with this key would be begun on.
+    /// Returns the layer that a new session with this key begins on.
     fn of_new(&self, storage: &Storage, key: IdemKey) -> Result<api::SessionPath>;
 
-    /// Begins a session under an allocated id, on the layer that [`Self::of_new`] has named.
+    /// Begins a session under an allocated id, on the layer that [`Self::of_new`] returned.
     fn begin(
         &mut self,
         storage: &mut Storage,
@@ -56,8 +58,8 @@ pub trait UploadPath {
         now: Time,
     ) -> Result<()>;
 
-    /// The upload, if there is one in flight. `asker` is who asks, where that may be a stranger: for a stranger nothing
-    /// is changed.
+    /// Returns the upload, if there is one in flight. `asker` is the caller if that may be a stranger: for a
+    /// stranger nothing is changed.
     fn load(
         &mut self,
         storage: &mut Storage,
@@ -78,13 +80,13 @@ pub trait UploadPath {
     /// Ends a complete session; its bytes stay where they are.
     fn finish(&mut self, storage: &mut Storage, id: SessionId, caller: &[u8], now: Time) -> Result<()>;
 
-    /// Ends a session; its bytes are the caller's to give back.
+    /// Ends a session; its bytes are the caller's to release.
     fn abort(&mut self, storage: &mut Storage, id: SessionId, caller: &[u8], now: Time) -> Result<()>;
 }
 
 /// A chunk on its way in.
 pub struct Chunk<'a> {
-    /// Who sends it.
+    /// Its sender.
     pub caller: &'a [u8],
     /// Its number.
     pub idx: u32,
@@ -94,7 +96,7 @@ pub struct Chunk<'a> {
     pub place: &'a Place,
     /// Length of every chunk of the session but the last, bytes.
     pub chunk_size: u32,
-    /// Whether it may take the place of other bytes.
+    /// Whether it may replace other bytes.
     pub replace: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Where the bytes of a session in flight go, and how far they are hashed.
+//! Where the bytes of a session in flight go, and how much of them is hashed.
 //!
 //! ```text
 //! byte 0        1 or 2      version
@@ -6,7 +6,7 @@
 //!               byte 5..    SHA-256 mid-state, as the sha2 crate serialises it
 //! version 2     byte 1..    CBOR
 //! ```
-//! Version 1 is what can be said of a session in the chunk map that is verified by SHA-256, and of which no chunk may be
+//! Version 1 is for a session in the chunk map that is verified by SHA-256, and of which no chunk may be
 //! replaced.
 
 use minicbor::{Decode, Encode};
@@ -23,26 +23,26 @@ use super::hashing::{PrefixHash, TreePrefix, sha256_from_bytes, sha256_to_bytes}
 /// chunk map, is verified by SHA-256, and nothing of it is hashed.
 #[derive(Clone)]
 pub struct PayloadState {
-    /// Where the bytes go; none for the chunk map.
+    /// Where the bytes go; absent for the chunk map.
     pub extents: Option<Extents>,
-    /// Where the chaining values of chunks that came before their turn go; none without BLAKE3 and extents.
+    /// Where the chaining values of chunks that arrived out of order go; absent without BLAKE3 and extents.
     pub subtrees: Option<Extents>,
     /// The chunks before this one are hashed.
     pub next_chunk: u32,
     /// Their digest, unfinished.
     pub hash: PrefixHash,
-    /// Chunks that were replaced since a finish failed on the checksum; none before that, when no chunk may be.
+    /// Chunks replaced since a finish failed on the checksum; absent before that, when none may be.
     pub replaced: Option<u64>,
 }
 
 impl PayloadState {
-    /// Of a session that has just begun.
+    /// Returns the state of a session that has just begun.
     pub fn new(algorithm: HashAlgorithm) -> Self {
         let hash = PrefixHash::new(algorithm);
         Self { extents: None, subtrees: None, next_chunk: 0, hash, replaced: None }
     }
 
-    /// Notes that chunk `idx` has other bytes now: if it is hashed already, hashing begins again.
+    /// Records that chunk `idx` has other bytes now: if it is hashed already, hashing starts again.
     pub fn note_replaced(&mut self, idx: u32) {
         self.replaced = Some(self.replaced.unwrap_or(0).saturating_add(1));
         if idx < self.next_chunk {
@@ -51,7 +51,7 @@ impl PayloadState {
         }
     }
 
-    /// Where the bytes of the session lie.
+    /// Returns where the bytes of the session lie.
     pub fn place(&self, id: SessionId, meta: &UploadMeta) -> Place {
         match &self.extents {
             Some(extents) => Place::Extents(extents.clone()),

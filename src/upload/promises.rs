@@ -1,7 +1,8 @@
-//! Room that sessions in flight have reserved and not filled yet, in one number that begin, put and every end keep.
+//! Bytes that sessions in flight have reserved and not filled yet, in one number that begin, put and every
+//! end update.
 //!
-//! Sessions from before a canister had this number are not counted in it: nobody could say how much they had filled
-//! without looking at all of them, and they end within the longest age of a session.
+//! Sessions from before the canister had this number are not counted in it: their filled bytes could only be
+//! found by reading all of them, and they end within the longest age of a session.
 //!
 //! ```text
 //! place 4096    bytes promised
@@ -32,29 +33,29 @@ impl Promises {
         }
     }
 
-    /// Bytes that sessions have reserved and not filled.
+    /// Returns the bytes that sessions have reserved and not filled yet.
     pub fn total(&self) -> u64 {
         let [promised] = self.counters.get(PLACE);
         promised
     }
 
-    /// Whether a session is counted.
+    /// Returns whether a session is counted.
     pub fn counts(&self, id: SessionId) -> bool {
         let [first] = self.counters.get(PLACE.saturating_add(1));
         (1..=id.0).contains(&first)
     }
 
-    /// A session has reserved bytes that it has not filled.
+    /// Adds bytes that a session has reserved and not filled yet.
     pub fn add(&self, id: SessionId, bytes: u64) {
         self.change(id, |promised| promised.saturating_add(bytes));
     }
 
-    /// A session has filled bytes that it had reserved, or does not need them any more.
+    /// Subtracts bytes that a session has filled or does not need any more.
     pub fn subtract(&self, id: SessionId, bytes: u64) {
         self.change(id, |promised| promised.saturating_sub(bytes));
     }
 
-    /// Nothing is in flight, so nothing is promised, whatever the number says.
+    /// Resets the number when nothing is in flight.
     pub fn clear(&self) {
         if self.total() > 0 {
             self.counters.set(PLACE, [0]);

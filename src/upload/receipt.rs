@@ -1,7 +1,7 @@
 //! Receipts of ended sessions, for clients that lost the reply.
 //!
 //! ```text
-//! id 17   u64 -> Receipt          session to what became of it
+//! id 17   u64 -> Receipt          session to its outcome
 //! id 28   (u64, u64) -> ()        (expiry in nanoseconds, session)
 //! ```
 
@@ -15,16 +15,16 @@ use crate::stable::{Memories, Record, StableError, Table, codec, memory_ids};
 
 use super::Event;
 
-/// What became of a session.
+/// Outcome of a session, with what identifies its upload.
 #[derive(Encode, Decode, Clone, Debug, PartialEq, Eq)]
 pub struct Receipt {
-    /// Whose session it was.
+    /// Owner of the session.
     #[cbor(n(0), with = "codec::principal")]
     pub owner: Principal,
     /// The idempotency key, hashed.
     #[cbor(n(1), with = "minicbor::bytes")]
     pub idem_key: [u8; 32],
-    /// What begin asked for, hashed.
+    /// The parameters of begin, hashed.
     #[cbor(n(2), with = "minicbor::bytes")]
     pub fingerprint: [u8; 32],
     /// When the receipt is dropped, nanoseconds.
@@ -41,19 +41,19 @@ pub enum Outcome {
     /// Its upload was committed.
     #[n(0)]
     Finished(#[n(0)] Finished),
-    /// Its owner gave it up.
+    /// Its owner aborted it.
     #[n(1)]
     Aborted,
     /// It was idle too long, or too old.
     #[n(2)]
     Expired,
-    /// The room that it had reserved and not filled was needed.
+    /// Its reserved and unfilled room was needed.
     #[n(3)]
     Evicted,
 }
 
 impl Outcome {
-    /// What is counted.
+    /// Returns the event to count.
     pub const fn event(&self) -> Event {
         match self {
             Self::Finished(_) => Event::Finished,
@@ -63,7 +63,7 @@ impl Outcome {
         }
     }
 
-    /// What a call about the session is answered that does not repeat the one that ended it.
+    /// Returns the answer to a call about the session that does not repeat the one that ended it.
     pub fn conflict(&self, id: SessionId) -> Error {
         let what = match self {
             Self::Finished(_) => "is finished",
@@ -95,13 +95,13 @@ pub struct Finished {
     /// When the upload was committed, nanoseconds.
     #[n(4)]
     pub finished_at: u64,
-    /// By which function the bytes were verified, if not by SHA-256.
+    /// Hash function of the verification, if it is not SHA-256.
     #[n(5)]
     pub algorithm: Option<HashAlgorithm>,
 }
 
 impl Finished {
-    /// The answer that finish gave, and gives again.
+    /// Returns the answer that finish gave, and gives again.
     pub fn to_api(&self) -> UploadFinishResult {
         let locator = BlobId(self.blob_id).to_string();
         let digest = ContentDigest { algorithm: self.algorithm.unwrap_or_default(), bytes: self.checksum };
@@ -149,39 +149,39 @@ impl Receipts {
         }
     }
 
-    /// The receipt of a session.
+    /// Returns the receipt of a session.
     pub fn get(&self, id: SessionId) -> Result<Option<Receipt>, StableError> {
         self.by_session.get(&id.0)
     }
 
-    /// The sessions that have left one, in order of id.
+    /// Iterates over the sessions that have a receipt, in order of id.
     pub fn sessions(&self) -> impl Iterator<Item = u64> + '_ {
         self.by_session.keys(..)
     }
 
-    /// Number of receipts.
+    /// Returns the number of receipts.
     pub fn len(&self) -> u64 {
         self.by_session.len()
     }
 
-    /// Whether there is no receipt.
+    /// Returns whether there is no receipt.
     pub fn is_empty(&self) -> bool {
         self.by_session.is_empty()
     }
 
-    /// Keeps a receipt.
+    /// Stores a receipt.
     pub fn insert(&mut self, id: SessionId, receipt: &Receipt) {
         self.by_session.insert(id.0, receipt);
         self.by_expiry.insert((receipt.expires_at, id.0), &());
     }
 
-    /// Stores any bytes in place of a receipt.
+    /// Stores any bytes, replacing a receipt.
     #[cfg(test)]
     pub fn insert_raw(&mut self, id: SessionId, bytes: Vec<u8>) {
         self.by_session.insert_raw(id.0, bytes);
     }
 
-    /// Drops up to `limit` receipts that expire at or before `now`, and gives them back, each as far as it decodes.
+    /// Drops up to `limit` receipts that expire at or before `now`, and returns those that decode.
     pub fn drop_expired(
         &mut self,
         now: Time,

@@ -1,4 +1,4 @@
-//! The upload contract: what put, abort and status promise, on whichever path, and what expires.
+//! The upload contract: put, abort, status and expiry, on every path.
 
 use candid::Principal;
 use serde_bytes::ByteBuf;
@@ -23,26 +23,26 @@ use super::{Ended, Outcome, PayloadState, Receipt, forget_session, give_bytes_ba
 
 /// One message's view of the uploads.
 ///
-/// Every method decides on all it may refuse before it changes anything.
+/// Every method checks everything it may refuse before it changes anything.
 pub struct UploadService<'a> {
-    /// Everything that is kept.
+    /// Everything stored.
     pub storage: &'a mut Storage,
-    /// The layer that keeps sessions.
+    /// The layer that stores sessions.
     pub path: &'a mut dyn UploadPath,
-    /// Who calls.
+    /// The caller.
     pub caller: Principal,
-    /// When; a message sees one time.
+    /// The time of the message.
     pub now: Time,
-    /// What the message has used.
+    /// Tells how many instructions the message has used.
     pub meter: &'a dyn Meter,
-    /// Which layer served the message, as soon as that is known.
+    /// The layer that served the message, once that is known.
     pub(super) served_on: Option<SessionPath>,
-    /// Where the message is counted of a session that was begun in a canary.
+    /// Where the message is counted, if its session began in a canary.
     pub(super) canary: Option<Cell>,
 }
 
 impl<'a> UploadService<'a> {
-    /// The uploads as one message of `caller` at `now` sees them.
+    /// Makes the view of one message of `caller` at `now`.
     pub fn new(
         storage: &'a mut Storage,
         path: &'a mut dyn UploadPath,
@@ -137,10 +137,10 @@ impl UploadService<'_> {
         Ok(())
     }
 
-    /// Ends a session and gives its bytes back. Aborting it again changes nothing.
+    /// Ends a session and releases its bytes. Aborting it again changes nothing.
     ///
     /// # Errors
-    /// [`Error::NotFound`], and [`Error::Conflict`] for a session that was finished.
+    /// [`Error::NotFound`], and [`Error::Conflict`] for a finished session.
     pub fn abort(&mut self, id: u64) -> Result<()> {
         self.counted(Call::Abort, |uploads| uploads.give_up(SessionId(id)))
     }
@@ -153,7 +153,7 @@ impl UploadService<'_> {
         self.drop_session(id, &upload, Outcome::Aborted)
     }
 
-    /// How far one's own session is.
+    /// Returns the status of the caller's session.
     ///
     /// # Errors
     /// [`Error::NotFound`].
@@ -162,18 +162,18 @@ impl UploadService<'_> {
         self.status_of(id, upload)
     }
 
-    /// Up to `limit` of one's own sessions, in order of id, behind `after`.
+    /// Lists up to `limit` of the caller's sessions, in order of id, above `after`.
     ///
     /// # Errors
     /// A damaged record.
     pub fn list(&mut self, after: Option<u64>, limit: usize) -> Result<Vec<UploadStatus>> {
         let mut page = Vec::new();
-        // There are not many: a caller has so many sessions at a time and no more.
+        // There are few: the sessions of a caller are limited.
         for id in self.storage.index.of(self.caller, after, usize::MAX) {
             if page.len() == limit {
                 break;
             }
-            // The owner of a record that does not decode cannot be told, so the index has it still.
+            // The owner of a record that does not decode is not known, so the index still has it.
             if self.storage.migration.has_set_aside(id) {
                 continue;
             }
@@ -209,11 +209,11 @@ impl UploadService<'_> {
         })
     }
 
-    /// Ends some of the sessions that were idle too long or are too old, drops some of the receipts that ran out, and
-    /// removes some chunks of ended sessions. True when nothing of this is left to do.
+    /// Ends sessions that were idle too long or are too old, drops receipts that ran out, and removes chunks
+    /// of ended sessions, a few of each. Returns `true` if nothing of this is left to do.
     ///
     /// # Errors
-    /// The first damaged record. All the others of the slice were seen to nevertheless.
+    /// The first damaged record. All the others of the slice are treated nevertheless.
     pub fn sweep(&mut self) -> Result<bool> {
         let ttl = self.storage.config()?.session_ttl_seconds;
         let until = self.now.minus_seconds(ttl);
@@ -221,7 +221,7 @@ impl UploadService<'_> {
         let mut sound = Ok(());
         for (seen, id) in &idle {
             if let Err(error) = self.end_idle(*id, *seen) {
-                // It is looked at again when everybody else has had a turn.
+                // It is tried again when everybody else has had a turn.
                 self.storage.index.touch(*id, *seen, self.now);
                 sound = sound.and(Err(error));
             }
@@ -245,7 +245,7 @@ impl UploadService<'_> {
         sound.and(Ok(swept && none_too_old && idle.len() < SWEEP_BATCH && receipts < SWEEP_BATCH))
     }
 
-    /// Ends the session that the index has as idle since `seen`, if that is what it is; else mends the index.
+    /// Ends a session that the index has as idle since `seen`, if that is true; otherwise repairs the index.
     fn end_idle(&mut self, id: SessionId, seen: Time) -> Result<()> {
         match self.path.load(self.storage, id, None, self.now)? {
             None => self.storage.index.set_aside(id, seen),
@@ -258,8 +258,9 @@ impl UploadService<'_> {
         Ok(())
     }
 
-    /// Ends sessions that are too old though they are in use. Ids ascend as time does, so the oldest come first; what
-    /// cannot be ended there is passed over, and those after it end when they are idle. True when none was ended.
+    /// Ends sessions that are too old though they are in use. Ids ascend with time, so the oldest come first;
+    /// those that cannot be ended are skipped, and those after them end when they are idle. Returns `true` if
+    /// none was ended.
     fn end_oldest(&mut self, limit: usize) -> bool {
         if self.storage.index.is_empty() {
             return true;
@@ -270,7 +271,7 @@ impl UploadService<'_> {
         let before = self.storage.index.len();
         for oldest in [legacy, split] {
             for id in oldest.into_iter().map(SessionId) {
-                // As a stranger: nothing is converted for it.
+                // Loaded as a stranger, so that nothing is converted.
                 let loaded = self.path.load(self.storage, id, Some(self.caller), self.now);
                 let Ok(Some(upload)) = loaded else { continue };
                 if self.meter.used() > SWEEP_INSTRUCTIONS || self.expired(&upload) != Ok(true) {
@@ -282,32 +283,32 @@ impl UploadService<'_> {
         self.storage.index.len() == before
     }
 
-    /// The caller's session, whose capsule the caller may still write to.
+    /// Returns the caller's session, if the caller may still write to its capsule.
     pub(super) fn authorized(&mut self, id: SessionId) -> Result<Upload> {
         let upload = self.own(id)?;
         self.storage.capsules.authorize(self.caller, Access::Write, &upload.meta.capsule_id)?;
         Ok(upload)
     }
 
-    /// Whether the time of a session is over. From then on it takes no call, whether the timer has come by already or
-    /// not. Only what it holds counts against the limits of begin until the timer has.
+    /// Returns whether a session has expired. From then on it takes no call, whether or not the timer has
+    /// run. Only its reservations count against the limits of begin until the timer runs.
     pub(super) fn expired(&self, upload: &Upload) -> Result<bool> {
         Ok(upload.expires_at(&self.storage.config()?) <= self.now)
     }
 
-    /// The receipt of a session, unless it has run out.
+    /// Returns the receipt of a session, unless it has run out.
     pub(super) fn receipt(&self, id: SessionId) -> Result<Option<Receipt>> {
         let receipt = self.storage.receipts.get(id)?;
         Ok(receipt.filter(|receipt| receipt.expires_at > self.now.as_nanos()))
     }
 
-    /// The receipt of the caller's session. Nobody can say whose one is that does not decode, so it is nobody's: only a
-    /// begin under its key, which nobody else knows, is told of it.
+    /// Returns the receipt of the caller's session. The owner of a receipt that does not decode is unknown,
+    /// so it is nobody's: only a begin under its key, which nobody else knows, is told of it.
     pub(super) fn own_receipt(&self, id: SessionId) -> Option<Receipt> {
         self.receipt(id).ok().flatten().filter(|receipt| receipt.owner == self.caller)
     }
 
-    /// The caller's session in flight. Somebody else's does not exist for the caller, damaged or not.
+    /// Returns the caller's session in flight. Somebody else's does not exist for the caller, damaged or not.
     pub(super) fn own(&mut self, id: SessionId) -> Result<Upload> {
         let found = match self.path.load(self.storage, id, Some(self.caller), self.now) {
             Ok(found) => found.filter(|upload| upload.session.owner == self.caller.as_slice()),
@@ -321,7 +322,7 @@ impl UploadService<'_> {
                 self.serve(&upload);
                 return Ok(upload);
             }
-            // As long as a receipt would say so, if the timer had come by at once.
+            // As long as a receipt would say so, if the timer had run at once.
             if expires_at.plus_seconds(limits.session_ttl_seconds) > self.now {
                 return Err(Outcome::Expired.conflict(id));
             }
@@ -330,13 +331,13 @@ impl UploadService<'_> {
         Err(receipt.map_or_else(|| Error::not_found("session", id), |receipt| receipt.outcome.conflict(id)))
     }
 
-    /// The message is about this session from now on.
+    /// Counts the message for this session from now on.
     pub(super) fn serve(&mut self, upload: &Upload) {
         self.served_on = Some(upload.path);
         self.canary = self.storage.counters.canary().cell_of(upload);
     }
 
-    /// Ends a session, whoever asked for it, gives everything of it back, and leaves its owner a receipt.
+    /// Ends a session, whoever asked for it, releases everything of it, and leaves its owner a receipt.
     pub(super) fn drop_session(&mut self, id: SessionId, upload: &Upload, outcome: Outcome) -> Result<()> {
         let limits = self.storage.config()?;
         let (session, meta) = (&upload.session, &upload.meta);
@@ -356,7 +357,7 @@ impl UploadService<'_> {
         Ok(())
     }
 
-    /// Nothing waits for its turn any more.
+    /// Releases the subtrees of chunks that arrived out of order: none is waiting any more.
     pub(super) fn give_subtrees_back(&mut self, payload: &PayloadState) -> Result<()> {
         if let Some(slots) = &payload.subtrees {
             self.storage.blobs.extents_mut().free(slots)?;
@@ -365,7 +366,7 @@ impl UploadService<'_> {
     }
 }
 
-/// SHA-256 of a chunk.
+/// Returns the SHA-256 of a chunk.
 fn sha256_of(chunk: &mut dyn ByteSource) -> Result<[u8; 32]> {
     let mut sha256 = Sha256::new();
     chunk
@@ -377,7 +378,7 @@ fn sha256_of(chunk: &mut dyn ByteSource) -> Result<[u8; 32]> {
     Ok(sha256.finalize().into())
 }
 
-/// A chunk as a whole.
+/// Collects a chunk in memory.
 fn collect(chunk: &mut dyn ByteSource) -> Result<Vec<u8>> {
     let mut whole = Vec::with_capacity(usize::try_from(chunk.len()).unwrap_or(0));
     chunk
@@ -389,7 +390,7 @@ fn collect(chunk: &mut dyn ByteSource) -> Result<Vec<u8>> {
     Ok(whole)
 }
 
-/// Nothing, when the digests are the same.
+/// Returns `Ok(())` if the digests match.
 pub(super) fn check_digest(expected: [u8; 32], got: [u8; 32]) -> Result<()> {
     if expected == got {
         return Ok(());

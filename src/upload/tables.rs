@@ -1,4 +1,4 @@
-//! Where sessions are kept in stable memory, in both layouts.
+//! The tables of sessions in stable memory, in both layouts.
 //!
 //! ```text
 //! id 5    u64                                            the last session id that was given out, see `Ids`
@@ -56,7 +56,7 @@ impl Record for RawRecord {
     }
 }
 
-/// The stored form of a [`Session`]. `bytes_received` follows from the ranges and is not stored.
+/// The stored record of a [`Session`]. `bytes_received` follows from the ranges and is not stored.
 #[derive(Encode, Decode, Clone, Debug, PartialEq, Eq)]
 pub struct SessionRecord {
     #[cbor(n(0), with = "minicbor::bytes")]
@@ -93,10 +93,10 @@ impl From<&Session> for SessionRecord {
 }
 
 impl SessionRecord {
-    /// The session of this record.
+    /// Returns the session of this record.
     ///
     /// # Errors
-    /// When the ranges are not ascending and disjoint, in words.
+    /// If the ranges are not ascending and disjoint, in words.
     pub fn into_session(self) -> Result<Session, String> {
         let received_idxs = ChunkSet::from_ranges(&self.received)
             .ok_or_else(|| format!("received ranges {:?} are not ascending", self.received))?;
@@ -138,7 +138,7 @@ impl Record for SessionRecord {
 pub struct DirectStore<'a> {
     /// The session's halves.
     pub sessions: &'a mut Table<u64, SessionRecord>,
-    /// Where its id is taken from.
+    /// Source of its ids.
     pub ids: &'a mut Ids,
 }
 

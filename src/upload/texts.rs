@@ -1,8 +1,8 @@
-//! How long each text of an asset's metadata may be, and how many tags there may be.
+//! Lengths of the texts of an asset's metadata, and the number of tags.
 //!
-//! The stored form as a whole has a limit of its own (`limits::MAX_METADATA_BYTES`); these are there so that the
-//! error can name the text that is too long. Every field is taken apart by name: one that is added does not
-//! compile until it is decided here how long it may be.
+//! The stored metadata as a whole has a limit of its own (`limits::MAX_METADATA_BYTES`); these are there so
+//! that the error can name the text that is too long. Every field is destructured by name: one that is added
+//! does not compile until its length is decided here.
 
 use crate::api::{
     AssetMetadata, AssetMetadataBase, AudioAssetMetadata, DocumentAssetMetadata, Error, ImageAssetMetadata,
@@ -17,7 +17,7 @@ use super::limits::{
 /// A text, its name in an error, and how many bytes it may have.
 type Text<'a> = (&'static str, &'a str, usize);
 
-/// Nothing, when every text of the metadata may be stored.
+/// Returns `Ok(())` if every text of the metadata may be stored.
 ///
 /// # Errors
 /// [`Error::InvalidArgument`] with the name of the first text that is too long, or of the tags.
@@ -33,7 +33,7 @@ pub fn check_texts(asset_metadata: &AssetMetadata) -> Result<()> {
     Ok(())
 }
 
-/// Nothing, when a text, if there is one, has at most so many bytes.
+/// Returns `Ok(())` if a text, if there is one, has at most `most` bytes.
 pub fn check_text(field: &str, text: Option<&str>, most: usize) -> Result<()> {
     let bytes = text.map_or(0, str::len);
     if bytes > most {
@@ -94,7 +94,7 @@ fn kind_texts(asset_metadata: &AssetMetadata) -> Vec<Text<'_>> {
             } = image;
             present([
                 ("asset_metadata.color_space", color_space, MAX_WORD_BYTES),
-                // As long as everything together may be.
+                // As long as all metadata may be.
                 ("asset_metadata.exif_data", exif_data, MAX_METADATA_BYTES),
             ])
         }

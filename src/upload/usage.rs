@@ -1,4 +1,4 @@
-//! Bytes in use, counted as they are promised: by caller, by capsule, and in all.
+//! Quota: bytes in use, counted from their reservation on, by caller, by capsule, and in all.
 //!
 //! ```text
 //! id 30   (text, text) -> u64     (kind of account, name) -> bytes
@@ -17,7 +17,7 @@ pub struct Usage {
     bytes: Table<TwoTexts, u64>,
 }
 
-/// Whose bytes.
+/// An account.
 #[derive(Clone, Copy, Debug)]
 enum Account<'a> {
     /// Reserved by a caller's sessions in flight.
@@ -38,11 +38,11 @@ impl Account<'_> {
     }
 }
 
-/// What the accounts of a caller, a capsule and the canister would come to.
+/// The accounts of a caller, a capsule and the canister after a reservation.
 pub struct Reservation<'a>([(Account<'a>, u64); 3]);
 
 impl Reservation<'_> {
-    /// Nothing, when the caller may have so much in flight.
+    /// Returns `Ok(())` if the caller may have this much in flight.
     ///
     /// # Errors
     /// [`Error::ResourceExhausted`] with the limit and what the session would make of it.
@@ -55,7 +55,7 @@ impl Reservation<'_> {
         Ok(())
     }
 
-    /// How far the capsule and the canister are held to their limits.
+    /// Returns how far the reservation exceeds the limits of the capsule and the canister.
     pub fn shortages(&self, limits: &AdminConfig) -> [Shortage; 2] {
         let Self([_, (_, in_capsule), (_, in_all)]) = *self;
         [
@@ -81,7 +81,7 @@ pub struct Shortage {
 }
 
 impl Shortage {
-    /// Bytes that are missing.
+    /// Returns the bytes that are missing.
     pub const fn missing(&self) -> u64 {
         self.requested.saturating_sub(self.allowed)
     }
@@ -93,7 +93,7 @@ impl Usage {
         Self { bytes: Table::open(memories, memory_ids::USAGE) }
     }
 
-    /// What the accounts of a caller, a capsule and the canister come to with these bytes.
+    /// Returns the accounts of a caller, a capsule and the canister with these bytes added.
     pub fn with<'a>(
         &self,
         caller: Principal,
@@ -113,7 +113,7 @@ impl Usage {
         self.set(after);
     }
 
-    /// Takes bytes for a file that is stored in the same call: its caller has nothing in flight afterwards.
+    /// Charges a file that is stored in the same call: its caller has nothing in flight afterwards.
     pub fn store(&mut self, Reservation([_, stored @ ..]): &Reservation<'_>) {
         self.set(stored);
     }
@@ -124,10 +124,10 @@ impl Usage {
         }
     }
 
-    /// Reserves bytes for a session that exists already.
+    /// Reserves bytes for a session that exists already, without a limit.
     ///
     /// # Errors
-    /// A damaged account; nothing was changed.
+    /// A damaged account; nothing is changed then.
     pub fn reserve_unlimited(
         &mut self,
         caller: Principal,
@@ -139,10 +139,10 @@ impl Usage {
         Ok(())
     }
 
-    /// The session has ended and has stored nothing.
+    /// Releases the bytes of a session that ended without storing anything.
     ///
     /// # Errors
-    /// A damaged account; nothing was changed.
+    /// A damaged account; nothing is changed then.
     pub fn forget(
         &mut self,
         caller: Principal,
@@ -156,7 +156,7 @@ impl Usage {
         Ok(())
     }
 
-    /// What a caller has in flight, counted again.
+    /// Sets what a caller has in flight, counted again.
     pub fn set_in_flight(&mut self, caller: Principal, bytes: u64) {
         self.set_or_remove(Account::Caller(caller), bytes);
     }
@@ -169,23 +169,23 @@ impl Usage {
         }
     }
 
-    /// The session has ended; what it stored, if anything, is the capsule's.
+    /// Releases the caller's bytes of an ended session; what it stored, if anything, is the capsule's.
     pub fn end(&mut self, caller: Principal, bytes: u64) -> std::result::Result<(), StableError> {
         self.subtract(Account::Caller(caller), bytes)
     }
 
-    /// Bytes of a capsule were freed.
+    /// Subtracts freed bytes of a capsule.
     pub fn free(&mut self, capsule: &str, bytes: u64) -> std::result::Result<(), StableError> {
         self.subtract(Account::Capsule(capsule), bytes)?;
         self.subtract(Account::Canister, bytes)
     }
 
-    /// Bytes reserved or stored in the canister.
+    /// Returns the bytes reserved or stored in the canister.
     pub fn total(&self) -> std::result::Result<u64, StableError> {
         self.of(Account::Canister)
     }
 
-    /// Number of accounts that are not empty, for the invariant that ended sessions leave none.
+    /// Returns the number of accounts that are not empty, for the invariant that ended sessions leave none.
     pub fn accounts(&self) -> u64 {
         self.bytes.len()
     }

@@ -1,4 +1,4 @@
-//! A file that fits into one message: begun, stored, verified and committed in one call.
+//! Whole files: begun, stored, verified and committed in one call.
 
 use crate::api::{Error, Result, SmallFile, UploadFinishResult};
 use crate::blob::{BlobRecord, CHUNK_SIZE, ContentDigest, Place, StableBlobSink};
@@ -17,11 +17,11 @@ use super::service::{UploadService, check_digest};
 use super::{Outcome, PayloadState, Receipt, UploadMeta};
 
 impl UploadService<'_> {
-    /// Takes a whole file and makes it a memory of its capsule. The same call again gets the same answer for
+    /// Stores a whole file and makes it a memory of its capsule. The same call again gets the same answer for
     /// as long as the receipt lives.
     ///
     /// # Errors
-    /// Those of begin, put and finish. After any of them nothing is stored.
+    /// Those of begin, put and finish. Nothing is stored after any of them.
     pub fn put_whole(&mut self, file: SmallFile<'_>) -> Result<UploadFinishResult> {
         self.counted(Call::Whole, |uploads| uploads.take_file(file))
     }
@@ -88,10 +88,10 @@ impl UploadService<'_> {
         Ok(finished.to_api())
     }
 
-    /// Takes many whole files; each is taken or refused on its own, in order.
+    /// Stores many whole files; each is accepted or refused on its own, in order.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for more files than [`MAX_FILES_PER_CALL`]; then none is taken.
+    /// [`Error::InvalidArgument`] for more files than [`MAX_FILES_PER_CALL`]; none is stored then.
     pub fn put_many(&mut self, files: Vec<SmallFile<'_>>) -> Result<Vec<Result<UploadFinishResult>>> {
         self.counted(Call::Whole, |uploads| {
             if files.len() > MAX_FILES_PER_CALL {
@@ -109,7 +109,7 @@ impl UploadService<'_> {
     /// Stores the bytes of a file that has no session.
     ///
     /// # Errors
-    /// When there is no room; then nothing is stored.
+    /// If there is no room; nothing is stored then.
     fn store_whole(&mut self, id: SessionId, meta: &UploadMeta, bytes: &[u8]) -> Result<Place> {
         let extents =
             if self.uses_extents()? { Some(self.storage.blobs.allocate(bytes.len() as u64)?) } else { None };

@@ -1,14 +1,14 @@
-//! Pieces of the region, and a whole that is made of some.
+//! Extents: ranges of the region, and an object that is stored in some of them.
 
 use minicbor::{Decode, Encode};
 
 use crate::session::SinkError;
 
-/// The most pieces that one whole is stored in. With one piece each, a region that is used at random loses a
-/// quarter to gaps that nothing fits into; with up to 16 it loses 3 %.
+/// The most extents of one object. With one extent each, a region that is used at random loses a quarter to
+/// gaps that nothing fits into; with up to 16 it loses 3 %.
 pub const MAX_EXTENTS: usize = 16;
 
-/// A piece of the region.
+/// A range of the region.
 #[derive(Encode, Decode, Clone, Copy, Debug, PartialEq, Eq)]
 #[cbor(array)]
 pub struct Extent {
@@ -21,13 +21,13 @@ pub struct Extent {
 }
 
 impl Extent {
-    /// Where it ends.
+    /// Returns where it ends.
     pub const fn end(self) -> u64 {
         self.offset.saturating_add(self.len)
     }
 }
 
-/// A whole: its pieces, in order. The last one may have some bytes more than the whole.
+/// The extents of an object, in order. The last one may be some bytes longer than the object needs.
 #[derive(Encode, Decode, Clone, Debug, Default, PartialEq, Eq)]
 #[cbor(transparent)]
 pub struct Extents(Vec<Extent>);
@@ -39,17 +39,17 @@ impl FromIterator<Extent> for Extents {
 }
 
 impl Extents {
-    /// The pieces.
+    /// Iterates over the extents.
     pub fn iter(&self) -> impl Iterator<Item = &Extent> {
         self.0.iter()
     }
 
-    /// Bytes in all pieces.
+    /// Returns the bytes in all extents.
     pub fn size(&self) -> u64 {
         self.iter().fold(0, |size, extent| size.saturating_add(extent.len))
     }
 
-    /// The pieces of the region that hold `len` bytes from position `at` on.
+    /// Returns the ranges of the region that hold `len` bytes from offset `at` on.
     pub fn pieces(&self, at: u64, len: usize) -> Result<impl Iterator<Item = Extent>, SinkError> {
         let size = self.size();
         let end = at.checked_add(len as u64).filter(|end| *end <= size);

@@ -25,8 +25,8 @@ const VERSION: u8 = 1;
 
 const PAGE_BYTES: u64 = 64 * 1024;
 
-/// Pages that the memory grows by at once: a bucket of the memory manager, which takes that much in any case and
-/// rewrites its table of 2 KB each time it is asked.
+/// Pages that the memory grows by at once: a bucket of the memory manager, which takes that much in any case
+/// and rewrites its table of 2 KB each time.
 const BUCKET_PAGES: u64 = 128;
 
 /// Payload, addressed from the end of the header.
@@ -36,7 +36,7 @@ pub struct Region {
 }
 
 impl Region {
-    /// The region; its header is written with the first payload.
+    /// Opens the region; its header is written with the first payload.
     pub fn open(memories: &Memories, room: &StableRoom) -> Self {
         Self { memory: memories.get(memory_ids::EXTENT_REGION), room: room.clone() }
     }
@@ -49,15 +49,15 @@ impl Region {
         self.grow_to(extent.end().saturating_add(HEADER_BYTES))
     }
 
-    /// Bytes of payload that the memory has room for as it is.
+    /// Returns the bytes of payload that the memory has room for without growing.
     pub fn bytes(&self) -> u64 {
         self.memory.size().saturating_mul(PAGE_BYTES).saturating_sub(HEADER_BYTES)
     }
 
-    /// Stores bytes, and grows the memory for them.
+    /// Stores bytes, growing the memory for them.
     ///
     /// # Errors
-    /// [`SinkError::MemoryFull`]; nothing was stored.
+    /// [`SinkError::MemoryFull`]; nothing is stored then.
     pub fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), SinkError> {
         let at = offset.saturating_add(HEADER_BYTES);
         self.grow_to(at.saturating_add(bytes.len() as u64))?;
@@ -65,10 +65,10 @@ impl Region {
         Ok(())
     }
 
-    /// Hands the bytes of an extent to `take`, block by block. What was never written reads as zeros.
+    /// Passes the bytes of an extent to `take`, block by block. What was never written reads as zeros.
     ///
     /// # Errors
-    /// The first that `take` gives back.
+    /// The first error of `take`.
     pub fn read(
         &self,
         extent: Extent,
@@ -99,7 +99,7 @@ impl Region {
         let pages = end.div_ceil(PAGE_BYTES).checked_next_multiple_of(BUCKET_PAGES).unwrap_or(u64::MAX);
         let has = self.memory.size();
         let missing = pages.saturating_sub(has);
-        // The last buckets belong to the tables, which cannot refuse.
+        // The last buckets are reserved for the tables, which cannot refuse.
         let fits = || self.room.for_region(missing.saturating_mul(PAGE_BYTES)).is_ok();
         if missing > 0 && (!fits() || self.memory.grow(missing) < 0) {
             return Err(SinkError::MemoryFull { needed: end, has: has.saturating_mul(PAGE_BYTES) });

@@ -15,7 +15,7 @@ fn store() -> ExtentStore {
     ExtentStore::open(&memories, &StableRoom::of(&memories, raw))
 }
 
-/// What is taken, by the model: every byte at most once.
+/// What is allocated according to the model: every byte at most once.
 #[derive(Default)]
 struct Taken(BTreeMap<u64, u64>);
 
@@ -38,7 +38,7 @@ impl Taken {
     }
 }
 
-/// Takes room of a size, or gives the nth of what is taken back.
+/// Allocates a size, or frees the nth allocation.
 #[derive(Clone, Debug)]
 enum Operation {
     Allocate(u64),
@@ -86,8 +86,8 @@ proptest! {
     }
 }
 
-/// Blobs of 1 B to 1 GiB, sizes log-uniform, come and go at random while a hundred GiB live: of the region
-/// that this needed at its largest, at most a tenth was never used by anything.
+/// Blobs of 1 B to 1 GiB, sizes log-uniform, come and go at random while a hundred GiB live: of the region at
+/// its largest, at most a tenth was never used.
 #[test]
 fn at_most_a_tenth_is_lost_to_gaps() {
     const BLOBS: usize = 100_000;
@@ -176,7 +176,7 @@ fn a_region_that_would_be_too_large_takes_nothing() {
     assert_eq!(allocator.taken_bytes(), Ok(REGION_BYTES));
 }
 
-/// A whole in several pieces: holes of 100 KiB, none of which is large enough.
+/// Allocates an object in several extents: holes of 100 KiB, none of which is large enough.
 fn in_pieces(store: &mut ExtentStore) -> Extents {
     let parts: Vec<Extents> = (0..8).map(|_| store.allocate(100 << 10).unwrap()).collect();
     for part in parts.iter().step_by(2) {

@@ -1,7 +1,7 @@
 //! BLAKE3 in parts: the chaining values of subtrees, and how they become one digest.
 //!
 //! BLAKE3 hashes leaves of 1,024 bytes and joins them in a binary tree, so parts of a file can be hashed on
-//! their own, in any order. A chunk does not begin and end on a leaf; the leaf across two chunks is hashed
+//! their own, in any order. A chunk need not begin and end on a leaf; the leaf across two chunks is hashed
 //! when both are there.
 
 use blake3::Hasher;
@@ -11,7 +11,7 @@ use minicbor::{Decode, Encode};
 /// Length of a leaf, bytes.
 pub const LEAF_BYTES: u64 = blake3::CHUNK_LEN as u64;
 
-/// A subtree of `1 << height` leaves by its chaining value.
+/// A subtree of `1 << height` leaves, by its chaining value.
 #[derive(Encode, Decode, Clone, Copy, Debug, PartialEq, Eq)]
 #[cbor(array)]
 pub struct Subtree {
@@ -21,20 +21,20 @@ pub struct Subtree {
     value: ChainingValue,
 }
 
-/// Number of leaves of a whole of so many bytes; the last may be shorter.
+/// Returns the number of leaves of this many bytes; the last may be shorter.
 pub const fn leaves(bytes: u64) -> u64 {
     bytes.div_ceil(LEAF_BYTES)
 }
 
-/// The leaves that begin in the bytes `from..to` of a whole of `total` bytes, and end there too unless the
-/// whole does.
+/// Returns the leaves that begin in the bytes `from..to` of a file of `total` bytes, and end there too unless
+/// the file does.
 pub fn leaves_within(from: u64, to: u64, total: u64) -> (u64, u64) {
     let end = if to == total { leaves(total) } else { to.div_euclid(LEAF_BYTES) };
     (leaves(from).min(end), end)
 }
 
-/// Height of the largest subtree at leaf `at` that ends before leaf `end`. Never the whole tree: its root is
-/// finalised in another way.
+/// Returns the height of the largest subtree at leaf `at` that ends before leaf `end`. Never the whole tree:
+/// its root is finalised differently.
 fn height_at(at: u64, end: u64, total_leaves: u64) -> u8 {
     let fits = |height: u8| {
         let size = 1_u64 << height;
@@ -43,7 +43,7 @@ fn height_at(at: u64, end: u64, total_leaves: u64) -> u8 {
     (1..62).take_while(|height| fits(*height)).last().unwrap_or(0)
 }
 
-/// The heights of the subtrees that make up the leaves `at..end`.
+/// Iterates over the heights of the subtrees that make up the leaves `at..end`.
 pub fn heights(at: u64, end: u64, total_leaves: u64) -> impl Iterator<Item = u8> {
     let mut at = at;
     std::iter::from_fn(move || {
@@ -61,14 +61,14 @@ pub struct LeafHasher {
     at: u64,
     end: u64,
     total_leaves: u64,
-    /// Bytes before the first leaf, which belong to a leaf that began earlier.
+    /// Bytes before the first leaf, which belong to an earlier leaf.
     skip: u64,
     current: Option<(Box<Hasher>, u8, u64)>,
     done: Vec<Subtree>,
 }
 
 impl LeafHasher {
-    /// A hasher of the bytes `from..to` of a whole of `total` bytes.
+    /// Makes a hasher of the bytes `from..to` of a file of `total` bytes.
     pub fn new(from: u64, to: u64, total: u64) -> Self {
         let (at, end) = leaves_within(from, to, total);
         let skip = at.saturating_mul(LEAF_BYTES).saturating_sub(from);
@@ -94,7 +94,7 @@ impl LeafHasher {
         }
     }
 
-    /// The subtrees of the leaves. The last leaf of the whole may be shorter than the others.
+    /// Returns the subtrees of the leaves. The last leaf of the file may be shorter than the others.
     pub fn finish(mut self) -> Vec<Subtree> {
         if let Some((hasher, height, _)) = self.current.take() {
             self.done.push(Subtree { height, value: hasher.finalize_non_root() });
@@ -111,7 +111,7 @@ impl LeafHasher {
     }
 }
 
-/// The leaves `0..leaves` of a whole, as few subtrees, largest first.
+/// The leaves `0..leaves` of a file, as few subtrees as possible, largest first.
 #[derive(Encode, Decode, Clone, Debug, Default, PartialEq, Eq)]
 #[cbor(array)]
 pub struct TreePrefix {
@@ -122,12 +122,12 @@ pub struct TreePrefix {
 }
 
 impl TreePrefix {
-    /// Number of leaves.
+    /// Returns the number of leaves.
     pub const fn leaves(&self) -> u64 {
         self.leaves
     }
 
-    /// Appends the next subtree of a whole of `total_leaves` leaves.
+    /// Appends the next subtree of a file of `total_leaves` leaves.
     pub fn push(&mut self, subtree: Subtree, total_leaves: u64) {
         let Subtree { mut height, mut value } = subtree;
         self.leaves = self.leaves.saturating_add(1 << height);
@@ -142,7 +142,7 @@ impl TreePrefix {
         self.subtrees.push(Subtree { height, value });
     }
 
-    /// The digest of a whole of two leaves or more, all of which were appended; none before that.
+    /// Returns the digest of a file of two leaves or more, once all were appended.
     pub fn digest(&self) -> Option<[u8; 32]> {
         let (first, others) = self.subtrees.split_first()?;
         let (last, between) = others.split_last()?;
@@ -154,12 +154,12 @@ impl TreePrefix {
     }
 }
 
-/// Chaining values as they are kept for a chunk that came before its turn.
+/// Encodes the chaining values of a chunk that arrived out of order.
 pub fn to_values(subtrees: &[Subtree]) -> Vec<u8> {
     subtrees.iter().flat_map(|subtree| subtree.value).collect()
 }
 
-/// The same, back: which leaves they cover says how high each is.
+/// Decodes them: the leaves that they cover determine their heights.
 pub fn from_values(values: &[u8], heights: impl Iterator<Item = u8>) -> Vec<Subtree> {
     let (values, _) = values.as_chunks::<{ blake3::OUT_LEN }>();
     heights.zip(values).map(|(height, value)| Subtree { height, value: *value }).collect()

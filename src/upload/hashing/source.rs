@@ -1,4 +1,4 @@
-//! A chunk that is hashed while it is stored.
+//! A source that hashes a chunk while it is stored.
 
 use sha2::{Digest, Sha256};
 
@@ -6,7 +6,7 @@ use crate::session::{ByteSource, SinkError, TakeBlock};
 
 use super::LeafHasher;
 
-/// What is computed over a chunk on its way.
+/// What is computed over a chunk while it is stored.
 #[derive(Clone)]
 pub enum ChunkHasher {
     /// Nothing: it is not this chunk's turn.
@@ -28,7 +28,7 @@ impl ChunkHasher {
     }
 }
 
-/// Passes the blocks of a chunk on, and hashes them.
+/// Passes the blocks of a chunk on, hashing them.
 pub struct HashingSource<'a> {
     chunk: &'a mut dyn ByteSource,
     fresh: ChunkHasher,
@@ -36,12 +36,12 @@ pub struct HashingSource<'a> {
 }
 
 impl<'a> HashingSource<'a> {
-    /// `chunk`, hashed by `hasher`.
+    /// Wraps `chunk`, hashed by `hasher`.
     pub fn new(chunk: &'a mut dyn ByteSource, hasher: ChunkHasher) -> Self {
         Self { chunk, fresh: hasher, hashed: None }
     }
 
-    /// The hasher after the last complete pass; none before.
+    /// Returns the hasher after the last complete pass; `None` before.
     pub fn into_hasher(self) -> Option<ChunkHasher> {
         self.hashed
     }

@@ -1,4 +1,4 @@
-//! The old path: upload service, compatibility layer, session service, sink.
+//! The compat path: upload service, compatibility layer, session service, sink.
 
 mod legacy_meta;
 mod session_compat;
@@ -14,19 +14,19 @@ use super::{Chunk, Upload, UploadPath};
 use legacy_meta::UploadSessionMeta;
 use session_compat::SessionCompat;
 
-/// Keeps sessions in layout 1, as `UploadSessionMeta` records.
+/// Stores sessions in layout 1, as `UploadSessionMeta` records.
 #[derive(Debug, Default)]
 pub struct CompatPath {
     compat: SessionCompat,
 }
 
 impl CompatPath {
-    /// What is on the heap of a session is out of date: another path serves it.
+    /// Drops the heap copy of a session that another path serves.
     pub fn forget(&mut self, id: SessionId) -> Result<()> {
         self.compat.forget_cached(id)
     }
 
-    /// A session as it is stored.
+    /// Reads a session as it is stored.
     #[cfg(test)]
     pub fn read(&mut self, storage: &Storage, id: SessionId) -> Result<Option<crate::session::Session>> {
         Ok(self.compat.get(storage, id)?.map(|(session, _)| session))

@@ -1,4 +1,4 @@
-//! The new path: upload service, session service, sink. A session and its upload meta are two records.
+//! The direct path: upload service, session service, sink. A session and its upload meta are two records.
 
 use candid::Principal;
 
@@ -11,7 +11,7 @@ use crate::upload::{DirectStore, IdemKey, SessionTables, UploadMeta};
 
 use super::{Chunk, Upload, UploadPath};
 
-/// Keeps sessions in layout 2. A session that is still a legacy record is converted when it is touched.
+/// Stores sessions in layout 2. A session that is still a legacy record is converted on touch.
 #[derive(Debug, Default)]
 pub struct DirectPath;
 

@@ -17,7 +17,7 @@ pub struct UploadSessionMeta {
     pub capsule_id: String,
     /// Who uploads.
     pub caller: Principal,
-    /// When the session was begun, nanoseconds.
+    /// When the session began, nanoseconds.
     pub created_at: u64,
     /// Number of chunks.
     pub expected_chunks: u32,
@@ -50,10 +50,10 @@ pub enum LegacyStatus {
 }
 
 impl UploadSessionMeta {
-    /// The record of a new session.
+    /// Makes the record of a new session.
     ///
     /// # Errors
-    /// When the owner is no principal.
+    /// If the owner is not a principal.
     pub fn new(id: SessionId, spec: &SessionSpec, meta: UploadMeta) -> Result<Self> {
         let caller = Principal::try_from_slice(&spec.owner).map_err(|e| Error::Internal(e.to_string()))?;
         let UploadMeta {
@@ -80,7 +80,7 @@ impl UploadSessionMeta {
         })
     }
 
-    /// The upload's half of the record.
+    /// Returns the upload's half of the record.
     pub fn into_upload_meta(self) -> UploadMeta {
         UploadMeta {
             capsule_id: self.capsule_id,
@@ -92,7 +92,7 @@ impl UploadSessionMeta {
         }
     }
 
-    /// Where the chunks of the session lie.
+    /// Returns where the chunks of the session lie.
     pub fn chunk_prefix(&self) -> ChunkPrefix {
         ChunkPrefix::of(&self.provisional_memory_id, SessionId(self.session_id))
     }

@@ -1,8 +1,8 @@
 //! The compatibility layer between the upload service and the session service.
 //!
-//! Layout 1 keeps no `Session`: which chunks have arrived is told by the chunks that are stored. This layer
-//! builds the session from them when it is first asked for, and keeps it on the heap as a cache. An upgrade
-//! empties the cache and loses nothing. A session that another path serves is no longer in it.
+//! Layout 1 has no `Session`: the stored chunks tell which chunks have arrived. This layer builds the session
+//! from them on first use, and caches it on the heap. An upgrade empties the cache and loses nothing. A
+//! session that another path serves is dropped from it.
 
 use crate::api::{Error, Result};
 use crate::blob::StableBlobSink;
@@ -17,7 +17,7 @@ use crate::upload::path::Chunk;
 
 use super::legacy_meta::{LegacyStatus, UploadSessionMeta};
 
-/// Sessions in layout 1 behind the interface of the session service.
+/// Sessions in layout 1 under the interface of the session service.
 #[derive(Debug, Default)]
 pub struct SessionCompat {
     svc: SessionService<HeapStore>,
@@ -42,7 +42,7 @@ impl SessionCompat {
         Ok(())
     }
 
-    /// A session and its record.
+    /// Returns a session and its record.
     pub fn get(&mut self, storage: &Storage, id: SessionId) -> Result<Option<(Session, UploadSessionMeta)>> {
         let Some(raw) = storage.sessions.legacy.get_raw(&id.0) else {
             self.forget_cached(id)?;
@@ -62,7 +62,7 @@ impl SessionCompat {
         Ok(Some((session, meta)))
     }
 
-    /// Forgets what is on the heap of a session.
+    /// Drops the heap copy of a session.
     pub fn forget_cached(&mut self, id: SessionId) -> Result<()> {
         self.svc.store_mut().remove(id).map_err(|e| Error::Internal(e.to_string()))
     }
@@ -97,7 +97,7 @@ impl SessionCompat {
         Ok(())
     }
 
-    /// Ends a session; its bytes are the caller's to give back.
+    /// Ends a session; its bytes are the caller's to release.
     pub fn abort(&mut self, storage: &mut Storage, id: SessionId, caller: &[u8]) -> Result<()> {
         self.required(storage, id)?;
         self.svc.abort(id, caller)?;
@@ -114,7 +114,7 @@ fn forget(storage: &mut Storage, id: SessionId) {
     storage.sessions.legacy.remove(&id.0);
 }
 
-/// The session of a record: its chunks are those that are stored.
+/// Builds the session of a record: its chunks are those that are stored.
 fn rebuild(storage: &Storage, id: SessionId, meta: &UploadSessionMeta) -> Result<Session> {
     let chunk_size = u32::try_from(meta.chunk_size).map_err(|_| StableError {
         name: UploadSessionMeta::NAME,
