@@ -1,10 +1,10 @@
 //! The types of the Candid interface, shared by the canister, its clients and the tests.
 //!
-//! Owns: what goes over the wire. Does not own: what is kept in stable memory (the `record` modules
-//! beside each store do), nor any rule about the values.
+//! Owns: what goes over the wire. Does not own: what is in stable memory (the `record` modules beside each
+//! store do), nor any rule about the values.
 //!
-//! Names and argument orders of the first public release are kept; what was added since is a trailing
-//! optional argument or a new function. Times are nanoseconds since 1970-01-01 UTC, sizes are bytes.
+//! Names and argument orders of the first public release stay; later additions are trailing optional
+//! arguments or new functions. Times are nanoseconds since 1970-01-01 UTC, sizes are bytes.
 
 mod admin;
 mod asset;

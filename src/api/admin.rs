@@ -1,4 +1,4 @@
-//! What controllers set and anybody may know about the running build.
+//! Settings of controllers, statistics, and what anybody may know about the running build.
 
 use candid::CandidType;
 use minicbor::{Decode, Encode};
@@ -12,7 +12,8 @@ pub struct AdminConfig {
     /// Share of new sessions that take the compat path, 0 to 100 %. Only a build with both paths accepts
     /// a value between its extremes.
     pub compat_share_percent: u8,
-    /// A session expires this long after its last activity, seconds. Repeating a chunk that is stored is no activity.
+    /// A session expires this long after its last activity, seconds. Repeating a stored chunk is not
+    /// activity.
     pub session_ttl_seconds: u64,
     /// Sessions that one caller may have in flight.
     pub max_sessions_per_caller: u64,
@@ -22,16 +23,16 @@ pub struct AdminConfig {
     pub max_bytes_per_capsule: u64,
     /// Bytes that the canister may hold, sessions in flight included.
     pub max_bytes: u64,
-    /// Capsules that one caller may have made. Left open, it stays what it is.
+    /// Capsules that one caller may have made. Absent: unchanged.
     pub max_capsules_per_caller: Option<u64>,
-    /// Memories that one capsule may hold. Left open, it stays what it is.
+    /// Memories that one capsule may hold. Absent: unchanged.
     pub max_memories_per_capsule: Option<u64>,
-    /// Share of `max_bytes` that sessions may have reserved and not filled yet, 0 to 100 %. Left open, it stays what it
-    /// is.
+    /// Share of `max_bytes` that sessions may have reserved and not filled yet, 0 to 100 %. Absent:
+    /// unchanged.
     pub max_promised_percent: Option<u8>,
-    /// A session expires this long after its beginning, whatever happens, seconds. Left open, it stays what it is.
+    /// A session expires this long after its beginning, whatever happens, seconds. Absent: unchanged.
     pub max_session_age_seconds: Option<u64>,
-    /// Who may make capsules. Left open, it stays what it is.
+    /// Who may make capsules. Absent: unchanged.
     pub capsule_makers: Option<CapsuleMakers>,
 }
 
@@ -46,7 +47,7 @@ pub enum CapsuleMakers {
     /// Those on the list of `admin_capsule_makers_set`.
     #[n(1)]
     Listed,
-    /// Nobody. The capsules that exist go on.
+    /// Nobody. Existing capsules stay.
     #[n(2)]
     Nobody,
 }
@@ -62,9 +63,9 @@ pub struct AdminStats {
     pub blobs: u64,
     /// Chunks in the chunk map, of blobs and of sessions.
     pub chunks: u64,
-    /// Bytes of the payload region that are taken: by blobs, and by sessions from their beginning on.
+    /// Allocated bytes of the payload region: by blobs, and by sessions from their beginning on.
     pub payload_bytes: u64,
-    /// Size of the payload region, bytes; what is not taken is free.
+    /// Size of the payload region, bytes; what is not allocated is free.
     pub payload_region_bytes: u64,
     /// Ended sessions and deleted blobs whose chunks are still to be removed.
     pub releases_pending: u64,
@@ -76,30 +77,30 @@ pub struct AdminStats {
     pub receipts: u64,
     /// Bytes reserved by sessions or stored in blobs.
     pub bytes_in_use: u64,
-    /// Of these: reserved by sessions and not filled yet. Sessions from before this was counted are left out.
+    /// Of these: reserved by sessions and not filled yet, without sessions from before this was counted.
     pub bytes_promised: u64,
     /// Size of stable memory, bytes.
     pub stable_memory_bytes: u64,
-    /// What came of the uploads so far, by path.
+    /// Upload outcomes so far, by path.
     pub counts: UploadCounts,
 }
 
 /// An error that no client could act on.
 #[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct RecentError {
-    /// The job of the timer, or the function of the interface, that met it.
+    /// The timer job or the interface function in which it occurred.
     pub source: String,
-    /// What it says.
+    /// Its message.
     pub message: String,
-    /// How often it came.
+    /// How often it occurred.
     pub count: u64,
-    /// When it came first, nanoseconds.
+    /// When it first occurred, nanoseconds.
     pub first_at: u64,
-    /// When it came last, nanoseconds.
+    /// When it last occurred, nanoseconds.
     pub last_at: u64,
 }
 
-/// Which build is running.
+/// The running build.
 #[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct BuildInfo {
     /// `legacy`, `staged` or `direct`.

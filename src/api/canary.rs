@@ -1,48 +1,48 @@
-//! Whether a share of the sessions fares worse on one path than the others on the other.
+//! Canary: compares a share of the sessions on one path with the others on the other path.
 
 use candid::CandidType;
 use serde::{Deserialize, Serialize};
 
-/// What came of the sessions that were begun since the canary was, by the path on which each was begun.
+/// Outcomes of the sessions that began since the canary did, by the path on which each began.
 #[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct CanaryReport {
-    /// When it was begun, nanoseconds.
+    /// When the canary began, nanoseconds.
     pub begun_at: u64,
-    /// When it ended, nanoseconds: sessions begun later are not in it. Open while it goes on.
+    /// When it ended, nanoseconds: later sessions are not in it. Absent while it is running.
     pub ended_at: Option<u64>,
-    /// Share of the sessions that are begun on the compat path, per cent.
+    /// Share of new sessions on the compat path, per cent.
     pub compat_share_percent: u8,
     /// Sessions begun on the compat path, by size, the smallest first.
     pub compat: Vec<CanaryCounts>,
     /// Sessions begun on the direct path, by size.
     pub direct: Vec<CanaryCounts>,
-    /// Sessions that ended without a file, aborted or expired, of those that ended: on the direct path less on the compat
-    /// path, in percentage points.
+    /// Share of ended sessions that ended without a file, aborted or expired: on the direct path minus on the
+    /// compat path, in percentage points.
     pub difference: f64,
-    /// The difference lies within so many percentage points of that, with 95 % confidence.
+    /// The difference is within this many percentage points of that, with 95 % confidence.
     pub uncertainty: f64,
-    /// What that means.
+    /// The verdict.
     pub verdict: CanaryVerdict,
-    /// The same in words.
+    /// The verdict in words.
     pub summary: String,
 }
 
-/// What came of the sessions of one size.
+/// Outcomes of the sessions of one size class.
 #[derive(CandidType, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CanaryCounts {
-    /// They have at most so many chunks, and more than those before; open for the largest.
+    /// They have at most this many chunks, and more than the class before; absent for the largest.
     pub max_chunks: Option<u32>,
-    /// Sessions that were begun.
+    /// Sessions begun.
     pub begun: u64,
     /// Sessions that became a memory.
     pub finished: u64,
-    /// Sessions that their callers gave up.
+    /// Sessions aborted by their callers.
     pub aborted: u64,
     /// Sessions that were idle too long, or were evicted.
     pub expired: u64,
-    /// Bytes of the files that were finished.
+    /// Bytes of the finished files.
     pub bytes_finished: u64,
-    /// Messages about them, refused ones included.
+    /// Messages about them, including refused ones.
     pub messages: u64,
     /// Instructions of these messages.
     pub instructions: u64,
@@ -52,12 +52,13 @@ pub struct CanaryCounts {
     pub refusals: u64,
 }
 
-/// What the sessions of a canary say about the direct path beside the compat path.
+/// What the sessions of a canary say about the direct path compared with the compat path.
 #[derive(CandidType, Serialize, Deserialize, Clone, Copy, Debug, PartialEq)]
 pub enum CanaryVerdict {
     /// It is not worse by the margin.
     NoDifferenceSeen,
-    /// More of its sessions end without a file, by so many percentage points, or calls failed for an internal reason.
+    /// More of its sessions end without a file, by this many percentage points, or calls failed for an
+    /// internal reason.
     Worse {
         /// Percentage points.
         by: f64,
@@ -66,7 +67,7 @@ pub enum CanaryVerdict {
     },
     /// Too few sessions have ended.
     NeedsMore {
-        /// About how many more, at the present share.
+        /// Estimate of how many more, at the present share.
         sessions: u64,
     },
 }

@@ -1,4 +1,4 @@
-//! Capsules (who may do what) and memories (what was uploaded).
+//! Capsules (access lists) and memories (what was uploaded).
 
 use candid::{CandidType, Principal};
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,7 @@ use serde_bytes::ByteBuf;
 
 use super::{AssetMetadata, StorageBackend};
 
-/// Whom a capsule is about.
+/// The subject of a capsule.
 #[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub enum PersonRef {
     /// Somebody with a principal.
@@ -15,18 +15,18 @@ pub enum PersonRef {
     Opaque(String),
 }
 
-/// A place for memories, with access lists.
+/// A collection of memories, with access lists.
 #[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Capsule {
     /// Capsule id.
     pub id: String,
-    /// Whom it is about.
+    /// Its subject.
     pub subject: PersonRef,
-    /// May do everything, access lists included.
+    /// Principals who may do everything, including changing the access lists.
     pub owners: Vec<Principal>,
-    /// May upload and read.
+    /// Principals who may upload and read.
     pub writers: Vec<Principal>,
-    /// May read.
+    /// Principals who may read.
     pub readers: Vec<Principal>,
     /// When it was made, nanoseconds.
     pub created_at: u64,
@@ -37,11 +37,11 @@ pub struct Capsule {
 /// The access lists of a capsule, as a whole.
 #[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct CapsuleAccess {
-    /// May do everything; at least one.
+    /// Principals who may do everything; at least one.
     pub owners: Vec<Principal>,
-    /// May upload and read.
+    /// Principals who may upload and read.
     pub writers: Vec<Principal>,
-    /// May read.
+    /// Principals who may read.
     pub readers: Vec<Principal>,
 }
 
@@ -58,10 +58,10 @@ pub struct BlobRef {
     pub blake3: Option<ByteBuf>,
 }
 
-/// An asset whose bytes are kept elsewhere. Nothing of this is checked here.
+/// An asset whose bytes are stored elsewhere. Nothing of this is checked here.
 #[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct ExternalAsset {
-    /// Where.
+    /// The store.
     pub backend: StorageBackend,
     /// Key in that store.
     pub storage_key: Option<String>,
@@ -80,7 +80,7 @@ pub struct Memory {
     pub asset_metadata: AssetMetadata,
     /// Size and SHA-256 of its bytes; the locator is `blob_<number>`, `inline` or `external`.
     pub blob: BlobRef,
-    /// The bytes themselves, if they are kept in the record.
+    /// The bytes themselves, if they are stored in the record.
     pub inline: Option<ByteBuf>,
     /// Where the bytes are, if not here.
     pub external: Option<ExternalAsset>,

@@ -1,52 +1,52 @@
-//! What came of the uploads, in numbers: so that one path can be judged beside the other.
+//! Upload outcomes, as counts by path, so that the paths can be compared.
 
 use candid::CandidType;
 use serde::{Deserialize, Serialize};
 
-/// What was counted since the canister was installed, across all upgrades.
+/// Counts since the canister was installed, across all upgrades.
 #[derive(CandidType, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UploadCounts {
-    /// Of sessions on the compat path. One that was converted in its middle is counted there until then, and on the
-    /// direct path from then on.
+    /// Of sessions on the compat path. A session that is converted is counted there before, and on the direct
+    /// path afterwards.
     pub compat: PathCounts,
     /// Of sessions on the direct path.
     pub direct: PathCounts,
-    /// Of calls that no path serves: whole files in one call, calls about sessions that do not exist for the caller,
-    /// and repeated calls that a receipt answers.
+    /// Of calls that neither path serves: whole files in one call, calls about sessions that do not exist for
+    /// the caller, and repeated calls that a receipt answers.
     pub no_path: PathCounts,
 }
 
-/// What came of the uploads of one path.
+/// Upload outcomes of one path.
 #[derive(CandidType, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PathCounts {
-    /// Sessions that were begun; a begin that is repeated begins none.
+    /// Sessions begun; a repeated begin begins none.
     pub sessions_begun: u64,
     /// Sessions that became a memory.
     pub sessions_finished: u64,
-    /// Sessions that their callers gave up.
+    /// Sessions aborted by their callers.
     pub sessions_aborted: u64,
     /// Sessions that were idle too long, or too old.
     pub sessions_expired: u64,
-    /// Sessions that were evicted: the room that they had reserved and not filled was needed.
+    /// Sessions evicted: the room that they had reserved and not filled was needed.
     pub sessions_evicted: u64,
-    /// Bytes of chunks, or of whole files, that were stored; those of a chunk that is repeated count once.
+    /// Bytes of chunks, or of whole files, that were stored; a repeated chunk counts once.
     pub bytes_stored: u64,
     /// Calls of `uploads_begin`.
     pub begin: CallCounts,
     /// Calls of `uploads_put_chunk`.
     pub put_chunk: CallCounts,
-    /// Calls of `uploads_finish`, and the messages of the timer that go on hashing for it.
+    /// Calls of `uploads_finish`, and the timer messages that continue hashing for it.
     pub finish: CallCounts,
     /// Calls of `uploads_abort`.
     pub abort: CallCounts,
     /// Calls of `uploads_put_whole` and `uploads_put_many`.
     pub put_whole: CallCounts,
-    /// Calls and files that were refused, by the reason. Arguments that do not decode are not among them.
+    /// Calls and files that were refused, by error. Arguments that do not decode are not among them.
     pub errors: ErrorCounts,
 }
 
 impl PathCounts {
-    /// The calls by the names that they have in `/metrics`.
+    /// Returns the calls by their names in `/metrics`.
     pub fn by_call(&self) -> [(&'static str, CallCounts); 5] {
         let Self { begin, put_chunk, finish, abort, put_whole, .. } = *self;
         [
@@ -62,9 +62,9 @@ impl PathCounts {
 /// Messages of one kind. One that traps is rolled back, and not counted.
 #[derive(CandidType, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CallCounts {
-    /// Number of messages, refused ones included.
+    /// Number of messages, including refused ones.
     pub messages: u64,
-    /// Instructions that they used until their reply was known.
+    /// Instructions used until the reply was known.
     pub instructions: u64,
 }
 
@@ -85,14 +85,14 @@ pub struct ErrorCounts {
     pub checksum_mismatch: u64,
     /// `ResourceExhausted`.
     pub resource_exhausted: u64,
-    /// `Hashing`: not a failure, but a finish that takes one more call.
+    /// `Hashing`: not a failure, but a finish that needs another call.
     pub hashing: u64,
     /// `Internal`.
     pub internal: u64,
 }
 
 impl ErrorCounts {
-    /// The refusals by the names that they have in `/metrics`.
+    /// Returns the refusals by their names in `/metrics`.
     pub fn by_kind(&self) -> [(&'static str, u64); 9] {
         let Self {
             unauthorized,

@@ -1,5 +1,5 @@
-//! The one error type of the interface. Every variant names the thing and carries the numbers a client
-//! needs to act: retry, send what is missing, shrink the request, or give up.
+//! The one error type of the interface. Every variant names its subject and carries the numbers a client
+//! needs to act: retry, send what is missing, shrink the request, or abort.
 
 use candid::{CandidType, Principal};
 use serde::{Deserialize, Serialize};
@@ -7,7 +7,7 @@ use serde_bytes::ByteBuf;
 
 use super::ChunkRange;
 
-/// Answer of every call that can fail.
+/// Result of every call that can fail.
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// Why a call changed nothing.
@@ -15,34 +15,34 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub enum Error {
     /// The caller may not do this.
     Unauthorized {
-        /// Who called.
+        /// The caller.
         caller: Principal,
         /// The right that is missing, in words.
         needs: String,
     },
-    /// There is no such thing, or the caller may not know of it.
+    /// It does not exist, or the caller may not know of it.
     NotFound {
-        /// What was looked for: a session, a blob, a memory.
+        /// What was looked up: a session, a blob, a memory.
         kind: String,
-        /// The key that was given.
+        /// The given key.
         key: String,
     },
     /// An argument breaks a rule.
     InvalidArgument {
-        /// Which argument.
+        /// The argument.
         field: String,
         /// The rule.
         expected: String,
-        /// What came.
+        /// The given value.
         got: String,
     },
     /// The call contradicts what is already stored.
     Conflict {
-        /// What kind of thing it contradicts.
+        /// Kind of the stored item.
         kind: String,
-        /// Its key.
+        /// Key of the stored item.
         key: String,
-        /// In what way.
+        /// The contradiction.
         detail: String,
     },
     /// Finish was called before every chunk had arrived.
@@ -54,23 +54,24 @@ pub enum Error {
         /// The missing ones, in order; at most 64 ranges.
         missing: Vec<ChunkRange>,
     },
-    /// The bytes have another digest than the caller says. What is stored stays as it is.
+    /// The bytes have another digest than the caller says. What is stored is unchanged.
     ChecksumMismatch {
-        /// What the caller said, 32 bytes.
+        /// The caller's digest, 32 bytes.
         expected: ByteBuf,
-        /// What the bytes have, 32 bytes.
+        /// The digest of the bytes, 32 bytes.
         got: ByteBuf,
     },
     /// A limit would be exceeded.
     ResourceExhausted {
-        /// Which limit.
+        /// The limit.
         limit: String,
         /// Its value.
         allowed: u64,
         /// What the call would have made of it.
         requested: u64,
     },
-    /// Hashing the stored bytes takes more than one message. Progress is kept: call again with the same arguments.
+    /// Hashing the stored bytes takes more than one message. Progress is kept: call again with the same
+    /// arguments.
     Hashing {
         /// Bytes hashed so far.
         hashed: u64,
@@ -82,28 +83,28 @@ pub enum Error {
 }
 
 impl Error {
-    /// Shorthand for [`Error::NotFound`].
+    /// Makes an [`Error::NotFound`].
     pub fn not_found(kind: &str, key: impl ToString) -> Self {
         Self::NotFound { kind: kind.into(), key: shortened(key) }
     }
 
-    /// Shorthand for [`Error::InvalidArgument`].
+    /// Makes an [`Error::InvalidArgument`].
     pub fn invalid(field: &str, expected: impl Into<String>, got: impl ToString) -> Self {
         Self::InvalidArgument { field: field.into(), expected: expected.into(), got: shortened(got) }
     }
 
-    /// Shorthand for [`Error::Conflict`].
+    /// Makes an [`Error::Conflict`].
     pub fn conflict(kind: &str, key: impl ToString, detail: impl Into<String>) -> Self {
         Self::Conflict { kind: kind.into(), key: shortened(key), detail: detail.into() }
     }
 
-    /// Shorthand for [`Error::ResourceExhausted`].
+    /// Makes an [`Error::ResourceExhausted`].
     pub fn exhausted(limit: &str, allowed: u64, requested: u64) -> Self {
         Self::ResourceExhausted { limit: limit.into(), allowed, requested }
     }
 }
 
-/// What a caller sent, as far as an error repeats it: the text may be as long as a whole message.
+/// Shortens what a caller sent for use in an error: the text may be as long as a whole message.
 pub(crate) fn shortened(text: impl ToString) -> String {
     const LONGEST: usize = 256;
     let mut text = text.to_string();

@@ -1,29 +1,29 @@
-//! How far the migration is, and what it did.
+//! Status, dry run, journal and quarantine of the migrations.
 
 use candid::CandidType;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
-/// Where a migration stands.
+/// Phase of a migration.
 #[derive(CandidType, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MigrationPhase {
     /// Nothing to do, or never started.
     Idle,
-    /// Counting and digesting what is there.
+    /// Counting and digesting the source records.
     Validating,
     /// Converting records.
     Converting,
     /// Comparing counts and digests.
     Verifying,
-    /// Everything is converted and proven; rollback is open.
+    /// Everything is converted and verified; rollback is open.
     Converted,
-    /// Proven once more, and rollback is closed for good.
+    /// Verified once more, and rollback is closed for good.
     Finalized,
     /// Stopped by a controller.
     Paused,
     /// Stopped by itself; see `note`.
     Stuck,
-    /// Converting back.
+    /// Rolling back.
     RollingBack,
     /// Everything is layout 1 again: the legacy build may take over, or the migration may be resumed.
     RolledBack,
@@ -38,53 +38,54 @@ pub struct MigrationStatus {
     pub name: String,
     /// Stable layout the canister is in: 1 legacy, 2 split, 3 extents.
     pub layout: u16,
-    /// Where the migration stands.
+    /// Phase of the migration.
     pub phase: MigrationPhase,
     /// Last session id that was treated in this phase.
     pub cursor: Option<u64>,
-    /// Legacy records there were.
+    /// Source records counted so far.
     pub source: u64,
     /// Of these: converted by the engine.
     pub converted: u64,
-    /// Of these: already converted when the engine came to them, since their client had touched them.
+    /// Of these: converted before the engine came to them, when their client touched them.
     pub already: u64,
-    /// Of these: kept aside with their bytes and a reason.
+    /// Of these: quarantined with their bytes and a reason.
     pub quarantined: u64,
     /// Of these: past their time to live, and released.
     pub expired: u64,
-    /// Order-independent digest of all legacy records, taken before the first was converted.
+    /// Order-independent digest of all source records, taken before the first was converted.
     pub digest_before: ByteBuf,
-    /// The same over what they became, projected back from the new records as stored.
+    /// The same over what they became, projected to the source form from the stored records.
     pub digest_after: ByteBuf,
     /// Instructions the migration has used so far.
     pub instructions: u64,
     /// Messages the migration has used so far.
     pub messages: u64,
-    /// Units that are taken at a time at present.
+    /// Units in a batch at present.
     pub batch: u32,
-    /// Messages that were announced and did not come back, one after the other: 1 while one is on its way.
+    /// Attempts that have not committed, one after the other: 1 while a message is on its way.
     pub attempts: u32,
-    /// How many units of each class were treated; classes that were not met are left out.
+    /// Number of units treated, by class; classes that did not occur are left out.
     pub classes: Vec<ClassCount>,
-    /// Everything in the new form was found sound at this time or later, nanoseconds. What was written since
-    /// must be looked at again before the migration is finalized.
+    /// Every converted unit was found sound at this time or later, nanoseconds. What was written since must
+    /// be checked again before the migration is finalized.
     pub proven_since: Option<u64>,
     /// Number of journal entries.
     pub journal_entries: u64,
-    /// Why it is stuck, or what the last verification found, in words; else empty.
+    /// Why it is stuck, or what the last verification found, in words; otherwise empty.
     pub note: String,
-    /// Sessions and quarantined records that the last rollback has taken back, and old copies that it has dropped.
+    /// Sessions and quarantined records that the last rollback has rolled back, and leftover sources that it
+    /// has dropped.
     pub rollback_done: Option<u64>,
-    /// The same that it still has before it.
+    /// The same, still to do.
     pub rollback_left: Option<u64>,
 }
 
-/// How many units of a class there are.
+/// Number of units of a class.
 #[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct ClassCount {
     /// Name of the class.
     pub class: String,
-    /// How many.
+    /// Number of units.
     pub count: u64,
 }
 
@@ -99,15 +100,15 @@ pub struct DryRun {
     pub waits_for: Option<String>,
     /// Units on this page.
     pub units: u64,
-    /// Where the next page begins; nothing behind the last one.
+    /// Start of the next page; absent on the last one.
     pub next: Option<u64>,
-    /// The classes that were met on this page.
+    /// The classes that occur on this page.
     pub classes: Vec<ClassForecast>,
-    /// Instructions that this page has taken.
+    /// Instructions that this page has used.
     pub instructions: u64,
-    /// Instructions that migrating the units of this page would take, about.
+    /// Estimate of the instructions that migrating the units of this page would use.
     pub estimated_instructions: u64,
-    /// Messages that these make, about.
+    /// Estimate of the messages that this would take.
     pub estimated_messages: u64,
 }
 
@@ -116,13 +117,13 @@ pub struct DryRun {
 pub struct ClassForecast {
     /// Name of the class.
     pub class: String,
-    /// What would become of its units: convert, release or quarantine.
+    /// Treatment of its units: convert, release or quarantine.
     pub treatment: String,
-    /// How many there are.
+    /// Number of units.
     pub count: u64,
     /// The first few of them.
     pub examples: Vec<u64>,
-    /// Why the first of them would be put into quarantine, in words; else empty.
+    /// Why the first of them would be quarantined, in words; otherwise empty.
     pub reason: String,
 }
 
@@ -131,7 +132,7 @@ pub struct ClassForecast {
 pub struct JournalEntry {
     /// Number of the entry, from 0.
     pub index: u64,
-    /// When, nanoseconds.
+    /// Time, nanoseconds.
     pub at: u64,
     /// The build that wrote it.
     pub build: String,
@@ -156,8 +157,8 @@ pub struct QuarantinedRecord {
     pub session: u64,
     /// Why it was not converted.
     pub reason: String,
-    /// The record as it was stored, or as much of it as an answer has room for.
+    /// The record as it was stored, or as much of it as a reply has room for.
     pub raw: ByteBuf,
-    /// How many bytes the record has, where `raw` is only their beginning.
+    /// Length of the record in bytes, if `raw` is truncated.
     pub raw_len: Option<u64>,
 }

@@ -7,7 +7,7 @@ use serde_bytes::{ByteBuf, Bytes};
 
 use super::AssetMetadata;
 
-/// What a client must know before it cuts a file.
+/// What a client must know before it splits a file.
 #[derive(CandidType, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UploadConfig {
     /// Largest asset that may be stored inside a memory record, bytes.
@@ -42,14 +42,14 @@ pub struct SmallFile<'a> {
     pub capsule_id: String,
     /// The client's metadata; `base.bytes` is the size of the file.
     pub asset_metadata: AssetMetadata,
-    /// The client's idempotency key, of the same kind as that of `uploads_begin`.
+    /// The client's idempotency key, as for `uploads_begin`.
     pub idem: String,
     /// The file, at most as long as a chunk.
     #[serde(borrow)]
     pub bytes: &'a Bytes,
     /// Digest of the file, 32 bytes.
     pub digest: ByteBuf,
-    /// By which function; SHA-256 if none is named.
+    /// Hash function of the digest; SHA-256 if absent.
     pub hash: Option<HashAlgorithm>,
 }
 
@@ -76,11 +76,11 @@ pub struct ChunkDigest {
 pub struct ChunkDigests {
     /// As many as one message can hash, some twenty.
     pub digests: Vec<ChunkDigest>,
-    /// The chunk that the next page begins with; none behind the last one.
+    /// The first chunk of the next page; absent on the last one.
     pub next: Option<u32>,
 }
 
-/// Which layer serves a session.
+/// The layer that serves a session.
 #[derive(CandidType, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SessionPath {
     /// Through the compatibility layer.
@@ -89,7 +89,7 @@ pub enum SessionPath {
     Direct,
 }
 
-/// One's own session, as far as it is.
+/// Status of a session of the caller.
 #[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct UploadStatus {
     /// Session id.
@@ -110,7 +110,7 @@ pub struct UploadStatus {
     pub received: Vec<ChunkRange>,
     /// Chunks that have not, in order.
     pub missing: Vec<ChunkRange>,
-    /// First chunk that has not arrived; none when all have.
+    /// First chunk that has not arrived; absent if all have.
     pub next_expected: Option<u32>,
     /// Id of the memory that finish will make.
     pub provisional_memory_id: String,
@@ -118,11 +118,11 @@ pub struct UploadStatus {
     pub last_seen: u64,
     /// When the session expires if nothing more happens, nanoseconds.
     pub expires_at: u64,
-    /// Which layer serves it.
+    /// The layer that serves it.
     pub path: SessionPath,
 }
 
-/// Where the bytes of an asset are kept. The numbers are stored.
+/// Where the bytes of an asset are stored. The numbers are stored.
 #[derive(CandidType, Serialize, Deserialize, Encode, Decode, Clone, Copy, Debug, PartialEq, Eq)]
 #[cbor(index_only)]
 pub enum StorageBackend {
@@ -150,7 +150,7 @@ pub struct UploadFinishResult {
     pub memory_id: String,
     /// Locator of the blob, `blob_<number>`.
     pub blob_id: String,
-    /// Id at a remote backend; none here.
+    /// Id at a remote backend; absent here.
     pub remote_id: Option<String>,
     /// Size, bytes.
     pub size: u64,
@@ -164,11 +164,11 @@ pub struct UploadFinishResult {
     pub storage_location: String,
     /// When the upload was committed, nanoseconds.
     pub uploaded_at: u64,
-    /// When the asset expires, nanoseconds; none: never.
+    /// When the asset expires, nanoseconds; absent: never.
     pub expires_at: Option<u64>,
 }
 
-/// Size of a blob, and in how many reads it comes.
+/// Size of a blob, and the number of its chunks.
 #[derive(CandidType, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlobMeta {
     /// Size, bytes.

@@ -1,9 +1,9 @@
-//! The arguments of a message, decoded.
+//! Decoding of the arguments of a message.
 //!
-//! The library reads the type table anew and compares it with the types that are expected, value by value: for the
-//! metadata of an asset that takes half a million instructions. Where the message has exactly the expected types,
-//! which is what an up-to-date client sends, its values are read without it. Everything else is left to the library,
-//! so that the answers are the same.
+//! The library decodes the type table again for each message and compares it with the expected types, value
+//! by value: for the metadata of an asset that takes half a million instructions. If the message has exactly
+//! the expected types, as an up-to-date client sends them, its values are read without it. Everything else is
+//! left to the library, so that the answers are the same.
 
 mod type_table;
 mod values;
@@ -21,25 +21,25 @@ use crate::api::{Error, Result};
 use type_table::TypeTable;
 use values::Values;
 
-/// What the library may skip, as its own entry points set it.
+/// What the library may skip, as in its own entry points.
 const SKIPPING_QUOTA: usize = 10_000;
 
 /// No arguments, as Candid writes them.
 const NO_ARGUMENTS: &[u8] = b"DIDL\0\0";
 
 thread_local! {
-    /// The functions whose arguments can be read here.
+    /// Functions whose arguments can be read here.
     static HEADS: RefCell<BTreeMap<&'static str, Head>> = const { RefCell::new(BTreeMap::new()) };
 }
 
-/// What the arguments of a function begin with.
+/// Candid header of the arguments of a function.
 struct Head {
     bytes: Vec<u8>,
     types: TypeTable,
 }
 
 impl Head {
-    /// Nothing for types whose values are not read here.
+    /// Makes the header; `None` for types whose values are not read here.
     fn of<'a, T: Arguments<'a>>() -> std::result::Result<Option<Self>, candid::Error> {
         let bytes = heads::write(&T::types())?;
         Ok(TypeTable::of(&bytes).map(|types| Self { bytes, types }))
@@ -48,10 +48,10 @@ impl Head {
 
 /// The arguments of a function.
 pub trait Arguments<'a>: ArgumentDecoder<'a> {
-    /// Their types.
+    /// Returns their types.
     fn types() -> Vec<Type>;
 
-    /// Their values; nothing when they are not what an encoder writes for these types.
+    /// Reads their values; `None` if they are not what an encoder writes for these types.
     fn read(values: &mut Values<'a>) -> Option<Self>;
 }
 
@@ -76,7 +76,7 @@ arguments!(A B C D);
 arguments!(A B C D E);
 arguments!(A B C D E F G H I J);
 
-/// Writes what the arguments of a function begin with, and keeps it: from then on they are read without the library.
+/// Writes and keeps the header of a function's arguments: from then on they are read without the library.
 pub fn keep_head<'a, T: Arguments<'a>>(function: &'static str) -> std::result::Result<(), candid::Error> {
     if let Some(head) = Head::of::<T>()? {
         HEADS.with_borrow_mut(|heads| heads.insert(function, head));
@@ -84,11 +84,11 @@ pub fn keep_head<'a, T: Arguments<'a>>(function: &'static str) -> std::result::R
     Ok(())
 }
 
-/// The arguments of `function`; byte strings may be borrowed from the message. An empty message has no arguments, as it
-/// has for the CDK, which is enough where all of them are options.
+/// Decodes the arguments of `function`; byte strings may be borrowed from the message. An empty message has
+/// no arguments, as for the CDK, which is enough if all of them are options.
 ///
 /// # Errors
-/// [`Error::InvalidArgument`] with what the Candid library says of a message that does not decode.
+/// [`Error::InvalidArgument`] with the Candid library's message if the arguments do not decode.
 pub fn decode<'a, T: Arguments<'a>>(function: &str, message: &'a [u8]) -> Result<T> {
     let message = if message.is_empty() { NO_ARGUMENTS } else { message };
     let read = HEADS.with_borrow(|heads| read_values(heads.get(function)?, message));
@@ -99,7 +99,7 @@ pub fn decode<'a, T: Arguments<'a>>(function: &str, message: &'a [u8]) -> Result
         .map_err(|error| Error::invalid("arguments", format!("those of {function}, in Candid"), error))
 }
 
-/// The same as the library reads them.
+/// Decodes the same with the library.
 pub(super) fn by_library<'a, T: ArgumentDecoder<'a>>(
     message: &'a [u8],
 ) -> std::result::Result<T, candid::Error> {
@@ -108,11 +108,11 @@ pub(super) fn by_library<'a, T: ArgumentDecoder<'a>>(
     decode_args_with_config(message, &config)
 }
 
-/// The values of a message of the types of `head`, which may lack options at the end.
+/// Reads the values of a message of the types of `head`, which may lack options at the end.
 fn read_values<'a, T: Arguments<'a>>(head: &Head, message: &'a [u8]) -> Option<T> {
     let mut values = match message.strip_prefix(head.bytes.as_slice()) {
         Some(values) => Values::new(values, head.types.arguments()),
-        // Another encoder has another order of the types.
+        // Another encoder may order the types differently.
         None => {
             let found = TypeTable::of(message).filter(|found| found.can_stand_for(&head.types))?;
             Values::new(message.get(found.len()..)?, found.arguments())

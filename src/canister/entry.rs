@@ -1,7 +1,7 @@
-//! What makes a function an entry point of the canister.
+//! Macros that make a function an entry point of the canister.
 //!
-//! The CDK's own way traps when the arguments do not decode, and writes the type table of every reply anew. Here such
-//! arguments get the error of the function's own reply type, and the tables are kept.
+//! The CDK's own macros trap if the arguments do not decode, and write the type table of every reply again.
+//! Here such arguments get an error of the function's own reply type, and the tables are cached.
 
 use std::marker::PhantomData;
 
@@ -24,8 +24,8 @@ macro_rules! query {
 }
 pub(super) use query;
 
-/// The function as it is, registered for the interface, and what the IC calls: it has the function's name, so it
-/// stands in a block of its own. A function without arguments does not look at what is sent.
+/// Registers the function for the interface, and defines what the IC calls: it has the function's name, so it
+/// stands in a block of its own. A function without arguments ignores what is sent.
 macro_rules! entry {
     (
         $kind:ident $(#[$attribute:meta])*
@@ -42,7 +42,7 @@ macro_rules! entry {
             }
         };
 
-        /// What its messages begin with.
+        /// Candid headers of its messages.
         pub(super) mod $name {
             #[allow(unused_imports, reason = "the types of the function")]
             use super::*;
@@ -80,7 +80,7 @@ macro_rules! entry {
 }
 pub(super) use entry;
 
-/// Writes what the messages of these functions begin with.
+/// Writes the Candid headers of these functions.
 macro_rules! write_heads {
     ($($function:ident),* $(,)?) => {{
         $($function::write_heads()?;)*
@@ -89,19 +89,19 @@ macro_rules! write_heads {
 }
 pub(super) use write_heads;
 
-/// What a function returns.
+/// Return type of a function.
 pub trait Reply {
     /// Replies to the present message.
     fn send(&self);
 }
 
-/// What a function returns whose arguments may not decode.
+/// Return type of a function whose arguments may not decode.
 pub trait Refuse {
     /// Replies that the call changed nothing.
     fn refuse(error: Error);
 }
 
-/// Keeps an error that has no harmless reason for the controllers: a client may not tell anybody. A query keeps nothing.
+/// Stores an internal error for the controllers: a client may not tell anybody. A query stores nothing.
 pub fn keep_error<T>(function: &str, reply: &Result<T>) {
     if let Err(Error::Internal(error)) = reply {
         super::report(function, error);
@@ -120,11 +120,11 @@ impl<T: CandidType> Refuse for Result<T> {
     }
 }
 
-/// What a function returns that has replied itself, in parts, in place of a `T`.
+/// Return type of a function that has already replied, in parts, instead of with a `T`.
 pub struct Replied<T>(PhantomData<T>);
 
 impl<T> Replied<T> {
-    /// The reply has been given.
+    /// The reply has been sent.
     pub const fn already() -> Self {
         Self(PhantomData)
     }

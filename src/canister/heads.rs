@@ -1,7 +1,8 @@
-//! What messages begin with: the magic and the type table, which are the same for every message of the same types.
+//! Cached Candid headers: the magic and the type table, which are the same for every message of the same
+//! types.
 //!
-//! To write the table of our errors alone takes 250,000 instructions. Each is written once and kept on the heap; what
-//! a query puts on the heap is not kept, so they are all written in a message of their own.
+//! Writing the table of our errors alone takes 250,000 instructions. Each is written once and kept on the
+//! heap; what a query puts on the heap is lost, so they are all written in a message of their own.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -14,7 +15,7 @@ thread_local! {
     static REPLIES: RefCell<BTreeMap<TypeId, Vec<u8>>> = const { RefCell::new(BTreeMap::new()) };
 }
 
-/// What a reply of the type begins with.
+/// Writes the header of a reply type.
 pub fn of_reply<T: CandidType>() -> Result<Vec<u8>, candid::Error> {
     if let Some(head) = REPLIES.with_borrow(|heads| heads.get(&T::id()).cloned()) {
         return Ok(head);
@@ -24,7 +25,7 @@ pub fn of_reply<T: CandidType>() -> Result<Vec<u8>, candid::Error> {
     Ok(head)
 }
 
-/// The magic and the type table of messages of these types.
+/// Writes the magic and the type table of messages of these types.
 pub fn write(types: &[Type]) -> Result<Vec<u8>, candid::Error> {
     let mut table = TypeSerialize::new();
     for of in types {

@@ -1,11 +1,11 @@
-//! The argument of a message, and a chunk in it that is taken out block by block.
+//! The argument of a message, and a chunk in it that is read block by block.
 
 use crate::blob::extents::BLOCK_BYTES;
 use crate::session::{ByteSource, SinkError, TakeBlock};
 
 /// The argument of the present message.
 pub trait Message {
-    /// Its length, bytes.
+    /// Returns its length, bytes.
     fn size(&self) -> usize;
 
     /// Copies its bytes from `at` on. They must be there.
@@ -23,7 +23,7 @@ pub struct MessageChunk<'a> {
 }
 
 impl<'a> MessageChunk<'a> {
-    /// The chunk of `len` bytes at `at` in the message, which lies at `offset` in its file.
+    /// Reads the chunk of `len` bytes at `at` in the message, which lies at `offset` in its file.
     pub fn new(message: &'a dyn Message, at: usize, len: usize, offset: u64) -> Self {
         let into_block = offset.checked_rem(BLOCK_BYTES as u64).unwrap_or(0) as usize;
         Self { message, at, len, first: BLOCK_BYTES.saturating_sub(into_block) }
@@ -54,7 +54,7 @@ impl ByteSource for MessageChunk<'_> {
 pub mod tests {
     use super::*;
 
-    /// A message at hand.
+    /// A message in memory.
     pub struct Bytes(pub Vec<u8>);
 
     impl Message for Bytes {

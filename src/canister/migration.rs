@@ -1,4 +1,4 @@
-//! Runs the engine: a little in `post_upgrade`, the rest by timer, and looks once a minute whether it goes on.
+//! Runs the migration engine: a little in `post_upgrade`, the rest by timer, with a watchdog once a minute.
 
 use std::cell::Cell;
 
@@ -10,19 +10,19 @@ use crate::api::{DryRun, Result};
 use crate::build_profile::SERVES_LAYOUT_1;
 use crate::migrate::{self, Message, Progress, Watched};
 
-/// Instructions that the migration uses in `post_upgrade`: enough for a small canister, and so little of the 300
+/// Instructions of the migration in `post_upgrade`: enough for a small canister, and so little of the 300
 /// billion of an installation that no number of sessions can make an upgrade fail.
 const UPGRADE_INSTRUCTIONS: u64 = 50_000_000;
 
-/// Instructions after which a message of the migration ends. With one more unit it stays under the 2 billion of
-/// a query, so that it holds up no client.
+/// Instructions after which a message of the migration ends. With one more unit it stays under the 2 billion
+/// of a query, so that it delays no client.
 const MESSAGE_INSTRUCTIONS: u64 = 1_500_000_000;
 
 thread_local! {
     /// Messages that the engine had used a minute ago.
     static SEEN: Cell<Option<u64>> = const { Cell::new(None) };
 
-    /// When the engine did its last message, nanoseconds.
+    /// Time of the engine's last message, nanoseconds.
     static STEPPED_AT: Cell<Option<u64>> = const { Cell::new(None) };
 
     /// Calls of controllers run the engine as well, and must not begin a second chain.
@@ -46,7 +46,7 @@ pub fn go_on() {
     run(MESSAGE_INSTRUCTIONS);
 }
 
-/// Makes sure that a migration that has work goes on.
+/// Makes sure that a migration that has work makes progress.
 pub fn watch() {
     let mut seen = SEEN.get();
     let watched = with_app(|App { storage, .. }| migrate::watch(storage, now(), &mut seen));
@@ -66,7 +66,7 @@ fn run(budget: u64) {
     }
 }
 
-/// When the engine did its last message since the canister was upgraded, nanoseconds.
+/// Returns the time of the engine's last message since the canister was upgraded, nanoseconds.
 pub fn stepped_at() -> Option<u64> {
     STEPPED_AT.get()
 }

@@ -1,5 +1,5 @@
-//! The legacy build migrates nothing; it takes over what the staged build has rolled back, and may hold the staged build
-//! back before it begins.
+//! The legacy build's side of the migration: it migrates nothing, takes over what the staged build has rolled
+//! back, and may defer the migration before it begins.
 
 use super::{App, DryRun, Error, Result, Storage, Time, now, report, with_app};
 use crate::migrate;
@@ -23,7 +23,7 @@ pub fn dry_run(_: Option<u64>, _: Option<u32>) -> Result<DryRun> {
 }
 
 pub mod controls {
-    //! There is nothing to control but the beginning.
+    //! The legacy build controls nothing but the start of the migration.
 
     use super::{Error, Result, Storage, Time};
 

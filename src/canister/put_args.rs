@@ -1,8 +1,8 @@
 //! The arguments of `uploads_put_chunk`, read without a copy of the chunk.
 //!
 //! Decoding through the Candid library needs the whole message on the heap, twice. What clients send is
-//! nearly always `(nat64, nat32, vec nat8, opt vec nat8)` under a type table of two entries; that is read
-//! where it stands. Everything else is left to the library, so that the answers are the same.
+//! nearly always `(nat64, nat32, vec nat8, opt vec nat8)` under a type table of two entries; that is read in
+//! place. Everything else is left to the library, so that the answers are the same.
 
 use serde_bytes::ByteBuf;
 
@@ -18,7 +18,7 @@ pub struct PutArgs {
     pub session: u64,
     /// Chunk number.
     pub idx: u32,
-    /// The bytes, or where in the message they stand.
+    /// The bytes, or their place in the message.
     pub chunk: ChunkBytes,
     /// SHA-256 of the chunk, if the client sends it.
     pub sha256: Option<ByteBuf>,
@@ -38,13 +38,13 @@ pub enum ChunkBytes {
     Owned(Vec<u8>),
 }
 
-/// Bytes of the message that are looked at for its type table and its numbers.
+/// Bytes of the message that are read for its type table and its numbers.
 const HEAD_BYTES: usize = 96;
 
 /// Reads the arguments.
 ///
 /// # Errors
-/// [`crate::api::Error::InvalidArgument`] for a message that does not decode.
+/// [`crate::api::Error::InvalidArgument`] if the message does not decode.
 pub fn read(message: &dyn Message) -> Result<PutArgs> {
     if let Some(args) = read_in_place(message) {
         return Ok(args);
@@ -56,7 +56,7 @@ pub fn read(message: &dyn Message) -> Result<PutArgs> {
     Ok(PutArgs { session, idx, chunk: ChunkBytes::Owned(chunk.into_vec()), sha256 })
 }
 
-/// What a type of the message is, as far as it matters here.
+/// A type of the message, as far as it matters here.
 #[derive(Clone, Copy, PartialEq)]
 enum Type {
     Blob,
@@ -64,7 +64,7 @@ enum Type {
     Null,
 }
 
-/// The arguments of a message of the usual shape; none for any other.
+/// Reads the arguments of a message of the usual shape; `None` for any other.
 fn read_in_place(message: &dyn Message) -> Option<PutArgs> {
     let size = message.size();
     let mut head = [0; HEAD_BYTES];
@@ -99,7 +99,7 @@ const NULL: u8 = 0x7f;
 const VEC: u8 = 0x6d;
 const OPT: u8 = 0x6e;
 
-/// A type table of blobs and options of blobs.
+/// Reads a type table of blobs and options of blobs.
 fn read_table(head: &mut Cursor<'_>) -> Option<Vec<Type>> {
     let entries = head.byte()?;
     let raw: Vec<(u8, u8)> =
@@ -123,7 +123,7 @@ fn read_type(head: &mut Cursor<'_>, table: &[Type]) -> Option<Type> {
     }
 }
 
-/// The last argument, which must end the message: none of it, or a blob that is a digest.
+/// Reads the last argument, which must end the message: an absent option, or a blob that is a digest.
 fn read_digest(message: &dyn Message, at: usize, found: Type) -> Option<Option<ByteBuf>> {
     let mut rest = [0; 1 + 1 + 32];
     let rest = rest.get_mut(..message.size().checked_sub(at)?)?;
@@ -152,7 +152,7 @@ impl Cursor<'_> {
         self.take::<1>().map(|[byte]| byte)
     }
 
-    /// A length in LEB128 that fits 28 bits, a hundred times what a message holds.
+    /// Reads a length in LEB128 that fits 28 bits, a hundred times the size of a message.
     fn length(&mut self) -> Option<usize> {
         let mut rest = self.bytes.get(self.at..)?;
         let length = leb128::take(&mut rest, 4)?;

@@ -1,5 +1,4 @@
-//! Arguments that are read and replies that are written in parts, so that a chunk is never on the heap as a
-//! whole.
+//! Streaming of arguments and replies, so that a chunk is never on the heap as a whole.
 
 use candid::CandidType;
 use candid::ser::ValueSerializer;
@@ -41,22 +40,22 @@ fn encode<T: CandidType>(value: &T) -> std::result::Result<Vec<u8>, candid::Erro
     Ok(reply)
 }
 
-/// Replies with `Ok` of `len` stored bytes from position `at` of a whole that has them.
+/// Replies with `Ok` of `len` stored bytes from offset `at` of an object that has them.
 ///
 /// # Errors
-/// When they cannot be read; then there is no reply yet.
+/// If they cannot be read; there is no reply yet then.
 pub fn reply_stored(blobs: &BlobStore, place: &Place, at: u64, len: u64) -> Result<()> {
     let mut head = encode(&Result::Ok(ByteBuf::new())).map_err(|e| Error::Internal(e.to_string()))?;
     // The last byte is the length, 0, of no bytes at all.
     head.pop();
     leb128::push(len, &mut head);
     match place {
-        // Found out as it is read: a chunk of the map may be missing.
+        // Only reading shows it: a chunk of the map may be missing.
         Place::Chunks(_) => {
             blobs.read(place, at, len, &mut |block| head.extend_from_slice(block))?;
             ic0::msg_reply_data_append(&head);
         }
-        // Found out before the first block: bytes that the extents do not have.
+        // Known before the first block: bytes that the extents do not have.
         Place::Extents(_) => {
             let mut head = Some(head);
             blobs.read(place, at, len, &mut |block| {

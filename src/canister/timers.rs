@@ -1,10 +1,12 @@
 //! The canister's timers: jobs that are due once a minute, and chains of messages that go on at once.
 //!
-//! `ic-cdk-timers` keeps on the heap the deadline that it has given to the IC, and gives it another one only when that is
-//! earlier. Where the two disagree no timer runs until the next upgrade: when the message `canister_global_timer` traps
-//! or the canister is frozen as it is due, the IC has dropped the deadline and the heap still has it; a snapshot that is
-//! loaded into another canister brings the heap along and no deadline. An interval of which five calls were never
-//! answered is not run any more either. So each job notes when it last ran, and every update and every job looks whether
+//! `ic-cdk-timers` keeps on the heap the deadline that it has given to the IC, and sets another one only if
+//! that is earlier. When the two disagree, no timer runs until the next upgrade: if the message
+//! `canister_global_timer` traps, or the canister is frozen when it is due, the IC has dropped the deadline
+//! and the heap still has it; a snapshot that is loaded into another canister brings the heap along but no
+//! deadline. Nor is an interval run again once five of its calls were not answered. So each job records when
+//! it last ran, and every update and every job checks whether one is overdue: then its interval is set again,
+//! and the IC is given a deadline bypassing the library.
 //! one is overdue: then its interval is set again, and the IC is given a deadline past the library.
 
 use std::cell::Cell;
@@ -12,26 +14,27 @@ use std::time::Duration;
 
 use ic_cdk_timers::TimerId;
 
-/// How often idle sessions, old receipts and released chunks are looked for, and whether the migration goes on.
+/// Interval of the sweep (idle sessions, old receipts, released chunks) and of the migration's watchdog.
 const EVERY: Duration = Duration::from_secs(60);
 
-/// Time after which a job that did not run is overdue, nanoseconds: five turns, since a busy subnet may be late by one
-/// or two.
+/// Time after which a job that did not run is overdue, nanoseconds: five turns, since a busy subnet may be
+/// late by one or two.
 const OVERDUE_NANOS: u64 = 5 * 60 * 1_000_000_000;
 
-/// What is done once a minute, each in a message of its own: one that traps takes nothing of the other with it.
+/// Jobs that run once a minute, each in a message of its own, so that one that traps does not affect the
+/// other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Job {
-    /// Ends idle sessions and clears up.
+    /// Ends idle sessions and removes what is left of ended ones.
     Sweep,
-    /// Looks whether the migration goes on.
+    /// Checks that the migration makes progress.
     Watch,
 }
 
-/// When a job runs.
+/// When a job ran and when it is due.
 struct Schedule {
     interval: Cell<Option<TimerId>>,
-    /// When it last ran to its end or was set, nanoseconds.
+    /// When it last completed or was set, nanoseconds.
     ran_at: Cell<u64>,
 }
 
@@ -49,10 +52,10 @@ thread_local! {
 }
 
 impl Job {
-    /// All of them.
+    /// All jobs.
     pub const ALL: [Self; 2] = [Self::Sweep, Self::Watch];
 
-    /// Its name in `/metrics`.
+    /// Returns its name in `/metrics`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Sweep => "sweep",
@@ -67,12 +70,12 @@ impl Job {
         }
     }
 
-    /// When it last ran to its end, nanoseconds; before its first turn, when it was set.
+    /// Returns when it last completed, nanoseconds; before its first turn, when it was set.
     pub fn ran_at(self) -> u64 {
         self.with(|schedule| schedule.ran_at.get())
     }
 
-    /// Sets its interval, in place of the one that it has.
+    /// Sets its interval, replacing the one that it has.
     fn set(self, now: u64) {
         self.with(|schedule| {
             let interval = ic_cdk_timers::set_timer_interval(EVERY, move || async move { self.run() });
@@ -103,7 +106,7 @@ pub fn start() {
     }
 }
 
-/// Sets the timers again that are overdue. For the beginning of every update.
+/// Sets overdue timers again. Called at the beginning of every update.
 pub fn look_after() {
     let now = ic_cdk::api::time();
     if Job::ALL.iter().any(|job| is_overdue(job.ran_at(), now)) {
@@ -122,12 +125,13 @@ fn set_again(now: u64) {
             super::report("timers", format!("{} did not run for {late} s, and is set again", job.name()));
         }
     }
-    // The library believes that an earlier deadline is set, and does not do it. It runs whatever is due then, and sets the
-    // deadline of the next timer.
+    // The library believes that an earlier deadline is set, and does not do it. It then runs whatever is due,
+    // and sets the deadline of the next timer.
     ic_cdk::api::global_timer_set(now);
 }
 
-/// Whether a job that last ran at `ran_at` should have run since. A heap of a canister whose clock is ahead is no excuse.
+/// Returns whether a job that last ran at `ran_at` should have run since. Also if a loaded heap comes from a
+/// canister whose clock was ahead.
 const fn is_overdue(ran_at: u64, now: u64) -> bool {
     now.wrapping_sub(ran_at) >= OVERDUE_NANOS
 }
@@ -140,7 +144,7 @@ fn watch() {
     super::migration::watch();
 }
 
-/// A message that traps leaves this to the next turn.
+/// If the message traps, the next turn writes them.
 fn write_heads() {
     if let Err(error) = super::write_heads() {
         super::report("type tables", error);
@@ -148,18 +152,19 @@ fn write_heads() {
     HEADS_ARE_WRITTEN.set(true);
 }
 
-/// Messages that follow one another, one at a time: whoever else finds that there is more to do begins no second chain.
+/// Messages that follow one another, one at a time: another caller that finds more work starts no second
+/// chain.
 pub struct Chain {
     next: Cell<Option<TimerId>>,
 }
 
 impl Chain {
-    /// No message follows yet.
+    /// Makes an empty chain.
     pub const fn new() -> Self {
         Self { next: Cell::new(None) }
     }
 
-    /// Does `work` in the next message, in place of what was to be done in it.
+    /// Runs `work` in the next message, replacing what was to run in it.
     pub fn go_on(&self, work: impl FnOnce() + 'static) {
         self.go_on_after(Duration::ZERO, work);
     }

@@ -15,13 +15,14 @@ use crate::api::*;
 use crate::blob::CHUNK_SIZE;
 use crate::upload::limits;
 
-/// Sizes and limits that an uploader needs.
+/// Returns sizes and limits that an uploader needs.
 #[apply(query)]
 fn upload_config() -> UploadConfig {
     limits::upload_config()
 }
 
-/// Begins an upload, or finds the one that was begun with the same key and the same parameters; gives its session id.
+/// Begins an upload, or finds the one that was begun with the same key and the same parameters; returns its
+/// session id.
 #[apply(update)]
 fn uploads_begin(
     capsule_id: String,
@@ -34,7 +35,7 @@ fn uploads_begin(
     uploads(|uploads| uploads.begin(capsule_id, asset_metadata, expected_chunks, idem, hash))
 }
 
-/// Reads its arguments itself: the chunk goes from the message to where it is stored in blocks.
+/// Reads its arguments itself: the chunk goes from the message to stable memory in blocks.
 #[ic_cdk::update(name = "uploads_put_chunk", hidden = true, manual_reply = true)]
 fn put_chunk() {
     timers::look_after();
@@ -55,32 +56,32 @@ fn put(args: PutArgs) -> Result<()> {
     })
 }
 
-/// Uploads a file that fits one message. Repeated with the same key it gives the same result.
+/// Uploads a file that fits one message. Repeated with the same key it returns the same result.
 #[apply(update)]
 fn uploads_put_whole(file: SmallFile<'_>) -> Result<UploadFinishResult> {
     logged(uploads(|uploads| uploads.put_whole(file)))
 }
 
-/// As `uploads_put_whole`, for many files; each is taken or refused on its own.
+/// As `uploads_put_whole`, for many files; each is accepted or refused on its own.
 #[apply(update)]
 fn uploads_put_many(files: Vec<SmallFile<'_>>) -> Result<Vec<Result<UploadFinishResult>>> {
     let taken = uploads(|uploads| uploads.put_many(files))?;
     Ok(taken.into_iter().map(logged).collect())
 }
 
-/// Checks the hash of the stored bytes and makes a memory of them. Repeated with the same arguments it gives the same
-/// result; `Hashing` means: call again.
+/// Checks the hash of the stored bytes and makes a memory of them. Repeated with the same arguments it
+/// returns the same result; `Hashing` means: call again.
 #[apply(update)]
 fn uploads_finish(session: u64, sha256: ByteBuf, total_len: u64) -> Result<UploadFinishResult> {
     let finished = uploads(|uploads| uploads.finish(session, &sha256, total_len));
     if let Err(Error::Hashing { .. }) = &finished {
-        // The caller may ask again at once or later; the work goes on either way.
+        // The caller may ask again at once or later; hashing continues either way.
         hash_on_at_once(session);
     }
     logged(finished)
 }
 
-/// One line for each upload that this message has finished; none for an answer that is given again.
+/// Logs one line for each upload that this message has finished; none for a repeated answer.
 fn logged(finished: Result<UploadFinishResult>) -> Result<UploadFinishResult> {
     if let Ok(finished) = &finished
         && finished.uploaded_at == now().as_nanos()
@@ -90,32 +91,34 @@ fn logged(finished: Result<UploadFinishResult>) -> Result<UploadFinishResult> {
     finished
 }
 
-/// Gives an upload up; its bytes are free again. Repeating it is no error.
+/// Aborts an upload and frees its bytes. Repeating it is not an error.
 #[apply(update)]
 fn uploads_abort(session: u64) -> Result<()> {
     uploads(|uploads| uploads.abort(session))
 }
 
-/// The caller's uploads in flight, in the order of their sessions, after the session `after`; at most 100.
+/// Lists the caller's uploads in flight, in the order of their sessions, after the session `after`; at most
+/// 100.
 #[apply(query)]
 fn uploads_list(after: Option<u64>, limit: Option<u32>) -> Result<Vec<UploadStatus>> {
     uploads(|uploads| uploads.list(after, page(limit)))
 }
 
-/// How far an upload is: the chunks that have arrived and when it expires.
+/// Returns the status of an upload: the chunks that have arrived and when it expires.
 #[apply(query)]
 fn uploads_status(session: u64) -> Result<UploadStatus> {
     uploads(|uploads| uploads.status(session))
 }
 
-/// SHA-256 of the chunks of an upload that have arrived, from chunk `from` on: after `ChecksumMismatch`, those that differ
-/// from the file may be sent again. `next` is where the next page begins.
+/// Returns the SHA-256 of the chunks of an upload that have arrived, from chunk `from` on: after
+/// `ChecksumMismatch`, those that differ from the file may be sent again. `next` is where the next page
+/// begins.
 #[apply(query)]
 fn uploads_chunk_digests(session: u64, from: Option<u32>, limit: Option<u32>) -> Result<ChunkDigests> {
     uploads(|uploads| uploads.chunk_digests(session, from.unwrap_or(0), page(limit)))
 }
 
-/// Writes what the messages of all these functions begin with.
+/// Writes the Candid headers of these functions.
 pub fn write_heads() -> std::result::Result<(), candid::Error> {
     write_heads!(
         upload_config,
@@ -131,7 +134,7 @@ pub fn write_heads() -> std::result::Result<(), candid::Error> {
 }
 
 thread_local! {
-    /// One chain for each session that is hashed, however often its client asks.
+    /// One chain for each session that is being hashed, however often its client asks.
     static HASHING: RefCell<BTreeMap<u64, Chain>> = const { RefCell::new(BTreeMap::new()) };
 }
 

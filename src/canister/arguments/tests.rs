@@ -24,7 +24,7 @@ type Create = (
     String,
 );
 
-/// Whether the message is read without the library. If it is, the library reads the same.
+/// Returns whether the message is read without the library. If it is, the library reads the same.
 fn read_here<'a, T: Arguments<'a> + PartialEq + std::fmt::Debug>(message: &'a [u8]) -> bool {
     match read_values::<T>(&Head::of::<T>().unwrap().unwrap(), message) {
         None => false,
@@ -103,8 +103,8 @@ proptest! {
         assert!(read_here::<Begin>(&shuffled));
     }
 
-    /// Messages with some bytes changed, cut off or added: what is read here is what the library reads, and it says the
-    /// same of what neither reads.
+    /// Messages with some bytes changed, removed or added: what is read here is what the library reads, and
+    /// both say the same of what neither reads.
     #[test]
     fn damaged_messages_get_the_librarys_answer(
         begin in begin(),
@@ -181,7 +181,7 @@ fn an_empty_message_has_no_arguments() {
     }
 }
 
-/// Without a kept head everything goes through the library, and with one the answers are the same.
+/// Without a kept header everything goes through the library, and with one the answers are the same.
 #[test]
 fn a_kept_head_changes_no_answer() {
     let good = encode((7_u64, Some(8_u32)));

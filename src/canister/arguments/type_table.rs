@@ -1,12 +1,12 @@
-//! The type table of a Candid message, as far as values are read without the library, and whether two of them say the
-//! same.
+//! The type table of a Candid message, as far as values are read without the library, and whether two tables
+//! are equivalent.
 //!
 //! ```text
 //! "DIDL", number of entries, entries, number of arguments, their types
 //! entry    opt type | vec type | record number (hash type)* | variant number (hash type)*
-//! type     a primitive one, by its opcode, or the place of an entry
+//! type     a primitive one, by its opcode, or the index of an entry
 //! ```
-//! Numbers are LEB128, opcodes and places signed LEB128.
+//! Numbers are LEB128, opcodes and indexes signed LEB128.
 
 use crate::leb128;
 
@@ -27,10 +27,10 @@ const NAT8: i32 = -5;
 const BOOL: i32 = -2;
 const NULL: i32 = -1;
 
-/// The types of a message. What is left out are types whose values are not read here.
+/// The types of a message. Types whose values are not read here are left out.
 pub struct TypeTable {
     entries: Vec<Entry>,
-    /// Those of all entries, one after the other.
+    /// Fields of all entries, one after the other.
     fields: Vec<Field>,
     arguments: Vec<i32>,
     /// Length of the table in the message with the magic, bytes.
@@ -40,12 +40,12 @@ pub struct TypeTable {
 #[derive(Clone, Copy)]
 struct Entry {
     opcode: i32,
-    /// Where its fields begin.
+    /// Index of its first field.
     first: usize,
     count: usize,
 }
 
-/// A field, a case, or what an `opt` or `vec` is of.
+/// A field, a case, or the element of an `opt` or `vec`.
 #[derive(Clone, Copy)]
 struct Field {
     hash: u32,
@@ -53,7 +53,7 @@ struct Field {
 }
 
 impl TypeTable {
-    /// The table of a message; nothing when there are types in it whose values are not read here.
+    /// Reads the table of a message; `None` if it has types whose values are not read here.
     pub fn of(message: &[u8]) -> Option<Self> {
         let mut rest = message.strip_prefix(b"DIDL")?;
         let mut fields = Vec::new();
@@ -80,7 +80,7 @@ impl TypeTable {
         table.is_read_here().then_some(table)
     }
 
-    /// Length of the table with the magic, bytes; the values follow.
+    /// Returns the length of the table with the magic, bytes; the values follow.
     pub const fn len(&self) -> usize {
         self.len
     }
@@ -93,13 +93,13 @@ impl TypeTable {
         self.fields.iter().all(|field| known(field.of)) && self.arguments.iter().copied().all(known)
     }
 
-    /// Number of arguments.
+    /// Returns the number of arguments.
     pub const fn arguments(&self) -> usize {
         self.arguments.len()
     }
 
-    /// Whether the values behind this table are written as those of the expected types, wherever the tables have them.
-    /// Options may be missing at the end.
+    /// Returns whether values after this table are encoded like those of the expected types, wherever the
+    /// tables have them. Options may be missing at the end.
     pub fn can_stand_for(&self, expected: &Self) -> bool {
         let Some((present, missing)) = expected.arguments.split_at_checked(self.arguments()) else {
             return false;
@@ -110,7 +110,8 @@ impl TypeTable {
             && missing.iter().all(|of| expected.entry(*of).is_some_and(|(opcode, _)| opcode == OPT))
     }
 
-    /// `compared` has the pairs that are the same if everything else is; a pair that is in it again ends a recursion.
+    /// Compares two types. `compared` has the pairs that are the same if everything else is; a pair that is
+    /// in it again ends a recursion.
     fn same(&self, own: i32, other: &Self, others: i32, compared: &mut Vec<(i32, i32)>) -> bool {
         if own < 0 || others < 0 {
             return own == others;
@@ -129,7 +130,7 @@ impl TypeTable {
                 .all(|(own, others)| own.hash == others.hash && self.same(own.of, other, others.of, compared))
     }
 
-    /// Opcode and fields of an entry.
+    /// Returns opcode and fields of an entry.
     fn entry(&self, place: i32) -> Option<(i32, &[Field])> {
         let Entry { opcode, first, count } = *self.entries.get(usize::try_from(place).ok()?)?;
         Some((opcode, self.fields.get(first..)?.get(..count)?))
@@ -146,7 +147,7 @@ fn length(rest: &mut &[u8], most: usize) -> Option<usize> {
     usize::try_from(leb128::take(rest, 5)?).ok().filter(|length| *length <= most)
 }
 
-/// An opcode or place, which has one byte or two here.
+/// Reads an opcode or index, which has one byte or two here.
 fn signed(rest: &mut &[u8]) -> Option<i32> {
     let low = byte(rest)?;
     let value = i32::from(low & 0x7f);
@@ -154,7 +155,7 @@ fn signed(rest: &mut &[u8]) -> Option<i32> {
         return Some(if low & 0x40 == 0 { value } else { value.saturating_sub(0x80) });
     }
     let high = byte(rest)?;
-    // A second byte of the positive kind that is the last one.
+    // The second byte must be positive and the last one.
     (high < 0x40).then(|| value | (i32::from(high) << 7))
 }
 
@@ -163,8 +164,8 @@ pub mod tests {
     use super::*;
 
     impl TypeTable {
-        /// The same types as another encoder might write them: the entry at each place goes to the place that `order`
-        /// names.
+        /// Writes the same types as another encoder might: the entry at each index goes to the index that
+        /// `order` names.
         pub fn written_in_order(&self, order: &[usize]) -> Vec<u8> {
             let at = |of: i32| if of < 0 { of } else { order[of as usize] as i32 };
             let mut entries = vec![Vec::new(); self.entries.len()];
@@ -190,7 +191,7 @@ pub mod tests {
             out
         }
 
-        /// Number of entries.
+        /// Returns the number of entries.
         pub fn entries(&self) -> usize {
             self.entries.len()
         }

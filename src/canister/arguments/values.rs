@@ -4,10 +4,10 @@
 //! bool, nat8 to nat64, float32   one byte, or little-endian
 //! text, blob, vec                length as LEB128, then the bytes or elements
 //! opt                            0, or 1 and the value
-//! variant                        place of the case in the order of the hashes as LEB128, then its value
+//! variant                        index of the case in the order of the hashes as LEB128, then its value
 //! record                         the fields in the order of the hashes of their names
 //! ```
-//! It is strict: it takes only what an encoder writes. Whatever else there is, the library judges.
+//! It is strict: it accepts only what an encoder writes, and leaves everything else to the library.
 
 use candid::idl_hash;
 use serde::de::{
@@ -30,7 +30,7 @@ impl serde::de::Error for NotReadHere {
 
 type Read<T> = Result<T, NotReadHere>;
 
-/// Values that are being read; texts and blobs are borrowed from the message.
+/// A cursor over values; texts and blobs are borrowed from the message.
 pub struct Values<'de> {
     rest: &'de [u8],
     /// Arguments that the message still has.
@@ -38,13 +38,13 @@ pub struct Values<'de> {
 }
 
 impl<'de> Values<'de> {
-    /// The values of a message of so many arguments, without its type table.
+    /// Reads the values of a message of this many arguments, without its type table.
     pub const fn new(bytes: &'de [u8], arguments: usize) -> Self {
         Self { rest: bytes, arguments }
     }
 
-    /// What the next argument is read from. Behind the last one of the message there is none after the other: an option
-    /// that is not there.
+    /// Returns what the next argument is read from. After the last argument of the message every further one
+    /// is an absent option.
     pub fn next_argument(&mut self) -> Option<&mut Self> {
         match self.arguments.checked_sub(1) {
             Some(left) => self.arguments = left,
@@ -54,7 +54,7 @@ impl<'de> Values<'de> {
         Some(self)
     }
 
-    /// Whether everything is read.
+    /// Returns whether everything is read.
     pub const fn is_at_end(&self) -> bool {
         self.rest.is_empty()
     }
@@ -65,7 +65,7 @@ impl<'de> Values<'de> {
         Ok(*taken)
     }
 
-    /// A LEB128 number in its shortest form, below 2^28: no message is that long.
+    /// Reads a LEB128 number in its shortest encoding, below 2^28: no message is that long.
     fn length(&mut self) -> Read<usize> {
         leb128::take_shortest(&mut self.rest, 4).map(|value| value as usize).ok_or(NotReadHere)
     }
@@ -158,7 +158,7 @@ impl<'de> Deserializer<'de> for &mut Values<'de> {
         visitor.visit_enum(Case { values: self, case })
     }
 
-    /// Its kind cannot be told from the bytes.
+    /// The bytes do not tell their kind.
     fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Read<V::Value> {
         Err(NotReadHere)
     }
@@ -188,7 +188,7 @@ impl<'de> SeqAccess<'de> for Elements<'_, 'de> {
         seed.deserialize(&mut *self.values).map(Some)
     }
 
-    /// Every element has a byte at least: no more room is made than the message bears out.
+    /// Every element has at least one byte: no more is reserved than the message backs.
     fn size_hint(&self) -> Option<usize> {
         Some(self.left.min(self.values.rest.len()))
     }

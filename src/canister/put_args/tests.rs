@@ -9,14 +9,14 @@ use crate::canister::message::tests::Bytes;
 /// Session, index, chunk, digest.
 type Args = (u64, u32, Vec<u8>, Option<Vec<u8>>);
 
-/// The arguments as the library decodes them.
+/// Decodes the arguments with the library.
 fn by_library(message: &[u8]) -> Option<Args> {
     let (session, idx, chunk, sha256): (u64, u32, ByteBuf, Option<ByteBuf>) =
         arguments::by_library(message).ok()?;
     Some((session, idx, chunk.into_vec(), sha256.map(ByteBuf::into_vec)))
 }
 
-/// The same as this module reads them, and whether in place.
+/// Decodes them with this module, and returns whether it read them in place.
 fn by_us(message: &[u8]) -> Option<(Args, bool)> {
     let PutArgs { session, idx, chunk, sha256 } = read(&Bytes(message.to_vec())).ok()?;
     let (bytes, in_place) = match chunk {
@@ -76,7 +76,7 @@ fn anything_else_is_left_to_the_library() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 3_000, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Messages with some bytes changed, cut off or added: whatever the library says, this says too.
+    /// Messages with some bytes changed, removed or added: both say the same.
     #[test]
     fn damaged_messages_get_the_librarys_answer(
         len in 0..200_usize,
@@ -88,7 +88,7 @@ proptest! {
         let digest = digest.map(|len| ByteBuf::from(vec![3; len]));
         let mut message = Encode!(&5_u64, &6_u32, &ByteBuf::from(vec![7; len]), &digest).unwrap();
         for (at, byte) in changes {
-            // The head is where a change matters.
+            // Changes matter in the header.
             let at = at.index(message.len().min(40));
             message[at] = byte;
         }
