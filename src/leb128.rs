@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_long_or_cut_off_is_no_number() {
+    fn overlong_and_truncated_numbers_are_refused() {
         assert_eq!(take(&mut &[0x80, 0x80, 0x80, 0x80, 1][..], 4), None);
         assert_eq!(take(&mut &[0x80, 0x80][..], 4), None);
         assert_eq!(take(&mut &[0x81, 0x00][..], 4), Some(1), "longer than it need be");

@@ -23,7 +23,7 @@ fn put(world: &World, scene: &Scene, idx: u32) -> Result<Vec<u8>, RejectResponse
 
 /// A frozen canister refuses every update before it runs; thawed, it is as it was.
 #[test]
-fn a_frozen_canister_changes_nothing_and_goes_on_when_it_is_thawed() {
+fn a_frozen_canister_changes_nothing_and_serves_once_thawed() {
     for build in [Build::Legacy, Build::Direct] {
         let world = World::new(build);
         let scene = Scene::new(&world, two_chunks(2), 1);
@@ -48,7 +48,7 @@ fn a_frozen_canister_changes_nothing_and_goes_on_when_it_is_thawed() {
 
 /// So does one that is stopped.
 #[test]
-fn a_stopped_canister_changes_nothing_and_goes_on_when_it_is_started() {
+fn a_stopped_canister_changes_nothing_and_serves_once_started() {
     for build in [Build::Legacy, Build::Direct] {
         let world = World::new(build);
         let scene = Scene::new(&world, two_chunks(2), 1);
@@ -64,7 +64,7 @@ fn a_stopped_canister_changes_nothing_and_goes_on_when_it_is_started() {
 
 /// The heap is full in the middle of taking a chunk: everything that the call had written by then is taken back.
 #[test]
-fn a_call_that_runs_out_of_memory_leaves_nothing_behind() {
+fn a_call_that_runs_out_of_memory_changes_nothing() {
     for build in [Build::Legacy, Build::Direct] {
         let world = World::new(build);
         let scene = Scene::new(&world, file(3 * CHUNK, 2), 0);

@@ -97,7 +97,7 @@ const KEPT: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn functions_of_the_first_release_keep_their_names_and_arguments() {
+fn functions_of_the_first_release_keep_name_and_arguments() {
     for build in Build::ALL {
         let (_, functions) = did::functions(build);
         for (name, kept) in KEPT {

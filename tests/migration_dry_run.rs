@@ -17,7 +17,7 @@ fn status(world: &World) -> MigrationStatus {
 }
 
 #[test]
-fn it_names_every_record_and_about_the_price() {
+fn a_dry_run_names_every_record_and_estimates_the_price() {
     let mut world = World::new(Build::Legacy);
     let (bytes, _) = image(SESSIONS, world.pic.get_time().as_nanos_since_unix_epoch());
     world.pic.set_stable_memory(world.id, bytes, BlobCompression::NoCompression);

@@ -159,7 +159,7 @@ fn held_at_rest(world: &World) -> Held {
 }
 
 #[test]
-fn whatever_clients_do_in_between_is_what_they_would_do_after_it() {
+fn client_calls_between_messages_answer_as_after_migration_2() {
     let messages = messages(InChunkMap);
     for (what, act) in CLIENTS {
         let mut world = after(InChunkMap, messages);

@@ -63,12 +63,12 @@ fn ends_in_the_same_state(start: Sessions) {
 }
 
 #[test]
-fn whatever_interrupts_the_counting_it_ends_in_the_same_state() {
+fn interrupted_counting_ends_in_the_same_state() {
     ends_in_the_same_state(Sessions::Untouched);
 }
 
 #[test]
-fn whatever_interrupts_the_conversion_it_ends_in_the_same_state() {
+fn interrupted_conversion_ends_in_the_same_state() {
     ends_in_the_same_state(Sessions::Counted);
 }
 
@@ -93,7 +93,7 @@ fn the_next_build_goes_forward_from_a_rollback() {
 
 /// Calls of a controller run the engine as well; each message of it announces one more, and no second one beside that.
 #[test]
-fn however_often_a_controller_calls_one_message_follows_another() {
+fn repeated_controls_start_no_second_chain_of_messages() {
     let mut world = World::new(Build::Legacy);
     let (bytes, _) = image(MANY, world.pic.get_time().as_nanos_since_unix_epoch());
     world.set_stable_memory(&memory_of(&bytes));

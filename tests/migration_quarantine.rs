@@ -41,7 +41,7 @@ fn the_others_are_listed_beside_one_that_does_not_decode() {
 
 /// Session 2, its owner's only one, contradicts itself.
 #[test]
-fn what_is_put_aside_stops_neither_the_sweep_nor_a_list() {
+fn quarantined_records_stop_neither_the_sweep_nor_a_list() {
     let now = Time::from_nanos(1_700_000_000_000_000_000);
     let (bytes, capsules) = image(SESSIONS, now.as_nanos());
     let mut storage = Storage::open_existing(memory_of(&bytes)).unwrap();

@@ -5,12 +5,12 @@ use crate::support::conversion::sessions::Sessions;
 use crate::support::traps::{trapped_everywhere, upgrade_trapped_everywhere};
 
 #[test]
-fn a_message_that_traps_while_records_are_counted_changes_nothing() {
+fn a_message_that_traps_while_counting_changes_nothing() {
     trapped_everywhere(Sessions::Untouched);
 }
 
 #[test]
-fn a_message_that_traps_while_records_are_converted_changes_nothing() {
+fn a_message_that_traps_while_converting_changes_nothing() {
     trapped_everywhere(Sessions::Counted);
 }
 

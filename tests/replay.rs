@@ -101,7 +101,7 @@ fn differences(recorded: &str, now: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_trace_gives_the_recorded_answers_and_state_on_every_build_it_applies_to() {
+fn every_trace_replays_its_answers_and_state_on_its_builds() {
     let cases = cases();
     assert!(!cases.is_empty());
     for case in cases {

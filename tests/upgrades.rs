@@ -33,7 +33,7 @@ impl Half {
 }
 
 #[test]
-fn the_legacy_build_refuses_what_is_converted_and_names_the_way_back() {
+fn the_legacy_build_refuses_layout_2_and_names_the_rollback() {
     let mut world = World::new(Build::Legacy);
     let upload = Half::begun(&world, 1);
     world.upgrade(Build::Staged);
@@ -45,7 +45,7 @@ fn the_legacy_build_refuses_what_is_converted_and_names_the_way_back() {
 }
 
 #[test]
-fn a_build_can_be_upgraded_to_itself_and_back_between_staged_and_direct() {
+fn every_build_upgrades_to_itself_and_direct_back_to_staged() {
     let mut world = World::new(Build::Legacy);
     let upload = Half::begun(&world, 1);
     for build in [Build::Legacy, Build::Staged, Build::Staged, Build::Direct, Build::Staged, Build::Direct] {
@@ -68,7 +68,7 @@ fn the_direct_build_converts_as_the_staged_one_does() {
 }
 
 #[test]
-fn a_controller_steers_new_sessions_and_the_old_path_drains_when_it_is_closed() {
+fn the_compat_share_routes_sessions_and_at_zero_they_convert() {
     let mut world = World::new(Build::Staged);
     world.configure(|config| config.compat_share_percent = 100);
     let uploads = [1, 2, 3].map(|seed| Half::begun(&world, seed));
@@ -87,7 +87,7 @@ fn a_controller_steers_new_sessions_and_the_old_path_drains_when_it_is_closed() 
 }
 
 #[test]
-fn a_rollback_leads_back_to_the_legacy_build_with_everything_that_came_since() {
+fn a_rollback_to_legacy_keeps_everything_uploaded_since() {
     let mut world = World::new(Build::Legacy);
     let before = [1, 2, 3].map(|seed| Half::begun(&world, seed));
     world.upgrade(Build::Staged);
@@ -114,7 +114,7 @@ fn a_rollback_leads_back_to_the_legacy_build_with_everything_that_came_since() {
 }
 
 #[test]
-fn the_direct_build_names_the_staged_one_when_asked_to_roll_back() {
+fn the_direct_build_refuses_rollback_and_names_the_staged_one() {
     let world = World::new(Build::Direct);
     let refused: Result<MigrationStatus> = world.update(controller(), "migration_rollback", ());
     let refused = refused.unwrap_err().to_string();

@@ -156,7 +156,7 @@ fn fields_and_cases_are_listed_by_hash() {
 }
 
 #[test]
-fn another_encoders_record_is_read_by_the_library_and_leads_back_to_its_bytes() {
+fn a_record_of_another_encoder_round_trips_to_its_bytes() {
     // The same record with one more type in the table, as another encoder may write it.
     let legacy = sample();
     let other = candid::encode_args((1u16, legacy.clone(), Some(7u64))).unwrap();

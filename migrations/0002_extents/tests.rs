@@ -88,7 +88,7 @@ fn assert_all_moved(world: &mut World, lens: &[usize]) {
 }
 
 #[test]
-fn it_waits_for_the_first_migration_and_for_a_build_that_knows_layout_3() {
+fn migration_2_waits_for_migration_1_and_a_layout_3_build() {
     let mut world = finalized();
     let waiting = MoveToExtents { layouts: &[Layout::LEGACY, Layout::SPLIT] };
     let one = Message { now: world.now, meter: &OneChunk, budget: 0 };
@@ -205,7 +205,7 @@ fn in_the_middle(world: &mut World) -> u64 {
 }
 
 #[test]
-fn what_a_client_removes_on_its_way_leaves_no_room_behind() {
+fn a_unit_removed_by_its_client_frees_its_extents() {
     let mut world = finalized();
     let locator = upload(&mut world, &file(3 * CHUNK), "deleted on its way");
     let id = BlobId::from_locator(&locator).unwrap();

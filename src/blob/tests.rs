@@ -68,7 +68,7 @@ fn commit(
 }
 
 #[test]
-fn a_committed_blob_is_never_overwritten_and_reads_stay_within_it() {
+fn a_committed_blob_is_not_overwritten_and_bounds_its_reads() {
     let mut blobs = store();
     blobs.write_chunk(prefix(1), 0, b"abc");
     blobs.write_chunk(prefix(1), 1, b"a stale chunk behind the end");

@@ -68,7 +68,7 @@ pub mod tests {
     }
 
     #[test]
-    fn the_blocks_of_a_chunk_are_its_bytes_and_begin_where_blocks_of_the_file_begin() {
+    fn blocks_of_a_chunk_are_aligned_to_the_file_and_complete() {
         let message = Bytes((0..200_000_u32).map(|n| (n % 251) as u8).collect());
         for (at, len, offset) in [(5, 0, 0), (5, 1, 7), (5, 150_000, 1_800_000), (9, 65_536, 32_768)] {
             let mut chunk = MessageChunk::new(&message, at, len, offset);

@@ -148,7 +148,7 @@ fn a_capsule_holds_so_many_memories() {
 /// A memory may have so many chunks to release that twenty of them do not fit into one message.
 #[cfg(feature = "compat")]
 #[test]
-fn memories_of_a_deleted_capsule_go_as_a_message_has_room_for_them() {
+fn memories_of_a_deleted_capsule_go_within_the_message_budget() {
     let mut world = World::compat();
     for n in 0..3 {
         try_create(&mut world, OWNER, inline(b"1"), 1, &n.to_string()).unwrap();

@@ -126,7 +126,7 @@ fn every_session_goes_on_where_it_was() {
 }
 
 #[test]
-fn it_goes_on_exactly_where_a_message_ended() {
+fn the_migration_resumes_exactly_where_a_message_ended() {
     let (mut world, sessions) = layout_1();
     upgrade(&mut world);
     let mut messages = 0;
@@ -141,7 +141,7 @@ fn it_goes_on_exactly_where_a_message_ended() {
 }
 
 #[test]
-fn while_the_compat_path_is_in_use_nothing_is_tried_again_or_verified() {
+fn retry_and_verify_are_refused_while_compat_is_in_use() {
     let (mut world, sessions) = layout_1();
     world.storage.sessions.legacy.insert(sessions[0].0, &RawRecord(b"rubbish".to_vec()));
     upgrade(&mut world);
@@ -167,7 +167,7 @@ fn while_the_compat_path_is_in_use_nothing_is_tried_again_or_verified() {
 }
 
 #[test]
-fn a_session_that_is_touched_is_converted_at_once_and_counted_once() {
+fn a_touched_session_is_converted_at_once_and_counted_once() {
     // One step enters each phase, five count, five convert; the session is the last of the five.
     let steps_before_touch = [0, 1, 2, 6, 7, 9, 11, 12];
     for steps in steps_before_touch {
@@ -188,7 +188,7 @@ fn a_session_that_is_touched_is_converted_at_once_and_counted_once() {
 }
 
 #[test]
-fn what_cannot_be_converted_is_kept_as_it_was_with_the_reason() {
+fn an_unconvertible_record_is_quarantined_with_the_reason() {
     let (mut world, sessions) = layout_1();
     let [undecodable, stray] = [sessions[0].0, sessions[1].0];
     world.storage.sessions.legacy.insert(undecodable, &RawRecord(b"rubbish".to_vec()));
@@ -294,7 +294,7 @@ fn sessions_that_the_compat_path_made_later_are_converted_later() {
 }
 
 #[test]
-fn an_empty_layout_1_becomes_layout_2_and_a_fresh_installation_needs_no_migration() {
+fn empty_layout_1_becomes_layout_2_and_fresh_layout_2_stays() {
     let mut world = World::direct();
     assert_eq!(run_to_end(&mut world), MigrationState::default());
     world.storage.layout.set(&Layout::LEGACY);
@@ -350,7 +350,7 @@ fn a_pause_holds_and_a_resume_goes_on_where_it_was() {
 }
 
 #[test]
-fn the_compat_path_stays_closed_while_records_are_being_converted() {
+fn the_compat_path_cannot_be_opened_while_converting() {
     let (mut world, _) = layout_1();
     upgrade(&mut world);
     assert_eq!(controls::check_share(&world.storage, 50), Ok(()), "nothing has begun");

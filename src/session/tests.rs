@@ -143,7 +143,7 @@ fn a_spec_that_no_session_can_keep_is_refused() {
 }
 
 #[test]
-fn ids_are_not_given_out_twice() {
+fn session_ids_are_not_reused() {
     let (mut service, first) = begun(1, 1);
     service.abort(first, OWNER).unwrap();
     let spec = SessionSpec { chunk_size: 1, bytes_expected: 1, owner: OWNER.to_vec(), idem: "b".into() };

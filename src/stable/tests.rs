@@ -69,7 +69,7 @@ fn a_header_that_contradicts_itself_is_refused_with_the_place() {
 }
 
 #[test]
-fn what_a_second_memory_manager_has_written_is_refused_by_its_id() {
+fn memory_of_a_second_manager_is_refused_by_its_id() {
     for id in [42, 200] {
         let memory = RawMemory::default();
         drop(Storage::create(memory.clone()).unwrap());
@@ -83,7 +83,7 @@ fn what_a_second_memory_manager_has_written_is_refused_by_its_id() {
 }
 
 #[test]
-fn memory_of_the_first_public_release_has_no_header_and_is_layout_1() {
+fn memory_of_the_first_release_without_header_is_layout_1() {
     let memory = RawMemory::default();
     let memories = Memories::init(memory.clone());
     StableBTreeMap::<u64, Vec<u8>, _>::init(memories.get(memory_ids::LEGACY_SESSIONS)).insert(1, vec![1]);
@@ -180,7 +180,7 @@ fn ascending_keys_are_found_near_and_far_and_missing() {
 }
 
 #[test]
-fn a_memory_that_lacks_its_end_is_refused_and_a_longer_one_is_not() {
+fn a_truncated_memory_is_refused_and_a_longer_one_accepted() {
     let memory = RawMemory::default();
     drop(Storage::create(memory.clone()).unwrap());
     let pages = memory.size() as usize;

@@ -28,7 +28,7 @@ fn begin(who: u8, capsule: u8, bytes: u64) -> Operation {
 /// Found by the model: put and finish went on with a session whose time was over, until the timer came on
 /// the old path, and not at all where a legacy record was converted by the call.
 #[test]
-fn a_session_whose_time_is_over_is_gone_before_the_timer_comes() {
+fn an_expired_session_is_gone_before_the_sweep() {
     let late =
         [begin(0, 0, 1), Operation::PassQuietly { seconds: 1_037 }, Operation::Complete { session: 0 }];
     for stage in [Stage::Legacy, Stage::Staged, Stage::Direct] {
@@ -52,7 +52,7 @@ fn the_memories_of_several_deleted_capsules_are_swept_at_once() {
 
 /// Uploads in flight go to the new layout, back with what came since, on in the legacy build, and forth again.
 #[test]
-fn there_and_back_again_with_uploads_in_flight() {
+fn uploads_in_flight_survive_migration_rollback_and_migration() {
     let put = |session| Operation::PutMissing { session, last: true };
     let control = |control| Operation::Control { control };
     let course = [
@@ -92,7 +92,7 @@ fn there_and_back_again_with_uploads_in_flight() {
 /// What the old path has on the heap of a session is out of date once the new path has served it, with no upgrade
 /// between the two.
 #[test]
-fn a_session_that_comes_back_to_the_old_path_is_what_the_new_path_has_made_of_it() {
+fn a_session_back_on_the_compat_path_is_read_from_its_record() {
     let put = Operation::PutMissing { session: 0, last: false };
     let control = |control| Operation::Control { control };
     let course = [
@@ -115,7 +115,7 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn the_old_path_and_every_upgrade_keep_the_contract(operations in operations(1..60)) {
+    fn the_compat_path_and_every_upgrade_keep_the_contract(operations in operations(1..60)) {
         check(Stage::Legacy, &operations)?;
     }
 

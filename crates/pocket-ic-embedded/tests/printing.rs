@@ -34,7 +34,7 @@ fn printed(stderr: &str, id: Principal) -> Vec<&str> {
 }
 
 #[test]
-fn the_program_prints_what_canisters_print_and_keeps_what_updates_print() {
+fn the_program_prints_all_output_and_logs_that_of_updates() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("port");
     let mut child = Command::new(env!("CARGO_BIN_EXE_pocket-ic-embedded"))

@@ -229,7 +229,7 @@ fn the_costs_of_messages_can_be_read() {
 }
 
 #[test]
-fn a_message_is_cut_off_where_a_test_wants_it() {
+fn a_test_sets_the_instruction_limit_of_a_message() {
     let pic = instance();
     let id = pic.create_canister();
     pic.install_canister(id, counter(), vec![], None);

@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_beside_another_may_be_read_by_those_who_may_read_any_new_file() {
+    fn a_temporary_file_has_the_permissions_of_a_new_file() {
         let folder = tempfile::tempdir().unwrap();
         let (usual, path) = (folder.path().join("usual"), folder.path().join("report"));
         std::fs::write(&usual, "").unwrap();

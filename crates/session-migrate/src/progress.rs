@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn work_that_speaks_is_not_spoken_over() {
+    fn progress_lines_do_not_overwrite_output_of_the_work() {
         let (progress, said) = lines(Duration::from_secs(3_600));
         progress.phase("compiling");
         progress.line("   Compiling a v0.1.0");

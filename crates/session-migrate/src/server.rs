@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_is_no_server_is_refused_with_its_path() {
+    fn a_program_that_is_not_a_server_is_refused_with_its_path() {
         for path in ["/bin/true", "/nonexistent/pocket-ic"] {
             let error = version_of(&PathBuf::from(path)).unwrap_err().to_string();
             assert!(error.contains(path), "{error}");

@@ -61,7 +61,7 @@ fn the_builds_differ_and_nothing_of_this_machine_is_in_them() {
 }
 
 #[test]
-fn the_old_path_is_in_the_builds_that_name_it_and_in_no_other() {
+fn the_compat_path_is_only_in_builds_with_its_feature() {
     for artifact in artifacts() {
         let old = artifact.features.iter().any(|feature| feature == "compat");
         let lower = text(&artifact).to_ascii_lowercase();

@@ -80,7 +80,7 @@ fn ab_of(path: &Path) -> ab::Report {
 }
 
 #[test]
-fn a_canister_that_is_stopped_at_the_end_is_compared_all_the_same() {
+fn a_canister_stopped_at_the_end_is_compared_nevertheless() {
     let folder = folder();
     let path = folder.path().join("stopped.trace");
     record(path.clone(), |subject, tape| {
@@ -95,7 +95,7 @@ fn a_canister_that_is_stopped_at_the_end_is_compared_all_the_same() {
 }
 
 #[test]
-fn a_call_that_neither_build_could_be_asked_is_not_the_same_on_both() {
+fn a_call_not_played_on_either_build_counts_as_a_difference() {
     let folder = folder();
     let trace = overtaken(folder.path().join("overtaken.trace"));
     // The same without its beginning: nobody has shown the capsule.

@@ -248,7 +248,7 @@ fn without_method(build: Build, export: &str, folder: &Path) -> PathBuf {
 }
 
 #[test]
-fn a_migration_that_cannot_be_finalized_is_a_finding_and_the_uploads_go_on() {
+fn a_refused_finalize_is_reported_and_uploads_continue() {
     let folder = tempfile::tempdir().unwrap();
     let staged = without_method(Build::Staged, "canister_update migration_finalize", folder.path());
     let Run { code, stderr, report, .. } = rehearse(&[("--staged", &staged)]);
@@ -271,7 +271,7 @@ fn a_list_that_cannot_be_had_is_a_finding() {
 }
 
 #[test]
-fn content_that_comes_twice_and_a_file_without_bytes_are_no_loss() {
+fn duplicate_content_and_an_empty_file_are_not_losses() {
     let Run { code, stdout, stderr, report } = rehearse_with(&["large.jpg", "empty.txt"], &[]);
     assert_eq!(code, Some(0), "{stdout}{stderr}");
     let uploads = report["uploads"].as_array().unwrap();

@@ -78,7 +78,7 @@ fn a_trace_that_was_not_completed_leaves_nothing() {
 }
 
 #[test]
-fn a_trace_that_was_cut_off_is_named_with_the_line_where() {
+fn a_truncated_trace_is_refused_with_its_line() {
     let folder = tempfile::tempdir().unwrap();
     let path = record(folder.path());
     let whole = std::fs::read_to_string(&path).unwrap();
@@ -115,7 +115,7 @@ fn a_line_that_was_changed_is_named() {
 }
 
 #[test]
-fn what_is_no_trace_and_what_is_newer_is_said() {
+fn files_that_are_not_traces_and_newer_versions_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = record(folder.path());
     change(&path, |text| text.replacen("\"version\":1", "\"version\":2", 1));
@@ -127,7 +127,7 @@ fn what_is_no_trace_and_what_is_newer_is_said() {
 }
 
 #[test]
-fn payload_that_is_missing_or_damaged_is_named_with_the_line_that_needs_it() {
+fn missing_or_damaged_payload_is_named_with_its_line() {
     let folder = tempfile::tempdir().unwrap();
     let path = record(folder.path());
     let file = payload_file(&path);

@@ -284,7 +284,7 @@ fn a_session_that_began_in_another_unit_of_time_has_not_expired() {
 }
 
 #[test]
-fn a_record_that_was_put_aside_is_tried_again() {
+fn a_quarantined_record_is_retried() {
     let mut layout_1 = Layout1::new();
     let mut legacy = layout_1.record();
     legacy.chunk_count = 7;
@@ -360,7 +360,7 @@ fn every_changed_bit_of_a_converted_record_is_found() {
 
 /// A record of another encoder and one with a NaN: both are converted, sound, and lead back.
 #[test]
-fn what_is_not_equal_to_itself_or_was_encoded_by_others_is_converted() {
+fn records_with_nan_or_of_another_encoder_are_converted() {
     let mut layout_1 = Layout1::new();
     let mut strange = layout_1.record();
     if let LegacyAssetMetadata::Image(image) = &mut strange.asset_metadata {

@@ -22,7 +22,7 @@ fn begun(world: &mut World, content: &[u8], idem: &str) -> (u64, ChunkPrefix) {
 }
 
 #[test]
-fn a_session_whose_chunk_is_lost_stays_where_it_is_and_says_so() {
+fn a_session_with_a_lost_chunk_is_quarantined_in_place() {
     let mut world = finalized();
     let content = file(3 * CHUNK);
     let (id, prefix) = begun(&mut world, &content, "a chunk will be lost");
@@ -77,7 +77,7 @@ fn a_damaged_blob_stays_where_it_is_and_says_so() {
 }
 
 #[test]
-fn a_damaged_blob_is_counted_once_when_it_is_tried_again() {
+fn a_retried_damaged_blob_is_counted_once() {
     let mut world = finalized();
     let content = file(2 * CHUNK);
     let (id, prefix) = begun(&mut world, &content, "torn");
@@ -97,7 +97,7 @@ fn a_damaged_blob_is_counted_once_when_it_is_tried_again() {
 }
 
 #[test]
-fn a_session_that_was_cut_off_alone_is_counted_and_leaves_no_room_taken() {
+fn a_poison_session_is_counted_and_frees_its_extents() {
     let mut world = finalized();
     let content = file(3 * CHUNK);
     let (id, _) = begun(&mut world, &content, "cut off");
@@ -135,7 +135,7 @@ fn a_damaged_payload_state_hides_no_session() {
 
 /// As a canister is left by a build whose range of sessions could not pass a session in quarantine.
 #[test]
-fn a_look_passes_over_a_bounded_number_of_sessions() {
+fn one_call_skips_a_bounded_number_of_sessions() {
     let mut world = finalized();
     let content = file(CHUNK);
     let (torn, prefix) = begun(&mut world, &content, "torn");

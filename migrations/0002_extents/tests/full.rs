@@ -28,7 +28,7 @@ fn fill(world: &mut World, left: u64) {
 }
 
 #[test]
-fn it_waits_while_the_payload_does_not_fit() {
+fn migration_2_waits_while_the_payload_does_not_fit() {
     let (mut world, locator) = small();
     let size = (CHUNKS * CHUNK) as u64;
     assert_eq!(MIGRATION.waits_for(&world.storage), Ok(None));
@@ -48,7 +48,7 @@ fn it_waits_while_the_payload_does_not_fit() {
 }
 
 #[test]
-fn a_memory_that_fills_up_meanwhile_is_no_damage_of_a_blob() {
+fn a_memory_that_fills_up_does_not_make_a_blob_damaged() {
     let (mut world, locator) = small();
     assert_eq!(in_the_middle(&mut world), BlobId::from_locator(&locator).unwrap().0);
     fill(&mut world, 64 * 64 * 1024);

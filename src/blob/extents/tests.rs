@@ -57,7 +57,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_byte_is_taken_twice_and_all_come_back(operations in prop::collection::vec(operation(), 1..120)) {
+    fn no_byte_is_allocated_twice_and_all_are_freed(operations in prop::collection::vec(operation(), 1..120)) {
         let mut allocator = Allocator::open(&Memories::init(RawMemory::default()));
         let (mut live, mut taken) = (Vec::new(), Taken::default());
         for operation in operations {

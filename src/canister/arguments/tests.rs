@@ -133,7 +133,7 @@ proptest! {
 }
 
 #[test]
-fn the_message_of_an_older_or_newer_client_is_left_to_the_library() {
+fn messages_of_older_and_newer_clients_go_to_the_library() {
     #[derive(CandidType, Deserialize, PartialEq, Debug)]
     struct Settings {
         limit: u64,

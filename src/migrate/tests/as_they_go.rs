@@ -15,7 +15,7 @@ fn books(state: &MigrationState) -> [u64; 3] {
 }
 
 #[test]
-fn what_was_in_quarantine_is_counted_once_when_it_is_tried_again() {
+fn a_retried_unit_is_counted_once() {
     let (mut world, reels) = counted_as_they_go();
     assert_eq!(books(&finish(&mut world, &reels)), [3, 2, 1]);
     control(&mut world, &reels).retry(None).unwrap();
@@ -30,7 +30,7 @@ fn what_was_in_quarantine_is_counted_once_when_it_is_tried_again() {
 }
 
 #[test]
-fn a_unit_that_is_removed_while_it_is_in_quarantine_is_not_looked_for() {
+fn a_unit_removed_from_quarantine_by_its_client_is_not_missed() {
     let (mut world, reels) = counted_as_they_go();
     finish(&mut world, &reels);
     reels.old.borrow_mut().remove(&12);
@@ -40,7 +40,7 @@ fn a_unit_that_is_removed_while_it_is_in_quarantine_is_not_looked_for() {
 }
 
 #[test]
-fn a_unit_that_was_cut_off_alone_is_counted_and_given_up() {
+fn a_poison_unit_is_counted_and_abandoned() {
     let (mut world, reels) = counted_as_they_go();
     while state(&world).unit.is_none() {
         slice(&mut world, &reels);
@@ -55,7 +55,7 @@ fn a_unit_that_was_cut_off_alone_is_counted_and_given_up() {
 }
 
 #[test]
-fn a_unit_that_its_client_removes_in_the_middle_is_given_up() {
+fn a_unit_removed_by_its_client_is_abandoned() {
     let (mut world, reels) = counted_as_they_go();
     while state(&world).unit.is_none() {
         slice(&mut world, &reels);

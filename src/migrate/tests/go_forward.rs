@@ -13,7 +13,7 @@ fn going_back(steps: u32) -> World {
 }
 
 #[test]
-fn a_build_that_serves_the_old_form_changes_nothing() {
+fn go_forward_changes_nothing_in_a_build_that_serves_layout_1() {
     let mut world = going_back(2);
     let before = world.storage.migration.state().unwrap();
     controls::go_forward(&mut world.storage, world.now, true).unwrap();
@@ -21,7 +21,7 @@ fn a_build_that_serves_the_old_form_changes_nothing() {
 }
 
 #[test]
-fn what_was_taken_back_is_converted_anew_and_what_is_in_quarantine_stays_counted() {
+fn rolled_back_records_convert_again_and_quarantine_is_counted() {
     // Four steps roll the sessions back, the fifth the quarantined one.
     for steps in 0..5 {
         let mut world = going_back(steps);

@@ -15,7 +15,7 @@ fn held_back() -> (World, Vec<Begun>) {
 }
 
 #[test]
-fn it_serves_the_old_form_and_says_what_it_would_do() {
+fn a_deferred_migration_serves_layout_1_and_dry_runs() {
     let (mut world, sessions) = held_back();
     assert_eq!(run_to_end(&mut world).phase, Phase::Paused);
     let new = world.begin(10, "new");
@@ -37,7 +37,7 @@ fn it_serves_the_old_form_and_says_what_it_would_do() {
 }
 
 #[test]
-fn the_legacy_build_keeps_it_held_back_and_may_release_it() {
+fn the_legacy_build_keeps_a_deferral_and_may_lift_it() {
     let (mut world, _) = held_back();
     world.restart(World::compat().path);
     taken_over(&mut world.storage, world.now).unwrap();
@@ -49,7 +49,7 @@ fn the_legacy_build_keeps_it_held_back_and_may_release_it() {
 }
 
 #[test]
-fn it_can_be_rolled_back_to_where_it_is() {
+fn a_deferred_migration_can_be_rolled_back() {
     let (mut world, _) = held_back();
     controls::rollback(&mut world.storage, world.now).unwrap();
     assert_eq!(run_to_end(&mut world).phase, Phase::RolledBack);
@@ -58,7 +58,7 @@ fn it_can_be_rolled_back_to_where_it_is() {
 
 /// The legacy build would not find it.
 #[test]
-fn a_session_in_layout_2_leaves_layout_1_whether_a_record_is_converted_or_not() {
+fn a_new_session_in_layout_2_locks_the_legacy_build_out() {
     let (mut world, _) = layout_1();
     upgrade(&mut world);
     let _ = run(&mut world.storage, world.now, &OneStep, 0);

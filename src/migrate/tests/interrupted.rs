@@ -88,7 +88,7 @@ fn cut_off_by(mut world: World, poison: u64) -> (World, u64, u64) {
 }
 
 #[test]
-fn a_record_that_cuts_every_message_off_is_put_aside_alone() {
+fn a_poison_record_is_quarantined_alone() {
     let (mut world, poison, cut_off) = with_one_cut_off();
     let state = world.storage.migration.state().unwrap();
     assert_eq!((state.phase, state.converted, state.quarantined), (Phase::Converted, 4, 1), "{}", state.note);
@@ -106,7 +106,7 @@ fn a_record_that_cuts_every_message_off_is_put_aside_alone() {
 }
 
 #[test]
-fn a_record_that_was_cut_off_does_not_stop_the_sweep() {
+fn a_poison_record_does_not_stop_the_sweep() {
     let (mut world, poison, _) = with_one_cut_off();
     world.now = world.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
     while !world.service().sweep().unwrap() {}
@@ -115,7 +115,7 @@ fn a_record_that_was_cut_off_does_not_stop_the_sweep() {
 }
 
 #[test]
-fn a_record_in_no_index_that_was_cut_off_gets_its_key_when_it_is_tried_again() {
+fn a_retried_poison_record_without_index_gets_its_key() {
     let (mut world, sessions) = layout_1();
     let (id, file, _) = &sessions[2];
     forget(&mut world, *id, file, "2");
@@ -127,7 +127,7 @@ fn a_record_in_no_index_that_was_cut_off_gets_its_key_when_it_is_tried_again() {
 }
 
 #[test]
-fn when_nothing_comes_back_the_engine_is_stuck_and_can_be_resumed() {
+fn the_engine_is_stuck_when_every_attempt_traps_and_can_resume() {
     let (mut world, _) = layout_1();
     upgrade(&mut world);
     let mut seen = None;
@@ -158,7 +158,7 @@ fn cut_off(world: &mut World, times: u32) {
 
 /// Counting has trapped down to a single record; that says nothing about the first record that is converted.
 #[test]
-fn a_record_is_put_aside_for_what_happened_to_it_alone() {
+fn a_record_is_quarantined_only_for_its_own_traps() {
     let (mut world, _) = layout_1();
     upgrade(&mut world);
     one_step(&mut world);
@@ -207,7 +207,7 @@ fn finalizing_looks_again_at_what_was_written_since() {
 }
 
 #[test]
-fn an_unsound_record_is_not_forgotten_when_sessions_come_by_the_old_path() {
+fn an_unsound_record_stays_noted_while_the_compat_path_is_used() {
     let (mut world, sessions) = staged();
     let id = sessions[3].0;
     let meta = world.storage.sessions.metas.get(&id).unwrap().unwrap();

@@ -27,7 +27,7 @@ fn left_behind(world: &World) -> Vec<u64> {
 }
 
 #[test]
-fn they_are_there_for_nobody_and_go_when_all_is_proven() {
+fn leftovers_are_invisible_and_cleared_after_verification() {
     let (mut world, sessions) = converting(2);
     for _ in 0..2 {
         let legacy = &world.storage.sessions.legacy;
@@ -57,7 +57,7 @@ fn when_the_books_do_not_balance_they_are_kept() {
 
 /// Otherwise the legacy record of a session that has ended since would be a session again.
 #[test]
-fn a_rollback_drops_them_first_and_brings_back_no_session_that_has_ended() {
+fn a_rollback_drops_leftovers_first_and_revives_no_session() {
     let (mut world, sessions) = converting(3);
     let ended = sessions[1].0;
     world.service().abort(ended).unwrap();
@@ -77,7 +77,7 @@ fn a_rollback_drops_them_first_and_brings_back_no_session_that_has_ended() {
 }
 
 #[test]
-fn a_build_without_the_old_path_goes_forward_from_the_middle_of_dropping_them() {
+fn a_direct_build_resumes_from_a_rollback_dropping_leftovers() {
     let (mut world, _) = converting(3);
     controls::rollback(&mut world.storage, world.now).unwrap();
     one_step(&mut world);
@@ -89,7 +89,7 @@ fn a_build_without_the_old_path_goes_forward_from_the_middle_of_dropping_them() 
 }
 
 #[test]
-fn what_an_abandoned_rollback_has_left_is_cleared_though_nothing_is_to_be_converted() {
+fn leftovers_of_an_abandoned_rollback_are_cleared_without_work() {
     let (mut world, _) = converting(5);
     controls::rollback(&mut world.storage, world.now).unwrap();
     one_step(&mut world);
@@ -101,7 +101,7 @@ fn what_an_abandoned_rollback_has_left_is_cleared_though_nothing_is_to_be_conver
 }
 
 #[test]
-fn what_is_in_quarantine_is_tried_again_when_they_are_gone() {
+fn retry_is_refused_until_leftovers_are_cleared() {
     let (mut world, sessions) = layout_1();
     let rubbish = sessions[0].0;
     world.storage.sessions.legacy.insert(rubbish, &RawRecord(b"rubbish".to_vec()));
@@ -125,7 +125,7 @@ fn what_is_in_quarantine_is_tried_again_when_they_are_gone() {
 
 /// A record may have an id that was never given out: the counter of the legacy build may have been lost.
 #[test]
-fn no_session_gets_an_id_that_is_left_behind() {
+fn no_session_gets_the_id_of_a_leftover() {
     for steps in [1, 3, 6, 8, 11, 14] {
         let (mut world, sessions) = layout_1();
         world.storage.sessions.ids.continue_after(sessions[3].0);

@@ -39,7 +39,7 @@ fn a_state_without_the_newer_fields_is_the_same_state() {
 }
 
 #[test]
-fn a_unit_in_quarantine_of_which_only_the_bytes_were_kept_is_the_same_unit() {
+fn a_quarantine_record_of_an_earlier_build_restores_its_unit() {
     let expected = QuarantineRecord::new("why".into(), vec![1, 2, 3]);
     assert_eq!(QuarantineRecord::decode(QUARANTINED), Ok(expected));
 }

@@ -5,7 +5,7 @@ use crate::stable::keys::TwoTexts;
 use crate::stable::{Memories, Table, memory_ids, preflight};
 
 #[test]
-fn a_record_that_was_in_no_index_gets_its_key_when_it_is_converted_at_last() {
+fn a_retried_record_without_index_gets_its_key() {
     let (mut world, sessions) = layout_1();
     let (id, file, _) = &sessions[1];
     let status = world.service().status(*id).unwrap();
@@ -30,7 +30,7 @@ fn a_record_that_was_in_no_index_gets_its_key_when_it_is_converted_at_last() {
 }
 
 #[test]
-fn what_is_in_quarantine_is_left_there_only_if_a_controller_says_so_and_is_listed_then() {
+fn finalize_requires_consent_to_leave_quarantine() {
     let (mut world, sessions) = layout_1();
     let rubbish = sessions[0].0;
     world.storage.sessions.legacy.insert(rubbish, &RawRecord(b"rubbish".to_vec()));
@@ -89,7 +89,7 @@ fn damage(world: &mut World, id: u64) {
 }
 
 #[test]
-fn a_damaged_one_keeps_none_of_the_others_from_being_tried_again() {
+fn a_damaged_quarantine_record_does_not_block_retry_of_others() {
     for places in [[0, 1, 2], [2, 0, 1], [4, 1, 3]] {
         let (mut world, ids) = with_a_damaged_one(&places);
         controls::retry(&mut world.storage, world.now, None).unwrap();
@@ -113,7 +113,7 @@ fn a_damaged_one_keeps_none_of_the_others_from_being_tried_again() {
 }
 
 #[test]
-fn a_damaged_one_stops_neither_a_rollback_nor_the_way_forward() {
+fn a_damaged_quarantine_record_stops_no_rollback_or_resume() {
     let (mut world, ids) = with_a_damaged_one(&[1, 2]);
     controls::rollback(&mut world.storage, world.now).unwrap();
     let state = run_to_end(&mut world);
@@ -152,7 +152,7 @@ fn a_retry_that_fails_has_changed_no_account_and_no_index() {
 }
 
 #[test]
-fn a_page_is_no_longer_than_a_reply_whatever_the_records() {
+fn a_quarantine_page_fits_a_reply_whatever_the_records() {
     let (mut world, _) = layout_1();
     let large = [1_700_000, 1_700_000, 400_000, 900_000, 900_000, 10, 5_000_000];
     for (key, len) in (1..).zip(large) {
@@ -194,7 +194,7 @@ fn held_by(world: &World, owner: u8) -> (usize, Option<u64>) {
 }
 
 #[test]
-fn what_is_left_in_quarantine_for_good_is_held_against_nobody() {
+fn records_left_in_quarantine_count_against_no_limit() {
     for rest in [true, false] {
         let (mut world, sessions) = layout_1();
         let [rubbish, cut_off] = [sessions[0].0, sessions[1].0];

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_rollback_takes_everything_back_what_came_since_included() {
+fn a_rollback_includes_everything_that_came_since() {
     let (mut world, sessions) = staged();
     let (id, new_file, _) = &sessions[0];
     world.put(*id, new_file, 1).unwrap();
@@ -87,7 +87,7 @@ fn what_was_in_quarantine_is_rolled_back_as_it_was() {
 }
 
 #[test]
-fn a_session_that_layout_1_cannot_hold_stops_the_rollback_and_is_kept() {
+fn a_session_that_layout_1_cannot_hold_stops_the_rollback() {
     let (mut world, sessions) = staged();
     let id = sessions[2].0;
     let mut meta = world.storage.sessions.metas.get(&id).unwrap().unwrap();
@@ -102,7 +102,7 @@ fn a_session_that_layout_1_cannot_hold_stops_the_rollback_and_is_kept() {
 }
 
 #[test]
-fn after_finalizing_there_is_no_way_back() {
+fn rollback_is_refused_after_finalize() {
     let (mut world, _) = layout_1();
     upgrade(&mut world);
     assert!(controls::finalize(&mut world.storage, world.now, false).is_err(), "nothing is converted yet");

@@ -6,7 +6,7 @@ use crate::api::Result;
 use crate::migrate::controls::Control;
 
 #[test]
-fn it_waits_for_the_first_one() {
+fn a_second_migration_waits_for_the_first() {
     let (mut world, reels) = reels();
     assert_eq!(slice(&mut world, &reels), Progress::Done);
     assert_eq!(state(&world), MigrationState::default());
@@ -18,7 +18,7 @@ fn it_waits_for_the_first_one() {
 }
 
 #[test]
-fn a_large_unit_goes_on_in_the_middle_after_each_message_and_each_upgrade() {
+fn a_large_unit_resumes_after_every_message_and_upgrade() {
     let (mut world, reels) = reels();
     let before = reels.old.borrow().clone();
     controls::finalize(&mut world.storage, world.now, false).unwrap();
@@ -43,7 +43,7 @@ fn a_large_unit_goes_on_in_the_middle_after_each_message_and_each_upgrade() {
 }
 
 #[test]
-fn it_is_paused_and_resumed_in_the_middle_of_a_unit_and_tried_again() {
+fn a_large_unit_survives_pause_resume_and_retry() {
     let (mut world, reels) = reels();
     controls::finalize(&mut world.storage, world.now, false).unwrap();
     while state(&world).unit.is_none() {
@@ -65,7 +65,7 @@ fn it_is_paused_and_resumed_in_the_middle_of_a_unit_and_tried_again() {
 }
 
 #[test]
-fn without_a_way_back_a_rollback_is_refused() {
+fn a_migration_without_reversal_refuses_rollback() {
     let (mut world, reels) = reels();
     controls::finalize(&mut world.storage, world.now, false).unwrap();
     finish(&mut world, &reels);
@@ -85,7 +85,7 @@ fn a_unit_that_never_ends_is_noticed() {
 }
 
 #[test]
-fn a_look_at_very_many_units_takes_the_steps_that_it_takes() {
+fn verifying_very_many_units_is_not_endless() {
     let (mut world, reels) = reels();
     controls::finalize(&mut world.storage, world.now, false).unwrap();
     finish(&mut world, &reels);

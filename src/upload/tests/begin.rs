@@ -18,7 +18,7 @@ fn begin_twice_is_begin_once() {
 }
 
 #[test]
-fn what_begin_refuses_it_says_with_numbers_and_changes_nothing() {
+fn a_refused_begin_names_its_numbers_and_changes_nothing() {
     on_every_path(|mut world| {
         let capsule = world.capsule.clone();
         let mut begin = |bytes, chunks, idem: &str| {
@@ -59,7 +59,7 @@ fn what_begin_refuses_it_says_with_numbers_and_changes_nothing() {
 }
 
 #[test]
-fn an_expired_session_is_not_given_out_again_even_before_the_timer_comes() {
+fn an_expired_session_is_not_returned_by_begin_before_the_sweep() {
     on_every_path(|mut world| {
         let file = file(10);
         let id = world.begin(10, "a");

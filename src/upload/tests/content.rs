@@ -46,7 +46,7 @@ fn content_is_not_shared_between_capsules() {
 }
 
 #[test]
-fn what_was_deleted_can_be_uploaded_again_under_the_same_key() {
+fn a_deleted_upload_can_be_repeated_under_its_key() {
     on_every_path(|mut world| {
         let file = file(10);
         let upload = |world: &mut World| {

@@ -196,7 +196,7 @@ fn a_memory_that_was_filled_without_a_look_is_emptied() {
 }
 
 #[test]
-fn the_migration_and_the_way_back_have_room_in_a_full_memory() {
+fn migration_and_rollback_have_room_in_a_full_memory() {
     let mut small = Small::compat();
     let sessions = fill(&mut small);
     set_share(&mut small.world.storage, 0);
@@ -217,7 +217,7 @@ fn the_migration_and_the_way_back_have_room_in_a_full_memory() {
 }
 
 #[test]
-fn a_memory_without_any_room_stops_the_engine_and_traps_in_no_call() {
+fn a_full_memory_stops_the_engine_and_traps_in_no_call() {
     let mut small = Small::compat();
     let sessions = fill_over(&mut small);
     // Every last bucket.

@@ -121,7 +121,7 @@ fn hashing_goes_on_without_its_client() {
 }
 
 #[test]
-fn chunks_before_their_turn_are_hashed_as_soon_as_it_comes() {
+fn out_of_order_chunks_are_hashed_as_soon_as_possible() {
     on_every_path(|mut world| {
         let file = file(4 * CHUNK + 7);
         let id = world.begin(file.len(), "a");
@@ -144,7 +144,7 @@ fn bytes_changed_by(world: &mut World, act: impl FnOnce(&mut World)) -> usize {
 }
 
 #[test]
-fn a_commit_writes_no_more_into_a_large_capsule_than_into_a_small_one() {
+fn a_commit_writes_as_little_in_a_large_capsule_as_in_a_small() {
     on_every_path(|mut world| {
         let config = AdminConfig { max_sessions_per_caller: 10_000, ..world.storage.config().unwrap() };
         world.storage.settings.set(&Config::checked(config).unwrap());

@@ -57,7 +57,7 @@ fn sessions_without_a_memory_id_become_memories_of_their_own() {
 }
 
 #[test]
-fn a_memory_id_that_is_taken_is_refused_and_takes_no_bytes_away() {
+fn a_memory_id_in_use_is_refused_and_loses_no_bytes() {
     for steps in [|_: &mut World| {}, upgrade] {
         let (mut world, [(first, one), (second, two)]) = of_one_memory("mem_1700000000");
         steps(&mut world);

@@ -232,7 +232,7 @@ fn promises_of_a_guest_do_not_close_a_capsule() {
 
 /// A file of nothing, whose time is over, is in nobody's way and breaks no order.
 #[test]
-fn sessions_over_of_every_size_give_way_in_some_order() {
+fn expired_sessions_of_every_size_are_evicted_in_total_order() {
     on_every_path(|mut world| {
         limit(&mut world, |config| (config.max_bytes, config.max_promised_percent) = (100, Some(100)));
         for n in 0..40_u64 {
@@ -265,7 +265,7 @@ fn nobody_hides_behind_many_small_sessions() {
 }
 
 #[test]
-fn damaged_sessions_are_passed_over_for_eviction_and_age() {
+fn damaged_sessions_are_skipped_by_eviction_and_age() {
     on_every_path(|mut world| {
         limit(&mut world, |config| config.max_bytes = 100);
         let damaged = begin_as(&mut world, 2, 20, "damaged").unwrap();

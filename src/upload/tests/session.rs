@@ -122,7 +122,7 @@ fn access_that_was_taken_away_is_gone_at_put_and_finish() {
 }
 
 #[test]
-fn abort_and_expiry_give_everything_back() {
+fn abort_and_expiry_release_everything() {
     on_every_path(|mut world| {
         let file = file(CHUNK + 1);
         let aborted = world.begin(file.len(), "a");
@@ -158,7 +158,7 @@ fn abort_and_expiry_give_everything_back() {
 
 /// The timer may come late, or long after: what a client is told depends on the time alone.
 #[test]
-fn an_expired_session_is_told_for_a_day_whenever_the_timer_comes() {
+fn an_expired_session_is_a_conflict_for_a_day() {
     on_every_path(|mut world| {
         let ttl = DEFAULT_SESSION_TTL_SECONDS;
         let [swept, unswept] = ["a", "b"].map(|idem| world.begin(10, idem));

@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_no_folder() {
+    fn a_file_as_the_cache_folder_is_refused() {
         let file = NamedTempFile::new().unwrap();
         let error = ModuleCache::open(file.path()).unwrap_err();
         assert!(matches!(error, ModuleCacheError::Io { .. }), "{error}");

@@ -136,7 +136,7 @@ fn a_server_with_a_port_file_keeps_no_pipe_open() {
 }
 
 #[test]
-fn it_ends_when_nobody_uses_it() {
+fn the_server_ends_when_unused() {
     let (_dir, file) = scratch();
     let child = start(&file, &["--ttl", "1"]);
     port(&file);
@@ -146,7 +146,7 @@ fn it_ends_when_nobody_uses_it() {
 
 /// A request that begins and never ends is nobody's use of the server.
 #[test]
-fn it_ends_when_a_client_stops_in_the_middle_of_a_request() {
+fn the_server_ends_though_a_client_stalls_within_a_request() {
     let (_dir, file) = scratch();
     let child = start(&file, &["--ttl", "1"]);
     let mut client = TcpStream::connect(("127.0.0.1", port(&file))).unwrap();
@@ -157,7 +157,7 @@ fn it_ends_when_a_client_stops_in_the_middle_of_a_request() {
 }
 
 #[test]
-fn it_ends_at_the_hard_limit() {
+fn the_server_ends_at_the_hard_limit() {
     let (_dir, file) = scratch();
     let child = start(&file, &["--ttl", "1000", "--hard-ttl", "1"]);
     port(&file);

@@ -165,7 +165,7 @@ fn any_json() {
 }
 
 #[test]
-fn any_bytes_and_bodies_that_are_cut_off() {
+fn arbitrary_and_truncated_bodies_are_answered() {
     let stage = Stage::new();
     fuzz(
         &(any::<Index>(), vec(any::<u8>(), 0..200), any::<Index>(), any::<bool>()),

@@ -149,7 +149,7 @@ fn cycles_are_added_and_kept() {
 }
 
 #[test]
-fn cycles_travel_with_calls_and_come_back() {
+fn cycles_travel_with_calls_and_are_refunded() {
     let pic = instance();
     let (target, proxy) = (installed(&pic), proxy(&pic));
     let (at_target, at_proxy) = (pic.cycle_balance(target), pic.cycle_balance(proxy));

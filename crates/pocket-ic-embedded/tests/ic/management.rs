@@ -117,7 +117,7 @@ fn a_canister_creates_installs_and_feeds_another() {
 }
 
 #[test]
-fn cycles_of_a_refused_call_come_back() {
+fn cycles_of_a_refused_call_are_refunded() {
     let pic = instance();
     let parent = messenger(&pic);
     let before = pic.cycle_balance(parent);

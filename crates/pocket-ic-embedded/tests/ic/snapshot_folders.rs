@@ -32,7 +32,7 @@ fn sha256(bytes: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn snapshot_folders_go_out_and_come_back() {
+fn snapshot_folders_round_trip() {
     let pic = instance();
     let id = installed_with(&pic, 5);
     call(&pic, id, "inc", &[]).unwrap();
@@ -157,7 +157,7 @@ fn a_folder_with_a_shortened_file_is_refused() {
 
 /// The metadata file has no way to write them.
 #[test]
-fn globals_that_are_no_finite_number_are_refused_before_anything_is_written() {
+fn a_snapshot_with_non_finite_globals_is_refused_unwritten() {
     let pic = instance();
     for (value, kind) in [("inf", "f64"), ("-inf", "f32"), ("nan", "f64")] {
         let module = format!(

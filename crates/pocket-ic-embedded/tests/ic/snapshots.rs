@@ -39,7 +39,7 @@ fn a_snapshot_brings_everything_back() {
 }
 
 #[test]
-fn chunks_and_certified_data_come_back_with_a_snapshot() {
+fn a_snapshot_restores_chunks_and_certified_data() {
     let pic = instance();
     let id = installed_with(&pic, 5);
     call(&pic, id, "certify", b"then").unwrap();

@@ -67,7 +67,7 @@ fn uninstalling_is_told_to_canisters_without_a_code() {
 }
 
 #[test]
-fn a_canister_that_never_rests_holds_up_neither_rounds_nor_stopping() {
+fn an_endlessly_busy_canister_blocks_no_round_and_can_stop() {
     let pic = instance();
     let id = installed_wasm(&pic, wasm(RESTLESS));
     let endless = pic.submit_call(id, ANONYMOUS, "ping", vec![]).unwrap();

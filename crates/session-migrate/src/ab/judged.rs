@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_trace_leaves_behind_is_judged() {
+    fn state_left_by_a_trace_is_judged() {
         let a = Totals { stable_bytes_written: 10, stable_bytes: 20, heap_bytes: 40, ..Totals::default() };
         let b = Totals { stable_bytes_written: 20, stable_bytes: 5, heap_bytes: 50, ..Totals::default() };
         let more: Vec<f64> = figures(&[], &Sides { a, b }, 1_000).map(|(_, more)| more).collect();

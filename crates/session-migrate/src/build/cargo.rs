@@ -244,7 +244,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_an_outer_cargo_leaves_behind_is_scrubbed() {
+    fn the_environment_of_an_outer_cargo_is_removed() {
         for name in [
             "CARGO_PKG_NAME",
             "CARGO_MANIFEST_DIR",

@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_was_not_taken_holds_up_nothing() {
+    fn a_call_that_was_not_accepted_blocks_no_other() {
         let mut queue = Queue::default();
         queue.push(sent(1, false));
         queue.push(sent(2, false));
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_never_answered_is_given_up_alone() {
+    fn an_unanswered_call_is_dropped_alone() {
         let mut queue = Queue::default();
         queue.push(sent(1, false));
         queue.push(sent(2, true));

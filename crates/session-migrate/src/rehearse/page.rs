@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_says_what_became_of_every_upload() {
+    fn a_page_shows_the_outcome_of_every_upload() {
         let page = report(Verdict::Pass).to_html();
         for part in
             ["2 of 2 uploads", "6 records", "16.2 M", "complete, 7 of 13 chunks, intact", "&lt;a&gt;.jpg"]

@@ -65,7 +65,7 @@ fn upload(agent: &Agent) -> u64 {
 }
 
 #[test]
-fn what_agents_did_replays_to_the_same_answers_on_another_server() {
+fn recorded_agent_calls_replay_to_the_same_answers_elsewhere() {
     let embedded = EmbeddedServer::start().unwrap();
     let server = agent_server::start(VERSIONS, &embedded.url());
     let (_folder, out) = scratch();
@@ -211,7 +211,7 @@ fn gateways(proxy: &Url) -> Vec<u16> {
 }
 
 #[test]
-fn a_front_end_that_goes_live_finds_the_proxy_before_its_gateway() {
+fn a_live_front_end_finds_the_proxy_before_its_gateway() {
     let embedded = EmbeddedServer::start().unwrap();
     let server = agent_server::start(VERSIONS, &embedded.url());
     let (_folder, out) = scratch();

@@ -45,7 +45,7 @@ fn assert_recorded(trace: &Path, recorded: &Recorded, calls: u64) {
 }
 
 #[test]
-fn what_came_through_replays_to_the_same_answers_on_another_server() {
+fn recorded_calls_replay_to_the_same_answers_elsewhere() {
     let server = EmbeddedServer::start().unwrap();
     let (_folder, out) = scratch();
     let proxy = proxy(&server.url(), &out);
@@ -75,7 +75,7 @@ fn a_server_that_answers_later_is_recorded_the_same() {
 
 /// What a trace cannot tell is said, and the trace is sound up to there.
 #[test]
-fn a_trace_ends_where_the_canister_begins_anew() {
+fn a_trace_ends_when_the_canister_is_reinstalled() {
     let server = EmbeddedServer::start().unwrap();
     let (_folder, out) = scratch();
     let mut front_end = FrontEnd::install(&server.url());

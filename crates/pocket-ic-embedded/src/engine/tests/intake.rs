@@ -49,7 +49,7 @@ fn modules_keep_the_bytes_as_uploaded() {
 }
 
 #[test]
-fn what_is_no_wasm() {
+fn bytes_that_are_not_wasm_are_refused() {
     for bytes in
         [&b""[..], b"\0as", b"no wasm", b"\x1f\x8b", b"\x1f\x8b\x08", b"\x1f\x8bnonsense", &gzip(b"text")]
     {

@@ -113,7 +113,7 @@ fn segments_are_fresh_in_every_message_of_a_kept_module() {
 
 /// The checks that are made of a kept module, too, are those that do not depend on its code.
 #[test]
-fn a_module_that_is_refused_leaves_nothing_behind() {
+fn a_refused_module_leaves_nothing_in_the_cache() {
     let dir = tempfile::tempdir().unwrap();
     let engine = Engine::with_cache(Some(cache(&dir))).unwrap();
     let filler = "x".repeat(40_000);

@@ -121,7 +121,7 @@ fn operators_have_the_published_weights() {
 }
 
 #[test]
-fn loads_and_stores_of_64_bit_memories_weigh_two() {
+fn loads_and_stores_of_64_bit_memories_cost_two() {
     for (operator, operands, value) in [
         ("i32.load", &[L][..], true),
         ("i64.store", &[L, L], false),
