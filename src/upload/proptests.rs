@@ -25,8 +25,8 @@ fn begin(who: u8, capsule: u8, bytes: u64) -> Operation {
     Operation::Begin { who, capsule, key: 0, bytes, content: 0, wrong_count: false }
 }
 
-/// Found by the model: put and finish went on with a session whose time was over, until the timer came on
-/// the old path, and not at all where a legacy record was converted by the call.
+/// Found by the model: put and finish accepted an expired session until the timer ran on the compat path, and
+/// for ever if the call converted a legacy record.
 #[test]
 fn an_expired_session_is_gone_before_the_sweep() {
     let late =
@@ -36,7 +36,7 @@ fn an_expired_session_is_gone_before_the_sweep() {
     }
 }
 
-/// Found by the model: with two capsules deleted, the sweep said that it was done after the first.
+/// Found by the model: with two capsules deleted, the sweep reported completion after the first.
 #[test]
 fn the_memories_of_several_deleted_capsules_are_swept_at_once() {
     let two = [
@@ -50,7 +50,8 @@ fn the_memories_of_several_deleted_capsules_are_swept_at_once() {
     check(Stage::Direct, &swept.collect::<Vec<_>>()).unwrap();
 }
 
-/// Uploads in flight go to the new layout, back with what came since, on in the legacy build, and forth again.
+/// Uploads in flight go to layout 2, back with what came since, on in the legacy build, and to layout 2
+/// again.
 #[test]
 fn uploads_in_flight_survive_migration_rollback_and_migration() {
     let put = |session| Operation::PutMissing { session, last: true };
@@ -89,8 +90,8 @@ fn uploads_in_flight_survive_migration_rollback_and_migration() {
     check(Stage::Legacy, &course).unwrap();
 }
 
-/// What the old path has on the heap of a session is out of date once the new path has served it, with no upgrade
-/// between the two.
+/// The compat path's heap copy of a session is out of date once the direct path has served it, with no
+/// upgrade between the two.
 #[test]
 fn a_session_back_on_the_compat_path_is_read_from_its_record() {
     let put = Operation::PutMissing { session: 0, last: false };

@@ -54,7 +54,7 @@ fn sessions_count_by_the_path_and_the_size_that_they_began_with() {
     for id in small.iter().map(|ids| ids[1]) {
         world.service().abort(id).unwrap();
     }
-    // What is left is converted, and expires on the direct path.
+    // The remaining sessions are converted, and expire on the direct path.
     set_share(&mut world.storage, 0);
     for id in small.iter().chain(&large).flatten() {
         let _ = world.service().status(*id);
@@ -94,7 +94,7 @@ fn a_session_on_another_path_than_its_share_ends_the_canary() {
     }
     let before = report(&world);
     assert_eq!(before.ended_at, Some(world.now.as_nanos()));
-    // Those begun before still end in it, and those begun later do not.
+    // Those begun before still end in it, and later ones do not.
     world.service().abort(compat[0]).unwrap();
     let later = world.begin(10, "later 0");
     world.service().abort(later).unwrap();

@@ -1,4 +1,4 @@
-//! What is counted, on which path, and for how long it is kept.
+//! What is counted, on which path, and across which upgrades.
 
 use ic_stable_structures::Memory as _;
 use serde_bytes::Bytes;
@@ -15,7 +15,7 @@ use crate::upload::path::compat::CompatPath;
 use crate::upload::path::direct::DirectPath;
 use crate::upload::tests::{World, file, metadata, set_share, sha256};
 
-/// A message that has used this much.
+/// A meter that reads this much.
 struct Used(u64);
 
 impl Meter for Used {
@@ -41,7 +41,7 @@ fn small(world: &World, bytes: &'static [u8], idem: &str) -> SmallFile<'static> 
     }
 }
 
-/// An upload of ten bytes from beginning to end.
+/// Uploads ten bytes from begin to finish.
 fn upload(world: &mut World, idem: &str) -> UploadFinishResult {
     let file = file(10);
     let id = world.begin(file.len(), idem);
@@ -49,7 +49,8 @@ fn upload(world: &mut World, idem: &str) -> UploadFinishResult {
     world.finish(id, &file).unwrap()
 }
 
-/// A life of five sessions in which everything happens that is counted, and the counts of their path and of none.
+/// Runs five sessions in which everything happens that is counted; returns the counts of their path and of
+/// none.
 fn eventful(world: &mut World) -> (PathCounts, PathCounts) {
     world.meter = Box::new(Used(PRICE));
     let file = file(10);
@@ -170,7 +171,7 @@ fn a_share_of_the_sessions_is_counted_as_it_is_served() {
     assert_eq!(no_path, PathCounts::default());
 }
 
-/// What a session came to on its way into the new layout belongs to the path it ended on.
+/// The outcome of a session that is converted on its way belongs to the path it ended on.
 #[test]
 fn a_converted_session_is_counted_on_both_paths() {
     let mut world = World::compat();
@@ -210,7 +211,7 @@ fn a_number_at_its_end_stays_there() {
     assert_eq!(world.storage.counters.all().no_path.bytes_stored, u64::MAX);
 }
 
-/// A canister of before the counters has no memory for them.
+/// A canister from before the counters has no memory for them.
 #[test]
 fn counting_begins_at_zero() {
     assert_eq!(Storage::create(RawMemory::default()).unwrap().counters.all(), UploadCounts::default());

@@ -4,7 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// The digest of `file` from chunks of `chunk` bytes, each hashed on its own in blocks of `block` bytes.
+/// Returns the digest of `file` from chunks of `chunk` bytes, each hashed by itself in blocks of `block`
+/// bytes.
 fn in_parts(file: &[u8], chunk: usize, block: usize) -> [u8; 32] {
     let total = file.len() as u64;
     let mut prefix = TreePrefix::default();

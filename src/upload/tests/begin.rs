@@ -1,4 +1,4 @@
-//! What begin promises: one session for one key, and room for its bytes before there is one.
+//! Begin: one session for one key, and its bytes reserved beforehand.
 
 use super::*;
 
@@ -118,12 +118,13 @@ fn bytes_are_reserved_at_begin_and_given_back_at_the_end() {
     });
 }
 
-/// An upload that the payload region has no room for leaves nothing behind: no room, no session, no bytes on account.
+/// An upload that does not fit the payload region leaves nothing: no extents, no session, no bytes on
+/// account.
 #[cfg(feature = "direct")]
 #[test]
 fn a_full_region_is_refused_and_nothing_is_taken() {
     for mut world in [World::extents(), World::extents().with_blake3()] {
-        // Room for the bytes of a file of 100, and not for the chaining values beside them.
+        // Room for the bytes of a file of 100, but not for the chaining values beside them.
         world.storage.blobs.allocate(crate::blob::extents::REGION_BYTES - 128).unwrap();
         let before = (world.live(), world.storage.usage.accounts());
         let begun = [world.try_begin(100, "a"), world.try_begin(200, "b")];
@@ -145,7 +146,7 @@ fn a_full_region_is_refused_and_nothing_is_taken() {
     }
 }
 
-/// Nobody should get the id of a session that lives, and if it happens nothing is taken for the new one.
+/// Nobody should get the id of a live session, and if it happens nothing is reserved for the new one.
 #[test]
 fn a_begin_that_its_path_refuses_takes_nothing() {
     on_every_path(|mut world| {

@@ -1,4 +1,4 @@
-//! What uploads have become: a content is stored once in a capsule, and goes with the last memory of it.
+//! Content of finished uploads: stored once in a capsule, and released with its last memory.
 
 use super::*;
 

@@ -1,10 +1,10 @@
-//! What the timer ends, in slices, and what must stop it from ending neither too much nor too little.
+//! Expiry in slices, and what must stop it from ending neither too much nor too little.
 
 use super::*;
 use crate::session::SessionId;
 use crate::upload::RawRecord;
 
-/// Turns of the timer, each of which may say that something was wrong.
+/// Runs turns of the timer; returns their errors.
 fn turns(world: &mut World, turns: usize) -> Vec<Error> {
     (0..turns).filter_map(|_| world.service().sweep().err()).collect()
 }
@@ -19,7 +19,7 @@ pub fn damage(world: &mut World, id: u64) {
     }
 }
 
-/// A session may have so many chunks to give back that twenty of them do not fit into one message.
+/// A session may have so many chunks to release that twenty of them do not fit into one message.
 #[test]
 fn a_slice_ends_with_its_message() {
     on_every_path(|mut world| {

@@ -1,4 +1,4 @@
-//! What finish promises: every byte hashed, in as many messages as that takes, one answer, and the same one again.
+//! Finish: every byte hashed, in as many messages as that takes, one answer, and the same one again.
 
 use super::*;
 
@@ -134,7 +134,7 @@ fn out_of_order_chunks_are_hashed_as_soon_as_possible() {
     });
 }
 
-/// Number of bytes of stable memory that differ before and after.
+/// Returns the number of bytes of stable memory that differ before and after.
 fn bytes_changed_by(world: &mut World, act: impl FnOnce(&mut World)) -> usize {
     let before = world.raw.borrow().clone();
     act(world);

@@ -1,4 +1,4 @@
-//! Records of layout 1 as the first public release has left them, with the defects that it had.
+//! Records of layout 1 as the first public release left them, with its defects.
 
 use super::*;
 use crate::blob::BlobId;
@@ -21,13 +21,13 @@ fn rewrite(world: &mut World, id: u64, change: impl FnOnce(&mut LegacyUploadSess
     legacy.insert(id, &RawRecord(record.encode()));
 }
 
-/// From now on as the direct build has it, which converts what is touched.
+/// Upgrades to the direct build, which converts on touch.
 fn upgrade(world: &mut World) {
     set_share(&mut world.storage, 0);
     world.path = Box::<DirectPath>::default();
 }
 
-/// Two complete uploads of one capsule, which are to become memories of the same id.
+/// Makes two complete uploads of one capsule that are to become memories of the same id.
 fn of_one_memory(memory_id: &str) -> (World, [(u64, Vec<u8>); 2]) {
     let mut world = layout_1();
     let uploads = [7, 8].map(|byte| {
@@ -75,7 +75,8 @@ fn a_memory_id_in_use_is_refused_and_loses_no_bytes() {
     }
 }
 
-/// Layout 1 with a committed upload of which the record is still there; the memory and the locator of its blob.
+/// Makes a layout 1 with a committed upload whose record is still there; returns the memory and the locator
+/// of its blob.
 fn committed_as(status: LegacyStatus) -> (World, u64, Vec<u8>, UploadFinishResult) {
     let mut world = layout_1();
     let file = file(CHUNK + 1);
@@ -129,7 +130,8 @@ fn check_every_end(status: LegacyStatus) {
     }
 }
 
-/// What such a session has stored is the blob's: it is not replaced, whatever its client finishes with.
+/// The bytes of such a session belong to the blob: they are not replaced, whatever digest its client claims
+/// at finish.
 #[test]
 fn chunks_of_a_committed_session_are_not_replaced() {
     for steps in [|_: &mut World| {}, upgrade] {

@@ -1,17 +1,18 @@
-//! Stable memory that cannot grow any more: a call is refused whole, and what is stored can still be finished.
+//! Stable memory that cannot grow any more: a call is refused whole, and what is stored can still be
+//! finished.
 
 use ic_stable_structures::memory_manager::MemoryManager;
 
 use super::*;
 
-/// A world whose stable memory ends at 2 GiB: 32,768 buckets of 64 KiB.
+/// Makes a world whose stable memory ends at 2 GiB: 32,768 buckets of 64 KiB.
 fn small_world() -> World {
     let raw = RawMemory::default();
     drop(MemoryManager::init_with_bucket_size(raw.clone(), 1));
     World::over(raw, Layout::EXTENTS, Box::<DirectPath>::default(), 0).with_blake3()
 }
 
-/// What is computed over a chunk before its turn lies behind the end of what stable memory can grow to.
+/// What is computed over a chunk out of order lies beyond the end of what stable memory can grow to.
 #[test]
 fn a_chunk_without_room_for_its_hash_is_accepted_in_its_turn() {
     let mut world = small_world();

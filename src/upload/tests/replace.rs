@@ -1,12 +1,11 @@
-//! A chunk that arrived with other bytes than the file has: found by its digest, and replaced after a finish that failed
-//! on the checksum.
+//! Bad chunks: found by their digests, and replaced after a finish that failed on the checksum.
 
 use std::cell::Cell;
 
 use super::*;
 use crate::api::ChunkDigests;
 
-/// A message that is at its end after one chunk.
+/// A message that reaches its instruction limit after one chunk.
 struct OneChunk(Cell<bool>);
 
 impl Meter for OneChunk {
@@ -15,7 +14,7 @@ impl Meter for OneChunk {
     }
 }
 
-/// An upload of which these chunks have come with other bytes, and its file.
+/// Begins an upload whose `bad` chunks arrive with other bytes; returns it and its file.
 fn spoiled(world: &mut World, bad: &[usize]) -> (u64, Vec<u8>) {
     let good = file(3 * CHUNK + 7);
     let mut sent = good.clone();
@@ -29,7 +28,7 @@ fn spoiled(world: &mut World, bad: &[usize]) -> (u64, Vec<u8>) {
     (id, good)
 }
 
-/// The chunks whose digests are not those of the file, page by page.
+/// Returns the chunks whose digests differ from the file's, page by page.
 fn differing(world: &mut World, id: u64, file: &[u8], limit: usize) -> Vec<u32> {
     let (mut found, mut from) = (Vec::new(), 0);
     loop {
@@ -83,7 +82,7 @@ fn replacing_survives_upgrades_and_short_messages() {
         let hashing = world.finish(id, &file).unwrap_err();
         assert_eq!(hashing, Error::Hashing { hashed: CHUNK as u64, total: file.len() as u64 });
         world.upgrade();
-        // Not hashed yet, so that what is hashed stands.
+        // Not hashed yet, so the hash of the prefix stands.
         world.service().put_chunk(id, 2, &mut &vec![5; CHUNK][..], None).unwrap();
         assert_eq!(world.storage.payload_of(crate::session::SessionId(id)).unwrap().next_chunk, 1);
         world.put(id, &file, 2).unwrap();
@@ -134,7 +133,7 @@ fn digests_of_chunks_are_their_owners_and_skip_what_is_missing() {
         assert_eq!(idxs(world.service().chunk_digests(id, u32::MAX, 9).unwrap()), Vec::<u32>::new());
         let stranger = world.as_person(2).chunk_digests(id, 0, 9).unwrap_err();
         assert_eq!(stranger, Error::not_found("session", id));
-        // A message that is full gives one all the same, so that pages go on.
+        // A full message returns one all the same, so that paging makes progress.
         world.meter = Box::new(Exhausted);
         let page = world.service().chunk_digests(id, 0, 9).unwrap();
         assert_eq!((page.next, idxs(page)), (Some(2), vec![0]));

@@ -1,4 +1,4 @@
-//! Room that is promised and not filled: how much of it there may be, and who gives it up when it is needed.
+//! Promised bytes: their limit, and eviction of those who hold them.
 
 use super::*;
 use crate::upload::limits::MAX_UPLOAD_BYTES;
@@ -23,7 +23,7 @@ fn put_as(world: &mut World, who: u8, id: u64, idx: u32) -> Result<()> {
     world.as_person(who).put_chunk(id, idx, &mut bytes.as_slice(), None)
 }
 
-/// What eight identities can take with sixteen calls: seven of the largest uploads, and the rest.
+/// Takes what eight identities can take with sixteen calls: seven of the largest uploads, and the rest.
 fn attack(world: &mut World, largest: u64, key: &str) -> Vec<(u8, u64)> {
     let rest = world.storage.config().unwrap().max_bytes.saturating_sub(7 * largest);
     let sizes = [largest; 7].into_iter().chain([rest]);
@@ -31,7 +31,7 @@ fn attack(world: &mut World, largest: u64, key: &str) -> Vec<(u8, u64)> {
     begun.filter_map(|(who, begun)| Some((who, begun.ok()?))).collect()
 }
 
-/// How a session has ended, as its owner is told.
+/// Returns what its owner is told of how a session ended.
 fn told(world: &mut World, who: u8, id: u64) -> String {
     match world.as_person(who).status(id) {
         Ok(_) => "in flight".into(),
@@ -131,7 +131,7 @@ fn the_emptiest_are_evicted_first_and_the_oldest_of_these() {
         (0..2).for_each(|idx| put_as(&mut world, a, fuller, idx).unwrap());
         put_as(&mut world, b, emptier, 0).unwrap();
         world.now = world.now.plus_seconds(5 * 24 * HOUR / 10);
-        // Of 40 chunks that may be promised, 37 are; each of these needs one more session gone.
+        // Of 40 chunks that may be promised, 37 are; each of these needs one more eviction.
         let mut expected = Vec::new();
         for (n, next) in [(1, (c, first)), (2, (d, second))] {
             world.try_begin(9 * CHUNK, &format!("new {n}")).unwrap();
@@ -147,7 +147,7 @@ fn the_emptiest_are_evicted_first_and_the_oldest_of_these() {
         let promised = before.1 + 10 * CHUNK as u64;
         assert_eq!(full, Error::exhausted("bytes promised in the canister", 40 * CHUNK as u64, promised));
         assert_eq!((world.live(), world.storage.promises.total()), before, "nobody is evicted for nothing");
-        // Two days later the emptier of them is behind.
+        // Two days later the emptier of them lags.
         world.now = world.now.plus_seconds(11 * HOUR);
         world.try_begin(10 * CHUNK, "new 3").unwrap();
         assert_eq!(told(&mut world, b, emptier), "was evicted");
@@ -208,7 +208,7 @@ fn a_whole_file_takes_room_that_is_only_promised() {
         let made = world.service().put_whole(whole).unwrap();
         assert_eq!(read_back(&world, &made.blob_id), bytes);
         assert_eq!(told(&mut world, 2, promised), "was evicted");
-        // What is stored is never given up.
+        // Stored bytes are never evicted.
         let full = begin_as(&mut world, 2, 60, "a").unwrap_err();
         assert_eq!(full, Error::exhausted("bytes in the canister", 100, 110));
     });
@@ -230,7 +230,7 @@ fn promises_of_a_guest_do_not_close_a_capsule() {
     });
 }
 
-/// A file of nothing, whose time is over, is in nobody's way and breaks no order.
+/// An expired session of an empty file is in nobody's way and breaks no order.
 #[test]
 fn expired_sessions_of_every_size_are_evicted_in_total_order() {
     on_every_path(|mut world| {

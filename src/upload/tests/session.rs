@@ -1,4 +1,4 @@
-//! A session on its way: chunks that are refused, how far it is, upgrades, and how it ends unfinished.
+//! Sessions in flight: refused chunks, status, upgrades, and ends without a file.
 
 use super::*;
 
@@ -77,7 +77,7 @@ fn ones_own_sessions_are_listed_in_pages() {
     });
 }
 
-/// The timer has not come yet to those whose time is over.
+/// The timer has not yet ended the expired ones.
 #[test]
 fn a_page_of_ones_sessions_is_full_as_long_as_there_are_more() {
     on_every_path(|mut world| {
@@ -156,7 +156,7 @@ fn abort_and_expiry_release_everything() {
     });
 }
 
-/// The timer may come late, or long after: what a client is told depends on the time alone.
+/// The timer may run late, or long after: what a client is told depends on the time alone.
 #[test]
 fn an_expired_session_is_a_conflict_for_a_day() {
     on_every_path(|mut world| {
@@ -200,7 +200,7 @@ fn expiry_goes_in_slices_of_bounded_length() {
     });
 }
 
-/// A client that gave an upload up and begins it anew gets a session that takes its chunks.
+/// A client that aborts an upload and begins it again gets a session that takes its chunks.
 #[test]
 fn the_key_of_an_aborted_session_is_free() {
     on_every_path(|mut world| {

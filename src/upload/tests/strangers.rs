@@ -1,9 +1,9 @@
-//! What a stranger learns of a session: that it does not exist, whatever state it is in.
+//! What a stranger learns of a session: that it does not exist, whatever its state.
 
 use super::*;
 use crate::session::SessionId;
 
-/// What every call about a session answers.
+/// Returns the answer of every call about a session.
 fn answers(world: &mut World, who: u8, id: u64) -> Vec<Error> {
     let digest = sha256(b"");
     let mut service = world.as_person(who);

@@ -1,4 +1,4 @@
-//! Files that fit a message, in one call.
+//! Files that fit a message, uploaded in one call.
 
 use super::*;
 
@@ -62,7 +62,7 @@ fn a_whole_file_that_is_refused_leaves_nothing() {
     });
 }
 
-/// A file in one call is held to every limit that an upload in chunks is held to, and leaves nothing where it is refused.
+/// A file in one call is held to every limit of an upload in chunks, and leaves nothing if it is refused.
 #[test]
 fn a_whole_file_is_held_to_every_limit() {
     type Change = fn(&mut AdminConfig);

@@ -1,4 +1,4 @@
-//! What must hold of the tables after every step, beside what people can see.
+//! Invariants of the tables after every step, beside what people can see.
 
 use crate::blob::{BlobId, Place};
 use crate::migrate::Phase;
@@ -12,7 +12,8 @@ use upload_model::Stage;
 use super::Native;
 
 impl Native {
-    /// Tables that must agree with one another; when it is settled, nothing is left of sessions and receipts.
+    /// Checks that the tables agree with one another; once everything has settled, no session and no receipt
+    /// is left.
     pub(super) fn check_tables(&self, settled: bool) -> Result<(), String> {
         let Storage { sessions, index, payloads, blobs, usage, receipts, .. } = &self.world.storage;
         let live = sessions.legacy.len() + sessions.sessions.len();
@@ -42,7 +43,7 @@ impl Native {
         Ok(())
     }
 
-    /// What is promised is what the sessions in flight have reserved and not filled.
+    /// Checks that promises are what the sessions in flight have reserved and not filled.
     fn promise_invariant(&self) -> Result<(), String> {
         let storage = &self.world.storage;
         let split = storage.sessions.sessions.range(..).map(|entry| entry.unwrap().1.into_session().unwrap());
@@ -57,7 +58,8 @@ impl Native {
         }
     }
 
-    /// Every byte that is taken in the payload region belongs to a session or a blob, or to the unit that is on its way.
+    /// Checks that every allocated byte of the payload region belongs to a session or a blob, or to the unit
+    /// in progress.
     fn payload_invariant(&self) -> Result<(), String> {
         let Storage { payloads, blobs, migration, .. } = &self.world.storage;
         blobs.extents().check().map_err(|e| e.to_string())?;
