@@ -1,4 +1,4 @@
-//! What the canister holds, as numbers for a controller and as Prometheus text.
+//! Metrics: what the canister holds, as numbers for a controller and as Prometheus text.
 
 mod counts;
 
@@ -59,7 +59,7 @@ pub fn prometheus(storage: &Storage, readings: &Readings) -> Result<String> {
         ("upload_legacy_sessions", "Sessions in flight that are legacy records", stats.legacy_sessions),
         ("upload_blobs", "Committed blobs", stats.blobs),
         ("upload_chunks", "Chunks in the chunk map", stats.chunks),
-        ("upload_payload_bytes", "Bytes taken in the payload region", stats.payload_bytes),
+        ("upload_payload_bytes", "Bytes allocated in the payload region", stats.payload_bytes),
         ("upload_payload_region_bytes", "Size of the payload region", stats.payload_region_bytes),
         ("upload_releases_pending", "Ended sessions with chunks to be removed", stats.releases_pending),
         ("upload_capsules", "Capsules", stats.capsules),
@@ -71,10 +71,10 @@ pub fn prometheus(storage: &Storage, readings: &Readings) -> Result<String> {
         ("stable_memory_bytes", "Size of stable memory", stats.stable_memory_bytes),
         ("heap_memory_bytes", "Size of the heap", readings.heap_memory_bytes),
         ("upload_layout", "Stable layout", u64::from(layout.0)),
-        ("migration_source", "Legacy records there were", migration.source),
+        ("migration_source", "Source records counted", migration.source),
         ("migration_converted", "Converted by the engine", migration.converted),
         ("migration_already", "Converted when touched", migration.already),
-        ("migration_quarantined", "Kept aside", migration.quarantined),
+        ("migration_quarantined", "Records in quarantine", migration.quarantined),
         ("migration_expired", "Expired and released", migration.expired),
         ("migration_instructions", "Instructions used", migration.instructions),
         (

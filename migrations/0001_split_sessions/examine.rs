@@ -1,4 +1,4 @@
-//! What a stored record is, and what is to become of it. Nothing is changed here.
+//! Classifies a stored record and decides its outcome, without changing anything.
 
 use candid::Principal;
 
@@ -9,15 +9,15 @@ use crate::session::{SessionId, Time};
 use crate::storage::Storage;
 use crate::upload::{IdemKey, LegacySession};
 
-/// What a record is, and what becomes of it.
+/// A classified record.
 pub struct Examined {
     /// Its class.
     pub class: Class,
-    /// What becomes of it.
+    /// Its outcome.
     pub verdict: Verdict,
 }
 
-/// What becomes of a record.
+/// Outcome of a record.
 pub enum Verdict {
     /// It is converted. Without a key, the indexes have the session already.
     Convert { caller: Principal, split: Box<Split>, key: Option<Key> },
@@ -31,9 +31,9 @@ pub enum Verdict {
 pub enum Key {
     /// It leads to no session in flight.
     Free(IdemKey),
-    /// It led to a session that was begun before.
+    /// It led to a session that began earlier.
     TakenFrom(IdemKey),
-    /// It leads to a session that was begun later.
+    /// It leads to a session that began later.
     Lost,
 }
 

@@ -22,7 +22,7 @@ pub fn weigh(id: BlobId, blob: &BlobRecord) -> [u8; 32] {
 /// Copies chunks until none is left or the message is full.
 ///
 /// # Errors
-/// A damaged record, or no room. The blob is as it was, and has no room in extents.
+/// A damaged record, or no room. The blob is as it was, and occupies no extents.
 pub fn convert(storage: &mut Storage, id: BlobId, blob: &BlobRecord, work: &mut Work<'_>) -> Result<Advance> {
     let mut progress = if work.progress.is_empty() {
         let extents = Some(storage.blobs.allocate(blob.size)?);
@@ -38,7 +38,7 @@ pub fn convert(storage: &mut Storage, id: BlobId, blob: &BlobRecord, work: &mut 
             return Ok(Advance::More);
         }
         Moved::Wholly => (Class::Blob, Fate::Converted(weigh(id, &storage.blobs.blob(id)?))),
-        // It stays where it is, and readable as far as it is.
+        // It stays in place, and readable as far as it goes.
         Moved::Damaged(reason) => {
             let kept = QuarantineRecord::new(format!("{id}: {reason}"), weigh(id, blob).to_vec());
             (Class::DamagedBlob, Fate::Quarantined(kept))

@@ -1,9 +1,9 @@
 //! Migration 2: payload moves from the chunk map into contiguous extents.
 //!
-//! A unit is what has its bytes in the chunk map under a number: a session in flight, or else a committed blob.
-//! It is copied chunk by chunk, in as many messages as that takes, while clients read it, put more chunks and
-//! finish it; the old copy goes when the new one has been read back. What each class becomes is in the `README.md`
-//! beside this file.
+//! A unit is whatever has its bytes in the chunk map under a number: a session in flight, or else a committed
+//! blob. It is copied chunk by chunk, in as many messages as that takes, while clients read it, put more
+//! chunks and finish it; the old copy goes once the new one has been read back. The treatment of each class
+//! is in the `README.md` beside this file.
 
 mod blob;
 mod class;
@@ -18,11 +18,11 @@ pub use migration::{MoveToExtents, extents_of};
 
 /// What a message has done to the bytes of a unit.
 enum Moved {
-    /// Some are copied; it has no room for more.
+    /// Some are copied; the message has no budget for more.
     Partly,
     /// All are copied.
     Wholly,
-    /// They cannot be read as they should be, for this reason.
+    /// They cannot be read as they should be; the reason.
     Damaged(String),
 }
 

@@ -29,7 +29,7 @@ pub struct HttpResponse {
 }
 
 impl HttpResponse {
-    /// A plain text answer.
+    /// Makes a plain text response.
     pub fn text(status_code: u16, body: impl Into<String>) -> Self {
         let content_type = "text/plain; version=0.0.4; charset=utf-8";
         Self {

@@ -30,14 +30,14 @@ fn blob_get_meta(locator: String) -> Result<BlobMeta> {
     })
 }
 
-/// Replies with stored bytes, or with why not.
+/// Replies with stored bytes, or with an error.
 fn reply_stored(read: impl FnOnce(&Storage) -> Result<()>) {
     if let Err(error) = with_app(|App { storage, .. }| read(storage)) {
         streams::reply(&Result::<ByteBuf>::Err(error));
     }
 }
 
-/// One chunk of a blob.
+/// Returns one chunk of a blob.
 #[apply(query)]
 fn blob_read_chunk(locator: String, idx: u32) -> Replied<Result<ByteBuf>> {
     reply_stored(|storage| {
@@ -49,7 +49,7 @@ fn blob_read_chunk(locator: String, idx: u32) -> Replied<Result<ByteBuf>> {
     Replied::already()
 }
 
-/// `len` bytes of a blob from `offset` on.
+/// Returns `len` bytes of a blob from `offset` on.
 #[apply(query)]
 fn blob_read_range(locator: String, offset: u64, len: u64) -> Replied<Result<ByteBuf>> {
     reply_stored(|storage| {
@@ -64,7 +64,8 @@ fn blob_read_range(locator: String, offset: u64, len: u64) -> Replied<Result<Byt
     Replied::already()
 }
 
-/// Deletes a blob with the one memory that it belongs to; a blob that several share goes with the last of them.
+/// Deletes a blob with the one memory that it belongs to; a blob shared by several goes with the last of
+/// them.
 #[apply(update)]
 fn blob_delete(locator: String) -> Result<()> {
     with_app(|App { storage, .. }| {

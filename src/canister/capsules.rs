@@ -32,7 +32,7 @@ fn admin_capsule_makers_set(principals: Vec<Principal>) -> Result<()> {
     with_app(|App { storage, .. }| storage.capsule_makers.set(principals))
 }
 
-/// A capsule, for its readers.
+/// Returns a capsule, for its readers.
 #[apply(query)]
 fn capsules_read(capsule_id: String) -> Result<Capsule> {
     with_app(|App { storage, .. }| {
@@ -40,8 +40,8 @@ fn capsules_read(capsule_id: String) -> Result<Capsule> {
     })
 }
 
-/// Capsules that the caller may read, after the id `after`; at most 100, fewer where they are large. The list
-/// ends with an empty page.
+/// Lists capsules that the caller may read, after the id `after`; at most 100, fewer if they are large. The
+/// list ends with an empty page.
 #[apply(query)]
 fn capsules_list(after: Option<String>, limit: Option<u32>) -> Result<Vec<Capsule>> {
     with_app(|App { storage, .. }| {
@@ -55,7 +55,7 @@ fn capsules_delete(capsule_id: String) -> Result<()> {
     with_app(|App { storage, .. }| Ok(storage.capsules.delete(caller(), &capsule_id)?))
 }
 
-/// Says who owns, writes to and reads a capsule.
+/// Sets who owns, writes to and reads a capsule.
 #[apply(update)]
 fn capsules_set_access(capsule_id: String, access: CapsuleAccess) -> Result<Capsule> {
     with_app(|App { storage, .. }| Ok(storage.capsules.set_access(caller(), &capsule_id, access)?))
@@ -67,8 +67,8 @@ fn memories_read(memory_id: String) -> Result<Memory> {
     with_app(|App { storage, .. }| Ok(storage.capsules.memory(caller(), &memory_id)?))
 }
 
-/// Memories of a capsule, after the id `after`; at most 100, fewer where they are large. The list
-/// ends with an empty page.
+/// Lists memories of a capsule, after the id `after`; at most 100, fewer if they are large. The list ends
+/// with an empty page.
 #[apply(query)]
 fn memories_list(capsule_id: String, after: Option<String>, limit: Option<u32>) -> Result<Vec<Memory>> {
     with_app(|App { storage, .. }| {
@@ -100,19 +100,19 @@ fn memories_create(
     })
 }
 
-/// Replaces what is known of the asset of a memory.
+/// Replaces the metadata of a memory.
 #[apply(update)]
 fn memories_update(memory_id: String, asset_metadata: AssetMetadata) -> Result<Memory> {
     with_app(|App { storage, .. }| memories::update(storage, caller(), &memory_id, asset_metadata))
 }
 
-/// Deletes a memory, and its blob when nothing else refers to it.
+/// Deletes a memory, and its blob if nothing else refers to it.
 #[apply(update)]
 fn memories_delete(memory_id: String) -> Result<()> {
     with_app(|App { storage, .. }| memories::delete(storage, caller(), &memory_id))
 }
 
-/// Writes what the messages of all these functions begin with.
+/// Writes the Candid headers of these functions.
 pub fn write_heads() -> std::result::Result<(), candid::Error> {
     write_heads!(
         admin_capsule_makers,

@@ -36,19 +36,19 @@ impl std::fmt::Display for Access {
 /// A stored capsule.
 #[derive(Encode, Decode, Clone, Debug, PartialEq, Eq)]
 pub struct CapsuleRecord {
-    /// Whom it is about, if that has a principal.
+    /// Its subject, if that has a principal.
     #[cbor(n(0), with = "codec::principals")]
     pub subject_principal: Vec<Principal>,
-    /// Whom it is about, if that is known by another id.
+    /// Its subject, if that is known by another id.
     #[n(1)]
     pub subject_opaque: Option<String>,
-    /// May do everything.
+    /// Principals who may do everything.
     #[cbor(n(2), with = "codec::principals")]
     pub owners: Vec<Principal>,
-    /// May upload and read.
+    /// Principals who may upload and read.
     #[cbor(n(3), with = "codec::principals")]
     pub writers: Vec<Principal>,
-    /// May read.
+    /// Principals who may read.
     #[cbor(n(4), with = "codec::principals")]
     pub readers: Vec<Principal>,
     /// When it was made, nanoseconds.
@@ -57,16 +57,16 @@ pub struct CapsuleRecord {
     /// Number of memories in it.
     #[n(6)]
     pub memory_count: u64,
-    /// Bytes that its memories keep in their records.
+    /// Bytes that its memories store inline.
     #[n(7)]
     pub inline_bytes: u64,
-    /// Who made it, for whom it counts. None in a record from before capsules were counted.
+    /// Who made it, and is charged for it. Absent in a record from before capsules were counted.
     #[cbor(n(8), with = "codec::opt_principal")]
     pub created_by: Option<Principal>,
 }
 
 impl CapsuleRecord {
-    /// A new capsule about `subject`, owned by `owner`.
+    /// Makes a capsule about `subject`, owned by `owner`.
     pub fn new(subject: PersonRef, owner: Principal, created_at: u64) -> Self {
         let (subject_principal, subject_opaque) = match subject {
             PersonRef::Principal(principal) => (vec![principal], None),
@@ -85,7 +85,7 @@ impl CapsuleRecord {
         }
     }
 
-    /// The highest right that `who` has; none for a stranger. The anonymous principal never has any,
+    /// Returns the highest right of `who`; `None` for a stranger. The anonymous principal never has any,
     /// whatever the lists say: everybody can be it.
     pub fn access_of(&self, who: &Principal) -> Option<Access> {
         if *who == Principal::anonymous() {
@@ -114,7 +114,7 @@ impl CapsuleRecord {
         self.readers = readers;
     }
 
-    /// As the interface shows it.
+    /// Converts to the interface's type.
     pub fn to_api(&self, id: &str) -> Capsule {
         let subject = match (self.subject_principal.first(), &self.subject_opaque) {
             (Some(principal), _) => PersonRef::Principal(*principal),
@@ -150,12 +150,12 @@ pub struct MemoryRecord {
     /// Who made it.
     #[cbor(n(4), with = "codec::principal")]
     pub created_by: Principal,
-    /// How a repeated call of `memories_create` finds it; none for an upload.
+    /// Finds it for a repeated call of `memories_create`; absent for an upload.
     #[n(5)]
     pub request: Option<Request>,
 }
 
-/// What a call of `memories_create` was.
+/// The parameters of a `memories_create` call.
 #[derive(Encode, Decode, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request {
     /// Its idempotency key, hashed.
@@ -172,7 +172,7 @@ pub enum Content {
     /// In a blob.
     #[n(0)]
     Blob {
-        /// Which.
+        /// The blob.
         #[n(0)]
         id: u64,
         /// Digest of the bytes.
@@ -181,14 +181,14 @@ pub enum Content {
         /// Size, bytes.
         #[n(2)]
         size: u64,
-        /// By which function, if not by SHA-256.
+        /// Function of the digest, if it is not SHA-256.
         #[n(3)]
         algorithm: Option<HashAlgorithm>,
     },
     /// In the record.
     #[n(1)]
     Inline(#[cbor(n(0), with = "minicbor::bytes")] Vec<u8>),
-    /// Somewhere else, by the client's word.
+    /// Somewhere else, according to the client.
     #[n(2)]
     External {
         /// Where.
@@ -210,14 +210,14 @@ pub enum Content {
 }
 
 impl Content {
-    /// A committed blob.
+    /// Refers to a committed blob.
     pub fn blob(id: BlobId, blob: &BlobRecord) -> Self {
         let ContentDigest { algorithm, bytes } = blob.digest;
         let algorithm = Some(algorithm).filter(|algorithm| *algorithm != HashAlgorithm::Sha256);
         Self::Blob { id: id.0, checksum: bytes, size: blob.size, algorithm }
     }
 
-    /// Size, bytes.
+    /// Returns the size, bytes.
     pub const fn size(&self) -> u64 {
         match self {
             Self::Blob { size, .. } | Self::External { size, .. } => *size,
@@ -225,7 +225,7 @@ impl Content {
         }
     }
 
-    /// Bytes that are kept in the record.
+    /// Returns the bytes stored in the record.
     pub const fn inline_bytes(&self) -> u64 {
         if let Self::Inline(bytes) = self { bytes.len() as u64 } else { 0 }
     }
@@ -251,7 +251,7 @@ impl Content {
 }
 
 impl MemoryRecord {
-    /// As the interface shows it.
+    /// Converts to the interface's type.
     pub fn to_api(&self, id: &str) -> Memory {
         let (inline, external) = match &self.content {
             Content::Blob { .. } => (None, None),

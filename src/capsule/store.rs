@@ -61,7 +61,7 @@ impl CapsuleStore {
         }
     }
 
-    /// Makes a capsule that `caller` owns, about `subject` or else about the caller.
+    /// Makes a capsule owned by `caller`, about `subject` or otherwise about the caller.
     ///
     /// # Errors
     /// [`CapsuleError::Anonymous`], [`CapsuleError::SubjectTooLong`].
@@ -74,8 +74,8 @@ impl CapsuleStore {
         self.create_within(u64::MAX, caller, subject, now)
     }
 
-    /// The same, for a caller who may have made so many that still exist. What others have made the caller an
-    /// owner of does not count: else they could use the room up.
+    /// The same, with a limit on the capsules that a caller has made and that still exist. Capsules that
+    /// others made the caller an owner of do not count: otherwise they could exhaust the limit.
     ///
     /// # Errors
     /// As above, and [`CapsuleError::Full`].
@@ -121,7 +121,8 @@ impl CapsuleStore {
         Ok(())
     }
 
-    /// Up to `limit` capsules that `caller` is a member of, in order of id, behind `after`; fewer where they are large.
+    /// Lists up to `limit` capsules that `caller` is a member of, in order of id, above `after`; fewer if
+    /// they are large.
     ///
     /// # Errors
     /// A damaged record.
@@ -178,12 +179,12 @@ impl CapsuleStore {
         self.capsules.len()
     }
 
-    /// Whether there is no capsule.
+    /// Returns whether there is no capsule.
     pub fn is_empty(&self) -> bool {
         self.capsules.is_empty()
     }
 
-    /// Number of memories.
+    /// Returns the number of memories.
     pub fn memory_total(&self) -> u64 {
         self.memories.len()
     }
@@ -235,7 +236,7 @@ impl CapsuleStore {
         Ok(record.to_api(capsule))
     }
 
-    /// Nothing, when a capsule that may hold so many memories has room for one more.
+    /// Returns `Ok(())` if a capsule that may hold `allowed` memories has room for one more.
     ///
     /// # Errors
     /// [`CapsuleError::Full`].
@@ -246,7 +247,7 @@ impl CapsuleStore {
     /// Adds a memory to its capsule.
     ///
     /// # Errors
-    /// [`CapsuleError::MemoryExists`]; [`CapsuleError::Unauthorized`] when `caller` may not write, or the
+    /// [`CapsuleError::MemoryExists`]; [`CapsuleError::Unauthorized`] if `caller` may not write, or the
     /// capsule is gone.
     pub fn attach(
         &mut self,
@@ -269,19 +270,19 @@ impl CapsuleStore {
         Ok(())
     }
 
-    /// A memory that `caller` may read.
+    /// Returns a memory that `caller` may read.
     ///
     /// # Errors
-    /// [`CapsuleError::NoSuchMemory`], for one the caller may not read as well.
+    /// [`CapsuleError::NoSuchMemory`], also for one that the caller may not read.
     pub fn memory(&self, caller: Principal, memory_id: &str) -> Result<Memory, CapsuleError> {
         Ok(self.memory_record(caller, Access::Read, memory_id)?.to_api(memory_id))
     }
 
-    /// The record of a memory in whose capsule `caller` has the right `needs`.
+    /// Returns the record of a memory in whose capsule `caller` has the right `needs`.
     ///
     /// # Errors
-    /// [`CapsuleError::NoSuchMemory`] for one that the caller may not read as well;
-    /// [`CapsuleError::Unauthorized`] for one that the caller may read and no more.
+    /// [`CapsuleError::NoSuchMemory`], also for one that the caller may not read;
+    /// [`CapsuleError::Unauthorized`] for one that the caller may only read.
     pub fn memory_record(
         &self,
         caller: Principal,
@@ -315,7 +316,7 @@ impl CapsuleStore {
         self.memories.contains(&memory_id.to_owned())
     }
 
-    /// The memory that a call of `memories_create` made before, with the fingerprint of that call.
+    /// Returns the memory that an earlier call of `memories_create` made, with the fingerprint of that call.
     ///
     /// # Errors
     /// A damaged record.
@@ -382,7 +383,7 @@ impl CapsuleStore {
         }
     }
 
-    /// Up to `limit` memories of a capsule, in order of id, behind `after`; fewer where they are large.
+    /// Lists up to `limit` memories of a capsule, in order of id, above `after`; fewer if they are large.
     ///
     /// # Errors
     /// [`CapsuleError::Unauthorized`].
@@ -409,7 +410,7 @@ impl CapsuleStore {
     }
 }
 
-/// A capsule id as a key of bounded length: `capsule_` and a number have at most 28 bytes.
+/// Makes a key of bounded length of a capsule id: `capsule_` and a number have at most 28 bytes.
 fn member_key(capsule: &str) -> Blob<32> {
     Blob::try_from(capsule.as_bytes()).unwrap_or_default()
 }

@@ -1,7 +1,7 @@
-//! What must be true of stable memory before anything in it is opened.
+//! Preflight: checks the raw bytes of stable memory before anything in it is opened.
 //!
-//! The library's structures make a new one over whatever they do not recognise. So the raw magics are
-//! read first, and foreign or damaged bytes stop the upgrade while everything is still there.
+//! The library's structures create a new one over whatever they do not recognise. So the raw magics are read
+//! first, and foreign or damaged bytes stop the upgrade while everything is still there.
 
 use ic_stable_structures::Memory as _;
 use ic_stable_structures::memory_manager::MemoryId;
@@ -23,7 +23,7 @@ pub enum PreflightError {
         /// What they look like, in words.
         hint: &'static str,
     },
-    /// An id holds something else than the table of memory ids says.
+    /// A memory holds something else than the table of memory ids says.
     #[error("memory id {id} ({name}) begins with {found:02x?}, expected {expected}; nothing was changed")]
     ForeignStructure {
         /// Memory id.
@@ -89,8 +89,8 @@ pub fn open_existing(raw: RawMemory) -> Result<Memories, PreflightError> {
     Ok(memories)
 }
 
-/// Nothing, when no memory is in use that this build has no name for. To be asked after the layout: a newer layout
-/// is the better reason.
+/// Returns `Ok(())` if no memory is in use that this build does not know. To be called after the layout is
+/// checked: a newer layout is the better explanation.
 ///
 /// # Errors
 /// [`PreflightError::UnknownMemory`].

@@ -1,9 +1,9 @@
-//! Counting what comes of the uploads, by path.
+//! Counts of upload outcomes, by path.
 //!
-//! Owns: what is counted, and at which place of stable memory. Every number is written in the message that it is about,
-//! so that no upgrade misses any.
+//! Owns: what is counted, and at which place of stable memory. Every count is written in the message that it
+//! is about, so that an upgrade loses none.
 //!
-//! A path has a row of 64 places, so that what is counted one day has room without moving what is:
+//! A path has a row of 64 places, so that new counts find room without moving the others:
 //!
 //! ```text
 //! place 0..4     sessions begun, finished, aborted, expired
@@ -28,15 +28,15 @@ const BYTES: u32 = 4;
 const CALLS: u32 = 16;
 const ERRORS: u32 = 32;
 
-/// What happens to a session. The numbers are places.
+/// An event in the life of a session. The numbers are places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Event {
-    /// It was begun.
+    /// It began.
     Begun = 0,
     /// It became a memory.
     Finished = 1,
-    /// Its caller gave it up.
+    /// Its caller aborted it.
     Aborted = 2,
     /// It was idle too long, or too old.
     Expired = 3,
@@ -44,7 +44,7 @@ pub enum Event {
     Evicted = 5,
 }
 
-/// What a message is for. The numbers are places.
+/// The call that a message serves. The numbers are places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub(super) enum Call {
@@ -55,7 +55,7 @@ pub(super) enum Call {
     Whole = CALLS + 8,
 }
 
-/// The numbers of each path.
+/// The counters of each path.
 pub struct PathCounters {
     counters: Counters,
 }
@@ -66,7 +66,7 @@ impl PathCounters {
         Self { counters: Counters::open(memories, memory_ids::UPLOAD_COUNTS) }
     }
 
-    /// Whether this build can read them.
+    /// Returns `Ok(())` if this build can read them.
     ///
     /// # Errors
     /// When another version has written them.
@@ -74,7 +74,7 @@ impl PathCounters {
         self.counters.check()
     }
 
-    /// Counts what happens to a session.
+    /// Counts an event of a session.
     pub fn session(&self, path: SessionPath, event: Event) {
         self.counters.add(row(Some(path)).saturating_add(event as u32), [1]);
     }
@@ -128,7 +128,7 @@ impl PathCounters {
         self.counters.add(row(path).saturating_add(ERRORS).saturating_add(kind), [1]);
     }
 
-    /// All numbers.
+    /// Returns all counts.
     pub fn all(&self) -> UploadCounts {
         UploadCounts {
             compat: self.of(Some(SessionPath::Compat)),
@@ -189,7 +189,7 @@ impl PathCounters {
     }
 }
 
-/// The first place of a path.
+/// Returns the first place of a path.
 fn row(path: Option<SessionPath>) -> u32 {
     match path {
         Some(SessionPath::Compat) => 0,
@@ -199,7 +199,7 @@ fn row(path: Option<SessionPath>) -> u32 {
 }
 
 impl UploadService<'_> {
-    /// Does what a message is for, and counts it on the path that served it, whatever came of it.
+    /// Runs a call, and counts it on the path that served it, whatever its outcome.
     pub(super) fn counted<T>(&mut self, call: Call, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         self.served_on = None;
         self.canary = None;

@@ -1,4 +1,4 @@
-//! What a session leaves outside of its own records, and how all of it goes when the session ends unfinished.
+//! Tears down a session that ended without a file: indexes, key, hash state, quota, payload; and its receipt.
 
 use candid::Principal;
 

@@ -1,4 +1,4 @@
-//! What makes two calls of begin the same call.
+//! Identity of begin calls: idempotency key and fingerprint.
 
 use candid::Principal;
 use sha2::{Digest, Sha256};
@@ -6,12 +6,12 @@ use sha2::{Digest, Sha256};
 use crate::api::{AssetMetadata, HashAlgorithm};
 use crate::session::{SessionId, Time};
 
-/// Names a call of begin: the capsule, the caller and the key that the caller chose, hashed to 32 bytes.
+/// Identifies a call of begin: the capsule, the caller and the key that the caller chose, hashed to 32 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IdemKey(pub [u8; 32]);
 
 impl IdemKey {
-    /// The key. Each part is preceded by its length, so that no two triples run into one another.
+    /// Makes the key. Each part is preceded by its length, so that no two triples run into one another.
     pub fn of(capsule_id: &str, caller: &Principal, idem: &str) -> Self {
         let mut hash = Sha256::new();
         for part in [capsule_id.as_bytes(), caller.as_slice(), idem.as_bytes()] {
@@ -21,8 +21,8 @@ impl IdemKey {
         Self(hash.finalize().into())
     }
 
-    /// Where in key space this key lies, 0 to 99: spreads new sessions over two paths such that a retry takes
-    /// the same one.
+    /// Returns where in key space this key lies, 0 to 99: distributes new sessions over two paths such that a
+    /// retry takes the same one.
     pub fn percentile(&self) -> u8 {
         let [first, second, ..] = self.0;
         let scaled = u32::from(u16::from_be_bytes([first, second])).saturating_mul(100) >> 16;
@@ -30,18 +30,19 @@ impl IdemKey {
     }
 }
 
-/// What a call of begin asked for, hashed: a repeated call must ask for the same.
+/// The parameters of a begin, hashed: a repeated call must have the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fingerprint(pub [u8; 32]);
 
 impl Fingerprint {
-    /// The fingerprint of the parameters that are not part of the [`IdemKey`].
+    /// Makes the fingerprint of the parameters that are not part of the [`IdemKey`].
     pub fn of(asset_metadata: &AssetMetadata, expected_chunks: u32, hash: HashAlgorithm) -> Self {
         let mut digest = Sha256::new()
             .chain_update(expected_chunks.to_be_bytes())
             .chain_update(crate::stable::codec::encode(1, asset_metadata));
         if hash != HashAlgorithm::Sha256 {
-            // Receipts from before there was a choice have SHA-256 and nothing here.
+            // Receipts from before there was a choice have SHA-256 and nothing here. The `Debug` text is
+            // stored data: it must not change.
             digest.update(format!("{hash:?}"));
         }
         Self(digest.finalize().into())

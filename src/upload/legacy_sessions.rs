@@ -3,11 +3,11 @@
 //! ```text
 //! id 3    u64 -> Candid (1 : nat16, UploadSessionMeta)   raw bytes here, typed by who reads them
 //! id 23   u64 -> u64                                     last activity, nanoseconds
-//! id 46   LeftBehind                                     how far these are layout 2 already
+//! id 46   LeftBehind                                     up to which record they are converted
 //! ```
-//! The migration converts sessions in the order of their ids. To remove them one by one would be a third of its work, so
-//! it leaves them behind a mark, and all of them go at once when it is done. What lies behind the mark is not there for
-//! anybody: a session lives in one layout at a time, and the mark says in which.
+//! The migration converts sessions in the order of their ids. Removing them one by one would be a third of
+//! its work, so it only moves a mark past them, and removes all of them at once when it is done. Nobody sees
+//! a record that the mark has passed: a session lives in one layout at a time, and the mark says in which.
 
 use minicbor::{Decode, Encode};
 
@@ -23,11 +23,11 @@ pub struct LegacySession {
     pub id: u64,
     /// Its record.
     pub raw: Vec<u8>,
-    /// Its last activity, if the build that wrote it has noted one.
+    /// Its last activity, if the build that wrote it recorded one.
     pub noted: Option<Time>,
 }
 
-/// What is still stored of sessions that have become layout 2.
+/// Extent of the converted records that are still stored.
 #[derive(Encode, Decode, Clone, Copy, Debug, PartialEq, Eq)]
 struct LeftBehind {
     /// Everything up to this id.
@@ -60,7 +60,7 @@ pub struct LegacySessions {
     records: Table<u64, RawRecord>,
     activity: Table<u64, u64>,
     stored_mark: Register<LeftBehind>,
-    /// What `stored_mark` holds; nothing when it holds nothing, or a mark without records.
+    /// What `stored_mark` holds; `None` if it holds nothing, or a mark without records.
     mark: Option<LeftBehind>,
 }
 
@@ -68,7 +68,7 @@ impl LegacySessions {
     /// Opens the tables, or makes empty ones.
     ///
     /// # Errors
-    /// A damaged mark: without it nobody knows which sessions are still here.
+    /// A damaged mark: without it nobody knows which sessions are converted.
     pub fn open(memories: &Memories) -> Result<Self, StableError> {
         let stored_mark: Register<LeftBehind> = Register::open(memories, memory_ids::LEGACY_LEFT_BEHIND);
         let mark = stored_mark.get()?.filter(|mark| mark.records > 0);
@@ -80,17 +80,17 @@ impl LegacySessions {
         })
     }
 
-    /// Whether a session is here.
+    /// Returns whether a session is here.
     pub fn contains(&self, id: &u64) -> bool {
         !self.is_left_behind(*id) && self.records.contains(id)
     }
 
-    /// The bytes of a record, whatever they are.
+    /// Returns the bytes of a record, whatever they are.
     pub fn get_raw(&self, id: &u64) -> Option<Vec<u8>> {
         if self.is_left_behind(*id) { None } else { self.records.get_raw(id) }
     }
 
-    /// The last activity of a session, if it was noted.
+    /// Returns the last activity of a session, if it was recorded.
     ///
     /// # Errors
     /// A damaged note.
@@ -101,19 +101,19 @@ impl LegacySessions {
         Ok(self.activity.get(id)?.map(Time::from_nanos))
     }
 
-    /// Stores a record in place of what was there. Its id must not be one that is left behind: ids only go up, and a
-    /// rollback drops what is left behind before it takes anything back.
+    /// Stores a record, replacing what was there. Its id must be after the mark: ids only go up, and a
+    /// rollback drops what the mark has passed before it rolls anything back.
     pub fn insert(&mut self, id: u64, record: &RawRecord) {
         debug_assert!(!self.is_left_behind(id), "session {id} is left behind");
         self.records.insert(id, record);
     }
 
-    /// Notes activity of a session that is here.
+    /// Records activity of a session that is here.
     pub fn note(&mut self, id: u64, last_seen: Time) {
         self.activity.insert(id, &last_seen.as_nanos());
     }
 
-    /// Removes a session. False when it was not here.
+    /// Removes a session. Returns `false` if it was not here.
     pub fn remove(&mut self, id: &u64) -> bool {
         if self.is_left_behind(*id) {
             return false;
@@ -122,10 +122,10 @@ impl LegacySessions {
         self.records.remove(id)
     }
 
-    /// Takes a session out.
+    /// Removes and returns a session.
     ///
     /// # Errors
-    /// A damaged note; nothing was changed.
+    /// A damaged record of its activity; nothing is changed then.
     pub fn take(&mut self, id: u64) -> Result<Option<LegacySession>, StableError> {
         if self.is_left_behind(id) {
             return Ok(None);
@@ -134,7 +134,7 @@ impl LegacySessions {
         Ok(self.records.take_raw(&id).map(|raw| LegacySession { id, raw, noted }))
     }
 
-    /// Puts back what was taken out.
+    /// Restores what was removed.
     pub fn put_back(&mut self, session: LegacySession) {
         let LegacySession { id, raw, noted } = session;
         self.insert(id, &RawRecord(raw));
@@ -143,37 +143,37 @@ impl LegacySessions {
         }
     }
 
-    /// Number of sessions that are here.
+    /// Returns the number of sessions that are here.
     pub fn len(&self) -> u64 {
         self.records.len().saturating_sub(self.mark.map_or(0, |mark| mark.records))
     }
 
-    /// Number of sessions that are here whose activity is noted.
+    /// Returns the number of sessions that are here with recorded activity.
     pub fn notes(&self) -> u64 {
         self.activity.len().saturating_sub(self.mark.map_or(0, |mark| mark.notes))
     }
 
-    /// Whether no session is here.
+    /// Returns whether no session is here.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The ids above `after`, or all, ascending. Records are not read.
+    /// Iterates over the ids above `after`, or all, ascending. Records are not read.
     pub fn keys_after(&self, after: Option<u64>) -> impl Iterator<Item = u64> + '_ {
         self.records.keys_after(self.behind_mark(after).as_ref())
     }
 
-    /// The highest id of all, those that are left behind included.
+    /// Returns the highest id of all, including those that the mark has passed.
     pub fn last_id(&self) -> Option<u64> {
         self.records.last_key()
     }
 
-    /// The records above `after`, or all, as bytes, ascending.
+    /// Iterates over the records above `after`, or all, as bytes, ascending.
     pub fn raw_after(&self, after: Option<u64>) -> impl Iterator<Item = (u64, Vec<u8>)> + '_ {
         self.records.raw_after(self.behind_mark(after).as_ref())
     }
 
-    /// The first sessions, at most `limit`, ascending.
+    /// Returns the first sessions, at most `limit`, ascending.
     ///
     /// # Errors
     /// A damaged note.
@@ -186,7 +186,7 @@ impl LegacySessions {
         records.into_iter().zip(self.activity.get_ascending(&ids)).map(with_note).collect()
     }
 
-    /// Leaves the first sessions behind, as [`Self::first`] has given them.
+    /// Moves the mark past the first sessions, as [`Self::first`] returned them.
     pub fn leave_behind(&mut self, first: &[LegacySession]) {
         let Some(last) = first.last() else { return };
         let noted = first.iter().filter(|session| session.noted.is_some()).count() as u64;
@@ -199,7 +199,8 @@ impl LegacySessions {
         });
     }
 
-    /// Whether a session has become layout 2 and is still stored in layout 1, or would be if it had been here.
+    /// Returns whether the mark has passed a session: it is converted and still stored in layout 1, or would
+    /// be if it had been here.
     pub fn is_left_behind(&self, id: u64) -> bool {
         self.mark.is_some_and(|mark| id <= mark.through)
     }
@@ -214,7 +215,7 @@ impl LegacySessions {
         self.mark.map_or_else(Vec::new, |mark| self.records.keys(..=mark.through).take(limit).collect())
     }
 
-    /// Removes a session that is left behind.
+    /// Removes a session that the mark has passed.
     pub fn drop_left_behind(&mut self, id: u64) {
         let Some(mark) = self.mark.filter(|mark| id <= mark.through) else { return };
         let [record, note] = [self.records.remove(&id), self.activity.remove(&id)];
@@ -225,7 +226,7 @@ impl LegacySessions {
         });
     }
 
-    /// Removes everything that is left behind at once, whatever its number, if nothing else is here.
+    /// Removes everything that the mark has passed at once, whatever its number, if nothing else is here.
     pub fn clear_left_behind(&mut self) {
         if let Some(mark) = self.mark.filter(|_| self.is_empty()) {
             self.records.clear();
@@ -239,7 +240,7 @@ impl LegacySessions {
         self.mark = Some(mark).filter(|mark| mark.records > 0);
     }
 
-    /// `after`, or the mark where that is further.
+    /// Returns `after`, or the mark if that is further.
     fn behind_mark(&self, after: Option<u64>) -> Option<u64> {
         after.max(self.mark.map(|mark| mark.through))
     }

@@ -46,9 +46,9 @@ use crate::stable::layout::Layout;
 use crate::storage::Storage;
 
 const CHUNK: usize = CHUNK_SIZE as usize;
-/// What some build or other accepts.
+/// Every layout that some build accepts.
 pub const ALL_LAYOUTS: &[Layout] = &[Layout::LEGACY, Layout::SPLIT, Layout::EXTENTS];
-/// A message that is always at its end.
+/// A message that is always at its instruction limit.
 pub struct Exhausted;
 
 impl Meter for Exhausted {
@@ -122,7 +122,7 @@ impl World {
         Self::in_layout(Layout::EXTENTS, Box::<DirectPath>::default(), 0)
     }
 
-    /// The same world, with uploads verified by BLAKE3.
+    /// Makes the same world, with uploads verified by BLAKE3.
     pub fn with_blake3(self) -> Self {
         Self { hash: HashAlgorithm::Blake3, ..self }
     }
@@ -133,7 +133,7 @@ impl World {
         Self { hash: HashAlgorithm::Sha256, ..self }
     }
 
-    /// The digest that this world verifies uploads by.
+    /// Returns the digest that this world verifies uploads by.
     pub fn digest(&self, bytes: &[u8]) -> ByteBuf {
         ByteBuf::from(digest_of_bytes(self.hash, bytes))
     }
@@ -167,7 +167,7 @@ impl World {
         self.service().finish(id, &digest, file.len() as u64)
     }
 
-    /// What an upgrade does to the heap.
+    /// Does what an upgrade does to the heap.
     pub fn restart(&mut self, path: Box<dyn UploadPath>) {
         self.storage = Storage::open_accepting(self.raw.clone(), ALL_LAYOUTS).unwrap();
         self.path = path;
@@ -205,7 +205,7 @@ impl World {
 }
 
 impl World {
-    /// The digest of a finished upload, by the function that this world verifies by; none by another.
+    /// Returns the digest of a finished upload by the function of this world; `None` for another function.
     fn checksum(&self, finished: &UploadFinishResult) -> Option<ByteBuf> {
         let UploadFinishResult { checksum_sha256, checksum_blake3, .. } = finished.clone();
         match self.hash {
@@ -214,7 +214,8 @@ impl World {
         }
     }
 
-    /// What a committed file of so many bytes takes: chunks of the map, and bytes of the payload region.
+    /// Returns what a committed file of this many bytes takes: chunks of the map, and bytes of the payload
+    /// region.
     fn stored(&self, bytes: usize) -> [u64; 2] {
         if self.storage.layout.get().unwrap() == Some(Layout::EXTENTS) {
             [0, bytes.next_multiple_of(64) as u64]
@@ -224,7 +225,7 @@ impl World {
     }
 }
 
-/// What a controller does to steer new sessions.
+/// Sets the share of new sessions on the compat path, as a controller does.
 pub fn set_share(storage: &mut Storage, compat_share_percent: u8) {
     let config = AdminConfig { compat_share_percent, ..storage.config().unwrap() };
     storage.settings.set(&Config::checked(config).unwrap());
@@ -239,7 +240,7 @@ pub fn sha256(bytes: &[u8]) -> ByteBuf {
     ByteBuf::from(Sha256::digest(bytes).to_vec())
 }
 
-/// Bytes of which no two chunks are alike.
+/// Returns bytes of which no two chunks are alike.
 pub fn file(len: usize) -> Vec<u8> {
     (0..len).map(|i| (i % 251) as u8 ^ (i / CHUNK) as u8).collect()
 }

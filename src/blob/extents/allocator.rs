@@ -1,7 +1,8 @@
-//! Which bytes of the region are taken.
+//! The allocator of the payload region.
 //!
-//! Best fit with coalescing: the smallest free extent that holds the whole; else the largest free ones, each
-//! of a fair size, and the rest behind the end. So one whole is in at most [`MAX_EXTENTS`] pieces.
+//! Best fit with coalescing: the smallest free extent that holds the whole object; otherwise the largest free
+//! ones, each of a fair size, and the rest at the end of the region. So one object has at most
+//! [`MAX_EXTENTS`] extents.
 
 use minicbor::{Decode, Encode};
 
@@ -14,10 +15,10 @@ use super::{Extent, Extents, MAX_EXTENTS};
 const UNIT: u64 = 64;
 
 /// The most the region may grow to, bytes: the memory manager hands out 256 GiB in all, and the tables need
-/// their part.
+/// their share.
 pub const REGION_BYTES: u64 = 240 << 30;
 
-/// No room was taken.
+/// Why nothing was allocated.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AllocateError {
     /// The region would grow over its limit.
@@ -31,7 +32,7 @@ pub enum AllocateError {
     Stable(#[from] StableError),
 }
 
-/// Free and taken bytes.
+/// Free and allocated bytes.
 pub struct Allocator {
     free: Table<u64, u64>,
     by_len: Table<(u64, u64), ()>,
@@ -59,7 +60,7 @@ impl Allocator {
         }
     }
 
-    /// Takes room for `len` bytes.
+    /// Allocates `len` bytes.
     ///
     /// # Errors
     /// [`AllocateError`]; nothing was taken.
@@ -89,11 +90,11 @@ impl Allocator {
         Ok(taken.into_iter().collect())
     }
 
-    /// The free extents to take for `whole` bytes, and how many bytes behind the end.
+    /// Chooses the free extents to use for `whole` bytes, and how many bytes to take at the end.
     fn choose(&self, whole: u64) -> (Vec<Extent>, u64) {
         let mut holes = Vec::new();
         let mut missing = whole;
-        // A piece that is shorter than this is not worth its entry in the record.
+        // An extent that is shorter than this is not worth its entry in the record.
         let fair = whole.div_ceil(MAX_EXTENTS as u64);
         let mut shorter_than = (u64::MAX, u64::MAX);
         while missing > 0 {
@@ -103,7 +104,7 @@ impl Allocator {
                 holes.push(Extent { offset, len });
                 return (holes, 0);
             }
-            // The last piece is the one behind the end.
+            // The last extent is the one at the end of the region.
             if holes.len().saturating_add(1) >= MAX_EXTENTS {
                 break;
             }
@@ -119,10 +120,10 @@ impl Allocator {
         (holes, missing)
     }
 
-    /// Gives an extent back, and joins it with its free neighbours.
+    /// Frees an extent, and joins it with its free neighbours.
     ///
     /// # Errors
-    /// A damaged table, or an extent that is free already; nothing was changed.
+    /// A damaged table, or an extent that is free already; nothing is changed then.
     pub fn free(&mut self, extent: Extent) -> Result<(), StableError> {
         if extent.len == 0 {
             return Ok(());
@@ -157,7 +158,7 @@ impl Allocator {
         Ok(())
     }
 
-    /// Bytes that are taken.
+    /// Returns the allocated bytes.
     ///
     /// # Errors
     /// A damaged state.
@@ -165,7 +166,7 @@ impl Allocator {
         Ok(self.state()?.taken)
     }
 
-    /// Behind this nothing is taken, bytes.
+    /// Returns the offset from which on nothing is allocated.
     ///
     /// # Errors
     /// A damaged state.
@@ -173,8 +174,8 @@ impl Allocator {
         Ok(self.state()?.end)
     }
 
-    /// Nothing, when both tables hold the same extents, no two of which touch, and free and taken bytes make
-    /// up everything before the end.
+    /// Returns `Ok(())` if both tables hold the same extents, no two of which touch, and free and allocated
+    /// bytes add up to everything before the end.
     ///
     /// # Errors
     /// What disagrees, with its offset.

@@ -31,7 +31,7 @@ use upload_model::{
     Refusal, Stage, Target, View,
 };
 
-/// What the name of an asset begins with whose metadata the model has chosen.
+/// Prefix of an asset name whose metadata the model has chosen.
 const VERSION: &str = "version ";
 
 fn named(bytes: u64, version: u8) -> AssetMetadata {
@@ -79,7 +79,7 @@ impl Native {
         native
     }
 
-    /// A session as its owner sees it. A legacy record is looked at without converting it.
+    /// Returns a session as its owner sees it. A legacy record is read without converting it.
     fn look(&mut self, id: SessionId) -> Option<View> {
         let World { storage, path, now, .. } = &mut self.world;
         let held = migrate::held(storage).unwrap();
@@ -243,7 +243,7 @@ impl Target for Native {
     }
 
     fn delete_blob(&mut self, who: u8, locator: &str) -> Answer<()> {
-        // As the entry point looks for it: a blob that the caller may not read does not exist.
+        // As the entry point does: a blob that the caller may not read does not exist.
         let storage = &mut self.world.storage;
         let id = BlobId::from_locator(locator).ok_or(Refusal::NotFound)?;
         let capsule = storage.blobs.capsule_of(id).map_err(|_| Refusal::NotFound)?;

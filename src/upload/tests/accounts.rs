@@ -1,4 +1,4 @@
-//! The accounts are what is in flight and stored, whoever began a session and however it ends.
+//! The accounts match what is in flight and stored, whoever began a session and however it ends.
 
 use ic_stable_structures::memory_manager::MemoryManager;
 use proptest::prelude::*;
@@ -15,7 +15,7 @@ use crate::stable::{Memories, Table, memory_ids};
 #[derive(Clone, Copy, Debug)]
 enum End {
     Finished,
-    /// The first time with a wrong digest.
+    /// Finished after an attempt with a wrong digest.
     FinishedAtLast,
     FinishedAndDeleted,
     Aborted,
@@ -24,7 +24,7 @@ enum End {
     Left,
 }
 
-/// A session on its way.
+/// A session in flight.
 #[derive(Clone, Debug)]
 struct Plan {
     /// Whether the first public release began it: then it is in no index and on no account.
@@ -35,7 +35,7 @@ struct Plan {
     end: End,
 }
 
-/// Where the new builds come in.
+/// When the new builds are installed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Upgrade {
     BeforeThePuts,
@@ -64,14 +64,14 @@ fn plans() -> impl Strategy<Value = Vec<Plan>> {
     proptest::collection::vec(plan, 1..7)
 }
 
-/// Bytes of the caller, of the capsule and of the canister, as the accounts have them.
+/// Returns the bytes of the caller, of the capsule and of the canister, according to the accounts.
 fn accounts(world: &World) -> [u64; 3] {
     let table: Table<TwoTexts, u64> = Table::open(&Memories::init(world.raw.clone()), memory_ids::USAGE);
     let of = |kind: &str, name: &str| table.get(&TwoTexts(kind.into(), name.into())).unwrap().unwrap_or(0);
     [of("caller", &person(OWNER).to_text()), of("capsule", &world.capsule), of("canister", "")]
 }
 
-/// The same, counted.
+/// Returns the same, counted from what is stored.
 fn counted(world: &World) -> [u64; 3] {
     let Storage { sessions, index, blobs, .. } = &world.storage;
     let legacy = sessions.legacy.keys_after(None).map(|id| {

@@ -1,5 +1,5 @@
-//! Stable memory that is full in layouts 1 and 2, by clients or by an earlier build: nothing traps, and what is stored can
-//! be finished, aborted, deleted, and moved between the layouts.
+//! Stable memory that is full in layouts 1 and 2, by clients or by an earlier build: nothing traps, and what
+//! is stored can be finished, aborted, deleted, and moved between the layouts.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -14,7 +14,7 @@ use crate::stable::{Memories, memory_ids};
 
 const PAGE: usize = 64 * 1024;
 
-/// A world in buckets of a page, of which so many are taken by something else, so that there is little left for it.
+/// A world in buckets of one page, most of which are taken by something else.
 struct Small {
     world: World,
     /// Bytes of the memory that nobody reads or writes.
@@ -101,14 +101,15 @@ impl Small {
     }
 }
 
-/// Messages of the engine until it has nothing to do; none of them traps.
+/// Runs the engine until it has nothing to do; none of its messages traps.
 fn migrate(small: &mut Small) -> MigrationState {
     let one = |world: &mut World| migrate::run(&mut world.storage, world.now, &Exhausted, 0).unwrap();
     while one(&mut small.world) == Progress::More {}
     small.world.storage.migration.state().unwrap()
 }
 
-/// Sessions of ten chunks, put until there is no more room; each with its prefix and how many it has.
+/// Sessions of ten chunks, put until there is no more room; each with its prefix and its number of stored
+/// chunks.
 type Sessions = Vec<(u64, ChunkPrefix, usize)>;
 
 /// Fills the memory as clients do.
@@ -118,7 +119,7 @@ fn fill(small: &mut Small) -> Sessions {
     for id in std::mem::take(&mut small.begun) {
         small.world.service().abort(id).unwrap();
     }
-    // Each is put before the next one is begun: what is promised and not written is limited by itself.
+    // Each is put before the next one is begun: promises are limited by themselves.
     while let Ok(id) = small.world.try_begin(content.len(), &sessions.len().to_string()) {
         let status = small.world.service().status(id).unwrap();
         (0..10).for_each(|idx| small.world.put(id, &content, idx).unwrap());
@@ -127,7 +128,7 @@ fn fill(small: &mut Small) -> Sessions {
     sessions
 }
 
-/// Fills the memory as builds did that looked at no room: until a chunk traps.
+/// Fills the memory as builds did that did not check the room: until a chunk traps.
 fn fill_over(small: &mut Small) -> Sessions {
     let content = file(10 * CHUNK);
     let mut sessions = Vec::new();
@@ -174,7 +175,7 @@ fn a_memory_that_was_filled_without_a_look_is_emptied() {
     for (make, aborts) in [(Small::compat as fn() -> Small, true), (Small::direct, false)] {
         let mut small = make();
         let sessions = fill_over(&mut small);
-        // What the timer did before: it traps, and the next time again.
+        // As the timer did before: it traps, and the next time again.
         let traps = |(_, prefix, stored): &(u64, ChunkPrefix, usize), small: &mut Small| {
             let mut came_back = false;
             let _ = small.message(|world| {

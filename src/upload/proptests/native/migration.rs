@@ -13,7 +13,7 @@ use upload_model::{self as model, Answer, Control, Stage};
 
 use super::{Native, refusal};
 
-/// The layouts that the build of a stage accepts.
+/// Returns the layouts that the build of a stage accepts.
 fn accepted_by(stage: Stage) -> &'static [Layout] {
     match stage {
         Stage::Legacy => &[Layout::LEGACY],
@@ -23,7 +23,7 @@ fn accepted_by(stage: Stage) -> &'static [Layout] {
 }
 
 impl Native {
-    /// What the engine does in one message of the build of this stage.
+    /// Runs the engine for one message of the build of this stage.
     pub(super) fn one_message(&mut self, meter: &dyn Meter) {
         let second = MoveToExtents { layouts: accepted_by(self.stage) };
         let World { storage, now, .. } = &mut self.world;
@@ -57,8 +57,8 @@ impl Native {
 
     /// What the build of this stage answers to a controller; nothing where it has no such call.
     pub(super) fn steer(&mut self, control: Control) -> Option<Answer<()>> {
-        // The legacy build has no such code, and what a build without the old path answers is decided when it is
-        // compiled: these tests are compiled as the staged build.
+        // The legacy build has no such code, and the answers of a build without the compat path are decided
+        // at compile time: these tests are compiled as the staged build.
         let may_hold = matches!(control, Control::Pause | Control::Resume);
         if self.stage == Stage::Legacy && !may_hold
             || (self.stage, control) == (Stage::Direct, Control::Rollback)
@@ -77,7 +77,7 @@ impl Native {
         Some(answer.map_err(refusal))
     }
 
-    /// Where the migration stands.
+    /// Returns the phase of the migration.
     pub(super) fn stands_at(&self) -> model::Phase {
         if self.world.storage.migration.current() > 1 {
             return model::Phase::Second;
@@ -96,13 +96,13 @@ impl Native {
         }
     }
 
-    /// Lets the migration come to its end; what is wrong with that end, in words.
+    /// Runs the migration to its end; returns what is wrong with that end, in words.
     pub(super) fn end_migration(&mut self) -> Result<(), String> {
         set_share(&mut self.world.storage, 0);
-        // A pause may hide a rollback, and that one ends in a rest of its own.
+        // A pause may hide a rollback, which pauses again at its own end.
         for _ in 0..2 {
             let World { storage, now, .. } = &mut self.world;
-            // Refused where nothing is paused or rolled back.
+            // Refused if nothing is paused or rolled back.
             let _ = controls::resume(storage, *now);
             self.one_message(&Unmetered);
         }
