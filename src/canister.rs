@@ -1,4 +1,4 @@
-//! The entry points: decode, guard, call, reply. With the modules below it, the only one that knows the IC and its
+//! The entry points: decode, guard, call, reply. Only this module and those below it know the IC and its
 //! macros.
 
 mod arguments;
@@ -36,7 +36,7 @@ use crate::upload::path::ActivePath;
 use crate::upload::{UploadService, limits};
 use crate::{memories, metrics};
 
-/// The canister at work.
+/// The running canister.
 struct App {
     storage: Storage,
     path: ActivePath,
@@ -47,7 +47,7 @@ thread_local! {
     static SWEEPS: timers::Chain = const { timers::Chain::new() };
 }
 
-/// The IC's counter of the present message.
+/// The IC's instruction counter of the present message.
 struct MessageMeter;
 
 impl Meter for MessageMeter {
@@ -99,7 +99,7 @@ fn init() {
 
 #[ic_cdk::post_upgrade]
 fn post_upgrade() {
-    // Refusing an upgrade is done by trapping: the old code goes on over untouched memory.
+    // An upgrade is refused by trapping: the old code goes on over untouched memory.
     let storage = match Storage::open_existing(RawMemory::default()) {
         Ok(storage) => storage,
         Err(error) => ic_cdk::trap(format!("upgrade refused: {error}")),
@@ -114,7 +114,7 @@ fn put_to_work(mut storage: Storage) {
     APP.set(Some(App { storage, path: Default::default() }));
 }
 
-/// Logs what went wrong in a message that nobody waits for, and keeps it for `admin_errors`.
+/// Logs an error in a message that nobody waits for, and stores it for `admin_errors`.
 fn report(source: &str, error: impl ToString) {
     let error = error.to_string();
     ic_cdk::api::debug_print(format!("{source}: {error}"));
@@ -125,11 +125,11 @@ fn report(source: &str, error: impl ToString) {
     });
 }
 
-/// One slice of clearing up; goes on at once while there is more.
+/// Runs one slice of the sweep; goes on at once while there is more.
 fn sweep() {
     let sessions = uploads(|uploads| uploads.sweep());
     let memories = with_app(|App { storage, .. }| memories::sweep(storage, &MessageMeter));
-    // A memory that cannot be removed is passed over, and there may be more after it.
+    // A memory that cannot be removed is skipped, and there may be more after it.
     if sessions == Ok(false) || memories != Ok(true) {
         SWEEPS.with(|sweeps| sweeps.go_on(sweep));
     }
@@ -138,7 +138,7 @@ fn sweep() {
     }
 }
 
-/// Passes over a removal that made the sweep's message trap.
+/// Skips a removal that made the sweep's message trap.
 fn watch_removals() {
     let watched = with_app(|App { storage, .. }| {
         storage.blobs.watch_removals();
@@ -149,12 +149,12 @@ fn watch_removals() {
     }
 }
 
-/// Number of entries in one page.
+/// Returns the number of entries in one page.
 fn page(limit: Option<u32>) -> usize {
     limit.unwrap_or(limits::MAX_PAGE).min(limits::MAX_PAGE) as usize
 }
 
-/// Which build is running.
+/// Returns the running build.
 #[apply(query)]
 fn build_info() -> BuildInfo {
     BuildInfo {
@@ -165,14 +165,15 @@ fn build_info() -> BuildInfo {
     }
 }
 
-/// The limits and the share of new sessions on the compat path. For controllers.
+/// Returns the limits and the share of new sessions on the compat path. For controllers.
 #[apply(query)]
 fn admin_config_get() -> Result<AdminConfig> {
     controllers_only()?;
     with_app(|App { storage, .. }| Ok(storage.config()?))
 }
 
-/// Changes those that are given. Settings that refuse every upload are taken with `opt true` only. For controllers.
+/// Changes the given settings. Settings that refuse every upload are accepted only with `opt true`. For
+/// controllers.
 #[apply(update)]
 fn admin_config_set(config: AdminConfig, force: Option<bool>) -> Result<()> {
     controllers_only()?;
@@ -190,12 +191,12 @@ fn admin_config_set(config: AdminConfig, force: Option<bool>) -> Result<()> {
     Ok(())
 }
 
-/// Size of stable memory, bytes; a page has 64 KiB.
+/// Returns the size of stable memory, bytes; a page has 64 KiB.
 fn stable_memory_bytes() -> u64 {
     ic_cdk::stable::stable_size() << 16
 }
 
-/// Size of the heap, bytes.
+/// Returns the size of the heap, bytes.
 fn heap_memory_bytes() -> u64 {
     #[cfg(target_arch = "wasm32")]
     let pages = core::arch::wasm32::memory_size(0);
@@ -216,15 +217,15 @@ fn readings() -> Readings {
     }
 }
 
-/// What the canister holds. For controllers.
+/// Returns what the canister holds. For controllers.
 #[apply(query)]
 fn admin_stats() -> Result<AdminStats> {
     controllers_only()?;
     with_app(|App { storage, .. }| metrics::stats(storage, stable_memory_bytes()))
 }
 
-/// Begins a canary: from now on `admin_canary_report` compares the sessions that are begun on the two paths of the staged
-/// build, at the share that is set. What an earlier one has counted is dropped. For controllers.
+/// Begins a canary: from now on `admin_canary_report` compares the sessions that begin on the two paths of
+/// the staged build, at the current share. Drops what an earlier one has counted. For controllers.
 #[apply(update)]
 fn admin_canary_begin() -> Result<()> {
     controllers_only()?;
@@ -239,8 +240,9 @@ fn admin_canary_begin() -> Result<()> {
     })
 }
 
-/// Whether the sessions of the canary fare worse on the direct path than on the compat path, by more than a margin in
-/// percentage points, 2 unless given: no difference seen, worse, or so many more sessions are needed. For controllers.
+/// Reports whether the sessions of the canary fare worse on the direct path than on the compat path, by more
+/// than a margin in percentage points, 2 unless given: no difference seen, worse, or so many more sessions
+/// are needed. For controllers.
 #[apply(query)]
 fn admin_canary_report(margin_percent: Option<u8>) -> Result<CanaryReport> {
     controllers_only()?;
@@ -251,15 +253,15 @@ fn admin_canary_report(margin_percent: Option<u8>) -> Result<CanaryReport> {
     with_app(|App { storage, .. }| storage.counters.canary_report(margin))
 }
 
-/// The last errors that no client could act on, the latest first: of the timers, and of stored data that is damaged.
-/// They are kept across upgrades, however many uploads are finished. For controllers.
+/// Returns the last errors that no client could act on, the latest first: of the timers, and of damaged
+/// stored data. They survive upgrades, however many uploads are finished. For controllers.
 #[apply(query)]
 fn admin_errors() -> Result<Vec<RecentError>> {
     controllers_only()?;
     with_app(|App { storage, .. }| Ok(storage.errors.recent()))
 }
 
-/// `GET /metrics` and `GET /health`.
+/// Serves `GET /metrics` and `GET /health`.
 #[apply(query)]
 fn http_request(request: HttpRequest) -> HttpResponse {
     let path = request.url.split('?').next().unwrap_or_default();
@@ -279,7 +281,7 @@ fn http_request(request: HttpRequest) -> HttpResponse {
     }
 }
 
-/// Writes what the messages of all functions begin with.
+/// Writes the Candid headers of the replies.
 fn write_heads() -> std::result::Result<(), candid::Error> {
     uploads::write_heads()?;
     blobs::write_heads()?;
@@ -297,14 +299,14 @@ fn write_heads() -> std::result::Result<(), candid::Error> {
     )
 }
 
-/// What the entry point is that reads its arguments itself, for the interface alone.
+/// The entry point that reads its arguments itself, for the interface alone.
 #[allow(missing_docs, unused_variables, dead_code, reason = "never called")]
 mod interface {
     use super::entry::Replied;
     use super::*;
 
-    /// Stores a chunk, in any order; the same bytes may come again. All chunks but the last have the size that
-    /// `upload_config` tells. With `sha256` the chunk is checked on its own.
+    /// Stores a chunk, in any order; the same bytes may come again. All chunks but the last have the size in
+    /// `upload_config`. With `sha256` the chunk is checked by itself.
     #[candid::candid_method(update)]
     fn uploads_put_chunk(session: u64, idx: u32, chunk: ByteBuf, sha256: Option<ByteBuf>) -> Result<()> {
         Ok(())

@@ -17,7 +17,7 @@ pub struct HttpRequest {
     pub body: ByteBuf,
 }
 
-/// The answer to it.
+/// The response.
 #[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct HttpResponse {
     /// HTTP status.
@@ -34,7 +34,7 @@ impl HttpResponse {
         let content_type = "text/plain; version=0.0.4; charset=utf-8";
         Self {
             status_code,
-            // What is counted here changes with every message: a gateway must not answer with what it has seen before.
+            // Metrics change with every message: a gateway must not serve a cached response.
             headers: vec![
                 ("content-type".into(), content_type.into()),
                 ("cache-control".into(), "no-store".into()),

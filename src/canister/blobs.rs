@@ -12,7 +12,7 @@ use crate::memories;
 use crate::storage::Storage;
 use crate::upload::limits;
 
-/// The blob of a locator, if the caller may read a capsule that holds it.
+/// Returns the blob of a locator, if the caller may read a capsule that holds it.
 fn readable_blob(storage: &Storage, locator: &str) -> Result<BlobId> {
     let missing = || Error::not_found("blob", locator);
     let id = BlobId::from_locator(locator).ok_or_else(missing)?;
@@ -21,7 +21,7 @@ fn readable_blob(storage: &Storage, locator: &str) -> Result<BlobId> {
     Ok(id)
 }
 
-/// Size of a blob and number of its chunks, for readers of a capsule that holds it.
+/// Returns the size of a blob and the number of its chunks, for readers of a capsule that holds it.
 #[apply(query)]
 fn blob_get_meta(locator: String) -> Result<BlobMeta> {
     with_app(|App { storage, .. }| {
@@ -74,7 +74,7 @@ fn blob_delete(locator: String) -> Result<()> {
     })
 }
 
-/// Writes what the messages of all these functions begin with.
+/// Writes the Candid headers of these functions.
 pub fn write_heads() -> std::result::Result<(), candid::Error> {
     write_heads!(blob_get_meta, blob_read_chunk, blob_read_range, blob_delete)
 }

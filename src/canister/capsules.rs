@@ -11,14 +11,14 @@ use crate::capsule::Access;
 use crate::capsule_makers;
 use crate::memories::{self, NewContent};
 
-/// Makes a capsule that the caller owns, about `subject` or else about the caller. Who may is a setting
-/// (`capsule_makers`).
+/// Makes a capsule owned by the caller, about `subject` or otherwise about the caller. The setting
+/// `capsule_makers` says who may.
 #[apply(update)]
 fn capsules_create(subject: Option<PersonRef>) -> Result<Capsule> {
     with_app(|App { storage, .. }| capsule_makers::create_capsule(storage, caller(), subject, now()))
 }
 
-/// Those who may make capsules where the setting `capsule_makers` is `Listed`. For controllers.
+/// Returns those who may make capsules if the setting `capsule_makers` is `Listed`. For controllers.
 #[apply(query)]
 fn admin_capsule_makers() -> Result<Vec<Principal>> {
     controllers_only()?;
@@ -61,7 +61,7 @@ fn capsules_set_access(capsule_id: String, access: CapsuleAccess) -> Result<Caps
     with_app(|App { storage, .. }| Ok(storage.capsules.set_access(caller(), &capsule_id, access)?))
 }
 
-/// A memory, for readers of its capsule.
+/// Returns a memory, for readers of its capsule.
 #[apply(query)]
 fn memories_read(memory_id: String) -> Result<Memory> {
     with_app(|App { storage, .. }| Ok(storage.capsules.memory(caller(), &memory_id)?))

@@ -101,7 +101,7 @@ impl CapsuleRecord {
         }
     }
 
-    /// Everybody on an access list; somebody on two lists comes twice.
+    /// Iterates over everybody on an access list; somebody on two lists comes twice.
     pub fn members(&self) -> impl Iterator<Item = &Principal> {
         self.owners.iter().chain(&self.writers).chain(&self.readers)
     }
@@ -230,7 +230,7 @@ impl Content {
         if let Self::Inline(bytes) = self { bytes.len() as u64 } else { 0 }
     }
 
-    /// SHA-256 of the bytes, as far as it is known.
+    /// Returns the SHA-256 of the bytes, if it is known.
     pub fn sha256(&self) -> Option<ByteBuf> {
         self.blob_ref().hash
     }
