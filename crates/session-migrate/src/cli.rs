@@ -1,4 +1,4 @@
-//! The commands, their options, and how their outcomes become exit codes and lines on the terminal.
+//! The commands, their options, and their exit codes and output.
 
 mod ab;
 mod proxy;
@@ -26,7 +26,7 @@ const LOSS: u8 = 1;
 const USAGE: u8 = 2;
 const ENVIRONMENT: u8 = 3;
 
-/// Builds, rehearses and proves the staged upgrade of an upload canister.
+/// Builds an upload canister, rehearses its staged upgrade, and records, replays and compares client calls.
 #[derive(Debug, Parser)]
 #[command(name = "session-migrate", version, about)]
 #[command(
@@ -41,9 +41,9 @@ struct Cli {
 enum Command {
     /// Build the canister's wasms and their Candid interfaces.
     Build(BuildArgs),
-    /// Rehearse the staged upgrade under real uploads, and verify every byte.
+    /// Rehearse the staged upgrade during real uploads, and verify every byte.
     Rehearse(RehearseArgs),
-    /// Record what made-up clients do to a build, as a trace.
+    /// Record client calls as a trace: a synthetic workload, or real clients through a proxy.
     Record(replay::RecordArgs),
     /// Play a trace on a build and compare the answers with the recorded ones.
     Replay(replay::ReplayArgs),
@@ -55,19 +55,19 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct BuildArgs {
-    /// Which build to make; may be repeated [default: all three].
+    /// Build to make; may be repeated [default: all three].
     #[arg(long = "build", value_name = "legacy|staged|direct")]
     builds: Vec<Build>,
-    /// The folder for the finished files [default: dist in the source tree].
+    /// Folder for the finished files [default: dist in the source tree].
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
-    /// The Cargo.toml of the source tree [default: the tree this program was built from].
+    /// Cargo.toml of the source tree [default: the tree this program was built from].
     #[arg(long, value_name = "FILE")]
     manifest_path: Option<PathBuf>,
-    /// Write the Candid interfaces of the wasms over the ones checked in under candid/.
+    /// Overwrite the checked-in Candid interfaces under candid/ with those of the wasms.
     #[arg(long)]
     update_did: bool,
-    /// Exit with 1 when an interface differs from the checked-in one.
+    /// Exit with 1 if an interface differs from the checked-in one.
     #[arg(long, conflicts_with = "update_did")]
     check: bool,
 }
@@ -77,50 +77,51 @@ struct RehearseArgs {
     /// Files for every client to upload [default: a generated original of 21,827,484 bytes and three derivatives].
     #[arg(long, value_name = "PATH", num_args = 1..)]
     files: Vec<PathBuf>,
-    /// How many clients upload at the same time.
+    /// Number of clients that upload at the same time.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     clients: u32,
-    /// Write the report to this file.
+    /// Write the report as JSON to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Write a page with plots to this file.
+    /// Write the report as an HTML page with plots to this file.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
-    /// Decides the generated content and the clients' choices; the same seed gives the same rehearsal.
+    /// Seed of the generated content and the clients' choices; the same seed gives the same rehearsal.
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// Roll the migration back once on the staged build, return to the legacy build with traffic, and go on again.
+    /// Roll the migration back once on the staged build, return to the legacy build during uploads, and
+    /// migrate again.
     #[arg(long)]
     rollback: bool,
-    /// Write what the clients do and are told to this file, as a trace.
+    /// Record the clients' calls and answers as a trace in this file.
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
-    /// Use this wasm in place of the legacy build.
+    /// Use this wasm instead of the legacy build.
     #[arg(long, value_name = "WASM")]
     legacy: Option<PathBuf>,
-    /// Use this wasm in place of the staged build.
+    /// Use this wasm instead of the staged build.
     #[arg(long, value_name = "WASM")]
     staged: Option<PathBuf>,
-    /// Use this wasm in place of the direct build.
+    /// Use this wasm instead of the direct build.
     #[arg(long, value_name = "WASM")]
     direct: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 struct ServeArgs {
-    /// The port; 0 for a free one.
+    /// Port to listen on; 0 for a free one.
     #[arg(long, short, default_value_t = 0)]
     port: u16,
-    /// The address; only loopback, unless --allow-remote is given.
+    /// Address to listen on; only loopback, unless --allow-remote is given.
     #[arg(long, short, default_value = "127.0.0.1")]
     ip_addr: IpAddr,
-    /// Allow an address that other machines reach.
+    /// Allow an address that other machines can reach.
     #[arg(long)]
     allow_remote: bool,
     /// Write the port to this file once the server listens.
     #[arg(long, value_name = "FILE")]
     port_file: Option<PathBuf>,
-    /// Exit when no request came for so many seconds [default: never].
+    /// Exit after this many seconds without a request [default: never].
     #[arg(long, value_name = "SECONDS")]
     ttl: Option<u64>,
 }
@@ -137,7 +138,7 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// One line on stderr, then the code.
+/// Prints one line on stderr, and returns the code.
 fn fail(code: u8, error: impl std::fmt::Display) -> u8 {
     eprintln!("error: {}", shorten_dumps(&error.to_string()));
     code
@@ -226,7 +227,7 @@ fn run_rehearse(args: RehearseArgs) -> u8 {
     code_of(report.verdict)
 }
 
-/// The exit code of an outcome.
+/// Returns the exit code of an outcome.
 fn code_of(verdict: Verdict) -> u8 {
     match verdict {
         Verdict::Pass => 0,
@@ -244,7 +245,8 @@ fn rehearse_with_progress(config: &Config) -> Result<Report, (u8, String)> {
     }
 }
 
-/// The PocketIC client panics when its server fails; that is the environment's failure, in one line like any other.
+/// Turns a panic into an error: the PocketIC client panics if its server fails, which is a failure of the
+/// environment.
 fn without_panic<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));

@@ -1,4 +1,4 @@
-//! What messages cost, as far as the server tells: the embedded one keeps a list, the official one does not.
+//! Costs of messages, if the server reports them: the embedded one keeps a list, the official one does not.
 
 use candid::Principal;
 use pocket_ic::PocketIc;
@@ -9,7 +9,7 @@ use crate::server::{self, ServerKind};
 /// One executed message, as the embedded server lists it.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct MessageCost {
-    /// Counts the executions of the canister from 0 on; never reused.
+    /// Number of the execution, from 0 on; never reused.
     pub index: u64,
     /// The kind of entry: `init`, `update`, `query`, `global_timer`, …
     pub entry: String,
@@ -17,9 +17,9 @@ pub struct MessageCost {
     pub method: String,
     /// Instructions, with the charges of the system API.
     pub instructions: u64,
-    /// Bytes that went to stable memory.
+    /// Bytes written to stable memory.
     pub stable_bytes_written: u64,
-    /// Bytes that came from stable memory.
+    /// Bytes read from stable memory.
     pub stable_bytes_read: u64,
     /// 4 KiB pages of stable memory that were written, each counted once.
     pub dirty_stable_pages: u64,
@@ -36,17 +36,17 @@ pub struct MessageCost {
 }
 
 impl MessageCost {
-    /// Whether it is a part of an installation or upgrade.
+    /// Returns whether it is a part of an installation or upgrade.
     pub fn is_install(&self) -> bool {
         ["start", "init", "pre_upgrade", "post_upgrade"].contains(&self.entry.as_str())
     }
 }
 
-/// Why the server's list cannot be had.
+/// Why the server's list is not available.
 #[derive(Debug, thiserror::Error)]
 pub enum CostError {
     /// Only the embedded server keeps one.
-    #[error("the {0} does not tell what messages cost; the embedded server does")]
+    #[error("the {0} does not report the costs of messages; the embedded server does")]
     NotEmbedded(server::Server),
     /// There is no server.
     #[error(transparent)]
@@ -54,34 +54,36 @@ pub enum CostError {
     /// The address of the list does not parse.
     #[error("the address of the costs of {canister}: {detail}")]
     Address {
-        /// Whose costs.
+        /// The canister.
         canister: Principal,
-        /// What the parser says.
+        /// The parser's error.
         detail: String,
     },
     /// The request failed.
     #[error("the costs of {canister}: {source}")]
     Http {
-        /// Whose costs.
+        /// The canister.
         canister: Principal,
-        /// What the client says.
+        /// The client's error.
         source: reqwest::Error,
     },
 }
 
-/// The costs of a canister's messages from index `from` on, oldest first. The server keeps the last 10,000.
+/// Returns the costs of a canister's messages from index `from` on, oldest first. The server keeps the last
+/// 10,000.
 pub fn messages(pic: &PocketIc, canister: Principal, from: u64) -> Result<Vec<MessageCost>, CostError> {
     let url = address(pic, canister, &format!("canister_costs/{canister}?from={from}"))?;
     let get = || reqwest::blocking::get(url)?.error_for_status()?.json();
     get().map_err(|source| CostError::Http { canister, source })
 }
 
-/// Instructions of the last install, reinstall or upgrade of a canister; none when the server does not tell.
+/// Returns the instructions of the last install, reinstall or upgrade of a canister; `None` if the server
+/// does not report costs.
 pub fn last_install(pic: &PocketIc, canister: Principal) -> Option<u64> {
     sum_of_last_install(&messages(pic, canister, 0).ok()?)
 }
 
-/// An install runs several entry points one after the other; messages since then do not count.
+/// Sums the entry points of an install, which run one after the other; messages since then do not count.
 fn sum_of_last_install(costs: &[MessageCost]) -> Option<u64> {
     let run: Vec<u64> = costs
         .iter()
@@ -93,7 +95,7 @@ fn sum_of_last_install(costs: &[MessageCost]) -> Option<u64> {
     (!run.is_empty()).then(|| run.iter().sum())
 }
 
-/// Cuts every message of a canister off after so many instructions, or at its own limit again.
+/// Sets the instruction limit of a canister's messages, or restores the default.
 pub fn cut_off_after(
     pic: &PocketIc,
     canister: Principal,
@@ -105,7 +107,7 @@ pub fn cut_off_after(
     post().map(drop).map_err(|source| CostError::Http { canister, source })
 }
 
-/// Where the embedded server has an extension.
+/// Returns the address of an extension of the embedded server.
 fn address(pic: &PocketIc, canister: Principal, extension: &str) -> Result<reqwest::Url, CostError> {
     let server = server::chosen()?;
     if server.kind != ServerKind::Embedded {

@@ -26,7 +26,7 @@ use tempfile::NamedTempFile;
 pub use shorten::{shorten, shorten_both, shorten_dumps};
 pub use verdict::Verdict;
 
-/// The folder that a file is in or will be in.
+/// Returns the folder of a file, which need not exist.
 pub fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -34,11 +34,11 @@ pub fn folder_of(path: &Path) -> &Path {
     }
 }
 
-/// A file beside `path`, to be written and then renamed to it, so that nobody sees half of it. Who may read it, the umask
-/// says, as for any new file.
+/// Makes a temporary file beside `path`, to be written and then renamed to it, so that nobody sees half of
+/// it. Its permissions follow the umask, as for any new file.
 ///
 /// # Errors
-/// When there is a folder at `path`, or nothing can be created beside it.
+/// If there is a folder at `path`, or nothing can be created beside it.
 pub fn file_beside(path: &Path) -> std::io::Result<NamedTempFile> {
     if path.is_dir() {
         return Err(std::io::ErrorKind::IsADirectory.into());
@@ -52,7 +52,7 @@ pub fn file_beside(path: &Path) -> std::io::Result<NamedTempFile> {
     builder.prefix(".partial-").tempfile_in(folder_of(path))
 }
 
-/// What a panic said: the PocketIC client panics when its server fails.
+/// Returns the text of a panic: the PocketIC client panics if its server fails.
 pub fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text =
         panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());

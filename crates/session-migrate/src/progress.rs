@@ -1,5 +1,5 @@
-//! What is going on, for whoever waits: a bar that moves on a terminal, lines elsewhere, never further apart than
-//! `SILENCE`. Keeps the time that each phase takes, for the report.
+//! Progress output: a moving bar on a terminal, lines elsewhere, never further apart than `SILENCE`. Keeps
+//! the time of each phase for the report.
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
@@ -13,13 +13,13 @@ use serde::{Deserialize, Serialize};
 use crate::page;
 use crate::provenance::utc;
 
-/// Where there is no terminal, work that says nothing itself is told of after so long.
+/// Without a terminal, silent work is reported after this time.
 const SILENCE: Duration = Duration::from_secs(5);
 
 /// How often the elapsed time is drawn on a terminal.
 const FRAME: Duration = Duration::from_millis(250);
 
-/// A phase and the time it took.
+/// A phase and its time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Phase {
     /// What was done.
@@ -30,17 +30,17 @@ pub struct Phase {
     pub seconds: f64,
 }
 
-/// Tells what is going on until it is dropped.
+/// Reports progress until it is dropped.
 pub struct Progress {
     shared: Arc<Shared>,
-    /// Hidden where there is no terminal.
+    /// Hidden if there is no terminal.
     bar: ProgressBar,
     ticker: Option<JoinHandle<()>>,
 }
 
 struct Shared {
     state: Mutex<State>,
-    /// Wakes the ticker when it is to end.
+    /// Wakes the ticker when it should end.
     ended: Condvar,
 }
 
@@ -50,13 +50,13 @@ struct State {
     /// Bytes moved in all phases, and to be moved in all.
     moved: u64,
     total: Option<u64>,
-    /// Lines go here where there is no terminal; none: nobody reads them.
+    /// Output for lines if there is no terminal; absent if nobody reads them.
     lines: Option<Box<dyn Write + Send>>,
     last_line: Instant,
     over: bool,
 }
 
-/// The phase that goes on.
+/// The current phase.
 struct Current {
     name: String,
     began: SystemTime,
@@ -66,13 +66,13 @@ struct Current {
 
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
-        // Whoever panicked meanwhile has at most left a line unfinished.
+        // A panic elsewhere has at most left a line unfinished.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
-    /// The current phase in a line: how long, how much, how fast.
+    /// Formats the current phase in a line: time, amount, rate.
     fn line(&self) -> Option<String> {
         let Current { name, since, moved_before, .. } = self.current.as_ref()?;
         let seconds = since.elapsed().as_secs_f64();
@@ -104,7 +104,7 @@ impl State {
 }
 
 impl Progress {
-    /// Tells it on standard error.
+    /// Reports progress on standard error.
     pub fn stderr() -> Progress {
         let stderr = std::io::stderr();
         if stderr.is_terminal() {
@@ -114,7 +114,7 @@ impl Progress {
         }
     }
 
-    /// Tells nobody, and keeps the times.
+    /// Reports nothing, and keeps the times.
     pub fn hidden() -> Progress {
         Progress::start(ProgressDrawTarget::hidden(), None, SILENCE)
     }
@@ -139,7 +139,7 @@ impl Progress {
         Progress { shared, bar, ticker }
     }
 
-    /// The phase before is over, and this one begins.
+    /// Ends the phase before, and begins this one.
     pub fn phase(&self, name: impl Into<String>) {
         let name = name.into();
         let mut state = self.shared.state();
@@ -165,7 +165,7 @@ impl Progress {
         self.bar.enable_steady_tick(FRAME);
     }
 
-    /// Does some work as a phase that tells of itself, so that nothing is drawn meanwhile.
+    /// Runs a phase that prints by itself, so that nothing is drawn meanwhile.
     pub fn silent<T>(&self, name: &str, work: impl FnOnce() -> T) -> T {
         self.shared.state().end_phase();
         let (began, since) = (SystemTime::now(), Instant::now());
@@ -176,7 +176,7 @@ impl Progress {
         done
     }
 
-    /// How many bytes there are to move in all phases.
+    /// Sets the number of bytes to move in all phases.
     pub fn set_total(&self, bytes: u64) {
         self.shared.state().total = Some(bytes);
         self.bar.set_length(bytes);
@@ -185,13 +185,13 @@ impl Progress {
         }
     }
 
-    /// So many bytes have been moved.
+    /// Adds moved bytes.
     pub fn moved(&self, bytes: u64) {
         self.shared.state().moved += bytes;
         self.bar.inc(bytes);
     }
 
-    /// A line that stays.
+    /// Prints a line that stays.
     pub fn line(&self, line: &str) {
         if self.bar.is_hidden() {
             self.shared.state().say(line);
@@ -200,7 +200,7 @@ impl Progress {
         }
     }
 
-    /// Ends the current phase; all there were.
+    /// Ends the current phase and returns all phases.
     pub fn finish(&self) -> Vec<Phase> {
         self.bar.finish_and_clear();
         let mut state = self.shared.state();
@@ -215,13 +215,13 @@ impl Drop for Progress {
         self.shared.state().over = true;
         self.shared.ended.notify_all();
         if let Some(ticker) = self.ticker.take() {
-            // It does not panic; and if it did, the work is done all the same.
+            // It does not panic; and if it did, the work is done nevertheless.
             let _ = ticker.join();
         }
     }
 }
 
-/// Says how long the current phase has been going on, whenever nothing was said for so long.
+/// Prints how long the current phase has taken, whenever nothing was printed for `silence`.
 fn tell_in_silence(shared: &Shared, silence: Duration) {
     let mut state = shared.state();
     while !state.over {

@@ -1,4 +1,4 @@
-//! Where a report comes from: when it was made, by which program, from which source tree, on which server.
+//! Provenance of a report: when it was made, by which program, from which source tree, on which server.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -20,16 +20,16 @@ pub struct Provenance {
     pub command: Vec<String>,
     /// This program and its version.
     pub tool: String,
-    /// The commit of the source tree; none where it is not a git checkout.
+    /// The commit of the source tree; absent without a git checkout.
     pub commit: Option<String>,
     /// Whether files of that commit were changed since.
     pub dirty: Option<bool>,
-    /// What the server calls itself: name and version.
+    /// Name and version of the server.
     pub server: String,
 }
 
 impl Provenance {
-    /// Of what this process begins to do now; the tree may have changed when it ends.
+    /// Captures what this process begins to do now; the tree may have changed when it ends.
     pub fn now() -> Provenance {
         let tree = source_tree();
         let mut command: Vec<String> =
@@ -50,12 +50,12 @@ impl Provenance {
         }
     }
 
-    /// The same, with the server that it was done on.
+    /// Adds the server.
     pub fn on(self, server: &Server) -> Provenance {
         Provenance { server: server.version.clone(), ..self }
     }
 
-    /// The commit, and whether the tree still was as committed.
+    /// Formats the commit, and whether the tree was as committed.
     pub fn tree(&self) -> String {
         match (&self.commit, self.dirty) {
             (None, _) => "unknown, no git checkout".into(),
@@ -64,7 +64,7 @@ impl Provenance {
         }
     }
 
-    /// For the end of a page, with the phases of the work.
+    /// Formats the provenance for the end of a page, with the phases of the work.
     pub(crate) fn markup(&self, phases: &[Phase]) -> Markup {
         let Provenance { began, command, tool, server, .. } = self;
         html! {
@@ -96,14 +96,14 @@ impl Provenance {
     }
 }
 
-/// The tree that this program was built from.
+/// Returns the tree that this program was built from.
 pub(crate) fn source_tree() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// What git says; none where there is no git, or the tree is no checkout of its own.
+/// Returns git's output; `None` without git, or if the tree is not a checkout of its own.
 fn git(tree: &Path, arguments: &[&str]) -> Option<String> {
-    // Else a tree without a history would get the commit of whatever it was unpacked into.
+    // Otherwise a tree without a history would get the commit of whatever it was unpacked into.
     if !tree.join(".git").exists() {
         return None;
     }
@@ -111,7 +111,7 @@ fn git(tree: &Path, arguments: &[&str]) -> Option<String> {
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// A time in UTC, as ISO 8601 writes it.
+/// Formats a time in UTC, according to ISO 8601.
 pub(crate) fn utc(time: SystemTime) -> String {
     let time = OffsetDateTime::from(time);
     let (date, hour, minute, second) = (time.date(), time.hour(), time.minute(), time.second());
@@ -123,8 +123,8 @@ pub(crate) fn utc(time: SystemTime) -> String {
     )
 }
 
-/// How long cargo worked before it became this process: it does so in its place (`cargo run`), so that the process is
-/// as old as the command. None where that cannot be known.
+/// Returns how long cargo worked before it became this process: `cargo run` replaces itself, so the process
+/// is as old as the command. `None` if that cannot be known.
 pub fn compiled_for() -> Option<Duration> {
     if std::env::var_os("CARGO_PKG_NAME")? != env!("CARGO_PKG_NAME") {
         return None;
@@ -138,7 +138,7 @@ pub fn compiled_for() -> Option<Duration> {
 const TICKS_PER_SECOND: f64 = 100.0;
 
 fn age(stat: &str, uptime: &str) -> Option<Duration> {
-    // The name, in parentheses, may have anything in it.
+    // The name, in parentheses, may contain anything.
     let (_, after_name) = stat.rsplit_once(')')?;
     let started: f64 = after_name.split_whitespace().nth(19)?.parse().ok()?;
     let now: f64 = uptime.split_whitespace().next()?.parse().ok()?;

@@ -1,7 +1,8 @@
-//! Which PocketIC server the tests and rehearsals talk to, and starting it.
+//! Chooses and starts the PocketIC server of tests and rehearsals.
 //!
-//! - `POCKET_IC_BIN` names a server binary: that one.
-//! - `POCKET_IC_SERVER=official`: the official one, which the `pocket-ic` crate downloads when it is not there.
+//! - `POCKET_IC_BIN`: the server binary that it names.
+//! - `POCKET_IC_SERVER=official`: the official server, which the `pocket-ic` crate downloads if
+//!   necessary.
 //! - Otherwise: the project's own server, in this process.
 
 use std::io::Write;
@@ -14,7 +15,7 @@ use pocket_ic_embedded::EmbeddedServer;
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
 
-/// Who made the server.
+/// Origin of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ServerKind {
@@ -25,7 +26,7 @@ pub enum ServerKind {
 }
 
 impl ServerKind {
-    /// The word for it.
+    /// Returns its name.
     pub fn name(self) -> &'static str {
         match self {
             ServerKind::Embedded => "embedded",
@@ -37,11 +38,11 @@ impl ServerKind {
 /// The server of this process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
-    /// Who made it.
+    /// Its origin.
     pub kind: ServerKind,
-    /// What it calls itself: name and version.
+    /// Its name and version.
     pub version: String,
-    /// The binary, when one was named.
+    /// The binary, if one was named.
     pub binary: Option<PathBuf>,
 }
 
@@ -51,9 +52,9 @@ pub enum ServerError {
     /// `POCKET_IC_BIN` does not name a server.
     #[error("POCKET_IC_BIN: {path} is not a PocketIC server: {detail}")]
     Binary {
-        /// The file it names.
+        /// The file.
         path: PathBuf,
-        /// What happened on `--version`.
+        /// The output of `--version`.
         detail: String,
     },
     /// `POCKET_IC_SERVER` has an unknown value.
@@ -67,7 +68,7 @@ pub enum ServerError {
     Embedded(String),
 }
 
-/// What the environment asks for.
+/// The choice that the environment makes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Choice {
     Binary(PathBuf),
@@ -86,14 +87,14 @@ fn choice(binary: Option<PathBuf>, server: Option<&str>) -> Result<Choice, Serve
     }
 }
 
-/// The server that this process uses. Decided, and said on stderr, once.
+/// Returns the server that this process uses. It is chosen, and printed on stderr, once.
 pub fn chosen() -> Result<&'static Server, ServerError> {
     static CHOSEN: OnceLock<Result<Server, ServerError>> = OnceLock::new();
     CHOSEN
         .get_or_init(|| {
             let server = decide()?;
-            // Not `eprintln!`, which the test harness keeps to itself while a test passes: which server
-            // the tests ran on is to be seen always. Nothing can be done if stderr is closed.
+            // Not `eprintln!`, which the test harness hides while a test passes: the server of a test run
+            // must always be visible. Nothing can be done if stderr is closed.
             let _ = writeln!(std::io::stderr(), "PocketIC server: {server}");
             Ok(server)
         })
@@ -145,12 +146,12 @@ fn version_of(path: &PathBuf) -> Result<String, ServerError> {
     Ok(said)
 }
 
-/// Our own server marks itself in its build metadata.
+/// Recognises our own server by its build metadata.
 fn kind_of(version: &str) -> ServerKind {
     if version.ends_with("+embedded") { ServerKind::Embedded } else { ServerKind::Official }
 }
 
-/// A fresh instance with one application subnet on the chosen server.
+/// Makes an instance with one application subnet on the chosen server.
 pub fn pocket_ic() -> Result<PocketIc, ServerError> {
     let server = chosen()?;
     let builder = PocketIcBuilder::new().with_application_subnet();
@@ -159,7 +160,8 @@ pub fn pocket_ic() -> Result<PocketIc, ServerError> {
     Ok(builder.build())
 }
 
-/// The address of this process's own server, which is started at the first call and ends with the process.
+/// Returns the address of this process's own server, which is started at the first call and ends with the
+/// process.
 fn embedded() -> Result<Url, ServerError> {
     static RUNNING: OnceLock<Result<EmbeddedServer, String>> = OnceLock::new();
     RUNNING

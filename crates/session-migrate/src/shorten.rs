@@ -1,28 +1,28 @@
-//! Values as a person reads them: long digests and dumps by their beginning.
+//! Shortening of values for people: long digests and dumps are truncated.
 
-/// So many hexadecimal digits in a row are a digest; more are a dump.
+/// This many hexadecimal digits in a row are a digest; more are a dump.
 const DIGEST: usize = 64;
 
-/// In values, more than so many are shortened.
+/// Most digits of a value that is not shortened.
 const SHORT: usize = 32;
 
-/// How many of them are shown.
+/// Digits that are shown of a shortened value.
 const SHOWN: usize = 16;
 
-/// A text is truncated after so many characters.
+/// Most characters of a text.
 const WIDTH: usize = 200;
 
-/// A value: of digests and dumps the first digits, of everything the first `WIDTH` characters.
+/// Shortens a value: of digests and dumps the first digits, of everything the first `WIDTH` characters.
 pub fn shorten(text: &str) -> String {
     cut(&short_digits(text, SHORT))
 }
 
-/// A message: of dumps the first digits. Digests stay whole, for files are named by them.
+/// Shortens a message: of dumps the first digits. Digests stay whole, since files are named by them.
 pub fn shorten_dumps(text: &str) -> String {
     short_digits(text, DIGEST)
 }
 
-/// Both sides of a difference, shortened so that the difference is still to be seen.
+/// Shortens both sides of a difference so that the difference is still visible.
 pub fn shorten_both(a: &str, b: &str) -> (String, String) {
     let short = (shorten(a), shorten(b));
     if short.0 != short.1 || a == b {
@@ -42,7 +42,7 @@ fn cut(text: &str) -> String {
     format!("{}… ({length} characters)", text.chars().take(WIDTH).collect::<String>())
 }
 
-/// Shortens every row of more than `most` digits.
+/// Shortens every sequence of more than `most` digits.
 fn short_digits(text: &str, most: usize) -> String {
     let mut short = String::with_capacity(text.len().min(2 * WIDTH));
     let mut rest = text;

@@ -1,10 +1,10 @@
-//! How a rehearsal or a comparison ended.
+//! The verdict of a rehearsal or a comparison.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The end of it.
+/// A verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
@@ -15,7 +15,7 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// In a word.
+    /// Returns it as a word.
     pub const fn word(self) -> &'static str {
         match self {
             Verdict::Pass => "pass",

@@ -233,7 +233,7 @@ fn unusable_traces_are_usage_errors_with_their_line() {
     let good = std::fs::read_to_string(&path).unwrap();
     let first = good.lines().next().unwrap();
     for (name, text, parts) in [
-        ("cut.trace", format!("{first}\n"), ["cut.trace:1: ", "cut off"]),
+        ("cut.trace", format!("{first}\n"), ["cut.trace:1: ", "truncated"]),
         ("edited.trace", good.replace("\"end\":0", "\"end\":1"), ["edited.trace:2: ", "was changed"]),
         ("newer.trace", good.replace("\"version\":1", "\"version\":9"), ["newer.trace:1: ", "up to 1"]),
         ("other.trace", "hello".into(), ["other.trace:1: ", "not a trace"]),

@@ -86,10 +86,10 @@ fn a_truncated_trace_is_refused_with_its_line() {
     assert_eq!(lines.len(), 5);
     for kept in 1..5 {
         std::fs::write(&path, lines[..kept].join("\n") + "\n").unwrap();
-        assert!(said(&path, kept).contains("cut off"));
+        assert!(said(&path, kept).contains("truncated"));
     }
     std::fs::write(&path, &whole[..whole.len() - lines[4].len() - 10]).unwrap();
-    assert!(said(&path, 4).contains("cut off"), "in the middle of a line");
+    assert!(said(&path, 4).contains("truncated"), "in the middle of a line");
 }
 
 #[test]

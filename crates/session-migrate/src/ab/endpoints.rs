@@ -1,4 +1,4 @@
-//! What messages cost, by endpoint.
+//! Costs of messages, by endpoint.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,12 +7,12 @@ use super::report::{Endpoint, EndpointCost, Sides, Totals};
 use crate::costs::MessageCost;
 
 const PAGE_BYTES: u64 = 64 * 1024;
-/// Methods by which the CDK's timers call their own canister begin so.
+/// Prefix of the methods by which the CDK's timers call their own canister.
 const INTERNAL: &str = "<ic-cdk internal>";
 
 const MIB: u64 = 1 << 20;
 
-/// The endpoints of both sides, in order of name.
+/// Returns the endpoints of both sides, in order of name.
 pub(super) fn endpoints(a: &[MessageCost], b: &[MessageCost]) -> Vec<Endpoint> {
     let (a, b) = (by_endpoint(a), by_endpoint(b));
     let names: BTreeSet<_> = a.keys().chain(b.keys()).cloned().collect();
@@ -52,7 +52,7 @@ fn endpoint_of(cost: &MessageCost) -> Name {
 fn cost(messages: &[&MessageCost]) -> EndpointCost {
     let mut instructions: Vec<u64> = messages.iter().map(|message| message.instructions).collect();
     instructions.sort_unstable();
-    // The smallest that so many percent do not exceed.
+    // The smallest value that this percentage does not exceed.
     let percentile = |percent: usize| {
         let rank = (instructions.len() * percent).div_ceil(100).max(1);
         instructions.get(rank - 1).copied().unwrap_or(0)
@@ -66,7 +66,7 @@ fn cost(messages: &[&MessageCost]) -> EndpointCost {
     }
 }
 
-/// What everything costs, where `uploaded` bytes of payload were sent.
+/// Returns what everything costs, with `uploaded` bytes of payload sent.
 pub(super) fn totals(costs: Sides<&[MessageCost]>, uploaded: u64) -> Sides<Totals> {
     Sides { a: total(costs.a, uploaded), b: total(costs.b, uploaded) }
 }
@@ -75,7 +75,7 @@ fn total(costs: &[MessageCost], uploaded: u64) -> Totals {
     let kept: Vec<&MessageCost> = costs.iter().filter(|cost| cost.entry != "query").collect();
     let instructions = kept.iter().map(|cost| cost.instructions).sum();
     let written = kept.iter().map(|cost| cost.stable_bytes_written).sum();
-    // In 128 bits, so that no size is too large for it.
+    // In 128 bits, so that no size overflows.
     let per_mib = |sum: u64| {
         let scaled = u128::from(sum) * u128::from(MIB) / u128::from(uploaded.max(1));
         (uploaded > 0).then(|| u64::try_from(scaled).unwrap_or(u64::MAX))

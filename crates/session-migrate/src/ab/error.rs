@@ -1,11 +1,11 @@
-//! Why two builds could not be compared.
+//! Errors of a comparison.
 
 use crate::compare::RuleError;
 use crate::replay::ReplayError;
 use crate::trace::TraceError;
 use crate::workload::WorkloadError;
 
-/// The comparison could not start or could not go on. What it finds is never an error.
+/// The comparison could not start or continue. What it finds is never an error.
 #[derive(Debug, thiserror::Error)]
 pub enum AbError {
     /// The rules file cannot be used.
@@ -17,7 +17,7 @@ pub enum AbError {
     /// A workload cannot be recorded.
     #[error(transparent)]
     Workload(#[from] WorkloadError),
-    /// What a canister holds cannot be read.
+    /// The state of a canister cannot be read.
     #[error("the state of {build}: {detail}")]
     State {
         /// The build.
@@ -25,16 +25,16 @@ pub enum AbError {
         /// What failed.
         detail: String,
     },
-    /// A folder for traces cannot be had.
+    /// No folder for traces can be created.
     #[error("cannot create a folder for traces: {0}")]
     Folder(std::io::Error),
-    /// A side failed without saying why.
+    /// A side panicked.
     #[error("the PocketIC server failed: {0}")]
     Panicked(String),
 }
 
 impl AbError {
-    /// True when what the user gave is at fault, not the machine.
+    /// Returns whether the user's input is at fault, not the machine.
     pub fn is_usage(&self) -> bool {
         match self {
             AbError::Rules(_) => true,

@@ -1,33 +1,34 @@
-//! The figures of cost that are judged: of each endpoint the one that got worst, and what the whole trace left behind.
+//! The cost figures that are judged: the worst one of each endpoint, and the size of what the whole trace
+//! left.
 //!
-//! A figure may be so many percent more, or so many instructions a message: in small messages a percent is what the
-//! compiler happens to inline.
+//! A figure may be a percentage larger, or a number of instructions a message: in small messages a percentage
+//! only reflects what the compiler happens to inline.
 
 use super::report::{Endpoint, EndpointCost, Sides, Totals};
 
 /// A figure on both sides.
 pub(super) struct Figure<'r> {
-    /// The endpoint, or what the trace left behind, as rules name it.
+    /// The endpoint, or what the trace left, as rules name it.
     pub name: &'r str,
     /// The same for people.
     pub of: String,
-    /// Which figure it is.
+    /// The kind of figure.
     pub field: &'static str,
     /// Side A's.
     pub a: u64,
     /// Side B's.
     pub b: u64,
-    /// Messages whose instructions it is; 0 when it is no instructions.
+    /// Number of messages whose instructions it counts; 0 for other figures.
     pub messages: u64,
 }
 
 impl Figure<'_> {
-    /// How much more side B's is, percent.
+    /// Returns how much more side B's is, percent.
     pub fn more_percent(&self) -> f64 {
         more_percent(self.a, self.b)
     }
 
-    /// How much more side B's is, percent, beyond so many instructions a message.
+    /// Returns how much more side B's is, percent, beyond `instructions` a message.
     fn more_percent_beyond(&self, instructions: u64) -> f64 {
         let forgiven = instructions.saturating_mul(self.messages);
         let least = self.a.min(self.b);
@@ -35,7 +36,8 @@ impl Figure<'_> {
     }
 }
 
-/// How much more the second is, percent. Something is infinitely more than nothing, shown as a hundred times.
+/// Returns how much more the second is, percent. Something compared with nothing counts as a hundred times as
+/// much.
 pub(super) fn more_percent(a: u64, b: u64) -> f64 {
     match (a, b) {
         (0, 0) => 0.0,
@@ -44,7 +46,8 @@ pub(super) fn more_percent(a: u64, b: u64) -> f64 {
     }
 }
 
-/// All of them, each with how much more of it is judged, percent: what is beyond so many `instructions` a message.
+/// Returns all figures, each with the excess that is judged, percent: what is beyond `instructions` a
+/// message.
 pub(super) fn figures<'r>(
     endpoints: &'r [Endpoint],
     totals: &Sides<Totals>,
@@ -55,14 +58,14 @@ pub(super) fn figures<'r>(
         (figure, more_percent)
     };
     let worst = move |endpoint| {
-        // Of equals the first, which is the sum.
+        // On ties, prefer the total.
         of_endpoint(endpoint).map(judged).rev().max_by(|(_, x), (_, y)| x.total_cmp(y))
     };
     endpoints.iter().filter_map(worst).chain(left_behind(totals).map(judged))
 }
 
-/// An endpoint may become dearer in all, in most messages, or in a few. What a canister does by itself is no message of one
-/// kind, so that only its sum can be judged.
+/// Returns the figures of an endpoint: in total, at the median, or at the 99th percentile. The canister's own
+/// messages are of many kinds, so only their total is judged.
 fn of_endpoint(endpoint: &Endpoint) -> impl DoubleEndedIterator<Item = Figure<'_>> {
     type OfSide = fn(&EndpointCost) -> u64;
     let figures: [(&str, OfSide, u64); 3] = [

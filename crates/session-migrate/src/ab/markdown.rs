@@ -6,13 +6,13 @@ use std::fmt::Write;
 use super::report::{Report, RuleUse, Run, Sides, Totals};
 use crate::{Verdict, shorten_both};
 
-/// Instructions in what the tables count by.
+/// Unit of instructions in the tables.
 const MILLION: f64 = 1e6;
 
 const MIB: f64 = 1_048_576.0;
 
 impl Report {
-    /// The report as Markdown.
+    /// Returns the report as Markdown.
     pub fn to_markdown(&self) -> String {
         let mut page = String::new();
         // Writing to a string does not fail.
@@ -56,7 +56,7 @@ impl Report {
             "All workloads together. `median` and `p99` are of one message, and of the workload with most of them.\n"
         )?;
         self.endpoints(page)?;
-        writeln!(page, "\n## Differences that are meant\n")?;
+        writeln!(page, "\n## Allowed differences\n")?;
         for RuleUse { name, reason, matched } in self.rules.iter().filter(|rule| rule.matched > 0) {
             writeln!(page, "- **{name}** ({matched} times): {reason}.")?;
         }
@@ -168,13 +168,13 @@ impl Report {
     }
 }
 
-/// A figure of both sides; zero where nothing was uploaded.
+/// Returns a figure of both sides; zero if nothing was uploaded.
 fn both(totals: &Sides<Totals>, figure: impl Fn(&Totals) -> Option<u64>) -> Sides<f64> {
     let of = |side| figure(side).unwrap_or(0) as f64;
     Sides { a: of(&totals.a), b: of(&totals.b) }
 }
 
-/// The head of a table: texts to the left, figures to the right.
+/// Writes the head of a table: texts to the left, figures to the right.
 fn header(page: &mut String, texts: &[String], figures: &[String]) -> std::fmt::Result {
     writeln!(page, "| {} | {} |", texts.join(" | "), figures.join(" | "))?;
     writeln!(page, "|{}{}", "---|".repeat(texts.len()), "---:|".repeat(figures.len()))

@@ -1,4 +1,4 @@
-//! One trace on two builds: what they answered, what they hold at the end, and what it cost, side by side.
+//! A comparison: one trace on two builds, with answers, final states and costs side by side.
 //!
 //! Owns: the comparison and its report. Does not own: playing ([`crate::replay`]), differences and rules
 //! ([`crate::compare`]).
@@ -38,18 +38,18 @@ pub enum Subject {
     Workload(Order),
 }
 
-/// Two builds and what to play on them.
+/// Two builds, and what to play on them.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The one build: a name or a file.
+    /// Side A: a name or a file.
     pub a: String,
-    /// The other.
+    /// Side B.
     pub b: String,
     /// What is played, one after the other.
     pub subjects: Vec<Subject>,
-    /// What may differ.
+    /// Allowed differences.
     pub rules: Rules,
-    /// Modules that stand for names, beside those that the tree builds.
+    /// Modules that replace the tree's builds under their names.
     pub builds: Builds,
 }
 
@@ -68,26 +68,26 @@ impl Play {
     }
 }
 
-/// The rules that are checked in with the source tree that this program was built from.
+/// Returns the rules that are checked in with the source tree of this program.
 ///
 /// # Errors
-/// When the tree is no longer there, or they do not parse.
+/// If the tree is gone, or they do not parse.
 pub fn rules_of_the_tree() -> Result<Rules, RuleError> {
     Rules::read(&source_tree().join("ab/allowed.toml"))
 }
 
-/// The rules of a file, or else those that are checked in.
+/// Returns the rules of a file, or otherwise those that are checked in.
 ///
 /// # Errors
-/// When they cannot be read, or do not parse.
+/// If they cannot be read, or do not parse.
 pub fn rules(path: Option<&Path>) -> Result<Rules, RuleError> {
     path.map_or_else(rules_of_the_tree, Rules::read)
 }
 
-/// Compares.
+/// Compares two builds.
 ///
 /// # Errors
-/// When the comparison could not be carried through; what it *finds* is in the report.
+/// If the comparison could not be completed; what it *finds* is in the report.
 pub fn run(config: Config, progress: &Progress) -> Result<Report, AbError> {
     let provenance = Provenance::now();
     let Config { a, b, subjects, rules, mut builds } = config;
@@ -105,11 +105,11 @@ pub fn run(config: Config, progress: &Progress) -> Result<Report, AbError> {
     let all_workloads = Workload::ALL.iter().all(|one| {
         subjects.iter().any(|subject| matches!(subject, Subject::Workload(order) if order.workload == *one))
     });
-    // A trace that cannot be played is told before anything is built.
+    // A trace that cannot be played is reported before anything is built.
     let plays = subjects.into_iter().map(Play::prepare).collect::<Result<Vec<_>, _>>()?;
     let (about_a, about_b) =
         progress.silent("building wasms", || Ok::<_, AbError>((about(&a)?, about(&b)?)))?;
-    // A rule is judged where it must be needed: on the builds that the rules were written for.
+    // Rules are only judged on the builds that they were written for.
     let judges_rules = all_workloads && rules_for.is_none_or(|of| of.a == a && of.b == b);
     let mut runs = Vec::new();
     for (number, play) in plays.into_iter().enumerate() {
@@ -176,7 +176,7 @@ fn calls(trace: &Trace) -> impl Iterator<Item = (usize, &Call)> {
     })
 }
 
-/// Bytes of payload in the calls that were accepted; what was sent again counts once.
+/// Returns the bytes of payload in accepted calls; repeated payload counts once.
 fn uploaded(trace: &Trace, played: &[Played]) -> u64 {
     let accepted = |index: usize| matches!(played.get(index), Some(Played::Answered(Answer::Reply(text))) if text.contains("Ok"));
     let mut counted = HashSet::new();

@@ -1,4 +1,4 @@
-//! The report of two builds as a page for people.
+//! The report of two builds as an HTML page.
 
 use maud::{Markup, html};
 
@@ -6,14 +6,14 @@ use super::report::{BuildReport, DifferenceReport, Place, Report, RuleUse, Run, 
 use crate::page::{self, Bar, Row, Scale, Side, plot};
 use crate::shorten_both;
 
-/// Differences of one rule that are written out in one run; the JSON report has all of them.
+/// Differences listed for each rule of a run; the JSON report has all of them.
 const SHOWN: usize = 10;
 
-/// Regressions that are written out at the beginning.
+/// Regressions listed at the beginning.
 const REGRESSIONS_SHOWN: usize = 30;
 
 impl Report {
-    /// The page, complete in itself.
+    /// Returns the page, complete in itself.
     pub fn to_html(&self) -> String {
         let title = format!("{} beside {}: {}", self.a.name, self.b.name, self.verdict);
         let body = html! {
@@ -130,9 +130,9 @@ fn one_run(report: &Report, run: &Run) -> Markup {
             }
         }
         @if single.is_empty() {
-            p.faint { "The server does not tell what messages cost." }
+            p.faint { "The server does not report costs." }
         } @else {
-            (plot("Instructions of one message: the median, and the line to what 99 % do not exceed; each step of the axis is ten times the one before", &single, Scale::Logarithmic, page::instructions))
+            (plot("Instructions of one message: the median, with a line to the 99th percentile; logarithmic axis", &single, Scale::Logarithmic, page::instructions))
         }
         @if !run.differences.is_empty() { (differences_by_rule(report, run)) }
     }
@@ -222,7 +222,7 @@ fn rules(report: &Report) -> Markup {
     }
 }
 
-/// From A to B, in percent of A.
+/// Formats the change from A to B, in percent of A.
 fn change(a: u64, b: u64) -> String {
     if a == 0 { "-".into() } else { page::percent((b as f64 / a as f64 - 1.0) * 100.0) }
 }

@@ -7,33 +7,34 @@ use crate::progress::Phase;
 use crate::provenance::Provenance;
 use crate::server::ServerKind;
 
-/// Everything that was compared.
+/// The report of a comparison.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// Pass or fail.
     pub verdict: Verdict,
-    /// Whose server it ran on.
+    /// The server it ran on.
     pub server: ServerKind,
-    /// When, with what and from which tree it was made.
+    /// When it was made, with what and from which tree.
     pub provenance: Provenance,
-    /// Where the time went.
+    /// The time of each phase.
     pub phases: Vec<Phase>,
-    /// The one build.
+    /// Side A.
     pub a: BuildReport,
-    /// The other one.
+    /// Side B.
     pub b: BuildReport,
     /// Each trace that was played on both.
     pub runs: Vec<Run>,
     /// The rules, in the order of their file.
     pub rules: Vec<RuleUse>,
-    /// Whether a rule that allowed nothing is stale: every workload was played, on the builds that the rules are for.
+    /// Whether a rule that allowed nothing is stale: every workload was played, on the builds that the rules
+    /// are for.
     pub judges_rules: bool,
 }
 
 /// One of the two builds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BuildReport {
-    /// What the command line called it: `legacy`, `staged`, `direct`, or a file.
+    /// Its name on the command line: `legacy`, `staged`, `direct`, or a file.
     pub name: String,
     /// Its cargo features.
     pub features: Vec<String>,
@@ -48,15 +49,15 @@ pub struct Run {
     pub name: String,
     /// Calls in it, updates and queries.
     pub calls: u64,
-    /// Bytes of payload in chunks and whole files that were accepted on side A; what was sent again counts once.
+    /// Bytes of payload in chunks and whole files accepted on side A; repeated payload counts once.
     pub uploaded_bytes: u64,
     /// What differs, in order of appearance: replies, then state, then costs.
     pub differences: Vec<DifferenceReport>,
-    /// What was compared and is equal.
+    /// What is equal.
     pub equal: Equal,
-    /// What each endpoint costs; empty where the server does not tell.
+    /// Costs of each endpoint; empty if the server does not report costs.
     pub endpoints: Vec<Endpoint>,
-    /// What all of it costs; none where the server does not tell.
+    /// Total costs; absent if the server does not report costs.
     pub totals: Option<Sides<Totals>>,
 }
 
@@ -69,24 +70,24 @@ pub struct Sides<T> {
     pub b: T,
 }
 
-/// How much is equal.
+/// Counts of what is equal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Equal {
-    /// Answers that are the same.
+    /// Equal answers.
     pub replies: u64,
-    /// Entries of the final state that are the same: sessions, memories, blobs by content, indexes, accounts.
+    /// Equal entries of the final state: sessions, memories, blobs by content, indexes, accounts.
     pub state: u64,
-    /// Figures of cost that are within the tolerance: the worst of each endpoint, and what the trace left behind.
+    /// Cost figures within the tolerance: the worst of each endpoint, and what the trace left.
     pub costs: u64,
 }
 
-/// Where a difference is.
+/// Where a difference was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Place {
     /// In the answer to a call or an upgrade.
     Reply,
-    /// In what the canisters hold at the end.
+    /// In the final states.
     State,
     /// In instructions, bytes written, stable memory or heap.
     Cost,
@@ -99,19 +100,19 @@ pub struct DifferenceReport {
     pub place: Place,
     /// The method, the part of the state, or the endpoint.
     pub of: String,
-    /// The line of the trace; none for state and cost.
+    /// The line of the trace; absent for state and cost.
     pub line: Option<usize>,
     /// The field, such as `Ok.path`; empty for the whole.
     pub field: String,
-    /// What side A says.
+    /// Side A's value.
     pub a: String,
-    /// What side B says.
+    /// Side B's value.
     pub b: String,
-    /// The rule that allows it; none: it is a regression.
+    /// The rule that allows it; absent for a regression.
     pub rule: Option<String>,
 }
 
-/// What an endpoint costs on both sides.
+/// Costs of an endpoint on both sides.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Endpoint {
     /// The method; `timer` for what the canister does by itself, `upgrade` for upgrades.
@@ -122,16 +123,16 @@ pub struct Endpoint {
     pub a: EndpointCost,
     /// Side B's.
     pub b: EndpointCost,
-    /// How much more instructions side B takes in all, percent; negative when it takes fewer.
+    /// How many more instructions side B uses in total, percent; negative if it uses fewer.
     pub more_percent: f64,
 }
 
-/// What an endpoint costs on one side: instructions by the weights of the Internet Computer.
+/// Costs of an endpoint on one side: instructions by the weights of the Internet Computer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndpointCost {
     /// Messages.
     pub messages: u64,
-    /// Instructions of the message in the middle.
+    /// Instructions of the median message.
     pub median: u64,
     /// Instructions that 99 % of the messages do not exceed.
     pub p99: u64,
@@ -141,10 +142,10 @@ pub struct EndpointCost {
     pub stable_bytes_written: u64,
 }
 
-/// What a whole trace costs on one side.
+/// Costs of a whole trace on one side.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Totals {
-    /// Instructions of all updates, timers and upgrades; the installation and queries are not in it.
+    /// Instructions of all updates, timers and upgrades, without the installation and queries.
     pub instructions: u64,
     /// Bytes written to stable memory by them.
     pub stable_bytes_written: u64,
@@ -152,25 +153,25 @@ pub struct Totals {
     pub stable_bytes: u64,
     /// Size of the wasm memory at the end, bytes.
     pub heap_bytes: u64,
-    /// Instructions per MiB that was uploaded; none when nothing was.
+    /// Instructions per uploaded MiB; absent if nothing was uploaded.
     pub instructions_per_mib: Option<u64>,
-    /// Bytes written to stable memory per MiB that was uploaded; none when nothing was.
+    /// Bytes written to stable memory per uploaded MiB; absent if nothing was uploaded.
     pub stable_bytes_written_per_mib: Option<u64>,
 }
 
-/// A rule, and whether it was needed.
+/// A rule, and how often it was needed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RuleUse {
     /// Its name.
     pub name: String,
-    /// Why it is there.
+    /// Its reason.
     pub reason: String,
     /// How many differences it allowed.
     pub matched: u64,
 }
 
 impl Report {
-    /// The differences that no rule allows, each with the name of its run.
+    /// Iterates over the differences that no rule allows, each with the name of its run.
     pub fn regressions(&self) -> impl Iterator<Item = (&str, &DifferenceReport)> {
         self.runs.iter().flat_map(|run| {
             let unexplained = run.differences.iter().filter(|difference| difference.rule.is_none());
@@ -178,7 +179,8 @@ impl Report {
         })
     }
 
-    /// The rules that are not needed; none can be told of other builds, or before every workload was played.
+    /// Iterates over the rules that are not needed; empty for other builds, or before every workload was
+    /// played.
     pub fn stale_rules(&self) -> impl Iterator<Item = &RuleUse> {
         self.rules.iter().filter(|rule| self.judges_rules && rule.matched == 0)
     }

@@ -6,13 +6,13 @@ use crate::costs::MessageCost;
 use crate::replay::{self, Builds, Played, State, Subject};
 use crate::trace::Trace;
 
-/// What a trace made of a canister.
+/// What a trace did to a canister.
 pub(super) struct Side {
-    /// What became of each event.
+    /// Outcome of each event.
     pub events: Vec<Played>,
-    /// What the canister holds at the end.
+    /// The final state of the canister.
     pub state: State,
-    /// What its messages cost; none where the server does not tell.
+    /// Costs of its messages; absent if the server does not report costs.
     pub costs: Option<Vec<MessageCost>>,
 }
 
@@ -23,7 +23,7 @@ pub(super) fn play_both(trace: &Trace, a: &str, b: &str, builds: &Builds) -> Res
         let join = |side: std::thread::ScopedJoinHandle<'_, Result<Side, AbError>>| {
             side.join().unwrap_or_else(|panic| Err(AbError::Panicked(crate::panic_text(&*panic))))
         };
-        // Both are waited for, whatever became of the first.
+        // Both are awaited, whatever the outcome of the first.
         let (a, b) = (join(a), join(b));
         Ok(Sides { a: a?, b: b? })
     })
@@ -34,7 +34,7 @@ fn play(trace: &Trace, build: &str, mut builds: Builds) -> Result<Side, AbError>
     let mut subject = Subject::install(build, &module, &trace.header)?;
     let mut playing = replay::play(trace, &mut subject, &mut builds, &[])?;
     let costs = subject.costs().map(<[MessageCost]>::to_vec);
-    // A trace may end with a canister that is stopped, which answers nobody.
+    // A trace may end with a stopped canister, which answers nobody.
     subject.start()?;
     let state = replay::final_state(trace, &subject, &mut playing.codec)
         .map_err(|detail| AbError::State { build: build.into(), detail })?;

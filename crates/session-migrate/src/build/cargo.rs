@@ -1,7 +1,7 @@
-//! Running cargo for the canister, in an environment that does not depend on who called us.
+//! Runs cargo for the canister, in an environment that does not depend on the caller.
 //!
-//! This program is itself often started by cargo (`cargo run`, `cargo test`), which leaves variables behind that would
-//! change what the inner cargo does. [`command`] takes those away.
+//! This program is itself often started by cargo (`cargo run`, `cargo test`), which sets variables that would
+//! change what the inner cargo does. [`command`] removes those.
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, IsTerminal};
@@ -16,7 +16,7 @@ use crate::progress::Progress;
 /// The cargo profile for canisters, from the workspace's manifest.
 const PROFILE: &str = "canister";
 
-/// Variables with these names or beginnings, when inherited, change what cargo or rustc produce.
+/// Inherited variables with these prefixes change what cargo or rustc produce.
 const SCRUBBED_PREFIXES: [&str; 9] = [
     "CARGO_PKG_",
     "CARGO_MANIFEST_",
@@ -43,7 +43,7 @@ const SCRUBBED_NAMES: [&str; 12] = [
     "DYLD_FALLBACK_LIBRARY_PATH",
 ];
 
-/// True for a variable that must not reach the inner cargo.
+/// Returns whether a variable must not reach the inner cargo.
 ///
 /// The target folder's own setting stays, whatever its spelling: the caller means it for us too.
 pub(crate) fn is_scrubbed(name: &str) -> bool {
@@ -53,13 +53,13 @@ pub(crate) fn is_scrubbed(name: &str) -> bool {
     SCRUBBED_NAMES.contains(&name) || SCRUBBED_PREFIXES.iter().any(|start| name.starts_with(start))
 }
 
-/// A cargo command with a clean environment: the cargo that started us, or the one on the PATH.
+/// Returns a cargo command with a clean environment: the cargo that started us, or the one on the PATH.
 pub(crate) fn command() -> Command {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     clean(Command::new(cargo))
 }
 
-/// Takes the variables of [`is_scrubbed`] away from `command`.
+/// Removes the variables of [`is_scrubbed`] from `command`.
 pub(crate) fn clean(mut command: Command) -> Command {
     for (name, _) in std::env::vars_os() {
         if name.to_str().is_some_and(is_scrubbed) {
@@ -69,7 +69,7 @@ pub(crate) fn clean(mut command: Command) -> Command {
     command
 }
 
-/// The command line as a person would type it, for messages.
+/// Returns the command line as a person would type it, for messages.
 pub(crate) fn text(command: &Command) -> String {
     std::iter::once(command.get_program())
         .chain(command.get_args())
@@ -95,7 +95,7 @@ pub(crate) fn capture(command: &mut Command) -> Result<String, BuildError> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// What cargo left behind.
+/// The output of cargo.
 pub(crate) struct Raw {
     /// The compiled wasm, not yet finished.
     pub wasm: PathBuf,
@@ -103,7 +103,8 @@ pub(crate) struct Raw {
     pub dep_info: PathBuf,
 }
 
-/// Everything besides the source files that decides what cargo makes: the compiler and the command line.
+/// Returns everything besides the source files that determines what cargo makes: the compiler and the command
+/// line.
 pub(crate) fn recipe(build: Build, workspace: &Workspace, toolchain: &Toolchain) -> Vec<String> {
     let mut recipe = vec![toolchain.version.clone()];
     recipe.extend(arguments(build, workspace, toolchain));
@@ -140,10 +141,11 @@ fn arguments(build: Build, workspace: &Workspace, toolchain: &Toolchain) -> Vec<
     arguments
 }
 
-/// Flags that decide what instructions the wasm is made of.
+/// Code generation flags.
 ///
-/// BLAKE3 names the IC's vector instructions, which makes it five times cheaper. SHA-256 is dearer with them, by the
-/// backend of its crate that names them and by a compiler that finds places for them: 80 instructions a byte for 77.
+/// BLAKE3 uses the IC's vector instructions, which make it five times cheaper. The `sha2` crate's SHA-256
+/// costs more with them, both through the backend that uses them and through a compiler that finds uses for
+/// them: 80 instructions a byte instead of 77.
 const CODEGEN: [&str; 4] = [
     "-Ctarget-feature=+simd128",
     "-Cno-vectorize-loops",
@@ -151,8 +153,8 @@ const CODEGEN: [&str; 4] = [
     "--cfg=sha2_256_backend=\"soft\"",
 ];
 
-/// The flags of [`CODEGEN`], and those that keep absolute paths of this machine out of the wasm, so that the same tree
-/// gives the same bytes elsewhere.
+/// Returns the flags of [`CODEGEN`], and those that keep absolute paths of this machine out of the wasm, so
+/// that the same tree gives the same bytes elsewhere.
 fn rustflags(workspace: &Workspace, toolchain: &Toolchain) -> Vec<String> {
     let registry = cargo_home().join("registry").join("src");
     let library = toolchain.sysroot.join("lib/rustlib/src/rust");
@@ -176,7 +178,7 @@ fn cargo_home() -> PathBuf {
     std::env::var_os("CARGO_HOME").map_or_else(home, PathBuf::from)
 }
 
-/// Compiles one build. What cargo says on standard error is told line by line.
+/// Compiles one build, passing on cargo's standard error line by line.
 pub(crate) fn run(
     build: Build,
     workspace: &Workspace,
@@ -186,8 +188,8 @@ pub(crate) fn run(
     let folder = workspace.target_dir.join(TARGET).join(PROFILE);
     let stem = CANISTER_PACKAGE.replace('-', "_");
     let raw = Raw { wasm: folder.join(format!("{stem}.wasm")), dep_info: folder.join(format!("{stem}.d")) };
-    // A wasm library has no hash of its features in its file name, so the three builds overwrite one another and cargo
-    // may take another build's file for this one's. A missing file it never takes for fresh.
+    // A wasm library has no hash of its features in its file name, so the three builds overwrite one another
+    // and cargo may take another build's file for this one's. It never takes a missing file for fresh.
     for stale in [&raw.wasm, &raw.dep_info, &folder.join("deps").join(format!("{stem}.wasm"))] {
         remove(stale)?;
     }
@@ -200,7 +202,7 @@ pub(crate) fn run(
         // Standard output belongs to our caller's table or JSON.
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
-    // Into a pipe, cargo writes no colours by itself.
+    // Cargo writes no colours into a pipe by itself.
     let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     if std::io::stderr().is_terminal() && !set("CARGO_TERM_COLOR") && !set("NO_COLOR") {
         command.env("CARGO_TERM_COLOR", "always");

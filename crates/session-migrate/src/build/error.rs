@@ -1,4 +1,4 @@
-//! What can go wrong while building, each with the thing it is about.
+//! Errors of a build, each with its subject.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ pub enum BuildError {
         action: &'static str,
         /// The file or folder.
         path: PathBuf,
-        /// What the operating system answered.
+        /// The operating system's error.
         source: std::io::Error,
     },
     /// A program could not be started.
@@ -20,26 +20,26 @@ pub enum BuildError {
     Spawn {
         /// The program.
         program: String,
-        /// What the operating system answered.
+        /// The operating system's error.
         source: std::io::Error,
     },
-    /// A program ran and reported failure.
+    /// A program ran and failed.
     #[error("`{command}` failed ({status}){detail}")]
     Failed {
         /// The command line.
         command: String,
         /// Its exit status.
         status: String,
-        /// What it said, when that was captured; otherwise empty.
+        /// Its output, if that was captured; otherwise empty.
         detail: String,
     },
-    /// The tree is not the one this program builds.
+    /// The tree is not the one that this program builds.
     #[error("{manifest} is not in a workspace with the package `upload-canister`")]
     NotOurWorkspace {
-        /// The manifest that was looked at.
+        /// The manifest.
         manifest: PathBuf,
     },
-    /// A program's answer could not be understood.
+    /// The output of a program could not be understood.
     #[error("unexpected answer of `{command}`: {detail}")]
     Answer {
         /// The command line.
@@ -47,10 +47,10 @@ pub enum BuildError {
         /// What was wrong with the answer.
         detail: String,
     },
-    /// No compiler for the wasm target, and none could be put in place.
+    /// There is no compiler for the wasm target, and none could be installed.
     #[error("no compiler for {target}: {tried}. {advice}", target = super::TARGET)]
     NoToolchain {
-        /// What was looked at and why it did not do.
+        /// What was tried, and why it failed.
         tried: String,
         /// What to install.
         advice: String,
@@ -63,7 +63,7 @@ pub enum BuildError {
         /// What is wrong with it.
         source: super::postprocess::WasmError,
     },
-    /// The Candid interface could not be taken from the wasm.
+    /// The Candid interface could not be read from the wasm.
     #[error("{path}: no Candid interface: {source}")]
     Interface {
         /// The wasm file.
@@ -74,7 +74,7 @@ pub enum BuildError {
 }
 
 impl BuildError {
-    /// A closure for `map_err` on file operations: "cannot {action} {path}: …".
+    /// Makes a closure for `map_err` on file operations: "cannot {action} {path}: …".
     pub(crate) fn io<'p>(
         action: &'static str,
         path: &'p Path,

@@ -1,4 +1,4 @@
-//! Whether a build is still what its inputs would make: a record beside each artefact in the cache folder.
+//! Freshness of a build: a record beside each artefact in the cache folder.
 //!
 //! Cargo's own freshness check cannot be used across the three builds (they share one file name), and starting it three
 //! times takes seconds. The record names every source file that rustc read, with its hash.
@@ -11,13 +11,13 @@ use sha2::{Digest, Sha256};
 
 use super::{Build, BuildError, Workspace, publish};
 
-/// Raised when the steps after the compiler change what they write.
+/// Increased when the steps after the compiler change their output.
 const FORMAT: u32 = 1;
 
 /// Files that matter although rustc does not list them.
 const MANIFESTS: [&str; 3] = ["Cargo.toml", "Cargo.lock", ".cargo/config.toml"];
 
-/// What is known about a build in the cache folder.
+/// The record of a build in the cache folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Record {
     format: u32,
@@ -32,11 +32,12 @@ pub(crate) struct Record {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Input {
     path: PathBuf,
-    /// In hex; none when the file did not exist.
+    /// In hex; absent if the file did not exist.
     sha256: Option<String>,
 }
 
-/// The cached record of `build`, if everything that went into it is unchanged and its files are intact.
+/// Returns the cached record of `build`, if everything that went into it is unchanged and its files are
+/// intact.
 pub(crate) fn fresh(build: Build, workspace: &Workspace, cache: &Path, recipe: &[String]) -> Option<Record> {
     let text = std::fs::read_to_string(file(cache, build)).ok()?;
     let record: Record = serde_json::from_str(&text).ok()?;
@@ -49,7 +50,7 @@ pub(crate) fn fresh(build: Build, workspace: &Workspace, cache: &Path, recipe: &
     usable.then_some(record)
 }
 
-/// What a compilation was and what came of it.
+/// A compilation and its output.
 pub(crate) struct Compilation<'c> {
     /// Compiler and command line.
     pub recipe: Vec<String>,
@@ -63,8 +64,8 @@ pub(crate) struct Compilation<'c> {
     pub gz: &'c [u8],
 }
 
-/// Writes down what `build` was made of. A source file that was written after the compilation began may not be the one
-/// that was compiled; the record is then left out and the next call builds again.
+/// Records what `build` was made of. If a source file was written after the compilation began, it may not be
+/// the one that was compiled; then there is no record, and the next call builds again.
 pub(crate) fn record(
     build: Build,
     workspace: &Workspace,
@@ -120,7 +121,8 @@ fn hash_file(path: &Path) -> Option<String> {
     Some(hex::encode(Sha256::digest(bytes)))
 }
 
-/// The file names of a dep-info file: `output: source source …`, with blanks in names escaped by a backslash.
+/// Parses the file names of a dep-info file: `output: source source …`, with blanks in names escaped by a
+/// backslash.
 fn sources(dep_info: &str) -> Vec<PathBuf> {
     let mut paths = Vec::new();
     for line in dep_info.lines().filter(|line| !line.starts_with('#')) {

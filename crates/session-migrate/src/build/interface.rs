@@ -1,14 +1,14 @@
-//! The Candid interface that a canister carries in itself.
+//! Extraction of the Candid interface from a canister's wasm.
 //!
-//! The canister exports a function that returns a pointer to the interface's text, ended by a zero byte. To get at it
-//! the module is run for that one call, with every import of the IC replaced by a trap.
+//! The canister exports a function that returns a pointer to the interface's text, ended by a zero byte. To
+//! read it, the module is run for that one call, with every import of the IC replaced by a trap.
 
 use wasmtime::{Config, Engine, Linker, Module, Store};
 
 /// The export, as the Candid tools name it.
 const EXPORT: &str = "get_candid_pointer";
 
-/// Why there is no interface to be had.
+/// Errors of the extraction.
 #[derive(Debug, thiserror::Error)]
 pub enum InterfaceError {
     /// The module lacks the export.
@@ -17,7 +17,7 @@ pub enum InterfaceError {
     /// The module could not be loaded or the call trapped.
     #[error("running `{EXPORT}` failed: {0}")]
     Run(String),
-    /// The pointer or the text behind it is bad.
+    /// The pointer or its text is bad.
     #[error("`{EXPORT}` does not point to a text that ends with a zero byte")]
     Text,
 }
@@ -25,7 +25,7 @@ pub enum InterfaceError {
 /// Returns the Candid text of the canister `wasm` (unpacked).
 ///
 /// # Errors
-/// When the module has none, or cannot be run.
+/// If the module has none, or cannot be run.
 pub fn candid_interface(wasm: &[u8]) -> Result<String, InterfaceError> {
     let run = |error: wasmtime::Error| InterfaceError::Run(format!("{error:#}"));
     let mut config = Config::new();

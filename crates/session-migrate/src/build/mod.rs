@@ -1,10 +1,10 @@
 //! Builds the canister's three wasms from this source tree.
 //!
-//! [`ensure`] is the one way in: it brings the wanted builds up to date under `dist/` and says what is there. A build
-//! whose inputs have not changed since the last time is not built again; cargo is not even started for it.
+//! [`ensure`] is the entry point: it brings the wanted builds up to date under `dist/` and returns them. A
+//! build whose inputs have not changed is not built again; cargo is not even started for it.
 //!
-//! What this module owns: finding the tree, choosing a compiler ([`toolchain`]), running cargo, finishing the wasm
-//! (metadata, gzip), comparing the Candid interface with the checked-in one. It knows nothing about servers or uploads.
+//! Owns: finding the tree, choosing a compiler ([`toolchain`]), running cargo, finishing the wasm (metadata,
+//! gzip), comparing the Candid interface with the checked-in one. Does not own: servers and uploads.
 
 mod cargo;
 mod error;
@@ -30,18 +30,18 @@ pub use module::Module;
 pub use postprocess::{WasmError, check_is_upload_canister, features, gzip, unpack};
 pub use workspace::Workspace;
 
-/// The wasm target every canister is built for.
+/// The target of all canisters.
 pub const TARGET: &str = "wasm32-unknown-unknown";
 
 /// One of the canister's three builds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Build {
-    /// The old session path alone; stable layout 1.
+    /// The compat path alone; stable layout 1.
     Legacy,
     /// Both session paths, and the migration; accepts layouts 1 and 2.
     Staged,
-    /// The new session path alone, and the migration.
+    /// The direct path alone, and the migration.
     Direct,
 }
 
@@ -49,7 +49,7 @@ impl Build {
     /// All builds, in the order in which a canister goes through them.
     pub const ALL: [Build; 3] = [Build::Legacy, Build::Staged, Build::Direct];
 
-    /// The build's name, which is also its file stem: `legacy`, `staged` or `direct`.
+    /// Returns the build's name, which is also its file stem: `legacy`, `staged` or `direct`.
     pub fn name(self) -> &'static str {
         match self {
             Build::Legacy => "legacy",
@@ -58,7 +58,7 @@ impl Build {
         }
     }
 
-    /// The cargo features that make this build.
+    /// Returns the cargo features of this build.
     pub fn features(self) -> &'static [&'static str] {
         match self {
             Build::Legacy => &["compat"],
@@ -106,7 +106,7 @@ pub struct Artifact {
     pub did_is_checked_in: bool,
 }
 
-/// What [`ensure_with`] should do, where the default is not wanted.
+/// Options of [`ensure_with`].
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// The tree to build: a path to its `Cargo.toml`. Without it, the tree this program was compiled from.
@@ -119,8 +119,8 @@ pub struct Options {
 
 /// Brings `builds` up to date in the tree's own `dist` folder.
 ///
-/// Safe to call from several processes at once; they take turns. The first cold call compiles for minutes and tells on
-/// stderr how far it is; a call that finds everything fresh takes a fraction of a second and is silent.
+/// Safe to call from several processes at once; they take turns. The first call compiles for minutes and
+/// reports progress on stderr; a call that finds everything fresh takes a fraction of a second and is silent.
 ///
 /// # Errors
 /// No usable compiler, a failing compilation, an unreadable or unwritable file: see [`BuildError`].
@@ -139,7 +139,7 @@ pub fn ensure_one(build: Build) -> Result<Artifact, BuildError> {
     Bench::set_up(&Options::default())?.make(build, false)
 }
 
-/// All that is needed to build, held by one process at a time.
+/// Everything needed to build, held by one process at a time.
 struct Bench {
     workspace: Workspace,
     toolchain: toolchain::Toolchain,

@@ -9,7 +9,7 @@ use super::{BuildError, check_is_upload_canister, features, gzip, unpack};
 /// A canister's wasm, gzipped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Module {
-    /// The cargo features it says it was built with; empty when it does not say.
+    /// Its cargo features according to its metadata; empty if it has none.
     pub features: Vec<String>,
     /// The gzipped module.
     pub gz: Vec<u8>,
@@ -26,7 +26,7 @@ impl Module {
         check_is_upload_canister(&file).map_err(|source| BuildError::wasm(path, source))?;
         let wasm = unpack(&file).map_err(|source| BuildError::wasm(path, source))?;
         let (wasm_bytes, features) = (wasm.len() as u64, features(&wasm));
-        // A module given without gzip is packed: a packed one is what fits in an install message.
+        // A module without gzip is packed: only a packed one fits in an install message.
         let gz = if wasm.len() == file.len() {
             gzip(&wasm).map_err(BuildError::io("compress", path))?
         } else {

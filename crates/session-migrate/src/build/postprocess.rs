@@ -1,4 +1,5 @@
-//! From the compiler's wasm to the file that is installed: metadata in, debug information out, gzip.
+//! From the compiler's wasm to the file that is installed: adds metadata, removes debug information,
+//! compresses.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -12,7 +13,7 @@ use wasmparser::{Encoding, Parser, Payload};
 
 use super::Build;
 
-/// No canister unpacks to more than this; the limit keeps a bad file from filling the memory.
+/// No canister unpacks to more than this; the limit keeps a bad file from exhausting memory.
 const MAX_UNPACKED_BYTES: u64 = 100 * 1024 * 1024;
 
 /// The names of the metadata sections that every canister carries, public on the IC.
@@ -38,13 +39,13 @@ pub enum WasmError {
     /// A valid module that the IC could not call.
     #[error("not a canister: it exports no canister method ({exports} other exports)")]
     NotACanister {
-        /// How many things it does export.
+        /// The number of its exports.
         exports: usize,
     },
     /// A canister of another kind.
     #[error("not an upload canister: it has no method {missing}")]
     NotAnUploadCanister {
-        /// Those that every build has and it lacks.
+        /// The methods that every build has and this module lacks.
         missing: String,
     },
 }
@@ -69,27 +70,24 @@ pub(crate) fn finish(wasm: &[u8], build: Build, did: &str) -> Result<Vec<u8>, Wa
     Ok(module.finish())
 }
 
-/// The names of functions stay: they make a trap's backtrace readable. Everything else that a compiler leaves behind
-/// is of no use on the IC.
+/// Returns whether a custom section stays. Names of functions make a trap's backtrace readable; everything
+/// else that a compiler adds is of no use on the IC.
 fn is_kept(custom: &str) -> bool {
     let ours = [CANDID, BUILD, FEATURES].contains(&custom);
     custom == "name" || (custom.starts_with("icp:") && !ours)
 }
 
-/// Packs with a header that holds no time and no name, so that the same wasm gives the same bytes.
-///
-/// # Errors
-/// Only what the compressor reports; it works in memory.
+/// Compresses with a header without time and name, so that the same wasm gives the same bytes.
 pub fn gzip(wasm: &[u8]) -> std::io::Result<Vec<u8>> {
     let mut encoder = GzBuilder::new().mtime(0).write(Vec::new(), Compression::best());
     encoder.write_all(wasm)?;
     encoder.finish()
 }
 
-/// The wasm in `file`, which may be gzipped.
+/// Returns the wasm in `file`, which may be gzipped.
 ///
 /// # Errors
-/// When it is neither, is damaged, or unpacks to more than 100 MiB.
+/// If it is neither, is damaged, or unpacks to more than 100 MiB.
 pub fn unpack(file: &[u8]) -> Result<Cow<'_, [u8]>, WasmError> {
     if file.starts_with(b"\0asm") {
         return Ok(Cow::Borrowed(file));
@@ -113,7 +111,7 @@ pub fn unpack(file: &[u8]) -> Result<Cow<'_, [u8]>, WasmError> {
     Ok(Cow::Owned(wasm))
 }
 
-/// The cargo features that the canister `wasm` (unpacked) says it was built with; empty when it does not say.
+/// Returns the cargo features in the metadata of the canister `wasm` (unpacked); empty if there are none.
 pub fn features(wasm: &[u8]) -> Vec<String> {
     for payload in Parser::new(0).parse_all(wasm) {
         if let Ok(Payload::CustomSection(section)) = payload
@@ -129,10 +127,8 @@ pub fn features(wasm: &[u8]) -> Vec<String> {
 /// Methods that every build has, and without which nothing can be rehearsed, recorded or compared.
 const METHODS: [&str; 4] = ["build_info", "uploads_begin", "uploads_put_chunk", "uploads_finish"];
 
-/// Checks that `file` (wasm or gzipped wasm) is valid and an upload canister.
-///
-/// # Errors
-/// Says what it is instead.
+/// Checks that `file` (wasm or gzipped wasm) is valid and an upload canister; the error says what it is
+/// instead.
 pub fn check_is_upload_canister(file: &[u8]) -> Result<(), WasmError> {
     let wasm = unpack(file)?;
     wasmparser::validate(&wasm)?;

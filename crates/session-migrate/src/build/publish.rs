@@ -1,4 +1,4 @@
-//! Getting finished files to where they are wanted, whole or not at all, one process at a time.
+//! Publishing of finished files, atomically, by one process at a time.
 
 use std::fs::{File, TryLockError};
 use std::io::Write;
@@ -46,7 +46,8 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), BuildErr
     write().map_err(BuildError::io("write", path))
 }
 
-/// Brings the cached files of `build` to `out`, and its interface to the checked-in place when `update_did` says so.
+/// Copies the cached files of `build` to `out`, and its interface to the checked-in place if `update_did`
+/// says so.
 pub(crate) fn publish(
     build: Build,
     made: &Record,

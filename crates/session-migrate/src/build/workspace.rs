@@ -1,4 +1,4 @@
-//! Where the source tree is, and where cargo puts what it makes of it.
+//! The source tree and cargo's target folder.
 
 use std::path::{Path, PathBuf};
 
@@ -38,7 +38,7 @@ impl Workspace {
     /// Asks cargo about the tree of `manifest`, or about the one this program was compiled from.
     ///
     /// # Errors
-    /// When cargo cannot read the manifest or the workspace lacks the canister's package.
+    /// If cargo cannot read the manifest or the workspace lacks the canister's package.
     pub fn locate(manifest: Option<&Path>) -> Result<Workspace, BuildError> {
         let manifest = match manifest {
             Some(path) => path.to_path_buf(),

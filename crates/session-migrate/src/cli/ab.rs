@@ -1,4 +1,4 @@
-//! `ab`: two builds side by side.
+//! The `ab` command: compares two builds.
 
 use std::path::PathBuf;
 
@@ -14,39 +14,40 @@ use session_migrate::workload::{Order, Workload};
 use super::report_file::{ReportFile, ReportFiles};
 use super::{ENVIRONMENT, USAGE, code_of, fail, without_panic};
 
-/// At most so many regressions are written out for each run.
+/// Most regressions that are listed for each run.
 const SHOWN: usize = 20;
 
 #[derive(Debug, Args)]
 pub(super) struct AbArgs {
-    /// The one build: legacy, staged, direct, or a wasm file.
+    /// Side A: legacy, staged, direct, or a wasm file.
     #[arg(long, value_name = "BUILD", default_value = "legacy")]
     a: String,
-    /// The other one.
+    /// Side B, likewise.
     #[arg(long, value_name = "BUILD", default_value = "direct")]
     b: String,
-    /// A trace to play on both; may be repeated.
+    /// Trace to play on both; may be repeated.
     #[arg(long, value_name = "FILE")]
     trace: Vec<PathBuf>,
-    /// A workload to record on A and play on both, or `all`; may be repeated [default: all, if no trace is given].
+    /// Workload to record on A and play on both, or `all`; may be repeated [default: all, if no trace is
+    /// given].
     #[arg(long, value_name = "NAME")]
     workload: Vec<String>,
-    /// Decides content and choices of the workloads.
+    /// Seed of the workloads' content and choices.
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// Scale factor of the workloads: how many times as many files as the smallest recording.
+    /// Scale factor of the workloads: multiplies the number of files.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     size: u32,
-    /// Differences that are meant [default: ab/allowed.toml of the source tree].
+    /// Rules file with allowed differences [default: ab/allowed.toml of the source tree].
     #[arg(long, value_name = "FILE")]
     rules: Option<PathBuf>,
-    /// Write the report to this file.
+    /// Write the report as JSON to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Write a page with plots to this file.
+    /// Write the report as an HTML page with plots to this file.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
-    /// Write the figures as a page of Markdown to this file.
+    /// Write the figures as Markdown to this file.
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
 }

@@ -1,15 +1,15 @@
-//! `record --proxy`.
+//! The `record --proxy` command.
 
 use session_migrate::proxy::{Options, Proxy, ProxyError, Recorded};
 
 use super::{ENVIRONMENT, USAGE, fail};
 
-/// Records what comes through a proxy until a signal ends it.
+/// Records through a proxy until a signal ends it.
 pub(super) fn record(options: Options) -> u8 {
     let server = options.server.clone();
     let work = || -> Result<Recorded, ProxyError> {
         let proxy = Proxy::start(options)?;
-        // Who started this waits for the line, and reads the port from it.
+        // Scripts wait for this line, and read the port from it.
         println!("recording at {} what goes to {server}; a signal ends it", proxy.url());
         proxy.wait_for_signal()?;
         proxy.stop()

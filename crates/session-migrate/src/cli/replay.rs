@@ -1,4 +1,4 @@
-//! `record` and `replay`.
+//! The `record` and `replay` commands.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -18,56 +18,56 @@ use session_migrate::{Verdict, shorten_both};
 
 use super::{ENVIRONMENT, LOSS, USAGE, code_of, fail, proxy, without_panic};
 
-/// At most so many differences are written out.
+/// Most differences that are listed.
 const SHOWN: usize = 20;
 
 #[derive(Debug, Args)]
 pub(super) struct RecordArgs {
-    /// What made-up clients do.
+    /// Synthetic workload to run.
     #[arg(long, value_name = "NAME", value_parser = workloads())]
     workload: Option<Workload>,
-    /// Record what real clients do instead: listen here, hand everything on to a PocketIC server, and write down the calls
-    /// of the first upload canister that comes. Port 0 is a free one. A signal ends it.
+    /// Record real clients instead: listen here, forward everything to a PocketIC server, and record the
+    /// calls of the first upload canister that is seen. Port 0 is a free one. A signal ends it.
     #[arg(long, value_name = "ADDRESS", requires = "server", conflicts_with_all = ["workload", "build", "seed", "size"])]
     proxy: Option<SocketAddr>,
-    /// The PocketIC server behind the proxy.
+    /// PocketIC server that the proxy forwards to.
     #[arg(long, value_name = "URL", requires = "proxy")]
     server: Option<Url>,
-    /// Record this canister and no other.
+    /// Record only this canister.
     #[arg(long, value_name = "ID", requires = "proxy")]
     canister: Option<Principal>,
-    /// The build to record on: legacy, staged, direct, or a wasm file.
+    /// Build to record on: legacy, staged, direct, or a wasm file.
     #[arg(long, value_name = "BUILD", default_value = "legacy")]
     build: String,
-    /// Decides content and choices; the same seed makes the same calls.
+    /// Seed of content and choices; the same seed makes the same calls.
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// Scale factor: how many times as many files as the smallest recording.
+    /// Scale factor: multiplies the number of files.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     size: u32,
-    /// The trace to write.
+    /// Trace file to write.
     #[arg(value_name = "OUT")]
     out: PathBuf,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct ReplayArgs {
-    /// The trace.
+    /// Trace file to play.
     #[arg(value_name = "TRACE")]
     trace: PathBuf,
-    /// The build to play it on: legacy, staged, direct, or a wasm file [default: the one it was recorded on].
+    /// Build to play it on: legacy, staged, direct, or a wasm file [default: the one it was recorded on].
     #[arg(long, value_name = "BUILD")]
     build: Option<String>,
-    /// What happens to the canister in between: upgrade:BUILD, trap, restart, low-cycles or rollback, then @LINE for before
-    /// the event in that line, or @everyN; may be repeated.
+    /// Interruption between events: upgrade:BUILD, trap, restart, low-cycles or rollback, then @LINE for
+    /// before the event in that line, or @everyN; may be repeated.
     #[arg(long, value_name = "KIND@WHEN")]
     interrupt: Vec<Interruption>,
-    /// Differences that are meant [default: ab/allowed.toml of the source tree].
+    /// Rules file with allowed differences [default: ab/allowed.toml of the source tree].
     #[arg(long, value_name = "FILE")]
     rules: Option<PathBuf>,
 }
 
-/// Records a workload, or what comes through a proxy.
+/// Records a workload, or calls through a proxy.
 pub(super) fn record(args: RecordArgs) -> u8 {
     match (args.workload, args.proxy, args.server.clone()) {
         (_, Some(listen), Some(server)) => {
@@ -84,7 +84,7 @@ pub(super) fn record(args: RecordArgs) -> u8 {
     }
 }
 
-/// Reads a workload's name, and lists them all in the help.
+/// Parses a workload's name, and lists them all in the help.
 fn workloads() -> impl TypedValueParser<Value = Workload> {
     PossibleValuesParser::new(Workload::ALL.map(Workload::name)).try_map(|name| name.parse())
 }
@@ -122,7 +122,7 @@ pub(super) fn replay(args: ReplayArgs) -> u8 {
         let mut builds = Builds::default();
         let build = args.build.clone().unwrap_or_else(|| trace.header.build.clone());
         let module = builds.get(&build)?;
-        // What cannot be used is told before anything is played.
+        // Unusable input is reported before anything is played.
         args.interrupt
             .iter()
             .filter_map(Interruption::build)
@@ -160,7 +160,7 @@ fn judge(trace: &Trace, played: &[Played], mut tally: Tally) -> u8 {
     code_of(verdict)
 }
 
-/// How many calls a trace has, and upgrades, which are answered, too.
+/// Formats the number of calls of a trace, and of upgrades, which are answered, too.
 fn calls(trace: &Trace) -> String {
     let count = |is: fn(&Happening) -> bool| trace.events.iter().filter(|event| is(&event.what)).count();
     let calls = count(|what| matches!(what, Happening::Call(_)));

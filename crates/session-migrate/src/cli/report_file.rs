@@ -7,14 +7,14 @@ use serde::Serialize;
 use session_migrate::file_beside;
 use tempfile::NamedTempFile;
 
-/// Where a report goes, as far as somebody wants it.
+/// The files that a report goes to.
 pub(super) struct ReportFiles {
     json: Option<ReportFile>,
     html: Option<ReportFile>,
 }
 
 impl ReportFiles {
-    /// Opens the files before the long work, so that a path that cannot be written is told at once.
+    /// Opens the files before the long work, so that a path that cannot be written is reported at once.
     pub fn create(json: Option<&Path>, html: Option<&Path>) -> Result<Self, String> {
         let create = |path: Option<&Path>| path.map(ReportFile::create).transpose();
         Ok(ReportFiles { json: create(json)?, html: create(html)? })
@@ -35,7 +35,7 @@ impl ReportFiles {
     }
 }
 
-/// A report file that comes into being when it is complete.
+/// A report file that appears under its name once it is complete.
 pub(super) struct ReportFile {
     path: PathBuf,
     file: NamedTempFile,
@@ -48,7 +48,7 @@ impl ReportFile {
         Ok(ReportFile { path: path.to_path_buf(), file })
     }
 
-    /// Writes a text as all of it.
+    /// Writes the whole text.
     pub fn write_text(self, text: &str) -> Result<(), String> {
         self.write(|file| file.write_all(text.as_bytes()))
     }

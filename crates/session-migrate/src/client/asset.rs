@@ -1,4 +1,4 @@
-//! A file to be uploaded: never held in memory as a whole.
+//! A file to be uploaded, which is never in memory as a whole.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -49,10 +49,10 @@ impl Asset {
         })
     }
 
-    /// The bytes of chunk `index` when the file is cut into pieces of `chunk_size`.
+    /// Reads chunk `index` of the file with chunks of `chunk_size`.
     ///
     /// # Errors
-    /// [`ClientError::File`]; also when the file has become shorter.
+    /// [`ClientError::File`]; also if the file has become shorter.
     pub fn chunk(&self, index: u32, chunk_size: u32) -> Result<Vec<u8>, ClientError> {
         let offset = u64::from(index) * u64::from(chunk_size);
         let length = u64::from(chunk_size).min(self.bytes.saturating_sub(offset));
@@ -67,7 +67,7 @@ impl Asset {
         read().map_err(|source| ClientError::File { path: self.path.clone(), source })
     }
 
-    /// What `uploads_begin` is told.
+    /// Returns the metadata for `uploads_begin`.
     pub fn metadata(&self) -> api::AssetMetadata {
         let base = api::AssetMetadataBase::new(
             self.name.clone(),

@@ -1,4 +1,4 @@
-//! Calling the canister, and recording the calls.
+//! Calls to the canister, recorded on request.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ pub struct Canister<'p> {
     tape: Option<&'p Tape>,
 }
 
-/// An update call on its way.
+/// An update call in flight.
 #[derive(Clone, Debug)]
 pub struct Sent {
     message: RawMessageId,
@@ -93,18 +93,18 @@ impl<'p> Canister<'p> {
         Canister { pic, id, tape: None }
     }
 
-    /// The same canister; whatever is done to it from here on is recorded.
+    /// Returns the same canister, recorded from now on.
     #[must_use]
     pub fn recorded(self, tape: Option<&'p Tape>) -> Self {
         Canister { tape, ..self }
     }
 
-    /// Its time, nanoseconds since 1970.
+    /// Returns its time, nanoseconds since 1970.
     pub fn now(&self) -> u64 {
         self.pic.get_time().as_nanos_since_unix_epoch()
     }
 
-    /// Lets time pass without a call, and the canister's timers have `rounds` rounds at the end of it.
+    /// Lets time pass without a call, with `rounds` rounds for the canister's timers at its end.
     pub fn pass(&self, time: Duration, rounds: u32) {
         self.pic.advance_time(time);
         self.happened(self.now(), Happening::Pass { rounds });
@@ -116,7 +116,7 @@ impl<'p> Canister<'p> {
     /// Upgrades it, as a controller. A trace calls the module `build`.
     ///
     /// # Errors
-    /// The IC's, or the canister's, refusal; then it is as before.
+    /// The IC's or the canister's refusal; nothing is changed then.
     pub fn upgrade(&self, controller: Principal, build: &str, module: &Module) -> Result<(), RejectResponse> {
         let at = self.now();
         let answer =
@@ -126,7 +126,7 @@ impl<'p> Canister<'p> {
         answer
     }
 
-    /// Records something other than a call.
+    /// Records an event other than a call.
     fn happened(&self, at: u64, what: Happening) {
         if let Some(tape) = self.tape {
             tape.happening(at, what);
@@ -143,20 +143,20 @@ impl<'p> Canister<'p> {
         }
     }
 
-    /// Its id.
+    /// Returns its id.
     pub fn id(&self) -> Principal {
         self.id
     }
 
-    /// The instance it lives on.
+    /// Returns its instance.
     pub fn pic(&self) -> &'p PocketIc {
         self.pic
     }
 
-    /// Puts an update call on its way without waiting for it.
+    /// Submits an update call without waiting for it.
     ///
     /// # Errors
-    /// [`ClientError::Rejected`] when it is not even accepted.
+    /// [`ClientError::Rejected`] if it is not even accepted.
     pub fn submit(&self, caller: Principal, call: Call) -> Result<Sent, ClientError> {
         let ticket = self.sent(Kind::Update, caller, call.method, &call.arg);
         match self.pic.submit_call(self.id, caller, call.method, call.arg) {
@@ -175,16 +175,16 @@ impl<'p> Canister<'p> {
         answer.map_err(rejected(method))
     }
 
-    /// An update call from beginning to end, raw.
+    /// Makes an update call, raw.
     pub fn call(&self, caller: Principal, call: Call) -> Result<Vec<u8>, ClientError> {
         let method = call.method;
         self.wait(method, self.submit(caller, call)?)
     }
 
-    /// An update call of a function that answers `variant { Ok; Err }`.
+    /// Makes an update call to a function that answers `variant { Ok; Err }`.
     ///
     /// # Errors
-    /// When the call fails, and the canister's own refusals.
+    /// If the call fails, and the canister's own refusals.
     pub fn update<T: CandidType + DeserializeOwned>(
         &self,
         caller: Principal,
@@ -194,7 +194,7 @@ impl<'p> Canister<'p> {
         decode_result(method, &self.call(caller, Call::new(method, args)?)?)
     }
 
-    /// A query call, raw.
+    /// Makes a query call, raw.
     pub fn query_raw(&self, caller: Principal, call: Call) -> Result<Vec<u8>, ClientError> {
         let Call { method, arg } = call;
         let ticket = self.sent(Kind::Query, caller, method, &arg);
@@ -212,10 +212,10 @@ impl<'p> Canister<'p> {
         self.query_raw(caller, Call::new(method, args)?)
     }
 
-    /// A query call of a function that answers `variant { Ok; Err }`.
+    /// Makes a query call to a function that answers `variant { Ok; Err }`.
     ///
     /// # Errors
-    /// When the call fails, and the canister's own refusals.
+    /// If the call fails, and the canister's own refusals.
     pub fn query<T: CandidType + DeserializeOwned>(
         &self,
         caller: Principal,

@@ -1,4 +1,4 @@
-//! What can go wrong between a client and the canister.
+//! Errors between a client and the canister.
 
 use std::path::PathBuf;
 
@@ -14,7 +14,7 @@ pub enum ClientError {
         method: &'static str,
         /// The IC's error code.
         code: pocket_ic::ErrorCode,
-        /// The IC's words.
+        /// The IC's message.
         message: String,
     },
     /// The canister answered with one of its own errors.
@@ -40,10 +40,10 @@ pub enum ClientError {
     File {
         /// The file.
         path: PathBuf,
-        /// What the operating system answered.
+        /// The operating system's error.
         source: std::io::Error,
     },
-    /// A step was asked for that needs a session, and none was begun.
+    /// A step needs a session, and none was begun.
     #[error("{step} before begin")]
     NotBegun {
         /// The step.
@@ -65,18 +65,18 @@ pub enum ClientError {
         /// That of the repeated one.
         got: Box<api::UploadFinishResult>,
     },
-    /// The canister asks to be called again and is no further than it was.
+    /// The canister asks to be called again without having made progress.
     #[error("{method} does not get past {at}")]
     NoProgress {
         /// The canister's method.
         method: &'static str,
-        /// How far it is.
+        /// How far it got.
         at: String,
     },
 }
 
 impl ClientError {
-    /// The canister's own error, if it is one.
+    /// Returns the canister's own error, if it is one.
     pub fn refusal(&self) -> Option<&api::Error> {
         match self {
             ClientError::Refused { error, .. } => Some(error),

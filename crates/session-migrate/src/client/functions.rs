@@ -8,10 +8,10 @@ use super::canister::decode;
 use super::{Canister, ClientError};
 
 impl Canister<'_> {
-    /// Which build is running.
+    /// Returns the running build.
     ///
     /// # Errors
-    /// When the call fails; so for all functions below, which add the canister's own refusals.
+    /// If the call fails; the functions below add the canister's own refusals.
     pub fn build_info(&self) -> Result<api::BuildInfo, ClientError> {
         let reply = self.query_with(Principal::anonymous(), "build_info", ())?;
         Ok(decode::<(api::BuildInfo,)>("build_info", &reply)?.0)
@@ -127,10 +127,10 @@ impl Canister<'_> {
         self.query(caller, "memories_list", (capsule, after, limit))
     }
 
-    /// All memories of a capsule, page by page.
+    /// Lists all memories of a capsule, page by page.
     ///
     /// # Errors
-    /// See [`Canister::build_info`]; and a page that goes back, which would have no end.
+    /// See [`Canister::build_info`]; and a page that does not advance, since the list would not end.
     pub fn memories_all(&self, caller: Principal, capsule: &str) -> Result<Vec<api::Memory>, ClientError> {
         let mut all: Vec<api::Memory> = Vec::new();
         loop {

@@ -1,4 +1,4 @@
-//! One upload as a front end does it: it knows what it has been told, and asks when it is not sure.
+//! One upload as a front end does it: it remembers the answers it got, and asks if it is not sure.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +19,7 @@ pub enum Step {
     Put(u32),
     /// Finish, or ask for the same answer again.
     Finish,
-    /// Give up.
+    /// Abort.
     Abort,
 }
 
@@ -32,10 +32,11 @@ pub enum Answer {
     CallAgain,
 }
 
-/// An upload in progress, on the client's side. A clone is a client that was written to disk and comes back later.
+/// An upload in progress, on the client's side. A clone is a client that was saved to disk and comes back
+/// later.
 #[derive(Clone, Debug)]
 pub struct Uploader {
-    /// Who uploads.
+    /// The client.
     pub client: Principal,
     /// The capsule that gets the memory.
     pub capsule: String,
@@ -48,19 +49,19 @@ pub struct Uploader {
     chunk_size: u32,
     session: Option<u64>,
     stored: BTreeSet<u32>,
-    /// Bytes that were hashed when finish was last asked to be called again.
+    /// Bytes that were hashed at the last "call again" of finish.
     hashed: Option<u64>,
     result: Option<api::UploadFinishResult>,
     aborted: bool,
 }
 
-/// The number of chunks for `bytes` bytes.
+/// Returns the number of chunks of `bytes` bytes.
 pub fn chunks_of(bytes: u64, chunk_size: u32) -> u64 {
     bytes.div_ceil(u64::from(chunk_size))
 }
 
 impl Uploader {
-    /// An upload that has not begun. `chunk_size` is what the canister's `upload_config` says, in bytes.
+    /// Makes an upload that has not begun. `chunk_size` is from the canister's `upload_config`, in bytes.
     pub fn new(
         client: Principal,
         capsule: impl Into<String>,
@@ -89,43 +90,43 @@ impl Uploader {
         u32::try_from(chunks_of(self.asset.bytes, self.chunk_size)).unwrap_or(u32::MAX)
     }
 
-    /// Length of every chunk but the last, bytes.
+    /// Returns the length of every chunk but the last, bytes.
     pub fn chunk_size(&self) -> u32 {
         self.chunk_size
     }
 
-    /// The session, once begun.
+    /// Returns the session, once begun.
     pub fn session(&self) -> Option<u64> {
         self.session
     }
 
-    /// The chunks that the client knows to be stored.
+    /// Returns the chunks that the client knows to be stored.
     pub fn stored(&self) -> &BTreeSet<u32> {
         &self.stored
     }
 
-    /// The canister's answer to finish.
+    /// Returns the canister's answer to finish.
     pub fn result(&self) -> Option<&api::UploadFinishResult> {
         self.result.as_ref()
     }
 
-    /// Whether the client gave the upload up.
+    /// Returns whether the client aborted the upload.
     pub fn aborted(&self) -> bool {
         self.aborted
     }
 
-    /// The chunks that the client does not know to be stored, in order.
+    /// Returns the chunks that the client does not know to be stored, in order.
     pub fn missing(&self) -> Vec<u32> {
         (0..self.chunks()).filter(|index| !self.stored.contains(index)).collect()
     }
 
-    /// The size of chunk `index` in bytes.
+    /// Returns the size of chunk `index` in bytes.
     pub fn chunk_bytes(&self, index: u32) -> u64 {
         let offset = u64::from(index) * u64::from(self.chunk_size);
         u64::from(self.chunk_size).min(self.asset.bytes.saturating_sub(offset))
     }
 
-    /// The steps from here to the end, in file order.
+    /// Returns the steps from here to the end, in file order.
     pub fn remaining(&self) -> Vec<Step> {
         if self.aborted || self.result.is_some() {
             return Vec::new();
@@ -134,10 +135,10 @@ impl Uploader {
         begin.into_iter().chain(self.missing().into_iter().map(Step::Put)).chain([Step::Finish]).collect()
     }
 
-    /// The call that `step` makes.
+    /// Makes the call of `step`.
     ///
     /// # Errors
-    /// When the file cannot be read, or there is no session yet.
+    /// If the file cannot be read, or there is no session yet.
     pub fn call(&self, step: Step) -> Result<Call, ClientError> {
         match step {
             Step::Begin => {
@@ -161,7 +162,7 @@ impl Uploader {
         self.session.ok_or_else(|| ClientError::NotBegun { step: format!("{step:?}") })
     }
 
-    /// Takes the raw reply of `step` in.
+    /// Processes the raw reply of `step`.
     ///
     /// # Errors
     /// The canister's refusal, or an answer that differs from the one given to the same call before.
@@ -205,7 +206,7 @@ impl Uploader {
         Ok(Answer::Done)
     }
 
-    /// The canister has hashed so many of the bytes, which must be more than the last time.
+    /// Processes the number of hashed bytes, which must have grown since the last time.
     fn hashed_on(&mut self, hashed: u64, total: u64) -> Result<Answer, ClientError> {
         if self.hashed.is_some_and(|before| hashed <= before) {
             let at = format!("{hashed} of {total} bytes hashed");
@@ -218,7 +219,7 @@ impl Uploader {
     /// Makes one step and waits for its answer.
     ///
     /// # Errors
-    /// As [`Uploader::call`] and [`Uploader::accept`], and when the call is rejected.
+    /// As [`Uploader::call`] and [`Uploader::accept`], and if the call is rejected.
     pub fn step(&mut self, canister: &Canister<'_>, step: Step) -> Result<(), ClientError> {
         loop {
             let reply = canister.call(self.client, self.call(step)?)?;
@@ -228,10 +229,10 @@ impl Uploader {
         }
     }
 
-    /// Asks the canister what has arrived and takes its word for it, as a client does that comes back.
+    /// Asks the canister what has arrived and adopts its answer, as a client does that comes back.
     ///
     /// # Errors
-    /// When there is no session, or the canister does not know it.
+    /// If there is no session, or the canister does not know it.
     pub fn ask(&mut self, canister: &Canister<'_>) -> Result<api::UploadStatus, ClientError> {
         let session = self.session.ok_or_else(|| ClientError::NotBegun { step: "status".into() })?;
         let status = canister.uploads_status(self.client, session)?;

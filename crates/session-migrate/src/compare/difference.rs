@@ -1,4 +1,4 @@
-//! Where two answers differ, down to the field.
+//! Differences between two answers, down to the field.
 
 use candid::types::Label;
 use candid::types::value::{IDLField, IDLValue};
@@ -12,13 +12,14 @@ use crate::trace::Answer;
 pub struct Difference {
     /// The field, such as `Ok.path` or `Ok[].created_at`; empty for the whole.
     pub field: String,
-    /// The one side, as Candid text.
+    /// Side A, as Candid text.
     pub a: String,
-    /// The other side.
+    /// Side B.
     pub b: String,
 }
 
-/// All places in which two answers differ. The words of a rejection are the server's and are not compared.
+/// Returns all places in which two answers differ. The text of a rejection is the server's and is not
+/// compared.
 pub fn differences(a: &Played, b: &Played) -> Vec<Difference> {
     let whole = || vec![Difference { field: String::new(), a: shown(a), b: shown(b) }];
     match (a, b) {
@@ -29,14 +30,14 @@ pub fn differences(a: &Played, b: &Played) -> Vec<Difference> {
             Played::Answered(Answer::Rejected { code: a, .. }),
             Played::Answered(Answer::Rejected { code: b, .. }),
         ) if a == b => Vec::new(),
-        // What was never asked is not the same on both sides.
+        // A call that was not sent does not count as equal.
         (Played::NotSent { .. }, _) | (_, Played::NotSent { .. }) => whole(),
         _ if a == b => Vec::new(),
         _ => whole(),
     }
 }
 
-/// What became of an event, for a person.
+/// Formats the outcome of an event.
 fn shown(played: &Played) -> String {
     match played {
         Played::Done => "no answer".into(),
@@ -47,7 +48,7 @@ fn shown(played: &Played) -> String {
     }
 }
 
-/// All places in which two Candid texts differ.
+/// Returns all places in which two Candid texts differ.
 pub fn differences_of_texts(a: &str, b: &str) -> Vec<Difference> {
     if a == b {
         return Vec::new();
@@ -63,7 +64,7 @@ pub fn differences_of_texts(a: &str, b: &str) -> Vec<Difference> {
     for (a, b) in parsed_a.args.iter().zip(&parsed_b.args) {
         collect("", a, b, &mut found);
     }
-    // The texts differ; so if nothing was found, it is in how they are written.
+    // The texts differ; if no value does, the notation does.
     if found.is_empty() { whole() } else { found }
 }
 
@@ -86,7 +87,7 @@ fn collect(field: &str, a: &IDLValue, b: &IDLValue, found: &mut Vec<Difference>)
     }
 }
 
-/// Field by field; one that only one side has is a difference of its own, so that a rule can name it.
+/// Compares field by field; a field on one side only is a difference of its own, so that a rule can name it.
 fn collect_fields(outer: &str, a: &[IDLField], b: &[IDLField], found: &mut Vec<Difference>) {
     let of = |side: &[IDLField], id: &Label| {
         side.iter().find(|field| field.id == *id).map(|field| field.val.clone())

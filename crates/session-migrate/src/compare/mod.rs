@@ -1,6 +1,6 @@
 //! Differences between what two canisters answered or hold, and the named rules that allow some of them.
 //!
-//! Owns: finding the places that differ, the rules file. Does not own: where the two sides come from.
+//! Owns: finding differences, the rules file. Does not own: where the two sides come from.
 
 mod difference;
 mod record;

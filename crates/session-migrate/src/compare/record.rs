@@ -1,4 +1,4 @@
-//! What was played against what was recorded.
+//! Comparison of played answers with the recorded ones.
 
 use super::{Difference, Tally, differences};
 use crate::replay::Played;
@@ -15,7 +15,7 @@ pub struct Judgement {
     pub wrong: Vec<Mismatch>,
 }
 
-/// An answer that is not the recorded one; side A is the record.
+/// An answer that differs from the recorded one; side A is the record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mismatch {
     /// The line of the trace.
@@ -45,7 +45,7 @@ pub fn with_record(trace: &Trace, played: &[Played], tally: &mut Tally) -> Judge
     judgement
 }
 
-/// The method and the answer of an event that has one.
+/// Returns the method and the answer of an event that has one.
 fn recorded(event: &Event) -> Option<(&str, &Answer)> {
     match &event.what {
         Happening::Call(call) => Some((&call.method, &call.answer)),

@@ -1,4 +1,4 @@
-//! The rules file: which differences are meant, each under a name and with its reason.
+//! The rules file: allowed differences, each with a name and a reason.
 
 use std::path::{Path, PathBuf};
 
@@ -6,23 +6,24 @@ use serde::Deserialize;
 
 use super::Difference;
 
-/// A difference that is meant.
+/// An allowed difference.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
     /// Its name.
     pub name: String,
-    /// Why it is meant.
+    /// Why it is allowed.
     pub reason: String,
     /// Methods, and parts of the state.
     pub of: Vec<String>,
-    /// Fields, as the report names them; one that ends in `*` names all that begin so.
+    /// Fields, as the report names them; `*` at the end matches any suffix.
     pub field: Vec<String>,
-    /// What the one side must say; anything if left out.
+    /// Value of side A; any if omitted.
     pub a: Option<String>,
-    /// What the other side must say; anything if left out.
+    /// Value of side B; any if omitted.
     pub b: Option<String>,
-    /// It is about a trace that was recorded with other modules than it is played on, and no concern of two builds.
+    /// It concerns traces that were recorded with other modules than they are played on, not comparisons of
+    /// two builds.
     #[serde(default)]
     pub replay_only: bool,
 }
@@ -61,10 +62,11 @@ pub struct Rules {
     /// How many more instructions a message may take, whatever the percentage.
     #[serde(default)]
     pub tolerance_instructions: u64,
-    /// On these, and with all workloads, every rule must be needed; on others it may not be. None: on any.
+    /// On these builds, and with all workloads, every rule must be needed; on others it may not be. Absent:
+    /// on any.
     #[serde(default)]
     pub builds: Option<RuleBuilds>,
-    /// Differences that are meant.
+    /// Allowed differences.
     #[serde(default, rename = "rule")]
     pub rules: Vec<Rule>,
     /// Endpoints that may cost more than the tolerance.
@@ -80,7 +82,7 @@ pub enum RuleError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the operating system answered.
+        /// The operating system's error.
         source: std::io::Error,
     },
     /// It does not parse.
@@ -120,7 +122,7 @@ impl Rules {
         let mut seen: Vec<&str> = Vec::new();
         for (name, reason) in rules.names() {
             if seen.contains(&name) {
-                return Err(bad(name, "is there twice"));
+                return Err(bad(name, "occurs twice"));
             }
             if reason.trim().is_empty() {
                 return Err(bad(name, "gives no reason"));
@@ -130,21 +132,21 @@ impl Rules {
         Ok(rules)
     }
 
-    /// Without the rules that are no concern of two builds.
+    /// Removes the rules that do not concern two builds.
     #[must_use]
     pub fn for_two_builds(mut self) -> Rules {
         self.rules.retain(|rule| !rule.replay_only);
         self
     }
 
-    /// The names and reasons of all rules, in the order of the file.
+    /// Iterates over the names and reasons of all rules, in the order of the file.
     pub fn names(&self) -> impl Iterator<Item = (&str, &str)> {
         let differences = self.rules.iter().map(|rule| (rule.name.as_str(), rule.reason.as_str()));
         differences.chain(self.costs.iter().map(|rule| (rule.name.as_str(), rule.reason.as_str())))
     }
 }
 
-/// Whether a field of a rule names this one.
+/// Returns whether a field pattern of a rule matches a field.
 fn names(wanted: &str, field: &str) -> bool {
     wanted.strip_suffix('*').map_or(wanted == field, |beginning| field.starts_with(beginning))
 }
@@ -159,7 +161,7 @@ impl Rule {
     }
 }
 
-/// The rules at work, with how often each has matched.
+/// The rules in use, with how often each has matched.
 #[derive(Clone, Debug)]
 pub struct Tally {
     rules: Rules,
@@ -167,25 +169,26 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// No rule has matched yet.
+    /// Makes a tally without matches.
     pub fn new(rules: Rules) -> Tally {
         let matched = vec![0; rules.names().count()];
         Tally { rules, matched }
     }
 
-    /// The name of the rule that allows a difference, if one does.
+    /// Returns the name of the rule that allows a difference, if there is one.
     pub fn allows(&mut self, of: &str, difference: &Difference) -> Option<String> {
         let found = self.rules.rules.iter().position(|rule| rule.allows(of, difference))?;
         self.count(found);
         self.rules.rules.get(found).map(|rule| rule.name.clone())
     }
 
-    /// How many more instructions a message may take, whatever the percentage.
+    /// Returns how many more instructions a message may take, whatever the percentage.
     pub const fn tolerance_instructions(&self) -> u64 {
         self.rules.tolerance_instructions
     }
 
-    /// How much more an endpoint may cost, percent, and the rule that allows what it does cost, if it takes one.
+    /// Returns how much more an endpoint may cost, percent, and the rule that is needed to allow its cost, if
+    /// any.
     pub fn cost_allowance(&mut self, endpoint: &str, more_percent: f64) -> (u32, Option<String>) {
         let common = self.rules.tolerance_percent;
         let found =
@@ -208,7 +211,7 @@ impl Tally {
         }
     }
 
-    /// Each rule's name and reason, and how often it has matched.
+    /// Iterates over each rule's name and reason, and how often it has matched.
     pub fn uses(&self) -> impl Iterator<Item = (&str, &str, u64)> {
         self.rules.names().zip(&self.matched).map(|((name, reason), matched)| (name, reason, *matched))
     }
@@ -278,7 +281,7 @@ mod tests {
         let error = parse(&FILE.replace("the path is shown", " ")).unwrap_err();
         assert!(error.contains("`path` gives no reason"), "{error}");
         let error = parse(&FILE.replace("\"begin\"", "\"path\"")).unwrap_err();
-        assert!(error.contains("`path` is there twice"), "{error}");
+        assert!(error.contains("`path` occurs twice"), "{error}");
         let error = parse(&FILE.replace("percent = 30", "perzent = 30")).unwrap_err();
         assert!(error.starts_with("rules.toml: ") && error.contains("perzent"), "{error}");
     }

@@ -1,7 +1,7 @@
-//! Reports as one HTML page each, with plots, that needs nothing but itself: no script, no font, no network.
+//! Reports as self-contained HTML pages with plots: no script, no font, no network.
 //!
-//! Owns: the frame of a page, its style, and plots of two sides. Does not own: what a page says; that stands beside each
-//! report. Boundary: text comes in as it is and is escaped here.
+//! Owns: the frame of a page, its style, and plots of two sides. Does not own: the content of a page, which
+//! is beside each report. Boundary: text comes in unescaped and is escaped here.
 
 mod numbers;
 mod plot;
@@ -21,7 +21,7 @@ pub fn page(title: &str, body: &Markup) -> String {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
-                // Whatever a report says, the page loads nothing.
+                // Whatever a report contains, the page loads nothing.
                 meta http-equiv="content-security-policy" content="default-src 'none'; style-src 'unsafe-inline'";
                 title { (title) }
                 style { (PreEscaped(STYLE)) }

@@ -1,16 +1,16 @@
-//! Numbers as people read them.
+//! Human-readable numbers.
 
-/// Instructions with three digits: `1.32 M`.
+/// Formats instructions with three digits: `1.32 M`.
 pub fn instructions(count: u64) -> String {
     scaled(count, 1_000, &["", " k", " M", " B", " T"])
 }
 
-/// Bytes with three digits: `1.72 MiB`.
+/// Formats bytes with three digits: `1.72 MiB`.
 pub fn bytes(count: u64) -> String {
     scaled(count, 1_024, &[" B", " KiB", " MiB", " GiB", " TiB"])
 }
 
-/// A change with its sign: `-41.2 %`.
+/// Formats a change with its sign: `-41.2 %`.
 pub fn percent(change: f64) -> String {
     format!("{change:+.1} %")
 }
@@ -18,7 +18,7 @@ pub fn percent(change: f64) -> String {
 fn scaled(count: u64, step: u64, units: &[&str]) -> String {
     let mut value = count as f64;
     let mut unit = 0;
-    // What would be shown as 1000 is 1.00 of the next unit.
+    // A value that would be shown as 1000 is 1.00 of the next unit.
     while value >= step as f64 - 0.5 && unit + 1 < units.len() {
         value /= step as f64;
         unit += 1;

@@ -1,14 +1,14 @@
-//! A plot of bars: for each thing that was measured a row, with side A above side B, on one axis for all.
+//! Bar plots: a row for each measurement, with side A above side B, on one common axis.
 //!
-//! Only the bars are drawn; names and numbers are text of the page, so that the plot is as wide as the screen, and its
-//! letters are not.
+//! Only the bars are drawn; names and numbers are text of the page, so that the plot is as wide as the screen
+//! while its letters keep their size.
 
 use maud::{Markup, html};
 
-/// The inner width of a drawing; it is stretched to what there is.
+/// The inner width of a drawing; it is stretched to the available width.
 const WIDTH: f64 = 1_000.0;
 
-/// From one bar to the next; 16 are the height of a letter.
+/// Distance from one bar to the next; 16 is the height of a letter.
 const BAR_PITCH: f64 = 15.0;
 
 const BAR_HEIGHT: f64 = 11.0;
@@ -18,16 +18,16 @@ const BAR_HEIGHT: f64 = 11.0;
 pub enum Scale {
     /// From 0, in equal steps: lengths can be compared.
     Linear,
-    /// In powers of ten: what differs by much fits on one axis.
+    /// In powers of ten: values of different magnitudes fit on one axis.
     Logarithmic,
 }
 
-/// What is drawn in one row.
+/// The content of one row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
     /// What was measured.
     pub name: String,
-    /// Behind the name, smaller.
+    /// Text after the name, smaller.
     pub detail: String,
     /// The bars, from above.
     pub bars: Vec<Bar>,
@@ -42,11 +42,11 @@ pub struct Bar {
     pub side: Side,
     /// Its length.
     pub length: u64,
-    /// How far a thin line goes, which begins at the end of the bar.
+    /// End of a thin line that begins at the end of the bar.
     pub reach: u64,
 }
 
-/// Which of two things is measured.
+/// The side that is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     /// The one.
@@ -65,7 +65,7 @@ impl Side {
 }
 
 impl Bar {
-    /// A bar without a line.
+    /// Makes a bar without a line.
     pub fn new(side: Side, length: u64) -> Self {
         Bar { side, length, reach: length }
     }
@@ -93,7 +93,7 @@ impl Axis {
         }
     }
 
-    /// Where a value is, from 0 to 1.
+    /// Returns the position of a value, from 0 to 1.
     fn place(&self, value: u64) -> f64 {
         let value = match self.scale {
             Scale::Linear => value as f64,
@@ -103,7 +103,7 @@ impl Axis {
         ((value - self.lowest) / (self.highest - self.lowest)).clamp(0.0, 1.0)
     }
 
-    /// Where lines are drawn, and the values there.
+    /// Returns the positions of the grid lines, and the values there.
     fn marks(&self) -> Vec<(f64, u64)> {
         let values: Vec<u64> = match self.scale {
             Scale::Linear => {

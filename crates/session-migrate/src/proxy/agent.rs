@@ -1,6 +1,6 @@
-//! Requests of agents, in the words of PocketIC's protocol: the interface of the Internet Computer, in CBOR.
+//! Translation of agents' requests (the interface of the Internet Computer, in CBOR) to PocketIC's protocol.
 //!
-//! Signatures and certificates are read as they come. The server verifies the ones, the agent the others.
+//! Signatures and certificates are not verified here: the server verifies the former, the agent the latter.
 
 use candid::Principal;
 use ic_certification::{Certificate, Label, LookupResult};
@@ -10,10 +10,10 @@ use ic_transport_types::{
 use pocket_ic::common::rest::{RawCanisterCall, RawCanisterResult, RawEffectivePrincipal, RawMessageId};
 use pocket_ic::{ErrorCode, RejectCode, RejectResponse};
 
-/// The part of the state tree that tells about calls.
+/// The part of the state tree that has the status of calls.
 const REQUEST_STATUS: &[u8] = b"request_status";
 
-/// An update call, and the id that agent and server know it by.
+/// Reads an update call, and its id.
 pub(super) fn call(body: &[u8]) -> Option<(RawCanisterCall, RawMessageId)> {
     let content = content(body)?;
     let id = ic_transport_types::to_request_id(&content).ok()?;
@@ -22,7 +22,7 @@ pub(super) fn call(body: &[u8]) -> Option<(RawCanisterCall, RawMessageId)> {
     Some((raw_call(sender, canister_id, method_name, arg), message))
 }
 
-/// A query.
+/// Reads a query.
 pub(super) fn query(body: &[u8]) -> Option<RawCanisterCall> {
     let EnvelopeContent::Query { sender, canister_id, method_name, arg, .. } = content(body)? else {
         return None;
@@ -30,14 +30,14 @@ pub(super) fn query(body: &[u8]) -> Option<RawCanisterCall> {
     Some(raw_call(sender, canister_id, method_name, arg))
 }
 
-/// The calls whose outcome a request for parts of the state asks for.
+/// Returns the calls whose status a `read_state` request asks for.
 pub(super) fn asked_about(body: &[u8]) -> Option<Vec<RawMessageId>> {
     let EnvelopeContent::ReadState { paths, .. } = content(body)? else { return None };
     let asked = paths.iter().filter_map(|path| match path.as_slice() {
         [status, id, ..] if status.as_bytes() == REQUEST_STATUS => Some(id),
         _ => None,
     });
-    // Whose canister it was is known where the call was sent.
+    // The canister is known from where the call was sent.
     Some(asked.map(|id: &Label| message(Principal::management_canister(), id.as_bytes().to_vec())).collect())
 }
 
@@ -65,7 +65,8 @@ fn effective(canister: Principal) -> RawEffectivePrincipal {
     RawEffectivePrincipal::CanisterId(canister.as_slice().to_vec())
 }
 
-/// What the answer to a call tells; `Some(None)` when the outcome is to be asked for, none for no such answer.
+/// Reads the answer to a call; `Some(None)` if the outcome must be read later, `None` if it is not such an
+/// answer.
 pub(super) fn called(body: &[u8], message: &RawMessageId) -> Option<Option<RawCanisterResult>> {
     match serde_cbor::from_slice(body).ok()? {
         TransportCallResponse::Replied { certificate } => {
@@ -78,7 +79,7 @@ pub(super) fn called(body: &[u8], message: &RawMessageId) -> Option<Option<RawCa
     }
 }
 
-/// What the answer to a query tells.
+/// Reads the answer to a query.
 pub(super) fn queried(body: &[u8]) -> Option<RawCanisterResult> {
     match serde_cbor::from_slice(body).ok()? {
         QueryResponse::Replied { reply, .. } => Some(RawCanisterResult::Ok(reply.arg)),
@@ -88,13 +89,13 @@ pub(super) fn queried(body: &[u8]) -> Option<RawCanisterResult> {
     }
 }
 
-/// The part of the state that was asked for.
+/// Reads the certificate of a `read_state` answer.
 pub(super) fn state(body: &[u8]) -> Option<Certificate> {
     let ReadStateResponse { certificate } = serde_cbor::from_slice(body).ok()?;
     serde_cbor::from_slice(&certificate).ok()
 }
 
-/// What came of a call, if this part of the state tells it.
+/// Returns the outcome of a call, if this part of the state has it.
 pub(super) fn outcome(state: &Certificate, message: &RawMessageId) -> Option<RawCanisterResult> {
     let told = |what: &str| {
         let path = [REQUEST_STATUS, &message.message_id, what.as_bytes()];
@@ -111,7 +112,8 @@ pub(super) fn outcome(state: &Certificate, message: &RawMessageId) -> Option<Raw
     }
 }
 
-/// A rejection with the IC's error code, such as `IC0503`; its first digit that counts is the class of the rejection.
+/// Makes a rejection with the IC's error code, such as `IC0503`; its first significant digit is the class of
+/// the rejection.
 fn rejection(code: Option<&str>, message: String, certified: bool) -> Option<RawCanisterResult> {
     let code: u64 = code?.strip_prefix("IC")?.parse().ok()?;
     Some(RawCanisterResult::Err(RejectResponse {

@@ -1,4 +1,4 @@
-//! Why nothing could be recorded.
+//! Errors of a recording.
 
 use std::net::SocketAddr;
 
@@ -7,7 +7,7 @@ use crate::trace::TraceError;
 /// The proxy did not start, or there is no trace.
 #[derive(Debug, thiserror::Error)]
 pub enum ProxyError {
-    /// The address of the server is none that can be spoken to.
+    /// The address of the server is not usable.
     #[error("--server {url}: {detail}")]
     Url {
         /// The address.
@@ -20,15 +20,15 @@ pub enum ProxyError {
     Unreachable {
         /// The address.
         url: String,
-        /// What happened instead.
+        /// The error.
         detail: String,
     },
     /// The proxy cannot listen.
     #[error("cannot listen on {address}: {source}")]
     Listen {
-        /// Where.
+        /// The address.
         address: SocketAddr,
-        /// Why not.
+        /// The error.
         source: std::io::Error,
     },
     /// The threads of the proxy could not be started.
@@ -46,7 +46,7 @@ pub enum ProxyError {
 }
 
 impl ProxyError {
-    /// True when what the user gave is at fault, not the machine.
+    /// Returns whether the user's input is at fault, not the machine.
     pub fn is_usage(&self) -> bool {
         match self {
             ProxyError::Url { .. } => true,

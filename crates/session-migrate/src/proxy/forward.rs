@@ -1,4 +1,4 @@
-//! Handing requests on, and answers back, as they are.
+//! Forwarding of requests and answers, unchanged.
 
 use std::sync::Arc;
 
@@ -20,11 +20,11 @@ use super::gateway::{self, Gateways};
 use super::protocol::{Action, InstanceId, Operation, OperationId, Route, json};
 use super::watch::{Begun, Watch};
 
-/// What all requests share.
+/// State shared by all requests.
 pub(super) struct Forward {
     client: Client<HttpConnector, Body>,
     server: Authority,
-    /// None once the recording is over.
+    /// Absent once the recording is over.
     watch: Mutex<Option<Watch>>,
     pub gateways: Mutex<Gateways>,
 }
@@ -35,7 +35,7 @@ impl Forward {
         Forward { client, server, watch: Mutex::new(Some(watch)), gateways: Mutex::default() }
     }
 
-    /// Ends the recording; requests still go on.
+    /// Ends the recording; requests are still forwarded.
     pub async fn end(&self) -> Option<Watch> {
         self.watch.lock().await.take()
     }
@@ -47,24 +47,24 @@ impl Forward {
     }
 }
 
-/// A port that requests come in by: the proxy's own, or one before a gateway.
+/// A listening port: the proxy's own, or one before a gateway.
 #[derive(Clone)]
 pub(super) struct Door {
     pub forward: Arc<Forward>,
-    /// Where its requests go on to.
+    /// Where its requests are forwarded.
     to: Authority,
     /// The instance behind a gateway.
     gateway_of: Option<InstanceId>,
 }
 
 impl Door {
-    /// The proxy's own.
+    /// Makes the proxy's own.
     pub fn of_server(forward: Arc<Forward>) -> Door {
         let to = forward.server.clone();
         Door { forward, to, gateway_of: None }
     }
 
-    /// One before the gateway at `to`.
+    /// Makes one before the gateway at `to`.
     pub fn of_gateway(&self, to: Authority, instance: InstanceId) -> Door {
         Door { forward: self.forward.clone(), to, gateway_of: Some(instance) }
     }
@@ -81,7 +81,7 @@ impl Door {
         }
     }
 
-    /// The server's answer, whatever it is.
+    /// Returns the server's answer, whatever it is.
     pub async fn pass(&self, mut request: Request) -> Response {
         let target = Uri::builder()
             .scheme(Scheme::HTTP)
@@ -98,7 +98,7 @@ impl Door {
         }
     }
 
-    /// The same with the answer's body read as a whole.
+    /// Returns the same with the answer's body read completely.
     pub async fn pass_whole(&self, request: Request) -> (Response, Bytes) {
         let (parts, body) = self.pass(request).await.into_parts();
         match to_bytes(body, usize::MAX).await {
@@ -122,7 +122,8 @@ impl Door {
             return self.pass(request).await;
         };
         let begun = watch.before(instance, operation).await;
-        // Calls reach the server in the order in which they are written down. Who waits for an answer holds up nobody.
+        // Calls reach the server in the order in which they are recorded. Waiting for an answer blocks nobody
+        // else.
         let (response, body) = if action.takes_its_time() {
             drop(guard);
             let answer = self.pass_whole(request).await;
@@ -137,7 +138,7 @@ impl Door {
         response
     }
 
-    /// Asks for the result of an operation that went on.
+    /// Asks for the result of an operation that continues on the server.
     async fn progress(&self, operation: &OperationId, request: Request) -> Response {
         let (response, body) = self.pass_whole(request).await;
         if response.status() == StatusCode::OK
@@ -171,11 +172,11 @@ impl Door {
     }
 }
 
-/// Takes the server's answer to an operation.
+/// Processes the server's answer to an operation.
 async fn settle(watch: &mut Watch, begun: Begun, status: StatusCode, body: &Bytes) {
     match status {
         StatusCode::OK => watch.done(begun, body).await,
-        // The server has it, and the agent will ask.
+        // The server has accepted it, and the agent will ask.
         StatusCode::ACCEPTED if begun.is_call_of_agent() => {}
         StatusCode::ACCEPTED => match json(body) {
             Some(id) => watch.goes_on(id, begun),
@@ -200,14 +201,14 @@ async fn handle(State(door): State<Door>, request: Request) -> Response {
     if route == Route::Other {
         return door.pass(request).await;
     }
-    // What was sent goes to the server and into the trace, although the client may hang up before the answer comes.
+    // A request is forwarded and recorded even if the client disconnects before the answer.
     match tokio::spawn(door.answer(route, request)).await {
         Ok(response) => response,
         Err(error) => failed(StatusCode::INTERNAL_SERVER_ERROR, &error),
     }
 }
 
-/// A request with its body read as a whole.
+/// Reads the body of a request completely.
 pub(super) async fn whole(request: Request) -> Result<(Request, Bytes), Response> {
     let (parts, body) = request.into_parts();
     match to_bytes(body, usize::MAX).await {
@@ -216,7 +217,7 @@ pub(super) async fn whole(request: Request) -> Result<(Request, Bytes), Response
     }
 }
 
-/// An answer with another body.
+/// Replaces the body of an answer.
 pub(super) fn with_body(mut response: Response, body: Bytes) -> Response {
     response.headers_mut().remove(CONTENT_LENGTH);
     *response.body_mut() = Body::from(body);

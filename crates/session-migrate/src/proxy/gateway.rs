@@ -1,7 +1,7 @@
-//! HTTP gateways. Agents come to a port that the server opens for them, so the proxy opens one before it.
+//! HTTP gateways. Agents connect to a port that the server opens for them, so the proxy opens one before it.
 //!
-//! Owns: the ports before the gateways of the server, and what requests and answers say about ports. Boundary: a gateway
-//! that speaks TLS is left alone, since what goes through it cannot be read.
+//! Owns: the ports before the gateways of the server, and ports in requests and answers. Boundary: a gateway
+//! that uses TLS is left alone, since its traffic cannot be read.
 
 use std::collections::HashMap;
 use std::net::TcpListener;
@@ -19,10 +19,10 @@ use tokio::task::JoinHandle;
 use super::forward::{Door, serve, whole, with_body};
 use super::protocol::{GatewayId, InstanceId, Opening};
 
-/// Where gateways listen that are not told where.
+/// Default host of gateways.
 const DEFAULT_HOST: &str = "127.0.0.1";
 
-/// The ports that are open before gateways.
+/// The open ports before gateways.
 #[derive(Debug, Default)]
 pub(super) struct Gateways(HashMap<GatewayId, Gateway>);
 
@@ -32,7 +32,7 @@ struct Gateway {
     serving: JoinHandle<()>,
 }
 
-/// Has the server open a gateway, and opens a port before it.
+/// Lets the server open a gateway, and opens a port before it.
 pub(super) async fn open(door: &Door, opening: Opening, request: Request) -> Response {
     let (mut request, body) = match whole(request).await {
         Ok(read) => read,
@@ -64,7 +64,7 @@ pub(super) async fn open(door: &Door, opening: Opening, request: Request) -> Res
 }
 
 async fn out_of_reach(door: &Door, why: &str) {
-    door.forward.note(format!("what went through a gateway is not in the trace: {why}")).await;
+    door.forward.note(format!("calls through a gateway are not in the trace: {why}")).await;
 }
 
 /// A request for a gateway, with the port that it asks for already open.
@@ -72,12 +72,12 @@ struct Wanted {
     /// The request, which leaves the port to the server.
     body: Bytes,
     listener: TcpListener,
-    /// None where the answer will tell it.
+    /// Absent if only the answer will tell it.
     instance: Option<InstanceId>,
     opening: Opening,
 }
 
-/// What a request says about a gateway, as far as it matters here.
+/// The relevant part of a gateway's configuration.
 #[derive(Deserialize)]
 struct Config {
     ip_addr: Option<String>,
@@ -87,7 +87,7 @@ struct Config {
 }
 
 impl Opening {
-    /// Where a request says what gateway it wants.
+    /// Path of the configuration in a request.
     fn config(self) -> &'static str {
         match self {
             Opening::Alone => "",
@@ -95,7 +95,7 @@ impl Opening {
         }
     }
 
-    /// Where an answer says which gateway there is.
+    /// Path of the gateway's description in an answer.
     fn info(self) -> &'static str {
         match self {
             Opening::Alone => "/Created",
@@ -105,10 +105,8 @@ impl Opening {
 }
 
 impl Wanted {
-    /// None for a request that wants no gateway before an instance.
-    ///
-    /// # Errors
-    /// Why the proxy cannot be before this gateway.
+    /// Returns `None` for a request that opens no gateway before an instance; the error says why the proxy
+    /// cannot be before this gateway.
     fn read(opening: Opening, body: &[u8]) -> Option<Result<Wanted, String>> {
         let mut request: Value = serde_json::from_slice(body).ok()?;
         let asked = request.pointer_mut(opening.config()).filter(|asked| !asked.is_null())?;
@@ -158,7 +156,7 @@ impl Wanted {
     }
 }
 
-/// Whether an answer says that there is a gateway; its port is the server's.
+/// Reads the gateway in an answer, if there is one; its port is the server's.
 fn opened(opening: Opening, answer: &[u8]) -> Option<(Value, HttpGatewayInfo)> {
     let answer: Value = serde_json::from_slice(answer).ok()?;
     let info = HttpGatewayInfo::deserialize(answer.pointer(opening.info())?).ok()?;
@@ -166,16 +164,16 @@ fn opened(opening: Opening, answer: &[u8]) -> Option<(Value, HttpGatewayInfo)> {
 }
 
 impl Gateways {
-    /// Closes the port before a gateway. By the time this returns it is free.
+    /// Closes the port before a gateway. It is free when this returns.
     pub async fn close(&mut self, id: &str) {
         if let Some(Gateway { serving, .. }) = self.0.remove(id) {
             serving.abort();
-            // It was cancelled; there is nothing else to hear.
+            // It was cancelled; nothing else can be reported.
             let _ = serving.await;
         }
     }
 
-    /// The server's list of gateways, with the ports that clients know.
+    /// Returns the server's list of gateways, with the ports that clients know.
     pub fn list(&self, answer: &[u8]) -> Option<Bytes> {
         let mut list: Vec<Value> = serde_json::from_slice(answer).ok()?;
         for told in &mut list {

@@ -1,19 +1,19 @@
-//! Calls of the management canister that change what a canister is.
+//! Calls of the management canister that change a canister.
 
 use candid::{CandidType, Deserialize, Principal, Reserved};
 
 /// What such a call does to a canister.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Change {
-    /// It is installed, and begins anew.
+    /// It is installed from scratch.
     Install,
-    /// It goes on with another module.
+    /// It continues with another module.
     Upgrade,
     /// It stops.
     Stop,
     /// It runs again.
     Start,
-    /// It is emptied, deleted, or set to a state that no trace tells.
+    /// It is emptied, deleted, or set to a state that is not in the trace.
     Replace,
 }
 
@@ -51,7 +51,7 @@ impl Mode {
     }
 }
 
-/// Which canister a call changes, and how. None for calls that change none, or that do not decode.
+/// Returns which canister a call changes, and how. `None` for calls that change none, or that do not decode.
 pub(super) fn change(method: &str, arg: &[u8]) -> Option<(Principal, Change)> {
     let of_canister = |change| {
         let OfCanister { canister_id } = candid::decode_one(arg).ok()?;

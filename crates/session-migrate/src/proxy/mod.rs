@@ -1,12 +1,14 @@
-//! A proxy in front of any PocketIC server that writes down what clients do to an upload canister.
+//! A recording proxy in front of any PocketIC server: writes the calls of clients to an upload canister as a
+//! trace.
 //!
-//! Whoever tests against a server by its address tests against the proxy's instead, and notices nothing: requests go on as
-//! they came, and answers come back as they are. Agents find the proxy before the HTTP gateways that the server opens. The
-//! first upload canister that is installed or called is the one that is recorded.
+//! Tests that use a server by its address use the proxy's instead, and notice nothing: requests and answers
+//! are passed on unchanged. Agents connect to the proxy's ports before the HTTP gateways that the server
+//! opens. The first upload canister that is installed or called is recorded.
 //!
-//! Owns: forwarding, the ports before gateways, and which requests are calls of the canister, of PocketIC's own protocol or
-//! of agents. Does not own: what a trace looks like ([`crate::trace`]). Boundary: the server is asked nothing that changes
-//! it, and a trace that cannot be written fails no request; that is told at the end.
+//! Owns: forwarding, the ports before gateways, and which requests are calls of the canister, of PocketIC's
+//! own protocol or of agents. Does not own: the trace format ([`crate::trace`]). Boundary: the proxy asks the
+//! server nothing that changes it, and a trace that cannot be written fails no request; that is reported at
+//! the end.
 
 mod agent;
 mod error;

@@ -1,4 +1,4 @@
-//! Which requests of the PocketIC protocol matter to a recording.
+//! The requests of the PocketIC protocol that matter to a recording.
 
 use axum::http::Method;
 use pocket_ic::RejectResponse;
@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::agent;
 
-/// Number of an instance, as its path says it.
+/// Number of an instance, as in its path.
 pub(super) type InstanceId = String;
 
 /// A request by its method and path.
@@ -22,25 +22,25 @@ pub(super) enum Route {
     Opens(Opening),
     /// It closes a gateway.
     Closes(GatewayId),
-    /// It asks which gateways there are.
+    /// It lists the gateways.
     Gateways,
     /// Everything else.
     Other,
 }
 
-/// Number of a gateway, as its path says it.
+/// Number of a gateway, as in its path.
 pub(super) type GatewayId = String;
 
 /// How a gateway is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Opening {
-    /// Before an instance that is there.
+    /// Before an existing instance.
     Alone,
     /// Together with a new instance.
     WithInstance,
 }
 
-/// What a request wants of an instance.
+/// What a request does with an instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Action {
     Submit,
@@ -59,7 +59,7 @@ pub(super) enum Action {
 }
 
 impl Action {
-    /// Whether a request is on its way until something else has happened, so that others must not wait for it.
+    /// Returns whether a request may have to wait for another one, so that others must not wait for it.
     pub fn takes_its_time(self) -> bool {
         match self {
             Action::Await
@@ -76,11 +76,11 @@ impl Action {
         }
     }
 
-    /// Of a request to `/api`, about a canister or, for the management canister alone, about a subnet.
+    /// Parses a request to `/api`, about a canister or, for the management canister alone, about a subnet.
     fn of_agent(path: &[&str]) -> Option<Action> {
         let [version, "canister" | "subnet", _, what] = path else { return None };
         Some(match *what {
-            // From version 3 on the answer is waited for.
+            // From version 3 on the call waits for the answer.
             "call" => Action::AgentCall { waits: *version != "v2" },
             "query" => Action::AgentQuery,
             "read_state" => Action::AgentReadState,
@@ -89,7 +89,7 @@ impl Action {
     }
 }
 
-/// Names an operation that goes on: the state it began in, and its own number.
+/// Identifies an operation that continues on the server: the state it began in, and its own number.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
 pub(super) struct OperationId {
     pub state_label: String,
@@ -97,7 +97,7 @@ pub(super) struct OperationId {
 }
 
 impl Route {
-    /// Of a request to the server.
+    /// Parses a request to the server.
     pub fn of(method: &Method, path: &str) -> Route {
         let parts = parts(path);
         if *method == Method::GET {
@@ -138,7 +138,7 @@ impl Route {
         }
     }
 
-    /// Of a request to a gateway before an instance.
+    /// Parses a request to a gateway before an instance.
     pub fn at_gateway(instance: &str, method: &Method, path: &str) -> Route {
         match parts(path).as_slice() {
             ["api", of_agent @ ..] if *method == Method::POST => Action::of_agent(of_agent)
@@ -152,7 +152,7 @@ fn parts(path: &str) -> Vec<&str> {
     path.split('/').filter(|part| !part.is_empty()).collect()
 }
 
-/// What is asked, with the body read.
+/// An operation, with its body read.
 #[derive(Clone, Debug)]
 pub(super) enum Operation {
     Submit(RawCanisterCall),
@@ -168,7 +168,7 @@ pub(super) enum Operation {
 }
 
 impl Operation {
-    /// None for a body that the server will not understand either.
+    /// Returns `None` for a body that the server will not understand either.
     pub fn read(action: Action, body: &[u8]) -> Option<Operation> {
         Some(match action {
             Action::Submit => Operation::Submit(json(body)?),
@@ -188,10 +188,10 @@ impl Operation {
     }
 }
 
-/// What the server answers to a submitted call.
+/// The server's answer to a submitted call.
 pub(super) type Submitted = Result<RawMessageId, RejectResponse>;
 
-/// A body; none for another one.
+/// Parses a body; `None` for another type.
 pub(super) fn json<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
     serde_json::from_slice(body).ok()
 }

@@ -7,7 +7,7 @@ use pocket_ic::common::rest::{RawCanisterResult, RawMessageId};
 
 use crate::trace::{Happening, Kind};
 
-/// A call on its way, or done.
+/// A call, in flight or answered.
 #[derive(Clone, Debug)]
 pub(super) struct Sent {
     /// When it was sent, nanoseconds since 1970.
@@ -16,21 +16,21 @@ pub(super) struct Sent {
     pub caller: Principal,
     pub method: String,
     pub arg: Vec<u8>,
-    /// Sent before those before it were answered.
+    /// Sent before earlier calls were answered.
     pub together: bool,
     pub answer: Answered,
 }
 
-/// What came of a call.
+/// Outcome of a call.
 #[derive(Clone, Debug)]
 pub(super) enum Answered {
-    /// Nothing yet; the server knows it by this id.
+    /// Not answered yet; the server knows it by this id.
     NotYet(RawMessageId),
     /// Reply or rejection.
     With(RawCanisterResult),
 }
 
-/// What is written as one line.
+/// An item that is written as one line.
 #[derive(Clone, Debug)]
 pub(super) enum Item {
     Call(Sent),
@@ -45,7 +45,7 @@ impl Queue {
         self.0.push_back(item);
     }
 
-    /// The calls that are not answered.
+    /// Iterates over the calls that are not answered.
     pub fn outstanding(&self) -> impl Iterator<Item = (&RawMessageId, Principal)> {
         self.0.iter().filter_map(|item| match item {
             Item::Call(Sent { answer: Answered::NotYet(message), caller, .. }) => Some((message, *caller)),
@@ -53,7 +53,7 @@ impl Queue {
         })
     }
 
-    /// Takes the answer to a submitted call. A message that is not waited for changes nothing.
+    /// Adds the answer to a submitted call. An unknown message changes nothing.
     pub fn answer(&mut self, message: &[u8], result: RawCanisterResult) {
         let waiting = self.0.iter_mut().find_map(|item| match item {
             Item::Call(Sent { answer, .. }) => match answer {
@@ -67,7 +67,7 @@ impl Queue {
         }
     }
 
-    /// Takes back a call that the server did not take after all.
+    /// Removes a call that the server did not accept after all.
     pub fn withdraw(&mut self, message: &[u8]) {
         self.0.retain(|item| match item {
             Item::Call(Sent { answer: Answered::NotYet(id), .. }) => id.message_id != message,
@@ -75,7 +75,7 @@ impl Queue {
         });
     }
 
-    /// The next item that nothing before it holds up.
+    /// Returns the next item that is not waiting for an earlier one.
     pub fn next(&mut self) -> Option<Item> {
         match self.0.front()? {
             Item::Call(Sent { answer: Answered::NotYet(_), .. }) => None,
@@ -83,7 +83,7 @@ impl Queue {
         }
     }
 
-    /// Gives up the calls that are not answered; returns how many they were.
+    /// Drops the calls that are not answered; returns how many they were.
     pub fn give_up(&mut self) -> usize {
         let before = self.0.len();
         self.0.retain(|item| !matches!(item, Item::Call(Sent { answer: Answered::NotYet(_), .. })));

@@ -1,4 +1,4 @@
-//! The canister that is recorded: which one it is, what becomes of it, and where its trace ends.
+//! The recorded canister: which one it is, how it changes, and where its trace ends.
 
 use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
@@ -25,7 +25,7 @@ pub struct Recorded {
     pub build: String,
     /// Calls in the trace, updates and queries.
     pub calls: u64,
-    /// What the trace does not tell, one sentence each.
+    /// What the trace does not contain, one sentence each.
     pub notes: BTreeSet<String>,
 }
 
@@ -40,13 +40,13 @@ struct Subject {
 pub(super) struct Recording {
     upstream: Upstream,
     out: PathBuf,
-    /// The canister that was asked for; none: the first upload canister that comes.
+    /// The requested canister; absent: the first upload canister that is seen.
     wanted: Option<Principal>,
     subject: Option<Subject>,
-    /// Canisters that are no upload canisters.
+    /// Canisters that are not upload canisters.
     others: HashSet<(InstanceId, Principal)>,
     last_time: u64,
-    /// Whether the trace says that the time goes on by itself.
+    /// Whether the trace says that the clock advances by itself.
     clock_ran: bool,
     pub transcript: Transcript,
 }
@@ -65,17 +65,17 @@ impl Recording {
         }
     }
 
-    /// Whether calls of this canister go into the trace.
+    /// Returns whether calls of this canister go into the trace.
     pub fn records(&self, instance: &str, canister: Principal) -> bool {
         self.is_on(instance) && self.subject.as_ref().is_some_and(|it| it.canister == canister)
     }
 
-    /// Whether the recorded canister is on this instance.
+    /// Returns whether the recorded canister is on this instance.
     pub fn is_on(&self, instance: &str) -> bool {
         self.transcript.is_open() && self.subject.as_ref().is_some_and(|it| it.instance == instance)
     }
 
-    /// The instance's time. Where the server does not tell, it is what it was.
+    /// Returns the instance's time; the last known time if the server does not tell.
     pub async fn now(&mut self, instance: &str) -> u64 {
         if let Some(time) = self.upstream.time(instance).await {
             self.last_time = time;
@@ -83,8 +83,8 @@ impl Recording {
         self.last_time
     }
 
-    /// Begins the trace with this canister, if none is recorded and it is an upload canister. `fresh`: it was installed
-    /// just now.
+    /// Begins the trace with this canister, if none is recorded and it is an upload canister. `fresh`: it was
+    /// installed just now.
     pub async fn look_at(&mut self, instance: &str, canister: Principal, fresh: bool) {
         let key = (instance.to_owned(), canister);
         let unwanted = self.wanted.is_some_and(|wanted| wanted != canister);
@@ -99,7 +99,7 @@ impl Recording {
         let controllers = self.upstream.controllers(instance, canister).await;
         let source = format!("a proxy before {}", self.upstream.url());
         if !fresh {
-            self.transcript.note("the canister was there before the trace, and may have held something then");
+            self.transcript.note("the canister existed before the trace, and may have held something then");
         }
         self.transcript.begin(&self.out, Header::new(start, &build, source, controllers));
         self.subject = Some(Subject { instance: instance.into(), canister, build });
@@ -108,16 +108,16 @@ impl Recording {
         }
     }
 
-    /// The time of an instance goes on by itself.
+    /// Records that the time of an instance advances by itself.
     pub async fn clock_runs(&mut self, instance: &str) {
         if self.is_on(instance) && !std::mem::replace(&mut self.clock_ran, true) {
-            self.transcript.note("the time went on by itself, so no answer after that tells one, and timers may come at other calls");
+            self.transcript.note("the time advanced by itself, so later answers contain no times, and timers may run between other calls");
             let at = self.now(instance).await;
             self.transcript.push(Item::Happening { at, what: Happening::ClockRuns });
         }
     }
 
-    /// A canister was changed.
+    /// Records a change of a canister.
     pub async fn change(&mut self, instance: &str, canister: Principal, change: Change) {
         if change == Change::Install {
             self.others.remove(&(instance.to_owned(), canister));
@@ -143,13 +143,14 @@ impl Recording {
         self.transcript.push(Item::Happening { at, what });
     }
 
-    /// The trace ends here, complete.
+    /// Ends the trace here, complete.
     fn end(&mut self, note: &str) {
         self.transcript.note(note);
         self.transcript.complete();
     }
 
-    /// Whether a call is not answered yet. One may be although nobody has asked for the answer.
+    /// Returns whether a call is not answered yet. It may be answered on the server although nobody has
+    /// asked.
     pub async fn is_waiting(&mut self) -> bool {
         for (message, caller) in self.transcript.outstanding() {
             match self.outcome(&message, caller).await {
@@ -168,7 +169,7 @@ impl Recording {
     /// Completes the trace.
     ///
     /// # Errors
-    /// When no canister was recorded, or the trace could not be written.
+    /// If no canister was recorded, or the trace could not be written.
     pub async fn finish(mut self) -> Result<Recorded, ProxyError> {
         for (message, caller) in self.transcript.outstanding() {
             if let Some(result) = self.outcome(&message, caller).await {

@@ -1,4 +1,5 @@
-//! Writing the trace on a thread of its own: the recorder stays on the thread it was made on, and no client waits for it.
+//! Writes the trace on a thread of its own: the recorder stays on the thread it was made on, and no client
+//! waits for it.
 
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -9,14 +10,14 @@ use pocket_ic::common::rest::RawCanisterResult;
 use super::queue::{Answered, Item, Sent};
 use crate::trace::{Exchange, Header, Recorder, TraceError};
 
-/// A trace in the making.
+/// A trace that is being written.
 pub(super) struct Scribe {
     items: Sender<Item>,
     thread: JoinHandle<Result<u64, TraceError>>,
 }
 
 impl Scribe {
-    /// Begins a trace that will be at `path`. What goes wrong is told by [`Scribe::finish`].
+    /// Begins a trace that will be at `path`. Errors are returned by [`Scribe::finish`].
     pub fn begin(path: PathBuf, header: Header) -> Scribe {
         let (items, received) = channel();
         Scribe { items, thread: std::thread::spawn(move || write(&path, &header, &received)) }
@@ -24,14 +25,14 @@ impl Scribe {
 
     /// Adds an item.
     pub fn take(&self, item: Item) {
-        // The thread ends early only with an error, which is told at the end.
+        // The thread ends early only with an error, which is returned at the end.
         let _ = self.items.send(item);
     }
 
-    /// Completes the trace; says how many calls are in it.
+    /// Completes the trace; returns the number of calls in it.
     ///
     /// # Errors
-    /// When it could not be written; nothing is left then.
+    /// If it could not be written; no file is left then.
     pub fn finish(self) -> Result<u64, TraceError> {
         drop(self.items);
         match self.thread.join() {

@@ -19,36 +19,36 @@ use crate::trace::Writer;
 /// Threads that forward.
 const THREADS: usize = 2;
 
-/// Where from, where to.
+/// Options of the proxy.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where clients come to; port 0 for a free one.
+    /// The address to listen on; port 0 for a free one.
     pub listen: SocketAddr,
     /// The PocketIC server.
     pub server: Url,
-    /// Where the trace will be.
+    /// Path of the trace.
     pub out: PathBuf,
-    /// The canister to record; none: the first upload canister that is installed or called.
+    /// The canister to record; absent: the first upload canister that is installed or called.
     pub canister: Option<Principal>,
 }
 
-/// A proxy at work. Dropped before [`Proxy::stop`] it leaves no trace behind.
+/// A running proxy. Dropped before [`Proxy::stop`] it leaves no trace file.
 pub struct Proxy {
     url: Url,
     forward: Arc<Forward>,
-    /// Always there until the proxy is stopped or dropped.
+    /// Present until the proxy is stopped or dropped.
     runtime: Option<Runtime>,
 }
 
 impl Proxy {
-    /// Starts a proxy on threads of its own. It answers by the time this returns.
+    /// Starts a proxy on threads of its own. It accepts requests when this returns.
     ///
     /// # Errors
-    /// When no server is there, nothing can be listened on, or the trace could not be written.
+    /// If there is no server, it cannot listen, or the trace could not be written.
     pub fn start(options: Options) -> Result<Proxy, ProxyError> {
         let Options { listen, server, out, canister } = options;
         let authority = authority(&server)?;
-        // Found out now, and not when everything has been recorded: an unfinished trace leaves nothing behind.
+        // Checked now, and not after the recording: an unfinished trace leaves no file.
         Writer::check(&out)?;
         let cannot_listen = |source| ProxyError::Listen { address: listen, source };
         let listener = TcpListener::bind(listen).map_err(cannot_listen)?;
@@ -73,7 +73,7 @@ impl Proxy {
         Ok(Proxy { url, forward, runtime: Some(runtime) })
     }
 
-    /// Where clients come to.
+    /// Returns the address that clients use.
     pub fn url(&self) -> &Url {
         &self.url
     }
@@ -81,7 +81,7 @@ impl Proxy {
     /// Waits until the process is asked to end.
     ///
     /// # Errors
-    /// When signals cannot be waited for.
+    /// If signals cannot be awaited.
     pub fn wait_for_signal(&self) -> std::io::Result<()> {
         let Some(runtime) = &self.runtime else { return Ok(()) };
         runtime.block_on(async {
@@ -96,7 +96,7 @@ impl Proxy {
     /// Completes the trace and stops.
     ///
     /// # Errors
-    /// When there is nothing to write, or it cannot be written; nothing is left then.
+    /// If there is nothing to write, or it cannot be written; no file is left then.
     pub fn stop(mut self) -> Result<Recorded, ProxyError> {
         let Some(runtime) = self.runtime.take() else { return Err(ProxyError::NothingCame) };
         let recorded = runtime.block_on(async {
@@ -118,7 +118,7 @@ impl Drop for Proxy {
     }
 }
 
-/// Host and port of a server that can be spoken to.
+/// Returns host and port of a usable server address.
 fn authority(server: &Url) -> Result<Authority, ProxyError> {
     let bad = |detail: String| ProxyError::Url { url: server.to_string(), detail };
     if server.scheme() != "http" || server.path() != "/" {

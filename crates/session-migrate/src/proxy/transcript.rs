@@ -1,4 +1,4 @@
-//! What the trace will say: calls on their way, what is written already, and what is left out.
+//! The transcript: calls in flight, lines already written, and notes about what is left out.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::trace::{Header, TraceError};
 #[derive(Default)]
 pub(super) struct Transcript {
     queue: Queue,
-    /// None before the recording begins, and once it is complete.
+    /// Absent before the recording begins, and once it is complete.
     scribe: Option<Scribe>,
     /// The number of calls, or why there is no trace.
     ended: Option<Result<u64, TraceError>>,
@@ -27,7 +27,7 @@ impl Transcript {
         self.scribe = Some(Scribe::begin(path.to_path_buf(), header));
     }
 
-    /// Whether there is more to come.
+    /// Returns whether the trace is being written.
     pub fn is_open(&self) -> bool {
         self.scribe.is_some()
     }
@@ -37,32 +37,32 @@ impl Transcript {
         self.queue.push(item);
     }
 
-    /// Takes the answer to a submitted call.
+    /// Adds the answer to a submitted call.
     pub fn answer(&mut self, message: &RawMessageId, result: RawCanisterResult) {
         self.queue.answer(&message.message_id, result);
     }
 
-    /// Takes back a call that the server did not take after all.
+    /// Removes a call that the server did not accept after all.
     pub fn withdraw(&mut self, message: &RawMessageId) {
         self.queue.withdraw(&message.message_id);
     }
 
-    /// The calls that are not answered, each with its caller, in the order in which they were sent.
+    /// Returns the calls that are not answered, each with its caller, in the order in which they were sent.
     pub fn outstanding(&self) -> Vec<(RawMessageId, Principal)> {
         self.queue.outstanding().map(|(message, caller)| (message.clone(), caller)).collect()
     }
 
-    /// Whether a call is not answered.
+    /// Returns whether a call is not answered.
     pub fn is_waiting(&self) -> bool {
         self.queue.outstanding().next().is_some()
     }
 
-    /// Says what the trace does not tell.
+    /// Notes what the trace does not contain.
     pub fn note(&mut self, note: impl Into<String>) {
         self.notes.insert(note.into());
     }
 
-    /// Writes what nothing holds up any more.
+    /// Writes what no earlier call delays any more.
     pub fn write_down(&mut self) {
         while let Some(item) = self.queue.next() {
             if let Some(scribe) = &self.scribe {
@@ -84,7 +84,7 @@ impl Transcript {
         }
     }
 
-    /// The number of calls in the completed trace, and the notes. None when it was never begun.
+    /// Returns the number of calls in the completed trace, and the notes. `None` if it was never begun.
     pub fn outcome(self) -> Option<Result<(u64, BTreeSet<String>), TraceError>> {
         let ended = self.ended?;
         Some(ended.map(|calls| (calls, self.notes)))

@@ -1,4 +1,4 @@
-//! What the proxy itself asks of the server; nothing of it changes an instance.
+//! The proxy's own requests to the server; none of them changes an instance.
 
 use std::time::{Duration, Instant};
 
@@ -15,14 +15,13 @@ use upload_canister::api::BuildInfo;
 use super::ProxyError;
 use super::protocol::OperationId;
 
-/// A server that is busy with an instance, or not done yet, offers nothing to wait on: its clients come again after so
-/// long.
+/// A busy server offers nothing to wait on: its clients retry after this time.
 const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
-/// How long it is asked again; as long as its clients do.
+/// How long to retry, the same as its clients.
 const BUSY_LIMIT: Duration = Duration::from_secs(300);
 
-/// The server behind the proxy.
+/// The server that the proxy forwards to.
 #[derive(Clone, Debug)]
 pub(super) struct Upstream {
     client: Client,
@@ -38,7 +37,7 @@ impl Upstream {
         &self.url
     }
 
-    /// Whether a PocketIC server is there.
+    /// Checks that a PocketIC server is there.
     pub async fn check(&self) -> Result<(), ProxyError> {
         let unreachable = |detail: String| ProxyError::Unreachable { url: self.url.to_string(), detail };
         let answer = self.client.get(self.at("status")).send().await;
@@ -48,18 +47,18 @@ impl Upstream {
         }
     }
 
-    /// The time of an instance, nanoseconds since 1970.
+    /// Returns the time of an instance, nanoseconds since 1970.
     pub async fn time(&self, instance: &str) -> Option<u64> {
         let time: RawTime = self.ask(Method::GET, instance, "read/get_time", &()).await?;
         Some(time.nanos_since_epoch)
     }
 
-    /// Whether the time of an instance goes on by itself.
+    /// Returns whether the time of an instance advances by itself.
     pub async fn clock_runs(&self, instance: &str) -> bool {
         self.ask(Method::GET, instance, "auto_progress", &()).await.unwrap_or(false)
     }
 
-    /// Who controls a canister.
+    /// Returns the controllers of a canister.
     pub async fn controllers(&self, instance: &str, canister: Principal) -> Vec<Principal> {
         let canister = RawCanisterId { canister_id: canister.as_slice().to_vec() };
         let found: Option<Vec<RawPrincipalId>> =
@@ -68,7 +67,7 @@ impl Upstream {
         ids.filter_map(|raw| Principal::try_from_slice(&raw.principal_id).ok()).collect()
     }
 
-    /// Which build of the upload canister runs there; none for any other canister.
+    /// Returns the build of the upload canister; `None` for any other canister.
     pub async fn build(&self, instance: &str, canister: Principal) -> Option<String> {
         let call = RawCanisterCall {
             sender: Principal::anonymous().as_slice().to_vec(),
@@ -84,7 +83,7 @@ impl Upstream {
         }
     }
 
-    /// What came of a submitted call, if that is known.
+    /// Returns the outcome of a submitted call, if it is known.
     pub async fn outcome(
         &self,
         instance: &str,
@@ -100,7 +99,7 @@ impl Upstream {
             .flatten()
     }
 
-    /// None for any answer that is not the wanted one.
+    /// Returns `None` for any answer that is not of the wanted type.
     async fn ask<T: DeserializeOwned>(
         &self,
         method: Method,
@@ -116,7 +115,7 @@ impl Upstream {
             let answer = request.try_clone()?.send().await.ok()?;
             match answer.status() {
                 StatusCode::OK => return answer.json().await.ok(),
-                // It goes on with it: from now on the result is asked for.
+                // The operation continues: from now on ask for its result.
                 StatusCode::ACCEPTED => {
                     let OperationId { state_label, op_id } = answer.json().await.ok()?;
                     request = self.client.get(self.at(&format!("read_graph/{state_label}/{op_id}")));

@@ -1,4 +1,4 @@
-//! What the requests of clients mean for the canister that is recorded.
+//! Interpretation of client requests for the recorded canister.
 
 use std::collections::{HashMap, HashSet};
 
@@ -17,20 +17,20 @@ pub(super) struct Watch {
     pub recording: Recording,
     /// Submitted calls of the management canister that change a canister.
     changes: HashMap<(InstanceId, Vec<u8>), (Principal, Change)>,
-    /// Operations that the server goes on with.
+    /// Operations that continue on the server.
     going_on: HashMap<OperationId, Begun>,
-    /// Calls of agents, which send a call again when they have heard nothing; the server does it once.
+    /// Calls of agents, which repeat a call without an answer; the server executes it once.
     by_agents: HashSet<(InstanceId, Vec<u8>)>,
 }
 
-/// An operation that was handed on.
+/// An operation that was forwarded.
 #[derive(Clone, Debug)]
 pub(super) struct Begun {
     instance: InstanceId,
     operation: Operation,
     at: u64,
     together: bool,
-    /// It is a call of an agent that came before.
+    /// It repeats an earlier call of an agent.
     again: bool,
 }
 
@@ -45,7 +45,7 @@ impl Watch {
         Watch { recording, changes: HashMap::new(), going_on: HashMap::new(), by_agents: HashSet::new() }
     }
 
-    /// An operation is about to go to the server.
+    /// Notes an operation that is about to go to the server.
     pub async fn before(&mut self, instance: InstanceId, operation: Operation) -> Begun {
         let mut begun = Begun { instance, operation, at: 0, together: false, again: false };
         match &begun.operation {
@@ -69,7 +69,7 @@ impl Watch {
         if let Operation::AgentCall(call, message) = &begun.operation {
             begun.again = !self.by_agents.insert((begun.instance.clone(), message.message_id.clone()));
             if !begun.again {
-                // It may be answered before the server's word that it has it comes back.
+                // It may be answered before the server's acknowledgement arrives.
                 self.submitted(
                     &begun.instance,
                     call.clone(),
@@ -81,17 +81,17 @@ impl Watch {
         begun
     }
 
-    /// The server goes on with an operation and answers when it is asked for the result.
+    /// Notes an operation that continues on the server until it is asked for the result.
     pub fn goes_on(&mut self, id: OperationId, begun: Begun) {
         self.going_on.insert(id, begun);
     }
 
-    /// An operation that the server went on with.
+    /// Returns an operation that continued on the server.
     pub fn went_on(&mut self, id: &OperationId) -> Option<Begun> {
         self.going_on.remove(id)
     }
 
-    /// The server did not do an operation.
+    /// Notes an operation that the server refused.
     pub fn refused(&mut self, begun: &Begun) {
         if let Operation::AgentCall(_, message) = &begun.operation
             && !begun.again
@@ -104,7 +104,7 @@ impl Watch {
         }
     }
 
-    /// The server did an operation.
+    /// Notes an operation that the server did.
     pub async fn done(&mut self, begun: Begun, answer: &[u8]) {
         if !self.understand(begun, answer).await {
             self.recording
@@ -114,7 +114,7 @@ impl Watch {
         self.recording.transcript.write_down();
     }
 
-    /// False when the answer is none of this operation.
+    /// Returns `false` if the answer is not one of this operation.
     async fn understand(&mut self, begun: Begun, answer: &[u8]) -> bool {
         let Begun { instance, operation, at, together, .. } = begun;
         match operation {
@@ -137,7 +137,7 @@ impl Watch {
                 }
             }
             Operation::Tick => {
-                // A round while somebody waits for an answer is a part of the waiting.
+                // A round while somebody waits for an answer is part of the waiting.
                 if self.recording.is_on(&instance) && !self.recording.transcript.is_waiting() {
                     self.recording
                         .transcript
@@ -216,7 +216,7 @@ impl Watch {
         }
     }
 
-    /// A submitted call was answered.
+    /// Notes the answer of a submitted call.
     async fn answered(&mut self, instance: &str, message: &RawMessageId, result: RawCanisterResult) {
         let change = self.changes.remove(&(instance.to_owned(), message.message_id.clone()));
         if let Some((canister, change)) = change {
@@ -225,7 +225,7 @@ impl Watch {
                 RawCanisterResult::Err(_) if self.recording.records(instance, canister) => {
                     self.recording
                         .transcript
-                        .note("what the management canister refused is not in the trace");
+                        .note("calls refused by the management canister are not in the trace");
                 }
                 RawCanisterResult::Err(_) => {}
             }
@@ -235,7 +235,7 @@ impl Watch {
     }
 }
 
-/// The canister of a call; none for the management canister.
+/// Returns the canister of a call; `None` for the management canister.
 fn canister_of(call: &RawCanisterCall) -> Option<Principal> {
     let id = Principal::try_from_slice(&call.canister_id).ok()?;
     (id != Principal::management_canister()).then_some(id)

@@ -1,4 +1,4 @@
-//! The migration's own account of what it did, checked against itself and against what the clients know.
+//! Accounting: the migration's own counts, checked against themselves and against what the clients know.
 
 use upload_canister::api::{MigrationPhase, MigrationStatus};
 
@@ -16,7 +16,7 @@ fn problems(status: &MigrationStatus, in_flight: u64) -> Vec<String> {
     let mut problems = Vec::new();
     if !matches!(status.phase, MigrationPhase::Converted | MigrationPhase::Finalized) {
         problems.push(format!(
-            "it stands at {:?}, expected Converted{}",
+            "its phase is {:?}, expected Converted{}",
             status.phase,
             if status.note.is_empty() { String::new() } else { format!(" ({})", status.note) }
         ));
@@ -39,7 +39,7 @@ fn problems(status: &MigrationStatus, in_flight: u64) -> Vec<String> {
     }
     if status.digest_before != status.digest_after {
         problems.push(format!(
-            "the digest of the old records is {}, that of the new ones {}",
+            "the digest of the source records is {}, that of the converted ones {}",
             hex::encode(&status.digest_before),
             hex::encode(&status.digest_after)
         ));

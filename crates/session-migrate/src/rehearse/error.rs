@@ -1,4 +1,4 @@
-//! Why a rehearsal could not be carried through.
+//! Errors of a rehearsal.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use crate::client::ClientError;
 use crate::server::ServerError;
 use crate::trace::TraceError;
 
-/// The rehearsal could not start or could not go on. What a rehearsal finds is never an error.
+/// The rehearsal could not start or continue. What a rehearsal finds is never an error.
 #[derive(Debug, thiserror::Error)]
 pub enum RehearseError {
     /// A file given to upload cannot be used.
@@ -15,7 +15,7 @@ pub enum RehearseError {
     File {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         why: String,
     },
     /// A file given as a canister is not one.
@@ -33,7 +33,7 @@ pub enum RehearseError {
         action: &'static str,
         /// The file or folder.
         path: PathBuf,
-        /// What the operating system answered.
+        /// The operating system's error.
         source: std::io::Error,
     },
     /// The wasms could not be built.
@@ -59,7 +59,7 @@ pub enum RehearseError {
 }
 
 impl RehearseError {
-    /// True when what the user gave is at fault, not the machine.
+    /// Returns whether the user's input is at fault, not the machine.
     pub fn is_usage(&self) -> bool {
         match self {
             RehearseError::File { .. } | RehearseError::Wasm { .. } => true,
@@ -69,7 +69,7 @@ impl RehearseError {
         }
     }
 
-    /// A closure for `map_err` on file operations.
+    /// Makes a closure for `map_err` on file operations.
     pub(crate) fn io<'p>(
         action: &'static str,
         path: &'p Path,

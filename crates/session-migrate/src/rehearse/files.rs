@@ -28,10 +28,11 @@ const DERIVATIVES: [(&str, AssetType, u64, bool); 3] = [
     ("placeholder.jpg", AssetType::Derivative, 1_024, false),
 ];
 
-/// What the placeholder is filled with.
+/// Content of the placeholder.
 const FILL: u8 = 0x42;
 
-/// Every file must be a readable, regular file within the limit. One without bytes is a file like any other.
+/// Checks that every file is a readable, regular file within the limit. An empty file is a file like any
+/// other.
 pub(super) fn check(files: &[PathBuf]) -> Result<(), RehearseError> {
     for path in files {
         let bad = |why: String| RehearseError::File { path: path.clone(), why };
@@ -53,7 +54,7 @@ pub(super) fn check(files: &[PathBuf]) -> Result<(), RehearseError> {
     Ok(())
 }
 
-/// The assets of each client, client by client. Generated files are put in `folder`.
+/// Makes the assets of each client, client by client. Generated files are put in `folder`.
 pub(super) fn assets(config: &Config, folder: &Path) -> Result<Vec<Vec<Asset>>, RehearseError> {
     if config.files.is_empty() {
         return (0..config.clients).map(|client| generated(config.seed, client, folder)).collect();

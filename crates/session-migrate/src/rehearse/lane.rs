@@ -1,4 +1,4 @@
-//! One upload in the rehearsal, and all of them together.
+//! One upload of the rehearsal, and all of them together.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use super::plan::{self, StopPoint};
 use super::{Config, RehearseError};
 use crate::client::{Asset, Canister, ClientError, Uploader};
 
-/// One upload: its client's view of it, and what the rehearsal knows besides.
+/// One upload: its client's view of it, and what else the rehearsal knows.
 pub(super) struct Lane {
     /// Number of the client, from 1.
     pub client: u32,
@@ -18,7 +18,7 @@ pub(super) struct Lane {
     pub uploader: Uploader,
     /// Where it stops before the first upgrade.
     pub stop: StopPoint,
-    /// Stays unfinished across the second upgrade too.
+    /// Whether it stays unfinished across the second upgrade too.
     pub stays: bool,
     /// Chunks that are stored although the client never saw the reply.
     pub unseen: BTreeSet<u32>,
@@ -31,28 +31,29 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    /// The upload's name in messages.
+    /// Returns the upload's name in messages.
     pub fn title(&self) -> String {
         format!("client {} {}", self.client, self.uploader.asset.name)
     }
 
-    /// Notes that something is wrong with this upload.
+    /// Records a problem of this upload.
     pub fn blame(&mut self, what: impl std::fmt::Display) {
         self.problems.push(what.to_string());
     }
 
-    /// Whether the rehearsal still has something to do with it: an upload that has gone wrong is left alone.
+    /// Returns whether the rehearsal still has something to do with it: an upload with a problem is left
+    /// alone.
     pub fn is_sound(&self) -> bool {
         self.problems.is_empty()
     }
 
-    /// Whether the canister keeps an open session for it.
+    /// Returns whether the canister has an open session for it.
     pub fn is_in_flight(&self) -> bool {
         let uploader = &self.uploader;
         uploader.session().is_some() && uploader.result().is_none() && !uploader.aborted()
     }
 
-    /// Chunks that the canister must have: those acknowledged and those whose reply was lost.
+    /// Returns the chunks that the canister must have: those acknowledged and those whose reply was lost.
     pub fn must_be_stored(&self) -> BTreeSet<u32> {
         self.uploader.stored().union(&self.unseen).copied().collect()
     }
@@ -62,16 +63,16 @@ impl Lane {
 pub(super) struct Crowd {
     /// The uploads, client by client.
     pub lanes: Vec<Lane>,
-    /// Where choices come from.
+    /// Source of random choices.
     pub rng: ChaCha8Rng,
     /// What could not be rehearsed.
     pub notes: Vec<String>,
-    /// What went wrong that is not about one upload.
+    /// Problems that do not concern a single upload.
     pub problems: Vec<String>,
 }
 
 impl Crowd {
-    /// Gives every client a principal and a capsule, and every upload a point at which it stops.
+    /// Gives every client a principal and a capsule, and every upload a stop point.
     pub fn assemble(
         canister: &Canister<'_>,
         config: &Config,
@@ -88,7 +89,7 @@ impl Crowd {
             for asset in files {
                 let idem = format!("upload-{number}-{}-{:016x}", lanes.len(), rng.next_u64());
                 let mut uploader = Uploader::new(principal, &capsule, asset, idem, chunk_size);
-                // Half of the clients send chunk hashes along: both kinds exist.
+                // Half of the clients send chunk hashes, so that both kinds occur.
                 uploader.hash_chunks = number % 2 == 0;
                 lanes.push(Lane {
                     client: number,
@@ -109,7 +110,8 @@ impl Crowd {
         for (lane, point) in lanes.iter_mut().zip(points) {
             lane.stop = point;
             if point.is_in_flight() || point == StopPoint::NotBegun {
-                // Every other one of them is still open when the direct build arrives, the first in any case.
+                // Every other one of them is still open when the direct build is installed, the first in any
+                // case.
                 lane.stays = open % 2 == 0;
                 open += 1;
             }
@@ -117,12 +119,12 @@ impl Crowd {
         Ok(Crowd { lanes, rng, notes, problems: Vec::new() })
     }
 
-    /// What a call that is not about one upload gave; its failure is noted.
+    /// Returns the answer to a call that does not concern a single upload; records its failure.
     pub fn noted<T>(&mut self, answer: Result<T, ClientError>) -> Option<T> {
         answer.map_err(|error| self.problems.push(error.to_string())).ok()
     }
 
-    /// Bytes to be sent and to be read back, for the progress bar. An upload that is aborted counts for nothing.
+    /// Returns the bytes to send and to read back, for the progress bar. Aborted uploads do not count.
     pub fn bytes_to_move(&self) -> u64 {
         self.lanes
             .iter()
@@ -131,7 +133,7 @@ impl Crowd {
             .sum()
     }
 
-    /// The clients' numbers, principals and capsules, each once.
+    /// Returns the clients' numbers, principals and capsules, each once.
     pub fn clients(&self) -> Vec<(u32, Principal, String)> {
         let mut clients: Vec<_> = self
             .lanes
@@ -146,7 +148,7 @@ impl Crowd {
     }
 }
 
-/// A principal of the kind that keys have, made from the seed.
+/// Makes a self-authenticating principal from the seed.
 fn client_principal(seed: u64, number: u32) -> Principal {
     Principal::self_authenticating(format!("client {number} of rehearsal {seed}"))
 }

@@ -1,17 +1,17 @@
-//! The rehearsal: real uploads in flight, a staged upgrade under them, and a check of every byte at the end.
+//! The rehearsal: real uploads in flight during a staged upgrade, and a check of every byte at the end.
 //!
 //! 1. The legacy build is installed. Clients upload at the same time and stop at different points.
-//! 2. The canister is upgraded to the staged build. The clients come back: they ask what arrived, repeat calls whose
-//!    replies they missed, and go on. Some finish, some stay in the middle.
-//!    On request, the migration is then rolled back, the clients go on with the legacy build, and the canister is
-//!    upgraded to the staged build once more.
-//! 3. The migration is verified and finalized, and the canister is upgraded to the direct build, which moves all payload
-//!    into extents by a second migration. Meanwhile everything is finished. A migration whose books are not in order is not
-//!    finalized: then the staged build stays, and everything is finished there.
-//! 4. Every byte is read back and hashed, the memories are listed, the migration's own books are checked.
+//! 2. The canister is upgraded to the staged build. The clients come back: they ask what arrived, repeat
+//! calls whose replies they missed, and continue. Some finish, some stay unfinished. On request, the
+//! migration is then rolled back, the clients continue with the legacy build, and the canister is upgraded to
+//! the staged build once more.
+//! 3. The migration is verified and finalized, and the canister is upgraded to the direct build, which moves
+//! all payload into extents by a second migration. Meanwhile everything is finished. A migration that does
+//! not reconcile is not finalized: then everything is finished on the staged build.
+//! 4. Every byte is read back and hashed, the memories are listed, the migration's counts are reconciled.
 //!
-//! What the canister does wrong never stops the rehearsal; it is noted at the upload it concerns, or by itself. Only an
-//! environment that fails (a server that is gone, a file that can no longer be read) does.
+//! What the canister does wrong never stops the rehearsal; it is recorded at the upload it concerns, or by
+//! itself. Only a failing environment (a server that is gone, a file that can no longer be read) does.
 
 mod books;
 mod error;
@@ -59,20 +59,20 @@ pub struct Config {
     pub files: Vec<PathBuf>,
     /// How many clients upload at the same time.
     pub clients: u32,
-    /// Decides the generated content and every choice the clients make.
+    /// Seed of the generated content and of every choice of the clients.
     pub seed: u64,
     /// Roll back once on the staged build, return to the legacy build, and begin the migration again.
     pub rollback: bool,
     /// Wasms to use instead of those built from the tree.
     pub wasms: Wasms,
-    /// Where to write what the clients do, as a trace.
+    /// Where to write the trace of the clients' calls.
     pub record: Option<PathBuf>,
 }
 
 /// Checks that `config` can be rehearsed, without starting anything.
 ///
 /// # Errors
-/// An unreadable or oversized file, a file that is not an upload canister, or no place for the trace.
+/// An unreadable or oversized file, a file that is not an upload canister, or a trace that cannot be written.
 pub fn check(config: &Config) -> Result<(), RehearseError> {
     files::check(&config.files)?;
     config.record.as_deref().map_or(Ok(()), Writer::check)?;
@@ -82,7 +82,7 @@ pub fn check(config: &Config) -> Result<(), RehearseError> {
 /// Rehearses. `progress` counts bytes, first those uploaded, then those read back.
 ///
 /// # Errors
-/// When the rehearsal could not be carried through; what it *finds* is in the [`Report`].
+/// If the rehearsal could not be completed; what it *finds* is in the [`Report`].
 pub fn run(config: &Config, progress: &Progress) -> Result<Report, RehearseError> {
     let (provenance, since) = (Provenance::now(), Instant::now());
     check(config)?;
@@ -115,7 +115,7 @@ pub fn run(config: &Config, progress: &Progress) -> Result<Report, RehearseError
     Ok(report)
 }
 
-/// Everything from the first upload to the last byte that is read back.
+/// Runs everything from the first upload to the last byte that is read back.
 fn play(
     canister: &Canister<'_>,
     rollback: bool,
@@ -156,10 +156,10 @@ fn play(
     Ok(())
 }
 
-/// Records from now on.
+/// Starts recording.
 fn tape(path: &Path, pic: &PocketIc, config: &Config) -> Result<Tape, TraceError> {
-    // A replay sets the time, and the first round sees what was set; so it must be here, to the nanosecond: digests of
-    // records have times in them.
+    // A replay sets the time, and the first round sees what was set; so it must be the same here, to the
+    // nanosecond: digests of records contain times.
     pic.advance_time(Duration::from_secs(1));
     let start = pic.get_time().as_nanos_since_unix_epoch();
     let source = format!("rehearsal, {} clients, seed {}", config.clients, config.seed);
@@ -167,8 +167,8 @@ fn tape(path: &Path, pic: &PocketIc, config: &Config) -> Result<Tape, TraceError
     Ok(Tape::new(Recorder::create(path, &header)?))
 }
 
-/// Upgrades to the wasm `number` and lets the clients go on with it; some uploads stay unfinished. False when the
-/// upgrade failed.
+/// Upgrades to the wasm `number` and lets the clients continue with it; some uploads stay unfinished. Returns
+/// `false` if the upgrade failed.
 fn stage(
     canister: &Canister<'_>,
     show: &mut Stages<'_>,

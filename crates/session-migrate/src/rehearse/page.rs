@@ -1,4 +1,4 @@
-//! A rehearsal as a page for people.
+//! A rehearsal as an HTML page.
 
 use maud::{Markup, html};
 
@@ -6,7 +6,7 @@ use super::report::{MigrationRun, Report, UploadReport};
 use crate::page::{self, Bar, Row, Scale, Side, plot};
 
 impl Report {
-    /// The page, complete in itself.
+    /// Returns the page, complete in itself.
     pub fn to_html(&self) -> String {
         let intact = self.uploads.iter().filter(|upload| upload.intact).count();
         let body = html! {
@@ -81,7 +81,7 @@ fn uploads(uploads: &[UploadReport]) -> Markup {
         .collect();
     html! {
         h2 { "Uploads" }
-        (plot("Chunks that had arrived when the canister was upgraded to the staged build, and the line to all there are", &rows, Scale::Linear, |chunks| chunks.to_string()))
+        (plot("Chunks that had arrived when the canister was upgraded to the staged build, with a line to the total", &rows, Scale::Linear, |chunks| chunks.to_string()))
     }
 }
 

@@ -1,10 +1,10 @@
-//! Who stops where: the points at which uploads are interrupted, and how they are spread over the uploads.
+//! Stop points: where uploads are interrupted, and how the points are distributed over the uploads.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::RngCore;
 use serde::{Deserialize, Serialize};
 
-/// How far an upload is when the canister is upgraded.
+/// State of an upload when the canister is upgraded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StopPoint {
@@ -18,12 +18,12 @@ pub enum StopPoint {
     Complete,
     /// Finished.
     Finished,
-    /// Given up by the client, after at least one chunk.
+    /// Aborted by the client, after at least one chunk.
     Aborted,
 }
 
 impl StopPoint {
-    /// All points, in the order in which they are given out: the ones that a migration can hurt most come first.
+    /// All points, in the order in which they are assigned: those that a migration can harm most come first.
     const ORDER: [StopPoint; 6] = [
         StopPoint::Hole,
         StopPoint::Complete,
@@ -33,7 +33,7 @@ impl StopPoint {
         StopPoint::NotBegun,
     ];
 
-    /// The name in reports.
+    /// Returns the name in reports.
     pub fn name(self) -> &'static str {
         match self {
             StopPoint::NotBegun => "not_begun",
@@ -45,7 +45,7 @@ impl StopPoint {
         }
     }
 
-    /// True for the points at which the canister holds an unfinished session.
+    /// Returns whether the canister has an unfinished session at this point.
     pub fn is_in_flight(self) -> bool {
         matches!(self, StopPoint::Begun | StopPoint::Hole | StopPoint::Complete)
     }
@@ -55,8 +55,8 @@ impl StopPoint {
     }
 }
 
-/// Gives each upload a point, so that every point that is possible occurs if there are uploads enough, and the rest are
-/// spread evenly. `chunks` are the uploads' numbers of chunks; larger ones choose first.
+/// Assigns a point to each upload, so that every possible point occurs if there are enough uploads, and the
+/// rest are distributed evenly. `chunks` are the uploads' numbers of chunks; larger ones choose first.
 pub(super) fn assign(chunks: &[u32]) -> Vec<StopPoint> {
     let mut order: Vec<usize> = (0..chunks.len()).collect();
     order.sort_by_key(|&upload| std::cmp::Reverse(chunks[upload]));
@@ -76,7 +76,7 @@ pub(super) fn assign(chunks: &[u32]) -> Vec<StopPoint> {
     points
 }
 
-/// What the assignment leaves out and why, in words.
+/// Says what the assignment leaves out and why.
 pub(super) fn left_out(chunks: &[u32], points: &[StopPoint]) -> Vec<String> {
     let missing = StopPoint::ORDER.into_iter().filter(|point| !points.contains(point));
     let (too_few, impossible): (Vec<_>, Vec<_>) =
@@ -94,8 +94,8 @@ pub(super) fn left_out(chunks: &[u32], points: &[StopPoint]) -> Vec<String> {
     notes
 }
 
-/// The chunks, in the order in which they are sent, that leave a hole: the first and the last are among them, some in
-/// between are not. Needs at least three chunks.
+/// Returns the chunks, in the order in which they are sent, that leave a hole: the first and the last are
+/// among them, some in between are not. Needs at least three chunks.
 pub(super) fn chunks_with_a_hole(chunks: u32, rng: &mut ChaCha8Rng) -> Vec<u32> {
     let inner = chunks.saturating_sub(2);
     let mut middle: Vec<u32> = (1..=inner).collect();
@@ -108,7 +108,7 @@ pub(super) fn chunks_with_a_hole(chunks: u32, rng: &mut ChaCha8Rng) -> Vec<u32> 
     sent
 }
 
-/// A uniformly random order.
+/// Shuffles uniformly.
 pub(crate) fn shuffle<T>(items: &mut [T], rng: &mut ChaCha8Rng) {
     for last in (1..items.len()).rev() {
         // The bias of the remainder is far below anything that matters here; indices are below 2^32.

@@ -1,4 +1,4 @@
-//! The report: what was rehearsed and what became of every upload.
+//! The report: what was rehearsed, and the outcome of every upload.
 
 use std::time::Duration;
 
@@ -18,15 +18,15 @@ use crate::server::ServerKind;
 pub struct Report {
     /// Pass or fail.
     pub verdict: Verdict,
-    /// What was wrong, one line each; empty when the verdict is pass.
+    /// What was wrong, one line each; empty if the verdict is pass.
     pub problems: Vec<String>,
     /// What could not be rehearsed with these files, one line each.
     pub notes: Vec<String>,
-    /// Whose server it ran on.
+    /// The server it ran on.
     pub server: ServerKind,
-    /// When, with what and from which tree it was made.
+    /// When it was made, with what and from which tree.
     pub provenance: Provenance,
-    /// What decided the generated content and every choice.
+    /// Seed of the generated content and every choice.
     pub seed: u64,
     /// How many clients uploaded at the same time.
     pub clients: u32,
@@ -34,7 +34,7 @@ pub struct Report {
     pub rollback: bool,
     /// How long it took, in seconds of real time, building included.
     pub seconds: f64,
-    /// Where that time went.
+    /// The time of each phase.
     pub phases: Vec<Phase>,
     /// The wasms.
     pub builds: Vec<BuildReport>,
@@ -44,9 +44,9 @@ pub struct Report {
     pub uploads: Vec<UploadReport>,
     /// Every run of a migration, in order, those that were rolled back included.
     pub runs: Vec<MigrationRun>,
-    /// The last account of the first migration; all zero when it was not reached.
+    /// The last status of the first migration; all zero if it was not reached.
     pub migration: MigrationReport,
-    /// The second migration's account, which moves payload into extents; all zero when it was not reached.
+    /// The status of the second migration, which moves payload into extents; all zero if it was not reached.
     pub payload: MigrationReport,
 }
 
@@ -70,11 +70,11 @@ pub struct BuildReport {
 pub struct StageReport {
     /// What was done.
     pub name: String,
-    /// The build that was put in.
+    /// The build that was installed.
     pub build: String,
     /// Whether the IC accepted it and the canister says it is that build.
     pub upgrade_ok: bool,
-    /// Instructions of the install message; none where the server does not tell.
+    /// Instructions of the install message; absent if the server does not report costs.
     pub instructions: Option<u64>,
 }
 
@@ -89,9 +89,9 @@ pub struct UploadReport {
     pub bytes: u64,
     /// SHA-256 of the file on disk, in hex.
     pub sha256: String,
-    /// SHA-256 of what was read back, in hex; none when there was nothing to read.
+    /// SHA-256 of what was read back, in hex; absent if there was nothing to read.
     pub sha256_read_back: Option<String>,
-    /// How far it was when the canister was upgraded to the staged build.
+    /// Its state when the canister was upgraded to the staged build.
     pub state_at_upgrade: StopPoint,
     /// Chunks that were stored then.
     pub chunks_before_upgrade: u32,
@@ -101,36 +101,36 @@ pub struct UploadReport {
     pub intact: bool,
 }
 
-/// What a migration had done when it came to rest.
+/// A run of a migration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MigrationRun {
     /// The installation or upgrade that it ran after.
     pub stage: String,
     /// 1: sessions. 2: payload into extents.
     pub migration: u16,
-    /// Where it came to rest: `Converted`, `RolledBack`, `Stuck`, …
+    /// Its last phase: `Converted`, `RolledBack`, `Stuck`, …
     pub phase: String,
-    /// Its counts then.
+    /// Its counts at that time.
     #[serde(flatten)]
     pub counts: MigrationReport,
 }
 
-/// A migration's account when everything was converted.
+/// Counts of a migration when everything was converted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MigrationReport {
-    /// Records there were.
+    /// Source records.
     pub source: u64,
     /// Of these: converted by the engine.
     pub converted: u64,
-    /// Of these: converted before, since their client came first.
+    /// Of these: converted on touch.
     pub already: u64,
     /// Of these: quarantined.
     pub quarantined: u64,
-    /// Of these: past their time.
+    /// Of these: expired.
     pub expired: u64,
-    /// Digest of the old records, in hex.
+    /// Digest of the source records, in hex.
     pub digest_before: String,
-    /// Digest of what they became, projected back, in hex.
+    /// Digest of what they became, projected to the source form, in hex.
     pub digest_after: String,
     /// Instructions used.
     pub instructions: u64,
@@ -167,7 +167,7 @@ fn upload_report(lane: &Lane) -> UploadReport {
     }
 }
 
-/// What a rehearsal was made with, and how long it took.
+/// Inputs and duration of a rehearsal.
 pub(super) struct Circumstances<'c> {
     pub config: &'c Config,
     pub server: ServerKind,
@@ -176,7 +176,7 @@ pub(super) struct Circumstances<'c> {
     pub provenance: Provenance,
 }
 
-/// Sums the rehearsal up.
+/// Makes the report.
 pub(super) fn sum_up(circumstances: Circumstances<'_>, stages: Stages<'_>, crowd: Crowd) -> Report {
     let Circumstances { config, server, phases, took, provenance } = circumstances;
     let uploads: Vec<UploadReport> = crowd.lanes.iter().map(upload_report).collect();

@@ -1,4 +1,4 @@
-//! Installing and upgrading the canister, and waiting for the migration behind an upgrade.
+//! Installs and upgrades the canister, and waits for the migration after an upgrade.
 
 use std::path::Path;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::trace::Tape;
 /// The migration may stand still for this many rounds before it counts as stuck; one round is a second of IC time.
 const PATIENCE_ROUNDS: u32 = 300;
 
-/// The canister's way through the builds.
+/// The canister's course through the builds.
 pub(super) struct Stages<'p> {
     canister: Canister<'p>,
     controller: Principal,
@@ -26,9 +26,9 @@ pub(super) struct Stages<'p> {
     pub wasms: Vec<Wasm>,
     /// The stages so far.
     pub done: Vec<StageReport>,
-    /// What the migration said of itself when the staged build had converted everything.
+    /// Status of the migration when the staged build had converted everything.
     pub migration: Option<MigrationStatus>,
-    /// What the second migration said of itself when the direct build had moved all payload.
+    /// Status of the second migration when the direct build had moved all payload.
     pub payload: Option<MigrationStatus>,
     /// Every run of a migration, rolled back ones included.
     pub runs: Vec<MigrationRun>,
@@ -36,7 +36,7 @@ pub(super) struct Stages<'p> {
     in_flight: u64,
 }
 
-/// Who controls the canister.
+/// Returns the controller of the canister.
 pub(super) fn controller() -> Principal {
     Principal::self_authenticating("controller of the rehearsal")
 }
@@ -68,7 +68,8 @@ impl<'p> Stages<'p> {
         let [legacy, ..] = self.wasms.as_slice() else {
             return Err(failed("there is no wasm".into()));
         };
-        // Reinstalling into an empty canister is the same as installing, and its failure is an answer, not a panic.
+        // Reinstalling into an empty canister is the same as installing, and its failure is an answer, not a
+        // panic.
         let (pic, id) = (self.canister.pic(), self.canister.id());
         pic.reinstall_canister(id, legacy.module.gz.clone(), NO_ARGUMENTS.to_vec(), Some(self.controller))
             .map_err(|reject| failed(reject.reject_message))?;
@@ -102,7 +103,7 @@ impl<'p> Stages<'p> {
         upgraded
     }
 
-    /// What happened last.
+    /// Returns the name of the last stage.
     pub fn last(&self) -> &str {
         self.done.last().map_or("", |stage| stage.name.as_str())
     }
@@ -116,12 +117,12 @@ impl<'p> Stages<'p> {
         self.note_run(&status);
         if status.phase != MigrationPhase::RolledBack || status.layout != 1 {
             let MigrationStatus { phase, layout, note, .. } = status;
-            crowd.problems.push(format!("the rollback stands at {phase:?} in layout {layout} ({note})"));
+            crowd.problems.push(format!("the rollback ended in phase {phase:?} in layout {layout} ({note})"));
         }
     }
 
-    /// Verifies the first migration once more and finalizes it, so that the direct build may begin the second one. False
-    /// when its books are not in order, or it is refused; then the way back stays open.
+    /// Verifies the first migration once more and finalizes it, so that the direct build may begin the second
+    /// one. Returns `false` if it does not reconcile or is refused; rollback stays possible then.
     pub fn finalize(&mut self, canister: &Canister<'_>, crowd: &mut Crowd) -> bool {
         if self.migration.as_ref().is_none_or(|status| status.phase != MigrationPhase::Converted) {
             return false;
@@ -131,7 +132,7 @@ impl<'p> Stages<'p> {
         let finalized = verified.and_then(|_| canister.migration_finalize(self.controller));
         let Some(MigrationStatus { phase, note, .. }) = crowd.noted(finalized) else { return false };
         if phase != MigrationPhase::Finalized {
-            crowd.problems.push(format!("the migration is not finalized, it stands at {phase:?} ({note})"));
+            crowd.problems.push(format!("the migration is not finalized, its phase is {phase:?} ({note})"));
         }
         phase == MigrationPhase::Finalized
     }
@@ -159,7 +160,7 @@ impl<'p> Stages<'p> {
         let status = canister.migration_status().and_then(|status| settled(canister, status));
         let Some(status) = crowd.noted(status) else { return };
         let build = self.done.last().map_or("", |stage| stage.build.as_str());
-        // The second migration has units that nobody had in flight: committed blobs.
+        // The second migration has units that were not in flight: committed blobs.
         let in_flight = if status.migration == 1 { self.in_flight } else { 0 };
         crowd.problems.extend(books::check(build, &status, in_flight));
         self.note_run(&status);
@@ -169,7 +170,7 @@ impl<'p> Stages<'p> {
     }
 }
 
-/// The status once the migration has come to rest, or stands still for too long.
+/// Returns the status once the migration has come to rest, or makes no progress for too long.
 fn settled(canister: &Canister<'_>, mut status: MigrationStatus) -> Result<MigrationStatus, ClientError> {
     let mut standstill = 0;
     while !is_settled(status.phase) && standstill < PATIENCE_ROUNDS {

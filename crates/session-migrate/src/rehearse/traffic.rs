@@ -1,4 +1,4 @@
-//! The clients' calls: many uploads side by side, each client with one call on its way at a time.
+//! The clients' calls: many uploads side by side, each client with one call in flight at a time.
 
 use std::collections::VecDeque;
 
@@ -20,7 +20,7 @@ fn seen(step: Step) -> Job {
     Job { step, lost: false }
 }
 
-/// Each upload goes as far as its stop point.
+/// Drives each upload to its stop point.
 pub(super) fn before_upgrade(
     canister: &Canister<'_>,
     crowd: &mut Crowd,
@@ -36,7 +36,7 @@ pub(super) fn before_upgrade(
             StopPoint::Hole => {
                 let sent = plan::chunks_with_a_hole(chunks, &mut crowd.rng);
                 jobs.extend(sent.into_iter().map(|index| seen(Step::Put(index))));
-                // The upgrade comes so soon after the last chunk that the client never hears of it.
+                // The upgrade follows so soon after the last chunk that the client misses its reply.
                 if let Some(last) = jobs.back_mut() {
                     last.lost = true;
                 }
@@ -69,7 +69,7 @@ pub(super) fn before_upgrade(
     Ok(())
 }
 
-/// The clients come back to the staged build; some uploads are finished, some get half of what they lack.
+/// Drives the clients on the staged build; some uploads are finished, some get half of their missing chunks.
 pub(super) fn between_upgrades(
     canister: &Canister<'_>,
     crowd: &mut Crowd,
@@ -78,7 +78,7 @@ pub(super) fn between_upgrades(
     go_on(canister, crowd, progress, true)
 }
 
-/// The clients come back to the direct build and finish everything.
+/// Drives the clients on the direct build until everything is finished.
 pub(super) fn after_upgrades(
     canister: &Canister<'_>,
     crowd: &mut Crowd,
@@ -97,7 +97,7 @@ fn go_on(
     for lane in &mut crowd.lanes {
         let mut jobs = VecDeque::new();
         if !lane.is_sound() {
-            // It has been lost already; the report says how.
+            // It is lost; the report says how.
         } else if lane.uploader.aborted() {
             expect_gone(canister, lane)?;
         } else if lane.uploader.result().is_some() {
@@ -128,8 +128,8 @@ fn go_on(
     drive(canister, &mut crowd.lanes, work, progress)
 }
 
-/// What a client does first when it returns to an open upload: ask what arrived, compare, and repeat the calls it is not
-/// sure of. Returns the repeated calls.
+/// Does what a client does first when it returns to an open upload: asks what arrived, compares, and repeats
+/// the calls it is not sure of. Returns the repeated calls.
 fn come_back(canister: &Canister<'_>, lane: &mut Lane) -> Result<Vec<Job>, ClientError> {
     let must = lane.must_be_stored();
     match lane.uploader.ask(canister) {
@@ -146,7 +146,7 @@ fn come_back(canister: &Canister<'_>, lane: &mut Lane) -> Result<Vec<Job>, Clien
     Ok(again)
 }
 
-/// The canister's word against what the client knows.
+/// Compares the canister's status with what the client knows.
 fn compare(lane: &mut Lane, must: &std::collections::BTreeSet<u32>, status: &api::UploadStatus) {
     let now = lane.uploader.stored().clone();
     let lost: Vec<u32> = must.difference(&now).copied().collect();
@@ -173,7 +173,7 @@ fn compare(lane: &mut Lane, must: &std::collections::BTreeSet<u32>, status: &api
     }
 }
 
-/// An aborted upload must be gone for good: no status, and no chunk accepted.
+/// Checks that an aborted upload is gone for good: no status, and no chunk accepted.
 fn expect_gone(canister: &Canister<'_>, lane: &mut Lane) -> Result<(), ClientError> {
     let uploader = &lane.uploader;
     let Some(session) = uploader.session() else {
@@ -192,12 +192,12 @@ fn expect_gone(canister: &Canister<'_>, lane: &mut Lane) -> Result<(), ClientErr
     Ok(())
 }
 
-/// The canister may remember that there was such a session, or not.
+/// Returns whether an error says that the session is gone, or never was.
 fn says_it_is_gone(error: &ClientError) -> bool {
     matches!(error.refusal(), Some(api::Error::NotFound { .. } | api::Error::Conflict { .. }))
 }
 
-/// Blames the upload for whatever the canister did; passes on what is not the canister's doing.
+/// Records the canister's errors as problems of the upload; passes on all others.
 fn note(lane: &mut Lane, error: ClientError) -> Result<(), ClientError> {
     match error {
         ClientError::File { .. } => Err(error),
@@ -208,8 +208,8 @@ fn note(lane: &mut Lane, error: ClientError) -> Result<(), ClientError> {
     }
 }
 
-/// Makes all calls of `work` (one queue for each upload). In each round every client sends the next call of one of its
-/// uploads, taking them in turn, and all replies are awaited.
+/// Makes all calls of `work` (one queue for each upload). In each round every client sends the next call of
+/// one of its uploads, taking them in turn, and all replies are awaited.
 fn drive(
     canister: &Canister<'_>,
     lanes: &mut [Lane],
@@ -262,7 +262,7 @@ fn drive(
     }
 }
 
-/// For each client, one upload that has a call to make: the first from its `turn`-th on.
+/// Chooses, for each client, one upload that has a call to make: the first from its `turn`-th on.
 fn choose(lanes: &[Lane], work: &[VecDeque<Job>], turn: usize) -> Vec<usize> {
     let mut chosen: Vec<usize> = Vec::new();
     let mut first = 0;
@@ -278,12 +278,12 @@ fn choose(lanes: &[Lane], work: &[VecDeque<Job>], turn: usize) -> Vec<usize> {
     chosen
 }
 
-/// Gives the reply to the client, or loses it.
+/// Passes the reply to the client, or loses it.
 fn take(lane: &mut Lane, job: Job, reply: &[u8]) -> Result<Answer, ClientError> {
     if !job.lost {
         return lane.uploader.accept(job.step, reply);
     }
-    // The rehearsal itself must know whether the chunk was taken; only its client does not.
+    // The rehearsal itself must know whether the chunk was accepted; only its client does not.
     let answer = lane.uploader.clone().accept(job.step, reply)?;
     if let Step::Put(index) = job.step {
         lane.unseen.insert(index);

@@ -77,7 +77,7 @@ fn check_result(lane: &mut Lane, result: &api::UploadFinishResult) {
     }
 }
 
-/// Every finished upload must be one memory of its capsule, and there must be no others.
+/// Checks that every finished upload is one memory of its capsule, and that there are no others.
 pub(super) fn memories(canister: &Canister<'_>, crowd: &mut Crowd) {
     for (number, client, capsule) in crowd.clients() {
         let Some(listed) = crowd.noted(canister.memories_all(client, &capsule)) else { continue };
@@ -101,15 +101,16 @@ pub(super) fn memories(canister: &Canister<'_>, crowd: &mut Crowd) {
     }
 }
 
-/// How often the canister is given time to free what is left of aborted uploads, and how much, in seconds.
+/// How often, and for how many seconds, the canister gets time to free what is left of aborted uploads.
 const SWEEPS: u32 = 5;
 const SWEEP_SECONDS: u64 = 60;
 
-/// Room in extents is taken in units of so many bytes.
+/// Extents are allocated in units of this many bytes.
 const UNIT_BYTES: u64 = 64;
 
-/// What was given up must be gone: the bytes in stable memory are those of the finished uploads and no others, all of
-/// them in extents. Needs all uploads to be sound; one that went wrong may well have left something.
+/// Checks that nothing is left of aborted uploads: the bytes in stable memory are those of the finished
+/// uploads and no others, all of them in extents. Needs all uploads to be sound; one with a problem may have
+/// left something.
 pub(super) fn leftovers(canister: &Canister<'_>, crowd: &mut Crowd) {
     if !crowd.lanes.iter().all(Lane::is_sound) {
         return;

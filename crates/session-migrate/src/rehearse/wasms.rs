@@ -8,20 +8,20 @@ use crate::build::{self, Build, Module};
 /// Files to use instead of what the tree builds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wasms {
-    /// In place of the legacy build.
+    /// Instead of the legacy build.
     pub legacy: Option<PathBuf>,
-    /// In place of the staged build.
+    /// Instead of the staged build.
     pub staged: Option<PathBuf>,
-    /// In place of the direct build.
+    /// Instead of the direct build.
     pub direct: Option<PathBuf>,
 }
 
 /// A wasm to install.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wasm {
-    /// The part it plays.
+    /// Its role.
     pub build: Build,
-    /// What is installed.
+    /// The installed module.
     pub module: Module,
 }
 

@@ -1,4 +1,4 @@
-//! Why a trace could not be played to its end.
+//! Errors of a replay.
 
 use std::ops::Range;
 
@@ -9,7 +9,7 @@ use crate::costs::CostError;
 use crate::server::ServerError;
 use crate::trace::TraceError;
 
-/// The replay could not start or could not go on. What it finds is never an error.
+/// The replay could not start or continue. What it finds is never an error.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
     /// The trace cannot be used.
@@ -21,7 +21,7 @@ pub enum ReplayError {
     /// There is no usable server.
     #[error(transparent)]
     Server(#[from] ServerError),
-    /// The server does not tell what messages cost.
+    /// The server does not report costs.
     #[error(transparent)]
     Cost(#[from] CostError),
     /// A build could not be installed at the beginning.
@@ -29,21 +29,21 @@ pub enum ReplayError {
     Install {
         /// The build.
         build: String,
-        /// What the IC said.
+        /// The IC's message.
         message: String,
     },
-    /// The IC refused what only a controller does.
+    /// The IC refused an operation of a controller.
     #[error("cannot {action}: {message}")]
     Control {
-        /// What was tried.
+        /// The operation.
         action: &'static str,
-        /// What the IC said.
+        /// The IC's message.
         message: String,
     },
     /// An interruption would never come.
     #[error("`{interruption}`: the trace has events in the lines {} to {}", lines.start, lines.end - 1)]
     NoSuchLine {
-        /// Which.
+        /// The interruption.
         interruption: String,
         /// The lines that have events.
         lines: Range<usize>,
@@ -53,7 +53,7 @@ pub enum ReplayError {
     Interruption {
         /// The line before which it came.
         line: usize,
-        /// Which.
+        /// The interruption.
         interruption: String,
         /// What happened instead.
         detail: String,
@@ -61,7 +61,7 @@ pub enum ReplayError {
 }
 
 impl ReplayError {
-    /// True when what the user gave is at fault, not the machine.
+    /// Returns whether the user's input is at fault, not the machine.
     pub fn is_usage(&self) -> bool {
         match self {
             ReplayError::Trace(error) => error.is_usage(),

@@ -13,24 +13,24 @@ use super::{Builds, ReplayError, Subject};
 use crate::build::{Module, gzip};
 use crate::trace::Trace;
 
-/// How many rounds a rollback is given.
+/// Most rounds of a rollback.
 const ROLLBACK_ROUNDS: u32 = 1_000;
 
-/// What is done, and when: `KIND@WHEN`.
+/// An interruption: `KIND@WHEN`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interruption {
-    /// What.
+    /// Its kind.
     kind: Kind,
-    /// When.
+    /// Its time.
     when: When,
 }
 
-/// When an interruption comes.
+/// When an interruption occurs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
     /// Before the event in this line of the trace.
     Line(usize),
-    /// Before every so many events.
+    /// Before every n-th event.
     Every(usize),
 }
 
@@ -38,7 +38,7 @@ pub enum When {
 enum Kind {
     /// An upgrade to this build.
     Upgrade(String),
-    /// An upgrade that traps, and so does not take place.
+    /// An upgrade that traps, and is rolled back.
     Trap,
     /// The canister is stopped and started.
     Restart,
@@ -90,7 +90,7 @@ impl FromStr for Interruption {
 }
 
 impl Interruption {
-    /// Does it, if it is due before one of these events. Calls that were on their way together are not torn apart.
+    /// Interrupts, if it is due before one of these events. Calls in flight together are not separated.
     pub(super) fn before(
         &self,
         events: Range<usize>,
@@ -106,7 +106,7 @@ impl Interruption {
         if events.into_iter().any(due) { self.perform(line, subject, builds) } else { Ok(()) }
     }
 
-    /// The build that it upgrades to, if it does.
+    /// Returns the build that it upgrades to, if it does.
     pub fn build(&self) -> Option<&str> {
         match &self.kind {
             Kind::Upgrade(build) => Some(build),
@@ -114,7 +114,7 @@ impl Interruption {
         }
     }
 
-    /// Nothing, when it comes at some time.
+    /// Returns `Ok(())` if it occurs at some time.
     pub fn check(&self, trace: &Trace) -> Result<(), ReplayError> {
         let lines = trace.line_of(0)..trace.line_of(trace.events.len());
         match self.when {
@@ -154,7 +154,7 @@ impl Interruption {
     }
 }
 
-/// A module whose `post_upgrade` traps.
+/// Makes a module whose `post_upgrade` traps.
 fn trapping_module() -> std::io::Result<Module> {
     let mut types = TypeSection::new();
     types.ty().function([], []);
@@ -173,7 +173,7 @@ fn trapping_module() -> std::io::Result<Module> {
     Ok(Module { features: Vec::new(), wasm_bytes: wasm.len() as u64, sha256: String::new(), gz })
 }
 
-/// Freezes the canister, sees a call refused, and thaws it.
+/// Freezes the canister, checks that a call is refused, and thaws it.
 fn low_cycles(subject: &Subject) -> Result<(), String> {
     let freeze = |seconds: u64| {
         let settings =
@@ -188,7 +188,7 @@ fn low_cycles(subject: &Subject) -> Result<(), String> {
         .map_err(|reject| reject.reject_message)?;
     let before = u64::try_from(status.settings.freezing_threshold.0).map_err(|error| error.to_string())?;
     freeze(u64::MAX)?;
-    // Nobody's session: the canister would refuse it too, if it were asked.
+    // No such session: an unfrozen canister would refuse it, too.
     let arg = candid::encode_one(u64::MAX).map_err(|error| error.to_string())?;
     let probe = subject.update(Principal::anonymous(), "uploads_abort", arg);
     freeze(before)?;
@@ -217,7 +217,7 @@ fn roll_back(subject: &Subject) -> Result<(), String> {
         subject.rounds(1);
         status = decode(subject.query(controller, "migration_status", none.clone()).map_err(said)?)?;
     }
-    Err(format!("it stands at {:?} ({})", status.phase, status.note))
+    Err(format!("its phase is {:?} ({})", status.phase, status.note))
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
-//! Playing a trace on a canister of its own, at the trace's times, with interruptions on request.
+//! Plays a trace on a canister of its own, at the trace's times, with interruptions on request.
 //!
-//! Owns: the canister that is played on ([`Subject`]), the playing ([`play`]), interruptions, what it holds at the end. Does not own: what a
-//! difference means ([`crate::compare`]). Boundary: a canister that answers otherwise than recorded is never an error here.
+//! Owns: the canister that is played on ([`Subject`]), the playing ([`play`]), interruptions, the final
+//! state. Does not own: the meaning of a difference ([`crate::compare`]). Boundary: an answer that differs
+//! from the recorded one is never an error here.
 
 mod error;
 mod interrupt;

@@ -1,21 +1,21 @@
-//! Playing the events of a trace, one after the other or, as recorded, several calls at once.
+//! Plays the events of a trace, one after the other or, as recorded, several calls at once.
 
 use super::interrupt::Interruption;
 use super::subject::OnItsWay;
 use super::{Builds, ReplayError, Subject};
 use crate::trace::{Answer, Call, Codec, CodecError, Event, Happening, Trace};
 
-/// After so many calls the meter is read: each makes a message or two, and the server keeps 10,000.
+/// Calls after which the costs are read: each makes a message or two, and the server keeps 10,000.
 const CALLS_PER_READING: usize = 1_000;
 
-/// What became of an event.
+/// Outcome of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Played {
     /// It has no answer.
     Done,
     /// A call or an upgrade was answered.
     Answered(Answer),
-    /// The call names something that this canister has not given out, so it could not be sent.
+    /// The call names an id that this canister has not given out, so it could not be sent.
     NotSent {
         /// The name.
         name: String,
@@ -24,16 +24,16 @@ pub enum Played {
 
 /// A trace that was played to its end.
 pub struct Playing {
-    /// What became of each event, in order.
+    /// Outcome of each event, in order.
     pub events: Vec<Played>,
-    /// The codec, which knows the ids by now.
+    /// The codec, which has learned the ids.
     pub codec: Codec,
 }
 
 /// Plays a trace to its end. An upgrade to a build of the trace takes its module from `builds`.
 ///
 /// # Errors
-/// When the environment fails, or an interruption does not go as it should.
+/// If the environment fails, or an interruption does not go as it should.
 pub fn play(
     trace: &Trace,
     subject: &mut Subject,
@@ -52,15 +52,15 @@ pub struct Player<'a> {
     builds: &'a mut Builds,
     interruptions: &'a [Interruption],
     playing: Playing,
-    /// Calls since the meter was read.
+    /// Calls since the costs were read.
     unread: usize,
 }
 
 impl<'a> Player<'a> {
-    /// A player at the beginning of a trace.
+    /// Makes a player at the beginning of a trace.
     ///
     /// # Errors
-    /// When an interruption would never come, or the interface does not parse.
+    /// If an interruption would never occur, or the interface does not parse.
     pub fn new(
         trace: &'a Trace,
         subject: &'a mut Subject,
@@ -75,12 +75,12 @@ impl<'a> Player<'a> {
         Ok(Player { trace, subject, builds, interruptions, playing, unread: 0 })
     }
 
-    /// The canister.
+    /// Returns the canister.
     pub fn subject(&self) -> &Subject {
         self.subject
     }
 
-    /// Plays on until event number `end` is the next. Calls that were on their way together are not torn apart.
+    /// Plays until event number `end` is the next. Calls in flight together are not separated.
     pub fn play_to(&mut self, end: usize) -> Result<(), ReplayError> {
         while self.playing.events.len() < end {
             let first = self.playing.events.len();
@@ -99,7 +99,7 @@ impl<'a> Player<'a> {
         self.subject.read_meter()
     }
 
-    /// What was played.
+    /// Returns what was played.
     pub fn finish(self) -> Playing {
         self.playing
     }
@@ -140,7 +140,7 @@ impl<'a> Player<'a> {
     }
 }
 
-/// The call at `first` and those that were sent before it was answered.
+/// Returns the call at `first` and those that were sent before it was answered.
 fn group(events: &[Event], first: usize) -> Vec<&Call> {
     let calls = events.iter().skip(first).map_while(|event| match &event.what {
         Happening::Call(call) => Some(call),
@@ -162,7 +162,7 @@ impl Playing {
             let line = trace.line_of(first + number);
             let mut arg = self.encode(trace, line, call)?;
             if arg.is_err() {
-                // Whoever made this call had the answer of one that was sent before it, though not of all.
+                // This caller had the answer of a call that was sent before, though not of all.
                 self.wait(subject, &mut sent);
                 arg = self.encode(trace, line, call)?;
             }
@@ -172,7 +172,7 @@ impl Playing {
         Ok(())
     }
 
-    /// The arguments of a call, or the name in them that no reply has shown.
+    /// Encodes the arguments of a call; the error is a name in them that no reply has shown.
     fn encode(
         &self,
         trace: &Trace,
@@ -188,7 +188,7 @@ impl Playing {
         }
     }
 
-    /// Takes the answers of all calls that were sent, in their order.
+    /// Awaits the answers of all calls that were sent, in their order.
     fn wait(&mut self, subject: &Subject, sent: &mut Vec<(&Call, Result<OnItsWay, String>)>) {
         for (call, sent) in sent.drain(..) {
             self.events.push(match sent {

@@ -1,7 +1,8 @@
-//! What a canister holds, in the same words whatever layout it is in.
+//! The final state of a canister, independent of its layout.
 //!
-//! Most of it is asked for as the clients of the trace would ask: sessions, capsules, memories, and the bytes of every
-//! blob. What no query tells (receipts, where idempotency keys lead, the indexes, the accounts) is read out of stable memory.
+//! Most of it is queried as the clients of the trace would: sessions, capsules, memories, and the bytes of
+//! every blob. What no query returns (receipts, the sessions of idempotency keys, the indexes, the accounts)
+//! is read from stable memory.
 
 mod shown;
 
@@ -44,7 +45,7 @@ pub fn final_state(trace: &Trace, subject: &Subject, codec: &mut Codec) -> Resul
     Ok(reading.state)
 }
 
-/// Everybody who called, in order; nobody sees anything as anonymous.
+/// Returns all callers, in order; the anonymous principal sees nothing.
 fn callers(trace: &Trace) -> BTreeSet<Principal> {
     let calls = trace.events.iter().filter_map(|event| match &event.what {
         Happening::Call(call) => Some(call.caller),
@@ -73,7 +74,8 @@ impl Reading<'_> {
         answer.map_err(|error| said(&error))
     }
 
-    /// All pages of a list in the order of `key`. A page that goes back is an error, since the list would have no end.
+    /// Reads all pages of a list in the order of `key`. A page that does not advance is an error, since the
+    /// list would not end.
     fn all<T: CandidType + DeserializeOwned, K: Ord + Debug>(
         &self,
         key: impl Fn(&T) -> K,
@@ -84,13 +86,13 @@ impl Reading<'_> {
             let next = page(self, all.last())?;
             let Some(last) = next.last().map(&key) else { return Ok(all) };
             if all.last().is_some_and(|before| last <= key(before)) {
-                return Err(format!("a list does not get past {last:?}"));
+                return Err(format!("a list does not advance past {last:?}"));
             }
             all.extend(next);
         }
     }
 
-    /// Adds an entry under the name that the trace has for `id`.
+    /// Adds an entry under the name of `id` in the trace.
     fn add(&mut self, part: &'static str, id: &str, value: &impl CandidType) -> Result<(), String> {
         let name = self.codec.name(id);
         let text = self.codec.show(value)?;

@@ -1,4 +1,4 @@
-//! The canister that a trace is played on: on an instance of its own, at times that the trace decides.
+//! The canister that a trace is played on: on an instance of its own, at the trace's times.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -15,12 +15,12 @@ use crate::costs::{self, MessageCost};
 use crate::server;
 use crate::trace::{Header, Kind};
 
-/// The modules that a trace can name, read or built once.
+/// The modules that a trace can name, each read or built once.
 #[derive(Clone, Debug, Default)]
 pub struct Builds(HashMap<String, Arc<Module>>);
 
 impl Builds {
-    /// The module of a build's name, or of a file.
+    /// Returns the module of a build's name, or of a file.
     pub fn get(&mut self, name: &str) -> Result<Arc<Module>, ReplayError> {
         if let Some(module) = self.0.get(name) {
             return Ok(module.clone());
@@ -32,7 +32,7 @@ impl Builds {
         Ok(self.0.entry(name.to_owned()).or_insert(Arc::new(module)).clone())
     }
 
-    /// Lets a name stand for a module, whatever the tree builds under it.
+    /// Sets the module of a name, instead of what the tree builds.
     pub fn set(&mut self, name: impl Into<String>, module: Module) {
         self.0.insert(name.into(), Arc::new(module));
     }
@@ -43,7 +43,7 @@ pub struct Subject {
     pic: PocketIc,
     id: Principal,
     controllers: Vec<Principal>,
-    /// What its messages have cost so far; empty where the server does not tell.
+    /// Costs of its messages so far; empty if the server does not report costs.
     costs: Vec<MessageCost>,
     /// How many of them are from the installation.
     installation: usize,
@@ -51,10 +51,10 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// Installs a module under the name `build`, at the time and for the controllers that the header says.
+    /// Installs a module under the name `build`, at the time and for the controllers of the header.
     ///
     /// # Errors
-    /// When there is no usable server, or the module cannot be installed.
+    /// If there is no usable server, or the module cannot be installed.
     pub fn install(build: &str, module: &Module, header: &Header) -> Result<Subject, ReplayError> {
         let pic = server::pocket_ic()?;
         let start = Time::from_nanos_since_unix_epoch(header.start);
@@ -83,22 +83,22 @@ impl Subject {
         Ok(subject)
     }
 
-    /// The instance.
+    /// Returns the instance.
     pub fn pic(&self) -> &PocketIc {
         &self.pic
     }
 
-    /// The canister.
+    /// Returns the canister.
     pub fn id(&self) -> Principal {
         self.id
     }
 
-    /// Who controls it.
+    /// Returns its controller.
     pub fn controller(&self) -> Principal {
         self.controllers.first().copied().unwrap_or(Principal::anonymous())
     }
 
-    /// The time, nanoseconds since 1970.
+    /// Returns the time, nanoseconds since 1970.
     pub fn now(&self) -> u64 {
         self.pic.get_time().as_nanos_since_unix_epoch()
     }
@@ -118,7 +118,7 @@ impl Subject {
         }
     }
 
-    /// It as its clients see it.
+    /// Returns a client handle for this canister.
     pub fn canister(&self) -> Canister<'_> {
         Canister::new(&self.pic, self.id)
     }
@@ -126,7 +126,7 @@ impl Subject {
     /// Upgrades the canister.
     ///
     /// # Errors
-    /// The IC's, or the canister's, refusal; then it is as before.
+    /// The IC's or the canister's refusal; nothing is changed then.
     pub fn upgrade(&self, module: &Module) -> Result<(), RejectResponse> {
         self.canister().upgrade(self.controller(), "", module)
     }
@@ -156,7 +156,7 @@ impl Subject {
         }
     }
 
-    /// The answer to a call that was sent.
+    /// Returns the answer to a call that was sent.
     pub(super) fn wait(&self, call: OnItsWay) -> Result<Vec<u8>, RejectResponse> {
         match call {
             OnItsWay::Answered(answer) => answer,
@@ -164,17 +164,17 @@ impl Subject {
         }
     }
 
-    /// A query call from beginning to end.
+    /// Makes a query call.
     pub fn query(&self, caller: Principal, method: &str, arg: Vec<u8>) -> Result<Vec<u8>, RejectResponse> {
         self.pic.query_call(self.id, caller, method, arg)
     }
 
-    /// An update call from beginning to end.
+    /// Makes an update call.
     pub fn update(&self, caller: Principal, method: &str, arg: Vec<u8>) -> Result<Vec<u8>, RejectResponse> {
         self.pic.update_call(self.id, caller, method, arg)
     }
 
-    /// Takes down what the messages since the last time have cost. The server forgets all but the last 10,000.
+    /// Reads the costs of the messages since the last time. The server keeps the last 10,000.
     pub fn read_meter(&mut self) -> Result<(), ReplayError> {
         if self.metered {
             let from = self.costs.last().map_or(0, |cost| cost.index + 1);
@@ -183,8 +183,8 @@ impl Subject {
         Ok(())
     }
 
-    /// What its messages since the installation have cost, as far as [`Subject::read_meter`] has taken down; none where
-    /// the server does not tell.
+    /// Returns the costs of its messages since the installation, as far as [`Subject::read_meter`] has read
+    /// them; `None` if the server does not report costs.
     pub fn costs(&self) -> Option<&[MessageCost]> {
         self.metered.then(|| self.costs.get(self.installation..).unwrap_or_default())
     }

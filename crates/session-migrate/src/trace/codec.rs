@@ -1,4 +1,4 @@
-//! Between the bytes of a message and the text of a trace.
+//! Conversion between the bytes of a message and the text of a trace.
 
 use candid::CandidType;
 use candid::types::value::{IDLArgs, IDLValue};
@@ -9,7 +9,7 @@ use super::payload::{PayloadRef, Seeds};
 use super::value::Times;
 use super::{Answer, Arguments, Ids, Interface, TraceError, value};
 
-/// Raw messages up to this length stand in the trace themselves, bytes.
+/// Raw messages up to this length are written into the trace, bytes.
 const RAW_INLINE_BYTES: usize = 256;
 
 /// Arguments that cannot be sent.
@@ -18,7 +18,7 @@ pub enum CodecError {
     /// They name an id that this canister has not given out.
     #[error("the canister has not shown {0}")]
     UnknownName(String),
-    /// They are no arguments of the method.
+    /// They are not arguments of the method.
     #[error("arguments of {method}: {detail}")]
     Arguments {
         /// The method.
@@ -26,7 +26,7 @@ pub enum CodecError {
         /// What is wrong.
         detail: String,
     },
-    /// Their payload cannot be had.
+    /// Their payload is not available.
     #[error(transparent)]
     Trace(#[from] TraceError),
 }
@@ -40,7 +40,7 @@ pub struct Codec {
 }
 
 impl Codec {
-    /// For a trace that begins at `start`, nanoseconds since 1970.
+    /// Makes the codec of a trace that begins at `start`, nanoseconds since 1970.
     pub fn new(start: u64) -> Result<Codec, TraceError> {
         Ok(Codec {
             interface: Interface::upload_canister()?,
@@ -49,17 +49,17 @@ impl Codec {
         })
     }
 
-    /// When the trace begins, nanoseconds since 1970.
+    /// Returns when the trace begins, nanoseconds since 1970.
     pub fn start(&self) -> u64 {
         self.times.start
     }
 
-    /// From here on the clock goes by itself.
+    /// From here on the clock advances by itself.
     pub fn clock_runs(&mut self) {
         self.times.told = false;
     }
 
-    /// The text of encoded arguments, and the payloads that must be kept for it.
+    /// Returns the text of encoded arguments, and the payloads that must be stored for it.
     pub fn arguments(&self, method: &str, arg: &[u8], seeds: &Seeds) -> (Arguments, Vec<Vec<u8>>) {
         match self.candid_arguments(method, arg, seeds) {
             Some(shown) => shown,
@@ -68,7 +68,7 @@ impl Codec {
         }
     }
 
-    /// None for what would not be sent again as it came.
+    /// Returns `None` for arguments that would not be sent again as they came.
     fn candid_arguments(&self, method: &str, arg: &[u8], seeds: &Seeds) -> Option<(Arguments, Vec<Vec<u8>>)> {
         let sent = self.interface.decode(arg)?;
         let mut keep = Vec::new();
@@ -81,7 +81,7 @@ impl Codec {
         let mut payload = |reference: &_| payload_at_hand(reference, arg.len(), &keep);
         let again = self.sent(method, &text, &mut payload).ok()?;
         let again = self.interface.encode(method, again).ok()?;
-        // The same values; how the types were written down may differ.
+        // The same values; the notation of the types may differ.
         (self.interface.decode(&again)? == sent).then_some((Arguments::Candid(text), keep))
     }
 
@@ -101,8 +101,8 @@ impl Codec {
         Ok(IDLArgs { args })
     }
 
-    /// The encoded arguments of a traced call, with the ids that this canister has given out. `payload` finds the bytes of
-    /// a reference.
+    /// Encodes the arguments of a traced call, with the ids that this canister has given out. `payload` finds
+    /// the bytes of a reference.
     pub fn encode(
         &self,
         method: &str,
@@ -122,27 +122,24 @@ impl Codec {
         }
     }
 
-    /// The name of a session, which is learned if it is new.
+    /// Returns the name of a session, learning it if it is new.
     pub fn session_name(&mut self, session: u64) -> String {
         self.ids.learn_session(session)
     }
 
-    /// A text with names for the ids in it, which are learned if they are new.
+    /// Replaces the ids in a text by names, learning those that are new.
     pub fn name(&mut self, text: &str) -> String {
         self.ids.learn_text(text)
     }
 
-    /// The text of any value, as if it came in a reply.
-    ///
-    /// # Errors
-    /// When it does not encode, in words.
+    /// Returns the text of any value, as if it came in a reply.
     pub fn show(&mut self, value: &impl CandidType) -> Result<String, String> {
         let value = IDLValue::try_from_candid_type(value).map_err(|error| error.to_string())?;
         let shown = value::shown_reply("", value, &mut self.ids, self.times);
         Ok(one_line(&IDLArgs { args: vec![shown] }))
     }
 
-    /// The text of a reply. Ids that it shows for the first time get their names.
+    /// Returns the text of a reply. Ids that it shows for the first time get names.
     pub fn reply(&mut self, method: &str, reply: &[u8]) -> Answer {
         match self.interface.decode(reply) {
             Some(values) => {
@@ -155,7 +152,7 @@ impl Codec {
         }
     }
 
-    /// What a client is told.
+    /// Returns the text of an answer.
     pub fn answer(&mut self, method: &str, answer: Result<&[u8], &RejectResponse>) -> Answer {
         match answer {
             Ok(reply) => self.reply(method, reply),
@@ -164,7 +161,8 @@ impl Codec {
     }
 }
 
-/// The bytes of a reference in arguments of `size` bytes. A text of the client's may look like one that is longer.
+/// Returns the bytes of a reference in arguments of `size` bytes. A client's text may look like a longer
+/// reference.
 fn payload_at_hand(reference: &PayloadRef, size: usize, kept: &[Vec<u8>]) -> Result<Vec<u8>, CodecError> {
     let found = match reference {
         PayloadRef::Seed { seed, offset, length } => {
@@ -176,7 +174,7 @@ fn payload_at_hand(reference: &PayloadRef, size: usize, kept: &[Vec<u8>]) -> Res
     found.ok_or_else(|| CodecError::UnknownName(reference.to_string()))
 }
 
-/// Candid text on one line: its debug form, other than the display form, does not break lines.
+/// Returns Candid text on one line: the debug format, unlike the display format, does not break lines.
 fn one_line(args: &IDLArgs) -> String {
     if args.args.is_empty() { "()".into() } else { format!("{args:?}") }
 }
@@ -268,7 +266,7 @@ mod tests {
         codec.reply("uploads_begin", &Encode!(&Reply::Ok(7u64)).unwrap());
         // A text that looks like one of our names.
         let tricky = Encode!(&"@session:1").unwrap();
-        // Or like a terabyte of payload; and a list of as many nulls as a number can say.
+        // A text like a terabyte of payload; and a list of the largest possible number of nulls.
         let large = Encode!(&"@seed:1:0:1000000000000").unwrap();
         let endless = b"DIDL\x01\x6d\x7f\x01\x00\xff\xff\xff\xff\x0f".to_vec();
         for arg in [b"DIDL".to_vec(), b"nonsense".to_vec(), tricky, large, endless, vec![0; 1000]] {

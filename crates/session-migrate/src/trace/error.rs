@@ -1,18 +1,18 @@
-//! What can be wrong with a trace.
+//! Errors of traces.
 
 use std::path::{Path, PathBuf};
 
-/// A trace that cannot be read or written. Nothing was played, and nothing is left half-written.
+/// A trace that cannot be read or written. Nothing was played, and no partial file is left.
 #[derive(Debug, thiserror::Error)]
 pub enum TraceError {
     /// A file or folder cannot be used.
     #[error("cannot {action} {path}: {source}")]
     Io {
-        /// What was tried.
+        /// The operation.
         action: &'static str,
         /// The file or folder.
         path: PathBuf,
-        /// What the operating system answered.
+        /// The operating system's error.
         source: std::io::Error,
     },
     /// The first line is not the header of a trace.
@@ -34,28 +34,28 @@ pub enum TraceError {
         newest: u32,
     },
     /// The trace ends before its end line.
-    #[error("{path}:{line}: the trace was cut off here: it has no end line")]
+    #[error("{path}:{line}: the trace is truncated here: it has no end line")]
     Truncated {
         /// The file.
         path: PathBuf,
         /// The last line that is there.
         line: usize,
     },
-    /// A line is not as it was written, or one was added or taken away before it.
+    /// A line was changed, or one was added or removed before it.
     #[error(
-        "{path}:{line}: this line or the one before it was changed: its sum is {got}, expected {expected}"
+        "{path}:{line}: this line or the one before it was changed: its checksum is {got}, expected {expected}"
     )]
     Edited {
         /// The file.
         path: PathBuf,
         /// The line.
         line: usize,
-        /// What the sum over the line should be.
+        /// The checksum that the line should have.
         expected: String,
-        /// What it says.
+        /// The checksum in the line.
         got: String,
     },
-    /// A line says something that is not a part of the format.
+    /// A line does not follow the format.
     #[error("{path}:{line}: {detail}")]
     Malformed {
         /// The file.
@@ -65,7 +65,7 @@ pub enum TraceError {
         /// What is wrong.
         detail: String,
     },
-    /// A line needs bytes that are not there.
+    /// A line needs bytes that are missing.
     #[error("{path}:{line}: the payload file {file} is missing: {source}")]
     MissingPayload {
         /// The trace.
@@ -74,10 +74,10 @@ pub enum TraceError {
         line: usize,
         /// The file that should be there.
         file: PathBuf,
-        /// What the operating system answered.
+        /// The operating system's error.
         source: std::io::Error,
     },
-    /// The bytes that a line needs are others.
+    /// A line needs other bytes than those in the file.
     #[error(
         "{path}:{line}: the payload file {file} has the SHA-256 {got} and {bytes} bytes, expected {expected_bytes}"
     )]
@@ -101,7 +101,7 @@ pub enum TraceError {
 }
 
 impl TraceError {
-    /// A closure for `map_err` on file operations.
+    /// Makes a closure for `map_err` on file operations.
     pub(crate) fn io<'p>(
         action: &'static str,
         path: &'p Path,
@@ -109,7 +109,7 @@ impl TraceError {
         move |source| TraceError::Io { action, path: path.to_path_buf(), source }
     }
 
-    /// True when the trace, or the place that was named for it, is at fault, and not the machine.
+    /// Returns whether the trace or its path is at fault, not the machine.
     pub fn is_usage(&self) -> bool {
         !matches!(self, TraceError::Io { action: "write", .. } | TraceError::Interface(_))
     }

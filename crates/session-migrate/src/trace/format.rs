@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// The version that is written, and the newest that is read.
 pub const VERSION: u32 = 1;
 
-/// What the first line names, so that a trace is told from any other file.
+/// The name in the first line, which distinguishes a trace from other files.
 pub(super) const FORMAT: &str = "upload-canister";
 
 /// The first line: where the trace comes from.
@@ -21,14 +21,14 @@ pub struct Header {
     pub start: u64,
     /// The build that was installed at the beginning.
     pub build: String,
-    /// Where the calls come from, in words.
+    /// Origin of the calls, in words.
     pub source: String,
-    /// Who controls the canister.
+    /// Controllers of the canister.
     pub controllers: Vec<Principal>,
 }
 
 impl Header {
-    /// A header of the current version.
+    /// Makes a header of the current version.
     pub fn new(start: u64, build: &str, source: impl Into<String>, controllers: Vec<Principal>) -> Self {
         Header {
             trace: FORMAT.into(),
@@ -41,23 +41,23 @@ impl Header {
     }
 }
 
-/// One line: something that happened to the canister.
+/// One line: an event in the life of the canister.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// When, nanoseconds since the start. Never less than in the line before.
+    /// Time, nanoseconds since the start. Never less than in the line before.
     pub at: u64,
-    /// What.
+    /// The event.
     #[serde(flatten)]
     pub what: Happening,
 }
 
-/// What can happen.
+/// An event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Happening {
     /// A client called.
     Call(Call),
-    /// Nobody called; the canister's timers had so many rounds.
+    /// Rounds without calls, for the canister's timers.
     Pass {
         /// Number of rounds.
         rounds: u32,
@@ -66,14 +66,15 @@ pub enum Happening {
     Upgrade {
         /// To which build.
         build: String,
-        /// Whether that was accepted: `{"reply":"()"}`, or a rejection.
+        /// Whether it was accepted: `{"reply":"()"}`, or a rejection.
         answer: Answer,
     },
     /// The canister was stopped.
     Stop,
     /// The canister was started again.
     Start,
-    /// From here on the clock went by itself. Nobody knows when exactly a call was executed, so answers do not tell times.
+    /// From here on the clock advanced by itself. The time of execution is unknown, so answers contain no
+    /// times.
     ClockRuns,
 }
 
@@ -82,17 +83,17 @@ pub enum Happening {
 pub struct Call {
     /// Update or query.
     pub kind: Kind,
-    /// Who called.
+    /// The caller.
     pub caller: Principal,
     /// The canister's method.
     pub method: String,
     /// The arguments.
     #[serde(flatten)]
     pub arguments: Arguments,
-    /// Sent while a call of a line before it had no answer yet.
+    /// Sent while a call of an earlier line had no answer yet.
     #[serde(default, skip_serializing_if = "is_false")]
     pub together: bool,
-    /// What the client was told.
+    /// The answer.
     pub answer: Answer,
 }
 
@@ -104,16 +105,16 @@ fn is_false(value: &bool) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// May change something.
+    /// An update.
     Update,
-    /// Changes nothing.
+    /// A query.
     Query,
 }
 
-/// Arguments, as text where they are Candid of the canister's interface.
+/// Arguments, as text if they are Candid of the canister's interface.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Arguments {
-    /// Candid text, with blobs and ids as the module says.
+    /// Candid text, with blobs and ids as the module describes.
     #[serde(rename = "args")]
     Candid(String),
     /// Anything else: hexadecimal digits, or a reference to a payload.
@@ -121,25 +122,25 @@ pub enum Arguments {
     Raw(String),
 }
 
-/// What came back.
+/// An answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
     /// A reply, as Candid text.
     Reply(String),
-    /// A reply that is no Candid: hexadecimal digits, or the digest of a long one.
+    /// A reply that is not Candid: hexadecimal digits, or the digest of a long one.
     Raw(String),
     /// The call was rejected.
     Rejected {
         /// The IC's error code by name, such as `CanisterCalledTrap`.
         code: String,
-        /// The first line of what the IC said. Not compared: it is the server's, not the canister's.
+        /// The first line of the IC's message. Not compared: it is the server's, not the canister's.
         message: String,
     },
 }
 
 impl Answer {
-    /// The answer to an upgrade that went through.
+    /// Returns the answer to an accepted upgrade.
     pub fn accepted() -> Answer {
         Answer::Reply("()".into())
     }
@@ -155,7 +156,7 @@ impl From<&RejectResponse> for Answer {
     }
 }
 
-/// The last line. A trace without one was cut off.
+/// The last line. A trace without one is truncated.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct End {
     /// Number of events.

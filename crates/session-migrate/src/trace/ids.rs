@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 
-/// What an id is of.
+/// The kind of an id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum IdKind {
     Session,
@@ -24,7 +24,8 @@ impl IdKind {
         }
     }
 
-    /// The kind of a text id, by its form: `capsule_1`, `blob_1`, `mem_1_` and 32 hexadecimal digits.
+    /// Returns the kind of a text id, by its format: `capsule_1`, `blob_1`, `mem_1_` and 32 hexadecimal
+    /// digits.
     fn of_text(text: &str) -> Option<IdKind> {
         let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         if text.strip_prefix("capsule_").is_some_and(digits) {
@@ -77,17 +78,17 @@ impl Ids {
         self.names.get(&(kind, id.to_owned())).copied()
     }
 
-    /// The name of a session that a reply shows; it is learned if it is new.
+    /// Returns the name of a session in a reply, learning it if it is new.
     pub(super) fn learn_session(&mut self, session: u64) -> String {
         self.learn(IdKind::Session, &session.to_string()).to_string()
     }
 
-    /// The name of a session, if a reply has shown it.
+    /// Returns the name of a session, if a reply has shown it.
     pub(super) fn session(&self, session: &str) -> Option<String> {
         self.known(IdKind::Session, session).map(|name| name.to_string())
     }
 
-    /// A text of a reply with names for the ids in it; new ones are learned.
+    /// Replaces the ids in a text of a reply by names, learning new ones.
     pub(super) fn learn_text(&mut self, text: &str) -> String {
         for word in words(text) {
             if let Some(kind) = IdKind::of_text(word) {
@@ -97,7 +98,7 @@ impl Ids {
         self.text(text)
     }
 
-    /// A text with names for the ids that are known.
+    /// Replaces known ids in a text by names.
     pub(super) fn text(&self, text: &str) -> String {
         let mut named = String::with_capacity(text.len());
         let mut rest = text;
@@ -113,7 +114,7 @@ impl Ids {
         named + rest
     }
 
-    /// The text with ids for the names in it; an unknown name is the error.
+    /// Replaces names in a text by ids; an unknown name is the error.
     pub(super) fn resolve(&self, text: &str) -> Result<String, String> {
         let mut resolved = String::with_capacity(text.len());
         let mut rest = text;
@@ -134,12 +135,12 @@ impl Ids {
     }
 }
 
-/// The parts of a text that could be ids.
+/// Iterates over the parts of a text that could be ids.
 fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|word| !word.is_empty())
 }
 
-/// The name at the beginning of what follows an `@`, and the rest.
+/// Returns the name at the beginning of what follows an `@`, and the rest.
 fn leading_name(text: &str) -> Option<(Name, &str)> {
     let kind = IdKind::ALL.into_iter().find(|kind| text.starts_with(kind.word()))?;
     let digits = text.strip_prefix(kind.word())?.strip_prefix(':')?;

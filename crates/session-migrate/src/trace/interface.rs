@@ -9,9 +9,9 @@ use candid_parser::utils::CandidSource;
 
 use super::TraceError;
 
-/// What decoding a message may cost for each of its bytes, in the units of the Candid library, which counts 50 for a byte of
-/// a blob and up to some hundred for one of a small field. A message that costs more says of something without bytes that
-/// there is a lot of it.
+/// What decoding a message may cost for each of its bytes, in the units of the Candid library, which counts
+/// 50 for a byte of a blob and up to some hundred for one of a small field. A message that costs more
+/// declares a large number of values without bytes.
 const UNITS_PER_BYTE: usize = 1_000;
 
 /// What the smallest message may cost.
@@ -25,12 +25,12 @@ const NEWEST: &str = include_str!("../../../../candid/direct.did");
 pub struct Interface {
     env: TypeEnv,
     service: Type,
-    /// Labels by their hashes: a message carries only those.
+    /// Labels by their hashes: a message contains only the hashes.
     labels: HashMap<u32, String>,
 }
 
 impl Interface {
-    /// The upload canister's.
+    /// Returns the upload canister's interface.
     pub fn upload_canister() -> Result<Interface, TraceError> {
         let bad = |detail: String| TraceError::Interface(detail);
         let (env, service) = CandidSource::Text(NEWEST).load().map_err(|error| bad(error.to_string()))?;
@@ -54,7 +54,7 @@ impl Interface {
             .map_err(|error| error.to_string())
     }
 
-    /// Decodes a message by the types it carries itself, so that one from another release decodes too.
+    /// Decodes a message by its own types, so that one from another release decodes too.
     pub(super) fn decode(&self, message: &[u8]) -> Option<IDLArgs> {
         let mut config = DecoderConfig::new();
         config.set_decoding_quota(message.len().saturating_mul(UNITS_PER_BYTE).saturating_add(UNITS));
@@ -71,7 +71,7 @@ impl Interface {
             IDLValue::Record(fields) => {
                 let mut fields: Vec<IDLField> =
                     fields.into_iter().map(|field| self.named_field(field)).collect();
-                // A message has them in order of their hashes; a reader looks for them in order of their names.
+                // A message has them in the order of their hashes; a reader expects the order of their names.
                 fields.sort_by_key(|field| field.id.to_string());
                 IDLValue::Record(fields)
             }

@@ -1,13 +1,13 @@
-//! What clients did and what they were told, as a file that replays on any build.
+//! Traces: files with the calls of clients and their answers, which replay on any build.
 //!
-//! A trace is JSON lines: a header, one line for each event in the order in which they happened, and an end line. Arguments
-//! and replies are Candid text. Bytes are not in it: a blob stands as the seed it was made from, or as its SHA-256 with
-//! the bytes in a file of that name beside the trace. Ids that a canister gave out stand as names (`@session:1`: the
+//! A trace is JSON lines: a header, one line for each event in the order in which they happened, and an end
+//! line. Arguments and replies are Candid text. Bytes are referenced: a blob by the seed it was made from, or
+//! by its SHA-256 with the bytes in a file of that name beside the trace. Ids are names (`@session:1`: the
 //! first session that any reply showed), so that a trace means the same on a canister that gives out others.
 //!
-//! Owns: the format, its codec between bytes and text, reading, writing, recording. Does not own: playing a trace
-//! ([`crate::replay`]). Boundary: a trace is read as a whole and found sound before anything is done with it, and appears
-//! under its name when it is complete.
+//! Owns: the format, its codec between bytes and text, reading, writing, recording. Does not own: playing a
+//! trace ([`crate::replay`]). Boundary: a trace is read and checked as a whole before anything is done with
+//! it, and appears under its name when it is complete.
 
 mod codec;
 mod error;

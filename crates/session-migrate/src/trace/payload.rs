@@ -1,4 +1,4 @@
-//! Bytes that are named and not written out: made from a seed, or kept in a file named by their digest.
+//! References to bytes that are not written out: made from a seed, or in a file named by their digest.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -8,13 +8,13 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 use sha2::{Digest, Sha256};
 
-/// Blobs up to this length stand in the trace themselves, bytes: digests and other small things.
+/// Blobs up to this length are written into the trace, bytes: digests and other small values.
 pub(super) const INLINE_BYTES: usize = 64;
 
 /// Bytes in one word of the generator.
 const WORD_BYTES: u64 = 4;
 
-/// The bytes of file `seed` from `offset` on.
+/// Returns `length` bytes of file `seed` from `offset` on.
 ///
 /// File `seed` is the stream of ChaCha8 keyed by `seed`, so any part of it is made without what comes before.
 pub fn seeded(seed: u64, offset: u64, length: usize) -> Vec<u8> {
@@ -59,19 +59,19 @@ impl fmt::Display for PayloadRef {
 }
 
 impl PayloadRef {
-    /// The reference by digest.
+    /// Makes the reference by digest.
     pub fn of(bytes: &[u8]) -> PayloadRef {
         PayloadRef::Sha256 { digest: Sha256::digest(bytes).into(), length: bytes.len() as u64 }
     }
 
-    /// The number of bytes.
+    /// Returns the number of bytes.
     pub fn length(&self) -> u64 {
         match self {
             PayloadRef::Seed { length, .. } | PayloadRef::Sha256 { length, .. } => *length,
         }
     }
 
-    /// Reads what [`fmt::Display`] writes.
+    /// Parses what [`fmt::Display`] writes.
     pub fn parse(text: &str) -> Option<PayloadRef> {
         let parts: Vec<&str> = text.split(':').collect();
         match parts.as_slice() {
@@ -89,19 +89,19 @@ impl PayloadRef {
     }
 }
 
-/// Where the payload files of the trace at `path` are: in a folder beside it.
+/// Returns the folder of the payload files of the trace at `path`, which is beside it.
 pub(super) fn folder(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_os_string();
     name.push(".payload");
     path.with_file_name(name)
 }
 
-/// Which bytes came from which seed: told by whoever made them, looked up by whoever writes them down.
+/// Seeds of known bytes: added by whoever makes the bytes, looked up by whoever writes them.
 #[derive(Clone, Debug, Default)]
 pub struct Seeds(HashMap<[u8; 32], PayloadRef>);
 
 impl Seeds {
-    /// Makes bytes of a seeded file and remembers where they are from.
+    /// Makes bytes of a seeded file and remembers their seed.
     pub fn make(&mut self, seed: u64, offset: u64, length: usize) -> Vec<u8> {
         let bytes = seeded(seed, offset, length);
         let made = PayloadRef::Seed { seed, offset, length: length as u64 };
@@ -109,7 +109,7 @@ impl Seeds {
         bytes
     }
 
-    /// The seed that these bytes came from, if it was one; else their digest.
+    /// Returns the reference to these bytes: by seed, or otherwise by digest.
     pub fn name(&self, bytes: &[u8]) -> PayloadRef {
         let by_digest = PayloadRef::of(bytes);
         match &by_digest {

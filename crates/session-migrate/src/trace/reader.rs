@@ -1,4 +1,4 @@
-//! Reading a trace: all of it, and sound in every line, or not at all.
+//! Reads a trace: completely, with every line checked, or not at all.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -11,10 +11,10 @@ use super::payload::{self, PayloadRef, seeded};
 use super::seal::{Mismatch, Seal};
 use super::{Arguments, Event, Happening, Header, TraceError, VERSION};
 
-/// A trace that was read.
+/// A trace.
 #[derive(Clone, Debug)]
 pub struct Trace {
-    /// Where it is.
+    /// Its path.
     pub path: PathBuf,
     /// The first line.
     pub header: Header,
@@ -22,7 +22,7 @@ pub struct Trace {
     pub events: Vec<Event>,
 }
 
-/// What decides whether a first line can be read at all.
+/// The part of the first line that decides whether the trace can be read.
 #[derive(Deserialize)]
 struct Beginning {
     trace: String,
@@ -44,12 +44,12 @@ impl Trace {
         let mut ended = false;
         for (number, line) in lines {
             if ended {
-                return Err(trace.malformed(number, "there is something behind the end line"));
+                return Err(trace.malformed(number, "there is something after the end line"));
             }
             last = number;
             let object = match seal.open(line) {
                 Ok(object) => object,
-                // The last line without its line break is one that was not written to its end.
+                // A last line without a line break was not written completely.
                 Err(_) if number == text.lines().count() && !text.ends_with('\n') => {
                     return Err(TraceError::Truncated { path: trace.path, line: number });
                 }
@@ -73,12 +73,12 @@ impl Trace {
         Ok(trace)
     }
 
-    /// The line that an event is in.
+    /// Returns the line of an event.
     pub fn line_of(&self, event: usize) -> usize {
         event + 2
     }
 
-    /// The bytes of a reference in a line.
+    /// Returns the bytes of a reference in a line.
     pub fn payload(&self, line: usize, reference: &PayloadRef) -> Result<Vec<u8>, TraceError> {
         match reference {
             PayloadRef::Seed { seed, offset, length } => match usize::try_from(*length) {
@@ -109,7 +109,7 @@ impl Trace {
         }
     }
 
-    /// Something in a line that is not a part of the format.
+    /// Makes the error for a line that does not follow the format.
     pub(crate) fn malformed(&self, line: usize, detail: impl Into<String>) -> TraceError {
         TraceError::Malformed { path: self.path.clone(), line, detail: detail.into() }
     }
@@ -119,9 +119,10 @@ impl Trace {
             serde_json::from_str(object).map_err(|error| self.malformed(line, error.to_string()))?;
         let before = self.events.last().map_or(0, |event| event.at);
         if event.at < before {
-            return Err(
-                self.malformed(line, format!("it happens at {}, before the line before, {before}", event.at))
-            );
+            return Err(self.malformed(
+                line,
+                format!("it happens at {}, earlier than the line before, at {before}", event.at),
+            ));
         }
         self.events.push(event);
         Ok(())
@@ -142,7 +143,7 @@ impl Trace {
     }
 }
 
-/// The references to files in a text.
+/// Iterates over the references to files in a text.
 fn references(text: &str) -> impl Iterator<Item = PayloadRef> {
     text.split('"').filter(|part| part.starts_with("@sha256:")).filter_map(PayloadRef::parse)
 }

@@ -1,4 +1,4 @@
-//! Recording: exchanges with a canister go in as bytes and come out as lines of a trace.
+//! Records exchanges with a canister as lines of a trace.
 
 use std::path::{Path, PathBuf};
 
@@ -14,24 +14,25 @@ pub struct Exchange<'a> {
     pub at: u64,
     /// Update or query.
     pub kind: Kind,
-    /// Who called.
+    /// The caller.
     pub caller: Principal,
     /// The canister's method.
     pub method: &'a str,
     /// The encoded arguments.
     pub arg: &'a [u8],
-    /// Sent before the exchange before it was answered.
+    /// Sent before the previous exchange was answered.
     pub together: bool,
     /// The encoded reply, or the rejection.
     pub answer: Result<&'a [u8], &'a RejectResponse>,
 }
 
-/// Records one canister. Exchanges are given in the order in which the calls were sent, once they are answered.
+/// Records one canister. Exchanges are added in the order in which the calls were sent, once they are
+/// answered.
 #[derive(Debug)]
 pub struct Recorder {
     writer: Writer,
     codec: Codec,
-    /// Who makes payload from seeds tells it here, so that it is written as such.
+    /// Seeds of generated payload, so that it is written as such.
     pub seeds: Seeds,
     last: u64,
 }
@@ -47,7 +48,7 @@ impl Recorder {
         })
     }
 
-    /// Adds an exchange and returns what the client was told, as the trace shows it.
+    /// Adds an exchange and returns its answer, as the trace shows it.
     pub fn exchange(&mut self, exchange: &Exchange<'_>) -> Result<Answer, TraceError> {
         let (arguments, keep) = self.codec.arguments(exchange.method, exchange.arg, &self.seeds);
         for payload in keep {
@@ -66,9 +67,9 @@ impl Recorder {
         Ok(answer)
     }
 
-    /// Adds anything else that happens at this time, nanoseconds since 1970.
+    /// Adds any other event at this time, nanoseconds since 1970.
     pub fn happening(&mut self, at: u64, what: Happening) -> Result<(), TraceError> {
-        // Calls that were on their way together are written when they are answered; time does not run back for it.
+        // Calls in flight together are written when they are answered; time does not run back for them.
         if what == Happening::ClockRuns {
             self.codec.clock_runs();
         }
@@ -76,10 +77,10 @@ impl Recorder {
         self.writer.event(&Event { at: self.last, what })
     }
 
-    /// Completes the trace; returns where it is.
+    /// Completes the trace; returns its path.
     ///
     /// # Errors
-    /// When it cannot be written; nothing is left then.
+    /// If it cannot be written; no file is left then.
     pub fn finish(self) -> Result<PathBuf, TraceError> {
         self.writer.finish()
     }

@@ -1,20 +1,21 @@
-//! The sum at the end of every line, by which a changed line is found.
+//! The checksum at the end of every line.
 //!
-//! Each sum covers its line and the sum before it, so that a line that was changed, added or taken away shows at that line.
+//! Each covers its line and the checksum before it, so that a changed, added or removed line is found at that
+//! line.
 
 use sha2::{Digest, Sha256};
 
-/// What precedes the sum in a line.
+/// What precedes the checksum in a line.
 const FIELD: &str = ",\"sum\":\"";
 
 /// What follows it.
 const CLOSE: &str = "\"}";
 
-/// The running sum.
+/// The running checksum.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Seal(String);
 
-/// A line whose sum does not fit.
+/// A line whose checksum does not match.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mismatch {
     pub expected: String,
@@ -22,14 +23,14 @@ pub(super) struct Mismatch {
 }
 
 impl Seal {
-    /// Puts the sum at the end of a line that is one JSON object with at least one field.
+    /// Adds the checksum to the end of a line that is one JSON object with at least one field.
     pub fn close(&mut self, object: &str) -> String {
         let body = object.strip_suffix('}').unwrap_or(object);
         self.follow(body);
         format!("{body}{FIELD}{}{CLOSE}", self.0)
     }
 
-    /// Checks the sum of a line and returns the object without it.
+    /// Checks the checksum of a line and returns the object without it.
     pub fn open(&mut self, line: &str) -> Result<String, Mismatch> {
         let (body, got) =
             line.strip_suffix(CLOSE).and_then(|rest| rest.rsplit_once(FIELD)).unwrap_or((line, "missing"));
@@ -43,7 +44,7 @@ impl Seal {
 
     fn follow(&mut self, body: &str) {
         let digest = Sha256::new().chain_update(&self.0).chain_update(body).finalize();
-        // Enough to find an accident or an edit; it is no signature.
+        // Enough to find an accident or an edit; it is not a signature.
         let hex = hex::encode(digest);
         self.0 = format!("{hex:.12}");
     }

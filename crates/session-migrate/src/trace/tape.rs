@@ -1,4 +1,4 @@
-//! Recording behind a client: calls go in as they are sent, and are written once they are answered.
+//! Recording of a client: calls are added as they are sent, and are written once they are answered.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -9,7 +9,7 @@ use pocket_ic::RejectResponse;
 
 use super::{Exchange, Happening, Kind, Recorder, TraceError};
 
-/// A recorder for clients that have several calls on their way at once. One thread's; shared by reference.
+/// A recorder for clients that have several calls in flight. Single-threaded; shared by reference.
 #[derive(Debug)]
 pub struct Tape(RefCell<Inner>);
 
@@ -20,7 +20,7 @@ struct Inner {
     pending: VecDeque<Pending>,
     /// Tickets of calls that are no longer pending.
     written: u64,
-    /// The first error; a client cannot do anything about it in the middle.
+    /// The first error; a client cannot handle it while it runs.
     failed: Option<TraceError>,
 }
 
@@ -35,17 +35,17 @@ struct Pending {
     answer: Option<Result<Vec<u8>, RejectResponse>>,
 }
 
-/// Names a call that is on its way.
+/// Identifies a call in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ticket(u64);
 
 impl Tape {
-    /// Records with this recorder.
+    /// Makes a tape that records with this recorder.
     pub fn new(recorder: Recorder) -> Tape {
         Tape(RefCell::new(Inner { recorder, pending: VecDeque::new(), written: 0, failed: None }))
     }
 
-    /// A call is sent, at this time of the canister, nanoseconds since 1970.
+    /// Adds a call sent at this time of the canister, nanoseconds since 1970.
     pub fn sent(&self, at: u64, kind: Kind, caller: Principal, method: &str, arg: &[u8]) -> Ticket {
         let mut inner = self.0.borrow_mut();
         let together = inner.pending.iter().any(|call| call.answer.is_none());
@@ -62,7 +62,7 @@ impl Tape {
         ticket
     }
 
-    /// It is answered. A ticket that was answered before is left alone.
+    /// Adds its answer. A ticket that was answered before is ignored.
     pub fn answered(&self, ticket: Ticket, answer: &Result<Vec<u8>, RejectResponse>) {
         let mut inner = self.0.borrow_mut();
         let index = ticket.0.checked_sub(inner.written).and_then(|index| usize::try_from(index).ok());
@@ -72,14 +72,14 @@ impl Tape {
         inner.write_answered();
     }
 
-    /// Something else happens to the canister, at this time, nanoseconds since 1970.
+    /// Adds another event at this time, nanoseconds since 1970.
     pub fn happening(&self, at: u64, what: Happening) {
         let inner = &mut *self.0.borrow_mut();
         let written = inner.recorder.happening(at, what);
         inner.note(written);
     }
 
-    /// Bytes of a seeded file, which are written as such when they are sent.
+    /// Makes bytes of a seeded file, which are written as such when they are sent.
     pub fn make(&self, seed: u64, offset: u64, length: usize) -> Vec<u8> {
         self.0.borrow_mut().recorder.seeds.make(seed, offset, length)
     }
@@ -87,7 +87,7 @@ impl Tape {
     /// Completes the trace. Calls that were never answered are not in it.
     ///
     /// # Errors
-    /// The first error since the beginning; nothing is left then.
+    /// The first error since the beginning; no file is left then.
     pub fn finish(self) -> Result<PathBuf, TraceError> {
         let inner = self.0.into_inner();
         match inner.failed {

@@ -1,4 +1,4 @@
-//! From the values of a message to those of a trace, and back.
+//! Conversion between the values of a message and those of a trace.
 
 use candid::types::value::{IDLField, IDLValue, VariantValue};
 
@@ -59,7 +59,7 @@ fn map<E>(
 pub(super) struct Times {
     /// When the trace begins, nanoseconds since 1970.
     pub start: u64,
-    /// Whether they are told at all.
+    /// Whether times are shown at all.
     pub told: bool,
 }
 
@@ -69,7 +69,8 @@ impl Times {
     }
 }
 
-/// A reply as a trace shows it: names for ids, times from the start on in whole milliseconds, digests for long blobs.
+/// Converts a reply for a trace: names for ids, times from the start on in whole milliseconds, digests for
+/// long blobs.
 ///
 /// Two canisters that do the same need not take the same number of rounds, and a round takes a nanosecond.
 pub(super) fn shown_reply(method: &str, value: IDLValue, ids: &mut Ids, times: Times) -> IDLValue {
@@ -91,7 +92,7 @@ pub(super) fn shown_reply(method: &str, value: IDLValue, ids: &mut Ids, times: T
     }))
 }
 
-/// An error names a session by its number as text, beside the word `session`.
+/// Replaces session keys in errors, which are numbers as text beside the word `session`.
 fn name_session_keys(value: IDLValue, ids: &Ids) -> IDLValue {
     match value {
         IDLValue::Record(fields) => {
@@ -120,7 +121,7 @@ fn name_session_keys(value: IDLValue, ids: &Ids) -> IDLValue {
     }
 }
 
-/// One of the arguments as a trace shows it. Blobs that no seed made are handed to `keep`.
+/// Converts one of the arguments for a trace. Blobs that no seed made are passed to `keep`.
 pub(super) fn shown_argument(
     (method, position): (&str, usize),
     value: IDLValue,
@@ -147,7 +148,7 @@ pub(super) fn shown_argument(
     }))
 }
 
-/// An argument as it was before [`shown_argument`], with the ids of this canister. `payload` finds the bytes of a reference.
+/// Converts an argument back, with the ids of this canister. `payload` finds the bytes of a reference.
 pub(super) fn sent_argument<E>(
     value: IDLValue,
     ids: &Ids,

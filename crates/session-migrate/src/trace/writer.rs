@@ -1,4 +1,4 @@
-//! Writing a trace: line by line, and under its name only when it is complete.
+//! Writes a trace line by line; it appears under its name only when it is complete.
 
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -11,19 +11,19 @@ use super::seal::Seal;
 use super::{Event, Header, TraceError};
 use crate::{file_beside, folder_of};
 
-/// A trace in the making. Dropped before [`Writer::finish`], it leaves nothing behind.
+/// A trace that is being written. Dropped before [`Writer::finish`], it leaves no file.
 #[derive(Debug)]
 pub struct Writer {
     path: PathBuf,
     file: BufWriter<NamedTempFile>,
-    /// Payload files so far; made when the first comes.
+    /// Payload files so far; created with the first one.
     payloads: Option<TempDir>,
     seal: Seal,
     events: usize,
 }
 
 impl Writer {
-    /// Tells before long work whether a trace can be written to `path`.
+    /// Checks before long work whether a trace can be written to `path`.
     pub fn check(path: &Path) -> Result<(), TraceError> {
         file_beside(path).map(drop).map_err(TraceError::io("create", path))
     }
@@ -42,7 +42,7 @@ impl Writer {
         Ok(writer)
     }
 
-    /// Where the trace will be.
+    /// Returns the future path of the trace.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -53,7 +53,7 @@ impl Writer {
         self.line(event)
     }
 
-    /// Keeps bytes in a file of their own, once however often they come.
+    /// Stores bytes in a file of their own, once however often they occur.
     pub fn payload(&mut self, bytes: &[u8]) -> Result<PayloadRef, TraceError> {
         let reference = PayloadRef::of(bytes);
         let PayloadRef::Sha256 { digest, .. } = &reference else {
@@ -79,7 +79,7 @@ impl Writer {
     /// Writes the end line and gives the trace its name.
     ///
     /// # Errors
-    /// When it cannot be written; nothing is left then.
+    /// If it cannot be written; no file is left then.
     pub fn finish(mut self) -> Result<PathBuf, TraceError> {
         self.line(&End { end: self.events })?;
         let path = self.path;

@@ -1,4 +1,4 @@
-//! What a client should not do: every limit, wrong hashes, what is no Candid, what belongs to others.
+//! Abuse: exceeded limits, wrong hashes, bytes that are not Candid, other callers' sessions.
 
 use candid::Principal;
 use serde_bytes::ByteBuf;
@@ -11,10 +11,10 @@ use crate::client::{ClientError, Uploader};
 /// Somebody without any right.
 const STRANGER: u32 = 999;
 
-/// A session that nobody was ever given.
+/// A session id that was never given out.
 const NO_SESSION: u64 = 1 << 40;
 
-/// All offences, against an upload that has begun. The upload is none the worse for it.
+/// Makes all offences against an upload that has begun, which must not be affected.
 pub(super) fn all(world: &mut World<'_>, victim: &Uploader) -> Result<(), ClientError> {
     strangers(world, victim)?;
     wrong_begins(world, victim)?;
@@ -24,7 +24,7 @@ pub(super) fn all(world: &mut World<'_>, victim: &Uploader) -> Result<(), Client
     administration(world, victim.client)
 }
 
-/// Others, and nobody in particular, at somebody's session and capsule.
+/// Calls of strangers and of the anonymous principal about somebody's session and capsule.
 pub(super) fn strangers(world: &mut World<'_>, victim: &Uploader) -> Result<(), ClientError> {
     let Some(session) = victim.session() else { return Ok(()) };
     let chunk = ByteBuf::from(victim.asset.chunk(0, world.chunk_size)?);
@@ -99,7 +99,7 @@ fn no_candid(world: &mut World<'_>, client: Principal) -> Result<(), ClientError
     world.raw(client, "uploads_explode", b"DIDL\0\0")
 }
 
-/// What only a controller may do, and what nobody can read.
+/// Calls that only a controller may make, and blobs that nobody can read.
 fn administration(world: &mut World<'_>, client: Principal) -> Result<(), ClientError> {
     for method in ["migration_rollback", "migration_finalize", "migration_pause"] {
         world.update(client, method, ())?;
@@ -111,7 +111,7 @@ fn administration(world: &mut World<'_>, client: Principal) -> Result<(), Client
     world.query(controller(), "admin_stats", ())
 }
 
-/// As many sessions as one caller may have, and one more.
+/// Begins as many sessions as one caller may have, and one more.
 pub(super) fn hoard(world: &mut World<'_>, client: Principal, capsule: &str) -> Result<(), ClientError> {
     let base = api::AssetMetadataBase::new("a.bin", "text/plain", api::AssetType::Original, 9, 0);
     let metadata = api::AssetMetadata::document(base);

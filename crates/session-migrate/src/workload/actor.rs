@@ -7,7 +7,7 @@ use candid::Principal;
 use super::world::{World, whatever};
 use crate::client::{Answer, ClientError, Sent, Step, Uploader};
 
-/// In which order chunks are sent.
+/// The order in which chunks are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sequence {
     Straight,
@@ -19,26 +19,26 @@ pub(super) enum Sequence {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Habits {
     pub sequence: Sequence,
-    /// Replies get lost now and then.
+    /// Replies are lost now and then.
     pub flaky: bool,
     /// It sends the SHA-256 of every chunk along.
     pub hashes: bool,
-    /// It gives up half-way.
+    /// It aborts half-way.
     pub gives_up: bool,
 }
 
 impl Habits {
-    /// The plainest client.
+    /// The simplest client.
     pub const PLAIN: Habits =
         Habits { sequence: Sequence::Straight, flaky: false, hashes: false, gives_up: false };
 }
 
-/// What a client does next.
+/// The next operation of a client.
 #[derive(Clone, Copy, Debug)]
 enum Deed {
-    /// A step of its upload; a lost reply is one that it does not see.
+    /// A step of its upload; `lost`: it does not see the reply.
     Step { step: Step, lost: bool },
-    /// It asks how far its upload is.
+    /// It asks for the status of its upload.
     Ask,
 }
 
@@ -92,7 +92,7 @@ impl Actor {
         self.deeds.is_empty()
     }
 
-    /// Begins anew what has come to nothing, with all chunks still to be sent.
+    /// Begins a failed upload again, with all chunks still to be sent.
     pub fn start_over(&mut self) {
         self.deeds = (0..self.uploader.chunks()).map(|index| seen(Step::Put(index))).collect();
         self.deeds.push_front(seen(Step::Begin));
@@ -102,7 +102,7 @@ impl Actor {
             self.uploader.capsule.clone(),
             self.uploader.asset.clone(),
             self.uploader.idem.clone(),
-            // What the canister said has not changed.
+            // The canister's configuration has not changed.
             self.uploader.chunk_size(),
         );
     }
@@ -122,7 +122,7 @@ impl Actor {
                 Ok(call) => {
                     Ok(world.canister.submit(self.uploader.client, call).ok().map(|sent| (step, lost, sent)))
                 }
-                // Its session was refused; there is nothing to go on with.
+                // Its session was refused, so it cannot continue.
                 Err(ClientError::NotBegun { .. }) => {
                     self.deeds.clear();
                     Ok(None)
@@ -132,7 +132,7 @@ impl Actor {
         }
     }
 
-    /// Takes the answer.
+    /// Processes the answer.
     fn take(&mut self, world: &World<'_>, step: Step, lost: bool, sent: Sent) -> Result<(), ClientError> {
         let answer = world
             .canister
@@ -154,7 +154,7 @@ fn method(step: Step) -> &'static str {
     }
 }
 
-/// Lets the actors go on to their end, up to `width` of them at a time.
+/// Runs the actors to their end, up to `width` of them at a time.
 pub(super) fn drive(world: &mut World<'_>, actors: &mut [Actor], width: usize) -> Result<(), ClientError> {
     while actors.iter().any(|actor| !actor.is_done()) {
         round(world, actors, width)?;
@@ -162,7 +162,8 @@ pub(super) fn drive(world: &mut World<'_>, actors: &mut [Actor], width: usize) -
     Ok(())
 }
 
-/// One call of up to `width` actors that still have one to make, chosen at random, all on their way at once.
+/// Makes one call of up to `width` actors that still have one to make, chosen at random, all in flight at
+/// once.
 pub(super) fn round(world: &mut World<'_>, actors: &mut [Actor], width: usize) -> Result<(), ClientError> {
     let mut chosen: Vec<usize> = (0..actors.len()).filter(|&index| !actors[index].is_done()).collect();
     world.shuffle(&mut chosen);

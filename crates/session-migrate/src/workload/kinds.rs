@@ -64,7 +64,7 @@ fn many_small(world: &mut World<'_>, size: u32) -> Result<(), ClientError> {
     world.look(client)
 }
 
-/// Memories that are not uploaded, changed, and deleted again.
+/// Creates memories without an upload, changes them, and deletes them again.
 fn memories(world: &mut World<'_>, round: u32, capsule: &str) -> Result<(), ClientError> {
     let client = person(1);
     let base = api::AssetMetadataBase::new("note.txt", "text/plain", api::AssetType::Original, 5, 0);
@@ -138,7 +138,7 @@ fn slow_client(world: &mut World<'_>, size: u32) -> Result<(), ClientError> {
             round(world, std::slice::from_mut(kept), 1)?;
             round(world, std::slice::from_mut(lost), 1)?;
         }
-        // The one is touched shortly before it would expire, the other is not.
+        // One is touched shortly before it would expire, the other is not.
         world.pass(ttl.saturating_sub(minute));
         round(world, std::slice::from_mut(kept), 1)?;
         world.look(client)?;
@@ -148,7 +148,7 @@ fn slow_client(world: &mut World<'_>, size: u32) -> Result<(), ClientError> {
         drive(world, std::slice::from_mut(lost), 1)?;
         lost.start_over();
         drive(world, std::slice::from_mut(lost), 1)?;
-        // What was given up in the middle goes with its time.
+        // An abandoned upload expires.
         let mut left = [Actor::new(world, client, &capsule, MIDDLE, Habits::PLAIN)?];
         for _ in 0..3 {
             round(world, &mut left, 1)?;

@@ -1,7 +1,7 @@
-//! Made-up clients, for recording: seeded, of any size, each kind the way some real clients are.
+//! Synthetic workloads for recording: seeded, of any size, each kind like some real clients.
 //!
-//! Owns: what the clients do. Does not own: recording it ([`crate::trace`]). Boundary: a client takes every answer as it
-//! comes; a refusal is a part of the trace, and whether it is right is not judged here.
+//! Owns: what the clients do. Does not own: recording it ([`crate::trace`]). Boundary: a client accepts every
+//! answer; a refusal is part of the trace, and is not judged here.
 
 mod abuse;
 mod actor;
@@ -31,15 +31,15 @@ pub enum Workload {
     SingleLarge,
     /// Many files of less than a chunk: session by session, whole in one call, many in one call.
     ManySmall,
-    /// Several clients, each with a call on its way at every moment.
+    /// Several clients, each with a call in flight at any moment.
     ParallelLanes,
     /// Chunks backwards and shuffled.
     OutOfOrder,
-    /// Replies get lost, so that calls are repeated; the client comes back and asks.
+    /// Replies are lost, so that calls are repeated; the client comes back and asks for the status.
     FlakyClient,
-    /// So slow that sessions are kept alive by a hair, or expire.
+    /// So slow that sessions are barely kept alive, or expire.
     SlowClient,
-    /// Beyond every limit, with wrong hashes, with what is no Candid, at what belongs to others.
+    /// Beyond every limit, with wrong hashes, bytes that are not Candid, and other callers' sessions.
     AbusiveClient,
     /// All of them at once.
     Mixed,
@@ -94,11 +94,11 @@ impl FromStr for Workload {
 /// A workload of a certain size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Order {
-    /// Which.
+    /// Its kind.
     pub workload: Workload,
-    /// Decides the content of the files and every choice; the same seed makes the same calls.
+    /// Seed of the files' content and of every choice; the same seed makes the same calls.
     pub seed: u64,
-    /// How many times as many files as the smallest that shows everything.
+    /// Scale factor: multiplies the number of files of the smallest recording.
     pub size: u32,
 }
 
@@ -117,16 +117,16 @@ pub enum WorkloadError {
     /// The trace cannot be written.
     #[error(transparent)]
     Trace(#[from] TraceError),
-    /// A made-up file cannot be written or read, or the canister does not speak the interface.
+    /// A generated file cannot be written or read, or the canister has another interface.
     #[error(transparent)]
     Client(#[from] ClientError),
-    /// A folder for made-up files cannot be had.
+    /// No folder for generated files can be created.
     #[error("cannot create a folder for files: {0}")]
     Folder(std::io::Error),
 }
 
 impl WorkloadError {
-    /// True when what the user gave is at fault, not the machine.
+    /// Returns whether the user's input is at fault, not the machine.
     pub fn is_usage(&self) -> bool {
         match self {
             WorkloadError::Replay(error) => error.is_usage(),
@@ -139,7 +139,7 @@ impl WorkloadError {
 /// Records a workload on a fresh canister with this module; the trace calls it `build`.
 ///
 /// # Errors
-/// [`WorkloadError`]; nothing is left at `path` then.
+/// [`WorkloadError`]; no file is left at `path` then.
 pub fn record(order: Order, build: &str, module: &Module, path: &Path) -> Result<PathBuf, WorkloadError> {
     let controller = world::controller();
     let header =

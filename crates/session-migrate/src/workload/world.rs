@@ -1,4 +1,4 @@
-//! The canister as the clients of a workload see it, and the files that they make up.
+//! The canister as the clients of a workload see it, and their generated files.
 
 use std::path::Path;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use super::WorkloadError;
 use crate::client::{Asset, Call, Canister, ClientError, Uploader, chunks_of};
 use crate::trace::Tape;
 
-/// Longest time between two calls, milliseconds. Whole ones: the times in a trace are rounded to them.
+/// Longest time between two calls, whole milliseconds: the times in a trace are rounded to them.
 const LONGEST_THOUGHT_MILLIS: u64 = 2_000;
 
 /// A canister that is being recorded.
@@ -29,7 +29,7 @@ pub(super) struct World<'p> {
     pub chunk_size: u32,
 }
 
-/// A file that goes into one call.
+/// A file for one call.
 pub(super) struct Whole {
     asset: Asset,
     bytes: Vec<u8>,
@@ -37,7 +37,7 @@ pub(super) struct Whole {
 }
 
 impl Whole {
-    /// The argument.
+    /// Returns the argument.
     pub fn argument(&self) -> api::SmallFile<'_> {
         api::SmallFile {
             capsule_id: self.capsule.clone(),
@@ -50,12 +50,12 @@ impl Whole {
     }
 }
 
-/// Who controls the canister.
+/// Returns the controller of the canister.
 pub(super) fn controller() -> Principal {
     Principal::self_authenticating("controller of the workload")
 }
 
-/// Somebody.
+/// Returns a client.
 pub(super) fn person(number: u32) -> Principal {
     Principal::self_authenticating(format!("client {number} of the workload"))
 }
@@ -67,35 +67,35 @@ impl<'p> World<'p> {
         Ok(World { canister, tape, folder, rng: ChaCha8Rng::seed_from_u64(seed), files: 0, seed, chunk_size })
     }
 
-    /// A number below `bound`, which is not zero.
+    /// Returns a number below `bound`, which is not zero.
     pub fn below(&mut self, bound: u64) -> u64 {
         // The bias of the remainder is far below anything that matters here.
         self.rng.next_u64() % bound
     }
 
-    /// True once in so many times.
+    /// Returns `true` once in `times` times.
     pub fn one_in(&mut self, times: u64) -> bool {
         self.below(times) == 0
     }
 
-    /// Puts items in a random order.
+    /// Shuffles items.
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         crate::rehearse::shuffle(items, &mut self.rng);
     }
 
-    /// A moment between two calls.
+    /// Lets a moment pass between two calls.
     pub fn think(&mut self) {
         let millis = 1 + self.below(LONGEST_THOUGHT_MILLIS);
         self.canister.pic().advance_time(Duration::from_millis(millis));
     }
 
-    /// Another seed for each file of the workload.
+    /// Returns another seed for each file of the workload.
     fn next_file(&mut self) -> u64 {
         self.files += 1;
         self.seed.wrapping_mul(1_000_000).wrapping_add(self.files)
     }
 
-    /// A file of so many bytes, which no other is like.
+    /// Makes a file of `bytes` bytes that is unlike any other.
     pub fn file(&mut self, bytes: u64) -> Result<Asset, ClientError> {
         let seed = self.next_file();
         let name = format!("file-{seed}.bin");
@@ -104,7 +104,7 @@ impl<'p> World<'p> {
         Asset::open(&path, name, api::AssetType::Original)
     }
 
-    /// Chunk by chunk, as it will be sent, so that the tape knows every chunk by its seed.
+    /// Writes chunk by chunk, as it will be sent, so that the tape knows every chunk by its seed.
     fn write(&self, path: &Path, seed: u64, bytes: u64) -> std::io::Result<()> {
         use std::io::Write;
         let mut file = std::fs::File::create(path)?;
@@ -117,26 +117,26 @@ impl<'p> World<'p> {
         file.flush()
     }
 
-    /// An upload that has not begun.
+    /// Makes an upload that has not begun.
     pub fn upload(&mut self, client: Principal, capsule: &str, bytes: u64) -> Result<Uploader, ClientError> {
         let asset = self.file(bytes)?;
         let idem = format!("key of {}", asset.name);
         Ok(Uploader::new(client, capsule, asset, idem, self.chunk_size))
     }
 
-    /// A file for one call.
+    /// Makes a file for one call.
     pub fn whole(&mut self, capsule: &str, bytes: u64) -> Result<Whole, ClientError> {
         let asset = self.file(bytes)?;
         Ok(Whole { bytes: asset.chunk(0, self.chunk_size)?, asset, capsule: capsule.to_owned() })
     }
 
-    /// A capsule of somebody.
+    /// Creates a capsule of a client.
     pub fn capsule(&mut self, client: Principal) -> Result<String, ClientError> {
         self.think();
         Ok(self.canister.capsules_create(client, None)?.id)
     }
 
-    /// An update call whose answer only the trace needs.
+    /// Makes an update call whose answer only the trace needs.
     pub fn update(
         &mut self,
         caller: Principal,
@@ -147,7 +147,7 @@ impl<'p> World<'p> {
         whatever(self.canister.call(caller, Call::new(method, args)?))
     }
 
-    /// A query call whose answer only the trace needs.
+    /// Makes a query call whose answer only the trace needs.
     pub fn query(
         &mut self,
         caller: Principal,
@@ -157,13 +157,13 @@ impl<'p> World<'p> {
         whatever(self.canister.query_raw(caller, Call::new(method, args)?))
     }
 
-    /// A call with bytes for arguments that nothing has encoded.
+    /// Makes a call with arguments that are not encoded.
     pub fn raw(&mut self, caller: Principal, method: &'static str, arg: &[u8]) -> Result<(), ClientError> {
         self.think();
         whatever(self.canister.call(caller, Call { method, arg: arg.to_vec() }))
     }
 
-    /// Looks at everything that somebody can see, byte for byte.
+    /// Reads everything that a client can see, byte for byte.
     pub fn look(&mut self, client: Principal) -> Result<(), ClientError> {
         self.query(client, "uploads_list", (None::<u64>, None::<u32>))?;
         let capsules: Vec<api::Capsule> =
@@ -185,14 +185,14 @@ impl<'p> World<'p> {
         Ok(())
     }
 
-    /// Lets time pass, and the canister's timers do what is due.
+    /// Lets time pass, with the canister's timers.
     pub fn pass(&mut self, time: Duration) {
         const ROUNDS: u32 = 3;
         self.canister.pass(time, ROUNDS);
     }
 }
 
-/// Refusals and rejections are answers; only what is not the canister's doing is an error.
+/// Ignores refusals and rejections, which are answers; passes on other errors.
 pub(super) fn whatever<T>(result: Result<T, ClientError>) -> Result<(), ClientError> {
     match result {
         Err(

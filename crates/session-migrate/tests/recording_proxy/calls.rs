@@ -95,7 +95,7 @@ fn a_trace_ends_when_the_canister_is_reinstalled() {
     drop((unanswered, direct));
     assert!(recorded.calls >= front_end.calls, "{recorded:?}");
     let notes: Vec<&str> = recorded.notes.iter().map(String::as_str).collect();
-    for part in ["was there before the trace", "ends where the canister was reinstalled"] {
+    for part in ["existed before the trace", "ends where the canister was reinstalled"] {
         assert!(notes.iter().any(|note| note.contains(part)), "{part}: {notes:?}");
     }
     assert_eq!(Trace::read(&out).unwrap().events.len() as u64, recorded.calls);

@@ -1,4 +1,4 @@
-//! What the page says of a report, and that it is complete in itself.
+//! What the page shows, and that it is complete in itself.
 
 use super::*;
 use crate::Verdict;
@@ -70,7 +70,7 @@ fn report(differences: Vec<DifferenceReport>) -> Report {
     }
 }
 
-/// The text of a page, without its tags and its style.
+/// Returns the text of a page, without its tags and its style.
 fn text(page: &str) -> String {
     let body = page.split_once("<body>").unwrap().1;
     let parts = body.split('<').map(|part| part.split_once('>').map_or(part, |(_, text)| text));
@@ -131,7 +131,7 @@ fn a_server_that_tells_no_costs_leaves_no_plots() {
     report.runs[0].endpoints.clear();
     report.runs[0].totals = None;
     let page = report.to_html();
-    assert!(page.contains("does not tell what messages cost") && !page.contains("<svg"));
+    assert!(page.contains("does not report costs") && !page.contains("<svg"));
 }
 
 #[test]

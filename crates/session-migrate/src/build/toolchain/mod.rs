@@ -1,4 +1,4 @@
-//! Which compiler builds the wasm, and putting one in place when the machine has none.
+//! Choice of the compiler for the wasm, and its installation if the machine has none.
 //!
 //! The rule, in this order (`rule` is its pure form, `probe` gathers the facts, [`resolve`] acts):
 //! 1. The active compiler has the wasm target installed: use it as it is.
@@ -28,7 +28,7 @@ pub enum Route {
     Distribution {
         /// The compiler.
         rustc: PathBuf,
-        /// A linker to name explicitly; none when the compiler finds its own.
+        /// A linker to name explicitly; absent if the compiler finds its own.
         linker: Option<PathBuf>,
     },
 }
@@ -38,14 +38,14 @@ pub enum Route {
 pub struct Toolchain {
     /// How it is called.
     pub route: Route,
-    /// What `rustc -vV` says: the compiler's full identity.
+    /// Output of `rustc -vV`: the compiler's full identity.
     pub version: String,
-    /// The folder that has the compiler's libraries.
+    /// The folder of the compiler's libraries.
     pub sysroot: PathBuf,
 }
 
 impl Toolchain {
-    /// One short phrase for messages: `rustc 1.95.0`, and where it comes from if that is not the usual place.
+    /// Returns one short phrase for messages: `rustc 1.95.0`, and its origin if that is unusual.
     pub fn describe(&self) -> String {
         let first = self.version.lines().next().unwrap_or("rustc");
         let short = first.split(" (").next().unwrap_or(first);
@@ -58,10 +58,8 @@ impl Toolchain {
     }
 }
 
-/// Finds a compiler by the rule above, installing what the rule allows.
-///
-/// # Errors
-/// [`BuildError::NoToolchain`] when the rule comes to its end.
+/// Finds a compiler by the rule above, installing what the rule allows; [`BuildError::NoToolchain`] if none
+/// is found.
 pub fn resolve(workspace: &Workspace) -> Result<Toolchain, BuildError> {
     let mut facts = probe::facts(workspace)?;
     loop {
@@ -76,7 +74,7 @@ pub fn resolve(workspace: &Workspace) -> Result<Toolchain, BuildError> {
                     .phase(format!("adding the target {TARGET} to the toolchain {toolchain} with rustup"));
                 let outcome = probe::rustup_target_add(&toolchain);
                 facts = Facts {
-                    // Asked once; what it said is part of the final error if nothing else works.
+                    // Asked once; its output is part of the final error if nothing else works.
                     rustup: rule::Rustup::Failed(match outcome {
                         Ok(()) => "the target is still missing after `rustup target add`".into(),
                         Err(error) => error.to_string(),

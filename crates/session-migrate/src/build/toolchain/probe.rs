@@ -1,4 +1,4 @@
-//! A look at the machine for the rule's facts, and the two installers that the rule may call.
+//! Gathers the facts for the rule, and has the two installers that the rule may call.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ const DISTRIBUTION_RUSTC: &str = "/usr/bin/rustc";
 
 pub(super) fn facts(workspace: &Workspace) -> Result<Facts, BuildError> {
     let target_installed = active_has_target()?;
-    // The rest costs time and is not asked for on a machine where all is in order.
+    // The rest takes time and is not needed if everything is in order.
     if target_installed {
         return Ok(Facts {
             target_installed,
@@ -34,17 +34,17 @@ pub(super) fn facts(workspace: &Workspace) -> Result<Facts, BuildError> {
     })
 }
 
-/// The compiler that cargo would use by itself in the folder that we are called in, which is the tree as a rule: rustup may
-/// choose another one elsewhere.
+/// Returns the compiler that cargo would use in the current folder, usually the tree: rustup may choose
+/// another one elsewhere.
 fn rustc() -> Command {
     clean(Command::new("rustc"))
 }
 
 fn active_has_target() -> Result<bool, BuildError> {
-    // The path is printed whether the folder is there or not.
+    // The path is printed whether or not the folder exists.
     match capture(rustc().args(["--print", "target-libdir", "--target", TARGET])) {
         Ok(path) => Ok(Path::new(path.trim()).is_dir()),
-        // No compiler of its own at all: the distribution may still have one.
+        // No active compiler at all: the distribution may still have one.
         Err(BuildError::Spawn { .. }) => Ok(false),
         Err(error) => Err(error),
     }
@@ -115,7 +115,7 @@ fn probe_rustup() -> Result<Rustup, BuildError> {
     let Ok(active) = sysroot(Path::new("rustc")) else {
         return Ok(Rustup::Absent);
     };
-    // Rustup's toolchains are the folders in …/toolchains/; any other compiler is not its business.
+    // Rustup's toolchains are the folders in …/toolchains/; any other compiler is not rustup's.
     let managed = active.parent().is_some_and(|parent| parent.ends_with("toolchains"));
     let (true, Some(name), Some(_)) = (managed, active.file_name(), on_path("rustup")) else {
         return Ok(Rustup::Absent);

@@ -1,8 +1,8 @@
-//! The rule by which a compiler is chosen, without any look at the machine: facts in, decision out.
+//! The rule by which a compiler is chosen, as a pure function: facts in, decision out.
 
 use std::path::PathBuf;
 
-/// What is known about the machine.
+/// Facts about the machine.
 #[derive(Clone, Debug)]
 pub(crate) struct Facts {
     /// The active compiler has the target's standard library.
@@ -25,7 +25,7 @@ pub(crate) enum Rustup {
     NotAllowed,
     /// It may add a target to this toolchain.
     Allowed { toolchain: String },
-    /// It was asked, in vain.
+    /// It was asked, and failed.
     Failed(String),
 }
 
@@ -37,7 +37,7 @@ pub(crate) enum Apt {
     NotRoot,
     /// It may be asked for these packages.
     Offers { packages: Vec<String> },
-    /// It was asked, in vain.
+    /// It was asked, and failed.
     Failed(String),
 }
 
@@ -86,7 +86,7 @@ pub(crate) fn decide(facts: &Facts) -> Decision {
     GiveUpText { facts }.decision(distribution.err().unwrap_or_default())
 }
 
-/// The distribution's compiler if it is complete, else what it lacks.
+/// Returns the distribution's compiler if it is complete, otherwise what it lacks.
 fn usable(facts: &Facts) -> Result<Decision, String> {
     let Some(found) = &facts.distribution else {
         return Err("the distribution's rustc is not installed".into());
@@ -119,7 +119,7 @@ impl GiveUpText<'_> {
             Rustup::Absent => "no rustup".to_owned(),
             Rustup::NotAllowed => "rustup is set not to install anything".to_owned(),
             Rustup::Failed(why) => why.clone(),
-            // decide() has returned before for this case.
+            // decide() has returned before in this case.
             Rustup::Allowed { toolchain } => format!("rustup has {toolchain}"),
         };
         let apt = match &self.facts.apt {
@@ -144,7 +144,7 @@ impl GiveUpText<'_> {
 pub(crate) const DEBIAN_PACKAGES: [&[&str]; 2] =
     [&["rustc-web", "rust-web-src", "rust-web-llvm", "lld-22"], &["rustc", "rust-src", "lld"]];
 
-/// `1.95`, `1.95.0` or `rustc 1.95.0 (…)` as (1, 95).
+/// Parses `1.95`, `1.95.0` or `rustc 1.95.0 (…)` as (1, 95).
 pub(crate) fn major_minor(text: &str) -> Option<(u32, u32)> {
     let number = text.split_whitespace().find(|word| word.starts_with(|c: char| c.is_ascii_digit()))?;
     let mut parts = number.split('.');

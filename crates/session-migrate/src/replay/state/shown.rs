@@ -1,4 +1,4 @@
-//! The entries of a state as records, whatever layout they come from. Their fields are what a report names.
+//! The entries of a state as records, independent of the layout. Their field names appear in reports.
 
 use candid::{CandidType, Principal};
 use serde_bytes::ByteBuf;
@@ -42,7 +42,7 @@ pub(super) struct SumsShown {
     pub bytes_in_use: u64,
 }
 
-/// What came of the uploads, whatever path served them. Instructions are the meter's business.
+/// Upload outcomes, over all paths. Instructions are compared as costs.
 #[derive(CandidType)]
 pub(super) struct CountsShown {
     pub sessions_begun: u64,
