@@ -154,10 +154,14 @@ const tests = {
     assert.equal(number(await update('inc')), 1);
   },
 
-  async 'what is not there says so'({ pic }) {
+  async 'a live instance has a gateway and a key'({ pic }) {
     const [subnet] = await pic.getApplicationSubnets();
-    await assert.rejects(pic.getPubKey(subnet.id), /not supported by the embedded server/);
-    await assert.rejects(pic.makeLive(), /not supported by the embedded server/);
+    const key = await pic.getPubKey(subnet.id);
+    assert.equal(key.length, 133);
+    const port = await pic.makeLive();
+    const answer = await fetch(`http://localhost:${port}/api/v2/status`);
+    assert.equal(answer.status, 200);
+    await pic.stopLive();
   },
 };
 

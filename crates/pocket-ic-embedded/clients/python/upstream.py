@@ -29,10 +29,6 @@ OUT_OF_SCOPE = {
         "its last step creates a subnet by the mainnet's routing table; the steps before are in tour.py",
         "whose id belongs to no subnet of the instance, is not supported by the embedded server",
     ),
-    "test_get_root_key": (
-        "there are no certificates, hence no root key",
-        "A root key is not supported by the embedded server",
-    ),
     "test_store_restore_state": (NO_STATE, REFUSED_INSTANCE),
     "test_add_subnet_with_state": (NO_STATE, REFUSED_INSTANCE),
 }

@@ -1,0 +1,32 @@
+// A network for agents and tools: the binary with --live, for as long as the tests run.
+
+import { spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
+
+export async function startNetwork() {
+  const server = spawn(process.env.POCKET_IC_BIN, ['--live', '--gateway-port', '0', '--ttl', '600'], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
+  const ended = new Promise(resolve => server.once('exit', resolve));
+  const said = {};
+  const lines = [];
+  for await (const line of createInterface({ input: server.stdout })) {
+    lines.push(line);
+    const [, name, value] = /^(url|root key|canisters):\s+(.*)$/.exec(line) ?? [];
+    if (name) said[name] = value;
+    // The last line of what is printed.
+    if (/^ {4}network: /.test(line)) break;
+  }
+  if (!said.url) throw new Error(`the network did not start: ${lines.join('\n')}`);
+  return {
+    url: said.url,
+    rootKey: said['root key'],
+    // What stands under "For icp, in icp.yaml".
+    icpYaml: lines.slice(lines.findIndex(line => line.startsWith('networks:'))).join('\n'),
+    effectiveId: said.canisters.split(' ').at(-1),
+    async stop() {
+      server.kill('SIGTERM');
+      await ended;
+    },
+  };
+}
