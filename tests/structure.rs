@@ -9,6 +9,7 @@ mod tree;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use session_migrate::build::Build;
 
@@ -216,6 +217,41 @@ fn the_glossary_names_what_exists() {
 }
 
 /// Every file is one idea, tests included. A length does not tell that, but few ideas take this many lines.
+/// What wasmtime is compiled with, by the packages that a cargo command names: each with its version and features.
+fn below_wasmtime(selection: &[&str]) -> BTreeSet<String> {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.current_dir(tree::root()).args(["tree", "--frozen", "--edges", "normal,build", "--no-dedupe"]);
+    let output =
+        cargo.args(["--prefix", "depth", "--format", "\t{p} [{f}]"]).args(selection).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut found = BTreeSet::new();
+    let mut above = None;
+    for line in String::from_utf8(output.stdout).unwrap().lines() {
+        let Some((depth, package)) = line.split_once('\t') else { continue };
+        let depth: usize = depth.parse().unwrap();
+        above = above.filter(|wasmtime| depth > *wasmtime);
+        if above.is_none() && package.starts_with("wasmtime v") {
+            above = Some(depth);
+        }
+        if above.is_some() {
+            found.insert(package.to_owned());
+        }
+    }
+    found
+}
+
+/// Features are united over the packages of one command, and what differs is compiled again: with wasmtime in it, minutes.
+#[test]
+fn every_selection_of_packages_has_the_same_wasmtime() {
+    let whole = below_wasmtime(&["--workspace"]);
+    assert!(whole.len() > 50, "{whole:?}");
+    for package in ["pocket-ic-embedded", "session-migrate"] {
+        let part = below_wasmtime(&["--package", package]);
+        let differing: Vec<_> = part.symmetric_difference(&whole).collect();
+        assert!(differing.is_empty(), "{package}: {differing:#?}");
+    }
+}
+
 #[test]
 fn no_file_is_longer_than_500_lines() {
     let folders = [

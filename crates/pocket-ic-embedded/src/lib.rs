@@ -18,7 +18,8 @@
 //!
 //! * [`engine`] runs one message of a canister's wasm: system API, metering, memories.
 //! * [`ic`] is the network around it: canisters, rounds, time, the management canister.
-//! * [`http`] is the protocol.
+//! * [`http`] is the protocol of PocketIC, [`agent_api`] that of agents, and [`gateway`] has canisters' pages for
+//!   browsers.
 //! * [`serve`] is the stand-alone server, which passes for the official binary.
 //!
 //! What it does not do is answered with "not supported by the embedded server", never with a guess. The README lists
@@ -26,13 +27,16 @@
 
 #![deny(clippy::print_stderr, clippy::print_stdout)]
 
+pub mod agent_api;
 pub mod engine;
+pub mod gateway;
 pub mod http;
 pub mod ic;
 pub mod serve;
 
 mod cache_folder;
 mod detach;
+mod live;
 mod port_file;
 mod server;
 mod stderr;

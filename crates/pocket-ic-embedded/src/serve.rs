@@ -5,6 +5,7 @@ use crate::cache_folder::CacheFolder;
 use crate::detach;
 use crate::engine::{Engine, ModuleCacheError};
 use crate::http::{ServerState, router, without_delay};
+use crate::live::{self, LiveError};
 use crate::port_file::{Claim, PortFile, PortFileError};
 use crate::stderr;
 use clap::Parser;
@@ -23,6 +24,9 @@ use tokio::sync::watch;
 const EXIT_ENVIRONMENT: u8 = 3;
 /// How often the time to live is looked at.
 const TTL_CHECK: Duration = Duration::from_secs(1);
+
+/// Where tools look for a local network.
+pub const DEFAULT_GATEWAY_PORT: u16 = 8000;
 
 /// The command line: that of the official server, as far as it makes sense here.
 #[derive(Clone, Debug, Parser)]
@@ -53,6 +57,13 @@ pub struct ServeOptions {
     /// [default: $POCKET_IC_EMBEDDED_MODULE_CACHE, or pocket-ic-embedded/modules in your folder for caches].
     #[arg(long, value_name = "DIR|off")]
     pub module_cache: Option<CacheFolder>,
+    /// Start a network for agents and their tools as well: an NNS and an application subnet whose time is that of the clock,
+    /// and an HTTP gateway. Its address, its root key and the lines for icp.yaml are printed.
+    #[arg(long)]
+    pub live: bool,
+    /// The port of the gateway of `--live`; 0 for a free one.
+    #[arg(long, value_name = "PORT", default_value_t = DEFAULT_GATEWAY_PORT, requires = "live")]
+    pub gateway_port: u16,
     /// Accepted for compatibility; the embedded server logs only what canisters print.
     #[arg(long, short, value_name = "LEVELS")]
     pub log_levels: Option<String>,
@@ -65,8 +76,10 @@ enum ServeError {
         "{0} is not a loopback address: everybody who reaches the server can use it. Add --allow-remote if that is wanted"
     )]
     NotLoopback(IpAddr),
-    #[error("cannot print the version: {0}")]
-    Version(io::Error),
+    #[error("cannot write to standard output: {0}")]
+    Stdout(io::Error),
+    #[error(transparent)]
+    Live(#[from] LiveError),
     #[error(transparent)]
     PortFile(#[from] PortFileError),
     #[error(transparent)]
@@ -82,7 +95,7 @@ enum ServeError {
 /// Parses the command line and serves until the time to live has passed or a signal comes.
 pub fn main() -> ExitCode {
     let options = ServeOptions::parse();
-    if options.port_file.is_some() {
+    if options.port_file.is_some() && !options.live {
         // Clients start it so.
         detach::from_client();
     }
@@ -92,10 +105,9 @@ pub fn main() -> ExitCode {
 /// Serves with these options. Exit code 0 for an ordered end, 3 when the server cannot run.
 pub fn run(options: &ServeOptions) -> ExitCode {
     if options.version {
-        let mut stdout = io::stdout().lock();
-        return match writeln!(stdout, "{VERSION_LINE}").and_then(|()| stdout.flush()) {
+        return match print(VERSION_LINE) {
             Ok(()) => ExitCode::SUCCESS,
-            Err(error) => fail(&ServeError::Version(error)),
+            Err(error) => fail(&error),
         };
     }
     // First of all, and before anything slow: clients start a server for every instance and count on this being cheap.
@@ -119,6 +131,11 @@ pub fn run(options: &ServeOptions) -> ExitCode {
 fn fail(error: &ServeError) -> ExitCode {
     say(error);
     ExitCode::from(EXIT_ENVIRONMENT)
+}
+
+fn print(text: impl Display) -> Result<(), ServeError> {
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{text}").and_then(|()| stdout.flush()).map_err(ServeError::Stdout)
 }
 
 fn say(text: impl Display) {
@@ -153,11 +170,19 @@ async fn listen(options: &ServeOptions, port_file: Option<PortFile>) -> Result<(
         Some(folder) => folder.open()?,
         None => CacheFolder::from_environment().open_if_possible(),
     };
-    let state = Arc::new(ServerState::new(Engine::with_cache(cache)?, true));
+    let state = ServerState::new(Engine::with_cache(cache)?, true).allowing_remote(options.allow_remote);
+    let state = Arc::new(state);
+    let network = match options.live {
+        true => Some(live::start(&state, options.ip_addr, options.gateway_port).await?),
+        false => None,
+    };
     if let Some(file) = &port_file {
         file.write(address.port())?;
     }
     say(format_args!("{VERSION_LINE} listens on {address}"));
+    if let Some(network) = network {
+        print(network)?;
+    }
     let (end, mut ended) = watch::channel(false);
     let serving = tokio::spawn({
         let router = router(state.clone());

@@ -84,11 +84,9 @@ fn deleted_instances_stay_deleted() {
 fn what_is_not_supported_says_so() {
     let id = new_instance();
     for (status, path) in [
-        (404, "/http_gateway".to_owned()),
         (404, format!("/instances/{id}/update/mock_canister_http")),
         (404, "/no/such/thing".to_owned()),
         (405, format!("/instances/{id}/read/get_time")),
-        (501, format!("/instances/{id}/read/pub_key")),
     ] {
         let response = post(&path, &json!({}));
         assert_eq!(response.status(), status, "{path}");

@@ -124,6 +124,12 @@ struct ServeArgs {
     /// Exit after this many seconds without a request [default: never].
     #[arg(long, value_name = "SECONDS")]
     ttl: Option<u64>,
+    /// Start a network for `icp`, agents and browsers as well, and print its address, its root key and the lines for icp.yaml.
+    #[arg(long)]
+    live: bool,
+    /// The port of that network; 0 for a free one.
+    #[arg(long, value_name = "PORT", default_value_t = serve::DEFAULT_GATEWAY_PORT, requires = "live")]
+    gateway_port: u16,
 }
 
 /// Parses the command line, runs the command, and returns the exit code.
@@ -335,6 +341,8 @@ fn serve_options(args: ServeArgs) -> ServeOptions {
         ip_addr: args.ip_addr,
         allow_remote: args.allow_remote,
         module_cache: None,
+        live: args.live,
+        gateway_port: args.gateway_port,
         log_levels: None,
     }
 }

@@ -72,6 +72,8 @@ pub(super) struct ModuleInfo {
     /// Name to contents and whether the section is public.
     pub(super) custom: BTreeMap<String, (Vec<u8>, bool)>,
     pub(super) globals: Vec<StateGlobal>,
+    /// Whether it imports what reads the certificate of a query.
+    pub(super) reads_certificate: bool,
     pub(super) has_table: bool,
     pub(super) has_memory: bool,
     pub(super) memory64: bool,
@@ -264,6 +266,8 @@ pub(super) fn describe(wasm: &[u8], keeps_segments: bool) -> Result<ModuleInfo, 
             return Err(unknown_import("ic0", name));
         }
     }
+    let reading = ["data_certificate_size", "data_certificate_copy"];
+    info.reads_certificate = imports.iter().any(|name| reading.contains(&name.as_str()));
     at_most("functions", functions.len() - imported, MAX_FUNCTIONS)?;
     at_most("globals", mutable_globals.len(), MAX_GLOBALS)?;
     for (name, function) in exports {

@@ -41,6 +41,6 @@ pub use stable::{MAX_STABLE_BYTES, StableMemory, StableOutOfBounds, WASM_PAGE};
 pub use state::CanisterState;
 pub use texts::{LOG_RECORD_BYTES, MAX_LOG_BYTES};
 pub use types::{
-    CallerInfo, CanisterRunStatus, EntryPoint, Limits, MessageContext, MethodKind, Outcome, OutgoingCall,
-    Response, SystemEntry,
+    CallerInfo, CanisterRunStatus, DataCertificate, EntryPoint, Limits, MessageContext, MethodKind, Outcome,
+    OutgoingCall, Response, SystemEntry,
 };

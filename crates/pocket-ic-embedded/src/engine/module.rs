@@ -173,11 +173,15 @@ impl CanisterModule {
         Some((data, *public))
     }
 
-    /// The names of the custom sections, and whether they are public.
-    #[cfg(test)]
-    pub(super) fn custom_sections(&self) -> impl Iterator<Item = (&str, bool)> {
+    /// The custom sections by name: contents, and whether they are public.
+    pub fn custom_sections(&self) -> impl Iterator<Item = (&str, (&[u8], bool))> {
         let sections = self.info.custom.iter();
-        sections.map(|(name, (_, public))| (name.as_str(), *public))
+        sections.map(|(name, (data, public))| (name.as_str(), (data.as_slice(), *public)))
+    }
+
+    /// Whether its queries can read their certificate.
+    pub fn reads_certificate(&self) -> bool {
+        self.info.reads_certificate
     }
 
     /// Bytes in custom sections.

@@ -2,6 +2,8 @@
 //!
 //! Plain data only. Errors are in `error.rs`, the memories of a canister in `state.rs`.
 
+use std::fmt;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use candid::Principal;
@@ -126,6 +128,31 @@ pub struct CallerInfo {
     pub signer: Vec<u8>,
 }
 
+/// A certificate that is made when the canister first asks for its bytes: signing takes longer than most queries.
+#[derive(Clone)]
+pub struct DataCertificate(Arc<LazyLock<Vec<u8>, Maker>>);
+
+type Maker = Box<dyn FnOnce() -> Vec<u8> + Send + Sync>;
+
+impl DataCertificate {
+    /// A certificate that is made so.
+    pub fn new(make: impl FnOnce() -> Vec<u8> + Send + Sync + 'static) -> Self {
+        let make: Maker = Box::new(make);
+        Self(Arc::new(LazyLock::new(make)))
+    }
+
+    /// The certificate.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for DataCertificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DataCertificate")
+    }
+}
+
 /// Everything the system API can tell a canister about the message it executes.
 #[derive(Clone, Debug)]
 pub struct MessageContext {
@@ -162,7 +189,7 @@ pub struct MessageContext {
     /// The canister's certified data as of before the message (at most 32 bytes).
     pub certified_data: Vec<u8>,
     /// What `data_certificate_*` gives in non-replicated queries; `None` where there is no certificate.
-    pub data_certificate: Option<Vec<u8>>,
+    pub data_certificate: Option<DataCertificate>,
     /// 0 where there is no reject.
     pub reject_code: u32,
     /// Empty where there is no reject.
@@ -172,7 +199,7 @@ pub struct MessageContext {
     /// The canister's environment variables, in the order `env_var_name_*` numbers them.
     pub environment: Vec<(String, String)>,
     /// The IC's root key, DER.
-    pub root_key: Vec<u8>,
+    pub root_key: &'static [u8],
     /// When a best-effort call expires, nanoseconds since 1970; 0 for calls that wait for as long as it takes.
     pub deadline: u64,
     /// What the sender attested about itself.
@@ -210,7 +237,7 @@ impl MessageContext {
             reject_message: String::new(),
             global_timer: 0,
             environment: Vec::new(),
-            root_key: Vec::new(),
+            root_key: &[],
             deadline: 0,
             caller_info: CallerInfo::default(),
             responded: false,

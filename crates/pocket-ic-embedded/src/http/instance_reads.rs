@@ -1,6 +1,6 @@
 //! Routes that read an instance.
 
-use super::reply::{canister_result, error, operate, operate_with};
+use super::reply::{canister_result, operate, operate_with};
 use super::state::ServerState;
 use crate::ic::{OpError, named_canister, principal};
 use axum::body::Bytes;
@@ -85,11 +85,11 @@ pub(super) async fn canister_http(State(state): Server, Path(id): Path<usize>) -
     operate(&state, id, |_| Ok(Vec::<RawCanisterHttpRequest>::new())).await
 }
 
-pub(super) async fn pub_key(State(state): Server, Path(id): Path<usize>) -> Response {
-    match state.slot(id) {
-        Ok(_) => error(&OpError::Unsupported("A root key".into())),
-        Err(refusal) => error(&refusal),
-    }
+pub(super) async fn pub_key(State(state): Server, Path(id): Path<usize>, body: Bytes) -> Response {
+    operate_with(&state, id, body, |instance, raw: RawSubnetId| {
+        instance.public_key(principal(&raw.subnet_id, "Bad subnet id")?)
+    })
+    .await
 }
 
 /// Which costs to read.

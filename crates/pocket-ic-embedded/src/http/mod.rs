@@ -6,11 +6,13 @@
 mod instance_reads;
 mod instance_updates;
 mod progress;
-mod reply;
+pub(crate) mod reply;
 mod server_routes;
 mod state;
 
+pub(crate) use server_routes::create as create_instance;
 pub use state::ServerState;
+pub(crate) use state::{Slot, unpoisoned};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -30,11 +32,14 @@ const MAX_BODY_BYTES: usize = 4 << 30;
 
 /// All routes, each with and without a slash at its end.
 pub fn router(state: Arc<ServerState>) -> Router {
+    use crate::gateway;
     use {instance_reads as reads, instance_updates as updates, server_routes as server};
     let routes: Vec<(&str, MethodRouter<Arc<ServerState>>)> = vec![
         ("/status", get(server::status)),
         ("/blobstore", post(server::put_blob)),
         ("/blobstore/{hash}", get(server::get_blob)),
+        ("/http_gateway", get(gateway::list).post(gateway::create)),
+        ("/http_gateway/{id}/stop", post(gateway::stop)),
         ("/instances", get(server::list_instances).post(server::create_instance)),
         ("/instances/{id}", delete(server::delete_instance)),
         ("/instances/{id}/_/topology", get(reads::topology)),
@@ -71,6 +76,7 @@ pub fn router(state: Arc<ServerState>) -> Router {
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(state.clone(), note_activity))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .merge(crate::agent_api::instance_routes(state.clone()))
         .with_state(state)
 }
 

@@ -52,6 +52,7 @@ impl AutoProgress {
             loop {
                 tokio::select! {
                     _ = ticks.tick() => {}
+                    () = slot.hurried() => {}
                     _ = stopped.changed() => break,
                 }
                 let elapsed = last.elapsed();

@@ -11,12 +11,12 @@ use serde::de::DeserializeOwned;
 use std::sync::Arc;
 
 /// `{"message": …}` with a status.
-pub(super) fn message(status: StatusCode, message: String) -> Response {
+pub(crate) fn message(status: StatusCode, message: String) -> Response {
     json(status, &serde_json::json!({ "message": message }))
 }
 
 /// A JSON body with a status.
-pub(super) fn json<T: Serialize>(status: StatusCode, value: &T) -> Response {
+pub(crate) fn json<T: Serialize>(status: StatusCode, value: &T) -> Response {
     match serde_json::to_vec(value) {
         Ok(body) => (status, [(header::CONTENT_TYPE, "application/json")], body).into_response(),
         Err(error) => {
@@ -26,7 +26,7 @@ pub(super) fn json<T: Serialize>(status: StatusCode, value: &T) -> Response {
 }
 
 /// The status and body of a refused operation.
-pub(super) fn error(error: &OpError) -> Response {
+pub(crate) fn error(error: &OpError) -> Response {
     let status = match error {
         OpError::Forbidden(_) => StatusCode::FORBIDDEN,
         OpError::Unsupported(_) => StatusCode::NOT_IMPLEMENTED,
@@ -39,7 +39,7 @@ pub(super) fn error(error: &OpError) -> Response {
 ///
 /// # Errors
 /// A body that is not JSON of this type.
-pub(super) fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, OpError> {
+pub(crate) fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, OpError> {
     serde_json::from_slice(body).map_err(|error| OpError::Conversion(error.to_string()))
 }
 
@@ -49,7 +49,7 @@ pub(super) fn canister_result(result: CallResult, certified: bool) -> RawCaniste
 }
 
 /// Does an operation on an instance, after the ones before it, and answers with its result.
-pub(super) async fn operate<T, F>(state: &ServerState, id: usize, operation: F) -> Response
+pub(crate) async fn operate<T, F>(state: &ServerState, id: usize, operation: F) -> Response
 where
     T: Serialize,
     F: FnOnce(&mut Instance) -> Result<T, OpError> + Send + 'static,

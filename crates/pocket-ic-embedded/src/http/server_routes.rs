@@ -3,12 +3,13 @@
 use super::progress::{self, Progress};
 use super::reply::{self, error, json};
 use super::state::{Blob, ServerState};
+use crate::gateway;
 use crate::ic::{Created, Instance, OpError};
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use pocket_ic::common::rest::{CreateInstanceResponse, InstanceConfig};
+use pocket_ic::common::rest::{CreateInstanceResponse, HttpGatewayInfo, InstanceConfig, Topology};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
@@ -19,23 +20,57 @@ pub(super) async fn status() -> StatusCode {
 
 /// `POST /instances`
 pub(super) async fn create_instance(State(state): State<Arc<ServerState>>, body: Bytes) -> Response {
-    match create(&state, &body).await {
-        Ok(created) => json(StatusCode::CREATED, &created),
+    let created = match reply::parse(&body) {
+        Ok(config) => create(&state, &config).await,
+        Err(refusal) => Err(refusal),
+    };
+    match created {
+        Ok(NewInstance { instance_id, topology, gateway }) => json(
+            StatusCode::CREATED,
+            &CreateInstanceResponse::Created { instance_id, topology, http_gateway_info: gateway },
+        ),
         Err(refusal) => {
             json(StatusCode::BAD_REQUEST, &CreateInstanceResponse::Error { message: refusal.to_string() })
         }
     }
 }
 
-async fn create(state: &ServerState, body: &Bytes) -> Result<CreateInstanceResponse, OpError> {
-    let config: InstanceConfig = reply::parse(body)?;
-    let Created { instance, auto_progress } = Instance::create(state.engine(), &config, state.prints_logs())?;
+/// An instance that was just created.
+pub(crate) struct NewInstance {
+    /// Its number.
+    pub instance_id: usize,
+    /// Its subnets.
+    pub topology: Topology,
+    /// Its gateway, if one was asked for.
+    pub gateway: Option<HttpGatewayInfo>,
+}
+
+/// Creates an instance, with what the configuration asks for besides: time that goes on by itself, a gateway.
+///
+/// # Errors
+/// A configuration that cannot be fulfilled. No instance is left then.
+pub(crate) async fn create(
+    state: &Arc<ServerState>,
+    config: &InstanceConfig,
+) -> Result<NewInstance, OpError> {
+    let Created { instance, auto_progress } = Instance::create(state.engine(), config, state.prints_logs())?;
     let topology = instance.topology()?;
     let (instance_id, slot) = state.add_instance(instance);
+    let gateway = match &config.http_gateway_config {
+        None => Ok(None),
+        Some(wanted) => gateway::open_for(state, instance_id, wanted.clone()).await.map(Some),
+    };
+    let gateway = match gateway {
+        Ok(gateway) => gateway,
+        Err(refusal) => {
+            state.remove_instance(instance_id)?;
+            return Err(refusal);
+        }
+    };
     if let Some(delay_ms) = auto_progress {
         progress::start(&slot, delay_ms).await?;
     }
-    Ok(CreateInstanceResponse::Created { instance_id, topology, http_gateway_info: None })
+    Ok(NewInstance { instance_id, topology, gateway })
 }
 
 /// `GET /instances`
@@ -50,6 +85,7 @@ pub(super) async fn delete_instance(
 ) -> Response {
     match state.remove_instance(id) {
         Ok(slot) => {
+            state.gateways().stop_those_of(id);
             progress::end(&slot, Progress::Deleted).await;
             StatusCode::OK.into_response()
         }

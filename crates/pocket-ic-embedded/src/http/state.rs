@@ -2,11 +2,13 @@
 
 use super::progress::Progress;
 use crate::engine::Engine;
+use crate::gateway::Gateways;
 use crate::ic::{Instance, OpError};
 use axum::body::Bytes;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
+use tokio::sync::Notify;
 use tokio::task::JoinError;
 
 /// Everything that outlives one request.
@@ -16,6 +18,8 @@ pub struct ServerState {
     /// `None` for a deleted instance: ids are never used again.
     instances: Mutex<Vec<Option<Arc<Slot>>>>,
     blobs: Mutex<HashMap<[u8; 32], Blob>>,
+    gateways: Gateways,
+    allow_remote: bool,
     activity: Activity,
 }
 
@@ -28,17 +32,42 @@ pub(super) struct Blob {
 }
 
 /// An instance and its clock of its own, if it has one.
-pub(super) struct Slot {
+pub(crate) struct Slot {
     /// Held by the operation that runs. Those that wait for it take no thread: there is a limited number of them, and
     /// operations on other instances need some, too.
     turn: Arc<tokio::sync::Mutex<()>>,
     instance: Mutex<Instance>,
-    pub progress: tokio::sync::Mutex<Progress>,
+    pub(super) progress: tokio::sync::Mutex<Progress>,
+    /// Whether agents must sign what they send.
+    checks_envelopes: bool,
+    /// Told when there is something to do, so that time that goes on by itself need not wait for its next step.
+    work: Notify,
 }
 
 impl Slot {
     fn new(instance: Instance) -> Self {
-        Self { turn: Arc::default(), instance: Mutex::new(instance), progress: tokio::sync::Mutex::default() }
+        Self {
+            turn: Arc::default(),
+            checks_envelopes: instance.checks_envelopes(),
+            instance: Mutex::new(instance),
+            progress: tokio::sync::Mutex::default(),
+            work: Notify::new(),
+        }
+    }
+
+    /// Whether agents must sign what they send.
+    pub fn checks_envelopes(&self) -> bool {
+        self.checks_envelopes
+    }
+
+    /// Has time that goes on by itself go on at once.
+    pub fn hurry(&self) {
+        self.work.notify_one();
+    }
+
+    /// Returns when somebody is in a hurry.
+    pub async fn hurried(&self) {
+        self.work.notified().await;
     }
 
     /// Does an operation on the instance, after the ones before it, on a thread that may block. The outer error is a panic: a
@@ -78,8 +107,24 @@ impl ServerState {
             print_logs,
             instances: Mutex::default(),
             blobs: Mutex::default(),
+            gateways: Gateways::default(),
+            allow_remote: false,
             activity: Activity::default(),
         }
+    }
+
+    /// The same server, whose gateways may listen where other machines reach them.
+    pub fn allowing_remote(self, allow_remote: bool) -> Self {
+        Self { allow_remote, ..self }
+    }
+
+    /// Whether gateways may listen where other machines reach them.
+    pub(crate) fn allows_remote(&self) -> bool {
+        self.allow_remote
+    }
+
+    pub(crate) fn gateways(&self) -> &Gateways {
+        &self.gateways
     }
 
     pub(super) fn engine(&self) -> Engine {
@@ -102,7 +147,7 @@ impl ServerState {
         (instances.len() - 1, slot)
     }
 
-    pub(super) fn slot(&self, id: usize) -> Result<Arc<Slot>, OpError> {
+    pub(crate) fn slot(&self, id: usize) -> Result<Arc<Slot>, OpError> {
         match unpoisoned(&self.instances).get(id) {
             Some(slot) => slot.clone().ok_or_else(deleted),
             None => Err(not_found()),
@@ -151,7 +196,7 @@ fn update_error(text: &str) -> OpError {
 }
 
 /// A lock whose data is whole whatever panicked while it was held: single inserts and removals only.
-fn unpoisoned<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn unpoisoned<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -81,6 +81,12 @@ pub struct Canister {
     pub instructions: SubnetInstructionConfig,
     /// Instructions after which every message is cut off, where the limit of its kind is not lower.
     pub instruction_cap: Option<u64>,
+    /// The public key of the instance's root subnet, DER.
+    pub root_key: &'static [u8],
+    /// When it was created, nanoseconds since 1970.
+    pub created_at: u64,
+    /// When code was last installed or a snapshot loaded, nanoseconds since 1970; `None` without code.
+    pub installed_at: Option<u64>,
     /// Whether the subnet charges nothing, so that an empty balance freezes nobody.
     pub free: bool,
     /// Running, stopping or stopped.
@@ -119,12 +125,15 @@ pub struct Canister {
 
 impl Canister {
     /// A canister without code.
-    pub fn new(id: Principal, subnet: &Subnet, settings: Settings, cycles: u128) -> Self {
+    pub fn new(id: Principal, subnet: &Subnet, settings: Settings, cycles: u128, now: u64) -> Self {
         Self {
             id,
             subnet: subnet.id,
             instructions: subnet.instructions.clone(),
             instruction_cap: None,
+            root_key: subnet.root_key,
+            created_at: now,
+            installed_at: None,
             free: subnet.is_free(),
             status: RunStatus::Running,
             settings,
@@ -258,6 +267,7 @@ impl Canister {
             certified_data: self.certified_data.clone(),
             global_timer: self.global_timer,
             environment: self.settings.environment(),
+            root_key: self.root_key,
             ..MessageContext::new(self.id, caller, time_nanos)
         }
     }

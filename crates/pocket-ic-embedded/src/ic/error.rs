@@ -31,7 +31,12 @@ impl UserError {
 
     /// The text that a canister reads in `msg_reject_msg`.
     pub fn reject_text(self) -> String {
-        if self.coded { format!("IC{:04}: {}", self.code as u64, self.message) } else { self.message }
+        if self.coded { format!("{}: {}", self.code_text(), self.message) } else { self.message }
+    }
+
+    /// The numbered code as agents read it.
+    pub fn code_text(&self) -> String {
+        format!("IC{:04}", self.code as u64)
     }
 
     /// The reject code, which is the first digit of the error code.

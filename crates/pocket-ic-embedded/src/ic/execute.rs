@@ -52,6 +52,9 @@ impl Instance {
             Origin::Ingress(id) => {
                 if let Some(record) = self.ingress.get_mut(&id) {
                     record.answer = Some(result);
+                    if record.request.is_some() {
+                        self.certifier.request_changed(record.subnet, id);
+                    }
                 }
             }
             Origin::Canister { caller, callback, .. } => {

@@ -4,6 +4,7 @@ use super::calls::{CallResult, MessageId};
 use super::error::{OpError, UserError};
 use super::instance::Instance;
 use super::management;
+use super::requests::Request;
 use super::round::Work;
 use super::subnet;
 use crate::engine::{CallerInfo, EntryPoint, Limits, SystemEntry};
@@ -69,13 +70,15 @@ pub fn named_canister(text: &str) -> Result<Principal, OpError> {
 /// A submitted message.
 #[derive(Clone, Debug)]
 pub struct IngressRecord {
+    /// What is known of it besides, if an agent has sent it.
+    pub request: Option<Request>,
     /// Who submitted it.
     pub sender: Principal,
     /// The call, until it is executed.
     pub call: Option<UserCall>,
     /// The subnet it went to.
     pub subnet: Principal,
-    /// The answer, once there is one. Kept for as long as the instance lives.
+    /// The answer, once there is one. Kept for as long as the instance lives, or until the request is forgotten.
     pub answer: Option<CallResult>,
 }
 
@@ -88,6 +91,21 @@ impl Instance {
     /// A message that cannot be routed.
     pub fn submit(&mut self, call: UserCall) -> Result<Result<RawMessageId, UserError>, OpError> {
         let subnet = self.destination(&call)?;
+        let id = self.new_message_id(&call);
+        Ok(self.take_in(id, call, subnet, None)?.map(|()| RawMessageId {
+            effective_principal: RawEffectivePrincipal::SubnetId(subnet.as_slice().to_vec()),
+            message_id: id.to_vec(),
+        }))
+    }
+
+    /// Lets a message in under this id, if the canister takes it.
+    pub(super) fn take_in(
+        &mut self,
+        id: MessageId,
+        call: UserCall,
+        subnet: Principal,
+        request: Option<Request>,
+    ) -> Result<Result<(), UserError>, OpError> {
         if call.arg.len() > MAX_INGRESS_BYTES {
             return Err(OpError::BadIngressMessage(format!(
                 "Request is too large. Message byte size {} is larger than the max allowed {MAX_INGRESS_BYTES}.",
@@ -97,14 +115,10 @@ impl Instance {
         if let Err(rejection) = self.filter(&call) {
             return Ok(Err(rejection));
         }
-        let id = self.new_message_id(&call);
-        self.ingress
-            .insert(id, IngressRecord { sender: call.sender, call: Some(call), subnet, answer: None });
+        let record = IngressRecord { sender: call.sender, call: Some(call), subnet, answer: None, request };
+        self.ingress.insert(id, record);
         self.queue.push_back(Work::Ingress(id));
-        Ok(Ok(RawMessageId {
-            effective_principal: RawEffectivePrincipal::SubnetId(subnet.as_slice().to_vec()),
-            message_id: id.to_vec(),
-        }))
+        Ok(Ok(()))
     }
 
     /// Runs rounds until the message is answered.

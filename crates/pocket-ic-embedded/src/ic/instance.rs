@@ -6,10 +6,12 @@
 
 use super::calls::{CallIds, MessageId, Origin};
 use super::canister::Canister;
+use super::certification::Certifier;
 use super::clock::{Clock, GENESIS_NANOS};
 use super::error::OpError;
 use super::ingress::IngressRecord;
 use super::records::MessageCost;
+use super::requests::Requests;
 use super::round::Work;
 use super::subnet::{self, Subnet};
 use crate::engine::{Engine, MAX_STABLE_BYTES, StableMemory};
@@ -37,6 +39,11 @@ pub struct Instance {
     pub(super) raw_rand_calls: Vec<(Origin, u128)>,
     pub(super) random_draws: u64,
     pub(super) print_logs: bool,
+    /// How many rounds there were.
+    pub(super) rounds: u64,
+    pub(super) certifier: Certifier,
+    pub(super) requests: Requests,
+    checks_envelopes: bool,
 }
 
 /// An instance, and whether its time shall go on by itself.
@@ -78,6 +85,10 @@ impl Instance {
                 raw_rand_calls: Vec::new(),
                 random_draws: 0,
                 print_logs,
+                rounds: 0,
+                certifier: Certifier::default(),
+                requests: Requests::default(),
+                checks_envelopes: config.disable_ingress_validation != Some(true),
             },
             auto_progress,
         })
@@ -89,6 +100,24 @@ impl Instance {
     /// None in practice: an instance has a subnet.
     pub fn topology(&self) -> Result<Topology, OpError> {
         subnet::topology(&self.subnets).ok_or_else(|| OpError::Other("The instance has no subnet.".into()))
+    }
+
+    /// The public key of a subnet, DER.
+    ///
+    /// # Errors
+    /// When there is none with this id.
+    pub fn public_key(&self, subnet: Principal) -> Result<&'static [u8], OpError> {
+        Ok(&self.subnet(subnet)?.keys.public_key)
+    }
+
+    /// The public key that certificates are verified with, DER.
+    pub fn root_key(&self) -> &'static [u8] {
+        subnet::root(&self.subnets).map_or(&[], |subnet| &subnet.keys.public_key)
+    }
+
+    /// Whether agents must sign what they send, and send it in time.
+    pub fn checks_envelopes(&self) -> bool {
+        self.checks_envelopes
     }
 
     /// The current time, nanoseconds since 1970.
@@ -231,12 +260,11 @@ impl Instance {
 
 /// Refuses what only the official server does, instead of pretending. Everything else that a client can ask for is done
 /// elsewhere, is the only way here (`log_level`: what canisters print is all there is; `incomplete_state`: no state is ever
-/// loaded; `disable_ingress_validation`: nothing is signed), or asks for nothing.
+/// loaded), or asks for nothing.
 fn check_supported(config: &InstanceConfig) -> Result<(), OpError> {
     let rate_limiting =
         config.icp_config.as_ref().and_then(|icp| icp.canister_execution_rate_limiting.as_ref());
     let unsupported = [
-        (config.http_gateway_config.is_some(), "An HTTP gateway".to_owned()),
         (config.state_dir.is_some(), "A state directory".to_owned()),
         (config.bitcoind_addr.as_ref().is_some_and(|a| !a.is_empty()), "A Bitcoin adapter".to_owned()),
         (config.dogecoind_addr.as_ref().is_some_and(|a| !a.is_empty()), "A Dogecoin adapter".to_owned()),

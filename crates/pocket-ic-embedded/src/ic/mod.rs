@@ -4,7 +4,7 @@
 
 mod calls;
 mod canister;
-mod certificate;
+mod certification;
 mod chunks;
 mod clock;
 mod error;
@@ -13,8 +13,10 @@ mod ingress;
 mod instance;
 mod management;
 mod query;
+mod read_state;
 mod records;
 mod replies;
+mod requests;
 mod round;
 mod settings;
 mod snapshot;
@@ -22,9 +24,12 @@ mod snapshot_dir;
 mod stderr_log;
 mod subnet;
 
-pub use calls::CallResult;
+pub use calls::{CallResult, MessageId};
+pub use certification::{RangesForm, SubnetKeys};
 pub use error::{OpError, UserError};
 pub use ingress::{UserCall, named_canister, principal};
 pub use instance::{Created, Instance};
 pub use management::{DownloadRequest, UploadRequest};
+pub use read_state::{ReadRefusal, ReadRequest};
 pub use records::MessageCost;
+pub use requests::{AgentCall, Effective, QueryAnswer};

@@ -2,15 +2,14 @@
 //! queries they make included.
 
 use super::calls::CallResult;
-use super::certificate::data_certificate;
 use super::error::{OpError, UserError, reject_number};
 use super::execute::{cleanup_error, entry_name, trap_error};
 use super::ingress::UserCall;
 use super::instance::Instance;
 use super::management;
 use crate::engine::{
-    CallerInfo, CanisterState, EntryPoint, Limits, MessageContext, MethodKind, Outcome, OutgoingCall,
-    Response, Trap,
+    CallerInfo, CanisterState, DataCertificate, EntryPoint, Limits, MessageContext, MethodKind, Outcome,
+    OutgoingCall, Response, Trap,
 };
 use candid::Principal;
 use pocket_ic::ErrorCode;
@@ -120,7 +119,7 @@ impl Instance {
         let id = call.callee;
         let canister = self.canisters.get(&id).ok_or_else(|| UserError::canister_not_found(id))?;
         canister.check_running()?;
-        let state = canister.state.as_ref().ok_or_else(|| UserError::no_wasm_module(id))?;
+        let state = canister.state.clone().ok_or_else(|| UserError::no_wasm_module(id))?;
         if canister.check_not_frozen().is_err() {
             return Err(UserError::new(
                 ErrorCode::CanisterOutOfCycles,
@@ -144,10 +143,12 @@ impl Instance {
         message.composite_query = composite;
         // Only the query that a user asks is answered with a certificate; those that it makes are not.
         if graph.waiting == 0 {
-            message.data_certificate =
-                data_certificate(id, &canister.certified_data, self.clock.last_round());
+            let subnet = canister.subnet;
+            message.data_certificate = Some(match state.module().reads_certificate() {
+                true => self.data_certificate(id, subnet),
+                false => DataCertificate::new(Vec::new),
+            });
         }
-        let state = state.clone();
         let outcome =
             self.execute_query(id, &state, entry, message, graph).map_err(|trap| trap_error(id, &trap))?;
         let result = if composite {

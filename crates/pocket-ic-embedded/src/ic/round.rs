@@ -7,6 +7,7 @@ use super::error::UserError;
 use super::execute::MethodCall;
 use super::instance::Instance;
 use super::management::{self, Caller};
+use super::requests;
 use super::subnet::Subnet;
 use crate::engine::{CallerInfo, EntryPoint, SystemEntry};
 use candid::Principal;
@@ -63,6 +64,8 @@ impl Instance {
     /// bring about, as far as the shares of their canisters and subnets go.
     pub fn round(&mut self) {
         let now = self.clock.begin_round();
+        self.rounds += 1;
+        self.forget_requests(now);
         self.answer_raw_rand(now);
         self.expire_calls(now);
         let ids: Vec<Principal> = self.canisters.keys().copied().collect();
@@ -83,6 +86,10 @@ impl Instance {
             }
         }
         self.queue = postponed;
+        for subnet in &mut self.subnets {
+            subnet.transactions += shares.subnets.get(&subnet.id).map_or(0, |share| share.messages);
+        }
+        self.tell_waiters();
     }
 
     /// Where a message runs. `None` if it runs nowhere and is only answered or dropped.
@@ -133,6 +140,13 @@ impl Instance {
         };
         let subnet = record.subnet;
         let origin = Origin::Ingress(id);
+        if let Some(expiry) = record.request.as_ref().map(|request| request.expiry) {
+            self.certifier.request_changed(subnet, id);
+            if expiry < now {
+                self.respond(origin, Err(requests::expired(&id)), 0);
+                return 0;
+            }
+        }
         if call.callee == Principal::management_canister() {
             let caller = Caller::user(call.sender);
             return management::execute(self, origin, caller, Some(subnet), &call.method, &call.arg, 0, now);

@@ -3,6 +3,7 @@
 //! Subnets of kinds that exist once on the mainnet own the canister ids that they have there, and one range of their
 //! own besides, from which new ids are handed out. All others own such a range only.
 
+use super::certification::SubnetKeys;
 use super::error::OpError;
 use candid::Principal;
 use pocket_ic::common::rest::{
@@ -41,8 +42,14 @@ fn mainnet_ranges(kind: SubnetKind) -> Option<&'static [(&'static str, &'static 
 /// One subnet and the canister ids it hands out.
 #[derive(Clone, Debug)]
 pub struct Subnet {
-    /// Its id: a self-authenticating principal derived from the seed.
+    /// Its id: the self-authenticating principal of its public key.
     pub id: Principal,
+    /// What it signs with.
+    pub keys: &'static SubnetKeys,
+    /// The public key of the instance's root subnet, DER.
+    pub root_key: &'static [u8],
+    /// How many messages it has executed, queries apart.
+    pub transactions: u64,
     /// What kind of subnet clients asked for.
     pub kind: SubnetKind,
     /// Production limits, or the very high ones for benchmarks.
@@ -63,7 +70,9 @@ impl Subnet {
     ///
     /// # Errors
     /// A kind whose canister ids are not known.
-    fn new(index: u64, kind: SubnetKind, spec: &SubnetSpec) -> Result<Self, OpError> {
+    fn new(index: usize, kind: SubnetKind, spec: &SubnetSpec) -> Result<Self, OpError> {
+        let keys = SubnetKeys::of(index);
+        let index = index as u64;
         let unknown = || OpError::Unsupported(format!("A subnet of kind {kind:?}"));
         let number = |id: &str| Principal::from_text(id).ok().and_then(canister_number);
         let fixed = mainnet_ranges(kind)
@@ -76,7 +85,11 @@ impl Subnet {
         // The k-th subnet owns the k-th range from the top of the u64 ids, as on the official server.
         let first = (u64::MAX / RANGE_LEN - 1 - index) * RANGE_LEN;
         Ok(Self {
-            id: Principal::self_authenticating(seed),
+            id: keys.subnet_id,
+            keys,
+            // The root subnet is the first one.
+            root_key: &SubnetKeys::of(0).public_key,
+            transactions: 0,
             kind,
             instructions: spec.get_instruction_config(),
             cost_schedule: spec.get_cost_schedule(),
@@ -111,6 +124,24 @@ impl Subnet {
     /// First and last number of each range of canister ids.
     fn ranges(&self) -> impl Iterator<Item = (u64, u64)> {
         self.fixed.iter().copied().chain([(self.first, self.first + (RANGE_LEN - 1))])
+    }
+
+    /// First and last of each range of canister ids, in the order of their bytes.
+    pub fn canister_ranges(&self) -> Vec<(Principal, Principal)> {
+        let mut ranges: Vec<_> =
+            self.ranges().map(|(first, last)| (canister_id(first), canister_id(last))).collect();
+        ranges.sort();
+        ranges
+    }
+
+    /// How certificates name its kind.
+    pub fn type_text(&self) -> &'static str {
+        match self.kind {
+            SubnetKind::VerifiedApplication => "verified_application",
+            SubnetKind::CloudEngine => "cloud_engine",
+            _ if self.is_system() => "system",
+            _ => "application",
+        }
     }
 
     /// The first id that is handed out.
@@ -215,6 +246,11 @@ pub fn default_subnet(subnets: &[Subnet]) -> Option<&Subnet> {
         .into_iter()
         .find_map(|kind| subnets.iter().find(|subnet| subnet.kind == kind))
         .or_else(|| subnets.first())
+}
+
+/// The subnet whose key is the root key: that of the NNS, which is built before all others, or else the first one.
+pub fn root(subnets: &[Subnet]) -> Option<&Subnet> {
+    subnets.first()
 }
 
 /// What clients read about the subnets; `None` without any subnet.

@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod live;
 mod module_cache;
 mod port_file;
 mod standard_error;

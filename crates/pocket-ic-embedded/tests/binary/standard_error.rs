@@ -58,6 +58,6 @@ fn an_error_that_nobody_reads_has_its_exit_code() {
             Command::new(BINARY).arg("--version").stdout(stdout()).stderr(Stdio::piped()).output().unwrap();
         assert_eq!(output.status.code(), Some(3));
         let text = String::from_utf8(output.stderr).unwrap();
-        assert!(text.starts_with("pocket-ic-embedded: cannot print the version: "), "{text}");
+        assert!(text.starts_with("pocket-ic-embedded: cannot write to standard output: "), "{text}");
     }
 }

@@ -4,6 +4,7 @@ use crate::common::{ANONYMOUS, call, instance, user, wasm};
 use candid::Principal;
 use pocket_ic::common::rest::RawEffectivePrincipal;
 use pocket_ic::{CanisterSettings, EnvironmentVariable, PocketIc, Time};
+use pocket_ic_embedded::ic::SubnetKeys;
 use serde_json::{Value, json};
 
 /// The argument of the call.
@@ -81,7 +82,7 @@ const TABLE: &[(Asked, Expected)] = &[
     (blob(&["subnet_self_size", "subnet_self_copy"], 29), |stage| sized(stage.subnet.as_slice())),
     (blob(&["msg_caller_info_data_size", "msg_caller_info_data_copy"], 4), |_| sized(b"info")),
     (blob(&["msg_caller_info_signer_size", "msg_caller_info_signer_copy"], 3), |_| sized(&[1, 2, 3])),
-    (blob(&["root_key_size", "root_key_copy"], 0), |_| sized(&[])),
+    (blob(&["root_key_size", "root_key_copy"], 133), |_| sized(&SubnetKeys::of(0).public_key)),
     (number(&["subnet_self_node_count"]), |_| le(13, 4)),
     (number(&["canister_status"]), |_| le(1, 4)),
     (number(&["in_replicated_execution"]), |_| le(1, 4)),

@@ -8,6 +8,7 @@
 mod common;
 
 mod bodies;
+mod envelopes;
 mod json;
 mod modules;
 mod program;

@@ -3,6 +3,7 @@
 use wasmtime::Result;
 
 use super::Definer;
+use crate::engine::DataCertificate;
 use crate::engine::host::{Cx, Message, Word, copy_out, enter, take_text, violation};
 
 pub(super) fn define<W: Word>(d: &mut Definer<'_>) -> Result<()> {
@@ -19,11 +20,12 @@ pub(super) fn define<W: Word>(d: &mut Definer<'_>) -> Result<()> {
     blob::<W>(d, "msg_method_name_size", "msg_method_name_copy", |m| Ok(m.ctx.method.as_bytes()))?;
     blob::<W>(d, "canister_self_size", "canister_self_copy", |m| Ok(m.ctx.canister_id.as_slice()))?;
     blob::<W>(d, "subnet_self_size", "subnet_self_copy", |m| Ok(m.ctx.subnet_id.as_slice()))?;
-    blob::<W>(d, "root_key_size", "root_key_copy", |m| Ok(&m.ctx.root_key))?;
+    blob::<W>(d, "root_key_size", "root_key_copy", |m| Ok(m.ctx.root_key))?;
     blob::<W>(d, "data_certificate_size", "data_certificate_copy", |m| {
         m.ctx
             .data_certificate
-            .as_deref()
+            .as_ref()
+            .map(DataCertificate::bytes)
             .ok_or_else(|| violation("ic0_data_certificate: there is no data certificate"))
     })?;
     environment::<W>(d)

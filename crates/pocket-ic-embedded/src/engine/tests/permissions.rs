@@ -172,7 +172,7 @@ fn every_function_in_every_context() {
             let ctx = MessageContext {
                 composite_query,
                 reject_code: 4,
-                data_certificate: Some(vec![1]),
+                data_certificate: Some(DataCertificate::new(|| vec![1])),
                 environment: vec![(String::new(), String::new())],
                 ..context()
             };

@@ -112,6 +112,7 @@ fn deploy(
         canister.logs.clear();
     }
     canister.state = Some(state);
+    canister.installed_at = Some(call.now);
     canister.low_memory = LowMemoryHook::default();
     canister.update_low_memory();
     canister.version = deployment.version;
@@ -262,6 +263,7 @@ pub(super) fn uninstall_code(
 ) -> Result<(), UserError> {
     let canister = instance.controlled(id, caller)?;
     canister.state = None;
+    canister.installed_at = None;
     canister.low_memory = LowMemoryHook::default();
     canister.certified_data.clear();
     canister.global_timer = 0;

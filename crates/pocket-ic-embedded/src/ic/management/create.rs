@@ -69,7 +69,7 @@ fn create_with(
             )
         })?,
     };
-    let mut canister = Canister::new(id, subnet, settings, cycles);
+    let mut canister = Canister::new(id, subnet, settings, cycles, call.now);
     let environment = &canister.settings.environment_variables;
     let details = ChangeDetails::Creation(CreationRecord {
         controllers: canister.settings.controllers.clone(),

@@ -53,6 +53,7 @@ pub(super) fn load(instance: &mut Instance, call: &mut Call) -> Result<Reply, Us
     let engine = instance.engine.clone();
     let canister = instance.controlled(id, call.caller)?;
     snapshot.load_onto(canister, &engine)?;
+    canister.installed_at = Some(call.now);
     canister.version += 1;
     let from = origin(call.caller.id, call.caller.is_canister, args.sender_canister_version);
     let details = ChangeDetails::LoadSnapshot(LoadSnapshotRecord {

@@ -1,0 +1,72 @@
+//! Addresses of requests: which version of what, and where it is to go.
+
+use super::refusal::Refusal;
+use crate::ic::{Effective, RangesForm};
+use candid::Principal;
+
+/// How a call is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallReply {
+    /// At once; the outcome is to be asked for.
+    Accepted,
+    /// With the outcome, whose certificate has this form.
+    Certificate(RangesForm),
+}
+
+/// What a request asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// A call.
+    Call {
+        /// Where to.
+        effective: Effective,
+        /// How it is answered.
+        reply: CallReply,
+    },
+    /// A query.
+    Query {
+        /// Where to.
+        effective: Effective,
+    },
+    /// A part of the state tree.
+    ReadState {
+        /// Where to.
+        effective: Effective,
+        /// How the certificate tells canister ids.
+        form: RangesForm,
+    },
+}
+
+impl Address {
+    /// The address from what is in the path after `/api`.
+    ///
+    /// # Errors
+    /// When there is nothing at this path, or the id in it is no principal.
+    pub fn parse(version: &str, kind: &str, effective: &str, action: &str) -> Result<Self, Refusal> {
+        use RangesForm::{Sharded, Whole};
+        let place = |make: fn(Principal) -> Effective| {
+            Principal::from_text(effective)
+                .map(make)
+                .map_err(|error| Refusal::bad(format!("Invalid {kind} id {effective:.100}: {error}")))
+        };
+        let (canister, subnet) = (|| place(Effective::Canister), || place(Effective::Subnet));
+        let certified = CallReply::Certificate;
+        Ok(match (version, kind, action) {
+            ("v2", "canister", "call") => Self::Call { effective: canister()?, reply: CallReply::Accepted },
+            ("v3", "canister", "call") => Self::Call { effective: canister()?, reply: certified(Whole) },
+            ("v4", "canister", "call") => Self::Call { effective: canister()?, reply: certified(Sharded) },
+            ("v4", "subnet", "call") => Self::Call { effective: subnet()?, reply: certified(Sharded) },
+            ("v2" | "v3", "canister", "query") => Self::Query { effective: canister()? },
+            ("v3", "subnet", "query") => Self::Query { effective: subnet()? },
+            ("v2", "canister", "read_state") => Self::ReadState { effective: canister()?, form: Whole },
+            ("v3", "canister", "read_state") => Self::ReadState { effective: canister()?, form: Sharded },
+            ("v2", "subnet", "read_state") => Self::ReadState { effective: subnet()?, form: Whole },
+            ("v3", "subnet", "read_state") => Self::ReadState { effective: subnet()?, form: Sharded },
+            _ => {
+                return Err(Refusal::not_found(format!(
+                    "There is no /api/{version:.20}/{kind:.20}/…/{action:.20} on the embedded server"
+                )));
+            }
+        })
+    }
+}

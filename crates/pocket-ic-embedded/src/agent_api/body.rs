@@ -1,0 +1,61 @@
+//! Bodies of requests, within bounds of size and time.
+
+use super::refusal::Refusal;
+use crate::http::ServerState;
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http_body_util::BodyExt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The largest request, as on the boundary of the Internet Computer.
+const MAX_BYTES: usize = 4 << 20;
+/// How much of a request that is too large is read to its end, so that its client gets the answer.
+const MAX_READ_BYTES: usize = 16 * MAX_BYTES;
+/// How long a client may take to send its request.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Reads the whole body before the request is looked at. A client that is slow keeps nobody else waiting.
+pub async fn read_whole(State(state): State<Arc<ServerState>>, request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    let read = tokio::time::timeout(PATIENCE, read(&state, body));
+    let whole = match read.await {
+        Ok(whole) => whole,
+        Err(_) => Err(Refusal::new(
+            StatusCode::REQUEST_TIMEOUT,
+            format!("The request did not come to its end within {} seconds", PATIENCE.as_secs()),
+        )),
+    };
+    let _busy = state.activity().begin();
+    match whole {
+        Ok(bytes) => next.run(Request::from_parts(parts, bytes.into())).await,
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+async fn read(state: &ServerState, mut body: Body) -> Result<Bytes, Refusal> {
+    let (mut kept, mut length) = (Vec::new(), 0);
+    while let Some(frame) = body.frame().await {
+        state.activity().touch();
+        let frame = frame.map_err(|error| Refusal::bad(format!("The request broke off: {error}")))?;
+        if let Ok(data) = frame.into_data() {
+            length += data.len();
+            if length > MAX_READ_BYTES {
+                break;
+            }
+            if length <= MAX_BYTES {
+                kept.extend_from_slice(&data);
+            }
+        }
+    }
+    if length > MAX_BYTES {
+        return Err(Refusal::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("The request has more than {MAX_BYTES} bytes"),
+        ));
+    }
+    Ok(kept.into())
+}

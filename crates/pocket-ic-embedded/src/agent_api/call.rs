@@ -1,0 +1,64 @@
+//! Calls: taken in once, and answered with the outcome where that is wanted.
+
+use super::address::CallReply;
+use super::cbor;
+use super::envelope::{self, operate};
+use super::refusal::Refusal;
+use super::sender::Action;
+use crate::http::Slot;
+use crate::ic::{AgentCall, Effective, UserError};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use ic_transport_types::{RejectCode, RejectResponse, TransportCallResponse};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// How long an answer is waited for; who wants it after that asks for it.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// `/call`
+pub async fn call(
+    slot: Arc<Slot>,
+    effective: Effective,
+    reply: CallReply,
+    body: &[u8],
+) -> Result<Response, Refusal> {
+    let checked = envelope::check(&slot, Action::Call, body).await?;
+    let submitted = operate(slot.clone(), move |instance| {
+        checked.check_time(instance, Action::Call)?;
+        let (id, expiry) = (*checked.id, checked.content.ingress_expiry);
+        let call = AgentCall { id, expiry, effective, call: checked.content.into_call()? };
+        Ok(instance.submit_request(call)?.map(|()| match reply {
+            CallReply::Accepted => None,
+            CallReply::Certificate(form) => Some(instance.wait_for_request(id, form)),
+        }))
+    })
+    .await?;
+    let waiting = match (submitted, reply) {
+        (Ok(waiting), _) => waiting,
+        (Err(error), CallReply::Accepted) => return Ok(cbor(&reject_response(error))),
+        (Err(error), CallReply::Certificate(_)) => {
+            return Ok(cbor(&TransportCallResponse::NonReplicatedRejection(reject_response(error))));
+        }
+    };
+    slot.hurry();
+    let accepted = StatusCode::ACCEPTED.into_response();
+    let Some(waiting) = waiting else {
+        return Ok(accepted);
+    };
+    Ok(match timeout(PATIENCE, waiting).await {
+        Ok(Ok(certificate)) => cbor(&TransportCallResponse::Replied { certificate }),
+        _ => accepted,
+    })
+}
+
+/// A rejection as agents read it.
+pub fn reject_response(error: UserError) -> RejectResponse {
+    RejectResponse {
+        // The sixth code is for canisters only.
+        reject_code: RejectCode::try_from(error.reject_code() as u64).unwrap_or(RejectCode::SysTransient),
+        error_code: Some(error.code_text()),
+        reject_message: error.message,
+    }
+}

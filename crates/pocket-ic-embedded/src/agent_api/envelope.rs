@@ -1,0 +1,220 @@
+//! What agents send: a content, and whose it is.
+
+use super::refusal::Refusal;
+use super::sender::{Action, Sender};
+use crate::http::Slot;
+use crate::ic::{Instance, OpError, UserCall};
+use candid::Principal;
+use ic_certification::Label;
+use ic_transport_types::{RequestId, SenderInfo, SignedDelegation, to_request_id};
+use pocket_ic::common::rest::RawEffectivePrincipal;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use time::OffsetDateTime;
+
+/// How far ahead an expiry may be, as on the Internet Computer.
+const MAX_EXPIRY: Duration = Duration::from_secs(5 * 60 + 30);
+/// How far from the present the time of an instance may be before agents do without it.
+const MAX_CLOCK_SKEW: u64 = 5 * 60 * 1_000_000_000;
+/// Bytes of the longest nonce.
+const MAX_NONCE: usize = 32;
+
+/// A request as it comes.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Envelope {
+    /// What is asked.
+    pub content: Content,
+    /// The public key that the sender's principal is made of, DER.
+    #[serde(default, with = "serde_bytes")]
+    pub sender_pubkey: Option<Vec<u8>>,
+    /// The signature of the content, by the last key of the delegations.
+    #[serde(default, with = "serde_bytes")]
+    pub sender_sig: Option<Vec<u8>>,
+    /// From key to key.
+    #[serde(default)]
+    pub sender_delegation: Option<Vec<SignedDelegation>>,
+}
+
+/// The fields of all kinds of requests. Those that are not there do not count for the request's id.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Content {
+    request_type: String,
+    /// Who asks.
+    pub sender: Principal,
+    /// Until when, nanoseconds since 1970.
+    pub ingress_expiry: u64,
+    #[serde(default, with = "serde_bytes", skip_serializing_if = "Option::is_none")]
+    nonce: Option<Vec<u8>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    canister_id: Option<Principal>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    method_name: Option<String>,
+    #[serde(default, with = "serde_bytes", skip_serializing_if = "Option::is_none")]
+    arg: Option<Vec<u8>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sender_info: Option<SenderInfo>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    paths: Option<Vec<Vec<Label>>>,
+}
+
+/// A request that is well formed, and signed by whom it says.
+pub struct Checked {
+    /// What is asked.
+    pub content: Content,
+    /// The hash of the content.
+    pub id: RequestId,
+    /// What the sender's delegations allow.
+    pub sender: Sender,
+    checks: bool,
+}
+
+/// Reads a request, and checks who has sent it.
+///
+/// # Errors
+/// What is wrong with it.
+pub async fn check(slot: &Arc<Slot>, action: Action, body: &[u8]) -> Result<Checked, Refusal> {
+    let envelope: Envelope = serde_cbor::from_slice(body)
+        .map_err(|error| Refusal::bad(format!("Could not parse body as CBOR of a request: {error}")))?;
+    envelope.content.check(action)?;
+    let id = to_request_id(&envelope.content).map_err(Refusal::fault)?;
+    if !slot.checks_envelopes() {
+        return Ok(Checked { content: envelope.content, id, sender: Sender::unlimited(), checks: false });
+    }
+    if envelope.is_unsigned() {
+        let sender = Sender::authenticate(&envelope, &id, action)?;
+        return Ok(Checked { content: envelope.content, id, sender, checks: true });
+    }
+    // Takes a millisecond, which the threads that answer requests have for others.
+    let verified = tokio::task::spawn_blocking(move || {
+        let sender = Sender::authenticate(&envelope, &id, action)?;
+        Ok(Checked { content: envelope.content, id, sender, checks: true })
+    });
+    verified.await.map_err(Refusal::fault)?
+}
+
+impl Envelope {
+    fn is_unsigned(&self) -> bool {
+        self.sender_pubkey.is_none() && self.sender_sig.is_none()
+    }
+}
+
+impl Content {
+    fn check(&self, action: Action) -> Result<(), Refusal> {
+        if self.request_type != action.request_type() {
+            return Err(Refusal::bad(format!(
+                "Expected a request of type {}, got {:.50}",
+                action.request_type(),
+                self.request_type
+            )));
+        }
+        match self.nonce.as_ref().map_or(0, Vec::len) {
+            ..=MAX_NONCE => Ok(()),
+            got => Err(Refusal::bad(format!("Nonce of {got} bytes: at most {MAX_NONCE} are allowed"))),
+        }
+    }
+
+    /// The canister that is called or asked.
+    pub fn canister_id(&self) -> Option<Principal> {
+        self.canister_id
+    }
+
+    /// The call or query that the request is.
+    ///
+    /// # Errors
+    /// A field that is missing.
+    pub fn into_call(self) -> Result<UserCall, Refusal> {
+        let missing = |field: &str| Refusal::bad(format!("The content has no field {field}"));
+        if self.sender_info.is_some() {
+            return Err(Refusal::bad(
+                "sender_info carries a canister signature, which is not supported by the embedded server",
+            ));
+        }
+        Ok(UserCall {
+            sender: self.sender,
+            callee: self.canister_id.ok_or_else(|| missing("canister_id"))?,
+            effective: RawEffectivePrincipal::None,
+            method: self.method_name.ok_or_else(|| missing("method_name"))?,
+            arg: self.arg.ok_or_else(|| missing("arg"))?,
+            info: Default::default(),
+        })
+    }
+
+    /// The paths that are to be read.
+    ///
+    /// # Errors
+    /// When there are none.
+    pub fn into_paths(self) -> Result<Vec<Vec<Vec<u8>>>, Refusal> {
+        let paths = self.paths.ok_or_else(|| Refusal::bad("The content has no field paths"))?;
+        let labels = |path: Vec<Label>| path.iter().map(|label| label.as_bytes().to_vec()).collect();
+        Ok(paths.into_iter().map(labels).collect())
+    }
+}
+
+impl Checked {
+    /// Checks what depends on the time of the instance: whether the request and the delegations are still good.
+    ///
+    /// # Errors
+    /// What is too old, or too far ahead.
+    pub fn check_time(&self, instance: &Instance, action: Action) -> Result<(), Refusal> {
+        if !self.checks {
+            return Ok(());
+        }
+        let now = instance.time();
+        if let Some(expiration) = self.sender.expires().filter(|expiration| *expiration < now) {
+            return Err(Refusal::bad(format!(
+                "Invalid delegation expiry: Specified sender delegation has expired: Provided expiry: {}, Local replica time: {}{}",
+                readable(expiration),
+                readable(now),
+                advice(now)
+            )));
+        }
+        let anonymous = self.content.sender == Principal::anonymous();
+        if anonymous && action != Action::Call {
+            return Ok(());
+        }
+        let latest = now.saturating_add(MAX_EXPIRY.as_nanos() as u64);
+        if (now..=latest).contains(&self.content.ingress_expiry) {
+            return Ok(());
+        }
+        Err(Refusal::bad(format!(
+            "Invalid request expiry: Specified ingress_expiry not within expected range: Minimum allowed expiry: {}, Maximum allowed expiry: {}, Provided expiry: {}{}",
+            readable(now),
+            readable(latest),
+            readable(self.content.ingress_expiry),
+            advice(now)
+        )))
+    }
+}
+
+/// What to do about an instance whose time is not the present, for which agents have no use.
+fn advice(now: u64) -> String {
+    let present = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX));
+    match now.abs_diff(present) {
+        ..=MAX_CLOCK_SKEW => String::new(),
+        _ => ". The time of this instance is not the present, and agents trust no other: let its time go on by itself (make_live, auto_progress)".to_owned(),
+    }
+}
+
+fn readable(nanos: u64) -> String {
+    match OffsetDateTime::from_unix_timestamp_nanos(nanos.into()) {
+        Ok(time) => time.to_string(),
+        // Only a time beyond the year 9999 gets here.
+        Err(_) => format!("{nanos} ns"),
+    }
+}
+
+/// Does an operation on the instance. The result of the operation is the inner one.
+///
+/// # Errors
+/// When the instance is not usable.
+pub async fn operate<T, F>(slot: Arc<Slot>, operation: F) -> Result<T, Refusal>
+where
+    T: Send + 'static,
+    F: FnOnce(&mut Instance) -> Result<T, Refusal> + Send + 'static,
+{
+    let result = slot.operate(move |instance| Ok::<_, OpError>(operation(instance))).await;
+    result.map_err(Refusal::fault)?.map_err(Refusal::from)?
+}

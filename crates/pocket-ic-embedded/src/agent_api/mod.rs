@@ -1,0 +1,114 @@
+//! The Internet Computer's own HTTP interface, as agents speak it: `/api/v2` to `/api/v4` with CBOR, signatures and
+//! certificates.
+//!
+//! Each instance has it below its own address; an HTTP gateway has that of its instance.
+
+mod address;
+mod body;
+mod call;
+pub(crate) mod cors;
+mod envelope;
+mod public_key;
+mod query;
+mod read_state;
+mod refusal;
+mod sender;
+mod status;
+
+use crate::http::ServerState;
+use address::Address;
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, header};
+use axum::middleware;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+pub(crate) use body::read_whole;
+use refusal::Refusal;
+use serde::Serialize;
+use std::sync::Arc;
+
+type Server = Arc<ServerState>;
+
+/// The interface of every instance, each below its own address.
+pub fn instance_routes(state: Server) -> Router<Server> {
+    let mut router = Router::new();
+    for slash in ["", "/"] {
+        let path = |path: &str| format!("/instances/{{id}}/api/{path}{slash}");
+        router = router
+            .route(&path("v2/status"), get(status_of))
+            .route(&path("{version}/{kind}/{effective}/{action}"), post(request_of));
+    }
+    layered(router, state)
+}
+
+/// The interface of one instance.
+pub fn routes(state: Server, instance: usize) -> Router<Server> {
+    let status = move |State(state): State<Server>| async move { status::status(&state, instance).await };
+    let request = move |State(state): State<Server>,
+                        Path((version, kind, effective, action)): Path<(String, String, String, String)>,
+                        headers: HeaderMap,
+                        body: Bytes| async move {
+        let address = Address::parse(&version, &kind, &effective, &action);
+        answer(&state, instance, address, &headers, body).await
+    };
+    let router = Router::new()
+        .route("/api/v2/status", get(status))
+        .route("/api/{version}/{kind}/{effective}/{action}", post(request));
+    layered(router, state)
+}
+
+fn layered(router: Router<Server>, state: Server) -> Router<Server> {
+    router
+        .layer(middleware::from_fn_with_state(state, body::read_whole))
+        .layer(middleware::from_fn(cors::allow_everybody))
+}
+
+async fn status_of(State(state): State<Server>, Path(id): Path<usize>) -> Response {
+    status::status(&state, id).await
+}
+
+async fn request_of(
+    State(state): State<Server>,
+    Path((id, version, kind, effective, action)): Path<(usize, String, String, String, String)>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let address = Address::parse(&version, &kind, &effective, &action);
+    answer(&state, id, address, &headers, body).await
+}
+
+async fn answer(
+    state: &ServerState,
+    instance: usize,
+    address: Result<Address, Refusal>,
+    headers: &HeaderMap,
+    body: Bytes,
+) -> Response {
+    let answered = async {
+        let address = address?;
+        if headers.get(header::CONTENT_TYPE).is_none_or(|kind| kind != "application/cbor") {
+            return Err(Refusal::bad("Unexpected content-type, expected application/cbor."));
+        }
+        let slot = state.slot(instance).map_err(Refusal::from)?;
+        match address {
+            Address::Call { effective, reply } => call::call(slot, effective, reply, &body).await,
+            Address::Query { effective } => query::query(slot, effective, &body).await,
+            Address::ReadState { effective, form } => {
+                read_state::read_state(slot, effective, form, &body).await
+            }
+        }
+    };
+    answered.await.unwrap_or_else(Refusal::into_response)
+}
+
+/// CBOR that says of itself that it is CBOR.
+fn cbor(value: &impl Serialize) -> Response {
+    let mut bytes = Vec::new();
+    let mut writer = serde_cbor::Serializer::new(&mut bytes);
+    match writer.self_describe().and_then(|()| value.serialize(&mut writer)) {
+        Ok(()) => ([(header::CONTENT_TYPE, "application/cbor")], bytes).into_response(),
+        Err(error) => Refusal::fault(error).into_response(),
+    }
+}

@@ -1,0 +1,66 @@
+//! Queries: answered by a node, which signs its answer.
+
+use super::call::reject_response;
+use super::cbor;
+use super::envelope::{self, operate};
+use super::refusal::Refusal;
+use super::sender::Action;
+use crate::http::Slot;
+use crate::ic::{Effective, QueryAnswer};
+use axum::response::Response;
+use ic_transport_types::{NodeSignature, QueryResponse, RejectCode, RejectResponse, ReplyResponse};
+use serde::Serialize;
+use std::sync::Arc;
+
+/// [`QueryResponse`] as it is sent: a map whose length stands before it, which not every reader does without.
+#[derive(Serialize)]
+#[serde(tag = "status", rename_all = "snake_case")]
+enum Answer<'a> {
+    Replied {
+        reply: &'a ReplyResponse,
+        signatures: [NodeSignature; 1],
+    },
+    Rejected {
+        reject_code: RejectCode,
+        reject_message: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error_code: Option<&'a str>,
+        signatures: [NodeSignature; 1],
+    },
+}
+
+/// `/query`
+pub async fn query(slot: Arc<Slot>, effective: Effective, body: &[u8]) -> Result<Response, Refusal> {
+    let checked = envelope::check(&slot, Action::Query, body).await?;
+    let id = checked.id;
+    operate(slot, move |instance| {
+        checked.check_time(instance, Action::Query)?;
+        Ok(instance.query_request(effective, checked.content.into_call()?)?)
+    })
+    .await
+    .map(|QueryAnswer { result, time_nanos, keys }| {
+        let signatures = vec![];
+        let response = match result {
+            Ok(arg) => QueryResponse::Replied { reply: ReplyResponse { arg }, signatures },
+            Err(error) => QueryResponse::Rejected { reject: reject_response(error), signatures },
+        };
+        let signature = NodeSignature {
+            timestamp: time_nanos,
+            signature: keys.sign_as_node(&response.signable(id, time_nanos)),
+            identity: keys.node_id,
+        };
+        let signatures = [signature];
+        match &response {
+            QueryResponse::Replied { reply, .. } => cbor(&Answer::Replied { reply, signatures }),
+            QueryResponse::Rejected { reject, .. } => {
+                let RejectResponse { reject_code, reject_message, error_code } = reject;
+                cbor(&Answer::Rejected {
+                    reject_code: *reject_code,
+                    reject_message,
+                    error_code: error_code.as_deref(),
+                    signatures,
+                })
+            }
+        }
+    })
+}

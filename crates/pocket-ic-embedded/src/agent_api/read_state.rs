@@ -1,0 +1,30 @@
+//! Reading the state tree.
+
+use super::cbor;
+use super::envelope::{self, operate};
+use super::refusal::Refusal;
+use super::sender::Action;
+use crate::http::Slot;
+use crate::ic::{Effective, RangesForm, ReadRequest};
+use axum::response::Response;
+use ic_transport_types::ReadStateResponse;
+use std::sync::Arc;
+
+/// `/read_state`
+pub async fn read_state(
+    slot: Arc<Slot>,
+    effective: Effective,
+    form: RangesForm,
+    body: &[u8],
+) -> Result<Response, Refusal> {
+    let checked = envelope::check(&slot, Action::ReadState, body).await?;
+    let certificate = operate(slot, move |instance| {
+        checked.check_time(instance, Action::ReadState)?;
+        let sender = checked.content.sender;
+        let targets = checked.sender.into_targets();
+        let paths = checked.content.into_paths()?;
+        Ok(instance.read_state(&ReadRequest { sender, effective, form, paths, targets })?)
+    })
+    .await?;
+    Ok(cbor(&ReadStateResponse { certificate }))
+}

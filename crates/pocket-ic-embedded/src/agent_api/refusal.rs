@@ -1,0 +1,63 @@
+//! Requests that are not answered: status and text.
+
+use crate::ic::{OpError, ReadRefusal};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use std::fmt::Display;
+
+/// Why a request is not answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    status: StatusCode,
+    text: String,
+}
+
+impl Refusal {
+    /// With this status.
+    pub fn new(status: StatusCode, text: impl Into<String>) -> Self {
+        Self { status, text: text.into() }
+    }
+
+    /// The request is wrong.
+    pub fn bad(text: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, text)
+    }
+
+    /// There is nothing of that name.
+    pub fn not_found(text: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, text)
+    }
+
+    /// A fault of the server.
+    pub fn fault(cause: impl Display) -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            format!("internal error of the embedded server: {cause}"),
+        )
+    }
+}
+
+impl From<OpError> for Refusal {
+    fn from(error: OpError) -> Self {
+        // The texts of PocketIC's protocol have the name of a variant around them.
+        match error {
+            OpError::BadIngressMessage(text) | OpError::CanisterRouting(text) => Self::bad(text),
+            other => Self::bad(other.to_string()),
+        }
+    }
+}
+
+impl From<ReadRefusal> for Refusal {
+    fn from(refusal: ReadRefusal) -> Self {
+        match refusal {
+            ReadRefusal::Invalid(text) => Self::bad(text),
+            ReadRefusal::Forbidden(text) => Self::new(StatusCode::FORBIDDEN, text),
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        (self.status, self.text).into_response()
+    }
+}

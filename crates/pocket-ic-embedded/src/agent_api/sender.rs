@@ -1,0 +1,169 @@
+//! Who has sent a request: signatures, and delegations from key to key.
+
+use super::envelope::Envelope;
+use super::public_key::{KeyError, PublicKey};
+use super::refusal::Refusal;
+use candid::Principal;
+use ic_transport_types::{Delegation, DelegationPermissions, RequestId, SignedDelegation};
+
+/// The longest chain of delegations.
+const MAX_DELEGATIONS: usize = 20;
+/// The most targets of a delegation.
+const MAX_TARGETS: usize = 1_000;
+
+/// What a request wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// A change.
+    Call,
+    /// An answer of a canister.
+    Query,
+    /// A part of the state tree.
+    ReadState,
+}
+
+impl Action {
+    /// How the content names it.
+    pub fn request_type(self) -> &'static str {
+        match self {
+            Self::Call => "call",
+            Self::Query => "query",
+            Self::ReadState => "read_state",
+        }
+    }
+}
+
+/// What the delegations of a sender allow.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sender {
+    targets: Option<Vec<Principal>>,
+    expires: Option<u64>,
+}
+
+impl Sender {
+    /// Who may do anything.
+    pub fn unlimited() -> Self {
+        Self::default()
+    }
+
+    /// The canisters that the delegations are for; `None` for all.
+    pub fn into_targets(self) -> Option<Vec<Principal>> {
+        self.targets
+    }
+
+    /// When the first of the delegations expires, nanoseconds since 1970.
+    pub fn expires(&self) -> Option<u64> {
+        self.expires
+    }
+
+    /// Checks that the request comes from its sender.
+    ///
+    /// # Errors
+    /// What does not fit together.
+    pub fn authenticate(envelope: &Envelope, id: &RequestId, action: Action) -> Result<Self, Refusal> {
+        let Envelope { content, sender_pubkey, sender_sig, sender_delegation } = envelope;
+        let (key, signature) = match (sender_pubkey, sender_sig) {
+            (None, None) if content.sender == Principal::anonymous() => {
+                return match sender_delegation {
+                    None => Ok(Self::unlimited()),
+                    Some(_) => Err(invalid("the anonymous sender has no delegations")),
+                };
+            }
+            (None, None) => {
+                return Err(Refusal::bad(format!("Missing signature from user: {}", content.sender)));
+            }
+            (Some(key), Some(signature)) => (key, signature),
+            _ => return Err(invalid("sender_pubkey and sender_sig go together")),
+        };
+        if content.sender == Principal::anonymous() {
+            return Err(invalid("the anonymous sender does not sign"));
+        }
+        let owner = Principal::self_authenticating(key);
+        if owner != content.sender {
+            return Err(Refusal::bad(format!(
+                "The user id {} does not match the public key {}",
+                content.sender,
+                hex::encode(key)
+            )));
+        }
+        let links = sender_delegation.as_deref().unwrap_or_default();
+        let sender = Self::follow(links, action)?;
+        let last = verify_links(key, links)?;
+        public_key(last)?
+            .verify(&id.signable(), signature)
+            .map_err(|error| invalid(&format!("Invalid basic signature: {error}")))?;
+        if let (Some(targets), Some(canister), Action::Call | Action::Query) =
+            (&sender.targets, content.canister_id(), action)
+            && !targets.contains(&canister)
+        {
+            return Err(delegation(&format!("Canister {canister} is not one of the delegation targets.")));
+        }
+        Ok(sender)
+    }
+
+    /// What a chain of delegations allows.
+    fn follow(links: &[SignedDelegation], action: Action) -> Result<Self, Refusal> {
+        if links.len() > MAX_DELEGATIONS {
+            return Err(delegation(&format!(
+                "Chain of delegations is too long: got {} delegations, but at most {MAX_DELEGATIONS} are allowed.",
+                links.len()
+            )));
+        }
+        let mut sender = Self::unlimited();
+        for SignedDelegation { delegation: link, .. } in links {
+            let Delegation { pubkey: _, expiration, targets, permissions } = link;
+            sender.expires = Some(sender.expires.map_or(*expiration, |earlier| earlier.min(*expiration)));
+            if let Some(targets) = targets {
+                if targets.len() > MAX_TARGETS {
+                    return Err(delegation(&format!(
+                        "Delegation has too many targets: got {}, but at most {MAX_TARGETS} are allowed.",
+                        targets.len()
+                    )));
+                }
+                let allowed = match sender.targets.take() {
+                    None => targets.clone(),
+                    Some(before) => before.into_iter().filter(|target| targets.contains(target)).collect(),
+                };
+                sender.targets = Some(allowed);
+            }
+            if *permissions == Some(DelegationPermissions::Queries) && action == Action::Call {
+                return Err(delegation(
+                    "The delegation permits queries and reading the state only, not calls.",
+                ));
+            }
+        }
+        Ok(sender)
+    }
+}
+
+/// Checks each delegation with the key of the one before. Returns the last key.
+fn verify_links<'a>(first: &'a [u8], links: &'a [SignedDelegation]) -> Result<&'a [u8], Refusal> {
+    let mut keys = vec![first];
+    let mut signer = first;
+    for link in links {
+        public_key(signer)?
+            .verify(&link.delegation.signable(), &link.signature)
+            .map_err(|error| delegation(&error.to_string()))?;
+        signer = &link.delegation.pubkey;
+        if keys.contains(&signer) {
+            return Err(delegation(&format!(
+                "Chain of delegations contains a cycle: the key {} appears twice.",
+                hex::encode(signer)
+            )));
+        }
+        keys.push(signer);
+    }
+    Ok(signer)
+}
+
+fn public_key(der: &[u8]) -> Result<PublicKey, Refusal> {
+    PublicKey::from_der(der).map_err(|error: KeyError| invalid(&error.to_string()))
+}
+
+fn invalid(text: &str) -> Refusal {
+    Refusal::bad(format!("Invalid signature: {text}"))
+}
+
+fn delegation(text: &str) -> Refusal {
+    Refusal::bad(format!("Invalid delegation: {text}"))
+}

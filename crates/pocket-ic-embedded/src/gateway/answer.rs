@@ -1,0 +1,45 @@
+//! Responses of gateways: those of canisters, and those about what went wrong.
+
+use super::canister::HttpResponse;
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+/// Says that nobody has looked whether the canister's certificate fits what it answered.
+const VERIFICATION: HeaderName = HeaderName::from_static("x-response-verification");
+/// Headers that speak of the connection, which is the gateway's.
+const OF_THE_CONNECTION: [HeaderName; 4] =
+    [header::CONNECTION, header::TRANSFER_ENCODING, header::UPGRADE, HeaderName::from_static("keep-alive")];
+
+/// A text with a status.
+pub fn text(status: StatusCode, text: impl Into<String>) -> Response {
+    (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text.into()).into_response()
+}
+
+/// The canister's response with this body, which may be longer than the canister's first piece.
+pub fn response(method: &Method, of_canister: &HttpResponse, body: Body) -> Response {
+    let Ok(status) = StatusCode::from_u16(of_canister.status) else {
+        return text(
+            StatusCode::BAD_GATEWAY,
+            format!("The canister answered with status {}, which is none", of_canister.status),
+        );
+    };
+    let whole = of_canister.rest.is_none() && *method != Method::HEAD;
+    let mut headers = HeaderMap::new();
+    for (name, value) in &of_canister.headers {
+        let parsed = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value.as_bytes()));
+        let (Ok(name), Ok(value)) = parsed else {
+            return text(StatusCode::BAD_GATEWAY, format!("The canister's header {name:?} is malformed"));
+        };
+        // The length is known, and a wrong one would break the connection.
+        if OF_THE_CONNECTION.contains(&name) || (whole && name == header::CONTENT_LENGTH) {
+            continue;
+        }
+        headers.append(name, value);
+    }
+    headers.insert(VERIFICATION, HeaderValue::from_static("none; served as raw"));
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}

@@ -1,0 +1,195 @@
+//! What gateways and canisters say to each other: requests, responses, and the pieces of long ones, in Candid.
+
+use candid::types::Label;
+use candid::types::value::{IDLArgs, IDLField, IDLValue};
+use candid::{CandidType, Decode, Deserialize, Principal, Reserved, idl_hash};
+use serde_bytes::ByteBuf;
+use std::fmt;
+
+/// The newest form of certificates that gateways know.
+const CERTIFICATE_VERSION: u16 = 2;
+
+/// A request of a browser.
+#[derive(Clone, Debug, CandidType)]
+pub struct HttpRequest {
+    /// `GET` and the like.
+    pub method: String,
+    /// Path and query.
+    pub url: String,
+    /// Names and values.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: ByteBuf,
+    /// The newest form of certificates that is known.
+    pub certificate_version: Option<u16>,
+}
+
+impl HttpRequest {
+    /// The argument of `http_request`, or of `http_request_update`, which takes no certificate version.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn encode(&self, update: bool) -> candid::Result<Vec<u8>> {
+        let certificate_version = (!update).then_some(CERTIFICATE_VERSION);
+        candid::encode_one(Self { certificate_version, ..self.clone() })
+    }
+}
+
+/// The response of a canister.
+#[derive(Clone, Debug)]
+pub struct HttpResponse {
+    /// The status.
+    pub status: u16,
+    /// Names and values.
+    pub headers: Vec<(String, String)>,
+    /// The body, or its first piece.
+    pub body: Vec<u8>,
+    /// Whether the request is to be made again, as an update.
+    pub upgrade: bool,
+    /// Where to go on, if the body goes on.
+    pub rest: Option<Rest>,
+}
+
+/// How to get the next piece of a body.
+#[derive(Clone, Debug)]
+pub struct Rest {
+    /// The canister.
+    pub canister: Principal,
+    /// The query.
+    pub method: String,
+    /// Its argument: any value that the canister chose.
+    pub token: IDLValue,
+}
+
+/// A response that is not of the right type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Malformed(String);
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the response does not decode: {}", self.0)
+    }
+}
+
+impl HttpResponse {
+    /// Reads the reply of a canister.
+    ///
+    /// # Errors
+    /// A reply of another type.
+    pub fn decode(reply: &[u8]) -> Result<Self, Malformed> {
+        #[derive(CandidType, Deserialize)]
+        struct Typed {
+            status_code: u16,
+            headers: Vec<(String, String)>,
+            #[serde(with = "serde_bytes")]
+            body: Vec<u8>,
+            upgrade: Option<bool>,
+            streaming_strategy: Option<Reserved>,
+        }
+        let typed = Decode!(reply, Typed).map_err(malformed)?;
+        let rest = match typed.streaming_strategy {
+            None => None,
+            Some(Reserved) => rest_of(reply)?,
+        };
+        Ok(Self {
+            status: typed.status_code,
+            headers: typed.headers,
+            body: typed.body,
+            upgrade: typed.upgrade == Some(true),
+            rest,
+        })
+    }
+}
+
+/// A piece of a body, and where to go on.
+#[derive(Clone, Debug)]
+pub struct Piece {
+    /// The bytes.
+    pub body: Vec<u8>,
+    /// The argument of the next query; `None` at the end.
+    pub token: Option<IDLValue>,
+}
+
+impl Piece {
+    /// Reads the reply of a canister.
+    ///
+    /// # Errors
+    /// A reply of another type.
+    pub fn decode(reply: &[u8]) -> Result<Self, Malformed> {
+        #[derive(CandidType, Deserialize)]
+        struct Typed {
+            #[serde(with = "serde_bytes")]
+            body: Vec<u8>,
+            token: Option<Reserved>,
+        }
+        // Optional by the convention; a canister whose type is not optional says the same.
+        let Some(Typed { body, token }) = Decode!(reply, Option<Typed>).map_err(malformed)? else {
+            return match untyped(reply)? {
+                IDLValue::None | IDLValue::Null => Ok(Self { body: Vec::new(), token: None }),
+                _ => Err(Malformed("it is no piece of a body".into())),
+            };
+        };
+        let token = match token {
+            None => None,
+            Some(Reserved) => {
+                let record = untyped(reply)?;
+                field(inner(&record), "token").map(|token| inner(token).clone())
+            }
+        };
+        Ok(Self { body, token })
+    }
+}
+
+/// The argument that a token is.
+///
+/// # Errors
+/// None in practice.
+pub fn encode_token(token: &IDLValue) -> candid::Result<Vec<u8>> {
+    IDLArgs::new(std::slice::from_ref(token)).to_bytes()
+}
+
+/// The token can be of any type, which only its own bytes tell.
+fn rest_of(reply: &[u8]) -> Result<Option<Rest>, Malformed> {
+    let record = untyped(reply)?;
+    let Some(strategy) = field(&record, "streaming_strategy").map(inner) else {
+        return Ok(None);
+    };
+    let IDLValue::Variant(variant) = strategy else {
+        return Err(Malformed("streaming_strategy is no variant".into()));
+    };
+    let IDLField { id, val } = variant.0.as_ref();
+    if id.get_id() != idl_hash("Callback") {
+        return Err(Malformed("streaming_strategy is no Callback".into()));
+    }
+    match (field(val, "callback"), field(val, "token")) {
+        (Some(IDLValue::Func(canister, method)), Some(token)) => {
+            Ok(Some(Rest { canister: *canister, method: method.clone(), token: token.clone() }))
+        }
+        _ => Err(Malformed("streaming_strategy has no callback or no token".into())),
+    }
+}
+
+fn untyped(reply: &[u8]) -> Result<IDLValue, Malformed> {
+    let values = IDLArgs::from_bytes(reply).map_err(malformed)?;
+    values.args.into_iter().next().ok_or_else(|| Malformed("it is empty".into()))
+}
+
+fn field<'a>(record: &'a IDLValue, name: &str) -> Option<&'a IDLValue> {
+    let IDLValue::Record(fields) = record else {
+        return None;
+    };
+    let id = Label::Named(name.into()).get_id();
+    fields.iter().find(|field| field.id.get_id() == id).map(|field| &field.val)
+}
+
+/// What is in an optional value.
+fn inner(value: &IDLValue) -> &IDLValue {
+    match value {
+        IDLValue::Opt(value) => value,
+        other => other,
+    }
+}
+
+fn malformed(error: impl fmt::Display) -> Malformed {
+    Malformed(error.to_string())
+}

@@ -1,0 +1,207 @@
+//! HTTP gateways: a port of its own for an instance, with what canisters have for browsers, and the interface for agents.
+
+mod answer;
+mod canister;
+mod host;
+mod pages;
+
+use crate::agent_api::{self, cors};
+use crate::http::ServerState;
+use crate::http::reply::{self, json};
+use crate::http::{unpoisoned, without_delay};
+use crate::ic::OpError;
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::middleware;
+use axum::response::Response;
+use axum::routing::get;
+use host::Domains;
+use pages::Pages;
+use pocket_ic::common::rest::{
+    CreateHttpGatewayResponse, HttpGatewayBackend, HttpGatewayConfig, HttpGatewayDetails, HttpGatewayInfo,
+    InstanceHttpGatewayConfig,
+};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+/// The gateways of a server. Their numbers are never used again.
+#[derive(Default)]
+pub struct Gateways(Mutex<Vec<Gateway>>);
+
+struct Gateway {
+    details: HttpGatewayDetails,
+    /// `None` once it has stopped. Dropping it stops the gateway.
+    running: Option<watch::Sender<()>>,
+}
+
+impl Gateways {
+    fn list(&self) -> Vec<HttpGatewayDetails> {
+        let gateways = unpoisoned(&self.0);
+        gateways.iter().filter(|one| one.running.is_some()).map(|one| one.details.clone()).collect()
+    }
+
+    fn add(&self, running: watch::Sender<()>, details: impl FnOnce(usize) -> HttpGatewayDetails) -> usize {
+        let mut gateways = unpoisoned(&self.0);
+        let number = gateways.len();
+        gateways.push(Gateway { details: details(number), running: Some(running) });
+        number
+    }
+
+    /// Stops a gateway; one that has stopped stays so. Returns whether there ever was one.
+    fn stop(&self, number: usize) -> bool {
+        match unpoisoned(&self.0).get_mut(number) {
+            Some(gateway) => {
+                gateway.running = None;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Stops all gateways of an instance.
+    pub fn stop_those_of(&self, instance: usize) {
+        for gateway in unpoisoned(&self.0).iter_mut() {
+            if matches!(gateway.details.forward_to, HttpGatewayBackend::PocketIcInstance(id) if id == instance)
+            {
+                gateway.running = None;
+            }
+        }
+    }
+}
+
+/// `GET /http_gateway`
+pub(crate) async fn list(State(state): State<Arc<ServerState>>) -> Response {
+    json(StatusCode::OK, &state.gateways().list())
+}
+
+/// `POST /http_gateway`
+pub(crate) async fn create(State(state): State<Arc<ServerState>>, body: Bytes) -> Response {
+    let opened = match reply::parse(&body) {
+        Ok(config) => open(&state, config).await,
+        Err(refusal) => Err(refusal),
+    };
+    match opened {
+        Ok(info) => json(StatusCode::CREATED, &CreateHttpGatewayResponse::Created(info)),
+        Err(refusal) => {
+            json(StatusCode::BAD_REQUEST, &CreateHttpGatewayResponse::Error { message: refusal.to_string() })
+        }
+    }
+}
+
+/// `POST /http_gateway/<number>/stop`
+pub(crate) async fn stop(State(state): State<Arc<ServerState>>, Path(number): Path<usize>) -> Response {
+    match state.gateways().stop(number) {
+        true => json(StatusCode::OK, &()),
+        false => reply::message(StatusCode::NOT_FOUND, format!("There is no HTTP gateway {number}")),
+    }
+}
+
+/// Opens the gateway that the configuration of an instance asks for.
+///
+/// # Errors
+/// See [`open`].
+pub async fn open_for(
+    state: &Arc<ServerState>,
+    instance: usize,
+    config: InstanceHttpGatewayConfig,
+) -> Result<HttpGatewayInfo, OpError> {
+    let InstanceHttpGatewayConfig { ip_addr, port, domains, https_config, domain_custom_provider_local_file } =
+        config;
+    let forward_to = HttpGatewayBackend::PocketIcInstance(instance);
+    let config = HttpGatewayConfig {
+        ip_addr,
+        port,
+        forward_to,
+        domains,
+        https_config,
+        domain_custom_provider_local_file,
+    };
+    open(state, config).await
+}
+
+/// Opens a gateway.
+///
+/// # Errors
+/// A port that is taken, an instance that is not there, or what is not supported.
+pub async fn open(state: &Arc<ServerState>, config: HttpGatewayConfig) -> Result<HttpGatewayInfo, OpError> {
+    let HttpGatewayConfig {
+        ip_addr,
+        port,
+        forward_to,
+        domains,
+        https_config,
+        domain_custom_provider_local_file,
+    } = config;
+    let instance = match &forward_to {
+        HttpGatewayBackend::PocketIcInstance(instance) => *instance,
+        HttpGatewayBackend::Replica(url) => {
+            return Err(OpError::Unsupported(format!("An HTTP gateway for the replica at {url:.200}")));
+        }
+    };
+    state.slot(instance)?;
+    if https_config.is_some() {
+        return Err(OpError::Unsupported("An HTTP gateway with HTTPS".into()));
+    }
+    if domain_custom_provider_local_file.is_some() {
+        return Err(OpError::Unsupported("A file of custom domains".into()));
+    }
+    let ip_addr = match ip_addr {
+        None => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        Some(text) => text
+            .parse::<IpAddr>()
+            .map_err(|error| OpError::Other(format!("{text:.100} is no address to listen on: {error}")))?,
+    };
+    if !ip_addr.is_loopback() && !state.allows_remote() {
+        return Err(OpError::Other(format!(
+            "{ip_addr} is not a loopback address: everybody who reaches the gateway can use it. Start the server with --allow-remote if that is wanted"
+        )));
+    }
+    let wanted = SocketAddr::from((ip_addr, port.unwrap_or(0)));
+    let failed = |error| OpError::Other(format!("Failed to bind the HTTP gateway to {wanted}: {error}"));
+    let listener = TcpListener::bind(wanted).await.map_err(failed)?;
+    let port = listener.local_addr().map_err(failed)?.port();
+    let (running, stopped) = watch::channel(());
+    let router = router(state, instance, Domains::new(domains.clone()));
+    tokio::spawn(serve(listener, router, stopped));
+    let number = state.gateways().add(running, |number| HttpGatewayDetails {
+        instance_id: number,
+        port,
+        forward_to,
+        domains,
+        https_config: None,
+    });
+    Ok(HttpGatewayInfo { instance_id: number, port })
+}
+
+async fn serve(listener: TcpListener, router: Router, mut stopped: watch::Receiver<()>) {
+    let stop = async move {
+        // An error, when the sender is dropped: nothing is ever sent.
+        let _ = stopped.changed().await;
+    };
+    // Connections that clients keep open must not keep the port.
+    tokio::select! {
+        _ = axum::serve(without_delay(listener), router).into_future() => {}
+        () = stop => {}
+    }
+}
+
+fn router(state: &Arc<ServerState>, instance: usize, domains: Domains) -> Router {
+    let topology = move |State(state): State<Arc<ServerState>>| async move {
+        reply::operate(&state, instance, |instance| instance.topology()).await
+    };
+    let pages = Arc::new(Pages::new(state.clone(), instance, domains));
+    let fallback = move |request| {
+        let pages = pages.clone();
+        async move { pages.answer(request).await }
+    };
+    let own = Router::new()
+        .route("/_/topology", get(topology))
+        .fallback(fallback)
+        .layer(middleware::from_fn_with_state(state.clone(), agent_api::read_whole))
+        .layer(middleware::from_fn(cors::allow_everybody));
+    own.merge(agent_api::routes(state.clone(), instance)).with_state(state.clone())
+}

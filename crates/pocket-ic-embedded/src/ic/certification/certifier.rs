@@ -1,0 +1,137 @@
+//! Certificates: a part of a state tree, the signature of its root, and for subnets that are not the root one the root
+//! subnet's word for their key.
+
+use super::state_tree::{Path, RootSignature, StateTree, path_of, tagged};
+use crate::engine::DataCertificate;
+use crate::ic::calls::MessageId;
+use crate::ic::canister::Canister;
+use crate::ic::instance::Instance;
+use crate::ic::subnet::{self, Subnet};
+use candid::Principal;
+use ic_certification::{Certificate, Delegation, HashTree};
+use ic_transport_types::SubnetMetrics;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// How far the time of a delegation may be from the present: JavaScript agents take one of 30 days, and none that is more
+/// than five minutes ahead.
+const MAX_DELEGATION_AGE: u64 = 24 * 60 * 60 * 1_000_000_000;
+
+/// Where a delegation says which canister ids the subnet owns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RangesForm {
+    /// In one list of the subnet, as the older endpoints have it.
+    Whole,
+    /// In shards, as the newer endpoints have it.
+    Sharded,
+    /// In both: for certificates of canisters, which nobody asks for by a version.
+    Both,
+}
+
+/// Which state a tree shows: how many rounds there were, and the time.
+type Moment = (u64, u64);
+
+/// The state trees of an instance's subnets, as far as anybody asked for them.
+#[derive(Default)]
+pub struct Certifier {
+    trees: BTreeMap<Principal, (Moment, StateTree)>,
+    delegations: BTreeMap<(Principal, RangesForm), (u64, Arc<Delegation>)>,
+    /// Requests whose status is not yet in the tree of their subnet.
+    changed: BTreeMap<Principal, BTreeSet<MessageId>>,
+}
+
+impl Certifier {
+    /// Notes that the tree of a subnet does not hold the present status of a request.
+    pub fn request_changed(&mut self, subnet: Principal, id: MessageId) {
+        self.changed.entry(subnet).or_default().insert(id);
+    }
+}
+
+impl Instance {
+    /// A certificate of the subnet that shows these paths, and the time.
+    pub(in crate::ic) fn certificate(
+        &mut self,
+        subnet: Principal,
+        form: RangesForm,
+        paths: &[Path],
+    ) -> Vec<u8> {
+        let delegation = self.delegation(subnet, form);
+        let tree = self.state_tree(subnet);
+        encode(tree.witness(paths), &tree.signature(), delegation.as_deref())
+    }
+
+    /// The certificate of a canister's certified data. It is signed only if the canister reads it.
+    pub(in crate::ic) fn data_certificate(
+        &mut self,
+        canister: Principal,
+        subnet: Principal,
+    ) -> DataCertificate {
+        let delegation = self.delegation(subnet, RangesForm::Both);
+        let tree = self.state_tree(subnet);
+        let path = path_of(&[b"canister", canister.as_slice(), b"certified_data"]);
+        let (witness, signature) = (tree.witness(&[path]), tree.signature());
+        DataCertificate::new(move || encode(witness, &signature, delegation.as_deref()))
+    }
+
+    /// The root subnet's word for the key of another one; `None` for the root subnet itself.
+    fn delegation(&mut self, subnet: Principal, form: RangesForm) -> Option<Arc<Delegation>> {
+        let root = subnet::root(&self.subnets)?.id;
+        if root == subnet {
+            return None;
+        }
+        let now = self.clock.last_round();
+        if let Some((made_at, delegation)) = self.certifier.delegations.get(&(subnet, form))
+            && now.checked_sub(*made_at).is_some_and(|age| age < MAX_DELEGATION_AGE)
+        {
+            return Some(delegation.clone());
+        }
+        let id = subnet.as_slice();
+        let mut paths = vec![path_of(&[b"subnet", id, b"public_key"]), path_of(&[b"subnet", id, b"type"])];
+        if form != RangesForm::Sharded {
+            paths.push(path_of(&[b"subnet", id, b"canister_ranges"]));
+        }
+        if form != RangesForm::Whole {
+            paths.push(path_of(&[b"canister_ranges", id]));
+        }
+        let certificate = self.certificate(root, form, &paths);
+        let delegation = Arc::new(Delegation { subnet_id: id.to_vec(), certificate });
+        self.certifier.delegations.insert((subnet, form), (now, delegation.clone()));
+        Some(delegation)
+    }
+
+    /// The state tree of a subnet at the end of the last round.
+    fn state_tree(&mut self, id: Principal) -> &StateTree {
+        let moment = (self.rounds, self.clock.last_round());
+        let own = self.subnets.iter().find(|subnet| subnet.id == id).unwrap_or(&self.subnets[0]);
+        let Certifier { trees, changed, .. } = &mut self.certifier;
+        let (held, tree) =
+            trees.entry(own.id).or_insert_with(|| ((u64::MAX, 0), StateTree::new(own, &self.subnets)));
+        if *held != moment {
+            let changed = changed.remove(&own.id).unwrap_or_default();
+            let requests = changed.iter().map(|id| (id, self.ingress.get(id)));
+            let canisters = || self.canisters.values().filter(|canister| canister.subnet == own.id);
+            tree.update(moment.1, &metrics(own, canisters()), canisters(), requests);
+            *held = moment;
+        }
+        tree
+    }
+}
+
+fn metrics<'a>(subnet: &Subnet, canisters: impl Iterator<Item = &'a Canister>) -> SubnetMetrics {
+    let mut metrics = SubnetMetrics {
+        num_canisters: 0,
+        canister_state_bytes: 0,
+        consumed_cycles_total: 0,
+        update_transactions_total: subnet.transactions,
+    };
+    for canister in canisters {
+        metrics.num_canisters += 1;
+        metrics.canister_state_bytes += canister.memory_bytes();
+        metrics.consumed_cycles_total = metrics.consumed_cycles_total.saturating_add(canister.burned);
+    }
+    metrics
+}
+
+fn encode(tree: HashTree, signature: &RootSignature, delegation: Option<&Delegation>) -> Vec<u8> {
+    tagged(&Certificate { tree, signature: signature.bytes().to_vec(), delegation: delegation.cloned() })
+}

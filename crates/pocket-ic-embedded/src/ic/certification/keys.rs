@@ -1,0 +1,116 @@
+//! The keys of a subnet and of its only node.
+//!
+//! They are TEST KEYS: derived from a text that everybody can read, equal in every process. What they sign proves nothing
+//! to anybody outside of a test.
+
+use candid::Principal;
+use ic_certification::Hash;
+use ic_verify_bls_signature as bls;
+use sha2::{Digest, Sha256};
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+
+/// What every key is derived from.
+const TEST_SEED: &[u8] =
+    b"pocket-ic-embedded TEST KEYS, known to everybody: never trust them outside of a test";
+/// DER around the 96 bytes of a BLS public key.
+const BLS_DER_PREFIX: [u8; 37] = [
+    0x30, 0x81, 0x82, 0x30, 0x1d, 0x06, 0x0d, 0x2b, 0x06, 0x01, 0x04, 0x01, 0x82, 0xdc, 0x7c, 0x05, 0x03,
+    0x01, 0x02, 0x01, 0x06, 0x0c, 0x2b, 0x06, 0x01, 0x04, 0x01, 0x82, 0xdc, 0x7c, 0x05, 0x03, 0x02, 0x01,
+    0x03, 0x61, 0x00,
+];
+
+/// The keys of one subnet.
+pub struct SubnetKeys {
+    /// The self-authenticating principal of the public key.
+    pub subnet_id: Principal,
+    /// The subnet's public key, DER.
+    pub public_key: Vec<u8>,
+    /// The self-authenticating principal of the node's public key.
+    pub node_id: Principal,
+    /// The node's public key, DER.
+    pub node_public_key: Vec<u8>,
+    subnet: bls::PrivateKey,
+    node: ic_ed25519::PrivateKey,
+}
+
+impl fmt::Debug for SubnetKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SubnetKeys({})", self.subnet_id)
+    }
+}
+
+impl SubnetKeys {
+    /// The keys of the `index`-th subnet of any instance. Derived once in a process, and kept: it takes a millisecond.
+    pub fn of(index: usize) -> &'static Self {
+        static DERIVED: Mutex<Vec<&'static SubnetKeys>> = Mutex::new(Vec::new());
+        let mut derived = DERIVED.lock().unwrap_or_else(PoisonError::into_inner);
+        while derived.len() <= index {
+            let next = Self::derive(derived.len());
+            derived.push(Box::leak(Box::new(next)));
+        }
+        derived[index]
+    }
+
+    fn derive(index: usize) -> Self {
+        let subnet = bls_key(secret("subnet", index));
+        let der = [BLS_DER_PREFIX.as_slice(), &subnet.public_key().serialize()].concat();
+        let node = ic_ed25519::PrivateKey::deserialize_raw_32(&secret("node", index));
+        let node_public_key = node.public_key().serialize_rfc8410_der();
+        Self {
+            subnet_id: Principal::self_authenticating(&der),
+            public_key: der,
+            node_id: Principal::self_authenticating(&node_public_key),
+            node_public_key,
+            subnet,
+            node,
+        }
+    }
+
+    /// The subnet's signature of a state tree with this root hash.
+    pub fn sign_root(&self, root: &Hash) -> Vec<u8> {
+        self.subnet.sign(&[b"\x0dic-state-root".as_slice(), root].concat()).serialize().to_vec()
+    }
+
+    /// The node's signature.
+    pub fn sign_as_node(&self, message: &[u8]) -> Vec<u8> {
+        self.node.sign_message(message).to_vec()
+    }
+}
+
+fn secret(kind: &str, index: usize) -> [u8; 32] {
+    let index = (index as u64).to_be_bytes();
+    Sha256::digest([TEST_SEED, b" ", kind.as_bytes(), b" ", &index].concat()).into()
+}
+
+/// A key from any 32 bytes, the highest bits of which are cleared: the order of the group is a number of 255 bits.
+fn bls_key(mut secret: [u8; 32]) -> bls::PrivateKey {
+    secret[0] &= 0x3f;
+    bls::PrivateKey::deserialize(&secret).expect("the number is below the order of the group")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_the_same_at_every_call_and_differ_by_subnet() {
+        let (first, second) = (SubnetKeys::of(0), SubnetKeys::of(1));
+        assert_eq!(first.subnet_id, SubnetKeys::of(0).subnet_id);
+        assert_ne!(first.subnet_id, second.subnet_id);
+        assert_ne!(first.node_id, second.node_id);
+        assert_eq!((first.public_key.len(), first.node_public_key.len()), (133, 44));
+        assert_eq!(first.subnet_id, Principal::self_authenticating(&first.public_key));
+    }
+
+    #[test]
+    fn signatures_verify_with_the_public_keys() {
+        let keys = SubnetKeys::of(0);
+        let signature = keys.sign_root(&[7; 32]);
+        let message = [b"\x0dic-state-root".as_slice(), &[7; 32]].concat();
+        bls::verify_bls_signature(&signature, &message, &keys.public_key[37..]).unwrap();
+        let node = ic_ed25519::PublicKey::deserialize_rfc8410_der(&keys.node_public_key).unwrap();
+        node.verify_signature(b"message", &keys.sign_as_node(b"message")).unwrap();
+        assert!(node.verify_signature(b"messagf", &keys.sign_as_node(b"message")).is_err());
+    }
+}

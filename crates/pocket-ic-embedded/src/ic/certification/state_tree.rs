@@ -1,0 +1,258 @@
+//! The state tree of one subnet, as the interface specification lays it out.
+//!
+//! It is brought up to date by differences: only what has changed since the last time is hashed again.
+
+use super::keys::SubnetKeys;
+use crate::engine::CanisterModule;
+use crate::ic::calls::{CallResult, MessageId};
+use crate::ic::canister::Canister;
+use crate::ic::error::reject_number;
+use crate::ic::ingress::IngressRecord;
+use crate::ic::subnet::Subnet;
+use candid::Principal;
+use ic_certification::{AsHashTree, Hash, HashTree, NestedTree, leaf, leaf_hash, merge_hash_trees};
+use ic_transport_types::SubnetMetrics;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+/// The labels from the root to a place in the tree.
+pub type Path = Vec<Vec<u8>>;
+
+/// A path from its labels.
+pub fn path_of(labels: &[&[u8]]) -> Path {
+    labels.iter().map(|label| label.to_vec()).collect()
+}
+
+macro_rules! path {
+    ($($label:expr),+ $(,)?) => { path_of(&[$(AsRef::<[u8]>::as_ref(&$label)),+]) };
+}
+
+/// Where the status of a request is.
+pub fn request_path(id: &MessageId) -> Path {
+    path!["request_status", id]
+}
+
+/// A value of the tree, hashed once.
+#[derive(Clone)]
+struct Leaf {
+    bytes: Arc<[u8]>,
+    hash: Hash,
+}
+
+impl Leaf {
+    fn new(bytes: impl Into<Arc<[u8]>>) -> Self {
+        let bytes = bytes.into();
+        Self { hash: leaf_hash(&bytes), bytes }
+    }
+}
+
+impl fmt::Debug for Leaf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Leaf({} bytes)", self.bytes.len())
+    }
+}
+
+impl AsHashTree for Leaf {
+    fn root_hash(&self) -> Hash {
+        self.hash
+    }
+
+    fn as_hash_tree(&self) -> HashTree {
+        leaf(self.bytes.to_vec())
+    }
+}
+
+/// What the tree says of a canister.
+struct Facts {
+    certified_data: Vec<u8>,
+    controllers: Vec<Principal>,
+    module: Option<Arc<CanisterModule>>,
+    installed_at: Option<u64>,
+}
+
+impl Facts {
+    fn of(canister: &Canister) -> Self {
+        Self {
+            certified_data: canister.certified_data.clone(),
+            controllers: canister.settings.controllers.clone(),
+            module: canister.state.as_ref().map(|state| state.module().clone()),
+            installed_at: canister.installed_at,
+        }
+    }
+
+    fn are_of(&self, canister: &Canister) -> bool {
+        let module = canister.state.as_ref().map(|state| state.module());
+        let same_module = match (&self.module, module) {
+            (Some(old), Some(new)) => Arc::ptr_eq(old, new),
+            (None, None) => true,
+            _ => false,
+        };
+        same_module
+            && self.certified_data == canister.certified_data
+            && self.installed_at == canister.installed_at
+            && self.controllers == canister.settings.controllers
+    }
+}
+
+/// The tree of one subnet, and the signature of its root.
+pub struct StateTree {
+    keys: &'static SubnetKeys,
+    tree: NestedTree<Vec<u8>, Leaf>,
+    canisters: BTreeMap<Principal, Facts>,
+    signature: Arc<OnceLock<Vec<u8>>>,
+    root: Hash,
+}
+
+impl StateTree {
+    /// The tree of a subnet without canisters, among all subnets of its instance.
+    pub fn new(own: &Subnet, subnets: &[Subnet]) -> Self {
+        let mut tree = NestedTree::default();
+        for subnet in subnets {
+            let (id, keys) = (subnet.id, subnet.keys);
+            let ranges = subnet.canister_ranges();
+            // All in one shard, whose label is the first id in it.
+            let shard = ranges.first().map_or(id, |(first, _)| *first);
+            let ranges = Leaf::new(tagged(&ranges));
+            for (path, value) in [
+                (path!["subnet", id, "public_key"], Leaf::new(keys.public_key.as_slice())),
+                (path!["subnet", id, "type"], Leaf::new(subnet.type_text().as_bytes())),
+                (
+                    path!["subnet", id, "node", keys.node_id, "public_key"],
+                    Leaf::new(keys.node_public_key.as_slice()),
+                ),
+                (path!["subnet", id, "canister_ranges"], ranges.clone()),
+                (path!["canister_ranges", id, shard], ranges),
+            ] {
+                tree.insert(&path, value);
+            }
+        }
+        Self { keys: own.keys, tree, canisters: BTreeMap::new(), signature: Arc::default(), root: [0; 32] }
+    }
+
+    /// Brings the tree up to date.
+    pub fn update<'a>(
+        &mut self,
+        time_nanos: u64,
+        metrics: &SubnetMetrics,
+        canisters: impl Iterator<Item = &'a Canister>,
+        requests: impl Iterator<Item = (&'a MessageId, Option<&'a IngressRecord>)>,
+    ) {
+        self.tree.insert(&path!["time"], natural(time_nanos));
+        let metrics_path = path!["subnet", self.keys.subnet_id, "metrics"];
+        self.tree.insert(&metrics_path, Leaf::new(serde_cbor::to_vec(metrics).unwrap_or_default()));
+        let mut gone = std::mem::take(&mut self.canisters);
+        for canister in canisters {
+            let facts = match gone.remove(&canister.id) {
+                Some(facts) if facts.are_of(canister) => facts,
+                _ => {
+                    self.put_canister(canister);
+                    Facts::of(canister)
+                }
+            };
+            self.canisters.insert(canister.id, facts);
+        }
+        for id in gone.keys() {
+            self.tree.delete(&path!["canister", id]);
+        }
+        for (id, record) in requests {
+            self.tree.delete(&request_path(id));
+            if let Some(record) = record {
+                self.put_request(id, record);
+            }
+        }
+        self.root = self.tree.root_hash();
+        self.signature = Arc::default();
+    }
+
+    fn put_canister(&mut self, canister: &Canister) {
+        let id = canister.id;
+        self.tree.delete(&path!["canister", id]);
+        let mut put = |path: Path, value: Leaf| self.tree.insert(&path, value);
+        let controllers = &canister.settings.controllers;
+        put(path!["canister", id, "certified_data"], Leaf::new(canister.certified_data.as_slice()));
+        put(path!["canister", id, "controllers"], Leaf::new(tagged(controllers)));
+        put(path!["canister", id, "canister_creation_timestamp"], natural(canister.created_at));
+        if let Some(time) = canister.installed_at {
+            put(path!["canister", id, "last_install_timestamp"], natural(time));
+        }
+        let Some(state) = &canister.state else {
+            return;
+        };
+        put(path!["canister", id, "module_hash"], Leaf::new(state.module().module_hash().as_slice()));
+        for (name, (data, _)) in state.module().custom_sections() {
+            put(path!["canister", id, "metadata", name], Leaf::new(data));
+        }
+    }
+
+    fn put_request(&mut self, id: &MessageId, record: &IngressRecord) {
+        let mut put = |label: &str, value: Leaf| {
+            let mut path = request_path(id);
+            path.push(label.as_bytes().to_vec());
+            self.tree.insert(&path, value);
+        };
+        let status = match (&record.answer, &record.call) {
+            (Some(Ok(_)), _) => "replied",
+            (Some(Err(_)), _) => "rejected",
+            (None, Some(_)) => "received",
+            (None, None) => "processing",
+        };
+        put("status", Leaf::new(status.as_bytes()));
+        match &record.answer {
+            None => {}
+            Some(CallResult::Ok(reply)) => put("reply", Leaf::new(reply.as_slice())),
+            Some(CallResult::Err(error)) => {
+                put("reject_code", natural(reject_number(error.reject_code()).into()));
+                put("reject_message", Leaf::new(error.message.as_bytes()));
+                put("error_code", Leaf::new(error.code_text().as_bytes()));
+            }
+        }
+    }
+
+    /// The part of the tree that shows these paths: what is there, whole, and for what is not there, that it is not.
+    pub fn witness(&self, paths: &[Path]) -> HashTree {
+        let time = self.tree.witness(&path!["time"]);
+        paths.iter().fold(time, |shown, path| merge_hash_trees(shown, self.tree.witness(path)))
+    }
+
+    /// The signature of the tree as it is now, made when it is first asked for.
+    pub fn signature(&self) -> RootSignature {
+        RootSignature { keys: self.keys, root: self.root, made: self.signature.clone() }
+    }
+}
+
+/// The signature of a root hash, which is made once and only if somebody wants it.
+#[derive(Clone)]
+pub struct RootSignature {
+    keys: &'static SubnetKeys,
+    root: Hash,
+    made: Arc<OnceLock<Vec<u8>>>,
+}
+
+impl RootSignature {
+    /// The 48 bytes.
+    pub fn bytes(&self) -> &[u8] {
+        self.made.get_or_init(|| self.keys.sign_root(&self.root))
+    }
+}
+
+/// A number as the tree holds it: unsigned LEB128.
+fn natural(mut number: u64) -> Leaf {
+    let mut bytes = Vec::new();
+    while number > 0x7f {
+        bytes.push((number & 0x7f) as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+    Leaf::new(bytes)
+}
+
+/// CBOR that says of itself that it is CBOR.
+pub fn tagged(value: &impl Serialize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut writer = serde_cbor::Serializer::new(&mut bytes);
+    // Writing to memory fails only for values that CBOR cannot hold, which none of ours is.
+    let _ = writer.self_describe().and_then(|()| value.serialize(&mut writer));
+    bytes
+}

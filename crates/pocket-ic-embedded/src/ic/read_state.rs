@@ -1,0 +1,236 @@
+//! Reading the state tree: which paths an agent may ask for, and which parts of the tree show them.
+
+use super::calls::MessageId;
+use super::certification::{Path, RangesForm, path_of};
+use super::instance::Instance;
+use super::requests::Effective;
+use super::subnet::{self, Subnet};
+use candid::Principal;
+
+/// The most paths of one request.
+const MAX_PATHS: usize = 1_000;
+/// The most labels of one path.
+const MAX_LABELS: usize = 127;
+
+/// What an agent wants to read.
+#[derive(Clone, Debug)]
+pub struct ReadRequest {
+    /// Who asks.
+    pub sender: Principal,
+    /// Where the request was sent to.
+    pub effective: Effective,
+    /// How the certificate tells the subnet's canister ids.
+    pub form: RangesForm,
+    /// What to show.
+    pub paths: Vec<Path>,
+    /// The canisters that the sender's delegations are for; `None` for all.
+    pub targets: Option<Vec<Principal>>,
+}
+
+/// Why something cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadRefusal {
+    /// It cannot be read here, by nobody.
+    #[error("{0}")]
+    Invalid(String),
+    /// It is for others to read.
+    #[error("{0}")]
+    Forbidden(String),
+}
+
+/// Who reads from where.
+struct Reader<'a> {
+    instance: &'a Instance,
+    request: &'a ReadRequest,
+    subnet: &'a Subnet,
+}
+
+impl Instance {
+    /// A certificate that shows what is at the paths, and that nothing is where nothing is.
+    ///
+    /// # Errors
+    /// A path that may not be read, or not by this sender.
+    pub fn read_state(&mut self, request: &ReadRequest) -> Result<Vec<u8>, ReadRefusal> {
+        if request.paths.len() > MAX_PATHS {
+            return Err(ReadRefusal::Invalid(format!(
+                "Too many paths: got {}, at most {MAX_PATHS} can be read at once",
+                request.paths.len()
+            )));
+        }
+        let (id, shown) = {
+            let reader = Reader { instance: self, request, subnet: self.read_at(request.effective)? };
+            let mut shown = Vec::new();
+            let mut about = None;
+            for path in &request.paths {
+                shown.extend(reader.shown(path, &mut about)?);
+            }
+            (reader.subnet.id, shown)
+        };
+        Ok(self.certificate(id, request.form, &shown))
+    }
+
+    fn read_at(&self, effective: Effective) -> Result<&Subnet, ReadRefusal> {
+        let found = match effective {
+            Effective::Subnet(id) => self.subnet(id),
+            // Agents that create canisters without a place ask there for the outcome.
+            Effective::Canister(id) if id == Principal::management_canister() => {
+                let root = subnet::root(&self.subnets).map(|subnet| subnet.id).unwrap_or(id);
+                self.subnet(root)
+            }
+            Effective::Canister(id) => self.route(id),
+        };
+        found.map_err(|error| ReadRefusal::Invalid(error.to_string()))
+    }
+}
+
+impl Reader<'_> {
+    /// The paths that show what is asked for. `about` is the request that this read is about, since it can be about one only.
+    fn shown(&self, path: &Path, about: &mut Option<Vec<u8>>) -> Result<Vec<Path>, ReadRefusal> {
+        if path.len() > MAX_LABELS {
+            return Err(ReadRefusal::Invalid(format!(
+                "Path of {} labels: at most {MAX_LABELS} are read",
+                path.len()
+            )));
+        }
+        let labels: Vec<&[u8]> = path.iter().map(Vec::as_slice).collect();
+        let whole = || Ok(vec![path.clone()]);
+        match labels.as_slice() {
+            [b"time"] => whole(),
+            [b"api_boundary_nodes", rest @ ..] if rest.len() <= 2 => whole(),
+            [b"subnet", rest @ ..] => self.subnet_paths(path, rest),
+            [b"canister_ranges", _] if matches!(self.request.effective, Effective::Subnet(_)) => whole(),
+            [b"request_status", id, rest @ ..] if is_status(rest) => {
+                if about.get_or_insert_with(|| id.to_vec()) != id {
+                    return Err(ReadRefusal::Invalid(
+                        "Can only read the status of one request at a time: ask for each by itself".into(),
+                    ));
+                }
+                self.check_request(id)?;
+                whole()
+            }
+            [b"canister", id, rest @ ..] => {
+                self.check_canister(path, id, rest)?;
+                whole()
+            }
+            _ => Err(invalid(path)),
+        }
+    }
+
+    /// What is shown of a subnet depends on where the question comes from.
+    fn subnet_paths(&self, path: &Path, labels: &[&[u8]]) -> Result<Vec<Path>, ReadRefusal> {
+        let ids = || self.instance.subnets.iter().map(|subnet| subnet.id);
+        let below = |id: &[u8], label: &str| path_of(&[b"subnet", id, label.as_bytes()]);
+        let all = |id: &[u8]| -> Vec<Path> {
+            let own = id == self.subnet.id.as_slice();
+            let labels = ["public_key", "type", "node", "canister_ranges", "metrics"];
+            let seen = labels.into_iter().filter(|label| match *label {
+                "canister_ranges" => self.sees_ranges(id),
+                "node" | "metrics" => own,
+                _ => true,
+            });
+            seen.map(|label| below(id, label)).collect()
+        };
+        match labels {
+            [] => Ok(ids().flat_map(|id| all(id.as_slice())).collect()),
+            [id] if ids().any(|known| known.as_slice() == *id) => Ok(all(id)),
+            [_] | [_, b"public_key" | b"type"] => Ok(vec![path.clone()]),
+            [id, b"node", rest @ ..] if rest.len() <= 2 => {
+                // Where it is not shown, the subnet is, without its nodes.
+                let own = *id == self.subnet.id.as_slice();
+                Ok(vec![if own { path.clone() } else { below(id, "public_key") }])
+            }
+            [id, b"canister_ranges"] if self.sees_ranges(id) => Ok(vec![path.clone()]),
+            [id, b"metrics"] if self.request.effective == Effective::Subnet(self.subnet.id) => {
+                match *id == self.subnet.id.as_slice() {
+                    true => Ok(vec![path.clone()]),
+                    false => Err(invalid(path)),
+                }
+            }
+            _ => Err(invalid(path)),
+        }
+    }
+
+    fn sees_ranges(&self, id: &[u8]) -> bool {
+        let root = subnet::root(&self.instance.subnets);
+        self.request.form == RangesForm::Whole || root.is_some_and(|root| root.id.as_slice() == id)
+    }
+
+    /// Only its sender may ask for a request, and only at the place where it was sent to.
+    fn check_request(&self, id: &[u8]) -> Result<(), ReadRefusal> {
+        let id: MessageId = id.try_into().map_err(|_| {
+            ReadRefusal::Invalid(format!("Invalid request id: got {} bytes, not 32", id.len()))
+        })?;
+        let Some(record) = self.instance.ingress.get(&id) else {
+            return Ok(());
+        };
+        let forbidden = |text: &str| Err(ReadRefusal::Forbidden(text.into()));
+        let Some(request) = &record.request else {
+            // It did not come from an agent, and is not in the tree.
+            return Ok(());
+        };
+        if record.sender != self.request.sender {
+            return forbidden("The user tries to access Request ID not signed by the caller.");
+        }
+        if request.effective != self.request.effective {
+            return forbidden("The request was sent to another effective id than the one that is asked.");
+        }
+        match &self.request.targets {
+            Some(targets) if !targets.contains(&request.callee) => forbidden(
+                "The user tries to access request IDs that are not in the targets of the delegation.",
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_canister(&self, path: &Path, id: &[u8], labels: &[&[u8]]) -> Result<(), ReadRefusal> {
+        match self.request.effective {
+            Effective::Canister(effective) if effective.as_slice() == id => {}
+            _ => {
+                return Err(ReadRefusal::Invalid(format!(
+                    "{} does not match the effective id in the URL",
+                    display(path)
+                )));
+            }
+        }
+        let name = match labels {
+            [
+                b"module_hash" | b"controllers" | b"canister_creation_timestamp" | b"last_install_timestamp",
+            ] => {
+                return Ok(());
+            }
+            [b"metadata", name] => std::str::from_utf8(name)
+                .map_err(|error| ReadRefusal::Invalid(format!("Invalid name of metadata: {error}")))?,
+            _ => return Err(invalid(path)),
+        };
+        let canister = Principal::try_from_slice(id).ok().and_then(|id| self.instance.canisters.get(&id));
+        let Some(canister) = canister else {
+            return Ok(());
+        };
+        let section = canister.state.as_ref().and_then(|state| state.module().custom_section(name));
+        match section {
+            Some((_, false)) if !canister.settings.is_controlled_by(self.request.sender) => {
+                Err(ReadRefusal::Forbidden(format!(
+                    "Custom section {name:.100} can only be requested by the controllers of the canister."
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn is_status(labels: &[&[u8]]) -> bool {
+    matches!(labels, [] | [b"status" | b"reply" | b"reject_code" | b"reject_message" | b"error_code"])
+}
+
+fn invalid(path: &Path) -> ReadRefusal {
+    ReadRefusal::Invalid(format!("Invalid path requested: {} cannot be read here", display(path)))
+}
+
+/// The path as people write it; labels that are no text in hex.
+fn display(path: &Path) -> String {
+    let labels = path.iter().map(|label| match std::str::from_utf8(label) {
+        Ok(text) if text.chars().all(|char| char.is_ascii_graphic()) => format!("/{text:.100}"),
+        _ => format!("/0x{:.80}", hex::encode(label)),
+    });
+    labels.take(5).collect()
+}

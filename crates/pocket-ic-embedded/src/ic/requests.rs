@@ -1,0 +1,199 @@
+//! Calls and queries of agents: they name the place where they want to be answered, calls have an id of their own, and are
+//! forgotten some time after they have expired.
+
+use super::calls::{CallResult, MessageId};
+use super::certification::{RangesForm, SubnetKeys, request_path};
+use super::error::{OpError, UserError};
+use super::ingress::UserCall;
+use super::instance::Instance;
+use super::management;
+use super::subnet;
+use candid::Principal;
+use pocket_ic::ErrorCode;
+use std::collections::BTreeSet;
+use tokio::sync::oneshot;
+
+/// How long an answer can be read after its request has expired.
+const KEPT_AFTER_EXPIRY: u64 = 5 * 60 * 1_000_000_000;
+/// The only query that goes to a subnet and not to a canister.
+const LIST_CANISTERS: &str = "list_canisters";
+
+/// The place that an agent has named in the address of its request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effective {
+    /// The subnet of this canister.
+    Canister(Principal),
+    /// This subnet.
+    Subnet(Principal),
+}
+
+/// A call of an agent.
+#[derive(Clone, Debug)]
+pub struct AgentCall {
+    /// The hash of its content.
+    pub id: MessageId,
+    /// When it expires, nanoseconds since 1970.
+    pub expiry: u64,
+    /// Where it was sent to.
+    pub effective: Effective,
+    /// The call itself.
+    pub call: UserCall,
+}
+
+/// What is known of a call that an agent has sent.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// When it expires, nanoseconds since 1970.
+    pub expiry: u64,
+    /// Where it was sent to.
+    pub effective: Effective,
+    /// The canister that it calls.
+    pub callee: Principal,
+}
+
+/// The calls of agents: when each can be forgotten, and who waits for an answer.
+#[derive(Default)]
+pub struct Requests {
+    by_expiry: BTreeSet<(u64, MessageId)>,
+    waiters: Vec<Waiter>,
+}
+
+struct Waiter {
+    id: MessageId,
+    form: RangesForm,
+    certificate: oneshot::Sender<Vec<u8>>,
+}
+
+/// The answer of a query, and who signs it.
+pub struct QueryAnswer {
+    /// The answer of the canister.
+    pub result: CallResult,
+    /// The time of the state that was queried, nanoseconds since 1970.
+    pub time_nanos: u64,
+    /// The keys of the subnet.
+    pub keys: &'static SubnetKeys,
+}
+
+impl Instance {
+    /// Takes a call of an agent in. One that was taken in before, and is not forgotten yet, is not taken in again.
+    ///
+    /// The outer error is about the request, the inner one is the ingress filter's answer to the user.
+    ///
+    /// # Errors
+    /// A call that was sent to the wrong place.
+    pub fn submit_request(&mut self, request: AgentCall) -> Result<Result<(), UserError>, OpError> {
+        let AgentCall { id, expiry, effective, call } = request;
+        if self.ingress.contains_key(&id) {
+            return Ok(Ok(()));
+        }
+        let subnet = self.subnet_for(effective, &call, management::creates_for_users)?;
+        let request = Request { expiry, effective, callee: call.callee };
+        let submitted = self.take_in(id, call, subnet, Some(request))?;
+        if submitted.is_ok() {
+            self.requests.by_expiry.insert((expiry, id));
+            self.certifier.request_changed(subnet, id);
+        }
+        Ok(submitted)
+    }
+
+    /// Answers a query of an agent.
+    ///
+    /// # Errors
+    /// A query that was sent to the wrong place.
+    pub fn query_request(&mut self, effective: Effective, call: UserCall) -> Result<QueryAnswer, OpError> {
+        let id = self.subnet_for(effective, &call, |method| method == LIST_CANISTERS)?;
+        let keys = self.subnet(id)?.keys;
+        let result = self.query(call)?;
+        Ok(QueryAnswer { result, time_nanos: self.clock.last_round(), keys })
+    }
+
+    /// The certificate of a request's answer comes here as soon as there is one. Nothing comes for a request that is not known.
+    pub fn wait_for_request(&mut self, id: MessageId, form: RangesForm) -> oneshot::Receiver<Vec<u8>> {
+        let (certificate, receiver) = oneshot::channel();
+        self.requests.waiters.push(Waiter { id, form, certificate });
+        // It may be answered already, and no round may follow.
+        if self.ingress.get(&id).is_none_or(|record| record.answer.is_some()) {
+            self.tell_waiters();
+        }
+        receiver
+    }
+
+    /// Sends certificates to those whose requests are answered.
+    pub(super) fn tell_waiters(&mut self) {
+        if self.requests.waiters.is_empty() {
+            return;
+        }
+        for waiter in std::mem::take(&mut self.requests.waiters) {
+            match self.ingress.get(&waiter.id) {
+                Some(record) if record.answer.is_some() => {
+                    let certificate =
+                        self.certificate(record.subnet, waiter.form, &[request_path(&waiter.id)]);
+                    // Who does not wait any more can ask later.
+                    let _ = waiter.certificate.send(certificate);
+                }
+                Some(_) if !waiter.certificate.is_closed() => self.requests.waiters.push(waiter),
+                _ => {}
+            }
+        }
+    }
+
+    /// Forgets the requests that have expired long enough ago.
+    pub(super) fn forget_requests(&mut self, now: u64) {
+        while let Some((expiry, id)) = self.requests.by_expiry.first().copied()
+            && expiry.saturating_add(KEPT_AFTER_EXPIRY) < now
+        {
+            self.requests.by_expiry.pop_first();
+            if let Some(record) = self.ingress.remove(&id) {
+                self.certifier.request_changed(record.subnet, id);
+            }
+        }
+    }
+
+    /// The subnet that a request goes to. `anywhere` tells of the methods of the management canister that can be sent to any
+    /// subnet.
+    fn subnet_for(
+        &self,
+        effective: Effective,
+        call: &UserCall,
+        anywhere: impl Fn(&str) -> bool,
+    ) -> Result<Principal, OpError> {
+        let management = call.callee == Principal::management_canister();
+        let anywhere = management && anywhere(&call.method);
+        let canister = match effective {
+            Effective::Subnet(id) if anywhere => return Ok(self.subnet(id)?.id),
+            Effective::Subnet(id) => {
+                return Err(OpError::Other(format!(
+                    "{} cannot be called at subnet {id}: send it to the canister that it is about",
+                    call.method
+                )));
+            }
+            Effective::Canister(id) => id,
+        };
+        // Certificates of the root subnet are good for the management canister's own id, too, and no others are.
+        if anywhere && canister == Principal::management_canister() {
+            let root = subnet::root(&self.subnets);
+            return root.map(|subnet| subnet.id).ok_or(OpError::SubnetNotFound(canister));
+        }
+        let wanted = match (management, anywhere) {
+            (false, _) => Some(call.callee),
+            (true, false) => management::target(&call.method, &call.arg),
+            (true, true) => None,
+        };
+        if let Some(wanted) = wanted
+            && wanted != canister
+        {
+            return Err(OpError::Other(format!(
+                "Specified CanisterId {wanted} does not match effective canister id in URL {canister}"
+            )));
+        }
+        Ok(self.route(canister)?.id)
+    }
+}
+
+/// The rejection of a request that expired before its turn came.
+pub(super) fn expired(id: &MessageId) -> UserError {
+    UserError::new(
+        ErrorCode::IngressMessageTimeout,
+        format!("Ingress message {} timed out waiting to start executing.", hex::encode(id)),
+    )
+}

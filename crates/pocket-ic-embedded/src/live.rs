@@ -1,0 +1,94 @@
+//! A network that tools use as a connected one, in one go.
+
+use crate::http::{ServerState, create_instance};
+use crate::ic::OpError;
+use candid::Principal;
+use pocket_ic::common::rest::{
+    AutoProgressConfig, InitialTime, InstanceConfig, InstanceHttpGatewayConfig, SubnetConfigSet,
+};
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+/// Why there is no network.
+#[derive(Debug, thiserror::Error)]
+pub enum LiveError {
+    /// Its gateway has no port.
+    #[error(
+        "cannot start the network: {source}. If another network listens there, end it or choose a port with --gateway-port"
+    )]
+    Create {
+        /// Why not.
+        source: OpError,
+    },
+    /// A fault of the server.
+    #[error("the network was started and is unusable: {0}")]
+    Unusable(String),
+}
+
+/// A network that runs.
+pub struct Network {
+    gateway: SocketAddr,
+    root_key: &'static [u8],
+    /// Where canisters are created.
+    first_canister: Principal,
+}
+
+/// Starts an NNS and an application subnet, with the time of the clock, and a gateway.
+///
+/// # Errors
+/// When the port is taken.
+pub async fn start(state: &Arc<ServerState>, ip_addr: IpAddr, port: u16) -> Result<Network, LiveError> {
+    let subnets = SubnetConfigSet { nns: true, application: 1, ..SubnetConfigSet::default() };
+    let config = InstanceConfig {
+        subnet_config_set: subnets.into(),
+        initial_time: Some(InitialTime::AutoProgress(AutoProgressConfig { artificial_delay_ms: None })),
+        http_gateway_config: Some(InstanceHttpGatewayConfig {
+            ip_addr: Some(ip_addr.to_string()),
+            port: Some(port),
+            domains: None,
+            https_config: None,
+            domain_custom_provider_local_file: None,
+        }),
+        ..InstanceConfig::default()
+    };
+    let unusable = |what: &dyn fmt::Display| LiveError::Unusable(what.to_string());
+    let created = create_instance(state, &config).await.map_err(|source| LiveError::Create { source })?;
+    let slot = state.slot(created.instance_id).map_err(|error| unusable(&error))?;
+    let root_key = slot.operate(|instance| Ok(instance.root_key())).await;
+    let root_key = root_key.map_err(|fault| unusable(&fault))?.map_err(|error| unusable(&error))?;
+    let gateway = created.gateway.ok_or_else(|| unusable(&"it has no gateway"))?;
+    Ok(Network {
+        gateway: SocketAddr::from((ip_addr, gateway.port)),
+        root_key,
+        first_canister: Principal::from_slice(&created.topology.default_effective_canister_id.canister_id),
+    })
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (gateway, first) = (self.gateway, self.first_canister);
+        let root_key = hex::encode(self.root_key);
+        write!(
+            f,
+            "\
+url:       http://{gateway}
+root key:  {root_key}
+canisters: http://<canister id>.localhost:{port}/, created on the subnet of {first}
+
+A network for tests: everybody knows its keys, and all is gone when this program ends.
+For icp, in icp.yaml:
+
+networks:
+  - name: embedded
+    mode: connected
+    url: http://{gateway}
+    root-key: {root_key}
+environments:
+  - name: embedded
+    network: embedded
+",
+            port = gateway.port()
+        )
+    }
+}

@@ -1,0 +1,215 @@
+//! Calls and queries: once each, answered by certificate or by a signed answer.
+
+use crate::common::{ANONYMOUS, about, builder, number, read, user};
+use crate::network::{Network, ed25519, request_id, signed};
+use candid::{Decode, Encode, Principal};
+use ic_agent::agent::{Agent, CallResponse, RequestStatusResponse};
+use ic_agent::{AgentError, Identity, lookup_value};
+use ic_management_canister_types as types;
+use ic_transport_types::TransportCallResponse;
+use std::time::Duration;
+
+fn update(network: &Network, agent: &Agent, id: Principal, method: &str) -> Result<Vec<u8>, AgentError> {
+    network.run(agent.update(&id, method).call_and_wait())
+}
+
+#[test]
+fn both_subnets_take_calls_and_queries() {
+    let network = Network::new();
+    let agent = network.agent(ed25519(1));
+    for id in network.canisters {
+        assert_eq!(number(&update(&network, &agent, id, "inc").unwrap()), 1);
+        assert_eq!(number(&network.run(agent.query(&id, "read").call()).unwrap()), 1);
+        let caller = network.run(agent.query(&id, "caller").call()).unwrap();
+        assert_eq!(Principal::from_slice(&caller), ed25519(1).sender().unwrap());
+    }
+}
+
+#[test]
+fn rejections_carry_numbered_codes() {
+    let network = Network::new();
+    let (agent, id) = (network.anonymous(), network.canister());
+    for (method, code, part) in [
+        ("trap_after_inc", "IC0503", "something went wrong"),
+        ("reject", "IC0406", "not today"),
+        ("missing", "IC0536", "no update method"),
+    ] {
+        let Err(AgentError::CertifiedReject { reject, .. }) = update(&network, &agent, id, method) else {
+            panic!("{method} is rejected by certificate");
+        };
+        assert_eq!(reject.error_code.as_deref(), Some(code), "{method}");
+        assert!(reject.reject_message.contains(part), "{}", reject.reject_message);
+    }
+    let query = network.run(agent.query(&id, "missing").call());
+    let Err(AgentError::UncertifiedReject { reject, .. }) = query else { panic!("{query:?}") };
+    assert_eq!(reject.error_code.as_deref(), Some("IC0536"));
+    network.pic.stop_canister(id, None).unwrap();
+    let stopped = update(&network, &agent, id, "inc");
+    let Err(AgentError::UncertifiedReject { reject, .. }) = stopped else { panic!("{stopped:?}") };
+    assert_eq!(reject.error_code.as_deref(), Some("IC0508"));
+}
+
+#[test]
+fn an_agent_creates_and_installs_where_it_says() {
+    let network = Network::new();
+    let agent = network.agent(ed25519(1));
+    let management = Principal::management_canister();
+    for place in network.canisters {
+        let arg = types::ProvisionalCreateCanisterWithCyclesArgs::default();
+        let create = agent
+            .update(&management, "provisional_create_canister_with_cycles")
+            .with_effective_canister_id(place)
+            .with_arg(Encode!(&arg).unwrap());
+        let reply = network.run(create.call_and_wait()).unwrap();
+        let id = Decode!(&reply, types::CanisterIdRecord).unwrap().canister_id;
+        assert_eq!(network.pic.get_subnet(id), network.pic.get_subnet(place));
+        let none = network.run(agent.read_state_canister_module_hash(id));
+        assert!(matches!(none, Err(AgentError::LookupPathAbsent(_))), "{none:?}");
+        let install = types::InstallCodeArgs {
+            mode: types::CanisterInstallMode::Install,
+            canister_id: id,
+            wasm_module: crate::common::counter(),
+            arg: vec![],
+            sender_canister_version: None,
+        };
+        let install = agent
+            .update(&management, "install_code")
+            .with_effective_canister_id(id)
+            .with_arg(Encode!(&install).unwrap());
+        network.run(install.call_and_wait()).unwrap();
+        assert_eq!(number(&update(&network, &agent, id, "inc").unwrap()), 1);
+        let status =
+            agent.update(&management, "canister_status").with_effective_canister_id(id).with_arg(about(id));
+        let reply = network.run(status.call_and_wait()).unwrap();
+        let status = Decode!(&reply, types::CanisterStatusResult).unwrap();
+        assert_eq!(status.settings.controllers, [ed25519(1).sender().unwrap()]);
+    }
+}
+
+#[test]
+fn a_call_without_place_creates_on_the_root_subnet() {
+    let network = Network::new();
+    let agent = network.anonymous();
+    let management = Principal::management_canister();
+    let arg = types::ProvisionalCreateCanisterWithCyclesArgs::default();
+    let create =
+        agent.update(&management, "provisional_create_canister_with_cycles").with_arg(Encode!(&arg).unwrap());
+    let reply = network.run(create.call_and_wait()).unwrap();
+    let id = Decode!(&reply, types::CanisterIdRecord).unwrap().canister_id;
+    assert_eq!(network.pic.get_subnet(id), network.pic.topology().get_nns());
+}
+
+#[test]
+fn a_call_sent_twice_runs_once() {
+    let network = Network::new();
+    let identity = ed25519(1);
+    let envelope = signed(&identity, network.call(identity.sender().unwrap(), "inc", 1));
+    let replies: Vec<_> = (0..3)
+        .map(|_| {
+            let (status, body) = network.send_call("v4", &envelope);
+            assert_eq!(status, 200);
+            let answer: TransportCallResponse = serde_cbor::from_slice(&body).unwrap();
+            let TransportCallResponse::Replied { certificate } = answer else { panic!("{answer:?}") };
+            let certificate: ic_agent::Certificate = serde_cbor::from_slice(&certificate).unwrap();
+            let id = envelope.content.to_request_id();
+            lookup_value(&certificate, [b"request_status".as_slice(), id.as_slice(), b"reply"])
+                .unwrap()
+                .to_vec()
+        })
+        .collect();
+    assert_eq!(replies, vec![vec![1, 0, 0, 0]; 3]);
+    assert_eq!(read(&network.pic, network.canister()), 1);
+    // Another nonce makes another call.
+    let envelope = signed(&identity, network.call(identity.sender().unwrap(), "inc", 2));
+    assert_eq!(network.send_call("v4", &envelope).0, 200);
+    assert_eq!(read(&network.pic, network.canister()), 2);
+}
+
+#[test]
+fn an_asynchronous_call_is_accepted_and_asked_for() {
+    let network = Network::new();
+    let identity = ed25519(1);
+    let envelope = signed(&identity, network.call(identity.sender().unwrap(), "inc", 1));
+    let (status, body) = network.send_call("v2", &envelope);
+    assert_eq!((status, body.as_slice()), (202, b"".as_slice()));
+    let agent = network.agent(ed25519(1));
+    let id = envelope.content.to_request_id();
+    let (reply, _) = network.run(agent.wait(&id, network.canister())).unwrap();
+    assert_eq!(number(&reply), 1);
+    // What is refused before it comes in is told at once, without a status.
+    network.pic.stop_canister(network.canister(), None).unwrap();
+    let envelope = signed(&identity, network.call(identity.sender().unwrap(), "inc", 2));
+    let (status, body) = network.send_call("v2", &envelope);
+    assert_eq!(status, 200);
+    let rejected: serde_cbor::Value = serde_cbor::from_slice(&body).unwrap();
+    let serde_cbor::Value::Map(fields) = rejected else { panic!("{rejected:?}") };
+    let names: Vec<_> = fields.keys().cloned().collect();
+    let named = |name: &str| serde_cbor::Value::Text(name.into());
+    assert_eq!(names, ["error_code", "reject_code", "reject_message"].map(named));
+    assert_eq!(fields[&named("reject_code")], serde_cbor::Value::Integer(5));
+}
+
+#[test]
+fn an_unknown_request_is_proven_to_be_unknown() {
+    let network = Network::new();
+    let agent = network.agent(ed25519(1));
+    for id in network.canisters {
+        for known in [false, true] {
+            if known {
+                update(&network, &agent, id, "inc").unwrap();
+            }
+            let (status, _) = network.run(agent.request_status_raw(&request_id([7; 32]), id)).unwrap();
+            assert_eq!(status, RequestStatusResponse::Unknown);
+        }
+    }
+}
+
+#[test]
+fn a_call_whose_time_is_over_before_its_turn_is_rejected() {
+    let network = Network::new();
+    network.pic.stop_progress();
+    let sender = ed25519(1);
+    let envelope = signed(&sender, network.call(sender.sender().unwrap(), "inc", 1));
+    assert_eq!(network.send_call("v2", &envelope).0, 202);
+    network.pic.advance_time(Duration::from_secs(300));
+    network.pic.tick();
+    let id = envelope.content.to_request_id();
+    let place = [b"request_status".as_slice(), id.as_slice()];
+    let certificate = network.read_by_hand(&sender, &place);
+    let field = |name: &str| lookup_value(&certificate, [place[0], place[1], name.as_bytes()]).unwrap();
+    assert_eq!(field("status"), b"rejected");
+    assert_eq!(field("error_code"), b"IC0202");
+    assert_eq!(read(&network.pic, network.canister()), 0);
+}
+
+/// Nothing happens on it before somebody lets time go on, so that the outcome has to be asked for.
+#[test]
+fn an_instance_that_stands_still_accepts_and_answers_later() {
+    let network = Network::new();
+    network.pic.stop_progress();
+    let agent = network.agent(ed25519(1));
+    let call = network.run(async { agent.update(&network.canister(), "inc").call().await }).unwrap();
+    let CallResponse::Poll(id) = call else { panic!("{call:?}") };
+    network.pic.tick();
+    let (reply, _) = network.run(agent.wait(&id, network.canister())).unwrap();
+    assert_eq!(number(&reply), 1);
+}
+
+#[test]
+fn unsigned_calls_are_taken_where_nothing_is_checked() {
+    let mut network = Network::new();
+    let mallory = ic_agent::agent::Envelope {
+        content: std::borrow::Cow::Owned(network.call(user(1), "inc", 1)),
+        sender_pubkey: None,
+        sender_sig: None,
+        sender_delegation: None,
+    };
+    assert_eq!(network.send_call("v4", &mallory).0, 400);
+    network = Network::with(builder().disable_ingress_validation());
+    let mallory = ic_agent::agent::Envelope {
+        content: std::borrow::Cow::Owned(network.call(user(1), "inc", 1)),
+        ..mallory
+    };
+    assert_eq!(network.send_call("v4", &mallory).0, 200);
+    assert_eq!(network.pic.query_call(network.canister(), ANONYMOUS, "read", vec![]).unwrap(), [1, 0, 0, 0]);
+}

@@ -1,0 +1,105 @@
+//! Certificates: those of the tree and those of canisters verify, and nothing else does.
+
+use crate::common::{ANONYMOUS, installed_wasm, wasm};
+use crate::network::{Network, ed25519};
+use candid::Principal;
+use ic_agent::hash_tree::Label;
+use ic_agent::{AgentError, Certificate, lookup_value};
+
+/// `set` certifies its argument; `get` answers the certificate of the query.
+const CERTIFIED: &str = r#"(module
+    (import "ic0" "msg_reply" (func $reply))
+    (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
+    (import "ic0" "msg_arg_data_size" (func $size (result i32)))
+    (import "ic0" "msg_arg_data_copy" (func $copy (param i32 i32 i32)))
+    (import "ic0" "certified_data_set" (func $certify (param i32 i32)))
+    (import "ic0" "data_certificate_size" (func $certificate_size (result i32)))
+    (import "ic0" "data_certificate_copy" (func $certificate_copy (param i32 i32 i32)))
+    (memory 1)
+    (func (export "canister_update set")
+        (call $copy (i32.const 0) (i32.const 0) (call $size))
+        (call $certify (i32.const 0) (call $size))
+        (call $reply))
+    (func (export "canister_query get")
+        (call $certificate_copy (i32.const 0) (i32.const 0) (call $certificate_size))
+        (call $append (i32.const 0) (call $certificate_size))
+        (call $reply)))"#;
+
+#[test]
+fn what_a_canister_certifies_verifies() {
+    let network = Network::new();
+    let agent = network.anonymous();
+    for place in network.canisters {
+        let subnet = network.pic.get_subnet(place).unwrap();
+        let id = network.pic.create_canister_on_subnet(None, None, subnet);
+        network.pic.install_canister(id, wasm(CERTIFIED), vec![], None);
+        for data in [b"first".as_slice(), b"second"] {
+            network.run(agent.update(&id, "set").with_arg(data).call_and_wait()).unwrap();
+            // The tree is that of the last round, whatever protocol asks.
+            let by_agent = network.run(agent.query(&id, "get").call()).unwrap();
+            let by_pocket_ic = network.pic.query_call(id, ANONYMOUS, "get", vec![]).unwrap();
+            for bytes in [by_agent, by_pocket_ic] {
+                let certificate: Certificate = serde_cbor::from_slice(&bytes).unwrap();
+                agent.verify(&certificate, id).unwrap();
+                let path = [b"canister".as_slice(), id.as_slice(), b"certified_data"];
+                assert_eq!(lookup_value(&certificate, path).unwrap(), data);
+            }
+        }
+    }
+}
+
+#[test]
+fn an_instance_without_an_nns_certifies_too() {
+    let pic = crate::common::instance();
+    let id = installed_wasm(&pic, wasm(CERTIFIED));
+    let bytes = pic.query_call(id, ANONYMOUS, "get", vec![]).unwrap();
+    let certificate: Certificate = serde_cbor::from_slice(&bytes).unwrap();
+    assert!(certificate.delegation.is_none());
+    let path = [b"canister".as_slice(), id.as_slice(), b"certified_data"];
+    assert_eq!(lookup_value(&certificate, path).unwrap(), b"");
+}
+
+#[test]
+fn a_certificate_with_one_bit_flipped_does_not_verify() {
+    let network = Network::new();
+    let agent = network.agent(ed25519(1));
+    let id = network.canister();
+    let subnet = network.pic.get_subnet(id).unwrap();
+    let module = vec![
+        Label::from_bytes(b"canister"),
+        Label::from_bytes(id.as_slice()),
+        Label::from_bytes(b"module_hash"),
+    ];
+    let certificate = network.run(agent.read_state_raw(vec![module], id)).unwrap();
+    let bytes = serde_cbor::to_vec(&certificate).unwrap();
+    agent.verify(&certificate, id).unwrap();
+    agent.verify_for_subnet(&certificate, subnet).unwrap();
+    // It takes a pairing or two to refuse one, so not every bit.
+    let step = bytes.len() / 40;
+    let mut parsed = 0;
+    for place in (0..bytes.len()).step_by(step.max(1)) {
+        let mut flipped = bytes.clone();
+        flipped[place] ^= 1 << (place % 8);
+        let Ok(other) = serde_cbor::from_slice::<Certificate>(&flipped) else { continue };
+        if other != certificate {
+            parsed += 1;
+            assert!(agent.verify(&other, id).is_err(), "byte {place}");
+        }
+    }
+    assert!(parsed > 10, "{parsed}");
+}
+
+#[test]
+fn a_subnet_speaks_for_its_own_canisters_only() {
+    let network = Network::new();
+    let agent = network.anonymous();
+    let [root, app] = network.canisters;
+    let time = || vec![vec![Label::from_bytes(b"time")]];
+    let certificate = network.run(agent.read_state_raw(time(), app)).unwrap();
+    let stranger = agent.verify(&certificate, root);
+    assert!(matches!(stranger, Err(AgentError::CertificateNotAuthorized())), "{stranger:?}");
+    let subnet = network.pic.get_subnet(root).unwrap();
+    assert!(agent.verify_for_subnet(&certificate, subnet).is_err());
+    let outside = Principal::from_slice(&[0, 0, 0, 0, 1, 0, 0, 0, 1, 1]);
+    assert!(agent.verify(&certificate, outside).is_err());
+}

@@ -1,0 +1,149 @@
+//! What the tests share: a network whose time is the present, with a canister on each of two subnets, and envelopes by hand.
+
+use crate::common::{builder, counter};
+use candid::Principal;
+use ic_agent::agent::{Envelope, EnvelopeContent};
+use ic_agent::hash_tree::Label;
+use ic_agent::identity::{AnonymousIdentity, BasicIdentity, Delegation, SignedDelegation};
+use ic_agent::{Agent, Certificate, Identity};
+use ic_transport_types::{ReadStateResponse, RequestId};
+use pocket_ic::PocketIc;
+use reqwest::blocking::{Client, Response};
+use std::future::Future;
+use std::time::{Duration, SystemTime};
+use tokio::runtime::Runtime;
+
+/// The section that anybody may read, and the one for controllers.
+const SECTIONS: [(&str, &[u8]); 2] = [("icp:public open", b"for all"), ("icp:private shut", b"for some")];
+
+/// An NNS and an application subnet.
+pub struct Network {
+    pub pic: PocketIc,
+    /// Where agents find it.
+    pub url: String,
+    /// A counter on the root subnet, and one on the other.
+    pub canisters: [Principal; 2],
+    runtime: Runtime,
+}
+
+impl Network {
+    pub fn new() -> Self {
+        Self::with(builder())
+    }
+
+    pub fn with(builder: pocket_ic::PocketIcBuilder) -> Self {
+        let pic = builder.with_nns_subnet().with_application_subnet().build();
+        let url = pic.auto_progress().to_string();
+        let subnets = [pic.topology().get_nns().unwrap(), pic.topology().get_app_subnets()[0]];
+        let canisters = subnets.map(|subnet| {
+            let id = pic.create_canister_on_subnet(None, None, subnet);
+            pic.install_canister(id, with_sections(counter()), vec![], None);
+            id
+        });
+        Self { pic, url, canisters, runtime: Runtime::new().unwrap() }
+    }
+
+    /// The canister on the application subnet.
+    pub fn canister(&self) -> Principal {
+        self.canisters[1]
+    }
+
+    /// An agent that knows the network's root key.
+    pub fn agent(&self, identity: impl Identity + 'static) -> Agent {
+        let agent = Agent::builder().with_url(&self.url).with_identity(identity).build().unwrap();
+        self.run(agent.fetch_root_key()).unwrap();
+        agent
+    }
+
+    pub fn anonymous(&self) -> Agent {
+        self.agent(AnonymousIdentity)
+    }
+
+    pub fn run<F: Future>(&self, future: F) -> F::Output {
+        self.runtime.block_on(future)
+    }
+
+    /// Sends bytes to the interface, below `/api/`.
+    pub fn post(&self, path: &str, body: impl Into<Vec<u8>>) -> Response {
+        let request = Client::new().post(format!("{}api/{path}", self.url));
+        request.header("content-type", "application/cbor").body(body.into()).send().unwrap()
+    }
+
+    /// Sends a call of the canister, and returns status and text.
+    pub fn send_call(&self, version: &str, envelope: &Envelope<'_>) -> (u16, Vec<u8>) {
+        let path = format!("{version}/canister/{}/call", self.canister());
+        let response = self.post(&path, envelope.encode_bytes());
+        (response.status().as_u16(), response.bytes().unwrap().to_vec())
+    }
+
+    /// Reads the state tree at the canister, whatever its time is.
+    pub fn read_by_hand(&self, sender: &dyn Identity, path: &[&[u8]]) -> Certificate {
+        let content = EnvelopeContent::ReadState {
+            ingress_expiry: self.pic.get_time().as_nanos_since_unix_epoch() + 60_000_000_000,
+            sender: sender.sender().unwrap(),
+            paths: vec![path.iter().map(|label| Label::from_bytes(label)).collect()],
+        };
+        let place = format!("v3/canister/{}/read_state", self.canister());
+        let response = self.post(&place, signed(sender, content).encode_bytes());
+        assert_eq!(response.status(), 200);
+        let answer: ReadStateResponse = serde_cbor::from_slice(&response.bytes().unwrap()).unwrap();
+        serde_cbor::from_slice(&answer.certificate).unwrap()
+    }
+
+    /// A call of a method without argument, in five minutes' time at the latest.
+    pub fn call(&self, sender: Principal, method: &str, nonce: u8) -> EnvelopeContent {
+        EnvelopeContent::Call {
+            nonce: Some(vec![nonce; 8]),
+            ingress_expiry: from_now(Duration::from_secs(240)),
+            sender,
+            canister_id: self.canister(),
+            method_name: method.into(),
+            arg: vec![],
+            sender_info: None,
+        }
+    }
+}
+
+/// Nanoseconds since 1970.
+pub fn from_now(ahead: Duration) -> u64 {
+    let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap() + ahead;
+    u64::try_from(time.as_nanos()).unwrap()
+}
+
+/// An identity of a user.
+pub fn ed25519(n: u8) -> BasicIdentity {
+    BasicIdentity::from_raw_key(&[n; 32])
+}
+
+/// Signed as the identity signs.
+pub fn signed(identity: &dyn Identity, content: EnvelopeContent) -> Envelope<'static> {
+    let signature = identity.sign(&content).unwrap();
+    Envelope {
+        content: std::borrow::Cow::Owned(content),
+        sender_pubkey: signature.public_key,
+        sender_sig: signature.signature,
+        sender_delegation: signature.delegations,
+    }
+}
+
+/// A delegation of one key to another.
+pub fn delegated(from: &dyn Identity, delegation: Delegation) -> SignedDelegation {
+    let signature = from.sign_delegation(&delegation).unwrap().signature.unwrap();
+    SignedDelegation { delegation, signature }
+}
+
+/// The id of a request by its bytes.
+pub fn request_id(bytes: [u8; 32]) -> RequestId {
+    RequestId::new(&bytes)
+}
+
+/// The module with custom sections behind it.
+fn with_sections(mut module: Vec<u8>) -> Vec<u8> {
+    for (name, data) in SECTIONS {
+        let length = 1 + name.len() + data.len();
+        module.extend([0, u8::try_from(length).unwrap(), u8::try_from(name.len()).unwrap()]);
+        module.extend(name.as_bytes());
+        module.extend(data);
+    }
+    module
+}

@@ -1,0 +1,213 @@
+//! The state tree: what is there, that nothing is there, and who may read it.
+
+use crate::common::user;
+use crate::network::{Network, ed25519, signed};
+use candid::Principal;
+use ic_agent::agent::Agent;
+use ic_agent::hash_tree::Label;
+use ic_agent::{AgentError, Certificate, Identity, lookup_value};
+use pocket_ic::PocketIc;
+use std::time::Duration;
+
+fn path(labels: &[&[u8]]) -> Vec<Label<Vec<u8>>> {
+    labels.iter().map(|label| Label::from_bytes(label)).collect()
+}
+
+fn read(
+    network: &Network,
+    agent: &Agent,
+    id: Principal,
+    labels: &[&[u8]],
+) -> Result<Certificate, AgentError> {
+    network.run(agent.read_state_raw(vec![path(labels)], id))
+}
+
+fn is_absent<T: std::fmt::Debug>(result: Result<T, AgentError>) -> bool {
+    matches!(&result, Err(AgentError::LookupPathAbsent(_)))
+}
+
+/// The message of a refused request, with its status.
+fn refused<T: std::fmt::Debug>(result: Result<T, AgentError>) -> (u16, String) {
+    let Err(AgentError::HttpError(refused)) = result else { panic!("{result:?}") };
+    (refused.status, String::from_utf8(refused.content).unwrap())
+}
+
+fn controlled_by(pic: &PocketIc, id: Principal, controller: &dyn Identity) {
+    pic.set_controllers(id, None, vec![Principal::anonymous(), controller.sender().unwrap()]).unwrap();
+}
+
+#[test]
+fn a_canister_tells_who_it_is() {
+    let network = Network::new();
+    let agent = network.agent(ed25519(1));
+    for id in network.canisters {
+        let status = network.pic.canister_status(id, None).unwrap();
+        let hash = network.run(agent.read_state_canister_module_hash(id)).unwrap();
+        assert_eq!(Some(hash), status.module_hash);
+        let controllers = network.run(agent.read_state_canister_controllers(id)).unwrap();
+        assert_eq!(controllers, status.settings.controllers);
+        let empty = network.pic.create_canister_on_subnet(None, None, network.pic.get_subnet(id).unwrap());
+        assert!(is_absent(network.run(agent.read_state_canister_module_hash(empty))));
+        assert!(is_absent(network.run(agent.read_state_canister_metadata(empty, "open"))));
+    }
+}
+
+#[test]
+fn installations_have_their_time_in_the_tree() {
+    let network = Network::new();
+    let (agent, id) = (network.anonymous(), network.canister());
+    let time = |label: &str| -> Result<u64, AgentError> {
+        let labels = [b"canister".as_slice(), id.as_slice(), label.as_bytes()];
+        let certificate = read(&network, &agent, id, &labels)?;
+        let mut bytes = lookup_value(&certificate, labels)?;
+        Ok(leb128(&mut bytes))
+    };
+    let (created, installed) =
+        (time("canister_creation_timestamp").unwrap(), time("last_install_timestamp").unwrap());
+    assert!(created <= installed);
+    network.pic.upgrade_canister(id, crate::common::counter(), vec![], None).unwrap();
+    assert!(time("last_install_timestamp").unwrap() > installed);
+    let upgraded = time("last_install_timestamp").unwrap();
+    let snapshot = network.pic.take_canister_snapshot(id, None, None).unwrap();
+    network.pic.load_canister_snapshot(id, None, snapshot.id).unwrap();
+    assert!(time("last_install_timestamp").unwrap() > upgraded);
+    network.pic.uninstall_canister(id, None).unwrap();
+    assert!(is_absent(time("last_install_timestamp")));
+    assert_eq!(time("canister_creation_timestamp").unwrap(), created);
+}
+
+fn leb128(bytes: &mut &[u8]) -> u64 {
+    bytes.iter().enumerate().map(|(place, byte)| u64::from(byte & 0x7f) << (7 * place)).sum()
+}
+
+#[test]
+fn metadata_is_for_all_or_for_controllers() {
+    let network = Network::new();
+    let id = network.canister();
+    let (stranger, owner) = (network.anonymous(), network.agent(ed25519(1)));
+    network.pic.set_controllers(id, None, vec![ed25519(1).sender().unwrap()]).unwrap();
+    let metadata = |agent: &Agent, name: &str| network.run(agent.read_state_canister_metadata(id, name));
+    assert_eq!(metadata(&stranger, "open").unwrap(), b"for all");
+    assert_eq!(metadata(&owner, "shut").unwrap(), b"for some");
+    assert!(is_absent(metadata(&stranger, "missing")));
+    let (status, text) = refused(metadata(&stranger, "shut"));
+    assert_eq!(status, 403);
+    assert!(text.contains("can only be requested by the controllers"), "{text}");
+}
+
+#[test]
+fn what_was_not_asked_for_is_hidden_and_not_denied() {
+    let network = Network::new();
+    let (agent, id) = (network.anonymous(), network.canister());
+    let module = [b"canister".as_slice(), id.as_slice(), b"module_hash"];
+    let certificate = read(&network, &agent, id, &module).unwrap();
+    lookup_value(&certificate, module).unwrap();
+    lookup_value(&certificate, [b"time".as_slice()]).unwrap();
+    let other = [b"canister".as_slice(), id.as_slice(), b"controllers"];
+    let hidden = lookup_value(&certificate, other);
+    assert!(matches!(hidden, Err(AgentError::LookupPathUnknown(_))), "{hidden:?}");
+    let subnet = network.pic.get_subnet(id).unwrap();
+    let hidden = lookup_value(&certificate, [b"subnet".as_slice(), subnet.as_slice(), b"type"]);
+    assert!(matches!(hidden, Err(AgentError::LookupPathUnknown(_))), "{hidden:?}");
+}
+
+#[test]
+fn subnets_show_their_nodes_and_ranges_where_they_are_asked() {
+    let network = Network::new();
+    let agent = network.anonymous();
+    for id in network.canisters {
+        let subnet = network.pic.get_subnet(id).unwrap();
+        let shown = network.run(agent.get_subnet_by_canister(&id)).unwrap();
+        assert_eq!(shown.id(), subnet);
+        assert!(shown.contains_canister(&id));
+        let by_id = network.run(agent.get_subnet_by_id(&subnet)).unwrap();
+        assert_eq!(by_id.id(), subnet);
+        assert!(by_id.contains_canister(&id));
+        let metrics = network.run(agent.read_state_subnet_metrics(subnet)).unwrap();
+        assert_eq!(metrics.num_canisters, 1);
+        assert!(metrics.canister_state_bytes > 0 && metrics.update_transactions_total > 0);
+        assert_eq!(network.pic.get_subnet_metrics(subnet).unwrap().num_canisters, 1);
+    }
+    let [root, other] = network.canisters.map(|id| network.pic.get_subnet(id).unwrap());
+    let labels = [b"subnet".as_slice(), other.as_slice(), b"metrics"];
+    let (status, text) = refused(network.run(agent.read_subnet_state_raw(vec![path(&labels)], root)));
+    assert_eq!(status, 400);
+    assert!(text.contains("cannot be read here"), "{text}");
+}
+
+#[test]
+fn the_status_of_a_request_is_for_its_sender() {
+    let network = Network::new();
+    let id = network.canister();
+    let sender = ed25519(1);
+    let envelope = signed(&sender, network.call(sender.sender().unwrap(), "inc", 1));
+    assert_eq!(network.send_call("v4", &envelope).0, 200);
+    let request = envelope.content.to_request_id();
+    let own = network.agent(ed25519(1));
+    network.run(own.request_status_raw(&request, id)).unwrap();
+    let (status, text) = refused(network.run(network.agent(ed25519(2)).request_status_raw(&request, id)));
+    assert_eq!(status, 403);
+    assert!(text.contains("not signed by the caller"), "{text}");
+    let elsewhere = network.pic.create_canister_on_subnet(None, None, network.pic.get_subnet(id).unwrap());
+    assert_eq!(refused(network.run(own.request_status_raw(&request, elsewhere))).0, 403);
+    let two = [[1; 32], [2; 32]].map(|id| path(&[b"request_status", &id]));
+    assert_eq!(refused(network.run(own.read_state_raw(two.to_vec(), id))).0, 400);
+}
+
+#[test]
+fn other_paths_are_refused_by_name() {
+    let network = Network::new();
+    let (agent, id) = (network.anonymous(), network.canister());
+    let root = network.canisters[0];
+    let subnet = network.pic.get_subnet(id).unwrap();
+    for labels in [
+        vec![],
+        vec![b"canister".as_slice()],
+        vec![b"canister".as_slice(), id.as_slice()],
+        vec![b"canister".as_slice(), id.as_slice(), b"certified_data"],
+        vec![b"canister".as_slice(), root.as_slice(), b"module_hash"],
+        vec![b"canister".as_slice(), id.as_slice(), b"metadata", &[0xff]],
+        vec![b"subnet".as_slice(), subnet.as_slice(), b"canister_ranges"],
+        vec![b"subnet".as_slice(), subnet.as_slice(), b"metrics"],
+        vec![b"canister_ranges".as_slice(), subnet.as_slice()],
+        vec![b"request_status".as_slice(), b"short"],
+        vec![b"time".as_slice(), b"more"],
+        vec![b"streams".as_slice()],
+    ] {
+        let (status, text) = refused(read(&network, &agent, id, &labels));
+        assert_eq!(status, 400, "{labels:?}: {text}");
+    }
+    let many = vec![path(&[b"time"]); 1_001];
+    let (status, text) = refused(network.run(agent.read_state_raw(many, id)));
+    assert!(status == 400 && text.contains("at most 1000"), "{text}");
+}
+
+#[test]
+fn expired_requests_are_forgotten_after_a_while() {
+    let network = Network::new();
+    let sender = ed25519(1);
+    let envelope = signed(&sender, network.call(sender.sender().unwrap(), "inc", 1));
+    assert_eq!(network.send_call("v4", &envelope).0, 200);
+    network.pic.stop_progress();
+    network.pic.advance_time(Duration::from_secs(20 * 60));
+    network.pic.tick();
+    let id = envelope.content.to_request_id();
+    // By hand: the agent has no use for a certificate from the future.
+    let labels = [b"request_status".as_slice(), id.as_slice()];
+    assert!(is_absent(lookup_value(&network.read_by_hand(&sender, &labels), labels)));
+}
+
+#[test]
+fn strangers_see_no_more_through_another_canister() {
+    let network = Network::new();
+    controlled_by(&network.pic, network.canister(), &ed25519(1));
+    let agent = network.agent(ed25519(1));
+    let labels =
+        [b"canister".as_slice(), network.canister().as_slice(), b"metadata", b"shut"].map(<[u8]>::to_vec);
+    let labels: Vec<&[u8]> = labels.iter().map(Vec::as_slice).collect();
+    let (status, text) = refused(read(&network, &agent, network.canisters[0], &labels));
+    assert_eq!(status, 400);
+    assert!(text.contains("does not match the effective id"), "{text}");
+    let nobody = user(9);
+    assert!(read(&network, &agent, nobody, &[b"time"]).is_err());
+}
