@@ -1,5 +1,5 @@
-//! Input that nobody should send: each is answered with an error that says what is wrong, or the call is
-//! rejected, and nothing changes. On the legacy build and on the direct build.
+//! Bad input: each case is answered with an error that says what is wrong, or the call is rejected, and
+//! nothing changes. On the legacy build and on the direct build.
 
 use crate::support::scene::{Scene, args};
 use crate::support::upload::{CHUNK, file, metadata, sha256, two_chunks};
@@ -92,12 +92,12 @@ fn short(found: &Option<Error>) -> String {
     format!("{found:?}").chars().take(300).collect()
 }
 
-/// The error of a reply, whatever it would have been without.
+/// Returns the error of a reply, whatever its type.
 fn error_of(reply: &[u8]) -> Option<Error> {
     candid::decode_one::<Result<candid::Reserved>>(reply).unwrap().err()
 }
 
-/// `metadata` of no bytes, with a text that is too long.
+/// Makes `metadata` of an empty file, with a text that is too long.
 fn described(change: impl FnOnce(&mut AssetMetadataBase)) -> AssetMetadata {
     let AssetMetadata::Document(mut document) = metadata(0) else { unreachable!("a document") };
     change(&mut document.base);

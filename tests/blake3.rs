@@ -7,7 +7,8 @@ use upload_canister::api::{Error, HashAlgorithm};
 
 const HASH: HashAlgorithm = HashAlgorithm::Blake3;
 
-/// Sends the chunks in this order, with an upgrade to the next of these builds behind each as long as there are any.
+/// Sends the chunks in this order, with an upgrade to the next of these builds after each as long as there
+/// are any.
 fn across(builds: &[Build], order: &[u32]) {
     let mut world = World::new(builds[0]);
     let capsule = world.capsule();

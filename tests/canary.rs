@@ -1,5 +1,5 @@
-//! A canary on the real wasm: a share of the new sessions takes one path, and its counts beside those of the other say
-//! whether it can take all.
+//! A canary on the real wasm: a share of the new sessions takes one path, and the comparison of the counts
+//! says whether it can take all.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -31,7 +31,8 @@ impl Seen {
     }
 }
 
-/// Uploads files until each path has had `least`; every third is refused once for its hash, every fourth given up.
+/// Uploads files until each path has had `least`; every third is refused once for its hash, every fourth
+/// aborted.
 fn upload_until(world: &World, capsule: &str, least: u64) -> BTreeMap<&'static str, Seen> {
     let mut seen = BTreeMap::from([("compat", Seen::default()), ("direct", Seen::default())]);
     for n in 0_u64.. {
@@ -64,7 +65,7 @@ fn upload_until(world: &World, capsule: &str, least: u64) -> BTreeMap<&'static s
     seen
 }
 
-/// Every number of `admin_stats` is a sample of `/metrics`.
+/// Checks that every count of `admin_stats` is a sample of `/metrics`.
 fn assert_scraped(world: &World, counts: &UploadCounts) {
     let samples = world.scrape();
     for (path, counts) in [("compat", counts.compat), ("direct", counts.direct), ("none", counts.no_path)] {
@@ -140,7 +141,7 @@ fn a_share_of_five_per_cent_can_be_judged_by_its_counts() {
     assert_scraped(&world, &after);
 }
 
-/// What nobody calls for is counted as well: a session that expires, and hashing that goes on by timer.
+/// What no call serves is counted as well: a session that expires, and hashing that continues by timer.
 #[test]
 fn expiry_is_counted_on_the_path_of_the_session() {
     for build in [Build::Legacy, Build::Direct] {

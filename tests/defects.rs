@@ -1,8 +1,8 @@
 //! The forty defects of the first public release, one test each, on the legacy build and on the direct build;
-//! those that are about upgrades also across the whole staged upgrade.
+//! those about upgrades also across the whole staged upgrade.
 //!
-//! Each test says what went wrong there and what holds now. Where a defect cannot come back because the thing
-//! that had it is gone, the test shows that it is gone.
+//! Each test says what went wrong there and what holds now. Where a defect cannot come back because its
+//! feature is gone, the test shows that it is gone.
 
 mod authorisation;
 mod identity;

@@ -1,6 +1,6 @@
-//! Three tests that the first public release asked for and never wrote: two uploads interleaved at random,
-//! a file read back a hundred times right after it was finished, and the memory that a large file takes. And a file too
-//! large to be hashed in one message.
+//! Tests that the first public release asked for and never wrote: two uploads interleaved at random, a file
+//! read back a hundred times right after it was finished, and the memory that a large file takes. And a file
+//! too large to be hashed in one message.
 
 use crate::support::upload::{CHUNK, chunks, file, metadata, sha256};
 use crate::support::{World, controller, owner};
@@ -14,15 +14,15 @@ use upload_canister::api::Error;
 /// record's leeway.
 const HEAP_GROWTH_BYTES: u64 = 1 << 20;
 
-/// What the heap of the direct build may have at all, bytes: what it has without any payload, and some blocks of it.
+/// Most heap of the direct build, bytes: without any payload, and some blocks of it.
 const HEAP_BYTES_IN_EXTENTS: u64 = 4 << 20;
 
-/// The same where chunks lie in the nodes of a B-tree, up to eleven in one: where a node is split, two of them are on
-/// the heap, 40 MB, and the allocator never gives a page back. So the heap of the legacy build is that large after
-/// the first tens of chunks, and not larger after the thousandth.
+/// Most heap where chunks are in the nodes of a B-tree, up to eleven in one: when a node is split, two of
+/// them are on the heap, 40 MB, and the allocator never returns a page. So the heap of the legacy build is
+/// that large after the first tens of chunks, and not larger after the thousandth.
 const HEAP_BYTES_IN_CHUNKS: u64 = 64 << 20;
 
-/// The order in which the chunks of two files are sent: for each call, which file goes on.
+/// The order in which the chunks of two files are sent: for each call, which file continues.
 fn interleavings() -> impl Strategy<Value = (Vec<bool>, bool, u64)> {
     (prop::collection::vec(any::<bool>(), 6), any::<bool>(), 1..1_000_000u64)
 }
@@ -46,7 +46,7 @@ fn interleaved(build: Build, order: &[bool], backwards: bool, seed: u64) -> Resu
         let after = world.status(owner(), sessions[1 - which]).unwrap();
         prop_assert_eq!(other, after, "a chunk of one session changes nothing of the other one");
     }
-    // The digest of one file is not the digest of what the other session holds.
+    // The digest of one file does not match the bytes of the other session.
     for which in 0..2 {
         let swapped =
             world.finish_as(owner(), sessions[which], &sha256(&files[1 - which]), files[which].len() as u64);
@@ -100,8 +100,8 @@ fn a_file_is_read_a_hundred_times_right_after_it_was_finished() {
     }
 }
 
-/// Chunks that come from the last to the first cannot be hashed as they come. A message hashes some 250 MB of them, so that
-/// `finish` of this many takes three, and the canister goes on by itself between the calls.
+/// Chunks that arrive from the last to the first cannot be hashed on arrival. A message hashes some 250 MB,
+/// so that `finish` of this many takes three, and the canister continues by itself between the calls.
 #[test]
 fn a_finish_that_takes_several_messages_goes_on_by_itself() {
     let world = World::new(Build::Direct);
@@ -131,8 +131,8 @@ fn a_finish_that_takes_several_messages_goes_on_by_itself() {
     assert_eq!((finished.size, finished.checksum_sha256.as_deref()), (bytes, Some(&digest.to_vec())));
 }
 
-/// Bytes of the canister's heap after each tenth chunk and the finish of one upload of so many chunks, made up
-/// as they are sent.
+/// Returns the bytes of the canister's heap after each tenth chunk and the finish of one upload of `count`
+/// chunks, which are generated as they are sent.
 fn heap_on_the_way(world: &World, count: u32) -> Vec<(u64, u64)> {
     let heap = |sent: u32| {
         let status = world.pic.canister_status(world.id, Some(controller())).unwrap();
@@ -160,7 +160,7 @@ fn heap_on_the_way(world: &World, count: u32) -> Vec<(u64, u64)> {
     measured
 }
 
-/// Uploads so many chunks, and compares the heap once `settled` bytes are there with the heap at the end.
+/// Uploads `count` chunks, and compares the heap once `settled` bytes are there with the heap at the end.
 fn heap_does_not_grow(build: Build, count: u32, settled: u64, most: u64) {
     let measured = heap_on_the_way(&World::new(build), count);
     let after = |bytes: u64| *measured.iter().find(|(sent, _)| *sent >= bytes).unwrap();

@@ -1,5 +1,5 @@
-//! A canister that may not run, or runs out of memory in the middle of a call: the call fails whole, and the upload
-//! goes on once there is room again. On the legacy build and on the direct build.
+//! A canister that may not run, or runs out of memory during a call: the call fails whole, and the upload
+//! continues once there is room again. On the legacy build and on the direct build.
 
 use crate::support::calls::CALLS;
 use crate::support::scene::{Scene, args};
@@ -62,7 +62,7 @@ fn a_stopped_canister_changes_nothing_and_serves_once_started() {
     }
 }
 
-/// The heap is full in the middle of taking a chunk: everything that the call had written by then is taken back.
+/// The heap is full half-way through a put: everything that the call had written by then is rolled back.
 #[test]
 fn a_call_that_runs_out_of_memory_changes_nothing() {
     for build in [Build::Legacy, Build::Direct] {

@@ -1,5 +1,5 @@
-//! What comes through the HTTP gateway: the pages `/metrics` and `/health`, and an answer to anything else. On the
-//! legacy build and on the direct build.
+//! The HTTP gateway: the pages `/metrics` and `/health`, and an answer to any other request. On the legacy
+//! build and on the direct build.
 
 use crate::support::conversion::sessions::Sessions;
 use crate::support::conversion::{after, settle};
@@ -51,7 +51,7 @@ fn the_metrics_are_what_the_canister_holds() {
     }
 }
 
-/// What a gateway has seen before is not what is there.
+/// A cached page would be out of date.
 #[test]
 fn no_page_may_be_kept_by_a_gateway() {
     let world = World::new(Build::Direct);

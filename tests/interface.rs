@@ -1,5 +1,5 @@
-//! The Candid interfaces: each build's is the one that is checked in, a client of one build can talk to the
-//! next, and what the first public release called something is still called that.
+//! The Candid interfaces: each build's is the checked-in one, a client of one build can talk to the next, and
+//! the names of the first public release stay.
 
 use crate::support::did;
 use candid_parser::utils::{CandidSource, service_compatible};
@@ -30,7 +30,7 @@ fn each_build_serves_the_clients_of_the_one_before() {
     }
 }
 
-/// Settings that came later are optional, so that a client of the interface without them is still served.
+/// Later settings are optional, so that a client of the interface without them is still served.
 #[test]
 fn settings_that_came_later_may_be_left_open() {
     for build in Build::ALL {
@@ -46,7 +46,7 @@ fn settings_that_came_later_may_be_left_open() {
             let at = older.find(line).unwrap_or_else(|| panic!("{line} in {build}"));
             older.replace_range(at..at + line.len(), "");
         }
-        // And the way around the check of settings that close the service.
+        // And the override of the check of settings that close the service.
         older = older.replace("(AdminConfig, opt bool)", "(AdminConfig)");
         let compatible = service_compatible(CandidSource::Text(&text), CandidSource::Text(&older));
         compatible.unwrap_or_else(|error| panic!("{build}: {error}"));
@@ -60,7 +60,7 @@ fn all_builds_have_the_same_functions() {
     }
 }
 
-/// A changed interface must not pass for a compatible one.
+/// An incompatible interface must not pass for a compatible one.
 #[test]
 fn the_comparison_sees_what_a_client_would_stumble_over() {
     let text = std::fs::read_to_string(did::path(Build::Legacy)).unwrap();

@@ -2,8 +2,8 @@
 //! staged upgrade.
 //!
 //! The first public release had five lanes that passed without reading one byte back, and of which one made
-//! no call at all. These upload a real photograph and pictures really made from it, and every lane ends with
-//! a comparison of what the canister gives back.
+//! no call at all. These upload a real photograph and pictures really made from it, and every lane ends by
+//! comparing what the canister returns.
 
 mod picture;
 mod world;
@@ -77,7 +77,7 @@ fn lane_2_derivatives_of_a_picture(course: Course) {
     }
 }
 
-/// The original and its derivatives at the same time: each has a call on its way while the others have theirs.
+/// The original and its derivatives at the same time: each has a call in flight while the others have theirs.
 fn lane_3_both_in_parallel(course: Course) {
     let mut world = World::new(course);
     let mut uploads = world.full_set();
@@ -125,7 +125,7 @@ fn lane_4_the_complete_set_with_its_memories(course: Course) {
     world.assert_stored(&uploads.iter().collect::<Vec<_>>());
 }
 
-/// What was uploaded before the upgrades is read after them, by those who may and by nobody else.
+/// What was uploaded before the upgrades is read after them, by those with access and by nobody else.
 fn lane_5_every_byte_of_every_asset(course: Course) {
     let mut world = World::new(course);
     let mut uploads = world.full_set();

@@ -1,5 +1,5 @@
-//! Limits on how many there may be and how long: each is named in the error with its numbers, a refused call changes
-//! nothing, and what is given back can be used again. On the legacy build and on the direct build.
+//! Limits on numbers and lengths: each is named in the error with its numbers, a refused call changes
+//! nothing, and released room can be used again. On the legacy build and on the direct build.
 
 use crate::support::upload::{NewMemory, metadata};
 use crate::support::{World, controller, owner, stranger, writer};
@@ -49,14 +49,14 @@ mod check_that {
         assert_eq!(create(owner()), Err(Error::exhausted("capsules per caller", 2, 3)));
         assert_eq!(world.holdings(), before);
 
-        // What others make somebody an owner of does not take that one's room.
+        // Capsules that others make somebody an owner of do not count against that one's limit.
         for capsule in [&first, &second] {
             let owners = vec![owner(), stranger()];
             let access = CapsuleAccess { owners, writers: vec![], readers: vec![] };
             world.update::<Capsule>(owner(), "capsules_set_access", (&capsule.id, access)).unwrap();
         }
         create(stranger()).unwrap();
-        // And it comes back to who made it, whoever deletes it.
+        // The room is released for the creator, whoever deletes the capsule.
         world.update::<()>(stranger(), "capsules_delete", (&first.id,)).unwrap();
         create(owner()).unwrap();
         assert_eq!(create(owner()), Err(Error::exhausted("capsules per caller", 2, 3)));
@@ -194,7 +194,7 @@ mod check_that {
         assert!(matches!(create(&world, owner()), Err(Error::Unauthorized { .. })));
     }
 
-    /// Settings as they were before there were limits on capsules and memories.
+    /// Settings from before there were limits on capsules and memories.
     #[derive(CandidType, Deserialize)]
     struct OlderConfig {
         compat_share_percent: u8,
@@ -232,7 +232,8 @@ mod check_that {
     }
 }
 
-/// Metadata of no bytes in which one text is a byte too long, with its name and its limit; and a tag too many.
+/// Makes metadata of an empty file in which one text is a byte too long, with its name and its limit; and one
+/// with a tag too many.
 fn too_long() -> Vec<(&'static str, usize, AssetMetadata)> {
     type Change<T> = fn(&mut T, String);
     let base: [(&str, usize, Change<AssetMetadataBase>); 9] = [

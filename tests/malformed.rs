@@ -1,6 +1,6 @@
-//! Arguments that are no Candid, or Candid of something else: the caller gets the function's own error, which names the
-//! function and says what does not decode. Nothing changes, the canister lives on, and no bytes can make it work until
-//! it runs into the limit of instructions.
+//! Arguments that are not Candid, or Candid of another type: the caller gets the function's own error, which
+//! names the function and says what does not decode. Nothing changes, the canister keeps running, and no
+//! bytes can make it work until it hits the instruction limit.
 
 use crate::support::calls::CALLS;
 use crate::support::scene::Scene;
@@ -28,13 +28,13 @@ struct Endpoint<'a> {
 }
 
 impl Endpoint<'_> {
-    /// Whether every argument may be left out; then arguments of another type count as left out, too.
+    /// Returns whether every argument may be omitted; then arguments of another type count as omitted, too.
     fn all_optional(&self) -> bool {
         self.function.args.iter().all(|arg| matches!(arg.as_ref(), TypeInner::Opt(_)))
     }
 
-    /// Valid arguments, all of them numbers or texts, and behind them a list of as many nulls as can be announced. A
-    /// decoder skips arguments that it does not know.
+    /// Returns valid arguments, all of them numbers or texts, followed by a list of as many nulls as can be
+    /// declared. A decoder skips arguments that it does not know.
     fn with_a_list_of_nulls(&self) -> Option<Vec<u8>> {
         let count = self.function.args.len() as u8;
         // No table of types, and the arguments are of primitive types.
@@ -43,7 +43,7 @@ impl Endpoint<'_> {
         Some([b"DIDL\x01\x6d\x7f".as_slice(), &[count + 1], types, &[0], values, LENGTH].concat())
     }
 
-    /// What is tried, with a name for it.
+    /// Returns the malformed arguments, each with a name.
     fn malformed(&self) -> Vec<(String, Vec<u8>)> {
         let mut tried: Vec<(String, Vec<u8>)> = [
             ("no Candid", b"{\"session\": 1}".to_vec()),
@@ -75,18 +75,19 @@ impl Endpoint<'_> {
     }
 }
 
-/// Half a million `opt null` types, and one value.
+/// Makes half a million `opt null` types, and one value.
 fn many_types() -> Vec<u8> {
     let count = LONG / 4;
     [b"DIDL", leb128(count).as_slice(), &b"\x6e\x7f".repeat(count), b"\x01\x00\x00"].concat()
 }
 
-/// As many null arguments as fit.
+/// Makes as many null arguments as fit.
 fn many_arguments() -> Vec<u8> {
     [b"DIDL\x00", leb128(LONG).as_slice(), &b"\x7f".repeat(LONG)].concat()
 }
 
-/// `opt opt … null`, five thousand deep, each of them there: deeper than the stack if it were followed down.
+/// Makes `opt opt … null`, five thousand deep, each of them present: deeper than the stack if a decoder
+/// recursed.
 fn deep_types() -> Vec<u8> {
     let count = 5_000;
     let types: Vec<u8> = (1..=count)
@@ -138,7 +139,7 @@ fn check_every_function(build: Build) {
             }
         }
         if endpoint.all_optional() {
-            // As somebody who may do nothing: only whether this decodes is asked.
+            // Called by somebody without rights: only the decoding matters.
             let answer = world.call(Principal::anonymous(), (name, function), Vec::new());
             if !answer.as_ref().is_ok_and(|reply| !refuses(name, reply)) {
                 wrong.push(format!("{name}, no bytes at all: {}", short(&answer)));
@@ -150,8 +151,8 @@ fn check_every_function(build: Build) {
     scene.assert_alive(&world);
 }
 
-/// Whether this is the answer to arguments that do not decode: the reply of the function, with an error in it that names
-/// the function and tells the reason.
+/// Returns whether this is the answer to arguments that do not decode: the function's reply, with an error in
+/// it that names the function and the reason.
 fn refuses(name: &str, reply: &[u8]) -> bool {
     if name == "http_request" {
         let reply: HttpResponse = candid::decode_one(reply).unwrap();
@@ -167,7 +168,8 @@ fn refuses(name: &str, reply: &[u8]) -> bool {
     }
 }
 
-/// A function without arguments does not look at what is sent. As a stranger, since those of controllers do something.
+/// Checks that a function without arguments ignores what is sent. As a stranger, since controllers' calls
+/// have effects.
 fn ignores_its_arguments(world: &World, endpoint: &Endpoint<'_>) {
     let Endpoint { name, function, .. } = *endpoint;
     let expected = world.call(owner(), (name, function), Vec::new()).unwrap();

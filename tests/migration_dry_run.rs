@@ -1,4 +1,4 @@
-//! The dry run on a migration that is held back: it names every record, and what converting them will cost.
+//! The dry run on a deferred migration: it names every record, and estimates the price of converting them.
 
 use crate::support::legacy_state::image;
 use crate::support::{World, controller};

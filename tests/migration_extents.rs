@@ -1,5 +1,5 @@
-//! The second migration, from the chunk map into extents, interrupted at every message of it, on real wasm: it ends as if
-//! nothing had happened, and clients that come in between find and leave what they would at any other time.
+//! The second migration, from the chunk map into extents, interrupted at every message, on real wasm: it ends
+//! as if nothing had happened, and clients that call in between see the same as at any other time.
 
 use std::collections::BTreeSet;
 
@@ -22,7 +22,7 @@ fn what_is_held_before_it_is_held_after_it() {
     let after = undisturbed(InChunkMap);
     let (blobs, sessions) = (image().sound_blobs().count(), image().sessions().count());
     assert_eq!((before.moved(), after.held.moved()), ([0, 0], [blobs, sessions]));
-    // The torn blob's two chunks, and that of the session which the first migration has put aside.
+    // The torn blob's two chunks, and that of the session which the first migration has quarantined.
     assert_eq!(after.held.chunk_map, [3, 0]);
     let moved = image().sound_blobs().chain(image().sessions());
     let taken: usize = moved.map(|(_, kept)| kept.content.len().next_multiple_of(64)).sum();
@@ -90,7 +90,7 @@ fn messages_end_in_the_middle_of_a_session_and_of_a_blob() {
     assert!(units.contains(&session) && units.contains(&blob), "{units:?}");
 }
 
-/// What clients do while the migration is at work, and what they must see then and at any other time.
+/// What clients do while the migration is running, and what they must see then and at any other time.
 const CLIENTS: &[(&str, Interruption)] = &[
     ("everything is read", |world| {
         for (name, kept) in image().sound_blobs() {
@@ -148,7 +148,7 @@ fn finish(world: &World, kept: &Kept) -> UploadFinishResult {
     world.finish_as(owner(), kept.session, &digest, kept.content.len() as u64).unwrap()
 }
 
-/// What is held when the migration and the timers have come to rest.
+/// Returns what is held when the migration and the timers have come to rest.
 fn held_at_rest(world: &World) -> Held {
     let state = settle(world);
     assert_eq!(state.phase, MigrationPhase::Converted, "{}", state.note);

@@ -1,7 +1,7 @@
 //! Stable memory as each released layout left it, read by the builds of today.
 //!
-//! `tests/golden/layout-N.bin.gz` are whole stable memories, made once by the builds that wrote the layout and never
-//! again; a release that brings a new layout adds one.
+//! `tests/golden/layout-N.bin.gz` are whole stable memories, made once by the builds that wrote the layout
+//! and never again; a release with a new layout adds one.
 
 use std::io::Read as _;
 use std::path::PathBuf;
@@ -28,8 +28,8 @@ fn half() -> Vec<u8> {
     vec![7; CHUNK + 5]
 }
 
-/// Fills a canister: a finished file, and one of which the second chunk has arrived; in layout 3 another one of that kind
-/// that is verified by BLAKE3. All keep their ids, since the canister gives them out in order.
+/// Fills a canister: a finished file, and one of which the second chunk has arrived; in layout 3 another one
+/// of that kind that is verified by BLAKE3. Their ids are stable, since the canister gives them out in order.
 fn fill(world: &World, layout: u16) {
     let capsule = world.capsule();
     world.upload(owner(), &capsule, b"a finished file", "finished");
@@ -42,7 +42,7 @@ fn fill(world: &World, layout: u16) {
     }
 }
 
-/// The half upload of the key `idem` goes on and is finished, and has the memories of the capsule in the end.
+/// Finishes the half upload of the key `idem`, and checks that the capsule has these memories in the end.
 fn goes_on(world: &World, capsule: &str, idem: &str, hash: HashAlgorithm, memories: usize) {
     let session = world.begin_hashed(owner(), capsule, &half(), idem, hash).unwrap();
     let status = world.status(owner(), session).unwrap();
@@ -75,8 +75,8 @@ fn every_build_reads_every_layout_that_it_accepts() {
                 continue;
             }
             world.upgrade(build);
-            // The half upload goes on, under the key it was begun with. Its time has not run out: the clock of a
-            // fresh instance does not run ahead of the one that the memory was made with.
+            // The half upload continues under its key. It has not expired: the clock of a fresh instance does
+            // not run ahead of the one that the memory was made with.
             let capsules: Result<Vec<upload_canister::api::Capsule>> =
                 world.query(owner(), "capsules_list", (None::<String>, None::<u32>));
             let capsule = &capsules.unwrap()[0].id;
@@ -97,7 +97,7 @@ fn every_build_reads_every_layout_that_it_accepts() {
     }
 }
 
-/// The newest layout that a build reads.
+/// Returns the newest layout that a build reads.
 fn newest_of(build: Build) -> u16 {
     match build {
         Build::Legacy => 1,

@@ -1,8 +1,8 @@
-//! The migration interrupted between any two of its messages, on real wasm: what it ends in is the same.
+//! The migration interrupted between any two of its messages, on real wasm: the final state is the same.
 //!
-//! The sessions lie in stable memory from the start, with a pace of one unit in the first message, so that a dozen
-//! sessions take a message each time the pace doubles. A message on the IC happens as a whole or not at all: what is
-//! inside of one is cut in `migration_traps.rs`.
+//! The sessions are in stable memory from the start, with a pace of one unit in the first message, so that a
+//! dozen sessions take a message each time the pace doubles. A message on the IC commits as a whole or not at
+//! all: traps inside of one are in `migration_traps.rs`.
 
 use std::time::Duration;
 
@@ -72,7 +72,8 @@ fn interrupted_conversion_ends_in_the_same_state() {
     ends_in_the_same_state(Sessions::Counted);
 }
 
-/// The direct build cannot serve layout 1: an upgrade to it after a rollback, or in the middle of one, turns round.
+/// The direct build cannot serve layout 1: an upgrade to it after or during a rollback makes the migration go
+/// forward again.
 #[test]
 fn the_next_build_goes_forward_from_a_rollback() {
     let expected = undisturbed(Sessions::Untouched);
@@ -91,7 +92,8 @@ fn the_next_build_goes_forward_from_a_rollback() {
     assert_eq!(found.digests[0], found.digests[1]);
 }
 
-/// Calls of a controller run the engine as well; each message of it announces one more, and no second one beside that.
+/// Calls of a controller run the engine as well; each of its messages schedules one more, and no second one
+/// beside that.
 #[test]
 fn repeated_controls_start_no_second_chain_of_messages() {
     let mut world = World::new(Build::Legacy);

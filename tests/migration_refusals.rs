@@ -1,5 +1,5 @@
-//! Stable memory that no build of this canister left like that: every build refuses it by name, and what was there
-//! stays as it was, with the old code over it.
+//! Stable memory that no build of this canister left like that: every build refuses it by name, and the old
+//! code goes on over untouched memory.
 
 use crate::support::World;
 use crate::support::legacy_state::{image, memory_of};

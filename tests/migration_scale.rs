@@ -1,8 +1,8 @@
-//! What the migration costs, for a thousand sessions and for very many, with clients at work all the time.
+//! Costs of the migration, for a thousand sessions and for very many, with clients at work all the time.
 //!
 //! A hundred thousand by default; `MIGRATION_SESSIONS=1000000` runs the million whose figures are in
-//! `docs/migration-costs.md`. `UPDATE_REPORT=1` writes the report anew; without it no cost of the run may be more than a
-//! tenth above the report, and the run says when the report is stale.
+//! `docs/migration-costs.md`. `UPDATE_REPORT=1` rewrites the report; without it no cost of the run may exceed
+//! the report by more than a tenth, and the run says if the report is stale.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -18,8 +18,9 @@ use session_migrate::costs::{self, MessageCost};
 use session_migrate::server::ServerKind;
 use upload_canister::api::{MigrationPhase, MigrationStatus, Result, UploadFinishResult};
 
-/// What the migration stays under in `post_upgrade`, whatever the number of sessions: `UPGRADE_INSTRUCTIONS` in
-/// `src/canister/migration.rs`, and a little for the start of the module and the timers.
+/// Most instructions of the migration in `post_upgrade`, whatever the number of sessions:
+/// `UPGRADE_INSTRUCTIONS` in `src/canister/migration.rs`, and a little for the start of the module and the
+/// timers.
 const UPGRADE_LIMIT: u64 = 50_000_000 + 1_000_000;
 
 /// No message of the migration may take more.
@@ -31,7 +32,7 @@ const CALLS_OF_A_ROUND: usize = 8;
 /// Instructions for each session, all indexes included.
 const SESSION_LIMIT: u64 = 400_000;
 
-/// What one run has cost.
+/// Costs of one run.
 #[derive(Debug)]
 struct Figures {
     sessions: u64,
@@ -56,7 +57,7 @@ enum Act {
     Put,
     Finish,
     Abort,
-    /// Begin with the key of a session that there is.
+    /// Begin with the key of an existing session.
     Again,
     /// Begin with a new key.
     Begin,
@@ -81,7 +82,7 @@ impl Traffic {
         self.random % below
     }
 
-    /// Calls of many clients in one round, each of which must succeed.
+    /// Makes calls of many clients in one round, each of which must succeed.
     fn round(&mut self, world: &World) {
         let mut sent = Vec::new();
         while sent.len() < CALLS_OF_A_ROUND {
@@ -129,7 +130,7 @@ impl Traffic {
         }
     }
 
-    /// What was finished meanwhile reads back.
+    /// Reads back what was finished meanwhile.
     fn read_back(&self, world: &World) {
         assert!(!self.finished.is_empty(), "nobody finished an upload");
         for (session, locator) in &self.finished {
@@ -221,7 +222,7 @@ fn report_path() -> PathBuf {
     tree::root().join("docs/migration-costs.md")
 }
 
-/// The lines of the table, by number of sessions.
+/// Returns the rows of the table, by number of sessions.
 fn lines_of(report: &str) -> Vec<(u64, String)> {
     // The table before this one has two columns.
     let rows = report.lines().filter(|line| line.split('|').count() > 4).filter_map(|line| {
@@ -235,7 +236,7 @@ fn numbers(line: &str) -> Vec<u64> {
     line.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse().ok()).collect()
 }
 
-/// Writes the lines of this run into the report, or compares them with it.
+/// Writes the rows of this run to the report, or compares them with it.
 fn report(runs: &[Figures]) {
     let old = std::fs::read_to_string(report_path()).unwrap_or_default();
     if std::env::var_os("UPDATE_REPORT").is_none() {

@@ -21,7 +21,7 @@ use upload_model::{
     Refusal, Stage, Target, View, operations,
 };
 
-/// What the name of an asset begins with whose metadata the model has chosen.
+/// Prefix of an asset name whose metadata the model has chosen.
 const VERSION: &str = "version ";
 
 fn named(bytes: u64, version: u8) -> AssetMetadata {
@@ -81,7 +81,7 @@ impl Wasm {
         wasm
     }
 
-    /// An empty canister again: quicker than another instance.
+    /// Empties the canister: faster than another instance.
     fn renew(&mut self, stage: Stage) {
         self.world.reinstall(build(stage));
         self.set_limits();
@@ -296,7 +296,7 @@ impl Target for Wasm {
         if self.world.build == Build::Staged {
             self.world.configure(|config| config.compat_share_percent = 0);
         }
-        // Refused where nothing is paused or rolled back.
+        // Refused if nothing is paused or rolled back.
         let _ = self.world.update::<MigrationStatus>(controller(), "migration_resume", ());
         self.world.settle(|stats| stats.legacy_sessions == 0);
         let status = self.world.migration();
@@ -309,7 +309,8 @@ impl Target for Wasm {
     }
 }
 
-/// Four hundred cases in both tests together, which take a minute or two. `PROPTEST_CASES` makes them more.
+/// Four hundred cases in both tests together, which take a minute or two. `PROPTEST_CASES` changes their
+/// number.
 fn config() -> ProptestConfig {
     let default = ProptestConfig::default();
     let cases = if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { 200 };

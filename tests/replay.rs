@@ -1,11 +1,11 @@
-//! Traces of what clients did to releases, and in incidents, played on every build they apply to.
+//! Traces of clients of releases, and of incidents, played on every build they apply to.
 //!
-//! A folder below `tests/replay/` is one of them: `calls.trace`, what clients did and were told; `state.txt`, what the
-//! canister then held; `expect.toml`, what it is about, and on which builds and with which interruptions it is played. Every
-//! play must give the recorded answers and the recorded state, except for what a rule of `ab/allowed.toml` allows. A new
-//! release adds a folder; one that is there is never recorded anew.
+//! Each folder below `tests/replay/` is one of them: `calls.trace`, the calls and answers; `state.txt`, the
+//! final state of the canister; `expect.toml`, its subject, and the builds and interruptions it is played
+//! with. Every play must give the recorded answers and the recorded state, except for what a rule of
+//! `ab/allowed.toml` allows. A new release adds a folder; an existing one is never recorded again.
 //!
-//! `RECORD_TRACE=NAME` records a folder that is not there yet, from what `replay/record.rs` has under that name.
+//! `RECORD_TRACE=NAME` records a new folder, from what `replay/record.rs` has under that name.
 
 mod record;
 
@@ -23,7 +23,7 @@ use crate::support::tree;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Expect {
-    /// What the trace is about.
+    /// Subject of the trace.
     about: String,
     /// How it is played.
     play: Vec<Play>,
@@ -33,9 +33,9 @@ struct Expect {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Play {
-    /// The build at the beginning.
+    /// The build that it begins on.
     build: String,
-    /// What happens in between; see `cargo migrate replay --help`.
+    /// Interruptions; see `cargo migrate replay --help`.
     #[serde(default)]
     interrupt: Vec<String>,
 }
@@ -44,7 +44,7 @@ fn folder() -> PathBuf {
     tree::root().join("tests/replay")
 }
 
-/// The folders, by name.
+/// Returns the folders, by name.
 fn cases() -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path());
     let mut folders: Vec<PathBuf> = entries.filter(|path| path.is_dir()).collect();
@@ -52,7 +52,7 @@ fn cases() -> Vec<PathBuf> {
     folders
 }
 
-/// Plays a trace and returns what is wrong, one line each, and what the canister holds at the end.
+/// Plays a trace and returns what is wrong, one line each, and the final state of the canister.
 fn play(trace: &Trace, play: &Play) -> (Vec<String>, State) {
     let interruptions: Vec<Interruption> = play.interrupt.iter().map(|text| text.parse().unwrap()).collect();
     let mut builds = Builds::default();
@@ -69,13 +69,13 @@ fn play(trace: &Trace, play: &Play) -> (Vec<String>, State) {
     (wrong.collect(), replay::final_state(trace, &subject, &mut playing.codec).unwrap())
 }
 
-/// A state as text. How much memory the canister takes is left out: it depends on what it went through.
+/// Returns a state as text. The size of the canister's memory is left out: it depends on its history.
 fn text(state: &State) -> String {
     let entries = state.iter().filter(|((part, _), _)| *part != "stats");
     entries.map(|((part, name), text)| format!("{part}\t{name}\t{text}\n")).collect()
 }
 
-/// What differs between two states as text, but for what a rule allows.
+/// Returns the differences between two states as text that no rule allows.
 fn differences(recorded: &str, now: &str) -> Vec<String> {
     let mut tally = Tally::new(rules_of_the_tree().unwrap());
     let entry = |line: &str| -> (String, String) {
@@ -130,7 +130,7 @@ fn a_difference_in_the_state_is_found() {
     assert_eq!(differences(recorded, lost).len(), 1);
 }
 
-/// Records a folder that is not there yet.
+/// Records a new folder.
 #[test]
 fn a_new_trace_is_recorded_on_request() {
     let Ok(name) = std::env::var("RECORD_TRACE") else { return };

@@ -1,4 +1,4 @@
-//! Every command of `docs/runbook.md`, as it stands there, in the order in which it stands there.
+//! Every command of `docs/runbook.md`, as it is written there, in its order.
 
 use crate::support::upload::two_chunks;
 use crate::support::{World, controller, owner};
@@ -6,7 +6,7 @@ use candid::{IDLArgs, Principal};
 use session_migrate::build::Build;
 use upload_canister::api::{DryRun, MigrationPhase, MigrationStatus, Result, SessionPath};
 
-/// The calls in the code blocks of the runbook: name and arguments as text.
+/// Returns the calls in the code blocks of the runbook: name and arguments as text.
 fn commands() -> Vec<(String, String)> {
     let runbook = include_str!("../docs/runbook.md");
     let mut commands = Vec::new();
@@ -36,12 +36,13 @@ fn status(world: &World) -> MigrationStatus {
     world.query::<MigrationStatus>(Principal::anonymous(), "migration_status", ()).unwrap()
 }
 
-/// Whether the runbook must have a function; `admin_stats` and `admin_config_get` are for programs, too.
+/// Returns whether the runbook must have a function; `admin_stats` and `admin_config_get` are for programs,
+/// too.
 fn is_for_operators(name: &str) -> bool {
     ["migration_", "admin_canary", "admin_errors"].iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// Whether a reply is `Err`, whatever is in it.
+/// Returns the reply if it is `Err`, whatever its content.
 fn refusal(reply: &[u8]) -> Option<String> {
     let text = IDLArgs::from_bytes(reply).unwrap().to_string();
     // `Err` has no name here, only its hash.
@@ -68,7 +69,7 @@ fn every_command_does_what_the_runbook_says() {
             met.push(name);
             continue;
         }
-        // What the runbook says of the state in which a command makes sense.
+        // The state that the runbook describes for a command.
         match name.as_str() {
             "migration_dry_run" => {
                 world.upgrade(Build::Staged);
@@ -107,7 +108,7 @@ fn every_command_does_what_the_runbook_says() {
             }
             "migration_finalize" => {
                 assert_eq!(refused, None);
-                // The direct build goes on with the second migration at once.
+                // The direct build starts the second migration at once.
                 assert_eq!((now.migration, now.phase, now.layout), (2, MigrationPhase::Converted, 3));
                 let refused = world.try_upgrade(Build::Legacy).unwrap_err().reject_message;
                 assert!(refused.contains("no way back"), "{refused}");

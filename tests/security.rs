@@ -1,5 +1,5 @@
-//! Who may call what: one table of every function of the interface and six kinds of callers, on every build. A
-//! function that is missing from the table is a failed test.
+//! Access control: one table of every function of the interface and six kinds of callers, on every build. A
+//! function that is missing from the table fails the test.
 
 use crate::support::calls::CALLS;
 use crate::support::scene::Scene;
@@ -10,10 +10,10 @@ use candid::{IDLArgs, IDLValue, Principal};
 use session_migrate::build::Build;
 use upload_canister::api::{Capsule, HttpResponse, UploadStatus};
 
-/// What a caller is answered.
+/// The answer to a caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Answer {
-    /// The caller may: the call is carried out, or it contradicts what is there (`Conflict`).
+    /// The caller may: the call succeeds, or contradicts what is stored (`Conflict`).
     Yes,
     /// `Unauthorized`.
     No,
@@ -37,7 +37,7 @@ fn callers() -> [(&'static str, Principal); 6] {
 
 const EVERYBODY: [Answer; 6] = [Yes; 6];
 const CONTROLLERS: [Answer; 6] = [No, No, No, No, No, Yes];
-/// Capsules are named in the call, so a refusal gives nothing away.
+/// Capsules are named in the call, so a refusal reveals nothing.
 const READERS: [Answer; 6] = [No, No, Yes, Yes, Yes, No];
 const WRITERS: [Answer; 6] = [No, No, No, Yes, Yes, No];
 const OWNERS: [Answer; 6] = [No, No, No, No, Yes, No];
@@ -46,7 +46,7 @@ const READERS_OF_THE_THING: [Answer; 6] = [Unknown, Unknown, Yes, Yes, Yes, Unkn
 const WRITERS_OF_THE_THING: [Answer; 6] = [Unknown, Unknown, No, Yes, Yes, Unknown];
 const ITS_UPLOADER: [Answer; 6] = [Unknown, Unknown, Unknown, Unknown, Yes, Unknown];
 
-/// Every function and what each caller is answered. How it is called is said in [`CALLS`].
+/// Every function and the answer to each caller. [`CALLS`] has the arguments.
 #[rustfmt::skip]
 const TABLE: &[(&str, [Answer; 6])] = &[
     ("admin_canary_begin",   CONTROLLERS),
@@ -100,13 +100,13 @@ fn scene(world: &World) -> Scene {
     Scene::new(world, file(7, 1), 1)
 }
 
-/// What a reply says, whatever its type: an error by its name, or that the call was carried out.
+/// Classifies a reply, whatever its type: an error by its name, or success.
 fn read(reply: &[u8]) -> std::result::Result<Answer, String> {
     let values = IDLArgs::from_bytes(reply).map_err(|error| error.to_string())?.args;
     told_by(&values)
 }
 
-/// The same of decoded values. An answer that is a list of answers, one for each file, says what its only one says.
+/// Classifies decoded values. A list of answers, one for each file, counts as its only one.
 fn told_by(values: &[IDLValue]) -> std::result::Result<Answer, String> {
     let [IDLValue::Variant(outer)] = values else { return Ok(Yes) };
     let is = |label: &candid::types::Label, name: &str| label.get_id() == candid::idl_hash(name);
@@ -136,7 +136,7 @@ fn on_direct() {
     check_every_function(Build::Direct);
 }
 
-/// Calls every function as everybody, each time with everything made afresh.
+/// Calls every function as everybody, each time with a new scene.
 fn check_every_function(build: Build) {
     let (_, functions) = did::functions(build);
     let in_table: Vec<&str> = TABLE.iter().map(|(name, _)| *name).collect();
@@ -160,14 +160,14 @@ fn check_every_function(build: Build) {
             if before.is_some_and(|before| before != scene.state(&world)) {
                 wrong.push(format!("{name} by {who} was refused and changed something"));
             }
-            // Room for the next scene's session; this one's may have ended already.
+            // Makes room for the next scene's session; this one's may have ended already.
             let _ = world.abort(owner(), scene.session);
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Lists show one's own things and nobody else's, and the gateway's pages name nobody.
+/// Lists show only the caller's own items, and the gateway's pages name nobody.
 #[test]
 fn lists_and_pages_give_nothing_away() {
     let world = World::new(Build::Direct);

@@ -1,4 +1,4 @@
-//! A snapshot is loaded, on real wasm: what was given out since is not given out again.
+//! Loading snapshots on real wasm: ids that were given out since are not reused.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use crate::support::{World, owner, stranger};
 use session_migrate::build::Build;
 use upload_canister::api::Error;
 
-/// Ids of some sessions, capsules and memories that somebody makes.
+/// Makes sessions, capsules and memories, and returns their ids.
 fn ids(world: &World, who: candid::Principal, round: u32) -> BTreeSet<String> {
     let mut ids = BTreeSet::new();
     for n in 0..3 {
@@ -57,8 +57,8 @@ fn a_session_lost_with_a_snapshot_is_not_somebody_elses() {
     }
 }
 
-/// A clone gives out ids above all that came with the snapshot, whichever canister has had more messages, and loads it
-/// again without giving one out twice.
+/// A clone gives out ids above all that came with the snapshot, whichever canister has had more messages, and
+/// loads it again without reusing an id.
 #[test]
 fn a_clone_gives_no_id_out_twice_either() {
     let world = World::new(Build::Direct);

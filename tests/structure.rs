@@ -1,4 +1,5 @@
-//! The structure that ARCHITECTURE.md states: who may know whom.
+//! The structure that ARCHITECTURE.md states: which module may depend on which, and the rules of the
+//! documents.
 
 #[path = "support/did.rs"]
 #[allow(dead_code, reason = "the names are enough here")]

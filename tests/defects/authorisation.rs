@@ -16,7 +16,7 @@ fn not_found<T: std::fmt::Debug>(answer: Result<T>) -> bool {
     matches!(answer, Err(Error::NotFound { .. }))
 }
 
-/// These functions are not in the interface, and the canister does not answer them either.
+/// Checks that these functions are not in the interface, and that the canister does not answer them either.
 fn assert_gone(world: &World, methods: &[&str]) {
     let names = did::names(world.build);
     for method in methods {
@@ -79,8 +79,8 @@ pub fn d14_anybody_could_list_and_clear_sessions(build: Build) {
     }
 }
 
-/// A stranger's chunk was hashed before anybody asked whether he may, and the owner's upload could never
-/// finish. Who may is asked first now.
+/// A stranger's chunk was hashed before access was checked, and the owner's upload could never finish. Access
+/// is checked first now.
 pub fn d15_a_strangers_chunk_spoiled_the_owners_hash(build: Build) {
     let world = World::new(build);
     let capsule = world.capsule();
@@ -100,7 +100,7 @@ pub fn d15_a_strangers_chunk_spoiled_the_owners_hash(build: Build) {
     assert_eq!(world.read_back(owner(), &result.blob_id), content);
 }
 
-/// A stranger's finish, with any hash, took the owner's hash state away before it was refused. It changes
+/// A stranger's finish, with any hash, destroyed the owner's hash state before it was refused. It changes
 /// nothing now.
 pub fn d16_a_strangers_finish_destroyed_the_session(build: Build) {
     let world = World::new(build);
@@ -189,8 +189,8 @@ pub fn d19_a_memory_could_free_somebody_elses_blob(build: Build) {
     assert!(not_found(world.blob_meta(owner(), &second.blob_id)));
 }
 
-/// Who might write was asked at begin only, so that a session outlived the right to it. It is asked again at
-/// every chunk and at finish; giving up stays possible, since it only gives bytes back.
+/// Write access was checked at begin only, so that a session outlived it. It is checked again at every chunk
+/// and at finish; abort stays possible, since it only frees bytes.
 pub fn d20_access_was_checked_at_begin_only(build: Build) {
     let world = World::new(build);
     let capsule = world.capsule();

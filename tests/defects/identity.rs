@@ -53,8 +53,8 @@ pub fn d02_blob_ids_could_be_guessed(build: Build) {
     }
 }
 
-/// Session numbers began at 1 again after an upgrade, and the second session 1 wrote over the first one's
-/// blob. Numbers come from stable memory now and none comes twice.
+/// Session ids began at 1 again after an upgrade, and the second session 1 overwrote the first one's blob.
+/// Ids come from stable memory now, and are never reused.
 pub fn d03_session_ids_began_again_after_an_upgrade(course: Course) {
     let mut world = World::new(course[0]);
     let capsule = world.capsule();
@@ -79,9 +79,9 @@ pub fn d03_session_ids_began_again_after_an_upgrade(course: Course) {
     }
 }
 
-/// Saving the heap at an upgrade wrote over the header of the memory manager, which then began anew: every
-/// blob was gone and nothing said so. Nothing is saved at an upgrade now, every byte outlives it, and stable
-/// memory that does begin with something else is refused and left alone.
+/// Saving the heap at an upgrade overwrote the header of the memory manager, which then started from scratch:
+/// every blob was gone, silently. Nothing is saved at an upgrade now, every byte survives it, and stable
+/// memory that begins with something else is refused and left alone.
 pub fn d04_an_upgrade_wrote_over_the_memory_manager(course: Course) {
     let mut world = World::new(course[0]);
     let capsule = world.capsule();
@@ -118,8 +118,8 @@ pub fn d04_an_upgrade_wrote_over_the_memory_manager(course: Course) {
     assert_eq!(world.read_back(owner(), &stored[0].blob_id), files[0]);
 }
 
-/// Sessions lived on the heap: an upgrade forgot them, and left their chunks behind for ever. They go on
-/// across an upgrade now, the hash included, and what is given up after one gives its bytes back.
+/// Sessions lived on the heap: an upgrade lost them, and left their chunks for ever. They survive an upgrade
+/// now, with their hash state, and an abort after it frees their bytes.
 pub fn d05_sessions_were_lost_at_an_upgrade(course: Course) {
     let mut world = World::new(course[0]);
     let capsule = world.capsule();
@@ -152,9 +152,9 @@ pub fn d05_sessions_were_lost_at_an_upgrade(course: Course) {
     assert_eq!(stats.bytes_in_use, content.len() as u64);
 }
 
-/// Reading went on from page to page until one was missing, so that a shorter blob over a longer one had the
-/// longer one's tail, and a hole ended the blob without a word. The size decides now: no chunk is there beyond
-/// it, and a chunk that should be stored and is not is an error.
+/// Reading continued from page to page until one was missing, so that a shorter blob over a longer one had
+/// the longer one's tail, and a hole ended the blob silently. The size decides now: no chunk exists beyond
+/// it, and a missing chunk is an error.
 pub fn d06_reads_went_on_until_a_page_was_missing(build: Build) {
     let world = World::new(build);
     let capsule = world.capsule();
@@ -201,7 +201,7 @@ fn a_hole_is_an_error() {
 }
 
 /// A finish that failed deleted the blob of that number, whoever's it was, and said "not found". It says what
-/// is wrong now, touches nothing, and can be repeated.
+/// is wrong now, changes nothing, and can be repeated.
 pub fn d07_a_failed_finish_deleted_somebody_elses_blob(build: Build) {
     let world = World::new(build);
     let capsule = world.capsule();

@@ -16,7 +16,7 @@ fn exhausted(limit: &str, allowed: u64, requested: u64) -> Error {
 }
 
 /// Nanoseconds were compared with milliseconds, so that no session expired for two million years and a caller
-/// with a hundred idle ones was locked out. Idle sessions end by themselves now, and their room comes back.
+/// with a hundred idle ones was locked out. Idle sessions end by themselves now, and their room is released.
 pub fn d08_nothing_ever_expired(build: Build) {
     let world = World::new(build);
     let capsule = world.capsule();
@@ -35,7 +35,7 @@ pub fn d08_nothing_ever_expired(build: Build) {
     world.begin(owner(), &capsule, &content, "one more").unwrap();
 }
 
-/// Expiry counted from begin, so that a slow upload would have been killed half-way, begin could hand out an
+/// Expiry counted from begin, so that a slow upload would have been killed half-way, begin could return an
 /// expired session, and there were two different times to live. There is one now, which counts from the last
 /// activity.
 pub fn d09_expiry_counted_from_the_beginning(build: Build) {
@@ -61,8 +61,8 @@ pub fn d09_expiry_counted_from_the_beginning(build: Build) {
     assert!(matches!(world.status(owner(), idle), Err(Error::Conflict { .. })), "it is said to have expired");
 }
 
-/// Nothing of a session was ever given back, whether it was finished, given up or expired. Everything is now:
-/// what is held is the committed blobs and the live sessions.
+/// Nothing of a session was ever released, whether it was finished, aborted or expired. Everything is now:
+/// only committed blobs and live sessions hold bytes.
 pub fn d10_ended_sessions_gave_nothing_back(build: Build) {
     let world = World::new(build);
     let capsule = world.capsule();

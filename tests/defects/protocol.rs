@@ -16,7 +16,7 @@ fn conflict<T: std::fmt::Debug>(answer: Result<T>, of: &str) -> bool {
 }
 
 /// When the capsule vanished before finish, the blob was committed, the session was stuck and the memory was
-/// never made. Nothing is committed now unless everything is, and the session's bytes can be had back.
+/// never made. A commit is all or nothing now, and the session's bytes can be released.
 pub fn d22_a_capsule_that_vanished_left_half_a_commit(build: Build) {
     let world = World::new(build);
     let capsule = world.capsule();
@@ -41,8 +41,8 @@ pub fn d22_a_capsule_that_vanished_left_half_a_commit(build: Build) {
     assert_eq!((stats.blobs, stats.memories, stats.chunks, stats.bytes_in_use), (0, 0, 0, 0));
 }
 
-/// A chunk sent again after a lost reply was an error, and it had been hashed twice by then; so had every
-/// refused chunk. The same bytes are fine now, others are a conflict, and a refused call changes nothing.
+/// A chunk sent again after a lost reply was an error, and had been hashed twice by then; so had every
+/// refused chunk. The same bytes are accepted now, others are a conflict, and a refused call changes nothing.
 pub fn d23_a_repeated_chunk_broke_the_upload(build: Build) {
     let world = World::new(build);
     let capsule = world.capsule();
@@ -70,8 +70,8 @@ pub fn d23_a_repeated_chunk_broke_the_upload(build: Build) {
     assert_eq!(world.read_back(owner(), &result.blob_id), content);
 }
 
-/// Chunks out of order were taken, and the hash was wrong at the very end; the key was lost with it. Any order
-/// makes the same file now.
+/// Chunks out of order were accepted, and the hash was wrong at the very end; the key was lost with it. Any
+/// order makes the same file now.
 pub fn d24_chunks_out_of_order_broke_the_upload(build: Build) {
     let world = World::new(build);
     let capsule = world.capsule();
@@ -86,8 +86,8 @@ pub fn d24_chunks_out_of_order_broke_the_upload(build: Build) {
     }
 }
 
-/// Begin repeated with the same key reset the hash of the session half-way, and with other parameters it gave
-/// the old session all the same. It is the same session now, as far as it was, or a conflict.
+/// A repeated begin with the same key reset the hash of the session half-way, and with other parameters it
+/// still returned the old session. It returns the same session now, with its progress, or a conflict.
 pub fn d25_a_repeated_begin_reset_the_hash(build: Build) {
     let world = World::new(build);
     let capsule = world.capsule();
@@ -117,8 +117,8 @@ pub fn d25_a_repeated_begin_reset_the_hash(build: Build) {
     world.finish(owner(), session, &content).unwrap();
 }
 
-/// One finish was all there was: a wrong hash, a missing chunk or a lost reply, and the upload was over. A
-/// refused finish leaves the session as it was now, and a successful one gives the same answer again.
+/// Finish could be called only once: a wrong hash, a missing chunk or a lost reply ended the upload. A
+/// refused finish leaves the session as it was now, and a successful one returns the same answer again.
 pub fn d26_finish_could_be_called_once_only(build: Build) {
     let world = World::new(build);
     let capsule = world.capsule();
@@ -171,8 +171,8 @@ pub fn d27_a_short_digest_trapped(build: Build) {
     world.finish(owner(), session, &content).unwrap();
 }
 
-/// A short or empty chunk was taken anywhere in a file, and a file without bytes could not be uploaded. Every
-/// chunk has its exact length now, and no bytes are a file like any other.
+/// A short or empty chunk was accepted anywhere in a file, and an empty file could not be uploaded. Every
+/// chunk has its exact length now, and an empty file is a file like any other.
 pub fn d28_chunks_had_no_length(build: Build) {
     let world = World::new(build);
     let capsule = world.capsule();
@@ -196,8 +196,8 @@ pub fn d28_chunks_had_no_length(build: Build) {
     assert!(invalid(world.read_chunk(owner(), &empty.blob_id, 0), "idx"));
 }
 
-/// Memory and capsule ids were made from the time, so that two of one round had one id and the second replaced
-/// the first. No two have the same id now, whatever the time.
+/// Memory and capsule ids were made from the time, so that two in one round had the same id and the second
+/// replaced the first. No two have the same id now, whatever the time.
 pub fn d29_ids_were_made_from_the_time(build: Build) {
     let world = World::new(build);
     let capsule = world.capsule();

@@ -8,8 +8,9 @@ use super::Course;
 use crate::support::upload::{CHUNK, file};
 use crate::support::{World, controller, did, owner};
 
-/// A read of more than 2 MiB gave everything in one reply, which traps, and a chunk beyond the end was empty
-/// instead of an error. No read gives more than one reply carries now, and beyond the end is an error.
+/// A read of more than 2 MiB returned everything in one reply, which traps, and a chunk beyond the end was
+/// empty instead of an error. No read returns more than one reply can carry now, and reading beyond the end
+/// is an error.
 pub fn d34_a_large_blob_came_in_one_reply(build: Build) {
     let world = World::new(build);
     let names = did::names(build);
@@ -56,7 +57,7 @@ pub fn d35_stable_memory_grew_faster_than_the_payload(build: Build) {
 }
 
 /// A capsule was one record with all its memories, which every upload rewrote, and lists had no pages. A
-/// memory is a record of its own now, the capsule's does not grow, and lists come in pages.
+/// memory is a record of its own now, the capsule's does not grow, and lists have pages.
 pub fn d36_a_commit_rewrote_the_whole_capsule(build: Build) {
     let world = World::new(build);
     let capsule = world.capsule();
@@ -134,9 +135,9 @@ pub fn d38_two_memory_managers_shared_one_memory(course: Course) {
     }
 }
 
-/// Reads the header of the memory manager as the library lays it out: magic, version, number of buckets, pages
-/// of a bucket, 32 reserved bytes, then the size of each of 255 memories in pages, then the memory of each
-/// bucket.
+/// Checks the header of the memory manager as the library lays it out: magic, version, number of buckets,
+/// pages of a bucket, 32 reserved bytes, then the size of each of 255 memories in pages, then the memory of
+/// each bucket.
 fn check_buckets(stable: &[u8]) {
     assert_eq!(stable[..4], *b"MGR\x01");
     let buckets = u16::from_le_bytes([stable[4], stable[5]]);

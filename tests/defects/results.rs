@@ -1,4 +1,4 @@
-//! Protocol semantics, from finish on: what a client is told and can do with what it has uploaded.
+//! Protocol semantics, from finish on: what a client learns and can do with its uploads.
 
 use candid::Principal;
 use serde_bytes::ByteBuf;
@@ -9,7 +9,7 @@ use crate::support::upload::{CHUNK, file, metadata, sha256, two_chunks};
 use crate::support::{World, owner, reader};
 
 /// An uploaded memory could neither be deleted nor changed, so that its bytes were held for ever. Both work
-/// now, and deleting gives the bytes back.
+/// now, and deleting frees the bytes.
 pub fn d30_memories_could_not_be_deleted_or_changed(build: Build) {
     let world = World::new(build);
     let capsule = world.capsule();
@@ -105,8 +105,8 @@ fn all_kinds(content: &[u8]) -> Vec<AssetMetadata> {
     ]
 }
 
-/// Every uploaded memory became a note without title, description, author and dates. It has what was given at
-/// begin now, field by field, in all five kinds, and says who uploaded it.
+/// Every uploaded memory became a note without title, description, author and dates. It has the metadata
+/// given at begin now, field by field, in all five kinds, and says who uploaded it.
 pub fn d31_metadata_was_lost_on_the_way(build: Build) {
     let world = World::new(build);
     let capsule = world.capsule();
@@ -157,7 +157,7 @@ pub fn d32_times_came_in_two_units(build: Build) {
     assert!(status.expires_at > ended && status.expires_at < ended + 48 * 3_600 * 1_000_000_000);
 }
 
-/// A client had no way to learn what had arrived, nor to find its sessions again. Both can be asked for now.
+/// A client could not learn what had arrived, nor find its sessions again. Both can be queried now.
 pub fn d33_a_client_could_not_learn_what_had_arrived(build: Build) {
     let world = World::new(build);
     let capsule = world.capsule();

@@ -32,9 +32,10 @@ fn spec(chunk_size: u32, bytes_expected: u64) -> SessionSpec {
     SessionSpec { chunk_size, bytes_expected, owner: b"owner".to_vec(), idem: "key".into() }
 }
 
-/// The session service counted chunks instead of looking which they were, took chunks after finish, divided by
-/// a chunk size of zero, overflowed near the largest size, expired live sessions when the clock ran behind, and
-/// knew no owner. It does none of that in either build, nor by itself where no call leads to it.
+/// The session service counted chunks instead of checking which they were, accepted chunks after finish,
+/// divided by a chunk size of zero, overflowed near the largest size, expired live sessions when the clock
+/// lagged, and did not check the owner. It does none of that in either build, nor by itself where no call
+/// reaches it.
 pub fn d39_the_session_service_counted_instead_of_looking(build: Build) {
     let world = World::new(build);
     let capsule = world.capsule();
@@ -107,9 +108,9 @@ fn the_service_itself() {
     assert_eq!(service.begin_with_id(id, spec(4, 8), &NOW), Err(SessionError::AlreadyExists(id)));
 }
 
-/// The design that was to replace the old layer asked nobody's name at put, lost the idempotency keys and the
-/// metadata at an upgrade, compared counts at commit, and waited for the last session to end. All of these hold
-/// at any point of an upgrade now, with sessions in flight.
+/// The design that was to replace the old layer did not check the caller at put, lost the idempotency keys
+/// and the metadata at an upgrade, compared counts at commit, and waited for the last session to end. All of
+/// these hold at any point of an upgrade now, with sessions in flight.
 pub fn d40_the_target_design_had_holes_of_its_own(course: Course) {
     let mut world = World::new(course[0]);
     let capsule = world.capsule();

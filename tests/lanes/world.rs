@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::picture;
 
-/// Which builds a lane goes through.
+/// The builds that a lane goes through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Course {
     /// The legacy build alone.
@@ -37,16 +37,16 @@ pub struct World {
     pic: PocketIc,
     id: Principal,
     ahead: &'static [Build],
-    /// Who owns the capsule and uploads.
+    /// The owner of the capsule, who uploads.
     pub owner: Principal,
-    /// Where everything goes.
+    /// The capsule of all uploads.
     pub capsule: String,
-    /// Where the files are.
+    /// The folder of the files.
     pub folder: TempDir,
     uploads: u32,
 }
 
-/// Somebody.
+/// Returns a principal.
 pub fn person(n: u8) -> Principal {
     Principal::self_authenticating([n])
 }
@@ -57,7 +57,7 @@ fn wasm(build: Build) -> Vec<u8> {
 }
 
 impl World {
-    /// A canister with the first build of its course.
+    /// Installs the first build of the course.
     pub fn new(course: Course) -> Self {
         let (first, ahead) = course.builds().split_first().unwrap();
         let pic = session_migrate::server::pocket_ic().unwrap();
@@ -70,12 +70,12 @@ impl World {
         Self { pic, id, ahead, owner, capsule, folder: TempDir::new().unwrap(), uploads: 0 }
     }
 
-    /// The canister, as a client sees it.
+    /// Returns the canister, as a client sees it.
     pub fn canister(&self) -> Canister<'_> {
         Canister::new(&self.pic, self.id)
     }
 
-    /// Goes on to the next build of the course; nothing happens at its end.
+    /// Upgrades to the next build of the course; does nothing at its end.
     pub fn upgrade(&mut self) {
         let Some((next, ahead)) = self.ahead.split_first() else { return };
         self.ahead = ahead;
@@ -93,7 +93,7 @@ impl World {
         assert_eq!(status.layout, 2);
     }
 
-    /// An upload of a file that has not begun.
+    /// Makes an upload of a file that has not begun.
     pub fn uploader(&mut self, asset: &Asset) -> Uploader {
         self.uploads += 1;
         let chunk_size = self.canister().upload_config().unwrap().chunk_size;
@@ -101,14 +101,14 @@ impl World {
         Uploader::new(self.owner, &self.capsule, asset.clone(), idem, chunk_size)
     }
 
-    /// The original and its three derivatives.
+    /// Makes uploads of the original and its three derivatives.
     pub fn full_set(&mut self) -> Vec<Uploader> {
         let mut assets = vec![picture::original(&self.folder)];
         assets.extend(picture::derivatives(&self.folder));
         assets.iter().map(|asset| self.uploader(asset)).collect()
     }
 
-    /// Sends the next call of every upload before waiting for any, and says how many there were.
+    /// Sends the next call of every upload before waiting for any, and returns how many there were.
     pub fn one_call_of_each(&self, uploads: &mut [Uploader]) -> usize {
         let canister = self.canister();
         let submitted: Vec<_> = uploads
@@ -130,7 +130,7 @@ impl World {
         calls
     }
 
-    /// Every byte of a finished upload, as the canister gives it back.
+    /// Reads every byte of a finished upload.
     pub fn read_back(&self, upload: &Uploader) -> Vec<u8> {
         let canister = self.canister();
         let blob = &upload.result().unwrap().blob_id;
@@ -141,7 +141,7 @@ impl World {
             .collect()
     }
 
-    /// Compares what the canister gives back with the files on disk.
+    /// Compares what the canister returns with the files on disk.
     pub fn assert_stored(&self, uploads: &[&Uploader]) {
         for upload in uploads {
             let stored = self.read_back(upload);

@@ -1,4 +1,4 @@
-//! What the traces of this folder were recorded from.
+//! Sources of the traces of this folder.
 
 use std::path::Path;
 use std::time::Duration;
@@ -63,12 +63,12 @@ fn person(number: u64) -> Principal {
 }
 
 impl Scene<'_> {
-    /// Time passes; nobody calls.
+    /// Lets time pass without calls.
     fn wait(&self, seconds: u64) {
         self.canister.pass(Duration::from_secs(seconds), 2);
     }
 
-    /// An upload of file `seed` into a capsule.
+    /// Makes an upload of file `seed` into a capsule.
     fn upload(&self, client: Principal, capsule: &str, seed: u64, bytes: u64) -> Uploader {
         let path = self.folder.join(format!("{seed}.bin"));
         let chunks = (0..bytes.div_ceil(u64::from(CHUNK))).map(|chunk| {
@@ -93,7 +93,7 @@ impl Scene<'_> {
     }
 }
 
-/// Sessions at every stage: begun, with a hole, complete, finished, given up.
+/// Makes sessions at every stage: begun, with a hole, complete, finished, aborted.
 fn in_flight(scene: &Scene<'_>) {
     let client = person(1);
     let capsule = scene.capsule(client);
@@ -113,8 +113,9 @@ fn in_flight(scene: &Scene<'_>) {
     scene.canister.memories_all(client, &capsule).unwrap();
 }
 
-/// Others put into, finish and abort a session that is not theirs. In the first public release a stranger's call destroyed
-/// the owner's upload, since it was hashed, or its hash taken away, before anybody asked who called.
+/// Others put into, finish and abort a session that is not theirs. In the first public release a stranger's
+/// call destroyed the owner's upload, since it was hashed, or its hash state removed, before access was
+/// checked.
 fn strangers(scene: &Scene<'_>) {
     let (owner, stranger) = (person(1), person(2));
     let capsule = scene.capsule(owner);
@@ -132,8 +133,8 @@ fn strangers(scene: &Scene<'_>) {
     scene.steps(&mut upload, &[Step::Put(1), Step::Put(2), Step::Finish]);
 }
 
-/// The canister is upgraded to its own build in the middle of an upload, and somebody else begins after it. In the first
-/// public release sessions were lost with the heap, and their numbers given out again.
+/// The canister is upgraded to its own build during an upload, and somebody else begins after it. In the
+/// first public release sessions were lost with the heap, and their ids given out again.
 fn upgraded_in_flight(scene: &Scene<'_>) {
     let (first, second) = (person(1), person(2));
     let capsule = scene.capsule(first);
@@ -150,8 +151,8 @@ fn upgraded_in_flight(scene: &Scene<'_>) {
     scene.steps(&mut later, &[Step::Put(0), Step::Finish]);
 }
 
-/// Several clients begin, and finish, in the same round. In the first public release a memory's id was the time, so that
-/// two of them got the same and one upload was lost.
+/// Several clients begin, and finish, in the same round. In the first public release a memory's id was the
+/// time, so that two of them got the same id and one upload was lost.
 fn same_round(scene: &Scene<'_>) {
     let mut uploads: Vec<Uploader> = (1..=3)
         .map(|number| {

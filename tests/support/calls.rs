@@ -1,4 +1,4 @@
-//! How every function of the interface is called on a scene, such that somebody who may is answered.
+//! Calls every function of the interface on a scene, such that a caller with access succeeds.
 
 use serde_bytes::{ByteBuf, Bytes};
 use upload_canister::api::*;

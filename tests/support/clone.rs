@@ -6,18 +6,18 @@ use serde_json::Value;
 use super::{World, controller};
 
 impl World {
-    /// A snapshot of the canister as it is; returns its id.
+    /// Takes a snapshot of the canister; returns its id.
     pub fn take_snapshot(&self) -> Vec<u8> {
         self.pic.take_canister_snapshot(self.id, Some(controller()), None).unwrap().id
     }
 
-    /// Takes the canister back to a snapshot.
+    /// Loads a snapshot.
     pub fn load_snapshot(&self, id: &[u8]) {
         self.pic.load_canister_snapshot(self.id, Some(controller()), id.to_vec()).unwrap();
     }
 
-    /// The same world with another canister, in the state of a snapshot as the tools download it and upload it again; the
-    /// IC has no timer for it.
+    /// Returns the same world with another canister, in the state of a snapshot as the tools download it and
+    /// upload it again; the IC has no timer for it.
     pub fn cloned(self, snapshot: &[u8]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path().join("snapshot");

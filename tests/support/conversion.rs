@@ -1,7 +1,8 @@
-//! A migration on real wasm, of so few units in a message that it takes several, interrupted between any two of them.
+//! A migration on real wasm, with so few units in a message that it takes several, interrupted between any
+//! two of them.
 //!
-//! Owns: running a migration message by message, and interrupting it. Does not own: what is migrated, and what must
-//! come of it; that is [`sessions`] for the first migration and [`extents`] for the second.
+//! Owns: running a migration message by message, and interrupting it. Does not own: what is migrated and its
+//! expected result; that is [`sessions`] for the first migration and [`extents`] for the second.
 
 pub mod extents;
 pub mod sessions;
@@ -16,26 +17,26 @@ use upload_canister::meter::Meter;
 
 use super::{World, controller};
 
-/// Where a run of a migration begins: each takes a unit or two in its first message, twice as many in the next, and
-/// so on.
+/// The start of a migration's run: each takes a unit or two in its first message, twice as many in the next,
+/// and so on.
 pub trait Start: Copy {
     /// The build that carries the migration out.
     const BUILD: Build;
 
-    /// Everything that the migration makes, and what it counted; not how many messages that took.
+    /// Everything that the migration makes, and what it counted; not the number of messages.
     type Dump: PartialEq + Debug;
 
     /// A canister before the upgrade to that build.
     fn world(self) -> World;
 
-    /// What a canister holds.
+    /// Returns what a canister holds.
     fn dump(world: &World) -> Self::Dump;
 }
 
-/// Done to a canister between two messages.
+/// An action on a canister between two messages.
 pub type Interruption = fn(&mut World);
 
-/// A message that has room for one step.
+/// A message that has budget for one step.
 pub struct OneStep;
 
 impl Meter for OneStep {
@@ -48,7 +49,7 @@ pub fn status(world: &World) -> MigrationStatus {
     world.query::<MigrationStatus>(Principal::anonymous(), "migration_status", ()).unwrap()
 }
 
-/// Lets the engine work until it has nothing to do.
+/// Runs the engine until it has nothing to do.
 pub fn settle(world: &World) -> MigrationStatus {
     for _ in 0..40 {
         let now = status(world);
@@ -67,7 +68,7 @@ pub fn control(world: &World, method: &str) -> MigrationStatus {
     world.update(controller(), method, ()).unwrap_or_else(|error| panic!("{method}: {error}"))
 }
 
-/// Pauses a migration that is at work, sees that the pause holds, and resumes it.
+/// Pauses a running migration, checks that it stays paused, and resumes it.
 pub fn pause_and_resume(world: &mut World) {
     if matches!(status(world).phase, MigrationPhase::Validating | MigrationPhase::Converting) {
         assert_eq!(control(world, "migration_pause").phase, MigrationPhase::Paused);
@@ -79,7 +80,7 @@ pub fn pause_and_resume(world: &mut World) {
     }
 }
 
-/// Upgrades to the build of the migration and lets the engine have `k` messages more.
+/// Upgrades to the build of the migration and runs the engine for `k` more messages.
 pub fn after<S: Start>(start: S, k: u32) -> World {
     let mut world = start.world();
     world.try_upgrade(S::BUILD).unwrap();
@@ -90,7 +91,7 @@ pub fn after<S: Start>(start: S, k: u32) -> World {
     world
 }
 
-/// Messages that the migration takes when nobody interrupts it.
+/// Returns the number of messages of an uninterrupted migration.
 pub fn messages(start: impl Start) -> u32 {
     let world = after(start, 0);
     let mut messages = 0;
@@ -102,7 +103,7 @@ pub fn messages(start: impl Start) -> u32 {
     messages
 }
 
-/// What comes of a migration that nobody interrupts.
+/// Returns the result of an uninterrupted migration.
 pub fn undisturbed<S: Start>(start: S) -> S::Dump {
     let world = after(start, 0);
     let state = settle(&world);
@@ -110,8 +111,8 @@ pub fn undisturbed<S: Start>(start: S) -> S::Dump {
     S::dump(&world)
 }
 
-/// Interrupts the migration in each of these ways, between any two of its messages, before the first and behind the
-/// last: it ends as if nothing had happened.
+/// Interrupts the migration in each of these ways, between any two of its messages, before the first and
+/// after the last: it ends as if nothing had happened.
 pub fn interrupted_everywhere<S: Start>(start: S, interruptions: &[(&str, Interruption)]) -> S::Dump {
     let messages = messages(start);
     assert!(messages >= 3, "{messages} messages leave nothing to interrupt");

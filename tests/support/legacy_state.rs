@@ -1,7 +1,7 @@
-//! Stable memory as the legacy build leaves it, with any number of sessions, made without running one call for each.
+//! Stable memory as the legacy build leaves it, with any number of sessions, made without a call for each.
 //!
-//! Every session is a file of one chunk; session `n` belongs to client `n % CLIENTS` and goes to that client's
-//! capsule. The chunk of every third session is stored.
+//! Every session is a file of one chunk; session `n` belongs to client `n % CLIENTS` and goes to that
+//! client's capsule. The chunk of every third session is stored.
 
 use candid::Principal;
 use ic_stable_structures::Memory as _;
@@ -19,25 +19,25 @@ use upload_canister::upload::{IdemKey, RawRecord};
 /// Bytes of each file.
 pub const BYTES: usize = 64;
 
-/// Clients at most.
+/// Most clients.
 pub const CLIENTS: u64 = 1_000;
 
-/// A client.
+/// Returns a client.
 pub fn client(n: u64) -> Principal {
     Principal::self_authenticating(n.to_be_bytes())
 }
 
-/// The file of a session.
+/// Returns the file of a session.
 pub fn file(session: u64) -> Vec<u8> {
     session.to_be_bytes().repeat(BYTES / 8)
 }
 
-/// Whether the chunk of a session is stored.
+/// Returns whether the chunk of a session is stored.
 pub fn is_stored(session: u64) -> bool {
     session.is_multiple_of(3)
 }
 
-/// The metadata of each file.
+/// Returns the metadata of each file.
 pub fn metadata() -> AssetMetadata {
     let mut base = AssetMetadataBase::new(
         "holiday.jpg",
@@ -52,12 +52,12 @@ pub fn metadata() -> AssetMetadata {
     AssetMetadata::image(base)
 }
 
-/// The idempotency key of a session.
+/// Returns the idempotency key of a session.
 pub fn idem(session: u64) -> String {
     format!("upload-1759000000000-{session:09}")
 }
 
-/// A memory of these bytes.
+/// Makes a memory of these bytes.
 pub fn memory_of(bytes: &[u8]) -> RawMemory {
     let raw = RawMemory::default();
     raw.grow(bytes.len().div_ceil(65_536) as u64);
@@ -65,13 +65,14 @@ pub fn memory_of(bytes: &[u8]) -> RawMemory {
     raw
 }
 
-/// The whole stable memory, with sessions `1..=sessions` begun at `now`, and the capsules of the clients.
+/// Makes the whole stable memory, with sessions `1..=sessions` begun at `now`, and the capsules of the
+/// clients.
 pub fn image(sessions: u64, now: u64) -> (Vec<u8>, Vec<String>) {
     image_in(RawMemory::default(), sessions, now)
 }
 
-/// The same for few sessions, in buckets of 64 KiB and not of 8 MiB: the size lies in the memory itself, and a test that
-/// makes hundreds of canisters copies a hundredth of the bytes.
+/// The same for few sessions, in buckets of 64 KiB and not of 8 MiB: the size is stored in the memory itself,
+/// and a test that makes hundreds of canisters copies a hundredth of the bytes.
 pub fn small_image(sessions: u64, now: u64) -> (Vec<u8>, Vec<String>) {
     let raw = RawMemory::default();
     drop(MemoryManager::init_with_bucket_size(raw.clone(), 1));

@@ -38,27 +38,27 @@ pub struct World {
     pub build: Build,
 }
 
-/// Somebody.
+/// Returns a principal.
 fn person(n: u8) -> Principal {
     Principal::self_authenticating([n])
 }
 
-/// Owns capsules.
+/// The owner of capsules.
 pub fn owner() -> Principal {
     person(1)
 }
 
-/// May upload to them, where a test says so.
+/// Has write access to them, if a test says so.
 pub fn writer() -> Principal {
     person(2)
 }
 
-/// May read them, where a test says so.
+/// Has read access to them, if a test says so.
 pub fn reader() -> Principal {
     person(3)
 }
 
-/// Has no right anywhere.
+/// Has no access anywhere.
 pub fn stranger() -> Principal {
     person(4)
 }
@@ -71,7 +71,7 @@ pub fn controller() -> Principal {
 /// Magic and version of a wasm module, and nothing else.
 const EMPTY_MODULE: &[u8] = b"\0asm\x01\0\0\0";
 
-/// A finished build, made at most once in a test run.
+/// Returns a finished build, made at most once in a test run.
 pub fn artifact(build: Build) -> &'static Artifact {
     static MADE: [OnceLock<Artifact>; 3] = [OnceLock::new(), OnceLock::new(), OnceLock::new()];
     MADE[build as usize].get_or_init(|| build::ensure_one(build).unwrap())
@@ -82,13 +82,13 @@ fn wasm(build: Build) -> Vec<u8> {
     READ[build as usize].get_or_init(|| std::fs::read(&artifact(build).wasm_gz).unwrap()).clone()
 }
 
-/// The value of a reply of one value.
+/// Decodes a reply of one value.
 fn decode<T: CandidType + DeserializeOwned>(method: &str, reply: &[u8]) -> T {
     candid::decode_one(reply).unwrap_or_else(|error| panic!("reply of {method}: {error}"))
 }
 
 impl World {
-    /// A freshly installed canister.
+    /// Makes a freshly installed canister.
     pub fn new(build: Build) -> Self {
         let pic = session_migrate::server::pocket_ic().unwrap();
         let id = pic.create_canister_with_settings(Some(controller()), None);
@@ -97,8 +97,9 @@ impl World {
         Self { pic, id, build }
     }
 
-    /// A canister that has none of the builds yet, but an empty module, and no stable memory: what an installation takes
-    /// of it stays taken, and a test that makes hundreds of canisters copies it hundreds of times.
+    /// Makes a canister with an empty module instead of a build, and no stable memory: buckets of an
+    /// installation stay allocated, and a test that makes hundreds of canisters copies them hundreds of
+    /// times.
     pub fn empty(build: Build) -> Self {
         let pic = session_migrate::server::pocket_ic().unwrap();
         let id = pic.create_canister_with_settings(Some(controller()), None);
@@ -106,17 +107,17 @@ impl World {
         Self { pic, id, build }
     }
 
-    /// A copy of the canister's stable memory.
+    /// Returns a copy of the canister's stable memory.
     pub fn stable_memory(&self) -> RawMemory {
         legacy_state::memory_of(&self.pic.get_stable_memory(self.id))
     }
 
-    /// Changes the canister's stable memory behind its back; the next upgrade makes its heap anew.
+    /// Replaces the canister's stable memory directly; the next upgrade rebuilds its heap.
     pub fn set_stable_memory(&self, raw: &RawMemory) {
         self.pic.set_stable_memory(self.id, raw.borrow().clone(), BlobCompression::NoCompression);
     }
 
-    /// Installs a build afresh; nothing of what there was is left.
+    /// Installs a build from scratch; nothing is left of the previous one.
     pub fn reinstall(&mut self, build: Build) {
         let arg = candid::encode_args(()).unwrap();
         self.pic.reinstall_canister(self.id, wasm(build), arg, Some(controller())).unwrap();
@@ -143,7 +144,7 @@ impl World {
         self.pic.upgrade_canister(self.id, wasm(to), arg, Some(controller()))
     }
 
-    /// An update call with encoded arguments.
+    /// Makes an update call with encoded arguments.
     pub fn update_bytes(
         &self,
         caller: Principal,
@@ -153,7 +154,7 @@ impl World {
         self.pic.update_call(self.id, caller, method, arg)
     }
 
-    /// A query call with encoded arguments.
+    /// Makes a query call with encoded arguments.
     pub fn query_bytes(
         &self,
         caller: Principal,
@@ -163,7 +164,7 @@ impl World {
         self.pic.query_call(self.id, caller, method, arg)
     }
 
-    /// A query call.
+    /// Makes a query call.
     pub fn raw_query(
         &self,
         caller: Principal,
@@ -173,7 +174,7 @@ impl World {
         self.query_bytes(caller, method, candid::encode_args(args).unwrap())
     }
 
-    /// An update call of a function that answers `variant { Ok; Err }`. A rejected call is a failed test.
+    /// Makes an update call to a function that answers `variant { Ok; Err }`. A rejected call fails the test.
     pub fn update<T: CandidType + DeserializeOwned>(
         &self,
         caller: Principal,
@@ -184,7 +185,7 @@ impl World {
         decode(method, &reply.unwrap_or_else(|reject| panic!("{method}: {reject}")))
     }
 
-    /// The same for a query.
+    /// Makes a query call likewise.
     pub fn query<T: CandidType + DeserializeOwned>(
         &self,
         caller: Principal,
@@ -195,24 +196,24 @@ impl World {
         decode(method, &reply.unwrap_or_else(|reject| panic!("{method}: {reject}")))
     }
 
-    /// The same for a query that answers without `variant { Ok; Err }`.
+    /// Makes a query call that answers without `variant { Ok; Err }`.
     pub fn plain<T: CandidType + DeserializeOwned>(&self, method: &str, args: impl ArgumentEncoder) -> T {
         decode(method, &self.raw_query(Principal::anonymous(), method, args).unwrap())
     }
 
-    /// What the canister holds.
+    /// Returns what the canister holds.
     pub fn stats(&self) -> AdminStats {
         self.query(controller(), "admin_stats", ()).unwrap()
     }
 
-    /// What the canister holds, without what depends on what it held before.
+    /// Returns what the canister holds, without what depends on its history.
     pub fn holdings(&self) -> AdminStats {
         let counts = UploadCounts::default();
         AdminStats { stable_memory_bytes: 0, payload_region_bytes: 0, counts, ..self.stats() }
     }
 
-    /// What stored files of these lengths take in the canister's layout: chunks of the map, or else bytes of the
-    /// payload region, where room is taken in units of 64.
+    /// Returns what stored files of these lengths take in the canister's layout: chunks of the map, or
+    /// otherwise bytes of the payload region, where extents are allocated in units of 64.
     pub fn payload_of(&self, lens: &[usize]) -> (u64, u64) {
         if self.migration().layout < 3 {
             (lens.iter().map(|len| u64::from(upload::chunks(*len))).sum(), 0)
@@ -221,7 +222,7 @@ impl World {
         }
     }
 
-    /// The settings in force.
+    /// Returns the effective settings.
     pub fn config(&self) -> AdminConfig {
         self.query(controller(), "admin_config_get", ()).unwrap()
     }
@@ -238,38 +239,38 @@ impl World {
         self.update(controller(), "admin_config_set", (config,))
     }
 
-    /// Where the migration stands.
+    /// Returns the status of the migration.
     pub fn migration(&self) -> MigrationStatus {
         self.query(controller(), "migration_status", ()).unwrap()
     }
 
-    /// A capsule of the owner.
+    /// Creates a capsule of the owner.
     pub fn capsule(&self) -> String {
         self.capsule_of(owner())
     }
 
-    /// A capsule of somebody.
+    /// Creates a capsule of somebody.
     pub fn capsule_of(&self, owner: Principal) -> String {
         let made: Result<Capsule> =
             self.update(owner, "capsules_create", (None::<upload_canister::api::PersonRef>,));
         made.unwrap().id
     }
 
-    /// Sets who may do what beside the owner.
+    /// Sets the access of others than the owner.
     pub fn share(&self, capsule: &str, writers: &[Principal], readers: &[Principal]) {
         let access =
             CapsuleAccess { owners: vec![owner()], writers: writers.to_vec(), readers: readers.to_vec() };
         self.update::<Capsule>(owner(), "capsules_set_access", (capsule, access)).unwrap();
     }
 
-    /// Lets time pass, and the canister's timers do what they find due.
+    /// Lets time pass, with the canister's timers.
     pub fn pass(&self, time: Duration) {
         self.pic.advance_time(time);
-        // A minute is the longest that the canister's timer takes to look.
+        // The canister's timer runs at least once a minute.
         self.settle(|_| true);
     }
 
-    /// Lets the timers run until there is nothing to be removed any more and `done` holds.
+    /// Runs the timers until there is nothing to be removed any more and `done` holds.
     pub fn settle(&self, done: impl Fn(&AdminStats) -> bool) {
         for _ in 0..60 {
             self.pic.advance_time(Duration::from_secs(61));

@@ -1,4 +1,4 @@
-//! A capsule with something of everything in it, for calls that must leave it as it is.
+//! A capsule with an item of every kind, for calls that must leave it unchanged.
 
 use candid::Principal;
 use candid::types::Function;
@@ -16,8 +16,8 @@ macro_rules! args {
 }
 pub(crate) use args;
 
-/// What calls are about: a capsule of the owner's, with a writer and a reader, a memory in it that was uploaded,
-/// and a session of the owner's.
+/// Subjects of calls: a capsule of the owner's, with a writer and a reader, an uploaded memory in it, and a
+/// session of the owner's.
 pub struct Scene {
     /// The capsule.
     pub capsule: String,
@@ -29,11 +29,11 @@ pub struct Scene {
     pub session: u64,
     /// The file that it uploads.
     pub content: Vec<u8>,
-    /// The settings in force.
+    /// The effective settings.
     pub settings: AdminConfig,
 }
 
-/// All that a call could change. Refused calls are counted, and change nothing else.
+/// Everything that a call could change. Refused calls are counted, and change nothing else.
 #[derive(Clone, Debug, PartialEq)]
 pub struct State {
     stats: AdminStats,
@@ -45,7 +45,7 @@ pub struct State {
 }
 
 impl Scene {
-    /// A scene of its own, whose session has the first `sent` chunks of `content`.
+    /// Makes a scene whose session has the first `sent` chunks of `content`.
     pub fn new(world: &World, content: Vec<u8>, sent: u32) -> Self {
         let capsule = world.capsule();
         world.share(&capsule, &[writer()], &[reader()]);
@@ -62,7 +62,7 @@ impl Scene {
         Self { capsule, memory, finished, session, content, settings: world.config() }
     }
 
-    /// Everything as it is.
+    /// Returns the current state.
     pub fn state(&self, world: &World) -> State {
         State {
             stats: AdminStats { counts: UploadCounts::default(), ..world.stats() },
@@ -74,7 +74,7 @@ impl Scene {
         }
     }
 
-    /// The upload in flight can still be finished, and what was stored is still there.
+    /// Checks that the upload in flight can still be finished, and what was stored is still there.
     pub fn assert_alive(&self, world: &World) {
         world.put_all(owner(), self.session, &self.content);
         let result = world.finish(owner(), self.session, &self.content).unwrap();
@@ -84,7 +84,7 @@ impl Scene {
 }
 
 impl World {
-    /// Calls a function of the interface with encoded arguments, as a query where it is one.
+    /// Calls a function of the interface with encoded arguments, as a query if it is one.
     pub fn call(
         &self,
         caller: Principal,

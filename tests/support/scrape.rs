@@ -8,13 +8,14 @@ use upload_canister::api::{HttpRequest, HttpResponse};
 
 use super::World;
 
-/// A request as the gateway hands it on.
+/// Makes a request as the gateway passes it on.
 pub fn request(url: &str) -> HttpRequest {
     HttpRequest { method: "GET".into(), url: url.into(), headers: Vec::new(), body: ByteBuf::new() }
 }
 
-/// The samples of a page in the Prometheus text format, by name and labels in their order. A page that is not in that
-/// format is a failed test: each sample has its type and its help before it, comes once, and is a number.
+/// Parses the samples of a page in the Prometheus text format, by name and labels in their order. A page that
+/// is not in that format fails the test: each sample has its type and its help before it, occurs once, and is
+/// a number.
 pub fn samples(page: &str) -> BTreeMap<String, f64> {
     assert!(page.ends_with('\n'));
     let scrape = Scrape::parse(page.lines().map(|line| Ok(line.to_owned()))).unwrap();
@@ -38,12 +39,12 @@ pub fn samples(page: &str) -> BTreeMap<String, f64> {
 }
 
 impl World {
-    /// What the gateway gets for a request.
+    /// Returns the gateway's answer to a request.
     pub fn page(&self, request: HttpRequest) -> HttpResponse {
         self.plain("http_request", (request,))
     }
 
-    /// The samples that Prometheus gets.
+    /// Returns the samples that Prometheus gets.
     pub fn scrape(&self) -> BTreeMap<String, f64> {
         let response = self.page(request("/metrics"));
         assert_eq!(response.status_code, 200);

@@ -1,6 +1,6 @@
-//! Messages of a migration that trap in their middle.
+//! Messages of a migration that trap half-way.
 //!
-//! Only the embedded server cuts a message off where a test wants it.
+//! Only the embedded server lets a test set the instruction limit of a message.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use upload_canister::api::{BuildInfo, MigrationPhase};
 use super::conversion::{Start, after, messages, settle, status, undisturbed};
 use super::{World, owner};
 
-/// Parts into which a message is cut; it traps behind each but the last.
+/// Parts of a message; it traps after each but the last.
 const PARTS: u64 = 6;
 
-/// Whether messages can be cut off; says so if not.
+/// Returns whether instruction limits can be set; says so if not.
 pub fn is_embedded() -> bool {
     let chosen = server::chosen().unwrap();
     let embedded = chosen.kind == ServerKind::Embedded;
@@ -26,7 +26,7 @@ pub fn is_embedded() -> bool {
     embedded
 }
 
-/// What `act` has executed.
+/// Returns what `act` has executed.
 pub fn executed(world: &World, act: impl FnOnce(&World)) -> Vec<MessageCost> {
     let told = |from| costs::messages(&world.pic, world.id, from).unwrap();
     let from = told(0).last().map_or(0, |last| last.index + 1);
@@ -34,7 +34,7 @@ pub fn executed(world: &World, act: impl FnOnce(&World)) -> Vec<MessageCost> {
     told(from)
 }
 
-/// The same with every message cut off after `instructions`; those that were.
+/// Returns the messages of `act` that hit the limit of `instructions`.
 pub fn cut_off(world: &World, instructions: u64, act: impl FnOnce(&World)) -> Vec<MessageCost> {
     costs::cut_off_after(&world.pic, world.id, Some(instructions)).unwrap();
     let mut executed = executed(world, act);
@@ -43,7 +43,7 @@ pub fn cut_off(world: &World, instructions: u64, act: impl FnOnce(&World)) -> Ve
     executed
 }
 
-/// Instructions of a begin.
+/// Returns the instructions of a begin.
 pub fn begin_costs(world: &World, capsule: &str) -> u64 {
     let begin = |world: &World| {
         world.begin(owner(), capsule, &[1; 10], "measured").unwrap();
@@ -51,8 +51,8 @@ pub fn begin_costs(world: &World, capsule: &str) -> u64 {
     executed(world, begin).iter().map(|message| message.instructions).sum()
 }
 
-/// Lets every message of the migration, and that of its timer, trap in several places of it, one at a time: the canister is as it was before,
-/// and ends as if nothing had happened.
+/// Lets every message of the migration, and that of its timer, trap in several places, one at a time: the
+/// canister is as it was before, and ends as if nothing had happened.
 pub fn trapped_everywhere<S: Start>(start: S) {
     if !is_embedded() {
         return;
@@ -81,7 +81,7 @@ pub fn trapped_everywhere<S: Start>(start: S) {
             assert_eq!(after.phase, MigrationPhase::Converted, "message {k}, part {part}: {}", after.note);
             assert_eq!(S::dump(&world), expected, "message {k}, part {part}");
         }
-        // The message of the timer itself: the IC has no timer then, until an update looks after them.
+        // The message of the timer itself: the IC has no timer then, until an update checks the timers.
         for part in 1..PARTS {
             let world = after(start, k);
             let before = status(&world);
@@ -100,8 +100,8 @@ pub fn trapped_everywhere<S: Start>(start: S) {
     }
 }
 
-/// Lets the upgrade that begins the migration trap in several places of `post_upgrade`: the old build goes on, and the
-/// next upgrade ends as if nothing had happened.
+/// Lets the upgrade that begins the migration trap in several places of `post_upgrade`: the old build goes
+/// on, and the next upgrade ends as if nothing had happened.
 pub fn upgrade_trapped_everywhere<S: Start>(start: S) {
     if !is_embedded() {
         return;

@@ -1,4 +1,4 @@
-//! Uploads of small files that are made up on the spot.
+//! Uploads of small generated files.
 
 use candid::Principal;
 use serde_bytes::{ByteBuf, Bytes};
@@ -13,7 +13,7 @@ use super::World;
 /// Length of every chunk but the last, bytes; what `upload_config` says.
 pub const CHUNK: usize = 1_800_000;
 
-/// A file of this length; another `seed`, another file.
+/// Makes a file of this length; another `seed` makes another file.
 pub fn file(bytes: usize, seed: u64) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = || {
@@ -27,17 +27,17 @@ pub fn file(bytes: usize, seed: u64) -> Vec<u8> {
     made
 }
 
-/// A file of two chunks, the second of which is short.
+/// Makes a file of two chunks, the second of which is short.
 pub fn two_chunks(seed: u64) -> Vec<u8> {
     file(CHUNK + 5, seed)
 }
 
-/// SHA-256 of a file.
+/// Returns the SHA-256 of a file.
 pub fn sha256(file: &[u8]) -> [u8; 32] {
     Sha256::digest(file).into()
 }
 
-/// The digest of a file by this function.
+/// Returns the digest of a file by this function.
 pub fn digest(hash: HashAlgorithm, file: &[u8]) -> [u8; 32] {
     match hash {
         HashAlgorithm::Sha256 => sha256(file),
@@ -45,13 +45,13 @@ pub fn digest(hash: HashAlgorithm, file: &[u8]) -> [u8; 32] {
     }
 }
 
-/// Metadata of a file of this many bytes.
+/// Makes metadata of a file of this many bytes.
 pub fn metadata(bytes: u64) -> AssetMetadata {
     let base = AssetMetadataBase::new("file.bin", "application/octet-stream", AssetType::Original, bytes, 0);
     AssetMetadata::document(base)
 }
 
-/// Number of chunks of a file of this many bytes.
+/// Returns the number of chunks of a file of this many bytes.
 pub fn chunks(bytes: usize) -> u32 {
     bytes.div_ceil(CHUNK) as u32
 }

@@ -1,4 +1,4 @@
-//! How each operation is done: the call it becomes, and the answer handed to the model.
+//! Executes an operation: makes its call, and passes the answer to the model.
 
 use super::expect::{Begin, Seen, Sent, digest_sent, len_sent};
 use super::memories::Create;
@@ -8,14 +8,14 @@ use super::state::{Capsule, Model, Session, chunk_count, idem};
 use super::target::{NewContent, NewMemory, Phase, Put};
 use super::{PEOPLE, TTL_SECONDS, chunk_bytes, fill};
 
-/// What a chunk with other bytes than the file's is filled with.
+/// Content of a chunk with other bytes than the file's.
 const OTHER_FILL: u8 = 0xee;
 
 /// Beyond this index every chunk is refused, whatever it is filled with.
 const CHUNKS_AT_MOST: u32 = 4;
 
 impl Run<'_> {
-    /// Does one operation and checks what it answers.
+    /// Executes one operation and checks its answer.
     pub fn act(&mut self, operation: &Operation) -> Result<(), String> {
         match *operation {
             Operation::Begin { who, capsule, key, bytes, content, wrong_count } => {
@@ -201,7 +201,7 @@ impl Run<'_> {
         let now = self.target.now();
         let chunks = chunk_count(bytes) + u32::from(wrong_count);
         let capsule = self.model.capsules[capsule].id.clone();
-        // Whoever is not converted when the call comes cannot be evicted by it.
+        // A session that is not converted when the call arrives cannot be evicted by it.
         let all_converted = self.target.all_converted();
         let got = self.target.begin(who, &capsule, bytes, chunks, &idem(key));
         let alive = (0..PEOPLE).flat_map(|who| self.target.sessions_of(who)).map(|view| view.id).collect();
@@ -242,7 +242,7 @@ impl Run<'_> {
         self.model.aborted(now, who, id, &got)
     }
 
-    /// Length and content of the file that the client of a session, also of an ended one, has at hand.
+    /// Returns length and content of the file that the client of a session, also of an ended one, has.
     fn file_of(&self, id: u64) -> (u64, u8) {
         if let Some(session) = self.model.sessions.get(&id) {
             return (session.bytes, session.content);

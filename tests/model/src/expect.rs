@@ -1,7 +1,7 @@
-//! What every call must answer, and what it changes.
+//! The expected answer of every call, and its effect.
 //!
-//! Each function compares an answer with the model and, where the call changed something, changes the model
-//! with it. A call that was refused changes nothing.
+//! Each function compares an answer with the model and, if the call changed something, changes the model
+//! accordingly. A refused call changes nothing.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ use super::{SECOND, TTL_SECONDS};
 /// The difference between two answers, in words.
 pub type Verdict = Result<(), String>;
 
-/// Nothing, when both are the same.
+/// Returns `Ok(())` if both are the same.
 pub fn same<T: PartialEq + std::fmt::Debug>(what: &str, expected: &T, got: &T) -> Verdict {
     if expected == got {
         return Ok(());
@@ -32,7 +32,7 @@ pub struct Begin {
     pub wrong_count: bool,
 }
 
-/// What is seen after a begin.
+/// What is visible after a begin.
 #[derive(Clone, Debug)]
 pub struct Seen {
     /// Everybody's sessions.
@@ -47,7 +47,7 @@ pub struct Sent {
     pub id: u64,
     pub idx: u32,
     pub kind: PutKind,
-    /// What its bytes are.
+    /// Content of its bytes.
     pub fill: u8,
 }
 
@@ -67,7 +67,7 @@ impl Model {
             match before {
                 Some(before) if before == bytes => return same("begin again", &Ok(id), got),
                 Some(_) => return same("begin again", &Err(Refusal::Conflict), got),
-                // The key of a session whose time is over is free, and with it everything it held.
+                // The key of an expired session is free, and with it everything it held.
                 None => self.drop_session(id, now, false),
             }
         }
@@ -101,19 +101,19 @@ impl Model {
         Ok(())
     }
 
-    /// The refusal for a session that is not a person's in flight.
+    /// Returns the refusal for a session that is not a person's in flight.
     fn not_own(&self, who: u8, id: u64, now: u64) -> Option<Refusal> {
         if self.alive(who, id, now).is_some() {
             return None;
         }
-        // What is over and waits for the timers is told as it will be by its receipt.
+        // An expired session that waits for the timers is reported like its receipt will be.
         let over = self.sessions.get(&id).filter(|session| session.owner == who);
         let is_told = over.is_some_and(|session| session.expires_at() + TTL_SECONDS * SECOND > now);
         let is_known = is_told || self.receipt(who, id, now).is_some();
         Some(if is_known { Refusal::Conflict } else { Refusal::NotFound })
     }
 
-    /// The refusal for a session that a person may not write to.
+    /// Returns the refusal for a session that a person may not write to.
     fn not_authorized(&self, who: u8, id: u64, now: u64) -> Option<Refusal> {
         self.not_own(who, id, now)
             .or_else(|| (!self.may_write(who, self.sessions[&id].capsule)).then_some(Refusal::Unauthorized))
@@ -172,7 +172,7 @@ impl Model {
                 _ => (stored != fills(content, session.bytes)).then_some(Refusal::Checksum),
             }
         });
-        // A message without room may put off what only hashing can tell.
+        // A message without budget may postpone what only hashing can tell.
         let needs_hashing = matches!(refusal, None | Some(Refusal::Checksum));
         if kind == FinishKind::Tired && needs_hashing && *got == Err(Refusal::Hashing) {
             return Ok(());
@@ -237,7 +237,7 @@ impl Model {
         }
     }
 
-    /// Checks an answer of a call that only a capsule's owner may make. True when it was accepted.
+    /// Checks an answer of a call that only a capsule's owner may make. Returns `true` if it was accepted.
     pub fn owner_only(&self, who: u8, capsule: usize, got: &Answer<()>) -> Result<bool, String> {
         let may = self.capsules[capsule].exists && self.capsules[capsule].owner == who;
         same("owners only", &if may { Ok(()) } else { Err(Refusal::Unauthorized) }, got)?;
@@ -245,7 +245,7 @@ impl Model {
     }
 }
 
-/// The digest that a kind of finish sends for a file.
+/// Returns the digest that a kind of finish sends for a file.
 pub fn digest_sent(kind: FinishKind, content: u8, bytes: u64) -> Vec<u8> {
     match kind {
         FinishKind::ShortDigest => vec![1, 2, 3],
@@ -254,7 +254,7 @@ pub fn digest_sent(kind: FinishKind, content: u8, bytes: u64) -> Vec<u8> {
     }
 }
 
-/// The length of what a kind of put sends as a chunk.
+/// Returns the length of what a kind of put sends as a chunk.
 pub const fn len_sent(kind: PutKind, bytes: u64, idx: u32) -> u64 {
     match kind {
         PutKind::TooLong => chunk_len(bytes, idx) + 1,

@@ -28,7 +28,7 @@ pub use target::{
 /// Length of every chunk but the last, bytes.
 pub const CHUNK: u64 = 1_800_000;
 
-/// Room in the payload region is taken in units of so many bytes.
+/// Extents are allocated in units of this many bytes.
 pub const EXTENT_UNIT: u64 = 64;
 
 /// A session may be idle for this long, seconds.
@@ -64,12 +64,12 @@ pub const MAX_INLINE: u64 = 32 * 1024;
 /// The people: each owns one of the capsules and may write to the other one until that right is changed.
 pub const PEOPLE: u8 = 2;
 
-/// Bytes of a chunk: all alike, and other ones for another content or another index.
+/// Returns the bytes of a chunk: all alike, and different for another content or another index.
 pub fn chunk_bytes(fill: u8, len: u64) -> Vec<u8> {
     vec![fill; usize::try_from(len).unwrap_or(0)]
 }
 
-/// What a chunk of a content is filled with.
+/// Returns the fill byte of a chunk of a content.
 pub const fn fill(content: u8, idx: u32) -> u8 {
     content * 16 + idx as u8 + 1
 }

@@ -1,4 +1,4 @@
-//! What calls about memories must answer, and what they change.
+//! The expected answers of calls about memories, and their effects.
 
 use super::expect::{Verdict, same};
 use super::state::{Memory, Model, Request};
@@ -17,7 +17,7 @@ pub struct Create {
 }
 
 impl Model {
-    /// Number of memories in a capsule.
+    /// Returns the number of memories in a capsule.
     pub fn memories_in(&self, capsule: usize) -> u64 {
         self.memories.values().filter(|memory| memory.capsule == capsule).count() as u64
     }
@@ -73,7 +73,7 @@ impl Model {
         *content == NewContent::Inline && there + bytes > MAX_INLINE
     }
 
-    /// The refusal for a memory that a person may not change.
+    /// Returns the refusal for a memory that a person may not change.
     fn not_changeable(&self, who: u8, id: &str) -> Option<Refusal> {
         match self.memories.get(id) {
             Some(memory) if self.may_write(who, memory.capsule) => None,

@@ -1,4 +1,4 @@
-//! What a controller's calls to the migration must answer.
+//! The expected answers of a controller's calls to the migration.
 
 use super::expect::{Verdict, same};
 use super::operation::{Control, Stage};
@@ -16,7 +16,7 @@ impl Model {
             };
         }
         let may = match (stage, control) {
-            // Held back before it begins, or not any more.
+            // Deferred before it begins, or not any more.
             (Stage::Legacy, Control::Pause) => phase == Phase::Idle,
             (Stage::Legacy, Control::Resume) => phase == Phase::Paused,
             (Stage::Legacy, _) | (Stage::Direct, Control::Rollback) => false,
@@ -27,7 +27,7 @@ impl Model {
             (_, Control::Rollback) => {
                 !matches!(phase, Phase::Finalized | Phase::Second | Phase::RollingBack | Phase::RolledBack)
             }
-            // Not while sessions go down the old path, either; at once where there never was an old session.
+            // Not while sessions use the compat path, either; at once if there never was a legacy record.
             (_, Control::Finalize) => {
                 matches!(phase, Phase::Idle | Phase::Converted) && *got != Err(Refusal::Conflict)
             }
@@ -38,13 +38,13 @@ impl Model {
         Ok(())
     }
 
-    /// Whether everything is to be layout 1 again, or is. A build without the old path does not serve it until the
-    /// migration is resumed, so nobody upgrades to one then.
+    /// Returns whether a rollback is in progress or complete. A build without the compat path does not serve
+    /// layout 1 until the migration is resumed, so nobody upgrades to one then.
     pub const fn goes_back(phase: Phase) -> bool {
         matches!(phase, Phase::RollingBack | Phase::PausedOnTheWayBack | Phase::RolledBack)
     }
 
-    /// Whether the migration may stand where it does.
+    /// Checks that the migration may be in its phase.
     pub fn may_be_in(&self, phase: Phase) -> Verdict {
         match phase {
             Phase::Stuck => Err("the migration is stuck".into()),

@@ -1,4 +1,4 @@
-//! What clients, time and controllers do, and how often.
+//! The operations of clients, time and controllers, and their frequencies.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -8,16 +8,16 @@ use super::CHUNK;
 /// The builds, in the order of the upgrade.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
-    /// The old path alone.
+    /// The compat path alone.
     Legacy,
     /// Both.
     Staged,
-    /// The new path alone.
+    /// The direct path alone.
     Direct,
 }
 
-/// One thing that happens. Sessions and memories are counted from the last one begun or made, around the
-/// end: a short list of operations stays meaningful when the search for a smaller failure removes some.
+/// One operation. Sessions and memories are counted back from the last one, modulo their number: a short list
+/// of operations stays meaningful when shrinking removes some.
 #[derive(Clone, Debug)]
 pub enum Operation {
     /// Begin an upload of `bytes` bytes of `content`, with a wrong number of chunks or the right one.
@@ -26,7 +26,7 @@ pub enum Operation {
     BeginAgain { session: u8 },
     /// Send a chunk.
     Put { who: Who, session: u8, idx: u32, kind: PutKind },
-    /// Send the next chunk that is missing, so that uploads get somewhere.
+    /// Send the next missing chunk, so that uploads make progress.
     PutMissing { session: u8, last: bool },
     /// Finish.
     Finish { who: Who, session: u8, kind: FinishKind },
@@ -34,11 +34,11 @@ pub enum Operation {
     Complete { session: u8 },
     /// Give up.
     Abort { who: Who, session: u8 },
-    /// Ask.
+    /// Ask for the status.
     Status { who: Who, session: u8 },
-    /// Time passes, and the timers come.
+    /// Time passes, and the timers run.
     Pass { seconds: u64 },
-    /// Time passes, and the timers do not come.
+    /// Time passes, and the timers do not run.
     PassQuietly { seconds: u64 },
     /// The right of the person who does not own the capsule is changed, by whoever tries.
     Share { who: u8, capsule: u8, guest: Guest },
@@ -54,17 +54,17 @@ pub enum Operation {
     DeleteCapsule { who: u8, capsule: u8 },
     /// A new capsule takes an empty place.
     CreateCapsule { capsule: u8 },
-    /// The next build, with so many per cent on the old path where there is a choice.
+    /// Upgrade to the next build, with this percentage on the compat path if there is a choice.
     Upgrade { share: u8 },
-    /// The next build after everything that is in flight has been idle too long, and before any timer.
+    /// Upgrade to the next build after everything in flight has expired, and before any timer.
     UpgradeLate,
-    /// The same build once more.
+    /// Upgrade to the same build.
     Restart { share: u8 },
-    /// The migration works for so many steps.
+    /// Run the migration for this many steps.
     Migrate { steps: u8 },
     /// A controller steers the migration.
     Control { control: Control },
-    /// The legacy build again, where everything has been rolled back.
+    /// Return to the legacy build, if everything has been rolled back.
     GoBack,
 }
 
@@ -79,14 +79,14 @@ pub enum Guest {
     Write,
 }
 
-/// What a memory that is not uploaded is made of.
+/// Content of a memory that is not uploaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MemoryKind {
-    /// So many bytes in the record.
+    /// This many bytes in the record.
     Inline { bytes: u64 },
     /// The blob of a memory, of the right size or not.
     Blob { memory: u8, right_size: bool },
-    /// Something that is kept elsewhere.
+    /// Something stored elsewhere.
     Elsewhere { bytes: u64 },
     /// Nothing of these.
     Nothing,
@@ -136,11 +136,11 @@ pub enum PutKind {
 pub enum FinishKind {
     /// What is right.
     Right,
-    /// The same, in a message that has no room for hashing.
+    /// The same, in a message that has no budget for hashing.
     Tired,
     /// The digest of something else.
     WrongDigest,
-    /// A digest that is none.
+    /// A digest of the wrong length.
     ShortDigest,
     /// Another length.
     WrongLength,

@@ -1,4 +1,4 @@
-//! Room for a session that begins: what the limits refuse, and who is evicted for it.
+//! Room for a session that begins: refusals by the limits, and evictions.
 
 use super::expect::{Begin, Seen, Verdict};
 use super::state::{Model, Session};
@@ -8,17 +8,18 @@ use super::{
     MAX_SESSIONS, SECOND,
 };
 
-/// Which sessions count.
+/// The sessions that count.
 type Counts<'a> = &'a dyn Fn(&Session) -> bool;
 
 impl Model {
-    /// Sessions that were in flight, and are seen no more.
+    /// Returns sessions that were in flight and are gone.
     pub fn vanished(&self, now: u64, seen: &Seen) -> Vec<u64> {
         let alive = self.sessions.iter().filter(|(_, session)| !session.expired(now));
         alive.map(|(id, _)| *id).filter(|id| !seen.alive.contains(id)).collect()
     }
 
-    /// Checks whether a begin was refused for want of room, and who was evicted for it. True when it was refused.
+    /// Checks whether a begin was refused for lack of room, and which sessions were evicted for it. Returns
+    /// `true` if it was refused.
     pub fn evicts(
         &self,
         now: u64,
@@ -48,7 +49,7 @@ impl Model {
         }
     }
 
-    /// What is over may count until the timers come, and what is not converted may stay.
+    /// Expired sessions may count until the timers run, and unconverted ones may stay.
     fn evicts_some(
         &self,
         now: u64,
@@ -72,7 +73,7 @@ impl Model {
         }
     }
 
-    /// Whether a limit refuses a session that no eviction can help.
+    /// Returns whether a limit refuses a session that no eviction can help.
     fn refused_at_once(&self, call: &Begin, counts: Counts<'_>) -> bool {
         let Begin { who, capsule, bytes, .. } = *call;
         let own = |session: &Session| session.owner == who && counts(session);
@@ -82,7 +83,7 @@ impl Model {
             || self.reserved(own) + bytes > MAX_BYTES_PER_CALLER
     }
 
-    /// Bytes that are missing in the capsule, in the canister, and of what may be promised.
+    /// Returns the bytes that are missing in the capsule, in the canister, and of what may be promised.
     fn missing(&self, call: &Begin, counts: Counts<'_>) -> [u64; 3] {
         let Begin { capsule, bytes, .. } = *call;
         let in_capsule = self.reserved(|session| session.capsule == capsule && counts(session))
@@ -101,8 +102,8 @@ impl Model {
         ]
     }
 
-    /// Who is evicted, in order of id: the emptiest first, then the oldest, until there is room. None where that does not
-    /// suffice.
+    /// Returns which sessions are evicted, in order of id: the emptiest first, then the oldest, until there
+    /// is room. `None` if that does not suffice.
     fn victims(&self, now: u64, call: &Begin) -> Option<Vec<u64>> {
         let mut missing = self.missing(call, &|_| true);
         let mut candidates: Vec<(u64, &Session)> = self
@@ -129,7 +130,7 @@ impl Model {
         (missing == [0; 3]).then_some(victims)
     }
 
-    /// Whether a session has promised more than it has sent, by now, and is somebody else's.
+    /// Returns whether a session has promised more than it has sent by now, and is somebody else's.
     fn may_be_evicted(&self, now: u64, call: &Begin, id: u64) -> bool {
         let Some(session) = self.sessions.get(&id) else { return false };
         let (arrived, bytes) = (u128::from(session.arrived()), u128::from(session.bytes));

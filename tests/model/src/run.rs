@@ -1,18 +1,18 @@
-//! One sequence of operations on the code under test and on the model, compared after every step.
+//! Runs one sequence of operations on the code under test and on the model, compared after every step.
 
 use super::operation::{Operation, Stage};
 use super::state::{Capsule, Model, Session, chunk_len};
 use super::target::{Holdings, Payload, Target};
 use super::{PEOPLE, TTL_SECONDS, chunk_bytes};
 
-/// The code under test and what must be true of it.
+/// The code under test and its model.
 pub struct Run<'a> {
     pub target: &'a mut dyn Target,
     pub model: Model,
     pub stage: Stage,
 }
 
-/// Does the operations one after the other; the first difference, in words.
+/// Executes the operations one after the other; the error is the first difference, in words.
 ///
 /// In the end everything is deleted, aborted or expired, and then nothing may be left.
 pub fn run(target: &mut dyn Target, operations: &[Operation], from: Stage) -> Result<(), String> {
@@ -71,7 +71,8 @@ impl Run<'_> {
         self.target.own_invariants(false)
     }
 
-    /// What is kept is exactly what must be. What waits for the timers may be gone before they come.
+    /// Returns whether exactly what must be stored is stored. What waits for the timers may be gone before
+    /// they run.
     fn acceptable(&self, now: u64, got: &Holdings) -> bool {
         let at_most = self.model.holdings();
         let mut swept = self.model.clone();
@@ -89,7 +90,7 @@ impl Run<'_> {
             && (got.blobs, got.memories, got.capsules) == (at_most.blobs, at_most.memories, at_most.capsules)
     }
 
-    /// The timers have come.
+    /// Applies what the timers do.
     pub fn sweep(&mut self) {
         let all_converted = self.target.all_converted();
         self.model.sweep(self.target.now(), all_converted);
@@ -97,7 +98,7 @@ impl Run<'_> {
 
     /// Reads every byte of a blob.
     pub fn read_back(&mut self, locator: &str) -> Result<(), String> {
-        // A finish that is repeated names a blob that may have been deleted since, with or without its capsule.
+        // A repeated finish names a blob that may have been deleted since, with or without its capsule.
         let Some(blob) = self.model.blobs.get(locator).cloned() else { return Ok(()) };
         let Capsule { owner, exists: true, .. } = self.model.capsules[blob.capsule] else { return Ok(()) };
         for (idx, fill) in (0..).zip(&blob.fills) {
@@ -112,7 +113,7 @@ impl Run<'_> {
         }
     }
 
-    /// Lets the migration balance, reads everything back, and then ends, deletes and expires everything.
+    /// Lets the migration reconcile, reads everything back, and then ends, deletes and expires everything.
     fn conclude(&mut self) -> Result<(), String> {
         self.model.may_be_in(self.target.phase())?;
         self.target.pass(1);

@@ -1,4 +1,4 @@
-//! What must be kept after the operations so far, in plain collections.
+//! The state that must be stored after the operations so far, in plain collections.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -29,15 +29,15 @@ pub struct Session {
     pub bytes: u64,
     /// Which file the client is sending.
     pub content: u8,
-    /// What the chunks that have arrived are filled with.
+    /// Fill bytes of the chunks that have arrived.
     pub chunks: BTreeMap<u32, u8>,
     pub begun_at: u64,
-    /// Begun with the step that is going on: the target says when exactly.
+    /// Begun in the current step: the target says when exactly.
     pub is_new: bool,
     pub last_seen: u64,
-    /// Whether a finish has failed on the checksum, so that chunks may come with other bytes.
+    /// Whether a finish has failed on the checksum, so that chunks may be replaced.
     pub is_open: bool,
-    /// The memory that it will become; known from the first look at it.
+    /// The memory that it will become; known from its first status on.
     pub memory: Option<String>,
 }
 
@@ -48,9 +48,9 @@ pub struct Receipt {
     pub capsule: usize,
     pub key: u8,
     pub bytes: u64,
-    /// Of a finished one: the answer and what the chunks were filled with.
+    /// Of a finished one: the answer and the fill bytes of the chunks.
     pub finished: Option<(Finished, Vec<u8>)>,
-    /// Whether its owner gave it up.
+    /// Whether its owner aborted it.
     pub is_aborted: bool,
     pub expires_at: u64,
 }
@@ -70,11 +70,11 @@ pub struct Memory {
     /// `blob_<number>`, `inline` or `external`.
     pub locator: String,
     pub bytes: u64,
-    /// Which metadata it has; none: those that it was uploaded with.
+    /// Version of its metadata; absent: those that it was uploaded with.
     pub version: Option<u8>,
 }
 
-/// A call of `memories_create`: what it made, and of what.
+/// A call of `memories_create`: the memory that it made, and its parameters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     pub memory: String,
@@ -88,7 +88,7 @@ pub struct Request {
 pub struct Model {
     /// Every capsule there ever was.
     pub capsules: Vec<Capsule>,
-    /// Which capsule operations mean.
+    /// The capsules that operations refer to.
     pub places: [usize; 2],
     pub sessions: BTreeMap<u64, Session>,
     pub receipts: BTreeMap<u64, Receipt>,
@@ -102,18 +102,18 @@ pub struct Model {
     pub history: Vec<(u64, u8)>,
     /// Every memory there ever was.
     pub made: Vec<String>,
-    /// The last activity of these changes with the step that is going on.
+    /// Sessions whose last activity changes in the current step.
     pub touched: Vec<u64>,
     /// Whether there is no way back any more.
     pub finalized: bool,
 }
 
-/// Number of chunks of a file.
+/// Returns the number of chunks of a file.
 pub const fn chunk_count(bytes: u64) -> u32 {
     bytes.div_ceil(CHUNK) as u32
 }
 
-/// Length of a chunk of a file; of one that the file does not have, a byte.
+/// Returns the length of a chunk of a file; 1 if the file has no such chunk.
 pub const fn chunk_len(bytes: u64, idx: u32) -> u64 {
     if idx >= chunk_count(bytes) {
         return 1;
@@ -122,15 +122,15 @@ pub const fn chunk_len(bytes: u64, idx: u32) -> u64 {
     if left < CHUNK { left } else { CHUNK }
 }
 
-/// What the chunks of a file are filled with.
+/// Returns the fill bytes of the chunks of a file.
 pub fn fills(content: u8, bytes: u64) -> Vec<u8> {
     (0..chunk_count(bytes)).map(|idx| fill(content, idx)).collect()
 }
 
-/// Digests by length and filling of the file.
+/// Digests by length and fill bytes of the file.
 type Digests = HashMap<(u64, Vec<u8>), [u8; 32]>;
 
-/// SHA-256 of a file whose chunks are filled like that.
+/// Returns the SHA-256 of a file with these fill bytes.
 pub fn digest(bytes: u64, fills: &[u8]) -> [u8; 32] {
     thread_local! {
         static KNOWN: RefCell<Digests> = RefCell::default();
@@ -149,27 +149,27 @@ pub fn digest(bytes: u64, fills: &[u8]) -> [u8; 32] {
 }
 
 impl Session {
-    /// When its time is over.
+    /// Returns when it expires.
     pub fn expires_at(&self) -> u64 {
         (self.last_seen + TTL_SECONDS * SECOND).min(self.begun_at + AGE_SECONDS * SECOND)
     }
 
-    /// Whether its time is over.
+    /// Returns whether it has expired.
     pub fn expired(&self, now: u64) -> bool {
         self.expires_at() <= now
     }
 
-    /// Whether it was idle too long, and not only too old.
+    /// Returns whether it was idle too long, and is not only too old.
     pub const fn is_idle(&self, now: u64) -> bool {
         self.last_seen + TTL_SECONDS * SECOND <= now
     }
 
-    /// Bytes that have arrived.
+    /// Returns the bytes that have arrived.
     pub fn arrived(&self) -> u64 {
         self.chunks.keys().map(|idx| chunk_len(self.bytes, *idx)).sum()
     }
 
-    /// The chunks that have not arrived.
+    /// Returns the chunks that have not arrived.
     pub fn missing(&self) -> Vec<u32> {
         (0..chunk_count(self.bytes)).filter(|idx| !self.chunks.contains_key(idx)).collect()
     }
@@ -178,36 +178,36 @@ impl Session {
 impl Model {
     /// The session that an operation means, counted from the last one begun, and its owner.
     pub fn session_at(&self, n: u8) -> (u64, u8) {
-        // A number that no canister has come to.
+        // An id that no canister has reached.
         const UNKNOWN: (u64, u8) = (4_000_000_000, 0);
         let len = self.history.len();
         if len == 0 { UNKNOWN } else { self.history[len - 1 - usize::from(n) % len] }
     }
 
-    /// The memory that an operation means, counted from the last one made. It may be gone.
+    /// Returns the memory that an operation refers to, counted back from the last one made. It may be gone.
     pub fn memory_at(&self, n: u8) -> Option<String> {
         let last = self.made.len().checked_sub(1)?;
         Some(self.made[last - usize::from(n) % (last + 1)].clone())
     }
 
-    /// Whether a person may write to a capsule.
+    /// Returns whether a person may write to a capsule.
     pub fn may_write(&self, who: u8, capsule: usize) -> bool {
         let capsule = &self.capsules[capsule];
         capsule.exists && (capsule.owner == who || capsule.guest == Guest::Write)
     }
 
-    /// Whether a person may read a capsule.
+    /// Returns whether a person may read a capsule.
     pub fn may_read(&self, who: u8, capsule: usize) -> bool {
         let capsule = &self.capsules[capsule];
         capsule.exists && (capsule.owner == who || capsule.guest >= Guest::Read)
     }
 
-    /// The session, if it is a person's and its time is not over.
+    /// Returns the session, if it is a person's and has not expired.
     pub fn alive(&self, who: u8, id: u64, now: u64) -> Option<&Session> {
         self.sessions.get(&id).filter(|session| session.owner == who && !session.expired(now))
     }
 
-    /// The receipt, if it is a person's and its time is not over.
+    /// Returns the receipt, if it is a person's and has not expired.
     pub fn receipt(&self, who: u8, id: u64, now: u64) -> Option<&Receipt> {
         self.receipts.get(&id).filter(|receipt| receipt.owner == who && receipt.expires_at > now)
     }
@@ -218,7 +218,7 @@ impl Model {
         let expires_at = session.expires_at().min(now) + TTL_SECONDS * SECOND;
         let Session { owner, capsule, key, bytes, .. } = session;
         self.forget_key((capsule, owner, key), id);
-        // One that has run out already is no longer told, and may be kept until the timers come.
+        // A receipt that has run out already is no longer reported, and may be stored until the timers run.
         let receipt = Receipt { owner, capsule, key, bytes, finished: None, is_aborted, expires_at };
         self.receipts.insert(id, receipt);
     }
@@ -229,7 +229,8 @@ impl Model {
         }
     }
 
-    /// What the timers do. A session that is not converted yet waits until it is, or until it was idle too long.
+    /// Does what the timers do. A session that is not converted yet waits until it is, or until it was idle
+    /// too long.
     pub fn sweep(&mut self, now: u64, all_converted: bool) {
         let ends = |session: &Session| session.is_idle(now) || all_converted && session.expired(now);
         let over: Vec<u64> =
@@ -270,27 +271,27 @@ impl Model {
         }
     }
 
-    /// Bytes that sessions of `of` have reserved.
+    /// Returns the bytes that sessions of `of` have reserved.
     pub fn reserved(&self, of: impl Fn(&Session) -> bool) -> u64 {
         self.sessions.values().filter(|session| of(session)).map(|session| session.bytes).sum()
     }
 
-    /// Bytes that blobs of `of` hold.
+    /// Returns the bytes that blobs of `of` hold.
     pub fn stored(&self, of: impl Fn(&Blob) -> bool) -> u64 {
         self.blobs.values().filter(|blob| of(blob)).map(|blob| blob.bytes).sum()
     }
 
-    /// Bytes of extents that blobs and sessions of `of` take, if all of them are there.
+    /// Returns the bytes of extents that blobs and sessions of `of` take, if all of them are there.
     pub fn room(&self, of: impl Fn(&Session) -> bool) -> u64 {
         let sessions = self.sessions.values().filter(|session| of(session)).map(|session| session.bytes);
         let blobs = self.blobs.values().map(|blob| blob.bytes);
         sessions.chain(blobs).map(|bytes| bytes.next_multiple_of(EXTENT_UNIT)).sum()
     }
 
-    /// Whether payload that is kept is exactly what must be, given what may wait for the timers.
+    /// Returns whether the stored payload is exactly what must be, given what may wait for the timers.
     ///
-    /// A migration moves it from the chunk map to extents, one session or blob after the other; the one that it is
-    /// at is in both. A session of which no chunk has arrived shows in extents only.
+    /// A migration moves it from the chunk map to extents, one session or blob after the other; the current
+    /// one is in both. A session of which no chunk has arrived shows in extents only.
     pub fn is_kept(&self, swept: &Self, got: Payload) -> bool {
         let (most, least) = (self.holdings().payload, swept.holdings().payload);
         match got {
@@ -303,7 +304,7 @@ impl Model {
         }
     }
 
-    /// How much must be kept: committed, live, and nothing else.
+    /// Returns how much must be stored: committed, live, and nothing else.
     pub fn holdings(&self) -> Holdings {
         let live: usize = self.sessions.values().map(|session| session.chunks.len()).sum();
         let committed: usize = self.blobs.values().map(|blob| blob.fills.len()).sum();
@@ -318,14 +319,14 @@ impl Model {
         }
     }
 
-    /// Whether something is over and waits for the timers. Then it may be gone already: who touches it, or
-    /// converts it, need not wait.
+    /// Returns whether something has expired and waits for the timers. It may be gone already: a touch or a
+    /// conversion need not wait.
     pub fn waits_for_timers(&self, now: u64) -> bool {
         self.sessions.values().any(|session| session.expired(now))
             || self.receipts.values().any(|receipt| receipt.expires_at <= now)
     }
 
-    /// What the owner must see of a session.
+    /// Returns what the owner must see of a session.
     pub fn view(&self, id: u64, session: &Session) -> View {
         let mut received: Vec<(u32, u32)> = Vec::new();
         for idx in session.chunks.keys() {
@@ -348,7 +349,7 @@ impl Model {
     }
 }
 
-/// The text of an idempotency key.
+/// Returns the text of an idempotency key.
 pub fn idem(key: u8) -> String {
     format!("key-{key}")
 }

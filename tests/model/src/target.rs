@@ -1,23 +1,23 @@
-//! What the model runs against, in plain types.
+//! The interface of the code under test, in plain types.
 
 use super::operation::{Control, Guest, Stage};
 
 /// Why a call was refused: the kind of the error, and the number where there is one to compare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// The caller may not.
+    /// The caller may not do this.
     Unauthorized,
-    /// There is no such thing for this caller.
+    /// It does not exist for this caller.
     NotFound,
     /// An argument breaks a rule.
     Invalid,
     /// The call contradicts what is stored.
     Conflict,
-    /// So many chunks are missing.
+    /// This many chunks are missing.
     Incomplete(u32),
-    /// The stored bytes have another digest, or the bytes of the call.
+    /// The stored bytes, or the bytes of the call, have another digest.
     Checksum,
-    /// A limit.
+    /// A limit is exceeded.
     Exhausted,
     /// Call again.
     Hashing,
@@ -28,12 +28,12 @@ pub enum Refusal {
 /// Answer of a call.
 pub type Answer<T> = Result<T, Refusal>;
 
-/// What finish answers.
+/// The answer of finish.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finished {
     /// The memory that was made.
     pub memory: String,
-    /// Where the bytes are.
+    /// The locator of its bytes.
     pub locator: String,
     /// Number of bytes.
     pub size: u64,
@@ -71,7 +71,7 @@ pub struct MemoryView {
     pub locator: String,
     /// Size, in the metadata and of the bytes.
     pub bytes: u64,
-    /// Which metadata it has; none: those that it was uploaded with.
+    /// Version of its metadata; absent: those that it was uploaded with.
     pub version: Option<u8>,
 }
 
@@ -82,20 +82,20 @@ pub struct NewMemory<'a> {
     pub capsule: &'a str,
     /// The idempotency key.
     pub idem: &'a str,
-    /// What it is made of.
+    /// Its content.
     pub content: NewContent,
     /// Its size.
     pub bytes: u64,
-    /// Which metadata it gets.
+    /// Version of its metadata.
     pub version: u8,
 }
 
-/// What a memory is made of.
+/// Content of a memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NewContent {
     /// Bytes in the record, all of them zero.
     Inline,
-    /// A blob that is there.
+    /// An existing blob.
     Blob(String),
     /// Something elsewhere.
     Elsewhere,
@@ -103,7 +103,7 @@ pub enum NewContent {
     Nothing,
 }
 
-/// Where the migration stands.
+/// The phase of the migration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// Nothing to do.
@@ -112,16 +112,16 @@ pub enum Phase {
     Working,
     /// Everything is converted.
     Converted,
-    /// And there is no way back.
+    /// The migration is finalized.
     Finalized,
-    /// Stopped by a controller on the way to the new layout.
+    /// Paused by a controller while going forward.
     Paused,
-    /// Stopped by a controller on the way back.
+    /// Paused by a controller during a rollback.
     #[allow(dead_code, reason = "the interface of the canister does not tell it from the other pause")]
     PausedOnTheWayBack,
-    /// On the way back.
+    /// Rolling back.
     RollingBack,
-    /// Back.
+    /// Rolled back.
     RolledBack,
     /// Never expected.
     Stuck,
@@ -129,14 +129,14 @@ pub enum Phase {
     Second,
 }
 
-/// How much of everything is kept.
+/// How much is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Holdings {
     /// Sessions in flight.
     pub sessions: u64,
     /// Receipts of ended sessions.
     pub receipts: u64,
-    /// Where the bytes of sessions and of blobs lie.
+    /// Bytes of sessions and of blobs, by place.
     pub payload: Payload,
     /// Blobs.
     pub blobs: u64,
@@ -148,16 +148,16 @@ pub struct Holdings {
     pub bytes: u64,
 }
 
-/// Payload that is kept: each session and each blob either as chunks, or in extents.
+/// Stored payload: each session and each blob either as chunks, or in extents.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Payload {
     /// Chunks in the chunk map.
     pub chunks: u64,
-    /// Bytes taken in the payload region.
+    /// Allocated bytes of the payload region.
     pub extent_bytes: u64,
 }
 
-/// A chunk on its way.
+/// A chunk to be sent.
 #[derive(Clone, Debug)]
 pub struct Put {
     /// The session.
@@ -166,29 +166,30 @@ pub struct Put {
     pub idx: u32,
     /// The bytes.
     pub bytes: Vec<u8>,
-    /// The digest that the client sends along, if it sends one: the right one or not.
+    /// Whether the client sends a digest along, and whether it is the right one.
     pub digest: Option<bool>,
 }
 
 /// The code under test. People are numbers below [`super::PEOPLE`].
 pub trait Target {
-    /// Nanoseconds.
+    /// Returns the time, nanoseconds.
     fn now(&self) -> u64;
-    /// Lets time pass and the timers do their work: expiry, receipts, released chunks, deleted capsules.
+    /// Lets time pass and the timers run: expiry, receipts, released chunks, deleted capsules.
     fn pass(&mut self, seconds: u64);
-    /// Lets time pass; the timers have not come yet. False where that cannot be arranged; then nothing happened.
+    /// Lets time pass without the timers. Returns `false`, having done nothing, if that is impossible.
     fn pass_without_timers(&mut self, seconds: u64) -> bool;
     /// A new capsule of `owner`, to which the other person may write.
     fn create_capsule(&mut self, owner: u8) -> String;
     /// Deletes a capsule.
     fn delete_capsule(&mut self, who: u8, capsule: &str) -> Answer<()>;
-    /// `capsules_set_access` by `who`: the owner stays, and the other person may do so much.
+    /// Calls `capsules_set_access` as `who`: the owner stays, and the other person gets the access of
+    /// `guest`.
     fn share(&mut self, who: u8, owner: u8, capsule: &str, guest: Guest) -> Answer<()>;
     /// `uploads_begin`.
     fn begin(&mut self, who: u8, capsule: &str, bytes: u64, chunks: u32, idem: &str) -> Answer<u64>;
     /// `uploads_put_chunk`.
     fn put(&mut self, who: u8, put: &Put) -> Answer<()>;
-    /// `uploads_finish`; `tired` where the message has no room for hashing.
+    /// Calls `uploads_finish`; `tired` in a message without budget for hashing.
     fn finish(&mut self, who: u8, session: u64, digest: &[u8], bytes: u64, tired: bool) -> Answer<Finished>;
     /// `uploads_abort`.
     fn abort(&mut self, who: u8, session: u64) -> Answer<()>;
@@ -204,26 +205,27 @@ pub trait Target {
     fn delete_blob(&mut self, who: u8, locator: &str) -> Answer<()>;
     /// `memories_delete`.
     fn delete_memory(&mut self, who: u8, memory: &str) -> Answer<()>;
-    /// A chunk of a blob, or nothing.
+    /// Reads a chunk of a blob; `None` if there is none.
     fn read(&mut self, who: u8, locator: &str, idx: u32) -> Option<Vec<u8>>;
-    /// The sessions of a person, looked at so that nothing changes by it.
+    /// Returns the sessions of a person, without changing anything.
     fn sessions_of(&mut self, who: u8) -> Vec<View>;
-    /// Whether no session waits to be converted, so that every one can be ended by others than its owner.
+    /// Returns whether no session waits to be converted, so that every one can be ended by others than its
+    /// owner.
     fn all_converted(&mut self) -> bool;
-    /// How much is kept.
+    /// Returns how much is stored.
     fn holdings(&mut self) -> Holdings;
-    /// Upgrades to a build, which may be the one that runs. `share` of new sessions in per cent goes down
-    /// the old path, where there is a choice.
+    /// Upgrades to a build, which may be the running one. `share` is the percentage of new sessions on the
+    /// compat path, if there is a choice.
     fn upgrade(&mut self, to: Stage, share: u8);
-    /// Lets the migration do so many steps.
+    /// Runs the migration for this many steps.
     fn migrate(&mut self, steps: u8);
-    /// A controller's call to the migration; none where this target has no code for what the build would answer.
+    /// Makes a controller's call to the migration; `None` if this target has no code for the build's answer.
     fn control(&mut self, control: Control) -> Option<Answer<()>>;
-    /// Where the migration stands.
+    /// Returns the phase of the migration.
     fn phase(&mut self) -> Phase;
     /// What must hold of the code under test beyond what the model knows, in words if it does not.
     /// `settled` when nothing is in flight any more and nothing is kept.
     fn own_invariants(&mut self, settled: bool) -> Result<(), String>;
-    /// Lets the migration come to its end, and says what is wrong if it does not balance.
+    /// Runs the migration to its end; the error says what does not reconcile.
     fn conclude_migration(&mut self) -> Result<(), String>;
 }

@@ -18,12 +18,12 @@ use crate::support::legacy_state::memory_of;
 /// Number of the migration.
 pub const SECOND: u16 = 2;
 
-/// What a canister holds, as its stable memory says.
+/// Opens the canister's stable memory.
 pub fn storage(world: &World) -> Storage {
     Storage::open_accepting(world.stable_memory(), &[Layout::SPLIT, Layout::EXTENTS]).unwrap()
 }
 
-/// The unit that the last message ended in the middle of.
+/// Returns the unit that the last message left unfinished.
 pub fn unit_on_its_way(storage: &Storage) -> Option<u64> {
     storage.migration.state_of(SECOND).unwrap().unit.map(|unit| unit.key)
 }

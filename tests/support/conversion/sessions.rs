@@ -15,7 +15,7 @@ use crate::support::legacy_state::{CLIENTS, client, memory_of, small_image};
 /// Sessions, one of which does not decode.
 pub const SESSIONS: u64 = 12;
 
-/// Everything that the migration makes, and what it counted; not how many messages that took.
+/// Everything that the migration makes, and what it counted; not the number of messages.
 #[derive(Debug, PartialEq)]
 pub struct Dump {
     pub sessions: BTreeMap<u64, Vec<u8>>,
@@ -33,7 +33,7 @@ pub struct Dump {
     pub digests: [[u8; 32]; 2],
 }
 
-/// Where a run begins.
+/// The start of a run.
 #[derive(Clone, Copy, Debug)]
 pub enum Sessions {
     /// On the legacy build, before anything.
@@ -47,7 +47,7 @@ impl Start for Sessions {
 
     type Dump = Dump;
 
-    /// A canister with sessions, one of which cannot be converted.
+    /// Makes a canister with sessions, one of which cannot be converted.
     fn world(self) -> World {
         let build = match self {
             Sessions::Untouched => Build::Legacy,

@@ -1,4 +1,4 @@
-//! All that clients have uploaded, and what it takes.
+//! Everything that clients have uploaded, and the room that it takes.
 
 use std::collections::BTreeMap;
 
@@ -12,10 +12,10 @@ use upload_canister::upload::{PayloadState, UploadMeta};
 
 use crate::support::owner;
 
-/// Records of one kind at most.
+/// Most records of one kind.
 const ALL: usize = 99;
 
-/// All that clients have uploaded, and what it takes.
+/// Everything that clients have uploaded, and the room that it takes.
 #[derive(Debug, PartialEq)]
 pub struct Held {
     blobs: BTreeMap<u64, HeldBlob>,
@@ -27,9 +27,9 @@ pub struct Held {
     accounts: u64,
     bytes: u64,
     layout: Option<u16>,
-    /// Chunks in the chunk map, and wholes whose chunks are still to be removed from there.
+    /// Chunks in the chunk map, and objects whose chunks are still to be removed from there.
     pub chunk_map: [u64; 2],
-    /// Bytes of the payload region that are taken.
+    /// Allocated bytes of the payload region.
     pub region: u64,
 }
 
@@ -48,14 +48,14 @@ struct HeldSession {
     session: Session,
     meta: UploadMeta,
     is_moved: bool,
-    /// How far it is hashed.
+    /// Its hash state.
     hashed: Vec<u8>,
     /// SHA-256 of each chunk.
     chunks: BTreeMap<u32, [u8; 32]>,
 }
 
 impl Held {
-    /// What is held, or a failed test when the payload region is not taken by exactly the wholes that lie in it.
+    /// Reads what is held; fails if the payload region is not allocated to exactly the objects in it.
     pub fn of(storage: &Storage) -> Self {
         let Storage { blobs, sessions, index, usage, .. } = storage;
         let mut in_region = Vec::new();
@@ -85,20 +85,20 @@ impl Held {
         }
     }
 
-    /// The same, without where it lies.
+    /// Returns the same, without its place.
     pub fn anywhere(mut self) -> Self {
         self.blobs.values_mut().for_each(|blob| blob.is_moved = false);
         self.sessions.values_mut().for_each(|session| session.is_moved = false);
         Self { layout: None, chunk_map: [0, 0], region: 0, ..self }
     }
 
-    /// Blobs, and sessions in flight, that lie in the payload region.
+    /// Returns the numbers of blobs, and of sessions in flight, in the payload region.
     pub fn moved(&self) -> [usize; 2] {
         let blobs = self.blobs.values().filter(|blob| blob.is_moved).count();
         [blobs, self.sessions.values().filter(|session| session.is_moved).count()]
     }
 
-    /// The same, without when clients have used it.
+    /// Returns the same, without times of use.
     pub fn at_any_time(mut self) -> Self {
         for blob in self.blobs.values_mut() {
             blob.created_at = Time::default();
@@ -149,7 +149,7 @@ fn sha256(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }
 
-/// Whether a whole lies in the payload region; then its extents are added to those that are taken.
+/// Returns whether an object is in the payload region; then its extents are added to `in_region`.
 fn lies_in(place: &Place, in_region: &mut Vec<Extent>) -> bool {
     let Place::Extents(extents) = place else { return false };
     in_region.extend(extents.iter());

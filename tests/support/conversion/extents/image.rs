@@ -1,6 +1,8 @@
-//! A canister in layout 2, to which clients of the old builds have uploaded, with its first migration finalized.
+//! A canister in layout 2, to which clients of the old builds have uploaded, with its first migration
+//! finalized.
 //!
-//! Made with the real builds once in a test run, and copied from there. A few records are damaged behind its back.
+//! Made with the real builds once in a test run, and copied from there. A few records are damaged directly in
+//! its memory.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -25,14 +27,14 @@ use crate::support::{World, controller, owner};
 pub struct Kept {
     pub content: Vec<u8>,
     pub hash: HashAlgorithm,
-    /// What its upload began.
+    /// Its session.
     pub session: u64,
-    /// What its upload has become, if it is finished.
+    /// Its blob, if it is finished.
     pub blob: Option<BlobId>,
 }
 
 impl Kept {
-    /// The name of the blob.
+    /// Returns the locator of the blob.
     pub fn locator(&self) -> String {
         self.blob.expect("it is finished").to_string()
     }
@@ -45,28 +47,28 @@ pub struct Image {
 }
 
 impl Image {
-    /// The file of this name.
+    /// Returns the file of this name.
     pub fn file(&self, name: &str) -> &Kept {
         &self.files[name]
     }
 
-    /// Committed blobs whose bytes are as they were committed, by name.
+    /// Iterates over committed blobs whose bytes are as they were committed, by name.
     pub fn sound_blobs(&self) -> impl Iterator<Item = (&str, &Kept)> {
         let blobs = self.files.iter().filter(|(name, kept)| kept.blob.is_some() && !DAMAGED.contains(name));
         blobs.map(|(name, kept)| (*name, kept))
     }
 
-    /// Sessions in flight that are not in quarantine, by name.
+    /// Iterates over sessions in flight that are not quarantined, by name.
     pub fn sessions(&self) -> impl Iterator<Item = (&str, &Kept)> {
         let sessions = self.files.iter().filter(|(name, kept)| kept.blob.is_none() && **name != UNDECODABLE);
         sessions.map(|(name, kept)| (*name, kept))
     }
 }
 
-/// Blobs that go into quarantine: one has another digest than it had, one has lost its chunk.
+/// Blobs that are quarantined: one has another digest than it had, one has lost its chunk.
 pub const DAMAGED: &[&str] = &["torn", "lost"];
 
-/// The session that the first migration has put into quarantine.
+/// The session that the first migration has quarantined.
 const UNDECODABLE: &str = "undecodable";
 
 /// Name, length, digest, the chunks that have arrived in their order, and whether the upload is finished.
@@ -97,7 +99,7 @@ const IN_LAYOUT_2: &[Upload] = &[
     ("nothing has come",     10,            Sha256, &[],        false),
 ];
 
-/// The canister before the migration, made at most once in a test run.
+/// Returns the canister before the migration, made at most once in a test run.
 pub fn image() -> &'static Image {
     static MADE: OnceLock<Image> = OnceLock::new();
     MADE.get_or_init(make)
@@ -105,7 +107,7 @@ pub fn image() -> &'static Image {
 
 fn make() -> Image {
     let mut world = World::empty(Build::Legacy);
-    // Buckets of 64 KiB and not of 8 MiB: the less there is to copy for each of hundreds of canisters.
+    // Buckets of 64 KiB and not of 8 MiB: there is less to copy for each of hundreds of canisters.
     let raw = RawMemory::default();
     drop(MemoryManager::init_with_bucket_size(raw.clone(), 1));
     Storage::create(raw.clone()).unwrap().layout.set(&Layout::LEGACY);
@@ -136,7 +138,7 @@ fn make() -> Image {
         storage.blobs.write_chunk(torn, 1, &[7; 9]);
         storage.blobs.release(lost);
         let mut state = MigrationState::default();
-        // A message that may treat one unit changes the phase and does no more.
+        // A message limited to one unit changes the phase and does no more.
         state.pace.limit = 2;
         storage.migration.set_state(SECOND, &state);
     });
@@ -160,7 +162,7 @@ fn send(world: &World, capsule: &str, upload: &Upload) -> Kept {
     Kept { content, hash, session, blob }
 }
 
-/// Changes what a canister has stored behind its back.
+/// Changes a canister's stable memory directly.
 fn change(world: &World, change: impl FnOnce(&mut Storage)) -> RawMemory {
     let raw = world.stable_memory();
     change(&mut Storage::open_existing(raw.clone()).unwrap());
