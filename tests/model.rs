@@ -17,8 +17,8 @@ use upload_canister::api::{
 };
 
 use upload_model::{
-    Answer, Control, Finished, Guest, Holdings, MemoryView, NewContent, NewMemory, Operation, Phase, Put,
-    Refusal, Stage, Target, View, operations,
+    Answer, Control, Finished, Guest, Holdings, Limits, MemoryView, NewContent, NewMemory, Operation, Phase,
+    Put, Refusal, Stage, Target, View, operations,
 };
 
 /// Prefix of an asset name whose metadata the model has chosen.
@@ -90,10 +90,11 @@ impl Wasm {
     fn set_limits(&mut self) {
         self.world.configure(|config| {
             config.session_ttl_seconds = upload_model::TTL_SECONDS;
-            config.max_sessions_per_caller = upload_model::MAX_SESSIONS;
-            config.max_bytes_per_caller = upload_model::MAX_BYTES_PER_CALLER;
-            config.max_bytes_per_capsule = upload_model::MAX_BYTES_PER_CAPSULE;
-            config.max_bytes = upload_model::MAX_BYTES;
+            let Limits { sessions, bytes_per_caller, bytes_per_capsule, bytes } = Limits::TIGHT;
+            config.max_sessions_per_caller = sessions;
+            config.max_bytes_per_caller = bytes_per_caller;
+            config.max_bytes_per_capsule = bytes_per_capsule;
+            config.max_bytes = bytes;
             config.max_memories_per_capsule = Some(upload_model::MAX_MEMORIES);
             config.max_promised_percent = Some(upload_model::MAX_PROMISED_PERCENT);
             config.max_session_age_seconds = Some(upload_model::AGE_SECONDS);
@@ -114,11 +115,11 @@ impl Target for Wasm {
         false // the timers of a canister come when they are due
     }
 
-    fn create_capsule(&mut self, owner: u8) -> String {
+    fn create_capsule(&mut self, owner: u8) -> Answer<String> {
         let made = self.world.update::<Capsule>(person(owner), "capsules_create", (None::<PersonRef>,));
-        let id = made.unwrap().id;
-        self.share(owner, owner, &id, Guest::Write).unwrap();
-        id
+        let id = made.map_err(refusal)?.id;
+        self.share(owner, owner, &id, Guest::Write)?;
+        Ok(id)
     }
 
     fn delete_capsule(&mut self, who: u8, capsule: &str) -> Answer<()> {
@@ -256,7 +257,9 @@ impl Target for Wasm {
             Control::Resume => "migration_resume",
             Control::Rollback => "migration_rollback",
             Control::Finalize => "migration_finalize",
+            Control::Retry => "migration_retry",
         };
+        // The last argument may be missing: which one is to be tried again, or that the quarantine is to be left.
         let answer = self.world.update::<MigrationStatus>(controller(), method, ());
         Some(answer.map(drop).map_err(refusal))
     }

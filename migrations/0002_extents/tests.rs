@@ -8,7 +8,6 @@ use crate::blob::{BlobId, CHUNK_SIZE, ChunkPrefix, Place};
 use crate::meter::Meter;
 use crate::migrate::{Message, Migration, MigrationState, Phase, Progress, run_all};
 use crate::session::SessionId;
-use crate::stable::RawMemory;
 use crate::stable::layout::Layout;
 use crate::upload::tests::{ALL_LAYOUTS, OWNER, World, file, person};
 
@@ -27,11 +26,7 @@ impl Meter for OneChunk {
 
 /// A world of layout 2 with a finalized migration 1.
 fn finalized() -> World {
-    finalized_on(RawMemory::default())
-}
-
-fn finalized_on(raw: RawMemory) -> World {
-    let mut world = World::direct_on(raw);
+    let mut world = World::direct();
     let state = MigrationState { phase: Phase::Finalized, ..MigrationState::default() };
     world.storage.migration.set_state(1, &state);
     world

@@ -17,7 +17,9 @@ use crate::migrations;
 use crate::session::Time;
 use crate::storage::Storage;
 
-use super::unit::{begin, count, enter, layout, leave_old_layout, left_to_roll_back, restore};
+use super::unit::{
+    begin, count, count_quarantined, enter, layout, leave_old_layout, left_to_roll_back, restore,
+};
 use super::{Migration, MigrationState, Phase, Recheck, Rollback};
 
 /// What a run has left to do.
@@ -192,6 +194,10 @@ impl<'a> Run<'a> {
                     return Ok(false);
                 }
                 self.migration.prepare(self.storage)?;
+                if self.state.quarantined == 0 && self.state.phase == Phase::Idle {
+                    // What an earlier run could not take back.
+                    count_quarantined(self.migration, self.storage, &mut self.state);
+                }
                 begin(self.migration, &mut self.state);
                 self.state.pace.steps = 0;
                 self.state.recheck = None;

@@ -150,14 +150,16 @@ impl StableRoom {
     /// Returns the payload that the canister can hold at most, up to `limit`. It is in the chunk map, or in
     /// `region` bytes of the payload region and in what that can still grow by.
     pub fn payload_limit(&self, region: Option<u64>, limit: u64) -> u64 {
-        let kept = self.needed_at_most(Adds { records: RESERVED_BYTES, ..Adds::default() });
+        // With the first chunk comes what removing one takes; and what is begun now writes records before its last chunk comes.
+        let chunks = if region.is_none() { RESERVED_BYTES } else { 0 };
+        let kept = self.needed_at_most(Adds { chunks, records: RESERVED_BYTES, ..Adds::default() });
         let map = quick(&self.0.chunks).taken;
         let capacity = |left: u64| {
-            let left = left.saturating_sub(kept);
+            let room = map.saturating_add(left).saturating_add(region.unwrap_or(0)).saturating_sub(kept);
             match region {
-                Some(region) => region.saturating_add(map).saturating_add(left),
+                Some(_) => room,
                 // The inverse of `bytes_in_map`, but for the nodes.
-                None => map.saturating_add(left).div_euclid(33).saturating_mul(32),
+                None => room.div_euclid(33).saturating_mul(32),
             }
         };
         match capacity(self.bytes_left_at_least()) {

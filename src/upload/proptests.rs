@@ -8,16 +8,16 @@ use proptest::prelude::*;
 mod native;
 
 use native::Native;
-use upload_model::{Control, Operation, Stage, operations};
+use upload_model::{Control, Operation, Stage, operations, operations_in_little_room};
 
 fn check(stage: Stage, operations: &[Operation]) -> Result<(), TestCaseError> {
     upload_model::run(&mut Native::new(stage), operations, stage).map_err(TestCaseError::fail)
 }
 
-/// 700 cases a build unless the environment says otherwise (`PROPTEST_CASES`): quick enough for every `cargo test`.
-fn config() -> ProptestConfig {
+/// So many cases a test unless the environment says otherwise (`PROPTEST_CASES`): quick enough for every `cargo test`.
+fn config(cases: u32) -> ProptestConfig {
     let default = ProptestConfig::default();
-    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { 700 };
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { cases };
     ProptestConfig { cases, ..default }
 }
 
@@ -113,7 +113,7 @@ fn a_session_back_on_the_compat_path_is_read_from_its_record() {
 }
 
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(config(700))]
 
     #[test]
     fn the_compat_path_and_every_upgrade_keep_the_contract(operations in operations(1..60)) {
@@ -128,5 +128,20 @@ proptest! {
     #[test]
     fn a_fresh_direct_build_keeps_the_contract(operations in operations(1..60)) {
         check(Stage::Direct, &operations)?;
+    }
+}
+
+proptest! {
+    // Hundreds of megabytes are written in each.
+    #![proptest_config(config(20))]
+
+    #[test]
+    fn a_memory_that_fills_up_keeps_the_contract_and_can_be_emptied(
+        is_legacy in any::<bool>(),
+        operations in operations_in_little_room(20..60),
+    ) {
+        let stage = if is_legacy { Stage::Legacy } else { Stage::Staged };
+        let checked = upload_model::run(&mut Native::in_little_room(stage), &operations, stage);
+        checked.map_err(TestCaseError::fail)?;
     }
 }

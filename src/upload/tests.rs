@@ -9,7 +9,7 @@ mod begin;
 mod content;
 mod expiry;
 #[cfg(all(feature = "compat", feature = "direct"))]
-mod filled;
+pub mod filled;
 mod finish;
 #[cfg(all(feature = "compat", feature = "direct"))]
 mod foreign;
@@ -22,6 +22,7 @@ mod strangers;
 mod whole;
 
 use candid::Principal;
+use ic_stable_structures::memory_manager::MemoryManager;
 use serde_bytes::{ByteBuf, Bytes};
 use sha2::{Digest, Sha256};
 
@@ -76,13 +77,21 @@ pub fn person(n: u8) -> Principal {
 
 pub const OWNER: u8 = 1;
 
+/// A memory in buckets of 64 KiB and not of 8 MiB, so that an empty canister takes three megabytes of the process and not 400.
+/// The size lies in the memory itself, of which there are 2 GiB then.
+pub fn memory_of_small_buckets() -> RawMemory {
+    let raw = RawMemory::default();
+    drop(MemoryManager::init_with_bucket_size(raw.clone(), 1));
+    raw
+}
+
 impl World {
     fn new(path: Box<dyn UploadPath>, compat_share_percent: u8) -> Self {
         Self::in_layout(Layout::SPLIT, path, compat_share_percent)
     }
 
     fn in_layout(layout: Layout, path: Box<dyn UploadPath>, compat_share_percent: u8) -> Self {
-        Self::over(RawMemory::default(), layout, path, compat_share_percent)
+        Self::over(memory_of_small_buckets(), layout, path, compat_share_percent)
     }
 
     fn over(raw: RawMemory, layout: Layout, path: Box<dyn UploadPath>, compat_share_percent: u8) -> Self {
@@ -108,12 +117,6 @@ impl World {
     #[cfg(feature = "direct")]
     pub fn direct() -> Self {
         Self::new(Box::<DirectPath>::default(), 0)
-    }
-
-    /// The direct path in a memory that may have a memory manager already.
-    #[cfg(feature = "direct")]
-    pub fn direct_on(raw: RawMemory) -> Self {
-        Self::over(raw, Layout::SPLIT, Box::<DirectPath>::default(), 0)
     }
 
     /// The direct path over extents, as on a fresh direct installation.

@@ -1,19 +1,16 @@
 //! Stable memory that has no room for the payload to move. The chunk map never releases a bucket.
 
 use ic_stable_structures::Memory as _;
-use ic_stable_structures::memory_manager::MemoryManager;
 
 use super::*;
-use crate::stable::{Memories, RawMemory, memory_ids};
+use crate::stable::{Memories, memory_ids};
 
 /// Chunks of the file to move: more than one bucket of the region.
 const CHUNKS: usize = 6;
 
 /// A world of layout 2 with a finalized migration 1, in a memory of at most 2 GiB instead of 256, and a blob in it.
 fn small() -> (World, String) {
-    let raw = RawMemory::default();
-    drop(MemoryManager::init_with_bucket_size(raw.clone(), 1));
-    let mut world = finalized_on(raw);
+    let mut world = finalized();
     let locator = upload(&mut world, &file(CHUNKS * CHUNK), "a");
     (world, locator)
 }

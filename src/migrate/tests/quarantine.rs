@@ -120,6 +120,12 @@ fn a_damaged_quarantine_record_stops_no_rollback_or_resume() {
     assert_eq!(state.phase, Phase::RolledBack, "{}", state.note);
     assert!(state.note.contains("1 records in quarantine do not decode"), "{}", state.note);
     assert_eq!(world.storage.sessions.legacy.len(), 4, "all the others went back");
+    let rolled_back = world.raw.borrow().clone();
+    controls::resume(&mut world.storage, world.now).unwrap();
+    let state = run_to_end(&mut world);
+    assert_eq!((state.phase, state.source, state.quarantined), (Phase::Converted, 5, 2), "{}", state.note);
+    world.raw.borrow_mut().clone_from(&rolled_back);
+    world.storage = Storage::open_existing(world.raw.clone()).unwrap();
     controls::go_forward(&mut world.storage, world.now, false).unwrap();
     let state = run_to_end(&mut world);
     assert_eq!((state.phase, state.source, state.quarantined), (Phase::Converted, 5, 2), "{}", state.note);

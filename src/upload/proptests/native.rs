@@ -1,9 +1,9 @@
 //! The canister's logic without the IC around it, as the model drives it.
 
+mod faults;
 mod invariants;
 mod migration;
 
-use ic_stable_structures::memory_manager::MemoryManager;
 use serde_bytes::ByteBuf;
 use sha2::{Digest, Sha256};
 
@@ -24,11 +24,12 @@ use crate::storage::Storage;
 use crate::upload::path::compat::CompatPath;
 use crate::upload::path::direct::DirectPath;
 use crate::upload::path::{Upload, UploadPath};
-use crate::upload::tests::{Exhausted, World, metadata, person};
+use crate::upload::tests::{Exhausted, World, filled, memory_of_small_buckets, metadata, person};
+use faults::{Faults, Snapshot, number};
 
 use upload_model::{
-    self as model, Answer, Control, Finished, Guest, Holdings, MemoryView, NewContent, NewMemory, Put,
-    Refusal, Stage, Target, View,
+    self as model, Answer, Control, Finished, Guest, Holdings, Limits, MemoryView, NewContent, NewMemory,
+    Put, Refusal, Stage, Target, View,
 };
 
 /// Prefix of an asset name whose metadata the model has chosen.
@@ -43,21 +44,29 @@ fn named(bytes: u64, version: u8) -> AssetMetadata {
 pub struct Native {
     world: World,
     pub stage: Stage,
+    limits: Limits,
+    faults: Faults,
+    snapshot: Option<Snapshot>,
 }
 
 impl Native {
     pub fn new(stage: Stage) -> Self {
-        let raw = RawMemory::default();
-        // Buckets of 64 KiB and not of 8 MiB: the size lies in the memory itself, and thousands of memories
-        // are made in a test run.
-        drop(MemoryManager::init_with_bucket_size(raw.clone(), 1));
+        Self::over(memory_of_small_buckets(), stage, Limits::TIGHT)
+    }
+
+    /// In a memory that can be full.
+    pub fn in_little_room(stage: Stage) -> Self {
+        Self::over(filled::whole_memory(), stage, Limits::WIDE)
+    }
+
+    fn over(raw: RawMemory, stage: Stage, limits: Limits) -> Self {
         let mut storage = Storage::create(raw.clone()).unwrap();
         let config = AdminConfig {
             session_ttl_seconds: model::TTL_SECONDS,
-            max_sessions_per_caller: model::MAX_SESSIONS,
-            max_bytes_per_caller: model::MAX_BYTES_PER_CALLER,
-            max_bytes_per_capsule: model::MAX_BYTES_PER_CAPSULE,
-            max_bytes: model::MAX_BYTES,
+            max_sessions_per_caller: limits.sessions,
+            max_bytes_per_caller: limits.bytes_per_caller,
+            max_bytes_per_capsule: limits.bytes_per_capsule,
+            max_bytes: limits.bytes,
             max_memories_per_capsule: Some(model::MAX_MEMORIES),
             max_promised_percent: Some(model::MAX_PROMISED_PERCENT),
             max_session_age_seconds: Some(model::AGE_SECONDS),
@@ -74,7 +83,7 @@ impl Native {
         let capsule = String::new();
         let (path, meter) = (Box::new(DirectPath), Box::new(Unmetered));
         let world = World { raw, storage, path, now, meter, capsule, hash: HashAlgorithm::Sha256 };
-        let mut native = Self { world, stage };
+        let mut native = Self { world, stage, limits, faults: Faults::default(), snapshot: None };
         native.open_as(stage, 0);
         native
     }
@@ -94,6 +103,10 @@ impl Native {
     }
 
     fn drain(&mut self) {
+        if let Some(taken) = &self.faults.crowded {
+            filled::sweep(&mut self.world, taken);
+            number(&mut self.world.storage);
+        }
         // As a timer does, which is nobody's client.
         while !self.world.as_person(model::PEOPLE).sweep().unwrap() {}
         while !memories::sweep(&mut self.world.storage, &Unmetered).unwrap() {}
@@ -145,11 +158,12 @@ impl Target for Native {
         true
     }
 
-    fn create_capsule(&mut self, owner: u8) -> String {
+    fn create_capsule(&mut self, owner: u8) -> Answer<String> {
+        faults::next_message();
         let World { storage, now, .. } = &mut self.world;
-        let id = storage.capsules.create(person(owner), None, *now).unwrap().id;
-        self.share(owner, owner, &id, Guest::Write).unwrap();
-        id
+        let id = storage.capsules.create(person(owner), None, *now).map_err(refusal)?.id;
+        self.share(owner, owner, &id, Guest::Write)?;
+        Ok(id)
     }
 
     fn delete_capsule(&mut self, who: u8, capsule: &str) -> Answer<()> {
@@ -168,6 +182,7 @@ impl Target for Native {
     }
 
     fn begin(&mut self, who: u8, capsule: &str, bytes: u64, chunks: u32, idem: &str) -> Answer<u64> {
+        faults::next_message();
         let mut service = self.world.as_person(who);
         let hash = HashAlgorithm::Sha256;
         service.begin(capsule.to_owned(), metadata(bytes), chunks, idem.to_owned(), hash).map_err(refusal)
@@ -218,6 +233,7 @@ impl Target for Native {
             }
             NewContent::Nothing => {}
         }
+        faults::next_message();
         let World { storage, now, .. } = &mut self.world;
         let asset = named(bytes, version);
         memories::create(storage, person(who), *now, capsule.to_owned(), content, asset, idem)
@@ -267,16 +283,20 @@ impl Target for Native {
     }
 
     fn all_converted(&mut self) -> bool {
-        let storage = &self.world.storage;
-        self.stage == Stage::Legacy || storage.sessions.legacy.is_empty() || migrate::held(storage).unwrap()
+        self.stage == Stage::Legacy
+            || self.legacy_sessions() == 0
+            || migrate::held(&self.world.storage).unwrap()
     }
 
     fn holdings(&mut self) -> Holdings {
         let stats = crate::metrics::stats(&self.world.storage, 0).unwrap();
         Holdings {
-            sessions: stats.sessions,
+            sessions: stats.sessions - self.rubbish_in_layout_1(),
             receipts: stats.receipts,
-            payload: model::Payload { chunks: stats.chunks, extent_bytes: stats.payload_bytes },
+            payload: model::Payload {
+                chunks: stats.chunks - self.released_chunks(),
+                extent_bytes: stats.payload_bytes,
+            },
             blobs: stats.blobs,
             memories: stats.memories,
             capsules: stats.capsules,
@@ -302,6 +322,35 @@ impl Target for Native {
 
     fn phase(&mut self) -> model::Phase {
         self.stands_at()
+    }
+
+    fn limits(&mut self) -> Limits {
+        Limits { bytes: self.world.storage.limits().unwrap().max_bytes, ..self.limits }
+    }
+
+    fn lacks_room(&mut self) -> bool {
+        let room = &self.world.storage.room;
+        room.for_records().is_err() || room.for_chunk(model::CHUNK).is_err()
+    }
+
+    fn crowd(&mut self, left: u16) -> bool {
+        self.take_room(left)
+    }
+
+    fn add_rubbish(&mut self, records: u8) {
+        self.put_rubbish(records);
+    }
+
+    fn damage_quarantined(&mut self, record: u8) -> bool {
+        self.damage(record)
+    }
+
+    fn take_snapshot(&mut self) -> bool {
+        self.keep()
+    }
+
+    fn load_snapshot(&mut self) {
+        self.load();
     }
 
     fn own_invariants(&mut self, settled: bool) -> Result<(), String> {

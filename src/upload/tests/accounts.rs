@@ -1,6 +1,5 @@
 //! The accounts match what is in flight and stored, whoever began a session and however it ends.
 
-use ic_stable_structures::memory_manager::MemoryManager;
 use proptest::prelude::*;
 
 use super::*;
@@ -130,10 +129,7 @@ fn end(world: &mut World, id: u64, file: &[u8], end: End) {
 }
 
 fn goes(plans: &[Plan], upgrade: Upgrade, rolls_back: bool) {
-    // In buckets of a page, so that there is little memory to be made for each case.
-    let raw = RawMemory::default();
-    drop(MemoryManager::init_with_bucket_size(raw.clone(), 1));
-    let mut world = World::over(raw, Layout::LEGACY, Box::<CompatPath>::default(), 100);
+    let mut world = World::over(memory_of_small_buckets(), Layout::LEGACY, Box::<CompatPath>::default(), 100);
     let file = |plan: &Plan| vec![plan.content; plan.len];
     let mut sessions = Vec::new();
     for (n, plan) in plans.iter().enumerate() {

@@ -1,6 +1,7 @@
 //! Stable memory that is full in layouts 1 and 2, by clients or by an earlier build: nothing traps, and what
 //! is stored can be finished, aborted, deleted, and moved between the layouts.
 
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use ic_stable_structures::Memory as _;
@@ -18,33 +19,28 @@ const PAGE: usize = 64 * 1024;
 struct Small {
     world: World,
     /// Bytes of the memory that nobody reads or writes.
-    taken: std::ops::Range<usize>,
+    taken: Range<usize>,
     /// Sessions of ten chunks, begun while there was room.
     begun: Vec<u64>,
 }
 
-/// So many of 32,768 leave 110 MiB, enough for some sixty chunks.
-const TAKEN: usize = 31_007;
+/// Enough for some sixty chunks.
+const LEFT: u64 = 110 << 20;
+
+/// The page of the memory manager, and all its buckets.
+const MEMORY_PAGES: usize = 32_769;
 
 impl Small {
     fn new(layout: Layout, path: fn() -> Box<dyn UploadPath>, share: u8) -> Self {
-        let raw = RawMemory::default();
-        // All of it at once, so that the pages that are never written cost nothing.
-        *raw.borrow_mut() = vec![0; 32_769 * PAGE];
-        drop(MemoryManager::init_with_bucket_size(raw.clone(), 1));
-        let mut world = World::over(raw.clone(), layout, path(), share);
+        let mut world = World::over(whole_memory(), layout, path(), share);
         let config = AdminConfig { max_sessions_per_caller: 1_000, ..world.storage.config().unwrap() };
         world.storage.settings.set(&Config::checked(config).unwrap());
         for n in 0..300 {
             world.begin(1, &format!("small {n}"));
         }
         let begun = (0..7).map(|n| world.begin(10 * CHUNK, &format!("begun {n}"))).collect();
-        let region = Memories::init(raw.clone()).get(memory_ids::EXTENT_REGION);
-        region.grow(TAKEN as u64);
-        region.write(0, b"EXT\x01");
-        world.restart(path());
-        let end = 32_769 * PAGE - world.storage.room.bytes_left() as usize;
-        Self { world, taken: end - (TAKEN - 1) * PAGE..end, begun }
+        let taken = crowd(&mut world, LEFT);
+        Self { world, taken, begun }
     }
 
     fn compat() -> Self {
@@ -55,50 +51,77 @@ impl Small {
         Self::new(Layout::SPLIT, || Box::<DirectPath>::default(), 0)
     }
 
-    /// One message: what it does when it traps is undone.
+    /// See [`message`].
     fn message<T>(&mut self, act: impl FnOnce(&mut World) -> T) -> Option<T> {
-        let before = {
-            let raw = self.world.raw.borrow();
-            [raw[..self.taken.start].to_vec(), raw[self.taken.end..].to_vec()]
-        };
-        let attempt = *self.world.storage.blobs.attempt_mut();
-        let done = catch_unwind(AssertUnwindSafe(|| act(&mut self.world))).ok();
-        if done.is_none() {
-            let [head, tail] = before;
-            let mut raw = self.world.raw.borrow_mut();
-            raw[..self.taken.start].copy_from_slice(&head);
-            raw[self.taken.end..].copy_from_slice(&tail);
-            drop(raw);
-            self.world.storage = Storage::open_accepting(self.world.raw.clone(), ALL_LAYOUTS).unwrap();
-            *self.world.storage.blobs.attempt_mut() = attempt;
-        }
-        done
+        message(&mut self.world, &self.taken, act)
     }
 
-    /// What can trap is done as a message; what has room for sure is not, since that costs a copy of the memory.
-    fn message_if<T>(&mut self, has_room: bool, act: impl FnOnce(&mut World) -> T) -> Option<T> {
-        if has_room { Some(act(&mut self.world)) } else { self.message(act) }
-    }
-
-    /// Minutes of the canister's timers until nothing is left to sweep, and how many messages trapped.
+    /// See [`sweep`].
     fn sweep(&mut self) -> usize {
-        let mut trapped = 0;
-        for _ in 0..1_000 {
-            self.world.storage.blobs.watch_removals();
-            loop {
-                let has_room = self.world.storage.room.for_removal();
-                match self.message_if(has_room, |world| world.service().sweep().unwrap()) {
-                    Some(true) => return trapped,
-                    Some(false) => {}
-                    None => {
-                        trapped += 1;
-                        break;
-                    }
+        sweep(&mut self.world, &self.taken)
+    }
+}
+
+/// One message: what it has done when it traps is rolled back. Nobody reads or writes the bytes that are `taken`.
+fn message<T>(world: &mut World, taken: &Range<usize>, act: impl FnOnce(&mut World) -> T) -> Option<T> {
+    let before = {
+        let raw = world.raw.borrow();
+        [raw[..taken.start].to_vec(), raw[taken.end..].to_vec()]
+    };
+    let attempt = *world.storage.blobs.attempt_mut();
+    let done = catch_unwind(AssertUnwindSafe(|| act(world))).ok();
+    if done.is_none() {
+        let [head, tail] = before;
+        let mut raw = world.raw.borrow_mut();
+        raw[..taken.start].copy_from_slice(&head);
+        raw[taken.end..].copy_from_slice(&tail);
+        drop(raw);
+        world.storage = Storage::open_accepting(world.raw.clone(), ALL_LAYOUTS).unwrap();
+        *world.storage.blobs.attempt_mut() = attempt;
+    }
+    done
+}
+
+/// Minutes of the canister's timers until nothing is left to sweep, and how many messages trapped.
+pub fn sweep(world: &mut World, taken: &Range<usize>) -> usize {
+    // As a timer does, which is nobody's client.
+    let one = |world: &mut World| world.as_person(u8::MAX).sweep().unwrap();
+    let mut trapped = 0;
+    for _ in 0..1_000 {
+        world.storage.blobs.watch_removals();
+        loop {
+            // What can trap is done as a message; what has room for sure is not, since that costs a copy of the memory.
+            let has_room = world.storage.room.for_removal();
+            match if has_room { Some(one(world)) } else { message(world, taken, one) } {
+                Some(true) => return trapped,
+                Some(false) => {}
+                None => {
+                    trapped += 1;
+                    break;
                 }
             }
         }
-        panic!("{} prefixes are never swept", self.world.storage.blobs.release_total());
     }
+    panic!("{} prefixes are never swept", world.storage.blobs.release_total());
+}
+
+/// Lets something else take all of the memory but so many bytes; which of its bytes those are.
+pub fn crowd(world: &mut World, left: u64) -> Range<usize> {
+    let pages = (world.storage.room.bytes_left().saturating_sub(left)) / PAGE as u64;
+    let region = Memories::init(world.raw.clone()).get(memory_ids::EXTENT_REGION);
+    region.grow(pages);
+    region.write(0, b"EXT\x01");
+    world.storage = Storage::open_accepting(world.raw.clone(), ALL_LAYOUTS).unwrap();
+    let end = MEMORY_PAGES * PAGE - world.storage.room.bytes_left() as usize;
+    end - (pages as usize - 1) * PAGE..end
+}
+
+/// A memory of 2 GiB in buckets of a page. All of it at once, so that the pages that are never written cost nothing.
+pub fn whole_memory() -> RawMemory {
+    let raw = RawMemory::default();
+    *raw.borrow_mut() = vec![0; MEMORY_PAGES * PAGE];
+    drop(MemoryManager::init_with_bucket_size(raw.clone(), 1));
+    raw
 }
 
 /// Runs the engine until it has nothing to do; none of its messages traps.
@@ -138,10 +161,12 @@ fn fill_over(small: &mut Small) -> Sessions {
         let mut stored = 0;
         for (idx, chunk) in content.chunks(CHUNK).enumerate() {
             let has_room = small.world.storage.room.for_chunk(chunk.len() as u64).is_ok();
-            let put = small.message_if(has_room, |world| {
+            let put = |world: &mut World| {
                 world.storage.blobs.write_chunk(prefix, idx as u32, chunk);
-            });
-            if put.is_none() {
+                true
+            };
+            let is_put = if has_room { put(&mut small.world) } else { small.message(put).unwrap_or(false) };
+            if !is_put {
                 break;
             }
             stored += 1;

@@ -1,15 +1,11 @@
 //! Stable memory that cannot grow any more: a call is refused whole, and what is stored can still be
 //! finished.
 
-use ic_stable_structures::memory_manager::MemoryManager;
-
 use super::*;
 
 /// Makes a world whose stable memory ends at 2 GiB: 32,768 buckets of 64 KiB.
 fn small_world() -> World {
-    let raw = RawMemory::default();
-    drop(MemoryManager::init_with_bucket_size(raw.clone(), 1));
-    World::over(raw, Layout::EXTENTS, Box::<DirectPath>::default(), 0).with_blake3()
+    World::over(memory_of_small_buckets(), Layout::EXTENTS, Box::<DirectPath>::default(), 0).with_blake3()
 }
 
 /// What is computed over a chunk out of order lies beyond the end of what stable memory can grow to.

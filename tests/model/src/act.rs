@@ -5,14 +5,14 @@ use super::memories::Create;
 use super::operation::{FinishKind, Guest, MemoryKind, Operation, PutKind, Stage, Who};
 use super::run::Run;
 use super::state::{Capsule, Model, Session, chunk_count, idem};
-use super::target::{NewContent, NewMemory, Phase, Put};
+use super::target::{NewContent, NewMemory, Phase, Put, Refusal};
 use super::{PEOPLE, TTL_SECONDS, chunk_bytes, fill};
 
 /// Content of a chunk with other bytes than the file's.
 const OTHER_FILL: u8 = 0xee;
 
 /// Beyond this index every chunk is refused, whatever it is filled with.
-const CHUNKS_AT_MOST: u32 = 4;
+const CHUNKS_AT_MOST: u32 = 14;
 
 impl Run<'_> {
     /// Executes one operation and checks its answer.
@@ -45,12 +45,13 @@ impl Run<'_> {
                 let (id, who) = self.caller(who, session);
                 self.finish(who, id, kind)
             }
+            Operation::PutAll { session } => {
+                let (id, who) = self.caller(Who::Owner, session);
+                self.put_all(who, id)
+            }
             Operation::Complete { session } => {
                 let (id, who) = self.caller(Who::Owner, session);
-                let missing = self.model.sessions.get(&id).map(Session::missing).unwrap_or_default();
-                for idx in missing {
-                    self.put(who, id, idx, PutKind::Right)?;
-                }
+                self.put_all(who, id)?;
                 self.finish(who, id, FinishKind::Right)
             }
             Operation::Abort { who, session } => {
@@ -89,6 +90,7 @@ impl Run<'_> {
                 let Some(id) = self.model.memory_at(memory) else { return Ok(()) };
                 let size = self.model.memories.get(&id).map_or(0, |memory| memory.bytes);
                 let bytes = if right_size { size } else { size.wrapping_add(1) };
+                self.look_at_room();
                 let got = self.target.update_memory(who, &id, bytes, version);
                 self.model.updated(who, &id, bytes, version, &got)?;
                 self.model.read(who, &id, &self.target.memory(who, &id))
@@ -115,10 +117,10 @@ impl Run<'_> {
                 Ok(())
             }
             Operation::CreateCapsule { capsule } => {
-                if !self.model.capsules[self.model.places[usize::from(capsule)]].exists {
-                    self.new_capsule(capsule);
+                if self.model.capsules[self.model.places[usize::from(capsule)]].exists {
+                    return Ok(());
                 }
-                Ok(())
+                self.new_capsule(capsule)
             }
             Operation::Upgrade { share } => {
                 self.upgrade(share);
@@ -151,7 +153,44 @@ impl Run<'_> {
                 }
                 Ok(())
             }
+            Operation::Rubbish { records } => {
+                self.target.add_rubbish(records);
+                Ok(())
+            }
+            Operation::DamageQuarantined { record } => {
+                self.model.damaged_in_quarantine |= self.target.damage_quarantined(record);
+                Ok(())
+            }
+            Operation::TakeSnapshot => {
+                if self.target.take_snapshot() {
+                    self.snapshot = Some((self.model.clone(), self.stage));
+                }
+                Ok(())
+            }
+            Operation::LoadSnapshot => {
+                if let Some((model, stage)) = self.snapshot.clone() {
+                    self.target.load_snapshot();
+                    self.stage = stage;
+                    self.model.go_back_to(model);
+                }
+                Ok(())
+            }
+            Operation::Crowd { left } => {
+                self.model.overpromised |= self.target.crowd(left) && !self.model.sessions.is_empty();
+                Ok(())
+            }
         }
+    }
+
+    /// What may be refused from now on, since there is no room for it.
+    fn look_at_room(&mut self) {
+        self.model.limits = self.target.limits();
+        self.model.lacks_room = self.target.lacks_room();
+    }
+
+    fn put_all(&mut self, who: u8, id: u64) -> Result<(), String> {
+        let missing = self.model.sessions.get(&id).map(Session::missing).unwrap_or_default();
+        missing.into_iter().try_for_each(|idx| self.put(who, id, idx, PutKind::Right))
     }
 
     fn new_content(&self, kind: MemoryKind) -> (NewContent, u64) {
@@ -171,6 +210,7 @@ impl Run<'_> {
         let Create { who, capsule, key, bytes, version, .. } = call;
         let (capsule, idem) = (self.model.capsules[capsule].id.clone(), idem(key));
         let new = NewMemory { capsule: &capsule, idem: &idem, content: call.content.clone(), bytes, version };
+        self.look_at_room();
         let got = self.target.create_memory(who, &new);
         self.model.created(call, &got)
     }
@@ -190,10 +230,19 @@ impl Run<'_> {
     }
 
     /// The place's number is the owner's as well.
-    pub fn new_capsule(&mut self, place: u8) {
-        let id = self.target.create_capsule(place);
+    pub fn new_capsule(&mut self, place: u8) -> Result<(), String> {
+        self.look_at_room();
+        let id = match self.target.create_capsule(place) {
+            Ok(id) => id,
+            Err(Refusal::Exhausted) if self.model.lacks_room => return Ok(()),
+            Err(refusal) => return Err(format!("create capsule: got {refusal:?}")),
+        };
+        if !self.model.capsule_ids.insert(id.clone()) {
+            return Err(format!("create capsule: {id} was made before"));
+        }
         self.model.places[usize::from(place)] = self.model.capsules.len();
         self.model.capsules.push(Capsule { id, owner: place, guest: Guest::Write, exists: true });
+        Ok(())
     }
 
     fn begin(&mut self, call: Begin) -> Result<(), String> {
@@ -203,6 +252,7 @@ impl Run<'_> {
         let capsule = self.model.capsules[capsule].id.clone();
         // A session that is not converted when the call arrives cannot be evicted by it.
         let all_converted = self.target.all_converted();
+        self.look_at_room();
         let got = self.target.begin(who, &capsule, bytes, chunks, &idem(key));
         let alive = (0..PEOPLE).flat_map(|who| self.target.sessions_of(who)).map(|view| view.id).collect();
         self.model.begun(now, call, &got, &Seen { alive, all_converted })
@@ -219,6 +269,7 @@ impl Run<'_> {
             _ => None,
         };
         let put = Put { session: id, idx, bytes: chunk_bytes(sent, len_sent(kind, bytes, idx)), digest };
+        self.look_at_room();
         let got = self.target.put(who, &put);
         self.model.put(now, who, Sent { id, idx, kind, fill: sent }, &got)
     }
@@ -228,6 +279,7 @@ impl Run<'_> {
         let len = bytes + u64::from(kind == FinishKind::WrongLength);
         let digest = digest_sent(kind, content, bytes);
         let now = self.target.now();
+        self.look_at_room();
         let got = self.target.finish(who, id, &digest, len, kind == FinishKind::Tired);
         self.model.finished(now, who, id, kind, content, &got)?;
         match got {

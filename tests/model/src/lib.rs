@@ -19,7 +19,7 @@ mod run;
 mod state;
 mod target;
 
-pub use operation::{Control, Guest, Operation, Stage, operations};
+pub use operation::{Control, Guest, Operation, Stage, operations, operations_in_little_room};
 pub use run::run;
 pub use target::{
     Answer, Finished, Holdings, MemoryView, NewContent, NewMemory, Payload, Phase, Put, Refusal, Target, View,
@@ -40,19 +40,38 @@ pub const AGE_SECONDS: u64 = 2_500;
 /// A receipt lives as long as a session may be idle.
 pub const SECOND: u64 = 1_000_000_000;
 
-/// Sessions of one person at a time.
-pub const MAX_SESSIONS: u64 = 4;
+/// How much may be in flight and stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Sessions of one person at a time.
+    pub sessions: u64,
+    /// Bytes in flight of one person.
+    pub bytes_per_caller: u64,
+    /// Bytes of one capsule, in flight or stored.
+    pub bytes_per_capsule: u64,
+    /// Bytes of the canister.
+    pub bytes: u64,
+}
 
-/// Bytes in flight of one person.
-pub const MAX_BYTES_PER_CALLER: u64 = 4 * CHUNK + 10;
+impl Limits {
+    /// So little that random uploads meet every limit.
+    pub const TIGHT: Self = Self {
+        sessions: 4,
+        bytes_per_caller: 4 * CHUNK + 10,
+        bytes_per_capsule: 5 * CHUNK + 10,
+        bytes: 8 * CHUNK,
+    };
 
-/// Bytes of one capsule, in flight or stored.
-pub const MAX_BYTES_PER_CAPSULE: u64 = 5 * CHUNK + 10;
+    /// So much that stable memory is full before.
+    pub const WIDE: Self = Self {
+        sessions: 20,
+        bytes_per_caller: 100 * CHUNK,
+        bytes_per_capsule: 100 * CHUNK,
+        bytes: 200 * CHUNK,
+    };
+}
 
-/// Bytes of the canister.
-pub const MAX_BYTES: u64 = 8 * CHUNK;
-
-/// Share of these that sessions may have reserved and not filled, percent.
+/// Share of the bytes of the canister that sessions may have reserved and not filled, percent.
 pub const MAX_PROMISED_PERCENT: u8 = 50;
 
 /// Memories of one capsule.

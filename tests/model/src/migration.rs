@@ -8,18 +8,20 @@ use super::target::{Answer, Phase, Refusal};
 impl Model {
     /// Checks an answer of a call that was made in `phase`.
     pub fn controlled(&mut self, stage: Stage, phase: Phase, control: Control, got: &Answer<()>) -> Verdict {
-        if phase == Phase::Second && control != Control::Rollback {
-            // How far the second migration is changes no answer to a client, so the model does not follow it.
+        // What is in quarantine, and how far the second migration is, changes no answer to a client, so the model does not
+        // follow it.
+        if control == Control::Retry || phase == Phase::Second && control != Control::Rollback {
             return match got {
                 Ok(()) | Err(Refusal::Conflict) => Ok(()),
-                Err(other) => Err(format!("{control:?} of the second migration: got {other:?}")),
+                Err(Refusal::Internal) if control == Control::Retry && self.damaged_in_quarantine => Ok(()),
+                Err(other) => Err(format!("{control:?} in {phase:?}: got {other:?}")),
             };
         }
         let may = match (stage, control) {
             // Deferred before it begins, or not any more.
             (Stage::Legacy, Control::Pause) => phase == Phase::Idle,
             (Stage::Legacy, Control::Resume) => phase == Phase::Paused,
-            (Stage::Legacy, _) | (Stage::Direct, Control::Rollback) => false,
+            (Stage::Legacy, _) | (Stage::Direct, Control::Rollback) | (_, Control::Retry) => false,
             (_, Control::Pause) => matches!(phase, Phase::Working | Phase::RollingBack),
             (_, Control::Resume) => {
                 matches!(phase, Phase::Paused | Phase::PausedOnTheWayBack | Phase::RolledBack)

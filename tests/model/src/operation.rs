@@ -32,6 +32,8 @@ pub enum Operation {
     Finish { who: Who, session: u8, kind: FinishKind },
     /// Send whatever is missing and finish, so that there are memories.
     Complete { session: u8 },
+    /// Send whatever is missing.
+    PutAll { session: u8 },
     /// Give up.
     Abort { who: Who, session: u8 },
     /// Ask for the status.
@@ -66,6 +68,16 @@ pub enum Operation {
     Control { control: Control },
     /// Return to the legacy build, if everything has been rolled back.
     GoBack,
+    /// Layout 1 has so many more records that no build can read, of no client.
+    Rubbish { records: u8 },
+    /// What is kept of one of them in quarantine does not decode either.
+    DamageQuarantined { record: u8 },
+    /// A snapshot is taken, in place of the one before.
+    TakeSnapshot,
+    /// The canister is what it was when the snapshot was taken.
+    LoadSnapshot,
+    /// Something else takes all of stable memory but so many MiB, once.
+    Crowd { left: u16 },
 }
 
 /// What the person who does not own a capsule may do in it.
@@ -101,8 +113,10 @@ pub enum Control {
     Resume,
     /// `migration_rollback`.
     Rollback,
-    /// `migration_finalize`.
+    /// `migration_finalize`; what is in quarantine is left there.
     Finalize,
+    /// `migration_retry` of everything in quarantine.
+    Retry,
 }
 
 /// Who makes a call about a session.
@@ -216,6 +230,7 @@ fn control() -> impl Strategy<Value = Control> {
         5 => Just(Control::Resume),
         6 => Just(Control::Rollback),
         1 => Just(Control::Finalize),
+        3 => Just(Control::Retry),
     ]
 }
 
@@ -260,7 +275,49 @@ fn operation() -> impl Strategy<Value = Operation> {
         6 => (1..12u8).prop_map(|steps| Operation::Migrate { steps }),
         4 => control().prop_map(|control| Operation::Control { control }),
         2 => Just(Operation::GoBack),
+        1 => (1..4u8).prop_map(|records| Operation::Rubbish { records }),
+        2 => (0..4u8).prop_map(|record| Operation::DamageQuarantined { record }),
+        2 => Just(Operation::TakeSnapshot),
+        2 => Just(Operation::LoadSnapshot),
     ]
+}
+
+/// Large uploads, what ends them, and the migration there and back, in a memory that is full at some time.
+fn operation_in_little_room() -> impl Strategy<Value = Operation> {
+    let bytes = prop_oneof![Just(10 * CHUNK), Just(9 * CHUNK + 1), Just(4 * CHUNK), Just(CHUNK), Just(1)];
+    // So much that a share of it can be promised; too little for new sessions; too little for every removal.
+    let left = prop_oneof![60..120u16, 14..45u16, 8..13u16];
+    prop_oneof![
+        8 => (0..2u8, 0..2u8, 0..9u8, bytes, 0..2u8).prop_map(|(who, capsule, key, bytes, content)| {
+            Operation::Begin { who, capsule, key, bytes, content, wrong_count: false }
+        }),
+        8 => (0..3u8).prop_map(|session| Operation::PutAll { session }),
+        2 => (0..9u8, any::<bool>()).prop_map(|(session, last)| Operation::PutMissing { session, last }),
+        3 => (0..9u8).prop_map(|session| Operation::Complete { session }),
+        5 => (0..9u8).prop_map(|session| Operation::Abort { who: Who::Owner, session }),
+        3 => (0..2u8, 0..6u8).prop_map(|(who, memory)| Operation::DeleteMemory { who, memory }),
+        1 => (0..2u8, 0..2u8).prop_map(|(who, capsule)| Operation::DeleteCapsule { who, capsule }),
+        1 => (0..2u8).prop_map(|capsule| Operation::CreateCapsule { capsule }),
+        1 => (0..2u8, 0..2u8, 0..3u8).prop_map(|(who, capsule, key)| {
+            let kind = MemoryKind::Inline { bytes: 5 };
+            Operation::CreateMemory { who, capsule, key, kind, version: 0 }
+        }),
+        2 => seconds().prop_map(|seconds| Operation::Pass { seconds }),
+        2 => share().prop_map(|share| Operation::Upgrade { share }),
+        1 => share().prop_map(|share| Operation::Restart { share }),
+        4 => (1..12u8).prop_map(|steps| Operation::Migrate { steps }),
+        1 => Just(Operation::Control { control: Control::Resume }),
+        2 => Just(Operation::Control { control: Control::Rollback }),
+        1 => Just(Operation::GoBack),
+        3 => left.prop_map(|left| Operation::Crowd { left }),
+    ]
+}
+
+/// A sequence of so many operations of which some fill stable memory. Nothing goes to layout 3.
+pub fn operations_in_little_room(
+    len: impl Into<prop::collection::SizeRange>,
+) -> impl Strategy<Value = Vec<Operation>> {
+    vec(operation_in_little_room(), len)
 }
 
 /// A sequence of so many operations.

@@ -3,10 +3,7 @@
 use super::expect::{Begin, Seen, Verdict};
 use super::state::{Model, Session};
 use super::target::{Answer, Refusal};
-use super::{
-    AGE_SECONDS, MAX_BYTES, MAX_BYTES_PER_CALLER, MAX_BYTES_PER_CAPSULE, MAX_MEMORIES, MAX_PROMISED_PERCENT,
-    MAX_SESSIONS, SECOND,
-};
+use super::{AGE_SECONDS, MAX_MEMORIES, MAX_PROMISED_PERCENT, SECOND};
 
 /// The sessions that count.
 type Counts<'a> = &'a dyn Fn(&Session) -> bool;
@@ -30,6 +27,9 @@ impl Model {
     ) -> Result<bool, String> {
         let all: Counts<'_> = &|_| true;
         let alive: Counts<'_> = &|session| !session.expired(now);
+        if self.lacks_room && *got == Err(Refusal::Exhausted) && vanished.is_empty() {
+            return Ok(true);
+        }
         let is_over = self.sessions.values().any(|session| session.expired(now));
         let verdict = if seen.all_converted && !is_over {
             self.evicts_exactly(now, &call, got, vanished)
@@ -79,8 +79,8 @@ impl Model {
         let own = |session: &Session| session.owner == who && counts(session);
         let sessions = self.sessions.values().filter(|session| own(session)).count() as u64;
         self.memories_in(capsule) >= MAX_MEMORIES
-            || sessions >= MAX_SESSIONS
-            || self.reserved(own) + bytes > MAX_BYTES_PER_CALLER
+            || sessions >= self.limits.sessions
+            || self.reserved(own) + bytes > self.limits.bytes_per_caller
     }
 
     /// Returns the bytes that are missing in the capsule, in the canister, and of what may be promised.
@@ -96,9 +96,9 @@ impl Model {
             .map(|session| session.bytes - session.arrived())
             .sum();
         [
-            (in_capsule + bytes).saturating_sub(MAX_BYTES_PER_CAPSULE),
-            (in_all + bytes).saturating_sub(MAX_BYTES),
-            (promised + bytes).saturating_sub(MAX_BYTES * u64::from(MAX_PROMISED_PERCENT) / 100),
+            (in_capsule + bytes).saturating_sub(self.limits.bytes_per_capsule),
+            (in_all + bytes).saturating_sub(self.limits.bytes),
+            (promised + bytes).saturating_sub(self.limits.bytes * u64::from(MAX_PROMISED_PERCENT) / 100),
         ]
     }
 

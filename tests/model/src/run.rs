@@ -10,15 +10,18 @@ pub struct Run<'a> {
     pub target: &'a mut dyn Target,
     pub model: Model,
     pub stage: Stage,
+    /// What was kept, and the build, when the snapshot was taken.
+    pub snapshot: Option<(Model, Stage)>,
 }
 
 /// Executes the operations one after the other; the error is the first difference, in words.
 ///
 /// In the end everything is deleted, aborted or expired, and then nothing may be left.
 pub fn run(target: &mut dyn Target, operations: &[Operation], from: Stage) -> Result<(), String> {
-    let mut run = Run { target, model: Model::default(), stage: from };
+    let model = Model::new(target.limits());
+    let mut run = Run { target, model, stage: from, snapshot: None };
     for place in 0..2 {
-        run.new_capsule(place);
+        run.new_capsule(place)?;
     }
     for (number, operation) in operations.iter().enumerate() {
         run.step(operation).map_err(|what| format!("step {number}, {operation:?}: {what}"))?;

@@ -1,13 +1,13 @@
 //! The state that must be stored after the operations so far, in plain collections.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use sha2::{Digest, Sha256};
 
 use super::operation::Guest;
 use super::target::{Finished, Holdings, NewContent, Payload, View};
-use super::{AGE_SECONDS, CHUNK, EXTENT_UNIT, SECOND, TTL_SECONDS, chunk_bytes, fill};
+use super::{AGE_SECONDS, CHUNK, EXTENT_UNIT, Limits, SECOND, TTL_SECONDS, chunk_bytes, fill};
 
 /// A capsule that exists or existed.
 #[derive(Clone, Debug)]
@@ -84,7 +84,7 @@ pub struct Request {
 }
 
 /// Everything that must be kept.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Model {
     /// Every capsule there ever was.
     pub capsules: Vec<Capsule>,
@@ -104,8 +104,18 @@ pub struct Model {
     pub made: Vec<String>,
     /// Sessions whose last activity changes in the current step.
     pub touched: Vec<u64>,
+    /// The id of every capsule there ever was, those included that a loaded snapshot does not know.
+    pub capsule_ids: BTreeSet<String>,
     /// Whether there is no way back any more.
     pub finalized: bool,
+    /// The limits as they were at the last look.
+    pub limits: Limits,
+    /// Whether what adds to the canister may have been refused at the last look, since stable memory is full.
+    pub lacks_room: bool,
+    /// Whether memory was taken away that was promised to sessions, so that their chunks may be refused.
+    pub overpromised: bool,
+    /// Whether something in quarantine does not decode.
+    pub damaged_in_quarantine: bool,
 }
 
 /// Returns the number of chunks of a file.
@@ -176,6 +186,37 @@ impl Session {
 }
 
 impl Model {
+    /// An empty canister.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            capsules: Vec::new(),
+            places: [0; 2],
+            sessions: BTreeMap::new(),
+            receipts: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            requests: BTreeMap::new(),
+            memories: BTreeMap::new(),
+            blobs: BTreeMap::new(),
+            history: Vec::new(),
+            made: Vec::new(),
+            touched: Vec::new(),
+            capsule_ids: BTreeSet::new(),
+            finalized: false,
+            limits,
+            lacks_room: false,
+            overpromised: false,
+            damaged_in_quarantine: false,
+        }
+    }
+
+    /// Everything is as it was before, but what clients remember: an id that was given out since must not be given out again.
+    pub fn go_back_to(&mut self, before: Self) {
+        let Self { history, mut made, capsule_ids, .. } = std::mem::replace(self, before);
+        // A session that is in flight again becomes the same memory again.
+        made.retain(|made| self.sessions.values().all(|session| session.memory.as_ref() != Some(made)));
+        (self.history, self.made, self.capsule_ids) = (history, made, capsule_ids);
+    }
+
     /// The session that an operation means, counted from the last one begun, and its owner.
     pub fn session_at(&self, n: u8) -> (u64, u8) {
         // An id that no canister has reached.

@@ -1,5 +1,6 @@
 //! The interface of the code under test, in plain types.
 
+use super::Limits;
 use super::operation::{Control, Guest, Stage};
 
 /// Why a call was refused: the kind of the error, and the number where there is one to compare.
@@ -179,7 +180,7 @@ pub trait Target {
     /// Lets time pass without the timers. Returns `false`, having done nothing, if that is impossible.
     fn pass_without_timers(&mut self, seconds: u64) -> bool;
     /// A new capsule of `owner`, to which the other person may write.
-    fn create_capsule(&mut self, owner: u8) -> String;
+    fn create_capsule(&mut self, owner: u8) -> Answer<String>;
     /// Deletes a capsule.
     fn delete_capsule(&mut self, who: u8, capsule: &str) -> Answer<()>;
     /// Calls `capsules_set_access` as `who`: the owner stays, and the other person gets the access of
@@ -223,6 +224,30 @@ pub trait Target {
     fn control(&mut self, control: Control) -> Option<Answer<()>>;
     /// Returns the phase of the migration.
     fn phase(&mut self) -> Phase;
+    /// The limits in force, with no more bytes than stable memory has room for.
+    fn limits(&mut self) -> Limits {
+        Limits::TIGHT
+    }
+    /// Whether stable memory is so full that calls may be refused which add to it.
+    fn lacks_room(&mut self) -> bool {
+        false
+    }
+    /// Lets something else take all of stable memory but so many MiB. False where that cannot be arranged, and the second time.
+    fn crowd(&mut self, _left: u16) -> bool {
+        false
+    }
+    /// Puts records into layout 1 that no build can read; they are in no index. Nothing happens where that cannot be arranged.
+    fn add_rubbish(&mut self, _records: u8) {}
+    /// Damages what is kept of one of these in quarantine. False where there is none.
+    fn damage_quarantined(&mut self, _record: u8) -> bool {
+        false
+    }
+    /// Takes a snapshot of the canister. False where that cannot be arranged.
+    fn take_snapshot(&mut self) -> bool {
+        false
+    }
+    /// Loads the snapshot that was taken.
+    fn load_snapshot(&mut self) {}
     /// What must hold of the code under test beyond what the model knows, in words if it does not.
     /// `settled` when nothing is in flight any more and nothing is kept.
     fn own_invariants(&mut self, settled: bool) -> Result<(), String>;

@@ -5,12 +5,13 @@ use crate::migrate::{self, Message, Phase, controls};
 use crate::migrations::{MoveToExtents, SplitSessions};
 use crate::stable::layout::Layout;
 use crate::storage::Storage;
+use crate::upload::path::ActivePath;
 use crate::upload::path::compat::CompatPath;
 use crate::upload::path::direct::DirectPath;
-use crate::upload::path::{ActivePath, UploadPath};
 use crate::upload::tests::{ALL_LAYOUTS, World, set_share};
 use upload_model::{self as model, Answer, Control, Stage};
 
+use super::faults::number;
 use super::{Native, refusal};
 
 /// Returns the layouts that the build of a stage accepts.
@@ -34,25 +35,36 @@ impl Native {
     /// Opens the same memory as the next build does.
     pub(super) fn open_as(&mut self, to: Stage, share: u8) {
         self.stage = to;
-        self.world.storage = Storage::open_accepting(self.world.raw.clone(), accepted_by(to)).unwrap();
-        let (path, share): (Box<dyn UploadPath>, u8) = match to {
-            Stage::Legacy => (Box::<CompatPath>::default(), 100),
+        self.reopen();
+        let share = match to {
+            Stage::Legacy => 100,
             // Where a controller could not raise the share, it stays at zero.
             Stage::Staged => {
                 let may = controls::check_share(&self.world.storage, share).is_ok();
-                (Box::<ActivePath>::default(), if may { share } else { 0 })
+                if may { share } else { 0 }
             }
             Stage::Direct => {
                 // As that build does when it starts; this test has the features of another.
                 controls::go_forward(&mut self.world.storage, self.world.now, false).unwrap();
-                (Box::new(DirectPath), 0)
+                0
             }
         };
-        self.world.path = path;
         set_share(&mut self.world.storage, share);
         if to == Stage::Legacy {
             migrate::taken_over(&mut self.world.storage, self.world.now).unwrap();
         }
+    }
+
+    /// Opens the memory as the build of this stage finds it.
+    pub(super) fn reopen(&mut self) {
+        let accepted = accepted_by(self.stage);
+        self.world.storage = Storage::open_accepting(self.world.raw.clone(), accepted).unwrap();
+        number(&mut self.world.storage);
+        self.world.path = match self.stage {
+            Stage::Legacy => Box::<CompatPath>::default(),
+            Stage::Staged => Box::<ActivePath>::default(),
+            Stage::Direct => Box::new(DirectPath),
+        };
     }
 
     /// What the build of this stage answers to a controller; nothing where it has no such call.
@@ -72,7 +84,8 @@ impl Native {
             Control::Pause => controls::pause(storage, *now),
             Control::Resume => controls::resume(storage, *now),
             Control::Rollback => controls::rollback(storage, *now),
-            Control::Finalize => controls::finalize(storage, *now, false),
+            Control::Finalize => controls::finalize(storage, *now, true),
+            Control::Retry => controls::retry(storage, *now, None),
         };
         Some(answer.map_err(refusal))
     }
@@ -111,7 +124,9 @@ impl Native {
         if let Some(imbalance) = state.imbalance() {
             return Err(imbalance);
         }
-        if state.phase == Phase::Stuck || state.quarantined > 0 || !storage.sessions.legacy.is_empty() {
+        let quarantined = storage.migration.quarantine.len(1);
+        let is_done = storage.sessions.legacy.is_empty() && state.quarantined == quarantined;
+        if state.phase == Phase::Stuck || !is_done {
             return Err(format!("the migration has ended like this: {state:?}"));
         }
         match storage.layout.get().unwrap() {

@@ -1,0 +1,143 @@
+//! What happens to a canister beside its clients: records that no build can read, snapshots that are loaded, and a memory
+//! that is full.
+
+use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use crate::blob::ChunkPrefix;
+use crate::stable::{Table, memory_ids, preflight};
+use crate::storage::Storage;
+use crate::upload::RawRecord;
+use crate::upload::tests::filled;
+use upload_model::Stage;
+
+use super::Native;
+
+thread_local! {
+    static VERSION: Cell<u64> = const { Cell::new(0) };
+}
+
+/// The canister version, which the IC counts up with every message and takes back by no snapshot.
+pub fn next_message() {
+    VERSION.set(VERSION.get() + 1);
+}
+
+/// Numbers that are given out contain the canister version, as on the IC.
+pub fn number(storage: &mut Storage) {
+    storage.number_by(|| VERSION.get());
+}
+
+/// What was done to the canister.
+#[derive(Clone, Debug, Default)]
+pub struct Faults {
+    /// Records of layout 1 that no build can read.
+    rubbish: BTreeSet<u64>,
+    /// Bytes of the memory that something else has taken.
+    pub crowded: Option<Range<usize>>,
+}
+
+/// A canister at some time.
+pub struct Snapshot {
+    memory: Vec<u8>,
+    stage: Stage,
+    faults: Faults,
+}
+
+impl Native {
+    /// Records that no build can read, as earlier builds may have left them. Nothing leads to them.
+    pub(super) fn put_rubbish(&mut self, records: u8) {
+        if self.stage != Stage::Legacy {
+            return;
+        }
+        next_message();
+        let sessions = &mut self.world.storage.sessions;
+        for _ in 0..records {
+            let id = sessions.ids.give_out().unwrap();
+            sessions.legacy.insert(id, &RawRecord(b"rubbish".to_vec()));
+            self.faults.rubbish.insert(id);
+        }
+    }
+
+    /// How many of them are in layout 1, and not in quarantine.
+    pub(super) fn rubbish_in_layout_1(&self) -> u64 {
+        let legacy = &self.world.storage.sessions.legacy;
+        self.faults.rubbish.iter().filter(|id| legacy.contains(id)).count() as u64
+    }
+
+    /// Whether a record is one of them.
+    pub(super) fn is_rubbish(&self, id: u64) -> bool {
+        self.faults.rubbish.contains(&id)
+    }
+
+    /// Sessions in layout 1.
+    pub(super) fn legacy_sessions(&self) -> u64 {
+        self.world.storage.sessions.legacy.len() - self.rubbish_in_layout_1()
+    }
+
+    /// Each of these records is still kept, in one place.
+    pub(super) fn rubbish_invariant(&self) -> Result<(), String> {
+        let Storage { sessions, migration, .. } = &self.world.storage;
+        let lost = self
+            .faults
+            .rubbish
+            .iter()
+            .find(|id| sessions.legacy.contains(id) == migration.quarantine.contains(1, **id));
+        let quarantined = migration.quarantine.len(1);
+        let expected = self.faults.rubbish.len() as u64 - self.rubbish_in_layout_1();
+        match lost {
+            Some(id) => Err(format!("record {id} is in no place, or in two")),
+            None if quarantined != expected => {
+                Err(format!("{quarantined} are in quarantine, not {expected}"))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Damages what is kept of one of these in quarantine.
+    pub(super) fn damage(&mut self, record: u8) -> bool {
+        let keys = self.world.storage.migration.quarantine.keys(1, None, usize::MAX);
+        let Some(key) = keys.get(usize::from(record).checked_rem(keys.len()).unwrap_or(0)) else {
+            return false;
+        };
+        let memories = preflight::open_existing(self.world.raw.clone()).unwrap();
+        let mut kept: Table<u64, RawRecord> = Table::open(&memories, memory_ids::MIGRATION_QUARANTINE);
+        kept.insert(*key, &RawRecord(b"damaged".to_vec()));
+        self.reopen();
+        true
+    }
+
+    /// Takes a snapshot.
+    pub(super) fn keep(&mut self) -> bool {
+        let memory = self.world.raw.borrow().clone();
+        self.snapshot = Some(Snapshot { memory, stage: self.stage, faults: self.faults.clone() });
+        true
+    }
+
+    /// Loads the snapshot. The canister version goes on.
+    pub(super) fn load(&mut self) {
+        next_message();
+        let Some(Snapshot { memory, stage, faults }) = &self.snapshot else { return };
+        self.world.raw.borrow_mut().clone_from(memory);
+        (self.stage, self.faults) = (*stage, faults.clone());
+        self.reopen();
+    }
+
+    /// Lets something else take all of the memory but so many MiB.
+    pub(super) fn take_room(&mut self, left: u16) -> bool {
+        if self.faults.crowded.is_some() {
+            return false;
+        }
+        self.faults.crowded = Some(filled::crowd(&mut self.world, u64::from(left) << 20));
+        self.reopen();
+        true
+    }
+
+    /// Chunks that belong to nobody and wait for the timers, since there was no room to remove them.
+    pub(super) fn released_chunks(&self) -> u64 {
+        let memories = preflight::open_existing(self.world.raw.clone()).unwrap();
+        let released: Table<[u8; 32], ()> = Table::open(&memories, memory_ids::RELEASED_CHUNKS);
+        let blobs = &self.world.storage.blobs;
+        released.keys(..).map(|prefix| blobs.stored_chunks(ChunkPrefix(prefix)).len()).sum()
+    }
+}
