@@ -123,7 +123,7 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
     fs::read(path).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-/// The names of the benchmarks in a module, in its order.
+/// Returns the names of the benchmarks in a module, in its order.
 fn benchmarks(module: &[u8]) -> Result<Vec<String>, Box<dyn Error>> {
     let mut unpacked = Vec::new();
     let wasm = if module.starts_with(&[0x1f, 0x8b]) {
@@ -155,7 +155,7 @@ fn measure(pic: &PocketIc, canister: Principal, name: &str) -> Result<BenchResul
     candid::decode_one(&reply).map_err(|error| error.to_string())
 }
 
-/// A table of all counts, and how many are the same as published.
+/// Returns a table of all counts, and how many are the same as published.
 fn report(results: &BTreeMap<String, BenchResult>, published: &BTreeMap<String, BenchResult>) -> String {
     let mut text = String::from("| benchmark | published | here | ratio |\n|---|---|---|---|\n");
     let (mut compared, mut same, mut close) = (0, 0, 0);
@@ -200,7 +200,7 @@ fn report(results: &BTreeMap<String, BenchResult>, published: &BTreeMap<String, 
     text
 }
 
-/// How a count compares; two counts of nothing are the same.
+/// Returns how a count compares; two counts of nothing are the same.
 fn ratio(here: u64, there: u64) -> f64 {
     if here == there { 1.0 } else { here as f64 / there as f64 }
 }
@@ -210,7 +210,7 @@ mod tests {
     use super::*;
     use std::fmt::Write;
 
-    /// A module with a benchmark that replies this.
+    /// Returns a module with a benchmark that replies this.
     fn module(reply: &BenchResult) -> Vec<u8> {
         let bytes = candid::encode_one(reply).unwrap();
         let escaped = bytes.iter().fold(String::new(), |mut text, byte| {

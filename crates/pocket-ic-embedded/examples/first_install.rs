@@ -81,7 +81,7 @@ fn measure(what: &str, program: &str, module: &[u8], cache: &Path, folder: &Path
     println!("| {what} | {seconds:.2} | {processor:.2} | {} | {} |", megabytes("VmRSS"), megabytes("VmHWM"));
 }
 
-/// What a process has used of the processors; 0 where the system does not tell.
+/// Returns what a process has used of the processors; 0 where the system does not tell.
 fn processor_seconds(process: u32) -> f64 {
     /// What Linux counts in, whatever the machine.
     const TICKS_PER_SECOND: f64 = 100.0;

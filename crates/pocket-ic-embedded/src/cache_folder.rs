@@ -27,7 +27,8 @@ impl From<OsString> for CacheFolder {
 }
 
 impl CacheFolder {
-    /// What `POCKET_IC_EMBEDDED_MODULE_CACHE` says; if it says nothing, a folder of the user's folder for caches.
+    /// Returns what `POCKET_IC_EMBEDDED_MODULE_CACHE` says; if it says nothing, a folder of the user's folder
+    /// for caches.
     pub fn from_environment() -> Self {
         Self::chosen(env::var_os(VARIABLE), dirs::cache_dir())
     }
@@ -40,7 +41,7 @@ impl CacheFolder {
         }
     }
 
-    /// The cache in this folder; `None` if it is off.
+    /// Returns the cache in this folder; `None` if it is off.
     pub fn open(&self) -> Result<Option<ModuleCache>, ModuleCacheError> {
         match self {
             Self::Off => Ok(None),

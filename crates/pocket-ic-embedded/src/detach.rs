@@ -27,7 +27,8 @@ pub(crate) fn from_client() {
     let _ = again.exec();
 }
 
-/// Whether what is open under this number leads nowhere; none where it cannot be told, or nothing is open.
+/// Returns whether what is open under this number leads nowhere; none where it cannot be told, or nothing is
+/// open.
 fn is_null(descriptor: u8) -> Option<bool> {
     let open = fs::metadata(format!("/dev/fd/{descriptor}")).ok()?;
     let null = fs::metadata("/dev/null").ok()?;

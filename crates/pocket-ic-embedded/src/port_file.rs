@@ -150,7 +150,7 @@ fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// The text of the file, once there is a whole line, or as it is when none came.
+/// Returns the text of the file, once there is a whole line, or as it is when none came.
 fn wait_for_port(path: &Path) -> io::Result<String> {
     let started = Instant::now();
     loop {
@@ -167,7 +167,8 @@ fn port_in(text: &str) -> Option<u16> {
     text.trim().parse().ok()
 }
 
-/// What answers on a port of this machine, at the address that a server started like this one would have.
+/// Returns what answers on a port of this machine, at the address that a server started like this one would
+/// have.
 fn answer(ip_addr: IpAddr, port: u16) -> Answer {
     let mut addresses = vec![ip_addr, Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
     addresses.dedup();
@@ -183,7 +184,7 @@ fn answer(ip_addr: IpAddr, port: u16) -> Answer {
     answer
 }
 
-/// Whether a failed connection means that nothing listens, or that the machine has no such address.
+/// Returns whether a failed connection means that nothing listens, or that the machine has no such address.
 fn nobody_there(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::ConnectionRefused
         || error.kind() == io::ErrorKind::AddrNotAvailable
@@ -191,7 +192,7 @@ fn nobody_there(error: &io::Error) -> bool {
         || error.raw_os_error() == Some(libc::EAFNOSUPPORT)
 }
 
-/// Whether what is connected answers `/status` as a PocketIC server does.
+/// Returns whether what is connected answers `/status` as a PocketIC server does.
 fn is_server(mut stream: &TcpStream) -> io::Result<bool> {
     const OK: &[u8] = b"HTTP/1.0 200";
     stream.set_read_timeout(Some(ANSWER))?;
@@ -217,7 +218,7 @@ mod tests {
         (dir, path)
     }
 
-    /// A port that nothing listens on.
+    /// Returns a port that nothing listens on.
     fn free_port() -> u16 {
         TcpListener::bind((HERE, 0)).unwrap().local_addr().unwrap().port()
     }

@@ -89,12 +89,12 @@ impl EmbeddedServer {
         SHARED.get_or_init(Self::start).as_ref()
     }
 
-    /// Where it listens, for `PocketIcBuilder::with_server_url`.
+    /// Returns where it listens, for `PocketIcBuilder::with_server_url`.
     pub fn url(&self) -> Url {
         self.url.clone()
     }
 
-    /// Where it listens.
+    /// Returns where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

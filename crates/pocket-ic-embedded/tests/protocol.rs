@@ -22,7 +22,7 @@ fn post(path: &str, body: &Value) -> Response {
     Client::new().post(url(path)).json(body).send().unwrap()
 }
 
-/// The body that the Python client sends: without the fields that are newer than it.
+/// Returns the body that the Python client sends: without the fields that are newer than it.
 fn old_config() -> Value {
     json!({
         "subnet_config_set": {

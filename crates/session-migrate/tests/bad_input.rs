@@ -174,7 +174,7 @@ const METHODS: [&str; 4] = [
     "canister_update uploads_finish",
 ];
 
-/// A canister with these methods, which trap.
+/// Returns a canister with these methods, which trap.
 fn canister(methods: &[&str]) -> Vec<u8> {
     use wasm_encoder::{
         CodeSection, ExportKind, ExportSection, Function, FunctionSection, Module, TypeSection,

@@ -63,7 +63,7 @@ fn replay(trace: &Trace, plant: impl FnOnce(&Subject, &Module)) -> Judgement {
     compare::with_record(trace, &player.finish().events, &mut Tally::new(rules_of_the_tree().unwrap()))
 }
 
-/// The first answer that is wrong: its method, its field, and what it says now.
+/// Returns the first answer that is wrong: its method, its field, and what it says now.
 fn first_wrong(judgement: &Judgement) -> (&str, &str, &str) {
     let first = judgement.wrong.first().expect("the bug is found");
     (&first.of, &first.difference.field, &first.difference.b)

@@ -18,7 +18,7 @@ fn person(name: &str) -> Principal {
     Principal::self_authenticating(name)
 }
 
-/// A trace of what `act` does with a fresh canister.
+/// Returns a trace of what `act` does with a fresh canister.
 fn record(path: PathBuf, act: impl FnOnce(&Subject, &Tape)) -> Trace {
     let header = Header::new(1_767_225_600_000_000_000, BUILD, "a test", vec![person("controller")]);
     let module = Builds::default().get(BUILD).unwrap();

@@ -231,7 +231,7 @@ fn a_rollback_on_the_way_loses_nothing() {
     assert_eq!(stdout.lines().filter(|line| line.starts_with("sessions after upgrade to ")).count(), 3);
 }
 
-/// The module with another name for one of its methods.
+/// Returns the module with another name for one of its methods.
 fn without_method(build: Build, export: &str, folder: &Path) -> PathBuf {
     let packed = std::fs::read(wasm(build)).unwrap();
     let mut bytes = build::unpack(&packed).unwrap().into_owned();

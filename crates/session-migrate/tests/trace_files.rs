@@ -6,7 +6,8 @@ use candid::{Encode, Principal};
 use serde_bytes::ByteBuf;
 use session_migrate::trace::{Exchange, Happening, Header, Kind, PayloadRef, Recorder, Trace, TraceError};
 
-/// A trace of a begin, a chunk of 1000 bytes that no seed made, and a round without calls: lines 2, 3 and 4 of 5.
+/// Returns a trace of a begin, a chunk of 1000 bytes that no seed made, and a round without calls: lines 2, 3
+/// and 4 of 5.
 fn record(folder: &Path) -> PathBuf {
     let path = folder.join("one.trace");
     let header = Header::new(1000, "legacy", "a test", vec![Principal::management_canister()]);

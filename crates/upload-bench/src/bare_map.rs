@@ -1,18 +1,18 @@
-//! What one look-up, one insertion and one removal cost in a map of `ic-stable-structures` with nothing around it: the
-//! floor of every call that touches such maps.
+//! Costs of one look-up, one insertion and one removal in a map of `ic-stable-structures` with nothing around
+//! it: the floor of every call that touches such maps.
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::BenchError;
 use crate::world::{NO_ARGUMENTS, World};
 
-/// Entries of the maps that are measured: those of the states whose calls are.
+/// Entries of the measured maps, as in the measured states.
 const ENTRIES: [u64; 3] = [10, 1_000, 100_000];
 
-/// Every operation is measured on so many keys behind the last one, as those of new sessions are.
+/// Every operation is measured on this many keys after the last one, like those of new sessions.
 const KEYS: u64 = 10;
 
-/// Keys that one message inserts, so that it stays within its instructions.
+/// Keys that one message inserts, so that it stays within its instruction limit.
 const KEYS_PER_MESSAGE: u64 = 10_000;
 
 /// Instructions of one operation, the mean of ten keys.
@@ -22,16 +22,16 @@ pub struct MapCosts {
     pub entries: u64,
     /// To look an entry up.
     pub get: u64,
-    /// To insert an entry behind all others.
+    /// To insert an entry after all others.
     pub insert: u64,
-    /// To remove one of the last.
+    /// To remove one of the last entries.
     pub remove: u64,
 }
 
 /// Measures the operations on maps of ten to a hundred thousand entries.
 ///
 /// # Errors
-/// When the canister cannot be built or installed, or a call fails.
+/// If the canister cannot be built or installed, or a call fails.
 pub fn measure() -> Result<Vec<MapCosts>, BenchError> {
     let path = pocket_ic_fixtures::stable_map()?;
     let module = std::fs::read(&path).map_err(BenchError::file("read", &path))?;

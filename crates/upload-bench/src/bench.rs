@@ -23,7 +23,7 @@ pub struct Bench {
     pub scenario: String,
     /// Its name, unique within a build.
     pub name: String,
-    /// Bytes of payload that went through, zero where that has no meaning.
+    /// Bytes of payload that went through, zero if that has no meaning.
     pub payload_bytes: u64,
     /// Its steps, in the order in which they were made.
     pub steps: Vec<Step>,
@@ -34,7 +34,7 @@ impl Bench {
         Self { scenario: String::new(), name: name.into(), payload_bytes: 0, steps: Vec::new() }
     }
 
-    /// All steps together.
+    /// Returns all steps together.
     pub fn total(&self) -> Cost {
         let mut sum = Cost::default();
         for step in &self.steps {
@@ -43,13 +43,13 @@ impl Bench {
         sum
     }
 
-    /// The cost of a step.
+    /// Returns the cost of a step.
     pub fn step(&self, name: &str) -> Option<&Cost> {
         self.steps.iter().find(|step| step.name == name).map(|step| &step.cost)
     }
 }
 
-/// A benchmark that is being run.
+/// A benchmark in progress.
 pub struct Recorder {
     /// The canister.
     pub world: World,
@@ -57,7 +57,7 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// A benchmark on a freshly installed canister.
+    /// Returns a benchmark on a freshly installed canister.
     ///
     /// # Errors
     /// When there is no usable server, or the installation fails.
@@ -66,20 +66,20 @@ impl Recorder {
         Ok(Self::over(World::installed(name.clone(), wasm)?, name))
     }
 
-    /// A benchmark on a canister that is there already, from its next message on.
+    /// Returns a benchmark on a canister that is there already, from its next message on.
     pub fn over(world: World, name: impl Into<String>) -> Self {
         Self { world, bench: Bench::new(name) }
     }
 
-    /// Says how many bytes of payload go through.
+    /// Sets how many bytes of payload go through.
     pub fn payload(&mut self, bytes: u64) {
         self.bench.payload_bytes = bytes;
     }
 
-    /// Does something whose cost counts. The same name again adds to the step.
+    /// Measures some work. The same name again adds to the step.
     ///
     /// # Errors
-    /// What the work says, and a trap in it.
+    /// The error of the work, and a trap in it.
     pub fn measure<T>(
         &mut self,
         step: &str,
@@ -94,22 +94,22 @@ impl Recorder {
         Ok(done)
     }
 
-    /// Does something whose cost does not count.
+    /// Does some work without measuring it.
     ///
     /// # Errors
-    /// What the work says, and a trap in it.
+    /// The error of the work, and a trap in it.
     pub fn aside<T>(&mut self, work: impl FnOnce(&World) -> Result<T, BenchError>) -> Result<T, BenchError> {
         let done = work(&self.world)?;
         self.world.cost()?;
         Ok(done)
     }
 
-    /// The benchmark so far; the canister goes on under another name.
+    /// Returns the benchmark so far; the canister goes on under another name.
     pub fn next(&mut self, name: impl Into<String>) -> Bench {
         std::mem::replace(&mut self.bench, Bench::new(name))
     }
 
-    /// The finished benchmark.
+    /// Returns the finished benchmark.
     pub fn finish(self) -> Bench {
         self.bench
     }

@@ -19,7 +19,7 @@ use upload_bench::results::{self, Results};
 const LOSS: u8 = 1;
 const ENVIRONMENT: u8 = 3;
 
-/// Measures what the calls of the upload canister cost, on the three builds.
+/// Measures the costs of the upload canister's calls, on the three builds.
 #[derive(Debug, Parser)]
 #[command(name = "bench-costs", version, about, args_conflicts_with_subcommands = true)]
 #[command(after_help = "Exit codes: 0 pass, 1 a figure got worse by more than 2 %, 2 usage, 3 environment")]
@@ -35,13 +35,13 @@ struct CostArgs {
     /// Compare with the checked-in figures.
     #[arg(long, conflicts_with = "update")]
     check: bool,
-    /// Write what is measured over the checked-in figures, and the documents that are made of them.
+    /// Overwrite the checked-in figures with the measured ones, and update the documents made from them.
     #[arg(long)]
     update: bool,
-    /// Also measure what takes minutes.
+    /// Also measure scenarios that take minutes.
     #[arg(long)]
     full: bool,
-    /// Measure this build; may be repeated [default: all three].
+    /// Build to measure; may be repeated [default: all three].
     #[arg(long = "build", value_name = "legacy|staged|direct")]
     builds: Vec<Build>,
     /// Measure only the scenarios whose name contains this.
@@ -51,24 +51,24 @@ struct CostArgs {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// The three builds and DFINITY's asset canister, with the same files: instructions, bytes, MB/s.
+    /// Compare the three builds and DFINITY's asset canister, with the same files: instructions, bytes, MB/s.
     SideBySide(PeerArgs),
-    /// A look-up, an insertion and a removal in a map of ic-stable-structures with nothing around it.
+    /// Measure a look-up, an insertion and a removal in a map of ic-stable-structures with nothing around it.
     BareMap {
-        /// Write the figures over the checked-in ones, and into docs/costs.md.
+        /// Overwrite the checked-in figures, and update docs/costs.md.
         #[arg(long)]
         update: bool,
     },
-    /// Make docs/costs.md, its plot and the section of the README anew from the checked-in figures.
+    /// Regenerate docs/costs.md, its plot and the section of the README from the checked-in figures.
     Document,
 }
 
 #[derive(Debug, Args)]
 struct PeerArgs {
-    /// Write the figures to this file.
+    /// Write the figures as JSON to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Write them over the checked-in ones, and into docs/costs.md.
+    /// Overwrite the checked-in figures, and update docs/costs.md.
     #[arg(long)]
     update: bool,
 }
@@ -110,7 +110,7 @@ fn side_by_side(args: &PeerArgs) -> Result<(), BenchError> {
     Ok(())
 }
 
-/// Tells that it goes on, however long a scenario takes.
+/// Shows progress, however long a scenario takes.
 fn measuring() -> Progress {
     let progress = Progress::stderr();
     progress.phase("measuring");
@@ -155,7 +155,7 @@ fn measure(args: CostArgs) -> Result<u8, BenchError> {
     if args.check { check(&measured) } else { Ok(0) }
 }
 
-/// Says what is worse, better, new or gone.
+/// Prints what is worse, better, new or gone.
 fn check(measured: &[Measured]) -> Result<u8, BenchError> {
     let mut comparison = Comparison::default();
     for one in measured {

@@ -1,4 +1,4 @@
-//! New figures against the checked-in ones.
+//! Comparison of new figures with the checked-in ones.
 
 use std::fmt;
 
@@ -10,16 +10,16 @@ use crate::results::Results;
 /// A figure may get worse by this share before it counts as a loss.
 const TOLERANCE: f64 = 0.02;
 
-/// A figure that is not what it was.
+/// A figure that has changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// Of which build.
+    /// The build.
     pub build: Build,
-    /// Of which benchmark.
+    /// The benchmark.
     pub bench: String,
-    /// Of which step.
+    /// The step.
     pub step: String,
-    /// Which figure.
+    /// The figure.
     pub figure: &'static str,
     /// As checked in.
     pub before: u64,
@@ -28,7 +28,7 @@ pub struct Change {
 }
 
 impl Change {
-    /// The relative change; positive is worse.
+    /// Returns the relative change; positive is worse.
     fn share(&self) -> f64 {
         match self.before {
             0 => f64::INFINITY,
@@ -44,12 +44,12 @@ impl fmt::Display for Change {
     }
 }
 
-/// What a comparison found.
+/// Result of a comparison.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Comparison {
     /// Worse by more than 2 %.
     pub losses: Vec<Change>,
-    /// Better by more than 2 %: to be written down, or they can be lost unseen.
+    /// Better by more than 2 %: to be recorded, or they can be lost unnoticed.
     pub gains: Vec<Change>,
     /// Checked in and due in this run, but not measured.
     pub missing: Vec<String>,
@@ -60,13 +60,13 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// Whether the check fails.
+    /// Returns whether the check fails.
     pub fn fails(&self) -> bool {
         !self.losses.is_empty() || !self.missing.is_empty() || !self.unrecorded.is_empty()
     }
 
-    /// Compares what was measured on one build with what is checked in. Scenarios for which `due` is false were not to
-    /// be run.
+    /// Compares what was measured on one build with what is checked in. Scenarios for which `due` returns
+    /// `false` were not to be run.
     pub fn add(&mut self, recorded: Option<&Results>, measured: &Results, due: impl Fn(&str) -> bool) {
         let build = measured.build;
         let recorded = recorded.map_or(&[][..], |recorded| recorded.benches.as_slice());

@@ -1,4 +1,4 @@
-//! What some messages cost together.
+//! Total costs of some messages.
 
 use std::ops::AddAssign;
 
@@ -8,12 +8,13 @@ use session_migrate::costs::MessageCost;
 /// Bytes in the pages by which changes of a memory are counted.
 pub const DELTA_PAGE_BYTES: u64 = 4096;
 
-/// The cost of the messages that one step of a benchmark took. Everything but `wall_nanos` is the same in every run.
+/// The cost of the messages that one step of a benchmark took. Everything but `wall_nanos` is the same in
+/// every run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cost {
-    /// Messages that were executed, timers and answers of calls included.
+    /// Executed messages, including timers and answers of calls.
     pub messages: u64,
-    /// Instructions by the weights of the Internet Computer, the charges of its system API included.
+    /// Instructions by the weights of the Internet Computer, including the charges of its system API.
     pub instructions: u64,
     /// Bytes written to stable memory.
     pub stable_bytes_written: u64,
@@ -72,11 +73,11 @@ pub struct Sizes {
 }
 
 impl Sizes {
-    /// The cost of one more message.
+    /// Returns the cost of one more message.
     pub fn follow(&mut self, message: &MessageCost) -> Cost {
         let after = Sizes { wasm: message.wasm_memory_pages, stable: message.stable_memory_pages };
         if message.entry == "start" {
-            // A new instance: what its memories begin with was not added by any code.
+            // A new instance: the initial contents of its memories were not added by any code.
             *self = after;
         }
         let cost = Cost {
@@ -91,7 +92,7 @@ impl Sizes {
             stable_memory_increase: after.stable.saturating_sub(self.stable),
             wall_nanos: message.wall_nanos,
         };
-        // What a query leaves behind is dropped.
+        // What a query changes is dropped.
         if message.entry != "query" {
             *self = after;
         }

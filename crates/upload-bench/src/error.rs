@@ -1,4 +1,4 @@
-//! Why a benchmark could not be run.
+//! Errors of a benchmark.
 
 use std::path::PathBuf;
 
@@ -16,31 +16,31 @@ pub enum BenchError {
     /// There is no usable server.
     #[error(transparent)]
     Server(#[from] ServerError),
-    /// The server does not tell what messages cost.
+    /// The server does not report costs.
     #[error(transparent)]
     Costs(#[from] CostError),
-    /// A call that should succeed did not.
+    /// A call that should succeed failed.
     #[error("{bench}: {source}")]
     Call {
-        /// Where.
+        /// The benchmark.
         bench: String,
-        /// What happened.
+        /// The error.
         source: ClientError,
     },
     /// An installation or an upgrade failed.
     #[error("{bench}: installing {module}: {message}")]
     Install {
-        /// Where.
+        /// The benchmark.
         bench: String,
-        /// What.
+        /// The module.
         module: String,
-        /// What the server says.
+        /// The server's message.
         message: String,
     },
-    /// A measured message trapped: its cost is not the cost of what was to be measured.
+    /// A measured message trapped: its cost is not the one that was to be measured.
     #[error("{bench}: `{message}` trapped")]
     Trapped {
-        /// Where.
+        /// The benchmark.
         bench: String,
         /// Entry point and method.
         message: String,
@@ -48,16 +48,16 @@ pub enum BenchError {
     /// The canister is not in the state that the benchmark is about.
     #[error("{bench}: {what}: expected {expected}, got {got}")]
     State {
-        /// Where.
+        /// The benchmark.
         bench: String,
-        /// What was looked at.
+        /// What was checked.
         what: &'static str,
         /// What it should be.
         expected: String,
         /// What it is.
         got: String,
     },
-    /// The stable memory to begin with could not be made.
+    /// The initial stable memory could not be made.
     #[error("making a state of {sessions} sessions and {memories} memories: {detail}")]
     Seed {
         /// Sessions wanted.
@@ -73,29 +73,29 @@ pub enum BenchError {
     /// A reply is not what its canister's interface says.
     #[error("{bench}: the reply of {method}: {detail}")]
     Reply {
-        /// Where.
+        /// The benchmark.
         bench: String,
-        /// Whose reply.
+        /// The method.
         method: &'static str,
-        /// What the decoder says.
+        /// The decoder's message.
         detail: String,
     },
-    /// Figures of two compilers would stand beside one another.
+    /// Figures of two compilers would be mixed.
     #[error(
         "the checked-in figures are of wasms by `{recorded}`, here they are built by `{here}`: measure all of them, --update --full"
     )]
     OtherCompiler {
-        /// Of the checked-in figures.
+        /// Compiler of the checked-in figures.
         recorded: String,
-        /// Of this machine.
+        /// Compiler of this machine.
         here: String,
     },
     /// A file could not be read or written.
     #[error("cannot {action} {path}: {detail}")]
     File {
-        /// What was tried.
+        /// The operation.
         action: &'static str,
-        /// Which file.
+        /// The file.
         path: PathBuf,
         /// What went wrong.
         detail: String,

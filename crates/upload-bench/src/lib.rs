@@ -1,7 +1,7 @@
-//! What every call of the upload canister costs, measured on the real wasm by the embedded server's metering.
+//! Costs of every call of the upload canister, measured on the real wasm by the embedded server's metering.
 //!
-//! Owns: what is measured ([`scenarios`]), the checked-in figures and the comparison with them, the report. Does not own:
-//! the metering itself, which is the embedded server's, and building the wasms, which is the toolkit's.
+//! Owns: the scenarios ([`scenarios`]), the checked-in figures and the comparison with them, the report. Does
+//! not own: the metering, which is the embedded server's, and building the wasms, which is the toolkit's.
 //! Boundary: instructions and bytes are compared and may fail a check; times are shown and never judged.
 
 pub mod bare_map;

@@ -1,4 +1,4 @@
-//! `cargo bench-costs`: measures, compares with what is checked in, and writes it down.
+//! `cargo bench-costs`: measures, compares with the checked-in figures, and records new ones.
 //!
 //! Exit codes: 0 passed, 1 a figure got worse, 2 wrong usage, 3 the environment failed.
 

@@ -1,4 +1,4 @@
-//! Running the scenarios, the builds side by side, one thread each.
+//! Runs the scenarios, the builds side by side, one thread each.
 
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -11,17 +11,17 @@ use crate::results::Results;
 use crate::scenarios::{self, Scenario};
 use crate::world::Wasm;
 
-/// Which scenarios are run.
+/// Selects scenarios.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
-    /// Also what takes minutes.
+    /// Also scenarios that take minutes.
     pub full: bool,
     /// Only those whose name contains this.
     pub only: Option<String>,
 }
 
 impl Selection {
-    /// Whether a scenario is run on a build.
+    /// Returns whether a scenario is run on a build.
     pub fn takes(&self, scenario: &Scenario, build: Build) -> bool {
         (self.full || !scenario.only_full)
             && scenario.builds.contains(&build)
@@ -29,7 +29,7 @@ impl Selection {
     }
 }
 
-/// What was run on one build.
+/// Results of one build.
 #[derive(Clone, Debug)]
 pub struct Measured {
     /// The figures.
@@ -69,7 +69,7 @@ pub fn run(
                 })
             })
             .collect();
-        // A thread that panicked says so itself; the others go on to their end.
+        // A thread that panicked reports that itself; the others run to their end.
         running
             .into_iter()
             .filter_map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))

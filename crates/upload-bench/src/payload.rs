@@ -1,4 +1,4 @@
-//! Files that are made up as they are sent.
+//! Files that are generated as they are sent.
 
 use sha2::{Digest, Sha256};
 use upload_canister::api::{AssetMetadata, AssetMetadataBase, AssetType};
@@ -11,12 +11,12 @@ pub const CHUNK_BYTES: u64 = 1_800_000;
 pub struct File {
     /// Its size in bytes.
     pub bytes: u64,
-    /// Another seed, another file.
+    /// Another seed makes another file.
     pub seed: u64,
 }
 
 impl File {
-    /// A file of so many whole chunks.
+    /// Returns a file of so many whole chunks.
     pub fn of_chunks(chunks: u32, seed: u64) -> Self {
         Self { bytes: u64::from(chunks) * CHUNK_BYTES, seed }
     }
@@ -27,7 +27,7 @@ impl File {
         self.bytes.div_ceil(CHUNK_BYTES) as u32
     }
 
-    /// The bytes of a chunk.
+    /// Returns the bytes of a chunk.
     pub fn chunk(&self, index: u32) -> Vec<u8> {
         let start = u64::from(index) * CHUNK_BYTES;
         let length = CHUNK_BYTES.min(self.bytes.saturating_sub(start)) as usize;
@@ -59,7 +59,7 @@ impl File {
         hasher.finalize().into()
     }
 
-    /// What `uploads_begin` is told.
+    /// Returns what `uploads_begin` is told.
     pub fn metadata(&self) -> AssetMetadata {
         metadata(self.bytes)
     }

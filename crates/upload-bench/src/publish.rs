@@ -1,4 +1,4 @@
-//! The checked-in files: reading them back, and writing what follows from them.
+//! The checked-in files: reads them, and writes what is derived from them.
 
 use std::path::PathBuf;
 
@@ -26,7 +26,7 @@ pub struct Documents {
 }
 
 impl Documents {
-    /// Where each of them is, from the root of the tree, and its text.
+    /// Returns where each of them is, from the root of the tree, and its text.
     fn files(&self) -> [(&'static str, &str); 3] {
         [("docs/costs.md", &self.page), ("docs/costs.svg", &self.plot), ("README.md", &self.readme)]
     }
@@ -46,7 +46,7 @@ fn in_tree(path: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
 }
 
-/// The README with another section on costs.
+/// Returns the README with another section on costs.
 fn readme(section: &str) -> Result<String, BenchError> {
     let path = in_tree("README.md");
     let text = std::fs::read_to_string(&path).map_err(BenchError::file("read", &path))?;
@@ -62,13 +62,13 @@ fn compiler_path() -> PathBuf {
     results::folder().join("compiler.txt")
 }
 
-/// The compiler that builds the wasms on this machine.
+/// Returns the compiler that builds the wasms on this machine.
 pub fn compiler() -> Result<String, BenchError> {
     let version = toolchain::resolve(&Workspace::locate(None)?)?.version;
     Ok(version.lines().next().unwrap_or_default().to_owned())
 }
 
-/// The compiler of the checked-in figures; empty when none are checked in.
+/// Returns the compiler of the checked-in figures; empty when none are checked in.
 pub fn recorded_compiler() -> Result<String, BenchError> {
     let path = compiler_path();
     if !path.exists() {
@@ -78,7 +78,8 @@ pub fn recorded_compiler() -> Result<String, BenchError> {
     Ok(text.trim_end().to_owned())
 }
 
-/// Nothing, when the compiler of this machine has built the wasms of the checked-in figures, or there are none.
+/// Returns `Ok(())` if the compiler of this machine has built the wasms of the checked-in figures, or there
+/// are none.
 pub fn same_compiler() -> Result<(), BenchError> {
     let (recorded, here) = (recorded_compiler()?, compiler()?);
     if recorded.is_empty() || recorded == here {
@@ -88,7 +89,7 @@ pub fn same_compiler() -> Result<(), BenchError> {
     }
 }
 
-/// Writes measured results over the checked-in ones; scenarios that were not run stay as they are.
+/// Overwrites the checked-in results with measured ones; scenarios that were not run stay as they are.
 pub fn save(measured: Vec<Results>) -> Result<(), BenchError> {
     let folder = results::folder();
     let scenarios = scenarios::all();
@@ -126,7 +127,7 @@ fn load_json<T: DeserializeOwned>(name: &str) -> Result<Option<T>, BenchError> {
     serde_json::from_str(&text).map(Some).map_err(BenchError::file("read", &path))
 }
 
-/// The checked-in figures of all builds.
+/// Returns the checked-in figures of all builds.
 pub fn recorded() -> Result<Figures, BenchError> {
     let mut all = Vec::new();
     for build in Build::ALL {
@@ -135,10 +136,10 @@ pub fn recorded() -> Result<Figures, BenchError> {
     Ok(Figures::new(all))
 }
 
-/// What the documents must be, by the checked-in results.
+/// Returns what the documents must be, by the checked-in results.
 ///
 /// # Errors
-/// When a file cannot be read, or the plot cannot be drawn.
+/// If a file cannot be read, or the plot cannot be drawn.
 pub fn documents() -> Result<Documents, BenchError> {
     let figures = recorded()?;
     let plot = report::plot(&figures).map_err(BenchError::file("draw", in_tree("docs/costs.svg")))?;
@@ -160,7 +161,7 @@ pub fn write_documents() -> Result<(), BenchError> {
     documents.files().iter().try_for_each(|(path, text)| results::write(&in_tree(path), text.as_bytes()))
 }
 
-/// The documents that are not what the checked-in results say.
+/// Returns the documents that are not what the checked-in results say.
 pub fn outdated() -> Result<Vec<PathBuf>, BenchError> {
     let documents = documents()?;
     let is_same = |(path, text): &(&str, &str)| {

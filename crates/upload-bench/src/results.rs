@@ -18,11 +18,11 @@ use crate::cost::Cost;
 use crate::error::BenchError;
 use crate::scenarios::Scenario;
 
-/// The version of the format that the yml files say they have: the oldest that has all of its fields, so that
-/// every later canbench reads them.
+/// The version of the format in the yml files: the oldest that has all of its fields, so that every later
+/// canbench reads them.
 const CANBENCH_VERSION: &str = "0.1.10";
 
-/// The folder of the checked-in results.
+/// Returns the folder of the checked-in results.
 pub fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("results")
 }
@@ -89,7 +89,7 @@ pub struct Results {
 }
 
 impl Results {
-    /// A benchmark by its name.
+    /// Returns a benchmark by its name.
     pub fn bench(&self, name: &str) -> Option<&Bench> {
         self.benches.iter().find(|bench| bench.name == name)
     }
@@ -101,13 +101,13 @@ impl Results {
         let kept: Vec<Bench> = kept.into_iter().filter(not_run).collect();
         self.benches.extend(kept);
         let place = |bench: &Bench| scenarios.iter().position(|scenario| scenario.name == bench.scenario);
-        // What belongs to no scenario any more is dropped.
+        // Benchmarks without a scenario are dropped.
         self.benches.retain(|bench| place(bench).is_some());
         self.benches.sort_by_key(place);
         self
     }
 
-    /// The checked-in results of a build; none where there are no files yet.
+    /// Returns the checked-in results of a build; none where there are no files yet.
     pub fn load(folder: &Path, build: Build) -> Result<Option<Self>, BenchError> {
         let path = table_path(folder, build);
         if !path.exists() {

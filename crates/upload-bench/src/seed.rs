@@ -1,7 +1,9 @@
-//! States with many sessions and memories, made natively: sending each of them through the server would take minutes.
+//! States with many sessions and memories, made natively: sending each of them through the server would take
+//! minutes.
 //!
-//! The canister's own services write them over a memory that is a vector, and the result is what a canister that had
-//! served all those calls would hold. The state lies under the installed canister before an upgrade opens it.
+//! The canister's own services write them over a memory that is a vector, and the result is what a canister
+//! that had served all those calls would hold. The state is in the memory of the installed canister before an
+//! upgrade opens it.
 
 use std::io::Write;
 
@@ -73,7 +75,7 @@ pub struct Seed {
 /// Makes a state.
 ///
 /// # Errors
-/// [`BenchError::Seed`] with what the canister's own code refused.
+/// [`BenchError::Seed`] with the refusal of the canister's own code.
 pub fn make(population: Population) -> Result<Seed, BenchError> {
     let failed = |detail: String| BenchError::Seed {
         sessions: population.sessions,
@@ -94,7 +96,7 @@ pub fn make(population: Population) -> Result<Seed, BenchError> {
     Ok(Seed { gz, capsule, session, memory })
 }
 
-/// A day before the benchmarks begin would let the sessions expire; an hour does not.
+/// Returns a time an hour before the benchmarks begin; after a day the sessions would have expired.
 fn now() -> Time {
     Time::from_nanos((BEGINNING_SECONDS - 3600) * 1_000_000_000)
 }
@@ -144,7 +146,7 @@ fn begin(storage: &mut Storage, caller: Principal, capsule: &str, number: u32) -
     )
 }
 
-/// A memory whose bytes are elsewhere: inline ones are limited per capsule.
+/// Creates a memory whose bytes are elsewhere: inline ones are limited per capsule.
 fn create_memory(storage: &mut Storage, capsule: &str, number: u32) -> Result<String, Error> {
     let asset =
         ExternalAsset { backend: StorageBackend::S3, storage_key: Some(format!("key {number}")), url: None };

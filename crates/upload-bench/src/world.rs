@@ -16,7 +16,7 @@ use upload_canister::api::{HttpRequest, HttpResponse};
 use crate::cost::{Cost, Sizes};
 use crate::error::BenchError;
 
-/// When every benchmark begins, seconds since 1970: the same in every run, since ids are made of it.
+/// When every benchmark begins, seconds since 1970: the same in every run, since ids contain it.
 pub const BEGINNING_SECONDS: u64 = 1_750_000_000;
 
 /// The init and upgrade arguments of the upload canister: none.
@@ -31,7 +31,7 @@ pub struct Wasm {
     pub gz: Vec<u8>,
 }
 
-/// Who makes the measured calls.
+/// Returns who makes the measured calls.
 pub fn client() -> Principal {
     Principal::self_authenticating("client of the benchmark")
 }
@@ -52,7 +52,7 @@ pub struct World {
     meter: Mutex<Meter>,
 }
 
-/// What has been taken into account so far.
+/// What has been measured so far.
 #[derive(Default)]
 struct Meter {
     /// The index of the first message that was not.
@@ -61,12 +61,12 @@ struct Meter {
 }
 
 impl World {
-    /// A canister with no code yet, in the name of a benchmark.
+    /// Returns a canister with no code yet, in the name of a benchmark.
     pub fn empty(bench: impl Into<String>, wasm: &Wasm) -> Result<Self, BenchError> {
         Self::of(bench, wasm.build.name(), wasm.gz.clone())
     }
 
-    /// The same for any module.
+    /// Returns the same for any module.
     pub fn of(
         bench: impl Into<String>,
         name: impl Into<String>,
@@ -79,10 +79,10 @@ impl World {
         Ok(Self { bench: bench.into(), name: name.into(), gz: module, pic, id, meter })
     }
 
-    /// A freshly installed canister after its first minute, neither of which is taken into account.
+    /// Returns a freshly installed canister after its first minute, neither of which is taken into account.
     ///
     /// # Errors
-    /// When there is no usable server, or the installation fails.
+    /// If there is no usable server, or the installation fails.
     pub fn installed(bench: impl Into<String>, wasm: &Wasm) -> Result<Self, BenchError> {
         let world = Self::empty(bench, wasm)?;
         world.install(NO_ARGUMENTS)?;
@@ -106,7 +106,8 @@ impl World {
             .map_err(|reject| self.not_installed(reject))
     }
 
-    /// Puts other contents under the installed canister, which must be upgraded before it is called again.
+    /// Replaces the stable memory of the installed canister, which must be upgraded before it is called
+    /// again.
     pub fn set_stable_memory(&self, gzipped: &[u8]) {
         self.pic.set_stable_memory(self.id, gzipped.to_vec(), BlobCompression::Gzip);
     }
@@ -116,10 +117,10 @@ impl World {
         BenchError::Install { bench: self.bench.clone(), module: self.name.clone(), message }
     }
 
-    /// The cost of everything since the last time it was asked for.
+    /// Returns the cost of everything since the last time it was asked for.
     ///
     /// # Errors
-    /// [`BenchError::Trapped`], and when the server does not tell.
+    /// [`BenchError::Trapped`], and if the server does not report costs.
     pub fn cost(&self) -> Result<Cost, BenchError> {
         let mut meter = self.meter.lock().unwrap_or_else(PoisonError::into_inner);
         let mut sum = Cost::default();
@@ -134,10 +135,10 @@ impl World {
         Ok(sum)
     }
 
-    /// An update call of the client.
+    /// Makes an update call of the client.
     ///
     /// # Errors
-    /// [`BenchError::Call`], with the canister's refusal if that is what it is.
+    /// [`BenchError::Call`], with the canister's refusal if there is one.
     pub fn update<T: CandidType + DeserializeOwned>(
         &self,
         method: &'static str,
@@ -146,7 +147,7 @@ impl World {
         self.canister().update(client(), method, args).map_err(|source| self.failed(source))
     }
 
-    /// A query call of the client.
+    /// Makes a query call of the client.
     pub fn query<T: CandidType + DeserializeOwned>(
         &self,
         method: &'static str,
@@ -155,7 +156,7 @@ impl World {
         self.canister().query(client(), method, args).map_err(|source| self.failed(source))
     }
 
-    /// An update call of the controller, with its raw reply.
+    /// Makes an update call of the controller, with its raw reply.
     pub fn controller_call(
         &self,
         method: &'static str,
@@ -165,7 +166,7 @@ impl World {
         self.canister().call(controller(), call).map_err(|source| self.failed(source))
     }
 
-    /// A query call of the controller.
+    /// Makes a query call of the controller.
     pub fn controller_query<T: CandidType + DeserializeOwned>(
         &self,
         method: &'static str,
@@ -174,7 +175,7 @@ impl World {
         self.canister().query(controller(), method, args).map_err(|source| self.failed(source))
     }
 
-    /// A request as the gateway passes it on.
+    /// Passes on a request as the gateway does.
     pub fn http(&self, request: HttpRequest) -> Result<HttpResponse, BenchError> {
         self.canister().http_request(&request).map_err(|source| self.failed(source))
     }
@@ -185,7 +186,7 @@ impl World {
         self.pic.tick();
     }
 
-    /// Lets the first minute after an installation or upgrade pass, in which the canister writes what it keeps on its
+    /// Lets the first minute after an installation or upgrade pass, in which the canister caches data on its
     /// heap for all later calls.
     pub fn settle(&self) {
         self.pass(Duration::from_secs(61));
@@ -198,12 +199,12 @@ impl World {
         self.pic.tick();
     }
 
-    /// The typed client of the canister.
+    /// Returns the typed client of the canister.
     pub fn canister(&self) -> Canister<'_> {
         Canister::new(&self.pic, self.id)
     }
 
-    /// For `map_err`: a failed call in the name of this benchmark.
+    /// For `map_err`: a failed call of this benchmark.
     pub fn failed(&self, source: ClientError) -> BenchError {
         BenchError::Call { bench: self.bench.clone(), source }
     }
@@ -214,7 +215,7 @@ impl World {
         BenchError::Reply { bench: self.bench.clone(), method, detail }
     }
 
-    /// Nothing, when what was looked at is as expected.
+    /// Returns `Ok(())` if what was checked is as expected.
     pub fn expect<T: PartialEq + std::fmt::Debug>(
         &self,
         what: &'static str,

@@ -38,7 +38,7 @@ pub enum Address {
 }
 
 impl Address {
-    /// The address from what is in the path after `/api`.
+    /// Returns the address from what is in the path after `/api`.
     ///
     /// # Errors
     /// When there is nothing at this path, or the id in it is no principal.

@@ -53,7 +53,7 @@ pub async fn call(
     })
 }
 
-/// A rejection as agents read it.
+/// Returns a rejection as agents read it.
 pub fn reject_response(error: UserError) -> RejectResponse {
     RejectResponse {
         // The sixth code is for canisters only.

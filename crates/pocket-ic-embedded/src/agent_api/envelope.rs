@@ -114,12 +114,12 @@ impl Content {
         }
     }
 
-    /// The canister that is called or asked.
+    /// Returns the canister that is called or asked.
     pub fn canister_id(&self) -> Option<Principal> {
         self.canister_id
     }
 
-    /// The call or query that the request is.
+    /// Returns the call or query that the request is.
     ///
     /// # Errors
     /// A field that is missing.
@@ -140,7 +140,7 @@ impl Content {
         })
     }
 
-    /// The paths that are to be read.
+    /// Returns the paths that are to be read.
     ///
     /// # Errors
     /// When there are none.
@@ -187,7 +187,7 @@ impl Checked {
     }
 }
 
-/// What to do about an instance whose time is not the present, for which agents have no use.
+/// Returns what to do about an instance whose time is not the present, for which agents have no use.
 fn advice(now: u64) -> String {
     let present = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)

@@ -31,7 +31,7 @@ use std::sync::Arc;
 
 type Server = Arc<ServerState>;
 
-/// The interface of every instance, each below its own address.
+/// Returns the interface of every instance, each below its own address.
 pub fn instance_routes(state: Server) -> Router<Server> {
     let mut router = Router::new();
     for slash in ["", "/"] {
@@ -43,7 +43,7 @@ pub fn instance_routes(state: Server) -> Router<Server> {
     layered(router, state)
 }
 
-/// The interface of one instance.
+/// Returns the interface of one instance.
 pub fn routes(state: Server, instance: usize) -> Router<Server> {
     let status = move |State(state): State<Server>| async move { status::status(&state, instance).await };
     let request = move |State(state): State<Server>,

@@ -33,7 +33,7 @@ const CANISTER: &[u8] = &[0x06, 0x0a, 0x2b, 0x06, 0x01, 0x04, 0x01, 0x83, 0xb8, 
 const HEAD: usize = 32;
 
 impl PublicKey {
-    /// A key from its DER.
+    /// Returns a key from its DER.
     ///
     /// # Errors
     /// Bytes that are no key, or one of a kind that is not verified here.
@@ -66,7 +66,7 @@ impl PublicKey {
         }
     }
 
-    /// Whether the signature is that of the message.
+    /// Returns `Ok(())` if the signature is that of the message.
     ///
     /// # Errors
     /// When it is not.

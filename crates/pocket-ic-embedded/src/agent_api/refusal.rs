@@ -28,7 +28,7 @@ impl Refusal {
         Self::new(StatusCode::NOT_FOUND, text)
     }
 
-    /// A fault of the server.
+    /// Returns a fault of the server.
     pub fn fault(cause: impl Display) -> Self {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,

@@ -23,7 +23,7 @@ pub enum Action {
 }
 
 impl Action {
-    /// How the content names it.
+    /// Returns how the content names it.
     pub fn request_type(self) -> &'static str {
         match self {
             Self::Call => "call",
@@ -46,12 +46,12 @@ impl Sender {
         Self::default()
     }
 
-    /// The canisters that the delegations are for; `None` for all.
+    /// Returns the canisters that the delegations are for; `None` for all.
     pub fn into_targets(self) -> Option<Vec<Principal>> {
         self.targets
     }
 
-    /// When the first of the delegations expires, nanoseconds since 1970.
+    /// Returns when the first of the delegations expires, nanoseconds since 1970.
     pub fn expires(&self) -> Option<u64> {
         self.expires
     }
@@ -101,7 +101,7 @@ impl Sender {
         Ok(sender)
     }
 
-    /// What a chain of delegations allows.
+    /// Returns what a chain of delegations allows.
     fn follow(links: &[SignedDelegation], action: Action) -> Result<Self, Refusal> {
         if links.len() > MAX_DELEGATIONS {
             return Err(delegation(&format!(

@@ -15,7 +15,7 @@ struct Status {
     root_key: &'static [u8],
 }
 
-/// The status of an instance.
+/// Returns the status of an instance.
 pub async fn status(state: &ServerState, instance: usize) -> Response {
     let slot = match state.slot(instance) {
         Ok(slot) => slot,

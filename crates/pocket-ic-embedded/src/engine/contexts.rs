@@ -58,7 +58,7 @@ const TIMER: Contexts = I | G | U | RY | RT | C | T;
 /// Kinds of execution that all nodes of the subnet agree on.
 pub(super) const REPLICATED: Contexts = ALL & !(NRQ | CQ | CRY | CRT | CC | F);
 
-/// The kind of execution an entry point makes, and its name in error texts.
+/// Returns the kind of execution an entry point makes, and its name in error texts.
 pub(super) fn context_of(entry: &EntryPoint, composite_query: bool) -> (Contexts, &'static str) {
     match (entry, composite_query) {
         (EntryPoint::Start, _) => (S, "start"),

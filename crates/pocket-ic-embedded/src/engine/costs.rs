@@ -13,7 +13,7 @@ macro_rules! weigh {
     };
 }
 
-/// The weights, for modules with a 32-bit or a 64-bit memory.
+/// Returns the weights, for modules with a 32-bit or a 64-bit memory.
 pub(super) fn operator_costs(memory64: bool) -> OperatorCost {
     let mut table = OperatorCost::new();
     if memory64 {

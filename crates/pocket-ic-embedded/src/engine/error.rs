@@ -131,7 +131,7 @@ fn kind_text(kind: &MethodKind) -> &'static str {
 }
 
 impl Trap {
-    /// The IC's error code; its first digit is the reject code.
+    /// Returns the IC's error code; its first digit is the reject code.
     pub fn error_code(&self) -> u16 {
         match self {
             Trap::CalledTrap(_) => 503,

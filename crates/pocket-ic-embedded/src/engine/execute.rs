@@ -49,12 +49,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Engine {
-    /// An engine with no modules yet.
+    /// Returns an engine with no modules yet.
     pub fn new() -> Result<Self, EngineError> {
         Self::with_cache(None)
     }
 
-    /// An engine that shares compiled modules with other processes, if a cache is given.
+    /// Returns an engine that shares compiled modules with other processes, if a cache is given.
     pub fn with_cache(cache: Option<ModuleCache>) -> Result<Self, EngineError> {
         Ok(Self {
             shared: Arc::new(Shared {
@@ -66,7 +66,8 @@ impl Engine {
         })
     }
 
-    /// This engine, but without limits on the number of exported methods and the lengths of their names.
+    /// Returns this engine, but without limits on the number of exported methods and the lengths of their
+    /// names.
     pub fn without_method_limits(self) -> Self {
         Self { limits_methods: false, ..self }
     }
@@ -168,7 +169,8 @@ impl Engine {
         Outcome { wall_time, ..outcome }
     }
 
-    /// An instance in the given state: one that is there already, one to be brought there, or a new one.
+    /// Returns an instance in the given state: one that is there already, one to be brought there, or a new
+    /// one.
     fn instance_for(&self, state: &CanisterState) -> Result<LiveInstance, Trap> {
         let kept = {
             let mut instances = lock(&self.shared.instances);
@@ -207,7 +209,7 @@ impl Engine {
     }
 }
 
-/// Whether the module has what the entry point runs; an error if it has to.
+/// Returns whether the module has what the entry point runs; an error if it has to.
 fn is_there(module: &CanisterModule, entry: &EntryPoint) -> Result<bool, Trap> {
     let method = |kind, name: &str| {
         if module.has_export(kind, name) {
@@ -236,7 +238,7 @@ fn is_there(module: &CanisterModule, entry: &EntryPoint) -> Result<bool, Trap> {
 }
 
 impl Outcome {
-    /// What a message did; after a trap, only what is left of it.
+    /// Returns what a message did; after a trap, only what is left of it.
     fn new(
         result: Result<(), Trap>,
         state: CanisterState,
@@ -270,7 +272,7 @@ impl Outcome {
     }
 }
 
-/// What the canister's log says about a trap.
+/// Returns what the canister's log says about a trap.
 fn log_text(trap: &Trap) -> String {
     match trap {
         Trap::CalledTrap(text) if text.is_empty() => "[TRAP]: (no message)".to_string(),

@@ -13,7 +13,7 @@ pub struct Heap {
 }
 
 impl Heap {
-    /// A memory of so many pages of 64 KiB, all zeros.
+    /// Returns a memory of so many pages of 64 KiB, all zeros.
     pub fn zeroed(pages: u64) -> Self {
         Self { bytes: pages.saturating_mul(WASM_PAGE), pages: Paged::default() }
     }
@@ -23,7 +23,7 @@ impl Heap {
         self.bytes
     }
 
-    /// A part of the memory; `None` if it reaches beyond the end.
+    /// Returns a part of the memory; `None` if it reaches beyond the end.
     pub fn read(&self, offset: u64, len: u64) -> Option<Vec<u8>> {
         self.check(offset, len)?;
         let mut out = vec![0; usize::try_from(len).ok()?];

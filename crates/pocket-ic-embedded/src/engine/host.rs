@@ -88,7 +88,7 @@ impl Message {
         }
     }
 
-    /// The message of an instance that runs none.
+    /// Returns the message of an instance that runs none.
     pub(super) fn none() -> Self {
         let nobody = candid::Principal::anonymous();
         Self::new((0, "no"), MessageContext::new(nobody, nobody, 0), Limits::inspect(), StableMemory::new())
@@ -99,7 +99,7 @@ impl Message {
         self.ctx.balance.saturating_sub(self.ctx.frozen_balance)
     }
 
-    /// The prices on the canister's subnet.
+    /// Returns the prices on the canister's subnet.
     pub(super) fn prices(&self) -> Prices {
         Prices { nodes: self.ctx.subnet_node_count, free: self.ctx.free }
     }
@@ -202,7 +202,7 @@ pub(super) fn enter(c: &mut Cx<'_>, api: &'static Api) -> Result<()> {
     Ok(())
 }
 
-/// The wasm memory (empty if there is none) and the host.
+/// Returns the wasm memory (empty if there is none) and the host.
 pub(super) fn split<'a>(c: &'a mut Cx<'_>) -> (&'a mut [u8], &'a mut Host) {
     match c.data().memory {
         Some(memory) => memory.data_and_store_mut(c),
@@ -210,12 +210,12 @@ pub(super) fn split<'a>(c: &'a mut Cx<'_>) -> (&'a mut [u8], &'a mut Host) {
     }
 }
 
-/// An error for the contract that the canister broke.
+/// Returns an error for the contract that the canister broke.
 pub(super) fn violation(text: impl Into<String>) -> Error {
     Trap::ContractViolation(text.into()).into()
 }
 
-/// The range `offset..offset + len` of something with `size` bytes.
+/// Returns the range `offset..offset + len` of something with `size` bytes.
 pub(super) fn range(
     api: &Api,
     what: &str,

@@ -79,7 +79,7 @@ impl LiveInstance {
         Ok((heap, parts.read_globals()?))
     }
 
-    /// A fresh instance.
+    /// Returns a fresh instance.
     pub(super) fn new(module: &Arc<CanisterModule>) -> Result<Self, Trap> {
         Ok(Self {
             parts: Parts::new(module, Message::none())?,
@@ -88,7 +88,7 @@ impl LiveInstance {
         })
     }
 
-    /// Whether the instance can be brought to this state, and if so, whether it is there already.
+    /// Returns whether the instance can be brought to this state, and if so, whether it is there already.
     pub(super) fn fits(&self, state: &CanisterState) -> Option<bool> {
         let fits = Arc::ptr_eq(&self.module, state.module()) && self.parts.memory_bytes() <= state.heap.bytes;
         fits.then(|| self.resident.pages.same(&state.heap.pages))
@@ -203,13 +203,14 @@ impl LiveInstance {
         Ok((self.resident.clone(), self.parts.read_globals()?, changed))
     }
 
-    /// Whether the instance may run another message: nothing in it but memory and globals can have changed.
+    /// Returns whether the instance may run another message: nothing in it but memory and globals can have
+    /// changed.
     pub(super) fn reusable(&self) -> bool {
         self.module.info().keeps_segments
     }
 }
 
-/// What the runtime's error means for the canister.
+/// Returns what the runtime's error means for the canister.
 fn trap_of(error: &wasmtime::Error, limit: u64) -> Trap {
     if let Some(trap) = error.downcast_ref::<Trap>() {
         return trap.clone();

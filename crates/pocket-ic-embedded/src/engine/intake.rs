@@ -47,7 +47,7 @@ const RESERVED_EXPORTS: [&str; 6] = [
     "stable_bytemap_memory",
 ];
 
-/// What the wasm may use: the second version of the standard, with 64-bit memories and tail calls.
+/// Returns what the wasm may use: the second version of the standard, with 64-bit memories and tail calls.
 pub(super) fn features() -> WasmFeatures {
     let features = WasmFeatures::WASM2 | WasmFeatures::MEMORY64 | WasmFeatures::TAIL_CALL;
     // References to host objects: there are none in a canister.
@@ -95,7 +95,7 @@ fn undecodable(text: impl std::fmt::Display) -> InvalidWasm {
     invalid(format!("Failed to decode wasm module: {text}"))
 }
 
-/// The wasm in an upload: unpacked if it is gzipped.
+/// Returns the wasm in an upload: unpacked if it is gzipped.
 ///
 /// The last four bytes of a gzipped module must be the size of what the first member unpacks to. So a second member of
 /// another size, or anything after the end, is refused.
@@ -138,7 +138,7 @@ pub(super) fn unpack(uploaded: &[u8]) -> Result<Vec<u8>, InvalidWasm> {
     Ok(wasm)
 }
 
-/// Whether the module declares a memory with 64-bit addresses. What cannot be read declares none.
+/// Returns whether the module declares a memory with 64-bit addresses. What cannot be read declares none.
 pub(super) fn has_wide_memory(wasm: &[u8]) -> bool {
     Parser::new(0).parse_all(wasm).map_while(Result::ok).any(|payload| match payload {
         Payload::MemorySection(memories) => {
@@ -331,7 +331,7 @@ fn check_function(index: usize, body: &FunctionBody<'_>) -> Result<bool, Invalid
     Ok(keeps_segments)
 }
 
-/// The name of an operator that canisters may not use: tables stay as they are at instantiation.
+/// Returns the name of an operator that canisters may not use: tables stay as they are at instantiation.
 fn changes_table(operator: &Operator<'_>) -> Option<&'static str> {
     Some(match operator {
         Operator::TableSet { .. } => "table.set",
@@ -449,7 +449,8 @@ fn custom_section(info: &mut ModuleInfo, name: &str, data: &[u8]) -> Result<(), 
     at_most("bytes in custom sections", bytes, MAX_CUSTOM_BYTES)
 }
 
-/// How much an operator adds to the complexity of its function: how long it takes to compile, by the IC's table.
+/// Returns how much an operator adds to the complexity of its function: how long it takes to compile, by the
+/// IC's table.
 fn complexity(operator: &Operator<'_>) -> u64 {
     use Operator as Op;
     match operator {

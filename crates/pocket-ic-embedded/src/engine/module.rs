@@ -37,7 +37,7 @@ pub enum GlobalValue {
 }
 
 impl GlobalValue {
-    /// The name of the type in wasm text.
+    /// Returns the name of the type in wasm text.
     pub fn type_name(&self) -> &'static str {
         match self {
             GlobalValue::I32(_) => "i32",
@@ -141,7 +141,7 @@ impl CanisterModule {
         Ok(module)
     }
 
-    /// The bytes as uploaded: a gzipped module stays gzipped.
+    /// Returns the bytes as uploaded: a gzipped module stays gzipped.
     pub fn uploaded(&self) -> &[u8] {
         &self.uploaded
     }
@@ -151,35 +151,35 @@ impl CanisterModule {
         self.hash
     }
 
-    /// Whether the method is exported.
+    /// Returns whether the method is exported.
     pub fn has_export(&self, kind: MethodKind, name: &str) -> bool {
         self.info.methods.get(name) == Some(&kind)
     }
 
-    /// The methods that the module exports, by name.
+    /// Returns the methods that the module exports, by name.
     pub fn methods(&self) -> impl Iterator<Item = (&str, MethodKind)> {
         let methods = self.info.methods.iter();
         methods.map(|(name, kind)| (name.as_str(), *kind))
     }
 
-    /// Whether the module has the system function (for `Start`: whether it has a start section).
+    /// Returns whether the module has the system function (for `Start`: whether it has a start section).
     pub fn exports_system(&self, entry: SystemEntry) -> bool {
         self.info.system.contains(&entry)
     }
 
-    /// The custom section `icp:public <name>` or `icp:private <name>`, and whether it is public.
+    /// Returns the custom section `icp:public <name>` or `icp:private <name>`, and whether it is public.
     pub fn custom_section(&self, name: &str) -> Option<(&[u8], bool)> {
         let (data, public) = self.info.custom.get(name)?;
         Some((data, *public))
     }
 
-    /// The custom sections by name: contents, and whether they are public.
+    /// Returns the custom sections by name: contents, and whether they are public.
     pub fn custom_sections(&self) -> impl Iterator<Item = (&str, (&[u8], bool))> {
         let sections = self.info.custom.iter();
         sections.map(|(name, (data, public))| (name.as_str(), (data.as_slice(), *public)))
     }
 
-    /// Whether its queries can read their certificate.
+    /// Returns whether its queries can read their certificate.
     pub fn reads_certificate(&self) -> bool {
         self.info.reads_certificate
     }
@@ -210,7 +210,7 @@ impl CanisterModule {
         &self.initial_globals
     }
 
-    /// The largest wasm memory that the index type allows, in bytes.
+    /// Returns the largest wasm memory that the index type allows, in bytes.
     pub fn largest_wasm_memory(&self) -> u64 {
         largest(&self.info)
     }

@@ -97,7 +97,7 @@ impl ModuleCache {
         }
     }
 
-    /// Where the entries are.
+    /// Returns where the entries are.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
@@ -111,7 +111,8 @@ impl ModuleCache {
         self.folder.join(hex::encode(key)).with_extension(ENTRY_EXTENSION)
     }
 
-    /// The module of an entry; `None` if there is none, or not one that this process would have written.
+    /// Returns the module of an entry; `None` if there is none, or not one that this process would have
+    /// written.
     pub(super) fn load(&self, engine: &wasmtime::Engine, key: &Key) -> Option<Kept> {
         let mut file = OpenOptions::new()
             .read(true)
@@ -187,7 +188,7 @@ fn write_entry(file: &mut NamedTempFile, key: &Key, keeps_segments: bool, code: 
     file.write_all(code)
 }
 
-/// Whether segments are kept, and the machine code, of a whole entry for this key.
+/// Returns whether segments are kept, and the machine code, of a whole entry for this key.
 fn code_of<'a>(entry: &'a [u8], key: &Key) -> Option<(bool, &'a [u8])> {
     let entry = entry.strip_prefix(MAGIC)?.strip_prefix(key)?;
     let (expected, entry) = entry.split_first_chunk::<HASH_BYTES>()?;
@@ -199,7 +200,7 @@ fn digest(key: &Key, flag: u8, code: &[u8]) -> [u8; HASH_BYTES] {
     Sha256::new().chain_update(key).chain_update([flag]).chain_update(code).finalize().into()
 }
 
-/// Who besides the user of this process may write to a file or folder; `None` if nobody.
+/// Returns who besides the user of this process may write to a file or folder; `None` if nobody.
 fn others_may_write(metadata: &Metadata) -> Option<String> {
     // SAFETY: it has no preconditions and never fails.
     let me = unsafe { libc::geteuid() };
@@ -218,8 +219,8 @@ fn writers(owner: u32, mode: u32, me: u32) -> Option<String> {
 pub(super) struct Compiler([u8; HASH_BYTES]);
 
 impl Compiler {
-    /// The compiler of a runtime: its version and configuration, the processor it compiles for, and what it is given to
-    /// compile.
+    /// Returns the compiler of a runtime: its version and configuration, the processor it compiles for, and
+    /// what it is given to compile.
     pub(super) fn of(engine: &wasmtime::Engine) -> Self {
         let mut hasher = Sha256Hasher::default();
         RULES.hash(&mut hasher);
@@ -227,7 +228,7 @@ impl Compiler {
         Self(hasher.0.finalize().into())
     }
 
-    /// The name of what it makes of this module.
+    /// Returns the name of what it makes of this module.
     pub(super) fn key(&self, wasm: &[u8]) -> Key {
         Sha256::new().chain_update(self.0).chain_update(wasm).finalize().into()
     }

@@ -31,7 +31,8 @@ impl fmt::Debug for Paged {
 }
 
 impl Paged {
-    /// Whether both are the same value because neither was written since one was cloned from the other.
+    /// Returns whether both are the same value because neither was written since one was cloned from the
+    /// other.
     pub(super) fn same(&self, other: &Paged) -> bool {
         Arc::ptr_eq(&self.groups, &other.groups)
     }
@@ -55,7 +56,7 @@ impl Paged {
             .count() as u64
     }
 
-    /// Whether nothing was ever written from `offset` on, for `len` bytes, so that they are zeros.
+    /// Returns whether nothing was ever written from `offset` on, for `len` bytes, so that they are zeros.
     pub(super) fn untouched(&self, offset: u64, len: usize) -> bool {
         pieces(offset, len).all(|(index, _, _)| self.page(index).is_none())
     }
@@ -145,7 +146,7 @@ impl Paged {
     }
 }
 
-/// How many 4 KiB pages of two equally long pieces of memory differ.
+/// Returns how many 4 KiB pages of two equally long pieces of memory differ.
 fn differing(before: &[u8], after: &[u8]) -> u64 {
     const DELTA_PAGE: usize = 4096;
     before.chunks(DELTA_PAGE).zip(after.chunks(DELTA_PAGE)).filter(|(before, after)| before != after).count()

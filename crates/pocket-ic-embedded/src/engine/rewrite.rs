@@ -33,7 +33,7 @@ impl Names {
     }
 }
 
-/// The module to compile, and the names of the exports added.
+/// Returns the module to compile, and the names of the exports added.
 pub(super) fn rewrite(wasm: &[u8], info: &ModuleInfo) -> Result<(Vec<u8>, Names), BinaryReaderError> {
     let mut exports = Vec::new();
     for payload in Parser::new(0).parse_all(wasm) {

@@ -67,12 +67,13 @@ impl Flavour {
 }
 
 impl Runtime {
-    /// A runtime that looks for compiled modules in this cache, if there is one, and keeps them there.
+    /// Returns a runtime that looks for compiled modules in this cache, if there is one, and keeps them
+    /// there.
     pub(super) fn new(cache: Option<ModuleCache>) -> Result<Self, EngineError> {
         Ok(Self { narrow: Flavour::new::<u32>()?, wide: OnceLock::new(), cache })
     }
 
-    /// What modules with this type of memory are compiled by.
+    /// Returns what modules with this type of memory are compiled by.
     pub(super) fn flavour(&self, wide: bool) -> Result<&Flavour, InvalidWasm> {
         if !wide {
             return Ok(&self.narrow);
@@ -81,7 +82,7 @@ impl Runtime {
         wide.map_err(|error| InvalidWasm(error.to_string()))
     }
 
-    /// What the cache has for a module.
+    /// Returns what the cache has for a module.
     pub(super) fn load(&self, flavour: &Flavour, wasm: &[u8]) -> Option<Kept> {
         if wasm.len() < LARGE_WASM_BYTES {
             return None;

@@ -41,12 +41,12 @@ pub struct StableOutOfBounds {
 }
 
 impl StableMemory {
-    /// An empty memory.
+    /// Returns an empty memory.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A memory with these contents, padded with zeros to whole pages.
+    /// Returns a memory with these contents, padded with zeros to whole pages.
     pub fn from_bytes(bytes: &[u8]) -> Self {
         let mut memory = Self { pages: (bytes.len() as u64).div_ceil(WASM_PAGE), bytes: Paged::default() };
         memory.bytes.write(0, bytes);
@@ -74,7 +74,7 @@ impl StableMemory {
         Some(before)
     }
 
-    /// Whether `len` bytes from `offset` on lie within the memory.
+    /// Returns `Ok(())` if `len` bytes from `offset` on lie within the memory.
     pub fn check(&self, offset: u64, len: u64) -> Result<(), StableOutOfBounds> {
         match offset.checked_add(len) {
             Some(end) if end <= self.bytes() => Ok(()),
@@ -82,7 +82,8 @@ impl StableMemory {
         }
     }
 
-    /// Whether nothing was ever written from `offset` on, for `len` bytes: all zeros, and found out without reading them.
+    /// Returns whether nothing was ever written from `offset` on, for `len` bytes: all zeros, and found out
+    /// without reading them.
     pub fn untouched(&self, offset: u64, len: usize) -> bool {
         self.bytes.untouched(offset, len)
     }
@@ -108,7 +109,8 @@ impl StableMemory {
         self.bytes.pages_apart(&other.bytes) * PAGE as u64
     }
 
-    /// All of it. Memories can be far larger than the host's: for large ones use [`Self::read`] piece by piece.
+    /// Returns all of it. Memories can be far larger than the host's: for large ones use [`Self::read`] piece
+    /// by piece.
     pub fn to_vec(&self) -> Vec<u8> {
         let mut out = vec![0; self.bytes() as usize];
         self.bytes.read(0, &mut out);

@@ -29,7 +29,8 @@ impl fmt::Debug for CanisterState {
 }
 
 impl CanisterState {
-    /// The state in which a module starts: data segments in place, `(start)` not run, stable memory empty.
+    /// Returns the state in which a module starts: data segments in place, `(start)` not run, stable memory
+    /// empty.
     pub fn new(module: Arc<CanisterModule>) -> Self {
         Self {
             heap: module.initial_heap().clone(),
@@ -67,9 +68,9 @@ impl CanisterState {
         Ok(Self { heap, globals: globals.into(), stable, module })
     }
 
-    /// The state after an upgrade's code change, before the new module's `(start)`: stable memory kept, globals as the
-    /// new module has them, wasm memory as the new module has it or, with `keep_wasm_memory`, kept (and grown to the
-    /// new module's minimum).
+    /// Returns the state after an upgrade's code change, before the new module's `(start)`: stable memory
+    /// kept, globals as the new module has them, wasm memory as the new module has it or, with
+    /// `keep_wasm_memory`, kept (and grown to the new module's minimum).
     pub fn replace_module(&self, module: Arc<CanisterModule>, keep_wasm_memory: bool) -> Self {
         let mut next = Self::new(module);
         next.stable = self.stable.clone();
@@ -79,27 +80,27 @@ impl CanisterState {
         next
     }
 
-    /// The state after a message.
+    /// Returns the state after a message.
     pub(super) fn after(&self, heap: Heap, globals: Arc<[GlobalValue]>, stable: StableMemory) -> Self {
         Self { module: self.module.clone(), heap, globals, stable }
     }
 
-    /// The module.
+    /// Returns the module.
     pub fn module(&self) -> &Arc<CanisterModule> {
         &self.module
     }
 
-    /// The stable memory.
+    /// Returns the stable memory.
     pub fn stable(&self) -> &StableMemory {
         &self.stable
     }
 
-    /// The stable memory, to change it from outside.
+    /// Returns the stable memory, to change it from outside.
     pub fn stable_mut(&mut self) -> &mut StableMemory {
         &mut self.stable
     }
 
-    /// The wasm memory.
+    /// Returns the wasm memory.
     pub fn heap(&self) -> &Heap {
         &self.heap
     }
@@ -109,7 +110,7 @@ impl CanisterState {
         self.heap.bytes
     }
 
-    /// The globals that are mutable or exported, in module order.
+    /// Returns the globals that are mutable or exported, in module order.
     pub fn globals(&self) -> Vec<GlobalValue> {
         self.globals.to_vec()
     }

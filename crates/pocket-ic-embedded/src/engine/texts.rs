@@ -29,7 +29,7 @@ impl Texts {
         }
     }
 
-    /// The texts, oldest first.
+    /// Returns the texts, oldest first.
     pub(super) fn into_vec(self) -> Vec<Vec<u8>> {
         self.texts.into()
     }

@@ -23,7 +23,7 @@ pub enum MethodKind {
 }
 
 impl MethodKind {
-    /// The prefix of the wasm export, without the space before the method name.
+    /// Returns the prefix of the wasm export, without the space before the method name.
     pub fn export_prefix(self) -> &'static str {
         match self {
             MethodKind::Update => "canister_update",
@@ -141,7 +141,7 @@ impl DataCertificate {
         Self(Arc::new(LazyLock::new(make)))
     }
 
-    /// The certificate.
+    /// Returns the certificate.
     pub fn bytes(&self) -> &[u8] {
         &self.0
     }
@@ -320,7 +320,7 @@ impl Limits {
         Self { instructions: 200_000_000, message_instructions: 200_000_000, ..Self::query() }
     }
 
-    /// The same limits with another number of instructions for the whole message.
+    /// Returns the same limits with another number of instructions for the whole message.
     pub fn with_instructions(mut self, instructions: u64) -> Self {
         self.instructions = instructions;
         self.message_instructions = instructions;

@@ -11,12 +11,12 @@ const VERIFICATION: HeaderName = HeaderName::from_static("x-response-verificatio
 const OF_THE_CONNECTION: [HeaderName; 4] =
     [header::CONNECTION, header::TRANSFER_ENCODING, header::UPGRADE, HeaderName::from_static("keep-alive")];
 
-/// A text with a status.
+/// Returns a text with a status.
 pub fn text(status: StatusCode, text: impl Into<String>) -> Response {
     (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text.into()).into_response()
 }
 
-/// The canister's response with this body, which may be longer than the canister's first piece.
+/// Returns the canister's response with this body, which may be longer than the canister's first piece.
 pub fn response(method: &Method, of_canister: &HttpResponse, body: Body) -> Response {
     let Ok(status) = StatusCode::from_u16(of_canister.status) else {
         return text(

@@ -25,7 +25,8 @@ pub struct HttpRequest {
 }
 
 impl HttpRequest {
-    /// The argument of `http_request`, or of `http_request_update`, which takes no certificate version.
+    /// Returns the argument of `http_request`, or of `http_request_update`, which takes no certificate
+    /// version.
     ///
     /// # Errors
     /// None in practice.
@@ -140,7 +141,7 @@ impl Piece {
     }
 }
 
-/// The argument that a token is.
+/// Returns the argument that a token is.
 ///
 /// # Errors
 /// None in practice.
@@ -182,7 +183,7 @@ fn field<'a>(record: &'a IDLValue, name: &str) -> Option<&'a IDLValue> {
     fields.iter().find(|field| field.id.get_id() == id).map(|field| &field.val)
 }
 
-/// What is in an optional value.
+/// Returns what is in an optional value.
 fn inner(value: &IDLValue) -> &IDLValue {
     match value {
         IDLValue::Opt(value) => value,

@@ -15,7 +15,8 @@ impl Domains {
         Self(domains)
     }
 
-    /// The canister that a request names: in its host, as the parameter `canisterId`, or by the page that it comes from.
+    /// Returns the canister that a request names: in its host, as the parameter `canisterId`, or by the page
+    /// that it comes from.
     pub fn canister(
         &self,
         host: Option<&str>,

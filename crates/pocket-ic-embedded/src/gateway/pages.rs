@@ -37,7 +37,7 @@ enum Failure {
 }
 
 impl Pages {
-    /// The pages of an instance.
+    /// Returns the pages of an instance.
     pub fn new(state: Arc<ServerState>, instance: usize, domains: Domains) -> Self {
         Self { state, instance, domains }
     }
@@ -81,7 +81,7 @@ impl Pages {
     }
 }
 
-/// The response of a canister, with its first piece alone.
+/// Returns the response of a canister, with its first piece alone.
 async fn ask(slot: &Arc<Slot>, canister: Principal, asked: &HttpRequest) -> Result<HttpResponse, Failure> {
     let encode = |update| asked.encode(update).map_err(|error| Failure::Malformed(error.to_string()));
     let reply = query(slot, canister, "http_request", encode(false)?).await?;

@@ -30,7 +30,7 @@ use tokio::net::{TcpListener, TcpStream};
 /// The largest request: a blob that fills a 4 GiB memory.
 const MAX_BODY_BYTES: usize = 4 << 30;
 
-/// All routes, each with and without a slash at its end.
+/// Returns all routes, each with and without a slash at its end.
 pub fn router(state: Arc<ServerState>) -> Router {
     use crate::gateway;
     use {instance_reads as reads, instance_updates as updates, server_routes as server};
@@ -80,8 +80,8 @@ pub fn router(state: Arc<ServerState>) -> Router {
         .with_state(state)
 }
 
-/// A listener whose connections send every answer at once: waiting for more to send would cost clients up to 40 ms a
-/// request.
+/// Returns a listener whose connections send every answer at once: waiting for more to send would cost
+/// clients up to 40 ms a request.
 pub fn without_delay(listener: TcpListener) -> impl Listener<Io = TcpStream, Addr = SocketAddr> {
     listener.tap_io(|connection| {
         // Without it the connection is slower, nothing else.

@@ -15,7 +15,7 @@ pub(crate) fn message(status: StatusCode, message: String) -> Response {
     json(status, &serde_json::json!({ "message": message }))
 }
 
-/// A JSON body with a status.
+/// Returns a JSON body with a status.
 pub(crate) fn json<T: Serialize>(status: StatusCode, value: &T) -> Response {
     match serde_json::to_vec(value) {
         Ok(body) => (status, [(header::CONTENT_TYPE, "application/json")], body).into_response(),
@@ -25,7 +25,7 @@ pub(crate) fn json<T: Serialize>(status: StatusCode, value: &T) -> Response {
     }
 }
 
-/// The status and body of a refused operation.
+/// Returns the status and body of a refused operation.
 pub(crate) fn error(error: &OpError) -> Response {
     let status = match error {
         OpError::Forbidden(_) => StatusCode::FORBIDDEN,
@@ -35,7 +35,7 @@ pub(crate) fn error(error: &OpError) -> Response {
     message(status, error.to_string())
 }
 
-/// A request body.
+/// Returns a request body.
 ///
 /// # Errors
 /// A body that is not JSON of this type.
@@ -43,7 +43,8 @@ pub(crate) fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, OpError> {
     serde_json::from_slice(body).map_err(|error| OpError::Conversion(error.to_string()))
 }
 
-/// The answer of a canister as clients read it. `certified` is true for answers that went through a round.
+/// Returns the answer of a canister as clients read it. `certified` is true for answers that went through a
+/// round.
 pub(super) fn canister_result(result: CallResult, certified: bool) -> RawCanisterResult {
     result.map_err(|error| error.into_response(certified)).into()
 }

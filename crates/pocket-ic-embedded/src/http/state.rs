@@ -55,7 +55,7 @@ impl Slot {
         }
     }
 
-    /// Whether agents must sign what they send.
+    /// Returns whether agents must sign what they send.
     pub fn checks_envelopes(&self) -> bool {
         self.checks_envelopes
     }
@@ -100,7 +100,7 @@ impl Slot {
 }
 
 impl ServerState {
-    /// A server without instances. With `print_logs`, canister logs go to stderr.
+    /// Returns a server without instances. With `print_logs`, canister logs go to stderr.
     pub fn new(engine: Engine, print_logs: bool) -> Self {
         Self {
             engine,
@@ -113,12 +113,12 @@ impl ServerState {
         }
     }
 
-    /// The same server, whose gateways may listen where other machines reach them.
+    /// Returns the same server, whose gateways may listen where other machines reach them.
     pub fn allowing_remote(self, allow_remote: bool) -> Self {
         Self { allow_remote, ..self }
     }
 
-    /// Whether gateways may listen where other machines reach them.
+    /// Returns whether gateways may listen where other machines reach them.
     pub(crate) fn allows_remote(&self) -> bool {
         self.allow_remote
     }
@@ -135,7 +135,7 @@ impl ServerState {
         self.print_logs
     }
 
-    /// When and whether the server is in use.
+    /// Returns when and whether the server is in use.
     pub fn activity(&self) -> &Activity {
         &self.activity
     }
@@ -182,7 +182,7 @@ fn unusable() -> OpError {
     OpError::Other("The instance is unusable after an internal error of the embedded server".into())
 }
 
-/// The error for an instance that was deleted.
+/// Returns the error for an instance that was deleted.
 pub(super) fn deleted() -> OpError {
     update_error("Instance was deleted")
 }
@@ -195,7 +195,7 @@ fn update_error(text: &str) -> OpError {
     OpError::Other(format!("UpdateError {{ message: {text:?} }}"))
 }
 
-/// A lock whose data is whole whatever panicked while it was held: single inserts and removals only.
+/// Returns a lock whose data is whole whatever panicked while it was held: single inserts and removals only.
 pub(crate) fn unpoisoned<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -95,12 +95,12 @@ impl CallTable {
         id
     }
 
-    /// A context that is still open.
+    /// Returns a context that is still open.
     pub fn context(&self, id: ContextId) -> Option<&CallContext> {
         self.contexts.get(&id)
     }
 
-    /// A context that is still open, to change it.
+    /// Returns a context that is still open, to change it.
     pub fn context_mut(&mut self, id: ContextId) -> Option<&mut CallContext> {
         self.contexts.get_mut(&id)
     }
@@ -149,7 +149,7 @@ impl CallTable {
         std::mem::take(&mut self.contexts).into_values().filter(|context| !context.responded).collect()
     }
 
-    /// Whether no context is open, which is what stopping waits for.
+    /// Returns whether no context is open, which is what stopping waits for.
     pub fn is_idle(&self) -> bool {
         self.contexts.is_empty()
     }

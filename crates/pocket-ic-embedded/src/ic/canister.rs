@@ -124,7 +124,7 @@ pub struct Canister {
 }
 
 impl Canister {
-    /// A canister without code.
+    /// Returns a canister without code.
     pub fn new(id: Principal, subnet: &Subnet, settings: Settings, cycles: u128, now: u64) -> Self {
         Self {
             id,
@@ -154,7 +154,7 @@ impl Canister {
         }
     }
 
-    /// The status as the system API numbers it.
+    /// Returns the status as the system API numbers it.
     pub fn run_status(&self) -> CanisterRunStatus {
         match self.status {
             RunStatus::Running => CanisterRunStatus::Running,
@@ -163,7 +163,7 @@ impl Canister {
         }
     }
 
-    /// Whether new messages are taken.
+    /// Returns `Ok(())` if new messages are taken.
     ///
     /// # Errors
     /// The rejection when it is stopping or stopped.
@@ -175,7 +175,7 @@ impl Canister {
         }
     }
 
-    /// Whether `sender` may control it.
+    /// Returns `Ok(())` if `sender` may control it.
     ///
     /// # Errors
     /// The rejection that names the controllers.
@@ -202,7 +202,7 @@ impl Canister {
             + self.logs.bytes()
     }
 
-    /// What a day of storage would cost.
+    /// Returns what a day of storage would cost.
     pub fn idle_cycles_per_day(&self) -> u128 {
         if self.free {
             return 0;
@@ -211,12 +211,12 @@ impl Canister {
             / (1 << 30)
     }
 
-    /// The part of the balance that must not be spent, or the canister is frozen.
+    /// Returns the part of the balance that must not be spent, or the canister is frozen.
     pub fn frozen_balance(&self) -> u128 {
         self.idle_cycles_per_day().saturating_mul(u128::from(self.settings.freezing_threshold)) / 86_400
     }
 
-    /// Whether the balance is above what freezing needs.
+    /// Returns `Ok(())` if the balance is above what freezing needs.
     ///
     /// # Errors
     /// The rejection that says how many cycles are missing.
@@ -235,7 +235,7 @@ impl Canister {
         ))
     }
 
-    /// Whether a call of another canister brings the cycles that the settings ask for.
+    /// Returns `Ok(())` if a call of another canister brings the cycles that the settings ask for.
     ///
     /// # Errors
     /// The rejection that names how many.
@@ -253,7 +253,7 @@ impl Canister {
         ))
     }
 
-    /// The context of a message of this canister: everything that does not depend on the message.
+    /// Returns the context of a message of this canister: everything that does not depend on the message.
     pub fn message_context(&self, caller: Principal, time_nanos: u64) -> MessageContext {
         MessageContext {
             controllers: self.settings.controllers.clone(),
@@ -272,7 +272,7 @@ impl Canister {
         }
     }
 
-    /// A limit of instructions as the canister's subnet applies it.
+    /// Returns a limit of instructions as the canister's subnet applies it.
     pub fn subnet_instructions(&self, limit: u64) -> u64 {
         match self.instructions {
             SubnetInstructionConfig::Production => limit,
@@ -280,8 +280,9 @@ impl Canister {
         }
     }
 
-    /// The wasm memory that an entry point may make, in bytes; 0 where the limit of the settings does not count. It
-    /// keeps users from filling the memory, and must not keep the canister from going on with what has begun.
+    /// Returns the wasm memory that an entry point may make, in bytes; 0 where the limit of the settings does
+    /// not count. It keeps users from filling the memory, and must not keep the canister from going on with
+    /// what has begun.
     pub fn wasm_memory_limit(&self, entry: &EntryPoint) -> u64 {
         match entry {
             EntryPoint::Start | EntryPoint::Init | EntryPoint::PostUpgrade | EntryPoint::Update(_) => {
@@ -291,7 +292,7 @@ impl Canister {
         }
     }
 
-    /// Whether a wasm memory of so many bytes is within the limit of the settings.
+    /// Returns `Ok(())` if a wasm memory of so many bytes is within the limit of the settings.
     ///
     /// # Errors
     /// The rejection that names the limit.
@@ -304,14 +305,14 @@ impl Canister {
         }
     }
 
-    /// The limits of one kind of message, adapted to this canister's settings and subnet.
+    /// Returns the limits of one kind of message, adapted to this canister's settings and subnet.
     pub fn limits(&self, base: Limits, entry: &EntryPoint) -> Limits {
         let instructions = self.subnet_instructions(base.instructions);
         let instructions = self.instruction_cap.map_or(instructions, |cap| cap.min(instructions));
         Limits { wasm_memory_bytes: self.wasm_memory_limit(entry), ..base.with_instructions(instructions) }
     }
 
-    /// Whether the wasm memory that a state leaves is below the threshold of the settings.
+    /// Returns whether the wasm memory that a state leaves is below the threshold of the settings.
     pub fn is_low_on_memory(&self, state: Option<&CanisterState>) -> bool {
         let (used, largest) = match state {
             Some(state) => (state.wasm_memory_bytes(), state.module().largest_wasm_memory()),

@@ -40,13 +40,13 @@ impl ChunkStore {
         Ok(hash)
     }
 
-    /// A chunk by its hash.
+    /// Returns a chunk by its hash.
     pub fn get(&self, hash: &[u8]) -> Option<&Arc<[u8]>> {
         let hash: ChunkHash = hash.try_into().ok()?;
         self.chunks.get(&hash)
     }
 
-    /// The hashes, sorted.
+    /// Returns the hashes, sorted.
     pub fn hashes(&self) -> impl Iterator<Item = &ChunkHash> {
         self.chunks.keys()
     }
@@ -56,7 +56,7 @@ impl ChunkStore {
         self.chunks.clear();
     }
 
-    /// The bytes of all chunks.
+    /// Returns the bytes of all chunks.
     pub fn bytes(&self) -> u64 {
         self.chunks.values().map(|chunk| chunk.len() as u64).sum()
     }

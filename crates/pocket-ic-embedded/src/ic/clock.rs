@@ -16,18 +16,18 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// A clock of a fresh instance: one nanosecond after `initial`, as if a first round had passed.
+    /// Returns a clock of a fresh instance: one nanosecond after `initial`, as if a first round had passed.
     pub fn new(initial: u64) -> Self {
         let first = initial.saturating_add(1);
         Self { time: first, last_round: first }
     }
 
-    /// The current time: what `get_time` answers.
+    /// Returns the current time: what `get_time` answers.
     pub fn now(&self) -> u64 {
         self.time
     }
 
-    /// The time of the last round: what queries see.
+    /// Returns the time of the last round: what queries see.
     pub fn last_round(&self) -> u64 {
         self.last_round
     }

@@ -19,27 +19,27 @@ pub struct UserError {
 }
 
 impl UserError {
-    /// An error with this code and text.
+    /// Returns an error with this code and text.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), coded: true }
     }
 
-    /// The same error for rejections in which canisters read the text alone.
+    /// Returns the same error for rejections in which canisters read the text alone.
     pub fn uncoded(self) -> Self {
         Self { coded: false, ..self }
     }
 
-    /// The text that a canister reads in `msg_reject_msg`.
+    /// Returns the text that a canister reads in `msg_reject_msg`.
     pub fn reject_text(self) -> String {
         if self.coded { format!("{}: {}", self.code_text(), self.message) } else { self.message }
     }
 
-    /// The numbered code as agents read it.
+    /// Returns the numbered code as agents read it.
     pub fn code_text(&self) -> String {
         format!("IC{:04}", self.code as u64)
     }
 
-    /// The reject code, which is the first digit of the error code.
+    /// Returns the reject code, which is the first digit of the error code.
     pub fn reject_code(&self) -> RejectCode {
         match self.code as u64 / 100 {
             1 => RejectCode::SysFatal,
@@ -51,7 +51,8 @@ impl UserError {
         }
     }
 
-    /// The answer a client sees. `certified` is true for answers that went through a round of the subnet.
+    /// Returns the answer a client sees. `certified` is true for answers that went through a round of the
+    /// subnet.
     pub fn into_response(self, certified: bool) -> RejectResponse {
         RejectResponse {
             reject_code: self.reject_code(),
@@ -113,28 +114,28 @@ impl UserError {
         )
     }
 
-    /// A contract violation of the management canister's caller.
+    /// Returns a contract violation of the management canister's caller.
     pub fn contract(message: impl Into<String>) -> Self {
         Self::new(ErrorCode::CanisterContractViolation, message)
     }
 
-    /// A rejection without a more specific code.
+    /// Returns a rejection without a more specific code.
     pub fn rejected(message: impl Into<String>) -> Self {
         Self::new(ErrorCode::CanisterRejectedMessage, message)
     }
 
-    /// A rejection in the canister's own words.
+    /// Returns a rejection in the canister's own words.
     pub fn rejected_by_canister(message: String) -> Self {
         Self::rejected(message).uncoded()
     }
 }
 
-/// The reject code as the number that `ic0.msg_reject_code` returns.
+/// Returns the reject code as the number that `ic0.msg_reject_code` returns.
 pub fn reject_number(code: RejectCode) -> u32 {
     code as u32
 }
 
-/// What a developer can do about an execution error.
+/// Returns what a developer can do about an execution error.
 fn suggestion(code: ErrorCode) -> Option<&'static str> {
     match code {
         ErrorCode::CanisterCalledTrap | ErrorCode::CanisterTrapped => Some(

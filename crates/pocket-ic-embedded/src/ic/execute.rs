@@ -29,7 +29,7 @@ pub(super) struct MethodCall {
     pub info: CallerInfo,
 }
 
-/// The error that a trap of a canister gives to its caller.
+/// Returns the error that a trap of a canister gives to its caller.
 pub(super) fn trap_error(id: Principal, trap: &Trap) -> UserError {
     // The engine knows only codes of the list; anything else would be a fault of its own.
     let code =
@@ -37,7 +37,7 @@ pub(super) fn trap_error(id: Principal, trap: &Trap) -> UserError {
     UserError::from_execution(id, code, &trap.to_string())
 }
 
-/// The error that a callback gives if its cleanup trapped as well: the callback's, with both texts.
+/// Returns the error that a callback gives if its cleanup trapped as well: the callback's, with both texts.
 pub(super) fn cleanup_error(id: Principal, callback: &Trap, cleanup: &Trap) -> UserError {
     UserError {
         message: format!("Error from Canister {id}: {callback}\n\ncall_on_cleanup also failed:\n\n{cleanup}"),
@@ -85,7 +85,7 @@ impl Instance {
         self.run_in_context(call.callee, context, entry, message)
     }
 
-    /// Which entry point a call runs, or why it cannot.
+    /// Returns which entry point a call runs, or why it cannot.
     fn method_entry(&self, call: &MethodCall) -> Result<EntryPoint, UserError> {
         let id = call.callee;
         let canister = self.canisters.get(&id).ok_or_else(|| self.nobody_there(id).uncoded())?;
@@ -113,7 +113,7 @@ impl Instance {
         }
     }
 
-    /// Why a call gets to no canister.
+    /// Returns why a call gets to no canister.
     fn nobody_there(&self, id: Principal) -> UserError {
         match self.route(id) {
             Ok(_) => UserError::canister_not_found(id),
@@ -428,7 +428,7 @@ fn register_call(
     }
 }
 
-/// How the cost list names an entry point.
+/// Returns how the cost list names an entry point.
 pub(super) fn entry_name(entry: &EntryPoint, method: &str) -> (&'static str, String) {
     let (name, method) = match entry {
         EntryPoint::Start => ("start", ""),

@@ -51,7 +51,7 @@ impl TryFrom<RawCanisterCall> for UserCall {
     }
 }
 
-/// A principal from the bytes that a client sent.
+/// Returns a principal from the bytes that a client sent.
 ///
 /// # Errors
 /// `what`, when the bytes are none.
@@ -59,7 +59,7 @@ pub fn principal(bytes: &[u8], what: &str) -> Result<Principal, OpError> {
     Principal::try_from_slice(bytes).map_err(|_| OpError::Conversion(what.into()))
 }
 
-/// The canister that a client has named in the address.
+/// Returns the canister that a client has named in the address.
 ///
 /// # Errors
 /// When that is no principal.
@@ -151,7 +151,7 @@ impl Instance {
         }
     }
 
-    /// The answer of a message, if there is one yet.
+    /// Returns the answer of a message, if there is one yet.
     ///
     /// # Errors
     /// When `caller` is given and did not submit the message.
@@ -171,7 +171,7 @@ impl Instance {
         Ok(record.answer.clone())
     }
 
-    /// The subnet a user's call goes to.
+    /// Returns the subnet a user's call goes to.
     pub(super) fn destination(&self, call: &UserCall) -> Result<Principal, OpError> {
         match &call.effective {
             RawEffectivePrincipal::SubnetId(bytes) => {
@@ -208,7 +208,7 @@ impl Instance {
         Ok(found?.id)
     }
 
-    /// Whether a message is let in: the canister must be able to take it and must not refuse it.
+    /// Returns `Ok(())` if a message is let in: the canister must be able to take it and must not refuse it.
     fn filter(&mut self, call: &UserCall) -> Result<(), UserError> {
         if call.callee == Principal::management_canister() {
             return management::filter_user_call(self, call);

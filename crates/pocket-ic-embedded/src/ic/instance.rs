@@ -94,7 +94,7 @@ impl Instance {
         })
     }
 
-    /// The subnets as clients see them.
+    /// Returns the subnets as clients see them.
     ///
     /// # Errors
     /// None in practice: an instance has a subnet.
@@ -102,7 +102,7 @@ impl Instance {
         subnet::topology(&self.subnets).ok_or_else(|| OpError::Other("The instance has no subnet.".into()))
     }
 
-    /// The public key of a subnet, DER.
+    /// Returns the public key of a subnet, DER.
     ///
     /// # Errors
     /// When there is none with this id.
@@ -110,17 +110,17 @@ impl Instance {
         Ok(&self.subnet(subnet)?.keys.public_key)
     }
 
-    /// The public key that certificates are verified with, DER.
+    /// Returns the public key that certificates are verified with, DER.
     pub fn root_key(&self) -> &'static [u8] {
         subnet::root(&self.subnets).map_or(&[], |subnet| &subnet.keys.public_key)
     }
 
-    /// Whether agents must sign what they send, and send it in time.
+    /// Returns whether agents must sign what they send, and send it in time.
     pub fn checks_envelopes(&self) -> bool {
         self.checks_envelopes
     }
 
-    /// The current time, nanoseconds since 1970.
+    /// Returns the current time, nanoseconds since 1970.
     pub fn time(&self) -> u64 {
         self.clock.now()
     }
@@ -149,12 +149,12 @@ impl Instance {
         self.round();
     }
 
-    /// The subnet of a canister that exists.
+    /// Returns the subnet of a canister that exists.
     pub fn subnet_of_canister(&self, id: Principal) -> Option<SubnetId> {
         self.canisters.get(&id).map(|canister| canister.subnet)
     }
 
-    /// The subnet that is responsible for a canister id, whether it exists or not.
+    /// Returns the subnet that is responsible for a canister id, whether it exists or not.
     ///
     /// # Errors
     /// When there is none.
@@ -165,7 +165,7 @@ impl Instance {
             .ok_or_else(|| OpError::CanisterRouting(format!("Canister {id} does not belong to any subnet.")))
     }
 
-    /// A subnet by its id.
+    /// Returns a subnet by its id.
     ///
     /// # Errors
     /// When there is none.
@@ -181,7 +181,7 @@ impl Instance {
         self.canisters.get_mut(&id).ok_or(OpError::CanisterNotFound(id))
     }
 
-    /// A canister's balance.
+    /// Returns a canister's balance.
     ///
     /// # Errors
     /// When there is no such canister.
@@ -199,7 +199,7 @@ impl Instance {
         Ok(canister.cycles)
     }
 
-    /// A canister's controllers, sorted.
+    /// Returns a canister's controllers, sorted.
     ///
     /// # Errors
     /// When there is no such canister.
@@ -207,7 +207,7 @@ impl Instance {
         Ok(self.canister(id)?.settings.controllers.clone())
     }
 
-    /// All of a canister's stable memory.
+    /// Returns all of a canister's stable memory.
     ///
     /// # Errors
     /// When there is no such canister, it has no code, or the memory is more than can be given out at once.
@@ -249,7 +249,7 @@ impl Instance {
         Ok(())
     }
 
-    /// The costs of a canister's recent messages from index `from` on, oldest first.
+    /// Returns the costs of a canister's recent messages from index `from` on, oldest first.
     ///
     /// # Errors
     /// When there is no such canister.
@@ -279,7 +279,7 @@ fn check_supported(config: &InstanceConfig) -> Result<(), OpError> {
     }
 }
 
-/// The system canisters that a client wants deployed, by name; `None` if it wants none.
+/// Returns the system canisters that a client wants deployed, by name; `None` if it wants none.
 fn system_canisters(features: &IcpFeatures) -> Option<String> {
     let IcpFeatures {
         registry,
@@ -314,8 +314,8 @@ fn system_canisters(features: &IcpFeatures) -> Option<String> {
     (!names.is_empty()).then(|| format!("Deploying system canisters (icp_features: {})", names.join(", ")))
 }
 
-/// The engine as the client wants it. What the beta features add belongs to HTTP outcalls, which are refused when they are
-/// made.
+/// Returns the engine as the client wants it. What the beta features add belongs to HTTP outcalls, which are
+/// refused when they are made.
 fn configured(engine: Engine, icp: Option<&IcpConfig>) -> Engine {
     let IcpConfig { beta_features: _, function_name_length_limits, canister_execution_rate_limiting: _ } =
         icp.cloned().unwrap_or_default();

@@ -51,7 +51,7 @@ impl Graph {
         self.left = self.left.saturating_sub(instructions);
     }
 
-    /// Whether the graph may go on. If not, all of it fails, whoever is to blame.
+    /// Returns `Ok(())` if the graph may go on. If not, all of it fails, whoever is to blame.
     fn check(&self) -> Result<(), Failure> {
         if self.waiting > MAX_DEPTH {
             return Err(Failure::Graph(UserError::new(

@@ -46,7 +46,7 @@ struct Reader<'a> {
 }
 
 impl Instance {
-    /// A certificate that shows what is at the paths, and that nothing is where nothing is.
+    /// Returns a certificate that shows what is at the paths, and that nothing is where nothing is.
     ///
     /// # Errors
     /// A path that may not be read, or not by this sender.
@@ -84,7 +84,8 @@ impl Instance {
 }
 
 impl Reader<'_> {
-    /// The paths that show what is asked for. `about` is the request that this read is about, since it can be about one only.
+    /// Returns the paths that show what is asked for. `about` is the request that this read is about, since
+    /// it can be about one only.
     fn shown(&self, path: &Path, about: &mut Option<Vec<u8>>) -> Result<Vec<Path>, ReadRefusal> {
         if path.len() > MAX_LABELS {
             return Err(ReadRefusal::Invalid(format!(
@@ -226,7 +227,7 @@ fn invalid(path: &Path) -> ReadRefusal {
     ReadRefusal::Invalid(format!("Invalid path requested: {} cannot be read here", display(path)))
 }
 
-/// The path as people write it; labels that are no text in hex.
+/// Returns the path as people write it; labels that are no text in hex.
 fn display(path: &Path) -> String {
     let labels = path.iter().map(|label| match std::str::from_utf8(label) {
         Ok(text) if text.chars().all(|char| char.is_ascii_graphic()) => format!("/{text:.100}"),

@@ -50,12 +50,12 @@ impl LogStore {
         self.bytes = 0;
     }
 
-    /// The bytes of all records, [`LOG_RECORD_BYTES`] for each besides its content.
+    /// Returns the bytes of all records, [`LOG_RECORD_BYTES`] for each besides its content.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// The records that pass the filter (start inclusive, end exclusive), oldest first.
+    /// Returns the records that pass the filter (start inclusive, end exclusive), oldest first.
     pub fn select(&self, filter: Option<&CanisterLogFilter>) -> Vec<CanisterLogRecord> {
         self.records
             .iter()
@@ -98,24 +98,24 @@ impl History {
         }
     }
 
-    /// The number of changes since the canister was created.
+    /// Returns the number of changes since the canister was created.
     pub fn total(&self) -> u64 {
         self.total
     }
 
-    /// The newest `count` changes, oldest first.
+    /// Returns the newest `count` changes, oldest first.
     pub fn recent(&self, count: usize) -> Vec<Change> {
         let skip = self.changes.len().saturating_sub(count);
         self.changes.iter().skip(skip).cloned().collect()
     }
 
-    /// An estimate of the bytes the history takes.
+    /// Returns an estimate of the bytes the history takes.
     pub fn bytes(&self) -> u64 {
         (self.changes.len() * std::mem::size_of::<Change>()) as u64
     }
 }
 
-/// Who made a change.
+/// Returns who made a change.
 pub fn origin(caller: Principal, is_canister: bool, sender_version: Option<u64>) -> ChangeOrigin {
     if is_canister {
         ChangeOrigin::FromCanister(FromCanisterRecord {
@@ -176,7 +176,7 @@ impl CostRing {
         self.costs.push_back(cost);
     }
 
-    /// All that are kept, oldest first.
+    /// Returns all that are kept, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = &MessageCost> {
         self.costs.iter()
     }

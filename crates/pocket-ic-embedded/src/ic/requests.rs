@@ -149,8 +149,8 @@ impl Instance {
         }
     }
 
-    /// The subnet that a request goes to. `anywhere` tells of the methods of the management canister that can be sent to any
-    /// subnet.
+    /// Returns the subnet that a request goes to. `anywhere` tells of the methods of the management canister
+    /// that can be sent to any subnet.
     fn subnet_for(
         &self,
         effective: Effective,
@@ -190,7 +190,7 @@ impl Instance {
     }
 }
 
-/// The rejection of a request that expired before its turn came.
+/// Returns the rejection of a request that expired before its turn came.
 pub(super) fn expired(id: &MessageId) -> UserError {
     UserError::new(
         ErrorCode::IngressMessageTimeout,

@@ -92,7 +92,7 @@ impl Instance {
         self.tell_waiters();
     }
 
-    /// Where a message runs. `None` if it runs nowhere and is only answered or dropped.
+    /// Returns where a message runs. `None` if it runs nowhere and is only answered or dropped.
     fn place(&self, work: &Work) -> Option<Place> {
         let (callee, subnet) = match work {
             Work::Ingress(id) => {
@@ -236,7 +236,7 @@ struct Share {
 }
 
 impl Share {
-    /// Whether a message more is too much for so many threads.
+    /// Returns whether a message more is too much for so many threads.
     fn used_up(self, threads: u64, instructions: u64) -> bool {
         let overhead = self.messages.saturating_mul(MESSAGE_OVERHEAD);
         self.messages >= threads * CANISTER_MESSAGES
@@ -266,7 +266,7 @@ impl Shares {
     }
 }
 
-/// The entry point of a task if it is due, which it is not any more afterwards.
+/// Returns the entry point of a task if it is due, which it is not any more afterwards.
 fn due_entry(canister: &mut Canister, task: SystemEntry, now: u64) -> Option<EntryPoint> {
     let exported = canister.state.as_ref()?.module().exports_system(task);
     if canister.status != RunStatus::Running || !exported || canister.check_not_frozen().is_err() {

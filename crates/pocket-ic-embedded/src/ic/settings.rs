@@ -61,7 +61,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The defaults for a canister created by `creator`.
+    /// Returns the defaults for a canister created by `creator`.
     pub fn new(creator: Principal) -> Self {
         Self {
             controllers: vec![creator],
@@ -138,22 +138,22 @@ impl Settings {
         Ok(new)
     }
 
-    /// Whether `who` is a controller.
+    /// Returns whether `who` is a controller.
     pub fn is_controlled_by(&self, who: Principal) -> bool {
         self.controllers.contains(&who)
     }
 
-    /// Whether `who` may read the logs.
+    /// Returns whether `who` may read the logs.
     pub fn may_read_logs(&self, who: Principal) -> bool {
         self.may_see(&self.log_visibility, who)
     }
 
-    /// Whether `who` may list and read the snapshots.
+    /// Returns whether `who` may list and read the snapshots.
     pub fn may_read_snapshots(&self, who: Principal) -> bool {
         self.may_see(&self.snapshot_visibility, who)
     }
 
-    /// Whether `who` may read the status.
+    /// Returns whether `who` may read the status.
     pub fn may_read_status(&self, who: Principal) -> bool {
         self.may_see(&self.status_visibility, who)
     }
@@ -162,7 +162,7 @@ impl Settings {
         self.is_controlled_by(who) || what.viewers().is_none_or(|list| list.contains(&who))
     }
 
-    /// The variables as pairs.
+    /// Returns the variables as pairs.
     pub fn environment(&self) -> Vec<(String, String)> {
         self.environment_variables
             .iter()
@@ -170,7 +170,8 @@ impl Settings {
             .collect()
     }
 
-    /// The hash of the variables for the canister's history: that of a map as the interface specification defines it.
+    /// Returns the hash of the variables for the canister's history: that of a map as the interface
+    /// specification defines it.
     pub fn environment_hash(&self) -> [u8; 32] {
         let hash = |text: &str| Sha256::digest(text.as_bytes());
         let mut pairs: Vec<_> = self

@@ -58,12 +58,12 @@ impl SnapshotStore {
         Ok(id)
     }
 
-    /// A snapshot by its id.
+    /// Returns a snapshot by its id.
     pub fn get(&self, canister: Principal, id: &[u8]) -> Result<&Snapshot, UserError> {
         self.snapshots.get(id).ok_or_else(|| not_found(canister, id))
     }
 
-    /// A snapshot by its id, to change it.
+    /// Returns a snapshot by its id, to change it.
     pub fn get_mut(&mut self, canister: Principal, id: &[u8]) -> Result<&mut Snapshot, UserError> {
         self.snapshots.get_mut(id).ok_or_else(|| not_found(canister, id))
     }
@@ -81,13 +81,13 @@ impl SnapshotStore {
         self.snapshots.iter().map(|(id, snapshot)| snapshot.summary(id.clone())).collect()
     }
 
-    /// The bytes of all.
+    /// Returns the bytes of all.
     pub fn bytes(&self) -> u64 {
         self.snapshots.values().map(Snapshot::total_size).sum()
     }
 }
 
-/// The error for a snapshot that a canister does not have.
+/// Returns the error for a snapshot that a canister does not have.
 pub(super) fn not_found(canister: Principal, id: &[u8]) -> UserError {
     UserError::new(
         ErrorCode::CanisterSnapshotNotFound,
@@ -121,7 +121,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// A snapshot of the canister as it is.
+    /// Returns a snapshot of the canister as it is.
     pub fn take(canister: &Canister, now: u64) -> Result<Self, UserError> {
         let Some(state) = &canister.state else {
             return Err(UserError::rejected(format!(
@@ -147,7 +147,8 @@ impl Snapshot {
         })
     }
 
-    /// An empty snapshot of the announced sizes, to be filled with [`Self::write`]. `version` is the canister's.
+    /// Returns an empty snapshot of the announced sizes, to be filled with [`Self::write`]. `version` is the
+    /// canister's.
     pub fn announced(
         args: &UploadCanisterSnapshotMetadataArgs,
         version: u64,
@@ -182,7 +183,7 @@ impl Snapshot {
         })
     }
 
-    /// Where it came from.
+    /// Returns where it came from.
     pub fn source(&self) -> SnapshotSource {
         match self.contents {
             Contents::Taken(_) => SnapshotSource::TakenFromCanister(Reserved),
@@ -199,13 +200,13 @@ impl Snapshot {
         (self.module().len() as u64, self.heap().bytes(), self.stable().bytes())
     }
 
-    /// The bytes of module, memories, chunks and certified data.
+    /// Returns the bytes of module, memories, chunks and certified data.
     pub fn total_size(&self) -> u64 {
         let (module, wasm_memory, stable) = self.sizes();
         module + wasm_memory + stable + self.chunks.bytes() + self.certified_data.len() as u64
     }
 
-    /// Everything but the bytes.
+    /// Returns everything but the bytes.
     pub fn metadata(&self) -> SnapshotMetadata {
         let (wasm_module_size, wasm_memory_size, stable_memory_size) = self.sizes();
         let globals = match &self.contents {
@@ -227,7 +228,7 @@ impl Snapshot {
         }
     }
 
-    /// Whether a part of a memory was never written, so that it is zeros.
+    /// Returns whether a part of a memory was never written, so that it is zeros.
     pub fn is_hole(&self, kind: &SnapshotDataKind) -> bool {
         let length = |size: u64| usize::try_from(size).ok();
         match kind {
@@ -241,7 +242,7 @@ impl Snapshot {
         }
     }
 
-    /// A part of the snapshot, of any length that is in bounds.
+    /// Returns a part of the snapshot, of any length that is in bounds.
     ///
     /// # Errors
     /// A part that is not within the snapshot, or a chunk that is not in it.
@@ -328,8 +329,8 @@ impl Snapshot {
         Ok(())
     }
 
-    /// The status of the low-memory hook that was uploaded, which must be one that a canister can have whose memory is
-    /// or is not low.
+    /// Returns the status of the low-memory hook that was uploaded, which must be one that a canister can
+    /// have whose memory is or is not low.
     fn uploaded_hook(&self, low: bool) -> Result<Option<LowMemoryHook>, UserError> {
         let hook = match &self.hook_status {
             None => return Ok(None),
@@ -381,7 +382,7 @@ fn overwrite(target: &mut [u8], offset: u64, bytes: &[u8]) -> Option<()> {
     Some(())
 }
 
-/// An upload whose parts do not fit each other or the canister.
+/// Returns an upload whose parts do not fit each other or the canister.
 fn inconsistent(message: String) -> UserError {
     UserError::new(ErrorCode::InvalidManagementPayload, message)
 }

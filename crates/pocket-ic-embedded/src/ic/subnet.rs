@@ -66,7 +66,7 @@ pub struct Subnet {
 }
 
 impl Subnet {
-    /// The `index`-th subnet of an instance.
+    /// Returns the `index`-th subnet of an instance.
     ///
     /// # Errors
     /// A kind whose canister ids are not known.
@@ -100,12 +100,12 @@ impl Subnet {
         })
     }
 
-    /// Whether it is a system subnet, of which some have names.
+    /// Returns whether it is a system subnet, of which some have names.
     fn is_system(&self) -> bool {
         [SubnetKind::System, SubnetKind::NNS, SubnetKind::II, SubnetKind::Bitcoin].contains(&self.kind)
     }
 
-    /// Whether canisters pay nothing here: on system subnets, and where clients said so.
+    /// Returns whether canisters pay nothing here: on system subnets, and where clients said so.
     pub fn is_free(&self) -> bool {
         self.is_system() || self.cost_schedule == CanisterCyclesCostSchedule::Free
     }
@@ -134,7 +134,7 @@ impl Subnet {
         ranges
     }
 
-    /// How certificates name its kind.
+    /// Returns how certificates name its kind.
     pub fn type_text(&self) -> &'static str {
         match self.kind {
             SubnetKind::VerifiedApplication => "verified_application",
@@ -144,17 +144,18 @@ impl Subnet {
         }
     }
 
-    /// The first id that is handed out.
+    /// Returns the first id that is handed out.
     pub fn first_canister_id(&self) -> Principal {
         canister_id(self.first)
     }
 
-    /// Whether the subnet is responsible for this canister id.
+    /// Returns whether the subnet is responsible for this canister id.
     pub fn owns(&self, id: Principal) -> bool {
         canister_number(id).is_some_and(|n| self.ranges().any(|(first, last)| (first..=last).contains(&n)))
     }
 
-    /// The next free id; `None` when the range is used up. `taken` tells of ids that were asked for by number.
+    /// Returns the next free id; `None` when the range is used up. `taken` tells of ids that were asked for
+    /// by number.
     pub fn allocate(&mut self, taken: impl Fn(Principal) -> bool) -> Option<Principal> {
         while self.next - self.first < RANGE_LEN {
             let id = canister_id(self.next);
@@ -184,14 +185,15 @@ impl Subnet {
     }
 }
 
-/// The principal of a canister number: the number in big endian, then two bytes that mark a canister id.
+/// Returns the principal of a canister number: the number in big endian, then two bytes that mark a canister
+/// id.
 fn canister_id(number: u64) -> Principal {
     let mut bytes = [1u8; 10];
     bytes[..8].copy_from_slice(&number.to_be_bytes());
     Principal::from_slice(&bytes)
 }
 
-/// The inverse of [`canister_id`]; `None` for principals that are no canister ids.
+/// Returns the inverse of [`canister_id`]; `None` for principals that are no canister ids.
 fn canister_number(id: Principal) -> Option<u64> {
     let bytes: [u8; 10] = id.as_slice().try_into().ok()?;
     let (number, mark) = bytes.split_first_chunk::<8>()?;
@@ -240,7 +242,7 @@ pub fn build(config: &ExtendedSubnetConfigSet) -> Result<Vec<Subnet>, OpError> {
         .collect()
 }
 
-/// The subnet that takes calls without a stated place.
+/// Returns the subnet that takes calls without a stated place.
 pub fn default_subnet(subnets: &[Subnet]) -> Option<&Subnet> {
     [SubnetKind::Application, SubnetKind::VerifiedApplication, SubnetKind::System]
         .into_iter()
@@ -248,12 +250,13 @@ pub fn default_subnet(subnets: &[Subnet]) -> Option<&Subnet> {
         .or_else(|| subnets.first())
 }
 
-/// The subnet whose key is the root key: that of the NNS, which is built before all others, or else the first one.
+/// Returns the subnet whose key is the root key: that of the NNS, which is built before all others, or else
+/// the first one.
 pub fn root(subnets: &[Subnet]) -> Option<&Subnet> {
     subnets.first()
 }
 
-/// What clients read about the subnets; `None` without any subnet.
+/// Returns what clients read about the subnets; `None` without any subnet.
 pub fn topology(subnets: &[Subnet]) -> Option<Topology> {
     Some(Topology {
         subnet_configs: subnets.iter().map(|subnet| (subnet.id, subnet.config())).collect::<BTreeMap<_, _>>(),

@@ -43,12 +43,12 @@ impl Network {
         Self { pic, url, canisters, runtime: Runtime::new().unwrap() }
     }
 
-    /// The canister on the application subnet.
+    /// Returns the canister on the application subnet.
     pub fn canister(&self) -> Principal {
         self.canisters[1]
     }
 
-    /// An agent that knows the network's root key.
+    /// Returns an agent that knows the network's root key.
     pub fn agent(&self, identity: impl Identity + 'static) -> Agent {
         let agent = Agent::builder().with_url(&self.url).with_identity(identity).build().unwrap();
         self.run(agent.fetch_root_key()).unwrap();
@@ -110,7 +110,7 @@ pub fn from_now(ahead: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap()
 }
 
-/// An identity of a user.
+/// Returns an identity of a user.
 pub fn ed25519(n: u8) -> BasicIdentity {
     BasicIdentity::from_raw_key(&[n; 32])
 }
@@ -126,7 +126,7 @@ pub fn signed(identity: &dyn Identity, content: EnvelopeContent) -> Envelope<'st
     }
 }
 
-/// A delegation of one key to another.
+/// Returns a delegation of one key to another.
 pub fn delegated(from: &dyn Identity, delegation: Delegation) -> SignedDelegation {
     let signature = from.sign_delegation(&delegation).unwrap().signature.unwrap();
     SignedDelegation { delegation, signature }
@@ -137,7 +137,7 @@ pub fn request_id(bytes: [u8; 32]) -> RequestId {
     RequestId::new(&bytes)
 }
 
-/// The module with custom sections behind it.
+/// Returns the module with custom sections behind it.
 fn with_sections(mut module: Vec<u8>) -> Vec<u8> {
     for (name, data) in SECTIONS {
         let length = 1 + name.len() + data.len();

@@ -26,7 +26,7 @@ fn is_absent<T: std::fmt::Debug>(result: Result<T, AgentError>) -> bool {
     matches!(&result, Err(AgentError::LookupPathAbsent(_)))
 }
 
-/// The message of a refused request, with its status.
+/// Returns the message of a refused request, with its status.
 fn refused<T: std::fmt::Debug>(result: Result<T, AgentError>) -> (u16, String) {
     let Err(AgentError::HttpError(refused)) = result else { panic!("{result:?}") };
     (refused.status, String::from_utf8(refused.content).unwrap())

@@ -68,7 +68,7 @@ fn a_chain_of_delegations_is_followed() {
     network.run(agent.update(&network.canister(), "inc").call_and_wait()).unwrap();
 }
 
-/// An envelope of the user 1, signed by the user 2, to whom it is delegated so.
+/// Returns an envelope of the user 1, signed by the user 2, to whom it is delegated so.
 fn by_delegation(
     network: &Network,
     method: &str,

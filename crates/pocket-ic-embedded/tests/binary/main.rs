@@ -73,7 +73,7 @@ fn the_client_starts_it_and_talks_to_it() {
     assert!(reqwest::blocking::get(url.join("status").unwrap()).is_err());
 }
 
-/// The process that was started with this port file.
+/// Returns the process that was started with this port file.
 fn process_listening_for(port_file: &Path) -> Option<u32> {
     let wanted = port_file.to_str()?;
     fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 
-/// A module that is large enough to be kept.
+/// Returns a module that is large enough to be kept.
 fn large() -> Vec<u8> {
     let step = format!("(i64.const {}) i64.xor ", i64::MAX).repeat(40);
     let filler = format!("(func (param i64) (result i64) (local.get 0) {step})").repeat(200);
@@ -30,7 +30,7 @@ fn install_on_a_new_server(cache: &Path, module: Vec<u8>) {
     assert!(end(child).success());
 }
 
-/// The names and inodes of what is in the cache.
+/// Returns the names and inodes of what is in the cache.
 fn contents(cache: &Path) -> Vec<(String, u64)> {
     let entries = fs::read_dir(cache).unwrap().map(|entry| {
         let entry = entry.unwrap();

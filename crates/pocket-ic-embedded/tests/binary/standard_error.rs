@@ -16,7 +16,7 @@ const TALKATIVE: &str = r#"(module
     (func (export "canister_update do") (call $print (i32.const 0) (i32.const 8)) (call $reply))
     (func (export "canister_update trap") unreachable))"#;
 
-/// A pipe whose other end is closed.
+/// Returns a pipe whose other end is closed.
 fn gone() -> Stdio {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);

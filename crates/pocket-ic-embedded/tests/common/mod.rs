@@ -20,12 +20,12 @@ pub fn builder() -> PocketIcBuilder {
     PocketIcBuilder::new().with_server_url(server.url())
 }
 
-/// An instance with one application subnet.
+/// Returns an instance with one application subnet.
 pub fn instance() -> PocketIc {
     builder().with_application_subnet().build()
 }
 
-/// A user that is not anonymous.
+/// Returns a user that is not anonymous.
 pub fn user(n: u8) -> Principal {
     Principal::self_authenticating([n; 32])
 }
@@ -47,8 +47,8 @@ pub fn wasm(wat: &str) -> Vec<u8> {
     wat::parse_str(wat).expect("the test's WAT is valid")
 }
 
-/// The canister that most tests use: counters on the heap and in stable memory, and ways to fail. Its source, `counter.wat`,
-/// says what each method does.
+/// Returns the canister that most tests use: counters on the heap and in stable memory, and ways to fail. Its
+/// source, `counter.wat`, says what each method does.
 pub fn counter() -> Vec<u8> {
     wasm(COUNTER)
 }
@@ -77,12 +77,12 @@ pub fn call(pic: &PocketIc, id: Principal, method: &str, arg: &[u8]) -> Result<V
     pic.update_call(id, ANONYMOUS, method, arg.to_vec())
 }
 
-/// The four bytes that a query answers.
+/// Returns the four bytes that a query answers.
 pub fn query_number(pic: &PocketIc, id: Principal, method: &str) -> u32 {
     number(&pic.query_call(id, ANONYMOUS, method, vec![]).expect("the query answers"))
 }
 
-/// The heap counter.
+/// Returns the heap counter.
 pub fn read(pic: &PocketIc, id: Principal) -> u32 {
     query_number(pic, id, "read")
 }
@@ -99,7 +99,7 @@ pub fn manage(
     pic.update_call_with_effective_principal(Principal::management_canister(), place, sender, method, arg)
 }
 
-/// The argument of the management methods that only name a canister.
+/// Returns the argument of the management methods that only name a canister.
 pub fn about(id: Principal) -> Vec<u8> {
     candid::encode_one(CanisterIdRecord { canister_id: id }).expect("the record encodes")
 }

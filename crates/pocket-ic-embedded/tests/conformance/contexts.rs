@@ -8,15 +8,15 @@ use candid::Principal;
 use pocket_ic::{CanisterSettings, ErrorCode, PocketIc, RejectResponse};
 use std::time::Duration;
 
-/// A module with one exported function that calls what is only allowed in `canister_inspect_message`.
+/// Returns a module with one exported function that calls what is only allowed in `canister_inspect_message`.
 fn with_export(name: &str) -> Vec<u8> {
     wasm(&format!(
         r#"(module (import "ic0" "accept_message" (func $f)) (memory 1) (func (export "{name}") (call $f)))"#
     ))
 }
 
-/// A canister that calls itself; `on_reply`, `on_reject` and `on_cleanup` are the bodies of its callbacks. A call of
-/// `fails` is rejected, one of `works` replied.
+/// Returns a canister that calls itself; `on_reply`, `on_reject` and `on_cleanup` are the bodies of its
+/// callbacks. A call of `fails` is rejected, one of `works` replied.
 fn calling(kind: &str, method: &str, on_reply: &str, on_reject: &str, on_cleanup: &str) -> Vec<u8> {
     let size = method.len();
     wasm(&format!(
@@ -59,7 +59,7 @@ fn logged(pic: &PocketIc, id: Principal) -> String {
     records.iter().map(|record| String::from_utf8_lossy(&record.content)).collect()
 }
 
-/// What the first round after `prepare` logs.
+/// Returns what the first round after `prepare` logs.
 fn after_a_round(pic: &PocketIc, module: Vec<u8>, prepare: fn(&PocketIc, Principal)) -> String {
     let id = installed_wasm(pic, module);
     prepare(pic, id);

@@ -7,12 +7,12 @@ use pocket_ic::PocketIc;
 /// The canister's source.
 const FAULTY: &str = include_str!("faulty.wat");
 
-/// The module.
+/// Returns the module.
 pub fn faulty() -> Vec<u8> {
     wasm(FAULTY)
 }
 
-/// A new canister that does everything wrong.
+/// Returns a new canister that does everything wrong.
 pub fn installed(pic: &PocketIc) -> Principal {
     installed_wasm(pic, faulty())
 }

@@ -25,7 +25,7 @@ fn fails(result: Result<Vec<u8>, RejectResponse>) -> RejectResponse {
     result.expect_err("an error")
 }
 
-/// The error of an update call.
+/// Returns the error of an update call.
 pub fn update(pic: &PocketIc, id: Principal, method: &str) -> RejectResponse {
     fails(call(pic, id, method, &[]))
 }

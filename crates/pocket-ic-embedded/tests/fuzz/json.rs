@@ -17,7 +17,7 @@ pub enum Change {
 /// Which part is changed, and how.
 pub type Changes = Vec<(Index, Change)>;
 
-/// Up to three changes.
+/// Returns up to three changes.
 pub fn changes() -> impl Strategy<Value = Changes> {
     let change = prop_oneof![1 => Just(Change::Gone), 4 => value().prop_map(Change::By)];
     vec((any::<Index>(), change), 0..4)
@@ -53,7 +53,7 @@ pub fn base64(bytes: &[u8]) -> String {
     base64::prelude::BASE64_STANDARD.encode(bytes)
 }
 
-/// The body with the changes made. Texts that begin with `/` are paths and stay as they are.
+/// Returns the body with the changes made. Texts that begin with `/` are paths and stay as they are.
 pub fn changed(mut body: Value, changes: &Changes) -> Value {
     for (index, change) in changes {
         let mut parts = Vec::new();
@@ -93,7 +93,7 @@ fn collect(value: &Value, at: String, out: &mut Vec<String>) {
     }
 }
 
-/// Whether replacing this would replace a path of the file system.
+/// Returns whether replacing this would replace a path of the file system.
 fn holds_path(value: &Value) -> bool {
     match value {
         Value::String(text) => text.starts_with('/'),

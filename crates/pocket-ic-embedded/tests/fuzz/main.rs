@@ -19,7 +19,7 @@ use proptest::test_runner::{Config, RngSeed, TestCaseError, TestRunner};
 /// Cases drawn from each seed.
 const CASES: u32 = 150;
 
-/// The numbers of `seeds.txt`, or the one that the caller wants.
+/// Returns the numbers of `seeds.txt`, or the one that the caller wants.
 fn seeds() -> Vec<u64> {
     let text = match std::env::var("FUZZ_SEED") {
         Ok(seed) => seed,

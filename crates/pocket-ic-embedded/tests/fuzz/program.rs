@@ -78,7 +78,7 @@ fn arguments(letters: &str, narrow: &[String], wide: &[String]) -> String {
         .fold(String::new(), |all, one| all + one)
 }
 
-/// An expression of type i32 and one of type i64.
+/// Returns an expression of type i32 and one of type i64.
 fn expressions() -> impl Strategy<Value = (String, String)> {
     // Constants in wasm text are taken modulo their size only if they fit one of the two ways of reading them.
     let leaf = (number(), number(), any::<bool>()).prop_map(|(narrow, wide, local)| {
@@ -130,7 +130,7 @@ fn expressions() -> impl Strategy<Value = (String, String)> {
     })
 }
 
-/// A statement: something that leaves nothing on the stack.
+/// Returns a statement: something that leaves nothing on the stack.
 fn statement() -> impl Strategy<Value = String> {
     let apis: Vec<usize> = (0..APIS.len()).filter(|index| APIS[*index].2.is_empty()).collect();
     let simple = prop_oneof![
@@ -157,7 +157,7 @@ fn statement() -> impl Strategy<Value = String> {
     })
 }
 
-/// A canister with all entry points, a start function, and callbacks.
+/// Returns a canister with all entry points, a start function, and callbacks.
 pub fn program() -> impl Strategy<Value = String> {
     let bodies = vec(vec(statement(), 0..4), ENTRIES.len() + 2);
     (bodies, expressions()).prop_map(|(bodies, (narrow, _))| {

@@ -95,7 +95,7 @@ const PROXY: &str = r#"
     (i32.store (i32.const 512) (i32.add (i32.load (i32.const 512)) (i32.const 1)))))
 "#;
 
-/// The argument of the proxy's methods.
+/// Returns the argument of the proxy's methods.
 pub fn to(callee: Principal, method: &str) -> Vec<u8> {
     let id = callee.as_slice();
     [&[id.len() as u8], id, method.as_bytes()].concat()

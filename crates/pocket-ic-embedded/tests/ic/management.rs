@@ -50,7 +50,7 @@ pub fn messenger(pic: &PocketIc) -> Principal {
     installed_wasm(pic, wasm(MESSENGER))
 }
 
-/// What the management canister answers a canister that sends it cycles and arguments.
+/// Returns what the management canister answers a canister that sends it cycles and arguments.
 pub fn send(
     pic: &PocketIc,
     messenger: Principal,

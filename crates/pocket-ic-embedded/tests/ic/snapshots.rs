@@ -182,7 +182,7 @@ fn a_taken_snapshot_leaves_timer_and_hook_alone() {
     assert!(matches!(status, Some(types::OnLowWasmMemoryHookStatus::Ready)), "{status:?}");
 }
 
-/// The metadata of a snapshot that is taken now.
+/// Returns the metadata of a snapshot that is taken now.
 fn taken_metadata(pic: &PocketIc, id: Principal) -> types::ReadCanisterSnapshotMetadataResult {
     let snapshot = pic.take_canister_snapshot(id, None, None).unwrap().id;
     metadata(pic, id, snapshot)
@@ -310,7 +310,7 @@ fn an_upload_whose_globals_do_not_fit_its_module_is_refused() {
     assert!(error.reject_message.contains("1 globals given; the module has 0"), "{error}");
 }
 
-/// A module with a page of memory, no globals, and this length.
+/// Returns a module with a page of memory, no globals, and this length.
 fn padded_module(length: usize) -> Vec<u8> {
     let module =
         |padding: usize| wasm(&format!("(module (memory 1) (@custom \"p\" \"{}\"))", "x".repeat(padding)));

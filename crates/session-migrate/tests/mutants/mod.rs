@@ -16,7 +16,7 @@ use wasm_encoder::reencode::{self, Reencode};
 use wasm_encoder::{BlockType, CodeSection, ExportKind, ExportSection, Function, FunctionSection, ValType};
 use wasmparser::{Export, ExternalKind, Parser, Payload, TypeRef};
 
-/// The module with `gz` for its code.
+/// Returns the module with `gz` for its code.
 fn packed(wasm: &[u8], like: &Module) -> Module {
     Module { gz: gzip(wasm).unwrap(), wasm_bytes: wasm.len() as u64, ..like.clone() }
 }
@@ -69,7 +69,7 @@ struct Slower {
 /// Instructions of one round of the loop in [`slower`]: loop, get, const, sub, tee and branch.
 pub const INSTRUCTIONS_PER_ROUND: u64 = 6;
 
-/// A module in which a method takes so many rounds of a loop more.
+/// Returns a module in which a method takes so many rounds of a loop more.
 pub fn slower(module: &Module, export: &str, rounds: i32) -> Module {
     let wasm = unpack(&module.gz).unwrap();
     let mut types = Vec::new();

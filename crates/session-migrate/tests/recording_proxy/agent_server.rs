@@ -63,7 +63,7 @@ struct Door {
     instance: Option<usize>,
 }
 
-/// A server that knows these versions of `/api`, before another one.
+/// Returns a server that knows these versions of `/api`, before another one.
 pub fn start(versions: &'static [&'static str], server: &Url) -> AgentServer {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let shared = Arc::new(Shared {
@@ -91,7 +91,7 @@ impl AgentServer {
         assert!(answered.contains(&id), "the call never came");
     }
 
-    /// The ports of its gateways.
+    /// Returns the ports of its gateways.
     pub fn gateway_ports(&self) -> Vec<u16> {
         self.shared.gateways.lock().unwrap().iter().map(|(gateway, _)| gateway.port).collect()
     }
@@ -224,7 +224,7 @@ impl Shared {
         })
     }
 
-    /// What the state of an instance says of one call.
+    /// Returns what the state of an instance says of one call.
     async fn certificate(
         &self,
         instance: usize,

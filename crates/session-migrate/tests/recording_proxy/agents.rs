@@ -28,7 +28,7 @@ struct OfCanister {
     canister_id: Principal,
 }
 
-/// The server's path of an instance.
+/// Returns the server's path of an instance.
 fn instance_url(server: &Url, pic: &PocketIc) -> Url {
     server.join(&format!("instances/{}/", pic.instance_id())).unwrap()
 }

@@ -5,7 +5,7 @@ use ic_certification::{Certificate, HashTree, fork, labeled, leaf};
 use ic_transport_types::{RejectResponse, RequestId};
 use pocket_ic::common::rest::RawCanisterResult;
 
-/// A certificate that tells the time, nanoseconds since 1970, and what came of one call.
+/// Returns a certificate that tells the time, nanoseconds since 1970, and what came of one call.
 pub fn state(time: u64, id: RequestId, result: Option<RawCanisterResult>) -> Vec<u8> {
     let mut leb128 = Vec::new();
     // As Candid writes its numbers.
@@ -31,7 +31,7 @@ fn of_call(result: Option<RawCanisterResult>) -> HashTree {
     }
 }
 
-/// A rejection as agents are told it.
+/// Returns a rejection as agents are told it.
 pub fn rejection(reject: pocket_ic::RejectResponse) -> RejectResponse {
     RejectResponse {
         reject_code: (reject.reject_code as u64).try_into().unwrap(),

@@ -11,7 +11,7 @@ use session_migrate::trace::Trace;
 use crate::front_end::FrontEnd;
 use crate::{command, scratch};
 
-/// A proxy of the command line, and the address it listens at.
+/// Returns a proxy of the command line, and the address it listens at.
 fn start_command(server: &Url, out: &Path) -> (Child, Url) {
     let mut child = command()
         .args(["record", "--proxy", "127.0.0.1:0", "--server", server.as_str()])

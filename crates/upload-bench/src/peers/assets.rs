@@ -26,7 +26,7 @@ struct Part {
     content: ByteBuf,
 }
 
-/// The module, built when it is not there yet.
+/// Returns the module, built when it is not there yet.
 pub fn module() -> Result<Vec<u8>, BenchError> {
     let path = pocket_ic_fixtures::certified_assets()?;
     std::fs::read(&path).map_err(BenchError::file("read", &path))
@@ -38,7 +38,7 @@ pub struct Assets {
 }
 
 impl Assets {
-    /// A fresh canister.
+    /// Returns a fresh canister.
     pub fn install(module: Vec<u8>) -> Result<Self, BenchError> {
         let world = World::of("side by side", NAME, module)?;
         world.install(&no_settings())?;

@@ -18,16 +18,16 @@ pub use report::{markdown, terminal};
 /// Size of each client's file: that of the public release's own measurement, 20.8 MiB.
 pub const FILE_BYTES: u64 = 21_827_484;
 
-/// How many clients upload at the same time, each a file of its own.
+/// Numbers of clients that upload at the same time, each a file of its own.
 pub const CLIENTS: [u32; 3] = [1, 4, 16];
 
-/// Every load is measured so often, the canisters in turn, and the fastest counts: a busy machine is slow, never fast.
+/// Rounds of every load, the canisters in turn; the fastest counts: a busy machine is slow, never fast.
 const ROUNDS: u32 = 3;
 
 /// The public release's own figures, MB/s on a local replica: one file of 20.8 MiB, and four files at the same time.
 pub const ORIGIN_MB_PER_S: [f64; 2] = [0.62, 0.50];
 
-/// A file in memory, so that making it up takes no time while others are measured.
+/// A file in memory, so that generating it takes no time while others are measured.
 pub struct Content {
     /// Its name, unique among the files of a run.
     pub name: String,
@@ -39,22 +39,22 @@ pub struct Content {
     pub file: File,
 }
 
-/// Something that takes files, one of its kind on an instance of its own.
+/// A canister that takes files, one of its kind on an instance of its own.
 pub trait Peer: Sync {
-    /// The canister.
+    /// Returns the canister.
     fn world(&self) -> &World;
 
-    /// Uploads a file from beginning to end; gives what it can be read by.
+    /// Uploads a file from begin to finish; returns the key to read it by.
     fn upload(&self, content: &Content) -> Result<String, BenchError>;
 
-    /// Reads a file back as a whole, all that is stored of it.
+    /// Reads all stored bytes of a file.
     fn read(&self, key: &str, sha256: [u8; 32]) -> Result<Vec<u8>, BenchError>;
 
     /// Upgrades the canister.
     fn upgrade(&self) -> Result<(), BenchError>;
 }
 
-/// What so many clients did together.
+/// What several clients did together.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Load {
     /// Number of clients.
@@ -89,7 +89,7 @@ impl Load {
 pub struct PeerFigures {
     /// Its name.
     pub name: String,
-    /// One for each number of clients: of several, the fastest.
+    /// One for each number of clients: the fastest of several.
     pub loads: Vec<Load>,
     /// The upgrade that follows the upload of one client.
     pub upgrade: Cost,
@@ -112,7 +112,7 @@ type Install<'w> = Box<dyn Fn() -> Result<Box<dyn Peer>, BenchError> + 'w>;
 /// Runs everything, the canisters in turn; `done` is told of each load that ends.
 ///
 /// # Errors
-/// When a canister cannot be built or installed, a call fails, or a file that is read back is another one.
+/// If a canister cannot be built or installed, a call fails, or a file that is read back differs.
 pub fn run(wasms: &[Wasm], done: &dyn Fn(&str, &Load)) -> Result<Vec<PeerFigures>, BenchError> {
     let most = CLIENTS.into_iter().max().unwrap_or_default();
     let contents: Vec<Content> = (0..most).map(content).collect();

@@ -5,12 +5,12 @@ use comfy_table::Table;
 use super::{CLIENTS, FILE_BYTES, ORIGIN_MB_PER_S, PeerFigures};
 use crate::report::{Style, table};
 
-/// The table for a terminal.
+/// Returns the table for a terminal.
 pub fn terminal(figures: &[PeerFigures]) -> Table {
     side_by_side(Style::Terminal, figures)
 }
 
-/// The section of the page.
+/// Returns the section of the page.
 pub fn markdown(figures: &[PeerFigures]) -> String {
     let mib = FILE_BYTES as f64 / (1 << 20) as f64;
     format!(

@@ -15,7 +15,7 @@ pub struct Uploads {
 }
 
 impl Uploads {
-    /// A fresh canister.
+    /// Returns a fresh canister.
     pub fn install(wasm: &Wasm) -> Result<Self, BenchError> {
         let world = World::installed("side by side", wasm)?;
         let capsule = capsule(&world)?;

@@ -20,7 +20,8 @@ pub struct Sources {
     pub side_by_side: String,
 }
 
-/// The whole document. A pure function of the checked-in results, so that a test can tell whether it is up to date.
+/// Returns the whole document. A pure function of the checked-in results, so that a test can tell whether it
+/// is up to date.
 pub fn document(figures: &Figures, sources: &Sources) -> String {
     let only_full = sources.scenarios.iter().filter(|one| one.only_full);
     let full: Vec<&str> = only_full.map(|one| one.name.as_str()).collect();
@@ -53,7 +54,7 @@ pub fn document(figures: &Figures, sources: &Sources) -> String {
     text.join("\n")
 }
 
-/// The section of the README.
+/// Returns the section of the README.
 pub fn section(figures: &Figures) -> String {
     format!(
         "\n{}\n\n![What an upload costs as it grows, and what a call costs as the canister fills](docs/costs.svg)\n\n",
@@ -61,7 +62,8 @@ pub fn section(figures: &Figures) -> String {
     )
 }
 
-/// What a full canister costs more, and why that is the floor. Empty until everything that it takes was measured.
+/// Returns what a full canister costs more, and why that is the floor. Empty until everything that it takes
+/// was measured.
 fn floor_of_maps(figures: &Figures, maps: &[MapCosts]) -> String {
     let cost = |state, step| {
         let instructions = figures.bench(Build::Direct, state)?.step(step)?.instructions;

@@ -22,12 +22,12 @@ pub struct Figures {
 }
 
 impl Figures {
-    /// The figures of these builds.
+    /// Returns the figures of these builds.
     pub fn new(builds: Vec<Results>) -> Self {
         Self { builds }
     }
 
-    /// The benchmarks of a build.
+    /// Returns the benchmarks of a build.
     pub fn benches(&self, build: Build) -> &[Bench] {
         self.builds.iter().find(|results| results.build == build).map_or(&[], |results| &results.benches)
     }

@@ -12,7 +12,7 @@ const CALLS: [&str; 3] = ["begin", "finish", "status"];
 
 type Failed = Box<dyn std::error::Error>;
 
-/// The picture as SVG.
+/// Returns the picture as SVG.
 pub fn plot(figures: &Figures) -> Result<String, Failed> {
     let mut svg = String::new();
     {
@@ -136,7 +136,7 @@ where
     Ok(())
 }
 
-/// The top of an axis on which all these points fit.
+/// Returns the top of an axis on which all these points fit.
 fn highest<'p>(series: impl Iterator<Item = &'p Points>) -> f64 {
     let highest = series.flatten().map(|(_, value)| *value).fold(0.0, f64::max);
     if highest > 0.0 { highest * 1.15 } else { 1.0 }

@@ -17,7 +17,7 @@ pub enum Style {
     Markdown,
 }
 
-/// A table whose first `texts` columns are texts, and whose others are numbers.
+/// Returns a table whose first `texts` columns are texts, and whose others are numbers.
 pub fn table(style: Style, texts: usize, header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_preset(match style {
@@ -31,7 +31,7 @@ pub fn table(style: Style, texts: usize, header: &[&str]) -> Table {
     table
 }
 
-/// Where the figures stand against their limits.
+/// Returns where the figures stand against their limits.
 pub fn targets(style: Style, figures: &Figures) -> Table {
     let mut table = table(style, 1, &["figure", "limit", "measured", ""]);
     if let Some(verdicts) = table.column_mut(3) {
@@ -48,7 +48,7 @@ pub fn targets(style: Style, figures: &Figures) -> Table {
     table
 }
 
-/// What a map costs with nothing around it, instructions.
+/// Returns what a map costs with nothing around it, instructions.
 pub fn bare_map(style: Style, maps: &[MapCosts]) -> Table {
     let mut table = table(style, 0, &["entries", "look-up", "insertion", "removal"]);
     for map in maps {
@@ -57,7 +57,7 @@ pub fn bare_map(style: Style, maps: &[MapCosts]) -> Table {
     table
 }
 
-/// What a byte of payload costs on each build.
+/// Returns what a byte of payload costs on each build.
 pub fn summary(style: Style, figures: &Figures) -> Table {
     let mut table = table(
         style,

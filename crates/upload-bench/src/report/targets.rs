@@ -1,4 +1,4 @@
-//! The figures to reach, and where the checked-in ones stand.
+//! The targets, and how the checked-in figures compare with them.
 
 use session_migrate::build::Build;
 
@@ -6,8 +6,9 @@ use super::Figures;
 use crate::bench::Bench;
 use crate::payload::CHUNK_BYTES;
 
-/// What the public release's own way of storing a chunk costs, M instructions per MiB, for ten chunks of 1.8 MB:
-/// measured once on the same engine with a canister made for that (`Vec<u8>` arguments, a map of chunks, read-back).
+/// Costs of the public release's way of storing a chunk, M instructions per MiB, for ten chunks of 1.8 MB:
+/// measured once on the same engine with a canister made for that (`Vec<u8>` arguments, a chunk map,
+/// read-back).
 pub const ORIGIN_PER_MIB: f64 = 209.4;
 
 /// M instructions per MiB that the direct build is to stay under.
@@ -17,11 +18,11 @@ pub const LIMIT_PER_MIB: f64 = 84.5;
 pub struct Target {
     /// What is measured, with its unit.
     pub figure: &'static str,
-    /// The most that it may be.
+    /// The limit.
     pub limit: f64,
-    /// What it is; none where it has not been measured.
+    /// The measured value; absent if it has not been measured.
     pub value: Option<f64>,
-    /// Where the value comes from, if it is the worst of several.
+    /// Its source, if it is the worst of several.
     pub worst: Option<String>,
 }
 
@@ -36,7 +37,7 @@ impl Target {
     }
 }
 
-/// All of them.
+/// Returns all of them.
 pub fn all(figures: &Figures) -> Vec<Target> {
     let direct = |name: &str| figures.bench(Build::Direct, name);
     let per_mib = |bench: Option<&Bench>| bench.and_then(instructions_per_mib);
@@ -144,12 +145,13 @@ fn against_legacy(figures: &Figures, name: &str) -> Option<f64> {
     ratio(total(Build::Direct), total(Build::Legacy))
 }
 
-/// The largest value, and where it comes from.
+/// Returns the largest value, and where it comes from.
 fn worst(values: impl Iterator<Item = (f64, String)>) -> Option<(f64, String)> {
     values.max_by(|(a, _), (b, _)| a.total_cmp(b))
 }
 
-/// Direct to legacy, in instructions, for every step of an upload that both builds have.
+/// Iterates over the ratios direct to legacy, in instructions, for every step of an upload that both builds
+/// have.
 fn ratios_to_legacy(figures: &Figures) -> impl Iterator<Item = (f64, String)> {
     const UPLOADS: [&str; 6] = ["upload_", "out_of_order_", "chunk_again", "abort_", "calls_", "file_1_kib"];
     let uploads = |bench: &&Bench| UPLOADS.iter().any(|start| bench.name.starts_with(start));
@@ -164,7 +166,7 @@ fn ratios_to_legacy(figures: &Figures) -> impl Iterator<Item = (f64, String)> {
     })
 }
 
-/// Steps in which no session is involved, so that the two paths are one.
+/// Steps without a session, in which the two paths are the same.
 const OUTSIDE_UPLOADS: [&str; 9] = [
     "memories_create",
     "memories_read",

@@ -1,7 +1,7 @@
-//! What is measured: each scenario is a function of a build that gives one or more benchmarks.
+//! The scenarios: each is a function of a build that returns one or more benchmarks.
 //!
-//! To add an endpoint, add a function here and name it in [`all`]. A build that lacks what a scenario needs leaves it out
-//! by `builds`; the figures of the others stay.
+//! To add an endpoint, add a function here and name it in [`all`]. `builds` leaves out a build that lacks
+//! what a scenario needs; the figures of the others stay.
 
 mod populated;
 pub(crate) mod uploads;
@@ -23,7 +23,7 @@ pub struct Seeds {
 }
 
 impl Seeds {
-    /// A state.
+    /// Returns a state.
     ///
     /// # Errors
     /// [`BenchError::Seed`].
@@ -43,7 +43,7 @@ impl Seeds {
 
 type Run = Box<dyn Fn(&Wasm) -> Result<Vec<Bench>, BenchError> + Send + Sync>;
 
-/// Something that can be measured on a build.
+/// A scenario that can be measured on a build.
 pub struct Scenario {
     /// Names all its benchmarks together.
     pub name: String,
@@ -58,7 +58,7 @@ impl Scenario {
     /// Runs it.
     ///
     /// # Errors
-    /// [`BenchError`]; nothing is measured by halves.
+    /// [`BenchError`]; no partial results are returned.
     pub fn run(&self, wasm: &Wasm) -> Result<Vec<Bench>, BenchError> {
         (self.run)(wasm)
     }
@@ -82,7 +82,7 @@ impl Scenario {
     }
 }
 
-/// Everything that can be measured.
+/// Returns everything that can be measured.
 pub fn all() -> Vec<Scenario> {
     let seeds = Seeds::default();
     let mut all = Vec::new();

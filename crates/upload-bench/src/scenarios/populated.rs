@@ -105,7 +105,7 @@ fn create_inline(world: &World, capsule: &str, bytes: u64) -> Result<String, Ben
     world.update("memories_create", args)
 }
 
-/// A file of 1 KiB in three calls, as a memory that keeps its bytes in the record, in one call, and a hundred in one.
+/// Measures a file of 1 KiB in three calls, as a memory with inline bytes, in one call, and a hundred in one.
 pub fn small(wasm: &Wasm) -> Result<Vec<Bench>, BenchError> {
     let mut run = Recorder::new("file_1_kib", wasm)?;
     let file = File { bytes: 1024, seed: 1 };
@@ -152,7 +152,7 @@ fn put_files(
     world.expect("files taken", wanted, answers.iter().flatten().count())
 }
 
-/// A state of so many legacy sessions, converted in `post_upgrade` and, where that is not enough, by timer.
+/// Measures the conversion of legacy sessions in `post_upgrade` and, if that is not enough, by timer.
 pub fn migration(wasm: &Wasm, seeds: &Seeds, count: u32) -> Result<Bench, BenchError> {
     let seed = seeds.get(Population::of(Build::Legacy, count, 10))?;
     let mut run = Recorder::new(format!("migrate_{count}"), wasm)?;
@@ -174,7 +174,8 @@ pub fn migration(wasm: &Wasm, seeds: &Seeds, count: u32) -> Result<Bench, BenchE
     }
 }
 
-/// Twenty sessions of a chunk each, expired and removed by the timer; then a turn of the timer with nothing to do.
+/// Measures the expiry of twenty sessions of a chunk each by the timer; then a turn of the timer with nothing
+/// to do.
 pub fn expiry(wasm: &Wasm) -> Result<Bench, BenchError> {
     const SESSIONS: u64 = 20;
     let mut run = Recorder::new("expiry", wasm)?;

@@ -1,4 +1,4 @@
-//! Uploads from begin to finish, and what can be done with them before and afterwards.
+//! Uploads from begin to finish, and the calls before and afterwards.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::world::{NO_ARGUMENTS, Wasm, World};
 /// Chunks of the largest upload that the canister takes.
 pub const MOST_CHUNKS: u32 = 16_384;
 
-/// A capsule of the client.
+/// Creates a capsule of the client.
 pub fn capsule(world: &World) -> Result<String, BenchError> {
     let made: Capsule = world.update("capsules_create", (None::<PersonRef>,))?;
     Ok(made.id)
@@ -113,7 +113,7 @@ fn reads(run: &mut Recorder, blob: &str, chunks: u32) -> Result<(), BenchError> 
     Ok(())
 }
 
-/// Lets the timers remove what is still to be removed. Nothing is measured where nothing is left to do.
+/// Lets the timers remove what is still to be removed; measures nothing if there is nothing to do.
 fn sweep(run: &mut Recorder) -> Result<(), BenchError> {
     // Two minutes for the timer to come, then as many rounds as it asks for at once.
     for _ in 0..MOST_CHUNKS {
@@ -129,7 +129,7 @@ fn sweep(run: &mut Recorder) -> Result<(), BenchError> {
     run.world.expect("the sweep", "finished", "going on")
 }
 
-/// The last chunk first, so that nothing can be hashed on the way.
+/// Measures an upload with the last chunk first, so that nothing can be hashed on arrival.
 pub fn out_of_order(wasm: &Wasm, chunks: u32) -> Result<Bench, BenchError> {
     let mut run = Recorder::new(format!("out_of_order_{chunks}"), wasm)?;
     let file = File::of_chunks(chunks, 1);
@@ -159,7 +159,7 @@ pub fn blake3(wasm: &Wasm, chunks: u32, in_order: bool) -> Result<Bench, BenchEr
     Ok(run.finish())
 }
 
-/// A chunk with its hash, the same chunk again, other bytes in its place, and what the session says then.
+/// Measures a chunk with its hash, the same chunk again, other bytes in its place, and the status afterwards.
 pub fn chunk_again(wasm: &Wasm) -> Result<Bench, BenchError> {
     let mut run = Recorder::new("chunk_again", wasm)?;
     let file = File::of_chunks(10, 1);
@@ -187,7 +187,7 @@ pub fn chunk_again(wasm: &Wasm) -> Result<Bench, BenchError> {
     Ok(run.finish())
 }
 
-/// Giving up a session that holds so many chunks.
+/// Measures the abort of a session with this many chunks.
 pub fn abort(wasm: &Wasm, chunks: u32) -> Result<Bench, BenchError> {
     let mut run = Recorder::new(format!("abort_{chunks}"), wasm)?;
     let file = File::of_chunks(chunks.max(1), 1);
@@ -201,7 +201,7 @@ pub fn abort(wasm: &Wasm, chunks: u32) -> Result<Bench, BenchError> {
     Ok(run.finish())
 }
 
-/// The ends of the largest session there can be. To fill it would take 29 GB.
+/// Measures the ends of the largest possible session. Filling it would take 29 GB.
 pub fn largest(wasm: &Wasm) -> Result<Bench, BenchError> {
     let mut run = Recorder::new(format!("chunks_of_{MOST_CHUNKS}"), wasm)?;
     let file = File::of_chunks(MOST_CHUNKS, 1);

@@ -73,12 +73,12 @@ fn respond<W: Word>(d: &mut Definer<'_>) -> Result<()> {
     })
 }
 
-/// A function table index.
+/// Returns a function table index.
 fn table_index(value: u64) -> Result<u32> {
     u32::try_from(value).map_err(|_| violation(format!("function table index {value} is too large")))
 }
 
-/// The call under construction.
+/// Returns the call under construction.
 fn in_preparation<'a>(message: &'a mut Message, name: &str) -> Result<&'a mut OutgoingCall> {
     message
         .call
@@ -177,7 +177,7 @@ fn call<W: Word>(d: &mut Definer<'_>) -> Result<()> {
     })
 }
 
-/// A principal from bytes that the canister gave.
+/// Returns a principal from bytes that the canister gave.
 pub(super) fn principal(bytes: &[u8]) -> Result<Principal> {
     Principal::try_from_slice(bytes)
         .map_err(|error| violation(format!("{} bytes are not a principal: {error}", bytes.len())))

@@ -193,7 +193,7 @@ fn prices(c: &Cx<'_>) -> Prices {
     c.data().message.prices()
 }
 
-/// The argument of `cost_http_request_v2`.
+/// Returns the argument of `cost_http_request_v2`.
 fn outcall(bytes: &[u8]) -> Result<Outcall> {
     let mut config = DecoderConfig::new();
     config.set_skipping_quota(0);

@@ -54,7 +54,7 @@ pub(super) fn define_all<W: Word>(linker: &mut Linker<Host>) -> Result<()> {
     system::define::<W>(&mut definer)
 }
 
-/// Whether modules whose memory has this index type may import the function.
+/// Returns whether modules whose memory has this index type may import the function.
 pub(super) fn known(name: &str, memory64: bool) -> bool {
     /// Functions with a 64-bit or 128-bit successor, for 32-bit memories only.
     const NARROW: [&str; 10] = [

@@ -99,7 +99,7 @@ fn a_gzip_ends_with_the_size_of_its_only_member() {
     ENGINE.compile(&[&packed[..], &packed].concat()).expect("the size is right");
 }
 
-/// A module with one function for each list, with these instructions and an `end`.
+/// Returns a module with one function for each list, with these instructions and an `end`.
 fn functions<'a>(bodies: impl IntoIterator<Item = Vec<Instruction<'a>>>) -> Vec<u8> {
     let (mut types, mut functions, mut code) =
         (TypeSection::new(), FunctionSection::new(), CodeSection::new());

@@ -62,7 +62,7 @@ fn query(state: &CanisterState, method: &str) -> Outcome {
     ENGINE.execute(state, entry, context(), Limits::query())
 }
 
-/// The reply of an execution that must have replied.
+/// Returns the reply of an execution that must have replied.
 fn reply(outcome: &Outcome) -> Vec<u8> {
     assert_eq!(outcome.result, Ok(()));
     match &outcome.reply {

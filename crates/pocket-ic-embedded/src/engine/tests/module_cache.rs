@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// A module that answers this number and is large enough to be kept.
+/// Returns a module that answers this number and is large enough to be kept.
 fn large(answer: u32, memory: &str) -> Vec<u8> {
     let index = if memory == "i64" { "i64" } else { "i32" };
     let filler: String = (0..200)
@@ -35,7 +35,7 @@ fn cache(dir: &TempDir) -> ModuleCache {
     ModuleCache::open(dir.path()).expect("a folder of our own")
 }
 
-/// What the module answers in a process that was just started, and the instructions it takes.
+/// Returns what the module answers in a process that was just started, and the instructions it takes.
 fn answer(cache: ModuleCache, wasm: &[u8]) -> (u32, u64) {
     let engine = Engine::with_cache(Some(cache)).expect("the runtime starts");
     let state = CanisterState::new(engine.compile(wasm).expect("the test's module is valid"));

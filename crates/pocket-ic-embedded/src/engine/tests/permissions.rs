@@ -92,7 +92,7 @@ fn types(keyword: &str, letters: &str) -> String {
     letters.chars().map(|c| format!("({keyword} {})", if c == 'i' { "i32" } else { "i64" })).collect()
 }
 
-/// A module that calls the function with zeros from every entry point there is.
+/// Returns a module that calls the function with zeros from every entry point there is.
 fn module(name: &str, params: &str, results: &str) -> String {
     let zeros: String =
         params.chars().map(|c| if c == 'i' { "(i32.const 0)" } else { "(i64.const 0)" }).collect();

@@ -125,7 +125,7 @@ const LARGE: &str = r#"(module
     (func (export "canister_update touch_and_trap") (call $touch) unreachable)
     (func (export "canister_query touch_in_query") (call $touch) (call $reply)))"#;
 
-/// What a message that touches `places` places leaves.
+/// Returns what a message that touches `places` places leaves.
 fn touch(state: &CanisterState, entry: EntryPoint, places: usize) -> Outcome {
     ENGINE.execute(state, entry, with_arg(&vec![0; places]), Limits::update())
 }

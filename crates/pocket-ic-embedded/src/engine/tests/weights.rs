@@ -94,7 +94,7 @@ const WEIGHTS: &[Row] = &[
 const CUT_OFF: &[(u64, u64, &str, &[&str], bool)] =
     &[(300, 255, "memory.grow", &[ZERO], true), (300, 255, "data.drop 0", &[], false)];
 
-/// The cost of one operator, without its operands and what is done with its result.
+/// Returns the cost of one operator, without its operands and what is done with its result.
 fn weight(operator: &str, operands: &[&str], value: bool, memory: &str) -> u64 {
     let drop = if value { "drop" } else { "" };
     let state = fresh(&format!(

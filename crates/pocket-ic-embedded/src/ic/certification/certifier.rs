@@ -48,7 +48,7 @@ impl Certifier {
 }
 
 impl Instance {
-    /// A certificate of the subnet that shows these paths, and the time.
+    /// Returns a certificate of the subnet that shows these paths, and the time.
     pub(in crate::ic) fn certificate(
         &mut self,
         subnet: Principal,
@@ -60,7 +60,7 @@ impl Instance {
         encode(tree.witness(paths), &tree.signature(), delegation.as_deref())
     }
 
-    /// The certificate of a canister's certified data. It is signed only if the canister reads it.
+    /// Returns the certificate of a canister's certified data. It is signed only if the canister reads it.
     pub(in crate::ic) fn data_certificate(
         &mut self,
         canister: Principal,
@@ -73,7 +73,7 @@ impl Instance {
         DataCertificate::new(move || encode(witness, &signature, delegation.as_deref()))
     }
 
-    /// The root subnet's word for the key of another one; `None` for the root subnet itself.
+    /// Returns the root subnet's word for the key of another one; `None` for the root subnet itself.
     fn delegation(&mut self, subnet: Principal, form: RangesForm) -> Option<Arc<Delegation>> {
         let root = subnet::root(&self.subnets)?.id;
         if root == subnet {
@@ -99,7 +99,7 @@ impl Instance {
         Some(delegation)
     }
 
-    /// The state tree of a subnet at the end of the last round.
+    /// Returns the state tree of a subnet at the end of the last round.
     fn state_tree(&mut self, id: Principal) -> &StateTree {
         let moment = (self.rounds, self.clock.last_round());
         let own = self.subnets.iter().find(|subnet| subnet.id == id).unwrap_or(&self.subnets[0]);

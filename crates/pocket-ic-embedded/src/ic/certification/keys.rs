@@ -41,7 +41,8 @@ impl fmt::Debug for SubnetKeys {
 }
 
 impl SubnetKeys {
-    /// The keys of the `index`-th subnet of any instance. Derived once in a process, and kept: it takes a millisecond.
+    /// Returns the keys of the `index`-th subnet of any instance. Derived once in a process, and kept: it
+    /// takes a millisecond.
     pub fn of(index: usize) -> &'static Self {
         static DERIVED: Mutex<Vec<&'static SubnetKeys>> = Mutex::new(Vec::new());
         let mut derived = DERIVED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -67,12 +68,12 @@ impl SubnetKeys {
         }
     }
 
-    /// The subnet's signature of a state tree with this root hash.
+    /// Returns the subnet's signature of a state tree with this root hash.
     pub fn sign_root(&self, root: &Hash) -> Vec<u8> {
         self.subnet.sign(&[b"\x0dic-state-root".as_slice(), root].concat()).serialize().to_vec()
     }
 
-    /// The node's signature.
+    /// Returns the node's signature.
     pub fn sign_as_node(&self, message: &[u8]) -> Vec<u8> {
         self.node.sign_message(message).to_vec()
     }

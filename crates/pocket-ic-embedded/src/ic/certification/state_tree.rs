@@ -20,7 +20,7 @@ use std::sync::{Arc, OnceLock};
 /// The labels from the root to a place in the tree.
 pub type Path = Vec<Vec<u8>>;
 
-/// A path from its labels.
+/// Returns a path from its labels.
 pub fn path_of(labels: &[&[u8]]) -> Path {
     labels.iter().map(|label| label.to_vec()).collect()
 }
@@ -29,7 +29,7 @@ macro_rules! path {
     ($($label:expr),+ $(,)?) => { path_of(&[$(AsRef::<[u8]>::as_ref(&$label)),+]) };
 }
 
-/// Where the status of a request is.
+/// Returns where the status of a request is.
 pub fn request_path(id: &MessageId) -> Path {
     path!["request_status", id]
 }
@@ -106,7 +106,7 @@ pub struct StateTree {
 }
 
 impl StateTree {
-    /// The tree of a subnet without canisters, among all subnets of its instance.
+    /// Returns the tree of a subnet without canisters, among all subnets of its instance.
     pub fn new(own: &Subnet, subnets: &[Subnet]) -> Self {
         let mut tree = NestedTree::default();
         for subnet in subnets {
@@ -210,13 +210,14 @@ impl StateTree {
         }
     }
 
-    /// The part of the tree that shows these paths: what is there, whole, and for what is not there, that it is not.
+    /// Returns the part of the tree that shows these paths: what is there, whole, and for what is not there,
+    /// that it is not.
     pub fn witness(&self, paths: &[Path]) -> HashTree {
         let time = self.tree.witness(&path!["time"]);
         paths.iter().fold(time, |shown, path| merge_hash_trees(shown, self.tree.witness(path)))
     }
 
-    /// The signature of the tree as it is now, made when it is first asked for.
+    /// Returns the signature of the tree as it is now, made when it is first asked for.
     pub fn signature(&self) -> RootSignature {
         RootSignature { keys: self.keys, root: self.root, made: self.signature.clone() }
     }
@@ -231,13 +232,13 @@ pub struct RootSignature {
 }
 
 impl RootSignature {
-    /// The 48 bytes.
+    /// Returns the 48 bytes.
     pub fn bytes(&self) -> &[u8] {
         self.made.get_or_init(|| self.keys.sign_root(&self.root))
     }
 }
 
-/// A number as the tree holds it: unsigned LEB128.
+/// Returns a number as the tree holds it: unsigned LEB128.
 fn natural(mut number: u64) -> Leaf {
     let mut bytes = Vec::new();
     while number > 0x7f {

@@ -21,7 +21,7 @@ pub(super) fn decode_argument<T: CandidType + for<'de> Deserialize<'de>>(bytes: 
     Ok(value)
 }
 
-/// The canister that a call is about, where its argument tells.
+/// Returns the canister that a call is about, where its argument tells.
 pub(in crate::ic) fn target(method: &str, arg: &[u8]) -> Option<Principal> {
     match method {
         PROVISIONAL_CREATE => {

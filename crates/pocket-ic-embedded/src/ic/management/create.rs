@@ -82,7 +82,7 @@ fn create_with(
     encode(call.method, (CanisterIdRecord { canister_id: id },)).map(Reply::Now)
 }
 
-/// The subnet a new canister goes to: that of its id, that of the call, that of the calling canister.
+/// Returns the subnet a new canister goes to: that of its id, that of the call, that of the calling canister.
 fn place(instance: &Instance, call: &Call, specified: Option<Principal>) -> Result<Principal, UserError> {
     if let Some(id) = specified {
         return instance

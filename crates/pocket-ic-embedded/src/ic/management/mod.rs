@@ -155,12 +155,12 @@ fn unknown_method(method: &str) -> UserError {
     )
 }
 
-/// Whether users create canisters with this method, so that it needs no place.
+/// Returns whether users create canisters with this method, so that it needs no place.
 pub(super) fn creates_for_users(method: &str) -> bool {
     method == PROVISIONAL_CREATE
 }
 
-/// The answer of methods that answer nothing: the empty argument list.
+/// Returns the answer of methods that answer nothing: the empty argument list.
 pub(super) fn empty_reply() -> Vec<u8> {
     b"DIDL\0\0".to_vec()
 }
@@ -175,7 +175,7 @@ fn encode<T: ArgumentEncoder>(method: &str, values: T) -> CallResult {
     })
 }
 
-/// Whether a user's call is let in. It is checked again when it is carried out.
+/// Returns `Ok(())` if a user's call is let in. It is checked again when it is carried out.
 pub(super) fn filter_user_call(instance: &Instance, call: &UserCall) -> Result<(), UserError> {
     check_access(instance, Caller::user(call.sender), &call.method, || target(&call.method, &call.arg))
 }
@@ -298,12 +298,12 @@ pub(super) fn query(instance: &Instance, caller: Principal, method: &str, arg: &
 }
 
 impl Instance {
-    /// A canister, for the management canister.
+    /// Returns a canister, for the management canister.
     fn find(&self, id: Principal) -> Result<&Canister, UserError> {
         self.canisters.get(&id).ok_or_else(|| UserError::canister_not_found(id))
     }
 
-    /// A canister that the caller controls or is.
+    /// Returns a canister that the caller controls or is.
     fn controlled_or_self(&mut self, id: Principal, caller: Caller) -> Result<&mut Canister, UserError> {
         let canister = self.canisters.get_mut(&id).ok_or_else(|| UserError::canister_not_found(id))?;
         if caller.id != id {
@@ -312,7 +312,7 @@ impl Instance {
         Ok(canister)
     }
 
-    /// A canister that the caller controls.
+    /// Returns a canister that the caller controls.
     fn controlled(&mut self, id: Principal, caller: Caller) -> Result<&mut Canister, UserError> {
         let canister = self.canisters.get_mut(&id).ok_or_else(|| UserError::canister_not_found(id))?;
         canister.check_controller(caller.id)?;

@@ -141,7 +141,7 @@ fn readable(instance: &Instance, id: Principal, caller: Caller) -> Result<&Canis
     Ok(canister)
 }
 
-/// The canister part of a snapshot id: all but the counter in its last eight bytes.
+/// Returns the canister part of a snapshot id: all but the counter in its last eight bytes.
 fn id_owner(snapshot: &[u8]) -> Option<Principal> {
     let (owner, _) = snapshot.split_last_chunk::<8>()?;
     Principal::try_from_slice(owner).ok()
