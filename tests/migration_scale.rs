@@ -283,7 +283,7 @@ Instructions are IC instructions as the embedded server counts them. `post_upgra
 `most in a message` is the most that a message of the migration after post_upgrade took. `each` is everything that the engine has
 used, in whatever message, by the number of sessions.
 
-**With real chunks it is more.** Which chunks are stored is looked up in the map of chunks, whose nodes have the payload in them, so
+**With real chunks it is more.** Which chunks are stored is looked up in the chunk map, whose nodes have the payload in them, so
 that larger chunks cost more and more of them do, too. Measured by hand at commit 1e45df9, with stored chunks of 1.8 MB:
 
 | a session with | instructions a session |

@@ -8,7 +8,7 @@ use session_migrate::build::Build;
 use session_migrate::costs;
 use session_migrate::server::{self, ServerKind};
 
-/// Chunks that an ended session gives back at once: removing them takes 2.2 billion instructions (`docs/costs.md`).
+/// Chunks that an ended session releases at once: removing them takes 2.2 billion instructions (`docs/costs.md`).
 const CHUNKS: u32 = 32;
 
 /// Twenty such sessions in one message, as many as a slice may have, would take 44 billion instructions of the 40 that

@@ -1,4 +1,4 @@
-//! Lines on standard error. Nobody may read them, or the disk behind them may be full: that must never matter, so a line
+//! Lines on standard error. It may be closed, or on a full disk: that must never matter, so a line
 //! that cannot be written is lost and nothing else. `eprintln!` would panic.
 
 use std::fmt::Display;

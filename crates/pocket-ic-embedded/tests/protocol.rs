@@ -162,7 +162,7 @@ fn management_calls_find_their_place_without_being_told() {
     let arg = candid::encode_one(&record).unwrap();
     let status = call("canister_status", &arg);
     assert!(status["Ok"].is_string(), "{status}");
-    // The canister is found behind a module of more than a megabyte, too.
+    // The canister is found after a module of more than a megabyte, too.
     let mut module = b"\0asm\x01\0\0\0".to_vec();
     // A custom section of 1,300,000 bytes, the length in LEB128, with a name of none.
     module.extend([0, 0xa0, 0xac, 0x4f]);

@@ -1,4 +1,4 @@
-//! What the command line does with input it cannot use: one clear line, the right exit code, nothing left behind.
+//! What the command line does with input it cannot use: one clear line, the right exit code, nothing left on disk.
 
 use std::fs::File;
 use std::net::TcpListener;

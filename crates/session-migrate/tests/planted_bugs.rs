@@ -24,7 +24,7 @@ fn client() -> Principal {
     Principal::self_authenticating("client of the test")
 }
 
-/// An upload of three chunks, with an upgrade from the legacy to the staged build behind the second; then its client, which
+/// An upload of three chunks, with an upgrade from the legacy to the staged build after the second; then its client, which
 /// is not sure, begins again, asks, and goes on.
 fn record(folder: &Path) -> (Trace, String) {
     let path = folder.join("upload.trace");
@@ -49,7 +49,7 @@ fn record(folder: &Path) -> (Trace, String) {
     (Trace::read(&path).unwrap(), capsule)
 }
 
-/// Plays the trace with a bug planted behind its upgrade.
+/// Plays the trace with a bug planted after its upgrade.
 fn replay(trace: &Trace, plant: impl FnOnce(&Subject, &Module)) -> Judgement {
     let mut builds = Builds::default();
     let mut subject = Subject::install("legacy", &builds.get("legacy").unwrap(), &trace.header).unwrap();

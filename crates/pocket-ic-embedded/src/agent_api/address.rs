@@ -41,7 +41,7 @@ impl Address {
     /// Returns the address from what is in the path after `/api`.
     ///
     /// # Errors
-    /// When there is nothing at this path, or the id in it is no principal.
+    /// If there is nothing at this path, or the id in it is not a principal.
     pub fn parse(version: &str, kind: &str, effective: &str, action: &str) -> Result<Self, Refusal> {
         use RangesForm::{Sharded, Whole};
         let place = |make: fn(Principal) -> Effective| {

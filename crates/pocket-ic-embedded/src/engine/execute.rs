@@ -43,7 +43,7 @@ struct Shared {
 /// it once, and other modules do not have to wait for it.
 type Compiled = Arc<Mutex<Option<Arc<CanisterModule>>>>;
 
-/// Values behind these locks are whole at all times, so a panic elsewhere does not spoil them.
+/// Values under these locks are consistent at all times, so a panic elsewhere does not corrupt them.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

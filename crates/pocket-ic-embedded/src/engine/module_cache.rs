@@ -27,7 +27,7 @@ use wasmtime::Module;
 
 /// What the entries may take together, in bytes; the one that was not used for the longest time goes first.
 const MAX_CACHE_BYTES: u64 = 2 << 30;
-/// How old a temporary file gets before it counts as left behind by a process that was killed.
+/// Age at which a temporary file counts as left by a killed process.
 const MAX_TEMPORARY_AGE: Duration = Duration::from_secs(3600);
 
 /// What an entry begins with. The last byte is the version of the layout: magic, key, digest, whether the code keeps its

@@ -66,7 +66,7 @@ pub struct Callback {
 }
 
 /// Numbers contexts and callbacks, over all canisters of an instance and never twice: an answer that comes late must
-/// not be taken for that of another call, not even if its canister was deleted and made anew in the meantime.
+/// not be taken for that of another call, not even if its canister was deleted and created again in the meantime.
 #[derive(Debug, Default)]
 pub struct CallIds(u64);
 

@@ -79,7 +79,7 @@ pub struct Canister {
     pub subnet: Principal,
     /// Limits for production or for benchmarks.
     pub instructions: SubnetInstructionConfig,
-    /// Instructions after which every message is cut off, where the limit of its kind is not lower.
+    /// Instruction limit of every message, unless the limit of its kind is lower.
     pub instruction_cap: Option<u64>,
     /// The public key of the instance's root subnet, DER.
     pub root_key: &'static [u8],

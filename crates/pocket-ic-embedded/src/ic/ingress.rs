@@ -62,7 +62,7 @@ pub fn principal(bytes: &[u8], what: &str) -> Result<Principal, OpError> {
 /// Returns the canister that a client has named in the address.
 ///
 /// # Errors
-/// When that is no principal.
+/// If that is not a principal.
 pub fn named_canister(text: &str) -> Result<Principal, OpError> {
     Principal::from_text(text).map_err(|_| OpError::Conversion("Bad canister id".into()))
 }

@@ -1,4 +1,4 @@
-//! Queries: methods that answer from the last committed state and leave nothing behind, composite ones with the
+//! Queries: methods that answer from the last committed state and change nothing, composite ones with the
 //! queries they make included.
 
 use super::calls::CallResult;
@@ -273,7 +273,7 @@ impl Instance {
         let outcome = self.engine.execute(state, entry, message, limits.with_instructions(instructions));
         graph.charge(outcome.instructions);
         self.record_cost(id, name, &method, &outcome, now);
-        // The log does not keep it: a query leaves nothing behind.
+        // The log does not keep it: a query changes nothing.
         self.print_logs(id, &outcome.logs, now);
         match &outcome.result {
             Ok(()) => Ok(outcome),

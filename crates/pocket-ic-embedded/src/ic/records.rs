@@ -1,4 +1,4 @@
-//! What a canister leaves behind: its logs, its history, and the costs of its recent messages.
+//! Records of a canister: its logs, its history, and the costs of its recent messages.
 
 use super::replies::Change;
 use crate::engine::LOG_RECORD_BYTES;

@@ -278,7 +278,7 @@ fn due_entry(canister: &mut Canister, task: SystemEntry, now: u64) -> Option<Ent
             Some(EntryPoint::OnLowWasmMemory)
         }
         SystemEntry::GlobalTimer if canister.global_timer != 0 && canister.global_timer <= now => {
-            // It fires once; the canister may set it anew.
+            // It fires once; the canister may set it again.
             canister.global_timer = 0;
             Some(EntryPoint::GlobalTimer)
         }

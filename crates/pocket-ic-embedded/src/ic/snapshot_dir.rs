@@ -133,7 +133,7 @@ pub fn download(snapshot: &Snapshot, dir: &Path) -> Result<(), SnapshotDirError>
 
 /// Reads a snapshot from a folder. Source, time and version in the metadata are not taken over: `announce` turns the
 /// rest into an empty snapshot (canister and replaced snapshot in its argument are placeholders), which is filled from
-/// the files and given back.
+/// the files and returned.
 ///
 /// # Errors
 /// A file that is missing, unreadable, damaged as far as length and hashes tell, or refused.

@@ -137,7 +137,7 @@ pub fn request_id(bytes: [u8; 32]) -> RequestId {
     RequestId::new(&bytes)
 }
 
-/// Returns the module with custom sections behind it.
+/// Returns the module followed by custom sections.
 fn with_sections(mut module: Vec<u8>) -> Vec<u8> {
     for (name, data) in SECTIONS {
         let length = 1 + name.len() + data.len();

@@ -21,7 +21,7 @@ fn a_second_server_leaves_quietly_while_the_first_answers() {
 #[test]
 fn a_stale_port_file_is_taken_over() {
     let (_dir, file) = scratch();
-    // A server that is killed leaves its file behind.
+    // A killed server leaves its file.
     let mut killed = start(&file, &[]);
     let stale = port(&file);
     killed.kill().unwrap();

@@ -1,4 +1,4 @@
-//! Wasm modules: generated, damaged, cut off, packed. The engine refuses or runs them.
+//! Wasm modules: generated, damaged, truncated, packed. The engine refuses or runs them.
 
 use crate::common::COUNTER;
 use crate::fuzz;

@@ -153,7 +153,7 @@ fn announced_snapshots_have_sensible_sizes() {
     assert_eq!(pic.get_stable_memory(id), vec![0; 65_536]);
 }
 
-/// Timer and hook are not brought back, since what was set after the snapshot must not be undone behind the canister.
+/// Timer and hook are not brought back, since what was set after the snapshot must not be reverted without the canister knowing.
 #[test]
 fn a_taken_snapshot_leaves_timer_and_hook_alone() {
     let pic = instance();

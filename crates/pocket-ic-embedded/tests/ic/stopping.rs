@@ -73,7 +73,7 @@ fn an_endlessly_busy_canister_blocks_no_round_and_can_stop() {
     let endless = pic.submit_call(id, ANONYMOUS, "ping", vec![]).unwrap();
     pic.tick();
     assert_eq!(pic.ingress_status(endless.clone()), None);
-    // A stop that is taken back by a start.
+    // A stop that is cancelled by a start.
     let stop = submit_manage(&pic, id, "stop_canister");
     pic.tick();
     assert_eq!(pic.ingress_status(stop.clone()), None);

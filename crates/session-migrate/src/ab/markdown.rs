@@ -45,7 +45,7 @@ impl Report {
             page,
             "Instructions and bytes written to stable memory are those of all updates and timers, by the weights of the \
              Internet Computer, per MiB that was uploaded; a chunk that was sent again counts once. A session that expires or is \
-             given up has uploaded its bytes, too.\n"
+             aborted has uploaded its bytes, too.\n"
         )?;
         self.workloads(page)?;
         writeln!(page, "\n## What was compared\n")?;

@@ -147,7 +147,7 @@ impl Reencode for Slower {
     }
 }
 
-/// Changes the stable memory of a canister behind its back.
+/// Changes the stable memory of a canister directly.
 fn change_storage(subject: &Subject, module: &Module, change: impl FnOnce(&mut Storage)) {
     let raw = Rc::new(RefCell::new(subject.pic().get_stable_memory(subject.id())));
     let mut storage = Storage::open_accepting(raw.clone(), &[Layout::LEGACY, Layout::SPLIT]).unwrap();

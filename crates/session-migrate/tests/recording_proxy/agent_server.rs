@@ -48,7 +48,7 @@ struct Shared {
     server: Url,
     /// What `/api/` may go on with.
     versions: &'static [&'static str],
-    /// The calls of agents: how the server behind knows each.
+    /// The calls of agents: how the server knows each.
     calls: tokio::sync::Mutex<HashMap<[u8; 32], RawMessageId>>,
     /// Calls that were answered at once.
     answered: Mutex<Vec<[u8; 32]>>,

@@ -83,7 +83,7 @@ fn recorded_agent_calls_replay_to_the_same_answers_elsewhere() {
     front_end.pic.tick();
     decode::<Reply<u64>>(agent.poll(&other)).unwrap();
 
-    // Its sender never reads the answer, sends it again, and then begins anew.
+    // Its sender never reads the answer, sends it again, and then begins again.
     let lost = agent.call("uploads_begin", begin_args(&capsule, &small, "lost"));
     agent.send_and_hang_up(&lost, || server.wait_for(lost.to_request_id()));
     let found: u64 = decode::<Reply<u64>>(agent.send(&lost)).unwrap();

@@ -5,7 +5,7 @@ use ic_certification::{Certificate, HashTree, fork, labeled, leaf};
 use ic_transport_types::{RejectResponse, RequestId};
 use pocket_ic::common::rest::RawCanisterResult;
 
-/// Returns a certificate that tells the time, nanoseconds since 1970, and what came of one call.
+/// Returns a certificate with the time, nanoseconds since 1970, and the outcome of one call.
 pub fn state(time: u64, id: RequestId, result: Option<RawCanisterResult>) -> Vec<u8> {
     let mut leb128 = Vec::new();
     // As Candid writes its numbers.

@@ -151,7 +151,7 @@ fn content(number: u32) -> Content {
     Content { name: format!("/file-{number}"), chunks, sha256: file.sha256(), file }
 }
 
-/// One load on a fresh canister; behind that of one client, an upgrade.
+/// Measures one load on a fresh canister; after that of one client, an upgrade.
 fn measure(
     figures: &mut PeerFigures,
     install: &Install<'_>,

@@ -84,9 +84,9 @@ The last figure but one has a floor above its limit. What these calls cost more 
 {}
 
 {} entries against {} are a ratio of {:.1} for a look-up, {:.1} for an insertion and {:.1} for a removal. `status`, {:.2} M
-instead of {:.2}, looks up a session and what it is about, and the rest of it costs little; `begin`, {:.2} M instead of
-{:.2}, and `finish`, {:.2} M instead of {:.2}, change a dozen such maps each. The ratio is the larger the less the rest of a
-call costs.
+instead of {:.2}, looks up a session and its meta and does little else; `begin`, {:.2} M instead of
+{:.2}, and `finish`, {:.2} M instead of {:.2}, change a dozen such maps each. The less the rest of a
+call costs, the larger is the ratio.
 ",
         tables::bare_map(Style::Markdown, maps),
         many.entries,

@@ -86,7 +86,7 @@ pub fn all(figures: &Figures) -> Vec<Target> {
         ),
         target("heap and stable delta of a put, per payload byte", 1.08, delta_per_byte(direct("upload_10"))),
         worst_of(
-            "finish hashed on the way, the dearest measured: M instructions",
+            "finish after hashing on arrival, highest: M instructions",
             2.0,
             worst(
                 ["upload_1", "upload_10", "upload_100", "upload_1000"]

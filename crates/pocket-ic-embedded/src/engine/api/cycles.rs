@@ -42,7 +42,7 @@ fn amount<W: Word>(d: &mut Definer<'_>, name: &'static str, get: fn(&Message) ->
     })
 }
 
-/// Cycles of the call that may still be accepted. After a response they are on their way back to the caller.
+/// Cycles of the call that may still be accepted. After a response they are being refunded to the caller.
 fn available(message: &Message) -> u128 {
     if message.ctx.responded { 0 } else { message.ctx.cycles_available }
 }

@@ -1,4 +1,4 @@
-//! What an execution leaves behind: after success, after traps, after queries.
+//! State after an execution: after success, after traps, after queries.
 
 use super::*;
 
