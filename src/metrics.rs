@@ -7,22 +7,22 @@ use crate::build_profile::BUILD;
 use crate::stable::layout::Layout;
 use crate::storage::Storage;
 
-/// What the canister can tell of itself beside what it keeps.
+/// What the canister can tell of itself beside what it stores.
 #[derive(Clone, Debug, Default)]
 pub struct Readings {
     /// Size of stable memory, bytes.
     pub stable_memory_bytes: u64,
     /// Size of the heap, bytes.
     pub heap_memory_bytes: u64,
-    /// Cycles.
+    /// Cycle balance.
     pub cycle_balance: u128,
     /// Jobs of the timers, and how long ago each last ran, seconds.
     pub jobs: Vec<(&'static str, u64)>,
-    /// How long ago the migration did its last message, seconds; nothing while it has none to do.
+    /// Seconds since the last message of the migration; absent while it has no work.
     pub migration_step_age: Option<u64>,
 }
 
-/// Counts everything that is kept. `stable_memory_bytes` is the size of stable memory.
+/// Counts everything that is stored. `stable_memory_bytes` is the size of stable memory.
 ///
 /// # Errors
 /// A damaged account.
@@ -67,7 +67,7 @@ pub fn prometheus(storage: &Storage, readings: &Readings) -> Result<String> {
         ("upload_receipts", "Receipts of ended sessions", stats.receipts),
         ("upload_bytes_in_use", "Bytes reserved or stored", stats.bytes_in_use),
         ("upload_bytes_promised", "Bytes reserved by sessions and not filled yet", stats.bytes_promised),
-        ("upload_stable_memory_bytes", "As stable_memory_bytes, the former name", stats.stable_memory_bytes),
+        ("upload_stable_memory_bytes", "Former name of stable_memory_bytes", stats.stable_memory_bytes),
         ("stable_memory_bytes", "Size of stable memory", stats.stable_memory_bytes),
         ("heap_memory_bytes", "Size of the heap", readings.heap_memory_bytes),
         ("upload_layout", "Stable layout", u64::from(layout.0)),
@@ -77,11 +77,7 @@ pub fn prometheus(storage: &Storage, readings: &Readings) -> Result<String> {
         ("migration_quarantined", "Records in quarantine", migration.quarantined),
         ("migration_expired", "Expired and released", migration.expired),
         ("migration_instructions", "Instructions used", migration.instructions),
-        (
-            "migration_attempts",
-            "Messages begun and not ended, one after the other",
-            migration.attempts.into(),
-        ),
+        ("migration_attempts", "Consecutive attempts that did not commit", migration.attempts.into()),
         ("migration_journal_entries", "Entries of the journal", migration.journal_entries),
     ];
     let mut text = format!(
@@ -92,9 +88,9 @@ pub fn prometheus(storage: &Storage, readings: &Readings) -> Result<String> {
     for (name, help, value) in gauges {
         write(&mut text, "gauge", name, help, [(String::new(), value.into())]);
     }
-    write(&mut text, "gauge", "cycle_balance", "Cycles", [(String::new(), readings.cycle_balance)]);
+    write(&mut text, "gauge", "cycle_balance", "Cycle balance", [(String::new(), readings.cycle_balance)]);
     let jobs = readings.jobs.iter().map(|(job, age)| (format!("{{job=\"{job}\"}}"), u128::from(*age)));
-    write(&mut text, "gauge", "timer_job_age_seconds", "Time since a job of the timers last ran", jobs);
+    write(&mut text, "gauge", "timer_job_age_seconds", "Seconds since a timer job last ran", jobs);
     let at_work = matches!(
         migration.phase,
         MigrationPhase::Validating
@@ -108,16 +104,22 @@ pub fn prometheus(storage: &Storage, readings: &Readings) -> Result<String> {
         &mut text,
         "gauge",
         "migration_step_age_seconds",
-        "Time since the last message of a migration at work",
+        "Seconds since the last message of a running migration",
         step,
     );
     let errors = [(String::new(), u128::from(storage.errors.total()))];
-    write(&mut text, "counter", "upload_background_errors_total", "Errors of admin_errors", errors);
+    write(
+        &mut text,
+        "counter",
+        "upload_background_errors_total",
+        "Background errors, listed by admin_errors",
+        errors,
+    );
     counts::write(&mut text, &stats.counts);
     Ok(text)
 }
 
-/// Writes samples of one name, each with its labels; nothing when there is none.
+/// Writes samples of one name, each with its labels; nothing if there are none.
 fn write(
     text: &mut String,
     kind: &str,

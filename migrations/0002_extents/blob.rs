@@ -1,5 +1,5 @@
-//! A committed blob, chunk by chunk, each hashed as it is read back from its new place: at the end the digest must
-//! be the one that was committed.
+//! Moves a committed blob chunk by chunk, hashing each as it is read back from its new place: the final
+//! digest must be the committed one.
 
 use sha2::{Digest, Sha256};
 
@@ -13,7 +13,8 @@ use crate::stable::Record;
 use crate::storage::Storage;
 use crate::upload::{PayloadState, absorb_stored, content_digest};
 
-/// SHA-256 of what must survive of a blob: all of its record but the place. Its bytes are told by the digest in it.
+/// Returns the SHA-256 of what must survive of a blob: its record without the place. The digest in it stands
+/// for its bytes.
 pub fn weigh(id: BlobId, blob: &BlobRecord) -> [u8; 32] {
     let anywhere = BlobRecord { place: Place::Extents(Extents::default()), ..blob.clone() };
     Sha256::new().chain_update(id.0.to_be_bytes()).chain_update(anywhere.encode()).finalize().into()
@@ -47,7 +48,8 @@ pub fn convert(storage: &mut Storage, id: BlobId, blob: &BlobRecord, work: &mut 
     Ok(Advance::Done { class: class.index(), fate })
 }
 
-/// Copies and hashes chunks, at least one in each message. Behind the last one the blob has its bytes in the extents.
+/// Copies and hashes chunks, at least one in each message. After the last one the blob has its bytes in the
+/// extents.
 fn move_some(
     storage: &mut Storage,
     id: BlobId,
@@ -79,7 +81,7 @@ fn move_some(
     Ok(Moved::Wholly)
 }
 
-/// A blob as a session of which every chunk is there, which is what is hashed.
+/// Represents a blob as a session of which every chunk is there, for hashing.
 fn as_session(blob: &BlobRecord) -> Session {
     let chunks = blob.chunk_count();
     Session {

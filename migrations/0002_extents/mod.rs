@@ -26,7 +26,7 @@ enum Moved {
     Damaged(String),
 }
 
-/// Passes on what became of a unit, and gives its room back where its bytes neither are there nor will be.
+/// Passes on the outcome of a unit, and frees its extents if they neither hold its bytes nor will.
 fn unless_given_up(storage: &mut Storage, extents: &Extents, moved: Result<Moved>) -> Result<Moved> {
     if !matches!(moved, Ok(Moved::Partly | Moved::Wholly)) {
         storage.blobs.extents_mut().free(extents)?;

@@ -21,7 +21,7 @@ pub const MAX_LIST: usize = 1_000;
 /// Bytes of a subject that is known by another id than a principal.
 pub const MAX_SUBJECT_BYTES: usize = 256;
 
-/// Nothing, when to `present` things one more may be added.
+/// Returns `Ok(())` if one more may be added to `present` items.
 fn check_room(limit: &'static str, allowed: u64, present: u64) -> Result<(), CapsuleError> {
     let requested = present.saturating_add(1);
     if requested > allowed { Err(CapsuleError::Full { limit, allowed, requested }) } else { Ok(()) }
@@ -36,10 +36,10 @@ pub struct CapsuleStore {
     condemned: Table<String, ()>,
     by_idem: Table<[u8; 32], String>,
     by_creator: Table<Principal, u64>,
-    /// Of deleted capsules with memories that could not be removed: the last of these. On the heap, so that the next build
-    /// looks at them again.
+    /// Deleted capsules with memories that could not be removed: the last such memory of each. On the heap,
+    /// so that the next build tries them again.
     passed_over: BTreeMap<String, String>,
-    /// Numbers of capsules.
+    /// Capsule numbers.
     pub ids: Ids,
     room: StableRoom,
 }
@@ -147,7 +147,8 @@ impl CapsuleStore {
         Ok(page)
     }
 
-    /// Up to `limit` memories of a deleted capsule, without those that were passed over. Empty when none is left.
+    /// Lists up to `limit` memories of a deleted capsule, without those that were skipped. Empty if none is
+    /// left.
     pub fn condemned_memories(&mut self, limit: usize) -> Vec<TwoTexts> {
         let mut after = None;
         while let Some(capsule) = self.condemned.next_key(after.as_ref()) {
@@ -169,12 +170,12 @@ impl CapsuleStore {
         Vec::new()
     }
 
-    /// Leaves a memory of a deleted capsule where it is until the next upgrade, and all before it.
+    /// Skips a memory of a deleted capsule, and all before it, until the next upgrade.
     pub fn pass_over(&mut self, TwoTexts(capsule, memory): TwoTexts) {
         self.passed_over.insert(capsule, memory);
     }
 
-    /// Number of capsules.
+    /// Returns the number of capsules.
     pub fn len(&self) -> u64 {
         self.capsules.len()
     }
@@ -189,7 +190,7 @@ impl CapsuleStore {
         self.memories.len()
     }
 
-    /// The capsule, if `caller` has at least the right `needs` on it.
+    /// Returns the capsule, if `caller` has at least the right `needs` on it.
     ///
     /// # Errors
     /// [`CapsuleError::Unauthorized`].
@@ -200,7 +201,7 @@ impl CapsuleStore {
         capsule: &str,
     ) -> Result<CapsuleRecord, CapsuleError> {
         let found = match self.capsules.get(&capsule.to_owned()) {
-            // What is wrong with somebody else's record is not told.
+            // A stranger is not told what is wrong with somebody else's record.
             Err(_) if !self.by_member.contains(&(caller, member_key(capsule))) => None,
             found => found?,
         };
@@ -291,7 +292,7 @@ impl CapsuleStore {
     ) -> Result<MemoryRecord, CapsuleError> {
         let missing = || CapsuleError::NoSuchMemory(memory_id.to_owned());
         let record = match self.memories.get(&memory_id.to_owned()) {
-            // What is wrong with somebody else's record is not told.
+            // A stranger is not told what is wrong with somebody else's record.
             Err(_) if !self.is_in_a_capsule_of(caller, memory_id) => None,
             found => found?,
         };
@@ -301,7 +302,8 @@ impl CapsuleStore {
         Ok(record)
     }
 
-    /// Whether a memory is in one of the first capsules that `caller` is a member of, as the indexes have it.
+    /// Returns whether a memory is in one of the first capsules that `caller` is a member of, according to
+    /// the indexes.
     fn is_in_a_capsule_of(&self, caller: Principal, memory_id: &str) -> bool {
         const LOOKED_AT: usize = 1_000;
         let keys = self.by_member.keys((caller, member_key(""))..);
@@ -311,7 +313,7 @@ impl CapsuleStore {
         })
     }
 
-    /// Whether there is such a memory, whoever may read it.
+    /// Returns whether there is such a memory, without checking access.
     pub fn has_memory(&self, memory_id: &str) -> bool {
         self.memories.contains(&memory_id.to_owned())
     }
@@ -331,7 +333,7 @@ impl CapsuleStore {
         self.memories.insert(memory_id.to_owned(), record);
     }
 
-    /// The record of a memory, whoever asks.
+    /// Returns the record of a memory, without checking access.
     ///
     /// # Errors
     /// [`CapsuleError::NoSuchMemory`].
@@ -340,7 +342,7 @@ impl CapsuleStore {
         self.memories.get(&id)?.ok_or(CapsuleError::NoSuchMemory(id))
     }
 
-    /// Removes a memory, whoever asks, and gives its record back.
+    /// Removes a memory, without checking access, and returns its record.
     ///
     /// # Errors
     /// [`CapsuleError::NoSuchMemory`].

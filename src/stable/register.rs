@@ -15,18 +15,17 @@ pub struct Register<V> {
 }
 
 impl<V: Record> Register<V> {
-    /// Opens the cell at `id`, or makes an empty one where nothing is. The preflight has made sure that
-    /// nothing else is there.
+    /// Opens the cell at `id`, or makes an empty one. The preflight has made sure that nothing else is there.
     pub fn open(memories: &Memories, id: MemoryId) -> Self {
         Self::over(memories.get(id))
     }
 
-    /// The same, of the memory itself.
+    /// The same for a given memory.
     pub fn over(memory: Memory) -> Self {
         Self { cell: StableCell::init(memory, Vec::new()), record: PhantomData }
     }
 
-    /// The record, if one was ever set.
+    /// Returns the record, if one was ever set.
     ///
     /// # Errors
     /// When it does not decode.

@@ -96,15 +96,15 @@ impl PathCounters {
         self.canary().begin(now, compat_share_percent);
     }
 
-    /// What the canary has come to. Worse by less than the margin does not matter.
+    /// Reports the canary. A difference below the margin does not matter.
     ///
     /// # Errors
-    /// [`Error::Conflict`] when none was begun.
+    /// [`Error::Conflict`] if none was begun.
     pub fn canary_report(&self, margin_percent: u8) -> Result<CanaryReport> {
         self.canary().report(margin_percent)
     }
 
-    /// Counts bytes that were stored.
+    /// Counts stored bytes.
     pub(super) fn bytes(&self, path: Option<SessionPath>, bytes: u64) {
         self.counters.add(row(path).saturating_add(BYTES), [bytes]);
     }
@@ -204,7 +204,7 @@ impl UploadService<'_> {
         self.served_on = None;
         self.canary = None;
         let result = work(self);
-        // A whole file never is a session, but its key may be a session's.
+        // A whole file is never a session, but its key may be a session's.
         let path = self.served_on.filter(|_| call != Call::Whole);
         if let Err(error) = &result {
             self.storage.counters.error(path, error);

@@ -1,7 +1,8 @@
 //! The upload contract, rule by rule, on both paths and with the same answers.
 //!
-//! Here is what the tests of this crate share: a canister without the IC around it, and its clients. They run once for each
-//! build, on the paths that it has; what needs both paths is tested in the staged build.
+//! This file has what the tests of this crate share: a canister without the IC around it, and its clients.
+//! They run once for each build, on the paths that it has; what needs both paths is tested in the staged
+//! build.
 
 #[cfg(all(feature = "compat", feature = "direct"))]
 mod accounts;
@@ -108,7 +109,7 @@ impl World {
         Self::new(Box::<CompatPath>::default(), 100)
     }
 
-    /// Both paths.
+    /// Makes a world with both paths.
     #[cfg(all(feature = "compat", feature = "direct"))]
     pub fn staged() -> Self {
         Self::new(Box::<super::path::ActivePath>::default(), 0)
@@ -130,7 +131,7 @@ impl World {
         Self { hash: HashAlgorithm::Blake3, ..self }
     }
 
-    /// The same world, with uploads verified by SHA-256.
+    /// Makes the same world, with uploads verified by SHA-256.
     #[cfg(feature = "direct")]
     pub fn with_sha256(self) -> Self {
         Self { hash: HashAlgorithm::Sha256, ..self }
@@ -176,7 +177,7 @@ impl World {
         self.path = path;
     }
 
-    /// The layer that keeps a session begun now.
+    /// Returns the layer that stores a session begun now.
     fn session_path(&self) -> SessionPath {
         self.path.of_new(&self.storage, IdemKey([0; 32])).unwrap()
     }
@@ -194,7 +195,7 @@ impl World {
         self.restart(path);
     }
 
-    /// Everything that a session may leave behind.
+    /// Counts everything that a session may leave behind.
     pub fn live(&self) -> [u64; 5] {
         let Storage { sessions, payloads, blobs, .. } = &self.storage;
         [
@@ -248,7 +249,7 @@ pub fn file(len: usize) -> Vec<u8> {
     (0..len).map(|i| (i % 251) as u8 ^ (i / CHUNK) as u8).collect()
 }
 
-/// A fresh canister for each way that the build under test keeps sessions and payload.
+/// Makes a fresh canister for each way in which the build under test stores sessions and payload.
 fn worlds() -> Vec<World> {
     vec![
         #[cfg(feature = "compat")]
