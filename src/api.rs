@@ -11,6 +11,7 @@ mod asset;
 mod canary;
 mod capsule;
 mod counts;
+mod download;
 mod error;
 mod http;
 mod migration;
@@ -24,9 +25,13 @@ pub use asset::{
 pub use canary::{CanaryCounts, CanaryReport, CanaryVerdict};
 pub use capsule::{BlobRef, Capsule, CapsuleAccess, ExternalAsset, Memory, PersonRef};
 pub use counts::{CallCounts, ErrorCounts, PathCounts, UploadCounts};
+pub use download::DownloadStatus;
 pub(crate) use error::shortened;
 pub use error::{Error, Result};
-pub use http::{HttpRequest, HttpResponse};
+pub use http::{
+    AccessToken, HttpRequest, HttpResponse, StreamingBody, StreamingCallback, StreamingStrategy,
+    StreamingToken,
+};
 pub use migration::{
     ClassCount, ClassForecast, DryRun, JournalEntry, MigrationPhase, MigrationStatus, QuarantinedRecord,
 };

@@ -1,12 +1,15 @@
 //! The entry points: decode, guard, call, reply. Only this module and those below it know the IC and its
 //! macros.
 
+mod access_keys;
 mod arguments;
 mod blobs;
 mod capsules;
 mod controls;
+mod downloads;
 mod entry;
 mod heads;
+mod http;
 mod message;
 #[cfg_attr(not(feature = "direct"), path = "canister/no_migration.rs")]
 mod migration;
@@ -112,6 +115,7 @@ fn post_upgrade() {
 fn put_to_work(mut storage: Storage) {
     storage.number_by(ic_cdk::api::canister_version);
     APP.set(Some(App { storage, path: Default::default() }));
+    http::certify();
 }
 
 /// Logs an error in a message that nobody waits for, and stores it for `admin_errors`.
@@ -129,11 +133,12 @@ fn report(source: &str, error: impl ToString) {
 fn sweep() {
     let sessions = uploads(|uploads| uploads.sweep());
     let memories = with_app(|App { storage, .. }| memories::sweep(storage, &MessageMeter));
+    let downloads = with_app(|App { storage, .. }| crate::downloads::sweep(storage, now()).map(|()| true));
     // A memory that cannot be removed is skipped, and there may be more after it.
     if sessions == Ok(false) || memories != Ok(true) {
         SWEEPS.with(|sweeps| sweeps.go_on(sweep));
     }
-    for error in [sessions, memories].into_iter().filter_map(Result::err) {
+    for error in [sessions, memories, downloads].into_iter().filter_map(Result::err) {
         report("sweep", error);
     }
 }
@@ -261,32 +266,14 @@ fn admin_errors() -> Result<Vec<RecentError>> {
     with_app(|App { storage, .. }| Ok(storage.errors.recent()))
 }
 
-/// Serves `GET /metrics` and `GET /health`.
-#[apply(query)]
-fn http_request(request: HttpRequest) -> HttpResponse {
-    let path = request.url.split('?').next().unwrap_or_default();
-    match (request.method.as_str(), path) {
-        ("GET", "/metrics") => {
-            match with_app(|App { storage, .. }| metrics::prometheus(storage, &readings())) {
-                Ok(text) => HttpResponse::text(200, text),
-                Err(error) => HttpResponse::text(500, error.to_string()),
-            }
-        }
-        ("GET", "/health") => match with_app(|App { storage, .. }| Ok(storage.config()?)) {
-            Ok(_) => HttpResponse::text(200, "ok\n"),
-            Err(error) => HttpResponse::text(503, error.to_string()),
-        },
-        ("GET", _) => HttpResponse::text(404, "there are /metrics and /health\n"),
-        (method, _) => HttpResponse::text(405, format!("GET only, got {method}\n")),
-    }
-}
-
 /// Writes the Candid headers of the replies.
 fn write_heads() -> std::result::Result<(), candid::Error> {
     uploads::write_heads()?;
     blobs::write_heads()?;
     capsules::write_heads()?;
     controls::write_heads()?;
+    downloads::write_heads()?;
+    http::write_heads()?;
     entry::write_heads!(
         build_info,
         admin_config_get,
@@ -294,8 +281,7 @@ fn write_heads() -> std::result::Result<(), candid::Error> {
         admin_canary_begin,
         admin_canary_report,
         admin_stats,
-        admin_errors,
-        http_request
+        admin_errors
     )
 }
 

@@ -19,11 +19,13 @@
 
 pub mod api;
 pub mod blob;
+pub mod blob_access;
 pub mod build_profile;
 pub mod canister;
 pub mod capsule;
 pub mod capsule_makers;
 pub mod config;
+pub mod downloads;
 pub mod error_log;
 mod leb128;
 pub mod memories;
@@ -34,6 +36,7 @@ pub mod session;
 pub mod stable;
 pub mod storage;
 pub mod upload;
+pub mod web;
 
 #[cfg(feature = "direct")]
 #[path = "../migrations/mod.rs"]

@@ -64,6 +64,7 @@ pub fn prometheus(storage: &Storage, readings: &Readings) -> Result<String> {
         ("upload_releases_pending", "Ended sessions with chunks to be removed", stats.releases_pending),
         ("upload_capsules", "Capsules", stats.capsules),
         ("upload_memories", "Memories", stats.memories),
+        ("upload_downloads", "Downloads that are kept track of", storage.downloads.len()),
         ("upload_receipts", "Receipts of ended sessions", stats.receipts),
         ("upload_bytes_in_use", "Bytes reserved or stored", stats.bytes_in_use),
         ("upload_bytes_promised", "Bytes reserved by sessions and not filled yet", stats.bytes_promised),

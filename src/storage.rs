@@ -5,10 +5,12 @@
 
 use crate::api::AdminConfig;
 use crate::blob::BlobStore;
+use crate::blob_access::AccessKeys;
 use crate::build_profile::{BUILD, FRESH_LAYOUT, LAYOUTS};
 use crate::capsule::CapsuleStore;
 use crate::capsule_makers::CapsuleMakerList;
 use crate::config::Config;
+use crate::downloads::Downloads;
 use crate::error_log::ErrorLog;
 use crate::migrate::{MigrationTables, Phase};
 use crate::session::SessionId;
@@ -48,6 +50,10 @@ pub struct Storage {
     pub capsules: CapsuleStore,
     /// Who may make capsules, where a list says so.
     pub capsule_makers: CapsuleMakerList,
+    /// What tokens for browsers are made with.
+    pub access_keys: AccessKeys,
+    /// Downloads that are kept track of.
+    pub downloads: Downloads,
     /// Settings of the controllers.
     pub settings: Register<Config>,
     /// State, journal and quarantine of the migration.
@@ -158,6 +164,8 @@ impl Storage {
             blobs: BlobStore::open(memories, &room),
             capsules: CapsuleStore::open(memories, &room),
             capsule_makers: CapsuleMakerList::open(memories),
+            access_keys: AccessKeys::open(memories),
+            downloads: Downloads::open(memories),
             settings: Register::open(memories, memory_ids::CONFIG),
             migration: MigrationTables::open(memories),
             room,

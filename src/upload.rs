@@ -36,6 +36,7 @@ mod whole;
 pub use absorb::{absorb_stored, digest as content_digest};
 pub use counts::{Event, PathCounters};
 pub use ended::{Ended, forget_session, give_bytes_back, leave_receipt};
+pub use error::to_ranges;
 pub use idempotency::{IdemKey, memory_id};
 pub use index::SessionIndex;
 pub use legacy_sessions::{LegacySession, LegacySessions};

@@ -205,7 +205,17 @@ fn reads(scene: &Scene) -> Vec<Case> {
         case("blob_read_range", "largest length", args!(blob, 0u64, u64::MAX), Invalid("len")),
         case("blob_read_range", "largest offset", args!(blob, u64::MAX, 1u64), Invalid("range")),
         case("blob_read_range", "one byte too many", args!(blob, 0u64, 6u64), Invalid("range")),
+        case("blob_access_token", "no time", args!(blob, Some(0u32)), Invalid("seconds")),
+        case("blob_access_token", "too much time", args!(blob, Some(u32::MAX)), Invalid("seconds")),
+        case("downloads_read_chunk", "last chunk number", args!(scene.download, u32::MAX), Invalid("idx")),
     ];
+    for unknown in [0, u64::MAX, scene.session, scene.finished] {
+        cases.extend([
+            case("downloads_read_chunk", "unknown session", args!(unknown, 0u32), NotFound),
+            case("downloads_status", "unknown session", args!(unknown), NotFound),
+            case("downloads_end", "unknown session", args!(unknown), NotFound),
+        ]);
+    }
     let signed = format!("blob_+{}", &blob[5..]);
     let padded = format!("blob_0{}", &blob[5..]);
     for locator in ["", "blob_", &blob[5..], &signed, &padded, "blob_-1", "blob_18446744073709551616", &huge]
@@ -215,6 +225,8 @@ fn reads(scene: &Scene) -> Vec<Case> {
             case("blob_read_chunk", "bad locator", args!(locator, 0u32), NotFound),
             case("blob_read_range", "bad locator", args!(locator, 0u64, u64::MAX), NotFound),
             case("blob_delete", "bad locator", args!(locator), NotFound),
+            case("blob_access_token", "bad locator", args!(locator, Some(0u32)), NotFound),
+            case("downloads_begin", "bad locator", args!(locator), NotFound),
         ]);
     }
     cases
@@ -249,6 +261,7 @@ fn capsules(scene: &Scene) -> Vec<Case> {
         cases.extend([
             case("capsules_read", "unknown id", args!(id), Unauthorized),
             case("capsules_delete", "unknown id", args!(id), Unauthorized),
+            case("capsules_set_public", "unknown id", args!(id, true), Unauthorized),
             set("unknown id", args!(id, access(vec![owner()], 0)), Unauthorized),
             case("memories_list", "unknown id", args!(id, None::<String>, None::<u32>), Unauthorized),
         ]);

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod blake3;
+mod browser;
 mod canary;
 mod defects;
 mod endurance;

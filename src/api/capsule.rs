@@ -32,6 +32,8 @@ pub struct Capsule {
     pub created_at: u64,
     /// Number of memories in it.
     pub memory_count: u64,
+    /// Whether everybody may read its blobs.
+    pub is_public: Option<bool>,
 }
 
 /// The access lists of a capsule, as a whole.

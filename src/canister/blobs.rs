@@ -4,28 +4,18 @@ use macro_rules_attribute::apply;
 use serde_bytes::ByteBuf;
 
 use super::entry::{Replied, query, update, write_heads};
-use super::{App, caller, streams, with_app};
+use super::{App, caller, now, streams, with_app};
 use crate::api::*;
-use crate::blob::BlobId;
-use crate::capsule::Access;
+use crate::blob_access;
 use crate::memories;
 use crate::storage::Storage;
 use crate::upload::limits;
-
-/// Returns the blob of a locator, if the caller may read a capsule that holds it.
-fn readable_blob(storage: &Storage, locator: &str) -> Result<BlobId> {
-    let missing = || Error::not_found("blob", locator);
-    let id = BlobId::from_locator(locator).ok_or_else(missing)?;
-    let capsule = storage.blobs.capsule_of(id).map_err(|_| missing())?;
-    storage.capsules.authorize(caller(), Access::Read, &capsule).map_err(|_| missing())?;
-    Ok(id)
-}
 
 /// Returns the size of a blob and the number of its chunks, for readers of a capsule that holds it.
 #[apply(query)]
 fn blob_get_meta(locator: String) -> Result<BlobMeta> {
     with_app(|App { storage, .. }| {
-        let blob = storage.blobs.blob(readable_blob(storage, &locator)?)?;
+        let blob = storage.blobs.blob(blob_access::readable(storage, caller(), &locator)?)?;
         Ok(BlobMeta { size: blob.size, chunk_count: blob.chunk_count() })
     })
 }
@@ -41,7 +31,7 @@ fn reply_stored(read: impl FnOnce(&Storage) -> Result<()>) {
 #[apply(query)]
 fn blob_read_chunk(locator: String, idx: u32) -> Replied<Result<ByteBuf>> {
     reply_stored(|storage| {
-        let id = readable_blob(storage, &locator)?;
+        let id = blob_access::readable(storage, caller(), &locator)?;
         let blob = storage.blobs.blob(id)?;
         let (offset, len) = storage.blobs.chunk_range(id, &blob, idx)?;
         streams::reply_stored(&storage.blobs, &blob.place, offset, len)
@@ -53,7 +43,7 @@ fn blob_read_chunk(locator: String, idx: u32) -> Replied<Result<ByteBuf>> {
 #[apply(query)]
 fn blob_read_range(locator: String, offset: u64, len: u64) -> Replied<Result<ByteBuf>> {
     reply_stored(|storage| {
-        let id = readable_blob(storage, &locator)?;
+        let id = blob_access::readable(storage, caller(), &locator)?;
         if len > limits::MAX_RANGE_BYTES {
             return Err(Error::invalid("len", format!("at most {} bytes", limits::MAX_RANGE_BYTES), len));
         }
@@ -69,12 +59,19 @@ fn blob_read_range(locator: String, offset: u64, len: u64) -> Replied<Result<Byt
 #[apply(update)]
 fn blob_delete(locator: String) -> Result<()> {
     with_app(|App { storage, .. }| {
-        let id = readable_blob(storage, &locator)?;
+        let id = blob_access::known(storage, caller(), &locator)?;
         memories::delete_blob(storage, caller(), id)
     })
 }
 
+/// Returns a token with which a browser gets a blob, for readers of its capsule. It is valid for `seconds`, 300 unless given and
+/// 3,600 at most, and only while the reader has access.
+#[apply(query)]
+fn blob_access_token(locator: String, seconds: Option<u32>) -> Result<AccessToken> {
+    with_app(|App { storage, .. }| blob_access::issue(storage, caller(), &locator, seconds, now()))
+}
+
 /// Writes the Candid headers of these functions.
 pub fn write_heads() -> std::result::Result<(), candid::Error> {
-    write_heads!(blob_get_meta, blob_read_chunk, blob_read_range, blob_delete)
+    write_heads!(blob_get_meta, blob_read_chunk, blob_read_range, blob_delete, blob_access_token)
 }

@@ -61,6 +61,13 @@ fn capsules_set_access(capsule_id: String, access: CapsuleAccess) -> Result<Caps
     with_app(|App { storage, .. }| Ok(storage.capsules.set_access(caller(), &capsule_id, access)?))
 }
 
+/// Makes the blobs of a capsule readable by everybody, by locator and over HTTP, or by its readers only; for its owners. Lists
+/// and metadata stay with the readers.
+#[apply(update)]
+fn capsules_set_public(capsule_id: String, is_public: bool) -> Result<Capsule> {
+    with_app(|App { storage, .. }| Ok(storage.capsules.set_public(caller(), &capsule_id, is_public)?))
+}
+
 /// Returns a memory, for readers of its capsule.
 #[apply(query)]
 fn memories_read(memory_id: String) -> Result<Memory> {
@@ -122,6 +129,7 @@ pub fn write_heads() -> std::result::Result<(), candid::Error> {
         capsules_list,
         capsules_delete,
         capsules_set_access,
+        capsules_set_public,
         memories_read,
         memories_list,
         memories_create,

@@ -10,7 +10,7 @@ use candid::types::{Serializer, Type, TypeId};
 use serde::ser::Error as _;
 
 use super::streams;
-use crate::api::{BuildInfo, Error, HttpResponse, Result, UploadConfig};
+use crate::api::{BuildInfo, Error, HttpResponse, Result, StreamingBody, UploadConfig};
 
 /// `#[apply(update)]` makes a function an update call of the interface by its name.
 macro_rules! update {
@@ -169,5 +169,12 @@ replies!(BuildInfo, HttpResponse, UploadConfig);
 impl Refuse for HttpResponse {
     fn refuse(error: Error) {
         Self::text(400, error.to_string()).send();
+    }
+}
+
+/// It has no room for an error.
+impl Refuse for StreamingBody {
+    fn refuse(error: Error) {
+        ic_cdk::api::msg_reject(error.to_string());
     }
 }

@@ -142,6 +142,7 @@ fn watch() {
     }
     super::watch_removals();
     super::migration::watch();
+    super::access_keys::watch();
 }
 
 /// If the message traps, the next turn writes them.

@@ -63,6 +63,9 @@ pub struct CapsuleRecord {
     /// Who made it, and is charged for it. Absent in a record from before capsules were counted.
     #[cbor(n(8), with = "codec::opt_principal")]
     pub created_by: Option<Principal>,
+    /// Whether everybody may read its blobs; null where not.
+    #[n(9)]
+    pub is_public: Option<bool>,
 }
 
 impl CapsuleRecord {
@@ -82,6 +85,7 @@ impl CapsuleRecord {
             memory_count: 0,
             inline_bytes: 0,
             created_by: Some(owner),
+            is_public: None,
         }
     }
 
@@ -99,6 +103,11 @@ impl CapsuleRecord {
         } else {
             None
         }
+    }
+
+    /// Whether everybody may read its blobs.
+    pub fn is_public(&self) -> bool {
+        self.is_public == Some(true)
     }
 
     /// Iterates over everybody on an access list; somebody on two lists comes twice.
@@ -128,6 +137,7 @@ impl CapsuleRecord {
             readers: self.readers.clone(),
             created_at: self.created_at,
             memory_count: self.memory_count,
+            is_public: Some(self.is_public()),
         }
     }
 }

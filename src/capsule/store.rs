@@ -200,14 +200,60 @@ impl CapsuleStore {
         needs: Access,
         capsule: &str,
     ) -> Result<CapsuleRecord, CapsuleError> {
+        self.admitted(caller, needs, capsule, |record| {
+            record.access_of(&caller).is_some_and(|has| has >= needs)
+        })
+    }
+
+    /// Nothing, when `caller` may read the blobs of a capsule: everybody may where it is public.
+    ///
+    /// # Errors
+    /// [`CapsuleError::Unauthorized`].
+    pub fn authorize_blobs(&self, caller: Principal, capsule: &str) -> Result<(), CapsuleError> {
+        let may = |record: &CapsuleRecord| record.is_public() || record.access_of(&caller).is_some();
+        self.admitted(caller, Access::Read, capsule, may).map(drop)
+    }
+
+    fn admitted(
+        &self,
+        caller: Principal,
+        needs: Access,
+        capsule: &str,
+        may: impl FnOnce(&CapsuleRecord) -> bool,
+    ) -> Result<CapsuleRecord, CapsuleError> {
         let found = match self.capsules.get(&capsule.to_owned()) {
             // A stranger is not told what is wrong with somebody else's record.
             Err(_) if !self.by_member.contains(&(caller, member_key(capsule))) => None,
             found => found?,
         };
-        found
-            .filter(|record| record.access_of(&caller).is_some_and(|has| has >= needs))
-            .ok_or_else(|| CapsuleError::Unauthorized { caller, needs, capsule: capsule.to_owned() })
+        found.filter(may).ok_or_else(|| CapsuleError::Unauthorized {
+            caller,
+            needs,
+            capsule: capsule.to_owned(),
+        })
+    }
+
+    /// Whether everybody may read the blobs of a capsule. A record that does not decode is nobody's.
+    pub fn is_public(&self, capsule: &str) -> bool {
+        let record = self.capsules.get(&capsule.to_owned());
+        record.ok().flatten().is_some_and(|record| record.is_public())
+    }
+
+    /// Lets everybody read the blobs of a capsule, or its readers alone; an owner's right.
+    ///
+    /// # Errors
+    /// [`CapsuleError::Unauthorized`].
+    pub fn set_public(
+        &mut self,
+        caller: Principal,
+        capsule: &str,
+        is_public: bool,
+    ) -> Result<Capsule, CapsuleError> {
+        let mut record = self.authorize(caller, Access::Own, capsule)?;
+        self.room.for_records()?;
+        record.is_public = is_public.then_some(true);
+        self.capsules.insert(capsule.to_owned(), &record);
+        Ok(record.to_api(capsule))
     }
 
     /// Replaces the access lists of a capsule; an owner's right.

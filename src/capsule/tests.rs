@@ -260,3 +260,53 @@ fn a_stranger_learns_nothing_of_damaged_capsules_and_memories() {
     assert!(matches!(authorize(&capsules, stranger), CapsuleError::Unauthorized { .. }));
     assert!(matches!(authorize(&capsules, owner), CapsuleError::Stable(_)), "its owner is told");
 }
+
+#[test]
+fn a_public_capsule_shows_its_bytes_and_nothing_else() {
+    let mut capsules = store();
+    let [owner, writer, stranger] = [1, 2, 4].map(person);
+    let id = capsules.create(owner, None, NOW).unwrap().id;
+    let access = CapsuleAccess { owners: vec![owner], writers: vec![writer], readers: vec![] };
+    capsules.set_access(owner, &id, access.clone()).unwrap();
+    capsules.attach(owner, "m", &memory(&id)).unwrap();
+    let strangers = [stranger, Principal::anonymous()];
+    for (is_public, who) in [(false, writer), (true, writer), (true, stranger)] {
+        let refused = capsules.set_public(who, &id, is_public);
+        assert!(matches!(refused, Err(CapsuleError::Unauthorized { .. })), "an owner's right");
+    }
+    for is_public in [true, false] {
+        assert_eq!(capsules.set_public(owner, &id, is_public).unwrap().is_public, Some(is_public));
+        // Older clients, which do not know of it, leave it as it is.
+        assert_eq!(capsules.set_access(owner, &id, access.clone()).unwrap().is_public, Some(is_public));
+        for who in strangers {
+            assert_eq!(capsules.authorize_blobs(who, &id).is_ok(), is_public);
+            assert!(capsules.authorize(who, Access::Read, &id).is_err());
+            assert!(capsules.memory(who, "m").is_err() && capsules.list(who, &id, None, 9).is_err());
+        }
+        assert!(capsules.authorize_blobs(writer, &id).is_ok());
+    }
+}
+
+/// A capsule as releases store it that know of no public ones.
+#[derive(minicbor::Encode)]
+struct OlderRecord(
+    #[cbor(n(0), with = "crate::stable::codec::principals")] Vec<Principal>,
+    #[n(1)] Option<String>,
+    #[cbor(n(2), with = "crate::stable::codec::principals")] Vec<Principal>,
+    #[cbor(n(3), with = "crate::stable::codec::principals")] Vec<Principal>,
+    #[cbor(n(4), with = "crate::stable::codec::principals")] Vec<Principal>,
+    #[n(5)] u64,
+    #[n(6)] u64,
+    #[n(7)] u64,
+    #[cbor(n(8), with = "crate::stable::codec::opt_principal")] Option<Principal>,
+);
+
+#[test]
+fn a_capsule_of_an_older_release_is_private_and_unchanged() {
+    use crate::stable::{Record, codec};
+    let older = OlderRecord(vec![], None, vec![person(1)], vec![], vec![], 9, 2, 3, Some(person(1)));
+    let bytes = codec::encode(1, &older);
+    let record = CapsuleRecord::decode(&bytes).unwrap();
+    assert!(!record.is_public() && record.memory_count == 2);
+    assert_eq!(record.encode(), bytes, "an older release reads what is private as before");
+}

@@ -143,6 +143,10 @@ memory_ids! {
     LEGACY_LEFT_BEHIND = 46, Cell;
     /// Who may make capsules, where a list says so.
     CAPSULE_MAKERS = 47, Cell;
+    /// Keys of the tokens by which browsers read private blobs.
+    ACCESS_KEYS = 48, Cell;
+    /// Downloads that are kept track of.
+    DOWNLOADS = 49, Map;
 }
 
 #[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "evaluated by the compiler")]

@@ -70,7 +70,12 @@ pub struct Table<K: Storable + Ord + Clone, V> {
 impl<K: Storable + Ord + Clone + Debug, V: Record> Table<K, V> {
     /// Opens the map at `id`, or makes an empty one. The preflight has made sure that nothing else is there.
     pub fn open(memories: &Memories, id: MemoryId) -> Self {
-        Self { map: StableBTreeMap::init(memories.get(id)), record: PhantomData }
+        Self::over(memories.get(id))
+    }
+
+    /// The same, of the memory itself.
+    pub fn over(memory: Memory) -> Self {
+        Self { map: StableBTreeMap::init(memory), record: PhantomData }
     }
 
     /// Returns the record under `key`.

@@ -250,7 +250,7 @@ pub fn file(len: usize) -> Vec<u8> {
 }
 
 /// Makes a fresh canister for each way in which the build under test stores sessions and payload.
-fn worlds() -> Vec<World> {
+pub fn worlds() -> Vec<World> {
     vec![
         #[cfg(feature = "compat")]
         World::compat(),
@@ -262,7 +262,7 @@ fn worlds() -> Vec<World> {
 }
 
 /// Runs a rule on every path of the build, over chunks and over extents, by both digests.
-fn on_every_path(rule: impl Fn(World)) {
+pub fn on_every_path(rule: impl Fn(World)) {
     worlds().into_iter().for_each(&rule);
     worlds().into_iter().map(World::with_blake3).for_each(&rule);
 }

@@ -22,6 +22,7 @@ pub const CALLS: &[(&str, Arguments)] = &[
     ("admin_config_set",     |s| args!(s.settings)),
     ("admin_errors",         |_| args!()),
     ("admin_stats",          |_| args!()),
+    ("blob_access_token",    |s| args!(&s.memory.blob.locator, None::<u32>)),
     ("blob_delete",          |s| args!(&s.memory.blob.locator)),
     ("blob_get_meta",        |s| args!(&s.memory.blob.locator)),
     ("blob_read_chunk",      |s| args!(&s.memory.blob.locator, 0u32)),
@@ -32,7 +33,13 @@ pub const CALLS: &[(&str, Arguments)] = &[
     ("capsules_list",        |_| args!(None::<String>, None::<u32>)),
     ("capsules_read",        |s| args!(&s.capsule)),
     ("capsules_set_access",  |s| args!(&s.capsule, access())),
+    ("capsules_set_public",  |s| args!(&s.capsule, false)),
+    ("downloads_begin",      |s| args!(&s.memory.blob.locator)),
+    ("downloads_end",        |s| args!(s.download)),
+    ("downloads_read_chunk", |s| args!(s.download, 0u32)),
+    ("downloads_status",     |s| args!(s.download)),
     ("http_request",         |_| args!(request("/health"))),
+    ("http_request_streaming_callback", rest),
     ("memories_create",      new_memory),
     ("memories_delete",      |s| args!(&s.memory.id)),
     ("memories_list",        |s| args!(&s.capsule, None::<String>, None::<u32>)),
@@ -59,6 +66,10 @@ pub const CALLS: &[(&str, Arguments)] = &[
     ("uploads_put_whole",    |s| args!(small(s))),
     ("uploads_status",       |s| args!(s.session)),
 ];
+
+fn rest(scene: &Scene) -> Vec<u8> {
+    args!(StreamingToken { locator: scene.memory.blob.locator.clone(), access: None, offset: 0, end: 1 })
+}
 
 fn access() -> CapsuleAccess {
     CapsuleAccess { owners: vec![owner()], writers: vec![writer()], readers: vec![reader()] }

@@ -4,7 +4,7 @@ use candid::Principal;
 use candid::types::Function;
 use pocket_ic::RejectResponse;
 use upload_canister::api::{
-    AdminConfig, AdminStats, Capsule, Memory, MigrationStatus, UploadCounts, UploadStatus,
+    AdminConfig, AdminStats, Capsule, DownloadStatus, Memory, MigrationStatus, UploadCounts, UploadStatus,
 };
 
 use super::upload::{chunks, file};
@@ -25,6 +25,8 @@ pub struct Scene {
     pub memory: Memory,
     /// The session that uploaded it.
     pub finished: u64,
+    /// A download of the memory, of the owner's.
+    pub download: u64,
     /// The session in flight.
     pub session: u64,
     /// The file that it uploads.
@@ -59,7 +61,9 @@ impl Scene {
             world.put(owner(), session, idx, &content).unwrap();
         }
         let memory = world.memory(owner(), &memory).unwrap();
-        Self { capsule, memory, finished, session, content, settings: world.config() }
+        let args = (&memory.blob.locator,);
+        let download = world.update::<DownloadStatus>(owner(), "downloads_begin", args).unwrap().session;
+        Self { capsule, memory, finished, download, session, content, settings: world.config() }
     }
 
     /// Returns the current state.

@@ -1,0 +1,206 @@
+//! Who may read a blob.
+//!
+//! A caller of the interface may if the capsule of the blob is public, or names the caller as a reader. A browser has no
+//! principal: it may if the capsule is public, or if it brings a token that one of the readers was given. A token is bound to
+//! the blob, to that reader and to a time, and gives what the reader may read then: it ends with the reader's access.
+//!
+//! ```text
+//! id 48   CBOR     the keys that tokens are made with; no memory is taken for it before there is one
+//!
+//! token = 1 ‖ expires, u64 big-endian, seconds ‖ HMAC-SHA-256 ‖ principal                             in hex
+//! HMAC of "upload-canister blob access" ‖ 1 ‖ blob, u64 big-endian ‖ expires ‖ principal
+//! ```
+
+use candid::Principal;
+use hmac::{Hmac, KeyInit, Mac};
+use ic_stable_structures::Memory as _;
+use minicbor::{Decode, Encode};
+use sha2::Sha256;
+
+use crate::api::{AccessToken, Error, Result};
+use crate::blob::BlobId;
+use crate::capsule::{Access, CapsuleError};
+use crate::session::Time;
+use crate::stable::{Memories, Memory, Record, Register, StableError, codec, memory_ids};
+use crate::storage::Storage;
+
+/// Time that a token is good for unless another is asked for, seconds: a page is shown at once.
+pub const DEFAULT_TOKEN_SECONDS: u32 = 5 * 60;
+
+/// The longest, seconds: a film is watched.
+pub const MAX_TOKEN_SECONDS: u32 = 60 * 60;
+
+/// Time after which tokens are made with a new key, seconds. Those made with the old one are good for at most an hour longer.
+const KEY_SECONDS: u64 = 30 * 24 * 60 * 60;
+
+/// Version of tokens.
+const TOKEN_VERSION: u8 = 1;
+
+/// What a token has beside the principal, bytes.
+const TOKEN_BYTES: usize = 1 + 8 + 32;
+
+const DOMAIN: &[u8] = b"upload-canister blob access";
+
+/// The keys that tokens are made with.
+pub struct AccessKeys {
+    memory: Memory,
+}
+
+#[derive(Encode, Decode, Clone, PartialEq, Eq)]
+struct Keys {
+    #[cbor(n(0), with = "minicbor::bytes")]
+    current: [u8; 32],
+    /// When it was made, nanoseconds.
+    #[n(1)]
+    made_at: u64,
+    /// The one before.
+    #[cbor(n(2), with = "codec::opt_digest")]
+    previous: Option<[u8; 32]>,
+}
+
+const VERSION: u8 = 1;
+
+impl Record for Keys {
+    const NAME: &'static str = "keys of access tokens";
+
+    fn encode(&self) -> Vec<u8> {
+        codec::encode(VERSION, self)
+    }
+
+    fn decode(bytes: &[u8]) -> std::result::Result<Self, String> {
+        codec::decode(VERSION, bytes)
+    }
+}
+
+impl AccessKeys {
+    /// The keys, wherever they are.
+    pub fn open(memories: &Memories) -> Self {
+        Self { memory: memories.get(memory_ids::ACCESS_KEYS) }
+    }
+
+    fn get(&self) -> std::result::Result<Option<Keys>, StableError> {
+        if self.memory.size() == 0 { Ok(None) } else { Register::over(self.memory.clone()).get() }
+    }
+
+    /// Whether a new key is needed: there is none, or it is old, or is damaged.
+    pub fn is_due(&self, now: Time) -> bool {
+        let Ok(Some(keys)) = self.get() else { return true };
+        Time::from_nanos(keys.made_at).plus_seconds(KEY_SECONDS) <= now
+    }
+
+    /// Makes tokens with another key from now on. Those of the last key stay good for as long as they are.
+    pub fn renew(&mut self, key: [u8; 32], now: Time) {
+        let previous = self.get().ok().flatten().map(|keys| keys.current);
+        let keys = Keys { current: key, made_at: now.as_nanos(), previous };
+        Register::over(self.memory.clone()).set(&keys);
+    }
+}
+
+/// Why a client may have the bytes of a blob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grant {
+    /// Everybody may.
+    Public,
+    /// It has brought the token of a reader.
+    Token,
+}
+
+/// The blob of a locator, if `caller` may read it.
+///
+/// # Errors
+/// [`Error::NotFound`] for a blob that is not there, and for one that is not the caller's to read.
+pub fn readable(storage: &Storage, caller: Principal, locator: &str) -> Result<BlobId> {
+    find(storage, locator, |capsule| storage.capsules.authorize_blobs(caller, capsule))
+}
+
+/// The blob of a locator, if `caller` may know more of it than the bytes: those whom its capsule names.
+///
+/// # Errors
+/// [`Error::NotFound`].
+pub fn known(storage: &Storage, caller: Principal, locator: &str) -> Result<BlobId> {
+    find(storage, locator, |capsule| storage.capsules.authorize(caller, Access::Read, capsule).map(drop))
+}
+
+fn find(
+    storage: &Storage,
+    locator: &str,
+    authorize: impl FnOnce(&str) -> std::result::Result<(), CapsuleError>,
+) -> Result<BlobId> {
+    let missing = || Error::not_found("blob", locator);
+    let id = BlobId::from_locator(locator).ok_or_else(missing)?;
+    let capsule = storage.blobs.capsule_of(id).map_err(|_| missing())?;
+    authorize(&capsule).map_err(|_| missing())?;
+    Ok(id)
+}
+
+/// A token for a blob that `caller` may read, good for so many seconds.
+///
+/// # Errors
+/// [`Error::NotFound`], [`Error::InvalidArgument`] for another time than 1 to [`MAX_TOKEN_SECONDS`], and
+/// [`Error::Conflict`] in the first minute of a canister, before it has a key.
+pub fn issue(
+    storage: &Storage,
+    caller: Principal,
+    locator: &str,
+    seconds: Option<u32>,
+    now: Time,
+) -> Result<AccessToken> {
+    let id = readable(storage, caller, locator)?;
+    let seconds = seconds.unwrap_or(DEFAULT_TOKEN_SECONDS);
+    if !(1..=MAX_TOKEN_SECONDS).contains(&seconds) {
+        return Err(Error::invalid("seconds", format!("1 to {MAX_TOKEN_SECONDS}"), seconds));
+    }
+    let expires = seconds_of(now).saturating_add(u64::from(seconds));
+    let keys = storage.access_keys.get()?;
+    let Some(mac) = keys.and_then(|keys| mac(&keys.current, id, expires, caller)) else {
+        return Err(Error::conflict("blob", id, "there is no key for tokens yet: try again in a minute"));
+    };
+    let tag = mac.finalize().into_bytes();
+    let token = hex::encode([&[TOKEN_VERSION], &expires.to_be_bytes()[..], &tag, caller.as_slice()].concat());
+    let path = format!("/blob/{id}?token={token}");
+    Ok(AccessToken { token, path, expires_at: expires.saturating_mul(1_000_000_000) })
+}
+
+/// Why a client with this token, or without one, may read a blob now; nothing when it may not.
+pub fn granted(storage: &Storage, id: BlobId, token: Option<&str>, now: Time) -> Option<Grant> {
+    let capsule = storage.blobs.capsule_of(id).ok()?;
+    if storage.capsules.is_public(&capsule) {
+        return Some(Grant::Public);
+    }
+    let reader = reader(&storage.access_keys, id, token?, now)?;
+    storage.capsules.authorize(reader, Access::Read, &capsule).ok()?;
+    Some(Grant::Token)
+}
+
+/// Whom a token for this blob was given to, if it was made here and has not expired.
+fn reader(keys: &AccessKeys, id: BlobId, token: &str, now: Time) -> Option<Principal> {
+    let mut bytes = [0; TOKEN_BYTES + Principal::MAX_LENGTH_IN_BYTES];
+    let bytes = bytes.get_mut(..token.len().checked_div(2)?)?;
+    hex::decode_to_slice(token, bytes).ok()?;
+    let (head, principal) = bytes.split_at_checked(TOKEN_BYTES)?;
+    let ([TOKEN_VERSION], head) = head.split_first_chunk()? else { return None };
+    let (expires, tag) = head.split_first_chunk()?;
+    let expires = u64::from_be_bytes(*expires);
+    if expires <= seconds_of(now) {
+        return None;
+    }
+    let principal = Principal::try_from_slice(principal).ok()?;
+    let Keys { current, previous, .. } = keys.get().ok()??;
+    let is_ours =
+        |key: &[u8; 32]| mac(key, id, expires, principal).is_some_and(|mac| mac.verify_slice(tag).is_ok());
+    [Some(current), previous].iter().flatten().any(is_ours).then_some(principal)
+}
+
+/// HMAC takes a key of any length, so that this does not fail.
+fn mac(key: &[u8; 32], id: BlobId, expires: u64, reader: Principal) -> Option<Hmac<Sha256>> {
+    let mac = Hmac::<Sha256>::new_from_slice(key).ok()?;
+    let mac = mac.chain_update(DOMAIN).chain_update([TOKEN_VERSION]).chain_update(id.0.to_be_bytes());
+    Some(mac.chain_update(expires.to_be_bytes()).chain_update(reader.as_slice()))
+}
+
+const fn seconds_of(time: Time) -> u64 {
+    time.as_nanos().div_euclid(1_000_000_000)
+}
+
+#[cfg(test)]
+mod tests;

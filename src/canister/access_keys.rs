@@ -1,0 +1,48 @@
+//! Makes the keys of access tokens, of random bytes of the subnet.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use candid::Principal;
+use ic_cdk::call::Call;
+
+use super::{App, now, report, with_app};
+use crate::api::{Error, Result};
+
+thread_local! {
+    /// Whether random bytes are on their way.
+    static ASKED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Makes a key if one is due and there is something to read with it. The subnet answers in the next round: until then a call is
+/// open, once in 30 days.
+pub fn watch() {
+    let due = with_app(|App { storage, .. }| {
+        Ok(storage.blobs.blob_total() > 0 && storage.access_keys.is_due(now()))
+    });
+    // One whose answer was lost is asked for again in the next turn.
+    if due != Ok(true) || ASKED.replace(false) {
+        return;
+    }
+    ASKED.set(true);
+    ic_cdk_timers::set_timer(Duration::ZERO, async {
+        if let Err(error) = renew().await {
+            report("access keys", error);
+        }
+        ASKED.set(false);
+    });
+}
+
+async fn renew() -> Result<()> {
+    let failed = |error: String| Error::Internal(format!("raw_rand: {error}"));
+    let answer = Call::bounded_wait(Principal::management_canister(), "raw_rand").await;
+    let answer = answer.map_err(|error| failed(error.to_string()))?;
+    let bytes: serde_bytes::ByteBuf = answer.candid().map_err(|error| failed(error.to_string()))?;
+    let got = bytes.len();
+    let key = bytes.into_vec().try_into().map_err(|_| failed(format!("{got} bytes, expected 32")))?;
+    with_app(|App { storage, .. }| {
+        storage.room.for_records()?;
+        storage.access_keys.renew(key, now());
+        Ok(())
+    })
+}

@@ -1,0 +1,81 @@
+//! What comes through the HTTP gateway.
+
+use ic_http_certification::HttpResponse as CertifiedResponse;
+use ic_http_certification::utils::{add_skip_certification_header, skip_certification_certified_data};
+use macro_rules_attribute::apply;
+
+use super::entry::{Replied, query, write_heads};
+use super::{App, now, readings, streams, with_app};
+use crate::api::*;
+use crate::{metrics, web};
+
+/// Serves `GET` and `HEAD` of `/blob/blob_<number>`, to everybody if the capsule is public, else with `?token=…` of
+/// `blob_access_token`; `GET /metrics` and `GET /health`.
+#[apply(query)]
+fn http_request(request: HttpRequest) -> HttpResponse {
+    let blob = with_app(|App { storage, .. }| Ok(web::answer(storage, &request, now())));
+    let mut response = match blob {
+        Ok(Some(web::Answer { response, rest })) => {
+            HttpResponse { streaming_strategy: rest.map(strategy), ..response }
+        }
+        Ok(None) => page(&request),
+        Err(error) => HttpResponse::text(503, error.to_string()),
+    };
+    add_certificate(&mut response);
+    response
+}
+
+fn page(request: &HttpRequest) -> HttpResponse {
+    let path = request.url.split('?').next().unwrap_or_default();
+    match (request.method.as_str(), path) {
+        ("GET", "/metrics") => {
+            match with_app(|App { storage, .. }| metrics::prometheus(storage, &readings())) {
+                Ok(text) => HttpResponse::text(200, text),
+                Err(error) => HttpResponse::text(500, error.to_string()),
+            }
+        }
+        ("GET", "/health") => match with_app(|App { storage, .. }| Ok(storage.config()?)) {
+            Ok(_) => HttpResponse::text(200, "ok\n"),
+            Err(error) => HttpResponse::text(503, error.to_string()),
+        },
+        ("GET", _) => HttpResponse::text(404, "there are /metrics, /health and /blob/blob_<number>\n"),
+        (method, _) => HttpResponse::text(405, format!("GET only, got {method}\n")),
+    }
+}
+
+fn strategy(token: StreamingToken) -> StreamingStrategy {
+    let callback =
+        StreamingCallback::new(ic_cdk::api::canister_self(), "http_request_streaming_callback".into());
+    StreamingStrategy::Callback { callback, token }
+}
+
+/// Returns the next piece of a body of `http_request`, to gateways. A call that may not be answered is rejected, so that nobody
+/// takes a part of a file for the whole.
+#[apply(query)]
+fn http_request_streaming_callback(token: StreamingToken) -> Replied<StreamingBody> {
+    match with_app(|App { storage, .. }| web::next_piece(storage, token, now())) {
+        Ok(body) => streams::reply(&body),
+        Err(error) => ic_cdk::api::msg_reject(error.to_string()),
+    }
+    Replied::already()
+}
+
+/// Certifies that no response is certified. A gateway takes a response without a certificate on its raw address alone, and one
+/// without a proof that the canister means it nowhere. Why the bytes of public blobs are not certified: `docs/browser.md`.
+pub fn certify() {
+    ic_cdk::api::certified_data_set(skip_certification_certified_data());
+}
+
+/// Adds the proof to a response, where there is one: an update has none.
+fn add_certificate(response: &mut HttpResponse) {
+    if let Some(certificate) = ic_cdk::api::data_certificate() {
+        let mut proof = CertifiedResponse::builder().build();
+        add_skip_certification_header(certificate, &mut proof);
+        response.headers.extend_from_slice(proof.headers());
+    }
+}
+
+/// Writes what the messages of all these functions begin with.
+pub fn write_heads() -> std::result::Result<(), candid::Error> {
+    write_heads!(http_request, http_request_streaming_callback)
+}

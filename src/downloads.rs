@@ -1,0 +1,258 @@
+//! Downloads that the canister keeps track of: a second kind of session on the generic session layer. An upload's chunks come
+//! from a message and go to where the file lies; a download's come from there and go into a reply. What the session layer
+//! says of chunks in any order, repetition, lengths, owners and expiry holds for both.
+//!
+//! Each chunk comes by an update call, so that its bytes are certified by the subnet, and is noted as sent. A client that has lost
+//! count asks what is missing; that survives every upgrade. Who may read is asked again for every chunk.
+//!
+//! ```text
+//! id 49   u64 -> SessionRecord     downloads, by session; no memory is taken for it before there is one
+//! ```
+
+use std::cell::RefCell;
+
+use candid::Principal;
+use ic_stable_structures::Memory as _;
+
+use crate::api::{DownloadStatus, Error, Result};
+use crate::blob::{BlobError, BlobStore, CHUNK_SIZE, Place};
+use crate::blob_access;
+use crate::session::{
+    ByteSink, ByteSource, Session, SessionError, SessionId, SessionService, SessionSpec, SessionStore,
+    SinkError, TakeBlock, Time,
+};
+use crate::stable::{Ids, Memories, Memory, Table, memory_ids};
+use crate::storage::Storage;
+use crate::upload::{DirectStore, SessionRecord, to_ranges};
+
+/// Downloads at a time. When there are as many, the one that is idle for the longest gives way: its client begins again.
+pub const MAX_DOWNLOADS: u64 = 1_000;
+
+/// Downloads of one caller at a time.
+pub const MAX_DOWNLOADS_PER_CALLER: u64 = 20;
+
+/// A download expires this long after the last chunk that had not been sent before, seconds.
+pub const DOWNLOAD_TTL_SECONDS: u64 = 60 * 60;
+
+/// The sessions of downloads.
+pub struct Downloads {
+    memory: Memory,
+    table: Option<Table<u64, SessionRecord>>,
+}
+
+impl Downloads {
+    /// The sessions, wherever they are.
+    pub fn open(memories: &Memories) -> Self {
+        let memory = memories.get(memory_ids::DOWNLOADS);
+        let table = (memory.size() > 0).then(|| Table::over(memory.clone()));
+        Self { memory, table }
+    }
+
+    /// Number of downloads.
+    pub fn len(&self) -> u64 {
+        self.table.as_ref().map_or(0, Table::len)
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn ids(&self) -> Vec<SessionId> {
+        self.table.iter().flat_map(|table| table.keys(..)).map(SessionId).collect()
+    }
+
+    fn get(&self, id: SessionId) -> Option<Session> {
+        // One that does not decode is nobody's; the sweep sees to it.
+        self.table.as_ref()?.get(&id.0).ok()??.into_session().ok()
+    }
+}
+
+/// The session layer over the table of downloads.
+fn service<'a>(downloads: &'a mut Downloads, ids: &'a mut Ids) -> SessionService<DirectStore<'a>> {
+    let Downloads { memory, table } = downloads;
+    let sessions = table.get_or_insert_with(|| Table::over(memory.clone()));
+    SessionService::new(DirectStore { sessions, ids })
+}
+
+/// Begins a download of a blob, or finds the one that the caller has begun.
+///
+/// # Errors
+/// [`Error::NotFound`] for a blob that the caller may not read, [`Error::Unauthorized`] for the anonymous principal, and
+/// [`Error::ResourceExhausted`].
+pub fn begin(storage: &mut Storage, caller: Principal, locator: &str, now: Time) -> Result<DownloadStatus> {
+    let blob = blob_access::readable(storage, caller, locator)?;
+    if caller == Principal::anonymous() {
+        return Err(Error::Unauthorized { caller, needs: "an identity".into() });
+    }
+    let bytes_expected = storage.blobs.blob(blob)?.size;
+    let Storage { downloads, sessions, room, .. } = storage;
+    let all = downloads.ids().into_iter().filter_map(|id| Some((id, downloads.get(id)?)));
+    let all: Vec<(SessionId, Session)> = all.collect();
+    let own = all.iter().filter(|(_, session)| is_of(session, caller, now));
+    if let Some((id, session)) = own.clone().find(|(_, session)| session.session_meta.idem == locator) {
+        return Ok(status_of(*id, session.clone()));
+    }
+    let requested = (own.count() as u64).saturating_add(1);
+    if requested > MAX_DOWNLOADS_PER_CALLER {
+        return Err(Error::exhausted("downloads per caller", MAX_DOWNLOADS_PER_CALLER, requested));
+    }
+    room.for_records()?;
+    let is_full = downloads.len() >= MAX_DOWNLOADS;
+    let mut service = service(downloads, &mut sessions.ids);
+    let longest_idle = all.iter().min_by_key(|(id, session)| (session.session_meta.last_seen, *id));
+    if let Some((id, session)) = longest_idle.filter(|_| is_full) {
+        service.abort(*id, &session.owner)?;
+    }
+    let owner = caller.as_slice().to_vec();
+    let spec = SessionSpec { chunk_size: CHUNK_SIZE, bytes_expected, owner, idem: locator.to_owned() };
+    let id = service.begin(spec, &now)?;
+    Ok(status_of(id, service.session(id)?))
+}
+
+/// Sends a chunk and notes it as sent. One that was sent before is sent again, and nothing changes.
+///
+/// # Errors
+/// [`Error::NotFound`] for a session that is not the caller's, or has expired, and for a blob that the caller may not read any
+/// more; [`Error::InvalidArgument`] for a chunk that it does not have.
+pub fn read_chunk(
+    storage: &mut Storage,
+    caller: Principal,
+    session: u64,
+    idx: u32,
+    now: Time,
+) -> Result<Vec<u8>> {
+    let id = SessionId(session);
+    let Session { session_meta, received_idxs, .. } = own(storage, caller, id, now)?;
+    let blob = blob_access::readable(storage, caller, &session_meta.idem)?;
+    let record = storage.blobs.blob(blob)?;
+    let (at, len) = storage.blobs.chunk_range(blob, &record, idx)?;
+    if !received_idxs.contains(idx) {
+        storage.room.for_records()?;
+    }
+    let Storage { downloads, sessions, blobs, .. } = storage;
+    let mut source = StoredChunk { blobs, place: &record.place, at, len, failed: None };
+    let mut reply = ReplySink::default();
+    let mut service = service(downloads, &mut sessions.ids);
+    let sent = service.put_chunk(id, caller.as_slice(), idx, &mut source, &mut reply, &now);
+    if let Some(error) = source.failed {
+        return Err(error.into());
+    }
+    sent?;
+    Ok(reply.bytes.into_inner())
+}
+
+/// How far a download is.
+///
+/// # Errors
+/// [`Error::NotFound`] for a session that is not the caller's, or has expired.
+pub fn status(storage: &Storage, caller: Principal, session: u64, now: Time) -> Result<DownloadStatus> {
+    let id = SessionId(session);
+    Ok(status_of(id, own(storage, caller, id, now)?))
+}
+
+/// Ends a download, complete or not.
+///
+/// # Errors
+/// [`Error::NotFound`] for a session that is not the caller's, or has ended.
+pub fn end(storage: &mut Storage, caller: Principal, session: u64, now: Time) -> Result<()> {
+    let id = SessionId(session);
+    own(storage, caller, id, now)?;
+    service(&mut storage.downloads, &mut storage.sessions.ids).abort(id, caller.as_slice())?;
+    Ok(())
+}
+
+/// Ends the downloads whose time is over.
+///
+/// # Errors
+/// A damaged record. It is removed, since nothing is lost with it but the count of what was sent, and the others were seen to.
+pub fn sweep(storage: &mut Storage, now: Time) -> Result<()> {
+    let mut sound = Ok(());
+    for id in storage.downloads.ids() {
+        let mut service = service(&mut storage.downloads, &mut storage.sessions.ids);
+        if let Err(error) = service.tick_ttl(&[id], now, DOWNLOAD_TTL_SECONDS) {
+            service.store_mut().remove(id).map_err(SessionError::from)?;
+            sound = Err(error.into());
+        }
+    }
+    sound
+}
+
+/// The caller's download. Somebody else's does not exist for the caller.
+fn own(storage: &Storage, caller: Principal, id: SessionId, now: Time) -> Result<Session> {
+    let session = storage.downloads.get(id).filter(|session| is_of(session, caller, now));
+    session.ok_or_else(|| Error::not_found("download", id))
+}
+
+/// Whether a session is somebody's, and its time is not over.
+fn is_of(session: &Session, caller: Principal, now: Time) -> bool {
+    session.owner == caller.as_slice() && !session.is_over(DOWNLOAD_TTL_SECONDS, now)
+}
+
+fn status_of(id: SessionId, session: Session) -> DownloadStatus {
+    let expected_chunks = session.chunk_count();
+    DownloadStatus {
+        session: id.0,
+        bytes_expected: session.bytes_expected,
+        bytes_sent: session.bytes_received,
+        chunk_size: session.chunk_size,
+        expected_chunks,
+        sent: to_ranges(session.received_idxs.ranges()),
+        missing: to_ranges(session.received_idxs.missing_below(expected_chunks)),
+        expires_at: session.session_meta.last_seen.plus_seconds(DOWNLOAD_TTL_SECONDS).as_nanos(),
+        locator: session.session_meta.idem,
+    }
+}
+
+/// A chunk of a blob, as the session layer takes one in.
+struct StoredChunk<'a> {
+    blobs: &'a BlobStore,
+    place: &'a Place,
+    /// Where in the blob it begins, bytes.
+    at: u64,
+    len: u64,
+    /// Why it could not be read, for which the session layer has no word.
+    failed: Option<BlobError>,
+}
+
+impl ByteSource for StoredChunk<'_> {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn each_block(&mut self, take: &mut TakeBlock<'_>) -> std::result::Result<(), SinkError> {
+        let Self { blobs, place, at, len, .. } = *self;
+        let (mut offset, mut taken) = (0_u64, Ok(()));
+        let read = blobs.read(place, at, len, &mut |block| {
+            if taken.is_ok() {
+                taken = take(offset, block);
+            }
+            offset = offset.saturating_add(block.len() as u64);
+        });
+        if let Err(error) = read {
+            self.failed = Some(error);
+            return Err(SinkError::OutOfRange { offset: at, got: 0, size: len });
+        }
+        taken
+    }
+}
+
+/// The reply that a chunk goes into. It keeps nothing, so what was sent before is there when it is sent again.
+#[derive(Default)]
+struct ReplySink {
+    bytes: RefCell<Vec<u8>>,
+}
+
+impl ByteSink for ReplySink {
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> std::result::Result<(), SinkError> {
+        self.holds_at(offset, bytes).map(|_| ())
+    }
+
+    fn holds_at(&self, _: u64, bytes: &[u8]) -> std::result::Result<bool, SinkError> {
+        self.bytes.borrow_mut().extend_from_slice(bytes);
+        Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,126 @@
+//! How a browser is told what a blob is. Name and type are the uploader's word, and nobody may make a browser run
+//! something in the canister's name.
+
+/// What a type that is none is served as.
+const UNKNOWN: &str = "application/octet-stream";
+
+/// What a browser shows by itself and does not run: pictures of pixels, sound, film, and plain text. Everything else is
+/// saved as a file when it is opened, above all HTML, SVG and XML, which may contain scripts, and PDF, whose viewers do not
+/// work in a sandbox. In an `<img>` an SVG is shown all the same: a browser runs no script there.
+const SHOWN: &[&str] = &[
+    "image/apng",
+    "image/avif",
+    "image/bmp",
+    "image/gif",
+    "image/heic",
+    "image/heif",
+    "image/jpeg",
+    "image/jxl",
+    "image/png",
+    "image/tiff",
+    "image/vnd.microsoft.icon",
+    "image/webp",
+    "image/x-icon",
+    "text/plain",
+];
+
+/// What a page may do that a browser makes of a blob by itself: show that blob, and nothing more.
+pub const CONTENT_SECURITY_POLICY: &str =
+    "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'; sandbox";
+
+/// The `Content-Type` of a blob that was uploaded as `mime_type`.
+pub fn content_type(mime_type: &str) -> String {
+    let essence = essence(mime_type);
+    if essence == "text/plain" { format!("{essence}; charset=utf-8") } else { essence }
+}
+
+/// The `Content-Disposition` of a blob that was uploaded as `mime_type` under `name`.
+pub fn disposition(mime_type: &str, name: &str) -> String {
+    let essence = essence(mime_type);
+    let is_shown =
+        SHOWN.contains(&essence.as_str()) || essence.starts_with("audio/") || essence.starts_with("video/");
+    let how = if is_shown { "inline" } else { "attachment" };
+    if name.is_empty() { how.into() } else { format!("{how}; filename*=UTF-8''{}", percent_encoded(name)) }
+}
+
+/// Type and subtype in lower case, without parameters, which no browser needs of a file that it is given whole.
+fn essence(mime_type: &str) -> String {
+    let essence = mime_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let well_formed =
+        essence.split_once('/').is_some_and(|(kind, subtype)| is_token(kind) && is_token(subtype));
+    // A browser takes these apart instead of showing them.
+    let is_composite = essence.starts_with("multipart/") || essence.starts_with("message/");
+    if well_formed && !is_composite { essence } else { UNKNOWN.into() }
+}
+
+/// Whether a text is a token of HTTP (RFC 9110, section 5.6.2).
+fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+}
+
+/// A text as RFC 8187 writes it in a header field.
+fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"!#$&+-.^_`|~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn pictures_are_shown_and_what_may_run_is_saved() {
+        for (mime_type, expected, how) in [
+            ("image/jpeg", "image/jpeg", "inline"),
+            ("IMAGE/PNG", "image/png", "inline"),
+            ("video/mp4; codecs=\"avc1\"", "video/mp4", "inline"),
+            ("audio/ogg", "audio/ogg", "inline"),
+            ("text/plain", "text/plain; charset=utf-8", "inline"),
+            ("text/plain;charset=latin1", "text/plain; charset=utf-8", "inline"),
+            ("text/html", "text/html", "attachment"),
+            ("text/html;text/plain", "text/html", "attachment"),
+            ("image/svg+xml", "image/svg+xml", "attachment"),
+            ("application/xhtml+xml", "application/xhtml+xml", "attachment"),
+            ("text/xml", "text/xml", "attachment"),
+            ("text/javascript", "text/javascript", "attachment"),
+            ("application/pdf", "application/pdf", "attachment"),
+            ("application/x-unheard-of", "application/x-unheard-of", "attachment"),
+            ("multipart/x-mixed-replace", UNKNOWN, "attachment"),
+            ("message/rfc822", UNKNOWN, "attachment"),
+            ("", UNKNOWN, "attachment"),
+            ("image", UNKNOWN, "attachment"),
+            ("image/", UNKNOWN, "attachment"),
+            ("image/a b", UNKNOWN, "attachment"),
+            ("image/png\r\nset-cookie: a=b", UNKNOWN, "attachment"),
+            ("image/ünicode", UNKNOWN, "attachment"),
+        ] {
+            assert_eq!(content_type(mime_type), expected, "{mime_type:?}");
+            assert_eq!(disposition(mime_type, ""), how, "{mime_type:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_name_is_written_so_that_no_header_breaks() {
+        assert_eq!(disposition("image/png", "a b.png"), "inline; filename*=UTF-8''a%20b.png");
+        let odd = disposition("text/html", "\"../grüße\r\n;.html");
+        assert_eq!(odd, "attachment; filename*=UTF-8''%22..%2Fgr%C3%BC%C3%9Fe%0D%0A%3B.html");
+    }
+
+    proptest! {
+        #[test]
+        fn any_name_and_type_make_one_line_of_ascii(name in "\\PC{0,30}|.{0,30}", mime in ".{0,30}") {
+            for field in [content_type(&mime), disposition(&mime, &name)] {
+                prop_assert!(field.bytes().all(|b| (b' '..=b'~').contains(&b)), "{:?}", field);
+            }
+        }
+    }
+}

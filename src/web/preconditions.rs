@@ -1,0 +1,35 @@
+//! Whether a client has the content already (RFC 9110, section 13).
+
+/// Whether a list of entity tags has this one, or is `*`. Tags are compared strongly: a weak one is another.
+pub fn names(list: &str, etag: &str) -> bool {
+    list.split(',').map(str::trim).any(|tag| tag == "*" || tag == etag)
+}
+
+/// The same by weak comparison: a weak tag is the strong one of the same text.
+pub fn names_weakly(list: &str, etag: &str) -> bool {
+    list.split(',').map(str::trim).any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_is_found_in_a_list_and_a_weak_one_only_weakly() {
+        let etag = "\"sha256-ab\"";
+        for (list, strongly, weakly) in [
+            ("\"sha256-ab\"", true, true),
+            (" \"x\" ,\t\"sha256-ab\" ", true, true),
+            ("*", true, true),
+            ("W/\"sha256-ab\"", false, true),
+            ("\"x\", W/\"sha256-ab\"", false, true),
+            ("sha256-ab", false, false),
+            ("\"sha256-abc\"", false, false),
+            ("\"a,b\"", false, false),
+            ("", false, false),
+            (",,,", false, false),
+        ] {
+            assert_eq!((names(list, etag), names_weakly(list, etag)), (strongly, weakly), "{list}");
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Which part of a whole a `Range` header field asks for (RFC 9110, section 14).
+
+use std::num::NonZeroUsize;
+
+use http_range_header::{RangeUnsatisfiableError, parse_range_header_with_max_ranges};
+
+/// What is answered to a `Range` header field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// The whole: there is no such field, or it is one that a server ignores.
+    Whole,
+    /// The bytes `first..end`, at least one.
+    Part {
+        /// The first of them.
+        first: u64,
+        /// The first after them.
+        end: u64,
+    },
+    /// Nothing: the whole has no byte of what is asked for.
+    Unsatisfiable,
+}
+
+/// One more than is answered, to tell one range from several.
+const MOST_RANGES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
+
+/// What a header field asks for of a whole of `size` bytes. Other units, what does not parse, and several ranges at once
+/// are ignored, as the standard allows: `multipart/byteranges` could not be streamed, and no media element asks for it.
+pub fn asked(field: Option<&str>, size: u64) -> Asked {
+    let Some(Ok(ranges)) = field.map(|field| parse_range_header_with_max_ranges(field, MOST_RANGES)) else {
+        return Asked::Whole;
+    };
+    if ranges.len() != 1 {
+        return Asked::Whole;
+    }
+    match ranges.validate(size).as_deref() {
+        Ok([range]) => Asked::Part { first: *range.start(), end: range.end().saturating_add(1) },
+        Err(RangeUnsatisfiableError::Unsatisfiable) => Asked::Unsatisfiable,
+        _ => Asked::Whole,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn one_range_is_answered_and_anything_odd_is_ignored() {
+        let part = |first, end| Asked::Part { first, end };
+        for (field, expected) in [
+            ("bytes=0-0", part(0, 1)),
+            ("bytes=2-5", part(2, 6)),
+            ("Bytes=2-5", part(2, 6)),
+            ("bytes= 2-5", part(2, 6)),
+            ("bytes=2-", part(2, 10)),
+            ("bytes=-3", part(7, 10)),
+            ("bytes=-30", part(0, 10)),
+            ("bytes=5-99999999999999999999999", part(5, 10)),
+            ("bytes=10-", Asked::Unsatisfiable),
+            ("bytes=10-11", Asked::Unsatisfiable),
+            ("bytes=99999999999999999999999-", Asked::Unsatisfiable),
+            ("bytes=-0", Asked::Unsatisfiable),
+            ("bytes=0-1,3-4", Asked::Whole),
+            ("bytes=5-2", Asked::Whole),
+            ("bytes=-", Asked::Whole),
+            ("bytes=", Asked::Whole),
+            ("bytes", Asked::Whole),
+            ("", Asked::Whole),
+            ("lines=0-1", Asked::Whole),
+            ("bytes=+1-2", Asked::Whole),
+            ("bytes=1-2-3", Asked::Whole),
+            ("bytes=é-", Asked::Whole),
+        ] {
+            assert_eq!(asked(Some(field), 10), expected, "{field}");
+        }
+        assert_eq!(asked(None, 10), Asked::Whole);
+    }
+
+    #[test]
+    fn nothing_has_no_first_byte_and_is_its_own_last_bytes() {
+        assert_eq!(asked(Some("bytes=0-"), 0), Asked::Unsatisfiable);
+        assert_eq!(asked(Some("bytes=0-0"), 0), Asked::Unsatisfiable);
+        assert_eq!(asked(Some("bytes=-5"), 0), Asked::Whole);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_answered_within_the_whole(field in ".{0,40}", size: u64) {
+            if let Asked::Part { first, end } = asked(Some(&format!("bytes={field}")), size) {
+                prop_assert!(first < end && end <= size, "{first}..{end} of {size}");
+            }
+            asked(Some(&field), size);
+        }
+
+        #[test]
+        fn a_single_range_is_what_the_standard_says(first: u64, last: u64, size: u64, form in 0..3) {
+            let (field, bounds) = match form {
+                0 => (format!("bytes={first}-"), Some((first, u64::MAX))),
+                1 => (format!("bytes=-{last}"), (last > 0).then(|| (size.saturating_sub(last), u64::MAX))),
+                _ if first > last => {
+                    prop_assert_eq!(asked(Some(&format!("bytes={first}-{last}")), size), Asked::Whole);
+                    return Ok(());
+                }
+                _ => (format!("bytes={first}-{last}"), Some((first, last))),
+            };
+            let expected = match bounds {
+                Some((first, last)) if first < size => {
+                    Asked::Part { first, end: last.saturating_add(1).min(size) }
+                }
+                // The last bytes of nothing are nothing.
+                Some(_) if size == 0 && form == 1 => Asked::Whole,
+                _ => Asked::Unsatisfiable,
+            };
+            prop_assert_eq!(asked(Some(&field), size), expected, "{} of {}", field, size);
+        }
+    }
+}

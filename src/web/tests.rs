@@ -1,0 +1,288 @@
+//! What a browser is answered, on every path, over chunks and over extents, by both digests.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::api::{AssetMetadata, AssetType, CapsuleAccess, HashAlgorithm};
+use crate::stable::{Memories, Table, memory_ids};
+use crate::upload::RawRecord;
+use crate::upload::tests::{OWNER, World, file, on_every_path, person};
+
+const CHUNK: usize = CHUNK_SIZE as usize;
+
+/// Stores a file under a name and a type; gives its locator.
+fn store(world: &mut World, file: &[u8], name: &str, mime_type: &str) -> String {
+    let base = AssetMetadataBase::new(name, mime_type, AssetType::Original, file.len() as u64, 1);
+    let (capsule, hash) = (world.capsule.clone(), world.hash);
+    let chunks = file.len().div_ceil(CHUNK) as u32;
+    let begun = world.service().begin(capsule, AssetMetadata::image(base), chunks, name.into(), hash);
+    let session = begun.unwrap();
+    for idx in 0..chunks as usize {
+        world.put(session, file, idx).unwrap();
+    }
+    world.finish(session, file).unwrap().blob_id
+}
+
+fn publish(world: &mut World, is_public: bool) {
+    let capsule = world.capsule.clone();
+    world.storage.capsules.set_public(person(OWNER), &capsule, is_public).unwrap();
+}
+
+/// A public file of some chunks.
+fn public_file(world: &mut World, len: usize) -> (String, Vec<u8>) {
+    publish(world, true);
+    let file = file(len);
+    let locator = store(world, &file, "a b.jpg", "image/jpeg");
+    (format!("/blob/{locator}"), file)
+}
+
+fn request(method: &str, url: &str, headers: &[(&str, &str)]) -> HttpRequest {
+    let headers = headers.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+    HttpRequest { method: method.into(), url: url.into(), headers, body: ByteBuf::new() }
+}
+
+fn get(world: &World, url: &str, headers: &[(&str, &str)]) -> Answer {
+    answer(&world.storage, &request("GET", url, headers), world.now).expect("a page of ours")
+}
+
+fn header<'a>(response: &'a HttpResponse, name: &str) -> Option<&'a str> {
+    let mut values = response.headers.iter().filter(|(field, _)| field == name);
+    let value = values.next().map(|(_, value)| value.as_str());
+    assert_eq!(values.next(), None, "{name} comes once");
+    value
+}
+
+/// The whole body, as a gateway puts it together.
+fn body(world: &World, Answer { response, mut rest }: Answer) -> Vec<u8> {
+    let mut body = response.body.into_vec();
+    while let Some(token) = rest {
+        let piece = next_piece(&world.storage, token, world.now).unwrap();
+        assert!(!piece.body.is_empty() && piece.body.len() <= CHUNK);
+        body.extend_from_slice(&piece.body);
+        rest = piece.token;
+    }
+    body
+}
+
+#[test]
+fn a_public_blob_is_served_with_its_tag_and_its_type() {
+    on_every_path(|mut world| {
+        let (url, file) = public_file(&mut world, CHUNK + 5);
+        let found = get(&world, &url, &[]);
+        let digest = hex::encode(world.digest(&file));
+        let algorithm = if world.hash == HashAlgorithm::Blake3 { "blake3" } else { "sha256" };
+        for (name, expected) in [
+            ("etag", format!("\"{algorithm}-{digest}\"").as_str()),
+            ("content-type", "image/jpeg"),
+            ("content-length", &file.len().to_string()),
+            ("content-disposition", "inline; filename*=UTF-8''a%20b.jpg"),
+            ("accept-ranges", "bytes"),
+            ("cache-control", "public, max-age=86400, immutable"),
+            ("x-content-type-options", "nosniff"),
+            ("content-security-policy", media::CONTENT_SECURITY_POLICY),
+            ("referrer-policy", "no-referrer"),
+        ] {
+            assert_eq!(header(&found.response, name), Some(expected), "{name}");
+        }
+        assert_eq!((found.response.status_code, found.response.body.len()), (200, CHUNK));
+        assert!(body(&world, found) == file);
+
+        let head =
+            answer(&world.storage, &request("HEAD", &url, &[("range", "bytes=0-1")]), world.now).unwrap();
+        assert_eq!((head.response.status_code, head.response.body.len()), (200, 0), "HEAD has no ranges");
+        assert_eq!(header(&head.response, "content-length"), Some(file.len().to_string().as_str()));
+        assert_eq!(head.rest, None);
+    });
+}
+
+#[test]
+fn an_empty_blob_is_served_and_has_no_part() {
+    on_every_path(|mut world| {
+        let (url, _) = public_file(&mut world, 0);
+        let whole = get(&world, &url, &[]);
+        assert_eq!((whole.response.status_code, header(&whole.response, "content-length")), (200, Some("0")));
+        let part = get(&world, &url, &[("range", "bytes=0-")]).response;
+        assert_eq!((part.status_code, header(&part, "content-range")), (416, Some("bytes */0")));
+    });
+}
+
+#[test]
+fn a_part_is_served_byte_for_byte() {
+    on_every_path(|mut world| {
+        let (url, file) = public_file(&mut world, 2 * CHUNK + 5);
+        let size = file.len();
+        for (first, end) in
+            [(0, 1), (CHUNK - 1, CHUNK + 1), (CHUNK, 2 * CHUNK), (7, size), (size - 1, size), (1, size - 1)]
+        {
+            let range = format!("bytes={first}-{}", end - 1);
+            let found = get(&world, &url, &[("Range", &range)]);
+            let expected = format!("bytes {first}-{}/{size}", end - 1);
+            assert_eq!(header(&found.response, "content-range"), Some(expected.as_str()));
+            assert_eq!(header(&found.response, "content-length"), Some((end - first).to_string().as_str()));
+            assert_eq!(found.response.status_code, 206);
+            assert!(body(&world, found) == file[first..end], "{range}");
+        }
+        let beyond = get(&world, &url, &[("range", &format!("bytes={size}-"))]).response;
+        assert_eq!((beyond.status_code, beyond.body.len()), (416, 0));
+        assert_eq!(header(&beyond, "content-range"), Some(format!("bytes */{size}").as_str()));
+        for ignored in ["bytes=0-1,4-5", "lines=1-2", "bytes=3-1"] {
+            let whole = get(&world, &url, &[("range", ignored)]);
+            assert_eq!(whole.response.status_code, 200, "{ignored}");
+        }
+        let twice = get(&world, &url, &[("range", "bytes=0-0"), ("range", "bytes=2-2")]);
+        assert_eq!(twice.response.status_code, 200);
+    });
+}
+
+#[test]
+fn who_has_the_content_gets_no_bytes() {
+    on_every_path(|mut world| {
+        let (url, file) = public_file(&mut world, 9);
+        let etag = header(&get(&world, &url, &[]).response, "etag").unwrap().to_owned();
+        let status = |headers: &[(&str, &str)]| get(&world, &url, headers).response.status_code;
+        let weak = format!("W/{etag}");
+        let list = format!("\"other\", {etag}");
+        for known in [&etag, &weak, &list, "*"] {
+            let found = get(&world, &url, &[("if-none-match", known)]).response;
+            assert_eq!((found.status_code, found.body.len()), (304, 0), "{known}");
+            assert_eq!(header(&found, "etag"), Some(etag.as_str()));
+        }
+        assert_eq!(status(&[("if-none-match", "\"other\"")]), 200);
+        assert_eq!(status(&[("if-none-match", &etag), ("range", "bytes=0-0")]), 304);
+        assert_eq!(status(&[("if-match", &etag)]), 200);
+        assert_eq!(status(&[("if-match", "*"), ("range", "bytes=0-0")]), 206);
+        assert_eq!(status(&[("if-match", &weak)]), 412);
+        assert_eq!(status(&[("if-match", "\"other\"")]), 412);
+        assert_eq!(status(&[("if-range", &etag), ("range", "bytes=0-0")]), 206);
+        for other in [weak.as_str(), "\"other\"", "Sun, 29 Nov 2026 10:00:00 GMT"] {
+            let whole = get(&world, &url, &[("if-range", other), ("range", "bytes=0-0")]);
+            assert_eq!(whole.response.status_code, 200, "{other}");
+            assert_eq!(body(&world, whole), file);
+        }
+    });
+}
+
+#[test]
+fn absent_and_forbidden_are_answered_alike() {
+    on_every_path(|mut world| {
+        let (url, _) = public_file(&mut world, 9);
+        publish(&mut world, false);
+        let absent = get(&world, "/blob/blob_99999", &[]).response;
+        assert_eq!(absent.status_code, 404);
+        for token in
+            ["", "?", "?token=", "?token=00", "?token=ü", "?tokens=1", &format!("?token={}", "0".repeat(82))]
+        {
+            let forbidden = get(&world, &format!("{url}{token}"), &[("if-none-match", "*")]).response;
+            assert_eq!(forbidden, absent, "{token}");
+        }
+        for odd in ["", "blob_", "blob_01", "blob_1/", "../metrics", "blob%5F1", &"9".repeat(100_000)] {
+            assert_eq!(get(&world, &format!("/blob/{odd}"), &[]).response, absent, "{}", odd.len());
+        }
+        for method in ["POST", "get", ""] {
+            let refused =
+                |url: &str| answer(&world.storage, &request(method, url, &[]), world.now).unwrap().response;
+            assert_eq!(refused(&url), refused("/blob/blob_99999"), "{method}");
+            assert_eq!(header(&refused(&url), "allow"), Some("GET, HEAD"));
+        }
+        assert!(answer(&world.storage, &request("GET", "/metrics", &[]), world.now).is_none());
+    });
+}
+
+#[test]
+fn a_body_ends_when_the_right_to_read_it_does() {
+    on_every_path(|mut world| {
+        let (url, file) = public_file(&mut world, 2 * CHUNK + 5);
+        publish(&mut world, false);
+        world.storage.access_keys.renew([7; 32], world.now);
+        let capsule = world.capsule.clone();
+        let access = |readers| CapsuleAccess { owners: vec![person(OWNER)], writers: vec![], readers };
+        world.storage.capsules.set_access(person(OWNER), &capsule, access(vec![person(3)])).unwrap();
+        let locator = url.strip_prefix("/blob/").unwrap();
+        let token = blob_access::issue(&world.storage, person(3), locator, None, world.now).unwrap();
+
+        let begun = get(&world, &token.path, &[]);
+        assert_eq!(header(&begun.response, "cache-control"), Some("private, no-store"));
+        assert!(body(&world, begun) == file);
+        let rest = get(&world, &token.path, &[]).rest.unwrap();
+        // Between two pieces the canister may be upgraded.
+        world.upgrade();
+        let second = next_piece(&world.storage, rest, world.now).unwrap();
+        assert!(second.body == file[CHUNK..2 * CHUNK]);
+        let rest = second.token.unwrap();
+        let gone = Err(Error::not_found("blob", locator));
+        let later = world.now.plus_seconds(301);
+        assert_eq!(next_piece(&world.storage, rest.clone(), later), gone, "the token has expired");
+        world.storage.capsules.set_access(person(OWNER), &capsule, access(vec![])).unwrap();
+        assert_eq!(next_piece(&world.storage, rest, world.now), gone, "the reader was removed");
+    });
+}
+
+#[test]
+fn a_streaming_token_gives_no_right_of_its_own() {
+    on_every_path(|mut world| {
+        let (url, file) = public_file(&mut world, 9);
+        let locator = url.strip_prefix("/blob/").unwrap().to_owned();
+        let token = |offset, end| StreamingToken { locator: locator.clone(), access: None, offset, end };
+        let piece = |world: &World, token| next_piece(&world.storage, token, world.now);
+        let public = piece(&world, token(2, 5)).unwrap();
+        assert_eq!((public.body.as_slice(), public.token), (&file[2..5], None));
+        for (offset, end) in [(0, 10), (5, 5), (5, 4), (9, 9), (u64::MAX, u64::MAX), (0, u64::MAX)] {
+            let refused = piece(&world, token(offset, end)).unwrap_err();
+            assert!(matches!(refused, Error::InvalidArgument { .. }), "{offset}..{end}: {refused}");
+        }
+        publish(&mut world, false);
+        let forged = StreamingToken { access: Some("01".repeat(50)), ..token(0, 9) };
+        for forged in [token(0, 9), forged, StreamingToken { locator: "blob_9".into(), ..token(0, 9) }] {
+            let expected = Err(Error::not_found("blob", &forged.locator));
+            assert_eq!(piece(&world, forged), expected);
+        }
+    });
+}
+
+#[test]
+fn damaged_records_are_errors_to_readers_and_nothing_to_others() {
+    on_every_path(|mut world| {
+        let (url, _) = public_file(&mut world, 9);
+        let number: u64 = url.strip_prefix("/blob/blob_").unwrap().parse().unwrap();
+        let memories = Memories::init(world.raw.clone());
+        for id in [memory_ids::BLOB_META, memory_ids::BLOBS, memory_ids::MAPPED_BLOBS] {
+            let mut table = Table::<u64, RawRecord>::open(&memories, id);
+            if table.contains(&number) {
+                table.insert(number, &RawRecord(vec![9]));
+            }
+        }
+        world.upgrade();
+        assert_eq!(get(&world, &url, &[]).response.status_code, 500);
+        publish(&mut world, false);
+        assert_eq!(get(&world, &url, &[]).response.status_code, 404);
+        let capsule = world.capsule.clone();
+        let mut table = Table::<String, RawRecord>::open(&memories, memory_ids::CAPSULES);
+        table.insert(capsule, &RawRecord(vec![9]));
+        world.upgrade();
+        assert_eq!(get(&world, &url, &[]).response.status_code, 404);
+    });
+}
+
+proptest! {
+    #[test]
+    fn no_request_for_a_blob_goes_unanswered(
+        method in "GET|HEAD|[A-Z]{0,5}",
+        rest in "!|.{0,20}",
+        name in "range|if-range|if-match|if-none-match|.{0,8}",
+        value in ".{0,40}",
+    ) {
+        thread_local! {
+            static WORLD: (World, String) = {
+                let mut world = crate::upload::tests::worlds().remove(0);
+                let (url, _) = public_file(&mut world, 9);
+                (world, url)
+            };
+        }
+        let status = WORLD.with(|(world, url)| {
+            let url = if rest == "!" { url.clone() } else { format!("/blob/{rest}") };
+            let request = request(&method, &url, &[(&name, &value)]);
+            answer(&world.storage, &request, world.now).unwrap().response.status_code
+        });
+        prop_assert!([200, 206, 304, 404, 405, 412, 416].contains(&status), "{}", status);
+    }
+}

@@ -1,0 +1,193 @@
+//! What a browser and a downloading client get of an upload, on the real wasm of every build: streamed in pieces, in parts, with a
+//! token, and while the canister is upgraded.
+
+use candid::{Decode, Principal};
+use serde_bytes::ByteBuf;
+use session_migrate::build::Build;
+use std::time::Duration;
+use upload_canister::api::*;
+
+use crate::support::conversion::{control, settle};
+use crate::support::scrape::request;
+use crate::support::upload::{CHUNK, chunks, file};
+use crate::support::{World, owner, reader, stranger};
+
+/// A file in a capsule of the owner's that the reader may read.
+struct Stored {
+    capsule: String,
+    locator: String,
+    file: Vec<u8>,
+}
+
+impl Stored {
+    fn new(world: &World, len: usize) -> Self {
+        let capsule = world.capsule();
+        world.share(&capsule, &[], &[reader()]);
+        let file = file(len, 7);
+        let base = AssetMetadataBase::new("cat.png", "image/png", AssetType::Original, len as u64, 0);
+        let args = (&capsule, AssetMetadata::image(base), chunks(len), "cat");
+        let session: u64 = world.update(owner(), "uploads_begin", args).unwrap();
+        world.put_all(owner(), session, &file);
+        let locator = world.finish(owner(), session, &file).unwrap().blob_id;
+        Self { capsule, locator, file }
+    }
+}
+
+fn get(world: &World, path: &str, headers: &[(&str, &str)]) -> HttpResponse {
+    let headers = headers.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+    world.page(HttpRequest { headers, ..request(path) })
+}
+
+fn header<'a>(response: &'a HttpResponse, name: &str) -> Option<&'a str> {
+    response
+        .headers
+        .iter()
+        .find(|(field, _)| field.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value.as_str())
+}
+
+/// The call that the rest of a body is asked for with.
+fn rest(response: &HttpResponse) -> Option<StreamingToken> {
+    let StreamingStrategy::Callback { callback, token } = response.streaming_strategy.clone()?;
+    assert_eq!(callback.0.method, "http_request_streaming_callback");
+    Some(token)
+}
+
+fn next(world: &World, token: StreamingToken) -> std::result::Result<StreamingBody, String> {
+    let reply = world.raw_query(Principal::anonymous(), "http_request_streaming_callback", (token,));
+    let reply = reply.map_err(|reject| reject.reject_message)?;
+    Ok(Decode!(&reply, StreamingBody).unwrap())
+}
+
+/// The whole body, as a gateway puts it together.
+fn body(world: &World, response: &HttpResponse) -> Vec<u8> {
+    let (mut body, mut token) = (response.body.to_vec(), rest(response));
+    while let Some(asked) = token {
+        let piece = next(world, asked).unwrap();
+        body.extend_from_slice(&piece.body);
+        token = piece.token;
+    }
+    body
+}
+
+/// A token of the reader's, as soon as the canister has a key.
+fn token(world: &World, locator: &str) -> AccessToken {
+    let asked = || world.query::<AccessToken>(reader(), "blob_access_token", (locator, None::<u32>));
+    for _ in 0..5 {
+        match asked() {
+            Err(Error::Conflict { .. }) => minute(world),
+            issued => return issued.unwrap(),
+        }
+    }
+    panic!("no key is made: {:?}", asked());
+}
+
+fn minute(world: &World) {
+    world.pic.advance_time(Duration::from_secs(61));
+    for _ in 0..4 {
+        world.pic.tick();
+    }
+}
+
+#[test]
+fn a_public_file_is_streamed_whole_and_in_parts_on_every_build() {
+    for build in Build::ALL {
+        let world = World::new(build);
+        let Stored { capsule, locator, file } = Stored::new(&world, 3 * CHUNK + 5);
+        let path = format!("/blob/{locator}");
+        assert_eq!(get(&world, &path, &[]).status_code, 404, "{build}: it is private");
+        world.update::<Capsule>(owner(), "capsules_set_public", (&capsule, true)).unwrap();
+        let whole = get(&world, &path, &[]);
+        assert_eq!((whole.status_code, header(&whole, "content-type")), (200, Some("image/png")));
+        assert_eq!(whole.body.len(), CHUNK);
+        assert!(body(&world, &whole) == file, "{build}");
+        for (first, last) in [(0, 0), (CHUNK - 1, CHUNK), (5, 3 * CHUNK), (3 * CHUNK, file.len() - 1)] {
+            let part = get(&world, &path, &[("Range", &format!("bytes={first}-{last}"))]);
+            let expected = format!("bytes {first}-{last}/{}", file.len());
+            assert_eq!((part.status_code, header(&part, "content-range")), (206, Some(expected.as_str())));
+            assert!(body(&world, &part) == file[first..=last], "{first} to {last} in {build}");
+        }
+        let etag = header(&whole, "etag").unwrap().to_owned();
+        assert_eq!(get(&world, &path, &[("if-none-match", &etag)]).status_code, 304);
+        let read: ByteBuf = world.query(stranger(), "blob_read_chunk", (&locator, 3u32)).unwrap();
+        assert_eq!(read.as_slice(), &file[3 * CHUNK..]);
+        world.update::<Capsule>(owner(), "capsules_set_public", (&capsule, false)).unwrap();
+        assert_eq!(get(&world, &path, &[("if-none-match", &etag)]).status_code, 404, "it is private again");
+    }
+}
+
+#[test]
+fn a_private_file_is_read_while_the_canister_is_upgraded() {
+    let mut world = World::new(Build::Legacy);
+    let Stored { locator, file, .. } = Stored::new(&world, 3 * CHUNK + 5);
+    let begun: DownloadStatus = world.update(reader(), "downloads_begin", (&locator,)).unwrap();
+    let AccessToken { path, .. } = token(&world, &locator);
+    let chunk = |world: &World, idx: u32| {
+        let read: ByteBuf = world.update(reader(), "downloads_read_chunk", (begun.session, idx)).unwrap();
+        assert!(read == file.chunks(CHUNK).nth(idx as usize).unwrap(), "chunk {idx} on {}", world.build);
+    };
+    chunk(&world, 2);
+    let response = get(&world, &path, &[]);
+    assert_eq!(header(&response, "cache-control"), Some("private, no-store"));
+    let (mut read, mut asked) = (response.body.to_vec(), rest(&response));
+    for (build, idx) in [(Build::Staged, 0), (Build::Direct, 1), (Build::Direct, 3)] {
+        if build == Build::Direct && world.build == Build::Staged {
+            settle(&world);
+            control(&world, "migration_finalize");
+        }
+        world.upgrade(build);
+        let piece = next(&world, asked.take().unwrap()).unwrap();
+        read.extend_from_slice(&piece.body);
+        asked = piece.token;
+        chunk(&world, idx);
+        // Payload moves into extents between the pieces, on the direct build.
+        minute(&world);
+        let part = get(&world, &path, &[("range", &format!("bytes={}-", CHUNK - 1))]);
+        assert_eq!(part.status_code, 206, "{build}");
+        assert!(body(&world, &part) == file[CHUNK - 1..], "{build}");
+    }
+    assert!(asked.is_none() && read == file);
+    let done: DownloadStatus = world.query(reader(), "downloads_status", (begun.session,)).unwrap();
+    assert_eq!((done.bytes_sent, done.missing), (file.len() as u64, vec![]));
+    world.update::<()>(reader(), "downloads_end", (begun.session,)).unwrap();
+}
+
+#[test]
+fn a_body_in_the_middle_is_rejected_once_its_reader_is_removed() {
+    for build in [Build::Legacy, Build::Direct] {
+        let world = World::new(build);
+        let Stored { capsule, locator, .. } = Stored::new(&world, 2 * CHUNK);
+        let AccessToken { path, expires_at, .. } = token(&world, &locator);
+        let begun = rest(&get(&world, &path, &[])).unwrap();
+        assert!(next(&world, begun.clone()).is_ok());
+        let forged = StreamingToken { access: None, ..begun.clone() };
+        assert!(next(&world, forged).unwrap_err().contains("not found"), "{build}");
+        world.share(&capsule, &[], &[]);
+        assert!(next(&world, begun.clone()).unwrap_err().contains("not found"), "{build}");
+        assert_eq!(get(&world, &path, &[]), get(&world, "/blob/blob_1", &[]), "as if there were none");
+        world.share(&capsule, &[], &[reader()]);
+        assert_eq!(get(&world, &path, &[]).status_code, 200);
+        let left = expires_at - world.pic.get_time().as_nanos_since_unix_epoch();
+        world.pic.advance_time(Duration::from_nanos(left));
+        world.pic.tick();
+        assert_eq!(get(&world, &path, &[]).status_code, 404, "{build}: it has expired");
+    }
+}
+
+/// A gateway hands a response on if the canister has certified it, or has certified that it need not be.
+#[test]
+fn every_page_carries_the_proof_that_it_is_not_certified() {
+    for build in Build::ALL {
+        let mut world = World::new(build);
+        for upgraded in [false, true] {
+            for path in ["/metrics", "/health", "/blob/blob_1", "/nothing"] {
+                let page = get(&world, path, &[]);
+                let proof = header(&page, "ic-certificate").unwrap();
+                let expression = header(&page, "ic-certificateexpression").unwrap();
+                assert!(proof.contains("version=2") && proof.contains("certificate=:2dn3"), "{proof}");
+                assert!(expression.contains("no_certification"), "{path} in {build}, {upgraded}");
+            }
+            world.upgrade(build);
+        }
+    }
+}
