@@ -87,8 +87,8 @@ pub fn create_capsule(
     let needs = match limits.capsule_makers.unwrap_or_default() {
         CapsuleMakers::Anyone => None,
         CapsuleMakers::Listed if storage.capsule_makers.get()?.contains(&caller) => None,
-        CapsuleMakers::Listed => Some("to be listed among those who may make capsules"),
-        CapsuleMakers::Nobody => Some("capsules to be made again: capsule_makers is Nobody"),
+        CapsuleMakers::Listed => Some("to be on the list of those who may make capsules"),
+        CapsuleMakers::Nobody => Some("another setting: capsule_makers is Nobody"),
     };
     if let Some(needs) = needs {
         return Err(Error::Unauthorized { caller, needs: needs.into() });

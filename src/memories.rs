@@ -136,10 +136,10 @@ fn content(storage: &Storage, capsule_id: &str, new: NewContent) -> Result<Conte
                 claimed.is_some_and(|claimed| known.is_none_or(|known| known != claimed))
             };
             if differs(blob.hash, stored.digest.as_sha256()) {
-                return Err(Error::conflict("blob", id, "has another SHA-256, or is verified otherwise"));
+                return Err(Error::conflict("blob", id, "has another SHA-256 or another hash function"));
             }
             if differs(blob.blake3, stored.digest.as_blake3()) {
-                return Err(Error::conflict("blob", id, "has another BLAKE3, or is verified otherwise"));
+                return Err(Error::conflict("blob", id, "has another BLAKE3 or another hash function"));
             }
             Ok(Content::blob(id, &stored))
         }

@@ -126,7 +126,7 @@ impl Storage {
                 build: BUILD,
                 accepted: accepted.join(" and "),
                 way_back: if state.phase == Phase::Finalized {
-                    "the migration is finalized, so there is no way back"
+                    "the migration is finalized, so no rollback is possible"
                 } else if layout > Layout::SPLIT {
                     "a rollback out of this layout is not possible"
                 } else if state.phase == Phase::RollingBack {

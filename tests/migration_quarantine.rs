@@ -35,7 +35,7 @@ fn the_others_are_listed_beside_one_that_does_not_decode() {
     };
     let begun = vec![begin("one"), begin("another")];
     let refused = service.status(2).unwrap_err().to_string();
-    assert!(refused.contains("kept aside"), "{refused}");
+    assert!(refused.contains("quarantined"), "{refused}");
     assert_eq!(list(&mut storage, &mut path), Ok(begun));
 }
 

@@ -111,7 +111,7 @@ fn every_command_does_what_the_runbook_says() {
                 // The direct build starts the second migration at once.
                 assert_eq!((now.migration, now.phase, now.layout), (2, MigrationPhase::Converted, 3));
                 let refused = world.try_upgrade(Build::Legacy).unwrap_err().reject_message;
-                assert!(refused.contains("no way back"), "{refused}");
+                assert!(refused.contains("no rollback is possible"), "{refused}");
             }
             _ => assert_eq!(refused, None, "{name}"),
         }

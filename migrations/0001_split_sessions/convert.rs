@@ -68,7 +68,7 @@ pub enum Unconvertible {
         chunks: u32,
     },
     /// The owner of a session is not a principal.
-    #[error("the owner {0:02x?} is no principal")]
+    #[error("the owner {0:02x?} is not a principal")]
     Owner(Vec<u8>),
 }
 

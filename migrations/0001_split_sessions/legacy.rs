@@ -93,7 +93,7 @@ pub enum DecodeError {
     #[error("record version {0}, expected {VERSION}")]
     Version(u16),
     /// Not Candid, or of another type; in words.
-    #[error("the bytes are no record: {0}")]
+    #[error("the bytes are not a record: {0}")]
     Bytes(String),
 }
 

@@ -147,7 +147,7 @@ impl Migration for SplitSessions {
     fn restore(&self, storage: &mut Storage, key: u64, kept: QuarantineRecord) -> Result<()> {
         let id = SessionId(key);
         if storage.sessions.legacy.is_left_behind(key) {
-            let why = "the records around it are still being converted: try it again when they are";
+            let why = "the records around it are still being converted: retry it afterwards";
             return Err(Error::conflict("session", id, why));
         }
         let QuarantineRecord { reason: _, raw, beside, was_indexed, owner: _ } = kept;
@@ -272,10 +272,7 @@ fn leads_back(
 }
 
 fn raw(storage: &Storage, key: u64) -> Result<Vec<u8>> {
-    let gone = || StableError {
-        name: "legacy session",
-        key: key.to_string(),
-        reason: "it is not there any more".into(),
-    };
+    let gone =
+        || StableError { name: "legacy session", key: key.to_string(), reason: "it no longer exists".into() };
     Ok(storage.sessions.legacy.get_raw(&key).ok_or_else(gone)?)
 }

@@ -183,7 +183,7 @@ impl<'a> Run<'a> {
         }
         self.storage.room.for_step()?;
         let Some(reversal) = self.migration.reversal() else {
-            return self.get_stuck(format!("{} has no way back", self.migration.plan().name));
+            return self.get_stuck(format!("{} cannot be rolled back", self.migration.plan().name));
         };
         let mut work = self.work(key);
         match reversal.revert(self.storage, key, &mut work)? {

@@ -111,7 +111,7 @@ impl<'a> Control<'a> {
     fn current(storage: &'a mut Storage, now: Time) -> Result<Self> {
         let number = storage.migration.current();
         let known = migrations::ALL.iter().find(|migration| migration.plan().number == number);
-        let unknown = || Error::Internal(format!("migration {number} is none of this build's"));
+        let unknown = || Error::Internal(format!("this build has no migration {number}"));
         Self::of(*known.ok_or_else(unknown)?, storage, now)
     }
 
@@ -123,7 +123,7 @@ impl<'a> Control<'a> {
         );
         if !working {
             let is_paused = self.state.phase == Phase::Paused;
-            let why = if is_paused { "it is paused already" } else { "nothing is at work" };
+            let why = if is_paused { "it is paused already" } else { "nothing is running" };
             return Err(self.refused("pause", why));
         }
         self.state.resume_to = Some(self.state.phase);
@@ -145,7 +145,7 @@ impl<'a> Control<'a> {
     /// See [`rollback`].
     pub fn rollback(mut self) -> Result<()> {
         let Some(reversal) = self.migration.reversal() else {
-            return Err(self.refused("roll back", "it has no way back"));
+            return Err(self.refused("roll back", "it cannot be rolled back"));
         };
         if let Err(why) = reversal.allowed() {
             return Err(self.refused("roll back", &why));

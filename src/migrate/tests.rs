@@ -336,7 +336,7 @@ fn a_digest_does_not_depend_on_order_and_tells_one_from_three() {
 fn a_pause_holds_and_a_resume_goes_on_where_it_was() {
     let (mut world, _) = layout_1();
     upgrade(&mut world);
-    assert!(controls::pause(&mut world.storage, world.now).is_err(), "nothing is at work");
+    assert!(controls::pause(&mut world.storage, world.now).is_err(), "nothing is running");
     for _ in 0..8 {
         let _ = run(&mut world.storage, world.now, &OneStep, 0);
     }

@@ -45,7 +45,7 @@ pub fn touch(storage: &mut Storage, id: SessionId, asker: Option<Principal>, now
     match storage.migration.quarantine.get_or_damaged(SplitSessions.plan().number, id.0) {
         Some(_) if is_hidden(storage, id, asker)? => Ok(false),
         Some(record) => {
-            let detail = format!("kept aside by the migration: {}", record.reason);
+            let detail = format!("quarantined by the migration: {}", record.reason);
             Err(Error::conflict("session", id, detail))
         }
         None => Ok(true),

@@ -86,7 +86,7 @@ impl fmt::Display for SinkError {
             }
             Self::Occupied { offset } => write!(f, "something is stored at offset {offset} already"),
             Self::OutOfRange { offset, got, size } => {
-                write!(f, "{got} bytes at offset {offset} end behind the {size} bytes of the place")
+                write!(f, "{got} bytes at offset {offset} end beyond the {size} bytes of the place")
             }
             Self::MemoryFull { needed, has } => {
                 write!(f, "stable memory cannot grow from {has} to {needed} bytes")

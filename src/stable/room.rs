@@ -40,7 +40,9 @@ const NODE_BYTES: u64 = 16 << 10;
 
 /// Stable memory has no room for a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{needed} bytes of stable memory are needed, with what is kept for removals, and {left} are left")]
+#[error(
+    "{needed} bytes of stable memory are needed, with what is reserved for removals, and {left} are left"
+)]
 pub struct NoRoom {
     /// Bytes that would be needed, the reserve included.
     pub needed: u64,

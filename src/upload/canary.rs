@@ -150,7 +150,7 @@ impl Canary<'_> {
     /// [`Error::Conflict`] if none was begun.
     pub(super) fn report(&self, margin_percent: u8) -> Result<CanaryReport> {
         let Some(mark) = Mark::read(self.0) else {
-            return Err(Error::conflict("canary", "report", "none was begun: admin_canary_begin does"));
+            return Err(Error::conflict("canary", "report", "no canary was begun; call admin_canary_begin"));
         };
         let counts = |path| self.counts(path);
         let (compat, direct) = (counts(SessionPath::Compat), counts(SessionPath::Direct));

@@ -111,7 +111,7 @@ fn retry_is_refused_until_leftovers_are_cleared() {
     }
     let refused = controls::retry(&mut world.storage, world.now, Some(rubbish)).unwrap_err();
     assert!(
-        matches!(refused, Error::Conflict { ref detail, .. } if detail.contains("again when")),
+        matches!(refused, Error::Conflict { ref detail, .. } if detail.contains("retry it afterwards")),
         "{refused}"
     );
     assert_eq!(run_to_end(&mut world).phase, Phase::Converted);

@@ -69,7 +69,9 @@ fn a_migration_without_reversal_refuses_rollback() {
     let (mut world, reels) = reels();
     controls::finalize(&mut world.storage, world.now, false).unwrap();
     finish(&mut world, &reels);
-    assert!(control(&mut world, &reels).rollback().unwrap_err().to_string().contains("no way back"));
+    assert!(
+        control(&mut world, &reels).rollback().unwrap_err().to_string().contains("cannot be rolled back")
+    );
 }
 
 #[test]

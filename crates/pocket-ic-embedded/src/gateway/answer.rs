@@ -21,7 +21,7 @@ pub fn response(method: &Method, of_canister: &HttpResponse, body: Body) -> Resp
     let Ok(status) = StatusCode::from_u16(of_canister.status) else {
         return text(
             StatusCode::BAD_GATEWAY,
-            format!("The canister answered with status {}, which is none", of_canister.status),
+            format!("The canister answered with status {}, which is not an HTTP status", of_canister.status),
         );
     };
     let whole = of_canister.rest.is_none() && *method != Method::HEAD;

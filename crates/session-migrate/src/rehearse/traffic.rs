@@ -151,7 +151,7 @@ fn compare(lane: &mut Lane, must: &std::collections::BTreeSet<u32>, status: &api
     let now = lane.uploader.stored().clone();
     let lost: Vec<u32> = must.difference(&now).copied().collect();
     if !lost.is_empty() {
-        lane.blame(format!("chunks {lost:?} were stored and are not there any more"));
+        lane.blame(format!("chunks {lost:?} were stored and are missing now"));
     }
     let invented: Vec<u32> = now.difference(must).copied().collect();
     if !invented.is_empty() {
