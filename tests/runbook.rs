@@ -24,6 +24,7 @@ fn call(world: &World, name: &str, arguments: &str) -> Vec<u8> {
     let (_, functions) = crate::support::did::functions(world.build);
     let (_, function) = functions.iter().find(|(known, _)| known == name).unwrap_or_else(|| panic!("{name}"));
     let arguments = candid_parser::parse_idl_args(arguments).unwrap();
+    assert_eq!(arguments.args.len(), function.args.len(), "{name}: icp wants every argument");
     let bytes = arguments.to_bytes().unwrap();
     let reply = match function.is_query() {
         true => world.query_bytes(controller(), name, bytes),
