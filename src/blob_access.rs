@@ -1,11 +1,12 @@
 //! Who may read a blob.
 //!
-//! A caller of the interface may if the capsule of the blob is public, or names the caller as a reader. A browser has no
-//! principal: it may if the capsule is public, or if it brings a token that one of the readers was given. A token is bound to
-//! the blob, to that reader and to a time, and gives what the reader may read then: it ends with the reader's access.
+//! A caller of the interface may if the blob's capsule is public, or names the caller as a reader. A browser
+//! has no principal: it may if the capsule is public, or with a token that was issued to one of the readers.
+//! A token is bound to the blob, to that reader and to a time, and opens what the reader may read at that
+//! moment: it ends with the reader's access.
 //!
 //! ```text
-//! id 48   CBOR     the keys that tokens are made with; no memory is taken for it before there is one
+//! id 48   CBOR     the keys of the tokens' MAC; the memory is allocated with the first key
 //!
 //! token = 1 ‖ expires, u64 big-endian, seconds ‖ HMAC-SHA-256 ‖ principal                             in hex
 //! HMAC of "upload-canister blob access" ‖ 1 ‖ blob, u64 big-endian ‖ expires ‖ principal
@@ -24,19 +25,19 @@ use crate::session::Time;
 use crate::stable::{Memories, Memory, Record, Register, StableError, codec, memory_ids};
 use crate::storage::Storage;
 
-/// Time that a token is good for unless another is asked for, seconds: a page is shown at once.
+/// Lifetime of a token unless the caller asks for another, seconds: a page loads at once.
 pub const DEFAULT_TOKEN_SECONDS: u32 = 5 * 60;
 
-/// The longest, seconds: a film is watched.
+/// The longest lifetime, seconds: enough to watch a film.
 pub const MAX_TOKEN_SECONDS: u32 = 60 * 60;
 
-/// Time after which tokens are made with a new key, seconds. Those made with the old one are good for at most an hour longer.
+/// Age at which a key is replaced, seconds. Tokens made with the last key stay valid, for at most an hour.
 const KEY_SECONDS: u64 = 30 * 24 * 60 * 60;
 
-/// Version of tokens.
+/// Version of the token format.
 const TOKEN_VERSION: u8 = 1;
 
-/// What a token has beside the principal, bytes.
+/// Length of a token without the principal, bytes.
 const TOKEN_BYTES: usize = 1 + 8 + 32;
 
 const DOMAIN: &[u8] = b"upload-canister blob access";
@@ -50,10 +51,10 @@ pub struct AccessKeys {
 struct Keys {
     #[cbor(n(0), with = "minicbor::bytes")]
     current: [u8; 32],
-    /// When it was made, nanoseconds.
+    /// When the key was made, nanoseconds.
     #[n(1)]
     made_at: u64,
-    /// The one before.
+    /// The key before this one.
     #[cbor(n(2), with = "codec::opt_digest")]
     previous: Option<[u8; 32]>,
 }
@@ -73,7 +74,7 @@ impl Record for Keys {
 }
 
 impl AccessKeys {
-    /// The keys, wherever they are.
+    /// Opens the keys, if their memory was allocated.
     pub fn open(memories: &Memories) -> Self {
         Self { memory: memories.get(memory_ids::ACCESS_KEYS) }
     }
@@ -82,13 +83,13 @@ impl AccessKeys {
         if self.memory.size() == 0 { Ok(None) } else { Register::over(self.memory.clone()).get() }
     }
 
-    /// Whether a new key is needed: there is none, or it is old, or is damaged.
+    /// Whether a new key is needed: there is none, it is old, or its record is damaged.
     pub fn is_due(&self, now: Time) -> bool {
         let Ok(Some(keys)) = self.get() else { return true };
         Time::from_nanos(keys.made_at).plus_seconds(KEY_SECONDS) <= now
     }
 
-    /// Makes tokens with another key from now on. Those of the last key stay good for as long as they are.
+    /// Replaces the key. Tokens made with the last key stay valid until they expire.
     pub fn renew(&mut self, key: [u8; 32], now: Time) {
         let previous = self.get().ok().flatten().map(|keys| keys.current);
         let keys = Keys { current: key, made_at: now.as_nanos(), previous };
@@ -96,24 +97,25 @@ impl AccessKeys {
     }
 }
 
-/// Why a client may have the bytes of a blob.
+/// Why a client may read the bytes of a blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grant {
-    /// Everybody may.
+    /// The blob is public.
     Public,
-    /// It has brought the token of a reader.
+    /// The client has the token of a reader.
     Token,
 }
 
-/// The blob of a locator, if `caller` may read it.
+/// Returns the blob of a locator, if `caller` may read it.
 ///
 /// # Errors
-/// [`Error::NotFound`] for a blob that is not there, and for one that is not the caller's to read.
+/// [`Error::NotFound`] if there is no such blob, or the caller may not read it.
 pub fn readable(storage: &Storage, caller: Principal, locator: &str) -> Result<BlobId> {
     find(storage, locator, |capsule| storage.capsules.authorize_blobs(caller, capsule))
 }
 
-/// The blob of a locator, if `caller` may know more of it than the bytes: those whom its capsule names.
+/// Returns the blob of a locator, if `caller` may know more of it than its bytes: its capsule must name the
+/// caller.
 ///
 /// # Errors
 /// [`Error::NotFound`].
@@ -133,10 +135,10 @@ fn find(
     Ok(id)
 }
 
-/// A token for a blob that `caller` may read, good for so many seconds.
+/// Issues a token for a blob that `caller` may read, valid for `seconds`.
 ///
 /// # Errors
-/// [`Error::NotFound`], [`Error::InvalidArgument`] for another time than 1 to [`MAX_TOKEN_SECONDS`], and
+/// [`Error::NotFound`], [`Error::InvalidArgument`] for a lifetime outside 1 to [`MAX_TOKEN_SECONDS`], and
 /// [`Error::Conflict`] in the first minute of a canister, before it has a key.
 pub fn issue(
     storage: &Storage,
@@ -161,7 +163,7 @@ pub fn issue(
     Ok(AccessToken { token, path, expires_at: expires.saturating_mul(1_000_000_000) })
 }
 
-/// Why a client with this token, or without one, may read a blob now; nothing when it may not.
+/// Returns why a client may read a blob now, with this token or without one; `None` if it may not.
 pub fn granted(storage: &Storage, id: BlobId, token: Option<&str>, now: Time) -> Option<Grant> {
     let capsule = storage.blobs.capsule_of(id).ok()?;
     if storage.capsules.is_public(&capsule) {
@@ -172,7 +174,7 @@ pub fn granted(storage: &Storage, id: BlobId, token: Option<&str>, now: Time) ->
     Some(Grant::Token)
 }
 
-/// Whom a token for this blob was given to, if it was made here and has not expired.
+/// Returns whom a token for this blob was issued to, if this canister made it and it has not expired.
 fn reader(keys: &AccessKeys, id: BlobId, token: &str, now: Time) -> Option<Principal> {
     let mut bytes = [0; TOKEN_BYTES + Principal::MAX_LENGTH_IN_BYTES];
     let bytes = bytes.get_mut(..token.len().checked_div(2)?)?;
@@ -191,7 +193,7 @@ fn reader(keys: &AccessKeys, id: BlobId, token: &str, now: Time) -> Option<Princ
     [Some(current), previous].iter().flatten().any(is_ours).then_some(principal)
 }
 
-/// HMAC takes a key of any length, so that this does not fail.
+/// Returns the MAC of a token's fields. HMAC takes a key of any length, so that this does not fail.
 fn mac(key: &[u8; 32], id: BlobId, expires: u64, reader: Principal) -> Option<Hmac<Sha256>> {
     let mac = Hmac::<Sha256>::new_from_slice(key).ok()?;
     let mac = mac.chain_update(DOMAIN).chain_update([TOKEN_VERSION]).chain_update(id.0.to_be_bytes());

@@ -1,12 +1,13 @@
-//! Downloads that the canister keeps track of: a second kind of session on the generic session layer. An upload's chunks come
-//! from a message and go to where the file lies; a download's come from there and go into a reply. What the session layer
-//! says of chunks in any order, repetition, lengths, owners and expiry holds for both.
+//! Tracked downloads: a second kind of session on the generic session layer. An upload's chunks come from a
+//! message and go to where the file is stored; a download's come from there and go into a reply. The session
+//! layer's rules on chunks in any order, repetition, lengths, owners and expiry hold for both.
 //!
-//! Each chunk comes by an update call, so that its bytes are certified by the subnet, and is noted as sent. A client that has lost
-//! count asks what is missing; that survives every upgrade. Who may read is asked again for every chunk.
+//! Each chunk is read by an update call, so that the subnet certifies its bytes, and is recorded as sent. A
+//! client that has lost track asks what is missing, also after an upgrade. The right to read is checked for
+//! every chunk.
 //!
 //! ```text
-//! id 49   u64 -> SessionRecord     downloads, by session; no memory is taken for it before there is one
+//! id 49   u64 -> SessionRecord     downloads, by session; the memory is allocated with the first
 //! ```
 
 use std::cell::RefCell;
@@ -25,13 +26,14 @@ use crate::stable::{Ids, Memories, Memory, Table, memory_ids};
 use crate::storage::Storage;
 use crate::upload::{DirectStore, SessionRecord, to_ranges};
 
-/// Downloads at a time. When there are as many, the one that is idle for the longest gives way: its client begins again.
+/// Maximum number of downloads. At the limit, a new one ends the one that has been idle longest: its client
+/// begins again.
 pub const MAX_DOWNLOADS: u64 = 1_000;
 
-/// Downloads of one caller at a time.
+/// Maximum number of downloads of one caller.
 pub const MAX_DOWNLOADS_PER_CALLER: u64 = 20;
 
-/// A download expires this long after the last chunk that had not been sent before, seconds.
+/// Time after the last chunk sent for the first time at which a download expires, seconds.
 pub const DOWNLOAD_TTL_SECONDS: u64 = 60 * 60;
 
 /// The sessions of downloads.
@@ -41,19 +43,19 @@ pub struct Downloads {
 }
 
 impl Downloads {
-    /// The sessions, wherever they are.
+    /// Opens the sessions, if their memory was allocated.
     pub fn open(memories: &Memories) -> Self {
         let memory = memories.get(memory_ids::DOWNLOADS);
         let table = (memory.size() > 0).then(|| Table::over(memory.clone()));
         Self { memory, table }
     }
 
-    /// Number of downloads.
+    /// Returns the number of downloads.
     pub fn len(&self) -> u64 {
         self.table.as_ref().map_or(0, Table::len)
     }
 
-    /// Whether there is none.
+    /// Whether there are no downloads.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -63,19 +65,19 @@ impl Downloads {
     }
 
     fn get(&self, id: SessionId) -> Option<Session> {
-        // One that does not decode is nobody's; the sweep sees to it.
+        // A record that does not decode belongs to nobody; the sweep removes it.
         self.table.as_ref()?.get(&id.0).ok()??.into_session().ok()
     }
 }
 
-/// The session layer over the table of downloads.
+/// Returns the session layer over the table of downloads.
 fn service<'a>(downloads: &'a mut Downloads, ids: &'a mut Ids) -> SessionService<DirectStore<'a>> {
     let Downloads { memory, table } = downloads;
     let sessions = table.get_or_insert_with(|| Table::over(memory.clone()));
     SessionService::new(DirectStore { sessions, ids })
 }
 
-/// Begins a download of a blob, or finds the one that the caller has begun.
+/// Begins a download of a blob, or finds the caller's.
 ///
 /// # Errors
 /// [`Error::NotFound`] for a blob that the caller may not read, [`Error::Unauthorized`] for the anonymous principal, and
@@ -110,11 +112,11 @@ pub fn begin(storage: &mut Storage, caller: Principal, locator: &str, now: Time)
     Ok(status_of(id, service.session(id)?))
 }
 
-/// Sends a chunk and notes it as sent. One that was sent before is sent again, and nothing changes.
+/// Returns a chunk and records it as sent. Reading it again returns the same and changes nothing.
 ///
 /// # Errors
-/// [`Error::NotFound`] for a session that is not the caller's, or has expired, and for a blob that the caller may not read any
-/// more; [`Error::InvalidArgument`] for a chunk that it does not have.
+/// [`Error::NotFound`] for a session that is not the caller's or has expired, and for a blob that the caller
+/// may no longer read; [`Error::InvalidArgument`] for a chunk that the blob does not have.
 pub fn read_chunk(
     storage: &mut Storage,
     caller: Principal,
@@ -142,10 +144,10 @@ pub fn read_chunk(
     Ok(reply.bytes.into_inner())
 }
 
-/// How far a download is.
+/// Returns the state of a download.
 ///
 /// # Errors
-/// [`Error::NotFound`] for a session that is not the caller's, or has expired.
+/// [`Error::NotFound`] for a session that is not the caller's or has expired.
 pub fn status(storage: &Storage, caller: Principal, session: u64, now: Time) -> Result<DownloadStatus> {
     let id = SessionId(session);
     Ok(status_of(id, own(storage, caller, id, now)?))
@@ -154,7 +156,7 @@ pub fn status(storage: &Storage, caller: Principal, session: u64, now: Time) -> 
 /// Ends a download, complete or not.
 ///
 /// # Errors
-/// [`Error::NotFound`] for a session that is not the caller's, or has ended.
+/// [`Error::NotFound`] for a session that is not the caller's or has ended.
 pub fn end(storage: &mut Storage, caller: Principal, session: u64, now: Time) -> Result<()> {
     let id = SessionId(session);
     own(storage, caller, id, now)?;
@@ -162,10 +164,11 @@ pub fn end(storage: &mut Storage, caller: Principal, session: u64, now: Time) ->
     Ok(())
 }
 
-/// Ends the downloads whose time is over.
+/// Ends the downloads that have expired.
 ///
 /// # Errors
-/// A damaged record. It is removed, since nothing is lost with it but the count of what was sent, and the others were seen to.
+/// A damaged record. It is removed: only the count of what was sent is lost, and the other sessions have been
+/// swept.
 pub fn sweep(storage: &mut Storage, now: Time) -> Result<()> {
     let mut sound = Ok(());
     for id in storage.downloads.ids() {
@@ -178,13 +181,13 @@ pub fn sweep(storage: &mut Storage, now: Time) -> Result<()> {
     sound
 }
 
-/// The caller's download. Somebody else's does not exist for the caller.
+/// Returns the caller's download. Another caller's does not exist for this one.
 fn own(storage: &Storage, caller: Principal, id: SessionId, now: Time) -> Result<Session> {
     let session = storage.downloads.get(id).filter(|session| is_of(session, caller, now));
     session.ok_or_else(|| Error::not_found("download", id))
 }
 
-/// Whether a session is somebody's, and its time is not over.
+/// Whether a session belongs to `caller` and has not expired.
 fn is_of(session: &Session, caller: Principal, now: Time) -> bool {
     session.owner == caller.as_slice() && !session.is_over(DOWNLOAD_TTL_SECONDS, now)
 }
@@ -204,14 +207,14 @@ fn status_of(id: SessionId, session: Session) -> DownloadStatus {
     }
 }
 
-/// A chunk of a blob, as the session layer takes one in.
+/// A stored chunk, as input of the session layer.
 struct StoredChunk<'a> {
     blobs: &'a BlobStore,
     place: &'a Place,
-    /// Where in the blob it begins, bytes.
+    /// Offset in the blob, bytes.
     at: u64,
     len: u64,
-    /// Why it could not be read, for which the session layer has no word.
+    /// Why it could not be read: the session layer has no such error.
     failed: Option<BlobError>,
 }
 
@@ -237,7 +240,7 @@ impl ByteSource for StoredChunk<'_> {
     }
 }
 
-/// The reply that a chunk goes into. It keeps nothing, so what was sent before is there when it is sent again.
+/// The reply that a chunk is written to. It stores nothing, so that a chunk can be sent again.
 #[derive(Default)]
 struct ReplySink {
     bytes: RefCell<Vec<u8>>,

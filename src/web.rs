@@ -1,9 +1,9 @@
-//! What a browser is answered that asks for a blob: `GET` and `HEAD` of `/blob/blob_<number>`, with `?token=…` where the
+//! Answers browsers that ask for a blob: `GET` and `HEAD` of `/blob/blob_<number>`, with `?token=…` if the
 //! blob is not public.
 //!
-//! Owns: paths, preconditions, ranges, header fields, and in which pieces a body goes out. Does not own: who may read (that
-//! is [`crate::blob_access`]), nor where the bytes lie (that is [`crate::blob`]). Boundary: knows no IC; certificates are added
-//! by the entry point.
+//! Owns: paths, preconditions, ranges, header fields, and the pieces of a streamed body. Does not own: who
+//! may read (see [`crate::blob_access`]), nor where the bytes are stored (see [`crate::blob`]). Boundary:
+//! knows nothing of the IC; the entry point adds certificates.
 
 mod media;
 mod preconditions;
@@ -20,19 +20,20 @@ use serde_bytes::ByteBuf;
 
 use range::Asked;
 
-/// Bytes of a part that a range request gets at most: a gateway asks for a thousand pieces of a body and no more.
+/// Maximum length of the part that answers a range request, bytes: a gateway asks for a thousand pieces of a
+/// body and no more.
 pub const MAX_PART_BYTES: u64 = 1_000 * CHUNK_SIZE as u64;
 
-/// How long a public blob may be kept by whoever has seen it, seconds. Its bytes never change, but its capsule may become
-/// private again, and what shared caches have is out of reach.
+/// How long caches may keep a public blob, seconds. Its bytes never change, but its capsule may become
+/// private again, and what shared caches hold is out of reach.
 const PUBLIC_SECONDS: u32 = 24 * 60 * 60;
 
-/// An answer, and the bytes of it that do not fit.
+/// A response, and what is left of its body.
 #[derive(Debug)]
 pub struct Answer {
-    /// The answer, with the beginning of its body.
+    /// The response, with the beginning of its body.
     pub response: HttpResponse,
-    /// What the rest of the body is asked for with.
+    /// The token for the rest of the body, if it did not fit.
     pub rest: Option<StreamingToken>,
 }
 
@@ -42,7 +43,7 @@ impl From<HttpResponse> for Answer {
     }
 }
 
-/// What is answered to a request for a blob; nothing when it is for something else.
+/// Returns the answer to a request for a blob; `None` if the request is for something else.
 pub fn answer(storage: &Storage, request: &HttpRequest, now: Time) -> Option<Answer> {
     let (path, query) = request.url.split_once('?').unwrap_or((&request.url, ""));
     let locator = path.strip_prefix("/blob/")?;
@@ -55,21 +56,22 @@ pub fn answer(storage: &Storage, request: &HttpRequest, now: Time) -> Option<Ans
     Some(match Found::of(storage, locator, token, now) {
         Ok(found) => found.answer(storage, request).unwrap_or_else(|_| damaged().into()),
         Err(Error::Internal(_)) => damaged().into(),
-        // Absent, or not for this reader: nobody can tell the one from the other.
+        // Absent or not for this reader: the answer does not tell which.
         Err(_) => HttpResponse::text(404, "not found\n").into(),
     })
 }
 
-/// A reader may have the blob, and it cannot be read. What is wrong, the queries of readers tell.
+/// Returns the response for a blob that the client may read and that is damaged. The details are for readers'
+/// queries.
 fn damaged() -> HttpResponse {
     HttpResponse::text(500, "the stored blob is damaged\n")
 }
 
-/// The next piece of a body.
+/// Returns the next piece of a body.
 ///
 /// # Errors
-/// [`Error::NotFound`] when the blob is gone, or may not be read any more; [`Error::InvalidArgument`] for bytes that it does
-/// not have.
+/// [`Error::NotFound`] if the blob is gone or may no longer be read; [`Error::InvalidArgument`] for an offset
+/// outside the blob.
 pub fn next_piece(storage: &Storage, token: StreamingToken, now: Time) -> Result<StreamingBody> {
     let found = Found::of(storage, &token.locator, token.access.as_deref(), now)?;
     let StreamingToken { offset, end, .. } = token;
@@ -85,7 +87,7 @@ pub fn next_piece(storage: &Storage, token: StreamingToken, now: Time) -> Result
     Ok(StreamingBody { body, token })
 }
 
-/// A blob that the client may have.
+/// A blob that the client may read.
 struct Found<'a> {
     id: BlobId,
     blob: BlobRecord,
@@ -155,7 +157,7 @@ impl<'a> Found<'a> {
         Ok(Answer { response, rest })
     }
 
-    /// The bytes from `offset` to the next chunk or to `end`, and where the next piece begins.
+    /// Returns the bytes from `offset` to the end of its chunk or to `end`, and the offset of the next piece.
     fn piece(&self, storage: &Storage, offset: u64, end: u64) -> Result<(ByteBuf, u64)> {
         let chunk_size = u64::from(CHUNK_SIZE);
         let in_chunk = offset.checked_rem(chunk_size).unwrap_or(0);
@@ -166,14 +168,15 @@ impl<'a> Found<'a> {
         Ok((ByteBuf::from(bytes), next))
     }
 
-    /// The digest by which the blob was verified: other bytes, another tag.
+    /// Returns the entity tag: the digest by which the blob was verified, so that other bytes have another
+    /// tag.
     fn etag(&self) -> String {
         let digest = &self.blob.digest;
         let algorithm = if digest.as_blake3().is_some() { "blake3" } else { "sha256" };
         format!("\"{algorithm}-{}\"", hex::encode(digest.bytes))
     }
 
-    /// What every answer about the blob says, also one without its bytes.
+    /// Returns the header fields that every response about the blob has, also one without a body.
     fn validators(&self, etag: &str) -> Vec<(String, String)> {
         let cache_control = match self.grant {
             Grant::Public => format!("public, max-age={PUBLIC_SECONDS}, immutable"),
@@ -183,10 +186,10 @@ impl<'a> Found<'a> {
             ("etag", etag),
             ("cache-control", &cache_control),
             ("accept-ranges", "bytes"),
-            // Whoever has the link may show the blob on a page of their own.
+            // Whoever has the link may show the blob on their own page.
             ("access-control-allow-origin", "*"),
             ("cross-origin-resource-policy", "cross-origin"),
-            // The link may have a token in it.
+            // The link may contain a token.
             ("referrer-policy", "no-referrer"),
             ("x-content-type-options", "nosniff"),
             ("content-security-policy", media::CONTENT_SECURITY_POLICY),
@@ -194,7 +197,7 @@ impl<'a> Found<'a> {
         fields.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
     }
 
-    /// What the bytes are, by the metadata of the first memory that has them.
+    /// Returns the header fields for type and name, from the metadata of the first memory that has the blob.
     fn description(&self, storage: &Storage) -> Result<[(String, String); 2]> {
         let first = storage.blobs.refs(self.id).next();
         let (memory, _) = first.ok_or_else(|| Error::not_found("blob", self.id))??;

@@ -259,7 +259,8 @@ impl Target for Wasm {
             Control::Finalize => "migration_finalize",
             Control::Retry => "migration_retry",
         };
-        // The last argument may be missing: which one is to be tried again, or that the quarantine is to be left.
+        // The optional argument is left out: which record to retry, or whether to leave the quarantine as it
+        // is.
         let answer = self.world.update::<MigrationStatus>(controller(), method, ());
         Some(answer.map(drop).map_err(refusal))
     }

@@ -1,4 +1,5 @@
-//! Tokens: for one blob, one reader and a time, and for as long as that reader may read.
+//! Tests of tokens: each is for one blob, one reader and a time, and is valid as long as that reader may
+//! read.
 
 use proptest::prelude::*;
 
@@ -10,7 +11,7 @@ use crate::upload::tests::{OWNER, World, file, on_every_path, person, worlds};
 
 const READER: u8 = 3;
 
-/// A world with two files, a reader and a key; the locators of the files.
+/// Stores two files, with a reader and a key; returns the locators of the files.
 fn with_reader(world: &mut World) -> [String; 2] {
     set_readers(world, vec![person(READER)]);
     world.storage.access_keys.renew([7; 32], world.now);

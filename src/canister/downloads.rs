@@ -35,7 +35,7 @@ fn downloads_end(session: u64) -> Result<()> {
     with_app(|App { storage, .. }| downloads::end(storage, caller(), session, now()))
 }
 
-/// Writes what the messages of all these functions begin with.
+/// Writes the Candid headers of these functions.
 pub fn write_heads() -> std::result::Result<(), candid::Error> {
     write_heads!(downloads_begin, downloads_read_chunk, downloads_status, downloads_end)
 }

@@ -1,4 +1,4 @@
-//! What comes through the HTTP gateway.
+//! The entry points of the HTTP gateway.
 
 use ic_http_certification::HttpResponse as CertifiedResponse;
 use ic_http_certification::utils::{add_skip_certification_header, skip_certification_certified_data};
@@ -49,8 +49,8 @@ fn strategy(token: StreamingToken) -> StreamingStrategy {
     StreamingStrategy::Callback { callback, token }
 }
 
-/// Returns the next piece of a body of `http_request`, to gateways. A call that may not be answered is rejected, so that nobody
-/// takes a part of a file for the whole.
+/// Returns the next piece of a body of `http_request`, to gateways. A call that is not authorized is
+/// rejected, so that nobody takes a part of a file for all of it.
 #[apply(query)]
 fn http_request_streaming_callback(token: StreamingToken) -> Replied<StreamingBody> {
     match with_app(|App { storage, .. }| web::next_piece(storage, token, now())) {
@@ -60,13 +60,14 @@ fn http_request_streaming_callback(token: StreamingToken) -> Replied<StreamingBo
     Replied::already()
 }
 
-/// Certifies that no response is certified. A gateway takes a response without a certificate on its raw address alone, and one
-/// without a proof that the canister means it nowhere. Why the bytes of public blobs are not certified: `docs/browser.md`.
+/// Certifies that no response is certified. A gateway passes on a response without a certificate only at its
+/// raw address, and one without a proof that the canister means it nowhere. `docs/browser.md` says why the
+/// bytes of public blobs are not certified.
 pub fn certify() {
     ic_cdk::api::certified_data_set(skip_certification_certified_data());
 }
 
-/// Adds the proof to a response, where there is one: an update has none.
+/// Adds the proof to a response, if there is one: an update has none.
 fn add_certificate(response: &mut HttpResponse) {
     if let Some(certificate) = ic_cdk::api::data_certificate() {
         let mut proof = CertifiedResponse::builder().build();
@@ -75,7 +76,7 @@ fn add_certificate(response: &mut HttpResponse) {
     }
 }
 
-/// Writes what the messages of all these functions begin with.
+/// Writes the Candid headers of these functions.
 pub fn write_heads() -> std::result::Result<(), candid::Error> {
     write_heads!(http_request, http_request_streaming_callback)
 }

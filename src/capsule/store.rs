@@ -205,7 +205,7 @@ impl CapsuleStore {
         })
     }
 
-    /// Nothing, when `caller` may read the blobs of a capsule: everybody may where it is public.
+    /// Returns `Ok(())` if `caller` may read the blobs of a capsule: everybody may if it is public.
     ///
     /// # Errors
     /// [`CapsuleError::Unauthorized`].

@@ -1,4 +1,4 @@
-//! Downloads, on every path: the rules of the session layer, with the chunks going out.
+//! Tests of downloads, on every path: the session layer's rules, with chunks going out.
 
 use super::*;
 use crate::api::{CapsuleAccess, ChunkRange};

@@ -62,7 +62,7 @@ struct Fill {
 /// The bytes of a planned write.
 #[derive(Clone, Copy, Debug, Default)]
 struct Adds {
-    /// To the map of chunks, bytes.
+    /// To the chunk map, bytes.
     chunks: u64,
     /// To the payload region, bytes that it has to grow by.
     region: u64,

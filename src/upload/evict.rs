@@ -115,7 +115,7 @@ impl UploadService<'_> {
     }
 
     /// Returns sessions that may be evicted, among the next few that have been idle longest. If they do not
-    /// suffice, the next call looks at those after them: nobody can hide behind many small sessions.
+    /// suffice, the next call continues after them: many small sessions do not protect a large one.
     fn candidates(&mut self, limits: &AdminConfig) -> Vec<Candidate> {
         let index = &self.storage.index;
         let mut entries = index.walk(self.storage.looked_at, EVICTION_LOOKS);

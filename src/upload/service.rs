@@ -221,7 +221,7 @@ impl UploadService<'_> {
         let mut sound = Ok(());
         for (seen, id) in &idle {
             if let Err(error) = self.end_idle(*id, *seen) {
-                // It is tried again when everybody else has had a turn.
+                // It is retried after all the others.
                 self.storage.index.touch(*id, *seen, self.now);
                 sound = sound.and(Err(error));
             }

@@ -195,7 +195,7 @@ impl World {
         self.restart(path);
     }
 
-    /// Counts everything that a session may leave behind.
+    /// Counts everything that a session may leave in storage.
     pub fn live(&self) -> [u64; 5] {
         let Storage { sessions, payloads, blobs, .. } = &self.storage;
         [

@@ -1,12 +1,12 @@
-//! How a browser is told what a blob is. Name and type are the uploader's word, and nobody may make a browser run
+//! Tells a browser what a blob is. Name and type come from the uploader, and must not make a browser run
 //! something in the canister's name.
 
-/// What a type that is none is served as.
+/// The type of a blob whose declared type is not valid.
 const UNKNOWN: &str = "application/octet-stream";
 
-/// What a browser shows by itself and does not run: pictures of pixels, sound, film, and plain text. Everything else is
-/// saved as a file when it is opened, above all HTML, SVG and XML, which may contain scripts, and PDF, whose viewers do not
-/// work in a sandbox. In an `<img>` an SVG is shown all the same: a browser runs no script there.
+/// Types that a browser shows and does not run: raster images, sound, film and plain text. Everything else is
+/// saved as a file when it is opened, above all HTML, SVG and XML, which may contain scripts, and PDF, whose
+/// viewers do not work in a sandbox. An `<img>` shows an SVG all the same: a browser runs no script there.
 const SHOWN: &[&str] = &[
     "image/apng",
     "image/avif",
@@ -24,17 +24,17 @@ const SHOWN: &[&str] = &[
     "text/plain",
 ];
 
-/// What a page may do that a browser makes of a blob by itself: show that blob, and nothing more.
+/// What a page that a browser makes of a blob may do: show that blob, and nothing more.
 pub const CONTENT_SECURITY_POLICY: &str =
     "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'; sandbox";
 
-/// The `Content-Type` of a blob that was uploaded as `mime_type`.
+/// Returns the `Content-Type` of a blob that was uploaded as `mime_type`.
 pub fn content_type(mime_type: &str) -> String {
     let essence = essence(mime_type);
     if essence == "text/plain" { format!("{essence}; charset=utf-8") } else { essence }
 }
 
-/// The `Content-Disposition` of a blob that was uploaded as `mime_type` under `name`.
+/// Returns the `Content-Disposition` of a blob that was uploaded as `mime_type` under `name`.
 pub fn disposition(mime_type: &str, name: &str) -> String {
     let essence = essence(mime_type);
     let is_shown =
@@ -43,7 +43,7 @@ pub fn disposition(mime_type: &str, name: &str) -> String {
     if name.is_empty() { how.into() } else { format!("{how}; filename*=UTF-8''{}", percent_encoded(name)) }
 }
 
-/// Type and subtype in lower case, without parameters, which no browser needs of a file that it is given whole.
+/// Returns type and subtype in lower case, without parameters: a browser needs none for a complete file.
 fn essence(mime_type: &str) -> String {
     let essence = mime_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let well_formed =
@@ -58,7 +58,7 @@ fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }
 
-/// A text as RFC 8187 writes it in a header field.
+/// Encodes a text for a header field (RFC 8187).
 fn percent_encoded(text: &str) -> String {
     let mut encoded = String::new();
     for byte in text.bytes() {

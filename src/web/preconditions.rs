@@ -1,11 +1,12 @@
 //! Whether a client has the content already (RFC 9110, section 13).
 
-/// Whether a list of entity tags has this one, or is `*`. Tags are compared strongly: a weak one is another.
+/// Whether a list of entity tags contains this one, or is `*`. Comparison is strong: a weak tag never
+/// matches.
 pub fn names(list: &str, etag: &str) -> bool {
     list.split(',').map(str::trim).any(|tag| tag == "*" || tag == etag)
 }
 
-/// The same by weak comparison: a weak tag is the strong one of the same text.
+/// The same with weak comparison: a weak tag matches the strong one with the same text.
 pub fn names_weakly(list: &str, etag: &str) -> bool {
     list.split(',').map(str::trim).any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
 }

@@ -1,30 +1,31 @@
-//! Which part of a whole a `Range` header field asks for (RFC 9110, section 14).
+//! Parses the `Range` header field (RFC 9110, section 14).
 
 use std::num::NonZeroUsize;
 
 use http_range_header::{RangeUnsatisfiableError, parse_range_header_with_max_ranges};
 
-/// What is answered to a `Range` header field.
+/// What a `Range` header field asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
-    /// The whole: there is no such field, or it is one that a server ignores.
+    /// All of it: there is no such field, or it is one that a server ignores.
     Whole,
     /// The bytes `first..end`, at least one.
     Part {
-        /// The first of them.
+        /// Offset of the first byte.
         first: u64,
-        /// The first after them.
+        /// Offset after the last byte.
         end: u64,
     },
-    /// Nothing: the whole has no byte of what is asked for.
+    /// Nothing in the representation.
     Unsatisfiable,
 }
 
 /// One more than is answered, to tell one range from several.
 const MOST_RANGES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
 
-/// What a header field asks for of a whole of `size` bytes. Other units, what does not parse, and several ranges at once
-/// are ignored, as the standard allows: `multipart/byteranges` could not be streamed, and no media element asks for it.
+/// Returns what a header field asks for of a representation of `size` bytes. Other units, what does not
+/// parse, and several ranges at once are ignored, as the standard allows: `multipart/byteranges` could not be
+/// streamed, and no media element asks for it.
 pub fn asked(field: Option<&str>, size: u64) -> Asked {
     let Some(Ok(ranges)) = field.map(|field| parse_range_header_with_max_ranges(field, MOST_RANGES)) else {
         return Asked::Whole;
@@ -108,7 +109,7 @@ mod tests {
                 Some((first, last)) if first < size => {
                     Asked::Part { first, end: last.saturating_add(1).min(size) }
                 }
-                // The last bytes of nothing are nothing.
+                // A suffix of an empty representation is empty.
                 Some(_) if size == 0 && form == 1 => Asked::Whole,
                 _ => Asked::Unsatisfiable,
             };

@@ -1,4 +1,4 @@
-//! What a browser is answered, on every path, over chunks and over extents, by both digests.
+//! Tests of the answers to browsers, on every path, with chunks and extents, with both digests.
 
 use proptest::prelude::*;
 
@@ -10,7 +10,7 @@ use crate::upload::tests::{OWNER, World, file, on_every_path, person};
 
 const CHUNK: usize = CHUNK_SIZE as usize;
 
-/// Stores a file under a name and a type; gives its locator.
+/// Stores a file under a name and a type; returns its locator.
 fn store(world: &mut World, file: &[u8], name: &str, mime_type: &str) -> String {
     let base = AssetMetadataBase::new(name, mime_type, AssetType::Original, file.len() as u64, 1);
     let (capsule, hash) = (world.capsule.clone(), world.hash);
@@ -28,7 +28,7 @@ fn publish(world: &mut World, is_public: bool) {
     world.storage.capsules.set_public(person(OWNER), &capsule, is_public).unwrap();
 }
 
-/// A public file of some chunks.
+/// Stores a public file of some chunks; returns its locator and its bytes.
 fn public_file(world: &mut World, len: usize) -> (String, Vec<u8>) {
     publish(world, true);
     let file = file(len);
@@ -52,7 +52,7 @@ fn header<'a>(response: &'a HttpResponse, name: &str) -> Option<&'a str> {
     value
 }
 
-/// The whole body, as a gateway puts it together.
+/// Returns the complete body, as a gateway assembles it.
 fn body(world: &World, Answer { response, mut rest }: Answer) -> Vec<u8> {
     let mut body = response.body.into_vec();
     while let Some(token) = rest {
@@ -204,7 +204,7 @@ fn a_body_ends_when_the_right_to_read_it_does() {
         assert_eq!(header(&begun.response, "cache-control"), Some("private, no-store"));
         assert!(body(&world, begun) == file);
         let rest = get(&world, &token.path, &[]).rest.unwrap();
-        // Between two pieces the canister may be upgraded.
+        // The canister may be upgraded between two pieces.
         world.upgrade();
         let second = next_piece(&world.storage, rest, world.now).unwrap();
         assert!(second.body == file[CHUNK..2 * CHUNK]);

@@ -106,7 +106,7 @@ pub struct Model {
     pub touched: Vec<u64>,
     /// The id of every capsule there ever was, those included that a loaded snapshot does not know.
     pub capsule_ids: BTreeSet<String>,
-    /// Whether there is no way back any more.
+    /// Whether the migration is finalized, so that no rollback is possible.
     pub finalized: bool,
     /// The limits as they were at the last look.
     pub limits: Limits,

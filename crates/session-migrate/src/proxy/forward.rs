@@ -53,7 +53,7 @@ pub(super) struct Door {
     pub forward: Arc<Forward>,
     /// Where its requests are forwarded.
     to: Authority,
-    /// The instance behind a gateway.
+    /// The instance that a gateway serves.
     gateway_of: Option<InstanceId>,
 }
 

@@ -1,5 +1,5 @@
-//! What happens to a canister beside its clients: records that no build can read, snapshots that are loaded, and a memory
-//! that is full.
+//! Faults that no client causes: records that no build can read, snapshots that are loaded, and a memory that
+//! is full.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -18,17 +18,17 @@ thread_local! {
     static VERSION: Cell<u64> = const { Cell::new(0) };
 }
 
-/// The canister version, which the IC counts up with every message and takes back by no snapshot.
+/// Advances the canister version, which the IC increments with every message and no snapshot takes back.
 pub fn next_message() {
     VERSION.set(VERSION.get() + 1);
 }
 
-/// Numbers that are given out contain the canister version, as on the IC.
+/// Puts the canister version into the ids of `storage`, as on the IC.
 pub fn number(storage: &mut Storage) {
     storage.number_by(|| VERSION.get());
 }
 
-/// What was done to the canister.
+/// The faults injected so far.
 #[derive(Clone, Debug, Default)]
 pub struct Faults {
     /// Records of layout 1 that no build can read.
@@ -45,7 +45,7 @@ pub struct Snapshot {
 }
 
 impl Native {
-    /// Records that no build can read, as earlier builds may have left them. Nothing leads to them.
+    /// Adds records that no build can read, as earlier builds may have left them. Nothing refers to them.
     pub(super) fn put_rubbish(&mut self, records: u8) {
         if self.stage != Stage::Legacy {
             return;
@@ -59,7 +59,7 @@ impl Native {
         }
     }
 
-    /// How many of them are in layout 1, and not in quarantine.
+    /// Returns how many of them are in layout 1 and not quarantined.
     pub(super) fn rubbish_in_layout_1(&self) -> u64 {
         let legacy = &self.world.storage.sessions.legacy;
         self.faults.rubbish.iter().filter(|id| legacy.contains(id)).count() as u64
@@ -70,12 +70,12 @@ impl Native {
         self.faults.rubbish.contains(&id)
     }
 
-    /// Sessions in layout 1.
+    /// Returns the number of sessions in layout 1.
     pub(super) fn legacy_sessions(&self) -> u64 {
         self.world.storage.sessions.legacy.len() - self.rubbish_in_layout_1()
     }
 
-    /// Each of these records is still kept, in one place.
+    /// Checks that each of these records is still kept, in one place.
     pub(super) fn rubbish_invariant(&self) -> Result<(), String> {
         let Storage { sessions, migration, .. } = &self.world.storage;
         let lost = self
@@ -94,7 +94,7 @@ impl Native {
         }
     }
 
-    /// Damages what is kept of one of these in quarantine.
+    /// Damages the quarantined copy of one of these records.
     pub(super) fn damage(&mut self, record: u8) -> bool {
         let keys = self.world.storage.migration.quarantine.keys(1, None, usize::MAX);
         let Some(key) = keys.get(usize::from(record).checked_rem(keys.len()).unwrap_or(0)) else {
@@ -114,7 +114,7 @@ impl Native {
         true
     }
 
-    /// Loads the snapshot. The canister version goes on.
+    /// Loads the snapshot. The canister version is not reset.
     pub(super) fn load(&mut self) {
         next_message();
         let Some(Snapshot { memory, stage, faults }) = &self.snapshot else { return };
@@ -123,7 +123,7 @@ impl Native {
         self.reopen();
     }
 
-    /// Lets something else take all of the memory but so many MiB.
+    /// Takes all of the memory except `left` MiB.
     pub(super) fn take_room(&mut self, left: u16) -> bool {
         if self.faults.crowded.is_some() {
             return false;
@@ -133,7 +133,8 @@ impl Native {
         true
     }
 
-    /// Chunks that belong to nobody and wait for the timers, since there was no room to remove them.
+    /// Returns the number of chunks that belong to nobody and wait for the timers, since there was no room to
+    /// remove them.
     pub(super) fn released_chunks(&self) -> u64 {
         let memories = preflight::open_existing(self.world.raw.clone()).unwrap();
         let released: Table<[u8; 32], ()> = Table::open(&memories, memory_ids::RELEASED_CHUNKS);
