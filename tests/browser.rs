@@ -1,5 +1,5 @@
-//! What a browser and a downloading client get of an upload, on the real wasm of every build: streamed in pieces, in parts, with a
-//! token, and while the canister is upgraded.
+//! Tests of what a browser and a downloading client receive, on the real wasm of every build: streamed, in
+//! parts, with a token, and across upgrades.
 
 use candid::{Decode, Principal};
 use serde_bytes::ByteBuf;
@@ -12,7 +12,7 @@ use crate::support::scrape::request;
 use crate::support::upload::{CHUNK, chunks, file};
 use crate::support::{World, owner, reader, stranger};
 
-/// A file in a capsule of the owner's that the reader may read.
+/// A file in the owner's capsule that the reader may read.
 struct Stored {
     capsule: String,
     locator: String,
@@ -46,7 +46,7 @@ fn header<'a>(response: &'a HttpResponse, name: &str) -> Option<&'a str> {
         .map(|(_, value)| value.as_str())
 }
 
-/// The call that the rest of a body is asked for with.
+/// Returns the call for the rest of a body.
 fn rest(response: &HttpResponse) -> Option<StreamingToken> {
     let StreamingStrategy::Callback { callback, token } = response.streaming_strategy.clone()?;
     assert_eq!(callback.0.method, "http_request_streaming_callback");
@@ -59,7 +59,7 @@ fn next(world: &World, token: StreamingToken) -> std::result::Result<StreamingBo
     Ok(Decode!(&reply, StreamingBody).unwrap())
 }
 
-/// The whole body, as a gateway puts it together.
+/// Returns the complete body, as a gateway assembles it.
 fn body(world: &World, response: &HttpResponse) -> Vec<u8> {
     let (mut body, mut token) = (response.body.to_vec(), rest(response));
     while let Some(asked) = token {
@@ -70,7 +70,7 @@ fn body(world: &World, response: &HttpResponse) -> Vec<u8> {
     body
 }
 
-/// A token of the reader's, as soon as the canister has a key.
+/// Returns a token of the reader, as soon as the canister has a key.
 fn token(world: &World, locator: &str) -> AccessToken {
     let asked = || world.query::<AccessToken>(reader(), "blob_access_token", (locator, None::<u32>));
     for _ in 0..5 {
@@ -140,7 +140,7 @@ fn a_private_file_is_read_while_the_canister_is_upgraded() {
         read.extend_from_slice(&piece.body);
         asked = piece.token;
         chunk(&world, idx);
-        // Payload moves into extents between the pieces, on the direct build.
+        // On the direct build, payload moves into extents between the pieces.
         minute(&world);
         let part = get(&world, &path, &[("range", &format!("bytes={}-", CHUNK - 1))]);
         assert_eq!(part.status_code, 206, "{build}");
@@ -174,7 +174,7 @@ fn a_body_in_the_middle_is_rejected_once_its_reader_is_removed() {
     }
 }
 
-/// A gateway hands a response on if the canister has certified it, or has certified that it need not be.
+/// A gateway passes a response on if the canister has certified it, or has certified that it need not be.
 #[test]
 fn every_page_carries_the_proof_that_it_is_not_certified() {
     for build in Build::ALL {
