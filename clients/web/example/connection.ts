@@ -1,0 +1,51 @@
+// Who uploads, and to which canister. The address of the page names the canister and the network:
+// `?canister=<id>&network=<url>`, and for a network of one's own `&rootKey=<hex>`.
+
+import { HttpAgent } from '@icp-sdk/core/agent';
+import { Ed25519KeyIdentity } from '@icp-sdk/core/identity';
+import { uploadActor } from '../src/index.js';
+
+const KEY = 'upload-example-identity';
+
+/** An identity that stays in this browser. A real page signs its users in. */
+function identity(): Ed25519KeyIdentity {
+  const kept = localStorage.getItem(KEY);
+  if (kept !== null) {
+    return Ed25519KeyIdentity.fromJSON(kept);
+  }
+  const made = Ed25519KeyIdentity.generate();
+  localStorage.setItem(KEY, JSON.stringify(made.toJSON()));
+  return made;
+}
+
+export async function connection(address: URLSearchParams) {
+  const canisterId = address.get('canister');
+  if (canisterId === null) {
+    throw new Error('the address of this page must name a canister: ?canister=<id>');
+  }
+  const rootKey = address.get('rootKey');
+  const agent = await HttpAgent.create({
+    host: address.get('network') ?? 'https://icp-api.io',
+    identity: identity(),
+    ...(rootKey === null ? {} : { rootKey: bytesOf(rootKey) }),
+  });
+  return { agent, canisterId, capsule: await capsuleOf(agent, canisterId) };
+}
+
+/** The caller's first capsule, made if there is none. */
+async function capsuleOf(agent: HttpAgent, canisterId: string): Promise<string> {
+  const canister = uploadActor(agent, canisterId);
+  const known = await canister.capsules_list([], [1]);
+  if ('Ok' in known && known.Ok[0] !== undefined) {
+    return known.Ok[0].id;
+  }
+  const made = await canister.capsules_create([]);
+  if ('Err' in made) {
+    throw new Error(`no capsule: ${Object.keys(made.Err)[0]}`);
+  }
+  return made.Ok.id;
+}
+
+function bytesOf(hex: string): Uint8Array {
+  return Uint8Array.from(hex.match(/../g) ?? [], (digits) => Number.parseInt(digits, 16));
+}

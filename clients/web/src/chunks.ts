@@ -1,0 +1,38 @@
+// Where the chunks of a file are.
+
+import type { ChunkRange } from './canister.js';
+
+export class Chunks {
+  readonly count: number;
+
+  constructor(
+    readonly bytes: number,
+    readonly size: number,
+  ) {
+    this.count = Math.ceil(bytes / size);
+  }
+
+  /** Every chunk, in order. */
+  all(): number[] {
+    return Array.from({ length: this.count }, (_, index) => index);
+  }
+
+  /** The bytes of chunk `index`, not read yet. */
+  of(file: Blob, index: number): Blob {
+    return file.slice(index * this.size, Math.min((index + 1) * this.size, this.bytes));
+  }
+
+  /** How many bytes so many chunks have, the last one among them or not. */
+  bytesOf(indexes: Iterable<number>): number {
+    let bytes = 0;
+    for (const index of indexes) {
+      bytes += Math.min(this.size, this.bytes - index * this.size);
+    }
+    return bytes;
+  }
+}
+
+/** The numbers of the chunks in these ranges, both ends included. */
+export function indexesOf(ranges: readonly ChunkRange[]): number[] {
+  return ranges.flatMap(({ first, last }) => Array.from({ length: last - first + 1 }, (_, index) => first + index));
+}

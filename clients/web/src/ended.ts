@@ -1,0 +1,17 @@
+// A session that takes no more calls: finished, expired, evicted, given up, quarantined, or lost with a snapshot.
+
+import { refused } from './upload.js';
+
+export class SessionEnded extends Error {
+  override readonly name = 'SessionEnded';
+
+  constructor(session: bigint, cause: unknown) {
+    super(`session ${session} has ended: ${String(cause)}`, { cause });
+  }
+}
+
+/** The end of the session, if that is what `error` says. */
+export function sessionEnded(error: unknown, session: bigint): SessionEnded | undefined {
+  const kind = refused(error, 'Conflict')?.kind ?? refused(error, 'NotFound')?.kind;
+  return kind === 'session' ? new SessionEnded(session, error) : undefined;
+}

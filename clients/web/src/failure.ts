@@ -1,0 +1,20 @@
+// What the caller of an upload is told when a step has failed for good.
+
+import { RefusedError } from './canister.js';
+import { UploadError } from './errors.js';
+import { isAgentError } from './verdict.js';
+
+/** What may be otherwise later: room is given up, rights are granted, faults are mended. */
+const RESUMABLE = ['Unauthorized', 'ResourceExhausted', 'Internal'];
+
+export function failure(error: unknown): unknown {
+  if (error instanceof RefusedError) {
+    const { refusal, message } = error;
+    const resumable = RESUMABLE.some((kind) => kind in refusal);
+    return new UploadError('refused', message, { resumable, refusal, cause: error });
+  }
+  if (isAgentError(error)) {
+    return new UploadError('rejected', String(error), { resumable: true, cause: error });
+  }
+  return error;
+}

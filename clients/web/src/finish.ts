@@ -1,0 +1,44 @@
+// Finishing a session, and what may be missing.
+
+import type { ChunkRange, UploadFinishResult } from './canister.js';
+import { UploadError } from './errors.js';
+import { sessionEnded } from './ended.js';
+import { ask, refused, type Upload } from './upload.js';
+
+export type Outcome =
+  | { result: UploadFinishResult }
+  /** So many chunks have not arrived; the ranges are the first of them. */
+  | { missing: ChunkRange[]; count: number }
+  /** The stored bytes are others than the file's. */
+  | { mismatch: unknown };
+
+export async function finish(upload: Upload, session: bigint): Promise<Outcome> {
+  const { canister, caller, chunks, record, report } = upload;
+  let hashed = -1n;
+  for (;;) {
+    report.at('verifying', Math.max(Number(hashed), 0));
+    try {
+      const result = await ask(caller, 'uploads_finish', () =>
+        canister.uploads_finish(session, record.digest, BigInt(chunks.bytes)),
+      );
+      return { result };
+    } catch (error) {
+      const incomplete = refused(error, 'Incomplete');
+      if (incomplete) {
+        return { missing: incomplete.missing, count: incomplete.missing_chunks };
+      }
+      if (refused(error, 'ChecksumMismatch')) {
+        return { mismatch: error };
+      }
+      const hashing = refused(error, 'Hashing');
+      if (!hashing) {
+        throw sessionEnded(error, session) ?? error;
+      }
+      if (hashing.hashed <= hashed) {
+        const message = `uploads_finish does not get past ${hashed} of ${hashing.total} bytes hashed`;
+        throw new UploadError('inconsistent', message, { resumable: true, cause: error });
+      }
+      hashed = hashing.hashed;
+    }
+  }
+}

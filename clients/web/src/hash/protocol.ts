@@ -1,0 +1,18 @@
+// What the page and its worker say to each other.
+
+import type { HashAlgorithm } from './hasher.js';
+
+export type Request =
+  | { kind: 'digest'; id: number; data: Blob; algorithm: HashAlgorithm }
+  | { kind: 'abort'; id: number };
+
+export type Reply =
+  | { kind: 'progress'; id: number; hashed: number }
+  | { kind: 'digest'; id: number; digest: Uint8Array }
+  | { kind: 'failed'; id: number; name: string; message: string };
+
+/** A worker, seen from the page, or the page, seen from the worker; in tests a `MessagePort`. */
+export interface Port<Out, In> {
+  postMessage(message: Out): void;
+  addEventListener(type: 'message', listener: (event: MessageEvent<In>) => void): void;
+}

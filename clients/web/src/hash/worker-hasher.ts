@@ -1,0 +1,69 @@
+// The page's side: a hasher that leaves the work to a worker.
+
+import type { Hasher } from './hasher.js';
+import type { Port, Reply, Request } from './protocol.js';
+
+interface Pending {
+  resolve(digest: Uint8Array): void;
+  reject(error: unknown): void;
+  onProgress: ((hashed: number) => void) | undefined;
+}
+
+/**
+ * A hasher in a worker. Bundlers that know `new URL(…, import.meta.url)` find the worker by themselves; for others start
+ * `upload-client/worker` as a module worker and pass it.
+ */
+export function workerHasher(worker: Port<Request, Reply> = startWorker()): Hasher {
+  const pending = new Map<number, Pending>();
+  let last = 0;
+
+  worker.addEventListener('message', ({ data: reply }) => {
+    const asked = pending.get(reply.id);
+    if (asked === undefined) {
+      return;
+    }
+    if (reply.kind === 'progress') {
+      asked.onProgress?.(reply.hashed);
+      return;
+    }
+    pending.delete(reply.id);
+    if (reply.kind === 'digest') {
+      asked.resolve(reply.digest);
+    } else {
+      // As the file's own error would be named: `NotReadableError` when it has changed on the disk.
+      asked.reject(Object.assign(new Error(reply.message), { name: reply.name }));
+    }
+  });
+  // A worker that cannot be loaded, or that a policy forbids, says so here and nowhere else.
+  (worker as Partial<Pick<Worker, 'addEventListener'>>).addEventListener?.('error', (event) => {
+    for (const [id, { reject }] of pending) {
+      pending.delete(id);
+      reject(new Error(`the worker for digests failed: ${(event as ErrorEvent).message ?? 'it could not be loaded'}`));
+    }
+  });
+
+  return {
+    digest: (data, algorithm, { signal, onProgress } = {}) =>
+      new Promise((resolve, reject) => {
+        signal?.throwIfAborted();
+        const id = (last += 1);
+        const stop = () => {
+          pending.delete(id);
+          worker.postMessage({ kind: 'abort', id });
+          reject(signal?.reason);
+        };
+        const over = () => signal?.removeEventListener('abort', stop);
+        pending.set(id, {
+          resolve: (digest) => (over(), resolve(digest)),
+          reject: (error) => (over(), reject(error)),
+          onProgress,
+        });
+        signal?.addEventListener('abort', stop, { once: true });
+        worker.postMessage({ kind: 'digest', id, data, algorithm });
+      }),
+  };
+}
+
+function startWorker(): Port<Request, Reply> {
+  return new Worker(new URL('./worker.js', import.meta.url), { type: 'module' });
+}

@@ -1,0 +1,12 @@
+export { RefusedError, uploadActor } from './canister.js';
+export type { AssetMetadata, AssetType, Refusal, UploadCanister, UploadFinishResult } from './canister.js';
+export { UploadError, type UploadErrorCode } from './errors.js';
+export { inlineHasher, type HashAlgorithm, type Hasher, type HashOptions } from './hash/hasher.js';
+export { workerHasher } from './hash/worker-hasher.js';
+export type { Description } from './metadata.js';
+export type { Phase, Progress } from './progress.js';
+export type { Retry, Timing } from './retry.js';
+export { indexedDbStore } from './store/indexed-db.js';
+export { memoryStore } from './store/memory.js';
+export type { UploadRecord, UploadStore } from './store/store.js';
+export { Uploader, type Settings, type UploadOptions } from './uploader.js';

@@ -1,0 +1,70 @@
+// What the canister is told about a file.
+
+import type { AssetMetadata, AssetMetadataBase, AssetType } from './canister.js';
+
+export interface Description {
+  /** Instead of the file's own name. */
+  name?: string;
+  description?: string;
+  tags?: string[];
+  /** What the file is to its memory; `Original` unless given. */
+  assetType?: AssetType;
+}
+
+/** The part of a `File` that a `Blob` may lack. */
+export interface Named {
+  name?: string;
+  lastModified?: number;
+}
+
+/**
+ * The metadata of a file. All of it follows from the file and the description: a begin that is repeated must be the same.
+ */
+export function metadataOf(file: Blob & Named, sha256: Uint8Array | undefined, given: Description): AssetMetadata {
+  const modified = BigInt(file.lastModified ?? 0) * 1_000_000n;
+  const base: AssetMetadataBase = {
+    name: given.name ?? file.name ?? 'unnamed',
+    description: optional(given.description),
+    tags: given.tags ?? [],
+    asset_type: given.assetType ?? { Original: null },
+    bytes: BigInt(file.size),
+    mime_type: file.type || 'application/octet-stream',
+    sha256: optional(sha256),
+    created_at: modified,
+    updated_at: modified,
+    deleted_at: [],
+    width: [],
+    height: [],
+    url: [],
+    storage_key: [],
+    bucket: [],
+    asset_location: [],
+    processing_status: [],
+    processing_error: [],
+  };
+  return ofKind(base);
+}
+
+function optional<T>(value: T | undefined): [] | [T] {
+  return value === undefined ? [] : [value];
+}
+
+function ofKind(base: AssetMetadataBase): AssetMetadata {
+  const [type] = base.mime_type.split('/');
+  switch (type) {
+    case 'image':
+      return {
+        Image: {
+          base, color_space: [], exif_data: [], compression_ratio: [], dpi: [], orientation: [],
+        },
+      };
+    case 'video':
+      return {
+        Video: { base, duration: [], codec: [], frame_rate: [], resolution: [], bitrate: [], aspect_ratio: [] },
+      };
+    case 'audio':
+      return { Audio: { base, duration: [], codec: [], bitrate: [], sample_rate: [], channels: [], bit_depth: [] } };
+    default:
+      return { Document: { base, page_count: [], document_type: [], language: [], word_count: [] } };
+  }
+}

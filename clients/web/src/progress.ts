@@ -1,0 +1,44 @@
+// What an upload tells of itself.
+
+import type { Retry } from './retry.js';
+
+export type Phase =
+  /** The digest of the file is computed. */
+  | 'hashing'
+  /** Chunks are on their way. */
+  | 'uploading'
+  /** The canister hashes what it has stored. */
+  | 'verifying'
+  /** Chunks that differ from the file are looked for; then they are uploaded again. */
+  | 'repairing'
+  | 'done';
+
+export interface Progress {
+  phase: Phase;
+  /** Bytes of this phase that are done. */
+  loaded: number;
+  /** Bytes of the file. */
+  total: number;
+  /** Present while a call waits to be made again. */
+  retry?: Retry;
+}
+
+export class Reporter {
+  private phase: Phase = 'hashing';
+  private loaded = 0;
+
+  constructor(
+    private readonly total: number,
+    private readonly tell: (progress: Progress) => void,
+  ) {}
+
+  at(phase: Phase, loaded: number): void {
+    this.phase = phase;
+    this.loaded = loaded;
+    this.tell({ phase, loaded, total: this.total });
+  }
+
+  waiting(retry: Retry): void {
+    this.tell({ phase: this.phase, loaded: this.loaded, total: this.total, retry });
+  }
+}

@@ -1,0 +1,52 @@
+// After a finish that failed on the checksum: which chunks of the canister differ from the file.
+
+import { UploadError } from './errors.js';
+import { hex } from './canister.js';
+import { sessionEnded } from './ended.js';
+import { ask, unreadable, type Upload } from './upload.js';
+
+export async function differing(upload: Upload, session: bigint): Promise<number[]> {
+  const { chunks, file, hasher, record, report, signal } = upload;
+  const stored = await storedDigests(upload, session);
+  const differ: number[] = [];
+  for (const index of chunks.all()) {
+    report.at('repairing', index * chunks.size);
+    const own = await hasher.digest(chunks.of(file, index), 'sha256', { signal }).catch(readFailed(signal));
+    if (stored.get(index) !== hex(own)) {
+      differ.push(index);
+    }
+  }
+  if (differ.length > 0) {
+    return differ;
+  }
+  const digest = await hasher.digest(file, record.algorithm, { signal }).catch(readFailed(signal));
+  const same = hex(digest) === hex(record.digest);
+  throw same
+    ? new UploadError('inconsistent', 'every chunk has the right digest, the whole has not', { resumable: false })
+    : new UploadError('file-changed', 'the file has changed since its digest was computed', { resumable: false });
+}
+
+/** SHA-256 of the chunks that have arrived, in hexadecimal digits. The canister gives some twenty a page. */
+async function storedDigests({ canister, caller }: Upload, session: bigint): Promise<Map<number, string>> {
+  const digests = new Map<number, string>();
+  let from: [] | [number] = [];
+  do {
+    const page = await ask(caller, 'uploads_chunk_digests', () =>
+      canister.uploads_chunk_digests(session, from, []),
+    ).catch((error: unknown) => {
+      throw sessionEnded(error, session) ?? error;
+    });
+    for (const { idx, sha256 } of page.digests) {
+      digests.set(idx, hex(sha256));
+    }
+    from = page.next;
+  } while (from.length > 0);
+  return digests;
+}
+
+function readFailed(signal: AbortSignal): (error: unknown) => never {
+  return (error) => {
+    signal.throwIfAborted();
+    throw unreadable(error);
+  };
+}

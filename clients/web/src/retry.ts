@@ -1,0 +1,121 @@
+// A call that is made again until it succeeds, is refused, or the patience runs out.
+
+import { UploadError } from './errors.js';
+import { TimeoutError, verdict } from './verdict.js';
+
+/** What time it is, and waiting. Tests have their own. */
+export interface Timing {
+  now(): number;
+  /** Resolves after so many milliseconds; rejects with the signal's reason when that is aborted. */
+  sleep(ms: number, signal?: AbortSignal): Promise<void>;
+  /** A number from 0 to 1. */
+  random(): number;
+}
+
+export interface Patience {
+  /** How long a call is tried again, milliseconds. */
+  patienceMs: number;
+  /** After how long a call without an answer is given up and made again, milliseconds. */
+  callTimeoutMs: number;
+}
+
+/** A call that failed and will be made again. */
+export interface Retry {
+  method: string;
+  /** How often it has failed. */
+  failures: number;
+  /** When it is made again, milliseconds from now. */
+  inMs: number;
+  error: unknown;
+}
+
+const FEW = 3;
+const FIRST_DELAY_MS = 500;
+const LONGEST_DELAY_MS = 30_000;
+
+export const realTiming: Timing = {
+  now: () => Date.now(),
+  random: () => Math.random(),
+  sleep: (ms, signal) =>
+    new Promise((resolve, reject) => {
+      signal?.throwIfAborted();
+      const stop = () => {
+        clearTimeout(timer);
+        reject(signal?.reason);
+      };
+      const timer = setTimeout(() => {
+        signal?.removeEventListener('abort', stop);
+        resolve();
+      }, ms);
+      signal?.addEventListener('abort', stop, { once: true });
+    }),
+};
+
+export class Caller {
+  constructor(
+    private readonly timing: Timing,
+    private readonly patience: Patience,
+    private readonly signal: AbortSignal,
+    private readonly onRetry: (retry: Retry) => void,
+  ) {}
+
+  /** The same calls under another signal. */
+  under(signal: AbortSignal): Caller {
+    return new Caller(this.timing, this.patience, signal, this.onRetry);
+  }
+
+  /**
+   * Makes a call, again if need be. Throws the reason of the signal, what `make` throws that is not worth a retry, or
+   * `unreachable`.
+   */
+  async call<T>(method: string, make: () => Promise<T>): Promise<T> {
+    const since = this.timing.now();
+    for (let failures = 1; ; failures += 1) {
+      this.signal.throwIfAborted();
+      try {
+        return await this.once(method, make);
+      } catch (error) {
+        this.signal.throwIfAborted();
+        const judged = verdict(error);
+        if (judged === 'never' || (judged === 'few' && failures >= FEW)) {
+          throw error;
+        }
+        const inMs = this.delay(failures);
+        if (this.timing.now() + inMs - since > this.patience.patienceMs) {
+          const seconds = Math.round((this.timing.now() - since) / 1000);
+          const message = `${method} failed ${failures} times within ${seconds} s: ${String(error)}`;
+          throw new UploadError('unreachable', message, { resumable: true, cause: error });
+        }
+        this.onRetry({ method, failures, inMs, error });
+        await this.timing.sleep(inMs, this.signal);
+      }
+    }
+  }
+
+  /** Waits before a call that is not a retry. */
+  pause(ms: number): Promise<void> {
+    return this.timing.sleep(ms, this.signal);
+  }
+
+  /** An agent can neither be aborted nor limited in time, so its answer is no longer waited for. */
+  private async once<T>(method: string, make: () => Promise<T>): Promise<T> {
+    const settled = new AbortController();
+    const signal = AbortSignal.any([this.signal, settled.signal]);
+    const { callTimeoutMs } = this.patience;
+    const timeout = this.timing.sleep(callTimeoutMs, signal).then(() => {
+      throw new TimeoutError(`${method}: no answer within ${callTimeoutMs} ms`);
+    });
+    timeout.catch(() => undefined);
+    try {
+      return await Promise.race([make(), timeout]);
+    } finally {
+      settled.abort();
+    }
+  }
+
+  /** Doubles with every failure; between half of that and all of it, so that clients do not come at the same moment. */
+  private delay(failures: number): number {
+    const full = Math.min(FIRST_DELAY_MS * 2 ** (failures - 1), LONGEST_DELAY_MS);
+    return Math.round(full * (0.5 + this.timing.random() / 2));
+  }
+}

@@ -1,0 +1,67 @@
+// Sessions of the canister: finding or beginning one, and beginning again where one has ended.
+
+import type { UploadFinishResult } from './canister.js';
+import { SessionEnded } from './ended.js';
+import { finish } from './finish.js';
+import { transfer } from './transfer.js';
+import { ask, hashArgument, refused, renewKey, type Upload } from './upload.js';
+
+/** How often an upload is begun again because its session has ended. */
+const RESTARTS = 2;
+
+export async function uploadInChunks(upload: Upload): Promise<UploadFinishResult> {
+  for (let restarts = 0; ; restarts += 1) {
+    const before = upload.record.session;
+    const session = await begin(upload);
+    try {
+      return await transfer(upload, session, upload.resumed || restarts > 0);
+    } catch (error) {
+      if (!(error instanceof SessionEnded)) {
+        throw error;
+      }
+      // Another tab, or a call whose reply was lost, may have finished it.
+      const outcome = await finish(upload, session).catch((again: unknown) => {
+        if (again instanceof SessionEnded) {
+          return undefined;
+        }
+        throw again;
+      });
+      if (outcome !== undefined && 'result' in outcome) {
+        return outcome.result;
+      }
+      if (restarts >= RESTARTS) {
+        throw error.cause;
+      }
+      if (restarts > 0 && session === before) {
+        await renewKey(upload);
+      }
+    }
+  }
+}
+
+/**
+ * The session of this upload: the one that was begun before with the same key, or a new one. The record is stored before,
+ * so that the session is found again however the call ends.
+ */
+async function begin(upload: Upload): Promise<bigint> {
+  try {
+    return await beginWithKey(upload);
+  } catch (error) {
+    // The key was used with other metadata, or leads to a session that the migration has quarantined.
+    if (!refused(error, 'Conflict')) {
+      throw error;
+    }
+  }
+  await renewKey(upload);
+  return beginWithKey(upload);
+}
+
+async function beginWithKey({ canister, caller, chunks, record, store }: Upload): Promise<bigint> {
+  const { capsule, metadata, idem } = record;
+  const session = await ask(caller, 'uploads_begin', () =>
+    canister.uploads_begin(capsule, metadata, chunks.count, idem, hashArgument(record)),
+  );
+  record.session = session;
+  await store.put(record);
+  return session;
+}

@@ -1,0 +1,54 @@
+// The store of a browser. Tabs share it: an upload that two of them make at once is one upload.
+
+import type { UploadRecord, UploadStore } from './store.js';
+
+const RECORDS = 'uploads';
+const BY_SCOPE = 'scope';
+
+export function indexedDbStore(name = 'upload-client'): UploadStore {
+  let opened: Promise<IDBDatabase> | undefined;
+
+  const database = () => {
+    opened ??= open(name);
+    // The next call tries again.
+    opened.catch(() => (opened = undefined));
+    return opened;
+  };
+
+  const act = async <T>(mode: IDBTransactionMode, ask: (records: IDBObjectStore) => IDBRequest<T>): Promise<T> => {
+    const transaction = (await database()).transaction(RECORDS, mode);
+    const request = ask(transaction.objectStore(RECORDS));
+    return new Promise((resolve, reject) => {
+      // What is stored is stored when the transaction is complete, not when the request is.
+      transaction.oncomplete = () => resolve(request.result);
+      transaction.onabort = () => reject(transaction.error);
+    });
+  };
+
+  // Both in one transaction, so that no other tab comes in between.
+  const claim = (record: UploadRecord, records: IDBObjectStore) => {
+    const known: IDBRequest<UploadRecord | undefined> = records.get(record.key);
+    known.onsuccess = () => known.result ?? records.put(record);
+    return known;
+  };
+
+  return {
+    claim: async (record) => (await act('readwrite', (records) => claim(record, records))) ?? record,
+    put: async (record) => void (await act('readwrite', (records) => records.put(record))),
+    delete: (key) => act('readwrite', (records) => records.delete(key)),
+    list: (scope) => act<UploadRecord[]>('readonly', (records) => records.index(BY_SCOPE).getAll(scope)),
+  };
+}
+
+function open(name: string): Promise<IDBDatabase> {
+  return new Promise((resolve, reject) => {
+    const request = indexedDB.open(name, 1);
+    request.onupgradeneeded = () => {
+      const records = request.result.createObjectStore(RECORDS, { keyPath: 'key' });
+      records.createIndex(BY_SCOPE, 'scope');
+    };
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+    request.onblocked = () => reject(new Error(`another tab holds an older version of the database ${name} open`));
+  });
+}

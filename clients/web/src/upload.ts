@@ -1,0 +1,71 @@
+// One upload on its way: what all of its steps need.
+
+import { accepted, RefusedError, type Refusal, type UploadCanister } from './canister.js';
+import type { Chunks } from './chunks.js';
+import { UploadError } from './errors.js';
+import type { Hasher } from './hash/hasher.js';
+import type { Reporter } from './progress.js';
+import type { Caller } from './retry.js';
+import type { UploadRecord, UploadStore } from './store/store.js';
+import type { Window } from './window.js';
+
+export interface Upload {
+  canister: UploadCanister;
+  store: UploadStore;
+  hasher: Hasher;
+  window: Window;
+  caller: Caller;
+  signal: AbortSignal;
+  report: Reporter;
+  file: Blob;
+  chunks: Chunks;
+  record: UploadRecord;
+  /** Whether the record was there before: chunks may have arrived. */
+  resumed: boolean;
+}
+
+/** Makes a call until it is answered; throws a {@link RefusedError} if the answer is an error. */
+export function ask<T>(
+  caller: Caller,
+  method: string,
+  call: () => Promise<{ Ok: T } | { Err: Refusal }>,
+): Promise<T> {
+  return caller.call(method, async () => accepted(method, await call()));
+}
+
+/** The bytes of a file, or of a part of it. */
+export async function read(part: Blob): Promise<Uint8Array> {
+  try {
+    return new Uint8Array(await part.arrayBuffer());
+  } catch (cause) {
+    throw unreadable(cause);
+  }
+}
+
+/** Browsers refuse to read a file that has changed on the disk since it was chosen. */
+export function unreadable(cause: unknown): UploadError {
+  return new UploadError('file-changed', `the file cannot be read any more: ${String(cause)}`, {
+    resumable: false,
+    cause,
+  });
+}
+
+/** The refusal that `error` is, if it is of this kind. */
+export function refused<K extends string>(error: unknown, kind: K): Extract<Refusal, Record<K, unknown>>[K] | undefined {
+  if (error instanceof RefusedError && kind in error.refusal) {
+    return (error.refusal as Record<string, unknown>)[kind] as Extract<Refusal, Record<K, unknown>>[K];
+  }
+  return undefined;
+}
+
+/** A new key for begin. The old one leads to a session that cannot be used. */
+export async function renewKey({ record, store }: Upload): Promise<void> {
+  record.idem = crypto.randomUUID();
+  delete record.session;
+  await store.put(record);
+}
+
+/** Which function the canister is to hash by; it takes SHA-256 where none is named. */
+export function hashArgument({ algorithm }: UploadRecord): [] | [{ blake3: null }] {
+  return algorithm === 'blake3' ? [{ blake3: null }] : [];
+}

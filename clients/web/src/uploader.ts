@@ -1,0 +1,164 @@
+// What an application uses.
+
+import type { Agent } from '@icp-sdk/core/agent';
+import { Principal } from '@icp-sdk/core/principal';
+import { hex, RefusedError, uploadActor, type UploadCanister, type UploadFinishResult } from './canister.js';
+import { Chunks } from './chunks.js';
+import { UploadError } from './errors.js';
+import { failure } from './failure.js';
+import type { HashAlgorithm, Hasher } from './hash/hasher.js';
+import { workerHasher } from './hash/worker-hasher.js';
+import { metadataOf, type Description, type Named } from './metadata.js';
+import { Reporter, type Progress } from './progress.js';
+import { Caller, realTiming, type Patience, type Timing } from './retry.js';
+import { uploadInChunks } from './session.js';
+import { indexedDbStore } from './store/indexed-db.js';
+import type { UploadRecord, UploadStore } from './store/store.js';
+import { ask, unreadable, type Upload } from './upload.js';
+import { uploadWhole } from './whole.js';
+import { Window } from './window.js';
+
+export interface Settings extends Partial<Patience> {
+  /** Where uploads are remembered; IndexedDB unless given. */
+  store?: UploadStore;
+  /** Who computes digests; a worker unless given. */
+  hasher?: Hasher;
+  /** How many chunks are on their way at a time, those of all uploads together; 4 unless given. */
+  parallel?: number;
+  timing?: Timing;
+}
+
+export interface UploadOptions extends Description {
+  /** The capsule that gets the file. */
+  capsule: string;
+  /** By which function the file is verified; SHA-256 unless given. */
+  hash?: HashAlgorithm;
+  /** Aborting it stops the upload and keeps what is needed to go on later; see `discard`. */
+  signal?: AbortSignal;
+  onProgress?: (progress: Progress) => void;
+}
+
+const DEFAULTS = {
+  parallel: 4,
+  patienceMs: 10 * 60 * 1000,
+  // The agent's messages are void after this time.
+  callTimeoutMs: 5 * 60 * 1000,
+};
+
+export class Uploader {
+  private readonly store: UploadStore;
+  private readonly hasher: Hasher;
+  private readonly window: Window;
+  private readonly timing: Timing;
+  private readonly patience: Patience;
+
+  /** `scope` names canister and caller: records of one are not those of another. */
+  constructor(
+    private readonly canister: UploadCanister,
+    private readonly scope: string,
+    settings: Settings = {},
+  ) {
+    const { patienceMs, callTimeoutMs, parallel } = { ...DEFAULTS, ...settings };
+    this.store = settings.store ?? indexedDbStore();
+    this.hasher = settings.hasher ?? workerHasher();
+    this.timing = settings.timing ?? realTiming;
+    this.window = new Window(parallel);
+    this.patience = { patienceMs, callTimeoutMs };
+  }
+
+  /** An uploader for a canister, in the name of the agent's identity. */
+  static async connect(agent: Agent, canisterId: Principal | string, settings: Settings = {}): Promise<Uploader> {
+    const caller = await agent.getPrincipal();
+    const scope = `${Principal.from(canisterId).toText()} ${caller.toText()}`;
+    return new Uploader(uploadActor(agent, canisterId), scope, settings);
+  }
+
+  /**
+   * Uploads a file, or goes on with it where an earlier call ended: it is the same file if its name, its bytes and its
+   * capsule are the same. Throws an {@link UploadError}, or the reason of the signal.
+   */
+  async upload(file: Blob & Named, options: UploadOptions): Promise<UploadFinishResult> {
+    const signal = options.signal ?? new AbortController().signal;
+    const report = new Reporter(file.size, options.onProgress ?? (() => undefined));
+    const caller = this.caller(signal, report);
+    let record: UploadRecord | undefined;
+    try {
+      const { chunk_size } = await caller.call('upload_config', () => this.canister.upload_config());
+      const chunks = new Chunks(file.size, chunk_size);
+      const digest = await this.digestOf(file, options, signal, report);
+      const fresh = this.recordOf(file, options, digest);
+      record = await this.store.claim(fresh);
+      const resumed = record.idem !== fresh.idem;
+      const { canister, store, hasher, window } = this;
+      const upload: Upload = { canister, store, hasher, window, caller, signal, report, file, chunks, record, resumed };
+      const result = await (chunks.count > 1 ? uploadInChunks(upload) : uploadWhole(upload));
+      await store.delete(record.key);
+      report.at('done', file.size);
+      return result;
+    } catch (error) {
+      signal.throwIfAborted();
+      const failed = failure(error);
+      if (record !== undefined && failed instanceof UploadError && !failed.resumable) {
+        // Of no use any more. If the canister cannot be told, the session ends by itself.
+        this.discard(record).catch(() => undefined);
+      }
+      throw failed;
+    }
+  }
+
+  /** Uploads that have begun and not ended, of this canister and caller. To go on, pass the same file to `upload`. */
+  unfinished(): Promise<UploadRecord[]> {
+    return this.store.list(this.scope);
+  }
+
+  /** Gives an upload up for good: the canister frees its room, and it is forgotten here. */
+  async discard({ key, session }: UploadRecord, signal = new AbortController().signal): Promise<void> {
+    await this.store.delete(key);
+    if (session === undefined) {
+      return;
+    }
+    const caller = this.caller(signal, new Reporter(0, () => undefined));
+    await ask(caller, 'uploads_abort', () => this.canister.uploads_abort(session)).catch((error: unknown) => {
+      // One that has ended by itself has nothing to give up.
+      if (!(error instanceof RefusedError && ('Conflict' in error.refusal || 'NotFound' in error.refusal))) {
+        throw error;
+      }
+    });
+  }
+
+  private caller(signal: AbortSignal, report: Reporter): Caller {
+    return new Caller(this.timing, this.patience, signal, (retry) => report.waiting(retry));
+  }
+
+  private async digestOf(
+    file: Blob,
+    { hash = 'sha256' }: UploadOptions,
+    signal: AbortSignal,
+    report: Reporter,
+  ): Promise<Uint8Array> {
+    report.at('hashing', 0);
+    const onProgress = (hashed: number) => report.at('hashing', hashed);
+    try {
+      return await this.hasher.digest(file, hash, { signal, onProgress });
+    } catch (error) {
+      throw error instanceof Error && error.name === 'NotReadableError' ? unreadable(error) : error;
+    }
+  }
+
+  private recordOf(file: Blob & Named, options: UploadOptions, digest: Uint8Array): UploadRecord {
+    const { capsule, hash: algorithm = 'sha256', name = file.name ?? '' } = options;
+    return {
+      // What makes two calls of `upload` one.
+      key: JSON.stringify([this.scope, capsule, name, algorithm, hex(digest)]),
+      scope: this.scope,
+      capsule,
+      name,
+      bytes: file.size,
+      algorithm,
+      digest,
+      idem: crypto.randomUUID(),
+      metadata: metadataOf(file, algorithm === 'sha256' ? digest : undefined, options),
+      startedAt: this.timing.now(),
+    };
+  }
+}

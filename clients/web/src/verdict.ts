@@ -1,0 +1,99 @@
+// Whether a failed call is worth another one. Every call of an upload may be repeated: the canister answers a repeated call
+// as it answered the first.
+
+import { RefusedError } from './canister.js';
+import { UploadError } from './errors.js';
+
+/** `again`: until the patience runs out. `few`: some times, since it may be a fault of the moment. `never`. */
+export type Verdict = 'again' | 'few' | 'never';
+
+/** What an agent's error says, by the names of its fields: `instanceof` fails where a bundle has two copies of the agent. */
+interface AgentCode {
+  name?: string;
+  status?: number;
+  rejectCode?: number;
+  rejectErrorCode?: string;
+}
+
+/** A call took longer than any call may. */
+export class TimeoutError extends Error {
+  override readonly name = 'TimeoutError';
+}
+
+/** No such canister, method, or right; and faults that come back. */
+export const REJECT_CODES: Record<number, Verdict> = {
+  1: 'never', // SYS_FATAL
+  2: 'again', // SYS_TRANSIENT: queues are full, the canister is out of cycles, …
+  3: 'never', // DESTINATION_INVALID
+  4: 'never', // CANISTER_REJECT
+  5: 'few', // CANISTER_ERROR: it trapped
+  6: 'again', // SYS_UNKNOWN
+};
+
+export const ERROR_CODES: Record<string, Verdict> = {
+  IC0508: 'again', // stopped, as during some upgrades
+  IC0509: 'again', // stopping
+  IC0536: 'never', // no such method
+  IC0537: 'again', // no module: between uninstalling and installing
+};
+
+export const HTTP_STATUS: Record<number, Verdict> = {
+  408: 'again',
+  425: 'again',
+  429: 'again',
+  500: 'again',
+  502: 'again',
+  503: 'again',
+  504: 'again',
+};
+
+export const AGENT_CODES: Record<string, Verdict> = {
+  HttpFetchErrorCode: 'again', // no network, or the connection broke: a lost reply
+  TimeoutWaitingForResponseErrorCode: 'again', // the reply did not come in time
+  RequestStatusDoneNoReplyErrorCode: 'again', // the reply is no longer kept
+  IngressExpiryInvalidErrorCode: 'again', // the message was too long on its way
+  CertificateOutdatedErrorCode: 'again', // a replica that lags
+  CertificateTimeErrorCode: 'again',
+  UnexpectedErrorCode: 'few',
+  LookupErrorCode: 'few',
+  MissingLookupValueErrorCode: 'few',
+  QuerySignatureVerificationFailedErrorCode: 'few', // node keys may have changed
+};
+
+/** Whether to make the call that failed with `error` again. */
+export function verdict(error: unknown): Verdict {
+  if (error instanceof RefusedError) {
+    return 'Internal' in error.refusal ? 'few' : 'never';
+  }
+  if (error instanceof TimeoutError) {
+    return 'again';
+  }
+  const code = agentCode(error);
+  if (code === undefined) {
+    return 'never';
+  }
+  if (code.rejectErrorCode !== undefined && code.rejectErrorCode in ERROR_CODES) {
+    return ERROR_CODES[code.rejectErrorCode] ?? 'never';
+  }
+  if (code.rejectCode !== undefined) {
+    return REJECT_CODES[code.rejectCode] ?? 'never';
+  }
+  if (code.status !== undefined && code.name === 'HttpErrorCode') {
+    return HTTP_STATUS[code.status] ?? 'never';
+  }
+  return AGENT_CODES[code.name ?? ''] ?? 'never';
+}
+
+function agentCode(error: unknown): AgentCode | undefined {
+  // An agent's error has its code, and the kind of it, in its cause.
+  const cause = error instanceof Error && !(error instanceof UploadError) ? error.cause : undefined;
+  if (typeof cause === 'object' && cause !== null && 'code' in cause && 'kind' in cause) {
+    return cause.code as AgentCode;
+  }
+  return undefined;
+}
+
+/** Whether `error` comes from an agent, and not from a mistake in the program. */
+export function isAgentError(error: unknown): boolean {
+  return agentCode(error) !== undefined;
+}

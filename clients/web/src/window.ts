@@ -1,0 +1,53 @@
+// At most so many calls on their way at a time, whatever uploads they belong to.
+
+export class Window {
+  private free: number;
+  private readonly waiting: Array<() => void> = [];
+
+  constructor(readonly size: number) {
+    if (!Number.isInteger(size) || size < 1) {
+      throw new RangeError(`a window has at least one place, got ${size}`);
+    }
+    this.free = size;
+  }
+
+  /** Runs `work` once there is a place for it, first come, first served; or rejects with the signal's reason. */
+  async run<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+    signal.throwIfAborted();
+    await this.enter(signal);
+    try {
+      return await work();
+    } finally {
+      this.leave();
+    }
+  }
+
+  private async enter(signal: AbortSignal): Promise<void> {
+    if (this.free > 0) {
+      this.free -= 1;
+      return;
+    }
+    // The place is handed over by the one that leaves.
+    await new Promise<void>((resolve, reject) => {
+      const stop = () => {
+        this.waiting.splice(this.waiting.indexOf(enter), 1);
+        reject(signal.reason);
+      };
+      const enter = () => {
+        signal.removeEventListener('abort', stop);
+        resolve();
+      };
+      this.waiting.push(enter);
+      signal.addEventListener('abort', stop, { once: true });
+    });
+  }
+
+  private leave(): void {
+    const next = this.waiting.shift();
+    if (next === undefined) {
+      this.free += 1;
+    } else {
+      next();
+    }
+  }
+}

@@ -1,0 +1,40 @@
+// A network for agents: the embedded server with --live, for as long as a test runs.
+
+import { spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
+
+export interface LiveNetwork {
+  url: string;
+  rootKey: string;
+  /** A canister id on the subnet where canisters are created. */
+  firstCanister: string;
+  stop(): Promise<void>;
+}
+
+export async function startNetwork(binary: string): Promise<LiveNetwork> {
+  const server = spawn(binary, ['--live', '--gateway-port', '0', '--ttl', '900'], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const ended = new Promise((resolve) => server.once('exit', resolve));
+  const said = new Map<string, string>();
+  for await (const line of createInterface({ input: server.stdout })) {
+    const [, name, value] = /^(url|root key|canisters):\s+(.*)$/.exec(line) ?? [];
+    if (name && value) said.set(name, value);
+    // The last line of what is printed.
+    if (/^ {4}network: /.test(line)) break;
+  }
+  const told = (name: string) => {
+    const value = said.get(name);
+    if (value === undefined) throw new Error(`the network did not start: it told no ${name}`);
+    return value;
+  };
+  return {
+    url: told('url'),
+    rootKey: told('root key'),
+    firstCanister: told('canisters').split(' ').at(-1) ?? '',
+    async stop() {
+      server.kill('SIGTERM');
+      await ended;
+    },
+  };
+}

@@ -1,0 +1,53 @@
+// Clients made from the interface of each older build call every function of the newer builds, on a live network.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Actor, type ActorSubclass } from '@icp-sdk/core/agent';
+import { idlFactory as direct } from '../declarations/direct.did.js';
+import { idlFactory as legacy } from '../declarations/legacy.did.js';
+import { idlFactory as staged } from '../declarations/staged.did.js';
+import { functionsOf } from '../support/network.js';
+import { specimen } from '../support/specimens.js';
+import { startNetwork } from './live-network.js';
+import { lacking, needs } from './needs.js';
+import { type Build, Operator } from './operator.js';
+
+const skip = lacking('binary', 'modules');
+const CLIENTS = { legacy, staged, direct };
+const BUILDS = Object.keys(CLIENTS) as Build[];
+
+/** Calls each function that this client knows; returns those whose replies it cannot read, and how many replies were Ok. */
+async function callAll(operator: Operator, client: Build): Promise<{ wrong: string[]; ok: number }> {
+  const { agent, canisterId } = operator;
+  const actor = Actor.createActor<Record<string, never>>(CLIENTS[client], { agent, canisterId });
+  const methods = actor as unknown as ActorSubclass<Record<string, (...args: unknown[]) => Promise<unknown>>>;
+  const wrong: string[] = [];
+  let ok = 0;
+  for (const [method, { argTypes }] of functionsOf(CLIENTS[client])) {
+    try {
+      // Empty texts, absent options, zeros: most are refused, in words that the client must understand.
+      const reply = await methods[method]!(...argTypes.map((type) => specimen(type, 0)));
+      ok += typeof reply === 'object' && reply !== null && 'Ok' in reply ? 1 : 0;
+    } catch (error) {
+      wrong.push(`${method}: ${String(error)}`);
+    }
+  }
+  return { wrong, ok };
+}
+
+test('clients of each older build call every function of the newer ones', { skip, timeout: 400_000 }, async (t) => {
+  const network = await startNetwork(needs.binary);
+  t.after(() => network.stop());
+  const operator = await Operator.install(network, needs.modules);
+  for (const [age, build] of BUILDS.entries()) {
+    if (age > 0) {
+      await operator.upgrade(build);
+      await operator.settled('Converted');
+    }
+    for (const client of BUILDS.slice(0, age + 1)) {
+      const { wrong, ok } = await callAll(operator, client);
+      t.diagnostic(`${client} on ${build}: ${functionsOf(CLIENTS[client]).length} functions, ${ok} with Ok`);
+      assert.deepEqual(wrong, [], `${client} on ${build}`);
+    }
+  }
+});

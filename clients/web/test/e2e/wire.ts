@@ -1,0 +1,111 @@
+// What lies between a page and the network: it counts update calls, lets so many of them pass, and loses replies.
+
+import { createHash } from 'node:crypto';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { EventEmitter, once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+
+export class Wire {
+  /** Update calls that have passed, those that were sent again included. */
+  calls = 0;
+  /** Replies that were lost. */
+  lost = 0;
+  /** Calls that the network has rejected since the canister was stopped. */
+  stopped = 0;
+  url = '';
+  private limit = 0;
+  private readonly changes = new EventEmitter();
+  /** Messages whose replies are lost, however often they are sent. */
+  private readonly losing = new Map<string, boolean>();
+  private readonly server = createServer((request, response) => {
+    this.forward(request, response).catch(() => response.destroy());
+  });
+
+  /** `loseEvery`: the replies of each so many messages are lost. */
+  constructor(
+    private readonly target: string,
+    private readonly loseEvery: number,
+  ) {
+    this.changes.setMaxListeners(0);
+  }
+
+  async start(): Promise<void> {
+    this.server.listen(0, '127.0.0.1');
+    await once(this.server, 'listening');
+    this.url = `http://127.0.0.1:${(this.server.address() as AddressInfo).port}`;
+  }
+
+  /** Lets so many calls pass, from the first one on; the others wait. */
+  allow(calls: number): void {
+    this.limit = calls;
+    this.change();
+  }
+
+  /** Resolves when so many calls have passed. */
+  reached(calls: number): Promise<void> {
+    return this.until(() => this.calls >= calls);
+  }
+
+  /** Resolves when a call was rejected since the canister was stopped. */
+  sawStopped(): Promise<void> {
+    return this.until(() => this.stopped > 0);
+  }
+
+  private async until(condition: () => boolean): Promise<void> {
+    while (!condition()) {
+      await once(this.changes, 'change');
+    }
+  }
+
+  async stop(): Promise<void> {
+    this.limit = Infinity;
+    this.change();
+    this.server.closeAllConnections();
+    this.server.close();
+    await once(this.server, 'close');
+  }
+
+  private change(): void {
+    this.changes.emit('change');
+  }
+
+  private async forward(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const parts: Buffer[] = [];
+    for await (const part of request) parts.push(part as Buffer);
+    const body = Buffer.concat(parts);
+    const isCall = request.method === 'POST' && request.url?.endsWith('/call') === true;
+    if (isCall) {
+      await this.until(() => this.calls < this.limit);
+      this.calls += 1;
+      this.change();
+    }
+    const headers = Object.entries(request.headers).filter(([name]) => !HOP_BY_HOP.includes(name));
+    const answer = await fetch(new URL(request.url ?? '/', this.target), {
+      method: request.method ?? 'GET',
+      headers: headers as Array<[string, string]>,
+      ...(body.length > 0 ? { body } : {}),
+    });
+    const bytes = Buffer.from(await answer.arrayBuffer());
+    if (isCall && bytes.includes('IC0508')) {
+      this.stopped += 1;
+      this.change();
+    }
+    if (isCall && this.isLost(body)) {
+      this.lost += 1;
+      response.destroy();
+      return;
+    }
+    const back = [...answer.headers].filter(([name]) => !HOP_BY_HOP.includes(name));
+    response.writeHead(answer.status, Object.fromEntries(back)).end(bytes);
+  }
+
+  private isLost(body: Buffer): boolean {
+    const message = createHash('sha256').update(body).digest('hex');
+    if (!this.losing.has(message)) {
+      this.losing.set(message, (this.losing.size + 1) % this.loseEvery === 0);
+    }
+    return this.losing.get(message) === true;
+  }
+}
+
+const HOP_BY_HOP = ['connection', 'host', 'content-length', 'transfer-encoding', 'keep-alive', 'content-encoding'];

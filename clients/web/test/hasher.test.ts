@@ -1,0 +1,69 @@
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { test } from 'node:test';
+import { MessageChannel } from 'node:worker_threads';
+import { hex } from '../src/canister.js';
+import { inlineHasher } from '../src/hash/hasher.js';
+import type { Port, Reply, Request } from '../src/hash/protocol.js';
+import { serveHasher } from '../src/hash/serve.js';
+import { workerHasher } from '../src/hash/worker-hasher.js';
+import { fileOf } from './support/scene.js';
+
+/** A hasher on one end of a channel, and what a worker does on the other. */
+function overChannel() {
+  const { port1, port2 } = new MessageChannel();
+  serveHasher(port2 as unknown as Port<Reply, Request>);
+  return { hasher: workerHasher(port1 as unknown as Port<Request, Reply>), close: () => port1.close() };
+}
+
+test('SHA-256 is that of the platform', async () => {
+  const file = fileOf(200_001);
+  const expected = createHash('sha256').update(Buffer.from(await file.arrayBuffer())).digest('hex');
+  assert.equal(hex(await inlineHasher.digest(file, 'sha256')), expected);
+});
+
+test('BLAKE3 is that of its test vectors', async () => {
+  // Official vectors: the input is 0, 1, …, 250, 0, 1, …
+  const vectors: Array<[number, string]> = [
+    [0, 'af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262'],
+    [1, '2d3adedff11b61f14c886e35afa036736dcd87a74d27b5c1510225d0f592e213'],
+    [1025, 'd00278ae47eb27b34faecf67b4fe263f82d5412916c1ffd97c8cb7fb814b8444'],
+  ];
+  for (const [bytes, digest] of vectors) {
+    const input = Uint8Array.from({ length: bytes }, (_, index) => index % 251);
+    assert.equal(hex(await inlineHasher.digest(new Blob([input]), 'blake3')), digest);
+  }
+});
+
+test('a worker computes the same, and tells how far it is', async () => {
+  const { hasher, close } = overChannel();
+  const files = [fileOf(9_000_001, 1), fileOf(10, 2)];
+  const seen: number[] = [];
+  const digests = await Promise.all([
+    hasher.digest(files[0]!, 'sha256', { onProgress: (hashed) => seen.push(hashed) }),
+    hasher.digest(files[1]!, 'blake3'),
+  ]);
+  assert.equal(hex(digests[0]!), hex(await inlineHasher.digest(files[0]!, 'sha256')));
+  assert.equal(hex(digests[1]!), hex(await inlineHasher.digest(files[1]!, 'blake3')));
+  assert.ok(seen.length > 0 && seen.every((hashed, index) => hashed > (seen[index - 1] ?? 0)), `${seen}`);
+  close();
+});
+
+test('an abort ends the work of the worker', async () => {
+  const { hasher, close } = overChannel();
+  const stop = new AbortController();
+  const onProgress = () => stop.abort();
+  const hashed = hasher.digest(fileOf(9_000_001), 'sha256', { signal: stop.signal, onProgress });
+  await assert.rejects(hashed, { name: 'AbortError' });
+  assert.equal((await hasher.digest(fileOf(1), 'sha256')).length, 32);
+  close();
+});
+
+test('a file that a worker cannot read is an error by its name', async () => {
+  const { port1, port2 } = new MessageChannel();
+  // Streams cannot be sent over a channel of node, so the worker is one that answers.
+  port2.on('message', ({ id }) => port2.postMessage({ kind: 'failed', id, name: 'NotReadableError', message: 'gone' }));
+  const hasher = workerHasher(port1 as unknown as Port<Request, Reply>);
+  await assert.rejects(hasher.digest(fileOf(1), 'sha256'), { name: 'NotReadableError', message: 'gone' });
+  port1.close();
+});

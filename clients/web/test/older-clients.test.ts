@@ -1,0 +1,66 @@
+// A client made from an older build's interface understands the newer builds. That Candid calls two types compatible does
+// not say that JavaScript reads one as the other.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { IDL } from '@icp-sdk/core/candid';
+import { idlFactory as direct } from './declarations/direct.did.js';
+import { idlFactory as legacy } from './declarations/legacy.did.js';
+import { idlFactory as staged } from './declarations/staged.did.js';
+import { functionsOf } from './support/network.js';
+import { losses, specimen } from './support/specimens.js';
+
+/** Enough to see each case of every variant, and each option both there and not. */
+const SPECIMENS = 60;
+
+/** What goes wrong when values of `written` are read as `read`. */
+function problems(written: IDL.Type[], read: IDL.Type[]): string[] {
+  return Array.from({ length: SPECIMENS }, (_, n) => n).flatMap((n) => {
+    const sent = written.map((type) => specimen(type, n));
+    try {
+      return losses(sent, IDL.decode(read, IDL.encode(written, sent)));
+    } catch (error) {
+      return [String(error)];
+    }
+  });
+}
+
+const PAIRS: Array<[string, IDL.InterfaceFactory, IDL.InterfaceFactory]> = [
+  ['legacy on legacy', legacy, legacy],
+  ['legacy on staged', legacy, staged],
+  ['legacy on direct', legacy, direct],
+  ['staged on direct', staged, direct],
+];
+
+for (const [name, older, newer] of PAIRS) {
+  test(`every function of the client: ${name}`, () => {
+    const served = new Map(functionsOf(newer));
+    const wrong = functionsOf(older).flatMap(([method, { argTypes, retTypes }]) => {
+      const type = served.get(method);
+      if (type === undefined) return [`${method} is gone`];
+      const known = type.argTypes.slice(0, argTypes.length);
+      const replies = problems(type.retTypes, retTypes).map((problem) => `${method}, reply: ${problem}`);
+      return replies.concat(problems(argTypes, known).map((problem) => `${method}, arguments: ${problem}`));
+    });
+    assert.deepEqual(wrong, []);
+  });
+}
+
+test('new arguments of a function may be left out', () => {
+  const served = new Map(functionsOf(direct));
+  for (const [method, { argTypes }] of functionsOf(legacy)) {
+    const added = served.get(method)!.argTypes.slice(argTypes.length);
+    assert.ok(added.every((type) => type instanceof IDL.OptClass), method);
+  }
+});
+
+test('what JavaScript reads otherwise than Candid says is found', () => {
+  const { Record, Opt, Nat, Int, Text, Bool, Variant, Null, Vec } = IDL;
+  const found = (written: IDL.Type, read: IDL.Type) => problems([written], [read]).length > 0;
+  assert.ok(found(Record({ a: Opt(Nat) }), Record({ a: Opt(Int) })), 'nat at int, in an option, is lost');
+  assert.ok(found(Nat, Int), 'nat at int is an error');
+  assert.ok(found(Variant({ A: Null, B: Text }), Variant({ A: Null })), 'a new case is an error');
+  assert.ok(found(Record({ a: Text }), Record({ a: Text, b: Bool })), 'a field that is gone is an error');
+  assert.ok(!found(Record({ a: Text, b: Opt(Bool) }), Record({ a: Text })), 'a new field is skipped');
+  assert.ok(!found(Record({ a: Vec(Nat) }), Record({ a: Vec(Nat), b: Opt(Bool) })), 'an absent option is null');
+});

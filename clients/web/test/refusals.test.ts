@@ -1,0 +1,142 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Principal } from '@icp-sdk/core/principal';
+import type { Refusal } from '../src/canister.js';
+import { fileOf, CAPSULE, Scene } from './support/scene.js';
+
+const STAYING: Array<[Refusal, boolean]> = [
+  [{ Unauthorized: { caller: Principal.anonymous(), needs: 'an identity' } }, true],
+  [{ ResourceExhausted: { limit: 'sessions per caller', allowed: 100n, requested: 101n } }, true],
+  [{ InvalidArgument: { field: 'name', expected: 'at most 1024 bytes', got: '2000 bytes' } }, false],
+  [{ NotFound: { kind: 'capsule', key: CAPSULE } }, false],
+];
+
+for (const [refusal, resumable] of STAYING) {
+  test(`${Object.keys(refusal)[0]} ends the upload and is told`, async () => {
+    for (const method of ['uploads_begin', 'uploads_put_chunk', 'uploads_finish', 'uploads_put_whole']) {
+      const scene = new Scene();
+      scene.network.canister.refusals.set(method, refusal);
+      const file = fileOf(method === 'uploads_put_whole' ? 500 : 4_500);
+      const failed = scene.page().upload(file, { capsule: CAPSULE });
+      await assert.rejects(failed, { name: 'UploadError', code: 'refused', resumable, refusal });
+      assert.equal(scene.count(method) - (method === 'uploads_put_chunk' ? scene.count(method) - 1 : 0), 1);
+      assert.equal((await scene.page().unfinished()).length, resumable ? 1 : 0);
+      await scene.assertStored(await scene.page().upload(file, { capsule: CAPSULE }), file);
+    }
+  });
+}
+
+test('Internal is tried again', async () => {
+  for (const method of ['uploads_begin', 'uploads_put_chunk', 'uploads_finish', 'uploads_put_whole']) {
+    const scene = new Scene();
+    scene.network.canister.refusals.set(method, { Internal: 'of the moment' });
+    const file = fileOf(method === 'uploads_put_whole' ? 500 : 4_500);
+    await scene.assertStored(await scene.page().upload(file, { capsule: CAPSULE }), file);
+  }
+});
+
+for (const detail of ['has expired; begin the upload again', 'was evicted', 'was aborted']) {
+  test(`a session that ${detail} is begun again`, async () => {
+    for (const at of ['uploads_put_chunk', 'uploads_finish']) {
+      const scene = new Scene();
+      let ended = false;
+      scene.network.before = ({ method }) => {
+        if (method === at && !ended) {
+          ended = true;
+          scene.network.canister.endAll(detail);
+        }
+      };
+      const file = fileOf(9_999);
+      await scene.assertStored(await scene.page().upload(file, { capsule: CAPSULE }), file);
+      assert.equal(scene.count('uploads_begin'), 2);
+    }
+  });
+}
+
+test('sessions that always end are not begun for ever', async () => {
+  const scene = new Scene();
+  scene.network.before = ({ method }) => {
+    if (method === 'uploads_finish') scene.network.canister.endAll('was evicted');
+  };
+  const failed = scene.page().upload(fileOf(9_999), { capsule: CAPSULE });
+  await assert.rejects(failed, { name: 'UploadError', code: 'refused' });
+  assert.equal(scene.count('uploads_begin'), 3);
+});
+
+test('a session lost with a snapshot is begun again', async () => {
+  const scene = new Scene();
+  let lost = false;
+  scene.network.before = ({ method }) => {
+    if (method === 'uploads_finish' && !lost) {
+      lost = true;
+      scene.network.canister.state.sessions.clear();
+      scene.network.canister.state.keys.clear();
+    }
+  };
+  const file = fileOf(9_999);
+  await scene.assertStored(await scene.page().upload(file, { capsule: CAPSULE }), file);
+});
+
+test('an upload that another tab finishes is finished', async () => {
+  const scene = new Scene({ parallel: 1 });
+  const file = fileOf(9_999);
+  const first = scene.page().upload(file, { capsule: CAPSULE });
+  let other: Promise<unknown> | undefined;
+  scene.network.before = async ({ method }) => {
+    if (method === 'uploads_put_chunk' && !other) {
+      other = scene.page().upload(file, { capsule: CAPSULE });
+    }
+  };
+  const result = await first;
+  await scene.assertStored(result, file);
+  assert.deepEqual(await other, result);
+  assert.equal(scene.network.canister.state.memories.size, 1);
+});
+
+test('a key that is taken is replaced by another', async () => {
+  for (const bytes of [500, 9_999]) {
+    const scene = new Scene();
+    const method = bytes === 500 ? 'uploads_put_whole' : 'uploads_begin';
+    const detail = 'kept aside by the migration: damaged';
+    scene.network.canister.refusals.set(method, { Conflict: { kind: 'session', key: '1', detail } });
+    const file = fileOf(bytes);
+    await scene.assertStored(await scene.page().upload(file, { capsule: CAPSULE }), file);
+    assert.equal(scene.count(method), 2);
+  }
+});
+
+test('chunks that the canister misses are sent again', async () => {
+  const scene = new Scene();
+  let lost = false;
+  scene.network.before = ({ method }) => {
+    const [session] = scene.network.canister.state.sessions.values();
+    if (method === 'uploads_finish' && !lost) {
+      lost = true;
+      session!.chunks.delete(3);
+      session!.chunks.delete(4);
+    }
+  };
+  const file = fileOf(9_999);
+  await scene.assertStored(await scene.page().upload(file, { capsule: CAPSULE }), file);
+  assert.equal(scene.count('uploads_put_chunk'), 12);
+});
+
+test('a status that does not know the session yet is asked again', async () => {
+  for (const times of [1, 9]) {
+    const scene = new Scene();
+    const stop = new AbortController();
+    scene.network.before = ({ number }) => {
+      if (number === 7) stop.abort();
+    };
+    const file = fileOf(9_999);
+    await assert.rejects(scene.page().upload(file, { capsule: CAPSULE, signal: stop.signal }));
+    let lags = times;
+    scene.network.before = ({ method }) => {
+      if (method === 'uploads_status' && lags > 0) {
+        lags -= 1;
+        scene.network.canister.refusals.set(method, { NotFound: { kind: 'session', key: '1' } });
+      }
+    };
+    await scene.assertStored(await scene.page().upload(file, { capsule: CAPSULE }), file);
+  }
+});

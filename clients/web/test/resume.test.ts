@@ -1,0 +1,108 @@
+import 'fake-indexeddb/auto';
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { indexedDbStore } from '../src/store/indexed-db.js';
+import { memoryStore } from '../src/store/memory.js';
+import { fileOf, CAPSULE, Scene } from './support/scene.js';
+
+let databases = 0;
+
+/** A page that is closed after so many calls, and what it leaves. */
+async function interrupted(after: number, bytes = 9_999) {
+  const scene = new Scene({ store: indexedDbStore(`database-${(databases += 1)}`), parallel: 2 });
+  const closed = new AbortController();
+  scene.network.before = ({ number }) => {
+    if (number === after) closed.abort(new Error('closed'));
+  };
+  const file = fileOf(bytes);
+  const upload = scene.page().upload(file, { capsule: CAPSULE, signal: closed.signal });
+  await assert.rejects(upload, { message: 'closed' });
+  scene.network.before = () => undefined;
+  // What was on its way arrives.
+  await scene.network.idle();
+  return { scene, file };
+}
+
+test('after a reload only what is missing is sent', async () => {
+  const { scene, file } = await interrupted(7);
+  const stored = [...scene.network.canister.state.sessions.values()][0]!.chunks.size;
+  assert.ok(stored > 0);
+  const before = scene.count('uploads_put_chunk');
+  await scene.assertStored(await scene.page().upload(file, { capsule: CAPSULE }), file);
+  assert.equal(scene.count('uploads_put_chunk') - before, 10 - stored);
+  assert.deepEqual(await scene.page().unfinished(), []);
+});
+
+test('a reload at any call gives one memory of one session', async () => {
+  for (let after = 1; after <= 12; after += 1) {
+    const { scene, file } = await interrupted(after);
+    await scene.assertStored(await scene.page().upload(file, { capsule: CAPSULE }), file);
+    assert.equal(scene.network.canister.state.memories.size, 1, `after call ${after}`);
+    assert.equal(scene.network.canister.state.nextId, 2n, `after call ${after}`);
+  }
+});
+
+test('a reload in the only call of a small file gives one memory', async () => {
+  const { scene, file } = await interrupted(1, 500);
+  await scene.assertStored(await scene.page().upload(file, { capsule: CAPSULE }), file);
+  assert.equal(scene.network.canister.state.memories.size, 1);
+});
+
+test('a page can tell what is unfinished', async () => {
+  const { scene } = await interrupted(7);
+  const [record] = await scene.page().unfinished();
+  assert.equal(record?.name, 'file-1.bin');
+  assert.equal(record?.bytes, 9_999);
+  assert.equal(record?.capsule, CAPSULE);
+});
+
+test('another file of the same name and size begins from scratch', async () => {
+  const { scene } = await interrupted(7);
+  const other = fileOf(9_999, 2, 'file-1.bin');
+  await scene.assertStored(await scene.page().upload(other, { capsule: CAPSULE }), other);
+  assert.equal(scene.network.canister.state.nextId, 3n);
+  assert.equal((await scene.page().unfinished()).length, 1);
+});
+
+test('two tabs that begin at once make one upload', async () => {
+  const scene = new Scene({ store: indexedDbStore(`database-${(databases += 1)}`) });
+  const file = fileOf(9_999);
+  const [one, other] = await Promise.all([1, 2].map(() => scene.page().upload(file, { capsule: CAPSULE })));
+  assert.deepEqual(one, other);
+  await scene.assertStored(one!, file);
+});
+
+test('other metadata than before does not lose what was sent', async () => {
+  const { scene, file } = await interrupted(7);
+  const result = await scene.page().upload(file, { capsule: CAPSULE, description: 'said only now' });
+  await scene.assertStored(result, file);
+  assert.equal(scene.network.canister.state.nextId, 2n);
+});
+
+test('an upload that is discarded is given up and forgotten', async () => {
+  const { scene, file } = await interrupted(7);
+  const [record] = await scene.page().unfinished();
+  await scene.page().discard(record!);
+  assert.equal(scene.network.canister.state.sessions.size, 0);
+  assert.deepEqual(await scene.page().unfinished(), []);
+  await scene.page().discard(record!);
+  await scene.assertStored(await scene.page().upload(file, { capsule: CAPSULE }), file);
+});
+
+for (const [name, store] of [
+  ['memory', memoryStore()],
+  ['IndexedDB', indexedDbStore('of-the-store-test')],
+] as const) {
+  test(`the store in ${name} keeps records as they are`, async () => {
+    const { scene } = await interrupted(7);
+    const [record] = await scene.page().unfinished();
+    const other = { ...record!, idem: 'of another tab' };
+    assert.deepEqual(await Promise.all([store.claim(record!), store.claim(other)]), [record, record]);
+    assert.deepEqual(await store.list(record!.scope), [record]);
+    assert.deepEqual(await store.list('another'), []);
+    await store.put({ ...record!, session: 9n });
+    assert.equal((await store.claim(record!)).session, 9n);
+    await store.delete(record!.key);
+    assert.deepEqual(await store.list(record!.scope), []);
+  });
+}

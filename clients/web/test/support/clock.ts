@@ -1,0 +1,32 @@
+// Time that does not pass by itself: short waits are over at once, and the long one of a call when a test says so.
+
+import type { Timing } from '../../src/retry.js';
+
+const LONG_MS = 60_000;
+
+export class Clock implements Timing {
+  private time = 0;
+  private held: Array<() => void> = [];
+
+  now = () => this.time;
+  random = () => 0.5;
+
+  sleep = (ms: number, signal?: AbortSignal): Promise<void> =>
+    new Promise((resolve, reject) => {
+      signal?.throwIfAborted();
+      signal?.addEventListener('abort', () => reject(signal.reason), { once: true });
+      if (ms >= LONG_MS) {
+        this.held.push(resolve);
+      } else {
+        this.time += ms;
+        setImmediate(resolve);
+      }
+    });
+
+  /** Every call that is on its way takes too long. */
+  expireCalls(): void {
+    for (const resolve of this.held.splice(0)) {
+      resolve();
+    }
+  }
+}

@@ -1,0 +1,54 @@
+// An uploader, a network and a canister, and files for them.
+
+import assert from 'node:assert/strict';
+import { memoryStore } from '../../src/store/memory.js';
+import { inlineHasher } from '../../src/hash/hasher.js';
+import { Uploader, type Settings } from '../../src/uploader.js';
+import type { UploadFinishResult } from '../../src/canister.js';
+import { Clock } from './clock.js';
+import { FakeCanister } from './fake-canister.js';
+import { Network } from './network.js';
+
+export const CAPSULE = 'capsule_1';
+
+export class Scene {
+  readonly clock = new Clock();
+  readonly network: Network;
+  readonly store: NonNullable<Settings['store']>;
+
+  constructor(
+    private readonly settings: Settings = {},
+    canister = new FakeCanister(),
+  ) {
+    this.network = new Network(canister);
+    this.store = settings.store ?? memoryStore();
+  }
+
+  /** A page that was just loaded: everything is new but the store. */
+  page(): Uploader {
+    const given: Settings = { hasher: inlineHasher, timing: this.clock, ...this.settings, store: this.store };
+    return new Uploader(this.network.actor(), 'canister caller', given);
+  }
+
+  /** How often a function was called. */
+  count(method: string): number {
+    return this.network.calls.filter((called) => called === method).length;
+  }
+
+  async assertStored({ memory_id }: UploadFinishResult, file: Blob): Promise<void> {
+    const stored = this.network.canister.memory(memory_id);
+    assert.ok(stored, `${memory_id} is not there`);
+    assert.equal(Buffer.compare(stored, Buffer.from(await file.arrayBuffer())), 0, 'the bytes differ');
+  }
+}
+
+/** A file of so many bytes, all others for another seed. */
+export function fileOf(bytes: number, seed = 1, name = `file-${seed}.bin`): File {
+  const content = new Uint8Array(bytes);
+  let state = seed * 2_654_435_761;
+  for (let i = 0; i < bytes; i += 1) {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    content[i] = state >>> 24;
+  }
+  return new File([content], name, { type: 'application/pdf', lastModified: 1_700_000_000_000 });
+}

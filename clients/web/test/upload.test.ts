@@ -1,0 +1,72 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Progress } from '../src/progress.js';
+import { fileOf, CAPSULE, Scene } from './support/scene.js';
+
+test('a small file takes one update call', async () => {
+  const scene = new Scene();
+  const file = fileOf(1_000);
+  await scene.assertStored(await scene.page().upload(file, { capsule: CAPSULE }), file);
+  assert.deepEqual(scene.network.calls, ['upload_config', 'uploads_put_whole']);
+});
+
+test('an empty file is a file', async () => {
+  const scene = new Scene();
+  const file = fileOf(0);
+  await scene.assertStored(await scene.page().upload(file, { capsule: CAPSULE }), file);
+});
+
+test('a large file is begun, sent in chunks and finished', async () => {
+  const scene = new Scene();
+  const file = fileOf(4_500);
+  await scene.assertStored(await scene.page().upload(file, { capsule: CAPSULE }), file);
+  const puts = Array.from({ length: 5 }, () => 'uploads_put_chunk');
+  assert.deepEqual(scene.network.calls, ['upload_config', 'uploads_begin', ...puts, 'uploads_finish']);
+});
+
+test('a file may be verified by BLAKE3', async () => {
+  const scene = new Scene();
+  for (const bytes of [700, 4_500]) {
+    const file = fileOf(bytes);
+    const result = await scene.page().upload(file, { capsule: CAPSULE, hash: 'blake3' });
+    await scene.assertStored(result, file);
+    assert.equal(result.checksum_blake3.length, 1);
+  }
+});
+
+test('a finish that takes several calls is called until it is done', async () => {
+  const scene = new Scene();
+  scene.network.canister.hashPerCall = 2;
+  const file = fileOf(7_000);
+  const phases: Progress[] = [];
+  const onProgress = (progress: Progress) => phases.push(progress);
+  await scene.assertStored(await scene.page().upload(file, { capsule: CAPSULE, onProgress }), file);
+  assert.equal(scene.count('uploads_finish'), 4);
+  const verifying = phases.filter(({ phase }) => phase === 'verifying').map(({ loaded }) => loaded);
+  assert.deepEqual(verifying, [0, 2_000, 4_000, 6_000]);
+});
+
+test('a canister that does not go on hashing is given up', async () => {
+  const scene = new Scene();
+  scene.network.canister.hashPerCall = 0;
+  const failed = scene.page().upload(fileOf(3_000), { capsule: CAPSULE });
+  await assert.rejects(failed, { name: 'UploadError', code: 'inconsistent', resumable: true });
+});
+
+test('progress goes from nothing to all of the file', async () => {
+  const scene = new Scene();
+  const seen: Progress[] = [];
+  const onProgress = (progress: Progress) => seen.push(progress);
+  await scene.page().upload(fileOf(4_500), { capsule: CAPSULE, onProgress });
+  const uploading = seen.filter(({ phase }) => phase === 'uploading').map(({ loaded }) => loaded);
+  assert.equal(uploading[0], 0);
+  assert.equal(uploading.at(-1), 4_500);
+  assert.deepEqual(uploading, [...uploading].sort((a, b) => a - b));
+  assert.deepEqual(seen.at(-1), { phase: 'done', loaded: 4_500, total: 4_500 });
+});
+
+test('nothing is remembered of a finished upload', async () => {
+  const scene = new Scene();
+  await scene.page().upload(fileOf(4_500), { capsule: CAPSULE });
+  assert.deepEqual(await scene.page().unfinished(), []);
+});
