@@ -1,4 +1,4 @@
-//! A network that tools use as a connected one, in one go.
+//! Starts a network that tools can use like a remote one.
 
 use crate::http::{ServerState, create_instance};
 use crate::ic::OpError;
@@ -10,15 +10,15 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-/// Why there is no network.
+/// Why a network could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum LiveError {
-    /// Its gateway has no port.
+    /// Its gateway could not be opened.
     #[error(
         "cannot start the network: {source}. If another network listens there, end it or choose a port with --gateway-port"
     )]
     Create {
-        /// Why not.
+        /// The cause.
         source: OpError,
     },
     /// A fault of the server.
@@ -26,18 +26,18 @@ pub enum LiveError {
     Unusable(String),
 }
 
-/// A network that runs.
+/// A running network.
 pub struct Network {
     gateway: SocketAddr,
     root_key: &'static [u8],
-    /// Where canisters are created.
+    /// The effective id for creating canisters.
     first_canister: Principal,
 }
 
-/// Starts an NNS and an application subnet, with the time of the clock, and a gateway.
+/// Starts an NNS and an application subnet, with the time of the host, and a gateway.
 ///
 /// # Errors
-/// When the port is taken.
+/// If the port is in use.
 pub async fn start(state: &Arc<ServerState>, ip_addr: IpAddr, port: u16) -> Result<Network, LiveError> {
     let subnets = SubnetConfigSet { nns: true, application: 1, ..SubnetConfigSet::default() };
     let config = InstanceConfig {

@@ -1,4 +1,4 @@
-//! The server as a program that passes for the official binary: port file, time to live, signals.
+//! The server as a program that can replace the official binary: port file, time to live, signals.
 
 use crate::VERSION_LINE;
 use crate::cache_folder::CacheFolder;
@@ -20,15 +20,15 @@ use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-/// The exit code when the environment does not allow the server to run.
+/// The exit code if the environment does not allow the server to run.
 const EXIT_ENVIRONMENT: u8 = 3;
-/// How often the time to live is looked at.
+/// Interval at which the time to live is checked.
 const TTL_CHECK: Duration = Duration::from_secs(1);
 
-/// Where tools look for a local network.
+/// The port where tools expect a local network.
 pub const DEFAULT_GATEWAY_PORT: u16 = 8000;
 
-/// The command line: that of the official server, as far as it makes sense here.
+/// The command line: that of the official server, as far as it applies here.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "pocket-ic-embedded", about = "The PocketIC REST protocol over wasmtime, on this machine.")]
 pub struct ServeOptions {
@@ -38,7 +38,7 @@ pub struct ServeOptions {
     /// Write the port to this file once the server listens. If the file exists and its server answers: exit at once.
     #[arg(long, value_name = "FILE")]
     pub port_file: Option<PathBuf>,
-    /// Exit when no request came for so many seconds.
+    /// Exit after so many seconds without a request.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub ttl: u64,
     /// Exit after so many seconds, whatever happens.
@@ -92,17 +92,17 @@ enum ServeError {
     Engine(#[from] crate::engine::EngineError),
 }
 
-/// Parses the command line and serves until the time to live has passed or a signal comes.
+/// Parses the command line and serves until the time to live has passed or a signal arrives.
 pub fn main() -> ExitCode {
     let options = ServeOptions::parse();
     if options.port_file.is_some() && !options.live {
-        // Clients start it so.
+        // Clients start the server this way.
         detach::from_client();
     }
     run(&options)
 }
 
-/// Serves with these options. Exit code 0 for an ordered end, 3 when the server cannot run.
+/// Serves with these options. Exit code 0 for an orderly end, 3 if the server cannot run.
 pub fn run(options: &ServeOptions) -> ExitCode {
     if options.version {
         return match print(VERSION_LINE) {
@@ -110,7 +110,8 @@ pub fn run(options: &ServeOptions) -> ExitCode {
             Err(error) => fail(&error),
         };
     }
-    // First of all, and before anything slow: clients start a server for every instance and count on this being cheap.
+    // First, and before anything slow: clients start a server for every instance and count on this being
+    // cheap.
     let claimed = options.port_file.as_deref().map(|path| PortFile::claim(path, options.ip_addr));
     let port_file = match claimed {
         None => None,
@@ -149,7 +150,7 @@ fn serve(options: &ServeOptions, port_file: Option<PortFile>) -> Result<(), Serv
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(ServeError::Start)?;
     let result = runtime.block_on(listen(options, port_file));
-    // An operation that still runs must not delay the end.
+    // An operation that is running must not delay the end.
     runtime.shutdown_background();
     result
 }
@@ -158,7 +159,7 @@ async fn listen(options: &ServeOptions, port_file: Option<PortFile>) -> Result<(
     let wanted = SocketAddr::from((options.ip_addr, options.port));
     let listen_error = |source| ServeError::Listen { address: wanted, source };
     let started = Instant::now();
-    // Signals are caught before clients can see the port, so that the file goes whenever one comes.
+    // Signals are handled before clients can see the port, so that the file is removed whenever one arrives.
     let mut ended_by =
         [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup(), SignalKind::quit()]
             .into_iter()
@@ -187,7 +188,7 @@ async fn listen(options: &ServeOptions, port_file: Option<PortFile>) -> Result<(
     let serving = tokio::spawn({
         let router = router(state.clone());
         let shutdown = async move {
-            // Also ends when the sender is gone.
+            // Also ends when the sender is dropped.
             let _ = ended.changed().await;
         };
         async move { axum::serve(without_delay(listener), router).with_graceful_shutdown(shutdown).await }
@@ -199,12 +200,12 @@ async fn listen(options: &ServeOptions, port_file: Option<PortFile>) -> Result<(
     // Clients must not find the port of a server that is about to end.
     drop(port_file);
     let _ = end.send(true);
-    // Connections that are kept open without a request must not delay the end.
+    // Idle connections must not delay the end.
     let _ = tokio::time::timeout(TTL_CHECK, serving).await;
     Ok(())
 }
 
-/// Returns when one of the signals comes.
+/// Returns when one of the signals arrives.
 async fn any(signals: &mut [Signal]) {
     std::future::poll_fn(|context| {
         let came = signals.iter_mut().any(|signal| signal.poll_recv(context).is_ready());

@@ -1,4 +1,4 @@
-//! Addresses of requests: which version of what, and where it is to go.
+//! Parses the addresses of requests: version, kind, effective canister or subnet.
 
 use super::refusal::Refusal;
 use crate::ic::{Effective, RangesForm};
@@ -7,9 +7,9 @@ use candid::Principal;
 /// How a call is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallReply {
-    /// At once; the outcome is to be asked for.
+    /// At once; the client asks for the outcome.
     Accepted,
-    /// With the outcome, whose certificate has this form.
+    /// With the outcome, in a certificate whose canister ranges have this form.
     Certificate(RangesForm),
 }
 
@@ -18,30 +18,30 @@ pub enum CallReply {
 pub enum Address {
     /// A call.
     Call {
-        /// Where to.
+        /// The effective canister or subnet.
         effective: Effective,
         /// How it is answered.
         reply: CallReply,
     },
     /// A query.
     Query {
-        /// Where to.
+        /// The effective canister or subnet.
         effective: Effective,
     },
     /// A part of the state tree.
     ReadState {
-        /// Where to.
+        /// The effective canister or subnet.
         effective: Effective,
-        /// How the certificate tells canister ids.
+        /// The form of the canister ranges in the certificate.
         form: RangesForm,
     },
 }
 
 impl Address {
-    /// Returns the address from what is in the path after `/api`.
+    /// Returns the address for the segments of a path after `/api`.
     ///
     /// # Errors
-    /// If there is nothing at this path, or the id in it is not a principal.
+    /// If nothing is served at this path, or the id in it is not a principal.
     pub fn parse(version: &str, kind: &str, effective: &str, action: &str) -> Result<Self, Refusal> {
         use RangesForm::{Sharded, Whole};
         let place = |make: fn(Principal) -> Effective| {

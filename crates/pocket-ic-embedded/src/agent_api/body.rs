@@ -1,4 +1,4 @@
-//! Bodies of requests, within bounds of size and time.
+//! Reads the bodies of requests, within limits of size and time.
 
 use super::refusal::Refusal;
 use crate::http::ServerState;
@@ -13,12 +13,13 @@ use std::time::Duration;
 
 /// The largest request, as on the boundary of the Internet Computer.
 const MAX_BYTES: usize = 4 << 20;
-/// How much of a request that is too large is read to its end, so that its client gets the answer.
+/// Maximum length of a request that is too large and still read to its end, so that its client receives the
+/// response.
 const MAX_READ_BYTES: usize = 16 * MAX_BYTES;
-/// How long a client may take to send its request.
+/// Time that a client has to send its request.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Reads the whole body before the request is looked at. A client that is slow keeps nobody else waiting.
+/// Reads the complete body before the request is handled, so that a slow client keeps nobody else waiting.
 pub async fn read_whole(State(state): State<Arc<ServerState>>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     let read = tokio::time::timeout(PATIENCE, read(&state, body));

@@ -1,4 +1,4 @@
-//! Calls: taken in once, and answered with the outcome where that is wanted.
+//! Accepts calls, and answers synchronous ones with the outcome.
 
 use super::address::CallReply;
 use super::cbor;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// How long an answer is waited for; who wants it after that asks for it.
+/// Time to wait for the outcome of a synchronous call. Clients poll for it after that.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// `/call`
@@ -53,7 +53,7 @@ pub async fn call(
     })
 }
 
-/// Returns a rejection as agents read it.
+/// Returns a rejection in the form of agents.
 pub fn reject_response(error: UserError) -> RejectResponse {
     RejectResponse {
         // The sixth code is for canisters only.

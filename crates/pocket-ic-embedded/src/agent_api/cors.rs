@@ -1,11 +1,11 @@
-//! Pages of any origin may talk to the server: there is nothing on it that is not for a test.
+//! Lets pages of any origin use the server: everything on it is for tests.
 
 use axum::extract::Request;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-/// Answers the questions that browsers ask before they send, and has them hand on what comes back.
+/// Answers preflight requests, and adds the CORS fields to responses.
 pub async fn allow_everybody(request: Request, next: Next) -> Response {
     let asks = request.method() == Method::OPTIONS;
     let mut response = if asks { StatusCode::NO_CONTENT.into_response() } else { next.run(request).await };

@@ -1,4 +1,4 @@
-//! What agents send: a content, and whose it is.
+//! Decodes and checks the envelopes that agents send.
 
 use super::refusal::Refusal;
 use super::sender::{Action, Sender};
@@ -15,34 +15,35 @@ use time::OffsetDateTime;
 
 /// How far ahead an expiry may be, as on the Internet Computer.
 const MAX_EXPIRY: Duration = Duration::from_secs(5 * 60 + 30);
-/// How far from the present the time of an instance may be before agents do without it.
+/// Difference between the time of an instance and the host's at which agents refuse the instance's
+/// certificates.
 const MAX_CLOCK_SKEW: u64 = 5 * 60 * 1_000_000_000;
-/// Bytes of the longest nonce.
+/// Maximum length of a nonce, bytes.
 const MAX_NONCE: usize = 32;
 
-/// A request as it comes.
+/// A request as received.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Envelope {
-    /// What is asked.
+    /// What is requested.
     pub content: Content,
-    /// The public key that the sender's principal is made of, DER.
+    /// The public key that the sender's principal is derived from, DER.
     #[serde(default, with = "serde_bytes")]
     pub sender_pubkey: Option<Vec<u8>>,
     /// The signature of the content, by the last key of the delegations.
     #[serde(default, with = "serde_bytes")]
     pub sender_sig: Option<Vec<u8>>,
-    /// From key to key.
+    /// Delegations, each to the next key.
     #[serde(default)]
     pub sender_delegation: Option<Vec<SignedDelegation>>,
 }
 
-/// The fields of all kinds of requests. Those that are not there do not count for the request's id.
+/// The fields of all kinds of requests. Absent fields are not part of the request's id.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Content {
     request_type: String,
-    /// Who asks.
+    /// The sender's principal.
     pub sender: Principal,
-    /// Until when, nanoseconds since 1970.
+    /// Expiry, nanoseconds since 1970.
     pub ingress_expiry: u64,
     #[serde(default, with = "serde_bytes", skip_serializing_if = "Option::is_none")]
     nonce: Option<Vec<u8>>,
@@ -58,21 +59,21 @@ pub struct Content {
     paths: Option<Vec<Vec<Label>>>,
 }
 
-/// A request that is well formed, and signed by whom it says.
+/// A well-formed request with a verified signature.
 pub struct Checked {
-    /// What is asked.
+    /// What is requested.
     pub content: Content,
-    /// The hash of the content.
+    /// The id of the request: the hash of its content.
     pub id: RequestId,
     /// What the sender's delegations allow.
     pub sender: Sender,
     checks: bool,
 }
 
-/// Reads a request, and checks who has sent it.
+/// Decodes a request and verifies its sender.
 ///
 /// # Errors
-/// What is wrong with it.
+/// A request that is malformed or not signed by its sender.
 pub async fn check(slot: &Arc<Slot>, action: Action, body: &[u8]) -> Result<Checked, Refusal> {
     let envelope: Envelope = serde_cbor::from_slice(body)
         .map_err(|error| Refusal::bad(format!("Could not parse body as CBOR of a request: {error}")))?;
@@ -85,7 +86,7 @@ pub async fn check(slot: &Arc<Slot>, action: Action, body: &[u8]) -> Result<Chec
         let sender = Sender::authenticate(&envelope, &id, action)?;
         return Ok(Checked { content: envelope.content, id, sender, checks: true });
     }
-    // Takes a millisecond, which the threads that answer requests have for others.
+    // It takes a millisecond, which would block the threads that serve requests.
     let verified = tokio::task::spawn_blocking(move || {
         let sender = Sender::authenticate(&envelope, &id, action)?;
         Ok(Checked { content: envelope.content, id, sender, checks: true })
@@ -114,15 +115,15 @@ impl Content {
         }
     }
 
-    /// Returns the canister that is called or asked.
+    /// Returns the canister that is called or queried.
     pub fn canister_id(&self) -> Option<Principal> {
         self.canister_id
     }
 
-    /// Returns the call or query that the request is.
+    /// Returns the call or query.
     ///
     /// # Errors
-    /// A field that is missing.
+    /// A missing field.
     pub fn into_call(self) -> Result<UserCall, Refusal> {
         let missing = |field: &str| Refusal::bad(format!("The content has no field {field}"));
         if self.sender_info.is_some() {
@@ -140,10 +141,10 @@ impl Content {
         })
     }
 
-    /// Returns the paths that are to be read.
+    /// Returns the paths to read.
     ///
     /// # Errors
-    /// When there are none.
+    /// If there are none.
     pub fn into_paths(self) -> Result<Vec<Vec<Vec<u8>>>, Refusal> {
         let paths = self.paths.ok_or_else(|| Refusal::bad("The content has no field paths"))?;
         let labels = |path: Vec<Label>| path.iter().map(|label| label.as_bytes().to_vec()).collect();
@@ -152,10 +153,10 @@ impl Content {
 }
 
 impl Checked {
-    /// Checks what depends on the time of the instance: whether the request and the delegations are still good.
+    /// Checks against the time of the instance that the request and the delegations have not expired.
     ///
     /// # Errors
-    /// What is too old, or too far ahead.
+    /// A request that has expired, or whose expiry is too far ahead.
     pub fn check_time(&self, instance: &Instance, action: Action) -> Result<(), Refusal> {
         if !self.checks {
             return Ok(());
@@ -187,7 +188,7 @@ impl Checked {
     }
 }
 
-/// Returns what to do about an instance whose time is not the present, for which agents have no use.
+/// Returns a hint if the time of the instance is not the host's: agents refuse its certificates.
 fn advice(now: u64) -> String {
     let present = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
@@ -201,15 +202,15 @@ fn advice(now: u64) -> String {
 fn readable(nanos: u64) -> String {
     match OffsetDateTime::from_unix_timestamp_nanos(nanos.into()) {
         Ok(time) => time.to_string(),
-        // Only a time beyond the year 9999 gets here.
+        // Only for a time beyond the year 9999.
         Err(_) => format!("{nanos} ns"),
     }
 }
 
-/// Does an operation on the instance. The result of the operation is the inner one.
+/// Runs an operation on the instance. The inner result is the operation's.
 ///
 /// # Errors
-/// When the instance is not usable.
+/// If the instance is not usable.
 pub async fn operate<T, F>(slot: Arc<Slot>, operation: F) -> Result<T, Refusal>
 where
     T: Send + 'static,

@@ -1,7 +1,7 @@
-//! The Internet Computer's own HTTP interface, as agents speak it: `/api/v2` to `/api/v4` with CBOR, signatures and
+//! The Internet Computer's HTTP interface for agents: `/api/v2` to `/api/v4` with CBOR, signatures and
 //! certificates.
 //!
-//! Each instance has it below its own address; an HTTP gateway has that of its instance.
+//! Each instance serves it below its own address, and an HTTP gateway serves that of its instance.
 
 mod address;
 mod body;
@@ -103,7 +103,7 @@ async fn answer(
     answered.await.unwrap_or_else(Refusal::into_response)
 }
 
-/// CBOR that says of itself that it is CBOR.
+/// Returns a response of CBOR with the tag for CBOR.
 fn cbor(value: &impl Serialize) -> Response {
     let mut bytes = Vec::new();
     let mut writer = serde_cbor::Serializer::new(&mut bytes);

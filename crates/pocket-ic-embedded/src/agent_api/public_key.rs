@@ -1,9 +1,9 @@
-//! Public keys of users, and the signatures that they verify.
+//! Verifies signatures of users by their public keys.
 
 use k256::pkcs8::DecodePublicKey;
 use std::fmt;
 
-/// The kinds of keys that are verified.
+/// The supported kinds of keys.
 pub enum PublicKey {
     /// Ed25519.
     Ed25519(ic_ed25519::PublicKey),
@@ -13,7 +13,7 @@ pub enum PublicKey {
     P256(p256::ecdsa::VerifyingKey),
 }
 
-/// Why a key or a signature is not taken.
+/// Why a key or a signature is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyError(String);
 
@@ -23,20 +23,20 @@ impl fmt::Display for KeyError {
     }
 }
 
-/// What stands in the DER of each kind of key: the object identifiers of algorithm and curve.
+/// The object identifiers of algorithm and curve in the DER of each kind of key.
 const ED25519: &[u8] = &[0x06, 0x03, 0x2b, 0x65, 0x70];
 const SECP256K1: &[u8] = &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x0a];
 const P256: &[u8] = &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
 const WEBAUTHN: &[u8] = &[0x06, 0x0a, 0x2b, 0x06, 0x01, 0x04, 0x01, 0x83, 0xb8, 0x43, 0x01, 0x01];
 const CANISTER: &[u8] = &[0x06, 0x0a, 0x2b, 0x06, 0x01, 0x04, 0x01, 0x83, 0xb8, 0x43, 0x01, 0x02];
-/// The identifiers are among the first bytes.
+/// Length of the prefix that contains the identifiers.
 const HEAD: usize = 32;
 
 impl PublicKey {
-    /// Returns a key from its DER.
+    /// Parses a key from its DER.
     ///
     /// # Errors
-    /// Bytes that are no key, or one of a kind that is not verified here.
+    /// Bytes that are not a key, or a key of an unsupported kind.
     pub fn from_der(der: &[u8]) -> Result<Self, KeyError> {
         let head = &der[..der.len().min(HEAD)];
         let is = |oid: &[u8]| head.windows(oid.len()).any(|part| part == oid);
@@ -66,17 +66,17 @@ impl PublicKey {
         }
     }
 
-    /// Returns `Ok(())` if the signature is that of the message.
+    /// Returns `Ok(())` if the signature matches the message.
     ///
     /// # Errors
-    /// When it is not.
+    /// If it does not.
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), KeyError> {
         use k256::ecdsa::signature::Verifier;
         let wrong = |kind: &str| KeyError(format!("{kind} signature could not be verified"));
         match self {
             Self::Ed25519(key) => key.verify_signature(message, signature).map_err(|_| wrong("Ed25519")),
             Self::Secp256k1(key) => k256::ecdsa::Signature::from_slice(signature)
-                // Either of the two values of s is good; the library takes the lower one only.
+                // Either of the two values of s is valid; the library accepts the lower one only.
                 .map(|signature| signature.normalize_s().unwrap_or(signature))
                 .and_then(|signature| key.verify(message, &signature))
                 .map_err(|_| wrong("ECDSA secp256k1")),

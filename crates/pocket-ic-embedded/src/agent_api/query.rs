@@ -1,4 +1,4 @@
-//! Queries: answered by a node, which signs its answer.
+//! Answers queries; a node signs the response.
 
 use super::call::reject_response;
 use super::cbor;
@@ -12,7 +12,7 @@ use ic_transport_types::{NodeSignature, QueryResponse, RejectCode, RejectRespons
 use serde::Serialize;
 use std::sync::Arc;
 
-/// [`QueryResponse`] as it is sent: a map whose length stands before it, which not every reader does without.
+/// [`QueryResponse`] as it is sent: a map of definite length, which some decoders need.
 #[derive(Serialize)]
 #[serde(tag = "status", rename_all = "snake_case")]
 enum Answer<'a> {

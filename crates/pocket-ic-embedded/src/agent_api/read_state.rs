@@ -1,4 +1,4 @@
-//! Reading the state tree.
+//! Reads the state tree.
 
 use super::cbor;
 use super::envelope::{self, operate};

@@ -1,11 +1,11 @@
-//! Requests that are not answered: status and text.
+//! Refusals of requests: status and text.
 
 use crate::ic::{OpError, ReadRefusal};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use std::fmt::Display;
 
-/// Why a request is not answered.
+/// Why a request is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     status: StatusCode,
@@ -13,22 +13,22 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// With this status.
+    /// Returns a refusal with this status.
     pub fn new(status: StatusCode, text: impl Into<String>) -> Self {
         Self { status, text: text.into() }
     }
 
-    /// The request is wrong.
+    /// Returns the refusal of a malformed request.
     pub fn bad(text: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, text)
     }
 
-    /// There is nothing of that name.
+    /// Returns the refusal of a name that does not exist.
     pub fn not_found(text: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, text)
     }
 
-    /// Returns a fault of the server.
+    /// Returns the refusal for a fault of the server.
     pub fn fault(cause: impl Display) -> Self {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -39,7 +39,7 @@ impl Refusal {
 
 impl From<OpError> for Refusal {
     fn from(error: OpError) -> Self {
-        // The texts of PocketIC's protocol have the name of a variant around them.
+        // The texts of PocketIC's protocol are wrapped in the name of a variant.
         match error {
             OpError::BadIngressMessage(text) | OpError::CanisterRouting(text) => Self::bad(text),
             other => Self::bad(other.to_string()),

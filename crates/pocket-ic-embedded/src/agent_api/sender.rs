@@ -1,4 +1,4 @@
-//! Who has sent a request: signatures, and delegations from key to key.
+//! Authenticates the senders of requests: signatures, and delegations from key to key.
 
 use super::envelope::Envelope;
 use super::public_key::{KeyError, PublicKey};
@@ -6,24 +6,24 @@ use super::refusal::Refusal;
 use candid::Principal;
 use ic_transport_types::{Delegation, DelegationPermissions, RequestId, SignedDelegation};
 
-/// The longest chain of delegations.
+/// Maximum length of a chain of delegations.
 const MAX_DELEGATIONS: usize = 20;
-/// The most targets of a delegation.
+/// Maximum number of targets of a delegation.
 const MAX_TARGETS: usize = 1_000;
 
-/// What a request wants.
+/// The kind of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// A change.
+    /// An update call.
     Call,
-    /// An answer of a canister.
+    /// A query.
     Query,
     /// A part of the state tree.
     ReadState,
 }
 
 impl Action {
-    /// Returns how the content names it.
+    /// Returns the value of `request_type` in the content.
     pub fn request_type(self) -> &'static str {
         match self {
             Self::Call => "call",
@@ -41,25 +41,25 @@ pub struct Sender {
 }
 
 impl Sender {
-    /// Who may do anything.
+    /// Returns a sender without restrictions.
     pub fn unlimited() -> Self {
         Self::default()
     }
 
-    /// Returns the canisters that the delegations are for; `None` for all.
+    /// Returns the canisters that the delegations are limited to; `None` for all.
     pub fn into_targets(self) -> Option<Vec<Principal>> {
         self.targets
     }
 
-    /// Returns when the first of the delegations expires, nanoseconds since 1970.
+    /// Returns the earliest expiry of the delegations, nanoseconds since 1970.
     pub fn expires(&self) -> Option<u64> {
         self.expires
     }
 
-    /// Checks that the request comes from its sender.
+    /// Verifies that the request comes from its sender.
     ///
     /// # Errors
-    /// What does not fit together.
+    /// A sender, key, signature or delegation that does not match.
     pub fn authenticate(envelope: &Envelope, id: &RequestId, action: Action) -> Result<Self, Refusal> {
         let Envelope { content, sender_pubkey, sender_sig, sender_delegation } = envelope;
         let (key, signature) = match (sender_pubkey, sender_sig) {
@@ -136,7 +136,7 @@ impl Sender {
     }
 }
 
-/// Checks each delegation with the key of the one before. Returns the last key.
+/// Verifies each delegation with the key of the one before. Returns the last key.
 fn verify_links<'a>(first: &'a [u8], links: &'a [SignedDelegation]) -> Result<&'a [u8], Refusal> {
     let mut keys = vec![first];
     let mut signer = first;

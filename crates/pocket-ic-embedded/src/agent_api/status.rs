@@ -1,4 +1,4 @@
-//! `/api/v2/status`: what agents ask for first, the root key above all.
+//! `/api/v2/status`: what agents request first, above all the root key.
 
 use super::cbor;
 use super::refusal::Refusal;

@@ -1,17 +1,17 @@
-//! Responses of gateways: those of canisters, and those about what went wrong.
+//! Responses of gateways: those of canisters, and errors.
 
 use super::canister::HttpResponse;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-/// Says that nobody has looked whether the canister's certificate fits what it answered.
+/// Says that the canister's certificate was not verified.
 const VERIFICATION: HeaderName = HeaderName::from_static("x-response-verification");
-/// Headers that speak of the connection, which is the gateway's.
+/// Header fields about the connection, which is the gateway's.
 const OF_THE_CONNECTION: [HeaderName; 4] =
     [header::CONNECTION, header::TRANSFER_ENCODING, header::UPGRADE, HeaderName::from_static("keep-alive")];
 
-/// Returns a text with a status.
+/// Returns a text response with a status.
 pub fn text(status: StatusCode, text: impl Into<String>) -> Response {
     (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text.into()).into_response()
 }

@@ -1,4 +1,4 @@
-//! What gateways and canisters say to each other: requests, responses, and the pieces of long ones, in Candid.
+//! The Candid interface between gateways and canisters: requests, responses, and pieces of streamed bodies.
 
 use candid::types::Label;
 use candid::types::value::{IDLArgs, IDLField, IDLValue};
@@ -6,21 +6,21 @@ use candid::{CandidType, Decode, Deserialize, Principal, Reserved, idl_hash};
 use serde_bytes::ByteBuf;
 use std::fmt;
 
-/// The newest form of certificates that gateways know.
+/// The latest certificate version that gateways support.
 const CERTIFICATE_VERSION: u16 = 2;
 
 /// A request of a browser.
 #[derive(Clone, Debug, CandidType)]
 pub struct HttpRequest {
-    /// `GET` and the like.
+    /// The HTTP method.
     pub method: String,
     /// Path and query.
     pub url: String,
-    /// Names and values.
+    /// Header fields.
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: ByteBuf,
-    /// The newest form of certificates that is known.
+    /// The latest certificate version that the gateway supports.
     pub certificate_version: Option<u16>,
 }
 
@@ -41,28 +41,28 @@ impl HttpRequest {
 pub struct HttpResponse {
     /// The status.
     pub status: u16,
-    /// Names and values.
+    /// Header fields.
     pub headers: Vec<(String, String)>,
     /// The body, or its first piece.
     pub body: Vec<u8>,
-    /// Whether the request is to be made again, as an update.
+    /// Whether the request must be made again as an update.
     pub upgrade: bool,
-    /// Where to go on, if the body goes on.
+    /// The rest of the body, if it is streamed.
     pub rest: Option<Rest>,
 }
 
 /// How to get the next piece of a body.
 #[derive(Clone, Debug)]
 pub struct Rest {
-    /// The canister.
+    /// The canister to query.
     pub canister: Principal,
-    /// The query.
+    /// The query method.
     pub method: String,
-    /// Its argument: any value that the canister chose.
+    /// Its argument: a value of any type.
     pub token: IDLValue,
 }
 
-/// A response that is not of the right type.
+/// A reply that is not of the expected type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Malformed(String);
 
@@ -73,7 +73,7 @@ impl fmt::Display for Malformed {
 }
 
 impl HttpResponse {
-    /// Reads the reply of a canister.
+    /// Decodes the reply of a canister.
     ///
     /// # Errors
     /// A reply of another type.
@@ -102,7 +102,7 @@ impl HttpResponse {
     }
 }
 
-/// A piece of a body, and where to go on.
+/// A piece of a body, and the token of the next.
 #[derive(Clone, Debug)]
 pub struct Piece {
     /// The bytes.
@@ -112,7 +112,7 @@ pub struct Piece {
 }
 
 impl Piece {
-    /// Reads the reply of a canister.
+    /// Decodes the reply of a canister.
     ///
     /// # Errors
     /// A reply of another type.
@@ -123,7 +123,7 @@ impl Piece {
             body: Vec<u8>,
             token: Option<Reserved>,
         }
-        // Optional by the convention; a canister whose type is not optional says the same.
+        // The type is optional by convention; some canisters' type is not, and means the same.
         let Some(Typed { body, token }) = Decode!(reply, Option<Typed>).map_err(malformed)? else {
             return match untyped(reply)? {
                 IDLValue::None | IDLValue::Null => Ok(Self { body: Vec::new(), token: None }),
@@ -141,7 +141,7 @@ impl Piece {
     }
 }
 
-/// Returns the argument that a token is.
+/// Encodes a token as the argument of a query.
 ///
 /// # Errors
 /// None in practice.
@@ -149,7 +149,7 @@ pub fn encode_token(token: &IDLValue) -> candid::Result<Vec<u8>> {
     IDLArgs::new(std::slice::from_ref(token)).to_bytes()
 }
 
-/// The token can be of any type, which only its own bytes tell.
+/// The token can be of any type, which only the reply's own type table tells.
 fn rest_of(reply: &[u8]) -> Result<Option<Rest>, Malformed> {
     let record = untyped(reply)?;
     let Some(strategy) = field(&record, "streaming_strategy").map(inner) else {
@@ -183,7 +183,7 @@ fn field<'a>(record: &'a IDLValue, name: &str) -> Option<&'a IDLValue> {
     fields.iter().find(|field| field.id.get_id() == id).map(|field| &field.val)
 }
 
-/// Returns what is in an optional value.
+/// Returns the content of an optional value.
 fn inner(value: &IDLValue) -> &IDLValue {
     match value {
         IDLValue::Opt(value) => value,

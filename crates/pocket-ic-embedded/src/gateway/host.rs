@@ -1,4 +1,4 @@
-//! Which canister a request is for.
+//! Finds the canister that a request is for.
 
 use candid::Principal;
 use url::Url;
@@ -8,7 +8,7 @@ use url::Url;
 pub struct Domains(Vec<String>);
 
 impl Domains {
-    /// These, or `localhost` alone.
+    /// Returns these domains, or `localhost` alone.
     pub fn new(domains: Option<Vec<String>>) -> Self {
         let mut domains = domains.unwrap_or_else(|| vec!["localhost".into()]);
         domains.iter_mut().for_each(|domain| domain.make_ascii_lowercase());

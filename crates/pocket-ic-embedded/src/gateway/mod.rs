@@ -1,4 +1,5 @@
-//! HTTP gateways: a port of its own for an instance, with what canisters have for browsers, and the interface for agents.
+//! HTTP gateways: each has its own port, and serves an instance's canisters to browsers and its interface to
+//! agents.
 
 mod answer;
 mod canister;
@@ -28,7 +29,7 @@ use std::sync::{Arc, Mutex};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-/// The gateways of a server. Their numbers are never used again.
+/// The gateways of a server. Their numbers are not reused.
 #[derive(Default)]
 pub struct Gateways(Mutex<Vec<Gateway>>);
 
@@ -51,7 +52,7 @@ impl Gateways {
         number
     }
 
-    /// Stops a gateway; one that has stopped stays so. Returns whether there ever was one.
+    /// Stops a gateway, unless it has stopped. Returns whether it ever existed.
     fn stop(&self, number: usize) -> bool {
         match unpoisoned(&self.0).get_mut(number) {
             Some(gateway) => {
@@ -126,7 +127,7 @@ pub async fn open_for(
 /// Opens a gateway.
 ///
 /// # Errors
-/// A port that is taken, an instance that is not there, or what is not supported.
+/// A port that is in use, an instance that does not exist, or a configuration that is not supported.
 pub async fn open(state: &Arc<ServerState>, config: HttpGatewayConfig) -> Result<HttpGatewayInfo, OpError> {
     let HttpGatewayConfig {
         ip_addr,
@@ -179,7 +180,7 @@ pub async fn open(state: &Arc<ServerState>, config: HttpGatewayConfig) -> Result
 
 async fn serve(listener: TcpListener, router: Router, mut stopped: watch::Receiver<()>) {
     let stop = async move {
-        // An error, when the sender is dropped: nothing is ever sent.
+        // An error means that the sender was dropped: nothing is ever sent.
         let _ = stopped.changed().await;
     };
     // Connections that clients keep open must not keep the port.

@@ -1,4 +1,4 @@
-//! What canisters have for browsers: `http_request`, its update, and the pieces of long responses.
+//! Serves canisters' `http_request`, its update, and the pieces of streamed responses.
 
 use super::answer;
 use super::canister::{HttpRequest, HttpResponse, Piece, Rest, encode_token};
@@ -16,7 +16,7 @@ use pocket_ic::common::rest::RawEffectivePrincipal;
 use std::sync::Arc;
 use tokio::task::JoinError;
 
-/// How many pieces of a response are fetched before the client has taken the first.
+/// Number of pieces fetched before the client has read the first.
 const PIECES_AHEAD: usize = 2;
 
 /// The pages of an instance's canisters.
@@ -26,13 +26,13 @@ pub struct Pages {
     domains: Domains,
 }
 
-/// Why a canister has no response.
+/// Why there is no response of a canister.
 enum Failure {
     /// It rejected the request.
     Rejected(UserError),
-    /// The request does not get there.
+    /// The request could not be delivered.
     Refused(OpError),
-    /// What it said is no response.
+    /// The reply is not a response.
     Malformed(String),
 }
 
@@ -42,7 +42,7 @@ impl Pages {
         Self { state, instance, domains }
     }
 
-    /// Answers a request with what the canister in its address has to say.
+    /// Answers a request with the response of the canister in its address.
     pub async fn answer(&self, request: Request) -> Response {
         let (parts, body) = request.into_parts();
         let header = |name| parts.headers.get(name).and_then(|value| value.to_str().ok());
@@ -81,7 +81,7 @@ impl Pages {
     }
 }
 
-/// Returns the response of a canister, with its first piece alone.
+/// Returns the response of a canister, with its first piece only.
 async fn ask(slot: &Arc<Slot>, canister: Principal, asked: &HttpRequest) -> Result<HttpResponse, Failure> {
     let encode = |update| asked.encode(update).map_err(|error| Failure::Malformed(error.to_string()));
     let reply = query(slot, canister, "http_request", encode(false)?).await?;
@@ -149,8 +149,8 @@ fn page(slot: Arc<Slot>, method: &Method, mut response: HttpResponse) -> Respons
     answer::response(method, &response, Body::new(body))
 }
 
-/// Sends a response piece by piece, for as long as somebody takes them. One that breaks off breaks the connection, so that no
-/// client takes it for whole.
+/// Sends a body piece by piece, as long as the client reads. A failure breaks the connection, so that no
+/// client takes a part for the complete body.
 async fn send(slot: Arc<Slot>, first: Bytes, rest: Rest, mut sender: Sender<Bytes, Broken>) {
     if sender.send_data(first).await.is_err() {
         return;
@@ -176,7 +176,7 @@ async fn send(slot: Arc<Slot>, first: Bytes, rest: Rest, mut sender: Sender<Byte
     }
 }
 
-/// A response that has no end.
+/// A body that ended early.
 #[derive(Debug, thiserror::Error)]
 #[error("the canister's response broke off: {0}")]
 struct Broken(String);

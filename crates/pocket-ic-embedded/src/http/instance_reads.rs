@@ -80,7 +80,7 @@ pub(super) async fn ingress_status(State(state): Server, Path(id): Path<usize>, 
     .await
 }
 
-/// There are never any outcalls: canisters that try get an error.
+/// Returns no outcalls: canisters that try one get an error.
 pub(super) async fn canister_http(State(state): Server, Path(id): Path<usize>) -> Response {
     operate(&state, id, |_| Ok(Vec::<RawCanisterHttpRequest>::new())).await
 }
@@ -92,14 +92,14 @@ pub(super) async fn pub_key(State(state): Server, Path(id): Path<usize>, body: B
     .await
 }
 
-/// Which costs to read.
+/// Query parameters of the costs.
 #[derive(Deserialize)]
 pub(super) struct CostsFrom {
-    /// The first index that is wanted.
+    /// The first index to return.
     from: Option<u64>,
 }
 
-/// Not part of the protocol: what the recent messages of a canister cost.
+/// Returns what recent messages of a canister cost. It is not part of the protocol.
 pub(super) async fn canister_costs(
     State(state): Server,
     Path((id, canister)): Path<(usize, String)>,

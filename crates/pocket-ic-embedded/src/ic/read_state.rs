@@ -1,4 +1,4 @@
-//! Reading the state tree: which paths an agent may ask for, and which parts of the tree show them.
+//! Reads the state tree: the paths that an agent may request, and the parts of the tree that prove them.
 
 use super::calls::MessageId;
 use super::certification::{Path, RangesForm, path_of};
@@ -7,38 +7,38 @@ use super::requests::Effective;
 use super::subnet::{self, Subnet};
 use candid::Principal;
 
-/// The most paths of one request.
+/// Maximum number of paths of a request.
 const MAX_PATHS: usize = 1_000;
-/// The most labels of one path.
+/// Maximum number of labels of a path.
 const MAX_LABELS: usize = 127;
 
-/// What an agent wants to read.
+/// A request to read the state tree.
 #[derive(Clone, Debug)]
 pub struct ReadRequest {
-    /// Who asks.
+    /// The sender's principal.
     pub sender: Principal,
-    /// Where the request was sent to.
+    /// The effective canister or subnet of the request.
     pub effective: Effective,
-    /// How the certificate tells the subnet's canister ids.
+    /// The form of the subnet's canister ranges in the certificate.
     pub form: RangesForm,
-    /// What to show.
+    /// The requested paths.
     pub paths: Vec<Path>,
-    /// The canisters that the sender's delegations are for; `None` for all.
+    /// The canisters that the sender's delegations are limited to; `None` for all.
     pub targets: Option<Vec<Principal>>,
 }
 
-/// Why something cannot be read.
+/// Why a path cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReadRefusal {
-    /// It cannot be read here, by nobody.
+    /// Nobody can read it here.
     #[error("{0}")]
     Invalid(String),
-    /// It is for others to read.
+    /// The sender may not read it.
     #[error("{0}")]
     Forbidden(String),
 }
 
-/// Who reads from where.
+/// The reader, and the subnet that is read.
 struct Reader<'a> {
     instance: &'a Instance,
     request: &'a ReadRequest,
@@ -46,10 +46,10 @@ struct Reader<'a> {
 }
 
 impl Instance {
-    /// Returns a certificate that shows what is at the paths, and that nothing is where nothing is.
+    /// Returns a certificate that proves the presence or absence of the paths.
     ///
     /// # Errors
-    /// A path that may not be read, or not by this sender.
+    /// A path that may not be read at all, or not by this sender.
     pub fn read_state(&mut self, request: &ReadRequest) -> Result<Vec<u8>, ReadRefusal> {
         if request.paths.len() > MAX_PATHS {
             return Err(ReadRefusal::Invalid(format!(
@@ -72,7 +72,7 @@ impl Instance {
     fn read_at(&self, effective: Effective) -> Result<&Subnet, ReadRefusal> {
         let found = match effective {
             Effective::Subnet(id) => self.subnet(id),
-            // Agents that create canisters without a place ask there for the outcome.
+            // Agents that create canisters without an effective id ask there for the outcome.
             Effective::Canister(id) if id == Principal::management_canister() => {
                 let root = subnet::root(&self.subnets).map(|subnet| subnet.id).unwrap_or(id);
                 self.subnet(root)
@@ -84,8 +84,8 @@ impl Instance {
 }
 
 impl Reader<'_> {
-    /// Returns the paths that show what is asked for. `about` is the request that this read is about, since
-    /// it can be about one only.
+    /// Returns the paths that prove what is requested. `about` is the request whose status is read: a read
+    /// can be about one only.
     fn shown(&self, path: &Path, about: &mut Option<Vec<u8>>) -> Result<Vec<Path>, ReadRefusal> {
         if path.len() > MAX_LABELS {
             return Err(ReadRefusal::Invalid(format!(
@@ -117,7 +117,7 @@ impl Reader<'_> {
         }
     }
 
-    /// What is shown of a subnet depends on where the question comes from.
+    /// Returns the paths for a subnet, which depend on where the request was sent to.
     fn subnet_paths(&self, path: &Path, labels: &[&[u8]]) -> Result<Vec<Path>, ReadRefusal> {
         let ids = || self.instance.subnets.iter().map(|subnet| subnet.id);
         let below = |id: &[u8], label: &str| path_of(&[b"subnet", id, label.as_bytes()]);
@@ -136,7 +136,7 @@ impl Reader<'_> {
             [id] if ids().any(|known| known.as_slice() == *id) => Ok(all(id)),
             [_] | [_, b"public_key" | b"type"] => Ok(vec![path.clone()]),
             [id, b"node", rest @ ..] if rest.len() <= 2 => {
-                // Where it is not shown, the subnet is, without its nodes.
+                // If the own subnet is not shown, it is, without its nodes.
                 let own = *id == self.subnet.id.as_slice();
                 Ok(vec![if own { path.clone() } else { below(id, "public_key") }])
             }
@@ -156,7 +156,7 @@ impl Reader<'_> {
         self.request.form == RangesForm::Whole || root.is_some_and(|root| root.id.as_slice() == id)
     }
 
-    /// Only its sender may ask for a request, and only at the place where it was sent to.
+    /// Checks that the reader sent the request, and to this effective id.
     fn check_request(&self, id: &[u8]) -> Result<(), ReadRefusal> {
         let id: MessageId = id.try_into().map_err(|_| {
             ReadRefusal::Invalid(format!("Invalid request id: got {} bytes, not 32", id.len()))
@@ -227,7 +227,7 @@ fn invalid(path: &Path) -> ReadRefusal {
     ReadRefusal::Invalid(format!("Invalid path requested: {} cannot be read here", display(path)))
 }
 
-/// Returns the path as people write it; labels that are no text in hex.
+/// Returns the path as text; labels that are not UTF-8 in hex.
 fn display(path: &Path) -> String {
     let labels = path.iter().map(|label| match std::str::from_utf8(label) {
         Ok(text) if text.chars().all(|char| char.is_ascii_graphic()) => format!("/{text:.100}"),

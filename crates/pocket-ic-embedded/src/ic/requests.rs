@@ -1,5 +1,5 @@
-//! Calls and queries of agents: they name the place where they want to be answered, calls have an id of their own, and are
-//! forgotten some time after they have expired.
+//! Calls and queries of agents: they name an effective id, calls have an id of their own, and are forgotten
+//! some time after they have expired.
 
 use super::calls::{CallResult, MessageId};
 use super::certification::{RangesForm, SubnetKeys, request_path};
@@ -13,12 +13,12 @@ use pocket_ic::ErrorCode;
 use std::collections::BTreeSet;
 use tokio::sync::oneshot;
 
-/// How long an answer can be read after its request has expired.
+/// Time that an answer can be read after its request has expired.
 const KEPT_AFTER_EXPIRY: u64 = 5 * 60 * 1_000_000_000;
-/// The only query that goes to a subnet and not to a canister.
+/// The only query of the management canister that goes to a subnet.
 const LIST_CANISTERS: &str = "list_canisters";
 
-/// The place that an agent has named in the address of its request.
+/// The effective id in the address of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effective {
     /// The subnet of this canister.
@@ -30,22 +30,22 @@ pub enum Effective {
 /// A call of an agent.
 #[derive(Clone, Debug)]
 pub struct AgentCall {
-    /// The hash of its content.
+    /// The id: the hash of its content.
     pub id: MessageId,
     /// When it expires, nanoseconds since 1970.
     pub expiry: u64,
-    /// Where it was sent to.
+    /// Its effective id.
     pub effective: Effective,
     /// The call itself.
     pub call: UserCall,
 }
 
-/// What is known of a call that an agent has sent.
+/// What is known of an agent's call.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// When it expires, nanoseconds since 1970.
     pub expiry: u64,
-    /// Where it was sent to.
+    /// Its effective id.
     pub effective: Effective,
     /// The canister that it calls.
     pub callee: Principal,
@@ -64,7 +64,7 @@ struct Waiter {
     certificate: oneshot::Sender<Vec<u8>>,
 }
 
-/// The answer of a query, and who signs it.
+/// The answer of a query, and the keys that sign it.
 pub struct QueryAnswer {
     /// The answer of the canister.
     pub result: CallResult,
@@ -75,12 +75,12 @@ pub struct QueryAnswer {
 }
 
 impl Instance {
-    /// Takes a call of an agent in. One that was taken in before, and is not forgotten yet, is not taken in again.
+    /// Accepts a call of an agent. One that was accepted before and is not forgotten is not accepted again.
     ///
-    /// The outer error is about the request, the inner one is the ingress filter's answer to the user.
+    /// The outer error is about the request, the inner one is the ingress filter's answer.
     ///
     /// # Errors
-    /// A call that was sent to the wrong place.
+    /// A wrong effective id.
     pub fn submit_request(&mut self, request: AgentCall) -> Result<Result<(), UserError>, OpError> {
         let AgentCall { id, expiry, effective, call } = request;
         if self.ingress.contains_key(&id) {
@@ -99,7 +99,7 @@ impl Instance {
     /// Answers a query of an agent.
     ///
     /// # Errors
-    /// A query that was sent to the wrong place.
+    /// A wrong effective id.
     pub fn query_request(&mut self, effective: Effective, call: UserCall) -> Result<QueryAnswer, OpError> {
         let id = self.subnet_for(effective, &call, |method| method == LIST_CANISTERS)?;
         let keys = self.subnet(id)?.keys;
@@ -107,18 +107,18 @@ impl Instance {
         Ok(QueryAnswer { result, time_nanos: self.clock.last_round(), keys })
     }
 
-    /// The certificate of a request's answer comes here as soon as there is one. Nothing comes for a request that is not known.
+    /// Returns a channel that receives the certificate of a request's answer; nothing for an unknown request.
     pub fn wait_for_request(&mut self, id: MessageId, form: RangesForm) -> oneshot::Receiver<Vec<u8>> {
         let (certificate, receiver) = oneshot::channel();
         self.requests.waiters.push(Waiter { id, form, certificate });
-        // It may be answered already, and no round may follow.
+        // It may have been answered, and no round may follow.
         if self.ingress.get(&id).is_none_or(|record| record.answer.is_some()) {
             self.tell_waiters();
         }
         receiver
     }
 
-    /// Sends certificates to those whose requests are answered.
+    /// Sends certificates to those whose requests have been answered.
     pub(super) fn tell_waiters(&mut self) {
         if self.requests.waiters.is_empty() {
             return;
@@ -128,7 +128,7 @@ impl Instance {
                 Some(record) if record.answer.is_some() => {
                     let certificate =
                         self.certificate(record.subnet, waiter.form, &[request_path(&waiter.id)]);
-                    // Who does not wait any more can ask later.
+                    // A waiter that has gone can poll later.
                     let _ = waiter.certificate.send(certificate);
                 }
                 Some(_) if !waiter.certificate.is_closed() => self.requests.waiters.push(waiter),
@@ -137,7 +137,7 @@ impl Instance {
         }
     }
 
-    /// Forgets the requests that have expired long enough ago.
+    /// Forgets the requests that expired long enough ago.
     pub(super) fn forget_requests(&mut self, now: u64) {
         while let Some((expiry, id)) = self.requests.by_expiry.first().copied()
             && expiry.saturating_add(KEPT_AFTER_EXPIRY) < now
@@ -149,7 +149,7 @@ impl Instance {
         }
     }
 
-    /// Returns the subnet that a request goes to. `anywhere` tells of the methods of the management canister
+    /// Returns the subnet that a request goes to. `anywhere` is for the methods of the management canister
     /// that can be sent to any subnet.
     fn subnet_for(
         &self,
@@ -169,7 +169,7 @@ impl Instance {
             }
             Effective::Canister(id) => id,
         };
-        // Certificates of the root subnet are good for the management canister's own id, too, and no others are.
+        // Certificates of the root subnet are valid for the management canister's id; no others are.
         if anywhere && canister == Principal::management_canister() {
             let root = subnet::root(&self.subnets);
             return root.map(|subnet| subnet.id).ok_or(OpError::SubnetNotFound(canister));
@@ -190,7 +190,7 @@ impl Instance {
     }
 }
 
-/// Returns the rejection of a request that expired before its turn came.
+/// Returns the rejection of a request that expired before it was executed.
 pub(super) fn expired(id: &MessageId) -> UserError {
     UserError::new(
         ErrorCode::IngressMessageTimeout,

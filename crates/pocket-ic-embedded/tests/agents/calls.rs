@@ -1,4 +1,4 @@
-//! Calls and queries: once each, answered by certificate or by a signed answer.
+//! Tests of calls and queries: each is executed once, and answered with a certificate or a signature.
 
 use crate::common::{ANONYMOUS, about, builder, number, read, user};
 use crate::network::{Network, ed25519, request_id, signed};
@@ -136,7 +136,7 @@ fn an_asynchronous_call_is_accepted_and_asked_for() {
     let id = envelope.content.to_request_id();
     let (reply, _) = network.run(agent.wait(&id, network.canister())).unwrap();
     assert_eq!(number(&reply), 1);
-    // What is refused before it comes in is told at once, without a status.
+    // A call that is refused at once has no status.
     network.pic.stop_canister(network.canister(), None).unwrap();
     let envelope = signed(&identity, network.call(identity.sender().unwrap(), "inc", 2));
     let (status, body) = network.send_call("v2", &envelope);
@@ -182,7 +182,7 @@ fn a_call_whose_time_is_over_before_its_turn_is_rejected() {
     assert_eq!(read(&network.pic, network.canister()), 0);
 }
 
-/// Nothing happens on it before somebody lets time go on, so that the outcome has to be asked for.
+/// The instance does nothing until the test advances time, so that the client must poll for the outcome.
 #[test]
 fn an_instance_that_stands_still_accepts_and_answers_later() {
     let network = Network::new();

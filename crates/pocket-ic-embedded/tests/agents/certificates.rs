@@ -1,4 +1,4 @@
-//! Certificates: those of the tree and those of canisters verify, and nothing else does.
+//! Tests of certificates: those of the state tree and of canisters verify, and damaged ones do not.
 
 use crate::common::{ANONYMOUS, installed_wasm, wasm};
 use crate::network::{Network, ed25519};
@@ -6,7 +6,7 @@ use candid::Principal;
 use ic_agent::hash_tree::Label;
 use ic_agent::{AgentError, Certificate, lookup_value};
 
-/// `set` certifies its argument; `get` answers the certificate of the query.
+/// `set` certifies its argument; `get` returns the certificate of the query.
 const CERTIFIED: &str = r#"(module
     (import "ic0" "msg_reply" (func $reply))
     (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
@@ -35,7 +35,7 @@ fn what_a_canister_certifies_verifies() {
         network.pic.install_canister(id, wasm(CERTIFIED), vec![], None);
         for data in [b"first".as_slice(), b"second"] {
             network.run(agent.update(&id, "set").with_arg(data).call_and_wait()).unwrap();
-            // The tree is that of the last round, whatever protocol asks.
+            // Both protocols return the tree of the last round.
             let by_agent = network.run(agent.query(&id, "get").call()).unwrap();
             let by_pocket_ic = network.pic.query_call(id, ANONYMOUS, "get", vec![]).unwrap();
             for bytes in [by_agent, by_pocket_ic] {
@@ -74,7 +74,7 @@ fn a_certificate_with_one_bit_flipped_does_not_verify() {
     let bytes = serde_cbor::to_vec(&certificate).unwrap();
     agent.verify(&certificate, id).unwrap();
     agent.verify_for_subnet(&certificate, subnet).unwrap();
-    // It takes a pairing or two to refuse one, so not every bit.
+    // Refusing one takes a pairing or two, so that not every bit is tested.
     let step = bytes.len() / 40;
     let mut parsed = 0;
     for place in (0..bytes.len()).step_by(step.max(1)) {

@@ -1,4 +1,4 @@
-//! HTTP gateways: opening and closing them, and the pages of canisters.
+//! Tests of HTTP gateways: opening and closing them, and the pages of canisters.
 
 use crate::common::{ANONYMOUS, builder, call, installed, installed_wasm, wasm};
 use candid::{CandidType, Encode, Func, Principal};
@@ -8,8 +8,8 @@ use reqwest::blocking::{Client, RequestBuilder, Response};
 use serde_json::{Value, json};
 use std::net::TcpListener;
 
-/// Answers what it was told to: `put_query`, `put_update` and `put_more` keep replies; `http_request`, `http_request_update` and
-/// `more` give them. `asked` answers the argument of the last update.
+/// Answers as told: `put_query`, `put_update` and `put_more` store replies; `http_request`,
+/// `http_request_update` and `more` return them. `asked` returns the argument of the last update.
 fn site() -> Vec<u8> {
     let keep = |name: &str, at: u32| {
         format!(
@@ -101,7 +101,7 @@ impl Site {
         call(&self.pic, self.id, name, &Encode!(&reply).unwrap()).unwrap();
     }
 
-    /// A request to the canister by its host.
+    /// Returns a request to the canister by its host name.
     fn get(&self, path: &str) -> RequestBuilder {
         Client::new().get(format!("{}{path}", self.url)).header("host", format!("{}.localhost", self.id))
     }
@@ -201,7 +201,7 @@ fn long_pages_come_in_pieces() {
     assert_eq!(site.get("").send().unwrap().text().unwrap(), "first ");
     site.put("put_more", Piece { body: b"end".to_vec(), token: None });
     assert_eq!(site.get("").send().unwrap().text().unwrap(), "first end");
-    // What breaks off must not look whole.
+    // A truncated body must not look complete.
     site.put("put_more", "no piece");
     let broken = site.get("").send().unwrap().text();
     assert!(broken.is_err(), "{broken:?}");
@@ -262,7 +262,7 @@ fn an_instance_can_begin_with_a_gateway() {
     let url = pic.url().unwrap();
     assert_eq!(Client::new().get(url.join("api/v2/status").unwrap()).send().unwrap().status(), 200);
     assert!(!pic.auto_progress_enabled());
-    // With the instance, its gateway goes too.
+    // Deleting the instance stops its gateway.
     let port = url.port().unwrap();
     drop(pic);
     crate::common::wait_for("the port", || TcpListener::bind(("127.0.0.1", port)).ok());

@@ -1,4 +1,4 @@
-//! The interface for agents, through the published agent and by hand.
+//! Tests of the interface for agents, with the published agent and with requests made by hand.
 
 #[path = "../common/mod.rs"]
 mod common;

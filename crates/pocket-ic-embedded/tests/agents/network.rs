@@ -1,4 +1,5 @@
-//! What the tests share: a network whose time is the present, with a canister on each of two subnets, and envelopes by hand.
+//! Fixtures: a network whose time is the host's, with a canister on each of two subnets, and envelopes made
+//! by hand.
 
 use crate::common::{builder, counter};
 use candid::Principal;
@@ -13,13 +14,13 @@ use std::future::Future;
 use std::time::{Duration, SystemTime};
 use tokio::runtime::Runtime;
 
-/// The section that anybody may read, and the one for controllers.
+/// The metadata section that is public, and the one for controllers.
 const SECTIONS: [(&str, &[u8]); 2] = [("icp:public open", b"for all"), ("icp:private shut", b"for some")];
 
 /// An NNS and an application subnet.
 pub struct Network {
     pub pic: PocketIc,
-    /// Where agents find it.
+    /// The URL for agents.
     pub url: String,
     /// A counter on the root subnet, and one on the other.
     pub canisters: [Principal; 2],
@@ -90,7 +91,7 @@ impl Network {
         serde_cbor::from_slice(&answer.certificate).unwrap()
     }
 
-    /// A call of a method without argument, in five minutes' time at the latest.
+    /// Returns a call of a method without argument that expires in five minutes.
     pub fn call(&self, sender: Principal, method: &str, nonce: u8) -> EnvelopeContent {
         EnvelopeContent::Call {
             nonce: Some(vec![nonce; 8]),
@@ -104,7 +105,7 @@ impl Network {
     }
 }
 
-/// Nanoseconds since 1970.
+/// Returns a time, nanoseconds since 1970.
 pub fn from_now(ahead: Duration) -> u64 {
     let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap() + ahead;
     u64::try_from(time.as_nanos()).unwrap()
@@ -115,7 +116,7 @@ pub fn ed25519(n: u8) -> BasicIdentity {
     BasicIdentity::from_raw_key(&[n; 32])
 }
 
-/// Signed as the identity signs.
+/// Signs an envelope as the identity.
 pub fn signed(identity: &dyn Identity, content: EnvelopeContent) -> Envelope<'static> {
     let signature = identity.sign(&content).unwrap();
     Envelope {
@@ -132,7 +133,7 @@ pub fn delegated(from: &dyn Identity, delegation: Delegation) -> SignedDelegatio
     SignedDelegation { delegation, signature }
 }
 
-/// The id of a request by its bytes.
+/// Returns the id of a request from its bytes.
 pub fn request_id(bytes: [u8; 32]) -> RequestId {
     RequestId::new(&bytes)
 }

@@ -1,4 +1,4 @@
-//! The state tree: what is there, that nothing is there, and who may read it.
+//! Tests of the state tree: presence, absence, and who may read.
 
 use crate::common::user;
 use crate::network::{Network, ed25519, signed};
@@ -192,7 +192,7 @@ fn expired_requests_are_forgotten_after_a_while() {
     network.pic.advance_time(Duration::from_secs(20 * 60));
     network.pic.tick();
     let id = envelope.content.to_request_id();
-    // By hand: the agent has no use for a certificate from the future.
+    // By hand: the agent refuses a certificate from the future.
     let labels = [b"request_status".as_slice(), id.as_slice()];
     assert!(is_absent(lookup_value(&network.read_by_hand(&sender, &labels), labels)));
 }

@@ -1,4 +1,4 @@
-//! Requests that are not answered, and the server that lives on.
+//! Tests of requests that are refused, and of a server that continues after them.
 
 use crate::common::{installed, instance, read};
 use crate::network::{Network, ed25519, from_now, signed};
@@ -54,7 +54,7 @@ fn an_instance_in_another_time_says_so() {
     let Err(AgentError::HttpError(refused)) = refused else { panic!("{refused:?}") };
     let text = String::from_utf8(refused.content).unwrap();
     assert!(text.contains("The time of this instance is not the present"), "{text}");
-    // Without a signature it answers, and an agent does not believe what is so old.
+    // The server answers without a signature, and an agent does not trust a time so old.
     let pic = instance();
     let id = installed(&pic);
     let url = format!("{}instances/{}/", pic.get_server_url(), pic.instance_id());
@@ -117,7 +117,7 @@ fn requests_that_are_too_large_are_refused() {
     }
 }
 
-/// Whoever does not end a request keeps nobody else waiting, and the server neither.
+/// A client that does not end its request blocks neither others nor the end of the server.
 #[test]
 fn a_client_that_is_slow_holds_nobody_up() {
     let network = Network::new();
@@ -143,7 +143,7 @@ fn a_client_that_is_slow_holds_nobody_up() {
 fn agents_of_another_network_do_not_believe_this_one() {
     let network = Network::new();
     let agent = network.agent(ed25519(1));
-    // A key that is one, of the other subnet.
+    // A valid key, but of the other subnet.
     let subnet = network.pic.get_subnet(network.canister()).unwrap();
     let url = format!("{}read/pub_key", network.url);
     let body = RawSubnetId { subnet_id: subnet.as_slice().to_vec() };

@@ -1,4 +1,4 @@
-//! Who has sent a request: every kind of key, delegations, and what is wrong with others.
+//! Tests of senders: every kind of key, delegations, and wrong ones.
 
 use crate::common::read;
 use crate::network::{Network, delegated, ed25519, from_now, signed};
@@ -68,7 +68,7 @@ fn a_chain_of_delegations_is_followed() {
     network.run(agent.update(&network.canister(), "inc").call_and_wait()).unwrap();
 }
 
-/// Returns an envelope of the user 1, signed by the user 2, to whom it is delegated so.
+/// Returns an envelope of user 1, signed by user 2 with this delegation.
 fn by_delegation(
     network: &Network,
     method: &str,
@@ -168,7 +168,7 @@ fn what_is_not_the_senders_is_refused() {
     }
 }
 
-/// Both are what Internet Identity works with.
+/// Internet Identity uses both kinds.
 #[test]
 fn kinds_of_signatures_that_are_not_verified_are_named() {
     let network = Network::new();

@@ -1,11 +1,11 @@
-//! A network for tools in one command.
+//! Tests of `serve --live`: a network for tools in one command.
 
 use super::{BINARY, run};
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 
-/// Ended with the test, however that ends.
+/// Ended when the test ends, however that happens.
 struct Server(Child);
 
 impl Drop for Server {
@@ -23,7 +23,7 @@ fn a_live_server_prints_what_tools_need() {
     let mut printed = Vec::new();
     for line in BufReader::new(server.0.stdout.take().unwrap()).lines() {
         printed.push(line.unwrap());
-        // The last of what is printed.
+        // The last line that is printed.
         if printed.last().is_some_and(|line| line.starts_with("    network:")) {
             break;
         }

@@ -1,5 +1,5 @@
-//! Certificates: a part of a state tree, the signature of its root, and for subnets that are not the root one the root
-//! subnet's word for their key.
+//! Makes certificates: a part of a state tree, the signature of its root, and for all subnets but the root
+//! subnet a delegation of the root subnet.
 
 use super::state_tree::{Path, RootSignature, StateTree, path_of, tagged};
 use crate::engine::DataCertificate;
@@ -13,35 +13,35 @@ use ic_transport_types::SubnetMetrics;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// How far the time of a delegation may be from the present: JavaScript agents take one of 30 days, and none that is more
-/// than five minutes ahead.
+/// Maximum difference between the time of a delegation and the present: JavaScript agents accept an age of 30
+/// days, and no time that is more than five minutes ahead.
 const MAX_DELEGATION_AGE: u64 = 24 * 60 * 60 * 1_000_000_000;
 
-/// Where a delegation says which canister ids the subnet owns.
+/// Where a delegation lists the canister ids of the subnet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RangesForm {
-    /// In one list of the subnet, as the older endpoints have it.
+    /// In one list for the subnet, as in the older endpoints.
     Whole,
-    /// In shards, as the newer endpoints have it.
+    /// In shards, as in the newer endpoints.
     Sharded,
-    /// In both: for certificates of canisters, which nobody asks for by a version.
+    /// In both: for certificates of canisters, which belong to no endpoint.
     Both,
 }
 
-/// Which state a tree shows: how many rounds there were, and the time.
+/// The state that a tree shows: number of rounds, and time.
 type Moment = (u64, u64);
 
-/// The state trees of an instance's subnets, as far as anybody asked for them.
+/// The state trees of an instance's subnets that were requested so far.
 #[derive(Default)]
 pub struct Certifier {
     trees: BTreeMap<Principal, (Moment, StateTree)>,
     delegations: BTreeMap<(Principal, RangesForm), (u64, Arc<Delegation>)>,
-    /// Requests whose status is not yet in the tree of their subnet.
+    /// Requests whose status in the tree of their subnet is out of date.
     changed: BTreeMap<Principal, BTreeSet<MessageId>>,
 }
 
 impl Certifier {
-    /// Notes that the tree of a subnet does not hold the present status of a request.
+    /// Records that the status of a request in the tree of its subnet is out of date.
     pub fn request_changed(&mut self, subnet: Principal, id: MessageId) {
         self.changed.entry(subnet).or_default().insert(id);
     }
@@ -73,7 +73,7 @@ impl Instance {
         DataCertificate::new(move || encode(witness, &signature, delegation.as_deref()))
     }
 
-    /// Returns the root subnet's word for the key of another one; `None` for the root subnet itself.
+    /// Returns the root subnet's delegation for the key of another one; `None` for the root subnet itself.
     fn delegation(&mut self, subnet: Principal, form: RangesForm) -> Option<Arc<Delegation>> {
         let root = subnet::root(&self.subnets)?.id;
         if root == subnet {

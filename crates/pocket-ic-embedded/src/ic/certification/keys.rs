@@ -1,7 +1,7 @@
 //! The keys of a subnet and of its only node.
 //!
-//! They are TEST KEYS: derived from a text that everybody can read, equal in every process. What they sign proves nothing
-//! to anybody outside of a test.
+//! They are TEST KEYS: derived from a public text, the same in every process. Their signatures prove nothing
+//! outside of a test.
 
 use candid::Principal;
 use ic_certification::Hash;
@@ -10,10 +10,10 @@ use sha2::{Digest, Sha256};
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
-/// What every key is derived from.
+/// The seed of every key.
 const TEST_SEED: &[u8] =
     b"pocket-ic-embedded TEST KEYS, known to everybody: never trust them outside of a test";
-/// DER around the 96 bytes of a BLS public key.
+/// DER before the 96 bytes of a BLS public key.
 const BLS_DER_PREFIX: [u8; 37] = [
     0x30, 0x81, 0x82, 0x30, 0x1d, 0x06, 0x0d, 0x2b, 0x06, 0x01, 0x04, 0x01, 0x82, 0xdc, 0x7c, 0x05, 0x03,
     0x01, 0x02, 0x01, 0x06, 0x0c, 0x2b, 0x06, 0x01, 0x04, 0x01, 0x82, 0xdc, 0x7c, 0x05, 0x03, 0x02, 0x01,
@@ -41,7 +41,7 @@ impl fmt::Debug for SubnetKeys {
 }
 
 impl SubnetKeys {
-    /// Returns the keys of the `index`-th subnet of any instance. Derived once in a process, and kept: it
+    /// Returns the keys of the `index`-th subnet of any instance. They are derived once per process, which
     /// takes a millisecond.
     pub fn of(index: usize) -> &'static Self {
         static DERIVED: Mutex<Vec<&'static SubnetKeys>> = Mutex::new(Vec::new());
@@ -84,7 +84,7 @@ fn secret(kind: &str, index: usize) -> [u8; 32] {
     Sha256::digest([TEST_SEED, b" ", kind.as_bytes(), b" ", &index].concat()).into()
 }
 
-/// A key from any 32 bytes, the highest bits of which are cleared: the order of the group is a number of 255 bits.
+/// Returns a key from any 32 bytes. The highest bits are cleared: the order of the group has 255 bits.
 fn bls_key(mut secret: [u8; 32]) -> bls::PrivateKey {
     secret[0] &= 0x3f;
     bls::PrivateKey::deserialize(&secret).expect("the number is below the order of the group")

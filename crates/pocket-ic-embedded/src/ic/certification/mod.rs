@@ -1,7 +1,7 @@
-//! What a subnet certifies: its keys, its state tree, and the certificates that agents and canisters get.
+//! What a subnet certifies: its keys, its state tree, and the certificates for agents and canisters.
 //!
-//! Nothing here is done before somebody asks for a certificate, and then at most once a round: the tree is brought up to
-//! date with what has changed, and its root hash is signed once, however many certificates show parts of it.
+//! All work is done when a certificate is requested, at most once a round: the tree is updated with what has
+//! changed, and its root hash is signed once, however many certificates show parts of it.
 
 mod certifier;
 mod keys;

@@ -1,6 +1,6 @@
-//! The state tree of one subnet, as the interface specification lays it out.
+//! The state tree of one subnet, as in the interface specification.
 //!
-//! It is brought up to date by differences: only what has changed since the last time is hashed again.
+//! Updates are differences: only what has changed is hashed again.
 
 use super::keys::SubnetKeys;
 use crate::engine::CanisterModule;
@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-/// The labels from the root to a place in the tree.
+/// The labels from the root to a node.
 pub type Path = Vec<Vec<u8>>;
 
 /// Returns a path from its labels.
@@ -29,7 +29,7 @@ macro_rules! path {
     ($($label:expr),+ $(,)?) => { path_of(&[$(AsRef::<[u8]>::as_ref(&$label)),+]) };
 }
 
-/// Returns where the status of a request is.
+/// Returns the path of a request's status.
 pub fn request_path(id: &MessageId) -> Path {
     path!["request_status", id]
 }
@@ -64,7 +64,7 @@ impl AsHashTree for Leaf {
     }
 }
 
-/// What the tree says of a canister.
+/// The canister's state as of the tree.
 struct Facts {
     certified_data: Vec<u8>,
     controllers: Vec<Principal>,
@@ -112,7 +112,7 @@ impl StateTree {
         for subnet in subnets {
             let (id, keys) = (subnet.id, subnet.keys);
             let ranges = subnet.canister_ranges();
-            // All in one shard, whose label is the first id in it.
+            // All in one shard, whose label is its first id.
             let shard = ranges.first().map_or(id, |(first, _)| *first);
             let ranges = Leaf::new(tagged(&ranges));
             for (path, value) in [
@@ -131,7 +131,7 @@ impl StateTree {
         Self { keys: own.keys, tree, canisters: BTreeMap::new(), signature: Arc::default(), root: [0; 32] }
     }
 
-    /// Brings the tree up to date.
+    /// Updates the tree to the state of the subnet.
     pub fn update<'a>(
         &mut self,
         time_nanos: u64,
@@ -210,20 +210,19 @@ impl StateTree {
         }
     }
 
-    /// Returns the part of the tree that shows these paths: what is there, whole, and for what is not there,
-    /// that it is not.
+    /// Returns the part of the tree that proves these paths: presence with everything below, or absence.
     pub fn witness(&self, paths: &[Path]) -> HashTree {
         let time = self.tree.witness(&path!["time"]);
         paths.iter().fold(time, |shown, path| merge_hash_trees(shown, self.tree.witness(path)))
     }
 
-    /// Returns the signature of the tree as it is now, made when it is first asked for.
+    /// Returns the signature of the tree as it is now, made at the first request.
     pub fn signature(&self) -> RootSignature {
         RootSignature { keys: self.keys, root: self.root, made: self.signature.clone() }
     }
 }
 
-/// The signature of a root hash, which is made once and only if somebody wants it.
+/// The signature of a root hash, made once and on request only.
 #[derive(Clone)]
 pub struct RootSignature {
     keys: &'static SubnetKeys,
@@ -238,7 +237,7 @@ impl RootSignature {
     }
 }
 
-/// Returns a number as the tree holds it: unsigned LEB128.
+/// Returns a number encoded as in the tree: unsigned LEB128.
 fn natural(mut number: u64) -> Leaf {
     let mut bytes = Vec::new();
     while number > 0x7f {
@@ -249,11 +248,11 @@ fn natural(mut number: u64) -> Leaf {
     Leaf::new(bytes)
 }
 
-/// CBOR that says of itself that it is CBOR.
+/// Encodes a value as CBOR with the tag for CBOR.
 pub fn tagged(value: &impl Serialize) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut writer = serde_cbor::Serializer::new(&mut bytes);
-    // Writing to memory fails only for values that CBOR cannot hold, which none of ours is.
+    // Writing to memory fails only for values that CBOR cannot represent; there are none here.
     let _ = writer.self_describe().and_then(|()| value.serialize(&mut writer));
     bytes
 }
