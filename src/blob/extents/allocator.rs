@@ -42,10 +42,10 @@ pub struct Allocator {
 /// What the tables of free extents do not say.
 #[derive(Encode, Decode, Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct AllocatorState {
-    /// Behind this nothing is taken.
+    /// Nothing is allocated from here on.
     #[n(0)]
     end: u64,
-    /// Bytes before the end that are taken.
+    /// Bytes before the end that are allocated.
     #[n(1)]
     taken: u64,
 }

@@ -136,7 +136,7 @@ impl Reader<'_> {
             [id] if ids().any(|known| known.as_slice() == *id) => Ok(all(id)),
             [_] | [_, b"public_key" | b"type"] => Ok(vec![path.clone()]),
             [id, b"node", rest @ ..] if rest.len() <= 2 => {
-                // If the own subnet is not shown, it is, without its nodes.
+                // Of other subnets only the public key is shown.
                 let own = *id == self.subnet.id.as_slice();
                 Ok(vec![if own { path.clone() } else { below(id, "public_key") }])
             }

@@ -11,7 +11,7 @@ use crate::payload::CHUNK_BYTES;
 /// read-back).
 pub const ORIGIN_PER_MIB: f64 = 209.4;
 
-/// M instructions per MiB that the direct build is to stay under.
+/// Target of the direct build, M instructions per MiB.
 pub const LIMIT_PER_MIB: f64 = 84.5;
 
 /// One figure with its limit.
