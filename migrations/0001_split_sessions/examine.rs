@@ -21,9 +21,9 @@ pub struct Examined {
 pub enum Verdict {
     /// It is converted. Without a key, the indexes have the session already.
     Convert { caller: Principal, split: Box<Split>, key: Option<Key> },
-    /// It has expired.
+    /// It is over.
     Release { caller: Principal, split: Box<Split> },
-    /// It is quarantined.
+    /// It is kept aside.
     Reject { legacy: Option<Box<LegacyUploadSession>>, reason: String },
 }
 
@@ -37,7 +37,10 @@ pub enum Key {
     Lost,
 }
 
-/// Classifies a record from its own bytes and from the chunks that are really stored.
+/// The class of a record and what becomes of it, from its own bytes and from the chunks that are really stored.
+///
+/// # Errors
+/// A damaged record of the tables around it.
 pub fn examine(storage: &Storage, session: &LegacySession, now: Time) -> Result<Examined> {
     let LegacySession { id, raw, noted } = session;
     let id = SessionId(*id);
@@ -64,7 +67,7 @@ pub fn examine(storage: &Storage, session: &LegacySession, now: Time) -> Result<
     if split.session.is_over(ttl, now) {
         return Ok(Examined { class: Class::Expired, verdict: Verdict::Release { caller, split } });
     }
-    // A record indexed by the legacy build has a key that leads to it, or has lost it to a later session.
+    // What the legacy build has indexed has a key that leads to it, or has lost it to a later session.
     let key = if storage.index.contains(id, caller) {
         None
     } else {

@@ -7,7 +7,7 @@ use super::RawMemory;
 /// Buckets that a memory manager can hand out.
 pub const MAX_BUCKETS: u64 = 32_768;
 
-/// Returns the number of buckets given out, and the pages of a bucket, from the manager's header.
+/// Number of buckets that are given out, and pages of a bucket, as the manager's header says.
 pub fn given_out(raw: &RawMemory) -> [u64; 2] {
     [4, 6].map(|offset| {
         let mut bytes = [0; 2];

@@ -95,8 +95,7 @@ pub fn open_existing(raw: RawMemory) -> Result<Memories, PreflightError> {
 /// # Errors
 /// [`PreflightError::UnknownMemory`].
 pub fn check_unknown(memories: &Memories) -> Result<(), PreflightError> {
-    // What the first public release left under its ids stays there; what came through a second manager does
-    // not.
+    // What the first public release left under its ids stays there; what came through a second manager does not.
     let kept = |id: u8| ALL.iter().any(|(known, ..)| *known == id) && id != SECOND_MANAGER;
     for id in (0..u8::MAX).filter(|id| !kept(*id)) {
         let pages = memories.get(MemoryId::new(id)).size();
@@ -133,7 +132,7 @@ fn check_header(raw: &RawMemory) -> Result<(), PreflightError> {
     raw.read(OWNERS_OFFSET, &mut owners);
     let mut owned = [0_u64; 256];
     for (bucket, owner) in (0..MAX_BUCKETS).zip(owners) {
-        // Otherwise the manager would give a bucket out twice, or lose one.
+        // Else the manager would give a bucket out twice, or lose one.
         if (owner == UNOWNED) == (bucket < buckets) {
             let expected = format!("that of {buckets} buckets that are given out");
             let offset = OWNERS_OFFSET.saturating_add(bucket);

@@ -11,8 +11,8 @@ use crate::storage::Storage;
 use super::idempotency::Fingerprint;
 use super::{IdemKey, Outcome, Receipt, UploadMeta};
 
-/// Removes a session from the indexes, and releases its key, its hash state and its reserved bytes. Its
-/// record and its chunks are the caller's to remove.
+/// Takes a session that came to nothing out of the indexes, frees its key, its mid-state and the bytes that
+/// it reserved. Its record and its chunks are the caller's to remove.
 ///
 /// # Errors
 /// A damaged index entry or account.
@@ -40,21 +40,21 @@ pub fn forget_session(
 
 /// A session that has ended.
 pub struct Ended<'a> {
-    /// Its owner.
+    /// Whose it was.
     pub owner: Principal,
-    /// Its last state.
+    /// As it was.
     pub session: &'a Session,
-    /// Its meta.
+    /// What it was about.
     pub meta: &'a UploadMeta,
-    /// The hash function of its verification.
+    /// How it was to be verified.
     pub hash: HashAlgorithm,
-    /// When its receipt expires.
+    /// Until when that is remembered.
     pub until: Time,
 }
 
-/// Leaves a receipt of how a session ended.
+/// Remembers how a session ended.
 pub fn leave_receipt(storage: &mut Storage, id: SessionId, ended: &Ended<'_>, outcome: Outcome) {
-    // In a full memory it matters more that a session can end than that its end is remembered.
+    // In a memory without any room it matters more that a session can end than that its end is remembered.
     if !matches!(outcome, Outcome::Finished(_)) && storage.room.for_step().is_err() {
         return;
     }
@@ -69,8 +69,8 @@ pub fn leave_receipt(storage: &mut Storage, id: SessionId, ended: &Ended<'_>, ou
     storage.receipts.insert(id, &receipt);
 }
 
-/// Releases the bytes of a session that ended without a file. The first public release left the records of
-/// committed uploads in place: their bytes belong to a blob.
+/// Gives back the bytes of a session that came to nothing. The first public release left the records of committed
+/// uploads where they were: the bytes of those are their blob's.
 ///
 /// # Errors
 /// A damaged record of a blob, or a damaged table.

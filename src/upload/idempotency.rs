@@ -49,7 +49,7 @@ impl Fingerprint {
     }
 }
 
-/// Returns a memory id that is unique: the number is given out once, and is part of the id.
+/// A memory id that no other has or will have: the number is given out once, and is part of the id.
 pub fn memory_id(number: SessionId, key: IdemKey, now: Time) -> String {
     let digest = Sha256::new()
         .chain_update(key.0)

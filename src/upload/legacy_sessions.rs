@@ -36,7 +36,7 @@ struct LeftBehind {
     /// Records.
     #[n(1)]
     records: u64,
-    /// Records of last activity.
+    /// Notes of their last activity.
     #[n(2)]
     notes: u64,
 }
@@ -205,12 +205,12 @@ impl LegacySessions {
         self.mark.is_some_and(|mark| id <= mark.through)
     }
 
-    /// Returns the number of sessions that the mark has passed.
+    /// Number of sessions that are left behind.
     pub fn left_behind_total(&self) -> u64 {
         self.mark.map_or(0, |mark| mark.records)
     }
 
-    /// Lists up to `limit` sessions that the mark has passed, ascending.
+    /// Up to `limit` sessions that are left behind, ascending.
     pub fn left_behind(&self, limit: usize) -> Vec<u64> {
         self.mark.map_or_else(Vec::new, |mark| self.records.keys(..=mark.through).take(limit).collect())
     }

@@ -49,7 +49,7 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Play the same traces on two builds and compare answers, state and costs.
     Ab(ab::AbArgs),
-    /// Run the embedded PocketIC server until a signal arrives.
+    /// Run the embedded PocketIC server until a signal comes.
     Serve(ServeArgs),
 }
 
@@ -74,8 +74,7 @@ struct BuildArgs {
 
 #[derive(Debug, Args)]
 struct RehearseArgs {
-    /// Files that every client uploads [default: a generated original of 21,827,484 bytes and three
-    /// derivatives].
+    /// Files for every client to upload [default: a generated original of 21,827,484 bytes and three derivatives].
     #[arg(long, value_name = "PATH", num_args = 1..)]
     files: Vec<PathBuf>,
     /// Number of clients that upload at the same time.
@@ -221,7 +220,7 @@ fn run_rehearse(args: RehearseArgs) -> u8 {
         Ok(files) => files,
         Err(error) => return fail(USAGE, error),
     };
-    // Before anything else is done, the age of this process is the time that cargo took.
+    // Before anything else is done, the age of this process is what cargo took.
     let compiled = provenance::compiled_for();
     let report = match rehearse_with_progress(&config) {
         Ok(report) => report,
@@ -320,14 +319,15 @@ fn print_report(report: &Report, compiled: Option<Duration>) {
     println!("verdict: {} ({:.1} s)", report.verdict, report.seconds);
 }
 
-/// Formats the times of the phases in one line.
+/// Where the time went, in one line.
 fn times(phases: &[Phase], compiled: Option<Duration>) -> String {
     let sum = |building: bool| -> f64 {
         let phases = phases.iter().filter(|phase| (phase.name == rehearse::BUILDING) == building);
         phases.map(|phase| phase.seconds).sum()
     };
-    let compiled = compiled
-        .map_or(String::new(), |time| format!("{:.1} s compiling this program, ", time.as_secs_f64()));
+    let compiled = compiled.map_or(String::new(), |time| {
+        format!("{:.1} s until cargo had compiled this program, ", time.as_secs_f64())
+    });
     format!("{compiled}{:.1} s building the wasms, {:.1} s rehearsing", sum(true), sum(false))
 }
 
@@ -357,6 +357,6 @@ mod tests {
         let phases = [phase(rehearse::BUILDING, 60.0), phase("uploading", 1.5), phase("reading", 2.0)];
         assert_eq!(times(&phases, None), "60.0 s building the wasms, 3.5 s rehearsing");
         let all = times(&phases, Some(Duration::from_secs(300)));
-        assert!(all.starts_with("300.0 s compiling this program, 60.0 s"), "{all}");
+        assert!(all.starts_with("300.0 s until cargo had compiled this program, 60.0 s"), "{all}");
     }
 }

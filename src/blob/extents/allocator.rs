@@ -42,10 +42,10 @@ pub struct Allocator {
 /// What the tables of free extents do not say.
 #[derive(Encode, Decode, Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct AllocatorState {
-    /// Nothing is allocated from here on.
+    /// Behind this nothing is taken.
     #[n(0)]
     end: u64,
-    /// Bytes before the end that are allocated.
+    /// Bytes before the end that are taken.
     #[n(1)]
     taken: u64,
 }

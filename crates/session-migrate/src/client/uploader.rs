@@ -84,8 +84,8 @@ impl Uploader {
         }
     }
 
-    /// Returns the number of chunks. The canister refuses a file with more than `u32::MAX` chunks, so the
-    /// number saturates there.
+    /// The number of chunks in all. A file with more than `u32::MAX` chunks is refused by the canister, so the number
+    /// is cut off there.
     pub fn chunks(&self) -> u32 {
         u32::try_from(chunks_of(self.asset.bytes, self.chunk_size)).unwrap_or(u32::MAX)
     }
@@ -240,7 +240,7 @@ impl Uploader {
         Ok(status)
     }
 
-    /// Continues the upload until it is finished, one call after another.
+    /// Goes on from wherever the upload is until it is finished, one call after another.
     pub fn run(&mut self, canister: &Canister<'_>) -> Result<(), ClientError> {
         if self.session.is_some() && self.result.is_none() && !self.aborted {
             self.ask(canister)?;

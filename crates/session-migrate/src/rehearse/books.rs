@@ -2,8 +2,8 @@
 
 use upload_canister::api::{MigrationPhase, MigrationStatus};
 
-/// Returns what does not reconcile in `status` as the `build` canister reports it after everything should be
-/// converted. `in_flight` uploads were open when the legacy build was left.
+/// What is wrong with `status` as the `build` canister reports it after everything should be converted.
+/// `in_flight` uploads were open when the legacy build was left.
 pub(super) fn check(build: &str, status: &MigrationStatus, in_flight: u64) -> Vec<String> {
     problems(status, in_flight)
         .into_iter()
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_that_reconcile_pass() {
+    fn balanced_books_pass() {
         assert!(problems(&good(), 5).is_empty());
     }
 

@@ -45,15 +45,15 @@ pub enum RehearseError {
     /// A call outside of any upload failed, or a file can no longer be read.
     #[error(transparent)]
     Client(#[from] ClientError),
-    /// The trace cannot be recorded.
+    /// What the clients did cannot be recorded.
     #[error(transparent)]
     Trace(#[from] TraceError),
     /// The legacy build could not be installed.
     #[error("cannot install the legacy build{}: {message}", given.as_ref().map_or(String::new(), |path| format!(" ({})", path.display())))]
     Install {
-        /// The file, if one was given instead.
+        /// The file, when one was given in its place.
         given: Option<PathBuf>,
-        /// The IC's or the canister's message.
+        /// What the IC or the canister said.
         message: String,
     },
 }

@@ -32,7 +32,7 @@ pub(super) struct Stages<'p> {
     pub payload: Option<MigrationStatus>,
     /// Every run of a migration, rolled back ones included.
     pub runs: Vec<MigrationRun>,
-    /// Uploads that were in flight when the legacy build was last left, for which the migration must account.
+    /// Uploads that were in flight when the legacy build was last left: those that the migration must account for.
     in_flight: u64,
 }
 
@@ -57,8 +57,8 @@ impl<'p> Stages<'p> {
         }
     }
 
-    /// Installs the first wasm, which may be a given file. From then on everything is recorded on the tape,
-    /// if there is one.
+    /// Installs the first wasm, which may have been given as a file. From then on everything goes on the tape, if there
+    /// is one.
     pub fn install_legacy(
         &mut self,
         tape: Option<&'p Tape>,
@@ -80,7 +80,7 @@ impl<'p> Stages<'p> {
         Ok(self.canister)
     }
 
-    /// Upgrades to the wasm `number`. Returns `false`, with the problem recorded, if the upgrade failed.
+    /// Upgrades to the wasm `number`. False when the upgrade failed; the problem is then noted.
     pub fn upgrade(&mut self, number: usize, crowd: &mut Crowd) -> bool {
         let Some(wasm) = self.wasms.get(number) else {
             crowd.problems.push(format!("there is no wasm number {number}"));
@@ -155,7 +155,7 @@ impl<'p> Stages<'p> {
         });
     }
 
-    /// Lets time pass until the migration has converted everything, then reconciles it.
+    /// Lets time pass until the migration has converted everything, then checks its books.
     pub fn wait_until_converted(&mut self, canister: &Canister<'_>, crowd: &mut Crowd) {
         let status = canister.migration_status().and_then(|status| settled(canister, status));
         let Some(status) = crowd.noted(status) else { return };

@@ -34,7 +34,7 @@ impl Wasms {
         }
     }
 
-    /// Checks that every given file is an upload canister.
+    /// Every given file must be an upload canister.
     pub(super) fn check(&self) -> Result<(), RehearseError> {
         for path in Build::ALL.into_iter().filter_map(|build| self.given(build)) {
             let bytes = std::fs::read(path).map_err(|error| RehearseError::File {

@@ -11,7 +11,7 @@ use crate::payload::CHUNK_BYTES;
 /// read-back).
 pub const ORIGIN_PER_MIB: f64 = 209.4;
 
-/// Target of the direct build, M instructions per MiB.
+/// M instructions per MiB that the direct build is to stay under.
 pub const LIMIT_PER_MIB: f64 = 84.5;
 
 /// One figure with its limit.
