@@ -119,7 +119,7 @@ export class Uploader {
     }
     const caller = this.caller(signal, new Reporter(0, () => undefined));
     await ask(caller, 'uploads_abort', () => this.canister.uploads_abort(session)).catch((error: unknown) => {
-      // One that has ended by itself has nothing to give up.
+      // One that has ended by itself has nothing to abort.
       if (!(error instanceof RefusedError && ('Conflict' in error.refusal || 'NotFound' in error.refusal))) {
         throw error;
       }
