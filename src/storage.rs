@@ -108,7 +108,7 @@ impl Storage {
         Self::open_accepting(raw, LAYOUTS)
     }
 
-    /// The same, for a build that accepts these layouts.
+    /// Opens the storage for a build that accepts these layouts.
     ///
     /// # Errors
     /// See [`OpenError`]; nothing was changed.

@@ -12,7 +12,7 @@ use upload_canister::api::*;
 /// Arguments of this many bytes still fit into one message.
 const HUGE: usize = 1_900_000;
 
-/// Two chunks, of which the first has arrived.
+/// Begins an upload of two chunks, of which the first has arrived.
 fn scene(world: &World) -> Scene {
     Scene::new(world, two_chunks(2), 1)
 }

@@ -22,7 +22,7 @@ const HEAP_BYTES_IN_EXTENTS: u64 = 4 << 20;
 /// that large after the first tens of chunks, and not larger after the thousandth.
 const HEAP_BYTES_IN_CHUNKS: u64 = 64 << 20;
 
-/// The order in which the chunks of two files are sent: for each call, which file continues.
+/// Returns the order in which the chunks of two files are sent: for each call, which file continues.
 fn interleavings() -> impl Strategy<Value = (Vec<bool>, bool, u64)> {
     (prop::collection::vec(any::<bool>(), 6), any::<bool>(), 1..1_000_000u64)
 }

@@ -173,7 +173,7 @@ fn refuses(name: &str, reply: &[u8]) -> bool {
     }
 }
 
-/// The same in words, where the reply has no room for an error.
+/// Whether a text says the same, where the reply has no room for an error.
 fn tells(name: &str, text: &str) -> bool {
     text.contains(&format!("arguments: expected those of {name}, in Candid, got "))
 }

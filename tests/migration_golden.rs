@@ -23,7 +23,7 @@ fn path(layout: u16) -> PathBuf {
     tree::root().join(format!("tests/golden/layout-{layout}.bin.gz"))
 }
 
-/// A file of two chunks that packs well.
+/// Returns a file of two chunks that packs well.
 fn half() -> Vec<u8> {
     vec![7; CHUNK + 5]
 }

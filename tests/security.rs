@@ -23,7 +23,7 @@ enum Answer {
 
 use Answer::{No, Unknown, Yes};
 
-/// The callers, in the order of the table's columns.
+/// Returns the callers, in the order of the table's columns.
 fn callers() -> [(&'static str, Principal); 6] {
     [
         ("anonymous", Principal::anonymous()),
@@ -103,7 +103,7 @@ const TABLE: &[(&str, [Answer; 6])] = &[
     ("uploads_status",       ITS_UPLOADER),
 ];
 
-/// A complete upload in flight.
+/// Returns a complete upload in flight.
 fn scene(world: &World) -> Scene {
     Scene::new(world, file(7, 1), 1)
 }

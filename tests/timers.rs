@@ -18,7 +18,7 @@ const TOO_FEW: u64 = 2_000;
 /// What makes a session idle too long, and more.
 const TWO_DAYS: Duration = Duration::from_secs(50 * 3_600);
 
-/// An update that changes nothing.
+/// Makes an update that changes nothing.
 fn anybody_calls(world: &World) {
     let refused: Result<()> = world.update(stranger(), "uploads_abort", (0_u64,));
     assert!(matches!(refused, Err(Error::NotFound { .. })), "{refused:?}");

@@ -26,7 +26,7 @@ impl MultisetDigest {
         }
     }
 
-    /// The digest as 32 bytes.
+    /// Returns the digest as 32 bytes.
     pub fn to_bytes(self) -> [u8; 32] {
         let mut bytes = [0; 32];
         let (words, _) = bytes.as_chunks_mut::<8>();

@@ -170,8 +170,8 @@ impl<'a> Run<'a> {
         self.enter(Phase::Stuck)
     }
 
-    /// Says, in words, that units were digested and converted over and over. Checks and rollbacks are exempt:
-    /// they take one step for each unit, however many there are.
+    /// Returns the error text saying that units were digested and converted over and over. Checks and
+    /// rollbacks are exempt: they take one step for each unit, however many there are.
     fn is_endless(&self) -> Option<String> {
         let MigrationState { source, pace, .. } = &self.state;
         let (steps, most) = (pace.steps, self.migration.max_steps(*source));

@@ -39,7 +39,7 @@ impl Meter for OneStep {
 /// A session, its file, and the chunks that have arrived.
 type Begun = (u64, Vec<u8>, Vec<usize>);
 
-/// Layout 1 with sessions in every state, and the clients' files.
+/// Returns layout 1 with sessions in every state, and the clients' files.
 fn layout_1() -> (World, Vec<Begun>) {
     let mut world = World::compat();
     world.storage.layout.set(&Layout::LEGACY);
@@ -67,7 +67,7 @@ fn staged() -> (World, Vec<Begun>) {
     (world, sessions)
 }
 
-/// The same with the first of five sessions quarantined, since its record did not decode.
+/// Returns the same with the first of five sessions quarantined, since its record did not decode.
 fn staged_with_one_in_quarantine() -> (World, SessionId) {
     let (mut world, sessions) = layout_1();
     let id = sessions[0].0;
@@ -78,7 +78,7 @@ fn staged_with_one_in_quarantine() -> (World, SessionId) {
     (world, SessionId(id))
 }
 
-/// Layout 1 as the first public release leaves it: no index and no account knows the session.
+/// Returns layout 1 as the first public release leaves it: no index and no account knows the session.
 fn forget(world: &mut World, id: u64, file: &[u8], idem: &str) {
     let (caller, bytes) = (person(OWNER), file.len() as u64);
     let key = IdemKey::of(&world.capsule, &caller, idem);

@@ -33,7 +33,7 @@ pub trait Clock {
 }
 
 impl Clock for Time {
-    /// A clock that stands still: what a single message sees, and what tests need.
+    /// Returns the fixed time: a message sees one time only, and tests set theirs.
     fn now(&self) -> Time {
         *self
     }

@@ -95,7 +95,7 @@ impl<S: SessionStore> SessionService<S> {
         self.take(id, caller, idx, Put { chunk, replace: false }, sink, clock)
     }
 
-    /// The same, but other bytes replace those that are stored.
+    /// Does the same, but other bytes replace those that are stored.
     ///
     /// # Errors
     /// As [`Self::put_chunk`], without [`SessionError::DifferentBytes`].

@@ -24,7 +24,7 @@ pub enum Structure {
 }
 
 impl Structure {
-    /// The first three bytes of the memory.
+    /// Returns the first three bytes of the memory.
     pub const fn magic(self) -> Option<&'static [u8; 3]> {
         match self {
             Self::Map => Some(b"BTR"),

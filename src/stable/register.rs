@@ -20,7 +20,7 @@ impl<V: Record> Register<V> {
         Self::over(memories.get(id))
     }
 
-    /// The same for a given memory.
+    /// Opens the register in a given memory.
     pub fn over(memory: Memory) -> Self {
         Self { cell: StableCell::init(memory, Vec::new()), record: PhantomData }
     }

@@ -73,7 +73,7 @@ impl<K: Storable + Ord + Clone + Debug, V: Record> Table<K, V> {
         Self::over(memories.get(id))
     }
 
-    /// The same, of the memory itself.
+    /// Opens the table in the given memory.
     pub fn over(memory: Memory) -> Self {
         Self { map: StableBTreeMap::init(memory), record: PhantomData }
     }

@@ -174,7 +174,7 @@ impl UploadService<'_> {
         Ok(finished.to_api())
     }
 
-    /// The same for a session of the first public release, whose bytes are on no account until now.
+    /// Does the same for a session of the first public release, whose bytes are on no account until now.
     fn attach_foreign(&mut self, id: SessionId, meta: &UploadMeta, blob: &BlobRecord) -> Result<Finished> {
         self.storage.usage.reserve_unlimited(self.caller, &meta.capsule_id, blob.size)?;
         let finished = self.attach(id, meta, blob);

@@ -205,12 +205,12 @@ impl LegacySessions {
         self.mark.is_some_and(|mark| id <= mark.through)
     }
 
-    /// Number of sessions that are left behind.
+    /// Returns the number of sessions that are left behind.
     pub fn left_behind_total(&self) -> u64 {
         self.mark.map_or(0, |mark| mark.records)
     }
 
-    /// Up to `limit` sessions that are left behind, ascending.
+    /// Returns up to `limit` sessions that are left behind, ascending.
     pub fn left_behind(&self, limit: usize) -> Vec<u64> {
         self.mark.map_or_else(Vec::new, |mark| self.records.keys(..=mark.through).take(limit).collect())
     }

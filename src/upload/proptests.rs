@@ -14,7 +14,7 @@ fn check(stage: Stage, operations: &[Operation]) -> Result<(), TestCaseError> {
     upload_model::run(&mut Native::new(stage), operations, stage).map_err(TestCaseError::fail)
 }
 
-/// So many cases a test unless the environment says otherwise (`PROPTEST_CASES`): quick enough for every `cargo test`.
+/// Returns a configuration with `cases` cases, quick enough for every `cargo test`, unless `PROPTEST_CASES` is set.
 fn config(cases: u32) -> ProptestConfig {
     let default = ProptestConfig::default();
     let cases = if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { cases };

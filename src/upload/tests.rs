@@ -78,8 +78,8 @@ pub fn person(n: u8) -> Principal {
 
 pub const OWNER: u8 = 1;
 
-/// A memory in buckets of 64 KiB and not of 8 MiB, so that an empty canister takes three megabytes of the process and not 400.
-/// The size lies in the memory itself, of which there are 2 GiB then.
+/// Returns a memory in buckets of 64 KiB and not of 8 MiB, so that an empty canister takes three megabytes of
+/// the process and not 400. The size lies in the memory itself, of which there are 2 GiB then.
 pub fn memory_of_small_buckets() -> RawMemory {
     let raw = RawMemory::default();
     drop(MemoryManager::init_with_bucket_size(raw.clone(), 1));
@@ -120,7 +120,7 @@ impl World {
         Self::new(Box::<DirectPath>::default(), 0)
     }
 
-    /// The direct path over extents, as on a fresh direct installation.
+    /// Returns the direct path over extents, as on a fresh direct installation.
     #[cfg(feature = "direct")]
     pub fn extents() -> Self {
         Self::in_layout(Layout::EXTENTS, Box::<DirectPath>::default(), 0)

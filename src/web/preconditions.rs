@@ -6,7 +6,7 @@ pub fn names(list: &str, etag: &str) -> bool {
     list.split(',').map(str::trim).any(|tag| tag == "*" || tag == etag)
 }
 
-/// The same with weak comparison: a weak tag matches the strong one with the same text.
+/// Does the same with weak comparison: a weak tag matches the strong one with the same text.
 pub fn names_weakly(list: &str, etag: &str) -> bool {
     list.split(',').map(str::trim).any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
 }

@@ -39,7 +39,7 @@ pub fn d30_memories_could_not_be_deleted_or_changed(build: Build) {
     assert_eq!(again, Err(Error::not_found("memory", id)));
 }
 
-/// Metadata in all five kinds, with every field set.
+/// Returns metadata in all five kinds, with every field set.
 fn all_kinds(content: &[u8]) -> Vec<AssetMetadata> {
     let text = |text: &str| Some(text.to_owned());
     let base = AssetMetadataBase {

@@ -13,7 +13,7 @@ use upload_canister::api::AssetType;
 /// Size of the photograph that the first public release was tested with, bytes.
 const ORIGINAL_BYTES: usize = 21_827_484;
 
-/// A picture with edges, gradients and grain, so that it neither compresses to nothing nor is noise.
+/// Returns a picture with edges, gradients and grain, so that it neither compresses to nothing nor is noise.
 fn scene() -> DynamicImage {
     let pixel = |x: u32, y: u32| {
         let grain = (x.wrapping_mul(2_654_435_761) ^ y.wrapping_mul(40_503)) >> 27;
@@ -36,7 +36,7 @@ fn save(folder: &TempDir, name: &str, asset_type: AssetType, bytes: &[u8]) -> As
     Asset::open(Path::new(&path), name, asset_type).unwrap()
 }
 
-/// The photograph: a JPEG, followed by as many bytes as a camera's raw data would add.
+/// Returns the photograph: a JPEG, followed by as many bytes as a camera's raw data would add.
 pub fn original(folder: &TempDir) -> Asset {
     let mut bytes = jpeg(&scene(), 95);
     let mut state = 1u64;
@@ -47,7 +47,7 @@ pub fn original(folder: &TempDir) -> Asset {
     save(folder, "original.jpg", AssetType::Original, &bytes)
 }
 
-/// A display version, a thumbnail and a placeholder of the photograph.
+/// Returns a display version, a thumbnail and a placeholder of the photograph.
 pub fn derivatives(folder: &TempDir) -> Vec<Asset> {
     let made_from = scene();
     let made = [

@@ -26,7 +26,7 @@ pub trait Start: Copy {
     /// Everything that the migration makes, and what it counted; not the number of messages.
     type Dump: PartialEq + Debug;
 
-    /// A canister before the upgrade to that build.
+    /// Returns a canister before the upgrade to that build.
     fn world(self) -> World;
 
     /// Returns what a canister holds.

@@ -71,8 +71,8 @@ pub fn image(sessions: u64, now: u64) -> (Vec<u8>, Vec<String>) {
     image_in(RawMemory::default(), sessions, now)
 }
 
-/// The same for few sessions, in buckets of 64 KiB and not of 8 MiB: the size is stored in the memory itself,
-/// and a test that makes hundreds of canisters copies a hundredth of the bytes.
+/// Returns the same for few sessions, in buckets of 64 KiB and not of 8 MiB: the size is stored in the memory
+/// itself, and a test that makes hundreds of canisters copies a hundredth of the bytes.
 pub fn small_image(sessions: u64, now: u64) -> (Vec<u8>, Vec<String>) {
     let raw = RawMemory::default();
     drop(MemoryManager::init_with_bucket_size(raw.clone(), 1));

@@ -43,7 +43,7 @@ fn person(n: u8) -> Principal {
     Principal::self_authenticating([n])
 }
 
-/// The owner of capsules.
+/// Returns the owner of capsules.
 pub fn owner() -> Principal {
     person(1)
 }

@@ -74,13 +74,13 @@ pub struct NewMemory<'a> {
 }
 
 impl<'a> NewMemory<'a> {
-    /// A memory of inline bytes.
+    /// Returns a memory of inline bytes.
     pub fn inline(capsule: &'a str, bytes: &'a [u8], idem: &'a str) -> Self {
         let size = bytes.len() as u64;
         Self { capsule, inline: Some(bytes), blob: None, backend: None, bytes: size, idem }
     }
 
-    /// A memory of a blob.
+    /// Returns a memory of a blob.
     pub fn blob(capsule: &'a str, blob: &'a BlobRef, idem: &'a str) -> Self {
         Self { capsule, inline: None, blob: Some(blob), backend: None, bytes: blob.len, idem }
     }
@@ -144,7 +144,7 @@ impl World {
         self.update(caller, "uploads_abort", (session,))
     }
 
-    /// How far an upload is.
+    /// Returns the status of an upload.
     pub fn status(&self, caller: Principal, session: u64) -> Result<UploadStatus> {
         self.query(caller, "uploads_status", (session,))
     }
@@ -175,24 +175,24 @@ impl World {
         self.update(caller, "uploads_put_whole", (file,))
     }
 
-    /// Size of a blob, and in how many reads it comes.
+    /// Returns the size of a blob and its number of chunks.
     pub fn blob_meta(&self, caller: Principal, locator: &str) -> Result<BlobMeta> {
         self.query(caller, "blob_get_meta", (locator,))
     }
 
-    /// One chunk of a blob.
+    /// Returns one chunk of a blob.
     pub fn read_chunk(&self, caller: Principal, locator: &str, idx: u32) -> Result<Vec<u8>> {
         let chunk: Result<ByteBuf> = self.query(caller, "blob_read_chunk", (locator, idx));
         chunk.map(ByteBuf::into_vec)
     }
 
-    /// Some bytes of a blob.
+    /// Returns some bytes of a blob.
     pub fn read_range(&self, caller: Principal, locator: &str, offset: u64, len: u64) -> Result<Vec<u8>> {
         let range: Result<ByteBuf> = self.query(caller, "blob_read_range", (locator, offset, len));
         range.map(ByteBuf::into_vec)
     }
 
-    /// Every byte of a blob, or a failed test when it has not the size it says.
+    /// Returns every byte of a blob; the test fails if the size differs from the declared one.
     pub fn read_back(&self, caller: Principal, locator: &str) -> Vec<u8> {
         let meta = self.blob_meta(caller, locator).unwrap();
         let bytes: Vec<u8> =
@@ -212,12 +212,12 @@ impl World {
         self.update(caller, "memories_create", args)
     }
 
-    /// A memory.
+    /// Returns a memory.
     pub fn memory(&self, caller: Principal, id: &str) -> Result<Memory> {
         self.query(caller, "memories_read", (id,))
     }
 
-    /// A page of the memories of a capsule.
+    /// Returns a page of the memories of a capsule.
     pub fn memories(
         &self,
         caller: Principal,

@@ -9,7 +9,7 @@ fn counted_as_they_go() -> (World, Reels) {
     (world, Reels { counts_as_it_goes: true, ..reels })
 }
 
-/// Source, converted, quarantined.
+/// Returns the numbers of source, converted and quarantined units.
 fn books(state: &MigrationState) -> [u64; 3] {
     [state.source, state.converted, state.quarantined]
 }

@@ -7,7 +7,7 @@ use crate::stable::keys::TwoTexts;
 use crate::stable::{Memories, RawMemory, Table, memory_ids, preflight};
 use crate::upload::{SessionRecord, UploadMeta};
 
-/// What is stored of a session in layout 1.
+/// Returns what is stored of a session in layout 1.
 fn legacy(world: &World, id: u64) -> (Option<Vec<u8>>, Option<Time>) {
     let legacy = &world.storage.sessions.legacy;
     (legacy.get_raw(&id), legacy.noted(&id).unwrap())

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// The staged build with one of five sessions quarantined, `steps` into a rollback.
+/// Returns the staged build with one of five sessions quarantined, `steps` into a rollback.
 fn going_back(steps: u32) -> World {
     let (mut world, _) = staged_with_one_in_quarantine();
     controls::rollback(&mut world.storage, world.now).unwrap();

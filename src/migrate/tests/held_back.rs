@@ -3,7 +3,7 @@
 use super::*;
 use crate::api::SessionPath;
 
-/// The staged build after a legacy build on which the migration was deferred.
+/// Returns the staged build after a legacy build on which the migration was deferred.
 fn held_back() -> (World, Vec<Begun>) {
     let (mut world, sessions) = layout_1();
     hold(&mut world.storage, world.now).unwrap();

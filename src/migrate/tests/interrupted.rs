@@ -63,7 +63,7 @@ fn with_one_cut_off() -> (World, u64, u64) {
     cut_off_by(world, sessions[2].0)
 }
 
-/// The same in a layout 1 whose session `poison` it is.
+/// Does the same in a layout 1 whose session `poison` it is.
 fn cut_off_by(mut world: World, poison: u64) -> (World, u64, u64) {
     upgrade(&mut world);
     let mut seen = None;
@@ -145,7 +145,7 @@ fn the_engine_is_stuck_when_every_attempt_traps_and_can_resume() {
     assert_eq!(run_to_end(&mut world).phase, Phase::Converted);
 }
 
-/// Watches, and traps in every message that is tried, this many times.
+/// Runs the engine, and traps in every message that is tried, this many times.
 fn cut_off(world: &mut World, times: u32) {
     let mut seen = None;
     for _ in 0..times {

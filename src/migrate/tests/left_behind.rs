@@ -3,7 +3,7 @@
 
 use super::*;
 
-/// Layout 1 under the staged build, with every record counted and `converted` of five converted.
+/// Returns layout 1 under the staged build, with every record counted and `converted` of five converted.
 fn converting(converted: u64) -> (World, Vec<Begun>) {
     let (mut world, sessions) = layout_1();
     set_share(&mut world.storage, 0);

@@ -149,7 +149,8 @@ impl Migration for Reels {
     }
 }
 
-/// Three reels after a converted first migration: the second reel takes five messages, the third is torn.
+/// Returns three reels after a converted first migration: the second reel takes five messages, the third is
+/// torn.
 pub fn reels() -> (World, Reels) {
     let (mut world, _) = layout_1();
     upgrade(&mut world);
@@ -161,7 +162,7 @@ pub fn reels() -> (World, Reels) {
     (world, reels)
 }
 
-/// One message, after an upgrade.
+/// Runs one message, after an upgrade.
 pub fn slice(world: &mut World, reels: &Reels) -> Progress {
     world.storage = Storage::open_existing(world.raw.clone()).unwrap_or_else(|_| {
         // This build refuses layout 3; a build with such a migration would not.

@@ -10,7 +10,7 @@ fn report(world: &World) -> CanaryReport {
     world.storage.counters.canary_report(2).unwrap()
 }
 
-/// A staged build on which half of the sessions take the compat path, after an eventful past.
+/// Returns a staged build on which half of the sessions take the compat path, after an eventful past.
 fn half_and_half() -> World {
     let mut world = World::staged();
     set_share(&mut world.storage, 50);

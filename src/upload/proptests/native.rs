@@ -54,7 +54,7 @@ impl Native {
         Self::over(memory_of_small_buckets(), stage, Limits::TIGHT)
     }
 
-    /// In a memory that can be full.
+    /// Returns a canister in a memory that can be full.
     pub fn in_little_room(stage: Stage) -> Self {
         Self::over(filled::whole_memory(), stage, Limits::WIDE)
     }

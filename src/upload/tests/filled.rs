@@ -62,7 +62,7 @@ impl Small {
     }
 }
 
-/// One message: what it has done when it traps is rolled back. Nobody reads or writes the bytes that are `taken`.
+/// Runs one message, which is rolled back if it traps. Nobody reads or writes the bytes that are `taken`.
 fn message<T>(world: &mut World, taken: &Range<usize>, act: impl FnOnce(&mut World) -> T) -> Option<T> {
     let before = {
         let raw = world.raw.borrow();
@@ -116,7 +116,8 @@ pub fn crowd(world: &mut World, left: u64) -> Range<usize> {
     end - (pages as usize - 1) * PAGE..end
 }
 
-/// A memory of 2 GiB in buckets of a page. All of it at once, so that the pages that are never written cost nothing.
+/// Returns a memory of 2 GiB in buckets of a page. All of it at once, so that the pages that are never
+/// written cost nothing.
 pub fn whole_memory() -> RawMemory {
     let raw = RawMemory::default();
     *raw.borrow_mut() = vec![0; MEMORY_PAGES * PAGE];

@@ -6,7 +6,7 @@ use crate::migrate;
 use crate::migrations::split_sessions::{LegacyStatus, LegacyUploadSession};
 use crate::upload::RawRecord;
 
-/// A canister of the first public release.
+/// Returns a canister of the first public release.
 fn layout_1() -> World {
     let mut world = World::compat();
     world.storage.layout.set(&Layout::LEGACY);

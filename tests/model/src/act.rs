@@ -182,7 +182,7 @@ impl Run<'_> {
         }
     }
 
-    /// What may be refused from now on, since there is no room for it.
+    /// Records what may be refused from now on, since there is no room for it.
     fn look_at_room(&mut self) {
         self.model.limits = self.target.limits();
         self.model.lacks_room = self.target.lacks_room();

@@ -186,7 +186,7 @@ impl Session {
 }
 
 impl Model {
-    /// An empty canister.
+    /// Returns an empty canister.
     pub fn new(limits: Limits) -> Self {
         Self {
             capsules: Vec::new(),
@@ -209,7 +209,8 @@ impl Model {
         }
     }
 
-    /// Everything is as it was before, but what clients remember: an id that was given out since must not be given out again.
+    /// Restores everything but what clients remember: an id that was given out since must not be given out
+    /// again.
     pub fn go_back_to(&mut self, before: Self) {
         let Self { history, mut made, capsule_ids, .. } = std::mem::replace(self, before);
         // A session that is in flight again becomes the same memory again.
@@ -217,7 +218,7 @@ impl Model {
         (self.history, self.made, self.capsule_ids) = (history, made, capsule_ids);
     }
 
-    /// The session that an operation means, counted from the last one begun, and its owner.
+    /// Returns the session that an operation means, counted from the last one begun, and its owner.
     pub fn session_at(&self, n: u8) -> (u64, u8) {
         // An id that no canister has reached.
         const UNKNOWN: (u64, u8) = (4_000_000_000, 0);

@@ -179,32 +179,32 @@ pub trait Target {
     fn pass(&mut self, seconds: u64);
     /// Lets time pass without the timers. Returns `false`, having done nothing, if that is impossible.
     fn pass_without_timers(&mut self, seconds: u64) -> bool;
-    /// A new capsule of `owner`, to which the other person may write.
+    /// Creates a capsule of `owner`, to which the other person may write.
     fn create_capsule(&mut self, owner: u8) -> Answer<String>;
     /// Deletes a capsule.
     fn delete_capsule(&mut self, who: u8, capsule: &str) -> Answer<()>;
     /// Calls `capsules_set_access` as `who`: the owner stays, and the other person gets the access of
     /// `guest`.
     fn share(&mut self, who: u8, owner: u8, capsule: &str, guest: Guest) -> Answer<()>;
-    /// `uploads_begin`.
+    /// Calls `uploads_begin`.
     fn begin(&mut self, who: u8, capsule: &str, bytes: u64, chunks: u32, idem: &str) -> Answer<u64>;
-    /// `uploads_put_chunk`.
+    /// Calls `uploads_put_chunk`.
     fn put(&mut self, who: u8, put: &Put) -> Answer<()>;
     /// Calls `uploads_finish`; `tired` in a message without budget for hashing.
     fn finish(&mut self, who: u8, session: u64, digest: &[u8], bytes: u64, tired: bool) -> Answer<Finished>;
-    /// `uploads_abort`.
+    /// Calls `uploads_abort`.
     fn abort(&mut self, who: u8, session: u64) -> Answer<()>;
-    /// `uploads_status`.
+    /// Calls `uploads_status`.
     fn status(&mut self, who: u8, session: u64) -> Answer<View>;
-    /// `memories_create`.
+    /// Calls `memories_create`.
     fn create_memory(&mut self, who: u8, new: &NewMemory<'_>) -> Answer<String>;
-    /// `memories_update`, to metadata of this size.
+    /// Calls `memories_update` with metadata of this size.
     fn update_memory(&mut self, who: u8, memory: &str, bytes: u64, version: u8) -> Answer<()>;
-    /// `memories_read`.
+    /// Calls `memories_read`.
     fn memory(&mut self, who: u8, memory: &str) -> Answer<MemoryView>;
-    /// `blob_delete`.
+    /// Calls `blob_delete`.
     fn delete_blob(&mut self, who: u8, locator: &str) -> Answer<()>;
-    /// `memories_delete`.
+    /// Calls `memories_delete`.
     fn delete_memory(&mut self, who: u8, memory: &str) -> Answer<()>;
     /// Reads a chunk of a blob; `None` if there is none.
     fn read(&mut self, who: u8, locator: &str, idx: u32) -> Option<Vec<u8>>;
@@ -224,7 +224,7 @@ pub trait Target {
     fn control(&mut self, control: Control) -> Option<Answer<()>>;
     /// Returns the phase of the migration.
     fn phase(&mut self) -> Phase;
-    /// The limits in force, with no more bytes than stable memory has room for.
+    /// Returns the limits in force, with no more bytes than stable memory has room for.
     fn limits(&mut self) -> Limits {
         Limits::TIGHT
     }
@@ -248,7 +248,7 @@ pub trait Target {
     }
     /// Loads the snapshot that was taken.
     fn load_snapshot(&mut self) {}
-    /// What must hold of the code under test beyond what the model knows, in words if it does not.
+    /// Checks the invariants of the code under test that the model does not know; describes a violation.
     /// `settled` when nothing is in flight any more and nothing is kept.
     fn own_invariants(&mut self, settled: bool) -> Result<(), String>;
     /// Runs the migration to its end; the error says what does not reconcile.

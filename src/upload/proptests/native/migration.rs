@@ -67,7 +67,7 @@ impl Native {
         };
     }
 
-    /// What the build of this stage answers to a controller; nothing where it has no such call.
+    /// Returns the answer of this stage's build to a controller; `None` if it has no such call.
     pub(super) fn steer(&mut self, control: Control) -> Option<Answer<()>> {
         // The legacy build has no such code, and the answers of a build without the compat path are decided
         // at compile time: these tests are compiled as the staged build.
