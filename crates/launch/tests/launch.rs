@@ -17,7 +17,7 @@ impl Drop for Folder {
 }
 
 impl Folder {
-    /// `launch tool a b` with the cargo in this folder.
+    /// Returns `launch tool a b` with the cargo in this folder.
     fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_launch"));
         command.args(["tool", "a", "b"]).env("CARGO", self.0.join("cargo"));
@@ -25,7 +25,7 @@ impl Folder {
     }
 }
 
-/// A folder with a cargo that is this script.
+/// Makes a folder with a cargo that is this script.
 fn prepare(name: &str, script: &str) -> Folder {
     let folder =
         Folder(Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id())));

@@ -92,7 +92,8 @@ fn repeat(times: usize, mut work: impl FnMut()) -> Duration {
     begun.elapsed()
 }
 
-/// Many instances at once: the memory each takes, and calls to all of them from one thread and from one a core.
+/// Runs many instances at once: measures the memory each takes, and calls to all of them from one thread and
+/// from one a core.
 fn side_by_side(server: &EmbeddedServer, wasm: &[u8]) {
     let before = resident_kib();
     let begun = Instant::now();
@@ -122,7 +123,7 @@ fn side_by_side(server: &EmbeddedServer, wasm: &[u8]) {
     row(&format!("empty update calls to 100 instances, {cores} threads"), per_second(calls, many));
 }
 
-/// Resident memory of this process; none where the system does not tell.
+/// Returns the resident memory of this process; `None` if the system does not tell.
 fn resident_kib() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;

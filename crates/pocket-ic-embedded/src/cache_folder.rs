@@ -49,7 +49,8 @@ impl CacheFolder {
         }
     }
 
-    /// [`Self::open`] for a folder that nobody insists on: without it, modules are compiled again, and a line says why.
+    /// Does [`Self::open`] for a folder that nobody insists on: without it, modules are compiled again, and a
+    /// line says why.
     pub(crate) fn open_if_possible(&self) -> Option<ModuleCache> {
         self.open().unwrap_or_else(|error| {
             stderr::line(format_args!("pocket-ic-embedded: {error}. Every process compiles its modules"));

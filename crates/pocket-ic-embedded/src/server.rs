@@ -79,8 +79,8 @@ impl EmbeddedServer {
         Ok(Self { address, url, runtime: Some(runtime) })
     }
 
-    /// One server for the whole process, started at the first call. Instances are independent of each other, so tests
-    /// can share it.
+    /// Returns one server for the whole process, started at the first call. Instances are independent of each
+    /// other, so tests can share it.
     ///
     /// # Errors
     /// When it could not be started; every later call gives the same error.

@@ -19,7 +19,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// The instance answers and works.
+/// Checks that the instance answers and works.
 fn assert_alive(pic: &PocketIc) {
     let id = installed(pic);
     assert_eq!(number(&call(pic, id, "inc", &[]).unwrap()), 1);

@@ -34,7 +34,8 @@ pub struct Cost {
 }
 
 impl Cost {
-    /// Bytes of both memories that a replica would have to write down: the heap delta and the stable one.
+    /// Returns the bytes of both memories that a replica would have to write down: the heap delta and the
+    /// stable one.
     pub fn delta_bytes(&self) -> u64 {
         (self.dirty_stable_pages + self.dirty_wasm_pages) * DELTA_PAGE_BYTES
     }

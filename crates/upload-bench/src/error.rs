@@ -103,7 +103,7 @@ pub enum BenchError {
 }
 
 impl BenchError {
-    /// For `map_err`: a file error with its path.
+    /// Returns, for `map_err`, a file error with its path.
     pub fn file<E: std::fmt::Display>(
         action: &'static str,
         path: impl Into<PathBuf>,

@@ -21,7 +21,7 @@ impl File {
         Self { bytes: u64::from(chunks) * CHUNK_BYTES, seed }
     }
 
-    /// Number of chunks.
+    /// Returns the number of chunks.
     pub fn chunks(&self) -> u32 {
         // Files here have at most 16,384 chunks.
         self.bytes.div_ceil(CHUNK_BYTES) as u32
@@ -41,7 +41,7 @@ impl File {
         bytes
     }
 
-    /// SHA-256 of the file.
+    /// Returns the SHA-256 of the file.
     pub fn sha256(&self) -> [u8; 32] {
         let mut hasher = Sha256::new();
         for index in 0..self.chunks() {
@@ -50,7 +50,7 @@ impl File {
         hasher.finalize().into()
     }
 
-    /// BLAKE3 of the file.
+    /// Returns the BLAKE3 of the file.
     pub fn blake3(&self) -> [u8; 32] {
         let mut hasher = blake3::Hasher::new();
         for index in 0..self.chunks() {
@@ -65,13 +65,13 @@ impl File {
     }
 }
 
-/// Metadata of a file of this many bytes.
+/// Returns metadata of a file of this many bytes.
 pub fn metadata(bytes: u64) -> AssetMetadata {
     let base = AssetMetadataBase::new("file.bin", "application/octet-stream", AssetType::Original, bytes, 0);
     AssetMetadata::document(base)
 }
 
-/// One step of the SplitMix64 generator.
+/// Takes one step of the SplitMix64 generator.
 fn splitmix(state: u64) -> u64 {
     let mut z = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

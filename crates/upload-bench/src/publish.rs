@@ -117,7 +117,7 @@ fn save_json<T: Serialize + ?Sized>(name: &str, figures: &T) -> Result<(), Bench
     results::write(&path, json.as_bytes())
 }
 
-/// Checked-in figures; none when there is no such file.
+/// Returns the checked-in figures; none if there is no such file.
 fn load_json<T: DeserializeOwned>(name: &str) -> Result<Option<T>, BenchError> {
     let path = results::folder().join(name);
     if !path.exists() {

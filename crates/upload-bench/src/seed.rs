@@ -48,7 +48,7 @@ pub struct Population {
 }
 
 impl Population {
-    /// In the layout of a fresh installation of a build.
+    /// Returns a population in the layout of a fresh installation of a build.
     pub fn of(build: Build, sessions: u32, memories: u32) -> Self {
         let layout = match build {
             Build::Legacy => Layout::LEGACY,

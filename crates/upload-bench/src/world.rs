@@ -204,12 +204,12 @@ impl World {
         Canister::new(&self.pic, self.id)
     }
 
-    /// For `map_err`: a failed call of this benchmark.
+    /// Returns, for `map_err`, a failed call of this benchmark.
     pub fn failed(&self, source: ClientError) -> BenchError {
         BenchError::Call { bench: self.bench.clone(), source }
     }
 
-    /// For `map_err`: a reply that does not decode.
+    /// Returns, for `map_err`, a reply that does not decode.
     pub fn bad_reply(&self, method: &'static str, error: &candid::Error) -> BenchError {
         let detail = error.to_string().lines().next().unwrap_or_default().to_owned();
         BenchError::Reply { bench: self.bench.clone(), method, detail }

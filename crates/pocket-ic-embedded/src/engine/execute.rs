@@ -97,7 +97,7 @@ impl Engine {
         }
     }
 
-    /// Where the module with this hash is or will be kept. A place of its own when there are too many in use.
+    /// Returns the slot for the module with this hash; a separate one if too many are in use.
     fn place_for(&self, hash: [u8; 32]) -> Compiled {
         let mut modules = lock(&self.shared.modules);
         if modules.len() >= MAX_MODULES && !modules.contains_key(&hash) {

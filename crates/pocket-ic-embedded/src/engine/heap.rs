@@ -18,7 +18,7 @@ impl Heap {
         Self { bytes: pages.saturating_mul(WASM_PAGE), pages: Paged::default() }
     }
 
-    /// Size in bytes.
+    /// Returns the size in bytes.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }

@@ -94,7 +94,7 @@ impl Message {
         Self::new((0, "no"), MessageContext::new(nobody, nobody, 0), Limits::inspect(), StableMemory::new())
     }
 
-    /// Cycles that may be spent.
+    /// Returns the cycles that may be spent.
     pub(super) fn liquid_balance(&self) -> u128 {
         self.ctx.balance.saturating_sub(self.ctx.frozen_balance)
     }
@@ -188,7 +188,7 @@ pub(super) fn charge(c: &mut Cx<'_>, instructions: u64) -> Result<()> {
     }
 }
 
-/// First thing in every system API function: is it allowed here, and its fixed charge.
+/// Checks whether a system API function is allowed here, and charges its fixed cost: the first step of each.
 pub(super) fn enter(c: &mut Cx<'_>, api: &'static Api) -> Result<()> {
     charge(c, api.cost)?;
     let message = &c.data().message;

@@ -67,7 +67,7 @@ impl Parts {
 }
 
 impl LiveInstance {
-    /// Memory and globals of a fresh instance: what [`CanisterState::new`] starts from.
+    /// Returns the memory and globals of a fresh instance: what [`CanisterState::new`] starts from.
     pub(super) fn initial(module: &CanisterModule) -> Result<(Heap, Arc<[GlobalValue]>), Trap> {
         let mut parts = Parts::new(module, Message::none())?;
         let mut heap = Heap::default();
@@ -94,7 +94,7 @@ impl LiveInstance {
         fits.then(|| self.resident.pages.same(&state.heap.pages))
     }
 
-    /// Size of the memory, in bytes.
+    /// Returns the size of the memory, in bytes.
     pub(super) fn memory_bytes(&self) -> u64 {
         self.parts.memory_bytes()
     }
@@ -192,7 +192,8 @@ impl LiveInstance {
         result.map_err(|error| trap_of(&error, limit))
     }
 
-    /// Memory and globals as they are now, and the number of pages of the memory that changed since the restore.
+    /// Returns memory and globals as they are now, and the number of pages of the memory that changed since
+    /// the restore.
     pub(super) fn capture(&mut self) -> Result<(Heap, Arc<[GlobalValue]>, u64), Trap> {
         let mut changed = 0;
         if let Some(memory) = self.parts.memory {

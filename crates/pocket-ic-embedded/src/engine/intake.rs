@@ -284,14 +284,14 @@ pub(super) fn describe(wasm: &[u8], keeps_segments: bool) -> Result<ModuleInfo, 
     Ok(info)
 }
 
-/// The limits on exported methods, which an instance may be without.
+/// Checks the limits on exported methods, which an instance may be without.
 pub(super) fn check_methods(info: &ModuleInfo) -> Result<(), InvalidWasm> {
     at_most("exported methods", info.methods.len(), MAX_METHODS)?;
     let names = info.methods.keys().map(String::len).sum();
     at_most("bytes in the names of exported methods", names, MAX_METHOD_NAMES)
 }
 
-/// The size of the code section, before anything takes the time to read it.
+/// Checks the size of the code section, before anything takes the time to read it.
 fn check_code_section(wasm: &[u8]) -> Result<(), InvalidWasm> {
     for payload in Parser::new(0).parse_all(wasm) {
         match payload {

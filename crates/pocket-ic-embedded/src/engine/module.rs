@@ -146,7 +146,7 @@ impl CanisterModule {
         &self.uploaded
     }
 
-    /// SHA-256 of [`Self::uploaded`].
+    /// Returns the SHA-256 of [`Self::uploaded`].
     pub fn module_hash(&self) -> [u8; 32] {
         self.hash
     }
@@ -184,7 +184,7 @@ impl CanisterModule {
         self.info.reads_certificate
     }
 
-    /// Bytes in custom sections.
+    /// Returns the bytes in custom sections.
     pub fn custom_sections_bytes(&self) -> u64 {
         let sections = self.info.custom.values();
         sections.map(|(data, _)| data.len() as u64).sum()
@@ -215,7 +215,7 @@ impl CanisterModule {
         largest(&self.info)
     }
 
-    /// Smallest and largest wasm memory, in bytes.
+    /// Returns the smallest and largest wasm memory, in bytes.
     pub(super) fn memory_limits(&self) -> (u64, u64) {
         limits(&self.info)
     }

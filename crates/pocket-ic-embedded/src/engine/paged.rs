@@ -37,7 +37,7 @@ impl Paged {
         Arc::ptr_eq(&self.groups, &other.groups)
     }
 
-    /// The number of pages that hold something here and are not the very same in `other`.
+    /// Returns the number of pages that hold something here and are not the very same in `other`.
     #[cfg(test)]
     pub(super) fn pages_apart(&self, other: &Paged) -> u64 {
         if self.same(other) {

@@ -45,12 +45,13 @@ impl Prices {
         if self.free { 0 } else { cycles * u128::from(self.nodes) }
     }
 
-    /// Creating a canister.
+    /// Returns the price of creating a canister.
     pub(super) fn create_canister(&self) -> u128 {
         self.scaled(CREATE_CANISTER)
     }
 
-    /// A call whose method name and argument have so many bytes, with the largest response and the longest callback.
+    /// Returns the price of a call whose method name and argument have so many bytes, with the largest
+    /// response and the longest callback.
     pub(super) fn call(&self, bytes: u128, memory64: bool) -> u128 {
         let cycles_per_instruction = if memory64 { 2 } else { 1 };
         self.scaled(CALL)
@@ -59,14 +60,14 @@ impl Prices {
             + self.scaled(EXECUTION + LONGEST_CALLBACK * cycles_per_instruction)
     }
 
-    /// An outcall that is paid for by the size of the response that it allows.
+    /// Returns the price of an outcall that is paid for by the size of the response that it allows.
     pub(super) fn http_request(&self, request_bytes: u64, max_response_bytes: u64) -> u128 {
         let nodes = u128::from(self.nodes);
         let bytes = 400 * u128::from(request_bytes) + 800 * u128::from(max_response_bytes);
         self.per_node(3_000_000 + 60_000 * nodes + bytes)
     }
 
-    /// An outcall that is paid for by what it uses.
+    /// Returns the price of an outcall that is paid for by what it uses.
     pub(super) fn http_request_v2(&self, outcall: &Outcall) -> u128 {
         let nodes = u128::from(self.nodes);
         self.per_node(
@@ -80,7 +81,8 @@ impl Prices {
         )
     }
 
-    /// A signature or a derived key with one of the mainnet's keys; `None` for a key that is not there.
+    /// Returns the price of a signature or a derived key with one of the mainnet's keys; `None` for a key
+    /// that is not there.
     pub(super) fn signature(&self, key: &[u8]) -> Option<u128> {
         let price = match key {
             b"test_key_1" => 10_000_000_000,

@@ -53,12 +53,12 @@ impl StableMemory {
         memory
     }
 
-    /// Size in pages of 64 KiB.
+    /// Returns the size in pages of 64 KiB.
     pub fn pages(&self) -> u64 {
         self.pages
     }
 
-    /// Size in bytes.
+    /// Returns the size in bytes.
     pub fn bytes(&self) -> u64 {
         self.pages * WASM_PAGE
     }
@@ -102,8 +102,9 @@ impl StableMemory {
         Ok(())
     }
 
-    /// Bytes of the host's memory that the contents take and that `other` does not share: what one of two memories that
-    /// come from the same one has cost since. Compared with an empty memory, all that it takes.
+    /// Returns the bytes of the host's memory that the contents take and that `other` does not share: what
+    /// one of two memories that come from the same one has cost since. Compared with an empty memory, all
+    /// that it takes.
     #[cfg(test)]
     pub(super) fn bytes_apart(&self, other: &Self) -> u64 {
         self.bytes.pages_apart(&other.bytes) * PAGE as u64

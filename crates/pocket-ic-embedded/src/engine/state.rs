@@ -105,7 +105,7 @@ impl CanisterState {
         &self.heap
     }
 
-    /// Size of the wasm memory in bytes.
+    /// Returns the size of the wasm memory in bytes.
     pub fn wasm_memory_bytes(&self) -> u64 {
         self.heap.bytes
     }

@@ -135,7 +135,7 @@ pub struct DataCertificate(Arc<LazyLock<Vec<u8>, Maker>>);
 type Maker = Box<dyn FnOnce() -> Vec<u8> + Send + Sync>;
 
 impl DataCertificate {
-    /// A certificate that is made so.
+    /// Returns a certificate that is made by `make`.
     pub fn new(make: impl FnOnce() -> Vec<u8> + Send + Sync + 'static) -> Self {
         let make: Maker = Box::new(make);
         Self(Arc::new(LazyLock::new(make)))
@@ -213,7 +213,7 @@ pub struct MessageContext {
 }
 
 impl MessageContext {
-    /// A context in which nothing but these three things is known: no argument, cycles, controllers, reject.
+    /// Returns a context with these three values only: no argument, cycles, controllers, reject.
     pub fn new(canister_id: Principal, caller: Principal, time_nanos: u64) -> Self {
         Self {
             canister_id,
@@ -276,7 +276,7 @@ pub struct Limits {
 const GIB: u64 = 1 << 30;
 
 impl Limits {
-    /// Update calls, heartbeats, timers and callbacks: 40 billion instructions.
+    /// Returns the limits of update calls, heartbeats, timers and callbacks: 40 billion instructions.
     pub fn update() -> Self {
         Self {
             instructions: 40_000_000_000,
@@ -304,7 +304,8 @@ impl Limits {
         }
     }
 
-    /// Install, reinstall and upgrade: 300 billion instructions for all their steps together.
+    /// Returns the limits of install, reinstall and upgrade: 300 billion instructions for all their steps
+    /// together.
     pub fn install() -> Self {
         Self {
             instructions: 300_000_000_000,
@@ -315,7 +316,7 @@ impl Limits {
         }
     }
 
-    /// `canister_inspect_message`: 200 million instructions.
+    /// Returns the limits of `canister_inspect_message`: 200 million instructions.
     pub fn inspect() -> Self {
         Self { instructions: 200_000_000, message_instructions: 200_000_000, ..Self::query() }
     }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 
-/// `{"message": …}` with a status.
+/// Returns `{"message": …}` with a status.
 pub(crate) fn message(status: StatusCode, message: String) -> Response {
     json(status, &serde_json::json!({ "message": message }))
 }

@@ -223,7 +223,7 @@ impl Activity {
         Busy(self)
     }
 
-    /// For how long no request has been pending; zero while one is.
+    /// Returns the time since the last request ended; zero while one is pending.
     pub fn idle_for(&self) -> Duration {
         let inner = unpoisoned(&self.inner);
         match *inner {

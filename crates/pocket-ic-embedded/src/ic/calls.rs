@@ -124,7 +124,7 @@ impl CallTable {
         Some(callback)
     }
 
-    /// Best-effort callbacks whose deadline has passed.
+    /// Returns best-effort callbacks whose deadline has passed.
     pub fn expired(&self, now: u64) -> Vec<CallbackId> {
         self.callbacks
             .iter()

@@ -186,14 +186,14 @@ impl Canister {
         Err(UserError::not_controller(self.id, &self.settings.controllers, sender))
     }
 
-    /// Bytes of wasm memory, stable memory and module.
+    /// Returns the bytes of wasm memory, stable memory and module.
     pub fn execution_memory_bytes(&self) -> u64 {
         self.state.as_ref().map_or(0, |state| {
             state.wasm_memory_bytes() + state.stable().bytes() + state.module().uploaded().len() as u64
         })
     }
 
-    /// Bytes of everything the canister keeps.
+    /// Returns the bytes of everything the canister keeps.
     pub fn memory_bytes(&self) -> u64 {
         self.execution_memory_bytes()
             + self.chunks.bytes()

@@ -62,22 +62,22 @@ impl UserError {
         }
     }
 
-    /// No canister has this id.
+    /// Returns the error for an id that no canister has.
     pub fn canister_not_found(id: Principal) -> Self {
         Self::new(ErrorCode::CanisterNotFound, format!("Canister {id} not found."))
     }
 
-    /// The canister is stopped and takes no messages.
+    /// Returns the error of a stopped canister, which takes no messages.
     pub fn canister_stopped(id: Principal) -> Self {
         Self::new(ErrorCode::CanisterStopped, format!("Canister {id} is stopped"))
     }
 
-    /// The canister is stopping and takes no new messages.
+    /// Returns the error of a stopping canister, which takes no new messages.
     pub fn canister_stopping(id: Principal) -> Self {
         Self::new(ErrorCode::CanisterStopping, format!("Canister {id} is stopping"))
     }
 
-    /// The canister has no code.
+    /// Returns the error of a canister without code.
     pub fn no_wasm_module(id: Principal) -> Self {
         Self::from_execution(
             id,
@@ -86,7 +86,7 @@ impl UserError {
         )
     }
 
-    /// The sender of a management call controls none of the canister.
+    /// Returns the error for a management call whose sender is not a controller.
     pub fn not_controller(id: Principal, controllers: &[Principal], sender: Principal) -> Self {
         let list = controllers.iter().map(Principal::to_text).collect::<Vec<_>>().join(" ");
         Self::new(
@@ -97,7 +97,7 @@ impl UserError {
         )
     }
 
-    /// An execution of the canister's code failed: the engine's text between the usual prefix and suggestion.
+    /// Returns the error of a failed execution: the engine's text between the usual prefix and suggestion.
     pub fn from_execution(id: Principal, code: ErrorCode, text: &str) -> Self {
         let advice = match suggestion(code) {
             Some(advice) => format!(".\n{advice}"),

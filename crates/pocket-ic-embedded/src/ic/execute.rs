@@ -221,7 +221,7 @@ impl Instance {
         self.finish_stopping(id);
     }
 
-    /// A stopping canister without open calls has stopped.
+    /// Stops a stopping canister that has no open calls.
     pub(super) fn finish_stopping(&mut self, id: Principal) {
         let Some(canister) = self.canisters.get_mut(&id) else {
             return;
@@ -378,7 +378,7 @@ fn deadline_of(origin: &Origin) -> u64 {
     }
 }
 
-/// The state, balance, timer and certified data after a successful message.
+/// Applies state, balance, timer and certified data after a successful message.
 pub(super) fn apply(canister: &mut Canister, outcome: &Outcome) {
     canister.state = Some(outcome.state.clone());
     settle_cycles(canister, outcome);
@@ -392,7 +392,7 @@ pub(super) fn apply(canister: &mut Canister, outcome: &Outcome) {
     canister.version += 1;
 }
 
-/// The balance after a successful message.
+/// Updates the balance after a successful message.
 fn settle_cycles(canister: &mut Canister, outcome: &Outcome) {
     let spent = outcome.calls.iter().fold(outcome.cycles_burned, |sum, call| sum.saturating_add(call.cycles));
     canister.cycles = canister.cycles.saturating_add(outcome.cycles_accepted).saturating_sub(spent);

@@ -80,7 +80,7 @@ impl Settings {
         }
     }
 
-    /// These settings with every field replaced that `change` names.
+    /// Returns these settings with every field replaced that `change` names.
     ///
     /// # Errors
     /// The first value that is out of its range, named with the range.
@@ -206,7 +206,7 @@ impl From<&Settings> for DefiniteCanisterSettings {
 
 /// Who sees something of a canister besides its controllers.
 trait Visibility {
-    /// Those who are listed; `None` for everybody.
+    /// Returns the listed viewers; `None` for everybody.
     fn viewers(&self) -> Option<&[Principal]>;
 }
 

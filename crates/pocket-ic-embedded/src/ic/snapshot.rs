@@ -76,7 +76,7 @@ impl SnapshotStore {
         }
     }
 
-    /// Id, time and size of each.
+    /// Returns id, time and size of each.
     pub fn list(&self) -> Vec<SnapshotSummary> {
         self.snapshots.iter().map(|(id, snapshot)| snapshot.summary(id.clone())).collect()
     }
@@ -191,7 +191,7 @@ impl Snapshot {
         }
     }
 
-    /// Id, time and size.
+    /// Returns id, time and size.
     pub fn summary(&self, id: Vec<u8>) -> SnapshotSummary {
         SnapshotSummary { id, taken_at_timestamp: self.taken_at, total_size: self.total_size() }
     }

@@ -16,8 +16,8 @@ use std::collections::BTreeMap;
 /// How many canister ids one range holds.
 const RANGE_LEN: u64 = 1 << 20;
 
-/// First and last of the canister ids that the mainnet's subnet of this kind owns; empty for kinds without such a
-/// subnet. `None` for a kind whose ids are not known here.
+/// Returns the first and last of the canister ids that the mainnet's subnet of this kind owns; empty for
+/// kinds without such a subnet. `None` for a kind whose ids are not known here.
 fn mainnet_ranges(kind: SubnetKind) -> Option<&'static [(&'static str, &'static str)]> {
     Some(match kind {
         SubnetKind::NNS => &[
@@ -110,8 +110,8 @@ impl Subnet {
         self.is_system() || self.cost_schedule == CanisterCyclesCostSchedule::Free
     }
 
-    /// Instructions that one canister may use in a round: the IC's limit for one of a subnet's threads, since a canister
-    /// runs on one.
+    /// Returns the instructions that one canister may use in a round: the IC's limit for one of a subnet's
+    /// threads, since a canister runs on one.
     pub fn round_instructions(&self) -> u64 {
         match self.instructions {
             SubnetInstructionConfig::Production if self.is_system() => 52_000_000_000,
@@ -121,12 +121,12 @@ impl Subnet {
         }
     }
 
-    /// First and last number of each range of canister ids.
+    /// Returns the first and last number of each range of canister ids.
     fn ranges(&self) -> impl Iterator<Item = (u64, u64)> {
         self.fixed.iter().copied().chain([(self.first, self.first + (RANGE_LEN - 1))])
     }
 
-    /// First and last of each range of canister ids, in the order of their bytes.
+    /// Returns the first and last of each range of canister ids, in the order of their bytes.
     pub fn canister_ranges(&self) -> Vec<(Principal, Principal)> {
         let mut ranges: Vec<_> =
             self.ranges().map(|(first, last)| (canister_id(first), canister_id(last))).collect();

@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Who calls when it does not matter who calls.
 pub const ANONYMOUS: Principal = Principal::anonymous();
 
-/// Builder of an instance on the server of this process.
+/// Returns a builder of an instance on the server of this process.
 pub fn builder() -> PocketIcBuilder {
     let server = EmbeddedServer::shared().expect("the embedded server starts");
     PocketIcBuilder::new().with_server_url(server.url())
@@ -42,7 +42,7 @@ pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// WAT to wasm.
+/// Compiles WAT to wasm.
 pub fn wasm(wat: &str) -> Vec<u8> {
     wat::parse_str(wat).expect("the test's WAT is valid")
 }
@@ -53,26 +53,26 @@ pub fn counter() -> Vec<u8> {
     wasm(COUNTER)
 }
 
-/// A new canister with this code.
+/// Creates a canister with this code.
 pub fn installed_wasm(pic: &PocketIc, module: Vec<u8>) -> Principal {
     let id = pic.create_canister();
     pic.install_canister(id, module, vec![], None);
     id
 }
 
-/// A new [`counter`].
+/// Creates a [`counter`].
 pub fn installed(pic: &PocketIc) -> Principal {
     installed_wasm(pic, counter())
 }
 
-/// A new [`counter`] that starts with this number.
+/// Creates a [`counter`] that starts with this number.
 pub fn installed_with(pic: &PocketIc, start: u32) -> Principal {
     let id = pic.create_canister();
     pic.install_canister(id, counter(), start.to_le_bytes().to_vec(), None);
     id
 }
 
-/// An update call by nobody in particular.
+/// Makes an update call as the anonymous user.
 pub fn call(pic: &PocketIc, id: Principal, method: &str, arg: &[u8]) -> Result<Vec<u8>, RejectResponse> {
     pic.update_call(id, ANONYMOUS, method, arg.to_vec())
 }
@@ -87,7 +87,7 @@ pub fn read(pic: &PocketIc, id: Principal) -> u32 {
     query_number(pic, id, "read")
 }
 
-/// A call of the management canister about a canister.
+/// Makes a call of the management canister about a canister.
 pub fn manage(
     pic: &PocketIc,
     id: Principal,
@@ -117,12 +117,12 @@ pub fn submit_manage(pic: &PocketIc, id: Principal, method: &str) -> RawMessageI
     .expect("the call is let in")
 }
 
-/// Four bytes, little endian.
+/// Reads four bytes, little endian.
 pub fn number(bytes: &[u8]) -> u32 {
     u32::from_le_bytes(bytes.try_into().expect("four bytes"))
 }
 
-/// Eight bytes, little endian.
+/// Reads eight bytes, little endian.
 pub fn long(bytes: &[u8]) -> u64 {
     u64::from_le_bytes(bytes.try_into().expect("eight bytes"))
 }

@@ -79,7 +79,7 @@ const NOT_HERE: &[(ErrorCode, &str)] = &[
     (ResponseDropped, "answers are not dropped"),
 ];
 
-/// The reject code that an error code belongs to is its first digit.
+/// Returns the reject code of an error code: its first digit.
 fn reject_code(code: ErrorCode) -> RejectCode {
     RejectCode::try_from(code as u64 / 100).expect("a reject code")
 }

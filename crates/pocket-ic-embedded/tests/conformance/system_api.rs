@@ -250,7 +250,7 @@ fn variable(name: &str, value: &str) -> EnvironmentVariable {
     EnvironmentVariable { name: name.into(), value: value.into() }
 }
 
-/// An update call by user 1 who attests something about itself.
+/// Makes an update call by user 1 who attests something about itself.
 fn ask(pic: &PocketIc, id: Principal) -> Vec<u8> {
     use base64::Engine;
     let encode = |bytes: &[u8]| base64::prelude::BASE64_STANDARD.encode(bytes);

@@ -43,7 +43,7 @@ impl Stage {
         }
     }
 
-    /// Every route with a body, and a good body for it.
+    /// Returns every route with a body, and a good body for it.
     fn routes(&self) -> Vec<(String, Value)> {
         let id = base64(self.canister.as_slice());
         let canister = json!({ "canister_id": id });
@@ -129,7 +129,7 @@ impl Stage {
         Ok(())
     }
 
-    /// The instance still works.
+    /// Checks that the instance still works.
     fn assert_alive(&self) {
         let id = installed(&self.pic);
         assert_eq!(number(&call(&self.pic, id, "inc", &[]).expect("a reply")), 1);
@@ -185,7 +185,7 @@ fn arbitrary_and_truncated_bodies_are_answered() {
     stage.assert_alive();
 }
 
-/// Good arguments of management methods, and the methods they are for.
+/// Returns good arguments of management methods, and the methods they are for.
 fn management_arguments(stage: &Stage) -> Vec<(&'static str, Vec<u8>)> {
     let canister_id = stage.canister;
     let record = encode_one(types::CanisterIdRecord { canister_id }).expect("it encodes");

@@ -27,7 +27,8 @@ impl Stage {
         Self { pic, canister, client: Client::new() }
     }
 
-    /// Every kind of request, as a value and where it goes. Nothing is signed, so that more than the signatures is looked at.
+    /// Returns every kind of request, as a value and where it goes. Nothing is signed, so that more than the
+    /// signatures is looked at.
     fn requests(&self) -> Vec<(String, Value)> {
         let (ingress_expiry, sender, canister_id) = (1 << 60, Principal::anonymous(), self.canister);
         let (nonce, method_name, arg, sender_info) =
@@ -78,14 +79,14 @@ impl Stage {
         Ok(status)
     }
 
-    /// The instance still works.
+    /// Checks that the instance still works.
     fn assert_alive(&self) {
         let before = number(&call(&self.pic, self.canister, "inc", &[]).expect("a reply"));
         assert_eq!(number(&call(&self.pic, self.canister, "inc", &[]).expect("a reply")), before + 1);
     }
 }
 
-/// Any CBOR.
+/// Generates any CBOR.
 fn value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),

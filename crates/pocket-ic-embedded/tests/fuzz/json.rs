@@ -23,7 +23,7 @@ pub fn changes() -> impl Strategy<Value = Changes> {
     vec((any::<Index>(), change), 0..4)
 }
 
-/// Any JSON, the odd kinds of numbers and texts more often than chance would have them.
+/// Generates any JSON, with unusual numbers and texts more often than by chance.
 pub fn value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -47,7 +47,7 @@ pub fn value() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Standard base64.
+/// Encodes standard base64.
 pub fn base64(bytes: &[u8]) -> String {
     use base64::Engine;
     base64::prelude::BASE64_STANDARD.encode(bytes)
@@ -74,7 +74,7 @@ pub fn changed(mut body: Value, changes: &Changes) -> Value {
     body
 }
 
-/// The JSON pointers of all parts but paths of the file system.
+/// Collects the JSON pointers of all parts but paths of the file system.
 fn collect(value: &Value, at: String, out: &mut Vec<String>) {
     if value.as_str().is_some_and(|text| text.starts_with('/')) {
         return;

@@ -73,7 +73,7 @@ fn through<T: for<'de> Deserialize<'de> + CandidType>(
     Ok(decode_one(&send(pic, messenger, cycles, method, args)?).unwrap())
 }
 
-/// As [`through`], for methods that answer nothing.
+/// Does [`through`] for methods that return nothing.
 fn through_for_nothing(
     pic: &PocketIc,
     messenger: Principal,

@@ -20,7 +20,7 @@ struct Asked {
 }
 
 impl Asked {
-    /// A call by a user about the canister.
+    /// Makes a call by a user about the canister.
     fn user(&mut self, method: &'static str, args: impl CandidType) -> Vec<u8> {
         let arg = encode_one(args).unwrap();
         let reply = manage(&self.pic, self.asker, ANONYMOUS, method, arg).unwrap();
@@ -28,7 +28,7 @@ impl Asked {
         reply
     }
 
-    /// A call by the canister.
+    /// Makes a call by the canister.
     fn canister(&mut self, method: &'static str, args: impl CandidType) -> Vec<u8> {
         let reply = send(&self.pic, self.asker, 10, method, (args,)).unwrap();
         self.replies.insert(method, reply.clone());

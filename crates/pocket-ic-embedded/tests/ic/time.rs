@@ -135,12 +135,13 @@ const BUSY: &str = r#"(module
     (func (export "canister_query timers") (call $tell (i32.const 4)))
     (func (export "canister_query hooks") (call $tell (i32.const 8))))"#;
 
-/// Beats, timers and hooks.
+/// Returns the counts of beats, timers and hooks.
 fn counts(pic: &PocketIc, id: Principal) -> [u32; 3] {
     ["beats", "timers", "hooks"].map(|method| query_number(pic, id, method))
 }
 
-/// A [`BUSY`] canister whose timer and hook for low memory are due, and which is held up by `hold` before that.
+/// Returns a [`BUSY`] canister whose timer and hook for low memory are due, and which is held up by `hold`
+/// before that.
 fn held_up(pic: &PocketIc, hold: impl FnOnce(Principal), release: impl FnOnce(Principal)) {
     let id = installed_wasm(pic, wasm(BUSY));
     let due = nanos(pic) + 1_000_000_000;

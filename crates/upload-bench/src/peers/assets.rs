@@ -55,7 +55,7 @@ impl Assets {
     }
 }
 
-/// Its optional argument, left out.
+/// Returns its optional argument, left out.
 fn no_settings() -> Vec<u8> {
     b"DIDL\x00\x01\x7f".to_vec()
 }

@@ -68,17 +68,17 @@ pub struct Load {
 }
 
 impl Load {
-    /// Million bytes a second, of all clients together.
+    /// Returns millions of bytes a second, of all clients together.
     pub fn mb_per_s(&self) -> f64 {
         self.bytes as f64 / 1e6 / self.seconds
     }
 
-    /// Million instructions per MiB.
+    /// Returns millions of instructions per MiB.
     pub fn instructions_per_mib(&self) -> f64 {
         self.cost.instructions as f64 / 1e6 / (self.bytes as f64 / (1 << 20) as f64)
     }
 
-    /// Bytes written to stable memory per byte of the files.
+    /// Returns the bytes written to stable memory per byte of the files.
     pub fn written_per_byte(&self) -> f64 {
         self.cost.stable_bytes_written as f64 / self.bytes as f64
     }
@@ -167,7 +167,7 @@ fn measure(
     Ok(load)
 }
 
-/// One thread a client, each with a file of its own; then every file is read back.
+/// Uploads from one thread per client, each with its own file; then reads every file back.
 fn upload_all(peer: &dyn Peer, contents: &[Content]) -> Result<Load, BenchError> {
     let began = Instant::now();
     let keys: Vec<Result<String, BenchError>> = std::thread::scope(|scope| {

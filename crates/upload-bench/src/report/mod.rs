@@ -32,7 +32,7 @@ impl Figures {
         self.builds.iter().find(|results| results.build == build).map_or(&[], |results| &results.benches)
     }
 
-    /// One benchmark of a build.
+    /// Returns one benchmark of a build.
     pub fn bench(&self, build: Build, name: &str) -> Option<&Bench> {
         self.benches(build).iter().find(|bench| bench.name == name)
     }

@@ -27,7 +27,7 @@ pub struct Target {
 }
 
 impl Target {
-    /// In words.
+    /// Returns the verdict in words.
     pub fn verdict(&self) -> &'static str {
         match self.value {
             None => "not measured",

@@ -85,7 +85,7 @@ fn metrics(world: &World) -> Result<(), BenchError> {
     world.expect("status of /metrics", 200, status)
 }
 
-/// A memory of so many bytes in its record.
+/// Creates a memory of so many bytes in its record.
 fn create_inline(world: &World, capsule: &str, bytes: u64) -> Result<String, BenchError> {
     let file = File { bytes, seed: 3 };
     let inline = file.chunk(0);
@@ -126,7 +126,7 @@ pub fn small(wasm: &Wasm) -> Result<Vec<Bench>, BenchError> {
     Ok(vec![uploaded, inline, one, run.finish()])
 }
 
-/// Files of 1 KiB, each with another seed, in one call.
+/// Uploads files of 1 KiB, each with another seed, in one call.
 fn put_files(
     world: &World,
     capsule: &str,

@@ -40,7 +40,7 @@ pub fn put(world: &World, session: u64, file: &File, index: u32) -> Result<(), B
     world.update("uploads_put_chunk", (session, index, Bytes::new(&bytes), None::<ByteBuf>))
 }
 
-/// Finishes, as often as the canister wants to be asked.
+/// Calls finish until the canister has hashed everything.
 pub fn finish(
     world: &World,
     session: u64,
@@ -59,7 +59,8 @@ pub fn finish(
     }
 }
 
-/// Chunks in file order; then everything that is done with the finished upload, up to its deletion.
+/// Uploads chunks in file order; then does everything that is done with the finished upload, up to its
+/// deletion.
 pub fn in_order(wasm: &Wasm, chunks: u32) -> Result<Vec<Bench>, BenchError> {
     let mut run = Recorder::new(format!("upload_{chunks}"), wasm)?;
     let file = File::of_chunks(chunks, 1);
@@ -143,7 +144,7 @@ pub fn out_of_order(wasm: &Wasm, chunks: u32) -> Result<Bench, BenchError> {
     Ok(run.finish())
 }
 
-/// Verified by BLAKE3, in file order or the last chunk first.
+/// Uploads a file verified by BLAKE3, in file order or the last chunk first.
 pub fn blake3(wasm: &Wasm, chunks: u32, in_order: bool) -> Result<Bench, BenchError> {
     let name = if in_order { "upload_blake3" } else { "out_of_order_blake3" };
     let mut run = Recorder::new(format!("{name}_{chunks}"), wasm)?;

@@ -31,7 +31,7 @@ pub(super) fn define<W: Word>(d: &mut Definer<'_>) -> Result<()> {
     environment::<W>(d)
 }
 
-/// A pair of functions for one byte string.
+/// Defines a pair of functions for one byte string.
 fn blob<W: Word>(
     d: &mut Definer<'_>,
     size: &'static str,

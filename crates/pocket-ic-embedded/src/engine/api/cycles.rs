@@ -32,7 +32,7 @@ pub(super) fn define<W: Word>(d: &mut Definer<'_>) -> Result<()> {
     costs::<W>(d)
 }
 
-/// A function that stores an amount at an address.
+/// Defines a function that stores an amount at an address.
 fn amount<W: Word>(d: &mut Definer<'_>, name: &'static str, get: fn(&Message) -> u128) -> Result<()> {
     let api = d.api(name)?;
     d.func(api, move |mut c: Cx<'_>, dst: W| -> Result<()> {
@@ -42,7 +42,8 @@ fn amount<W: Word>(d: &mut Definer<'_>, name: &'static str, get: fn(&Message) ->
     })
 }
 
-/// Cycles of the call that may still be accepted. After a response they are being refunded to the caller.
+/// Returns the cycles of the call that may still be accepted. After a response they are being refunded to the
+/// caller.
 fn available(message: &Message) -> u128 {
     if message.ctx.responded { 0 } else { message.ctx.cycles_available }
 }
@@ -108,7 +109,7 @@ fn mint_refused(host: &Host) -> wasmtime::Error {
     ))
 }
 
-/// The functions from when cycles were 64-bit numbers.
+/// Defines the functions from when cycles were 64-bit numbers.
 fn narrow(d: &mut Definer<'_>) -> Result<()> {
     fn fits(name: &str, amount: u128) -> Result<u64> {
         u64::try_from(amount).map_err(|_| {

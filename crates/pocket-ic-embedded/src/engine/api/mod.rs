@@ -31,7 +31,7 @@ impl Definer<'_> {
         Ok(())
     }
 
-    /// A function without parameters that only looks something up.
+    /// Defines a function without parameters that only looks something up.
     fn getter<R>(&mut self, name: &'static str, get: fn(&Host) -> R) -> Result<()>
     where
         R: wasmtime::WasmTy + 'static,
@@ -44,7 +44,7 @@ impl Definer<'_> {
     }
 }
 
-/// All functions for modules whose memory has this index type.
+/// Defines all functions for modules whose memory has this index type.
 pub(super) fn define_all<W: Word>(linker: &mut Linker<Host>) -> Result<()> {
     let mut definer = Definer { linker };
     blobs::define::<W>(&mut definer)?;

@@ -95,7 +95,7 @@ fn write(c: &mut Cx<'_>, offset: u64, src: u64, len: u64) -> Result<()> {
     host.message.stable.write(offset, &memory[range]).map_err(stable_out_of_bounds)
 }
 
-/// The functions from when stable memory had at most 4 GiB. They refuse to work on more.
+/// Defines the functions from when stable memory had at most 4 GiB. They refuse to work on more.
 fn narrow(d: &mut Definer<'_>) -> Result<()> {
     const MAX_PAGES: u64 = (1 << 32) / WASM_PAGE;
     fn enter_narrow(c: &mut Cx<'_>, api: &'static Api) -> Result<()> {

@@ -121,7 +121,7 @@ fn module(name: &str, params: &str, results: &str) -> String {
     )
 }
 
-/// Every entry point, whether within a composite query, and the specification's letters for it.
+/// Returns every entry point, whether within a composite query, and the specification's letters for it.
 fn entry_points() -> Vec<(EntryPoint, bool, &'static str)> {
     use EntryPoint::*;
     let (fun, env) = (0, 0);
