@@ -35,14 +35,14 @@ mod whole;
 
 pub use absorb::{absorb_stored, digest as content_digest};
 pub use counts::{Event, PathCounters};
-pub use ended::{Ended, forget_session, give_bytes_back, leave_receipt};
+pub use ended::{Ended, are_of_a_blob, forget_session, give_bytes_back, leave_receipt};
 pub use error::to_ranges;
 pub use idempotency::{IdemKey, memory_id};
 pub use index::SessionIndex;
-pub use legacy_sessions::{LegacySession, LegacySessions};
+pub use legacy_sessions::{LeftBehind, LegacySession, LegacySessions};
 pub use meta::UploadMeta;
 pub use payload::PayloadState;
-pub use promises::Promises;
+pub use promises::{PROMISES_PLACE, Promises};
 pub use receipt::{Finished, Outcome, Receipt, Receipts};
 pub use service::UploadService;
 pub use tables::{DirectStore, RawRecord, SessionRecord, SessionTables};

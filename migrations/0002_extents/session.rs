@@ -11,7 +11,7 @@ use crate::migrate::{Advance, Fate, QuarantineRecord, Work};
 use crate::session::{ChunkSet, Session, SessionError, SessionId};
 use crate::stable::{Record, codec};
 use crate::storage::Storage;
-use crate::upload::{UploadMeta, mapped_sessions};
+use crate::upload::{UploadMeta, are_of_a_blob, mapped_sessions};
 
 /// Progress of a session.
 #[derive(minicbor::Encode, minicbor::Decode, Clone, Debug, PartialEq, Eq)]
@@ -89,7 +89,10 @@ pub fn convert(storage: &mut Storage, id: SessionId, work: &mut Work<'_>) -> Res
             return Ok(Advance::More);
         }
         Moved::Wholly => {
-            change_over(storage, id, prefix, progress.extents)?;
+            let place = Place::Chunks(prefix);
+            // Else the blob, which is moved by itself, would have lost its bytes when its turn comes.
+            let old = if are_of_a_blob(storage, &session, &meta, &place)? { None } else { Some(place) };
+            change_over(storage, id, old, progress.extents)?;
             (Class::Session, Fate::Converted(weigh(storage, id)?))
         }
         // It stays in place, and goes on as far as it can.
@@ -101,12 +104,14 @@ pub fn convert(storage: &mut Storage, id: SessionId, work: &mut Work<'_>) -> Res
     Ok(Advance::Done { class: class.index(), fate })
 }
 
-/// Switches the session to the copied bytes.
-fn change_over(storage: &mut Storage, id: SessionId, prefix: ChunkPrefix, extents: Extents) -> Result<()> {
+/// Switches the session to the copied bytes, and gives back the old ones unless they are a blob's.
+fn change_over(storage: &mut Storage, id: SessionId, old: Option<Place>, extents: Extents) -> Result<()> {
     let mut payload = storage.payload_of(id)?;
     payload.extents = Some(extents);
     storage.payloads.insert(id.0, &payload);
-    storage.blobs.give_back(&Place::Chunks(prefix))?;
+    if let Some(old) = old {
+        storage.blobs.give_back(&old)?;
+    }
     Ok(mapped_sessions::shrink(storage)?)
 }
 

@@ -69,8 +69,22 @@ pub fn leave_receipt(storage: &mut Storage, id: SessionId, ended: &Ended<'_>, ou
     storage.receipts.insert(id, &receipt);
 }
 
-/// Gives back the bytes of a session that came to nothing. The first public release left the records of committed
-/// uploads where they were: the bytes of those are their blob's.
+/// Whether the bytes of a session are a blob's: the first public release left the records of committed uploads where they
+/// were.
+///
+/// # Errors
+/// A damaged record of a blob.
+pub fn are_of_a_blob(
+    storage: &Storage,
+    session: &Session,
+    meta: &UploadMeta,
+    place: &Place,
+) -> Result<bool, StableError> {
+    let says_so = session.session_meta.status != SessionStatus::Pending || meta.blob_id.is_some();
+    Ok(says_so && storage.blobs.is_committed(place)?)
+}
+
+/// Gives back the bytes of a session that came to nothing, unless they are a blob's.
 ///
 /// # Errors
 /// A damaged record of a blob, or a damaged table.
@@ -80,8 +94,7 @@ pub fn give_bytes_back(
     meta: &UploadMeta,
     place: &Place,
 ) -> Result<(), StableError> {
-    let says_so = session.session_meta.status != SessionStatus::Pending || meta.blob_id.is_some();
-    if says_so && storage.blobs.is_committed(place)? {
+    if are_of_a_blob(storage, session, meta, place)? {
         return Ok(());
     }
     storage.blobs.give_back(place)
