@@ -11,9 +11,9 @@ mod store;
 
 pub use chunk_map::{ChunkPrefix, RELEASE_AT_ONCE};
 pub use extents::{AllocateError, Extents};
-pub use record::{BlobId, BlobRecord, ContentDigest, Place};
+pub use record::{BlobId, BlobRecord, ContentDigest, MappedBlob, Place};
 pub use sink::StableBlobSink;
-pub use store::{BlobError, BlobStore, CHUNK_SIZE, Committed};
+pub use store::{BlobError, BlobStore, CHUNK_SIZE, Committed, content_key};
 
 #[cfg(test)]
 mod tests;

@@ -19,10 +19,12 @@ pub struct CapsuleMakerList {
     memory: Memory,
 }
 
+/// The stored list.
 #[derive(Encode, Decode, Clone, Debug, Default, PartialEq, Eq)]
-struct Listed {
+pub struct Listed {
+    /// Who.
     #[cbor(n(0), with = "codec::principals")]
-    principals: Vec<Principal>,
+    pub principals: Vec<Principal>,
 }
 
 const VERSION: u8 = 1;

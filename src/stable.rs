@@ -15,7 +15,7 @@
 
 mod buckets;
 pub mod codec;
-mod counters;
+pub mod counters;
 mod ids;
 pub mod keys;
 pub mod layout;

@@ -5,7 +5,8 @@ use candid::Principal;
 use super::class::{Class, TimeUnit};
 use super::{LegacyUploadSession, Split, convert};
 use crate::api::Result;
-use crate::session::{SessionId, Time};
+use crate::blob::ChunkPrefix;
+use crate::session::{ChunkSet, SessionId, Time};
 use crate::storage::Storage;
 use crate::upload::{IdemKey, LegacySession};
 
@@ -20,11 +21,28 @@ pub struct Examined {
 /// Outcome of a record.
 pub enum Verdict {
     /// It is converted. Without a key, the indexes have the session already.
-    Convert { caller: Principal, split: Box<Split>, key: Option<Key> },
+    Convert {
+        /// Whose session it is.
+        caller: Principal,
+        /// What it becomes.
+        split: Box<Split>,
+        /// Where its key leads, if it is in no index.
+        key: Option<Key>,
+    },
     /// It is over.
-    Release { caller: Principal, split: Box<Split> },
+    Release {
+        /// Whose session it was.
+        caller: Principal,
+        /// What it would have become.
+        split: Box<Split>,
+    },
     /// It is kept aside.
-    Reject { legacy: Option<Box<LegacyUploadSession>>, reason: String },
+    Reject {
+        /// The record, if it decodes.
+        legacy: Option<Box<LegacyUploadSession>>,
+        /// Why.
+        reason: String,
+    },
 }
 
 /// The idempotency key of a record that is converted and is in no index.
@@ -37,11 +55,57 @@ pub enum Key {
     Lost,
 }
 
+/// What the tables around a record say: those of the running canister, or of a snapshot that is only looked at.
+pub trait Surroundings {
+    /// How long a session may be idle, seconds.
+    ///
+    /// # Errors
+    /// Damaged settings.
+    fn session_ttl_seconds(&self) -> Result<u64>;
+
+    /// Which chunks are really stored under a prefix.
+    fn stored_chunks(&self, prefix: ChunkPrefix) -> ChunkSet;
+
+    /// Whether the indexes have the session.
+    fn is_indexed(&self, id: SessionId, owner: Principal) -> bool;
+
+    /// The session that a key leads to.
+    ///
+    /// # Errors
+    /// A damaged entry.
+    fn leads_to(&self, key: IdemKey) -> Result<Option<SessionId>>;
+
+    /// Whether a session is in flight, in either layout.
+    fn lives(&self, id: SessionId) -> bool;
+}
+
+impl Surroundings for Storage {
+    fn session_ttl_seconds(&self) -> Result<u64> {
+        Ok(self.config()?.session_ttl_seconds)
+    }
+
+    fn stored_chunks(&self, prefix: ChunkPrefix) -> ChunkSet {
+        self.blobs.stored_chunks(prefix)
+    }
+
+    fn is_indexed(&self, id: SessionId, owner: Principal) -> bool {
+        self.index.contains(id, owner)
+    }
+
+    fn leads_to(&self, key: IdemKey) -> Result<Option<SessionId>> {
+        Ok(self.index.find(key)?)
+    }
+
+    fn lives(&self, id: SessionId) -> bool {
+        self.sessions.sessions.contains(&id.0) || self.sessions.legacy.contains(&id.0)
+    }
+}
+
 /// The class of a record and what becomes of it, from its own bytes and from the chunks that are really stored.
 ///
 /// # Errors
 /// A damaged record of the tables around it.
-pub fn examine(storage: &Storage, session: &LegacySession, now: Time) -> Result<Examined> {
+pub fn examine(around: &impl Surroundings, session: &LegacySession, now: Time) -> Result<Examined> {
     let LegacySession { id, raw, noted } = session;
     let id = SessionId(*id);
     let legacy = match LegacyUploadSession::decode(raw) {
@@ -51,10 +115,10 @@ pub fn examine(storage: &Storage, session: &LegacySession, now: Time) -> Result<
             return Ok(Examined { class: Class::of_undecodable(&error), verdict });
         }
     };
-    let ttl = storage.config()?.session_ttl_seconds;
+    let ttl = around.session_ttl_seconds()?;
     let unit = TimeUnit::of(legacy.created_at, now);
     let last_seen = noted.unwrap_or_else(|| unit.read(legacy.created_at, now));
-    let chunks = storage.blobs.stored_chunks(legacy.chunk_prefix());
+    let chunks = around.stored_chunks(legacy.chunk_prefix());
     let caller = legacy.caller;
     let split = match convert(id, legacy, chunks, Some(last_seen)) {
         Ok(split) => Box::new(split),
@@ -68,13 +132,11 @@ pub fn examine(storage: &Storage, session: &LegacySession, now: Time) -> Result<
         return Ok(Examined { class: Class::Expired, verdict: Verdict::Release { caller, split } });
     }
     // What the legacy build has indexed has a key that leads to it, or has lost it to a later session.
-    let key = if storage.index.contains(id, caller) {
+    let key = if around.is_indexed(id, caller) {
         None
     } else {
         let key = IdemKey::of(&split.meta.capsule_id, &caller, &split.session.session_meta.idem);
-        let tables = &storage.sessions;
-        let lives = |id: &SessionId| tables.sessions.contains(&id.0) || tables.legacy.contains(&id.0);
-        Some(match storage.index.find(key)?.filter(|other| *other != id && lives(other)) {
+        Some(match around.leads_to(key)?.filter(|other| *other != id && around.lives(*other)) {
             None => Key::Free(key),
             Some(other) if other < id => Key::TakenFrom(key),
             Some(_) => Key::Lost,

@@ -14,6 +14,7 @@ use crate::api::Result;
 use crate::blob::Extents;
 use crate::storage::Storage;
 
+pub use class::CLASSES;
 pub use migration::{MoveToExtents, extents_of};
 
 /// What a message has done to the bytes of a unit.

@@ -16,9 +16,9 @@ mod allocator;
 mod extent;
 mod region;
 
-pub use allocator::{AllocateError, Allocator, REGION_BYTES};
+pub use allocator::{AllocateError, Allocator, AllocatorState, REGION_BYTES};
 pub use extent::{Extent, Extents, MAX_EXTENTS};
-pub use region::{BLOCK_BYTES, Region};
+pub use region::{BLOCK_BYTES, HEADER_BYTES, Region};
 
 use crate::session::SinkError;
 use crate::stable::{Memories, StableError, StableRoom};

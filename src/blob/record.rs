@@ -117,10 +117,15 @@ impl Record for BlobRecord {
 }
 
 /// A blob as the first public release stores it: in the chunk map, under its SHA-256.
-pub(super) struct MappedBlob {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MappedBlob {
+    /// Size, bytes.
     pub size: u64,
+    /// Digest over the stored bytes.
     pub sha256: [u8; 32],
+    /// When it was committed.
     pub created_at: Time,
+    /// Where the chunks are.
     pub prefix: ChunkPrefix,
 }
 

@@ -461,7 +461,8 @@ impl BlobStore {
     }
 }
 
-fn content_key(capsule_id: &str, digest: ContentDigest) -> TwoTexts {
+/// The key under which a capsule's content is looked up.
+pub fn content_key(capsule_id: &str, digest: ContentDigest) -> TwoTexts {
     let hex = hex::encode(digest.bytes);
     let digest = match digest.algorithm {
         HashAlgorithm::Sha256 => hex,

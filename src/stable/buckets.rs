@@ -1,14 +1,12 @@
 //! The buckets that the memory manager hands out, and never takes back.
 
-use ic_stable_structures::Memory as _;
-
-use super::RawMemory;
+use ic_stable_structures::Memory;
 
 /// Buckets that a memory manager can hand out.
 pub const MAX_BUCKETS: u64 = 32_768;
 
 /// Number of buckets that are given out, and pages of a bucket, as the manager's header says.
-pub fn given_out(raw: &RawMemory) -> [u64; 2] {
+pub fn given_out(raw: &impl Memory) -> [u64; 2] {
     [4, 6].map(|offset| {
         let mut bytes = [0; 2];
         raw.read(offset, &mut bytes);

@@ -17,7 +17,8 @@ use super::memory_ids::COUNTERS_MAGIC;
 use super::table::StableError;
 use super::{Memories, Memory};
 
-const VERSION: u8 = 1;
+/// Version of the header, the byte behind the magic.
+pub const VERSION: u8 = 1;
 
 const HEADER_BYTES: u64 = 64;
 
@@ -109,6 +110,7 @@ impl Counters {
     }
 }
 
-fn offset(place: u32) -> u64 {
+/// Where the number at a place begins in its memory, bytes.
+pub fn offset(place: u32) -> u64 {
     u64::from(place).saturating_mul(8).saturating_add(HEADER_BYTES)
 }

@@ -40,6 +40,11 @@ macro_rules! memory_ids {
     ($($(#[$doc:meta])* $name:ident = $id:literal, $structure:ident;)*) => {
         $($(#[$doc])* pub const $name: MemoryId = MemoryId::new($id);)*
 
+        /// The ids as numbers, for those who only look at a memory.
+        pub mod numbers {
+            $($(#[$doc])* pub const $name: u8 = $id;)*
+        }
+
         /// Id, name and structure of every memory, by id.
         pub const ALL: &[(u8, &str, Structure)] =
             &[$(($id, stringify!($name), Structure::$structure)),*];

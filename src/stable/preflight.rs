@@ -3,8 +3,8 @@
 //! The library's structures create a new one over whatever they do not recognise. So the raw magics are read
 //! first, and foreign or damaged bytes stop the upgrade while everything is still there.
 
-use ic_stable_structures::Memory as _;
-use ic_stable_structures::memory_manager::MemoryId;
+use ic_stable_structures::Memory;
+use ic_stable_structures::memory_manager::{MemoryId, MemoryManager};
 
 use super::buckets::{MAX_BUCKETS, given_out};
 use super::memory_ids::{ALL, Structure};
@@ -69,6 +69,20 @@ pub enum PreflightError {
 /// # Errors
 /// What was found in the place of what was expected.
 pub fn open_existing(raw: RawMemory) -> Result<Memories, PreflightError> {
+    check_manager(&raw)?;
+    let memories = Memories::init(raw);
+    for (id, name, structure) in ALL {
+        check_structure(&memories, *id, name, *structure)?;
+    }
+    Ok(memories)
+}
+
+/// Nothing, when the memory begins with a memory manager whose header agrees with itself and with the size of the memory:
+/// then the library can open it without a panic.
+///
+/// # Errors
+/// [`PreflightError::Empty`], [`PreflightError::NotAMemoryManager`], [`PreflightError::DamagedHeader`].
+pub fn check_manager(raw: &impl Memory) -> Result<(), PreflightError> {
     if raw.size() == 0 {
         return Err(PreflightError::Empty);
     }
@@ -81,12 +95,7 @@ pub fn open_existing(raw: RawMemory) -> Result<Memories, PreflightError> {
         };
         return Err(PreflightError::NotAMemoryManager { found, hint });
     }
-    check_header(&raw)?;
-    let memories = Memories::init(raw);
-    for (id, name, structure) in ALL {
-        check_structure(&memories, *id, name, *structure)?;
-    }
-    Ok(memories)
+    check_header(raw)
 }
 
 /// Returns `Ok(())` if no memory is in use that this build does not know. To be called after the layout is
@@ -94,7 +103,7 @@ pub fn open_existing(raw: RawMemory) -> Result<Memories, PreflightError> {
 ///
 /// # Errors
 /// [`PreflightError::UnknownMemory`].
-pub fn check_unknown(memories: &Memories) -> Result<(), PreflightError> {
+pub fn check_unknown<M: Memory>(memories: &MemoryManager<M>) -> Result<(), PreflightError> {
     // What the first public release left under its ids stays there; what came through a second manager does not.
     let kept = |id: u8| ALL.iter().any(|(known, ..)| *known == id) && id != SECOND_MANAGER;
     for id in (0..u8::MAX).filter(|id| !kept(*id)) {
@@ -116,7 +125,7 @@ pub fn check_unknown(memories: &Memories) -> Result<(), PreflightError> {
 /// byte 40..2080    pages of each of 255 memories, eight bytes each
 /// byte 2080..      the memory that each bucket belongs to, one byte each
 /// ```
-fn check_header(raw: &RawMemory) -> Result<(), PreflightError> {
+fn check_header(raw: &impl Memory) -> Result<(), PreflightError> {
     let damaged =
         |offset, what, found, expected| Err(PreflightError::DamagedHeader { offset, what, found, expected });
     let [buckets, bucket_pages] = given_out(raw);
@@ -165,8 +174,12 @@ const OWNERS_OFFSET: u64 = 2_080;
 /// Where a later public release kept a secret through a second memory manager.
 const SECOND_MANAGER: u8 = 42;
 
-fn check_structure(
-    memories: &Memories,
+/// Nothing, when a memory is empty or begins with the magic of its structure.
+///
+/// # Errors
+/// [`PreflightError::ForeignStructure`].
+pub fn check_structure<M: Memory>(
+    memories: &MemoryManager<M>,
     id: u8,
     name: &'static str,
     structure: Structure,

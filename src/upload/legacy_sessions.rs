@@ -29,16 +29,16 @@ pub struct LegacySession {
 
 /// Extent of the converted records that are still stored.
 #[derive(Encode, Decode, Clone, Copy, Debug, PartialEq, Eq)]
-struct LeftBehind {
+pub struct LeftBehind {
     /// Everything up to this id.
     #[n(0)]
-    through: u64,
+    pub through: u64,
     /// Records.
     #[n(1)]
-    records: u64,
+    pub records: u64,
     /// Notes of their last activity.
     #[n(2)]
-    notes: u64,
+    pub notes: u64,
 }
 
 const VERSION: u8 = 1;

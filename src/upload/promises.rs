@@ -12,7 +12,8 @@
 use crate::session::SessionId;
 use crate::stable::{Counters, Memories, memory_ids};
 
-const PLACE: u32 = 4096;
+/// Where the number lies among the counters; the mark of what is counted is behind it.
+pub const PROMISES_PLACE: u32 = 4096;
 
 /// The number of bytes that are promised.
 pub struct Promises {
@@ -27,21 +28,21 @@ impl Promises {
 
     /// Counts the sessions after `last` from now on, unless some are counted already.
     pub fn begin_after(&self, last: u64) {
-        let [promised, first] = self.counters.get(PLACE);
+        let [promised, first] = self.counters.get(PROMISES_PLACE);
         if first == 0 {
-            self.counters.set(PLACE, [promised, last.saturating_add(1)]);
+            self.counters.set(PROMISES_PLACE, [promised, last.saturating_add(1)]);
         }
     }
 
     /// Returns the bytes that sessions have reserved and not filled yet.
     pub fn total(&self) -> u64 {
-        let [promised] = self.counters.get(PLACE);
+        let [promised] = self.counters.get(PROMISES_PLACE);
         promised
     }
 
     /// Returns whether a session is counted.
     pub fn counts(&self, id: SessionId) -> bool {
-        let [first] = self.counters.get(PLACE.saturating_add(1));
+        let [first] = self.counters.get(PROMISES_PLACE.saturating_add(1));
         (1..=id.0).contains(&first)
     }
 
@@ -58,15 +59,15 @@ impl Promises {
     /// Resets the number when nothing is in flight.
     pub fn clear(&self) {
         if self.total() > 0 {
-            self.counters.set(PLACE, [0]);
+            self.counters.set(PROMISES_PLACE, [0]);
         }
     }
 
     fn change(&self, id: SessionId, change: impl FnOnce(u64) -> u64) {
-        let [promised, first] = self.counters.get(PLACE);
+        let [promised, first] = self.counters.get(PROMISES_PLACE);
         let after = change(promised);
         if (1..=id.0).contains(&first) && after != promised {
-            self.counters.set(PLACE, [after]);
+            self.counters.set(PROMISES_PLACE, [after]);
         }
     }
 }

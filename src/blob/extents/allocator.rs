@@ -41,13 +41,13 @@ pub struct Allocator {
 
 /// What the tables of free extents do not say.
 #[derive(Encode, Decode, Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct AllocatorState {
-    /// Behind this nothing is taken.
+pub struct AllocatorState {
+    /// After this nothing is taken.
     #[n(0)]
-    end: u64,
+    pub end: u64,
     /// Bytes before the end that are taken.
     #[n(1)]
-    taken: u64,
+    pub taken: u64,
 }
 
 impl Allocator {

@@ -19,7 +19,7 @@ use super::Extent;
 pub const BLOCK_BYTES: usize = 32 * 1024;
 
 /// Bytes before the payload: one page of the IC, so that large extents begin on a page.
-const HEADER_BYTES: u64 = 4096;
+pub const HEADER_BYTES: u64 = 4096;
 
 const VERSION: u8 = 1;
 
