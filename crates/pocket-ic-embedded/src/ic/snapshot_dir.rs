@@ -26,6 +26,8 @@ const WASM_MODULE: &str = "wasm_module.bin";
 const WASM_MEMORY: &str = "wasm_memory.bin";
 const STABLE_MEMORY: &str = "stable_memory.bin";
 const CHUNKS: &str = "wasm_chunk_store";
+/// What `icp` leaves while a download goes on: the files have their full length then, and holes.
+const PROGRESS: [&str; 2] = [".download_progress.json", ".download_progress.json.tmp"];
 
 /// Why a folder could not be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +42,14 @@ pub enum SnapshotDirError {
         path: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// The download that made it was interrupted.
+    #[error(
+        "{path}: the download is not finished, and its files may have holes; finish it with `icp canister snapshot download --resume`"
+    )]
+    Unfinished {
+        /// The file that says so.
+        path: PathBuf,
     },
     /// The metadata is not what it should be.
     #[error("{path}: {source}")]
@@ -136,11 +146,17 @@ pub fn download(snapshot: &Snapshot, dir: &Path) -> Result<(), SnapshotDirError>
 /// the files and returned.
 ///
 /// # Errors
-/// A file that is missing, unreadable, damaged as far as length and hashes tell, or refused.
+/// An unfinished download, a file that is missing, unreadable, damaged as far as length and hashes tell, or refused.
 pub fn upload(
     dir: &Path,
     announce: impl FnOnce(UploadCanisterSnapshotMetadataArgs) -> Result<Snapshot, UserError>,
 ) -> Result<Snapshot, SnapshotDirError> {
+    for name in PROGRESS {
+        let path = dir.join(name);
+        if path.exists() {
+            return Err(SnapshotDirError::Unfinished { path });
+        }
+    }
     let path = dir.join(METADATA);
     let text = fs::read(&path).map_err(at(&path))?;
     let metadata: ReadCanisterSnapshotMetadataResult = serde_json::from_slice(&text)

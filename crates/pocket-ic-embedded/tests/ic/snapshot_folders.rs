@@ -155,6 +155,26 @@ fn a_folder_with_a_shortened_file_is_refused() {
     pic.canister_snapshot_upload(id, ANONYMOUS, None, folder);
 }
 
+#[test]
+fn a_folder_of_an_unfinished_download_is_refused() {
+    let pic = instance();
+    let id = installed_with(&pic, 5);
+    let snapshot = pic.take_canister_snapshot(id, None, None).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("snapshot");
+    pic.canister_snapshot_download(id, ANONYMOUS, snapshot.id, folder.clone());
+    for name in [".download_progress.json", ".download_progress.json.tmp"] {
+        fs::write(folder.join(name), "{}").unwrap();
+        let refused = catch_unwind(AssertUnwindSafe(|| {
+            pic.canister_snapshot_upload(id, ANONYMOUS, None, folder.clone());
+        }));
+        let text = *refused.unwrap_err().downcast::<String>().unwrap();
+        assert!(text.contains("not finished") && text.contains("--resume"), "{text}");
+        fs::remove_file(folder.join(name)).unwrap();
+    }
+    pic.canister_snapshot_upload(id, ANONYMOUS, None, folder);
+}
+
 /// The metadata file has no way to write them.
 #[test]
 fn a_snapshot_with_non_finite_globals_is_refused_unwritten() {
