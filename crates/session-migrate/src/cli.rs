@@ -1,6 +1,8 @@
 //! The commands, their options, and their exit codes and output.
 
 mod ab;
+mod inspect;
+mod plan;
 mod proxy;
 mod replay;
 mod report_file;
@@ -49,6 +51,10 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Play the same traces on two builds and compare answers, state and costs.
     Ab(ab::AbArgs),
+    /// Look at a snapshot of a canister: what is in it, and whether it is sound.
+    Inspect(inspect::InspectArgs),
+    /// Run the staged upgrade over a copy of a snapshot: what it will do, take and cost.
+    Plan(plan::PlanArgs),
     /// Run the embedded PocketIC server until a signal comes.
     Serve(ServeArgs),
 }
@@ -74,6 +80,10 @@ struct BuildArgs {
 
 #[derive(Debug, Args)]
 struct RehearseArgs {
+    /// Rehearse on a copy of this snapshot (a folder of icp, dfx or PocketIC, a raw stable memory, or gzip of one): its own
+    /// clients go on with their uploads, and the way back is a part of it.
+    #[arg(long, value_name = "SNAPSHOT", conflicts_with_all = ["rollback", "record"])]
+    snapshot: Option<PathBuf>,
     /// Files for every client to upload [default: a generated original of 21,827,484 bytes and three derivatives].
     #[arg(long, value_name = "PATH", num_args = 1..)]
     files: Vec<PathBuf>,
@@ -140,6 +150,8 @@ pub fn run() -> ExitCode {
         Command::Record(args) => ExitCode::from(replay::record(args)),
         Command::Replay(args) => ExitCode::from(replay::replay(args)),
         Command::Ab(args) => ExitCode::from(ab::run(args)),
+        Command::Inspect(args) => ExitCode::from(inspect::run(args)),
+        Command::Plan(args) => ExitCode::from(plan::run(args)),
         Command::Serve(args) => serve::run(&serve_options(args)),
     }
 }
@@ -206,6 +218,7 @@ fn artifact_table(artifacts: &[Artifact]) -> Table {
 
 fn run_rehearse(args: RehearseArgs) -> u8 {
     let config = Config {
+        snapshot: args.snapshot,
         files: args.files,
         clients: args.clients,
         seed: args.seed,
@@ -308,6 +321,12 @@ fn print_report(report: &Report, compiled: Option<Duration>) {
                 m.source, m.converted, m.quarantined
             );
         }
+    }
+    if let Some(part) = &report.snapshot {
+        println!(
+            "snapshot: {} sessions, {} continued by their own clients; {} answers of {} capsules the same after every step",
+            part.sessions, part.continued, part.reads, part.capsules
+        );
     }
     println!("time: {}", times(&report.phases, compiled));
     for note in &report.notes {

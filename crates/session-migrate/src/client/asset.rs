@@ -13,7 +13,7 @@ use super::ClientError;
 const BLOCK: usize = 256 * 1024;
 
 /// A file on disk and what an upload says about it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Asset {
     /// Where it is.
     pub path: PathBuf,
@@ -27,6 +27,8 @@ pub struct Asset {
     pub bytes: u64,
     /// SHA-256 of its content.
     pub sha256: [u8; 32],
+    /// What its client once said of it; none: what follows from the rest.
+    pub metadata: Option<Box<api::AssetMetadata>>,
 }
 
 impl Asset {
@@ -46,6 +48,7 @@ impl Asset {
             asset_type,
             bytes,
             sha256,
+            metadata: None,
         })
     }
 
@@ -69,6 +72,9 @@ impl Asset {
 
     /// Returns the metadata for `uploads_begin`.
     pub fn metadata(&self) -> api::AssetMetadata {
+        if let Some(metadata) = &self.metadata {
+            return api::AssetMetadata::clone(metadata);
+        }
         let base = api::AssetMetadataBase::new(
             self.name.clone(),
             self.mime_type.clone(),

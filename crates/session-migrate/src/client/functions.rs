@@ -173,9 +173,16 @@ impl Canister<'_> {
         self.update(controller, "migration_verify", ())
     }
 
-    /// Closes rollback for good, for a controller.
-    pub fn migration_finalize(&self, controller: Principal) -> Result<api::MigrationStatus, ClientError> {
-        self.update(controller, "migration_finalize", ())
+    /// Closes rollback for good, for a controller; `leave_quarantined` leaves quarantined records there for good.
+    pub fn migration_finalize(
+        &self,
+        controller: Principal,
+        leave_quarantined: bool,
+    ) -> Result<api::MigrationStatus, ClientError> {
+        match leave_quarantined {
+            true => self.update(controller, "migration_finalize", (Some(true),)),
+            false => self.update(controller, "migration_finalize", ()),
+        }
     }
 
     /// The settings, for a controller.

@@ -84,6 +84,12 @@ impl Uploader {
         }
     }
 
+    /// The same upload as its client finds it when it comes back: begun, with these chunks stored.
+    #[must_use]
+    pub fn resumed(self, session: u64, stored: BTreeSet<u32>) -> Self {
+        Uploader { session: Some(session), stored, ..self }
+    }
+
     /// The number of chunks in all. A file with more than `u32::MAX` chunks is refused by the canister, so the number
     /// is cut off there.
     pub fn chunks(&self) -> u32 {
@@ -264,6 +270,7 @@ mod tests {
             asset_type: api::AssetType::Original,
             bytes,
             sha256: [0; 32],
+            metadata: None,
         };
         Uploader::new(Principal::anonymous(), "capsule", asset, "key", 10)
     }

@@ -2,16 +2,27 @@
 
 use upload_canister::api::{MigrationPhase, MigrationStatus};
 
+/// What is known beforehand of the records of a migration.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Expected {
+    /// Uploads that were open when the legacy build was left.
+    pub in_flight: u64,
+    /// Records that cannot be converted, at most.
+    pub quarantined: u64,
+    /// Records that are over, at most.
+    pub expired: u64,
+}
+
 /// What is wrong with `status` as the `build` canister reports it after everything should be converted.
-/// `in_flight` uploads were open when the legacy build was left.
-pub(super) fn check(build: &str, status: &MigrationStatus, in_flight: u64) -> Vec<String> {
-    problems(status, in_flight)
+pub(super) fn check(build: &str, status: &MigrationStatus, expected: Expected) -> Vec<String> {
+    problems(status, expected)
         .into_iter()
         .map(|problem| format!("migration on the {build} build: {problem}"))
         .collect()
 }
 
-fn problems(status: &MigrationStatus, in_flight: u64) -> Vec<String> {
+fn problems(status: &MigrationStatus, expected: Expected) -> Vec<String> {
+    let in_flight = expected.in_flight;
     let MigrationStatus { source, converted, already, quarantined, expired, .. } = *status;
     let mut problems = Vec::new();
     if !matches!(status.phase, MigrationPhase::Converted | MigrationPhase::Finalized) {
@@ -31,11 +42,17 @@ fn problems(status: &MigrationStatus, in_flight: u64) -> Vec<String> {
     if source < in_flight {
         problems.push(format!("it saw {source} records, but {in_flight} uploads were in flight"));
     }
-    if quarantined > 0 {
-        problems.push(format!("{quarantined} records are quarantined"));
+    if quarantined > expected.quarantined {
+        problems.push(match expected.quarantined {
+            0 => format!("{quarantined} records are quarantined"),
+            known => format!("{quarantined} records are quarantined, {known} were expected"),
+        });
     }
-    if expired > 0 {
-        problems.push(format!("{expired} records have expired, though none was old enough"));
+    if expired > expected.expired {
+        problems.push(match expected.expired {
+            0 => format!("{expired} records have expired, though none was old enough"),
+            known => format!("{expired} records have expired, {known} were old enough"),
+        });
     }
     if status.digest_before != status.digest_after {
         problems.push(format!(
@@ -79,9 +96,17 @@ mod tests {
         }
     }
 
+    fn in_flight(in_flight: u64) -> Expected {
+        Expected { in_flight, ..Expected::default() }
+    }
+
     #[test]
     fn balanced_books_pass() {
-        assert!(problems(&good(), 5).is_empty());
+        assert!(problems(&good(), in_flight(5)).is_empty());
+        let some = MigrationStatus { converted: 1, quarantined: 1, expired: 1, ..good() };
+        let expected = Expected { quarantined: 1, expired: 1, ..in_flight(5) };
+        assert!(problems(&some, expected).is_empty());
+        assert_eq!(problems(&some, in_flight(5)).len(), 2);
     }
 
     #[test]
@@ -98,7 +123,7 @@ mod tests {
         for (words, change) in cases {
             let mut status = good();
             change(&mut status);
-            let found = problems(&status, 5);
+            let found = problems(&status, in_flight(5));
             assert!(found.iter().any(|problem| problem.contains(words)), "{words}: {found:?}");
         }
     }

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use crate::build::{BuildError, WasmError};
 use crate::client::ClientError;
+use crate::inspect::InspectError;
 use crate::server::ServerError;
+use crate::snapshot::{CopyError, SnapshotError};
 use crate::trace::TraceError;
 
 /// The rehearsal could not start or continue. What a rehearsal finds is never an error.
@@ -45,6 +47,15 @@ pub enum RehearseError {
     /// A call outside of any upload failed, or a file can no longer be read.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// The snapshot cannot be read.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    /// The snapshot is none of an upload canister.
+    #[error(transparent)]
+    Inspect(#[from] InspectError),
+    /// The snapshot cannot be loaded.
+    #[error(transparent)]
+    Copy(#[from] CopyError),
     /// What the clients did cannot be recorded.
     #[error(transparent)]
     Trace(#[from] TraceError),
@@ -65,6 +76,9 @@ impl RehearseError {
             RehearseError::File { .. } | RehearseError::Wasm { .. } => true,
             RehearseError::Install { given, .. } => given.is_some(),
             RehearseError::Trace(error) => error.is_usage(),
+            RehearseError::Snapshot(error) => error.is_usage(),
+            RehearseError::Inspect(error) => error.is_usage() || error.is_damage(),
+            RehearseError::Copy(_) => true,
             _ => false,
         }
     }

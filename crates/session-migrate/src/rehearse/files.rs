@@ -114,7 +114,15 @@ mod tests {
     use crate::rehearse::Wasms;
 
     fn config(seed: u64) -> Config {
-        Config { files: Vec::new(), clients: 2, seed, rollback: false, wasms: Wasms::default(), record: None }
+        Config {
+            snapshot: None,
+            files: Vec::new(),
+            clients: 2,
+            seed,
+            rollback: false,
+            wasms: Wasms::default(),
+            record: None,
+        }
     }
 
     #[test]

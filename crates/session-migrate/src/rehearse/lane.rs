@@ -28,6 +28,10 @@ pub(super) struct Lane {
     pub read_back: Option<[u8; 32]>,
     /// What went wrong with this upload.
     pub problems: Vec<String>,
+    /// Whether begin with the same key finds it: not what the first public release has begun.
+    pub repeats_begin: bool,
+    /// Whether it was in flight in the snapshot that is rehearsed on.
+    pub is_own: bool,
 }
 
 impl Lane {
@@ -69,6 +73,8 @@ pub(super) struct Crowd {
     pub notes: Vec<String>,
     /// Problems that do not concern a single upload.
     pub problems: Vec<String>,
+    /// Memories that were there before.
+    pub known: BTreeSet<String>,
 }
 
 impl Crowd {
@@ -100,6 +106,8 @@ impl Crowd {
                     chunks_before: 0,
                     read_back: None,
                     problems: Vec::new(),
+                    repeats_begin: true,
+                    is_own: false,
                 });
             }
         }
@@ -116,7 +124,7 @@ impl Crowd {
                 open += 1;
             }
         }
-        Ok(Crowd { lanes, rng, notes, problems: Vec::new() })
+        Ok(Crowd { lanes, rng, notes, problems: Vec::new(), known: BTreeSet::new() })
     }
 
     /// Returns the answer to a call that does not concern a single upload; records its failure.

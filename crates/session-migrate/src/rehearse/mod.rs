@@ -17,6 +17,8 @@ mod books;
 mod error;
 mod files;
 mod lane;
+mod on_snapshot;
+mod own;
 mod page;
 mod plan;
 mod report;
@@ -40,6 +42,7 @@ use crate::trace::{Header, Recorder, Tape, TraceError, Writer};
 
 pub use error::RehearseError;
 pub use files::{MAX_CHUNKS, MAX_FILE_BYTES};
+pub use on_snapshot::SnapshotPart;
 pub use plan::StopPoint;
 pub(crate) use plan::shuffle;
 pub use report::{BuildReport, MigrationReport, MigrationRun, Report, StageReport, UploadReport};
@@ -55,6 +58,8 @@ pub const BUILDING: &str = "building wasms";
 /// What to rehearse.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// The snapshot to rehearse on; none: a fresh canister.
+    pub snapshot: Option<PathBuf>,
     /// The files that every client uploads; empty: a generated set of an original and three derivatives.
     pub files: Vec<PathBuf>,
     /// How many clients upload at the same time.
@@ -84,6 +89,9 @@ pub fn check(config: &Config) -> Result<(), RehearseError> {
 /// # Errors
 /// If the rehearsal could not be completed; what it *finds* is in the [`Report`].
 pub fn run(config: &Config, progress: &Progress) -> Result<Report, RehearseError> {
+    if let Some(snapshot) = &config.snapshot {
+        return on_snapshot::run(config, snapshot, progress);
+    }
     let (provenance, since) = (Provenance::now(), Instant::now());
     check(config)?;
     let wasms = progress.silent(BUILDING, || config.wasms.load())?;

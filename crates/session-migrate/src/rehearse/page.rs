@@ -15,6 +15,13 @@ impl Report {
                 (intact) " of " (self.uploads.len()) " uploads are as they must be, every byte read back; "
                 (self.migration.source) " records were migrated."
             }
+            @if let Some(part) = &self.snapshot {
+                p {
+                    "On the snapshot " code { (part.path) } ": " (part.sessions) " sessions, " (part.continued)
+                    " continued by their own clients; " (part.reads) " answers of " (part.capsules)
+                    " capsules compared after every step."
+                }
+            }
             (messages("Problems", &self.problems))
             (stages(self))
             (uploads(&self.uploads))
@@ -198,6 +205,7 @@ mod tests {
             ],
             migration: MigrationReport { source: 6, ..MigrationReport::default() },
             payload: MigrationReport::default(),
+            snapshot: None,
         }
     }
 

@@ -7,7 +7,7 @@ use upload_canister::api::MigrationStatus;
 
 use super::lane::{Crowd, Lane};
 use super::stages::Stages;
-use super::{Config, StopPoint};
+use super::{Config, SnapshotPart, StopPoint};
 use crate::Verdict;
 use crate::progress::Phase;
 use crate::provenance::Provenance;
@@ -48,6 +48,9 @@ pub struct Report {
     pub migration: MigrationReport,
     /// The status of the second migration, which moves payload into extents; all zero if it was not reached.
     pub payload: MigrationReport,
+    /// What was rehearsed on, where that is a snapshot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<SnapshotPart>,
 }
 
 /// One wasm.
@@ -217,5 +220,6 @@ pub(super) fn sum_up(circumstances: Circumstances<'_>, stages: Stages<'_>, crowd
         runs: stages.runs,
         migration: stages.migration.as_ref().map(MigrationReport::from).unwrap_or_default(),
         payload: stages.payload.as_ref().map(MigrationReport::from).unwrap_or_default(),
+        snapshot: None,
     }
 }

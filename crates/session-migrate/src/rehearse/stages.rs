@@ -7,12 +7,15 @@ use candid::Principal;
 use pocket_ic::PocketIc;
 use upload_canister::api::{MigrationPhase, MigrationStatus};
 
+use super::books::{self, Expected};
 use super::lane::Crowd;
 use super::wasms::Wasm;
-use super::{MigrationReport, MigrationRun, RehearseError, StageReport, books};
+use super::{MigrationReport, MigrationRun, RehearseError, StageReport};
 use crate::build::Build;
 use crate::client::{Canister, ClientError, NO_ARGUMENTS};
 use crate::costs;
+use crate::inspect::Contents;
+use crate::snapshot::{self, Snapshot};
 use crate::trace::Tape;
 
 /// The migration may stand still for this many rounds before it counts as stuck; one round is a second of IC time.
@@ -34,6 +37,8 @@ pub(super) struct Stages<'p> {
     pub runs: Vec<MigrationRun>,
     /// Uploads that were in flight when the legacy build was last left: those that the migration must account for.
     in_flight: u64,
+    /// What a snapshot holds that is not converted.
+    known: Expected,
 }
 
 /// Returns the controller of the canister.
@@ -54,6 +59,7 @@ impl<'p> Stages<'p> {
             payload: None,
             runs: Vec::new(),
             in_flight: 0,
+            known: Expected::default(),
         }
     }
 
@@ -77,6 +83,22 @@ impl<'p> Stages<'p> {
         let build = legacy.build;
         expect_build(&self.canister, build).map_err(failed)?;
         self.note(build, format!("install {build}"), true);
+        Ok(self.canister)
+    }
+
+    /// Loads a snapshot, in whose canister the legacy build runs.
+    pub fn load(&mut self, snapshot: &Snapshot, contents: &Contents) -> Result<Canister<'p>, RehearseError> {
+        let [legacy, ..] = self.wasms.as_slice() else {
+            return Err(RehearseError::Install { given: None, message: "there is no wasm".into() });
+        };
+        let (pic, id) = (self.canister.pic(), self.canister.id());
+        snapshot::load(pic, id, self.controller, snapshot, contents.as_of, &legacy.module)?;
+        let build = legacy.build;
+        expect_build(&self.canister, build)
+            .map_err(|why| RehearseError::File { path: snapshot.path.clone(), why })?;
+        self.known =
+            Expected { in_flight: 0, quarantined: contents.unconvertible, expired: contents.expired };
+        self.note(build, "load the snapshot".into(), true);
         Ok(self.canister)
     }
 
@@ -129,7 +151,9 @@ impl<'p> Stages<'p> {
         }
         let verified =
             canister.migration_verify(self.controller).and_then(|status| settled(canister, status));
-        let finalized = verified.and_then(|_| canister.migration_finalize(self.controller));
+        let leave_quarantined = self.known.quarantined > 0;
+        let finalized =
+            verified.and_then(|_| canister.migration_finalize(self.controller, leave_quarantined));
         let Some(MigrationStatus { phase, note, .. }) = crowd.noted(finalized) else { return false };
         if phase != MigrationPhase::Finalized {
             crowd.problems.push(format!("the migration is not finalized, its phase is {phase:?} ({note})"));
@@ -162,7 +186,7 @@ impl<'p> Stages<'p> {
         let build = self.done.last().map_or("", |stage| stage.build.as_str());
         // The second migration has units that were not in flight: committed blobs.
         let in_flight = if status.migration == 1 { self.in_flight } else { 0 };
-        crowd.problems.extend(books::check(build, &status, in_flight));
+        crowd.problems.extend(books::check(build, &status, Expected { in_flight, ..self.known }));
         self.note_run(&status);
         let place = if status.migration == 1 { &mut self.migration } else { &mut self.payload };
         // After a rollback, that of the last run.

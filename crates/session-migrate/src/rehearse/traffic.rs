@@ -28,6 +28,10 @@ pub(super) fn before_upgrade(
 ) -> Result<(), ClientError> {
     let mut work = Vec::with_capacity(crowd.lanes.len());
     for lane in &crowd.lanes {
+        if lane.is_own {
+            work.push(VecDeque::new());
+            continue;
+        }
         let chunks = lane.uploader.chunks();
         let mut jobs = VecDeque::from([seen(Step::Begin)]);
         match lane.stop {
@@ -139,7 +143,10 @@ fn come_back(canister: &Canister<'_>, lane: &mut Lane) -> Result<Vec<Job>, Clien
     if !lane.is_sound() {
         return Ok(Vec::new());
     }
-    let mut again = vec![seen(Step::Begin)];
+    let mut again = Vec::new();
+    if lane.repeats_begin {
+        again.push(seen(Step::Begin));
+    }
     let unsure = lane.unseen.pop_first().or(must.last().copied());
     again.extend(unsure.map(|index| seen(Step::Put(index))));
     lane.unseen.clear();

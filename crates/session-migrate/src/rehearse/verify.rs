@@ -89,7 +89,13 @@ pub(super) fn memories(canister: &Canister<'_>, crowd: &mut Crowd) {
                 known.push(result.memory_id);
             }
         }
-        for memory in listed.iter().filter(|memory| !known.contains(&memory.id)) {
+        let was_there = |memory: &&api::Memory| crowd.known.contains(&memory.id);
+        let strays: Vec<api::Memory> = listed
+            .iter()
+            .filter(|memory| !known.contains(&memory.id) && !was_there(memory))
+            .cloned()
+            .collect();
+        for memory in &strays {
             let name = &memory.asset_metadata.base().name;
             let stray = format!("the capsule has a memory {} that no finish returned", memory.id);
             let culprit = crowd.lanes.iter_mut().filter(mine).find(|lane| lane.uploader.asset.name == *name);

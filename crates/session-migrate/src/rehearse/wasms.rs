@@ -35,7 +35,7 @@ impl Wasms {
     }
 
     /// Every given file must be an upload canister.
-    pub(super) fn check(&self) -> Result<(), RehearseError> {
+    pub(crate) fn check(&self) -> Result<(), RehearseError> {
         for path in Build::ALL.into_iter().filter_map(|build| self.given(build)) {
             let bytes = std::fs::read(path).map_err(|error| RehearseError::File {
                 path: path.to_path_buf(),
@@ -48,7 +48,7 @@ impl Wasms {
     }
 
     /// Reads the given files and builds the others, in the order legacy, staged, direct.
-    pub(super) fn load(&self) -> Result<Vec<Wasm>, RehearseError> {
+    pub(crate) fn load(&self) -> Result<Vec<Wasm>, RehearseError> {
         Build::ALL
             .into_iter()
             .map(|build| {

@@ -1,0 +1,184 @@
+//! `inspect`: what is in a snapshot, and whether it is sound.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use comfy_table::{CellAlignment, Table, presets};
+use session_migrate::inspect::{self, Config, Report, Severity};
+use session_migrate::page;
+use session_migrate::progress::Progress;
+
+use super::report_file::ReportFiles;
+use super::{ENVIRONMENT, LOSS, USAGE, code_of, fail};
+
+/// At most so many findings are written out.
+const SHOWN: usize = 40;
+
+#[derive(Debug, Args)]
+pub(super) struct InspectArgs {
+    /// A snapshot folder of icp, dfx or PocketIC, a raw stable memory, or gzip of one.
+    snapshot: PathBuf,
+    /// Hash every committed blob, and compare with the digest that it was committed under.
+    #[arg(long)]
+    deep: bool,
+    /// Write the report to this file.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Write a page with plots to this file.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+}
+
+/// Looks at the snapshot, prints, and returns the exit code.
+pub(super) fn run(args: InspectArgs) -> u8 {
+    let files = match ReportFiles::create(args.json.as_deref(), args.html.as_deref()) {
+        Ok(files) => files,
+        Err(error) => return fail(USAGE, error),
+    };
+    let config = Config { snapshot: args.snapshot, deep: args.deep };
+    let progress = Progress::stderr();
+    let result = inspect::run(&config, &progress);
+    drop(progress);
+    let report = match result {
+        Ok(report) => report,
+        Err(error) if error.is_damage() => return fail(LOSS, error),
+        Err(error) => return fail(if error.is_usage() { USAGE } else { ENVIRONMENT }, error),
+    };
+    print(&report);
+    if let Err(error) = files.write(&report, || report.to_html()) {
+        return fail(ENVIRONMENT, error);
+    }
+    code_of(report.verdict)
+}
+
+/// Prints rows; nothing where there are none. The columns `numbers` are aligned to the right.
+pub(super) fn table<const N: usize>(header: [&str; N], rows: Vec<[String; N]>, numbers: &[usize]) {
+    if rows.is_empty() {
+        return;
+    }
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_header(header);
+    for row in rows {
+        table.add_row(row);
+    }
+    for index in numbers {
+        if let Some(column) = table.column_mut(*index) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    println!("{table}");
+}
+
+fn print(report: &Report) {
+    let snapshot = &report.snapshot;
+    println!("{}: {}", snapshot.path.display(), snapshot.form);
+    match &snapshot.module {
+        Some(module) => println!("module: {} build, hash {}", module.build, module.sha256),
+        None => println!("module: not in it"),
+    }
+    println!("stable layout: {}", report.layout);
+    let counts = &report.counts;
+    println!(
+        "holds: {} sessions ({} legacy records), {} capsules, {} memories, {} blobs of {}, {} chunks of {}, {} receipts",
+        counts.sessions,
+        counts.legacy_sessions,
+        counts.capsules,
+        counts.memories,
+        counts.blobs,
+        page::bytes(counts.blob_bytes),
+        counts.chunks,
+        page::bytes(counts.chunk_bytes),
+        counts.receipts,
+    );
+    let waiting = [
+        (counts.left_behind, "converted records to be cleared"),
+        (counts.releases_pending, "ended sessions with chunks to be removed"),
+        (counts.condemned_capsules, "deleted capsules with memories to be removed"),
+        (counts.quarantined, "units in quarantine"),
+    ];
+    for (count, what) in waiting.into_iter().filter(|(count, _)| *count > 0) {
+        println!("       {count} {what}");
+    }
+    let sessions = report.sessions.iter().map(|of| {
+        [
+            of.layout.to_string(),
+            of.state.clone(),
+            of.count.to_string(),
+            page::bytes(of.received),
+            page::bytes(of.bytes),
+        ]
+    });
+    table(["layout", "sessions", "number", "arrived", "declared"], sessions.collect(), &[2, 3, 4]);
+    let ages = report.ages.iter().filter(|of| of.count > 0).map(|of| format!("{} {}", of.count, of.idle));
+    let ages: Vec<String> = ages.collect();
+    if !ages.is_empty() {
+        println!("idle: {}", ages.join(", "));
+    }
+    let classes = report.classes.iter().filter(|class| class.count > 0).map(|class| {
+        let examples: Vec<String> = class.examples.iter().map(u64::to_string).collect();
+        [
+            class.migration.to_string(),
+            class.class.clone(),
+            class.treatment.clone(),
+            class.count.to_string(),
+            examples.join(", "),
+        ]
+    });
+    table(["migration", "class", "treatment", "units", "for example"], classes.collect(), &[3]);
+    for migration in &report.migrations {
+        println!(
+            "migration {}: {}, {} units = {} converted + {} quarantined + {} expired{}",
+            migration.migration,
+            migration.phase,
+            migration.source,
+            migration.converted,
+            migration.quarantined,
+            migration.expired,
+            if migration.note.is_empty() { String::new() } else { format!("; {}", migration.note) }
+        );
+        for (reason, count) in migration.reasons.iter().take(5) {
+            println!("       {count} in quarantine: {reason}");
+        }
+    }
+    let limits = report.limits.iter().map(|limit| {
+        [
+            limit.limit.clone(),
+            limit.used.to_string(),
+            limit.allowed.to_string(),
+            format!("{} %", limit.percent()),
+            limit.whose.clone().unwrap_or_default(),
+        ]
+    });
+    table(["limit", "used", "allowed", "", "most by"], limits.collect(), &[1, 2, 3]);
+    let memory = &report.memory;
+    println!(
+        "stable memory: {} allocated in {} buckets of {}, {} in pages that are not all zero",
+        page::bytes(memory.bytes),
+        memory.buckets,
+        page::bytes(memory.bucket_bytes),
+        page::bytes(memory.bytes_in_use)
+    );
+    match &report.deep {
+        Some(deep) => println!(
+            "hashed: {} blobs, {}; {} are as they were committed",
+            deep.blobs,
+            page::bytes(deep.bytes),
+            deep.sound
+        ),
+        None => println!("hashed: no blob; --deep does"),
+    }
+    if snapshot.taken_at.is_none() {
+        println!("note: a raw memory has no time; ages count from the last activity of any session");
+    }
+    for finding in report.findings.iter().take(SHOWN) {
+        match finding.severity {
+            Severity::Damage => eprintln!("error: {finding}"),
+            Severity::Warning => eprintln!("warning: {finding}"),
+        }
+    }
+    let all: u64 = report.found.iter().map(|found| found.count).sum();
+    if all > SHOWN as u64 {
+        eprintln!("and {} more; --json and --html have up to 100 of each kind", all - SHOWN as u64);
+    }
+    println!("verdict: {}", report.verdict);
+}

@@ -1,0 +1,115 @@
+//! `plan`: what the staged upgrade will do to the canister of a snapshot.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use session_migrate::page;
+use session_migrate::plan::{self, Config, Report};
+use session_migrate::progress::Progress;
+use session_migrate::rehearse::Wasms;
+
+use super::inspect::table;
+use super::report_file::ReportFiles;
+use super::{ENVIRONMENT, USAGE, code_of, fail, without_panic};
+
+#[derive(Debug, Args)]
+pub(super) struct PlanArgs {
+    /// A snapshot folder of icp, dfx or PocketIC, a raw stable memory, or gzip of one.
+    snapshot: PathBuf,
+    /// Write the report to this file.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Write a page with plots to this file.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Use this wasm in place of the legacy build.
+    #[arg(long, value_name = "WASM")]
+    legacy: Option<PathBuf>,
+    /// Use this wasm in place of the staged build.
+    #[arg(long, value_name = "WASM")]
+    staged: Option<PathBuf>,
+    /// Use this wasm in place of the direct build.
+    #[arg(long, value_name = "WASM")]
+    direct: Option<PathBuf>,
+}
+
+/// Plans, prints, and returns the exit code.
+pub(super) fn run(args: PlanArgs) -> u8 {
+    let files = match ReportFiles::create(args.json.as_deref(), args.html.as_deref()) {
+        Ok(files) => files,
+        Err(error) => return fail(USAGE, error),
+    };
+    let wasms = Wasms { legacy: args.legacy, staged: args.staged, direct: args.direct };
+    let config = Config { snapshot: args.snapshot, wasms };
+    let progress = Progress::stderr();
+    let result = without_panic(|| plan::run(&config, &progress));
+    drop(progress);
+    let report = match result {
+        Ok(Ok(report)) => report,
+        Ok(Err(error)) => return fail(if error.is_usage() { USAGE } else { ENVIRONMENT }, error),
+        Err(failure) => return fail(ENVIRONMENT, failure),
+    };
+    print(&report);
+    if let Err(error) = files.write(&report, || report.to_html()) {
+        return fail(ENVIRONMENT, error);
+    }
+    code_of(report.verdict)
+}
+
+fn print(report: &Report) {
+    println!(
+        "{}: {} legacy records = {} to be converted + {} to be quarantined + {} over",
+        report.snapshot.path.display(),
+        report.records,
+        report.converted,
+        report.quarantined,
+        report.expired
+    );
+    let classes = report
+        .classes
+        .iter()
+        .map(|class| [class.class.clone(), class.treatment.clone(), class.count.to_string()]);
+    table(["class", "treatment", "records"], classes.collect(), &[2]);
+    let steps = report.steps.iter().map(|step| {
+        [
+            step.name.clone(),
+            step.messages.to_string(),
+            page::instructions(step.instructions),
+            page::instructions(step.largest),
+            page::instructions(step.limit),
+            page::instructions(u64::try_from(step.cycles.nodes_13).unwrap_or(u64::MAX)),
+            page::instructions(u64::try_from(step.cycles.nodes_34).unwrap_or(u64::MAX)),
+            format!("{} s", step.seconds),
+            page::bytes(step.stable_bytes),
+        ]
+    });
+    table(
+        [
+            "step",
+            "messages",
+            "instructions",
+            "largest",
+            "of at most",
+            "cycles, 13 nodes",
+            "34 nodes",
+            "takes",
+            "stable memory then",
+        ],
+        steps.collect(),
+        &[1, 2, 3, 4, 5, 6, 7, 8],
+    );
+    println!("prices: {}", report.prices);
+    println!(
+        "stable memory: {} before, {} after",
+        page::bytes(report.stable_before),
+        page::bytes(report.stable_after)
+    );
+    println!("for your users: {}", report.for_users());
+    for caution in &report.cautions {
+        eprintln!("note: {caution}");
+    }
+    for reason in &report.reasons {
+        eprintln!("error: {reason}");
+    }
+    println!("verdict: {} ({:.1} s)", if report.reasons.is_empty() { "go" } else { "no go" }, report.seconds);
+}

@@ -1,0 +1,104 @@
+//! Accounts against what is stored and in flight.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use upload_canister::stable::keys::TwoTexts;
+use upload_canister::stable::memory_ids::numbers as ids;
+
+use super::super::facts::Facts;
+use super::super::finding::Kind;
+use super::super::scan::Scan;
+use super::payload::refs_of;
+use crate::snapshot::Key as _;
+
+pub(super) fn check(facts: &Facts, scan: &mut Scan) {
+    let counted_from = [
+        ids::LEGACY_SESSIONS,
+        ids::LEGACY_ACTIVITY,
+        ids::SESSIONS,
+        ids::UPLOAD_META,
+        ids::SESSION_BY_OWNER,
+        ids::BLOB_META,
+        ids::MAPPED_BLOBS,
+        ids::BLOBS,
+        ids::BLOB_REFS,
+        ids::CHUNKS,
+        ids::MIGRATION_QUARANTINE,
+        ids::LEGACY_LEFT_BEHIND,
+    ];
+    if !scan.whole(&counted_from) {
+        return;
+    }
+    if scan.whole(&[ids::USAGE]) {
+        usage(facts, scan);
+    }
+    if scan.whole(&[ids::UPLOAD_COUNTS]) {
+        promises(facts, scan);
+    }
+}
+
+/// What the accounts should be.
+fn counted(facts: &Facts) -> BTreeMap<TwoTexts, u64> {
+    let mut counted: BTreeMap<TwoTexts, u64> = BTreeMap::new();
+    let mut add = |kind: &str, name: String, bytes: u64| {
+        if bytes > 0 {
+            *counted.entry(TwoTexts(kind.into(), name)).or_default() += bytes;
+        }
+    };
+    // What indexes do not know is on no account: sessions as the first public release left them.
+    let kept = facts.quarantine.iter().filter(|kept| kept.migration == 1).filter_map(|kept| {
+        let legacy = kept.legacy.as_ref()?;
+        Some((kept.unit, legacy.caller, &legacy.capsule_id, legacy.asset_metadata.bytes()))
+    });
+    let sessions = facts.sessions.iter();
+    let sessions =
+        sessions.map(|(id, session)| (*id, session.owner, &session.capsule, session.bytes_expected));
+    for (_, owner, capsule, bytes) in
+        sessions.chain(kept).filter(|(id, owner, ..)| facts.by_owner.contains(&(*owner, *id)))
+    {
+        add("caller", owner.to_text(), bytes);
+        add("capsule", capsule.clone(), bytes);
+        add("canister", String::new(), bytes);
+    }
+    for (id, (_, blob)) in &facts.blobs {
+        if let Some((_, capsule)) = refs_of(facts, *id).next() {
+            add("capsule", capsule.clone(), blob.size);
+            add("canister", String::new(), blob.size);
+        }
+    }
+    counted
+}
+
+fn usage(facts: &Facts, scan: &mut Scan) {
+    let counted = counted(facts);
+    let keys: BTreeSet<&TwoTexts> = counted.keys().chain(facts.usage.keys()).collect();
+    for key in keys {
+        let [noted, counted] = [&facts.usage, &counted].map(|of| of.get(key).copied().unwrap_or(0));
+        // Of a record that does not decode the bytes are not known, and stay on its accounts.
+        let kind = match noted.cmp(&counted) {
+            std::cmp::Ordering::Equal => continue,
+            std::cmp::Ordering::Greater if facts.has_unreadable() => Kind::AccountUnattributed,
+            _ => Kind::AccountDisagrees,
+        };
+        let TwoTexts(of, name) = key;
+        let what =
+            format!("{} has {noted} bytes, {counted} are in flight or stored", format!("{of} {name}").trim());
+        scan.findings.at(kind, ids::USAGE, key.shown(), what);
+    }
+}
+
+fn promises(facts: &Facts, scan: &mut Scan) {
+    let Some([noted, first]) = facts.promised.filter(|[_, first]| *first > 0) else { return };
+    let counted = facts
+        .sessions
+        .iter()
+        .filter(|(id, session)| **id >= first && facts.by_owner.contains(&(session.owner, **id)));
+    let counted: u64 = counted.map(|(_, session)| session.bytes_missing()).sum();
+    let kind = match noted.cmp(&counted) {
+        std::cmp::Ordering::Equal => return,
+        std::cmp::Ordering::Greater if facts.has_unreadable() => Kind::AccountUnattributed,
+        _ => Kind::AccountDisagrees,
+    };
+    let what = format!("{noted} bytes are promised, {counted} are reserved and have not arrived");
+    scan.findings.general(kind, Some(ids::UPLOAD_COUNTS), what);
+}

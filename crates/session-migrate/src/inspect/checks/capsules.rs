@@ -1,0 +1,126 @@
+//! Capsules, their members and memories.
+
+use std::collections::BTreeMap;
+
+use candid::Principal;
+use upload_canister::stable::keys::TwoTexts;
+use upload_canister::stable::memory_ids::numbers as ids;
+
+use super::super::facts::{ContentFact, Facts};
+use super::super::finding::Kind;
+use super::super::scan::Scan;
+use crate::snapshot::Key as _;
+
+pub(super) fn check(facts: &Facts, scan: &mut Scan) {
+    memories(facts, scan);
+    members(facts, scan);
+    keys(facts, scan);
+    counts(facts, scan);
+}
+
+fn memories(facts: &Facts, scan: &mut Scan) {
+    let can_tell = scan.whole(&[ids::CAPSULES, ids::CONDEMNED_CAPSULES]);
+    let is_indexed = scan.whole(&[ids::MEMORY_BY_CAPSULE]);
+    for (name, memory) in &facts.memories {
+        let capsule = &memory.capsule;
+        if can_tell && !facts.capsules.contains_key(capsule) && !facts.condemned.contains(capsule) {
+            let what = format!("memory {name} is in {capsule}, which is not there");
+            scan.findings.at(Kind::MemoryWithoutCapsule, ids::MEMORIES, name.clone(), what);
+        }
+        let key = TwoTexts(capsule.clone(), name.clone());
+        if is_indexed && !facts.memories_by_capsule.contains(&key) {
+            let what = format!("memory {name} is not among those of {capsule}");
+            scan.findings.at(Kind::MissingInIndex, ids::MEMORY_BY_CAPSULE, key.shown(), what);
+        }
+    }
+    if scan.whole(&[ids::MEMORIES]) {
+        for key in &facts.memories_by_capsule {
+            let TwoTexts(capsule, name) = key;
+            if facts.memories.get(name).is_none_or(|memory| memory.capsule != *capsule) {
+                let what = format!("memory {name} is not there, or in another capsule");
+                scan.findings.at(Kind::IndexToNowhere, ids::MEMORY_BY_CAPSULE, key.shown(), what);
+            }
+        }
+    }
+}
+
+fn members(facts: &Facts, scan: &mut Scan) {
+    if scan.whole(&[ids::CAPSULE_BY_MEMBER]) {
+        for (id, capsule) in &facts.capsules {
+            for member in &capsule.members {
+                if !facts.by_member.contains(&(*member, id.clone())) {
+                    let what = format!("{member} is a member of {id} and does not find it");
+                    let key = format!("{member} {id}");
+                    scan.findings.at(Kind::MissingInIndex, ids::CAPSULE_BY_MEMBER, key, what);
+                }
+            }
+        }
+    }
+    if scan.whole(&[ids::CAPSULES]) {
+        for (member, id) in &facts.by_member {
+            if facts.capsules.get(id).is_none_or(|capsule| !capsule.members.contains(member)) {
+                let what = format!("{member} is no member of {id}, or that is not there");
+                let key = format!("{member} {id}");
+                scan.findings.at(Kind::IndexToNowhere, ids::CAPSULE_BY_MEMBER, key, what);
+            }
+        }
+    }
+}
+
+fn keys(facts: &Facts, scan: &mut Scan) {
+    if scan.whole(&[ids::MEMORIES]) {
+        for (key, name) in &facts.memories_by_idem {
+            let request = facts.memories.get(name).and_then(|memory| memory.request);
+            if request.is_none_or(|request| request.idem_key != *key) {
+                let what =
+                    format!("leads to memory {name}, which was not made under this key or is not there");
+                scan.findings.at(Kind::IndexToNowhere, ids::MEMORY_BY_IDEM, key.shown(), what);
+            }
+        }
+    }
+    if scan.whole(&[ids::MEMORY_BY_IDEM]) {
+        for (name, memory) in &facts.memories {
+            let Some(request) = memory.request else { continue };
+            if facts.memories_by_idem.get(&request.idem_key) != Some(name) {
+                let what = format!("no key leads to memory {name}: a repeated call makes a second one");
+                scan.findings.at(Kind::MissingInIndex, ids::MEMORY_BY_IDEM, request.idem_key.shown(), what);
+            }
+        }
+    }
+}
+
+fn counts(facts: &Facts, scan: &mut Scan) {
+    if scan.whole(&[ids::MEMORIES]) {
+        let mut counted: BTreeMap<&String, (u64, u64)> = BTreeMap::new();
+        for memory in facts.memories.values() {
+            let (memories, bytes) = counted.entry(&memory.capsule).or_default();
+            *memories += 1;
+            *bytes += if let ContentFact::Inline(bytes) = memory.content { bytes } else { 0 };
+        }
+        for (id, capsule) in &facts.capsules {
+            let (memories, bytes) = counted.get(id).copied().unwrap_or_default();
+            let noted = [
+                ("memories", capsule.memories, memories),
+                ("bytes within their records", capsule.inline_bytes, bytes),
+            ];
+            for (of, noted, counted) in noted.into_iter().filter(|(_, noted, counted)| noted != counted) {
+                let what = format!("{id} has {noted} {of} by its record, {counted} were counted");
+                scan.findings.at(Kind::CountDisagrees, ids::CAPSULES, id.clone(), what);
+            }
+        }
+    }
+    if scan.whole(&[ids::CAPSULES, ids::CAPSULES_BY_CREATOR]) {
+        let mut counted: BTreeMap<Principal, u64> = BTreeMap::new();
+        for creator in facts.capsules.values().filter_map(|capsule| capsule.created_by) {
+            *counted.entry(creator).or_default() += 1;
+        }
+        let people = counted.keys().chain(facts.by_creator.keys());
+        for who in people.collect::<std::collections::BTreeSet<_>>() {
+            let [noted, counted] = [&facts.by_creator, &counted].map(|of| of.get(who).copied().unwrap_or(0));
+            if noted != counted {
+                let what = format!("{who} has made {noted} capsules by this count, {counted} are there");
+                scan.findings.at(Kind::CountDisagrees, ids::CAPSULES_BY_CREATOR, who.to_text(), what);
+            }
+        }
+    }
+}

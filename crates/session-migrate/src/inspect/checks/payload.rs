@@ -1,0 +1,221 @@
+//! Chunks, blobs and who refers to them.
+
+use std::collections::{BTreeMap, HashSet};
+
+use upload_canister::blob::{ChunkPrefix, content_key};
+use upload_canister::session::ChunkSet;
+use upload_canister::stable::memory_ids::numbers as ids;
+
+use super::super::facts::{ContentFact, Facts, Session, mapped};
+use super::super::finding::Kind;
+use super::super::scan::Scan;
+use crate::snapshot::Key as _;
+
+pub(super) fn check(facts: &Facts, scan: &mut Scan) {
+    if scan.whole(&[ids::CHUNKS, ids::PAYLOAD_STATES]) {
+        for (id, session) in &facts.sessions {
+            session_chunks(facts, scan, *id, session);
+        }
+    }
+    if scan.whole(&[ids::CHUNKS]) {
+        blob_chunks(facts, scan);
+    }
+    orphans(facts, scan);
+    states(facts, scan);
+    blobs(facts, scan);
+    refs(facts, scan);
+    contents(facts, scan);
+}
+
+/// Whether the bytes of a session are in the chunk map.
+fn is_mapped(facts: &Facts, id: u64) -> bool {
+    facts.payloads.get(&id).is_none_or(|state| state.extents.is_none())
+}
+
+fn session_chunks(facts: &Facts, scan: &mut Scan, id: u64, session: &Session) {
+    let is_convertible = facts.examined.get(&id).is_none_or(|examined| examined.reason.is_none());
+    if !is_mapped(facts, id) || !is_convertible {
+        return;
+    }
+    let key = |idx: u32| (session.prefix.0, idx).shown();
+    let stored: ChunkSet = facts.stored(session.prefix).map(|(idx, _)| idx).collect();
+    if session.layout == 2 {
+        for idx in first_missing(&session.received, &stored) {
+            let what = format!("chunk {idx} of session {id} has arrived and is not stored");
+            scan.findings.at(Kind::MissingChunk, ids::CHUNKS, key(idx), what);
+        }
+        for idx in first_missing(&stored, &session.received) {
+            let what = format!("chunk {idx} of session {id} is stored, and has not arrived by its record");
+            scan.findings.at(Kind::StrayChunk, ids::CHUNKS, key(idx), what);
+        }
+    }
+    for (idx, len) in facts.stored(session.prefix).filter(|(idx, _)| *idx < session.chunks) {
+        let offset = u64::from(idx) * u64::from(session.chunk_size);
+        let expected = session.bytes_expected.saturating_sub(offset).min(u64::from(session.chunk_size));
+        if u64::from(len) != expected {
+            let what = format!("chunk {idx} of session {id} has {len} bytes, expected {expected}");
+            scan.findings.at(Kind::ChunkLength, ids::CHUNKS, key(idx), what);
+        }
+    }
+}
+
+/// The numbers that are in one set and not in the other.
+fn first_missing<'s>(these: &'s ChunkSet, those: &'s ChunkSet) -> impl Iterator<Item = u32> + 's {
+    these.ranges().flat_map(|(first, last)| first..=last).filter(|idx| !those.contains(*idx))
+}
+
+fn blob_chunks(facts: &Facts, scan: &mut Scan) {
+    for (id, (memory, blob)) in &facts.blobs {
+        let Some(prefix) = mapped(blob) else { continue };
+        let (mut next, mut bytes) = (0, 0_u64);
+        for (idx, len) in facts.stored(prefix) {
+            if idx != next {
+                break;
+            }
+            next += 1;
+            bytes += u64::from(len);
+        }
+        let stored = facts.stored(prefix).count();
+        if bytes < blob.size {
+            let what = format!("blob_{id} has {} bytes, its first {next} chunks {bytes}", blob.size);
+            scan.findings.at(Kind::MissingChunk, ids::CHUNKS, (prefix.0, next).shown(), what);
+        } else if bytes > blob.size || stored != next as usize {
+            let what = format!("blob_{id} has {} bytes, its {stored} chunks more", blob.size);
+            scan.findings.at(Kind::ChunkLength, *memory, id.to_string(), what);
+        }
+    }
+}
+
+fn orphans(facts: &Facts, scan: &mut Scan) {
+    let records = [
+        ids::LEGACY_SESSIONS,
+        ids::SESSIONS,
+        ids::UPLOAD_META,
+        ids::BLOB_META,
+        ids::MAPPED_BLOBS,
+        ids::RELEASED_CHUNKS,
+        ids::MIGRATION_QUARANTINE,
+    ];
+    let mut known: HashSet<[u8; 32]> = facts.released.iter().copied().collect();
+    known.extend(facts.sessions.values().map(|session| session.prefix.0));
+    known.extend(facts.blobs.values().filter_map(|(_, blob)| mapped(blob)).map(|prefix| prefix.0));
+    let kept = facts.quarantine.iter().filter_map(|kept| kept.legacy.as_ref());
+    known.extend(kept.map(|legacy| legacy.chunk_prefix().0));
+    let can_tell = scan.whole(&records) && !facts.has_unreadable();
+    let kind = if can_tell { Kind::OrphanChunks } else { Kind::UnattributedChunks };
+    let mut orphans: Vec<_> = facts.chunks.iter().filter(|(prefix, _)| !known.contains(*prefix)).collect();
+    orphans.sort();
+    for (prefix, chunks) in orphans {
+        let bytes: u64 = chunks.iter().map(|(_, len)| u64::from(*len)).sum();
+        let first = chunks.first().map_or(0, |(idx, _)| *idx);
+        let what = format!("{} chunks, {bytes} bytes, of no session and no blob", chunks.len());
+        scan.findings.at(kind, ids::CHUNKS, (*prefix, first).shown(), what);
+    }
+}
+
+fn states(facts: &Facts, scan: &mut Scan) {
+    if !scan.whole(&[ids::LEGACY_SESSIONS, ids::SESSIONS, ids::MIGRATION_QUARANTINE]) {
+        return;
+    }
+    for id in facts.payloads.keys().filter(|id| !facts.is_live(**id) && !facts.is_quarantined(**id)) {
+        let what = format!("the payload state of session {id}, which is not there");
+        scan.findings.at(Kind::IndexToNowhere, ids::PAYLOAD_STATES, id.to_string(), what);
+    }
+}
+
+fn blobs(facts: &Facts, scan: &mut Scan) {
+    if !scan.whole(&[ids::BLOB_REFS, ids::LEGACY_SESSIONS, ids::SESSIONS, ids::UPLOAD_META]) {
+        return;
+    }
+    // The first public release commits a blob and keeps the session; it has neither references nor an index of contents.
+    let is_ours: HashSet<u64> = facts.by_content.values().copied().collect();
+    let of_sessions: HashSet<u64> = facts.sessions.values().filter_map(|session| session.blob).collect();
+    let prefixes: HashSet<[u8; 32]> = facts.sessions.values().map(|session| session.prefix.0).collect();
+    for (id, (memory, blob)) in &facts.blobs {
+        let has_session = of_sessions.contains(id)
+            || mapped(blob).is_some_and(|ChunkPrefix(prefix)| prefixes.contains(&prefix));
+        if !has_refs(facts, *id) && !has_session && !facts.has_unreadable() {
+            let kind = if is_ours.contains(id) { Kind::BlobWithoutMemory } else { Kind::UnreferencedBlob };
+            let what = format!("no memory refers to blob_{id}, {} bytes", blob.size);
+            scan.findings.at(kind, *memory, id.to_string(), what);
+        }
+    }
+}
+
+/// Whether a memory refers to a blob.
+fn has_refs(facts: &Facts, id: u64) -> bool {
+    refs_of(facts, id).next().is_some()
+}
+
+/// The memories that refer to a blob, each with its capsule.
+pub(super) fn refs_of(facts: &Facts, id: u64) -> impl Iterator<Item = (&String, &String)> {
+    let all = facts.refs.range((id, String::new())..);
+    all.take_while(move |((blob, _), _)| *blob == id).map(|((_, memory), capsule)| (memory, capsule))
+}
+
+fn refs(facts: &Facts, scan: &mut Scan) {
+    let can_tell_blobs = scan.whole(&[ids::BLOB_META, ids::MAPPED_BLOBS, ids::BLOBS]);
+    let can_tell_memories = scan.whole(&[ids::MEMORIES]);
+    for ((blob, memory), capsule) in &facts.refs {
+        let content = facts.memories.get(memory);
+        let refers = content.is_some_and(|memory| {
+            memory.capsule == *capsule
+                && matches!(memory.content, ContentFact::Blob { id, .. } if id == *blob)
+        });
+        let what = if can_tell_blobs && !facts.blobs.contains_key(blob) {
+            format!("blob_{blob} is not there")
+        } else if can_tell_memories && !refers {
+            format!("no memory {memory} of {capsule} has blob_{blob}")
+        } else {
+            continue;
+        };
+        scan.findings.at(Kind::IndexToNowhere, ids::BLOB_REFS, format!("{blob} {memory}"), what);
+    }
+    if !can_tell_blobs {
+        return;
+    }
+    for (name, memory) in &facts.memories {
+        let ContentFact::Blob { id, checksum, size } = memory.content else { continue };
+        let what = match facts.blobs.get(&id) {
+            None => format!("blob_{id} of memory {name} is not there"),
+            Some((_, blob)) if blob.size != size || blob.digest.bytes != checksum => {
+                format!("memory {name} has {size} bytes, and blob_{id} is another one of {}", blob.size)
+            }
+            Some(_) => continue,
+        };
+        scan.findings.at(Kind::MemoryWithoutBlob, ids::MEMORIES, name.clone(), what);
+    }
+    if scan.whole(&[ids::BLOB_REFS]) {
+        for (name, memory) in &facts.memories {
+            let ContentFact::Blob { id, .. } = memory.content else { continue };
+            if !facts.refs.contains_key(&(id, name.clone())) {
+                let what =
+                    format!("the reference of memory {name} to blob_{id} is missing: the blob can go first");
+                scan.findings.at(Kind::MissingInIndex, ids::BLOB_REFS, format!("{id} {name}"), what);
+            }
+        }
+    }
+}
+
+fn contents(facts: &Facts, scan: &mut Scan) {
+    let mut expected = BTreeMap::new();
+    for (id, (_, blob)) in &facts.blobs {
+        if let Some((_, capsule)) = refs_of(facts, *id).next() {
+            expected.insert(content_key(capsule, blob.digest), *id);
+        }
+    }
+    if scan.whole(&[ids::BLOB_META, ids::MAPPED_BLOBS, ids::BLOBS, ids::BLOB_REFS]) {
+        for (key, id) in &facts.by_content {
+            if expected.get(key) != Some(id) {
+                let what = format!("leads to blob_{id}, which has another content or is not there");
+                scan.findings.at(Kind::IndexToNowhere, ids::BLOB_BY_CONTENT, key.shown(), what);
+            }
+        }
+    }
+    if scan.whole(&[ids::BLOB_BY_CONTENT]) {
+        for (key, id) in expected.iter().filter(|(key, _)| !facts.by_content.contains_key(*key)) {
+            let what = format!("blob_{id} is not found by its content");
+            scan.findings.at(Kind::MissingInIndex, ids::BLOB_BY_CONTENT, key.shown(), what);
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! Sessions, their indexes and receipts.
+
+use upload_canister::migrate::{Phase, Treatment};
+use upload_canister::migrations::split_sessions::{CLASSES, Class};
+use upload_canister::stable::memory_ids::numbers as ids;
+
+use super::super::facts::{Facts, Session};
+use super::super::finding::Kind;
+use super::super::scan::Scan;
+use crate::snapshot::Key as _;
+
+pub(super) fn check(facts: &Facts, scan: &mut Scan) {
+    records(facts, scan);
+    classes(facts, scan);
+    for (id, session) in &facts.sessions {
+        indexed(facts, scan, *id, session);
+    }
+    by_activity(facts, scan);
+    by_owner(facts, scan);
+    by_key(facts, scan);
+    receipts(facts, scan);
+    migrations(facts, scan);
+}
+
+fn records(facts: &Facts, scan: &mut Scan) {
+    let halves = [
+        (ids::SESSIONS, &facts.split_ids, ids::UPLOAD_META, &facts.meta_ids, "no upload meta"),
+        (ids::UPLOAD_META, &facts.meta_ids, ids::SESSIONS, &facts.split_ids, "no session"),
+    ];
+    for (memory, these, other, those, what) in halves {
+        if scan.whole(&[other]) {
+            for id in these.difference(those) {
+                scan.findings.at(
+                    Kind::HalfSession,
+                    memory,
+                    id.to_string(),
+                    format!("there is {what} under {id}"),
+                );
+            }
+        }
+    }
+    for id in facts.split_ids.iter().filter(|id| facts.is_live_legacy(**id)) {
+        let what = format!("session {id} is in layout 1, too");
+        scan.findings.at(Kind::SessionInBothLayouts, ids::SESSIONS, id.to_string(), what);
+    }
+    let last = facts.last_session_id;
+    if scan.whole(&[ids::SESSION_COUNTER]) {
+        for id in facts.split_ids.range(last.saturating_add(1)..) {
+            let what = format!("session {id} is in flight, and the last id that was given out is {last}");
+            scan.findings.at(Kind::IdAboveCounter, ids::SESSIONS, id.to_string(), what);
+        }
+    }
+    if let Some(mark) = facts.mark.filter(|_| scan.whole(&[ids::LEGACY_SESSIONS])) {
+        let counted = facts.legacy_ids.range(..=mark.through).count() as u64;
+        if mark.records > 0 && mark.records != counted {
+            let what =
+                format!("{} records are left behind by the mark, {counted} were counted", mark.records);
+            scan.findings.general(Kind::CountDisagrees, Some(ids::LEGACY_LEFT_BEHIND), what);
+        }
+    }
+}
+
+/// What the migration will not convert.
+fn classes(facts: &Facts, scan: &mut Scan) {
+    for (id, examined) in &facts.examined {
+        let class = &CLASSES[examined.class.index()];
+        let is_told = matches!(examined.class, Class::Undecodable | Class::UnknownVersion);
+        if class.treatment != Treatment::Quarantine || is_told {
+            continue;
+        }
+        let reason = examined.reason.as_deref().unwrap_or(class.what);
+        let what = format!("legacy session {id} is of the class \"{}\": {reason}", class.name);
+        scan.findings.at(Kind::Unconvertible, ids::LEGACY_SESSIONS, id.to_string(), what);
+    }
+}
+
+/// Whether the indexes ever had a session: the first public release had none.
+fn is_indexed_by_its_build(session: &Session) -> bool {
+    session.layout == 2 || session.noted.is_some()
+}
+
+fn indexed(facts: &Facts, scan: &mut Scan, id: u64, session: &Session) {
+    if !is_indexed_by_its_build(session) {
+        return;
+    }
+    let seen = session.last_seen.as_nanos();
+    let missing = |what: &str| format!("session {id} of {} is not {what}", session.owner);
+    if scan.whole(&[ids::SESSION_BY_OWNER]) && !facts.by_owner.contains(&(session.owner, id)) {
+        let what = missing("among the sessions of its owner");
+        scan.findings.at(Kind::MissingInIndex, ids::SESSION_BY_OWNER, id.to_string(), what);
+    }
+    if scan.whole(&[ids::SESSION_BY_ACTIVITY]) && !facts.by_activity.contains(&(seen, id)) {
+        let what = missing(&format!("in the index by activity at {seen}, and will never expire"));
+        scan.findings.at(Kind::MissingInIndex, ids::SESSION_BY_ACTIVITY, id.to_string(), what);
+    }
+    if scan.whole(&[ids::SESSION_BY_IDEM]) && !facts.by_idem.contains_key(&session.key.0) {
+        let what = format!("no key leads to session {id}: a repeated begin makes a second one");
+        scan.findings.at(Kind::MissingKey, ids::SESSION_BY_IDEM, session.key.0.shown(), what);
+    }
+}
+
+fn can_tell_live(scan: &Scan) -> bool {
+    scan.whole(&[ids::LEGACY_SESSIONS, ids::SESSIONS, ids::MIGRATION_QUARANTINE, ids::LEGACY_LEFT_BEHIND])
+}
+
+fn by_activity(facts: &Facts, scan: &mut Scan) {
+    if !can_tell_live(scan) {
+        return;
+    }
+    for key in &facts.by_activity {
+        let (seen, id) = *key;
+        let what = match facts.sessions.get(&id) {
+            None if facts.is_live(id) => continue,
+            None => format!("leads to session {id}, which is not there"),
+            Some(session) if session.last_seen.as_nanos() == seen => continue,
+            Some(session) => {
+                format!("says {seen}, the last activity of session {id} is {}", session.last_seen.as_nanos())
+            }
+        };
+        scan.findings.at(Kind::IndexToNowhere, ids::SESSION_BY_ACTIVITY, key.shown(), what);
+    }
+}
+
+fn by_owner(facts: &Facts, scan: &mut Scan) {
+    if !can_tell_live(scan) {
+        return;
+    }
+    for key in &facts.by_owner {
+        let (owner, id) = key;
+        let what = match facts.sessions.get(id) {
+            None if facts.is_live(*id) || facts.is_quarantined(*id) => continue,
+            None => format!("leads to session {id}, which is not there"),
+            Some(session) if session.owner == *owner => continue,
+            Some(session) => format!("leads to session {id}, which is of {}", session.owner),
+        };
+        scan.findings.at(Kind::IndexToNowhere, ids::SESSION_BY_OWNER, key.shown(), what);
+    }
+}
+
+fn by_key(facts: &Facts, scan: &mut Scan) {
+    if !can_tell_live(scan) || !scan.whole(&[ids::RECEIPTS]) {
+        return;
+    }
+    for (key, id) in &facts.by_idem {
+        let is_known = facts.is_live(*id) || facts.receipts.contains_key(id) || facts.is_quarantined(*id);
+        let other = facts.sessions.get(id).filter(|session| session.key.0 != *key);
+        let what = match other {
+            None if is_known => continue,
+            None => format!("leads to session {id}, which is neither in flight nor remembered"),
+            Some(_) => format!("leads to session {id}, which was begun under another key"),
+        };
+        scan.findings.at(Kind::IndexToNowhere, ids::SESSION_BY_IDEM, key.shown(), what);
+    }
+}
+
+fn receipts(facts: &Facts, scan: &mut Scan) {
+    if !scan.whole(&[ids::RECEIPTS, ids::RECEIPT_BY_EXPIRY]) {
+        return;
+    }
+    for (id, receipt) in &facts.receipts {
+        if !facts.receipts_by_expiry.contains(&(receipt.expires_at, *id)) {
+            let what = format!("the receipt of session {id} never expires");
+            scan.findings.at(Kind::MissingInIndex, ids::RECEIPT_BY_EXPIRY, id.to_string(), what);
+        }
+    }
+    for key in &facts.receipts_by_expiry {
+        let (expires_at, id) = *key;
+        if facts.receipts.get(&id).is_none_or(|receipt| receipt.expires_at != expires_at) {
+            let what = format!("no receipt of session {id} expires then");
+            scan.findings.at(Kind::IndexToNowhere, ids::RECEIPT_BY_EXPIRY, key.shown(), what);
+        }
+    }
+}
+
+fn migrations(facts: &Facts, scan: &mut Scan) {
+    for (number, state) in &facts.migrations {
+        let is_at_rest = matches!(state.phase, Phase::Converted | Phase::Finalized);
+        if let Some(imbalance) = state.imbalance().filter(|_| is_at_rest) {
+            let what = format!("migration {number} stands at {:?}: {imbalance}", state.phase);
+            scan.findings.general(Kind::CountDisagrees, Some(ids::MIGRATION_STATE), what);
+        }
+    }
+    for (number, memory) in [(1, ids::MIGRATION_QUARANTINE), (2, ids::MIGRATION_QUARANTINES)] {
+        let kept = facts.quarantine.iter().filter(|kept| (kept.migration == 1) == (number == 1)).count();
+        if kept > 0 {
+            let what = format!("{kept} units are in the quarantine of migration {number}");
+            scan.findings.general(Kind::Quarantined, Some(memory), what);
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! What a rehearsal must know of a snapshot: who may read what, and which uploads their clients can go on with.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{Seek, SeekFrom, Write};
+use std::path::Path;
+
+use candid::Principal;
+use upload_canister::api::{AssetMetadata, HashAlgorithm};
+use upload_canister::blob::ChunkPrefix;
+use upload_canister::migrate::Treatment;
+use upload_canister::migrations::split_sessions::{CLASSES, Class, LegacyUploadSession};
+use upload_canister::session::SessionId;
+use upload_canister::stable::memory_ids::numbers as ids;
+use upload_canister::upload::{IdemKey, RawRecord};
+
+use super::facts::{ContentFact, Facts};
+use super::scan::Scan;
+use super::{InspectError, check_layout, open};
+use crate::snapshot::{Snapshot, SnapshotError};
+
+/// A snapshot in layout 1, as its clients know it.
+pub struct Contents {
+    scan: Scan,
+    /// The time that the snapshot is of, nanoseconds.
+    pub as_of: u64,
+    /// Stable layout.
+    pub layout: u16,
+    /// Legacy records that will be put into quarantine.
+    pub unconvertible: u64,
+    /// Legacy records that are over.
+    pub expired: u64,
+    /// All legacy records.
+    pub sessions: u64,
+    /// Uploads that a client can go on with, those with the least to send first, the classes taking turns.
+    pub open: Vec<OpenSession>,
+    /// Every capsule.
+    pub capsules: Vec<CapsuleContents>,
+}
+
+/// An upload in flight.
+#[derive(Clone, Debug)]
+pub struct OpenSession {
+    /// Its session.
+    pub id: u64,
+    /// Whose it is.
+    pub owner: Principal,
+    /// Where it goes.
+    pub capsule: String,
+    /// Its idempotency key.
+    pub idem: String,
+    /// What begin was told.
+    pub metadata: AssetMetadata,
+    /// Size of the file.
+    pub bytes: u64,
+    /// Length of every chunk but the last.
+    pub chunk_size: u32,
+    /// The chunks that are stored.
+    pub stored: BTreeSet<u32>,
+    /// Whether a repeated begin finds it.
+    pub is_indexed: bool,
+    /// The class of its record.
+    pub class: &'static str,
+    prefix: ChunkPrefix,
+}
+
+/// A capsule and what is in it.
+#[derive(Clone, Debug)]
+pub struct CapsuleContents {
+    /// Its id.
+    pub id: String,
+    /// Everybody on an access list.
+    pub members: Vec<Principal>,
+    /// Its memories, each with its blob.
+    pub memories: Vec<(String, Option<u64>)>,
+}
+
+/// A session that expires so soon is left alone, seconds: a rehearsal takes minutes of the canister's time.
+const SOON: u64 = 60 * 60;
+
+/// Reads what a rehearsal must know.
+///
+/// # Errors
+/// See [`super::run`].
+pub fn contents(snapshot: &Snapshot) -> Result<Contents, InspectError> {
+    let (mut scan, _) = open(snapshot)?;
+    let taken_at = snapshot.metadata.as_ref().map(|metadata| metadata.taken_at_timestamp);
+    let facts = Facts::read(&mut scan, taken_at);
+    snapshot.stable.failure()?;
+    check_layout(snapshot, &facts, &scan)?;
+    let counted = |treatment: Treatment| {
+        let of = |class: Class| CLASSES[class.index()].treatment == treatment;
+        facts.examined.values().filter(|examined| of(examined.class)).count() as u64
+    };
+    let open = open_sessions(&facts, &mut scan);
+    Ok(Contents {
+        as_of: facts.now.as_nanos(),
+        layout: facts.layout.map_or(1, |layout| layout.0),
+        unconvertible: counted(Treatment::Quarantine),
+        expired: counted(Treatment::Release),
+        sessions: facts.legacy_ids.len() as u64,
+        open,
+        capsules: capsules(&facts),
+        scan,
+    })
+}
+
+fn capsules(facts: &Facts) -> Vec<CapsuleContents> {
+    let mut memories: BTreeMap<&String, Vec<(String, Option<u64>)>> = BTreeMap::new();
+    for (name, memory) in &facts.memories {
+        let blob = if let ContentFact::Blob { id, .. } = memory.content { Some(id) } else { None };
+        memories.entry(&memory.capsule).or_default().push((name.clone(), blob));
+    }
+    let capsule = |(id, capsule): (&String, &super::facts::CapsuleFact)| CapsuleContents {
+        id: id.clone(),
+        members: capsule.members.iter().copied().collect(),
+        memories: memories.remove(id).unwrap_or_default(),
+    };
+    facts.capsules.iter().map(capsule).collect()
+}
+
+/// Sessions that may be continued by their owner as any client would.
+fn open_sessions(facts: &Facts, scan: &mut Scan) -> Vec<OpenSession> {
+    let now = facts.now.as_nanos() / 1_000_000_000;
+    let ttl = facts.config.0.session_ttl_seconds;
+    let lives_on = |id: &u64| {
+        let session = facts.sessions.get(id)?;
+        let class = facts.examined.get(id)?.class;
+        let can_go_on = matches!(
+            class,
+            Class::TimeUnit
+                | Class::EmptyKey
+                | Class::PendingPartial
+                | Class::PendingComplete
+                | Class::PendingEmpty
+        );
+        let idle = now.saturating_sub(session.last_seen.as_nanos() / 1_000_000_000);
+        let is_sha256 =
+            facts.payloads.get(id).is_none_or(|state| state.hash.algorithm() == HashAlgorithm::Sha256);
+        let is_owned = facts.capsules.get(&session.capsule)?.uploaders.contains(&session.owner);
+        let fits = !session.is_committed
+            && session.blob.is_none()
+            && session.received.len() <= u64::from(session.chunks);
+        (can_go_on && idle + SOON < ttl && is_sha256 && is_owned && fits).then_some(class)
+    };
+    let wanted: BTreeMap<u64, Class> =
+        facts.examined.keys().filter_map(|id| Some((*id, lives_on(id)?))).collect();
+    // A key of two leads to the one that was begun later, once both are converted.
+    let mut with_key: BTreeMap<[u8; 32], u32> = BTreeMap::new();
+    for session in facts.sessions.values() {
+        *with_key.entry(session.key.0).or_default() += 1;
+    }
+    let mut by_class: BTreeMap<Class, Vec<OpenSession>> = BTreeMap::new();
+    scan.table(ids::LEGACY_SESSIONS, |id: u64, RawRecord(raw)| {
+        let (Some(class), Some(session)) = (wanted.get(&id), facts.sessions.get(&id)) else { return };
+        let Ok(legacy) = LegacyUploadSession::decode(&raw) else { return };
+        let age = now.saturating_sub(legacy.created_at / 1_000_000_000);
+        if *class != Class::TimeUnit && age + SOON >= facts.config.0.session_age_seconds() {
+            return;
+        }
+        let key = IdemKey::of(&legacy.capsule_id, &legacy.caller, &legacy.idem);
+        let is_indexed = facts.by_owner.contains(&(session.owner, id))
+            && facts.by_idem.get(&key.0) == Some(&id)
+            && with_key.get(&key.0) == Some(&1);
+        by_class.entry(*class).or_default().push(OpenSession {
+            id,
+            owner: session.owner,
+            capsule: session.capsule.clone(),
+            metadata: legacy.asset_metadata.into(),
+            bytes: session.bytes_expected,
+            chunk_size: session.chunk_size,
+            stored: session.received.ranges().flat_map(|(first, last)| first..=last).collect(),
+            is_indexed,
+            class: CLASSES[class.index()].name,
+            prefix: ChunkPrefix::of(&legacy.provisional_memory_id, SessionId(id)),
+            idem: legacy.idem,
+        });
+    });
+    for sessions in by_class.values_mut() {
+        sessions.sort_by_key(|session| std::cmp::Reverse(session.bytes_to_send()));
+    }
+    let mut open = Vec::new();
+    while by_class.values().any(|sessions| !sessions.is_empty()) {
+        open.extend(by_class.values_mut().filter_map(Vec::pop));
+    }
+    open
+}
+
+impl OpenSession {
+    /// Bytes that have not arrived.
+    pub fn bytes_to_send(&self) -> u64 {
+        let size = u64::from(self.chunk_size);
+        let of = |idx: &u32| self.bytes.saturating_sub(u64::from(*idx) * size).min(size);
+        self.bytes.saturating_sub(self.stored.iter().map(of).sum())
+    }
+}
+
+impl Contents {
+    /// Writes the stored chunks of some sessions into files, each at its place; the files are there and have their lengths.
+    ///
+    /// # Errors
+    /// A file that cannot be written, or a snapshot that cannot be read.
+    pub fn write_chunks(
+        &mut self,
+        snapshot: &Snapshot,
+        sessions: &[(&OpenSession, &Path)],
+    ) -> Result<(), SnapshotError> {
+        let places: BTreeMap<[u8; 32], (&OpenSession, &Path)> =
+            sessions.iter().map(|(session, path)| (session.prefix.0, (*session, *path))).collect();
+        let mut failed = None;
+        self.scan.entries(ids::CHUNKS, |(prefix, idx): ([u8; 32], u32), entry, _| {
+            let Some((session, path)) = places.get(&prefix) else { return };
+            let write = || {
+                let mut file = File::options().write(true).open(path)?;
+                file.seek(SeekFrom::Start(u64::from(idx) * u64::from(session.chunk_size)))?;
+                file.write_all(&entry.value())
+            };
+            if let Err(error) = write() {
+                failed.get_or_insert_with(|| SnapshotError::io("write", path)(error));
+            }
+        });
+        failed.map_or(Ok(()), Err)?;
+        snapshot.stable.failure()
+    }
+}

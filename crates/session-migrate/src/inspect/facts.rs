@@ -1,0 +1,549 @@
+//! What a snapshot holds, read from its tables into maps that can be compared with one another.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use candid::Principal;
+use ic_stable_structures::storable::Blob as ShortBlob;
+use sha2::{Digest, Sha256};
+use upload_canister::api::{self, AdminConfig};
+use upload_canister::blob::extents::AllocatorState;
+use upload_canister::blob::{BlobRecord, ChunkPrefix, MappedBlob, Place};
+use upload_canister::capsule::{CapsuleRecord, Content, MemoryRecord, Request};
+use upload_canister::capsule_makers::Listed;
+use upload_canister::config::Config;
+use upload_canister::migrate::{JournalRecord, MigrationState, QuarantineRecord};
+use upload_canister::migrations::split_sessions::{
+    Class, Examined, LegacyUploadSession, Split, Surroundings, Verdict, examine,
+};
+use upload_canister::session::{ChunkSet, SessionId, SessionStatus, Time};
+use upload_canister::stable::Record;
+use upload_canister::stable::keys::{NumberAndText, TwoTexts};
+use upload_canister::stable::layout::Layout;
+use upload_canister::stable::memory_ids::numbers as ids;
+use upload_canister::upload::mapped_sessions::MappedSessions;
+use upload_canister::upload::{
+    IdemKey, LeftBehind, LegacySession, PROMISES_PLACE, PayloadState, RawRecord, Receipt, SessionRecord,
+    UploadMeta,
+};
+
+use super::finding::Kind;
+use super::scan::Scan;
+
+/// Chunk number and length, of what is stored under one prefix.
+pub(super) type Chunks = Vec<(u32, u32)>;
+
+/// A session in flight.
+#[derive(Clone, Debug)]
+pub(super) struct Session {
+    /// 1 or 2.
+    pub layout: u16,
+    /// Whose it is.
+    pub owner: Principal,
+    /// Where it goes.
+    pub capsule: String,
+    /// Size of the file.
+    pub bytes_expected: u64,
+    /// Bytes that have arrived.
+    pub bytes_received: u64,
+    /// Chunks that have arrived, by the record in layout 2, by what is stored in layout 1.
+    pub received: ChunkSet,
+    /// Number of chunks.
+    pub chunks: u32,
+    /// Length of every chunk but the last.
+    pub chunk_size: u32,
+    /// Last activity.
+    pub last_seen: Time,
+    /// Whether the upload is committed.
+    pub is_committed: bool,
+    /// Its idempotency key.
+    pub key: IdemKey,
+    /// Where its chunks are in the chunk map.
+    pub prefix: ChunkPrefix,
+    /// The blob that it became.
+    pub blob: Option<u64>,
+    /// Last activity as layout 1 has noted it.
+    pub noted: Option<u64>,
+}
+
+/// A legacy record, by what becomes of it.
+#[derive(Clone, Debug)]
+pub(super) struct Examination {
+    pub class: Class,
+    pub reason: Option<String>,
+}
+
+/// A memory.
+#[derive(Clone, Debug)]
+pub(super) struct MemoryFact {
+    pub capsule: String,
+    pub content: ContentFact,
+    pub request: Option<Request>,
+}
+
+/// Where the bytes of a memory are.
+#[derive(Clone, Debug)]
+pub(super) enum ContentFact {
+    Blob { id: u64, checksum: [u8; 32], size: u64 },
+    Inline(u64),
+    External,
+}
+
+/// A capsule.
+#[derive(Clone, Debug)]
+pub(super) struct CapsuleFact {
+    pub members: BTreeSet<Principal>,
+    /// Those of them who may upload.
+    pub uploaders: BTreeSet<Principal>,
+    pub memories: u64,
+    pub inline_bytes: u64,
+    pub created_by: Option<Principal>,
+}
+
+/// A unit in quarantine.
+#[derive(Clone, Debug)]
+pub(super) struct QuarantineFact {
+    pub migration: u16,
+    pub unit: u64,
+    pub reason: String,
+    /// The legacy record, where it decodes.
+    pub legacy: Option<Box<LegacyUploadSession>>,
+}
+
+/// Everything.
+#[derive(Default)]
+pub(super) struct Facts {
+    pub now: Time,
+    pub layout: Option<Layout>,
+    pub config: AdminConfigOrDefault,
+    pub last_session_id: u64,
+    pub promised: Option<[u64; 2]>,
+    pub mark: Option<LeftBehind>,
+    pub sessions: BTreeMap<u64, Session>,
+    /// Sessions whose records are there and do not decode, by layout.
+    pub unreadable: BTreeMap<u64, u16>,
+    pub legacy_ids: BTreeSet<u64>,
+    pub examined: BTreeMap<u64, Examination>,
+    pub split_ids: BTreeSet<u64>,
+    pub meta_ids: BTreeSet<u64>,
+    pub chunks: HashMap<[u8; 32], Chunks>,
+    pub released: BTreeSet<[u8; 32]>,
+    pub by_idem: HashMap<[u8; 32], u64>,
+    pub by_activity: BTreeSet<(u64, u64)>,
+    pub by_owner: BTreeSet<(Principal, u64)>,
+    pub payloads: BTreeMap<u64, PayloadState>,
+    pub receipts: BTreeMap<u64, Receipt>,
+    pub receipts_by_expiry: BTreeSet<(u64, u64)>,
+    pub blobs: BTreeMap<u64, (u8, BlobRecord)>,
+    pub refs: BTreeMap<(u64, String), String>,
+    pub by_content: BTreeMap<TwoTexts, u64>,
+    pub capsules: BTreeMap<String, CapsuleFact>,
+    pub memories: BTreeMap<String, MemoryFact>,
+    pub memories_by_capsule: BTreeSet<TwoTexts>,
+    pub by_member: BTreeSet<(Principal, String)>,
+    pub condemned: BTreeSet<String>,
+    pub memories_by_idem: BTreeMap<[u8; 32], String>,
+    pub by_creator: BTreeMap<Principal, u64>,
+    pub usage: BTreeMap<TwoTexts, u64>,
+    pub free: BTreeMap<u64, u64>,
+    pub free_by_len: BTreeSet<(u64, u64)>,
+    pub extent_state: AllocatorState,
+    pub migrations: BTreeMap<u16, MigrationState>,
+    pub journal: u64,
+    pub quarantine: Vec<QuarantineFact>,
+    /// Sessions in the quarantine of the first migration.
+    pub quarantined: BTreeSet<u64>,
+}
+
+/// The settings in force.
+#[derive(Clone, Copy)]
+pub(super) struct AdminConfigOrDefault(pub AdminConfig);
+
+impl Default for AdminConfigOrDefault {
+    fn default() -> Self {
+        AdminConfigOrDefault(Config::default().in_force())
+    }
+}
+
+impl Facts {
+    /// Reads every table. `taken_at` is when the snapshot was taken, where that is known.
+    pub fn read(scan: &mut Scan, taken_at: Option<u64>) -> Facts {
+        let mut facts = Facts::default();
+        facts.read_registers(scan);
+        facts.read_indexes(scan);
+        let last = facts.by_activity.last().map_or(0, |(seen, _)| *seen);
+        facts.now = Time::from_nanos(taken_at.unwrap_or(last));
+        facts.read_payload(scan);
+        facts.read_migrations(scan);
+        facts.read_sessions(scan);
+        facts.read_capsules(scan);
+        facts
+    }
+
+    /// Whether a session is in flight, in either layout.
+    pub fn is_live(&self, id: u64) -> bool {
+        self.split_ids.contains(&id) || self.is_live_legacy(id)
+    }
+
+    /// Whether a session is in layout 1, and not only still stored there.
+    pub fn is_live_legacy(&self, id: u64) -> bool {
+        self.legacy_ids.contains(&id) && !self.is_left_behind(id)
+    }
+
+    /// Whether a session has become layout 2 and is still stored in layout 1.
+    pub fn is_left_behind(&self, id: u64) -> bool {
+        self.mark.is_some_and(|mark| mark.records > 0 && id <= mark.through)
+    }
+
+    /// Whether a session is in the quarantine of the first migration.
+    pub fn is_quarantined(&self, id: u64) -> bool {
+        self.quarantined.contains(&id)
+    }
+
+    /// Whether there are records of which nobody can tell what they had.
+    pub fn has_unreadable(&self) -> bool {
+        !self.unreadable.is_empty()
+            || self.quarantine.iter().any(|kept| kept.migration == 1 && kept.legacy.is_none())
+    }
+
+    fn read_registers(&mut self, scan: &mut Scan) {
+        self.layout = scan.register::<Layout>(ids::LAYOUT);
+        self.last_session_id = scan.register::<u64>(ids::SESSION_COUNTER).unwrap_or(0);
+        scan.register::<u64>(ids::CAPSULE_COUNTER);
+        if let Some(config) = scan.register::<Config>(ids::CONFIG) {
+            self.config = AdminConfigOrDefault(config.in_force());
+        }
+        scan.register::<MappedSessions>(ids::MAPPED_SESSIONS);
+        scan.register::<Listed>(ids::CAPSULE_MAKERS);
+        self.mark = scan.register::<LeftBehind>(ids::LEGACY_LEFT_BEHIND);
+        self.extent_state = scan.register::<AllocatorState>(ids::EXTENT_STATE).unwrap_or_default();
+        self.promised = scan.counters(ids::UPLOAD_COUNTS, PROMISES_PLACE);
+        if let Some(state) = scan.register::<MigrationState>(ids::MIGRATION_STATE) {
+            self.migrations.insert(1, state);
+        }
+    }
+
+    fn read_indexes(&mut self, scan: &mut Scan) {
+        scan.table(ids::SESSION_BY_IDEM, |key: [u8; 32], id: u64| {
+            self.by_idem.insert(key, id);
+        });
+        scan.table(ids::SESSION_BY_ACTIVITY, |key: (u64, u64), ()| {
+            self.by_activity.insert(key);
+        });
+        scan.table(ids::SESSION_BY_OWNER, |key: (Principal, u64), ()| {
+            self.by_owner.insert(key);
+        });
+        scan.table(ids::RECEIPTS, |id: u64, receipt: Receipt| {
+            self.receipts.insert(id, receipt);
+        });
+        scan.table(ids::RECEIPT_BY_EXPIRY, |key: (u64, u64), ()| {
+            self.receipts_by_expiry.insert(key);
+        });
+        scan.table(ids::USAGE, |key: TwoTexts, bytes: u64| {
+            self.usage.insert(key, bytes);
+        });
+    }
+
+    fn read_payload(&mut self, scan: &mut Scan) {
+        scan.entries(ids::CHUNKS, |(prefix, idx): ([u8; 32], u32), entry, _| {
+            self.chunks.entry(prefix).or_default().push((idx, entry.len));
+        });
+        scan.table(ids::RELEASED_CHUNKS, |prefix: [u8; 32], ()| {
+            self.released.insert(prefix);
+        });
+        scan.table(ids::PAYLOAD_STATES, |id: u64, state: PayloadState| {
+            self.payloads.insert(id, state);
+        });
+        scan.table(ids::BLOB_META, |id: u64, blob: MappedBlob| {
+            self.blobs.insert(id, (ids::BLOB_META, blob.into()));
+        });
+        for memory in [ids::MAPPED_BLOBS, ids::BLOBS] {
+            scan.table(memory, |id: u64, blob: BlobRecord| {
+                self.blobs.insert(id, (memory, blob));
+            });
+        }
+        scan.table(ids::BLOB_REFS, |NumberAndText(blob, memory), capsule: String| {
+            self.refs.insert((blob, memory), capsule);
+        });
+        scan.table(ids::BLOB_BY_CONTENT, |key: TwoTexts, blob: u64| {
+            self.by_content.insert(key, blob);
+        });
+        scan.table(ids::FREE_EXTENTS, |offset: u64, len: u64| {
+            self.free.insert(offset, len);
+        });
+        scan.table(ids::FREE_EXTENTS_BY_LEN, |key: (u64, u64), ()| {
+            self.free_by_len.insert(key);
+        });
+    }
+
+    fn read_migrations(&mut self, scan: &mut Scan) {
+        scan.table(ids::MIGRATION_STATES, |number: u16, state: MigrationState| {
+            self.migrations.insert(number, state);
+        });
+        let journal = ids::MIGRATION_JOURNAL;
+        let mut last = [0; 32];
+        scan.entries(journal, |index: u64, entry, findings| {
+            let stored = entry.value();
+            match JournalRecord::decode(&stored) {
+                Err(why) => findings.place(
+                    Kind::DamagedRecord,
+                    journal,
+                    Some(index.to_string()),
+                    entry.offset,
+                    format!("{}: {why}", JournalRecord::NAME),
+                ),
+                Ok(record) if index != self.journal || record.previous != last => findings.at(
+                    Kind::JournalBroken,
+                    journal,
+                    index.to_string(),
+                    format!(
+                        "entry {index} is number {}, and names {} as the hash of the one before, which is {}",
+                        self.journal,
+                        hex::encode(record.previous),
+                        hex::encode(last)
+                    ),
+                ),
+                Ok(_) => {}
+            }
+            last = Sha256::digest(&stored).into();
+            self.journal = index.saturating_add(1);
+        });
+        let kept = |migration, unit, QuarantineRecord { reason, raw, .. }: QuarantineRecord| {
+            let legacy = if migration == 1 { LegacyUploadSession::decode(&raw).ok() } else { None };
+            QuarantineFact { migration, unit, reason, legacy: legacy.map(Box::new) }
+        };
+        scan.table(ids::MIGRATION_QUARANTINE, |unit: u64, record| {
+            self.quarantined.insert(unit);
+            self.quarantine.push(kept(1, unit, record));
+        });
+        scan.table(ids::MIGRATION_QUARANTINES, |(migration, unit): (u16, u64), record| {
+            self.quarantine.push(kept(migration, unit, record));
+        });
+    }
+
+    fn read_sessions(&mut self, scan: &mut Scan) {
+        let [legacy, activity] = [ids::LEGACY_SESSIONS, ids::LEGACY_ACTIVITY];
+        let mut noted = BTreeMap::new();
+        scan.table(activity, |id: u64, seen: u64| {
+            noted.insert(id, seen);
+        });
+        // Keys first: what a record is depends on which others are in flight.
+        scan.entries(legacy, |id: u64, _, _| {
+            self.legacy_ids.insert(id);
+        });
+        scan.entries(ids::SESSIONS, |id: u64, _, _| {
+            self.split_ids.insert(id);
+        });
+        scan.entries(ids::UPLOAD_META, |id: u64, _, _| {
+            self.meta_ids.insert(id);
+        });
+        self.read_split(scan);
+        let mut found = Vec::new();
+        let facts = &*self;
+        scan.table(legacy, |id: u64, RawRecord(raw)| {
+            if facts.is_left_behind(id) {
+                return;
+            }
+            let noted = noted.get(&id).copied();
+            let session = LegacySession { id, raw, noted: noted.map(Time::from_nanos) };
+            // None of these surroundings can fail.
+            if let Ok(examined) = examine(&Around(facts), &session, facts.now) {
+                found.push((id, noted, examined));
+            }
+        });
+        for (id, noted, Examined { class, verdict }) in found {
+            let (split, reason) = match verdict {
+                Verdict::Convert { split, .. } | Verdict::Release { split, .. } => (Some(split), None),
+                Verdict::Reject { legacy: None, reason } => {
+                    scan.findings.at(
+                        Kind::DamagedRecord,
+                        legacy,
+                        id.to_string(),
+                        format!("legacy session: {reason}"),
+                    );
+                    self.unreadable.insert(id, 1);
+                    (None, Some(reason))
+                }
+                Verdict::Reject { legacy: Some(record), reason } => {
+                    let session = self.of_unconvertible(&record, id, noted);
+                    self.sessions.insert(id, session);
+                    (None, Some(reason))
+                }
+            };
+            if let Some(split) = split {
+                let session = Session { noted, ..Session::of(1, id, *split) };
+                self.sessions.insert(id, session);
+            }
+            self.examined.insert(id, Examination { class, reason });
+        }
+        let stored = noted.keys().filter(|id| !self.legacy_ids.contains(id));
+        if scan.whole(&[legacy]) {
+            for id in stored {
+                scan.findings.at(
+                    Kind::IndexToNowhere,
+                    activity,
+                    id.to_string(),
+                    "the activity of no session",
+                );
+            }
+        }
+    }
+
+    fn read_split(&mut self, scan: &mut Scan) {
+        let mut metas: BTreeMap<u64, UploadMeta> = BTreeMap::new();
+        scan.table(ids::UPLOAD_META, |id: u64, meta: UploadMeta| {
+            metas.insert(id, meta);
+        });
+        let memory = ids::SESSIONS;
+        let mut read = Vec::new();
+        scan.table(memory, |id: u64, record: SessionRecord| {
+            read.push((id, record.into_session()));
+        });
+        for (id, session) in read {
+            match (session, metas.remove(&id)) {
+                (Ok(session), Some(meta)) => {
+                    self.sessions.insert(id, Session::of(2, id, Split { session, meta }));
+                }
+                (Ok(_), None) => {}
+                (Err(why), _) => {
+                    scan.findings.at(Kind::DamagedRecord, memory, id.to_string(), format!("session: {why}"));
+                }
+            }
+        }
+        let unreadable = self.split_ids.iter().filter(|id| !self.sessions.contains_key(id));
+        self.unreadable.extend(unreadable.map(|id| (*id, 2)));
+    }
+
+    /// A legacy record that has no place in layout 2, as far as it can be told what it is.
+    fn of_unconvertible(&self, record: &LegacyUploadSession, id: u64, noted: Option<u64>) -> Session {
+        let prefix = record.chunk_prefix();
+        let received: ChunkSet = self.stored(prefix).map(|(idx, _)| idx).collect();
+        let bytes_expected = record.asset_metadata.bytes();
+        let chunk_size = u32::try_from(record.chunk_size).unwrap_or(u32::MAX);
+        let offset = |idx: u32| u64::from(idx).saturating_mul(record.chunk_size);
+        let arrived = |idx: u32| bytes_expected.saturating_sub(offset(idx)).min(record.chunk_size);
+        Session {
+            layout: 1,
+            owner: record.caller,
+            capsule: record.capsule_id.clone(),
+            bytes_expected,
+            bytes_received: self.stored(prefix).map(|(idx, _)| arrived(idx)).sum(),
+            received,
+            chunks: record.expected_chunks,
+            chunk_size,
+            last_seen: Time::from_nanos(noted.unwrap_or(record.created_at)),
+            is_committed: false,
+            key: IdemKey::of(&record.capsule_id, &record.caller, &record.idem),
+            prefix: if record.session_id == id { prefix } else { ChunkPrefix::of("", SessionId(id)) },
+            blob: record.blob_id,
+            noted,
+        }
+    }
+
+    /// The chunks that are stored under a prefix.
+    pub fn stored(&self, prefix: ChunkPrefix) -> impl Iterator<Item = (u32, u32)> + '_ {
+        self.chunks.get(&prefix.0).into_iter().flatten().copied()
+    }
+
+    fn read_capsules(&mut self, scan: &mut Scan) {
+        scan.table(ids::CAPSULES, |id: String, record: CapsuleRecord| {
+            let fact = CapsuleFact {
+                members: record.members().copied().collect(),
+                uploaders: record.owners.iter().chain(&record.writers).copied().collect(),
+                memories: record.memory_count,
+                inline_bytes: record.inline_bytes,
+                created_by: record.created_by,
+            };
+            self.capsules.insert(id, fact);
+        });
+        scan.table(ids::MEMORIES, |id: String, record: MemoryRecord| {
+            let content = match record.content {
+                Content::Blob { id, checksum, size, .. } => ContentFact::Blob { id, checksum, size },
+                Content::Inline(bytes) => ContentFact::Inline(bytes.len() as u64),
+                Content::External { .. } => ContentFact::External,
+            };
+            let MemoryRecord { capsule_id: capsule, request, .. } = record;
+            self.memories.insert(id, MemoryFact { capsule, content, request });
+        });
+        scan.table(ids::MEMORY_BY_CAPSULE, |key: TwoTexts, ()| {
+            self.memories_by_capsule.insert(key);
+        });
+        scan.table(ids::CAPSULE_BY_MEMBER, |(member, capsule): (Principal, ShortBlob<32>), ()| {
+            self.by_member.insert((member, String::from_utf8_lossy(capsule.as_slice()).into_owned()));
+        });
+        scan.table(ids::CONDEMNED_CAPSULES, |capsule: String, ()| {
+            self.condemned.insert(capsule);
+        });
+        scan.table(ids::MEMORY_BY_IDEM, |key: [u8; 32], memory: String| {
+            self.memories_by_idem.insert(key, memory);
+        });
+        scan.table(ids::CAPSULES_BY_CREATOR, |creator: Principal, count: u64| {
+            self.by_creator.insert(creator, count);
+        });
+    }
+}
+
+impl Session {
+    fn of(layout: u16, id: u64, Split { session, meta }: Split) -> Session {
+        // A session whose owner is no principal belongs to nobody.
+        let owner = Principal::try_from_slice(&session.owner).unwrap_or(Principal::anonymous());
+        Session {
+            layout,
+            owner,
+            bytes_expected: session.bytes_expected,
+            bytes_received: session.bytes_received,
+            chunks: session.chunk_count(),
+            chunk_size: session.chunk_size,
+            last_seen: session.session_meta.last_seen,
+            is_committed: matches!(session.session_meta.status, SessionStatus::Committed { .. }),
+            key: IdemKey::of(&meta.capsule_id, &owner, &session.session_meta.idem),
+            prefix: ChunkPrefix::of(&meta.provisional_memory_id, SessionId(id)),
+            blob: meta.blob_id,
+            capsule: meta.capsule_id,
+            received: session.received_idxs,
+            noted: None,
+        }
+    }
+
+    /// Bytes that have not arrived.
+    pub fn bytes_missing(&self) -> u64 {
+        self.bytes_expected.saturating_sub(self.bytes_received)
+    }
+
+    /// Whether every chunk has arrived.
+    pub fn is_complete(&self) -> bool {
+        self.received.contains_all_below(self.chunks)
+    }
+}
+
+/// The tables around a record, for the canister's own examination of it.
+struct Around<'f>(&'f Facts);
+
+impl Surroundings for Around<'_> {
+    fn session_ttl_seconds(&self) -> api::Result<u64> {
+        Ok(self.0.config.0.session_ttl_seconds)
+    }
+
+    fn stored_chunks(&self, prefix: ChunkPrefix) -> ChunkSet {
+        self.0.stored(prefix).map(|(idx, _)| idx).collect()
+    }
+
+    fn is_indexed(&self, id: SessionId, owner: Principal) -> bool {
+        self.0.by_owner.contains(&(owner, id.0))
+    }
+
+    fn leads_to(&self, key: IdemKey) -> api::Result<Option<SessionId>> {
+        Ok(self.0.by_idem.get(&key.0).copied().map(SessionId))
+    }
+
+    fn lives(&self, id: SessionId) -> bool {
+        self.0.is_live(id.0)
+    }
+}
+
+/// Where a blob's bytes are, in the chunk map.
+pub(super) fn mapped(blob: &BlobRecord) -> Option<ChunkPrefix> {
+    match blob.place {
+        Place::Chunks(prefix) => Some(prefix),
+        Place::Extents(_) => None,
+    }
+}

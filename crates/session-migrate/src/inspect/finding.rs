@@ -1,0 +1,207 @@
+//! What can be wrong with a snapshot, each by a name.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use upload_canister::stable::memory_ids::ALL;
+
+macro_rules! kinds {
+    ($($(#[doc = $what:literal])+ $kind:ident = $name:literal => $severity:ident;)*) => {
+        /// A kind of finding.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum Kind {
+            $($(#[doc = $what])+ $kind,)*
+        }
+
+        impl Kind {
+            /// All of them.
+            pub const ALL: &[Kind] = &[$(Kind::$kind),*];
+
+            /// Its name in reports.
+            pub fn name(self) -> &'static str {
+                match self { $(Kind::$kind => $name),* }
+            }
+
+            /// How bad it is.
+            pub fn severity(self) -> Severity {
+                match self { $(Kind::$kind => Severity::$severity),* }
+            }
+
+            /// What it means, for people.
+            pub fn what(self) -> &'static str {
+                match self { $(Kind::$kind => concat!($($what),+).trim_ascii()),* }
+            }
+        }
+    };
+}
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Something is lost, or two records contradict one another.
+    Damage,
+    /// Worth knowing before an upgrade; nothing is lost.
+    Warning,
+}
+
+kinds! {
+    /// a memory begins with something else than its structure
+    ForeignStructure = "foreign_structure" => Damage;
+    /// a memory is in use that no build of this canister uses
+    UnknownMemory = "unknown_memory" => Damage;
+    /// a map or cell is not what the library leaves there; what it leads to was not read
+    DamagedStructure = "damaged_structure" => Damage;
+    /// a record does not decode
+    DamagedRecord = "damaged_record" => Damage;
+    /// a session has only one of its two records
+    HalfSession = "half_session" => Damage;
+    /// a session is in layout 1 and in layout 2
+    SessionInBothLayouts = "session_in_both_layouts" => Damage;
+    /// an id is in use that the counter has not given out yet
+    IdAboveCounter = "id_above_counter" => Damage;
+    /// an entry leads to something that is not there
+    IndexToNowhere = "index_to_nowhere" => Damage;
+    /// something is not in an index that should lead to it
+    MissingInIndex = "missing_in_index" => Damage;
+    /// a begin that is repeated would not find its session
+    MissingKey = "missing_key" => Warning;
+    /// chunks are stored that no session and no blob has
+    OrphanChunks = "orphan_chunks" => Damage;
+    /// chunks that no readable record has; they may be those of a record that does not decode
+    UnattributedChunks = "unattributed_chunks" => Warning;
+    /// a chunk that has arrived is not stored
+    MissingChunk = "missing_chunk" => Damage;
+    /// a chunk is stored that the record does not know of
+    StrayChunk = "stray_chunk" => Damage;
+    /// a stored chunk has another length than its place in the file
+    ChunkLength = "chunk_length" => Damage;
+    /// a committed blob is found by its content, and no memory refers to it
+    BlobWithoutMemory = "blob_without_memory" => Damage;
+    /// a committed blob that nothing refers to, as the first public release left them when their sessions end
+    UnreferencedBlob = "unreferenced_blob" => Warning;
+    /// a memory whose blob is not there, or is another one
+    MemoryWithoutBlob = "memory_without_blob" => Damage;
+    /// a memory whose capsule is not there
+    MemoryWithoutCapsule = "memory_without_capsule" => Damage;
+    /// bytes of the payload region are taken, and nothing has them
+    ExtentWithoutOwner = "extent_without_owner" => Damage;
+    /// bytes of the payload region that two have, or that one has and that are free
+    ExtentOfTwo = "extent_of_two" => Damage;
+    /// an extent lies after the end of what is taken, or is too short for its bytes
+    ExtentOutOfBounds = "extent_out_of_bounds" => Damage;
+    /// the tables of free extents contradict one another
+    FreeExtentsDisagree = "free_extents_disagree" => Damage;
+    /// an account is not what is stored and in flight
+    AccountDisagrees = "account_disagrees" => Damage;
+    /// an account holds more than can be attributed; the rest may be that of records that do not decode
+    AccountUnattributed = "account_unattributed" => Warning;
+    /// a count is not what was counted
+    CountDisagrees = "count_disagrees" => Damage;
+    /// an entry of the migration journal does not follow the one before
+    JournalBroken = "journal_broken" => Damage;
+    /// the bytes of a blob are not those that were committed (--deep)
+    BlobDigest = "blob_digest" => Damage;
+    /// a legacy session that the migration will put into quarantine
+    Unconvertible = "unconvertible" => Warning;
+    /// units that are in quarantine
+    Quarantined = "quarantined" => Warning;
+    /// a limit that is nearly used up
+    NearlyFull = "nearly_full" => Warning;
+}
+
+/// Something that was found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// What kind of thing.
+    pub kind: Kind,
+    /// How bad it is.
+    pub severity: Severity,
+    /// Memory id that it is in.
+    pub memory: Option<u8>,
+    /// Name of that memory.
+    pub table: Option<String>,
+    /// Key of the record.
+    pub key: Option<String>,
+    /// Where, bytes from the start of that memory.
+    pub offset: Option<u64>,
+    /// What was found, in words.
+    pub what: String,
+}
+
+impl std::fmt::Display for Finding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: ", self.kind.name())?;
+        if let (Some(memory), Some(table)) = (self.memory, &self.table) {
+            write!(f, "memory {memory} ({table})")?;
+            if let Some(key) = &self.key {
+                write!(f, ", key {key}")?;
+            }
+            if let Some(offset) = self.offset {
+                write!(f, ", offset {offset}")?;
+            }
+            f.write_str(": ")?;
+        }
+        f.write_str(&self.what)
+    }
+}
+
+/// Findings of one kind that are listed; all are counted.
+const LISTED: u64 = 100;
+
+/// Everything that was found.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    listed: Vec<Finding>,
+    counts: BTreeMap<Kind, u64>,
+}
+
+impl Findings {
+    /// Notes a finding about a record.
+    pub fn at(&mut self, kind: Kind, memory: u8, key: impl Into<String>, what: impl Into<String>) {
+        self.add(kind, Some(memory), Some(key.into()), None, what.into());
+    }
+
+    /// Notes a finding at a place of a memory.
+    pub fn place(
+        &mut self,
+        kind: Kind,
+        memory: u8,
+        key: Option<String>,
+        offset: u64,
+        what: impl Into<String>,
+    ) {
+        self.add(kind, Some(memory), key, Some(offset), what.into());
+    }
+
+    /// Notes a finding about a whole memory, or none.
+    pub fn general(&mut self, kind: Kind, memory: Option<u8>, what: impl Into<String>) {
+        self.add(kind, memory, None, None, what.into());
+    }
+
+    fn add(
+        &mut self,
+        kind: Kind,
+        memory: Option<u8>,
+        key: Option<String>,
+        offset: Option<u64>,
+        what: String,
+    ) {
+        let count = self.counts.entry(kind).or_default();
+        *count += 1;
+        if *count > LISTED {
+            return;
+        }
+        let name =
+            |memory: u8| ALL.iter().find(|(id, ..)| *id == memory).map(|(_, name, _)| (*name).to_owned());
+        let table = memory.map(|memory| name(memory).unwrap_or_else(|| "unknown".into()));
+        self.listed.push(Finding { kind, severity: kind.severity(), memory, table, key, offset, what });
+    }
+
+    /// The findings, the worst first, and how many there are of each kind.
+    pub fn into_parts(mut self) -> (Vec<Finding>, BTreeMap<Kind, u64>) {
+        self.listed.sort_by_key(|finding| (finding.severity, finding.kind));
+        (self.listed, self.counts)
+    }
+}

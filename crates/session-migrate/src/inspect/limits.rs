@@ -1,0 +1,64 @@
+//! How full each limit is.
+
+use std::collections::BTreeMap;
+
+use upload_canister::blob::extents::REGION_BYTES;
+use upload_canister::stable::memory_ids::numbers as ids;
+
+use super::facts::Facts;
+use super::finding::Kind;
+use super::report::{Limit, MemoryReport};
+use super::scan::Scan;
+
+/// Buckets that a memory manager can hand out.
+const MAX_BUCKETS: u64 = 32_768;
+
+/// Above this a limit is worth a word, percent.
+const NEARLY: u64 = 90;
+
+/// Every limit with what is used of it; of limits that each has, the one who uses most.
+pub(super) fn of(facts: &Facts, scan: &mut Scan, memory: &MemoryReport) -> Vec<Limit> {
+    let config = &facts.config.0;
+    let account = |kind: &str| {
+        let accounts = facts.usage.iter().filter(|(key, _)| key.0 == kind);
+        accounts.max_by_key(|(_, bytes)| **bytes).map(|(key, bytes)| (key.1.clone(), *bytes))
+    };
+    let most = |counts: BTreeMap<String, u64>| counts.into_iter().max_by_key(|(_, count)| *count);
+    let mut sessions: BTreeMap<String, u64> = BTreeMap::new();
+    for (owner, _) in &facts.by_owner {
+        *sessions.entry(owner.to_text()).or_default() += 1;
+    }
+    let capsules = facts.by_creator.iter().map(|(who, count)| (who.to_text(), *count)).collect();
+    let memories = facts.capsules.iter().map(|(id, capsule)| (id.clone(), capsule.memories)).collect();
+    let each = [
+        ("sessions of one caller", most(sessions), config.max_sessions_per_caller),
+        ("bytes in flight of one caller", account("caller"), config.max_bytes_per_caller),
+        ("bytes of one capsule", account("capsule"), config.max_bytes_per_capsule),
+        ("capsules made by one caller", most(capsules), config.capsules_per_caller()),
+        ("memories of one capsule", most(memories), config.memories_per_capsule()),
+    ];
+    let limit = |(limit, most, allowed): (&str, Option<(String, u64)>, u64)| {
+        let (whose, used) = most.unzip();
+        Limit { limit: limit.into(), whose, used: used.unwrap_or(0), allowed }
+    };
+    let mut limits: Vec<Limit> = each.into_iter().map(limit).collect();
+    let whole = [
+        ("bytes in the canister", account("canister").map_or(0, |(_, bytes)| bytes), config.max_bytes),
+        ("bytes promised", facts.promised.map_or(0, |[promised, _]| promised), config.max_promised_bytes()),
+        ("buckets of stable memory", memory.buckets, MAX_BUCKETS),
+        ("bytes of the payload region", facts.extent_state.end, REGION_BYTES),
+    ];
+    limits.extend(whole.map(|(limit, used, allowed)| Limit {
+        limit: limit.into(),
+        whose: None,
+        used,
+        allowed,
+    }));
+    for limit in limits.iter().filter(|limit| limit.percent() >= NEARLY) {
+        let whose = limit.whose.as_ref().map_or(String::new(), |whose| format!(" ({whose})"));
+        let Limit { limit: name, used, allowed, .. } = limit;
+        let what = format!("{name}{whose}: {used} of {allowed}, {} %", limit.percent());
+        scan.findings.general(Kind::NearlyFull, Some(ids::CONFIG), what);
+    }
+    limits
+}

@@ -1,0 +1,371 @@
+//! Looking at a snapshot: what is in it, and whether it is sound. A doctor: it changes nothing.
+//!
+//! Owns: which tables must agree with one another, and what it is called when they do not. Does not own: how a snapshot is
+//! read (the snapshot module does) and what a record is (the canister's own library says). Boundary: whatever the bytes
+//! are, it ends with a report or one error.
+
+mod checks;
+mod contents;
+mod deep;
+mod facts;
+mod finding;
+mod limits;
+mod page;
+mod report;
+mod scan;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use ic_stable_structures::memory_manager::MemoryManager;
+use sha2::{Digest, Sha256};
+use upload_canister::migrate::{ClassPlan, Treatment};
+use upload_canister::migrations::{extents, split_sessions};
+use upload_canister::stable::layout::Layout;
+use upload_canister::stable::memory_ids::numbers as ids;
+use upload_canister::stable::preflight::{self, PreflightError};
+
+use crate::Verdict;
+use crate::build::{self, Build, WasmError};
+use crate::progress::Progress;
+use crate::provenance::Provenance;
+use crate::snapshot::{Snapshot, SnapshotError};
+
+pub use contents::{CapsuleContents, Contents, OpenSession, contents};
+pub use finding::{Finding, Kind, Severity};
+pub use report::{
+    AgeCount, ClassReport, Counts, DeepReport, FoundCount, Limit, MemoryReport, MigrationReport,
+    ModuleReport, Report, SessionCount, SnapshotReport, TableReport,
+};
+
+use facts::{Facts, mapped};
+use scan::{Scan, cut_advice};
+
+/// What to look at.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// A snapshot folder, a raw stable memory, or gzip of one.
+    pub snapshot: PathBuf,
+    /// Hash every blob.
+    pub deep: bool,
+}
+
+/// A snapshot that cannot be looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum InspectError {
+    /// It is not there, not whole, or cannot be read.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    /// Its stable memory is of another canister.
+    #[error("{path} is no snapshot of an upload canister: {why}")]
+    Foreign {
+        /// The snapshot.
+        path: PathBuf,
+        /// What was found.
+        why: String,
+    },
+    /// The memory manager's header is damaged: nothing can be told of what is in it.
+    #[error("{path}: {why}")]
+    DamagedHeader {
+        /// The snapshot.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Its module is of another canister.
+    #[error("{path} is no upload canister's module: {source}")]
+    Module {
+        /// The module.
+        path: PathBuf,
+        /// What it is.
+        source: WasmError,
+    },
+    /// It is in a layout of a later release.
+    #[error(
+        "{path} is in stable layout {layout}, and this program knows 1 to 3: use the session-migrate of the release that wrote it"
+    )]
+    NewerLayout {
+        /// The snapshot.
+        path: PathBuf,
+        /// Its layout.
+        layout: u16,
+    },
+}
+
+impl InspectError {
+    /// True when what the user gave is at fault, not the machine.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            InspectError::Snapshot(error) => error.is_usage(),
+            error => !error.is_damage(),
+        }
+    }
+
+    /// True when it is the snapshot of an upload canister, and damaged.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, InspectError::DamagedHeader { .. })
+    }
+}
+
+/// Looks at a snapshot. `progress` counts bytes.
+///
+/// # Errors
+/// When there is no snapshot of an upload canister; what is wrong with one is in the [`Report`].
+pub fn run(config: &Config, progress: &Progress) -> Result<Report, InspectError> {
+    let provenance = Provenance::now();
+    progress.phase("opening the snapshot");
+    let snapshot = Snapshot::open(&config.snapshot)?;
+    let module = snapshot.module().map(|path| module(&path)).transpose()?.flatten();
+    let (mut scan, memory) = open(&snapshot)?;
+    progress.phase("reading the tables");
+    let taken_at = snapshot.metadata.as_ref().map(|metadata| metadata.taken_at_timestamp);
+    let facts = Facts::read(&mut scan, taken_at);
+    snapshot.stable.failure()?;
+    check_layout(&snapshot, &facts, &scan)?;
+    progress.phase("comparing the tables");
+    checks::run(&facts, &mut scan);
+    progress.phase("looking for pages in use");
+    progress.set_total(snapshot.stable.bytes());
+    let pages = snapshot.stable.pages_in_use(&mut |bytes| progress.moved(bytes))?;
+    let memory = MemoryReport { bytes_in_use: pages * crate::snapshot::PAGE_BYTES, ..memory };
+    let deep = config.deep.then(|| {
+        progress.phase("hashing every blob");
+        progress.set_total(facts.blobs.values().map(|(_, blob)| blob.size).sum());
+        deep::check(&facts, &mut scan, &mut |bytes| progress.moved(bytes))
+    });
+    let limits = limits::of(&facts, &mut scan, &memory);
+    snapshot.stable.failure()?;
+    let classes = classes(&facts);
+    let Scan { findings, mut tables, .. } = scan;
+    tables.sort_by_key(|table| table.id);
+    let (findings, found) = findings.into_parts();
+    let is_damaged = found.keys().any(|kind| kind.severity() == Severity::Damage);
+    let metadata = snapshot.metadata.as_ref();
+    Ok(Report {
+        verdict: if is_damaged { Verdict::Fail } else { Verdict::Pass },
+        provenance,
+        phases: progress.finish(),
+        snapshot: SnapshotReport {
+            path: snapshot.path.clone(),
+            form: snapshot.form.name().into(),
+            taken_at,
+            as_of: facts.now.as_nanos(),
+            canister_version: metadata.map(|metadata| metadata.canister_version),
+            module,
+        },
+        layout: facts.layout.unwrap_or(Layout::LEGACY).0,
+        counts: counts(&facts),
+        sessions: sessions(&facts),
+        ages: ages(&facts),
+        classes,
+        migrations: migrations(&facts),
+        limits,
+        memory,
+        tables,
+        deep,
+        found: FoundCount::all(found),
+        findings,
+    })
+}
+
+/// The module of a folder, if there is one.
+fn module(path: &Path) -> Result<Option<ModuleReport>, InspectError> {
+    let file = match std::fs::read(path) {
+        Ok(file) if file.is_empty() => return Ok(None),
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(SnapshotError::io("read", path)(error).into()),
+    };
+    let foreign = |source| InspectError::Module { path: path.to_path_buf(), source };
+    build::check_is_upload_canister(&file).map_err(foreign)?;
+    let features = build::features(&build::unpack(&file).map_err(foreign)?);
+    let build = Build::ALL.into_iter().find(|build| build.features() == features);
+    Ok(Some(ModuleReport {
+        sha256: hex::encode(Sha256::digest(&file)),
+        build: build.map_or("unknown", Build::name).into(),
+        features,
+        bytes: file.len() as u64,
+    }))
+}
+
+/// The memories of a snapshot, if they are those of an upload canister.
+fn open(snapshot: &Snapshot) -> Result<(Scan, MemoryReport), InspectError> {
+    let foreign = |why: String| InspectError::Foreign { path: snapshot.path.clone(), why };
+    let stable = &snapshot.stable;
+    let checked = preflight::check_manager(stable);
+    stable.failure()?;
+    checked.map_err(|error| {
+        let why = cut_advice(&error.to_string());
+        match error {
+            PreflightError::DamagedHeader { .. } => {
+                InspectError::DamagedHeader { path: snapshot.path.clone(), why }
+            }
+            _ => foreign(why),
+        }
+    })?;
+    let [buckets, pages] = given_out(stable);
+    let memory = MemoryReport {
+        bytes: stable.bytes(),
+        bytes_in_use: 0,
+        bucket_bytes: pages * crate::snapshot::PAGE_BYTES,
+        buckets,
+    };
+    let scan = Scan::new(MemoryManager::init(stable.clone()));
+    if !scan.whole(&[ids::CAPSULES]) && !scan.whole(&[ids::SESSION_COUNTER]) {
+        let why = "neither capsules nor the counter of sessions are where they should be".to_owned();
+        return Err(foreign(why));
+    }
+    Ok((scan, memory))
+}
+
+fn given_out(stable: &impl ic_stable_structures::Memory) -> [u64; 2] {
+    [4, 6].map(|offset| {
+        let mut bytes = [0; 2];
+        stable.read(offset, &mut bytes);
+        u64::from(u16::from_le_bytes(bytes))
+    })
+}
+
+fn check_layout(snapshot: &Snapshot, facts: &Facts, scan: &Scan) -> Result<(), InspectError> {
+    match facts.layout {
+        Some(layout) if layout > Layout::EXTENTS => {
+            Err(InspectError::NewerLayout { path: snapshot.path.clone(), layout: layout.0 })
+        }
+        // The first public release wrote no layout, and always had these.
+        None if scan.whole(&[ids::LAYOUT]) && scan.tables.is_empty() => Err(InspectError::Foreign {
+            path: snapshot.path.clone(),
+            why: "none of the memories of an upload canister is in use".into(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn counts(facts: &Facts) -> Counts {
+    let stored = facts.chunks.values().flatten();
+    Counts {
+        sessions: (facts.sessions.len() + facts.unreadable.len()) as u64,
+        legacy_sessions: facts.legacy_ids.iter().filter(|id| !facts.is_left_behind(**id)).count() as u64,
+        left_behind: facts.legacy_ids.iter().filter(|id| facts.is_left_behind(**id)).count() as u64,
+        capsules: facts.capsules.len() as u64,
+        memories: facts.memories.len() as u64,
+        blobs: facts.blobs.len() as u64,
+        blob_bytes: facts.blobs.values().map(|(_, blob)| blob.size).fold(0, u64::saturating_add),
+        chunks: stored.clone().count() as u64,
+        chunk_bytes: stored.map(|(_, len)| u64::from(*len)).sum(),
+        releases_pending: facts.released.len() as u64,
+        condemned_capsules: facts.condemned.len() as u64,
+        receipts: facts.receipts.len() as u64,
+        region_taken: facts.extent_state.taken,
+        region_end: facts.extent_state.end,
+        quarantined: facts.quarantine.len() as u64,
+        journal: facts.journal,
+    }
+}
+
+fn sessions(facts: &Facts) -> Vec<SessionCount> {
+    let mut counted: BTreeMap<(u16, &str), (u64, u64, u64)> = BTreeMap::new();
+    for session in facts.sessions.values() {
+        let state = if session.is_committed {
+            "committed"
+        } else if session.is_complete() {
+            "all chunks"
+        } else if session.received.is_empty() {
+            "no chunk"
+        } else {
+            "some chunks"
+        };
+        let (count, bytes, received) = counted.entry((session.layout, state)).or_default();
+        *count += 1;
+        *bytes = bytes.saturating_add(session.bytes_expected);
+        *received = received.saturating_add(session.bytes_received);
+    }
+    for layout in facts.unreadable.values() {
+        counted.entry((*layout, "unreadable")).or_default().0 += 1;
+    }
+    let count = |((layout, state), (count, bytes, received)): ((u16, &str), (u64, u64, u64))| SessionCount {
+        layout,
+        state: state.into(),
+        count,
+        bytes,
+        received,
+    };
+    counted.into_iter().map(count).collect()
+}
+
+fn ages(facts: &Facts) -> Vec<AgeCount> {
+    const HOUR: u64 = 3_600;
+    let ttl = facts.config.0.session_ttl_seconds;
+    let bounds = [(HOUR, "less than an hour"), (24 * HOUR, "less than a day"), (u64::MAX, "a day or more")];
+    let mut counts = [0; 4];
+    for session in facts.sessions.values() {
+        let idle = facts.now.as_nanos().saturating_sub(session.last_seen.as_nanos()) / 1_000_000_000;
+        let place = bounds.iter().position(|(bound, _)| idle < *bound).unwrap_or(2);
+        counts[if idle >= ttl { 3 } else { place }] += 1;
+    }
+    let names = bounds.map(|(_, name)| name.to_owned()).into_iter();
+    let over = format!("longer than a session lives, {ttl} s");
+    names.chain([over]).zip(counts).map(|(idle, count)| AgeCount { idle, count }).collect()
+}
+
+/// Every class of both migrations, with the units that are of it now.
+fn classes(facts: &Facts) -> Vec<ClassReport> {
+    let mut first: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
+    for (id, examined) in &facts.examined {
+        first.entry(examined.class.index()).or_default().push(*id);
+    }
+    let mut second: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
+    let is_mapped = |id: &u64| facts.payloads.get(id).is_none_or(|state| state.extents.is_none());
+    for (id, session) in facts.sessions.iter().filter(|(id, _)| is_mapped(id)) {
+        let stored = facts.stored(session.prefix).count() as u64;
+        let class = if session.received.len() <= stored { "session" } else { "damaged session" };
+        second.entry(place(extents::CLASSES, class)).or_default().push(*id);
+    }
+    for (id, (_, blob)) in &facts.blobs {
+        let Some(prefix) = mapped(blob) else { continue };
+        let bytes: u64 = facts.stored(prefix).map(|(_, len)| u64::from(len)).sum();
+        let class = if bytes == blob.size { "blob" } else { "damaged blob" };
+        second.entry(place(extents::CLASSES, class)).or_default().push(*id);
+    }
+    let both = [(1, split_sessions::CLASSES, first), (2, extents::CLASSES, second)];
+    let reports = both.into_iter().flat_map(|(migration, classes, mut units)| {
+        classes.iter().enumerate().map(move |(index, class)| {
+            let units = units.remove(&index).unwrap_or_default();
+            ClassReport {
+                migration,
+                class: class.name.into(),
+                treatment: treatment(class.treatment).into(),
+                count: units.len() as u64,
+                examples: units.into_iter().take(3).collect(),
+            }
+        })
+    });
+    reports.collect()
+}
+
+fn treatment(treatment: Treatment) -> &'static str {
+    treatment.name()
+}
+
+fn place(classes: &[ClassPlan], name: &str) -> usize {
+    classes.iter().position(|class| class.name == name).unwrap_or(classes.len())
+}
+
+fn migrations(facts: &Facts) -> Vec<MigrationReport> {
+    let report = |(number, state): (&u16, &upload_canister::migrate::MigrationState)| {
+        let mut reasons: BTreeMap<&str, u64> = BTreeMap::new();
+        for kept in facts.quarantine.iter().filter(|kept| kept.migration == *number) {
+            *reasons.entry(&kept.reason).or_default() += 1;
+        }
+        MigrationReport {
+            migration: *number,
+            phase: format!("{:?}", state.phase),
+            source: state.source,
+            converted: state.converted.saturating_add(state.already),
+            quarantined: state.quarantined,
+            expired: state.expired,
+            note: state.note.clone(),
+            reasons: reasons.into_iter().map(|(reason, count)| (reason.to_owned(), count)).collect(),
+        }
+    };
+    facts.migrations.iter().map(report).collect()
+}

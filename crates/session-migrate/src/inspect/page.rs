@@ -1,0 +1,146 @@
+//! An inspection as a page for people.
+
+use maud::{Markup, html};
+
+use super::report::{Report, SessionCount};
+use super::{Finding, Severity};
+use crate::page::{self, Bar, Row, Scale, Side, plot};
+
+impl Report {
+    /// The page, complete in itself.
+    pub fn to_html(&self) -> String {
+        let damage: u64 = self
+            .found
+            .iter()
+            .filter(|found| found.severity == Severity::Damage)
+            .map(|found| found.count)
+            .sum();
+        let body = html! {
+            h1 { "Snapshot: " span class=(self.verdict.word()) { @if damage == 0 { "sound" } @else { "damaged" } } }
+            p {
+                code { (self.snapshot.path.display()) } ", " (self.snapshot.form) ", stable layout " (self.layout)
+                @if let Some(module) = &self.snapshot.module { ", " (module.build) " build" }
+                "; " (self.counts.sessions) " sessions, " (self.counts.memories) " memories, " (self.counts.blobs)
+                " blobs of " (page::bytes(self.counts.blob_bytes)) "."
+            }
+            (findings(self))
+            h2 { "Sessions in flight" }
+            (sessions(&self.sessions))
+            h2 { "What the migrations make of it" }
+            (classes(self))
+            h2 { "Limits" }
+            (limits(self))
+            h2 { "Stable memory" }
+            (memory(self))
+            (self.provenance.markup(&self.phases))
+        };
+        page::page(&format!("Snapshot: {}", self.verdict), &body)
+    }
+}
+
+fn findings(report: &Report) -> Markup {
+    html! {
+        @if report.found.is_empty() {
+            p { "Nothing is wrong with it." }
+        } @else {
+            h2 { "Findings" }
+            .wide {
+                table {
+                    tr { th { "finding" } th { "" } th.number { "number" } th { "what it means" } }
+                    @for found in &report.found {
+                        tr {
+                            td { code { (found.kind.name()) } }
+                            td class=(if found.severity == Severity::Damage { "fail" } else { "" }) {
+                                (if found.severity == Severity::Damage { "damage" } else { "warning" })
+                            }
+                            td.number { (found.count) }
+                            td { (found.what) }
+                        }
+                    }
+                }
+            }
+            @for Finding { kind, memory, table, key, offset, what, .. } in &report.findings {
+                details {
+                    summary { (kind.name()) ": " (what) }
+                    @if let (Some(memory), Some(table)) = (memory, table) { p { "memory " (memory) ", " (table) } }
+                    @if let Some(key) = key { p { "key " code { (key) } } }
+                    @if let Some(offset) = offset { p { "offset " (offset) } }
+                }
+            }
+        }
+    }
+}
+
+fn sessions(sessions: &[SessionCount]) -> Markup {
+    let rows: Vec<Row> = sessions
+        .iter()
+        .map(|of| Row {
+            name: format!("layout {}, {}", of.layout, of.state),
+            detail: format!("{} sessions", of.count),
+            bars: vec![Bar { side: Side::B, length: of.received, reach: of.bytes }],
+            values: format!("{} of {}", page::bytes(of.received), page::bytes(of.bytes)),
+        })
+        .collect();
+    plot("Bytes that have arrived, and the line to all that were declared", &rows, Scale::Linear, page::bytes)
+}
+
+fn classes(report: &Report) -> Markup {
+    html! {
+        .wide {
+            table {
+                tr { th { "migration" } th { "class" } th { "treatment" } th.number { "units" } th { "for example" } }
+                @for class in report.classes.iter().filter(|class| class.count > 0) {
+                    tr {
+                        td { (class.migration) }
+                        td { (class.class) }
+                        td { (class.treatment) }
+                        td.number { (class.count) }
+                        td { (class.examples.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")) }
+                    }
+                }
+            }
+        }
+        @for migration in &report.migrations {
+            p {
+                "Migration " (migration.migration) " stands at " (migration.phase) ": " (migration.source) " units, "
+                (migration.converted) " converted, " (migration.quarantined) " in quarantine, " (migration.expired)
+                " expired. " (migration.note)
+            }
+        }
+    }
+}
+
+fn limits(report: &Report) -> Markup {
+    let rows: Vec<Row> = report
+        .limits
+        .iter()
+        .map(|limit| Row {
+            name: limit.limit.clone(),
+            detail: limit.whose.clone().unwrap_or_default(),
+            bars: vec![Bar { side: Side::B, length: limit.percent().min(100), reach: 100 }],
+            values: format!("{} of {}, {} %", limit.used, limit.allowed, limit.percent()),
+        })
+        .collect();
+    plot("Used, percent", &rows, Scale::Linear, |percent| format!("{percent} %"))
+}
+
+fn memory(report: &Report) -> Markup {
+    let memory = &report.memory;
+    let rows: Vec<Row> = report
+        .tables
+        .iter()
+        .map(|table| Row {
+            name: format!("{}. {}", table.id, table.name),
+            detail: table.entries.map_or(String::new(), |entries| format!("{entries} entries")),
+            bars: vec![Bar::new(Side::B, table.bytes)],
+            values: page::bytes(table.bytes),
+        })
+        .collect();
+    html! {
+        p {
+            (page::bytes(memory.bytes)) " are allocated and paid for, " (memory.buckets) " buckets of "
+            (page::bytes(memory.bucket_bytes)) "; " (page::bytes(memory.bytes_in_use)) " are in pages that are not all zero."
+        }
+        (plot("Memories of the canister", &rows, Scale::Linear, page::bytes))
+    }
+}

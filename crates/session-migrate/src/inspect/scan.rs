@@ -1,0 +1,159 @@
+//! Reading the tables of a snapshot: every record decoded once, everything that does not decode noted.
+
+use std::collections::BTreeSet;
+
+use ic_stable_structures::Memory as _;
+use ic_stable_structures::memory_manager::{MemoryId, MemoryManager};
+use upload_canister::stable::memory_ids::{ALL, Structure};
+use upload_canister::stable::{Record, counters, preflight};
+
+use super::finding::{Findings, Kind};
+use super::report::TableReport;
+use crate::snapshot::{Entry, Key, PAGE_BYTES, StableFile, Tree, cell};
+
+/// One memory of a snapshot.
+pub(super) type SnapshotMemory = ic_stable_structures::memory_manager::VirtualMemory<StableFile>;
+
+/// A snapshot that is being read.
+pub(super) struct Scan {
+    memories: MemoryManager<StableFile>,
+    /// What was found.
+    pub findings: Findings,
+    /// Every memory that was read.
+    pub tables: Vec<TableReport>,
+    /// Memories of which something could not be read: that a thing is not in one says nothing.
+    damaged: BTreeSet<u8>,
+}
+
+impl Scan {
+    /// Begins with the magics; the memory manager's header has been checked.
+    pub fn new(memories: MemoryManager<StableFile>) -> Scan {
+        let mut scan =
+            Scan { memories, findings: Findings::default(), tables: Vec::new(), damaged: BTreeSet::new() };
+        for (id, name, structure) in ALL {
+            if let Err(error) = preflight::check_structure(&scan.memories, *id, name, *structure) {
+                scan.findings.place(Kind::ForeignStructure, *id, None, 0, cut_advice(&error.to_string()));
+                scan.damaged.insert(*id);
+            }
+            let pages = scan.memory(*id).size();
+            if matches!(structure, Structure::Region | Structure::Counters | Structure::Reserved) && pages > 0
+            {
+                scan.tables.push(TableReport::of(*id, None, pages * PAGE_BYTES));
+            }
+        }
+        if let Err(error) = preflight::check_unknown(&scan.memories) {
+            scan.findings.general(Kind::UnknownMemory, None, cut_advice(&error.to_string()));
+        }
+        scan
+    }
+
+    /// A memory by its id.
+    pub fn memory(&self, id: u8) -> SnapshotMemory {
+        self.memories.get(MemoryId::new(id))
+    }
+
+    /// Whether everything of these memories could be read.
+    pub fn whole(&self, ids: &[u8]) -> bool {
+        ids.iter().all(|id| !self.damaged.contains(id))
+    }
+
+    /// Hands every entry of a map to `each`, undecoded.
+    pub fn entries<K: Key>(
+        &mut self,
+        id: u8,
+        mut each: impl FnMut(K, &Entry<'_, SnapshotMemory>, &mut Findings),
+    ) {
+        if !self.whole(&[id]) {
+            return;
+        }
+        let memory = self.memory(id);
+        let allocated = memory.size() * PAGE_BYTES;
+        let findings = &mut self.findings;
+        let (entries, damage) = match Tree::open(&memory) {
+            Ok(None) => return,
+            Ok(Some(tree)) => {
+                let walked = tree.walk::<K>(&mut |key, entry| each(key, entry, findings));
+                (walked.entries, walked.damage)
+            }
+            Err(damage) => (0, vec![damage]),
+        };
+        for damage in damage {
+            self.findings.place(Kind::DamagedStructure, id, None, damage.offset, damage.what);
+            self.damaged.insert(id);
+        }
+        if !self.tables.iter().any(|table| table.id == id) {
+            self.tables.push(TableReport::of(id, Some(entries), allocated));
+        }
+    }
+
+    /// Hands every record of a map to `each`.
+    pub fn table<K: Key, V: Record>(&mut self, id: u8, mut each: impl FnMut(K, V)) {
+        let mut is_damaged = false;
+        self.entries::<K>(id, |key, entry, findings| match V::decode(&entry.value()) {
+            Ok(value) => each(key, value),
+            Err(why) => {
+                is_damaged = true;
+                let what = format!("{}: {why}", V::NAME);
+                findings.place(Kind::DamagedRecord, id, Some(key.shown()), entry.offset, what);
+            }
+        });
+        if is_damaged {
+            self.damaged.insert(id);
+        }
+    }
+
+    /// The value of a cell, as bytes.
+    fn bytes_of(&mut self, id: u8) -> Option<Vec<u8>> {
+        if !self.whole(&[id]) {
+            return None;
+        }
+        let memory = self.memory(id);
+        match cell(&memory) {
+            Ok(None) => None,
+            Ok(Some(bytes)) => {
+                self.tables.push(TableReport::of(id, None, memory.size() * PAGE_BYTES));
+                Some(bytes).filter(|bytes| !bytes.is_empty())
+            }
+            Err(damage) => {
+                self.findings.place(Kind::DamagedStructure, id, None, damage.offset, damage.what);
+                self.damaged.insert(id);
+                None
+            }
+        }
+    }
+
+    /// The record of a cell, if one was ever set.
+    pub fn register<V: Record>(&mut self, id: u8) -> Option<V> {
+        let bytes = self.bytes_of(id)?;
+        V::decode(&bytes)
+            .map_err(|why| {
+                self.findings.place(Kind::DamagedRecord, id, None, 8, format!("{}: {why}", V::NAME));
+                self.damaged.insert(id);
+            })
+            .ok()
+    }
+
+    /// Numbers of a memory of counters; none where there is no such memory.
+    pub fn counters<const N: usize>(&mut self, id: u8, place: u32) -> Option<[u64; N]> {
+        let memory = self.memory(id);
+        if !self.whole(&[id]) || memory.size() == 0 {
+            return None;
+        }
+        let mut version = [0; 1];
+        memory.read(3, &mut version);
+        if version != [counters::VERSION] {
+            let what = format!("version {}, expected {}", version[0], counters::VERSION);
+            self.findings.place(Kind::DamagedStructure, id, None, 3, what);
+            self.damaged.insert(id);
+            return None;
+        }
+        let mut bytes = [[0; 8]; N];
+        memory.read(counters::offset(place), bytes.as_flattened_mut());
+        Some(bytes.map(u64::from_be_bytes))
+    }
+}
+
+/// The canister's errors end with what to do at an upgrade; here nothing is upgraded.
+pub(super) fn cut_advice(text: &str) -> String {
+    text.trim_end_matches("; nothing was changed").to_owned()
+}

@@ -1,0 +1,272 @@
+//! What the staged upgrade will do to an operator's canister: the real modules run over a copy of its snapshot, and every
+//! message is measured.
+//!
+//! Owns: the order of the steps, what each takes, and whether to go. Does not own: clients (the rehearsal has them) and
+//! what is in the snapshot (the inspection says).
+
+mod page;
+mod prices;
+mod report;
+mod steps;
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use candid::Principal;
+use upload_canister::api::{MigrationPhase, MigrationStatus};
+use upload_canister::migrations::split_sessions::CLASSES;
+
+use crate::Verdict;
+use crate::client::{Canister, ClientError};
+use crate::costs::CostError;
+use crate::inspect::{self, InspectError, Severity};
+use crate::progress::Progress;
+use crate::provenance::Provenance;
+use crate::rehearse::{RehearseError, Wasm, Wasms};
+use crate::server::{self, ServerError};
+use crate::snapshot::{CopyError, Snapshot, SnapshotError, load};
+
+pub use prices::{Cycles, SOURCE};
+pub use report::{ClassPlan, Report, Step};
+
+use steps::Steps;
+
+/// What to plan for.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// A snapshot folder, a raw stable memory, or gzip of one.
+    pub snapshot: PathBuf,
+    /// Wasms to use instead of those built from the tree.
+    pub wasms: Wasms,
+}
+
+/// The plan could not be made. What it finds is never an error.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// The snapshot cannot be looked at.
+    #[error(transparent)]
+    Inspect(#[from] InspectError),
+    /// The snapshot cannot be read.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    /// It is not in layout 1.
+    #[error(
+        "{path} is in stable layout {layout}, and a plan begins in layout 1: the staged upgrade is behind it; `inspect` says where it stands"
+    )]
+    Layout {
+        /// The snapshot.
+        path: PathBuf,
+        /// Its layout.
+        layout: u16,
+    },
+    /// The wasms cannot be had.
+    #[error(transparent)]
+    Wasms(#[from] RehearseError),
+    /// There is no usable server.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// The copy cannot be loaded.
+    #[error(transparent)]
+    Copy(#[from] CopyError),
+    /// The server does not tell what messages cost.
+    #[error(transparent)]
+    Costs(#[from] CostError),
+    /// A call failed that every build answers.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+}
+
+impl PlanError {
+    /// True when what the user gave is at fault, not the machine.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            PlanError::Inspect(error) => error.is_usage(),
+            PlanError::Snapshot(error) => error.is_usage(),
+            PlanError::Wasms(error) => error.is_usage(),
+            PlanError::Layout { .. } | PlanError::Copy(_) => true,
+            PlanError::Server(_) | PlanError::Costs(_) | PlanError::Client(_) => false,
+        }
+    }
+}
+
+/// Runs the modules over a copy of the snapshot.
+///
+/// # Errors
+/// [`PlanError`]; what stands against the upgrade is in the [`Report`].
+pub fn run(config: &Config, progress: &Progress) -> Result<Report, PlanError> {
+    let (provenance, since) = (Provenance::now(), Instant::now());
+    progress.phase("looking at the snapshot");
+    let looked_at = inspect::Config { snapshot: config.snapshot.clone(), deep: false };
+    let found = inspect::run(&looked_at, &Progress::hidden())?;
+    if found.layout != 1 {
+        return Err(PlanError::Layout { path: config.snapshot.clone(), layout: found.layout });
+    }
+    let wasms = progress.silent("building wasms", || config.wasms.load())?;
+    let server = server::chosen()?;
+    let pic = server::pocket_ic()?;
+    let controller = Principal::self_authenticating("controller of the plan");
+    let id = pic.create_canister_with_settings(Some(controller), None);
+    let canister = Canister::new(&pic, id);
+    progress.phase("loading the snapshot");
+    let snapshot = Snapshot::open(&config.snapshot)?;
+    let [legacy, staged, direct] = wasms.as_slice() else { return Err(no_wasms(config)) };
+    load(&pic, id, controller, &snapshot, found.snapshot.as_of, &legacy.module)?;
+    let mut plan =
+        Plan { steps: Steps::new(canister, controller)?, reasons: Vec::new(), cautions: Vec::new() };
+    let damage = found.found.iter().filter(|found| found.severity == Severity::Damage);
+    plan.reasons.extend(damage.map(|found| {
+        format!("the snapshot is damaged: {} times {}; see inspect", found.count, found.kind.name())
+    }));
+    let converted = plan.go([legacy, staged, direct], progress)?;
+    let stable_after = plan.steps.stable_bytes();
+    let classes = converted.iter().flat_map(|status| &status.classes).map(class).collect();
+    let Plan { steps, reasons, cautions } = plan;
+    Ok(Report {
+        verdict: if reasons.is_empty() { Verdict::Pass } else { Verdict::Fail },
+        reasons,
+        cautions,
+        provenance: provenance.on(server),
+        phases: progress.finish(),
+        seconds: since.elapsed().as_secs_f64(),
+        snapshot: found.snapshot,
+        records: converted.as_ref().map_or(0, |status| status.source),
+        converted: converted.as_ref().map_or(0, |status| status.converted + status.already),
+        quarantined: converted.as_ref().map_or(0, |status| status.quarantined),
+        expired: converted.as_ref().map_or(0, |status| status.expired),
+        classes,
+        stable_before: found.memory.bytes,
+        stable_after,
+        steps: steps.done,
+        prices: SOURCE.into(),
+    })
+}
+
+fn no_wasms(config: &Config) -> PlanError {
+    let why = "there are not three wasms".to_owned();
+    PlanError::Wasms(RehearseError::File { path: config.snapshot.clone(), why })
+}
+
+fn class(count: &upload_canister::api::ClassCount) -> ClassPlan {
+    let known = CLASSES.iter().find(|class| class.name == count.class);
+    ClassPlan {
+        class: count.class.clone(),
+        treatment: known.map_or("convert", |class| class.treatment.name()).into(),
+        count: count.count,
+    }
+}
+
+/// A plan on its way.
+struct Plan<'p> {
+    steps: Steps<'p>,
+    /// Why not to go.
+    reasons: Vec<String>,
+    /// What to know before going.
+    cautions: Vec<String>,
+}
+
+impl Plan<'_> {
+    /// The whole way, and the way back in its middle. What the first migration said when everything was converted.
+    fn go(
+        &mut self,
+        [legacy, staged, direct]: [&Wasm; 3],
+        progress: &Progress,
+    ) -> Result<Option<MigrationStatus>, PlanError> {
+        progress.phase("upgrading to the staged build");
+        if !self.upgrade("upgrade to staged", staged)? {
+            return Ok(None);
+        }
+        progress.phase("converting every session");
+        let Some(converted) = self.settle("migration 1: sessions", MigrationPhase::Converted)? else {
+            return Ok(None);
+        };
+        if converted.quarantined > 0 {
+            self.cautions.push(format!(
+                "{} sessions cannot be converted and stay in quarantine: finalizing needs `migration_finalize (opt true)`, and their clients are answered with a conflict",
+                converted.quarantined
+            ));
+        }
+        if converted.expired > 0 {
+            self.cautions.push(format!("{} sessions are over and are released", converted.expired));
+        }
+        progress.phase("going back, to know what it takes");
+        let canister = self.steps.canister;
+        let begun = canister.migration_rollback(self.steps.controller);
+        if self.allowed("the rollback", begun) {
+            self.settle("way back: rollback", MigrationPhase::RolledBack)?;
+            self.upgrade("way back: upgrade to legacy", legacy)?;
+            self.upgrade("upgrade to staged again", staged)?;
+            self.settle("migration 1 again", MigrationPhase::Converted)?;
+        }
+        progress.phase("verifying and finalizing");
+        let verifying = canister.migration_verify(self.steps.controller);
+        if !self.allowed("the verification", verifying) {
+            return Ok(Some(converted));
+        }
+        self.settle("verification", MigrationPhase::Converted)?;
+        let finalized = canister.migration_finalize(self.steps.controller, converted.quarantined > 0);
+        if !self.allowed("the finalization", finalized) {
+            return Ok(Some(converted));
+        }
+        self.steps.measured("finalization", steps::UPDATE_LIMIT)?;
+        progress.phase("upgrading to the direct build");
+        if self.upgrade("upgrade to direct", direct)? {
+            progress.phase("moving payload into extents");
+            if let Some(status) = self.settle("migration 2: payload", MigrationPhase::Converted)?
+                && status.quarantined > 0
+            {
+                self.cautions.push(format!(
+                    "{} sessions and blobs stay in the old map of chunks, since their bytes are not those that were committed",
+                    status.quarantined
+                ));
+            }
+        }
+        Ok(Some(converted))
+    }
+
+    /// Upgrades, and notes what it took; false when it was refused.
+    fn upgrade(&mut self, name: &str, wasm: &Wasm) -> Result<bool, PlanError> {
+        let upgraded = self.steps.canister.upgrade(self.steps.controller, wasm.build.name(), &wasm.module);
+        self.steps.measured(name, steps::INSTALL_LIMIT)?;
+        if let Err(reject) = &upgraded {
+            let why = reject.reject_message.lines().next().unwrap_or_default();
+            self.reasons.push(format!("{name} is refused: {why}"));
+        }
+        Ok(upgraded.is_ok())
+    }
+
+    /// Lets the migration come to rest, and notes what it took; nothing when it is not where it should be.
+    fn settle(&mut self, name: &str, expected: MigrationPhase) -> Result<Option<MigrationStatus>, PlanError> {
+        let status = self.steps.settle(name)?;
+        let is_there = status.phase == expected;
+        if !is_there {
+            let MigrationStatus { phase, note, .. } = &status;
+            let share = self.steps.canister.admin_config_get(self.steps.controller)?.compat_share_percent;
+            let why = if share > 0 && *phase == MigrationPhase::Idle {
+                format!(": nothing is converted while compat_share_percent is {share}, set it to 0")
+            } else if note.is_empty() {
+                String::new()
+            } else {
+                format!(": {note}")
+            };
+            self.reasons.push(format!("{name} stands at {phase:?}, expected {expected:?}{why}"));
+        }
+        let sum = status.converted + status.already + status.quarantined + status.expired;
+        if expected == MigrationPhase::Converted
+            && (sum != status.source || status.digest_before != status.digest_after)
+        {
+            self.reasons.push(format!(
+                "{name}: {sum} of {} units are accounted for, or their digests differ",
+                status.source
+            ));
+        }
+        Ok(Some(status).filter(|_| is_there))
+    }
+
+    /// Whether a controller's call was allowed; else why not is noted.
+    fn allowed<T>(&mut self, what: &str, answer: Result<T, ClientError>) -> bool {
+        if let Err(error) = &answer {
+            self.reasons.push(format!("{what} is refused: {error}"));
+        }
+        answer.is_ok()
+    }
+}

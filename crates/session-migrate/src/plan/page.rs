@@ -1,0 +1,87 @@
+//! A plan as a page for people.
+
+use maud::{Markup, html};
+
+use super::{Cycles, Report};
+use crate::page::{self, Bar, Row, Scale, Side, plot};
+
+impl Report {
+    /// The page, complete in itself.
+    pub fn to_html(&self) -> String {
+        let go = if self.reasons.is_empty() { "go" } else { "no go" };
+        let memory = Cycles::of_memory(self.stable_after.saturating_sub(self.stable_before));
+        let body = html! {
+            h1 { "Plan of the staged upgrade: " span class=(self.verdict.word()) { (go) } }
+            p {
+                code { (self.snapshot.path.display()) } ": " (self.records) " legacy records, " (self.converted)
+                " will be converted, " (self.quarantined) " quarantined, " (self.expired) " are over."
+            }
+            (list("Reasons not to go", &self.reasons))
+            (list("To know before", &self.cautions))
+            h2 { "What becomes of the records" }
+            .wide {
+                table {
+                    tr { th { "class" } th { "treatment" } th.number { "records" } }
+                    @for class in &self.classes {
+                        tr { td { (class.class) } td { (class.treatment) } td.number { (class.count) } }
+                    }
+                }
+            }
+            h2 { "What each step takes" }
+            (steps(self))
+            p.faint { "Prices: " (self.prices) "." }
+            h2 { "Stable memory" }
+            p {
+                (page::bytes(self.stable_before)) " before, " (page::bytes(self.stable_after)) " after: "
+                (memory.nodes_13) " cycles a year more on 13 nodes, " (memory.nodes_34) " on 34."
+            }
+            h2 { "For your users" }
+            p { (self.for_users()) }
+            (self.provenance.markup(&self.phases))
+        };
+        page::page(&format!("Plan: {go}"), &body)
+    }
+}
+
+fn list(title: &str, lines: &[String]) -> Markup {
+    html! {
+        @if !lines.is_empty() {
+            h2 { (title) }
+            ul { @for line in lines { li { (line) } } }
+        }
+    }
+}
+
+fn steps(report: &Report) -> Markup {
+    let rows: Vec<Row> = report
+        .steps
+        .iter()
+        .map(|step| Row {
+            name: step.name.clone(),
+            detail: format!("{} messages, {} s", step.messages, step.seconds),
+            bars: vec![Bar { side: Side::B, length: step.largest, reach: step.limit }],
+            values: format!(
+                "{}, largest {} of {}",
+                page::instructions(step.instructions),
+                page::instructions(step.largest),
+                page::instructions(step.limit)
+            ),
+        })
+        .collect();
+    html! {
+        (plot("Instructions of the largest message, and the line to what one may take", &rows, Scale::Logarithmic, page::instructions))
+        .wide {
+            table {
+                tr { th { "step" } th.number { "cycles on 13 nodes" } th.number { "cycles on 34 nodes" } th.number { "stable memory after" } }
+                @for step in &report.steps {
+                    tr {
+                        td { (step.name) }
+                        td.number { (step.cycles.nodes_13) }
+                        td.number { (step.cycles.nodes_34) }
+                        td.number { (page::bytes(step.stable_bytes)) }
+                    }
+                }
+            }
+        }
+    }
+}

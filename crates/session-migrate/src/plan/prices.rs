@@ -1,0 +1,52 @@
+//! What instructions cost, by the published prices.
+
+use serde::{Deserialize, Serialize};
+
+/// Where the prices are from.
+pub const SOURCE: &str = "\"Cycles costs\" of the Internet Computer's documentation: 5,000,000 cycles a message and 1 cycle an instruction on \
+     a subnet of 13 nodes, in proportion on others";
+
+const REFERENCE_NODES: u128 = 13;
+const MESSAGE: u128 = 5_000_000;
+const INSTRUCTION: u128 = 1;
+/// Cycles of a GiB of memory for a second.
+const GIB_SECOND: u128 = 127_000;
+const YEAR_SECONDS: u128 = 31_557_600;
+
+/// Cycles on a subnet of 13 nodes, and on one of 34.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cycles {
+    /// On 13 nodes.
+    pub nodes_13: u128,
+    /// On 34 nodes.
+    pub nodes_34: u128,
+}
+
+impl Cycles {
+    fn of(on_reference: u128) -> Cycles {
+        Cycles { nodes_13: on_reference, nodes_34: on_reference * 34 / REFERENCE_NODES }
+    }
+
+    /// What messages cost.
+    pub fn of_messages(messages: u64, instructions: u64) -> Cycles {
+        Cycles::of(u128::from(messages) * MESSAGE + u128::from(instructions) * INSTRUCTION)
+    }
+
+    /// What memory costs for a year.
+    pub fn of_memory(bytes: u64) -> Cycles {
+        Cycles::of((u128::from(bytes) * GIB_SECOND * YEAR_SECONDS) >> 30)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prices_are_in_proportion_to_the_nodes() {
+        let Cycles { nodes_13, nodes_34 } = Cycles::of_messages(2, 3_000_000);
+        assert_eq!((nodes_13, nodes_34), (13_000_000, 34_000_000));
+        // An empty canister's 320 MiB, as the runbook has it: some 1.26 T.
+        assert_eq!(Cycles::of_memory(335_609_856).nodes_13 / 10_000_000_000, 125);
+    }
+}

@@ -1,0 +1,117 @@
+//! Steps of a plan, each with what its messages took.
+
+use std::time::Duration;
+
+use candid::Principal;
+use upload_canister::api::{MigrationPhase, MigrationStatus};
+
+use super::{Cycles, PlanError, Step};
+use crate::client::Canister;
+use crate::costs;
+
+/// Instructions of an installation.
+pub(super) const INSTALL_LIMIT: u64 = 300_000_000_000;
+
+/// Instructions of an update or a timer.
+pub(super) const UPDATE_LIMIT: u64 = 40_000_000_000;
+
+const PAGE_BYTES: u64 = 65_536;
+
+/// The migration may stand still for so many rounds before it counts as stuck.
+const PATIENCE_ROUNDS: u32 = 300;
+
+/// What was done so far.
+pub(super) struct Steps<'p> {
+    pub canister: Canister<'p>,
+    pub controller: Principal,
+    pub done: Vec<Step>,
+    /// The next message that is not counted yet.
+    next: u64,
+    current: Taken,
+}
+
+/// What the messages of one step took.
+#[derive(Clone, Copy, Default)]
+struct Taken {
+    messages: u64,
+    instructions: u64,
+    largest: u64,
+    stable_pages: u64,
+    heap_pages: u64,
+}
+
+impl<'p> Steps<'p> {
+    pub fn new(canister: Canister<'p>, controller: Principal) -> Result<Steps<'p>, PlanError> {
+        let mut steps = Steps { canister, controller, done: Vec::new(), next: 0, current: Taken::default() };
+        steps.count()?;
+        steps.current = Taken::default();
+        Ok(steps)
+    }
+
+    /// Counts the messages since the last count; the server keeps the last ten thousand.
+    fn count(&mut self) -> Result<(), PlanError> {
+        for cost in costs::messages(self.canister.pic(), self.canister.id(), self.next)? {
+            self.next = cost.index + 1;
+            let taken = &mut self.current;
+            (taken.stable_pages, taken.heap_pages) = (cost.stable_memory_pages, cost.wasm_memory_pages);
+            // Queries are ours, and change nothing.
+            if cost.entry.contains("query") {
+                continue;
+            }
+            taken.messages += 1;
+            taken.instructions += cost.instructions;
+            taken.largest = taken.largest.max(cost.instructions);
+        }
+        Ok(())
+    }
+
+    /// Notes what was done since the last step.
+    pub fn measured(&mut self, name: &str, limit: u64) -> Result<(), PlanError> {
+        self.count()?;
+        let Taken { messages, instructions, largest, stable_pages, heap_pages } =
+            std::mem::take(&mut self.current);
+        self.done.push(Step {
+            name: name.into(),
+            messages,
+            instructions,
+            largest,
+            limit,
+            cycles: Cycles::of_messages(messages, instructions),
+            seconds: messages,
+            stable_bytes: stable_pages * PAGE_BYTES,
+            heap_bytes: heap_pages * PAGE_BYTES,
+        });
+        Ok(())
+    }
+
+    /// Lets the migration come to rest, and notes that as a step.
+    pub fn settle(&mut self, name: &str) -> Result<MigrationStatus, PlanError> {
+        let mut status = self.canister.migration_status()?;
+        let mut standstill = 0;
+        while !is_at_rest(status.phase) && standstill < PATIENCE_ROUNDS {
+            self.canister.pass(Duration::from_secs(1), 1);
+            self.count()?;
+            let next = self.canister.migration_status()?;
+            standstill = if next == status { standstill + 1 } else { 0 };
+            status = next;
+        }
+        self.measured(name, UPDATE_LIMIT)?;
+        Ok(status)
+    }
+
+    /// Size of stable memory after the last step, bytes.
+    pub fn stable_bytes(&self) -> u64 {
+        self.done.last().map_or(0, |step| step.stable_bytes)
+    }
+}
+
+fn is_at_rest(phase: MigrationPhase) -> bool {
+    matches!(
+        phase,
+        MigrationPhase::Converted
+            | MigrationPhase::Finalized
+            | MigrationPhase::Stuck
+            | MigrationPhase::Paused
+            | MigrationPhase::RolledBack
+    )
+}

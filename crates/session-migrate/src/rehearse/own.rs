@@ -1,0 +1,201 @@
+//! The uploads that a snapshot's own clients had in flight, and what its people could read.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use candid::Principal;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{RngCore, SeedableRng};
+use sha2::{Digest, Sha256};
+
+use super::lane::Lane;
+use super::{RehearseError, StopPoint};
+use crate::client::{Asset, Canister, ClientError, Uploader};
+use crate::inspect::{Contents, OpenSession};
+use crate::snapshot::Snapshot;
+
+/// Uploads that go on. The migration's own books and an inspection of the result account for all others.
+const DRIVEN: usize = 60;
+
+/// Bytes of their files at most, all together.
+const BUDGET: u64 = 512 << 20;
+
+/// The uploads that their clients go on with; what has not arrived is generated.
+pub(super) fn lanes(
+    snapshot: &Snapshot,
+    contents: &mut Contents,
+    seed: u64,
+    folder: &Path,
+) -> Result<Vec<Lane>, RehearseError> {
+    let mut left = BUDGET;
+    let mut chosen: Vec<OpenSession> = Vec::new();
+    for session in contents.open.iter().take(DRIVEN) {
+        if session.bytes <= left {
+            left -= session.bytes;
+            chosen.push(session.clone());
+        }
+    }
+    // One client for each capsule that somebody uploads to.
+    chosen.sort_by_key(|session| (session.owner, session.capsule.clone(), session.id));
+    let files: Vec<PathBuf> =
+        chosen.iter().map(|session| folder.join(format!("session-{}", session.id))).collect();
+    for (session, path) in chosen.iter().zip(&files) {
+        fill(session, seed, path).map_err(RehearseError::io("write", path))?;
+    }
+    let places: Vec<(&OpenSession, &Path)> = chosen.iter().zip(files.iter().map(PathBuf::as_path)).collect();
+    contents.write_chunks(snapshot, &places)?;
+    let mut clients: BTreeMap<(Principal, String), u32> = BTreeMap::new();
+    let mut lanes = Vec::with_capacity(chosen.len());
+    for (session, path) in chosen.iter().zip(&files) {
+        let next = OWN_CLIENTS + clients.len() as u32;
+        let client = *clients.entry((session.owner, session.capsule.clone())).or_insert(next);
+        let base = session.metadata.base();
+        let asset = Asset::open(path, base.name.clone(), base.asset_type)?;
+        let asset = Asset { metadata: Some(Box::new(session.metadata.clone())), ..asset };
+        let uploader =
+            Uploader::new(session.owner, &session.capsule, asset, &session.idem, session.chunk_size)
+                .resumed(session.id, session.stored.clone());
+        let stop = match (uploader.missing().is_empty(), session.stored.is_empty()) {
+            (true, _) => StopPoint::Complete,
+            (false, true) => StopPoint::Begun,
+            (false, false) => StopPoint::Hole,
+        };
+        lanes.push(Lane {
+            client,
+            stop,
+            // Every other one is still open when the direct build arrives.
+            stays: lanes.len() % 2 == 0,
+            unseen: Default::default(),
+            chunks_before: session.stored.len() as u32,
+            read_back: None,
+            problems: Vec::new(),
+            repeats_begin: session.is_indexed,
+            is_own: true,
+            uploader,
+        });
+    }
+    Ok(lanes)
+}
+
+/// The numbers of a snapshot's own clients begin here: new clients are at most a hundred.
+pub(super) const OWN_CLIENTS: u32 = 1_001;
+
+/// Fills a file with what its client would still send.
+fn fill(session: &OpenSession, seed: u64, path: &Path) -> std::io::Result<()> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(session.id);
+    let mut file = File::create_new(path)?;
+    let size = u64::from(session.chunk_size);
+    let mut at = 0;
+    let mut buffer = vec![0; 1 << 20];
+    while at < session.bytes {
+        let idx = (at / size) as u32;
+        let end = ((u64::from(idx) + 1) * size).min(session.bytes);
+        if !session.stored.contains(&idx) {
+            file.seek(SeekFrom::Start(at))?;
+            while at < end {
+                let part = &mut buffer[..(end - at).min(1 << 20) as usize];
+                rng.fill_bytes(part);
+                file.write_all(part)?;
+                at += part.len() as u64;
+            }
+        }
+        at = end;
+    }
+    file.set_len(session.bytes)
+}
+
+/// Calls that one look at all that can be read makes at most.
+const CALLS: usize = 20_000;
+
+/// What each of the snapshot's people can read, by what it is; and that others cannot.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Readable {
+    answers: BTreeMap<String, String>,
+    /// Whether there was more than could be looked at.
+    pub is_cut_short: bool,
+}
+
+impl Readable {
+    /// Asks for everything, as everybody who may, as a stranger, and as nobody.
+    pub fn look(canister: &Canister<'_>, contents: &Contents) -> Readable {
+        let stranger = Principal::self_authenticating("a stranger in the rehearsal");
+        let mut readable = Readable::default();
+        for (place, capsule) in contents.capsules.iter().enumerate() {
+            let neighbour = contents.capsules.get(place + 1).and_then(|next| next.members.first());
+            let others = [stranger, Principal::anonymous()].into_iter().chain(neighbour.copied());
+            let mut people = capsule.members.clone();
+            people.extend(others.filter(|other| !capsule.members.contains(other)));
+            for (number, who) in people.iter().enumerate() {
+                if readable.answers.len() + 1 + 3 * capsule.memories.len() > CALLS {
+                    readable.is_cut_short = true;
+                    return readable;
+                }
+                // A capsule counts its memories, which come and go meanwhile.
+                let listed = canister.capsules_read(*who, &capsule.id).map(|found| {
+                    let lists = (found.id, found.owners, found.writers, found.readers, found.created_at);
+                    digest(&candid::encode_args((lists,)).unwrap_or_default())
+                });
+                readable.note(who, &capsule.id, listed);
+                for (memory, blob) in &capsule.memories {
+                    let read = canister.memories_read(*who, memory);
+                    let read = read.map(|memory| digest(&candid::encode_one(memory).unwrap_or_default()));
+                    readable.note(who, memory, read);
+                    if let Some(blob) = blob {
+                        // One who may reads every byte; the others the beginning.
+                        let bytes = read_blob(canister, *who, &format!("blob_{blob}"), number == 0);
+                        readable.note(who, &format!("blob_{blob}"), bytes);
+                    }
+                }
+            }
+        }
+        readable
+    }
+
+    fn note(&mut self, who: &Principal, what: &str, answer: Result<String, ClientError>) {
+        let answer = match answer {
+            Ok(digest) => digest,
+            Err(ClientError::Refused { .. }) => "refused".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        self.answers.insert(format!("{what} as {who}"), answer);
+    }
+
+    /// Number of answers.
+    pub fn len(&self) -> usize {
+        self.answers.len()
+    }
+
+    /// Bytes or answers that are not what they were, in words.
+    pub fn differences(&self, later: &Readable, when: &str) -> Vec<String> {
+        let differs = |(what, before): (&String, &String)| {
+            let after = later.answers.get(what).map_or("not asked", String::as_str);
+            let shown = |answer: &str| answer.get(..64).unwrap_or(answer).to_owned();
+            (after != before)
+                .then(|| format!("{what} {when}: before {}, now {}", shown(before), shown(after)))
+        };
+        self.answers.iter().filter_map(differs).collect()
+    }
+}
+
+fn digest(bytes: &[u8]) -> String {
+    hex::encode(Sha256::digest(bytes))
+}
+
+fn read_blob(
+    canister: &Canister<'_>,
+    who: Principal,
+    blob: &str,
+    whole: bool,
+) -> Result<String, ClientError> {
+    let meta = canister.blob_get_meta(who, blob)?;
+    let mut hasher = Sha256::new();
+    hasher.update(meta.size.to_be_bytes());
+    let chunks = if whole { meta.chunk_count } else { meta.chunk_count.min(1) };
+    for index in 0..chunks {
+        hasher.update(canister.blob_read_chunk(who, blob, index)?);
+    }
+    Ok(hex::encode(hasher.finalize()))
+}

@@ -1,0 +1,100 @@
+//! A copy of a snapshot's canister, on a server of this process.
+
+use std::path::{Path, PathBuf};
+
+use candid::Principal;
+use pocket_ic::{PocketIc, Time};
+use serde_json::Value;
+
+use super::{METADATA, STABLE_MEMORY, Snapshot, SnapshotError};
+use crate::build::Module;
+
+/// Cycles of a copy: nobody pays.
+const CYCLES: u128 = 1_000_000_000_000_000;
+
+/// Init and upgrade take no arguments.
+const NO_ARGUMENTS: &[u8] = b"DIDL\0\0";
+
+/// A snapshot cannot be loaded into a canister.
+#[derive(Debug, thiserror::Error)]
+pub enum CopyError {
+    /// A file that cannot be read or written.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    /// The metadata of a folder of our own are not what the server writes.
+    #[error("{path}: {source}")]
+    Metadata {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// The server does not take it.
+    #[error("{path} cannot be loaded: {why}")]
+    Refused {
+        /// The snapshot.
+        path: PathBuf,
+        /// What the server says.
+        why: String,
+    },
+}
+
+/// Loads a snapshot into a canister that is empty, at the time that the snapshot is of. Where it has a module, that runs with
+/// the heap of the snapshot; else `legacy` runs with a heap of its own. Returns whether the module was the snapshot's.
+///
+/// # Errors
+/// [`CopyError`].
+pub fn load(
+    pic: &PocketIc,
+    canister: Principal,
+    controller: Principal,
+    snapshot: &Snapshot,
+    as_of: u64,
+    legacy: &Module,
+) -> Result<bool, CopyError> {
+    let refused =
+        |why: String| CopyError::Refused { path: snapshot.path.clone(), why: why.replace('\n', " ") };
+    pic.add_cycles(canister, CYCLES);
+    // A server keeps no time before its own beginning.
+    let now = pic.get_time().as_nanos_since_unix_epoch().max(as_of);
+    pic.set_time(Time::from_nanos_since_unix_epoch(now));
+    let has_module = snapshot.metadata.as_ref().is_some_and(|metadata| metadata.wasm_module_size > 0);
+    let upload = |folder: PathBuf| {
+        let upload = || pic.canister_snapshot_upload(canister, controller, None, folder);
+        let id = std::panic::catch_unwind(std::panic::AssertUnwindSafe(upload))
+            .map_err(|panic| refused(crate::panic_text(&*panic)))?;
+        pic.load_canister_snapshot(canister, Some(controller), id)
+            .map_err(|reject| refused(reject.reject_message))
+    };
+    if has_module {
+        let folder =
+            std::path::absolute(&snapshot.path).map_err(SnapshotError::io("read", &snapshot.path))?;
+        upload(folder)?;
+        return Ok(true);
+    }
+    let temporary = tempfile::tempdir().map_err(SnapshotError::io("create", &std::env::temp_dir()))?;
+    let folder = temporary.path().join("snapshot");
+    let rejected = |reject: pocket_ic::RejectResponse| refused(reject.reject_message);
+    pic.reinstall_canister(canister, legacy.gz.clone(), NO_ARGUMENTS.to_vec(), Some(controller))
+        .map_err(rejected)?;
+    let empty = pic.take_canister_snapshot(canister, Some(controller), None).map_err(rejected)?;
+    pic.canister_snapshot_download(canister, controller, empty.id, folder.clone());
+    set_stable_size(&folder, snapshot.stable.bytes())?;
+    snapshot.stable.copy_to(&folder.join(STABLE_MEMORY))?;
+    upload(folder)?;
+    // The heap knows another memory.
+    pic.upgrade_canister(canister, legacy.gz.clone(), NO_ARGUMENTS.to_vec(), Some(controller))
+        .map_err(rejected)?;
+    Ok(false)
+}
+
+/// Sets the size of stable memory in the metadata of a folder.
+fn set_stable_size(folder: &Path, bytes: u64) -> Result<(), CopyError> {
+    let path = folder.join(METADATA);
+    let text = std::fs::read(&path).map_err(SnapshotError::io("read", &path))?;
+    let damaged = |source| CopyError::Metadata { path: path.clone(), source };
+    let mut fields: Value = serde_json::from_slice(&text).map_err(damaged)?;
+    fields["stable_memory_size"] = bytes.into();
+    let text = serde_json::to_vec(&fields).map_err(damaged)?;
+    Ok(std::fs::write(&path, text).map_err(SnapshotError::io("write", &path))?)
+}

@@ -1,0 +1,121 @@
+//! Why something is no snapshot that can be read.
+
+use std::path::{Path, PathBuf};
+
+/// A snapshot cannot be opened or read. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// A file or folder of the snapshot, or a temporary file, cannot be used.
+    #[error("cannot {action} {path}: {source}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system answered.
+        source: std::io::Error,
+    },
+    /// A folder without metadata.
+    #[error(
+        "{path} is no snapshot folder: it has no metadata.json; name the folder that `icp canister snapshot download` or \
+         `dfx canister snapshot download` has written, or its stable_memory.bin"
+    )]
+    NotAFolderOfSnapshots {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A download that is not finished.
+    #[error(
+        "{path} says that the download is not finished, and the files around it may have holes: finish it with `{way_out}`, or \
+         download the snapshot again"
+    )]
+    Unfinished {
+        /// The file that says so.
+        path: PathBuf,
+        /// What finishes it.
+        way_out: &'static str,
+    },
+    /// A file that the metadata tell of is not there.
+    #[error("{path} is missing, expected {expected} bytes by metadata.json: download the snapshot again")]
+    Missing {
+        /// The file.
+        path: PathBuf,
+        /// Its size by the metadata.
+        expected: u64,
+    },
+    /// A file is not as long as the metadata say.
+    #[error(
+        "{path} has {got} bytes, expected {expected} by metadata.json: an interrupted download, or files of two snapshots; \
+         download the snapshot again into an empty folder"
+    )]
+    Length {
+        /// The file.
+        path: PathBuf,
+        /// Bytes by the metadata.
+        expected: u64,
+        /// Bytes it has.
+        got: u64,
+    },
+    /// The metadata are not what the tools write.
+    #[error("{path}: {why}")]
+    Metadata {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with them.
+        why: String,
+    },
+    /// A chunk of the wasm chunk store is not the one that its name tells of.
+    #[error("{path} has the SHA-256 {got}, expected {expected} by its name: download the snapshot again")]
+    Chunk {
+        /// The file.
+        path: PathBuf,
+        /// By its name, in hex.
+        expected: String,
+        /// Of its bytes, in hex.
+        got: String,
+    },
+    /// The canister of the snapshot keeps nothing in stable memory.
+    #[error("{path} has no stable memory: it is no snapshot of an upload canister")]
+    NoStableMemory {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A file that is no stable memory.
+    #[error("{path} has {got} bytes, expected whole pages of 65536 bytes, at least one: it is {what}")]
+    NotAMemory {
+        /// The file.
+        path: PathBuf,
+        /// Its size, bytes.
+        got: u64,
+        /// What it seems to be.
+        what: &'static str,
+    },
+    /// A gzip file that is damaged.
+    #[error("{path} does not unpack: {why}")]
+    Gzip {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+impl SnapshotError {
+    /// True when what the user gave is at fault, not the machine.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            SnapshotError::Io { action, source, .. } => {
+                *action == "read" && source.kind() == std::io::ErrorKind::NotFound
+            }
+            _ => true,
+        }
+    }
+
+    /// A closure for `map_err` on file operations.
+    pub(crate) fn io<'p>(
+        action: &'static str,
+        path: &'p Path,
+    ) -> impl FnOnce(std::io::Error) -> SnapshotError + 'p {
+        move |source| SnapshotError::Io { action, path: path.to_path_buf(), source }
+    }
+}

@@ -1,0 +1,106 @@
+//! Snapshot folders: what must be in one, and what tells that one is not whole.
+
+use std::fs;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::SnapshotError;
+
+/// Everything but the bytes.
+pub const METADATA: &str = "metadata.json";
+/// The module as it was installed.
+pub const WASM_MODULE: &str = "wasm_module.bin";
+/// The heap.
+pub const WASM_MEMORY: &str = "wasm_memory.bin";
+/// The stable memory.
+pub const STABLE_MEMORY: &str = "stable_memory.bin";
+/// The folder of the chunks that a module is put together from.
+pub const CHUNK_STORE: &str = "wasm_chunk_store";
+
+/// What `icp` leaves while a download goes on: the files have their full length then, and holes.
+const PROGRESS: [&str; 2] = [".download_progress.json", ".download_progress.json.tmp"];
+
+/// What a folder says of itself, as far as it is of use here.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Metadata {
+    /// When the snapshot was taken, nanoseconds; of an uploaded one, when it was uploaded.
+    pub taken_at_timestamp: u64,
+    /// Bytes of the module.
+    pub wasm_module_size: u64,
+    /// Bytes of the heap.
+    pub wasm_memory_size: u64,
+    /// Bytes of stable memory.
+    pub stable_memory_size: u64,
+    /// Version of the canister.
+    #[serde(default)]
+    pub canister_version: u64,
+    /// The chunks in the store.
+    #[serde(default)]
+    wasm_chunk_store: Vec<StoredChunk>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct StoredChunk {
+    #[serde(with = "serde_bytes")]
+    hash: Vec<u8>,
+}
+
+/// The metadata of a folder in which everything is there that they tell of, as long as they tell.
+pub(super) fn check(folder: &Path) -> Result<Metadata, SnapshotError> {
+    for name in PROGRESS {
+        let path = folder.join(name);
+        if path.exists() {
+            let way_out = "icp canister snapshot download --resume";
+            return Err(SnapshotError::Unfinished { path, way_out });
+        }
+    }
+    let path = folder.join(METADATA);
+    let text = match fs::read(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(SnapshotError::NotAFolderOfSnapshots { path: folder.to_path_buf() });
+        }
+        text => text.map_err(SnapshotError::io("read", &path))?,
+    };
+    let metadata: Metadata = serde_json::from_slice(&text)
+        .map_err(|error| SnapshotError::Metadata { path: path.clone(), why: error.to_string() })?;
+    if !metadata.stable_memory_size.is_multiple_of(super::PAGE_BYTES) {
+        let size = metadata.stable_memory_size;
+        let why =
+            format!("stable_memory_size is {size}, expected whole pages of {} bytes", super::PAGE_BYTES);
+        return Err(SnapshotError::Metadata { path, why });
+    }
+    for (name, size) in [
+        (WASM_MODULE, metadata.wasm_module_size),
+        (WASM_MEMORY, metadata.wasm_memory_size),
+        (STABLE_MEMORY, metadata.stable_memory_size),
+    ] {
+        check_length(&folder.join(name), size)?;
+    }
+    for StoredChunk { hash } in &metadata.wasm_chunk_store {
+        check_chunk(&folder.join(CHUNK_STORE), hash)?;
+    }
+    Ok(metadata)
+}
+
+fn check_length(path: &Path, expected: u64) -> Result<(), SnapshotError> {
+    match fs::metadata(path) {
+        Ok(found) if found.len() == expected => Ok(()),
+        Ok(found) => Err(SnapshotError::Length { path: path.to_path_buf(), expected, got: found.len() }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => match expected {
+            // The tools differ in whether they leave an empty file out or write one.
+            0 => Ok(()),
+            _ => Err(SnapshotError::Missing { path: path.to_path_buf(), expected }),
+        },
+        Err(error) => Err(SnapshotError::io("read", path)(error)),
+    }
+}
+
+fn check_chunk(store: &Path, hash: &[u8]) -> Result<(), SnapshotError> {
+    let expected = hex::encode(hash);
+    let path = store.join(format!("{expected}.bin"));
+    let bytes = fs::read(&path).map_err(SnapshotError::io("read", &path))?;
+    let got = hex::encode(Sha256::digest(&bytes));
+    if got == expected { Ok(()) } else { Err(SnapshotError::Chunk { path, expected, got }) }
+}

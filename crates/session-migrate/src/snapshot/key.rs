@@ -1,0 +1,138 @@
+//! Keys of the canister's maps, decoded without trusting them.
+
+use candid::Principal;
+use ic_stable_structures::Storable;
+use ic_stable_structures::storable::Blob;
+use upload_canister::stable::keys::{NumberAndText, TwoTexts};
+
+/// A key of a map. The library's own decoders assert what they read.
+pub trait Key: Storable + Ord + Clone + std::fmt::Debug {
+    /// The key of stored bytes; nothing when they are none.
+    fn parse(bytes: &[u8]) -> Option<Self>;
+
+    /// The key as a person reads it.
+    fn shown(&self) -> String {
+        format!("{self:?}")
+    }
+}
+
+impl Key for u16 {
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(u16::from_be_bytes)
+    }
+}
+
+impl Key for u64 {
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(u64::from_be_bytes)
+    }
+}
+
+impl Key for [u8; 32] {
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok()
+    }
+
+    fn shown(&self) -> String {
+        hex::encode(self)
+    }
+}
+
+impl Key for String {
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        std::str::from_utf8(bytes).ok().map(str::to_owned)
+    }
+
+    fn shown(&self) -> String {
+        self.clone()
+    }
+}
+
+impl Key for Principal {
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        Principal::try_from_slice(bytes).ok()
+    }
+
+    fn shown(&self) -> String {
+        self.to_text()
+    }
+}
+
+impl Key for (u64, u64) {
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let (first, second) = bytes.split_first_chunk()?;
+        Some((u64::from_be_bytes(*first), u64::parse(second)?))
+    }
+}
+
+impl Key for (u16, u64) {
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let (first, second) = bytes.split_first_chunk()?;
+        Some((u16::from_be_bytes(*first), u64::parse(second)?))
+    }
+}
+
+impl Key for ([u8; 32], u32) {
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let (prefix, idx) = bytes.split_first_chunk()?;
+        Some((*prefix, u32::from_be_bytes(idx.try_into().ok()?)))
+    }
+
+    fn shown(&self) -> String {
+        format!("{} {}", hex::encode(self.0), self.1)
+    }
+}
+
+/// Bytes that a principal takes in a key of two parts, whatever its length.
+const PRINCIPAL: usize = 29;
+
+/// The first part in its 29 bytes, then the second, then the lengths of those that differ in length.
+impl Key for (Principal, u64) {
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let (principal, rest) = bytes.split_at_checked(PRINCIPAL)?;
+        let (number, len) = rest.split_at_checked(8)?;
+        let [len] = len else { return None };
+        Some((Principal::parse(principal.get(..usize::from(*len))?)?, u64::parse(number)?))
+    }
+
+    fn shown(&self) -> String {
+        format!("{} {}", self.0, self.1)
+    }
+}
+
+impl Key for (Principal, Blob<32>) {
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let (principal, rest) = bytes.split_at_checked(PRINCIPAL)?;
+        let (text, lens) = rest.split_at_checked(32)?;
+        let [len, text_len] = lens else { return None };
+        let text = Blob::try_from(text.get(..usize::from(*text_len))?).ok()?;
+        Some((Principal::parse(principal.get(..usize::from(*len))?)?, text))
+    }
+
+    fn shown(&self) -> String {
+        format!("{} {}", self.0, String::from_utf8_lossy(self.1.as_slice()))
+    }
+}
+
+impl Key for NumberAndText {
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let (number, text) = bytes.split_first_chunk()?;
+        Some(NumberAndText(u64::from_be_bytes(*number), String::parse(text)?))
+    }
+
+    fn shown(&self) -> String {
+        format!("{} {}", self.0, self.1)
+    }
+}
+
+impl Key for TwoTexts {
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let (len, texts) = bytes.split_first_chunk()?;
+        let (first, second) = texts.split_at_checked(u32::from_be_bytes(*len) as usize)?;
+        Some(TwoTexts(String::parse(first)?, String::parse(second)?))
+    }
+
+    fn shown(&self) -> String {
+        format!("{} {}", self.0, self.1)
+    }
+}

@@ -1,0 +1,259 @@
+//! Stable memory as a file: read where it is asked for, through a cache of blocks, never as a whole.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use flate2::read::GzDecoder;
+use ic_stable_structures::Memory;
+
+use super::{Form, SnapshotError};
+
+/// Bytes of a page of stable memory.
+pub const PAGE_BYTES: u64 = 65_536;
+
+/// Bytes that are read at once.
+const BLOCK: usize = 65_536;
+
+/// Blocks that are kept: 64 MiB.
+const KEPT: usize = 1_024;
+
+/// The zeros that a page is compared with.
+static ZEROS: [u8; BLOCK] = [0; BLOCK];
+
+/// The stable memory of a snapshot, as the library reads memories. It is never written; a clone shares file and cache.
+///
+/// The library has no way to be told that a read has failed, so what cannot be read reads as zeros, and [`Self::failure`]
+/// says that. Whoever has read must ask for it before believing anything.
+#[derive(Clone, Debug)]
+pub struct StableFile(Rc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    file: File,
+    path: PathBuf,
+    len: u64,
+    cache: RefCell<Cache>,
+    failure: RefCell<Option<io::Error>>,
+}
+
+/// Blocks by their numbers; the one that came first goes first.
+#[derive(Debug, Default)]
+struct Cache {
+    blocks: HashMap<u64, Box<[u8]>>,
+    order: VecDeque<u64>,
+}
+
+impl StableFile {
+    /// Opens the bytes of a stable memory.
+    ///
+    /// # Errors
+    /// [`SnapshotError`] for a file that cannot be read or is not made of whole pages.
+    pub fn open(path: &Path) -> Result<StableFile, SnapshotError> {
+        let file = File::open(path).map_err(SnapshotError::io("read", path))?;
+        StableFile::of(file, path)
+    }
+
+    /// Opens a stable memory, or gzip of one, which is unpacked into a sparse temporary file without a name.
+    pub(super) fn open_any(path: &Path) -> Result<(Form, StableFile), SnapshotError> {
+        let mut file = File::open(path).map_err(SnapshotError::io("read", path))?;
+        let mut magic = [0; 2];
+        let is_gzip = file.read_exact(&mut magic).is_ok() && magic == [0x1f, 0x8b];
+        if !is_gzip {
+            return Ok((Form::Raw, StableFile::of(file, path)?));
+        }
+        file.seek(SeekFrom::Start(0)).map_err(SnapshotError::io("read", path))?;
+        let unpacked = unpack_sparse(GzDecoder::new(file), path)?;
+        Ok((Form::Gzip, StableFile::of(unpacked, path)?))
+    }
+
+    fn of(file: File, path: &Path) -> Result<StableFile, SnapshotError> {
+        let found = file.metadata().map_err(SnapshotError::io("read", path))?;
+        let (len, path) = (found.len(), path.to_path_buf());
+        if !found.is_file() || len == 0 || !len.is_multiple_of(PAGE_BYTES) {
+            let what = match (found.is_file(), len) {
+                (false, _) => "no file",
+                (true, 0) => "empty",
+                (true, _) => "truncated, or something else",
+            };
+            return Err(SnapshotError::NotAMemory { path, got: len, what });
+        }
+        let (cache, failure) = (RefCell::default(), RefCell::default());
+        Ok(StableFile(Rc::new(Inner { file, path, len, cache, failure })))
+    }
+
+    /// Its length, bytes.
+    pub fn bytes(&self) -> u64 {
+        self.0.len
+    }
+
+    /// The first read that has failed, if one has.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Io`].
+    pub fn failure(&self) -> Result<(), SnapshotError> {
+        match self.0.failure.borrow_mut().take() {
+            None => Ok(()),
+            Some(error) => Err(SnapshotError::io("read", &self.0.path)(error)),
+        }
+    }
+
+    /// Number of pages that are not all zero.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Io`].
+    pub fn pages_in_use(&self, progress: &mut dyn FnMut(u64)) -> Result<u64, SnapshotError> {
+        const AT_ONCE: usize = 16;
+        let mut buffer = vec![0; AT_ONCE * BLOCK];
+        let (mut at, mut used) = (0, 0);
+        while at < self.0.len {
+            let wanted = (self.0.len - at).min(buffer.len() as u64);
+            let part = &mut buffer[..wanted as usize];
+            read_exact_at(&self.0.file, part, at).map_err(SnapshotError::io("read", &self.0.path))?;
+            used += part.chunks(BLOCK).filter(|page| **page != ZEROS[..page.len()]).count() as u64;
+            progress(wanted);
+            at += wanted;
+        }
+        Ok(used)
+    }
+
+    /// Copies it to a file that has holes where there are zeros.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Io`].
+    pub fn copy_to(&self, path: &Path) -> Result<(), SnapshotError> {
+        let mut file = File::create(path).map_err(SnapshotError::io("create", path))?;
+        let mut buffer = vec![0; BLOCK];
+        let mut at = 0;
+        while at < self.0.len {
+            let part = &mut buffer[..(self.0.len - at).min(BLOCK as u64) as usize];
+            read_exact_at(&self.0.file, part, at).map_err(SnapshotError::io("read", &self.0.path))?;
+            write_unless_zero(&mut file, at, part).map_err(SnapshotError::io("write", path))?;
+            at += part.len() as u64;
+        }
+        file.set_len(self.0.len).map_err(SnapshotError::io("write", path))
+    }
+
+    fn note(&self, error: io::Error) {
+        self.0.failure.borrow_mut().get_or_insert(error);
+    }
+
+    fn read_through(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
+        let mut cache = self.0.cache.borrow_mut();
+        let (mut at, mut rest) = (offset, into);
+        while !rest.is_empty() {
+            let number = at / BLOCK as u64;
+            let block = cache.block(number, &self.0.file, self.0.len)?;
+            let from = (at % BLOCK as u64) as usize;
+            let part = block.get(from..).filter(|part| !part.is_empty());
+            let part = part.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?;
+            let len = part.len().min(rest.len());
+            let (now, later) = rest.split_at_mut(len);
+            now.copy_from_slice(&part[..len]);
+            at += len as u64;
+            rest = later;
+        }
+        Ok(())
+    }
+}
+
+impl Cache {
+    fn block(&mut self, number: u64, file: &File, len: u64) -> io::Result<&[u8]> {
+        if !self.blocks.contains_key(&number) {
+            let offset = number.saturating_mul(BLOCK as u64);
+            let wanted = len.saturating_sub(offset).min(BLOCK as u64) as usize;
+            let mut block = match self.order.len() < KEPT {
+                true => vec![0; wanted].into_boxed_slice(),
+                false => {
+                    let oldest = self.order.pop_front().and_then(|oldest| self.blocks.remove(&oldest));
+                    oldest.filter(|block| block.len() == wanted).unwrap_or_else(|| vec![0; wanted].into())
+                }
+            };
+            read_exact_at(file, &mut block, offset)?;
+            self.order.push_back(number);
+            self.blocks.insert(number, block);
+        }
+        self.blocks.get(&number).map(|block| &**block).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}
+
+impl Memory for StableFile {
+    fn size(&self) -> u64 {
+        self.0.len / PAGE_BYTES
+    }
+
+    fn grow(&self, _: u64) -> i64 {
+        -1
+    }
+
+    fn read(&self, offset: u64, into: &mut [u8]) {
+        if let Err(error) = self.read_through(offset, into) {
+            into.fill(0);
+            self.note(error);
+        }
+    }
+
+    fn write(&self, offset: u64, _: &[u8]) {
+        self.note(io::Error::other(format!("a snapshot is never written, at offset {offset}")));
+    }
+}
+
+#[cfg(unix)]
+fn read_exact_at(file: &File, into: &mut [u8], offset: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, into, offset)
+}
+
+#[cfg(windows)]
+fn read_exact_at(file: &File, mut into: &mut [u8], mut offset: u64) -> io::Result<()> {
+    while !into.is_empty() {
+        match std::os::windows::fs::FileExt::seek_read(file, into, offset)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            read => {
+                into = &mut into[read..];
+                offset += read as u64;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Writes a block, unless it has nothing but zeros.
+fn write_unless_zero(file: &mut File, at: u64, block: &[u8]) -> io::Result<()> {
+    if *block == ZEROS[..block.len()] {
+        return Ok(());
+    }
+    file.seek(SeekFrom::Start(at))?;
+    file.write_all(block)
+}
+
+/// Copies `from` into a temporary file that has holes where there are zeros.
+fn unpack_sparse(mut from: impl Read, path: &Path) -> Result<File, SnapshotError> {
+    let folder = std::env::temp_dir();
+    let mut file = tempfile::tempfile().map_err(SnapshotError::io("create a file in", &folder))?;
+    let mut buffer = vec![0; BLOCK];
+    let mut len = 0;
+    loop {
+        let mut filled = 0;
+        while filled < BLOCK {
+            match from.read(&mut buffer[filled..]) {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    return Err(SnapshotError::Gzip { path: path.to_path_buf(), why: error.to_string() });
+                }
+            }
+        }
+        if filled == 0 {
+            break;
+        }
+        write_unless_zero(&mut file, len, &buffer[..filled])
+            .map_err(SnapshotError::io("write a file in", &folder))?;
+        len += filled as u64;
+    }
+    file.set_len(len).map_err(SnapshotError::io("write a file in", &folder))?;
+    Ok(file)
+}

@@ -1,0 +1,449 @@
+//! A stable B-tree map, walked without trusting a byte of it.
+//!
+//! ```text
+//! byte 0       "BTR", version: 1 derived page size, 2 page size
+//! byte 4..12   page size and u32::MAX, or the longest key and value
+//! byte 12..28  root, number of entries
+//! byte 52..    allocator: "BTA", 1, 4 bytes, page size, pages taken, first free page
+//! byte 100..   pages, each behind a header of 16 bytes: "CHK", 1, taken, 3 bytes, next free page
+//!
+//! node         "BTN", 2, kind, u16 entries, next page; children, keys, values; goes on in its overflow pages
+//! overflow     "NOF", next page, bytes of the node
+//! ```
+//! All numbers are little-endian. Every page is looked at once: a page that two nodes have is damage, and so a walk ends
+//! whatever the bytes say.
+
+use ic_stable_structures::Memory;
+use ic_stable_structures::storable::Bound;
+
+use super::{Key, PAGE_BYTES};
+
+const ALLOCATOR: u64 = 52;
+const FIRST_PAGE: u64 = 100;
+const PAGE_HEADER: u64 = 16;
+const NODE_HEADER: u64 = 15;
+const OVERFLOW_HEADER: u64 = 11;
+/// Entries of a node.
+const CAPACITY: usize = 11;
+/// The library makes no page shorter than this.
+const SHORTEST_PAGE: u64 = 128;
+/// A tree of 2^64 entries is not as deep.
+const DEEPEST: usize = 64;
+
+/// Bytes that are not what the library leaves there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// Where, bytes from the start of its memory.
+    pub offset: u64,
+    /// What is wrong, in words.
+    pub what: String,
+}
+
+impl Damage {
+    /// At a place.
+    pub fn at(offset: u64, what: impl Into<String>) -> Damage {
+        Damage { offset, what: what.into() }
+    }
+}
+
+/// The size of a memory, bytes.
+pub(super) fn bytes_of(memory: &impl Memory) -> u64 {
+    memory.size().saturating_mul(PAGE_BYTES)
+}
+
+/// A map, as its header has it.
+pub struct Tree<'m, M> {
+    memory: &'m M,
+    bytes: u64,
+    page_bytes: u64,
+    root: u64,
+    /// Number of entries by the header.
+    pub len: u64,
+    /// Number of pages that are taken by the allocator's header.
+    pub pages: u64,
+}
+
+/// What a walk has seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Walked {
+    /// Entries.
+    pub entries: u64,
+    /// Pages of nodes and their overflows.
+    pub pages: u64,
+    /// What is damaged; the entries below it were not seen.
+    pub damage: Vec<Damage>,
+}
+
+/// An entry: its key, and where its value is.
+pub struct Entry<'t, M> {
+    node: &'t Node<'t, M>,
+    /// Offset of its node in the memory.
+    pub offset: u64,
+    value: u64,
+    /// Length of the value, bytes.
+    pub len: u32,
+}
+
+impl<M: Memory> Entry<'_, M> {
+    /// The bytes of the value.
+    pub fn value(&self) -> Vec<u8> {
+        let mut bytes = vec![0; self.len as usize];
+        self.node.read(self.value, &mut bytes);
+        bytes
+    }
+}
+
+/// A node and the pages that it goes on in.
+struct Node<'m, M> {
+    memory: &'m M,
+    page_bytes: u64,
+    pages: Vec<u64>,
+}
+
+impl<M: Memory> Node<'_, M> {
+    /// Bytes that it has room for.
+    fn bytes(&self) -> u64 {
+        let overflow = self.page_bytes - OVERFLOW_HEADER;
+        (self.pages.len() as u64 - 1) * overflow + self.page_bytes
+    }
+
+    /// Reads bytes of the node, which it must have room for.
+    fn read(&self, at: u64, into: &mut [u8]) {
+        let overflow = self.page_bytes - OVERFLOW_HEADER;
+        let (mut at, mut rest) = (at, into);
+        while !rest.is_empty() {
+            let (page, within, room) = if at < self.page_bytes {
+                (0, at, self.page_bytes - at)
+            } else {
+                let behind = at - self.page_bytes;
+                let within = behind % overflow;
+                (behind / overflow + 1, within + OVERFLOW_HEADER, overflow - within)
+            };
+            let (now, later) = rest.split_at_mut(room.min(rest.len() as u64) as usize);
+            match self.pages.get(page as usize) {
+                Some(address) => self.memory.read(address + within, now),
+                None => now.fill(0),
+            }
+            at += now.len() as u64;
+            rest = later;
+        }
+    }
+}
+
+/// What the header of a node says, and where its entries are.
+struct Layout {
+    children: Vec<u64>,
+    /// Key, and where the value begins, with its length.
+    entries: Vec<(Vec<u8>, u64, u32)>,
+}
+
+impl<'m, M: Memory> Tree<'m, M> {
+    /// The map in a memory; none where there is none yet.
+    ///
+    /// # Errors
+    /// A header that cannot be right.
+    pub fn open(memory: &'m M) -> Result<Option<Tree<'m, M>>, Damage> {
+        let bytes = bytes_of(memory);
+        if bytes == 0 {
+            return Ok(None);
+        }
+        let mut header = [0; FIRST_PAGE as usize];
+        memory.read(0, &mut header);
+        let number = |at: u64| {
+            let mut bytes = [0; 8];
+            bytes.copy_from_slice(&header[at as usize..at as usize + 8]);
+            u64::from_le_bytes(bytes)
+        };
+        if header[..3] != *b"BTR" || !(1..=2).contains(&header[3]) {
+            return Err(Damage::at(
+                0,
+                format!("begins with {:02x?}, expected \"BTR\" version 1 or 2", &header[..4]),
+            ));
+        }
+        let [first, second] = [number(4) & 0xffff_ffff, number(4) >> 32];
+        let page_bytes = match second {
+            0xffff_ffff if header[3] == 2 => first,
+            // The longest node of a map whose keys and values have a longest form.
+            _ => 7 + CAPACITY as u64 * (first + second + 8) + (CAPACITY as u64 + 1) * 8,
+        };
+        let allocator = ALLOCATOR as usize;
+        if header[allocator..allocator + 4] != *b"BTA\x01" {
+            let found = &header[allocator..allocator + 4];
+            return Err(Damage::at(ALLOCATOR, format!("found {found:02x?}, expected \"BTA\" version 1")));
+        }
+        let allocated = number(ALLOCATOR + 8);
+        if allocated != page_bytes || !(SHORTEST_PAGE..bytes).contains(&page_bytes) {
+            let what = format!("pages of {page_bytes} bytes by the map, of {allocated} by its allocator");
+            return Err(Damage::at(ALLOCATOR + 8, what));
+        }
+        let (root, len, pages) = (number(12), number(20), number(ALLOCATOR + 16));
+        if (root == 0) != (len == 0) {
+            return Err(Damage::at(12, format!("{len} entries, and the root is at {root}")));
+        }
+        Ok(Some(Tree { memory, bytes, page_bytes, root, len, pages }))
+    }
+
+    /// Hands every entry to `each`, ascending, whole nodes at a time. What is damaged is passed over, and told at the end.
+    pub fn walk<K: Key>(&self, each: &mut dyn FnMut(K, &Entry<'_, M>)) -> Walked {
+        let places = (self.bytes - FIRST_PAGE) / (self.page_bytes + PAGE_HEADER) + 1;
+        let mut walk = Walk {
+            tree: self,
+            seen: vec![0; (places / 64 + 1) as usize],
+            walked: Walked::default(),
+            last: None,
+            leaves_at: None,
+            each,
+        };
+        if self.root != 0 {
+            walk.node(self.root, 12, 0);
+        }
+        let mut walked = walk.walked;
+        if walked.damage.is_empty() {
+            if walked.entries != self.len {
+                let what = format!("{} entries by the header, {} in the nodes", self.len, walked.entries);
+                walked.damage.push(Damage::at(20, what));
+            }
+            if walked.pages != self.pages {
+                let what =
+                    format!("{} pages taken by the allocator, {} in the nodes", self.pages, walked.pages);
+                walked.damage.push(Damage::at(ALLOCATOR + 16, what));
+            }
+        }
+        walked
+    }
+}
+
+/// A walk on its way.
+struct Walk<'w, 'm, M, K> {
+    tree: &'w Tree<'m, M>,
+    /// One bit for each page.
+    seen: Vec<u64>,
+    walked: Walked,
+    last: Option<K>,
+    leaves_at: Option<usize>,
+    each: &'w mut dyn FnMut(K, &Entry<'_, M>),
+}
+
+impl<M: Memory, K: Key> Walk<'_, '_, M, K> {
+    /// The node at `address`, which the bytes at `from` lead to, and everything below it.
+    fn node(&mut self, address: u64, from: u64, depth: usize) {
+        if let Err(damage) = self.try_node(address, from, depth) {
+            self.walked.damage.push(damage);
+        }
+    }
+
+    fn try_node(&mut self, address: u64, from: u64, depth: usize) -> Result<(), Damage> {
+        if depth > DEEPEST {
+            return Err(Damage::at(address, format!("a node {depth} levels below the root")));
+        }
+        self.take_page(address, from)?;
+        let mut header = [0; NODE_HEADER as usize];
+        self.tree.memory.read(address, &mut header);
+        let (kind, count) = (header[4], usize::from(u16::from_le_bytes([header[5], header[6]])));
+        if header[..3] != *b"BTN" || !(1..=2).contains(&header[3]) || kind > 1 {
+            let what = format!("a node begins with {:02x?}, expected \"BTN\" version 1 or 2", &header[..5]);
+            return Err(Damage::at(address, what));
+        }
+        if count == 0 || count > CAPACITY {
+            return Err(Damage::at(
+                address + 5,
+                format!("a node of {count} entries, expected 1 to {CAPACITY}"),
+            ));
+        }
+        if kind == 0 && *self.leaves_at.get_or_insert(depth) != depth {
+            return Err(Damage::at(address, format!("a leaf {depth} levels below the root, others are not")));
+        }
+        let mut node =
+            Node { memory: self.tree.memory, page_bytes: self.tree.page_bytes, pages: vec![address] };
+        let layout = match header[3] {
+            1 => self.layout_of_old(&node, count, kind == 1)?,
+            _ => {
+                self.overflows(&mut node, address)?;
+                layout(&node, address, count, kind == 1, fixed_len::<K>())?
+            }
+        };
+        let mut children = layout.children.iter();
+        for (key, value, len) in layout.entries {
+            if let Some(child) = children.next() {
+                self.node(*child, address, depth + 1);
+            }
+            let Some(key) = K::parse(&key) else {
+                let what = format!("a key that is none: {}", hex::encode(&key[..key.len().min(64)]));
+                self.walked.damage.push(Damage::at(address, what));
+                continue;
+            };
+            if self.last.as_ref().is_some_and(|last| *last >= key) {
+                let last = self.last.as_ref().map(K::shown).unwrap_or_default();
+                let what = format!("the key {} comes after {last}", key.shown());
+                self.walked.damage.push(Damage::at(address, what));
+                continue;
+            }
+            self.walked.entries += 1;
+            self.last = Some(key.clone());
+            (self.each)(key, &Entry { node: &node, offset: address, value, len });
+        }
+        if let Some(child) = children.next() {
+            self.node(*child, address, depth + 1);
+        }
+        Ok(())
+    }
+
+    /// Takes a page that nobody else has.
+    fn take_page(&mut self, address: u64, from: u64) -> Result<(), Damage> {
+        let Tree { bytes, page_bytes, memory, .. } = self.tree;
+        let place = address.checked_sub(FIRST_PAGE + PAGE_HEADER);
+        let place = place.filter(|place| place % (page_bytes + PAGE_HEADER) == 0);
+        let place = place.map(|place| place / (page_bytes + PAGE_HEADER));
+        let fits = address.checked_add(*page_bytes).is_some_and(|end| end <= *bytes);
+        let Some(place) = place.filter(|_| fits) else {
+            return Err(Damage::at(from, format!("leads to {address}, where no page is")));
+        };
+        let mut header = [0; 5];
+        memory.read(address - PAGE_HEADER, &mut header);
+        if header != *b"CHK\x01\x01" {
+            let what = format!("the header of a page in use is {header:02x?}, expected \"CHK\", 1, 1");
+            return Err(Damage::at(address - PAGE_HEADER, what));
+        }
+        let (word, bit) = ((place / 64) as usize, 1 << (place % 64));
+        match self.seen.get_mut(word) {
+            Some(word) if *word & bit == 0 => *word |= bit,
+            _ => {
+                return Err(Damage::at(
+                    from,
+                    format!("leads to the page at {address}, which is another node's"),
+                ));
+            }
+        }
+        self.walked.pages += 1;
+        Ok(())
+    }
+
+    fn overflows(&mut self, node: &mut Node<'_, M>, address: u64) -> Result<(), Damage> {
+        let mut next = [0; 8];
+        node.memory.read(address + 7, &mut next);
+        let mut from = address + 7;
+        let mut next = u64::from_le_bytes(next);
+        while next != 0 {
+            self.take_page(next, from)?;
+            let mut header = [0; OVERFLOW_HEADER as usize];
+            node.memory.read(next, &mut header);
+            let [n, o, f, rest @ ..] = header;
+            if [n, o, f] != *b"NOF" {
+                let what = format!("an overflow page begins with {:02x?}, expected \"NOF\"", &header[..3]);
+                return Err(Damage::at(next, what));
+            }
+            node.pages.push(next);
+            from = next + 3;
+            next = u64::from_le_bytes(rest);
+        }
+        Ok(())
+    }
+
+    /// A node of version 1: entries of one length, then children, all in one page.
+    fn layout_of_old(&self, node: &Node<'_, M>, count: usize, is_internal: bool) -> Result<Layout, Damage> {
+        let address = node.pages[0];
+        let mut bounds = [0; 8];
+        self.tree.memory.read(4, &mut bounds);
+        let [a, b, c, d, e, f, g, h] = bounds;
+        let [key_max, value_max] = [[a, b, c, d], [e, f, g, h]].map(u32::from_le_bytes);
+        let number = |at: u64| {
+            let mut bytes = [0; 4];
+            node.read(at, &mut bytes);
+            u32::from_le_bytes(bytes)
+        };
+        let mut at = 7;
+        let mut entries = Vec::with_capacity(count);
+        for _ in 0..count {
+            let (key_len, value_at) = (number(at), at + 4 + u64::from(key_max));
+            let value_len = number(value_at);
+            if key_len > key_max || value_len > value_max {
+                let what =
+                    format!("an entry of {key_len} and {value_len} bytes, at most {key_max} and {value_max}");
+                return Err(Damage::at(address + at, what));
+            }
+            let mut key = vec![0; key_len as usize];
+            node.read(at + 4, &mut key);
+            entries.push((key, value_at + 4, value_len));
+            at = value_at + 4 + u64::from(value_max);
+        }
+        let children = if is_internal { read_children(node, at, count + 1) } else { Vec::new() };
+        Ok(Layout { children, entries })
+    }
+}
+
+/// The length of keys that all have the same.
+fn fixed_len<K: Key>() -> Option<u32> {
+    match K::BOUND {
+        Bound::Bounded { max_size, is_fixed_size: true } => Some(max_size),
+        _ => None,
+    }
+}
+
+fn read_children<M: Memory>(node: &Node<'_, M>, at: u64, count: usize) -> Vec<u64> {
+    let mut bytes = vec![0; count * 8];
+    node.read(at, &mut bytes);
+    let (words, _) = bytes.as_chunks::<8>();
+    words.iter().map(|word| u64::from_le_bytes(*word)).collect()
+}
+
+/// A node of version 2: children, then keys, then values, over as many pages as it takes.
+fn layout<M: Memory>(
+    node: &Node<'_, M>,
+    address: u64,
+    count: usize,
+    is_internal: bool,
+    fixed: Option<u32>,
+) -> Result<Layout, Damage> {
+    let room = node.bytes();
+    let too_long = |what: &str| {
+        Damage::at(address, format!("{what} of a node end after its last page, at {room} bytes"))
+    };
+    let number = |at: u64| {
+        let mut bytes = [0; 4];
+        node.read(at, &mut bytes);
+        u32::from_le_bytes(bytes)
+    };
+    let mut at = NODE_HEADER;
+    let mut children = Vec::new();
+    if is_internal {
+        let end = at + (count as u64 + 1) * 8;
+        if end > room {
+            return Err(too_long("the children"));
+        }
+        children = read_children(node, at, count + 1);
+        at = end;
+    }
+    let mut keys = Vec::with_capacity(count);
+    for _ in 0..count {
+        let len = match fixed {
+            Some(len) => len,
+            None if at + 4 > room => return Err(too_long("the keys")),
+            None => {
+                at += 4;
+                number(at - 4)
+            }
+        };
+        let end = at + u64::from(len);
+        if end > room {
+            return Err(too_long("the keys"));
+        }
+        let mut key = vec![0; len as usize];
+        node.read(at, &mut key);
+        keys.push(key);
+        at = end;
+    }
+    let mut entries = Vec::with_capacity(count);
+    for key in keys {
+        if at + 4 > room {
+            return Err(too_long("the values"));
+        }
+        let len = number(at);
+        let end = at + 4 + u64::from(len);
+        if end > room {
+            return Err(too_long("the values"));
+        }
+        entries.push((key, at + 4, len));
+        at = end;
+    }
+    Ok(Layout { children, entries })
+}

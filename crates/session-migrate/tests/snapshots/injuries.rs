@@ -1,0 +1,469 @@
+//! Each injury that `inspect` knows, done to a sound canister: it is found by its name, in its memory, under its key.
+
+use candid::Principal;
+use ic_stable_structures::Memory as _;
+use ic_stable_structures::memory_manager::MemoryId;
+use ic_stable_structures::storable::Blob;
+use session_migrate::Verdict;
+use session_migrate::inspect::{Finding, Kind, Severity};
+use upload_canister::blob::extents::{AllocatorState, Extent};
+use upload_canister::blob::{BlobRecord, Extents, MappedBlob, Place};
+use upload_canister::capsule::{CapsuleRecord, MemoryRecord};
+use upload_canister::migrate::QuarantineRecord;
+use upload_canister::stable::keys::{NumberAndText, TwoTexts};
+use upload_canister::stable::layout::Layout;
+use upload_canister::stable::memory_ids::{self as ids, numbers};
+use upload_canister::stable::{Memories, RawMemory, Register, Table};
+use upload_canister::upload::{PayloadState, RawRecord, Receipt, SessionRecord, UploadMeta};
+
+use super::aged::person;
+use super::inspection::{inspected, lines, sound};
+
+/// A canister that is to be injured.
+struct Patient {
+    raw: RawMemory,
+}
+
+impl Patient {
+    fn new(layout: Layout) -> Patient {
+        let raw = RawMemory::default();
+        raw.borrow_mut().extend_from_slice(sound(layout));
+        Patient { raw }
+    }
+
+    fn memories(&self) -> Memories {
+        Memories::init(self.raw.clone())
+    }
+
+    fn memory(&self, id: u8) -> upload_canister::stable::Memory {
+        self.memories().get(MemoryId::new(id))
+    }
+
+    fn table<K, V>(&self, id: MemoryId) -> Table<K, V>
+    where
+        K: ic_stable_structures::Storable + Ord + Clone + std::fmt::Debug,
+        V: upload_canister::stable::Record,
+    {
+        Table::open(&self.memories(), id)
+    }
+
+    fn register<V: upload_canister::stable::Record>(&self, id: MemoryId) -> Register<V> {
+        Register::open(&self.memories(), id)
+    }
+
+    /// The first record of a table that fits.
+    fn first<K, V>(&self, id: MemoryId, fits: impl Fn(&K, &V) -> bool) -> (K, V)
+    where
+        K: ic_stable_structures::Storable + Ord + Clone + std::fmt::Debug,
+        V: upload_canister::stable::Record,
+    {
+        let table: Table<K, V> = self.table(id);
+        table.range(..).map(Result::unwrap).find(|(key, value)| fits(key, value)).unwrap()
+    }
+
+    fn remove_first<K>(&self, id: MemoryId) -> String
+    where
+        K: ic_stable_structures::Storable + Ord + Clone + std::fmt::Debug,
+    {
+        let mut table: Table<K, RawRecord> = self.table(id);
+        let key = table.keys(..).next().unwrap();
+        assert!(table.remove(&key));
+        format!("{key:?}")
+    }
+
+    /// Overwrites every occurrence of `bytes` in a memory: pages that were freed keep theirs.
+    fn overwrite(&self, id: u8, bytes: &[u8; 3]) {
+        let memory = self.memory(id);
+        let mut all = vec![0; memory.size() as usize * 65_536];
+        memory.read(0, &mut all);
+        let found: Vec<usize> =
+            all.windows(3).enumerate().filter(|(_, window)| window == bytes).map(|(at, _)| at).collect();
+        assert!(!found.is_empty());
+        found.into_iter().for_each(|at| memory.write(at as u64, &[0; 3]));
+    }
+}
+
+/// Injures a canister of a layout; the injury must be found as `kind` in memory `memory`.
+#[track_caller]
+fn finds(layout: Layout, kind: Kind, memory: u8, injure: impl FnOnce(&Patient)) -> Finding {
+    let patient = Patient::new(layout);
+    injure(&patient);
+    let report = inspected(&patient.raw.borrow(), true).unwrap();
+    let found = report.findings.iter().find(|found| found.kind == kind && found.memory == Some(memory));
+    let found = found.unwrap_or_else(|| panic!("{kind:?} in {memory}: {:#?}", lines(&report)));
+    if kind.severity() == Severity::Damage {
+        assert_eq!(report.verdict, Verdict::Fail);
+    }
+    let line = found.to_string();
+    assert!(line.starts_with(kind.name()) && !line.contains('\n'), "{line}");
+    found.clone()
+}
+
+const ONE: Layout = Layout::LEGACY;
+const TWO: Layout = Layout::SPLIT;
+const THREE: Layout = Layout::EXTENTS;
+
+#[test]
+fn damaged_structures_are_found_with_memory_and_offset() {
+    finds(ONE, Kind::ForeignStructure, numbers::RECEIPTS, |patient| {
+        patient.memory(numbers::RECEIPTS).write(0, b"XYZ");
+    });
+    let node = finds(ONE, Kind::DamagedStructure, numbers::CHUNKS, |patient| {
+        patient.overwrite(numbers::CHUNKS, b"BTN");
+    });
+    assert!(node.offset.unwrap() > 100, "{node}");
+    finds(TWO, Kind::DamagedStructure, numbers::CHUNKS, |patient| {
+        patient.overwrite(numbers::CHUNKS, b"NOF");
+    });
+    finds(TWO, Kind::DamagedStructure, numbers::SESSIONS, |patient| {
+        patient.memory(numbers::SESSIONS).write(20, &[99]);
+    });
+    finds(ONE, Kind::DamagedStructure, numbers::CONFIG, |patient| {
+        patient.memory(numbers::CONFIG).write(4, &[0xff; 4]);
+    });
+    finds(ONE, Kind::DamagedStructure, numbers::UPLOAD_COUNTS, |patient| {
+        patient.memory(numbers::UPLOAD_COUNTS).write(3, &[9]);
+    });
+    let patient = Patient::new(ONE);
+    patient.memory(200).grow(1);
+    let report = inspected(&patient.raw.borrow(), false).unwrap();
+    assert!(lines(&report).iter().any(|line| line.contains("memory id 200")), "{:?}", lines(&report));
+    let header = Patient::new(ONE);
+    header.raw.write(6, &[0, 0]);
+    let error = inspected(&header.raw.borrow(), false).unwrap_err();
+    assert!(error.is_damage() && error.to_string().contains("offset 6"), "{error}");
+}
+
+#[test]
+fn records_that_do_not_decode_are_found_with_their_keys() {
+    let rubbish = || RawRecord(b"rubbish".to_vec());
+    let of_maps: [(Layout, MemoryId, u8); 9] = [
+        (ONE, ids::LEGACY_SESSIONS, numbers::LEGACY_SESSIONS),
+        (TWO, ids::SESSIONS, numbers::SESSIONS),
+        (TWO, ids::UPLOAD_META, numbers::UPLOAD_META),
+        (ONE, ids::RECEIPTS, numbers::RECEIPTS),
+        (ONE, ids::BLOB_META, numbers::BLOB_META),
+        (THREE, ids::BLOBS, numbers::BLOBS),
+        (TWO, ids::MIGRATION_JOURNAL, numbers::MIGRATION_JOURNAL),
+        (TWO, ids::MIGRATION_QUARANTINE, numbers::MIGRATION_QUARANTINE),
+        (THREE, ids::PAYLOAD_STATES, numbers::PAYLOAD_STATES),
+    ];
+    for (layout, id, number) in of_maps {
+        let mut key = 0;
+        let found = finds(layout, Kind::DamagedRecord, number, |patient| {
+            let mut table: Table<u64, RawRecord> = patient.table(id);
+            key = table.keys(..).next().unwrap();
+            table.insert(key, &rubbish());
+        });
+        assert_eq!(found.key, Some(key.to_string()), "{found}");
+    }
+    for (id, number) in [(ids::CAPSULES, numbers::CAPSULES), (ids::MEMORIES, numbers::MEMORIES)] {
+        finds(TWO, Kind::DamagedRecord, number, |patient| {
+            let mut table: Table<String, RawRecord> = patient.table(id);
+            let key = table.keys(..).next().unwrap();
+            table.insert(key, &rubbish());
+        });
+    }
+    for (id, number) in [(ids::CONFIG, numbers::CONFIG), (ids::MIGRATION_STATE, numbers::MIGRATION_STATE)] {
+        finds(TWO, Kind::DamagedRecord, number, |patient| patient.register(id).set(&rubbish()));
+    }
+    let later = finds(ONE, Kind::DamagedRecord, numbers::LEGACY_SESSIONS, |patient| {
+        let raw = candid::encode_args((2_u16, "later")).unwrap();
+        patient.table(ids::LEGACY_SESSIONS).insert(u64::from(u32::MAX), &RawRecord(raw));
+    });
+    assert!(later.what.contains("record version 2"), "{later}");
+}
+
+#[test]
+fn sessions_that_contradict_themselves_are_found() {
+    finds(TWO, Kind::HalfSession, numbers::SESSIONS, |patient| {
+        patient.remove_first::<u64>(ids::UPLOAD_META);
+    });
+    finds(TWO, Kind::HalfSession, numbers::UPLOAD_META, |patient| {
+        patient.remove_first::<u64>(ids::SESSIONS);
+    });
+    finds(TWO, Kind::SessionInBothLayouts, numbers::SESSIONS, |patient| {
+        let (id, _) = patient.first::<u64, SessionRecord>(ids::SESSIONS, |_, _| true);
+        patient.table(ids::LEGACY_SESSIONS).insert(id, &RawRecord(vec![1]));
+    });
+    finds(TWO, Kind::IdAboveCounter, numbers::SESSIONS, |patient| {
+        patient.register::<u64>(ids::SESSION_COUNTER).set(&1);
+    });
+    finds(ONE, Kind::Unconvertible, numbers::LEGACY_SESSIONS, |_| {});
+    finds(TWO, Kind::Quarantined, numbers::MIGRATION_QUARANTINE, |_| {});
+    finds(ONE, Kind::CountDisagrees, numbers::LEGACY_LEFT_BEHIND, |patient| {
+        let mark = upload_canister::upload::LeftBehind { through: 1, records: 77, notes: 0 };
+        patient.register(ids::LEGACY_LEFT_BEHIND).set(&mark);
+    });
+}
+
+#[test]
+fn index_entries_that_lead_nowhere_are_found() {
+    const NOBODY: u64 = 1 << 40;
+    let put = |kind, memory, layout, injure: &dyn Fn(&Patient)| {
+        finds(layout, kind, memory, injure);
+    };
+    let nowhere = Kind::IndexToNowhere;
+    put(nowhere, numbers::SESSION_BY_IDEM, ONE, &|patient| {
+        patient.table(ids::SESSION_BY_IDEM).insert([7_u8; 32], &NOBODY);
+    });
+    put(nowhere, numbers::SESSION_BY_ACTIVITY, TWO, &|patient| {
+        patient.table(ids::SESSION_BY_ACTIVITY).insert((5_u64, NOBODY), &());
+    });
+    put(nowhere, numbers::SESSION_BY_OWNER, TWO, &|patient| {
+        patient.table(ids::SESSION_BY_OWNER).insert((person(1), NOBODY), &());
+    });
+    put(nowhere, numbers::RECEIPT_BY_EXPIRY, ONE, &|patient| {
+        patient.table(ids::RECEIPT_BY_EXPIRY).insert((5_u64, NOBODY), &());
+    });
+    put(nowhere, numbers::PAYLOAD_STATES, TWO, &|patient| {
+        patient.table(ids::PAYLOAD_STATES).insert(NOBODY, &PayloadState::default());
+    });
+    put(nowhere, numbers::LEGACY_ACTIVITY, ONE, &|patient| {
+        patient.table(ids::LEGACY_ACTIVITY).insert(NOBODY, &5_u64);
+    });
+    put(nowhere, numbers::BLOB_REFS, THREE, &|patient| {
+        patient.table(ids::BLOB_REFS).insert(NumberAndText(NOBODY, "mem".into()), &"capsule".to_owned());
+    });
+    put(nowhere, numbers::BLOB_BY_CONTENT, TWO, &|patient| {
+        patient.table(ids::BLOB_BY_CONTENT).insert(TwoTexts("capsule_1".into(), "00".into()), &NOBODY);
+    });
+    put(nowhere, numbers::MEMORY_BY_CAPSULE, ONE, &|patient| {
+        patient.table(ids::MEMORY_BY_CAPSULE).insert(TwoTexts("capsule_1".into(), "mem".into()), &());
+    });
+    put(nowhere, numbers::CAPSULE_BY_MEMBER, ONE, &|patient| {
+        let capsule: Blob<32> = Blob::try_from(b"capsule_9999".as_slice()).unwrap();
+        patient.table(ids::CAPSULE_BY_MEMBER).insert((person(1), capsule), &());
+    });
+    put(nowhere, numbers::MEMORY_BY_IDEM, TWO, &|patient| {
+        patient.table(ids::MEMORY_BY_IDEM).insert([7_u8; 32], &"mem".to_owned());
+    });
+}
+
+#[test]
+fn what_an_index_lacks_is_found() {
+    let missing = Kind::MissingInIndex;
+    finds(TWO, missing, numbers::SESSION_BY_ACTIVITY, |patient| {
+        patient.remove_first::<(u64, u64)>(ids::SESSION_BY_ACTIVITY);
+    });
+    finds(TWO, missing, numbers::SESSION_BY_OWNER, |patient| {
+        let live: Vec<u64> = patient.table::<u64, RawRecord>(ids::SESSIONS).keys(..).collect();
+        let mut owners: Table<(Principal, u64), ()> = patient.table(ids::SESSION_BY_OWNER);
+        let key = owners.keys(..).find(|(_, id)| live.contains(id)).unwrap();
+        owners.remove(&key);
+    });
+    finds(ONE, Kind::MissingKey, numbers::SESSION_BY_IDEM, |patient| {
+        let live: Vec<u64> = patient.table::<u64, RawRecord>(ids::LEGACY_SESSIONS).keys(..).collect();
+        let (key, _) = patient.first::<[u8; 32], u64>(ids::SESSION_BY_IDEM, |_, id| live.contains(id));
+        patient.table::<[u8; 32], u64>(ids::SESSION_BY_IDEM).remove(&key);
+    });
+    finds(ONE, missing, numbers::RECEIPT_BY_EXPIRY, |patient| {
+        patient.remove_first::<(u64, u64)>(ids::RECEIPT_BY_EXPIRY);
+    });
+    finds(TWO, missing, numbers::BLOB_REFS, |patient| {
+        patient.remove_first::<NumberAndText>(ids::BLOB_REFS);
+    });
+    finds(TWO, missing, numbers::BLOB_BY_CONTENT, |patient| {
+        patient.remove_first::<TwoTexts>(ids::BLOB_BY_CONTENT);
+    });
+    finds(THREE, missing, numbers::MEMORY_BY_CAPSULE, |patient| {
+        patient.remove_first::<TwoTexts>(ids::MEMORY_BY_CAPSULE);
+    });
+    finds(ONE, missing, numbers::CAPSULE_BY_MEMBER, |patient| {
+        patient.remove_first::<(Principal, Blob<32>)>(ids::CAPSULE_BY_MEMBER);
+    });
+    finds(TWO, missing, numbers::MEMORY_BY_IDEM, |patient| {
+        patient.remove_first::<[u8; 32]>(ids::MEMORY_BY_IDEM);
+    });
+}
+
+/// A chunk of the map that a committed blob has.
+fn chunk_of_a_blob(patient: &Patient) -> ([u8; 32], u32) {
+    let (_, blob) = patient.first::<u64, MappedBlob>(ids::BLOB_META, |_, blob| blob.size > 0);
+    (blob.prefix.0, 0)
+}
+
+/// A chunk of the map that a session of layout 2 has.
+fn chunk_of_a_session(patient: &Patient) -> ([u8; 32], u32) {
+    let chunks: Table<([u8; 32], u32), RawRecord> = patient.table(ids::CHUNKS);
+    let metas: Table<u64, UploadMeta> = patient.table(ids::UPLOAD_META);
+    let blobs: Vec<[u8; 32]> = {
+        let table: Table<u64, MappedBlob> = patient.table(ids::BLOB_META);
+        table.range(..).map(|blob| blob.unwrap().1.prefix.0).collect()
+    };
+    let prefixes = metas.range(..).map(Result::unwrap).map(|(id, meta)| {
+        let id = upload_canister::session::SessionId(id);
+        upload_canister::blob::ChunkPrefix::of(&meta.provisional_memory_id, id).0
+    });
+    let stored = |prefix: &[u8; 32]| !blobs.contains(prefix) && chunks.contains(&(*prefix, 0));
+    (prefixes.into_iter().find(stored).unwrap(), 0)
+}
+
+#[test]
+fn payload_that_is_lost_or_nobodys_is_found() {
+    finds(ONE, Kind::OrphanChunks, numbers::CHUNKS, |patient| {
+        // Where nothing is unreadable, what nobody has is nobody's.
+        patient.table(ids::CHUNKS).insert(([7_u8; 32], 0_u32), &RawRecord(vec![1; 10]));
+    });
+    finds(ONE, Kind::UnattributedChunks, numbers::CHUNKS, |patient| {
+        patient.table(ids::LEGACY_SESSIONS).insert(u64::from(u32::MAX), &RawRecord(vec![1]));
+        patient.table(ids::CHUNKS).insert(([7_u8; 32], 0_u32), &RawRecord(vec![1; 10]));
+    });
+    finds(TWO, Kind::MissingChunk, numbers::CHUNKS, |patient| {
+        patient.table::<_, RawRecord>(ids::CHUNKS).remove(&chunk_of_a_blob(patient));
+    });
+    finds(TWO, Kind::MissingChunk, numbers::CHUNKS, |patient| {
+        patient.table::<_, RawRecord>(ids::CHUNKS).remove(&chunk_of_a_session(patient));
+    });
+    finds(TWO, Kind::StrayChunk, numbers::CHUNKS, |patient| {
+        let (prefix, _) = chunk_of_a_session(patient);
+        patient.table(ids::CHUNKS).insert((prefix, 99_u32), &RawRecord(vec![1]));
+    });
+    finds(TWO, Kind::ChunkLength, numbers::CHUNKS, |patient| {
+        patient.table(ids::CHUNKS).insert(chunk_of_a_session(patient), &RawRecord(vec![1; 3]));
+    });
+    finds(TWO, Kind::BlobWithoutMemory, numbers::BLOB_META, |patient| {
+        let mut refs: Table<NumberAndText, String> = patient.table(ids::BLOB_REFS);
+        let all: Vec<NumberAndText> = refs.keys(..).collect();
+        let blobs: Table<u64, RawRecord> = patient.table(ids::BLOB_META);
+        let alone = |key: &&NumberAndText| {
+            blobs.contains(&key.0) && all.iter().filter(|other| other.0 == key.0).count() == 1
+        };
+        let key = all.iter().find(alone).unwrap();
+        refs.remove(key);
+    });
+    finds(ONE, Kind::UnreferencedBlob, numbers::BLOB_META, |patient| {
+        let (id, blob) = patient.first::<u64, MappedBlob>(ids::BLOB_META, |_, _| true);
+        patient.table(ids::BLOB_META).insert(id ^ 1, &blob);
+    });
+    finds(THREE, Kind::MemoryWithoutBlob, numbers::MEMORIES, |patient| {
+        patient.remove_first::<u64>(ids::BLOBS);
+    });
+    let digest = finds(ONE, Kind::BlobDigest, numbers::BLOB_META, |patient| {
+        let key = chunk_of_a_blob(patient);
+        let mut chunks: Table<([u8; 32], u32), RawRecord> = patient.table(ids::CHUNKS);
+        let RawRecord(mut bytes) = chunks.get(&key).unwrap().unwrap();
+        bytes[0] ^= 1;
+        chunks.insert(key, &RawRecord(bytes));
+    });
+    assert!(digest.key.is_some());
+    finds(THREE, Kind::BlobDigest, numbers::BLOBS, |patient| {
+        let at = extent_of_a_blob(patient).1.offset + 4096;
+        let region = patient.memory(numbers::EXTENT_REGION);
+        let mut byte = [0];
+        region.read(at, &mut byte);
+        region.write(at, &[byte[0] ^ 1]);
+    });
+}
+
+fn extent_of_a_blob(patient: &Patient) -> (u64, Extent, BlobRecord) {
+    let (id, blob) = patient.first::<u64, BlobRecord>(ids::BLOBS, |_, blob| blob.size > 0);
+    let Place::Extents(extents) = &blob.place else { panic!("{blob:?}") };
+    let first = *extents.iter().next().unwrap();
+    (id, first, blob)
+}
+
+#[test]
+fn extents_of_nobody_and_of_two_are_found() {
+    let lost = finds(THREE, Kind::ExtentWithoutOwner, numbers::EXTENT_REGION, |patient| {
+        let (id, ..) = extent_of_a_blob(patient);
+        patient.table::<u64, RawRecord>(ids::BLOBS).remove(&id);
+    });
+    assert!(lost.offset.is_some(), "{lost}");
+    let two = finds(THREE, Kind::ExtentOfTwo, numbers::EXTENT_REGION, |patient| {
+        let (id, _, blob) = extent_of_a_blob(patient);
+        patient.table(ids::BLOBS).insert(id ^ 1, &blob);
+    });
+    assert!(two.what.matches("blob_").count() == 2, "{two}");
+    finds(THREE, Kind::ExtentOfTwo, numbers::EXTENT_REGION, |patient| {
+        let (_, extent, _) = extent_of_a_blob(patient);
+        patient.table(ids::FREE_EXTENTS).insert(extent.offset, &extent.len);
+    });
+    finds(THREE, Kind::ExtentOutOfBounds, numbers::EXTENT_REGION, |patient| {
+        let (id, _, blob) = extent_of_a_blob(patient);
+        let far: Extents = [Extent { offset: 1 << 39, len: blob.size }].into_iter().collect();
+        let blob = BlobRecord { place: Place::Extents(far), ..blob };
+        patient.table(ids::BLOBS).insert(id, &blob);
+    });
+    finds(THREE, Kind::ExtentOutOfBounds, numbers::BLOBS, |patient| {
+        let (id, _, blob) = extent_of_a_blob(patient);
+        let blob = BlobRecord { size: blob.size + (1 << 20), ..blob };
+        patient.table(ids::BLOBS).insert(id, &blob);
+    });
+    finds(THREE, Kind::FreeExtentsDisagree, numbers::EXTENT_STATE, |patient| {
+        let state = patient.register::<AllocatorState>(ids::EXTENT_STATE).get().unwrap().unwrap();
+        let state = AllocatorState { taken: state.taken + 64, ..state };
+        patient.register(ids::EXTENT_STATE).set(&state);
+    });
+    finds(THREE, Kind::FreeExtentsDisagree, numbers::FREE_EXTENTS_BY_LEN, |patient| {
+        patient.table(ids::FREE_EXTENTS_BY_LEN).insert((640_u64, 3_u64), &());
+    });
+}
+
+#[test]
+fn accounts_and_counts_that_are_wrong_are_found() {
+    for kind in ["caller", "capsule", "canister"] {
+        finds(TWO, Kind::AccountDisagrees, numbers::USAGE, |patient| {
+            let (key, bytes) = patient.first::<TwoTexts, u64>(ids::USAGE, |key, _| key.0 == kind);
+            patient.table(ids::USAGE).insert(key, &(bytes - 1));
+        });
+    }
+    finds(ONE, Kind::AccountUnattributed, numbers::USAGE, |patient| {
+        patient.table(ids::LEGACY_SESSIONS).insert(u64::from(u32::MAX), &RawRecord(vec![1]));
+        let (key, bytes) = patient.first::<TwoTexts, u64>(ids::USAGE, |_, _| true);
+        patient.table(ids::USAGE).insert(key, &(bytes + 1));
+    });
+    finds(ONE, Kind::AccountDisagrees, numbers::UPLOAD_COUNTS, |patient| {
+        patient.memory(numbers::UPLOAD_COUNTS).write(64 + 8 * 4096 + 4, &[1]);
+    });
+    finds(ONE, Kind::CountDisagrees, numbers::CAPSULES, |patient| {
+        let (id, capsule) = patient.first::<String, CapsuleRecord>(ids::CAPSULES, |_, _| true);
+        let capsule = CapsuleRecord { memory_count: capsule.memory_count + 1, ..capsule };
+        patient.table(ids::CAPSULES).insert(id, &capsule);
+    });
+    finds(ONE, Kind::CountDisagrees, numbers::CAPSULES_BY_CREATOR, |patient| {
+        patient.table(ids::CAPSULES_BY_CREATOR).insert(person(99), &3_u64);
+    });
+    finds(TWO, Kind::MemoryWithoutCapsule, numbers::MEMORIES, |patient| {
+        let (_, memory) = patient.first::<String, MemoryRecord>(ids::MEMORIES, |_, _| true);
+        patient.table::<String, RawRecord>(ids::CAPSULES).remove(&memory.capsule_id);
+    });
+    finds(TWO, Kind::JournalBroken, numbers::MIGRATION_JOURNAL, |patient| {
+        patient.remove_first::<u64>(ids::MIGRATION_JOURNAL);
+    });
+    finds(TWO, Kind::CountDisagrees, numbers::MIGRATION_STATE, |patient| {
+        let mut register = patient.register::<upload_canister::migrate::MigrationState>(ids::MIGRATION_STATE);
+        let mut state = register.get().unwrap().unwrap();
+        state.converted += 1;
+        register.set(&state);
+    });
+    finds(TWO, Kind::NearlyFull, numbers::CONFIG, |patient| {
+        let mut settings = patient.register::<upload_canister::config::Config>(ids::CONFIG);
+        let config = settings.get().unwrap().unwrap_or_default().in_force();
+        let config = upload_canister::api::AdminConfig { max_bytes: 1, ..config };
+        settings.set(&upload_canister::config::Config::checked(config).unwrap());
+    });
+}
+
+#[test]
+fn every_kind_of_finding_has_an_injury_here() {
+    let here = include_str!("injuries.rs");
+    let without: Vec<&str> = Kind::ALL
+        .iter()
+        .filter(|kind| **kind != Kind::UnknownMemory && !here.contains(&format!("Kind::{kind:?},")))
+        .map(|kind| kind.name())
+        .collect();
+    // Those that are used under a shorter name.
+    let used = ["index_to_nowhere", "missing_in_index"];
+    assert_eq!(without, used, "a kind of finding without an injury");
+}
+
+/// Not used by an injury; what a quarantine holds is told by its number.
+#[test]
+fn a_quarantined_session_keeps_its_chunks() {
+    let patient = Patient::new(TWO);
+    let kept: Table<u64, QuarantineRecord> = patient.table(ids::MIGRATION_QUARANTINE);
+    assert!(kept.len() >= 4, "{}", kept.len());
+    let receipts: Table<u64, Receipt> = patient.table(ids::RECEIPTS);
+    assert!(!receipts.is_empty());
+}

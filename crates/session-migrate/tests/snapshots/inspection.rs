@@ -1,0 +1,222 @@
+//! `inspect` on sound snapshots of every layout, on folders that are none, and on any bytes.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+use proptest::prelude::*;
+use session_migrate::Verdict;
+use session_migrate::inspect::{self, Config, InspectError, Report, Severity};
+use session_migrate::progress::Progress;
+use upload_canister::stable::layout::Layout;
+
+use super::aged::{Aged, aged, write_folder};
+
+/// Looks at a stable memory.
+pub fn inspected(stable: &[u8], deep: bool) -> Result<Report, InspectError> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("stable_memory.bin");
+    fs::write(&path, stable).unwrap();
+    inspect::run(&Config { snapshot: path, deep }, &Progress::hidden())
+}
+
+/// What was found, as lines.
+pub fn lines(report: &Report) -> Vec<String> {
+    report.findings.iter().map(ToString::to_string).collect()
+}
+
+/// A canister of each layout after some thousand calls, made once.
+pub fn sound(layout: Layout) -> &'static [u8] {
+    static MADE: [OnceLock<Vec<u8>>; 3] = [const { OnceLock::new() }; 3];
+    MADE[usize::from(layout.0) - 1].get_or_init(|| aged(layout, 1_500, 7).bytes())
+}
+
+const LAYOUTS: [Layout; 3] = [Layout::LEGACY, Layout::SPLIT, Layout::EXTENTS];
+
+fn damage(report: &Report) -> Vec<String> {
+    let damage = report.findings.iter().filter(|finding| finding.severity == Severity::Damage);
+    damage.map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_canister_that_has_lived_is_sound_in_every_layout() {
+    for layout in LAYOUTS {
+        let report = inspected(sound(layout), true).unwrap();
+        assert_eq!(damage(&report), Vec::<String>::new(), "{layout:?}");
+        assert_eq!((report.verdict, report.layout), (Verdict::Pass, layout.0));
+        let counts = &report.counts;
+        assert!(counts.sessions > 5 && counts.memories > 20 && counts.blobs > 20, "{counts:?}");
+        let deep = report.deep.clone().unwrap();
+        assert_eq!((deep.sound, deep.blobs), (counts.blobs, counts.blobs));
+        assert!(report.memory.bytes_in_use > 0 && report.memory.bytes_in_use <= report.memory.bytes);
+        let page = report.to_html();
+        assert!(page.contains("sound") && !page.contains("class=\"fail\""), "{page}");
+    }
+}
+
+#[test]
+fn every_class_that_is_no_damage_is_counted() {
+    let report = inspected(sound(Layout::LEGACY), false).unwrap();
+    let first = report.classes.iter().filter(|class| class.migration == 1);
+    let missing: Vec<_> = first.filter(|class| class.count == 0).map(|class| class.class.as_str()).collect();
+    // Damage, and what only a message that was cut off makes.
+    assert_eq!(missing, ["undecodable", "unknown version", "foreign key", "cut off"], "{:?}", report.classes);
+    let all: u64 = report.classes.iter().filter(|class| class.migration == 1).map(|class| class.count).sum();
+    assert_eq!(all, report.counts.legacy_sessions);
+}
+
+#[test]
+fn what_was_rolled_back_or_is_in_between_is_sound() {
+    let mut canister = aged(Layout::SPLIT, 400, 11);
+    canister.roll_back();
+    canister.live(200);
+    let report = inspected(&canister.bytes(), false).unwrap();
+    assert_eq!(damage(&report), Vec::<String>::new());
+    assert_eq!(report.layout, 1);
+    assert!(report.migrations.iter().any(|migration| migration.phase == "RolledBack"), "{report:?}");
+}
+
+#[test]
+fn a_blob_keeps_its_bytes_when_its_old_session_moves() {
+    // The first public release left the session of a committed upload where it was, over the same chunks.
+    let mut canister = Aged::new(1);
+    canister.live(20);
+    canister.add_foreign_records();
+    canister.split();
+    canister.move_to_extents();
+    let report = inspected(&canister.bytes(), true).unwrap();
+    assert_eq!(damage(&report), Vec::<String>::new());
+    let deep = report.deep.clone().unwrap();
+    assert_eq!(
+        (deep.sound, report.counts.chunks),
+        (deep.blobs, 4),
+        "those in quarantine: {:?}",
+        report.counts
+    );
+}
+
+/// A snapshot of each layout, checked in; `UPDATE_GOLDEN=1` makes them from scratch.
+#[test]
+fn the_golden_snapshots_are_read_as_they_were() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots/golden");
+    for (layout, name) in LAYOUTS.into_iter().zip(["legacy", "split", "extents"]) {
+        let [stable, told] = [".bin.gz", ".txt"].map(|end| folder.join(format!("{name}{end}")));
+        let update = std::env::var_os("UPDATE_GOLDEN").is_some();
+        if update {
+            let file = fs::File::create(&stable).unwrap();
+            let mut gz = flate2::write::GzEncoder::new(file, flate2::Compression::best());
+            std::io::Write::write_all(&mut gz, &aged(layout, 80, 42).bytes()).unwrap();
+            gz.finish().unwrap();
+        }
+        let report = inspect::run(&Config { snapshot: stable, deep: true }, &Progress::hidden()).unwrap();
+        let Report { layout, counts, sessions, classes, findings, .. } = report;
+        let classes: Vec<_> = classes.iter().filter(|class| class.count > 0).collect();
+        let now = format!("{layout}\n{counts:#?}\n{sessions:#?}\n{classes:#?}\n{findings:#?}\n");
+        if update {
+            fs::write(&told, &now).unwrap();
+        }
+        assert_eq!(now, fs::read_to_string(&told).unwrap(), "{name}");
+    }
+}
+
+#[test]
+fn many_lives_are_sound() {
+    for seed in 100..106 {
+        for layout in LAYOUTS {
+            let report = inspected(&aged(layout, 250, seed).bytes(), false).unwrap();
+            assert_eq!(damage(&report), Vec::<String>::new(), "seed {seed}, {layout:?}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn no_flipped_bytes_make_an_inspection_panic(
+        layout in 0..3_usize,
+        flips in prop::collection::vec((any::<prop::sample::Index>(), 1..=255_u8), 1..40),
+    ) {
+        static SMALL: [OnceLock<Vec<u8>>; 3] = [const { OnceLock::new() }; 3];
+        let sound = SMALL[layout].get_or_init(|| aged(LAYOUTS[layout], 120, 5).bytes());
+        let mut bytes = sound.clone();
+        let used: Vec<usize> = (0..bytes.len() / 64).filter(|n| bytes[n * 64..n * 64 + 64].iter().any(|b| *b != 0)).collect();
+        for (place, change) in flips {
+            let line = used[place.index(used.len())];
+            bytes[line * 64 + place.index(64)] ^= change;
+        }
+        // Whatever it says.
+        let _ = inspected(&bytes, true);
+    }
+}
+
+fn run(args: &[&Path]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_session-migrate")).arg("inspect").args(args).output().unwrap()
+}
+
+#[test]
+fn what_is_no_snapshot_of_ours_is_one_line_and_code_2() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let file = |name: &str, bytes: &[u8]| {
+        fs::write(at(name), bytes).unwrap();
+        at(name)
+    };
+    let sound = aged(Layout::LEGACY, 50, 3).bytes();
+    let other = ic_stable_structures::VectorMemory::default();
+    drop(ic_stable_structures::Cell::init(other.clone(), vec![1_u8; 9]));
+    let managed = ic_stable_structures::VectorMemory::default();
+    let manager = ic_stable_structures::memory_manager::MemoryManager::init(managed.clone());
+    let id = ic_stable_structures::memory_manager::MemoryId::new(0);
+    drop(ic_stable_structures::Cell::init(manager.get(id), vec![1_u8; 9]));
+    let mut newer = aged(Layout::LEGACY, 20, 3);
+    newer.storage.layout.set(&Layout(4));
+    let newer = newer.bytes();
+    write_folder(&at("foreign module"), &sound, 1, Some(b"\0asm\x01\0\0\0"));
+    write_folder(&at("interrupted"), &sound, 1, None);
+    file("interrupted/.download_progress.json", b"{}");
+    fs::create_dir(at("empty folder")).unwrap();
+    let cases: Vec<(PathBuf, &str)> = vec![
+        (at("nowhere"), "nowhere"),
+        (at("empty folder"), "no metadata.json"),
+        (at("interrupted"), "download --resume"),
+        (at("foreign module"), "no upload canister's module"),
+        (file("empty", b""), "empty"),
+        (file("truncated", &sound[..sound.len() - 7]), "whole pages"),
+        (file("cell", &other.borrow()), "expected the memory manager's"),
+        (file("another canister", &managed.borrow()), "no snapshot of an upload canister"),
+        (file("candid", &[b"DIDL".as_slice(), &[0; 65_532]].concat()), "stable_save"),
+        (file("newer", &newer), "stable layout 4"),
+    ];
+    for (path, words) in cases {
+        let output = run(&[&path]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        let errors: Vec<&str> = said.lines().filter(|line| line.starts_with("error: ")).collect();
+        assert_eq!(output.status.code(), Some(2), "{}: {said}", path.display());
+        assert!(errors.len() == 1 && errors[0].contains(words), "{}: {said}", path.display());
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn the_command_prints_writes_both_reports_and_leaves_the_snapshot_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let snapshot = folder.path().join("snapshot");
+    let stable = sound(Layout::SPLIT);
+    write_folder(&snapshot, stable, 1_770_000_000_000_000_000, None);
+    let [json, html] = ["report.json", "report.html"].map(|name| folder.path().join(name));
+    let output =
+        run(&[&snapshot, Path::new("--deep"), Path::new("--json"), &json, Path::new("--html"), &html]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    for words in ["stable layout: 2", "verdict: pass", "migration 1: Converted", "buckets of stable memory"] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    let report: Report = serde_json::from_slice(&fs::read(&json).unwrap()).unwrap();
+    assert_eq!((report.layout, report.snapshot.taken_at), (2, Some(1_770_000_000_000_000_000)));
+    assert!(fs::read_to_string(&html).unwrap().contains("sound"));
+    assert!(fs::read(snapshot.join("stable_memory.bin")).unwrap() == stable, "it is as it was");
+    let left: Vec<_> = fs::read_dir(&snapshot).unwrap().collect();
+    assert_eq!(left.len(), 3, "{left:?}");
+}

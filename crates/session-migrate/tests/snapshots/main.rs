@@ -1,0 +1,6 @@
+//! Commands that work on a snapshot of a canister.
+
+mod aged;
+mod injuries;
+mod inspection;
+mod on_the_server;

@@ -1,0 +1,113 @@
+//! `rehearse --snapshot` and `plan` with the real wasms.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use upload_canister::stable::layout::Layout;
+
+use super::aged::{Aged, aged, write_folder};
+
+/// Runs a command that writes a report; the report, if there is one.
+fn run(args: &[&str], snapshot: &Path, folder: &Path) -> (Output, Value) {
+    let json = folder.join("report.json");
+    let output = Command::new(env!("CARGO_BIN_EXE_session-migrate"))
+        .args(args)
+        .arg(snapshot)
+        .arg("--json")
+        .arg(&json)
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    let report = std::fs::read(&json).ok().and_then(|text| serde_json::from_slice(&text).ok());
+    (output, report.unwrap_or_default())
+}
+
+/// A canister of the legacy build that has lived, in a folder without a module.
+fn snapshot(folder: &Path, canister: &Aged) -> PathBuf {
+    let path = folder.join("snapshot");
+    write_folder(&path, &canister.bytes(), canister.now.as_nanos(), None);
+    path
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[test]
+fn an_aged_canister_goes_the_whole_way_with_its_own_clients() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("new.jpg"), vec![3; 2_000_000]).unwrap();
+    let canister = aged(Layout::LEGACY, 300, 21);
+    let path = snapshot(folder.path(), &canister);
+    let args = ["rehearse", "--clients", "1", "--files", "new.jpg", "--snapshot"];
+    let (output, report) = run(&args, &path, folder.path());
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let part = &report["snapshot"];
+    assert!(part["continued"].as_u64().unwrap() >= 3, "{part}");
+    assert!(part["reads"].as_u64().unwrap() > 50, "{part}");
+    assert_eq!(part["damage_after"], serde_json::json!({}));
+    let own =
+        report["uploads"].as_array().unwrap().iter().filter(|upload| upload["client"].as_u64() > Some(1_000));
+    assert!(own.clone().count() >= 3 && own.clone().all(|upload| upload["intact"] == true), "{report}");
+    let stages: Vec<_> =
+        report["stages"].as_array().unwrap().iter().map(|stage| stage["name"].clone()).collect();
+    let expected = [
+        "load the snapshot",
+        "upgrade to staged",
+        "upgrade to legacy",
+        "upgrade to staged",
+        "upgrade to direct",
+    ];
+    assert_eq!(stages, expected);
+}
+
+#[test]
+fn a_plan_says_what_the_upgrade_takes_and_whether_to_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let canister = aged(Layout::LEGACY, 200, 22);
+    let path = snapshot(folder.path(), &canister);
+    let (output, report) = run(&["plan"], &path, folder.path());
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert_eq!((&report["verdict"], &report["quarantined"]), (&Value::from("pass"), &Value::from(4)));
+    let records = ["converted", "quarantined", "expired"].map(|what| report[what].as_u64().unwrap());
+    assert_eq!(report["records"].as_u64(), Some(records.iter().sum()));
+    let steps = report["steps"].as_array().unwrap();
+    let step = |name: &str| {
+        steps.iter().find(|step| step["name"] == name).unwrap_or_else(|| panic!("{name}: {report}"))
+    };
+    for name in ["upgrade to staged", "migration 1: sessions", "way back: rollback", "upgrade to direct"] {
+        let (messages, largest) = (step(name)["messages"].as_u64(), step(name)["largest"].as_u64());
+        assert!(messages > Some(0) && largest < step(name)["limit"].as_u64(), "{}", step(name));
+    }
+    let cycles = &step("migration 1: sessions")["cycles"];
+    assert!(cycles["nodes_34"].as_u64() > cycles["nodes_13"].as_u64(), "{cycles}");
+    assert!(said(&output).contains("verdict: go"), "{}", said(&output));
+}
+
+#[test]
+fn a_snapshot_that_is_damaged_is_a_reason_not_to_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let canister = aged(Layout::LEGACY, 60, 23);
+    let path = snapshot(folder.path(), &canister);
+    let stable = path.join("stable_memory.bin");
+    let mut bytes = std::fs::read(&stable).unwrap();
+    let at = bytes.windows(8).rposition(|window| window == b"left.jpg").unwrap();
+    // In a record that is Candid: one more byte of length, and it ends too late.
+    bytes[at - 1] += 1;
+    std::fs::write(&stable, bytes).unwrap();
+    let (output, report) = run(&["plan"], &path, folder.path());
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(report["reasons"][0].as_str().unwrap().contains("damaged_record"), "{report}");
+}
+
+#[test]
+fn a_snapshot_in_a_later_layout_is_refused_in_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = snapshot(folder.path(), &aged(Layout::SPLIT, 40, 24));
+    for args in [&["plan"][..], &["rehearse", "--snapshot"]] {
+        let (output, report) = run(args, &path, folder.path());
+        assert_eq!((output.status.code(), report), (Some(2), Value::Null), "{}", said(&output));
+        assert!(said(&output).contains("in stable layout 2"), "{}", said(&output));
+    }
+}
