@@ -47,8 +47,9 @@ pub struct AccessKeys {
     memory: Memory,
 }
 
+/// The stored keys.
 #[derive(Encode, Decode, Clone, PartialEq, Eq)]
-struct Keys {
+pub struct Keys {
     #[cbor(n(0), with = "minicbor::bytes")]
     current: [u8; 32],
     /// When the key was made, nanoseconds.

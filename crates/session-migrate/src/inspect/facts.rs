@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use upload_canister::api::{self, AdminConfig};
 use upload_canister::blob::extents::AllocatorState;
 use upload_canister::blob::{BlobRecord, ChunkPrefix, MappedBlob, Place};
+use upload_canister::blob_access::Keys;
 use upload_canister::capsule::{CapsuleRecord, Content, MemoryRecord, Request};
 use upload_canister::capsule_makers::Listed;
 use upload_canister::config::Config;
@@ -143,6 +144,7 @@ pub(super) struct Facts {
     pub condemned: BTreeSet<String>,
     pub memories_by_idem: BTreeMap<[u8; 32], String>,
     pub by_creator: BTreeMap<Principal, u64>,
+    pub downloads: u64,
     pub usage: BTreeMap<TwoTexts, u64>,
     pub free: BTreeMap<u64, u64>,
     pub free_by_len: BTreeSet<(u64, u64)>,
@@ -214,6 +216,7 @@ impl Facts {
         }
         scan.register::<MappedSessions>(ids::MAPPED_SESSIONS);
         scan.register::<Listed>(ids::CAPSULE_MAKERS);
+        scan.register::<Keys>(ids::ACCESS_KEYS);
         self.mark = scan.register::<LeftBehind>(ids::LEGACY_LEFT_BEHIND);
         self.extent_state = scan.register::<AllocatorState>(ids::EXTENT_STATE).unwrap_or_default();
         self.promised = scan.counters(ids::UPLOAD_COUNTS, PROMISES_PLACE);
@@ -238,6 +241,7 @@ impl Facts {
         scan.table(ids::RECEIPT_BY_EXPIRY, |key: (u64, u64), ()| {
             self.receipts_by_expiry.insert(key);
         });
+        scan.table(ids::DOWNLOADS, |_: u64, _: SessionRecord| self.downloads += 1);
         scan.table(ids::USAGE, |key: TwoTexts, bytes: u64| {
             self.usage.insert(key, bytes);
         });

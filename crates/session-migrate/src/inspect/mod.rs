@@ -255,6 +255,7 @@ fn counts(facts: &Facts) -> Counts {
         releases_pending: facts.released.len() as u64,
         condemned_capsules: facts.condemned.len() as u64,
         receipts: facts.receipts.len() as u64,
+        downloads: facts.downloads,
         region_taken: facts.extent_state.taken,
         region_end: facts.extent_state.end,
         quarantined: facts.quarantine.len() as u64,

@@ -105,6 +105,8 @@ pub struct Counts {
     pub condemned_capsules: u64,
     /// Receipts of ended sessions.
     pub receipts: u64,
+    /// Downloads that are kept track of.
+    pub downloads: u64,
     /// Bytes of the payload region that are taken.
     pub region_taken: u64,
     /// Where the used part of the payload region ends, bytes.

@@ -5,11 +5,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
+use ic_stable_structures::Memory as _;
+use ic_stable_structures::memory_manager::MemoryId;
 use proptest::prelude::*;
 use session_migrate::Verdict;
 use session_migrate::inspect::{self, Config, InspectError, Report, Severity};
 use session_migrate::progress::Progress;
 use upload_canister::stable::layout::Layout;
+use upload_canister::stable::{Memories, RawMemory};
 
 use super::aged::{Aged, aged, write_folder};
 
@@ -32,6 +35,14 @@ pub fn sound(layout: Layout) -> &'static [u8] {
     MADE[usize::from(layout.0) - 1].get_or_init(|| aged(layout, 1_500, 7).bytes())
 }
 
+/// The memories that have pages.
+fn in_use(stable: &[u8]) -> Vec<u8> {
+    let raw = RawMemory::default();
+    raw.borrow_mut().extend_from_slice(stable);
+    let memories = Memories::init(raw);
+    (0..255).filter(|id| memories.get(MemoryId::new(*id)).size() > 0).collect()
+}
+
 const LAYOUTS: [Layout; 3] = [Layout::LEGACY, Layout::SPLIT, Layout::EXTENTS];
 
 fn damage(report: &Report) -> Vec<String> {
@@ -50,6 +61,8 @@ fn a_canister_that_has_lived_is_sound_in_every_layout() {
         let deep = report.deep.clone().unwrap();
         assert_eq!((deep.sound, deep.blobs), (counts.blobs, counts.blobs));
         assert!(report.memory.bytes_in_use > 0 && report.memory.bytes_in_use <= report.memory.bytes);
+        let known: Vec<u8> = report.tables.iter().map(|table| table.id).collect();
+        assert_eq!(known, in_use(sound(layout)), "every memory is read");
         let page = report.to_html();
         assert!(page.contains("sound") && !page.contains("class=\"fail\""), "{page}");
     }
@@ -200,7 +213,7 @@ fn what_is_no_snapshot_of_ours_is_one_line_and_code_2() {
 }
 
 #[test]
-fn the_command_prints_writes_both_reports_and_leaves_the_snapshot_alone() {
+fn the_command_prints_reports_and_leaves_the_snapshot_alone() {
     let folder = tempfile::tempdir().unwrap();
     let snapshot = folder.path().join("snapshot");
     let stable = sound(Layout::SPLIT);
