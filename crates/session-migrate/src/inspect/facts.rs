@@ -1,11 +1,13 @@
 //! What a snapshot holds, read from its tables into maps that can be compared with one another.
 
+mod session;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use candid::Principal;
 use ic_stable_structures::storable::Blob as ShortBlob;
 use sha2::{Digest, Sha256};
-use upload_canister::api::{self, AdminConfig};
+use upload_canister::api::AdminConfig;
 use upload_canister::blob::extents::AllocatorState;
 use upload_canister::blob::{BlobRecord, ChunkPrefix, MappedBlob, Place};
 use upload_canister::blob_access::Keys;
@@ -14,9 +16,9 @@ use upload_canister::capsule_makers::Listed;
 use upload_canister::config::Config;
 use upload_canister::migrate::{JournalRecord, MigrationState, QuarantineRecord};
 use upload_canister::migrations::split_sessions::{
-    Class, Examined, LegacyUploadSession, Split, Surroundings, Verdict, examine,
+    Class, Examined, LegacyUploadSession, Split, Verdict, examine,
 };
-use upload_canister::session::{ChunkSet, SessionId, SessionStatus, Time};
+use upload_canister::session::{ChunkSet, SessionId, Time};
 use upload_canister::stable::Record;
 use upload_canister::stable::keys::{NumberAndText, TwoTexts};
 use upload_canister::stable::layout::Layout;
@@ -30,41 +32,11 @@ use upload_canister::upload::{
 use super::finding::Kind;
 use super::scan::Scan;
 
+use session::Around;
+pub(super) use session::Session;
+
 /// Chunk number and length, of what is stored under one prefix.
 pub(super) type Chunks = Vec<(u32, u32)>;
-
-/// A session in flight.
-#[derive(Clone, Debug)]
-pub(super) struct Session {
-    /// 1 or 2.
-    pub layout: u16,
-    /// Whose it is.
-    pub owner: Principal,
-    /// Where it goes.
-    pub capsule: String,
-    /// Size of the file.
-    pub bytes_expected: u64,
-    /// Bytes that have arrived.
-    pub bytes_received: u64,
-    /// Chunks that have arrived, by the record in layout 2, by what is stored in layout 1.
-    pub received: ChunkSet,
-    /// Number of chunks.
-    pub chunks: u32,
-    /// Length of every chunk but the last.
-    pub chunk_size: u32,
-    /// Last activity.
-    pub last_seen: Time,
-    /// Whether the upload is committed.
-    pub is_committed: bool,
-    /// Its idempotency key.
-    pub key: IdemKey,
-    /// Where its chunks are in the chunk map.
-    pub prefix: ChunkPrefix,
-    /// The blob that it became.
-    pub blob: Option<u64>,
-    /// Last activity as layout 1 has noted it.
-    pub noted: Option<u64>,
-}
 
 /// A legacy record, by what becomes of it.
 #[derive(Clone, Debug)]
@@ -483,64 +455,6 @@ impl Facts {
         scan.table(ids::CAPSULES_BY_CREATOR, |creator: Principal, count: u64| {
             self.by_creator.insert(creator, count);
         });
-    }
-}
-
-impl Session {
-    fn of(layout: u16, id: u64, Split { session, meta }: Split) -> Session {
-        // A session whose owner is no principal belongs to nobody.
-        let owner = Principal::try_from_slice(&session.owner).unwrap_or(Principal::anonymous());
-        Session {
-            layout,
-            owner,
-            bytes_expected: session.bytes_expected,
-            bytes_received: session.bytes_received,
-            chunks: session.chunk_count(),
-            chunk_size: session.chunk_size,
-            last_seen: session.session_meta.last_seen,
-            is_committed: matches!(session.session_meta.status, SessionStatus::Committed { .. }),
-            key: IdemKey::of(&meta.capsule_id, &owner, &session.session_meta.idem),
-            prefix: ChunkPrefix::of(&meta.provisional_memory_id, SessionId(id)),
-            blob: meta.blob_id,
-            capsule: meta.capsule_id,
-            received: session.received_idxs,
-            noted: None,
-        }
-    }
-
-    /// Bytes that have not arrived.
-    pub fn bytes_missing(&self) -> u64 {
-        self.bytes_expected.saturating_sub(self.bytes_received)
-    }
-
-    /// Whether every chunk has arrived.
-    pub fn is_complete(&self) -> bool {
-        self.received.contains_all_below(self.chunks)
-    }
-}
-
-/// The tables around a record, for the canister's own examination of it.
-struct Around<'f>(&'f Facts);
-
-impl Surroundings for Around<'_> {
-    fn session_ttl_seconds(&self) -> api::Result<u64> {
-        Ok(self.0.config.0.session_ttl_seconds)
-    }
-
-    fn stored_chunks(&self, prefix: ChunkPrefix) -> ChunkSet {
-        self.0.stored(prefix).map(|(idx, _)| idx).collect()
-    }
-
-    fn is_indexed(&self, id: SessionId, owner: Principal) -> bool {
-        self.0.by_owner.contains(&(owner, id.0))
-    }
-
-    fn leads_to(&self, key: IdemKey) -> api::Result<Option<SessionId>> {
-        Ok(self.0.by_idem.get(&key.0).copied().map(SessionId))
-    }
-
-    fn lives(&self, id: SessionId) -> bool {
-        self.0.is_live(id.0)
     }
 }
 

@@ -2,12 +2,12 @@
 //!
 //! 1. The legacy build is installed. Clients upload at the same time and stop at different points.
 //! 2. The canister is upgraded to the staged build. The clients come back: they ask what arrived, repeat
-//! calls whose replies they missed, and continue. Some finish, some stay unfinished. On request, the
-//! migration is then rolled back, the clients continue with the legacy build, and the canister is upgraded to
-//! the staged build once more.
+//!    calls whose replies they missed, and continue. Some finish, some stay unfinished. On request, the
+//!    migration is then rolled back, the clients continue with the legacy build, and the canister is upgraded to
+//!    the staged build once more.
 //! 3. The migration is verified and finalized, and the canister is upgraded to the direct build, which moves
-//! all payload into extents by a second migration. Meanwhile everything is finished. A migration that does
-//! not reconcile is not finalized: then everything is finished on the staged build.
+//!    all payload into extents by a second migration. Meanwhile everything is finished. A migration that does
+//!    not reconcile is not finalized: then everything is finished on the staged build.
 //! 4. Every byte is read back and hashed, the memories are listed, the migration's counts are reconciled.
 //!
 //! What the canister does wrong never stops the rehearsal; it is recorded at the upload it concerns, or by

@@ -288,6 +288,7 @@ mod tests {
             readers: vec![],
             created_at: 3_000_000_001,
             memory_count: 0,
+            is_public: None,
         };
         let reply = Encode!(&Reply::Ok(capsule)).unwrap();
         let Answer::Reply(said) = codec.reply("capsules_create", &reply) else { panic!() };
