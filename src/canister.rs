@@ -102,7 +102,7 @@ fn init() {
 
 #[ic_cdk::post_upgrade]
 fn post_upgrade() {
-    // An upgrade is refused by trapping: the old code goes on over untouched memory.
+    // An upgrade is refused by trapping: the old code continues, and memory is unchanged.
     let storage = match Storage::open_existing(RawMemory::default()) {
         Ok(storage) => storage,
         Err(error) => ic_cdk::trap(format!("upgrade refused: {error}")),
@@ -129,7 +129,7 @@ fn report(source: &str, error: impl ToString) {
     });
 }
 
-/// Runs one slice of the sweep; goes on at once while there is more.
+/// Runs one slice of the sweep; continues immediately while there is more.
 fn sweep() {
     let sessions = uploads(|uploads| uploads.sweep());
     let memories = with_app(|App { storage, .. }| memories::sweep(storage, &MessageMeter));

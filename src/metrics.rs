@@ -7,7 +7,7 @@ use crate::build_profile::BUILD;
 use crate::stable::layout::Layout;
 use crate::storage::Storage;
 
-/// What the canister can tell of itself beside what it stores.
+/// Values of the canister that are not stored.
 #[derive(Clone, Debug, Default)]
 pub struct Readings {
     /// Size of stable memory, bytes.

@@ -1,4 +1,4 @@
-//! A canister that may not run, or runs out of memory during a call: the call fails whole, and the upload
+//! A canister that may not run, or runs out of memory during a call: the call fails completely, and the upload
 //! continues once there is room again. On the legacy build and on the direct build.
 
 use crate::support::calls::CALLS;

@@ -148,7 +148,7 @@ fn finish(world: &World, kept: &Kept) -> UploadFinishResult {
     world.finish_as(owner(), kept.session, &digest, kept.content.len() as u64).unwrap()
 }
 
-/// Returns what is held when the migration and the timers have come to rest.
+/// Returns what is stored when the migration and the timers have nothing left to do.
 fn held_at_rest(world: &World) -> Held {
     let state = settle(world);
     assert_eq!(state.phase, MigrationPhase::Converted, "{}", state.note);

@@ -1,5 +1,5 @@
 //! Stable memory that no build of this canister left like that: every build refuses it by name, and the old
-//! code goes on over untouched memory.
+//! code continues, and memory is unchanged.
 
 use crate::support::World;
 use crate::support::legacy_state::{image, memory_of};

@@ -1,4 +1,5 @@
-//! What the timers end, on real wasm: in messages that the IC lets come to their end, whatever there is to be ended.
+//! Tests of the timers' sweep on real wasm: its messages end within the IC's limits, however much there is to
+//! remove.
 
 use std::time::Duration;
 

@@ -12,7 +12,7 @@ use session_migrate::build::Build;
 use session_migrate::costs::MessageCost;
 use upload_canister::api::{Error, RecentError, Result, UploadFinishResult};
 
-/// Instructions that no message of the timers comes to its end with.
+/// Instruction limit under which no message of the timers completes.
 const TOO_FEW: u64 = 2_000;
 
 /// What makes a session idle too long, and more.
@@ -63,7 +63,7 @@ fn an_update_sets_timers_again_that_a_trap_has_lost() {
         anybody_calls(&world);
         world.settle(|stats| stats.sessions == 0);
 
-        // It is told, and forty-eight lines of finished uploads do not push that out.
+        // It is reported, and forty-eight lines of finished uploads do not displace it.
         for n in 0..60 {
             put_whole(&world, &capsule, n);
         }

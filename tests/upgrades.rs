@@ -1,4 +1,4 @@
-//! Which build follows which, on real wasm, with uploads half done: each goes on where it was.
+//! Tests of upgrades between builds on real wasm, with unfinished uploads, which continue.
 
 use crate::support::conversion::{control, status};
 use crate::support::upload::{CHUNK, file};

@@ -114,7 +114,7 @@ pub enum LegacyAssetType {
     Metadata,
 }
 
-/// How far processing is.
+/// The progress of its processing.
 #[derive(CandidType, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "see `api::asset`")]
 pub enum LegacyProcessingStatus {

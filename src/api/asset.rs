@@ -29,7 +29,7 @@ pub enum AssetType {
     Metadata,
 }
 
-/// How far the processing of an asset is, as its client reports it.
+/// The progress of an asset's processing, as its client reports it.
 #[derive(CandidType, Serialize, Deserialize, Encode, Decode, Clone, Copy, Debug, PartialEq, Eq)]
 #[cbor(index_only)]
 pub enum ProcessingStatus {
@@ -92,7 +92,7 @@ pub struct AssetMetadataBase {
     /// Location in an external store.
     #[n(12)]
     pub asset_location: Option<String>,
-    /// How far processing is.
+    /// The progress of its processing.
     #[n(13)]
     pub processing_status: Option<ProcessingStatus>,
     /// Why processing failed.

@@ -62,7 +62,7 @@ pub struct MigrationStatus {
     pub messages: u64,
     /// Units in a batch at present.
     pub batch: u32,
-    /// Attempts that have not committed, one after the other: 1 while a message is on its way.
+    /// Consecutive attempts that have not committed: 1 while a message is running.
     pub attempts: u32,
     /// Number of units treated, by class; classes that did not occur are left out.
     pub classes: Vec<ClassCount>,

@@ -1,4 +1,4 @@
-//! The canister's timers: jobs that are due once a minute, and chains of messages that go on at once.
+//! The canister's timers: jobs that are due once a minute, and chains of messages that continue immediately.
 //!
 //! `ic-cdk-timers` keeps on the heap the deadline that it has given to the IC, and sets another one only if
 //! that is earlier. When the two disagree, no timer runs until the next upgrade: if the message

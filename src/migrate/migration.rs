@@ -3,7 +3,7 @@
 //! A unit is what a migration converts as one, named by a number: a session, a blob. The engine decides when
 //! and how many, counts, keeps the digests, and stores the progress; the migration knows what a unit is and
 //! where its parts lie. A unit is a *source* unit before and a *target* unit after its conversion. It may be
-//! larger than a message: then [`Migration::convert`] does a slice of it and says how far it came in bytes of
+//! larger than a message: then [`Migration::convert`] converts a slice of it and returns the progress in bytes of
 //! its own.
 
 use crate::api::Result;

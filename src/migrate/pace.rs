@@ -21,7 +21,7 @@ pub struct Pace {
     /// Units in a batch; 0 before the first.
     #[n(0)]
     pub batch: u32,
-    /// Attempts that have not committed: 1 while a message is on its way.
+    /// Attempts that have not committed: 1 while a message is running.
     #[n(1)]
     pub attempts: u32,
     /// Units and slices treated in this run.

@@ -58,7 +58,7 @@ fn is_hidden(storage: &Storage, id: SessionId, asker: Option<Principal>) -> Resu
     Ok(!SplitSessions.is_of(storage, id.0, asker)?)
 }
 
-/// Converts a legacy record before the engine comes to it.
+/// Converts a legacy record before the engine reaches it.
 fn convert_now(storage: &mut Storage, key: u64, now: Time) -> Result<()> {
     storage.room.for_step()?;
     let migration = &SplitSessions;

@@ -19,12 +19,12 @@ pub enum SessionError {
     ZeroChunkSize,
     /// More chunks than a chunk number can name.
     TooManyChunks {
-        /// Size of the whole, bytes.
+        /// Size of the object, bytes.
         bytes_expected: u64,
         /// Chunk size, bytes.
         chunk_size: u32,
     },
-    /// The whole has no chunk with this number.
+    /// The object has no chunk with this number.
     IndexOutOfRange {
         /// The session.
         id: SessionId,

@@ -18,7 +18,7 @@ impl std::fmt::Display for SessionId {
 pub struct SessionSpec {
     /// Length of every chunk but the last, bytes.
     pub chunk_size: u32,
-    /// Size of the whole, bytes.
+    /// Size of the object, bytes.
     pub bytes_expected: u64,
     /// Who may add to the session, as opaque bytes.
     pub owner: Vec<u8>,
@@ -31,7 +31,7 @@ pub struct SessionSpec {
 pub enum SessionStatus {
     /// Chunks may arrive.
     Pending,
-    /// The whole was accepted.
+    /// The object was accepted.
     Committed {
         /// When.
         completed_at: Time,
@@ -49,14 +49,14 @@ pub struct SessionMeta {
     pub status: SessionStatus,
 }
 
-/// A session: a whole of known size, cut into chunks of one length, of which some have arrived.
+/// A session: an object of known size, cut into chunks of one length, of which some have arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
     /// Who may add to the session, as opaque bytes.
     pub owner: Vec<u8>,
     /// Length of every chunk but the last, bytes. Never zero.
     pub chunk_size: u32,
-    /// Size of the whole, bytes.
+    /// Size of the object, bytes.
     pub bytes_expected: u64,
     /// Bytes that have arrived.
     pub bytes_received: u64,
@@ -67,7 +67,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// Returns the number of chunks of the whole; zero for an empty whole.
+    /// Returns the number of chunks of the object; zero for an empty one.
     ///
     /// Saturates at `u32::MAX`, which [`super::SessionService::begin`] refuses.
     pub fn chunk_count(&self) -> u32 {
@@ -80,7 +80,7 @@ impl Session {
         self.session_meta.last_seen.plus_seconds(ttl_seconds) <= now
     }
 
-    /// Returns the length of chunk `idx` in bytes; `None` if the whole has no such chunk.
+    /// Returns the length of chunk `idx` in bytes; `None` if the object has no such chunk.
     pub fn chunk_len(&self, idx: u32) -> Option<u64> {
         if idx >= self.chunk_count() {
             return None;
@@ -89,7 +89,7 @@ impl Session {
         Some(self.bytes_expected.saturating_sub(start).min(u64::from(self.chunk_size)))
     }
 
-    /// Returns the offset of chunk `idx` in the whole, bytes.
+    /// Returns the offset of chunk `idx` in the object, bytes.
     pub fn offset(&self, idx: u32) -> u64 {
         u64::from(idx).saturating_mul(u64::from(self.chunk_size))
     }

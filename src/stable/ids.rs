@@ -117,7 +117,7 @@ mod tests {
         RawMemory::new(std::cell::RefCell::new(raw.borrow().clone()))
     }
 
-    /// What may happen to a canister as far as its ids are concerned.
+    /// An event that matters for a canister's ids.
     #[derive(Clone, Debug)]
     enum Event {
         /// A message takes this many ids.

@@ -1,4 +1,4 @@
-//! Finish: verify, commit as a whole, and give the same answer again.
+//! Finishes uploads: verifies, commits atomically, and returns the same result when repeated.
 
 use serde_bytes::ByteBuf;
 

@@ -55,7 +55,7 @@ impl Reservation<'_> {
         Ok(())
     }
 
-    /// Returns how far the reservation exceeds the limits of the capsule and the canister.
+    /// Returns by how much the reservation exceeds the limits of the capsule and the canister.
     pub fn shortages(&self, limits: &AdminConfig) -> [Shortage; 2] {
         let Self([_, (_, in_capsule), (_, in_all)]) = *self;
         [

@@ -17,7 +17,7 @@ use super::service::{UploadService, check_digest};
 use super::{Outcome, PayloadState, Receipt, UploadMeta};
 
 impl UploadService<'_> {
-    /// Stores a whole file and makes it a memory of its capsule. The same call again gets the same answer for
+    /// Stores a whole file and makes it a memory of its capsule. Repeating the call returns the same result for
     /// as long as the receipt lives.
     ///
     /// # Errors

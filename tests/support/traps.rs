@@ -1,4 +1,4 @@
-//! Messages of a migration that trap half-way.
+//! Traps messages of a migration before they end.
 //!
 //! Only the embedded server lets a test set the instruction limit of a message.
 

@@ -47,7 +47,7 @@ pub fn wasms(builds: &[Build]) -> Result<Vec<Wasm>, BenchError> {
     build::ensure(builds)?.into_iter().map(read).collect()
 }
 
-/// Runs the selected scenarios; `done` is told of each that ends.
+/// Runs the selected scenarios; calls `done` after each.
 pub fn run(
     wasms: &[Wasm],
     selection: &Selection,

@@ -16,7 +16,7 @@ pub struct File {
 }
 
 impl File {
-    /// Returns a file of so many whole chunks.
+    /// Returns a file of this many full chunks.
     pub fn of_chunks(chunks: u32, seed: u64) -> Self {
         Self { bytes: u64::from(chunks) * CHUNK_BYTES, seed }
     }
@@ -59,7 +59,7 @@ impl File {
         hasher.finalize().into()
     }
 
-    /// Returns what `uploads_begin` is told.
+    /// Returns the arguments of `uploads_begin`.
     pub fn metadata(&self) -> AssetMetadata {
         metadata(self.bytes)
     }

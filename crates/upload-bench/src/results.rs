@@ -107,7 +107,7 @@ impl Results {
         self
     }
 
-    /// Returns the checked-in results of a build; none where there are no files yet.
+    /// Returns the checked-in results of a build; empty if there are no files.
     pub fn load(folder: &Path, build: Build) -> Result<Option<Self>, BenchError> {
         let path = table_path(folder, build);
         if !path.exists() {

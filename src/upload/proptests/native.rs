@@ -107,7 +107,7 @@ impl Native {
             filled::sweep(&mut self.world, taken);
             number(&mut self.world.storage);
         }
-        // As a timer does, which is nobody's client.
+        // As a timer does, which has no caller.
         while !self.world.as_person(model::PEOPLE).sweep().unwrap() {}
         while !memories::sweep(&mut self.world.storage, &Unmetered).unwrap() {}
     }

@@ -84,7 +84,7 @@ fn message<T>(world: &mut World, taken: &Range<usize>, act: impl FnOnce(&mut Wor
 
 /// Minutes of the canister's timers until nothing is left to sweep, and how many messages trapped.
 pub fn sweep(world: &mut World, taken: &Range<usize>) -> usize {
-    // As a timer does, which is nobody's client.
+    // As a timer does, which has no caller.
     let one = |world: &mut World| world.as_person(u8::MAX).sweep().unwrap();
     let mut trapped = 0;
     for _ in 0..1_000 {
@@ -105,7 +105,7 @@ pub fn sweep(world: &mut World, taken: &Range<usize>) -> usize {
     panic!("{} prefixes are never swept", world.storage.blobs.release_total());
 }
 
-/// Lets something else take all of the memory but so many bytes; which of its bytes those are.
+/// Takes all of the memory except `left` bytes; returns which bytes are taken.
 pub fn crowd(world: &mut World, left: u64) -> Range<usize> {
     let pages = (world.storage.room.bytes_left().saturating_sub(left)) / PAGE as u64;
     let region = Memories::init(world.raw.clone()).get(memory_ids::EXTENT_REGION);

@@ -42,7 +42,7 @@ pub enum Operation {
     Pass { seconds: u64 },
     /// Time passes, and the timers do not run.
     PassQuietly { seconds: u64 },
-    /// The right of the person who does not own the capsule is changed, by whoever tries.
+    /// Somebody tries to change the right of the person who does not own the capsule.
     Share { who: u8, capsule: u8, guest: Guest },
     /// A memory is made without an upload.
     CreateMemory { who: u8, capsule: u8, key: u8, kind: MemoryKind, version: u8 },
@@ -68,15 +68,15 @@ pub enum Operation {
     Control { control: Control },
     /// Return to the legacy build, if everything has been rolled back.
     GoBack,
-    /// Layout 1 has so many more records that no build can read, of no client.
+    /// Layout 1 gets records that no build can read and that belong to no client.
     Rubbish { records: u8 },
     /// What is kept of one of them in quarantine does not decode either.
     DamageQuarantined { record: u8 },
-    /// A snapshot is taken, in place of the one before.
+    /// A snapshot is taken, and replaces the one before.
     TakeSnapshot,
     /// The canister is what it was when the snapshot was taken.
     LoadSnapshot,
-    /// Something else takes all of stable memory but so many MiB, once.
+    /// Something else takes all of stable memory but a few MiB, once.
     Crowd { left: u16 },
 }
 
@@ -145,7 +145,7 @@ pub enum PutKind {
     Empty,
 }
 
-/// What finish is called with.
+/// The argument of finish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FinishKind {
     /// What is right.

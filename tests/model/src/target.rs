@@ -45,7 +45,7 @@ pub struct Finished {
 pub struct View {
     /// Session id.
     pub id: u64,
-    /// Capsule it goes to.
+    /// The capsule of the upload.
     pub capsule: String,
     /// Idempotency key.
     pub idem: String,
@@ -206,7 +206,7 @@ pub trait Target {
     fn delete_blob(&mut self, who: u8, locator: &str) -> Answer<()>;
     /// Calls `memories_delete`.
     fn delete_memory(&mut self, who: u8, memory: &str) -> Answer<()>;
-    /// Reads a chunk of a blob; `None` if there is none.
+    /// Reads a chunk of a blob; `None` if it does not exist.
     fn read(&mut self, who: u8, locator: &str, idx: u32) -> Option<Vec<u8>>;
     /// Returns the sessions of a person, without changing anything.
     fn sessions_of(&mut self, who: u8) -> Vec<View>;
@@ -238,7 +238,7 @@ pub trait Target {
     }
     /// Puts records into layout 1 that no build can read; they are in no index. Nothing happens where that cannot be arranged.
     fn add_rubbish(&mut self, _records: u8) {}
-    /// Damages what is kept of one of these in quarantine. False where there is none.
+    /// Damages the quarantined copy of one of these records. Returns `false` if there is none.
     fn damage_quarantined(&mut self, _record: u8) -> bool {
         false
     }

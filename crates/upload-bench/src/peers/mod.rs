@@ -109,7 +109,7 @@ impl PeerFigures {
 /// A way to get a fresh canister of one kind.
 type Install<'w> = Box<dyn Fn() -> Result<Box<dyn Peer>, BenchError> + 'w>;
 
-/// Runs everything, the canisters in turn; `done` is told of each load that ends.
+/// Runs everything, the canisters in turn; calls `done` after each load.
 ///
 /// # Errors
 /// If a canister cannot be built or installed, a call fails, or a file that is read back differs.
