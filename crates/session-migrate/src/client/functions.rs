@@ -17,13 +17,13 @@ impl Canister<'_> {
         Ok(decode::<(api::BuildInfo,)>("build_info", &reply)?.0)
     }
 
-    /// What a client must know before it cuts a file.
+    /// Returns what a client must know before it splits a file.
     pub fn upload_config(&self) -> Result<api::UploadConfig, ClientError> {
         let reply = self.query_with(Principal::anonymous(), "upload_config", ())?;
         Ok(decode::<(api::UploadConfig,)>("upload_config", &reply)?.0)
     }
 
-    /// A request as the gateway passes it on.
+    /// Passes on a request as the gateway does.
     pub fn http_request(&self, request: &api::HttpRequest) -> Result<api::HttpResponse, ClientError> {
         let reply = self.query_with(Principal::anonymous(), "http_request", (request,))?;
         Ok(decode::<(api::HttpResponse,)>("http_request", &reply)?.0)
@@ -66,22 +66,22 @@ impl Canister<'_> {
         self.update(caller, "uploads_finish", (session, ByteBuf::from(sha256), bytes))
     }
 
-    /// Gives an upload up.
+    /// Aborts an upload.
     pub fn uploads_abort(&self, caller: Principal, session: u64) -> Result<(), ClientError> {
         self.update(caller, "uploads_abort", (session,))
     }
 
-    /// How far an upload of the caller is.
+    /// Returns the status of an upload of the caller.
     pub fn uploads_status(&self, caller: Principal, session: u64) -> Result<api::UploadStatus, ClientError> {
         self.query(caller, "uploads_status", (session,))
     }
 
-    /// Size of a blob, and in how many reads it comes.
+    /// Returns the size of a blob, and the number of its chunks.
     pub fn blob_get_meta(&self, caller: Principal, blob: &str) -> Result<api::BlobMeta, ClientError> {
         self.query(caller, "blob_get_meta", (blob,))
     }
 
-    /// One chunk of a blob.
+    /// Reads one chunk of a blob.
     pub fn blob_read_chunk(&self, caller: Principal, blob: &str, index: u32) -> Result<Vec<u8>, ClientError> {
         let bytes: ByteBuf = self.query(caller, "blob_read_chunk", (blob, index))?;
         Ok(bytes.into_vec())
@@ -96,7 +96,7 @@ impl Canister<'_> {
         self.update(caller, "capsules_create", (subject,))
     }
 
-    /// One capsule.
+    /// Returns one capsule.
     pub fn capsules_read(&self, caller: Principal, capsule: &str) -> Result<api::Capsule, ClientError> {
         self.query(caller, "capsules_read", (capsule,))
     }
@@ -111,12 +111,12 @@ impl Canister<'_> {
         self.update(caller, "capsules_set_access", (capsule, access))
     }
 
-    /// One memory.
+    /// Returns one memory.
     pub fn memories_read(&self, caller: Principal, memory: &str) -> Result<api::Memory, ClientError> {
         self.query(caller, "memories_read", (memory,))
     }
 
-    /// A page of a capsule's memories, those after the id `after`.
+    /// Lists a page of a capsule's memories, those after the id `after`.
     pub fn memories_list(
         &self,
         caller: Principal,
@@ -144,17 +144,17 @@ impl Canister<'_> {
         }
     }
 
-    /// How far the migration is.
+    /// Returns the status of the migration.
     pub fn migration_status(&self) -> Result<api::MigrationStatus, ClientError> {
         self.query(Principal::anonymous(), "migration_status", ())
     }
 
-    /// The migration's journal from entry `from` on.
+    /// Returns the migration's journal from entry `from` on.
     pub fn migration_journal(&self, from: Option<u64>) -> Result<Vec<api::JournalEntry>, ClientError> {
         self.query(Principal::anonymous(), "migration_journal", (from,))
     }
 
-    /// The records that could not be converted, those after session `after`, for a controller.
+    /// Lists quarantined records after session `after`, for a controller.
     pub fn migration_quarantine(
         &self,
         controller: Principal,
@@ -163,12 +163,12 @@ impl Canister<'_> {
         self.query(controller, "migration_quarantine", (after,))
     }
 
-    /// Takes everything back to layout 1, for a controller.
+    /// Rolls everything back to layout 1, for a controller.
     pub fn migration_rollback(&self, controller: Principal) -> Result<api::MigrationStatus, ClientError> {
         self.update(controller, "migration_rollback", ())
     }
 
-    /// Has everything that was converted looked at once more, for a controller.
+    /// Checks everything that was converted once more, for a controller.
     pub fn migration_verify(&self, controller: Principal) -> Result<api::MigrationStatus, ClientError> {
         self.update(controller, "migration_verify", ())
     }
@@ -185,7 +185,7 @@ impl Canister<'_> {
         }
     }
 
-    /// The settings, for a controller.
+    /// Returns the settings, for a controller.
     pub fn admin_config_get(&self, controller: Principal) -> Result<api::AdminConfig, ClientError> {
         self.query(controller, "admin_config_get", ())
     }

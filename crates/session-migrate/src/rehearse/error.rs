@@ -62,9 +62,9 @@ pub enum RehearseError {
     /// The legacy build could not be installed.
     #[error("cannot install the legacy build{}: {message}", given.as_ref().map_or(String::new(), |path| format!(" ({})", path.display())))]
     Install {
-        /// The file, when one was given in its place.
+        /// The file, if one was given instead.
         given: Option<PathBuf>,
-        /// What the IC or the canister said.
+        /// The IC's or the canister's message.
         message: String,
     },
 }

@@ -35,7 +35,7 @@ pub(super) struct Stages<'p> {
     pub payload: Option<MigrationStatus>,
     /// Every run of a migration, rolled back ones included.
     pub runs: Vec<MigrationRun>,
-    /// Uploads that were in flight when the legacy build was last left: those that the migration must account for.
+    /// Uploads that were in flight when the legacy build was last left, for which the migration must account.
     in_flight: u64,
     /// What a snapshot holds that is not converted.
     known: Expected,
@@ -63,8 +63,8 @@ impl<'p> Stages<'p> {
         }
     }
 
-    /// Installs the first wasm, which may have been given as a file. From then on everything goes on the tape, if there
-    /// is one.
+    /// Installs the first wasm, which may be a given file. From then on everything is recorded on the tape,
+    /// if there is one.
     pub fn install_legacy(
         &mut self,
         tape: Option<&'p Tape>,
@@ -179,7 +179,7 @@ impl<'p> Stages<'p> {
         });
     }
 
-    /// Lets time pass until the migration has converted everything, then checks its books.
+    /// Lets time pass until the migration has converted everything, then reconciles it.
     pub fn wait_until_converted(&mut self, canister: &Canister<'_>, crowd: &mut Crowd) {
         let status = canister.migration_status().and_then(|status| settled(canister, status));
         let Some(status) = crowd.noted(status) else { return };
