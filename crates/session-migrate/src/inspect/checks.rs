@@ -1,4 +1,4 @@
-//! What the tables say of one another.
+//! Compares the tables with one another.
 
 mod accounts;
 mod capsules;
@@ -9,8 +9,8 @@ mod sessions;
 use super::facts::Facts;
 use super::scan::Scan;
 
-/// Notes everything in which the tables contradict one another. Where a table could not be read as a whole, that
-/// something is not in it says nothing.
+/// Records every contradiction between tables. A table that could not be read completely proves nothing by
+/// the absence of an entry.
 pub(super) fn run(facts: &Facts, scan: &mut Scan) {
     sessions::check(facts, scan);
     payload::check(facts, scan);

@@ -1,4 +1,4 @@
-//! What a rehearsal must know of a snapshot: who may read what, and which uploads their clients can go on with.
+//! What a rehearsal must know of a snapshot: who may read what, and which uploads clients can continue.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -22,17 +22,17 @@ use crate::snapshot::{Snapshot, SnapshotError};
 /// A snapshot in layout 1, as its clients know it.
 pub struct Contents {
     scan: Scan,
-    /// The time that the snapshot is of, nanoseconds.
+    /// The time of the snapshot, nanoseconds.
     pub as_of: u64,
     /// Stable layout.
     pub layout: u16,
-    /// Legacy records that will be put into quarantine.
+    /// Legacy records that will be quarantined.
     pub unconvertible: u64,
-    /// Legacy records that are over.
+    /// Legacy records that have expired.
     pub expired: u64,
     /// All legacy records.
     pub sessions: u64,
-    /// Uploads that a client can go on with, those with the least to send first, the classes taking turns.
+    /// Uploads that a client can continue, those with the least to send first, the classes taking turns.
     pub open: Vec<OpenSession>,
     /// Every capsule.
     pub capsules: Vec<CapsuleContents>,
@@ -43,13 +43,13 @@ pub struct Contents {
 pub struct OpenSession {
     /// Its session.
     pub id: u64,
-    /// Whose it is.
+    /// Its owner.
     pub owner: Principal,
-    /// Where it goes.
+    /// The capsule of the upload.
     pub capsule: String,
     /// Its idempotency key.
     pub idem: String,
-    /// What begin was told.
+    /// The metadata that begin was called with.
     pub metadata: AssetMetadata,
     /// Size of the file.
     pub bytes: u64,
@@ -75,7 +75,8 @@ pub struct CapsuleContents {
     pub memories: Vec<(String, Option<u64>)>,
 }
 
-/// A session that expires so soon is left alone, seconds: a rehearsal takes minutes of the canister's time.
+/// A session that expires within this time is left alone, seconds: a rehearsal takes minutes of the
+/// canister's time.
 const SOON: u64 = 60 * 60;
 
 /// Reads what a rehearsal must know.
@@ -119,7 +120,7 @@ fn capsules(facts: &Facts) -> Vec<CapsuleContents> {
     facts.capsules.iter().map(capsule).collect()
 }
 
-/// Sessions that may be continued by their owner as any client would.
+/// Returns the sessions that their owners can continue as any client would.
 fn open_sessions(facts: &Facts, scan: &mut Scan) -> Vec<OpenSession> {
     let now = facts.now.as_nanos() / 1_000_000_000;
     let ttl = facts.config.0.session_ttl_seconds;
@@ -145,7 +146,7 @@ fn open_sessions(facts: &Facts, scan: &mut Scan) -> Vec<OpenSession> {
     };
     let wanted: BTreeMap<u64, Class> =
         facts.examined.keys().filter_map(|id| Some((*id, lives_on(id)?))).collect();
-    // A key of two leads to the one that was begun later, once both are converted.
+    // A key of two sessions leads to the one that was begun later, once both are converted.
     let mut with_key: BTreeMap<[u8; 32], u32> = BTreeMap::new();
     for session in facts.sessions.values() {
         *with_key.entry(session.key.0).or_default() += 1;
@@ -187,7 +188,7 @@ fn open_sessions(facts: &Facts, scan: &mut Scan) -> Vec<OpenSession> {
 }
 
 impl OpenSession {
-    /// Bytes that have not arrived.
+    /// Returns the bytes that have not arrived.
     pub fn bytes_to_send(&self) -> u64 {
         let size = u64::from(self.chunk_size);
         let of = |idx: &u32| self.bytes.saturating_sub(u64::from(*idx) * size).min(size);
@@ -196,7 +197,8 @@ impl OpenSession {
 }
 
 impl Contents {
-    /// Writes the stored chunks of some sessions into files, each at its place; the files are there and have their lengths.
+    /// Writes the stored chunks of some sessions into files at their offsets; the files exist and have their
+    /// lengths.
     ///
     /// # Errors
     /// A file that cannot be written, or a snapshot that cannot be read.

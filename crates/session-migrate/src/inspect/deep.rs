@@ -1,4 +1,4 @@
-//! The bytes of every committed blob against the digest that they were committed under.
+//! Compares the bytes of every committed blob with its digest.
 
 use std::collections::HashMap;
 
@@ -18,7 +18,7 @@ use crate::snapshot::PAGE_BYTES;
 /// Bytes that are read at once.
 const BLOCK: u64 = 1 << 20;
 
-/// A digest on its way.
+/// A digest in progress.
 enum Hasher {
     Sha256(Sha256),
     Blake3(Box<blake3::Hasher>),
@@ -47,7 +47,7 @@ impl Hasher {
     }
 }
 
-/// A blob of the chunk map, as far as its chunks have come.
+/// A blob of the chunk map, as far as its chunks were read.
 struct Partial {
     hasher: Hasher,
     left: u64,
@@ -57,7 +57,7 @@ struct Partial {
 pub(super) fn check(facts: &Facts, scan: &mut Scan, progress: &mut dyn FnMut(u64)) -> DeepReport {
     let mut report = DeepReport::default();
     let mut hashed: Vec<(u64, u8, [u8; 32])> = Vec::new();
-    // Chunks of one prefix come one after the other. Two blobs may be of the same prefix.
+    // Chunks of one prefix come one after the other. Two blobs may share a prefix.
     let mut wanted: HashMap<[u8; 32], Vec<u64>> = HashMap::new();
     for (id, (memory, blob)) in &facts.blobs {
         match &blob.place {

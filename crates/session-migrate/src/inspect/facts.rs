@@ -1,4 +1,4 @@
-//! What a snapshot holds, read from its tables into maps that can be compared with one another.
+//! The contents of a snapshot, read from its tables into maps that can be compared.
 
 mod session;
 
@@ -35,10 +35,10 @@ use super::scan::Scan;
 use session::Around;
 pub(super) use session::Session;
 
-/// Chunk number and length, of what is stored under one prefix.
+/// Number and length of each chunk that is stored under one prefix.
 pub(super) type Chunks = Vec<(u32, u32)>;
 
-/// A legacy record, by what becomes of it.
+/// A legacy record, with its treatment by the migration.
 #[derive(Clone, Debug)]
 pub(super) struct Examination {
     pub class: Class,
@@ -65,7 +65,7 @@ pub(super) enum ContentFact {
 #[derive(Clone, Debug)]
 pub(super) struct CapsuleFact {
     pub members: BTreeSet<Principal>,
-    /// Those of them who may upload.
+    /// Members who may upload.
     pub uploaders: BTreeSet<Principal>,
     pub memories: u64,
     pub inline_bytes: u64,
@@ -78,11 +78,11 @@ pub(super) struct QuarantineFact {
     pub migration: u16,
     pub unit: u64,
     pub reason: String,
-    /// The legacy record, where it decodes.
+    /// The legacy record, if it decodes.
     pub legacy: Option<Box<LegacyUploadSession>>,
 }
 
-/// Everything.
+/// The contents of a snapshot.
 #[derive(Default)]
 pub(super) struct Facts {
     pub now: Time,
@@ -92,7 +92,7 @@ pub(super) struct Facts {
     pub promised: Option<[u64; 2]>,
     pub mark: Option<LeftBehind>,
     pub sessions: BTreeMap<u64, Session>,
-    /// Sessions whose records are there and do not decode, by layout.
+    /// Sessions whose records exist and do not decode, by layout.
     pub unreadable: BTreeMap<u64, u16>,
     pub legacy_ids: BTreeSet<u64>,
     pub examined: BTreeMap<u64, Examination>,
@@ -139,7 +139,7 @@ impl Default for AdminConfigOrDefault {
 }
 
 impl Facts {
-    /// Reads every table. `taken_at` is when the snapshot was taken, where that is known.
+    /// Reads every table. `taken_at` is when the snapshot was taken, if known.
     pub fn read(scan: &mut Scan, taken_at: Option<u64>) -> Facts {
         let mut facts = Facts::default();
         facts.read_registers(scan);
@@ -158,12 +158,12 @@ impl Facts {
         self.split_ids.contains(&id) || self.is_live_legacy(id)
     }
 
-    /// Whether a session is in layout 1, and not only still stored there.
+    /// Whether a session is live in layout 1, and not only a leftover.
     pub fn is_live_legacy(&self, id: u64) -> bool {
         self.legacy_ids.contains(&id) && !self.is_left_behind(id)
     }
 
-    /// Whether a session has become layout 2 and is still stored in layout 1.
+    /// Whether a session was converted to layout 2 and its source is still stored in layout 1.
     pub fn is_left_behind(&self, id: u64) -> bool {
         self.mark.is_some_and(|mark| mark.records > 0 && id <= mark.through)
     }
@@ -173,7 +173,7 @@ impl Facts {
         self.quarantined.contains(&id)
     }
 
-    /// Whether there are records of which nobody can tell what they had.
+    /// Whether there are records whose contents cannot be known.
     pub fn has_unreadable(&self) -> bool {
         !self.unreadable.is_empty()
             || self.quarantine.iter().any(|kept| kept.migration == 1 && kept.legacy.is_none())
@@ -302,7 +302,7 @@ impl Facts {
         scan.table(activity, |id: u64, seen: u64| {
             noted.insert(id, seen);
         });
-        // Keys first: what a record is depends on which others are in flight.
+        // Keys first: the class of a record depends on which others are in flight.
         scan.entries(legacy, |id: u64, _, _| {
             self.legacy_ids.insert(id);
         });
@@ -321,7 +321,7 @@ impl Facts {
             }
             let noted = noted.get(&id).copied();
             let session = LegacySession { id, raw, noted: noted.map(Time::from_nanos) };
-            // None of these surroundings can fail.
+            // Reading these tables cannot fail.
             if let Ok(examined) = examine(&Around(facts), &session, facts.now) {
                 found.push((id, noted, examined));
             }
@@ -389,7 +389,7 @@ impl Facts {
         self.unreadable.extend(unreadable.map(|id| (*id, 2)));
     }
 
-    /// A legacy record that has no place in layout 2, as far as it can be told what it is.
+    /// Returns what is known of a legacy record that cannot be converted.
     fn of_unconvertible(&self, record: &LegacyUploadSession, id: u64, noted: Option<u64>) -> Session {
         let prefix = record.chunk_prefix();
         let received: ChunkSet = self.stored(prefix).map(|(idx, _)| idx).collect();
@@ -415,7 +415,7 @@ impl Facts {
         }
     }
 
-    /// The chunks that are stored under a prefix.
+    /// Returns the chunks that are stored under a prefix.
     pub fn stored(&self, prefix: ChunkPrefix) -> impl Iterator<Item = (u32, u32)> + '_ {
         self.chunks.get(&prefix.0).into_iter().flatten().copied()
     }
@@ -458,7 +458,7 @@ impl Facts {
     }
 }
 
-/// Where a blob's bytes are, in the chunk map.
+/// Returns the prefix of a blob whose bytes are in the chunk map.
 pub(super) fn mapped(blob: &BlobRecord) -> Option<ChunkPrefix> {
     match blob.place {
         Place::Chunks(prefix) => Some(prefix),

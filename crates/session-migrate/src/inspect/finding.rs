@@ -1,4 +1,4 @@
-//! What can be wrong with a snapshot, each by a name.
+//! The kinds of findings about a snapshot.
 
 use std::collections::BTreeMap;
 
@@ -36,11 +36,11 @@ macro_rules! kinds {
     };
 }
 
-/// How bad a finding is.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// Something is lost, or two records contradict one another.
+    /// Something is lost, or two records contradict each other.
     Damage,
     /// Worth knowing before an upgrade; nothing is lost.
     Warning,
@@ -111,20 +111,20 @@ kinds! {
     NearlyFull = "nearly_full" => Warning;
 }
 
-/// Something that was found.
+/// A finding.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
-    /// What kind of thing.
+    /// Its kind.
     pub kind: Kind,
-    /// How bad it is.
+    /// Its severity.
     pub severity: Severity,
-    /// Memory id that it is in.
+    /// Id of the memory.
     pub memory: Option<u8>,
-    /// Name of that memory.
+    /// Name of the memory.
     pub table: Option<String>,
     /// Key of the record.
     pub key: Option<String>,
-    /// Where, bytes from the start of that memory.
+    /// Offset in that memory, bytes.
     pub offset: Option<u64>,
     /// What was found, in words.
     pub what: String,
@@ -150,7 +150,7 @@ impl std::fmt::Display for Finding {
 /// Findings of one kind that are listed; all are counted.
 const LISTED: u64 = 100;
 
-/// Everything that was found.
+/// All findings so far.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
     listed: Vec<Finding>,
@@ -158,12 +158,12 @@ pub(super) struct Findings {
 }
 
 impl Findings {
-    /// Notes a finding about a record.
+    /// Adds a finding about a record.
     pub fn at(&mut self, kind: Kind, memory: u8, key: impl Into<String>, what: impl Into<String>) {
         self.add(kind, Some(memory), Some(key.into()), None, what.into());
     }
 
-    /// Notes a finding at a place of a memory.
+    /// Adds a finding at an offset of a memory.
     pub fn place(
         &mut self,
         kind: Kind,
@@ -175,7 +175,7 @@ impl Findings {
         self.add(kind, Some(memory), key, Some(offset), what.into());
     }
 
-    /// Notes a finding about a whole memory, or none.
+    /// Adds a finding about a memory, or a general one.
     pub fn general(&mut self, kind: Kind, memory: Option<u8>, what: impl Into<String>) {
         self.add(kind, memory, None, None, what.into());
     }
@@ -199,7 +199,7 @@ impl Findings {
         self.listed.push(Finding { kind, severity: kind.severity(), memory, table, key, offset, what });
     }
 
-    /// The findings, the worst first, and how many there are of each kind.
+    /// Returns the findings, the worst first, and their number by kind.
     pub fn into_parts(mut self) -> (Vec<Finding>, BTreeMap<Kind, u64>) {
         self.listed.sort_by_key(|finding| (finding.severity, finding.kind));
         (self.listed, self.counts)

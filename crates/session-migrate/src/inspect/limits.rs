@@ -1,4 +1,4 @@
-//! How full each limit is.
+//! Computes the use of each limit.
 
 use std::collections::BTreeMap;
 
@@ -10,13 +10,13 @@ use super::finding::Kind;
 use super::report::{Limit, MemoryReport};
 use super::scan::Scan;
 
-/// Buckets that a memory manager can hand out.
+/// Buckets that a memory manager can allocate.
 const MAX_BUCKETS: u64 = 32_768;
 
-/// Above this a limit is worth a word, percent.
+/// Use above which a limit is reported, percent.
 const NEARLY: u64 = 90;
 
-/// Every limit with what is used of it; of limits that each has, the one who uses most.
+/// Returns every limit with its use; for limits that each one has, the largest user.
 pub(super) fn of(facts: &Facts, scan: &mut Scan, memory: &MemoryReport) -> Vec<Limit> {
     let config = &facts.config.0;
     let account = |kind: &str| {

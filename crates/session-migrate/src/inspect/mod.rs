@@ -1,8 +1,8 @@
-//! Looking at a snapshot: what is in it, and whether it is sound. A doctor: it changes nothing.
+//! Inspects a snapshot: its contents, and whether it is sound. It changes nothing.
 //!
-//! Owns: which tables must agree with one another, and what it is called when they do not. Does not own: how a snapshot is
-//! read (the snapshot module does) and what a record is (the canister's own library says). Boundary: whatever the bytes
-//! are, it ends with a report or one error.
+//! Owns: which tables must agree, and the names of contradictions. Does not own: how a snapshot is read (the
+//! snapshot module) and what a record means (the canister's library). Boundary: whatever the bytes are, the
+//! outcome is a report or one error.
 
 mod checks;
 mod contents;
@@ -41,7 +41,7 @@ pub use report::{
 use facts::{Facts, mapped};
 use scan::{Scan, cut_advice};
 
-/// What to look at.
+/// What to inspect.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// A snapshot folder, a raw stable memory, or gzip of one.
@@ -50,10 +50,10 @@ pub struct Config {
     pub deep: bool,
 }
 
-/// A snapshot that cannot be looked at.
+/// A snapshot that cannot be inspected.
 #[derive(Debug, thiserror::Error)]
 pub enum InspectError {
-    /// It is not there, not whole, or cannot be read.
+    /// It is missing, incomplete, or cannot be read.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
     /// Its stable memory is of another canister.
@@ -64,7 +64,7 @@ pub enum InspectError {
         /// What was found.
         why: String,
     },
-    /// The memory manager's header is damaged: nothing can be told of what is in it.
+    /// The memory manager's header is damaged: nothing else can be read.
     #[error("{path}: {why}")]
     DamagedHeader {
         /// The snapshot.
@@ -77,10 +77,10 @@ pub enum InspectError {
     Module {
         /// The module.
         path: PathBuf,
-        /// What it is.
+        /// Why it is not.
         source: WasmError,
     },
-    /// It is in a layout of a later release.
+    /// It is in the layout of a later release.
     #[error(
         "{path} is in stable layout {layout}, and this program knows 1 to 3: use the session-migrate of the release that wrote it"
     )]
@@ -93,7 +93,7 @@ pub enum InspectError {
 }
 
 impl InspectError {
-    /// True when what the user gave is at fault, not the machine.
+    /// Whether the user's input is at fault, not the machine.
     pub fn is_usage(&self) -> bool {
         match self {
             InspectError::Snapshot(error) => error.is_usage(),
@@ -101,16 +101,16 @@ impl InspectError {
         }
     }
 
-    /// True when it is the snapshot of an upload canister, and damaged.
+    /// Whether it is the snapshot of an upload canister, and damaged.
     pub fn is_damage(&self) -> bool {
         matches!(self, InspectError::DamagedHeader { .. })
     }
 }
 
-/// Looks at a snapshot. `progress` counts bytes.
+/// Inspects a snapshot. `progress` counts bytes.
 ///
 /// # Errors
-/// When there is no snapshot of an upload canister; what is wrong with one is in the [`Report`].
+/// If it is not the snapshot of an upload canister; damage is in the [`Report`].
 pub fn run(config: &Config, progress: &Progress) -> Result<Report, InspectError> {
     let provenance = Provenance::now();
     progress.phase("opening the snapshot");
@@ -168,7 +168,7 @@ pub fn run(config: &Config, progress: &Progress) -> Result<Report, InspectError>
     })
 }
 
-/// The module of a folder, if there is one.
+/// Returns the module of a folder, if there is one.
 fn module(path: &Path) -> Result<Option<ModuleReport>, InspectError> {
     let file = match std::fs::read(path) {
         Ok(file) if file.is_empty() => return Ok(None),
@@ -188,7 +188,7 @@ fn module(path: &Path) -> Result<Option<ModuleReport>, InspectError> {
     }))
 }
 
-/// The memories of a snapshot, if they are those of an upload canister.
+/// Opens the memories of a snapshot, if they are those of an upload canister.
 fn open(snapshot: &Snapshot) -> Result<(Scan, MemoryReport), InspectError> {
     let foreign = |why: String| InspectError::Foreign { path: snapshot.path.clone(), why };
     let stable = &snapshot.stable;
@@ -308,7 +308,7 @@ fn ages(facts: &Facts) -> Vec<AgeCount> {
     names.chain([over]).zip(counts).map(|(idle, count)| AgeCount { idle, count }).collect()
 }
 
-/// Every class of both migrations, with the units that are of it now.
+/// Returns every class of both migrations, with the units that are in it now.
 fn classes(facts: &Facts) -> Vec<ClassReport> {
     let mut first: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
     for (id, examined) in &facts.examined {

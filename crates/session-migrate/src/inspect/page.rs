@@ -1,4 +1,4 @@
-//! An inspection as a page for people.
+//! Renders an inspection as a page.
 
 use maud::{Markup, html};
 
@@ -7,7 +7,7 @@ use super::{Finding, Severity};
 use crate::page::{self, Bar, Row, Scale, Side, plot};
 
 impl Report {
-    /// The page, complete in itself.
+    /// Returns the page, complete in itself.
     pub fn to_html(&self) -> String {
         let damage: u64 = self
             .found

@@ -1,4 +1,4 @@
-//! The report: what a snapshot holds, and what is wrong with it.
+//! The report of an inspection: what a snapshot contains, and what is wrong with it.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,53 +11,53 @@ use crate::Verdict;
 use crate::progress::Phase;
 use crate::provenance::Provenance;
 
-/// A snapshot as it was found, as written with `--json`.
+/// An inspected snapshot, as written with `--json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// Fail when there is damage.
+    /// Fail if there is damage.
     pub verdict: Verdict,
-    /// When, with what and from which tree it was made.
+    /// When, how and from which tree it was made.
     pub provenance: Provenance,
-    /// Where the time went.
+    /// The time of each phase.
     pub phases: Vec<Phase>,
-    /// What was looked at.
+    /// The snapshot.
     pub snapshot: SnapshotReport,
     /// Stable layout: 1 legacy, 2 split, 3 extents.
     pub layout: u16,
-    /// What is in it.
+    /// Its contents, counted.
     pub counts: Counts,
     /// Sessions in flight, by layout and state.
     pub sessions: Vec<SessionCount>,
-    /// Sessions in flight, by how long they have been idle.
+    /// Sessions in flight, by idle time.
     pub ages: Vec<AgeCount>,
-    /// Every class of every migration, with how many units are of it.
+    /// Every class of every migration, with its number of units.
     pub classes: Vec<ClassReport>,
-    /// Where the migrations stand.
+    /// The state of each migration.
     pub migrations: Vec<MigrationReport>,
-    /// How full each limit is.
+    /// The use of each limit.
     pub limits: Vec<Limit>,
-    /// What of stable memory is really used.
+    /// The use of stable memory.
     pub memory: MemoryReport,
     /// Every memory in use.
     pub tables: Vec<TableReport>,
-    /// What `--deep` has read.
+    /// The result of `--deep`.
     pub deep: Option<DeepReport>,
-    /// How many findings there are of each kind.
+    /// Number of findings of each kind.
     pub found: Vec<FoundCount>,
     /// The findings, at most 100 of each kind.
     pub findings: Vec<Finding>,
 }
 
-/// What was looked at.
+/// The snapshot that was inspected.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SnapshotReport {
-    /// Where it is.
+    /// Its path.
     pub path: PathBuf,
-    /// Folder, raw or gzip.
+    /// Its form: folder, raw or gzip.
     pub form: String,
-    /// When it was taken, nanoseconds; none of a raw memory.
+    /// When it was taken, nanoseconds; absent for a raw memory.
     pub taken_at: Option<u64>,
-    /// The time that ages are counted from, nanoseconds: that, or the last activity of any session.
+    /// The time that ages are counted from, nanoseconds: the time above, or the last activity of any session.
     pub as_of: u64,
     /// Version of the canister.
     pub canister_version: Option<u64>,
@@ -72,20 +72,20 @@ pub struct ModuleReport {
     pub sha256: String,
     /// `legacy`, `staged`, `direct`, or `unknown`.
     pub build: String,
-    /// Cargo features that it says it was built with.
+    /// Cargo features that it was built with, by its own statement.
     pub features: Vec<String>,
     /// Size of the file, bytes.
     pub bytes: u64,
 }
 
-/// How much there is.
+/// Numbers of everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Sessions in flight.
     pub sessions: u64,
-    /// Of these: in layout 1.
+    /// Sessions in layout 1.
     pub legacy_sessions: u64,
-    /// Legacy records that have become layout 2 and are only still stored.
+    /// Legacy records that were converted and are still stored.
     pub left_behind: u64,
     /// Capsules.
     pub capsules: u64,
@@ -93,25 +93,25 @@ pub struct Counts {
     pub memories: u64,
     /// Committed blobs.
     pub blobs: u64,
-    /// Bytes of these.
+    /// Bytes of these blobs.
     pub blob_bytes: u64,
     /// Chunks in the chunk map.
     pub chunks: u64,
-    /// Bytes of these.
+    /// Bytes of these chunks.
     pub chunk_bytes: u64,
-    /// Prefixes whose chunks are still to be removed.
+    /// Prefixes whose chunks must still be removed.
     pub releases_pending: u64,
-    /// Deleted capsules whose memories are still to be removed.
+    /// Deleted capsules whose memories must still be removed.
     pub condemned_capsules: u64,
     /// Receipts of ended sessions.
     pub receipts: u64,
-    /// Downloads that are kept track of.
+    /// Tracked downloads.
     pub downloads: u64,
-    /// Bytes of the payload region that are taken.
+    /// Allocated bytes of the payload region.
     pub region_taken: u64,
-    /// Where the used part of the payload region ends, bytes.
+    /// End of the used part of the payload region, bytes.
     pub region_end: u64,
-    /// Units in quarantine, of all migrations.
+    /// Quarantined units of all migrations.
     pub quarantined: u64,
     /// Entries of the migration journal.
     pub journal: u64,
@@ -124,20 +124,20 @@ pub struct SessionCount {
     pub layout: u16,
     /// `no chunk`, `some chunks`, `all chunks`, `committed`, or `unreadable`.
     pub state: String,
-    /// How many.
+    /// Number of sessions.
     pub count: u64,
     /// Bytes that they have declared.
     pub bytes: u64,
-    /// Of these: that have arrived.
+    /// Bytes that have arrived.
     pub received: u64,
 }
 
 /// Sessions of one age.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AgeCount {
-    /// How long they have been idle, in words.
+    /// Idle time, in words.
     pub idle: String,
-    /// How many.
+    /// Number of sessions.
     pub count: u64,
 }
 
@@ -150,63 +150,63 @@ pub struct ClassReport {
     pub class: String,
     /// `convert`, `release` or `quarantine`.
     pub treatment: String,
-    /// How many units are of it.
+    /// Number of units.
     pub count: u64,
     /// Up to three of them.
     pub examples: Vec<u64>,
 }
 
-/// Where a migration stands.
+/// The state of a migration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MigrationReport {
     /// 1 or 2.
     pub migration: u16,
     /// Its phase.
     pub phase: String,
-    /// Units there were.
+    /// Number of source units.
     pub source: u64,
-    /// Of these: converted, by the engine or when touched.
+    /// Units converted, by the engine or when touched.
     pub converted: u64,
-    /// Of these: in quarantine.
+    /// Units quarantined.
     pub quarantined: u64,
-    /// Of these: released.
+    /// Units released.
     pub expired: u64,
-    /// Why it is stuck, or what its last verification found.
+    /// Why it is stuck, or the result of its last verification.
     pub note: String,
-    /// Why units are in quarantine, each reason with its number of units.
+    /// Why units are quarantined: each reason with its number of units.
     pub reasons: Vec<(String, u64)>,
 }
 
-/// A limit and how much of it is used.
+/// A limit and its use.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limit {
     /// Its name.
     pub limit: String,
-    /// Who uses most of it, where it is one of many.
+    /// The largest user, for a limit that each one has.
     pub whose: Option<String>,
-    /// What is used.
+    /// Amount used.
     pub used: u64,
-    /// What is allowed.
+    /// Amount allowed.
     pub allowed: u64,
 }
 
 impl Limit {
-    /// The part that is used, percent.
+    /// Returns the use in percent.
     pub fn percent(&self) -> u64 {
         u64::try_from(u128::from(self.used) * 100 / u128::from(self.allowed.max(1))).unwrap_or(u64::MAX)
     }
 }
 
-/// What of stable memory is really used.
+/// The use of stable memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemoryReport {
-    /// Size of stable memory, bytes; what is paid for.
+    /// Size of stable memory, bytes; all of it is paid for.
     pub bytes: u64,
     /// Bytes in pages that are not all zero.
     pub bytes_in_use: u64,
     /// Bytes of one bucket of the memory manager.
     pub bucket_bytes: u64,
-    /// Buckets that are given out.
+    /// Allocated buckets.
     pub buckets: u64,
 }
 
@@ -217,7 +217,7 @@ pub struct TableReport {
     pub id: u8,
     /// Its name.
     pub name: String,
-    /// Entries; none where it is no map.
+    /// Number of entries; absent if it is not a map.
     pub entries: Option<u64>,
     /// Its size, bytes.
     pub bytes: u64,
@@ -230,14 +230,14 @@ impl TableReport {
     }
 }
 
-/// What `--deep` has read.
+/// The result of `--deep`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeepReport {
     /// Blobs whose bytes were hashed.
     pub blobs: u64,
-    /// Bytes of these.
+    /// Bytes of these blobs.
     pub bytes: u64,
-    /// Of these blobs: with the digest that was committed.
+    /// Blobs whose bytes have the committed digest.
     pub sound: u64,
 }
 
@@ -246,11 +246,11 @@ pub struct DeepReport {
 pub struct FoundCount {
     /// The kind.
     pub kind: Kind,
-    /// How bad it is.
+    /// Its severity.
     pub severity: Severity,
-    /// How many.
+    /// Number of findings.
     pub count: u64,
-    /// What it means.
+    /// Its meaning.
     pub what: String,
 }
 

@@ -1,4 +1,4 @@
-//! Reading the tables of a snapshot: every record decoded once, everything that does not decode noted.
+//! Reads the tables of a snapshot: decodes every record once, and records everything that does not decode.
 
 use std::collections::BTreeSet;
 
@@ -17,16 +17,16 @@ pub(super) type SnapshotMemory = ic_stable_structures::memory_manager::VirtualMe
 /// A snapshot that is being read.
 pub(super) struct Scan {
     memories: MemoryManager<StableFile>,
-    /// What was found.
+    /// The findings so far.
     pub findings: Findings,
     /// Every memory that was read.
     pub tables: Vec<TableReport>,
-    /// Memories of which something could not be read: that a thing is not in one says nothing.
+    /// Memories that could not be read completely: the absence of an entry proves nothing.
     damaged: BTreeSet<u8>,
 }
 
 impl Scan {
-    /// Begins with the magics; the memory manager's header has been checked.
+    /// Checks the magics first; the memory manager's header has been checked.
     pub fn new(memories: MemoryManager<StableFile>) -> Scan {
         let mut scan =
             Scan { memories, findings: Findings::default(), tables: Vec::new(), damaged: BTreeSet::new() };
@@ -47,17 +47,17 @@ impl Scan {
         scan
     }
 
-    /// A memory by its id.
+    /// Returns a memory by its id.
     pub fn memory(&self, id: u8) -> SnapshotMemory {
         self.memories.get(MemoryId::new(id))
     }
 
-    /// Whether everything of these memories could be read.
+    /// Whether these memories could be read completely.
     pub fn whole(&self, ids: &[u8]) -> bool {
         ids.iter().all(|id| !self.damaged.contains(id))
     }
 
-    /// Hands every entry of a map to `each`, undecoded.
+    /// Passes every entry of a map to `each`, undecoded.
     pub fn entries<K: Key>(
         &mut self,
         id: u8,
@@ -86,7 +86,7 @@ impl Scan {
         }
     }
 
-    /// Hands every record of a map to `each`.
+    /// Passes every record of a map to `each`.
     pub fn table<K: Key, V: Record>(&mut self, id: u8, mut each: impl FnMut(K, V)) {
         let mut is_damaged = false;
         self.entries::<K>(id, |key, entry, findings| match V::decode(&entry.value()) {
@@ -102,7 +102,7 @@ impl Scan {
         }
     }
 
-    /// The value of a cell, as bytes.
+    /// Returns the value of a cell, as bytes.
     fn bytes_of(&mut self, id: u8) -> Option<Vec<u8>> {
         if !self.whole(&[id]) {
             return None;
@@ -122,7 +122,7 @@ impl Scan {
         }
     }
 
-    /// The record of a cell, if one was ever set.
+    /// Returns the record of a cell, if one was ever set.
     pub fn register<V: Record>(&mut self, id: u8) -> Option<V> {
         let bytes = self.bytes_of(id)?;
         V::decode(&bytes)
@@ -133,7 +133,7 @@ impl Scan {
             .ok()
     }
 
-    /// Numbers of a memory of counters; none where there is no such memory.
+    /// Returns the numbers of a memory of counters; `None` if there is no such memory.
     pub fn counters<const N: usize>(&mut self, id: u8, place: u32) -> Option<[u64; N]> {
         let memory = self.memory(id);
         if !self.whole(&[id]) || memory.size() == 0 {
@@ -153,7 +153,7 @@ impl Scan {
     }
 }
 
-/// The canister's errors end with what to do at an upgrade; here nothing is upgraded.
+/// Removes the advice on upgrades from a canister's error: here nothing is upgraded.
 pub(super) fn cut_advice(text: &str) -> String {
     text.trim_end_matches("; nothing was changed").to_owned()
 }

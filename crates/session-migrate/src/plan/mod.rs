@@ -1,8 +1,8 @@
-//! What the staged upgrade will do to an operator's canister: the real modules run over a copy of its snapshot, and every
-//! message is measured.
+//! Plans the staged upgrade of an operator's canister: runs the real modules on a copy of its snapshot, and
+//! measures every message.
 //!
-//! Owns: the order of the steps, what each takes, and whether to go. Does not own: clients (the rehearsal has them) and
-//! what is in the snapshot (the inspection says).
+//! Owns: the order of the steps, the cost of each, and the verdict. Does not own: clients (the rehearsal has
+//! them) and the contents of the snapshot (the inspection has them).
 
 mod page;
 mod prices;
@@ -40,10 +40,10 @@ pub struct Config {
     pub wasms: Wasms,
 }
 
-/// The plan could not be made. What it finds is never an error.
+/// Why no plan could be made. Reasons against the upgrade are not errors.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
-    /// The snapshot cannot be looked at.
+    /// The snapshot cannot be inspected.
     #[error(transparent)]
     Inspect(#[from] InspectError),
     /// The snapshot cannot be read.
@@ -59,7 +59,7 @@ pub enum PlanError {
         /// Its layout.
         layout: u16,
     },
-    /// The wasms cannot be had.
+    /// The wasms are not available.
     #[error(transparent)]
     Wasms(#[from] RehearseError),
     /// There is no usable server.
@@ -68,7 +68,7 @@ pub enum PlanError {
     /// The copy cannot be loaded.
     #[error(transparent)]
     Copy(#[from] CopyError),
-    /// The server does not tell what messages cost.
+    /// The server does not report the cost of messages.
     #[error(transparent)]
     Costs(#[from] CostError),
     /// A call failed that every build answers.
@@ -77,7 +77,7 @@ pub enum PlanError {
 }
 
 impl PlanError {
-    /// True when what the user gave is at fault, not the machine.
+    /// Whether the user's input is at fault, not the machine.
     pub fn is_usage(&self) -> bool {
         match self {
             PlanError::Inspect(error) => error.is_usage(),
@@ -89,10 +89,10 @@ impl PlanError {
     }
 }
 
-/// Runs the modules over a copy of the snapshot.
+/// Runs the modules on a copy of the snapshot.
 ///
 /// # Errors
-/// [`PlanError`]; what stands against the upgrade is in the [`Report`].
+/// [`PlanError`]; reasons against the upgrade are in the [`Report`].
 pub fn run(config: &Config, progress: &Progress) -> Result<Report, PlanError> {
     let (provenance, since) = (Provenance::now(), Instant::now());
     progress.phase("looking at the snapshot");
@@ -155,17 +155,18 @@ fn class(count: &upload_canister::api::ClassCount) -> ClassPlan {
     }
 }
 
-/// A plan on its way.
+/// A plan in progress.
 struct Plan<'p> {
     steps: Steps<'p>,
-    /// Why not to go.
+    /// Reasons against the upgrade.
     reasons: Vec<String>,
-    /// What to know before going.
+    /// What to know before the upgrade.
     cautions: Vec<String>,
 }
 
 impl Plan<'_> {
-    /// The whole way, and the way back in its middle. What the first migration said when everything was converted.
+    /// Runs all steps, with a rollback in the middle. Returns the first migration's status when everything
+    /// was converted.
     fn go(
         &mut self,
         [legacy, staged, direct]: [&Wasm; 3],
@@ -223,7 +224,7 @@ impl Plan<'_> {
         Ok(Some(converted))
     }
 
-    /// Upgrades, and notes what it took; false when it was refused.
+    /// Upgrades, and records the cost; returns `false` if the upgrade was refused.
     fn upgrade(&mut self, name: &str, wasm: &Wasm) -> Result<bool, PlanError> {
         let upgraded = self.steps.canister.upgrade(self.steps.controller, wasm.build.name(), &wasm.module);
         self.steps.measured(name, steps::INSTALL_LIMIT)?;
@@ -234,7 +235,8 @@ impl Plan<'_> {
         Ok(upgraded.is_ok())
     }
 
-    /// Lets the migration come to rest, and notes what it took; nothing when it is not where it should be.
+    /// Waits for the migration to settle, and records the cost; returns `None` if it is not in the expected
+    /// phase.
     fn settle(&mut self, name: &str, expected: MigrationPhase) -> Result<Option<MigrationStatus>, PlanError> {
         let status = self.steps.settle(name)?;
         let is_there = status.phase == expected;
@@ -262,7 +264,7 @@ impl Plan<'_> {
         Ok(Some(status).filter(|_| is_there))
     }
 
-    /// Whether a controller's call was allowed; else why not is noted.
+    /// Returns whether a controller's call was allowed; otherwise adds the reason.
     fn allowed<T>(&mut self, what: &str, answer: Result<T, ClientError>) -> bool {
         if let Err(error) = &answer {
             self.reasons.push(format!("{what} is refused: {error}"));

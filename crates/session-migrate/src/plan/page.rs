@@ -1,4 +1,4 @@
-//! A plan as a page for people.
+//! Renders a plan as a page.
 
 use maud::{Markup, html};
 
@@ -6,7 +6,7 @@ use super::{Cycles, Report};
 use crate::page::{self, Bar, Row, Scale, Side, plot};
 
 impl Report {
-    /// The page, complete in itself.
+    /// Returns the page, complete in itself.
     pub fn to_html(&self) -> String {
         let go = if self.reasons.is_empty() { "go" } else { "no go" };
         let memory = Cycles::of_memory(self.stable_after.saturating_sub(self.stable_before));

@@ -1,15 +1,15 @@
-//! What instructions cost, by the published prices.
+//! Prices of messages and memory, as published.
 
 use serde::{Deserialize, Serialize};
 
-/// Where the prices are from.
+/// Source of the prices.
 pub const SOURCE: &str = "\"Cycles costs\" of the Internet Computer's documentation: 5,000,000 cycles a message and 1 cycle an instruction on \
      a subnet of 13 nodes, in proportion on others";
 
 const REFERENCE_NODES: u128 = 13;
 const MESSAGE: u128 = 5_000_000;
 const INSTRUCTION: u128 = 1;
-/// Cycles of a GiB of memory for a second.
+/// Cycles for a GiB of memory per second.
 const GIB_SECOND: u128 = 127_000;
 const YEAR_SECONDS: u128 = 31_557_600;
 
@@ -27,12 +27,12 @@ impl Cycles {
         Cycles { nodes_13: on_reference, nodes_34: on_reference * 34 / REFERENCE_NODES }
     }
 
-    /// What messages cost.
+    /// Returns the price of messages.
     pub fn of_messages(messages: u64, instructions: u64) -> Cycles {
         Cycles::of(u128::from(messages) * MESSAGE + u128::from(instructions) * INSTRUCTION)
     }
 
-    /// What memory costs for a year.
+    /// Returns the price of memory for a year.
     pub fn of_memory(bytes: u64) -> Cycles {
         Cycles::of((u128::from(bytes) * GIB_SECOND * YEAR_SECONDS) >> 30)
     }
@@ -46,7 +46,7 @@ mod tests {
     fn prices_are_in_proportion_to_the_nodes() {
         let Cycles { nodes_13, nodes_34 } = Cycles::of_messages(2, 3_000_000);
         assert_eq!((nodes_13, nodes_34), (13_000_000, 34_000_000));
-        // An empty canister's 320 MiB, as the runbook has it: some 1.26 T.
+        // An empty canister's 320 MiB, as in the runbook: about 1.26 T.
         assert_eq!(Cycles::of_memory(335_609_856).nodes_13 / 10_000_000_000, 125);
     }
 }

@@ -1,4 +1,4 @@
-//! A plan, as it is written.
+//! The report of a plan.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,40 +8,40 @@ use crate::inspect::SnapshotReport;
 use crate::progress::Phase;
 use crate::provenance::Provenance;
 
-/// What the staged upgrade will do, as written with `--json`.
+/// The effects of the staged upgrade, as written with `--json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// Pass: go. Fail: do not.
     pub verdict: Verdict,
-    /// Why not to go; empty when the verdict is pass.
+    /// Reasons against the upgrade; empty if the verdict is pass.
     pub reasons: Vec<String>,
-    /// What to know before going.
+    /// What to know before the upgrade.
     pub cautions: Vec<String>,
-    /// When, with what and from which tree it was made.
+    /// When, how and from which tree it was made.
     pub provenance: Provenance,
-    /// Where the time went.
+    /// The time of each phase.
     pub phases: Vec<Phase>,
-    /// How long it took here, seconds.
+    /// Time that the plan took, seconds.
     pub seconds: f64,
     /// The snapshot.
     pub snapshot: SnapshotReport,
-    /// Legacy records there are.
+    /// Number of legacy records.
     pub records: u64,
-    /// Of these: that become layout 2.
+    /// Records that will be converted.
     pub converted: u64,
-    /// Of these: that will be in quarantine.
+    /// Records that will be quarantined.
     pub quarantined: u64,
-    /// Of these: that are over.
+    /// Records that have expired.
     pub expired: u64,
     /// The same by class.
     pub classes: Vec<ClassPlan>,
     /// Size of stable memory, bytes.
     pub stable_before: u64,
-    /// The same at the end.
+    /// Size of stable memory after all steps.
     pub stable_after: u64,
-    /// What each step takes.
+    /// The cost of each step.
     pub steps: Vec<Step>,
-    /// Where the prices are from.
+    /// Source of the prices.
     pub prices: String,
 }
 
@@ -50,16 +50,16 @@ pub struct Report {
 pub struct ClassPlan {
     /// The class.
     pub class: String,
-    /// What becomes of them.
+    /// Their treatment.
     pub treatment: String,
-    /// How many.
+    /// Number of records.
     pub count: u64,
 }
 
-/// What a step takes.
+/// The cost of a step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
-    /// What is done.
+    /// Its name.
     pub name: String,
     /// Messages that the canister executes.
     pub messages: u64,
@@ -67,11 +67,11 @@ pub struct Step {
     pub instructions: u64,
     /// Instructions of the largest one.
     pub largest: u64,
-    /// Instructions that one message may take.
+    /// Instruction limit of a message.
     pub limit: u64,
-    /// What it costs.
+    /// Price.
     pub cycles: Cycles,
-    /// At one message a round, seconds.
+    /// Time at one message a round, seconds.
     pub seconds: u64,
     /// Size of stable memory afterwards, bytes.
     pub stable_bytes: u64,
@@ -80,7 +80,7 @@ pub struct Step {
 }
 
 impl Report {
-    /// What an operator may tell clients.
+    /// Returns what an operator may tell clients.
     pub fn for_users(&self) -> String {
         let mut text = "We upgrade the upload canister. Uploads that are in flight go on where they are; nothing has to be begun \
              again. A call that is rejected or not answered during the upgrade may simply be repeated."

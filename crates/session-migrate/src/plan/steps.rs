@@ -1,4 +1,4 @@
-//! Steps of a plan, each with what its messages took.
+//! Steps of a plan, each with the cost of its messages.
 
 use std::time::Duration;
 
@@ -17,10 +17,10 @@ pub(super) const UPDATE_LIMIT: u64 = 40_000_000_000;
 
 const PAGE_BYTES: u64 = 65_536;
 
-/// The migration may stand still for so many rounds before it counts as stuck.
+/// Number of rounds without progress after which the migration counts as stuck.
 const PATIENCE_ROUNDS: u32 = 300;
 
-/// What was done so far.
+/// The steps so far.
 pub(super) struct Steps<'p> {
     pub canister: Canister<'p>,
     pub controller: Principal,
@@ -30,7 +30,7 @@ pub(super) struct Steps<'p> {
     current: Taken,
 }
 
-/// What the messages of one step took.
+/// The cost of the messages of one step.
 #[derive(Clone, Copy, Default)]
 struct Taken {
     messages: u64,
@@ -54,7 +54,7 @@ impl<'p> Steps<'p> {
             self.next = cost.index + 1;
             let taken = &mut self.current;
             (taken.stable_pages, taken.heap_pages) = (cost.stable_memory_pages, cost.wasm_memory_pages);
-            // Queries are ours, and change nothing.
+            // Queries are the plan's own, and change nothing.
             if cost.entry.contains("query") {
                 continue;
             }
@@ -65,7 +65,7 @@ impl<'p> Steps<'p> {
         Ok(())
     }
 
-    /// Notes what was done since the last step.
+    /// Records the cost of what was done since the last step.
     pub fn measured(&mut self, name: &str, limit: u64) -> Result<(), PlanError> {
         self.count()?;
         let Taken { messages, instructions, largest, stable_pages, heap_pages } =
@@ -84,7 +84,7 @@ impl<'p> Steps<'p> {
         Ok(())
     }
 
-    /// Lets the migration come to rest, and notes that as a step.
+    /// Waits for the migration to settle, and records that as a step.
     pub fn settle(&mut self, name: &str) -> Result<MigrationStatus, PlanError> {
         let mut status = self.canister.migration_status()?;
         let mut standstill = 0;
@@ -99,7 +99,7 @@ impl<'p> Steps<'p> {
         Ok(status)
     }
 
-    /// Size of stable memory after the last step, bytes.
+    /// Returns the size of stable memory after the last step, bytes.
     pub fn stable_bytes(&self) -> u64 {
         self.done.last().map_or(0, |step| step.stable_bytes)
     }

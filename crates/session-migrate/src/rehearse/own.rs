@@ -16,13 +16,13 @@ use crate::client::{Asset, Canister, ClientError, Uploader};
 use crate::inspect::{Contents, OpenSession};
 use crate::snapshot::Snapshot;
 
-/// Uploads that go on. The migration's own books and an inspection of the result account for all others.
+/// Uploads that are continued. The migration's accounting and an inspection of the result cover all others.
 const DRIVEN: usize = 60;
 
-/// Bytes of their files at most, all together.
+/// Maximum total size of their files, bytes.
 const BUDGET: u64 = 512 << 20;
 
-/// The uploads that their clients go on with; what has not arrived is generated.
+/// Returns the uploads that their clients continue; what has not arrived is generated.
 pub(super) fn lanes(
     snapshot: &Snapshot,
     contents: &mut Contents,
@@ -37,7 +37,7 @@ pub(super) fn lanes(
             chosen.push(session.clone());
         }
     }
-    // One client for each capsule that somebody uploads to.
+    // One client for each owner and capsule.
     chosen.sort_by_key(|session| (session.owner, session.capsule.clone(), session.id));
     let files: Vec<PathBuf> =
         chosen.iter().map(|session| folder.join(format!("session-{}", session.id))).collect();
@@ -65,7 +65,7 @@ pub(super) fn lanes(
         lanes.push(Lane {
             client,
             stop,
-            // Every other one is still open when the direct build arrives.
+            // Every second upload is still open when the direct build is installed.
             stays: lanes.len() % 2 == 0,
             unseen: Default::default(),
             chunks_before: session.stored.len() as u32,
@@ -79,10 +79,10 @@ pub(super) fn lanes(
     Ok(lanes)
 }
 
-/// The numbers of a snapshot's own clients begin here: new clients are at most a hundred.
+/// First number of the snapshot's own clients: new clients are at most a hundred.
 pub(super) const OWN_CLIENTS: u32 = 1_001;
 
-/// Fills a file with what its client would still send.
+/// Fills a file with what its client has still to send.
 fn fill(session: &OpenSession, seed: u64, path: &Path) -> std::io::Result<()> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(session.id);
@@ -107,19 +107,19 @@ fn fill(session: &OpenSession, seed: u64, path: &Path) -> std::io::Result<()> {
     file.set_len(session.bytes)
 }
 
-/// Calls that one look at all that can be read makes at most.
+/// Maximum number of calls of one look at everything readable.
 const CALLS: usize = 20_000;
 
-/// What each of the snapshot's people can read, by what it is; and that others cannot.
+/// What each of the snapshot's people can read, and that others cannot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Readable {
     answers: BTreeMap<String, String>,
-    /// Whether there was more than could be looked at.
+    /// Whether there was more than these calls could read.
     pub is_cut_short: bool,
 }
 
 impl Readable {
-    /// Asks for everything, as everybody who may, as a stranger, and as nobody.
+    /// Reads everything, as everybody who may, as a stranger, and as the anonymous principal.
     pub fn look(canister: &Canister<'_>, contents: &Contents) -> Readable {
         let stranger = Principal::self_authenticating("a stranger in the rehearsal");
         let mut readable = Readable::default();
@@ -133,7 +133,7 @@ impl Readable {
                     readable.is_cut_short = true;
                     return readable;
                 }
-                // A capsule counts its memories, which come and go meanwhile.
+                // The count of memories in a capsule changes meanwhile.
                 let listed = canister.capsules_read(*who, &capsule.id).map(|found| {
                     let lists = (found.id, found.owners, found.writers, found.readers, found.created_at);
                     digest(&candid::encode_args((lists,)).unwrap_or_default())
@@ -144,7 +144,7 @@ impl Readable {
                     let read = read.map(|memory| digest(&candid::encode_one(memory).unwrap_or_default()));
                     readable.note(who, memory, read);
                     if let Some(blob) = blob {
-                        // One who may reads every byte; the others the beginning.
+                        // The first reader reads every byte; the others the beginning.
                         let bytes = read_blob(canister, *who, &format!("blob_{blob}"), number == 0);
                         readable.note(who, &format!("blob_{blob}"), bytes);
                     }
@@ -163,12 +163,12 @@ impl Readable {
         self.answers.insert(format!("{what} as {who}"), answer);
     }
 
-    /// Number of answers.
+    /// Returns the number of answers.
     pub fn len(&self) -> usize {
         self.answers.len()
     }
 
-    /// Bytes or answers that are not what they were, in words.
+    /// Describes bytes or answers that have changed.
     pub fn differences(&self, later: &Readable, when: &str) -> Vec<String> {
         let differs = |(what, before): (&String, &String)| {
             let after = later.answers.get(what).map_or("not asked", String::as_str);

@@ -1,4 +1,4 @@
-//! A stable cell, checked.
+//! Reads a stable cell, checked.
 //!
 //! ```text
 //! byte 0..3    "SCL"
@@ -12,7 +12,7 @@ use ic_stable_structures::Memory;
 use super::Damage;
 use super::tree::bytes_of;
 
-/// The value of a cell; none where nothing was ever stored.
+/// Returns the value of a cell; `None` if nothing was ever stored.
 ///
 /// # Errors
 /// What is wrong with the header.

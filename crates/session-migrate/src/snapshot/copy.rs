@@ -1,4 +1,4 @@
-//! A copy of a snapshot's canister, on a server of this process.
+//! Loads a copy of a snapshot's canister into a server of this process.
 
 use std::path::{Path, PathBuf};
 
@@ -9,19 +9,19 @@ use serde_json::Value;
 use super::{METADATA, STABLE_MEMORY, Snapshot, SnapshotError};
 use crate::build::Module;
 
-/// Cycles of a copy: nobody pays.
+/// Cycles of a copy, which nobody pays.
 const CYCLES: u128 = 1_000_000_000_000_000;
 
 /// Init and upgrade take no arguments.
 const NO_ARGUMENTS: &[u8] = b"DIDL\0\0";
 
-/// A snapshot cannot be loaded into a canister.
+/// Why a snapshot could not be loaded into a canister.
 #[derive(Debug, thiserror::Error)]
 pub enum CopyError {
     /// A file that cannot be read or written.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
-    /// The metadata of a folder of our own are not what the server writes.
+    /// The metadata of a folder written here are not what the server writes.
     #[error("{path}: {source}")]
     Metadata {
         /// The file.
@@ -29,18 +29,19 @@ pub enum CopyError {
         /// What is wrong with it.
         source: serde_json::Error,
     },
-    /// The server does not take it.
+    /// The server refuses it.
     #[error("{path} cannot be loaded: {why}")]
     Refused {
         /// The snapshot.
         path: PathBuf,
-        /// What the server says.
+        /// The server's message.
         why: String,
     },
 }
 
-/// Loads a snapshot into a canister that is empty, at the time that the snapshot is of. Where it has a module, that runs with
-/// the heap of the snapshot; else `legacy` runs with a heap of its own. Returns whether the module was the snapshot's.
+/// Loads a snapshot into an empty canister, at the time of the snapshot. If the snapshot has a module, that
+/// runs with the heap of the snapshot; otherwise `legacy` runs with an empty heap. Returns whether the module
+/// was the snapshot's.
 ///
 /// # Errors
 /// [`CopyError`].
@@ -55,7 +56,7 @@ pub fn load(
     let refused =
         |why: String| CopyError::Refused { path: snapshot.path.clone(), why: why.replace('\n', " ") };
     pic.add_cycles(canister, CYCLES);
-    // A server keeps no time before its own beginning.
+    // A server cannot go back before its own beginning.
     let now = pic.get_time().as_nanos_since_unix_epoch().max(as_of);
     pic.set_time(Time::from_nanos_since_unix_epoch(now));
     let has_module = snapshot.metadata.as_ref().is_some_and(|metadata| metadata.wasm_module_size > 0);
@@ -82,7 +83,7 @@ pub fn load(
     set_stable_size(&folder, snapshot.stable.bytes())?;
     snapshot.stable.copy_to(&folder.join(STABLE_MEMORY))?;
     upload(folder)?;
-    // The heap knows another memory.
+    // The heap belongs to another memory.
     pic.upgrade_canister(canister, legacy.gz.clone(), NO_ARGUMENTS.to_vec(), Some(controller))
         .map_err(rejected)?;
     Ok(false)

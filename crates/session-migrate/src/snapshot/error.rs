@@ -1,4 +1,4 @@
-//! Why something is no snapshot that can be read.
+//! Why a snapshot cannot be read.
 
 use std::path::{Path, PathBuf};
 
@@ -8,11 +8,11 @@ pub enum SnapshotError {
     /// A file or folder of the snapshot, or a temporary file, cannot be used.
     #[error("cannot {action} {path}: {source}")]
     Io {
-        /// What was tried.
+        /// The action that failed.
         action: &'static str,
         /// The file or folder.
         path: PathBuf,
-        /// What the operating system answered.
+        /// The operating system's error.
         source: std::io::Error,
     },
     /// A folder without metadata.
@@ -24,7 +24,7 @@ pub enum SnapshotError {
         /// The folder.
         path: PathBuf,
     },
-    /// A download that is not finished.
+    /// An unfinished download.
     #[error(
         "{path} says that the download is not finished, and the files around it may have holes: finish it with `{way_out}`, or \
          download the snapshot again"
@@ -32,10 +32,10 @@ pub enum SnapshotError {
     Unfinished {
         /// The file that says so.
         path: PathBuf,
-        /// What finishes it.
+        /// The command that finishes it.
         way_out: &'static str,
     },
-    /// A file that the metadata tell of is not there.
+    /// A file that the metadata list is missing.
     #[error("{path} is missing, expected {expected} bytes by metadata.json: download the snapshot again")]
     Missing {
         /// The file.
@@ -43,7 +43,7 @@ pub enum SnapshotError {
         /// Its size by the metadata.
         expected: u64,
     },
-    /// A file is not as long as the metadata say.
+    /// A file does not have its length by the metadata.
     #[error(
         "{path} has {got} bytes, expected {expected} by metadata.json: an interrupted download, or files of two snapshots; \
          download the snapshot again into an empty folder"
@@ -51,12 +51,12 @@ pub enum SnapshotError {
     Length {
         /// The file.
         path: PathBuf,
-        /// Bytes by the metadata.
+        /// Length by the metadata, bytes.
         expected: u64,
-        /// Bytes it has.
+        /// Actual length, bytes.
         got: u64,
     },
-    /// The metadata are not what the tools write.
+    /// The metadata are not as the tools write them.
     #[error("{path}: {why}")]
     Metadata {
         /// The file.
@@ -64,23 +64,23 @@ pub enum SnapshotError {
         /// What is wrong with them.
         why: String,
     },
-    /// A chunk of the wasm chunk store is not the one that its name tells of.
+    /// A chunk of the wasm chunk store does not have the hash in its name.
     #[error("{path} has the SHA-256 {got}, expected {expected} by its name: download the snapshot again")]
     Chunk {
         /// The file.
         path: PathBuf,
-        /// By its name, in hex.
+        /// Hash by its name, hex.
         expected: String,
-        /// Of its bytes, in hex.
+        /// Hash of its bytes, hex.
         got: String,
     },
-    /// The canister of the snapshot keeps nothing in stable memory.
+    /// The canister of the snapshot has no stable memory.
     #[error("{path} has no stable memory: it is no snapshot of an upload canister")]
     NoStableMemory {
         /// The folder.
         path: PathBuf,
     },
-    /// A file that is no stable memory.
+    /// A file that is not a stable memory.
     #[error("{path} has {got} bytes, expected whole pages of 65536 bytes, at least one: it is {what}")]
     NotAMemory {
         /// The file.
@@ -90,7 +90,7 @@ pub enum SnapshotError {
         /// What it seems to be.
         what: &'static str,
     },
-    /// A gzip file that is damaged.
+    /// A damaged gzip file.
     #[error("{path} does not unpack: {why}")]
     Gzip {
         /// The file.
@@ -101,7 +101,7 @@ pub enum SnapshotError {
 }
 
 impl SnapshotError {
-    /// True when what the user gave is at fault, not the machine.
+    /// Whether the user's input is at fault, not the machine.
     pub fn is_usage(&self) -> bool {
         match self {
             SnapshotError::Io { action, source, .. } => {
@@ -111,7 +111,7 @@ impl SnapshotError {
         }
     }
 
-    /// A closure for `map_err` on file operations.
+    /// Returns a closure for `map_err` on file operations.
     pub(crate) fn io<'p>(
         action: &'static str,
         path: &'p Path,

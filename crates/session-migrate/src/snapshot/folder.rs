@@ -1,4 +1,4 @@
-//! Snapshot folders: what must be in one, and what tells that one is not whole.
+//! Snapshot folders: their files, and how to tell that a folder is incomplete.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::SnapshotError;
 
-/// Everything but the bytes.
+/// Metadata of the snapshot.
 pub const METADATA: &str = "metadata.json";
 /// The module as it was installed.
 pub const WASM_MODULE: &str = "wasm_module.bin";
@@ -16,16 +16,16 @@ pub const WASM_MODULE: &str = "wasm_module.bin";
 pub const WASM_MEMORY: &str = "wasm_memory.bin";
 /// The stable memory.
 pub const STABLE_MEMORY: &str = "stable_memory.bin";
-/// The folder of the chunks that a module is put together from.
+/// The folder of the chunks of modules.
 pub const CHUNK_STORE: &str = "wasm_chunk_store";
 
 /// What `icp` leaves while a download goes on: the files have their full length then, and holes.
 const PROGRESS: [&str; 2] = [".download_progress.json", ".download_progress.json.tmp"];
 
-/// What a folder says of itself, as far as it is of use here.
+/// The metadata that are needed here.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Metadata {
-    /// When the snapshot was taken, nanoseconds; of an uploaded one, when it was uploaded.
+    /// When the snapshot was taken, nanoseconds; for an uploaded one, when it was uploaded.
     pub taken_at_timestamp: u64,
     /// Bytes of the module.
     pub wasm_module_size: u64,
@@ -47,7 +47,7 @@ struct StoredChunk {
     hash: Vec<u8>,
 }
 
-/// The metadata of a folder in which everything is there that they tell of, as long as they tell.
+/// Reads the metadata of a folder, and checks that the files match their sizes and hashes there.
 pub(super) fn check(folder: &Path) -> Result<Metadata, SnapshotError> {
     for name in PROGRESS {
         let path = folder.join(name);
@@ -89,7 +89,7 @@ fn check_length(path: &Path, expected: u64) -> Result<(), SnapshotError> {
         Ok(found) if found.len() == expected => Ok(()),
         Ok(found) => Err(SnapshotError::Length { path: path.to_path_buf(), expected, got: found.len() }),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => match expected {
-            // The tools differ in whether they leave an empty file out or write one.
+            // Some tools write an empty file, others leave it out.
             0 => Ok(()),
             _ => Err(SnapshotError::Missing { path: path.to_path_buf(), expected }),
         },

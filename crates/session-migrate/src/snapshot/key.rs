@@ -1,16 +1,16 @@
-//! Keys of the canister's maps, decoded without trusting them.
+//! Keys of the canister's maps, decoded without trusting the bytes.
 
 use candid::Principal;
 use ic_stable_structures::Storable;
 use ic_stable_structures::storable::Blob;
 use upload_canister::stable::keys::{NumberAndText, TwoTexts};
 
-/// A key of a map. The library's own decoders assert what they read.
+/// A key of a map. The library's own decoders panic on damaged bytes.
 pub trait Key: Storable + Ord + Clone + std::fmt::Debug {
-    /// The key of stored bytes; nothing when they are none.
+    /// Parses stored bytes; `None` if they are not a key.
     fn parse(bytes: &[u8]) -> Option<Self>;
 
-    /// The key as a person reads it.
+    /// Returns the key as text.
     fn shown(&self) -> String {
         format!("{self:?}")
     }
@@ -86,7 +86,7 @@ impl Key for ([u8; 32], u32) {
 /// Bytes that a principal takes in a key of two parts, whatever its length.
 const PRINCIPAL: usize = 29;
 
-/// The first part in its 29 bytes, then the second, then the lengths of those that differ in length.
+/// The first part in its 29 bytes, then the second, then the lengths of those parts that vary in length.
 impl Key for (Principal, u64) {
     fn parse(bytes: &[u8]) -> Option<Self> {
         let (principal, rest) = bytes.split_at_checked(PRINCIPAL)?;

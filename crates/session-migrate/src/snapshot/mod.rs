@@ -1,10 +1,10 @@
-//! A canister's snapshot on the disk: a folder as the command-line tools download it, or its raw stable memory.
+//! Snapshots on disk: a folder as the command-line tools download it, or raw stable memory.
 //!
-//! Owns: what makes a folder a whole snapshot, reading stable memory without loading it, and walking what
-//! ic-stable-structures keeps in it, with every byte checked first. Does not own: what the records mean. Boundary: nothing
-//! here writes to a snapshot; what is run is a copy in a canister of a server.
+//! Owns: whether a folder is complete, reading stable memory without loading it, and walking the structures
+//! of ic-stable-structures with every byte checked first. Does not own: what the records mean. Boundary:
+//! nothing here writes to a snapshot; whatever runs is a copy in a canister of a server.
 //!
-//! The library asserts what it reads, and a damaged node is a panic there. So its maps are walked here by code of our own
+//! The library asserts what it reads, so a damaged node is a panic. That is why its maps are walked here
 //! ([`Tree`]), with typed errors.
 
 mod cell;
@@ -28,7 +28,7 @@ pub use key::Key;
 pub use stable::{PAGE_BYTES, StableFile};
 pub use tree::{Damage, Entry, Tree, Walked};
 
-/// What a snapshot is on the disk.
+/// The form of a snapshot on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// A folder of `icp`, `dfx` or PocketIC.
@@ -40,7 +40,7 @@ pub enum Form {
 }
 
 impl Form {
-    /// The form in words.
+    /// Returns the form in words.
     pub fn name(self) -> &'static str {
         match self {
             Form::Folder => "snapshot folder",
@@ -50,14 +50,14 @@ impl Form {
     }
 }
 
-/// A snapshot that is there as a whole, as far as its format can tell: it has no checksums.
+/// A snapshot that is complete, as far as its format can tell: it has no checksums.
 #[derive(Debug)]
 pub struct Snapshot {
-    /// Where it is.
+    /// Its path.
     pub path: PathBuf,
-    /// What it is.
+    /// Its form.
     pub form: Form,
-    /// What the folder says of itself; none of a raw memory.
+    /// The folder's metadata; absent for a raw memory.
     pub metadata: Option<Metadata>,
     /// Its stable memory.
     pub stable: StableFile,
@@ -67,7 +67,7 @@ impl Snapshot {
     /// Opens a snapshot folder, a raw stable memory, or gzip of one.
     ///
     /// # Errors
-    /// [`SnapshotError`]: what is not there, not whole, or not readable, and what to do about it.
+    /// [`SnapshotError`]: what is missing, incomplete or unreadable, and what to do about it.
     pub fn open(path: &Path) -> Result<Snapshot, SnapshotError> {
         let found = std::fs::metadata(path).map_err(SnapshotError::io("read", path))?;
         if found.is_dir() {
@@ -83,7 +83,7 @@ impl Snapshot {
         Ok(Snapshot { path: path.to_path_buf(), form, metadata: None, stable })
     }
 
-    /// The module file of a folder.
+    /// Returns the path of a folder's module.
     pub fn module(&self) -> Option<PathBuf> {
         (self.form == Form::Folder).then(|| self.path.join(WASM_MODULE))
     }

@@ -1,4 +1,4 @@
-//! Stable memory as a file: read where it is asked for, through a cache of blocks, never as a whole.
+//! Stable memory in a file: read on demand, through a cache of blocks, never all at once.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -18,16 +18,17 @@ pub const PAGE_BYTES: u64 = 65_536;
 /// Bytes that are read at once.
 const BLOCK: usize = 65_536;
 
-/// Blocks that are kept: 64 MiB.
+/// Number of cached blocks: 64 MiB.
 const KEPT: usize = 1_024;
 
 /// The zeros that a page is compared with.
 static ZEROS: [u8; BLOCK] = [0; BLOCK];
 
-/// The stable memory of a snapshot, as the library reads memories. It is never written; a clone shares file and cache.
+/// The stable memory of a snapshot, as a memory of the library. It is never written; a clone shares file and
+/// cache.
 ///
-/// The library has no way to be told that a read has failed, so what cannot be read reads as zeros, and [`Self::failure`]
-/// says that. Whoever has read must ask for it before believing anything.
+/// The library cannot be told that a read has failed: what cannot be read reads as zeros, and
+/// [`Self::failure`] returns the error. Callers must check it before they use what was read.
 #[derive(Clone, Debug)]
 pub struct StableFile(Rc<Inner>);
 
@@ -40,7 +41,7 @@ struct Inner {
     failure: RefCell<Option<io::Error>>,
 }
 
-/// Blocks by their numbers; the one that came first goes first.
+/// Blocks by number; the oldest is evicted first.
 #[derive(Debug, Default)]
 struct Cache {
     blocks: HashMap<u64, Box<[u8]>>,
@@ -51,13 +52,13 @@ impl StableFile {
     /// Opens the bytes of a stable memory.
     ///
     /// # Errors
-    /// [`SnapshotError`] for a file that cannot be read or is not made of whole pages.
+    /// [`SnapshotError`] for a file that cannot be read or does not consist of whole pages.
     pub fn open(path: &Path) -> Result<StableFile, SnapshotError> {
         let file = File::open(path).map_err(SnapshotError::io("read", path))?;
         StableFile::of(file, path)
     }
 
-    /// Opens a stable memory, or gzip of one, which is unpacked into a sparse temporary file without a name.
+    /// Opens a stable memory, or gzip of one, which is unpacked into a sparse unnamed temporary file.
     pub(super) fn open_any(path: &Path) -> Result<(Form, StableFile), SnapshotError> {
         let mut file = File::open(path).map_err(SnapshotError::io("read", path))?;
         let mut magic = [0; 2];
@@ -85,12 +86,12 @@ impl StableFile {
         Ok(StableFile(Rc::new(Inner { file, path, len, cache, failure })))
     }
 
-    /// Its length, bytes.
+    /// Returns its length, bytes.
     pub fn bytes(&self) -> u64 {
         self.0.len
     }
 
-    /// The first read that has failed, if one has.
+    /// Returns the first read that has failed, if any.
     ///
     /// # Errors
     /// [`SnapshotError::Io`].
@@ -101,7 +102,7 @@ impl StableFile {
         }
     }
 
-    /// Number of pages that are not all zero.
+    /// Returns the number of pages that are not all zero.
     ///
     /// # Errors
     /// [`SnapshotError::Io`].
@@ -120,7 +121,7 @@ impl StableFile {
         Ok(used)
     }
 
-    /// Copies it to a file that has holes where there are zeros.
+    /// Copies it to a file with holes for zeros.
     ///
     /// # Errors
     /// [`SnapshotError::Io`].
@@ -220,7 +221,7 @@ fn read_exact_at(file: &File, mut into: &mut [u8], mut offset: u64) -> io::Resul
     Ok(())
 }
 
-/// Writes a block, unless it has nothing but zeros.
+/// Writes a block, unless it is all zeros.
 fn write_unless_zero(file: &mut File, at: u64, block: &[u8]) -> io::Result<()> {
     if *block == ZEROS[..block.len()] {
         return Ok(());
@@ -229,7 +230,7 @@ fn write_unless_zero(file: &mut File, at: u64, block: &[u8]) -> io::Result<()> {
     file.write_all(block)
 }
 
-/// Copies `from` into a temporary file that has holes where there are zeros.
+/// Copies `from` into a temporary file with holes for zeros.
 fn unpack_sparse(mut from: impl Read, path: &Path) -> Result<File, SnapshotError> {
     let folder = std::env::temp_dir();
     let mut file = tempfile::tempfile().map_err(SnapshotError::io("create a file in", &folder))?;

@@ -1,4 +1,4 @@
-//! The walk against the library's own, on sound and on damaged bytes; files and folders.
+//! Tests of the walk against the library's own, on sound and on damaged bytes; of files and folders.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,7 +11,7 @@ use upload_canister::stable::keys::TwoTexts;
 
 use super::*;
 
-/// The entries of a map, as they are walked over.
+/// The entries of a map, in the order of the walk.
 type Entries<K> = Vec<(K, Vec<u8>)>;
 
 fn walk<K: Key>(memory: &VectorMemory) -> (Entries<K>, Result<Walked, Damage>) {
@@ -23,7 +23,7 @@ fn walk<K: Key>(memory: &VectorMemory) -> (Entries<K>, Result<Walked, Damage>) {
     (entries, walked)
 }
 
-/// A map of these entries, made by the library: each is inserted, and every third is removed again.
+/// Makes a map of these entries with the library: each is inserted, and every third is removed again.
 fn map_of<K: Key>(entries: &[(K, Vec<u8>)]) -> (VectorMemory, BTreeMap<K, Vec<u8>>) {
     let memory = VectorMemory::default();
     let mut map: LibraryMap<K, Vec<u8>, _> = LibraryMap::init(memory.clone());
@@ -88,7 +88,7 @@ proptest! {
             memory.borrow_mut()[place] ^= change;
         }
         let (found, walked) = walk::<u64>(&memory);
-        // What was found without any damage told is as many entries as there were, by the map's own header.
+        // If no damage was reported, the number of entries is the one in the map's header.
         if let Ok(walked) = walked && walked.damage.is_empty() && walked.entries != 0 {
             prop_assert!(found.len() <= model.len() + 11);
         }
@@ -117,7 +117,7 @@ proptest! {
     }
 }
 
-/// Where `bytes` are the first time.
+/// Returns the offset of the first occurrence of `bytes`.
 fn find(memory: &VectorMemory, bytes: &[u8]) -> usize {
     memory.borrow().windows(bytes.len()).position(|window| window == bytes).unwrap()
 }
@@ -160,7 +160,8 @@ fn each_damage_of_a_map_is_told_with_its_place() {
 
 #[test]
 fn a_map_of_the_old_format_is_read_like_the_library_does() {
-    // The library writes no maps of version 1 any more: one node by hand, of keys and values of 8 bytes.
+    // The library no longer writes maps of version 1: this is one node made by hand, of keys and values of 8
+    // bytes.
     let memory = VectorMemory::default();
     memory.grow(1);
     let page_bytes: u64 = 7 + 11 * (8 + 8 + 8) + 12 * 8;
@@ -201,7 +202,7 @@ fn a_cell_is_read_and_a_damaged_one_is_told() {
     assert_eq!(cell(&memory).unwrap_err().offset, 0);
 }
 
-/// Bytes that are different on each of so many pages, but for one of zeros.
+/// Returns bytes that differ on each page, except for one page of zeros.
 fn pages(count: usize) -> Vec<u8> {
     let page = |n: usize| {
         if n == 1 { vec![0; 65_536] } else { (0..65_536).map(|i| (i * n + n) as u8 | 1).collect() }

@@ -1,17 +1,17 @@
-//! A stable B-tree map, walked without trusting a byte of it.
+//! Walks a stable B-tree map, and checks every byte first.
 //!
 //! ```text
 //! byte 0       "BTR", version: 1 derived page size, 2 page size
 //! byte 4..12   page size and u32::MAX, or the longest key and value
 //! byte 12..28  root, number of entries
 //! byte 52..    allocator: "BTA", 1, 4 bytes, page size, pages taken, first free page
-//! byte 100..   pages, each behind a header of 16 bytes: "CHK", 1, taken, 3 bytes, next free page
+//! byte 100..   pages, each after a header of 16 bytes: "CHK", 1, taken, 3 bytes, next free page
 //!
-//! node         "BTN", 2, kind, u16 entries, next page; children, keys, values; goes on in its overflow pages
+//! node         "BTN", 2, kind, u16 entries, next page; children, keys, values; continues in its overflow pages
 //! overflow     "NOF", next page, bytes of the node
 //! ```
-//! All numbers are little-endian. Every page is looked at once: a page that two nodes have is damage, and so a walk ends
-//! whatever the bytes say.
+//! All numbers are little-endian. Every page is visited once: a page of two nodes is damage, so that a walk
+//! ends whatever the bytes are.
 
 use ic_stable_structures::Memory;
 use ic_stable_structures::storable::Bound;
@@ -25,33 +25,33 @@ const NODE_HEADER: u64 = 15;
 const OVERFLOW_HEADER: u64 = 11;
 /// Entries of a node.
 const CAPACITY: usize = 11;
-/// The library makes no page shorter than this.
+/// The library's shortest page.
 const SHORTEST_PAGE: u64 = 128;
 /// A tree of 2^64 entries is not as deep.
 const DEEPEST: usize = 64;
 
-/// Bytes that are not what the library leaves there.
+/// Bytes that the library would not have written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Damage {
-    /// Where, bytes from the start of its memory.
+    /// Offset in the memory, bytes.
     pub offset: u64,
     /// What is wrong, in words.
     pub what: String,
 }
 
 impl Damage {
-    /// At a place.
+    /// Returns damage at an offset.
     pub fn at(offset: u64, what: impl Into<String>) -> Damage {
         Damage { offset, what: what.into() }
     }
 }
 
-/// The size of a memory, bytes.
+/// Returns the size of a memory, bytes.
 pub(super) fn bytes_of(memory: &impl Memory) -> u64 {
     memory.size().saturating_mul(PAGE_BYTES)
 }
 
-/// A map, as its header has it.
+/// A map, with the contents of its header.
 pub struct Tree<'m, M> {
     memory: &'m M,
     bytes: u64,
@@ -59,18 +59,18 @@ pub struct Tree<'m, M> {
     root: u64,
     /// Number of entries by the header.
     pub len: u64,
-    /// Number of pages that are taken by the allocator's header.
+    /// Number of allocated pages by the allocator's header.
     pub pages: u64,
 }
 
-/// What a walk has seen.
+/// The result of a walk.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Walked {
-    /// Entries.
+    /// Number of entries.
     pub entries: u64,
-    /// Pages of nodes and their overflows.
+    /// Number of pages of nodes and their overflows.
     pub pages: u64,
-    /// What is damaged; the entries below it were not seen.
+    /// The damage found; the entries below it were not visited.
     pub damage: Vec<Damage>,
 }
 
@@ -85,7 +85,7 @@ pub struct Entry<'t, M> {
 }
 
 impl<M: Memory> Entry<'_, M> {
-    /// The bytes of the value.
+    /// Returns the bytes of the value.
     pub fn value(&self) -> Vec<u8> {
         let mut bytes = vec![0; self.len as usize];
         self.node.read(self.value, &mut bytes);
@@ -93,7 +93,7 @@ impl<M: Memory> Entry<'_, M> {
     }
 }
 
-/// A node and the pages that it goes on in.
+/// A node and its overflow pages.
 struct Node<'m, M> {
     memory: &'m M,
     page_bytes: u64,
@@ -101,13 +101,13 @@ struct Node<'m, M> {
 }
 
 impl<M: Memory> Node<'_, M> {
-    /// Bytes that it has room for.
+    /// Returns the node's capacity, bytes.
     fn bytes(&self) -> u64 {
         let overflow = self.page_bytes - OVERFLOW_HEADER;
         (self.pages.len() as u64 - 1) * overflow + self.page_bytes
     }
 
-    /// Reads bytes of the node, which it must have room for.
+    /// Reads bytes of the node, within its capacity.
     fn read(&self, at: u64, into: &mut [u8]) {
         let overflow = self.page_bytes - OVERFLOW_HEADER;
         let (mut at, mut rest) = (at, into);
@@ -130,18 +130,18 @@ impl<M: Memory> Node<'_, M> {
     }
 }
 
-/// What the header of a node says, and where its entries are.
+/// The header of a node, and where its entries are.
 struct Layout {
     children: Vec<u64>,
-    /// Key, and where the value begins, with its length.
+    /// Key, offset and length of the value.
     entries: Vec<(Vec<u8>, u64, u32)>,
 }
 
 impl<'m, M: Memory> Tree<'m, M> {
-    /// The map in a memory; none where there is none yet.
+    /// Opens the map in a memory; returns `None` if there is none yet.
     ///
     /// # Errors
-    /// A header that cannot be right.
+    /// An invalid header.
     pub fn open(memory: &'m M) -> Result<Option<Tree<'m, M>>, Damage> {
         let bytes = bytes_of(memory);
         if bytes == 0 {
@@ -163,7 +163,7 @@ impl<'m, M: Memory> Tree<'m, M> {
         let [first, second] = [number(4) & 0xffff_ffff, number(4) >> 32];
         let page_bytes = match second {
             0xffff_ffff if header[3] == 2 => first,
-            // The longest node of a map whose keys and values have a longest form.
+            // The longest node of a map whose keys and values have a maximum length.
             _ => 7 + CAPACITY as u64 * (first + second + 8) + (CAPACITY as u64 + 1) * 8,
         };
         let allocator = ALLOCATOR as usize;
@@ -183,7 +183,8 @@ impl<'m, M: Memory> Tree<'m, M> {
         Ok(Some(Tree { memory, bytes, page_bytes, root, len, pages }))
     }
 
-    /// Hands every entry to `each`, ascending, whole nodes at a time. What is damaged is passed over, and told at the end.
+    /// Passes every entry to `each`, ascending, whole nodes at a time. Damaged nodes are skipped, and
+    /// reported at the end.
     pub fn walk<K: Key>(&self, each: &mut dyn FnMut(K, &Entry<'_, M>)) -> Walked {
         let places = (self.bytes - FIRST_PAGE) / (self.page_bytes + PAGE_HEADER) + 1;
         let mut walk = Walk {
@@ -213,7 +214,7 @@ impl<'m, M: Memory> Tree<'m, M> {
     }
 }
 
-/// A walk on its way.
+/// A walk in progress.
 struct Walk<'w, 'm, M, K> {
     tree: &'w Tree<'m, M>,
     /// One bit for each page.
@@ -225,7 +226,7 @@ struct Walk<'w, 'm, M, K> {
 }
 
 impl<M: Memory, K: Key> Walk<'_, '_, M, K> {
-    /// The node at `address`, which the bytes at `from` lead to, and everything below it.
+    /// Visits the node at `address`, which the bytes at `from` refer to, and everything below it.
     fn node(&mut self, address: u64, from: u64, depth: usize) {
         if let Err(damage) = self.try_node(address, from, depth) {
             self.walked.damage.push(damage);
@@ -288,7 +289,7 @@ impl<M: Memory, K: Key> Walk<'_, '_, M, K> {
         Ok(())
     }
 
-    /// Takes a page that nobody else has.
+    /// Marks a page as visited, unless another node has it.
     fn take_page(&mut self, address: u64, from: u64) -> Result<(), Damage> {
         let Tree { bytes, page_bytes, memory, .. } = self.tree;
         let place = address.checked_sub(FIRST_PAGE + PAGE_HEADER);
@@ -339,7 +340,7 @@ impl<M: Memory, K: Key> Walk<'_, '_, M, K> {
         Ok(())
     }
 
-    /// A node of version 1: entries of one length, then children, all in one page.
+    /// Reads a node of version 1: entries of one length, then children, all in one page.
     fn layout_of_old(&self, node: &Node<'_, M>, count: usize, is_internal: bool) -> Result<Layout, Damage> {
         let address = node.pages[0];
         let mut bounds = [0; 8];
@@ -371,7 +372,7 @@ impl<M: Memory, K: Key> Walk<'_, '_, M, K> {
     }
 }
 
-/// The length of keys that all have the same.
+/// Returns the length of keys that all have the same.
 fn fixed_len<K: Key>() -> Option<u32> {
     match K::BOUND {
         Bound::Bounded { max_size, is_fixed_size: true } => Some(max_size),
@@ -386,7 +387,7 @@ fn read_children<M: Memory>(node: &Node<'_, M>, at: u64, count: usize) -> Vec<u6
     words.iter().map(|word| u64::from_le_bytes(*word)).collect()
 }
 
-/// A node of version 2: children, then keys, then values, over as many pages as it takes.
+/// Reads a node of version 2: children, then keys, then values, over as many pages as it takes.
 fn layout<M: Memory>(
     node: &Node<'_, M>,
     address: u64,

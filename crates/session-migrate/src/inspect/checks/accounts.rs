@@ -1,4 +1,4 @@
-//! Accounts against what is stored and in flight.
+//! Reconciles the accounts with what is stored and in flight.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,7 +37,7 @@ pub(super) fn check(facts: &Facts, scan: &mut Scan) {
     }
 }
 
-/// What the accounts should be.
+/// Returns what the accounts should be.
 fn counted(facts: &Facts) -> BTreeMap<TwoTexts, u64> {
     let mut counted: BTreeMap<TwoTexts, u64> = BTreeMap::new();
     let mut add = |kind: &str, name: String, bytes: u64| {
@@ -74,7 +74,7 @@ fn usage(facts: &Facts, scan: &mut Scan) {
     let keys: BTreeSet<&TwoTexts> = counted.keys().chain(facts.usage.keys()).collect();
     for key in keys {
         let [noted, counted] = [&facts.usage, &counted].map(|of| of.get(key).copied().unwrap_or(0));
-        // Of a record that does not decode the bytes are not known, and stay on its accounts.
+        // The bytes of a record that does not decode are unknown, and stay on its accounts.
         let kind = match noted.cmp(&counted) {
             std::cmp::Ordering::Equal => continue,
             std::cmp::Ordering::Greater if facts.has_unreadable() => Kind::AccountUnattributed,

@@ -1,4 +1,4 @@
-//! Capsules, their members and memories.
+//! Checks capsules, their members and memories.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Who has which bytes of the payload region.
+//! Checks who owns which bytes of the payload region.
 
 use upload_canister::blob::extents::Extent;
 use upload_canister::blob::{Extents, Place};
@@ -11,7 +11,7 @@ use super::super::finding::Kind;
 use super::super::scan::Scan;
 use crate::snapshot::Key as _;
 
-/// Every extent that a blob, a session or the migration on its way has, in order of its place, with whose it is.
+/// Returns every extent of a blob, a session or a running migration, by offset, with its owner.
 fn owned(facts: &Facts) -> Vec<(Extent, String)> {
     let mut owned = Vec::new();
     let mut add = |extents: &Extents, whose: String| {
@@ -74,7 +74,7 @@ pub(super) fn check(facts: &Facts, scan: &mut Scan) {
     }
 }
 
-/// A whole must fit the extents that it has.
+/// Checks that every object fits its extents.
 fn lengths(facts: &Facts, scan: &mut Scan) {
     let blobs = facts.blobs.iter().filter_map(|(id, (memory, blob))| match &blob.place {
         Place::Extents(extents) => Some((*memory, *id, blob.size, extents)),
@@ -92,7 +92,8 @@ fn lengths(facts: &Facts, scan: &mut Scan) {
     }
 }
 
-/// Both tables of free extents hold the same, no two touch, and with what is taken they make up everything.
+/// Checks that both tables of free extents are the same, that no two extents touch, and that they and the
+/// allocated ones add up.
 fn free(facts: &Facts, scan: &mut Scan) {
     if !scan.whole(&[ids::FREE_EXTENTS, ids::FREE_EXTENTS_BY_LEN]) {
         return;

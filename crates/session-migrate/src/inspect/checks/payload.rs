@@ -1,4 +1,4 @@
-//! Chunks, blobs and who refers to them.
+//! Checks chunks, blobs, and references to them.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -59,7 +59,7 @@ fn session_chunks(facts: &Facts, scan: &mut Scan, id: u64, session: &Session) {
     }
 }
 
-/// The numbers that are in one set and not in the other.
+/// Returns the first numbers that are in one set and not in the other.
 fn first_missing<'s>(these: &'s ChunkSet, those: &'s ChunkSet) -> impl Iterator<Item = u32> + 's {
     these.ranges().flat_map(|(first, last)| first..=last).filter(|idx| !those.contains(*idx))
 }
@@ -127,7 +127,8 @@ fn blobs(facts: &Facts, scan: &mut Scan) {
     if !scan.whole(&[ids::BLOB_REFS, ids::LEGACY_SESSIONS, ids::SESSIONS, ids::UPLOAD_META]) {
         return;
     }
-    // The first public release commits a blob and keeps the session; it has neither references nor an index of contents.
+    // The first public release commits a blob and keeps the session; it has neither references nor an index
+    // of contents.
     let is_ours: HashSet<u64> = facts.by_content.values().copied().collect();
     let of_sessions: HashSet<u64> = facts.sessions.values().filter_map(|session| session.blob).collect();
     let prefixes: HashSet<[u8; 32]> = facts.sessions.values().map(|session| session.prefix.0).collect();
@@ -147,7 +148,7 @@ fn has_refs(facts: &Facts, id: u64) -> bool {
     refs_of(facts, id).next().is_some()
 }
 
-/// The memories that refer to a blob, each with its capsule.
+/// Returns the memories that refer to a blob, each with its capsule.
 pub(super) fn refs_of(facts: &Facts, id: u64) -> impl Iterator<Item = (&String, &String)> {
     let all = facts.refs.range((id, String::new())..);
     all.take_while(move |((blob, _), _)| *blob == id).map(|((_, memory), capsule)| (memory, capsule))

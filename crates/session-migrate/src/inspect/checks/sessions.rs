@@ -1,4 +1,4 @@
-//! Sessions, their indexes and receipts.
+//! Checks sessions, their indexes and receipts.
 
 use upload_canister::migrate::{Phase, Treatment};
 use upload_canister::migrations::split_sessions::{CLASSES, Class};
@@ -60,7 +60,7 @@ fn records(facts: &Facts, scan: &mut Scan) {
     }
 }
 
-/// What the migration will not convert.
+/// Reports sessions that the migration will not convert.
 fn classes(facts: &Facts, scan: &mut Scan) {
     for (id, examined) in &facts.examined {
         let class = &CLASSES[examined.class.index()];

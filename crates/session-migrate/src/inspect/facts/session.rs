@@ -14,15 +14,15 @@ use super::Facts;
 pub struct Session {
     /// 1 or 2.
     pub layout: u16,
-    /// Whose it is.
+    /// Its owner.
     pub owner: Principal,
-    /// Where it goes.
+    /// The capsule of the upload.
     pub capsule: String,
     /// Size of the file.
     pub bytes_expected: u64,
     /// Bytes that have arrived.
     pub bytes_received: u64,
-    /// Chunks that have arrived, by the record in layout 2, by what is stored in layout 1.
+    /// Chunks that have arrived: by the record in layout 2, by the stored chunks in layout 1.
     pub received: ChunkSet,
     /// Number of chunks.
     pub chunks: u32,
@@ -36,15 +36,15 @@ pub struct Session {
     pub key: IdemKey,
     /// Where its chunks are in the chunk map.
     pub prefix: ChunkPrefix,
-    /// The blob that it became.
+    /// The blob that was committed from it.
     pub blob: Option<u64>,
-    /// Last activity as layout 1 has noted it.
+    /// Last activity as recorded in layout 1.
     pub noted: Option<u64>,
 }
 
 impl Session {
     pub fn of(layout: u16, id: u64, Split { session, meta }: Split) -> Session {
-        // A session whose owner is no principal belongs to nobody.
+        // A session whose owner is not a principal belongs to nobody.
         let owner = Principal::try_from_slice(&session.owner).unwrap_or(Principal::anonymous());
         Session {
             layout,
@@ -64,7 +64,7 @@ impl Session {
         }
     }
 
-    /// Bytes that have not arrived.
+    /// Returns the bytes that have not arrived.
     pub fn bytes_missing(&self) -> u64 {
         self.bytes_expected.saturating_sub(self.bytes_received)
     }
@@ -75,7 +75,7 @@ impl Session {
     }
 }
 
-/// The tables around a record, for the canister's own examination of it.
+/// The tables that the canister's own examination of a record reads.
 pub(super) struct Around<'f>(pub &'f Facts);
 
 impl Surroundings for Around<'_> {
