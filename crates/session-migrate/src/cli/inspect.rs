@@ -1,4 +1,4 @@
-//! `inspect`: what is in a snapshot, and whether it is sound.
+//! The command `inspect`: the contents of a snapshot, and whether it is sound.
 
 use std::path::PathBuf;
 
@@ -11,14 +11,14 @@ use session_migrate::progress::Progress;
 use super::report_file::ReportFiles;
 use super::{ENVIRONMENT, LOSS, USAGE, code_of, fail};
 
-/// At most so many findings are written out.
+/// Number of findings that are printed.
 const SHOWN: usize = 40;
 
 #[derive(Debug, Args)]
 pub(super) struct InspectArgs {
     /// A snapshot folder of icp, dfx or PocketIC, a raw stable memory, or gzip of one.
     snapshot: PathBuf,
-    /// Hash every committed blob, and compare with the digest that it was committed under.
+    /// Hash every committed blob, and compare with its digest.
     #[arg(long)]
     deep: bool,
     /// Write the report to this file.
@@ -29,7 +29,7 @@ pub(super) struct InspectArgs {
     html: Option<PathBuf>,
 }
 
-/// Looks at the snapshot, prints, and returns the exit code.
+/// Inspects the snapshot, prints, and returns the exit code.
 pub(super) fn run(args: InspectArgs) -> u8 {
     let files = match ReportFiles::create(args.json.as_deref(), args.html.as_deref()) {
         Ok(files) => files,
@@ -51,7 +51,7 @@ pub(super) fn run(args: InspectArgs) -> u8 {
     code_of(report.verdict)
 }
 
-/// Prints rows; nothing where there are none. The columns `numbers` are aligned to the right.
+/// Prints rows, if there are any. The columns `numbers` are aligned to the right.
 pub(super) fn table<const N: usize>(header: [&str; N], rows: Vec<[String; N]>, numbers: &[usize]) {
     if rows.is_empty() {
         return;
@@ -74,7 +74,7 @@ fn print(report: &Report) {
     println!("{}: {}", snapshot.path.display(), snapshot.form);
     match &snapshot.module {
         Some(module) => println!("module: {} build, hash {}", module.build, module.sha256),
-        None => println!("module: not in it"),
+        None => println!("module: none"),
     }
     println!("stable layout: {}", report.layout);
     let counts = &report.counts;

@@ -58,7 +58,7 @@ pub(super) fn run(args: PlanArgs) -> u8 {
 
 fn print(report: &Report) {
     println!(
-        "{}: {} legacy records = {} to be converted + {} to be quarantined + {} over",
+        "{}: {} legacy records = {} to be converted + {} to be quarantined + {} expired",
         report.snapshot.path.display(),
         report.records,
         report.converted,
@@ -89,11 +89,11 @@ fn print(report: &Report) {
             "messages",
             "instructions",
             "largest",
-            "of at most",
+            "limit",
             "cycles, 13 nodes",
             "34 nodes",
-            "takes",
-            "stable memory then",
+            "time",
+            "stable memory after",
         ],
         steps.collect(),
         &[1, 2, 3, 4, 5, 6, 7, 8],

@@ -47,11 +47,11 @@ pub enum Severity {
 }
 
 kinds! {
-    /// a memory begins with something else than its structure
+    /// a memory does not begin with the header of its structure
     ForeignStructure = "foreign_structure" => Damage;
     /// a memory is in use that no build of this canister uses
     UnknownMemory = "unknown_memory" => Damage;
-    /// a map or cell is not what the library leaves there; what it leads to was not read
+    /// a map or cell is damaged; what it refers to was not read
     DamagedStructure = "damaged_structure" => Damage;
     /// a record does not decode
     DamagedRecord = "damaged_record" => Damage;
@@ -61,15 +61,15 @@ kinds! {
     SessionInBothLayouts = "session_in_both_layouts" => Damage;
     /// an id is in use that the counter has not given out yet
     IdAboveCounter = "id_above_counter" => Damage;
-    /// an entry leads to something that is not there
+    /// an entry refers to something that does not exist
     IndexToNowhere = "index_to_nowhere" => Damage;
-    /// something is not in an index that should lead to it
+    /// something is missing in an index that should refer to it
     MissingInIndex = "missing_in_index" => Damage;
     /// a begin that is repeated would not find its session
     MissingKey = "missing_key" => Warning;
-    /// chunks are stored that no session and no blob has
+    /// chunks are stored that belong to no session and no blob
     OrphanChunks = "orphan_chunks" => Damage;
-    /// chunks that no readable record has; they may be those of a record that does not decode
+    /// chunks that belong to no readable record; they may belong to one that does not decode
     UnattributedChunks = "unattributed_chunks" => Warning;
     /// a chunk that has arrived is not stored
     MissingChunk = "missing_chunk" => Damage;
@@ -81,33 +81,33 @@ kinds! {
     BlobWithoutMemory = "blob_without_memory" => Damage;
     /// a committed blob that nothing refers to, as the first public release left them when their sessions end
     UnreferencedBlob = "unreferenced_blob" => Warning;
-    /// a memory whose blob is not there, or is another one
+    /// a memory whose blob does not exist, or is another one
     MemoryWithoutBlob = "memory_without_blob" => Damage;
-    /// a memory whose capsule is not there
+    /// a memory whose capsule does not exist
     MemoryWithoutCapsule = "memory_without_capsule" => Damage;
-    /// bytes of the payload region are taken, and nothing has them
+    /// bytes of the payload region are allocated to nobody
     ExtentWithoutOwner = "extent_without_owner" => Damage;
-    /// bytes of the payload region that two have, or that one has and that are free
+    /// bytes of the payload region that have two owners, or an owner while they are free
     ExtentOfTwo = "extent_of_two" => Damage;
-    /// an extent lies after the end of what is taken, or is too short for its bytes
+    /// an extent ends after the allocated part of the region, or is too short for its bytes
     ExtentOutOfBounds = "extent_out_of_bounds" => Damage;
     /// the tables of free extents contradict one another
     FreeExtentsDisagree = "free_extents_disagree" => Damage;
-    /// an account is not what is stored and in flight
+    /// an account does not match what is stored and in flight
     AccountDisagrees = "account_disagrees" => Damage;
-    /// an account holds more than can be attributed; the rest may be that of records that do not decode
+    /// an account holds more than can be attributed; the rest may belong to records that do not decode
     AccountUnattributed = "account_unattributed" => Warning;
-    /// a count is not what was counted
+    /// a stored count is wrong
     CountDisagrees = "count_disagrees" => Damage;
     /// an entry of the migration journal does not follow the one before
     JournalBroken = "journal_broken" => Damage;
     /// the bytes of a blob are not those that were committed (--deep)
     BlobDigest = "blob_digest" => Damage;
-    /// a legacy session that the migration will put into quarantine
+    /// a legacy session that the migration will quarantine
     Unconvertible = "unconvertible" => Warning;
-    /// units that are in quarantine
+    /// quarantined units
     Quarantined = "quarantined" => Warning;
-    /// a limit that is nearly used up
+    /// a limit that is nearly reached
     NearlyFull = "nearly_full" => Warning;
 }
 

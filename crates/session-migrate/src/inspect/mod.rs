@@ -57,7 +57,7 @@ pub enum InspectError {
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
     /// Its stable memory is of another canister.
-    #[error("{path} is no snapshot of an upload canister: {why}")]
+    #[error("{path} is not a snapshot of an upload canister: {why}")]
     Foreign {
         /// The snapshot.
         path: PathBuf,
@@ -73,7 +73,7 @@ pub enum InspectError {
         why: String,
     },
     /// Its module is of another canister.
-    #[error("{path} is no upload canister's module: {source}")]
+    #[error("{path} is not an upload canister's module: {source}")]
     Module {
         /// The module.
         path: PathBuf,

@@ -26,7 +26,7 @@ impl Report {
             (findings(self))
             h2 { "Sessions in flight" }
             (sessions(&self.sessions))
-            h2 { "What the migrations make of it" }
+            h2 { "Treatment by the migrations" }
             (classes(self))
             h2 { "Limits" }
             (limits(self))
@@ -41,7 +41,7 @@ impl Report {
 fn findings(report: &Report) -> Markup {
     html! {
         @if report.found.is_empty() {
-            p { "Nothing is wrong with it." }
+            p { "No findings." }
         } @else {
             h2 { "Findings" }
             .wide {
@@ -81,7 +81,7 @@ fn sessions(sessions: &[SessionCount]) -> Markup {
             values: format!("{} of {}", page::bytes(of.received), page::bytes(of.bytes)),
         })
         .collect();
-    plot("Bytes that have arrived, and the line to all that were declared", &rows, Scale::Linear, page::bytes)
+    plot("Bytes received, of the bytes declared", &rows, Scale::Linear, page::bytes)
 }
 
 fn classes(report: &Report) -> Markup {

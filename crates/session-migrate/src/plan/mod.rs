@@ -51,7 +51,7 @@ pub enum PlanError {
     Snapshot(#[from] SnapshotError),
     /// It is not in layout 1.
     #[error(
-        "{path} is in stable layout {layout}, and a plan begins in layout 1: the staged upgrade is behind it; `inspect` says where it stands"
+        "{path} is in stable layout {layout}, and a plan begins in layout 1: the staged upgrade has begun; `inspect` shows its state"
     )]
     Layout {
         /// The snapshot.
@@ -95,7 +95,7 @@ impl PlanError {
 /// [`PlanError`]; reasons against the upgrade are in the [`Report`].
 pub fn run(config: &Config, progress: &Progress) -> Result<Report, PlanError> {
     let (provenance, since) = (Provenance::now(), Instant::now());
-    progress.phase("looking at the snapshot");
+    progress.phase("inspecting the snapshot");
     let looked_at = inspect::Config { snapshot: config.snapshot.clone(), deep: false };
     let found = inspect::run(&looked_at, &Progress::hidden())?;
     if found.layout != 1 {
@@ -187,14 +187,14 @@ impl Plan<'_> {
             ));
         }
         if converted.expired > 0 {
-            self.cautions.push(format!("{} sessions are over and are released", converted.expired));
+            self.cautions.push(format!("{} sessions have expired and are released", converted.expired));
         }
-        progress.phase("going back, to know what it takes");
+        progress.phase("rolling back, to measure it");
         let canister = self.steps.canister;
         let begun = canister.migration_rollback(self.steps.controller);
         if self.allowed("the rollback", begun) {
-            self.settle("way back: rollback", MigrationPhase::RolledBack)?;
-            self.upgrade("way back: upgrade to legacy", legacy)?;
+            self.settle("rollback", MigrationPhase::RolledBack)?;
+            self.upgrade("rollback: upgrade to legacy", legacy)?;
             self.upgrade("upgrade to staged again", staged)?;
             self.settle("migration 1 again", MigrationPhase::Converted)?;
         }

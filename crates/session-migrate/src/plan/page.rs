@@ -14,11 +14,11 @@ impl Report {
             h1 { "Plan of the staged upgrade: " span class=(self.verdict.word()) { (go) } }
             p {
                 code { (self.snapshot.path.display()) } ": " (self.records) " legacy records, " (self.converted)
-                " will be converted, " (self.quarantined) " quarantined, " (self.expired) " are over."
+                " will be converted, " (self.quarantined) " quarantined, " (self.expired) " expired."
             }
-            (list("Reasons not to go", &self.reasons))
+            (list("Reasons against the upgrade", &self.reasons))
             (list("To know before", &self.cautions))
-            h2 { "What becomes of the records" }
+            h2 { "Treatment of the records" }
             .wide {
                 table {
                     tr { th { "class" } th { "treatment" } th.number { "records" } }
@@ -27,7 +27,7 @@ impl Report {
                     }
                 }
             }
-            h2 { "What each step takes" }
+            h2 { "Cost of each step" }
             (steps(self))
             p.faint { "Prices: " (self.prices) "." }
             h2 { "Stable memory" }

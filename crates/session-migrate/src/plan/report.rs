@@ -82,15 +82,15 @@ pub struct Step {
 impl Report {
     /// Returns what an operator may tell clients.
     pub fn for_users(&self) -> String {
-        let mut text = "We upgrade the upload canister. Uploads that are in flight go on where they are; nothing has to be begun \
-             again. A call that is rejected or not answered during the upgrade may simply be repeated."
+        let mut text = "We upgrade the upload canister. Uploads in flight continue; nothing has to be started again. Repeat any \
+             call that is rejected or not answered during the upgrade."
             .to_owned();
         if self.expired > 0 {
-            text.push_str(" Uploads that have been idle for longer than their time are dropped, as always.");
+            text.push_str(" Uploads that have been idle for too long expire, as always.");
         }
         if self.quarantined > 0 {
             text.push_str(&format!(
-                " {} old uploads cannot be continued: their clients are answered with a conflict, and begin again.",
+                " {} old uploads cannot be continued: their clients get a conflict and start again.",
                 self.quarantined
             ));
         }

@@ -86,7 +86,7 @@ pub(super) fn run(config: &Config, path: &Path, progress: &Progress) -> Result<R
     if continued < contents.sessions {
         let (all, others) = (contents.sessions, contents.sessions - continued);
         crowd.notes.push(format!(
-            "clients go on with {continued} of {all} sessions; the other {others} are converted and accounted for, not continued"
+            "clients continue {continued} of {all} sessions; the other {others} are converted and accounted for, not continued"
         ));
     }
     if readable.is_cut_short {

@@ -17,7 +17,7 @@ pub enum SnapshotError {
     },
     /// A folder without metadata.
     #[error(
-        "{path} is no snapshot folder: it has no metadata.json; name the folder that `icp canister snapshot download` or \
+        "{path} is not a snapshot folder: it has no metadata.json; name the folder that `icp canister snapshot download` or \
          `dfx canister snapshot download` has written, or its stable_memory.bin"
     )]
     NotAFolderOfSnapshots {
@@ -75,7 +75,7 @@ pub enum SnapshotError {
         got: String,
     },
     /// The canister of the snapshot has no stable memory.
-    #[error("{path} has no stable memory: it is no snapshot of an upload canister")]
+    #[error("{path} has no stable memory: it is not a snapshot of an upload canister")]
     NoStableMemory {
         /// The folder.
         path: PathBuf,

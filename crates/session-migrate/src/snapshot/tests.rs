@@ -291,7 +291,7 @@ fn what_is_no_whole_snapshot_is_refused_with_the_way_out() {
     assert!(refusal(&write(WASM_MODULE, b"\0asm\x01")).contains("has 5 bytes, expected 4"));
     assert!(refusal(&write(WASM_MEMORY, b"x")).contains("has 1 bytes, expected 0"));
     assert!(refusal(&remove(STABLE_MEMORY)).contains("is missing, expected 131072 bytes"));
-    assert!(refusal(&remove(METADATA)).contains("is no snapshot folder"));
+    assert!(refusal(&remove(METADATA)).contains("is not a snapshot folder"));
     assert!(refusal(&write(METADATA, b"[]")).contains(METADATA));
     let file = folder(&pages(1));
     for (name, bytes, words) in [("a", vec![], "empty"), ("b", vec![1; 70_000], "has 70000 bytes")] {

@@ -76,7 +76,7 @@ fn a_plan_says_what_the_upgrade_takes_and_whether_to_go() {
     let step = |name: &str| {
         steps.iter().find(|step| step["name"] == name).unwrap_or_else(|| panic!("{name}: {report}"))
     };
-    for name in ["upgrade to staged", "migration 1: sessions", "way back: rollback", "upgrade to direct"] {
+    for name in ["upgrade to staged", "migration 1: sessions", "rollback", "upgrade to direct"] {
         let (messages, largest) = (step(name)["messages"].as_u64(), step(name)["largest"].as_u64());
         assert!(messages > Some(0) && largest < step(name)["limit"].as_u64(), "{}", step(name));
     }

@@ -24,7 +24,7 @@ fn memories(facts: &Facts, scan: &mut Scan) {
     for (name, memory) in &facts.memories {
         let capsule = &memory.capsule;
         if can_tell && !facts.capsules.contains_key(capsule) && !facts.condemned.contains(capsule) {
-            let what = format!("memory {name} is in {capsule}, which is not there");
+            let what = format!("memory {name} is in {capsule}, which does not exist");
             scan.findings.at(Kind::MemoryWithoutCapsule, ids::MEMORIES, name.clone(), what);
         }
         let key = TwoTexts(capsule.clone(), name.clone());
@@ -37,7 +37,7 @@ fn memories(facts: &Facts, scan: &mut Scan) {
         for key in &facts.memories_by_capsule {
             let TwoTexts(capsule, name) = key;
             if facts.memories.get(name).is_none_or(|memory| memory.capsule != *capsule) {
-                let what = format!("memory {name} is not there, or in another capsule");
+                let what = format!("memory {name} does not exist, or is in another capsule");
                 scan.findings.at(Kind::IndexToNowhere, ids::MEMORY_BY_CAPSULE, key.shown(), what);
             }
         }
@@ -49,7 +49,7 @@ fn members(facts: &Facts, scan: &mut Scan) {
         for (id, capsule) in &facts.capsules {
             for member in &capsule.members {
                 if !facts.by_member.contains(&(*member, id.clone())) {
-                    let what = format!("{member} is a member of {id} and does not find it");
+                    let what = format!("{member} is a member of {id}, which is not in its list");
                     let key = format!("{member} {id}");
                     scan.findings.at(Kind::MissingInIndex, ids::CAPSULE_BY_MEMBER, key, what);
                 }
@@ -59,7 +59,7 @@ fn members(facts: &Facts, scan: &mut Scan) {
     if scan.whole(&[ids::CAPSULES]) {
         for (member, id) in &facts.by_member {
             if facts.capsules.get(id).is_none_or(|capsule| !capsule.members.contains(member)) {
-                let what = format!("{member} is no member of {id}, or that is not there");
+                let what = format!("{member} is not a member of {id}, or {id} does not exist");
                 let key = format!("{member} {id}");
                 scan.findings.at(Kind::IndexToNowhere, ids::CAPSULE_BY_MEMBER, key, what);
             }
@@ -73,7 +73,7 @@ fn keys(facts: &Facts, scan: &mut Scan) {
             let request = facts.memories.get(name).and_then(|memory| memory.request);
             if request.is_none_or(|request| request.idem_key != *key) {
                 let what =
-                    format!("leads to memory {name}, which was not made under this key or is not there");
+                    format!("refers to memory {name}, which was not made under this key or does not exist");
                 scan.findings.at(Kind::IndexToNowhere, ids::MEMORY_BY_IDEM, key.shown(), what);
             }
         }

@@ -61,7 +61,7 @@ pub(super) fn check(facts: &Facts, scan: &mut Scan) {
             let what = format!("{} bytes there are of {whose} and of {}", extent.len, taken_to.1);
             scan.findings.place(Kind::ExtentOfTwo, ids::EXTENT_REGION, None, extent.offset, what);
         } else if extent.offset > taken_to.0 && can_tell {
-            let what = format!("{} bytes there are taken, and nothing has them", extent.offset - taken_to.0);
+            let what = format!("{} bytes there are allocated to nobody", extent.offset - taken_to.0);
             scan.findings.place(Kind::ExtentWithoutOwner, ids::EXTENT_REGION, None, taken_to.0, what);
         }
         if extent.end() >= taken_to.0 {
@@ -69,7 +69,7 @@ pub(super) fn check(facts: &Facts, scan: &mut Scan) {
         }
     }
     if taken_to.0 < end && can_tell {
-        let what = format!("{} bytes there are taken, and nothing has them", end - taken_to.0);
+        let what = format!("{} bytes there are allocated to nobody", end - taken_to.0);
         scan.findings.place(Kind::ExtentWithoutOwner, ids::EXTENT_REGION, None, taken_to.0, what);
     }
 }

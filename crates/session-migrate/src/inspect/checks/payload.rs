@@ -118,7 +118,7 @@ fn states(facts: &Facts, scan: &mut Scan) {
         return;
     }
     for id in facts.payloads.keys().filter(|id| !facts.is_live(**id) && !facts.is_quarantined(**id)) {
-        let what = format!("the payload state of session {id}, which is not there");
+        let what = format!("the payload state of session {id}, which does not exist");
         scan.findings.at(Kind::IndexToNowhere, ids::PAYLOAD_STATES, id.to_string(), what);
     }
 }
@@ -164,7 +164,7 @@ fn refs(facts: &Facts, scan: &mut Scan) {
                 && matches!(memory.content, ContentFact::Blob { id, .. } if id == *blob)
         });
         let what = if can_tell_blobs && !facts.blobs.contains_key(blob) {
-            format!("blob_{blob} is not there")
+            format!("blob_{blob} does not exist")
         } else if can_tell_memories && !refers {
             format!("no memory {memory} of {capsule} has blob_{blob}")
         } else {
@@ -178,7 +178,7 @@ fn refs(facts: &Facts, scan: &mut Scan) {
     for (name, memory) in &facts.memories {
         let ContentFact::Blob { id, checksum, size } = memory.content else { continue };
         let what = match facts.blobs.get(&id) {
-            None => format!("blob_{id} of memory {name} is not there"),
+            None => format!("blob_{id} of memory {name} does not exist"),
             Some((_, blob)) if blob.size != size || blob.digest.bytes != checksum => {
                 format!("memory {name} has {size} bytes, and blob_{id} is another one of {}", blob.size)
             }
@@ -190,8 +190,9 @@ fn refs(facts: &Facts, scan: &mut Scan) {
         for (name, memory) in &facts.memories {
             let ContentFact::Blob { id, .. } = memory.content else { continue };
             if !facts.refs.contains_key(&(id, name.clone())) {
-                let what =
-                    format!("the reference of memory {name} to blob_{id} is missing: the blob can go first");
+                let what = format!(
+                    "the reference of memory {name} to blob_{id} is missing: the blob can be deleted before the memory"
+                );
                 scan.findings.at(Kind::MissingInIndex, ids::BLOB_REFS, format!("{id} {name}"), what);
             }
         }
@@ -208,7 +209,7 @@ fn contents(facts: &Facts, scan: &mut Scan) {
     if scan.whole(&[ids::BLOB_META, ids::MAPPED_BLOBS, ids::BLOBS, ids::BLOB_REFS]) {
         for (key, id) in &facts.by_content {
             if expected.get(key) != Some(id) {
-                let what = format!("leads to blob_{id}, which has another content or is not there");
+                let what = format!("refers to blob_{id}, which has another content or does not exist");
                 scan.findings.at(Kind::IndexToNowhere, ids::BLOB_BY_CONTENT, key.shown(), what);
             }
         }

@@ -46,15 +46,14 @@ fn records(facts: &Facts, scan: &mut Scan) {
     let last = facts.last_session_id;
     if scan.whole(&[ids::SESSION_COUNTER]) {
         for id in facts.split_ids.range(last.saturating_add(1)..) {
-            let what = format!("session {id} is in flight, and the last id that was given out is {last}");
+            let what = format!("session {id} is in flight, and the last assigned id is {last}");
             scan.findings.at(Kind::IdAboveCounter, ids::SESSIONS, id.to_string(), what);
         }
     }
     if let Some(mark) = facts.mark.filter(|_| scan.whole(&[ids::LEGACY_SESSIONS])) {
         let counted = facts.legacy_ids.range(..=mark.through).count() as u64;
         if mark.records > 0 && mark.records != counted {
-            let what =
-                format!("{} records are left behind by the mark, {counted} were counted", mark.records);
+            let what = format!("{} records are leftovers by the mark, {counted} were counted", mark.records);
             scan.findings.general(Kind::CountDisagrees, Some(ids::LEGACY_LEFT_BEHIND), what);
         }
     }
@@ -111,7 +110,7 @@ fn by_activity(facts: &Facts, scan: &mut Scan) {
         let (seen, id) = *key;
         let what = match facts.sessions.get(&id) {
             None if facts.is_live(id) => continue,
-            None => format!("leads to session {id}, which is not there"),
+            None => format!("refers to session {id}, which does not exist"),
             Some(session) if session.last_seen.as_nanos() == seen => continue,
             Some(session) => {
                 format!("says {seen}, the last activity of session {id} is {}", session.last_seen.as_nanos())
@@ -129,9 +128,9 @@ fn by_owner(facts: &Facts, scan: &mut Scan) {
         let (owner, id) = key;
         let what = match facts.sessions.get(id) {
             None if facts.is_live(*id) || facts.is_quarantined(*id) => continue,
-            None => format!("leads to session {id}, which is not there"),
+            None => format!("refers to session {id}, which does not exist"),
             Some(session) if session.owner == *owner => continue,
-            Some(session) => format!("leads to session {id}, which is of {}", session.owner),
+            Some(session) => format!("refers to session {id}, which is of {}", session.owner),
         };
         scan.findings.at(Kind::IndexToNowhere, ids::SESSION_BY_OWNER, key.shown(), what);
     }
@@ -146,8 +145,8 @@ fn by_key(facts: &Facts, scan: &mut Scan) {
         let other = facts.sessions.get(id).filter(|session| session.key.0 != *key);
         let what = match other {
             None if is_known => continue,
-            None => format!("leads to session {id}, which is neither in flight nor remembered"),
-            Some(_) => format!("leads to session {id}, which was begun under another key"),
+            None => format!("refers to session {id}, which is neither live nor has a receipt"),
+            Some(_) => format!("refers to session {id}, which was begun under another key"),
         };
         scan.findings.at(Kind::IndexToNowhere, ids::SESSION_BY_IDEM, key.shown(), what);
     }
