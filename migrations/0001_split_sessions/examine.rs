@@ -22,21 +22,21 @@ pub struct Examined {
 pub enum Verdict {
     /// It is converted. Without a key, the indexes have the session already.
     Convert {
-        /// Whose session it is.
+        /// The session's owner.
         caller: Principal,
-        /// What it becomes.
+        /// The records it is converted to.
         split: Box<Split>,
-        /// Where its key leads, if it is in no index.
+        /// Its key, if it is in no index.
         key: Option<Key>,
     },
-    /// It is over.
+    /// It has expired.
     Release {
-        /// Whose session it was.
+        /// The session's owner.
         caller: Principal,
-        /// What it would have become.
+        /// The records it would have been converted to.
         split: Box<Split>,
     },
-    /// It is kept aside.
+    /// It is quarantined.
     Reject {
         /// The record, if it decodes.
         legacy: Option<Box<LegacyUploadSession>>,
@@ -55,21 +55,21 @@ pub enum Key {
     Lost,
 }
 
-/// What the tables around a record say: those of the running canister, or of a snapshot that is only looked at.
+/// The tables around a record: those of the running canister, or of a snapshot that is inspected.
 pub trait Surroundings {
-    /// How long a session may be idle, seconds.
+    /// Returns how long a session may be idle, seconds.
     ///
     /// # Errors
     /// Damaged settings.
     fn session_ttl_seconds(&self) -> Result<u64>;
 
-    /// Which chunks are really stored under a prefix.
+    /// Returns the chunks that are actually stored under a prefix.
     fn stored_chunks(&self, prefix: ChunkPrefix) -> ChunkSet;
 
     /// Whether the indexes have the session.
     fn is_indexed(&self, id: SessionId, owner: Principal) -> bool;
 
-    /// The session that a key leads to.
+    /// Returns the session that a key leads to.
     ///
     /// # Errors
     /// A damaged entry.
@@ -101,7 +101,7 @@ impl Surroundings for Storage {
     }
 }
 
-/// The class of a record and what becomes of it, from its own bytes and from the chunks that are really stored.
+/// Returns the class and the outcome of a record, from its own bytes and the chunks that are actually stored.
 ///
 /// # Errors
 /// A damaged record of the tables around it.
@@ -131,7 +131,8 @@ pub fn examine(around: &impl Surroundings, session: &LegacySession, now: Time) -
     if split.session.is_over(ttl, now) {
         return Ok(Examined { class: Class::Expired, verdict: Verdict::Release { caller, split } });
     }
-    // What the legacy build has indexed has a key that leads to it, or has lost it to a later session.
+    // A record that the legacy build has indexed has a key that leads to it, or that a later session has
+    // taken.
     let key = if around.is_indexed(id, caller) {
         None
     } else {

@@ -104,7 +104,7 @@ pub fn convert(storage: &mut Storage, id: SessionId, work: &mut Work<'_>) -> Res
     Ok(Advance::Done { class: class.index(), fate })
 }
 
-/// Switches the session to the copied bytes, and gives back the old ones unless they are a blob's.
+/// Switches the session to the copied bytes, and frees the old ones unless they are a blob's.
 fn change_over(storage: &mut Storage, id: SessionId, old: Option<Place>, extents: Extents) -> Result<()> {
     let mut payload = storage.payload_of(id)?;
     payload.extents = Some(extents);

@@ -5,7 +5,7 @@ use ic_stable_structures::Memory;
 /// Buckets that a memory manager can hand out.
 pub const MAX_BUCKETS: u64 = 32_768;
 
-/// Number of buckets that are given out, and pages of a bucket, as the manager's header says.
+/// Returns the number of allocated buckets and the pages per bucket, from the manager's header.
 pub fn given_out(raw: &impl Memory) -> [u64; 2] {
     [4, 6].map(|offset| {
         let mut bytes = [0; 2];

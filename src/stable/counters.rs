@@ -17,7 +17,7 @@ use super::memory_ids::COUNTERS_MAGIC;
 use super::table::StableError;
 use super::{Memories, Memory};
 
-/// Version of the header, the byte behind the magic.
+/// Version of the header, the byte after the magic.
 pub const VERSION: u8 = 1;
 
 const HEADER_BYTES: u64 = 64;

@@ -77,7 +77,7 @@ pub fn open_existing(raw: RawMemory) -> Result<Memories, PreflightError> {
     Ok(memories)
 }
 
-/// Nothing, when the memory begins with a memory manager whose header agrees with itself and with the size of the memory:
+/// Returns `Ok(())` if the memory begins with a memory manager whose header agrees with itself and with the size of the memory:
 /// then the library can open it without a panic.
 ///
 /// # Errors
@@ -174,7 +174,7 @@ const OWNERS_OFFSET: u64 = 2_080;
 /// Where a later public release kept a secret through a second memory manager.
 const SECOND_MANAGER: u8 = 42;
 
-/// Nothing, when a memory is empty or begins with the magic of its structure.
+/// Returns `Ok(())` if a memory is empty or begins with the magic of its structure.
 ///
 /// # Errors
 /// [`PreflightError::ForeignStructure`].

@@ -1,9 +1,9 @@
-//! Sessions in layout 1: their records, as bytes, and their last activity beside them.
+//! Sessions of layout 1: their records, as bytes, and their last activity.
 //!
 //! ```text
 //! id 3    u64 -> Candid (1 : nat16, UploadSessionMeta)   raw bytes here, typed by who reads them
 //! id 23   u64 -> u64                                     last activity, nanoseconds
-//! id 46   LeftBehind                                     up to which record they are converted
+//! id 46   LeftBehind                                     the mark: how far they are converted
 //! ```
 //! The migration converts sessions in the order of their ids. Removing them one by one would be a third of
 //! its work, so it only moves a mark past them, and removes all of them at once when it is done. Nobody sees
@@ -27,7 +27,7 @@ pub struct LegacySession {
     pub noted: Option<Time>,
 }
 
-/// Extent of the converted records that are still stored.
+/// The converted records that are still stored.
 #[derive(Encode, Decode, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeftBehind {
     /// Everything up to this id.
@@ -205,12 +205,12 @@ impl LegacySessions {
         self.mark.is_some_and(|mark| id <= mark.through)
     }
 
-    /// Returns the number of sessions that are left behind.
+    /// Returns the number of leftovers.
     pub fn left_behind_total(&self) -> u64 {
         self.mark.map_or(0, |mark| mark.records)
     }
 
-    /// Returns up to `limit` sessions that are left behind, ascending.
+    /// Returns up to `limit` leftovers, ascending.
     pub fn left_behind(&self, limit: usize) -> Vec<u64> {
         self.mark.map_or_else(Vec::new, |mark| self.records.keys(..=mark.through).take(limit).collect())
     }

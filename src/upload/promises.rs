@@ -12,7 +12,7 @@
 use crate::session::SessionId;
 use crate::stable::{Counters, Memories, memory_ids};
 
-/// Where the number lies among the counters; the mark of what is counted is behind it.
+/// Place of the number among the counters; the mark of what is counted follows it.
 pub const PROMISES_PLACE: u32 = 4096;
 
 /// The number of bytes that are promised.

@@ -42,10 +42,10 @@ pub struct Allocator {
 /// What the tables of free extents do not say.
 #[derive(Encode, Decode, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AllocatorState {
-    /// After this nothing is taken.
+    /// End of the last allocated byte.
     #[n(0)]
     pub end: u64,
-    /// Bytes before the end that are taken.
+    /// Allocated bytes before the end.
     #[n(1)]
     pub taken: u64,
 }

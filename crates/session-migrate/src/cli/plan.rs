@@ -1,4 +1,4 @@
-//! `plan`: what the staged upgrade will do to the canister of a snapshot.
+//! The command `plan`: the effects of the staged upgrade on the canister of a snapshot.
 
 use std::path::PathBuf;
 
@@ -22,13 +22,13 @@ pub(super) struct PlanArgs {
     /// Write a page with plots to this file.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
-    /// Use this wasm in place of the legacy build.
+    /// Use this wasm instead of the legacy build.
     #[arg(long, value_name = "WASM")]
     legacy: Option<PathBuf>,
-    /// Use this wasm in place of the staged build.
+    /// Use this wasm instead of the staged build.
     #[arg(long, value_name = "WASM")]
     staged: Option<PathBuf>,
-    /// Use this wasm in place of the direct build.
+    /// Use this wasm instead of the direct build.
     #[arg(long, value_name = "WASM")]
     direct: Option<PathBuf>,
 }

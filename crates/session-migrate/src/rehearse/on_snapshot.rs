@@ -1,7 +1,9 @@
-//! The rehearsal on an operator's own snapshot: its canister goes the whole way with its own clients and new ones.
+//! Rehearses on an operator's own snapshot: all steps of the migration, with the canister's own clients and
+//! new ones.
 //!
-//! legacy → staged → rolled back → legacy → staged → finalized → direct. Before the way, what everybody can read is asked
-//! for; after every step it must be the same answers. At the end the result is inspected like any other snapshot.
+//! legacy → staged → rolled back → legacy → staged → finalized → direct. Everything that can be read is read
+//! before the first step; after every step the answers must be the same. At the end the result is inspected
+//! like any other snapshot.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -28,15 +30,15 @@ pub struct SnapshotPart {
     pub path: String,
     /// Legacy records in it.
     pub sessions: u64,
-    /// Of these: that their clients went on with.
+    /// Sessions that their clients continued.
     pub continued: u64,
     /// Capsules in it.
     pub capsules: u64,
     /// Answers that were compared after every step.
     pub reads: u64,
-    /// Kinds of damage that were in it before.
+    /// Kinds of damage in the snapshot.
     pub damage_before: BTreeMap<String, u64>,
-    /// The same of the canister at the end.
+    /// Kinds of damage in the canister at the end.
     pub damage_after: BTreeMap<String, u64>,
 }
 
@@ -117,14 +119,14 @@ pub(super) fn run(config: &Config, path: &Path, progress: &Progress) -> Result<R
     Ok(Report { snapshot: Some(part), rollback: true, ..report::sum_up(circumstances, show, crowd) })
 }
 
-/// What could be read before.
+/// Answers from before the first step.
 struct Asked<'a> {
     contents: &'a Contents,
     readable: &'a Readable,
 }
 
 impl Asked<'_> {
-    /// Asks again.
+    /// Reads again, and compares.
     fn compare(&self, canister: &Canister<'_>, show: &Stages<'_>, crowd: &mut Crowd) {
         let now = Readable::look(canister, self.contents);
         let when = format!("after {}", show.last());
@@ -132,7 +134,7 @@ impl Asked<'_> {
     }
 }
 
-/// Differences that are told of one step.
+/// Number of differences that are reported per step.
 const SHOWN: usize = 20;
 
 fn play(
@@ -182,7 +184,7 @@ fn inspected(path: &Path) -> Result<BTreeMap<Kind, u64>, RehearseError> {
     Ok(damage.map(|found| (found.kind, found.count)).collect())
 }
 
-/// Looks at the canister as it is at the end.
+/// Inspects the canister at the end.
 fn of_result(canister: &Canister<'_>, folder: &Path) -> Result<BTreeMap<Kind, u64>, RehearseError> {
     let folder = folder.join("result");
     let (pic, id) = (canister.pic(), canister.id());

@@ -1,5 +1,6 @@
-//! A canister that has lived: thousands of calls of people who finish, give up, come back and walk away, records as the
-//! first public release left them, and migrations that were run over it. Made by the canister's own code, without an IC.
+//! A canister with a history: thousands of calls of people who finish, abort, resume and abandon uploads,
+//! records of the first public release, and completed migrations. Made by the canister's own code, without an
+//! IC.
 
 use std::path::Path;
 
@@ -70,7 +71,8 @@ fn digest(hash: HashAlgorithm, bytes: &[u8]) -> ByteBuf {
     })
 }
 
-/// A canister in a layout after so many calls. In layouts 2 and 3 it was one in layout 1 before, and has lived on since.
+/// Returns a canister in a layout after `calls` calls. In layouts 2 and 3 it was migrated from layout 1, and
+/// used since.
 pub fn aged(layout: Layout, calls: u64, seed: u64) -> Aged {
     let mut canister = Aged::new(seed);
     canister.live(calls);
@@ -84,7 +86,7 @@ pub fn aged(layout: Layout, calls: u64, seed: u64) -> Aged {
         canister.live(calls / 2);
     }
     if layout == Layout::LEGACY {
-        // The legacy build stores no share: it has no choice.
+        // The legacy build stores no share, since it has one path.
         canister.storage.settings.set(&Config::default());
     }
     assert_eq!(canister.storage.layout.get().unwrap(), Some(layout));
@@ -92,7 +94,7 @@ pub fn aged(layout: Layout, calls: u64, seed: u64) -> Aged {
 }
 
 impl Aged {
-    /// A fresh one of the legacy build, in buckets of a page.
+    /// Returns a new canister of the legacy build, in buckets of a page.
     pub fn new(seed: u64) -> Aged {
         let raw = RawMemory::default();
         drop(MemoryManager::init_with_bucket_size(raw.clone(), 1));
@@ -134,7 +136,7 @@ impl Aged {
         self.capsules.push((owner, made.id));
     }
 
-    /// So many calls, with time between them.
+    /// Makes `calls` calls, with time between them.
     pub fn live(&mut self, calls: u64) {
         for _ in 0..calls {
             self.calls += 1;
@@ -163,7 +165,7 @@ impl Aged {
         self.leave_some_in_flight();
     }
 
-    /// Uploads of three chunks, of which none, some and all have arrived.
+    /// Begins uploads of three chunks, of which none, some and all have arrived.
     fn leave_some_in_flight(&mut self) {
         for chunks in [&[][..], &[1], &[0, 2], &[0, 1, 2]] {
             self.calls += 1;
@@ -186,7 +188,7 @@ impl Aged {
     }
 
     fn file(&mut self) -> Vec<u8> {
-        // Few large ones, and some that others have, too.
+        // A few large files, and some that others have, too.
         let content = self.below(40) as u8;
         let len = match self.below(60) {
             0 => 0,
@@ -220,7 +222,7 @@ impl Aged {
         let mut chunk = file.chunks(CHUNK).nth(idx as usize).unwrap();
         match self.service(owner).put_chunk(id, idx, &mut chunk, None) {
             Ok(()) => self.open[place].missing.retain(|missing| *missing != idx),
-            // It has expired, or its capsule is gone.
+            // It has expired, or its capsule was deleted.
             Err(_) => drop(self.open.remove(place)),
         }
     }
@@ -293,13 +295,13 @@ impl Aged {
         }
     }
 
-    /// What the timer does.
+    /// Does what the timer does.
     fn sweep(&mut self) {
         while !self.service(person(0)).sweep().unwrap() {}
         while !memories::sweep(&mut self.storage, &Unmetered).unwrap() {}
     }
 
-    /// Records as the first public release left them, without indexes: every class that is no damage.
+    /// Adds records of the first public release, without indexes: one of every class that is not damaged.
     pub fn add_foreign_records(&mut self) {
         type Change = fn(&mut LegacyUploadSession);
         const DAY: u64 = 24 * 60 * 60 * 1_000_000_000;
@@ -336,7 +338,7 @@ impl Aged {
         for (change, chunks) in kinds {
             self.add_foreign(change, chunks);
         }
-        // One under the key of another in flight.
+        // One under the key of another live session.
         let capsule = self.capsules[0].1.clone();
         let idem = self.storage.sessions.legacy.raw_after(None).find_map(|(id, raw)| {
             let legacy = LegacyUploadSession::decode(&raw).unwrap();
@@ -389,13 +391,13 @@ impl Aged {
         self.reopen();
     }
 
-    /// What an upgrade does: handles on the tables are made anew.
+    /// Opens the tables again, as an upgrade does.
     pub fn reopen(&mut self) {
         self.storage = Storage::open_accepting(self.raw.clone(), LAYOUTS).unwrap();
         self.path = ActivePath::default();
     }
 
-    /// Runs these migrations until they rest.
+    /// Runs these migrations until they settle.
     fn run(&mut self, migrations: &[&dyn Migration]) {
         for _ in 0..10_000 {
             let message = Message { now: self.now, meter: &Unmetered, budget: 0 };
@@ -406,13 +408,13 @@ impl Aged {
         panic!("the migration does not come to rest: {:?}", self.storage.migration.state());
     }
 
-    /// Migration 1.
+    /// Runs migration 1.
     pub fn split(&mut self) {
         self.set_share(0);
         self.run(&[&SplitSessions]);
     }
 
-    /// Back to layout 1.
+    /// Rolls back to layout 1.
     pub fn roll_back(&mut self) {
         controls::rollback(&mut self.storage, self.now).unwrap();
         self.run(&[&SplitSessions]);
@@ -426,13 +428,13 @@ impl Aged {
         self.run(&[&SplitSessions, &MoveToExtents { layouts: LAYOUTS }]);
     }
 
-    /// A copy of the stable memory.
+    /// Returns a copy of the stable memory.
     pub fn bytes(&self) -> Vec<u8> {
         self.raw.borrow().clone()
     }
 }
 
-/// A snapshot folder of a stable memory and a module.
+/// Writes a snapshot folder with a stable memory and a module.
 pub fn write_folder(folder: &Path, stable: &[u8], taken_at: u64, module: Option<&[u8]>) {
     let module = module.unwrap_or_default();
     let metadata = serde_json::json!({

@@ -1,4 +1,5 @@
-//! Each injury that `inspect` knows, done to a sound canister: it is found by its name, in its memory, under its key.
+//! Tests of every finding of `inspect`: each is planted in a sound canister, and found by its name, memory
+//! and key.
 
 use candid::Principal;
 use ic_stable_structures::Memory as _;
@@ -19,7 +20,7 @@ use upload_canister::upload::{PayloadState, RawRecord, Receipt, SessionRecord, U
 use super::aged::person;
 use super::inspection::{inspected, lines, sound};
 
-/// A canister that is to be injured.
+/// A canister to be damaged.
 struct Patient {
     raw: RawMemory,
 }
@@ -51,7 +52,7 @@ impl Patient {
         Register::open(&self.memories(), id)
     }
 
-    /// The first record of a table that fits.
+    /// Returns the first record of a table that fits.
     fn first<K, V>(&self, id: MemoryId, fits: impl Fn(&K, &V) -> bool) -> (K, V)
     where
         K: ic_stable_structures::Storable + Ord + Clone + std::fmt::Debug,
@@ -83,7 +84,7 @@ impl Patient {
     }
 }
 
-/// Injures a canister of a layout; the injury must be found as `kind` in memory `memory`.
+/// Damages a canister of a layout; `inspect` must report it as `kind` in memory `memory`.
 #[track_caller]
 fn finds(layout: Layout, kind: Kind, memory: u8, injure: impl FnOnce(&Patient)) -> Finding {
     let patient = Patient::new(layout);
@@ -277,13 +278,13 @@ fn what_an_index_lacks_is_found() {
     });
 }
 
-/// A chunk of the map that a committed blob has.
+/// Returns a chunk of the chunk map that belongs to a committed blob.
 fn chunk_of_a_blob(patient: &Patient) -> ([u8; 32], u32) {
     let (_, blob) = patient.first::<u64, MappedBlob>(ids::BLOB_META, |_, blob| blob.size > 0);
     (blob.prefix.0, 0)
 }
 
-/// A chunk of the map that a session of layout 2 has.
+/// Returns a chunk of the chunk map that belongs to a session of layout 2.
 fn chunk_of_a_session(patient: &Patient) -> ([u8; 32], u32) {
     let chunks: Table<([u8; 32], u32), RawRecord> = patient.table(ids::CHUNKS);
     let metas: Table<u64, UploadMeta> = patient.table(ids::UPLOAD_META);
@@ -302,7 +303,7 @@ fn chunk_of_a_session(patient: &Patient) -> ([u8; 32], u32) {
 #[test]
 fn payload_that_is_lost_or_nobodys_is_found() {
     finds(ONE, Kind::OrphanChunks, numbers::CHUNKS, |patient| {
-        // Where nothing is unreadable, what nobody has is nobody's.
+        // If every record is readable, chunks without an owner are orphans.
         patient.table(ids::CHUNKS).insert(([7_u8; 32], 0_u32), &RawRecord(vec![1; 10]));
     });
     finds(ONE, Kind::UnattributedChunks, numbers::CHUNKS, |patient| {
@@ -458,7 +459,7 @@ fn every_kind_of_finding_has_an_injury_here() {
     assert_eq!(without, used, "a kind of finding without an injury");
 }
 
-/// Not used by an injury; what a quarantine holds is told by its number.
+/// No test plants it: a quarantined session is reported by its number.
 #[test]
 fn a_quarantined_session_keeps_its_chunks() {
     let patient = Patient::new(TWO);

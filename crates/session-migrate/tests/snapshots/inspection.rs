@@ -1,4 +1,5 @@
-//! `inspect` on sound snapshots of every layout, on folders that are none, and on any bytes.
+//! Tests of `inspect` on sound snapshots of every layout, on folders that are not snapshots, and on any
+//! bytes.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ use upload_canister::stable::{Memories, RawMemory};
 
 use super::aged::{Aged, aged, write_folder};
 
-/// Looks at a stable memory.
+/// Inspects a stable memory.
 pub fn inspected(stable: &[u8], deep: bool) -> Result<Report, InspectError> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("stable_memory.bin");
@@ -24,18 +25,18 @@ pub fn inspected(stable: &[u8], deep: bool) -> Result<Report, InspectError> {
     inspect::run(&Config { snapshot: path, deep }, &Progress::hidden())
 }
 
-/// What was found, as lines.
+/// Returns the findings as lines.
 pub fn lines(report: &Report) -> Vec<String> {
     report.findings.iter().map(ToString::to_string).collect()
 }
 
-/// A canister of each layout after some thousand calls, made once.
+/// Returns a canister of each layout after some thousand calls, made once.
 pub fn sound(layout: Layout) -> &'static [u8] {
     static MADE: [OnceLock<Vec<u8>>; 3] = [const { OnceLock::new() }; 3];
     MADE[usize::from(layout.0) - 1].get_or_init(|| aged(layout, 1_500, 7).bytes())
 }
 
-/// The memories that have pages.
+/// Returns the memories that have pages.
 fn in_use(stable: &[u8]) -> Vec<u8> {
     let raw = RawMemory::default();
     raw.borrow_mut().extend_from_slice(stable);
@@ -73,7 +74,7 @@ fn every_class_that_is_no_damage_is_counted() {
     let report = inspected(sound(Layout::LEGACY), false).unwrap();
     let first = report.classes.iter().filter(|class| class.migration == 1);
     let missing: Vec<_> = first.filter(|class| class.count == 0).map(|class| class.class.as_str()).collect();
-    // Damage, and what only a message that was cut off makes.
+    // The remaining classes are damage, or the result of a message that trapped.
     assert_eq!(missing, ["undecodable", "unknown version", "foreign key", "cut off"], "{:?}", report.classes);
     let all: u64 = report.classes.iter().filter(|class| class.migration == 1).map(|class| class.count).sum();
     assert_eq!(all, report.counts.legacy_sessions);
@@ -92,7 +93,7 @@ fn what_was_rolled_back_or_is_in_between_is_sound() {
 
 #[test]
 fn a_blob_keeps_its_bytes_when_its_old_session_moves() {
-    // The first public release left the session of a committed upload where it was, over the same chunks.
+    // The first public release kept the session of a committed upload, with the same chunks.
     let mut canister = Aged::new(1);
     canister.live(20);
     canister.add_foreign_records();
@@ -109,7 +110,7 @@ fn a_blob_keeps_its_bytes_when_its_old_session_moves() {
     );
 }
 
-/// A snapshot of each layout, checked in; `UPDATE_GOLDEN=1` makes them from scratch.
+/// A snapshot of each layout, checked in; `UPDATE_GOLDEN=1` writes them again.
 #[test]
 fn the_golden_snapshots_are_read_as_they_were() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots/golden");
@@ -159,7 +160,7 @@ proptest! {
             let line = used[place.index(used.len())];
             bytes[line * 64 + place.index(64)] ^= change;
         }
-        // Whatever it says.
+        // Any outcome will do.
         let _ = inspected(&bytes, true);
     }
 }

@@ -1,4 +1,4 @@
-//! Commands that work on a snapshot of a canister.
+//! Tests of the commands that work on a snapshot of a canister.
 
 mod aged;
 mod injuries;

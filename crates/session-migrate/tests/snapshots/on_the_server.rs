@@ -1,4 +1,4 @@
-//! `rehearse --snapshot` and `plan` with the real wasms.
+//! Tests of `rehearse --snapshot` and `plan` with the real wasms.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -8,7 +8,7 @@ use upload_canister::stable::layout::Layout;
 
 use super::aged::{Aged, aged, write_folder};
 
-/// Runs a command that writes a report; the report, if there is one.
+/// Runs a command that writes a report; returns the report, if there is one.
 fn run(args: &[&str], snapshot: &Path, folder: &Path) -> (Output, Value) {
     let json = folder.join("report.json");
     let output = Command::new(env!("CARGO_BIN_EXE_session-migrate"))
@@ -23,7 +23,7 @@ fn run(args: &[&str], snapshot: &Path, folder: &Path) -> (Output, Value) {
     (output, report.unwrap_or_default())
 }
 
-/// A canister of the legacy build that has lived, in a folder without a module.
+/// Writes a canister of the legacy build with a history into a folder without a module.
 fn snapshot(folder: &Path, canister: &Aged) -> PathBuf {
     let path = folder.join("snapshot");
     write_folder(&path, &canister.bytes(), canister.now.as_nanos(), None);
@@ -93,7 +93,7 @@ fn a_snapshot_that_is_damaged_is_a_reason_not_to_go() {
     let stable = path.join("stable_memory.bin");
     let mut bytes = std::fs::read(&stable).unwrap();
     let at = bytes.windows(8).rposition(|window| window == b"left.jpg").unwrap();
-    // In a record that is Candid: one more byte of length, and it ends too late.
+    // In a record of Candid: one more byte of length, so that it ends too late.
     bytes[at - 1] += 1;
     std::fs::write(&stable, bytes).unwrap();
     let (output, report) = run(&["plan"], &path, folder.path());
