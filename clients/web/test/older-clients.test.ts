@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { IDL } from '@icp-sdk/core/candid';
+import { idlFactory as released } from './declarations/2026-11-24.did.js';
 import { idlFactory as direct } from './declarations/direct.did.js';
 import { idlFactory as legacy } from './declarations/legacy.did.js';
 import { idlFactory as staged } from './declarations/staged.did.js';
@@ -26,7 +27,9 @@ function problems(written: IDL.Type[], read: IDL.Type[]): string[] {
 }
 
 const PAIRS: Array<[string, IDL.InterfaceFactory, IDL.InterfaceFactory]> = [
-  ['legacy on legacy', legacy, legacy],
+  ['2026-11-24 on legacy', released, legacy],
+  ['2026-11-24 on staged', released, staged],
+  ['2026-11-24 on direct', released, direct],
   ['legacy on staged', legacy, staged],
   ['legacy on direct', legacy, direct],
   ['staged on direct', staged, direct],
@@ -48,10 +51,13 @@ for (const [name, older, newer] of PAIRS) {
 
 test('new arguments of a function may be left out', () => {
   const served = new Map(functionsOf(direct));
-  for (const [method, { argTypes }] of functionsOf(legacy)) {
-    const added = served.get(method)!.argTypes.slice(argTypes.length);
-    assert.ok(added.every((type) => type instanceof IDL.OptClass), method);
+  let added = 0;
+  for (const [method, { argTypes }] of [released, legacy, staged].flatMap(functionsOf)) {
+    const types = served.get(method)!.argTypes.slice(argTypes.length);
+    assert.ok(types.every((type) => type instanceof IDL.OptClass), method);
+    added += types.length;
   }
+  assert.ok(added > 0, 'since 2026-11-24 there are some');
 });
 
 test('what JavaScript reads otherwise than Candid says is found', () => {

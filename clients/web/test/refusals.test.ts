@@ -77,7 +77,22 @@ test('a session lost with a snapshot is begun again', async () => {
   await scene.assertStored(await scene.page().upload(file, { capsule: CAPSULE }), file);
 });
 
-test('an upload that another tab finishes is finished', async () => {
+test('an upload that another tab finishes meanwhile is finished', async () => {
+  const scene = new Scene({ parallel: 1 });
+  const file = fileOf(9_999);
+  let other: Promise<unknown> | undefined;
+  scene.network.before = async ({ method }) => {
+    if (method === 'uploads_put_chunk' && !other) {
+      await (other = scene.page().upload(file, { capsule: CAPSULE }));
+    }
+  };
+  const result = await scene.page().upload(file, { capsule: CAPSULE });
+  await scene.assertStored(result, file);
+  assert.deepEqual(await other, result);
+  assert.equal(scene.network.canister.state.memories.size, 1);
+});
+
+test('an upload that two tabs send at once is one', async () => {
   const scene = new Scene({ parallel: 1 });
   const file = fileOf(9_999);
   const first = scene.page().upload(file, { capsule: CAPSULE });
@@ -97,8 +112,7 @@ test('a key that is taken is replaced by another', async () => {
   for (const bytes of [500, 9_999]) {
     const scene = new Scene();
     const method = bytes === 500 ? 'uploads_put_whole' : 'uploads_begin';
-    const detail = 'kept aside by the migration: damaged';
-    scene.network.canister.refusals.set(method, { Conflict: { kind: 'session', key: '1', detail } });
+    scene.network.canister.quarantinesFirstKey = true;
     const file = fileOf(bytes);
     await scene.assertStored(await scene.page().upload(file, { capsule: CAPSULE }), file);
     assert.equal(scene.count(method), 2);

@@ -1,8 +1,9 @@
-// Clients made from the interface of each older build call every function of the newer builds, on a live network.
+// Clients made from the interfaces of each older build, and of an earlier date, call every function of the newer builds, on a live network.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Actor, type ActorSubclass } from '@icp-sdk/core/agent';
+import { idlFactory as released } from '../declarations/2026-11-24.did.js';
 import { idlFactory as direct } from '../declarations/direct.did.js';
 import { idlFactory as legacy } from '../declarations/legacy.did.js';
 import { idlFactory as staged } from '../declarations/staged.did.js';
@@ -13,11 +14,12 @@ import { lacking, needs } from './needs.js';
 import { type Build, Operator } from './operator.js';
 
 const skip = lacking('binary', 'modules');
-const CLIENTS = { legacy, staged, direct };
-const BUILDS = Object.keys(CLIENTS) as Build[];
+const BUILDS: Build[] = ['legacy', 'staged', 'direct'];
+const CLIENTS = { '2026-11-24': released, legacy, staged, direct };
+type Client = keyof typeof CLIENTS;
 
 /** Calls each function that this client knows; returns those whose replies it cannot read, and how many replies were Ok. */
-async function callAll(operator: Operator, client: Build): Promise<{ wrong: string[]; ok: number }> {
+async function callAll(operator: Operator, client: Client): Promise<{ wrong: string[]; ok: number }> {
   const { agent, canisterId } = operator;
   const actor = Actor.createActor<Record<string, never>>(CLIENTS[client], { agent, canisterId });
   const methods = actor as unknown as ActorSubclass<Record<string, (...args: unknown[]) => Promise<unknown>>>;
@@ -44,7 +46,7 @@ test('clients of each older build call every function of the newer ones', { skip
       await operator.upgrade(build);
       await operator.settled('Converted');
     }
-    for (const client of BUILDS.slice(0, age + 1)) {
+    for (const client of ['2026-11-24', ...BUILDS.slice(0, age + 1)] as Client[]) {
       const { wrong, ok } = await callAll(operator, client);
       t.diagnostic(`${client} on ${build}: ${functionsOf(CLIENTS[client]).length} functions, ${ok} with Ok`);
       assert.deepEqual(wrong, [], `${client} on ${build}`);

@@ -5,6 +5,8 @@ import type { Timing } from '../../src/retry.js';
 const LONG_MS = 60_000;
 
 export class Clock implements Timing {
+  /** Whether short waits are not over at once either. */
+  holds = false;
   private time = 0;
   private held: Array<() => void> = [];
 
@@ -15,7 +17,7 @@ export class Clock implements Timing {
     new Promise((resolve, reject) => {
       signal?.throwIfAborted();
       signal?.addEventListener('abort', () => reject(signal.reason), { once: true });
-      if (ms >= LONG_MS) {
+      if (this.holds || ms >= LONG_MS) {
         this.held.push(resolve);
       } else {
         this.time += ms;

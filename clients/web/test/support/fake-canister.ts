@@ -33,6 +33,9 @@ export class FakeCanister implements UploadCanister {
   hashPerCall = Infinity;
   /** What it refuses next, by function. */
   readonly refusals = new Map<string, Refusal>();
+  /** Whether the first key that is used leads to a session in quarantine. */
+  quarantinesFirstKey = false;
+  private quarantined: string | undefined;
 
   constructor(
     readonly chunkSize = 1_000,
@@ -67,6 +70,9 @@ export class FakeCanister implements UploadCanister {
   uploads_begin: UploadCanister['uploads_begin'] = async (capsule, metadata, chunks, idem, hash) => {
     const refusal = this.refusal('uploads_begin');
     if (refusal) return refusal;
+    if (this.quarantinesFirstKey && (this.quarantined ??= idem) === idem) {
+      return conflict('session', 0, 'quarantined by the migration: damaged');
+    }
     const algorithm: Algorithm = hash[0] && 'blake3' in hash[0] ? 'blake3' : 'sha256';
     const bytes = Number(base(metadata).bytes);
     if (chunks !== Math.ceil(bytes / this.chunkSize)) return invalid('expected_chunks', chunks);

@@ -18,6 +18,9 @@ class Specimens extends IDL.Visitor<number, unknown> {
   override visitFixedInt = (type: IDL.FixedIntClass, n: number) => (type._bits > 32 ? BigInt(-n) : -n);
   override visitPrincipal = (_type: IDL.PrincipalClass, n: number) => Principal.fromUint8Array(Uint8Array.of(n, 1));
 
+  override visitFunc = (_type: IDL.FuncClass, n: number) => [Principal.fromUint8Array(Uint8Array.of(n, 1)), `method_${n}`];
+  override visitReserved = () => null;
+
   override visitVec<T>(_type: IDL.VecClass<T>, element: IDL.Type<T>, n: number): unknown {
     const values = Array.from({ length: n % 3 }, (_, index) => element.accept(this, n + index));
     return element instanceof IDL.FixedNatClass && element._bits === 8 ? Uint8Array.from(values as number[]) : values;
