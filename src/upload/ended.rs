@@ -40,21 +40,21 @@ pub fn forget_session(
 
 /// A session that has ended.
 pub struct Ended<'a> {
-    /// Whose it was.
+    /// Its owner.
     pub owner: Principal,
     /// As it was.
     pub session: &'a Session,
     /// What it was about.
     pub meta: &'a UploadMeta,
-    /// How it was to be verified.
+    /// The hash function of its verification.
     pub hash: HashAlgorithm,
-    /// Until when that is remembered.
+    /// When its receipt expires.
     pub until: Time,
 }
 
-/// Remembers how a session ended.
+/// Leaves a receipt of how a session ended.
 pub fn leave_receipt(storage: &mut Storage, id: SessionId, ended: &Ended<'_>, outcome: Outcome) {
-    // In a memory without any room it matters more that a session can end than that its end is remembered.
+    // In a full memory it matters more that a session can end than that its end is remembered.
     if !matches!(outcome, Outcome::Finished(_)) && storage.room.for_step().is_err() {
         return;
     }

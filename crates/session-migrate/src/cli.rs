@@ -233,7 +233,7 @@ fn run_rehearse(args: RehearseArgs) -> u8 {
         Ok(files) => files,
         Err(error) => return fail(USAGE, error),
     };
-    // Before anything else is done, the age of this process is what cargo took.
+    // Before anything else is done, the age of this process is the time that cargo took.
     let compiled = provenance::compiled_for();
     let report = match rehearse_with_progress(&config) {
         Ok(report) => report,
@@ -338,15 +338,14 @@ fn print_report(report: &Report, compiled: Option<Duration>) {
     println!("verdict: {} ({:.1} s)", report.verdict, report.seconds);
 }
 
-/// Where the time went, in one line.
+/// Formats the times of the phases in one line.
 fn times(phases: &[Phase], compiled: Option<Duration>) -> String {
     let sum = |building: bool| -> f64 {
         let phases = phases.iter().filter(|phase| (phase.name == rehearse::BUILDING) == building);
         phases.map(|phase| phase.seconds).sum()
     };
-    let compiled = compiled.map_or(String::new(), |time| {
-        format!("{:.1} s until cargo had compiled this program, ", time.as_secs_f64())
-    });
+    let compiled = compiled
+        .map_or(String::new(), |time| format!("{:.1} s compiling this program, ", time.as_secs_f64()));
     format!("{compiled}{:.1} s building the wasms, {:.1} s rehearsing", sum(true), sum(false))
 }
 
@@ -376,6 +375,6 @@ mod tests {
         let phases = [phase(rehearse::BUILDING, 60.0), phase("uploading", 1.5), phase("reading", 2.0)];
         assert_eq!(times(&phases, None), "60.0 s building the wasms, 3.5 s rehearsing");
         let all = times(&phases, Some(Duration::from_secs(300)));
-        assert!(all.starts_with("300.0 s until cargo had compiled this program, 60.0 s"), "{all}");
+        assert!(all.starts_with("300.0 s compiling this program, 60.0 s"), "{all}");
     }
 }

@@ -282,7 +282,8 @@ fn operation() -> impl Strategy<Value = Operation> {
     ]
 }
 
-/// Large uploads, what ends them, and the migration there and back, in a memory that is full at some time.
+/// Returns an operation of a sequence in which stable memory fills up: large uploads, what ends them, and the
+/// migration and its rollback.
 fn operation_in_little_room() -> impl Strategy<Value = Operation> {
     let bytes = prop_oneof![Just(10 * CHUNK), Just(9 * CHUNK + 1), Just(4 * CHUNK), Just(CHUNK), Just(1)];
     // So much that a share of it can be promised; too little for new sessions; too little for every removal.
