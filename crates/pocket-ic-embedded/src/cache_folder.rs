@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 /// The environment variable with a folder, or `off`. Empty is as if it were not set.
 const VARIABLE: &str = "POCKET_IC_EMBEDDED_MODULE_CACHE";
-/// What turns the cache off, in place of a folder.
+/// Turns the cache off, instead of a folder.
 const OFF: &str = "off";
 
 /// Where compiled modules are kept for other processes.

@@ -5,11 +5,11 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-/// Lets go of standard input and output, and of standard error if `POCKET_IC_MUTE_SERVER` asks for it.
+/// Detaches from standard input and output, and from standard error if `POCKET_IC_MUTE_SERVER` asks for it.
 ///
-/// If the client's are pipes, whoever reads them (`python tests.py | cat`) waits until the server ends, too, long after the
-/// tests. The program starts once more in its own place, since there is no safe way to replace them; where that fails it
-/// goes on as it is.
+/// If they are pipes of the client, their readers (`python tests.py | cat`) would wait until the server ends,
+/// long after the tests. The program executes itself again, since there is no safe way to replace open files;
+/// if that fails it continues as it is.
 pub(crate) fn from_client() {
     let mute = std::env::var_os("POCKET_IC_MUTE_SERVER").is_some_and(|value| !value.is_empty());
     let inherited = |descriptor| is_null(descriptor) == Some(false);
@@ -27,8 +27,7 @@ pub(crate) fn from_client() {
     let _ = again.exec();
 }
 
-/// Returns whether what is open under this number leads nowhere; none where it cannot be told, or nothing is
-/// open.
+/// Returns whether this descriptor is `/dev/null`; `None` if that is unknown, or it is not open.
 fn is_null(descriptor: u8) -> Option<bool> {
     let open = fs::metadata(format!("/dev/fd/{descriptor}")).ok()?;
     let null = fs::metadata("/dev/null").ok()?;

@@ -1,7 +1,8 @@
 //! An Internet Computer in a process: the PocketIC REST protocol over wasmtime.
 //!
-//! The official `pocket-ic` client talks to this server as it does to the official one. It is meant for tests that
-//! must run anywhere: nothing is downloaded, nothing is started, and a whole instance lives in the test's process.
+//! The official `pocket-ic` client works with this server as with the official one. It is meant for tests
+//! that must run anywhere: nothing is downloaded, nothing is started, and the instance lives in the test's
+//! process.
 //!
 //! ```no_run
 //! use pocket_ic::PocketIcBuilder;

@@ -1,4 +1,5 @@
-//! The file that tells clients the port. Whoever creates it is the server; the next one that is started finds it and leaves.
+//! The file that tells clients the port. The process that creates it is the server; the next one finds it and
+//! exits.
 
 use crate::stderr;
 use std::fs::{self, File, OpenOptions};
@@ -150,7 +151,7 @@ fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// Returns the text of the file, once there is a whole line, or as it is when none came.
+/// Returns the text of the file once it has a complete line, or as it is if none came.
 fn wait_for_port(path: &Path) -> io::Result<String> {
     let started = Instant::now();
     loop {

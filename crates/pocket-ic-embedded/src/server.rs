@@ -79,7 +79,7 @@ impl EmbeddedServer {
         Ok(Self { address, url, runtime: Some(runtime) })
     }
 
-    /// Returns one server for the whole process, started at the first call. Instances are independent of each
+    /// Returns one server for the process, started at the first call. Instances are independent of each
     /// other, so tests can share it.
     ///
     /// # Errors

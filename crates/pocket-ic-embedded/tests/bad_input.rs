@@ -1,4 +1,4 @@
-//! Input that nobody meant to send: a clear error, and the server lives on.
+//! Tests of malformed input: a clear error, and the server survives.
 
 mod common;
 
@@ -74,7 +74,7 @@ fn a_list_of_chunks_cannot_be_longer_than_a_module() {
     assert_alive(&pic);
 }
 
-/// Candid that announces four thousand million values in a field that nobody reads.
+/// Candid that announces four thousand million values in a field that is not read.
 #[test]
 fn arguments_that_would_take_for_ever_to_read_are_refused() {
     let pic = instance();
@@ -181,7 +181,7 @@ fn clients_that_hang_up_do_no_harm() {
         format!(
             "POST /instances/{id}/update/tick HTTP/1.1\r\nhost: x\r\ncontent-length: 17\r\n\r\n{{\"block"
         ),
-        // An answer that nobody reads.
+        // A response that is not read.
         format!("POST /instances/{id}/update/tick HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{{}}"),
     ] {
         raw(request.as_bytes(), 0);

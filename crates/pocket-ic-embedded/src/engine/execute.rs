@@ -169,7 +169,7 @@ impl Engine {
         Outcome { wall_time, ..outcome }
     }
 
-    /// Returns an instance in the given state: one that is there already, one to be brought there, or a new
+    /// Returns an instance in the given state: an existing one, one that is brought to the state, or a new
     /// one.
     fn instance_for(&self, state: &CanisterState) -> Result<LiveInstance, Trap> {
         let kept = {

@@ -1,14 +1,15 @@
 //! Compiled modules on disk, shared by all processes of one user.
 //!
-//! An entry is named by everything that the machine code depends on: the module, the rules by which modules are checked and
-//! rewritten, the version and configuration of the compiler, metering included, and the features of the processor. So a module
-//! that has an entry has passed the checks of its code. It is written to a temporary file
-//! and renamed, so that nobody ever sees half of one; whoever needs a module at the same time compiles it as well, and the
-//! last one's entry stays.
+//! The name of an entry covers everything that the machine code depends on: the module, the rules for
+//! checking and rewriting modules, the version and configuration of the compiler, metering included, and the
+//! features of the processor. So a module that has an entry has passed the checks of its code. An entry is
+//! written to a temporary file and renamed, so that no reader sees a part of one; a process that needs the
+//! module meanwhile compiles it as well, and the last entry stays.
 //!
-//! The machine code of an entry is run as it is. So the cache trusts whoever may write to its folder, and makes sure that
-//! this is nobody but the user that the process runs as: a folder that belongs to somebody else or that others may write to
-//! is refused, and so is such a file. The digest in each entry guards against damage, not against that user.
+//! The machine code of an entry is executed. So the cache trusts everybody who may write to its folder, and
+//! makes sure that this is only the user of the process: a folder that belongs to another user or that others
+//! may write to is refused, and so is such a file. The digest in each entry protects against damage, not
+//! against that user.
 //!
 //! The cache that comes with wasmtime does neither: it runs what it can decompress.
 
@@ -59,7 +60,7 @@ pub(super) struct Kept {
 /// Why a folder cannot be used for compiled modules.
 #[derive(Debug, Error)]
 pub enum ModuleCacheError {
-    /// It cannot be created or looked at.
+    /// It cannot be created or checked.
     #[error("cannot keep compiled modules in {}: {source}", folder.display())]
     Io {
         /// The folder.
@@ -116,7 +117,7 @@ impl ModuleCache {
     pub(super) fn load(&self, engine: &wasmtime::Engine, key: &Key) -> Option<Kept> {
         let mut file = OpenOptions::new()
             .read(true)
-            // Neither a link to somewhere else nor a pipe that nobody writes to.
+            // Neither a link to somewhere else nor a pipe without a writer.
             .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
             .open(self.path(key))
             .ok()?;
@@ -219,8 +220,8 @@ fn writers(owner: u32, mode: u32, me: u32) -> Option<String> {
 pub(super) struct Compiler([u8; HASH_BYTES]);
 
 impl Compiler {
-    /// Returns the compiler of a runtime: its version and configuration, the processor it compiles for, and
-    /// what it is given to compile.
+    /// Returns the compiler of a runtime: its version and configuration, the target processor, and its
+    /// inputs.
     pub(super) fn of(engine: &wasmtime::Engine) -> Self {
         let mut hasher = Sha256Hasher::default();
         RULES.hash(&mut hasher);

@@ -1,4 +1,4 @@
-//! What goes into one execution and what comes out of it: entry points, message context, limits, outcome.
+//! Input and outcome of an execution: entry points, message context, limits, outcome.
 //!
 //! Plain data only. Errors are in `error.rs`, the memories of a canister in `state.rs`.
 

@@ -1,4 +1,4 @@
-//! Time that goes on by itself: a task that advances an instance by the real time that passed.
+//! Automatic progress: a task that advances an instance by the real time that passed.
 
 use super::reply::{self, error};
 use super::state::{ServerState, Slot, deleted};
@@ -17,7 +17,7 @@ use tokio::time::{MissedTickBehavior, interval};
 /// The pause between two rounds when the client names none.
 const DEFAULT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Whether the time of an instance goes on by itself.
+/// Whether the time of an instance advances automatically.
 #[derive(Default)]
 pub(super) enum Progress {
     /// It does not.
@@ -77,7 +77,7 @@ impl AutoProgress {
     }
 }
 
-/// Lets the time of an instance go on by itself.
+/// Advances the time of an instance automatically.
 ///
 /// # Errors
 /// When it does already, or the instance was deleted.

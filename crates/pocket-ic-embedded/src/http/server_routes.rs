@@ -1,4 +1,4 @@
-//! Routes of the server as a whole: instances, blobs, status.
+//! Routes of the server: instances, blobs, status.
 
 use super::progress::{self, Progress};
 use super::reply::{self, error, json};
@@ -45,7 +45,7 @@ pub(crate) struct NewInstance {
     pub gateway: Option<HttpGatewayInfo>,
 }
 
-/// Creates an instance, with what the configuration asks for besides: time that goes on by itself, a gateway.
+/// Creates an instance, with what the configuration also asks for: automatic progress, a gateway.
 ///
 /// # Errors
 /// A configuration that cannot be fulfilled. No instance is left then.

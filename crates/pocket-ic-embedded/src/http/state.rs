@@ -60,7 +60,7 @@ impl Slot {
         self.checks_envelopes
     }
 
-    /// Has time that goes on by itself go on at once.
+    /// Wakes up the task that advances time, if there is one.
     pub fn hurry(&self) {
         self.work.notify_one();
     }
@@ -195,7 +195,7 @@ fn update_error(text: &str) -> OpError {
     OpError::Other(format!("UpdateError {{ message: {text:?} }}"))
 }
 
-/// Returns a lock whose data is whole whatever panicked while it was held: single inserts and removals only.
+/// Locks data that is consistent even if a holder panicked: single inserts and removals only.
 pub(crate) fn unpoisoned<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -262,8 +262,8 @@ mod tests {
         assert_eq!(activity.idle_for(), Duration::ZERO);
     }
 
-    /// The runtime has two threads for operations: were they taken by those that wait for the busy instance, nobody else
-    /// would ever be served.
+    /// The runtime has two threads for operations: if those who wait for the busy instance took them, nobody
+    /// else would be served.
     #[test]
     fn those_who_wait_for_a_busy_instance_take_no_threads() {
         const PATIENCE: Duration = Duration::from_secs(60);
@@ -288,7 +288,7 @@ mod tests {
             }))];
             waiting.extend((0..8).map(|_| tokio::spawn(busy.clone().operate(|_| Ok(())))));
             begun.await.unwrap();
-            // Lets the others get as far as they can.
+            // Lets the others run as far as they can.
             for _ in 0..waiting.len() {
                 tokio::task::yield_now().await;
             }

@@ -21,7 +21,7 @@ pub struct ChunkStore {
 }
 
 impl ChunkStore {
-    /// Keeps a chunk and gives its hash. A chunk that is there already is kept once.
+    /// Stores a chunk and returns its hash. A chunk that exists is stored once.
     pub fn insert(&mut self, chunk: &[u8]) -> Result<ChunkHash, UserError> {
         if chunk.len() > MAX_CHUNK_BYTES {
             return Err(store_error(format!(
@@ -61,7 +61,7 @@ impl ChunkStore {
         self.chunks.values().map(|chunk| chunk.len() as u64).sum()
     }
 
-    /// Puts the listed chunks together and compares the whole with the expected hash.
+    /// Concatenates the listed chunks and compares the hash with the expected one.
     ///
     /// # Errors
     /// A chunk that is missing, a module that is too large, or a hash that differs, each named.

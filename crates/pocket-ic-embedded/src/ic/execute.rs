@@ -46,7 +46,7 @@ pub(super) fn cleanup_error(id: Principal, callback: &Trap, cleanup: &Trap) -> U
 }
 
 impl Instance {
-    /// Gives an answer to whoever waits for it.
+    /// Returns an answer to the waiting caller.
     pub(super) fn respond(&mut self, origin: Origin, result: CallResult, refund: u128) {
         match origin {
             Origin::Ingress(id) => {
@@ -201,8 +201,8 @@ impl Instance {
         self.respond(origin, result, refund);
     }
 
-    /// Closes a call context if nothing can happen in it any more; a context nobody answered is answered with
-    /// `failure`, or with the remark that the canister did not reply.
+    /// Closes a call context if nothing can happen in it any more; a context without an answer is answered
+    /// with `failure`, or with the remark that the canister did not reply.
     fn close(&mut self, id: Principal, context: ContextId, failure: Option<UserError>) {
         let closed = self.canisters.get_mut(&id).and_then(|canister| canister.calls.close_if_done(context));
         let Some(closed) = closed else {

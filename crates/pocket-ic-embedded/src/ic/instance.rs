@@ -22,7 +22,7 @@ use pocket_ic::common::rest::{
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-/// The largest stable memory that is given out whole: several times as much is needed to answer with it.
+/// The largest stable memory that is returned at once: several times its size is needed for the response.
 const MAX_WHOLE_STABLE_BYTES: u64 = 1 << 30;
 
 /// One Internet Computer.
@@ -46,11 +46,11 @@ pub struct Instance {
     checks_envelopes: bool,
 }
 
-/// An instance, and whether its time shall go on by itself.
+/// An instance, and whether its time advances automatically.
 pub struct Created {
     /// The instance.
     pub instance: Instance,
-    /// The pause between two steps of time that the client asked for; `None` when time stands still.
+    /// The pause between two automatic steps of time; `None` if time does not advance by itself.
     pub auto_progress: Option<Option<u64>>,
 }
 
@@ -105,7 +105,7 @@ impl Instance {
     /// Returns the public key of a subnet, DER.
     ///
     /// # Errors
-    /// When there is none with this id.
+    /// If there is none with this id.
     pub fn public_key(&self, subnet: Principal) -> Result<&'static [u8], OpError> {
         Ok(&self.subnet(subnet)?.keys.public_key)
     }
@@ -157,7 +157,7 @@ impl Instance {
     /// Returns the subnet that is responsible for a canister id, whether it exists or not.
     ///
     /// # Errors
-    /// When there is none.
+    /// If there is none.
     pub(super) fn route(&self, id: Principal) -> Result<&Subnet, OpError> {
         self.subnets
             .iter()
@@ -168,7 +168,7 @@ impl Instance {
     /// Returns a subnet by its id.
     ///
     /// # Errors
-    /// When there is none.
+    /// If there is none.
     pub(super) fn subnet(&self, id: Principal) -> Result<&Subnet, OpError> {
         self.subnets.iter().find(|subnet| subnet.id == id).ok_or(OpError::SubnetNotFound(id))
     }
@@ -210,7 +210,7 @@ impl Instance {
     /// Returns all of a canister's stable memory.
     ///
     /// # Errors
-    /// When there is no such canister, it has no code, or the memory is more than can be given out at once.
+    /// If there is no such canister, it has no code, or the memory is too large to return at once.
     pub fn stable_memory(&self, id: Principal) -> Result<Vec<u8>, OpError> {
         let state = self.canister(id)?.state.as_ref().ok_or(OpError::CanisterIsEmpty(id))?;
         let bytes = state.stable().bytes();
@@ -225,7 +225,7 @@ impl Instance {
     /// Replaces a canister's stable memory by these bytes, with zeros up to whole pages.
     ///
     /// # Errors
-    /// When there is no such canister, it has no code, or the bytes are more than a stable memory holds.
+    /// If there is no such canister, it has no code, or the bytes are more than a stable memory holds.
     pub fn set_stable_memory(&mut self, id: Principal, bytes: &[u8]) -> Result<(), OpError> {
         let Some(state) = &mut self.canister_mut(id)?.state else {
             return Err(OpError::CanisterIsEmpty(id));
@@ -240,7 +240,7 @@ impl Instance {
         Ok(())
     }
 
-    /// Cuts every message of a canister off after so many instructions, or none before its limit any more.
+    /// Sets an instruction limit for every message of a canister, or removes it.
     ///
     /// # Errors
     /// When there is no such canister.

@@ -26,15 +26,15 @@ const CALL_INSTRUCTIONS: u64 = 50_000_000;
 struct Graph {
     /// How many composite queries wait for others.
     waiting: usize,
-    /// Instructions that are left for the whole.
+    /// Instructions that are left for the graph.
     left: u64,
 }
 
 /// Why a query of a graph has no reply.
 enum Failure {
-    /// A rejection, which the query that asked is told.
+    /// A rejection, which the calling query receives.
     Rejection(UserError),
-    /// The end of the whole graph: nobody but the user is told.
+    /// The end of the graph: only the user receives it.
     Graph(UserError),
 }
 
@@ -51,7 +51,7 @@ impl Graph {
         self.left = self.left.saturating_sub(instructions);
     }
 
-    /// Returns `Ok(())` if the graph may go on. If not, all of it fails, whoever is to blame.
+    /// Returns `Ok(())` if the graph may continue. If not, all of it fails, whichever query caused it.
     fn check(&self) -> Result<(), Failure> {
         if self.waiting > MAX_DEPTH {
             return Err(Failure::Graph(UserError::new(

@@ -44,7 +44,7 @@ impl LogStore {
         }
     }
 
-    /// Forgets all records. Indexes go on where they were.
+    /// Removes all records. Indexes continue.
     pub fn clear(&mut self) {
         self.records.clear();
         self.bytes = 0;

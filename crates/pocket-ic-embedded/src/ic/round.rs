@@ -60,8 +60,8 @@ pub(super) enum Work {
 }
 
 impl Instance {
-    /// Runs one round: timers and heartbeats that are due, whatever they use; then the waiting messages and what they
-    /// bring about, as far as the shares of their canisters and subnets go.
+    /// Runs one round: timers and heartbeats that are due, whatever they use; then the waiting messages and
+    /// what follows from them, within the shares of their canisters and subnets.
     pub fn round(&mut self) {
         let now = self.clock.begin_round();
         self.rounds += 1;
@@ -236,7 +236,7 @@ struct Share {
 }
 
 impl Share {
-    /// Returns whether a message more is too much for so many threads.
+    /// Returns whether one more message is too much for this number of threads.
     fn used_up(self, threads: u64, instructions: u64) -> bool {
         let overhead = self.messages.saturating_mul(MESSAGE_OVERHEAD);
         self.messages >= threads * CANISTER_MESSAGES

@@ -26,7 +26,7 @@ const WASM_MODULE: &str = "wasm_module.bin";
 const WASM_MEMORY: &str = "wasm_memory.bin";
 const STABLE_MEMORY: &str = "stable_memory.bin";
 const CHUNKS: &str = "wasm_chunk_store";
-/// What `icp` leaves while a download goes on: the files have their full length then, and holes.
+/// Left by `icp` during a download: the files have their full length then, and holes.
 const PROGRESS: [&str; 2] = [".download_progress.json", ".download_progress.json.tmp"];
 
 /// Why a folder could not be written or read.

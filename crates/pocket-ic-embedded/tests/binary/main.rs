@@ -104,7 +104,7 @@ fn a_signal_ends_it_and_removes_the_port_file() {
     }
 }
 
-/// What a runner whose output is piped goes through: nobody waits for the server's time to live.
+/// A test runner with piped output does not wait for the server's time to live.
 #[test]
 fn a_server_with_a_port_file_keeps_no_pipe_open() {
     for mute in [false, true] {
@@ -145,7 +145,7 @@ fn the_server_ends_when_unused() {
     assert!(!file.exists());
 }
 
-/// A request that begins and never ends is nobody's use of the server.
+/// A request that never ends does not count as use of the server.
 #[test]
 fn the_server_ends_though_a_client_stalls_within_a_request() {
     let (_dir, file) = scratch();
@@ -201,7 +201,7 @@ fn every_signal_that_ends_it_removes_the_port_file() {
     }
 }
 
-/// Starts it so that no file can become larger than so many KiB: what a full disk does, without one.
+/// Starts it with a limit on the size of files, KiB, which has the effect of a full disk.
 fn start_on_full_disk(port_file: &Path, kib: u32) -> Child {
     let command = format!(r#"trap "" XFSZ; ulimit -f {kib}; exec "$0" "$@""#);
     Command::new("bash")
@@ -244,7 +244,7 @@ fn a_full_disk_fails_the_download_and_nothing_else() {
     assert_eq!(response.status(), 400);
     let text = response.text().unwrap();
     assert!(text.contains("wasm_memory.bin") && text.contains("File too large"), "{text}");
-    // What is there does not pass for a snapshot.
+    // Such a folder is not accepted as a snapshot.
     assert!(!folder.join("metadata.json").exists());
     assert_eq!(common::number(&common::call(&pic, id, "inc", &[]).unwrap()), 1);
     drop(pic);

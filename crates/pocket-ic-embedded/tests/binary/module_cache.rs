@@ -68,7 +68,7 @@ fn a_folder_that_others_may_write_to_is_one_clear_line() {
     assert!(text.contains("others may write to it (mode 777)"), "{text}");
 }
 
-/// What nobody asked for by name on the command line does not keep the server from running.
+/// A folder that was not named on the command line does not prevent the server from running.
 #[test]
 fn the_environment_names_the_folder_and_does_not_insist() {
     let (dir, _) = scratch();

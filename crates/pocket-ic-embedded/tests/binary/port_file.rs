@@ -1,4 +1,4 @@
-//! A port file that is there already: of a server that runs, of one that is gone, of nobody.
+//! Tests of existing port files: of a running server, of one that has ended, of none.
 
 use super::{end, port, run, scratch, start, terminate};
 use std::fs;

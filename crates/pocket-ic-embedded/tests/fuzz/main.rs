@@ -36,7 +36,7 @@ fn fuzz<S: Strategy>(strategy: &S, property: impl Fn(S::Value) -> Result<(), Tes
         let config = Config {
             cases,
             rng_seed: RngSeed::Fixed(seed),
-            // What is found is told by its seed.
+            // A finding is reported by its seed.
             failure_persistence: None,
             max_shrink_iters: 500,
             ..Config::default()

@@ -292,7 +292,7 @@ fn a_minimum_of_cycles_is_for_calls_of_other_canisters() {
     assert_eq!(number(&call(&pic, one, "forward", &to(other, "read")).unwrap()), 0);
 }
 
-/// The published price, or nothing where cycles are free.
+/// The published price, or 0 where cycles are free.
 #[test]
 fn prices_are_told_where_they_are_not_free() {
     let module = wasm(
@@ -386,7 +386,7 @@ fn the_queries_of_a_graph_share_their_instructions() {
     assert_eq!(number(&costs_nothing_later.unwrap()), 0);
 }
 
-/// A one-way call names callbacks that do not exist, and the caller goes on at once.
+/// A one-way call names callbacks that do not exist, and the caller continues at once.
 #[test]
 fn one_way_calls_are_made_and_nobody_waits() {
     let pic = instance();

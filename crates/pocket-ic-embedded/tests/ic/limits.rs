@@ -159,7 +159,7 @@ fn the_wasm_memory_limit_is_for_updates_and_installations() {
     update("grow").unwrap();
     exceeded(update("grow"));
     update("nothing").unwrap();
-    // A module that begins with more is not installed, and the one that is there goes on.
+    // A module that begins with more is not installed, and the installed one continues.
     let large = wasm("(module (memory 6))");
     exceeded(pic.upgrade_canister(id, large.clone(), vec![], None));
     exceeded(pic.reinstall_canister(id, large, vec![], None));

@@ -1,4 +1,4 @@
-//! What fits in a round, and that nobody takes all of it.
+//! Tests of what fits in a round, and of fair shares.
 
 use super::common::{ANONYMOUS, installed, installed_wasm, instance, number, wasm};
 use candid::Principal;

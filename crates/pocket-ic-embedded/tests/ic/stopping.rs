@@ -80,7 +80,7 @@ fn an_endlessly_busy_canister_blocks_no_round_and_can_stop() {
     pic.await_call(submit_manage(&pic, id, "start_canister")).unwrap();
     let error = pic.await_call(stop).unwrap_err();
     assert_eq!(error.error_code, ErrorCode::CanisterStoppingCancelled);
-    // Or one that nobody takes back: it ends when it has waited too long, by the instance's time.
+    // Or one that nobody cancels: it ends after too long a wait, by the instance's time.
     let stop = submit_manage(&pic, id, "stop_canister");
     pic.tick();
     pic.advance_time(Duration::from_secs(299));
@@ -98,7 +98,7 @@ fn an_endlessly_busy_canister_blocks_no_round_and_can_stop() {
     assert_eq!(error.error_code, ErrorCode::CanisterDidNotReply);
 }
 
-/// The answer of a call that a canister made before it was deleted is not taken for one that its successor waits for.
+/// The answer to a call of a deleted canister is not taken for one that its successor waits for.
 #[test]
 fn a_late_answer_runs_nothing_of_a_canister_with_the_same_id() {
     let pic = instance();

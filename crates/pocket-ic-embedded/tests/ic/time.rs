@@ -1,4 +1,4 @@
-//! Time, and what it sets off: timers, heartbeats, the hook for low memory, time that goes on by itself.
+//! Tests of time and what it triggers: timers, heartbeats, the low-memory hook, automatic progress.
 
 use super::common::{
     ANONYMOUS, builder, call, counter, installed, installed_wasm, instance, long, query_number, read,

@@ -1,4 +1,4 @@
-//! Cycles: what is there, what came with the call, what is sent or burned, and what things cost.
+//! Cycles: the balance, cycles of calls, cycles sent or burned, and prices.
 //!
 //! This server charges nothing; the `cost_*` functions tell the published prices all the same.
 

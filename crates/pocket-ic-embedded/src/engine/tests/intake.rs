@@ -95,7 +95,7 @@ fn a_gzip_ends_with_the_size_of_its_only_member() {
     for len in 0..packed.len() {
         refused(&packed[..len]);
     }
-    // What comes after is not looked at, as long as it ends like the first.
+    // The rest is not checked, as long as it ends like the first.
     ENGINE.compile(&[&packed[..], &packed].concat()).expect("the size is right");
 }
 

@@ -1,4 +1,5 @@
-//! Which function may be called from where: the whole table of the interface specification, every cell executed.
+//! Tests of which function may be called from where: the complete table of the interface specification, every
+//! cell executed.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! Modules and loads that nobody meant to send: the engine answers and lives on.
+//! Tests of invalid modules and loads: the engine answers and survives.
 
 use proptest::prelude::*;
 
