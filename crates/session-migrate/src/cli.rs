@@ -6,6 +6,7 @@ mod plan;
 mod proxy;
 mod replay;
 mod report_file;
+mod upload;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -55,6 +56,8 @@ enum Command {
     Inspect(inspect::InspectArgs),
     /// Run the staged upgrade over a copy of a snapshot: what it will do, take and cost.
     Plan(plan::PlanArgs),
+    /// Upload files to a canister on a live network; the same command goes on after an interruption.
+    Upload(upload::UploadArgs),
     /// Run the embedded PocketIC server until a signal comes.
     Serve(ServeArgs),
 }
@@ -152,6 +155,7 @@ pub fn run() -> ExitCode {
         Command::Ab(args) => ExitCode::from(ab::run(args)),
         Command::Inspect(args) => ExitCode::from(inspect::run(args)),
         Command::Plan(args) => ExitCode::from(plan::run(args)),
+        Command::Upload(args) => ExitCode::from(upload::run(args)),
         Command::Serve(args) => serve::run(&serve_options(args)),
     }
 }

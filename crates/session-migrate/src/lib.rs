@@ -8,6 +8,7 @@ pub mod client;
 pub mod compare;
 pub mod costs;
 pub mod inspect;
+pub mod network;
 pub mod page;
 pub mod plan;
 pub mod progress;
@@ -19,6 +20,7 @@ pub mod server;
 mod shorten;
 pub mod snapshot;
 pub mod trace;
+pub mod upload;
 mod verdict;
 pub mod workload;
 

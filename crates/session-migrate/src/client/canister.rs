@@ -61,7 +61,7 @@ pub(crate) fn decode_result<T: CandidType + DeserializeOwned>(
     answer.map_err(|error| ClientError::Refused { method, error })
 }
 
-pub(super) fn decode<'a, T: ArgumentDecoder<'a>>(
+pub(crate) fn decode<'a, T: ArgumentDecoder<'a>>(
     method: &'static str,
     reply: &'a [u8],
 ) -> Result<T, ClientError> {

@@ -17,6 +17,22 @@ pub enum ClientError {
         /// The IC's message.
         message: String,
     },
+    /// No answer came over the network: the call may or may not have been executed.
+    #[error("{method} got no answer: {detail}")]
+    Unanswered {
+        /// The canister's method.
+        method: &'static str,
+        /// What the agent says.
+        detail: String,
+    },
+    /// The network's answer cannot be used: it is not certified by its root key, or the request was refused.
+    #[error("{method}: {detail}")]
+    Network {
+        /// The canister's method.
+        method: &'static str,
+        /// What the agent says.
+        detail: String,
+    },
     /// The canister answered with one of its own errors.
     #[error("{method}: {error}")]
     Refused {
@@ -81,6 +97,21 @@ impl ClientError {
         match self {
             ClientError::Refused { error, .. } => Some(error),
             _ => None,
+        }
+    }
+
+    /// Returns whether the same call, made again later, may succeed: nothing was answered, or the canister is stopped
+    /// for a moment, as `icp` stops it around an upgrade.
+    pub fn is_transient(&self) -> bool {
+        use pocket_ic::ErrorCode::{
+            CanisterStopped, CanisterStopping, IngressHistoryFull, SubnetOversubscribed,
+        };
+        match self {
+            ClientError::Unanswered { .. } => true,
+            ClientError::Rejected { code, .. } => {
+                [CanisterStopped, CanisterStopping, IngressHistoryFull, SubnetOversubscribed].contains(code)
+            }
+            _ => false,
         }
     }
 }

@@ -10,7 +10,7 @@ mod functions;
 mod uploader;
 
 pub use asset::Asset;
-pub(crate) use canister::NO_ARGUMENTS;
 pub use canister::{Call, Canister, Sent};
+pub(crate) use canister::{NO_ARGUMENTS, decode as decode_reply, decode_result};
 pub use error::ClientError;
 pub use uploader::{Answer, Step, Uploader, chunks_of};

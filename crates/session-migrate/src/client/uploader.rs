@@ -242,8 +242,13 @@ impl Uploader {
     pub fn ask(&mut self, canister: &Canister<'_>) -> Result<api::UploadStatus, ClientError> {
         let session = self.session.ok_or_else(|| ClientError::NotBegun { step: "status".into() })?;
         let status = canister.uploads_status(self.client, session)?;
-        self.stored = status.received.iter().flat_map(|range| range.first..=range.last).collect();
+        self.adopt(status.received.iter().flat_map(|range| range.first..=range.last).collect());
         Ok(status)
+    }
+
+    /// Takes over which chunks the canister has, as `uploads_status` says.
+    pub fn adopt(&mut self, stored: BTreeSet<u32>) {
+        self.stored = stored;
     }
 
     /// Goes on from wherever the upload is until it is finished, one call after another.

@@ -1,0 +1,134 @@
+//! The `upload` command: files from a terminal to a canister on a live network.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use candid::Principal;
+use clap::Args;
+use comfy_table::{CellAlignment, Table, presets};
+use session_migrate::client::{Asset, Uploader};
+use session_migrate::network::{Network, RootKey, read_identity};
+use session_migrate::progress::Progress;
+use session_migrate::upload::{self, Options, UploadError};
+use upload_canister::api;
+
+use super::{ENVIRONMENT, LOSS, USAGE, fail};
+
+#[derive(Debug, Args)]
+pub(super) struct UploadArgs {
+    /// Files to upload.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Upload canister.
+    #[arg(long, value_name = "ID")]
+    canister: Principal,
+    /// Address of the network.
+    #[arg(long, value_name = "URL", default_value = "https://icp-api.io")]
+    network: String,
+    /// Key that the network's certificates are signed with: `mainnet`, `fetch` (from the network itself, only for
+    /// networks for tests), or the key in hexadecimal digits.
+    #[arg(long, short = 'k', value_name = "KEY", default_value = "mainnet")]
+    root_key: String,
+    /// PEM file of the identity to upload as, not encrypted, such as `icp identity export` writes.
+    #[arg(long, value_name = "FILE")]
+    identity: PathBuf,
+    /// Capsule to upload into [default: the only one of the identity; a new one if it has none].
+    #[arg(long, value_name = "ID")]
+    capsule: Option<String>,
+    /// Chunks on their way at the same time.
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=64))]
+    parallel: u8,
+    /// Seconds for which a call that gets no answer, or meets a stopped canister, is made again.
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    retry_for: u64,
+}
+
+/// A file that has been uploaded.
+struct Uploaded {
+    asset: Asset,
+    result: api::UploadFinishResult,
+}
+
+pub(super) fn run(args: UploadArgs) -> u8 {
+    match upload_all(args) {
+        Ok(uploaded) => {
+            println!("{}", table(&uploaded));
+            0
+        }
+        Err((code, error)) => fail(code, error),
+    }
+}
+
+fn upload_all(args: UploadArgs) -> Result<Vec<Uploaded>, (u8, String)> {
+    let usage = |error: &dyn std::fmt::Display| (USAGE, error.to_string());
+    let root_key: RootKey = args.root_key.parse().map_err(|error| usage(&error))?;
+    let identity = read_identity(&args.identity).map_err(|error| usage(&error))?;
+    let progress = Progress::stderr();
+    progress.phase("hashing");
+    let mut assets = Vec::new();
+    for path in &args.files {
+        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+        assets.push(Asset::open(path, name, api::AssetType::Original).map_err(|error| usage(&error))?);
+    }
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| (ENVIRONMENT, error.to_string()))?;
+    let options = Options { parallel: args.parallel.into(), retry_for: Duration::from_secs(args.retry_for) };
+    let uploads = async {
+        let network = Network::connect(&args.network, &root_key, identity)
+            .await
+            .map_err(|error| (ENVIRONMENT, error.to_string()))?;
+        let canister = network.canister(args.canister);
+        let config: api::UploadConfig =
+            canister.query_plain("upload_config").await.map_err(|error| (ENVIRONMENT, error.to_string()))?;
+        let failed = |error: UploadError| (code_of(&error), error.to_string());
+        let capsule = match args.capsule {
+            Some(capsule) => capsule,
+            None => upload::own_capsule(&canister, network.caller()).await.map_err(failed)?,
+        };
+        progress.set_total(assets.iter().map(|asset| asset.bytes).sum());
+        let mut uploaded = Vec::new();
+        for asset in assets {
+            progress.phase(format!("uploading {}", asset.name));
+            let key = upload::idempotency_key(&capsule, &asset);
+            let uploader =
+                Uploader::new(network.caller(), capsule.clone(), asset.clone(), key, config.chunk_size);
+            let result = upload::upload(&canister, uploader, options, &progress).await.map_err(|error| {
+                (code_of(&error), format!("{}: {error}; the same command goes on from there", asset.name))
+            })?;
+            uploaded.push(Uploaded { asset, result });
+        }
+        Ok(uploaded)
+    };
+    let uploaded = runtime.block_on(uploads);
+    progress.finish();
+    uploaded
+}
+
+/// The canister's refusal is the upload's outcome; everything else is the environment.
+fn code_of(error: &UploadError) -> u8 {
+    match error {
+        UploadError::Client(error) if error.refusal().is_some() => LOSS,
+        UploadError::WhichCapsule { .. } => USAGE,
+        UploadError::FileChanged { .. } => LOSS,
+        _ => ENVIRONMENT,
+    }
+}
+
+fn table(uploaded: &[Uploaded]) -> Table {
+    let mut table = Table::new();
+    table
+        .load_preset(presets::UTF8_HORIZONTAL_ONLY)
+        .set_header(["file", "bytes", "memory", "blob", "SHA-256"]);
+    for Uploaded { asset, result } in uploaded {
+        table.add_row([
+            asset.name.clone(),
+            asset.bytes.to_string(),
+            result.memory_id.clone(),
+            result.blob_id.clone(),
+            hex::encode(asset.sha256),
+        ]);
+    }
+    if let Some(column) = table.column_mut(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}

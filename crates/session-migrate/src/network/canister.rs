@@ -1,0 +1,95 @@
+//! The upload canister on a live network.
+
+use candid::CandidType;
+use candid::Principal;
+use candid::utils::ArgumentEncoder;
+use ic_agent::agent::RejectResponse;
+use ic_agent::{Agent, AgentError};
+use serde::de::DeserializeOwned;
+
+use crate::client::{Call, ClientError, decode_reply, decode_result};
+
+/// An upload canister on a live network; calls are made as the network's identity.
+#[derive(Clone, Debug)]
+pub struct LiveCanister {
+    agent: Agent,
+    id: Principal,
+}
+
+impl LiveCanister {
+    pub(super) fn new(agent: Agent, id: Principal) -> LiveCanister {
+        LiveCanister { agent, id }
+    }
+
+    /// Makes an update call and returns its raw reply, certified by the network.
+    pub async fn call(&self, call: Call) -> Result<Vec<u8>, ClientError> {
+        let Call { method, arg } = call;
+        let answer = self.agent.update(&self.id, method).with_arg(arg).call_and_wait().await;
+        answer.map_err(|error| failed(method, error))
+    }
+
+    /// Makes an update call to a function that answers `variant { Ok; Err }`.
+    pub async fn update<T: CandidType + DeserializeOwned>(
+        &self,
+        method: &'static str,
+        args: impl ArgumentEncoder,
+    ) -> Result<T, ClientError> {
+        decode_result(method, &self.call(Call::new(method, args)?).await?)
+    }
+
+    /// Makes a query call to a function that answers `variant { Ok; Err }`.
+    pub async fn query<T: CandidType + DeserializeOwned>(
+        &self,
+        method: &'static str,
+        args: impl ArgumentEncoder,
+    ) -> Result<T, ClientError> {
+        decode_result(method, &self.query_raw(Call::new(method, args)?).await?)
+    }
+
+    /// Makes a query call to a function that answers a plain value.
+    pub async fn query_plain<T: CandidType + DeserializeOwned>(
+        &self,
+        method: &'static str,
+    ) -> Result<T, ClientError> {
+        let reply = self.query_raw(Call::new(method, ())?).await?;
+        Ok(decode_reply::<(T,)>(method, &reply)?.0)
+    }
+
+    async fn query_raw(&self, call: Call) -> Result<Vec<u8>, ClientError> {
+        let Call { method, arg } = call;
+        let answer = self.agent.query(&self.id, method).with_arg(arg).call().await;
+        answer.map_err(|error| failed(method, error))
+    }
+}
+
+fn failed(method: &'static str, error: AgentError) -> ClientError {
+    match error {
+        AgentError::CertifiedReject { reject, .. } | AgentError::UncertifiedReject { reject, .. } => {
+            rejected(method, &reject)
+        }
+        // The request may have been executed.
+        AgentError::TransportError(_)
+        | AgentError::TimeoutWaitingForResponse()
+        | AgentError::RequestStatusDoneNoReply(_)
+        | AgentError::LookupPathUnknown(_) => ClientError::Unanswered { method, detail: error.to_string() },
+        AgentError::HttpError(ref payload) if payload.status == 429 || payload.status >= 500 => {
+            ClientError::Unanswered { method, detail: error.to_string() }
+        }
+        other => ClientError::Network { method, detail: other.to_string() },
+    }
+}
+
+fn rejected(method: &'static str, reject: &RejectResponse) -> ClientError {
+    let code = reject.error_code.as_deref().and_then(|code| code.strip_prefix("IC")?.parse::<u64>().ok());
+    match code.and_then(|code| pocket_ic::ErrorCode::try_from(code).ok()) {
+        Some(code) => ClientError::Rejected {
+            method,
+            code,
+            message: reject.reject_message.lines().next().unwrap_or_default().to_owned(),
+        },
+        None => ClientError::Network {
+            method,
+            detail: format!("{:?}: {}", reject.reject_code, reject.reject_message),
+        },
+    }
+}

@@ -1,0 +1,148 @@
+//! Connecting to a network whose root key the user named.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use candid::Principal;
+use ic_agent::{Agent, Identity};
+
+use super::LiveCanister;
+
+/// What a DER-encoded BLS public key begins with; 96 bytes of key follow.
+const DER_PREFIX: &str = "308182301d060d2b0601040182dc7c0503010201060c2b0601040182dc7c05030201036100";
+/// Hexadecimal digits of a root key in DER.
+const DER_DIGITS: usize = DER_PREFIX.len() + 2 * 96;
+
+/// A network that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NetworkError {
+    /// The url is not one, or nothing there answers as a network does.
+    #[error("cannot use the network at {url}: {detail}")]
+    Url {
+        /// What was given.
+        url: String,
+        /// What is wrong.
+        detail: String,
+    },
+    /// A root key that is none.
+    #[error(
+        "the root key must be `mainnet`, `fetch` or {DER_DIGITS} hexadecimal digits that begin with {DER_PREFIX}; got {got}"
+    )]
+    RootKey {
+        /// What was given.
+        got: String,
+    },
+    /// An identity that cannot be read.
+    #[error(
+        "{path} has no identity: {detail}; an unencrypted PEM file of an Ed25519, secp256k1 or P-256 key is needed"
+    )]
+    Identity {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        detail: String,
+    },
+}
+
+/// The key that a network's certificates must be signed with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RootKey {
+    /// That of the Internet Computer.
+    Mainnet,
+    /// Whatever the network itself says: only for networks for tests.
+    Fetch,
+    /// This one, in DER.
+    Der(Vec<u8>),
+}
+
+impl FromStr for RootKey {
+    type Err = NetworkError;
+
+    fn from_str(text: &str) -> Result<RootKey, NetworkError> {
+        match text {
+            "mainnet" => Ok(RootKey::Mainnet),
+            "fetch" => Ok(RootKey::Fetch),
+            digits => {
+                let refused = || NetworkError::RootKey { got: text.to_owned() };
+                if digits.len() != DER_DIGITS || !digits.to_ascii_lowercase().starts_with(DER_PREFIX) {
+                    return Err(refused());
+                }
+                hex::decode(digits).map(RootKey::Der).map_err(|_| refused())
+            }
+        }
+    }
+}
+
+/// A network, as one identity uses it.
+#[derive(Clone, Debug)]
+pub struct Network {
+    agent: Agent,
+}
+
+impl Network {
+    /// Connects. The first request is made here only if the root key is to be fetched.
+    pub async fn connect(
+        url: &str,
+        root_key: &RootKey,
+        identity: Arc<dyn Identity>,
+    ) -> Result<Network, NetworkError> {
+        let refused = |error: ic_agent::AgentError| NetworkError::Url {
+            url: url.to_owned(),
+            detail: error.to_string(),
+        };
+        let agent = Agent::builder().with_url(url).with_arc_identity(identity).build().map_err(refused)?;
+        match root_key {
+            RootKey::Mainnet => {}
+            RootKey::Fetch => agent.fetch_root_key().await.map_err(refused)?,
+            RootKey::Der(key) => agent.set_root_key(key.clone()),
+        }
+        Ok(Network { agent })
+    }
+
+    /// Returns the upload canister of this id.
+    pub fn canister(&self, id: Principal) -> LiveCanister {
+        LiveCanister::new(self.agent.clone(), id)
+    }
+
+    /// Returns the principal that calls are made as.
+    pub fn caller(&self) -> Principal {
+        // The identities that can be read know theirs.
+        self.agent.get_principal().unwrap_or(Principal::anonymous())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn root_key_is_named_fetched_or_der() {
+        assert_eq!("mainnet".parse::<RootKey>().unwrap(), RootKey::Mainnet);
+        assert_eq!("fetch".parse::<RootKey>().unwrap(), RootKey::Fetch);
+        let der = format!("{DER_PREFIX}{}", "ab".repeat(96));
+        assert!(matches!(der.parse::<RootKey>().unwrap(), RootKey::Der(key) if key.len() == 133));
+        for wrong in [
+            "",
+            "main",
+            &der[2..],
+            &format!("{der}00"),
+            &der.replace("30818230", "30818231"),
+            &der.replace("ab", "xy"),
+        ] {
+            let error = wrong.parse::<RootKey>().unwrap_err().to_string();
+            assert!(error.contains("266 hexadecimal digits") && error.ends_with(wrong), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn network_that_is_not_there_is_named() {
+        let anonymous = || Arc::new(ic_agent::identity::AnonymousIdentity);
+        // Port 9 of the loopback address: nothing listens there.
+        let error = Network::connect("http://127.0.0.1:9", &RootKey::Fetch, anonymous()).await.unwrap_err();
+        assert!(error.to_string().starts_with("cannot use the network at http://127.0.0.1:9: "), "{error}");
+        let error = Network::connect("no url", &RootKey::Mainnet, anonymous()).await.unwrap_err();
+        assert!(error.to_string().contains("no url"), "{error}");
+    }
+}

@@ -1,0 +1,77 @@
+//! Identities from PEM files, as `icp identity export` and `dfx identity export` write them.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ic_agent::Identity;
+use ic_agent::identity::{BasicIdentity, Prime256v1Identity, Secp256k1Identity};
+
+use super::NetworkError;
+
+/// Reads the identity in a PEM file, whichever kind of key it has.
+pub fn read_identity(path: &Path) -> Result<Arc<dyn Identity>, NetworkError> {
+    let refused = |detail: String| NetworkError::Identity { path: path.to_path_buf(), detail };
+    let pem = std::fs::read(path).map_err(|error| refused(error.to_string()))?;
+    if let Ok(identity) = BasicIdentity::from_pem(&pem) {
+        return Ok(Arc::new(identity));
+    }
+    if let Ok(identity) = Secp256k1Identity::from_pem(&pem) {
+        return Ok(Arc::new(identity));
+    }
+    match Prime256v1Identity::from_pem(&pem) {
+        Ok(identity) => Ok(Arc::new(identity)),
+        Err(error) => Err(refused(error.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Test keys, made by `openssl genpkey` and `openssl ecparam -genkey`, with their principals.
+    const KEYS: [(&str, &str, &str); 4] = [
+        ("PRIVATE KEY", "MC4CAQAwBQYDK2VwBCIEIFXAVzsbqX1H+5TFdV9y5IQpt5mkXS+Z+BRX1jHJ1/iZ", "A"),
+        (
+            "EC PRIVATE KEY",
+            "MHQCAQEEIJE/1fbOeXWZw7/hbGoeVJJZ0iPdlZi1ahT3V3YZcX5FoAcGBSuBBAAKoUQDQgAEIQp1o/4k8ZFASHq9V56UjtZgOX5gJad3\
+             DLAo/2plEGeIamLMJ9Nc0BBdpUTP5tyLZ+HSnro0WU+DtxeWUslJFA==",
+            "B",
+        ),
+        (
+            "PRIVATE KEY",
+            "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgJxesnIf7KprVV3gqPesggAKYA/XnYatMFTsSw3+rNoGhRANCAAQO+Ght\
+             hBCT9q0Lf594s4BwUf3wh313X7ut11EDVtk3xarFV2W6xEovf03lw3Websa6OK+dMhZE2qnQK3rNyGAe",
+            "C",
+        ),
+        (
+            "EC PRIVATE KEY",
+            "MHcCAQEEIIlZQGH0egY23fMmCpzZ+0YPJY9DSgShn69jY/FIy2IxoAoGCCqGSM49AwEHoUQDQgAEn/kIVk/0Y8nxElgsmd6lacq+4waM\
+             Yvo/joBI6EnndnVswt0d8yccdXsSiNX4i6i9Eug9ouYVl6JM47P9yZpYsg==",
+            "D",
+        ),
+    ];
+
+    fn read(pem: &str) -> Result<Arc<dyn Identity>, NetworkError> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), pem).unwrap();
+        read_identity(file.path())
+    }
+
+    #[test]
+    fn each_kind_of_key_is_read() {
+        for (label, key, principal) in KEYS {
+            let pem = format!("-----BEGIN {label}-----\n{key}\n-----END {label}-----\n");
+            assert_eq!(read(&pem).unwrap().sender().unwrap().to_text(), principal);
+        }
+    }
+
+    #[test]
+    fn file_without_a_key_is_named() {
+        for wrong in ["", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"] {
+            let error = read(wrong).err().unwrap().to_string();
+            assert!(error.contains(" has no identity: ") && error.contains("secp256k1"), "{error}");
+        }
+        let error = read_identity(Path::new("not/there.pem")).err().unwrap().to_string();
+        assert!(error.starts_with("not/there.pem has no identity: "), "{error}");
+    }
+}

@@ -1,0 +1,9 @@
+//! A live network: one that agents speak with, by its url, its root key and an identity.
+
+mod canister;
+mod connect;
+mod identity;
+
+pub use canister::LiveCanister;
+pub use connect::{Network, NetworkError, RootKey};
+pub use identity::read_identity;

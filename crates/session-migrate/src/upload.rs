@@ -1,0 +1,223 @@
+//! Uploading a file to a canister on a live network, as a person at a terminal does it: chunks in parallel, calls made
+//! again while the canister is upgraded or the network is away, and an upload that was interrupted goes on where it was.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use backon::{ExponentialBuilder, Retryable};
+use candid::Principal;
+use futures_util::{StreamExt, stream};
+use sha2::{Digest, Sha256};
+use upload_canister::api;
+
+use crate::client::{Answer, Asset, ClientError, Step, Uploader};
+use crate::network::LiveCanister;
+use crate::progress::Progress;
+
+/// The longest pause before a call is made again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// Digits of the idempotency key.
+const KEY_DIGITS: usize = 40;
+
+/// How files are uploaded.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Chunks that are on their way at the same time.
+    pub parallel: usize,
+    /// How long a call is made again that gets no answer, or meets a stopped canister.
+    pub retry_for: Duration,
+}
+
+/// A file that was not uploaded. What has arrived stays with the canister for as long as a session lives, and the same
+/// command goes on from there.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UploadError {
+    /// A call failed, and would fail again.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The canister's bytes differ from the file's digest, though every chunk is the file's.
+    #[error("{name} has changed while it was uploaded: upload it again")]
+    FileChanged {
+        /// The file's name.
+        name: String,
+    },
+    /// The caller has several capsules, and none was named.
+    #[error("{caller} has {count} capsules: name one of them with --capsule, such as {first}")]
+    WhichCapsule {
+        /// The caller.
+        caller: Principal,
+        /// How many there are.
+        count: usize,
+        /// One of them.
+        first: String,
+    },
+}
+
+/// Makes the key by which the canister recognises an upload: the same file under the same name in the same capsule is
+/// the same upload, so that nothing has to be remembered between two runs.
+pub fn idempotency_key(capsule: &str, asset: &Asset) -> String {
+    let mut hasher = Sha256::new();
+    for part in [capsule.as_bytes(), asset.name.as_bytes(), asset.mime_type.as_bytes(), &asset.sha256] {
+        hasher.update((part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    let mut key = hex::encode(hasher.finalize());
+    key.truncate(KEY_DIGITS);
+    key
+}
+
+/// Returns the only capsule that the caller owns, and makes one if there is none.
+pub async fn own_capsule(canister: &LiveCanister, caller: Principal) -> Result<String, UploadError> {
+    let mut capsules: Vec<api::Capsule> =
+        canister.query("capsules_list", (None::<String>, None::<u32>)).await?;
+    capsules.retain(|capsule| capsule.owners.contains(&caller));
+    match capsules.as_slice() {
+        [] => {
+            let capsule: api::Capsule = canister.update("capsules_create", (None::<api::PersonRef>,)).await?;
+            Ok(capsule.id)
+        }
+        [only] => Ok(only.id.clone()),
+        [first, ..] => {
+            Err(UploadError::WhichCapsule { caller, count: capsules.len(), first: first.id.clone() })
+        }
+    }
+}
+
+/// Uploads a file, from wherever an earlier run has got to; `progress` counts its bytes.
+pub async fn upload(
+    canister: &LiveCanister,
+    mut uploader: Uploader,
+    options: Options,
+    progress: &Progress,
+) -> Result<api::UploadFinishResult, UploadError> {
+    let mut live = Live { canister, options, progress };
+    live.step(&mut uploader, Step::Begin).await?;
+    match live.stored(&uploader).await? {
+        Some(stored) => {
+            progress.moved(stored.iter().map(|index| uploader.chunk_bytes(*index)).sum());
+            uploader.adopt(stored);
+            let missing = uploader.missing();
+            live.put(&mut uploader, missing, true).await?;
+        }
+        // It was finished before, and its receipt answers finish.
+        None => progress.moved(uploader.asset.bytes),
+    }
+    match live.step(&mut uploader, Step::Finish).await {
+        Err(UploadError::Client(error)) if is_checksum_mismatch(&error) => {
+            let wrong = live.wrong_chunks(&uploader).await?;
+            if wrong.is_empty() {
+                return Err(UploadError::FileChanged { name: uploader.asset.name.clone() });
+            }
+            live.put(&mut uploader, wrong, false).await?;
+            live.step(&mut uploader, Step::Finish).await?;
+        }
+        done => done?,
+    }
+    match uploader.result() {
+        Some(result) => Ok(result.clone()),
+        // A finish that is done has a result.
+        None => Err(ClientError::NotBegun { step: "result".into() }.into()),
+    }
+}
+
+fn is_checksum_mismatch(error: &ClientError) -> bool {
+    matches!(error.refusal(), Some(api::Error::ChecksumMismatch { .. }))
+}
+
+/// One upload while it runs.
+struct Live<'a> {
+    canister: &'a LiveCanister,
+    options: Options,
+    progress: &'a Progress,
+}
+
+impl Live<'_> {
+    /// Makes a call again for as long as that may help.
+    async fn again<T, F: Future<Output = Result<T, ClientError>>>(
+        &self,
+        call: impl FnMut() -> F,
+    ) -> Result<T, ClientError> {
+        let backoff = ExponentialBuilder::default()
+            .with_max_delay(LONGEST_PAUSE)
+            .with_jitter()
+            .without_max_times()
+            .with_total_delay(Some(self.options.retry_for));
+        let told = |error: &ClientError, pause: Duration| {
+            self.progress.line(&format!("{error}; again in {:.1} s", pause.as_secs_f64()));
+        };
+        call.retry(backoff).when(ClientError::is_transient).notify(told).await
+    }
+
+    /// Makes one step until it is done.
+    async fn step(&mut self, uploader: &mut Uploader, step: Step) -> Result<(), UploadError> {
+        loop {
+            let reply = self.again(|| async { self.canister.call(uploader.call(step)?).await }).await?;
+            if uploader.accept(step, &reply)? == Answer::Done {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Returns the chunks that the canister has; none if the upload has ended.
+    async fn stored(&self, uploader: &Uploader) -> Result<Option<BTreeSet<u32>>, UploadError> {
+        let Some(session) = uploader.session() else { return Ok(None) };
+        let status =
+            self.again(|| self.canister.query::<api::UploadStatus>("uploads_status", (session,))).await;
+        match status {
+            Ok(status) => {
+                Ok(Some(status.received.iter().flat_map(|range| range.first..=range.last).collect()))
+            }
+            Err(error)
+                if matches!(
+                    error.refusal(),
+                    Some(api::Error::NotFound { .. } | api::Error::Conflict { .. })
+                ) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Stores chunks, several at a time; `counted` says whether they are new to the progress.
+    async fn put(&self, uploader: &mut Uploader, chunks: Vec<u32>, counted: bool) -> Result<(), UploadError> {
+        let plan = uploader.clone();
+        let calls = chunks.into_iter().map(|index| {
+            let plan = &plan;
+            async move {
+                let step = Step::Put(index);
+                let reply = self.again(|| async { self.canister.call(plan.call(step)?).await }).await?;
+                Ok::<_, ClientError>((index, reply))
+            }
+        });
+        let mut answers = stream::iter(calls).buffer_unordered(self.options.parallel);
+        while let Some(answer) = answers.next().await {
+            let (index, reply) = answer?;
+            uploader.accept(Step::Put(index), &reply)?;
+            if counted {
+                self.progress.moved(plan.chunk_bytes(index));
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the stored chunks that differ from the file's.
+    async fn wrong_chunks(&self, uploader: &Uploader) -> Result<Vec<u32>, UploadError> {
+        let mut wrong = Vec::new();
+        let mut from = Some(0);
+        while let (Some(first), Some(session)) = (from, uploader.session()) {
+            let page: api::ChunkDigests = self
+                .again(|| self.canister.query("uploads_chunk_digests", (session, Some(first), None::<u32>)))
+                .await?;
+            for digest in page.digests {
+                let bytes = uploader.asset.chunk(digest.idx, uploader.chunk_size())?;
+                if Sha256::digest(&bytes).as_slice() != digest.sha256.as_slice() {
+                    wrong.push(digest.idx);
+                }
+            }
+            from = page.next;
+        }
+        Ok(wrong)
+    }
+}
