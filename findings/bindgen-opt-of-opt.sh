@@ -4,7 +4,7 @@
 # Expected: `opt opt nat` tells null, `opt null` and `opt opt 5` apart, in a record as elsewhere
 #   (Candid specification, Options).
 # Happens: for a field of a record the interface promises `a?: bigint | null`, and the value that arrives is an object
-#   { __kind__: "Some", … }; given back as it came it is refused, and null (meaning `opt null`) is sent as null.
+#   { __kind__: "Some", … }; passed back unchanged it is refused, and null (meaning `opt null`) is sent as null.
 #   As an argument of its own the same type works. `// @ts-nocheck` in the generated file hides the contradiction.
 # Hurt: interfaces that say "leave it", "clear it" and "set it" with opt opt: "clear it" cannot be said.
 . "$(dirname "$0")/lib/common.sh"

@@ -59,11 +59,11 @@ impl Endpoint<'_> {
             ("a list of nulls", [b"DIDL\x01\x6d\x7f\x01\x00", LENGTH].concat()),
             ("a list of empty records", [b"DIDL\x02\x6d\x01\x6c\x00\x01\x00", LENGTH].concat()),
             ("a record that contains itself", b"DIDL\x01\x6c\x01\x00\x00\x01\x00".to_vec()),
-            ("more bytes behind them", [self.valid.as_slice(), &file(LONG / 20, 4)].concat()),
+            ("more bytes after them", [self.valid.as_slice(), &file(LONG / 20, 4)].concat()),
         ]
         .map(|(what, bytes)| (what.to_owned(), bytes))
         .into();
-        tried.extend(self.with_a_list_of_nulls().map(|bytes| ("a list of nulls behind them".into(), bytes)));
+        tried.extend(self.with_a_list_of_nulls().map(|bytes| ("a list of nulls after them".into(), bytes)));
         if !self.all_optional() {
             tried.push(("nothing".into(), Vec::new()));
             tried.push(("an empty record".into(), b"DIDL\x01\x6c\x00\x01\x00".to_vec()));

@@ -135,7 +135,7 @@ const CLIENTS: &[(&str, Interruption)] = &[
             assert!(matches!(gone, Error::NotFound { .. }), "{name}: {gone}");
         }
     }),
-    ("uploads are given up", |world| {
+    ("uploads are aborted", |world| {
         for name in ["long session", "begun, by BLAKE3"] {
             let Kept { session, .. } = image().file(name);
             world.abort(owner(), *session).unwrap();

@@ -65,5 +65,5 @@ fn quarantined_records_stop_neither_the_sweep_nor_a_list() {
     while !service.sweep().unwrap() {}
     assert!(storage.index.is_empty(), "everything else has expired");
     assert!(storage.migration.quarantine.contains(1, 2));
-    assert_eq!(storage.usage.accounts(), 0, "what is put aside holds no bytes of its owner's");
+    assert_eq!(storage.usage.accounts(), 0, "a quarantined record holds no bytes of its owner's");
 }

@@ -136,7 +136,7 @@ fn a_new_trace_is_recorded_on_request() {
     let Ok(name) = std::env::var("RECORD_TRACE") else { return };
     let case = folder().join(&name);
     let path = case.join("calls.trace");
-    assert!(!path.exists(), "{} is there already, and is not recorded anew", path.display());
+    assert!(!path.exists(), "{} exists, and is not recorded again", path.display());
     std::fs::create_dir_all(&case).unwrap();
     let build = record::by_name(&name, &path);
     let trace = Trace::read(&path).unwrap();

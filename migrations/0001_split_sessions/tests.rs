@@ -163,7 +163,7 @@ fn a_record_of_another_encoder_round_trips_to_its_bytes() {
     assert!(!other.starts_with(HEADER));
     let values = candid::IDLArgs::from_bytes(&other).unwrap();
     assert_eq!(values.args.len(), 3);
-    assert_eq!(LegacyUploadSession::decode(&other), Ok(legacy.clone()), "what comes behind is ignored");
+    assert_eq!(LegacyUploadSession::decode(&other), Ok(legacy.clone()), "trailing bytes are ignored");
     let digest = LegacyUploadSession::digest_of_stored(&other);
     assert_eq!(legacy.digest_as_stored(&other), Some(digest));
     let changed = LegacyUploadSession { created_at: legacy.created_at + 1, ..legacy };

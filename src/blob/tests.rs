@@ -71,13 +71,13 @@ fn commit(
 fn a_committed_blob_is_not_overwritten_and_bounds_its_reads() {
     let mut blobs = store();
     blobs.write_chunk(prefix(1), 0, b"abc");
-    blobs.write_chunk(prefix(1), 1, b"a stale chunk behind the end");
+    blobs.write_chunk(prefix(1), 1, b"a stale chunk after the end");
     let id = prefix(1).blob_id();
     commit(&mut blobs, id, &record(prefix(1), 3), "mem", "capsule_1").unwrap();
     let again = commit(&mut blobs, id, &record(prefix(2), 9), "mem2", "capsule_2");
     assert_eq!(again, Err(BlobError::AlreadyExists(id)));
     let itself = commit(&mut blobs, id, &record(prefix(1), 3), "mem", "capsule_1");
-    assert_eq!(itself, Err(BlobError::AlreadyExists(id)), "its own bytes are no copy to be given back");
+    assert_eq!(itself, Err(BlobError::AlreadyExists(id)), "its own bytes are not a copy to be released");
     let same = commit(&mut blobs, prefix(4).blob_id(), &record(prefix(4), 3), "mem4", "capsule_1");
     assert_eq!(same, Ok(Committed { id, stored: false }), "the capsule has this content already");
     assert_eq!(blobs.unref(id, "mem4", "capsule_1"), Ok(0), "another memory still refers to it");

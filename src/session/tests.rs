@@ -157,7 +157,7 @@ fn idle_sessions_end_and_active_ones_do_not() {
         let ended = service.tick_ttl(&[id, SessionId(99)], now, 60).unwrap();
         ended.into_iter().map(|(id, _)| id).collect::<Vec<_>>()
     };
-    assert_eq!(tick(&mut service, Time::from_nanos(0)), [], "a clock that runs behind ends nothing");
+    assert_eq!(tick(&mut service, Time::from_nanos(0)), [], "a clock that is slow ends nothing");
     let active = NOW.plus_seconds(50);
     service.put_chunk(id, OWNER, 0, &mut &b"aaaa"[..], &mut HeapSink::default(), &active).unwrap();
     assert_eq!(tick(&mut service, NOW.plus_seconds(60)), [], "the time runs from the last activity");

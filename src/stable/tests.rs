@@ -192,7 +192,7 @@ fn a_truncated_memory_is_refused_and_a_longer_one_accepted() {
     }
     for longer in [0, 1, 500] {
         memory.grow(longer);
-        assert!(Storage::open_existing(memory.clone()).is_ok(), "{longer} pages of nobody behind it");
+        assert!(Storage::open_existing(memory.clone()).is_ok(), "{longer} pages of nobody after it");
     }
 }
 

@@ -44,7 +44,7 @@ pub struct LeftBehind {
 const VERSION: u8 = 1;
 
 impl Record for LeftBehind {
-    const NAME: &'static str = "mark of the sessions left behind";
+    const NAME: &'static str = "mark of the leftovers";
 
     fn encode(&self) -> Vec<u8> {
         codec::encode(VERSION, self)

@@ -125,7 +125,7 @@ pub fn d05_sessions_were_lost_at_an_upgrade(course: Course) {
     let capsule = world.capsule();
     let (content, half) = (file(2 * CHUNK + 7, 1), two_chunks(2));
     let session = world.begin(owner(), &capsule, &content, "goes on").unwrap();
-    let given_up = world.begin(owner(), &capsule, &half, "given up").unwrap();
+    let given_up = world.begin(owner(), &capsule, &half, "abandoned").unwrap();
     world.put(owner(), session, 0, &content).unwrap();
     world.put(owner(), given_up, 0, &half).unwrap();
 

@@ -84,7 +84,7 @@ pub fn d10_ended_sessions_gave_nothing_back(build: Build) {
 
     let mut sizes = Vec::new();
     for round in 0..4 {
-        let session = world.begin(owner(), &capsule, &content, &format!("given up {round}")).unwrap();
+        let session = world.begin(owner(), &capsule, &content, &format!("abandoned {round}")).unwrap();
         world.put(owner(), session, 0, &content).unwrap();
         assert_eq!(world.stats().bytes_in_use, 2 * content.len() as u64, "a session holds what it declared");
         world.abort(owner(), session).unwrap();

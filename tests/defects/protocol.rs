@@ -22,7 +22,7 @@ pub fn d22_a_capsule_that_vanished_left_half_a_commit(build: Build) {
     let capsule = world.capsule();
     world.share(&capsule, &[writer()], &[]);
     let content = file(40, 1);
-    let given_up = world.begin(writer(), &capsule, &content, "given up").unwrap();
+    let given_up = world.begin(writer(), &capsule, &content, "abandoned").unwrap();
     let idle = world.begin(writer(), &capsule, &content, "idle").unwrap();
     for session in [given_up, idle] {
         world.put_all(writer(), session, &content);

@@ -87,7 +87,7 @@ fn the_service_itself() {
     let missing = SessionError::Incomplete { id, chunks: 2, missing: 1, ranges: vec![(1, 1)] };
     assert_eq!(service.finish(id, b"owner", &NOW).unwrap_err(), missing);
 
-    assert_eq!(service.tick_ttl(&[id], Time::from_nanos(0), 60), Ok(vec![]), "a clock that runs behind");
+    assert_eq!(service.tick_ttl(&[id], Time::from_nanos(0), 60), Ok(vec![]), "a clock that is slow");
     assert_eq!(service.tick_ttl(&[id], NOW.plus_seconds(59), 60), Ok(vec![]));
     assert_eq!(service.received_count(id), Ok(1));
 

@@ -1,4 +1,4 @@
-// A session that takes no more calls: finished, expired, evicted, given up, quarantined, or lost with a snapshot.
+// A session that takes no more calls: finished, expired, evicted, aborted, quarantined, or lost with a snapshot.
 
 import { refused } from './upload.js';
 

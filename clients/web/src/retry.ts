@@ -13,7 +13,7 @@ export interface Timing {
 }
 
 export interface Patience {
-  /** How long a call is tried again, milliseconds. */
+  /** How long a call is retried, milliseconds. */
   patienceMs: number;
   /** After how long a call without an answer is given up and made again, milliseconds. */
   callTimeoutMs: number;

@@ -243,7 +243,7 @@ fn a_test_sets_the_instruction_limit_of_a_message() {
     assert_eq!(cap(None), 200);
     call().unwrap();
     let read = pic.query_call(id, Principal::anonymous(), "stable_read", vec![]);
-    assert_eq!(read.unwrap().first(), Some(&1), "the message that was cut off has left nothing");
+    assert_eq!(read.unwrap().first(), Some(&1), "the message that was stopped has left nothing");
 }
 
 #[test]

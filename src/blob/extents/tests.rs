@@ -229,5 +229,5 @@ fn what_was_never_written_reads_as_zeros() {
     let whole = store.allocate(1 << 20).unwrap();
     assert_eq!(store.holds_at(&whole, 1_000_000, &[0; 100]), Ok(true), "before the first write");
     store.write_at(&whole, 0, b"x").unwrap();
-    assert_eq!(store.holds_at(&whole, 1_000_000, &[0; 100]), Ok(true), "behind the end of the memory");
+    assert_eq!(store.holds_at(&whole, 1_000_000, &[0; 100]), Ok(true), "after the end of the memory");
 }

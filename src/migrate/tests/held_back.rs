@@ -7,7 +7,7 @@ use crate::api::SessionPath;
 fn held_back() -> (World, Vec<Begun>) {
     let (mut world, sessions) = layout_1();
     hold(&mut world.storage, world.now).unwrap();
-    assert!(hold(&mut world.storage, world.now).is_err(), "it is held back already");
+    assert!(hold(&mut world.storage, world.now).is_err(), "it is deferred already");
     set_share(&mut world.storage, 0);
     let staged = World::staged().path;
     world.restart(staged);
@@ -43,7 +43,7 @@ fn the_legacy_build_keeps_a_deferral_and_may_lift_it() {
     taken_over(&mut world.storage, world.now).unwrap();
     assert!(world.storage.migration.state().unwrap().is_held_back());
     release(&mut world.storage, world.now).unwrap();
-    assert!(release(&mut world.storage, world.now).is_err(), "it is not held back");
+    assert!(release(&mut world.storage, world.now).is_err(), "it is not deferred");
     upgrade(&mut world);
     assert_eq!(run_to_end(&mut world).phase, Phase::Converted);
 }

@@ -140,7 +140,7 @@ fn no_session_gets_the_id_of_a_leftover() {
 
         world.path = World::compat().path;
         set_share(&mut world.storage, 100);
-        let by_the_old_path = world.begin(10, "by the old path");
+        let by_the_old_path = world.begin(10, "by the compat path");
         assert!(world.storage.sessions.legacy.contains(&by_the_old_path));
         upgrade(&mut world);
         let state = run_to_end(&mut world);

@@ -58,7 +58,7 @@ fn a_large_unit_survives_pause_resume_and_retry() {
 
     reels.old.borrow_mut().get_mut(&12).unwrap().bytes = vec![9; 15];
     let whole = Reel::of(vec![9; 15]).digest;
-    assert_ne!(reels.old.borrow()[&12].digest, whole, "nothing has changed: it is put aside once more");
+    assert_ne!(reels.old.borrow()[&12].digest, whole, "nothing has changed: it is quarantined again");
     control(&mut world, &reels).retry(None).unwrap();
     let state = finish(&mut world, &reels);
     assert_eq!((state.phase, state.converted, state.quarantined), (Phase::Converted, 2, 1), "{}", state.note);
@@ -121,6 +121,6 @@ fn a_dry_run_prices_each_unit_that_is_still_to_be_converted() {
     assert_eq!(
         (left.units, left.estimated_instructions, left.next),
         (0, 0, None),
-        "the torn one is put aside"
+        "the torn one is quarantined"
     );
 }

@@ -147,7 +147,7 @@ fn an_entry_that_is_not_right_is_replaced_and_not_run() {
 
     let write = |bytes: &[u8]| fs::write(&entry, bytes).unwrap();
     let spoilers: [(&str, &dyn Fn()); 7] = [
-        ("cut off", &|| write(&whole[..whole.len() / 2])),
+        ("truncated", &|| write(&whole[..whole.len() / 2])),
         ("empty", &|| write(b"")),
         ("damaged in its code", &|| {
             let mut damaged = whole.clone();
