@@ -207,7 +207,7 @@ fn a_memory_that_was_filled_without_a_look_is_emptied() {
             let _ = small.message(|world| {
                 (0..*stored as u32).for_each(|idx| world.storage.blobs.remove_unseen(*prefix, idx));
                 came_back = true;
-                panic!("undone");
+                panic!("rolled back");
             });
             !came_back
         };
