@@ -52,13 +52,13 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Play the same traces on two builds and compare answers, state and costs.
     Ab(ab::AbArgs),
-    /// Look at a snapshot of a canister: what is in it, and whether it is sound.
+    /// Inspect a snapshot of a canister: its contents, and whether it is sound.
     Inspect(inspect::InspectArgs),
-    /// Run the staged upgrade over a copy of a snapshot: what it will do, take and cost.
+    /// Run the staged upgrade on a copy of a snapshot: its effects, time and cost.
     Plan(plan::PlanArgs),
-    /// Upload files to a canister on a live network; the same command goes on after an interruption.
+    /// Upload files to a canister on a live network; repeat the command to resume after an interruption.
     Upload(upload::UploadArgs),
-    /// Run the embedded PocketIC server until a signal comes.
+    /// Run the embedded PocketIC server until a signal arrives.
     Serve(ServeArgs),
 }
 
@@ -83,8 +83,8 @@ struct BuildArgs {
 
 #[derive(Debug, Args)]
 struct RehearseArgs {
-    /// Rehearse on a copy of this snapshot (a folder of icp, dfx or PocketIC, a raw stable memory, or gzip of one): its own
-    /// clients go on with their uploads, and the way back is a part of it.
+    /// Rehearse on a copy of this snapshot (a folder of icp, dfx or PocketIC, a raw stable memory, or gzip of
+    /// one): its own clients continue their uploads, and a rollback is included.
     #[arg(long, value_name = "SNAPSHOT", conflicts_with_all = ["rollback", "record"])]
     snapshot: Option<PathBuf>,
     /// Files for every client to upload [default: a generated original of 21,827,484 bytes and three derivatives].

@@ -1,5 +1,5 @@
-//! Uploading a file to a canister on a live network, as a person at a terminal does it: chunks in parallel, calls made
-//! again while the canister is upgraded or the network is away, and an upload that was interrupted goes on where it was.
+//! Uploads a file to a canister on a live network: chunks in parallel, with retries while the canister is
+//! upgraded or the network is not reachable. An interrupted upload can be resumed.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::client::{Answer, Asset, ClientError, Step, Uploader};
 use crate::network::LiveCanister;
 use crate::progress::Progress;
 
-/// The longest pause before a call is made again.
+/// The longest pause before a retry.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// Digits of the idempotency key.
 const KEY_DIGITS: usize = 40;
@@ -22,21 +22,21 @@ const KEY_DIGITS: usize = 40;
 /// How files are uploaded.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// Chunks that are on their way at the same time.
+    /// Number of chunks in flight.
     pub parallel: usize,
-    /// How long a call is made again that gets no answer, or meets a stopped canister.
+    /// How long a call without an answer, or to a stopped canister, is retried.
     pub retry_for: Duration,
 }
 
-/// A file that was not uploaded. What has arrived stays with the canister for as long as a session lives, and the same
-/// command goes on from there.
+/// A file that was not uploaded. Chunks that have arrived stay in the canister as long as the session lives,
+/// and repeating the command resumes the upload.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum UploadError {
-    /// A call failed, and would fail again.
+    /// A call failed that would fail again.
     #[error(transparent)]
     Client(#[from] ClientError),
-    /// The canister's bytes differ from the file's digest, though every chunk is the file's.
+    /// The stored bytes do not match the file's digest, though every chunk matches the file.
     #[error("{name} has changed while it was uploaded: upload it again")]
     FileChanged {
         /// The file's name.
@@ -47,15 +47,15 @@ pub enum UploadError {
     WhichCapsule {
         /// The caller.
         caller: Principal,
-        /// How many there are.
+        /// Number of capsules.
         count: usize,
         /// One of them.
         first: String,
     },
 }
 
-/// Makes the key by which the canister recognises an upload: the same file under the same name in the same capsule is
-/// the same upload, so that nothing has to be remembered between two runs.
+/// Makes the idempotency key: the same file under the same name in the same capsule is the same upload, so
+/// that nothing has to be stored between two runs.
 pub fn idempotency_key(capsule: &str, asset: &Asset) -> String {
     let mut hasher = Sha256::new();
     for part in [capsule.as_bytes(), asset.name.as_bytes(), asset.mime_type.as_bytes(), &asset.sha256] {
@@ -84,7 +84,7 @@ pub async fn own_capsule(canister: &LiveCanister, caller: Principal) -> Result<S
     }
 }
 
-/// Uploads a file, from wherever an earlier run has got to; `progress` counts its bytes.
+/// Uploads a file, or resumes its upload; `progress` counts its bytes.
 pub async fn upload(
     canister: &LiveCanister,
     mut uploader: Uploader,
@@ -125,7 +125,7 @@ fn is_checksum_mismatch(error: &ClientError) -> bool {
     matches!(error.refusal(), Some(api::Error::ChecksumMismatch { .. }))
 }
 
-/// One upload while it runs.
+/// An upload in progress.
 struct Live<'a> {
     canister: &'a LiveCanister,
     options: Options,
@@ -133,7 +133,7 @@ struct Live<'a> {
 }
 
 impl Live<'_> {
-    /// Makes a call again for as long as that may help.
+    /// Retries a call as long as that may help.
     async fn again<T, F: Future<Output = Result<T, ClientError>>>(
         &self,
         call: impl FnMut() -> F,
@@ -149,7 +149,7 @@ impl Live<'_> {
         call.retry(backoff).when(ClientError::is_transient).notify(told).await
     }
 
-    /// Makes one step until it is done.
+    /// Repeats a step until it is done.
     async fn step(&mut self, uploader: &mut Uploader, step: Step) -> Result<(), UploadError> {
         loop {
             let reply = self.again(|| async { self.canister.call(uploader.call(step)?).await }).await?;
@@ -159,7 +159,7 @@ impl Live<'_> {
         }
     }
 
-    /// Returns the chunks that the canister has; none if the upload has ended.
+    /// Returns the chunks that the canister has; `None` if the upload has ended.
     async fn stored(&self, uploader: &Uploader) -> Result<Option<BTreeSet<u32>>, UploadError> {
         let Some(session) = uploader.session() else { return Ok(None) };
         let status =

@@ -1,4 +1,4 @@
-//! The `upload` command: files from a terminal to a canister on a live network.
+//! The command `upload`: files from a terminal to a canister on a live network.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -35,10 +35,10 @@ pub(super) struct UploadArgs {
     /// Capsule to upload into [default: the only one of the identity; a new one if it has none].
     #[arg(long, value_name = "ID")]
     capsule: Option<String>,
-    /// Chunks on their way at the same time.
+    /// Number of chunks in flight.
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=64))]
     parallel: u8,
-    /// Seconds for which a call that gets no answer, or meets a stopped canister, is made again.
+    /// How long a call without an answer, or to a stopped canister, is retried, seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     retry_for: u64,
 }
@@ -92,7 +92,7 @@ fn upload_all(args: UploadArgs) -> Result<Vec<Uploaded>, (u8, String)> {
             let uploader =
                 Uploader::new(network.caller(), capsule.clone(), asset.clone(), key, config.chunk_size);
             let result = upload::upload(&canister, uploader, options, &progress).await.map_err(|error| {
-                (code_of(&error), format!("{}: {error}; the same command goes on from there", asset.name))
+                (code_of(&error), format!("{}: {error}; repeat the command to resume", asset.name))
             })?;
             uploaded.push(Uploaded { asset, result });
         }
@@ -103,7 +103,8 @@ fn upload_all(args: UploadArgs) -> Result<Vec<Uploaded>, (u8, String)> {
     uploaded
 }
 
-/// The canister's refusal is the upload's outcome; everything else is the environment.
+/// Returns the exit code: a refusal of the canister is the upload's outcome; everything else is the
+/// environment's.
 fn code_of(error: &UploadError) -> u8 {
     match error {
         UploadError::Client(error) if error.refusal().is_some() => LOSS,

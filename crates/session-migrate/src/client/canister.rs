@@ -72,7 +72,7 @@ pub(crate) fn decode<'a, T: ArgumentDecoder<'a>>(
     })
 }
 
-/// Candid's errors go on with both types in full; the first line says what is wrong.
+/// Returns the first line of an error: Candid appends both types in full.
 fn first_line(error: &candid::Error) -> String {
     let text = error.to_string();
     text.lines().next().unwrap_or_default().to_owned()
@@ -88,7 +88,7 @@ fn rejected(method: &'static str) -> impl FnOnce(RejectResponse) -> ClientError 
 }
 
 impl<'p> Canister<'p> {
-    /// The canister `id` on `pic`.
+    /// Returns the canister `id` on `pic`.
     pub fn new(pic: &'p PocketIc, id: Principal) -> Self {
         Canister { pic, id, tape: None }
     }

@@ -22,7 +22,7 @@ pub enum ClientError {
     Unanswered {
         /// The canister's method.
         method: &'static str,
-        /// What the agent says.
+        /// The agent's message.
         detail: String,
     },
     /// The network's answer cannot be used: it is not certified by its root key, or the request was refused.
@@ -30,7 +30,7 @@ pub enum ClientError {
     Network {
         /// The canister's method.
         method: &'static str,
-        /// What the agent says.
+        /// The agent's message.
         detail: String,
     },
     /// The canister answered with one of its own errors.
@@ -100,8 +100,8 @@ impl ClientError {
         }
     }
 
-    /// Returns whether the same call, made again later, may succeed: nothing was answered, or the canister is stopped
-    /// for a moment, as `icp` stops it around an upgrade.
+    /// Returns whether the same call may succeed later: there was no answer, or the canister is stopped for a
+    /// moment, as for an upgrade.
     pub fn is_transient(&self) -> bool {
         use pocket_ic::ErrorCode::{
             CanisterStopped, CanisterStopping, IngressHistoryFull, SubnetOversubscribed,

@@ -84,14 +84,13 @@ impl Uploader {
         }
     }
 
-    /// The same upload as its client finds it when it comes back: begun, with these chunks stored.
+    /// Returns an upload that its client resumes: begun, with these chunks stored.
     #[must_use]
     pub fn resumed(self, session: u64, stored: BTreeSet<u32>) -> Self {
         Uploader { session: Some(session), stored, ..self }
     }
 
-    /// The number of chunks in all. A file with more than `u32::MAX` chunks is refused by the canister, so the number
-    /// is cut off there.
+    /// Returns the number of chunks, `u32::MAX` if there are more: the canister refuses such a file.
     pub fn chunks(&self) -> u32 {
         u32::try_from(chunks_of(self.asset.bytes, self.chunk_size)).unwrap_or(u32::MAX)
     }

@@ -1,4 +1,4 @@
-//! Connecting to a network whose root key the user named.
+//! Connects to a network whose root key the user named.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use ic_agent::{Agent, Identity};
 
 use super::LiveCanister;
 
-/// What a DER-encoded BLS public key begins with; 96 bytes of key follow.
+/// Prefix of a DER-encoded BLS public key, before its 96 bytes.
 const DER_PREFIX: &str = "308182301d060d2b0601040182dc7c0503010201060c2b0601040182dc7c05030201036100";
 /// Hexadecimal digits of a root key in DER.
 const DER_DIGITS: usize = DER_PREFIX.len() + 2 * 96;
@@ -18,20 +18,20 @@ const DER_DIGITS: usize = DER_PREFIX.len() + 2 * 96;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NetworkError {
-    /// The url is not one, or nothing there answers as a network does.
+    /// The URL is invalid, or no network answers there.
     #[error("cannot use the network at {url}: {detail}")]
     Url {
-        /// What was given.
+        /// The given URL.
         url: String,
         /// What is wrong.
         detail: String,
     },
-    /// A root key that is none.
+    /// An invalid root key.
     #[error(
         "the root key must be `mainnet`, `fetch` or {DER_DIGITS} hexadecimal digits that begin with {DER_PREFIX}; got {got}"
     )]
     RootKey {
-        /// What was given.
+        /// The given key.
         got: String,
     },
     /// An identity that cannot be read.
@@ -51,7 +51,7 @@ pub enum NetworkError {
 pub enum RootKey {
     /// That of the Internet Computer.
     Mainnet,
-    /// Whatever the network itself says: only for networks for tests.
+    /// The network's own statement: only for test networks.
     Fetch,
     /// This one, in DER.
     Der(Vec<u8>),
@@ -75,14 +75,14 @@ impl FromStr for RootKey {
     }
 }
 
-/// A network, as one identity uses it.
+/// A network, used by one identity.
 #[derive(Clone, Debug)]
 pub struct Network {
     agent: Agent,
 }
 
 impl Network {
-    /// Connects. The first request is made here only if the root key is to be fetched.
+    /// Connects. A request is made here only if the root key must be fetched.
     pub async fn connect(
         url: &str,
         root_key: &RootKey,
@@ -108,7 +108,7 @@ impl Network {
 
     /// Returns the principal that calls are made as.
     pub fn caller(&self) -> Principal {
-        // The identities that can be read know theirs.
+        // All supported identities know their principal.
         self.agent.get_principal().unwrap_or(Principal::anonymous())
     }
 }

@@ -1,4 +1,4 @@
-//! A live network: one that agents speak with, by its url, its root key and an identity.
+//! A live network, defined by its URL, its root key and an identity.
 
 mod canister;
 mod connect;
