@@ -4,7 +4,7 @@ import { RefusedError } from './canister.js';
 import { UploadError } from './errors.js';
 import { isAgentError } from './verdict.js';
 
-/** What may be otherwise later: room is given up, rights are granted, faults are mended. */
+/** What may change: quota is released, rights are granted, faults are fixed. */
 const RESUMABLE = ['Unauthorized', 'ResourceExhausted', 'Internal'];
 
 export function failure(error: unknown): unknown {

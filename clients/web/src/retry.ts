@@ -15,7 +15,7 @@ export interface Timing {
 export interface Patience {
   /** How long a call is retried, milliseconds. */
   patienceMs: number;
-  /** After how long a call without an answer is given up and made again, milliseconds. */
+  /** After how long a call without an answer is abandoned and retried, milliseconds. */
   callTimeoutMs: number;
 }
 

@@ -94,7 +94,7 @@ test('patience ends, and a later call goes on', async () => {
   assert.equal(scene.network.canister.state.nextId, 2n, 'one session');
 });
 
-test('what is not worth a retry is not tried again', async () => {
+test('what is not worth a retry is not retried', async () => {
   for (const fault of [{ reject: 3, errorCode: 'IC0301' }, { reject: 5, errorCode: 'IC0536' }, { status: 403 }]) {
     const scene = new Scene();
     scene.network.fault = ({ method }) => (method === 'uploads_begin' ? fault : undefined);

@@ -50,7 +50,7 @@ async function oneCase(seed: number): Promise<void> {
       return;
     }
     const { reason } = failed as PromiseRejectedResult;
-    // An upload whose session is ended again and again gives up in the end; the user tries once more.
+    // An upload whose session is ended again and again fails in the end; the user retries.
     assert.ok(reload.signal.aborted || reason.code === 'refused', String(reason));
     reload = new AbortController();
   }

@@ -26,7 +26,7 @@ for (const [refusal, resumable] of STAYING) {
   });
 }
 
-test('Internal is tried again', async () => {
+test('Internal is retried', async () => {
   for (const method of ['uploads_begin', 'uploads_put_chunk', 'uploads_finish', 'uploads_put_whole']) {
     const scene = new Scene();
     scene.network.canister.refusals.set(method, { Internal: 'of the moment' });

@@ -79,7 +79,7 @@ test('other metadata than before does not lose what was sent', async () => {
   assert.equal(scene.network.canister.state.nextId, 2n);
 });
 
-test('an upload that is discarded is given up and forgotten', async () => {
+test('an upload that is discarded is aborted and forgotten', async () => {
   const { scene, file } = await interrupted(7);
   const [record] = await scene.page().unfinished();
   await scene.page().discard(record!);
