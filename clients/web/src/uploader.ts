@@ -99,7 +99,7 @@ export class Uploader {
       signal.throwIfAborted();
       const failed = failure(error);
       if (record !== undefined && failed instanceof UploadError && !failed.resumable) {
-        // Of no use any more. If the canister cannot be told, the session ends by itself.
+        // Of no use any more. If the canister cannot be told, the session expires.
         this.discard(record).catch(() => undefined);
       }
       throw failed;
@@ -111,7 +111,7 @@ export class Uploader {
     return this.store.list(this.scope);
   }
 
-  /** Gives an upload up for good: the canister frees its room, and it is forgotten here. */
+  /** Aborts an upload for good: the canister frees its bytes, and it is forgotten here. */
   async discard({ key, session }: UploadRecord, signal = new AbortController().signal): Promise<void> {
     await this.store.delete(key);
     if (session === undefined) {

@@ -59,6 +59,15 @@ test('an abort ends the work of the worker', async () => {
   close();
 });
 
+test('a worker that cannot be loaded is an error', async () => {
+  const worker = new EventTarget();
+  const hasher = workerHasher(Object.assign(worker, { postMessage: () => {} }) as unknown as Port<Request, Reply>);
+  const asked = hasher.digest(fileOf(1), 'sha256');
+  worker.dispatchEvent(new Event('error'));
+  await assert.rejects(asked, /could not be loaded/);
+  await assert.rejects(hasher.digest(fileOf(1), 'sha256'), /could not be loaded/);
+});
+
 test('a file that a worker cannot read is an error by its name', async () => {
   const { port1, port2 } = new MessageChannel();
   // Streams cannot be sent over a channel of node, so the worker is one that answers.

@@ -34,11 +34,13 @@ export function workerHasher(worker: Port<Request, Reply> = startWorker()): Hash
       asked.reject(Object.assign(new Error(reply.message), { name: reply.name }));
     }
   });
-  // A worker that cannot be loaded, or that a policy forbids, says so here and nowhere else.
-  (worker as Partial<Pick<Worker, 'addEventListener'>>).addEventListener?.('error', (event) => {
+  // It says so once, which may be before the first digest is asked for.
+  let broken: Error | undefined;
+  worker.addEventListener('error', ({ message }) => {
+    broken = new Error(`the worker that computes digests failed: ${message ?? 'it could not be loaded'}`);
     for (const [id, { reject }] of pending) {
       pending.delete(id);
-      reject(new Error(`the worker for digests failed: ${(event as ErrorEvent).message ?? 'it could not be loaded'}`));
+      reject(broken);
     }
   });
 
@@ -46,6 +48,7 @@ export function workerHasher(worker: Port<Request, Reply> = startWorker()): Hash
     digest: (data, algorithm, { signal, onProgress } = {}) =>
       new Promise((resolve, reject) => {
         signal?.throwIfAborted();
+        if (broken !== undefined) throw broken;
         const id = (last += 1);
         const stop = () => {
           pending.delete(id);

@@ -7,10 +7,10 @@ import { test } from 'node:test';
 import { Ed25519KeyIdentity } from '@icp-sdk/core/identity';
 import { chromium, type Page } from 'playwright-core';
 import { accepted, uploadActor } from '../../src/canister.js';
-import type { _SERVICE } from '../../src/declarations/legacy.did.js';
 import { startNetwork } from './live-network.js';
 import { lacking, needs } from './needs.js';
 import { agentOf, Operator } from './operator.js';
+import { readBack } from './read-back.js';
 import { startSite } from './site.js';
 import { Wire } from './wire.js';
 
@@ -22,17 +22,6 @@ const CALLS_PER_STEP = 5;
 const PATIENCE_MS = 400_000;
 
 const skip = lacking('binary', 'modules', 'chromium');
-
-async function readBack(canister: _SERVICE, memoryId: string): Promise<Buffer> {
-  const memory = accepted('memories_read', await canister.memories_read(memoryId));
-  const { locator } = memory.blob;
-  const { chunk_count } = accepted('blob_get_meta', await canister.blob_get_meta(locator));
-  const chunks: Uint8Array[] = [];
-  for (let index = 0; index < chunk_count; index += 1) {
-    chunks.push(accepted('blob_read_chunk', await canister.blob_read_chunk(locator, index)));
-  }
-  return Buffer.concat(chunks);
-}
 
 async function ready(page: Page): Promise<void> {
   await page.waitForFunction(() => !document.querySelector<HTMLInputElement>('#files')?.disabled);

@@ -37,7 +37,7 @@ async function callAll(operator: Operator, client: Client): Promise<{ wrong: str
   return { wrong, ok };
 }
 
-test('clients of each older build call every function of the newer ones', { skip, timeout: 400_000 }, async (t) => {
+test('older clients call every function of newer builds', { skip, timeout: 400_000 }, async (t) => {
   const network = await startNetwork(needs.binary);
   t.after(() => network.stop());
   const operator = await Operator.install(network, needs.modules);
