@@ -11,6 +11,7 @@ use crate::migrate::{Fate, QuarantineRecord};
 use crate::session::{SessionId, Time};
 use crate::stable::StableError;
 use crate::storage::Storage;
+use crate::upload::path::Upload;
 use crate::upload::{
     Ended, Event, LegacySession, Outcome, SessionRecord, UploadMeta, forget_session, give_bytes_back,
     leave_receipt,
@@ -37,10 +38,13 @@ pub fn make(storage: &mut Storage, legacy: &LegacySession, now: Time) -> Result<
             Fate::Converted(write_indexed(storage, legacy, caller, &split, key)?)
         }
         Verdict::Release { caller, split } => {
-            let Split { session, meta } = &*split;
+            let Split { session, meta } = *split;
+            let upload = Upload { session, meta, path: SessionPath::Compat };
+            let limits = storage.config()?;
+            // It may have been too old before it was idle for too long.
+            let until = upload.expires_at(&limits).plus_seconds(limits.session_ttl_seconds);
+            let Upload { session, meta, .. } = &upload;
             let hash = storage.payload_of(id)?.hash.algorithm();
-            let ttl = storage.config()?.session_ttl_seconds;
-            let until = session.session_meta.last_seen.plus_seconds(ttl).plus_seconds(ttl);
             forget_session(storage, id, caller, session, &meta.capsule_id)?;
             if until > now {
                 let ended = Ended { owner: caller, session, meta, hash, until };

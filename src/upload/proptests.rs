@@ -36,6 +36,18 @@ fn an_expired_session_is_gone_before_the_sweep() {
     }
 }
 
+/// Found by the model: the receipt of a legacy session that was too old said until when it was idle for too long.
+#[test]
+fn a_session_that_is_too_old_is_told_as_long_after_the_migration() {
+    let (put, wait) =
+        (Operation::PutMissing { session: 0, last: false }, Operation::PassQuietly { seconds: 900 });
+    let begun = [begin(0, 1, 2 * upload_model::CHUNK + 1)];
+    let puts = [wait, put].into_iter().cycle().take(6);
+    let late = [Operation::UpgradeLate, Operation::PutMissing { session: 0, last: true }];
+    let course: Vec<_> = begun.into_iter().chain(puts).chain(late).collect();
+    check(Stage::Legacy, &course).unwrap();
+}
+
 /// Found by the model: with two capsules deleted, the sweep reported completion after the first.
 #[test]
 fn the_memories_of_several_deleted_capsules_are_swept_at_once() {

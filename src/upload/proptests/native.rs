@@ -54,9 +54,9 @@ impl Native {
         Self::over(memory_of_small_buckets(), stage, Limits::TIGHT)
     }
 
-    /// Returns a canister in a memory that can be full.
+    /// Returns a canister in a memory that can be full. A bucket of a table has room for all that it needs then.
     pub fn in_little_room(stage: Stage) -> Self {
-        Self::over(filled::whole_memory(), stage, Limits::WIDE)
+        Self::over(filled::whole_memory(4), stage, Limits::WIDE)
     }
 
     fn over(raw: RawMemory, stage: Stage, limits: Limits) -> Self {

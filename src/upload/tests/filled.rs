@@ -27,12 +27,12 @@ struct Small {
 /// Enough for some sixty chunks.
 const LEFT: u64 = 110 << 20;
 
-/// The page of the memory manager, and all its buckets.
-const MEMORY_PAGES: usize = 32_769;
+/// Buckets of the memory manager.
+const BUCKETS: usize = 32_768;
 
 impl Small {
     fn new(layout: Layout, path: fn() -> Box<dyn UploadPath>, share: u8) -> Self {
-        let mut world = World::over(whole_memory(), layout, path(), share);
+        let mut world = World::over(whole_memory(1), layout, path(), share);
         let config = AdminConfig { max_sessions_per_caller: 1_000, ..world.storage.config().unwrap() };
         world.storage.settings.set(&Config::checked(config).unwrap());
         for n in 0..300 {
@@ -112,16 +112,16 @@ pub fn crowd(world: &mut World, left: u64) -> Range<usize> {
     region.grow(pages);
     region.write(0, b"EXT\x01");
     world.storage = Storage::open_accepting(world.raw.clone(), ALL_LAYOUTS).unwrap();
-    let end = MEMORY_PAGES * PAGE - world.storage.room.bytes_left() as usize;
+    let end = world.raw.borrow().len() - world.storage.room.bytes_left() as usize;
     end - (pages as usize - 1) * PAGE..end
 }
 
-/// Returns a memory of 2 GiB in buckets of a page. All of it at once, so that the pages that are never
-/// written cost nothing.
-pub fn whole_memory() -> RawMemory {
+/// Returns a memory in buckets of so many pages. All of it at once, so that the pages that are never written
+/// cost nothing.
+pub fn whole_memory(bucket_pages: u16) -> RawMemory {
     let raw = RawMemory::default();
-    *raw.borrow_mut() = vec![0; MEMORY_PAGES * PAGE];
-    drop(MemoryManager::init_with_bucket_size(raw.clone(), 1));
+    *raw.borrow_mut() = vec![0; (1 + BUCKETS * usize::from(bucket_pages)) * PAGE];
+    drop(MemoryManager::init_with_bucket_size(raw.clone(), bucket_pages));
     raw
 }
 

@@ -287,12 +287,10 @@ fn operation() -> impl Strategy<Value = Operation> {
 fn operation_in_little_room() -> impl Strategy<Value = Operation> {
     let bytes = prop_oneof![Just(10 * CHUNK), Just(9 * CHUNK + 1), Just(4 * CHUNK), Just(CHUNK), Just(1)];
     // So much that a share of it can be promised; too little for new sessions; too little for every removal.
-    let left = prop_oneof![60..120u16, 14..45u16, 8..13u16];
+    let left = prop_oneof![60..120u16, 14..45u16, 1..13u16];
     prop_oneof![
-        8 => (0..2u8, 0..2u8, 0..9u8, bytes, 0..2u8).prop_map(|(who, capsule, key, bytes, content)| {
-            Operation::Begin { who, capsule, key, bytes, content, wrong_count: false }
-        }),
-        8 => (0..3u8).prop_map(|session| Operation::PutAll { session }),
+        8 => begin_in_little_room(bytes),
+        4 => (0..3u8).prop_map(|session| Operation::PutAll { session }),
         2 => (0..9u8, any::<bool>()).prop_map(|(session, last)| Operation::PutMissing { session, last }),
         3 => (0..9u8).prop_map(|session| Operation::Complete { session }),
         5 => (0..9u8).prop_map(|session| Operation::Abort { who: Who::Owner, session }),
@@ -310,18 +308,73 @@ fn operation_in_little_room() -> impl Strategy<Value = Operation> {
         1 => Just(Operation::Control { control: Control::Resume }),
         2 => Just(Operation::Control { control: Control::Rollback }),
         1 => Just(Operation::GoBack),
-        3 => left.prop_map(|left| Operation::Crowd { left }),
+        1 => left.prop_map(|left| Operation::Crowd { left }),
     ]
+}
+
+fn begin_in_little_room(bytes: impl Strategy<Value = u64>) -> impl Strategy<Value = Operation> {
+    (0..2u8, 0..2u8, 0..9u8, bytes, 0..2u8).prop_map(|(who, capsule, key, bytes, content)| Operation::Begin {
+        who,
+        capsule,
+        key,
+        bytes,
+        content,
+        wrong_count: false,
+    })
+}
+
+/// A large upload that is given up when there is too little room for every removal.
+fn given_up_in_full_memory() -> impl Strategy<Value = Vec<Operation>> {
+    (1..13u16, vec(0..9u8, 1..5)).prop_map(|(left, sessions)| {
+        let aborts = sessions.into_iter().map(|session| Operation::Abort { who: Who::Owner, session });
+        [Operation::Crowd { left }].into_iter().chain(aborts).collect()
+    })
 }
 
 /// A sequence of so many operations of which some fill stable memory. Nothing goes to layout 3.
 pub fn operations_in_little_room(
     len: impl Into<prop::collection::SizeRange>,
 ) -> impl Strategy<Value = Vec<Operation>> {
-    vec(operation_in_little_room(), len)
+    let uploaded = begin_in_little_room(Just(10 * CHUNK))
+        .prop_map(|begin| vec![begin, Operation::PutAll { session: 0 }]);
+    let one = prop_oneof![
+        20 => operation_in_little_room().prop_map(|operation| vec![operation]),
+        6 => uploaded,
+        1 => given_up_in_full_memory(),
+    ];
+    vec(one, len).prop_map(|stories| stories.concat())
 }
 
-/// A sequence of so many operations.
+/// An upload that takes longer than a session may live, though it is never idle for long.
+fn slow_upload() -> impl Strategy<Value = Vec<Operation>> {
+    (0..2u8, 0..2u8, 0..3u8).prop_map(|(who, capsule, key)| {
+        let bytes = 2 * CHUNK + 1;
+        let begin = Operation::Begin { who, capsule, key, bytes, content: 0, wrong_count: false };
+        let put = Operation::PutMissing { session: 0, last: false };
+        let wait = Operation::PassQuietly { seconds: 900 };
+        vec![begin, wait.clone(), put.clone(), wait.clone(), put.clone(), wait, put]
+    })
+}
+
+/// Records that cannot be converted, of which one does not even decode in quarantine when they are tried again.
+fn rubbish_tried_again() -> impl Strategy<Value = Vec<Operation>> {
+    (2..4u8, 0..4u8).prop_map(|(records, record)| {
+        vec![
+            Operation::Rubbish { records },
+            Operation::Upgrade { share: 0 },
+            Operation::Migrate { steps: 11 },
+            Operation::DamageQuarantined { record },
+            Operation::Control { control: Control::Retry },
+        ]
+    })
+}
+
+/// A sequence of so many operations; some of them come as short stories, since they hardly come by chance in that order.
 pub fn operations(len: impl Into<prop::collection::SizeRange>) -> impl Strategy<Value = Vec<Operation>> {
-    vec(operation(), len)
+    let one = prop_oneof![
+        60 => operation().prop_map(|operation| vec![operation]),
+        1 => slow_upload(),
+        1 => rubbish_tried_again(),
+    ];
+    vec(one, len).prop_map(|stories| stories.concat())
 }
