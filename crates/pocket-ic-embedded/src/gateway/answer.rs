@@ -5,7 +5,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-/// Says that the canister's certificate was not verified.
+/// Says whether the response is the certified one.
 const VERIFICATION: HeaderName = HeaderName::from_static("x-response-verification");
 /// Header fields about the connection, which is the gateway's.
 const OF_THE_CONNECTION: [HeaderName; 4] =
@@ -16,8 +16,9 @@ pub fn text(status: StatusCode, text: impl Into<String>) -> Response {
     (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text.into()).into_response()
 }
 
-/// Returns the canister's response with this body, which may be longer than the canister's first piece.
-pub fn response(method: &Method, of_canister: &HttpResponse, body: Body) -> Response {
+/// Returns the canister's response with this body, which may be longer than the canister's first piece. `verification`
+/// says whether it was verified.
+pub fn response(method: &Method, of_canister: &HttpResponse, body: Body, verification: &str) -> Response {
     let Ok(status) = StatusCode::from_u16(of_canister.status) else {
         return text(
             StatusCode::BAD_GATEWAY,
@@ -37,7 +38,9 @@ pub fn response(method: &Method, of_canister: &HttpResponse, body: Body) -> Resp
         }
         headers.append(name, value);
     }
-    headers.insert(VERIFICATION, HeaderValue::from_static("none; served as raw"));
+    if let Ok(verification) = HeaderValue::from_str(verification) {
+        headers.insert(VERIFICATION, verification);
+    }
     let mut response = Response::new(body);
     *response.status_mut() = status;
     *response.headers_mut() = headers;

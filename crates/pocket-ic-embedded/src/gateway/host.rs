@@ -7,6 +7,15 @@ use url::Url;
 #[derive(Clone, Debug)]
 pub struct Domains(Vec<String>);
 
+/// The canister that is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// Its id.
+    pub canister: Principal,
+    /// Whether its responses are to be served without verification.
+    pub raw: bool,
+}
+
 impl Domains {
     /// Returns these domains, or `localhost` alone.
     pub fn new(domains: Option<Vec<String>>) -> Self {
@@ -17,33 +26,42 @@ impl Domains {
 
     /// Returns the canister that a request names: in its host, as the parameter `canisterId`, or by the page
     /// that it comes from.
-    pub fn canister(
-        &self,
-        host: Option<&str>,
-        query: Option<&str>,
-        referrer: Option<&str>,
-    ) -> Option<Principal> {
+    pub fn canister(&self, host: Option<&str>, query: Option<&str>, referrer: Option<&str>) -> Option<Named> {
         let by_referrer = || {
             let url = Url::parse(referrer?).ok()?;
-            self.by_host(url.host_str()).or_else(|| by_query(url.query()))
+            let named = self.by_host(url.host_str()).or_else(|| by_query(url.query()))?;
+            Some(Named { raw: named.raw || self.is_raw(host), ..named })
         };
-        self.by_host(host).or_else(|| by_query(query)).or_else(by_referrer)
+        let by_query = || Some(Named { raw: self.is_raw(host), ..by_query(query)? });
+        self.by_host(host).or_else(by_query).or_else(by_referrer)
     }
 
-    fn by_host(&self, host: Option<&str>) -> Option<Principal> {
-        let host = host?.to_ascii_lowercase();
+    /// Returns the part of the host name before the domain.
+    fn labels<'a>(&self, host: &'a str) -> Option<&'a str> {
         // A port may follow.
         let host = host.split(':').next()?;
-        let labels = self.0.iter().find_map(|domain| host.strip_suffix(domain)?.strip_suffix('.'))?;
-        let id = labels.strip_suffix(".raw").unwrap_or(labels);
-        Principal::from_text(id).ok()
+        self.0.iter().find_map(|domain| host.strip_suffix(domain.as_str())?.strip_suffix('.'))
+    }
+
+    fn is_raw(&self, host: Option<&str>) -> bool {
+        host.is_some_and(|host| self.labels(&host.to_ascii_lowercase()) == Some("raw"))
+    }
+
+    fn by_host(&self, host: Option<&str>) -> Option<Named> {
+        let host = host?.to_ascii_lowercase();
+        let labels = self.labels(&host)?;
+        let (id, raw) = match labels.strip_suffix(".raw") {
+            Some(id) => (id, true),
+            None => (labels, false),
+        };
+        Some(Named { canister: Principal::from_text(id).ok()?, raw })
     }
 }
 
-fn by_query(query: Option<&str>) -> Option<Principal> {
+fn by_query(query: Option<&str>) -> Option<Named> {
     let mut pairs = url::form_urlencoded::parse(query?.as_bytes());
     let (_, id) = pairs.find(|(name, _)| name == "canisterId")?;
-    Principal::from_text(id).ok()
+    Some(Named { canister: Principal::from_text(id).ok()?, raw: false })
 }
 
 #[cfg(test)]
@@ -55,14 +73,18 @@ mod tests {
     #[test]
     fn a_canister_is_named_in_three_ways() {
         let domains = Domains::new(None);
-        let id = Some(Principal::from_text(ID).unwrap());
-        for host in
-            [format!("{ID}.localhost"), format!("{ID}.localhost:8000"), format!("{ID}.raw.LOCALHOST:1")]
-        {
-            assert_eq!(domains.canister(Some(&host), None, None), id, "{host}");
+        let named = |raw| Some(Named { canister: Principal::from_text(ID).unwrap(), raw });
+        let id = named(false);
+        for (host, raw) in [
+            (format!("{ID}.localhost"), false),
+            (format!("{ID}.localhost:8000"), false),
+            (format!("{ID}.raw.LOCALHOST:1"), true),
+        ] {
+            assert_eq!(domains.canister(Some(&host), None, None), named(raw), "{host}");
         }
         let query = format!("a=b&canisterId={ID}");
         assert_eq!(domains.canister(Some("127.0.0.1:8000"), Some(&query), None), id);
+        assert_eq!(domains.canister(Some("raw.localhost:8000"), Some(&query), None), named(true));
         let page = format!("http://127.0.0.1:8000/?{query}");
         assert_eq!(domains.canister(Some("127.0.0.1:8000"), None, Some(&page)), id);
         let page = format!("http://{ID}.localhost:8000/page");

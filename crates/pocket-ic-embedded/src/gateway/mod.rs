@@ -5,6 +5,7 @@ mod answer;
 mod canister;
 mod host;
 mod pages;
+mod verification;
 
 use crate::agent_api::{self, cors};
 use crate::http::ServerState;

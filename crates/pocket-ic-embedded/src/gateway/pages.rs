@@ -2,7 +2,8 @@
 
 use super::answer;
 use super::canister::{HttpRequest, HttpResponse, Piece, Rest, encode_token};
-use super::host::Domains;
+use super::host::{Domains, Named};
+use super::verification::{Authority, verify};
 use crate::http::{ServerState, Slot};
 use crate::ic::{CallResult, OpError, UserCall, UserError};
 use axum::body::{Body, Bytes};
@@ -16,6 +17,8 @@ use pocket_ic::common::rest::RawEffectivePrincipal;
 use std::sync::Arc;
 use tokio::task::JoinError;
 
+/// The longest body that is verified, in bytes.
+const MAX_VERIFIED_BYTES: usize = 64 << 20;
 /// Number of pieces fetched before the client has read the first.
 const PIECES_AHEAD: usize = 2;
 
@@ -34,6 +37,8 @@ enum Failure {
     Refused(OpError),
     /// The reply is not a response.
     Malformed(String),
+    /// The response is not the certified one.
+    Uncertified(String),
 }
 
 impl Pages {
@@ -45,10 +50,18 @@ impl Pages {
     /// Answers a request with the response of the canister in its address.
     pub async fn answer(&self, request: Request) -> Response {
         let (parts, body) = request.into_parts();
+        // Paths of the interface for agents are never pages.
+        if parts.uri.path().starts_with("/api/") {
+            let path = parts.uri.path();
+            return answer::text(
+                StatusCode::NOT_FOUND,
+                format!("There is no {path} on the embedded server\n"),
+            );
+        }
         let header = |name| parts.headers.get(name).and_then(|value| value.to_str().ok());
         let host = header(header::HOST).or(parts.uri.host());
-        let canister = self.domains.canister(host, parts.uri.query(), header(header::REFERER));
-        let Some(canister) = canister else {
+        let named = self.domains.canister(host, parts.uri.query(), header(header::REFERER));
+        let Some(Named { canister, raw }) = named else {
             return answer::text(
                 StatusCode::BAD_REQUEST,
                 "The address names no canister: use http://<canister id>.localhost:<port>/, or the parameter ?canisterId=<canister id>\n",
@@ -74,22 +87,65 @@ impl Pages {
             Ok(slot) => slot,
             Err(refusal) => return answer::text(StatusCode::SERVICE_UNAVAILABLE, refusal.to_string()),
         };
-        match ask(&slot, canister, &asked).await {
-            Ok(response) => page(slot, &parts.method, response),
+        match ask(&slot, canister, asked, raw).await {
+            Ok((response, verification)) => page(slot, &parts.method, response, &verification),
             Err(failure) => failed(canister, failure),
         }
     }
 }
 
-/// Returns the response of a canister, with its first piece only.
-async fn ask(slot: &Arc<Slot>, canister: Principal, asked: &HttpRequest) -> Result<HttpResponse, Failure> {
+/// Returns the response of a canister and whether it was verified.
+async fn ask(
+    slot: &Arc<Slot>,
+    canister: Principal,
+    asked: HttpRequest,
+    raw: bool,
+) -> Result<(HttpResponse, String), Failure> {
     let encode = |update| asked.encode(update).map_err(|error| Failure::Malformed(error.to_string()));
     let reply = query(slot, canister, "http_request", encode(false)?).await?;
-    let response = decode(&reply)?;
-    if !response.upgrade {
-        return Ok(response);
+    let mut response = decode(&reply)?;
+    if response.upgrade {
+        let response = decode(&update(slot, canister, "http_request_update", encode(true)?).await?)?;
+        return Ok((response, "none; made by an update".into()));
     }
-    decode(&update(slot, canister, "http_request_update", encode(true)?).await?)
+    if raw {
+        return Ok((response, "none; served as raw".into()));
+    }
+    // A certificate is for the whole body.
+    while let Some(rest) = &mut response.rest {
+        if response.body.len() > MAX_VERIFIED_BYTES {
+            return Ok((response, format!("none; longer than {MAX_VERIFIED_BYTES} bytes")));
+        }
+        let piece = rest.next(slot).await?;
+        response.body.extend_from_slice(&piece.body);
+        match piece.token {
+            Some(token) => rest.token = token,
+            None => response.rest = None,
+        }
+    }
+    let authority = slot
+        .clone()
+        .operate(|instance| Ok(Authority { root_key: instance.root_key(), now: instance.time() }));
+    let authority = authority.await.map_err(fault)?.map_err(Failure::Refused)?;
+    // Takes some milliseconds, and the threads that answer requests have others to answer.
+    let verified = tokio::task::spawn_blocking(move || {
+        verify(&asked, &response, canister, &authority).map(|verified| (response, verified))
+    });
+    let (mut response, verified) = verified.await.map_err(fault)?.map_err(Failure::Uncertified)?;
+    if let Some(headers) = verified.headers {
+        response.headers = headers;
+    }
+    Ok((response, format!("verified; version {}", verified.version)))
+}
+
+impl Rest {
+    /// Returns the next piece of the body.
+    async fn next(&self, slot: &Arc<Slot>) -> Result<Piece, Failure> {
+        let malformed = |error: String| Failure::Malformed(error);
+        let arg = encode_token(&self.token).map_err(|error| malformed(error.to_string()))?;
+        let reply = query(slot, self.canister, &self.method, arg).await?;
+        Piece::decode(&reply).map_err(|error| malformed(error.to_string()))
+    }
 }
 
 fn decode(reply: &[u8]) -> Result<HttpResponse, Failure> {
@@ -132,46 +188,43 @@ async fn update(
 }
 
 fn settled(done: Result<Result<CallResult, OpError>, JoinError>) -> Result<Vec<u8>, Failure> {
-    let done = done.map_err(|fault| Failure::Refused(OpError::Other(fault.to_string())))?;
-    done.map_err(Failure::Refused)?.map_err(Failure::Rejected)
+    done.map_err(fault)?.map_err(Failure::Refused)?.map_err(Failure::Rejected)
 }
 
-fn page(slot: Arc<Slot>, method: &Method, mut response: HttpResponse) -> Response {
+fn fault(fault: JoinError) -> Failure {
+    Failure::Refused(OpError::Other(fault.to_string()))
+}
+
+fn page(slot: Arc<Slot>, method: &Method, mut response: HttpResponse, verification: &str) -> Response {
     let first = Bytes::from(std::mem::take(&mut response.body));
     let Some(rest) = response.rest.clone() else {
-        return answer::response(method, &response, first.into());
+        return answer::response(method, &response, first.into(), verification);
     };
     if *method == Method::HEAD {
-        return answer::response(method, &response, Body::empty());
+        return answer::response(method, &response, Body::empty(), verification);
     }
     let (sender, body) = Channel::<Bytes, Broken>::new(PIECES_AHEAD);
     tokio::spawn(send(slot, first, rest, sender));
-    answer::response(method, &response, Body::new(body))
+    answer::response(method, &response, Body::new(body), verification)
 }
 
 /// Sends a body piece by piece, as long as the client reads. A failure breaks the connection, so that no
 /// client takes a part for the complete body.
-async fn send(slot: Arc<Slot>, first: Bytes, rest: Rest, mut sender: Sender<Bytes, Broken>) {
+async fn send(slot: Arc<Slot>, first: Bytes, mut rest: Rest, mut sender: Sender<Bytes, Broken>) {
     if sender.send_data(first).await.is_err() {
         return;
     }
-    let mut token = Some(rest.token);
-    while let Some(next) = token {
-        let piece = async {
-            let arg = encode_token(&next).map_err(|error| Broken(error.to_string()))?;
-            let reply = query(&slot, rest.canister, &rest.method, arg)
-                .await
-                .map_err(|failure| Broken(describe(failure)))?;
-            Piece::decode(&reply).map_err(|error| Broken(error.to_string()))
+    loop {
+        let piece = match rest.next(&slot).await {
+            Ok(piece) => piece,
+            Err(failure) => return sender.abort(Broken(describe(failure))),
         };
-        match piece.await {
-            Ok(piece) => {
-                if sender.send_data(piece.body.into()).await.is_err() {
-                    return;
-                }
-                token = piece.token;
-            }
-            Err(broken) => return sender.abort(broken),
+        if sender.send_data(piece.body.into()).await.is_err() {
+            return;
+        }
+        match piece.token {
+            Some(token) => rest.token = token,
+            None => return,
         }
     }
 }
@@ -186,6 +239,9 @@ fn describe(failure: Failure) -> String {
         Failure::Rejected(error) => format!("{}: {}", error.code_text(), error.message),
         Failure::Refused(error) => error.to_string(),
         Failure::Malformed(text) => text,
+        Failure::Uncertified(text) => format!(
+            "it does not verify: {text}. At http://<canister id>.raw.localhost:<port>/ it is served as it is"
+        ),
     }
 }
 
@@ -194,7 +250,7 @@ fn failed(canister: Principal, failure: Failure) -> Response {
         Failure::Rejected(error) if error.code == ErrorCode::CanisterNotFound => StatusCode::NOT_FOUND,
         Failure::Refused(OpError::CanisterRouting(_)) => StatusCode::NOT_FOUND,
         Failure::Rejected(_) | Failure::Malformed(_) => StatusCode::BAD_GATEWAY,
-        Failure::Refused(_) => StatusCode::SERVICE_UNAVAILABLE,
+        Failure::Refused(_) | Failure::Uncertified(_) => StatusCode::SERVICE_UNAVAILABLE,
     };
-    answer::text(status, format!("Canister {canister} has no response: {}\n", describe(failure)))
+    answer::text(status, format!("Canister {canister} has no page: {}\n", describe(failure)))
 }

@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 use std::net::TcpListener;
 
 /// Answers as told: `put_query`, `put_update` and `put_more` store replies; `http_request`,
-/// `http_request_update` and `more` return them. `asked` returns the argument of the last update.
-fn site() -> Vec<u8> {
+/// `http_request_update` and `more` return them. `asked` returns the argument of the last update. `certify` sets
+/// the certified data, and `certificate` returns the certificate for them.
+pub fn site() -> Vec<u8> {
     let keep = |name: &str, at: u32| {
         format!(
             r#"(func (export "canister_update {name}")
@@ -33,7 +34,18 @@ fn site() -> Vec<u8> {
             (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
             (import "ic0" "msg_arg_data_size" (func $size (result i32)))
             (import "ic0" "msg_arg_data_copy" (func $copy (param i32 i32 i32)))
+            (import "ic0" "certified_data_set" (func $certify (param i32 i32)))
+            (import "ic0" "data_certificate_size" (func $certificate_size (result i32)))
+            (import "ic0" "data_certificate_copy" (func $certificate_copy (param i32 i32 i32)))
             (memory 2)
+            (func (export "canister_update certify")
+                (call $copy (i32.const 100000) (i32.const 0) (call $size))
+                (call $certify (i32.const 100000) (call $size))
+                (call $reply))
+            (func (export "canister_query certificate")
+                (call $certificate_copy (i32.const 100000) (i32.const 0) (call $certificate_size))
+                (call $append (i32.const 100000) (call $certificate_size))
+                (call $reply))
             {} {} {} {} {} {} {})"#,
         keep("put_query", 0),
         keep("put_update", 20_000),
@@ -46,34 +58,34 @@ fn site() -> Vec<u8> {
 }
 
 #[derive(CandidType)]
-struct Page {
-    status_code: u16,
-    headers: Vec<(String, String)>,
-    body: Vec<u8>,
-    upgrade: Option<bool>,
-    streaming_strategy: Option<Strategy>,
+pub struct Page {
+    pub status_code: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+    pub upgrade: Option<bool>,
+    pub streaming_strategy: Option<Strategy>,
 }
 
 #[derive(CandidType)]
-enum Strategy {
+pub enum Strategy {
     Callback { callback: More, token: Token },
 }
 
-candid::define_function!(More : (Token) -> (Option<Piece>) query);
+candid::define_function!(pub More : (Token) -> (Option<Piece>) query);
 
 #[derive(CandidType, candid::Deserialize)]
-struct Token {
+pub struct Token {
     key: String,
     index: candid::Nat,
 }
 
 #[derive(CandidType, candid::Deserialize)]
-struct Piece {
+pub struct Piece {
     body: Vec<u8>,
     token: Option<Token>,
 }
 
-fn page(body: &str) -> Page {
+pub fn page(body: &str) -> Page {
     Page {
         status_code: 200,
         headers: vec![("Content-Type".into(), "text/html".into()), ("X-Mine".into(), "yes".into())],
@@ -101,9 +113,9 @@ impl Site {
         call(&self.pic, self.id, name, &Encode!(&reply).unwrap()).unwrap();
     }
 
-    /// Returns a request to the canister by its host name.
+    /// Returns a request to the canister by its host name, without verification of the response.
     fn get(&self, path: &str) -> RequestBuilder {
-        Client::new().get(format!("{}{path}", self.url)).header("host", format!("{}.localhost", self.id))
+        Client::new().get(format!("{}{path}", self.url)).header("host", format!("{}.raw.localhost", self.id))
     }
 }
 
@@ -138,10 +150,10 @@ fn gateways(pic: &PocketIc) -> Response {
 fn pages_are_those_of_the_canister_that_is_named() {
     let site = Site::new();
     site.put("put_query", page("<h1>hello</h1>"));
-    let by_query = |path: &str| Client::new().get(format!("{}{path}", site.url));
+    let by_query =
+        |path: &str| Client::new().get(format!("{}{path}", site.url)).header("host", "raw.localhost");
     for request in [
         site.get("index.html?a=b"),
-        site.get("").header("host", format!("{}.raw.localhost:80", site.id)),
         by_query(&format!("?canisterId={}", site.id)),
         by_query("style.css").header("referer", format!("{}?canisterId={}", site.url, site.id)),
     ] {
@@ -153,7 +165,8 @@ fn pages_are_those_of_the_canister_that_is_named() {
         assert_eq!(response.headers()["access-control-allow-origin"], "*");
         assert_eq!(response.text().unwrap(), "<h1>hello</h1>");
     }
-    let head = Client::new().head(&site.url).header("host", format!("{}.localhost", site.id)).send().unwrap();
+    let host = format!("{}.raw.localhost:80", site.id);
+    let head = Client::new().head(&site.url).header("host", host).send().unwrap();
     assert_eq!((head.status().as_u16(), head.text().unwrap().as_str()), (200, ""));
     let unnamed = by_query("").send().unwrap();
     assert_eq!(unnamed.status(), 400);
@@ -164,6 +177,8 @@ fn pages_are_those_of_the_canister_that_is_named() {
     let no_pages = by_query(&format!("?canisterId={counter}")).send().unwrap();
     assert_eq!(no_pages.status(), 502);
     assert!(no_pages.text().unwrap().contains("IC0536"));
+    let not_there = by_query("api/v2/more").send().unwrap();
+    assert_eq!(not_there.status(), 404);
     let preflight = Client::new().request(reqwest::Method::OPTIONS, &site.url).send().unwrap();
     assert_eq!(preflight.status(), 204);
     assert_eq!(preflight.headers()["access-control-allow-headers"], "*");

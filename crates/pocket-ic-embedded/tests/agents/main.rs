@@ -10,3 +10,4 @@ mod network;
 mod reading;
 mod refusals;
 mod senders;
+mod verification;
