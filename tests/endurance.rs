@@ -100,12 +100,12 @@ fn a_file_is_read_a_hundred_times_right_after_it_was_finished() {
     }
 }
 
-/// Chunks that arrive from the last to the first cannot be hashed on arrival. A message hashes some 250 MB,
+/// Chunks that arrive from the last to the first cannot be hashed on arrival. A message hashes some 300 MB,
 /// so that `finish` of this many takes three, and the canister continues by itself between the calls.
 #[test]
 fn a_finish_that_takes_several_messages_goes_on_by_itself() {
     let world = World::new(Build::Direct);
-    let count: u32 = 312;
+    let count: u32 = 360;
     let bytes = u64::from(count) * CHUNK as u64;
     let chunk = |idx: u32| {
         let mut chunk = vec![7; CHUNK];

@@ -45,9 +45,9 @@ pub fn make(storage: &mut Storage, legacy: &LegacySession, now: Time) -> Result<
             let until = upload.expires_at(&limits).plus_seconds(limits.session_ttl_seconds);
             let Upload { session, meta, .. } = &upload;
             let hash = storage.payload_of(id)?.hash.algorithm();
-            forget_session(storage, id, caller, session, &meta.capsule_id)?;
+            let key = forget_session(storage, id, caller, session, &meta.capsule_id)?;
             if until > now {
-                let ended = Ended { owner: caller, session, meta, hash, until };
+                let ended = Ended { owner: caller, key, meta, hash, until };
                 leave_receipt(storage, id, &ended, Outcome::Expired);
             }
             storage.counters.session(SessionPath::Compat, Event::Expired);

@@ -6,8 +6,8 @@ use crate::session::{Session, SessionError, SinkError};
 
 use super::PayloadState;
 use super::hashing::{
-    ChunkHasher, LEAF_BYTES, LeafHasher, PrefixHash, Subtree, TreePrefix, from_values, heights, leaves,
-    leaves_within, to_values,
+    ChunkHasher, LEAF_BYTES, LeafHasher, PrefixHash, Sha256, Subtree, TreePrefix, from_values, heights,
+    leaves, leaves_within, to_values,
 };
 
 /// Bytes for the chaining values of one chunk: 1,758 leaves are at most 22 subtrees of 32 bytes.
@@ -133,7 +133,7 @@ pub fn hashed_bytes(payload: &PayloadState, session: &Session) -> u64 {
 /// Returns the digest of bytes in memory.
 pub fn digest_of_bytes(algorithm: HashAlgorithm, bytes: &[u8]) -> [u8; 32] {
     match algorithm {
-        HashAlgorithm::Sha256 => <sha2::Sha256 as sha2::Digest>::digest(bytes).into(),
+        HashAlgorithm::Sha256 => <Sha256 as sha2::Digest>::digest(bytes).into(),
         HashAlgorithm::Blake3 => blake3::hash(bytes).into(),
     }
 }

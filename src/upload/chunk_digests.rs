@@ -1,11 +1,12 @@
 //! Digests of the stored chunks, one by one: a client compares them with its file after a checksum mismatch.
 
 use serde_bytes::ByteBuf;
-use sha2::{Digest, Sha256};
+use sha2::Digest;
 
 use crate::api::{ChunkDigest, ChunkDigests, Result};
 use crate::session::SessionId;
 
+use super::hashing::Sha256;
 use super::limits::DIGEST_INSTRUCTIONS;
 use super::service::UploadService;
 

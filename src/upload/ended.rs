@@ -12,7 +12,7 @@ use super::idempotency::Fingerprint;
 use super::{IdemKey, Outcome, Receipt, UploadMeta};
 
 /// Takes a session that came to nothing out of the indexes, frees its key, its mid-state and the bytes that
-/// it reserved. Its record and its chunks are the caller's to remove.
+/// it reserved. Its record and its chunks are the caller's to remove. Returns its key.
 ///
 /// # Errors
 /// A damaged index entry or account.
@@ -22,7 +22,7 @@ pub fn forget_session(
     owner: Principal,
     session: &Session,
     capsule_id: &str,
-) -> Result<(), StableError> {
+) -> Result<IdemKey, StableError> {
     let key = IdemKey::of(capsule_id, &owner, &session.session_meta.idem);
     let leads_here = storage.index.find(key)? == Some(id);
     // A legacy record without indexes has no accounts either.
@@ -35,15 +35,15 @@ pub fn forget_session(
         storage.index.drop_key(key);
     }
     storage.payloads.remove(&id.0);
-    Ok(())
+    Ok(key)
 }
 
 /// A session that has ended.
 pub struct Ended<'a> {
     /// Its owner.
     pub owner: Principal,
-    /// As it was.
-    pub session: &'a Session,
+    /// Its key.
+    pub key: IdemKey,
     /// What it was about.
     pub meta: &'a UploadMeta,
     /// The hash function of its verification.
@@ -58,10 +58,10 @@ pub fn leave_receipt(storage: &mut Storage, id: SessionId, ended: &Ended<'_>, ou
     if !matches!(outcome, Outcome::Finished(_)) && storage.room.for_step().is_err() {
         return;
     }
-    let Ended { owner, session, meta, hash, until } = *ended;
+    let Ended { owner, key, meta, hash, until } = *ended;
     let receipt = Receipt {
         owner,
-        idem_key: IdemKey::of(&meta.capsule_id, &owner, &session.session_meta.idem).0,
+        idem_key: key.0,
         fingerprint: Fingerprint::of(&meta.asset_metadata, meta.expected_chunks, hash).0,
         expires_at: until.as_nanos(),
         outcome,

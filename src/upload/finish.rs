@@ -161,7 +161,7 @@ impl UploadService<'_> {
         let ttl = self.storage.config()?.session_ttl_seconds;
         let ended = Ended {
             owner: self.caller,
-            session: &session,
+            key: IdemKey::of(&meta.capsule_id, &self.caller, &session.session_meta.idem),
             meta: &meta,
             hash: blob.digest.algorithm,
             until: self.now.plus_seconds(ttl),

@@ -5,14 +5,16 @@
 //! once.
 
 mod blake3_tree;
+mod sha256;
 mod source;
 
 pub use blake3_tree::{LEAF_BYTES, LeafHasher, Subtree, TreePrefix, from_values, heights, leaves};
 pub use blake3_tree::{leaves_within, to_values};
+pub use sha256::Sha256;
 pub use source::{ChunkHasher, HashingSource};
 
+use sha2::Digest;
 use sha2::digest::common::hazmat::{SerializableState, SerializedState};
-use sha2::{Digest, Sha256};
 
 use crate::api::HashAlgorithm;
 

@@ -2,7 +2,7 @@
 
 use candid::Principal;
 use serde_bytes::ByteBuf;
-use sha2::{Digest, Sha256};
+use sha2::Digest;
 
 use crate::api::{Error, Result, SessionPath, UploadStatus};
 use crate::blob::Place;
@@ -15,7 +15,7 @@ use super::absorb::{absorb_hashed, absorb_stored, check_slot, hasher_for};
 use super::canary::Cell;
 use super::counts::Call;
 use super::error::{digest_of, to_ranges};
-use super::hashing::HashingSource;
+use super::hashing::{HashingSource, Sha256};
 use super::idempotency::IdemKey;
 use super::limits::{CATCH_UP_INSTRUCTIONS, SWEEP_BATCH, SWEEP_INSTRUCTIONS};
 use super::path::{Chunk, Upload, UploadPath};
@@ -346,12 +346,12 @@ impl UploadService<'_> {
         self.path.abort(self.storage, id, &session.owner, self.now)?;
         give_bytes_back(self.storage, session, meta, &payload.place(id, meta))?;
         self.give_subtrees_back(&payload)?;
-        forget_session(self.storage, id, owner, session, &meta.capsule_id)?;
+        let key = forget_session(self.storage, id, owner, session, &meta.capsule_id)?;
         self.storage.counters.dropped(upload, outcome.event());
         let ended_at = upload.expires_at(&limits).min(self.now);
         let until = ended_at.plus_seconds(limits.session_ttl_seconds);
         if until > self.now {
-            let ended = Ended { owner, session, meta, hash: payload.hash.algorithm(), until };
+            let ended = Ended { owner, key, meta, hash: payload.hash.algorithm(), until };
             leave_receipt(self.storage, id, &ended, outcome);
         }
         Ok(())

@@ -1,10 +1,10 @@
 //! A source that hashes a chunk while it is stored.
 
-use sha2::{Digest, Sha256};
+use sha2::Digest;
 
 use crate::session::{ByteSource, SinkError, TakeBlock};
 
-use super::LeafHasher;
+use super::{LeafHasher, Sha256};
 
 /// What is computed over a chunk while it is stored.
 #[derive(Clone)]
