@@ -19,6 +19,7 @@ pub mod counters;
 mod ids;
 pub mod keys;
 pub mod layout;
+mod map_keys;
 pub mod memory_ids;
 pub mod preflight;
 mod register;
@@ -27,6 +28,7 @@ mod table;
 
 pub use counters::Counters;
 pub use ids::{Ids, PER_MESSAGE};
+pub use map_keys::MapKeys;
 pub use register::Register;
 pub use room::{NoRoom, StableRoom};
 pub use table::{Record, StableError, Table};

@@ -5,12 +5,14 @@
 //! id 24   [u8; 32] -> ()                chunks under this prefix are to be removed
 //! ```
 
+use std::ops::RangeInclusive;
+
 use ic_stable_structures::StableBTreeMap;
 use minicbor::{Decode, Encode};
 use sha2::{Digest, Sha256};
 
 use crate::session::{ChunkSet, SessionId};
-use crate::stable::{Memories, Memory, NoRoom, StableRoom, Table, memory_ids};
+use crate::stable::{MapKeys, Memories, Memory, NoRoom, StableRoom, Table, memory_ids};
 
 use super::record::BlobId;
 
@@ -44,9 +46,13 @@ impl ChunkPrefix {
 /// Key of a chunk.
 type ChunkKey = ([u8; 32], u32);
 
+/// Bytes of a key: the prefix, and the number, big-endian.
+const KEY_BYTES: usize = 36;
+
 /// The chunks, and those that are still to be removed.
 pub struct ChunkMap {
     chunks: StableBTreeMap<ChunkKey, Vec<u8>, Memory>,
+    keys: MapKeys<KEY_BYTES>,
     released: Table<[u8; 32], ()>,
     room: StableRoom,
     attempt: Attempt,
@@ -79,6 +85,7 @@ impl ChunkMap {
     pub fn open(memories: &Memories, room: &StableRoom) -> Self {
         Self {
             chunks: StableBTreeMap::init(memories.get(memory_ids::CHUNKS)),
+            keys: MapKeys::of(memories.get(memory_ids::CHUNKS)),
             released: Table::open(memories, memory_ids::RELEASED_CHUNKS),
             room: room.clone(),
             attempt: Attempt::default(),
@@ -96,7 +103,15 @@ impl ChunkMap {
 
     /// Returns whether a chunk is stored.
     pub fn contains(&self, prefix: ChunkPrefix, idx: u32) -> bool {
-        self.chunks.contains_key(&(prefix.0, idx))
+        let mut found = false;
+        let mut take = |_| {
+            found = true;
+            false
+        };
+        match self.walk(prefix, idx..=idx, &mut take) {
+            Some(()) => found,
+            None => self.chunks.contains_key(&(prefix.0, idx)),
+        }
     }
 
     /// Returns a stored chunk.
@@ -111,7 +126,15 @@ impl ChunkMap {
 
     /// Returns which chunks are really stored under a prefix. Their bytes are not read.
     pub fn stored(&self, prefix: ChunkPrefix) -> ChunkSet {
-        self.keys_under(prefix).map(|(_, idx)| idx).collect()
+        let mut stored = ChunkSet::new();
+        let mut take = |idx| {
+            stored.insert(idx);
+            true
+        };
+        match self.walk(prefix, 0..=u32::MAX, &mut take) {
+            Some(()) => stored,
+            None => self.keys_under(prefix).map(|(_, idx)| idx).collect(),
+        }
     }
 
     /// Returns the number of chunks in the whole map.
@@ -137,7 +160,7 @@ impl ChunkMap {
         let Some(prefix) = self.released.next_key(None) else {
             return true;
         };
-        if self.room.for_removal() || self.keys_under(ChunkPrefix(prefix)).next().is_none() {
+        if self.room.for_removal() || self.first_under(ChunkPrefix(prefix), 1).is_empty() {
             self.attempt = Attempt::default();
             if self.remove_some(ChunkPrefix(prefix), RELEASE_AT_ONCE) {
                 self.released.remove(&prefix);
@@ -189,7 +212,7 @@ impl ChunkMap {
         let (turn, removes) = (self.attempt.failures >> 1, self.attempt.failures & 1 == 1);
         let prefixes: Vec<_> = self.released.keys(..).take(CANDIDATES).collect();
         let prefix = *prefixes.get(turn.checked_rem(prefixes.len())?)?;
-        let mut keys: Vec<_> = self.keys_under(ChunkPrefix(prefix)).take(CANDIDATES).collect();
+        let mut keys = self.first_under(ChunkPrefix(prefix), CANDIDATES);
         let round = turn.checked_div(prefixes.len())?;
         let first = round.checked_rem(keys.len())?;
         keys.rotate_left(first);
@@ -204,14 +227,47 @@ impl ChunkMap {
     /// Removes up to `limit` chunks under a prefix, as long as the map has room for that. Returns `true` if
     /// none is left.
     fn remove_some(&mut self, prefix: ChunkPrefix, limit: usize) -> bool {
-        let keys: Vec<_> = self.keys_under(prefix).take(limit).collect();
+        let keys = self.first_under(prefix, limit);
         for key in &keys {
             if !self.room.for_removal() {
                 return false;
             }
             self.chunks.remove(key);
         }
-        keys.len() < limit || self.keys_under(prefix).next().is_none()
+        keys.len() < limit || self.first_under(prefix, 1).is_empty()
+    }
+
+    /// The first keys under a prefix.
+    fn first_under(&self, prefix: ChunkPrefix, limit: usize) -> Vec<ChunkKey> {
+        let mut keys = Vec::new();
+        let mut take = |idx| {
+            keys.push((prefix.0, idx));
+            keys.len() < limit
+        };
+        match self.walk(prefix, 0..=u32::MAX, &mut take) {
+            Some(()) => keys,
+            None => self.keys_under(prefix).take(limit).collect(),
+        }
+    }
+
+    /// Hands the numbers of chunks that are stored under a prefix to `take` until that returns false, without reading any
+    /// payload. `None` when only the library can read the map.
+    fn walk(
+        &self,
+        prefix: ChunkPrefix,
+        numbers: RangeInclusive<u32>,
+        take: &mut dyn FnMut(u32) -> bool,
+    ) -> Option<()> {
+        let key = |idx: &u32| {
+            let mut key = [0; KEY_BYTES];
+            let bytes = prefix.0.into_iter().chain(idx.to_be_bytes());
+            key.iter_mut().zip(bytes).for_each(|(byte, value)| *byte = value);
+            key
+        };
+        let (low, high) = (key(numbers.start()), key(numbers.end()));
+        self.keys.between(&low, &high, &mut |key| {
+            key.last_chunk().is_some_and(|idx| take(u32::from_be_bytes(*idx)))
+        })
     }
 
     fn keys_under(&self, prefix: ChunkPrefix) -> impl Iterator<Item = ChunkKey> + '_ {
