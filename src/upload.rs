@@ -33,7 +33,6 @@ mod texts;
 mod usage;
 mod whole;
 
-pub use absorb::{absorb_stored, digest as content_digest};
 pub use counts::{Event, PathCounters};
 pub use ended::{Ended, are_of_a_blob, forget_session, give_bytes_back, leave_receipt};
 pub use error::to_ranges;

@@ -1,20 +1,18 @@
-//! Moves a committed blob chunk by chunk, hashing each as it is read back from its new place: the final
-//! digest must be the committed one.
+//! A committed blob, chunk by chunk, each read back from its new place and compared.
 
 use sha2::{Digest, Sha256};
 
 use super::class::Class;
-use super::{Moved, unless_given_up};
+use super::{Moved, copy, unless_given_up};
 use crate::api::{Error, Result};
-use crate::blob::{BlobId, BlobRecord, CHUNK_SIZE, Extents, Place};
+use crate::blob::{BlobId, BlobRecord, Extents, Place};
 use crate::migrate::{Advance, Fate, QuarantineRecord, Work};
-use crate::session::{ChunkSet, Session, SessionError, SessionMeta, SessionStatus, Time};
 use crate::stable::Record;
 use crate::storage::Storage;
-use crate::upload::{PayloadState, absorb_stored, content_digest};
+use crate::upload::PayloadState;
 
-/// Returns the SHA-256 of what must survive of a blob: its record without the place. The digest in it stands
-/// for its bytes.
+/// Returns the SHA-256 of what must survive of a blob: its record without the place. Its bytes are compared
+/// chunk by chunk.
 pub fn weigh(id: BlobId, blob: &BlobRecord) -> [u8; 32] {
     let anywhere = BlobRecord { place: Place::Extents(Extents::default()), ..blob.clone() };
     Sha256::new().chain_update(id.0.to_be_bytes()).chain_update(anywhere.encode()).finalize().into()
@@ -48,8 +46,7 @@ pub fn convert(storage: &mut Storage, id: BlobId, blob: &BlobRecord, work: &mut 
     Ok(Advance::Done { class: class.index(), fate })
 }
 
-/// Copies and hashes chunks, at least one in each message. After the last one the blob has its bytes in the
-/// extents.
+/// Copies chunks, at least one in each message. After the last one the blob has its bytes in the extents.
 fn move_some(
     storage: &mut Storage,
     id: BlobId,
@@ -58,42 +55,20 @@ fn move_some(
     progress: &mut PayloadState,
     work: &Work<'_>,
 ) -> Result<Moved> {
-    let (chunks, place) = (as_session(blob), Place::Extents(extents.clone()));
     let begun_with = progress.next_chunk;
-    while progress.next_chunk < chunks.chunk_count() {
+    while progress.next_chunk < blob.chunk_count() {
         if progress.next_chunk > begun_with && work.is_used_up() {
             return Ok(Moved::Partly);
         }
-        let at = chunks.offset(progress.next_chunk);
-        let len = chunks.chunk_len(progress.next_chunk).unwrap_or(0);
+        let (at, len) = storage.blobs.chunk_range(id, blob, progress.next_chunk)?;
         let mut bytes = Vec::new();
         let read = storage.blobs.read(&blob.place, at, len, &mut |block| bytes.extend_from_slice(block));
         if let Err(damage) = read {
             return Ok(Moved::Damaged(damage.to_string()));
         }
-        storage.blobs.extents_mut().write_at(extents, at, &bytes).map_err(SessionError::from)?;
-        absorb_stored(&mut storage.blobs, progress, &place, &chunks)?;
-    }
-    if content_digest(&storage.blobs, progress, &place, &chunks)? != blob.digest.bytes {
-        return Ok(Moved::Damaged("its bytes have another digest".into()));
+        copy(storage, at, &bytes, extents)?;
+        progress.next_chunk = progress.next_chunk.saturating_add(1);
     }
     storage.blobs.relocate(id, extents.clone())?;
     Ok(Moved::Wholly)
-}
-
-/// Represents a blob as a session of which every chunk is there, for hashing.
-fn as_session(blob: &BlobRecord) -> Session {
-    let chunks = blob.chunk_count();
-    Session {
-        owner: Vec::new(),
-        chunk_size: CHUNK_SIZE,
-        bytes_expected: blob.size,
-        bytes_received: blob.size,
-        received_idxs: (0..chunks).collect::<ChunkSet>(),
-        session_meta: SessionMeta {
-            idem: String::new(),
-            last_seen: Time::default(),
-            status: SessionStatus::Pending,
-        },
-    }
 }

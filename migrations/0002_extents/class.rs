@@ -29,7 +29,7 @@ pub const CLASSES: &[ClassPlan] = &[
     ClassPlan {
         name: "damaged blob",
         treatment: Treatment::Quarantine,
-        what: "a committed blob of which a chunk is missing, or whose bytes have another digest",
+        what: "a committed blob of which a chunk is missing or too short",
     },
     ClassPlan { name: "cut off", treatment: Treatment::Quarantine, what: "a unit that cut a message off" },
 ];

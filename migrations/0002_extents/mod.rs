@@ -10,8 +10,9 @@ mod class;
 mod migration;
 mod session;
 
-use crate::api::Result;
+use crate::api::{Error, Result};
 use crate::blob::Extents;
+use crate::session::SessionError;
 use crate::storage::Storage;
 
 pub use class::CLASSES;
@@ -25,6 +26,17 @@ enum Moved {
     Wholly,
     /// They cannot be read as they should be; the reason.
     Damaged(String),
+}
+
+/// Copies one chunk to its place, reads it back and compares.
+fn copy(storage: &mut Storage, at: u64, bytes: &[u8], extents: &Extents) -> Result<()> {
+    let region = storage.blobs.extents_mut();
+    region.write_at(extents, at, bytes).map_err(SessionError::from)?;
+    if region.holds_at(extents, at, bytes).map_err(SessionError::from)? {
+        Ok(())
+    } else {
+        Err(Error::Internal(format!("{} bytes were copied to offset {at} and read otherwise", bytes.len())))
+    }
 }
 
 /// Passes on the outcome of a unit, and frees its extents if they neither hold its bytes nor will.

@@ -4,11 +4,11 @@
 use sha2::{Digest, Sha256};
 
 use super::class::Class;
-use super::{Moved, unless_given_up};
+use super::{Moved, copy, unless_given_up};
 use crate::api::{Error, Result};
 use crate::blob::{ChunkPrefix, Extents, Place};
 use crate::migrate::{Advance, Fate, QuarantineRecord, Work};
-use crate::session::{ChunkSet, Session, SessionError, SessionId};
+use crate::session::{ChunkSet, Session, SessionId};
 use crate::stable::{Record, codec};
 use crate::storage::Storage;
 use crate::upload::{UploadMeta, are_of_a_blob, mapped_sessions};
@@ -141,17 +141,6 @@ fn copy_some(
         copied.insert(idx);
     }
     Ok(Moved::Wholly)
-}
-
-/// Copies one chunk to its place, and reads it back.
-fn copy(storage: &mut Storage, at: u64, bytes: &[u8], extents: &Extents) -> Result<()> {
-    let region = storage.blobs.extents_mut();
-    region.write_at(extents, at, bytes).map_err(SessionError::from)?;
-    if region.holds_at(extents, at, bytes).map_err(SessionError::from)? {
-        Ok(())
-    } else {
-        Err(Error::Internal(format!("{} bytes were copied to offset {at} and read otherwise", bytes.len())))
-    }
 }
 
 fn records(storage: &Storage, id: SessionId) -> Result<(Session, UploadMeta)> {

@@ -264,7 +264,7 @@ fn a_unit_has_the_price_of_its_bytes() {
     let chunk = CHUNK as u64;
     assert_eq!(
         [of_blob(&empty), of_blob(&blob), price(session)],
-        [0, 85, 5].map(|each| 500_000 + each * chunk)
+        [0, 12, 12].map(|each| 500_000 + each * chunk)
     );
 }
 

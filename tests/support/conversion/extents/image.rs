@@ -65,7 +65,7 @@ impl Image {
     }
 }
 
-/// Blobs that are quarantined: one has another digest than it had, one has lost its chunk.
+/// Blobs that are quarantined: a chunk of one is too short, one has lost its chunk.
 pub const DAMAGED: &[&str] = &["torn", "lost"];
 
 /// The session that the first migration has quarantined.
@@ -135,7 +135,7 @@ fn make() -> Image {
             prefix
         };
         let (torn, lost) = (prefix(storage, "torn"), prefix(storage, "lost"));
-        storage.blobs.write_chunk(torn, 1, &[7; 9]);
+        storage.blobs.write_chunk(torn, 1, &[7; 8]);
         storage.blobs.release(lost);
         let mut state = MigrationState::default();
         // A message limited to one unit changes the phase and does no more.
