@@ -50,14 +50,77 @@ impl Fingerprint {
 }
 
 /// A memory id that no other has or will have: the number is given out once, and is part of the id.
+///
+/// ```text
+/// mem_ LETTER NUMBER _ DIGEST      digits of 32, "0" to "9" and "a" to "v"
+/// ```
+/// The letter says how many digits the number has, "a" for one, so that ids are in the order of their numbers, and after
+/// those of earlier releases, which have a decimal number there. The digest is 128 bits, which nobody guesses. An id is part
+/// of the key of four tables, so it is kept short.
 pub fn memory_id(number: SessionId, key: IdemKey, now: Time) -> String {
-    let digest = Sha256::new()
+    let digest: [u8; 32] = Sha256::new()
         .chain_update(key.0)
         .chain_update(number.0.to_be_bytes())
         .chain_update(now.as_nanos().to_be_bytes())
-        .finalize();
-    let hex = hex::encode(digest);
-    // Half of the digest is unique enough, and short enough for a person.
-    // All digits of the number, so that lists by id are in the order in which uploads were begun.
-    format!("mem_{:020}_{hex:.32}", number.0)
+        .finalize()
+        .into();
+    let digits = (u64::BITS.saturating_sub(number.0.leading_zeros())).div_ceil(DIGIT_BITS).max(1);
+    let mut id = String::with_capacity(64);
+    id.push_str("mem_");
+    id.push(char::from(b'a'.saturating_add(digits.saturating_sub(1) as u8)));
+    push_digits(&mut id, number.0, digits);
+    id.push('_');
+    let (halves, _) = digest.as_chunks();
+    for half in halves.iter().take(2) {
+        push_digits(&mut id, u64::from_be_bytes(*half), u64::BITS.div_ceil(DIGIT_BITS));
+    }
+    id
+}
+
+const DIGIT_BITS: u32 = 5;
+
+/// Appends the last `digits` digits of a number.
+fn push_digits(text: &mut String, number: u64, digits: u32) {
+    for place in (0..digits).rev() {
+        let digit = (number >> place.saturating_mul(DIGIT_BITS)) as u8 & 31;
+        text.push(char::from(if digit < 10 {
+            b'0'.saturating_add(digit)
+        } else {
+            b'W'.saturating_add(digit)
+        }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn id_of(number: u64) -> String {
+        memory_id(SessionId(number), IdemKey([7; 32]), Time::from_nanos(1))
+    }
+
+    proptest! {
+        #[test]
+        fn ids_are_in_the_order_of_their_numbers(one in any::<u64>(), other in any::<u64>(), bits in 0..64_u32) {
+            let (one, other) = (one >> bits, other);
+            prop_assert_eq!(id_of(one).cmp(&id_of(other)), one.cmp(&other));
+        }
+    }
+
+    #[test]
+    fn ids_come_after_those_of_earlier_releases() {
+        for earlier in ["mem_1", "mem_99999", "mem_18446744073709551615", "mem_00000000000005242880"] {
+            assert!(id_of(0) > format!("{earlier}_{}", "f".repeat(32)));
+        }
+    }
+
+    #[test]
+    fn ids_fit_one_block_of_sha256_with_what_chunks_are_found_by() {
+        // The eight bytes of the session, "#", a bit and the length: 55 bytes without the last two.
+        assert!(id_of(u64::MAX).len() + 9 <= 55, "{}", id_of(u64::MAX));
+        let id = id_of((5_000_000 << 10) + 1);
+        assert!(id.starts_with("mem_g4oiq001_") && id.len() == 39, "{id}");
+    }
 }
