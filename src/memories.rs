@@ -193,8 +193,8 @@ pub fn update(
 /// # Errors
 /// [`Error::NotFound`], [`Error::Unauthorized`].
 pub fn delete(storage: &mut Storage, caller: Principal, memory_id: &str) -> Result<()> {
-    storage.capsules.memory_record(caller, Access::Write, memory_id)?;
-    remove(storage, memory_id)
+    let record = storage.capsules.memory_record(caller, Access::Write, memory_id)?;
+    remove(storage, memory_id, record)
 }
 
 /// Removes a blob with the one memory that it belongs to. A blob shared by several memories goes with the
@@ -205,14 +205,14 @@ pub fn delete(storage: &mut Storage, caller: Principal, memory_id: &str) -> Resu
 pub fn delete_blob(storage: &mut Storage, caller: Principal, id: BlobId) -> Result<()> {
     let mut refs = storage.blobs.refs(id);
     let (memory_id, _) = refs.next().ok_or_else(|| Error::not_found("blob", id))??;
-    storage.capsules.memory_record(caller, Access::Write, &memory_id)?;
+    let record = storage.capsules.memory_record(caller, Access::Write, &memory_id)?;
     if let Some(another) = refs.next() {
         let (another, _) = another?;
         let detail = format!("memories {memory_id}, {another} and maybe more share it: delete those");
         return Err(Error::conflict("blob", id, detail));
     }
     drop(refs);
-    remove(storage, &memory_id)
+    remove(storage, &memory_id, record)
 }
 
 /// Removes memories of deleted capsules, as many as the message that `meter` measures has budget for. Returns
@@ -225,7 +225,11 @@ pub fn sweep(storage: &mut Storage, meter: &dyn Meter) -> Result<bool> {
     // A short batch may be the end of one capsule, with another one after it.
     let none_left = condemned.is_empty();
     for key in condemned {
-        if let Err(error) = remove(storage, &key.1) {
+        let removed = match storage.capsules.record(&key.1) {
+            Ok(record) => remove(storage, &key.1, record),
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = removed {
             storage.capsules.pass_over(key);
             return Err(error);
         }
@@ -236,16 +240,15 @@ pub fn sweep(storage: &mut Storage, meter: &dyn Meter) -> Result<bool> {
     Ok(none_left)
 }
 
-fn remove(storage: &mut Storage, memory_id: &str) -> Result<()> {
-    let MemoryRecord { capsule_id, content, .. } = storage.capsules.record(memory_id)?;
-    let freed = match content {
+fn remove(storage: &mut Storage, memory_id: &str, record: MemoryRecord) -> Result<()> {
+    let freed = match record.content {
         // A damaged blob keeps its memory: without that nobody would find it.
-        Content::Blob { id, .. } => storage.blobs.unref(BlobId(id), memory_id, &capsule_id)?,
+        Content::Blob { id, .. } => storage.blobs.unref(BlobId(id), memory_id, &record.capsule_id)?,
         Content::Inline(_) | Content::External { .. } => 0,
     };
-    storage.capsules.detach(memory_id)?;
+    storage.capsules.detach(memory_id, &record)?;
     if freed > 0 {
-        storage.usage.free(&capsule_id, freed)?;
+        storage.usage.free(&record.capsule_id, freed)?;
     }
     Ok(())
 }

@@ -1,7 +1,9 @@
 //! Capsules and memories in stable memory.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::rc::Rc;
 
 use candid::Principal;
 use ic_stable_structures::storable::Blob;
@@ -9,7 +11,7 @@ use ic_stable_structures::storable::Blob;
 use crate::api::{Capsule, CapsuleAccess, Memory, PersonRef};
 use crate::session::Time;
 use crate::stable::keys::TwoTexts;
-use crate::stable::{Ids, Memories, StableRoom, Table, memory_ids};
+use crate::stable::{Ids, Memories, StableError, StableRoom, Table, memory_ids};
 
 use super::error::CapsuleError;
 use super::page::Room;
@@ -27,6 +29,14 @@ fn check_room(limit: &'static str, allowed: u64, present: u64) -> Result<(), Cap
     if requested > allowed { Err(CapsuleError::Full { limit, allowed, requested }) } else { Ok(()) }
 }
 
+/// The capsule that a call is about, while it is held.
+struct Held {
+    id: String,
+    record: Rc<CapsuleRecord>,
+    /// Its stored form is older.
+    is_changed: bool,
+}
+
 /// Capsules and memories in stable memory.
 pub struct CapsuleStore {
     pub(super) capsules: Table<String, CapsuleRecord>,
@@ -39,6 +49,8 @@ pub struct CapsuleStore {
     /// Deleted capsules with memories that could not be removed: the last such memory of each. On the heap,
     /// so that the next build tries them again.
     passed_over: BTreeMap<String, String>,
+    is_holding: bool,
+    held: RefCell<Option<Held>>,
     /// Capsule numbers.
     pub ids: Ids,
     room: StableRoom,
@@ -56,6 +68,8 @@ impl CapsuleStore {
             condemned: Table::open(memories, memory_ids::CONDEMNED_CAPSULES),
             by_creator: Table::open(memories, memory_ids::CAPSULES_BY_CREATOR),
             passed_over: BTreeMap::new(),
+            is_holding: false,
+            held: RefCell::new(None),
             ids: Ids::open(memories, memory_ids::CAPSULE_COUNTER),
             room: room.clone(),
         }
@@ -116,7 +130,7 @@ impl CapsuleStore {
             self.uncount(creator)?;
         }
         self.unlist(capsule, &record);
-        self.capsules.remove(&capsule.to_owned());
+        self.stored_capsules().remove(&capsule.to_owned());
         self.condemned.insert(capsule.to_owned(), &());
         Ok(())
     }
@@ -190,6 +204,63 @@ impl CapsuleStore {
         self.memories.len()
     }
 
+    /// From now on the capsule that is looked at stays decoded, and what changes of it is stored by [`Self::let_go`], once:
+    /// access lists of 3,000 are not read and written for each of a thousand files in a call. Both are to be called in the
+    /// same message, which is stored as a whole or not at all.
+    pub const fn hold(&mut self) {
+        self.is_holding = true;
+    }
+
+    /// Stores what has changed since [`Self::hold`].
+    pub fn let_go(&mut self) {
+        self.is_holding = false;
+        self.stored_capsules();
+    }
+
+    /// The capsules, of which none is held any more.
+    fn stored_capsules(&mut self) -> &mut Table<String, CapsuleRecord> {
+        if let Some(Held { id, record, is_changed: true }) = self.held.take() {
+            self.capsules.insert(id, &record);
+        }
+        &mut self.capsules
+    }
+
+    fn capsule(&self, id: &str) -> Result<Option<Rc<CapsuleRecord>>, StableError> {
+        if let Some(held) = &*self.held.borrow()
+            && held.id == id
+        {
+            return Ok(Some(held.record.clone()));
+        }
+        let found = self.capsules.get(&id.to_owned())?.map(Rc::new);
+        if let Some(record) = found.as_ref().filter(|_| self.is_holding) {
+            let mut held = self.held.borrow_mut();
+            if !held.as_ref().is_some_and(|held| held.is_changed) {
+                *held = Some(Held { id: id.to_owned(), record: record.clone(), is_changed: false });
+            }
+        }
+        Ok(found)
+    }
+
+    /// Changes the record of a capsule, which is the present one.
+    fn change_capsule(
+        &mut self,
+        id: &str,
+        mut record: Rc<CapsuleRecord>,
+        change: impl FnOnce(&mut CapsuleRecord),
+    ) {
+        // The same record is not kept twice, or it would be copied.
+        if self.held.get_mut().take_if(|held| held.id == id).is_none() {
+            self.stored_capsules();
+        }
+        change(Rc::make_mut(&mut record));
+        let id = id.to_owned();
+        if self.is_holding {
+            self.held = RefCell::new(Some(Held { id, record, is_changed: true }));
+        } else {
+            self.capsules.insert(id, &record);
+        }
+    }
+
     /// Returns the capsule, if `caller` has at least the right `needs` on it.
     ///
     /// # Errors
@@ -199,7 +270,7 @@ impl CapsuleStore {
         caller: Principal,
         needs: Access,
         capsule: &str,
-    ) -> Result<CapsuleRecord, CapsuleError> {
+    ) -> Result<Rc<CapsuleRecord>, CapsuleError> {
         self.admitted(caller, needs, capsule, |record| {
             record.access_of(&caller).is_some_and(|has| has >= needs)
         })
@@ -220,13 +291,13 @@ impl CapsuleStore {
         needs: Access,
         capsule: &str,
         may: impl FnOnce(&CapsuleRecord) -> bool,
-    ) -> Result<CapsuleRecord, CapsuleError> {
-        let found = match self.capsules.get(&capsule.to_owned()) {
+    ) -> Result<Rc<CapsuleRecord>, CapsuleError> {
+        let found = match self.capsule(capsule) {
             // A stranger is not told what is wrong with somebody else's record.
             Err(_) if !self.by_member.contains(&(caller, member_key(capsule))) => None,
             found => found?,
         };
-        found.filter(may).ok_or_else(|| CapsuleError::Unauthorized {
+        found.filter(|record| may(record)).ok_or_else(|| CapsuleError::Unauthorized {
             caller,
             needs,
             capsule: capsule.to_owned(),
@@ -249,10 +320,10 @@ impl CapsuleStore {
         capsule: &str,
         is_public: bool,
     ) -> Result<Capsule, CapsuleError> {
-        let mut record = self.authorize(caller, Access::Own, capsule)?;
+        let mut record = Rc::unwrap_or_clone(self.authorize(caller, Access::Own, capsule)?);
         self.room.for_records()?;
         record.is_public = is_public.then_some(true);
-        self.capsules.insert(capsule.to_owned(), &record);
+        self.stored_capsules().insert(capsule.to_owned(), &record);
         Ok(record.to_api(capsule))
     }
 
@@ -266,7 +337,7 @@ impl CapsuleStore {
         capsule: &str,
         access: CapsuleAccess,
     ) -> Result<Capsule, CapsuleError> {
-        let mut record = self.authorize(caller, Access::Own, capsule)?;
+        let mut record = Rc::unwrap_or_clone(self.authorize(caller, Access::Own, capsule)?);
         if access.owners.iter().all(|owner| *owner == Principal::anonymous()) {
             return Err(CapsuleError::NoOwner);
         }
@@ -302,18 +373,19 @@ impl CapsuleStore {
         memory_id: &str,
         record: &MemoryRecord,
     ) -> Result<(), CapsuleError> {
-        let mut capsule = self.authorize(caller, Access::Write, &record.capsule_id)?;
+        let capsule = self.authorize(caller, Access::Write, &record.capsule_id)?;
         if self.memories.contains(&memory_id.to_owned()) {
             return Err(CapsuleError::MemoryExists(memory_id.to_owned()));
         }
-        capsule.memory_count = capsule.memory_count.saturating_add(1);
-        capsule.inline_bytes = capsule.inline_bytes.saturating_add(record.content.inline_bytes());
         if let Some(request) = record.request {
             self.by_idem.insert(request.idem_key, &memory_id.to_owned());
         }
         self.memories.insert(memory_id.to_owned(), record);
         self.by_capsule.insert(TwoTexts(record.capsule_id.clone(), memory_id.to_owned()), &());
-        self.capsules.insert(record.capsule_id.clone(), &capsule);
+        self.change_capsule(&record.capsule_id, capsule, |capsule| {
+            capsule.memory_count = capsule.memory_count.saturating_add(1);
+            capsule.inline_bytes = capsule.inline_bytes.saturating_add(record.content.inline_bytes());
+        });
         Ok(())
     }
 
@@ -343,8 +415,10 @@ impl CapsuleStore {
             found => found?,
         };
         let record = record.ok_or_else(missing)?;
-        self.authorize(caller, Access::Read, &record.capsule_id).map_err(|_| missing())?;
-        self.authorize(caller, needs, &record.capsule_id)?;
+        let capsule = self.authorize(caller, Access::Read, &record.capsule_id).map_err(|_| missing())?;
+        if capsule.access_of(&caller).is_none_or(|has| has < needs) {
+            return Err(CapsuleError::Unauthorized { caller, needs, capsule: record.capsule_id });
+        }
         Ok(record)
     }
 
@@ -388,31 +462,31 @@ impl CapsuleStore {
         self.memories.get(&id)?.ok_or(CapsuleError::NoSuchMemory(id))
     }
 
-    /// Removes a memory, without checking access, and returns its record.
+    /// Removes a memory, whose record this is, without checking access.
     ///
     /// # Errors
-    /// [`CapsuleError::NoSuchMemory`].
-    pub fn detach(&mut self, memory_id: &str) -> Result<MemoryRecord, CapsuleError> {
+    /// A damaged record of its capsule.
+    pub fn detach(&mut self, memory_id: &str, record: &MemoryRecord) -> Result<(), CapsuleError> {
         let id = memory_id.to_owned();
-        let record = self.record(memory_id)?;
-        if let Some(mut capsule) = self.capsules.get(&record.capsule_id)? {
-            capsule.memory_count = capsule.memory_count.saturating_sub(1);
-            capsule.inline_bytes = capsule.inline_bytes.saturating_sub(record.content.inline_bytes());
-            self.capsules.insert(record.capsule_id.clone(), &capsule);
+        if let Some(capsule) = self.capsule(&record.capsule_id)? {
+            self.change_capsule(&record.capsule_id, capsule, |capsule| {
+                capsule.memory_count = capsule.memory_count.saturating_sub(1);
+                capsule.inline_bytes = capsule.inline_bytes.saturating_sub(record.content.inline_bytes());
+            });
         }
         if let Some(request) = record.request {
             self.by_idem.remove(&request.idem_key);
         }
         self.memories.remove(&id);
         self.by_capsule.remove(&TwoTexts(record.capsule_id.clone(), id));
-        Ok(record)
+        Ok(())
     }
 
     fn store(&mut self, capsule: &str, record: &CapsuleRecord) {
         for member in record.members() {
             self.by_member.insert((*member, member_key(capsule)), &());
         }
-        self.capsules.insert(capsule.to_owned(), record);
+        self.stored_capsules().insert(capsule.to_owned(), record);
     }
 
     fn uncount(&mut self, creator: Principal) -> Result<(), CapsuleError> {

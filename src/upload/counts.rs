@@ -203,7 +203,9 @@ impl UploadService<'_> {
     pub(super) fn counted<T>(&mut self, call: Call, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         self.served_on = None;
         self.canary = None;
+        self.storage.capsules.hold();
         let result = work(self);
+        self.storage.capsules.let_go();
         // A whole file is never a session, but its key may be a session's.
         let path = self.served_on.filter(|_| call != Call::Whole);
         if let Err(error) = &result {

@@ -62,6 +62,7 @@ impl UploadService<'_> {
         let limits = self.storage.limits()?;
         self.storage.room.for_records()?;
         CapsuleStore::check_memories(&capsule, limits.memories_per_capsule())?;
+        drop(capsule);
         self.take_room(&capsule_id, size, Wanted::File, &limits)?;
 
         let id = SessionId(self.storage.sessions.ids.give_out()?);

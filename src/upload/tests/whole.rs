@@ -106,3 +106,30 @@ fn a_whole_file_is_held_to_every_limit() {
         });
     }
 }
+
+/// What is held of a capsule over a call is stored at its end, in whatever order its files name capsules.
+#[test]
+fn many_files_are_counted_in_each_of_their_capsules() {
+    on_every_path(|mut world| {
+        let owner = world.service().caller;
+        let first = world.capsule.clone();
+        let other = world.storage.capsules.create(owner, None, world.now).unwrap().id;
+        let contents: Vec<Vec<u8>> = (1..=5).map(file).collect();
+        let one = |n: usize, capsule: &str| SmallFile {
+            capsule_id: capsule.to_owned(),
+            ..small(&world, &contents[n], &n.to_string())
+        };
+        let files =
+            vec![one(0, &first), one(1, &other), one(2, "capsule_99"), one(3, &first), one(4, &other)];
+        let answers = world.service().put_many(files).unwrap();
+        let taken: Vec<bool> = answers.iter().map(std::result::Result::is_ok).collect();
+        assert_eq!(taken, [true, true, false, true, true]);
+        world.upgrade();
+        for capsule in [&first, &other] {
+            let record =
+                world.storage.capsules.authorize(owner, crate::capsule::Access::Read, capsule).unwrap();
+            let listed = world.storage.capsules.list(owner, capsule, None, 10).unwrap();
+            assert_eq!((record.memory_count, listed.len()), (2, 2), "{capsule}");
+        }
+    });
+}
