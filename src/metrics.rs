@@ -81,16 +81,18 @@ pub fn prometheus(storage: &Storage, readings: &Readings) -> Result<String> {
         ("migration_attempts", "Consecutive attempts that did not commit", migration.attempts.into()),
         ("migration_journal_entries", "Entries of the journal", migration.journal_entries),
     ];
-    let mut text = format!(
+    let mut text = String::with_capacity(16 * 1024);
+    text.push_str(&format!(
         "# HELP upload_build_info The running build\n# TYPE upload_build_info gauge\n\
          upload_build_info{{build=\"{BUILD}\",phase=\"{:?}\"}} 1\n",
         migration.phase
-    );
+    ));
     for (name, help, value) in gauges {
-        write(&mut text, "gauge", name, help, [(String::new(), value.into())]);
+        write(&mut text, "gauge", name, help, [("", value)]);
     }
-    write(&mut text, "gauge", "cycle_balance", "Cycle balance", [(String::new(), readings.cycle_balance)]);
-    let jobs = readings.jobs.iter().map(|(job, age)| (format!("{{job=\"{job}\"}}"), u128::from(*age)));
+    // More than 64 bits count: the one number for which that is so.
+    write(&mut text, "gauge", "cycle_balance", "Cycle balance", [("", readings.cycle_balance)]);
+    let jobs = readings.jobs.iter().map(|(job, age)| (format!("{{job=\"{job}\"}}"), *age));
     write(&mut text, "gauge", "timer_job_age_seconds", "Seconds since a timer job last ran", jobs);
     let at_work = matches!(
         migration.phase,
@@ -100,7 +102,7 @@ pub fn prometheus(storage: &Storage, readings: &Readings) -> Result<String> {
             | MigrationPhase::RollingBack
     );
     let step = readings.migration_step_age.filter(|_| at_work);
-    let step = step.map(|age| (String::new(), u128::from(age)));
+    let step = step.map(|age| ("", age));
     write(
         &mut text,
         "gauge",
@@ -108,7 +110,7 @@ pub fn prometheus(storage: &Storage, readings: &Readings) -> Result<String> {
         "Seconds since the last message of a running migration",
         step,
     );
-    let errors = [(String::new(), u128::from(storage.errors.total()))];
+    let errors = [("", storage.errors.total())];
     write(
         &mut text,
         "counter",
@@ -121,18 +123,22 @@ pub fn prometheus(storage: &Storage, readings: &Readings) -> Result<String> {
 }
 
 /// Writes samples of one name, each with its labels; nothing if there are none.
-fn write(
+fn write<L: AsRef<str>, V: ToString>(
     text: &mut String,
     kind: &str,
     name: &str,
     help: &str,
-    samples: impl IntoIterator<Item = (String, u128)>,
+    samples: impl IntoIterator<Item = (L, V)>,
 ) {
     let mut samples = samples.into_iter().peekable();
     if samples.peek().is_some() {
-        text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
+        for part in ["# HELP ", name, " ", help, "\n# TYPE ", name, " ", kind, "\n"] {
+            text.push_str(part);
+        }
     }
     for (labels, value) in samples {
-        text.push_str(&format!("{name}{labels} {value}\n"));
+        for part in [name, labels.as_ref(), " ", &value.to_string(), "\n"] {
+            text.push_str(part);
+        }
     }
 }

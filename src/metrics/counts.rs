@@ -8,8 +8,12 @@ pub fn write(text: &mut String, counts: &UploadCounts) {
     for Family { name, help, label, samples } in FAMILIES {
         let of_path = |(path, counts)| {
             samples(counts).into_iter().map(move |(value, number)| {
-                let label = if label.is_empty() { String::new() } else { format!(",{label}=\"{value}\"") };
-                (format!("{{path=\"{path}\"{label}}}"), u128::from(number))
+                let mut labels = ["{path=\"", path, "\""].concat();
+                if !label.is_empty() {
+                    [",", label, "=\"", value, "\""].iter().for_each(|part| labels.push_str(part));
+                }
+                labels.push('}');
+                (labels, number)
             })
         };
         super::write(text, "counter", name, help, paths.into_iter().flat_map(of_path));

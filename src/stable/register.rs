@@ -1,6 +1,6 @@
 //! A single stable record.
 
-use std::marker::PhantomData;
+use std::cell::OnceCell;
 
 use ic_stable_structures::StableCell;
 use ic_stable_structures::memory_manager::MemoryId;
@@ -8,13 +8,13 @@ use ic_stable_structures::memory_manager::MemoryId;
 use super::table::{Record, StableError};
 use super::{Memories, Memory};
 
-/// A stable cell that holds one record, or none yet.
+/// A stable cell that holds one record, or none yet. A message may ask for it several times: it is decoded once.
 pub struct Register<V> {
     cell: StableCell<Vec<u8>, Memory>,
-    record: PhantomData<V>,
+    decoded: OnceCell<Result<Option<V>, StableError>>,
 }
 
-impl<V: Record> Register<V> {
+impl<V: Record + Clone> Register<V> {
     /// Opens the cell at `id`, or makes an empty one. The preflight has made sure that nothing else is there.
     pub fn open(memories: &Memories, id: MemoryId) -> Self {
         Self::over(memories.get(id))
@@ -22,7 +22,7 @@ impl<V: Record> Register<V> {
 
     /// Opens the register in a given memory.
     pub fn over(memory: Memory) -> Self {
-        Self { cell: StableCell::init(memory, Vec::new()), record: PhantomData }
+        Self { cell: StableCell::init(memory, Vec::new()), decoded: OnceCell::new() }
     }
 
     /// Returns the record, if one was ever set.
@@ -30,6 +30,10 @@ impl<V: Record> Register<V> {
     /// # Errors
     /// When it does not decode.
     pub fn get(&self) -> Result<Option<V>, StableError> {
+        self.decoded.get_or_init(|| self.decode()).clone()
+    }
+
+    fn decode(&self) -> Result<Option<V>, StableError> {
         let bytes = self.cell.get();
         if bytes.is_empty() {
             return Ok(None);
@@ -41,5 +45,6 @@ impl<V: Record> Register<V> {
     /// Replaces the record.
     pub fn set(&mut self, value: &V) {
         self.cell.set(value.encode());
+        self.decoded = OnceCell::from(Ok(Some(value.clone())));
     }
 }
