@@ -12,10 +12,12 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_bytes::ByteBuf;
 use session_migrate::build::Build;
+use sha2::{Digest, Sha256};
 use upload_canister::api::{AdminConfig, Error, ExternalAsset, HashAlgorithm, StorageBackend};
 use upload_canister::config::Config;
 use upload_canister::memories::{self, NewContent};
 use upload_canister::meter::Unmetered;
+use upload_canister::migrate::{MigrationState, Phase};
 use upload_canister::session::Time;
 use upload_canister::stable::RawMemory;
 use upload_canister::stable::layout::Layout;
@@ -24,7 +26,7 @@ use upload_canister::upload::UploadService;
 use upload_canister::upload::path::ActivePath;
 
 use crate::error::BenchError;
-use crate::payload::metadata;
+use crate::payload::{CHUNK_BYTES, metadata};
 use crate::world::{BEGINNING_SECONDS, client};
 
 /// Sessions of one caller: as many as the settings allow.
@@ -45,6 +47,10 @@ pub struct Population {
     pub memories: u32,
     /// Stable layout: in layout 1 sessions are legacy records, in layout 3 payload is in extents.
     pub layout: Layout,
+    /// Chunks of 1.8 MB that each of the client's sessions has stored, of one more that it expects.
+    pub chunks: u32,
+    /// Whether the client's sessions are finished, and migration 1 is finalized.
+    pub finished: bool,
 }
 
 impl Population {
@@ -55,7 +61,12 @@ impl Population {
             Build::Staged => Layout::SPLIT,
             Build::Direct => Layout::EXTENTS,
         };
-        Self { sessions, memories, layout }
+        Self { sessions, memories, layout, chunks: 0, finished: false }
+    }
+
+    /// Sessions of the client with so many stored chunks each, and nothing else.
+    pub const fn with_chunks(layout: Layout, sessions: u32, chunks: u32) -> Self {
+        Self { sessions, memories: 0, layout, chunks, finished: false }
     }
 }
 
@@ -112,7 +123,14 @@ fn fill(storage: &mut Storage, population: Population) -> Result<(String, u64, S
     let capsule = storage.capsules.create(client(), None, now())?.id;
     let mut session = 0;
     for number in 0..SESSIONS_OF_CLIENT.min(population.sessions) {
-        session = begin(storage, client(), &capsule, number)?;
+        session = match population.chunks {
+            0 => begin(storage, client(), &capsule, number)?,
+            chunks => begin_with_chunks(storage, &capsule, number, chunks, population.finished)?,
+        };
+    }
+    if population.finished {
+        let state = MigrationState { phase: Phase::Finalized, ..MigrationState::default() };
+        storage.migration.set_state(1, &state);
     }
     for group in 0..population.sessions.saturating_sub(SESSIONS_OF_CLIENT).div_ceil(SESSIONS_PER_CALLER) {
         let caller = Principal::self_authenticating(group.to_be_bytes());
@@ -144,6 +162,34 @@ fn begin(storage: &mut Storage, caller: Principal, capsule: &str, number: u32) -
         format!("upload {number}"),
         HashAlgorithm::Sha256,
     )
+}
+
+/// A session with stored chunks of zeros, and one that is missing unless it is to be finished.
+fn begin_with_chunks(
+    storage: &mut Storage,
+    capsule: &str,
+    number: u32,
+    chunks: u32,
+    finished: bool,
+) -> Result<u64, Error> {
+    let expected = if finished { chunks } else { chunks + 1 };
+    let bytes = u64::from(expected) * CHUNK_BYTES;
+    // Else all of them would be one blob.
+    let chunk = vec![number as u8; CHUNK_BYTES as usize];
+    let path = &mut ActivePath::default();
+    let mut service = UploadService::new(storage, path, client(), now(), &Unmetered);
+    let idem = format!("upload {number}");
+    let session =
+        service.begin(capsule.to_owned(), metadata(bytes), expected, idem, HashAlgorithm::Sha256)?;
+    let mut sha256 = Sha256::new();
+    for index in 0..chunks {
+        service.put_chunk(session, index, &mut chunk.as_slice(), None)?;
+        sha256.update(&chunk);
+    }
+    if finished {
+        service.finish(session, &ByteBuf::from(sha256.finalize().to_vec()), bytes)?;
+    }
+    Ok(session)
 }
 
 /// Creates a memory whose bytes are elsewhere: inline ones are limited per capsule.

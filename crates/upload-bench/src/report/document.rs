@@ -77,7 +77,7 @@ fn floor_of_maps(figures: &Figures, maps: &[MapCosts]) -> String {
     let ratio = |of: fn(&MapCosts) -> u64| of(many) as f64 / of(few) as f64;
     format!(
         "\
-The last figure but one has a floor above its limit. What these calls cost more on a full canister is what the B-trees of
+The ratio of `begin`, `finish` and `status` has a floor above its limit. What these calls cost more on a full canister is what the B-trees of
 `ic-stable-structures` cost more, whose nodes hold at most 11 entries. A map of them with nothing around it, instructions by
 `cargo bench-costs bare-map`, entries of 108 bytes:
 
@@ -111,7 +111,7 @@ publishes: equal messages on equal states give equal numbers, to the unit. They 
 
 ```sh
 cargo bench-costs                    # measures the default scenarios, and prints them
-cargo bench-costs --check            # compares with the checked-in figures; 1 when one got worse by more than 2 %
+cargo bench-costs --check            # compares with the checked-in figures; 1 when one got worse by more than 2 % and 2,000 instructions
 cargo bench-costs --update --full    # measures everything, and writes the figures, the plot and this page
 cargo bench-costs side-by-side       # the builds and DFINITY's asset canister, with the same files
 cargo bench-costs bare-map           # a map of the library's that all records lie in, with nothing around it
@@ -119,7 +119,8 @@ cargo bench-costs bare-map           # a map of the library's that all records l
 
 The figures are in `crates/upload-bench/results/`: `costs.csv` with everything, and `canbench_results.yml` as the
 [canbench](https://github.com/dfinity/canbench) tool writes it, a benchmark for each scenario and a scope for each step.
-This page is made of them.
+This page is made of them. What became dearer or cheaper against an earlier commit, and why, is in
+[costs-history.md](costs-history.md).
 ";
 
 const COLUMNS: &str = "\
@@ -127,5 +128,6 @@ M is million instructions; a step of several messages is their sum. The right ha
 to and read from stable memory, and the heap and stable deltas, bytes in pages of 4 KiB that were written or changed.
 `upload_N`, `read_N`, `delete_N` are files of N chunks of 1.8 MB; `calls_N` are calls of one client, with ten sessions of
 its own, on a state of N live sessions and N memories, all of them in the client's capsule; `open_N` is the upgrade that
-opens that state, `migrate_N` the one that finds N legacy sessions.
+opens that state, `migrate_N` the one that finds N legacy sessions, and `migrate_chunks_N` one that finds sessions with N stored
+chunks each: ten, two, one. `move_10` moves a blob of ten chunks from the chunk map into extents.
 ";

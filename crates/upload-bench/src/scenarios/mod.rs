@@ -121,5 +121,16 @@ pub fn all() -> Vec<Scenario> {
         let only_full = count == 100_000;
         all.push(Scenario { builds: &[Build::Staged, Build::Direct], only_full, ..scenario });
     }
+    for (sessions, chunks) in [(10, 0), (2, 20), (1, 400)] {
+        let seeds = seeds.clone();
+        let scenario = Scenario::one(format!("migrate_chunks_{chunks}"), move |wasm| {
+            populated::migration_with_chunks(wasm, &seeds, sessions, chunks)
+        });
+        // 720 MB of payload.
+        let only_full = chunks == 400;
+        all.push(Scenario { builds: &[Build::Staged, Build::Direct], only_full, ..scenario });
+    }
+    let scenario = Scenario::one("move_10", move |wasm| populated::move_to_extents(wasm, &seeds, 10));
+    all.push(Scenario { builds: &[Build::Direct], ..scenario });
     all
 }

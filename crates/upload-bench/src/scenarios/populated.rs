@@ -2,18 +2,20 @@
 
 use std::time::Duration;
 
+use candid::Principal;
 use serde_bytes::{ByteBuf, Bytes};
 use session_migrate::build::Build;
 use upload_canister::api::{
-    AdminStats, Capsule, HttpRequest, Memory, MigrationPhase, SmallFile, StorageBackend, UploadFinishResult,
-    UploadStatus,
+    AdminStats, Capsule, CapsuleAccess, HttpRequest, Memory, MigrationPhase, SmallFile, StorageBackend,
+    UploadFinishResult, UploadStatus,
 };
+use upload_canister::stable::layout::Layout;
 
 use crate::bench::{Bench, Recorder};
 use crate::error::BenchError;
 use crate::payload::{CHUNK_BYTES, File, metadata};
 use crate::seed::{Population, Seed};
-use crate::world::{NO_ARGUMENTS, Wasm, World};
+use crate::world::{NO_ARGUMENTS, Wasm, World, client};
 
 use super::Seeds;
 use super::uploads::{begin, finish, put};
@@ -123,7 +125,24 @@ pub fn small(wasm: &Wasm) -> Result<Vec<Bench>, BenchError> {
     let one = run.next("whole_100_of_1_kib");
     run.payload(100 * file.bytes);
     run.measure("put_many", |world| put_files(world, &capsule, "uploads_put_many", 100..200))?;
-    Ok(vec![uploaded, inline, one, run.finish()])
+    let many = run.next("whole_1000_for_3000_members");
+    run.payload(1_000 * file.bytes);
+    run.aside(|world| open_to_many(world, &capsule))?;
+    run.measure("put_many", |world| put_files(world, &capsule, "uploads_put_many", 1_000..2_000))?;
+    Ok(vec![uploaded, inline, one, many, run.finish()])
+}
+
+/// Fills the access lists of a capsule; the client is the last of its owners.
+fn open_to_many(world: &World, capsule: &str) -> Result<(), BenchError> {
+    let list = |kind: u32, len: u32| -> Vec<Principal> {
+        (0..len)
+            .map(|n| Principal::self_authenticating([kind.to_be_bytes(), n.to_be_bytes()].concat()))
+            .collect()
+    };
+    let mut owners = list(0, 999);
+    owners.push(client());
+    let access = CapsuleAccess { owners, writers: list(1, 1_000), readers: list(2, 1_000) };
+    world.update::<Capsule>("capsules_set_access", (capsule, access)).map(drop)
 }
 
 /// Uploads files of 1 KiB, each with another seed, in one call.
@@ -154,8 +173,23 @@ fn put_files(
 
 /// Measures the conversion of legacy sessions in `post_upgrade` and, if that is not enough, by timer.
 pub fn migration(wasm: &Wasm, seeds: &Seeds, count: u32) -> Result<Bench, BenchError> {
-    let seed = seeds.get(Population::of(Build::Legacy, count, 10))?;
-    let mut run = Recorder::new(format!("migrate_{count}"), wasm)?;
+    migrate(format!("migrate_{count}"), wasm, seeds, Population::of(Build::Legacy, count, 10))
+}
+
+/// The same of sessions of which so many chunks of 1.8 MB are stored.
+pub fn migration_with_chunks(
+    wasm: &Wasm,
+    seeds: &Seeds,
+    sessions: u32,
+    chunks: u32,
+) -> Result<Bench, BenchError> {
+    let population = Population::with_chunks(Layout::LEGACY, sessions, chunks);
+    migrate(format!("migrate_chunks_{chunks}"), wasm, seeds, population)
+}
+
+fn migrate(name: String, wasm: &Wasm, seeds: &Seeds, population: Population) -> Result<Bench, BenchError> {
+    let seed = seeds.get(population)?;
+    let mut run = Recorder::new(name, wasm)?;
     open(&mut run, &seed)?;
     loop {
         let status = run.aside(|world| world.canister().migration_status().map_err(|e| world.failed(e)))?;
@@ -163,7 +197,7 @@ pub fn migration(wasm: &Wasm, seeds: &Seeds, count: u32) -> Result<Bench, BenchE
             MigrationPhase::Validating | MigrationPhase::Converting | MigrationPhase::Verifying => {}
             phase => {
                 run.world.expect("phase", MigrationPhase::Converted, phase)?;
-                run.world.expect("converted sessions", u64::from(count), status.converted)?;
+                run.world.expect("converted sessions", u64::from(population.sessions), status.converted)?;
                 return Ok(run.finish());
             }
         }
@@ -172,6 +206,29 @@ pub fn migration(wasm: &Wasm, seeds: &Seeds, count: u32) -> Result<Bench, BenchE
             Ok(())
         })?;
     }
+}
+
+/// A committed blob of so many chunks, moved from the chunk map into extents.
+pub fn move_to_extents(wasm: &Wasm, seeds: &Seeds, chunks: u32) -> Result<Bench, BenchError> {
+    let population = Population { finished: true, ..Population::with_chunks(Layout::SPLIT, 1, chunks) };
+    let seed = seeds.get(population)?;
+    let mut run = Recorder::new(format!("move_{chunks}"), wasm)?;
+    let bytes = u64::from(chunks) * CHUNK_BYTES;
+    run.payload(bytes);
+    open(&mut run, &seed)?;
+    for _ in 0..=chunks {
+        let stats: AdminStats = run.aside(|world| world.controller_query("admin_stats", ()))?;
+        if stats.chunks == 0 {
+            run.world.expect("bytes in extents", bytes, stats.payload_bytes)?;
+            return Ok(run.finish());
+        }
+        run.measure("timer", |world| {
+            world.tick();
+            Ok(())
+        })?;
+    }
+    run.world.expect("the move", "at its end", "going on")?;
+    Ok(run.finish())
 }
 
 /// Measures the expiry of twenty sessions of a chunk each by the timer; then a turn of the timer with nothing
