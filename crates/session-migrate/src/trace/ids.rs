@@ -25,7 +25,7 @@ impl IdKind {
     }
 
     /// Returns the kind of a text id, by its format: `capsule_1`, `blob_1`, `mem_1_` and 32 hexadecimal
-    /// digits.
+    /// digits, or `mem_`, a letter for the length of the number, and number and digest in digits of 32.
     fn of_text(text: &str) -> Option<IdKind> {
         let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         if text.strip_prefix("capsule_").is_some_and(digits) {
@@ -34,9 +34,18 @@ impl IdKind {
         if text.strip_prefix("blob_").is_some_and(digits) {
             return Some(IdKind::Blob);
         }
-        let (number, hash) = text.strip_prefix("mem_")?.split_once('_')?;
-        let hex = hash.len() == 32 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
-        (digits(number) && hex).then_some(IdKind::Memory)
+        let (number, digest) = text.strip_prefix("mem_")?.split_once('_')?;
+        let of_32 = |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'v'));
+        let is_memory = match digest.len() {
+            32 => digits(number) && digest.bytes().all(|byte| byte.is_ascii_hexdigit()),
+            26 => {
+                let (length, number) = number.split_at_checked(1)?;
+                let said = length.bytes().next()?.checked_sub(b'a')?;
+                number.len() == usize::from(said) + 1 && of_32(number) && of_32(digest)
+            }
+            _ => false,
+        };
+        is_memory.then_some(IdKind::Memory)
     }
 }
 
@@ -176,6 +185,16 @@ mod tests {
         assert_eq!(ids.resolve("a @capsule:1 b@c @blob:2").unwrap(), "a capsule_5 b@c blob_66");
         assert_eq!(ids.resolve("@session:1").unwrap(), "7");
         assert_eq!(ids.resolve("x @session:2"), Err("@session:2".into()));
+    }
+
+    #[test]
+    fn memories_of_earlier_and_present_releases_are_named() {
+        let mut ids = Ids::default();
+        let present = "mem_g4oiq001_bfkpjhtesqgaq1ocaluur6afjf";
+        assert_eq!(ids.learn_text(&format!("{MEMORY} {present}")), "@memory:1 @memory:2");
+        let others =
+            "mem_f4oiq001_bfkpjhtesqgaq1ocaluur6afjf mem_g4oiq001_bfkpjhtesqgaq1ocaluur6afjw mem_3_0011";
+        assert_eq!(ids.learn_text(others), others, "another length, another digit, another digest");
     }
 
     #[test]
