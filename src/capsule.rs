@@ -16,6 +16,7 @@
 //! ten and of a hundred thousand.
 
 mod error;
+mod held;
 mod page;
 mod record;
 mod store;

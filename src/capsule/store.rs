@@ -11,9 +11,10 @@ use ic_stable_structures::storable::Blob;
 use crate::api::{Capsule, CapsuleAccess, Memory, PersonRef};
 use crate::session::Time;
 use crate::stable::keys::TwoTexts;
-use crate::stable::{Ids, Memories, StableError, StableRoom, Table, memory_ids};
+use crate::stable::{Ids, Memories, StableRoom, Table, memory_ids};
 
 use super::error::CapsuleError;
+use super::held::Held;
 use super::page::Room;
 use super::record::{Access, CapsuleRecord, MemoryRecord};
 
@@ -29,14 +30,6 @@ fn check_room(limit: &'static str, allowed: u64, present: u64) -> Result<(), Cap
     if requested > allowed { Err(CapsuleError::Full { limit, allowed, requested }) } else { Ok(()) }
 }
 
-/// The capsule that a call is about, while it is held.
-struct Held {
-    id: String,
-    record: Rc<CapsuleRecord>,
-    /// Its stored form is older.
-    is_changed: bool,
-}
-
 /// Capsules and memories in stable memory.
 pub struct CapsuleStore {
     pub(super) capsules: Table<String, CapsuleRecord>,
@@ -49,8 +42,8 @@ pub struct CapsuleStore {
     /// Deleted capsules with memories that could not be removed: the last such memory of each. On the heap,
     /// so that the next build tries them again.
     passed_over: BTreeMap<String, String>,
-    is_holding: bool,
-    held: RefCell<Option<Held>>,
+    pub(super) is_holding: bool,
+    pub(super) held: RefCell<Option<Held>>,
     /// Capsule numbers.
     pub ids: Ids,
     room: StableRoom,
@@ -202,63 +195,6 @@ impl CapsuleStore {
     /// Returns the number of memories.
     pub fn memory_total(&self) -> u64 {
         self.memories.len()
-    }
-
-    /// From now on the capsule that is looked at stays decoded, and what changes of it is stored by [`Self::let_go`], once:
-    /// access lists of 3,000 are not read and written for each of a thousand files in a call. Both are to be called in the
-    /// same message, which is stored as a whole or not at all.
-    pub const fn hold(&mut self) {
-        self.is_holding = true;
-    }
-
-    /// Stores what has changed since [`Self::hold`].
-    pub fn let_go(&mut self) {
-        self.is_holding = false;
-        self.stored_capsules();
-    }
-
-    /// The capsules, of which none is held any more.
-    fn stored_capsules(&mut self) -> &mut Table<String, CapsuleRecord> {
-        if let Some(Held { id, record, is_changed: true }) = self.held.take() {
-            self.capsules.insert(id, &record);
-        }
-        &mut self.capsules
-    }
-
-    fn capsule(&self, id: &str) -> Result<Option<Rc<CapsuleRecord>>, StableError> {
-        if let Some(held) = &*self.held.borrow()
-            && held.id == id
-        {
-            return Ok(Some(held.record.clone()));
-        }
-        let found = self.capsules.get(&id.to_owned())?.map(Rc::new);
-        if let Some(record) = found.as_ref().filter(|_| self.is_holding) {
-            let mut held = self.held.borrow_mut();
-            if !held.as_ref().is_some_and(|held| held.is_changed) {
-                *held = Some(Held { id: id.to_owned(), record: record.clone(), is_changed: false });
-            }
-        }
-        Ok(found)
-    }
-
-    /// Changes the record of a capsule, which is the present one.
-    fn change_capsule(
-        &mut self,
-        id: &str,
-        mut record: Rc<CapsuleRecord>,
-        change: impl FnOnce(&mut CapsuleRecord),
-    ) {
-        // The same record is not kept twice, or it would be copied.
-        if self.held.get_mut().take_if(|held| held.id == id).is_none() {
-            self.stored_capsules();
-        }
-        change(Rc::make_mut(&mut record));
-        let id = id.to_owned();
-        if self.is_holding {
-            self.held = RefCell::new(Some(Held { id, record, is_changed: true }));
-        } else {
-            self.capsules.insert(id, &record);
-        }
     }
 
     /// Returns the capsule, if `caller` has at least the right `needs` on it.

@@ -1,0 +1,76 @@
+//! The record of the capsule that a call is about, decoded once and stored once.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use crate::stable::{StableError, Table};
+
+use super::record::CapsuleRecord;
+use super::store::CapsuleStore;
+
+/// The capsule that a call is about, while it is held.
+pub struct Held {
+    id: String,
+    record: Rc<CapsuleRecord>,
+    /// Its stored form is older.
+    is_changed: bool,
+}
+
+impl CapsuleStore {
+    /// From now on the capsule that is looked at stays decoded, and what changes of it is stored by [`Self::let_go`], once:
+    /// access lists of 3,000 are not read and written for each of a thousand files in a call. Both are to be called in the
+    /// same message, which is stored as a whole or not at all.
+    pub const fn hold(&mut self) {
+        self.is_holding = true;
+    }
+
+    /// Stores what has changed since [`Self::hold`].
+    pub fn let_go(&mut self) {
+        self.is_holding = false;
+        self.stored_capsules();
+    }
+
+    /// The capsules, of which none is held any more.
+    pub(super) fn stored_capsules(&mut self) -> &mut Table<String, CapsuleRecord> {
+        if let Some(Held { id, record, is_changed: true }) = self.held.take() {
+            self.capsules.insert(id, &record);
+        }
+        &mut self.capsules
+    }
+
+    pub(super) fn capsule(&self, id: &str) -> Result<Option<Rc<CapsuleRecord>>, StableError> {
+        if let Some(held) = &*self.held.borrow()
+            && held.id == id
+        {
+            return Ok(Some(held.record.clone()));
+        }
+        let found = self.capsules.get(&id.to_owned())?.map(Rc::new);
+        if let Some(record) = found.as_ref().filter(|_| self.is_holding) {
+            let mut held = self.held.borrow_mut();
+            if !held.as_ref().is_some_and(|held| held.is_changed) {
+                *held = Some(Held { id: id.to_owned(), record: record.clone(), is_changed: false });
+            }
+        }
+        Ok(found)
+    }
+
+    /// Changes the record of a capsule, which is the present one.
+    pub(super) fn change_capsule(
+        &mut self,
+        id: &str,
+        mut record: Rc<CapsuleRecord>,
+        change: impl FnOnce(&mut CapsuleRecord),
+    ) {
+        // The same record is not kept twice, or it would be copied.
+        if self.held.get_mut().take_if(|held| held.id == id).is_none() {
+            self.stored_capsules();
+        }
+        change(Rc::make_mut(&mut record));
+        let id = id.to_owned();
+        if self.is_holding {
+            self.held = RefCell::new(Some(Held { id, record, is_changed: true }));
+        } else {
+            self.capsules.insert(id, &record);
+        }
+    }
+}
