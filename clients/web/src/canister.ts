@@ -8,12 +8,10 @@ export type {
   AssetMetadata,
   AssetMetadataBase,
   AssetType,
-  ChunkDigest,
   ChunkRange,
   Error as Refusal,
   SmallFile,
   UploadFinishResult,
-  UploadStatus,
 } from './declarations/legacy.did.js';
 
 type Used =
