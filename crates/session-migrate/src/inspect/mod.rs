@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 use ic_stable_structures::memory_manager::MemoryManager;
 use sha2::{Digest, Sha256};
-use upload_canister::migrate::{ClassPlan, Treatment};
+use upload_canister::migrate::ClassPlan;
 use upload_canister::migrations::{extents, split_sessions};
 use upload_canister::stable::layout::Layout;
 use upload_canister::stable::memory_ids::numbers as ids;
@@ -334,17 +334,13 @@ fn classes(facts: &Facts) -> Vec<ClassReport> {
             ClassReport {
                 migration,
                 class: class.name.into(),
-                treatment: treatment(class.treatment).into(),
+                treatment: class.treatment.name().into(),
                 count: units.len() as u64,
                 examples: units.into_iter().take(3).collect(),
             }
         })
     });
     reports.collect()
-}
-
-fn treatment(treatment: Treatment) -> &'static str {
-    treatment.name()
 }
 
 fn place(classes: &[ClassPlan], name: &str) -> usize {
