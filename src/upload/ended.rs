@@ -84,7 +84,7 @@ pub fn are_of_a_blob(
     Ok(says_so && storage.blobs.is_committed(place)?)
 }
 
-/// Gives back the bytes of a session that came to nothing, unless they are a blob's.
+/// Releases the bytes of an unsuccessful session, unless they are a blob's.
 ///
 /// # Errors
 /// A damaged record of a blob, or a damaged table.

@@ -10,7 +10,7 @@ use crate::results::Results;
 /// A figure may get worse by this share before it counts as a loss.
 const TOLERANCE: f64 = 0.02;
 
-/// Instructions that a step may get dearer by, whatever share that is: what the compiler makes of another function may cost a
+/// Increase of a step's instructions that is allowed, whatever share it is: what the compiler makes of another function may cost a
 /// call of 30,000 instructions that much.
 const NOISE_INSTRUCTIONS: u64 = 2_000;
 

@@ -323,7 +323,7 @@ fn begin_in_little_room(bytes: impl Strategy<Value = u64>) -> impl Strategy<Valu
     })
 }
 
-/// A large upload that is given up when there is too little room for every removal.
+/// Returns a large upload that is aborted when there is too little room for every removal.
 fn given_up_in_full_memory() -> impl Strategy<Value = Vec<Operation>> {
     (1..13u16, vec(0..9u8, 1..5)).prop_map(|(left, sessions)| {
         let aborts = sessions.into_iter().map(|session| Operation::Abort { who: Who::Owner, session });
@@ -356,7 +356,7 @@ fn slow_upload() -> impl Strategy<Value = Vec<Operation>> {
     })
 }
 
-/// Records that cannot be converted, of which one does not even decode in quarantine when they are tried again.
+/// Returns records that cannot be converted, of which one does not even decode in quarantine when they are retried.
 fn rubbish_tried_again() -> impl Strategy<Value = Vec<Operation>> {
     (2..4u8, 0..4u8).prop_map(|(records, record)| {
         vec![

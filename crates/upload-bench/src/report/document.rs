@@ -119,7 +119,7 @@ cargo bench-costs bare-map           # a map of the library's that all records l
 
 The figures are in `crates/upload-bench/results/`: `costs.csv` with everything, and `canbench_results.yml` as the
 [canbench](https://github.com/dfinity/canbench) tool writes it, a benchmark for each scenario and a scope for each step.
-This page is made of them. What became dearer or cheaper against an earlier commit, and why, is in
+This page is made of them. What became more or less expensive since an earlier commit, and why, is in
 [costs-history.md](costs-history.md).
 ";
 
