@@ -4,8 +4,12 @@
 #[path = "support/did.rs"]
 #[allow(dead_code, reason = "the names are enough here")]
 mod did;
+#[path = "structure/names.rs"]
+mod names;
 #[path = "support/tree.rs"]
 mod tree;
+#[path = "structure/words.rs"]
+mod words;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -37,7 +41,25 @@ fn sources(folder: &str) -> Vec<(PathBuf, String)> {
     found
 }
 
-/// The lines of code, without comments, that contain one of `words`.
+/// Returns the documents of the tree.
+fn documents() -> Vec<(PathBuf, String)> {
+    let folders = ["", "docs", "findings", "clients/web"].map(|folder| tree::root().join(folder)).into_iter();
+    let parts = ["crates", "migrations"].into_iter().flat_map(|folder| {
+        let entries = fs::read_dir(tree::root().join(folder)).unwrap();
+        entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir())
+    });
+    let files = folders.chain(parts).flat_map(|folder| fs::read_dir(folder).unwrap());
+    let paths = files.map(|file| file.unwrap().path());
+    let documents = paths.filter(|path| path.extension().is_some_and(|extension| extension == "md"));
+    documents.map(|path| (path.clone(), fs::read_to_string(&path).unwrap())).collect()
+}
+
+/// Returns a path from the root of the tree on.
+fn relative(path: &Path) -> String {
+    path.strip_prefix(tree::root()).unwrap().to_string_lossy().into_owned()
+}
+
+/// Returns the lines of code, without comments, that contain one of `words`.
 fn uses(sources: &[(PathBuf, String)], words: &[&str]) -> Vec<String> {
     let mut found = Vec::new();
     for (path, text) in sources {
@@ -97,7 +119,7 @@ fn features_are_chosen_in_one_place_of_the_upload_layer() {
     assert_eq!(chosen, Vec::<String>::new());
 }
 
-/// What is below the upload layer and the engine learns from `build_profile` what the build is, and not from them.
+/// What is below the upload layer and the engine takes facts about the build from `build_profile` only.
 #[test]
 fn build_facts_come_from_the_build_profile() {
     let all = without_tests(sources("src"));
@@ -124,7 +146,7 @@ fn memories_are_opened_by_their_names_in_the_table_of_ids() {
     assert_eq!(uses(&elsewhere, &["MemoryId::new", "MemoryManager"]), Vec::<String>::new());
 }
 
-/// A function that is left out works all the same, and costs more.
+/// A function that is left out works nevertheless, and costs more.
 #[test]
 fn the_heads_of_all_entry_points_are_written() {
     let mut seen = 0;
@@ -147,7 +169,7 @@ fn the_heads_of_all_entry_points_are_written() {
     assert_eq!(seen + 1, did::names(Build::Direct).len());
 }
 
-/// The tests that `docs/upload-contract.md` names, as `file::function`, are there.
+/// Every test that `docs/upload-contract.md` names as `file::function` exists.
 #[test]
 fn every_test_that_the_contract_names_exists() {
     let root = tree::root();
@@ -168,7 +190,7 @@ fn every_test_that_the_contract_names_exists() {
     assert_eq!(missing, Vec::<&str>::new());
 }
 
-/// ic-py takes the quotes, which a keyword needs as a name, for a part of it.
+/// ic-py makes the quotes that a keyword needs part of the name.
 #[test]
 fn no_new_name_of_the_interface_is_a_candid_keyword() {
     for build in Build::ALL {
@@ -198,7 +220,7 @@ fn the_environment_is_on_one_page() {
     assert_eq!(missing, BTreeSet::new(), "variables that docs/environment.md does not have");
 }
 
-/// Every type, function and file that the glossary gives as the place of a term is there.
+/// Every type, function and file that the glossary gives as the place of a term exists.
 #[test]
 fn the_glossary_names_what_exists() {
     let glossary = fs::read_to_string(tree::root().join("docs/glossary.md")).unwrap();

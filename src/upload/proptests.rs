@@ -38,7 +38,7 @@ fn an_expired_session_is_gone_before_the_sweep() {
 
 /// Found by the model: the receipt of a legacy session that was too old said until when it was idle for too long.
 #[test]
-fn a_session_that_is_too_old_is_told_as_long_after_the_migration() {
+fn a_session_that_is_too_old_has_a_receipt_after_the_migration() {
     let (put, wait) =
         (Operation::PutMissing { session: 0, last: false }, Operation::PassQuietly { seconds: 900 });
     let begun = [begin(0, 1, 2 * upload_model::CHUNK + 1)];

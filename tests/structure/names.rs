@@ -1,0 +1,100 @@
+//! Names of tests, and names of code in documents.
+
+use std::collections::BTreeSet;
+
+use super::{documents, relative, sources};
+
+/// Most characters of a test's name: subject, condition, expectation.
+const LONGEST: usize = 60;
+
+#[test]
+fn test_names_have_at_most_60_characters() {
+    let mut seen = 0;
+    let mut long = Vec::new();
+    for (path, text) in ["src", "migrations", "crates", "tests"].into_iter().flat_map(sources) {
+        let mut is_test = false;
+        for line in text.lines().map(str::trim) {
+            if line.starts_with("#[test]") || line.starts_with("#[tokio::test") {
+                is_test = true;
+            } else if is_test && let Some((_, name)) = line.split_once("fn ") {
+                let name = name.split('(').next().unwrap();
+                is_test = false;
+                seen += 1;
+                if name.len() > LONGEST {
+                    long.push(format!("{}: {name}, {} characters", relative(&path), name.len()));
+                }
+            }
+        }
+    }
+    assert!(seen > 500, "{seen} tests");
+    assert_eq!(long, Vec::<String>::new());
+}
+
+/// Returns the names that a source file declares: items, and variants of enums.
+fn declared(text: &str) -> impl Iterator<Item = &str> {
+    let is_part = |c: char| c.is_alphanumeric() || c == '_';
+    let words: Vec<&str> = text.split(|c: char| !is_part(c)).filter(|word| !word.is_empty()).collect();
+    let items: Vec<&str> = words
+        .windows(2)
+        .filter(|pair| {
+            matches!(
+                pair[0],
+                "struct" | "enum" | "trait" | "fn" | "mod" | "const" | "static" | "type" | "macro_rules"
+            )
+        })
+        .map(|pair| pair[1])
+        .collect();
+    let variants = text.lines().filter_map(move |line| {
+        let line = line.trim_start();
+        let end = line.find(|c: char| !is_part(c)).unwrap_or(line.len());
+        let (name, rest) = line.split_at(end);
+        let is_variant = rest.is_empty() || rest.starts_with(['(', ',']) || rest.starts_with(" {");
+        (name.starts_with(char::is_uppercase) && is_variant).then_some(name)
+    });
+    items.into_iter().chain(variants)
+}
+
+/// Every file and every path of code (`Type::method`, `module::test`) in a document is in the tree.
+#[test]
+fn documents_name_what_exists() {
+    let code: Vec<_> = ["src", "migrations", "crates", "tests"].into_iter().flat_map(sources).collect();
+    let declared: BTreeSet<&str> = code.iter().flat_map(|(_, text)| declared(text)).collect();
+    let modules: BTreeSet<String> = code
+        .iter()
+        .flat_map(|(path, _)| {
+            relative(&path.with_extension("")).split('/').map(str::to_owned).collect::<Vec<_>>()
+        })
+        .collect();
+    let is_file = |name: &str| code.iter().any(|(path, _)| path.ends_with(name));
+    let is_file_name =
+        |name: &str| name.ends_with(".rs") && name.chars().all(|c| c.is_alphanumeric() || "_/.-".contains(c));
+    let exists = |name: &str| declared.contains(name) || modules.contains(name);
+    // The first part may also be the name of a crate.
+    let is_used =
+        |name: &str| exists(name) || code.iter().any(|(_, text)| text.contains(&format!("{name}::")));
+    let is_path =
+        |name: &str| name.contains("::") && name.chars().all(|c| c.is_alphanumeric() || "_:".contains(c));
+    let mut seen = 0;
+    let mut missing = Vec::new();
+    for (path, text) in documents() {
+        // Blocks of code are examples.
+        let prose = text.split("```").step_by(2);
+        for name in prose.flat_map(|prose| prose.split('`').skip(1).step_by(2)) {
+            let name = name.strip_suffix("()").unwrap_or(name);
+            let is_missing = match name {
+                file if is_file_name(file) => !is_file(file),
+                path if is_path(path) => {
+                    let (first, last) = path.rsplit_once("::").unwrap();
+                    !exists(last) || !first.split("::").all(is_used)
+                }
+                _ => continue,
+            };
+            seen += 1;
+            if is_missing {
+                missing.push(format!("{}: `{name}`", relative(&path)));
+            }
+        }
+    }
+    assert!(seen > 200, "{seen} names");
+    assert_eq!(missing, Vec::<String>::new());
+}

@@ -1,0 +1,112 @@
+//! Words of `docs/words.txt`, looked for in comments, documents and help texts.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::{documents, relative, sources, tree};
+
+/// A word or phrase that must not come back.
+struct Banned {
+    phrase: String,
+    instead: String,
+    /// Files in which it is stored data, such as the name of a class.
+    except: Vec<String>,
+}
+
+fn banned() -> Vec<Banned> {
+    let list = fs::read_to_string(tree::root().join("docs/words.txt")).unwrap();
+    let lines = list.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let parse = |line: &str| {
+        let mut columns = line.split('|').map(str::trim);
+        let mut next = || columns.next().unwrap_or_default().to_owned();
+        let (phrase, instead, except) = (next().to_lowercase(), next(), next());
+        assert!(!phrase.is_empty() && !instead.is_empty(), "a phrase and its replacement: {line}");
+        Banned { phrase, instead, except: except.split(", ").map(str::to_owned).collect() }
+    };
+    lines.map(parse).collect()
+}
+
+/// Returns the texts for people: comments of Rust and Candid, and documents.
+fn texts() -> Vec<(PathBuf, String)> {
+    let code = ["src", "migrations", "crates", "tests"].into_iter().flat_map(sources);
+    let interfaces = fs::read_dir(tree::root().join("candid")).unwrap().map(|entry| {
+        let path = entry.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        (path, text)
+    });
+    code.chain(interfaces).chain(documents()).collect()
+}
+
+/// Returns the paragraphs of a text, each with the number of its first line: a phrase may span two lines. What is in
+/// backticks or in a fenced block is left out.
+fn paragraphs(path: &Path, text: &str) -> Vec<(usize, String)> {
+    let is_document = path.extension().is_some_and(|extension| extension == "md");
+    let mut found: Vec<(usize, String)> = Vec::new();
+    let (mut goes_on, mut is_fenced) = (false, false);
+    for (number, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if is_document && line.starts_with("```") {
+            is_fenced = !is_fenced;
+        }
+        let words = match is_document {
+            true => Some(line).filter(|line| !line.is_empty() && !is_fenced),
+            false => line.strip_prefix("//").map(|comment| comment.trim_start_matches(['/', '!'])),
+        };
+        let Some(words) = words else {
+            goes_on = false;
+            continue;
+        };
+        match found.last_mut().filter(|_| goes_on && !line.starts_with(['|', '-', '*', '#'])) {
+            Some((_, paragraph)) => *paragraph = format!("{paragraph} {}", words.trim()),
+            None => found.push((number + 1, words.trim().to_owned())),
+        }
+        goes_on = true;
+    }
+    for (_, paragraph) in &mut found {
+        let outside: Vec<&str> = paragraph.split('`').step_by(2).collect();
+        *paragraph = outside.join("`").to_lowercase();
+    }
+    found
+}
+
+/// Returns whether `text` has `phrase` as whole words; both are in lower case.
+fn has_words(text: &str, phrase: &str) -> bool {
+    let is_part = |c: char| c.is_alphanumeric() || c == '-' || c == '_';
+    text.match_indices(phrase).any(|(at, _)| {
+        let before = text[..at].chars().next_back();
+        let after = text[at + phrase.len()..].chars().next();
+        !before.is_some_and(is_part) && !after.is_some_and(is_part)
+    })
+}
+
+#[test]
+fn words_of_the_list_do_not_come_back() {
+    let banned = banned();
+    assert!(banned.len() > 20);
+    let mut found = Vec::new();
+    for (path, text) in texts() {
+        let name = relative(&path);
+        for (line, paragraph) in paragraphs(&path, &text) {
+            // The last column of the glossary has the words that are not to be used.
+            let shown = match name.as_str() {
+                "docs/glossary.md" if paragraph.starts_with('|') => {
+                    paragraph.trim_end_matches([' ', '|']).rsplit_once('|').map_or("", |(row, _)| row)
+                }
+                _ => &paragraph,
+            };
+            let banned = banned.iter().filter(|word| !word.except.contains(&name));
+            let words = banned.filter(|word| has_words(shown, &word.phrase));
+            found
+                .extend(words.map(|word| format!("{name}:{line}: `{}`, use: {}", word.phrase, word.instead)));
+        }
+    }
+    assert!(found.is_empty(), "docs/words.txt lists these words:\n{}", found.join("\n"));
+}
+
+#[test]
+fn phrases_are_found_across_lines_but_not_in_code() {
+    let text = "/// Begins a\n/// session `anew`.\nfn f() {}\n// Anew-ish\n";
+    let found = paragraphs(Path::new("a.rs"), text);
+    assert_eq!(found, [(1, "begins a session `.".to_owned()), (4, "anew-ish".to_owned())]);
+    assert!(has_words(&found[0].1, "a session") && !has_words(&found[1].1, "anew"));
+}
