@@ -48,7 +48,7 @@ impl Patient {
         Table::open(&self.memories(), id)
     }
 
-    fn register<V: upload_canister::stable::Record>(&self, id: MemoryId) -> Register<V> {
+    fn register<V: upload_canister::stable::Record + Clone>(&self, id: MemoryId) -> Register<V> {
         Register::open(&self.memories(), id)
     }
 
