@@ -13,7 +13,7 @@
 //! What the canister does wrong never stops the rehearsal; it is recorded at the upload it concerns, or by
 //! itself. Only a failing environment (a server that is gone, a file that can no longer be read) does.
 
-mod books;
+mod accounting;
 mod error;
 mod files;
 mod lane;

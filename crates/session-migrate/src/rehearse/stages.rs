@@ -7,7 +7,7 @@ use candid::Principal;
 use pocket_ic::PocketIc;
 use upload_canister::api::{MigrationPhase, MigrationStatus};
 
-use super::books::{self, Expected};
+use super::accounting::{self, Expected};
 use super::lane::Crowd;
 use super::wasms::Wasm;
 use super::{MigrationReport, MigrationRun, RehearseError, StageReport};
@@ -186,7 +186,7 @@ impl<'p> Stages<'p> {
         let build = self.done.last().map_or("", |stage| stage.build.as_str());
         // The second migration has units that were not in flight: committed blobs.
         let in_flight = if status.migration == 1 { self.in_flight } else { 0 };
-        crowd.problems.extend(books::check(build, &status, Expected { in_flight, ..self.known }));
+        crowd.problems.extend(accounting::check(build, &status, Expected { in_flight, ..self.known }));
         self.note_run(&status);
         let place = if status.migration == 1 { &mut self.migration } else { &mut self.payload };
         // After a rollback, that of the last run.

@@ -9,11 +9,11 @@ pub(super) struct Expected {
     pub in_flight: u64,
     /// Records that cannot be converted, at most.
     pub quarantined: u64,
-    /// Records that are over, at most.
+    /// Expired records, at most.
     pub expired: u64,
 }
 
-/// What is wrong with `status` as the `build` canister reports it after everything should be converted.
+/// Returns what is wrong with `status` as the `build` canister reports it after the conversion.
 pub(super) fn check(build: &str, status: &MigrationStatus, expected: Expected) -> Vec<String> {
     problems(status, expected)
         .into_iter()
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn balanced_books_pass() {
+    fn matching_counts_pass() {
         assert!(problems(&good(), in_flight(5)).is_empty());
         let some = MigrationStatus { converted: 1, quarantined: 1, expired: 1, ..good() };
         let expected = Expected { quarantined: 1, expired: 1, ..in_flight(5) };
