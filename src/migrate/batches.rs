@@ -12,21 +12,21 @@ use super::{Advance, Bulk, Fate, Phase, Reverted, Settled, UnitProgress, Work};
 struct Room<'a> {
     meter: &'a dyn Meter,
     budget: u64,
-    dearest: &'a mut u64,
+    highest_cost: &'a mut u64,
     used: u64,
 }
 
 impl<'a> Room<'a> {
-    fn of(message: Message<'a>, dearest: &'a mut u64) -> Self {
+    fn of(message: Message<'a>, highest_cost: &'a mut u64) -> Self {
         let Message { meter, budget, .. } = message;
-        Self { meter, budget, dearest, used: meter.used() }
+        Self { meter, budget, highest_cost, used: meter.used() }
     }
 
     fn for_another(&mut self) -> bool {
         let used = self.meter.used();
-        *self.dearest = (*self.dearest).max(used.saturating_sub(self.used));
+        *self.highest_cost = (*self.highest_cost).max(used.saturating_sub(self.used));
         self.used = used;
-        used.saturating_add(*self.dearest) <= self.budget
+        used.saturating_add(*self.highest_cost) <= self.budget
     }
 }
 
@@ -44,7 +44,7 @@ impl<'a> Run<'a> {
             count(&mut self.state.pace.steps);
             treat(self, *key)?;
             count(&mut treated);
-            self.dearest = self.dearest.max(self.message.meter.used().saturating_sub(begun));
+            self.highest_cost = self.highest_cost.max(self.message.meter.used().saturating_sub(begun));
             if self.is_full() || self.state.unit.is_some() {
                 break;
             }
@@ -63,11 +63,11 @@ impl<'a> Run<'a> {
 
     /// Counts and digests a batch of source units. Returns how many there were.
     pub(super) fn validate(&mut self) -> Result<u64> {
-        let Self { migration, storage, state, message, dearest } = self;
+        let Self { migration, storage, state, message, highest_cost } = self;
         let before = message.meter.used();
         let mut weighed: u64 = 0;
         let (through, units) = (state.validated_through, state.pace.units());
-        let mut room = Room::of(*message, dearest);
+        let mut room = Room::of(*message, highest_cost);
         migration.weigh_from(storage, through, units, &mut |key, digest| {
             state.digest_before.add(digest);
             count(&mut state.source);
@@ -98,7 +98,7 @@ impl<'a> Run<'a> {
         let Message { now, meter, .. } = self.message;
         let before = meter.used();
         let units = self.state.pace.units();
-        let mut room = Room::of(self.message, &mut self.dearest);
+        let mut room = Room::of(self.message, &mut self.highest_cost);
         let settled = bulk.convert_first(self.storage, units, now, &mut || room.for_another())?;
         let converted = settled.len() as u64;
         for unit in settled {

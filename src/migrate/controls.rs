@@ -81,7 +81,7 @@ pub fn finalize(storage: &mut Storage, now: Time, leave_quarantined: bool) -> Re
 /// path would end some of them, and the migration would look for them for ever.
 pub fn check_share(storage: &Storage, compat_share_percent: u8) -> Result<()> {
     let state = storage.migration.state()?;
-    if compat_share_percent == 0 || state.is_held_back() {
+    if compat_share_percent == 0 || state.is_deferred() {
         return Ok(());
     }
     match state.phase {
@@ -333,16 +333,16 @@ pub fn go_forward(storage: &mut Storage, now: Time, serves_old_form: bool) -> Re
     for migration in migrations::ALL {
         let number = migration.plan().number;
         let found = storage.migration.state_of(number)?;
-        let is_held_back = found.is_held_back();
-        if serves_old_form || !(is_held_back || found.is_going_back()) {
+        let is_deferred = found.is_deferred();
+        if serves_old_form || !(is_deferred || found.is_going_back()) {
             continue;
         }
         // After a rollback the run is due even if nothing was rolled back yet.
-        let (phase, event) = match is_held_back {
+        let (phase, event) = match is_deferred {
             true => (Phase::Idle, "released"),
             false => (Phase::Validating, "rollback abandoned"),
         };
-        let mut state = MigrationState { phase, ..found.begun_anew() };
+        let mut state = MigrationState { phase, ..found.restarted() };
         count_quarantined(*migration, storage, &mut state);
         begin(*migration, &mut state);
         storage.migration.record(now, event, layout(storage)?, number, &state);

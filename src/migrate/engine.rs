@@ -55,7 +55,7 @@ pub fn run_all(
 ) -> Result<Progress> {
     for migration in migrations {
         let state = storage.migration.state_of(migration.plan().number)?;
-        let run = Run { migration: *migration, storage, state, message, dearest: 0 };
+        let run = Run { migration: *migration, storage, state, message, highest_cost: 0 };
         if run.fill_the_message()? == Progress::More {
             return Ok(Progress::More);
         }
@@ -102,7 +102,7 @@ pub(super) struct Run<'a> {
     pub(super) state: MigrationState,
     pub(super) message: Message<'a>,
     /// Highest cost of a unit in this message so far, in instructions.
-    pub(super) dearest: u64,
+    pub(super) highest_cost: u64,
 }
 
 impl<'a> Run<'a> {
@@ -136,7 +136,7 @@ impl<'a> Run<'a> {
         if let (Phase::RollingBack, Some(rollback)) = (self.state.phase, &mut self.state.rollback) {
             rollback.left = left_to_roll_back(self.migration, self.storage);
         }
-        self.state.pace.came_back(progress == Progress::More);
+        self.state.pace.committed(progress == Progress::More);
         self.storage.migration.set_state(self.migration.plan().number, &self.state);
         Ok(progress)
     }
@@ -156,7 +156,7 @@ impl<'a> Run<'a> {
 
     /// Returns whether the budget left is too small for another unit at the highest cost seen.
     pub(super) fn is_full(&self) -> bool {
-        self.message.meter.used().saturating_add(self.dearest) > self.message.budget
+        self.message.meter.used().saturating_add(self.highest_cost) > self.message.budget
     }
 
     fn enter(&mut self, phase: Phase) -> Result<()> {
@@ -292,7 +292,7 @@ impl<'a> Run<'a> {
         }
         self.storage.layout.set(&plan.from);
         let done = self.state.rollback.unwrap_or_default().done;
-        self.state = self.state.begun_anew();
+        self.state = self.state.restarted();
         self.state.rollback = Some(Rollback { done, left: 0 });
         let damaged = self.storage.migration.quarantine.len(plan.number);
         if damaged > 0 {

@@ -14,7 +14,7 @@ use super::{MigrationState, Phase};
 /// # Errors
 /// [`Error::Conflict`] if it is deferred already.
 pub fn hold(storage: &mut Storage, now: Time) -> Result<()> {
-    change(storage, now, Phase::Idle, MigrationState::held_back())
+    change(storage, now, Phase::Idle, MigrationState::deferred())
 }
 
 /// Lets the next build begin at once.
@@ -33,7 +33,7 @@ fn change(storage: &mut Storage, now: Time, from: Phase, to: MigrationState) -> 
         return Err(Error::conflict("migration", format!("{phase:?}"), why));
     }
     storage.migration.set_state(number, &to);
-    let event = if to.is_held_back() { "held back" } else { "released" };
+    let event = if to.is_deferred() { "held back" } else { "released" };
     storage.migration.record(now, event, Layout::LEGACY, number, &to);
     Ok(())
 }
@@ -44,7 +44,7 @@ fn change(storage: &mut Storage, now: Time, from: Phase, to: MigrationState) -> 
 pub fn taken_over(storage: &mut Storage, now: Time) -> std::result::Result<(), StableError> {
     let number = storage.migration.current();
     let state = storage.migration.state_of(number)?;
-    if state.phase != Phase::Idle && state.phase != Phase::Finalized && !state.is_held_back() {
+    if state.phase != Phase::Idle && state.phase != Phase::Finalized && !state.is_deferred() {
         let state = MigrationState::default();
         storage.migration.set_state(number, &state);
         storage.migration.record(now, "taken over", Layout::LEGACY, number, &state);

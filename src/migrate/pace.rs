@@ -75,7 +75,7 @@ impl Pace {
     }
 
     /// Records that the message has committed; `announce` writes the marker of another attempt.
-    pub fn came_back(&mut self, announce: bool) {
+    pub fn committed(&mut self, announce: bool) {
         self.attempts = u32::from(announce);
         self.skip_next = false;
         self.limit = self.limit.saturating_mul(2);
@@ -86,7 +86,7 @@ impl Pace {
 
     /// Records that an attempt did not commit. `may_skip` says that it converted units, which can be
     /// quarantined.
-    pub fn was_cut_off(&mut self, may_skip: bool) -> Retry {
+    pub fn did_not_commit(&mut self, may_skip: bool) -> Retry {
         self.attempts = self.attempts.saturating_add(1);
         if self.limit == 1 {
             if self.skip_next || !may_skip {

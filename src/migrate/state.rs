@@ -183,17 +183,17 @@ impl MigrationState {
     }
 
     /// Returns the state of the same migration before it has done anything, with what it has used so far.
-    pub fn begun_anew(&self) -> Self {
+    pub fn restarted(&self) -> Self {
         Self { instructions: self.instructions, pace: self.pace.of_new_run(), ..Self::default() }
     }
 
     /// Returns the state of a migration that a controller deferred before it began.
-    pub fn held_back() -> Self {
+    pub fn deferred() -> Self {
         Self { phase: Phase::Paused, resume_to: Some(Phase::Idle), ..Self::default() }
     }
 
     /// Returns whether it is deferred: everything is still in the old layout, and stays so.
-    pub fn is_held_back(&self) -> bool {
+    pub fn is_deferred(&self) -> bool {
         self.phase == Phase::Paused && self.resume_to == Some(Phase::Idle)
     }
 

@@ -2,8 +2,8 @@
 
 mod as_they_go;
 mod batches;
+mod deferred;
 mod go_forward;
-mod held_back;
 mod interrupted;
 mod left_behind;
 mod older_records;

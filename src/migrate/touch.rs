@@ -16,7 +16,7 @@ use super::{Advance, Migration, Plan, Settled, Work};
 /// current, otherwise what a controller has set.
 pub fn compat_share(storage: &Storage) -> std::result::Result<u8, StableError> {
     let state = storage.migration.state()?;
-    if state.is_going_back() || state.is_held_back() {
+    if state.is_going_back() || state.is_deferred() {
         return Ok(100);
     }
     Ok(storage.config()?.compat_share_percent)

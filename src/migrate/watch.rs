@@ -37,17 +37,17 @@ pub fn watch(storage: &mut Storage, now: Time, messages: &mut Option<u64>) -> Re
         if before != Some(state.pace.messages) {
             return Ok(Watched::Quiet);
         }
-        return was_cut_off(*migration, storage, now);
+        return did_not_commit(*migration, storage, now);
     }
     *messages = None;
     Ok(Watched::Quiet)
 }
 
 /// Handles an attempt that did not commit: the next one tries less, or none is tried any more.
-fn was_cut_off(migration: &dyn Migration, storage: &mut Storage, now: Time) -> Result<Watched> {
+fn did_not_commit(migration: &dyn Migration, storage: &mut Storage, now: Time) -> Result<Watched> {
     let number = migration.plan().number;
     let mut state = storage.migration.state_of(number)?;
-    let retry = state.pace.was_cut_off(state.phase == Phase::Converting);
+    let retry = state.pace.did_not_commit(state.phase == Phase::Converting);
     if retry == Retry::Never {
         let unit =
             state.cursor.map_or_else(|| "the first unit".into(), |key| format!("the unit after {key}"));

@@ -61,14 +61,14 @@ pub fn trapped_everywhere<S: Start>(start: S) {
     for k in 0..messages(start) {
         // The timers' library runs a timer in a call of the canister to itself.
         let all = executed(&after(start, k), |world| world.pic.tick());
-        let dearest = |entry: &str| {
+        let largest = |entry: &str| {
             let of_entry = all.iter().filter(|message| message.entry == entry);
             of_entry
                 .map(|message| message.instructions)
                 .max()
                 .unwrap_or_else(|| panic!("no {entry}: {all:?}"))
         };
-        let (cost, timer) = (dearest("update"), dearest("global_timer"));
+        let (cost, timer) = (largest("update"), largest("global_timer"));
         for part in 1..PARTS {
             let instructions = cost * part / PARTS;
             assert!(instructions > timer, "the timer itself must come through: {timer} of {cost}");

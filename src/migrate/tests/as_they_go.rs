@@ -10,22 +10,22 @@ fn counted_as_they_go() -> (World, Reels) {
 }
 
 /// Returns the numbers of source, converted and quarantined units.
-fn books(state: &MigrationState) -> [u64; 3] {
+fn counts(state: &MigrationState) -> [u64; 3] {
     [state.source, state.converted, state.quarantined]
 }
 
 #[test]
 fn a_retried_unit_is_counted_once() {
     let (mut world, reels) = counted_as_they_go();
-    assert_eq!(books(&finish(&mut world, &reels)), [3, 2, 1]);
+    assert_eq!(counts(&finish(&mut world, &reels)), [3, 2, 1]);
     control(&mut world, &reels).retry(None).unwrap();
     let state = finish(&mut world, &reels);
-    assert_eq!((state.phase, books(&state)), (Phase::Converted, [3, 2, 1]), "{}", state.note);
+    assert_eq!((state.phase, counts(&state)), (Phase::Converted, [3, 2, 1]), "{}", state.note);
 
     reels.old.borrow_mut().insert(12, Reel::of(vec![9; 15]));
     control(&mut world, &reels).retry(Some(12)).unwrap();
     let state = finish(&mut world, &reels);
-    assert_eq!((state.phase, books(&state)), (Phase::Converted, [3, 3, 0]), "{}", state.note);
+    assert_eq!((state.phase, counts(&state)), (Phase::Converted, [3, 3, 0]), "{}", state.note);
     assert_eq!(state.digest_before, state.digest_after);
 }
 
@@ -36,7 +36,7 @@ fn a_unit_removed_from_quarantine_by_its_client_is_not_missed() {
     reels.old.borrow_mut().remove(&12);
     control(&mut world, &reels).retry(None).unwrap();
     let state = finish(&mut world, &reels);
-    assert_eq!((state.phase, books(&state)), (Phase::Converted, [2, 2, 0]), "{}", state.note);
+    assert_eq!((state.phase, counts(&state)), (Phase::Converted, [2, 2, 0]), "{}", state.note);
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn a_poison_unit_is_counted_and_abandoned() {
     cut_off.pace.skip_next = true;
     world.storage.migration.set_state(NUMBER, &cut_off);
     let state = finish(&mut world, &reels);
-    assert_eq!((state.phase, books(&state)), (Phase::Converted, [3, 1, 2]), "{}", state.note);
+    assert_eq!((state.phase, counts(&state)), (Phase::Converted, [3, 1, 2]), "{}", state.note);
     assert!(world.storage.migration.quarantine.contains(NUMBER, 11));
     assert_eq!(*reels.abandoned.borrow(), [11]);
 }
@@ -62,6 +62,6 @@ fn a_unit_removed_by_its_client_is_abandoned() {
     }
     reels.old.borrow_mut().remove(&11);
     let state = finish(&mut world, &reels);
-    assert_eq!((state.phase, state.unit.as_ref(), books(&state)), (Phase::Converted, None, [2, 1, 1]));
+    assert_eq!((state.phase, state.unit.as_ref(), counts(&state)), (Phase::Converted, None, [2, 1, 1]));
     assert_eq!(*reels.abandoned.borrow(), [11]);
 }

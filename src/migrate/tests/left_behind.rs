@@ -48,7 +48,7 @@ fn leftovers_are_invisible_and_cleared_after_verification() {
 }
 
 #[test]
-fn when_the_books_do_not_balance_they_are_kept() {
+fn leftovers_are_kept_while_the_migration_is_stuck() {
     let (mut world, sessions) = converting(2);
     world.storage.sessions.legacy.remove(&sessions[3].0);
     assert_eq!(run_to_end(&mut world).phase, Phase::Stuck);
@@ -140,8 +140,8 @@ fn no_session_gets_the_id_of_a_leftover() {
 
         world.path = World::compat().path;
         set_share(&mut world.storage, 100);
-        let by_the_old_path = world.begin(10, "by the compat path");
-        assert!(world.storage.sessions.legacy.contains(&by_the_old_path));
+        let by_the_compat_path = world.begin(10, "by the compat path");
+        assert!(world.storage.sessions.legacy.contains(&by_the_compat_path));
         upgrade(&mut world);
         let state = run_to_end(&mut world);
         assert_eq!((state.phase, state.source), (Phase::Converted, 6), "{}", state.note);

@@ -4,7 +4,7 @@ use super::*;
 use crate::api::SessionPath;
 
 /// Returns the staged build after a legacy build on which the migration was deferred.
-fn held_back() -> (World, Vec<Begun>) {
+fn deferred() -> (World, Vec<Begun>) {
     let (mut world, sessions) = layout_1();
     hold(&mut world.storage, world.now).unwrap();
     assert!(hold(&mut world.storage, world.now).is_err(), "it is deferred already");
@@ -16,7 +16,7 @@ fn held_back() -> (World, Vec<Begun>) {
 
 #[test]
 fn a_deferred_migration_serves_layout_1_and_dry_runs() {
-    let (mut world, sessions) = held_back();
+    let (mut world, sessions) = deferred();
     assert_eq!(run_to_end(&mut world).phase, Phase::Paused);
     let new = world.begin(10, "new");
     for (id, file, _) in &sessions {
@@ -38,10 +38,10 @@ fn a_deferred_migration_serves_layout_1_and_dry_runs() {
 
 #[test]
 fn the_legacy_build_keeps_a_deferral_and_may_lift_it() {
-    let (mut world, _) = held_back();
+    let (mut world, _) = deferred();
     world.restart(World::compat().path);
     taken_over(&mut world.storage, world.now).unwrap();
-    assert!(world.storage.migration.state().unwrap().is_held_back());
+    assert!(world.storage.migration.state().unwrap().is_deferred());
     release(&mut world.storage, world.now).unwrap();
     assert!(release(&mut world.storage, world.now).is_err(), "it is not deferred");
     upgrade(&mut world);
@@ -50,7 +50,7 @@ fn the_legacy_build_keeps_a_deferral_and_may_lift_it() {
 
 #[test]
 fn a_deferred_migration_can_be_rolled_back() {
-    let (mut world, _) = held_back();
+    let (mut world, _) = deferred();
     controls::rollback(&mut world.storage, world.now).unwrap();
     assert_eq!(run_to_end(&mut world).phase, Phase::RolledBack);
     assert_eq!(world.storage.sessions.legacy.len(), 5);
