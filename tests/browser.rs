@@ -4,11 +4,14 @@
 use candid::{Decode, Principal};
 use serde_bytes::ByteBuf;
 use session_migrate::build::Build;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::Duration;
 use upload_canister::api::*;
 
 use crate::support::conversion::{control, settle};
 use crate::support::scrape::request;
+use crate::support::traps::is_embedded;
 use crate::support::upload::{CHUNK, chunks, file};
 use crate::support::{World, owner, reader, stranger};
 
@@ -188,6 +191,51 @@ fn every_page_carries_the_proof_that_it_is_not_certified() {
                 assert!(expression.contains("no_certification"), "{path} in {build}, {upgraded}");
             }
             world.upgrade(build);
+        }
+    }
+}
+
+/// A request over HTTP/1.1, and what comes back: the head, and the body.
+fn exchange(port: u64, request: &str, headers: &str, body: &str) -> (String, Vec<u8>) {
+    let mut stream = TcpStream::connect(("127.0.0.1", u16::try_from(port).unwrap())).unwrap();
+    let len = body.len();
+    let head = format!("{request} HTTP/1.1\r\n{headers}connection: close\r\ncontent-length: {len}\r\n\r\n");
+    stream.write_all(&[head.as_bytes(), body.as_bytes()].concat()).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap() + 4;
+    let body = answer.split_off(end);
+    (String::from_utf8(answer).unwrap(), body)
+}
+
+/// What a browser would get: the gateway puts the pieces together.
+#[test]
+fn a_gateway_serves_a_private_file_whole_and_in_parts() {
+    if !is_embedded() {
+        return;
+    }
+    for build in [Build::Legacy, Build::Direct] {
+        let world = World::new(build);
+        let Stored { locator, file, .. } = Stored::new(&world, 2 * CHUNK + 5);
+        let AccessToken { path, .. } = token(&world, &locator);
+        let server = u64::from(world.pic.get_server_url().port().unwrap());
+        let wanted = format!("{{\"forward_to\": {{\"PocketIcInstance\": {}}}}}", world.pic.instance_id());
+        let headers = "host: localhost\r\ncontent-type: application/json\r\n";
+        let (head, created) = exchange(server, "POST /http_gateway", headers, &wanted);
+        let created: serde_json::Value = serde_json::from_slice(&created).expect(&head);
+        let port = created["Created"]["port"].as_u64().unwrap();
+        let get = |path: &str, headers: &str| {
+            let host = format!("host: {}.localhost\r\n{headers}", world.id);
+            exchange(port, &format!("GET {path}"), &host, "")
+        };
+        let (head, body) = get(&path, "");
+        assert!(head.starts_with("HTTP/1.1 200") && head.contains("content-type: image/png"), "{head}");
+        assert!(body == file, "{} of {} bytes from {build}", body.len(), file.len());
+        let (head, body) = get(&path, "range: bytes=5-1800009\r\n");
+        assert!(head.starts_with("HTTP/1.1 206") && body == file[5..1_800_010], "{head}");
+        for path in [format!("/blob/{locator}"), format!("{path}00"), "/blob/blob_1".into()] {
+            let (head, _) = get(&path, "");
+            assert!(head.starts_with("HTTP/1.1 404"), "{path}: {head}");
         }
     }
 }

@@ -1,0 +1,193 @@
+//! The `upload` command on a live network of the embedded server.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use candid::Principal;
+use pocket_ic::{PocketIc, PocketIcBuilder};
+use pocket_ic_embedded::EmbeddedServer;
+use session_migrate::build::{Build, ensure_one};
+use session_migrate::client::Canister;
+use session_migrate::network::read_identity;
+use tempfile::TempDir;
+use upload_canister::api;
+
+/// A test key, Ed25519.
+const KEY: &str = "-----BEGIN PRIVATE KEY-----\n\
+                   MC4CAQAwBQYDK2VwBCIEIFXAVzsbqX1H+5TFdV9y5IQpt5mkXS+Z+BRX1jHJ1/iZ\n\
+                   -----END PRIVATE KEY-----\n";
+const CHUNK: usize = 1_800_000;
+
+/// A network with an upload canister, and a folder with an identity.
+struct Network {
+    pic: PocketIc,
+    url: String,
+    root_key: String,
+    canister: Principal,
+    owner: Principal,
+    folder: TempDir,
+}
+
+fn module(build: Build) -> Vec<u8> {
+    std::fs::read(ensure_one(build).unwrap().wasm_gz).unwrap()
+}
+
+impl Network {
+    fn with(build: Build) -> Network {
+        let server = EmbeddedServer::shared().unwrap();
+        let pic = PocketIcBuilder::new()
+            .with_server_url(server.url())
+            .with_nns_subnet()
+            .with_application_subnet()
+            .build();
+        let canister = pic.create_canister();
+        pic.add_cycles(canister, 100_000_000_000_000);
+        pic.install_canister(canister, module(build), b"DIDL\0\0".to_vec(), None);
+        let url = pic.auto_progress().to_string();
+        let root_key = hex::encode(pic.root_key().unwrap());
+        let folder = tempfile::tempdir().unwrap();
+        let pem = folder.path().join("identity.pem");
+        std::fs::write(&pem, KEY).unwrap();
+        let owner = read_identity(&pem).unwrap().sender().unwrap();
+        Network { pic, url, root_key, canister, owner, folder }
+    }
+
+    /// Writes a file that differs from every other one.
+    fn file(&self, name: &str, bytes: usize) -> PathBuf {
+        let path = self.folder.path().join(name);
+        let content: Vec<u8> = (0..bytes).map(|i| (i * i / 7 + name.len()) as u8).collect();
+        std::fs::write(&path, content).unwrap();
+        path
+    }
+
+    fn command(&self, files: &[&Path], more: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_session-migrate"));
+        command.arg("upload").args(files);
+        command.args(["--network", &self.url, "--canister", &self.canister.to_text()]);
+        command.arg("--identity").arg(self.folder.path().join("identity.pem")).args(more);
+        command
+    }
+
+    fn upload(&self, files: &[&Path], more: &[&str]) -> Output {
+        let key = ["-k", &self.root_key];
+        self.command(files, &[&key[..], more].concat()).output().unwrap()
+    }
+
+    fn start(&self, files: &[&Path]) -> Child {
+        let mut command = self.command(files, &["-k", &self.root_key, "--parallel", "1"]);
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    }
+
+    fn upgrade(&self, build: Build) {
+        self.pic.upgrade_canister(self.canister, module(build), b"DIDL\0\0".to_vec(), None).unwrap();
+    }
+
+    fn client(&self) -> Canister<'_> {
+        Canister::new(&self.pic, self.canister)
+    }
+
+    /// The files in the owner's capsule, by name.
+    fn stored(&self) -> Vec<(String, Vec<u8>)> {
+        let capsules: Vec<api::Capsule> =
+            self.client().query(self.owner, "capsules_list", (None::<String>, None::<u32>)).unwrap();
+        assert_eq!(capsules.len(), 1, "{capsules:?}");
+        let memories = self.client().memories_all(self.owner, &capsules[0].id).unwrap();
+        let mut files: Vec<_> = memories.iter().map(|memory| self.content(memory)).collect();
+        files.sort();
+        files
+    }
+
+    fn content(&self, memory: &api::Memory) -> (String, Vec<u8>) {
+        let base = memory.asset_metadata.base();
+        let blob = memory.blob.locator.rsplit('/').next().unwrap();
+        let chunks = self.client().blob_get_meta(self.owner, blob).unwrap().chunk_count;
+        let read = |index| self.client().blob_read_chunk(self.owner, blob, index).unwrap();
+        (base.name.clone(), (0..chunks).flat_map(read).collect())
+    }
+
+    fn sessions(&self) -> Vec<api::UploadStatus> {
+        self.client().query(self.owner, "uploads_list", (None::<u64>, None::<u32>)).unwrap()
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn files_arrive_whole_and_a_second_run_finds_them() {
+    let network = Network::with(Build::Direct);
+    let files = [network.file("a.jpg", 2 * CHUNK + 5), network.file("b.pdf", 700), network.file("c.txt", 0)];
+    let paths: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
+    let first = network.upload(&paths, &[]);
+    assert!(first.status.success(), "{}", text(&first.stderr));
+    let expected: Vec<_> = ["a.jpg", "b.pdf", "c.txt"]
+        .iter()
+        .zip(&files)
+        .map(|(name, path)| ((*name).to_owned(), std::fs::read(path).unwrap()))
+        .collect();
+    assert_eq!(network.stored(), expected);
+    let again = network.upload(&paths, &[]);
+    assert_eq!(text(&again.stdout), text(&first.stdout), "{}", text(&again.stderr));
+    assert_eq!(network.stored().len(), 3, "nothing is stored twice");
+}
+
+#[test]
+fn killed_upload_goes_on_after_two_upgrades() {
+    let network = Network::with(Build::Legacy);
+    let file = network.file("large.bin", 40 * CHUNK);
+    let mut child = network.start(&[&file]);
+    let received = || network.sessions().first().map_or(0, |status| status.bytes_received);
+    while received() < 3 * CHUNK as u64 {
+        assert_eq!(child.try_wait().unwrap(), None, "it is to be killed on its way");
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let before = network.sessions().remove(0);
+    assert!(before.bytes_received < before.bytes_expected, "{before:?}");
+    network.upgrade(Build::Staged);
+    network.upgrade(Build::Direct);
+    let done = network.upload(&[&file], &[]);
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    assert!(network.sessions().is_empty(), "the session that was begun before was finished");
+    assert_eq!(network.stored(), [("large.bin".to_owned(), std::fs::read(&file).unwrap())]);
+}
+
+#[test]
+fn stopped_canister_is_waited_for() {
+    let network = Network::with(Build::Direct);
+    let file = network.file("large.bin", 10 * CHUNK);
+    let mut child = network.start(&[&file]);
+    while network.sessions().is_empty() {
+        assert_eq!(child.try_wait().unwrap(), None);
+    }
+    network.pic.stop_canister(network.canister, None).unwrap();
+    network.upgrade(Build::Direct);
+    network.pic.start_canister(network.canister, None).unwrap();
+    assert!(child.wait().unwrap().success());
+    assert_eq!(network.stored(), [("large.bin".to_owned(), std::fs::read(&file).unwrap())]);
+}
+
+#[test]
+fn refusals_name_what_is_wrong_with_its_exit_code() {
+    let network = Network::with(Build::Direct);
+    let file = network.file("a.txt", 10);
+    let missing = network.folder.path().join("not-there");
+    let said = |output: Output| (output.status.code().unwrap(), text(&output.stderr));
+    let (code, error) = said(network.upload(&[&missing], &[]));
+    assert!(code == 2 && error.contains("not-there"), "{code}: {error}");
+    let (code, error) = said(network.command(&[&file], &["-k", "00"]).output().unwrap());
+    assert!(code == 2 && error.contains("266 hexadecimal digits"), "{code}: {error}");
+    // Of another network: nothing that comes is believed.
+    let (code, error) = said(network.command(&[&file], &["-k", "mainnet"]).output().unwrap());
+    assert!(code == 3 && error.contains("upload_config"), "{code}: {error}");
+    let (code, error) = said(network.upload(&[&file], &["--capsule", "capsule_9"]));
+    assert!(
+        code == 1 && error.contains("a.txt: uploads_begin: ") && error.contains("capsule_9"),
+        "{code}: {error}"
+    );
+    std::fs::write(network.folder.path().join("identity.pem"), "no key").unwrap();
+    let (code, error) = said(network.upload(&[&file], &[]));
+    assert!(code == 2 && error.contains("identity.pem has no identity"), "{code}: {error}");
+    assert!(network.sessions().is_empty());
+}
