@@ -105,7 +105,7 @@ fn a_file_is_read_a_hundred_times_right_after_it_was_finished() {
 #[test]
 fn a_finish_that_takes_several_messages_goes_on_by_itself() {
     let world = World::new(Build::Direct);
-    let count: u32 = 360;
+    let count: u32 = 390;
     let bytes = u64::from(count) * CHUNK as u64;
     let chunk = |idx: u32| {
         let mut chunk = vec![7; CHUNK];

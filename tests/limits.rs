@@ -187,7 +187,7 @@ mod check_that {
         create(&world, owner()).unwrap();
         let refused = create(&world, stranger()).unwrap_err();
         assert!(
-            matches!(&refused, Error::Unauthorized { needs, .. } if needs.contains("listed")),
+            matches!(&refused, Error::Unauthorized { needs, .. } if needs.contains("on the list")),
             "{refused}"
         );
         world.configure(|config| config.capsule_makers = Some(CapsuleMakers::Nobody));

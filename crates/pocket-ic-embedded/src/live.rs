@@ -86,8 +86,7 @@ networks:
     root-key: {root_key}
 environments:
   - name: embedded
-    network: embedded
-",
+    network: embedded",
             port = gateway.port()
         )
     }

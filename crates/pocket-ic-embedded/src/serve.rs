@@ -134,9 +134,11 @@ fn fail(error: &ServeError) -> ExitCode {
     ExitCode::from(EXIT_ENVIRONMENT)
 }
 
+/// Prints in one write: a reader may go away once it has the last line.
 fn print(text: impl Display) -> Result<(), ServeError> {
+    let text = format!("{text}\n");
     let mut stdout = io::stdout().lock();
-    writeln!(stdout, "{text}").and_then(|()| stdout.flush()).map_err(ServeError::Stdout)
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(ServeError::Stdout)
 }
 
 fn say(text: impl Display) {

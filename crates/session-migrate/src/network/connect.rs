@@ -92,6 +92,9 @@ impl Network {
             url: url.to_owned(),
             detail: error.to_string(),
         };
+        // The agent's builder panics at what is not a url.
+        reqwest::Url::parse(url)
+            .map_err(|error| NetworkError::Url { url: url.to_owned(), detail: error.to_string() })?;
         let agent = Agent::builder().with_url(url).with_arc_identity(identity).build().map_err(refused)?;
         match root_key {
             RootKey::Mainnet => {}

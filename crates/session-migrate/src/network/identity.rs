@@ -30,24 +30,28 @@ mod tests {
 
     /// Test keys, made by `openssl genpkey` and `openssl ecparam -genkey`, with their principals.
     const KEYS: [(&str, &str, &str); 4] = [
-        ("PRIVATE KEY", "MC4CAQAwBQYDK2VwBCIEIFXAVzsbqX1H+5TFdV9y5IQpt5mkXS+Z+BRX1jHJ1/iZ", "A"),
+        (
+            "PRIVATE KEY",
+            "MC4CAQAwBQYDK2VwBCIEIFXAVzsbqX1H+5TFdV9y5IQpt5mkXS+Z+BRX1jHJ1/iZ",
+            "lkwtv-4yp7g-gdue6-i2kkp-h3eod-j5jw3-4mqkk-yqlo2-kuaqr-xq74e-vae",
+        ),
         (
             "EC PRIVATE KEY",
             "MHQCAQEEIJE/1fbOeXWZw7/hbGoeVJJZ0iPdlZi1ahT3V3YZcX5FoAcGBSuBBAAKoUQDQgAEIQp1o/4k8ZFASHq9V56UjtZgOX5gJad3\
              DLAo/2plEGeIamLMJ9Nc0BBdpUTP5tyLZ+HSnro0WU+DtxeWUslJFA==",
-            "B",
+            "dhmh2-h6vka-k2zw2-q5v3i-dxwgk-waphj-syfj6-j4uwy-l7yp4-rhkus-hqe",
         ),
         (
             "PRIVATE KEY",
             "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgJxesnIf7KprVV3gqPesggAKYA/XnYatMFTsSw3+rNoGhRANCAAQO+Ght\
              hBCT9q0Lf594s4BwUf3wh313X7ut11EDVtk3xarFV2W6xEovf03lw3Websa6OK+dMhZE2qnQK3rNyGAe",
-            "C",
+            "nuihb-dew4z-m67dr-ceiv5-wo3j6-u67ha-ipfpw-l7mud-4rmxp-j7qc3-5ae",
         ),
         (
             "EC PRIVATE KEY",
             "MHcCAQEEIIlZQGH0egY23fMmCpzZ+0YPJY9DSgShn69jY/FIy2IxoAoGCCqGSM49AwEHoUQDQgAEn/kIVk/0Y8nxElgsmd6lacq+4waM\
              Yvo/joBI6EnndnVswt0d8yccdXsSiNX4i6i9Eug9ouYVl6JM47P9yZpYsg==",
-            "D",
+            "uwepm-hxvn4-ov74n-z5xv6-c7b53-3j2yl-lhrgl-grdcr-afp2l-ay2zu-gqe",
         ),
     ];
 

@@ -233,7 +233,7 @@ fn a_live_front_end_finds_the_proxy_before_its_gateway() {
     }
     let recorded = proxy.stop().unwrap();
     assert_eq!(recorded.calls, made);
-    told(&recorded, &["went on by itself"]);
+    told(&recorded, &["the time advanced by itself"]);
     // The proxy cannot know the times that calls were executed at, so the trace must not depend on them.
     let events = Trace::read(&out).unwrap().events;
     assert_eq!(events.iter().position(|event| event.what == Happening::ClockRuns), Some(0));
@@ -279,6 +279,6 @@ fn an_instance_that_comes_with_a_gateway_is_recorded_by_it() {
 
     let recorded = proxy.stop().unwrap();
     assert_eq!(recorded.calls, made);
-    told(&recorded, &["gateway is not in the trace: it speaks TLS"]);
+    told(&recorded, &["through a gateway are not in the trace: it speaks TLS"]);
     assert_replays(&out);
 }

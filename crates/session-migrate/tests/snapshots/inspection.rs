@@ -196,11 +196,11 @@ fn what_is_no_snapshot_of_ours_is_one_line_and_code_2() {
         (at("nowhere"), "nowhere"),
         (at("empty folder"), "no metadata.json"),
         (at("interrupted"), "download --resume"),
-        (at("foreign module"), "no upload canister's module"),
+        (at("foreign module"), "is not an upload canister's module"),
         (file("empty", b""), "empty"),
         (file("truncated", &sound[..sound.len() - 7]), "whole pages"),
         (file("cell", &other.borrow()), "expected the memory manager's"),
-        (file("another canister", &managed.borrow()), "no snapshot of an upload canister"),
+        (file("another canister", &managed.borrow()), "not a snapshot of an upload canister"),
         (file("candid", &[b"DIDL".as_slice(), &[0; 65_532]].concat()), "stable_save"),
         (file("newer", &newer), "stable layout 4"),
     ];

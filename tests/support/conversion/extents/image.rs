@@ -74,6 +74,17 @@ const UNDECODABLE: &str = "undecodable";
 /// Name, length, digest, the chunks that have arrived in their order, and whether the upload is finished.
 type Upload = (&'static str, usize, HashAlgorithm, &'static [u32], bool);
 
+/// The numbers of 36 chunks, in order.
+const UP_TO_36: [u32; 36] = {
+    let mut numbers = [0; 36];
+    let mut n = 0;
+    while n < numbers.len() {
+        numbers[n] = n as u32;
+        n += 1;
+    }
+    numbers
+};
+
 /// What clients have uploaded to the legacy build.
 #[rustfmt::skip]
 const IN_LAYOUT_1: &[Upload] = &[
@@ -81,7 +92,7 @@ const IN_LAYOUT_1: &[Upload] = &[
     ("long session",    5 * CHUNK + 3, Sha256, &[5, 0, 1, 4, 2],                       false),
     (UNDECODABLE,       10,            Sha256, &[0],                                   false),
     // Larger than any message moves.
-    ("long",            11 * CHUNK,    Sha256, &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10],    true),
+    ("long",            36 * CHUNK,    Sha256, &UP_TO_36,                              true),
     ("short",           7,             Sha256, &[0],                                   true),
     ("two, by BLAKE3",  CHUNK + 5,     Blake3, &[1, 0],                                true),
     ("torn",            CHUNK + 9,     Sha256, &[0, 1],                                true),
