@@ -17,7 +17,7 @@ pub enum Class {
     CutOff,
 }
 
-/// All of them, in the order of [`Class`].
+/// All of them, in the order of `Class`.
 pub const CLASSES: &[ClassPlan] = &[
     ClassPlan { name: "session", treatment: Treatment::Convert, what: "a session in flight" },
     ClassPlan { name: "blob", treatment: Treatment::Convert, what: "a committed blob" },

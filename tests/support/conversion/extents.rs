@@ -45,6 +45,8 @@ impl Start for InChunkMap {
     }
 
     fn dump(world: &World) -> Dump {
+        // What has moved is removed from the chunk map by the sweep, some of it a message.
+        world.settle(|stats| stats.releases_pending == 0);
         Dump::of(&storage(world))
     }
 }

@@ -17,6 +17,8 @@ const skip = lacking('binary', 'modules');
 const BUILDS: Build[] = ['legacy', 'staged', 'direct'];
 const CLIENTS = { '2026-11-24': released, legacy, staged, direct };
 type Client = keyof typeof CLIENTS;
+/** Its reply, which gateways define, has no case for a refusal: it rejects a token that is not its own. */
+const FOR_GATEWAYS = 'http_request_streaming_callback';
 
 /** Calls each function that this client knows; returns those whose replies it cannot read, and how many replies were Ok. */
 async function callAll(operator: Operator, client: Client): Promise<{ wrong: string[]; ok: number }> {
@@ -31,6 +33,7 @@ async function callAll(operator: Operator, client: Client): Promise<{ wrong: str
       const reply = await methods[method]!(...argTypes.map((type) => specimen(type, 0)));
       ok += typeof reply === 'object' && reply !== null && 'Ok' in reply ? 1 : 0;
     } catch (error) {
+      if (method === FOR_GATEWAYS && String(error).includes('IC0406')) continue;
       wrong.push(`${method}: ${String(error)}`);
     }
   }
