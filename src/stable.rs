@@ -13,7 +13,7 @@
 //! each id    "BTR", "SCL", …   magic of the structure in it             checked by `preflight`
 //! ```
 
-mod buckets;
+pub mod buckets;
 pub mod codec;
 pub mod counters;
 mod ids;

@@ -6,7 +6,9 @@ mod plan;
 mod proxy;
 mod replay;
 mod report_file;
+mod table;
 mod upload;
+mod wasm_args;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -14,16 +16,18 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::Table;
 use pocket_ic_embedded::serve::{self, ServeOptions};
 use session_migrate::Verdict;
 use session_migrate::build::{self, Artifact, Build, Options};
 use session_migrate::progress::{Phase, Progress};
 use session_migrate::provenance;
-use session_migrate::rehearse::{self, Config, MigrationRun, Report, Wasms};
+use session_migrate::rehearse::{self, Config, MigrationRun, Report};
 use session_migrate::shorten_dumps;
 
-use report_file::ReportFiles;
+use report_file::ReportArgs;
+use table::table;
+use wasm_args::WasmArgs;
 
 const LOSS: u8 = 1;
 const USAGE: u8 = 2;
@@ -93,12 +97,8 @@ struct RehearseArgs {
     /// Number of clients that upload at the same time.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     clients: u32,
-    /// Write the report as JSON to this file.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// Write the report as an HTML page with plots to this file.
-    #[arg(long, value_name = "FILE")]
-    html: Option<PathBuf>,
+    #[command(flatten)]
+    report: ReportArgs,
     /// Seed of the generated content and the clients' choices; the same seed gives the same rehearsal.
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
@@ -109,15 +109,8 @@ struct RehearseArgs {
     /// Record the clients' calls and answers as a trace in this file.
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
-    /// Use this wasm instead of the legacy build.
-    #[arg(long, value_name = "WASM")]
-    legacy: Option<PathBuf>,
-    /// Use this wasm instead of the staged build.
-    #[arg(long, value_name = "WASM")]
-    staged: Option<PathBuf>,
-    /// Use this wasm instead of the direct build.
-    #[arg(long, value_name = "WASM")]
-    direct: Option<PathBuf>,
+    #[command(flatten)]
+    wasms: WasmArgs,
 }
 
 #[derive(Debug, Args)]
@@ -195,29 +188,17 @@ fn run_build(args: BuildArgs) -> u8 {
 }
 
 fn artifact_table(artifacts: &[Artifact]) -> Table {
-    let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_header([
-        "build",
-        "features",
-        "wasm bytes",
-        "gz bytes",
-        "SHA-256 of the gz (module hash)",
-    ]);
-    for artifact in artifacts {
-        table.add_row([
+    let rows = artifacts.iter().map(|artifact| {
+        [
             artifact.build.to_string(),
             artifact.features.join(","),
             artifact.wasm_bytes.to_string(),
             artifact.wasm_gz_bytes.to_string(),
             artifact.sha256.clone(),
-        ]);
-    }
-    for column in [2, 3] {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    table
+        ]
+    });
+    let header = ["build", "features", "wasm bytes", "gz bytes", "SHA-256 of the gz (module hash)"];
+    table(header, rows, [2, 3])
 }
 
 fn run_rehearse(args: RehearseArgs) -> u8 {
@@ -227,13 +208,13 @@ fn run_rehearse(args: RehearseArgs) -> u8 {
         clients: args.clients,
         seed: args.seed,
         rollback: args.rollback,
-        wasms: Wasms { legacy: args.legacy, staged: args.staged, direct: args.direct },
+        wasms: args.wasms.into(),
         record: args.record,
     };
     if let Err(error) = rehearse::check(&config) {
         return fail(USAGE, error);
     }
-    let files = match ReportFiles::create(args.json.as_deref(), args.html.as_deref()) {
+    let files = match args.report.create() {
         Ok(files) => files,
         Err(error) => return fail(USAGE, error),
     };
@@ -279,18 +260,8 @@ fn without_panic<T>(work: impl FnOnce() -> T) -> Result<T, String> {
 }
 
 fn print_report(report: &Report, compiled: Option<Duration>) {
-    let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_header([
-        "client",
-        "file",
-        "bytes",
-        "at the upgrade",
-        "chunks then",
-        "SHA-256 read back",
-        "intact",
-    ]);
-    for upload in &report.uploads {
-        table.add_row([
+    let rows = report.uploads.iter().map(|upload| {
+        [
             upload.client.to_string(),
             upload.name.clone(),
             upload.bytes.to_string(),
@@ -298,14 +269,10 @@ fn print_report(report: &Report, compiled: Option<Duration>) {
             format!("{}/{}", upload.chunks_before_upgrade, upload.chunks_total),
             upload.sha256_read_back.as_deref().map_or("-", |hash| hash.get(..16).unwrap_or(hash)).to_owned(),
             if upload.intact { "yes" } else { "NO" }.to_owned(),
-        ]);
-    }
-    for column in [0, 2, 4] {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    println!("{table}");
+        ]
+    });
+    let header = ["client", "file", "bytes", "at the upgrade", "chunks then", "SHA-256 read back", "intact"];
+    println!("{}", table(header, rows, [0, 2, 4]));
     for stage in &report.stages {
         let cost = stage.instructions.map_or(String::new(), |count| format!(", {count} instructions"));
         let ok = if stage.upgrade_ok { "ok" } else { "FAILED" };

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::Table;
 use session_migrate::ab::report::{DifferenceReport, Run};
 use session_migrate::ab::{self, Config, Report, Subject};
 use session_migrate::progress::Progress;
@@ -11,7 +11,8 @@ use session_migrate::replay::Builds;
 use session_migrate::shorten_both;
 use session_migrate::workload::{Order, Workload};
 
-use super::report_file::{ReportFile, ReportFiles};
+use super::report_file::{ReportArgs, ReportFile};
+use super::table::table;
 use super::{ENVIRONMENT, USAGE, code_of, fail, without_panic};
 
 /// Most regressions that are listed for each run.
@@ -41,12 +42,8 @@ pub(super) struct AbArgs {
     /// Rules file with allowed differences [default: ab/allowed.toml of the source tree].
     #[arg(long, value_name = "FILE")]
     rules: Option<PathBuf>,
-    /// Write the report as JSON to this file.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// Write the report as an HTML page with plots to this file.
-    #[arg(long, value_name = "FILE")]
-    html: Option<PathBuf>,
+    #[command(flatten)]
+    report: ReportArgs,
     /// Write the figures as Markdown to this file.
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
@@ -83,8 +80,7 @@ pub(super) fn run(args: AbArgs) -> u8 {
         Err(error) => return fail(USAGE, error),
     };
     let markdown = args.markdown.as_deref().map(ReportFile::create).transpose();
-    let (files, markdown) = match (ReportFiles::create(args.json.as_deref(), args.html.as_deref()), markdown)
-    {
+    let (files, markdown) = match (args.report.create(), markdown) {
         (Ok(files), Ok(markdown)) => (files, markdown),
         (Err(error), _) | (_, Err(error)) => return fail(USAGE, error),
     };
@@ -152,14 +148,12 @@ fn print(report: &Report) {
 }
 
 fn endpoints(report: &Report, run: &Run) -> Table {
-    let mut table = Table::new();
     let (a, b) = (&report.a.name, &report.b.name);
     let headers = ["median", "p99", "total"].map(|what| [a, b].map(|side| format!("{what}, {side}")));
     let mut header = vec!["endpoint".to_owned(), "messages".to_owned()];
     header.extend(headers.into_iter().flatten());
     header.push("more".to_owned());
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_header(header);
-    for endpoint in &run.endpoints {
+    let rows = run.endpoints.iter().map(|endpoint| {
         let (a, b) = (&endpoint.a, &endpoint.b);
         let messages = if a.messages == b.messages {
             a.messages.to_string()
@@ -170,14 +164,9 @@ fn endpoints(report: &Report, run: &Run) -> Table {
         let mut row = vec![format!("{} {}", endpoint.kind, endpoint.name), messages];
         row.extend(figures);
         row.push(format!("{:+.1} %", endpoint.more_percent));
-        table.add_row(row);
-    }
-    for index in 1..9 {
-        if let Some(column) = table.column_mut(index) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    table
+        row
+    });
+    table(header, rows, 1..9)
 }
 
 fn line(run: &str, difference: &DifferenceReport, report: &Report) -> String {

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use comfy_table::{CellAlignment, Table, presets};
 use session_migrate::inspect::{self, Config, Report, Severity};
 use session_migrate::page;
 use session_migrate::progress::Progress;
 
-use super::report_file::ReportFiles;
+use super::report_file::ReportArgs;
+use super::table::print_rows;
 use super::{ENVIRONMENT, LOSS, USAGE, code_of, fail};
 
 /// Number of findings that are printed.
@@ -21,17 +21,13 @@ pub(super) struct InspectArgs {
     /// Hash every committed blob, and compare with its digest.
     #[arg(long)]
     deep: bool,
-    /// Write the report to this file.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// Write a page with plots to this file.
-    #[arg(long, value_name = "FILE")]
-    html: Option<PathBuf>,
+    #[command(flatten)]
+    report: ReportArgs,
 }
 
 /// Inspects the snapshot, prints, and returns the exit code.
 pub(super) fn run(args: InspectArgs) -> u8 {
-    let files = match ReportFiles::create(args.json.as_deref(), args.html.as_deref()) {
+    let files = match args.report.create() {
         Ok(files) => files,
         Err(error) => return fail(USAGE, error),
     };
@@ -49,24 +45,6 @@ pub(super) fn run(args: InspectArgs) -> u8 {
         return fail(ENVIRONMENT, error);
     }
     code_of(report.verdict)
-}
-
-/// Prints rows, if there are any. The columns `numbers` are aligned to the right.
-pub(super) fn table<const N: usize>(header: [&str; N], rows: Vec<[String; N]>, numbers: &[usize]) {
-    if rows.is_empty() {
-        return;
-    }
-    let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_header(header);
-    for row in rows {
-        table.add_row(row);
-    }
-    for index in numbers {
-        if let Some(column) = table.column_mut(*index) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    println!("{table}");
 }
 
 fn print(report: &Report) {
@@ -108,7 +86,7 @@ fn print(report: &Report) {
             page::bytes(of.bytes),
         ]
     });
-    table(["layout", "sessions", "number", "arrived", "declared"], sessions.collect(), &[2, 3, 4]);
+    print_rows(["layout", "sessions", "number", "arrived", "declared"], sessions.collect(), [2, 3, 4]);
     let ages = report.ages.iter().filter(|of| of.count > 0).map(|of| format!("{} {}", of.count, of.idle));
     let ages: Vec<String> = ages.collect();
     if !ages.is_empty() {
@@ -124,7 +102,7 @@ fn print(report: &Report) {
             examples.join(", "),
         ]
     });
-    table(["migration", "class", "treatment", "units", "for example"], classes.collect(), &[3]);
+    print_rows(["migration", "class", "treatment", "units", "for example"], classes.collect(), [3]);
     for migration in &report.migrations {
         println!(
             "migration {}: {}, {} units = {} converted + {} quarantined + {} expired{}",
@@ -149,7 +127,7 @@ fn print(report: &Report) {
             limit.whose.clone().unwrap_or_default(),
         ]
     });
-    table(["limit", "used", "allowed", "", "most by"], limits.collect(), &[1, 2, 3]);
+    print_rows(["limit", "used", "allowed", "", "most by"], limits.collect(), [1, 2, 3]);
     let memory = &report.memory;
     println!(
         "stable memory: {} allocated in {} buckets of {}, {} in pages that are not all zero",

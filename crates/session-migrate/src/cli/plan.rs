@@ -6,41 +6,29 @@ use clap::Args;
 use session_migrate::page;
 use session_migrate::plan::{self, Config, Report};
 use session_migrate::progress::Progress;
-use session_migrate::rehearse::Wasms;
 
-use super::inspect::table;
-use super::report_file::ReportFiles;
+use super::report_file::ReportArgs;
+use super::table::print_rows;
+use super::wasm_args::WasmArgs;
 use super::{ENVIRONMENT, USAGE, code_of, fail, without_panic};
 
 #[derive(Debug, Args)]
 pub(super) struct PlanArgs {
     /// A snapshot folder of icp, dfx or PocketIC, a raw stable memory, or gzip of one.
     snapshot: PathBuf,
-    /// Write the report to this file.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// Write a page with plots to this file.
-    #[arg(long, value_name = "FILE")]
-    html: Option<PathBuf>,
-    /// Use this wasm instead of the legacy build.
-    #[arg(long, value_name = "WASM")]
-    legacy: Option<PathBuf>,
-    /// Use this wasm instead of the staged build.
-    #[arg(long, value_name = "WASM")]
-    staged: Option<PathBuf>,
-    /// Use this wasm instead of the direct build.
-    #[arg(long, value_name = "WASM")]
-    direct: Option<PathBuf>,
+    #[command(flatten)]
+    report: ReportArgs,
+    #[command(flatten)]
+    wasms: WasmArgs,
 }
 
 /// Plans, prints, and returns the exit code.
 pub(super) fn run(args: PlanArgs) -> u8 {
-    let files = match ReportFiles::create(args.json.as_deref(), args.html.as_deref()) {
+    let files = match args.report.create() {
         Ok(files) => files,
         Err(error) => return fail(USAGE, error),
     };
-    let wasms = Wasms { legacy: args.legacy, staged: args.staged, direct: args.direct };
-    let config = Config { snapshot: args.snapshot, wasms };
+    let config = Config { snapshot: args.snapshot, wasms: args.wasms.into() };
     let progress = Progress::stderr();
     let result = without_panic(|| plan::run(&config, &progress));
     drop(progress);
@@ -69,7 +57,7 @@ fn print(report: &Report) {
         .classes
         .iter()
         .map(|class| [class.class.clone(), class.treatment.clone(), class.count.to_string()]);
-    table(["class", "treatment", "records"], classes.collect(), &[2]);
+    print_rows(["class", "treatment", "records"], classes.collect(), [2]);
     let steps = report.steps.iter().map(|step| {
         [
             step.name.clone(),
@@ -83,7 +71,7 @@ fn print(report: &Report) {
             page::bytes(step.stable_bytes),
         ]
     });
-    table(
+    print_rows(
         [
             "step",
             "messages",
@@ -96,7 +84,7 @@ fn print(report: &Report) {
             "stable memory after",
         ],
         steps.collect(),
-        &[1, 2, 3, 4, 5, 6, 7, 8],
+        1..9,
     );
     println!("prices: {}", report.prices);
     println!(

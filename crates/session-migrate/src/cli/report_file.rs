@@ -3,9 +3,29 @@
 use std::io::{Error, Write};
 use std::path::{Path, PathBuf};
 
+use clap::Args;
 use serde::Serialize;
 use session_migrate::file_beside;
 use tempfile::NamedTempFile;
+
+// Where a report goes beside the terminal. A doc comment here would be the help of the command.
+#[derive(Debug, Args)]
+pub(super) struct ReportArgs {
+    /// Write the report as JSON to this file.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Write the report as an HTML page with plots to this file.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+}
+
+impl ReportArgs {
+    /// Opens the files before the long work, so that a path that cannot be written is reported at once.
+    pub fn create(&self) -> Result<ReportFiles, String> {
+        let create = |path: &Option<PathBuf>| path.as_deref().map(ReportFile::create).transpose();
+        Ok(ReportFiles { json: create(&self.json)?, html: create(&self.html)? })
+    }
+}
 
 /// The files that a report goes to.
 pub(super) struct ReportFiles {
@@ -14,12 +34,6 @@ pub(super) struct ReportFiles {
 }
 
 impl ReportFiles {
-    /// Opens the files before the long work, so that a path that cannot be written is reported at once.
-    pub fn create(json: Option<&Path>, html: Option<&Path>) -> Result<Self, String> {
-        let create = |path: Option<&Path>| path.map(ReportFile::create).transpose();
-        Ok(ReportFiles { json: create(json)?, html: create(html)? })
-    }
-
     /// Writes the report into each file.
     pub fn write(self, report: &impl Serialize, page: impl FnOnce() -> String) -> Result<(), String> {
         if let Some(json) = self.json {

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use candid::Principal;
 use clap::Args;
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::Table;
 use session_migrate::client::{Asset, Uploader};
 use session_migrate::network::{Network, RootKey, read_identity};
 use session_migrate::progress::Progress;
 use session_migrate::upload::{self, Options, UploadError};
 use upload_canister::api;
 
+use super::table::table;
 use super::{ENVIRONMENT, LOSS, USAGE, fail};
 
 #[derive(Debug, Args)]
@@ -52,7 +53,7 @@ struct Uploaded {
 pub(super) fn run(args: UploadArgs) -> u8 {
     match upload_all(args) {
         Ok(uploaded) => {
-            println!("{}", table(&uploaded));
+            println!("{}", uploads(&uploaded));
             0
         }
         Err((code, error)) => fail(code, error),
@@ -114,22 +115,15 @@ fn code_of(error: &UploadError) -> u8 {
     }
 }
 
-fn table(uploaded: &[Uploaded]) -> Table {
-    let mut table = Table::new();
-    table
-        .load_preset(presets::UTF8_HORIZONTAL_ONLY)
-        .set_header(["file", "bytes", "memory", "blob", "SHA-256"]);
-    for Uploaded { asset, result } in uploaded {
-        table.add_row([
+fn uploads(uploaded: &[Uploaded]) -> Table {
+    let rows = uploaded.iter().map(|Uploaded { asset, result }| {
+        [
             asset.name.clone(),
             asset.bytes.to_string(),
             result.memory_id.clone(),
             result.blob_id.clone(),
             hex::encode(asset.sha256),
-        ]);
-    }
-    if let Some(column) = table.column_mut(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    table
+        ]
+    });
+    table(["file", "bytes", "memory", "blob", "SHA-256"], rows, [1])
 }

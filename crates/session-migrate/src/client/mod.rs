@@ -7,6 +7,7 @@ mod asset;
 mod canister;
 mod error;
 mod functions;
+mod settled;
 mod uploader;
 
 pub use asset::Asset;

@@ -139,6 +139,11 @@ impl Default for AdminConfigOrDefault {
 }
 
 impl Facts {
+    /// Whether the bytes of a session are in the chunk map.
+    pub fn is_mapped(&self, id: u64) -> bool {
+        self.payloads.get(&id).is_none_or(|state| state.extents.is_none())
+    }
+
     /// Reads every table. `taken_at` is when the snapshot was taken, if known.
     pub fn read(scan: &mut Scan, taken_at: Option<u64>) -> Facts {
         let mut facts = Facts::default();

@@ -3,15 +3,13 @@
 use std::collections::BTreeMap;
 
 use upload_canister::blob::extents::REGION_BYTES;
+use upload_canister::stable::buckets::MAX_BUCKETS;
 use upload_canister::stable::memory_ids::numbers as ids;
 
 use super::facts::Facts;
 use super::finding::Kind;
 use super::report::{Limit, MemoryReport};
 use super::scan::Scan;
-
-/// Buckets that a memory manager can allocate.
-const MAX_BUCKETS: u64 = 32_768;
 
 /// Use above which a limit is reported, percent.
 const NEARLY: u64 = 90;

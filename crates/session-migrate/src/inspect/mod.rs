@@ -21,6 +21,7 @@ use ic_stable_structures::memory_manager::MemoryManager;
 use sha2::{Digest, Sha256};
 use upload_canister::migrate::ClassPlan;
 use upload_canister::migrations::{extents, split_sessions};
+use upload_canister::stable::buckets::given_out;
 use upload_canister::stable::layout::Layout;
 use upload_canister::stable::memory_ids::numbers as ids;
 use upload_canister::stable::preflight::{self, PreflightError};
@@ -114,21 +115,33 @@ impl InspectError {
 pub fn run(config: &Config, progress: &Progress) -> Result<Report, InspectError> {
     let provenance = Provenance::now();
     progress.phase("opening the snapshot");
-    let snapshot = Snapshot::open(&config.snapshot)?;
+    of(&Snapshot::open(&config.snapshot)?, config.deep, provenance, progress)
+}
+
+/// Inspects a snapshot that is open.
+///
+/// # Errors
+/// See [`run`].
+pub(crate) fn of(
+    snapshot: &Snapshot,
+    deep: bool,
+    provenance: Provenance,
+    progress: &Progress,
+) -> Result<Report, InspectError> {
     let module = snapshot.module().map(|path| module(&path)).transpose()?.flatten();
-    let (mut scan, memory) = open(&snapshot)?;
+    let (mut scan, memory) = open(snapshot)?;
     progress.phase("reading the tables");
     let taken_at = snapshot.metadata.as_ref().map(|metadata| metadata.taken_at_timestamp);
     let facts = Facts::read(&mut scan, taken_at);
     snapshot.stable.failure()?;
-    check_layout(&snapshot, &facts, &scan)?;
+    check_layout(snapshot, &facts, &scan)?;
     progress.phase("comparing the tables");
     checks::run(&facts, &mut scan);
     progress.phase("looking for pages in use");
     progress.set_total(snapshot.stable.bytes());
     let pages = snapshot.stable.pages_in_use(&mut |bytes| progress.moved(bytes))?;
     let memory = MemoryReport { bytes_in_use: pages * crate::snapshot::PAGE_BYTES, ..memory };
-    let deep = config.deep.then(|| {
+    let deep = deep.then(|| {
         progress.phase("hashing every blob");
         progress.set_total(facts.blobs.values().map(|(_, blob)| blob.size).sum());
         deep::check(&facts, &mut scan, &mut |bytes| progress.moved(bytes))
@@ -216,14 +229,6 @@ fn open(snapshot: &Snapshot) -> Result<(Scan, MemoryReport), InspectError> {
         return Err(foreign(why));
     }
     Ok((scan, memory))
-}
-
-fn given_out(stable: &impl ic_stable_structures::Memory) -> [u64; 2] {
-    [4, 6].map(|offset| {
-        let mut bytes = [0; 2];
-        stable.read(offset, &mut bytes);
-        u64::from(u16::from_le_bytes(bytes))
-    })
 }
 
 fn check_layout(snapshot: &Snapshot, facts: &Facts, scan: &Scan) -> Result<(), InspectError> {
@@ -315,8 +320,7 @@ fn classes(facts: &Facts) -> Vec<ClassReport> {
         first.entry(examined.class.index()).or_default().push(*id);
     }
     let mut second: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
-    let is_mapped = |id: &u64| facts.payloads.get(id).is_none_or(|state| state.extents.is_none());
-    for (id, session) in facts.sessions.iter().filter(|(id, _)| is_mapped(id)) {
+    for (id, session) in facts.sessions.iter().filter(|(id, _)| facts.is_mapped(**id)) {
         let stored = facts.stored(session.prefix).count() as u64;
         let class = if session.received.len() <= stored { "session" } else { "damaged session" };
         second.entry(place(extents::CLASSES, class)).or_default().push(*id);

@@ -96,8 +96,8 @@ impl PlanError {
 pub fn run(config: &Config, progress: &Progress) -> Result<Report, PlanError> {
     let (provenance, since) = (Provenance::now(), Instant::now());
     progress.phase("inspecting the snapshot");
-    let looked_at = inspect::Config { snapshot: config.snapshot.clone(), deep: false };
-    let found = inspect::run(&looked_at, &Progress::hidden())?;
+    let snapshot = Snapshot::open(&config.snapshot)?;
+    let found = inspect::of(&snapshot, false, provenance.clone(), &Progress::hidden())?;
     if found.layout != 1 {
         return Err(PlanError::Layout { path: config.snapshot.clone(), layout: found.layout });
     }
@@ -108,8 +108,7 @@ pub fn run(config: &Config, progress: &Progress) -> Result<Report, PlanError> {
     let id = pic.create_canister_with_settings(Some(controller), None);
     let canister = Canister::new(&pic, id);
     progress.phase("loading the snapshot");
-    let snapshot = Snapshot::open(&config.snapshot)?;
-    let [legacy, staged, direct] = wasms.as_slice() else { return Err(no_wasms(config)) };
+    let [legacy, staged, direct] = &wasms;
     load(&pic, id, controller, &snapshot, found.snapshot.as_of, &legacy.module)?;
     let mut plan =
         Plan { steps: Steps::new(canister, controller)?, reasons: Vec::new(), cautions: Vec::new() };
@@ -139,11 +138,6 @@ pub fn run(config: &Config, progress: &Progress) -> Result<Report, PlanError> {
         steps: steps.done,
         prices: SOURCE.into(),
     })
-}
-
-fn no_wasms(config: &Config) -> PlanError {
-    let why = "there are not three wasms".to_owned();
-    PlanError::Wasms(RehearseError::File { path: config.snapshot.clone(), why })
 }
 
 fn class(count: &upload_canister::api::ClassCount) -> ClassPlan {

@@ -1,24 +1,18 @@
 //! Steps of a plan, each with the cost of its messages.
 
-use std::time::Duration;
-
 use candid::Principal;
-use upload_canister::api::{MigrationPhase, MigrationStatus};
+use upload_canister::api::MigrationStatus;
 
 use super::{Cycles, PlanError, Step};
 use crate::client::Canister;
 use crate::costs;
+use crate::snapshot::PAGE_BYTES;
 
 /// Instructions of an installation.
 pub(super) const INSTALL_LIMIT: u64 = 300_000_000_000;
 
 /// Instructions of an update or a timer.
 pub(super) const UPDATE_LIMIT: u64 = 40_000_000_000;
-
-const PAGE_BYTES: u64 = 65_536;
-
-/// Number of rounds without progress after which the migration counts as stuck.
-const PATIENCE_ROUNDS: u32 = 300;
 
 /// The steps so far.
 pub(super) struct Steps<'p> {
@@ -86,15 +80,8 @@ impl<'p> Steps<'p> {
 
     /// Waits for the migration to settle, and records that as a step.
     pub fn settle(&mut self, name: &str) -> Result<MigrationStatus, PlanError> {
-        let mut status = self.canister.migration_status()?;
-        let mut standstill = 0;
-        while !is_at_rest(status.phase) && standstill < PATIENCE_ROUNDS {
-            self.canister.pass(Duration::from_secs(1), 1);
-            self.count()?;
-            let next = self.canister.migration_status()?;
-            standstill = if next == status { standstill + 1 } else { 0 };
-            status = next;
-        }
+        let canister = self.canister;
+        let status = canister.settled(canister.migration_status()?, || self.count())?;
         self.measured(name, UPDATE_LIMIT)?;
         Ok(status)
     }
@@ -103,15 +90,4 @@ impl<'p> Steps<'p> {
     pub fn stable_bytes(&self) -> u64 {
         self.done.last().map_or(0, |step| step.stable_bytes)
     }
-}
-
-fn is_at_rest(phase: MigrationPhase) -> bool {
-    matches!(
-        phase,
-        MigrationPhase::Converted
-            | MigrationPhase::Finalized
-            | MigrationPhase::Stuck
-            | MigrationPhase::Paused
-            | MigrationPhase::RolledBack
-    )
 }

@@ -107,7 +107,11 @@ pub fn run(config: &Config, progress: &Progress) -> Result<Report, RehearseError
     let canister = show.install_legacy(tape.as_ref(), config.wasms.legacy.as_deref())?;
     let mut crowd = Crowd::assemble(&canister, config, assets)?;
     progress.set_total(crowd.bytes_to_move());
-    play(&canister, config.rollback, &mut show, &mut crowd, progress)?;
+    let reached = play(&canister, config.rollback, &mut show, &mut crowd, progress, |_, _| ())?;
+    if reached == Build::Direct {
+        progress.phase("checking stable memory");
+        verify::leftovers(&canister, &mut crowd);
+    }
     let circumstances = Circumstances {
         config,
         server: server.kind,
@@ -123,24 +127,30 @@ pub fn run(config: &Config, progress: &Progress) -> Result<Report, RehearseError
     Ok(report)
 }
 
-/// Runs everything from the first upload to the last byte that is read back.
+/// Runs everything from the first upload to the last byte that is read back. `after_step` is called after each
+/// step of the migration. Returns the build that everything was finished on; legacy if the staged one was not
+/// reached.
 fn play(
     canister: &Canister<'_>,
     rollback: bool,
     show: &mut Stages<'_>,
     crowd: &mut Crowd,
     progress: &Progress,
-) -> Result<(), ClientError> {
+    after_step: impl Fn(&Stages<'_>, &mut Crowd),
+) -> Result<Build, ClientError> {
     progress.phase("uploading to the legacy build");
     traffic::before_upgrade(canister, crowd, progress)?;
     let mut staged = stage(canister, show, crowd, 1, progress)?;
+    after_step(show, crowd);
     if staged && rollback {
         progress.phase("rolling back");
         show.wait_until_rolled_back(canister, crowd);
+        after_step(show, crowd);
         staged = stage(canister, show, crowd, 0, progress)? && stage(canister, show, crowd, 1, progress)?;
+        after_step(show, crowd);
     }
     if !staged {
-        return Ok(());
+        return Ok(Build::Legacy);
     }
     progress.phase("verifying and finalizing the migration");
     let mut direct = show.finalize(canister, crowd);
@@ -156,12 +166,10 @@ fn play(
     }
     progress.phase("reading everything back");
     verify::read_back(canister, crowd, progress);
-    progress.phase("checking memories and stable memory");
+    after_step(show, crowd);
+    progress.phase("checking memories");
     verify::memories(canister, crowd);
-    if direct {
-        verify::leftovers(canister, crowd);
-    }
-    Ok(())
+    Ok(if direct { Build::Direct } else { Build::Staged })
 }
 
 /// Starts recording.

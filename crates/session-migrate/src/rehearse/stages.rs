@@ -1,7 +1,6 @@
 //! Installs and upgrades the canister, and waits for the migration after an upgrade.
 
 use std::path::Path;
-use std::time::Duration;
 
 use candid::Principal;
 use pocket_ic::PocketIc;
@@ -12,21 +11,18 @@ use super::lane::Crowd;
 use super::wasms::Wasm;
 use super::{MigrationReport, MigrationRun, RehearseError, StageReport};
 use crate::build::Build;
-use crate::client::{Canister, ClientError, NO_ARGUMENTS};
+use crate::client::{Canister, NO_ARGUMENTS};
 use crate::costs;
 use crate::inspect::Contents;
 use crate::snapshot::{self, Snapshot};
 use crate::trace::Tape;
-
-/// The migration may stand still for this many rounds before it counts as stuck; one round is a second of IC time.
-const PATIENCE_ROUNDS: u32 = 300;
 
 /// The canister's course through the builds.
 pub(super) struct Stages<'p> {
     canister: Canister<'p>,
     controller: Principal,
     /// Legacy, staged, direct.
-    pub wasms: Vec<Wasm>,
+    pub wasms: [Wasm; 3],
     /// The stages so far.
     pub done: Vec<StageReport>,
     /// Status of the migration when the staged build had converted everything.
@@ -47,7 +43,7 @@ pub(super) fn controller() -> Principal {
 }
 
 impl<'p> Stages<'p> {
-    pub fn new(pic: &'p PocketIc, wasms: Vec<Wasm>) -> Self {
+    pub fn new(pic: &'p PocketIc, wasms: [Wasm; 3]) -> Self {
         let controller = controller();
         let canister = Canister::new(pic, pic.create_canister_with_settings(Some(controller), None));
         Stages {
@@ -71,9 +67,7 @@ impl<'p> Stages<'p> {
         given: Option<&Path>,
     ) -> Result<Canister<'p>, RehearseError> {
         let failed = |message| RehearseError::Install { given: given.map(Path::to_path_buf), message };
-        let [legacy, ..] = self.wasms.as_slice() else {
-            return Err(failed("there is no wasm".into()));
-        };
+        let [legacy, ..] = &self.wasms;
         // Reinstalling into an empty canister is the same as installing, and its failure is an answer, not a
         // panic.
         let (pic, id) = (self.canister.pic(), self.canister.id());
@@ -88,9 +82,7 @@ impl<'p> Stages<'p> {
 
     /// Loads a snapshot, in whose canister the legacy build runs.
     pub fn load(&mut self, snapshot: &Snapshot, contents: &Contents) -> Result<Canister<'p>, RehearseError> {
-        let [legacy, ..] = self.wasms.as_slice() else {
-            return Err(RehearseError::Install { given: None, message: "there is no wasm".into() });
-        };
+        let [legacy, ..] = &self.wasms;
         let (pic, id) = (self.canister.pic(), self.canister.id());
         snapshot::load(pic, id, self.controller, snapshot, contents.as_of, &legacy.module)?;
         let build = legacy.build;
@@ -133,7 +125,8 @@ impl<'p> Stages<'p> {
     /// Rolls the migration back and lets time pass until everything is layout 1 again.
     pub fn wait_until_rolled_back(&mut self, canister: &Canister<'_>, crowd: &mut Crowd) {
         let rolled_back = canister.migration_rollback(self.controller);
-        let Some(status) = crowd.noted(rolled_back.and_then(|status| settled(canister, status))) else {
+        let Some(status) = crowd.noted(rolled_back.and_then(|status| canister.settled(status, || Ok(()))))
+        else {
             return;
         };
         self.note_run(&status);
@@ -150,7 +143,7 @@ impl<'p> Stages<'p> {
             return false;
         }
         let verified =
-            canister.migration_verify(self.controller).and_then(|status| settled(canister, status));
+            canister.migration_verify(self.controller).and_then(|status| canister.settled(status, || Ok(())));
         let leave_quarantined = self.known.quarantined > 0;
         let finalized =
             verified.and_then(|_| canister.migration_finalize(self.controller, leave_quarantined));
@@ -181,7 +174,7 @@ impl<'p> Stages<'p> {
 
     /// Lets time pass until the migration has converted everything, then reconciles it.
     pub fn wait_until_converted(&mut self, canister: &Canister<'_>, crowd: &mut Crowd) {
-        let status = canister.migration_status().and_then(|status| settled(canister, status));
+        let status = canister.migration_status().and_then(|status| canister.settled(status, || Ok(())));
         let Some(status) = crowd.noted(status) else { return };
         let build = self.done.last().map_or("", |stage| stage.build.as_str());
         // The second migration has units that were not in flight: committed blobs.
@@ -192,29 +185,6 @@ impl<'p> Stages<'p> {
         // After a rollback, that of the last run.
         *place = Some(status);
     }
-}
-
-/// Returns the status once the migration has come to rest, or makes no progress for too long.
-fn settled(canister: &Canister<'_>, mut status: MigrationStatus) -> Result<MigrationStatus, ClientError> {
-    let mut standstill = 0;
-    while !is_settled(status.phase) && standstill < PATIENCE_ROUNDS {
-        canister.pass(Duration::from_secs(1), 1);
-        let next = canister.migration_status()?;
-        standstill = if next == status { standstill + 1 } else { 0 };
-        status = next;
-    }
-    Ok(status)
-}
-
-fn is_settled(phase: MigrationPhase) -> bool {
-    matches!(
-        phase,
-        MigrationPhase::Converted
-            | MigrationPhase::Finalized
-            | MigrationPhase::Stuck
-            | MigrationPhase::Paused
-            | MigrationPhase::RolledBack
-    )
 }
 
 fn expect_build(canister: &Canister<'_>, build: Build) -> Result<(), String> {

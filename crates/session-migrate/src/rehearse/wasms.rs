@@ -48,16 +48,14 @@ impl Wasms {
     }
 
     /// Reads the given files and builds the others, in the order legacy, staged, direct.
-    pub(crate) fn load(&self) -> Result<Vec<Wasm>, RehearseError> {
-        Build::ALL
-            .into_iter()
-            .map(|build| {
-                let module = match self.given(build) {
-                    Some(path) => Module::read(path)?,
-                    None => Module::read(&build::ensure_one(build)?.wasm_gz)?,
-                };
-                Ok(Wasm { build, module })
-            })
-            .collect()
+    pub(crate) fn load(&self) -> Result<[Wasm; 3], RehearseError> {
+        let load = |build| -> Result<Wasm, RehearseError> {
+            let module = match self.given(build) {
+                Some(path) => Module::read(path)?,
+                None => Module::read(&build::ensure_one(build)?.wasm_gz)?,
+            };
+            Ok(Wasm { build, module })
+        };
+        Ok([load(Build::Legacy)?, load(Build::Staged)?, load(Build::Direct)?])
     }
 }

@@ -8,12 +8,10 @@ use serde_json::Value;
 
 use super::{METADATA, STABLE_MEMORY, Snapshot, SnapshotError};
 use crate::build::Module;
+use crate::client::NO_ARGUMENTS;
 
 /// Cycles of a copy, which nobody pays.
 const CYCLES: u128 = 1_000_000_000_000_000;
-
-/// Init and upgrade take no arguments.
-const NO_ARGUMENTS: &[u8] = b"DIDL\0\0";
 
 /// Why a snapshot could not be loaded into a canister.
 #[derive(Debug, thiserror::Error)]
@@ -40,8 +38,7 @@ pub enum CopyError {
 }
 
 /// Loads a snapshot into an empty canister, at the time of the snapshot. If the snapshot has a module, that
-/// runs with the heap of the snapshot; otherwise `legacy` runs with an empty heap. Returns whether the module
-/// was the snapshot's.
+/// runs with the heap of the snapshot; otherwise `legacy` runs with an empty heap.
 ///
 /// # Errors
 /// [`CopyError`].
@@ -52,7 +49,7 @@ pub fn load(
     snapshot: &Snapshot,
     as_of: u64,
     legacy: &Module,
-) -> Result<bool, CopyError> {
+) -> Result<(), CopyError> {
     let refused =
         |why: String| CopyError::Refused { path: snapshot.path.clone(), why: why.replace('\n', " ") };
     pic.add_cycles(canister, CYCLES);
@@ -70,8 +67,7 @@ pub fn load(
     if has_module {
         let folder =
             std::path::absolute(&snapshot.path).map_err(SnapshotError::io("read", &snapshot.path))?;
-        upload(folder)?;
-        return Ok(true);
+        return upload(folder);
     }
     let temporary = tempfile::tempdir().map_err(SnapshotError::io("create", &std::env::temp_dir()))?;
     let folder = temporary.path().join("snapshot");
@@ -85,8 +81,7 @@ pub fn load(
     upload(folder)?;
     // The heap belongs to another memory.
     pic.upgrade_canister(canister, legacy.gz.clone(), NO_ARGUMENTS.to_vec(), Some(controller))
-        .map_err(rejected)?;
-    Ok(false)
+        .map_err(rejected)
 }
 
 /// Sets the size of stable memory in the metadata of a folder.

@@ -234,26 +234,19 @@ fn write_unless_zero(file: &mut File, at: u64, block: &[u8]) -> io::Result<()> {
 fn unpack_sparse(mut from: impl Read, path: &Path) -> Result<File, SnapshotError> {
     let folder = std::env::temp_dir();
     let mut file = tempfile::tempfile().map_err(SnapshotError::io("create a file in", &folder))?;
-    let mut buffer = vec![0; BLOCK];
+    let mut block = Vec::with_capacity(BLOCK);
     let mut len = 0;
     loop {
-        let mut filled = 0;
-        while filled < BLOCK {
-            match from.read(&mut buffer[filled..]) {
-                Ok(0) => break,
-                Ok(read) => filled += read,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    return Err(SnapshotError::Gzip { path: path.to_path_buf(), why: error.to_string() });
-                }
-            }
-        }
-        if filled == 0 {
+        block.clear();
+        from.by_ref()
+            .take(BLOCK as u64)
+            .read_to_end(&mut block)
+            .map_err(|error| SnapshotError::Gzip { path: path.to_path_buf(), why: error.to_string() })?;
+        if block.is_empty() {
             break;
         }
-        write_unless_zero(&mut file, len, &buffer[..filled])
-            .map_err(SnapshotError::io("write a file in", &folder))?;
-        len += filled as u64;
+        write_unless_zero(&mut file, len, &block).map_err(SnapshotError::io("write a file in", &folder))?;
+        len += block.len() as u64;
     }
     file.set_len(len).map_err(SnapshotError::io("write a file in", &folder))?;
     Ok(file)

@@ -27,14 +27,9 @@ pub(super) fn check(facts: &Facts, scan: &mut Scan) {
     contents(facts, scan);
 }
 
-/// Whether the bytes of a session are in the chunk map.
-fn is_mapped(facts: &Facts, id: u64) -> bool {
-    facts.payloads.get(&id).is_none_or(|state| state.extents.is_none())
-}
-
 fn session_chunks(facts: &Facts, scan: &mut Scan, id: u64, session: &Session) {
     let is_convertible = facts.examined.get(&id).is_none_or(|examined| examined.reason.is_none());
-    if !is_mapped(facts, id) || !is_convertible {
+    if !facts.is_mapped(id) || !is_convertible {
         return;
     }
     let key = |idx: u32| (session.prefix.0, idx).shown();

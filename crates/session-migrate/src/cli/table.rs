@@ -1,0 +1,30 @@
+//! Tables on the terminal.
+
+use comfy_table::{CellAlignment, Row, Table, presets};
+
+/// Makes a table. The columns `numbers` are aligned to the right.
+pub(super) fn table(
+    header: impl Into<Row>,
+    rows: impl IntoIterator<Item = impl Into<Row>>,
+    numbers: impl IntoIterator<Item = usize>,
+) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_header(header).add_rows(rows);
+    for index in numbers {
+        if let Some(column) = table.column_mut(index) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+}
+
+/// Prints a table, unless it has no rows.
+pub(super) fn print_rows<const N: usize>(
+    header: [&str; N],
+    rows: Vec<[String; N]>,
+    numbers: impl IntoIterator<Item = usize>,
+) {
+    if !rows.is_empty() {
+        println!("{}", table(header, rows, numbers));
+    }
+}

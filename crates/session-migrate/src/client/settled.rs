@@ -1,0 +1,41 @@
+//! Waiting for a migration.
+
+use std::time::Duration;
+
+use upload_canister::api::{MigrationPhase, MigrationStatus};
+
+use super::{Canister, ClientError};
+
+/// The migration may stand still for this many rounds before it counts as stuck; one round is a second of IC time.
+const PATIENCE_ROUNDS: u32 = 300;
+
+impl Canister<'_> {
+    /// Lets time pass until the migration has come to rest, or makes no progress for too long; returns its
+    /// status then. `each_round` is called after every round.
+    pub fn settled<E: From<ClientError>>(
+        &self,
+        mut status: MigrationStatus,
+        mut each_round: impl FnMut() -> Result<(), E>,
+    ) -> Result<MigrationStatus, E> {
+        let mut standstill = 0;
+        while !is_at_rest(status.phase) && standstill < PATIENCE_ROUNDS {
+            self.pass(Duration::from_secs(1), 1);
+            each_round()?;
+            let next = self.migration_status()?;
+            standstill = if next == status { standstill + 1 } else { 0 };
+            status = next;
+        }
+        Ok(status)
+    }
+}
+
+fn is_at_rest(phase: MigrationPhase) -> bool {
+    matches!(
+        phase,
+        MigrationPhase::Converted
+            | MigrationPhase::Finalized
+            | MigrationPhase::Stuck
+            | MigrationPhase::Paused
+            | MigrationPhase::RolledBack
+    )
+}
