@@ -3,6 +3,7 @@
 use super::refusal::Refusal;
 use super::sender::{Action, Sender};
 use crate::http::Slot;
+use crate::ic::clock;
 use crate::ic::{Instance, OpError, UserCall};
 use candid::Principal;
 use ic_certification::Label;
@@ -10,7 +11,7 @@ use ic_transport_types::{RequestId, SenderInfo, SignedDelegation, to_request_id}
 use pocket_ic::common::rest::RawEffectivePrincipal;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use time::OffsetDateTime;
 
 /// How far ahead an expiry may be, as on the Internet Computer.
@@ -67,7 +68,6 @@ pub struct Checked {
     pub id: RequestId,
     /// What the sender's delegations allow.
     pub sender: Sender,
-    checks: bool,
 }
 
 /// Decodes a request and verifies its sender.
@@ -80,16 +80,16 @@ pub async fn check(slot: &Arc<Slot>, action: Action, body: &[u8]) -> Result<Chec
     envelope.content.check(action)?;
     let id = to_request_id(&envelope.content).map_err(Refusal::fault)?;
     if !slot.checks_envelopes() {
-        return Ok(Checked { content: envelope.content, id, sender: Sender::unlimited(), checks: false });
+        return Ok(Checked { content: envelope.content, id, sender: Sender::unlimited() });
     }
     if envelope.is_unsigned() {
         let sender = Sender::authenticate(&envelope, &id, action)?;
-        return Ok(Checked { content: envelope.content, id, sender, checks: true });
+        return Ok(Checked { content: envelope.content, id, sender });
     }
     // It takes a millisecond, which would block the threads that serve requests.
     let verified = tokio::task::spawn_blocking(move || {
         let sender = Sender::authenticate(&envelope, &id, action)?;
-        Ok(Checked { content: envelope.content, id, sender, checks: true })
+        Ok(Checked { content: envelope.content, id, sender })
     });
     verified.await.map_err(Refusal::fault)?
 }
@@ -158,7 +158,7 @@ impl Checked {
     /// # Errors
     /// A request that has expired, or whose expiry is too far ahead.
     pub fn check_time(&self, instance: &Instance, action: Action) -> Result<(), Refusal> {
-        if !self.checks {
+        if !instance.checks_envelopes() {
             return Ok(());
         }
         let now = instance.time();
@@ -190,10 +190,7 @@ impl Checked {
 
 /// Returns a hint if the time of the instance is not the host's: agents refuse its certificates.
 fn advice(now: u64) -> String {
-    let present = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX));
-    match now.abs_diff(present) {
+    match now.abs_diff(clock::present()) {
         ..=MAX_CLOCK_SKEW => String::new(),
         _ => ". The time of this instance is not the present, and agents trust no other: let its time go on by itself (make_live, auto_progress)".to_owned(),
     }

@@ -65,7 +65,7 @@ fn layered(router: Router<Server>, state: Server) -> Router<Server> {
         .layer(middleware::from_fn(cors::allow_everybody))
 }
 
-async fn status_of(State(state): State<Server>, Path(id): Path<usize>) -> Response {
+async fn status_of(State(state): State<Server>, Path(id): Path<usize>) -> Result<Response, Refusal> {
     status::status(&state, id).await
 }
 

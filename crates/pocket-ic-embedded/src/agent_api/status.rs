@@ -1,10 +1,11 @@
 //! `/api/v2/status`: what agents request first, above all the root key.
 
 use super::cbor;
+use super::envelope::operate;
 use super::refusal::Refusal;
 use crate::VERSION_LINE;
 use crate::http::ServerState;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -16,16 +17,10 @@ struct Status {
 }
 
 /// Returns the status of an instance.
-pub async fn status(state: &ServerState, instance: usize) -> Response {
-    let slot = match state.slot(instance) {
-        Ok(slot) => slot,
-        Err(refusal) => return Refusal::from(refusal).into_response(),
-    };
-    match slot.operate(|instance| Ok(instance.root_key())).await {
-        Ok(Ok(root_key)) => {
-            cbor(&Status { impl_version: VERSION_LINE, replica_health_status: "healthy", root_key })
-        }
-        Ok(Err(refusal)) => Refusal::from(refusal).into_response(),
-        Err(fault) => Refusal::fault(fault).into_response(),
-    }
+///
+/// # Errors
+/// If there is no such instance, or it is not usable.
+pub async fn status(state: &ServerState, instance: usize) -> Result<Response, Refusal> {
+    let root_key = operate(state.slot(instance)?, |instance| Ok(instance.root_key())).await?;
+    Ok(cbor(&Status { impl_version: VERSION_LINE, replica_health_status: "healthy", root_key }))
 }

@@ -7,7 +7,7 @@ use serde_bytes::ByteBuf;
 use std::fmt;
 
 /// The latest certificate version that gateways support.
-const CERTIFICATE_VERSION: u16 = 2;
+pub const CERTIFICATE_VERSION: u16 = 2;
 
 /// A request of a browser.
 #[derive(Clone, Debug, CandidType)]
@@ -20,19 +20,17 @@ pub struct HttpRequest {
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: ByteBuf,
-    /// The latest certificate version that the gateway supports.
+    /// The latest certificate version that the gateway supports; none in `http_request_update`.
     pub certificate_version: Option<u16>,
 }
 
 impl HttpRequest {
-    /// Returns the argument of `http_request`, or of `http_request_update`, which takes no certificate
-    /// version.
+    /// Returns the argument of `http_request` or `http_request_update`.
     ///
     /// # Errors
     /// None in practice.
-    pub fn encode(&self, update: bool) -> candid::Result<Vec<u8>> {
-        let certificate_version = (!update).then_some(CERTIFICATE_VERSION);
-        candid::encode_one(Self { certificate_version, ..self.clone() })
+    pub fn encode(&self) -> candid::Result<Vec<u8>> {
+        candid::encode_one(self)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Serves canisters' `http_request`, its update, and the pieces of streamed responses.
 
 use super::answer;
-use super::canister::{HttpRequest, HttpResponse, Piece, Rest, encode_token};
+use super::canister::{CERTIFICATE_VERSION, HttpRequest, HttpResponse, Piece, Rest, encode_token};
 use super::host::{Domains, Named};
 use super::verification::{Authority, verify};
 use crate::http::{ServerState, Slot};
@@ -81,7 +81,7 @@ impl Pages {
                 })
                 .collect(),
             body: body.to_vec().into(),
-            certificate_version: None,
+            certificate_version: Some(CERTIFICATE_VERSION),
         };
         let slot = match self.state.slot(self.instance) {
             Ok(slot) => slot,
@@ -98,14 +98,15 @@ impl Pages {
 async fn ask(
     slot: &Arc<Slot>,
     canister: Principal,
-    asked: HttpRequest,
+    mut asked: HttpRequest,
     raw: bool,
 ) -> Result<(HttpResponse, String), Failure> {
-    let encode = |update| asked.encode(update).map_err(|error| Failure::Malformed(error.to_string()));
-    let reply = query(slot, canister, "http_request", encode(false)?).await?;
+    let encode = |asked: &HttpRequest| asked.encode().map_err(|error| Failure::Malformed(error.to_string()));
+    let reply = query(slot, canister, "http_request", encode(&asked)?).await?;
     let mut response = decode(&reply)?;
     if response.upgrade {
-        let response = decode(&update(slot, canister, "http_request_update", encode(true)?).await?)?;
+        asked.certificate_version = None;
+        let response = decode(&update(slot, canister, "http_request_update", encode(&asked)?).await?)?;
         return Ok((response, "none; made by an update".into()));
     }
     if raw {

@@ -2,6 +2,7 @@
 
 use super::reply::{self, error};
 use super::state::{ServerState, Slot, deleted};
+use crate::ic::clock;
 use crate::ic::{Instance, OpError};
 use axum::body::Bytes;
 use axum::extract::{Path, State};
@@ -9,7 +10,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use pocket_ic::common::rest::AutoProgressConfig;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
@@ -105,11 +106,8 @@ pub(super) async fn end(slot: &Slot, next: Progress) {
 }
 
 fn set_present(instance: &mut Instance) -> Result<(), OpError> {
-    let now = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX));
     // An instance that is ahead of the present stays there.
-    let target = now.max(instance.time());
+    let target = clock::present().max(instance.time());
     instance.set_certified_time(target)
 }
 

@@ -3,9 +3,17 @@
 //! All times are nanoseconds since 1970-01-01 UTC.
 
 use super::error::OpError;
+use std::time::SystemTime;
 
 /// The earliest and the default initial time: 2021-05-06 19:17:10 UTC.
 pub const GENESIS_NANOS: u64 = 1_620_328_630_000_000_000;
+
+/// Returns the time of the host.
+pub fn present() -> u64 {
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}
 
 /// Two times: what the next round will see at the least, and what the last round saw.
 /// Queries see the last round's time; setting the time shows only once a round has passed.

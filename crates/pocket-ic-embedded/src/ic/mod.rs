@@ -6,7 +6,7 @@ mod calls;
 mod canister;
 mod certification;
 mod chunks;
-mod clock;
+pub mod clock;
 mod error;
 mod execute;
 mod ingress;

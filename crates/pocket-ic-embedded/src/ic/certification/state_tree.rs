@@ -82,14 +82,16 @@ impl Facts {
         }
     }
 
-    fn are_of(&self, canister: &Canister) -> bool {
-        let module = canister.state.as_ref().map(|state| state.module());
-        let same_module = match (&self.module, module) {
+    fn has_module_of(&self, canister: &Canister) -> bool {
+        match (&self.module, canister.state.as_ref().map(|state| state.module())) {
             (Some(old), Some(new)) => Arc::ptr_eq(old, new),
             (None, None) => true,
             _ => false,
-        };
-        same_module
+        }
+    }
+
+    fn are_of(&self, canister: &Canister) -> bool {
+        self.has_module_of(canister)
             && self.certified_data == canister.certified_data
             && self.installed_at == canister.installed_at
             && self.controllers == canister.settings.controllers
@@ -146,8 +148,11 @@ impl StateTree {
         for canister in canisters {
             let facts = match gone.remove(&canister.id) {
                 Some(facts) if facts.are_of(canister) => facts,
-                _ => {
-                    self.put_canister(canister);
+                old => {
+                    if !old.is_some_and(|old| old.has_module_of(canister)) {
+                        self.put_module(canister);
+                    }
+                    self.put_facts(canister);
                     Facts::of(canister)
                 }
             };
@@ -166,9 +171,23 @@ impl StateTree {
         self.signature = Arc::default();
     }
 
-    fn put_canister(&mut self, canister: &Canister) {
+    /// Replaces everything of the canister by its module; [`Self::put_facts`] must follow.
+    fn put_module(&mut self, canister: &Canister) {
         let id = canister.id;
         self.tree.delete(&path!["canister", id]);
+        let Some(state) = &canister.state else {
+            return;
+        };
+        let mut put = |path: Path, value: Leaf| self.tree.insert(&path, value);
+        put(path!["canister", id, "module_hash"], Leaf::new(state.module().module_hash().as_slice()));
+        for (name, (data, _)) in state.module().custom_sections() {
+            put(path!["canister", id, "metadata", name], Leaf::new(data));
+        }
+    }
+
+    /// Puts what changes without a new module. Only an uninstalled canister has no time of installation.
+    fn put_facts(&mut self, canister: &Canister) {
+        let id = canister.id;
         let mut put = |path: Path, value: Leaf| self.tree.insert(&path, value);
         let controllers = &canister.settings.controllers;
         put(path!["canister", id, "certified_data"], Leaf::new(canister.certified_data.as_slice()));
@@ -176,13 +195,6 @@ impl StateTree {
         put(path!["canister", id, "canister_creation_timestamp"], natural(canister.created_at));
         if let Some(time) = canister.installed_at {
             put(path!["canister", id, "last_install_timestamp"], natural(time));
-        }
-        let Some(state) = &canister.state else {
-            return;
-        };
-        put(path!["canister", id, "module_hash"], Leaf::new(state.module().module_hash().as_slice()));
-        for (name, (data, _)) in state.module().custom_sections() {
-            put(path!["canister", id, "metadata", name], Leaf::new(data));
         }
     }
 
