@@ -129,16 +129,23 @@ fn report(source: &str, error: impl ToString) {
     });
 }
 
-/// Runs one slice of the sweep; continues immediately while there is more.
+/// Ends what has expired, and begins to remove what is left of it.
 fn sweep() {
+    sweep_some();
+    if let Err(error) = with_app(|App { storage, .. }| crate::downloads::sweep(storage, now())) {
+        report("sweep", error);
+    }
+}
+
+/// Runs one slice of the sweep; continues immediately while there is more.
+fn sweep_some() {
     let sessions = uploads(|uploads| uploads.sweep());
     let memories = with_app(|App { storage, .. }| memories::sweep(storage, &MessageMeter));
-    let downloads = with_app(|App { storage, .. }| crate::downloads::sweep(storage, now()).map(|()| true));
     // A memory that cannot be removed is skipped, and there may be more after it.
     if sessions == Ok(false) || memories != Ok(true) {
-        SWEEPS.with(|sweeps| sweeps.go_on(sweep));
+        SWEEPS.with(|sweeps| sweeps.go_on(sweep_some));
     }
-    for error in [sessions, memories, downloads].into_iter().filter_map(Result::err) {
+    for error in [sessions, memories].into_iter().filter_map(Result::err) {
         report("sweep", error);
     }
 }

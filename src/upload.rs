@@ -34,7 +34,7 @@ mod usage;
 mod whole;
 
 pub use counts::{Event, PathCounters};
-pub use ended::{Ended, are_of_a_blob, forget_session, give_bytes_back, leave_receipt};
+pub use ended::{Ended, forget_session, give_bytes_back, leave_receipt};
 pub use error::to_ranges;
 pub use idempotency::{IdemKey, memory_id};
 pub use index::SessionIndex;

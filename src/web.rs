@@ -162,9 +162,7 @@ impl<'a> Found<'a> {
         let chunk_size = u64::from(CHUNK_SIZE);
         let in_chunk = offset.checked_rem(chunk_size).unwrap_or(0);
         let next = offset.saturating_add(chunk_size.saturating_sub(in_chunk)).min(end);
-        let mut bytes = Vec::new();
-        let len = next.saturating_sub(offset);
-        storage.blobs.read(&self.blob.place, offset, len, &mut |block| bytes.extend_from_slice(block))?;
+        let bytes = storage.blobs.bytes(&self.blob.place, offset, next.saturating_sub(offset))?;
         Ok((ByteBuf::from(bytes), next))
     }
 

@@ -61,11 +61,10 @@ fn move_some(
             return Ok(Moved::Partly);
         }
         let (at, len) = storage.blobs.chunk_range(id, blob, progress.next_chunk)?;
-        let mut bytes = Vec::new();
-        let read = storage.blobs.read(&blob.place, at, len, &mut |block| bytes.extend_from_slice(block));
-        if let Err(damage) = read {
-            return Ok(Moved::Damaged(damage.to_string()));
-        }
+        let bytes = match storage.blobs.bytes(&blob.place, at, len) {
+            Ok(bytes) => bytes,
+            Err(damage) => return Ok(Moved::Damaged(damage.to_string())),
+        };
         copy(storage, at, &bytes, extents)?;
         progress.next_chunk = progress.next_chunk.saturating_add(1);
     }

@@ -11,7 +11,7 @@ use crate::migrate::{Advance, Fate, QuarantineRecord, Work};
 use crate::session::{ChunkSet, Session, SessionId};
 use crate::stable::{Record, codec};
 use crate::storage::Storage;
-use crate::upload::{UploadMeta, are_of_a_blob, mapped_sessions};
+use crate::upload::{UploadMeta, give_bytes_back, mapped_sessions};
 
 /// Progress of a session.
 #[derive(minicbor::Encode, minicbor::Decode, Clone, Debug, PartialEq, Eq)]
@@ -82,17 +82,14 @@ pub fn convert(storage: &mut Storage, id: SessionId, work: &mut Work<'_>) -> Res
         progress = Progress { copied: Vec::new(), replaced, ..progress };
     }
     let prefix = ChunkPrefix::of(&meta.provisional_memory_id, id);
-    let moved = copy_some(storage, prefix, &session, &mut progress, work);
+    let moved = copy_some(storage, prefix, &session, &meta, &mut progress, work);
     let (class, fate) = match unless_given_up(storage, &progress.extents, moved)? {
         Moved::Partly => {
             work.progress = progress.encode();
             return Ok(Advance::More);
         }
         Moved::Wholly => {
-            let place = Place::Chunks(prefix);
-            // Else the blob, which is moved by itself, would have lost its bytes when its turn comes.
-            let old = if are_of_a_blob(storage, &session, &meta, &place)? { None } else { Some(place) };
-            change_over(storage, id, old, progress.extents)?;
+            change_over(storage, id, progress.extents)?;
             (Class::Session, Fate::Converted(weigh(storage, id)?))
         }
         // It stays in place, and goes on as far as it can.
@@ -104,22 +101,20 @@ pub fn convert(storage: &mut Storage, id: SessionId, work: &mut Work<'_>) -> Res
     Ok(Advance::Done { class: class.index(), fate })
 }
 
-/// Switches the session to the copied bytes, and frees the old ones unless they are a blob's.
-fn change_over(storage: &mut Storage, id: SessionId, old: Option<Place>, extents: Extents) -> Result<()> {
+/// Switches the session to the copied bytes.
+fn change_over(storage: &mut Storage, id: SessionId, extents: Extents) -> Result<()> {
     let mut payload = storage.payload_of(id)?;
     payload.extents = Some(extents);
     storage.payloads.insert(id.0, &payload);
-    if let Some(old) = old {
-        storage.blobs.give_back(&old)?;
-    }
     Ok(mapped_sessions::shrink(storage)?)
 }
 
-/// Copies chunks that have arrived, at least one in each message.
+/// Copies chunks that have arrived, at least one in each message. After the last one the chunk map releases them.
 fn copy_some(
     storage: &mut Storage,
     prefix: ChunkPrefix,
     session: &Session,
+    meta: &UploadMeta,
     progress: &mut Progress,
     work: &Work<'_>,
 ) -> Result<Moved> {
@@ -140,6 +135,8 @@ fn copy_some(
         copy(storage, session.offset(idx), &bytes, &progress.extents)?;
         copied.insert(idx);
     }
+    // A blob that has the same chunks is moved by itself, and still needs them.
+    give_bytes_back(storage, session, meta, &Place::Chunks(prefix))?;
     Ok(Moved::Wholly)
 }
 

@@ -405,8 +405,16 @@ impl BlobStore {
     pub fn read_range(&self, id: BlobId, offset: u64, len: u64) -> Result<Vec<u8>, BlobError> {
         let blob = self.blob(id)?;
         self.check_range(id, &blob, offset, len)?;
+        self.bytes(&blob.place, offset, len)
+    }
+
+    /// Returns `len` stored bytes from offset `at` of an object.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn bytes(&self, place: &Place, at: u64, len: u64) -> Result<Vec<u8>, BlobError> {
         let mut bytes = Vec::new();
-        self.read(&blob.place, offset, len, &mut |block| bytes.extend_from_slice(block))?;
+        self.read(place, at, len, &mut |block| bytes.extend_from_slice(block))?;
         Ok(bytes)
     }
 

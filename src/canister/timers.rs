@@ -7,7 +7,6 @@
 //! deadline. Nor is an interval run again once five of its calls were not answered. So each job records when
 //! it last ran, and every update and every job checks whether one is overdue: then its interval is set again,
 //! and the IC is given a deadline bypassing the library.
-//! one is overdue: then its interval is set again, and the IC is given a deadline past the library.
 
 use std::cell::Cell;
 use std::time::Duration;

@@ -38,7 +38,11 @@ impl CapsuleStore {
         &mut self.capsules
     }
 
-    pub(super) fn capsule(&self, id: &str) -> Result<Option<Rc<CapsuleRecord>>, StableError> {
+    /// Returns the record of a capsule, decoded once while it is held.
+    ///
+    /// # Errors
+    /// A damaged record.
+    pub fn capsule(&self, id: &str) -> Result<Option<Rc<CapsuleRecord>>, StableError> {
         if let Some(held) = &*self.held.borrow()
             && held.id == id
         {

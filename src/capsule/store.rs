@@ -240,12 +240,6 @@ impl CapsuleStore {
         })
     }
 
-    /// Whether everybody may read the blobs of a capsule. A record that does not decode is nobody's.
-    pub fn is_public(&self, capsule: &str) -> bool {
-        let record = self.capsules.get(&capsule.to_owned());
-        record.ok().flatten().is_some_and(|record| record.is_public())
-    }
-
     /// Lets everybody read the blobs of a capsule, or its readers alone; an owner's right.
     ///
     /// # Errors

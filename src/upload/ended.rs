@@ -69,22 +69,8 @@ pub fn leave_receipt(storage: &mut Storage, id: SessionId, ended: &Ended<'_>, ou
     storage.receipts.insert(id, &receipt);
 }
 
-/// Whether the bytes of a session are a blob's: the first public release left the records of committed uploads where they
-/// were.
-///
-/// # Errors
-/// A damaged record of a blob.
-pub fn are_of_a_blob(
-    storage: &Storage,
-    session: &Session,
-    meta: &UploadMeta,
-    place: &Place,
-) -> Result<bool, StableError> {
-    let says_so = session.session_meta.status != SessionStatus::Pending || meta.blob_id.is_some();
-    Ok(says_so && storage.blobs.is_committed(place)?)
-}
-
-/// Releases the bytes of an unsuccessful session, unless they are a blob's.
+/// Releases the bytes of a session, unless they are a blob's: the first public release left the records of committed
+/// uploads where they were.
 ///
 /// # Errors
 /// A damaged record of a blob, or a damaged table.
@@ -94,7 +80,8 @@ pub fn give_bytes_back(
     meta: &UploadMeta,
     place: &Place,
 ) -> Result<(), StableError> {
-    if are_of_a_blob(storage, session, meta, place)? {
+    let may_be_a_blobs = session.session_meta.status != SessionStatus::Pending || meta.blob_id.is_some();
+    if may_be_a_blobs && storage.blobs.is_committed(place)? {
         return Ok(());
     }
     storage.blobs.give_back(place)
