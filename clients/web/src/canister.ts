@@ -2,6 +2,7 @@
 
 import { Actor, type ActorMethod, type Agent } from '@icp-sdk/core/agent';
 import type { Principal } from '@icp-sdk/core/principal';
+import { bytesToHex } from '@noble/hashes/utils.js';
 import { idlFactory, type _SERVICE, type Error as Refusal } from './declarations/legacy.did.js';
 
 export type {
@@ -46,7 +47,7 @@ export class RefusedError extends Error {
   }
 }
 
-type Answer<T> = { Ok: T } | { Err: Refusal };
+export type Answer<T> = { Ok: T } | { Err: Refusal };
 
 /** What a call gave; throws a {@link RefusedError} if it was an error. */
 export function accepted<T>(method: string, answer: Answer<T>): T {
@@ -59,11 +60,6 @@ export function accepted<T>(method: string, answer: Answer<T>): T {
 function describe(refusal: Refusal): string {
   const [kind, detail] = Object.entries(refusal)[0] ?? ['unknown', ''];
   const plain = (_key: string, value: unknown) =>
-    typeof value === 'bigint' ? value.toString() : value instanceof Uint8Array ? hex(value) : value;
+    typeof value === 'bigint' ? value.toString() : value instanceof Uint8Array ? bytesToHex(value) : value;
   return `${kind} ${typeof detail === 'string' ? detail : JSON.stringify(detail, plain)}`;
-}
-
-/** Bytes in hexadecimal digits. */
-export function hex(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }

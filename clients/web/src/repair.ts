@@ -1,9 +1,9 @@
 // After a finish that failed on the checksum: which chunks of the canister differ from the file.
 
+import { bytesToHex } from '@noble/hashes/utils.js';
 import { UploadError } from './errors.js';
-import { hex } from './canister.js';
 import { sessionEnded } from './ended.js';
-import { ask, unreadable, type Upload } from './upload.js';
+import { ask, digestOf, type Upload } from './upload.js';
 
 export async function differing(upload: Upload, session: bigint): Promise<number[]> {
   const { chunks, file, hasher, record, report, signal } = upload;
@@ -11,16 +11,16 @@ export async function differing(upload: Upload, session: bigint): Promise<number
   const differ: number[] = [];
   for (const index of chunks.all()) {
     report.at('repairing', index * chunks.size);
-    const own = await hasher.digest(chunks.of(file, index), 'sha256', { signal }).catch(readFailed(signal));
-    if (stored.get(index) !== hex(own)) {
+    const own = await digestOf(hasher, chunks.of(file, index), 'sha256', { signal });
+    if (stored.get(index) !== bytesToHex(own)) {
       differ.push(index);
     }
   }
   if (differ.length > 0) {
     return differ;
   }
-  const digest = await hasher.digest(file, record.algorithm, { signal }).catch(readFailed(signal));
-  const same = hex(digest) === hex(record.digest);
+  const digest = await digestOf(hasher, file, record.algorithm, { signal });
+  const same = bytesToHex(digest) === bytesToHex(record.digest);
   throw same
     ? new UploadError('inconsistent', 'every chunk has the right digest, the whole has not', { resumable: false })
     : new UploadError('file-changed', 'the file has changed since its digest was computed', { resumable: false });
@@ -37,16 +37,9 @@ async function storedDigests({ canister, caller }: Upload, session: bigint): Pro
       throw sessionEnded(error, session) ?? error;
     });
     for (const { idx, sha256 } of page.digests) {
-      digests.set(idx, hex(sha256));
+      digests.set(idx, bytesToHex(sha256));
     }
     from = page.next;
   } while (from.length > 0);
   return digests;
-}
-
-function readFailed(signal: AbortSignal): (error: unknown) => never {
-  return (error) => {
-    signal.throwIfAborted();
-    throw unreadable(error);
-  };
 }

@@ -1,9 +1,9 @@
 // One upload on its way: what all of its steps need.
 
-import { accepted, RefusedError, type Refusal, type UploadCanister } from './canister.js';
+import { accepted, type Answer, RefusedError, type Refusal, type UploadCanister } from './canister.js';
 import type { Chunks } from './chunks.js';
 import { UploadError } from './errors.js';
-import type { Hasher } from './hash/hasher.js';
+import type { HashAlgorithm, HashOptions, Hasher } from './hash/hasher.js';
 import type { Reporter } from './progress.js';
 import type { Caller } from './retry.js';
 import type { UploadRecord, UploadStore } from './store/store.js';
@@ -28,7 +28,7 @@ export interface Upload {
 export function ask<T>(
   caller: Caller,
   method: string,
-  call: () => Promise<{ Ok: T } | { Err: Refusal }>,
+  call: () => Promise<Answer<T>>,
 ): Promise<T> {
   return caller.call(method, async () => accepted(method, await call()));
 }
@@ -42,8 +42,23 @@ export async function read(part: Blob): Promise<Uint8Array> {
   }
 }
 
+/** The digest of a file, or of a part of it. */
+export async function digestOf(
+  hasher: Hasher,
+  data: Blob,
+  algorithm: HashAlgorithm,
+  options: HashOptions,
+): Promise<Uint8Array> {
+  try {
+    return await hasher.digest(data, algorithm, options);
+  } catch (error) {
+    // Whatever else fails, a worker for example, is no fault of the file.
+    throw error instanceof Error && error.name === 'NotReadableError' ? unreadable(error) : error;
+  }
+}
+
 /** Browsers refuse to read a file that has changed on the disk since it was chosen. */
-export function unreadable(cause: unknown): UploadError {
+function unreadable(cause: unknown): UploadError {
   return new UploadError('file-changed', `the file cannot be read any more: ${String(cause)}`, {
     resumable: false,
     cause,

@@ -2,7 +2,8 @@
 
 import type { Agent } from '@icp-sdk/core/agent';
 import { Principal } from '@icp-sdk/core/principal';
-import { hex, RefusedError, uploadActor, type UploadCanister, type UploadFinishResult } from './canister.js';
+import { bytesToHex } from '@noble/hashes/utils.js';
+import { RefusedError, uploadActor, type UploadCanister, type UploadFinishResult } from './canister.js';
 import { Chunks } from './chunks.js';
 import { UploadError } from './errors.js';
 import { failure } from './failure.js';
@@ -14,7 +15,7 @@ import { Caller, realTiming, type Patience, type Timing } from './retry.js';
 import { uploadInChunks } from './session.js';
 import { indexedDbStore } from './store/indexed-db.js';
 import type { UploadRecord, UploadStore } from './store/store.js';
-import { ask, unreadable, type Upload } from './upload.js';
+import { ask, digestOf, type Upload } from './upload.js';
 import { uploadWhole } from './whole.js';
 import { Window } from './window.js';
 
@@ -85,7 +86,9 @@ export class Uploader {
     try {
       const { chunk_size } = await caller.call('upload_config', () => this.canister.upload_config());
       const chunks = new Chunks(file.size, chunk_size);
-      const digest = await this.digestOf(file, options, signal, report);
+      report.at('hashing', 0);
+      const onProgress = (hashed: number) => report.at('hashing', hashed);
+      const digest = await digestOf(this.hasher, file, options.hash ?? 'sha256', { signal, onProgress });
       const fresh = this.recordOf(file, options, digest);
       record = await this.store.claim(fresh);
       const resumed = record.idem !== fresh.idem;
@@ -130,26 +133,11 @@ export class Uploader {
     return new Caller(this.timing, this.patience, signal, (retry) => report.waiting(retry));
   }
 
-  private async digestOf(
-    file: Blob,
-    { hash = 'sha256' }: UploadOptions,
-    signal: AbortSignal,
-    report: Reporter,
-  ): Promise<Uint8Array> {
-    report.at('hashing', 0);
-    const onProgress = (hashed: number) => report.at('hashing', hashed);
-    try {
-      return await this.hasher.digest(file, hash, { signal, onProgress });
-    } catch (error) {
-      throw error instanceof Error && error.name === 'NotReadableError' ? unreadable(error) : error;
-    }
-  }
-
   private recordOf(file: Blob & Named, options: UploadOptions, digest: Uint8Array): UploadRecord {
     const { capsule, hash: algorithm = 'sha256', name = file.name ?? '' } = options;
     return {
       // What makes two calls of `upload` one.
-      key: JSON.stringify([this.scope, capsule, name, algorithm, hex(digest)]),
+      key: JSON.stringify([this.scope, capsule, name, algorithm, bytesToHex(digest)]),
       scope: this.scope,
       capsule,
       name,

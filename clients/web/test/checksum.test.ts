@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { inlineHasher, type Hasher } from '../src/hash/hasher.js';
 import type { Progress } from '../src/progress.js';
 import { fileOf, CAPSULE, Scene } from './support/scene.js';
 
@@ -69,6 +70,21 @@ test('a file that cannot be read any more is refused', async () => {
   const part = Object.assign(file.slice(0, 1_000), { arrayBuffer: gone });
   const failed = scene.page().upload(Object.assign(file, { slice: () => part }), { capsule: CAPSULE });
   await assert.rejects(failed, { name: 'UploadError', code: 'file-changed' });
+});
+
+test('a hasher that fails during repair leaves the upload to be resumed', async () => {
+  let digests = 0;
+  const hasher: Hasher = {
+    digest(data, algorithm, options) {
+      digests += 1;
+      return digests > 1 ? Promise.reject(new Error('the worker is gone')) : inlineHasher.digest(data, algorithm, options);
+    },
+  };
+  const scene = new Scene({ hasher });
+  damaging(scene, [2]);
+  await assert.rejects(scene.page().upload(fileOf(9_999), { capsule: CAPSULE }), /the worker is gone/);
+  assert.equal((await scene.page().unfinished()).length, 1);
+  assert.equal(scene.count('uploads_abort'), 0);
 });
 
 test('a checksum that stays wrong ends the upload', async () => {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { test } from 'node:test';
 import { MessageChannel } from 'node:worker_threads';
-import { hex } from '../src/canister.js';
+import { bytesToHex } from '@noble/hashes/utils.js';
 import { inlineHasher } from '../src/hash/hasher.js';
 import type { Port, Reply, Request } from '../src/hash/protocol.js';
 import { serveHasher } from '../src/hash/serve.js';
@@ -19,7 +19,7 @@ function overChannel() {
 test('SHA-256 is that of the platform', async () => {
   const file = fileOf(200_001);
   const expected = createHash('sha256').update(Buffer.from(await file.arrayBuffer())).digest('hex');
-  assert.equal(hex(await inlineHasher.digest(file, 'sha256')), expected);
+  assert.equal(bytesToHex(await inlineHasher.digest(file, 'sha256')), expected);
 });
 
 test('BLAKE3 is that of its test vectors', async () => {
@@ -31,7 +31,7 @@ test('BLAKE3 is that of its test vectors', async () => {
   ];
   for (const [bytes, digest] of vectors) {
     const input = Uint8Array.from({ length: bytes }, (_, index) => index % 251);
-    assert.equal(hex(await inlineHasher.digest(new Blob([input]), 'blake3')), digest);
+    assert.equal(bytesToHex(await inlineHasher.digest(new Blob([input]), 'blake3')), digest);
   }
 });
 
@@ -43,8 +43,8 @@ test('a worker computes the same, and tells how far it is', async () => {
     hasher.digest(files[0]!, 'sha256', { onProgress: (hashed) => seen.push(hashed) }),
     hasher.digest(files[1]!, 'blake3'),
   ]);
-  assert.equal(hex(digests[0]!), hex(await inlineHasher.digest(files[0]!, 'sha256')));
-  assert.equal(hex(digests[1]!), hex(await inlineHasher.digest(files[1]!, 'blake3')));
+  assert.equal(bytesToHex(digests[0]!), bytesToHex(await inlineHasher.digest(files[0]!, 'sha256')));
+  assert.equal(bytesToHex(digests[1]!), bytesToHex(await inlineHasher.digest(files[1]!, 'blake3')));
   assert.ok(seen.length > 0 && seen.every((hashed, index) => hashed > (seen[index - 1] ?? 0)), `${seen}`);
   close();
 });

@@ -24,19 +24,9 @@ interface Scene {
 }
 
 function sceneOf(real: _SERVICE, capsule: string): Scene {
-  const functions: UploadCanister = {
-    upload_config: real.upload_config,
-    uploads_abort: real.uploads_abort,
-    uploads_begin: real.uploads_begin,
-    uploads_chunk_digests: real.uploads_chunk_digests,
-    uploads_finish: real.uploads_finish,
-    uploads_put_chunk: real.uploads_put_chunk,
-    uploads_put_whole: real.uploads_put_whole,
-    uploads_status: real.uploads_status,
-  };
   const store = memoryStore();
-  const page = (changed = {}) =>
-    new Uploader({ ...functions, ...changed }, 'scope', { store, hasher: inlineHasher, parallel: 2 });
+  const page = (changed: Partial<UploadCanister> = {}) =>
+    new Uploader({ ...real, ...changed }, 'scope', { store, hasher: inlineHasher, parallel: 2 });
   return { real, capsule, page };
 }
 

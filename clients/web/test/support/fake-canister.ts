@@ -2,10 +2,8 @@
 
 import { createHash } from 'node:crypto';
 import { blake3 } from '@noble/hashes/blake3.js';
-import type { AssetMetadata, Refusal, UploadCanister, UploadFinishResult } from '../../src/canister.js';
-
-type Answer<T> = { Ok: T } | { Err: Refusal };
-type Algorithm = 'sha256' | 'blake3';
+import type { Answer, AssetMetadata, Refusal, UploadCanister, UploadFinishResult } from '../../src/canister.js';
+import type { HashAlgorithm } from '../../src/hash/hasher.js';
 
 interface Session {
   id: bigint;
@@ -13,7 +11,7 @@ interface Session {
   metadata: AssetMetadata;
   key: string;
   request: string;
-  algorithm: Algorithm;
+  algorithm: HashAlgorithm;
   bytes: number;
   chunks: Map<number, Uint8Array>;
   replaceable: boolean;
@@ -73,7 +71,7 @@ export class FakeCanister implements UploadCanister {
     if (this.quarantinesFirstKey && (this.quarantined ??= idem) === idem) {
       return conflict('session', 0, 'quarantined by the migration: damaged');
     }
-    const algorithm: Algorithm = hash[0] && 'blake3' in hash[0] ? 'blake3' : 'sha256';
+    const algorithm: HashAlgorithm = hash[0] && 'blake3' in hash[0] ? 'blake3' : 'sha256';
     const bytes = Number(base(metadata).bytes);
     if (chunks !== Math.ceil(bytes / this.chunkSize)) return invalid('expected_chunks', chunks);
     const key = `${capsule} ${idem}`;
@@ -267,7 +265,7 @@ function base(metadata: AssetMetadata) {
   return kind.base;
 }
 
-function digestOf(algorithm: Algorithm, parts: Uint8Array[]): Uint8Array {
+function digestOf(algorithm: HashAlgorithm, parts: Uint8Array[]): Uint8Array {
   const whole = Buffer.concat(parts);
   return algorithm === 'sha256' ? createHash('sha256').update(whole).digest() : blake3(whole);
 }
