@@ -240,7 +240,7 @@ fn numbers(line: &str) -> Vec<u64> {
 fn report(runs: &[Figures]) {
     let old = std::fs::read_to_string(report_path()).unwrap_or_default();
     if std::env::var_os("UPDATE_REPORT").is_none() {
-        assert!(old.starts_with(HEAD), "the report says what it was measured with in other words");
+        assert!(old.starts_with(HEAD), "the introduction of the report differs");
         let written = lines_of(&old);
         for figures in runs {
             let Some((_, line_there)) = written.iter().find(|(sessions, _)| *sessions == figures.sessions)
@@ -250,7 +250,7 @@ fn report(runs: &[Figures]) {
             for (there, here) in numbers(line_there).into_iter().zip(numbers(&line(figures))) {
                 let tenth = there.max(10) / 10;
                 let both = format!("report: {line_there}\n   run: {}", line(figures));
-                assert!(here <= there + tenth, "dearer than the report by more than a tenth\n{both}");
+                assert!(here <= there + tenth, "more expensive than in the report by more than a tenth\n{both}");
                 if here + tenth < there {
                     println!(
                         "the report is stale, write it with UPDATE_REPORT=1: {here} for {there}\n{both}"
@@ -275,19 +275,19 @@ fn report(runs: &[Figures]) {
 
 const HEAD: &str = "# What migration 1 costs
 
-Written by `UPDATE_REPORT=1 cargo test -p upload-e2e migration_scale`, with `MIGRATION_SESSIONS=1000000` for the million. Every
-session is a file of one chunk of 64 bytes with its metadata, four index entries and its accounts; the chunk of every third one is
-stored. A thousand clients put, finish, abort and begin all the time, on sessions chosen at random, and no call fails.
+Written by `UPDATE_REPORT=1 cargo test -p upload-e2e migration_scale`, with `MIGRATION_SESSIONS=1000000` for the last row. Every
+session is a file of one chunk of 64 bytes with its metadata, four index entries and its accounts; every third one has its chunk
+stored. A thousand clients put, finish, abort and begin continuously, on sessions chosen at random, and no call fails.
 
 Instructions are IC instructions as the embedded server counts them. `post_upgrade` includes the start of the module.
-`most in a message` is the most that a message of the migration after post_upgrade took. `each` is everything that the engine has
-used, in whatever message, by the number of sessions.
+`most in a message` is the highest count of any migration message after `post_upgrade`. `each` is everything that the engine has
+used, in all messages, divided by the number of sessions.
 
-**With real chunks it was more** before the keys of the chunk map were read without its payload (`src/stable/map_keys.rs`): a node
-holds up to eleven chunks, and to load one meant following the list of its pages. Measured at commit 1e45df9, with stored chunks of
-1.8 MB; `migrate_chunks_0`, `_20` and `_400` of [costs.md](costs.md) measure the same now:
+**With full-size chunks it used to cost more**, before the keys of the chunk map were read without its payload
+(`src/stable/map_keys.rs`): a node holds up to eleven chunks, and loading one meant following the list of its pages. These figures
+are from commit 1e45df9, with stored chunks of 1.8 MB; `migrate_chunks_0`, `_20` and `_400` in [costs.md](costs.md) are today's:
 
-| a session with | instructions a session |
+| a session with | instructions per session |
 |---|---|
 | no stored chunk | 0.19 M |
 | 20 stored chunks | 3.3 M |

@@ -18,11 +18,11 @@ pub fn markdown(figures: &[PeerFigures]) -> String {
 ## Side by side
 
 One run on the same server: a file of {mib:.1} MiB for each client, in chunks of 1.8 MB, from begin to finish, each read
-back and compared afterwards. DFINITY's asset canister is built from its crate with the same compiler; it hashes at its
-commit and keeps everything on the heap, so that what it writes to stable memory is written at every upgrade. MB/s are
-those of the machine that made the figures, the fastest of three turns, and never checked: the embedded server has no
-consensus and no network, and every message of a canister waits for the one before. Beside them the public release's own figures, on a local replica whose every call takes a round or two: one file, and four at
-the same time.
+back and compared afterwards. DFINITY's asset canister is built from its crate with the same compiler; it hashes when
+it commits and keeps everything on the heap, so it writes its data to stable memory only at upgrades. MB/s are from the
+machine that produced the figures, the best of three runs, and are never checked: the embedded server has no consensus
+and no network, and a canister executes one message after another. The last row has the first public release's own
+figures, from a local replica on which every call takes a round or two: one file, and four at the same time.
 
 {}
 ",

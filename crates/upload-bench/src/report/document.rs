@@ -29,8 +29,8 @@ pub fn document(figures: &Figures, sources: &Sources) -> String {
         INTRODUCTION.to_owned(),
         format!(
             "The wasms were built by `{}`. Scenarios that take minutes are measured with `--full` only: {}. \
-             A session of 16,384 chunks would be 29 GB; `chunks_of_16384` measures its ends and its middle instead of \
-             filling it.\n",
+             A session of 16,384 chunks would be 29 GB; instead of filling it, `chunks_of_16384` measures its \
+             first, middle and last chunks.\n",
             sources.compiler,
             full.join(", ")
         ),
@@ -38,8 +38,8 @@ pub fn document(figures: &Figures, sources: &Sources) -> String {
             .into(),
         "## Targets\n".into(),
         format!(
-            "The public release's own way costs {ORIGIN_PER_MIB} M instructions per MiB for ten chunks: `Vec<u8>` \
-             arguments, chunks as values of a map, read back after every write.\n"
+            "The first public release costs {ORIGIN_PER_MIB} M instructions per MiB for ten chunks: it has `Vec<u8>` \
+             arguments, stores chunks as values of a map, and reads them back after every write.\n"
         ),
         format!("{}\n", tables::targets(Style::Markdown, figures)),
         floor_of_maps(figures, &sources.bare_map),
@@ -77,16 +77,16 @@ fn floor_of_maps(figures: &Figures, maps: &[MapCosts]) -> String {
     let ratio = |of: fn(&MapCosts) -> u64| of(many) as f64 / of(few) as f64;
     format!(
         "\
-The ratio of `begin`, `finish` and `status` has a floor above its limit. What these calls cost more on a full canister is what the B-trees of
-`ic-stable-structures` cost more, whose nodes hold at most 11 entries. A map of them with nothing around it, instructions by
-`cargo bench-costs bare-map`, entries of 108 bytes:
+The ratio of `begin`, `finish` and `status` cannot get below its limit. Their extra cost on a full canister is that of the
+B-trees of `ic-stable-structures`, whose nodes hold at most 11 entries. Such a map on its own, with entries of 108 bytes, in
+instructions, measured by `cargo bench-costs bare-map`:
 
 {}
 
-{} entries against {} are a ratio of {:.1} for a look-up, {:.1} for an insertion and {:.1} for a removal. `status`, {:.2} M
-instead of {:.2}, looks up a session and its meta and does little else; `begin`, {:.2} M instead of
-{:.2}, and `finish`, {:.2} M instead of {:.2}, change a dozen such maps each. The less the rest of a
-call costs, the larger is the ratio.
+With {} entries instead of {}, a look-up costs {:.1} times as much, an insertion {:.1} times and a removal {:.1} times. `status`
+({:.2} M instead of {:.2}) does little more than look up a session and its meta; `begin` ({:.2} M instead of
+{:.2}) and `finish` ({:.2} M instead of {:.2}) each change a dozen such maps. The less the rest of a
+call costs, the larger the ratio.
 ",
         tables::bare_map(Style::Markdown, maps),
         many.entries,
@@ -106,28 +106,29 @@ call costs, the larger is the ratio.
 const INTRODUCTION: &str = "\
 # What the calls cost
 
-Instructions and bytes of the real wasm, measured by the embedded server with the weights that the Internet Computer
-publishes: equal messages on equal states give equal numbers, to the unit. They were not compared with a replica's.
+Instructions and bytes of the real wasm, measured on the embedded server with the instruction weights that the Internet
+Computer publishes. The same messages on the same state always give exactly the same numbers. They have not been compared
+with those of a replica.
 
 ```sh
 cargo bench-costs                    # measures the default scenarios, and prints them
-cargo bench-costs --check            # compares with the checked-in figures; 1 when one got worse by more than 2 % and 2,000 instructions
+cargo bench-costs --check            # compares with the checked-in figures; exits with 1 if one is worse by more than 2 % and 2,000 instructions
 cargo bench-costs --update --full    # measures everything, and writes the figures, the plot and this page
-cargo bench-costs side-by-side       # the builds and DFINITY's asset canister, with the same files
-cargo bench-costs bare-map           # a map of the library's that all records lie in, with nothing around it
+cargo bench-costs side-by-side       # measures the builds and DFINITY's asset canister with the same files
+cargo bench-costs bare-map           # measures the library's map that stores all records, on its own
 ```
 
-The figures are in `crates/upload-bench/results/`: `costs.csv` with everything, and `canbench_results.yml` as the
-[canbench](https://github.com/dfinity/canbench) tool writes it, a benchmark for each scenario and a scope for each step.
-This page is made of them. What became more or less expensive since an earlier commit, and why, is in
-[costs-history.md](costs-history.md).
+The figures are in `crates/upload-bench/results/`: `costs.csv` has everything, and `canbench_results.yml` is in the format
+of the [canbench](https://github.com/dfinity/canbench) tool, with a benchmark for each scenario and a scope for each step.
+This page is generated from them. [costs-history.md](costs-history.md) explains what became more or less expensive since
+an earlier commit.
 ";
 
 const COLUMNS: &str = "\
-M is million instructions; a step of several messages is their sum. The right half is the direct build's: bytes written
-to and read from stable memory, and the heap and stable deltas, bytes in pages of 4 KiB that were written or changed.
-`upload_N`, `read_N`, `delete_N` are files of N chunks of 1.8 MB; `calls_N` are calls of one client, with ten sessions of
-its own, on a state of N live sessions and N memories, all of them in the client's capsule; `open_N` is the upgrade that
-opens that state, `migrate_N` the one that finds N legacy sessions, and `migrate_chunks_N` one that finds sessions with N stored
-chunks each: ten, two, one. `move_10` moves a blob of ten chunks from the chunk map into extents.
+M is million instructions; a step that takes several messages is their sum. The right half is for the direct build: bytes
+written to and read from stable memory, and the heap and stable deltas: bytes in pages of 4 KiB that were written or changed.
+`upload_N`, `read_N`, `delete_N` are files of N chunks of 1.8 MB; `calls_N` are calls of one client with ten sessions, on a
+state of N live sessions and N memories, all of them in the client's capsule; `open_N` is the upgrade that opens that state,
+`migrate_N` an upgrade that finds N legacy sessions, and `migrate_chunks_N` one that finds sessions with N stored chunks each
+(ten, two or one session). `move_10` moves a blob of ten chunks from the chunk map into extents.
 ";
