@@ -1,4 +1,4 @@
-// What lies between a page and the network: it counts update calls, lets so many of them pass, and loses replies.
+// What lies between a page and the network: it counts update calls, holds them back, and loses replies.
 
 import { createHash } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
@@ -14,6 +14,7 @@ export class Wire {
   stopped = 0;
   url = '';
   private limit = 0;
+  private held: string | undefined;
   private readonly changes = new EventEmitter();
   /** Messages whose replies are lost, however often they are sent. */
   private readonly losing = new Map<string, boolean>();
@@ -41,6 +42,17 @@ export class Wire {
     this.change();
   }
 
+  /** Holds calls of this function back, without counting them, until everything is let through. */
+  hold(method: string): void {
+    this.held = method;
+  }
+
+  /** Lets every call pass from now on. */
+  release(): void {
+    this.held = undefined;
+    this.allow(Infinity);
+  }
+
   /** Resolves when so many calls have passed. */
   reached(calls: number): Promise<void> {
     return this.until(() => this.calls >= calls);
@@ -58,8 +70,7 @@ export class Wire {
   }
 
   async stop(): Promise<void> {
-    this.limit = Infinity;
-    this.change();
+    this.release();
     this.server.closeAllConnections();
     this.server.close();
     await once(this.server, 'close');
@@ -75,7 +86,7 @@ export class Wire {
     const body = Buffer.concat(parts);
     const isCall = request.method === 'POST' && request.url?.endsWith('/call') === true;
     if (isCall) {
-      await this.until(() => this.calls < this.limit);
+      await this.until(() => this.calls < this.limit && !this.holds(body));
       this.calls += 1;
       this.change();
     }
@@ -97,6 +108,10 @@ export class Wire {
     }
     const back = [...answer.headers].filter(([name]) => !HOP_BY_HOP.includes(name));
     response.writeHead(answer.status, Object.fromEntries(back)).end(bytes);
+  }
+
+  private holds(body: Buffer): boolean {
+    return this.held !== undefined && body.includes(this.held);
   }
 
   private isLost(body: Buffer): boolean {

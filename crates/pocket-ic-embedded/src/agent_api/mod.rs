@@ -19,7 +19,7 @@ use crate::http::ServerState;
 use address::Address;
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{HeaderMap, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
@@ -62,6 +62,8 @@ pub fn routes(state: Server, instance: usize) -> Router<Server> {
 fn layered(router: Router<Server>, state: Server) -> Router<Server> {
     router
         .layer(middleware::from_fn_with_state(state, body::read_whole))
+        // `read_whole` has the limit.
+        .layer(DefaultBodyLimit::disable())
         .layer(middleware::from_fn(cors::allow_everybody))
 }
 

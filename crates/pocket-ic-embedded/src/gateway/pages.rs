@@ -6,10 +6,10 @@ use super::host::{Domains, Named};
 use super::verification::{Authority, verify};
 use crate::http::{ServerState, Slot};
 use crate::ic::{CallResult, OpError, UserCall, UserError};
-use axum::body::{Body, Bytes};
-use axum::extract::{FromRequest, Request};
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::Request;
 use axum::http::{Method, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use candid::Principal;
 use http_body_util::channel::{Channel, Sender};
 use pocket_ic::ErrorCode;
@@ -67,9 +67,10 @@ impl Pages {
                 "The address names no canister: use http://<canister id>.localhost:<port>/, or the parameter ?canisterId=<canister id>\n",
             );
         };
-        let body = match Bytes::from_request(Request::new(body), &()).await {
+        // `read_whole` has limited and read it.
+        let body = match to_bytes(body, usize::MAX).await {
             Ok(body) => body,
-            Err(refusal) => return refusal.into_response(),
+            Err(error) => return answer::text(StatusCode::BAD_REQUEST, format!("{error}\n")),
         };
         let headers = parts.headers.iter();
         let asked = HttpRequest {

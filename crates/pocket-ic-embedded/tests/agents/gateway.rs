@@ -201,6 +201,15 @@ fn a_page_that_asks_for_an_update_is_made_by_one() {
 }
 
 #[test]
+fn a_request_for_a_page_may_have_a_body_of_3_mib() {
+    let site = Site::new();
+    site.put("put_query", page("received"));
+    let url = format!("{}?canisterId={}", site.url, site.id);
+    let response = Client::new().post(url).body(vec![b'x'; 3 << 20]).send().unwrap();
+    assert_eq!((response.status().as_u16(), response.text().unwrap().as_str()), (200, "received"));
+}
+
+#[test]
 fn long_pages_come_in_pieces() {
     let site = Site::new();
     let callback = More(Func { principal: site.id, method: "more".into() });

@@ -117,6 +117,15 @@ fn requests_that_are_too_large_are_refused() {
     }
 }
 
+/// Such a request is read and answered like any other.
+#[test]
+fn requests_of_up_to_4_mib_are_read() {
+    let network = Network::new();
+    let path = format!("v4/canister/{}/call", network.canister());
+    let response = network.post(&path, vec![0; 4 << 20]);
+    assert_eq!(response.status(), 400, "{:?}", response.text());
+}
+
 /// A client that does not end its request blocks neither others nor the end of the server.
 #[test]
 fn a_client_that_is_slow_holds_nobody_up() {
