@@ -1,6 +1,6 @@
 //! Tables on the terminal.
 
-use comfy_table::{CellAlignment, Row, Table, presets};
+use comfy_table::{CellAlignment, Row, Table, TableComponent, presets};
 
 /// Makes a table. The columns `numbers` are aligned to the right.
 pub(super) fn table(
@@ -9,7 +9,12 @@ pub(super) fn table(
     numbers: impl IntoIterator<Item = usize>,
 ) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_header(header).add_rows(rows);
+    table
+        .load_preset(presets::UTF8_HORIZONTAL_ONLY)
+        .remove_style(TableComponent::HorizontalLines)
+        .remove_style(TableComponent::MiddleIntersections)
+        .set_header(header)
+        .add_rows(rows);
     for index in numbers {
         if let Some(column) = table.column_mut(index) {
             column.set_cell_alignment(CellAlignment::Right);

@@ -1,6 +1,6 @@
 //! The tables.
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, Table, TableComponent, presets};
 use session_migrate::build::Build;
 
 use super::Figures;
@@ -24,6 +24,10 @@ pub fn table(style: Style, texts: usize, header: &[&str]) -> Table {
         Style::Terminal => presets::UTF8_HORIZONTAL_ONLY,
         Style::Markdown => presets::ASCII_MARKDOWN,
     });
+    if style == Style::Terminal {
+        // No line between rows.
+        table.remove_style(TableComponent::HorizontalLines).remove_style(TableComponent::MiddleIntersections);
+    }
     table.set_header(header);
     for column in table.column_iter_mut().skip(texts) {
         column.set_cell_alignment(CellAlignment::Right);
