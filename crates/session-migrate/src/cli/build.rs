@@ -1,0 +1,72 @@
+//! The command `build`: the canister's wasms and their Candid interfaces.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use comfy_table::Table;
+use session_migrate::build::{self, Artifact, Build, Options};
+
+use super::table::table;
+use super::{ENVIRONMENT, LOSS, fail};
+
+#[derive(Debug, Args)]
+pub(super) struct BuildArgs {
+    /// Build to make; may be repeated [default: all three].
+    #[arg(long = "build", value_name = "legacy|staged|direct")]
+    builds: Vec<Build>,
+    /// Folder for the finished files [default: dist in the source tree].
+    #[arg(long, value_name = "FOLDER")]
+    out: Option<PathBuf>,
+    /// Cargo.toml of the source tree [default: the tree this program was built from].
+    #[arg(long, value_name = "FILE")]
+    manifest_path: Option<PathBuf>,
+    /// Overwrite the checked-in Candid interfaces under candid/ with those of the wasms.
+    #[arg(long)]
+    update_did: bool,
+    /// Exit with 1 if an interface differs from the checked-in one.
+    #[arg(long, conflicts_with = "update_did")]
+    check: bool,
+}
+
+/// Builds, prints, and returns the exit code.
+pub(super) fn run(args: BuildArgs) -> u8 {
+    let mut builds = args.builds;
+    builds.sort();
+    builds.dedup();
+    if builds.is_empty() {
+        builds = Build::ALL.into();
+    }
+    let options = Options { manifest_path: args.manifest_path, out: args.out, update_did: args.update_did };
+    let artifacts = match build::ensure_with(&builds, &options) {
+        Ok(artifacts) => artifacts,
+        Err(error) => return fail(ENVIRONMENT, error),
+    };
+    println!("{}", artifact_table(&artifacts));
+    let mut code = 0;
+    for artifact in artifacts.iter().filter(|artifact| !artifact.did_is_checked_in) {
+        let build = artifact.build;
+        eprintln!(
+            "{}: the {build} canister's interface differs from candid/{build}.did; \
+             if that is meant, run: cargo migrate build --update-did",
+            if args.check { "error" } else { "warning" }
+        );
+        if args.check {
+            code = LOSS;
+        }
+    }
+    code
+}
+
+fn artifact_table(artifacts: &[Artifact]) -> Table {
+    let rows = artifacts.iter().map(|artifact| {
+        [
+            artifact.build.to_string(),
+            artifact.features.join(","),
+            artifact.wasm_bytes.to_string(),
+            artifact.wasm_gz_bytes.to_string(),
+            artifact.sha256.clone(),
+        ]
+    });
+    let header = ["build", "features", "wasm bytes", "gz bytes", "SHA-256 of the gz (module hash)"];
+    table(header, rows, [2, 3])
+}

@@ -1,0 +1,30 @@
+//! The reference of the command line, docs/cli.md, is what the program prints as help.
+
+use super::Cli;
+use clap::CommandFactory;
+use clap_markdown::{MarkdownOptions, help_markdown_command_custom};
+
+const INTRODUCTION: &str = "\
+<!-- Written by `UPDATE_GOLDEN=1 cargo test -p session-migrate --bin session-migrate`. -->
+
+# Command line
+
+`cargo migrate COMMAND` runs `session-migrate COMMAND` from the source tree, and `cargo rehearse` runs
+`session-migrate rehearse`. Exit codes: 0 pass, 1 a loss or difference was found, 2 wrong usage or input,
+3 environment.
+
+";
+
+#[test]
+fn the_reference_of_the_command_line_is_its_help() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/cli.md");
+    let options =
+        MarkdownOptions::new().show_footer(false).show_table_of_contents(false).title(String::new());
+    let help = help_markdown_command_custom(&Cli::command(), &options);
+    let expected = format!("{INTRODUCTION}{}\n", help.trim());
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(path, &expected).unwrap();
+    }
+    let written = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(written == expected, "docs/cli.md is out of date: UPDATE_GOLDEN=1 writes it again");
+}

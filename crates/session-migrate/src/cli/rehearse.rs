@@ -1,0 +1,159 @@
+//! The command `rehearse`: the staged upgrade during real uploads, on fresh canisters or a copy of a snapshot.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use session_migrate::progress::{Phase, Progress};
+use session_migrate::provenance;
+use session_migrate::rehearse::{self, Config, MigrationRun, Report};
+use session_migrate::shorten_dumps;
+
+use super::report_file::ReportArgs;
+use super::table::table;
+use super::wasm_args::WasmArgs;
+use super::{ENVIRONMENT, USAGE, code_of, fail, without_panic};
+
+#[derive(Debug, Args)]
+pub(super) struct RehearseArgs {
+    /// Rehearse on a copy of this snapshot (a folder of icp, dfx or PocketIC, a raw stable memory, or gzip of
+    /// one): its own clients continue their uploads, and a rollback is included.
+    #[arg(long, value_name = "SNAPSHOT", conflicts_with_all = ["rollback", "record"])]
+    snapshot: Option<PathBuf>,
+    /// Files for every client to upload [default: a generated original of 21,827,484 bytes and three derivatives].
+    #[arg(long, value_name = "PATH", num_args = 1..)]
+    files: Vec<PathBuf>,
+    /// Number of clients that upload at the same time.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    clients: u32,
+    #[command(flatten)]
+    report: ReportArgs,
+    /// Seed of the generated content and the clients' choices; the same seed gives the same rehearsal.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Roll the migration back once on the staged build, return to the legacy build during uploads, and
+    /// migrate again.
+    #[arg(long)]
+    rollback: bool,
+    /// Record the clients' calls and answers as a trace in this file.
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
+    #[command(flatten)]
+    wasms: WasmArgs,
+}
+
+/// Rehearses, prints, and returns the exit code.
+pub(super) fn run(args: RehearseArgs) -> u8 {
+    let config = Config {
+        snapshot: args.snapshot,
+        files: args.files,
+        clients: args.clients,
+        seed: args.seed,
+        rollback: args.rollback,
+        wasms: args.wasms.into(),
+        record: args.record,
+    };
+    if let Err(error) = rehearse::check(&config) {
+        return fail(USAGE, error);
+    }
+    let files = match args.report.create() {
+        Ok(files) => files,
+        Err(error) => return fail(USAGE, error),
+    };
+    // Before anything else is done, the age of this process is the time that cargo took.
+    let compiled = provenance::compiled_for();
+    let report = match rehearse_with_progress(&config) {
+        Ok(report) => report,
+        Err((code, error)) => return fail(code, error),
+    };
+    print_report(&report, compiled);
+    if let Err(error) = files.write(&report, || report.to_html()) {
+        return fail(ENVIRONMENT, error);
+    }
+    code_of(report.verdict)
+}
+
+fn rehearse_with_progress(config: &Config) -> Result<Report, (u8, String)> {
+    let progress = Progress::stderr();
+    match without_panic(|| rehearse::run(config, &progress)) {
+        Ok(Ok(report)) => Ok(report),
+        Ok(Err(error)) if error.is_usage() => Err((USAGE, error.to_string())),
+        Ok(Err(error)) => Err((ENVIRONMENT, error.to_string())),
+        Err(failure) => Err((ENVIRONMENT, failure)),
+    }
+}
+
+fn print_report(report: &Report, compiled: Option<Duration>) {
+    let rows = report.uploads.iter().map(|upload| {
+        [
+            upload.client.to_string(),
+            upload.name.clone(),
+            upload.bytes.to_string(),
+            upload.state_at_upgrade.name().to_owned(),
+            format!("{}/{}", upload.chunks_before_upgrade, upload.chunks_total),
+            upload.sha256_read_back.as_deref().map_or("-", |hash| hash.get(..16).unwrap_or(hash)).to_owned(),
+            if upload.intact { "yes" } else { "NO" }.to_owned(),
+        ]
+    });
+    let header = ["client", "file", "bytes", "at the upgrade", "chunks then", "SHA-256 read back", "intact"];
+    println!("{}", table(header, rows, [0, 2, 4]));
+    for stage in &report.stages {
+        let cost = stage.instructions.map_or(String::new(), |count| format!(", {count} instructions"));
+        let ok = if stage.upgrade_ok { "ok" } else { "FAILED" };
+        println!("{}: {ok}{cost}", stage.name);
+    }
+    for MigrationRun { stage, migration, phase, counts: m } in &report.runs {
+        if phase == "RolledBack" {
+            println!("sessions after {stage}: rolled back, {} instructions", m.instructions);
+        } else if *migration == 1 {
+            println!(
+                "sessions after {stage}: {} records = {} converted + {} already + {} quarantined + {} expired; {phase}",
+                m.source, m.converted, m.already, m.quarantined, m.expired
+            );
+        } else {
+            println!(
+                "payload after {stage}: {} sessions and blobs = {} moved into extents + {} quarantined; {phase}",
+                m.source, m.converted, m.quarantined
+            );
+        }
+    }
+    if let Some(part) = &report.snapshot {
+        println!(
+            "snapshot: {} sessions, {} continued by their own clients; {} answers of {} capsules the same after every step",
+            part.sessions, part.continued, part.reads, part.capsules
+        );
+    }
+    println!("time: {}", times(&report.phases, compiled));
+    for note in &report.notes {
+        eprintln!("note: {note}");
+    }
+    for problem in &report.problems {
+        eprintln!("error: {}", shorten_dumps(problem));
+    }
+    println!("verdict: {} ({:.1} s)", report.verdict, report.seconds);
+}
+
+/// Formats the times of the phases in one line.
+fn times(phases: &[Phase], compiled: Option<Duration>) -> String {
+    let sum = |building: bool| -> f64 {
+        let phases = phases.iter().filter(|phase| (phase.name == rehearse::BUILDING) == building);
+        phases.map(|phase| phase.seconds).sum()
+    };
+    let compiled = compiled
+        .map_or(String::new(), |time| format!("{:.1} s compiling this program, ", time.as_secs_f64()));
+    format!("{compiled}{:.1} s building the wasms, {:.1} s rehearsing", sum(true), sum(false))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_is_told_apart_by_what_it_was_spent_on() {
+        let phase = |name: &str, seconds| Phase { name: name.into(), began: String::new(), seconds };
+        let phases = [phase(rehearse::BUILDING, 60.0), phase("uploading", 1.5), phase("reading", 2.0)];
+        assert_eq!(times(&phases, None), "60.0 s building the wasms, 3.5 s rehearsing");
+        let all = times(&phases, Some(Duration::from_secs(300)));
+        assert!(all.starts_with("300.0 s compiling this program, 60.0 s"), "{all}");
+    }
+}
