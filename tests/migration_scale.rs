@@ -250,7 +250,10 @@ fn report(runs: &[Figures]) {
             for (there, here) in numbers(line_there).into_iter().zip(numbers(&line(figures))) {
                 let tenth = there.max(10) / 10;
                 let both = format!("report: {line_there}\n   run: {}", line(figures));
-                assert!(here <= there + tenth, "more expensive than in the report by more than a tenth\n{both}");
+                assert!(
+                    here <= there + tenth,
+                    "more expensive than in the report by more than a tenth\n{both}"
+                );
                 if here + tenth < there {
                     println!(
                         "the report is stale, write it with UPDATE_REPORT=1: {here} for {there}\n{both}"
