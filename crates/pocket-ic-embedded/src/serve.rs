@@ -28,43 +28,46 @@ const TTL_CHECK: Duration = Duration::from_secs(1);
 /// The port where tools expect a local network.
 pub const DEFAULT_GATEWAY_PORT: u16 = 8000;
 
-/// The command line: that of the official server, as far as it applies here.
-#[derive(Clone, Debug, Parser)]
-#[command(name = "pocket-ic-embedded", about = "The PocketIC REST protocol over wasmtime, on this machine.")]
+/// The command line. Same as the official server's, as far as it applies here.
+# [derive(Clone, Debug, Parser)] [command(name = "pocket-ic-embedded", about = "A PocketIC server over wasmtime: an
+# Internet Computer for tests, in one process.")]
 pub struct ServeOptions {
-    /// Print the version in the form that clients check, and exit.
+    /// Print the version in the format that clients expect, and exit.
     #[arg(long, short = 'V')]
     pub version: bool,
-    /// Write the port to this file once the server listens. If the file exists and its server answers: exit at once.
+    /// Write the port to this file once the server listens. If the file exists and its server answers, exit
+    /// immediately.
     #[arg(long, value_name = "FILE")]
     pub port_file: Option<PathBuf>,
-    /// Exit after so many seconds without a request.
+    /// Exit after this many seconds without a request.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub ttl: u64,
-    /// Exit after so many seconds, whatever happens.
+    /// Exit after this many seconds in any case.
     #[arg(long, value_name = "SECONDS")]
     pub hard_ttl: Option<u64>,
-    /// The port; 0 for a free one.
+    /// Port to listen on; 0 for a free one.
     #[arg(long, short, default_value_t = 0)]
     pub port: u16,
-    /// The address. Everybody who reaches it can read and write files through it, so only loopback is allowed.
+    /// Address to listen on. Anyone who can reach it can read and write files through it, so it must be loopback unless
+    /// --allow-remote is given.
     #[arg(long, short, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     pub ip_addr: IpAddr,
-    /// Allow an address that other machines reach.
+    /// Allow an address that other machines can reach.
     #[arg(long)]
     pub allow_remote: bool,
-    /// Keep compiled modules in this folder, which only you may write to, for other processes; `off` keeps none
-    /// [default: $POCKET_IC_EMBEDDED_MODULE_CACHE, or pocket-ic-embedded/modules in your folder for caches].
+    /// Cache compiled modules for other processes in this folder, which only you may be able to write to; `off`
+    /// disables the cache [default: $POCKET_IC_EMBEDDED_MODULE_CACHE, or pocket-ic-embedded/modules in your cache
+    /// folder].
     #[arg(long, value_name = "DIR|off")]
     pub module_cache: Option<CacheFolder>,
-    /// Start a network for agents and their tools as well: an NNS and an application subnet whose time is that of the clock,
-    /// and an HTTP gateway. Its address, its root key and the lines for icp.yaml are printed.
+    /// Also start a network for agents and their tools: an NNS and an application subnet that follow the system clock,
+    /// and an HTTP gateway. Print its address, its root key and the lines for icp.yaml.
     #[arg(long)]
     pub live: bool,
-    /// The port of the gateway of `--live`; 0 for a free one.
+    /// Port of the gateway of `--live`; 0 for a free one.
     #[arg(long, value_name = "PORT", default_value_t = DEFAULT_GATEWAY_PORT, requires = "live")]
     pub gateway_port: u16,
-    /// Accepted for compatibility; the embedded server logs only what canisters print.
+    /// Accepted for compatibility and ignored; the server logs only prints and traps of canisters.
     #[arg(long, short, value_name = "LEVELS")]
     pub log_levels: Option<String>,
 }
@@ -73,7 +76,7 @@ pub struct ServeOptions {
 #[derive(Debug, thiserror::Error)]
 enum ServeError {
     #[error(
-        "{0} is not a loopback address: everybody who reaches the server can use it. Add --allow-remote if that is wanted"
+        "{0} is not a loopback address: anyone who can reach the server could use it. Add --allow-remote if you want that"
     )]
     NotLoopback(IpAddr),
     #[error("cannot write to standard output: {0}")]

@@ -28,7 +28,7 @@ const ENVIRONMENT: u8 = 3;
 #[derive(Debug, Parser)]
 #[command(name = "session-migrate", version, about)]
 #[command(
-    after_help = "Exit codes: 0 pass, 1 a loss or difference was found, 2 wrong usage or input, 3 environment"
+    after_help = "Exit codes: 0 pass, 1 a loss or difference was found, 2 invalid usage or input, 3 the environment failed"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -43,13 +43,13 @@ enum Command {
     Rehearse(rehearse::RehearseArgs),
     /// Record client calls as a trace: a synthetic workload, or real clients through a proxy.
     Record(replay::RecordArgs),
-    /// Play a trace on a build and compare the answers with the recorded ones.
+    /// Replay a trace on a build and compare the answers with the recorded ones.
     Replay(replay::ReplayArgs),
-    /// Play the same traces on two builds and compare answers, state and costs.
+    /// Replay the same traces on two builds and compare answers, state and costs.
     Ab(ab::AbArgs),
-    /// Inspect a snapshot of a canister: its contents, and whether it is sound.
+    /// Inspect a snapshot of a canister: show its contents and report damage.
     Inspect(inspect::InspectArgs),
-    /// Run the staged upgrade on a copy of a snapshot: its effects, time and cost.
+    /// Run the staged upgrade on a copy of a snapshot: show its effects, duration and cost.
     Plan(plan::PlanArgs),
     /// Upload files to a canister on a live network; repeat the command to resume after an interruption.
     Upload(upload::UploadArgs),
@@ -78,7 +78,7 @@ fn fail(code: u8, error: impl std::fmt::Display) -> u8 {
     code
 }
 
-/// Returns the exit code of an outcome.
+/// Returns the exit code for a verdict.
 fn code_of(verdict: Verdict) -> u8 {
     match verdict {
         Verdict::Pass => 0,

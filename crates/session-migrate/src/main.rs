@@ -1,6 +1,5 @@
-//! `session-migrate`: the command line over the library of the same name.
-//!
-//! Exit codes: 0 passed, 1 a loss or a difference was found, 2 wrong usage or unusable input, 3 the environment failed.
+//! `session-migrate`: the command line over the library of the same name. Exit codes: 0 pass, 1 a loss or a difference
+//! was found, 2 invalid usage or input, 3 the environment failed.
 
 mod cli;
 

@@ -85,7 +85,7 @@ fn the_checked_in_interfaces_are_those_of_the_wasms() {
     for artifact in artifacts() {
         assert!(
             artifact.did_is_checked_in,
-            "candid/{}.did differs; if that is meant, run: cargo migrate build --update-did",
+            "candid/{}.did differs; if this is intended, run: cargo migrate build --update-did",
             artifact.build
         );
     }

@@ -19,10 +19,10 @@ use upload_bench::results::{self, Results};
 const LOSS: u8 = 1;
 const ENVIRONMENT: u8 = 3;
 
-/// Measures the costs of the upload canister's calls, on the three builds.
-#[derive(Debug, Parser)]
-#[command(name = "bench-costs", version, about, args_conflicts_with_subcommands = true)]
-#[command(after_help = "Exit codes: 0 pass, 1 a figure got worse by more than 2 %, 2 usage, 3 environment")]
+/// Measures the cost of every call of the upload canister, on all three builds.
+# [derive(Debug, Parser)] [command(name = "bench-costs", version, about, args_conflicts_with_subcommands = true)]
+# [command(after_help = "Exit codes: 0 pass, 1 a figure got worse by more than 2 %, 2 invalid usage, 3 the environment
+# failed")]
 struct Cli {
     #[command(flatten)]
     costs: CostArgs,
@@ -35,13 +35,13 @@ struct CostArgs {
     /// Compare with the checked-in figures.
     #[arg(long, conflicts_with = "update")]
     check: bool,
-    /// Overwrite the checked-in figures with the measured ones, and update the documents made from them.
+    /// Overwrite the checked-in figures with the measured ones, and update the documents generated from them.
     #[arg(long)]
     update: bool,
     /// Also measure scenarios that take minutes.
     #[arg(long)]
     full: bool,
-    /// Build to measure; may be repeated [default: all three].
+    /// Which build to measure; may be repeated [default: all three].
     #[arg(long = "build", value_name = "legacy|staged|direct")]
     builds: Vec<Build>,
     /// Measure only the scenarios whose name contains this.
@@ -51,9 +51,9 @@ struct CostArgs {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Compare the three builds and DFINITY's asset canister, with the same files: instructions, bytes, MB/s.
+    /// Compare the three builds and DFINITY's asset canister on the same files: instructions, bytes, MB/s.
     SideBySide(PeerArgs),
-    /// Measure a look-up, an insertion and a removal in a map of ic-stable-structures with nothing around it.
+    /// Measure a look-up, an insertion and a removal in a bare map of ic-stable-structures.
     BareMap {
         /// Overwrite the checked-in figures, and update docs/costs.md.
         #[arg(long)]

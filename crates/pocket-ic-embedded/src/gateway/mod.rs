@@ -159,7 +159,7 @@ pub async fn open(state: &Arc<ServerState>, config: HttpGatewayConfig) -> Result
     };
     if !ip_addr.is_loopback() && !state.allows_remote() {
         return Err(OpError::Other(format!(
-            "{ip_addr} is not a loopback address: everybody who reaches the gateway can use it. Start the server with --allow-remote if that is wanted"
+            "{ip_addr} is not a loopback address: anyone who can reach the gateway could use it. Start the server with --allow-remote if that is wanted"
         )));
     }
     let wanted = SocketAddr::from((ip_addr, port.unwrap_or(0)));

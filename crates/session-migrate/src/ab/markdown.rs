@@ -73,7 +73,7 @@ impl Report {
             }
         }
         for rule in self.stale_rules() {
-            writeln!(page, "\nThe rule **{}** allowed nothing.", rule.name)?;
+            writeln!(page, "\nThe rule **{}** matched nothing.", rule.name)?;
         }
         Ok(())
     }

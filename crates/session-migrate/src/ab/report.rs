@@ -26,8 +26,7 @@ pub struct Report {
     pub runs: Vec<Run>,
     /// The rules, in the order of their file.
     pub rules: Vec<RuleUse>,
-    /// Whether a rule that allowed nothing is stale: every workload was played, on the builds that the rules
-    /// are for.
+    /// Whether a rule that matched nothing is stale: every workload was replayed, on the builds that the rules are for.
     pub judges_rules: bool,
 }
 

@@ -23,28 +23,27 @@ pub(super) struct AbArgs {
     /// Side A: legacy, staged, direct, or a wasm file.
     #[arg(long, value_name = "BUILD", default_value = "legacy")]
     a: String,
-    /// Side B, likewise.
+    /// Side B: legacy, staged, direct, or a wasm file.
     #[arg(long, value_name = "BUILD", default_value = "direct")]
     b: String,
-    /// Trace to play on both; may be repeated.
+    /// Trace to replay on both; may be repeated.
     #[arg(long, value_name = "FILE")]
     trace: Vec<PathBuf>,
-    /// Workload to record on A and play on both, or `all`; may be repeated [default: all, if no trace is
-    /// given].
+    /// Workload to record on A and replay on both, or `all`; may be repeated [default: all, if no trace is given].
     #[arg(long, value_name = "NAME")]
     workload: Vec<String>,
-    /// Seed of the workloads' content and choices.
+    /// Seed for the contents and choices of the workloads.
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
     /// Scale factor of the workloads: multiplies the number of files.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     size: u32,
-    /// Rules file with allowed differences [default: ab/allowed.toml of the source tree].
+    /// Rules file with allowed differences [default: ab/allowed.toml in the source tree].
     #[arg(long, value_name = "FILE")]
     rules: Option<PathBuf>,
     #[command(flatten)]
     report: ReportArgs,
-    /// Write the figures as Markdown to this file.
+    /// Write the report as Markdown to this file.
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
 }
@@ -142,7 +141,7 @@ fn print(report: &Report) {
         println!("allowed {} times: {}: {}", rule.matched, rule.name, rule.reason);
     }
     for rule in report.stale_rules() {
-        eprintln!("stale: the rule `{}` allowed nothing", rule.name);
+        eprintln!("stale: the rule `{}` matched nothing", rule.name);
     }
     println!("verdict: {}", report.verdict);
 }

@@ -11,10 +11,10 @@ use super::{ENVIRONMENT, LOSS, fail};
 
 #[derive(Debug, Args)]
 pub(super) struct BuildArgs {
-    /// Build to make; may be repeated [default: all three].
+    /// Which build to make; may be repeated [default: all three].
     #[arg(long = "build", value_name = "legacy|staged|direct")]
     builds: Vec<Build>,
-    /// Folder for the finished files [default: dist in the source tree].
+    /// Output folder [default: dist in the source tree].
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
     /// Cargo.toml of the source tree [default: the tree this program was built from].
@@ -23,7 +23,7 @@ pub(super) struct BuildArgs {
     /// Overwrite the checked-in Candid interfaces under candid/ with those of the wasms.
     #[arg(long)]
     update_did: bool,
-    /// Exit with 1 if an interface differs from the checked-in one.
+    /// Exit with code 1 if an interface differs from the checked-in one.
     #[arg(long, conflicts_with = "update_did")]
     check: bool,
 }
@@ -47,7 +47,7 @@ pub(super) fn run(args: BuildArgs) -> u8 {
         let build = artifact.build;
         eprintln!(
             "{}: the {build} canister's interface differs from candid/{build}.did; \
-             if that is meant, run: cargo migrate build --update-did",
+             if this is intended, run: cargo migrate build --update-did",
             if args.check { "error" } else { "warning" }
         );
         if args.check {

@@ -16,9 +16,9 @@ const SHOWN: usize = 40;
 
 #[derive(Debug, Args)]
 pub(super) struct InspectArgs {
-    /// A snapshot folder of icp, dfx or PocketIC, a raw stable memory, or gzip of one.
+    /// Snapshot folder written by icp, dfx or PocketIC, or a raw stable memory; may be gzipped.
     snapshot: PathBuf,
-    /// Hash every committed blob, and compare with its digest.
+    /// Hash every committed blob and compare it with its recorded digest.
     #[arg(long)]
     deep: bool,
     #[command(flatten)]
@@ -69,7 +69,7 @@ fn print(report: &Report) {
         counts.receipts,
     );
     let waiting = [
-        (counts.left_behind, "converted records to be cleared"),
+        (counts.left_behind, "converted records to be deleted"),
         (counts.releases_pending, "ended sessions with chunks to be removed"),
         (counts.condemned_capsules, "deleted capsules with memories to be removed"),
         (counts.quarantined, "units in quarantine"),
@@ -138,15 +138,15 @@ fn print(report: &Report) {
     );
     match &report.deep {
         Some(deep) => println!(
-            "hashed: {} blobs, {}; {} are as they were committed",
+            "hashed: {} blobs, {}; {} are unchanged since they were committed",
             deep.blobs,
             page::bytes(deep.bytes),
             deep.sound
         ),
-        None => println!("hashed: no blob; --deep does"),
+        None => println!("hashed: no blobs (use --deep)"),
     }
     if snapshot.taken_at.is_none() {
-        println!("note: a raw memory has no time; ages count from the last activity of any session");
+        println!("note: a raw stable memory has no timestamp; ages are relative to the last activity of any session");
     }
     for finding in report.findings.iter().take(SHOWN) {
         match finding.severity {
@@ -156,7 +156,7 @@ fn print(report: &Report) {
     }
     let all: u64 = report.found.iter().map(|found| found.count).sum();
     if all > SHOWN as u64 {
-        eprintln!("and {} more; --json and --html have up to 100 of each kind", all - SHOWN as u64);
+        eprintln!("and {} more; --json and --html contain up to 100 of each kind", all - SHOWN as u64);
     }
     println!("verdict: {}", report.verdict);
 }

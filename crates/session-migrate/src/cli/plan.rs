@@ -14,7 +14,7 @@ use super::{ENVIRONMENT, USAGE, code_of, fail, without_panic};
 
 #[derive(Debug, Args)]
 pub(super) struct PlanArgs {
-    /// A snapshot folder of icp, dfx or PocketIC, a raw stable memory, or gzip of one.
+    /// Snapshot folder written by icp, dfx or PocketIC, or a raw stable memory; may be gzipped.
     snapshot: PathBuf,
     #[command(flatten)]
     report: ReportArgs,

@@ -16,23 +16,22 @@ use super::{ENVIRONMENT, USAGE, code_of, fail, without_panic};
 
 #[derive(Debug, Args)]
 pub(super) struct RehearseArgs {
-    /// Rehearse on a copy of this snapshot (a folder of icp, dfx or PocketIC, a raw stable memory, or gzip of
-    /// one): its own clients continue their uploads, and a rollback is included.
+    /// Rehearse on a copy of this snapshot (a folder written by icp, dfx or PocketIC, or a raw stable memory, possibly
+    /// gzipped): its own clients continue their uploads, and a rollback is included.
     #[arg(long, value_name = "SNAPSHOT", conflicts_with_all = ["rollback", "record"])]
     snapshot: Option<PathBuf>,
-    /// Files for every client to upload [default: a generated original of 21,827,484 bytes and three derivatives].
+    /// Files that each client uploads [default: a generated original of 21,827,484 bytes and three derivatives].
     #[arg(long, value_name = "PATH", num_args = 1..)]
     files: Vec<PathBuf>,
-    /// Number of clients that upload at the same time.
+    /// Number of clients that upload in parallel.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     clients: u32,
     #[command(flatten)]
     report: ReportArgs,
-    /// Seed of the generated content and the clients' choices; the same seed gives the same rehearsal.
+    /// Seed for the generated contents and the clients' choices; the same seed gives the same rehearsal.
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// Roll the migration back once on the staged build, return to the legacy build during uploads, and
-    /// migrate again.
+    /// Also roll the migration back on the staged build, return to the legacy build during uploads, and migrate again.
     #[arg(long)]
     rollback: bool,
     /// Record the clients' calls and answers as a trace in this file.
@@ -119,7 +118,7 @@ fn print_report(report: &Report, compiled: Option<Duration>) {
     }
     if let Some(part) = &report.snapshot {
         println!(
-            "snapshot: {} sessions, {} continued by their own clients; {} answers of {} capsules the same after every step",
+            "snapshot: {} sessions, {} continued by their own clients; {} reads of {} capsules unchanged after every step",
             part.sessions, part.continued, part.reads, part.capsules
         );
     }

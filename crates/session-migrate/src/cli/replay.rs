@@ -26,11 +26,12 @@ pub(super) struct RecordArgs {
     /// Synthetic workload to run.
     #[arg(long, value_name = "NAME", value_parser = workloads())]
     workload: Option<Workload>,
-    /// Record real clients instead: listen here, forward everything to a PocketIC server, and record the
-    /// calls of the first upload canister that is seen. Port 0 is a free one. A signal ends it.
+    /// Record real clients instead: listen at this address, forward everything to a PocketIC server, and record the
+    /// calls to the first upload canister that appears. Port 0 selects a free port. Ctrl-C or SIGTERM finishes the
+    /// trace.
     #[arg(long, value_name = "ADDRESS", requires = "server", conflicts_with_all = ["workload", "build", "seed", "size"])]
     proxy: Option<SocketAddr>,
-    /// PocketIC server that the proxy forwards to.
+    /// PocketIC server to forward to.
     #[arg(long, value_name = "URL", requires = "proxy")]
     server: Option<Url>,
     /// Record only this canister.
@@ -39,7 +40,7 @@ pub(super) struct RecordArgs {
     /// Build to record on: legacy, staged, direct, or a wasm file.
     #[arg(long, value_name = "BUILD", default_value = "legacy")]
     build: String,
-    /// Seed of content and choices; the same seed makes the same calls.
+    /// Seed for contents and choices; the same seed makes the same calls.
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
     /// Scale factor: multiplies the number of files.
@@ -52,17 +53,17 @@ pub(super) struct RecordArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct ReplayArgs {
-    /// Trace file to play.
+    /// Trace file to replay.
     #[arg(value_name = "TRACE")]
     trace: PathBuf,
-    /// Build to play it on: legacy, staged, direct, or a wasm file [default: the one it was recorded on].
+    /// Build to replay it on: legacy, staged, direct, or a wasm file [default: the one it was recorded on].
     #[arg(long, value_name = "BUILD")]
     build: Option<String>,
-    /// Interruption between events: upgrade:BUILD, trap, restart, low-cycles or rollback, then @LINE for
-    /// before the event in that line, or @everyN; may be repeated.
+    /// Interrupt the replay: upgrade:BUILD, trap, restart, low-cycles or rollback, followed by @LINE (before the event
+    /// in that line) or @everyN (before every N-th event); may be repeated.
     #[arg(long, value_name = "KIND@WHEN")]
     interrupt: Vec<Interruption>,
-    /// Rules file with allowed differences [default: ab/allowed.toml of the source tree].
+    /// Rules file with allowed differences [default: ab/allowed.toml in the source tree].
     #[arg(long, value_name = "FILE")]
     rules: Option<PathBuf>,
 }
@@ -78,13 +79,13 @@ pub(super) fn record(args: RecordArgs) -> u8 {
             let names = Workload::ALL.map(Workload::name).join(", ");
             fail(
                 USAGE,
-                format!("what to record? Either --workload with one of {names}; or --proxy and --server"),
+                format!("nothing to record: give either --workload with one of {names}, or --proxy and --server"),
             )
         }
     }
 }
 
-/// Parses a workload's name, and lists them all in the help.
+/// Parses the name of a workload; lists all of them in the help.
 fn workloads() -> impl TypedValueParser<Value = Workload> {
     PossibleValuesParser::new(Workload::ALL.map(Workload::name)).try_map(|name| name.parse())
 }
@@ -160,7 +161,7 @@ fn judge(trace: &Trace, played: &[Played], mut tally: Tally) -> u8 {
     code_of(verdict)
 }
 
-/// Formats the number of calls of a trace, and of upgrades, which are answered, too.
+/// Formats the number of calls and upgrades in a trace; upgrades are answered, too.
 fn calls(trace: &Trace) -> String {
     let count = |is: fn(&Happening) -> bool| trace.events.iter().filter(|event| is(&event.what)).count();
     let calls = count(|what| matches!(what, Happening::Call(_)));

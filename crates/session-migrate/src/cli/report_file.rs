@@ -8,7 +8,7 @@ use serde::Serialize;
 use session_migrate::file_beside;
 use tempfile::NamedTempFile;
 
-// Where a report goes beside the terminal. A doc comment here would be the help of the command.
+// Where a report goes in addition to the terminal. A doc comment here would become the help text of the command.
 #[derive(Debug, Args)]
 pub(super) struct ReportArgs {
     /// Write the report as JSON to this file.
@@ -20,7 +20,7 @@ pub(super) struct ReportArgs {
 }
 
 impl ReportArgs {
-    /// Opens the files before the long work, so that a path that cannot be written is reported at once.
+    /// Opens the files before the long-running work, so that a path that cannot be written is reported immediately.
     pub fn create(&self) -> Result<ReportFiles, String> {
         let create = |path: &Option<PathBuf>| path.as_deref().map(ReportFile::create).transpose();
         Ok(ReportFiles { json: create(&self.json)?, html: create(&self.html)? })
@@ -34,7 +34,7 @@ pub(super) struct ReportFiles {
 }
 
 impl ReportFiles {
-    /// Writes the report into each file.
+    /// Writes the report to each file.
     pub fn write(self, report: &impl Serialize, page: impl FnOnce() -> String) -> Result<(), String> {
         if let Some(json) = self.json {
             json.write(|file| {
@@ -49,14 +49,14 @@ impl ReportFiles {
     }
 }
 
-/// A report file that appears under its name once it is complete.
+/// A report file that appears under its final name once it is complete.
 pub(super) struct ReportFile {
     path: PathBuf,
     file: NamedTempFile,
 }
 
 impl ReportFile {
-    /// Opens it; it appears under its name when it is written.
+    /// Opens a temporary file, which gets its final name when it has been written.
     pub fn create(path: &Path) -> Result<ReportFile, String> {
         let file = file_beside(path).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
         Ok(ReportFile { path: path.to_path_buf(), file })

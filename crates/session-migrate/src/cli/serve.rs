@@ -12,7 +12,7 @@ pub(super) struct ServeArgs {
     /// Port to listen on; 0 for a free one.
     #[arg(long, short, default_value_t = 0)]
     port: u16,
-    /// Address to listen on; only loopback, unless --allow-remote is given.
+    /// Address to listen on; must be loopback unless --allow-remote is given.
     #[arg(long, short, default_value = "127.0.0.1")]
     ip_addr: IpAddr,
     /// Allow an address that other machines can reach.
@@ -24,10 +24,11 @@ pub(super) struct ServeArgs {
     /// Exit after this many seconds without a request [default: never].
     #[arg(long, value_name = "SECONDS")]
     ttl: Option<u64>,
-    /// Start a network for `icp`, agents and browsers as well, and print its address, its root key and the lines for icp.yaml.
+    /// Also start a network for `icp`, agents and browsers, and print its address, its root key and the lines for
+    /// icp.yaml.
     #[arg(long)]
     live: bool,
-    /// The port of that network; 0 for a free one.
+    /// Port of that network; 0 for a free one.
     #[arg(long, value_name = "PORT", default_value_t = serve::DEFAULT_GATEWAY_PORT, requires = "live")]
     gateway_port: u16,
 }

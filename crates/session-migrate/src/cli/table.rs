@@ -2,7 +2,7 @@
 
 use comfy_table::{CellAlignment, Row, Table, TableComponent, presets};
 
-/// Makes a table. The columns `numbers` are aligned to the right.
+/// Creates a table. The columns `numbers` are right-aligned.
 pub(super) fn table(
     header: impl Into<Row>,
     rows: impl IntoIterator<Item = impl Into<Row>>,

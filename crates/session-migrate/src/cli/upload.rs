@@ -20,26 +20,26 @@ pub(super) struct UploadArgs {
     /// Files to upload.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Upload canister.
+    /// Id of the upload canister.
     #[arg(long, value_name = "ID")]
     canister: Principal,
     /// Address of the network.
     #[arg(long, value_name = "URL", default_value = "https://icp-api.io")]
     network: String,
-    /// Key that the network's certificates are signed with: `mainnet`, `fetch` (from the network itself, only for
-    /// networks for tests), or the key in hexadecimal digits.
+    /// Root key that signs the network's certificates: `mainnet`, `fetch` (ask the network itself; only for test
+    /// networks), or the key in hexadecimal.
     #[arg(long, short = 'k', value_name = "KEY", default_value = "mainnet")]
     root_key: String,
-    /// PEM file of the identity to upload as, not encrypted, such as `icp identity export` writes.
+    /// Unencrypted PEM file of the identity to upload as, for example from `icp identity export`.
     #[arg(long, value_name = "FILE")]
     identity: PathBuf,
-    /// Capsule to upload into [default: the only one of the identity; a new one if it has none].
+    /// Capsule to upload into [default: the only one that the identity owns; if there is none, a new one].
     #[arg(long, value_name = "ID")]
     capsule: Option<String>,
-    /// Number of chunks in flight.
+    /// Maximum number of chunks in flight.
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=64))]
     parallel: u8,
-    /// How long a call without an answer, or to a stopped canister, is retried, seconds.
+    /// For how many seconds to retry a call that gets no answer or finds the canister stopped.
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     retry_for: u64,
 }
@@ -104,8 +104,8 @@ fn upload_all(args: UploadArgs) -> Result<Vec<Uploaded>, (u8, String)> {
     uploaded
 }
 
-/// Returns the exit code: a refusal of the canister is the upload's outcome; everything else is the
-/// environment's.
+/// Returns the exit code: a refusal by the canister is a failed upload; everything else is a failure of the
+/// environment.
 fn code_of(error: &UploadError) -> u8 {
     match error {
         UploadError::Client(error) if error.refusal().is_some() => LOSS,

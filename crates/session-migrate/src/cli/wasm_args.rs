@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use session_migrate::rehearse::Wasms;
 
-// Wasms instead of the three builds. A doc comment here would be the help of the command.
+// Wasms to use instead of the three builds. A doc comment here would become the help text of the command.
 #[derive(Debug, Args)]
 pub(super) struct WasmArgs {
     /// Use this wasm instead of the legacy build.
