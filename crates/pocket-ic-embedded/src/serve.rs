@@ -29,8 +29,11 @@ const TTL_CHECK: Duration = Duration::from_secs(1);
 pub const DEFAULT_GATEWAY_PORT: u16 = 8000;
 
 /// The command line. Same as the official server's, as far as it applies here.
-# [derive(Clone, Debug, Parser)] [command(name = "pocket-ic-embedded", about = "A PocketIC server over wasmtime: an
-# Internet Computer for tests, in one process.")]
+#[derive(Clone, Debug, Parser)]
+#[command(
+    name = "pocket-ic-embedded",
+    about = "A PocketIC server over wasmtime: an Internet Computer for tests, in one process."
+)]
 pub struct ServeOptions {
     /// Print the version in the format that clients expect, and exit.
     #[arg(long, short = 'V')]

@@ -20,9 +20,11 @@ const LOSS: u8 = 1;
 const ENVIRONMENT: u8 = 3;
 
 /// Measures the cost of every call of the upload canister, on all three builds.
-# [derive(Debug, Parser)] [command(name = "bench-costs", version, about, args_conflicts_with_subcommands = true)]
-# [command(after_help = "Exit codes: 0 pass, 1 a figure got worse by more than 2 %, 2 invalid usage, 3 the environment
-# failed")]
+#[derive(Debug, Parser)]
+#[command(name = "bench-costs", version, about, args_conflicts_with_subcommands = true)]
+#[command(
+    after_help = "Exit codes: 0 pass, 1 a figure got worse by more than 2 %, 2 invalid usage, 3 the environment failed"
+)]
 struct Cli {
     #[command(flatten)]
     costs: CostArgs,

@@ -146,7 +146,9 @@ fn print(report: &Report) {
         None => println!("hashed: no blobs (use --deep)"),
     }
     if snapshot.taken_at.is_none() {
-        println!("note: a raw stable memory has no timestamp; ages are relative to the last activity of any session");
+        println!(
+            "note: a raw stable memory has no timestamp; ages are relative to the last activity of any session"
+        );
     }
     for finding in report.findings.iter().take(SHOWN) {
         match finding.severity {

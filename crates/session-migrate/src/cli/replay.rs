@@ -79,7 +79,9 @@ pub(super) fn record(args: RecordArgs) -> u8 {
             let names = Workload::ALL.map(Workload::name).join(", ");
             fail(
                 USAGE,
-                format!("nothing to record: give either --workload with one of {names}, or --proxy and --server"),
+                format!(
+                    "nothing to record: give either --workload with one of {names}, or --proxy and --server"
+                ),
             )
         }
     }
