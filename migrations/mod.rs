@@ -1,7 +1,7 @@
 //! The migrations, one folder each, in the order in which they apply.
 //!
-//! A migration knows the old types by a frozen copy of its own and imports nothing of the layer that it
-//! migrates from, so that the layer can be deleted and the migration still works.
+//! A migration has its own frozen copy of the old types and imports nothing from the layer that it migrates
+//! from, so that the layer can be deleted and the migration still works.
 
 #[path = "0001_split_sessions/mod.rs"]
 pub mod split_sessions;

@@ -1,7 +1,8 @@
-//! Blobs: the bytes of uploads, where they lie, and who refers to them.
+//! Blobs: the bytes of uploads, where they are stored, and which memories refer to them.
 //!
 //! Owns: payload, blob records, references. Does not own: read access (capsules do), and which chunks a
-//! session still waits for (the session does). Boundary: knows no session service and no capsule.
+//! session is still missing (the session does). Boundary: depends neither on the session service nor on
+//! capsules.
 
 mod chunk_map;
 pub mod extents;

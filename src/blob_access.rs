@@ -1,9 +1,9 @@
 //! Who may read a blob.
 //!
-//! A caller of the interface may if the blob's capsule is public, or names the caller as a reader. A browser
-//! has no principal: it may if the capsule is public, or with a token that was issued to one of the readers.
-//! A token is bound to the blob, to that reader and to a time, and opens what the reader may read at that
-//! moment: it ends with the reader's access.
+//! A caller of the interface may read a blob if its capsule is public or lists the caller as a reader. A
+//! browser has no principal: it may read the blob if the capsule is public, or with a token issued to a
+//! reader. A token is bound to the blob, to that reader and to a time, and grants what the reader may read at
+//! that moment: it ends with the reader's access.
 //!
 //! ```text
 //! id 48   CBOR     the keys of the tokens' MAC; the memory is allocated with the first key
@@ -25,13 +25,14 @@ use crate::session::Time;
 use crate::stable::{Memories, Memory, Record, Register, StableError, codec, memory_ids};
 use crate::storage::Storage;
 
-/// Lifetime of a token unless the caller asks for another, seconds: a page loads at once.
+/// Default lifetime of a token, seconds: a page loads its images right away.
 pub const DEFAULT_TOKEN_SECONDS: u32 = 5 * 60;
 
-/// The longest lifetime, seconds: enough to watch a film.
+/// Maximum lifetime, seconds: enough to watch a film.
 pub const MAX_TOKEN_SECONDS: u32 = 60 * 60;
 
-/// Age at which a key is replaced, seconds. Tokens made with the last key stay valid, for at most an hour.
+/// Age at which a key is replaced, seconds. Tokens made with the previous key stay valid, for at most an
+/// hour.
 const KEY_SECONDS: u64 = 30 * 24 * 60 * 60;
 
 /// Version of the token format.
@@ -42,7 +43,7 @@ const TOKEN_BYTES: usize = 1 + 8 + 32;
 
 const DOMAIN: &[u8] = b"upload-canister blob access";
 
-/// The keys that tokens are made with.
+/// The keys that authenticate tokens.
 pub struct AccessKeys {
     memory: Memory,
 }
@@ -55,7 +56,7 @@ pub struct Keys {
     /// When the key was made, nanoseconds.
     #[n(1)]
     made_at: u64,
-    /// The key before this one.
+    /// The previous key.
     #[cbor(n(2), with = "codec::opt_digest")]
     previous: Option<[u8; 32]>,
 }
@@ -90,7 +91,7 @@ impl AccessKeys {
         Time::from_nanos(keys.made_at).plus_seconds(KEY_SECONDS) <= now
     }
 
-    /// Replaces the key. Tokens made with the last key stay valid until they expire.
+    /// Replaces the key. Tokens made with the previous key stay valid until they expire.
     pub fn renew(&mut self, key: [u8; 32], now: Time) {
         let previous = self.get().ok().flatten().map(|keys| keys.current);
         let keys = Keys { current: key, made_at: now.as_nanos(), previous };
@@ -115,8 +116,8 @@ pub fn readable(storage: &Storage, caller: Principal, locator: &str) -> Result<B
     find(storage, locator, |capsule| storage.capsules.authorize_blobs(caller, capsule))
 }
 
-/// Returns the blob of a locator, if `caller` may know more of it than its bytes: its capsule must name the
-/// caller.
+/// Returns the blob of a locator, if `caller` may know more about it than its bytes: its capsule must list
+/// the caller.
 ///
 /// # Errors
 /// [`Error::NotFound`].
@@ -167,7 +168,7 @@ pub fn issue(
 /// Returns why a client may read a blob now, with this token or without one; `None` if it may not.
 pub fn granted(storage: &Storage, id: BlobId, token: Option<&str>, now: Time) -> Option<Grant> {
     let capsule = storage.blobs.capsule_of(id).ok()?;
-    // A record that does not decode is nobody's.
+    // A record that does not decode belongs to nobody.
     let capsule = storage.capsules.capsule(&capsule).ok()??;
     if capsule.is_public() {
         return Some(Grant::Public);
@@ -176,7 +177,8 @@ pub fn granted(storage: &Storage, id: BlobId, token: Option<&str>, now: Time) ->
     capsule.access_of(&reader).map(|_| Grant::Token)
 }
 
-/// Returns whom a token for this blob was issued to, if this canister made it and it has not expired.
+/// Returns the reader that a token for this blob was issued to, if this canister issued it and it has not
+/// expired.
 fn reader(keys: &AccessKeys, id: BlobId, token: &str, now: Time) -> Option<Principal> {
     let mut bytes = [0; TOKEN_BYTES + Principal::MAX_LENGTH_IN_BYTES];
     let bytes = bytes.get_mut(..token.len().checked_div(2)?)?;
@@ -195,7 +197,7 @@ fn reader(keys: &AccessKeys, id: BlobId, token: &str, now: Time) -> Option<Princ
     [Some(current), previous].iter().flatten().any(is_ours).then_some(principal)
 }
 
-/// Returns the MAC of a token's fields. HMAC takes a key of any length, so that this does not fail.
+/// Returns the MAC of a token's fields. HMAC accepts keys of any length, so this cannot fail.
 fn mac(key: &[u8; 32], id: BlobId, expires: u64, reader: Principal) -> Option<Hmac<Sha256>> {
     let mac = Hmac::<Sha256>::new_from_slice(key).ok()?;
     let mac = mac.chain_update(DOMAIN).chain_update([TOKEN_VERSION]).chain_update(id.0.to_be_bytes());

@@ -2,7 +2,7 @@
 
 use crate::stable::layout::Layout;
 
-/// Whether the build can serve sessions of layout 1: without that there is no rollback to that layout.
+/// Whether the build can serve sessions of layout 1; otherwise it cannot roll back to that layout.
 pub const SERVES_LAYOUT_1: bool = cfg!(feature = "compat");
 
 /// Share of new sessions, in percent, that the compat path may get: all of them if there is no other path.

@@ -1,4 +1,4 @@
-//! The entry points: decode, guard, call, reply. Only this module and those below it know the IC and its
+//! The entry points: decode, guard, call, reply. Only this module and those below it depend on the IC and its
 //! macros.
 
 mod access_keys;
@@ -50,7 +50,7 @@ thread_local! {
     static SWEEPS: timers::Chain = const { timers::Chain::new() };
 }
 
-/// The IC's instruction counter of the present message.
+/// The IC's instruction counter for the current message.
 struct MessageMeter;
 
 impl Meter for MessageMeter {
@@ -102,7 +102,7 @@ fn init() {
 
 #[ic_cdk::post_upgrade]
 fn post_upgrade() {
-    // An upgrade is refused by trapping: the old code continues, and memory is unchanged.
+    // An upgrade is refused by trapping: the old code keeps running, and memory is unchanged.
     let storage = match Storage::open_existing(RawMemory::default()) {
         Ok(storage) => storage,
         Err(error) => ic_cdk::trap(format!("upgrade refused: {error}")),
@@ -129,7 +129,7 @@ fn report(source: &str, error: impl ToString) {
     });
 }
 
-/// Ends what has expired, and begins to remove what is left of it.
+/// Ends what has expired, and starts to remove what is left of it.
 fn sweep() {
     sweep_some();
     if let Err(error) = with_app(|App { storage, .. }| crate::downloads::sweep(storage, now())) {
@@ -137,11 +137,11 @@ fn sweep() {
     }
 }
 
-/// Runs one slice of the sweep; continues immediately while there is more.
+/// Runs one slice of the sweep; continues immediately as long as there is more to do.
 fn sweep_some() {
     let sessions = uploads(|uploads| uploads.sweep());
     let memories = with_app(|App { storage, .. }| memories::sweep(storage, &MessageMeter));
-    // A memory that cannot be removed is skipped, and there may be more after it.
+    // A memory that cannot be removed is skipped, and there may be others after it.
     if sessions == Ok(false) || memories != Ok(true) {
         SWEEPS.with(|sweeps| sweeps.go_on(sweep_some));
     }
@@ -184,7 +184,7 @@ fn admin_config_get() -> Result<AdminConfig> {
     with_app(|App { storage, .. }| Ok(storage.config()?))
 }
 
-/// Changes the given settings. Settings that refuse every upload are accepted only with `opt true`. For
+/// Changes the given settings. Settings that would refuse every upload are accepted only with `opt true`. For
 /// controllers.
 #[apply(update)]
 fn admin_config_set(config: AdminConfig, force: Option<bool>) -> Result<()> {
@@ -229,7 +229,7 @@ fn readings() -> Readings {
     }
 }
 
-/// Returns what the canister holds. For controllers.
+/// Returns statistics about the contents of the canister. For controllers.
 #[apply(query)]
 fn admin_stats() -> Result<AdminStats> {
     controllers_only()?;
@@ -237,7 +237,7 @@ fn admin_stats() -> Result<AdminStats> {
 }
 
 /// Begins a canary: from now on `admin_canary_report` compares the sessions that begin on the two paths of
-/// the staged build, at the current share. Drops what an earlier one has counted. For controllers.
+/// the staged build, at the current share. Discards the counts of an earlier canary. For controllers.
 #[apply(update)]
 fn admin_canary_begin() -> Result<()> {
     controllers_only()?;
@@ -252,9 +252,9 @@ fn admin_canary_begin() -> Result<()> {
     })
 }
 
-/// Reports whether the sessions of the canary fare worse on the direct path than on the compat path, by more
-/// than a margin in percentage points, 2 unless given: no difference seen, worse, or so many more sessions
-/// are needed. For controllers.
+/// Reports whether the sessions of the canary do worse on the direct path than on the compat path, by more
+/// than a margin in percentage points (2 by default): no difference seen, worse, or more sessions needed. For
+/// controllers.
 #[apply(query)]
 fn admin_canary_report(margin_percent: Option<u8>) -> Result<CanaryReport> {
     controllers_only()?;
@@ -265,7 +265,7 @@ fn admin_canary_report(margin_percent: Option<u8>) -> Result<CanaryReport> {
     with_app(|App { storage, .. }| storage.counters.canary_report(margin))
 }
 
-/// Returns the last errors that no client could act on, the latest first: of the timers, and of damaged
+/// Returns the last errors that clients cannot do anything about, latest first: from timers and from damaged
 /// stored data. They survive upgrades, however many uploads are finished. For controllers.
 #[apply(query)]
 fn admin_errors() -> Result<Vec<RecentError>> {
@@ -292,14 +292,14 @@ fn write_heads() -> std::result::Result<(), candid::Error> {
     )
 }
 
-/// The entry point that reads its arguments itself, for the interface alone.
+/// The entry point that reads its arguments itself; this one is only for the interface description.
 #[allow(missing_docs, unused_variables, dead_code, reason = "never called")]
 mod interface {
     use super::entry::Replied;
     use super::*;
 
-    /// Stores a chunk, in any order; the same bytes may come again. All chunks but the last have the size in
-    /// `upload_config`. With `sha256` the chunk is checked by itself.
+    /// Stores a chunk, in any order; sending the same bytes again is allowed. All chunks but the last must
+    /// have the size in `upload_config`. If `sha256` is given, the chunk is checked against it.
     #[candid::candid_method(update)]
     fn uploads_put_chunk(session: u64, idx: u32, chunk: ByteBuf, sha256: Option<ByteBuf>) -> Result<()> {
         Ok(())

@@ -1,4 +1,4 @@
-//! Capsules: who may do what, and which memories they hold.
+//! Capsules: access rights, and the memories they contain.
 //!
 //! Owns: capsules, access, memories. Does not own: the bytes (blobs do) and uploads in flight.
 //!
@@ -13,7 +13,7 @@
 //! id 44   principal -> u64               number of capsules that somebody made and that still exist
 //! ```
 //! A capsule's record does not grow with its memories: committing an upload costs the same in a capsule of
-//! ten and of a hundred thousand.
+//! ten memories and in one of a hundred thousand.
 
 mod error;
 mod held;

@@ -1,4 +1,4 @@
-//! Who may make capsules: everybody, those on a list, or nobody, as a controller has set it.
+//! Who may create capsules: everyone, those on a list, or nobody, as set by a controller.
 //!
 //! ```text
 //! id 47   CBOR    the list; no memory is taken for it before one is set
@@ -14,7 +14,7 @@ use crate::stable::{Memories, Memory, Record, Register, StableError, codec, memo
 use crate::storage::Storage;
 use crate::upload::limits::MAX_CAPSULE_MAKERS;
 
-/// The list. It is read only when a capsule is made.
+/// The list. It is read only when a capsule is created.
 pub struct CapsuleMakerList {
     memory: Memory,
 }
@@ -75,7 +75,7 @@ impl CapsuleMakerList {
     }
 }
 
-/// Makes a capsule, if the caller may.
+/// Creates a capsule, if the caller may.
 ///
 /// # Errors
 /// [`Error::Unauthorized`], [`Error::InvalidArgument`], [`Error::ResourceExhausted`].

@@ -1,4 +1,4 @@
-//! Settings of the controllers: defaults, bounds and stored record.
+//! Settings for controllers: defaults, bounds and the stored record.
 
 use minicbor::{Decode, Encode};
 
@@ -11,16 +11,16 @@ use crate::upload::limits::{
     DEFAULT_MAX_SESSION_AGE_SECONDS, DEFAULT_MAX_SESSIONS_PER_CALLER, DEFAULT_SESSION_TTL_SECONDS,
 };
 
-/// Shortest time to live, seconds: a client must be able to send one chunk.
+/// Minimum time to live, seconds: a client must be able to send one chunk.
 const MIN_TTL_SECONDS: u64 = 60;
 
-/// Longest time to live, seconds: 30 days.
+/// Maximum time to live, seconds: 30 days.
 const MAX_TTL_SECONDS: u64 = 30 * 24 * 60 * 60;
 
-/// Longest life of a session that a controller may set, seconds: a year.
+/// Maximum value for the session age limit, seconds: a year.
 const MAX_AGE_SECONDS: u64 = 365 * 24 * 60 * 60;
 
-/// Returns the default longest life of a session: never shorter than it may be idle.
+/// Returns the default for the maximum session age: never less than the time to live.
 fn default_age(ttl_seconds: u64) -> u64 {
     ttl_seconds.max(DEFAULT_MAX_SESSION_AGE_SECONDS)
 }
@@ -53,8 +53,8 @@ pub struct Config {
 }
 
 impl AdminConfig {
-    /// Fills what these settings leave open from the stored ones: a client of an older interface does not
-    /// know newer settings, and must not reset them. What was never set stays at its default.
+    /// Fills settings that are absent from the stored ones: a client of an older interface does not know
+    /// newer settings, and must not reset them. A setting that was never set keeps its default.
     #[must_use]
     pub fn or(self, stored: Config) -> Self {
         Self {
@@ -67,8 +67,8 @@ impl AdminConfig {
         }
     }
 
-    /// Returns `Ok(())` if none of these settings refuses every upload, unless it did so `before`, with
-    /// `in_use` bytes in the canister.
+    /// Returns `Ok(())` if none of these settings refuses every upload, or only such that already did so
+    /// `before`; `in_use` bytes are in the canister.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] with the first setting that refuses everything, and how to force it.
@@ -99,18 +99,18 @@ impl AdminConfig {
         self.max_promised_percent.unwrap_or(DEFAULT_MAX_PROMISED_PERCENT)
     }
 
-    /// Returns the bytes that sessions may have reserved and not filled yet.
+    /// Returns the bytes that sessions may have reserved but not filled yet.
     pub fn max_promised_bytes(&self) -> u64 {
         let share = u128::from(self.max_bytes).saturating_mul(self.promised_percent().into()).div_euclid(100);
         u64::try_from(share).unwrap_or(u64::MAX)
     }
 
-    /// Returns the longest life of a session from its beginning, seconds.
+    /// Returns the maximum age of a session, seconds.
     pub fn session_age_seconds(&self) -> u64 {
         self.max_session_age_seconds.unwrap_or_else(|| default_age(self.session_ttl_seconds))
     }
 
-    /// Returns the number of capsules that one caller may have made.
+    /// Returns the number of capsules that one caller may have created.
     pub fn capsules_per_caller(&self) -> u64 {
         self.max_capsules_per_caller.unwrap_or(DEFAULT_MAX_CAPSULES_PER_CALLER)
     }
@@ -122,7 +122,7 @@ impl AdminConfig {
 }
 
 impl Config {
-    /// Checks that this build can follow the settings.
+    /// Returns `Ok(())` if this build supports the settings.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] with the bounds.
@@ -146,13 +146,14 @@ impl Config {
             return Err(Error::invalid("max_session_age_seconds", expected, age));
         }
         Ok(Self {
-            // A share that the build dictates is not stored: the next build starts at its own default.
+            // If the build leaves no choice, the share is not stored: the next build starts with its own
+            // default.
             compat_share_percent: (lowest != highest).then_some(config.compat_share_percent),
             ..Self::unchecked(config)
         })
     }
 
-    /// Returns the settings as this build follows them.
+    /// Returns the settings that apply in this build.
     pub fn in_force(self) -> AdminConfig {
         let share = self.compat_share_percent.unwrap_or(0);
         let capsules = self.max_capsules_per_caller.unwrap_or(DEFAULT_MAX_CAPSULES_PER_CALLER);

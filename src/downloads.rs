@@ -1,9 +1,9 @@
-//! Tracked downloads: a second kind of session on the generic session layer. An upload's chunks come from a
-//! message and go to where the file is stored; a download's come from there and go into a reply. The session
-//! layer's rules on chunks in any order, repetition, lengths, owners and expiry hold for both.
+//! Tracked downloads: a second kind of session on the generic session layer. The chunks of an upload come
+//! from a message and go to storage; the chunks of a download come from storage and go into a reply. The
+//! session layer's rules about order, repetition, lengths, owners and expiry apply to both.
 //!
 //! Each chunk is read by an update call, so that the subnet certifies its bytes, and is recorded as sent. A
-//! client that has lost track asks what is missing, also after an upgrade. The right to read is checked for
+//! client that has lost track asks what is missing, even after an upgrade. The right to read is checked for
 //! every chunk.
 //!
 //! ```text
@@ -26,14 +26,14 @@ use crate::stable::{Ids, Memories, Memory, Table, memory_ids};
 use crate::storage::Storage;
 use crate::upload::{DirectStore, SessionRecord, to_ranges};
 
-/// Maximum number of downloads. At the limit, a new one ends the one that has been idle longest: its client
-/// begins again.
+/// Maximum number of downloads. At the limit, a new one ends the one that has been idle longest, whose client
+/// has to begin again.
 pub const MAX_DOWNLOADS: u64 = 1_000;
 
 /// Maximum number of downloads of one caller.
 pub const MAX_DOWNLOADS_PER_CALLER: u64 = 20;
 
-/// Time after the last chunk sent for the first time at which a download expires, seconds.
+/// Time after which a download expires if no new chunk is sent, seconds.
 pub const DOWNLOAD_TTL_SECONDS: u64 = 60 * 60;
 
 /// The sessions of downloads.
@@ -77,7 +77,7 @@ fn service<'a>(downloads: &'a mut Downloads, ids: &'a mut Ids) -> SessionService
     SessionService::new(DirectStore { sessions, ids })
 }
 
-/// Begins a download of a blob, or finds the caller's.
+/// Begins a download of a blob, or finds the caller's existing one.
 ///
 /// # Errors
 /// [`Error::NotFound`] for a blob that the caller may not read, [`Error::Unauthorized`] for the anonymous principal, and
@@ -167,8 +167,8 @@ pub fn end(storage: &mut Storage, caller: Principal, session: u64, now: Time) ->
 /// Ends the downloads that have expired.
 ///
 /// # Errors
-/// A damaged record. It is removed: only the count of what was sent is lost, and the other sessions have been
-/// swept.
+/// A damaged record. It is removed: only the record of which chunks were sent is lost, and the other sessions
+/// have been swept.
 pub fn sweep(storage: &mut Storage, now: Time) -> Result<()> {
     let mut sound = Ok(());
     for id in storage.downloads.ids() {
@@ -181,7 +181,7 @@ pub fn sweep(storage: &mut Storage, now: Time) -> Result<()> {
     sound
 }
 
-/// Returns the caller's download. Another caller's does not exist for this one.
+/// Returns the caller's download. For this caller, other callers' downloads do not exist.
 fn own(storage: &Storage, caller: Principal, id: SessionId, now: Time) -> Result<Session> {
     let session = storage.downloads.get(id).filter(|session| is_of(session, caller, now));
     session.ok_or_else(|| Error::not_found("download", id))
@@ -207,7 +207,7 @@ fn status_of(id: SessionId, session: Session) -> DownloadStatus {
     }
 }
 
-/// A stored chunk, as input of the session layer.
+/// A stored chunk, as a source for the session layer.
 struct StoredChunk<'a> {
     blobs: &'a BlobStore,
     place: &'a Place,

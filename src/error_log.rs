@@ -1,8 +1,8 @@
-//! The last errors that no client could act on: of the timers, and of damaged stored data.
+//! The last errors that clients cannot do anything about: from timers and from damaged stored data.
 //!
-//! The canister's log keeps some kilobytes, and a line for each finished upload pushes everything else out of
-//! it. Here an error outlives those lines, and upgrades too. A repeated error is counted in its slot, so that
-//! a few repeated ones push no other out.
+//! The canister's log holds a few kilobytes, and the lines of finished uploads push everything else out of
+//! it. Errors stored here outlive those lines, and upgrades too. A repeated error is counted in its slot, so
+//! that it does not push out others.
 //!
 //! In the memory of the counters, after the numbers:
 //!
@@ -47,15 +47,14 @@ struct Entry {
 const VERSION: u8 = 1;
 
 impl Entry {
-    /// Decodes a slot; `None` for a free one, and for one that does not decode, which is the first to be
-    /// overwritten.
+    /// Decodes a slot; `None` for a free one, and for one that does not decode, which is overwritten first.
     fn decode(slot: &[u8; SLOT_BYTES]) -> Option<Self> {
         let (len, record) = slot.split_first_chunk::<LEN_BYTES>()?;
         let record = record.get(..usize::from(u16::from_be_bytes(*len)))?;
         codec::decode(VERSION, record).ok()
     }
 
-    /// Encodes a slot; `None` if it is too long, which shortened texts are not.
+    /// Encodes a slot; `None` if it is too long, which does not happen with truncated texts.
     fn encode(&self) -> Option<[u8; SLOT_BYTES]> {
         let record = codec::encode(VERSION, self);
         let mut slot = [0; SLOT_BYTES];
@@ -89,7 +88,7 @@ impl ErrorLog {
         let slots = self.slots();
         let same = |entry: &Entry| entry.source == new.source && entry.message == new.message;
         let known = slots.iter().position(|slot| slot.as_ref().is_some_and(same));
-        // A free slot is older than any.
+        // A free slot counts as the oldest.
         let oldest = || {
             let last_at = slots.iter().map(|slot| slot.as_ref().map(|entry| entry.last_at));
             last_at.enumerate().min_by_key(|(_, last_at)| *last_at).map(|(index, _)| index)
@@ -104,7 +103,7 @@ impl ErrorLog {
         }
     }
 
-    /// Returns the number of errors so far, repeated ones included.
+    /// Returns the number of errors so far, including repeated ones.
     pub fn total(&self) -> u64 {
         let mut total = [0; 8];
         self.page.read(TOTAL_AT, &mut total);

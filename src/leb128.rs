@@ -5,7 +5,7 @@ pub fn take(rest: &mut &[u8], most: usize) -> Option<u64> {
     take_counted(rest, most).map(|(value, _)| value)
 }
 
-/// The same for the shortest encoding, which every encoder writes.
+/// Same for the shortest encoding, which every encoder writes.
 pub fn take_shortest(rest: &mut &[u8], most: usize) -> Option<u64> {
     take_counted(rest, most).filter(|(_, is_shortest)| *is_shortest).map(|(value, _)| value)
 }

@@ -1,8 +1,8 @@
 //! Chunked, resumable uploads to an Internet Computer canister.
 //!
-//! One tree makes three builds, by cargo features: `compat` alone is the legacy build, `direct` alone the
-//! direct build, both together the staged build, which takes a canister from one to the other while clients
-//! keep uploading. `ARCHITECTURE.md` has the map.
+//! One tree produces three builds, selected by cargo features: `compat` alone is the legacy build, `direct`
+//! alone the direct build, both together the staged build, which takes a canister from one to the other while
+//! clients keep uploading. See `ARCHITECTURE.md` for an overview.
 
 #![cfg_attr(
     not(test),

@@ -1,4 +1,4 @@
-//! Creating, changing and removing memories, with the blobs that they refer to and the bytes that those take.
+//! Creating, changing and removing memories, with the blobs that they refer to and the quota that those use.
 
 use candid::Principal;
 use serde_bytes::ByteBuf;
@@ -13,21 +13,21 @@ use crate::stable::codec;
 use crate::storage::Storage;
 use crate::upload::{IdemKey, limits, memory_id};
 
-/// Memories of deleted capsules that one turn of the timer removes.
+/// Memories of deleted capsules that one timer run removes.
 const SWEEP_BATCH: usize = 20;
 
-/// Content of a new memory as the call gives it: exactly one of the three.
+/// Content of a new memory as given by the call: exactly one of the three.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewContent {
     /// Bytes to store in the record.
     pub inline: Option<ByteBuf>,
     /// A blob of the same capsule.
     pub blob: Option<BlobRef>,
-    /// Somewhere else, with size and SHA-256 according to the client.
+    /// Elsewhere, with size and SHA-256 according to the client.
     pub external: Option<(ExternalAsset, u64, Option<ByteBuf>)>,
 }
 
-/// Makes a memory without an upload, or finds the one that an earlier identical call made.
+/// Creates a memory without an upload, or finds the one that an earlier identical call created.
 ///
 /// # Errors
 /// [`Error::Unauthorized`], [`Error::InvalidArgument`], [`Error::NotFound`] for a blob that is not in the
@@ -50,7 +50,7 @@ pub fn create(
         return Err(Error::invalid("asset_metadata.bytes", content.size().to_string(), declared));
     }
     check_claim(&content, &asset_metadata)?;
-    // A key of its own kind: an upload may use the same text.
+    // Distinguishes the key from those of uploads, which may use the same text.
     let idem_key = IdemKey::of(&capsule_id, &caller, &format!("memory:{idem}"));
     let fingerprint: [u8; 32] = Sha256::new()
         .chain_update(codec::encode(1, &asset_metadata))
@@ -86,7 +86,7 @@ pub fn create(
     Ok(memory_id)
 }
 
-/// Returns `Ok(())` if the SHA-256 that the metadata claims is that of the content, where that is known.
+/// Returns `Ok(())` if the SHA-256 claimed in the metadata matches the content, as far as that is known.
 fn check_claim(content: &Content, asset_metadata: &AssetMetadata) -> Result<()> {
     let Some(claimed) = &asset_metadata.base().sha256 else { return Ok(()) };
     match content.sha256() {
@@ -97,8 +97,8 @@ fn check_claim(content: &Content, asset_metadata: &AssetMetadata) -> Result<()> 
     }
 }
 
-/// Returns `Ok(())` if the capsule, which has `inline_bytes` of them, may store the inline bytes of `content`
-/// too.
+/// Returns `Ok(())` if the capsule, which already has `inline_bytes`, may also store the inline bytes of
+/// `content`.
 fn check_inline_budget(content: &Content, inline_bytes: u64) -> Result<()> {
     let Content::Inline(bytes) = content else { return Ok(()) };
     let budget = u64::from(limits::upload_config().inline_budget_per_capsule);
@@ -131,7 +131,7 @@ fn content(storage: &Storage, capsule_id: &str, new: NewContent) -> Result<Conte
             if blob.len != stored.size {
                 return Err(Error::invalid("blob_ref.len", stored.size.to_string(), blob.len));
             }
-            // A digest by another function than the blob was verified by says nothing about it.
+            // A digest by a function other than the one that verified the blob proves nothing.
             let differs = |claimed: Option<ByteBuf>, known: Option<ByteBuf>| {
                 claimed.is_some_and(|claimed| known.is_none_or(|known| known != claimed))
             };
@@ -164,7 +164,7 @@ fn content(storage: &Storage, capsule_id: &str, new: NewContent) -> Result<Conte
     }
 }
 
-/// Replaces the metadata of a memory. Its bytes stay what they are, and so must their declared size.
+/// Replaces the metadata of a memory. Its bytes do not change, so their declared size must not, either.
 ///
 /// # Errors
 /// [`Error::NotFound`], [`Error::Unauthorized`], [`Error::InvalidArgument`].
@@ -188,7 +188,7 @@ pub fn update(
     Ok(record.to_api(memory_id))
 }
 
-/// Removes a memory, and its blob if no other memory refers to that.
+/// Removes a memory, and its blob if no other memory refers to it.
 ///
 /// # Errors
 /// [`Error::NotFound`], [`Error::Unauthorized`].
@@ -197,8 +197,8 @@ pub fn delete(storage: &mut Storage, caller: Principal, memory_id: &str) -> Resu
     remove(storage, memory_id, record)
 }
 
-/// Removes a blob with the one memory that it belongs to. A blob shared by several memories goes with the
-/// last of them.
+/// Removes a blob together with the only memory that refers to it. A blob shared by several memories is
+/// removed with the last of them.
 ///
 /// # Errors
 /// [`Error::NotFound`], [`Error::Unauthorized`], [`Error::Conflict`] for a shared blob.
@@ -215,8 +215,8 @@ pub fn delete_blob(storage: &mut Storage, caller: Principal, id: BlobId) -> Resu
     remove(storage, &memory_id, record)
 }
 
-/// Removes memories of deleted capsules, as many as the message that `meter` measures has budget for. Returns
-/// `true` if none is left.
+/// Removes memories of deleted capsules, as many as fit into the budget of the message, according to `meter`.
+/// Returns `true` if none is left.
 ///
 /// # Errors
 /// A damaged record: the memory stays until the next upgrade, and the next call continues after it.
@@ -242,7 +242,7 @@ pub fn sweep(storage: &mut Storage, meter: &dyn Meter) -> Result<bool> {
 
 fn remove(storage: &mut Storage, memory_id: &str, record: MemoryRecord) -> Result<()> {
     let freed = match record.content {
-        // A damaged blob keeps its memory: without that nobody would find it.
+        // If its blob is damaged, the memory is kept: otherwise nothing would refer to the blob.
         Content::Blob { id, .. } => storage.blobs.unref(BlobId(id), memory_id, &record.capsule_id)?,
         Content::Inline(_) | Content::External { .. } => 0,
     };

@@ -6,7 +6,7 @@ pub trait Meter {
     fn used(&self) -> u64;
 }
 
-/// Outside of the IC nothing is counted, and no work is cut short.
+/// Outside of the IC nothing is metered, so no work is cut short.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Unmetered;
 

@@ -1,4 +1,4 @@
-//! Metrics: what the canister holds, as numbers for a controller and as Prometheus text.
+//! Metrics: the contents of the canister, as numbers for controllers and as Prometheus text.
 
 mod counts;
 
@@ -7,7 +7,7 @@ use crate::build_profile::BUILD;
 use crate::stable::layout::Layout;
 use crate::storage::Storage;
 
-/// Values of the canister that are not stored.
+/// Values that are not in stable memory.
 #[derive(Clone, Debug, Default)]
 pub struct Readings {
     /// Size of stable memory, bytes.
@@ -16,7 +16,7 @@ pub struct Readings {
     pub heap_memory_bytes: u64,
     /// Cycle balance.
     pub cycle_balance: u128,
-    /// Jobs of the timers, and how long ago each last ran, seconds.
+    /// Timer jobs, and how long ago each last ran, seconds.
     pub jobs: Vec<(&'static str, u64)>,
     /// Seconds since the last message of the migration; absent while it has no work.
     pub migration_step_age: Option<u64>,
@@ -46,7 +46,7 @@ pub fn stats(storage: &Storage, stable_memory_bytes: u64) -> Result<AdminStats> 
     })
 }
 
-/// The same in the Prometheus text format, with the state of the migration and of the canister.
+/// Returns the same in the Prometheus text format, with the state of the migration and of the canister.
 ///
 /// # Errors
 /// A damaged record.
@@ -90,7 +90,7 @@ pub fn prometheus(storage: &Storage, readings: &Readings) -> Result<String> {
     for (name, help, value) in gauges {
         write(&mut text, "gauge", name, help, [("", value)]);
     }
-    // More than 64 bits count: the one number for which that is so.
+    // The only number that may exceed 64 bits.
     write(&mut text, "gauge", "cycle_balance", "Cycle balance", [("", readings.cycle_balance)]);
     let jobs = readings.jobs.iter().map(|(job, age)| (format!("{{job=\"{job}\"}}"), *age));
     write(&mut text, "gauge", "timer_job_age_seconds", "Seconds since a timer job last ran", jobs);

@@ -1,8 +1,8 @@
-//! Stable memory: which structure lives where, how records are encoded, and what must be true before
-//! anything is opened.
+//! Stable memory: which structure is where, how records are encoded, and what must hold before anything is
+//! opened.
 //!
-//! Owns: memory ids, the layout header, the preflight, typed tables, codecs. Does not own: what the records
-//! mean. Boundary: a memory is opened by its name in `memory_ids` and after the preflight, and nothing here
+//! Owns: memory ids, the layout header, the preflight, typed tables, codecs. Does not own: the meaning of the
+//! records. Boundary: a memory is opened by its name in `memory_ids`, after the preflight; nothing here
 //! decides what to store.
 //!
 //! ```text

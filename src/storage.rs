@@ -1,7 +1,7 @@
 //! Every stable structure of the canister, opened once.
 //!
-//! Owns: the one handle on each structure. Does not own: any rule. Nothing is on the heap that an upgrade
-//! would miss, hence no `pre_upgrade`.
+//! Owns: the only handle to each structure. Does not own: any rule. There is no state on the heap that an
+//! upgrade would lose, hence no `pre_upgrade`.
 
 use crate::api::AdminConfig;
 use crate::blob::BlobStore;
@@ -30,29 +30,29 @@ pub struct Storage {
     pub index: SessionIndex,
     /// Where the bytes of sessions in flight go, and how much of them is hashed, by session id.
     pub payloads: Table<u64, PayloadState>,
-    /// Sessions that may have their bytes in the chunk map, once new ones do not.
+    /// Sessions that may have their bytes in the chunk map, once new ones no longer do.
     pub mapped_sessions: Register<MappedSessions>,
     /// Receipts of ended sessions.
     pub receipts: Receipts,
     /// Bytes in use, by account.
     pub usage: Usage,
-    /// Bytes that sessions in flight have reserved and not filled yet.
+    /// Bytes that sessions in flight have reserved but not filled yet.
     pub promises: Promises,
     /// Where the next search for a session to evict starts; on the heap, since any start will do.
     pub looked_at: Option<(u64, u64)>,
     /// Upload outcomes, by path.
     pub counters: PathCounters,
-    /// The last errors that no caller was told.
+    /// The last errors that were reported to no caller.
     pub errors: ErrorLog,
     /// Chunks and committed blobs.
     pub blobs: BlobStore,
     /// Capsules and memories.
     pub capsules: CapsuleStore,
-    /// Who may make capsules, where a list says so.
+    /// Who may create capsules, if the setting says that a list decides.
     pub capsule_makers: CapsuleMakerList,
-    /// What tokens for browsers are made with.
+    /// Keys that authenticate tokens for browsers.
     pub access_keys: AccessKeys,
-    /// Downloads that are kept track of.
+    /// Tracked downloads.
     pub downloads: Downloads,
     /// Settings of the controllers.
     pub settings: Register<Config>,
@@ -65,7 +65,7 @@ pub struct Storage {
 /// Why the storage of an installed canister cannot be opened. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
-    /// Stable memory is not what a build of this canister left there.
+    /// Stable memory was not written by a build of this canister.
     #[error(transparent)]
     Preflight(#[from] PreflightError),
     /// This build does not accept the layout.
@@ -77,9 +77,9 @@ pub enum OpenError {
         found: u16,
         /// Name of this build.
         build: &'static str,
-        /// Layouts that this build accepts, in words.
+        /// Layouts that this build accepts, as text.
         accepted: String,
-        /// Advice on what can be done about it.
+        /// Advice on what to do.
         way_back: &'static str,
     },
     /// A record does not decode.
@@ -91,7 +91,7 @@ impl Storage {
     /// Creates the storage of a fresh installation.
     ///
     /// # Errors
-    /// A damaged storage that is there already.
+    /// Damaged storage that already exists.
     pub fn create(raw: RawMemory) -> Result<Self, StableError> {
         let mut storage = Self::open(&Memories::init(raw.clone()), raw)?;
         storage.layout.set(&FRESH_LAYOUT);
@@ -99,8 +99,8 @@ impl Storage {
         Ok(storage)
     }
 
-    /// Opens the storage of an installed canister, after the preflight. Memory without a layout header is
-    /// layout 1: the first public release wrote none.
+    /// Opens the storage of an installed canister, after the preflight. Memory without a layout header is in
+    /// layout 1: the first public release did not write one.
     ///
     /// # Errors
     /// See [`OpenError`]; nothing was changed.
@@ -178,8 +178,8 @@ impl Storage {
         self.capsules.ids.number_by(version);
     }
 
-    /// Returns where the bytes of a session go, and how much of them is hashed; a session without an entry
-    /// has its bytes in the chunk map, and none hashed.
+    /// Returns where the bytes of a session are stored and how many are hashed; without an entry, the bytes
+    /// are in the chunk map, and none is hashed.
     ///
     /// # Errors
     /// When the entry does not decode.

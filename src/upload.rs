@@ -1,10 +1,11 @@
 //! Uploads: files that arrive in chunks, are verified, and become memories of a capsule.
 //!
-//! Owns: the upload contract (access, idempotency, limits, the answer to a repeated call), hashing, receipts,
-//! and the split of a session's data into [`crate::session::Session`] and [`UploadMeta`]. Does not own: the
-//! rules of chunks (the session service does) and the bytes (the blob store does).
+//! Owns: the upload contract (access, idempotency, limits, answers to repeated calls), hashing, receipts, and
+//! the split of a session's data into [`crate::session::Session`] and [`UploadMeta`]. Does not own: the rules
+//! for chunks (the session service does) and the bytes (the blob store does).
 //!
-//! [`path`] decides which layer stores a session; it is the only place that knows the cargo features.
+//! [`path`] decides which layer stores a session; it is the only module here that depends on the cargo
+//! features.
 
 mod absorb;
 mod begin;

@@ -1,9 +1,9 @@
-//! Answers browsers that ask for a blob: `GET` and `HEAD` of `/blob/blob_<number>`, with `?token=…` if the
+//! Answers browsers that request a blob: `GET` and `HEAD` of `/blob/blob_<number>`, with `?token=…` if the
 //! blob is not public.
 //!
 //! Owns: paths, preconditions, ranges, header fields, and the pieces of a streamed body. Does not own: who
 //! may read (see [`crate::blob_access`]), nor where the bytes are stored (see [`crate::blob`]). Boundary:
-//! knows nothing of the IC; the entry point adds certificates.
+//! independent of the IC; the entry point adds certificates.
 
 mod media;
 mod preconditions;
@@ -20,12 +20,12 @@ use serde_bytes::ByteBuf;
 
 use range::Asked;
 
-/// Maximum length of the part that answers a range request, bytes: a gateway asks for a thousand pieces of a
-/// body and no more.
+/// Maximum length of the answer to a range request, bytes: a gateway requests at most a thousand pieces of a
+/// body.
 pub const MAX_PART_BYTES: u64 = 1_000 * CHUNK_SIZE as u64;
 
 /// How long caches may keep a public blob, seconds. Its bytes never change, but its capsule may become
-/// private again, and what shared caches hold is out of reach.
+/// private again, and shared caches cannot be purged.
 const PUBLIC_SECONDS: u32 = 24 * 60 * 60;
 
 /// A response, and what is left of its body.
@@ -56,13 +56,12 @@ pub fn answer(storage: &Storage, request: &HttpRequest, now: Time) -> Option<Ans
     Some(match Found::of(storage, locator, token, now) {
         Ok(found) => found.answer(storage, request).unwrap_or_else(|_| damaged().into()),
         Err(Error::Internal(_)) => damaged().into(),
-        // Absent or not for this reader: the answer does not tell which.
+        // Either the blob does not exist or this reader may not read it: the answer does not reveal which.
         Err(_) => HttpResponse::text(404, "not found\n").into(),
     })
 }
 
-/// Returns the response for a blob that the client may read and that is damaged. The details are for readers'
-/// queries.
+/// Returns the response for a damaged blob that the client may read. Readers can get the details by a query.
 fn damaged() -> HttpResponse {
     HttpResponse::text(500, "the stored blob is damaged\n")
 }
@@ -124,7 +123,7 @@ impl<'a> Found<'a> {
         if fields("if-none-match").any(|list| preconditions::names_weakly(list, &etag)) {
             return empty(304, headers);
         }
-        // Of several such fields, as of several ranges, none is answered; and HEAD has no ranges.
+        // Several such fields are ignored, just like several ranges; and HEAD supports no ranges.
         let is_current = fields("if-range").all(|tag| tag.trim() == etag);
         let mut ranges = fields("range");
         let range =
@@ -166,15 +165,15 @@ impl<'a> Found<'a> {
         Ok((ByteBuf::from(bytes), next))
     }
 
-    /// Returns the entity tag: the digest by which the blob was verified, so that other bytes have another
-    /// tag.
+    /// Returns the entity tag: the digest by which the blob was verified, so that different bytes have
+    /// different tags.
     fn etag(&self) -> String {
         let digest = &self.blob.digest;
         let algorithm = if digest.as_blake3().is_some() { "blake3" } else { "sha256" };
         format!("\"{algorithm}-{}\"", hex::encode(digest.bytes))
     }
 
-    /// Returns the header fields that every response about the blob has, also one without a body.
+    /// Returns the header fields of every response about the blob, including those without a body.
     fn validators(&self, etag: &str) -> Vec<(String, String)> {
         let cache_control = match self.grant {
             Grant::Public => format!("public, max-age={PUBLIC_SECONDS}, immutable"),
@@ -184,7 +183,7 @@ impl<'a> Found<'a> {
             ("etag", etag),
             ("cache-control", &cache_control),
             ("accept-ranges", "bytes"),
-            // Whoever has the link may show the blob on their own page.
+            // Anyone who has the link may show the blob on their own page.
             ("access-control-allow-origin", "*"),
             ("cross-origin-resource-policy", "cross-origin"),
             // The link may contain a token.
@@ -195,7 +194,8 @@ impl<'a> Found<'a> {
         fields.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
     }
 
-    /// Returns the header fields for type and name, from the metadata of the first memory that has the blob.
+    /// Returns the header fields for type and name, from the metadata of the first memory that refers to the
+    /// blob.
     fn description(&self, storage: &Storage) -> Result<[(String, String); 2]> {
         let first = storage.blobs.refs(self.id).next();
         let (memory, _) = first.ok_or_else(|| Error::not_found("blob", self.id))??;

@@ -1,7 +1,7 @@
 //! The frozen asset metadata of layout 1, and its conversion to today's type and back.
 //!
 //! Never change a type in this file. Both directions destructure every struct without `..`, so that a field
-//! added to today's type fails to compile until somebody says what it is in layout 1.
+//! added to today's type fails to compile until someone decides what it maps to in layout 1.
 
 use candid::{CandidType, Deserialize};
 use serde_bytes::ByteBuf;
@@ -79,7 +79,7 @@ pub struct LegacyNote {
     pub format: Option<String>,
 }
 
-/// What all kinds have.
+/// What all kinds have in common.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq)]
 #[allow(missing_docs, reason = "see `api::asset`")]
 pub struct LegacyBase {
@@ -103,7 +103,7 @@ pub struct LegacyBase {
     pub deleted_at: Option<u64>,
 }
 
-/// What an asset is to its memory.
+/// The role of an asset in its memory.
 #[derive(CandidType, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "see `api::asset`")]
 pub enum LegacyAssetType {

@@ -26,7 +26,7 @@ impl Bulk for SplitSessions {
             match has_room.and_then(|()| make(storage, session, now)) {
                 Ok((class, what)) => made.push((session, class.index(), what)),
                 Err(error) if made.is_empty() => return Err(error),
-                // The next call reaches it first.
+                // The next call handles it first.
                 Err(_) => break,
             }
             if !room() {
@@ -60,8 +60,8 @@ impl Bulk for SplitSessions {
     }
 }
 
-/// Returns the outcomes of records and, if one was not read back as written, why. Such a record stays as it
-/// was.
+/// Returns the outcomes of records and, if one was not read back as written, why. That record is left
+/// unchanged.
 fn read_all_back(
     storage: &mut Storage,
     made: Vec<(&LegacySession, usize, Made)>,

@@ -1,7 +1,7 @@
 //! The classes of legacy records, clean and dirty, and the treatment of each.
 //!
-//! A record belongs to the first class of [`Class`] that it fits. The `README.md` beside this file has the
-//! same table; a test compares the two.
+//! A record belongs to the first matching class of [`Class`]. `README.md` in this folder has the same table;
+//! a test compares the two.
 
 use super::legacy::DecodeError;
 use super::{Split, Unconvertible};
@@ -131,26 +131,26 @@ impl Class {
 /// The unit of a time in layout 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimeUnit {
-    /// As it should be.
+    /// Nanoseconds, as it should be.
     Nanoseconds,
-    /// A thousandth of it.
+    /// Microseconds.
     Microseconds,
-    /// As JavaScript's `Date.now()` returns it.
+    /// Milliseconds, as returned by JavaScript's `Date.now()`.
     Milliseconds,
-    /// As Unix returns it.
+    /// Seconds, as returned by Unix.
     Seconds,
-    /// In no unit is it a time at which a session can have begun.
+    /// In no unit is it a time at which a session could have begun.
     Unknown,
 }
 
 /// 2020-01-01 UTC, nanoseconds: before the IC existed.
 const EARLIEST: u64 = 1_577_836_800_000_000_000;
 
-/// Largest lead of one subnet's clock over another's, in seconds.
+/// Maximum lead of one subnet's clock over another's, in seconds.
 const CLOCK_SKEW_SECONDS: u64 = 24 * 60 * 60;
 
 impl TimeUnit {
-    /// Returns the unit in which `time` lies between 2020 and now.
+    /// Returns the unit in which `time` is between 2020 and now.
     pub fn of(time: u64, now: Time) -> Self {
         let latest = now.plus_seconds(CLOCK_SKEW_SECONDS).as_nanos();
         let units = [Self::Nanoseconds, Self::Microseconds, Self::Milliseconds, Self::Seconds];
@@ -161,7 +161,7 @@ impl TimeUnit {
         units.into_iter().find(fits).unwrap_or(Self::Unknown)
     }
 
-    /// Returns `time` read in this unit; `now` if it is not a time.
+    /// Returns `time` interpreted in this unit; `now` if it is not a time.
     pub fn read(self, time: u64, now: Time) -> Time {
         match self {
             Self::Unknown => now,

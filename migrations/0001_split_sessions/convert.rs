@@ -17,7 +17,7 @@ pub struct Split {
 }
 
 impl Split {
-    /// Returns whether both are the same to the byte. A NaN in the metadata is not equal to itself.
+    /// Returns whether both are byte for byte the same. A NaN in the metadata is not equal to itself.
     pub fn is_same(&self, other: &Self) -> bool {
         self.session == other.session && self.meta.encode() == other.meta.encode()
     }
@@ -26,12 +26,12 @@ impl Split {
 /// Why a record cannot be represented in layout 2.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unconvertible {
-    /// The record is stored under the key of another session.
+    /// The record is stored under another session's key.
     #[error("the record under key {key} names session {session_id}")]
     ForeignKey {
         /// Key of the record.
         key: SessionId,
-        /// Session that it names.
+        /// Session that the record names.
         session_id: u64,
     },
     /// The two counts of one record disagree.
@@ -42,7 +42,7 @@ pub enum Unconvertible {
         /// Second count.
         chunk_count: u32,
     },
-    /// The declared size does not make that many chunks.
+    /// The declared size does not make that number of chunks.
     #[error(
         "{bytes} bytes in chunks of {chunk_size} are {implied} chunks, expected_chunks is {expected_chunks}"
     )]
@@ -56,10 +56,10 @@ pub enum Unconvertible {
         /// Number of chunks of the record.
         expected_chunks: u32,
     },
-    /// A chunk size that no chunk can have.
+    /// A chunk size that is impossible.
     #[error("chunk_size is {0}, expected 1 to {max}", max = u32::MAX)]
     ChunkSize(u64),
-    /// Chunks are stored that the file does not have.
+    /// Chunks are stored beyond the end of the file.
     #[error("chunk {idx} is stored, the file has {chunks} chunks")]
     StrayChunk {
         /// The chunk.
@@ -88,8 +88,8 @@ pub const FIELDS: &[(&str, &str)] = &[
     ("blob_id", "UploadMeta.blob_id"),
 ];
 
-/// Converts the record under the key `id`. `stored` are the chunks that are really there; `last_seen` is the
-/// last activity if layout 1 recorded one.
+/// Converts the record under the key `id`. `stored` are the chunks that are actually there; `last_seen` is
+/// the last activity if layout 1 recorded one.
 ///
 /// # Errors
 /// See [`Unconvertible`]; such a record is quarantined.
@@ -99,7 +99,7 @@ pub fn convert(
     stored: ChunkSet,
     last_seen: Option<Time>,
 ) -> Result<Split, Unconvertible> {
-    // No `..` here: a new field must be given a place.
+    // No `..` here: a new field must be mapped explicitly.
     let LegacyUploadSession {
         session_id,
         capsule_id,
@@ -163,7 +163,7 @@ pub fn convert(
 
 /// Rebuilds a record: the inverse of [`convert`], field by field.
 pub fn revert(id: SessionId, split: Split) -> Result<LegacyUploadSession, Unconvertible> {
-    // No `..` here either.
+    // No `..` here, either.
     let Split { session, meta } = split;
     let Session {
         owner,

@@ -20,13 +20,13 @@ pub struct Examined {
 
 /// Outcome of a record.
 pub enum Verdict {
-    /// It is converted. Without a key, the indexes have the session already.
+    /// It is converted. Without a key, the session is already in the indexes.
     Convert {
         /// The session's owner.
         caller: Principal,
         /// The records it is converted to.
         split: Box<Split>,
-        /// Its key, if it is in no index.
+        /// Its key, if it is in no index yet.
         key: Option<Key>,
     },
     /// It has expired.
@@ -45,17 +45,17 @@ pub enum Verdict {
     },
 }
 
-/// The idempotency key of a record that is converted and is in no index.
+/// The idempotency key of a record that is converted and not yet in any index.
 pub enum Key {
-    /// It leads to no session in flight.
+    /// No session in flight has it.
     Free(IdemKey),
-    /// It led to a session that began earlier.
+    /// A session that began earlier had it.
     TakenFrom(IdemKey),
-    /// It leads to a session that began later.
+    /// A session that began later has it.
     Lost,
 }
 
-/// The tables around a record: those of the running canister, or of a snapshot that is inspected.
+/// The tables around a record: those of the running canister, or of an inspected snapshot.
 pub trait Surroundings {
     /// Returns how long a session may be idle, seconds.
     ///
@@ -66,7 +66,7 @@ pub trait Surroundings {
     /// Returns the chunks that are actually stored under a prefix.
     fn stored_chunks(&self, prefix: ChunkPrefix) -> ChunkSet;
 
-    /// Whether the indexes have the session.
+    /// Whether the session is in the indexes.
     fn is_indexed(&self, id: SessionId, owner: Principal) -> bool;
 
     /// Returns the session that a key leads to.
@@ -131,8 +131,8 @@ pub fn examine(around: &impl Surroundings, session: &LegacySession, now: Time) -
     if split.session.is_over(ttl, now) {
         return Ok(Examined { class: Class::Expired, verdict: Verdict::Release { caller, split } });
     }
-    // A record that the legacy build has indexed has a key that leads to it, or that a later session has
-    // taken.
+    // For a record that the legacy build has indexed, its key points to it, or to a later session that has
+    // taken over the key.
     let key = if around.is_indexed(id, caller) {
         None
     } else {

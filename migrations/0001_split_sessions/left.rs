@@ -1,9 +1,8 @@
-//! Records left in quarantine for good: releases what their owners still hold for them.
+//! Records left in quarantine permanently: releases the quota that they still use.
 //!
-//! A record that decodes is on no account and in no index any more. For one that does not decode, or was
-//! quarantined without being read, the owner's share was kept in case of a retry. Its chunks stay, and so do
-//! their bytes on the accounts of its capsule and of the canister, since nobody can tell which chunks they
-//! are.
+//! A record that decodes has already been removed from all accounts and indexes. If one does not decode, or
+//! was quarantined without being read, its quota was kept in case of a retry. Its chunks stay, and their
+//! bytes keep counting against its capsule and the canister, since nobody knows which chunks they are.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +15,7 @@ use crate::api::{Error, Result};
 use crate::session::{SessionId, Time};
 use crate::storage::Storage;
 
-/// Releases what the owners of quarantined records hold for them.
+/// Releases the quota that the owners of quarantined records still use.
 pub fn settle_owners(storage: &mut Storage, migration: u16) -> Result<()> {
     let mut undecodable = BTreeSet::new();
     for key in storage.migration.quarantine.keys(migration, None, usize::MAX) {
@@ -36,7 +35,7 @@ pub fn settle_owners(storage: &mut Storage, migration: u16) -> Result<()> {
     let mut owners = BTreeSet::new();
     for (owner, id) in storage.index.owners_of(&undecodable) {
         if let Ok(Some(kept)) = storage.migration.quarantine.get(migration, id.0) {
-            // Its owner is still to be told its outcome.
+            // Its owner must still be told its outcome.
             let kept =
                 crate::migrate::QuarantineRecord { owner: Some(ByteBuf::from(owner.as_slice())), ..kept };
             storage.migration.quarantine.insert(migration, id.0, &kept);
@@ -45,8 +44,8 @@ pub fn settle_owners(storage: &mut Storage, migration: u16) -> Result<()> {
         owners.insert(owner);
     }
     for owner in owners {
-        // If another of the owner's sessions is damaged, its bytes are unknown, and the account stays as it
-        // is.
+        // If another of the owner's sessions is damaged, its bytes are unknown, and the account stays
+        // unchanged.
         if let Ok(bytes) = in_flight(storage, owner) {
             storage.usage.set_in_flight(owner, bytes);
         }

@@ -13,11 +13,11 @@ use crate::session::SessionId;
 /// A session and its upload in one record.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq)]
 pub struct LegacyUploadSession {
-    /// Session id, the key of the record as well.
+    /// Session id; also the key of the record.
     pub session_id: u64,
     /// Capsule that the upload goes to.
     pub capsule_id: String,
-    /// Who uploads.
+    /// Who uploads it.
     pub caller: Principal,
     /// When the session began, nanoseconds.
     pub created_at: u64,
@@ -25,11 +25,11 @@ pub struct LegacyUploadSession {
     pub expected_chunks: u32,
     /// Whether chunks may still arrive.
     pub status: LegacyStatus,
-    /// The number of chunks again.
+    /// The number of chunks, again.
     pub chunk_count: u32,
     /// The client's metadata.
     pub asset_metadata: LegacyAssetMetadata,
-    /// Id of the memory that finish will make.
+    /// Id of the memory that finish will create.
     pub provisional_memory_id: String,
     /// Length of every chunk but the last, bytes.
     pub chunk_size: u64,
@@ -86,13 +86,13 @@ impl Wire for LegacyStatus {
     }
 }
 
-/// Stored bytes are not a record of layout 1.
+/// Stored bytes that are not a record of layout 1.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// A version that no release has written.
     #[error("record version {0}, expected {VERSION}")]
     Version(u16),
-    /// Not Candid, or of another type; in words.
+    /// Not Candid, or of another type; the reason as text.
     #[error("the bytes are not a record: {0}")]
     Bytes(String),
 }
@@ -108,7 +108,7 @@ impl LegacyUploadSession {
         Self::read_behind_header(bytes).map_or_else(|| Self::decode_by_library(bytes), Ok)
     }
 
-    /// Returns the record of stored bytes, if they are what [`Self::encode`] writes.
+    /// Returns the record, if the stored bytes are exactly what [`Self::encode`] writes.
     fn read_behind_header(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader::of(behind_header(bytes)?);
         let version = u16::read(&mut reader)?;
@@ -135,8 +135,8 @@ impl LegacyUploadSession {
         [HEADER, &self.value()].concat()
     }
 
-    /// Returns the BLAKE3 of a stored record: of its value if it has our type table, otherwise of all its
-    /// bytes.
+    /// Returns the BLAKE3 of a stored record: of its value if it begins with our type table, otherwise of all
+    /// its bytes.
     pub fn digest_of_stored(bytes: &[u8]) -> [u8; 32] {
         blake3::hash(behind_header(bytes).unwrap_or(bytes)).into()
     }
@@ -160,7 +160,7 @@ impl LegacyUploadSession {
         value
     }
 
-    /// Returns where the chunks of the session lie: they stay there.
+    /// Returns where the chunks of the session are stored: they stay there.
     pub fn chunk_prefix(&self) -> ChunkPrefix {
         ChunkPrefix::of(&self.provisional_memory_id, SessionId(self.session_id))
     }

@@ -32,11 +32,11 @@ static PLAN: Plan = Plan {
     fields: FIELDS,
 };
 
-/// Instructions of writing a record and reading it back, from the figures in `docs/migration-costs.md`;
+/// Instructions for writing a record and reading it back, from the figures in `docs/migration-costs.md`;
 /// `tests/migration_dry_run.rs` compares the two.
 const WRITE_INSTRUCTIONS: u64 = 100_000;
 
-/// A session under a higher id has a damaged key: no counter gets that far, and no ids would be left for
+/// A session with a higher id has a damaged key: no counter gets that far, and no ids would be left for
 /// others.
 const LARGEST_ID: u64 = u64::MAX >> 1;
 
@@ -71,8 +71,8 @@ impl Migration for SplitSessions {
         Ok(held(storage)?)
     }
 
-    /// The legacy build may have kept sessions under ids that the counter does not know. Sessions begun from
-    /// now on must have higher ids than all of them.
+    /// The legacy build may have stored sessions under ids above its counter. Sessions begun from now on must
+    /// have higher ids than all of them.
     fn prepare(&self, storage: &mut Storage) -> Result<()> {
         let ids = &mut storage.sessions.ids;
         let last = storage.sessions.legacy.last_id().filter(|last| *last <= LARGEST_ID);
@@ -114,7 +114,7 @@ impl Migration for SplitSessions {
         limit: usize,
         each: &mut dyn FnMut(u64, [u8; 32]) -> bool,
     ) -> Result<()> {
-        // One walk along the table instead of one for each record.
+        // One walk along the table instead of a look-up for each record.
         for (key, raw) in storage.sessions.legacy.raw_after(after).take(limit) {
             if !each(key, LegacyUploadSession::digest_of_stored(&raw)) {
                 break;
@@ -152,7 +152,7 @@ impl Migration for SplitSessions {
         }
         let QuarantineRecord { reason: _, raw, beside, was_indexed, owner: _ } = kept;
         let noted = beside.map(Time::from_nanos);
-        // A record that was in no index gets its key, its time and its accounts when it is converted.
+        // A record that was in no index is added to the indexes and the accounts when it is converted.
         let was_indexed = was_indexed.unwrap_or(true);
         if was_indexed && let Ok(legacy) = LegacyUploadSession::decode(&raw) {
             let last_seen = noted.unwrap_or(Time::from_nanos(legacy.created_at));
@@ -163,7 +163,7 @@ impl Migration for SplitSessions {
                 storage.index.insert_without_key(id, legacy.caller, last_seen);
             }
         }
-        // A record quarantined without being read has kept its owner, and lost its activity.
+        // A record quarantined without being read has kept its owner, but lost its activity.
         if was_indexed && let Some(last_seen) = noted {
             storage.index.touch(id, Time::default(), last_seen);
         }
@@ -175,7 +175,7 @@ impl Migration for SplitSessions {
         let gone = || Error::not_found("legacy session", key);
         let legacy = storage.sessions.legacy.take(key)?.ok_or_else(gone)?;
         let id = SessionId(key);
-        // The record is not read: that may be what trapped. Only its index entry is.
+        // The record is not read, since reading may be what trapped; only its index entry is.
         let was_indexed = Some(legacy.noted.is_some_and(|seen| storage.index.is_active_at(id, seen)));
         withdraw(storage, id, None, legacy.noted)?;
         Ok(QuarantineRecord { was_indexed, ..set_aside(legacy, reason) })
@@ -254,7 +254,7 @@ impl Reversal for SplitSessions {
     }
 }
 
-/// Returns the legacy record of a session of layout 2, if converting it gives the same session again.
+/// Returns the legacy record of a session of layout 2, if converting it yields the same session again.
 fn leads_back(
     storage: &Storage,
     id: SessionId,

@@ -1,8 +1,7 @@
 //! Migration 1: an in-flight `UploadSessionMeta` becomes a `Session` and an `UploadMeta`.
 //!
-//! The destination of every old field is in the `README.md` beside this file, and in [`convert`], which
-//! destructures the record: a field added to the frozen type fails to compile until somebody says where it
-//! goes.
+//! `README.md` in this folder says where every old field goes, and so does [`convert`], which destructures
+//! the record: a field added to the frozen type fails to compile until it is mapped.
 
 mod asset;
 mod bulk;

@@ -1,10 +1,10 @@
 //! The value part of a Candid message, read and written without its type table.
 //!
 //! Every record of layout 1 begins with the same 504 bytes: the magic, the type table, and the types of the
-//! two arguments. The library decodes that table again for each record, which is most of what a record costs.
-//! This module recognises the table and reads the value after it; whatever it does not recognise, it leaves
-//! to the library. It is strict: it accepts only what the encoder writes, so that one record has one encoding
-//! here.
+//! two arguments. The library decodes that table again for each record, which is most of the cost of
+//! decoding. This module recognizes the table and reads the value after it; anything that it does not
+//! recognize is left to the library. It is strict: it accepts only what the encoder writes, so that each
+//! record has exactly one encoding here.
 //!
 //! ```text
 //! nat64, nat32, nat16, nat8, float32   little-endian
@@ -20,7 +20,7 @@ use serde_bytes::ByteBuf;
 
 use crate::leb128;
 
-/// Header of every record; the version and the record follow.
+/// Header of every record; version and record follow.
 pub const HEADER: &[u8] = include_bytes!("golden/header.bin");
 
 /// Returns the value part of a message with our [`HEADER`]; `None` for any other.
@@ -29,7 +29,7 @@ pub fn behind_header(message: &[u8]) -> Option<&[u8]> {
     is_same(header, HEADER).then_some(value)
 }
 
-/// Compares bytes by words. In wasm, comparing slices goes byte by byte and takes ten times as long.
+/// Compares bytes word by word. In wasm, comparing slices goes byte by byte and takes ten times as long.
 pub fn is_same(left: &[u8], right: &[u8]) -> bool {
     let ((left_words, left_rest), (right_words, right_rest)) = (left.as_chunks(), right.as_chunks());
     let mut pairs = left_words.iter().zip(right_words);
@@ -49,7 +49,7 @@ impl<'a> Reader<'a> {
         Self { rest: value }
     }
 
-    /// Returns whether everything is read.
+    /// Returns whether everything has been read.
     pub const fn is_at_end(&self) -> bool {
         self.rest.is_empty()
     }
@@ -66,7 +66,7 @@ impl<'a> Reader<'a> {
         Some(*taken)
     }
 
-    /// Reads a LEB128 number in its shortest encoding, below 2^28: nothing here is that long.
+    /// Reads a LEB128 number in its shortest encoding, below 2^28; no length here is larger.
     fn length(&mut self) -> Option<usize> {
         leb128::take_shortest(&mut self.rest, 4).map(|value| value as usize)
     }
@@ -162,7 +162,7 @@ impl<T: Wire> Wire for Option<T> {
 impl Wire for Vec<String> {
     fn read(reader: &mut Reader<'_>) -> Option<Self> {
         let len = reader.length()?;
-        // Nothing is reserved for a length that the bytes do not back.
+        // Does not reserve memory for a length that exceeds the remaining bytes.
         let mut texts = Self::new();
         for _ in 0..len {
             texts.push(String::read(reader)?);

@@ -25,7 +25,7 @@ pub enum Made {
     Settled(Fate),
 }
 
-/// Treats a record as its class says. An error leaves everything as it was.
+/// Handles a record according to its class. An error leaves everything unchanged.
 pub fn make(storage: &mut Storage, legacy: &LegacySession, now: Time) -> Result<(Class, Made)> {
     let id = SessionId(legacy.id);
     let Examined { class, verdict } = examine(storage, legacy, now)?;
@@ -41,7 +41,7 @@ pub fn make(storage: &mut Storage, legacy: &LegacySession, now: Time) -> Result<
             let Split { session, meta } = *split;
             let upload = Upload { session, meta, path: SessionPath::Compat };
             let limits = storage.config()?;
-            // It may have been too old before it was idle for too long.
+            // It may have become too old before it was idle for too long.
             let until = upload.expires_at(&limits).plus_seconds(limits.session_ttl_seconds);
             let Upload { session, meta, .. } = &upload;
             let hash = storage.payload_of(id)?.hash.algorithm();
@@ -64,7 +64,7 @@ pub fn make(storage: &mut Storage, legacy: &LegacySession, now: Time) -> Result<
     Ok((class, Made::Settled(fate)))
 }
 
-/// The same, reading what was written back at once.
+/// Does the same, reading back immediately what was written.
 pub fn settle(storage: &mut Storage, legacy: &LegacySession, now: Time) -> Result<(Class, Fate)> {
     let (class, made) = make(storage, legacy, now)?;
     let fate = match made {
@@ -74,14 +74,13 @@ pub fn settle(storage: &mut Storage, legacy: &LegacySession, now: Time) -> Resul
     Ok((class, fate))
 }
 
-/// Returns a record as it is quarantined.
+/// Returns the quarantine entry for a record.
 pub fn set_aside(legacy: LegacySession, reason: String) -> QuarantineRecord {
     let LegacySession { id: _, raw, noted } = legacy;
     QuarantineRecord { beside: noted.map(Time::as_nanos), ..QuarantineRecord::new(reason, raw) }
 }
 
-/// Returns the digest of a record, if what is stored is the session that was made of it, and leads back to
-/// it.
+/// Returns the digest of a record, if the stored session is the one made from it and converts back to it.
 pub fn read_back(legacy: &LegacySession, written: &Split, stored: Split) -> Result<[u8; 32]> {
     let id = legacy.id;
     let is_written = stored.session == written.session;
@@ -102,7 +101,7 @@ pub fn stored(storage: &Storage, id: SessionId) -> Result<Split> {
     join(id, storage.sessions.sessions.get(&id.0), storage.sessions.metas.get(&id.0))
 }
 
-/// Joins the halves of a session as they were found.
+/// Joins the halves of a session as they were read.
 pub fn join(
     id: SessionId,
     session: std::result::Result<Option<SessionRecord>, StableError>,
@@ -113,7 +112,7 @@ pub fn join(
     Ok(Split { session, meta: meta?.ok_or_else(gone)? })
 }
 
-/// Returns the stored legacy record that a session of layout 2 projects back to.
+/// Returns the legacy record that a stored session of layout 2 converts back to.
 #[cfg(test)]
 pub(super) fn projected(storage: &Storage, id: SessionId) -> Result<LegacyUploadSession> {
     projection(id, stored(storage, id)?)
@@ -137,8 +136,8 @@ fn read_back_at_once(storage: &mut Storage, legacy: &LegacySession, split: &Spli
     digest
 }
 
-/// Writes and reads back a session that is in no index and on no account, since layout 1 of the first public
-/// release has neither.
+/// Writes and reads back a session that is in no index and on no account, since the first public release had
+/// neither.
 fn write_indexed(
     storage: &mut Storage,
     legacy: &LegacySession,
@@ -167,7 +166,7 @@ fn write_indexed(
     Ok(digest)
 }
 
-/// Returns the bytes of a session that are not stored.
+/// Returns the bytes of a session that have not arrived.
 pub fn bytes_missing(storage: &Storage, legacy: &LegacyUploadSession) -> u64 {
     let bytes = legacy.asset_metadata.bytes();
     let chunk = |idx: u32| {
@@ -179,8 +178,8 @@ pub fn bytes_missing(storage: &Storage, legacy: &LegacyUploadSession) -> u64 {
     bytes.saturating_sub(stored)
 }
 
-/// Removes a quarantined record from the sessions in flight: it must neither expire nor stop a list. Its key
-/// stays, so that a repeated begin does not make a second session.
+/// Removes a quarantined record from the sessions in flight: it must neither expire nor break a list. Its key
+/// stays, so that a repeated begin does not create a second session.
 pub fn withdraw(
     storage: &mut Storage,
     id: SessionId,

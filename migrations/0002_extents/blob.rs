@@ -1,4 +1,4 @@
-//! A committed blob, chunk by chunk, each read back from its new place and compared.
+//! Moves a committed blob chunk by chunk; each is read back from its new location and compared.
 
 use sha2::{Digest, Sha256};
 
@@ -11,17 +11,17 @@ use crate::stable::Record;
 use crate::storage::Storage;
 use crate::upload::PayloadState;
 
-/// Returns the SHA-256 of what must survive of a blob: its record without the place. Its bytes are compared
-/// chunk by chunk.
+/// Returns the SHA-256 of the part of a blob that must survive: its record without the location. Its bytes
+/// are compared chunk by chunk.
 pub fn weigh(id: BlobId, blob: &BlobRecord) -> [u8; 32] {
     let anywhere = BlobRecord { place: Place::Extents(Extents::default()), ..blob.clone() };
     Sha256::new().chain_update(id.0.to_be_bytes()).chain_update(anywhere.encode()).finalize().into()
 }
 
-/// Copies chunks until none is left or the message is full.
+/// Copies chunks until none is left or the message's budget is used up.
 ///
 /// # Errors
-/// A damaged record, or no room. The blob is as it was, and occupies no extents.
+/// A damaged record, or no room. The blob is unchanged, and occupies no extents.
 pub fn convert(storage: &mut Storage, id: BlobId, blob: &BlobRecord, work: &mut Work<'_>) -> Result<Advance> {
     let mut progress = if work.progress.is_empty() {
         let extents = Some(storage.blobs.allocate(blob.size)?);
@@ -37,7 +37,7 @@ pub fn convert(storage: &mut Storage, id: BlobId, blob: &BlobRecord, work: &mut 
             return Ok(Advance::More);
         }
         Moved::Wholly => (Class::Blob, Fate::Converted(weigh(id, &storage.blobs.blob(id)?))),
-        // It stays in place, and readable as far as it goes.
+        // It stays in place, and readable as far as its bytes go.
         Moved::Damaged(reason) => {
             let kept = QuarantineRecord::new(format!("{id}: {reason}"), weigh(id, blob).to_vec());
             (Class::DamagedBlob, Fate::Quarantined(kept))
@@ -46,7 +46,7 @@ pub fn convert(storage: &mut Storage, id: BlobId, blob: &BlobRecord, work: &mut 
     Ok(Advance::Done { class: class.index(), fate })
 }
 
-/// Copies chunks, at least one in each message. After the last one the blob has its bytes in the extents.
+/// Copies chunks, at least one per message. After the last one, the blob's bytes are in the extents.
 fn move_some(
     storage: &mut Storage,
     id: BlobId,

@@ -11,7 +11,7 @@ pub enum Class {
     Blob,
     /// A session that has lost a chunk.
     DamagedSession,
-    /// A committed blob whose bytes are not what was committed.
+    /// A committed blob whose bytes differ from those committed.
     DamagedBlob,
     /// A unit whose message trapped.
     CutOff,

@@ -38,13 +38,13 @@ static PLAN: Plan = Plan {
     ],
 };
 
-/// Instructions of moving a unit without bytes: its records and the two tables of free extents.
+/// Instructions for moving a unit without bytes: its records and the two tables of free extents.
 const UNIT_INSTRUCTIONS: u64 = 500_000;
 
 /// Each byte is read from the chunk map, written, read back and compared: `docs/costs.md`.
 const INSTRUCTIONS_PER_BYTE: u64 = 12;
 
-/// Steps of one unit: a message copies some chunks of it, and the largest has 16,384.
+/// Steps of one unit: each message copies some of its chunks, and the largest has 16,384.
 const STEPS_PER_UNIT: u64 = 16_384;
 
 impl Migration for MoveToExtents {
@@ -127,7 +127,7 @@ impl Migration for MoveToExtents {
         }
     }
 
-    /// A unit in quarantine stays where it is.
+    /// A quarantined unit stays where it is.
     fn restore(&self, storage: &mut Storage, key: u64, _: QuarantineRecord) -> Result<()> {
         if is_session(storage, key)? {
             mapped_sessions::try_again(storage, SessionId(key))?;
@@ -145,7 +145,7 @@ impl Migration for MoveToExtents {
 
     fn abandon(&self, storage: &mut Storage, _: u64, progress: Vec<u8>) {
         if let Some(extents) = extents_of(&progress) {
-            // Room allocated for this unit alone; a damaged table shows at the next call.
+            // Room allocated only for this unit; if a table is damaged, the next call finds out.
             let _ = storage.blobs.extents_mut().free(&extents);
         }
     }
@@ -167,8 +167,9 @@ impl Migration for MoveToExtents {
     }
 }
 
-/// Says whether the payload fits a second time: the chunk map keeps its memory when its chunks are gone.
-/// Files and sessions count with their whole length, chunks that have not arrived included.
+/// Returns whether there is room for a second copy of the payload: the chunk map keeps its memory when its
+/// chunks are removed. Files and sessions count with their full length, including chunks that have not
+/// arrived.
 fn lacks_room(storage: &Storage) -> Result<Option<String>> {
     let extents = storage.blobs.extents();
     let needed = storage.usage.total()?.saturating_sub(extents.taken_bytes()?);

@@ -1,5 +1,5 @@
-//! Moves a session in flight chunk by chunk. Its client goes on meanwhile: chunks that arrive in between are
-//! copied in a later slice, and the session switches over when none is left.
+//! Moves a session in flight chunk by chunk. Its client can continue in the meantime: chunks that arrive in
+//! between are copied in a later slice, and the session switches over when none is left.
 
 use sha2::{Digest, Sha256};
 
@@ -19,15 +19,15 @@ pub struct Progress {
     /// Where its bytes go.
     #[n(0)]
     pub extents: Extents,
-    /// Chunks that are there already, as ranges.
+    /// Chunks that have already been copied, as ranges.
     #[n(1)]
     copied: Vec<(u32, u32)>,
-    /// Chunks that its client had replaced when the first of these was copied.
+    /// Number of chunks that its client had replaced when the first of these was copied.
     #[n(2)]
     replaced: Option<u64>,
 }
 
-/// Not one of the versions of the payload state, which is what a blob's progress is kept as.
+/// Differs from every version of the payload state, in which the progress of a blob is stored.
 const VERSION: u8 = 3;
 
 impl Record for Progress {
@@ -42,8 +42,8 @@ impl Record for Progress {
     }
 }
 
-/// Returns the SHA-256 of what must survive of a session: both its records. Its bytes are compared chunk by
-/// chunk.
+/// Returns the SHA-256 of the part of a session that must survive: both its records. Its bytes are compared
+/// chunk by chunk.
 ///
 /// # Errors
 /// A damaged record.
@@ -65,10 +65,10 @@ pub fn bytes_received(storage: &Storage, id: SessionId) -> Result<u64> {
     Ok(records(storage, id)?.0.bytes_received)
 }
 
-/// Copies chunks until none is left or the message is full.
+/// Copies chunks until none is left or the message's budget is used up.
 ///
 /// # Errors
-/// A damaged record, or no room. The session is as it was, and occupies no extents.
+/// A damaged record, or no room. The session is unchanged, and occupies no extents.
 pub fn convert(storage: &mut Storage, id: SessionId, work: &mut Work<'_>) -> Result<Advance> {
     let (session, meta) = records(storage, id)?;
     let replaced = storage.payload_of(id)?.replaced;
@@ -92,7 +92,7 @@ pub fn convert(storage: &mut Storage, id: SessionId, work: &mut Work<'_>) -> Res
             change_over(storage, id, progress.extents)?;
             (Class::Session, Fate::Converted(weigh(storage, id)?))
         }
-        // It stays in place, and goes on as far as it can.
+        // It stays in place, and continues as far as it can.
         Moved::Damaged(reason) => {
             let kept = QuarantineRecord::new(format!("session {id}: {reason}"), weigh(storage, id)?.to_vec());
             (Class::DamagedSession, Fate::Quarantined(kept))
@@ -109,7 +109,8 @@ fn change_over(storage: &mut Storage, id: SessionId, extents: Extents) -> Result
     Ok(mapped_sessions::shrink(storage)?)
 }
 
-/// Copies chunks that have arrived, at least one in each message. After the last one the chunk map releases them.
+/// Copies chunks that have arrived, at least one per message. After the last one, the chunk map releases
+/// them.
 fn copy_some(
     storage: &mut Storage,
     prefix: ChunkPrefix,
@@ -135,7 +136,7 @@ fn copy_some(
         copy(storage, session.offset(idx), &bytes, &progress.extents)?;
         copied.insert(idx);
     }
-    // A blob that has the same chunks is moved by itself, and still needs them.
+    // A blob with the same chunks is moved separately, and still needs them.
     give_bytes_back(storage, session, meta, &Place::Chunks(prefix))?;
     Ok(Moved::Wholly)
 }

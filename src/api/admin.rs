@@ -1,4 +1,4 @@
-//! Settings of controllers, statistics, and what anybody may know about the running build.
+//! Settings for controllers, statistics, and public information about the running build.
 
 use candid::CandidType;
 use minicbor::{Decode, Encode};
@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use super::UploadCounts;
 
-/// Settings of a controller.
+/// Settings that controllers can change.
 #[derive(CandidType, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AdminConfig {
-    /// Share of new sessions that take the compat path, 0 to 100 %. Only a build with both paths accepts
-    /// a value between its extremes.
+    /// Share of new sessions that take the compat path, 0 to 100 %. Values other than 0 and 100 are accepted
+    /// only by the build that has both paths.
     pub compat_share_percent: u8,
     /// A session expires this long after its last activity, seconds. Repeating a stored chunk is not
     /// activity.
@@ -19,40 +19,39 @@ pub struct AdminConfig {
     pub max_sessions_per_caller: u64,
     /// Bytes that the sessions of one caller may reserve.
     pub max_bytes_per_caller: u64,
-    /// Bytes that one capsule may hold, sessions in flight included.
+    /// Bytes that one capsule may hold, including sessions in flight.
     pub max_bytes_per_capsule: u64,
-    /// Bytes that the canister may hold, sessions in flight included.
+    /// Bytes that the canister may hold, including sessions in flight.
     pub max_bytes: u64,
-    /// Capsules that one caller may have made. Absent: unchanged.
+    /// Capsules that one caller may create. Absent: unchanged.
     pub max_capsules_per_caller: Option<u64>,
     /// Memories that one capsule may hold. Absent: unchanged.
     pub max_memories_per_capsule: Option<u64>,
-    /// Share of `max_bytes` that sessions may have reserved and not filled yet, 0 to 100 %. Absent:
-    /// unchanged.
+    /// Share of `max_bytes` that sessions may have reserved but not filled, 0 to 100 %. Absent: unchanged.
     pub max_promised_percent: Option<u8>,
-    /// A session expires this long after its beginning, whatever happens, seconds. Absent: unchanged.
+    /// A session expires this long after it began, even if it is active, seconds. Absent: unchanged.
     pub max_session_age_seconds: Option<u64>,
-    /// Who may make capsules. Absent: unchanged.
+    /// Who may create capsules. Absent: unchanged.
     pub capsule_makers: Option<CapsuleMakers>,
 }
 
-/// Who may make capsules. The numbers are stored.
+/// Who may create capsules. The numbers are stored.
 #[derive(CandidType, Serialize, Deserialize, Encode, Decode, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cbor(index_only)]
 pub enum CapsuleMakers {
-    /// Everybody but the anonymous principal.
+    /// Everyone except the anonymous principal.
     #[default]
     #[n(0)]
     Anyone,
     /// Those on the list of `admin_capsule_makers_set`.
     #[n(1)]
     Listed,
-    /// Nobody. Existing capsules stay.
+    /// Nobody. Existing capsules are unaffected.
     #[n(2)]
     Nobody,
 }
 
-/// What the canister holds.
+/// Contents of the canister.
 #[derive(CandidType, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AdminStats {
     /// Sessions in flight, on both paths.
@@ -63,9 +62,9 @@ pub struct AdminStats {
     pub blobs: u64,
     /// Chunks in the chunk map, of blobs and of sessions.
     pub chunks: u64,
-    /// Allocated bytes of the payload region: by blobs, and by sessions from their beginning on.
+    /// Allocated bytes of the payload region: by blobs, and by sessions from the moment they begin.
     pub payload_bytes: u64,
-    /// Size of the payload region, bytes; what is not allocated is free.
+    /// Size of the payload region, bytes; the part that is not allocated is free.
     pub payload_region_bytes: u64,
     /// Ended sessions and deleted blobs whose chunks are still to be removed.
     pub releases_pending: u64,
@@ -77,18 +76,19 @@ pub struct AdminStats {
     pub receipts: u64,
     /// Bytes reserved by sessions or stored in blobs.
     pub bytes_in_use: u64,
-    /// Of these: reserved by sessions and not filled yet, without sessions from before this was counted.
+    /// Of these: reserved by sessions but not filled yet, excluding sessions that began before this was
+    /// counted.
     pub bytes_promised: u64,
     /// Size of stable memory, bytes.
     pub stable_memory_bytes: u64,
-    /// Upload outcomes so far, by path.
+    /// Upload outcomes since installation, by path.
     pub counts: UploadCounts,
 }
 
-/// An error that no client could act on.
+/// An error that clients cannot do anything about.
 #[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct RecentError {
-    /// The timer job or the interface function in which it occurred.
+    /// The timer job or interface function in which it occurred.
     pub source: String,
     /// Its message.
     pub message: String,

@@ -1,21 +1,21 @@
 //! Metadata of an asset, in its five kinds.
 //!
-//! The same types are stored inside upload and memory records. The `#[n(..)]` numbers are the stored
-//! field ids: never renumber one, never reuse one; add a new optional field under the next free number.
+//! The same types are stored in upload and memory records. The `#[n(..)]` numbers are the stored field ids:
+//! never renumber or reuse one; add a new optional field under the next free number.
 
 use candid::CandidType;
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
-/// What an asset is to its memory.
+/// The role of an asset in its memory.
 #[derive(CandidType, Serialize, Deserialize, Encode, Decode, Clone, Copy, Debug, PartialEq, Eq)]
 #[cbor(index_only)]
 pub enum AssetType {
-    /// The file as the user gave it.
+    /// The file as provided by the user.
     #[n(0)]
     Original,
-    /// A small picture of it.
+    /// A thumbnail of it.
     #[n(1)]
     Thumbnail,
     /// A reduced version for display.
@@ -29,17 +29,17 @@ pub enum AssetType {
     Metadata,
 }
 
-/// The progress of an asset's processing, as its client reports it.
+/// The processing state of an asset, as reported by its client.
 #[derive(CandidType, Serialize, Deserialize, Encode, Decode, Clone, Copy, Debug, PartialEq, Eq)]
 #[cbor(index_only)]
 pub enum ProcessingStatus {
     /// Bytes are arriving.
     #[n(0)]
     Uploading,
-    /// Derivatives are being made.
+    /// Derivatives are being created.
     #[n(1)]
     Processing,
-    /// Everything is made and being attached.
+    /// Everything has been created and is being attached.
     #[n(2)]
     Finalizing,
     /// Done.
@@ -50,7 +50,7 @@ pub enum ProcessingStatus {
     Error,
 }
 
-/// What all five kinds have in common. Everything here is the client's word.
+/// What all five kinds have in common. All of it is as claimed by the client.
 #[derive(CandidType, Serialize, Deserialize, Encode, Decode, Clone, Debug, PartialEq)]
 pub struct AssetMetadataBase {
     /// File name or title.
@@ -62,7 +62,7 @@ pub struct AssetMetadataBase {
     /// Labels, in the client's order.
     #[n(2)]
     pub tags: Vec<String>,
-    /// What the asset is to its memory.
+    /// The role of the asset in its memory.
     #[n(3)]
     pub asset_type: AssetType,
     /// Size of the file in bytes; the session expects exactly this many.
@@ -71,7 +71,7 @@ pub struct AssetMetadataBase {
     /// MIME type, such as `image/jpeg`.
     #[n(5)]
     pub mime_type: String,
-    /// SHA-256 of the file, 32 bytes, if the client knows it beforehand.
+    /// SHA-256 of the file, 32 bytes, if the client knows it in advance.
     #[cbor(n(6), with = "crate::stable::codec::opt_bytes")]
     pub sha256: Option<ByteBuf>,
     /// Width in pixels.
@@ -80,7 +80,7 @@ pub struct AssetMetadataBase {
     /// Height in pixels.
     #[n(8)]
     pub height: Option<u32>,
-    /// Where else the asset can be had.
+    /// Another URL of the asset.
     #[n(9)]
     pub url: Option<String>,
     /// Key in an external store.
@@ -92,13 +92,13 @@ pub struct AssetMetadataBase {
     /// Location in an external store.
     #[n(12)]
     pub asset_location: Option<String>,
-    /// The progress of its processing.
+    /// Its processing state.
     #[n(13)]
     pub processing_status: Option<ProcessingStatus>,
     /// Why processing failed.
     #[n(14)]
     pub processing_error: Option<String>,
-    /// When the client made the asset, nanoseconds.
+    /// When the client created the asset, nanoseconds.
     #[n(15)]
     pub created_at: u64,
     /// When the client last changed it, nanoseconds.
@@ -110,7 +110,7 @@ pub struct AssetMetadataBase {
 }
 
 impl AssetMetadataBase {
-    /// Metadata with what every asset has and nothing else; `created_at` is nanoseconds.
+    /// Returns metadata with only the fields that every asset has; `created_at` is in nanoseconds.
     pub fn new(
         name: impl Into<String>,
         mime_type: impl Into<String>,
@@ -141,13 +141,13 @@ impl AssetMetadataBase {
     }
 }
 
-/// A picture.
+/// An image.
 #[derive(CandidType, Serialize, Deserialize, Encode, Decode, Clone, Debug, PartialEq)]
 pub struct ImageAssetMetadata {
     /// What all kinds have.
     #[n(0)]
     pub base: AssetMetadataBase,
-    /// Colour space, such as `sRGB`.
+    /// Color space, such as `sRGB`.
     #[n(1)]
     pub color_space: Option<String>,
     /// EXIF data as the client read it.
@@ -164,7 +164,7 @@ pub struct ImageAssetMetadata {
     pub orientation: Option<u8>,
 }
 
-/// A moving picture.
+/// A video.
 #[derive(CandidType, Serialize, Deserialize, Encode, Decode, Clone, Debug, PartialEq)]
 pub struct VideoAssetMetadata {
     /// What all kinds have.
@@ -190,7 +190,7 @@ pub struct VideoAssetMetadata {
     pub aspect_ratio: Option<f32>,
 }
 
-/// A sound.
+/// A sound recording.
 #[derive(CandidType, Serialize, Deserialize, Encode, Decode, Clone, Debug, PartialEq)]
 pub struct AudioAssetMetadata {
     /// What all kinds have.
@@ -236,7 +236,7 @@ pub struct DocumentAssetMetadata {
     pub word_count: Option<u32>,
 }
 
-/// A written note.
+/// A text note.
 #[derive(CandidType, Serialize, Deserialize, Encode, Decode, Clone, Debug, PartialEq)]
 pub struct NoteAssetMetadata {
     /// What all kinds have.
@@ -256,25 +256,25 @@ pub struct NoteAssetMetadata {
 /// Metadata of an asset, in one of five kinds.
 #[derive(CandidType, Serialize, Deserialize, Encode, Decode, Clone, Debug, PartialEq)]
 pub enum AssetMetadata {
-    /// A picture.
+    /// An image.
     #[n(0)]
     Image(#[n(0)] ImageAssetMetadata),
-    /// A moving picture.
+    /// A video.
     #[n(1)]
     Video(#[n(0)] VideoAssetMetadata),
-    /// A sound.
+    /// A sound recording.
     #[n(2)]
     Audio(#[n(0)] AudioAssetMetadata),
     /// A document.
     #[n(3)]
     Document(#[n(0)] DocumentAssetMetadata),
-    /// A written note.
+    /// A text note.
     #[n(4)]
     Note(#[n(0)] NoteAssetMetadata),
 }
 
 impl AssetMetadata {
-    /// A picture of which only the common part is known.
+    /// An image of which only the common part is known.
     pub fn image(base: AssetMetadataBase) -> Self {
         Self::Image(ImageAssetMetadata {
             base,

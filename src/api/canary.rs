@@ -1,36 +1,36 @@
-//! Canary: compares a share of the sessions on one path with the others on the other path.
+//! Canary: compares the sessions on one path with those on the other path.
 
 use candid::CandidType;
 use serde::{Deserialize, Serialize};
 
-/// Outcomes of the sessions that began since the canary did, by the path on which each began.
+/// Outcomes of the sessions begun since the canary began, by the path on which each began.
 #[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct CanaryReport {
     /// When the canary began, nanoseconds.
     pub begun_at: u64,
-    /// When it ended, nanoseconds: later sessions are not in it. Absent while it is running.
+    /// When it ended, nanoseconds: later sessions are not included. Absent while it is running.
     pub ended_at: Option<u64>,
-    /// Share of new sessions on the compat path, per cent.
+    /// Share of new sessions on the compat path, percent.
     pub compat_share_percent: u8,
-    /// Sessions begun on the compat path, by size, the smallest first.
+    /// Sessions begun on the compat path, by size, smallest first.
     pub compat: Vec<CanaryCounts>,
     /// Sessions begun on the direct path, by size.
     pub direct: Vec<CanaryCounts>,
-    /// Share of ended sessions that ended without a file, aborted or expired: on the direct path minus on the
-    /// compat path, in percentage points.
+    /// Share of ended sessions that ended without a file (aborted or expired): on the direct path minus on
+    /// the compat path, in percentage points.
     pub difference: f64,
-    /// The difference is within this many percentage points of that, with 95 % confidence.
+    /// With 95 % confidence, the true difference is within this many percentage points.
     pub uncertainty: f64,
     /// The verdict.
     pub verdict: CanaryVerdict,
-    /// The verdict in words.
+    /// The verdict as text.
     pub summary: String,
 }
 
 /// Outcomes of the sessions of one size class.
 #[derive(CandidType, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CanaryCounts {
-    /// They have at most this many chunks, and more than the class before; absent for the largest.
+    /// They have at most this many chunks, and more than the previous class; absent for the largest.
     pub max_chunks: Option<u32>,
     /// Sessions begun.
     pub begun: u64,
@@ -46,19 +46,19 @@ pub struct CanaryCounts {
     pub messages: u64,
     /// Instructions of these messages.
     pub instructions: u64,
-    /// Refusals of kind `Internal`, which have no harmless reason.
+    /// Refusals of kind `Internal`, for which there is no harmless reason.
     pub internal_errors: u64,
-    /// All other refusals but `Hashing`.
+    /// All other refusals except `Hashing`.
     pub refusals: u64,
 }
 
 /// What the sessions of a canary say about the direct path compared with the compat path.
 #[derive(CandidType, Serialize, Deserialize, Clone, Copy, Debug, PartialEq)]
 pub enum CanaryVerdict {
-    /// It is not worse by the margin.
+    /// It is not worse by more than the margin.
     NoDifferenceSeen,
-    /// More of its sessions end without a file, by this many percentage points, or calls failed for an
-    /// internal reason.
+    /// More of its sessions end without a file, by this many percentage points, or calls failed with internal
+    /// errors.
     Worse {
         /// Percentage points.
         by: f64,
@@ -67,7 +67,7 @@ pub enum CanaryVerdict {
     },
     /// Too few sessions have ended.
     NeedsMore {
-        /// Estimate of how many more, at the present share.
+        /// Estimate of how many more are needed, at the current share.
         sessions: u64,
     },
 }

@@ -6,12 +6,12 @@ use serde_bytes::ByteBuf;
 
 use super::{AssetMetadata, StorageBackend};
 
-/// The subject of a capsule.
+/// The subject of a capsule: whom it is about.
 #[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub enum PersonRef {
-    /// Somebody with a principal.
+    /// Someone with a principal.
     Principal(Principal),
-    /// Somebody known by another id only.
+    /// Someone known only by another id.
     Opaque(String),
 }
 
@@ -28,15 +28,15 @@ pub struct Capsule {
     pub writers: Vec<Principal>,
     /// Principals who may read.
     pub readers: Vec<Principal>,
-    /// When it was made, nanoseconds.
+    /// When it was created, nanoseconds.
     pub created_at: u64,
     /// Number of memories in it.
     pub memory_count: u64,
-    /// Whether everybody may read its blobs.
+    /// Whether everyone may read its blobs.
     pub is_public: Option<bool>,
 }
 
-/// The access lists of a capsule, as a whole.
+/// All access lists of a capsule.
 #[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct CapsuleAccess {
     /// Principals who may do everything; at least one.
@@ -56,18 +56,18 @@ pub struct BlobRef {
     pub hash: Option<ByteBuf>,
     /// Size, bytes.
     pub len: u64,
-    /// BLAKE3, 32 bytes, of a blob that was verified by it.
+    /// BLAKE3, 32 bytes, if the blob was verified by it.
     pub blake3: Option<ByteBuf>,
 }
 
-/// An asset whose bytes are stored elsewhere. Nothing of this is checked here.
+/// An asset whose bytes are stored elsewhere. None of this is checked here.
 #[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct ExternalAsset {
     /// The store.
     pub backend: StorageBackend,
     /// Key in that store.
     pub storage_key: Option<String>,
-    /// Where it can be fetched.
+    /// Its URL.
     pub url: Option<String>,
 }
 
@@ -84,10 +84,10 @@ pub struct Memory {
     pub blob: BlobRef,
     /// The bytes themselves, if they are stored in the record.
     pub inline: Option<ByteBuf>,
-    /// Where the bytes are, if not here.
+    /// Where the bytes are, if they are not in this record.
     pub external: Option<ExternalAsset>,
-    /// When it was made, nanoseconds.
+    /// When it was created, nanoseconds.
     pub created_at: u64,
-    /// Who made it.
+    /// Who created it.
     pub created_by: Principal,
 }

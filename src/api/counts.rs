@@ -1,33 +1,33 @@
-//! Upload outcomes, as counts by path, so that the paths can be compared.
+//! Upload outcomes, counted by path so that the paths can be compared.
 
 use candid::CandidType;
 use serde::{Deserialize, Serialize};
 
-/// Counts since the canister was installed, across all upgrades.
+/// Counts since the canister was installed, across upgrades.
 #[derive(CandidType, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UploadCounts {
-    /// Of sessions on the compat path. A session that is converted is counted there before, and on the direct
-    /// path afterwards.
+    /// Sessions on the compat path. A session that is converted counts here before, and on the direct path
+    /// afterwards.
     pub compat: PathCounts,
-    /// Of sessions on the direct path.
+    /// Sessions on the direct path.
     pub direct: PathCounts,
-    /// Of calls that neither path serves: whole files in one call, calls about sessions that do not exist for
-    /// the caller, and repeated calls that a receipt answers.
+    /// Calls that neither path handles: whole files in one call, calls about sessions that do not exist for
+    /// the caller, and repeated calls that are answered from a receipt.
     pub no_path: PathCounts,
 }
 
 /// Upload outcomes of one path.
 #[derive(CandidType, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PathCounts {
-    /// Sessions begun; a repeated begin begins none.
+    /// Sessions begun; a repeated begin does not count.
     pub sessions_begun: u64,
     /// Sessions that became a memory.
     pub sessions_finished: u64,
     /// Sessions aborted by their callers.
     pub sessions_aborted: u64,
-    /// Sessions that were idle too long, or too old.
+    /// Sessions that were idle too long or too old.
     pub sessions_expired: u64,
-    /// Sessions evicted: the room that they had reserved and not filled was needed.
+    /// Sessions evicted because the room that they had reserved but not filled was needed.
     pub sessions_evicted: u64,
     /// Bytes of chunks, or of whole files, that were stored; a repeated chunk counts once.
     pub bytes_stored: u64,
@@ -41,7 +41,7 @@ pub struct PathCounts {
     pub abort: CallCounts,
     /// Calls of `uploads_put_whole` and `uploads_put_many`.
     pub put_whole: CallCounts,
-    /// Calls and files that were refused, by error. Arguments that do not decode are not among them.
+    /// Refused calls and files, by error. Arguments that do not decode are not included.
     pub errors: ErrorCounts,
 }
 
@@ -59,12 +59,12 @@ impl PathCounts {
     }
 }
 
-/// Messages of one kind. One that traps is rolled back, and not counted.
+/// Messages of one kind. A message that traps is rolled back and not counted.
 #[derive(CandidType, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CallCounts {
     /// Number of messages, including refused ones.
     pub messages: u64,
-    /// Instructions used until the reply was known.
+    /// Instructions used until the reply was ready.
     pub instructions: u64,
 }
 

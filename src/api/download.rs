@@ -1,4 +1,4 @@
-//! Downloads that the canister keeps track of.
+//! Tracked downloads.
 
 use candid::CandidType;
 use serde::{Deserialize, Serialize};

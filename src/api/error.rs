@@ -1,5 +1,5 @@
-//! The one error type of the interface. Every variant names its subject and carries the numbers a client
-//! needs to act: retry, send what is missing, shrink the request, or abort.
+//! The only error type of the interface. Every variant names its subject and has the numbers that a client
+//! needs to react: retry, send what is missing, shrink the request, or abort.
 
 use candid::{CandidType, Principal};
 use serde::{Deserialize, Serialize};
@@ -17,17 +17,17 @@ pub enum Error {
     Unauthorized {
         /// The caller.
         caller: Principal,
-        /// The right that is missing, in words.
+        /// The right that is missing.
         needs: String,
     },
-    /// It does not exist, or the caller may not know of it.
+    /// It does not exist, or the caller may not know that it does.
     NotFound {
         /// What was looked up: a session, a blob, a memory.
         kind: String,
         /// The given key.
         key: String,
     },
-    /// An argument breaks a rule.
+    /// An argument is invalid.
     InvalidArgument {
         /// The argument.
         field: String,
@@ -36,7 +36,7 @@ pub enum Error {
         /// The given value.
         got: String,
     },
-    /// The call contradicts what is already stored.
+    /// The call contradicts stored data.
     Conflict {
         /// Kind of the stored item.
         kind: String,
@@ -49,14 +49,14 @@ pub enum Error {
     Incomplete {
         /// Number of chunks of the file.
         expected_chunks: u32,
-        /// How many of them are missing.
+        /// How many are missing.
         missing_chunks: u32,
         /// The missing ones, in order; at most 64 ranges.
         missing: Vec<ChunkRange>,
     },
-    /// The bytes have another digest than the caller says. What is stored is unchanged.
+    /// The digest of the bytes is not the one that the caller claims. What is stored is unchanged.
     ChecksumMismatch {
-        /// The caller's digest, 32 bytes.
+        /// The digest claimed by the caller, 32 bytes.
         expected: ByteBuf,
         /// The digest of the bytes, 32 bytes.
         got: ByteBuf,
@@ -67,7 +67,7 @@ pub enum Error {
         limit: String,
         /// Its value.
         allowed: u64,
-        /// What the call would have made of it.
+        /// The value after the call would have succeeded.
         requested: u64,
     },
     /// Hashing the stored bytes takes more than one message. Progress is kept: call again with the same
@@ -75,10 +75,10 @@ pub enum Error {
     Hashing {
         /// Bytes hashed so far.
         hashed: u64,
-        /// Bytes in all.
+        /// Total number of bytes.
         total: u64,
     },
-    /// Stored data is damaged or an assumption of the canister does not hold. Nothing was changed.
+    /// Stored data is damaged, or an internal assumption is violated. Nothing was changed.
     Internal(String),
 }
 
@@ -104,7 +104,7 @@ impl Error {
     }
 }
 
-/// Shortens what a caller sent for use in an error: the text may be as long as a whole message.
+/// Truncates a text sent by the caller for use in an error: it may be as long as a whole message.
 pub(crate) fn shortened(text: impl ToString) -> String {
     const LONGEST: usize = 256;
     let mut text = text.to_string();

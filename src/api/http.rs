@@ -1,10 +1,10 @@
-//! The HTTP gateway's view of the canister.
+//! Types of the HTTP gateway protocol.
 
 use candid::CandidType;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
-/// A request that came through the gateway.
+/// A request forwarded by a gateway.
 #[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct HttpRequest {
     /// `GET`, `HEAD`, …
@@ -24,16 +24,16 @@ pub struct HttpResponse {
     pub status_code: u16,
     /// Header fields.
     pub headers: Vec<(String, String)>,
-    /// Body, or its beginning.
+    /// Body, or its first part.
     pub body: ByteBuf,
-    /// How to get the rest of the body, if there is more.
+    /// How to get the rest of the body, if there is any.
     pub streaming_strategy: Option<StreamingStrategy>,
 }
 
-/// How a gateway gets the rest of a body that does not fit one reply.
+/// How a gateway gets the rest of a body that does not fit into one reply.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub enum StreamingStrategy {
-    /// By calling a query, each time with the token of the reply before.
+    /// By calling a query repeatedly, each time with the token from the previous reply.
     Callback {
         /// The query.
         callback: StreamingCallback,
@@ -51,21 +51,21 @@ mod callback {
 
 pub use callback::StreamingCallback;
 
-/// Which bytes of a blob come next. It grants nothing: access is checked again at every call, by the access token of the
-/// request.
+/// Which bytes of a blob come next. It grants nothing: every call checks access again, using the access token
+/// of the request.
 #[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct StreamingToken {
     /// `blob_<number>`.
     pub locator: String,
     /// The access token of the request, if it had one.
     pub access: Option<String>,
-    /// The first byte to come.
+    /// Offset of the next byte.
     pub offset: u64,
-    /// The first byte after the last one to come.
+    /// Offset after the last byte.
     pub end: u64,
 }
 
-/// A further piece of a body.
+/// Another piece of a body.
 #[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct StreamingBody {
     /// The bytes.
@@ -79,14 +79,14 @@ pub struct StreamingBody {
 pub struct AccessToken {
     /// The token.
     pub token: String,
-    /// Path and query of the blob with it: `/blob/blob_<number>?token=<token>`.
+    /// Path and query of the blob including the token: `/blob/blob_<number>?token=<token>`.
     pub path: String,
     /// When it expires, nanoseconds.
     pub expires_at: u64,
 }
 
 impl HttpResponse {
-    /// Makes a plain text response.
+    /// Returns a plain text response.
     pub fn text(status_code: u16, body: impl Into<String>) -> Self {
         let content_type = "text/plain; version=0.0.4; charset=utf-8";
         Self {

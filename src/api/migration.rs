@@ -15,68 +15,69 @@ pub enum MigrationPhase {
     Converting,
     /// Comparing counts and digests.
     Verifying,
-    /// Everything is converted and verified; rollback is open.
+    /// Everything is converted and verified; a rollback is possible.
     Converted,
-    /// Verified once more, and rollback is closed for good.
+    /// Verified once more; a rollback is no longer possible.
     Finalized,
     /// Stopped by a controller.
     Paused,
-    /// Stopped by itself; see `note`.
+    /// Stopped because of an error; see `note`.
     Stuck,
     /// Rolling back.
     RollingBack,
-    /// Everything is layout 1 again: the legacy build may take over, or the migration may be resumed.
+    /// Everything is in layout 1 again: the legacy build may be installed, or the migration may be resumed.
     RolledBack,
 }
 
-/// The state of the migration. `source = converted + already + quarantined + expired` once it is converted.
+/// The state of the migration. Once it is converted, `source = converted + already + quarantined + expired`.
 #[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct MigrationStatus {
     /// Number of the migration.
     pub migration: u16,
     /// Its name; empty while it has not begun.
     pub name: String,
-    /// Stable layout the canister is in: 1 legacy, 2 split, 3 extents.
+    /// Stable layout of the canister: 1 legacy, 2 split, 3 extents.
     pub layout: u16,
     /// Phase of the migration.
     pub phase: MigrationPhase,
-    /// Last session id that was treated in this phase.
+    /// Last session id that was handled in this phase.
     pub cursor: Option<u64>,
     /// Source records counted so far.
     pub source: u64,
     /// Of these: converted by the engine.
     pub converted: u64,
-    /// Of these: converted before the engine came to them, when their client touched them.
+    /// Of these: converted when their client touched them, before the engine reached them.
     pub already: u64,
     /// Of these: quarantined with their bytes and a reason.
     pub quarantined: u64,
-    /// Of these: past their time to live, and released.
+    /// Of these: expired, and released.
     pub expired: u64,
     /// Order-independent digest of all source records, taken before the first was converted.
     pub digest_before: ByteBuf,
-    /// The same over what they became, projected to the source form from the stored records.
+    /// The same for the converted records, read back from stable memory and converted back to the source
+    /// form.
     pub digest_after: ByteBuf,
     /// Instructions the migration has used so far.
     pub instructions: u64,
     /// Messages the migration has used so far.
     pub messages: u64,
-    /// Units in a batch at present.
+    /// Current number of units in a batch.
     pub batch: u32,
     /// Consecutive attempts that have not committed: 1 while a message is running.
     pub attempts: u32,
-    /// Number of units treated, by class; classes that did not occur are left out.
+    /// Number of units handled, by class; classes that did not occur are left out.
     pub classes: Vec<ClassCount>,
-    /// Every converted unit was found sound at this time or later, nanoseconds. What was written since must
-    /// be checked again before the migration is finalized.
+    /// Every converted unit was found sound at this time or later, nanoseconds. Units written since must be
+    /// checked again before the migration is finalized.
     pub proven_since: Option<u64>,
     /// Number of journal entries.
     pub journal_entries: u64,
-    /// Why it is stuck, or what the last verification found, in words; otherwise empty.
+    /// Why it is stuck, or what the last verification found; otherwise empty.
     pub note: String,
-    /// Sessions and quarantined records that the last rollback has rolled back, and leftover sources that it
-    /// has dropped.
+    /// Sessions and quarantined records that the last rollback has converted back, and leftover sources that
+    /// it has deleted.
     pub rollback_done: Option<u64>,
-    /// The same, still to do.
+    /// The same, for those still to do.
     pub rollback_left: Option<u64>,
 }
 
@@ -89,14 +90,14 @@ pub struct ClassCount {
     pub count: u64,
 }
 
-/// A page of what the migration would do. Nothing is written.
+/// A page describing what the migration would do. Nothing is written.
 #[derive(CandidType, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub struct DryRun {
     /// Number of the migration.
     pub migration: u16,
     /// Its name.
     pub name: String,
-    /// What must happen before it may begin, in words.
+    /// What must happen before it may start.
     pub waits_for: Option<String>,
     /// Units on this page.
     pub units: u64,
@@ -104,11 +105,11 @@ pub struct DryRun {
     pub next: Option<u64>,
     /// The classes that occur on this page.
     pub classes: Vec<ClassForecast>,
-    /// Instructions that this page has used.
+    /// Instructions used to compute this page.
     pub instructions: u64,
     /// Estimate of the instructions that migrating the units of this page would use.
     pub estimated_instructions: u64,
-    /// Estimate of the messages that this would take.
+    /// Estimate of the number of messages that this would take.
     pub estimated_messages: u64,
 }
 
@@ -123,11 +124,11 @@ pub struct ClassForecast {
     pub count: u64,
     /// The first few of them.
     pub examples: Vec<u64>,
-    /// Why the first of them would be quarantined, in words; otherwise empty.
+    /// Why the first of them would be quarantined; otherwise empty.
     pub reason: String,
 }
 
-/// One entry of the journal. Each carries the hash of the one before it.
+/// An entry of the journal. Each contains the hash of the previous one.
 #[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct JournalEntry {
     /// Number of the entry, from 0.
@@ -140,13 +141,13 @@ pub struct JournalEntry {
     pub features: Vec<String>,
     /// What happened.
     pub event: String,
-    /// SHA-256 of the plan that the run follows, once it has begun.
+    /// SHA-256 of the plan that the migration follows, once it has started.
     pub plan: Option<ByteBuf>,
-    /// The counts at that moment.
+    /// The counts at that time.
     pub status: MigrationStatus,
-    /// SHA-256 of the entry before this one; 32 zero bytes for the first.
+    /// SHA-256 of the previous entry; 32 zero bytes for the first.
     pub previous: ByteBuf,
-    /// SHA-256 of this entry, `previous` included.
+    /// SHA-256 of this entry, including `previous`.
     pub hash: ByteBuf,
 }
 
@@ -157,7 +158,7 @@ pub struct QuarantinedRecord {
     pub session: u64,
     /// Why it was not converted.
     pub reason: String,
-    /// The record as it was stored, or as much of it as a reply has room for.
+    /// The record as it was stored, or its beginning if a reply has no room for all of it.
     pub raw: ByteBuf,
     /// Length of the record in bytes, if `raw` is truncated.
     pub raw_len: Option<u64>,

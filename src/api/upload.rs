@@ -7,14 +7,14 @@ use serde_bytes::{ByteBuf, Bytes};
 
 use super::AssetMetadata;
 
-/// What a client must know before it splits a file.
+/// What a client needs to know before it splits a file.
 #[derive(CandidType, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UploadConfig {
     /// Largest asset that may be stored inside a memory record, bytes.
     pub inline_max: u32,
     /// Length of every chunk but the last, bytes.
     pub chunk_size: u32,
-    /// Sum of inline assets of one capsule, bytes.
+    /// Total size of the inline assets of one capsule, bytes.
     pub inline_budget_per_capsule: u32,
 }
 
@@ -24,12 +24,13 @@ pub struct UploadConfig {
 )]
 #[cbor(index_only)]
 pub enum HashAlgorithm {
-    /// SHA-256, which every platform has.
+    /// SHA-256, available on every platform.
     #[default]
     #[n(0)]
     #[serde(rename = "sha256")]
     Sha256,
-    /// BLAKE3: a fifth of the instructions of SHA-256, and each chunk is hashed as it arrives, in any order.
+    /// BLAKE3: takes a fifth of the instructions of SHA-256, and each chunk is hashed as it arrives, in any
+    /// order.
     #[n(1)]
     #[serde(rename = "blake3")]
     Blake3,
@@ -38,11 +39,11 @@ pub enum HashAlgorithm {
 /// A file that fits into one message. Its bytes are borrowed from the message that carries it.
 #[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct SmallFile<'a> {
-    /// Capsule it goes to.
+    /// Capsule to upload to.
     pub capsule_id: String,
     /// The client's metadata; `base.bytes` is the size of the file.
     pub asset_metadata: AssetMetadata,
-    /// The client's idempotency key, as for `uploads_begin`.
+    /// The client's idempotency key, as in `uploads_begin`.
     pub idem: String,
     /// The file, at most as long as a chunk.
     #[serde(borrow)]
@@ -62,7 +63,7 @@ pub struct ChunkRange {
     pub last: u32,
 }
 
-/// SHA-256 of a chunk that has arrived.
+/// SHA-256 of a stored chunk.
 #[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct ChunkDigest {
     /// Its number.
@@ -74,22 +75,22 @@ pub struct ChunkDigest {
 /// A page of digests of chunks, in order. Chunks that have not arrived are left out.
 #[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct ChunkDigests {
-    /// As many as one message can hash, some twenty.
+    /// As many as one message can hash, about twenty.
     pub digests: Vec<ChunkDigest>,
     /// The first chunk of the next page; absent on the last one.
     pub next: Option<u32>,
 }
 
-/// The layer that serves a session.
+/// The layer that stores a session.
 #[derive(CandidType, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SessionPath {
-    /// Through the compatibility layer.
+    /// The compatibility layer.
     Compat,
-    /// Straight to the session service.
+    /// The session service directly.
     Direct,
 }
 
-/// Status of a session of the caller.
+/// Status of one of the caller's sessions.
 #[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct UploadStatus {
     /// Session id.
@@ -112,11 +113,11 @@ pub struct UploadStatus {
     pub missing: Vec<ChunkRange>,
     /// First chunk that has not arrived; absent if all have.
     pub next_expected: Option<u32>,
-    /// Id of the memory that finish will make.
+    /// Id of the memory that finish will create.
     pub provisional_memory_id: String,
     /// Last activity, nanoseconds.
     pub last_seen: u64,
-    /// When the session expires if nothing more happens, nanoseconds.
+    /// When the session expires if nothing else happens, nanoseconds.
     pub expires_at: u64,
     /// The layer that serves it.
     pub path: SessionPath,
@@ -146,11 +147,11 @@ pub enum StorageBackend {
 /// A finished upload.
 #[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct UploadFinishResult {
-    /// The memory that was made: the provisional memory id of the session.
+    /// The memory that was created: the provisional memory id of the session.
     pub memory_id: String,
     /// Locator of the blob, `blob_<number>`.
     pub blob_id: String,
-    /// Id at a remote backend; absent here.
+    /// Id at a remote backend; always absent here.
     pub remote_id: Option<String>,
     /// Size, bytes.
     pub size: u64,

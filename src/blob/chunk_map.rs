@@ -17,7 +17,7 @@ use crate::stable::{MapKeys, Memories, Memory, NoRoom, StableRoom, Table, memory
 use super::record::BlobId;
 
 /// Chunks removed in the message that ends a session; the timer removes the rest. Removing one chunk reads it
-/// and may move its neighbours, tens of millions of instructions of the 40 billion of a message.
+/// and may move its neighbors, at a cost of tens of millions of instructions of the 40 billion of a message.
 pub const RELEASE_AT_ONCE: usize = 32;
 
 /// First half of the key of a session's chunks.
@@ -49,7 +49,7 @@ type ChunkKey = ([u8; 32], u32);
 /// Bytes of a key: the prefix, and the number, big-endian.
 const KEY_BYTES: usize = 36;
 
-/// The chunks, and those that are still to be removed.
+/// The stored chunks, and the prefixes whose chunks are still to be removed.
 pub struct ChunkMap {
     chunks: StableBTreeMap<ChunkKey, Vec<u8>, Memory>,
     keys: MapKeys<KEY_BYTES>,
@@ -58,30 +58,30 @@ pub struct ChunkMap {
     attempt: Attempt,
 }
 
-/// A removal from a map that may have no room for it and then traps. One message writes an attempt marker and
-/// the next does the removal, so that a check in between can tell that it did not commit. On the heap: after
-/// an upgrade it starts from scratch.
+/// A removal that may trap because the map has no room for it. One message writes an attempt marker and the
+/// next does the removal, so that a check in between can tell whether it committed. This is on the heap:
+/// after an upgrade it starts from scratch.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Attempt {
     /// The step of the next message.
     announced: Option<Step>,
-    /// The step that was marked at the last check.
+    /// The step that was marked at the time of the last check.
     seen: Option<Step>,
-    /// Steps whose messages trapped. They determine which comes next.
+    /// Number of steps whose messages trapped. It determines which step is next.
     failures: usize,
 }
 
 /// A step of removing a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
-    /// Its bytes go, its key stays. That merges no two nodes; a full one above it is split.
+    /// Its bytes are removed, its key stays. That merges no nodes; a full node above it is split.
     Empty(ChunkKey),
-    /// Its key goes, too.
+    /// Its key is removed, too.
     Remove(ChunkKey),
 }
 
 impl ChunkMap {
-    /// Opens the map, or makes an empty one.
+    /// Opens the map, or creates an empty one.
     pub fn open(memories: &Memories, room: &StableRoom) -> Self {
         Self {
             chunks: StableBTreeMap::init(memories.get(memory_ids::CHUNKS)),
@@ -124,7 +124,7 @@ impl ChunkMap {
         self.chunks.insert((prefix.0, idx), bytes.to_vec());
     }
 
-    /// Returns which chunks are really stored under a prefix. Their bytes are not read.
+    /// Returns which chunks are actually stored under a prefix. Their bytes are not read.
     pub fn stored(&self, prefix: ChunkPrefix) -> ChunkSet {
         let mut stored = ChunkSet::new();
         let mut take = |idx| {
@@ -147,14 +147,14 @@ impl ChunkMap {
         self.released.len()
     }
 
-    /// Releases the chunks under a prefix: a few at once, the rest by [`Self::sweep`].
+    /// Releases the chunks under a prefix: a few immediately, the rest in [`Self::sweep`].
     pub fn release(&mut self, prefix: ChunkPrefix) {
         if !self.remove_some(prefix, RELEASE_AT_ONCE) {
             self.released.insert(prefix.0, &());
         }
     }
 
-    /// Removes a few released chunks, and only one if the map has no room for that. Returns `true` if none is
+    /// Removes a few released chunks, or only one if the map has no room for more. Returns `true` if none is
     /// left to remove.
     pub fn sweep(&mut self) -> bool {
         let Some(prefix) = self.released.next_key(None) else {
@@ -191,7 +191,7 @@ impl ChunkMap {
         };
     }
 
-    /// Does the marked step, or marks one.
+    /// Does the marked step, or marks the next one.
     fn attempt(&mut self) {
         match self.attempt.announced.take() {
             None => self.attempt.announced = self.next_step(),
@@ -204,9 +204,9 @@ impl ChunkMap {
         }
     }
 
-    /// Returns the first step that has a chance: emptying the first chunk of the first prefix; after a
-    /// failure removing it; then the same for the first chunk of the next prefix, and for the second ones
-    /// when every prefix had its turn.
+    /// Returns the next step to try: emptying the first chunk of the first prefix; if that has failed,
+    /// removing it; then the same for the first chunk of the next prefix, and for the second chunks once
+    /// every prefix has had its turn.
     fn next_step(&self) -> Option<Step> {
         const CANDIDATES: usize = 64;
         let (turn, removes) = (self.attempt.failures >> 1, self.attempt.failures & 1 == 1);
@@ -250,8 +250,8 @@ impl ChunkMap {
         }
     }
 
-    /// Hands the numbers of chunks that are stored under a prefix to `take` until that returns false, without reading any
-    /// payload. `None` when only the library can read the map.
+    /// Passes the numbers of the chunks that are stored under a prefix to `take` until it returns false,
+    /// without reading any payload. Returns `None` if only the library can read the map.
     fn walk(
         &self,
         prefix: ChunkPrefix,

@@ -1,7 +1,7 @@
 //! Payload in contiguous extents of one raw memory: an allocator, and reads and writes through its extents.
 //!
-//! Owns: which bytes of the region are taken, and moving bytes in and out of them. Does not own: whose bytes
-//! they are. Boundary: knows no blob and no session.
+//! Owns: which bytes of the region are allocated, and moving bytes in and out of them. Does not own: to whom
+//! the bytes belong. Boundary: depends neither on blobs nor on sessions.
 //!
 //! ```text
 //! id 36   region            4 KiB of header ("EXT", version 1), then payload
@@ -9,8 +9,8 @@
 //! id 38   (u64, u64) -> ()  the same by (length, offset)
 //! id 39   AllocatorState    where the used part of the region ends, and how much of it is taken
 //! ```
-//! Offsets count from the end of the header. A message either commits as a whole or not at all, so the tables
-//! and the payload can never disagree.
+//! Offsets count from the end of the header. A message commits completely or not at all, so the tables and
+//! the payload always agree.
 
 mod allocator;
 mod extent;
@@ -30,12 +30,13 @@ pub struct ExtentStore {
 }
 
 impl ExtentStore {
-    /// Opens the store, or makes an empty one.
+    /// Opens the store, or creates an empty one.
     pub fn open(memories: &Memories, room: &StableRoom) -> Self {
         Self { region: Region::open(memories, room), allocator: Allocator::open(memories) }
     }
 
-    /// Allocates `len` bytes; no extent for an empty object. Stable memory grows as it is written, not here.
+    /// Allocates `len` bytes; an empty object gets no extent. Stable memory grows when it is written, not
+    /// here.
     ///
     /// # Errors
     /// [`AllocateError`]; nothing is allocated then.
@@ -62,8 +63,8 @@ impl ExtentStore {
     /// Stores `bytes` at offset `at` of an object.
     ///
     /// # Errors
-    /// [`SinkError::OutOfRange`]; [`SinkError::MemoryFull`], where extents before the one that has no room
-    /// are written.
+    /// [`SinkError::OutOfRange`]; [`SinkError::MemoryFull`], in which case the extents before the one without
+    /// room have been written.
     pub fn write_at(&mut self, extents: &Extents, at: u64, bytes: &[u8]) -> Result<(), SinkError> {
         let mut rest = bytes;
         for piece in extents.pieces(at, bytes.len())? {
@@ -114,7 +115,7 @@ impl ExtentStore {
         self.allocator.taken_bytes()
     }
 
-    /// Returns the bytes of payload that the region has room for without growing.
+    /// Returns the bytes of payload that fit into the region without growing it.
     pub fn bytes(&self) -> u64 {
         self.region.bytes()
     }
@@ -127,7 +128,7 @@ impl ExtentStore {
         Ok(self.region.bytes().saturating_sub(self.taken_bytes()?))
     }
 
-    /// Returns where the used part of the region ends, bytes.
+    /// Returns the end of the used part of the region, bytes.
     ///
     /// # Errors
     /// A damaged state.
@@ -135,10 +136,10 @@ impl ExtentStore {
         self.allocator.end()
     }
 
-    /// Returns `Ok(())` if the allocator's tables agree with one another. Reads all of them.
+    /// Returns `Ok(())` if the allocator's tables agree with each other. Reads all of them.
     ///
     /// # Errors
-    /// What disagrees, in words.
+    /// A description of the disagreement.
     pub fn check(&self) -> Result<(), StableError> {
         self.allocator.check()
     }

@@ -5,7 +5,7 @@
 //! id 40   u64 blob id -> CBOR of BlobRecord, of a blob in extents
 //! id 41   u64 blob id -> CBOR of BlobRecord, of a blob in the chunk map under another digest than SHA-256
 //! ```
-//! The first as the first public release stores it; the others for what that record cannot say.
+//! The first form is that of the first public release; the others are for what that record cannot represent.
 
 use candid::{CandidType, Deserialize};
 use minicbor::{Decode, Encode};
@@ -39,7 +39,7 @@ impl std::fmt::Display for BlobId {
     }
 }
 
-/// Where the bytes of an object lie.
+/// Where the bytes of an object are stored.
 #[derive(Encode, Decode, Clone, Debug, PartialEq, Eq)]
 pub enum Place {
     /// Chunk by chunk in the chunk map.
@@ -50,7 +50,7 @@ pub enum Place {
     Extents(#[n(0)] Extents),
 }
 
-/// Digest of a content, and its function.
+/// Digest of some content, and its hash function.
 #[derive(Encode, Decode, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ContentDigest {
     /// The function.
@@ -62,7 +62,7 @@ pub struct ContentDigest {
 }
 
 impl ContentDigest {
-    /// Makes a SHA-256.
+    /// Returns a SHA-256 digest.
     pub const fn sha256(bytes: [u8; 32]) -> Self {
         Self { algorithm: HashAlgorithm::Sha256, bytes }
     }
@@ -116,7 +116,7 @@ impl Record for BlobRecord {
     }
 }
 
-/// A blob as the first public release stores it: in the chunk map, under its SHA-256.
+/// A blob as stored by the first public release: in the chunk map, with its SHA-256.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MappedBlob {
     /// Size, bytes.
@@ -130,7 +130,7 @@ pub struct MappedBlob {
 }
 
 impl MappedBlob {
-    /// Makes the record of the first public release, if that can hold all of it.
+    /// Converts to the record of the first public release, if that can represent all of it.
     pub fn of(blob: &BlobRecord) -> Option<Self> {
         let BlobRecord { size, digest, created_at, ref place } = *blob;
         match (digest.algorithm, place) {

@@ -7,7 +7,7 @@ use super::chunk_map::ChunkPrefix;
 use super::record::Place;
 use super::store::BlobStore;
 
-/// Writes the chunks of one session to its upload's place.
+/// Writes the chunks of one session to their destination.
 pub struct StableBlobSink<'a> {
     blobs: &'a mut BlobStore,
     place: &'a Place,
@@ -15,8 +15,8 @@ pub struct StableBlobSink<'a> {
 }
 
 impl<'a> StableBlobSink<'a> {
-    /// Makes the sink of a session whose bytes go to `place`, in chunks of `chunk_size` bytes. The chunk map
-    /// takes whole chunks; extents take blocks of any length.
+    /// Returns the sink of a session whose bytes go to `place`, in chunks of `chunk_size` bytes. The chunk
+    /// map takes whole chunks; extents take blocks of any length.
     pub const fn for_meta(blobs: &'a mut BlobStore, place: &'a Place, chunk_size: u32) -> Self {
         Self { blobs, place, chunk_size }
     }

@@ -17,15 +17,16 @@ use super::chunk_map::{ChunkMap, ChunkPrefix};
 use super::extents::{AllocateError, ExtentStore, Extents};
 use super::record::{BlobId, BlobRecord, ContentDigest, MappedBlob, Place};
 
-/// Length of every chunk but the last, bytes: the first public release's, under the IC's 2 MiB per message.
+/// Length of every chunk but the last, bytes: as in the first public release, and below the IC's 2 MiB per
+/// message.
 pub const CHUNK_SIZE: u32 = 1_800_000;
 
 /// Destination of a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Committed {
-    /// The blob that holds the content.
+    /// The blob that has the content.
     pub id: BlobId,
-    /// Whether the new bytes are kept; `false` if the capsule has the content already.
+    /// Whether the new bytes are kept; `false` if the capsule already has the content.
     pub stored: bool,
 }
 
@@ -63,12 +64,12 @@ pub enum BlobError {
     /// A chunk that should be stored is missing.
     #[error("chunk {idx} under {prefix:02x?} is not stored")]
     MissingChunk {
-        /// Where it should be.
+        /// Where it should be stored.
         prefix: [u8; 32],
         /// The chunk.
         idx: u32,
     },
-    /// The extents of a record do not match its bytes.
+    /// The extents of a record do not match its size.
     #[error(transparent)]
     Payload(#[from] SinkError),
     /// A record does not decode.
@@ -88,7 +89,7 @@ pub struct BlobStore {
 }
 
 impl BlobStore {
-    /// Opens the store, or makes an empty one.
+    /// Opens the store, or creates an empty one.
     pub fn open(memories: &Memories, room: &StableRoom) -> Self {
         Self {
             chunks: ChunkMap::open(memories, room),
@@ -111,7 +112,7 @@ impl BlobStore {
         self.chunks.get(prefix, idx)
     }
 
-    /// Returns `Ok(())` if a chunk of this many bytes may go to the chunk map.
+    /// Returns `Ok(())` if a chunk of this many bytes may be stored in the chunk map.
     ///
     /// # Errors
     /// [`NoRoom`].
@@ -124,7 +125,7 @@ impl BlobStore {
         self.chunks.insert(prefix, idx, bytes);
     }
 
-    /// Returns which chunks are really in the chunk map under a prefix. Their bytes are not read.
+    /// Returns which chunks are actually in the chunk map under a prefix. Their bytes are not read.
     pub fn stored_chunks(&self, prefix: ChunkPrefix) -> ChunkSet {
         self.chunks.stored(prefix)
     }
@@ -142,7 +143,7 @@ impl BlobStore {
     /// Allocates `len` bytes in the payload region.
     ///
     /// # Errors
-    /// [`AllocateError`]; nothing was taken.
+    /// [`AllocateError`]; nothing is allocated then.
     pub fn allocate(&mut self, len: u64) -> Result<Extents, AllocateError> {
         self.extents.allocate(len)
     }
@@ -171,7 +172,7 @@ impl BlobStore {
         }
     }
 
-    /// Releases the chunks under a prefix: a few at once, the rest by [`Self::sweep`].
+    /// Releases the chunks under a prefix: a few immediately, the rest in [`Self::sweep`].
     pub fn release(&mut self, prefix: ChunkPrefix) {
         self.chunks.release(prefix);
     }
@@ -193,15 +194,16 @@ impl BlobStore {
         self.chunks.remove_unseen(prefix, idx);
     }
 
-    /// Skips a removal whose message trapped. To be called once a minute, in a message of its own.
+    /// Skips a removal whose message trapped. Must be called once a minute, in a separate message.
     pub fn watch_removals(&mut self) {
         self.chunks.watch();
     }
 
-    /// Returns the blob that stored bytes of this digest become in a capsule: the blob that already holds the
-    /// same content there, or otherwise a new one, `id`. Nothing is changed.
+    /// Returns the blob that stored bytes with this digest become in a capsule: the blob that already has the
+    /// same content there, otherwise a new one, `id`. Nothing is changed.
     ///
-    /// Content is not shared between capsules: that would tell one capsule's members what another one holds.
+    /// Content is not shared between capsules: that would reveal to the members of one capsule what another
+    /// contains.
     ///
     /// # Errors
     /// [`BlobError::AlreadyExists`]; a committed blob is never overwritten.
@@ -219,7 +221,7 @@ impl BlobStore {
     }
 
     /// Commits stored bytes to their [`Self::destination`], as a blob that `memory_id` refers to. Releases
-    /// bytes that are there already.
+    /// the bytes if the content already exists.
     ///
     /// # Errors
     /// A damaged table.
@@ -240,13 +242,13 @@ impl BlobStore {
         Ok(())
     }
 
-    /// Adds a reference of a memory to a committed blob.
+    /// Adds a memory's reference to a committed blob.
     pub fn add_ref(&mut self, id: BlobId, memory_id: &str, capsule_id: &str) {
         self.refs.insert(NumberAndText(id.0, memory_id.to_owned()), &capsule_id.to_owned());
     }
 
-    /// Removes the reference of a memory. Returns the bytes that became free: none while another memory
-    /// refers to the blob.
+    /// Removes a memory's reference. Returns the number of bytes freed: none while another memory refers to
+    /// the blob.
     ///
     /// # Errors
     /// [`BlobError::NotFound`], or a damaged record.
@@ -284,7 +286,7 @@ impl BlobStore {
         self.mapped_otherwise.get(&id.0)
     }
 
-    /// Returns whether the bytes at a place are those of a committed blob in the chunk map.
+    /// Returns whether the bytes at a location are those of a committed blob in the chunk map.
     ///
     /// # Errors
     /// A damaged record.
@@ -308,7 +310,7 @@ impl BlobStore {
         self.blobs.keys_after(after.as_ref()).take(limit).collect()
     }
 
-    /// Points a committed blob to `extents`, where its bytes were copied to, and releases the old copy.
+    /// Points a committed blob to `extents`, to which its bytes were copied, and releases the old copy.
     ///
     /// # Errors
     /// [`BlobError::NotFound`], or a damaged record; nothing is changed then.
@@ -356,7 +358,7 @@ impl BlobStore {
             })
     }
 
-    /// Returns the capsule that a blob is in; all its references come from there.
+    /// Returns the capsule of a blob; all its references come from there.
     ///
     /// # Errors
     /// [`BlobError::NotFound`] if nothing refers to the blob, or a damaged entry.
@@ -421,7 +423,7 @@ impl BlobStore {
     /// Passes `len` stored bytes from offset `at` of an object to `take`, block by block.
     ///
     /// # Errors
-    /// [`BlobError::MissingChunk`], or [`BlobError::Payload`] for bytes that the object does not have.
+    /// [`BlobError::MissingChunk`], or [`BlobError::Payload`] for bytes beyond the end of the object.
     pub fn read(
         &self,
         place: &Place,
@@ -452,7 +454,7 @@ impl BlobStore {
         let chunk_size = u64::from(CHUNK_SIZE);
         let (mut at, end) = (at, at.saturating_add(len));
         while at < end {
-            // An object has fewer chunks than u32 counts, and an offset in a chunk fits usize.
+            // The number of chunks of an object fits u32, and an offset in a chunk fits usize.
             let idx = u32::try_from(at.div_euclid(chunk_size)).unwrap_or(u32::MAX);
             let chunk = self.chunk(prefix, idx).unwrap_or_default();
             let from = at.rem_euclid(chunk_size) as usize;
@@ -469,7 +471,7 @@ impl BlobStore {
     }
 }
 
-/// The key under which a capsule's content is looked up.
+/// The key for looking up content in a capsule.
 pub fn content_key(capsule_id: &str, digest: ContentDigest) -> TwoTexts {
     let hex = hex::encode(digest.bytes);
     let digest = match digest.algorithm {

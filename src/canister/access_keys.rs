@@ -1,4 +1,4 @@
-//! Makes the keys of access tokens from random bytes of the subnet.
+//! Creates the keys of access tokens from the subnet's randomness.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -10,17 +10,17 @@ use super::{App, now, report, with_app};
 use crate::api::{Error, Result};
 
 thread_local! {
-    /// Whether random bytes have been requested and have not arrived.
+    /// Whether random bytes have been requested but have not arrived.
     static ASKED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Makes a key if one is due and there is a blob that it could open. The subnet answers in the next round:
-/// until then a call is open, once in 30 days.
+/// Creates a key if one is due and there is a blob that it could be used for. The subnet answers in the next
+/// round: until then a call is open, once in 30 days.
 pub fn watch() {
     let due = with_app(|App { storage, .. }| {
         Ok(storage.blobs.blob_total() > 0 && storage.access_keys.is_due(now()))
     });
-    // If the answer is lost, the next turn asks again.
+    // If the answer is lost, the next timer run asks again.
     if due != Ok(true) || ASKED.replace(false) {
         return;
     }

@@ -2,8 +2,8 @@
 //!
 //! The library decodes the type table again for each message and compares it with the expected types, value
 //! by value: for the metadata of an asset that takes half a million instructions. If the message has exactly
-//! the expected types, as an up-to-date client sends them, its values are read without it. Everything else is
-//! left to the library, so that the answers are the same.
+//! the expected types, as an up-to-date client sends them, its values are read without the library.
+//! Everything else is left to the library, so that the answers are the same.
 
 mod type_table;
 mod values;
@@ -39,7 +39,7 @@ struct Head {
 }
 
 impl Head {
-    /// Makes the header; `None` for types whose values are not read here.
+    /// Creates the header; `None` for types whose values cannot be read here.
     fn of<'a, T: Arguments<'a>>() -> std::result::Result<Option<Self>, candid::Error> {
         let bytes = heads::write(&T::types())?;
         Ok(TypeTable::of(&bytes).map(|types| Self { bytes, types }))
@@ -76,7 +76,7 @@ arguments!(A B C D);
 arguments!(A B C D E);
 arguments!(A B C D E F G H I J);
 
-/// Writes and keeps the header of a function's arguments: from then on they are read without the library.
+/// Writes and stores the header of a function's arguments: from then on they are read without the library.
 pub fn keep_head<'a, T: Arguments<'a>>(function: &'static str) -> std::result::Result<(), candid::Error> {
     if let Some(head) = Head::of::<T>()? {
         HEADS.with_borrow_mut(|heads| heads.insert(function, head));
@@ -84,8 +84,8 @@ pub fn keep_head<'a, T: Arguments<'a>>(function: &'static str) -> std::result::R
     Ok(())
 }
 
-/// Decodes the arguments of `function`; byte strings may be borrowed from the message. An empty message has
-/// no arguments, as for the CDK, which is enough if all of them are options.
+/// Decodes the arguments of `function`; byte strings may be borrowed from the message. As in the CDK, an
+/// empty message has no arguments, which is sufficient if all of them are optional.
 ///
 /// # Errors
 /// [`Error::InvalidArgument`] with the Candid library's message if the arguments do not decode.
@@ -99,7 +99,7 @@ pub fn decode<'a, T: Arguments<'a>>(function: &str, message: &'a [u8]) -> Result
         .map_err(|error| Error::invalid("arguments", format!("those of {function}, in Candid"), error))
 }
 
-/// Decodes the same with the library.
+/// Decodes the same arguments with the library.
 pub(super) fn by_library<'a, T: ArgumentDecoder<'a>>(
     message: &'a [u8],
 ) -> std::result::Result<T, candid::Error> {
@@ -108,7 +108,7 @@ pub(super) fn by_library<'a, T: ArgumentDecoder<'a>>(
     decode_args_with_config(message, &config)
 }
 
-/// Reads the values of a message of the types of `head`, which may lack options at the end.
+/// Reads the values of a message with the types of `head`, in which trailing options may be missing.
 fn read_values<'a, T: Arguments<'a>>(head: &Head, message: &'a [u8]) -> Option<T> {
     let mut values = match message.strip_prefix(head.bytes.as_slice()) {
         Some(values) => Values::new(values, head.types.arguments()),

@@ -39,7 +39,7 @@ fn blob_read_chunk(locator: String, idx: u32) -> Replied<Result<ByteBuf>> {
     Replied::already()
 }
 
-/// Returns `len` bytes of a blob from `offset` on.
+/// Returns `len` bytes of a blob, starting at `offset`.
 #[apply(query)]
 fn blob_read_range(locator: String, offset: u64, len: u64) -> Replied<Result<ByteBuf>> {
     reply_stored(|storage| {
@@ -54,8 +54,8 @@ fn blob_read_range(locator: String, offset: u64, len: u64) -> Replied<Result<Byt
     Replied::already()
 }
 
-/// Deletes a blob with the one memory that it belongs to; a blob shared by several goes with the last of
-/// them.
+/// Deletes a blob together with the only memory that refers to it; a blob that several memories share is
+/// deleted with the last of them.
 #[apply(update)]
 fn blob_delete(locator: String) -> Result<()> {
     with_app(|App { storage, .. }| {
@@ -64,8 +64,8 @@ fn blob_delete(locator: String) -> Result<()> {
     })
 }
 
-/// Returns a token with which a browser gets a blob, for readers of its capsule. It is valid for `seconds`, 300 unless given and
-/// 3,600 at most, and only while the reader has access.
+/// Returns a token that lets a browser read a blob, for readers of its capsule. It is valid for `seconds`
+/// (300 by default, 3,600 at most), and only while the reader has access.
 #[apply(query)]
 fn blob_access_token(locator: String, seconds: Option<u32>) -> Result<AccessToken> {
     with_app(|App { storage, .. }| blob_access::issue(storage, caller(), &locator, seconds, now()))

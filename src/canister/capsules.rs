@@ -11,21 +11,21 @@ use crate::capsule::Access;
 use crate::capsule_makers;
 use crate::memories::{self, NewContent};
 
-/// Makes a capsule owned by the caller, about `subject` or otherwise about the caller. The setting
+/// Creates a capsule owned by the caller, about `subject` or by default about the caller. The setting
 /// `capsule_makers` says who may.
 #[apply(update)]
 fn capsules_create(subject: Option<PersonRef>) -> Result<Capsule> {
     with_app(|App { storage, .. }| capsule_makers::create_capsule(storage, caller(), subject, now()))
 }
 
-/// Returns those who may make capsules if the setting `capsule_makers` is `Listed`. For controllers.
+/// Returns who may create capsules if the setting `capsule_makers` is `Listed`. For controllers.
 #[apply(query)]
 fn admin_capsule_makers() -> Result<Vec<Principal>> {
     controllers_only()?;
     with_app(|App { storage, .. }| Ok(storage.capsule_makers.get()?))
 }
 
-/// Replaces the list of those who may make capsules, at most 1,000. For controllers.
+/// Replaces the list of those who may create capsules, at most 1,000. For controllers.
 #[apply(update)]
 fn admin_capsule_makers_set(principals: Vec<Principal>) -> Result<()> {
     controllers_only()?;
@@ -41,7 +41,7 @@ fn capsules_read(capsule_id: String) -> Result<Capsule> {
 }
 
 /// Lists capsules that the caller may read, after the id `after`; at most 100, fewer if they are large. The
-/// list ends with an empty page.
+/// end of the list is an empty page.
 #[apply(query)]
 fn capsules_list(after: Option<String>, limit: Option<u32>) -> Result<Vec<Capsule>> {
     with_app(|App { storage, .. }| {
@@ -49,20 +49,20 @@ fn capsules_list(after: Option<String>, limit: Option<u32>) -> Result<Vec<Capsul
     })
 }
 
-/// Deletes a capsule, for its owners.
+/// Deletes a capsule. For its owners.
 #[apply(update)]
 fn capsules_delete(capsule_id: String) -> Result<()> {
     with_app(|App { storage, .. }| Ok(storage.capsules.delete(caller(), &capsule_id)?))
 }
 
-/// Sets who owns, writes to and reads a capsule.
+/// Sets who may own, write to and read a capsule.
 #[apply(update)]
 fn capsules_set_access(capsule_id: String, access: CapsuleAccess) -> Result<Capsule> {
     with_app(|App { storage, .. }| Ok(storage.capsules.set_access(caller(), &capsule_id, access)?))
 }
 
-/// Makes the blobs of a capsule readable by everybody, by locator and over HTTP, or by its readers only; for its owners. Lists
-/// and metadata stay with the readers.
+/// Makes the blobs of a capsule readable by everyone, by locator and over HTTP, or only by its readers. For
+/// its owners. Lists and metadata remain visible only to the readers.
 #[apply(update)]
 fn capsules_set_public(capsule_id: String, is_public: bool) -> Result<Capsule> {
     with_app(|App { storage, .. }| Ok(storage.capsules.set_public(caller(), &capsule_id, is_public)?))
@@ -74,8 +74,8 @@ fn memories_read(memory_id: String) -> Result<Memory> {
     with_app(|App { storage, .. }| Ok(storage.capsules.memory(caller(), &memory_id)?))
 }
 
-/// Lists memories of a capsule, after the id `after`; at most 100, fewer if they are large. The list ends
-/// with an empty page.
+/// Lists memories of a capsule, after the id `after`; at most 100, fewer if they are large. The end of the
+/// list is an empty page.
 #[apply(query)]
 fn memories_list(capsule_id: String, after: Option<String>, limit: Option<u32>) -> Result<Vec<Memory>> {
     with_app(|App { storage, .. }| {
@@ -83,8 +83,8 @@ fn memories_list(capsule_id: String, after: Option<String>, limit: Option<u32>) 
     })
 }
 
-/// Makes a memory of bytes that are small, already here, or elsewhere. The arguments and their order are
-/// those of the first public release.
+/// Creates a memory from bytes that are small, already stored here, or stored elsewhere. The arguments and
+/// their order are those of the first public release.
 #[allow(clippy::too_many_arguments, reason = "the interface is older than this code")]
 #[apply(update)]
 fn memories_create(

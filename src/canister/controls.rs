@@ -18,7 +18,7 @@ fn migration_status() -> Result<MigrationStatus> {
     })
 }
 
-/// Returns entries of the journal of the migrations, from number `from` on.
+/// Returns entries of the journal of the migrations, starting at number `from`.
 #[apply(query)]
 fn migration_journal(from: Option<u64>) -> Result<Vec<JournalEntry>> {
     with_app(|App { storage, .. }| Ok(storage.migration.journal(from.unwrap_or(0))?))
@@ -31,8 +31,8 @@ fn migration_quarantine(after: Option<u64>) -> Result<Vec<QuarantinedRecord>> {
     with_app(|App { storage, .. }| Ok(storage.migration.quarantined(after)))
 }
 
-/// Returns what the migration would do to the records after the session `after`, and the price; changes
-/// nothing. For controllers.
+/// Returns what the migration would do to the records after the session `after`, and the estimated cost;
+/// changes nothing. For controllers.
 #[apply(query)]
 fn migration_dry_run(after: Option<u64>, limit: Option<u32>) -> Result<DryRun> {
     controllers_only()?;
@@ -47,7 +47,7 @@ fn control(control: impl FnOnce(&mut Storage, Time) -> Result<()>) -> Result<Mig
     migration_status()
 }
 
-/// Pauses the migration after the current record; on the legacy build, defers it before it begins. For
+/// Pauses the migration after the current record; on the legacy build, defers it before it starts. For
 /// controllers.
 #[apply(update)]
 fn migration_pause() -> Result<MigrationStatus> {
@@ -79,7 +79,7 @@ fn migration_retry(session: Option<u64>) -> Result<MigrationStatus> {
 }
 
 /// Ends the migration; afterwards no rollback is possible. With `opt true`, quarantined records are left
-/// there for good. For controllers.
+/// there permanently. For controllers.
 #[apply(update)]
 fn migration_finalize(leave_quarantined: Option<bool>) -> Result<MigrationStatus> {
     control(|storage, now| migration::controls::finalize(storage, now, leave_quarantined == Some(true)))

@@ -1,7 +1,7 @@
 //! Macros that make a function an entry point of the canister.
 //!
 //! The CDK's own macros trap if the arguments do not decode, and write the type table of every reply again.
-//! Here such arguments get an error of the function's own reply type, and the tables are cached.
+//! With these macros such arguments get an error of the function's own reply type, and the tables are cached.
 
 use std::marker::PhantomData;
 
@@ -12,20 +12,20 @@ use serde::ser::Error as _;
 use super::streams;
 use crate::api::{BuildInfo, Error, HttpResponse, Result, StreamingBody, UploadConfig};
 
-/// `#[apply(update)]` makes a function an update call of the interface by its name.
+/// `#[apply(update)]` makes a function an update call of the interface under its name.
 macro_rules! update {
     ($($function:tt)+) => { $crate::canister::entry::entry! { update $($function)+ } };
 }
 pub(super) use update;
 
-/// `#[apply(query)]` makes a function a query of the interface by its name.
+/// `#[apply(query)]` makes a function a query of the interface under its name.
 macro_rules! query {
     ($($function:tt)+) => { $crate::canister::entry::entry! { query $($function)+ } };
 }
 pub(super) use query;
 
-/// Registers the function for the interface, and defines what the IC calls: it has the function's name, so it
-/// stands in a block of its own. A function without arguments ignores what is sent.
+/// Registers the function for the interface, and defines what the IC calls: since that has the function's
+/// name, it is in a separate block. A function without arguments ignores what is sent.
 macro_rules! entry {
     (
         $kind:ident $(#[$attribute:meta])*
@@ -91,17 +91,18 @@ pub(super) use write_heads;
 
 /// Return type of a function.
 pub trait Reply {
-    /// Replies to the present message.
+    /// Replies to the current message.
     fn send(&self);
 }
 
 /// Return type of a function whose arguments may not decode.
 pub trait Refuse {
-    /// Replies that the call changed nothing.
+    /// Replies with an error: the call changed nothing.
     fn refuse(error: Error);
 }
 
-/// Stores an internal error for the controllers: a client may not tell anybody. A query stores nothing.
+/// Stores an internal error for the controllers, since the client may have no one to report it to. A query
+/// stores nothing.
 pub fn keep_error<T>(function: &str, reply: &Result<T>) {
     if let Err(Error::Internal(error)) = reply {
         super::report(function, error);
@@ -172,7 +173,7 @@ impl Refuse for HttpResponse {
     }
 }
 
-/// It has no room for an error.
+/// There is no room for an error.
 impl Refuse for StreamingBody {
     fn refuse(error: Error) {
         ic_cdk::api::msg_reject(error.to_string());

@@ -1,8 +1,8 @@
 //! Cached Candid headers: the magic and the type table, which are the same for every message of the same
 //! types.
 //!
-//! Writing the table of our errors alone takes 250,000 instructions. Each is written once and kept on the
-//! heap; what a query puts on the heap is lost, so they are all written in a message of their own.
+//! Writing the table of our errors alone takes 250,000 instructions. Each table is written once and kept on
+//! the heap; since what a query puts on the heap is lost, they are all written in a separate message.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

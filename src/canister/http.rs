@@ -9,8 +9,8 @@ use super::{App, now, readings, streams, with_app};
 use crate::api::*;
 use crate::{metrics, web};
 
-/// Serves `GET` and `HEAD` of `/blob/blob_<number>`, to everybody if the capsule is public, else with `?token=…` of
-/// `blob_access_token`; `GET /metrics` and `GET /health`.
+/// Serves `GET` and `HEAD` of `/blob/blob_<number>` (to everyone if the capsule is public, otherwise with
+/// `?token=…` from `blob_access_token`), `GET /metrics` and `GET /health`.
 #[apply(query)]
 fn http_request(request: HttpRequest) -> HttpResponse {
     let blob = with_app(|App { storage, .. }| Ok(web::answer(storage, &request, now())));
@@ -50,7 +50,7 @@ fn strategy(token: StreamingToken) -> StreamingStrategy {
 }
 
 /// Returns the next piece of a body of `http_request`, to gateways. A call that is not authorized is
-/// rejected, so that nobody takes a part of a file for all of it.
+/// rejected, so that nobody mistakes part of a file for all of it.
 #[apply(query)]
 fn http_request_streaming_callback(token: StreamingToken) -> Replied<StreamingBody> {
     match with_app(|App { storage, .. }| web::next_piece(storage, token, now())) {
@@ -60,14 +60,14 @@ fn http_request_streaming_callback(token: StreamingToken) -> Replied<StreamingBo
     Replied::already()
 }
 
-/// Certifies that no response is certified. A gateway passes on a response without a certificate only at its
-/// raw address, and one without a proof that the canister means it nowhere. `docs/browser.md` says why the
-/// bytes of public blobs are not certified.
+/// Certifies that no response is certified. A gateway serves a response without a certificate only at its raw
+/// address, and one without a proof that this is intended nowhere. `docs/browser.md` explains why the bytes
+/// of public blobs are not certified.
 pub fn certify() {
     ic_cdk::api::certified_data_set(skip_certification_certified_data());
 }
 
-/// Adds the proof to a response, if there is one: an update has none.
+/// Adds the proof to a response, if there is one; an update has none.
 fn add_certificate(response: &mut HttpResponse) {
     if let Some(certificate) = ic_cdk::api::data_certificate() {
         let mut proof = CertifiedResponse::builder().build();

@@ -3,7 +3,7 @@
 use crate::blob::extents::BLOCK_BYTES;
 use crate::session::{ByteSource, SinkError, TakeBlock};
 
-/// The argument of the present message.
+/// The argument of the current message.
 pub trait Message {
     /// Returns its length, bytes.
     fn size(&self) -> usize;
@@ -17,13 +17,13 @@ pub struct MessageChunk<'a> {
     message: &'a dyn Message,
     at: usize,
     len: usize,
-    /// Length of the first block, bytes: the others then begin at multiples of a block in the file, which is
-    /// where the subtrees of BLAKE3 begin.
+    /// Length of the first block, bytes: then the other blocks begin at multiples of the block size in the
+    /// file, where the subtrees of BLAKE3 begin.
     first: usize,
 }
 
 impl<'a> MessageChunk<'a> {
-    /// Reads the chunk of `len` bytes at `at` in the message, which lies at `offset` in its file.
+    /// Reads the chunk of `len` bytes at `at` in the message, whose offset in its file is `offset`.
     pub fn new(message: &'a dyn Message, at: usize, len: usize, offset: u64) -> Self {
         let into_block = offset.checked_rem(BLOCK_BYTES as u64).unwrap_or(0) as usize;
         Self { message, at, len, first: BLOCK_BYTES.saturating_sub(into_block) }

@@ -10,22 +10,22 @@ use crate::api::{DryRun, Result};
 use crate::build_profile::SERVES_LAYOUT_1;
 use crate::migrate::{self, Message, Progress, Watched};
 
-/// Instructions of the migration in `post_upgrade`: enough for a small canister, and so little of the 300
-/// billion of an installation that no number of sessions can make an upgrade fail.
+/// Instructions for the migration in `post_upgrade`: enough for a small canister, and so few compared with
+/// the 300 billion of an installation that no number of sessions can make an upgrade fail.
 const UPGRADE_INSTRUCTIONS: u64 = 50_000_000;
 
-/// Instructions after which a message of the migration ends. With one more unit it stays under the 2 billion
-/// of a query, so that it delays no client.
+/// Instructions after which a message of the migration ends. Even with one more unit it stays below the 2
+/// billion of a query, so that it does not delay clients.
 const MESSAGE_INSTRUCTIONS: u64 = 1_500_000_000;
 
 thread_local! {
-    /// Messages that the engine had used a minute ago.
+    /// Messages that the engine had used at the last check, a minute ago.
     static SEEN: Cell<Option<u64>> = const { Cell::new(None) };
 
     /// Time of the engine's last message, nanoseconds.
     static STEPPED_AT: Cell<Option<u64>> = const { Cell::new(None) };
 
-    /// Calls of controllers run the engine as well, and must not begin a second chain.
+    /// Calls by controllers also run the engine, and must not start a second chain.
     static MESSAGES: Chain = const { Chain::new() };
 }
 
@@ -46,7 +46,7 @@ pub fn go_on() {
     run(MESSAGE_INSTRUCTIONS);
 }
 
-/// Makes sure that a migration that has work makes progress.
+/// Ensures that a migration that has work makes progress.
 pub fn watch() {
     let mut seen = SEEN.get();
     let watched = with_app(|App { storage, .. }| migrate::watch(storage, now(), &mut seen));

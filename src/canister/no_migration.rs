@@ -1,5 +1,5 @@
-//! The legacy build's side of the migration: it migrates nothing, takes over what the staged build has rolled
-//! back, and may defer the migration before it begins.
+//! The legacy build's part in the migration: it converts nothing, takes over after a rollback by the staged
+//! build, and can defer the migration before it starts.
 
 use super::{App, DryRun, Error, Result, Storage, Time, now, report, with_app};
 use crate::migrate;
@@ -23,7 +23,7 @@ pub fn dry_run(_: Option<u64>, _: Option<u32>) -> Result<DryRun> {
 }
 
 pub mod controls {
-    //! The legacy build controls nothing but the start of the migration.
+    //! On the legacy build, only the start of the migration can be controlled.
 
     use super::{Error, Result, Storage, Time};
 

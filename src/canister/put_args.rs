@@ -1,8 +1,8 @@
 //! The arguments of `uploads_put_chunk`, read without a copy of the chunk.
 //!
-//! Decoding through the Candid library needs the whole message on the heap, twice. What clients send is
-//! nearly always `(nat64, nat32, vec nat8, opt vec nat8)` under a type table of two entries; that is read in
-//! place. Everything else is left to the library, so that the answers are the same.
+//! Decoding through the Candid library needs the whole message on the heap, twice. Clients nearly always send
+//! `(nat64, nat32, vec nat8, opt vec nat8)` with a type table of two entries; that is read in place.
+//! Everything else is left to the library, so that the answers are the same.
 
 use serde_bytes::ByteBuf;
 
@@ -18,7 +18,7 @@ pub struct PutArgs {
     pub session: u64,
     /// Chunk number.
     pub idx: u32,
-    /// The bytes, or their place in the message.
+    /// The bytes, or their position in the message.
     pub chunk: ChunkBytes,
     /// SHA-256 of the chunk, if the client sends it.
     pub sha256: Option<ByteBuf>,
@@ -38,7 +38,7 @@ pub enum ChunkBytes {
     Owned(Vec<u8>),
 }
 
-/// Bytes of the message that are read for its type table and its numbers.
+/// Number of bytes of the message that are read for its type table and its numbers.
 const HEAD_BYTES: usize = 96;
 
 /// Reads the arguments.
@@ -135,7 +135,7 @@ fn read_digest(message: &dyn Message, at: usize, found: Type) -> Option<Option<B
     }
 }
 
-/// Reads forward through bytes.
+/// Reads bytes sequentially.
 struct Cursor<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -152,7 +152,7 @@ impl Cursor<'_> {
         self.take::<1>().map(|[byte]| byte)
     }
 
-    /// Reads a length in LEB128 that fits 28 bits, a hundred times the size of a message.
+    /// Reads a length in LEB128 that fits into 28 bits, a hundred times the size of a message.
     fn length(&mut self) -> Option<usize> {
         let mut rest = self.bytes.get(self.at..)?;
         let length = leb128::take(&mut rest, 4)?;

@@ -1,4 +1,4 @@
-//! Streaming of arguments and replies, so that a chunk is never on the heap as a whole.
+//! Streaming of arguments and replies, so that a chunk is never entirely on the heap.
 
 use candid::CandidType;
 use candid::ser::ValueSerializer;
@@ -11,7 +11,7 @@ use crate::leb128;
 use super::heads;
 use super::message::Message;
 
-/// The argument of the present message.
+/// The argument of the current message.
 pub struct Argument;
 
 impl Message for Argument {
@@ -40,17 +40,17 @@ fn encode<T: CandidType>(value: &T) -> std::result::Result<Vec<u8>, candid::Erro
     Ok(reply)
 }
 
-/// Replies with `Ok` of `len` stored bytes from offset `at` of an object that has them.
+/// Replies with `Ok` of `len` stored bytes at offset `at` of an object that has them.
 ///
 /// # Errors
-/// If they cannot be read; there is no reply yet then.
+/// If they cannot be read; no reply has been sent then.
 pub fn reply_stored(blobs: &BlobStore, place: &Place, at: u64, len: u64) -> Result<()> {
     let mut head = encode(&Result::Ok(ByteBuf::new())).map_err(|e| Error::Internal(e.to_string()))?;
     // The last byte is the length, 0, of no bytes at all.
     head.pop();
     leb128::push(len, &mut head);
     match place {
-        // Only reading shows it: a chunk of the map may be missing.
+        // Only reading reveals this: a chunk of the map may be missing.
         Place::Chunks(_) => {
             blobs.read(place, at, len, &mut |block| head.extend_from_slice(block))?;
             ic0::msg_reply_data_append(&head);

@@ -1,12 +1,13 @@
 //! The canister's timers: jobs that are due once a minute, and chains of messages that continue immediately.
 //!
-//! `ic-cdk-timers` keeps on the heap the deadline that it has given to the IC, and sets another one only if
-//! that is earlier. When the two disagree, no timer runs until the next upgrade: if the message
-//! `canister_global_timer` traps, or the canister is frozen when it is due, the IC has dropped the deadline
-//! and the heap still has it; a snapshot that is loaded into another canister brings the heap along but no
-//! deadline. Nor is an interval run again once five of its calls were not answered. So each job records when
-//! it last ran, and every update and every job checks whether one is overdue: then its interval is set again,
-//! and the IC is given a deadline bypassing the library.
+//! `ic-cdk-timers` keeps the deadline that it has passed to the IC on the heap, and sets another one only if
+//! that is earlier. If the two disagree, no timer runs until the next upgrade. This happens if the message
+//! `canister_global_timer` traps or the canister is frozen when it is due: the IC has dropped the deadline,
+//! but the heap still has it. It also happens if a snapshot is loaded into another canister: that restores
+//! the heap but sets no deadline. Furthermore, an interval is not run again after five of its calls got no
+//! answer. Therefore each job records when it last ran, and every update and every job checks whether one is
+//! overdue: if so, its interval is set again, and the deadline is passed to the IC directly, without the
+//! library.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -16,12 +17,11 @@ use ic_cdk_timers::TimerId;
 /// Interval of the sweep (idle sessions, old receipts, released chunks) and of the migration's watchdog.
 const EVERY: Duration = Duration::from_secs(60);
 
-/// Time after which a job that did not run is overdue, nanoseconds: five turns, since a busy subnet may be
-/// late by one or two.
+/// Time after which a job that did not run is overdue, nanoseconds: five intervals, since on a busy subnet a
+/// job may be late by one or two.
 const OVERDUE_NANOS: u64 = 5 * 60 * 1_000_000_000;
 
-/// Jobs that run once a minute, each in a message of its own, so that one that traps does not affect the
-/// other.
+/// Jobs that run once a minute, each in a separate message, so that one that traps does not affect the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Job {
     /// Ends idle sessions and removes what is left of ended ones.
@@ -69,12 +69,12 @@ impl Job {
         }
     }
 
-    /// Returns when it last completed, nanoseconds; before its first turn, when it was set.
+    /// Returns when it last completed, nanoseconds; before its first run, when it was set.
     pub fn ran_at(self) -> u64 {
         self.with(|schedule| schedule.ran_at.get())
     }
 
-    /// Sets its interval, replacing the one that it has.
+    /// Sets its interval, replacing the existing one.
     fn set(self, now: u64) {
         self.with(|schedule| {
             let interval = ic_cdk_timers::set_timer_interval(EVERY, move || async move { self.run() });
@@ -97,7 +97,7 @@ impl Job {
 
 /// Sets all timers of a canister whose heap is new.
 pub fn start() {
-    // In a message of its own and not in the installation's.
+    // In a separate message, not in that of the installation.
     HEADS.with(|heads| heads.go_on_after(EVERY, write_heads));
     let now = ic_cdk::api::time();
     for job in Job::ALL {
@@ -124,13 +124,13 @@ fn set_again(now: u64) {
             super::report("timers", format!("{} did not run for {late} s, and is set again", job.name()));
         }
     }
-    // The library believes that an earlier deadline is set, and does not do it. It then runs whatever is due,
-    // and sets the deadline of the next timer.
+    // The library believes that an earlier deadline is set, and does not set one. It then runs whatever is
+    // due, and sets the deadline of the next timer.
     ic_cdk::api::global_timer_set(now);
 }
 
-/// Returns whether a job that last ran at `ran_at` should have run since. Also if a loaded heap comes from a
-/// canister whose clock was ahead.
+/// Returns whether a job that last ran at `ran_at` is overdue. This is also the case if a loaded heap comes
+/// from a canister whose clock was ahead.
 const fn is_overdue(ran_at: u64, now: u64) -> bool {
     now.wrapping_sub(ran_at) >= OVERDUE_NANOS
 }
@@ -144,7 +144,7 @@ fn watch() {
     super::access_keys::watch();
 }
 
-/// If the message traps, the next turn writes them.
+/// If the message traps, the next run writes them.
 fn write_heads() {
     if let Err(error) = super::write_heads() {
         super::report("type tables", error);
@@ -152,19 +152,19 @@ fn write_heads() {
     HEADS_ARE_WRITTEN.set(true);
 }
 
-/// Messages that follow one another, one at a time: another caller that finds more work starts no second
-/// chain.
+/// A chain of messages, one at a time: a caller that finds more work while it is running does not start a
+/// second chain.
 pub struct Chain {
     next: Cell<Option<TimerId>>,
 }
 
 impl Chain {
-    /// Makes an empty chain.
+    /// Creates an empty chain.
     pub const fn new() -> Self {
         Self { next: Cell::new(None) }
     }
 
-    /// Runs `work` in the next message, replacing what was to run in it.
+    /// Runs `work` in the next message, replacing any work that was scheduled.
     pub fn go_on(&self, work: impl FnOnce() + 'static) {
         self.go_on_after(Duration::ZERO, work);
     }

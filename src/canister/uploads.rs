@@ -56,32 +56,32 @@ fn put(args: PutArgs) -> Result<()> {
     })
 }
 
-/// Uploads a file that fits one message. Repeated with the same key it returns the same result.
+/// Uploads a file that fits into one message. Repeating the call with the same key returns the same result.
 #[apply(update)]
 fn uploads_put_whole(file: SmallFile<'_>) -> Result<UploadFinishResult> {
     logged(uploads(|uploads| uploads.put_whole(file)))
 }
 
-/// As `uploads_put_whole`, for many files; each is accepted or refused on its own.
+/// Same as `uploads_put_whole`, for many files; each is accepted or refused independently.
 #[apply(update)]
 fn uploads_put_many(files: Vec<SmallFile<'_>>) -> Result<Vec<Result<UploadFinishResult>>> {
     let taken = uploads(|uploads| uploads.put_many(files))?;
     Ok(taken.into_iter().map(logged).collect())
 }
 
-/// Checks the hash of the stored bytes and makes a memory of them. Repeated with the same arguments it
+/// Checks the hash of the stored bytes and makes them a memory. Repeating the call with the same arguments
 /// returns the same result; `Hashing` means: call again.
 #[apply(update)]
 fn uploads_finish(session: u64, sha256: ByteBuf, total_len: u64) -> Result<UploadFinishResult> {
     let finished = uploads(|uploads| uploads.finish(session, &sha256, total_len));
     if let Err(Error::Hashing { .. }) = &finished {
-        // The caller may ask again at once or later; hashing continues either way.
+        // The caller may ask again immediately or later; hashing continues either way.
         hash_on_at_once(session);
     }
     logged(finished)
 }
 
-/// Logs one line for each upload that this message has finished; none for a repeated answer.
+/// Logs one line for each upload that this message has finished, none for a repeated answer.
 fn logged(finished: Result<UploadFinishResult>) -> Result<UploadFinishResult> {
     if let Ok(finished) = &finished
         && finished.uploaded_at == now().as_nanos()
@@ -97,8 +97,7 @@ fn uploads_abort(session: u64) -> Result<()> {
     uploads(|uploads| uploads.abort(session))
 }
 
-/// Lists the caller's uploads in flight, in the order of their sessions, after the session `after`; at most
-/// 100.
+/// Lists the caller's uploads in flight, ordered by session, after the session `after`; at most 100.
 #[apply(query)]
 fn uploads_list(after: Option<u64>, limit: Option<u32>) -> Result<Vec<UploadStatus>> {
     uploads(|uploads| uploads.list(after, page(limit)))
@@ -110,9 +109,9 @@ fn uploads_status(session: u64) -> Result<UploadStatus> {
     uploads(|uploads| uploads.status(session))
 }
 
-/// Returns the SHA-256 of the chunks of an upload that have arrived, from chunk `from` on: after
-/// `ChecksumMismatch`, those that differ from the file may be sent again. `next` is where the next page
-/// begins.
+/// Returns the SHA-256 of the chunks of an upload that have arrived, starting at chunk `from`: after
+/// `ChecksumMismatch`, those that differ from the file may be sent again. `next` is the start of the next
+/// page.
 #[apply(query)]
 fn uploads_chunk_digests(session: u64, from: Option<u32>, limit: Option<u32>) -> Result<ChunkDigests> {
     uploads(|uploads| uploads.chunk_digests(session, from.unwrap_or(0), page(limit)))

@@ -10,7 +10,7 @@ use super::store::{MAX_LIST, MAX_SUBJECT_BYTES};
 /// Errors of capsule calls.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CapsuleError {
-    /// The caller lacks a right. Also said of a capsule that does not exist, so that ids cannot be probed.
+    /// The caller lacks a right. Also returned if the capsule does not exist, so that ids cannot be probed.
     #[error("{caller} needs {needs} to {capsule}")]
     Unauthorized {
         /// The caller.
@@ -23,10 +23,10 @@ pub enum CapsuleError {
     /// Anonymous callers own nothing.
     #[error("the anonymous principal cannot own a capsule")]
     Anonymous,
-    /// No such memory, or the caller may not know of it.
+    /// No such memory, or the caller may not know that it exists.
     #[error("memory {0} not found")]
     NoSuchMemory(String),
-    /// A memory has this id already.
+    /// A memory already has this id.
     #[error("memory {0} exists already")]
     MemoryExists(String),
     /// A capsule without owners could never be changed again.
@@ -46,14 +46,14 @@ pub enum CapsuleError {
         /// Its length.
         got: usize,
     },
-    /// A limit leaves no room for one more.
+    /// A limit leaves no room for another one.
     #[error("{limit}: {allowed} allowed, {requested} requested")]
     Full {
         /// The limit.
         limit: &'static str,
         /// Its value.
         allowed: u64,
-        /// How many it would be.
+        /// The number it would become.
         requested: u64,
     },
     /// Stable memory is full.

@@ -12,14 +12,14 @@ use super::store::CapsuleStore;
 pub struct Held {
     id: String,
     record: Rc<CapsuleRecord>,
-    /// Its stored form is older.
+    /// Whether its stored record is out of date.
     is_changed: bool,
 }
 
 impl CapsuleStore {
-    /// From now on the capsule that is looked at stays decoded, and what changes of it is stored by [`Self::let_go`], once:
-    /// access lists of 3,000 are not read and written for each of a thousand files in a call. Both are to be called in the
-    /// same message, which is stored as a whole or not at all.
+    /// From now on, the first capsule that is accessed stays decoded, and changes to it are stored once, by
+    /// [`Self::let_go`]: without this, access lists of 3,000 would be read and written for each of a thousand
+    /// files in a call. Both must be called in the same message, which is stored completely or not at all.
     pub const fn hold(&mut self) {
         self.is_holding = true;
     }
@@ -58,14 +58,14 @@ impl CapsuleStore {
         Ok(found)
     }
 
-    /// Changes the record of a capsule, which is the present one.
+    /// Changes the record of the capsule, which is the current one.
     pub(super) fn change_capsule(
         &mut self,
         id: &str,
         mut record: Rc<CapsuleRecord>,
         change: impl FnOnce(&mut CapsuleRecord),
     ) {
-        // The same record is not kept twice, or it would be copied.
+        // A record is never held twice, or it would have to be cloned.
         if self.held.get_mut().take_if(|held| held.id == id).is_none() {
             self.stored_capsules();
         }

@@ -12,7 +12,7 @@ use crate::stable::{Record, codec};
 use serde_bytes::ByteBuf;
 use sha2::{Digest, Sha256};
 
-/// A right on a capsule. Each includes the ones before it.
+/// A right to a capsule. Each includes the previous ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Access {
     /// Memories and blobs may be read.
@@ -51,7 +51,7 @@ pub struct CapsuleRecord {
     /// Principals who may read.
     #[cbor(n(4), with = "codec::principals")]
     pub readers: Vec<Principal>,
-    /// When it was made, nanoseconds.
+    /// When it was created, nanoseconds.
     #[n(5)]
     pub created_at: u64,
     /// Number of memories in it.
@@ -60,16 +60,17 @@ pub struct CapsuleRecord {
     /// Bytes that its memories store inline.
     #[n(7)]
     pub inline_bytes: u64,
-    /// Who made it, and is charged for it. Absent in a record from before capsules were counted.
+    /// Who created it, and whose limit it counts against. Absent in records from before capsules were
+    /// counted.
     #[cbor(n(8), with = "codec::opt_principal")]
     pub created_by: Option<Principal>,
-    /// Whether everybody may read its blobs; null where not.
+    /// Whether everyone may read its blobs; null if not.
     #[n(9)]
     pub is_public: Option<bool>,
 }
 
 impl CapsuleRecord {
-    /// Makes a capsule about `subject`, owned by `owner`.
+    /// Creates a capsule about `subject`, owned by `owner`.
     pub fn new(subject: PersonRef, owner: Principal, created_at: u64) -> Self {
         let (subject_principal, subject_opaque) = match subject {
             PersonRef::Principal(principal) => (vec![principal], None),
@@ -90,7 +91,7 @@ impl CapsuleRecord {
     }
 
     /// Returns the highest right of `who`; `None` for a stranger. The anonymous principal never has any,
-    /// whatever the lists say: everybody can be it.
+    /// whatever the lists say, since anyone can use it.
     pub fn access_of(&self, who: &Principal) -> Option<Access> {
         if *who == Principal::anonymous() {
             None
@@ -105,12 +106,12 @@ impl CapsuleRecord {
         }
     }
 
-    /// Whether everybody may read its blobs.
+    /// Whether everyone may read its blobs.
     pub fn is_public(&self) -> bool {
         self.is_public == Some(true)
     }
 
-    /// Iterates over everybody on an access list; somebody on two lists comes twice.
+    /// Iterates over all principals on the access lists; one on two lists appears twice.
     pub fn members(&self) -> impl Iterator<Item = &Principal> {
         self.owners.iter().chain(&self.writers).chain(&self.readers)
     }
@@ -154,13 +155,13 @@ pub struct MemoryRecord {
     /// Where its bytes are.
     #[n(2)]
     pub content: Content,
-    /// When it was made, nanoseconds.
+    /// When it was created, nanoseconds.
     #[n(3)]
     pub created_at: u64,
-    /// Who made it.
+    /// Who created it.
     #[cbor(n(4), with = "codec::principal")]
     pub created_by: Principal,
-    /// Finds it for a repeated call of `memories_create`; absent for an upload.
+    /// Identifies it for a repeated call of `memories_create`; absent for an upload.
     #[n(5)]
     pub request: Option<Request>,
 }
@@ -198,7 +199,7 @@ pub enum Content {
     /// In the record.
     #[n(1)]
     Inline(#[cbor(n(0), with = "minicbor::bytes")] Vec<u8>),
-    /// Somewhere else, according to the client.
+    /// Elsewhere, according to the client.
     #[n(2)]
     External {
         /// Where.
@@ -207,7 +208,7 @@ pub enum Content {
         /// Key in that store.
         #[n(1)]
         storage_key: Option<String>,
-        /// Where it can be fetched.
+        /// Its URL.
         #[n(2)]
         url: Option<String>,
         /// Size, bytes.

@@ -18,10 +18,10 @@ use super::held::Held;
 use super::page::Room;
 use super::record::{Access, CapsuleRecord, MemoryRecord};
 
-/// Principals in one access list; each costs up to 29 bytes in every read of the capsule.
+/// Maximum number of principals in one access list; each adds up to 29 bytes to every read of the capsule.
 pub const MAX_LIST: usize = 1_000;
 
-/// Bytes of a subject that is known by another id than a principal.
+/// Maximum length of a subject that is not a principal, bytes.
 pub const MAX_SUBJECT_BYTES: usize = 256;
 
 /// Returns `Ok(())` if one more may be added to `present` items.
@@ -39,8 +39,8 @@ pub struct CapsuleStore {
     condemned: Table<String, ()>,
     by_idem: Table<[u8; 32], String>,
     by_creator: Table<Principal, u64>,
-    /// Deleted capsules with memories that could not be removed: the last such memory of each. On the heap,
-    /// so that the next build tries them again.
+    /// Deleted capsules with memories that could not be removed: the last such memory of each. This is on the
+    /// heap, so that the next build tries again.
     passed_over: BTreeMap<String, String>,
     pub(super) is_holding: bool,
     pub(super) held: RefCell<Option<Held>>,
@@ -50,7 +50,7 @@ pub struct CapsuleStore {
 }
 
 impl CapsuleStore {
-    /// Opens the store, or makes an empty one.
+    /// Opens the store, or creates an empty one.
     pub fn open(memories: &Memories, room: &StableRoom) -> Self {
         Self {
             capsules: Table::open(memories, memory_ids::CAPSULES),
@@ -68,7 +68,7 @@ impl CapsuleStore {
         }
     }
 
-    /// Makes a capsule owned by `caller`, about `subject` or otherwise about the caller.
+    /// Creates a capsule owned by `caller`, about `subject` or by default about the caller.
     ///
     /// # Errors
     /// [`CapsuleError::Anonymous`], [`CapsuleError::SubjectTooLong`].
@@ -81,7 +81,7 @@ impl CapsuleStore {
         self.create_within(u64::MAX, caller, subject, now)
     }
 
-    /// The same, with a limit on the capsules that a caller has made and that still exist. Capsules that
+    /// Same, with a limit on the capsules that a caller has created and that still exist. Capsules that
     /// others made the caller an owner of do not count: otherwise they could exhaust the limit.
     ///
     /// # Errors
@@ -112,8 +112,8 @@ impl CapsuleStore {
         Ok(record.to_api(&id))
     }
 
-    /// Deletes a capsule; an owner's right. It is gone for everybody at once; its memories are removed by
-    /// [`Self::condemned_memories`] and whoever frees their blobs.
+    /// Deletes a capsule; an owner's right. It disappears immediately for everyone; its memories are then
+    /// removed via [`Self::condemned_memories`] by the caller, who frees their blobs.
     ///
     /// # Errors
     /// [`CapsuleError::Unauthorized`].
@@ -128,7 +128,7 @@ impl CapsuleStore {
         Ok(())
     }
 
-    /// Lists up to `limit` capsules that `caller` is a member of, in order of id, above `after`; fewer if
+    /// Lists up to `limit` capsules of which `caller` is a member, in order of id, above `after`; fewer if
     /// they are large.
     ///
     /// # Errors
@@ -212,7 +212,7 @@ impl CapsuleStore {
         })
     }
 
-    /// Returns `Ok(())` if `caller` may read the blobs of a capsule: everybody may if it is public.
+    /// Returns `Ok(())` if `caller` may read the blobs of a capsule: everyone may if it is public.
     ///
     /// # Errors
     /// [`CapsuleError::Unauthorized`].
@@ -229,7 +229,7 @@ impl CapsuleStore {
         may: impl FnOnce(&CapsuleRecord) -> bool,
     ) -> Result<Rc<CapsuleRecord>, CapsuleError> {
         let found = match self.capsule(capsule) {
-            // A stranger is not told what is wrong with somebody else's record.
+            // Strangers must not learn what is wrong with someone else's record.
             Err(_) if !self.by_member.contains(&(caller, member_key(capsule))) => None,
             found => found?,
         };
@@ -240,7 +240,7 @@ impl CapsuleStore {
         })
     }
 
-    /// Lets everybody read the blobs of a capsule, or its readers alone; an owner's right.
+    /// Makes the blobs of a capsule readable by everyone, or only by its readers; an owner's right.
     ///
     /// # Errors
     /// [`CapsuleError::Unauthorized`].
@@ -296,7 +296,7 @@ impl CapsuleStore {
     ///
     /// # Errors
     /// [`CapsuleError::MemoryExists`]; [`CapsuleError::Unauthorized`] if `caller` may not write, or the
-    /// capsule is gone.
+    /// capsule no longer exists.
     pub fn attach(
         &mut self,
         caller: Principal,
@@ -322,16 +322,16 @@ impl CapsuleStore {
     /// Returns a memory that `caller` may read.
     ///
     /// # Errors
-    /// [`CapsuleError::NoSuchMemory`], also for one that the caller may not read.
+    /// [`CapsuleError::NoSuchMemory`], also if the caller may not read it.
     pub fn memory(&self, caller: Principal, memory_id: &str) -> Result<Memory, CapsuleError> {
         Ok(self.memory_record(caller, Access::Read, memory_id)?.to_api(memory_id))
     }
 
-    /// Returns the record of a memory in whose capsule `caller` has the right `needs`.
+    /// Returns the record of a memory if `caller` has the right `needs` to its capsule.
     ///
     /// # Errors
-    /// [`CapsuleError::NoSuchMemory`], also for one that the caller may not read;
-    /// [`CapsuleError::Unauthorized`] for one that the caller may only read.
+    /// [`CapsuleError::NoSuchMemory`], also if the caller may not read it; [`CapsuleError::Unauthorized`] if
+    /// the caller may only read it.
     pub fn memory_record(
         &self,
         caller: Principal,
@@ -340,7 +340,7 @@ impl CapsuleStore {
     ) -> Result<MemoryRecord, CapsuleError> {
         let missing = || CapsuleError::NoSuchMemory(memory_id.to_owned());
         let record = match self.memories.get(&memory_id.to_owned()) {
-            // A stranger is not told what is wrong with somebody else's record.
+            // Strangers must not learn what is wrong with someone else's record.
             Err(_) if !self.is_in_a_capsule_of(caller, memory_id) => None,
             found => found?,
         };
@@ -352,7 +352,7 @@ impl CapsuleStore {
         Ok(record)
     }
 
-    /// Returns whether a memory is in one of the first capsules that `caller` is a member of, according to
+    /// Returns whether a memory is in one of the first capsules of which `caller` is a member, according to
     /// the indexes.
     fn is_in_a_capsule_of(&self, caller: Principal, memory_id: &str) -> bool {
         const LOOKED_AT: usize = 1_000;
@@ -363,12 +363,13 @@ impl CapsuleStore {
         })
     }
 
-    /// Returns whether there is such a memory, without checking access.
+    /// Returns whether the memory exists, without checking access.
     pub fn has_memory(&self, memory_id: &str) -> bool {
         self.memories.contains(&memory_id.to_owned())
     }
 
-    /// Returns the memory that an earlier call of `memories_create` made, with the fingerprint of that call.
+    /// Returns the memory that an earlier call of `memories_create` created, with the fingerprint of that
+    /// call.
     ///
     /// # Errors
     /// A damaged record.
@@ -378,7 +379,7 @@ impl CapsuleStore {
         Ok(request.map(|request| (id, request.fingerprint)))
     }
 
-    /// Replaces the record of a memory that exists.
+    /// Replaces the record of an existing memory.
     pub fn replace_memory(&mut self, memory_id: &str, record: &MemoryRecord) {
         self.memories.insert(memory_id.to_owned(), record);
     }
@@ -392,7 +393,7 @@ impl CapsuleStore {
         self.memories.get(&id)?.ok_or(CapsuleError::NoSuchMemory(id))
     }
 
-    /// Removes a memory, whose record this is, without checking access.
+    /// Removes a memory, given its record, without checking access.
     ///
     /// # Errors
     /// A damaged record of its capsule.
@@ -462,7 +463,7 @@ impl CapsuleStore {
     }
 }
 
-/// Makes a key of bounded length of a capsule id: `capsule_` and a number have at most 28 bytes.
+/// Returns a key of bounded length for a capsule id: `capsule_` and a number have at most 28 bytes.
 fn member_key(capsule: &str) -> Blob<32> {
     Blob::try_from(capsule.as_bytes()).unwrap_or_default()
 }

@@ -1,11 +1,10 @@
 //! How many units a message takes, and what happens when a message traps.
 //!
-//! A message that hits the instruction limit traps and is rolled back, so the engine cannot record in it that
-//! it failed. It writes an attempt marker in the message before instead, and a message that commits clears
-//! the marker. One that does not commit halves the batch of the next attempt, down to a single unit. A unit
+//! A message that hits the instruction limit traps and is rolled back, so the engine cannot record its
+//! failure in it. Instead, the previous message writes an attempt marker, and a message that commits clears
+//! it. A message that does not commit halves the batch of the next attempt, down to a single unit. A unit
 //! that traps alone is a poison record: it is quarantined without being decoded. If even that traps, or
 //! another step of the engine does, the migration is stuck.
-//! engine does not, it is stuck.
 
 use minicbor::{Decode, Encode};
 

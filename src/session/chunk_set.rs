@@ -1,6 +1,6 @@
 //! A set of chunk numbers, stored as ranges.
 //!
-//! Chunks mostly arrive in order, so most sets are one range. The worst case, every other chunk of
+//! Chunks mostly arrive in order, so most sets consist of one range. The worst case, every other chunk of
 //! 16,384, is 8,192 ranges or 64 KiB.
 
 use std::collections::BTreeMap;
@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 /// Chunk numbers as disjoint, non-adjacent, ascending ranges.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ChunkSet {
-    /// First number of a range to its last, both included.
+    /// First and last number of a range, inclusive.
     ranges: BTreeMap<u32, u32>,
 }
 
@@ -18,7 +18,7 @@ impl ChunkSet {
         Self { ranges: BTreeMap::new() }
     }
 
-    /// Makes the set of these ranges; `None` unless they are ascending, disjoint and not adjacent.
+    /// Returns the set of these ranges; `None` unless they are ascending, disjoint and not adjacent.
     pub fn from_ranges(ranges: &[(u32, u32)]) -> Option<Self> {
         let well_formed = ranges.iter().all(|(first, last)| first <= last)
             && ranges.windows(2).all(|pair| match pair {
@@ -28,7 +28,7 @@ impl ChunkSet {
         well_formed.then(|| Self { ranges: ranges.iter().copied().collect() })
     }
 
-    /// Adds a number. Returns `false` if it was there already.
+    /// Adds a number. Returns `false` if it was already in the set.
     pub fn insert(&mut self, idx: u32) -> bool {
         let before = self.ranges.range(..=idx).next_back().map(|(first, last)| (*first, *last));
         if before.is_some_and(|(_, last)| last >= idx) {
@@ -59,12 +59,12 @@ impl ChunkSet {
         self.ranges.is_empty()
     }
 
-    /// Iterates over the ranges `(first, last)`, both included, ascending.
+    /// Iterates over the ranges `(first, last)`, inclusive, ascending.
     pub fn ranges(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
         self.ranges.iter().map(|(first, last)| (*first, *last))
     }
 
-    /// Returns whether the set holds `0..count`. More numbers may be in it.
+    /// Returns whether the set contains `0..count`, and possibly more.
     pub fn contains_all_below(&self, count: u32) -> bool {
         let Some(last_needed) = count.checked_sub(1) else {
             return true;

@@ -1,11 +1,11 @@
-//! Time in one unit, and where it comes from.
+//! Time in a single unit, and where it comes from.
 
 /// A point in time: nanoseconds since 1970-01-01 UTC. The only unit of time in the project.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(u64);
 
 impl Time {
-    /// Makes a time from nanoseconds since 1970-01-01 UTC.
+    /// Creates a time from nanoseconds since 1970-01-01 UTC.
     pub const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)
     }
@@ -15,7 +15,7 @@ impl Time {
         self.0
     }
 
-    /// Returns the time this much later, saturating at the largest (year 2554).
+    /// Returns the time this much later, saturating at the maximum (year 2554).
     pub const fn plus_seconds(self, seconds: u64) -> Self {
         Self(self.0.saturating_add(seconds.saturating_mul(1_000_000_000)))
     }
@@ -26,14 +26,14 @@ impl Time {
     }
 }
 
-/// A source of time. One message sees one time.
+/// A source of time. Within a message the time does not change.
 pub trait Clock {
-    /// Returns the present.
+    /// Returns the current time.
     fn now(&self) -> Time;
 }
 
 impl Clock for Time {
-    /// Returns the fixed time: a message sees one time only, and tests set theirs.
+    /// Returns the fixed time: it does not change within a message, and tests set their own.
     fn now(&self) -> Time {
         *self
     }

@@ -4,20 +4,20 @@ use std::fmt;
 
 use super::{SessionId, SinkError, StoreError};
 
-/// Why a call on a session changed nothing.
+/// Why a call about a session changed nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SessionError {
     /// No session has this id.
     NotFound(SessionId),
-    /// A session has this id already.
+    /// A session already has this id.
     AlreadyExists(SessionId),
     /// The caller is not the owner.
     NotOwner(SessionId),
-    /// The session is committed and takes no more chunks.
+    /// The session is committed and accepts no more chunks.
     NotPending(SessionId),
     /// The chunk size is zero.
     ZeroChunkSize,
-    /// More chunks than a chunk number can name.
+    /// More chunks than can be numbered.
     TooManyChunks {
         /// Size of the object, bytes.
         bytes_expected: u64,
@@ -28,23 +28,23 @@ pub enum SessionError {
     IndexOutOfRange {
         /// The session.
         id: SessionId,
-        /// The number that came.
+        /// The number given.
         idx: u32,
         /// Number of chunks.
         chunks: u32,
     },
-    /// The chunk does not have the length that its place demands.
+    /// The chunk does not have the length required at its position.
     WrongLength {
         /// The session.
         id: SessionId,
         /// The chunk.
         idx: u32,
-        /// Length it must have, bytes.
+        /// Required length, bytes.
         expected: u64,
-        /// Length that came, bytes.
+        /// Actual length, bytes.
         got: u64,
     },
-    /// The chunk arrived before, with other bytes.
+    /// The chunk arrived earlier with different bytes.
     DifferentBytes {
         /// The session.
         id: SessionId,
@@ -59,12 +59,12 @@ pub enum SessionError {
         chunks: u32,
         /// How many are missing.
         missing: u64,
-        /// The missing ones, as ranges with both ends included, ascending.
+        /// The missing ones, as inclusive ranges, ascending.
         ranges: Vec<(u32, u32)>,
     },
-    /// The sink refused.
+    /// The sink reported an error.
     Sink(SinkError),
-    /// The store failed.
+    /// The store reported an error.
     Store(StoreError),
 }
 

@@ -11,38 +11,38 @@ use super::{
 pub enum PutOutcome {
     /// The chunk is new and stored.
     Stored,
-    /// The bytes replaced others that were stored.
+    /// The bytes replaced different ones that were stored.
     Replaced,
-    /// The same bytes were there already; nothing changed.
+    /// The same bytes were already stored; nothing changed.
     AlreadyThere,
 }
 
-/// A chunk on its way into a session.
+/// A chunk being added to a session.
 struct Put<'a> {
     /// Its bytes.
     chunk: &'a mut dyn ByteSource,
-    /// Whether they may replace other bytes.
+    /// Whether they may replace different bytes.
     replace: bool,
 }
 
-/// Sessions under their rules, over any store.
+/// Sessions and their rules, over any store.
 ///
-/// Every method checks first and changes afterwards: a call that fails has changed nothing.
+/// Every method checks first and changes afterwards, so a call that fails has changed nothing.
 #[derive(Debug, Default)]
 pub struct SessionService<S> {
     store: S,
 }
 
 impl<S: SessionStore> SessionService<S> {
-    /// Makes the service over `store`.
+    /// Creates the service over `store`.
     pub const fn new(store: S) -> Self {
         Self { store }
     }
 
-    /// Begins a session under a fresh id.
+    /// Begins a session under a new id.
     ///
     /// # Errors
-    /// As [`Self::begin_with_id`], and when the store has no id left.
+    /// Those of [`Self::begin_with_id`], and if the store has no id left.
     pub fn begin(&mut self, spec: SessionSpec, clock: &dyn Clock) -> Result<SessionId, SessionError> {
         check_spec(&spec)?;
         let id = self.store.allocate_id()?;
@@ -50,7 +50,7 @@ impl<S: SessionStore> SessionService<S> {
         Ok(id)
     }
 
-    /// Begins a session under an id that the caller allocated.
+    /// Begins a session under an id allocated by the caller.
     ///
     /// # Errors
     /// [`SessionError::ZeroChunkSize`], [`SessionError::TooManyChunks`], [`SessionError::AlreadyExists`].
@@ -76,8 +76,8 @@ impl<S: SessionStore> SessionService<S> {
         Ok(self.store.put(id, &session)?)
     }
 
-    /// Takes chunk `idx` from `caller`, in any order. The same bytes again are accepted and change nothing, the time
-    /// of the last activity included: repeating what is stored must not keep a session alive.
+    /// Accepts chunk `idx` from `caller`, in any order. The same bytes again are accepted and change nothing,
+    /// including the time of the last activity: repeating what is stored must not keep a session alive.
     ///
     /// # Errors
     /// [`SessionError::NotFound`], [`SessionError::NotOwner`], [`SessionError::NotPending`],
@@ -95,10 +95,10 @@ impl<S: SessionStore> SessionService<S> {
         self.take(id, caller, idx, Put { chunk, replace: false }, sink, clock)
     }
 
-    /// Does the same, but other bytes replace those that are stored.
+    /// Does the same, except that different bytes replace those that are stored.
     ///
     /// # Errors
-    /// As [`Self::put_chunk`], without [`SessionError::DifferentBytes`].
+    /// Those of [`Self::put_chunk`], without [`SessionError::DifferentBytes`].
     pub fn replace_chunk(
         &mut self,
         id: SessionId,
@@ -179,7 +179,7 @@ impl<S: SessionStore> SessionService<S> {
         Ok(session)
     }
 
-    /// Ends a session and returns it; its bytes are the caller's to free.
+    /// Ends a session and returns it; the caller must free its bytes.
     ///
     /// # Errors
     /// [`SessionError::NotFound`], [`SessionError::NotOwner`].
@@ -189,11 +189,11 @@ impl<S: SessionStore> SessionService<S> {
         Ok(session)
     }
 
-    /// Ends those of `candidates` that had no activity for `ttl_seconds` and returns them; their bytes are
-    /// the caller's to free. A clock that lags `last_seen` ends nothing.
+    /// Ends those of `candidates` that had no activity for `ttl_seconds` and returns them; the caller must
+    /// free their bytes. If the clock is before `last_seen`, the session does not expire.
     ///
     /// # Errors
-    /// What the store says; sessions ended before that stay ended.
+    /// Errors of the store; sessions ended before that stay ended.
     pub fn tick_ttl(
         &mut self,
         candidates: &[SessionId],

@@ -2,18 +2,18 @@
 
 use std::fmt;
 
-/// A place for the bytes of one session, addressed by their offset in the file.
+/// A destination for the bytes of one session, addressed by their offset in the file.
 pub trait ByteSink {
     /// Stores `bytes` at `offset` bytes from the start of the file.
     ///
     /// # Errors
-    /// If the place cannot hold them; nothing is stored then.
+    /// If the destination cannot store them; nothing is stored then.
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), SinkError>;
 
-    /// Replaces as many stored bytes at `offset` by `bytes`; a sink need not support it.
+    /// Replaces the stored bytes at `offset` by `bytes`; a sink need not support this.
     ///
     /// # Errors
-    /// If it does not support it; nothing is changed then.
+    /// If this is not supported; nothing is changed then.
     fn replace_at(&mut self, offset: u64, _bytes: &[u8]) -> Result<(), SinkError> {
         Err(SinkError::Occupied { offset })
     }
@@ -44,30 +44,30 @@ pub enum SinkError {
     OversizedChunk {
         /// The offset, bytes.
         offset: u64,
-        /// Length that came, bytes.
+        /// Actual length, bytes.
         got: usize,
         /// Chunk size of the sink, bytes.
         chunk_size: u64,
     },
-    /// Bytes are there already, and only [`ByteSink::replace_at`] overwrites.
+    /// There are already bytes at this offset, and only [`ByteSink::replace_at`] overwrites.
     Occupied {
         /// The offset, bytes.
         offset: u64,
     },
-    /// The bytes end beyond the end of the place.
+    /// The bytes would extend beyond the end of the destination.
     OutOfRange {
         /// The offset, bytes.
         offset: u64,
-        /// Length that came, bytes.
+        /// Actual length, bytes.
         got: usize,
-        /// Size of the place, bytes.
+        /// Size of the destination, bytes.
         size: u64,
     },
-    /// The memory under the sink cannot grow to where the bytes go.
+    /// The memory below the sink cannot grow enough.
     MemoryFull {
-        /// Size that it would need, bytes.
+        /// Required size, bytes.
         needed: u64,
-        /// Size that it has, bytes.
+        /// Actual size, bytes.
         has: u64,
     },
 }

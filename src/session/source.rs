@@ -2,10 +2,10 @@
 
 use super::SinkError;
 
-/// Consumer of a block: its position in the chunk in bytes, and its bytes.
+/// Consumer of a block: the block's offset in the chunk in bytes, and its bytes.
 pub type TakeBlock<'a> = dyn FnMut(u64, &[u8]) -> Result<(), SinkError> + 'a;
 
-/// The bytes of one chunk, passed on in blocks, so that a chunk need never be in memory as a whole.
+/// The bytes of one chunk, passed on in blocks, so that a chunk need never be entirely in memory.
 pub trait ByteSource {
     /// Returns the length of the chunk, bytes.
     fn len(&self) -> u64;
@@ -18,11 +18,11 @@ pub trait ByteSource {
     /// Passes every block to `take` in order. Each call starts from the first block.
     ///
     /// # Errors
-    /// The first error of `take`; no block follows it.
+    /// The first error of `take`; no further block is passed then.
     fn each_block(&mut self, take: &mut TakeBlock<'_>) -> Result<(), SinkError>;
 }
 
-/// Bytes that are in memory already: one block.
+/// Bytes that are already in memory: a single block.
 impl ByteSource for &[u8] {
     fn len(&self) -> u64 {
         <[u8]>::len(self) as u64

@@ -7,16 +7,16 @@ use super::{Session, SessionId};
 
 /// A store of sessions. Implementations choose the memory and the encoding.
 pub trait SessionStore {
-    /// Returns a session id that was never given out before and never will be again.
+    /// Returns a new session id, which has never been issued and will never be issued again.
     ///
     /// # Errors
-    /// If the ids are used up or the counter is damaged.
+    /// If no id is left, or the counter is damaged.
     fn allocate_id(&mut self) -> Result<SessionId, StoreError>;
 
     /// Returns the session, if there is one.
     fn get(&self, id: SessionId) -> Result<Option<Session>, StoreError>;
 
-    /// Stores the session under its id, replacing what was there.
+    /// Stores the session under its id, replacing any previous one.
     ///
     /// # Errors
     /// If it cannot be stored; nothing is changed then.

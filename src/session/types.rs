@@ -3,7 +3,7 @@
 use super::chunk_set::count;
 use super::{ChunkSet, SessionError, Time};
 
-/// Id of a session. Given out once, never reused.
+/// Id of a session. Never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(pub u64);
 
@@ -26,7 +26,7 @@ pub struct SessionSpec {
     pub idem: String,
 }
 
-/// Whether a session still takes chunks.
+/// Whether a session still accepts chunks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SessionStatus {
     /// Chunks may arrive.
@@ -38,18 +38,18 @@ pub enum SessionStatus {
     },
 }
 
-/// What changes besides the chunks.
+/// The part of a session that changes, apart from its chunks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionMeta {
     /// The owner's idempotency key.
     pub idem: String,
     /// Last activity.
     pub last_seen: Time,
-    /// Whether the session still takes chunks.
+    /// Whether the session still accepts chunks.
     pub status: SessionStatus,
 }
 
-/// A session: an object of known size, cut into chunks of one length, of which some have arrived.
+/// A session: an object of known size, divided into chunks of equal length, some of which have arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
     /// Who may add to the session, as opaque bytes.
@@ -62,7 +62,7 @@ pub struct Session {
     pub bytes_received: u64,
     /// Chunks that have arrived.
     pub received_idxs: ChunkSet,
-    /// What changes besides the chunks.
+    /// The part that changes, apart from the chunks.
     pub session_meta: SessionMeta,
 }
 
@@ -74,7 +74,7 @@ impl Session {
         chunk_count(self.bytes_expected, self.chunk_size)
     }
 
-    /// Returns whether nothing has happened for `ttl_seconds`; `false` for a clock that lags the last
+    /// Returns whether nothing has happened for `ttl_seconds`; `false` if the clock is before the last
     /// activity.
     pub fn is_over(&self, ttl_seconds: u64, now: Time) -> bool {
         self.session_meta.last_seen.plus_seconds(ttl_seconds) <= now

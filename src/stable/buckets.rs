@@ -1,8 +1,8 @@
-//! The buckets that the memory manager hands out, and never takes back.
+//! The buckets that the memory manager allocates, and never reclaims.
 
 use ic_stable_structures::Memory;
 
-/// Buckets that a memory manager can hand out.
+/// Maximum number of buckets of a memory manager.
 pub const MAX_BUCKETS: u64 = 32_768;
 
 /// Returns the number of allocated buckets and the pages per bucket, from the manager's header.

@@ -1,14 +1,14 @@
-//! Counters that nearly every message increments, each at a fixed place.
+//! Counters that nearly every message increments, each at a fixed offset.
 //!
-//! A record in a cell or a map would be read, decoded, encoded and written as a whole. Here a counter is
-//! eight bytes at a known offset.
+//! A record in a cell or a map would have to be read, decoded, encoded and written completely. Here a counter
+//! is eight bytes at a known offset.
 //!
 //! ```text
 //! byte 0     "CNT"   magic
 //! byte 3     1       version
 //! byte 64..          numbers, eight bytes each, big-endian
 //! ```
-//! The bytes after the counters may hold other values at fixed places, all 0 at first.
+//! The bytes after the counters may hold other values at fixed offsets, all 0 initially.
 
 use ic_stable_structures::Memory as _;
 use ic_stable_structures::memory_manager::MemoryId;
@@ -22,7 +22,7 @@ pub const VERSION: u8 = 1;
 
 const HEADER_BYTES: u64 = 64;
 
-/// Counters in stable memory, all 0 at first.
+/// Counters in stable memory, all 0 initially.
 pub struct Counters {
     memory: Memory,
 }
@@ -39,7 +39,7 @@ impl Counters {
     /// Returns `Ok(())` if this build can read what is there.
     ///
     /// # Errors
-    /// When another version has written it.
+    /// If another version has written it.
     pub fn check(&self) -> Result<(), StableError> {
         if self.memory.size() == 0 {
             return Ok(());
@@ -110,7 +110,7 @@ impl Counters {
     }
 }
 
-/// Where the number at a place begins in its memory, bytes.
+/// Returns the offset of a counter in its memory, bytes.
 pub fn offset(place: u32) -> u64 {
     u64::from(place).saturating_mul(8).saturating_add(HEADER_BYTES)
 }

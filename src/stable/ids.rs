@@ -1,8 +1,8 @@
-//! Ids that are given out once and never again, not even after a snapshot was loaded.
+//! Ids that are never reused, even after a snapshot is loaded.
 //!
-//! Loading a snapshot takes stable memory back, and a plain counter with it. The canister version does not go
-//! back: the IC increments it with every message that changes memory and with every load. No two committed
-//! messages have the same, so an id that contains it is new:
+//! Loading a snapshot resets stable memory, including any plain counter. The canister version is never reset:
+//! the IC increments it with every message that changes memory and with every load. No two committed messages
+//! have the same version, so an id that contains it is new:
 //!
 //! ```text
 //! bit 52..64   generation: 0, until the state of another canister is loaded whose version was higher
@@ -10,35 +10,35 @@
 //! bit  0..10   counts within that message
 //! ```
 //!
-//! Ids ascend, and each is above all ids in the loaded state. Only the last one is stored, as it was when it
-//! was a plain counter.
+//! Ids ascend, and each is above all ids in the loaded state. Only the last one is stored, in the same way as
+//! the plain counter was.
 
 use ic_stable_structures::memory_manager::MemoryId;
 
 use super::table::StableError;
 use super::{Memories, Register};
 
-/// Bits that count within a message.
+/// Bits for the count within a message.
 const COUNT_BITS: u32 = 10;
 
 const COUNT_MASK: u64 = (1 << COUNT_BITS) - 1;
 
-/// Bits of a count and a canister version.
+/// Bits for the count and the canister version.
 const VERSIONED_BITS: u32 = 52;
 
-/// Numbers that one message can take without a new generation.
+/// Number of ids that one message can issue without a new generation.
 pub const PER_MESSAGE: usize = 1 << COUNT_BITS;
 
-/// A source of ids that are given out once.
+/// A source of ids that are never reused.
 pub struct Ids {
     last: Register<u64>,
-    /// Returns the canister version in the present message; absent outside of the IC, where no snapshot is
+    /// Returns the canister version in the current message; absent outside of the IC, where no snapshots are
     /// loaded.
     version: Option<fn() -> u64>,
 }
 
 impl Ids {
-    /// Opens the register at `id`, or makes an empty one where nothing is.
+    /// Opens the register at `id`, or creates an empty one.
     pub fn open(memories: &Memories, id: MemoryId) -> Self {
         Self { last: Register::open(memories, id), version: None }
     }
@@ -48,17 +48,17 @@ impl Ids {
         self.version = Some(version);
     }
 
-    /// Returns the last id that was given out; 0 before the first.
+    /// Returns the last id that was issued; 0 before the first.
     pub fn last(&self) -> Result<u64, StableError> {
         Ok(self.last.get()?.unwrap_or(0))
     }
 
-    /// Gives out numbers above `last` only.
+    /// Issues only numbers above `last` from now on.
     pub fn continue_after(&mut self, last: u64) {
         self.last.set(&last);
     }
 
-    /// Gives an id out; the first is at least 1.
+    /// Issues an id; the first is at least 1.
     ///
     /// # Errors
     /// If the register does not decode, or no id is left.
@@ -78,7 +78,7 @@ impl Ids {
     }
 }
 
-/// Returns the lowest id above `last` that a message at this canister version may give out.
+/// Returns the lowest id above `last` that a message at this canister version may issue.
 fn after(last: u64, version: u64) -> Option<u64> {
     let first = version.checked_mul(PER_MESSAGE as u64).filter(|first| first >> VERSIONED_BITS == 0)?;
     let generation = last >> VERSIONED_BITS << VERSIONED_BITS;

@@ -1,7 +1,7 @@
-//! Keys of two parts, of which one is a text.
+//! Keys of two parts, one of which is a text.
 //!
-//! The library's own tuples have no room for a part of unbounded length. Damaged bytes make a key that nobody
-//! looks up; the records under it stay where they are.
+//! The library's own tuples do not support a part of unbounded length. Damaged bytes decode to a key that is
+//! never looked up; the records under it stay where they are.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! The number of the stable layout, in a header of its own.
+//! The number of the stable layout, in a separate header.
 //!
 //! ```text
 //! id 10, cell     "UPL"  magic
@@ -17,7 +17,7 @@ impl Layout {
     pub const LEGACY: Self = Self(1);
     /// Sessions are split into `Session` and `UploadMeta`.
     pub const SPLIT: Self = Self(2);
-    /// Payload lies in contiguous extents, but for what a migration has not moved yet.
+    /// Payload is in contiguous extents, except what a migration has not moved yet.
     pub const EXTENTS: Self = Self(3);
 }
 

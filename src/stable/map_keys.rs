@@ -1,9 +1,9 @@
-//! The keys of a map whose values are large, read past the library.
+//! Reads the keys of a map with large values without the library.
 //!
-//! To load a node the library follows the list of all its pages, for eleven values of 1.8 MB some 20,000 reads, though the
-//! keys are all in the first page. Here nothing but that first page is read. The layout is the one that ic-stable-structures
-//! documents for its version 2, of a map whose keys have a fixed length; of anything else nothing is said, and the library is
-//! to be asked.
+//! To load a node the library follows the list of all its pages, about 20,000 reads for eleven values of 1.8
+//! MB, although all keys are in the first page. Here only that first page is read. The layout is the one that
+//! ic-stable-structures documents for its version 2, for a map whose keys have a fixed length; for any other
+//! layout the result is `None`, and the caller must use the library.
 //!
 //! ```text
 //! map     byte 0..4    "BTR", 2
@@ -27,7 +27,7 @@ const ENTRIES_OFFSET: usize = 15;
 
 const ADDRESS_BYTES: usize = 8;
 
-/// Trees are not so deep: with six entries a node, that is more than there are addresses.
+/// Trees never get this deep: at six entries per node, that would be more than there are addresses.
 const MAX_DEPTH: u32 = 32;
 
 /// Keys of `N` bytes.
@@ -43,7 +43,7 @@ struct Node<'b, const N: usize> {
 }
 
 impl<const N: usize> MapKeys<N> {
-    /// Bytes of a node that all of its keys are in.
+    /// The bytes of a node that contain all of its keys.
     const NODE_BYTES: usize = ENTRIES_OFFSET + (MAX_ENTRIES + 1) * ADDRESS_BYTES + MAX_ENTRIES * N;
 
     /// Of the map in this memory.
@@ -51,8 +51,8 @@ impl<const N: usize> MapKeys<N> {
         Self { memory }
     }
 
-    /// Hands the keys from `low` to `high`, both included, to `take`, ascending, until that returns false. `None` when the
-    /// map is laid out otherwise than is known here; some keys may have been handed over then.
+    /// Passes the keys from `low` to `high`, inclusive, to `take`, ascending, until it returns false. Returns
+    /// `None` if the map has a layout that is not supported here; some keys may have been passed by then.
     pub fn between(
         &self,
         low: &[u8; N],
@@ -93,7 +93,7 @@ impl<const N: usize> MapKeys<N> {
         let first = keys.partition_point(|key| key < low);
         let mut children = children.iter().skip(first);
         for key in keys.iter().skip(first) {
-            // Before the lowest key itself there is nothing that is wanted.
+            // Keys before the lowest one are not wanted.
             if let Some(child) = children.next().filter(|_| key != low)
                 && !self.walk(u64::from_le_bytes(*child), low, high, take, depth)?
             {
@@ -216,7 +216,7 @@ mod tests {
         assert_eq!(keys(memory()), Some(()));
     }
 
-    /// What the library says of a small map of unbounded keys is no business of this.
+    /// How the library handles a small map with unbounded keys does not matter here.
     #[test]
     fn a_page_that_keys_may_not_fit_is_not_read() {
         let memories = Memories::init(RawMemory::default());

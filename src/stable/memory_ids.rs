@@ -8,18 +8,18 @@ pub const REGION_MAGIC: &[u8; 3] = b"EXT";
 /// First bytes of a memory of counters.
 pub const COUNTERS_MAGIC: &[u8; 3] = b"CNT";
 
-/// The structure that an id holds; decides which magic the preflight expects.
+/// The structure stored under an id; determines which magic the preflight expects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Structure {
     /// A `StableBTreeMap`, magic `BTR`.
     Map,
     /// A `StableCell`, magic `SCL`.
     Cell,
-    /// Payload after a header of our own, magic `EXT`.
+    /// Payload after our own header, magic `EXT`.
     Region,
-    /// Numbers at fixed places after a header of our own, magic `CNT`.
+    /// Numbers at fixed offsets after our own header, magic `CNT`.
     Counters,
-    /// Reserved; nothing of ours is there.
+    /// Reserved; we store nothing there.
     Reserved,
 }
 
@@ -40,7 +40,7 @@ macro_rules! memory_ids {
     ($($(#[$doc:meta])* $name:ident = $id:literal, $structure:ident;)*) => {
         $($(#[$doc])* pub const $name: MemoryId = MemoryId::new($id);)*
 
-        /// The ids as numbers, for those who only look at a memory.
+        /// The ids as numbers, for code that only inspects a memory.
         pub mod numbers {
             $($(#[$doc])* pub const $name: u8 = $id;)*
         }
@@ -62,7 +62,7 @@ memory_ids! {
     LEGACY_SESSIONS = 3, Map;
     /// Session chunks of the first public release, never used there.
     RESERVED_SESSION_CHUNKS = 4, Reserved;
-    /// The last session id that was given out.
+    /// The last session id that was issued.
     SESSION_COUNTER = 5, Cell;
     /// Chunks: (SHA-256 of memory id and session id, chunk number) to bytes.
     CHUNKS = 6, Map;
@@ -94,7 +94,7 @@ memory_ids! {
     MEMORY_BY_CAPSULE = 19, Map;
     /// Which memories refer to a blob.
     BLOB_REFS = 20, Map;
-    /// The last capsule number that was given out.
+    /// The last capsule number that was issued.
     CAPSULE_COUNTER = 21, Cell;
     /// Settings of the controllers.
     CONFIG = 22, Cell;
@@ -140,17 +140,17 @@ memory_ids! {
     RESERVED_HTTP_SECRET = 42, Reserved;
     /// Layout 3: which sessions may still have their bytes in the chunk map.
     MAPPED_SESSIONS = 43, Cell;
-    /// Number of capsules that a caller has made and that still exist.
+    /// Number of capsules that a caller has created and that still exist.
     CAPSULES_BY_CREATOR = 44, Map;
     /// Upload outcomes, by path.
     UPLOAD_COUNTS = 45, Counters;
-    /// Layout 1: up to which record it is converted to layout 2.
+    /// Layout 1: the record up to which everything is converted to layout 2.
     LEGACY_LEFT_BEHIND = 46, Cell;
-    /// Who may make capsules, where a list says so.
+    /// Who may create capsules, if the setting says that a list decides.
     CAPSULE_MAKERS = 47, Cell;
-    /// Keys of the tokens by which browsers read private blobs.
+    /// Keys that authenticate the tokens with which browsers read private blobs.
     ACCESS_KEYS = 48, Cell;
-    /// Downloads that are kept track of.
+    /// Tracked downloads.
     DOWNLOADS = 49, Map;
 }
 

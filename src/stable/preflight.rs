@@ -1,7 +1,7 @@
 //! Preflight: checks the raw bytes of stable memory before anything in it is opened.
 //!
-//! The library's structures create a new one over whatever they do not recognise. So the raw magics are read
-//! first, and foreign or damaged bytes stop the upgrade while everything is still there.
+//! The library's structures overwrite whatever they do not recognize with a new structure. So the raw magics
+//! are read first, and foreign or damaged bytes stop the upgrade before anything is lost.
 
 use ic_stable_structures::Memory;
 use ic_stable_structures::memory_manager::{MemoryId, MemoryManager};
@@ -10,7 +10,7 @@ use super::buckets::{MAX_BUCKETS, given_out};
 use super::memory_ids::{ALL, Structure};
 use super::{Memories, RawMemory};
 
-/// Stable memory is not what this canister left there.
+/// Stable memory was not written by this canister.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PreflightError {
     /// The first bytes are not a memory manager's.
@@ -20,10 +20,10 @@ pub enum PreflightError {
     NotAMemoryManager {
         /// First four bytes.
         found: [u8; 4],
-        /// What they look like, in words.
+        /// What they look like.
         hint: &'static str,
     },
-    /// A memory holds something else than the table of memory ids says.
+    /// A memory contains something other than what the table of memory ids says.
     #[error("memory id {id} ({name}) begins with {found:02x?}, expected {expected}; nothing was changed")]
     ForeignStructure {
         /// Memory id.
@@ -42,11 +42,11 @@ pub enum PreflightError {
     DamagedHeader {
         /// Where, bytes from the start of stable memory.
         offset: u64,
-        /// Which number of it.
+        /// Which field of it.
         what: &'static str,
         /// What it is.
         found: u64,
-        /// What it should be, in words.
+        /// What it should be.
         expected: String,
     },
     /// Something is stored under an id that this build does not know.
@@ -59,7 +59,7 @@ pub enum PreflightError {
         /// Its size, pages of 64 KiB.
         pages: u64,
     },
-    /// An upgrade found empty stable memory, though an installed canister always has some.
+    /// An upgrade found empty stable memory, although an installed canister always has some.
     #[error("stable memory is empty, though this is an upgrade; nothing was changed")]
     Empty,
 }
@@ -67,7 +67,7 @@ pub enum PreflightError {
 /// Opens the memory manager of an installed canister, after reading every magic.
 ///
 /// # Errors
-/// What was found in the place of what was expected.
+/// What was found instead of what was expected.
 pub fn open_existing(raw: RawMemory) -> Result<Memories, PreflightError> {
     check_manager(&raw)?;
     let memories = Memories::init(raw);
@@ -77,8 +77,8 @@ pub fn open_existing(raw: RawMemory) -> Result<Memories, PreflightError> {
     Ok(memories)
 }
 
-/// Returns `Ok(())` if the memory begins with a memory manager whose header agrees with itself and with the size of the memory:
-/// then the library can open it without a panic.
+/// Returns `Ok(())` if the memory begins with a memory manager whose header is consistent with itself and
+/// with the size of the memory, so that the library can open it without a panic.
 ///
 /// # Errors
 /// [`PreflightError::Empty`], [`PreflightError::NotAMemoryManager`], [`PreflightError::DamagedHeader`].
@@ -98,13 +98,14 @@ pub fn check_manager(raw: &impl Memory) -> Result<(), PreflightError> {
     check_header(raw)
 }
 
-/// Returns `Ok(())` if no memory is in use that this build does not know. To be called after the layout is
-/// checked: a newer layout is the better explanation.
+/// Returns `Ok(())` if no memory that this build does not know is in use. Must be called after the layout is
+/// checked, since a newer layout is the better explanation.
 ///
 /// # Errors
 /// [`PreflightError::UnknownMemory`].
 pub fn check_unknown<M: Memory>(memories: &MemoryManager<M>) -> Result<(), PreflightError> {
-    // What the first public release left under its ids stays there; what came through a second manager does not.
+    // What the first public release left under its ids stays there; what a second memory manager wrote is
+    // refused.
     let kept = |id: u8| ALL.iter().any(|(known, ..)| *known == id) && id != SECOND_MANAGER;
     for id in (0..u8::MAX).filter(|id| !kept(*id)) {
         let pages = memories.get(MemoryId::new(id)).size();
@@ -141,7 +142,8 @@ fn check_header(raw: &impl Memory) -> Result<(), PreflightError> {
     let mut owners = [[UNOWNED; 8]; 512];
     for first in (0..MAX_BUCKETS).step_by(owners.as_flattened().len()) {
         raw.read(OWNERS_OFFSET.saturating_add(first), owners.as_flattened_mut());
-        // Nearly all of them, eight at a time: to look at each of 32,768 bytes would double the price of an upgrade.
+        // Most of them are compared eight at a time: comparing each of 32,768 bytes would double the cost of
+        // an upgrade.
         let bits = |eight: [u8; 8]| u64::from_ne_bytes(eight);
         if first >= buckets && owners.iter().fold(u64::MAX, |all, eight| all & bits(*eight)) == u64::MAX {
             continue;
@@ -151,7 +153,7 @@ fn check_header(raw: &impl Memory) -> Result<(), PreflightError> {
                 continue;
             }
             for (bucket, owner) in (bucket..).zip(eight) {
-                // Else the manager would give a bucket out twice, or lose one.
+                // Otherwise the manager would allocate a bucket twice, or lose one.
                 if (owner == UNOWNED) == (bucket < buckets) {
                     let expected = format!("that of {buckets} buckets that are given out");
                     let offset = OWNERS_OFFSET.saturating_add(bucket);
@@ -176,7 +178,7 @@ fn check_header(raw: &impl Memory) -> Result<(), PreflightError> {
     Ok(())
 }
 
-/// The memory of a bucket that is not given out.
+/// The memory id of a bucket that is not allocated.
 const UNOWNED: u8 = u8::MAX;
 
 const SIZES_OFFSET: u64 = 40;

@@ -8,14 +8,16 @@ use ic_stable_structures::memory_manager::MemoryId;
 use super::table::{Record, StableError};
 use super::{Memories, Memory};
 
-/// A stable cell that holds one record, or none yet. A message may ask for it several times: it is decoded once.
+/// A stable cell that contains one record, or none yet. It is decoded once, even if a message reads it
+/// several times.
 pub struct Register<V> {
     cell: StableCell<Vec<u8>, Memory>,
     decoded: OnceCell<Result<Option<V>, StableError>>,
 }
 
 impl<V: Record + Clone> Register<V> {
-    /// Opens the cell at `id`, or makes an empty one. The preflight has made sure that nothing else is there.
+    /// Opens the cell at `id`, or creates an empty one. The preflight has made sure that nothing else is
+    /// there.
     pub fn open(memories: &Memories, id: MemoryId) -> Self {
         Self::over(memories.get(id))
     }

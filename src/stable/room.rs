@@ -1,10 +1,10 @@
-//! Room of stable memory: what is left, and what of that is reserved for removals, conversions and a
+//! Room in stable memory: how much is left, and how much of that is reserved for removals, conversions and a
 //! rollback.
 //!
-//! A map of ic-stable-structures cannot refuse: it traps if its memory cannot grow. It also grows when an
-//! entry is removed, since two nodes are merged into one before the other is freed. So the room is checked
-//! before anything is written, and what adds to the canister is refused while there is still enough for what
-//! takes away from it.
+//! A map of ic-stable-structures cannot refuse an operation: it traps if its memory cannot grow. It grows
+//! even when an entry is removed, since two nodes are merged into a new one before they are freed. So the
+//! room is checked before anything is written, and additions to the canister are refused while there is still
+//! enough room for removals.
 //!
 //! ```text
 //! byte 52..56    "BTA", 1    header of the allocator of a map, as ic-stable-structures 0.7 writes it
@@ -23,19 +23,19 @@ use super::{Memories, Memory, RawMemory};
 
 const PAGE_BYTES: u64 = 64 * 1024;
 
-/// What removing an entry from the chunk map may take for a moment: a node of eleven entries beside the two
-/// that it is made of, so that six entries, of a message's 2 MiB at most, are there twice.
+/// Room that removing an entry from the chunk map may need temporarily: a node of eleven entries in addition
+/// to the two that are merged into it, so that six entries, of at most the 2 MiB of a message, exist twice.
 const MERGE_BYTES: u64 = 13 << 20;
 
-/// What each table must be able to grow by for an addition to the canister: more than anything that ends,
-/// finishes or moves a session writes there until something is removed.
+/// How much each table must be able to grow for an addition to the canister to be accepted: more than
+/// anything that ends, finishes or moves a session writes there until something is removed.
 const RESERVED_BYTES: u64 = 1 << 20;
 
-/// What each table must be able to grow by for a session to be converted or rolled back: more than its
+/// How much each table must be able to grow for a session to be converted or rolled back: more than its
 /// largest record.
 const STEP_BYTES: u64 = 128 << 10;
 
-/// What a chunk takes beyond its bytes: a share of its node, and the new pages when nodes are split.
+/// What a chunk takes in addition to its bytes: a share of its node, and the new pages when nodes are split.
 const NODE_BYTES: u64 = 16 << 10;
 
 /// Stable memory has no room for a write.
@@ -44,7 +44,7 @@ const NODE_BYTES: u64 = 16 << 10;
     "{needed} bytes of stable memory are needed, with what is reserved for removals, and {left} are left"
 )]
 pub struct NoRoom {
-    /// Bytes that would be needed, the reserve included.
+    /// Bytes needed, including the reserve.
     pub needed: u64,
     /// Bytes that are left.
     pub left: u64,
@@ -53,9 +53,9 @@ pub struct NoRoom {
 /// How full the memory of a map is, bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Fill {
-    /// In pages that are taken.
+    /// In pages that are in use.
     taken: u64,
-    /// Where pages can be taken before the memory needs another bucket.
+    /// Room for more pages before the memory needs another bucket.
     free: u64,
 }
 
@@ -64,7 +64,7 @@ struct Fill {
 struct Adds {
     /// To the chunk map, bytes.
     chunks: u64,
-    /// To the payload region, bytes that it has to grow by.
+    /// By how much the payload region has to grow, bytes.
     region: u64,
     /// To each table, bytes.
     records: u64,
@@ -86,7 +86,7 @@ struct Inner {
 }
 
 impl StableRoom {
-    /// Makes the room of the memory under this memory manager.
+    /// Returns the room of the memory under this memory manager.
     pub fn of(memories: &Memories, raw: RawMemory) -> Self {
         const OWN: [MemoryId; 4] =
             [memory_ids::CHUNKS, memory_ids::LEGACY_SESSIONS, memory_ids::SESSIONS, memory_ids::UPLOAD_META];
@@ -99,19 +99,19 @@ impl StableRoom {
         Self(Rc::new(Inner { raw, bucket_bytes, chunks, legacy, sessions, metas, tables }))
     }
 
-    /// Returns the bytes in buckets that belong to no memory yet.
+    /// Returns the bytes in buckets that no memory has yet.
     pub fn bytes_left(&self) -> u64 {
         let [given_out, _] = given_out(&self.0.raw);
         MAX_BUCKETS.saturating_sub(given_out).saturating_mul(self.0.bucket_bytes)
     }
 
-    /// Returns a lower bound of the same from the size of the whole memory, which costs nothing to ask for.
+    /// Returns a lower bound of that from the size of the whole memory, which costs nothing to read.
     fn bytes_left_at_least(&self) -> u64 {
         let used = self.0.raw.size().saturating_sub(1).saturating_mul(PAGE_BYTES);
         MAX_BUCKETS.saturating_mul(self.0.bucket_bytes).saturating_sub(used)
     }
 
-    /// Returns `Ok(())` if a chunk of this many bytes can go to the chunk map.
+    /// Returns `Ok(())` if a chunk of this many bytes can be stored in the chunk map.
     ///
     /// # Errors
     /// [`NoRoom`] while what is stored can still be removed.
@@ -142,17 +142,18 @@ impl StableRoom {
         self.compare(own.into_iter().fold(self.tables(STEP_BYTES), u64::saturating_add))
     }
 
-    /// Returns whether a chunk can be removed from the chunk map, whatever that makes of its nodes.
+    /// Returns whether a chunk can be removed from the chunk map, however that changes its nodes.
     pub fn for_removal(&self) -> bool {
         let missing = |free| self.buckets(MERGE_BYTES.saturating_sub(free));
         missing(0) <= self.bytes_left_at_least()
             || missing(self.fill_of(&self.0.chunks).free) <= self.bytes_left()
     }
 
-    /// Returns the payload that the canister can hold at most, up to `limit`. It is in the chunk map, or in
-    /// `region` bytes of the payload region and in what that can still grow by.
+    /// Returns the most payload that the canister can hold, up to `limit`: in the chunk map, or in `region`
+    /// bytes of the payload region and as much as that can still grow.
     pub fn payload_limit(&self, region: Option<u64>, limit: u64) -> u64 {
-        // With the first chunk comes what removing one takes; and what is begun now writes records before its last chunk comes.
+        // The first chunk also needs the room for removing one, and a session that begins now writes records
+        // before its last chunk arrives.
         let chunks = if region.is_none() { RESERVED_BYTES } else { 0 };
         let kept = self.needed_at_most(Adds { chunks, records: RESERVED_BYTES, ..Adds::default() });
         let map = quick(&self.0.chunks).taken;
@@ -160,7 +161,7 @@ impl StableRoom {
             let room = map.saturating_add(left).saturating_add(region.unwrap_or(0)).saturating_sub(kept);
             match region {
                 Some(_) => room,
-                // The inverse of `bytes_in_map`, but for the nodes.
+                // The inverse of `bytes_in_map`, apart from the nodes.
                 None => room.div_euclid(33).saturating_mul(32),
             }
         };
@@ -182,7 +183,7 @@ impl StableRoom {
         if needed <= left { Ok(()) } else { Err(NoRoom { needed, left }) }
     }
 
-    /// Returns the bytes of buckets that must be left for all of it.
+    /// Returns the bytes of free buckets needed for all of it.
     fn needed(&self, adds: Adds) -> u64 {
         self.beside_tables(adds, |memory| self.fill_of(memory)).saturating_add(self.tables(adds.records))
     }
@@ -244,7 +245,7 @@ impl StableRoom {
         }
         let page = number(page).saturating_add(16);
         let taken = number(taken).saturating_mul(page);
-        // After the last page that is taken comes the header of the next one.
+        // After the last page in use comes the header of the next one.
         let used = taken.saturating_add(page).saturating_add(FIRST_PAGE);
         Fill { taken, free: self.buckets(size).saturating_sub(used) }
     }

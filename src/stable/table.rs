@@ -25,7 +25,7 @@ pub trait Record: Sized {
     fn decode(bytes: &[u8]) -> Result<Self, String>;
 }
 
-/// A stored record does not decode. No default replaces it.
+/// A stored record does not decode. It is never replaced by a default.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{name} {key}: the stored record is damaged: {reason}")]
 pub struct StableError {
@@ -58,7 +58,7 @@ impl Storable for Raw {
 }
 
 /// Entries that [`Table::get_ascending`] skips before it descends from the root again; a skip takes about a
-/// tenth of a descent.
+/// tenth of the time of a descent.
 const STEPS_ALONG: usize = 8;
 
 /// A stable map from `K` to records `V`, in key order.
@@ -68,7 +68,8 @@ pub struct Table<K: Storable + Ord + Clone, V> {
 }
 
 impl<K: Storable + Ord + Clone + Debug, V: Record> Table<K, V> {
-    /// Opens the map at `id`, or makes an empty one. The preflight has made sure that nothing else is there.
+    /// Opens the map at `id`, or creates an empty one. The preflight has made sure that nothing else is
+    /// there.
     pub fn open(memories: &Memories, id: MemoryId) -> Self {
         Self::over(memories.get(id))
     }
@@ -94,7 +95,7 @@ impl<K: Storable + Ord + Clone + Debug, V: Record> Table<K, V> {
         self.map.get(key).map(|raw| Ok((decode(key, &raw.0)?, raw.0.len()))).transpose()
     }
 
-    /// Returns the bytes under `key`, whatever they are.
+    /// Returns the raw bytes under `key`.
     pub fn get_raw(&self, key: &K) -> Option<Vec<u8>> {
         self.map.get(key).map(|raw| raw.0)
     }
@@ -104,28 +105,28 @@ impl<K: Storable + Ord + Clone + Debug, V: Record> Table<K, V> {
         self.map.contains_key(key)
     }
 
-    /// Stores a record, replacing what was there.
+    /// Stores a record, replacing any previous one.
     pub fn insert(&mut self, key: K, value: &V) {
         self.insert_new(key, value);
     }
 
-    /// Stores a record, replacing what was there, and returns whether nothing was.
+    /// Stores a record, replacing any previous one, and returns whether there was none.
     pub fn insert_new(&mut self, key: K, value: &V) -> bool {
         self.map.insert(key, Raw(value.encode())).is_none()
     }
 
-    /// Stores any bytes, replacing what was there.
+    /// Stores raw bytes, replacing any previous ones.
     #[cfg(test)]
     pub fn insert_raw(&mut self, key: K, bytes: Vec<u8>) {
         self.map.insert(key, Raw(bytes));
     }
 
-    /// Removes what is under `key`. Returns `false` if nothing was.
+    /// Removes the record under `key`. Returns `false` if there was none.
     pub fn remove(&mut self, key: &K) -> bool {
         self.map.remove(key).is_some()
     }
 
-    /// Removes and returns the bytes under `key`, whatever they are.
+    /// Removes and returns the raw bytes under `key`.
     pub fn take_raw(&mut self, key: &K) -> Option<Vec<u8>> {
         self.map.remove(key).map(|raw| raw.0)
     }
@@ -133,7 +134,7 @@ impl<K: Storable + Ord + Clone + Debug, V: Record> Table<K, V> {
     /// Removes and returns the record under `key`.
     ///
     /// # Errors
-    /// If it does not decode; it stays then.
+    /// If it does not decode; it is not removed then.
     pub fn take(&mut self, key: &K) -> Result<Option<V>, StableError> {
         let Some(raw) = self.take_raw(key) else {
             return Ok(None);
@@ -145,7 +146,7 @@ impl<K: Storable + Ord + Clone + Debug, V: Record> Table<K, V> {
         decoded.map(Some)
     }
 
-    /// Removes all records, in a step that does not depend on their number.
+    /// Removes all records, in time that does not depend on their number.
     pub fn clear(&mut self) {
         self.map.clear_new();
     }
@@ -180,8 +181,8 @@ impl<K: Storable + Ord + Clone + Debug, V: Record> Table<K, V> {
         })
     }
 
-    /// Returns the records under ascending keys, in their order. If the keys are close together, that takes
-    /// one step along the table for each and not a descent from the root.
+    /// Returns the records under ascending keys, in their order. If the keys are close together, this takes
+    /// one step along the table for each instead of a descent from the root.
     pub fn get_ascending(&self, keys: &[K]) -> Vec<Result<Option<V>, StableError>> {
         let mut walk = None;
         let find = |key: &K| {

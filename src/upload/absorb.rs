@@ -29,7 +29,7 @@ pub fn hasher_for(payload: &PayloadState, session: &Session, idx: u32) -> ChunkH
     }
 }
 
-/// Returns `Ok(())` if what is computed over chunk `idx` out of order can be stored with it.
+/// Returns `Ok(())` if the result for chunk `idx`, which arrives out of order, can be stored with it.
 ///
 /// # Errors
 /// [`Error::ResourceExhausted`] if stable memory cannot grow.
@@ -41,10 +41,10 @@ pub fn check_slot(blobs: &mut BlobStore, payload: &PayloadState, session: &Sessi
     Ok(grown.map_err(SessionError::from)?)
 }
 
-/// Adds what was computed over chunk `idx`, which is stored now. Returns `false` if nothing was computed.
+/// Adds the result for chunk `idx`, which is stored now. Returns `false` if nothing was computed.
 ///
 /// # Errors
-/// What is stored cannot be read.
+/// If stored bytes cannot be read.
 pub fn absorb_hashed(
     blobs: &mut BlobStore,
     payload: &mut PayloadState,
@@ -72,10 +72,10 @@ pub fn absorb_hashed(
     Ok(true)
 }
 
-/// Hashes the next chunk from where it is stored.
+/// Hashes the next chunk from storage.
 ///
 /// # Errors
-/// What is stored cannot be read.
+/// If stored bytes cannot be read.
 pub fn absorb_stored(
     blobs: &mut BlobStore,
     payload: &mut PayloadState,
@@ -99,10 +99,10 @@ pub fn absorb_stored(
     absorb_hashed(blobs, payload, place, session, idx, hasher).map(drop)
 }
 
-/// Returns the digest of a session of which every chunk is hashed.
+/// Returns the digest of a session whose chunks are all hashed.
 ///
 /// # Errors
-/// What is stored cannot be read.
+/// If stored bytes cannot be read.
 pub fn digest(
     blobs: &BlobStore,
     payload: &PayloadState,

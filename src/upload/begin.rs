@@ -1,4 +1,4 @@
-//! Begin: refusals, reservation of bytes, and the same answer to the same call.
+//! Begin: refusals, reservation of bytes, and repeated calls.
 
 use crate::api::{AssetMetadata, Error, HashAlgorithm, Result};
 use crate::blob::CHUNK_SIZE;
@@ -108,7 +108,7 @@ impl UploadService<'_> {
         Ok(())
     }
 
-    /// Makes the meta of a new upload.
+    /// Creates the meta of a new upload.
     pub(super) fn new_meta(
         &self,
         id: SessionId,
@@ -127,7 +127,7 @@ impl UploadService<'_> {
         }
     }
 
-    /// Allocates extents for the bytes of a new session in layout 3; `None` if the chunk map takes them.
+    /// Allocates extents for the bytes of a new session in layout 3; `None` if they go to the chunk map.
     ///
     /// # Errors
     /// If there is no room; nothing is allocated then.
@@ -155,12 +155,12 @@ impl UploadService<'_> {
         Ok(Some(payload))
     }
 
-    /// Returns whether new payload goes to extents.
+    /// Returns whether new payload goes into extents.
     pub(super) fn uses_extents(&self) -> Result<bool> {
         Ok(self.storage.layout.get()?.is_some_and(|layout| layout >= Layout::EXTENTS))
     }
 
-    /// Returns the session that an earlier identical begin made, if it is alive or has left a receipt.
+    /// Returns the session that an earlier identical begin created, if it is alive or has left a receipt.
     pub(super) fn begun_before(
         &mut self,
         key: IdemKey,
@@ -174,7 +174,7 @@ impl UploadService<'_> {
             if let Outcome::Finished(finished) = &receipt.outcome
                 && !self.storage.capsules.has_memory(&finished.memory_id)
             {
-                // The memory of that upload was deleted since, so this is a new one.
+                // The memory of that upload has been deleted since, so this is a new one.
                 return Ok(None);
             }
             Fingerprint(receipt.fingerprint)

@@ -1,8 +1,8 @@
 //! Canary: outcomes of the sessions begun since a mark, by the path on which each began, and by size.
 //!
-//! The path need not be stored with a session: the share and the session's idempotency key determine it, as
-//! long as the share does not change. A session that begins on another path ends the canary; those begun
-//! before still count as they end.
+//! The path need not be stored with a session: it follows from the share and the session's idempotency key,
+//! as long as the share does not change. A session that begins on another path ends the canary; those begun
+//! before still count when they end.
 //!
 //! In the memory of the counters:
 //!
@@ -33,8 +33,8 @@ const BYTES: u32 = 4;
 /// Messages, instructions, internal errors, refusals.
 const MESSAGES: u32 = 5;
 
-/// Size classes that sessions are counted by: most chunks. Uploads of another order of magnitude fail for
-/// other reasons.
+/// Size classes by which sessions are counted, by maximum number of chunks. Uploads that differ by an order
+/// of magnitude fail for different reasons.
 const SIZES: [Option<u32>; 4] = [Some(1), Some(10), Some(100), None];
 
 /// The start of a canary.
@@ -88,7 +88,7 @@ impl Cell {
 pub(super) struct Canary<'a>(pub(super) &'a Counters);
 
 impl Canary<'_> {
-    /// Begins a canary, dropping what an earlier one has counted.
+    /// Begins a canary, discarding the counts of an earlier one.
     pub(super) fn begin(&self, now: Time, compat_share_percent: u8) {
         for path in [SessionPath::Compat, SessionPath::Direct] {
             for size in 0..SIZES.len() {
@@ -124,7 +124,7 @@ impl Canary<'_> {
             Event::Begun => 0,
             Event::Finished => 1,
             Event::Aborted => 2,
-            // Neither was the caller's doing.
+            // Neither was caused by the caller.
             Event::Expired | Event::Evicted => 3,
         };
         self.0.add(cell.0.saturating_add(place), [1]);

@@ -1,13 +1,13 @@
 //! The rule that judges a canary.
 //!
 //! It compares the share of ended sessions that ended without a file: direct path minus compat path. Sessions
-//! are assigned by a hash, so sizes and clients are alike on both. The interval of 95 % is that of Agresti
-//! and Caffo: one success and one failure are added to each side, which keeps it honest for small numbers and
-//! for shares near 0.
+//! are assigned by a hash, so sizes and clients are distributed equally. The 95 % interval is that of Agresti
+//! and Caffo: one success and one failure are added to each side, which makes it reliable for small numbers
+//! and for shares near 0.
 
 use crate::api::{CanaryCounts, CanaryVerdict};
 
-/// Standard errors on each side of an interval of 95 %.
+/// Standard errors on each side of a 95 % interval.
 const Z: f64 = 1.96;
 
 /// Counts of one path.
@@ -31,7 +31,7 @@ impl Arm {
         })
     }
 
-    /// Returns the observed share without a file, before the additions that draw it towards a half.
+    /// Returns the observed share without a file, before the additions that pull it towards one half.
     fn seen(&self) -> f64 {
         if self.ended == 0 { 0.0 } else { self.without_file as f64 / self.ended as f64 }
     }
@@ -81,7 +81,8 @@ pub(super) fn judge(compat: Arm, direct: Arm, margin_percent: u8) -> Judged {
 }
 
 /// Estimates how many more sessions must end until the interval is narrow enough for a verdict, if the
-/// difference stays as it is: its width goes with the root of their number.
+/// difference does not change: the width of the interval is proportional to the inverse of the square root of
+/// their number.
 fn sessions_needed(ended: u64, difference: f64, uncertainty: f64, margin: f64) -> u64 {
     let narrow_enough = (margin - difference).max(difference).max(0.1);
     let counted = ended as f64 + 4.0;
@@ -101,7 +102,7 @@ mod tests {
         judge(compat, direct, 2).verdict
     }
 
-    /// By hand: shares 3/102 and 13/102, standard error 0.0370, difference 9.8 points.
+    /// Calculated by hand: shares 3/102 and 13/102, standard error 0.0370, difference 9.8 points.
     #[test]
     fn the_interval_is_that_of_agresti_and_caffo() {
         let judged = judge(arm(2, 100), arm(12, 100), 2);

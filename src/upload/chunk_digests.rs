@@ -1,4 +1,4 @@
-//! Digests of the stored chunks, one by one: a client compares them with its file after a checksum mismatch.
+//! Digests of individual stored chunks, which a client compares with its file after a checksum mismatch.
 
 use serde_bytes::ByteBuf;
 use sha2::Digest;
@@ -11,8 +11,8 @@ use super::limits::DIGEST_INSTRUCTIONS;
 use super::service::UploadService;
 
 impl UploadService<'_> {
-    /// Returns the SHA-256 of chunks of the caller's own session, from chunk `from` on: at most `limit`, and
-    /// as many as a message can hash.
+    /// Returns the SHA-256 of chunks of the caller's own session, starting at chunk `from`: at most `limit`,
+    /// and as many as a message can hash.
     ///
     /// # Errors
     /// [`Error::NotFound`](crate::api::Error::NotFound), and

@@ -1,9 +1,9 @@
 //! Counts of upload outcomes, by path.
 //!
-//! Owns: what is counted, and at which place of stable memory. Every count is written in the message that it
+//! Owns: what is counted, and at which offset in stable memory. Every count is written in the message that it
 //! is about, so that an upgrade loses none.
 //!
-//! A path has a row of 64 places, so that new counts find room without moving the others:
+//! A path has a row of 64 counters, so that new ones can be added without moving the others:
 //!
 //! ```text
 //! place 0..4     sessions begun, finished, aborted, expired
@@ -28,7 +28,7 @@ const BYTES: u32 = 4;
 const CALLS: u32 = 16;
 const ERRORS: u32 = 32;
 
-/// An event in the life of a session. The numbers are places.
+/// An event in the life of a session. The numbers are offsets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Event {
@@ -38,13 +38,13 @@ pub enum Event {
     Finished = 1,
     /// Its caller aborted it.
     Aborted = 2,
-    /// It was idle too long, or too old.
+    /// It was idle too long or too old.
     Expired = 3,
     /// It was evicted.
     Evicted = 5,
 }
 
-/// The call that a message serves. The numbers are places.
+/// The call that a message serves. The numbers are offsets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub(super) enum Call {
@@ -61,7 +61,7 @@ pub struct PathCounters {
 }
 
 impl PathCounters {
-    /// Opens the counters, or makes new ones.
+    /// Opens the counters, or creates new ones.
     pub fn open(memories: &Memories) -> Self {
         Self { counters: Counters::open(memories, memory_ids::UPLOAD_COUNTS) }
     }
@@ -69,7 +69,7 @@ impl PathCounters {
     /// Returns `Ok(())` if this build can read them.
     ///
     /// # Errors
-    /// When another version has written them.
+    /// If another version has written them.
     pub fn check(&self) -> std::result::Result<(), StableError> {
         self.counters.check()
     }
@@ -189,7 +189,7 @@ impl PathCounters {
     }
 }
 
-/// Returns the first place of a path.
+/// Returns the first counter of a path.
 fn row(path: Option<SessionPath>) -> u32 {
     match path {
         Some(SessionPath::Compat) => 0,
@@ -199,14 +199,14 @@ fn row(path: Option<SessionPath>) -> u32 {
 }
 
 impl UploadService<'_> {
-    /// Runs a call, and counts it on the path that served it, whatever its outcome.
+    /// Runs a call, and counts it for the path that served it, whatever its outcome.
     pub(super) fn counted<T>(&mut self, call: Call, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         self.served_on = None;
         self.canary = None;
         self.storage.capsules.hold();
         let result = work(self);
         self.storage.capsules.let_go();
-        // A whole file is never a session, but its key may be a session's.
+        // A whole file is never a session, but its key may belong to one.
         let path = self.served_on.filter(|_| call != Call::Whole);
         if let Err(error) = &result {
             self.storage.counters.error(path, error);

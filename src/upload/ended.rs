@@ -11,8 +11,8 @@ use crate::storage::Storage;
 use super::idempotency::Fingerprint;
 use super::{IdemKey, Outcome, Receipt, UploadMeta};
 
-/// Takes a session that came to nothing out of the indexes, frees its key, its mid-state and the bytes that
-/// it reserved. Its record and its chunks are the caller's to remove. Returns its key.
+/// Removes a session that ended without a file from the indexes, and releases its key, its intermediate
+/// digest and the bytes that it reserved. The caller must remove its record and its chunks. Returns its key.
 ///
 /// # Errors
 /// A damaged index entry or account.
@@ -25,7 +25,7 @@ pub fn forget_session(
 ) -> Result<IdemKey, StableError> {
     let key = IdemKey::of(capsule_id, &owner, &session.session_meta.idem);
     let leads_here = storage.index.find(key)? == Some(id);
-    // A legacy record without indexes has no accounts either.
+    // A legacy record without indexes is on no account, either.
     if storage.index.contains(id, owner) {
         storage.usage.forget(owner, capsule_id, session.bytes_expected)?;
         storage.promises.subtract(id, session.bytes_missing());
@@ -44,7 +44,7 @@ pub struct Ended<'a> {
     pub owner: Principal,
     /// Its key.
     pub key: IdemKey,
-    /// What it was about.
+    /// Its upload meta.
     pub meta: &'a UploadMeta,
     /// The hash function of its verification.
     pub hash: HashAlgorithm,
@@ -52,9 +52,9 @@ pub struct Ended<'a> {
     pub until: Time,
 }
 
-/// Leaves a receipt of how a session ended.
+/// Stores a receipt that says how a session ended.
 pub fn leave_receipt(storage: &mut Storage, id: SessionId, ended: &Ended<'_>, outcome: Outcome) {
-    // In a full memory it matters more that a session can end than that its end is remembered.
+    // If memory is full, it is more important that a session can end than that there is a receipt.
     if !matches!(outcome, Outcome::Finished(_)) && storage.room.for_step().is_err() {
         return;
     }
@@ -69,8 +69,8 @@ pub fn leave_receipt(storage: &mut Storage, id: SessionId, ended: &Ended<'_>, ou
     storage.receipts.insert(id, &receipt);
 }
 
-/// Releases the bytes of a session, unless they are a blob's: the first public release left the records of committed
-/// uploads where they were.
+/// Releases the bytes of a session, unless they belong to a blob: the first public release kept the records
+/// of committed uploads.
 ///
 /// # Errors
 /// A damaged record of a blob, or a damaged table.

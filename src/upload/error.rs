@@ -1,4 +1,4 @@
-//! Conversion of the layers' errors to those of the interface.
+//! Conversion of the errors of lower layers to those of the interface.
 
 use serde_bytes::ByteBuf;
 

@@ -1,10 +1,11 @@
-//! Eviction: makes room for what begins, within the limits, by ending sessions that have reserved more than
+//! Eviction: makes room for new uploads, within the limits, by ending sessions that have reserved more than
 //! they have sent.
 //!
-//! A begin reserves the declared size, and nothing has to be sent for it. So that nobody can close the
-//! canister to others by reserving, a session may be evicted, when its room is needed, once it lags: nothing
-//! has arrived, or a smaller share of it than the share of its longest life that has passed. Expired sessions
-//! go first, then the emptiest, of these the oldest; never the caller's own, since the caller can abort them.
+//! A begin reserves the declared size without having to send anything. So that nobody can lock others out by
+//! reserving, a session may be evicted, if its room is needed, once it lags: nothing has arrived, or the
+//! share that has arrived is smaller than the share of the maximum session age that has passed. Expired
+//! sessions are evicted first, then the emptiest, and among these the oldest; never the caller's own
+//! sessions, since the caller can abort them.
 
 use std::cmp::{Ordering, Reverse};
 
@@ -21,7 +22,7 @@ use super::usage::Shortage;
 /// What a call wants to store.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Wanted {
-    /// A session, which fills its room later.
+    /// A session, which will fill its room later.
     Session,
     /// A file in one call.
     File,
@@ -35,11 +36,11 @@ struct Candidate {
 }
 
 impl UploadService<'_> {
-    /// Reserves `bytes` of a capsule on every account.
+    /// Reserves `bytes` in a capsule on every account.
     ///
     /// # Errors
-    /// [`Error::ResourceExhausted`] with the limit and what the call would have made of it; nothing is
-    /// changed then.
+    /// [`Error::ResourceExhausted`] with the limit and the value that the call would need; nothing is changed
+    /// then.
     pub(super) fn take_room(
         &mut self,
         capsule_id: &str,
@@ -71,7 +72,7 @@ impl UploadService<'_> {
         Ok(())
     }
 
-    /// Evicts as many sessions as it takes, or none.
+    /// Evicts as many sessions as necessary, or none.
     fn evict_for(&mut self, capsule_id: &str, shortages: [Shortage; 3], limits: &AdminConfig) -> Result<()> {
         let mut missing = shortages.map(|shortage| shortage.missing());
         let mut chunks = 0_u64;
@@ -114,8 +115,9 @@ impl UploadService<'_> {
         Ok(())
     }
 
-    /// Returns sessions that may be evicted, among the next few that have been idle longest. If they do not
-    /// suffice, the next call continues after them: many small sessions do not protect a large one.
+    /// Returns sessions that may be evicted, among the next few of those that have been idle longest. If they
+    /// do not suffice, the next call continues after them, so that many small sessions cannot shield a large
+    /// one.
     fn candidates(&mut self, limits: &AdminConfig) -> Vec<Candidate> {
         let index = &self.storage.index;
         let mut entries = index.walk(self.storage.looked_at, EVICTION_LOOKS);
@@ -145,8 +147,8 @@ impl UploadService<'_> {
     }
 }
 
-/// Returns whether the share of a session's bytes that has arrived is below the share of its longest life
-/// that has passed. A session of which nothing has arrived always lags, and a complete one never does.
+/// Returns whether the share of a session's bytes that has arrived is smaller than the share of its maximum
+/// age that has passed. A session without any bytes always lags, and a complete one never does.
 fn is_behind(upload: &Upload, limits: &AdminConfig, now: Time) -> bool {
     let session = &upload.session;
     let age = now.as_nanos().saturating_sub(upload.begun_at().as_nanos());

@@ -22,9 +22,9 @@ impl UploadService<'_> {
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Unauthorized`], [`Error::InvalidArgument`], [`Error::Incomplete`],
-    /// [`Error::ChecksumMismatch`], [`Error::Conflict`] for another SHA-256 than the one given at begin, and
-    /// [`Error::Hashing`] if the next call has to continue. After any of them the session is as it was; after
-    /// [`Error::ChecksumMismatch`] its chunks may be replaced.
+    /// [`Error::ChecksumMismatch`], [`Error::Conflict`] if the SHA-256 differs from the one given at begin,
+    /// and [`Error::Hashing`] if another call has to continue. After any of them the session is unchanged;
+    /// after [`Error::ChecksumMismatch`] its chunks may be replaced.
     pub fn finish(&mut self, id: u64, digest: &ByteBuf, total_len: u64) -> Result<UploadFinishResult> {
         self.counted(Call::Finish, |uploads| uploads.verify_and_commit(SessionId(id), digest, total_len))
     }
@@ -81,7 +81,7 @@ impl UploadService<'_> {
             return Ok(());
         }
         payload.replaced = Some(0);
-        // Every chunk is hashed. Those that must be hashed again are read from where they are stored.
+        // Every chunk is hashed. Those that must be hashed again are read from storage.
         self.give_subtrees_back(&payload)?;
         payload.subtrees = None;
         self.storage.payloads.insert(id.0, &payload);
@@ -89,7 +89,7 @@ impl UploadService<'_> {
     }
 
     /// Continues hashing a complete session whose `finish` did not fit into one message. Returns `true` if
-    /// every byte is hashed, or the session is gone.
+    /// every byte is hashed, or the session no longer exists.
     ///
     /// # Errors
     /// A damaged record.
@@ -108,7 +108,7 @@ impl UploadService<'_> {
         }
     }
 
-    /// Returns the digest of the stored bytes, as far as this message may go.
+    /// Returns the digest of the stored bytes, as far as the budget of this message allows.
     fn digest(
         &mut self,
         id: SessionId,
@@ -130,8 +130,8 @@ impl UploadService<'_> {
         Ok((payload, digest))
     }
 
-    /// Makes a verified upload a memory. Everything that could be refused was checked before the first
-    /// change, so that the upload is committed as a whole.
+    /// Makes a verified upload a memory. Everything that can be refused is checked before the first change,
+    /// so that the upload is committed atomically.
     fn commit(
         &mut self,
         id: SessionId,
@@ -174,7 +174,7 @@ impl UploadService<'_> {
         Ok(finished.to_api())
     }
 
-    /// Does the same for a session of the first public release, whose bytes are on no account until now.
+    /// Does the same for a session of the first public release, whose bytes were on no account so far.
     fn attach_foreign(&mut self, id: SessionId, meta: &UploadMeta, blob: &BlobRecord) -> Result<Finished> {
         self.storage.usage.reserve_unlimited(self.caller, &meta.capsule_id, blob.size)?;
         let finished = self.attach(id, meta, blob);
@@ -193,7 +193,7 @@ impl UploadService<'_> {
         }
     }
 
-    /// Commits stored bytes, and makes the memory that refers to them. Everything that may be refused is
+    /// Commits stored bytes, and creates the memory that refers to them. Everything that can be refused is
     /// checked before the first change.
     pub(super) fn attach(&mut self, id: SessionId, meta: &UploadMeta, blob: &BlobRecord) -> Result<Finished> {
         let capsule_id = &meta.capsule_id;
@@ -224,7 +224,7 @@ impl UploadService<'_> {
     }
 }
 
-/// Repeats the answer to the same finish; a different one contradicts what was committed.
+/// Repeats the answer to an identical finish; a different one contradicts what was committed.
 pub(super) fn finished_before(
     id: SessionId,
     finished: &Finished,

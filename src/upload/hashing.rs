@@ -1,8 +1,8 @@
-//! The digest of an upload, part by part, with a state that survives messages and upgrades.
+//! The digest of an upload, computed in parts, with a state that survives messages and upgrades.
 //!
-//! A chunk is hashed from the message that brings it: by SHA-256 if it is the next one in order, by BLAKE3 in
-//! any order. Chunks that arrived out of order are hashed as soon as their turn comes. Every byte is hashed
-//! once.
+//! A chunk is hashed from the message that brings it: with SHA-256 if it is the next one in order, with
+//! BLAKE3 in any order. Chunks that arrived out of order are hashed as soon as all earlier ones are. Every
+//! byte is hashed once.
 
 mod blake3_tree;
 mod sha256;
@@ -53,7 +53,7 @@ pub fn sha256_to_bytes(state: &Sha256) -> Vec<u8> {
 /// Restores a SHA-256 from these bytes.
 ///
 /// # Errors
-/// When they are no state of one, in words.
+/// If they are not a valid state.
 pub fn sha256_from_bytes(bytes: &[u8]) -> Result<Sha256, String> {
     let state = SerializedState::<Sha256>::try_from(bytes)
         .map_err(|_| format!("the SHA-256 state has {} bytes", bytes.len()))?;

@@ -11,7 +11,7 @@ use crate::session::{SessionId, Time};
 pub struct IdemKey(pub [u8; 32]);
 
 impl IdemKey {
-    /// Makes the key. Each part is preceded by its length, so that no two triples run into one another.
+    /// Creates the key. Each part is preceded by its length, so that different triples give different input.
     pub fn of(capsule_id: &str, caller: &Principal, idem: &str) -> Self {
         let mut hash = Sha256::new();
         for part in [capsule_id.as_bytes(), caller.as_slice(), idem.as_bytes()] {
@@ -21,8 +21,8 @@ impl IdemKey {
         Self(hash.finalize().into())
     }
 
-    /// Returns where in key space this key lies, 0 to 99: distributes new sessions over two paths such that a
-    /// retry takes the same one.
+    /// Returns the position of this key in key space, 0 to 99: distributes new sessions over two paths such
+    /// that a retry takes the same one.
     pub fn percentile(&self) -> u8 {
         let [first, second, ..] = self.0;
         let scaled = u32::from(u16::from_be_bytes([first, second])).saturating_mul(100) >> 16;
@@ -41,22 +41,22 @@ impl Fingerprint {
             .chain_update(expected_chunks.to_be_bytes())
             .chain_update(crate::stable::codec::encode(1, asset_metadata));
         if hash != HashAlgorithm::Sha256 {
-            // Receipts from before there was a choice have SHA-256 and nothing here. The `Debug` text is
-            // stored data: it must not change.
+            // Receipts from before there was a choice imply SHA-256 and have nothing here. The `Debug` text
+            // is stored data: it must not change.
             digest.update(format!("{hash:?}"));
         }
         Self(digest.finalize().into())
     }
 }
 
-/// A memory id that no other has or will have: the number is given out once, and is part of the id.
+/// Returns a memory id that is unique forever: it contains the number, which is never reused.
 ///
 /// ```text
 /// mem_ LETTER NUMBER _ DIGEST      digits of 32, "0" to "9" and "a" to "v"
 /// ```
-/// The letter says how many digits the number has, "a" for one, so that ids are in the order of their numbers, and after
-/// those of earlier releases, which have a decimal number there. The digest is 128 bits, which nobody guesses. An id is part
-/// of the key of four tables, so it is kept short.
+/// The letter says how many digits the number has, "a" for one, so that ids sort by their numbers, and after
+/// those of earlier releases, which have a decimal number there. The digest has 128 bits, so it cannot be
+/// guessed. An id is part of the key of four tables, so it is kept short.
 pub fn memory_id(number: SessionId, key: IdemKey, now: Time) -> String {
     let digest: [u8; 32] = Sha256::new()
         .chain_update(key.0)
@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn ids_fit_one_block_of_sha256_with_what_chunks_are_found_by() {
-        // The eight bytes of the session, "#", a bit and the length: 55 bytes without the last two.
+        // The eight bytes of the session, "#", a bit and the length: 55 bytes apart from the last two.
         assert!(id_of(u64::MAX).len() + 9 <= 55, "{}", id_of(u64::MAX));
         let id = id_of((5_000_000 << 10) + 1);
         assert!(id.starts_with("mem_g4oiq001_") && id.len() == 39, "{id}");

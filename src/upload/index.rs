@@ -1,5 +1,5 @@
-//! Indexes of live sessions by idempotency key, by last activity and by owner. The same in every layout and
-//! on every path.
+//! Indexes of live sessions by idempotency key, by last activity and by owner. They are the same in every
+//! layout and on every path.
 //!
 //! ```text
 //! id 13   [u8; 32] -> u64           idempotency key to session; also of a finished one while its receipt lives
@@ -24,7 +24,7 @@ pub struct SessionIndex {
 }
 
 impl SessionIndex {
-    /// Opens the indexes, or makes empty ones.
+    /// Opens the indexes, or creates empty ones.
     pub fn open(memories: &Memories) -> Self {
         Self {
             by_idem: Table::open(memories, memory_ids::SESSION_BY_IDEM),
@@ -33,7 +33,7 @@ impl SessionIndex {
         }
     }
 
-    /// Adds a session. Returns `false`, changing nothing, if it was there already.
+    /// Adds a session. Returns `false`, changing nothing, if it was already there.
     pub fn insert(&mut self, id: SessionId, key: IdemKey, owner: Principal, last_seen: Time) -> bool {
         let new = self.insert_without_key(id, owner, last_seen);
         if new {
@@ -42,7 +42,7 @@ impl SessionIndex {
         new
     }
 
-    /// Adds a session whose key leads to another one. Returns `false` if it was there already.
+    /// Adds a session whose key belongs to another one. Returns `false` if it was already there.
     pub fn insert_without_key(&mut self, id: SessionId, owner: Principal, last_seen: Time) -> bool {
         let new = self.by_owner.insert_new((owner, id.0), &());
         if new {
@@ -51,13 +51,12 @@ impl SessionIndex {
         new
     }
 
-    /// Lets a key lead to a session that ends in the call that begins it.
+    /// Maps a key to a session that ends in the call that begins it.
     pub fn remember(&mut self, key: IdemKey, id: SessionId) {
         self.by_idem.insert(key.0, &id.0);
     }
 
-    /// Removes a session that is missing or cannot be read from those that may expire; its owner is not
-    /// known.
+    /// Removes a session that is missing or cannot be read from the activity index; its owner is not known.
     pub fn set_aside(&mut self, id: SessionId, last_seen: Time) {
         self.by_activity.remove(&(last_seen.as_nanos(), id.0));
     }
@@ -79,13 +78,13 @@ impl SessionIndex {
         keys.take(limit).map(|(_, id)| SessionId(id)).collect()
     }
 
-    /// Returns the owners of these sessions, if there are any. Looks at every live session.
+    /// Returns the owners of these sessions, if there are any. Scans all live sessions.
     pub fn owners_of(&self, ids: &BTreeSet<u64>) -> Vec<(Principal, SessionId)> {
         let all = self.by_owner.keys(..).filter(|(_, id)| ids.contains(id));
         all.map(|(owner, id)| (owner, SessionId(id))).collect()
     }
 
-    /// Removes a session that is in no other index any more from its owner.
+    /// Removes a session that is no longer in any other index from its owner.
     pub fn disown(&mut self, id: SessionId, owner: Principal) {
         self.by_owner.remove(&(owner, id.0));
     }
@@ -114,7 +113,7 @@ impl SessionIndex {
         self.by_owner.remove(&(owner, id.0));
     }
 
-    /// Removes an idempotency key, if it still leads to this session.
+    /// Removes an idempotency key, if it still belongs to this session.
     pub fn forget_key(&mut self, key: IdemKey, id: SessionId) -> Result<(), StableError> {
         if self.by_idem.get(&key.0)? == Some(id.0) {
             self.drop_key(key);
@@ -122,7 +121,7 @@ impl SessionIndex {
         Ok(())
     }
 
-    /// Removes an idempotency key, wherever it leads.
+    /// Removes an idempotency key, whatever session it belongs to.
     pub fn drop_key(&mut self, key: IdemKey) {
         self.by_idem.remove(&key.0);
     }
@@ -132,8 +131,8 @@ impl SessionIndex {
         Ok(self.by_idem.get(&key.0)?.map(SessionId))
     }
 
-    /// Lists up to `limit` sessions whose last activity was at or before `until`, with that, the longest idle
-    /// first.
+    /// Lists up to `limit` sessions whose last activity was at or before `until`, with that time, longest
+    /// idle first.
     pub fn idle_since(&self, until: Time, limit: usize) -> Vec<(Time, SessionId)> {
         let range = ..=(until.as_nanos(), u64::MAX);
         let keys = self.by_activity.keys(range).take(limit);
@@ -146,7 +145,7 @@ impl SessionIndex {
         self.by_activity.keys(range).take(limit).map(|(_, id)| SessionId(id)).collect()
     }
 
-    /// Lists up to `limit` sessions after `after`, each with its last activity, the longest idle first.
+    /// Lists up to `limit` sessions after `after`, each with its last activity, longest idle first.
     pub fn walk(&self, after: Option<(u64, u64)>, limit: usize) -> Vec<(u64, u64)> {
         self.by_activity.keys_after(after.as_ref()).take(limit).collect()
     }

@@ -6,8 +6,8 @@
 //! id 46   LeftBehind                                     the mark: how far they are converted
 //! ```
 //! The migration converts sessions in the order of their ids. Removing them one by one would be a third of
-//! its work, so it only moves a mark past them, and removes all of them at once when it is done. Nobody sees
-//! a record that the mark has passed: a session lives in one layout at a time, and the mark says in which.
+//! its work, so it only moves a mark past them, and removes all of them at once when it is done. Records
+//! below the mark are invisible: a session is in one layout at a time, and the mark says in which.
 
 use minicbor::{Decode, Encode};
 
@@ -36,7 +36,7 @@ pub struct LeftBehind {
     /// Records.
     #[n(1)]
     pub records: u64,
-    /// Notes of their last activity.
+    /// Entries for their last activity.
     #[n(2)]
     pub notes: u64,
 }
@@ -60,7 +60,7 @@ pub struct LegacySessions {
     records: Table<u64, RawRecord>,
     activity: Table<u64, u64>,
     stored_mark: Register<LeftBehind>,
-    /// What `stored_mark` holds; `None` if it holds nothing, or a mark without records.
+    /// The contents of `stored_mark`; `None` if it is empty, or a mark without records.
     mark: Option<LeftBehind>,
 }
 
@@ -68,7 +68,7 @@ impl LegacySessions {
     /// Opens the tables, or makes empty ones.
     ///
     /// # Errors
-    /// A damaged mark: without it nobody knows which sessions are converted.
+    /// A damaged mark: without it, it is unknown which sessions are converted.
     pub fn open(memories: &Memories) -> Result<Self, StableError> {
         let stored_mark: Register<LeftBehind> = Register::open(memories, memory_ids::LEGACY_LEFT_BEHIND);
         let mark = stored_mark.get()?.filter(|mark| mark.records > 0);
@@ -85,7 +85,7 @@ impl LegacySessions {
         !self.is_left_behind(*id) && self.records.contains(id)
     }
 
-    /// Returns the bytes of a record, whatever they are.
+    /// Returns the raw bytes of a record.
     pub fn get_raw(&self, id: &u64) -> Option<Vec<u8>> {
         if self.is_left_behind(*id) { None } else { self.records.get_raw(id) }
     }
@@ -93,7 +93,7 @@ impl LegacySessions {
     /// Returns the last activity of a session, if it was recorded.
     ///
     /// # Errors
-    /// A damaged note.
+    /// A damaged entry.
     pub fn noted(&self, id: &u64) -> Result<Option<Time>, StableError> {
         if self.is_left_behind(*id) {
             return Ok(None);
@@ -101,8 +101,8 @@ impl LegacySessions {
         Ok(self.activity.get(id)?.map(Time::from_nanos))
     }
 
-    /// Stores a record, replacing what was there. Its id must be after the mark: ids only go up, and a
-    /// rollback drops what the mark has passed before it rolls anything back.
+    /// Stores a record, replacing any previous one. Its id must be above the mark: ids only increase, and a
+    /// rollback deletes what is below the mark before it converts anything back.
     pub fn insert(&mut self, id: u64, record: &RawRecord) {
         debug_assert!(!self.is_left_behind(id), "session {id} is left behind");
         self.records.insert(id, record);
@@ -163,7 +163,7 @@ impl LegacySessions {
         self.records.keys_after(self.behind_mark(after).as_ref())
     }
 
-    /// Returns the highest id of all, including those that the mark has passed.
+    /// Returns the highest id of all, including those below the mark.
     pub fn last_id(&self) -> Option<u64> {
         self.records.last_key()
     }
@@ -176,7 +176,7 @@ impl LegacySessions {
     /// Returns the first sessions, at most `limit`, ascending.
     ///
     /// # Errors
-    /// A damaged note.
+    /// A damaged entry.
     pub fn first(&self, limit: usize) -> Result<Vec<LegacySession>, StableError> {
         let records: Vec<_> = self.raw_after(None).take(limit).collect();
         let ids: Vec<u64> = records.iter().map(|(id, _)| *id).collect();
@@ -199,8 +199,8 @@ impl LegacySessions {
         });
     }
 
-    /// Returns whether the mark has passed a session: it is converted and still stored in layout 1, or would
-    /// be if it had been here.
+    /// Returns whether a session is below the mark: it is converted and still stored in layout 1, or would be
+    /// if it had ever been here.
     pub fn is_left_behind(&self, id: u64) -> bool {
         self.mark.is_some_and(|mark| id <= mark.through)
     }
@@ -215,7 +215,7 @@ impl LegacySessions {
         self.mark.map_or_else(Vec::new, |mark| self.records.keys(..=mark.through).take(limit).collect())
     }
 
-    /// Removes a session that the mark has passed.
+    /// Removes a session that is below the mark.
     pub fn drop_left_behind(&mut self, id: u64) {
         let Some(mark) = self.mark.filter(|mark| id <= mark.through) else { return };
         let [record, note] = [self.records.remove(&id), self.activity.remove(&id)];
@@ -226,7 +226,7 @@ impl LegacySessions {
         });
     }
 
-    /// Removes everything that the mark has passed at once, whatever its number, if nothing else is here.
+    /// Removes everything below the mark at once, whatever its number, if nothing else is here.
     pub fn clear_left_behind(&mut self) {
         if let Some(mark) = self.mark.filter(|_| self.is_empty()) {
             self.records.clear();

@@ -8,40 +8,40 @@ use super::error::digest_of;
 pub use super::texts::check_text;
 use super::texts::check_texts;
 
-/// Chunks of one upload: 29.5 GB. The first public release's number.
+/// Chunks of one upload: 29.5 GB. As in the first public release.
 pub const MAX_CHUNKS: u32 = 16_384;
 
 /// Bytes of one upload.
 pub const MAX_UPLOAD_BYTES: u64 = MAX_CHUNKS as u64 * CHUNK_SIZE as u64;
 
-/// Sessions of one caller at a time. The first public release's number, there per capsule.
+/// Sessions of one caller at a time. As in the first public release, where it was per capsule.
 pub const DEFAULT_MAX_SESSIONS_PER_CALLER: u64 = 100;
 
-/// Bytes in flight of one caller: more than the largest upload, 16,384 chunks of 1.8 MB, has.
+/// Bytes in flight of one caller: more than the largest upload, 16,384 chunks of 1.8 MB.
 pub const DEFAULT_MAX_BYTES_PER_CALLER: u64 = 32 << 30;
 
-/// Bytes of one capsule: the first public release's number for a canister.
+/// Bytes of one capsule: what the first public release allowed for a canister.
 pub const DEFAULT_MAX_BYTES_PER_CAPSULE: u64 = 100 << 30;
 
-/// Bytes of the canister. The memory manager can hand out 256 GiB, 32,768 buckets of 8 MiB.
+/// Bytes of the canister. The memory manager can allocate 256 GiB, 32,768 buckets of 8 MiB.
 pub const DEFAULT_MAX_BYTES: u64 = 200 << 30;
 
-/// Share of the bytes of the canister that sessions may have reserved and not filled yet, percent: three
-/// times the largest upload at the same time, with the default of [`DEFAULT_MAX_BYTES`].
+/// Share of the canister's bytes that sessions may have reserved but not filled yet, percent: three of the
+/// largest uploads at the same time, with the default of [`DEFAULT_MAX_BYTES`].
 pub const DEFAULT_MAX_PROMISED_PERCENT: u8 = 50;
 
-/// Files in one call of `uploads_put_many`: their answers make some 400 KB, and storing them some 2 billion
+/// Files in one call of `uploads_put_many`: the answers take about 400 KB, and storing them about 2 billion
 /// instructions.
 pub const MAX_FILES_PER_CALL: usize = 1_000;
 
-/// Capsules of one caller: a person has a handful, an institution some hundreds.
+/// Capsules of one caller: a person has a handful, an institution a few hundred.
 pub const DEFAULT_MAX_CAPSULES_PER_CALLER: u64 = 1_000;
 
-/// Memories of one capsule. A record has at most 21 KB, metadata, key and address together, so that the records
+/// Memories of one capsule. A record has at most 21 KB including metadata, key and URL, so that the records
 /// of one capsule stay below 21 GB.
 pub const DEFAULT_MAX_MEMORIES_PER_CAPSULE: u64 = 1_000_000;
 
-/// Bytes of one range read: with its Candid around it, under the IC's 2 MB per replicated reply.
+/// Bytes of one range read: with its Candid encoding, below the IC's 2 MB per replicated reply.
 pub const MAX_RANGE_BYTES: u64 = 1_900_000;
 
 /// Bytes of an idempotency key. A UUID has 36, a URL rarely more than this.
@@ -50,14 +50,14 @@ pub const MAX_IDEM_BYTES: usize = 256;
 /// Bytes of an asset's stored metadata. EXIF data fits, a thumbnail in a text field does not.
 pub const MAX_METADATA_BYTES: usize = 16 * 1024;
 
-/// Bytes of the key and of the address of an external asset, each. Browsers and proxies take no longer URL, and
+/// Bytes of the key and of the URL of an external asset, each. Browsers and proxies accept no longer URL, and
 /// S3 keys end at 1,024.
 pub const MAX_EXTERNAL_TEXT_BYTES: usize = 2_048;
 
 /// Bytes of an asset's name. File systems allow 255; a title may be longer.
 pub const MAX_NAME_BYTES: usize = 1_024;
 
-/// Bytes of a description, and of why processing failed: some pages of text.
+/// Bytes of a description, and of a processing error: a few pages of text.
 pub const MAX_DESCRIPTION_BYTES: usize = 8 * 1024;
 
 /// Bytes of a tag, a MIME type (two names of 127 at most, RFC 6838), a codec, a language and the like.
@@ -66,38 +66,38 @@ pub const MAX_WORD_BYTES: usize = 256;
 /// Tags of one asset.
 pub const MAX_TAGS: usize = 100;
 
-/// Missing ranges that an error lists; the rest is in `uploads_status`.
+/// Missing ranges listed in an error; `uploads_status` has the rest.
 pub const MAX_RANGES_IN_ERROR: usize = 64;
 
-/// Entries in one page of a list; fewer if they would not fit a reply.
+/// Entries in one page of a list; fewer if they would not fit into a reply.
 pub const MAX_PAGE: u32 = 100;
 
-/// A session expires this long after its last activity unless a controller sets another time: a day.
+/// Default time after its last activity at which a session expires, seconds: a day.
 pub const DEFAULT_SESSION_TTL_SECONDS: u64 = 24 * 60 * 60;
 
-/// A session expires this long after its beginning unless a controller sets another time: a week, in which the largest
-/// upload takes 50 KB a second.
+/// Default time after its beginning at which a session expires, seconds: a week, in which the largest upload
+/// takes 50 KB per second.
 pub const DEFAULT_MAX_SESSION_AGE_SECONDS: u64 = 7 * DEFAULT_SESSION_TTL_SECONDS;
 
-/// Sessions examined for eviction by a begin without room: with the Candid record of layout 1, some 50
+/// Sessions examined for eviction by a begin that finds no room: with the Candid record of layout 1, about 50
 /// million instructions.
 pub const EVICTION_LOOKS: usize = 200;
 
-/// Most chunks that a message releases with the sessions that it evicts; each takes some 70 million
+/// Most chunks that a message releases with the sessions that it evicts; each takes about 70 million
 /// instructions in the chunk map.
 pub const EVICTED_CHUNKS: u64 = 256;
 
-/// Principals on the list of those who may make capsules.
+/// Principals on the list of those who may create capsules.
 pub const MAX_CAPSULE_MAKERS: usize = 1_000;
 
-/// Instructions of a query after which it does not hash another chunk: 60 % of its 5 billion.
+/// Instructions after which a query does not hash another chunk: 60 % of its 5 billion.
 pub const DIGEST_INSTRUCTIONS: u64 = 3_000_000_000;
 
-/// Sessions expired and receipts dropped in one turn of the timer.
+/// Sessions expired and receipts dropped in one timer run.
 pub const SWEEP_BATCH: usize = 20;
 
-/// Instructions after which a turn of the timer starts no further session or memory: half of the 2 billion of
-/// one round. The last one may release 32 chunks, which takes 2.2 billion by itself (`docs/costs.md`).
+/// Instructions after which a timer run starts no further session or memory: half of the 2 billion of one
+/// round. The last one may release 32 chunks, which alone takes 2.2 billion (`docs/costs.md`).
 pub const SWEEP_INSTRUCTIONS: u64 = 1_000_000_000;
 
 /// Instructions after which `finish` answers "call again" and leaves the rest to the timer: half of the 40
@@ -108,7 +108,7 @@ pub const FINISH_INSTRUCTIONS: u64 = 20_000_000_000;
 /// one round, so that a put stays within one.
 pub const CATCH_UP_INSTRUCTIONS: u64 = 1_000_000_000;
 
-/// Returns what a client must know before it splits a file.
+/// Returns what a client needs to know before it splits a file.
 pub const fn upload_config() -> UploadConfig {
     UploadConfig { inline_max: 32 * 1024, chunk_size: CHUNK_SIZE, inline_budget_per_capsule: 32 * 1024 }
 }
@@ -137,7 +137,7 @@ pub fn check_idem(idem: &str) -> Result<()> {
     Err(Error::invalid("idem", format!("1 to {MAX_IDEM_BYTES} bytes"), format!("{} bytes", idem.len())))
 }
 
-/// Returns the SHA-256 that metadata claims, in hex, if it contradicts the digest. A digest by another
+/// Returns the SHA-256 claimed in the metadata, in hex, if it contradicts the digest. A digest by another
 /// function contradicts nothing.
 pub fn contradicted(asset_metadata: &AssetMetadata, digest: ContentDigest) -> Option<String> {
     let claimed = asset_metadata.base().sha256.as_ref()?;

@@ -1,4 +1,4 @@
-//! Sessions that may still have their bytes in the chunk map, so that nobody has to search all others.
+//! Sessions that may still have their bytes in the chunk map, so that the others need not be searched.
 
 use minicbor::{Decode, Encode};
 
@@ -21,7 +21,7 @@ pub struct MappedSessions {
     again: Vec<u64>,
 }
 
-/// Sessions that one call skips, some 20,000 instructions each.
+/// Sessions that one call skips, about 20,000 instructions each.
 const PASSED_OVER: usize = 1_000;
 
 /// Migration that moves them.
@@ -55,7 +55,8 @@ pub fn close(storage: &mut Storage) -> Result<(), StableError> {
 }
 
 /// Lists up to `limit` sessions whose bytes are in the chunk map, in order of id, after `after`. If very many
-/// others come before the next one, the last session that was skipped stands for what comes after it.
+/// others precede the next one, the last session that was skipped is returned as a placeholder for those
+/// after it.
 pub fn list(storage: &Storage, after: Option<u64>, limit: usize) -> Result<Vec<u64>, StableError> {
     let range = storage.mapped_sessions.get()?.unwrap_or_default();
     let mut found = Vec::new();
@@ -108,8 +109,8 @@ pub fn contains(storage: &Storage, id: SessionId) -> Result<bool, StableError> {
     Ok(storage.payloads.get(&id.0)?.is_none_or(|PayloadState { extents, .. }| extents.is_none()))
 }
 
-/// Shrinks the range by what has moved, has ended or is quarantined, up to the first session that is still to
-/// move.
+/// Shrinks the range by sessions that have moved, have ended or are quarantined, up to the first session that
+/// is still to be moved.
 pub fn shrink(storage: &mut Storage) -> Result<(), StableError> {
     let range = storage.mapped_sessions.get()?.unwrap_or_default();
     let moves = |id: u64| {
@@ -118,7 +119,7 @@ pub fn shrink(storage: &mut Storage) -> Result<(), StableError> {
     };
     let mut after = range.after;
     let first = after.saturating_add(1);
-    // An empty range would not be a range to the table.
+    // The table does not accept an empty range.
     let mut behind = (first <= range.through)
         .then(|| storage.sessions.sessions.keys(first..=range.through))
         .into_iter()

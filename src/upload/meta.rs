@@ -1,4 +1,4 @@
-//! The upload's half of a split session: what it is about.
+//! The upload's half of a split session: capsule, metadata and memory.
 
 use minicbor::{Decode, Encode};
 
@@ -11,7 +11,7 @@ pub struct UploadMeta {
     /// Capsule that the upload goes to.
     #[n(0)]
     pub capsule_id: String,
-    /// Id of the memory that finish will make. Unique and never empty.
+    /// Id of the memory that finish will create. Unique and never empty.
     #[n(1)]
     pub provisional_memory_id: String,
     /// The client's metadata; `base.bytes` is the size of the file.

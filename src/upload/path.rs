@@ -1,4 +1,4 @@
-//! Session paths: which layer stores a session. The one place in the upload layer that knows the cargo
+//! Session paths: which layer stores a session. The only module of the upload layer that depends on the cargo
 //! features.
 
 use candid::Principal;
@@ -15,15 +15,13 @@ use super::{IdemKey, UploadMeta};
 pub struct Upload {
     /// Which chunks have arrived.
     pub session: Session,
-    /// Where it goes, and as what.
+    /// Its destination and metadata.
     pub meta: UploadMeta,
     /// The layer that stores it.
     pub path: api::SessionPath,
 }
 
-/// 2001-09-09: an earlier start of a session, as the first public release recorded them, is not a time in
-/// nanoseconds.
-/// before that.
+/// 2001-09-09: an earlier start of a session, as recorded by the first public release, is not in nanoseconds.
 const EARLIEST: u64 = 1_000_000_000_000_000_000;
 
 impl Upload {
@@ -33,14 +31,14 @@ impl Upload {
         if created_at < EARLIEST { self.session.session_meta.last_seen } else { Time::from_nanos(created_at) }
     }
 
-    /// Returns when it expires if nothing more happens: idle too long, or too old.
+    /// Returns when it expires if nothing else happens: idle too long, or too old.
     pub fn expires_at(&self, limits: &AdminConfig) -> Time {
         let idle = self.session.session_meta.last_seen.plus_seconds(limits.session_ttl_seconds);
         idle.min(self.begun_at().plus_seconds(limits.session_age_seconds()))
     }
 }
 
-/// A layer that stores sessions. Both give the same answers; they differ in what is stored.
+/// A layer that stores sessions. Both give the same answers; they differ in what they store.
 ///
 /// Every method checks first and changes afterwards.
 pub trait UploadPath {
@@ -68,7 +66,7 @@ pub trait UploadPath {
         now: Time,
     ) -> Result<Option<Upload>>;
 
-    /// Takes a chunk.
+    /// Stores a chunk.
     fn put_chunk(
         &mut self,
         storage: &mut Storage,
@@ -80,11 +78,11 @@ pub trait UploadPath {
     /// Ends a complete session; its bytes stay where they are.
     fn finish(&mut self, storage: &mut Storage, id: SessionId, caller: &[u8], now: Time) -> Result<()>;
 
-    /// Ends a session; its bytes are the caller's to release.
+    /// Ends a session; the caller must release its bytes.
     fn abort(&mut self, storage: &mut Storage, id: SessionId, caller: &[u8], now: Time) -> Result<()>;
 }
 
-/// A chunk on its way in.
+/// A chunk being stored.
 pub struct Chunk<'a> {
     /// Its sender.
     pub caller: &'a [u8],
@@ -92,11 +90,11 @@ pub struct Chunk<'a> {
     pub idx: u32,
     /// Its bytes.
     pub bytes: &'a mut dyn ByteSource,
-    /// Where the bytes of its session lie.
+    /// Where the bytes of its session are stored.
     pub place: &'a Place,
     /// Length of every chunk of the session but the last, bytes.
     pub chunk_size: u32,
-    /// Whether it may replace other bytes.
+    /// Whether it may replace different bytes.
     pub replace: bool,
 }
 

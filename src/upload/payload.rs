@@ -1,4 +1,4 @@
-//! Where the bytes of a session in flight go, and how much of them is hashed.
+//! Where the bytes of a session in flight are stored, and how many are hashed.
 //!
 //! ```text
 //! byte 0        1 or 2      version
@@ -6,7 +6,7 @@
 //!               byte 5..    SHA-256 mid-state, as the sha2 crate serialises it
 //! version 2     byte 1..    CBOR
 //! ```
-//! Version 1 is for a session in the chunk map that is verified by SHA-256, and of which no chunk may be
+//! Version 1 is for a session in the chunk map that is verified by SHA-256 and in which no chunk may be
 //! replaced.
 
 use minicbor::{Decode, Encode};
@@ -20,18 +20,20 @@ use super::UploadMeta;
 use super::hashing::{PrefixHash, TreePrefix, sha256_from_bytes, sha256_to_bytes};
 
 /// The payload of a session in flight. Keyed by session id; a session without an entry has its bytes in the
-/// chunk map, is verified by SHA-256, and nothing of it is hashed.
+/// chunk map, is verified by SHA-256, and none of it is hashed.
 #[derive(Clone)]
 pub struct PayloadState {
-    /// Where the bytes go; absent for the chunk map.
+    /// Where the bytes are stored; absent for the chunk map.
     pub extents: Option<Extents>,
-    /// Where the chaining values of chunks that arrived out of order go; absent without BLAKE3 and extents.
+    /// Where the chaining values of chunks that arrived out of order are stored; absent without BLAKE3 and
+    /// extents.
     pub subtrees: Option<Extents>,
     /// The chunks before this one are hashed.
     pub next_chunk: u32,
-    /// Their digest, unfinished.
+    /// Their intermediate digest.
     pub hash: PrefixHash,
-    /// Chunks replaced since a finish failed on the checksum; absent before that, when none may be.
+    /// Number of chunks replaced since a finish failed on the checksum; absent before that, when none may be
+    /// replaced.
     pub replaced: Option<u64>,
 }
 
@@ -42,7 +44,7 @@ impl PayloadState {
         Self { extents: None, subtrees: None, next_chunk: 0, hash, replaced: None }
     }
 
-    /// Records that chunk `idx` has other bytes now: if it is hashed already, hashing starts again.
+    /// Records that chunk `idx` has different bytes now: if it was already hashed, hashing starts again.
     pub fn note_replaced(&mut self, idx: u32) {
         self.replaced = Some(self.replaced.unwrap_or(0).saturating_add(1));
         if idx < self.next_chunk {
@@ -51,7 +53,7 @@ impl PayloadState {
         }
     }
 
-    /// Returns where the bytes of the session lie.
+    /// Returns where the bytes of the session are stored.
     pub fn place(&self, id: SessionId, meta: &UploadMeta) -> Place {
         match &self.extents {
             Some(extents) => Place::Extents(extents.clone()),

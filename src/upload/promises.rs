@@ -1,8 +1,8 @@
-//! Bytes that sessions in flight have reserved and not filled yet, in one number that begin, put and every
+//! Bytes that sessions in flight have reserved but not filled yet, as one number that begin, put and every
 //! end update.
 //!
-//! Sessions from before the canister had this number are not counted in it: their filled bytes could only be
-//! found by reading all of them, and they end within the longest age of a session.
+//! Sessions from before the canister had this number are not included: their filled bytes could only be found
+//! by reading all of them, and they end within the maximum age of a session.
 //!
 //! ```text
 //! place 4096    bytes promised
@@ -12,7 +12,7 @@
 use crate::session::SessionId;
 use crate::stable::{Counters, Memories, memory_ids};
 
-/// Place of the number among the counters; the mark of what is counted follows it.
+/// Index of the number among the counters; the next one is the mark of what is counted.
 pub const PROMISES_PLACE: u32 = 4096;
 
 /// The number of bytes that are promised.
@@ -26,7 +26,7 @@ impl Promises {
         Self { counters: Counters::open(memories, memory_ids::UPLOAD_COUNTS) }
     }
 
-    /// Counts the sessions after `last` from now on, unless some are counted already.
+    /// Starts counting the sessions after `last`, unless some are already counted.
     pub fn begin_after(&self, last: u64) {
         let [promised, first] = self.counters.get(PROMISES_PLACE);
         if first == 0 {
@@ -34,7 +34,7 @@ impl Promises {
         }
     }
 
-    /// Returns the bytes that sessions have reserved and not filled yet.
+    /// Returns the bytes that sessions have reserved but not filled yet.
     pub fn total(&self) -> u64 {
         let [promised] = self.counters.get(PROMISES_PLACE);
         promised
@@ -46,12 +46,12 @@ impl Promises {
         (1..=id.0).contains(&first)
     }
 
-    /// Adds bytes that a session has reserved and not filled yet.
+    /// Adds bytes that a session has reserved but not filled yet.
     pub fn add(&self, id: SessionId, bytes: u64) {
         self.change(id, |promised| promised.saturating_add(bytes));
     }
 
-    /// Subtracts bytes that a session has filled or does not need any more.
+    /// Subtracts bytes that a session has filled or no longer needs.
     pub fn subtract(&self, id: SessionId, bytes: u64) {
         self.change(id, |promised| promised.saturating_sub(bytes));
     }

@@ -44,10 +44,10 @@ pub enum Outcome {
     /// Its owner aborted it.
     #[n(1)]
     Aborted,
-    /// It was idle too long, or too old.
+    /// It was idle too long or too old.
     #[n(2)]
     Expired,
-    /// Its reserved and unfilled room was needed.
+    /// The room that it had reserved but not filled was needed.
     #[n(3)]
     Evicted,
 }
@@ -63,7 +63,7 @@ impl Outcome {
         }
     }
 
-    /// Returns the answer to a call about the session that does not repeat the one that ended it.
+    /// Returns the answer to a call about the session, unless it repeats the call that ended it.
     pub fn conflict(&self, id: SessionId) -> Error {
         let what = match self {
             Self::Finished(_) => "is finished",
@@ -80,7 +80,7 @@ impl Outcome {
 /// A committed upload.
 #[derive(Encode, Decode, Clone, Debug, PartialEq, Eq)]
 pub struct Finished {
-    /// The memory that was made.
+    /// The memory that was created.
     #[n(0)]
     pub memory_id: String,
     /// The blob that holds the bytes.
@@ -141,7 +141,7 @@ pub struct Receipts {
 }
 
 impl Receipts {
-    /// Opens the receipts, or makes an empty set.
+    /// Opens the receipts, or creates an empty set.
     pub fn open(memories: &Memories) -> Self {
         Self {
             by_session: Table::open(memories, memory_ids::RECEIPTS),
@@ -175,7 +175,7 @@ impl Receipts {
         self.by_expiry.insert((receipt.expires_at, id.0), &());
     }
 
-    /// Stores any bytes, replacing a receipt.
+    /// Stores raw bytes, replacing a receipt.
     #[cfg(test)]
     pub fn insert_raw(&mut self, id: SessionId, bytes: Vec<u8>) {
         self.by_session.insert_raw(id.0, bytes);

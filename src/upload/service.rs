@@ -21,11 +21,11 @@ use super::limits::{CATCH_UP_INSTRUCTIONS, SWEEP_BATCH, SWEEP_INSTRUCTIONS};
 use super::path::{Chunk, Upload, UploadPath};
 use super::{Ended, Outcome, PayloadState, Receipt, forget_session, give_bytes_back, leave_receipt};
 
-/// One message's view of the uploads.
+/// The uploads as seen by one message.
 ///
-/// Every method checks everything it may refuse before it changes anything.
+/// Every method checks everything that it may refuse before it changes anything.
 pub struct UploadService<'a> {
-    /// Everything stored.
+    /// The stable structures.
     pub storage: &'a mut Storage,
     /// The layer that stores sessions.
     pub path: &'a mut dyn UploadPath,
@@ -42,7 +42,7 @@ pub struct UploadService<'a> {
 }
 
 impl<'a> UploadService<'a> {
-    /// Makes the view of one message of `caller` at `now`.
+    /// Creates the service for one message of `caller` at `now`.
     pub fn new(
         storage: &'a mut Storage,
         path: &'a mut dyn UploadPath,
@@ -55,11 +55,11 @@ impl<'a> UploadService<'a> {
 }
 
 impl UploadService<'_> {
-    /// Takes chunk `idx` of a session, in any order, with its SHA-256 if the caller sends one.
+    /// Stores chunk `idx` of a session, in any order, with its SHA-256 if the caller sends one.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Unauthorized`], [`Error::InvalidArgument`] for an index or a length that
-    /// the file does not have, [`Error::ChecksumMismatch`], [`Error::Conflict`] for other bytes than before.
+    /// the file does not have, [`Error::ChecksumMismatch`], [`Error::Conflict`] if the stored bytes differ.
     pub fn put_chunk(
         &mut self,
         id: u64,
@@ -123,7 +123,7 @@ impl UploadService<'_> {
         Ok(())
     }
 
-    /// Hashes the stored chunks whose turn it is, until this message has used `budget` instructions.
+    /// Hashes the stored chunks that are next in order, until this message has used `budget` instructions.
     pub(super) fn catch_up(
         &mut self,
         payload: &mut PayloadState,
@@ -209,11 +209,11 @@ impl UploadService<'_> {
         })
     }
 
-    /// Ends sessions that were idle too long or are too old, drops receipts that ran out, and removes chunks
-    /// of ended sessions, a few of each. Returns `true` if nothing of this is left to do.
+    /// Ends sessions that were idle too long or are too old, drops expired receipts, and removes chunks of
+    /// ended sessions, a few of each. Returns `true` if nothing is left to do.
     ///
     /// # Errors
-    /// The first damaged record. All the others of the slice are treated nevertheless.
+    /// The first damaged record. All the others of the slice are handled nevertheless.
     pub fn sweep(&mut self) -> Result<bool> {
         let ttl = self.storage.config()?.session_ttl_seconds;
         let until = self.now.minus_seconds(ttl);
@@ -245,11 +245,12 @@ impl UploadService<'_> {
         sound.and(Ok(swept && none_too_old && idle.len() < SWEEP_BATCH && receipts < SWEEP_BATCH))
     }
 
-    /// Ends a session that the index has as idle since `seen`, if that is true; otherwise repairs the index.
+    /// Ends a session that according to the index has been idle since `seen`, if that is true; otherwise
+    /// repairs the index.
     fn end_idle(&mut self, id: SessionId, seen: Time) -> Result<()> {
         match self.path.load(self.storage, id, None, self.now)? {
             None => self.storage.index.set_aside(id, seen),
-            // An entry that is not the session's own goes in the next turn.
+            // An entry that is not the session's own is removed in the next run.
             Some(upload) if self.expired(&upload)? => {
                 self.drop_session(id, &upload, Outcome::Expired)?;
             }
@@ -258,9 +259,9 @@ impl UploadService<'_> {
         Ok(())
     }
 
-    /// Ends sessions that are too old though they are in use. Ids ascend with time, so the oldest come first;
-    /// those that cannot be ended are skipped, and those after them end when they are idle. Returns `true` if
-    /// none was ended.
+    /// Ends sessions that are too old although they are in use. Ids ascend with time, so the oldest come
+    /// first; those that cannot be ended are skipped, and those after them end when they are idle. Returns
+    /// `true` if none was ended.
     fn end_oldest(&mut self, limit: usize) -> bool {
         if self.storage.index.is_empty() {
             return true;
@@ -290,25 +291,26 @@ impl UploadService<'_> {
         Ok(upload)
     }
 
-    /// Returns whether a session has expired. From then on it takes no call, whether or not the timer has
-    /// run. Only its reservations count against the limits of begin until the timer runs.
+    /// Returns whether a session has expired. From then on it accepts no call, whether or not the timer has
+    /// run; only its reservations still count against the limits of begin until then.
     pub(super) fn expired(&self, upload: &Upload) -> Result<bool> {
         Ok(upload.expires_at(&self.storage.config()?) <= self.now)
     }
 
-    /// Returns the receipt of a session, unless it has run out.
+    /// Returns the receipt of a session, unless it has expired.
     pub(super) fn receipt(&self, id: SessionId) -> Result<Option<Receipt>> {
         let receipt = self.storage.receipts.get(id)?;
         Ok(receipt.filter(|receipt| receipt.expires_at > self.now.as_nanos()))
     }
 
-    /// Returns the receipt of the caller's session. The owner of a receipt that does not decode is unknown,
-    /// so it is nobody's: only a begin under its key, which nobody else knows, is told of it.
+    /// Returns the receipt of the caller's session. If a receipt does not decode, its owner is unknown, so it
+    /// belongs to nobody: only a begin under its key, which nobody else knows, reports the damage.
     pub(super) fn own_receipt(&self, id: SessionId) -> Option<Receipt> {
         self.receipt(id).ok().flatten().filter(|receipt| receipt.owner == self.caller)
     }
 
-    /// Returns the caller's session in flight. Somebody else's does not exist for the caller, damaged or not.
+    /// Returns the caller's session in flight. For this caller, other callers' sessions do not exist, damaged
+    /// or not.
     pub(super) fn own(&mut self, id: SessionId) -> Result<Upload> {
         let found = match self.path.load(self.storage, id, Some(self.caller), self.now) {
             Ok(found) => found.filter(|upload| upload.session.owner == self.caller.as_slice()),
@@ -322,7 +324,7 @@ impl UploadService<'_> {
                 self.serve(&upload);
                 return Ok(upload);
             }
-            // As long as a receipt would say so, if the timer had run at once.
+            // For as long as its receipt would say so if the timer had run immediately.
             if expires_at.plus_seconds(limits.session_ttl_seconds) > self.now {
                 return Err(Outcome::Expired.conflict(id));
             }
@@ -337,7 +339,7 @@ impl UploadService<'_> {
         self.canary = self.storage.counters.canary().cell_of(upload);
     }
 
-    /// Ends a session, whoever asked for it, releases everything of it, and leaves its owner a receipt.
+    /// Ends a session, whoever requested it, releases everything it holds, and leaves its owner a receipt.
     pub(super) fn drop_session(&mut self, id: SessionId, upload: &Upload, outcome: Outcome) -> Result<()> {
         let limits = self.storage.config()?;
         let (session, meta) = (&upload.session, &upload.meta);
@@ -357,7 +359,7 @@ impl UploadService<'_> {
         Ok(())
     }
 
-    /// Releases the subtrees of chunks that arrived out of order: none is waiting any more.
+    /// Releases the subtrees of chunks that arrived out of order: they are no longer needed.
     pub(super) fn give_subtrees_back(&mut self, payload: &PayloadState) -> Result<()> {
         if let Some(slots) = &payload.subtrees {
             self.storage.blobs.extents_mut().free(slots)?;

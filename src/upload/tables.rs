@@ -5,7 +5,7 @@
 //! id 11   u64 -> SessionRecord                           layout 2
 //! id 12   u64 -> UploadMeta                              layout 2
 //! ```
-//! Layout 1 is [`LegacySessions`]. A session id lives in exactly one of the two layouts at any moment.
+//! Layout 1 is [`LegacySessions`]. A session id is in exactly one of the two layouts at any time.
 
 use minicbor::{Decode, Encode};
 
@@ -16,7 +16,8 @@ use crate::stable::{Ids, Memories, Record, StableError, Table, codec, memory_ids
 
 use super::{LegacySessions, UploadMeta};
 
-/// The session tables. One handle each: two handles on one stable map would overwrite one another.
+/// The session tables. There is one handle each: two handles to the same stable map would overwrite each
+/// other.
 pub struct SessionTables {
     /// Layout 1.
     pub legacy: LegacySessions,
@@ -29,7 +30,7 @@ pub struct SessionTables {
 }
 
 impl SessionTables {
-    /// Opens the tables, or makes empty ones.
+    /// Opens the tables, or creates empty ones.
     pub fn open(memories: &Memories) -> Result<Self, StableError> {
         Ok(Self {
             legacy: LegacySessions::open(memories)?,
@@ -40,7 +41,7 @@ impl SessionTables {
     }
 }
 
-/// Bytes whose type only their reader knows.
+/// Bytes whose type is known only to their reader.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RawRecord(pub Vec<u8>);
 
@@ -138,7 +139,7 @@ impl Record for SessionRecord {
 pub struct DirectStore<'a> {
     /// The session's halves.
     pub sessions: &'a mut Table<u64, SessionRecord>,
-    /// Source of its ids.
+    /// The source of its ids.
     pub ids: &'a mut Ids,
 }
 

@@ -1,8 +1,8 @@
-//! Lengths of the texts of an asset's metadata, and the number of tags.
+//! Maximum lengths of the texts in an asset's metadata, and the number of tags.
 //!
-//! The stored metadata as a whole has a limit of its own (`limits::MAX_METADATA_BYTES`); these are there so
-//! that the error can name the text that is too long. Every field is destructured by name: one that is added
-//! does not compile until its length is decided here.
+//! The stored metadata as a whole has a separate limit (`limits::MAX_METADATA_BYTES`); these limits exist so
+//! that the error can name the text that is too long. Every field is destructured by name: a new one does not
+//! compile until its length is decided here.
 
 use crate::api::{
     AssetMetadata, AssetMetadataBase, AudioAssetMetadata, DocumentAssetMetadata, Error, ImageAssetMetadata,
@@ -14,7 +14,7 @@ use super::limits::{
     MAX_WORD_BYTES,
 };
 
-/// A text, its name in an error, and how many bytes it may have.
+/// A text, its name in an error, and its maximum length in bytes.
 type Text<'a> = (&'static str, &'a str, usize);
 
 /// Returns `Ok(())` if every text of the metadata may be stored.
@@ -33,7 +33,7 @@ pub fn check_texts(asset_metadata: &AssetMetadata) -> Result<()> {
     Ok(())
 }
 
-/// Returns `Ok(())` if a text, if there is one, has at most `most` bytes.
+/// Returns `Ok(())` if a text, if present, has at most `most` bytes.
 pub fn check_text(field: &str, text: Option<&str>, most: usize) -> Result<()> {
     let bytes = text.map_or(0, str::len);
     if bytes > most {
@@ -94,7 +94,7 @@ fn kind_texts(asset_metadata: &AssetMetadata) -> Vec<Text<'_>> {
             } = image;
             present([
                 ("asset_metadata.color_space", color_space, MAX_WORD_BYTES),
-                // As long as all metadata may be.
+                // Limited only by the size of the metadata as a whole.
                 ("asset_metadata.exif_data", exif_data, MAX_METADATA_BYTES),
             ])
         }

@@ -1,9 +1,9 @@
-//! Quota: bytes in use, counted from their reservation on, by caller, by capsule, and in all.
+//! Quota: bytes in use, counted from their reservation on, per caller, per capsule, and in total.
 //!
 //! ```text
 //! id 30   (text, text) -> u64     (kind of account, name) -> bytes
 //! ```
-//! A session reserves the whole declared size when it begins. What a caller has reserved counts until the
+//! A session reserves its whole declared size when it begins. What a caller has reserved counts until the
 //! session ends; what a capsule and the canister hold counts until the blob is freed.
 
 use candid::Principal;
@@ -45,7 +45,7 @@ impl Reservation<'_> {
     /// Returns `Ok(())` if the caller may have this much in flight.
     ///
     /// # Errors
-    /// [`Error::ResourceExhausted`] with the limit and what the session would make of it.
+    /// [`Error::ResourceExhausted`] with the limit and the value that the session would need.
     pub fn check_caller(&self, limits: &AdminConfig) -> Result<()> {
         let Self([(_, requested), ..]) = *self;
         let allowed = limits.max_bytes_per_caller;
@@ -69,14 +69,14 @@ impl Reservation<'_> {
     }
 }
 
-/// A limit, and what is asked of it.
+/// A limit that is exceeded.
 #[derive(Clone, Copy, Debug)]
 pub struct Shortage {
     /// Name of the limit.
     pub limit: &'static str,
     /// Its value.
     pub allowed: u64,
-    /// What the call would make of it.
+    /// The value that the call would need.
     pub requested: u64,
 }
 
@@ -88,7 +88,7 @@ impl Shortage {
 }
 
 impl Usage {
-    /// Opens the accounts, or makes an empty set.
+    /// Opens the accounts, or creates an empty set.
     pub fn open(memories: &Memories) -> Self {
         Self { bytes: Table::open(memories, memory_ids::USAGE) }
     }
@@ -113,7 +113,7 @@ impl Usage {
         self.set(after);
     }
 
-    /// Charges a file that is stored in the same call: its caller has nothing in flight afterwards.
+    /// Charges a file that is stored in the same call: afterwards its caller has nothing in flight.
     pub fn store(&mut self, Reservation([_, stored @ ..]): &Reservation<'_>) {
         self.set(stored);
     }
@@ -124,7 +124,7 @@ impl Usage {
         }
     }
 
-    /// Reserves bytes for a session that exists already, without a limit.
+    /// Reserves bytes for an existing session, regardless of the limits.
     ///
     /// # Errors
     /// A damaged account; nothing is changed then.
@@ -156,7 +156,7 @@ impl Usage {
         Ok(())
     }
 
-    /// Sets what a caller has in flight, counted again.
+    /// Sets the recounted bytes that a caller has in flight.
     pub fn set_in_flight(&mut self, caller: Principal, bytes: u64) {
         self.set_or_remove(Account::Caller(caller), bytes);
     }
@@ -169,7 +169,8 @@ impl Usage {
         }
     }
 
-    /// Releases the caller's bytes of an ended session; what it stored, if anything, is the capsule's.
+    /// Releases the caller's bytes of an ended session; what it stored, if anything, counts against the
+    /// capsule.
     pub fn end(&mut self, caller: Principal, bytes: u64) -> std::result::Result<(), StableError> {
         self.subtract(Account::Caller(caller), bytes)
     }

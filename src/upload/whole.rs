@@ -17,8 +17,8 @@ use super::service::{UploadService, check_digest};
 use super::{Outcome, PayloadState, Receipt, UploadMeta};
 
 impl UploadService<'_> {
-    /// Stores a whole file and makes it a memory of its capsule. Repeating the call returns the same result for
-    /// as long as the receipt lives.
+    /// Stores a whole file and makes it a memory of its capsule. Repeating the call returns the same result
+    /// as long as the receipt exists.
     ///
     /// # Errors
     /// Those of begin, put and finish. Nothing is stored after any of them.
@@ -89,7 +89,7 @@ impl UploadService<'_> {
         Ok(finished.to_api())
     }
 
-    /// Stores many whole files; each is accepted or refused on its own, in order.
+    /// Stores many whole files; each is accepted or refused independently, in order.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] for more files than [`MAX_FILES_PER_CALL`]; none is stored then.

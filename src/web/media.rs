@@ -1,12 +1,13 @@
-//! Tells a browser what a blob is. Name and type come from the uploader, and must not make a browser run
-//! something in the canister's name.
+//! Tells a browser what kind of content a blob is. Name and type come from the uploader, and must not make a
+//! browser execute something in the canister's origin.
 
 /// The type of a blob whose declared type is not valid.
 const UNKNOWN: &str = "application/octet-stream";
 
-/// Types that a browser shows and does not run: raster images, sound, film and plain text. Everything else is
-/// saved as a file when it is opened, above all HTML, SVG and XML, which may contain scripts, and PDF, whose
-/// viewers do not work in a sandbox. An `<img>` shows an SVG all the same: a browser runs no script there.
+/// Types that a browser shows and does not execute: raster images, sound, video and plain text. Everything
+/// else is downloaded when it is opened, above all HTML, SVG and XML, which may contain scripts, and PDF,
+/// whose viewers do not work in a sandbox. An `<img>` still shows an SVG, but a browser runs no scripts
+/// there.
 const SHOWN: &[&str] = &[
     "image/apng",
     "image/avif",
@@ -24,7 +25,7 @@ const SHOWN: &[&str] = &[
     "text/plain",
 ];
 
-/// What a page that a browser makes of a blob may do: show that blob, and nothing more.
+/// What a page that a browser makes from a blob may do: show that blob, and nothing else.
 pub const CONTENT_SECURITY_POLICY: &str =
     "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'; sandbox";
 
@@ -53,7 +54,7 @@ fn essence(mime_type: &str) -> String {
     if well_formed && !is_composite { essence } else { UNKNOWN.into() }
 }
 
-/// Whether a text is a token of HTTP (RFC 9110, section 5.6.2).
+/// Returns whether a text is a token of HTTP (RFC 9110, section 5.6.2).
 fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }

@@ -1,6 +1,6 @@
-//! Whether a client has the content already (RFC 9110, section 13).
+//! Checks whether a client already has the content (RFC 9110, section 13).
 
-/// Whether a list of entity tags contains this one, or is `*`. Comparison is strong: a weak tag never
+/// Returns whether a list of entity tags contains this one, or is `*`. Comparison is strong: a weak tag never
 /// matches.
 pub fn names(list: &str, etag: &str) -> bool {
     list.split(',').map(str::trim).any(|tag| tag == "*" || tag == etag)

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 
 use http_range_header::{RangeUnsatisfiableError, parse_range_header_with_max_ranges};
 
-/// What a `Range` header field asks for.
+/// What a `Range` header field requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
     /// All of it: there is no such field, or it is one that a server ignores.
@@ -20,12 +20,12 @@ pub enum Asked {
     Unsatisfiable,
 }
 
-/// One more than is answered, to tell one range from several.
+/// One more than is answered, to distinguish one range from several.
 const MOST_RANGES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
 
-/// Returns what a header field asks for of a representation of `size` bytes. Other units, what does not
+/// Returns what a header field requests of a representation of `size` bytes. Other units, fields that do not
 /// parse, and several ranges at once are ignored, as the standard allows: `multipart/byteranges` could not be
-/// streamed, and no media element asks for it.
+/// streamed, and no media element requests it.
 pub fn asked(field: Option<&str>, size: u64) -> Asked {
     let Some(Ok(ranges)) = field.map(|field| parse_range_header_with_max_ranges(field, MOST_RANGES)) else {
         return Asked::Whole;

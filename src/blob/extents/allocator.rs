@@ -1,8 +1,8 @@
 //! The allocator of the payload region.
 //!
-//! Best fit with coalescing: the smallest free extent that holds the whole object; otherwise the largest free
-//! ones, each of a fair size, and the rest at the end of the region. So one object has at most
-//! [`MAX_EXTENTS`] extents.
+//! Best fit with coalescing: it takes the smallest free extent that holds the whole object; otherwise the
+//! largest free ones, each of a reasonable size, and the rest at the end of the region. So one object has at
+//! most [`MAX_EXTENTS`] extents.
 
 use minicbor::{Decode, Encode};
 
@@ -10,21 +10,21 @@ use crate::stable::{Memories, Record, Register, StableError, Table, codec, memor
 
 use super::{Extent, Extents, MAX_EXTENTS};
 
-/// Extents begin and end at multiples of this, bytes: small files share a page, and what is left free beside
-/// one is never too small for another.
+/// Extents begin and end at multiples of this, bytes: small files share a page, and the remainder of a split
+/// extent is never too small for another file.
 const UNIT: u64 = 64;
 
-/// The most the region may grow to, bytes: the memory manager hands out 256 GiB in all, and the tables need
+/// Maximum size of the region, bytes: the memory manager can allocate 256 GiB in all, and the tables need
 /// their share.
 pub const REGION_BYTES: u64 = 240 << 30;
 
 /// Why nothing was allocated.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AllocateError {
-    /// The region would grow over its limit.
+    /// The region would exceed its limit.
     #[error("the payload region would grow to {needed} bytes, at most {REGION_BYTES} fit")]
     RegionFull {
-        /// What it would grow to, bytes.
+        /// The size it would need, bytes.
         needed: u64,
     },
     /// A damaged table.
@@ -39,7 +39,7 @@ pub struct Allocator {
     state: Register<AllocatorState>,
 }
 
-/// What the tables of free extents do not say.
+/// What cannot be derived from the tables of free extents.
 #[derive(Encode, Decode, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AllocatorState {
     /// End of the last allocated byte.
@@ -51,7 +51,7 @@ pub struct AllocatorState {
 }
 
 impl Allocator {
-    /// Opens the tables, or makes empty ones.
+    /// Opens the tables, or creates empty ones.
     pub fn open(memories: &Memories) -> Self {
         Self {
             free: Table::open(memories, memory_ids::FREE_EXTENTS),
@@ -63,7 +63,7 @@ impl Allocator {
     /// Allocates `len` bytes.
     ///
     /// # Errors
-    /// [`AllocateError`]; nothing was taken.
+    /// [`AllocateError`]; nothing is allocated then.
     pub fn allocate(&mut self, len: u64) -> Result<Extents, AllocateError> {
         let mut state = self.state()?;
         let whole = len.checked_next_multiple_of(UNIT).unwrap_or(u64::MAX);
@@ -94,7 +94,7 @@ impl Allocator {
     fn choose(&self, whole: u64) -> (Vec<Extent>, u64) {
         let mut holes = Vec::new();
         let mut missing = whole;
-        // An extent that is shorter than this is not worth its entry in the record.
+        // An extent shorter than this is not worth an entry in the record.
         let fair = whole.div_ceil(MAX_EXTENTS as u64);
         let mut shorter_than = (u64::MAX, u64::MAX);
         while missing > 0 {
@@ -120,10 +120,10 @@ impl Allocator {
         (holes, missing)
     }
 
-    /// Frees an extent, and joins it with its free neighbours.
+    /// Frees an extent, and merges it with its free neighbors.
     ///
     /// # Errors
-    /// A damaged table, or an extent that is free already; nothing is changed then.
+    /// A damaged table, or an extent that is already free; nothing is changed then.
     pub fn free(&mut self, extent: Extent) -> Result<(), StableError> {
         if extent.len == 0 {
             return Ok(());
@@ -166,7 +166,7 @@ impl Allocator {
         Ok(self.state()?.taken)
     }
 
-    /// Returns the offset from which on nothing is allocated.
+    /// Returns the offset after which nothing is allocated.
     ///
     /// # Errors
     /// A damaged state.
@@ -174,11 +174,11 @@ impl Allocator {
         Ok(self.state()?.end)
     }
 
-    /// Returns `Ok(())` if both tables hold the same extents, no two of which touch, and free and allocated
-    /// bytes add up to everything before the end.
+    /// Returns `Ok(())` if both tables have the same extents, no two of which are adjacent, and free and
+    /// allocated bytes add up to everything before the end.
     ///
     /// # Errors
-    /// What disagrees, with its offset.
+    /// A description of the disagreement, with its offset.
     pub fn check(&self) -> Result<(), StableError> {
         let state = self.state()?;
         let (mut free, mut last_end) = (0_u64, None);

@@ -1,33 +1,33 @@
-//! Extents: ranges of the region, and an object that is stored in some of them.
+//! Extents: ranges of the region, and objects that are stored in several of them.
 
 use minicbor::{Decode, Encode};
 
 use crate::session::SinkError;
 
-/// The most extents of one object. With one extent each, a region that is used at random loses a quarter to
-/// gaps that nothing fits into; with up to 16 it loses 3 %.
+/// Maximum number of extents of one object. With one extent each, a region that is used at random loses a
+/// quarter to gaps too small for anything; with up to 16 it loses 3 %.
 pub const MAX_EXTENTS: usize = 16;
 
 /// A range of the region.
 #[derive(Encode, Decode, Clone, Copy, Debug, PartialEq, Eq)]
 #[cbor(array)]
 pub struct Extent {
-    /// Where it begins, bytes from the end of the region's header.
+    /// Its start, in bytes from the end of the region's header.
     #[n(0)]
     pub offset: u64,
-    /// How long it is, bytes.
+    /// Its length, bytes.
     #[n(1)]
     pub len: u64,
 }
 
 impl Extent {
-    /// Returns where it ends.
+    /// Returns its end.
     pub const fn end(self) -> u64 {
         self.offset.saturating_add(self.len)
     }
 }
 
-/// The extents of an object, in order. The last one may be some bytes longer than the object needs.
+/// The extents of an object, in order. The last one may be slightly longer than the object needs.
 #[derive(Encode, Decode, Clone, Debug, Default, PartialEq, Eq)]
 #[cbor(transparent)]
 pub struct Extents(Vec<Extent>);
@@ -49,7 +49,7 @@ impl Extents {
         self.iter().fold(0, |size, extent| size.saturating_add(extent.len))
     }
 
-    /// Returns the ranges of the region that hold `len` bytes from offset `at` on.
+    /// Returns the ranges of the region that contain `len` bytes from offset `at` on.
     pub fn pieces(&self, at: u64, len: usize) -> Result<impl Iterator<Item = Extent>, SinkError> {
         let size = self.size();
         let end = at.checked_add(len as u64).filter(|end| *end <= size);

@@ -1,4 +1,4 @@
-//! The raw memory that payload lies in.
+//! The raw memory that contains the payload.
 //!
 //! ```text
 //! byte 0        "EXT"   magic
@@ -14,8 +14,8 @@ use crate::stable::{Memories, Memory, StableRoom};
 
 use super::Extent;
 
-/// Bytes that are moved at once: enough that the cost of a call into stable memory disappears, few enough
-/// that the heap a message touches stays small against a chunk of 1.8 MB.
+/// Bytes that are moved at once: enough to make the cost of a call into stable memory negligible, few enough
+/// that a message touches little heap compared with a chunk of 1.8 MB.
 pub const BLOCK_BYTES: usize = 32 * 1024;
 
 /// Bytes before the payload: one page of the IC, so that large extents begin on a page.
@@ -25,8 +25,8 @@ const VERSION: u8 = 1;
 
 const PAGE_BYTES: u64 = 64 * 1024;
 
-/// Pages that the memory grows by at once: a bucket of the memory manager, which takes that much in any case
-/// and rewrites its table of 2 KB each time.
+/// Pages by which the memory grows: a bucket of the memory manager, which allocates that much in any case and
+/// rewrites its table of 2 KB each time.
 const BUCKET_PAGES: u64 = 128;
 
 /// Payload, addressed from the end of the header.
@@ -49,12 +49,12 @@ impl Region {
         self.grow_to(extent.end().saturating_add(HEADER_BYTES))
     }
 
-    /// Returns the bytes of payload that the memory has room for without growing.
+    /// Returns the bytes of payload that fit into the memory without growing it.
     pub fn bytes(&self) -> u64 {
         self.memory.size().saturating_mul(PAGE_BYTES).saturating_sub(HEADER_BYTES)
     }
 
-    /// Stores bytes, growing the memory for them.
+    /// Stores bytes, growing the memory if necessary.
     ///
     /// # Errors
     /// [`SinkError::MemoryFull`]; nothing is stored then.
@@ -65,7 +65,7 @@ impl Region {
         Ok(())
     }
 
-    /// Passes the bytes of an extent to `take`, block by block. What was never written reads as zeros.
+    /// Passes the bytes of an extent to `take`, block by block. Bytes that were never written read as zeros.
     ///
     /// # Errors
     /// The first error of `take`.

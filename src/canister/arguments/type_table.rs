@@ -1,5 +1,5 @@
-//! The type table of a Candid message, as far as values are read without the library, and whether two tables
-//! are equivalent.
+//! The type table of a Candid message, as far as values can be read without the library, and the check
+//! whether two tables are equivalent.
 //!
 //! ```text
 //! "DIDL", number of entries, entries, number of arguments, their types
@@ -10,10 +10,10 @@
 
 use crate::leb128;
 
-/// More entries than any message of ours has, and few enough to be compared in no time.
+/// More entries than any of our messages has, and few enough to be compared quickly.
 const MAX_ENTRIES: usize = 256;
 
-/// More fields and cases than any message of ours has.
+/// More fields and cases than any of our messages has.
 const MAX_FIELDS: usize = 1_024;
 
 const VARIANT: i32 = -21;
@@ -27,13 +27,13 @@ const NAT8: i32 = -5;
 const BOOL: i32 = -2;
 const NULL: i32 = -1;
 
-/// The types of a message. Types whose values are not read here are left out.
+/// The types of a message. Types whose values cannot be read here are left out.
 pub struct TypeTable {
     entries: Vec<Entry>,
     /// Fields of all entries, one after the other.
     fields: Vec<Field>,
     arguments: Vec<i32>,
-    /// Length of the table in the message with the magic, bytes.
+    /// Length of the table including the magic, bytes.
     len: usize,
 }
 
@@ -53,7 +53,7 @@ struct Field {
 }
 
 impl TypeTable {
-    /// Reads the table of a message; `None` if it has types whose values are not read here.
+    /// Reads the table of a message; `None` if it has types whose values cannot be read here.
     pub fn of(message: &[u8]) -> Option<Self> {
         let mut rest = message.strip_prefix(b"DIDL")?;
         let mut fields = Vec::new();
@@ -80,7 +80,7 @@ impl TypeTable {
         table.is_read_here().then_some(table)
     }
 
-    /// Returns the length of the table with the magic, bytes; the values follow.
+    /// Returns the length of the table including the magic, bytes; the values follow.
     pub const fn len(&self) -> usize {
         self.len
     }
@@ -98,8 +98,8 @@ impl TypeTable {
         self.arguments.len()
     }
 
-    /// Returns whether values after this table are encoded like those of the expected types, wherever the
-    /// tables have them. Options may be missing at the end.
+    /// Returns whether values after this table are encoded like those of the expected types, in whatever
+    /// order the tables list them. Trailing options may be missing.
     pub fn can_stand_for(&self, expected: &Self) -> bool {
         let Some((present, missing)) = expected.arguments.split_at_checked(self.arguments()) else {
             return false;
@@ -110,8 +110,8 @@ impl TypeTable {
             && missing.iter().all(|of| expected.entry(*of).is_some_and(|(opcode, _)| opcode == OPT))
     }
 
-    /// Compares two types. `compared` has the pairs that are the same if everything else is; a pair that is
-    /// in it again ends a recursion.
+    /// Compares two types. `compared` has the pairs that are assumed to be equal; meeting such a pair again
+    /// ends a recursion.
     fn same(&self, own: i32, other: &Self, others: i32, compared: &mut Vec<(i32, i32)>) -> bool {
         if own < 0 || others < 0 {
             return own == others;
@@ -164,8 +164,8 @@ pub mod tests {
     use super::*;
 
     impl TypeTable {
-        /// Writes the same types as another encoder might: the entry at each index goes to the index that
-        /// `order` names.
+        /// Writes the same types as another encoder might: the entry at each index moves to the index given
+        /// by `order`.
         pub fn written_in_order(&self, order: &[usize]) -> Vec<u8> {
             let at = |of: i32| if of < 0 { of } else { order[of as usize] as i32 };
             let mut entries = vec![Vec::new(); self.entries.len()];

@@ -1,4 +1,4 @@
-//! The values of a Candid message whose types are known to be those of the reader, read through serde.
+//! The values of a Candid message whose types are known to be the reader's, read through serde.
 //!
 //! ```text
 //! bool, nat8 to nat64, float32   one byte, or little-endian
@@ -17,7 +17,7 @@ use serde::forward_to_deserialize_any;
 
 use crate::leb128;
 
-/// These are not the bytes that an encoder writes, or values of a kind that is not read here.
+/// These are not bytes that an encoder writes, or they are values of a kind that is not supported here.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not read here")]
 pub struct NotReadHere;
@@ -43,8 +43,8 @@ impl<'de> Values<'de> {
         Self { rest: bytes, arguments }
     }
 
-    /// Returns what the next argument is read from. After the last argument of the message every further one
-    /// is an absent option.
+    /// Returns a reader for the next argument. After the last argument of the message, every further one is
+    /// an absent option.
     pub fn next_argument(&mut self) -> Option<&mut Self> {
         match self.arguments.checked_sub(1) {
             Some(left) => self.arguments = left,
@@ -54,7 +54,7 @@ impl<'de> Values<'de> {
         Some(self)
     }
 
-    /// Returns whether everything is read.
+    /// Returns whether everything has been read.
     pub const fn is_at_end(&self) -> bool {
         self.rest.is_empty()
     }
@@ -158,7 +158,7 @@ impl<'de> Deserializer<'de> for &mut Values<'de> {
         visitor.visit_enum(Case { values: self, case })
     }
 
-    /// The bytes do not tell their kind.
+    /// The encoding is not self-describing.
     fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Read<V::Value> {
         Err(NotReadHere)
     }
@@ -188,7 +188,7 @@ impl<'de> SeqAccess<'de> for Elements<'_, 'de> {
         seed.deserialize(&mut *self.values).map(Some)
     }
 
-    /// Every element has at least one byte: no more is reserved than the message backs.
+    /// Every element takes at least one byte, so no more is reserved than the message can contain.
     fn size_hint(&self) -> Option<usize> {
         Some(self.left.min(self.values.rest.len()))
     }

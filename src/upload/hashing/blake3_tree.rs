@@ -1,8 +1,8 @@
 //! BLAKE3 in parts: the chaining values of subtrees, and how they become one digest.
 //!
-//! BLAKE3 hashes leaves of 1,024 bytes and joins them in a binary tree, so parts of a file can be hashed on
-//! their own, in any order. A chunk need not begin and end on a leaf; the leaf across two chunks is hashed
-//! when both are there.
+//! BLAKE3 hashes leaves of 1,024 bytes and joins them in a binary tree, so parts of a file can be hashed
+//! separately, in any order. A chunk need not begin and end at a leaf boundary; a leaf that spans two chunks
+//! is hashed when both are stored.
 
 use blake3::Hasher;
 use blake3::hazmat::{ChainingValue, HasherExt, Mode, merge_subtrees_non_root, merge_subtrees_root};
@@ -26,15 +26,15 @@ pub const fn leaves(bytes: u64) -> u64 {
     bytes.div_ceil(LEAF_BYTES)
 }
 
-/// Returns the leaves that begin in the bytes `from..to` of a file of `total` bytes, and end there too unless
-/// the file does.
+/// Returns the leaves that begin in the bytes `from..to` of a file of `total` bytes, and end there, too,
+/// unless that is the end of the file.
 pub fn leaves_within(from: u64, to: u64, total: u64) -> (u64, u64) {
     let end = if to == total { leaves(total) } else { to.div_euclid(LEAF_BYTES) };
     (leaves(from).min(end), end)
 }
 
-/// Returns the height of the largest subtree at leaf `at` that ends before leaf `end`. Never the whole tree:
-/// its root is finalised differently.
+/// Returns the height of the largest subtree at leaf `at` that ends before leaf `end`. Never the whole tree,
+/// whose root is finalized differently.
 fn height_at(at: u64, end: u64, total_leaves: u64) -> u8 {
     let fits = |height: u8| {
         let size = 1_u64 << height;
@@ -68,7 +68,7 @@ pub struct LeafHasher {
 }
 
 impl LeafHasher {
-    /// Makes a hasher of the bytes `from..to` of a file of `total` bytes.
+    /// Creates a hasher of the bytes `from..to` of a file of `total` bytes.
     pub fn new(from: u64, to: u64, total: u64) -> Self {
         let (at, end) = leaves_within(from, to, total);
         let skip = at.saturating_mul(LEAF_BYTES).saturating_sub(from);
@@ -142,7 +142,7 @@ impl TreePrefix {
         self.subtrees.push(Subtree { height, value });
     }
 
-    /// Returns the digest of a file of two leaves or more, once all were appended.
+    /// Returns the digest of a file of two or more leaves, once all have been appended.
     pub fn digest(&self) -> Option<[u8; 32]> {
         let (first, others) = self.subtrees.split_first()?;
         let (last, between) = others.split_last()?;
@@ -159,7 +159,7 @@ pub fn to_values(subtrees: &[Subtree]) -> Vec<u8> {
     subtrees.iter().flat_map(|subtree| subtree.value).collect()
 }
 
-/// Decodes them: the leaves that they cover determine their heights.
+/// Decodes them; their heights follow from the leaves that they cover.
 pub fn from_values(values: &[u8], heights: impl Iterator<Item = u8>) -> Vec<Subtree> {
     let (values, _) = values.as_chunks::<{ blake3::OUT_LEN }>();
     heights.zip(values).map(|(height, value)| Subtree { height, value: *value }).collect()

@@ -1,11 +1,11 @@
-//! SHA-256 whose message schedule is computed for four blocks at once, in vector instructions.
+//! SHA-256 with the message schedules of four blocks computed at once, in vector instructions.
 //!
-//! The schedule of a block depends on the block alone, and only the rounds depend on the block before. So the schedules of
-//! four blocks are expanded side by side, a lane each, and their rounds follow one after the other in scalar
-//! instructions, which the IC counts less of than of any vector form. On other targets than wasm the `sha2` crate does
-//! it all, and on wasm what is left over after the last four blocks.
+//! The schedule of a block depends only on the block; only the rounds depend on the previous block. So the
+//! schedules of four blocks are expanded side by side, one per lane, and their rounds follow one after the
+//! other in scalar instructions, for which the IC charges less than for any vector version. On targets other
+//! than wasm the `sha2` crate does everything; on wasm it hashes what remains after the last four blocks.
 //!
-//! The digest, and the state in the middle of the work as bytes, are those of [`sha2::Sha256`].
+//! The digest and the serialized intermediate state are those of [`sha2::Sha256`].
 
 mod lanes;
 
@@ -57,7 +57,7 @@ type Schedules = [[u32; 4]; 64];
 /// Compresses four blocks, one after the other.
 fn compress_four(state: &mut [u32; 8], blocks: &[[u8; 64]; 4], schedules: &mut Schedules) {
     #[allow(unused_unsafe, reason = "safe on targets other than wasm")]
-    // SAFETY: a module with vector instructions is refused as a whole where there are none.
+    // SAFETY: where vector instructions are not supported, a module that contains them is refused as a whole.
     unsafe {
         expand(blocks, schedules);
     }
@@ -77,7 +77,8 @@ fn expand(blocks: &[[u8; 64]; 4], schedules: &mut Schedules) {
     let (sixteens, _) = schedules.as_chunks_mut::<16>();
     let (constants, _) = K.as_chunks::<16>();
     for (turn, (schedule, constants)) in sixteens.iter_mut().zip(constants).enumerate() {
-        // Word 16 needs words 0, 1, 9 and 14, and takes the place of word 0; the others follow in a ring.
+        // Word 16 needs words 0, 1, 9 and 14, and takes the place of word 0; the others follow as in a ring
+        // buffer.
         macro_rules! words {
             ($($t:literal)*) => {$(
                 if turn > 0 {
@@ -91,7 +92,7 @@ fn expand(blocks: &[[u8; 64]; 4], schedules: &mut Schedules) {
     }
 }
 
-/// The rounds of one block, whose words are four places apart.
+/// The rounds of one block, whose words are at a distance of four.
 #[inline(never)]
 fn rounds(state: &mut [u32; 8], words: &[u32; 253]) {
     let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = *state;
@@ -164,7 +165,7 @@ impl UpdateCore for Core {
     fn update_blocks(&mut self, blocks: &[Block<Self>]) {
         self.blocks = self.blocks.wrapping_add(blocks.len() as u64);
         let blocks = Array::cast_slice_to_core(blocks);
-        // Tests take the way of the wasm.
+        // Tests use the same code as the wasm.
         let (fours, rest) =
             if cfg!(any(target_arch = "wasm32", test)) { blocks.as_chunks() } else { (&[][..], blocks) };
         if !fours.is_empty() {
@@ -186,7 +187,7 @@ impl FixedOutputCore for Core {
     }
 }
 
-/// As `sha2` writes it: the words of the state and the number of blocks, little-endian.
+/// As written by `sha2`: the words of the state and the number of blocks, little-endian.
 impl SerializableState for Core {
     type SerializedStateSize = U40;
 

@@ -1,4 +1,4 @@
-//! A source that hashes a chunk while it is stored.
+//! A source that hashes a chunk while it is being stored.
 
 use sha2::Digest;
 
@@ -6,10 +6,10 @@ use crate::session::{ByteSource, SinkError, TakeBlock};
 
 use super::{LeafHasher, Sha256};
 
-/// What is computed over a chunk while it is stored.
+/// What is computed over a chunk while it is being stored.
 #[derive(Clone)]
 pub enum ChunkHasher {
-    /// Nothing: it is not this chunk's turn.
+    /// Nothing: earlier chunks are missing.
     Skip,
     /// SHA-256, continued over the chunk.
     Sha256(Sha256),

@@ -1,5 +1,5 @@
-//! Both paths in one build. A session is served where its record lies; a controller decides where a new one
-//! goes.
+//! Both paths in one build. A session is served by the path that has its record; a controller decides where
+//! new ones go.
 
 use candid::Principal;
 
@@ -21,8 +21,8 @@ pub struct StagedPath {
 }
 
 impl StagedPath {
-    /// Returns the path of an existing session. While the compat path is in use a legacy record stays what it
-    /// is until its session ends; after that the direct path takes it over and converts it.
+    /// Returns the path of an existing session. While the compat path is in use, a legacy record is kept as
+    /// it is until its session ends; after that the direct path takes over and converts it.
     fn serving(&mut self, storage: &Storage, id: SessionId) -> Result<&mut dyn UploadPath> {
         let compat = migrate::compat_share(storage)? > 0 && storage.sessions.legacy.contains(&id.0);
         if compat {

@@ -1,11 +1,13 @@
-//! Four words side by side: a vector on wasm, an array elsewhere, so that the same schedule can be tested natively.
+//! Four words side by side: a vector on wasm, an array elsewhere, so that the same schedule can be tested
+//! natively.
 
 #[cfg(not(target_arch = "wasm32"))]
 pub use portable::{Lanes, add, each, shifted_left, shifted_right, store, transposed, xor};
 #[cfg(target_arch = "wasm32")]
 pub use vector::{Lanes, add, each, shifted_left, shifted_right, store, transposed, xor};
 
-/// The first σ of the standard. A vector has no rotation, and needs none: the halves of both never overlap.
+/// The first σ of the standard. There is no vector rotation, but none is needed: the two halves never
+/// overlap.
 #[cfg_attr(target_arch = "wasm32", target_feature(enable = "simd128"))]
 #[inline]
 pub fn small_sigma_0(x: Lanes) -> Lanes {
@@ -64,7 +66,7 @@ mod vector {
     #[target_feature(enable = "simd128")]
     #[inline]
     pub fn store(words: &mut [u32; 4], lanes: Lanes) {
-        // SAFETY: sixteen bytes that are ours alone; a vector is stored at any address.
+        // SAFETY: sixteen bytes that are exclusively ours; a vector can be stored at any address.
         unsafe { v128_store(words.as_mut_ptr().cast(), lanes) };
     }
 
@@ -88,7 +90,7 @@ mod vector {
     #[inline]
     fn loaded(block: &[u8; 64]) -> [Lanes; 4] {
         let vectors: *const Lanes = block.as_ptr().cast();
-        // SAFETY: a block has four times sixteen bytes, and a vector is loaded from any address.
+        // SAFETY: a block has four times sixteen bytes, and a vector can be loaded from any address.
         unsafe {
             [
                 v128_load(vectors),
@@ -99,7 +101,7 @@ mod vector {
         }
     }
 
-    /// Four words of each of four blocks; the bytes of a word change places on the way.
+    /// Four words of each of four blocks; the byte order of each word is reversed on the way.
     #[target_feature(enable = "simd128")]
     #[inline]
     fn transposed_words(a: Lanes, b: Lanes, c: Lanes, d: Lanes) -> [Lanes; 4] {

@@ -11,11 +11,11 @@ use crate::upload::UploadMeta;
 /// A session and its upload in one record of twelve fields, as the first public release declares them.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq)]
 pub struct UploadSessionMeta {
-    /// Session id, the key of the record as well.
+    /// Session id; also the key of the record.
     pub session_id: u64,
     /// Capsule that the upload goes to.
     pub capsule_id: String,
-    /// Who uploads.
+    /// Who uploads it.
     pub caller: Principal,
     /// When the session began, nanoseconds.
     pub created_at: u64,
@@ -23,11 +23,11 @@ pub struct UploadSessionMeta {
     pub expected_chunks: u32,
     /// Whether chunks may still arrive.
     pub status: LegacyStatus,
-    /// The number of chunks again.
+    /// The number of chunks, again.
     pub chunk_count: u32,
     /// The client's metadata.
     pub asset_metadata: AssetMetadata,
-    /// Id of the memory that finish will make.
+    /// Id of the memory that finish will create.
     pub provisional_memory_id: String,
     /// Length of every chunk but the last, bytes.
     pub chunk_size: u64,
@@ -50,7 +50,7 @@ pub enum LegacyStatus {
 }
 
 impl UploadSessionMeta {
-    /// Makes the record of a new session.
+    /// Creates the record of a new session.
     ///
     /// # Errors
     /// If the owner is not a principal.
@@ -92,7 +92,7 @@ impl UploadSessionMeta {
         }
     }
 
-    /// Returns where the chunks of the session lie.
+    /// Returns where the chunks of the session are stored.
     pub fn chunk_prefix(&self) -> ChunkPrefix {
         ChunkPrefix::of(&self.provisional_memory_id, SessionId(self.session_id))
     }

@@ -1,8 +1,8 @@
 //! The compatibility layer between the upload service and the session service.
 //!
-//! Layout 1 has no `Session`: the stored chunks tell which chunks have arrived. This layer builds the session
-//! from them on first use, and caches it on the heap. An upgrade empties the cache and loses nothing. A
-//! session that another path serves is dropped from it.
+//! Layout 1 has no `Session`: the stored chunks show which chunks have arrived. This layer builds the session
+//! from them on first use, and caches it on the heap. An upgrade empties the cache and loses nothing. If
+//! another path serves a session, it is dropped from the cache.
 
 use crate::api::{Error, Result};
 use crate::blob::StableBlobSink;
@@ -67,7 +67,7 @@ impl SessionCompat {
         self.svc.store_mut().remove(id).map_err(|e| Error::Internal(e.to_string()))
     }
 
-    /// Takes a chunk.
+    /// Stores a chunk.
     pub fn put_chunk(
         &mut self,
         storage: &mut Storage,
@@ -97,7 +97,7 @@ impl SessionCompat {
         Ok(())
     }
 
-    /// Ends a session; its bytes are the caller's to release.
+    /// Ends a session; the caller must release its bytes.
     pub fn abort(&mut self, storage: &mut Storage, id: SessionId, caller: &[u8]) -> Result<()> {
         self.required(storage, id)?;
         self.svc.abort(id, caller)?;
@@ -114,7 +114,7 @@ fn forget(storage: &mut Storage, id: SessionId) {
     storage.sessions.legacy.remove(&id.0);
 }
 
-/// Builds the session of a record: its chunks are those that are stored.
+/// Builds the session of a record from the chunks that are stored.
 fn rebuild(storage: &Storage, id: SessionId, meta: &UploadSessionMeta) -> Result<Session> {
     let chunk_size = u32::try_from(meta.chunk_size).map_err(|_| StableError {
         name: UploadSessionMeta::NAME,
