@@ -1,8 +1,8 @@
 //! `launch PACKAGE ARGUMENTS…`: compiles a program of this workspace and runs it.
 //!
-//! `cargo run` alone would do, but its progress bar stands still while a large crate compiles: half a minute for some.
-//! Here the time since the start is drawn beside the bar every second; where there is no terminal, a line says so every
-//! five seconds.
+//! `cargo run` alone would do, but its progress bar freezes while a large crate compiles, for half a minute
+//! in some cases. Here the elapsed time is drawn next to the bar every second; without a terminal, it is
+//! printed in a line every five seconds.
 
 mod segments;
 
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use segments::{Segment, Segments};
 
-/// Columns that cargo's bar may take, so that the time has room on a terminal of 100.
+/// Columns that cargo's bar may use, so that the time fits on a terminal of 100 columns.
 const BAR_WIDTH: &str = "85";
 /// How often the time is drawn on a terminal.
 const FRAME: Duration = Duration::from_secs(1);
@@ -60,7 +60,7 @@ fn become_program(mut run: Command) -> io::Result<ExitStatus> {
     run.status()
 }
 
-/// Runs a build and shows what it says, and that it goes on when it says nothing.
+/// Runs a build and shows its output, and that it is still running when there is none.
 fn compile(mut build: Command) -> io::Result<ExitStatus> {
     let terminal = io::stderr().is_terminal();
     if terminal {
@@ -96,7 +96,7 @@ fn compile(mut build: Command) -> io::Result<ExitStatus> {
     child.wait()
 }
 
-/// What is seen on standard error. That nobody can read it is no reason to stop compiling.
+/// What is shown on standard error. If nobody can read it, that is no reason to stop compiling.
 struct Screen {
     terminal: bool,
     /// Cargo's progress bar, as it was last.

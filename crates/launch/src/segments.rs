@@ -1,4 +1,5 @@
-//! What cargo writes to standard error, taken apart: lines end in a line feed, its progress bar in a carriage return.
+//! What cargo writes to standard error, split into segments: lines end in a line feed, its progress bar in a
+//! carriage return.
 
 use std::io::{BufReader, Bytes, Read};
 
@@ -11,7 +12,7 @@ pub enum Segment {
     Bar(String),
 }
 
-/// Clears the rest of the line: cargo writes it before a line that takes the place of the bar.
+/// Clears the rest of the line: cargo writes it before a line that replaces the bar.
 const CLEAR: &str = "\x1b[K";
 
 /// Iterates over what a reader has, until it ends or fails.

@@ -1,4 +1,4 @@
-//! Where compiled modules are kept: what the command line, the environment and the user's folders say.
+//! Where compiled modules are cached, according to the command line, the environment and the user's folders.
 
 use crate::engine::{ModuleCache, ModuleCacheError};
 use crate::stderr;
@@ -6,7 +6,7 @@ use std::env;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// The environment variable with a folder, or `off`. Empty is as if it were not set.
+/// The environment variable with a folder, or `off`. Empty is the same as not set.
 const VARIABLE: &str = "POCKET_IC_EMBEDDED_MODULE_CACHE";
 /// Turns the cache off, instead of a folder.
 const OFF: &str = "off";
@@ -27,8 +27,8 @@ impl From<OsString> for CacheFolder {
 }
 
 impl CacheFolder {
-    /// Returns what `POCKET_IC_EMBEDDED_MODULE_CACHE` says; if it says nothing, a folder of the user's folder
-    /// for caches.
+    /// Returns the folder from `POCKET_IC_EMBEDDED_MODULE_CACHE`; if it is not set, one in the user's cache
+    /// folder.
     pub fn from_environment() -> Self {
         Self::chosen(env::var_os(VARIABLE), dirs::cache_dir())
     }
@@ -49,8 +49,8 @@ impl CacheFolder {
         }
     }
 
-    /// Does [`Self::open`] for a folder that nobody insists on: without it, modules are compiled again, and a
-    /// line says why.
+    /// Does the same as [`Self::open`] for a folder that the user did not choose explicitly: if it cannot be
+    /// used, modules are compiled again, and a message says why.
     pub(crate) fn open_if_possible(&self) -> Option<ModuleCache> {
         self.open().unwrap_or_else(|error| {
             stderr::line(format_args!("pocket-ic-embedded: {error}. Every process compiles its modules"));

@@ -1,15 +1,15 @@
-//! Letting go of what a client passes on to the server that it starts.
+//! Detaches the server from what it inherits from the client that starts it.
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-/// Detaches from standard input and output, and from standard error if `POCKET_IC_MUTE_SERVER` asks for it.
+/// Detaches from standard input and output, and from standard error if `POCKET_IC_MUTE_SERVER` is set.
 ///
-/// If they are pipes of the client, their readers (`python tests.py | cat`) would wait until the server ends,
-/// long after the tests. The program executes itself again, since there is no safe way to replace open files;
-/// if that fails it continues as it is.
+/// If they are pipes of the client, their readers (`python tests.py | cat`) would wait until the server
+/// exits, long after the tests. The program executes itself again, since there is no safe way to replace open
+/// files; if that fails, it continues as it is.
 pub(crate) fn from_client() {
     let mute = std::env::var_os("POCKET_IC_MUTE_SERVER").is_some_and(|value| !value.is_empty());
     let inherited = |descriptor| is_null(descriptor) == Some(false);

@@ -1,7 +1,7 @@
-//! An Internet Computer in a process: the PocketIC REST protocol over wasmtime.
+//! An in-process Internet Computer for tests: the PocketIC REST protocol over wasmtime.
 //!
-//! The official `pocket-ic` client works with this server as with the official one. It is meant for tests
-//! that must run anywhere: nothing is downloaded, nothing is started, and the instance lives in the test's
+//! The official `pocket-ic` client works with this server as it does with the official one. It is meant for
+//! tests that must run anywhere: nothing is downloaded or started, and the instance lives in the test's
 //! process.
 //!
 //! ```no_run
@@ -17,14 +17,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! * [`engine`] runs one message of a canister's wasm: system API, metering, memories.
+//! * [`engine`] executes one message of a canister's wasm: system API, metering, memories.
 //! * [`ic`] is the network around it: canisters, rounds, time, the management canister.
-//! * [`http`] is the protocol of PocketIC, [`agent_api`] that of agents, and [`gateway`] has canisters' pages for
-//!   browsers.
-//! * [`serve`] is the stand-alone server, which passes for the official binary.
+//! * [`http`] is the PocketIC protocol, [`agent_api`] that of agents, and [`gateway`] serves canisters' pages
+//!   to browsers.
+//! * [`serve`] is the stand-alone server, which can replace the official binary.
 //!
-//! What it does not do is answered with "not supported by the embedded server", never with a guess. The README lists
-//! the endpoints and the known differences from the official server.
+//! Requests that it does not support are answered with "not supported by the embedded server", never with a
+//! guess. The README lists the endpoints and the known differences from the official server.
 
 #![deny(clippy::print_stderr, clippy::print_stdout)]
 
@@ -45,5 +45,5 @@ mod stderr;
 pub use cache_folder::CacheFolder;
 pub use server::{EmbeddedServer, StartError};
 
-/// What `--version` prints. Clients accept build metadata (after `+`) and compare only what is before it.
+/// What `--version` prints. Clients accept build metadata (after `+`) and compare only the part before it.
 pub const VERSION_LINE: &str = "pocket-ic-server 16.1.0+embedded";

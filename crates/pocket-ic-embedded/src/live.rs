@@ -34,7 +34,7 @@ pub struct Network {
     first_canister: Principal,
 }
 
-/// Starts an NNS and an application subnet, with the time of the host, and a gateway.
+/// Starts an NNS and an application subnet that follow the host's time, and a gateway.
 ///
 /// # Errors
 /// If the port is in use.

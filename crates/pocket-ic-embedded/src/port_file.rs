@@ -1,5 +1,5 @@
-//! The file that tells clients the port. The process that creates it is the server; the next one finds it and
-//! exits.
+//! The file that tells clients the port. The process that creates it becomes the server; later ones find it
+//! and exit.
 
 use crate::stderr;
 use std::fs::{self, File, OpenOptions};
@@ -15,14 +15,15 @@ const STARTING: Duration = Duration::from_secs(5);
 const STARTING_CHECK: Duration = Duration::from_millis(20);
 /// How long to wait for a connection to a port of this machine, and for an answer there.
 const ANSWER: Duration = Duration::from_secs(5);
-/// How often to look again when the file comes and goes meanwhile.
+/// How often to retry if the file appears and disappears in the meantime.
 const ATTEMPTS: usize = 8;
 
 /// A port file of this process. It is removed when the value is dropped.
 #[derive(Debug)]
 pub(crate) struct PortFile {
     path: PathBuf,
-    /// Locked for as long as the server runs, if the file was taken over: of those who find the same stale file, one does.
+    /// Locked as long as the server runs, if the file was taken over: of several processes that find the same
+    /// stale file, only one takes it over.
     _locked: Option<File>,
 }
 
@@ -69,7 +70,7 @@ enum Answer {
 }
 
 impl PortFile {
-    /// Creates the file, or takes it over from a server that is gone: nothing listens on its port.
+    /// Creates the file, or takes it over from a server that no longer exists: nothing listens on its port.
     pub(crate) fn claim(path: &Path, ip_addr: IpAddr) -> Result<Claim, PortFileError> {
         for _ in 0..ATTEMPTS {
             match OpenOptions::new().write(true).create_new(true).open(path) {
@@ -102,7 +103,7 @@ impl PortFile {
         }
     }
 
-    /// Takes over a file in which nothing has changed since it was found to be stale.
+    /// Takes over a file that has not changed since it was found to be stale.
     fn take_over(path: &Path, stale: &str, port: u16) -> Result<Option<Claim>, PortFileError> {
         let failed = |source| PortFileError::Write { path: path.to_owned(), source };
         let opened = OpenOptions::new().read(true).write(true).open(path);
@@ -151,7 +152,8 @@ fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// Returns the text of the file once it has a complete line, or as it is if none came.
+/// Returns the contents of the file once it has a complete line, or its current contents if that does not
+/// happen.
 fn wait_for_port(path: &Path) -> io::Result<String> {
     let started = Instant::now();
     loop {
@@ -169,7 +171,7 @@ fn port_in(text: &str) -> Option<u16> {
 }
 
 /// Returns what answers on a port of this machine, at the address that a server started like this one would
-/// have.
+/// use.
 fn answer(ip_addr: IpAddr, port: u16) -> Answer {
     let mut addresses = vec![ip_addr, Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
     addresses.dedup();
@@ -193,7 +195,7 @@ fn nobody_there(error: &io::Error) -> bool {
         || error.raw_os_error() == Some(libc::EAFNOSUPPORT)
 }
 
-/// Returns whether what is connected answers `/status` as a PocketIC server does.
+/// Returns whether the peer answers `/status` like a PocketIC server.
 fn is_server(mut stream: &TcpStream) -> io::Result<bool> {
     const OK: &[u8] = b"HTTP/1.0 200";
     stream.set_read_timeout(Some(ANSWER))?;
@@ -229,7 +231,7 @@ mod tests {
         let (_dir, path) = file(&format!("{}\n", free_port()));
         let Claim::Ours(first) = PortFile::claim(&path, HERE).unwrap() else { panic!("not taken over") };
         assert_eq!(fs::read_to_string(&path).unwrap(), "", "clients do not find the old port");
-        // While the first one starts, its file is empty; the others wait for its port and leave.
+        // While the first one starts, its file is empty; the others wait for its port and exit.
         let second = thread::scope(|scope| {
             let second = scope.spawn(|| PortFile::claim(&path, HERE).unwrap());
             first.write(free_port()).unwrap();

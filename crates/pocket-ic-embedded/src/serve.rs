@@ -108,7 +108,7 @@ pub fn main() -> ExitCode {
     run(&options)
 }
 
-/// Serves with these options. Exit code 0 for an orderly end, 3 if the server cannot run.
+/// Serves with these options. Exits with 0 after an orderly shutdown, with 3 if the server cannot run.
 pub fn run(options: &ServeOptions) -> ExitCode {
     if options.version {
         return match print(VERSION_LINE) {
@@ -116,8 +116,8 @@ pub fn run(options: &ServeOptions) -> ExitCode {
             Err(error) => fail(&error),
         };
     }
-    // First, and before anything slow: clients start a server for every instance and count on this being
-    // cheap.
+    // This comes first, before anything slow: clients start a server for every instance and rely on this
+    // being cheap.
     let claimed = options.port_file.as_deref().map(|path| PortFile::claim(path, options.ip_addr));
     let port_file = match claimed {
         None => None,
@@ -140,7 +140,7 @@ fn fail(error: &ServeError) -> ExitCode {
     ExitCode::from(EXIT_ENVIRONMENT)
 }
 
-/// Prints in one write: a reader may go away once it has the last line.
+/// Prints in a single write: a reader may exit once it has the last line.
 fn print(text: impl Display) -> Result<(), ServeError> {
     let text = format!("{text}\n");
     let mut stdout = io::stdout().lock();
@@ -205,7 +205,7 @@ async fn listen(options: &ServeOptions, port_file: Option<PortFile>) -> Result<(
         () = outlived(options, &state, started) => {}
         () = any(&mut ended_by) => {}
     }
-    // Clients must not find the port of a server that is about to end.
+    // Clients must not find the port of a server that is about to exit.
     drop(port_file);
     let _ = end.send(true);
     // Idle connections must not delay the end.
@@ -222,7 +222,7 @@ async fn any(signals: &mut [Signal]) {
     .await;
 }
 
-/// Returns when the time to live has passed without a request, or the hard one has passed.
+/// Returns when the time to live has passed without a request, or the hard limit has passed.
 async fn outlived(options: &ServeOptions, state: &ServerState, started: Instant) {
     let ttl = Duration::from_secs(options.ttl);
     let hard_ttl = options.hard_ttl.map(Duration::from_secs);

@@ -1,4 +1,4 @@
-//! The server as a value: it runs for as long as the handle lives.
+//! The server as a value: it runs as long as the handle exists.
 
 use crate::cache_folder::CacheFolder;
 use crate::engine::Engine;
@@ -8,7 +8,8 @@ use std::sync::{Arc, OnceLock};
 use tokio::runtime::{Builder, Runtime};
 use url::Url;
 
-/// The environment variable that has the server print what canisters print, on standard error, unless it is empty.
+/// The environment variable that, unless it is empty, makes the server print on standard error what canisters
+/// print.
 const LOGS_VARIABLE: &str = "POCKET_IC_EMBEDDED_LOGS";
 /// Threads that answer requests; the work itself is done on threads for blocking operations.
 const HTTP_THREADS: usize = 2;
@@ -45,9 +46,10 @@ pub struct EmbeddedServer {
 }
 
 impl EmbeddedServer {
-    /// Starts a server on threads of its own. It answers by the time this returns. What canisters print goes to standard
-    /// error if the environment variable `POCKET_IC_EMBEDDED_LOGS` is set and not empty. Compiled modules are shared with other
-    /// processes in the folder that `POCKET_IC_EMBEDDED_MODULE_CACHE` names, or in one of the user's folder for caches.
+    /// Starts a server on its own threads. It accepts requests by the time this returns. What canisters print
+    /// goes to standard error if the environment variable `POCKET_IC_EMBEDDED_LOGS` is set and not empty.
+    /// Compiled modules are shared with other processes in the folder named by
+    /// `POCKET_IC_EMBEDDED_MODULE_CACHE`, or in one in the user's cache folder.
     ///
     /// # Errors
     /// When no port or thread is to be had.
@@ -73,23 +75,23 @@ impl EmbeddedServer {
         let cache = CacheFolder::from_environment().open_if_possible();
         let state = Arc::new(ServerState::new(Engine::with_cache(cache)?, print_logs));
         runtime.spawn(async move {
-            // Serving ends only with the runtime; its result says nothing more.
+            // Serving ends only with the runtime; its result carries no further information.
             let _ = axum::serve(without_delay(listener), router(state)).await;
         });
         Ok(Self { address, url, runtime: Some(runtime) })
     }
 
-    /// Returns one server for the process, started at the first call. Instances are independent of each
-    /// other, so tests can share it.
+    /// Returns the process-wide server, started by the first call. Instances are independent of each other,
+    /// so tests can share it.
     ///
     /// # Errors
-    /// When it could not be started; every later call gives the same error.
+    /// If it could not be started; every later call returns the same error.
     pub fn shared() -> Result<&'static Self, &'static StartError> {
         static SHARED: OnceLock<Result<EmbeddedServer, StartError>> = OnceLock::new();
         SHARED.get_or_init(Self::start).as_ref()
     }
 
-    /// Returns where it listens, for `PocketIcBuilder::with_server_url`.
+    /// Returns its address, for `PocketIcBuilder::with_server_url`.
     pub fn url(&self) -> Url {
         self.url.clone()
     }
@@ -103,7 +105,7 @@ impl EmbeddedServer {
 impl Drop for EmbeddedServer {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            // Does not wait for operations that still run; also fine within an asynchronous test.
+            // Does not wait for operations that are still running; also safe in asynchronous tests.
             runtime.shutdown_background();
         }
     }

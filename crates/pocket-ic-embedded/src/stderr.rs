@@ -1,5 +1,5 @@
-//! Lines on standard error. It may be closed, or on a full disk: that must never matter, so a line
-//! that cannot be written is lost and nothing else. `eprintln!` would panic.
+//! Lines on standard error. It may be closed or on a full disk, which must never matter: a line that cannot
+//! be written is just lost. `eprintln!` would panic.
 
 use std::fmt::Display;
 use std::io::{self, Write};

@@ -41,7 +41,7 @@ impl Address {
     /// Returns the address for the segments of a path after `/api`.
     ///
     /// # Errors
-    /// If nothing is served at this path, or the id in it is not a principal.
+    /// If nothing is served at this path, or its id is not a principal.
     pub fn parse(version: &str, kind: &str, effective: &str, action: &str) -> Result<Self, Refusal> {
         use RangesForm::{Sharded, Whole};
         let place = |make: fn(Principal) -> Effective| {

@@ -11,15 +11,15 @@ use http_body_util::BodyExt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The largest request, as on the boundary of the Internet Computer.
+/// The largest request, as at the Internet Computer's boundary.
 const MAX_BYTES: usize = 4 << 20;
-/// Maximum length of a request that is too large and still read to its end, so that its client receives the
+/// Maximum length of a request that is too large but still read to its end, so that its client receives the
 /// response.
 const MAX_READ_BYTES: usize = 16 * MAX_BYTES;
 /// Time that a client has to send its request.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Reads the complete body before the request is handled, so that a slow client keeps nobody else waiting.
+/// Reads the complete body before the request is handled, so that a slow client does not keep others waiting.
 pub async fn read_whole(State(state): State<Arc<ServerState>>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     let read = tokio::time::timeout(PATIENCE, read(&state, body));

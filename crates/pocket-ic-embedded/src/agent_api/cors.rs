@@ -1,4 +1,4 @@
-//! Lets pages of any origin use the server: everything on it is for tests.
+//! Lets pages from any origin use the server: everything on it is for tests.
 
 use axum::extract::Request;
 use axum::http::{HeaderValue, Method, StatusCode, header};

@@ -14,10 +14,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
 
-/// How far ahead an expiry may be, as on the Internet Computer.
+/// Maximum distance of an expiry in the future, as on the Internet Computer.
 const MAX_EXPIRY: Duration = Duration::from_secs(5 * 60 + 30);
-/// Difference between the time of an instance and the host's at which agents refuse the instance's
-/// certificates.
+/// Difference between an instance's time and the host's at which agents refuse the instance's certificates.
 const MAX_CLOCK_SKEW: u64 = 5 * 60 * 1_000_000_000;
 /// Maximum length of a nonce, bytes.
 const MAX_NONCE: usize = 32;
@@ -86,7 +85,7 @@ pub async fn check(slot: &Arc<Slot>, action: Action, body: &[u8]) -> Result<Chec
         let sender = Sender::authenticate(&envelope, &id, action)?;
         return Ok(Checked { content: envelope.content, id, sender });
     }
-    // It takes a millisecond, which would block the threads that serve requests.
+    // This takes a millisecond, which would block the threads that serve requests.
     let verified = tokio::task::spawn_blocking(move || {
         let sender = Sender::authenticate(&envelope, &id, action)?;
         Ok(Checked { content: envelope.content, id, sender })
@@ -153,7 +152,7 @@ impl Content {
 }
 
 impl Checked {
-    /// Checks against the time of the instance that the request and the delegations have not expired.
+    /// Checks, by the instance's time, that the request and the delegations have not expired.
     ///
     /// # Errors
     /// A request that has expired, or whose expiry is too far ahead.
@@ -188,7 +187,7 @@ impl Checked {
     }
 }
 
-/// Returns a hint if the time of the instance is not the host's: agents refuse its certificates.
+/// Returns a hint if the instance's time is not the host's: agents then refuse its certificates.
 fn advice(now: u64) -> String {
     match now.abs_diff(clock::present()) {
         ..=MAX_CLOCK_SKEW => String::new(),

@@ -1,7 +1,7 @@
 //! The Internet Computer's HTTP interface for agents: `/api/v2` to `/api/v4` with CBOR, signatures and
 //! certificates.
 //!
-//! Each instance serves it below its own address, and an HTTP gateway serves that of its instance.
+//! Each instance serves it at its own address, and each HTTP gateway for its instance.
 
 mod address;
 mod body;
@@ -31,7 +31,7 @@ use std::sync::Arc;
 
 type Server = Arc<ServerState>;
 
-/// Returns the interface of every instance, each below its own address.
+/// Returns the interface of every instance, each at its own address.
 pub fn instance_routes(state: Server) -> Router<Server> {
     let mut router = Router::new();
     for slash in ["", "/"] {

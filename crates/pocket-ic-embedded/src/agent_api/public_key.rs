@@ -23,7 +23,7 @@ impl fmt::Display for KeyError {
     }
 }
 
-/// The object identifiers of algorithm and curve in the DER of each kind of key.
+/// The object identifiers of algorithm and curve in the DER encoding of each kind of key.
 const ED25519: &[u8] = &[0x06, 0x03, 0x2b, 0x65, 0x70];
 const SECP256K1: &[u8] = &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x0a];
 const P256: &[u8] = &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
@@ -76,7 +76,7 @@ impl PublicKey {
         match self {
             Self::Ed25519(key) => key.verify_signature(message, signature).map_err(|_| wrong("Ed25519")),
             Self::Secp256k1(key) => k256::ecdsa::Signature::from_slice(signature)
-                // Either of the two values of s is valid; the library accepts the lower one only.
+                // Both values of s are valid; the library accepts only the lower one.
                 .map(|signature| signature.normalize_s().unwrap_or(signature))
                 .and_then(|signature| key.verify(message, &signature))
                 .map_err(|_| wrong("ECDSA secp256k1")),

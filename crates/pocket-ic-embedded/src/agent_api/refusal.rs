@@ -39,7 +39,7 @@ impl Refusal {
 
 impl From<OpError> for Refusal {
     fn from(error: OpError) -> Self {
-        // The texts of PocketIC's protocol are wrapped in the name of a variant.
+        // The texts of the PocketIC protocol are wrapped in the name of a variant.
         match error {
             OpError::BadIngressMessage(text) | OpError::CanisterRouting(text) => Self::bad(text),
             other => Self::bad(other.to_string()),

@@ -46,7 +46,7 @@ impl Sender {
         Self::default()
     }
 
-    /// Returns the canisters that the delegations are limited to; `None` for all.
+    /// Returns the canisters to which the delegations are limited; `None` for all.
     pub fn into_targets(self) -> Option<Vec<Principal>> {
         self.targets
     }
@@ -136,7 +136,7 @@ impl Sender {
     }
 }
 
-/// Verifies each delegation with the key of the one before. Returns the last key.
+/// Verifies each delegation with the previous key. Returns the last key.
 fn verify_links<'a>(first: &'a [u8], links: &'a [SignedDelegation]) -> Result<&'a [u8], Refusal> {
     let mut keys = vec![first];
     let mut signer = first;

@@ -1,8 +1,9 @@
-//! The kinds of execution that the system API tells apart, and the table of which function may be called in which.
+//! The kinds of execution that the system API distinguishes, and the table of which function may be called in
+//! which.
 //!
-//! The table follows the IC interface specification, section "Overview of imports", and keeps its letters. The
-//! instruction charges are the fixed parts that the IC's execution layer publishes; for stable memory those of its native
-//! implementation, where asking for the size is no call at all.
+//! The table follows the IC interface specification, section "Overview of imports", and uses its letters. The
+//! instruction charges are the fixed parts published by the IC's execution layer; for stable memory, those of
+//! its native implementation, where asking for the size is not a call at all.
 
 use super::types::EntryPoint;
 
@@ -58,7 +59,7 @@ const TIMER: Contexts = I | G | U | RY | RT | C | T;
 /// Kinds of execution that all nodes of the subnet agree on.
 pub(super) const REPLICATED: Contexts = ALL & !(NRQ | CQ | CRY | CRT | CC | F);
 
-/// Returns the kind of execution an entry point makes, and its name in error texts.
+/// Returns the kind of execution of an entry point, and its name in error texts.
 pub(super) fn context_of(entry: &EntryPoint, composite_query: bool) -> (Contexts, &'static str) {
     match (entry, composite_query) {
         (EntryPoint::Start, _) => (S, "start"),
@@ -88,7 +89,7 @@ pub(super) struct Api {
     pub(super) name: &'static str,
     /// Where it may be called.
     pub(super) contexts: Contexts,
-    /// Instructions charged for every call; what depends on sizes comes on top.
+    /// Instructions charged for every call; charges that depend on sizes are added to this.
     pub(super) cost: u64,
 }
 

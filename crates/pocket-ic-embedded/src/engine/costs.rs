@@ -1,8 +1,8 @@
 //! What wasm operators cost: the weights that the IC's execution layer publishes, as the runtime's fuel table.
 //!
-//! The table holds at most 255 for an operator, so `memory.grow`, `data.drop` and `elem.drop`, which the IC weighs 300,
-//! count 255 here. Bulk operations cost one instruction a byte on top, as on the IC. Operators that are not listed cost 1;
-//! those that change a table are never in a module.
+//! The table holds at most 255 per operator, so `memory.grow`, `data.drop` and `elem.drop`, which cost 300 on
+//! the IC, cost 255 here. Bulk operations additionally cost one instruction per byte, as on the IC. Operators
+//! that are not listed cost 1; operators that change a table never occur in a module.
 
 use wasmtime::OperatorCost;
 

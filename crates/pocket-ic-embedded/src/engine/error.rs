@@ -1,4 +1,4 @@
-//! Why a module is refused and why an execution ends early, in the words and codes of the IC.
+//! Why a module is refused and why an execution ends early, with the texts and codes of the IC.
 
 use thiserror::Error;
 
@@ -56,14 +56,15 @@ pub enum StateMismatch {
     },
 }
 
-/// Why an execution ended early. `Display` gives the IC's text without the canister prefix and the advice after it.
+/// Why an execution ended early. `Display` gives the IC's text without the canister prefix and the advice at
+/// the end.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum Trap {
     /// `ic0.trap`
     #[error("Canister called `ic0.trap` with message: '{0}'")]
     CalledTrap(String),
-    /// A wasm trap, or a use of the system API that the IC counts as one: stable memory beyond its end, a number that
-    /// does not fit.
+    /// A wasm trap, or a use of the system API that the IC counts as one: access beyond the end of stable
+    /// memory, or a number that does not fit.
     #[error("Canister trapped: {0}")]
     Wasm(String),
     /// More instructions than the limit, which is given.

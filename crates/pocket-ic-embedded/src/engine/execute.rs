@@ -35,15 +35,15 @@ pub struct Engine {
 struct Shared {
     runtime: Runtime,
     modules: Mutex<HashMap<[u8; 32], Compiled>>,
-    /// Instances that wait for a message, the one used last at the end.
+    /// Idle instances, the most recently used one last.
     instances: Mutex<Vec<LiveInstance>>,
 }
 
-/// A module, once it is compiled. Locked while it is being compiled: many tests that start with the same module compile
-/// it once, and other modules do not have to wait for it.
+/// A module, once it is compiled. Locked while it is being compiled, so that many tests that start with the
+/// same module compile it once, and other modules do not have to wait for it.
 type Compiled = Arc<Mutex<Option<Arc<CanisterModule>>>>;
 
-/// Values under these locks are consistent at all times, so a panic elsewhere does not corrupt them.
+/// The values under these locks are always consistent, so a panic elsewhere does not corrupt them.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -72,7 +72,7 @@ impl Engine {
         Self { limits_methods: false, ..self }
     }
 
-    /// Checks and compiles a module as uploaded (gzip or plain). Modules are cached by hash.
+    /// Checks and compiles a module as uploaded (gzipped or not). Modules are cached by hash.
     pub fn compile(&self, uploaded: &[u8]) -> Result<Arc<CanisterModule>, InvalidWasm> {
         let module = self.compiled(uploaded)?;
         if self.limits_methods {
@@ -169,8 +169,8 @@ impl Engine {
         Outcome { wall_time, ..outcome }
     }
 
-    /// Returns an instance in the given state: an existing one, one that is brought to the state, or a new
-    /// one.
+    /// Returns an instance in the given state: one that is already in it, one that can be brought into it, or
+    /// a new one.
     fn instance_for(&self, state: &CanisterState) -> Result<LiveInstance, Trap> {
         let kept = {
             let mut instances = lock(&self.shared.instances);
@@ -209,7 +209,7 @@ impl Engine {
     }
 }
 
-/// Returns whether the module has what the entry point runs; an error if it has to.
+/// Returns whether the module has the function of the entry point; an error if it is required.
 fn is_there(module: &CanisterModule, entry: &EntryPoint) -> Result<bool, Trap> {
     let method = |kind, name: &str| {
         if module.has_export(kind, name) {
@@ -238,7 +238,7 @@ fn is_there(module: &CanisterModule, entry: &EntryPoint) -> Result<bool, Trap> {
 }
 
 impl Outcome {
-    /// Returns what a message did; after a trap, only what is left of it.
+    /// Returns the outcome of a message; after a trap, only what remains of it.
     fn new(
         result: Result<(), Trap>,
         state: CanisterState,
@@ -249,7 +249,8 @@ impl Outcome {
         if let Err(trap) = &result {
             message.logs.push(log_text(trap).into_bytes());
         }
-        // A call under construction at the end of the message is dropped, as are data appended for a reply never sent.
+        // A call still under construction at the end of the message is dropped, and so are data appended for
+        // a reply that was never sent.
         let done = result.is_ok();
         Self {
             state,

@@ -1,9 +1,9 @@
-//! A canister's wasm memory between messages, as a value: sparse and copy-on-write, as stable memory is.
+//! A canister's wasm memory between messages, as a value: sparse and copy-on-write, like stable memory.
 
 use super::paged::Paged;
 use super::stable::WASM_PAGE;
 
-/// Contents and size of a wasm memory. A clone costs next to nothing; what was never written takes no space.
+/// Contents and size of a wasm memory. Cloning is nearly free; parts that were never written take no space.
 #[derive(Clone, Debug, Default)]
 pub struct Heap {
     /// Bytes; a multiple of the wasm page.
@@ -23,7 +23,7 @@ impl Heap {
         self.bytes
     }
 
-    /// Returns a part of the memory; `None` if it reaches beyond the end.
+    /// Returns a part of the memory; `None` if it extends beyond the end.
     pub fn read(&self, offset: u64, len: u64) -> Option<Vec<u8>> {
         self.check(offset, len)?;
         let mut out = vec![0; usize::try_from(len).ok()?];
@@ -31,14 +31,15 @@ impl Heap {
         Some(out)
     }
 
-    /// Writes `bytes` at `offset`; `None`, and nothing written, if they reach beyond the end.
+    /// Writes `bytes` at `offset`; if they extend beyond the end, writes nothing and returns `None`.
     pub fn write(&mut self, offset: u64, bytes: &[u8]) -> Option<()> {
         self.check(offset, bytes.len() as u64)?;
         self.pages.write(offset, bytes);
         Some(())
     }
 
-    /// Whether nothing was ever written from `offset` on, for `len` bytes: all zeros, and found out without reading them.
+    /// Returns whether the `len` bytes at `offset` were never written, so that they are all zeros; does not
+    /// read them.
     pub fn untouched(&self, offset: u64, len: usize) -> bool {
         self.pages.untouched(offset, len)
     }

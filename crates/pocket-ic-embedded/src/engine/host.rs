@@ -1,4 +1,4 @@
-//! What the system API works on while a message runs: the message's inputs, what it did so far, the memory.
+//! What the system API works on while a message runs: the message's inputs, its effects so far, the memory.
 
 use wasmtime::{Caller, Error, Memory, ResourceLimiter, Result};
 
@@ -9,7 +9,7 @@ use super::stable::{StableAccess, StableMemory};
 use super::texts::Texts;
 use super::types::{Limits, MessageContext, OutgoingCall, Response};
 
-/// The data of a store. It outlives the message: instances are used again.
+/// The data of a store. It outlives the message, since instances are reused.
 pub(super) struct Host {
     /// The module's memory, if it has one.
     pub(super) memory: Option<Memory>,
@@ -25,7 +25,7 @@ pub(super) struct Message {
     pub(super) context: Contexts,
     /// The kind's name in error texts.
     pub(super) context_name: &'static str,
-    /// Inputs. Balance, available cycles, timer and `responded` follow what the message does.
+    /// Inputs. Balance, available cycles, timer and `responded` are updated as the message runs.
     pub(super) ctx: MessageContext,
     /// What it may use.
     pub(super) limits: Limits,
@@ -104,7 +104,7 @@ impl Message {
         Prices { nodes: self.ctx.subnet_node_count, free: self.ctx.free }
     }
 
-    /// Drops the call under construction, if any; its cycles come back.
+    /// Drops the call under construction, if any, and returns its cycles.
     pub(super) fn abandon_call(&mut self) {
         if let Some(call) = self.call.take() {
             self.ctx.balance += call.cycles;
@@ -133,7 +133,7 @@ impl ResourceLimiter for HeapLimiter {
         Ok(true)
     }
 
-    /// Asked for when a module is instantiated; no module has code that grows a table.
+    /// Called when a module is instantiated; no module has code that grows a table.
     fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> Result<bool> {
         const MAX_TABLE_ELEMENTS: usize = 1_000_000;
         Ok(desired <= MAX_TABLE_ELEMENTS)
@@ -146,7 +146,7 @@ impl ResourceLimiter for HeapLimiter {
 
 /// A word of the wasm memory's index type: `u32`, or `u64` with memory64.
 pub(super) trait Word: wasmtime::WasmTy + Copy + Send + Sync + 'static {
-    /// Whether the 32-bit functions of old are there for this index type.
+    /// Whether the original 32-bit functions exist for this index type.
     const NARROW: bool;
     fn wide(self) -> u64;
     fn narrow(value: u64) -> Self;
@@ -176,7 +176,7 @@ impl Word for u64 {
 /// The caller of a system API function.
 pub(super) type Cx<'a> = Caller<'a, Host>;
 
-/// Takes instructions off what is left; an error if there are not enough.
+/// Deducts instructions from what is left; an error if there are not enough.
 pub(super) fn charge(c: &mut Cx<'_>, instructions: u64) -> Result<()> {
     let left = c.get_fuel()?;
     match left.checked_sub(instructions) {
@@ -188,7 +188,8 @@ pub(super) fn charge(c: &mut Cx<'_>, instructions: u64) -> Result<()> {
     }
 }
 
-/// Checks whether a system API function is allowed here, and charges its fixed cost: the first step of each.
+/// Checks whether a system API function is allowed here, and charges its fixed cost: the first step of each
+/// function.
 pub(super) fn enter(c: &mut Cx<'_>, api: &'static Api) -> Result<()> {
     charge(c, api.cost)?;
     let message = &c.data().message;
@@ -215,7 +216,7 @@ pub(super) fn violation(text: impl Into<String>) -> Error {
     Trap::ContractViolation(text.into()).into()
 }
 
-/// Returns the range `offset..offset + len` of something with `size` bytes.
+/// Returns the range `offset..offset + len` of something of `size` bytes.
 pub(super) fn range(
     api: &Api,
     what: &str,
@@ -233,12 +234,12 @@ pub(super) fn range(
     }
 }
 
-/// Copies bytes out of the wasm memory, one instruction a byte.
+/// Copies bytes out of the wasm memory, at one instruction per byte.
 pub(super) fn take(c: &mut Cx<'_>, api: &'static Api, src: u64, len: u64) -> Result<Vec<u8>> {
     take_start(c, api, src, len, u64::MAX)
 }
 
-/// Copies at most the first `most` of `len` bytes. All of them must be there and cost an instruction a byte.
+/// Copies at most the first `most` of `len` bytes. All of them must exist and cost one instruction per byte.
 pub(super) fn take_start(
     c: &mut Cx<'_>,
     api: &'static Api,
@@ -256,13 +257,13 @@ pub(super) fn take_start(
     Ok(memory[range].to_vec())
 }
 
-/// Copies UTF-8 text out of the wasm memory, one instruction a byte.
+/// Copies UTF-8 text out of the wasm memory, at one instruction per byte.
 pub(super) fn take_text(c: &mut Cx<'_>, api: &'static Api, src: u64, len: u64) -> Result<String> {
     String::from_utf8(take(c, api, src, len)?)
         .map_err(|_| violation(format!("ic0_{}: the text is not valid UTF-8", api.name)))
 }
 
-/// Copies bytes into the wasm memory, for functions that give a number of 16 bytes.
+/// Copies bytes into the wasm memory, for functions that return a 16-byte number.
 pub(super) fn put_u128(c: &mut Cx<'_>, api: &'static Api, dst: u64, value: u128) -> Result<()> {
     let (memory, _) = split(c);
     let range = range(api, "heap", dst, 16, memory.len())?;
@@ -270,7 +271,7 @@ pub(super) fn put_u128(c: &mut Cx<'_>, api: &'static Api, dst: u64, value: u128)
     Ok(())
 }
 
-/// Copies `source(host)[offset..offset + len]` into the wasm memory, one instruction a byte.
+/// Copies `source(host)[offset..offset + len]` into the wasm memory, at one instruction per byte.
 pub(super) fn copy_out(
     c: &mut Cx<'_>,
     api: &'static Api,

@@ -1,4 +1,5 @@
-//! A live instance of a module, brought to any state of any canister with that module, and read back from.
+//! A live instance of a module, which can be brought into any state of any canister with that module, and
+//! from which the state can be read.
 
 use std::sync::Arc;
 
@@ -88,7 +89,7 @@ impl LiveInstance {
         })
     }
 
-    /// Returns whether the instance can be brought to this state, and if so, whether it is there already.
+    /// Returns whether the instance can be brought into this state, and if so, whether it is already in it.
     pub(super) fn fits(&self, state: &CanisterState) -> Option<bool> {
         let fits = Arc::ptr_eq(&self.module, state.module()) && self.parts.memory_bytes() <= state.heap.bytes;
         fits.then(|| self.resident.pages.same(&state.heap.pages))
@@ -122,7 +123,7 @@ impl LiveInstance {
         Ok(())
     }
 
-    /// Runs a function with a message. Gives the message back with the instructions used.
+    /// Runs a function with a message. Returns the message and the instructions used.
     pub(super) fn run(&mut self, entry: &EntryPoint, message: Message) -> (Result<(), Trap>, Message, u64) {
         let limit = message.limits.instructions;
         let named_limit = message.limits.message_instructions;
@@ -192,8 +193,8 @@ impl LiveInstance {
         result.map_err(|error| trap_of(&error, limit))
     }
 
-    /// Returns memory and globals as they are now, and the number of pages of the memory that changed since
-    /// the restore.
+    /// Returns the current memory and globals, and the number of pages of the memory that changed since the
+    /// restore.
     pub(super) fn capture(&mut self) -> Result<(Heap, Arc<[GlobalValue]>, u64), Trap> {
         let mut changed = 0;
         if let Some(memory) = self.parts.memory {
@@ -204,8 +205,8 @@ impl LiveInstance {
         Ok((self.resident.clone(), self.parts.read_globals()?, changed))
     }
 
-    /// Returns whether the instance may run another message: nothing in it but memory and globals can have
-    /// changed.
+    /// Returns whether the instance may run another message, because nothing in it except memory and globals
+    /// can have changed.
     pub(super) fn reusable(&self) -> bool {
         self.module.info().keeps_segments
     }

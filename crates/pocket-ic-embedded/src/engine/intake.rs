@@ -1,7 +1,7 @@
 //! Wasm intake: from uploaded bytes to a checked module and what the engine needs to know about it.
 //!
-//! Unpacks, validates, and applies the IC's rules for imports, exports and sizes. Rewriting for execution is in
-//! `rewrite.rs`, compilation in `module.rs`.
+//! Unpacks, validates, and applies the IC's rules for imports, exports and sizes. Rewriting for execution is
+//! in `rewrite.rs`, compilation in `module.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
@@ -20,10 +20,10 @@ use super::types::{MethodKind, SystemEntry};
 pub const MAX_MODULE_BYTES: u64 = 100 << 20;
 /// Largest code section in bytes.
 const MAX_CODE_SECTION_BYTES: u32 = 12 << 20;
-/// Largest complexity of a function: the sum of [`complexity`] over its operators, the `end` of its body included. Each
-/// counts one at least, so the IC's limit on their number, which is the same, never matters.
+/// Maximum complexity of a function: the sum of [`complexity`] over its operators, including the final `end`.
+/// Each counts at least one, so the IC's limit on their number, which is the same, never matters.
 const MAX_FUNCTION_COMPLEXITY: u64 = 1_000_000;
-/// Longest name of a function in the section `name`, in bytes.
+/// Maximum length of a function name in the section `name`, in bytes.
 const MAX_FUNCTION_NAME: usize = 1 << 20;
 /// Most functions a module may define.
 const MAX_FUNCTIONS: usize = 50_000;
@@ -31,13 +31,14 @@ const MAX_FUNCTIONS: usize = 50_000;
 const MAX_GLOBALS: usize = 1_000;
 /// Most methods a module may export.
 const MAX_METHODS: usize = 1_000;
-/// Largest sum of the lengths of their names, in bytes; also the longest name of a method that is called.
+/// Maximum sum of the lengths of their names, in bytes; also the maximum length of the name of a called
+/// method.
 pub(super) const MAX_METHOD_NAMES: usize = 20_000;
 /// Most custom sections with the prefix `icp:`.
 const MAX_CUSTOM_SECTIONS: usize = 16;
 /// Largest sum of their sizes and names, in bytes.
 const MAX_CUSTOM_BYTES: usize = 1 << 20;
-/// Names that nothing may be exported under: those of what the IC adds to a module.
+/// Names that must not be exported: those that the IC adds to a module.
 const RESERVED_EXPORTS: [&str; 6] = [
     "canister counter_instructions",
     "canister counter_dirty_pages",
@@ -47,7 +48,8 @@ const RESERVED_EXPORTS: [&str; 6] = [
     "stable_bytemap_memory",
 ];
 
-/// Returns what the wasm may use: the second version of the standard, with 64-bit memories and tail calls.
+/// Returns the wasm features that are allowed: the second version of the standard, with 64-bit memories and
+/// tail calls.
 pub(super) fn features() -> WasmFeatures {
     let features = WasmFeatures::WASM2 | WasmFeatures::MEMORY64 | WasmFeatures::TAIL_CALL;
     // References to host objects: there are none in a canister.
@@ -79,7 +81,7 @@ pub(super) struct ModuleInfo {
     pub(super) memory64: bool,
     /// The declared minimum and maximum, in wasm pages.
     pub(super) memory_pages: (u64, Option<u64>),
-    /// The code changes nothing but memory and globals: segments stay as they are at instantiation.
+    /// The code changes only memory and globals: segments stay as they are at instantiation.
     pub(super) keeps_segments: bool,
 }
 
@@ -97,8 +99,8 @@ fn undecodable(text: impl std::fmt::Display) -> InvalidWasm {
 
 /// Returns the wasm in an upload: unpacked if it is gzipped.
 ///
-/// The last four bytes of a gzipped module must be the size of what the first member unpacks to. So a second member of
-/// another size, or anything after the end, is refused.
+/// The last four bytes of a gzipped module must be the size of the first member when unpacked. So a second
+/// member of another size, or trailing data, is refused.
 pub(super) fn unpack(uploaded: &[u8]) -> Result<Vec<u8>, InvalidWasm> {
     /// The smallest header, and the checksum and size at the end.
     const MIN_GZIP_BYTES: usize = 16;
@@ -138,7 +140,8 @@ pub(super) fn unpack(uploaded: &[u8]) -> Result<Vec<u8>, InvalidWasm> {
     Ok(wasm)
 }
 
-/// Returns whether the module declares a memory with 64-bit addresses. What cannot be read declares none.
+/// Returns whether the module declares a memory with 64-bit addresses. If the module cannot be read, it
+/// declares none.
 pub(super) fn has_wide_memory(wasm: &[u8]) -> bool {
     Parser::new(0).parse_all(wasm).map_while(Result::ok).any(|payload| match payload {
         Payload::MemorySection(memories) => {
@@ -148,8 +151,8 @@ pub(super) fn has_wide_memory(wasm: &[u8]) -> bool {
     })
 }
 
-/// Validates a module and applies the limits on its code: all that takes time. Gives whether the code leaves segments as they
-/// are at instantiation.
+/// Validates a module and applies the limits on its code, which is the time-consuming part. Returns whether
+/// the code leaves segments as they are at instantiation.
 pub(super) fn check_code(wasm: &[u8]) -> Result<bool, InvalidWasm> {
     check_code_section(wasm)?;
     Validator::new_with_features(features()).validate_all(wasm).map_err(unreadable)?;
@@ -284,14 +287,14 @@ pub(super) fn describe(wasm: &[u8], keeps_segments: bool) -> Result<ModuleInfo, 
     Ok(info)
 }
 
-/// Checks the limits on exported methods, which an instance may be without.
+/// Checks the limits on exported methods, which can be disabled for an instance.
 pub(super) fn check_methods(info: &ModuleInfo) -> Result<(), InvalidWasm> {
     at_most("exported methods", info.methods.len(), MAX_METHODS)?;
     let names = info.methods.keys().map(String::len).sum();
     at_most("bytes in the names of exported methods", names, MAX_METHOD_NAMES)
 }
 
-/// Checks the size of the code section, before anything takes the time to read it.
+/// Checks the size of the code section before any time is spent reading it.
 fn check_code_section(wasm: &[u8]) -> Result<(), InvalidWasm> {
     for payload in Parser::new(0).parse_all(wasm) {
         match payload {
@@ -309,8 +312,8 @@ fn check_code_section(wasm: &[u8]) -> Result<(), InvalidWasm> {
     Ok(())
 }
 
-/// Applies the limits of one function, which is the `index`-th of those defined. Gives whether it leaves segments as they
-/// are at instantiation.
+/// Applies the limits on one function, the `index`-th of those defined. Returns whether it leaves segments as
+/// they are at instantiation.
 fn check_function(index: usize, body: &FunctionBody<'_>) -> Result<bool, InvalidWasm> {
     let refused = |text: String| invalid(format!("Wasm module contains a function at index {index} {text}."));
     let (mut complex, mut keeps_segments) = (0, true);
@@ -331,7 +334,7 @@ fn check_function(index: usize, body: &FunctionBody<'_>) -> Result<bool, Invalid
     Ok(keeps_segments)
 }
 
-/// Returns the name of an operator that canisters may not use: tables stay as they are at instantiation.
+/// Returns the name of an operator that canisters must not use: tables stay as they are at instantiation.
 fn changes_table(operator: &Operator<'_>) -> Option<&'static str> {
     Some(match operator {
         Operator::TableSet { .. } => "table.set",
@@ -343,7 +346,7 @@ fn changes_table(operator: &Operator<'_>) -> Option<&'static str> {
     })
 }
 
-/// Names of functions in the section `name`. What cannot be read of it is ignored, as everywhere.
+/// Names of functions in the section `name`. Parts that cannot be read are ignored, as everywhere.
 fn check_function_names(names: NameSectionReader<'_>) -> Result<(), InvalidWasm> {
     let maps = names.into_iter().map_while(Result::ok).filter_map(|names| match names {
         Name::Function(map) => Some(map),
@@ -449,8 +452,8 @@ fn custom_section(info: &mut ModuleInfo, name: &str, data: &[u8]) -> Result<(), 
     at_most("bytes in custom sections", bytes, MAX_CUSTOM_BYTES)
 }
 
-/// Returns how much an operator adds to the complexity of its function: how long it takes to compile, by the
-/// IC's table.
+/// Returns how much an operator adds to the complexity of its function, that is, to its compile time,
+/// according to the IC's table.
 fn complexity(operator: &Operator<'_>) -> u64 {
     use Operator as Op;
     match operator {

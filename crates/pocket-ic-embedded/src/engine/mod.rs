@@ -1,12 +1,13 @@
-//! The execution engine: takes a canister's wasm in, runs one message of it at a time, and says what happened.
+//! The execution engine: accepts a canister's wasm, runs one message of it at a time, and returns the
+//! outcome.
 //!
-//! It owns wasm intake ([`Engine::compile`]), the memories of a canister ([`CanisterState`]), the system API, and
-//! metering. It does not own time, balances, queues or call contexts: what a message needs to know comes with
-//! [`MessageContext`], what it wants done leaves with [`Outcome`].
+//! It owns wasm intake ([`Engine::compile`]), the memories of a canister ([`CanisterState`]), the system API,
+//! and metering. It does not own time, balances, queues or call contexts: what a message needs to know is in
+//! [`MessageContext`], its effects on the outside are in [`Outcome`].
 //!
-//! [`Engine::execute`] is a function of its arguments: the state given is not changed, the new one is in the outcome.
-//! States share what they have in common, so keeping an old one (for a snapshot, or to go back to) costs only what
-//! changed since.
+//! [`Engine::execute`] is a function of its arguments: the given state is not changed, the new one is in the
+//! outcome. States share what they have in common, so keeping an old one (for a snapshot, or to return to it)
+//! costs only what has changed since.
 
 mod allocator;
 mod api;

@@ -1,17 +1,17 @@
 //! Compiled modules on disk, shared by all processes of one user.
 //!
 //! The name of an entry covers everything that the machine code depends on: the module, the rules for
-//! checking and rewriting modules, the version and configuration of the compiler, metering included, and the
+//! checking and rewriting modules, the version and configuration of the compiler, including metering, and the
 //! features of the processor. So a module that has an entry has passed the checks of its code. An entry is
-//! written to a temporary file and renamed, so that no reader sees a part of one; a process that needs the
-//! module meanwhile compiles it as well, and the last entry stays.
+//! written to a temporary file and renamed, so that no reader sees an incomplete one; a process that needs
+//! the module in the meantime compiles it, too, and the last entry wins.
 //!
-//! The machine code of an entry is executed. So the cache trusts everybody who may write to its folder, and
-//! makes sure that this is only the user of the process: a folder that belongs to another user or that others
-//! may write to is refused, and so is such a file. The digest in each entry protects against damage, not
-//! against that user.
+//! The machine code of an entry is executed. So the cache trusts everyone who may write to its folder, and
+//! makes sure that this is only the user of the process: a folder or file that belongs to another user, or
+//! that others may write to, is refused. The digest in each entry protects against damage, not against that
+//! user.
 //!
-//! The cache that comes with wasmtime does neither: it runs what it can decompress.
+//! The cache that is part of wasmtime does neither: it runs whatever it can decompress.
 
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
@@ -26,19 +26,19 @@ use tempfile::NamedTempFile;
 use thiserror::Error;
 use wasmtime::Module;
 
-/// What the entries may take together, in bytes; the one that was not used for the longest time goes first.
+/// Maximum total size of the entries, in bytes; the least recently used are removed first.
 const MAX_CACHE_BYTES: u64 = 2 << 30;
 /// Age at which a temporary file counts as left by a killed process.
 const MAX_TEMPORARY_AGE: Duration = Duration::from_secs(3600);
 
-/// What an entry begins with. The last byte is the version of the layout: magic, key, digest, whether the code keeps its
-/// segments, machine code.
+/// The beginning of an entry. The last byte is the version of the layout: magic, key, digest, whether the
+/// code keeps its segments, machine code.
 const MAGIC: &[u8; 8] = b"PICMOD\0\x01";
 const HASH_BYTES: usize = 32;
 /// Names an entry.
 pub(super) type Key = [u8; HASH_BYTES];
 const HEADER_BYTES: usize = MAGIC.len() + 2 * HASH_BYTES + 1;
-/// How modules are checked and rewritten: a change makes other entries.
+/// Version of the rules by which modules are checked and rewritten: other rules need other entries.
 const RULES: [&[u8]; 2] = [include_bytes!("intake.rs"), include_bytes!("rewrite.rs")];
 const ENTRY_EXTENSION: &str = "module";
 const TEMPORARY_PREFIX: &str = ".new-";
@@ -50,7 +50,7 @@ pub struct ModuleCache {
     max_bytes: u64,
 }
 
-/// A compiled module and what the check of its code has shown.
+/// A compiled module and the result of checking its code.
 pub(super) struct Kept {
     pub(super) module: Module,
     /// The code leaves segments as they are at instantiation.
@@ -82,10 +82,10 @@ pub enum ModuleCacheError {
 }
 
 impl ModuleCache {
-    /// Uses this folder, which is created if it is missing, with access for its owner alone.
+    /// Uses this folder; creates it if it is missing, accessible only to its owner.
     ///
     /// # Errors
-    /// When it cannot be created, is no folder, belongs to another user, or others may write to it.
+    /// If it cannot be created, is not a folder, belongs to another user, or others may write to it.
     pub fn open(folder: &Path) -> Result<Self, ModuleCacheError> {
         let failed = |source| ModuleCacheError::Io { folder: folder.to_owned(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
@@ -112,12 +112,12 @@ impl ModuleCache {
         self.folder.join(hex::encode(key)).with_extension(ENTRY_EXTENSION)
     }
 
-    /// Returns the module of an entry; `None` if there is none, or not one that this process would have
-    /// written.
+    /// Returns the module of an entry; `None` if there is none, or if it is not one that this process would
+    /// have written.
     pub(super) fn load(&self, engine: &wasmtime::Engine, key: &Key) -> Option<Kept> {
         let mut file = OpenOptions::new()
             .read(true)
-            // Neither a link to somewhere else nor a pipe without a writer.
+            // Do not follow a link, and do not block on a pipe without a writer.
             .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
             .open(self.path(key))
             .ok()?;
@@ -128,15 +128,18 @@ impl ModuleCache {
         let mut entry = Vec::with_capacity(usize::try_from(metadata.len()).ok()?);
         file.read_to_end(&mut entry).ok()?;
         let (keeps_segments, code) = code_of(&entry, key)?;
-        // SAFETY: the file belongs to this user, nobody else may write to it, and its digest is right: these are the bytes
-        // that `Engine::precompile_module` gave to a process of this user for the very same compiler.
+        // SAFETY: the file belongs to this user, nobody else may write to it, and its digest is right: these
+        // are the bytes that `Engine::precompile_module` returned to a process of this user for exactly the
+        // same compiler.
         let module = unsafe { Module::deserialize(engine, code) }.ok()?;
-        // For the order in which entries go. A file system without times drops some that are in use.
+        // Determines the order in which entries are removed. A file system without times may remove some that
+        // are in use.
         let _ = file.set_modified(SystemTime::now());
         Some(Kept { module, keeps_segments })
     }
 
-    /// Keeps machine code for other processes. What cannot be kept takes them longer, nothing else.
+    /// Stores machine code for other processes. If it cannot be stored, they just have to compile the module
+    /// again.
     pub(super) fn store(&self, key: &Key, keeps_segments: bool, code: &[u8]) {
         let _ = self.write(key, keeps_segments, code);
     }
@@ -151,7 +154,8 @@ impl ModuleCache {
         self.evict()
     }
 
-    /// Removes what was not used for the longest time, until the rest is within bounds, and what killed processes left.
+    /// Removes the least recently used entries until the rest is within the limit, and files left by killed
+    /// processes.
     fn evict(&self) -> io::Result<()> {
         let mut entries = Vec::new();
         for entry in fs::read_dir(&self.folder)? {
@@ -189,7 +193,7 @@ fn write_entry(file: &mut NamedTempFile, key: &Key, keeps_segments: bool, code: 
     file.write_all(code)
 }
 
-/// Returns whether segments are kept, and the machine code, of a whole entry for this key.
+/// Returns whether segments are kept, and the machine code, of a complete entry for this key.
 fn code_of<'a>(entry: &'a [u8], key: &Key) -> Option<(bool, &'a [u8])> {
     let entry = entry.strip_prefix(MAGIC)?.strip_prefix(key)?;
     let (expected, entry) = entry.split_first_chunk::<HASH_BYTES>()?;
@@ -201,7 +205,7 @@ fn digest(key: &Key, flag: u8, code: &[u8]) -> [u8; HASH_BYTES] {
     Sha256::new().chain_update(key).chain_update([flag]).chain_update(code).finalize().into()
 }
 
-/// Returns who besides the user of this process may write to a file or folder; `None` if nobody.
+/// Returns who other than the user of this process may write to a file or folder; `None` if nobody.
 fn others_may_write(metadata: &Metadata) -> Option<String> {
     // SAFETY: it has no preconditions and never fails.
     let me = unsafe { libc::geteuid() };
@@ -220,8 +224,8 @@ fn writers(owner: u32, mode: u32, me: u32) -> Option<String> {
 pub(super) struct Compiler([u8; HASH_BYTES]);
 
 impl Compiler {
-    /// Returns the compiler of a runtime: its version and configuration, the target processor, and its
-    /// inputs.
+    /// Returns everything that identifies the compiler of a runtime: version and configuration, target
+    /// processor, and inputs.
     pub(super) fn of(engine: &wasmtime::Engine) -> Self {
         let mut hasher = Sha256Hasher::default();
         RULES.hash(&mut hasher);

@@ -1,8 +1,8 @@
 //! Sparse bytes in shared pages: the representation of wasm and stable memories between messages.
 //!
-//! Three levels of [`Arc`]s, so that a clone copies one pointer and a write copies at most one page, one node, one group
-//! and the list of groups: 500 GiB are 500 groups. A page that is missing is all zeros. Sizes and bounds are the business
-//! of those who use it.
+//! Three levels of [`Arc`]s, so that a clone copies one pointer and a write copies at most one page, one
+//! node, one group and the list of groups: 500 GiB are 500 groups. A missing page is all zeros. Callers
+//! handle sizes and bounds.
 
 use std::fmt;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ impl Paged {
         Arc::ptr_eq(&self.groups, &other.groups)
     }
 
-    /// Returns the number of pages that hold something here and are not the very same in `other`.
+    /// Returns the number of pages that exist here and are not shared with `other`.
     #[cfg(test)]
     pub(super) fn pages_apart(&self, other: &Paged) -> u64 {
         if self.same(other) {
@@ -56,7 +56,7 @@ impl Paged {
             .count() as u64
     }
 
-    /// Returns whether nothing was ever written from `offset` on, for `len` bytes, so that they are zeros.
+    /// Returns whether the `len` bytes at `offset` were never written, so that they are zeros.
     pub(super) fn untouched(&self, offset: u64, len: usize) -> bool {
         pieces(offset, len).all(|(index, _, _)| self.page(index).is_none())
     }
@@ -107,7 +107,8 @@ impl Paged {
         }
     }
 
-    /// Makes the pages equal to `memory`, which starts at offset 0; gives the number of 4 KiB pages that were not.
+    /// Makes the pages equal to `memory`, which starts at offset 0; returns the number of 4 KiB pages that
+    /// differed.
     pub(super) fn capture(&mut self, memory: &[u8]) -> u64 {
         let mut changed = 0;
         for (index, chunk) in memory.chunks(PAGE).enumerate() {
@@ -167,7 +168,7 @@ fn page_of(bytes: &[u8]) -> Page {
     page
 }
 
-/// Cuts `offset..offset + len` at page borders: page index, start within the page, range within the buffer.
+/// Splits `offset..offset + len` at page borders: page index, start within the page, range within the buffer.
 fn pieces(offset: u64, len: usize) -> impl Iterator<Item = (usize, usize, std::ops::Range<usize>)> {
     let mut done = 0;
     std::iter::from_fn(move || {

@@ -1,9 +1,10 @@
-//! What the `cost_*` functions of the system API tell: the published prices, although nothing is charged here.
+//! What the `cost_*` functions of the system API return: the published prices, although nothing is charged
+//! here.
 //!
-//! The figures are those of the page "Cycle costs" of the Internet Computer's documentation and of the configuration in
-//! the sources of its execution layer: prices of a subnet of 13 nodes, to which those of other sizes are in proportion.
-//! Outcalls have formulas of their own in the number of nodes, and a signature has the price of the mainnet's subnet that
-//! holds the key, wherever it is asked for.
+//! The figures are those of the page "Cycle costs" of the Internet Computer's documentation and of the
+//! configuration in the sources of its execution layer: prices on a subnet of 13 nodes; prices on other
+//! subnets are proportional to their size. Outcalls have their own formulas in the number of nodes, and a
+//! signature costs what it does on the mainnet subnet that holds the key, whichever subnet requests it.
 
 use candid::{CandidType, Deserialize};
 
@@ -12,10 +13,11 @@ const REFERENCE_NODES: u128 = 13;
 const CREATE_CANISTER: u128 = 500_000_000_000;
 const CALL: u128 = 260_000;
 const CALL_BYTE: u128 = 1_000;
-/// Bytes of the largest response, which a call sets aside the cycles for.
+/// Bytes of the largest response, for which a call reserves cycles.
 const LARGEST_RESPONSE: u128 = 2 << 20;
 const EXECUTION: u128 = 5_000_000;
-/// Instructions of the longest callback, which a call sets aside the cycles for: a cycle each, two with a 64-bit memory.
+/// Instructions of the longest callback, for which a call reserves cycles: one cycle each, two with a 64-bit
+/// memory.
 const LONGEST_CALLBACK: u128 = 40_000_000_000;
 
 /// The prices on one subnet.
@@ -50,7 +52,7 @@ impl Prices {
         self.scaled(CREATE_CANISTER)
     }
 
-    /// Returns the price of a call whose method name and argument have so many bytes, with the largest
+    /// Returns the price of a call whose method name and argument have this many bytes, with the largest
     /// response and the longest callback.
     pub(super) fn call(&self, bytes: u128, memory64: bool) -> u128 {
         let cycles_per_instruction = if memory64 { 2 } else { 1 };
@@ -60,14 +62,14 @@ impl Prices {
             + self.scaled(EXECUTION + LONGEST_CALLBACK * cycles_per_instruction)
     }
 
-    /// Returns the price of an outcall that is paid for by the size of the response that it allows.
+    /// Returns the price of an outcall that is charged by the maximum size of its response.
     pub(super) fn http_request(&self, request_bytes: u64, max_response_bytes: u64) -> u128 {
         let nodes = u128::from(self.nodes);
         let bytes = 400 * u128::from(request_bytes) + 800 * u128::from(max_response_bytes);
         self.per_node(3_000_000 + 60_000 * nodes + bytes)
     }
 
-    /// Returns the price of an outcall that is paid for by what it uses.
+    /// Returns the price of an outcall that is charged by actual usage.
     pub(super) fn http_request_v2(&self, outcall: &Outcall) -> u128 {
         let nodes = u128::from(self.nodes);
         self.per_node(
@@ -82,7 +84,7 @@ impl Prices {
     }
 
     /// Returns the price of a signature or a derived key with one of the mainnet's keys; `None` for a key
-    /// that is not there.
+    /// that does not exist.
     pub(super) fn signature(&self, key: &[u8]) -> Option<u128> {
         let price = match key {
             b"test_key_1" => 10_000_000_000,

@@ -1,15 +1,15 @@
-//! Makes what the engine has to reach reachable: exports the memory, the function table and the globals that belong to
-//! the canister's state, and turns the `(start)` section into an export.
+//! Makes everything that the engine needs accessible: exports the memory, the function table and the globals
+//! that belong to the canister's state, and turns the `(start)` section into an export.
 //!
-//! Without its `(start)` section a module can be instantiated as often as the engine likes; the function runs only when
-//! the entry point `Start` asks for it. All other sections are passed on byte for byte.
+//! Without its `(start)` section a module can be instantiated any number of times; the function runs only for
+//! the entry point `Start`. All other sections are copied byte for byte.
 
 use wasm_encoder::{ExportKind, ExportSection, Module, RawSection, SectionId};
 use wasmparser::{BinaryReaderError, ExternalKind, Parser, Payload};
 
 use super::intake::ModuleInfo;
 
-/// The names of what the engine exports for itself. They start with something that no export of the module starts with.
+/// The names of the engine's own exports. Their prefix is one that no export of the module has.
 #[derive(Debug, Clone)]
 pub(super) struct Names {
     prefix: String,
@@ -33,7 +33,7 @@ impl Names {
     }
 }
 
-/// Returns the module to compile, and the names of the exports added.
+/// Returns the module to compile, and the names of the added exports.
 pub(super) fn rewrite(wasm: &[u8], info: &ModuleInfo) -> Result<(Vec<u8>, Names), BinaryReaderError> {
     let mut exports = Vec::new();
     for payload in Parser::new(0).parse_all(wasm) {

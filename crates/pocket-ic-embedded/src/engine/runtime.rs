@@ -16,19 +16,20 @@ const WASM_STACK: usize = 5 << 20;
 /// Native stack of the threads that run wasm, in bytes: room for the system API above the wasm.
 pub(super) const THREAD_STACK: usize = WASM_STACK + (3 << 20);
 
-/// The smallest wasm that is worth keeping compiled, and giving memory back after. Smaller ones take milliseconds.
+/// Minimum size of wasm for which caching compiled code, and returning memory afterwards, is worthwhile.
+/// Smaller modules compile in milliseconds.
 const LARGE_WASM_BYTES: usize = 32 << 10;
 
 /// The runtime. Shared by all modules.
 pub(super) struct Runtime {
     narrow: Flavour,
-    /// Set up when the first module with a 64-bit memory comes, which is seldom.
+    /// Created with the first module that has a 64-bit memory, which is rare.
     wide: OnceLock<Result<Flavour, EngineError>>,
     cache: Option<ModuleCache>,
 }
 
-/// A runtime for modules with one type of memory: what loads and stores cost depends on it, and so do the types of the
-/// system API.
+/// A runtime for modules with one type of memory: it determines the cost of loads and stores, and the types
+/// of the system API.
 pub(super) struct Flavour {
     config: Config,
     engine: wasmtime::Engine,
@@ -67,13 +68,12 @@ impl Flavour {
 }
 
 impl Runtime {
-    /// Returns a runtime that looks for compiled modules in this cache, if there is one, and keeps them
-    /// there.
+    /// Returns a runtime that looks up and stores compiled modules in this cache, if there is one.
     pub(super) fn new(cache: Option<ModuleCache>) -> Result<Self, EngineError> {
         Ok(Self { narrow: Flavour::new::<u32>()?, wide: OnceLock::new(), cache })
     }
 
-    /// Returns what modules with this type of memory are compiled by.
+    /// Returns what identifies the compiler for modules with this type of memory.
     pub(super) fn flavour(&self, wide: bool) -> Result<&Flavour, InvalidWasm> {
         if !wide {
             return Ok(&self.narrow);
@@ -90,7 +90,7 @@ impl Runtime {
         self.cache.as_ref()?.load(&flavour.engine, &flavour.compiler.key(wasm))
     }
 
-    /// Compiles what a module was rewritten to, and keeps it with what its check has shown.
+    /// Compiles a rewritten module, and stores it with the result of its check.
     pub(super) fn compile(
         &self,
         flavour: &Flavour,
@@ -102,7 +102,7 @@ impl Runtime {
             if wasm.len() < LARGE_WASM_BYTES {
                 return Module::new(&flavour.engine, rewritten);
             }
-            // An engine keeps what its compiler has allocated; that of this one goes at once.
+            // An engine keeps what its compiler has allocated; that of this one is freed immediately.
             let code = wasmtime::Engine::new(&flavour.config)?.precompile_module(rewritten)?;
             if let Some(cache) = &self.cache {
                 cache.store(&flavour.compiler.key(wasm), keeps_segments, &code);

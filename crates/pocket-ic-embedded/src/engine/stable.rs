@@ -1,4 +1,4 @@
-//! A canister's stable memory as a value, and the count of what one message touched of it.
+//! A canister's stable memory as a value, and which parts of it a message accessed.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -11,11 +11,11 @@ use super::paged::Paged;
 pub const WASM_PAGE: u64 = 64 * 1024;
 /// The largest stable memory in bytes.
 pub const MAX_STABLE_BYTES: u64 = 500 << 30;
-/// Bytes in the pages by which access to stable memory is counted.
+/// Size of the pages by which access to stable memory is counted, bytes.
 pub(super) const ACCESS_PAGE: u64 = 4096;
 
-/// A canister's stable memory: sparse, copy-on-write. A clone costs next to nothing; memory that was never written
-/// takes no space.
+/// A canister's stable memory: sparse and copy-on-write. Cloning is nearly free; memory that was never
+/// written takes no space.
 #[derive(Clone, Default)]
 pub struct StableMemory {
     pages: u64,
@@ -63,7 +63,8 @@ impl StableMemory {
         self.pages * WASM_PAGE
     }
 
-    /// Adds pages of zeros; gives the size before, in pages, or `None` if the size would exceed `max_bytes`.
+    /// Adds pages of zeros; returns the previous size, in pages, or `None` if the size would exceed
+    /// `max_bytes`.
     pub fn grow(&mut self, pages: u64, max_bytes: u64) -> Option<u64> {
         let before = self.pages;
         let after = before.checked_add(pages)?;
@@ -74,7 +75,7 @@ impl StableMemory {
         Some(before)
     }
 
-    /// Returns `Ok(())` if `len` bytes from `offset` on lie within the memory.
+    /// Returns `Ok(())` if the `len` bytes at `offset` are within the memory.
     pub fn check(&self, offset: u64, len: u64) -> Result<(), StableOutOfBounds> {
         match offset.checked_add(len) {
             Some(end) if end <= self.bytes() => Ok(()),
@@ -82,8 +83,8 @@ impl StableMemory {
         }
     }
 
-    /// Returns whether nothing was ever written from `offset` on, for `len` bytes: all zeros, and found out
-    /// without reading them.
+    /// Returns whether the `len` bytes at `offset` were never written, so that they are all zeros; does not
+    /// read them.
     pub fn untouched(&self, offset: u64, len: usize) -> bool {
         self.bytes.untouched(offset, len)
     }
@@ -102,16 +103,15 @@ impl StableMemory {
         Ok(())
     }
 
-    /// Returns the bytes of the host's memory that the contents take and that `other` does not share: what
-    /// one of two memories that come from the same one has cost since. Compared with an empty memory, all
-    /// that it takes.
+    /// Returns the host memory used by the contents and not shared with `other`, bytes: for two memories with
+    /// a common origin, what this one has cost since. Compared with an empty memory, everything that it uses.
     #[cfg(test)]
     pub(super) fn bytes_apart(&self, other: &Self) -> u64 {
         self.bytes.pages_apart(&other.bytes) * PAGE as u64
     }
 
-    /// Returns all of it. Memories can be far larger than the host's: for large ones use [`Self::read`] piece
-    /// by piece.
+    /// Returns all of it. Memories can be far larger than the host's: read large ones piece by piece with
+    /// [`Self::read`].
     pub fn to_vec(&self) -> Vec<u8> {
         let mut out = vec![0; self.bytes() as usize];
         self.bytes.read(0, &mut out);
@@ -122,7 +122,7 @@ impl StableMemory {
 /// Counts the 4 KiB pages of stable memory that a message read or wrote, each once.
 #[derive(Default)]
 pub(super) struct StableAccess {
-    /// 64 pages to an entry: bits of pages accessed, bits of pages written.
+    /// One entry per 64 pages: bits of pages accessed, bits of pages written.
     touched: HashMap<u64, (u64, u64)>,
     /// Pages read or written.
     pub(super) accessed: u64,
@@ -136,7 +136,7 @@ impl StableAccess {
         self.touch(offset, len, false);
     }
 
-    /// Notes a write; gives the number of pages written for the first time.
+    /// Records a write; returns the number of pages written for the first time.
     pub(super) fn write(&mut self, offset: u64, len: u64) -> u64 {
         let before = self.dirtied;
         self.touch(offset, len, true);

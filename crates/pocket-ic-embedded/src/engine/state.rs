@@ -8,7 +8,7 @@ use super::heap::Heap;
 use super::module::{CanisterModule, GlobalValue};
 use super::stable::{StableMemory, WASM_PAGE};
 
-/// The memories of a canister: wasm memory, globals, stable memory. A clone costs next to nothing.
+/// The memories of a canister: wasm memory, globals, stable memory. Cloning is nearly free.
 #[derive(Clone)]
 pub struct CanisterState {
     module: Arc<CanisterModule>,
@@ -68,9 +68,9 @@ impl CanisterState {
         Ok(Self { heap, globals: globals.into(), stable, module })
     }
 
-    /// Returns the state after an upgrade's code change, before the new module's `(start)`: stable memory
-    /// kept, globals as the new module has them, wasm memory as the new module has it or, with
-    /// `keep_wasm_memory`, kept (and grown to the new module's minimum).
+    /// Returns the state after an upgrade's code change, before the new module's `(start)`: stable memory is
+    /// kept, globals are those of the new module, and so is the wasm memory unless `keep_wasm_memory` is set,
+    /// in which case it is kept (and grown to the new module's minimum).
     pub fn replace_module(&self, module: Arc<CanisterModule>, keep_wasm_memory: bool) -> Self {
         let mut next = Self::new(module);
         next.stable = self.stable.clone();

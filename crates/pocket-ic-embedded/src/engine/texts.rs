@@ -1,12 +1,14 @@
-//! What a message prints: the newest texts within a bound, however much the wasm prints.
+//! What a message prints: the newest texts within a limit, however much the wasm prints.
 
 use std::collections::VecDeque;
 
-/// The most that a canister's log can be set to keep, in bytes; hence the most that is kept of one message.
+/// Maximum size to which a canister's log can be set, in bytes; hence the maximum that is kept of one
+/// message.
 pub const MAX_LOG_BYTES: u64 = 2 << 20;
-/// What a text takes in a log besides its own bytes: index and time with eight each, and the length with four.
+/// Bytes that a text takes in a log in addition to its own: eight each for index and time, and four for the
+/// length.
 pub const LOG_RECORD_BYTES: u64 = 20;
-/// The longest text that is kept, in bytes: one that fills a log.
+/// Maximum length of a text that is kept, in bytes: one that fills a log.
 pub(super) const MAX_TEXT_BYTES: u64 = MAX_LOG_BYTES - LOG_RECORD_BYTES;
 
 /// Texts of at most [`MAX_LOG_BYTES`] together.
@@ -17,7 +19,7 @@ pub(super) struct Texts {
 }
 
 impl Texts {
-    /// Appends a text of at most [`MAX_TEXT_BYTES`], and drops the oldest ones for it.
+    /// Appends a text of at most [`MAX_TEXT_BYTES`], dropping the oldest ones if necessary.
     pub(super) fn push(&mut self, text: Vec<u8>) {
         self.bytes += size(&text);
         self.texts.push_back(text);

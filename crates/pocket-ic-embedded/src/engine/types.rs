@@ -33,7 +33,7 @@ impl MethodKind {
     }
 }
 
-/// The functions of a canister that the system calls by itself.
+/// The functions of a canister that the system calls on its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum SystemEntry {
     /// The `(start)` function of the module.
@@ -56,8 +56,8 @@ pub enum SystemEntry {
 
 /// Where an execution starts.
 ///
-/// Entry points other than methods and callbacks may be missing from the module: executing one that is missing
-/// succeeds without running anything, as the IC does.
+/// Entry points other than methods and callbacks may be missing from the module: executing a missing one
+/// succeeds without running anything, as on the IC.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EntryPoint {
     /// The module's `(start)` function: once after install, reinstall and upgrade, before the canister's own hook.
@@ -68,15 +68,16 @@ pub enum EntryPoint {
     PreUpgrade,
     /// `canister_post_upgrade`
     PostUpgrade,
-    /// `canister_inspect_message`; `MessageContext::method` names the method the ingress message is for.
+    /// `canister_inspect_message`; `MessageContext::method` names the method that the ingress message calls.
     InspectMessage,
     /// An update method.
     Update(String),
-    /// A query method in non-replicated mode: its changes are dropped by the caller of the engine.
+    /// A query method in non-replicated mode: the caller of the engine discards its changes.
     Query(String),
     /// A composite query method, in non-replicated mode.
     CompositeQuery(String),
-    /// A query method called through an update call: replicated mode, its changes are dropped all the same.
+    /// A query method called through an update call: in replicated mode, but its changes are discarded all
+    /// the same.
     ReplicatedQuery(String),
     /// `canister_heartbeat`
     Heartbeat,
@@ -84,21 +85,21 @@ pub enum EntryPoint {
     GlobalTimer,
     /// `canister_on_low_wasm_memory`
     OnLowWasmMemory,
-    /// The function that `call_new` registered for a reply; `MessageContext::arg` holds the reply.
+    /// The function registered by `call_new` for a reply; `MessageContext::arg` is the reply.
     ReplyCallback {
         /// Index in the function table.
         fun: u32,
         /// Passed to the function.
         env: u64,
     },
-    /// The function that `call_new` registered for a reject; see `MessageContext::reject_code`.
+    /// The function registered by `call_new` for a reject; see `MessageContext::reject_code`.
     RejectCallback {
         /// Index in the function table.
         fun: u32,
         /// Passed to the function.
         env: u64,
     },
-    /// The function that `call_on_cleanup` registered, run when a callback trapped.
+    /// The function registered by `call_on_cleanup`, run after a callback has trapped.
     CleanupCallback {
         /// Index in the function table.
         fun: u32,
@@ -107,7 +108,7 @@ pub enum EntryPoint {
     },
 }
 
-/// Whether the canister runs, as `ic0.canister_status` numbers it.
+/// The status of the canister, with the numbers of `ic0.canister_status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum CanisterRunStatus {
@@ -128,7 +129,7 @@ pub struct CallerInfo {
     pub signer: Vec<u8>,
 }
 
-/// A certificate that is made when the canister first asks for its bytes: signing takes longer than most queries.
+/// A certificate that is created when the canister first reads it: signing takes longer than most queries.
 #[derive(Clone)]
 pub struct DataCertificate(Arc<LazyLock<Vec<u8>, Maker>>);
 
@@ -162,7 +163,7 @@ pub struct MessageContext {
     pub caller: Principal,
     /// The argument; for a reply callback, the reply.
     pub arg: Vec<u8>,
-    /// The method an ingress message asks for (`msg_method_name` in `canister_inspect_message`).
+    /// The method that an ingress message calls (`msg_method_name` in `canister_inspect_message`).
     pub method: String,
     /// IC time in nanoseconds since 1970.
     pub time_nanos: u64,
@@ -180,15 +181,15 @@ pub struct MessageContext {
     pub frozen_balance: u128,
     /// Cycles that came with the call and were not accepted yet.
     pub cycles_available: u128,
-    /// Cycles that came back with the reply or reject (callbacks).
+    /// Cycles refunded with the reply or reject (callbacks).
     pub cycles_refunded: u128,
     /// Counts changes of the canister's code, settings and state.
     pub canister_version: u64,
     /// Whether the canister runs.
     pub status: CanisterRunStatus,
-    /// The canister's certified data as of before the message (at most 32 bytes).
+    /// The canister's certified data before the message (at most 32 bytes).
     pub certified_data: Vec<u8>,
-    /// What `data_certificate_*` gives in non-replicated queries; `None` where there is no certificate.
+    /// What `data_certificate_*` returns in non-replicated queries; `None` if there is no certificate.
     pub data_certificate: Option<DataCertificate>,
     /// 0 where there is no reject.
     pub reject_code: u32,
@@ -196,15 +197,16 @@ pub struct MessageContext {
     pub reject_message: String,
     /// The deadline of the global timer, nanoseconds since 1970; 0 = inactive.
     pub global_timer: u64,
-    /// The canister's environment variables, in the order `env_var_name_*` numbers them.
+    /// The canister's environment variables, in the order in which `env_var_name_*` numbers them.
     pub environment: Vec<(String, String)>,
     /// The IC's root key, DER.
     pub root_key: &'static [u8],
-    /// When a best-effort call expires, nanoseconds since 1970; 0 for calls that wait for as long as it takes.
+    /// When a best-effort call expires, nanoseconds since 1970; 0 for calls without a time limit.
     pub deadline: u64,
     /// What the sender attested about itself.
     pub caller_info: CallerInfo,
-    /// For callbacks: the call context has replied or rejected already, so `msg_reply` is a violation.
+    /// For callbacks: whether the call context has already replied or rejected, so that `msg_reply` is a
+    /// violation.
     pub responded: bool,
     /// For callbacks: the call context is that of a composite query (non-replicated).
     pub composite_query: bool,
@@ -213,7 +215,7 @@ pub struct MessageContext {
 }
 
 impl MessageContext {
-    /// Returns a context with these three values only: no argument, cycles, controllers, reject.
+    /// Returns a context with only these three values: no argument, cycles, controllers, or reject.
     pub fn new(canister_id: Principal, caller: Principal, time_nanos: u64) -> Self {
         Self {
             canister_id,
@@ -247,13 +249,13 @@ impl MessageContext {
     }
 }
 
-/// What one execution may use. The numbers of the constructors are those of an application subnet.
+/// Limits for one execution. The numbers in the constructors are those of an application subnet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Instructions that may be used, system API charges included.
+    /// Instructions that may be used, including system API charges.
     pub instructions: u64,
-    /// The limit that error texts name. Larger than `instructions` when earlier steps of the same message, such as the
-    /// pre-upgrade hook of an upgrade, have used some.
+    /// The limit named in error texts. Larger than `instructions` if earlier steps of the same message, such
+    /// as the pre-upgrade hook of an upgrade, have used some.
     pub message_instructions: u64,
     /// Bytes of one reply.
     pub reply_bytes: u64,
@@ -261,7 +263,7 @@ pub struct Limits {
     pub call_bytes: u64,
     /// Bytes of the name of the method that is called.
     pub method_name_bytes: u64,
-    /// Outgoing calls of one message; further `call_perform` return an error code.
+    /// Maximum number of outgoing calls of one message; further `call_perform` return an error code.
     pub calls: usize,
     /// The canister's wasm memory limit in bytes; 0 = only what the memory's index type allows.
     pub wasm_memory_bytes: u64,
@@ -347,7 +349,7 @@ pub struct OutgoingCall {
     pub method: String,
     /// The argument.
     pub arg: Vec<u8>,
-    /// Cycles attached; already taken off the balance that later system calls of the same message see.
+    /// Cycles attached; already deducted from the balance that later system calls of the same message see.
     pub cycles: u128,
     /// Function table index and environment for the reply.
     pub on_reply: (u32, u64),
@@ -355,19 +357,20 @@ pub struct OutgoingCall {
     pub on_reject: (u32, u64),
     /// Function table index and environment for a trap of one of the two above.
     pub on_cleanup: Option<(u32, u64)>,
-    /// `None`: wait for as long as it takes. `Some`: best effort, for at most so many seconds.
+    /// `None`: wait without a time limit. `Some`: best effort, for at most this many seconds.
     pub timeout_seconds: Option<u32>,
 }
 
 /// What an execution did.
 ///
-/// After a trap, `state` is the one before it, and `reply`, `calls`, `certified_data`, `global_timer`, the cycles and
-/// `message_accepted` are as if the message had not run; the counters and `logs` tell what happened until then.
+/// After a trap, `state` is the previous one, and `reply`, `calls`, `certified_data`, `global_timer`, the
+/// cycles and `message_accepted` are as if the message had not run; the counters and `logs` show what
+/// happened until then.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     /// Whether the message ran to its end.
     pub result: Result<(), Trap>,
-    /// The state after the message. Queries: to be dropped by the caller.
+    /// The state after the message. For queries, to be discarded by the caller.
     pub state: CanisterState,
     /// What the canister answered, if it did.
     pub reply: Option<Response>,
@@ -383,7 +386,8 @@ pub struct Outcome {
     pub dirty_wasm_pages: u64,
     /// How long the wasm ran on this machine.
     pub wall_time: Duration,
-    /// `debug_print` texts and, last, the trap message; kept on trap. The newest, of [`super::MAX_LOG_BYTES`] together.
+    /// `debug_print` texts and, last, the trap message; kept after a trap. The newest ones, at most
+    /// [`super::MAX_LOG_BYTES`] in total.
     pub logs: Vec<Vec<u8>>,
     /// Calls made.
     pub calls: Vec<OutgoingCall>,

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 
 /// Says whether the response is the certified one.
 const VERIFICATION: HeaderName = HeaderName::from_static("x-response-verification");
-/// Header fields about the connection, which is the gateway's.
+/// Header fields about the connection; the gateway sets its own.
 const OF_THE_CONNECTION: [HeaderName; 4] =
     [header::CONNECTION, header::TRANSFER_ENCODING, header::UPGRADE, HeaderName::from_static("keep-alive")];
 
@@ -16,8 +16,8 @@ pub fn text(status: StatusCode, text: impl Into<String>) -> Response {
     (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text.into()).into_response()
 }
 
-/// Returns the canister's response with this body, which may be longer than the canister's first piece. `verification`
-/// says whether it was verified.
+/// Returns the canister's response with this body, which may be longer than the canister's first piece.
+/// `verification` says whether it was verified.
 pub fn response(method: &Method, of_canister: &HttpResponse, body: Body, verification: &str) -> Response {
     let Ok(status) = StatusCode::from_u16(of_canister.status) else {
         return text(

@@ -20,7 +20,7 @@ pub struct HttpRequest {
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: ByteBuf,
-    /// The latest certificate version that the gateway supports; none in `http_request_update`.
+    /// The latest certificate version that the gateway supports; absent in `http_request_update`.
     pub certificate_version: Option<u16>,
 }
 
@@ -121,7 +121,7 @@ impl Piece {
             body: Vec<u8>,
             token: Option<Reserved>,
         }
-        // The type is optional by convention; some canisters' type is not, and means the same.
+        // The type is optional by convention; some canisters use a non-optional type, which means the same.
         let Some(Typed { body, token }) = Decode!(reply, Option<Typed>).map_err(malformed)? else {
             return match untyped(reply)? {
                 IDLValue::None | IDLValue::Null => Ok(Self { body: Vec::new(), token: None }),
@@ -147,7 +147,7 @@ pub fn encode_token(token: &IDLValue) -> candid::Result<Vec<u8>> {
     IDLArgs::new(std::slice::from_ref(token)).to_bytes()
 }
 
-/// The token can be of any type, which only the reply's own type table tells.
+/// The token can be of any type, which is only in the reply's own type table.
 fn rest_of(reply: &[u8]) -> Result<Option<Rest>, Malformed> {
     let record = untyped(reply)?;
     let Some(strategy) = field(&record, "streaming_strategy").map(inner) else {

@@ -12,7 +12,7 @@ pub struct Domains(Vec<String>);
 pub struct Named {
     /// Its id.
     pub canister: Principal,
-    /// Whether its responses are to be served without verification.
+    /// Whether its responses are served without verification.
     pub raw: bool,
 }
 
@@ -24,8 +24,8 @@ impl Domains {
         Self(domains)
     }
 
-    /// Returns the canister that a request names: in its host, as the parameter `canisterId`, or by the page
-    /// that it comes from.
+    /// Returns the canister that a request is for: from its host, the parameter `canisterId`, or the
+    /// referring page.
     pub fn canister(&self, host: Option<&str>, query: Option<&str>, referrer: Option<&str>) -> Option<Named> {
         let by_referrer = || {
             let url = Url::parse(referrer?).ok()?;

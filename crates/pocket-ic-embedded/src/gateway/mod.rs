@@ -102,7 +102,7 @@ pub(crate) async fn stop(State(state): State<Arc<ServerState>>, Path(number): Pa
     }
 }
 
-/// Opens the gateway that the configuration of an instance asks for.
+/// Opens the gateway requested in the configuration of an instance.
 ///
 /// # Errors
 /// See [`open`].

@@ -19,7 +19,7 @@ use tokio::task::JoinError;
 
 /// The longest body that is verified, in bytes.
 const MAX_VERIFIED_BYTES: usize = 64 << 20;
-/// Number of pieces fetched before the client has read the first.
+/// Number of pieces fetched before the client has read the first one.
 const PIECES_AHEAD: usize = 2;
 
 /// The pages of an instance's canisters.
@@ -129,7 +129,7 @@ async fn ask(
         .clone()
         .operate(|instance| Ok(Authority { root_key: instance.root_key(), now: instance.time() }));
     let authority = authority.await.map_err(fault)?.map_err(Failure::Refused)?;
-    // Takes some milliseconds, and the threads that answer requests have others to answer.
+    // This takes some milliseconds, which would block the threads that answer requests.
     let verified = tokio::task::spawn_blocking(move || {
         verify(&asked, &response, canister, &authority).map(|verified| (response, verified))
     });
@@ -211,7 +211,7 @@ fn page(slot: Arc<Slot>, method: &Method, mut response: HttpResponse, verificati
 }
 
 /// Sends a body piece by piece, as long as the client reads. A failure breaks the connection, so that no
-/// client takes a part for the complete body.
+/// client mistakes a part for the complete body.
 async fn send(slot: Arc<Slot>, first: Bytes, mut rest: Rest, mut sender: Sender<Bytes, Broken>) {
     if sender.send_data(first).await.is_err() {
         return;

@@ -99,7 +99,7 @@ pub(super) struct CostsFrom {
     from: Option<u64>,
 }
 
-/// Returns what recent messages of a canister cost. It is not part of the protocol.
+/// Returns the costs of a canister's recent messages. Not part of the protocol.
 pub(super) async fn canister_costs(
     State(state): Server,
     Path((id, canister)): Path<(usize, String)>,

@@ -16,7 +16,7 @@ use std::borrow::Cow;
 use std::io::Read;
 use std::sync::Arc;
 
-/// What a compressed blob may unpack to: as much as one that is not compressed.
+/// Maximum size of an unpacked blob: the same as for one that is not compressed.
 const MAX_UNPACKED_BYTES: u64 = super::MAX_BODY_BYTES as u64;
 
 type Server = State<Arc<ServerState>>;
@@ -120,13 +120,13 @@ pub(super) async fn snapshot_upload(State(state): Server, Path(id): Path<usize>,
     .await
 }
 
-/// After how many instructions to cut messages off; `null` for the limit of each kind.
+/// Instructions after which messages trap; `null` for the limit of each kind.
 #[derive(Deserialize)]
 struct InstructionCap {
     instructions: Option<u64>,
 }
 
-/// Not part of the protocol: makes the messages of a canister trap in their middle.
+/// Makes the messages of a canister trap halfway. Not part of the protocol.
 pub(super) async fn cap_instructions(
     State(state): Server,
     Path((id, canister)): Path<(usize, String)>,

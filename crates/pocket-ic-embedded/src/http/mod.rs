@@ -1,7 +1,7 @@
 //! The PocketIC REST protocol: routes, bodies, status codes.
 //!
-//! Every operation is answered when it is done, with status 200: no client ever has to poll. Operations on one
-//! instance wait for each other; operations on different instances run at the same time.
+//! Every operation is answered when it is complete, with status 200: clients never have to poll. Operations
+//! on one instance wait for each other; operations on different instances run in parallel.
 
 mod instance_reads;
 mod instance_updates;
@@ -30,7 +30,7 @@ use tokio::net::{TcpListener, TcpStream};
 /// The largest request: a blob that fills a 4 GiB memory.
 const MAX_BODY_BYTES: usize = 4 << 30;
 
-/// Returns all routes, each with and without a slash at its end.
+/// Returns all routes, each with and without a trailing slash.
 pub fn router(state: Arc<ServerState>) -> Router {
     use crate::gateway;
     use {instance_reads as reads, instance_updates as updates, server_routes as server};
@@ -80,8 +80,8 @@ pub fn router(state: Arc<ServerState>) -> Router {
         .with_state(state)
 }
 
-/// Returns a listener whose connections send every answer at once: waiting for more to send would cost
-/// clients up to 40 ms a request.
+/// Returns a listener whose connections send every answer immediately: waiting for more data would cost
+/// clients up to 40 ms per request.
 pub fn without_delay(listener: TcpListener) -> impl Listener<Io = TcpStream, Addr = SocketAddr> {
     listener.tap_io(|connection| {
         // Without it the connection is slower, nothing else.
@@ -103,7 +103,8 @@ async fn wrong_method(method: Method, uri: Uri) -> Response {
     )
 }
 
-/// Keeps the server alive while requests come and are answered. A client that stops in the middle of a request does not.
+/// Keeps the server alive while requests arrive and are answered. A client that stops in the middle of a
+/// request does not keep it alive.
 async fn note_activity(State(state): State<Arc<ServerState>>, request: Request, next: Next) -> Response {
     let activity = state.clone();
     let (parts, body) = request.into_parts();

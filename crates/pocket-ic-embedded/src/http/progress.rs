@@ -1,4 +1,4 @@
-//! Automatic progress: a task that advances an instance by the real time that passed.
+//! Automatic progress: a task that advances an instance by the real time that has passed.
 
 use super::reply::{self, error};
 use super::state::{ServerState, Slot, deleted};
@@ -26,7 +26,7 @@ pub(super) enum Progress {
     Off,
     /// It does.
     On(AutoProgress),
-    /// It does not and never will: requests that have found the instance before it was deleted come too late.
+    /// It does not and never will: this request found the instance before it was deleted.
     Deleted,
 }
 
@@ -37,7 +37,7 @@ pub(super) struct AutoProgress {
 }
 
 impl AutoProgress {
-    /// Sets the instance's time to the present and starts the task.
+    /// Sets the instance's time to the current time and starts the task.
     async fn start(slot: Arc<Slot>, delay_ms: Option<u64>) -> Result<Self, OpError> {
         let pause = match delay_ms {
             // An interval cannot be zero.
@@ -94,7 +94,7 @@ pub(super) async fn start(slot: &Arc<Slot>, delay_ms: Option<u64>) -> Result<(),
     }
 }
 
-/// Ends the task of an instance, if there is one, and waits for its last round.
+/// Stops the task of an instance, if there is one, and waits for its last round.
 pub(super) async fn end(slot: &Slot, next: Progress) {
     let mut progress = slot.progress.lock().await;
     if let Progress::Deleted = *progress {
@@ -149,7 +149,7 @@ pub(super) async fn is_enabled(State(state): State<Arc<ServerState>>, Path(id): 
     }
 }
 
-/// `POST /instances/<id>/stop_progress`; the body says nothing.
+/// `POST /instances/<id>/stop_progress`; the body is ignored.
 pub(super) async fn disable(State(state): State<Arc<ServerState>>, Path(id): Path<usize>) -> Response {
     match state.slot(id) {
         Ok(slot) => {
@@ -166,7 +166,7 @@ mod tests {
     use crate::engine::Engine;
     use pocket_ic::common::rest::{InstanceConfig, SubnetConfigSet};
 
-    /// A request that has found the instance, and waits while another one deletes it, does not set it going again.
+    /// A request that has found the instance and waits while another one deletes it must not start it again.
     #[tokio::test]
     async fn a_deleted_instance_stands_still() {
         let state = ServerState::new(Engine::new().unwrap(), false);

@@ -1,4 +1,4 @@
-//! Bodies in and out: JSON, errors with their status, and operations on threads that may block.
+//! Request and response bodies: JSON, errors with their status, and operations on threads that may block.
 
 use super::state::{ServerState, Slot};
 use crate::ic::{CallResult, Instance, OpError};
@@ -49,7 +49,7 @@ pub(super) fn canister_result(result: CallResult, certified: bool) -> RawCaniste
     result.map_err(|error| error.into_response(certified)).into()
 }
 
-/// Does an operation on an instance, after the ones before it, and answers with its result.
+/// Runs an operation on an instance, after any earlier ones, and responds with its result.
 pub(crate) async fn operate<T, F>(state: &ServerState, id: usize, operation: F) -> Response
 where
     T: Serialize,

@@ -45,10 +45,10 @@ pub(crate) struct NewInstance {
     pub gateway: Option<HttpGatewayInfo>,
 }
 
-/// Creates an instance, with what the configuration also asks for: automatic progress, a gateway.
+/// Creates an instance, with what the configuration requests in addition: automatic progress, a gateway.
 ///
 /// # Errors
-/// A configuration that cannot be fulfilled. No instance is left then.
+/// A configuration that is not supported. No instance is left then.
 pub(crate) async fn create(
     state: &Arc<ServerState>,
     config: &InstanceConfig,
@@ -93,7 +93,7 @@ pub(super) async fn delete_instance(
     }
 }
 
-/// `POST /blobstore`: keeps the bytes as they are sent, under their SHA-256.
+/// `POST /blobstore`: stores the bytes as they are sent, under their SHA-256.
 pub(super) async fn put_blob(
     State(state): State<Arc<ServerState>>,
     headers: HeaderMap,
@@ -107,7 +107,7 @@ pub(super) async fn put_blob(
                 .into_response();
         }
     };
-    // Takes seconds for a large one; the threads that answer requests have others to answer.
+    // This can take seconds for a large blob, which would block the threads that answer requests.
     let hashed = tokio::task::spawn_blocking(move || {
         let hash: [u8; 32] = Sha256::digest(&bytes).into();
         (hash, bytes)

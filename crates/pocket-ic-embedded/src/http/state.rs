@@ -1,4 +1,4 @@
-//! What the server keeps: instances, blobs, and when it was last used.
+//! The state of the server: instances, blobs, and when it was last used.
 
 use super::progress::Progress;
 use crate::engine::Engine;
@@ -33,14 +33,14 @@ pub(super) struct Blob {
 
 /// An instance and its clock of its own, if it has one.
 pub(crate) struct Slot {
-    /// Held by the operation that runs. Those that wait for it take no thread: there is a limited number of them, and
-    /// operations on other instances need some, too.
+    /// Held by the running operation. Waiting operations do not occupy a thread: the number of threads is
+    /// limited, and operations on other instances need some, too.
     turn: Arc<tokio::sync::Mutex<()>>,
     instance: Mutex<Instance>,
     pub(super) progress: tokio::sync::Mutex<Progress>,
     /// Whether agents must sign what they send.
     checks_envelopes: bool,
-    /// Told when there is something to do, so that time that goes on by itself need not wait for its next step.
+    /// Notified when there is something to do, so that automatic progress need not wait for its next step.
     work: Notify,
 }
 
@@ -70,8 +70,9 @@ impl Slot {
         self.work.notified().await;
     }
 
-    /// Does an operation on the instance, after the ones before it, on a thread that may block. The outer error is a panic: a
-    /// fault of the server. It spoils the instance (its lock is poisoned), not the server.
+    /// Runs an operation on the instance, after any earlier ones, on a thread that may block. The outer error
+    /// is a panic: a bug in the server. It makes the instance unusable (its lock is poisoned), but not the
+    /// server.
     pub async fn operate<T, F>(self: Arc<Self>, operation: F) -> Result<Result<T, OpError>, JoinError>
     where
         T: Send + 'static,
@@ -113,12 +114,12 @@ impl ServerState {
         }
     }
 
-    /// Returns the same server, whose gateways may listen where other machines reach them.
+    /// Returns the same server, with gateways that may listen on addresses that other machines can reach.
     pub fn allowing_remote(self, allow_remote: bool) -> Self {
         Self { allow_remote, ..self }
     }
 
-    /// Returns whether gateways may listen where other machines reach them.
+    /// Returns whether gateways may listen on addresses that other machines can reach.
     pub(crate) fn allows_remote(&self) -> bool {
         self.allow_remote
     }
@@ -200,7 +201,7 @@ pub(crate) fn unpoisoned<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether requests are being answered, and since when none is.
+/// Whether requests are being answered; if not, since when.
 pub struct Activity {
     inner: Mutex<(usize, Instant)>,
 }
@@ -212,7 +213,7 @@ impl Default for Activity {
 }
 
 impl Activity {
-    /// Notes that a client did something just now, without waiting for an answer yet.
+    /// Records that a client has done something just now, without waiting for an answer yet.
     pub fn touch(&self) {
         unpoisoned(&self.inner).1 = Instant::now();
     }
@@ -262,8 +263,8 @@ mod tests {
         assert_eq!(activity.idle_for(), Duration::ZERO);
     }
 
-    /// The runtime has two threads for operations: if those who wait for the busy instance took them, nobody
-    /// else would be served.
+    /// The runtime has two threads for operations: if requests waiting for the busy instance occupied them,
+    /// nobody else would be served.
     #[test]
     fn those_who_wait_for_a_busy_instance_take_no_threads() {
         const PATIENCE: Duration = Duration::from_secs(60);

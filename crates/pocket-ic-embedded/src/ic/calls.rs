@@ -1,4 +1,5 @@
-//! Call contexts and callbacks of a canister: which calls it still owes an answer to, and which answers it waits for.
+//! Call contexts and callbacks of a canister: which calls it has not answered yet, and which answers it is
+//! waiting for.
 //!
 //! Data and bookkeeping only; what runs when is decided in `execute.rs`.
 
@@ -23,7 +24,7 @@ pub enum Origin {
         caller: Principal,
         /// Its callback.
         callback: CallbackId,
-        /// When a best-effort call expires, nanoseconds; 0 for calls that wait.
+        /// When a best-effort call expires, nanoseconds; 0 for calls without a time limit.
         deadline: u64,
     },
     /// Nobody: a heartbeat, a timer, a hook.
@@ -65,8 +66,8 @@ pub struct Callback {
     pub deadline: u64,
 }
 
-/// Numbers contexts and callbacks, over all canisters of an instance and never twice: an answer that comes late must
-/// not be taken for that of another call, not even if its canister was deleted and created again in the meantime.
+/// Numbers contexts and callbacks across all canisters of an instance, without reuse: a late answer must not
+/// be mistaken for that of another call, even if its canister was deleted and created again in the meantime.
 #[derive(Debug, Default)]
 pub struct CallIds(u64);
 
@@ -115,7 +116,8 @@ impl CallTable {
         id
     }
 
-    /// Takes a callback whose answer has come. `None` if it was answered before (or its canister was uninstalled).
+    /// Takes the callback whose answer has arrived. `None` if it was answered before (or its canister was
+    /// uninstalled).
     pub fn take_callback(&mut self, id: CallbackId) -> Option<Callback> {
         let callback = self.callbacks.remove(&id)?;
         if let Some(context) = self.contexts.get_mut(&callback.context) {
@@ -133,8 +135,8 @@ impl CallTable {
             .collect()
     }
 
-    /// Closes a context if nothing more can happen in it, that is without an outstanding callback. Gives the closed
-    /// context, which may not have been answered yet.
+    /// Closes a context if nothing more can happen in it, that is, if it has no outstanding callback. Returns
+    /// the closed context, which may not have been answered yet.
     pub fn close_if_done(&mut self, id: ContextId) -> Option<CallContext> {
         let context = self.contexts.get(&id)?;
         if context.outstanding > 0 {
@@ -143,7 +145,7 @@ impl CallTable {
         self.contexts.remove(&id)
     }
 
-    /// Drops everything and gives the contexts that were not answered (uninstall).
+    /// Removes everything and returns the contexts that were not answered (uninstall).
     pub fn clear(&mut self) -> Vec<CallContext> {
         self.callbacks.clear();
         std::mem::take(&mut self.contexts).into_values().filter(|context| !context.responded).collect()

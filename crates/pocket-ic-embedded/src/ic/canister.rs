@@ -1,4 +1,4 @@
-//! One canister: its identity, settings, code and memories, cycles, and everything that hangs on it.
+//! One canister: its identity, settings, code and memories, cycles, and everything that belongs to it.
 
 use super::calls::{CallTable, Origin};
 use super::chunks::ChunkStore;
@@ -15,20 +15,20 @@ use candid::Principal;
 use pocket_ic::ErrorCode;
 use pocket_ic::common::rest::SubnetInstructionConfig;
 
-/// Cycles that one GiB of memory costs for one second on an application subnet of 13 nodes.
-/// Nothing is charged; the figure only turns the freezing threshold from seconds into cycles.
+/// Cost of one GiB of memory for one second on an application subnet of 13 nodes, in cycles. Nothing is
+/// charged; the figure only converts the freezing threshold from seconds to cycles.
 const CYCLES_PER_GIB_SECOND: u128 = 127_000;
-/// Nodes of the subnet that the figures above and the system API speak of.
+/// Number of nodes assumed by the figures above and by the system API.
 const SUBNET_NODES: u32 = 13;
-/// Instructions per message in benchmarking mode: more than any test waits for.
+/// Instructions per message in benchmarking mode: more than any test would wait for.
 const BENCHMARKING_INSTRUCTIONS: u64 = 1_000_000_000_000_000;
 
-/// Whether the canister runs; while it is stopping, who waits for it.
+/// Status of the canister; while it is stopping, with the stop calls that wait for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RunStatus {
     /// Takes messages.
     Running,
-    /// Takes no new messages and waits for open calls; these are answered when it has stopped.
+    /// Accepts no new messages and waits for open calls; the stop calls are answered when it has stopped.
     Stopping(Vec<StopWaiter>),
     /// Takes no messages.
     Stopped,
@@ -53,7 +53,7 @@ pub enum LowMemoryHook {
     NotSatisfied,
     /// Memory got low; the hook runs in the next round.
     Ready,
-    /// It has run; it runs again only after memory was enough in between.
+    /// It has run; it runs again only if there was enough memory in between.
     Executed,
 }
 
@@ -87,7 +87,7 @@ pub struct Canister {
     pub created_at: u64,
     /// When code was last installed or a snapshot loaded, nanoseconds since 1970; `None` without code.
     pub installed_at: Option<u64>,
-    /// Whether the subnet charges nothing, so that an empty balance freezes nobody.
+    /// Whether the subnet charges nothing, so that canisters with an empty balance are not frozen.
     pub free: bool,
     /// Running, stopping or stopped.
     pub status: RunStatus,
@@ -97,7 +97,7 @@ pub struct Canister {
     pub cycles: u128,
     /// Cycles that it has burned.
     pub burned: u128,
-    /// Grows with every change of code, settings, status and state.
+    /// Increases with every change of code, settings, status and state.
     pub version: u64,
     /// Module and memories; `None` without code.
     pub state: Option<CanisterState>,
@@ -211,12 +211,12 @@ impl Canister {
             / (1 << 30)
     }
 
-    /// Returns the part of the balance that must not be spent, or the canister is frozen.
+    /// Returns the part of the balance that must not be spent, since the canister would be frozen otherwise.
     pub fn frozen_balance(&self) -> u128 {
         self.idle_cycles_per_day().saturating_mul(u128::from(self.settings.freezing_threshold)) / 86_400
     }
 
-    /// Returns `Ok(())` if the balance is above what freezing needs.
+    /// Returns `Ok(())` if the balance is above the freezing limit.
     ///
     /// # Errors
     /// The rejection that says how many cycles are missing.
@@ -235,7 +235,7 @@ impl Canister {
         ))
     }
 
-    /// Returns `Ok(())` if a call of another canister brings the cycles that the settings ask for.
+    /// Returns `Ok(())` if a call from another canister has at least the cycles required by the settings.
     ///
     /// # Errors
     /// The rejection that names how many.
@@ -272,7 +272,7 @@ impl Canister {
         }
     }
 
-    /// Returns a limit of instructions as the canister's subnet applies it.
+    /// Returns an instruction limit as it applies on the canister's subnet.
     pub fn subnet_instructions(&self, limit: u64) -> u64 {
         match self.instructions {
             SubnetInstructionConfig::Production => limit,
@@ -280,9 +280,9 @@ impl Canister {
         }
     }
 
-    /// Returns the wasm memory that an entry point may make, in bytes; 0 where the limit of the settings does
-    /// not count. It keeps users from filling the memory, and must not keep the canister from going on with
-    /// what has begun.
+    /// Returns the wasm memory that an entry point may use, in bytes; 0 if the limit in the settings does not
+    /// apply. That limit keeps users from filling the memory, but must not keep the canister from completing
+    /// what it has begun.
     pub fn wasm_memory_limit(&self, entry: &EntryPoint) -> u64 {
         match entry {
             EntryPoint::Start | EntryPoint::Init | EntryPoint::PostUpgrade | EntryPoint::Update(_) => {
@@ -292,7 +292,7 @@ impl Canister {
         }
     }
 
-    /// Returns `Ok(())` if a wasm memory of so many bytes is within the limit of the settings.
+    /// Returns `Ok(())` if a wasm memory of this size is within the limit in the settings.
     ///
     /// # Errors
     /// The rejection that names the limit.
@@ -325,7 +325,8 @@ impl Canister {
         limit.saturating_sub(used) < self.settings.wasm_memory_threshold
     }
 
-    /// Looks whether the wasm memory that is left fell below the threshold of the settings, or rose above it again.
+    /// Checks whether the remaining wasm memory fell below the threshold in the settings, or rose above it
+    /// again.
     pub fn update_low_memory(&mut self) {
         self.low_memory = match (self.is_low_on_memory(self.state.as_ref()), self.low_memory) {
             (false, _) => LowMemoryHook::NotSatisfied,

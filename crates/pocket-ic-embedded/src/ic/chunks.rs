@@ -1,4 +1,4 @@
-//! The chunk store of a canister: parts of modules, kept under their SHA-256 until they are installed.
+//! The chunk store of a canister: parts of modules, stored under their SHA-256 until they are installed.
 
 use super::error::UserError;
 use crate::engine::MAX_MODULE_BYTES;
@@ -21,7 +21,7 @@ pub struct ChunkStore {
 }
 
 impl ChunkStore {
-    /// Stores a chunk and returns its hash. A chunk that exists is stored once.
+    /// Stores a chunk and returns its hash. An existing chunk is not stored twice.
     pub fn insert(&mut self, chunk: &[u8]) -> Result<ChunkHash, UserError> {
         if chunk.len() > MAX_CHUNK_BYTES {
             return Err(store_error(format!(
@@ -64,7 +64,7 @@ impl ChunkStore {
     /// Concatenates the listed chunks and compares the hash with the expected one.
     ///
     /// # Errors
-    /// A chunk that is missing, a module that is too large, or a hash that differs, each named.
+    /// A missing chunk, a module that is too large, or a hash that differs.
     pub fn assemble<'a>(
         &self,
         hashes: impl IntoIterator<Item = &'a [u8]>,

@@ -15,8 +15,8 @@ pub fn present() -> u64 {
         .map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }
 
-/// Two times: what the next round will see at the least, and what the last round saw.
-/// Queries see the last round's time; setting the time shows only once a round has passed.
+/// Two times: the earliest time that the next round can have, and the time of the last round. Queries see the
+/// time of the last round; a newly set time becomes visible only after a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Clock {
     time: u64,
@@ -24,7 +24,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// Returns a clock of a fresh instance: one nanosecond after `initial`, as if a first round had passed.
+    /// Returns the clock of a fresh instance: one nanosecond after `initial`, as if a first round had passed.
     pub fn new(initial: u64) -> Self {
         let first = initial.saturating_add(1);
         Self { time: first, last_round: first }
@@ -40,7 +40,7 @@ impl Clock {
         self.last_round
     }
 
-    /// Begins a round and returns its time, which is later than any round before.
+    /// Begins a round and returns its time, which is later than that of any earlier round.
     pub fn begin_round(&mut self) -> u64 {
         if self.time <= self.last_round {
             self.time = self.last_round.saturating_add(1);

@@ -1,7 +1,7 @@
-//! The two kinds of failure of an operation: a rejection that an Internet Computer subnet itself would answer
-//! ([`UserError`]), and an operation on the instance that makes no sense ([`OpError`]).
+//! The two kinds of failure of an operation: a rejection as from an Internet Computer subnet ([`UserError`]),
+//! and an invalid operation on the instance ([`OpError`]).
 //!
-//! Owns the wording of the messages that have no better home. The texts of traps belong to the engine.
+//! Contains the messages that belong nowhere else. The texts of traps belong to the engine.
 
 use candid::Principal;
 use pocket_ic::{ErrorCode, RejectCode, RejectResponse};
@@ -13,8 +13,8 @@ pub struct UserError {
     pub code: ErrorCode,
     /// The reject message.
     pub message: String,
-    /// Whether a canister that gets this rejection reads the code before the text. It does not where the IC makes up the
-    /// rejection without an error, or where the text is the called canister's own.
+    /// Whether a canister that gets this rejection sees the code before the text. It does not if the IC
+    /// generates the rejection without an error, or if the text comes from the called canister.
     pub coded: bool,
 }
 
@@ -24,12 +24,12 @@ impl UserError {
         Self { code, message: message.into(), coded: true }
     }
 
-    /// Returns the same error for rejections in which canisters read the text alone.
+    /// Returns the same error as a rejection of which canisters see only the text.
     pub fn uncoded(self) -> Self {
         Self { coded: false, ..self }
     }
 
-    /// Returns the text that a canister reads in `msg_reject_msg`.
+    /// Returns the text that a canister sees in `msg_reject_msg`.
     pub fn reject_text(self) -> String {
         if self.coded { format!("{}: {}", self.code_text(), self.message) } else { self.message }
     }
@@ -51,8 +51,8 @@ impl UserError {
         }
     }
 
-    /// Returns the answer a client sees. `certified` is true for answers that went through a round of the
-    /// subnet.
+    /// Returns the answer that a client sees. `certified` is true for answers that went through a round of
+    /// the subnet.
     pub fn into_response(self, certified: bool) -> RejectResponse {
         RejectResponse {
             reject_code: self.reject_code(),
@@ -67,12 +67,12 @@ impl UserError {
         Self::new(ErrorCode::CanisterNotFound, format!("Canister {id} not found."))
     }
 
-    /// Returns the error of a stopped canister, which takes no messages.
+    /// Returns the error of a stopped canister, which accepts no messages.
     pub fn canister_stopped(id: Principal) -> Self {
         Self::new(ErrorCode::CanisterStopped, format!("Canister {id} is stopped"))
     }
 
-    /// Returns the error of a stopping canister, which takes no new messages.
+    /// Returns the error of a stopping canister, which accepts no new messages.
     pub fn canister_stopping(id: Principal) -> Self {
         Self::new(ErrorCode::CanisterStopping, format!("Canister {id} is stopping"))
     }
@@ -97,7 +97,7 @@ impl UserError {
         )
     }
 
-    /// Returns the error of a failed execution: the engine's text between the usual prefix and suggestion.
+    /// Returns the error for a failed execution: the engine's text with the usual prefix and suggestion.
     pub fn from_execution(id: Principal, code: ErrorCode, text: &str) -> Self {
         let advice = match suggestion(code) {
             Some(advice) => format!(".\n{advice}"),
@@ -114,7 +114,7 @@ impl UserError {
         )
     }
 
-    /// Returns a contract violation of the management canister's caller.
+    /// Returns a contract violation by the caller of the management canister.
     pub fn contract(message: impl Into<String>) -> Self {
         Self::new(ErrorCode::CanisterContractViolation, message)
     }
@@ -172,7 +172,7 @@ pub enum OpError {
     /// No subnet of the instance is responsible for the canister id.
     #[error("CanisterRequestRoutingError({0:?})")]
     CanisterRouting(String),
-    /// Time can only go forward: current and requested time in nanoseconds.
+    /// Time can only move forward: current and requested time in nanoseconds.
     #[error("SettingTimeIntoPast(({0}, {1}))")]
     SettingTimeIntoPast(u64, u64),
     /// The caller may not read this.

@@ -1,8 +1,8 @@
-//! The execution of one message, a call or the answer of one, and what follows from it.
+//! The execution of one message (a call or a response), and its consequences.
 //!
 //! When messages are executed is decided in `round.rs`.
 //!
-//! A message changes a canister only if it ran to its end; what it cost and what it logged stays either way.
+//! A message changes a canister only if it completes; its cost and its logs are kept either way.
 
 use super::calls::{CallIds, CallResult, Callback, CallbackId, ContextId, Origin};
 use super::canister::{Canister, RunStatus};
@@ -29,15 +29,15 @@ pub(super) struct MethodCall {
     pub info: CallerInfo,
 }
 
-/// Returns the error that a trap of a canister gives to its caller.
+/// Returns the error that the caller of a canister gets if it traps.
 pub(super) fn trap_error(id: Principal, trap: &Trap) -> UserError {
-    // The engine knows only codes of the list; anything else would be a fault of its own.
+    // The engine uses only codes from the list; anything else would be a bug in the engine.
     let code =
         ErrorCode::try_from(u64::from(trap.error_code())).unwrap_or(ErrorCode::CanisterWasmEngineError);
     UserError::from_execution(id, code, &trap.to_string())
 }
 
-/// Returns the error that a callback gives if its cleanup trapped as well: the callback's, with both texts.
+/// Returns the error of a callback whose cleanup trapped as well: the callback's, with both texts.
 pub(super) fn cleanup_error(id: Principal, callback: &Trap, cleanup: &Trap) -> UserError {
     UserError {
         message: format!("Error from Canister {id}: {callback}\n\ncall_on_cleanup also failed:\n\n{cleanup}"),
@@ -121,7 +121,7 @@ impl Instance {
         }
     }
 
-    /// Runs one message of a call context and settles what follows from it. Gives the instructions it used.
+    /// Runs one message of a call context and handles its consequences. Returns the instructions it used.
     pub(super) fn run_in_context(
         &mut self,
         id: Principal,
@@ -146,7 +146,7 @@ impl Instance {
         used
     }
 
-    /// Executes on the canister's current state; keeps costs and logs, nothing else.
+    /// Executes on the canister's current state; records costs and logs, and nothing else.
     fn execute(&mut self, id: Principal, entry: EntryPoint, message: MessageContext) -> Option<Outcome> {
         let canister = self.canisters.get(&id)?;
         let state = canister.state.as_ref()?;
@@ -159,7 +159,8 @@ impl Instance {
         Some(outcome)
     }
 
-    /// Makes a successful message's effects real: all of them, or without `changes` its answer and its cycles.
+    /// Applies the effects of a successful message: all of them, or without `changes` only its answer and its
+    /// cycles.
     fn settle(&mut self, id: Principal, context: ContextId, outcome: Outcome, changes: bool, now: u64) {
         let Some(canister) = self.canisters.get_mut(&id) else {
             return;
@@ -201,8 +202,8 @@ impl Instance {
         self.respond(origin, result, refund);
     }
 
-    /// Closes a call context if nothing can happen in it any more; a context without an answer is answered
-    /// with `failure`, or with the remark that the canister did not reply.
+    /// Closes a call context if nothing more can happen in it; if it has no answer yet, it is answered with
+    /// `failure`, or with the message that the canister did not reply.
     fn close(&mut self, id: Principal, context: ContextId, failure: Option<UserError>) {
         let closed = self.canisters.get_mut(&id).and_then(|canister| canister.calls.close_if_done(context));
         let Some(closed) = closed else {
@@ -301,7 +302,8 @@ impl Instance {
         used
     }
 
-    /// Runs the cleanup of a callback that trapped. Returns its instructions and its own trap, which changes nothing.
+    /// Runs the cleanup of a callback that trapped. Returns its instructions and, if it trapped, its own
+    /// trap, in which case nothing is changed.
     fn run_cleanup(
         &mut self,
         id: Principal,

@@ -1,4 +1,4 @@
-//! Messages from users: where they go, whether they are let in, and their answers.
+//! Messages from users: their destination, whether they are accepted, and their answers.
 
 use super::calls::{CallResult, MessageId};
 use super::error::{OpError, UserError};
@@ -59,7 +59,7 @@ pub fn principal(bytes: &[u8], what: &str) -> Result<Principal, OpError> {
     Principal::try_from_slice(bytes).map_err(|_| OpError::Conversion(what.into()))
 }
 
-/// Returns the canister that a client has named in the address.
+/// Returns the canister that a client has specified in the address.
 ///
 /// # Errors
 /// If that is not a principal.
@@ -78,14 +78,14 @@ pub struct IngressRecord {
     pub call: Option<UserCall>,
     /// The subnet it went to.
     pub subnet: Principal,
-    /// The answer, once there is one. Kept for as long as the instance lives, or until the request is forgotten.
+    /// The answer, once there is one. Kept as long as the instance exists, or until the request is forgotten.
     pub answer: Option<CallResult>,
 }
 
 impl Instance {
     /// Takes a message in; it is executed in the next rounds.
     ///
-    /// The outer error is about the operation, the inner one is the ingress filter's answer to the user.
+    /// The outer error concerns the operation; the inner one is the ingress filter's answer to the user.
     ///
     /// # Errors
     /// A message that cannot be routed.
@@ -98,7 +98,7 @@ impl Instance {
         }))
     }
 
-    /// Lets a message in under this id, if the canister takes it.
+    /// Accepts a message under this id, if the canister does.
     pub(super) fn take_in(
         &mut self,
         id: MessageId,
@@ -124,7 +124,7 @@ impl Instance {
     /// Runs rounds until the message is answered.
     ///
     /// # Errors
-    /// A message that is not known, or not answered after 100 rounds.
+    /// An unknown message, or one that is not answered after 100 rounds.
     pub fn await_message(&mut self, id: &RawMessageId) -> Result<CallResult, OpError> {
         let key = message_id(id)?;
         for _ in 0..MAX_AWAIT_ROUNDS {
@@ -208,7 +208,8 @@ impl Instance {
         Ok(found?.id)
     }
 
-    /// Returns `Ok(())` if a message is let in: the canister must be able to take it and must not refuse it.
+    /// Returns `Ok(())` if a message is accepted: the canister must be able to receive it and must not refuse
+    /// it.
     fn filter(&mut self, call: &UserCall) -> Result<(), UserError> {
         if call.callee == Principal::management_canister() {
             return management::filter_user_call(self, call);
@@ -246,7 +247,7 @@ impl Instance {
         }
     }
 
-    /// Ids are unique even for equal messages, as on the real network, where each carries a nonce.
+    /// Ids are unique even for identical messages, as on the real network, where each has a nonce.
     fn new_message_id(&mut self, call: &UserCall) -> MessageId {
         let nonce = self.submitted;
         self.submitted += 1;

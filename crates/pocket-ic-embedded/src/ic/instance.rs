@@ -1,8 +1,7 @@
-//! An instance: subnets, canisters, time, and the operations that clients have on it.
+//! An instance: subnets, canisters, time, and the operations of clients.
 //!
-//! Owns the reads and the simple writes. Ingress is in `ingress.rs`, rounds in `round.rs`, messages in
-//! `execute.rs`, queries in
-//! `query.rs`, the management canister in `management/`.
+//! Contains the reads and the simple writes. Ingress is in `ingress.rs`, rounds in `round.rs`, messages in
+//! `execute.rs`, queries in `query.rs`, the management canister in `management/`.
 
 use super::calls::{CallIds, MessageId, Origin};
 use super::canister::Canister;
@@ -35,7 +34,7 @@ pub struct Instance {
     pub(super) submitted: u64,
     pub(super) queue: VecDeque<Work>,
     pub(super) call_ids: CallIds,
-    /// Who waits for the next round's randomness, and the cycles that come back with it.
+    /// Who is waiting for the next round's randomness, and the cycles to refund.
     pub(super) raw_rand_calls: Vec<(Origin, u128)>,
     pub(super) random_draws: u64,
     pub(super) print_logs: bool,
@@ -50,15 +49,15 @@ pub struct Instance {
 pub struct Created {
     /// The instance.
     pub instance: Instance,
-    /// The pause between two automatic steps of time; `None` if time does not advance by itself.
+    /// The interval between two automatic steps of time; `None` if time does not advance automatically.
     pub auto_progress: Option<Option<u64>>,
 }
 
 impl Instance {
-    /// Builds an instance from a client's configuration. With `print_logs`, canister logs go to stderr too.
+    /// Creates an instance from a client's configuration. With `print_logs`, canister logs also go to stderr.
     ///
     /// # Errors
-    /// A contradictory configuration, or one that only the official server can serve.
+    /// A contradictory configuration, or one that only the official server supports.
     pub fn create(engine: Engine, config: &InstanceConfig, print_logs: bool) -> Result<Created, OpError> {
         check_supported(config)?;
         let subnets = subnet::build(&config.subnet_config_set)?;
@@ -115,7 +114,7 @@ impl Instance {
         subnet::root(&self.subnets).map_or(&[], |subnet| &subnet.keys.public_key)
     }
 
-    /// Returns whether agents must sign what they send, and send it in time.
+    /// Returns whether agents must sign their requests and send them in time.
     pub fn checks_envelopes(&self) -> bool {
         self.checks_envelopes
     }
@@ -222,10 +221,10 @@ impl Instance {
         Ok(state.stable().to_vec())
     }
 
-    /// Replaces a canister's stable memory by these bytes, with zeros up to whole pages.
+    /// Replaces a canister's stable memory by these bytes, padded with zeros to whole pages.
     ///
     /// # Errors
-    /// If there is no such canister, it has no code, or the bytes are more than a stable memory holds.
+    /// If there is no such canister, it has no code, or there are more bytes than fit into a stable memory.
     pub fn set_stable_memory(&mut self, id: Principal, bytes: &[u8]) -> Result<(), OpError> {
         let Some(state) = &mut self.canister_mut(id)?.state else {
             return Err(OpError::CanisterIsEmpty(id));
@@ -249,7 +248,7 @@ impl Instance {
         Ok(())
     }
 
-    /// Returns the costs of a canister's recent messages from index `from` on, oldest first.
+    /// Returns the costs of a canister's recent messages starting at index `from`, oldest first.
     ///
     /// # Errors
     /// When there is no such canister.
@@ -258,9 +257,9 @@ impl Instance {
     }
 }
 
-/// Refuses what only the official server does, instead of pretending. Everything else that a client can ask for is done
-/// elsewhere, is the only way here (`log_level`: what canisters print is all there is; `incomplete_state`: no state is ever
-/// loaded), or asks for nothing.
+/// Refuses options that only the official server supports, instead of ignoring them. All other options are
+/// implemented elsewhere, have only one possible value here (`log_level`: only what canisters print is
+/// logged; `incomplete_state`: no state is ever loaded), or request nothing.
 fn check_supported(config: &InstanceConfig) -> Result<(), OpError> {
     let rate_limiting =
         config.icp_config.as_ref().and_then(|icp| icp.canister_execution_rate_limiting.as_ref());
@@ -314,7 +313,7 @@ fn system_canisters(features: &IcpFeatures) -> Option<String> {
     (!names.is_empty()).then(|| format!("Deploying system canisters (icp_features: {})", names.join(", ")))
 }
 
-/// Returns the engine as the client wants it. What the beta features add belongs to HTTP outcalls, which are
+/// Returns the engine that the client wants. What the beta features add concerns HTTP outcalls, which are
 /// refused when they are made.
 fn configured(engine: Engine, icp: Option<&IcpConfig>) -> Engine {
     let IcpConfig { beta_features: _, function_name_length_limits, canister_execution_rate_limiting: _ } =

@@ -1,6 +1,6 @@
 //! The Internet Computer of one instance: canisters, messages, rounds, time, and the management canister.
 //!
-//! Knows nothing of HTTP, and of wasm only what the engine returns.
+//! Independent of HTTP; of wasm it uses only what the engine returns.
 
 mod calls;
 mod canister;

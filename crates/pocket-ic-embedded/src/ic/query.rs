@@ -1,5 +1,5 @@
-//! Queries: methods that answer from the last committed state and change nothing, composite ones with the
-//! queries they make included.
+//! Queries: methods that answer from the last committed state and change nothing, including composite queries
+//! and the queries that they call.
 
 use super::calls::CallResult;
 use super::error::{OpError, UserError, reject_number};
@@ -15,11 +15,12 @@ use candid::Principal;
 use pocket_ic::ErrorCode;
 use std::collections::VecDeque;
 
-/// How many composite queries that wait for others may be above one that does.
+/// Maximum depth of composite queries that wait for other queries.
 const MAX_DEPTH: usize = 6;
-/// Instructions that all queries and callbacks of a graph may use together: those of one query, as on an IC subnet.
+/// Instructions that all queries and callbacks of a call graph may use together: the same as for one query,
+/// as on an IC subnet.
 const GRAPH_INSTRUCTIONS: u64 = 5_000_000_000;
-/// What each call within a graph takes off that besides, so that there are at most a hundred, as on an IC subnet.
+/// Additional cost of each call within a graph, so that there are at most a hundred, as on an IC subnet.
 const CALL_INSTRUCTIONS: u64 = 50_000_000;
 
 /// A query that a user asks and the queries that it makes.
@@ -51,7 +52,8 @@ impl Graph {
         self.left = self.left.saturating_sub(instructions);
     }
 
-    /// Returns `Ok(())` if the graph may continue. If not, all of it fails, whichever query caused it.
+    /// Returns `Ok(())` if the graph may continue. Otherwise the whole graph fails, whichever query caused
+    /// it.
     fn check(&self) -> Result<(), Failure> {
         if self.waiting > MAX_DEPTH {
             return Err(Failure::Graph(UserError::new(
@@ -78,7 +80,7 @@ struct QueryCall {
     info: CallerInfo,
 }
 
-/// A composite query in progress: its own view of its canister's state, and what it waits for.
+/// A composite query in progress: its own view of its canister's state, and what it is waiting for.
 struct Composite {
     id: Principal,
     caller: Principal,
@@ -92,7 +94,7 @@ impl Instance {
     /// Answers a query.
     ///
     /// # Errors
-    /// A query that cannot be routed. The inner error is the answer of the canister.
+    /// A query that cannot be routed. The inner error is the canister's answer.
     pub fn query(&mut self, call: UserCall) -> Result<CallResult, OpError> {
         if call.callee == Principal::management_canister() {
             return Ok(management::query(self, call.sender, &call.method, &call.arg));
@@ -141,7 +143,7 @@ impl Instance {
         message.arg = call.arg;
         message.caller_info = call.info;
         message.composite_query = composite;
-        // Only the query that a user asks is answered with a certificate; those that it makes are not.
+        // Only the query sent by the user is answered with a certificate, not the queries that it calls.
         if graph.waiting == 0 {
             let subnet = canister.subnet;
             message.data_certificate = Some(match state.module().reads_certificate() {
@@ -171,7 +173,8 @@ impl Instance {
         result
     }
 
-    /// Makes the calls of a composite query until it has replied; what it would have asked after that is not asked.
+    /// Makes the calls of a composite query until it has replied; calls that it would have made afterwards
+    /// are not made.
     fn run_composite(&mut self, mut run: Composite, graph: &mut Graph) -> GraphResult {
         let mut failure = None;
         while run.reply.is_none()
@@ -239,7 +242,8 @@ impl Instance {
         if call.callee == Principal::management_canister() {
             return Ok(management::query(self, caller, &call.method, &call.arg)?);
         }
-        // A query stays on the subnet that answers it, as the state of others is not there.
+        // A query stays on the subnet that answers it, since the state of other subnets is not available
+        // there.
         if self.subnet_of_canister(call.callee) != self.subnet_of_canister(caller) {
             return Err(UserError::canister_not_found(call.callee).into());
         }

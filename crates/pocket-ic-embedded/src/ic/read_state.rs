@@ -23,7 +23,7 @@ pub struct ReadRequest {
     pub form: RangesForm,
     /// The requested paths.
     pub paths: Vec<Path>,
-    /// The canisters that the sender's delegations are limited to; `None` for all.
+    /// The canisters to which the sender's delegations are limited; `None` for all.
     pub targets: Option<Vec<Principal>>,
 }
 
@@ -49,7 +49,7 @@ impl Instance {
     /// Returns a certificate that proves the presence or absence of the paths.
     ///
     /// # Errors
-    /// A path that may not be read at all, or not by this sender.
+    /// A path that cannot be read, or not by this sender.
     pub fn read_state(&mut self, request: &ReadRequest) -> Result<Vec<u8>, ReadRefusal> {
         if request.paths.len() > MAX_PATHS {
             return Err(ReadRefusal::Invalid(format!(
@@ -72,7 +72,7 @@ impl Instance {
     fn read_at(&self, effective: Effective) -> Result<&Subnet, ReadRefusal> {
         let found = match effective {
             Effective::Subnet(id) => self.subnet(id),
-            // Agents that create canisters without an effective id ask there for the outcome.
+            // Agents that create canisters without an effective id read the outcome there.
             Effective::Canister(id) if id == Principal::management_canister() => {
                 let root = subnet::root(&self.subnets).map(|subnet| subnet.id).unwrap_or(id);
                 self.subnet(root)
@@ -84,8 +84,8 @@ impl Instance {
 }
 
 impl Reader<'_> {
-    /// Returns the paths that prove what is requested. `about` is the request whose status is read: a read
-    /// can be about one only.
+    /// Returns the paths that prove what is requested. `about` is the request whose status is read; a read
+    /// can be about only one.
     fn shown(&self, path: &Path, about: &mut Option<Vec<u8>>) -> Result<Vec<Path>, ReadRefusal> {
         if path.len() > MAX_LABELS {
             return Err(ReadRefusal::Invalid(format!(
@@ -117,7 +117,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Returns the paths for a subnet, which depend on where the request was sent to.
+    /// Returns the paths for a subnet, which depend on where the request was sent.
     fn subnet_paths(&self, path: &Path, labels: &[&[u8]]) -> Result<Vec<Path>, ReadRefusal> {
         let ids = || self.instance.subnets.iter().map(|subnet| subnet.id);
         let below = |id: &[u8], label: &str| path_of(&[b"subnet", id, label.as_bytes()]);

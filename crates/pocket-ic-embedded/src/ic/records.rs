@@ -23,7 +23,8 @@ pub struct LogStore {
 }
 
 impl LogStore {
-    /// Appends a record, shortened to what fits `limit` bytes, and drops the oldest ones beyond `limit` bytes in all.
+    /// Appends a record, truncated to `limit` bytes, and drops the oldest ones so that at most `limit` bytes
+    /// are stored in all.
     pub fn push(&mut self, timestamp_nanos: u64, mut content: Vec<u8>, limit: u64) {
         let longest = limit.saturating_sub(LOG_RECORD_BYTES);
         content.truncate(usize::try_from(longest).unwrap_or(usize::MAX));
@@ -50,7 +51,7 @@ impl LogStore {
         self.bytes = 0;
     }
 
-    /// Returns the bytes of all records, [`LOG_RECORD_BYTES`] for each besides its content.
+    /// Returns the bytes of all records, each counted as [`LOG_RECORD_BYTES`] plus its content.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -75,7 +76,7 @@ fn size(record: &CanisterLogRecord) -> u64 {
     record.content.len() as u64 + LOG_RECORD_BYTES
 }
 
-/// The newest changes of a canister and the number of all of them.
+/// The most recent changes of a canister, and the number of all changes.
 #[derive(Clone, Debug, Default)]
 pub struct History {
     changes: VecDeque<Change>,
@@ -130,13 +131,13 @@ pub fn origin(caller: Principal, is_canister: bool, sender_version: Option<u64>)
 /// What one execution of a canister's code cost.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct MessageCost {
-    /// Counts the executions of the canister from 0 on; never reused, so that a reader can see what is new.
+    /// Numbers the executions of the canister from 0; never reused, so that a reader can see what is new.
     pub index: u64,
     /// The kind of entry: `start`, `init`, `update`, `query`, `global_timer`, …
     pub entry: &'static str,
     /// The method, or empty for entries without one.
     pub method: String,
-    /// Instructions, in the engine's approximation of the weights of the Internet Computer.
+    /// Instructions, with the engine's approximation of the Internet Computer's weights.
     pub instructions: u64,
     /// Bytes that went to stable memory.
     pub stable_bytes_written: u64,
@@ -150,7 +151,7 @@ pub struct MessageCost {
     pub wasm_memory_pages: u64,
     /// Size of stable memory afterwards, 64 KiB pages.
     pub stable_memory_pages: u64,
-    /// How long the wasm ran on this machine, nanoseconds. The one figure that differs from run to run.
+    /// How long the wasm ran on this machine, nanoseconds. The only figure that differs between runs.
     pub wall_nanos: u64,
     /// Time of the round or of the last round, nanoseconds.
     pub time_nanos: u64,
@@ -166,7 +167,7 @@ pub struct CostRing {
 }
 
 impl CostRing {
-    /// Appends, dropping the oldest beyond 10,000. The index of `cost` is set here.
+    /// Appends an entry, dropping the oldest beyond 10,000. Sets the index of `cost`.
     pub fn push(&mut self, mut cost: MessageCost) {
         cost.index = self.next;
         self.next += 1;

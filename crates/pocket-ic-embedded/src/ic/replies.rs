@@ -1,5 +1,6 @@
-//! Replies of the management canister of which the crate of types knows a more lenient form only: it makes optional what
-//! an older Internet Computer may lack, and a caller that declares such a field as required could not decode it.
+//! Replies of the management canister for which the crate of types has only a more lenient form: it makes
+//! fields optional that an older Internet Computer may not send, and a caller that declares such a field as
+//! required could not decode them.
 //!
 //! Fields and their order are those of the interface specification.
 
@@ -36,7 +37,7 @@ pub struct Change {
     pub details: ChangeDetails,
 }
 
-/// What `read_canister_snapshot_metadata` tells, and what the folder of a snapshot holds as `metadata.json`.
+/// The result of `read_canister_snapshot_metadata`, which is also the `metadata.json` of a snapshot folder.
 #[derive(Debug, CandidType, Serialize)]
 pub struct SnapshotMetadata {
     /// Where the snapshot came from.

@@ -1,5 +1,5 @@
-//! Calls and queries of agents: they name an effective id, calls have an id of their own, and are forgotten
-//! some time after they have expired.
+//! Calls and queries of agents: they specify an effective id; calls have an id of their own, and are
+//! forgotten some time after they have expired.
 
 use super::calls::{CallResult, MessageId};
 use super::certification::{RangesForm, SubnetKeys, request_path};
@@ -13,7 +13,7 @@ use pocket_ic::ErrorCode;
 use std::collections::BTreeSet;
 use tokio::sync::oneshot;
 
-/// Time that an answer can be read after its request has expired.
+/// How long an answer can be read after its request has expired.
 const KEPT_AFTER_EXPIRY: u64 = 5 * 60 * 1_000_000_000;
 /// The only query of the management canister that goes to a subnet.
 const LIST_CANISTERS: &str = "list_canisters";
@@ -51,7 +51,7 @@ pub struct Request {
     pub callee: Principal,
 }
 
-/// The calls of agents: when each can be forgotten, and who waits for an answer.
+/// The calls of agents: when each can be forgotten, and who is waiting for its answer.
 #[derive(Default)]
 pub struct Requests {
     by_expiry: BTreeSet<(u64, MessageId)>,
@@ -75,9 +75,10 @@ pub struct QueryAnswer {
 }
 
 impl Instance {
-    /// Accepts a call of an agent. One that was accepted before and is not forgotten is not accepted again.
+    /// Accepts a call of an agent. A call that was accepted before, and has not been forgotten, is not
+    /// accepted again.
     ///
-    /// The outer error is about the request, the inner one is the ingress filter's answer.
+    /// The outer error concerns the request; the inner one is the ingress filter's answer.
     ///
     /// # Errors
     /// A wrong effective id.
@@ -149,8 +150,8 @@ impl Instance {
         }
     }
 
-    /// Returns the subnet that a request goes to. `anywhere` is for the methods of the management canister
-    /// that can be sent to any subnet.
+    /// Returns the subnet to which a request goes. `anywhere` is for methods of the management canister that
+    /// can be sent to any subnet.
     fn subnet_for(
         &self,
         effective: Effective,

@@ -1,5 +1,5 @@
-//! Rounds: what is due by itself, then the waiting messages in the order in which they came, until each canister and each
-//! subnet had its share of the round. What is left waits for the next one.
+//! Rounds: first what is due on its own, then the waiting messages in order of arrival, until each canister
+//! and each subnet has used its share of the round. The rest waits for the next one.
 
 use super::calls::{CallResult, CallbackId, MessageId, Origin};
 use super::canister::{Canister, LowMemoryHook, RunStatus};
@@ -15,11 +15,12 @@ use pocket_ic::ErrorCode;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-/// What a message counts for in a round besides the instructions that it uses.
+/// What a message counts for in a round in addition to the instructions that it uses.
 const MESSAGE_OVERHEAD: u64 = 2_000_000;
-/// The most messages of one canister in a round: as many as fit, each with its overhead, what one thread may use.
+/// Maximum number of messages of one canister in a round: as many as fit into one thread's budget, counting
+/// the overhead of each.
 const CANISTER_MESSAGES: u64 = 7_000_000_000 / MESSAGE_OVERHEAD;
-/// Threads of a subnet, hence how many times a canister's share the subnet has.
+/// Threads of a subnet, that is, its share as a multiple of a canister's.
 const THREADS: u64 = 4;
 /// How long a stop call waits for open calls.
 const STOP_TIMEOUT: Duration = Duration::from_secs(300);
@@ -60,8 +61,8 @@ pub(super) enum Work {
 }
 
 impl Instance {
-    /// Runs one round: timers and heartbeats that are due, whatever they use; then the waiting messages and
-    /// what follows from them, within the shares of their canisters and subnets.
+    /// Runs one round: first the timers and heartbeats that are due, whatever they use; then the waiting
+    /// messages and their consequences, within the shares of their canisters and subnets.
     pub fn round(&mut self) {
         let now = self.clock.begin_round();
         self.rounds += 1;
@@ -92,7 +93,7 @@ impl Instance {
         self.tell_waiters();
     }
 
-    /// Returns where a message runs. `None` if it runs nowhere and is only answered or dropped.
+    /// Returns where a message runs. `None` if it does not run and is only answered or dropped.
     fn place(&self, work: &Work) -> Option<Place> {
         let (callee, subnet) = match work {
             Work::Ingress(id) => {
@@ -165,7 +166,7 @@ impl Instance {
         )
     }
 
-    /// Runs what is due by itself: the hook for low memory, the global timer, the heartbeat.
+    /// Runs what is due on its own: the hook for low memory, the global timer, the heartbeat.
     fn run_system_tasks(&mut self, id: Principal, now: u64) {
         for task in [SystemEntry::OnLowWasmMemory, SystemEntry::GlobalTimer, SystemEntry::Heartbeat] {
             let Some(canister) = self.canisters.get_mut(&id) else {
@@ -181,7 +182,7 @@ impl Instance {
         }
     }
 
-    /// Ends best-effort calls whose deadline has passed and stop calls that waited too long.
+    /// Ends best-effort calls whose deadline has passed, and stop calls that have waited too long.
     fn expire_calls(&mut self, now: u64) {
         let mut answers = Vec::new();
         for canister in self.canisters.values_mut() {
@@ -216,7 +217,7 @@ impl Instance {
 /// Where a message runs, and what one canister may use there in a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Place {
-    /// `None` for calls of the management canister, which only the subnet's share bounds.
+    /// `None` for calls of the management canister, which are limited only by the subnet's share.
     canister: Option<Principal>,
     subnet: Principal,
     instructions: u64,
@@ -236,7 +237,7 @@ struct Share {
 }
 
 impl Share {
-    /// Returns whether one more message is too much for this number of threads.
+    /// Returns whether one more message would be too much for this number of threads.
     fn used_up(self, threads: u64, instructions: u64) -> bool {
         let overhead = self.messages.saturating_mul(MESSAGE_OVERHEAD);
         self.messages >= threads * CANISTER_MESSAGES
@@ -266,7 +267,7 @@ impl Shares {
     }
 }
 
-/// Returns the entry point of a task if it is due, which it is not any more afterwards.
+/// Returns the entry point of a task if it is due, and marks it as no longer due.
 fn due_entry(canister: &mut Canister, task: SystemEntry, now: u64) -> Option<EntryPoint> {
     let exported = canister.state.as_ref()?.module().exports_system(task);
     if canister.status != RunStatus::Running || !exported || canister.check_not_frozen().is_err() {

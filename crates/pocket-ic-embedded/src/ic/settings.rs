@@ -1,4 +1,4 @@
-//! The settings of a canister: defaults, limits, and the two shapes that clients write and read.
+//! The settings of a canister: defaults, limits, and the two types that clients write and read.
 
 use super::error::UserError;
 use crate::engine::MAX_LOG_BYTES;
@@ -13,15 +13,15 @@ use sha2::{Digest, Sha256};
 
 /// The most controllers a canister can have.
 pub const MAX_CONTROLLERS: usize = 10;
-/// The most principals that can be listed as those who see something of a canister.
+/// Maximum number of principals that can be listed as viewers of something of a canister.
 const MAX_VIEWERS: usize = 10;
 /// The most environment variables a canister can have.
 const MAX_ENVIRONMENT_VARIABLES: usize = 20;
-/// The longest name or value of an environment variable, in bytes.
+/// Maximum length of the name or value of an environment variable, in bytes.
 const MAX_ENVIRONMENT_VARIABLE_BYTES: usize = 128;
 /// The largest wasm memory limit that can be set, in bytes.
 const MAX_WASM_MEMORY_LIMIT: u64 = 1 << 48;
-/// The wasm memory limit of a canister that sets none, in bytes.
+/// The default wasm memory limit of a canister, in bytes.
 const DEFAULT_WASM_MEMORY_LIMIT: u64 = 3 << 30;
 /// The log of a canister that sets none, in bytes.
 const DEFAULT_LOG_MEMORY_LIMIT: u64 = 4096;
@@ -80,10 +80,10 @@ impl Settings {
         }
     }
 
-    /// Returns these settings with every field replaced that `change` names.
+    /// Returns these settings with the fields in `change` replaced.
     ///
     /// # Errors
-    /// The first value that is out of its range, named with the range.
+    /// The first value that is out of range, with the range.
     pub fn with(&self, change: CanisterSettings) -> Result<Self, UserError> {
         let mut new = self.clone();
         if let Some(mut controllers) = change.controllers {

@@ -1,4 +1,4 @@
-//! Snapshots of a canister: taken from it, or uploaded piece by piece; and reading them in pieces.
+//! Snapshots of a canister: taken from it, or uploaded piece by piece; and reading them piece by piece.
 //!
 //! Reading and writing snapshot folders is in `snapshot_dir.rs`; who may do what is in `management/snapshots.rs`.
 
@@ -24,7 +24,7 @@ pub const MAX_SNAPSHOTS: usize = 10;
 /// The most bytes that one read of a snapshot gives.
 pub const MAX_SLICE_BYTES: u64 = 2_000_000;
 
-/// The snapshots of one canister by id, in the order in which they were made.
+/// The snapshots of one canister by id, in order of creation.
 #[derive(Clone, Debug, Default)]
 pub struct SnapshotStore {
     snapshots: BTreeMap<Vec<u8>, Snapshot>,
@@ -32,10 +32,10 @@ pub struct SnapshotStore {
 }
 
 impl SnapshotStore {
-    /// Keeps a snapshot under a new id: the canister's id and a counter. `replaced` makes room first.
+    /// Stores a snapshot under a new id: the canister's id and a counter. First removes `replaced`.
     ///
     /// # Errors
-    /// When the snapshot to replace does not exist or there are too many.
+    /// If the snapshot to replace does not exist or there are too many.
     pub fn insert(
         &mut self,
         canister: Principal,
@@ -110,9 +110,9 @@ pub struct Snapshot {
     pub chunks: ChunkStore,
     /// The certified data.
     pub certified_data: Vec<u8>,
-    /// The global timer; loaded from uploads only, where `None` leaves the canister's untouched.
+    /// The global timer; used only for uploads, where `None` leaves the canister's unchanged.
     pub global_timer: Option<CanisterTimer>,
-    /// Whether the low-memory hook was due; loaded as the timer is.
+    /// Whether the low-memory hook was due; used like the timer.
     pub hook_status: Option<OnLowWasmMemoryHookStatus>,
     /// The canister's version when it was taken or announced.
     pub version: u64,
@@ -242,10 +242,10 @@ impl Snapshot {
         }
     }
 
-    /// Returns a part of the snapshot, of any length that is in bounds.
+    /// Returns a part of the snapshot, of any length within bounds.
     ///
     /// # Errors
-    /// A part that is not within the snapshot, or a chunk that is not in it.
+    /// A part that is out of bounds, or a chunk that is not in the snapshot.
     pub fn read(&self, kind: &SnapshotDataKind) -> Result<Vec<u8>, UserError> {
         match kind {
             SnapshotDataKind::WasmModule { offset, size } => {
@@ -299,8 +299,9 @@ impl Snapshot {
         }
     }
 
-    /// Brings a canister's code, memories, chunks and certified data to what the snapshot holds; and if it was uploaded,
-    /// timer and low-memory hook too, as far as the metadata told of them. On an error the canister stays as it was.
+    /// Restores a canister's code, memories, chunks and certified data from the snapshot; and if it was
+    /// uploaded, also timer and low-memory hook, as far as the metadata has them. On an error the canister is
+    /// unchanged.
     ///
     /// # Errors
     /// An uploaded module that is invalid, or an upload that does not fit the module or the canister.
@@ -329,8 +330,8 @@ impl Snapshot {
         Ok(())
     }
 
-    /// Returns the status of the low-memory hook that was uploaded, which must be one that a canister can
-    /// have whose memory is or is not low.
+    /// Returns the uploaded status of the low-memory hook, which must be possible for a canister whose memory
+    /// is or is not low.
     fn uploaded_hook(&self, low: bool) -> Result<Option<LowMemoryHook>, UserError> {
         let hook = match &self.hook_status {
             None => return Ok(None),
@@ -382,7 +383,7 @@ fn overwrite(target: &mut [u8], offset: u64, bytes: &[u8]) -> Option<()> {
     Some(())
 }
 
-/// Returns an upload whose parts do not fit each other or the canister.
+/// Returns the error for an upload whose parts do not fit each other or the canister.
 fn inconsistent(message: String) -> UserError {
     UserError::new(ErrorCode::InvalidManagementPayload, message)
 }

@@ -1,4 +1,4 @@
-//! Snapshots as folders: the layout that the command-line tools of the Internet Computer download and upload.
+//! Snapshots as folders, in the layout that the Internet Computer's command-line tools download and upload.
 //!
 //! ```text
 //! metadata.json                    everything but the bytes
@@ -26,7 +26,7 @@ const WASM_MODULE: &str = "wasm_module.bin";
 const WASM_MEMORY: &str = "wasm_memory.bin";
 const STABLE_MEMORY: &str = "stable_memory.bin";
 const CHUNKS: &str = "wasm_chunk_store";
-/// Left by `icp` during a download: the files have their full length then, and holes.
+/// Left by `icp` during a download: the files already have their full length, but with holes.
 const PROGRESS: [&str; 2] = [".download_progress.json", ".download_progress.json.tmp"];
 
 /// Why a folder could not be written or read.
@@ -59,7 +59,7 @@ pub enum SnapshotDirError {
         /// Where in it.
         source: serde_json::Error,
     },
-    /// The metadata lacks the value of a global, which happens when a tool could not read it.
+    /// The metadata lacks the value of a global, which happens if a tool could not read it.
     #[error("{path}: the value of global {index} is missing")]
     MissingGlobal {
         /// Which file.
@@ -77,7 +77,7 @@ pub enum SnapshotDirError {
         /// Bytes of the file.
         got: u64,
     },
-    /// A global that the metadata cannot hold: JSON has finite numbers only.
+    /// A global that the metadata cannot represent: JSON has only finite numbers.
     #[error(
         "global {index} is {value}, which {METADATA} has no way to write: read the snapshot with the management canister"
     )]
@@ -87,7 +87,7 @@ pub enum SnapshotDirError {
         /// Its value, infinite or not a number.
         value: f64,
     },
-    /// A chunk is not the one that its name and the metadata tell of.
+    /// A chunk does not match its name or the metadata.
     #[error("{path}: the file has the SHA-256 {got}, not {expected}")]
     Chunk {
         /// Which file.
@@ -102,10 +102,10 @@ pub enum SnapshotDirError {
     Rejected(String),
 }
 
-/// Writes a snapshot into a folder, which is created if missing and must be empty.
+/// Writes a snapshot to a folder, which is created if it is missing, and must be empty.
 ///
 /// # Errors
-/// A folder with something in it, a file that cannot be written, or a global that metadata cannot hold.
+/// A folder that is not empty, a file that cannot be written, or a global that the metadata cannot represent.
 pub fn download(snapshot: &Snapshot, dir: &Path) -> Result<(), SnapshotDirError> {
     let metadata = snapshot.metadata();
     check_globals(&metadata)?;
@@ -141,12 +141,13 @@ pub fn download(snapshot: &Snapshot, dir: &Path) -> Result<(), SnapshotDirError>
     fs::write(&path, text).map_err(at(&path))
 }
 
-/// Reads a snapshot from a folder. Source, time and version in the metadata are not taken over: `announce` turns the
-/// rest into an empty snapshot (canister and replaced snapshot in its argument are placeholders), which is filled from
-/// the files and returned.
+/// Reads a snapshot from a folder. Source, time and version in the metadata are ignored: `announce` turns the
+/// rest into an empty snapshot (canister and replaced snapshot in its argument are placeholders), which is
+/// filled from the files and returned.
 ///
 /// # Errors
-/// An unfinished download, a file that is missing, unreadable, damaged as far as length and hashes tell, or refused.
+/// An unfinished download, or a file that is missing, unreadable, refused, or damaged as far as lengths and
+/// hashes show.
 pub fn upload(
     dir: &Path,
     announce: impl FnOnce(UploadCanisterSnapshotMetadataArgs) -> Result<Snapshot, UserError>,
@@ -223,7 +224,7 @@ fn copy_out(
     let mut offset = 0;
     while offset < size {
         let step = MAX_SLICE_BYTES.min(size - offset);
-        // A memory that was never written takes no space on the disk either: what is skipped reads as zeros.
+        // Memory that was never written takes no space on disk, either: skipped parts read as zeros.
         let part = kind(offset, step);
         if !snapshot.is_hole(&part) {
             let bytes = snapshot.read(&part).map_err(rejected)?;
@@ -243,7 +244,7 @@ fn copy_in(
     kind: impl Fn(u64) -> SnapshotDataOffset,
 ) -> Result<(), SnapshotDirError> {
     if size == 0 {
-        // The tools differ in whether they leave out an empty file or write one.
+        // Some tools omit an empty file, others write one.
         return Ok(());
     }
     let mut file = File::open(path).map_err(at(path))?;
@@ -258,7 +259,7 @@ fn copy_in(
         // `step` is at most the length of the buffer, hence a usize.
         let piece = &mut buffer[..step as usize];
         file.read_exact(piece).map_err(at(path))?;
-        // The memories are zero already; what stays zero takes no space.
+        // The memories are already zero; what remains zero takes no space.
         if piece.iter().any(|byte| *byte != 0) {
             snapshot.write(&kind(offset), piece).map_err(rejected)?;
         }

@@ -1,4 +1,5 @@
-//! Canister logs on the server's standard error, one line a record, in the form that readers of PocketIC logs know.
+//! Canister logs on the server's standard error, one line per record, in the format that readers of PocketIC
+//! logs expect.
 
 use crate::stderr;
 use candid::Principal;

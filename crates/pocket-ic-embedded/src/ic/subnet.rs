@@ -1,7 +1,7 @@
-//! The subnets of an instance: their ids, the ranges of canister ids they own, and the topology that clients read.
+//! The subnets of an instance: their ids, their ranges of canister ids, and the topology that clients read.
 //!
-//! Subnets of kinds that exist once on the mainnet own the canister ids that they have there, and one range of their
-//! own besides, from which new ids are handed out. All others own such a range only.
+//! Subnets of kinds that exist once on the mainnet own the canister ids that they have there, plus one range
+//! from which new ids are allocated. All others own only such a range.
 
 use super::certification::SubnetKeys;
 use super::error::OpError;
@@ -54,13 +54,13 @@ pub struct Subnet {
     pub kind: SubnetKind,
     /// Production limits, or the very high ones for benchmarks.
     pub instructions: SubnetInstructionConfig,
-    /// Whether the clients asked for free cycles. Cycles are never charged; where they are not free, an empty balance
-    /// freezes a canister.
+    /// Whether the client requested free cycles. Cycles are never charged; but unless they are free, an empty
+    /// balance freezes a canister.
     pub cost_schedule: CanisterCyclesCostSchedule,
     seed: [u8; 32],
     /// First and last number of the ids that it owns as on the mainnet.
     fixed: Vec<(u64, u64)>,
-    /// The first number of the range from which ids are handed out.
+    /// The first number of the range from which new ids are allocated.
     first: u64,
     next: u64,
 }
@@ -100,18 +100,18 @@ impl Subnet {
         })
     }
 
-    /// Returns whether it is a system subnet, of which some have names.
+    /// Returns whether it is a system subnet; some of these have names.
     fn is_system(&self) -> bool {
         [SubnetKind::System, SubnetKind::NNS, SubnetKind::II, SubnetKind::Bitcoin].contains(&self.kind)
     }
 
-    /// Returns whether canisters pay nothing here: on system subnets, and where clients said so.
+    /// Returns whether canisters pay nothing here: on system subnets, and if the client requested that.
     pub fn is_free(&self) -> bool {
         self.is_system() || self.cost_schedule == CanisterCyclesCostSchedule::Free
     }
 
-    /// Returns the instructions that one canister may use in a round: the IC's limit for one of a subnet's
-    /// threads, since a canister runs on one.
+    /// Returns the instructions that one canister may use in a round: the IC's limit for one thread of a
+    /// subnet, since a canister runs on a single thread.
     pub fn round_instructions(&self) -> u64 {
         match self.instructions {
             SubnetInstructionConfig::Production if self.is_system() => 52_000_000_000,
@@ -154,8 +154,8 @@ impl Subnet {
         canister_number(id).is_some_and(|n| self.ranges().any(|(first, last)| (first..=last).contains(&n)))
     }
 
-    /// Returns the next free id; `None` when the range is used up. `taken` tells of ids that were asked for
-    /// by number.
+    /// Returns the next free id; `None` if the range is used up. `taken` reports ids that were requested by
+    /// number.
     pub fn allocate(&mut self, taken: impl Fn(Principal) -> bool) -> Option<Principal> {
         while self.next - self.first < RANGE_LEN {
             let id = canister_id(self.next);
@@ -193,7 +193,7 @@ fn canister_id(number: u64) -> Principal {
     Principal::from_slice(&bytes)
 }
 
-/// Returns the inverse of [`canister_id`]; `None` for principals that are no canister ids.
+/// Returns the inverse of [`canister_id`]; `None` for principals that are not canister ids.
 fn canister_number(id: Principal) -> Option<u64> {
     let bytes: [u8; 10] = id.as_slice().try_into().ok()?;
     let (number, mark) = bytes.split_first_chunk::<8>()?;
@@ -203,7 +203,8 @@ fn canister_number(id: Principal) -> Option<u64> {
 /// Builds the subnets that a configuration asks for.
 ///
 /// # Errors
-/// A message for the client when the configuration is contradictory or asks for what only the official server has.
+/// A message for the client if the configuration is contradictory or requests something that only the
+/// official server has.
 pub fn build(config: &ExtendedSubnetConfigSet) -> Result<Vec<Subnet>, OpError> {
     let named = [
         (SubnetKind::NNS, &config.nns),
@@ -242,7 +243,7 @@ pub fn build(config: &ExtendedSubnetConfigSet) -> Result<Vec<Subnet>, OpError> {
         .collect()
 }
 
-/// Returns the subnet that takes calls without a stated place.
+/// Returns the subnet for calls that specify none.
 pub fn default_subnet(subnets: &[Subnet]) -> Option<&Subnet> {
     [SubnetKind::Application, SubnetKind::VerifiedApplication, SubnetKind::System]
         .into_iter()
@@ -250,8 +251,8 @@ pub fn default_subnet(subnets: &[Subnet]) -> Option<&Subnet> {
         .or_else(|| subnets.first())
 }
 
-/// Returns the subnet whose key is the root key: that of the NNS, which is built before all others, or else
-/// the first one.
+/// Returns the subnet whose key is the root key: the NNS, which is created before all others, or else the
+/// first one.
 pub fn root(subnets: &[Subnet]) -> Option<&Subnet> {
     subnets.first()
 }

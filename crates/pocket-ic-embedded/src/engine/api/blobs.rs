@@ -1,4 +1,5 @@
-//! Functions that hand out bytes in pairs `*_size` and `*_copy`: argument, caller, names, keys, environment variables.
+//! Functions that provide bytes in pairs `*_size` and `*_copy`: argument, caller, names, keys, environment
+//! variables.
 
 use wasmtime::Result;
 

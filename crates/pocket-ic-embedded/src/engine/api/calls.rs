@@ -8,9 +8,9 @@ use crate::engine::host::{Cx, Word, charge, enter, split, take, take_text, viola
 use crate::engine::host::{Message, range};
 use crate::engine::types::{OutgoingCall, Response};
 
-/// Longest wait for the answer of a best-effort call, in seconds; longer ones are shortened to it.
+/// Maximum timeout of a best-effort call, in seconds; longer ones are reduced to it.
 const MAX_TIMEOUT_SECONDS: u32 = 300;
-/// What `call_perform` gives when no more calls can be made: the reject code for transient errors.
+/// What `call_perform` returns when no more calls can be made: the reject code for transient errors.
 const QUEUE_FULL: u32 = 2;
 
 pub(super) fn define<W: Word>(d: &mut Definer<'_>) -> Result<()> {

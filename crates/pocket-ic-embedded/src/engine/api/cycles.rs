@@ -1,6 +1,6 @@
 //! Cycles: the balance, cycles of calls, cycles sent or burned, and prices.
 //!
-//! This server charges nothing; the `cost_*` functions tell the published prices all the same.
+//! This server charges nothing; the `cost_*` functions return the published prices all the same.
 
 use candid::de::DecoderConfig;
 use candid::utils::decode_args_with_config;
@@ -11,7 +11,7 @@ use crate::engine::error::Trap;
 use crate::engine::host::{Cx, Host, Message, Word, enter, put_u128, take, violation};
 use crate::engine::prices::{Outcall, Prices};
 
-/// What the `cost_*` functions give for a curve or algorithm that does not exist.
+/// What the `cost_*` functions return for a curve or algorithm that does not exist.
 const UNKNOWN_CURVE: u32 = 1;
 /// What they give for a key that does not exist.
 const UNKNOWN_KEY: u32 = 2;
@@ -42,7 +42,7 @@ fn amount<W: Word>(d: &mut Definer<'_>, name: &'static str, get: fn(&Message) ->
     })
 }
 
-/// Returns the cycles of the call that may still be accepted. After a response they are being refunded to the
+/// Returns the cycles of the call that can still be accepted. After a response they are refunded to the
 /// caller.
 fn available(message: &Message) -> u128 {
     if message.ctx.responded { 0 } else { message.ctx.cycles_available }
@@ -109,7 +109,7 @@ fn mint_refused(host: &Host) -> wasmtime::Error {
     ))
 }
 
-/// Defines the functions from when cycles were 64-bit numbers.
+/// Defines the functions from the time when cycles were 64-bit numbers.
 fn narrow(d: &mut Definer<'_>) -> Result<()> {
     fn fits(name: &str, amount: u128) -> Result<u64> {
         u64::try_from(amount).map_err(|_| {
@@ -169,7 +169,8 @@ fn costs<W: Word>(d: &mut Definer<'_>) -> Result<()> {
         let price = prices(&c).http_request_v2(&outcall);
         put_u128(&mut c, api, dst.wide(), price)
     })?;
-    // Number of curves or algorithms that each knows: secp256k1; bip340secp256k1 and ed25519; bls12_381_g2.
+    // Number of curves or algorithms that each supports: secp256k1; bip340secp256k1 and ed25519;
+    // bls12_381_g2.
     for (name, kinds) in
         [("cost_sign_with_ecdsa", 1), ("cost_sign_with_schnorr", 2), ("cost_vetkd_derive_key", 1)]
     {

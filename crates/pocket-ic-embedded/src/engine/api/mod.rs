@@ -1,7 +1,7 @@
 //! The system API: the functions of the import module `ic0`.
 //!
-//! One file per family. What each may be called from and its fixed charge are in `contexts.rs`; the helpers that
-//! check, charge and copy in `host.rs`.
+//! One file per family. Where each function may be called and its fixed charge are in `contexts.rs`; the
+//! helpers that check, charge and copy are in `host.rs`.
 
 mod blobs;
 mod calls;
@@ -31,7 +31,7 @@ impl Definer<'_> {
         Ok(())
     }
 
-    /// Defines a function without parameters that only looks something up.
+    /// Defines a function without parameters that only reads something.
     fn getter<R>(&mut self, name: &'static str, get: fn(&Host) -> R) -> Result<()>
     where
         R: wasmtime::WasmTy + 'static,

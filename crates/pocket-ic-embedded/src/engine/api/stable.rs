@@ -1,4 +1,4 @@
-//! Stable memory: size, growth, copies, and what they are charged.
+//! Stable memory: size, growth, copies, and their charges.
 
 use wasmtime::{Error, Result};
 
@@ -8,7 +8,7 @@ use crate::engine::error::Trap;
 use crate::engine::host::{Cx, Message, Word, charge, enter, split};
 use crate::engine::stable::{ACCESS_PAGE, WASM_PAGE};
 
-/// Instructions for a 4 KiB page that the message had not written before.
+/// Instructions for a 4 KiB page to which the message had not written before.
 const NEW_DIRTY_PAGE: u64 = 1000;
 
 pub(super) fn define<W: Word>(d: &mut Definer<'_>) -> Result<()> {
@@ -95,7 +95,8 @@ fn write(c: &mut Cx<'_>, offset: u64, src: u64, len: u64) -> Result<()> {
     host.message.stable.write(offset, &memory[range]).map_err(stable_out_of_bounds)
 }
 
-/// Defines the functions from when stable memory had at most 4 GiB. They refuse to work on more.
+/// Defines the functions from the time when stable memory had at most 4 GiB. They refuse to work on larger
+/// memories.
 fn narrow(d: &mut Definer<'_>) -> Result<()> {
     const MAX_PAGES: u64 = (1 << 32) / WASM_PAGE;
     fn enter_narrow(c: &mut Cx<'_>, api: &'static Api) -> Result<()> {

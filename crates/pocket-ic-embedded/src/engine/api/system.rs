@@ -11,7 +11,7 @@ use crate::engine::texts::MAX_TEXT_BYTES;
 
 /// Bytes of certified data.
 const MAX_CERTIFIED_DATA: u64 = 32;
-/// Bytes of the text of a trap that go into the answer and the log, as on the IC.
+/// Bytes of the text of a trap that are included in the answer and the log, as on the IC.
 const MAX_TRAP_TEXT: u64 = 16 << 10;
 
 pub(super) fn define<W: Word>(d: &mut Definer<'_>) -> Result<()> {

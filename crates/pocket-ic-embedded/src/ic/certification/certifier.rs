@@ -1,5 +1,5 @@
-//! Makes certificates: a part of a state tree, the signature of its root, and for all subnets but the root
-//! subnet a delegation of the root subnet.
+//! Creates certificates: a part of a state tree, the signature of its root, and, except for the root subnet,
+//! the root subnet's delegation.
 
 use super::state_tree::{Path, RootSignature, StateTree, path_of, tagged};
 use crate::engine::DataCertificate;
@@ -13,8 +13,8 @@ use ic_transport_types::SubnetMetrics;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Maximum difference between the time of a delegation and the present: JavaScript agents accept an age of 30
-/// days, and no time that is more than five minutes ahead.
+/// Maximum difference between the time of a delegation and the current time: JavaScript agents accept an age
+/// of 30 days, and no time that is more than five minutes ahead.
 const MAX_DELEGATION_AGE: u64 = 24 * 60 * 60 * 1_000_000_000;
 
 /// Where a delegation lists the canister ids of the subnet.
@@ -24,14 +24,14 @@ pub enum RangesForm {
     Whole,
     /// In shards, as in the newer endpoints.
     Sharded,
-    /// In both: for certificates of canisters, which belong to no endpoint.
+    /// In both forms: for certificates of canisters, which belong to no endpoint.
     Both,
 }
 
 /// The state that a tree shows: number of rounds, and time.
 type Moment = (u64, u64);
 
-/// The state trees of an instance's subnets that were requested so far.
+/// The state trees of those of an instance's subnets that have been requested so far.
 #[derive(Default)]
 pub struct Certifier {
     trees: BTreeMap<Principal, (Moment, StateTree)>,
@@ -48,7 +48,7 @@ impl Certifier {
 }
 
 impl Instance {
-    /// Returns a certificate of the subnet that shows these paths, and the time.
+    /// Returns a certificate of the subnet that reveals these paths, and its time.
     pub(in crate::ic) fn certificate(
         &mut self,
         subnet: Principal,

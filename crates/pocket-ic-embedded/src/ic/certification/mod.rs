@@ -1,7 +1,7 @@
 //! What a subnet certifies: its keys, its state tree, and the certificates for agents and canisters.
 //!
-//! All work is done when a certificate is requested, at most once a round: the tree is updated with what has
-//! changed, and its root hash is signed once, however many certificates show parts of it.
+//! All work is done on demand, at most once per round: the tree is updated with what has changed, and its
+//! root hash is signed once, however many certificates reveal parts of it.
 
 mod certifier;
 mod keys;

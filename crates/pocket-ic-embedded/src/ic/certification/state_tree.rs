@@ -185,7 +185,8 @@ impl StateTree {
         }
     }
 
-    /// Puts what changes without a new module. Only an uninstalled canister has no time of installation.
+    /// Updates the facts that change without a new module. Only an uninstalled canister has no time of
+    /// installation.
     fn put_facts(&mut self, canister: &Canister) {
         let id = canister.id;
         let mut put = |path: Path, value: Leaf| self.tree.insert(&path, value);
@@ -222,19 +223,20 @@ impl StateTree {
         }
     }
 
-    /// Returns the part of the tree that proves these paths: presence with everything below, or absence.
+    /// Returns the part of the tree that proves these paths: their presence with everything below them, or
+    /// their absence.
     pub fn witness(&self, paths: &[Path]) -> HashTree {
         let time = self.tree.witness(&path!["time"]);
         paths.iter().fold(time, |shown, path| merge_hash_trees(shown, self.tree.witness(path)))
     }
 
-    /// Returns the signature of the tree as it is now, made at the first request.
+    /// Returns the signature of the current tree, created at the first request.
     pub fn signature(&self) -> RootSignature {
         RootSignature { keys: self.keys, root: self.root, made: self.signature.clone() }
     }
 }
 
-/// The signature of a root hash, made once and on request only.
+/// The signature of a root hash, created once and only on demand.
 #[derive(Clone)]
 pub struct RootSignature {
     keys: &'static SubnetKeys,

@@ -1,4 +1,4 @@
-//! The arguments of management calls: decoding them within bounds, and which canister they are about.
+//! The arguments of management calls: decoding them within limits, and which canister they are about.
 
 use super::PROVISIONAL_CREATE;
 use candid::de::DecoderConfig;
@@ -8,8 +8,9 @@ use ic_management_canister_types::{
     CanisterIdRecord, InstallChunkedCodeArgs, ProvisionalCreateCanisterWithCyclesArgs,
 };
 
-/// Decodes the only argument of a call. A few bytes can announce more values that nobody reads than there is time to skip,
-/// so that work is limited to a multiple of the bytes. Values that are read have bytes of their own.
+/// Decodes the only argument of a call. A few bytes can announce more unread values than there is time to
+/// skip, so the work is limited to a multiple of the number of bytes. Values that are read have bytes of
+/// their own.
 pub(super) fn decode_argument<T: CandidType + for<'de> Deserialize<'de>>(bytes: &[u8]) -> candid::Result<T> {
     /// In candid's units of cost; more than a record of small values needs.
     const BASE: usize = 10_000;
@@ -21,7 +22,7 @@ pub(super) fn decode_argument<T: CandidType + for<'de> Deserialize<'de>>(bytes: 
     Ok(value)
 }
 
-/// Returns the canister that a call is about, where its argument tells.
+/// Returns the canister that a call is about, if its argument says so.
 pub(in crate::ic) fn target(method: &str, arg: &[u8]) -> Option<Principal> {
     match method {
         PROVISIONAL_CREATE => {

@@ -15,7 +15,7 @@ use ic_management_canister_types::{
 use pocket_ic::ErrorCode;
 use std::sync::Arc;
 
-/// The private custom section of modules whose wasm memory outlives upgrades.
+/// The private custom section of modules whose wasm memory survives upgrades.
 const PERSISTENCE_SECTION: &str = "enhanced-orthogonal-persistence";
 
 /// `install_code`
@@ -97,7 +97,7 @@ fn deploy(
         _ => deployment.install(instance, &module),
     };
     call.instructions = deployment.total_instructions.saturating_sub(deployment.limits.instructions);
-    // A module can begin with more than the limit, or take over a memory that is larger.
+    // The initial memory of a module can exceed the limit, or it can take over a larger memory.
     let canister = instance.controlled(id, call.caller)?;
     let within = |state: CanisterState| canister.check_wasm_memory(state.wasm_memory_bytes()).map(|()| state);
     let state = match deployed.and_then(within) {
@@ -174,7 +174,7 @@ impl Deployment {
             state = self.step(instance, &state, EntryPoint::PreUpgrade)?;
         }
         self.version += 1;
-        // An upgrade deactivates the timer, whatever pre_upgrade set.
+        // An upgrade deactivates the timer, whatever pre_upgrade has set.
         self.global_timer = 0;
         let state = state.replace_module(module.clone(), keep);
         let state = self.step(instance, &state, EntryPoint::Start)?;
@@ -197,7 +197,7 @@ impl Deployment {
         }
     }
 
-    /// Runs one entry point with what is left of the instructions.
+    /// Runs one entry point with the remaining instructions.
     fn step(
         &mut self,
         instance: &mut Instance,
@@ -229,7 +229,7 @@ impl Deployment {
         self.logs.extend(outcome.logs);
         if let Err(trap) = outcome.result {
             let trap = match trap {
-                // The limit is that of all steps together, not what was left for this one.
+                // The limit for all steps together, not what was left for this one.
                 Trap::InstructionLimit(_) => Trap::InstructionLimit(self.total_instructions),
                 other => other,
             };
@@ -246,14 +246,15 @@ impl Deployment {
     }
 }
 
-/// `uninstall_code`: code, memories, timer, logs and chunks go; whoever waits for an answer gets a rejection.
+/// `uninstall_code`: removes code, memories, timer, logs and chunks; callers waiting for an answer get a
+/// rejection.
 pub(super) fn uninstall(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError> {
     let args: UninstallCodeArgs = call.decode()?;
     uninstall_code(instance, args.canister_id, call.caller, args.sender_canister_version, call.now)?;
     Ok(Reply::Now(empty_reply()))
 }
 
-/// What `uninstall_code` does, also at the end of taking a snapshot if so asked.
+/// Does the work of `uninstall_code`, which taking a snapshot can also request.
 pub(super) fn uninstall_code(
     instance: &mut Instance,
     id: Principal,

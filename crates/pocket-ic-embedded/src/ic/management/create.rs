@@ -16,7 +16,7 @@ use num_traits::ToPrimitive;
 use pocket_ic::ErrorCode;
 use sha2::{Digest, Sha256};
 
-/// Cycles of a provisional canister when the caller names no amount.
+/// Cycles of a provisional canister if the caller specifies no amount.
 const DEFAULT_CYCLES: u128 = 100_000_000_000_000;
 
 /// `provisional_create_canister_with_cycles`
@@ -82,7 +82,7 @@ fn create_with(
     encode(call.method, (CanisterIdRecord { canister_id: id },)).map(Reply::Now)
 }
 
-/// Returns the subnet a new canister goes to: that of its id, that of the call, that of the calling canister.
+/// Returns the subnet for a new canister: that of its id, of the call, or of the calling canister.
 fn place(instance: &Instance, call: &Call, specified: Option<Principal>) -> Result<Principal, UserError> {
     if let Some(id) = specified {
         return instance
@@ -137,7 +137,8 @@ pub(super) fn raw_rand(instance: &mut Instance, call: &mut Call) -> Result<Reply
 }
 
 impl Instance {
-    /// Answers the `raw_rand` calls of the rounds before: 32 bytes each that repeat from run to run, so that tests do too.
+    /// Answers the `raw_rand` calls of earlier rounds: 32 bytes each, the same in every run, so that tests
+    /// are reproducible.
     pub(in crate::ic) fn answer_raw_rand(&mut self, now: u64) {
         for (origin, cycles) in std::mem::take(&mut self.raw_rand_calls) {
             self.random_draws += 1;

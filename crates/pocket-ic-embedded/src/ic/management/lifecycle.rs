@@ -10,7 +10,7 @@ use ic_management_canister_types::{
 };
 use pocket_ic::ErrorCode;
 
-/// `start_canister`: stop calls that still wait are rejected.
+/// `start_canister`: pending stop calls are rejected.
 pub(super) fn start(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError> {
     let args: CanisterIdRecord = call.decode()?;
     let canister = instance.controlled(args.canister_id, call.caller)?;
@@ -30,7 +30,7 @@ pub(super) fn start(instance: &mut Instance, call: &mut Call) -> Result<Reply, U
     Ok(Reply::Now(empty_reply()))
 }
 
-/// `stop_canister`: answered at once if nothing is open, else when the last open call has ended.
+/// `stop_canister`: answered immediately if nothing is open, otherwise when the last open call has ended.
 pub(super) fn stop(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError> {
     let args: CanisterIdRecord = call.decode()?;
     let canister = instance.controlled(args.canister_id, call.caller)?;
@@ -47,7 +47,7 @@ pub(super) fn stop(instance: &mut Instance, call: &mut Call) -> Result<Reply, Us
     Ok(Reply::Later)
 }
 
-/// `delete_canister`: it must be stopped; its cycles are gone.
+/// `delete_canister`: the canister must be stopped; its cycles are lost.
 pub(super) fn delete(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError> {
     let args: CanisterIdRecord = call.decode()?;
     let id = args.canister_id;

@@ -1,6 +1,6 @@
-//! The management canister: who may call which of its methods, and where each is carried out.
+//! The management canister: who may call which of its methods, and where each is implemented.
 //!
-//! The methods themselves are in the files below, by subject.
+//! The methods themselves are in the submodules, by subject.
 
 mod argument;
 mod chunks;
@@ -54,7 +54,7 @@ struct Call<'a> {
     /// Cycles attached; what is left goes back.
     cycles: u128,
     now: u64,
-    /// Instructions of canisters' code that carrying it out has used.
+    /// Instructions used by canisters' code in the course of the call.
     instructions: u64,
 }
 
@@ -122,7 +122,8 @@ fn access(method: &str) -> Option<Access> {
 /// Methods that a canister may also call about itself.
 const OPEN_TO_ITSELF: [&str; 4] = ["canister_status", "upload_chunk", "stored_chunks", "clear_chunk_store"];
 
-/// Methods of the real management canister that are not built here, besides those whose name begins with `bitcoin_`.
+/// Methods of the real management canister that are not implemented here, apart from those whose name begins
+/// with `bitcoin_`.
 const UNSUPPORTED: [&str; 12] = [
     "http_request",
     "flexible_http_request",
@@ -155,19 +156,19 @@ fn unknown_method(method: &str) -> UserError {
     )
 }
 
-/// Returns whether users create canisters with this method, so that it needs no place.
+/// Returns whether users create canisters with this method, so that it needs no destination.
 pub(super) fn creates_for_users(method: &str) -> bool {
     method == PROVISIONAL_CREATE
 }
 
-/// Returns the answer of methods that answer nothing: the empty argument list.
+/// Returns the answer of methods without results: the empty argument list.
 pub(super) fn empty_reply() -> Vec<u8> {
     b"DIDL\0\0".to_vec()
 }
 
 fn encode<T: ArgumentEncoder>(method: &str, values: T) -> CallResult {
     candid::encode_args(values).map_err(|error| {
-        // Only a fault of this program gets here; the caller still deserves an answer.
+        // Only a bug in this program gets here; the caller still deserves an answer.
         UserError::new(
             ErrorCode::CanisterContractViolation,
             format!("Cannot encode the answer of {method}: {error}"),
@@ -175,7 +176,7 @@ fn encode<T: ArgumentEncoder>(method: &str, values: T) -> CallResult {
     })
 }
 
-/// Returns `Ok(())` if a user's call is let in. It is checked again when it is carried out.
+/// Returns `Ok(())` if a user's call is accepted. It is checked again when it is executed.
 pub(super) fn filter_user_call(instance: &Instance, call: &UserCall) -> Result<(), UserError> {
     check_access(instance, Caller::user(call.sender), &call.method, || target(&call.method, &call.arg))
 }
@@ -201,7 +202,7 @@ fn check_access(
         Access::Controllers | Access::StatusReaders | Access::SnapshotReaders => {}
     }
     let Some(id) = target() else {
-        // The argument does not decode; carrying out the call says how.
+        // The argument does not decode; executing the call reports how.
         return Ok(());
     };
     let canister = instance.find(id)?;
@@ -219,7 +220,7 @@ fn check_access(
     }
 }
 
-/// Carries out a call and answers it. Gives the instructions of canisters' code that this used.
+/// Executes a call and answers it. Returns the instructions that canisters' code used for it.
 #[allow(clippy::too_many_arguments, reason = "they are the parts of one call")]
 pub(super) fn execute(
     instance: &mut Instance,
@@ -287,7 +288,7 @@ pub(super) fn query(instance: &Instance, caller: Principal, method: &str, arg: &
         "fetch_canister_logs" => status::logs(instance, call),
         "canister_status" => check().and_then(|()| status::status(instance, call)),
         "canister_metrics" => check().and_then(|()| status::metrics(instance, call)),
-        // As an update for canisters only, as a query for everybody.
+        // As an update only for canisters, as a query for everyone.
         "canister_info" => status::info(instance, call),
         _ if is_unsupported(method) => Err(unknown_method(method)),
         _ => Err(UserError::new(

@@ -1,4 +1,4 @@
-//! The methods of snapshots, and the two operations of the server that move them to and from folders.
+//! The snapshot methods, and the two server operations that move snapshots to and from folders.
 
 use super::{Call, Caller, Reply, code, empty_reply, encode};
 use crate::ic::canister::Canister;
@@ -37,7 +37,7 @@ pub(super) fn take(instance: &mut Instance, call: &mut Call) -> Result<Reply, Us
     encode(call.method, (summary,)).map(Reply::Now)
 }
 
-/// `load_canister_snapshot`: of this canister, or of another one on its subnet that the caller controls too.
+/// `load_canister_snapshot`: of this canister, or of another one on its subnet that the caller also controls.
 pub(super) fn load(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError> {
     let args: LoadCanisterSnapshotArgs = call.decode()?;
     let id = args.canister_id;
@@ -192,7 +192,7 @@ impl Instance {
     /// Writes a snapshot into a folder.
     ///
     /// # Errors
-    /// A snapshot that the sender may not read or that does not exist, or a folder that cannot take it.
+    /// A snapshot that the sender may not read or that does not exist, or a folder that cannot be written.
     pub fn download_snapshot(&self, request: &DownloadRequest) -> Result<(), OpError> {
         let snapshot = readable(self, request.canister, Caller::user(request.sender))
             .and_then(|canister| {
@@ -206,7 +206,7 @@ impl Instance {
     /// Makes a snapshot from a folder and gives its id.
     ///
     /// # Errors
-    /// A canister that the sender does not control, or a folder that holds no valid snapshot.
+    /// A canister that the sender does not control, or a folder that does not contain a valid snapshot.
     pub fn upload_snapshot(&mut self, request: &UploadRequest) -> Result<Vec<u8>, OpError> {
         let now = self.clock.begin_round();
         let rejected = |error: UserError| OpError::Snapshot(error.message);

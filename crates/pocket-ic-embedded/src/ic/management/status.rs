@@ -1,4 +1,4 @@
-//! What a canister tells about itself: status, metrics, history, metadata, logs; and what a subnet tells.
+//! Information about a canister (status, metrics, history, metadata, logs) and about a subnet.
 
 use super::{Call, encode};
 use crate::engine::CanisterRunStatus;
@@ -69,7 +69,7 @@ fn module_hash(canister: &Canister) -> Option<Vec<u8>> {
     Some(state.module().module_hash().to_vec())
 }
 
-/// `canister_metrics`: nothing is charged, so all that is consumed is what was burned.
+/// `canister_metrics`: nothing is charged, so the only cycles consumed are those burned.
 pub(super) fn metrics(instance: &Instance, call: &Call) -> CallResult {
     let args: CanisterMetricsArgs = call.decode()?;
     let canister = instance.find(args.canister_id)?;
@@ -102,7 +102,7 @@ pub(super) fn info(instance: &Instance, call: &Call) -> CallResult {
     encode(call.method, (result,))
 }
 
-/// `canister_metadata`: public custom sections for all, private ones for controllers.
+/// `canister_metadata`: public custom sections for everyone, private ones for controllers.
 pub(super) fn metadata(instance: &Instance, call: &Call) -> CallResult {
     let args: CanisterMetadataArgs = call.decode()?;
     let canister = instance.find(args.canister_id)?;
@@ -139,7 +139,7 @@ pub(super) fn subnet(instance: &Instance, call: &Call) -> CallResult {
     if instance.subnet(args.subnet_id).is_err() {
         return Err(UserError::rejected(format!("There is no subnet {} on this instance.", args.subnet_id)));
     }
-    // No registry: the subnets are as they were when the instance was created.
+    // There is no registry: the subnets are as they were when the instance was created.
     let result = SubnetInfoResult { replica_version: crate::VERSION_LINE.to_owned(), registry_version: 1 };
     encode(call.method, (result,))
 }
