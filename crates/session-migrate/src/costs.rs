@@ -1,4 +1,5 @@
-//! Costs of messages, if the server reports them: the embedded one keeps a list, the official one does not.
+//! Costs of messages, if the server reports them: the embedded server keeps a list, the official one does
+//! not.
 
 use candid::Principal;
 use pocket_ic::PocketIc;
@@ -69,8 +70,8 @@ pub enum CostError {
     },
 }
 
-/// Returns the costs of a canister's messages from index `from` on, oldest first. The server keeps the last
-/// 10,000.
+/// Returns the costs of a canister's messages starting at index `from`, oldest first. The server keeps the
+/// last 10,000.
 pub fn messages(pic: &PocketIc, canister: Principal, from: u64) -> Result<Vec<MessageCost>, CostError> {
     let url = address(pic, canister, &format!("canister_costs/{canister}?from={from}"))?;
     let get = || reqwest::blocking::get(url)?.error_for_status()?.json();
@@ -83,7 +84,7 @@ pub fn last_install(pic: &PocketIc, canister: Principal) -> Option<u64> {
     sum_of_last_install(&messages(pic, canister, 0).ok()?)
 }
 
-/// Sums the entry points of an install, which run one after the other; messages since then do not count.
+/// Sums the entry points of an install, which run one after the other; later messages do not count.
 fn sum_of_last_install(costs: &[MessageCost]) -> Option<u64> {
     let run: Vec<u64> = costs
         .iter()

@@ -1,6 +1,6 @@
 //! The toolkit around the upload canister: builds its wasms and rehearses the staged upgrade on real bytes.
 //!
-//! The command-line program `session-migrate` is a thin shell over this library.
+//! The command-line program `session-migrate` is a thin layer over this library.
 
 pub mod ab;
 pub mod build;
@@ -39,11 +39,11 @@ pub fn folder_of(path: &Path) -> &Path {
     }
 }
 
-/// Makes a temporary file beside `path`, to be written and then renamed to it, so that nobody sees half of
+/// Creates a temporary file next to `path`, to be written and then renamed to it, so that nobody sees half of
 /// it. Its permissions follow the umask, as for any new file.
 ///
 /// # Errors
-/// If there is a folder at `path`, or nothing can be created beside it.
+/// If `path` is a folder, or nothing can be created next to it.
 pub fn file_beside(path: &Path) -> std::io::Result<NamedTempFile> {
     if path.is_dir() {
         return Err(std::io::ErrorKind::IsADirectory.into());

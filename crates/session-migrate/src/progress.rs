@@ -1,5 +1,5 @@
-//! Progress output: a moving bar on a terminal, lines elsewhere, never further apart than `SILENCE`. Keeps
-//! the time of each phase for the report.
+//! Progress output: a moving bar on a terminal, lines elsewhere, at most `SILENCE` apart. Keeps the time of
+//! each phase for the report.
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
@@ -165,7 +165,7 @@ impl Progress {
         self.bar.enable_steady_tick(FRAME);
     }
 
-    /// Runs a phase that prints by itself, so that nothing is drawn meanwhile.
+    /// Runs a phase that prints its own output, so that nothing is drawn in the meantime.
     pub fn silent<T>(&self, name: &str, work: impl FnOnce() -> T) -> T {
         self.shared.state().end_phase();
         let (began, since) = (SystemTime::now(), Instant::now());
@@ -215,7 +215,7 @@ impl Drop for Progress {
         self.shared.state().over = true;
         self.shared.ended.notify_all();
         if let Some(ticker) = self.ticker.take() {
-            // It does not panic; and if it did, the work is done nevertheless.
+            // It does not panic; and even if it did, the work is done.
             let _ = ticker.join();
         }
     }

@@ -1,4 +1,4 @@
-//! Provenance of a report: when it was made, by which program, from which source tree, on which server.
+//! Provenance of a report: when it was created, by which program, from which source tree, on which server.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -29,7 +29,7 @@ pub struct Provenance {
 }
 
 impl Provenance {
-    /// Captures what this process begins to do now; the tree may have changed when it ends.
+    /// Captures what this process is about to do; the tree may have changed by the time it ends.
     pub fn now() -> Provenance {
         let tree = source_tree();
         let mut command: Vec<String> =
@@ -55,7 +55,7 @@ impl Provenance {
         Provenance { server: server.version.clone(), ..self }
     }
 
-    /// Formats the commit, and whether the tree was as committed.
+    /// Formats the commit, and whether the tree was modified.
     pub fn tree(&self) -> String {
         match (&self.commit, self.dirty) {
             (None, _) => "unknown, no git checkout".into(),
@@ -103,7 +103,7 @@ pub(crate) fn source_tree() -> PathBuf {
 
 /// Returns git's output; `None` without git, or if the tree is not a checkout of its own.
 fn git(tree: &Path, arguments: &[&str]) -> Option<String> {
-    // Otherwise a tree without a history would get the commit of whatever it was unpacked into.
+    // Otherwise a tree without a history would get the commit of whatever repository it was unpacked into.
     if !tree.join(".git").exists() {
         return None;
     }
@@ -124,7 +124,7 @@ pub(crate) fn utc(time: SystemTime) -> String {
 }
 
 /// Returns how long cargo worked before it became this process: `cargo run` replaces itself, so the process
-/// is as old as the command. `None` if that cannot be known.
+/// is as old as the command. `None` if that is unknown.
 pub fn compiled_for() -> Option<Duration> {
     if std::env::var_os("CARGO_PKG_NAME")? != env!("CARGO_PKG_NAME") {
         return None;

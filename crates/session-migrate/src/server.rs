@@ -1,6 +1,6 @@
 //! Chooses and starts the PocketIC server of tests and rehearsals.
 //!
-//! - `POCKET_IC_BIN`: the server binary that it names.
+//! - `POCKET_IC_BIN`: the server binary at this path.
 //! - `POCKET_IC_SERVER=official`: the official server, which the `pocket-ic` crate downloads if
 //!   necessary.
 //! - Otherwise: the project's own server, in this process.
@@ -94,7 +94,7 @@ pub fn chosen() -> Result<&'static Server, ServerError> {
         .get_or_init(|| {
             let server = decide()?;
             // Not `eprintln!`, which the test harness hides while a test passes: the server of a test run
-            // must always be visible. Nothing can be done if stderr is closed.
+            // must always be visible. If stderr is closed, nothing can be done.
             let _ = writeln!(std::io::stderr(), "PocketIC server: {server}");
             Ok(server)
         })
@@ -151,7 +151,7 @@ fn kind_of(version: &str) -> ServerKind {
     if version.ends_with("+embedded") { ServerKind::Embedded } else { ServerKind::Official }
 }
 
-/// Makes an instance with one application subnet on the chosen server.
+/// Creates an instance with one application subnet on the chosen server.
 pub fn pocket_ic() -> Result<PocketIc, ServerError> {
     let server = chosen()?;
     let builder = PocketIcBuilder::new().with_application_subnet();
@@ -160,7 +160,7 @@ pub fn pocket_ic() -> Result<PocketIc, ServerError> {
     Ok(builder.build())
 }
 
-/// Returns the address of this process's own server, which is started at the first call and ends with the
+/// Returns the address of this process's own server, which is started by the first call and ends with the
 /// process.
 fn embedded() -> Result<Url, ServerError> {
     static RUNNING: OnceLock<Result<EmbeddedServer, String>> = OnceLock::new();

@@ -1,4 +1,4 @@
-//! Shortening of values for people: long digests and dumps are truncated.
+//! Shortening of values for display: long digests and dumps are truncated.
 
 /// This many hexadecimal digits in a row are a digest; more are a dump.
 const DIGEST: usize = 64;
@@ -12,12 +12,13 @@ const SHOWN: usize = 16;
 /// Most characters of a text.
 const WIDTH: usize = 200;
 
-/// Shortens a value: of digests and dumps the first digits, of everything the first `WIDTH` characters.
+/// Shortens a value: digests and dumps to their first digits, everything else to the first `WIDTH`
+/// characters.
 pub fn shorten(text: &str) -> String {
     cut(&short_digits(text, SHORT))
 }
 
-/// Shortens a message: of dumps the first digits. Digests stay whole, since files are named by them.
+/// Shortens a message: dumps to their first digits. Digests are kept whole, since files are named by them.
 pub fn shorten_dumps(text: &str) -> String {
     short_digits(text, DIGEST)
 }

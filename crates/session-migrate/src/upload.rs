@@ -24,11 +24,11 @@ const KEY_DIGITS: usize = 40;
 pub struct Options {
     /// Number of chunks in flight.
     pub parallel: usize,
-    /// How long a call without an answer, or to a stopped canister, is retried.
+    /// For how long a call that gets no answer, or finds the canister stopped, is retried.
     pub retry_for: Duration,
 }
 
-/// A file that was not uploaded. Chunks that have arrived stay in the canister as long as the session lives,
+/// A file that was not uploaded. Chunks that have arrived stay in the canister as long as the session exists,
 /// and repeating the command resumes the upload.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -36,13 +36,13 @@ pub enum UploadError {
     /// A call failed that would fail again.
     #[error(transparent)]
     Client(#[from] ClientError),
-    /// The stored bytes do not match the file's digest, though every chunk matches the file.
+    /// The stored bytes do not match the file's digest, although every chunk matches the file.
     #[error("{name} has changed while it was uploaded: upload it again")]
     FileChanged {
         /// The file's name.
         name: String,
     },
-    /// The caller has several capsules, and none was named.
+    /// The caller has several capsules, and none was specified.
     #[error("{caller} has {count} capsules: name one of them with --capsule, such as {first}")]
     WhichCapsule {
         /// The caller.
@@ -54,7 +54,7 @@ pub enum UploadError {
     },
 }
 
-/// Makes the idempotency key: the same file under the same name in the same capsule is the same upload, so
+/// Returns the idempotency key: the same file under the same name in the same capsule is the same upload, so
 /// that nothing has to be stored between two runs.
 pub fn idempotency_key(capsule: &str, asset: &Asset) -> String {
     let mut hasher = Sha256::new();
@@ -67,7 +67,7 @@ pub fn idempotency_key(capsule: &str, asset: &Asset) -> String {
     key
 }
 
-/// Returns the only capsule that the caller owns, and makes one if there is none.
+/// Returns the only capsule that the caller owns, and creates one if there is none.
 pub async fn own_capsule(canister: &LiveCanister, caller: Principal) -> Result<String, UploadError> {
     let mut capsules: Vec<api::Capsule> =
         canister.query("capsules_list", (None::<String>, None::<u32>)).await?;
@@ -100,7 +100,7 @@ pub async fn upload(
             let missing = uploader.missing();
             live.put(&mut uploader, missing, true).await?;
         }
-        // It was finished before, and its receipt answers finish.
+        // It was finished earlier, and finish is answered from its receipt.
         None => progress.moved(uploader.asset.bytes),
     }
     match live.step(&mut uploader, Step::Finish).await {
@@ -180,7 +180,7 @@ impl Live<'_> {
         }
     }
 
-    /// Stores chunks, several at a time; `counted` says whether they are new to the progress.
+    /// Stores chunks, several in parallel; `counted` says whether they are new to the progress.
     async fn put(&self, uploader: &mut Uploader, chunks: Vec<u32>, counted: bool) -> Result<(), UploadError> {
         let plan = uploader.clone();
         let calls = chunks.into_iter().map(|index| {

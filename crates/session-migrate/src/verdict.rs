@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// Nothing was lost, and nothing differs but what a rule allows.
+    /// Nothing was lost, and there are no differences except those allowed by a rule.
     Pass,
     /// Something was lost or differs.
     Fail,

@@ -1,5 +1,5 @@
-//! Costs of one look-up, one insertion and one removal in a map of `ic-stable-structures` with nothing around
-//! it: the floor of every call that touches such maps.
+//! Costs of one look-up, one insertion and one removal in a bare map of `ic-stable-structures`: a lower bound
+//! for every call that touches such maps.
 
 use serde::{Deserialize, Serialize};
 

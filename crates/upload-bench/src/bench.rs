@@ -60,13 +60,13 @@ impl Recorder {
     /// Returns a benchmark on a freshly installed canister.
     ///
     /// # Errors
-    /// When there is no usable server, or the installation fails.
+    /// If there is no usable server, or the installation fails.
     pub fn new(name: impl Into<String>, wasm: &Wasm) -> Result<Self, BenchError> {
         let name = name.into();
         Ok(Self::over(World::installed(name.clone(), wasm)?, name))
     }
 
-    /// Returns a benchmark on a canister that is there already, from its next message on.
+    /// Returns a benchmark on an existing canister, starting with its next message.
     pub fn over(world: World, name: impl Into<String>) -> Self {
         Self { world, bench: Bench::new(name) }
     }
@@ -76,7 +76,7 @@ impl Recorder {
         self.bench.payload_bytes = bytes;
     }
 
-    /// Measures some work. The same name again adds to the step.
+    /// Measures some work. Using the same name again adds to the step.
     ///
     /// # Errors
     /// The error of the work, and a trap in it.
@@ -104,7 +104,7 @@ impl Recorder {
         Ok(done)
     }
 
-    /// Returns the benchmark so far; the canister goes on under another name.
+    /// Returns the benchmark so far; the canister continues under another name.
     pub fn next(&mut self, name: impl Into<String>) -> Bench {
         std::mem::replace(&mut self.bench, Bench::new(name))
     }

@@ -10,8 +10,8 @@ use crate::results::Results;
 /// A figure may get worse by this share before it counts as a loss.
 const TOLERANCE: f64 = 0.02;
 
-/// Increase of a step's instructions that is allowed, whatever share it is: what the compiler makes of another function may cost a
-/// call of 30,000 instructions that much.
+/// Increase of a step's instructions that is allowed whatever its share: a change that the compiler makes in
+/// another function may cost a call of 30,000 instructions that much.
 const NOISE_INSTRUCTIONS: u64 = 2_000;
 
 /// A figure that has changed.
@@ -53,7 +53,7 @@ impl fmt::Display for Change {
 pub struct Comparison {
     /// Worse by more than 2 %.
     pub losses: Vec<Change>,
-    /// Better by more than 2 %: to be recorded, or they can be lost unnoticed.
+    /// Better by more than 2 %: to be recorded, or else the gain can be lost unnoticed.
     pub gains: Vec<Change>,
     /// Checked in and due in this run, but not measured.
     pub missing: Vec<String>,
@@ -70,7 +70,7 @@ impl Comparison {
     }
 
     /// Compares what was measured on one build with what is checked in. Scenarios for which `due` returns
-    /// `false` were not to be run.
+    /// `false` were not supposed to run.
     pub fn add(&mut self, recorded: Option<&Results>, measured: &Results, due: impl Fn(&str) -> bool) {
         let build = measured.build;
         let recorded = recorded.map_or(&[][..], |recorded| recorded.benches.as_slice());

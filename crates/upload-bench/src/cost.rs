@@ -8,11 +8,11 @@ use session_migrate::costs::MessageCost;
 /// Bytes in the pages by which changes of a memory are counted.
 pub const DELTA_PAGE_BYTES: u64 = 4096;
 
-/// The cost of the messages that one step of a benchmark took. Everything but `wall_nanos` is the same in
-/// every run.
+/// The cost of the messages of one step of a benchmark. Everything except `wall_nanos` is the same in every
+/// run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cost {
-    /// Executed messages, including timers and answers of calls.
+    /// Executed messages, including timers and answers to calls.
     pub messages: u64,
     /// Instructions by the weights of the Internet Computer, including the charges of its system API.
     pub instructions: u64,
@@ -20,22 +20,22 @@ pub struct Cost {
     pub stable_bytes_written: u64,
     /// Bytes read from stable memory.
     pub stable_bytes_read: u64,
-    /// 4 KiB pages of stable memory written, each counted once a message.
+    /// 4 KiB pages of stable memory written, each counted once per message.
     pub dirty_stable_pages: u64,
-    /// 4 KiB pages of the wasm memory whose contents changed, each counted once a message.
+    /// 4 KiB pages of the wasm memory whose contents changed, each counted once per message.
     pub dirty_wasm_pages: u64,
     /// Growth of the wasm memory, 64 KiB pages.
     pub heap_increase: u64,
     /// Growth of stable memory, 64 KiB pages.
     pub stable_memory_increase: u64,
-    /// How long the wasm ran, nanoseconds. Not kept in files: it differs from run to run.
+    /// How long the wasm ran, nanoseconds. Not stored in files: it differs between runs.
     #[serde(skip)]
     pub wall_nanos: u64,
 }
 
 impl Cost {
-    /// Returns the bytes of both memories that a replica would have to write down: the heap delta and the
-    /// stable one.
+    /// Returns the bytes of both memories that a replica would have to write out: the heap delta and the
+    /// stable delta.
     pub fn delta_bytes(&self) -> u64 {
         (self.dirty_stable_pages + self.dirty_wasm_pages) * DELTA_PAGE_BYTES
     }
@@ -66,7 +66,7 @@ impl AddAssign for Cost {
     }
 }
 
-/// The sizes of a canister's memories, 64 KiB pages, as the messages so far have left them.
+/// The sizes of a canister's memories after the messages so far, in pages of 64 KiB.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sizes {
     wasm: u64,

@@ -45,7 +45,7 @@ pub enum BenchError {
         /// Entry point and method.
         message: String,
     },
-    /// The canister is not in the state that the benchmark is about.
+    /// The canister is not in the state required by the benchmark.
     #[error("{bench}: {what}: expected {expected}, got {got}")]
     State {
         /// The benchmark.

@@ -2,7 +2,7 @@
 //!
 //! Owns: the scenarios ([`scenarios`]), the checked-in figures and the comparison with them, the report. Does
 //! not own: the metering, which is the embedded server's, and building the wasms, which is the toolkit's.
-//! Boundary: instructions and bytes are compared and may fail a check; times are shown and never judged.
+//! Boundary: instructions and bytes are compared and may fail a check; times are shown but never judged.
 
 pub mod bare_map;
 pub mod bench;

@@ -1,4 +1,4 @@
-//! Runs the scenarios, the builds side by side, one thread each.
+//! Runs the scenarios, the builds in parallel, one thread each.
 
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -69,7 +69,7 @@ pub fn run(
                 })
             })
             .collect();
-        // A thread that panicked reports that itself; the others run to their end.
+        // A thread that panicked reports that itself; the others run to completion.
         running
             .into_iter()
             .filter_map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))

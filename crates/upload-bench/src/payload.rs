@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 use upload_canister::api::{AssetMetadata, AssetMetadataBase, AssetType};
 
-/// Length of every chunk but the last, bytes; what `upload_config` says.
+/// Length of every chunk but the last, bytes; as in `upload_config`.
 pub const CHUNK_BYTES: u64 = 1_800_000;
 
 /// A file of whole chunks, no two of which have a page in common: the heap delta counts pages that changed.

@@ -14,19 +14,19 @@ use crate::report::{self, Figures, Sources};
 use crate::results::{self, Results};
 use crate::scenarios;
 
-/// The documents, made of the results and nothing else.
+/// The documents, derived only from the results.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Documents {
     /// `docs/costs.md`.
     pub page: String,
     /// `docs/costs.svg`.
     pub plot: String,
-    /// `README.md` with its section on costs; the rest of it is as it was.
+    /// `README.md` with its section on costs; the rest of it is unchanged.
     pub readme: String,
 }
 
 impl Documents {
-    /// Returns where each of them is, from the root of the tree, and its text.
+    /// Returns the path of each, relative to the root of the tree, and its text.
     fn files(&self) -> [(&'static str, &str); 3] {
         [("docs/costs.md", &self.page), ("docs/costs.svg", &self.plot), ("README.md", &self.readme)]
     }
@@ -78,7 +78,7 @@ pub fn recorded_compiler() -> Result<String, BenchError> {
     Ok(text.trim_end().to_owned())
 }
 
-/// Returns `Ok(())` if the compiler of this machine has built the wasms of the checked-in figures, or there
+/// Returns `Ok(())` if the wasms of the checked-in figures were built by this machine's compiler, or there
 /// are none.
 pub fn same_compiler() -> Result<(), BenchError> {
     let (recorded, here) = (recorded_compiler()?, compiler()?);
@@ -136,7 +136,7 @@ pub fn recorded() -> Result<Figures, BenchError> {
     Ok(Figures::new(all))
 }
 
-/// Returns what the documents must be, by the checked-in results.
+/// Returns what the documents should be, according to the checked-in results.
 ///
 /// # Errors
 /// If a file cannot be read, or the plot cannot be drawn.
@@ -161,7 +161,7 @@ pub fn write_documents() -> Result<(), BenchError> {
     documents.files().iter().try_for_each(|(path, text)| results::write(&in_tree(path), text.as_bytes()))
 }
 
-/// Returns the documents that are not what the checked-in results say.
+/// Returns the documents that do not match the checked-in results.
 pub fn outdated() -> Result<Vec<PathBuf>, BenchError> {
     let documents = documents()?;
     let is_same = |(path, text): &(&str, &str)| {

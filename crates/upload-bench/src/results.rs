@@ -19,7 +19,7 @@ use crate::error::BenchError;
 use crate::scenarios::Scenario;
 
 /// The version of the format in the yml files: the oldest that has all of its fields, so that every later
-/// canbench reads them.
+/// canbench can read them.
 const CANBENCH_VERSION: &str = "0.1.10";
 
 /// Returns the folder of the checked-in results.
@@ -94,7 +94,8 @@ impl Results {
         self.benches.iter().find(|bench| bench.name == name)
     }
 
-    /// Takes the benchmarks of scenarios that were not run from what is checked in, in the order of `scenarios`.
+    /// Takes the benchmarks of scenarios that were not run from the checked-in ones, in the order of
+    /// `scenarios`.
     pub fn completed(mut self, recorded: Option<Self>, scenarios: &[Scenario]) -> Self {
         let kept = recorded.map_or_else(Vec::new, |recorded| recorded.benches);
         let not_run = |bench: &Bench| self.benches.iter().all(|run| run.scenario != bench.scenario);

@@ -1,9 +1,9 @@
 //! States with many sessions and memories, made natively: sending each of them through the server would take
 //! minutes.
 //!
-//! The canister's own services write them over a memory that is a vector, and the result is what a canister
-//! that had served all those calls would hold. The state is in the memory of the installed canister before an
-//! upgrade opens it.
+//! The canister's own services write them to a memory that is a vector, and the result is what a canister
+//! that had served all those calls would contain. The state is put into the memory of the installed canister
+//! before an upgrade opens it.
 
 use std::io::Write;
 
@@ -35,7 +35,7 @@ const SESSIONS_PER_CALLER: u32 = 100;
 /// Sessions of the measured client, whatever the size of the state: its own cost must not grow.
 pub const SESSIONS_OF_CLIENT: u32 = 10;
 
-/// Bytes that a session of the state expects. Small, so that the room it reserves is too.
+/// Bytes that a session of the state expects. Small, so that the room it reserves is, too.
 const SESSION_BYTES: u64 = 1000;
 
 /// How much is in a state.
@@ -47,7 +47,7 @@ pub struct Population {
     pub memories: u32,
     /// Stable layout: in layout 1 sessions are legacy records, in layout 3 payload is in extents.
     pub layout: Layout,
-    /// Chunks of 1.8 MB that each of the client's sessions has stored, of one more that it expects.
+    /// Chunks of 1.8 MB that each of the client's sessions has stored, out of one more that it expects.
     pub chunks: u32,
     /// Whether the client's sessions are finished, and migration 1 is finalized.
     pub finished: bool,
@@ -64,7 +64,7 @@ impl Population {
         Self { sessions, memories, layout, chunks: 0, finished: false }
     }
 
-    /// Sessions of the client with so many stored chunks each, and nothing else.
+    /// Sessions of the client with this many stored chunks each, and nothing else.
     pub const fn with_chunks(layout: Layout, sessions: u32, chunks: u32) -> Self {
         Self { sessions, memories: 0, layout, chunks, finished: false }
     }
@@ -146,7 +146,7 @@ fn fill(storage: &mut Storage, population: Population) -> Result<(String, u64, S
     }
     if legacy {
         storage.layout.set(&Layout::LEGACY);
-        // With the share of the staged build at its default, so that the migration starts at the upgrade.
+        // With the share of the staged build at its default, so that the migration starts with the upgrade.
         storage.settings.set(&Config::default());
     }
     Ok((capsule, session, memory))

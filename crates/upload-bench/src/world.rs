@@ -1,4 +1,4 @@
-//! A canister on an instance of its own, the client that calls it, and the meter on it.
+//! A canister on a separate instance, the client that calls it, and its meter.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -40,7 +40,7 @@ fn controller() -> Principal {
     Principal::self_authenticating("controller of the benchmark")
 }
 
-/// A canister on an instance of its own. Several threads may call it.
+/// A canister on a separate instance. Several threads may call it.
 pub struct World {
     /// The name of the benchmark, for errors.
     bench: String,
@@ -61,7 +61,7 @@ struct Meter {
 }
 
 impl World {
-    /// Returns a canister with no code yet, in the name of a benchmark.
+    /// Returns a canister without code, under the name of a benchmark.
     pub fn empty(bench: impl Into<String>, wasm: &Wasm) -> Result<Self, BenchError> {
         Self::of(bench, wasm.build.name(), wasm.gz.clone())
     }
@@ -79,7 +79,7 @@ impl World {
         Ok(Self { bench: bench.into(), name: name.into(), gz: module, pic, id, meter })
     }
 
-    /// Returns a freshly installed canister after its first minute, neither of which is taken into account.
+    /// Returns a freshly installed canister after its first minute; neither is measured.
     ///
     /// # Errors
     /// If there is no usable server, or the installation fails.
@@ -93,7 +93,8 @@ impl World {
 
     /// Installs the module into the empty canister.
     pub fn install(&self, argument: &[u8]) -> Result<(), BenchError> {
-        // Reinstalling into an empty canister is installing, and its failure is an answer, not a panic.
+        // Reinstalling into an empty canister is the same as installing, and its failure is an answer, not a
+        // panic.
         self.pic
             .reinstall_canister(self.id, self.gz.clone(), argument.to_vec(), Some(controller()))
             .map_err(|reject| self.not_installed(reject))
@@ -117,7 +118,7 @@ impl World {
         BenchError::Install { bench: self.bench.clone(), module: self.name.clone(), message }
     }
 
-    /// Returns the cost of everything since the last time it was asked for.
+    /// Returns the cost of everything since the last call of this function.
     ///
     /// # Errors
     /// [`BenchError::Trapped`], and if the server does not report costs.

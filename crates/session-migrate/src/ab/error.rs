@@ -5,7 +5,7 @@ use crate::replay::ReplayError;
 use crate::trace::TraceError;
 use crate::workload::WorkloadError;
 
-/// The comparison could not start or continue. What it finds is never an error.
+/// The comparison could not start or continue. Differences that it finds are never errors.
 #[derive(Debug, thiserror::Error)]
 pub enum AbError {
     /// The rules file cannot be used.

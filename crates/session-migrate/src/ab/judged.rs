@@ -1,14 +1,13 @@
-//! The cost figures that are judged: the worst one of each endpoint, and the size of what the whole trace
-//! left.
+//! The cost figures that are judged: the worst one of each endpoint, and the sizes at the end of the trace.
 //!
-//! A figure may be a percentage larger, or a number of instructions a message: in small messages a percentage
-//! only reflects what the compiler happens to inline.
+//! A figure may be larger by a percentage, or by a number of instructions per message: in small messages a
+//! percentage only reflects what the compiler happens to inline.
 
 use super::report::{Endpoint, EndpointCost, Sides, Totals};
 
 /// A figure on both sides.
 pub(super) struct Figure<'r> {
-    /// The endpoint, or what the trace left, as rules name it.
+    /// The endpoint, or the size at the end of the trace, as rules name it.
     pub name: &'r str,
     /// The same for people.
     pub of: String,
@@ -28,7 +27,7 @@ impl Figure<'_> {
         more_percent(self.a, self.b)
     }
 
-    /// Returns how much more side B's is, percent, beyond `instructions` a message.
+    /// Returns how much more side B's is, percent, beyond `instructions` per message.
     fn more_percent_beyond(&self, instructions: u64) -> f64 {
         let forgiven = instructions.saturating_mul(self.messages);
         let least = self.a.min(self.b);
@@ -46,7 +45,7 @@ pub(super) fn more_percent(a: u64, b: u64) -> f64 {
     }
 }
 
-/// Returns all figures, each with the excess that is judged, percent: what is beyond `instructions` a
+/// Returns all figures, each with the excess that is judged, percent: what is beyond `instructions` per
 /// message.
 pub(super) fn figures<'r>(
     endpoints: &'r [Endpoint],

@@ -174,7 +174,7 @@ fn both(totals: &Sides<Totals>, figure: impl Fn(&Totals) -> Option<u64>) -> Side
     Sides { a: of(&totals.a), b: of(&totals.b) }
 }
 
-/// Writes the head of a table: texts to the left, figures to the right.
+/// Writes the head of a table: texts left-aligned, figures right-aligned.
 fn header(page: &mut String, texts: &[String], figures: &[String]) -> std::fmt::Result {
     writeln!(page, "| {} | {} |", texts.join(" | "), figures.join(" | "))?;
     writeln!(page, "|{}{}", "---|".repeat(texts.len()), "---:|".repeat(figures.len()))

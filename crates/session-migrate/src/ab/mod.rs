@@ -1,6 +1,6 @@
 //! A comparison: one trace on two builds, with answers, final states and costs side by side.
 //!
-//! Owns: the comparison and its report. Does not own: playing ([`crate::replay`]), differences and rules
+//! Owns: the comparison and its report. Does not own: replaying ([`crate::replay`]), differences and rules
 //! ([`crate::compare`]).
 
 mod endpoints;
@@ -76,7 +76,7 @@ pub fn rules_of_the_tree() -> Result<Rules, RuleError> {
     Rules::read(&source_tree().join("ab/allowed.toml"))
 }
 
-/// Returns the rules of a file, or otherwise those that are checked in.
+/// Returns the rules in a file, or by default those that are checked in.
 ///
 /// # Errors
 /// If they cannot be read, or do not parse.
@@ -105,11 +105,11 @@ pub fn run(config: Config, progress: &Progress) -> Result<Report, AbError> {
     let all_workloads = Workload::ALL.iter().all(|one| {
         subjects.iter().any(|subject| matches!(subject, Subject::Workload(order) if order.workload == *one))
     });
-    // A trace that cannot be played is reported before anything is built.
+    // A trace that cannot be replayed is reported before anything is built.
     let plays = subjects.into_iter().map(Play::prepare).collect::<Result<Vec<_>, _>>()?;
     let (about_a, about_b) =
         progress.silent("building wasms", || Ok::<_, AbError>((about(&a)?, about(&b)?)))?;
-    // Rules are only judged on the builds that they were written for.
+    // Rules are judged only on the builds that they were written for.
     let judges_rules = all_workloads && rules_for.is_none_or(|of| of.a == a && of.b == b);
     let mut runs = Vec::new();
     for (number, play) in plays.into_iter().enumerate() {

@@ -76,7 +76,7 @@ pub struct Equal {
     pub replies: u64,
     /// Equal entries of the final state: sessions, memories, blobs by content, indexes, accounts.
     pub state: u64,
-    /// Cost figures within the tolerance: the worst of each endpoint, and what the trace left.
+    /// Cost figures within the tolerance: the worst of each endpoint, and the sizes at the end.
     pub costs: u64,
 }
 
@@ -114,7 +114,7 @@ pub struct DifferenceReport {
 /// Costs of an endpoint on both sides.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Endpoint {
-    /// The method; `timer` for what the canister does by itself, `upgrade` for upgrades.
+    /// The method; `timer` for what the canister does on its own, `upgrade` for upgrades.
     pub name: String,
     /// `update` or `query`, or the name again.
     pub kind: String,
@@ -179,7 +179,7 @@ impl Report {
     }
 
     /// Iterates over the rules that are not needed; empty for other builds, or before every workload was
-    /// played.
+    /// replayed.
     pub fn stale_rules(&self) -> impl Iterator<Item = &RuleUse> {
         self.rules.iter().filter(|rule| self.judges_rules && rule.matched == 0)
     }

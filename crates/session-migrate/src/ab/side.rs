@@ -1,4 +1,4 @@
-//! Playing a trace on both builds at once, one thread each.
+//! Replays a trace on both builds at once, one thread each.
 
 use crate::ab::AbError;
 use crate::ab::report::Sides;
@@ -34,7 +34,7 @@ fn play(trace: &Trace, build: &str, mut builds: Builds) -> Result<Side, AbError>
     let mut subject = Subject::install(build, &module, &trace.header)?;
     let mut playing = replay::play(trace, &mut subject, &mut builds, &[])?;
     let costs = subject.costs().map(<[MessageCost]>::to_vec);
-    // A trace may end with a stopped canister, which answers nobody.
+    // A trace may end with a stopped canister, which answers no one.
     subject.start()?;
     let state = replay::final_state(trace, &subject, &mut playing.codec)
         .map_err(|detail| AbError::State { build: build.into(), detail })?;

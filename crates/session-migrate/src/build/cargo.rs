@@ -1,7 +1,7 @@
 //! Runs cargo for the canister, in an environment that does not depend on the caller.
 //!
 //! This program is itself often started by cargo (`cargo run`, `cargo test`), which sets variables that would
-//! change what the inner cargo does. [`command`] removes those.
+//! affect the inner cargo. [`command`] removes those.
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, IsTerminal};
@@ -16,7 +16,7 @@ use crate::progress::Progress;
 /// The cargo profile for canisters, from the workspace's manifest.
 const PROFILE: &str = "canister";
 
-/// Inherited variables with these prefixes change what cargo or rustc produce.
+/// Inherited variables with these prefixes change the output of cargo or rustc.
 const SCRUBBED_PREFIXES: [&str; 9] = [
     "CARGO_PKG_",
     "CARGO_MANIFEST_",
@@ -45,7 +45,7 @@ const SCRUBBED_NAMES: [&str; 12] = [
 
 /// Returns whether a variable must not reach the inner cargo.
 ///
-/// The target folder's own setting stays, whatever its spelling: the caller means it for us too.
+/// The target folder's own setting is kept, whatever its spelling: the caller intends it for this build, too.
 pub(crate) fn is_scrubbed(name: &str) -> bool {
     if matches!(name, "CARGO_BUILD_TARGET_DIR" | "CARGO_BUILD_JOBS") {
         return false;
@@ -103,8 +103,8 @@ pub(crate) struct Raw {
     pub dep_info: PathBuf,
 }
 
-/// Returns everything besides the source files that determines what cargo makes: the compiler and the command
-/// line.
+/// Returns everything apart from the source files that determines the output of cargo: the compiler and the
+/// command line.
 pub(crate) fn recipe(build: Build, workspace: &Workspace, toolchain: &Toolchain) -> Vec<String> {
     let mut recipe = vec![toolchain.version.clone()];
     recipe.extend(arguments(build, workspace, toolchain));
@@ -118,7 +118,7 @@ fn arguments(build: Build, workspace: &Workspace, toolchain: &Toolchain) -> Vec<
         "--package",
         CANISTER_PACKAGE,
         "--lib",
-        // Only the cdylib: with the rlib beside it cargo cannot do link-time optimisation.
+        // Only the cdylib: together with the rlib, cargo cannot do link-time optimization.
         "--crate-type",
         "cdylib",
         "--profile",
@@ -144,8 +144,8 @@ fn arguments(build: Build, workspace: &Workspace, toolchain: &Toolchain) -> Vec<
 /// Code generation flags.
 ///
 /// BLAKE3 uses the IC's vector instructions, which make it five times cheaper. The `sha2` crate's SHA-256
-/// costs more with them, both through the backend that uses them and through a compiler that finds uses for
-/// them: 80 instructions a byte instead of 77.
+/// would cost more with them, both through the backend that uses them and through a compiler that finds uses
+/// for them: 80 instructions per byte instead of 77.
 const CODEGEN: [&str; 4] = [
     "-Ctarget-feature=+simd128",
     "-Cno-vectorize-loops",
@@ -159,7 +159,7 @@ fn rustflags(workspace: &Workspace, toolchain: &Toolchain) -> Vec<String> {
     let registry = cargo_home().join("registry").join("src");
     let library = toolchain.sysroot.join("lib/rustlib/src/rust");
     let mut places = vec![(workspace.root.clone(), "/src".to_owned())];
-    // The registry's folder is named after a hash of its address; drop that level too.
+    // The registry's folder is named after a hash of its address; remove that level, too.
     if let Ok(entries) = std::fs::read_dir(&registry) {
         let mut folders: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
         folders.sort();
@@ -178,7 +178,7 @@ fn cargo_home() -> PathBuf {
     std::env::var_os("CARGO_HOME").map_or_else(home, PathBuf::from)
 }
 
-/// Compiles one build, passing on cargo's standard error line by line.
+/// Compiles one build, forwarding cargo's standard error line by line.
 pub(crate) fn run(
     build: Build,
     workspace: &Workspace,
@@ -188,8 +188,9 @@ pub(crate) fn run(
     let folder = workspace.target_dir.join(TARGET).join(PROFILE);
     let stem = CANISTER_PACKAGE.replace('-', "_");
     let raw = Raw { wasm: folder.join(format!("{stem}.wasm")), dep_info: folder.join(format!("{stem}.d")) };
-    // A wasm library has no hash of its features in its file name, so the three builds overwrite one another
-    // and cargo may take another build's file for this one's. It never takes a missing file for fresh.
+    // The file name of a wasm library contains no hash of its features, so the three builds overwrite one
+    // another, and cargo may mistake another build's file for this one's. It never considers a missing file
+    // fresh.
     for stale in [&raw.wasm, &raw.dep_info, &folder.join("deps").join(format!("{stem}.wasm"))] {
         remove(stale)?;
     }
@@ -199,7 +200,7 @@ pub(crate) fn run(
         .env("CARGO_ENCODED_RUSTFLAGS", rustflags(workspace, toolchain).join("\u{1f}"))
         .current_dir(&workspace.root)
         .stdin(Stdio::null())
-        // Standard output belongs to our caller's table or JSON.
+        // Standard output is for our caller's table or JSON.
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
     // Cargo writes no colours into a pipe by itself.

@@ -74,7 +74,7 @@ pub enum BuildError {
 }
 
 impl BuildError {
-    /// Makes a closure for `map_err` on file operations: "cannot {action} {path}: …".
+    /// Returns a closure for `map_err` on file operations: "cannot {action} {path}: …".
     pub(crate) fn io<'p>(
         action: &'static str,
         path: &'p Path,

@@ -1,4 +1,4 @@
-//! Freshness of a build: a record beside each artefact in the cache folder.
+//! Freshness of a build: a record next to each artifact in the cache folder.
 //!
 //! Cargo's own freshness check cannot be used across the three builds (they share one file name), and starting it three
 //! times takes seconds. The record names every source file that rustc read, with its hash.
@@ -36,8 +36,7 @@ struct Input {
     sha256: Option<String>,
 }
 
-/// Returns the cached record of `build`, if everything that went into it is unchanged and its files are
-/// intact.
+/// Returns the cached record of `build`, if all its inputs are unchanged and its files are intact.
 pub(crate) fn fresh(build: Build, workspace: &Workspace, cache: &Path, recipe: &[String]) -> Option<Record> {
     let text = std::fs::read_to_string(file(cache, build)).ok()?;
     let record: Record = serde_json::from_str(&text).ok()?;
@@ -64,8 +63,8 @@ pub(crate) struct Compilation<'c> {
     pub gz: &'c [u8],
 }
 
-/// Records what `build` was made of. If a source file was written after the compilation began, it may not be
-/// the one that was compiled; then there is no record, and the next call builds again.
+/// Records the inputs of `build`. If a source file was written after the compilation began, it may not be the
+/// one that was compiled; then no record is stored, and the next call builds again.
 pub(crate) fn record(
     build: Build,
     workspace: &Workspace,

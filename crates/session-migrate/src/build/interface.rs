@@ -1,7 +1,7 @@
 //! Extraction of the Candid interface from a canister's wasm.
 //!
-//! The canister exports a function that returns a pointer to the interface's text, ended by a zero byte. To
-//! read it, the module is run for that one call, with every import of the IC replaced by a trap.
+//! The canister exports a function that returns a pointer to the interface's text, terminated by a zero byte.
+//! To read it, the module is instantiated for that one call, with every import of the IC replaced by a trap.
 
 use wasmtime::{Config, Engine, Linker, Module, Store};
 

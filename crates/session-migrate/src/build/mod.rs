@@ -1,6 +1,6 @@
 //! Builds the canister's three wasms from this source tree.
 //!
-//! [`ensure`] is the entry point: it brings the wanted builds up to date under `dist/` and returns them. A
+//! [`ensure`] is the entry point: it brings the requested builds up to date under `dist/` and returns them. A
 //! build whose inputs have not changed is not built again; cargo is not even started for it.
 //!
 //! Owns: finding the tree, choosing a compiler ([`toolchain`]), running cargo, finishing the wasm (metadata,
@@ -102,28 +102,29 @@ pub struct Artifact {
     pub sha256: String,
     /// The Candid interface next to the wasm.
     pub did: PathBuf,
-    /// True when the interface is the same, byte for byte, as the one checked in under `candid/`.
+    /// True if the interface is identical, byte for byte, to the one checked in under `candid/`.
     pub did_is_checked_in: bool,
 }
 
 /// Options of [`ensure_with`].
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// The tree to build: a path to its `Cargo.toml`. Without it, the tree this program was compiled from.
+    /// The tree to build: the path of its `Cargo.toml`. Without it, the tree this program was compiled from.
     pub manifest_path: Option<PathBuf>,
-    /// The folder for the finished files. Without it, `dist` in the tree.
+    /// The output folder. Without it, `dist` in the tree.
     pub out: Option<PathBuf>,
-    /// Write the interfaces found in the wasms over the checked-in ones.
+    /// Whether to overwrite the checked-in interfaces with those found in the wasms.
     pub update_did: bool,
 }
 
 /// Brings `builds` up to date in the tree's own `dist` folder.
 ///
 /// Safe to call from several processes at once; they take turns. The first call compiles for minutes and
-/// reports progress on stderr; a call that finds everything fresh takes a fraction of a second and is silent.
+/// reports progress on stderr; a call that finds everything fresh takes a fraction of a second and prints
+/// nothing.
 ///
 /// # Errors
-/// No usable compiler, a failing compilation, an unreadable or unwritable file: see [`BuildError`].
+/// No usable compiler, a failing compilation, or an unreadable or unwritable file: see [`BuildError`].
 pub fn ensure(builds: &[Build]) -> Result<Vec<Artifact>, BuildError> {
     ensure_with(builds, &Options::default())
 }
@@ -167,7 +168,7 @@ impl Bench {
     }
 }
 
-/// Returns the record of an up-to-date `build` in the cache folder, building it when needed.
+/// Returns the record of an up-to-date `build` in the cache folder, building it if necessary.
 fn one(
     build: Build,
     workspace: &Workspace,

@@ -26,7 +26,7 @@ impl Module {
         check_is_upload_canister(&file).map_err(|source| BuildError::wasm(path, source))?;
         let wasm = unpack(&file).map_err(|source| BuildError::wasm(path, source))?;
         let (wasm_bytes, features) = (wasm.len() as u64, features(&wasm));
-        // A module without gzip is packed: only a packed one fits in an install message.
+        // A module that is not gzipped is compressed: otherwise it would not fit into an install message.
         let gz = if wasm.len() == file.len() {
             gzip(&wasm).map_err(BuildError::io("compress", path))?
         } else {

@@ -1,4 +1,4 @@
-//! From the compiler's wasm to the file that is installed: adds metadata, removes debug information,
+//! Turns the compiler's wasm into the file that is installed: adds metadata, removes debug information,
 //! compresses.
 
 use std::borrow::Cow;
@@ -16,7 +16,7 @@ use super::Build;
 /// No canister unpacks to more than this; the limit keeps a bad file from exhausting memory.
 const MAX_UNPACKED_BYTES: u64 = 100 * 1024 * 1024;
 
-/// The names of the metadata sections that every canister carries, public on the IC.
+/// The names of the metadata sections that every canister has, public on the IC.
 const CANDID: &str = "icp:public candid:service";
 const BUILD: &str = "icp:public build";
 const FEATURES: &str = "icp:public features";
@@ -70,7 +70,7 @@ pub(crate) fn finish(wasm: &[u8], build: Build, did: &str) -> Result<Vec<u8>, Wa
     Ok(module.finish())
 }
 
-/// Returns whether a custom section stays. Names of functions make a trap's backtrace readable; everything
+/// Returns whether a custom section is kept. Names of functions make a trap's backtrace readable; everything
 /// else that a compiler adds is of no use on the IC.
 fn is_kept(custom: &str) -> bool {
     let ours = [CANDID, BUILD, FEATURES].contains(&custom);

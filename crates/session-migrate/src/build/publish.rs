@@ -11,7 +11,7 @@ use crate::progress::Progress;
 /// The folder with the checked-in interfaces.
 const INTERFACES: &str = "candid";
 
-/// Held while a process builds; freed on drop, or by the system if the process dies.
+/// Held while a process builds; released on drop, or by the system if the process dies.
 pub(crate) struct Lock {
     _file: File,
 }
@@ -34,7 +34,7 @@ pub(crate) fn lock(cache: &Path) -> Result<Lock, BuildError> {
     Ok(Lock { _file: file })
 }
 
-/// Writes a file under a temporary name beside it, then renames.
+/// Writes a file under a temporary name next to it, then renames it.
 pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), BuildError> {
     let write = || -> std::io::Result<()> {
         std::fs::create_dir_all(crate::folder_of(path))?;
@@ -46,8 +46,8 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), BuildErr
     write().map_err(BuildError::io("write", path))
 }
 
-/// Copies the cached files of `build` to `out`, and its interface to the checked-in place if `update_did`
-/// says so.
+/// Copies the cached files of `build` to `out`, and its interface over the checked-in one if `update_did` is
+/// set.
 pub(crate) fn publish(
     build: Build,
     made: &Record,
@@ -78,7 +78,7 @@ pub(crate) fn publish(
     })
 }
 
-/// Copies unless the same bytes are there already; a reader never sees half a file.
+/// Copies a file unless the same bytes are already there; a reader never sees half a file.
 fn copy(from: &Path, to: &Path) -> Result<Vec<u8>, BuildError> {
     let bytes = std::fs::read(from).map_err(BuildError::io("read", from))?;
     if !holds(to, &bytes) {

@@ -9,7 +9,7 @@ pub(super) fn record(options: Options) -> u8 {
     let server = options.server.clone();
     let work = || -> Result<Recorded, ProxyError> {
         let proxy = Proxy::start(options)?;
-        // Scripts wait for this line, and read the port from it.
+        // Scripts wait for this line, and read the port from its URL.
         println!("recording: {} forwards to {server}; press Ctrl-C to finish", proxy.url());
         proxy.wait_for_signal()?;
         proxy.stop()

@@ -1,4 +1,4 @@
-//! The reference of the command line, docs/cli.md, is what the program prints as help.
+//! The command-line reference, docs/cli.md, is generated from the help of the program.
 
 use super::Cli;
 use clap::CommandFactory;

@@ -125,7 +125,7 @@ pub(super) fn replay(args: ReplayArgs) -> u8 {
         let mut builds = Builds::default();
         let build = args.build.clone().unwrap_or_else(|| trace.header.build.clone());
         let module = builds.get(&build)?;
-        // Unusable input is reported before anything is played.
+        // Unusable input is reported before anything is replayed.
         args.interrupt
             .iter()
             .filter_map(Interruption::build)

@@ -1,4 +1,4 @@
-//! A file to be uploaded, which is never in memory as a whole.
+//! A file to be uploaded, which is never entirely in memory.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -27,12 +27,12 @@ pub struct Asset {
     pub bytes: u64,
     /// SHA-256 of its content.
     pub sha256: [u8; 32],
-    /// What its client once said of it; none: what follows from the rest.
+    /// The metadata that its client has sent; without it, what follows from the rest.
     pub metadata: Option<Box<api::AssetMetadata>>,
 }
 
 impl Asset {
-    /// Reads the file once for its size and hash. Its media type is guessed from the name's extension.
+    /// Reads the file once for its size and hash. Its media type is guessed from the file name extension.
     pub fn open(
         path: &Path,
         name: impl Into<String>,

@@ -52,7 +52,7 @@ impl Call {
     }
 }
 
-/// Decodes the reply of a function that answers `variant { Ok; Err }`.
+/// Decodes the reply of a function that returns `variant { Ok; Err }`.
 pub(crate) fn decode_result<T: CandidType + DeserializeOwned>(
     method: &'static str,
     reply: &[u8],
@@ -104,7 +104,7 @@ impl<'p> Canister<'p> {
         self.pic.get_time().as_nanos_since_unix_epoch()
     }
 
-    /// Lets time pass without a call, with `rounds` rounds for the canister's timers at its end.
+    /// Lets time pass without a call, with `rounds` rounds for the canister's timers at the end.
     pub fn pass(&self, time: Duration, rounds: u32) {
         self.pic.advance_time(time);
         self.happened(self.now(), Happening::Pass { rounds });
@@ -113,10 +113,10 @@ impl<'p> Canister<'p> {
         }
     }
 
-    /// Upgrades it, as a controller. A trace calls the module `build`.
+    /// Upgrades the canister, as a controller. A trace calls the module `build`.
     ///
     /// # Errors
-    /// The IC's or the canister's refusal; nothing is changed then.
+    /// A refusal by the IC or the canister; nothing is changed then.
     pub fn upgrade(&self, controller: Principal, build: &str, module: &Module) -> Result<(), RejectResponse> {
         let at = self.now();
         let answer =
@@ -181,7 +181,7 @@ impl<'p> Canister<'p> {
         self.wait(method, self.submit(caller, call)?)
     }
 
-    /// Makes an update call to a function that answers `variant { Ok; Err }`.
+    /// Makes an update call to a function that returns `variant { Ok; Err }`.
     ///
     /// # Errors
     /// If the call fails, and the canister's own refusals.
@@ -212,7 +212,7 @@ impl<'p> Canister<'p> {
         self.query_raw(caller, Call::new(method, args)?)
     }
 
-    /// Makes a query call to a function that answers `variant { Ok; Err }`.
+    /// Makes a query call to a function that returns `variant { Ok; Err }`.
     ///
     /// # Errors
     /// If the call fails, and the canister's own refusals.

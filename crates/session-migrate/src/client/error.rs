@@ -25,7 +25,8 @@ pub enum ClientError {
         /// The agent's message.
         detail: String,
     },
-    /// The network's answer cannot be used: it is not certified by its root key, or the request was refused.
+    /// The network's answer cannot be used: it is not certified by the network's root key, or the request was
+    /// refused.
     #[error("{method}: {detail}")]
     Network {
         /// The canister's method.
@@ -41,7 +42,7 @@ pub enum ClientError {
         /// Its answer.
         error: api::Error,
     },
-    /// Arguments or a reply that are not the Candid they should be.
+    /// Arguments or a reply that are not the expected Candid.
     #[error("{method}: cannot {action} Candid: {detail}")]
     Candid {
         /// The canister's method.
@@ -100,8 +101,8 @@ impl ClientError {
         }
     }
 
-    /// Returns whether the same call may succeed later: there was no answer, or the canister is stopped for a
-    /// moment, as for an upgrade.
+    /// Returns whether the same call may succeed later: there was no answer, or the canister is temporarily
+    /// stopped, as for an upgrade.
     pub fn is_transient(&self) -> bool {
         use pocket_ic::ErrorCode::{
             CanisterStopped, CanisterStopping, IngressHistoryFull, SubnetOversubscribed,

@@ -11,13 +11,13 @@ impl Canister<'_> {
     /// Returns the running build.
     ///
     /// # Errors
-    /// If the call fails; the functions below add the canister's own refusals.
+    /// If the call fails; the functions below also return the canister's own refusals.
     pub fn build_info(&self) -> Result<api::BuildInfo, ClientError> {
         let reply = self.query_with(Principal::anonymous(), "build_info", ())?;
         Ok(decode::<(api::BuildInfo,)>("build_info", &reply)?.0)
     }
 
-    /// Returns what a client must know before it splits a file.
+    /// Returns what a client needs to know before it splits a file.
     pub fn upload_config(&self) -> Result<api::UploadConfig, ClientError> {
         let reply = self.query_with(Principal::anonymous(), "upload_config", ())?;
         Ok(decode::<(api::UploadConfig,)>("upload_config", &reply)?.0)
@@ -87,7 +87,7 @@ impl Canister<'_> {
         Ok(bytes.into_vec())
     }
 
-    /// Makes a capsule; without a subject, the caller's own.
+    /// Creates a capsule; without a subject, it is about the caller.
     pub fn capsules_create(
         &self,
         caller: Principal,
@@ -116,7 +116,7 @@ impl Canister<'_> {
         self.query(caller, "memories_read", (memory,))
     }
 
-    /// Lists a page of a capsule's memories, those after the id `after`.
+    /// Lists a page of a capsule's memories, starting after the id `after`.
     pub fn memories_list(
         &self,
         caller: Principal,
@@ -130,7 +130,7 @@ impl Canister<'_> {
     /// Lists all memories of a capsule, page by page.
     ///
     /// # Errors
-    /// See [`Canister::build_info`]; and a page that does not advance, since the list would not end.
+    /// See [`Canister::build_info`]; also a page that does not advance, since the list would never end.
     pub fn memories_all(&self, caller: Principal, capsule: &str) -> Result<Vec<api::Memory>, ClientError> {
         let mut all: Vec<api::Memory> = Vec::new();
         loop {
@@ -149,7 +149,7 @@ impl Canister<'_> {
         self.query(Principal::anonymous(), "migration_status", ())
     }
 
-    /// Returns the migration's journal from entry `from` on.
+    /// Returns the migration's journal, starting at entry `from`.
     pub fn migration_journal(&self, from: Option<u64>) -> Result<Vec<api::JournalEntry>, ClientError> {
         self.query(Principal::anonymous(), "migration_journal", (from,))
     }
@@ -173,7 +173,8 @@ impl Canister<'_> {
         self.update(controller, "migration_verify", ())
     }
 
-    /// Closes rollback for good, for a controller; `leave_quarantined` leaves quarantined records there for good.
+    /// Ends the possibility of a rollback, for a controller; `leave_quarantined` leaves quarantined records
+    /// there permanently.
     pub fn migration_finalize(
         &self,
         controller: Principal,

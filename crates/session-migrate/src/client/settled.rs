@@ -6,12 +6,12 @@ use upload_canister::api::{MigrationPhase, MigrationStatus};
 
 use super::{Canister, ClientError};
 
-/// The migration may stand still for this many rounds before it counts as stuck; one round is a second of IC time.
+/// Rounds without progress after which the migration counts as stuck; one round is a second of IC time.
 const PATIENCE_ROUNDS: u32 = 300;
 
 impl Canister<'_> {
-    /// Lets time pass until the migration has come to rest, or makes no progress for too long; returns its
-    /// status then. `each_round` is called after every round.
+    /// Lets time pass until the migration has settled, or makes no progress for too long; returns its status
+    /// then. `each_round` is called after every round.
     pub fn settled<E: From<ClientError>>(
         &self,
         mut status: MigrationStatus,

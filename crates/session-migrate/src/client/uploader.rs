@@ -1,4 +1,4 @@
-//! One upload as a front end does it: it remembers the answers it got, and asks if it is not sure.
+//! One upload, handled as by a front end: it remembers the answers it got, and asks if it is not sure.
 
 use std::collections::BTreeSet;
 
@@ -32,7 +32,7 @@ pub enum Answer {
     CallAgain,
 }
 
-/// An upload in progress, on the client's side. A clone is a client that was saved to disk and comes back
+/// An upload in progress, as seen by the client. A clone is a client that was saved to disk and comes back
 /// later.
 #[derive(Clone, Debug)]
 pub struct Uploader {
@@ -49,7 +49,7 @@ pub struct Uploader {
     chunk_size: u32,
     session: Option<u64>,
     stored: BTreeSet<u32>,
-    /// Bytes that were hashed at the last "call again" of finish.
+    /// Number of hashed bytes at the last "call again" of finish.
     hashed: Option<u64>,
     result: Option<api::UploadFinishResult>,
     aborted: bool,
@@ -61,7 +61,7 @@ pub fn chunks_of(bytes: u64, chunk_size: u32) -> u64 {
 }
 
 impl Uploader {
-    /// Makes an upload that has not begun. `chunk_size` is from the canister's `upload_config`, in bytes.
+    /// Creates an upload that has not begun. `chunk_size` is from the canister's `upload_config`, in bytes.
     pub fn new(
         client: Principal,
         capsule: impl Into<String>,
@@ -131,7 +131,7 @@ impl Uploader {
         u64::from(self.chunk_size).min(self.asset.bytes.saturating_sub(offset))
     }
 
-    /// Returns the steps from here to the end, in file order.
+    /// Returns the remaining steps, in file order.
     pub fn remaining(&self) -> Vec<Step> {
         if self.aborted || self.result.is_some() {
             return Vec::new();
@@ -170,7 +170,7 @@ impl Uploader {
     /// Processes the raw reply of `step`.
     ///
     /// # Errors
-    /// The canister's refusal, or an answer that differs from the one given to the same call before.
+    /// A refusal by the canister, or an answer that differs from an earlier one to the same call.
     pub fn accept(&mut self, step: Step, reply: &[u8]) -> Result<Answer, ClientError> {
         match step {
             Step::Begin => {
@@ -224,7 +224,7 @@ impl Uploader {
     /// Makes one step and waits for its answer.
     ///
     /// # Errors
-    /// As [`Uploader::call`] and [`Uploader::accept`], and if the call is rejected.
+    /// Those of [`Uploader::call`] and [`Uploader::accept`], and if the call is rejected.
     pub fn step(&mut self, canister: &Canister<'_>, step: Step) -> Result<(), ClientError> {
         loop {
             let reply = canister.call(self.client, self.call(step)?)?;
@@ -234,7 +234,7 @@ impl Uploader {
         }
     }
 
-    /// Asks the canister what has arrived and adopts its answer, as a client does that comes back.
+    /// Asks the canister what has arrived and adopts its answer, like a client that comes back.
     ///
     /// # Errors
     /// If there is no session, or the canister does not know it.
@@ -245,12 +245,12 @@ impl Uploader {
         Ok(status)
     }
 
-    /// Takes over which chunks the canister has, as `uploads_status` says.
+    /// Adopts the canister's list of stored chunks, as returned by `uploads_status`.
     pub fn adopt(&mut self, stored: BTreeSet<u32>) {
         self.stored = stored;
     }
 
-    /// Goes on from wherever the upload is until it is finished, one call after another.
+    /// Continues from wherever the upload is until it is finished, one call after another.
     pub fn run(&mut self, canister: &Canister<'_>) -> Result<(), ClientError> {
         if self.session.is_some() && self.result.is_none() && !self.aborted {
             self.ask(canister)?;

@@ -10,7 +10,7 @@ use crate::trace::Answer;
 /// One place that differs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
-    /// The field, such as `Ok.path` or `Ok[].created_at`; empty for the whole.
+    /// The field, such as `Ok.path` or `Ok[].created_at`; empty for the whole value.
     pub field: String,
     /// Side A, as Candid text.
     pub a: String,
@@ -18,7 +18,7 @@ pub struct Difference {
     pub b: String,
 }
 
-/// Returns all places in which two answers differ. The text of a rejection is the server's and is not
+/// Returns all places in which two answers differ. The text of a rejection comes from the server and is not
 /// compared.
 pub fn differences(a: &Played, b: &Played) -> Vec<Difference> {
     let whole = || vec![Difference { field: String::new(), a: shown(a), b: shown(b) }];
@@ -64,7 +64,7 @@ pub fn differences_of_texts(a: &str, b: &str) -> Vec<Difference> {
     for (a, b) in parsed_a.args.iter().zip(&parsed_b.args) {
         collect("", a, b, &mut found);
     }
-    // The texts differ; if no value does, the notation does.
+    // The texts differ, but if no value does, only the notation does.
     if found.is_empty() { whole() } else { found }
 }
 
@@ -87,7 +87,8 @@ fn collect(field: &str, a: &IDLValue, b: &IDLValue, found: &mut Vec<Difference>)
     }
 }
 
-/// Compares field by field; a field on one side only is a difference of its own, so that a rule can name it.
+/// Compares field by field; a field that is only on one side is a separate difference, so that a rule can
+/// name it.
 fn collect_fields(outer: &str, a: &[IDLField], b: &[IDLField], found: &mut Vec<Difference>) {
     let of = |side: &[IDLField], id: &Label| {
         side.iter().find(|field| field.id == *id).map(|field| field.val.clone())

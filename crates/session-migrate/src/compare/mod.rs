@@ -1,4 +1,4 @@
-//! Differences between what two canisters answered or hold, and the named rules that allow some of them.
+//! Differences between the answers or states of two canisters, and the named rules that allow some of them.
 //!
 //! Owns: finding differences, the rules file. Does not own: where the two sides come from.
 

@@ -1,4 +1,4 @@
-//! Comparison of played answers with the recorded ones.
+//! Comparison of replayed answers with the recorded ones.
 
 use super::{Difference, Tally, differences};
 use crate::replay::Played;

@@ -22,8 +22,8 @@ pub struct Rule {
     pub a: Option<String>,
     /// Value of side B; any if omitted.
     pub b: Option<String>,
-    /// It concerns traces that were recorded with other modules than they are played on, not comparisons of
-    /// two builds.
+    /// It is for traces that are replayed on other modules than they were recorded with, not for comparisons
+    /// of two builds.
     #[serde(default)]
     pub replay_only: bool,
 }
@@ -36,7 +36,8 @@ pub struct CostRule {
     pub name: String,
     /// Why.
     pub reason: String,
-    /// The endpoints, such as `uploads_finish`; and `stable_bytes_written`, `stable_memory`, `heap` of a whole trace.
+    /// The endpoints, such as `uploads_finish`; and `stable_bytes_written`, `stable_memory`, `heap` of a
+    /// whole trace.
     pub endpoint: Vec<String>,
     /// How much more each may cost than on the other side, percent.
     pub percent: u32,
@@ -62,8 +63,8 @@ pub struct Rules {
     /// How many more instructions a message may take, whatever the percentage.
     #[serde(default)]
     pub tolerance_instructions: u64,
-    /// On these builds, and with all workloads, every rule must be needed; on others it may not be. Absent:
-    /// on any.
+    /// On these builds, with all workloads, every rule must be needed; on others it may not be. Absent: on
+    /// any.
     #[serde(default)]
     pub builds: Option<RuleBuilds>,
     /// Allowed differences.

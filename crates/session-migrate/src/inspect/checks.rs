@@ -9,8 +9,8 @@ mod sessions;
 use super::facts::Facts;
 use super::scan::Scan;
 
-/// Records every contradiction between tables. A table that could not be read completely proves nothing by
-/// the absence of an entry.
+/// Records every contradiction between tables. If a table could not be read completely, the absence of an
+/// entry in it proves nothing.
 pub(super) fn run(facts: &Facts, scan: &mut Scan) {
     sessions::check(facts, scan);
     payload::check(facts, scan);

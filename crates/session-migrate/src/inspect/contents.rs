@@ -1,4 +1,4 @@
-//! What a rehearsal must know of a snapshot: who may read what, and which uploads clients can continue.
+//! What a rehearsal must know about a snapshot: who may read what, and which uploads clients can continue.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -32,7 +32,8 @@ pub struct Contents {
     pub expired: u64,
     /// All legacy records.
     pub sessions: u64,
-    /// Uploads that a client can continue, those with the least to send first, the classes taking turns.
+    /// Uploads that a client can continue, those with the least to send first, alternating between the
+    /// classes.
     pub open: Vec<OpenSession>,
     /// Every capsule.
     pub capsules: Vec<CapsuleContents>,
@@ -75,7 +76,7 @@ pub struct CapsuleContents {
     pub memories: Vec<(String, Option<u64>)>,
 }
 
-/// A session that expires within this time is left alone, seconds: a rehearsal takes minutes of the
+/// A session that expires within this time is not continued, seconds: a rehearsal takes minutes of the
 /// canister's time.
 const SOON: u64 = 60 * 60;
 
@@ -120,7 +121,7 @@ fn capsules(facts: &Facts) -> Vec<CapsuleContents> {
     facts.capsules.iter().map(capsule).collect()
 }
 
-/// Returns the sessions that their owners can continue as any client would.
+/// Returns the sessions that their owners can continue like any client.
 fn open_sessions(facts: &Facts, scan: &mut Scan) -> Vec<OpenSession> {
     let now = facts.now.as_nanos() / 1_000_000_000;
     let ttl = facts.config.0.session_ttl_seconds;
@@ -146,7 +147,7 @@ fn open_sessions(facts: &Facts, scan: &mut Scan) -> Vec<OpenSession> {
     };
     let wanted: BTreeMap<u64, Class> =
         facts.examined.keys().filter_map(|id| Some((*id, lives_on(id)?))).collect();
-    // A key of two sessions leads to the one that was begun later, once both are converted.
+    // If two sessions have the same key, it belongs to the one that was begun later, once both are converted.
     let mut with_key: BTreeMap<[u8; 32], u32> = BTreeMap::new();
     for session in facts.sessions.values() {
         *with_key.entry(session.key.0).or_default() += 1;

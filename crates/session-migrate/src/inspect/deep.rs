@@ -57,7 +57,7 @@ struct Partial {
 pub(super) fn check(facts: &Facts, scan: &mut Scan, progress: &mut dyn FnMut(u64)) -> DeepReport {
     let mut report = DeepReport::default();
     let mut hashed: Vec<(u64, u8, [u8; 32])> = Vec::new();
-    // Chunks of one prefix come one after the other. Two blobs may share a prefix.
+    // Chunks of one prefix are contiguous. Two blobs may share a prefix.
     let mut wanted: HashMap<[u8; 32], Vec<u64>> = HashMap::new();
     for (id, (memory, blob)) in &facts.blobs {
         match &blob.place {

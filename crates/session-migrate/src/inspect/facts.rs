@@ -92,7 +92,7 @@ pub(super) struct Facts {
     pub promised: Option<[u64; 2]>,
     pub mark: Option<LeftBehind>,
     pub sessions: BTreeMap<u64, Session>,
-    /// Sessions whose records exist and do not decode, by layout.
+    /// Sessions whose records exist but do not decode, by layout.
     pub unreadable: BTreeMap<u64, u16>,
     pub legacy_ids: BTreeSet<u64>,
     pub examined: BTreeMap<u64, Examination>,
@@ -163,12 +163,12 @@ impl Facts {
         self.split_ids.contains(&id) || self.is_live_legacy(id)
     }
 
-    /// Whether a session is live in layout 1, and not only a leftover.
+    /// Returns whether a session is live in layout 1, and not just a leftover.
     pub fn is_live_legacy(&self, id: u64) -> bool {
         self.legacy_ids.contains(&id) && !self.is_left_behind(id)
     }
 
-    /// Whether a session was converted to layout 2 and its source is still stored in layout 1.
+    /// Returns whether a session was converted to layout 2 and its source is still stored in layout 1.
     pub fn is_left_behind(&self, id: u64) -> bool {
         self.mark.is_some_and(|mark| mark.records > 0 && id <= mark.through)
     }
@@ -178,7 +178,7 @@ impl Facts {
         self.quarantined.contains(&id)
     }
 
-    /// Whether there are records whose contents cannot be known.
+    /// Returns whether there are records whose contents cannot be known.
     pub fn has_unreadable(&self) -> bool {
         !self.unreadable.is_empty()
             || self.quarantine.iter().any(|kept| kept.migration == 1 && kept.legacy.is_none())
@@ -394,7 +394,7 @@ impl Facts {
         self.unreadable.extend(unreadable.map(|id| (*id, 2)));
     }
 
-    /// Returns what is known of a legacy record that cannot be converted.
+    /// Returns what is known about a legacy record that cannot be converted.
     fn of_unconvertible(&self, record: &LegacyUploadSession, id: u64, noted: Option<u64>) -> Session {
         let prefix = record.chunk_prefix();
         let received: ChunkSet = self.stored(prefix).map(|(idx, _)| idx).collect();

@@ -199,7 +199,7 @@ impl Findings {
         self.listed.push(Finding { kind, severity: kind.severity(), memory, table, key, offset, what });
     }
 
-    /// Returns the findings, the worst first, and their number by kind.
+    /// Returns the findings, worst first, and their number by kind.
     pub fn into_parts(mut self) -> (Vec<Finding>, BTreeMap<Kind, u64>) {
         self.listed.sort_by_key(|finding| (finding.severity, finding.kind));
         (self.listed, self.counts)

@@ -14,7 +14,7 @@ use super::scan::Scan;
 /// Use above which a limit is reported, percent.
 const NEARLY: u64 = 90;
 
-/// Returns every limit with its use; for limits that each one has, the largest user.
+/// Returns every limit with its use; for limits per user, the largest user.
 pub(super) fn of(facts: &Facts, scan: &mut Scan, memory: &MemoryReport) -> Vec<Limit> {
     let config = &facts.config.0;
     let account = |kind: &str| {

@@ -1,8 +1,8 @@
-//! Inspects a snapshot: its contents, and whether it is sound. It changes nothing.
+//! Inspects a snapshot: its contents, and whether they are consistent. It changes nothing.
 //!
 //! Owns: which tables must agree, and the names of contradictions. Does not own: how a snapshot is read (the
 //! snapshot module) and what a record means (the canister's library). Boundary: whatever the bytes are, the
-//! outcome is a report or one error.
+//! result is a report or one error.
 
 mod checks;
 mod contents;
@@ -45,7 +45,7 @@ use scan::{Scan, cut_advice};
 /// What to inspect.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// A snapshot folder, a raw stable memory, or gzip of one.
+    /// A snapshot folder, or a raw stable memory; may be gzipped.
     pub snapshot: PathBuf,
     /// Hash every blob.
     pub deep: bool,
@@ -94,7 +94,7 @@ pub enum InspectError {
 }
 
 impl InspectError {
-    /// Whether the user's input is at fault, not the machine.
+    /// Returns whether the user's input is at fault, not the machine.
     pub fn is_usage(&self) -> bool {
         match self {
             InspectError::Snapshot(error) => error.is_usage(),
@@ -102,7 +102,7 @@ impl InspectError {
         }
     }
 
-    /// Whether it is the snapshot of an upload canister, and damaged.
+    /// Returns whether it is the snapshot of an upload canister, but damaged.
     pub fn is_damage(&self) -> bool {
         matches!(self, InspectError::DamagedHeader { .. })
     }

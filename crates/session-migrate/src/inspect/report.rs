@@ -57,7 +57,8 @@ pub struct SnapshotReport {
     pub form: String,
     /// When it was taken, nanoseconds; absent for a raw memory.
     pub taken_at: Option<u64>,
-    /// The time that ages are counted from, nanoseconds: the time above, or the last activity of any session.
+    /// The time relative to which ages are counted, nanoseconds: the time above, or the last activity of any
+    /// session.
     pub as_of: u64,
     /// Version of the canister.
     pub canister_version: Option<u64>,
@@ -72,7 +73,7 @@ pub struct ModuleReport {
     pub sha256: String,
     /// `legacy`, `staged`, `direct`, or `unknown`.
     pub build: String,
-    /// Cargo features that it was built with, by its own statement.
+    /// Cargo features that it was built with, according to its metadata.
     pub features: Vec<String>,
     /// Size of the file, bytes.
     pub bytes: u64,
@@ -200,7 +201,7 @@ impl Limit {
 /// The use of stable memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemoryReport {
-    /// Size of stable memory, bytes; all of it is paid for.
+    /// Size of stable memory, bytes; all of it is charged.
     pub bytes: u64,
     /// Bytes in pages that are not all zero.
     pub bytes_in_use: u64,

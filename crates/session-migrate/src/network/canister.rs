@@ -28,7 +28,7 @@ impl LiveCanister {
         answer.map_err(|error| failed(method, error))
     }
 
-    /// Makes an update call to a function that answers `variant { Ok; Err }`.
+    /// Makes an update call to a function that returns `variant { Ok; Err }`.
     pub async fn update<T: CandidType + DeserializeOwned>(
         &self,
         method: &'static str,
@@ -37,7 +37,7 @@ impl LiveCanister {
         decode_result(method, &self.call(Call::new(method, args)?).await?)
     }
 
-    /// Makes a query call to a function that answers `variant { Ok; Err }`.
+    /// Makes a query call to a function that returns `variant { Ok; Err }`.
     pub async fn query<T: CandidType + DeserializeOwned>(
         &self,
         method: &'static str,
@@ -46,7 +46,7 @@ impl LiveCanister {
         decode_result(method, &self.query_raw(Call::new(method, args)?).await?)
     }
 
-    /// Makes a query call to a function that answers a plain value.
+    /// Makes a query call to a function that returns a plain value.
     pub async fn query_plain<T: CandidType + DeserializeOwned>(
         &self,
         method: &'static str,

@@ -1,4 +1,4 @@
-//! Connects to a network whose root key the user named.
+//! Connects to a network whose root key the user has specified.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -46,12 +46,12 @@ pub enum NetworkError {
     },
 }
 
-/// The key that a network's certificates must be signed with.
+/// The key that must have signed a network's certificates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RootKey {
     /// That of the Internet Computer.
     Mainnet,
-    /// The network's own statement: only for test networks.
+    /// Whatever the network says: only for test networks.
     Fetch,
     /// This one, in DER.
     Der(Vec<u8>),
@@ -82,7 +82,7 @@ pub struct Network {
 }
 
 impl Network {
-    /// Connects. A request is made here only if the root key must be fetched.
+    /// Connects. Sends a request only if the root key must be fetched.
     pub async fn connect(
         url: &str,
         root_key: &RootKey,

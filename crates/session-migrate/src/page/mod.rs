@@ -1,7 +1,7 @@
 //! Reports as self-contained HTML pages with plots: no script, no font, no network.
 //!
-//! Owns: the frame of a page, its style, and plots of two sides. Does not own: the content of a page, which
-//! is beside each report. Boundary: text comes in unescaped and is escaped here.
+//! Owns: the page layout, its style, and plots of two sides. Does not own: the content of a page, which is
+//! next to each report. Boundary: text is passed in unescaped and escaped here.
 
 mod numbers;
 mod plot;

@@ -1,7 +1,7 @@
-//! Bar plots: a row for each measurement, with side A above side B, on one common axis.
+//! Bar plots: a row for each measurement, with side A above side B, on a common axis.
 //!
 //! Only the bars are drawn; names and numbers are text of the page, so that the plot is as wide as the screen
-//! while its letters keep their size.
+//! while the text keeps its size.
 
 use maud::{Markup, html};
 
@@ -117,7 +117,7 @@ impl Axis {
     }
 }
 
-/// Draws rows in their order. `unit` writes the values of the axis.
+/// Draws rows in order. `unit` formats the values of the axis.
 pub fn plot(caption: &str, rows: &[Row], scale: Scale, unit: fn(u64) -> String) -> Markup {
     let axis = Axis::of(rows, scale);
     let marks = axis.marks();

@@ -34,7 +34,7 @@ use steps::Steps;
 /// What to plan for.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// A snapshot folder, a raw stable memory, or gzip of one.
+    /// A snapshot folder, or a raw stable memory; may be gzipped.
     pub snapshot: PathBuf,
     /// Wasms to use instead of those built from the tree.
     pub wasms: Wasms,
@@ -77,7 +77,7 @@ pub enum PlanError {
 }
 
 impl PlanError {
-    /// Whether the user's input is at fault, not the machine.
+    /// Returns whether the user's input is at fault, not the machine.
     pub fn is_usage(&self) -> bool {
         match self {
             PlanError::Inspect(error) => error.is_usage(),

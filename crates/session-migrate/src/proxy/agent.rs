@@ -112,8 +112,8 @@ pub(super) fn outcome(state: &Certificate, message: &RawMessageId) -> Option<Raw
     }
 }
 
-/// Makes a rejection with the IC's error code, such as `IC0503`; its first significant digit is the class of
-/// the rejection.
+/// Returns a rejection with the IC's error code, such as `IC0503`; its first significant digit is the reject
+/// class.
 fn rejection(code: Option<&str>, message: String, certified: bool) -> Option<RawCanisterResult> {
     let code: u64 = code?.strip_prefix("IC")?.parse().ok()?;
     Some(RawCanisterResult::Err(RejectResponse {

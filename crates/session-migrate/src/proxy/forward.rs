@@ -47,7 +47,7 @@ impl Forward {
     }
 }
 
-/// A listening port: the proxy's own, or one before a gateway.
+/// A listening port: the proxy's own, or one in front of a gateway.
 #[derive(Clone)]
 pub(super) struct Door {
     pub forward: Arc<Forward>,
@@ -138,7 +138,7 @@ impl Door {
         response
     }
 
-    /// Asks for the result of an operation that continues on the server.
+    /// Requests the result of an operation that continues on the server.
     async fn progress(&self, operation: &OperationId, request: Request) -> Response {
         let (response, body) = self.pass_whole(request).await;
         if response.status() == StatusCode::OK
@@ -176,7 +176,7 @@ impl Door {
 async fn settle(watch: &mut Watch, begun: Begun, status: StatusCode, body: &Bytes) {
     match status {
         StatusCode::OK => watch.done(begun, body).await,
-        // The server has accepted it, and the agent will ask.
+        // The server has accepted it, and the agent will ask for the result.
         StatusCode::ACCEPTED if begun.is_call_of_agent() => {}
         StatusCode::ACCEPTED => match json(body) {
             Some(id) => watch.goes_on(id, begun),
@@ -190,7 +190,7 @@ async fn settle(watch: &mut Watch, begun: Begun, status: StatusCode, body: &Byte
 pub(super) fn serve(listener: TcpListener, door: Door) -> JoinHandle<()> {
     let router = Router::new().fallback(handle).with_state(door);
     tokio::spawn(async move {
-        // Serving ends only with the task; its result says nothing more.
+        // Serving ends only with the task; its result carries no further information.
         let _ = axum::serve(pocket_ic_embedded::http::without_delay(listener), router).await;
     })
 }

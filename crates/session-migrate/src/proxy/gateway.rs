@@ -1,6 +1,7 @@
-//! HTTP gateways. Agents connect to a port that the server opens for them, so the proxy opens one before it.
+//! HTTP gateways. Agents connect to a port that the server opens for them, so the proxy opens one in front of
+//! it.
 //!
-//! Owns: the ports before the gateways of the server, and ports in requests and answers. Boundary: a gateway
+//! Owns: the ports in front of the server's gateways, and ports in requests and answers. Boundary: a gateway
 //! that uses TLS is left alone, since its traffic cannot be read.
 
 use std::collections::HashMap;
@@ -32,7 +33,7 @@ struct Gateway {
     serving: JoinHandle<()>,
 }
 
-/// Lets the server open a gateway, and opens a port before it.
+/// Lets the server open a gateway, and opens a port in front of it.
 pub(super) async fn open(door: &Door, opening: Opening, request: Request) -> Response {
     let (mut request, body) = match whole(request).await {
         Ok(read) => read,
@@ -67,7 +68,7 @@ async fn out_of_reach(door: &Door, why: &str) {
     door.forward.note(format!("calls through a gateway are not in the trace: {why}")).await;
 }
 
-/// A request for a gateway, with the port that it asks for already open.
+/// A request for a gateway, with the requested port already open.
 struct Wanted {
     /// The request, which leaves the port to the server.
     body: Bytes,
@@ -105,8 +106,8 @@ impl Opening {
 }
 
 impl Wanted {
-    /// Returns `None` for a request that opens no gateway before an instance; the error says why the proxy
-    /// cannot be before this gateway.
+    /// Returns `None` for a request that opens no gateway in front of an instance; the error says why the
+    /// proxy cannot be in front of this gateway.
     fn read(opening: Opening, body: &[u8]) -> Option<Result<Wanted, String>> {
         let mut request: Value = serde_json::from_slice(body).ok()?;
         let asked = request.pointer_mut(opening.config()).filter(|asked| !asked.is_null())?;
@@ -130,7 +131,8 @@ impl Wanted {
         Some(Ok(Wanted { body, listener, instance, opening }))
     }
 
-    /// Serves the port, if the answer says that there is a gateway; returns the answer with the port in it.
+    /// Serves the port, if the answer says that there is a gateway; returns the answer with the proxy's port
+    /// in it.
     pub fn serve(
         self,
         answer: &[u8],
@@ -164,7 +166,7 @@ fn opened(opening: Opening, answer: &[u8]) -> Option<(Value, HttpGatewayInfo)> {
 }
 
 impl Gateways {
-    /// Closes the port before a gateway. It is free when this returns.
+    /// Closes the port in front of a gateway. It is free when this returns.
     pub async fn close(&mut self, id: &str) {
         if let Some(Gateway { serving, .. }) = self.0.remove(id) {
             serving.abort();

@@ -13,7 +13,7 @@ pub(super) enum Change {
     Stop,
     /// It runs again.
     Start,
-    /// It is emptied, deleted, or set to a state that is not in the trace.
+    /// It is uninstalled, deleted, or set to a state that is not in the trace.
     Replace,
 }
 

@@ -1,14 +1,14 @@
 //! A recording proxy in front of any PocketIC server: writes the calls of clients to an upload canister as a
 //! trace.
 //!
-//! Tests that use a server by its address use the proxy's instead, and notice nothing: requests and answers
-//! are passed on unchanged. Agents connect to the proxy's ports before the HTTP gateways that the server
-//! opens. The first upload canister that is installed or called is recorded.
+//! Tests that use a server by its address use the proxy's address instead, and notice nothing: requests and
+//! answers are forwarded unchanged. Agents connect to the proxy's ports in front of the HTTP gateways that
+//! the server opens. The first upload canister that is installed or called is recorded.
 //!
-//! Owns: forwarding, the ports before gateways, and which requests are calls of the canister, of PocketIC's
-//! own protocol or of agents. Does not own: the trace format ([`crate::trace`]). Boundary: the proxy asks the
-//! server nothing that changes it, and a trace that cannot be written fails no request; that is reported at
-//! the end.
+//! Owns: forwarding, the ports in front of gateways, and recognizing calls of the canister in the PocketIC
+//! protocol and in that of agents. Does not own: the trace format ([`crate::trace`]). Boundary: the proxy
+//! sends the server no request that changes anything, and a trace that cannot be written makes no request
+//! fail; that is reported at the end.
 
 mod agent;
 mod error;

@@ -16,7 +16,7 @@ pub(super) type InstanceId = String;
 pub(super) enum Route {
     /// It concerns an instance.
     Instance(InstanceId, Action),
-    /// It asks for the result of an operation that was not done at once.
+    /// It asks for the result of an operation that was not done immediately.
     Progress(OperationId),
     /// It may open a gateway.
     Opens(Opening),
@@ -76,7 +76,7 @@ impl Action {
         }
     }
 
-    /// Parses a request to `/api`, about a canister or, for the management canister alone, about a subnet.
+    /// Parses a request to `/api`, about a canister or, for the management canister only, about a subnet.
     fn of_agent(path: &[&str]) -> Option<Action> {
         let [version, "canister" | "subnet", _, what] = path else { return None };
         Some(match *what {
@@ -89,7 +89,7 @@ impl Action {
     }
 }
 
-/// Identifies an operation that continues on the server: the state it began in, and its own number.
+/// Identifies an operation that continues on the server: the state in which it began, and its own number.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
 pub(super) struct OperationId {
     pub state_label: String,
@@ -168,7 +168,7 @@ pub(super) enum Operation {
 }
 
 impl Operation {
-    /// Returns `None` for a body that the server will not understand either.
+    /// Returns `None` for a body that the server will not understand, either.
     pub fn read(action: Action, body: &[u8]) -> Option<Operation> {
         Some(match action {
             Action::Submit => Operation::Submit(json(body)?),

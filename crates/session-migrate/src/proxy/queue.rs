@@ -1,4 +1,5 @@
-//! Calls in the order in which they were sent; each leaves when it and all before it are answered.
+//! Calls in the order in which they were sent; each leaves the queue when it and all earlier ones are
+//! answered.
 
 use std::collections::VecDeque;
 
@@ -83,7 +84,7 @@ impl Queue {
         }
     }
 
-    /// Drops the calls that are not answered; returns how many they were.
+    /// Drops the calls that are not answered; returns their number.
     pub fn give_up(&mut self) -> usize {
         let before = self.0.len();
         self.0.retain(|item| !matches!(item, Item::Call(Sent { answer: Answered::NotYet(_), .. })));

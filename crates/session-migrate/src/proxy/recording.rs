@@ -40,13 +40,13 @@ struct Subject {
 pub(super) struct Recording {
     upstream: Upstream,
     out: PathBuf,
-    /// The requested canister; absent: the first upload canister that is seen.
+    /// The requested canister; absent: the first upload canister that appears.
     wanted: Option<Principal>,
     subject: Option<Subject>,
     /// Canisters that are not upload canisters.
     others: HashSet<(InstanceId, Principal)>,
     last_time: u64,
-    /// Whether the trace says that the clock advances by itself.
+    /// Whether the trace says that the clock advances automatically.
     clock_ran: bool,
     pub transcript: Transcript,
 }
@@ -75,7 +75,7 @@ impl Recording {
         self.transcript.is_open() && self.subject.as_ref().is_some_and(|it| it.instance == instance)
     }
 
-    /// Returns the instance's time; the last known time if the server does not tell.
+    /// Returns the instance's time; if the server does not report it, the last known time.
     pub async fn now(&mut self, instance: &str) -> u64 {
         if let Some(time) = self.upstream.time(instance).await {
             self.last_time = time;
@@ -84,7 +84,7 @@ impl Recording {
     }
 
     /// Begins the trace with this canister, if none is recorded and it is an upload canister. `fresh`: it was
-    /// installed just now.
+    /// just installed.
     pub async fn look_at(&mut self, instance: &str, canister: Principal, fresh: bool) {
         let key = (instance.to_owned(), canister);
         let unwanted = self.wanted.is_some_and(|wanted| wanted != canister);
@@ -108,7 +108,7 @@ impl Recording {
         }
     }
 
-    /// Records that the time of an instance advances by itself.
+    /// Records that the time of an instance advances automatically.
     pub async fn clock_runs(&mut self, instance: &str) {
         if self.is_on(instance) && !std::mem::replace(&mut self.clock_ran, true) {
             self.transcript.note("the time advanced by itself, so later answers contain no times, and timers may run between other calls");
@@ -149,8 +149,8 @@ impl Recording {
         self.transcript.complete();
     }
 
-    /// Returns whether a call is not answered yet. It may be answered on the server although nobody has
-    /// asked.
+    /// Returns whether a call is not answered yet. The server may have the answer although nobody has asked
+    /// for it.
     pub async fn is_waiting(&mut self) -> bool {
         for (message, caller) in self.transcript.outstanding() {
             match self.outcome(&message, caller).await {

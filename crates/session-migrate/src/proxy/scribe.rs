@@ -1,4 +1,4 @@
-//! Writes the trace on a thread of its own: the recorder stays on the thread it was made on, and no client
+//! Writes the trace on a separate thread: the recorder stays on the thread that created it, and no client
 //! waits for it.
 
 use std::path::PathBuf;

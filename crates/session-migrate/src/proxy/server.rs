@@ -32,7 +32,7 @@ pub struct Options {
     pub canister: Option<Principal>,
 }
 
-/// A running proxy. Dropped before [`Proxy::stop`] it leaves no trace file.
+/// A running proxy. If it is dropped before [`Proxy::stop`], it leaves no trace file.
 pub struct Proxy {
     url: Url,
     forward: Arc<Forward>,
@@ -41,14 +41,14 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Starts a proxy on threads of its own. It accepts requests when this returns.
+    /// Starts a proxy on its own threads. It accepts requests when this returns.
     ///
     /// # Errors
     /// If there is no server, it cannot listen, or the trace could not be written.
     pub fn start(options: Options) -> Result<Proxy, ProxyError> {
         let Options { listen, server, out, canister } = options;
         let authority = authority(&server)?;
-        // Checked now, and not after the recording: an unfinished trace leaves no file.
+        // Checked now, not after the recording: an unfinished trace leaves no file.
         Writer::check(&out)?;
         let cannot_listen = |source| ProxyError::Listen { address: listen, source };
         let listener = TcpListener::bind(listen).map_err(cannot_listen)?;

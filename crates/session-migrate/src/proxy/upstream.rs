@@ -15,7 +15,7 @@ use upload_canister::api::BuildInfo;
 use super::ProxyError;
 use super::protocol::OperationId;
 
-/// A busy server offers nothing to wait on: its clients retry after this time.
+/// There is no event to wait for on a busy server: its clients retry after this time.
 const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
 /// How long to retry, the same as its clients.
@@ -53,7 +53,7 @@ impl Upstream {
         Some(time.nanos_since_epoch)
     }
 
-    /// Returns whether the time of an instance advances by itself.
+    /// Returns whether the time of an instance advances automatically.
     pub async fn clock_runs(&self, instance: &str) -> bool {
         self.ask(Method::GET, instance, "auto_progress", &()).await.unwrap_or(false)
     }
@@ -99,7 +99,7 @@ impl Upstream {
             .flatten()
     }
 
-    /// Returns `None` for any answer that is not of the wanted type.
+    /// Returns `None` for any answer that is not of the expected type.
     async fn ask<T: DeserializeOwned>(
         &self,
         method: Method,
@@ -115,7 +115,7 @@ impl Upstream {
             let answer = request.try_clone()?.send().await.ok()?;
             match answer.status() {
                 StatusCode::OK => return answer.json().await.ok(),
-                // The operation continues: from now on ask for its result.
+                // The operation continues: from now on, request its result.
                 StatusCode::ACCEPTED => {
                     let OperationId { state_label, op_id } = answer.json().await.ok()?;
                     request = self.client.get(self.at(&format!("read_graph/{state_label}/{op_id}")));

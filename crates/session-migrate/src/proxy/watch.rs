@@ -45,7 +45,7 @@ impl Watch {
         Watch { recording, changes: HashMap::new(), going_on: HashMap::new(), by_agents: HashSet::new() }
     }
 
-    /// Notes an operation that is about to go to the server.
+    /// Records an operation that is about to be sent to the server.
     pub async fn before(&mut self, instance: InstanceId, operation: Operation) -> Begun {
         let mut begun = Begun { instance, operation, at: 0, together: false, again: false };
         match &begun.operation {
@@ -81,7 +81,7 @@ impl Watch {
         begun
     }
 
-    /// Notes an operation that continues on the server until it is asked for the result.
+    /// Records an operation that continues on the server until its result is requested.
     pub fn goes_on(&mut self, id: OperationId, begun: Begun) {
         self.going_on.insert(id, begun);
     }
@@ -114,7 +114,7 @@ impl Watch {
         self.recording.transcript.write_down();
     }
 
-    /// Returns `false` if the answer is not one of this operation.
+    /// Returns `false` if the answer does not belong to this operation.
     async fn understand(&mut self, begun: Begun, answer: &[u8]) -> bool {
         let Begun { instance, operation, at, together, .. } = begun;
         match operation {
@@ -137,7 +137,7 @@ impl Watch {
                 }
             }
             Operation::Tick => {
-                // A round while somebody waits for an answer is part of the waiting.
+                // A round while someone waits for an answer is part of the waiting.
                 if self.recording.is_on(&instance) && !self.recording.transcript.is_waiting() {
                     self.recording
                         .transcript

@@ -2,10 +2,10 @@
 
 use upload_canister::api::{MigrationPhase, MigrationStatus};
 
-/// What is known beforehand of the records of a migration.
+/// What is known in advance about the records of a migration.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Expected {
-    /// Uploads that were open when the legacy build was left.
+    /// Uploads that were open when the legacy build was replaced.
     pub in_flight: u64,
     /// Records that cannot be converted, at most.
     pub quarantined: u64,

@@ -1,4 +1,4 @@
-//! The files of a rehearsal: checked when given, generated when not.
+//! The files of a rehearsal: checked if given, generated if not.
 
 use std::fs::File;
 use std::io::{BufWriter, Read, Write};
@@ -18,7 +18,8 @@ pub const MAX_CHUNKS: u64 = limits::MAX_CHUNKS as u64;
 /// The largest file that fits in [`MAX_CHUNKS`] full chunks.
 pub const MAX_FILE_BYTES: u64 = MAX_CHUNKS * limits::upload_config().chunk_size as u64;
 
-/// The size of the generated original in bytes: that of the photograph the first release was measured with.
+/// The size of the generated original in bytes: that of the photograph with which the first release was
+/// measured.
 const ORIGINAL_BYTES: u64 = 21_827_484;
 
 /// The generated derivatives: file name, kind, size in bytes, and whether they repeat the beginning of the original.
@@ -31,8 +32,7 @@ const DERIVATIVES: [(&str, AssetType, u64, bool); 3] = [
 /// Content of the placeholder.
 const FILL: u8 = 0x42;
 
-/// Checks that every file is a readable, regular file within the limit. An empty file is a file like any
-/// other.
+/// Checks that every file is a readable, regular file within the limit. Empty files are allowed.
 pub(super) fn check(files: &[PathBuf]) -> Result<(), RehearseError> {
     for path in files {
         let bad = |why: String| RehearseError::File { path: path.clone(), why };
@@ -54,7 +54,7 @@ pub(super) fn check(files: &[PathBuf]) -> Result<(), RehearseError> {
     Ok(())
 }
 
-/// Makes the assets of each client, client by client. Generated files are put in `folder`.
+/// Creates the assets of each client, client by client. Generated files are put into `folder`.
 pub(super) fn assets(config: &Config, folder: &Path) -> Result<Vec<Vec<Asset>>, RehearseError> {
     if config.files.is_empty() {
         return (0..config.clients).map(|client| generated(config.seed, client, folder)).collect();

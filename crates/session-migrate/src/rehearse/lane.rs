@@ -18,17 +18,17 @@ pub(super) struct Lane {
     pub uploader: Uploader,
     /// Where it stops before the first upgrade.
     pub stop: StopPoint,
-    /// Whether it stays unfinished across the second upgrade too.
+    /// Whether it stays unfinished across the second upgrade, too.
     pub stays: bool,
     /// Chunks that are stored although the client never saw the reply.
     pub unseen: BTreeSet<u32>,
-    /// Chunks of an open session, or of a finished blob, at the moment of the first upgrade.
+    /// Chunks of an open session, or of a finished blob, at the time of the first upgrade.
     pub chunks_before: u32,
     /// SHA-256 of what was read back.
     pub read_back: Option<[u8; 32]>,
     /// What went wrong with this upload.
     pub problems: Vec<String>,
-    /// Whether begin with the same key finds it: not what the first public release has begun.
+    /// Whether begin with the same key finds it: not for sessions begun by the first public release.
     pub repeats_begin: bool,
     /// Whether it was in flight in the snapshot that is rehearsed on.
     pub is_own: bool,
@@ -45,7 +45,7 @@ impl Lane {
         self.problems.push(what.to_string());
     }
 
-    /// Returns whether the rehearsal still has something to do with it: an upload with a problem is left
+    /// Returns whether the rehearsal still has something to do for it: an upload with a problem is left
     /// alone.
     pub fn is_sound(&self) -> bool {
         self.problems.is_empty()
@@ -118,8 +118,8 @@ impl Crowd {
         for (lane, point) in lanes.iter_mut().zip(points) {
             lane.stop = point;
             if point.is_in_flight() || point == StopPoint::NotBegun {
-                // Every other one of them is still open when the direct build is installed, the first in any
-                // case.
+                // Every other one of them is still open when the direct build is installed, including the
+                // first.
                 lane.stays = open % 2 == 0;
                 open += 1;
             }
@@ -156,7 +156,7 @@ impl Crowd {
     }
 }
 
-/// Makes a self-authenticating principal from the seed.
+/// Creates a self-authenticating principal from the seed.
 fn client_principal(seed: u64, number: u32) -> Principal {
     Principal::self_authenticating(format!("client {number} of rehearsal {seed}"))
 }

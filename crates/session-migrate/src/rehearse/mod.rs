@@ -1,17 +1,18 @@
 //! The rehearsal: real uploads in flight during a staged upgrade, and a check of every byte at the end.
 //!
-//! 1. The legacy build is installed. Clients upload at the same time and stop at different points.
-//! 2. The canister is upgraded to the staged build. The clients come back: they ask what arrived, repeat
-//!    calls whose replies they missed, and continue. Some finish, some stay unfinished. On request, the
-//!    migration is then rolled back, the clients continue with the legacy build, and the canister is upgraded to
-//!    the staged build once more.
+//! 1. The legacy build is installed. Clients upload in parallel and stop at different points.
+//! 2. The canister is upgraded to the staged build. The clients reconnect: they ask what has arrived, repeat
+//!    calls whose replies they missed, and continue. Some uploads are finished, some stay unfinished. On
+//!    request, the migration is then rolled back, the clients continue on the legacy build, and the canister
+//!    is upgraded to the staged build again.
 //! 3. The migration is verified and finalized, and the canister is upgraded to the direct build, which moves
-//!    all payload into extents by a second migration. Meanwhile everything is finished. A migration that does
-//!    not reconcile is not finalized: then everything is finished on the staged build.
+//!    all payload into extents by a second migration. Meanwhile all uploads are finished. A migration that
+//!    does not reconcile is not finalized: then all uploads are finished on the staged build.
 //! 4. Every byte is read back and hashed, the memories are listed, the migration's counts are reconciled.
 //!
-//! What the canister does wrong never stops the rehearsal; it is recorded at the upload it concerns, or by
-//! itself. Only a failing environment (a server that is gone, a file that can no longer be read) does.
+//! If the canister does something wrong, the rehearsal never stops; the problem is recorded for the upload in
+//! question or as a general one. Only a failure of the environment stops it (a server that has exited, a file
+//! that can no longer be read).
 
 mod accounting;
 mod error;
@@ -58,15 +59,16 @@ pub const BUILDING: &str = "building wasms";
 /// What to rehearse.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The snapshot to rehearse on; none: a fresh canister.
+    /// The snapshot to rehearse on; absent: a fresh canister.
     pub snapshot: Option<PathBuf>,
     /// The files that every client uploads; empty: a generated set of an original and three derivatives.
     pub files: Vec<PathBuf>,
     /// How many clients upload at the same time.
     pub clients: u32,
-    /// Seed of the generated content and of every choice of the clients.
+    /// Seed for the generated contents and every choice of the clients.
     pub seed: u64,
-    /// Roll back once on the staged build, return to the legacy build, and begin the migration again.
+    /// Whether to roll back once on the staged build, return to the legacy build, and begin the migration
+    /// again.
     pub rollback: bool,
     /// Wasms to use instead of those built from the tree.
     pub wasms: Wasms,
@@ -127,9 +129,9 @@ pub fn run(config: &Config, progress: &Progress) -> Result<Report, RehearseError
     Ok(report)
 }
 
-/// Runs everything from the first upload to the last byte that is read back. `after_step` is called after each
-/// step of the migration. Returns the build that everything was finished on; legacy if the staged one was not
-/// reached.
+/// Runs everything from the first upload to the last byte that is read back. `after_step` is called after
+/// each step of the migration. Returns the build on which the uploads were finished: legacy if the staged one
+/// was not reached.
 fn play(
     canister: &Canister<'_>,
     rollback: bool,
@@ -174,8 +176,8 @@ fn play(
 
 /// Starts recording.
 fn tape(path: &Path, pic: &PocketIc, config: &Config) -> Result<Tape, TraceError> {
-    // A replay sets the time, and the first round sees what was set; so it must be the same here, to the
-    // nanosecond: digests of records contain times.
+    // A replay sets the time, and the first round sees it, so it must be the same here, to the nanosecond:
+    // digests of records contain times.
     pic.advance_time(Duration::from_secs(1));
     let start = pic.get_time().as_nanos_since_unix_epoch();
     let source = format!("rehearsal, {} clients, seed {}", config.clients, config.seed);

@@ -1,9 +1,9 @@
 //! Rehearses on an operator's own snapshot: all steps of the migration, with the canister's own clients and
 //! new ones.
 //!
-//! legacy → staged → rolled back → legacy → staged → finalized → direct. Everything that can be read is read
-//! before the first step; after every step the answers must be the same. At the end the result is inspected
-//! like any other snapshot.
+//! legacy → staged → rolled back → legacy → staged → finalized → direct. Everything readable is read before
+//! the first step; after every step the answers must be the same. At the end the result is inspected like any
+//! other snapshot.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! The uploads that a snapshot's own clients had in flight, and what its people could read.
+//! The uploads that a snapshot's own clients had in flight, and what its members could read.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -22,7 +22,7 @@ const DRIVEN: usize = 60;
 /// Maximum total size of their files, bytes.
 const BUDGET: u64 = 512 << 20;
 
-/// Returns the uploads that their clients continue; what has not arrived is generated.
+/// Returns the uploads that their clients continue; missing chunks are generated.
 pub(super) fn lanes(
     snapshot: &Snapshot,
     contents: &mut Contents,
@@ -79,10 +79,10 @@ pub(super) fn lanes(
     Ok(lanes)
 }
 
-/// First number of the snapshot's own clients: new clients are at most a hundred.
+/// First number of the snapshot's own clients: there are at most a hundred new clients.
 pub(super) const OWN_CLIENTS: u32 = 1_001;
 
-/// Fills a file with what its client has still to send.
+/// Fills a file with what its client still has to send.
 fn fill(session: &OpenSession, seed: u64, path: &Path) -> std::io::Result<()> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(session.id);
@@ -107,10 +107,10 @@ fn fill(session: &OpenSession, seed: u64, path: &Path) -> std::io::Result<()> {
     file.set_len(session.bytes)
 }
 
-/// Maximum number of calls of one look at everything readable.
+/// Maximum number of calls of one pass over everything readable.
 const CALLS: usize = 20_000;
 
-/// What each of the snapshot's people can read, and that others cannot.
+/// What each of the snapshot's members can read, and that others cannot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Readable {
     answers: BTreeMap<String, String>,
@@ -119,7 +119,7 @@ pub(super) struct Readable {
 }
 
 impl Readable {
-    /// Reads everything, as everybody who may, as a stranger, and as the anonymous principal.
+    /// Reads everything, as everyone who may, as a stranger, and as the anonymous principal.
     pub fn look(canister: &Canister<'_>, contents: &Contents) -> Readable {
         let stranger = Principal::self_authenticating("a stranger in the rehearsal");
         let mut readable = Readable::default();
@@ -133,7 +133,7 @@ impl Readable {
                     readable.is_cut_short = true;
                     return readable;
                 }
-                // The count of memories in a capsule changes meanwhile.
+                // The count of memories in a capsule changes in the meantime.
                 let listed = canister.capsules_read(*who, &capsule.id).map(|found| {
                     let lists = (found.id, found.owners, found.writers, found.readers, found.created_at);
                     digest(&candid::encode_args((lists,)).unwrap_or_default())
@@ -144,7 +144,7 @@ impl Readable {
                     let read = read.map(|memory| digest(&candid::encode_one(memory).unwrap_or_default()));
                     readable.note(who, memory, read);
                     if let Some(blob) = blob {
-                        // The first reader reads every byte; the others the beginning.
+                        // The first reader reads every byte; the others only the beginning.
                         let bytes = read_blob(canister, *who, &format!("blob_{blob}"), number == 0);
                         readable.note(who, &format!("blob_{blob}"), bytes);
                     }

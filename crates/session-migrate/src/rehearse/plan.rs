@@ -23,7 +23,8 @@ pub enum StopPoint {
 }
 
 impl StopPoint {
-    /// All points, in the order in which they are assigned: those that a migration can harm most come first.
+    /// All points, in the order in which they are assigned: those that a migration is most likely to break
+    /// come first.
     const ORDER: [StopPoint; 6] = [
         StopPoint::Hole,
         StopPoint::Complete,
@@ -94,8 +95,8 @@ pub(super) fn left_out(chunks: &[u32], points: &[StopPoint]) -> Vec<String> {
     notes
 }
 
-/// Returns the chunks, in the order in which they are sent, that leave a hole: the first and the last are
-/// among them, some in between are not. Needs at least three chunks.
+/// Returns the chunks, in the order in which they are sent, that leave a hole: they include the first and the
+/// last, but not all in between. Needs at least three chunks.
 pub(super) fn chunks_with_a_hole(chunks: u32, rng: &mut ChaCha8Rng) -> Vec<u32> {
     let inner = chunks.saturating_sub(2);
     let mut middle: Vec<u32> = (1..=inner).collect();

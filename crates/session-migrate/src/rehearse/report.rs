@@ -30,9 +30,9 @@ pub struct Report {
     pub seed: u64,
     /// How many clients uploaded at the same time.
     pub clients: u32,
-    /// Whether the migration was rolled back once on the way.
+    /// Whether the migration was rolled back once along the way.
     pub rollback: bool,
-    /// How long it took, in seconds of real time, building included.
+    /// Duration, in seconds of wall-clock time, including building.
     pub seconds: f64,
     /// The time of each phase.
     pub phases: Vec<Phase>,
@@ -42,7 +42,7 @@ pub struct Report {
     pub stages: Vec<StageReport>,
     /// Every upload.
     pub uploads: Vec<UploadReport>,
-    /// Every run of a migration, in order, those that were rolled back included.
+    /// Every run of a migration, in order, including those rolled back.
     pub runs: Vec<MigrationRun>,
     /// The last status of the first migration; all zero if it was not reached.
     pub migration: MigrationReport,
@@ -75,7 +75,7 @@ pub struct StageReport {
     pub name: String,
     /// The build that was installed.
     pub build: String,
-    /// Whether the IC accepted it and the canister says it is that build.
+    /// Whether the IC accepted it and the canister reports that build.
     pub upgrade_ok: bool,
     /// Instructions of the install message; absent if the server does not report costs.
     pub instructions: Option<u64>,
@@ -92,7 +92,7 @@ pub struct UploadReport {
     pub bytes: u64,
     /// SHA-256 of the file on disk, in hex.
     pub sha256: String,
-    /// SHA-256 of what was read back, in hex; absent if there was nothing to read.
+    /// SHA-256 of the bytes read back, in hex; absent if there was nothing to read.
     pub sha256_read_back: Option<String>,
     /// Its state when the canister was upgraded to the staged build.
     pub state_at_upgrade: StopPoint,
@@ -100,7 +100,8 @@ pub struct UploadReport {
     pub chunks_before_upgrade: u32,
     /// Chunks in all.
     pub chunks_total: u32,
-    /// Whether everything about it is as it must be: the same bytes back and one memory; or, for an aborted one, gone.
+    /// Whether everything about it is as it should be: the same bytes back and one memory; or, for an aborted
+    /// one, gone.
     pub intact: bool,
 }
 
@@ -133,7 +134,7 @@ pub struct MigrationReport {
     pub expired: u64,
     /// Digest of the source records, in hex.
     pub digest_before: String,
-    /// Digest of what they became, projected to the source form, in hex.
+    /// Digest of the converted records, converted back to the source form, in hex.
     pub digest_after: String,
     /// Instructions used.
     pub instructions: u64,

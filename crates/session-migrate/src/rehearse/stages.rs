@@ -29,9 +29,10 @@ pub(super) struct Stages<'p> {
     pub migration: Option<MigrationStatus>,
     /// Status of the second migration when the direct build had moved all payload.
     pub payload: Option<MigrationStatus>,
-    /// Every run of a migration, rolled back ones included.
+    /// Every run of a migration, including those rolled back.
     pub runs: Vec<MigrationRun>,
-    /// Uploads that were in flight when the legacy build was last left, for which the migration must account.
+    /// Uploads that were in flight when the legacy build was last replaced, for which the migration must
+    /// account.
     in_flight: u64,
     /// What a snapshot holds that is not converted.
     known: Expected,
@@ -80,7 +81,7 @@ impl<'p> Stages<'p> {
         Ok(self.canister)
     }
 
-    /// Loads a snapshot, in whose canister the legacy build runs.
+    /// Loads a snapshot into a canister, which then runs the legacy build.
     pub fn load(&mut self, snapshot: &Snapshot, contents: &Contents) -> Result<Canister<'p>, RehearseError> {
         let [legacy, ..] = &self.wasms;
         let (pic, id) = (self.canister.pic(), self.canister.id());
@@ -94,7 +95,7 @@ impl<'p> Stages<'p> {
         Ok(self.canister)
     }
 
-    /// Upgrades to the wasm `number`. False when the upgrade failed; the problem is then noted.
+    /// Upgrades to the wasm `number`. Returns `false` if the upgrade failed; the problem is then recorded.
     pub fn upgrade(&mut self, number: usize, crowd: &mut Crowd) -> bool {
         let Some(wasm) = self.wasms.get(number) else {
             crowd.problems.push(format!("there is no wasm number {number}"));
@@ -122,7 +123,7 @@ impl<'p> Stages<'p> {
         self.done.last().map_or("", |stage| stage.name.as_str())
     }
 
-    /// Rolls the migration back and lets time pass until everything is layout 1 again.
+    /// Rolls the migration back and lets time pass until everything is in layout 1 again.
     pub fn wait_until_rolled_back(&mut self, canister: &Canister<'_>, crowd: &mut Crowd) {
         let rolled_back = canister.migration_rollback(self.controller);
         let Some(status) = crowd.noted(rolled_back.and_then(|status| canister.settled(status, || Ok(()))))
@@ -137,7 +138,7 @@ impl<'p> Stages<'p> {
     }
 
     /// Verifies the first migration once more and finalizes it, so that the direct build may begin the second
-    /// one. Returns `false` if it does not reconcile or is refused; rollback stays possible then.
+    /// one. Returns `false` if it does not reconcile or is refused; then a rollback remains possible.
     pub fn finalize(&mut self, canister: &Canister<'_>, crowd: &mut Crowd) -> bool {
         if self.migration.as_ref().is_none_or(|status| status.phase != MigrationPhase::Converted) {
             return false;
@@ -177,7 +178,7 @@ impl<'p> Stages<'p> {
         let status = canister.migration_status().and_then(|status| canister.settled(status, || Ok(())));
         let Some(status) = crowd.noted(status) else { return };
         let build = self.done.last().map_or("", |stage| stage.build.as_str());
-        // The second migration has units that were not in flight: committed blobs.
+        // The second migration also has units that were not in flight: committed blobs.
         let in_flight = if status.migration == 1 { self.in_flight } else { 0 };
         crowd.problems.extend(accounting::check(build, &status, Expected { in_flight, ..self.known }));
         self.note_run(&status);

@@ -9,7 +9,7 @@ use super::plan::{self, StopPoint};
 use crate::client::{Answer, Canister, ClientError, Step};
 use crate::progress::Progress;
 
-/// One call to make, and whether its reply reaches the client.
+/// A call to make, and whether its reply reaches the client.
 #[derive(Clone, Copy, Debug)]
 struct Job {
     step: Step,
@@ -132,8 +132,8 @@ fn go_on(
     drive(canister, &mut crowd.lanes, work, progress)
 }
 
-/// Does what a client does first when it returns to an open upload: asks what arrived, compares, and repeats
-/// the calls it is not sure of. Returns the repeated calls.
+/// Does what a client does first when it returns to an open upload: asks what has arrived, compares, and
+/// repeats the calls it is not sure of. Returns the repeated calls.
 fn come_back(canister: &Canister<'_>, lane: &mut Lane) -> Result<Vec<Job>, ClientError> {
     let must = lane.must_be_stored();
     match lane.uploader.ask(canister) {
@@ -180,7 +180,7 @@ fn compare(lane: &mut Lane, must: &std::collections::BTreeSet<u32>, status: &api
     }
 }
 
-/// Checks that an aborted upload is gone for good: no status, and no chunk accepted.
+/// Checks that an aborted upload is gone: it has no status, and accepts no chunk.
 fn expect_gone(canister: &Canister<'_>, lane: &mut Lane) -> Result<(), ClientError> {
     let uploader = &lane.uploader;
     let Some(session) = uploader.session() else {
@@ -199,7 +199,7 @@ fn expect_gone(canister: &Canister<'_>, lane: &mut Lane) -> Result<(), ClientErr
     Ok(())
 }
 
-/// Returns whether an error says that the session is gone, or never was.
+/// Returns whether an error says that the session no longer exists, or never did.
 fn says_it_is_gone(error: &ClientError) -> bool {
     matches!(error.refusal(), Some(api::Error::NotFound { .. } | api::Error::Conflict { .. }))
 }
@@ -269,7 +269,7 @@ fn drive(
     }
 }
 
-/// Chooses, for each client, one upload that has a call to make: the first from its `turn`-th on.
+/// Chooses, for each client, one upload that has a call to make: the first, starting with its `turn`-th.
 fn choose(lanes: &[Lane], work: &[VecDeque<Job>], turn: usize) -> Vec<usize> {
     let mut chosen: Vec<usize> = Vec::new();
     let mut first = 0;

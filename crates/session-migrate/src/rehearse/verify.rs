@@ -114,8 +114,8 @@ const SWEEP_SECONDS: u64 = 60;
 /// Extents are allocated in units of this many bytes.
 const UNIT_BYTES: u64 = 64;
 
-/// Checks that nothing is left of aborted uploads: the bytes in stable memory are those of the finished
-/// uploads and no others, all of them in extents. Needs all uploads to be sound; one with a problem may have
+/// Checks that nothing is left of aborted uploads: the bytes in stable memory are exactly those of the
+/// finished uploads, all of them in extents. Requires all uploads to be intact; one with a problem may have
 /// left something.
 pub(super) fn leftovers(canister: &Canister<'_>, crowd: &mut Crowd) {
     if !crowd.lanes.iter().all(Lane::is_sound) {

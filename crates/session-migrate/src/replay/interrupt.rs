@@ -1,4 +1,4 @@
-//! Interruptions: what happens to a canister between two events that its clients must not notice.
+//! Interruptions: events between two calls that clients must not notice.
 
 use std::fmt;
 use std::ops::Range;
@@ -42,7 +42,7 @@ enum Kind {
     Trap,
     /// The canister is stopped and started.
     Restart,
-    /// The canister is out of cycles for a while, and takes no calls.
+    /// The canister is out of cycles for a while, and accepts no calls.
     LowCycles,
     /// The migration is rolled back, and the canister goes back to the legacy build.
     Rollback,
@@ -90,7 +90,8 @@ impl FromStr for Interruption {
 }
 
 impl Interruption {
-    /// Interrupts, if it is due before one of these events. Calls in flight together are not separated.
+    /// Interrupts, if an interruption is due before one of these events. Calls in flight together are not
+    /// separated.
     pub(super) fn before(
         &self,
         events: Range<usize>,
@@ -188,7 +189,7 @@ fn low_cycles(subject: &Subject) -> Result<(), String> {
         .map_err(|reject| reject.reject_message)?;
     let before = u64::try_from(status.settings.freezing_threshold.0).map_err(|error| error.to_string())?;
     freeze(u64::MAX)?;
-    // No such session: an unfrozen canister would refuse it, too.
+    // There is no such session: an unfrozen canister would refuse it, too.
     let arg = candid::encode_one(u64::MAX).map_err(|error| error.to_string())?;
     let probe = subject.update(Principal::anonymous(), "uploads_abort", arg);
     freeze(before)?;
@@ -199,7 +200,7 @@ fn low_cycles(subject: &Subject) -> Result<(), String> {
     }
 }
 
-/// Rolls the migration back and waits until everything is layout 1 again.
+/// Rolls the migration back and waits until everything is in layout 1 again.
 fn roll_back(subject: &Subject) -> Result<(), String> {
     let none = candid::encode_args(()).map_err(|error| error.to_string())?;
     let decode = |reply: Vec<u8>| -> Result<MigrationStatus, String> {

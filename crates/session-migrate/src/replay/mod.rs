@@ -1,6 +1,6 @@
-//! Plays a trace on a canister of its own, at the trace's times, with interruptions on request.
+//! Replays a trace on a separate canister, at the trace's times, with interruptions on request.
 //!
-//! Owns: the canister that is played on ([`Subject`]), the playing ([`play`]), interruptions, the final
+//! Owns: the canister that is replayed on ([`Subject`]), the replay ([`play`]), interruptions, the final
 //! state. Does not own: the meaning of a difference ([`crate::compare`]). Boundary: an answer that differs
 //! from the recorded one is never an error here.
 

@@ -1,11 +1,11 @@
-//! Plays the events of a trace, one after the other or, as recorded, several calls at once.
+//! Replays the events of a trace, one after the other or, as recorded, several calls at once.
 
 use super::interrupt::Interruption;
 use super::subject::OnItsWay;
 use super::{Builds, ReplayError, Subject};
 use crate::trace::{Answer, Call, Codec, CodecError, Event, Happening, Trace};
 
-/// Calls after which the costs are read: each makes a message or two, and the server keeps 10,000.
+/// Number of calls after which the costs are read: each makes a message or two, and the server keeps 10,000.
 const CALLS_PER_READING: usize = 1_000;
 
 /// Outcome of an event.
@@ -15,7 +15,7 @@ pub enum Played {
     Done,
     /// A call or an upgrade was answered.
     Answered(Answer),
-    /// The call names an id that this canister has not given out, so it could not be sent.
+    /// The call names an id that this canister has not issued, so it could not be sent.
     NotSent {
         /// The name.
         name: String,
@@ -30,10 +30,10 @@ pub struct Playing {
     pub codec: Codec,
 }
 
-/// Plays a trace to its end. An upgrade to a build of the trace takes its module from `builds`.
+/// Replays a trace to its end. An upgrade to a build of the trace takes its module from `builds`.
 ///
 /// # Errors
-/// If the environment fails, or an interruption does not go as it should.
+/// If the environment fails, or an interruption does not have the expected effect.
 pub fn play(
     trace: &Trace,
     subject: &mut Subject,
@@ -80,7 +80,7 @@ impl<'a> Player<'a> {
         self.subject
     }
 
-    /// Plays until event number `end` is the next. Calls in flight together are not separated.
+    /// Replays until event number `end` is next. Calls in flight together are not separated.
     pub fn play_to(&mut self, end: usize) -> Result<(), ReplayError> {
         while self.playing.events.len() < end {
             let first = self.playing.events.len();
@@ -162,7 +162,7 @@ impl Playing {
             let line = trace.line_of(first + number);
             let mut arg = self.encode(trace, line, call)?;
             if arg.is_err() {
-                // This caller had the answer of a call that was sent before, though not of all.
+                // This caller had the answer to a call that was sent before, but not to all of them.
                 self.wait(subject, &mut sent);
                 arg = self.encode(trace, line, call)?;
             }
@@ -188,7 +188,7 @@ impl Playing {
         }
     }
 
-    /// Awaits the answers of all calls that were sent, in their order.
+    /// Awaits the answers to all calls that were sent, in their order.
     fn wait(&mut self, subject: &Subject, sent: &mut Vec<(&Call, Result<OnItsWay, String>)>) {
         for (call, sent) in sent.drain(..) {
             self.events.push(match sent {

@@ -1,8 +1,8 @@
 //! The final state of a canister, independent of its layout.
 //!
 //! Most of it is queried as the clients of the trace would: sessions, capsules, memories, and the bytes of
-//! every blob. What no query returns (receipts, the sessions of idempotency keys, the indexes, the accounts)
-//! is read from stable memory.
+//! every blob. What no query returns (receipts, sessions by idempotency key, indexes, accounts) is read from
+//! stable memory.
 
 mod shown;
 
@@ -28,11 +28,11 @@ use super::Subject;
 use crate::trace::{Codec, Happening, Trace};
 use shown::{ContentShown, CountsShown, IndexShown, Leads, ReceiptShown, SumsShown};
 
-/// The entries of a state, as Candid text, by part and name. Parts: session, index, receipt, capsule, memory, blob, sums,
-/// counts, stats, settings.
+/// The entries of a state, as Candid text, by part and name. Parts: session, index, receipt, capsule, memory,
+/// blob, sums, counts, stats, settings.
 pub type State = BTreeMap<(&'static str, String), String>;
 
-/// Reads the state of a canister on which a trace was played.
+/// Reads the state of a canister on which a trace was replayed.
 pub fn final_state(trace: &Trace, subject: &Subject, codec: &mut Codec) -> Result<State, String> {
     let mut reading = Reading { subject, codec, state: State::new() };
     let mut live = Vec::new();
@@ -75,7 +75,7 @@ impl Reading<'_> {
     }
 
     /// Reads all pages of a list in the order of `key`. A page that does not advance is an error, since the
-    /// list would not end.
+    /// list would never end.
     fn all<T: CandidType + DeserializeOwned, K: Ord + Debug>(
         &self,
         key: impl Fn(&T) -> K,

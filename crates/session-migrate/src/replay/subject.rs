@@ -1,4 +1,4 @@
-//! The canister that a trace is played on: on an instance of its own, at the trace's times.
+//! The canister that a trace is replayed on: on a separate instance, at the trace's times.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -32,7 +32,7 @@ impl Builds {
         Ok(self.0.entry(name.to_owned()).or_insert(Arc::new(module)).clone())
     }
 
-    /// Sets the module of a name, instead of what the tree builds.
+    /// Sets the module of a name, instead of the one built from the tree.
     pub fn set(&mut self, name: impl Into<String>, module: Module) {
         self.0.insert(name.into(), Arc::new(module));
     }
@@ -66,7 +66,8 @@ impl Subject {
         let metered = server::chosen()?.kind == server::ServerKind::Embedded;
         let controllers = vec![controller];
         let mut subject = Subject { pic, id, controllers, costs: Vec::new(), installation: 0, metered };
-        // Reinstalling into an empty canister is installing, and its failure is an answer, not a panic.
+        // Reinstalling into an empty canister is the same as installing, and its failure is an answer, not a
+        // panic.
         subject
             .pic
             .reinstall_canister(id, module.gz.clone(), NO_ARGUMENTS.to_vec(), Some(controller))
@@ -103,7 +104,7 @@ impl Subject {
         self.pic.get_time().as_nanos_since_unix_epoch()
     }
 
-    /// Sets the time, nanoseconds since 1970, unless it is later already.
+    /// Sets the time, nanoseconds since 1970, unless it is already later.
     pub fn set_time(&self, nanos: u64) {
         let time = Time::from_nanos_since_unix_epoch(nanos);
         if time > self.pic.get_time() {
@@ -126,7 +127,7 @@ impl Subject {
     /// Upgrades the canister.
     ///
     /// # Errors
-    /// The IC's or the canister's refusal; nothing is changed then.
+    /// A refusal by the IC or the canister; nothing is changed then.
     pub fn upgrade(&self, module: &Module) -> Result<(), RejectResponse> {
         self.canister().upgrade(self.controller(), "", module)
     }
@@ -145,7 +146,7 @@ impl Subject {
             .map_err(ReplayError::control("start the canister"))
     }
 
-    /// Sends a call. A query is answered at once, an update with [`Subject::wait`].
+    /// Sends a call. A query is answered immediately, an update in [`Subject::wait`].
     pub(super) fn send(&self, kind: Kind, caller: Principal, method: &str, arg: Vec<u8>) -> OnItsWay {
         match kind {
             Kind::Query => OnItsWay::Answered(self.pic.query_call(self.id, caller, method, arg)),

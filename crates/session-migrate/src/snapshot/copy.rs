@@ -37,7 +37,7 @@ pub enum CopyError {
     },
 }
 
-/// Loads a snapshot into an empty canister, at the time of the snapshot. If the snapshot has a module, that
+/// Loads a snapshot into an empty canister, at the time of the snapshot. If the snapshot has a module, it
 /// runs with the heap of the snapshot; otherwise `legacy` runs with an empty heap.
 ///
 /// # Errors

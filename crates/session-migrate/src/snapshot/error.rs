@@ -101,7 +101,7 @@ pub enum SnapshotError {
 }
 
 impl SnapshotError {
-    /// Whether the user's input is at fault, not the machine.
+    /// Returns whether the user's input is at fault, not the machine.
     pub fn is_usage(&self) -> bool {
         match self {
             SnapshotError::Io { action, source, .. } => {

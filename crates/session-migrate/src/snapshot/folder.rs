@@ -1,4 +1,4 @@
-//! Snapshot folders: their files, and how to tell that a folder is incomplete.
+//! Snapshot folders: their files, and how to detect an incomplete folder.
 
 use std::fs;
 use std::path::Path;
@@ -19,7 +19,7 @@ pub const STABLE_MEMORY: &str = "stable_memory.bin";
 /// The folder of the chunks of modules.
 pub const CHUNK_STORE: &str = "wasm_chunk_store";
 
-/// What `icp` leaves while a download goes on: the files have their full length then, and holes.
+/// A file that `icp` keeps during a download: the other files already have their full length, but with holes.
 const PROGRESS: [&str; 2] = [".download_progress.json", ".download_progress.json.tmp"];
 
 /// The metadata that are needed here.
@@ -89,7 +89,7 @@ fn check_length(path: &Path, expected: u64) -> Result<(), SnapshotError> {
         Ok(found) if found.len() == expected => Ok(()),
         Ok(found) => Err(SnapshotError::Length { path: path.to_path_buf(), expected, got: found.len() }),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => match expected {
-            // Some tools write an empty file, others leave it out.
+            // Some tools write an empty file, others omit it.
             0 => Ok(()),
             _ => Err(SnapshotError::Missing { path: path.to_path_buf(), expected }),
         },

@@ -2,7 +2,7 @@
 //!
 //! Owns: whether a folder is complete, reading stable memory without loading it, and walking the structures
 //! of ic-stable-structures with every byte checked first. Does not own: what the records mean. Boundary:
-//! nothing here writes to a snapshot; whatever runs is a copy in a canister of a server.
+//! nothing here writes to a snapshot; whatever runs is a copy in a canister on a server.
 //!
 //! The library asserts what it reads, so a damaged node is a panic. That is why its maps are walked here
 //! ([`Tree`]), with typed errors.
@@ -50,7 +50,7 @@ impl Form {
     }
 }
 
-/// A snapshot that is complete, as far as its format can tell: it has no checksums.
+/// A snapshot that is complete, as far as its format shows: it has no checksums.
 #[derive(Debug)]
 pub struct Snapshot {
     /// Its path.
@@ -64,7 +64,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Opens a snapshot folder, a raw stable memory, or gzip of one.
+    /// Opens a snapshot folder, or a raw stable memory; may be gzipped.
     ///
     /// # Errors
     /// [`SnapshotError`]: what is missing, incomplete or unreadable, and what to do about it.

@@ -27,7 +27,7 @@ static ZEROS: [u8; BLOCK] = [0; BLOCK];
 /// The stable memory of a snapshot, as a memory of the library. It is never written; a clone shares file and
 /// cache.
 ///
-/// The library cannot be told that a read has failed: what cannot be read reads as zeros, and
+/// The library cannot be told that a read has failed: parts that cannot be read return zeros, and
 /// [`Self::failure`] returns the error. Callers must check it before they use what was read.
 #[derive(Clone, Debug)]
 pub struct StableFile(Rc<Inner>);
@@ -58,7 +58,7 @@ impl StableFile {
         StableFile::of(file, path)
     }
 
-    /// Opens a stable memory, or gzip of one, which is unpacked into a sparse unnamed temporary file.
+    /// Opens a stable memory; if it is gzipped, it is unpacked into a sparse unnamed temporary file.
     pub(super) fn open_any(path: &Path) -> Result<(Form, StableFile), SnapshotError> {
         let mut file = File::open(path).map_err(SnapshotError::io("read", path))?;
         let mut magic = [0; 2];

@@ -10,8 +10,8 @@
 //! node         "BTN", 2, kind, u16 entries, next page; children, keys, values; continues in its overflow pages
 //! overflow     "NOF", next page, bytes of the node
 //! ```
-//! All numbers are little-endian. Every page is visited once: a page of two nodes is damage, so that a walk
-//! ends whatever the bytes are.
+//! All numbers are little-endian. Every page is visited once: if two nodes share a page, that is damage, so a
+//! walk ends whatever the bytes are.
 
 use ic_stable_structures::Memory;
 use ic_stable_structures::storable::Bound;

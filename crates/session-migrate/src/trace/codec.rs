@@ -15,7 +15,7 @@ const RAW_INLINE_BYTES: usize = 256;
 /// Arguments that cannot be sent.
 #[derive(Debug, thiserror::Error)]
 pub enum CodecError {
-    /// They name an id that this canister has not given out.
+    /// They name an id that this canister has not issued.
     #[error("the canister has not shown {0}")]
     UnknownName(String),
     /// They are not arguments of the method.
@@ -31,7 +31,7 @@ pub enum CodecError {
     Trace(#[from] TraceError),
 }
 
-/// The codec of one canister's messages: it learns the ids that the canister gives out.
+/// The codec of one canister's messages: it learns the ids that the canister issues.
 #[derive(Clone, Debug)]
 pub struct Codec {
     interface: Interface,
@@ -40,7 +40,7 @@ pub struct Codec {
 }
 
 impl Codec {
-    /// Makes the codec of a trace that begins at `start`, nanoseconds since 1970.
+    /// Creates the codec of a trace that begins at `start`, nanoseconds since 1970.
     pub fn new(start: u64) -> Result<Codec, TraceError> {
         Ok(Codec {
             interface: Interface::upload_canister()?,
@@ -68,7 +68,7 @@ impl Codec {
         }
     }
 
-    /// Returns `None` for arguments that would not be sent again as they came.
+    /// Returns `None` for arguments that would be encoded differently than they came.
     fn candid_arguments(&self, method: &str, arg: &[u8], seeds: &Seeds) -> Option<(Arguments, Vec<Vec<u8>>)> {
         let sent = self.interface.decode(arg)?;
         let mut keep = Vec::new();
@@ -101,7 +101,7 @@ impl Codec {
         Ok(IDLArgs { args })
     }
 
-    /// Encodes the arguments of a traced call, with the ids that this canister has given out. `payload` finds
+    /// Encodes the arguments of a traced call, with the ids that this canister has issued. `payload` finds
     /// the bytes of a reference.
     pub fn encode(
         &self,

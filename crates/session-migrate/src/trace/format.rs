@@ -4,7 +4,7 @@ use candid::Principal;
 use pocket_ic::RejectResponse;
 use serde::{Deserialize, Serialize};
 
-/// The version that is written, and the newest that is read.
+/// The version that is written, and the newest that can be read.
 pub const VERSION: u32 = 1;
 
 /// The name in the first line, which distinguishes a trace from other files.
@@ -17,7 +17,7 @@ pub struct Header {
     pub trace: String,
     /// Version of the format.
     pub version: u32,
-    /// When the trace begins, nanoseconds since 1970. All times in it count from here.
+    /// When the trace begins, nanoseconds since 1970. All times in it are relative to this.
     pub start: u64,
     /// The build that was installed at the beginning.
     pub build: String,
@@ -44,7 +44,7 @@ impl Header {
 /// One line: an event in the life of the canister.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// Time, nanoseconds since the start. Never less than in the line before.
+    /// Time, nanoseconds since the start. Never less than in the previous line.
     pub at: u64,
     /// The event.
     #[serde(flatten)]
@@ -73,7 +73,7 @@ pub enum Happening {
     Stop,
     /// The canister was started again.
     Start,
-    /// From here on the clock advanced by itself. The time of execution is unknown, so answers contain no
+    /// From here on the clock advanced automatically. The time of execution is unknown, so answers contain no
     /// times.
     ClockRuns,
 }
@@ -134,7 +134,8 @@ pub enum Answer {
     Rejected {
         /// The IC's error code by name, such as `CanisterCalledTrap`.
         code: String,
-        /// The first line of the IC's message. Not compared: it is the server's, not the canister's.
+        /// The first line of the IC's message. Not compared, since it comes from the server, not the
+        /// canister.
         message: String,
     },
 }

@@ -1,4 +1,5 @@
-//! Names for the ids that a canister gives out: `@session:1` is the first session that a reply showed, whatever its number.
+//! Names for the ids that a canister issues: `@session:1` is the first session that a reply showed, whatever
+//! its number.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -25,7 +26,7 @@ impl IdKind {
     }
 
     /// Returns the kind of a text id, by its format: `capsule_1`, `blob_1`, `mem_1_` and 32 hexadecimal
-    /// digits, or `mem_`, a letter for the length of the number, and number and digest in digits of 32.
+    /// digits, or `mem_`, a letter for the length of the number, and number and digest in base 32.
     fn of_text(text: &str) -> Option<IdKind> {
         let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         if text.strip_prefix("capsule_").is_some_and(digits) {
@@ -149,7 +150,7 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|word| !word.is_empty())
 }
 
-/// Returns the name at the beginning of what follows an `@`, and the rest.
+/// Returns the name at the beginning of the text after an `@`, and the rest.
 fn leading_name(text: &str) -> Option<(Name, &str)> {
     let kind = IdKind::ALL.into_iter().find(|kind| text.starts_with(kind.word()))?;
     let digits = text.strip_prefix(kind.word())?.strip_prefix(':')?;

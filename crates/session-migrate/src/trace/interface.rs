@@ -9,9 +9,9 @@ use candid_parser::utils::CandidSource;
 
 use super::TraceError;
 
-/// What decoding a message may cost for each of its bytes, in the units of the Candid library, which counts
-/// 50 for a byte of a blob and up to some hundred for one of a small field. A message that costs more
-/// declares a large number of values without bytes.
+/// Maximum cost of decoding a message per byte, in the units of the Candid library, which counts 50 for a
+/// byte of a blob and up to a few hundred for one of a small field. A message that costs more declares a
+/// large number of values without bytes.
 const UNITS_PER_BYTE: usize = 1_000;
 
 /// What the smallest message may cost.
@@ -54,7 +54,7 @@ impl Interface {
             .map_err(|error| error.to_string())
     }
 
-    /// Decodes a message by its own types, so that one from another release decodes too.
+    /// Decodes a message by its own types, so that one from another release decodes, too.
     pub(super) fn decode(&self, message: &[u8]) -> Option<IDLArgs> {
         let mut config = DecoderConfig::new();
         config.set_decoding_quota(message.len().saturating_mul(UNITS_PER_BYTE).saturating_add(UNITS));

@@ -1,13 +1,13 @@
-//! Traces: files with the calls of clients and their answers, which replay on any build.
+//! Traces: files of client calls and their answers, which replay on any build.
 //!
-//! A trace is JSON lines: a header, one line for each event in the order in which they happened, and an end
-//! line. Arguments and replies are Candid text. Bytes are referenced: a blob by the seed it was made from, or
-//! by its SHA-256 with the bytes in a file of that name beside the trace. Ids are names (`@session:1`: the
-//! first session that any reply showed), so that a trace means the same on a canister that gives out others.
+//! A trace is JSON lines: a header, one line for each event in chronological order, and an end line.
+//! Arguments and replies are Candid text. Bytes are referenced: a blob by the seed it was generated from, or
+//! by its SHA-256 with the bytes in a file of that name next to the trace. Ids are symbolic (`@session:1`:
+//! the first session that any reply showed), so that a trace means the same on a canister that issues others.
 //!
-//! Owns: the format, its codec between bytes and text, reading, writing, recording. Does not own: playing a
-//! trace ([`crate::replay`]). Boundary: a trace is read and checked as a whole before anything is done with
-//! it, and appears under its name when it is complete.
+//! Owns: the format, its codec between bytes and text, reading, writing, recording. Does not own: replaying a
+//! trace ([`crate::replay`]). Boundary: a trace is read and checked completely before anything is done with
+//! it, and appears under its final name when it is complete.
 
 mod codec;
 mod error;

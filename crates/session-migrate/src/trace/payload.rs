@@ -1,4 +1,4 @@
-//! References to bytes that are not written out: made from a seed, or in a file named by their digest.
+//! References to bytes that are not written out: generated from a seed, or in a file named by their digest.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -16,7 +16,8 @@ const WORD_BYTES: u64 = 4;
 
 /// Returns `length` bytes of file `seed` from `offset` on.
 ///
-/// File `seed` is the stream of ChaCha8 keyed by `seed`, so any part of it is made without what comes before.
+/// File `seed` is the stream of ChaCha8 keyed by `seed`, so any part of it can be generated without the
+/// preceding bytes.
 pub fn seeded(seed: u64, offset: u64, length: usize) -> Vec<u8> {
     let mut generator = ChaCha8Rng::seed_from_u64(seed);
     generator.set_word_pos(u128::from(offset / WORD_BYTES));
@@ -89,19 +90,19 @@ impl PayloadRef {
     }
 }
 
-/// Returns the folder of the payload files of the trace at `path`, which is beside it.
+/// Returns the folder of the payload files of the trace at `path`, which is next to it.
 pub(super) fn folder(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_os_string();
     name.push(".payload");
     path.with_file_name(name)
 }
 
-/// Seeds of known bytes: added by whoever makes the bytes, looked up by whoever writes them.
+/// Seeds of known bytes: added by whoever generates the bytes, looked up by whoever writes them.
 #[derive(Clone, Debug, Default)]
 pub struct Seeds(HashMap<[u8; 32], PayloadRef>);
 
 impl Seeds {
-    /// Makes bytes of a seeded file and remembers their seed.
+    /// Generates bytes of a seeded file and remembers their seed.
     pub fn make(&mut self, seed: u64, offset: u64, length: usize) -> Vec<u8> {
         let bytes = seeded(seed, offset, length);
         let made = PayloadRef::Seed { seed, offset, length: length as u64 };

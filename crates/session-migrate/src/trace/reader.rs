@@ -109,7 +109,7 @@ impl Trace {
         }
     }
 
-    /// Makes the error for a line that does not follow the format.
+    /// Creates the error for a line that does not follow the format.
     pub(crate) fn malformed(&self, line: usize, detail: impl Into<String>) -> TraceError {
         TraceError::Malformed { path: self.path.clone(), line, detail: detail.into() }
     }

@@ -69,7 +69,7 @@ impl Recorder {
 
     /// Adds any other event at this time, nanoseconds since 1970.
     pub fn happening(&mut self, at: u64, what: Happening) -> Result<(), TraceError> {
-        // Calls in flight together are written when they are answered; time does not run back for them.
+        // Calls in flight together are written when they are answered; time does not run backwards for them.
         if what == Happening::ClockRuns {
             self.codec.clock_runs();
         }

@@ -1,7 +1,7 @@
 //! The checksum at the end of every line.
 //!
-//! Each covers its line and the checksum before it, so that a changed, added or removed line is found at that
-//! line.
+//! Each covers its line and the previous checksum, so that a changed, added or removed line is detected at
+//! that line.
 
 use sha2::{Digest, Sha256};
 
@@ -44,7 +44,7 @@ impl Seal {
 
     fn follow(&mut self, body: &str) {
         let digest = Sha256::new().chain_update(&self.0).chain_update(body).finalize();
-        // Enough to find an accident or an edit; it is not a signature.
+        // Enough to detect an accident or an edit; it is not a signature.
         let hex = hex::encode(digest);
         self.0 = format!("{hex:.12}");
     }

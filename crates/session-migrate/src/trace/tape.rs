@@ -62,7 +62,7 @@ impl Tape {
         ticket
     }
 
-    /// Adds its answer. A ticket that was answered before is ignored.
+    /// Adds its answer. A ticket that was already answered is ignored.
     pub fn answered(&self, ticket: Ticket, answer: &Result<Vec<u8>, RejectResponse>) {
         let mut inner = self.0.borrow_mut();
         let index = ticket.0.checked_sub(inner.written).and_then(|index| usize::try_from(index).ok());
@@ -79,7 +79,7 @@ impl Tape {
         inner.note(written);
     }
 
-    /// Makes bytes of a seeded file, which are written as such when they are sent.
+    /// Generates bytes of a seeded file, which are written as such when they are sent.
     pub fn make(&self, seed: u64, offset: u64, length: usize) -> Vec<u8> {
         self.0.borrow_mut().recorder.seeds.make(seed, offset, length)
     }

@@ -69,8 +69,7 @@ impl Times {
     }
 }
 
-/// Converts a reply for a trace: names for ids, times from the start on in whole milliseconds, digests for
-/// long blobs.
+/// Converts a reply for a trace: names for ids, relative times in whole milliseconds, digests for long blobs.
 ///
 /// Two canisters that do the same need not take the same number of rounds, and a round takes a nanosecond.
 pub(super) fn shown_reply(method: &str, value: IDLValue, ids: &mut Ids, times: Times) -> IDLValue {
@@ -92,7 +91,7 @@ pub(super) fn shown_reply(method: &str, value: IDLValue, ids: &mut Ids, times: T
     }))
 }
 
-/// Replaces session keys in errors, which are numbers as text beside the word `session`.
+/// Replaces session keys in errors, which are numbers as text next to the word `session`.
 fn name_session_keys(value: IDLValue, ids: &Ids) -> IDLValue {
     match value {
         IDLValue::Record(fields) => {
@@ -121,7 +120,7 @@ fn name_session_keys(value: IDLValue, ids: &Ids) -> IDLValue {
     }
 }
 
-/// Converts one of the arguments for a trace. Blobs that no seed made are passed to `keep`.
+/// Converts one of the arguments for a trace. Blobs that no seed generated are passed to `keep`.
 pub(super) fn shown_argument(
     (method, position): (&str, usize),
     value: IDLValue,

@@ -1,4 +1,4 @@
-//! Writes a trace line by line; it appears under its name only when it is complete.
+//! Writes a trace line by line; it appears under its final name only when it is complete.
 
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use super::seal::Seal;
 use super::{Event, Header, TraceError};
 use crate::{file_beside, folder_of};
 
-/// A trace that is being written. Dropped before [`Writer::finish`], it leaves no file.
+/// A trace that is being written. If it is dropped before [`Writer::finish`], it leaves no file.
 #[derive(Debug)]
 pub struct Writer {
     path: PathBuf,
@@ -23,7 +23,7 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Checks before long work whether a trace can be written to `path`.
+    /// Checks before the long-running work whether a trace can be written to `path`.
     pub fn check(path: &Path) -> Result<(), TraceError> {
         file_beside(path).map(drop).map_err(TraceError::io("create", path))
     }
@@ -53,7 +53,7 @@ impl Writer {
         self.line(event)
     }
 
-    /// Stores bytes in a file of their own, once however often they occur.
+    /// Stores bytes in a separate file, once however often they occur.
     pub fn payload(&mut self, bytes: &[u8]) -> Result<PayloadRef, TraceError> {
         let reference = PayloadRef::of(bytes);
         let PayloadRef::Sha256 { digest, .. } = &reference else {
@@ -86,7 +86,7 @@ impl Writer {
         if let Some(from) = self.payloads {
             let folder = payload::folder(&path);
             std::fs::create_dir_all(&folder).map_err(TraceError::io("create", &folder))?;
-            // The trace comes last, so that it is never there without its payload.
+            // The trace comes last, so that it never exists without its payload.
             for entry in std::fs::read_dir(from.path()).map_err(TraceError::io("read", from.path()))? {
                 let entry = entry.map_err(TraceError::io("read", from.path()))?;
                 let to = folder.join(entry.file_name());

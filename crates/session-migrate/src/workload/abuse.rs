@@ -14,7 +14,7 @@ const STRANGER: u32 = 999;
 /// A session id that was never given out.
 const NO_SESSION: u64 = 1 << 40;
 
-/// Makes all offences against an upload that has begun, which must not be affected.
+/// Makes all abusive calls about an upload that has begun, which must not be affected.
 pub(super) fn all(world: &mut World<'_>, victim: &Uploader) -> Result<(), ClientError> {
     strangers(world, victim)?;
     wrong_begins(world, victim)?;
@@ -24,7 +24,7 @@ pub(super) fn all(world: &mut World<'_>, victim: &Uploader) -> Result<(), Client
     administration(world, victim.client)
 }
 
-/// Calls of strangers and of the anonymous principal about somebody's session and capsule.
+/// Calls of strangers and of the anonymous principal about someone's session and capsule.
 pub(super) fn strangers(world: &mut World<'_>, victim: &Uploader) -> Result<(), ClientError> {
     let Some(session) = victim.session() else { return Ok(()) };
     let chunk = ByteBuf::from(victim.asset.chunk(0, world.chunk_size)?);

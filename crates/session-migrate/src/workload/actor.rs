@@ -107,7 +107,7 @@ impl Actor {
         );
     }
 
-    /// Sends the next call, if it is an update. A query is made at once.
+    /// Sends the next call, if it is an update. A query is made immediately.
     fn send(&mut self, world: &World<'_>) -> Result<Option<(Step, bool, Sent)>, ClientError> {
         match self.deeds.pop_front() {
             None => Ok(None),
@@ -154,7 +154,7 @@ fn method(step: Step) -> &'static str {
     }
 }
 
-/// Runs the actors to their end, up to `width` of them at a time.
+/// Runs the actors to completion, up to `width` of them at a time.
 pub(super) fn drive(world: &mut World<'_>, actors: &mut [Actor], width: usize) -> Result<(), ClientError> {
     while actors.iter().any(|actor| !actor.is_done()) {
         round(world, actors, width)?;
@@ -162,8 +162,8 @@ pub(super) fn drive(world: &mut World<'_>, actors: &mut [Actor], width: usize) -
     Ok(())
 }
 
-/// Makes one call of up to `width` actors that still have one to make, chosen at random, all in flight at
-/// once.
+/// Makes one call each for up to `width` actors that still have one to make, chosen at random, all in flight
+/// at once.
 pub(super) fn round(world: &mut World<'_>, actors: &mut [Actor], width: usize) -> Result<(), ClientError> {
     let mut chosen: Vec<usize> = (0..actors.len()).filter(|&index| !actors[index].is_done()).collect();
     world.shuffle(&mut chosen);

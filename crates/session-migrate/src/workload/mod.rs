@@ -29,9 +29,9 @@ const NANOS_PER_SECOND: u64 = 1_000_000_000;
 pub enum Workload {
     /// One client, one file of many chunks.
     SingleLarge,
-    /// Many files of less than a chunk: session by session, whole in one call, many in one call.
+    /// Many files smaller than a chunk: in a session each, in one call each, many in one call.
     ManySmall,
-    /// Several clients, each with a call in flight at any moment.
+    /// Several clients, each with a call in flight at any time.
     ParallelLanes,
     /// Chunks backwards and shuffled.
     OutOfOrder,
@@ -96,7 +96,7 @@ impl FromStr for Workload {
 pub struct Order {
     /// Its kind.
     pub workload: Workload,
-    /// Seed of the files' content and of every choice; the same seed makes the same calls.
+    /// Seed for the files' contents and every choice; the same seed makes the same calls.
     pub seed: u64,
     /// Scale factor: multiplies the number of files of the smallest recording.
     pub size: u32,

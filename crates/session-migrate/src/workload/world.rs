@@ -1,4 +1,4 @@
-//! The canister as the clients of a workload see it, and their generated files.
+//! The canister as seen by the clients of a workload, and their generated files.
 
 use std::path::Path;
 use std::time::Duration;
@@ -95,7 +95,7 @@ impl<'p> World<'p> {
         self.seed.wrapping_mul(1_000_000).wrapping_add(self.files)
     }
 
-    /// Makes a file of `bytes` bytes that is unlike any other.
+    /// Generates a file of `bytes` bytes that is unlike any other.
     pub fn file(&mut self, bytes: u64) -> Result<Asset, ClientError> {
         let seed = self.next_file();
         let name = format!("file-{seed}.bin");

@@ -1,4 +1,5 @@
-//! The asset canister of the crate `ic-certified-assets` as a peer: a batch, its chunks, a commit that hashes them.
+//! The asset canister of the crate `ic-certified-assets` as a peer: a batch, its chunks, a commit that hashes
+//! them.
 
 use candid::{CandidType, Deserialize, Nat};
 use pocket_ic_fixtures::assets::{Batch, Chunk, Commit, IDENTITY, NewBatch, NewChunk};
@@ -26,7 +27,7 @@ struct Part {
     content: ByteBuf,
 }
 
-/// Returns the module, built when it is not there yet.
+/// Returns the module, building it if necessary.
 pub fn module() -> Result<Vec<u8>, BenchError> {
     let path = pocket_ic_fixtures::certified_assets()?;
     std::fs::read(&path).map_err(BenchError::file("read", &path))
@@ -73,7 +74,7 @@ impl Peer for Assets {
             let chunk = NewChunk { batch_id: batch.batch_id.clone(), content: Bytes::new(chunk) };
             chunk_ids.push(self.call::<Chunk>("create_chunk", chunk)?.chunk_id);
         }
-        // Without a digest of ours: then it hashes what it stores, as the upload canister does.
+        // Without a digest from us: then it hashes what it stores, as the upload canister does.
         let commit = Commit::of_asset(batch, &key, chunk_ids, None);
         self.world.controller_call("commit_batch", (commit,))?;
         Ok(key)

@@ -1,4 +1,5 @@
-//! The three builds and DFINITY's asset canister side by side: same server, same files, same chunks, one run.
+//! The three builds and DFINITY's asset canister in comparison: same server, same files, same chunks, one
+//! run.
 
 mod assets;
 mod report;
@@ -18,10 +19,11 @@ pub use report::{markdown, terminal};
 /// Size of each client's file: that of the public release's own measurement, 20.8 MiB.
 pub const FILE_BYTES: u64 = 21_827_484;
 
-/// Numbers of clients that upload at the same time, each a file of its own.
+/// Numbers of clients that upload in parallel, each its own file.
 pub const CLIENTS: [u32; 3] = [1, 4, 16];
 
-/// Rounds of every load, the canisters in turn; the fastest counts: a busy machine is slow, never fast.
+/// Rounds of every load, the canisters in turn; the fastest counts, since other load on the machine can only
+/// slow it down.
 const ROUNDS: u32 = 3;
 
 /// The public release's own figures, MB/s on a local replica: one file of 20.8 MiB, and four files at the same time.
@@ -39,7 +41,7 @@ pub struct Content {
     pub file: File,
 }
 
-/// A canister that takes files, one of its kind on an instance of its own.
+/// A canister that accepts files, on a separate instance.
 pub trait Peer: Sync {
     /// Returns the canister.
     fn world(&self) -> &World;
@@ -68,7 +70,7 @@ pub struct Load {
 }
 
 impl Load {
-    /// Returns millions of bytes a second, of all clients together.
+    /// Returns millions of bytes per second, for all clients together.
     pub fn mb_per_s(&self) -> f64 {
         self.bytes as f64 / 1e6 / self.seconds
     }
@@ -151,7 +153,7 @@ fn content(number: u32) -> Content {
     Content { name: format!("/file-{number}"), chunks, sha256: file.sha256(), file }
 }
 
-/// Measures one load on a fresh canister; after that of one client, an upgrade.
+/// Measures one load on a fresh canister and, after that of one client, an upgrade.
 fn measure(
     figures: &mut PeerFigures,
     install: &Install<'_>,

@@ -7,7 +7,7 @@ use super::{Figures, ORIGIN_PER_MIB};
 use crate::bare_map::MapCosts;
 use crate::scenarios::Scenario;
 
-/// What the document is made of besides the figures of the builds.
+/// The inputs of the document apart from the figures of the builds.
 #[derive(Default)]
 pub struct Sources {
     /// The compiler of the wasms.
@@ -62,8 +62,8 @@ pub fn section(figures: &Figures) -> String {
     )
 }
 
-/// Returns what a full canister costs more, and why that is the floor. Empty until everything that it takes
-/// was measured.
+/// Returns how much more calls cost on a full canister, and why that cannot be less. Empty until everything
+/// that it needs was measured.
 fn floor_of_maps(figures: &Figures, maps: &[MapCosts]) -> String {
     let cost = |state, step| {
         let instructions = figures.bench(Build::Direct, state)?.step(step)?.instructions;

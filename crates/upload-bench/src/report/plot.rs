@@ -1,4 +1,4 @@
-//! One picture: what a MiB costs as an upload grows, and what a call costs as the canister fills.
+//! A picture: the cost per MiB as an upload grows, and the cost per call as the canister fills.
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
@@ -26,7 +26,7 @@ pub fn plot(figures: &Figures) -> Result<String, Failed> {
     Ok(svg)
 }
 
-/// Colours that stay apart for most colour-blind readers.
+/// Colors that most color-blind readers can distinguish.
 fn colour(build: Build) -> RGBColor {
     match build {
         Build::Legacy => RGBColor(0xd5, 0x5e, 0x00),

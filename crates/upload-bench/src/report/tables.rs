@@ -35,7 +35,7 @@ pub fn table(style: Style, texts: usize, header: &[&str]) -> Table {
     table
 }
 
-/// Returns where the figures stand against their limits.
+/// Returns the figures next to their limits.
 pub fn targets(style: Style, figures: &Figures) -> Table {
     let mut table = table(style, 1, &["figure", "limit", "measured", ""]);
     if let Some(verdicts) = table.column_mut(3) {
@@ -52,7 +52,7 @@ pub fn targets(style: Style, figures: &Figures) -> Table {
     table
 }
 
-/// Returns what a map costs with nothing around it, instructions.
+/// Returns the costs of a bare map, in instructions.
 pub fn bare_map(style: Style, maps: &[MapCosts]) -> Table {
     let mut table = table(style, 0, &["entries", "look-up", "insertion", "removal"]);
     for map in maps {
@@ -61,7 +61,7 @@ pub fn bare_map(style: Style, maps: &[MapCosts]) -> Table {
     table
 }
 
-/// Returns what a byte of payload costs on each build.
+/// Returns the cost of a byte of payload on each build.
 pub fn summary(style: Style, figures: &Figures) -> Table {
     let mut table = table(
         style,
@@ -94,7 +94,8 @@ pub fn summary(style: Style, figures: &Figures) -> Table {
     table
 }
 
-/// Every step: instructions on each build, and the bytes of the direct build or, without that, the last one there is.
+/// Every step: instructions on each build, and the bytes of the direct build or, without that, of the last
+/// build there is.
 pub fn costs(style: Style, figures: &Figures) -> Table {
     let header = [
         "benchmark",

@@ -7,11 +7,11 @@ use crate::bench::Bench;
 use crate::payload::CHUNK_BYTES;
 
 /// Costs of the public release's way of storing a chunk, M instructions per MiB, for ten chunks of 1.8 MB:
-/// measured once on the same engine with a canister made for that (`Vec<u8>` arguments, a chunk map,
+/// measured once on the same engine with a canister made for that purpose (`Vec<u8>` arguments, a chunk map,
 /// read-back).
 pub const ORIGIN_PER_MIB: f64 = 209.4;
 
-/// M instructions per MiB that the direct build is to stay under.
+/// M instructions per MiB below which the direct build must stay.
 pub const LIMIT_PER_MIB: f64 = 76.0;
 
 /// One figure with its limit.
@@ -132,7 +132,7 @@ pub fn all(figures: &Figures) -> Vec<Target> {
     ]
 }
 
-/// What a migration takes beyond an upgrade without one, M instructions for each of so many sessions.
+/// What a migration takes beyond an upgrade without one, M instructions for each of this many sessions.
 fn of_each_session(figures: &Figures, name: &str, sessions: f64) -> Option<f64> {
     let of = |name| Some(figures.bench(Build::Direct, name)?.total().instructions as f64 / 1e6);
     Some((of(name)? - of("open_10")?) / sessions)
@@ -167,7 +167,7 @@ fn against_legacy(figures: &Figures, name: &str) -> Option<f64> {
     ratio(total(Build::Direct), total(Build::Legacy))
 }
 
-/// Returns the largest value, and where it comes from.
+/// Returns the largest value, and its origin.
 fn worst(values: impl Iterator<Item = (f64, String)>) -> Option<(f64, String)> {
     values.max_by(|(a, _), (b, _)| a.total_cmp(b))
 }

@@ -1,7 +1,7 @@
 //! The scenarios: each is a function of a build that returns one or more benchmarks.
 //!
 //! To add an endpoint, add a function here and name it in [`all`]. `builds` leaves out a build that lacks
-//! what a scenario needs; the figures of the others stay.
+//! what a scenario needs; the figures of the others are kept.
 
 mod populated;
 pub(crate) mod uploads;
@@ -35,7 +35,7 @@ impl Seeds {
         if let Some(seed) = cell.get() {
             return Ok(seed.clone());
         }
-        // Two builds that want the same state at the same moment make it twice; they are the same.
+        // Two builds that want the same state at the same moment create it twice; both are the same.
         let seed = seed::make(population)?;
         Ok(cell.get_or_init(|| seed).clone())
     }
@@ -117,7 +117,7 @@ pub fn all() -> Vec<Scenario> {
         let seeds = seeds.clone();
         let scenario =
             Scenario::one(format!("migrate_{count}"), move |wasm| populated::migration(wasm, &seeds, count));
-        // The last one takes minutes, most of them to make the state.
+        // The last one takes minutes, most of them to create the state.
         let only_full = count == 100_000;
         all.push(Scenario { builds: &[Build::Staged, Build::Direct], only_full, ..scenario });
     }

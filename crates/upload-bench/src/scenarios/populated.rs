@@ -20,7 +20,7 @@ use crate::world::{NO_ARGUMENTS, Wasm, World, client};
 use super::Seeds;
 use super::uploads::{begin, finish, put};
 
-/// Calls on a state of so many sessions and as many memories, in the build's own layout.
+/// Calls on a state of this many sessions and memories, in the build's own layout.
 pub fn calls(wasm: &Wasm, seeds: &Seeds, count: u32) -> Result<Vec<Bench>, BenchError> {
     let seed = seeds.get(Population::of(wasm.build, count, count))?;
     let mut run = Recorder::new(format!("open_{count}"), wasm)?;
@@ -41,7 +41,7 @@ pub fn calls(wasm: &Wasm, seeds: &Seeds, count: u32) -> Result<Vec<Bench>, Bench
     Ok(done)
 }
 
-/// Puts the state under the canister and measures the upgrade that opens it.
+/// Replaces the canister's state and measures the upgrade that opens it.
 fn open(run: &mut Recorder, seed: &Seed) -> Result<(), BenchError> {
     run.world.set_stable_memory(&seed.gz);
     run.measure("post_upgrade", |world| world.upgrade(NO_ARGUMENTS))
@@ -176,7 +176,7 @@ pub fn migration(wasm: &Wasm, seeds: &Seeds, count: u32) -> Result<Bench, BenchE
     migrate(format!("migrate_{count}"), wasm, seeds, Population::of(Build::Legacy, count, 10))
 }
 
-/// The same of sessions of which so many chunks of 1.8 MB are stored.
+/// Same for sessions of which this many chunks of 1.8 MB are stored.
 pub fn migration_with_chunks(
     wasm: &Wasm,
     seeds: &Seeds,
@@ -208,7 +208,7 @@ fn migrate(name: String, wasm: &Wasm, seeds: &Seeds, population: Population) -> 
     }
 }
 
-/// A committed blob of so many chunks, moved from the chunk map into extents.
+/// A committed blob of this many chunks, moved from the chunk map into extents.
 pub fn move_to_extents(wasm: &Wasm, seeds: &Seeds, chunks: u32) -> Result<Bench, BenchError> {
     let population = Population { finished: true, ..Population::with_chunks(Layout::SPLIT, 1, chunks) };
     let seed = seeds.get(population)?;
@@ -231,8 +231,7 @@ pub fn move_to_extents(wasm: &Wasm, seeds: &Seeds, chunks: u32) -> Result<Bench,
     Ok(run.finish())
 }
 
-/// Measures the expiry of twenty sessions of a chunk each by the timer; then a turn of the timer with nothing
-/// to do.
+/// Measures the expiry of twenty sessions of a chunk each by the timer; then a timer run with nothing to do.
 pub fn expiry(wasm: &Wasm) -> Result<Bench, BenchError> {
     const SESSIONS: u64 = 20;
     let mut run = Recorder::new("expiry", wasm)?;

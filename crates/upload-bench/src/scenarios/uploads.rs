@@ -14,7 +14,7 @@ use crate::error::BenchError;
 use crate::payload::{CHUNK_BYTES, File};
 use crate::world::{NO_ARGUMENTS, Wasm, World};
 
-/// Chunks of the largest upload that the canister takes.
+/// Chunks of the largest upload that the canister accepts.
 pub const MOST_CHUNKS: u32 = 16_384;
 
 /// Creates a capsule of the client.
@@ -59,7 +59,7 @@ pub fn finish(
     }
 }
 
-/// Uploads chunks in file order; then does everything that is done with the finished upload, up to its
+/// Uploads chunks in file order; then does everything that can be done with the finished upload, up to its
 /// deletion.
 pub fn in_order(wasm: &Wasm, chunks: u32) -> Result<Vec<Bench>, BenchError> {
     let mut run = Recorder::new(format!("upload_{chunks}"), wasm)?;
@@ -116,7 +116,7 @@ fn reads(run: &mut Recorder, blob: &str, chunks: u32) -> Result<(), BenchError> 
 
 /// Lets the timers remove what is still to be removed; measures nothing if there is nothing to do.
 fn sweep(run: &mut Recorder) -> Result<(), BenchError> {
-    // Two minutes for the timer to come, then as many rounds as it asks for at once.
+    // Two minutes for the timer to run, then as many rounds as it immediately asks for.
     for _ in 0..MOST_CHUNKS {
         let stats: api::AdminStats = run.aside(|world| world.controller_query("admin_stats", ()))?;
         if stats.releases_pending == 0 {
@@ -160,7 +160,8 @@ pub fn blake3(wasm: &Wasm, chunks: u32, in_order: bool) -> Result<Bench, BenchEr
     Ok(run.finish())
 }
 
-/// Measures a chunk with its hash, the same chunk again, other bytes in its place, and the status afterwards.
+/// Measures a chunk with its hash, the same chunk again, different bytes in its place, and the status
+/// afterwards.
 pub fn chunk_again(wasm: &Wasm) -> Result<Bench, BenchError> {
     let mut run = Recorder::new("chunk_again", wasm)?;
     let file = File::of_chunks(10, 1);
@@ -202,7 +203,7 @@ pub fn abort(wasm: &Wasm, chunks: u32) -> Result<Bench, BenchError> {
     Ok(run.finish())
 }
 
-/// Measures the ends of the largest possible session. Filling it would take 29 GB.
+/// Measures the first, middle and last chunks of the largest possible session. Filling it would take 29 GB.
 pub fn largest(wasm: &Wasm) -> Result<Bench, BenchError> {
     let mut run = Recorder::new(format!("chunks_of_{MOST_CHUNKS}"), wasm)?;
     let file = File::of_chunks(MOST_CHUNKS, 1);

@@ -1,11 +1,11 @@
-//! Choice of the compiler for the wasm, and its installation if the machine has none.
+//! Choosing the compiler for the wasm, and installing it if the machine has none.
 //!
 //! The rule, in this order (`rule` is its pure form, `probe` gathers the facts, [`resolve`] acts):
-//! 1. The active compiler has the wasm target installed: use it as it is.
-//! 2. The compiler is rustup's, and the user lets rustup install things: `rustup target add`.
-//! 3. The distribution ships a compiler that is new enough, with the standard library's sources and a wasm linker:
-//!    build the standard library along with the canister.
-//! 4. We are root on a system with apt: install the packages that make up such a compiler, then as 3.
+//! 1. The active compiler has the wasm target installed: it is used as it is.
+//! 2. The compiler is rustup's, and the user allows rustup to install things: `rustup target add`.
+//! 3. The distribution has a compiler that is new enough, with the standard library's sources and a wasm
+//!    linker: the standard library is built along with the canister.
+//! 4. We are root on a system with apt: the packages that make up such a compiler are installed, then as 3.
 //! 5. Otherwise say what to install.
 
 mod probe;
@@ -28,7 +28,7 @@ pub enum Route {
     Distribution {
         /// The compiler.
         rustc: PathBuf,
-        /// A linker to name explicitly; absent if the compiler finds its own.
+        /// A linker to specify explicitly; absent if the compiler finds its own.
         linker: Option<PathBuf>,
     },
 }
@@ -45,7 +45,7 @@ pub struct Toolchain {
 }
 
 impl Toolchain {
-    /// Returns one short phrase for messages: `rustc 1.95.0`, and its origin if that is unusual.
+    /// Returns a short phrase for messages: `rustc 1.95.0`, and its origin if that is unusual.
     pub fn describe(&self) -> String {
         let first = self.version.lines().next().unwrap_or("rustc");
         let short = first.split(" (").next().unwrap_or(first);
@@ -74,7 +74,7 @@ pub fn resolve(workspace: &Workspace) -> Result<Toolchain, BuildError> {
                     .phase(format!("adding the target {TARGET} to the toolchain {toolchain} with rustup"));
                 let outcome = probe::rustup_target_add(&toolchain);
                 facts = Facts {
-                    // Asked once; its output is part of the final error if nothing else works.
+                    // Run once; its output is part of the final error if nothing else works.
                     rustup: rule::Rustup::Failed(match outcome {
                         Ok(()) => "the target is still missing after `rustup target add`".into(),
                         Err(error) => error.to_string(),

@@ -1,4 +1,4 @@
-//! Gathers the facts for the rule, and has the two installers that the rule may call.
+//! Gathers the facts for the rule, and implements the two installations that the rule may request.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -90,8 +90,8 @@ fn probe_distribution() -> Result<Option<Distribution>, BuildError> {
     }))
 }
 
-/// Rustc looks for `rust-lld` beside its libraries and on the PATH. If it is in neither place, another toolchain's copy
-/// or a plain `wasm-ld` does as well.
+/// Rustc looks for `rust-lld` next to its libraries and on the PATH. If it is in neither place, another
+/// toolchain's copy or a plain `wasm-ld` will do as well.
 fn probe_linker(root: &Path, host: &str) -> Linker {
     let beside = |root: &Path| root.join("lib/rustlib").join(host).join("bin/rust-lld");
     if beside(root).is_file() || on_path("rust-lld").is_some() {
@@ -126,7 +126,7 @@ fn probe_rustup() -> Result<Rustup, BuildError> {
     Ok(Rustup::Allowed { toolchain: name.to_string_lossy().into_owned() })
 }
 
-/// `RUSTUP_AUTO_INSTALL` decides; without it, rustup's own settings file; without that, yes.
+/// `RUSTUP_AUTO_INSTALL` decides; without it, rustup's own settings file; without that, the answer is yes.
 fn rustup_may_install(active: &Path) -> bool {
     if let Some(value) = std::env::var_os("RUSTUP_AUTO_INSTALL") {
         return value != "0";

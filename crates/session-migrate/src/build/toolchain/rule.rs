@@ -21,7 +21,7 @@ pub(crate) struct Facts {
 pub(crate) enum Rustup {
     /// The active compiler is not rustup's.
     Absent,
-    /// The user's settings say that rustup installs nothing by itself.
+    /// The user's settings forbid rustup to install anything on its own.
     NotAllowed,
     /// It may add a target to this toolchain.
     Allowed { toolchain: String },

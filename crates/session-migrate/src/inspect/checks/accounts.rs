@@ -45,7 +45,7 @@ fn counted(facts: &Facts) -> BTreeMap<TwoTexts, u64> {
             *counted.entry(TwoTexts(kind.into(), name)).or_default() += bytes;
         }
     };
-    // What indexes do not know is on no account: sessions as the first public release left them.
+    // A session that is in no index is on no account: the first public release left such sessions.
     let kept = facts.quarantine.iter().filter(|kept| kept.migration == 1).filter_map(|kept| {
         let legacy = kept.legacy.as_ref()?;
         Some((kept.unit, legacy.caller, &legacy.capsule_id, legacy.asset_metadata.bytes()))

@@ -92,8 +92,8 @@ fn lengths(facts: &Facts, scan: &mut Scan) {
     }
 }
 
-/// Checks that both tables of free extents are the same, that no two extents touch, and that they and the
-/// allocated ones add up.
+/// Checks that both tables of free extents are the same, that no two extents are adjacent, and that they and
+/// the allocated ones add up.
 fn free(facts: &Facts, scan: &mut Scan) {
     if !scan.whole(&[ids::FREE_EXTENTS, ids::FREE_EXTENTS_BY_LEN]) {
         return;

@@ -73,7 +73,7 @@ fn classes(facts: &Facts, scan: &mut Scan) {
     }
 }
 
-/// Whether the indexes ever had a session: the first public release had none.
+/// Returns whether the indexes ever had a session: the first public release had none.
 fn is_indexed_by_its_build(session: &Session) -> bool {
     session.layout == 2 || session.noted.is_some()
 }

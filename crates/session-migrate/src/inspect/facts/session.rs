@@ -44,7 +44,7 @@ pub struct Session {
 
 impl Session {
     pub fn of(layout: u16, id: u64, Split { session, meta }: Split) -> Session {
-        // A session whose owner is not a principal belongs to nobody.
+        // A session whose owner is not a principal belongs to no one.
         let owner = Principal::try_from_slice(&session.owner).unwrap_or(Principal::anonymous());
         Session {
             layout,
@@ -75,7 +75,7 @@ impl Session {
     }
 }
 
-/// The tables that the canister's own examination of a record reads.
+/// The tables read by the canister's own examination of a record.
 pub(super) struct Around<'f>(pub &'f Facts);
 
 impl Surroundings for Around<'_> {
