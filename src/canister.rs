@@ -66,7 +66,7 @@ fn now() -> Time {
 fn with_app<T>(f: impl FnOnce(&mut App) -> Result<T>) -> Result<T> {
     APP.with_borrow_mut(|app| match app {
         Some(app) => f(app),
-        None => Err(Error::Internal("the canister is not initialised".into())),
+        None => Err(Error::Internal("the canister is not initialized".into())),
     })
 }
 

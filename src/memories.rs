@@ -60,7 +60,7 @@ pub fn create(
     match storage.capsules.made_before(idem_key.0)? {
         Some((id, found)) if found == fingerprint => return Ok(id),
         Some((id, _)) => {
-            let detail = format!("memory {id} was made under this key with other parameters");
+            let detail = format!("memory {id} was created under this key with other parameters");
             return Err(Error::conflict("idem", idem, detail));
         }
         None => {}

@@ -128,11 +128,11 @@ impl Storage {
                 way_back: if state.phase == Phase::Finalized {
                     "the migration is finalized, so no rollback is possible"
                 } else if layout > Layout::SPLIT {
-                    "a rollback out of this layout is not possible"
+                    "this layout cannot be rolled back"
                 } else if state.phase == Phase::RollingBack {
-                    "the rollback is under way: wait for RolledBack on the staged build"
+                    "the rollback is in progress: wait for RolledBack on the staged build"
                 } else if state.is_going_back() && is_stopped {
-                    "the rollback has stopped in its middle: resume it on the staged build"
+                    "the rollback has stopped halfway: resume it on the staged build"
                 } else {
                     "roll the migration back on the staged build first"
                 },

@@ -268,7 +268,7 @@ fn leads_back(
     if again.is_same(split) {
         return Ok(legacy);
     }
-    Err(format!("session {id}: layout 1 would not lead back to it"))
+    Err(format!("session {id}: converting it to layout 1 and back does not give the same session"))
 }
 
 fn raw(storage: &Storage, key: u64) -> Result<Vec<u8>> {

@@ -54,7 +54,7 @@ impl Migration for MoveToExtents {
 
     fn waits_for(&self, storage: &Storage) -> Result<Option<String>> {
         if !self.layouts.contains(&PLAN.to) {
-            return Ok(Some(format!("the {BUILD} build does not know layout 3, the direct build does")));
+            return Ok(Some(format!("the {BUILD} build does not support layout 3; the direct build does")));
         }
         if storage.migration.state()?.phase != Phase::Finalized {
             return Ok(Some("migration 1 is not finalized".into()));
@@ -175,7 +175,7 @@ fn lacks_room(storage: &Storage) -> Result<Option<String>> {
     let needed = storage.usage.total()?.saturating_sub(extents.taken_bytes()?);
     let left = storage.room.bytes_left().saturating_add(extents.bytes_left()?);
     let lacks =
-        || format!("{needed} bytes of payload do not fit the {left} bytes that are left of stable memory");
+        || format!("{needed} bytes of payload do not fit into the remaining {left} bytes of stable memory");
     Ok((needed > left).then(lacks))
 }
 

@@ -35,7 +35,7 @@ fn copy(storage: &mut Storage, at: u64, bytes: &[u8], extents: &Extents) -> Resu
     if region.holds_at(extents, at, bytes).map_err(SessionError::from)? {
         Ok(())
     } else {
-        Err(Error::Internal(format!("{} bytes were copied to offset {at} and read otherwise", bytes.len())))
+        Err(Error::Internal(format!("{} bytes copied to offset {at} read back differently", bytes.len())))
     }
 }
 

@@ -37,7 +37,7 @@ pub enum BlobError {
     #[error("{0} not found")]
     NotFound(BlobId),
     /// A committed blob has this id already.
-    #[error("{0} exists already")]
+    #[error("{0} already exists")]
     AlreadyExists(BlobId),
     /// The blob has no such chunk.
     #[error("chunk {idx} of {blob}: it has {chunks} chunks")]

@@ -121,7 +121,7 @@ fn set_again(now: u64) {
             job.set(now);
             ic_cdk_timers::set_timer(Duration::ZERO, async move { job.run() });
             let late = now.saturating_sub(ran_at).div_euclid(1_000_000_000);
-            super::report("timers", format!("{} did not run for {late} s, and is set again", job.name()));
+            super::report("timers", format!("{} did not run for {late} s, and was restarted", job.name()));
         }
     }
     // The library believes that an earlier deadline is set, and does not set one. It then runs whatever is

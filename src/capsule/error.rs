@@ -27,7 +27,7 @@ pub enum CapsuleError {
     #[error("memory {0} not found")]
     NoSuchMemory(String),
     /// A memory already has this id.
-    #[error("memory {0} exists already")]
+    #[error("memory {0} already exists")]
     MemoryExists(String),
     /// A capsule without owners could never be changed again.
     #[error("owners: at least one is needed")]

@@ -72,7 +72,7 @@ impl fmt::Display for SessionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotFound(id) => write!(f, "session {id} not found"),
-            Self::AlreadyExists(id) => write!(f, "session {id} exists already"),
+            Self::AlreadyExists(id) => write!(f, "session {id} already exists"),
             Self::NotOwner(id) => write!(f, "session {id} belongs to somebody else"),
             Self::NotPending(id) => write!(f, "session {id} is committed"),
             Self::ZeroChunkSize => f.write_str("chunk_size must be at least one byte"),

@@ -51,7 +51,7 @@ pub enum PreflightError {
     },
     /// Something is stored under an id that this build does not know.
     #[error(
-        "memory id {id} has {pages} pages, and this build keeps nothing there: a second memory manager or a newer build has written it; install the build that did, and move it elsewhere; nothing was changed"
+        "memory id {id} has {pages} pages, and this build stores nothing there: a second memory manager or a newer build has written it; install that build, and move the data elsewhere; nothing was changed"
     )]
     UnknownMemory {
         /// Memory id.
@@ -60,7 +60,7 @@ pub enum PreflightError {
         pages: u64,
     },
     /// An upgrade found empty stable memory, although an installed canister always has some.
-    #[error("stable memory is empty, though this is an upgrade; nothing was changed")]
+    #[error("stable memory is empty, although this is an upgrade; nothing was changed")]
     Empty,
 }
 

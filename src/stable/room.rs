@@ -41,7 +41,7 @@ const NODE_BYTES: u64 = 16 << 10;
 /// Stable memory has no room for a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{needed} bytes of stable memory are needed, with what is reserved for removals, and {left} are left"
+    "{needed} bytes of stable memory are needed, including the reserve for removals, but only {left} are left"
 )]
 pub struct NoRoom {
     /// Bytes needed, including the reserve.

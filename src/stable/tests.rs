@@ -97,10 +97,7 @@ fn a_layout_that_no_build_knows_is_refused() {
     let memory = RawMemory::default();
     Storage::create(memory.clone()).unwrap().layout.set(&Layout(9));
     let error = refused(&memory).to_string();
-    assert!(
-        error.contains("layout 9") && error.contains("a rollback out of this layout is not possible"),
-        "{error}"
-    );
+    assert!(error.contains("layout 9") && error.contains("this layout cannot be rolled back"), "{error}");
 }
 
 /// A rollback leads out of layout 2, and of no other layout.
@@ -108,7 +105,7 @@ fn a_layout_that_no_build_knows_is_refused() {
 fn what_can_be_done_about_a_refused_layout_can_be_done() {
     for (layout, accepted, advice) in [
         (Layout::SPLIT, [Layout::LEGACY], "roll the migration back on the staged build first"),
-        (Layout::EXTENTS, [Layout::SPLIT], "a rollback out of this layout is not possible"),
+        (Layout::EXTENTS, [Layout::SPLIT], "this layout cannot be rolled back"),
     ] {
         let memory = RawMemory::default();
         Storage::create(memory.clone()).unwrap().layout.set(&layout);

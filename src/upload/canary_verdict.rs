@@ -70,11 +70,11 @@ pub(super) fn judge(compat: Arm, direct: Arm, margin_percent: u8) -> Judged {
     } else {
         let seen = 100.0 * (direct.seen() - compat.seen());
         let sessions = sessions_needed(compat.ended.saturating_add(direct.ended), seen, uncertainty, margin);
-        (CanaryVerdict::NeedsMore { sessions }, format!("needs about {sessions} more sessions that end"))
+        (CanaryVerdict::NeedsMore { sessions }, format!("about {sessions} more sessions must end"))
     };
     let summary = format!(
-        "direct beside compat: {says} ({} of {} ended without a file, and {} of {}; the difference is {difference:.1} \
-         points, give or take {uncertainty:.1})",
+        "direct compared with compat: {says} ({} of {} ended without a file, and {} of {}; the difference is {difference:.1} \
+         points ± {uncertainty:.1})",
         direct.without_file, direct.ended, compat.without_file, compat.ended
     );
     Judged { difference, uncertainty, verdict, summary }

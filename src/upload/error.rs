@@ -33,7 +33,7 @@ impl From<CapsuleError> for Error {
                 Self::Unauthorized { caller: candid::Principal::anonymous(), needs: "an identity".into() }
             }
             CapsuleError::NoSuchMemory(id) => Self::not_found("memory", id),
-            CapsuleError::MemoryExists(id) => Self::conflict("memory", id, "exists already"),
+            CapsuleError::MemoryExists(id) => Self::conflict("memory", id, "already exists"),
             CapsuleError::NoOwner => Self::invalid("owners", "at least one", 0),
             CapsuleError::SubjectTooLong { got } => {
                 Self::invalid("subject", format!("at most {MAX_SUBJECT_BYTES} bytes"), format!("{got} bytes"))
@@ -58,7 +58,7 @@ impl From<BlobError> for Error {
             BlobError::NoSuchRange { offset, len, size, .. } => {
                 Self::invalid("range", format!("within {size} bytes"), format!("{len} bytes at {offset}"))
             }
-            BlobError::AlreadyExists(id) => Self::conflict("blob", id, "exists already"),
+            BlobError::AlreadyExists(id) => Self::conflict("blob", id, "already exists"),
             BlobError::MissingChunk { .. } | BlobError::Payload(_) => Self::Internal(error.to_string()),
             BlobError::Stable(error) => error.into(),
         }
@@ -80,7 +80,7 @@ impl From<SessionError> for Error {
     fn from(error: SessionError) -> Self {
         match error {
             SessionError::NotFound(id) | SessionError::NotOwner(id) => Self::not_found("session", id),
-            SessionError::AlreadyExists(id) => Self::conflict("session", id, "exists already"),
+            SessionError::AlreadyExists(id) => Self::conflict("session", id, "already exists"),
             SessionError::NotPending(id) => Self::conflict("session", id, "is committed"),
             SessionError::ZeroChunkSize => Self::invalid("chunk_size", "at least 1", 0),
             SessionError::TooManyChunks { bytes_expected, chunk_size } => Self::InvalidArgument {

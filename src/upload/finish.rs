@@ -49,7 +49,7 @@ impl UploadService<'_> {
         if let Some(claimed) = contradicted(&upload.meta.asset_metadata, digest) {
             let told = hex::encode(expected);
             let detail = format!(
-                "begin was told that asset_metadata.sha256 is {claimed}, finish that it is {told}: finish with the \
+                "the asset_metadata.sha256 given at begin is {claimed}, but finish was given {told}: finish with the \
                  first, or abort and begin again with the second"
             );
             return Err(Error::conflict("session", id, detail));

@@ -70,7 +70,7 @@ impl Outcome {
             Self::Aborted => "was aborted",
             Self::Expired => "has expired; begin the upload again",
             Self::Evicted => {
-                "was evicted, since room was needed that it had reserved and not filled; begin the upload again"
+                "was evicted, since the room that it had reserved but not filled was needed; begin the upload again"
             }
         };
         Error::conflict("session", id, what)

@@ -37,13 +37,13 @@ pub enum UploadError {
     #[error(transparent)]
     Client(#[from] ClientError),
     /// The stored bytes do not match the file's digest, although every chunk matches the file.
-    #[error("{name} has changed while it was uploaded: upload it again")]
+    #[error("{name} changed while it was being uploaded: upload it again")]
     FileChanged {
         /// The file's name.
         name: String,
     },
     /// The caller has several capsules, and none was specified.
-    #[error("{caller} has {count} capsules: name one of them with --capsule, such as {first}")]
+    #[error("{caller} has {count} capsules: choose one with --capsule, such as {first}")]
     WhichCapsule {
         /// The caller.
         caller: Principal,

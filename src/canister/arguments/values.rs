@@ -19,7 +19,7 @@ use crate::leb128;
 
 /// These are not bytes that an encoder writes, or they are values of a kind that is not supported here.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not read here")]
+#[error("not a supported encoding")]
 pub struct NotReadHere;
 
 impl serde::de::Error for NotReadHere {

@@ -152,7 +152,7 @@ fn what_is_refused_says_what_to_do_in_this_phase() {
         refused.err().expect("it is refused").to_string()
     };
     let refused = legacy(&world);
-    assert!(refused.contains("the rollback is under way") && !refused.contains("roll the"), "{refused}");
+    assert!(refused.contains("the rollback is in progress") && !refused.contains("roll the"), "{refused}");
     let refused = said(controls::finalize(&mut world.storage, now, false));
     assert!(refused.contains("being rolled back"), "{refused}");
     assert!(said(controls::rollback(&mut world.storage, now)).contains("being rolled back already"));

@@ -163,8 +163,7 @@ fn an_evicted_upload_is_told_so_and_can_be_begun_again() {
         limit(&mut world, |config| config.max_bytes = 100);
         let evicted = world.begin(50, "a");
         let other = begin_as(&mut world, 2, 50, "b").unwrap();
-        let why =
-            "was evicted, since room was needed that it had reserved and not filled; begin the upload again";
+        let why = "was evicted, since the room that it had reserved but not filled was needed; begin the upload again";
         let conflict = Error::conflict("session", evicted, why);
         assert_eq!(world.put(evicted, &file(50), 0), Err(conflict.clone()));
         assert_eq!(world.finish(evicted, &file(50)), Err(conflict.clone()));

@@ -67,7 +67,7 @@ pub enum ClientError {
         step: String,
     },
     /// The same begin gave another session than before.
-    #[error("begin with the same key gave session {got}, expected {expected}")]
+    #[error("begin with the same key returned session {got}, expected {expected}")]
     OtherSession {
         /// The session of the first begin.
         expected: u64,
@@ -75,7 +75,7 @@ pub enum ClientError {
         got: u64,
     },
     /// The same finish gave another answer than before.
-    #[error("finish repeated gave {got:?}, expected {expected:?}")]
+    #[error("a repeated finish returned {got:?}, expected {expected:?}")]
     OtherResult {
         /// The first answer.
         expected: Box<api::UploadFinishResult>,

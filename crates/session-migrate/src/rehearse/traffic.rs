@@ -158,11 +158,11 @@ fn compare(lane: &mut Lane, must: &std::collections::BTreeSet<u32>, status: &api
     let now = lane.uploader.stored().clone();
     let lost: Vec<u32> = must.difference(&now).copied().collect();
     if !lost.is_empty() {
-        lane.blame(format!("chunks {lost:?} were stored and are missing now"));
+        lane.blame(format!("chunks {lost:?} were stored but are missing now"));
     }
     let invented: Vec<u32> = now.difference(must).copied().collect();
     if !invented.is_empty() {
-        lane.blame(format!("chunks {invented:?} are said to be stored and were never sent"));
+        lane.blame(format!("chunks {invented:?} are reported as stored but were never sent"));
     }
     let bytes: u64 = now.iter().map(|&index| lane.uploader.chunk_bytes(index)).sum();
     let uploader = &lane.uploader;
@@ -191,7 +191,7 @@ fn expect_gone(canister: &Canister<'_>, lane: &mut Lane) -> Result<(), ClientErr
     let put = canister.uploads_put_chunk(client, session, 0, vec![0], None);
     for (what, answer) in [("has a status", status), ("accepts a chunk", put)] {
         match answer {
-            Ok(()) => lane.blame(format!("it was aborted and still {what}")),
+            Ok(()) => lane.blame(format!("it was aborted, but still {what}")),
             Err(error) if says_it_is_gone(&error) => {}
             Err(error) => note(lane, error)?,
         }

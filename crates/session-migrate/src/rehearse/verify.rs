@@ -155,7 +155,7 @@ pub(super) fn leftovers(canister: &Canister<'_>, crowd: &mut Crowd) {
         crowd.problems.push(what);
     } else {
         aborted
-            .for_each(|lane| lane.blame(format!("it was aborted and its bytes may still be there: {what}")));
+            .for_each(|lane| lane.blame(format!("it was aborted, but its bytes may still be there: {what}")));
     }
 }
 

@@ -146,7 +146,7 @@ fn each_damage_of_a_map_is_told_with_its_place() {
     let at_pages = damaged(&|memory| memory.borrow_mut()[68] ^= 1);
     assert!(at_pages.what.contains("pages taken by the allocator"), "{at_pages:?}");
     let at_root = damaged(&|memory| memory.borrow_mut()[12] ^= 1);
-    assert!(at_root.what.contains("where no page is"), "{at_root:?}");
+    assert!(at_root.what.contains("where there is no page"), "{at_root:?}");
     let at_len = damaged(&|memory| memory.borrow_mut()[20] ^= 1);
     assert!(at_len.what.contains("entries by the header"), "{at_len:?}");
     let at_magic = damaged(&|memory| memory.borrow_mut()[0] = 0);

@@ -269,7 +269,7 @@ impl<M: Memory, K: Key> Walk<'_, '_, M, K> {
                 self.node(*child, address, depth + 1);
             }
             let Some(key) = K::parse(&key) else {
-                let what = format!("a key that is none: {}", hex::encode(&key[..key.len().min(64)]));
+                let what = format!("an invalid key: {}", hex::encode(&key[..key.len().min(64)]));
                 self.walked.damage.push(Damage::at(address, what));
                 continue;
             };
@@ -297,7 +297,7 @@ impl<M: Memory, K: Key> Walk<'_, '_, M, K> {
         let place = place.map(|place| place / (page_bytes + PAGE_HEADER));
         let fits = address.checked_add(*page_bytes).is_some_and(|end| end <= *bytes);
         let Some(place) = place.filter(|_| fits) else {
-            return Err(Damage::at(from, format!("leads to {address}, where no page is")));
+            return Err(Damage::at(from, format!("points to {address}, where there is no page")));
         };
         let mut header = [0; 5];
         memory.read(address - PAGE_HEADER, &mut header);
@@ -311,7 +311,7 @@ impl<M: Memory, K: Key> Walk<'_, '_, M, K> {
             _ => {
                 return Err(Damage::at(
                     from,
-                    format!("leads to the page at {address}, which is another node's"),
+                    format!("points to the page at {address}, which belongs to another node"),
                 ));
             }
         }

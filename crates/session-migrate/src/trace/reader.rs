@@ -59,9 +59,8 @@ impl Trace {
                 Ok(End { end }) if end == trace.events.len() => ended = true,
                 Ok(End { end }) => {
                     let got = trace.events.len();
-                    return Err(
-                        trace.malformed(number, format!("the end line counts {end} events, there are {got}"))
-                    );
+                    return Err(trace
+                        .malformed(number, format!("the end line says {end} events, but there are {got}")));
                 }
                 Err(_) => trace.take(number, &object)?,
             }
@@ -83,7 +82,7 @@ impl Trace {
         match reference {
             PayloadRef::Seed { seed, offset, length } => match usize::try_from(*length) {
                 Ok(length) => Ok(seeded(*seed, *offset, length)),
-                Err(_) => Err(self.malformed(line, format!("{reference} is longer than memory"))),
+                Err(_) => Err(self.malformed(line, format!("{reference} is too long for memory"))),
             },
             PayloadRef::Sha256 { digest, length } => {
                 let file = payload::folder(&self.path).join(hex::encode(digest));

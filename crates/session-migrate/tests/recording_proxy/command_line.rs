@@ -41,7 +41,7 @@ fn a_signal_completes_the_trace_of_the_command() {
     let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
     let (stdout, stderr) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
     assert_eq!((status.code(), &*stderr), (Some(0), ""), "{stdout}");
-    assert!(stdout.contains("1 calls of") && stdout.contains("legacy build"), "{stdout}");
+    assert!(stdout.contains("1 calls to") && stdout.contains("legacy build"), "{stdout}");
     assert_eq!(Trace::read(&out).unwrap().events.len(), 1);
 }
 

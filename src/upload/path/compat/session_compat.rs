@@ -34,7 +34,7 @@ impl SessionCompat {
     ) -> Result<()> {
         let id = SessionId(meta.session_id);
         if storage.sessions.legacy.contains(&id.0) {
-            return Err(Error::conflict("session", id, "exists already"));
+            return Err(Error::conflict("session", id, "already exists"));
         }
         self.svc.begin_with_id(id, spec, &now)?;
         storage.sessions.legacy.insert(id.0, &RawRecord(meta.encode()));

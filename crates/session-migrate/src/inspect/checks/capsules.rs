@@ -72,8 +72,9 @@ fn keys(facts: &Facts, scan: &mut Scan) {
         for (key, name) in &facts.memories_by_idem {
             let request = facts.memories.get(name).and_then(|memory| memory.request);
             if request.is_none_or(|request| request.idem_key != *key) {
-                let what =
-                    format!("refers to memory {name}, which was not made under this key or does not exist");
+                let what = format!(
+                    "refers to memory {name}, which was not created under this key or does not exist"
+                );
                 scan.findings.at(Kind::IndexToNowhere, ids::MEMORY_BY_IDEM, key.shown(), what);
             }
         }
@@ -82,7 +83,7 @@ fn keys(facts: &Facts, scan: &mut Scan) {
         for (name, memory) in &facts.memories {
             let Some(request) = memory.request else { continue };
             if facts.memories_by_idem.get(&request.idem_key) != Some(name) {
-                let what = format!("no key leads to memory {name}: a repeated call makes a second one");
+                let what = format!("no key points to memory {name}: a repeated call creates a second one");
                 scan.findings.at(Kind::MissingInIndex, ids::MEMORY_BY_IDEM, request.idem_key.shown(), what);
             }
         }
@@ -118,7 +119,9 @@ fn counts(facts: &Facts, scan: &mut Scan) {
         for who in people.collect::<std::collections::BTreeSet<_>>() {
             let [noted, counted] = [&facts.by_creator, &counted].map(|of| of.get(who).copied().unwrap_or(0));
             if noted != counted {
-                let what = format!("{who} has made {noted} capsules by this count, {counted} are there");
+                let what = format!(
+                    "{who} has created {noted} capsules according to this count, but {counted} exist"
+                );
                 scan.findings.at(Kind::CountDisagrees, ids::CAPSULES_BY_CREATOR, who.to_text(), what);
             }
         }

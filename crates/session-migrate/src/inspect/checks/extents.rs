@@ -31,7 +31,7 @@ fn owned(facts: &Facts) -> Vec<(Extent, String)> {
     if let Some(unit) = second.and_then(|state| state.unit.as_ref())
         && let Some(extents) = extents_of(&unit.progress)
     {
-        add(&extents, format!("unit {} on its way into extents", unit.key));
+        add(&extents, format!("unit {} being moved into extents", unit.key));
     }
     owned.retain(|(extent, _)| extent.len > 0);
     owned.sort_by_key(|(extent, _)| (extent.offset, extent.len));
@@ -61,7 +61,7 @@ pub(super) fn check(facts: &Facts, scan: &mut Scan) {
             let what = format!("{} bytes there are of {whose} and of {}", extent.len, taken_to.1);
             scan.findings.place(Kind::ExtentOfTwo, ids::EXTENT_REGION, None, extent.offset, what);
         } else if extent.offset > taken_to.0 && can_tell {
-            let what = format!("{} bytes there are allocated to nobody", extent.offset - taken_to.0);
+            let what = format!("{} bytes there are allocated but have no owner", extent.offset - taken_to.0);
             scan.findings.place(Kind::ExtentWithoutOwner, ids::EXTENT_REGION, None, taken_to.0, what);
         }
         if extent.end() >= taken_to.0 {
@@ -69,7 +69,7 @@ pub(super) fn check(facts: &Facts, scan: &mut Scan) {
         }
     }
     if taken_to.0 < end && can_tell {
-        let what = format!("{} bytes there are allocated to nobody", end - taken_to.0);
+        let what = format!("{} bytes there are allocated but have no owner", end - taken_to.0);
         scan.findings.place(Kind::ExtentWithoutOwner, ids::EXTENT_REGION, None, taken_to.0, what);
     }
 }

@@ -93,7 +93,7 @@ fn indexed(facts: &Facts, scan: &mut Scan, id: u64, session: &Session) {
         scan.findings.at(Kind::MissingInIndex, ids::SESSION_BY_ACTIVITY, id.to_string(), what);
     }
     if scan.whole(&[ids::SESSION_BY_IDEM]) && !facts.by_idem.contains_key(&session.key.0) {
-        let what = format!("no key leads to session {id}: a repeated begin makes a second one");
+        let what = format!("no key points to session {id}: a repeated begin creates a second one");
         scan.findings.at(Kind::MissingKey, ids::SESSION_BY_IDEM, session.key.0.shown(), what);
     }
 }
