@@ -143,7 +143,7 @@ fn sweep_some() {
     let memories = with_app(|App { storage, .. }| memories::sweep(storage, &MessageMeter));
     // A memory that cannot be removed is skipped, and there may be others after it.
     if sessions == Ok(false) || memories != Ok(true) {
-        SWEEPS.with(|sweeps| sweeps.go_on(sweep_some));
+        SWEEPS.with(|sweeps| sweeps.run_next(sweep_some));
     }
     for error in [sessions, memories].into_iter().filter_map(Result::err) {
         report("sweep", error);
@@ -199,7 +199,7 @@ fn admin_config_set(config: AdminConfig, force: Option<bool>) -> Result<()> {
         storage.settings.set(&checked);
         Ok(())
     })?;
-    migration::go_on();
+    migration::run_slice();
     Ok(())
 }
 

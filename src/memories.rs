@@ -68,7 +68,7 @@ pub fn create(
     storage.room.for_records()?;
     CapsuleStore::check_memories(&capsule, storage.config()?.memories_per_capsule())?;
     check_inline_budget(&content, capsule.inline_bytes)?;
-    let number = SessionId(storage.sessions.ids.give_out()?);
+    let number = SessionId(storage.sessions.ids.issue()?);
     let memory_id = memory_id(number, idem_key, now);
     if let Content::Blob { id, .. } = content {
         storage.blobs.add_ref(BlobId(id), &memory_id, &capsule_id);

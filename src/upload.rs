@@ -35,11 +35,11 @@ mod usage;
 mod whole;
 
 pub use counts::{Event, PathCounters};
-pub use ended::{Ended, forget_session, give_bytes_back, leave_receipt};
+pub use ended::{Ended, forget_session, leave_receipt, release_payload};
 pub use error::to_ranges;
 pub use idempotency::{IdemKey, memory_id};
 pub use index::SessionIndex;
-pub use legacy_sessions::{LeftBehind, LegacySession, LegacySessions};
+pub use legacy_sessions::{Leftovers, LegacySession, LegacySessions};
 pub use meta::UploadMeta;
 pub use payload::PayloadState;
 pub use promises::{PROMISES_PLACE, Promises};

@@ -91,7 +91,7 @@ fn a_file_is_read_a_hundred_times_right_after_it_was_finished() {
             let idx = (n % 3) as u32;
             let chunk = world.read_chunk(owner(), &finished.blob_id, idx).unwrap();
             assert!(chunk == file.chunks(CHUNK).nth(idx as usize).unwrap(), "{build}: chunk {idx}, read {n}");
-            // Ranges that begin everywhere, and most of which lie across the boundary of two chunks.
+            // Ranges that begin everywhere, most of which cross the boundary of two chunks.
             let (from, len) = ((n * 35_993 + n % 7) as usize, 17_777);
             let range = world.read_range(owner(), &finished.blob_id, from as u64, len as u64).unwrap();
             assert!(range == file[from..from + len], "{build}: range from {from}, read {n}");
@@ -100,10 +100,10 @@ fn a_file_is_read_a_hundred_times_right_after_it_was_finished() {
     }
 }
 
-/// Chunks that arrive from the last to the first cannot be hashed on arrival. A message hashes some 300 MB,
-/// so that `finish` of this many takes three, and the canister continues by itself between the calls.
+/// Chunks that arrive from the last to the first cannot be hashed on arrival. A message hashes about 300 MB,
+/// so that `finish` of this many takes three, and the canister continues on its own between the calls.
 #[test]
-fn a_finish_that_takes_several_messages_goes_on_by_itself() {
+fn a_long_finish_continues_on_its_own() {
     let world = World::new(Build::Direct);
     let count: u32 = 390;
     let bytes = u64::from(count) * CHUNK as u64;

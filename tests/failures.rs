@@ -21,7 +21,7 @@ fn put(world: &World, scene: &Scene, idx: u32) -> Result<Vec<u8>, RejectResponse
     world.update_bytes(owner(), "uploads_put_chunk", arg)
 }
 
-/// A frozen canister refuses every update before it runs; thawed, it is as it was.
+/// A frozen canister refuses every update before it runs; once thawed, it is unchanged.
 #[test]
 fn a_frozen_canister_changes_nothing_and_serves_once_thawed() {
     for build in [Build::Legacy, Build::Direct] {

@@ -53,7 +53,7 @@ fn the_metrics_are_what_the_canister_holds() {
 
 /// A cached page would be out of date.
 #[test]
-fn no_page_may_be_kept_by_a_gateway() {
+fn gateways_must_not_cache_pages() {
     let world = World::new(Build::Direct);
     for url in ["/metrics", "/health", "/nothing"] {
         let page = world.page(request(url));

@@ -1,9 +1,9 @@
 //! The five end-to-end lanes of an upload, on the legacy build, on the direct build, and across the whole
 //! staged upgrade.
 //!
-//! The first public release had five lanes that passed without reading one byte back, and of which one made
-//! no call at all. These upload a real photograph and pictures really made from it, and every lane ends by
-//! comparing what the canister returns.
+//! The first public release had five lanes that passed without reading a single byte back, one of which made
+//! no call at all. These upload a real photograph and pictures actually derived from it, and every lane ends
+//! by comparing what the canister returns.
 
 mod picture;
 mod world;
@@ -57,7 +57,7 @@ fn lane_1_a_large_original(course: Course) {
     world.assert_stored(&[&original]);
 }
 
-/// A display version, a thumbnail and a placeholder, made from the picture.
+/// A display version, a thumbnail and a placeholder, derived from the picture.
 fn lane_2_derivatives_of_a_picture(course: Course) {
     let mut world = World::new(course);
     let derivatives = picture::derivatives(&world.folder);
@@ -125,7 +125,7 @@ fn lane_4_the_complete_set_with_its_memories(course: Course) {
     world.assert_stored(&uploads.iter().collect::<Vec<_>>());
 }
 
-/// What was uploaded before the upgrades is read after them, by those with access and by nobody else.
+/// What was uploaded before the upgrades is read after them, by those with access and by no one else.
 fn lane_5_every_byte_of_every_asset(course: Course) {
     let mut world = World::new(course);
     let mut uploads = world.full_set();

@@ -27,8 +27,8 @@ macro_rules! on_both_builds {
 }
 
 on_both_builds! {
-    a_caller_makes_so_many_capsules_and_no_more
-    a_capsule_holds_so_many_memories_and_no_more
+    the_capsules_of_a_caller_are_limited
+    the_memories_of_a_capsule_are_limited
     every_text_has_a_length
     a_client_of_the_older_settings_resets_none_of_the_newer_ones
     settings_that_close_the_service_are_taken_by_force_only
@@ -38,7 +38,7 @@ on_both_builds! {
 mod check_that {
     use super::*;
 
-    pub fn a_caller_makes_so_many_capsules_and_no_more(build: Build) {
+    pub fn the_capsules_of_a_caller_are_limited(build: Build) {
         let world = World::new(build);
         world.configure(|config| config.max_capsules_per_caller = Some(2));
         let create =
@@ -49,7 +49,7 @@ mod check_that {
         assert_eq!(create(owner()), Err(Error::exhausted("capsules per caller", 2, 3)));
         assert_eq!(world.holdings(), before);
 
-        // Capsules that others make somebody an owner of do not count against that one's limit.
+        // Capsules of which others make someone an owner do not count against that person's limit.
         for capsule in [&first, &second] {
             let owners = vec![owner(), stranger()];
             let access = CapsuleAccess { owners, writers: vec![], readers: vec![] };
@@ -64,7 +64,7 @@ mod check_that {
         assert_eq!(create(stranger()), Err(Error::exhausted("capsules per caller", 2, 3)));
     }
 
-    pub fn a_capsule_holds_so_many_memories_and_no_more(build: Build) {
+    pub fn the_memories_of_a_capsule_are_limited(build: Build) {
         let world = World::new(build);
         let capsule = world.capsule();
         world.configure(|config| config.max_memories_per_capsule = Some(3));

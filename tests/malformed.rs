@@ -145,7 +145,7 @@ fn check_every_function(build: Build) {
             }
         }
         if endpoint.all_optional() {
-            // Called by somebody without rights: only the decoding matters.
+            // Called by someone without rights: only the decoding matters.
             let answer = world.call(Principal::anonymous(), (name, function), Vec::new());
             if !answer.as_ref().is_ok_and(|reply| !refuses(name, reply)) {
                 wrong.push(format!("{name}, no bytes at all: {}", short(&answer)));

@@ -1,7 +1,7 @@
 //! Stable memory as each released layout left it, read by the builds of today.
 //!
-//! `tests/golden/layout-N.bin.gz` are whole stable memories, made once by the builds that wrote the layout
-//! and never again; a release with a new layout adds one.
+//! `tests/golden/layout-N.bin.gz` are complete stable memories, created once by the builds that wrote the
+//! layout and never again; a release with a new layout adds one.
 
 use std::io::Read as _;
 use std::path::PathBuf;
@@ -75,8 +75,8 @@ fn every_build_reads_every_layout_that_it_accepts() {
                 continue;
             }
             world.upgrade(build);
-            // The half upload continues under its key. It has not expired: the clock of a fresh instance does
-            // not run ahead of the one that the memory was made with.
+            // The half-finished upload continues under its key. It has not expired: the clock of a fresh
+            // instance is not ahead of the one with which the memory was created.
             let capsules: Result<Vec<upload_canister::api::Capsule>> =
                 world.query(owner(), "capsules_list", (None::<String>, None::<u32>));
             let capsule = &capsules.unwrap()[0].id;

@@ -72,8 +72,8 @@ fn interrupted_conversion_ends_in_the_same_state() {
     ends_in_the_same_state(Sessions::Counted);
 }
 
-/// The direct build cannot serve layout 1: an upgrade to it after or during a rollback makes the migration go
-/// forward again.
+/// The direct build cannot serve layout 1: an upgrade to it after or during a rollback makes the migration
+/// run forward again.
 #[test]
 fn the_next_build_goes_forward_from_a_rollback() {
     let expected = undisturbed(Sessions::Untouched);
@@ -92,8 +92,8 @@ fn the_next_build_goes_forward_from_a_rollback() {
     assert_eq!(found.digests[0], found.digests[1]);
 }
 
-/// Calls of a controller run the engine as well; each of its messages schedules one more, and no second one
-/// beside that.
+/// Calls by a controller run the engine as well; each of its messages schedules one more, and no second one
+/// in addition.
 #[test]
 fn repeated_controls_start_no_second_chain_of_messages() {
     let mut world = World::new(Build::Legacy);

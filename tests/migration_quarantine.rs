@@ -1,4 +1,4 @@
-//! A quarantined session and everybody else: neither the sweep nor the list of its owner stops at it.
+//! A quarantined session does not affect others: neither the sweep nor its owner's list stops at it.
 
 use crate::support::legacy_state::{client, image, memory_of, metadata};
 use upload_canister::api::HashAlgorithm;
@@ -13,9 +13,10 @@ use upload_canister::upload::{RawRecord, UploadService};
 
 const SESSIONS: u64 = 6;
 
-/// The owner of a record that does not decode is unknown, so its owner still has it, beside two others.
+/// The owner of a record that does not decode is unknown, so its owner still has it, in addition to two
+/// others.
 #[test]
-fn the_others_are_listed_beside_one_that_does_not_decode() {
+fn the_others_are_listed_when_one_does_not_decode() {
     let now = Time::from_nanos(1_700_000_000_000_000_000);
     let (bytes, capsules) = image(SESSIONS, now.as_nanos());
     let mut storage = Storage::open_existing(memory_of(&bytes)).unwrap();

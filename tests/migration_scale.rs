@@ -19,7 +19,7 @@ use session_migrate::server::ServerKind;
 use upload_canister::api::{MigrationPhase, MigrationStatus, Result, UploadFinishResult};
 
 /// Most instructions of the migration in `post_upgrade`, whatever the number of sessions:
-/// `UPGRADE_INSTRUCTIONS` in `src/canister/migration.rs`, and a little for the start of the module and the
+/// `UPGRADE_INSTRUCTIONS` in `src/canister/migration.rs`, plus a little for the start of the module and the
 /// timers.
 const UPGRADE_LIMIT: u64 = 50_000_000 + 1_000_000;
 
@@ -130,7 +130,7 @@ impl Traffic {
         }
     }
 
-    /// Reads back what was finished meanwhile.
+    /// Reads back what was finished in the meantime.
     fn read_back(&self, world: &World) {
         assert!(!self.finished.is_empty(), "nobody finished an upload");
         for (session, locator) in &self.finished {

@@ -1,5 +1,5 @@
-//! Messages of the migration that trap half-way, on real wasm, at every message and in several places of
-//! each: the canister is as it was before, and ends in the same state as if nothing had happened.
+//! Messages of the migration that trap halfway, on real wasm, at every message and in several places of each:
+//! the canister is unchanged, and ends in the same state as if nothing had happened.
 
 use crate::support::conversion::sessions::Sessions;
 use crate::support::traps::{trapped_everywhere, upgrade_trapped_everywhere};

@@ -259,7 +259,7 @@ impl Target for Wasm {
             Control::Finalize => "migration_finalize",
             Control::Retry => "migration_retry",
         };
-        // The optional argument is left out: which record to retry, or whether to leave the quarantine as it
+        // The optional argument is omitted: which record to retry, or whether to leave the quarantine as it
         // is.
         let answer = self.world.update::<MigrationStatus>(controller(), method, ());
         Some(answer.map(drop).map_err(refusal))
@@ -319,7 +319,7 @@ fn config() -> ProptestConfig {
     let default = ProptestConfig::default();
     let cases = if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { 200 };
     let file = FileFailurePersistence::Direct("proptest-regressions/model.txt");
-    // A canister makes a step in milliseconds and not in microseconds.
+    // A canister takes milliseconds per step instead of microseconds.
     ProptestConfig { cases, max_shrink_iters: 200, failure_persistence: Some(Box::new(file)), ..default }
 }
 

@@ -1,4 +1,4 @@
-//! Every command of `docs/runbook.md`, as it is written there, in its order.
+//! Every command of `docs/runbook.md`, exactly as it is written there, in order.
 
 use crate::support::upload::two_chunks;
 use crate::support::{World, controller, owner};
@@ -109,7 +109,7 @@ fn every_command_does_what_the_runbook_says() {
             }
             "migration_finalize" => {
                 assert_eq!(refused, None);
-                // The direct build starts the second migration at once.
+                // The direct build starts the second migration immediately.
                 assert_eq!((now.migration, now.phase, now.layout), (2, MigrationPhase::Converted, 3));
                 let refused = world.try_upgrade(Build::Legacy).unwrap_err().reject_message;
                 assert!(refused.contains("no rollback is possible"), "{refused}");

@@ -17,7 +17,7 @@ enum Answer {
     Yes,
     /// `Unauthorized`.
     No,
-    /// `NotFound`: the caller is not even told that there is such a thing.
+    /// `NotFound`: the caller does not even learn that it exists.
     Unknown,
 }
 
@@ -144,7 +144,7 @@ fn on_direct() {
     check_every_function(Build::Direct);
 }
 
-/// Calls every function as everybody, each time with a new scene.
+/// Calls every function as everyone, each time with a new scene.
 fn check_every_function(build: Build) {
     let (_, functions) = did::functions(build);
     let in_table: Vec<&str> = TABLE.iter().map(|(name, _)| *name).collect();
@@ -180,7 +180,7 @@ fn check_every_function(build: Build) {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Lists show only the caller's own items, and the gateway's pages name nobody.
+/// Lists show only the caller's own items, and the gateway's pages name no one.
 #[test]
 fn lists_and_pages_give_nothing_away() {
     let world = World::new(Build::Direct);

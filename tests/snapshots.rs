@@ -1,4 +1,4 @@
-//! Loading snapshots on real wasm: ids that were given out since are not reused.
+//! Loading snapshots on real wasm: ids that were issued since are not reused.
 
 use std::collections::BTreeSet;
 
@@ -40,7 +40,7 @@ fn no_id_is_given_out_again_after_a_snapshot_is_loaded() {
 }
 
 #[test]
-fn a_session_lost_with_a_snapshot_is_not_somebody_elses() {
+fn the_id_of_a_lost_session_is_never_someone_elses() {
     for build in [Build::Legacy, Build::Direct] {
         let world = World::new(build);
         let content = file(10, 1);
@@ -57,7 +57,7 @@ fn a_session_lost_with_a_snapshot_is_not_somebody_elses() {
     }
 }
 
-/// A clone gives out ids above all that came with the snapshot, whichever canister has had more messages, and
+/// A clone issues ids above all that came with the snapshot, whichever canister has had more messages, and
 /// loads it again without reusing an id.
 #[test]
 fn a_clone_gives_no_id_out_twice_either() {

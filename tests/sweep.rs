@@ -9,7 +9,8 @@ use session_migrate::build::Build;
 use session_migrate::costs;
 use session_migrate::server::{self, ServerKind};
 
-/// Chunks that an ended session releases at once: removing them takes 2.2 billion instructions (`docs/costs.md`).
+/// Chunks that an ended session releases immediately: removing them takes 2.2 billion instructions
+/// (`docs/costs.md`).
 const CHUNKS: u32 = 32;
 
 /// Twenty such sessions in one message, as many as a slice may have, would take 44 billion instructions of the 40 that
@@ -17,7 +18,7 @@ const CHUNKS: u32 = 32;
 const ALLOWED_INSTRUCTIONS: u64 = 5_000_000_000;
 
 #[test]
-fn sessions_with_many_chunks_expire_in_messages_of_their_own() {
+fn sessions_with_many_chunks_expire_in_separate_messages() {
     let chosen = server::chosen().unwrap();
     if chosen.kind != ServerKind::Embedded {
         eprintln!(

@@ -15,7 +15,7 @@ use upload_canister::api::{Error, RecentError, Result, UploadFinishResult};
 /// Instruction limit under which no message of the timers completes.
 const TOO_FEW: u64 = 2_000;
 
-/// What makes a session idle too long, and more.
+/// More than enough time for a session to be idle too long.
 const TWO_DAYS: Duration = Duration::from_secs(50 * 3_600);
 
 /// Makes an update that changes nothing.
@@ -113,7 +113,7 @@ fn a_clone_sweeps_after_its_first_update() {
 }
 
 #[test]
-fn a_clone_goes_on_with_the_migration_of_its_original() {
+fn a_clone_continues_the_migration_of_its_original() {
     let expected = undisturbed(Sessions::Counted);
     for k in 0..2 {
         let world = after(Sessions::Counted, k);
@@ -152,7 +152,7 @@ fn the_sweep_is_one_chain_of_messages() {
     world.settle(|stats| stats.memories == 0);
 }
 
-/// What makes all later calls cheaper is written again when the first attempt fails.
+/// The caches that make all later calls cheaper are written again if the first attempt fails.
 #[test]
 fn type_tables_are_written_when_the_first_minute_is_lost() {
     if !is_embedded() {

@@ -6,7 +6,7 @@ use crate::support::{World, controller, owner};
 use session_migrate::build::Build;
 use upload_canister::api::{AdminConfig, MigrationPhase, MigrationStatus, Result, SessionPath};
 
-/// An upload of two chunks to a capsule of its own, of which the second has arrived.
+/// An upload of two chunks to a new capsule, the second of which has arrived.
 struct Half {
     session: u64,
     content: Vec<u8>,

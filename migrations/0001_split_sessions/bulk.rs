@@ -40,7 +40,7 @@ impl Bulk for SplitSessions {
         // Up to the first that stays a legacy record.
         let is_behind = |(session, unit): &(&LegacySession, &Settled)| session.id == unit.key;
         let behind = sessions.iter().zip(&settled).take_while(is_behind).count();
-        storage.sessions.legacy.leave_behind(sessions.get(..behind).unwrap_or_default());
+        storage.sessions.legacy.move_mark_past(sessions.get(..behind).unwrap_or_default());
         for unit in settled.iter().skip(behind) {
             storage.sessions.legacy.remove(&unit.key);
         }
@@ -48,15 +48,15 @@ impl Bulk for SplitSessions {
     }
 
     fn left_behind(&self, storage: &Storage, limit: usize) -> Vec<u64> {
-        storage.sessions.legacy.left_behind(limit)
+        storage.sessions.legacy.leftovers(limit)
     }
 
     fn drop_left_behind(&self, storage: &mut Storage, key: u64) {
-        storage.sessions.legacy.drop_left_behind(key);
+        storage.sessions.legacy.remove_leftover(key);
     }
 
     fn clear_left_behind(&self, storage: &mut Storage) {
-        storage.sessions.legacy.clear_left_behind();
+        storage.sessions.legacy.clear_leftovers();
     }
 }
 

@@ -6,7 +6,7 @@ use super::class::{CLASSES, Class};
 use super::convert::FIELDS;
 use super::examine::{Examined, Verdict, examine};
 use super::left;
-use super::write::{bytes_missing, set_aside, settle, stored, withdraw};
+use super::write::{bytes_missing, quarantine_record, settle, stored, withdraw};
 use super::{LegacyUploadSession, Split, Unconvertible, convert, revert};
 use crate::api::{Error, Result};
 use crate::build_profile::{BUILD, SERVES_LAYOUT_1};
@@ -146,7 +146,7 @@ impl Migration for SplitSessions {
 
     fn restore(&self, storage: &mut Storage, key: u64, kept: QuarantineRecord) -> Result<()> {
         let id = SessionId(key);
-        if storage.sessions.legacy.is_left_behind(key) {
+        if storage.sessions.legacy.is_below_mark(key) {
             let why = "the records around it are still being converted: retry it afterwards";
             return Err(Error::conflict("session", id, why));
         }
@@ -178,7 +178,7 @@ impl Migration for SplitSessions {
         // The record is not read, since reading may be what trapped; only its index entry is.
         let was_indexed = Some(legacy.noted.is_some_and(|seen| storage.index.is_active_at(id, seen)));
         withdraw(storage, id, None, legacy.noted)?;
-        Ok(QuarantineRecord { was_indexed, ..set_aside(legacy, reason) })
+        Ok(QuarantineRecord { was_indexed, ..quarantine_record(legacy, reason) })
     }
 
     fn bulk(&self) -> Option<&dyn Bulk> {
@@ -235,7 +235,7 @@ impl Reversal for SplitSessions {
     }
 
     fn left(&self, storage: &Storage) -> u64 {
-        storage.sessions.sessions.len().saturating_add(storage.sessions.legacy.left_behind_total())
+        storage.sessions.sessions.len().saturating_add(storage.sessions.legacy.leftover_count())
     }
 
     fn revert(&self, storage: &mut Storage, key: u64, _: &mut Work<'_>) -> Result<Reverted> {

@@ -33,7 +33,7 @@ proptest! {
     fn new_to_old_to_new_is_the_identity((legacy, stored, last_seen) in record()) {
         let id = SessionId(legacy.session_id);
         let split = convert(id, legacy, stored.clone(), last_seen).unwrap();
-        // The last activity is stored beside the record and passed to the conversion.
+        // The last activity is stored separately from the record and passed to the conversion.
         let seen = Some(split.session.session_meta.last_seen);
         let again = convert(id, revert(id, split.clone()).unwrap(), stored, seen).unwrap();
         prop_assert_eq!(again, split);

@@ -13,8 +13,8 @@ use crate::stable::StableError;
 use crate::storage::Storage;
 use crate::upload::path::Upload;
 use crate::upload::{
-    Ended, Event, LegacySession, Outcome, SessionRecord, UploadMeta, forget_session, give_bytes_back,
-    leave_receipt,
+    Ended, Event, LegacySession, Outcome, SessionRecord, UploadMeta, forget_session, leave_receipt,
+    release_payload,
 };
 
 /// Result of writing a record.
@@ -52,13 +52,13 @@ pub fn make(storage: &mut Storage, legacy: &LegacySession, now: Time) -> Result<
             }
             storage.counters.session(SessionPath::Compat, Event::Expired);
             let place = Place::Chunks(ChunkPrefix::of(&meta.provisional_memory_id, id));
-            give_bytes_back(storage, session, meta, &place)?;
+            release_payload(storage, session, meta, &place)?;
             Fate::Released(LegacyUploadSession::digest_of_stored(&legacy.raw))
         }
         Verdict::Reject { legacy: decoded, reason } => {
             let was_indexed = decoded.as_ref().map(|decoded| storage.index.contains(id, decoded.caller));
             withdraw(storage, id, decoded.as_deref(), legacy.noted)?;
-            Fate::Quarantined(QuarantineRecord { was_indexed, ..set_aside(legacy.clone(), reason) })
+            Fate::Quarantined(QuarantineRecord { was_indexed, ..quarantine_record(legacy.clone(), reason) })
         }
     };
     Ok((class, Made::Settled(fate)))
@@ -75,7 +75,7 @@ pub fn settle(storage: &mut Storage, legacy: &LegacySession, now: Time) -> Resul
 }
 
 /// Returns the quarantine entry for a record.
-pub fn set_aside(legacy: LegacySession, reason: String) -> QuarantineRecord {
+pub fn quarantine_record(legacy: LegacySession, reason: String) -> QuarantineRecord {
     let LegacySession { id: _, raw, noted } = legacy;
     QuarantineRecord { beside: noted.map(Time::as_nanos), ..QuarantineRecord::new(reason, raw) }
 }
@@ -197,7 +197,7 @@ pub fn withdraw(
         }
         None => {
             if let Some(last_seen) = noted {
-                storage.index.set_aside(id, last_seen);
+                storage.index.forget_activity(id, last_seen);
             }
         }
     }

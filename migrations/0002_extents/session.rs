@@ -11,7 +11,7 @@ use crate::migrate::{Advance, Fate, QuarantineRecord, Work};
 use crate::session::{ChunkSet, Session, SessionId};
 use crate::stable::{Record, codec};
 use crate::storage::Storage;
-use crate::upload::{UploadMeta, give_bytes_back, mapped_sessions};
+use crate::upload::{UploadMeta, mapped_sessions, release_payload};
 
 /// Progress of a session.
 #[derive(minicbor::Encode, minicbor::Decode, Clone, Debug, PartialEq, Eq)]
@@ -137,7 +137,7 @@ fn copy_some(
         copied.insert(idx);
     }
     // A blob with the same chunks is moved separately, and still needs them.
-    give_bytes_back(storage, session, meta, &Place::Chunks(prefix))?;
+    release_payload(storage, session, meta, &Place::Chunks(prefix))?;
     Ok(Moved::Wholly)
 }
 

@@ -162,7 +162,7 @@ impl BlobStore {
     ///
     /// # Errors
     /// A damaged table.
-    pub fn give_back(&mut self, place: &Place) -> Result<(), StableError> {
+    pub fn free(&mut self, place: &Place) -> Result<(), StableError> {
         match place {
             Place::Chunks(prefix) => {
                 self.chunks.release(*prefix);
@@ -236,7 +236,7 @@ impl BlobStore {
             self.insert(to.id, record);
             self.by_content.insert(content_key(capsule_id, record.digest), &to.id.0);
         } else {
-            self.give_back(&record.place)?;
+            self.free(&record.place)?;
         }
         self.add_ref(to.id, memory_id, capsule_id);
         Ok(())
@@ -260,7 +260,7 @@ impl BlobStore {
         }
         self.remove(id);
         self.by_content.remove(&content_key(capsule_id, record.digest));
-        self.give_back(&record.place)?;
+        self.free(&record.place)?;
         Ok(record.size)
     }
 
@@ -319,7 +319,7 @@ impl BlobStore {
         let new = BlobRecord { place: Place::Extents(extents), ..old.clone() };
         self.remove(id);
         self.insert(id, &new);
-        Ok(self.give_back(&old.place)?)
+        Ok(self.free(&old.place)?)
     }
 
     fn insert(&mut self, id: BlobId, blob: &BlobRecord) {

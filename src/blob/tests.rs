@@ -92,7 +92,7 @@ fn a_committed_blob_is_not_overwritten_and_bounds_its_reads() {
 }
 
 #[test]
-fn released_chunks_all_go_in_slices_and_nobody_elses() {
+fn only_released_chunks_are_removed_and_in_slices() {
     let mut blobs = store();
     for idx in 0..100 {
         blobs.write_chunk(prefix(1), idx, b"mine");

@@ -159,7 +159,7 @@ fn without_a_key_or_with_a_damaged_one_nothing_opens() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
     #[test]
-    fn no_made_up_token_opens_anything(text in "[0-9a-f]{0,160}|.{0,160}") {
+    fn no_forged_token_opens_anything(text in "[0-9a-f]{0,160}|.{0,160}") {
         thread_local! {
             static WORLD: (World, String) = {
                 let mut world = worlds().remove(0);

@@ -43,7 +43,7 @@ fn migration_dry_run(after: Option<u64>, limit: Option<u32>) -> Result<DryRun> {
 fn control(control: impl FnOnce(&mut Storage, Time) -> Result<()>) -> Result<MigrationStatus> {
     controllers_only()?;
     with_app(|App { storage, .. }| control(storage, now()))?;
-    migration::go_on();
+    migration::run_slice();
     migration_status()
 }
 

@@ -69,7 +69,7 @@ macro_rules! entry {
             Err(error) => <$reply as $crate::canister::entry::Refuse>::refuse(error),
         }
     }};
-    (@begin update) => { $crate::canister::timers::look_after() };
+    (@begin update) => { $crate::canister::timers::restart_overdue() };
     (@begin query) => {};
     (@end update $name:ident $call:expr) => {{
         let reply = $call;

@@ -42,7 +42,7 @@ pub fn dry_run(after: Option<u64>, limit: Option<u32>) -> Result<DryRun> {
     with_app(|App { storage, .. }| migrate::dry_run(storage, message, after, limit))
 }
 
-pub fn go_on() {
+pub fn run_slice() {
     run(MESSAGE_INSTRUCTIONS);
 }
 
@@ -53,7 +53,7 @@ pub fn watch() {
     SEEN.set(seen);
     match watched {
         Ok(Watched::Quiet) => {}
-        Ok(Watched::Run) => go_on_at_once(),
+        Ok(Watched::Run) => schedule(),
         Err(error) => report("migration", error),
     }
 }
@@ -61,7 +61,7 @@ pub fn watch() {
 fn run(budget: u64) {
     match slice(budget) {
         Ok(Progress::Done) => {}
-        Ok(Progress::More) => go_on_at_once(),
+        Ok(Progress::More) => schedule(),
         Err(error) => report("migration", error),
     }
 }
@@ -76,6 +76,6 @@ fn slice(budget: u64) -> Result<Progress> {
     with_app(|App { storage, .. }| migrate::run(storage, now(), &MessageMeter, budget))
 }
 
-fn go_on_at_once() {
-    MESSAGES.with(|messages| messages.go_on(go_on));
+fn schedule() {
+    MESSAGES.with(|messages| messages.run_next(run_slice));
 }

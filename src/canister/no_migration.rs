@@ -10,7 +10,7 @@ pub fn start() {
     }
 }
 
-pub const fn go_on() {}
+pub const fn run_slice() {}
 
 pub const fn watch() {}
 

@@ -87,7 +87,7 @@ impl Job {
 
     fn run(self) {
         self.with(|schedule| schedule.ran_at.set(ic_cdk::api::time()));
-        look_after();
+        restart_overdue();
         match self {
             Self::Sweep => super::sweep(),
             Self::Watch => watch(),
@@ -98,7 +98,7 @@ impl Job {
 /// Sets all timers of a canister whose heap is new.
 pub fn start() {
     // In a separate message, not in that of the installation.
-    HEADS.with(|heads| heads.go_on_after(EVERY, write_heads));
+    HEADS.with(|heads| heads.run_after(EVERY, write_heads));
     let now = ic_cdk::api::time();
     for job in Job::ALL {
         job.set(now);
@@ -106,15 +106,15 @@ pub fn start() {
 }
 
 /// Sets overdue timers again. Called at the beginning of every update.
-pub fn look_after() {
+pub fn restart_overdue() {
     let now = ic_cdk::api::time();
     if Job::ALL.iter().any(|job| is_overdue(job.ran_at(), now)) {
-        set_again(now);
+        restart(now);
     }
 }
 
 #[cold]
-fn set_again(now: u64) {
+fn restart(now: u64) {
     for job in Job::ALL {
         let ran_at = job.ran_at();
         if is_overdue(ran_at, now) {
@@ -137,7 +137,7 @@ const fn is_overdue(ran_at: u64, now: u64) -> bool {
 
 fn watch() {
     if !HEADS_ARE_WRITTEN.get() {
-        HEADS.with(|heads| heads.go_on(write_heads));
+        HEADS.with(|heads| heads.run_next(write_heads));
     }
     super::watch_removals();
     super::migration::watch();
@@ -165,11 +165,11 @@ impl Chain {
     }
 
     /// Runs `work` in the next message, replacing any work that was scheduled.
-    pub fn go_on(&self, work: impl FnOnce() + 'static) {
-        self.go_on_after(Duration::ZERO, work);
+    pub fn run_next(&self, work: impl FnOnce() + 'static) {
+        self.run_after(Duration::ZERO, work);
     }
 
-    fn go_on_after(&self, delay: Duration, work: impl FnOnce() + 'static) {
+    fn run_after(&self, delay: Duration, work: impl FnOnce() + 'static) {
         let next = ic_cdk_timers::set_timer(delay, async move { work() });
         if let Some(earlier) = self.next.replace(Some(next)) {
             ic_cdk_timers::clear_timer(earlier);

@@ -38,7 +38,7 @@ fn uploads_begin(
 /// Reads its arguments itself: the chunk goes from the message to stable memory in blocks.
 #[ic_cdk::update(name = "uploads_put_chunk", hidden = true, manual_reply = true)]
 fn put_chunk() {
-    timers::look_after();
+    timers::restart_overdue();
     let stored = put_args::read(&streams::Argument).and_then(put);
     entry::keep_error("uploads_put_chunk", &stored);
     streams::reply(&stored);
@@ -139,7 +139,7 @@ thread_local! {
 
 fn hash_on_at_once(session: u64) {
     HASHING.with_borrow_mut(|hashing| {
-        hashing.entry(session).or_insert_with(Chain::new).go_on(move || hash_on(session));
+        hashing.entry(session).or_insert_with(Chain::new).run_next(move || hash_on(session));
     });
 }
 

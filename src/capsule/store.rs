@@ -104,7 +104,7 @@ impl CapsuleStore {
         let made = self.by_creator.get(&caller)?.unwrap_or(0);
         check_room("capsules per caller", allowed, made)?;
         self.room.for_records()?;
-        let id = format!("capsule_{}", self.ids.give_out()?);
+        let id = format!("capsule_{}", self.ids.issue()?);
         let subject = subject.unwrap_or(PersonRef::Principal(caller));
         let record = CapsuleRecord::new(subject, caller, now.as_nanos());
         self.by_creator.insert(caller, &made.saturating_add(1));

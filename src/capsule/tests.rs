@@ -148,7 +148,7 @@ fn capsules_count_for_who_made_them_as_long_as_they_exist() {
     assert_eq!(anonymous, Err(CapsuleError::Anonymous), "who may is asked first");
 }
 
-/// A record of a build that did not count: it decodes, and deleting it decrements nobody's count.
+/// A record of a build that did not count: it decodes, and deleting it decrements no one's count.
 #[test]
 fn a_capsule_from_before_the_count_counts_for_nobody() {
     use crate::stable::Record;
@@ -180,7 +180,7 @@ fn pages<T>(page: impl Fn(Option<&str>) -> Vec<T>, key: impl Fn(&T) -> String) -
     }
 }
 
-/// Makes capsules as large as a capsule can be; everybody may be made a reader of them.
+/// Creates capsules as large as a capsule can be; anyone may be made a reader of them.
 #[test]
 fn a_page_of_the_largest_capsules_fits_a_reply() {
     let mut capsules = store();
@@ -276,7 +276,7 @@ fn a_public_capsule_shows_its_bytes_and_nothing_else() {
     }
     for is_public in [true, false] {
         assert_eq!(capsules.set_public(owner, &id, is_public).unwrap().is_public, Some(is_public));
-        // Older clients, which do not know of it, leave it as it is.
+        // Older clients, which do not know it, leave it unchanged.
         assert_eq!(capsules.set_access(owner, &id, access.clone()).unwrap().is_public, Some(is_public));
         for who in strangers {
             assert_eq!(capsules.authorize_blobs(who, &id).is_ok(), is_public);

@@ -40,7 +40,7 @@ fn those_on_the_list_make_capsules_and_others_do_not() {
 }
 
 #[test]
-fn nobody_makes_capsules_and_those_there_are_go_on() {
+fn nobody_can_create_capsules_and_existing_ones_still_work() {
     let mut world = world(CapsuleMakers::Nobody);
     assert!(!may(&mut world, 1));
     world.begin(1, "a");

@@ -114,7 +114,7 @@ fn a_download_is_its_owners_and_only_while_the_blob_may_be_read() {
 }
 
 #[test]
-fn there_are_so_many_and_the_longest_idle_gives_way() {
+fn at_the_limit_the_longest_idle_download_is_ended() {
     let mut world = worlds().remove(0);
     let capsule = world.capsule.clone();
     world.storage.capsules.set_public(person(OWNER), &capsule, true).unwrap();
@@ -138,7 +138,7 @@ fn there_are_so_many_and_the_longest_idle_gives_way() {
 }
 
 #[test]
-fn a_damaged_download_is_nobodys_and_goes_with_the_sweep() {
+fn a_damaged_download_has_no_owner_and_is_swept() {
     let mut world = worlds().remove(0);
     let (locator, _) = store(&mut world, 5);
     let session = begin_as(&mut world, OWNER, &locator).unwrap().session;

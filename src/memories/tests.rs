@@ -128,7 +128,7 @@ fn metadata_can_change_and_the_size_cannot() {
 }
 
 #[test]
-fn a_capsule_holds_so_many_memories() {
+fn the_number_of_memories_in_a_capsule_is_limited() {
     let mut world = World::direct();
     let config = AdminConfig { max_memories_per_capsule: Some(2), ..world.storage.config().unwrap() };
     world.storage.settings.set(&Config::checked(config).unwrap());
@@ -145,7 +145,7 @@ fn a_capsule_holds_so_many_memories() {
     assert!(world.try_begin(1, "c").is_ok());
 }
 
-/// A memory may have so many chunks to release that twenty of them do not fit into one message.
+/// A memory may have so many chunks to release that twenty memories do not fit into one message.
 #[cfg(feature = "compat")]
 #[test]
 fn memories_of_a_deleted_capsule_go_within_the_message_budget() {
@@ -162,7 +162,7 @@ fn memories_of_a_deleted_capsule_go_within_the_message_budget() {
     assert_eq!(sweep(&mut world.storage, &crate::upload::tests::Exhausted), Ok(true));
 }
 
-/// A metadata claim is not stored beside a contradicting digest.
+/// A claim in the metadata is not stored along with a contradicting digest.
 #[test]
 fn a_claimed_sha256_must_be_that_of_the_content() {
     let mut world = World::direct();

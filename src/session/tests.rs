@@ -117,7 +117,7 @@ fn finish_needs_the_set_of_chunks_and_not_their_number() {
 }
 
 #[test]
-fn an_empty_whole_is_complete_at_once() {
+fn an_empty_object_is_complete_immediately() {
     let (mut service, id) = begun(0, 4);
     let none = service.put_chunk(id, OWNER, 0, &mut &b""[..], &mut HeapSink::default(), &NOW);
     assert_eq!(none, Err(SessionError::IndexOutOfRange { id, idx: 0, chunks: 0 }));

@@ -62,7 +62,7 @@ impl Ids {
     ///
     /// # Errors
     /// If the register does not decode, or no id is left.
-    pub fn give_out(&mut self) -> Result<u64, StableError> {
+    pub fn issue(&mut self) -> Result<u64, StableError> {
         let last = self.last()?;
         let next = match self.version {
             Some(version) => after(last, version()),
@@ -163,7 +163,7 @@ mod tests {
                     Event::Message(numbers) => {
                         for _ in 0..numbers {
                             let last = ids.last().unwrap();
-                            let next = ids.give_out().unwrap();
+                            let next = ids.issue().unwrap();
                             prop_assert!(next > last, "{next} is not above {last}");
                             prop_assert!(given_out.insert(next), "{next} was given out before");
                         }
@@ -185,23 +185,23 @@ mod tests {
     fn a_canister_of_its_own_history_has_numbers_of_generation_0() {
         let mut ids = ids_on(RawMemory::default());
         VERSION.set(3);
-        assert_eq!((ids.give_out(), ids.give_out()), (Ok(3 << 10), Ok((3 << 10) + 1)));
+        assert_eq!((ids.issue(), ids.issue()), (Ok(3 << 10), Ok((3 << 10) + 1)));
         VERSION.set(9);
-        assert_eq!(ids.give_out(), Ok(9 << 10));
+        assert_eq!(ids.issue(), Ok(9 << 10));
         ids.continue_after(20);
-        assert_eq!(ids.give_out(), Ok(9 << 10), "a counter of before goes on above");
+        assert_eq!(ids.issue(), Ok(9 << 10), "a counter of before goes on above");
         ids.continue_after(1 << 40);
-        assert_eq!(ids.give_out(), Ok((1 << 52) + (9 << 10)), "and one of a busier canister, too");
+        assert_eq!(ids.issue(), Ok((1 << 52) + (9 << 10)), "and one of a busier canister, too");
     }
 
     #[test]
-    fn a_canister_that_has_used_its_numbers_up_says_so() {
+    fn a_canister_out_of_numbers_reports_it() {
         let mut ids = ids_on(RawMemory::default());
         VERSION.set(1 << 42);
-        assert!(ids.give_out().unwrap_err().reason.contains("no number is left after 0"));
+        assert!(ids.issue().unwrap_err().reason.contains("no number is left after 0"));
         VERSION.set(7);
         ids.continue_after(u64::MAX);
-        assert!(ids.give_out().unwrap_err().reason.contains("no number is left after 18446744073709551615"));
+        assert!(ids.issue().unwrap_err().reason.contains("no number is left after 18446744073709551615"));
         assert_eq!(ids.last(), Ok(u64::MAX));
     }
 }

@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_said_of_a_map_that_is_laid_out_otherwise() {
+    fn a_map_with_another_layout_is_left_to_the_library() {
         let memories = Memories::init(RawMemory::default());
         let memory = || memories.get(memory_ids::CHUNKS);
         let keys = |memory| MapKeys::<36>::of(memory).between(&[0; 36], &[255; 36], &mut |_| true);

@@ -138,9 +138,9 @@ fn a_damaged_record_is_an_error_with_its_key_and_not_a_default() {
 fn a_counter_counts_from_one_and_survives_reopening() {
     let memories = Memories::init(RawMemory::default());
     let open = || Ids::open(&memories, memory_ids::SESSION_COUNTER);
-    assert_eq!((open().give_out(), open().give_out()), (Ok(1), Ok(2)));
+    assert_eq!((open().issue(), open().issue()), (Ok(1), Ok(2)));
     open().continue_after(u64::MAX);
-    assert!(open().give_out().unwrap_err().reason.contains("no number is left"));
+    assert!(open().issue().unwrap_err().reason.contains("no number is left"));
 }
 
 #[test]

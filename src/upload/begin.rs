@@ -64,12 +64,12 @@ impl UploadService<'_> {
         let payload = match self.allocate(bytes, expected_chunks, hash) {
             Ok(payload) => payload,
             Err(refused) => {
-                self.give_back(&capsule_id, bytes, None)?;
+                self.release_reservation(&capsule_id, bytes, None)?;
                 return Err(refused);
             }
         };
 
-        let id = SessionId(self.storage.sessions.ids.give_out()?);
+        let id = SessionId(self.storage.sessions.ids.issue()?);
         let spec = SessionSpec {
             chunk_size: CHUNK_SIZE,
             bytes_expected: bytes,
@@ -78,7 +78,7 @@ impl UploadService<'_> {
         };
         let meta = self.new_meta(id, key, capsule_id.clone(), asset_metadata, expected_chunks);
         if let Err(refused) = self.path.begin(self.storage, path, id, spec, meta, self.now) {
-            self.give_back(&capsule_id, bytes, payload)?;
+            self.release_reservation(&capsule_id, bytes, payload)?;
             return Err(refused);
         }
         if let Some(payload) = payload {
@@ -92,7 +92,7 @@ impl UploadService<'_> {
     }
 
     /// Releases what was reserved for a session that did not begin.
-    pub(super) fn give_back(
+    pub(super) fn release_reservation(
         &mut self,
         capsule_id: &str,
         bytes: u64,

@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn many_sessions_that_fare_alike_show_no_difference() {
+    fn many_sessions_with_equal_outcomes_show_no_difference() {
         assert_eq!(verdict(arm(10, 500), arm(190, 9_500)), CanaryVerdict::NoDifferenceSeen);
         assert_eq!(verdict(arm(100, 500), arm(20, 9_500)), CanaryVerdict::NoDifferenceSeen, "better");
     }

@@ -74,7 +74,7 @@ pub fn leave_receipt(storage: &mut Storage, id: SessionId, ended: &Ended<'_>, ou
 ///
 /// # Errors
 /// A damaged record of a blob, or a damaged table.
-pub fn give_bytes_back(
+pub fn release_payload(
     storage: &mut Storage,
     session: &Session,
     meta: &UploadMeta,
@@ -84,5 +84,5 @@ pub fn give_bytes_back(
     if may_be_a_blobs && storage.blobs.is_committed(place)? {
         return Ok(());
     }
-    storage.blobs.give_back(place)
+    storage.blobs.free(place)
 }

@@ -179,7 +179,7 @@ impl UploadService<'_> {
         self.storage.usage.reserve_unlimited(self.caller, &meta.capsule_id, blob.size)?;
         let finished = self.attach(id, meta, blob);
         if finished.is_err() {
-            self.give_back(&meta.capsule_id, blob.size, None)?;
+            self.release_reservation(&meta.capsule_id, blob.size, None)?;
         }
         finished
     }

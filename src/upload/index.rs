@@ -57,7 +57,7 @@ impl SessionIndex {
     }
 
     /// Removes a session that is missing or cannot be read from the activity index; its owner is not known.
-    pub fn set_aside(&mut self, id: SessionId, last_seen: Time) {
+    pub fn forget_activity(&mut self, id: SessionId, last_seen: Time) {
         self.by_activity.remove(&(last_seen.as_nanos(), id.0));
     }
 

@@ -3,7 +3,7 @@
 //! ```text
 //! id 3    u64 -> Candid (1 : nat16, UploadSessionMeta)   raw bytes here, typed by who reads them
 //! id 23   u64 -> u64                                     last activity, nanoseconds
-//! id 46   LeftBehind                                     the mark: how far they are converted
+//! id 46   Leftovers                                     the mark: how far they are converted
 //! ```
 //! The migration converts sessions in the order of their ids. Removing them one by one would be a third of
 //! its work, so it only moves a mark past them, and removes all of them at once when it is done. Records
@@ -29,7 +29,7 @@ pub struct LegacySession {
 
 /// The converted records that are still stored.
 #[derive(Encode, Decode, Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LeftBehind {
+pub struct Leftovers {
     /// Everything up to this id.
     #[n(0)]
     pub through: u64,
@@ -43,7 +43,7 @@ pub struct LeftBehind {
 
 const VERSION: u8 = 1;
 
-impl Record for LeftBehind {
+impl Record for Leftovers {
     const NAME: &'static str = "mark of the leftovers";
 
     fn encode(&self) -> Vec<u8> {
@@ -59,9 +59,9 @@ impl Record for LeftBehind {
 pub struct LegacySessions {
     records: Table<u64, RawRecord>,
     activity: Table<u64, u64>,
-    stored_mark: Register<LeftBehind>,
+    stored_mark: Register<Leftovers>,
     /// The contents of `stored_mark`; `None` if it is empty, or a mark without records.
-    mark: Option<LeftBehind>,
+    mark: Option<Leftovers>,
 }
 
 impl LegacySessions {
@@ -70,7 +70,7 @@ impl LegacySessions {
     /// # Errors
     /// A damaged mark: without it, it is unknown which sessions are converted.
     pub fn open(memories: &Memories) -> Result<Self, StableError> {
-        let stored_mark: Register<LeftBehind> = Register::open(memories, memory_ids::LEGACY_LEFT_BEHIND);
+        let stored_mark: Register<Leftovers> = Register::open(memories, memory_ids::LEGACY_LEFT_BEHIND);
         let mark = stored_mark.get()?.filter(|mark| mark.records > 0);
         Ok(Self {
             records: Table::open(memories, memory_ids::LEGACY_SESSIONS),
@@ -82,12 +82,12 @@ impl LegacySessions {
 
     /// Returns whether a session is here.
     pub fn contains(&self, id: &u64) -> bool {
-        !self.is_left_behind(*id) && self.records.contains(id)
+        !self.is_below_mark(*id) && self.records.contains(id)
     }
 
     /// Returns the raw bytes of a record.
     pub fn get_raw(&self, id: &u64) -> Option<Vec<u8>> {
-        if self.is_left_behind(*id) { None } else { self.records.get_raw(id) }
+        if self.is_below_mark(*id) { None } else { self.records.get_raw(id) }
     }
 
     /// Returns the last activity of a session, if it was recorded.
@@ -95,7 +95,7 @@ impl LegacySessions {
     /// # Errors
     /// A damaged entry.
     pub fn noted(&self, id: &u64) -> Result<Option<Time>, StableError> {
-        if self.is_left_behind(*id) {
+        if self.is_below_mark(*id) {
             return Ok(None);
         }
         Ok(self.activity.get(id)?.map(Time::from_nanos))
@@ -104,7 +104,7 @@ impl LegacySessions {
     /// Stores a record, replacing any previous one. Its id must be above the mark: ids only increase, and a
     /// rollback deletes what is below the mark before it converts anything back.
     pub fn insert(&mut self, id: u64, record: &RawRecord) {
-        debug_assert!(!self.is_left_behind(id), "session {id} is left behind");
+        debug_assert!(!self.is_below_mark(id), "session {id} is below the mark");
         self.records.insert(id, record);
     }
 
@@ -115,7 +115,7 @@ impl LegacySessions {
 
     /// Removes a session. Returns `false` if it was not here.
     pub fn remove(&mut self, id: &u64) -> bool {
-        if self.is_left_behind(*id) {
+        if self.is_below_mark(*id) {
             return false;
         }
         self.activity.remove(id);
@@ -127,7 +127,7 @@ impl LegacySessions {
     /// # Errors
     /// A damaged record of its activity; nothing is changed then.
     pub fn take(&mut self, id: u64) -> Result<Option<LegacySession>, StableError> {
-        if self.is_left_behind(id) {
+        if self.is_below_mark(id) {
             return Ok(None);
         }
         let noted = self.activity.take(&id)?.map(Time::from_nanos);
@@ -160,7 +160,7 @@ impl LegacySessions {
 
     /// Iterates over the ids above `after`, or all, ascending. Records are not read.
     pub fn keys_after(&self, after: Option<u64>) -> impl Iterator<Item = u64> + '_ {
-        self.records.keys_after(self.behind_mark(after).as_ref())
+        self.records.keys_after(self.after_mark(after).as_ref())
     }
 
     /// Returns the highest id of all, including those below the mark.
@@ -170,7 +170,7 @@ impl LegacySessions {
 
     /// Iterates over the records above `after`, or all, as bytes, ascending.
     pub fn raw_after(&self, after: Option<u64>) -> impl Iterator<Item = (u64, Vec<u8>)> + '_ {
-        self.records.raw_after(self.behind_mark(after).as_ref())
+        self.records.raw_after(self.after_mark(after).as_ref())
     }
 
     /// Returns the first sessions, at most `limit`, ascending.
@@ -187,12 +187,12 @@ impl LegacySessions {
     }
 
     /// Moves the mark past the first sessions, as [`Self::first`] returned them.
-    pub fn leave_behind(&mut self, first: &[LegacySession]) {
+    pub fn move_mark_past(&mut self, first: &[LegacySession]) {
         let Some(last) = first.last() else { return };
         let noted = first.iter().filter(|session| session.noted.is_some()).count() as u64;
-        let LeftBehind { records, notes, .. } =
-            self.mark.unwrap_or(LeftBehind { through: 0, records: 0, notes: 0 });
-        self.set_mark(LeftBehind {
+        let Leftovers { records, notes, .. } =
+            self.mark.unwrap_or(Leftovers { through: 0, records: 0, notes: 0 });
+        self.set_mark(Leftovers {
             through: last.id,
             records: records.saturating_add(first.len() as u64),
             notes: notes.saturating_add(noted),
@@ -201,25 +201,25 @@ impl LegacySessions {
 
     /// Returns whether a session is below the mark: it is converted and still stored in layout 1, or would be
     /// if it had ever been here.
-    pub fn is_left_behind(&self, id: u64) -> bool {
+    pub fn is_below_mark(&self, id: u64) -> bool {
         self.mark.is_some_and(|mark| id <= mark.through)
     }
 
     /// Returns the number of leftovers.
-    pub fn left_behind_total(&self) -> u64 {
+    pub fn leftover_count(&self) -> u64 {
         self.mark.map_or(0, |mark| mark.records)
     }
 
     /// Returns up to `limit` leftovers, ascending.
-    pub fn left_behind(&self, limit: usize) -> Vec<u64> {
+    pub fn leftovers(&self, limit: usize) -> Vec<u64> {
         self.mark.map_or_else(Vec::new, |mark| self.records.keys(..=mark.through).take(limit).collect())
     }
 
     /// Removes a session that is below the mark.
-    pub fn drop_left_behind(&mut self, id: u64) {
+    pub fn remove_leftover(&mut self, id: u64) {
         let Some(mark) = self.mark.filter(|mark| id <= mark.through) else { return };
         let [record, note] = [self.records.remove(&id), self.activity.remove(&id)];
-        self.set_mark(LeftBehind {
+        self.set_mark(Leftovers {
             records: mark.records.saturating_sub(u64::from(record)),
             notes: mark.notes.saturating_sub(u64::from(note)),
             ..mark
@@ -227,21 +227,21 @@ impl LegacySessions {
     }
 
     /// Removes everything below the mark at once, whatever its number, if nothing else is here.
-    pub fn clear_left_behind(&mut self) {
+    pub fn clear_leftovers(&mut self) {
         if let Some(mark) = self.mark.filter(|_| self.is_empty()) {
             self.records.clear();
             self.activity.clear();
-            self.set_mark(LeftBehind { records: 0, notes: 0, ..mark });
+            self.set_mark(Leftovers { records: 0, notes: 0, ..mark });
         }
     }
 
-    fn set_mark(&mut self, mark: LeftBehind) {
+    fn set_mark(&mut self, mark: Leftovers) {
         self.stored_mark.set(&mark);
         self.mark = Some(mark).filter(|mark| mark.records > 0);
     }
 
     /// Returns `after`, or the mark if that is further.
-    fn behind_mark(&self, after: Option<u64>) -> Option<u64> {
+    fn after_mark(&self, after: Option<u64>) -> Option<u64> {
         after.max(self.mark.map(|mark| mark.through))
     }
 }

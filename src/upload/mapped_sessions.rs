@@ -114,8 +114,8 @@ pub fn contains(storage: &Storage, id: SessionId) -> Result<bool, StableError> {
 pub fn shrink(storage: &mut Storage) -> Result<(), StableError> {
     let range = storage.mapped_sessions.get()?.unwrap_or_default();
     let moves = |id: u64| {
-        let is_set_aside = storage.migration.quarantine.contains(MIGRATION, id);
-        Ok::<_, StableError>(!is_set_aside && contains(storage, SessionId(id))?)
+        let is_quarantined = storage.migration.quarantine.contains(MIGRATION, id);
+        Ok::<_, StableError>(!is_quarantined && contains(storage, SessionId(id))?)
     };
     let mut after = range.after;
     let first = after.saturating_add(1);

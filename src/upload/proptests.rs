@@ -26,7 +26,7 @@ fn begin(who: u8, capsule: u8, bytes: u64) -> Operation {
 }
 
 /// Found by the model: put and finish accepted an expired session until the timer ran on the compat path, and
-/// for ever if the call converted a legacy record.
+/// forever if the call converted a legacy record.
 #[test]
 fn an_expired_session_is_gone_before_the_sweep() {
     let late =
@@ -62,7 +62,7 @@ fn the_memories_of_several_deleted_capsules_are_swept_at_once() {
     check(Stage::Direct, &swept.collect::<Vec<_>>()).unwrap();
 }
 
-/// Uploads in flight go to layout 2, back with what came since, on in the legacy build, and to layout 2
+/// Uploads in flight go to layout 2, back with later writes, continue in the legacy build, and go to layout 2
 /// again.
 #[test]
 fn uploads_in_flight_survive_migration_rollback_and_migration() {

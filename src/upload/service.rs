@@ -19,7 +19,7 @@ use super::hashing::{HashingSource, Sha256};
 use super::idempotency::IdemKey;
 use super::limits::{CATCH_UP_INSTRUCTIONS, SWEEP_BATCH, SWEEP_INSTRUCTIONS};
 use super::path::{Chunk, Upload, UploadPath};
-use super::{Ended, Outcome, PayloadState, Receipt, forget_session, give_bytes_back, leave_receipt};
+use super::{Ended, Outcome, PayloadState, Receipt, forget_session, leave_receipt, release_payload};
 
 /// The uploads as seen by one message.
 ///
@@ -249,7 +249,7 @@ impl UploadService<'_> {
     /// repairs the index.
     fn end_idle(&mut self, id: SessionId, seen: Time) -> Result<()> {
         match self.path.load(self.storage, id, None, self.now)? {
-            None => self.storage.index.set_aside(id, seen),
+            None => self.storage.index.forget_activity(id, seen),
             // An entry that is not the session's own is removed in the next run.
             Some(upload) if self.expired(&upload)? => {
                 self.drop_session(id, &upload, Outcome::Expired)?;
@@ -346,7 +346,7 @@ impl UploadService<'_> {
         let owner = Principal::try_from_slice(&session.owner).map_err(|e| Error::Internal(e.to_string()))?;
         let payload = self.storage.payload_of(id)?;
         self.path.abort(self.storage, id, &session.owner, self.now)?;
-        give_bytes_back(self.storage, session, meta, &payload.place(id, meta))?;
+        release_payload(self.storage, session, meta, &payload.place(id, meta))?;
         self.give_subtrees_back(&payload)?;
         let key = forget_session(self.storage, id, owner, session, &meta.capsule_id)?;
         self.storage.counters.dropped(upload, outcome.event());

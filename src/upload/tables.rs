@@ -145,7 +145,7 @@ pub struct DirectStore<'a> {
 
 impl SessionStore for DirectStore<'_> {
     fn allocate_id(&mut self) -> Result<SessionId, StoreError> {
-        self.ids.give_out().map(SessionId).map_err(|_| StoreError::IdsExhausted)
+        self.ids.issue().map(SessionId).map_err(|_| StoreError::IdsExhausted)
     }
 
     fn get(&self, id: SessionId) -> Result<Option<Session>, StoreError> {

@@ -78,8 +78,8 @@ pub fn person(n: u8) -> Principal {
 
 pub const OWNER: u8 = 1;
 
-/// Returns a memory in buckets of 64 KiB and not of 8 MiB, so that an empty canister takes three megabytes of
-/// the process and not 400. The size lies in the memory itself, of which there are 2 GiB then.
+/// Returns a memory in buckets of 64 KiB instead of 8 MiB, so that an empty canister takes three megabytes of
+/// the process instead of 400. The size is stored in the memory itself, which is then limited to 2 GiB.
 pub fn memory_of_small_buckets() -> RawMemory {
     let raw = RawMemory::default();
     drop(MemoryManager::init_with_bucket_size(raw.clone(), 1));
@@ -244,7 +244,7 @@ pub fn sha256(bytes: &[u8]) -> ByteBuf {
     ByteBuf::from(Sha256::digest(bytes).to_vec())
 }
 
-/// Returns bytes of which no two chunks are alike.
+/// Returns bytes of which no two chunks are the same.
 pub fn file(len: usize) -> Vec<u8> {
     (0..len).map(|i| (i % 251) as u8 ^ (i / CHUNK) as u8).collect()
 }

@@ -65,7 +65,7 @@ impl UploadService<'_> {
         drop(capsule);
         self.take_room(&capsule_id, size, Wanted::File, &limits)?;
 
-        let id = SessionId(self.storage.sessions.ids.give_out()?);
+        let id = SessionId(self.storage.sessions.ids.issue()?);
         let meta = self.new_meta(id, key, capsule_id, asset_metadata, expected_chunks);
         let place = match self.store_whole(id, &meta, bytes) {
             Ok(place) => place,
@@ -118,7 +118,7 @@ impl UploadService<'_> {
         if !bytes.is_empty() {
             let mut sink = StableBlobSink::for_meta(&mut self.storage.blobs, &place, CHUNK_SIZE);
             if let Err(refused) = sink.write_at(0, bytes) {
-                self.storage.blobs.give_back(&place)?;
+                self.storage.blobs.free(&place)?;
                 return Err(SessionError::from(refused).into());
             }
         }

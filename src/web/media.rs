@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pictures_are_shown_and_what_may_run_is_saved() {
+    fn images_are_shown_and_executable_types_are_downloaded() {
         for (mime_type, expected, how) in [
             ("image/jpeg", "image/jpeg", "inline"),
             ("IMAGE/PNG", "image/png", "inline"),

@@ -135,7 +135,7 @@ fn a_part_is_served_byte_for_byte() {
 }
 
 #[test]
-fn who_has_the_content_gets_no_bytes() {
+fn a_client_with_the_content_gets_no_bytes() {
     on_every_path(|mut world| {
         let (url, file) = public_file(&mut world, 9);
         let etag = header(&get(&world, &url, &[]).response, "etag").unwrap().to_owned();
@@ -163,7 +163,7 @@ fn who_has_the_content_gets_no_bytes() {
 }
 
 #[test]
-fn absent_and_forbidden_are_answered_alike() {
+fn missing_and_forbidden_blobs_get_the_same_answer() {
     on_every_path(|mut world| {
         let (url, _) = public_file(&mut world, 9);
         publish(&mut world, false);
@@ -218,7 +218,7 @@ fn a_body_ends_when_the_right_to_read_it_does() {
 }
 
 #[test]
-fn a_streaming_token_gives_no_right_of_its_own() {
+fn a_streaming_token_grants_nothing() {
     on_every_path(|mut world| {
         let (url, file) = public_file(&mut world, 9);
         let locator = url.strip_prefix("/blob/").unwrap().to_owned();

@@ -119,8 +119,8 @@ pub fn d16_a_strangers_finish_destroyed_the_session(build: Build) {
     world.finish(owner(), session, &content).unwrap();
 }
 
-/// A debugging function let anybody write any number of bytes under any key, over committed blobs too. No
-/// such function exists, in no build.
+/// A debugging function let anyone write any number of bytes under any key, even over committed blobs. No
+/// such function exists now, in any build.
 pub fn d17_anybody_could_write_into_stable_memory(build: Build) {
     let world = World::new(build);
     assert_gone(&world, &["debug_blob_write_canary", "debug_blob_read_canary", "_probe_inline_len"]);
@@ -128,8 +128,8 @@ pub fn d17_anybody_could_write_into_stable_memory(build: Build) {
     assert!(!names.iter().any(|name| name.contains("debug") || name.contains("probe")), "{names:?}");
 }
 
-/// A debugging function committed whatever hash it was given, and another one stored chunks without hashing
-/// them. Neither exists, and the digest of a blob is that of its bytes.
+/// A debugging function committed any hash it was given, and another one stored chunks without hashing them.
+/// Neither exists now, and the digest of a blob is that of its bytes.
 pub fn d18_a_debug_finish_took_any_hash(build: Build) {
     let world = World::new(build);
     assert_gone(&world, &["debug_finish_hex", "debug_put_chunk_b64", "debug_sha256"]);
@@ -145,8 +145,9 @@ pub fn d18_a_debug_finish_took_any_hash(build: Build) {
     assert_eq!(memory.blob.hash.unwrap().as_slice(), sha256(&content));
 }
 
-/// A memory could be made over any locator, and deleting it freed that blob, whoever's it was. A memory refers
-/// to the blob of its own upload now; deleting needs write access, and frees what nobody refers to any more.
+/// A memory could be created over any locator, and deleting it freed that blob, whoever owned it. Now a
+/// memory refers to the blob of its own upload; deleting needs write access, and frees only what nothing else
+/// refers to.
 pub fn d19_a_memory_could_free_somebody_elses_blob(build: Build) {
     let world = World::new(build);
     let capsule = world.capsule();
@@ -213,9 +214,9 @@ pub fn d20_access_was_checked_at_begin_only(build: Build) {
     world.finish(writer(), session, &content).unwrap();
 }
 
-/// Anonymous callers could make capsules, a capsule's subject could write but not upload, and the first caller
-/// became the administrator. Anonymous callers have no rights now, whatever a list says; subjects have those
-/// they are listed for; controllers administrate.
+/// Anonymous callers could create capsules, a capsule's subject could write but not upload, and the first
+/// caller became the administrator. Now anonymous callers have no rights, whatever a list says; subjects have
+/// those they are listed for; controllers administer.
 pub fn d21_anonymous_callers_subjects_and_first_callers_had_rights(build: Build) {
     let world = World::new(build);
     let config = || world.query::<AdminConfig>(stranger(), "admin_config_get", ());

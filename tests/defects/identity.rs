@@ -8,8 +8,8 @@ use super::Course;
 use crate::support::upload::{CHUNK, file, sha256, two_chunks};
 use crate::support::{World, controller, owner, stranger, writer};
 
-/// Every session had the empty text as its provisional memory id, so that all keys came down to the session
-/// number. It is unique now, never empty, and the id of the memory that finish makes.
+/// Every session had the empty text as its provisional memory id, so that all keys depended only on the
+/// session number. Now the id is unique, never empty, and the id of the memory that finish creates.
 pub fn d01_the_provisional_memory_id_was_always_empty(build: Build) {
     let world = World::new(build);
     let capsule = world.capsule();
@@ -33,8 +33,8 @@ pub fn d01_the_provisional_memory_id_was_always_empty(build: Build) {
     assert_eq!(ids.len(), sessions.len(), "{ids:?}");
 }
 
-/// A blob's id followed from its session's number alone, so that the ids of every deployment were known. They
-/// do not follow from it now, and somebody without access cannot tell a blob that is from one that is not.
+/// A blob's id was derived only from its session's number, so that the ids of every deployment were known.
+/// Now it is not, and someone without access cannot distinguish an existing blob from a missing one.
 pub fn d02_blob_ids_could_be_guessed(build: Build) {
     let world = World::new(build);
     let capsule = world.capsule();
@@ -118,8 +118,8 @@ pub fn d04_an_upgrade_wrote_over_the_memory_manager(course: Course) {
     assert_eq!(world.read_back(owner(), &stored[0].blob_id), files[0]);
 }
 
-/// Sessions lived on the heap: an upgrade lost them, and left their chunks for ever. They survive an upgrade
-/// now, with their hash state, and an abort after it frees their bytes.
+/// Sessions lived on the heap: an upgrade lost them, and left their chunks in memory forever. Now they survive
+/// an upgrade, with their hash state, and an abort after it frees their bytes.
 pub fn d05_sessions_were_lost_at_an_upgrade(course: Course) {
     let mut world = World::new(course[0]);
     let capsule = world.capsule();
@@ -173,7 +173,7 @@ pub fn d06_reads_went_on_until_a_page_was_missing(build: Build) {
     a_hole_is_an_error();
 }
 
-/// No call can make a hole, so this one is made in the store itself.
+/// No call can create a hole, so this one is created in the store itself.
 fn a_hole_is_an_error() {
     use upload_canister::blob::{BlobError, BlobRecord, BlobStore, ChunkPrefix, ContentDigest, Place};
     use upload_canister::session::{SessionId, Time};

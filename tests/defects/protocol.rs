@@ -15,8 +15,8 @@ fn conflict<T: std::fmt::Debug>(answer: Result<T>, of: &str) -> bool {
     matches!(answer, Err(Error::Conflict { kind, .. }) if kind == of)
 }
 
-/// When the capsule vanished before finish, the blob was committed, the session was stuck and the memory was
-/// never made. A commit is all or nothing now, and the session's bytes can be released.
+/// If the capsule was deleted before finish, the blob was committed, the session was stuck and the memory was
+/// never created. Now a commit is all or nothing, and the session's bytes can be released.
 pub fn d22_a_capsule_that_vanished_left_half_a_commit(build: Build) {
     let world = World::new(build);
     let capsule = world.capsule();
@@ -70,8 +70,8 @@ pub fn d23_a_repeated_chunk_broke_the_upload(build: Build) {
     assert_eq!(world.read_back(owner(), &result.blob_id), content);
 }
 
-/// Chunks out of order were accepted, and the hash was wrong at the very end; the key was lost with it. Any
-/// order makes the same file now.
+/// Chunks out of order were accepted, but the hash was wrong at the very end; the key was lost with it. Now
+/// any order gives the same file.
 pub fn d24_chunks_out_of_order_broke_the_upload(build: Build) {
     let world = World::new(build);
     let capsule = world.capsule();
@@ -117,8 +117,8 @@ pub fn d25_a_repeated_begin_reset_the_hash(build: Build) {
     world.finish(owner(), session, &content).unwrap();
 }
 
-/// Finish could be called only once: a wrong hash, a missing chunk or a lost reply ended the upload. A
-/// refused finish leaves the session as it was now, and a successful one returns the same answer again.
+/// Finish could be called only once: a wrong hash, a missing chunk or a lost reply ended the upload. Now a
+/// refused finish leaves the session unchanged, and a successful one returns the same answer again.
 pub fn d26_finish_could_be_called_once_only(build: Build) {
     let world = World::new(build);
     let capsule = world.capsule();
@@ -196,8 +196,8 @@ pub fn d28_chunks_had_no_length(build: Build) {
     assert!(invalid(world.read_chunk(owner(), &empty.blob_id, 0), "idx"));
 }
 
-/// Memory and capsule ids were made from the time, so that two in one round had the same id and the second
-/// replaced the first. No two have the same id now, whatever the time.
+/// Memory and capsule ids were derived from the time, so that two in one round had the same id and the second
+/// replaced the first. Now no two have the same id, whatever the time.
 pub fn d29_ids_were_made_from_the_time(build: Build) {
     let world = World::new(build);
     let capsule = world.capsule();

@@ -56,8 +56,8 @@ pub fn d35_stable_memory_grew_faster_than_the_payload(build: Build) {
     assert!(grown + bucket >= payload, "{grown} bytes cannot hold {payload}");
 }
 
-/// A capsule was one record with all its memories, which every upload rewrote, and lists had no pages. A
-/// memory is a record of its own now, the capsule's does not grow, and lists have pages.
+/// A capsule was one record with all its memories, which every upload rewrote, and lists had no pages. Now a
+/// memory is a separate record, the capsule's does not grow, and lists have pages.
 pub fn d36_a_commit_rewrote_the_whole_capsule(build: Build) {
     let world = World::new(build);
     let capsule = world.capsule();
@@ -91,8 +91,8 @@ fn the_record_of_a_capsule_does_not_grow() {
     assert!(record.encode().len() - empty < 8, "a number is all that grows");
 }
 
-/// The same content was stored as often as it was uploaded, and the beginnings of chunks were logged. It is
-/// stored once in a capsule now, and no log has a byte of it.
+/// The same content was stored as often as it was uploaded, and the beginnings of chunks were logged. Now it
+/// is stored once per capsule, and no log has a byte of it.
 pub fn d37_the_same_content_was_stored_again_and_payload_was_logged(build: Build) {
     let world = World::new(build);
     let capsule = world.capsule();

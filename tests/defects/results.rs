@@ -8,8 +8,8 @@ use upload_canister::api::*;
 use crate::support::upload::{CHUNK, file, metadata, sha256, two_chunks};
 use crate::support::{World, owner, reader};
 
-/// An uploaded memory could neither be deleted nor changed, so that its bytes were held for ever. Both work
-/// now, and deleting frees the bytes.
+/// An uploaded memory could neither be deleted nor changed, so that its bytes were held forever. Now both
+/// work, and deleting frees the bytes.
 pub fn d30_memories_could_not_be_deleted_or_changed(build: Build) {
     let world = World::new(build);
     let capsule = world.capsule();

@@ -34,8 +34,8 @@ fn spec(chunk_size: u32, bytes_expected: u64) -> SessionSpec {
 
 /// The session service counted chunks instead of checking which they were, accepted chunks after finish,
 /// divided by a chunk size of zero, overflowed near the largest size, expired live sessions when the clock
-/// lagged, and did not check the owner. It does none of that in either build, nor by itself where no call
-/// reaches it.
+/// lagged, and did not check the owner. Now it does none of that, in either build, nor when it is used
+/// directly.
 pub fn d39_the_session_service_counted_instead_of_looking(build: Build) {
     let world = World::new(build);
     let capsule = world.capsule();

@@ -1,4 +1,4 @@
-//! A photograph, and pictures made from it.
+//! A photograph, and pictures derived from it.
 
 use std::io::Cursor;
 use std::path::Path;

@@ -133,8 +133,8 @@ fn strangers(scene: &Scene<'_>) {
     scene.steps(&mut upload, &[Step::Put(1), Step::Put(2), Step::Finish]);
 }
 
-/// The canister is upgraded to its own build during an upload, and somebody else begins after it. In the
-/// first public release sessions were lost with the heap, and their ids given out again.
+/// The canister is upgraded to its own build during an upload, and someone else begins after it. In the first
+/// public release sessions were lost with the heap, and their ids reused.
 fn upgraded_in_flight(scene: &Scene<'_>) {
     let (first, second) = (person(1), person(2));
     let capsule = scene.capsule(first);

@@ -23,7 +23,7 @@ pub trait Start: Copy {
     /// The build that carries the migration out.
     const BUILD: Build;
 
-    /// Everything that the migration makes, and what it counted; not the number of messages.
+    /// Everything that the migration produces, and what it counted; not the number of messages.
     type Dump: PartialEq + Debug;
 
     /// Returns a canister before the upgrade to that build.

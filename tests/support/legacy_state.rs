@@ -1,4 +1,4 @@
-//! Stable memory as the legacy build leaves it, with any number of sessions, made without a call for each.
+//! Stable memory as the legacy build leaves it, with any number of sessions, created without a call for each.
 //!
 //! Every session is a file of one chunk; session `n` belongs to client `n % CLIENTS` and goes to that
 //! client's capsule. The chunk of every third session is stored.
@@ -71,8 +71,8 @@ pub fn image(sessions: u64, now: u64) -> (Vec<u8>, Vec<String>) {
     image_in(RawMemory::default(), sessions, now)
 }
 
-/// Returns the same for few sessions, in buckets of 64 KiB and not of 8 MiB: the size is stored in the memory
-/// itself, and a test that makes hundreds of canisters copies a hundredth of the bytes.
+/// Returns the same for few sessions, in buckets of 64 KiB instead of 8 MiB: the size is stored in the memory
+/// itself, and a test that creates hundreds of canisters copies a hundredth of the bytes.
 pub fn small_image(sessions: u64, now: u64) -> (Vec<u8>, Vec<String>) {
     let raw = RawMemory::default();
     drop(MemoryManager::init_with_bucket_size(raw.clone(), 1));

@@ -97,8 +97,8 @@ impl World {
         Self { pic, id, build }
     }
 
-    /// Makes a canister with an empty module instead of a build, and no stable memory: buckets of an
-    /// installation stay allocated, and a test that makes hundreds of canisters copies them hundreds of
+    /// Creates a canister with an empty module instead of a build, and no stable memory: buckets of an
+    /// installation stay allocated, and a test that creates hundreds of canisters copies them hundreds of
     /// times.
     pub fn empty(build: Build) -> Self {
         let pic = session_migrate::server::pocket_ic().unwrap();
@@ -249,7 +249,7 @@ impl World {
         self.capsule_of(owner())
     }
 
-    /// Creates a capsule of somebody.
+    /// Creates a capsule for someone.
     pub fn capsule_of(&self, owner: Principal) -> String {
         let made: Result<Capsule> =
             self.update(owner, "capsules_create", (None::<upload_canister::api::PersonRef>,));

@@ -51,8 +51,8 @@ pub fn begin_costs(world: &World, capsule: &str) -> u64 {
     executed(world, begin).iter().map(|message| message.instructions).sum()
 }
 
-/// Lets every message of the migration, and that of its timer, trap in several places, one at a time: the
-/// canister is as it was before, and ends as if nothing had happened.
+/// Makes every message of the migration, and that of its timer, trap in several places, one at a time: the
+/// canister is unchanged, and ends as if nothing had happened.
 pub fn trapped_everywhere<S: Start>(start: S) {
     if !is_embedded() {
         return;
@@ -100,8 +100,8 @@ pub fn trapped_everywhere<S: Start>(start: S) {
     }
 }
 
-/// Lets the upgrade that begins the migration trap in several places of `post_upgrade`: the old build goes
-/// on, and the next upgrade ends as if nothing had happened.
+/// Makes the upgrade that starts the migration trap in several places of `post_upgrade`: the old build
+/// continues, and the next upgrade ends as if nothing had happened.
 pub fn upgrade_trapped_everywhere<S: Start>(start: S) {
     if !is_embedded() {
         return;

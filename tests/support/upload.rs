@@ -13,7 +13,7 @@ use super::World;
 /// Length of every chunk but the last, bytes; what `upload_config` says.
 pub const CHUNK: usize = 1_800_000;
 
-/// Makes a file of this length; another `seed` makes another file.
+/// Creates a file of this length; another `seed` gives another file.
 pub fn file(bytes: usize, seed: u64) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = || {

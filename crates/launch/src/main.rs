@@ -84,7 +84,7 @@ fn compile(mut build: Command) -> io::Result<ExitStatus> {
     loop {
         match said.recv_timeout(if terminal { FRAME } else { SILENCE }) {
             Ok(segment) => screen.show(segment, start.elapsed()),
-            Err(RecvTimeoutError::Timeout) => screen.goes_on(start.elapsed()),
+            Err(RecvTimeoutError::Timeout) => screen.still_running(start.elapsed()),
             Err(RecvTimeoutError::Disconnected) => break,
         }
     }
@@ -119,7 +119,7 @@ impl Screen {
         }
     }
 
-    fn goes_on(&mut self, elapsed: Duration) {
+    fn still_running(&mut self, elapsed: Duration) {
         if self.terminal {
             self.draw(elapsed);
         } else {

@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_told_apart_from_the_progress_bar() {
+    fn lines_and_the_progress_bar_are_separated() {
         let said = "   Compiling a v1.0.0\n    Building [=>  ] 1/2: b     \r\x1b[K   Compiling c v1.0.0\n";
         let expected = [
             Segment::Line("   Compiling a v1.0.0".into()),

@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_are_put_beside_published_ones() {
+    fn counts_are_printed_next_to_published_ones() {
         let dir = tempfile::tempdir().unwrap();
         let (wasm, results) = (dir.path().join("m.wasm"), dir.path().join("canbench_results.yml"));
         let scopes = [("part".to_owned(), measured(300))].into();

@@ -76,7 +76,7 @@ fn a_list_of_chunks_cannot_be_longer_than_a_module() {
 
 /// Candid that announces four thousand million values in a field that is not read.
 #[test]
-fn arguments_that_would_take_for_ever_to_read_are_refused() {
+fn arguments_that_take_too_long_to_read_are_refused() {
     let pic = instance();
     let id = pic.create_canister();
     // record { 0: vec null }, with a length of 2^32 - 1 and no bytes for the values.

@@ -63,7 +63,7 @@ fn the_program_prints_all_output_and_logs_that_of_updates() {
 /// Set for the process that a test starts of itself.
 const TALKS: &str = "PRINTING_TEST_TALKS";
 
-/// The server prints from threads of its own, so that the test needs a process that runs nothing else.
+/// The server prints from its own threads, so the test needs a process that runs nothing else.
 #[test]
 fn a_server_in_the_process_prints_when_it_is_asked_to() {
     if env::var_os(TALKS).is_some() {

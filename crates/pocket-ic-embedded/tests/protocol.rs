@@ -81,7 +81,7 @@ fn deleted_instances_stay_deleted() {
 }
 
 #[test]
-fn what_is_not_supported_says_so() {
+fn unsupported_requests_are_refused_as_such() {
     let id = new_instance();
     for (status, path) in [
         (404, format!("/instances/{id}/update/mock_canister_http")),

@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn long_work_without_a_terminal_is_told_again_and_again() {
+    fn long_work_without_a_terminal_is_reported_repeatedly() {
         let (progress, said) = lines(Duration::from_millis(1));
         progress.phase("moving");
         for _ in 0..3 {

@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn our_own_binary_is_told_from_the_official_one() {
+    fn our_own_binary_is_distinguished_from_the_official_one() {
         assert_eq!(kind_of("pocket-ic-server 16.1.0+embedded"), ServerKind::Embedded);
         assert_eq!(kind_of("pocket-ic-server 16.1.0"), ServerKind::Official);
     }

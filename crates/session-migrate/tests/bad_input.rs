@@ -59,7 +59,7 @@ fn unusable_files_are_usage_errors() {
     std::fs::write(folder.join("good.bin"), b"good").unwrap();
     std::fs::create_dir(folder.join("folder")).unwrap();
     let refused = |name: &str, parts: &[&str]| {
-        // A good file beside it does not help.
+        // A valid file next to it does not help.
         let args = ["rehearse", "--json", "report.json", "--files", "good.bin", name];
         expect_refusal(folder, &args, 2, &[&[name], parts].concat());
     };
@@ -95,7 +95,7 @@ fn a_file_that_is_not_a_canister_is_a_usage_error() {
 }
 
 #[test]
-fn a_report_that_cannot_be_written_is_told_before_the_work() {
+fn an_unwritable_report_is_refused_before_the_work() {
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path();
     expect_refusal(folder, &["rehearse", "--json", "no/such/report.json"], 2, &["no/such/report.json"]);
@@ -216,7 +216,7 @@ fn a_canister_that_is_not_ours_cannot_be_rehearsed() {
     ];
     let said = run(dir.path(), &args);
     assert_eq!(said.code, Some(2), "the file is at fault: {}", said.stderr);
-    // Other lines say which server is used, and what goes on.
+    // Other lines say which server is used, and what is in progress.
     let error: Vec<_> = said.stderr.lines().filter(|line| line.starts_with("error: ")).collect();
     assert_eq!(error.len(), 1, "{}", said.stderr);
     assert!(error[0].contains("cannot install the legacy build (canister.wasm): "), "{}", said.stderr);

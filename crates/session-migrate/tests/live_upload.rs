@@ -133,7 +133,7 @@ fn files_arrive_whole_and_a_second_run_finds_them() {
 }
 
 #[test]
-fn killed_upload_goes_on_after_two_upgrades() {
+fn a_killed_upload_continues_after_two_upgrades() {
     let network = Network::with(Build::Legacy);
     let file = network.file("large.bin", 40 * CHUNK);
     let mut child = network.start(&[&file]);

@@ -1,5 +1,5 @@
-//! Four bugs that an upgrade could bring, planted one at a time: the tool finds each, at the place where it shows, and finds
-//! nothing where there is none.
+//! Four bugs that an upgrade could introduce, planted one at a time: the tool finds each at the place where
+//! it shows, and finds nothing where there is none.
 
 mod mutants;
 
@@ -24,8 +24,8 @@ fn client() -> Principal {
     Principal::self_authenticating("client of the test")
 }
 
-/// An upload of three chunks, with an upgrade from the legacy to the staged build after the second; then its client, which
-/// is not sure, begins again, asks, and goes on.
+/// An upload of three chunks, with an upgrade from the legacy to the staged build after the second; then its
+/// client, which is not sure, begins again, asks, and continues.
 fn record(folder: &Path) -> (Trace, String) {
     let path = folder.join("upload.trace");
     let controller = Principal::self_authenticating("controller of the test");

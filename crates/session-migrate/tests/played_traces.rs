@@ -33,7 +33,8 @@ fn create() -> Call {
     Call::new("capsules_create", (None::<PersonRef>,)).unwrap()
 }
 
-/// One client waits for an answer while another one has its own and goes on with what it was told.
+/// One client waits for an answer while another one already has its own and continues with what it has
+/// learned.
 fn overtaken(path: PathBuf) -> Trace {
     record(path, |subject, tape| {
         let canister = subject.canister().recorded(Some(tape));
@@ -98,7 +99,7 @@ fn a_canister_stopped_at_the_end_is_compared_nevertheless() {
 fn a_call_not_played_on_either_build_counts_as_a_difference() {
     let folder = folder();
     let trace = overtaken(folder.path().join("overtaken.trace"));
-    // The same without its beginning: nobody has shown the capsule.
+    // The same without its beginning: no reply has shown the capsule.
     let path = folder.path().join("beheaded.trace");
     let mut writer = Writer::create(&path, &trace.header).unwrap();
     trace.events.iter().skip(2).for_each(|event| writer.event(event).unwrap());

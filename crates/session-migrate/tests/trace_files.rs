@@ -6,8 +6,8 @@ use candid::{Encode, Principal};
 use serde_bytes::ByteBuf;
 use session_migrate::trace::{Exchange, Happening, Header, Kind, PayloadRef, Recorder, Trace, TraceError};
 
-/// Returns a trace of a begin, a chunk of 1000 bytes that no seed made, and a round without calls: lines 2, 3
-/// and 4 of 5.
+/// Returns a trace of a begin, a chunk of 1000 bytes that no seed generated, and a round without calls: lines
+/// 2, 3 and 4 of 5.
 fn record(folder: &Path) -> PathBuf {
     let path = folder.join("one.trace");
     let header = Header::new(1000, "legacy", "a test", vec![Principal::management_canister()]);
@@ -140,7 +140,7 @@ fn missing_or_damaged_payload_is_named_with_its_line() {
 }
 
 #[test]
-fn a_place_that_cannot_be_written_is_said_at_the_beginning() {
+fn an_unwritable_path_is_reported_at_the_start() {
     let folder = tempfile::tempdir().unwrap();
     let header = Header::new(0, "legacy", "a test", vec![]);
     for path in [folder.path().to_path_buf(), folder.path().join("absent/one.trace")] {

@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_count_too_and_gains_are_told() {
+    fn bytes_count_too_and_gains_are_reported() {
         let found = compare(&results(&[("put", 100_000, 0)]), &results(&[("put", 90_000, 1)]));
         assert_eq!(found.losses[0].figure, "stable bytes written");
         assert_eq!(found.gains[0].figure, "instructions");

@@ -1,4 +1,4 @@
-//! What must hold of the figures themselves: they repeat, and the documents are made of them.
+//! What must hold for the figures themselves: they are reproducible, and the documents are derived from them.
 
 use std::path::PathBuf;
 
@@ -38,7 +38,7 @@ fn the_documents_are_what_the_results_say() {
 }
 
 #[test]
-fn every_scenario_has_a_name_of_its_own() {
+fn every_scenario_has_a_unique_name() {
     let mut names: Vec<String> = scenarios::all().into_iter().map(|scenario| scenario.name).collect();
     let count = names.len();
     names.sort();

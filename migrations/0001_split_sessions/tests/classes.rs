@@ -13,7 +13,7 @@ use crate::upload::{IdemKey, RawRecord};
 
 const CHUNKS: u32 = 2;
 
-/// Whether a session has an idempotency key of its own.
+/// Whether a session has a unique idempotency key.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Key {
     Own,

@@ -13,7 +13,7 @@ fn books(state: &MigrationState) -> [u64; 3] {
     [state.source, state.converted, state.quarantined]
 }
 
-/// Begins a session of three chunks, all of which have arrived; returns where they lie.
+/// Begins a session of three chunks, all of which have arrived; returns where they are stored.
 fn begun(world: &mut World, content: &[u8], idem: &str) -> (u64, ChunkPrefix) {
     let id = world.begin(content.len(), idem);
     (0..content.len().div_ceil(CHUNK)).for_each(|idx| world.put(id, content, idx).unwrap());

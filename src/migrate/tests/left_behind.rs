@@ -23,7 +23,7 @@ fn ids(sessions: &[Begun]) -> Vec<u64> {
 }
 
 fn left_behind(world: &World) -> Vec<u64> {
-    world.storage.sessions.legacy.left_behind(99)
+    world.storage.sessions.legacy.leftovers(99)
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::*;
 
 type Chunks = StableBTreeMap<([u8; 32], u32), Vec<u8>, Memory>;
 
-/// Makes a chunk map in buckets of this many pages, and the room beside it.
+/// Creates a chunk map in buckets of this many pages, and the room in addition to it.
 fn chunks(bucket_pages: u16) -> (RawMemory, Chunks, StableRoom) {
     let raw = RawMemory::default();
     let memories = MemoryManager::init_with_bucket_size(raw.clone(), bucket_pages);

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Returns the digest of `file` from chunks of `chunk` bytes, each hashed by itself in blocks of `block`
+/// Returns the digest of `file` from chunks of `chunk` bytes, each hashed separately in blocks of `block`
 /// bytes.
 fn in_parts(file: &[u8], chunk: usize, block: usize) -> [u8; 32] {
     let total = file.len() as u64;

@@ -74,7 +74,7 @@ fn an_expired_session_is_not_returned_by_begin_before_the_sweep() {
 }
 
 #[test]
-fn a_caller_has_so_many_sessions_and_no_more() {
+fn the_sessions_of_a_caller_are_limited() {
     on_every_path(|mut world| {
         for n in 0..DEFAULT_MAX_SESSIONS_PER_CALLER {
             world.begin(1, &n.to_string());
@@ -124,7 +124,7 @@ fn bytes_are_reserved_at_begin_and_given_back_at_the_end() {
 #[test]
 fn a_full_region_is_refused_and_nothing_is_taken() {
     for mut world in [World::extents(), World::extents().with_blake3()] {
-        // Room for the bytes of a file of 100, but not for the chaining values beside them.
+        // Room for the bytes of a file of 100, but not also for the chaining values.
         world.storage.blobs.allocate(crate::blob::extents::REGION_BYTES - 128).unwrap();
         let before = (world.live(), world.storage.usage.accounts());
         let begun = [world.try_begin(100, "a"), world.try_begin(200, "b")];

@@ -19,7 +19,7 @@ pub fn damage(world: &mut World, id: u64) {
     }
 }
 
-/// A session may have so many chunks to release that twenty of them do not fit into one message.
+/// A session may have so many chunks to release that twenty sessions do not fit into one message.
 #[test]
 fn a_slice_ends_with_its_message() {
     on_every_path(|mut world| {
@@ -56,7 +56,7 @@ fn an_entry_of_the_index_alone_ends_no_upload() {
 }
 
 #[test]
-fn entries_that_lead_nowhere_do_not_stop_the_others() {
+fn dangling_entries_do_not_stop_the_others() {
     on_every_path(|mut world| {
         for n in 0..=SWEEP_BATCH as u64 {
             world.storage.index.insert_without_key(SessionId(1_000 + n), person(3), START);

@@ -18,7 +18,7 @@ const PAGE: usize = 64 * 1024;
 /// A world in buckets of one page, most of which are taken by something else.
 struct Small {
     world: World,
-    /// Bytes of the memory that nobody reads or writes.
+    /// Bytes of the memory that are never read or written.
     taken: Range<usize>,
     /// Sessions of ten chunks, begun while there was room.
     begun: Vec<u64>,
@@ -116,8 +116,8 @@ pub fn crowd(world: &mut World, left: u64) -> Range<usize> {
     end - (pages as usize - 1) * PAGE..end
 }
 
-/// Returns a memory in buckets of so many pages. All of it at once, so that the pages that are never written
-/// cost nothing.
+/// Returns a memory in buckets of this many pages. It is allocated at once, so that pages that are never
+/// written cost nothing.
 pub fn whole_memory(bucket_pages: u16) -> RawMemory {
     let raw = RawMemory::default();
     *raw.borrow_mut() = vec![0; (1 + BUCKETS * usize::from(bucket_pages)) * PAGE];

@@ -92,7 +92,7 @@ fn a_wrong_hash_costs_nothing_and_can_be_corrected() {
 }
 
 #[test]
-fn hashing_beyond_one_message_goes_on_in_the_next() {
+fn hashing_beyond_one_message_continues_in_the_next() {
     on_every_path(|mut world| {
         let file = file(2 * CHUNK);
         let id = world.begin(file.len(), "a");
@@ -107,7 +107,7 @@ fn hashing_beyond_one_message_goes_on_in_the_next() {
 }
 
 #[test]
-fn hashing_goes_on_without_its_client() {
+fn hashing_continues_without_its_client() {
     on_every_path(|mut world| {
         let file = file(2 * CHUNK);
         let id = world.begin(file.len(), "a");

@@ -41,7 +41,7 @@ fn of_one_memory(memory_id: &str) -> (World, [(u64, Vec<u8>); 2]) {
 }
 
 #[test]
-fn sessions_without_a_memory_id_become_memories_of_their_own() {
+fn sessions_without_a_memory_id_become_separate_memories() {
     for steps in [|_: &mut World| {}, upgrade] {
         let (mut world, uploads) = of_one_memory("");
         steps(&mut world);

@@ -8,7 +8,7 @@ fn small_world() -> World {
     World::over(memory_of_small_buckets(), Layout::EXTENTS, Box::<DirectPath>::default(), 0).with_blake3()
 }
 
-/// What is computed over a chunk out of order lies beyond the end of what stable memory can grow to.
+/// What is computed over a chunk out of order would be beyond the end of what stable memory can grow to.
 #[test]
 fn a_chunk_without_room_for_its_hash_is_accepted_in_its_turn() {
     let mut world = small_world();

@@ -133,7 +133,7 @@ fn digests_of_chunks_are_their_owners_and_skip_what_is_missing() {
         assert_eq!(idxs(world.service().chunk_digests(id, u32::MAX, 9).unwrap()), Vec::<u32>::new());
         let stranger = world.as_person(2).chunk_digests(id, 0, 9).unwrap_err();
         assert_eq!(stranger, Error::not_found("session", id));
-        // A full message returns one all the same, so that paging makes progress.
+        // A full message still returns one, so that paging makes progress.
         world.meter = Box::new(Exhausted);
         let page = world.service().chunk_digests(id, 0, 9).unwrap();
         assert_eq!((page.next, idxs(page)), (Some(2), vec![0]));

@@ -10,7 +10,7 @@ fn limit(world: &mut World, change: impl FnOnce(&mut AdminConfig)) {
     world.storage.settings.set(&Config::checked(config).unwrap());
 }
 
-/// Begins an upload as somebody with a capsule of their own.
+/// Begins an upload as someone with a capsule of their own.
 fn begin_as(world: &mut World, who: u8, bytes: u64, idem: &str) -> Result<u64> {
     let capsule = world.storage.capsules.create(person(who), None, world.now).unwrap().id;
     let (chunks, hash) = (bytes.div_ceil(CHUNK as u64) as u32, world.hash);
@@ -30,7 +30,7 @@ fn attack(world: &mut World, largest: u64, key: &str) -> Vec<(u8, u64)> {
     begun.filter_map(|(who, begun)| Some((who, begun.ok()?))).collect()
 }
 
-/// Returns what its owner is told of how a session ended.
+/// Returns what its owner learns about how a session ended.
 fn told(world: &mut World, who: u8, id: u64) -> String {
     match world.as_person(who).status(id) {
         Ok(_) => "in flight".into(),
@@ -57,7 +57,7 @@ fn promises_alone_do_not_close_the_canister() {
 }
 
 #[test]
-fn what_has_sent_something_outlasts_what_has_not() {
+fn sessions_with_bytes_outlast_empty_ones() {
     on_every_path(|mut world| {
         limit(&mut world, |config| config.max_bytes = 120 * CHUNK as u64);
         attack(&mut world, 16 * CHUNK as u64, "attack");
@@ -158,7 +158,7 @@ fn the_emptiest_are_evicted_first_and_the_oldest_of_these() {
 }
 
 #[test]
-fn an_evicted_upload_is_told_so_and_can_be_begun_again() {
+fn an_evicted_upload_gets_a_conflict_and_can_begin_again() {
     on_every_path(|mut world| {
         limit(&mut world, |config| config.max_bytes = 100);
         let evicted = world.begin(50, "a");
@@ -186,7 +186,7 @@ fn an_evicted_upload_is_told_so_and_can_be_begun_again() {
 }
 
 #[test]
-fn ones_own_sessions_are_not_evicted_by_oneself() {
+fn a_caller_does_not_evict_its_own_sessions() {
     on_every_path(|mut world| {
         limit(&mut world, |config| config.max_bytes = 100);
         let first = world.begin(50, "a");
@@ -231,7 +231,7 @@ fn promises_of_a_guest_do_not_close_a_capsule() {
     });
 }
 
-/// An expired session of an empty file is in nobody's way and breaks no order.
+/// An expired session of an empty file blocks no one and does not affect the order.
 #[test]
 fn expired_sessions_of_every_size_are_evicted_in_total_order() {
     on_every_path(|mut world| {
@@ -249,7 +249,7 @@ fn expired_sessions_of_every_size_are_evicted_in_total_order() {
 
 #[cfg(feature = "direct")]
 #[test]
-fn nobody_hides_behind_many_small_sessions() {
+fn many_small_sessions_do_not_shield_a_large_one() {
     let mut world = World::direct();
     limit(&mut world, |config| (config.max_bytes, config.max_sessions_per_caller) = (2_000, u64::MAX));
     let capsule = world.storage.capsules.create(person(2), None, START).unwrap().id;

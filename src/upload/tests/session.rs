@@ -64,7 +64,7 @@ fn status_says_what_is_missing() {
 }
 
 #[test]
-fn ones_own_sessions_are_listed_in_pages() {
+fn a_callers_own_sessions_are_listed_in_pages() {
     on_every_path(|mut world| {
         let ids: Vec<u64> = ["a", "b", "c"].iter().map(|idem| world.begin(10, idem)).collect();
         let mut page = |after, limit| {
@@ -79,7 +79,7 @@ fn ones_own_sessions_are_listed_in_pages() {
 
 /// The timer has not yet ended the expired ones.
 #[test]
-fn a_page_of_ones_sessions_is_full_as_long_as_there_are_more() {
+fn a_page_of_sessions_is_full_as_long_as_there_are_more() {
     on_every_path(|mut world| {
         let over = ["a", "b"].map(|idem| world.begin(10, idem));
         world.now = world.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
@@ -156,7 +156,7 @@ fn abort_and_expiry_release_everything() {
     });
 }
 
-/// The timer may run late, or long after: what a client is told depends on the time alone.
+/// The timer may run late, or long afterwards: what a client is told depends only on the time.
 #[test]
 fn an_expired_session_is_a_conflict_for_a_day() {
     on_every_path(|mut world| {

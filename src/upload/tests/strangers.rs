@@ -1,4 +1,4 @@
-//! What a stranger learns of a session: that it does not exist, whatever its state.
+//! What a stranger learns about a session: that it does not exist, whatever its state.
 
 use super::*;
 use crate::session::SessionId;
@@ -43,7 +43,7 @@ fn a_stranger_learns_nothing_of_a_session_without_its_meta() {
 }
 
 #[test]
-fn a_damaged_receipt_is_nobodys() {
+fn a_damaged_receipt_belongs_to_nobody() {
     on_every_path(|mut world| {
         let id = world.begin(0, "a");
         world.finish(id, b"").unwrap();

@@ -107,7 +107,7 @@ fn a_whole_file_is_held_to_every_limit() {
     }
 }
 
-/// What is held of a capsule over a call is stored at its end, in whatever order its files name capsules.
+/// The capsules that are held during a call are stored at its end, in whatever order its files name capsules.
 #[test]
 fn many_files_are_counted_in_each_of_their_capsules() {
     on_every_path(|mut world| {

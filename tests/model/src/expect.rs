@@ -10,7 +10,7 @@ use super::state::{Blob, Memory, Model, Receipt, Session, chunk_count, chunk_len
 use super::target::{Answer, Finished, Refusal};
 use super::{SECOND, TTL_SECONDS};
 
-/// The difference between two answers, in words.
+/// The difference between two answers, as text.
 pub type Verdict = Result<(), String>;
 
 /// Returns `Ok(())` if both are the same.

@@ -83,7 +83,7 @@ pub const MAX_INLINE: u64 = 32 * 1024;
 /// The people: each owns one of the capsules and may write to the other one until that right is changed.
 pub const PEOPLE: u8 = 2;
 
-/// Returns the bytes of a chunk: all alike, and different for another content or another index.
+/// Returns the bytes of a chunk: all the same, and different for another content or another index.
 pub fn chunk_bytes(fill: u8, len: u64) -> Vec<u8> {
     vec![fill; usize::try_from(len).unwrap_or(0)]
 }

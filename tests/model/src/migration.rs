@@ -29,7 +29,7 @@ impl Model {
             (_, Control::Rollback) => {
                 !matches!(phase, Phase::Finalized | Phase::Second | Phase::RollingBack | Phase::RolledBack)
             }
-            // Not while sessions use the compat path, either; at once if there never was a legacy record.
+            // Not while sessions use the compat path, either; immediately if there never was a legacy record.
             (_, Control::Finalize) => {
                 matches!(phase, Phase::Idle | Phase::Converted) && *got != Err(Refusal::Conflict)
             }
@@ -41,7 +41,7 @@ impl Model {
     }
 
     /// Returns whether a rollback is in progress or complete. A build without the compat path does not serve
-    /// layout 1 until the migration is resumed, so nobody upgrades to one then.
+    /// layout 1 until the migration is resumed, so no one upgrades to one then.
     pub const fn goes_back(phase: Phase) -> bool {
         matches!(phase, Phase::RollingBack | Phase::PausedOnTheWayBack | Phase::RolledBack)
     }

@@ -44,7 +44,7 @@ pub enum Operation {
     PassQuietly { seconds: u64 },
     /// Somebody tries to change the right of the person who does not own the capsule.
     Share { who: u8, capsule: u8, guest: Guest },
-    /// A memory is made without an upload.
+    /// A memory is created without an upload.
     CreateMemory { who: u8, capsule: u8, key: u8, kind: MemoryKind, version: u8 },
     /// A memory gets other metadata, of the right size or not.
     UpdateMemory { who: u8, memory: u8, version: u8, right_size: bool },
@@ -331,7 +331,7 @@ fn given_up_in_full_memory() -> impl Strategy<Value = Vec<Operation>> {
     })
 }
 
-/// A sequence of so many operations of which some fill stable memory. Nothing goes to layout 3.
+/// A sequence of this many operations, some of which fill stable memory. Nothing goes to layout 3.
 pub fn operations_in_little_room(
     len: impl Into<prop::collection::SizeRange>,
 ) -> impl Strategy<Value = Vec<Operation>> {
@@ -369,7 +369,8 @@ fn rubbish_tried_again() -> impl Strategy<Value = Vec<Operation>> {
     })
 }
 
-/// A sequence of so many operations; some of them come as short stories, since they hardly come by chance in that order.
+/// A sequence of this many operations; some of them are short fixed sequences, since they are unlikely to
+/// occur by chance in that order.
 pub fn operations(len: impl Into<prop::collection::SizeRange>) -> impl Strategy<Value = Vec<Operation>> {
     let one = prop_oneof![
         60 => operation().prop_map(|operation| vec![operation]),

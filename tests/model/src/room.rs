@@ -130,7 +130,7 @@ impl Model {
         (missing == [0; 3]).then_some(victims)
     }
 
-    /// Returns whether a session has promised more than it has sent by now, and is somebody else's.
+    /// Returns whether a session has promised more than it has sent by now, and belongs to someone else.
     fn may_be_evicted(&self, now: u64, call: &Begin, id: u64) -> bool {
         let Some(session) = self.sessions.get(&id) else { return false };
         let (arrived, bytes) = (u128::from(session.arrived()), u128::from(session.bytes));

@@ -14,7 +14,7 @@ pub struct Run<'a> {
     pub snapshot: Option<(Model, Stage)>,
 }
 
-/// Executes the operations one after the other; the error is the first difference, in words.
+/// Executes the operations one after the other; the error is the first difference.
 ///
 /// In the end everything is deleted, aborted or expired, and then nothing may be left.
 pub fn run(target: &mut dyn Target, operations: &[Operation], from: Stage) -> Result<(), String> {

@@ -74,7 +74,7 @@ pub struct Memory {
     pub version: Option<u8>,
 }
 
-/// A call of `memories_create`: the memory that it made, and its parameters.
+/// A call of `memories_create`: the memory that it created, and its parameters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     pub memory: String,
@@ -94,7 +94,7 @@ pub struct Model {
     pub receipts: BTreeMap<u64, Receipt>,
     /// Idempotency keys: (capsule, person, key) to session.
     pub keys: BTreeMap<(usize, u8, u8), u64>,
-    /// Idempotency keys of memories that were made without an upload: (capsule, person, key).
+    /// Idempotency keys of memories that were created without an upload: (capsule, person, key).
     pub requests: BTreeMap<(usize, u8, u8), Request>,
     pub memories: BTreeMap<String, Memory>,
     pub blobs: BTreeMap<String, Blob>,
@@ -108,7 +108,7 @@ pub struct Model {
     pub capsule_ids: BTreeSet<String>,
     /// Whether the migration is finalized, so that no rollback is possible.
     pub finalized: bool,
-    /// The limits as they were at the last look.
+    /// The limits at the last check.
     pub limits: Limits,
     /// Whether what adds to the canister may have been refused at the last look, since stable memory is full.
     pub lacks_room: bool,
@@ -209,7 +209,7 @@ impl Model {
         }
     }
 
-    /// Restores everything but what clients remember: an id that was given out since must not be given out
+    /// Restores everything except what clients remember: an id that was issued since must not be issued
     /// again.
     pub fn go_back_to(&mut self, before: Self) {
         let Self { history, mut made, capsule_ids, .. } = std::mem::replace(self, before);
@@ -226,7 +226,8 @@ impl Model {
         if len == 0 { UNKNOWN } else { self.history[len - 1 - usize::from(n) % len] }
     }
 
-    /// Returns the memory that an operation refers to, counted back from the last one made. It may be gone.
+    /// Returns the memory that an operation refers to, counted back from the last one created. It may no
+    /// longer exist.
     pub fn memory_at(&self, n: u8) -> Option<String> {
         let last = self.made.len().checked_sub(1)?;
         Some(self.made[last - usize::from(n) % (last + 1)].clone())
@@ -254,7 +255,7 @@ impl Model {
         self.receipts.get(&id).filter(|receipt| receipt.owner == who && receipt.expires_at > now)
     }
 
-    /// Ends a session; its owner is told for as long as a session may be idle.
+    /// Ends a session; for as long as a session may be idle, its owner learns how.
     pub fn drop_session(&mut self, id: u64, now: u64, is_aborted: bool) {
         let Some(session) = self.sessions.remove(&id) else { return };
         let expires_at = session.expires_at().min(now) + TTL_SECONDS * SECOND;

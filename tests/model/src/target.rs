@@ -32,7 +32,7 @@ pub type Answer<T> = Result<T, Refusal>;
 /// The answer of finish.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finished {
-    /// The memory that was made.
+    /// The memory that was created.
     pub memory: String,
     /// The locator of its bytes.
     pub locator: String,
@@ -76,7 +76,7 @@ pub struct MemoryView {
     pub version: Option<u8>,
 }
 
-/// A memory to be made without an upload.
+/// A memory to be created without an upload.
 #[derive(Clone, Debug)]
 pub struct NewMemory<'a> {
     /// The capsule.
@@ -232,7 +232,8 @@ pub trait Target {
     fn lacks_room(&mut self) -> bool {
         false
     }
-    /// Lets something else take all of stable memory but so many MiB. False where that cannot be arranged, and the second time.
+    /// Lets something else take all of stable memory except this many MiB. Returns `false` if that is
+    /// impossible, and the second time.
     fn crowd(&mut self, _left: u16) -> bool {
         false
     }

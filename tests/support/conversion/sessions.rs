@@ -15,7 +15,7 @@ use crate::support::legacy_state::{CLIENTS, client, memory_of, small_image};
 /// Sessions, one of which does not decode.
 pub const SESSIONS: u64 = 12;
 
-/// Everything that the migration makes, and what it counted; not the number of messages.
+/// Everything that the migration produces, and what it counted; not the number of messages.
 #[derive(Debug, PartialEq)]
 pub struct Dump {
     pub sessions: BTreeMap<u64, Vec<u8>>,

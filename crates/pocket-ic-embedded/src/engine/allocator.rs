@@ -4,7 +4,7 @@
 ///
 /// The compiler temporarily uses hundreds of times the size of a module, on several threads; glibc keeps what
 /// they free.
-pub(super) fn give_back() {
+pub(super) fn return_unused_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: it has no preconditions, and other threads may allocate at the same time.
     unsafe {

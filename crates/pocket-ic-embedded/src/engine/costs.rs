@@ -7,7 +7,7 @@
 use wasmtime::OperatorCost;
 
 /// Assigns one cost to a list of operators.
-macro_rules! weigh {
+macro_rules! weights {
     ($table:ident: $($cost:literal => [$($operator:ident),* $(,)?],)*) => {
         $($( $table.$operator = $cost; )*)*
     };
@@ -17,7 +17,7 @@ macro_rules! weigh {
 pub(super) fn operator_costs(memory64: bool) -> OperatorCost {
     let mut table = OperatorCost::new();
     if memory64 {
-        weigh! { table:
+        weights! { table:
             2 => [
                 I32Load, I64Load, F32Load, F64Load, I32Load8S, I32Load8U, I32Load16S, I32Load16U,
                 I64Load8S, I64Load8U, I64Load16S, I64Load16U, I64Load32S, I64Load32U,
@@ -29,7 +29,7 @@ pub(super) fn operator_costs(memory64: bool) -> OperatorCost {
             ],
         }
     }
-    weigh! { table:
+    weights! { table:
         0 => [Block, Loop, Else, End],
         1 => [Nop, Drop, Return, Unreachable],
         2 => [If, Br, BrIf, BrTable],

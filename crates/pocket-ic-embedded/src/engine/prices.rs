@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_includes_what_is_set_aside_for_the_response() {
+    fn a_call_includes_the_cycles_reserved_for_the_response() {
         let response = 1_000 * (2 << 20) + 5_000_000 + 40_000_000_000;
         assert_eq!(THIRTEEN.call(7, false), 260_000 + 7_000 + response);
         assert_eq!(THIRTEEN.call(7, true) - THIRTEEN.call(7, false), 40_000_000_000);

@@ -112,7 +112,7 @@ impl Runtime {
         };
         let module = compile().map_err(|error| InvalidWasm(format!("{error:#}")))?;
         if wasm.len() >= LARGE_WASM_BYTES {
-            allocator::give_back();
+            allocator::return_unused_memory();
         }
         Ok(module)
     }

@@ -168,7 +168,7 @@ mod tests {
 
     /// A request that has found the instance and waits while another one deletes it must not start it again.
     #[tokio::test]
-    async fn a_deleted_instance_stands_still() {
+    async fn a_deleted_instance_does_not_advance() {
         let state = ServerState::new(Engine::new().unwrap(), false);
         let subnet_config_set = SubnetConfigSet { application: 1, ..SubnetConfigSet::default() }.into();
         let config = InstanceConfig { subnet_config_set, ..InstanceConfig::default() };

@@ -119,7 +119,7 @@ fn a_call_sent_twice_runs_once() {
         .collect();
     assert_eq!(replies, vec![vec![1, 0, 0, 0]; 3]);
     assert_eq!(read(&network.pic, network.canister()), 1);
-    // Another nonce makes another call.
+    // Another nonce makes it another call.
     let envelope = signed(&identity, network.call(identity.sender().unwrap(), "inc", 2));
     assert_eq!(network.send_call("v4", &envelope).0, 200);
     assert_eq!(read(&network.pic, network.canister()), 2);
@@ -136,7 +136,7 @@ fn an_asynchronous_call_is_accepted_and_asked_for() {
     let id = envelope.content.to_request_id();
     let (reply, _) = network.run(agent.wait(&id, network.canister())).unwrap();
     assert_eq!(number(&reply), 1);
-    // A call that is refused at once has no status.
+    // A call that is refused immediately has no status.
     network.pic.stop_canister(network.canister(), None).unwrap();
     let envelope = signed(&identity, network.call(identity.sender().unwrap(), "inc", 2));
     let (status, body) = network.send_call("v2", &envelope);
@@ -184,7 +184,7 @@ fn a_call_whose_time_is_over_before_its_turn_is_rejected() {
 
 /// The instance does nothing until the test advances time, so that the client must poll for the outcome.
 #[test]
-fn an_instance_that_stands_still_accepts_and_answers_later() {
+fn an_instance_without_progress_accepts_and_answers_later() {
     let network = Network::new();
     network.pic.stop_progress();
     let agent = network.agent(ed25519(1));

@@ -8,9 +8,9 @@ use reqwest::blocking::{Client, RequestBuilder, Response};
 use serde_json::{Value, json};
 use std::net::TcpListener;
 
-/// Answers as told: `put_query`, `put_update` and `put_more` store replies; `http_request`,
-/// `http_request_update` and `more` return them. `asked` returns the argument of the last update. `certify` sets
-/// the certified data, and `certificate` returns the certificate for them.
+/// Answers as instructed: `put_query`, `put_update` and `put_more` store replies; `http_request`,
+/// `http_request_update` and `more` return them. `asked` returns the argument of the last update. `certify`
+/// sets the certified data, and `certificate` returns the certificate for them.
 pub fn site() -> Vec<u8> {
     let keep = |name: &str, at: u32| {
         format!(

@@ -1,4 +1,4 @@
-//! Tests of the interface for agents, with the published agent and with requests made by hand.
+//! Tests of the interface for agents, with the published agent and with handmade requests.
 
 #[path = "../common/mod.rs"]
 mod common;

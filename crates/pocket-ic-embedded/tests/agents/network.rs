@@ -1,5 +1,5 @@
-//! Fixtures: a network whose time is the host's, with a canister on each of two subnets, and envelopes made
-//! by hand.
+//! Fixtures: a network whose time is the host's, with a canister on each of two subnets, and handmade
+//! envelopes.
 
 use crate::common::{builder, counter};
 use candid::Principal;

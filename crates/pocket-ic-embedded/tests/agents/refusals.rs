@@ -44,7 +44,7 @@ fn expired_requests_are_refused_with_the_text_agents_look_for() {
 }
 
 #[test]
-fn an_instance_in_another_time_says_so() {
+fn an_instance_at_another_time_is_refused_with_a_hint() {
     let network = Network::new();
     network.pic.stop_progress();
     network.pic.advance_time(Duration::from_secs(24 * 60 * 60));
@@ -128,7 +128,7 @@ fn requests_of_up_to_4_mib_are_read() {
 
 /// A client that does not end its request blocks neither others nor the end of the server.
 #[test]
-fn a_client_that_is_slow_holds_nobody_up() {
+fn a_slow_client_does_not_delay_others() {
     let network = Network::new();
     let url = url::Url::parse(&network.url).unwrap();
     let address = (url.host_str().unwrap(), url.port().unwrap());

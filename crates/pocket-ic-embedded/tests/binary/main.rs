@@ -117,7 +117,7 @@ fn a_server_with_a_port_file_keeps_no_pipe_open() {
         let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = piped.spawn().unwrap();
         let port = port(&file);
-        // The read ends when nobody has the other end of the pipe any more.
+        // The read ends when no process has the other end of the pipe open any more.
         let mut said = String::new();
         child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
         let mut stderr = child.stderr.take().unwrap();

@@ -40,7 +40,7 @@ fn contents(cache: &Path) -> Vec<(String, u64)> {
 }
 
 #[test]
-fn servers_that_need_a_module_at_once_both_get_it() {
+fn servers_that_need_a_module_concurrently_both_get_it() {
     let (dir, _) = scratch();
     let cache = dir.path().join("modules");
     thread::scope(|scope| {

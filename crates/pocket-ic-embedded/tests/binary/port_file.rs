@@ -44,7 +44,7 @@ fn a_stale_port_file_is_taken_over() {
 }
 
 #[test]
-fn a_port_that_somebody_else_uses_is_one_clear_line() {
+fn a_port_in_use_is_reported_in_one_line() {
     let (_dir, file) = scratch();
     // Accepts connections, by the system's queue, and never says a word.
     let somebody = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -28,7 +28,7 @@ fn full() -> Stdio {
 }
 
 #[test]
-fn canisters_print_to_nobody_and_go_on() {
+fn canisters_continue_when_nobody_reads_their_prints() {
     for stderr in [gone, full] {
         let (_dir, file) = scratch();
         let child = Command::new(BINARY).arg("--port-file").arg(&file).stderr(stderr()).spawn().unwrap();
@@ -48,7 +48,7 @@ fn canisters_print_to_nobody_and_go_on() {
 }
 
 #[test]
-fn an_error_that_nobody_reads_has_its_exit_code() {
+fn an_error_that_nobody_reads_still_sets_the_exit_code() {
     for stderr in [gone, full] {
         let refused = Command::new(BINARY).args(["--ip-addr", "0.0.0.0"]).stderr(stderr()).status().unwrap();
         assert_eq!(refused.code(), Some(3));

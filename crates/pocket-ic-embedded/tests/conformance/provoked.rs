@@ -42,7 +42,7 @@ fn upgrade(pic: &PocketIc, id: Principal, module: Vec<u8>) -> RejectResponse {
     pic.upgrade_canister(id, module, vec![], None).expect_err("an error")
 }
 
-/// Returns the faulty canister, stopping for ever because it keeps calling itself.
+/// Returns the faulty canister, which never finishes stopping because it keeps calling itself.
 fn stopping(pic: &PocketIc, id: Principal) -> RawMessageId {
     pic.submit_call(id, ANONYMOUS, "ping", vec![]).expect("the call is let in");
     let stop = submit_manage(pic, id, "stop_canister");

@@ -295,7 +295,7 @@ fn each_function_tells_what_is_so() {
 }
 
 #[test]
-fn a_query_is_told_that_it_is_one() {
+fn a_query_can_tell_that_it_is_one() {
     let pic = instance();
     let id = pic.create_canister();
     let module = wasm(

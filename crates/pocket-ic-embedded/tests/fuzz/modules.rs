@@ -68,7 +68,7 @@ fn run_all(wasm: &[u8]) -> Result<bool, TestCaseError> {
 fn generated_canisters_run() {
     fuzz(&program(), |text| {
         let wasm = wat::parse_str(&text).map_err(|error| TestCaseError::fail(format!("{error}: {text}")))?;
-        // What the generator makes is valid; that it is, shows that it reaches execution.
+        // The generator makes only valid modules; if one is accepted, it reaches execution.
         prop_assert!(run_all(&wasm)?, "refused: {text}");
         Ok(())
     });

@@ -1,5 +1,5 @@
-//! Random canisters that are valid, as wasm text: expressions of both integer types and statements, with loads, stores,
-//! growing memories, calls by the table, loops, and the system API with whatever arguments come about.
+//! Random valid canisters, as wasm text: expressions of both integer types and statements, with loads,
+//! stores, growing memories, calls by the table, loops, and the system API with arbitrary arguments.
 
 use proptest::collection::vec;
 use proptest::prelude::*;

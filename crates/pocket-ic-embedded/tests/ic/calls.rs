@@ -205,7 +205,7 @@ fn a_trap_in_a_callback_runs_the_cleanup() {
 }
 
 #[test]
-fn a_trap_in_the_cleanup_too_is_told_with_the_first() {
+fn a_trap_in_the_cleanup_is_reported_after_the_first() {
     let pic = instance();
     let (target, proxy) = (installed(&pic), proxy(&pic));
     let errors = [
@@ -294,7 +294,7 @@ fn a_minimum_of_cycles_is_for_calls_of_other_canisters() {
 
 /// The published price, or 0 where cycles are free.
 #[test]
-fn prices_are_told_where_they_are_not_free() {
+fn prices_are_returned_unless_cycles_are_free() {
     let module = wasm(
         r#"(module
             (import "ic0" "cost_create_canister" (func $cost (param i32)))
@@ -375,7 +375,7 @@ fn composite_queries_ask_other_canisters() {
     assert_eq!(error.error_code, ErrorCode::CompositeQueryCalledInReplicatedMode);
 }
 
-/// What a query uses up that another one makes is gone for both: the caller is not even told.
+/// What a nested query uses is gone for both: the caller does not even get an answer.
 #[test]
 fn the_queries_of_a_graph_share_their_instructions() {
     let pic = instance();
@@ -386,9 +386,9 @@ fn the_queries_of_a_graph_share_their_instructions() {
     assert_eq!(number(&costs_nothing_later.unwrap()), 0);
 }
 
-/// A one-way call names callbacks that do not exist, and the caller continues at once.
+/// A one-way call names callbacks that do not exist, and the caller continues immediately.
 #[test]
-fn one_way_calls_are_made_and_nobody_waits() {
+fn one_way_calls_are_made_without_waiting() {
     let pic = instance();
     let target = installed(&pic);
     let teller = installed_wasm(
@@ -414,7 +414,8 @@ fn one_way_calls_are_made_and_nobody_waits() {
     let before = pic.cycle_balance(teller);
     call(&pic, teller, "tell", target.as_slice()).unwrap();
     assert_eq!(read(&pic, target), 1);
-    // The cycles were not accepted and come back; the call is closed, so that the canister stops at once.
+    // The cycles were not accepted and are refunded; the call is closed, so that the canister stops
+    // immediately.
     assert_eq!(pic.cycle_balance(teller), before);
     pic.stop_canister(teller, None).unwrap();
 }

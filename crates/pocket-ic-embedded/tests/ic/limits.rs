@@ -7,9 +7,9 @@ use pocket_ic::{CanisterSettings, ErrorCode, PocketIc, PocketIcBuilder, RejectRe
 use pocket_ic_embedded::EmbeddedServer;
 use serde_json::json;
 
-/// `reply` and `reply_query` answer as many bytes as their argument says; `grow` makes the stable memory so many pages
-/// larger and answers whether that worked; `touch` writes at its end; `work` answers both performance counters after
-/// some work.
+/// `reply` and `reply_query` answer as many bytes as their argument says; `grow` makes the stable memory
+/// larger by that many pages and answers whether that worked; `touch` writes at its end; `work` answers both
+/// performance counters after some work.
 const SIZES: &str = r#"(module
     (import "ic0" "msg_reply" (func $reply))
     (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))

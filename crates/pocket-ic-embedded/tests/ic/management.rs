@@ -7,8 +7,8 @@ use ic_management_canister_types as types;
 use pocket_ic::common::rest::RawEffectivePrincipal;
 use pocket_ic::{ErrorCode, PocketIc, RejectResponse};
 
-/// `call` with the argument `cycles (8 bytes), length, method, payload` calls the management canister and passes the
-/// answer on: a reply as it is, a rejection as a rejection with the same text.
+/// `call` with the argument `cycles (8 bytes), length, method, payload` calls the management canister and
+/// forwards the answer: a reply as it is, a rejection as a rejection with the same text.
 pub const MESSENGER: &str = r#"
 (module
   (import "ic0" "msg_reply" (func $msg_reply))
@@ -128,7 +128,7 @@ fn cycles_of_a_refused_call_are_refunded() {
 }
 
 #[test]
-fn history_and_metadata_are_told_to_canisters() {
+fn history_and_metadata_are_available_to_canisters() {
     let pic = instance();
     let asker = messenger(&pic);
     pic.upgrade_canister(asker, wasm(MESSENGER), vec![], None).unwrap();
@@ -186,7 +186,7 @@ fn arguments_that_do_not_decode_are_named() {
 }
 
 #[test]
-fn bitcoin_is_not_supported_and_says_so() {
+fn bitcoin_is_refused_as_not_supported() {
     let pic = instance();
     let id = pic.create_canister();
     for method in ["bitcoin_get_balance", "bitcoin_get_current_fee_percentiles", "bitcoin_get_block_headers"]

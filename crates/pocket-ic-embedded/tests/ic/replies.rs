@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 /// A canister that can be asked for everything, and the replies by method.
 struct Asked {
     pic: PocketIc,
-    /// Sends calls to the management canister; its controllers are nobody in particular and itself.
+    /// Sends calls to the management canister; its controllers are an arbitrary principal and itself.
     asker: Principal,
     replies: BTreeMap<&'static str, Vec<u8>>,
 }
@@ -182,7 +182,7 @@ fn every_reply_is_of_the_declared_type() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// The type is one thing; that what the settings say is told, and nothing else, is another.
+/// Decoding the type is one check; that the values are those of the settings is another.
 #[test]
 fn the_newest_settings_are_kept_and_told() {
     let pic = instance();

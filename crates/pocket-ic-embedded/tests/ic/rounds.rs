@@ -4,8 +4,9 @@ use super::common::{ANONYMOUS, installed, installed_wasm, instance, number, wasm
 use candid::Principal;
 use pocket_ic::PocketIc;
 
-/// `loop` calls the canister's own `pong` for ever and counts the answers. `work` fills 64 MiB fifteen times, which takes
-/// a billion instructions, and answers how often it was called. The heartbeat counts rounds.
+/// `loop` calls the canister's own `pong` endlessly and counts the answers. `work` fills 64 MiB fifteen
+/// times, which takes a billion instructions, and answers how often it was called. The heartbeat counts
+/// rounds.
 const GREEDY: &str = r#"
 (module
   (import "ic0" "canister_self_copy" (func $self_copy (param i32 i32 i32)))
@@ -53,7 +54,7 @@ fn count(pic: &PocketIc, id: Principal, method: &str) -> u32 {
 }
 
 #[test]
-fn a_loop_of_calls_leaves_rounds_to_everybody_else() {
+fn a_loop_of_calls_does_not_starve_others() {
     let pic = instance();
     let (looping, other) = (greedy(&pic), installed(&pic));
     let others: Vec<Principal> = (0..5).map(|_| greedy(&pic)).collect();

@@ -139,7 +139,7 @@ fn announced_snapshots_have_sensible_sizes() {
     }
     let reply = announce(0, 65_536).unwrap();
     let made: types::UploadCanisterSnapshotMetadataResult = decode_one(&reply).unwrap();
-    // Eight zero bytes are no module; the canister stays as it was.
+    // Eight zero bytes are not a module; the canister is unchanged.
     let error = pic.load_canister_snapshot(id, None, made.snapshot_id.clone()).unwrap_err();
     assert_eq!(error.error_code, ErrorCode::CanisterInvalidWasm);
     let piece = types::UploadCanisterSnapshotDataArgs {
@@ -173,7 +173,8 @@ fn a_taken_snapshot_leaves_timer_and_hook_alone() {
     pic.advance_time(Duration::from_secs(20));
     pic.tick();
     assert_eq!(read(&pic, id), 105);
-    // The hook is due by the settings, whatever the snapshot says: it is loaded, not compared.
+    // According to the settings the hook is due, whatever the snapshot says: the status is loaded, not
+    // compared.
     let hook = CanisterSettings { wasm_memory_threshold: Some((4u64 << 30).into()), ..Default::default() };
     let before = pic.take_canister_snapshot(id, None, None).unwrap().id;
     pic.update_canister_settings(id, None, hook).unwrap();

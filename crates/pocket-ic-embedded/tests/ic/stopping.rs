@@ -31,7 +31,8 @@ fn uninstalling_answers_open_calls() {
     assert_eq!(read(&pic, target), 1);
 }
 
-/// Calls itself without an end: every answer leads to the next call, until `give_up` was called; then a rejection ends it.
+/// Calls itself endlessly: every answer triggers the next call, until `give_up` is called; then a rejection
+/// ends it.
 const RESTLESS: &str = r#"
 (module
   (import "ic0" "canister_self_copy" (func $self_copy (param i32 i32 i32)))

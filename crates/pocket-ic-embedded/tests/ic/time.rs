@@ -114,7 +114,7 @@ fn a_timer_for_the_time_of_a_round_fires_in_that_round() {
     assert_eq!((nanos(&pic), read(&pic, id)), (due, 100));
 }
 
-/// Counts what runs by itself: `beats`, `timers`, `hooks`.
+/// Counts what runs on its own: `beats`, `timers`, `hooks`.
 const BUSY: &str = r#"(module
     (import "ic0" "msg_reply" (func $reply))
     (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
@@ -165,7 +165,7 @@ fn held_up(pic: &PocketIc, hold: impl FnOnce(Principal), release: impl FnOnce(Pr
 }
 
 #[test]
-fn nothing_runs_by_itself_while_the_canister_is_frozen() {
+fn no_timer_or_heartbeat_runs_while_frozen() {
     let pic = instance();
     let freeze = |seconds: u64| {
         let pic = &pic;
@@ -179,7 +179,7 @@ fn nothing_runs_by_itself_while_the_canister_is_frozen() {
 }
 
 #[test]
-fn nothing_runs_by_itself_while_the_canister_is_stopped() {
+fn no_timer_or_heartbeat_runs_while_stopped() {
     let pic = instance();
     let stop = |id| pic.stop_canister(id, None).unwrap();
     held_up(&pic, stop, |id| pic.start_canister(id, None).unwrap());
@@ -207,7 +207,7 @@ fn heartbeats_come_with_every_round() {
 }
 
 #[test]
-fn time_goes_on_by_itself_while_auto_progress_is_on() {
+fn time_advances_automatically_with_auto_progress() {
     let pic = instance();
     let id = installed(&pic);
     let due = 1u64;

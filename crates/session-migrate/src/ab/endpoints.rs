@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn endpoints_are_told_apart_and_summed_up() {
+    fn endpoints_are_distinguished_and_summed_up() {
         let a: Vec<_> = (1..=200).map(|n| message("update", "put", n)).collect();
         let b = [
             message("update", "put", 40_200),

@@ -60,7 +60,7 @@ pub(super) fn figures<'r>(
         // On ties, prefer the total.
         of_endpoint(endpoint).map(judged).rev().max_by(|(_, x), (_, y)| x.total_cmp(y))
     };
-    endpoints.iter().filter_map(worst).chain(left_behind(totals).map(judged))
+    endpoints.iter().filter_map(worst).chain(final_sizes(totals).map(judged))
 }
 
 /// Returns the figures of an endpoint: in total, at the median, or at the 99th percentile. The canister's own
@@ -83,7 +83,7 @@ fn of_endpoint(endpoint: &Endpoint) -> impl DoubleEndedIterator<Item = Figure<'_
     })
 }
 
-fn left_behind<'r>(totals: &Sides<Totals>) -> impl Iterator<Item = Figure<'r>> + use<'r> {
+fn final_sizes<'r>(totals: &Sides<Totals>) -> impl Iterator<Item = Figure<'r>> + use<'r> {
     type OfSide = fn(&Totals) -> u64;
     let figures: [(&str, &str, OfSide); 3] = [
         ("stable_bytes_written", "bytes written to stable memory", |side| side.stable_bytes_written),
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn so_many_instructions_a_message_are_forgiven() {
+    fn a_few_instructions_per_message_are_tolerated() {
         let b = EndpointCost { median: 12_500, total: 1_250_000, ..A };
         assert_eq!(judged("put", b, 0), ("instructions", 25.0));
         assert_eq!(judged("put", b, 1_250), ("instructions", 12.5));

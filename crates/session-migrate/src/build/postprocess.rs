@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn packing_is_reversible_and_holds_no_time() {
+    fn packing_is_reversible_and_contains_no_time() {
         let raw = module(&["canister_query a"], &[]);
         let packed = gzip(&raw).unwrap();
         assert_eq!(&packed[4..8], [0; 4], "the header's time");
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn an_upload_canister_is_told_from_other_files() {
+    fn an_upload_canister_is_distinguished_from_other_files() {
         let ours = [
             "canister_query build_info",
             "canister_update uploads_begin",

@@ -148,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_time_is_told_apart_by_what_it_was_spent_on() {
+    fn the_time_is_shown_by_activity() {
         let phase = |name: &str, seconds| Phase { name: name.into(), began: String::new(), seconds };
         let phases = [phase(rehearse::BUILDING, 60.0), phase("uploading", 1.5), phase("reading", 2.0)];
         assert_eq!(times(&phases, None), "60.0 s building the wasms, 3.5 s rehearsing");

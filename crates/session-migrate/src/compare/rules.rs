@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rules_file_that_cannot_be_used_is_said_why() {
+    fn an_unusable_rules_file_is_reported_with_the_reason() {
         let error = parse(&FILE.replace("the path is shown", " ")).unwrap_err();
         assert!(error.contains("`path` gives no reason"), "{error}");
         let error = parse(&FILE.replace("\"begin\"", "\"path\"")).unwrap_err();

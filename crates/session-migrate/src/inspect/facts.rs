@@ -25,7 +25,7 @@ use upload_canister::stable::layout::Layout;
 use upload_canister::stable::memory_ids::numbers as ids;
 use upload_canister::upload::mapped_sessions::MappedSessions;
 use upload_canister::upload::{
-    IdemKey, LeftBehind, LegacySession, PROMISES_PLACE, PayloadState, RawRecord, Receipt, SessionRecord,
+    IdemKey, Leftovers, LegacySession, PROMISES_PLACE, PayloadState, RawRecord, Receipt, SessionRecord,
     UploadMeta,
 };
 
@@ -90,7 +90,7 @@ pub(super) struct Facts {
     pub config: AdminConfigOrDefault,
     pub last_session_id: u64,
     pub promised: Option<[u64; 2]>,
-    pub mark: Option<LeftBehind>,
+    pub mark: Option<Leftovers>,
     pub sessions: BTreeMap<u64, Session>,
     /// Sessions whose records exist but do not decode, by layout.
     pub unreadable: BTreeMap<u64, u16>,
@@ -165,11 +165,11 @@ impl Facts {
 
     /// Returns whether a session is live in layout 1, and not just a leftover.
     pub fn is_live_legacy(&self, id: u64) -> bool {
-        self.legacy_ids.contains(&id) && !self.is_left_behind(id)
+        self.legacy_ids.contains(&id) && !self.is_leftover(id)
     }
 
     /// Returns whether a session was converted to layout 2 and its source is still stored in layout 1.
-    pub fn is_left_behind(&self, id: u64) -> bool {
+    pub fn is_leftover(&self, id: u64) -> bool {
         self.mark.is_some_and(|mark| mark.records > 0 && id <= mark.through)
     }
 
@@ -194,7 +194,7 @@ impl Facts {
         scan.register::<MappedSessions>(ids::MAPPED_SESSIONS);
         scan.register::<Listed>(ids::CAPSULE_MAKERS);
         scan.register::<Keys>(ids::ACCESS_KEYS);
-        self.mark = scan.register::<LeftBehind>(ids::LEGACY_LEFT_BEHIND);
+        self.mark = scan.register::<Leftovers>(ids::LEGACY_LEFT_BEHIND);
         self.extent_state = scan.register::<AllocatorState>(ids::EXTENT_STATE).unwrap_or_default();
         self.promised = scan.counters(ids::UPLOAD_COUNTS, PROMISES_PLACE);
         if let Some(state) = scan.register::<MigrationState>(ids::MIGRATION_STATE) {
@@ -321,7 +321,7 @@ impl Facts {
         let mut found = Vec::new();
         let facts = &*self;
         scan.table(legacy, |id: u64, RawRecord(raw)| {
-            if facts.is_left_behind(id) {
+            if facts.is_leftover(id) {
                 return;
             }
             let noted = noted.get(&id).copied();

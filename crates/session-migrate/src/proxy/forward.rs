@@ -179,7 +179,7 @@ async fn settle(watch: &mut Watch, begun: Begun, status: StatusCode, body: &Byte
         // The server has accepted it, and the agent will ask for the result.
         StatusCode::ACCEPTED if begun.is_call_of_agent() => {}
         StatusCode::ACCEPTED => match json(body) {
-            Some(id) => watch.goes_on(id, begun),
+            Some(id) => watch.continues(id, begun),
             None => watch.refused(&begun),
         },
         _ => watch.refused(&begun),

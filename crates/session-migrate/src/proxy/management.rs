@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn an_installation_is_told_from_an_upgrade() {
+    fn an_installation_is_distinguished_from_an_upgrade() {
         let flags = || Some(Flags { skip_pre_upgrade: Some(true) });
         for (mode, expected) in [
             (SentMode::install, Change::Install),

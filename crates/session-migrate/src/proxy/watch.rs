@@ -82,7 +82,7 @@ impl Watch {
     }
 
     /// Records an operation that continues on the server until its result is requested.
-    pub fn goes_on(&mut self, id: OperationId, begun: Begun) {
+    pub fn continues(&mut self, id: OperationId, begun: Begun) {
         self.going_on.insert(id, begun);
     }
 

@@ -41,7 +41,7 @@ impl Lane {
     }
 
     /// Records a problem of this upload.
-    pub fn blame(&mut self, what: impl std::fmt::Display) {
+    pub fn record_problem(&mut self, what: impl std::fmt::Display) {
         self.problems.push(what.to_string());
     }
 

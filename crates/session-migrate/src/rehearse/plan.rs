@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn small_files_cannot_have_a_hole_and_it_is_said() {
+    fn small_files_cannot_have_a_hole_and_a_note_says_so() {
         let chunks = [1, 2, 1, 1, 1, 1, 2];
         let points = assign(&chunks);
         assert!(!points.contains(&StopPoint::Hole));

@@ -79,7 +79,7 @@ pub(super) fn between_upgrades(
     crowd: &mut Crowd,
     progress: &Progress,
 ) -> Result<(), ClientError> {
-    go_on(canister, crowd, progress, true)
+    continue_uploads(canister, crowd, progress, true)
 }
 
 /// Drives the clients on the direct build until everything is finished.
@@ -88,10 +88,10 @@ pub(super) fn after_upgrades(
     crowd: &mut Crowd,
     progress: &Progress,
 ) -> Result<(), ClientError> {
-    go_on(canister, crowd, progress, false)
+    continue_uploads(canister, crowd, progress, false)
 }
 
-fn go_on(
+fn continue_uploads(
     canister: &Canister<'_>,
     crowd: &mut Crowd,
     progress: &Progress,
@@ -158,11 +158,11 @@ fn compare(lane: &mut Lane, must: &std::collections::BTreeSet<u32>, status: &api
     let now = lane.uploader.stored().clone();
     let lost: Vec<u32> = must.difference(&now).copied().collect();
     if !lost.is_empty() {
-        lane.blame(format!("chunks {lost:?} were stored but are missing now"));
+        lane.record_problem(format!("chunks {lost:?} were stored but are missing now"));
     }
     let invented: Vec<u32> = now.difference(must).copied().collect();
     if !invented.is_empty() {
-        lane.blame(format!("chunks {invented:?} are reported as stored but were never sent"));
+        lane.record_problem(format!("chunks {invented:?} are reported as stored but were never sent"));
     }
     let bytes: u64 = now.iter().map(|&index| lane.uploader.chunk_bytes(index)).sum();
     let uploader = &lane.uploader;
@@ -175,7 +175,7 @@ fn compare(lane: &mut Lane, must: &std::collections::BTreeSet<u32>, status: &api
     ];
     for (field, expected, got) in differences {
         if expected != got {
-            lane.blame(format!("status: {field} is {got}, expected {expected}"));
+            lane.record_problem(format!("status: {field} is {got}, expected {expected}"));
         }
     }
 }
@@ -191,7 +191,7 @@ fn expect_gone(canister: &Canister<'_>, lane: &mut Lane) -> Result<(), ClientErr
     let put = canister.uploads_put_chunk(client, session, 0, vec![0], None);
     for (what, answer) in [("has a status", status), ("accepts a chunk", put)] {
         match answer {
-            Ok(()) => lane.blame(format!("it was aborted, but still {what}")),
+            Ok(()) => lane.record_problem(format!("it was aborted, but still {what}")),
             Err(error) if says_it_is_gone(&error) => {}
             Err(error) => note(lane, error)?,
         }
@@ -209,7 +209,7 @@ fn note(lane: &mut Lane, error: ClientError) -> Result<(), ClientError> {
     match error {
         ClientError::File { .. } => Err(error),
         error => {
-            lane.blame(error);
+            lane.record_problem(error);
             Ok(())
         }
     }

@@ -22,7 +22,7 @@ pub(super) fn read_back(canister: &Canister<'_>, crowd: &mut Crowd, progress: &P
         }
         let Some(result) = lane.uploader.result().cloned() else {
             if lane.is_sound() {
-                lane.blame("it was never finished");
+                lane.record_problem("it was never finished");
             }
             continue;
         };
@@ -31,10 +31,10 @@ pub(super) fn read_back(canister: &Canister<'_>, crowd: &mut Crowd, progress: &P
                 lane.read_back = Some(sha256);
                 let (expected, hash) = (lane.uploader.asset.bytes, lane.uploader.asset.sha256);
                 if bytes != expected {
-                    lane.blame(format!("{bytes} bytes were read back, the file has {expected}"));
+                    lane.record_problem(format!("{bytes} bytes were read back, the file has {expected}"));
                 }
                 if sha256 != hash {
-                    lane.blame(format!(
+                    lane.record_problem(format!(
                         "what was read back has the SHA-256 {}, the file {}",
                         hex::encode(sha256),
                         hex::encode(hash)
@@ -42,7 +42,7 @@ pub(super) fn read_back(canister: &Canister<'_>, crowd: &mut Crowd, progress: &P
                 }
                 check_result(lane, &result);
             }
-            Err(error) => lane.blame(error),
+            Err(error) => lane.record_problem(error),
         }
     }
 }
@@ -70,10 +70,10 @@ fn check_result(lane: &mut Lane, result: &api::UploadFinishResult) {
     let asset = &lane.uploader.asset;
     let (size, hash) = (asset.bytes, asset.sha256);
     if result.size != size {
-        lane.blame(format!("finish said {} bytes, the file has {size}", result.size));
+        lane.record_problem(format!("finish said {} bytes, the file has {size}", result.size));
     }
     if result.checksum_sha256.as_ref().is_some_and(|said| said.as_slice() != hash) {
-        lane.blame("finish said another SHA-256 than the file's");
+        lane.record_problem("finish said another SHA-256 than the file's");
     }
 }
 
@@ -100,7 +100,7 @@ pub(super) fn memories(canister: &Canister<'_>, crowd: &mut Crowd) {
             let stray = format!("the capsule has a memory {} that no finish returned", memory.id);
             let culprit = crowd.lanes.iter_mut().filter(mine).find(|lane| lane.uploader.asset.name == *name);
             match culprit {
-                Some(lane) => lane.blame(stray),
+                Some(lane) => lane.record_problem(stray),
                 None => crowd.problems.push(format!("client {number}: {stray}")),
             }
         }
@@ -154,8 +154,9 @@ pub(super) fn leftovers(canister: &Canister<'_>, crowd: &mut Crowd) {
     if stored < expected || aborted.peek().is_none() {
         crowd.problems.push(what);
     } else {
-        aborted
-            .for_each(|lane| lane.blame(format!("it was aborted, but its bytes may still be there: {what}")));
+        aborted.for_each(|lane| {
+            lane.record_problem(format!("it was aborted, but its bytes may still be there: {what}"))
+        });
     }
 }
 
@@ -163,7 +164,7 @@ fn check_memory(lane: &mut Lane, result: &api::UploadFinishResult, listed: &[api
     let asset = lane.uploader.asset.clone();
     let found: Vec<&api::Memory> = listed.iter().filter(|memory| memory.id == result.memory_id).collect();
     let [memory] = found.as_slice() else {
-        lane.blame(format!(
+        lane.record_problem(format!(
             "its memory {} is in the capsule {} times, expected once",
             result.memory_id,
             found.len()
@@ -171,15 +172,21 @@ fn check_memory(lane: &mut Lane, result: &api::UploadFinishResult, listed: &[api
         return;
     };
     if memory.asset_metadata != asset.metadata() {
-        lane.blame("its memory has other metadata than those given at begin");
+        lane.record_problem("its memory has other metadata than those given at begin");
     }
     if memory.blob.len != asset.bytes {
-        lane.blame(format!("its memory says {} bytes, the file has {}", memory.blob.len, asset.bytes));
+        lane.record_problem(format!(
+            "its memory says {} bytes, the file has {}",
+            memory.blob.len, asset.bytes
+        ));
     }
     if memory.blob.hash.as_ref().is_some_and(|hash| hash.as_slice() != asset.sha256) {
-        lane.blame("its memory has another SHA-256 than the file");
+        lane.record_problem("its memory has another SHA-256 than the file");
     }
     if !memory.blob.locator.ends_with(&result.blob_id) {
-        lane.blame(format!("its memory points to {}, finish said {}", memory.blob.locator, result.blob_id));
+        lane.record_problem(format!(
+            "its memory points to {}, finish said {}",
+            memory.blob.locator, result.blob_id
+        ));
     }
 }

@@ -76,7 +76,7 @@ proptest! {
     }
 
     #[test]
-    fn no_flipped_bytes_make_a_walk_panic_or_go_on(
+    fn flipped_bytes_never_make_a_walk_panic_or_loop(
         entries in prop::collection::vec((0..500_u64, value()), 1..150),
         flips in prop::collection::vec((any::<prop::sample::Index>(), 1..=255_u8, 0..4_u8), 1..12),
     ) {
@@ -123,7 +123,7 @@ fn find(memory: &VectorMemory, bytes: &[u8]) -> usize {
 }
 
 #[test]
-fn each_damage_of_a_map_is_told_with_its_place() {
+fn each_damage_to_a_map_is_reported_with_its_location() {
     let entries: Vec<(u64, Vec<u8>)> = (0..40).map(|n| (n, vec![7; 300])).collect();
     let damaged = |change: &dyn Fn(&VectorMemory)| {
         let (memory, _) = map_of(&entries);
@@ -160,7 +160,7 @@ fn each_damage_of_a_map_is_told_with_its_place() {
 
 #[test]
 fn a_map_of_the_old_format_is_read_like_the_library_does() {
-    // The library no longer writes maps of version 1: this is one node made by hand, of keys and values of 8
+    // The library no longer writes maps of version 1: this is one handmade node, with keys and values of 8
     // bytes.
     let memory = VectorMemory::default();
     memory.grow(1);
@@ -191,7 +191,7 @@ fn a_map_of_the_old_format_is_read_like_the_library_does() {
 }
 
 #[test]
-fn a_cell_is_read_and_a_damaged_one_is_told() {
+fn a_cell_is_read_and_a_damaged_one_is_reported() {
     let memory = VectorMemory::default();
     assert_eq!(cell(&memory), Ok(None));
     drop(ic_stable_structures::Cell::init(memory.clone(), vec![1_u8, 2, 3]));
@@ -254,7 +254,7 @@ fn a_stable_memory_is_read_where_it_is_asked_for() {
 }
 
 #[test]
-fn what_cannot_be_read_or_is_written_is_told() {
+fn failed_reads_and_attempted_writes_are_reported() {
     let folder = folder(&pages(2));
     let stable = StableFile::open(&folder.path().join(STABLE_MEMORY)).unwrap();
     let mut got = [7; 8];

@@ -1,4 +1,5 @@
-//! Bugs planted into a finished module or into a canister's stable memory, each as a faulty build would have made it.
+//! Bugs planted into a finished module or into a canister's stable memory, each as a faulty build would have
+//! caused it.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -69,7 +70,7 @@ struct Slower {
 /// Instructions of one round of the loop in [`slower`]: loop, get, const, sub, tee and branch.
 pub const INSTRUCTIONS_PER_ROUND: u64 = 6;
 
-/// Returns a module in which a method takes so many rounds of a loop more.
+/// Returns a module in which a method takes this many more rounds of a loop.
 pub fn slower(module: &Module, export: &str, rounds: i32) -> Module {
     let wasm = unpack(&module.gz).unwrap();
     let mut types = Vec::new();

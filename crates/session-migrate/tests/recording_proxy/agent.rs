@@ -164,7 +164,7 @@ fn envelope(content: &EnvelopeContent) -> Vec<u8> {
     Envelope { content, sender_pubkey: None, sender_sig: None, sender_delegation: None }.encode_bytes()
 }
 
-/// Returns what a certificate says of a call; none for one that goes on.
+/// Returns what a certificate says about a call; `None` if the call is still in progress.
 fn outcome(certificate: &[u8], id: RequestId) -> Option<Outcome> {
     let Certificate { tree, .. } = serde_cbor::from_slice::<Certificate>(certificate).unwrap();
     let told = |what: &str| match tree.lookup_path([&b"request_status"[..], id.as_slice(), what.as_bytes()]) {

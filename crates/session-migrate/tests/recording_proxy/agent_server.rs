@@ -1,5 +1,5 @@
-//! A server for agents, in front of one that knows only PocketIC's protocol: `/api` up to version 4, and HTTP gateways,
-//! as the official server has them. It verifies nothing, and nobody has signed what it certifies.
+//! A server for agents, in front of one that supports only the PocketIC protocol: `/api` up to version 4, and
+//! HTTP gateways, like the official server. It verifies nothing, and what it certifies is not signed.
 
 mod gateways;
 
@@ -46,11 +46,11 @@ pub struct AgentServer {
 struct Shared {
     client: reqwest::Client,
     server: Url,
-    /// What `/api/` may go on with.
+    /// What can follow after `/api/`.
     versions: &'static [&'static str],
     /// The calls of agents: how the server knows each.
     calls: tokio::sync::Mutex<HashMap<[u8; 32], RawMessageId>>,
-    /// Calls that were answered at once.
+    /// Calls that were answered immediately.
     answered: Mutex<Vec<[u8; 32]>>,
     news: Condvar,
     gateways: Mutex<Vec<(HttpGatewayDetails, JoinHandle<()>)>>,
@@ -83,7 +83,7 @@ pub fn start(versions: &'static [&'static str], server: &Url) -> AgentServer {
 }
 
 impl AgentServer {
-    /// Waits until this call is answered, whether or not the answer reaches anybody.
+    /// Waits until this call is answered, whether or not the answer reaches anyone.
     pub fn wait_for(&self, id: RequestId) {
         let answered = self.shared.answered.lock().unwrap();
         let (answered, _) =

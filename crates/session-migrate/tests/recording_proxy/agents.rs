@@ -113,7 +113,7 @@ fn recorded_agent_calls_replay_to_the_same_answers_elsewhere() {
     let refused: Reply<u64> = stranger.update("uploads_begin", begin_args(&capsule, &small, "stranger"));
     assert!(matches!(refused, Err(Error::Unauthorized { .. })), "{refused:?}");
 
-    // The management canister is told by an agent, too.
+    // Calls of the management canister by an agent are recorded, too.
     let controller =
         Agent::new(instance_url(proxy.url(), &front_end.pic), front_end.id, person("controller"));
     let (controller, whom) = (controller.managing(), (OfCanister { canister_id: front_end.id },));

@@ -1,4 +1,4 @@
-//! Calls of PocketIC's own protocol, from a server that answers at once and from one that does not.
+//! Calls of the PocketIC protocol, on a server that answers immediately and on one that does not.
 
 use std::path::Path;
 

@@ -1,4 +1,5 @@
-//! What a server of the Internet Computer says of calls: parts of its state, which nobody has signed here, and rejections.
+//! What a server of the Internet Computer returns about calls: parts of its state, which are not signed here,
+//! and rejections.
 
 use candid::Nat;
 use ic_certification::{Certificate, HashTree, fork, labeled, leaf};
@@ -31,7 +32,7 @@ fn of_call(result: Option<RawCanisterResult>) -> HashTree {
     }
 }
 
-/// Returns a rejection as agents are told it.
+/// Returns a rejection in the form that agents get.
 pub fn rejection(reject: pocket_ic::RejectResponse) -> RejectResponse {
     RejectResponse {
         reject_code: (reject.reject_code as u64).try_into().unwrap(),

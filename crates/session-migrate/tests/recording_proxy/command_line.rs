@@ -46,7 +46,7 @@ fn a_signal_completes_the_trace_of_the_command() {
 }
 
 #[test]
-fn what_cannot_work_is_said_at_once() {
+fn impossible_options_are_refused_immediately() {
     let server = EmbeddedServer::start().unwrap();
     let (folder, out) = scratch();
     let dead = {

@@ -126,7 +126,7 @@ impl FrontEnd {
         let capsule = self.capsule();
         let (large, small) = (content(CHUNK + 700), content(90));
 
-        // Several on their way at once, and one that depends on an answer while others are still on their way.
+        // Several in flight at once, and one that depends on an answer while others are still in flight.
         let begun = [self.begin(&capsule, &large, "large"), self.begin(&capsule, &small, "small")];
         let [large_id, small_id] = begun.map(|message| self.wait::<u64>(message).unwrap());
         let first = self.put(large_id, 1, &large);
@@ -148,7 +148,7 @@ impl FrontEnd {
         self.pic.update_call(self.id, client, "no_such_method", vec![]).unwrap_err();
         self.pic.query_call(self.id, client, "no_such_method", vec![]).unwrap_err();
 
-        // Somebody else's canister is nobody's business here.
+        // Someone else's canister, which must not be recorded.
         let other = self.pic.create_canister();
         self.pic.query_call(other, client, "uploads_list", vec![]).unwrap_err();
 

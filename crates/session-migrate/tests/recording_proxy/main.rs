@@ -38,7 +38,7 @@ fn command() -> Command {
     command
 }
 
-/// Whether the command line, on a server of a process of its own, finds no difference at all.
+/// Returns whether the command line, on a server in a separate process, finds no difference at all.
 fn assert_replays(trace: &Path) {
     let rules = trace.with_extension("toml");
     std::fs::write(&rules, "").unwrap();

@@ -1,4 +1,4 @@
-//! What goes through the proxy stays as it is.
+//! What goes through the proxy is unchanged.
 
 use pocket_ic_embedded::EmbeddedServer;
 use session_migrate::proxy::ProxyError;

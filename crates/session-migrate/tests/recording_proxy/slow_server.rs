@@ -1,5 +1,5 @@
-//! A server that never answers at once, in front of one that does: an operation is refused as busy once, then gone on
-//! with, and its result is to be asked for.
+//! A server that never answers immediately, in front of one that does: an operation is refused as busy once,
+//! then started, and its result must be requested.
 
 use std::collections::HashMap;
 use std::net::TcpListener;

@@ -350,7 +350,7 @@ impl Aged {
     }
 
     fn add_foreign(&mut self, change: impl Fn(&mut LegacyUploadSession), chunks: &[usize]) {
-        let id = self.storage.sessions.ids.give_out().unwrap();
+        let id = self.storage.sessions.ids.issue().unwrap();
         let (owner, capsule_id) = self.capsules[0].clone();
         let bytes = CHUNK as u64 + 700;
         let mut legacy = LegacyUploadSession {

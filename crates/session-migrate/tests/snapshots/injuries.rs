@@ -193,13 +193,13 @@ fn sessions_that_contradict_themselves_are_found() {
     finds(ONE, Kind::Unconvertible, numbers::LEGACY_SESSIONS, |_| {});
     finds(TWO, Kind::Quarantined, numbers::MIGRATION_QUARANTINE, |_| {});
     finds(ONE, Kind::CountDisagrees, numbers::LEGACY_LEFT_BEHIND, |patient| {
-        let mark = upload_canister::upload::LeftBehind { through: 1, records: 77, notes: 0 };
+        let mark = upload_canister::upload::Leftovers { through: 1, records: 77, notes: 0 };
         patient.register(ids::LEGACY_LEFT_BEHIND).set(&mark);
     });
 }
 
 #[test]
-fn index_entries_that_lead_nowhere_are_found() {
+fn dangling_index_entries_are_found() {
     const NOBODY: u64 = 1 << 40;
     let put = |kind, memory, layout, injure: &dyn Fn(&Patient)| {
         finds(layout, kind, memory, injure);
@@ -301,7 +301,7 @@ fn chunk_of_a_session(patient: &Patient) -> ([u8; 32], u32) {
 }
 
 #[test]
-fn payload_that_is_lost_or_nobodys_is_found() {
+fn lost_and_orphaned_payload_is_found() {
     finds(ONE, Kind::OrphanChunks, numbers::CHUNKS, |patient| {
         // If every record is readable, chunks without an owner are orphans.
         patient.table(ids::CHUNKS).insert(([7_u8; 32], 0_u32), &RawRecord(vec![1; 10]));
@@ -365,7 +365,7 @@ fn extent_of_a_blob(patient: &Patient) -> (u64, Extent, BlobRecord) {
 }
 
 #[test]
-fn extents_of_nobody_and_of_two_are_found() {
+fn extents_with_no_owner_or_two_are_found() {
     let lost = finds(THREE, Kind::ExtentWithoutOwner, numbers::EXTENT_REGION, |patient| {
         let (id, ..) = extent_of_a_blob(patient);
         patient.table::<u64, RawRecord>(ids::BLOBS).remove(&id);

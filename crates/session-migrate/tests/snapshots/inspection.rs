@@ -30,7 +30,7 @@ pub fn lines(report: &Report) -> Vec<String> {
     report.findings.iter().map(ToString::to_string).collect()
 }
 
-/// Returns a canister of each layout after some thousand calls, made once.
+/// Returns a canister of each layout after a few thousand calls; created once.
 pub fn sound(layout: Layout) -> &'static [u8] {
     static MADE: [OnceLock<Vec<u8>>; 3] = [const { OnceLock::new() }; 3];
     MADE[usize::from(layout.0) - 1].get_or_init(|| aged(layout, 1_500, 7).bytes())

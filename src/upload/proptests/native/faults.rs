@@ -18,7 +18,7 @@ thread_local! {
     static VERSION: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Advances the canister version, which the IC increments with every message and no snapshot takes back.
+/// Advances the canister version, which the IC increments with every message and no snapshot resets.
 pub fn next_message() {
     VERSION.set(VERSION.get() + 1);
 }
@@ -53,7 +53,7 @@ impl Native {
         next_message();
         let sessions = &mut self.world.storage.sessions;
         for _ in 0..records {
-            let id = sessions.ids.give_out().unwrap();
+            let id = sessions.ids.issue().unwrap();
             sessions.legacy.insert(id, &RawRecord(b"rubbish".to_vec()));
             self.faults.rubbish.insert(id);
         }
@@ -133,7 +133,7 @@ impl Native {
         true
     }
 
-    /// Returns the number of chunks that belong to nobody and wait for the timers, since there was no room to
+    /// Returns the number of chunks without an owner that wait for the timers, since there was no room to
     /// remove them.
     pub(super) fn released_chunks(&self) -> u64 {
         let memories = preflight::open_existing(self.world.raw.clone()).unwrap();

@@ -1,4 +1,4 @@
-//! Invariants of the tables after every step, beside what people can see.
+//! Invariants of the tables after every step, in addition to what people can see.
 
 use crate::blob::{BlobId, Place};
 use crate::migrate::Phase;

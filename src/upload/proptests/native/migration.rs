@@ -109,7 +109,7 @@ impl Native {
         }
     }
 
-    /// Runs the migration to its end; returns what is wrong with that end, in words.
+    /// Runs the migration to completion; returns what is wrong with the result.
     pub(super) fn end_migration(&mut self) -> Result<(), String> {
         set_share(&mut self.world.storage, 0);
         // A pause may hide a rollback, which pauses again at its own end.

@@ -52,7 +52,7 @@ impl Image {
         &self.files[name]
     }
 
-    /// Iterates over committed blobs whose bytes are as they were committed, by name.
+    /// Iterates over committed blobs whose bytes are unchanged since they were committed, by name.
     pub fn sound_blobs(&self) -> impl Iterator<Item = (&str, &Kept)> {
         let blobs = self.files.iter().filter(|(name, kept)| kept.blob.is_some() && !DAMAGED.contains(name));
         blobs.map(|(name, kept)| (*name, kept))
@@ -88,7 +88,7 @@ const UP_TO_36: [u32; 36] = {
 /// What clients have uploaded to the legacy build.
 #[rustfmt::skip]
 const IN_LAYOUT_1: &[Upload] = &[
-    // Larger than the first message, which is the end of an upgrade, moves at once.
+    // More than the first message, at the end of an upgrade, can move at once.
     ("long session",    5 * CHUNK + 3, Sha256, &[5, 0, 1, 4, 2],                       false),
     (UNDECODABLE,       10,            Sha256, &[0],                                   false),
     // Larger than any message moves.
@@ -110,7 +110,7 @@ const IN_LAYOUT_2: &[Upload] = &[
     ("nothing has come",     10,            Sha256, &[],        false),
 ];
 
-/// Returns the canister before the migration, made at most once in a test run.
+/// Returns the canister before the migration, created at most once in a test run.
 pub fn image() -> &'static Image {
     static MADE: OnceLock<Image> = OnceLock::new();
     MADE.get_or_init(make)

@@ -63,7 +63,7 @@ fn heap_globals_and_stable_memory_survive_messages() {
 }
 
 #[test]
-fn old_states_stay_as_they_were() {
+fn old_states_are_unchanged() {
     let first = update(&fresh(COUNTER), "bump").state;
     let second = update(&first, "bump").state;
     let third = update(&second, "bump").state;

@@ -1,4 +1,4 @@
-//! Compiled modules on disk: found again, and never run unless they are what this user's compiler made.
+//! Compiled modules on disk: found again, and never run unless this user's compiler produced them.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -111,7 +111,7 @@ fn segments_are_fresh_in_every_message_of_a_kept_module() {
     the_entry(&dir);
 }
 
-/// The checks that are made of a kept module, too, are those that do not depend on its code.
+/// The checks that are also made of a cached module are those that do not depend on its code.
 #[test]
 fn a_refused_module_leaves_nothing_in_the_cache() {
     let dir = tempfile::tempdir().unwrap();

@@ -50,7 +50,7 @@ proptest! {
         for op in ops {
             match op {
                 Op::Write((offset, len), byte) => {
-                    // Not all bytes alike, so that shifts show.
+                    // The bytes are not all the same, so that shifts show.
                     let bytes: Vec<u8> = (0..len).map(|i| byte.wrapping_mul(i as u8 | 1)).collect();
                     let fits = offset + len <= model.len() as u64;
                     prop_assert_eq!(memory.write(offset, &bytes).is_ok(), fits);

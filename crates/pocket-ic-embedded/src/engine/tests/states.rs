@@ -99,7 +99,7 @@ fn an_upgrade_keeps_stable_memory_and_only_that() {
     assert_eq!(kept.globals(), [GlobalValue::I32(9)]);
 }
 
-/// Dropped segments are as at instantiation in every message, whatever the one before did.
+/// In every message, dropped segments are as at instantiation, whatever the previous message did.
 #[test]
 fn segments_are_fresh_in_every_message() {
     let state = fresh(

@@ -1,4 +1,4 @@
-//! Opening gateways, each a port of its own for one instance.
+//! Opening gateways, each with its own port, for one instance.
 
 use axum::body::Bytes;
 use axum::http::{Method, StatusCode};
