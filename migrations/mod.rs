@@ -14,6 +14,7 @@ pub use split_sessions::SplitSessions;
 
 use crate::build_profile::LAYOUTS;
 use crate::migrate::Migration;
+use crate::storage::Storage;
 
 /// All of them, by number.
-pub const ALL: &[&dyn Migration] = &[&SplitSessions, &MoveToExtents { layouts: LAYOUTS }];
+pub const ALL: &[&dyn Migration<Storage>] = &[&SplitSessions, &MoveToExtents { layouts: LAYOUTS }];

@@ -14,7 +14,6 @@ mod counts;
 mod download;
 mod error;
 mod http;
-mod migration;
 mod upload;
 
 pub use admin::{AdminConfig, AdminStats, BuildInfo, CapsuleMakers, RecentError};
@@ -32,10 +31,19 @@ pub use http::{
     AccessToken, HttpRequest, HttpResponse, StreamingBody, StreamingCallback, StreamingStrategy,
     StreamingToken,
 };
-pub use migration::{
-    ClassCount, ClassForecast, DryRun, JournalEntry, MigrationPhase, MigrationStatus, QuarantinedRecord,
-};
+pub use ic_stable_migrate::api::{ClassCount, MigrationPhase};
 pub use upload::{
     BlobMeta, ChunkDigest, ChunkDigests, ChunkRange, HashAlgorithm, SessionPath, SmallFile, StorageBackend,
     UploadConfig, UploadFinishResult, UploadStatus,
 };
+
+/// The state of the migration.
+pub type MigrationStatus = ic_stable_migrate::api::MigrationStatus<u64>;
+/// A page of what the migration would do.
+pub type DryRun = ic_stable_migrate::api::DryRun<u64>;
+/// A class on a page of a dry run.
+pub type ClassForecast = ic_stable_migrate::api::ClassForecast<u64>;
+/// An entry of the journal.
+pub type JournalEntry = ic_stable_migrate::api::JournalEntry<u64>;
+/// A record that could not be converted.
+pub type QuarantinedRecord = ic_stable_migrate::api::QuarantinedRecord<u64>;

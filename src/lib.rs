@@ -29,7 +29,10 @@ pub mod downloads;
 pub mod error_log;
 mod leb128;
 pub mod memories;
-pub mod meter;
+pub mod meter {
+    //! How many instructions a message has used.
+    pub use ic_stable_migrate::{Meter, Unmetered};
+}
 pub mod metrics;
 pub mod migrate;
 pub mod session;

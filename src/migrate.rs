@@ -1,9 +1,9 @@
-//! The migration engine: phases, progress, counts, and the proof that nothing was lost.
+//! The migrations of this canister: what the engine in `ic-stable-migrate` needs to know of its storage, and
+//! conversion on touch.
 //!
-//! Owns: phases, instruction budget, cursor, reconciliation, journal, quarantine. Does not own what a record
-//! is converted to: that is in `migrations/`, one folder per migration, each with its own frozen copy of the
-//! old types.
-//! Boundary: the engine knows units by their numbers and never looks inside one.
+//! Owns: the engine's list of migrations, and who may use the compat path while they run. Does not own what a
+//! record is converted to: that is in `migrations/`, one folder per migration, each with its own frozen copy of
+//! the old types.
 //!
 //! ```text
 //! id 25   MigrationState                       phase, cursor, counts, digests: of migration 1
@@ -13,41 +13,80 @@
 //! id 35   (u16, u64) -> QuarantineRecord       the same, by number and unit
 //! ```
 
-mod digest;
-mod hold;
-mod journal;
-mod pace;
-mod quarantine;
-mod state;
-mod tables;
+mod host;
 
-pub use digest::MultisetDigest;
-pub use hold::{hold, release, taken_over};
-pub use journal::JournalRecord;
-pub use pace::{Pace, Retry};
-pub use quarantine::{Quarantine, QuarantineRecord};
-pub use state::{MigrationState, Phase, Recheck, Rollback, UnitProgress};
-pub use tables::MigrationTables;
+pub use host::{EngineTime, open_tables};
+pub use ic_stable_migrate::{
+    MultisetDigest, Pace, Phase, QuarantineRecord, Rollback, defer as hold, release, taken_over,
+};
+
+/// The engine's tables.
+pub type MigrationTables = ic_stable_migrate::Ledger<u64, Memory>;
+/// The state of a migration.
+pub type MigrationState = ic_stable_migrate::MigrationState<u64>;
+/// A stored entry of the journal.
+pub type JournalRecord = ic_stable_migrate::JournalRecord<u64>;
+/// A unit that is larger than a message, and its progress.
+pub type UnitProgress = ic_stable_migrate::UnitProgress<u64>;
+
+use ic_stable_migrate::Error;
+
+use crate::stable::Memory;
 
 cfg_if::cfg_if! {
     if #[cfg(feature = "direct")] {
-        mod batches;
         pub mod controls;
-        mod dry_run;
-        mod engine;
-        mod migration;
-        mod plan;
         mod touch;
-        mod unit;
-        mod watch;
-        pub use dry_run::{dry_run, dry_run_of};
-        pub use engine::{Message, Progress, has_work, run, run_all};
-        pub use migration::{Advance, Bulk, Classified, Fate, Migration, Reversal, Reverted, Settled, Work};
-        pub use plan::{ClassPlan, Plan, Treatment};
+        pub use ic_stable_migrate::{
+            Advance, Bulk, ClassPlan, Classified, Fate, Message, Migration, Plan, Progress, Reversal, Reverted,
+            Treatment, Watched, Work,
+        };
         pub use touch::{compat_share, held, leave_layout_1, touch};
-        pub use watch::{Watched, watch};
+
+        pub use ic_stable_migrate::Engine;
+
+        use ic_stable_migrate::Meter;
+
+        use crate::api::{self, DryRun};
+        use crate::session::Time;
+        use crate::storage::Storage;
+
+        /// A unit that has left its source.
+        pub type Settled = ic_stable_migrate::Settled<u64>;
+
+        /// The engine with this canister's migrations.
+        pub const ENGINE: Engine<'static, Storage> = Engine::new(crate::migrations::ALL);
+
+        /// Returns `Ok(())` if this build's migrations form a chain, and continue what is stored.
+        pub fn check(storage: &Storage) -> Result<(), Error> {
+            ENGINE.check(storage)
+        }
+
+        /// Runs the migrations until they are done or `budget` instructions of this message are used.
+        pub fn run(storage: &mut Storage, now: Time, meter: &dyn Meter, budget: u64) -> api::Result<Progress> {
+            ENGINE.run(storage, Message { now: now.into(), meter, budget })
+        }
+
+        /// Returns a page of at most `limit` units of the current migration above `after`.
+        pub fn dry_run(
+            storage: &Storage,
+            message: Message<'_>,
+            after: Option<u64>,
+            limit: Option<u32>,
+        ) -> api::Result<DryRun> {
+            ENGINE.dry_run(storage, message, after, limit)
+        }
 
         #[cfg(all(test, feature = "compat"))]
         mod tests;
+    } else {
+        use ic_stable_migrate::Host as _;
+
+        use crate::storage::Storage;
+
+        /// Returns `Ok(())` if the engine's tables are of a format that this build knows.
+        pub fn check(storage: &Storage) -> Result<(), Error> {
+            storage.ledger().check()
+        }
     }
 }

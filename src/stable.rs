@@ -22,16 +22,13 @@ pub mod layout;
 mod map_keys;
 pub mod memory_ids;
 pub mod preflight;
-mod register;
 mod room;
-mod table;
 
 pub use counters::Counters;
+pub use ic_stable_migrate::{Record, StableError};
 pub use ids::{Ids, PER_MESSAGE};
 pub use map_keys::MapKeys;
-pub use register::Register;
 pub use room::{NoRoom, StableRoom};
-pub use table::{Record, StableError, Table};
 
 use ic_stable_structures::DefaultMemoryImpl;
 use ic_stable_structures::memory_manager::{MemoryManager, VirtualMemory};
@@ -41,6 +38,12 @@ pub type RawMemory = DefaultMemoryImpl;
 
 /// One memory of the manager.
 pub type Memory = VirtualMemory<RawMemory>;
+
+/// A stable map that reports records that do not decode.
+pub type Table<K, V> = ic_stable_migrate::Table<K, V, Memory>;
+
+/// A single stable record.
+pub type Register<V> = ic_stable_migrate::Register<V, Memory>;
 
 /// Hands out the memories of the table in [`memory_ids`].
 pub type Memories = MemoryManager<RawMemory>;

@@ -12,7 +12,7 @@ use crate::capsule_makers::CapsuleMakerList;
 use crate::config::Config;
 use crate::downloads::Downloads;
 use crate::error_log::ErrorLog;
-use crate::migrate::{MigrationTables, Phase};
+use crate::migrate::{self, MigrationTables, Phase};
 use crate::session::SessionId;
 use crate::stable::layout::Layout;
 use crate::stable::preflight::{self, PreflightError};
@@ -85,6 +85,9 @@ pub enum OpenError {
     /// A record does not decode.
     #[error(transparent)]
     Stable(#[from] StableError),
+    /// The migrations of this build do not continue what is stored.
+    #[error("{0}; nothing was changed")]
+    Migration(#[from] ic_stable_migrate::Error),
 }
 
 impl Storage {
@@ -105,7 +108,9 @@ impl Storage {
     /// # Errors
     /// See [`OpenError`]; nothing was changed.
     pub fn open_existing(raw: RawMemory) -> Result<Self, OpenError> {
-        Self::open_accepting(raw, LAYOUTS)
+        let storage = Self::open_accepting(raw, LAYOUTS)?;
+        migrate::check(&storage)?;
+        Ok(storage)
     }
 
     /// Opens the storage for a build that accepts these layouts.
@@ -167,7 +172,7 @@ impl Storage {
             access_keys: AccessKeys::open(memories),
             downloads: Downloads::open(memories),
             settings: Register::open(memories, memory_ids::CONFIG),
-            migration: MigrationTables::open(memories),
+            migration: migrate::open_tables(memories),
             room,
         })
     }

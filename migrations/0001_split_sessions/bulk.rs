@@ -3,27 +3,27 @@
 use super::SplitSessions;
 use super::write::{Made, join, make, read_back, remove};
 use crate::api::{Error, Result};
-use crate::migrate::{Bulk, Fate, Settled};
-use crate::session::{SessionId, Time};
+use crate::migrate::{Bulk, EngineTime, Fate, Settled};
+use crate::session::SessionId;
 use crate::storage::Storage;
 use crate::upload::LegacySession;
 
 /// Records on the heap at a time, some kilobytes each.
 const AT_ONCE: usize = 64;
 
-impl Bulk for SplitSessions {
+impl Bulk<Storage> for SplitSessions {
     fn convert_first(
         &self,
         storage: &mut Storage,
         limit: usize,
-        now: Time,
+        now: EngineTime,
         room: &mut dyn FnMut() -> bool,
     ) -> Result<Vec<Settled>> {
         let sessions = storage.sessions.legacy.first(limit.min(AT_ONCE))?;
         let mut made = Vec::with_capacity(sessions.len());
         for session in &sessions {
             let has_room = storage.room.for_step().map_err(Error::from);
-            match has_room.and_then(|()| make(storage, session, now)) {
+            match has_room.and_then(|()| make(storage, session, now.into())) {
                 Ok((class, what)) => made.push((session, class.index(), what)),
                 Err(error) if made.is_empty() => return Err(error),
                 // The next call handles it first.

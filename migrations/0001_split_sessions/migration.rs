@@ -11,7 +11,7 @@ use super::{LegacyUploadSession, Split, Unconvertible, convert, revert};
 use crate::api::{Error, Result};
 use crate::build_profile::{BUILD, SERVES_LAYOUT_1};
 use crate::migrate::{
-    Advance, Bulk, Classified, Migration, Plan, QuarantineRecord, Reversal, Reverted, Work, held,
+    Advance, Bulk, Classified, EngineTime, Migration, Plan, QuarantineRecord, Reversal, Reverted, Work, held,
 };
 use crate::session::{SessionId, Time};
 use crate::stable::StableError;
@@ -26,8 +26,8 @@ pub struct SplitSessions;
 static PLAN: Plan = Plan {
     number: 1,
     name: "split sessions",
-    from: Layout::LEGACY,
-    to: Layout::SPLIT,
+    from: Layout::LEGACY.number(),
+    to: Layout::SPLIT.number(),
     classes: CLASSES,
     fields: FIELDS,
 };
@@ -62,13 +62,13 @@ impl SplitSessions {
     }
 }
 
-impl Migration for SplitSessions {
+impl Migration<Storage> for SplitSessions {
     fn plan(&self) -> &'static Plan {
         &PLAN
     }
 
-    fn is_held(&self, storage: &Storage) -> Result<bool> {
-        Ok(held(storage)?)
+    fn held_by(&self, storage: &Storage) -> Result<Option<String>> {
+        Ok(held(storage)?.then(|| "the compat path is still in use".into()))
     }
 
     /// The legacy build may have stored sessions under ids above its counter. Sessions begun from now on must
@@ -88,18 +88,14 @@ impl Migration for SplitSessions {
         Ok(storage.sessions.legacy.keys_after(after).take(limit).collect())
     }
 
-    fn is_source(&self, storage: &Storage, key: u64) -> Result<bool> {
-        Ok(storage.sessions.legacy.contains(&key))
+    fn digest(&self, storage: &Storage, key: u64) -> Result<Option<[u8; 32]>> {
+        Ok(storage.sessions.legacy.get_raw(&key).map(|raw| LegacyUploadSession::digest_of_stored(&raw)))
     }
 
-    fn weigh(&self, storage: &Storage, key: u64) -> Result<[u8; 32]> {
-        Ok(LegacyUploadSession::digest_of_stored(&raw(storage, key)?))
-    }
-
-    fn classify(&self, storage: &Storage, key: u64, now: Time) -> Result<Classified> {
+    fn classify(&self, storage: &Storage, key: u64, now: EngineTime) -> Result<Classified> {
         let noted = storage.sessions.legacy.noted(&key)?;
         let legacy = LegacySession { id: key, raw: raw(storage, key)?, noted };
-        let Examined { class, verdict } = examine(storage, &legacy, now)?;
+        let Examined { class, verdict } = examine(storage, &legacy, now.into())?;
         let reason = match verdict {
             Verdict::Reject { reason, .. } => Some(reason),
             Verdict::Convert { .. } | Verdict::Release { .. } => None,
@@ -107,7 +103,7 @@ impl Migration for SplitSessions {
         Ok(Classified { class: class.index(), reason })
     }
 
-    fn weigh_from(
+    fn digest_from(
         &self,
         storage: &Storage,
         after: Option<u64>,
@@ -135,7 +131,7 @@ impl Migration for SplitSessions {
         let Some(legacy) = storage.sessions.legacy.take(key)? else {
             return Ok(Advance::Gone);
         };
-        match settle(storage, &legacy, work.now) {
+        match settle(storage, &legacy, work.now.into()) {
             Ok((class, fate)) => Ok(Advance::Done { class: class.index(), fate }),
             Err(error) => {
                 storage.sessions.legacy.put_back(legacy);
@@ -181,7 +177,7 @@ impl Migration for SplitSessions {
         Ok(QuarantineRecord { was_indexed, ..quarantine_record(legacy, reason) })
     }
 
-    fn bulk(&self) -> Option<&dyn Bulk> {
+    fn bulk(&self) -> Option<&dyn Bulk<Storage>> {
         Some(self)
     }
 
@@ -215,16 +211,16 @@ impl Migration for SplitSessions {
         Ok((!indexed).then(|| format!("session {id} is in no index")))
     }
 
-    fn written_since(&self, storage: &Storage, since: Time, limit: usize) -> Vec<u64> {
-        storage.index.active_since(since, limit).into_iter().map(|id| id.0).collect()
+    fn written_since(&self, storage: &Storage, since: EngineTime, limit: usize) -> Vec<u64> {
+        storage.index.active_since(since.into(), limit).into_iter().map(|id| id.0).collect()
     }
 
-    fn reversal(&self) -> Option<&dyn Reversal> {
+    fn reversal(&self) -> Option<&dyn Reversal<Storage>> {
         Some(self)
     }
 }
 
-impl Reversal for SplitSessions {
+impl Reversal<Storage> for SplitSessions {
     fn allowed(&self) -> std::result::Result<(), String> {
         if SERVES_LAYOUT_1 {
             return Ok(());

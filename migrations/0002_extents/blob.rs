@@ -13,7 +13,7 @@ use crate::upload::PayloadState;
 
 /// Returns the SHA-256 of the part of a blob that must survive: its record without the location. Its bytes
 /// are compared chunk by chunk.
-pub fn weigh(id: BlobId, blob: &BlobRecord) -> [u8; 32] {
+pub fn digest(id: BlobId, blob: &BlobRecord) -> [u8; 32] {
     let anywhere = BlobRecord { place: Place::Extents(Extents::default()), ..blob.clone() };
     Sha256::new().chain_update(id.0.to_be_bytes()).chain_update(anywhere.encode()).finalize().into()
 }
@@ -36,10 +36,10 @@ pub fn convert(storage: &mut Storage, id: BlobId, blob: &BlobRecord, work: &mut 
             work.progress = progress.encode();
             return Ok(Advance::More);
         }
-        Moved::Wholly => (Class::Blob, Fate::Converted(weigh(id, &storage.blobs.blob(id)?))),
+        Moved::Wholly => (Class::Blob, Fate::Converted(digest(id, &storage.blobs.blob(id)?))),
         // It stays in place, and readable as far as its bytes go.
         Moved::Damaged(reason) => {
-            let kept = QuarantineRecord::new(format!("{id}: {reason}"), weigh(id, blob).to_vec());
+            let kept = QuarantineRecord::new(format!("{id}: {reason}"), digest(id, blob).to_vec());
             (Class::DamagedBlob, Fate::Quarantined(kept))
         }
     };

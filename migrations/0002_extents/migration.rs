@@ -5,8 +5,8 @@ use super::{blob, session};
 use crate::api::{Error, Result};
 use crate::blob::{BlobId, Extents, Place};
 use crate::build_profile::BUILD;
-use crate::migrate::{Advance, Classified, Migration, Phase, Plan, QuarantineRecord, Work};
-use crate::session::{SessionId, Time};
+use crate::migrate::{Advance, Classified, EngineTime, Migration, Phase, Plan, QuarantineRecord, Work};
+use crate::session::SessionId;
 use crate::stable::layout::Layout;
 use crate::stable::{Record, StableError};
 use crate::storage::Storage;
@@ -22,8 +22,8 @@ pub struct MoveToExtents {
 static PLAN: Plan = Plan {
     number: 2,
     name: "move to extents",
-    from: Layout::SPLIT,
-    to: Layout::EXTENTS,
+    from: Layout::SPLIT.number(),
+    to: Layout::EXTENTS.number(),
     classes: CLASSES,
     fields: &[
         ("chunk", "at its offset in the extents of its session or blob"),
@@ -47,13 +47,13 @@ const INSTRUCTIONS_PER_BYTE: u64 = 12;
 /// Steps of one unit: each message copies some of its chunks, and the largest has 16,384.
 const STEPS_PER_UNIT: u64 = 16_384;
 
-impl Migration for MoveToExtents {
+impl Migration<Storage> for MoveToExtents {
     fn plan(&self) -> &'static Plan {
         &PLAN
     }
 
     fn waits_for(&self, storage: &Storage) -> Result<Option<String>> {
-        if !self.layouts.contains(&PLAN.to) {
+        if !self.layouts.contains(&Layout::EXTENTS) {
             return Ok(Some(format!("the {BUILD} build does not support layout 3; the direct build does")));
         }
         if storage.migration.state()?.phase != Phase::Finalized {
@@ -80,20 +80,15 @@ impl Migration for MoveToExtents {
         Ok(keys)
     }
 
-    fn is_source(&self, storage: &Storage, key: u64) -> Result<bool> {
-        Ok(is_session(storage, key)? || storage.blobs.in_chunk_map(BlobId(key))?.is_some())
-    }
-
-    fn weigh(&self, storage: &Storage, key: u64) -> Result<[u8; 32]> {
+    fn digest(&self, storage: &Storage, key: u64) -> Result<Option<[u8; 32]>> {
         if is_session(storage, key)? {
-            return session::weigh(storage, SessionId(key));
+            return session::digest(storage, SessionId(key)).map(Some);
         }
         let id = BlobId(key);
-        let blob = storage.blobs.in_chunk_map(id)?.ok_or_else(|| Error::not_found("blob", id))?;
-        Ok(blob::weigh(id, &blob))
+        Ok(storage.blobs.in_chunk_map(id)?.map(|blob| blob::digest(id, &blob)))
     }
 
-    fn classify(&self, storage: &Storage, key: u64, _: Time) -> Result<Classified> {
+    fn classify(&self, storage: &Storage, key: u64, _: EngineTime) -> Result<Classified> {
         // Whether a blob is damaged is only known once all of it has been read.
         let class = if is_session(storage, key)? { Class::Session } else { Class::Blob };
         Ok(Classified { class: class.index(), reason: None })
@@ -136,7 +131,9 @@ impl Migration for MoveToExtents {
     }
 
     fn take_out(&self, storage: &mut Storage, key: u64, reason: String) -> Result<QuarantineRecord> {
-        Ok(QuarantineRecord::new(reason, self.weigh(storage, key)?.to_vec()))
+        let gone = || Error::not_found("blob", BlobId(key));
+        let digest = self.digest(storage, key)?.ok_or_else(gone)?;
+        Ok(QuarantineRecord::new(reason, digest.to_vec()))
     }
 
     fn trapped_class(&self) -> usize {

@@ -47,7 +47,7 @@ impl Record for Progress {
 ///
 /// # Errors
 /// A damaged record.
-pub fn weigh(storage: &Storage, id: SessionId) -> Result<[u8; 32]> {
+pub fn digest(storage: &Storage, id: SessionId) -> Result<[u8; 32]> {
     let (session, meta) = records(storage, id)?;
     Ok(Sha256::new()
         .chain_update(id.0.to_be_bytes())
@@ -90,11 +90,12 @@ pub fn convert(storage: &mut Storage, id: SessionId, work: &mut Work<'_>) -> Res
         }
         Moved::Wholly => {
             change_over(storage, id, progress.extents)?;
-            (Class::Session, Fate::Converted(weigh(storage, id)?))
+            (Class::Session, Fate::Converted(digest(storage, id)?))
         }
         // It stays in place, and continues as far as it can.
         Moved::Damaged(reason) => {
-            let kept = QuarantineRecord::new(format!("session {id}: {reason}"), weigh(storage, id)?.to_vec());
+            let kept =
+                QuarantineRecord::new(format!("session {id}: {reason}"), digest(storage, id)?.to_vec());
             (Class::DamagedSession, Fate::Quarantined(kept))
         }
     };

@@ -6,7 +6,7 @@ mod full;
 use super::MoveToExtents;
 use crate::blob::{BlobId, CHUNK_SIZE, ChunkPrefix, Place};
 use crate::meter::Meter;
-use crate::migrate::{Message, Migration, MigrationState, Phase, Progress, run_all};
+use crate::migrate::{Engine, Message, Migration, MigrationState, Phase, Progress};
 use crate::session::SessionId;
 use crate::stable::layout::Layout;
 use crate::upload::tests::{ALL_LAYOUTS, OWNER, World, file, person};
@@ -35,8 +35,8 @@ fn finalized() -> World {
 /// Runs one message, after an upgrade.
 fn message(world: &mut World) -> Progress {
     world.restart(Box::<crate::upload::path::direct::DirectPath>::default());
-    let message = Message { now: world.now, meter: &OneChunk, budget: 0 };
-    run_all(&[&MIGRATION], &mut world.storage, message).unwrap()
+    let message = Message { now: world.now.into(), meter: &OneChunk, budget: 0 };
+    Engine::new(&[&MIGRATION]).run(&mut world.storage, message).unwrap()
 }
 
 fn to_end(world: &mut World) -> MigrationState {
@@ -86,8 +86,8 @@ fn assert_all_moved(world: &mut World, lens: &[usize]) {
 fn migration_2_waits_for_migration_1_and_a_layout_3_build() {
     let mut world = finalized();
     let waiting = MoveToExtents { layouts: &[Layout::LEGACY, Layout::SPLIT] };
-    let one = Message { now: world.now, meter: &OneChunk, budget: 0 };
-    assert_eq!(run_all(&[&waiting], &mut world.storage, one).unwrap(), Progress::Done);
+    let one = Message { now: world.now.into(), meter: &OneChunk, budget: 0 };
+    assert_eq!(Engine::new(&[&waiting]).run(&mut world.storage, one).unwrap(), Progress::Done);
     world.storage.migration.set_state(1, &MigrationState::default());
     assert_eq!(message(&mut world), Progress::Done);
     assert_eq!(state(&world), MigrationState::default());
@@ -226,16 +226,16 @@ fn the_digest_of_a_blob_tells_every_field_but_its_place() {
     let locator = upload(&mut world, &file(10), "a");
     let id = BlobId::from_locator(&locator).unwrap();
     let blob = world.storage.blobs.blob(id).unwrap();
-    let weight = super::blob::weigh(id, &blob);
+    let weight = super::blob::digest(id, &blob);
     let mut moved = blob.clone();
     moved.place = Place::Extents(world.storage.blobs.allocate(10).unwrap());
-    assert_eq!(super::blob::weigh(id, &moved), weight);
+    assert_eq!(super::blob::digest(id, &moved), weight);
     let mut changed = [blob.clone(), blob.clone(), blob];
     changed[0].size += 1;
     changed[1].digest.bytes[31] ^= 1;
     changed[2].created_at = world.now.plus_seconds(1);
-    assert!(changed.iter().all(|changed| super::blob::weigh(id, changed) != weight));
-    assert_ne!(super::blob::weigh(BlobId(id.0 ^ 1), &moved), weight);
+    assert!(changed.iter().all(|changed| super::blob::digest(id, changed) != weight));
+    assert_ne!(super::blob::digest(BlobId(id.0 ^ 1), &moved), weight);
 }
 
 #[test]

@@ -38,7 +38,7 @@ pub fn start() {
 }
 
 pub fn dry_run(after: Option<u64>, limit: Option<u32>) -> Result<DryRun> {
-    let message = Message { now: now(), meter: &MessageMeter, budget: MESSAGE_INSTRUCTIONS };
+    let message = Message { now: now().into(), meter: &MessageMeter, budget: MESSAGE_INSTRUCTIONS };
     with_app(|App { storage, .. }| migrate::dry_run(storage, message, after, limit))
 }
 
@@ -49,7 +49,7 @@ pub fn run_slice() {
 /// Ensures that a migration that has work makes progress.
 pub fn watch() {
     let mut seen = SEEN.get();
-    let watched = with_app(|App { storage, .. }| migrate::watch(storage, now(), &mut seen));
+    let watched = with_app(|App { storage, .. }| migrate::ENGINE.watch(storage, now(), &mut seen));
     SEEN.set(seen);
     match watched {
         Ok(Watched::Quiet) => {}

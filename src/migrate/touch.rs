@@ -1,16 +1,15 @@
 //! Convert on touch: sessions that clients use while migration 1 is in progress.
 
 use candid::Principal;
+use ic_stable_migrate::Engine;
 
 use crate::api::{Error, Result};
-use crate::meter::Unmetered;
 use crate::migrations::SplitSessions;
 use crate::session::{SessionId, Time};
 use crate::stable::StableError;
 use crate::storage::Storage;
 
-use super::unit::{begin, count_source, layout, leave_old_layout, settle};
-use super::{Advance, Migration, Plan, Settled, Work};
+use super::Migration as _;
 
 /// Returns the share of new sessions that take the compat path, in percent: all of them while layout 1 is
 /// current, otherwise what a controller has set.
@@ -34,12 +33,12 @@ pub fn held(storage: &Storage) -> std::result::Result<bool, StableError> {
 /// # Errors
 /// [`Error::Conflict`] if the session is quarantined, or a damaged record of the migration itself.
 pub fn touch(storage: &mut Storage, id: SessionId, asker: Option<Principal>, now: Time) -> Result<bool> {
-    if SplitSessions.is_source(storage, id.0)? {
+    if storage.sessions.legacy.contains(&id.0) {
         if is_hidden(storage, id, asker)? {
             return Ok(false);
         }
         if !held(storage)? {
-            convert_now(storage, id.0, now)?;
+            Engine::touch(&SplitSessions, storage, id.0, now)?;
         }
     }
     match storage.migration.quarantine.get_or_damaged(SplitSessions.plan().number, id.0) {
@@ -58,36 +57,8 @@ fn is_hidden(storage: &Storage, id: SessionId, asker: Option<Principal>) -> Resu
     Ok(!SplitSessions.is_of(storage, id.0, asker)?)
 }
 
-/// Converts a legacy record before the engine reaches it.
-fn convert_now(storage: &mut Storage, key: u64, now: Time) -> Result<()> {
-    storage.room.for_step()?;
-    let migration = &SplitSessions;
-    let number = migration.plan().number;
-    let mut state = storage.migration.state_of(number)?;
-    begin(migration, &mut state);
-    leave_old_layout(migration, storage, &mut state, now)?;
-    if state.validated_through.is_none_or(|through| key > through) {
-        // The engine has not reached this unit yet, and will not find it any more.
-        count_source(migration, storage, &mut state, key)?;
-    }
-    let mut work = Work { now, meter: &Unmetered, budget: u64::MAX, progress: Vec::new() };
-    if let Advance::Done { class, fate } = migration.convert(storage, key, &mut work)? {
-        settle(migration, storage, &mut state, Settled { key, class, fate }, true)?;
-    }
-    storage.migration.set_state(number, &state);
-    Ok(())
-}
-
 /// Records that layout 2 is in use, since a session is about to be begun there: a build that knows only
 /// layout 1 would not find it.
 pub fn leave_layout_1(storage: &mut Storage, now: Time) -> Result<()> {
-    let migration = &SplitSessions;
-    let Plan { number, from, .. } = migration.plan();
-    if layout(storage)? == *from {
-        let mut state = storage.migration.state_of(*number)?;
-        begin(migration, &mut state);
-        leave_old_layout(migration, storage, &mut state, now)?;
-        storage.migration.set_state(*number, &state);
-    }
-    Ok(())
+    Ok(Engine::enter_layout(&SplitSessions, storage, now)?)
 }

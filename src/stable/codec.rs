@@ -1,49 +1,8 @@
-//! Encodings shared by the records: CBOR with numbered fields after one version byte.
+//! Encodings shared by the records: CBOR with numbered fields after one version byte, and the Candid of layout 1.
 //!
-//! ```text
-//! byte 0      version of the record type
-//! byte 1..    CBOR (minicbor), every field under its number
-//! ```
 //! A new field gets the next free number and is optional, so that older records still decode.
 
-use minicbor::decode::Decoder;
-use minicbor::{Decode, Encode};
-
-/// Capacity for most records, bytes: growing an empty buffer would copy a record several times.
-const USUAL_BYTES: usize = 256;
-
-/// Encodes `version` and the CBOR of `value`.
-pub fn encode<T: Encode<()>>(version: u8, value: &T) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(USUAL_BYTES);
-    bytes.push(version);
-    // Writing to a Vec is infallible, and the derived encoders add no errors of their own.
-    let Ok(()) = minicbor::encode(value, &mut bytes) else { unreachable_encoding() };
-    bytes
-}
-
-#[cold]
-#[allow(clippy::panic, reason = "proven unreachable: the writer's error type is Infallible")]
-fn unreachable_encoding() -> ! {
-    panic!("encoding into a Vec failed")
-}
-
-/// Decodes the value after a version byte.
-///
-/// # Errors
-/// What is wrong with the bytes: another version, not CBOR, a missing field, or trailing bytes.
-pub fn decode<'b, T: Decode<'b, ()>>(version: u8, bytes: &'b [u8]) -> Result<T, String> {
-    let (found, body) = bytes.split_first().ok_or("the record is empty")?;
-    if *found != version {
-        return Err(format!("record version {found}, expected {version}"));
-    }
-    let mut decoder = Decoder::new(body);
-    let value = decoder.decode::<T>().map_err(|e| e.to_string())?;
-    if decoder.position() == body.len() {
-        Ok(value)
-    } else {
-        Err(format!("{} bytes after the record", body.len().saturating_sub(decoder.position())))
-    }
-}
+pub use ic_stable_migrate::codec::{decode, encode, opt_bytes, opt_digest};
 
 /// Encodes Candid `(version, value)`, the encoding of the first public release.
 pub fn encode_candid<T: candid::CandidType>(version: u16, value: &T) -> Vec<u8> {
@@ -63,82 +22,10 @@ where
     if found == version { Ok(value) } else { Err(format!("record version {found}, expected {version}")) }
 }
 
-/// `#[cbor(with)]` for `Option<ByteBuf>`: a byte string or null.
-pub mod opt_bytes {
-    use minicbor::decode::{Decoder, Error as DecodeError};
-    use minicbor::encode::{Encoder, Error as EncodeError, Write};
-    use serde_bytes::ByteBuf;
-
-    /// Writes a byte string or null.
-    pub fn encode<C, W: Write>(
-        value: &Option<ByteBuf>,
-        e: &mut Encoder<W>,
-        _: &mut C,
-    ) -> Result<(), EncodeError<W::Error>> {
-        match value {
-            Some(bytes) => e.bytes(bytes)?,
-            None => e.null()?,
-        };
-        Ok(())
-    }
-
-    /// Reads a byte string or null.
-    pub fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<Option<ByteBuf>, DecodeError> {
-        if d.datatype()? == minicbor::data::Type::Null {
-            d.null()?;
-            return Ok(None);
-        }
-        Ok(Some(ByteBuf::from(d.bytes()?)))
-    }
-
-    /// Reads an absent field as null.
-    pub fn nil() -> Option<Option<ByteBuf>> {
-        Some(None)
-    }
-
-    /// Returns whether the value need not be written.
-    pub fn is_nil(value: &Option<ByteBuf>) -> bool {
-        value.is_none()
-    }
-}
-
-/// `#[cbor(with)]` for an optional digest of 32 bytes: a byte string or null.
-pub mod opt_digest {
-    use minicbor::decode::{Decoder, Error as DecodeError};
-    use minicbor::encode::{Encoder, Error as EncodeError, Write};
-
-    /// Writes a byte string or null.
-    pub fn encode<C, W: Write>(
-        value: &Option<[u8; 32]>,
-        e: &mut Encoder<W>,
-        _: &mut C,
-    ) -> Result<(), EncodeError<W::Error>> {
-        match value {
-            Some(bytes) => e.bytes(bytes)?,
-            None => e.null()?,
-        };
-        Ok(())
-    }
-
-    /// Reads a byte string of 32 bytes or null.
-    pub fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<Option<[u8; 32]>, DecodeError> {
-        if d.datatype()? == minicbor::data::Type::Null {
-            d.null()?;
-            return Ok(None);
-        }
-        let bytes = d.bytes()?;
-        bytes.try_into().map(Some).map_err(|_| DecodeError::message("a digest has 32 bytes"))
-    }
-
-    /// Reads an absent field as null.
-    pub fn nil() -> Option<Option<[u8; 32]>> {
-        Some(None)
-    }
-
-    /// Returns whether the value need not be written.
-    pub fn is_nil(value: &Option<[u8; 32]>) -> bool {
-        value.is_none()
-    }
+#[cold]
+#[allow(clippy::panic, reason = "proven unreachable: the types are static")]
+fn unreachable_encoding() -> ! {
+    panic!("encoding a value of a static type failed")
 }
 
 /// `#[cbor(with)]` for a time: nanoseconds.

@@ -13,8 +13,8 @@
 use ic_stable_structures::Memory as _;
 use ic_stable_structures::memory_manager::MemoryId;
 
+use super::StableError;
 use super::memory_ids::COUNTERS_MAGIC;
-use super::table::StableError;
 use super::{Memories, Memory};
 
 /// Version of the header, the byte after the magic.

@@ -15,7 +15,7 @@
 
 use ic_stable_structures::memory_manager::MemoryId;
 
-use super::table::StableError;
+use super::StableError;
 use super::{Memories, Register};
 
 /// Bits for the count within a message.

@@ -19,6 +19,11 @@ impl Layout {
     pub const SPLIT: Self = Self(2);
     /// Payload is in contiguous extents, except what a migration has not moved yet.
     pub const EXTENTS: Self = Self(3);
+
+    /// Returns the layout as the migration engine has it.
+    pub const fn number(self) -> ic_stable_migrate::Layout {
+        ic_stable_migrate::Layout(self.0)
+    }
 }
 
 const MAGIC: &[u8; 3] = b"UPL";

@@ -174,7 +174,7 @@ impl UploadService<'_> {
                 break;
             }
             // The owner of a record that does not decode is not known, so the index still has it.
-            if self.storage.migration.has_set_aside(id) {
+            if self.storage.migration.quarantine.contains(1, id.0) {
                 continue;
             }
             if let Some(upload) = self.path.load(self.storage, id, None, self.now)?

@@ -223,7 +223,7 @@ fn a_dry_run_says_the_same_before_and_writes_nothing() {
     let mut forecast = std::collections::BTreeMap::<String, u64>::new();
     let (mut after, mut pages) = (None, 0);
     loop {
-        let message = migrate::Message { now: layout_1.world.now, meter: &Unmetered, budget: 1 };
+        let message = migrate::Message { now: layout_1.world.now.into(), meter: &Unmetered, budget: 1 };
         let page = migrate::dry_run(&layout_1.world.storage, message, after, Some(20)).unwrap();
         assert_eq!(page.units, page.classes.iter().map(|class| class.count).sum::<u64>());
         for class in &page.classes {

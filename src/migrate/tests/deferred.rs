@@ -26,7 +26,7 @@ fn a_deferred_migration_serves_layout_1_and_dry_runs() {
     assert!(world.storage.sessions.legacy.contains(&new) && world.storage.sessions.sessions.is_empty());
     assert_eq!(world.storage.layout.get(), Ok(Some(Layout::LEGACY)), "the legacy build may come back");
     assert_eq!(controls::check_share(&world.storage, 50), Ok(()));
-    let message = Message { now: world.now, meter: &Unmetered, budget: 1 };
+    let message = Message { now: world.now.into(), meter: &Unmetered, budget: 1 };
     assert_eq!(dry_run(&world.storage, message, None, None).unwrap().units, 6);
 
     controls::resume(&mut world.storage, world.now).unwrap();

@@ -1,7 +1,7 @@
 //! Messages of the engine that trap and are rolled back; and verifications that go stale.
 
 use super::*;
-use crate::migrate::watch::{Watched, watch};
+use crate::migrate::Watched;
 use crate::migrations::split_sessions::{CLASSES, Class};
 use crate::upload::UploadMeta;
 
@@ -69,7 +69,7 @@ fn cut_off_by(mut world: World, poison: u64) -> (World, u64, u64) {
     let mut seen = None;
     let mut cut_off = 0;
     for _ in 0..100 {
-        if watch(&mut world.storage, world.now, &mut seen).unwrap() == Watched::Quiet {
+        if ENGINE.watch(&mut world.storage, world.now, &mut seen).unwrap() == Watched::Quiet {
             continue;
         }
         let state = world.storage.migration.state().unwrap();
@@ -133,7 +133,7 @@ fn the_engine_is_stuck_when_every_attempt_traps_and_can_resume() {
     let mut seen = None;
     let mut tried = 0;
     while phase(&world) != Phase::Stuck {
-        if watch(&mut world.storage, world.now, &mut seen).unwrap() == Watched::Run {
+        if ENGINE.watch(&mut world.storage, world.now, &mut seen).unwrap() == Watched::Run {
             tried += 1;
             undo(&mut world, |world| drop(run(&mut world.storage, world.now, &Unmetered, 0)));
         }
@@ -149,7 +149,7 @@ fn the_engine_is_stuck_when_every_attempt_traps_and_can_resume() {
 fn cut_off(world: &mut World, times: u32) {
     let mut seen = None;
     for _ in 0..times {
-        while watch(&mut world.storage, world.now, &mut seen).unwrap() != Watched::Run {
+        while ENGINE.watch(&mut world.storage, world.now, &mut seen).unwrap() != Watched::Run {
             assert_ne!(phase(world), Phase::Stuck);
         }
         undo(world, |world| drop(run(&mut world.storage, world.now, &Unmetered, 0)));
@@ -174,7 +174,7 @@ fn a_record_is_quarantined_only_for_its_own_traps() {
     cut_off(&mut world, 10);
     let mut seen = Some(world.storage.migration.state().unwrap().pace.messages);
     while phase(&world) != Phase::Stuck {
-        assert_eq!(watch(&mut world.storage, world.now, &mut seen), Ok(Watched::Quiet));
+        assert_eq!(ENGINE.watch(&mut world.storage, world.now, &mut seen), Ok(Watched::Quiet));
     }
     let note = world.storage.migration.state().unwrap().note;
     assert!(note.contains("Validating") && note.contains("trapped"), "{note}");

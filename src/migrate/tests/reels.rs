@@ -11,7 +11,6 @@ use sha2::{Digest, Sha256};
 use super::*;
 use crate::api::Result;
 use crate::migrate::controls::Control;
-use crate::session::Time;
 
 /// Bytes that a message has room for.
 const SLICE: usize = 10;
@@ -47,8 +46,8 @@ impl Reel {
 pub static PLAN: Plan = Plan {
     number: NUMBER,
     name: "reels",
-    from: Layout::SPLIT,
-    to: EXTENTS,
+    from: Layout::SPLIT.number(),
+    to: EXTENTS.number(),
     classes: &[
         ClassPlan { name: "whole", treatment: Treatment::Convert, what: "the digest is right" },
         ClassPlan { name: "torn", treatment: Treatment::Quarantine, what: "it is not" },
@@ -57,7 +56,7 @@ pub static PLAN: Plan = Plan {
     fields: &[("bytes", "moved")],
 };
 
-impl Migration for Reels {
+impl Migration<Storage> for Reels {
     fn plan(&self) -> &'static Plan {
         &PLAN
     }
@@ -76,15 +75,11 @@ impl Migration for Reels {
         Ok(old.keys().copied().filter(|key| after.is_none_or(|after| *key > after)).take(limit).collect())
     }
 
-    fn is_source(&self, _: &Storage, key: u64) -> Result<bool> {
-        Ok(self.old.borrow().contains_key(&key))
+    fn digest(&self, _: &Storage, key: u64) -> Result<Option<[u8; 32]>> {
+        Ok(self.old.borrow().get(&key).map(|reel| reel.digest))
     }
 
-    fn weigh(&self, _: &Storage, key: u64) -> Result<[u8; 32]> {
-        Ok(self.old.borrow()[&key].digest)
-    }
-
-    fn classify(&self, _: &Storage, key: u64, _: Time) -> Result<Classified> {
+    fn classify(&self, _: &Storage, key: u64, _: EngineTime) -> Result<Classified> {
         let reel = &self.old.borrow()[&key];
         let torn = Reel::of(reel.bytes.clone()).digest != reel.digest;
         Ok(Classified { class: usize::from(torn), reason: torn.then(|| "torn".into()) })
@@ -164,15 +159,10 @@ pub fn reels() -> (World, Reels) {
 
 /// Runs one message, after an upgrade.
 pub fn slice(world: &mut World, reels: &Reels) -> Progress {
-    world.storage = Storage::open_existing(world.raw.clone()).unwrap_or_else(|_| {
-        // This build refuses layout 3; a build with such a migration would not.
-        world.storage.layout.set(&Layout::SPLIT);
-        let mut storage = Storage::open_existing(world.raw.clone()).unwrap();
-        storage.layout.set(&EXTENTS);
-        storage
-    });
-    let message = Message { now: world.now, meter: &OneStep, budget: 0 };
-    run_all(&[&SplitSessions, reels], &mut world.storage, message).unwrap()
+    let layouts = [Layout::SPLIT, EXTENTS];
+    world.storage = Storage::open_accepting(world.raw.clone(), &layouts).unwrap();
+    let message = Message { now: world.now.into(), meter: &OneStep, budget: 0 };
+    Engine::new(&[&SplitSessions, reels]).run(&mut world.storage, message).unwrap()
 }
 
 pub fn finish(world: &mut World, reels: &Reels) -> MigrationState {

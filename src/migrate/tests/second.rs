@@ -79,8 +79,8 @@ fn a_unit_that_never_ends_is_noticed() {
     let (mut world, reels) = reels();
     reels.old.borrow_mut().insert(13, Reel::of(vec![1; 200_000]));
     controls::finalize(&mut world.storage, world.now, false).unwrap();
-    let message = Message { now: world.now, meter: &Unmetered, budget: 0 };
-    run_all(&[&reels], &mut world.storage, message).unwrap();
+    let message = Message { now: world.now.into(), meter: &Unmetered, budget: 0 };
+    Engine::new(&[&reels]).run(&mut world.storage, message).unwrap();
     let state = state(&world);
     assert_eq!((state.phase, state.resume_to), (Phase::Stuck, Some(Phase::Converting)));
     assert!(state.note.contains("10033 steps for 4 records, expected at most 10032"), "{}", state.note);
@@ -96,8 +96,8 @@ fn verifying_very_many_units_is_not_endless() {
         [|control| control.verify(), |control| control.retry(None)];
     for steer in controls {
         steer(control(&mut world, &reels)).unwrap();
-        let message = Message { now: world.now, meter: &Unmetered, budget: 0 };
-        run_all(&[&reels], &mut world.storage, message).unwrap();
+        let message = Message { now: world.now.into(), meter: &Unmetered, budget: 0 };
+        Engine::new(&[&reels]).run(&mut world.storage, message).unwrap();
         let state = state(&world);
         assert_eq!((state.phase, state.note.as_str()), (Phase::Converted, ""));
     }
@@ -107,8 +107,8 @@ fn verifying_very_many_units_is_not_endless() {
 fn a_dry_run_prices_each_unit_that_is_still_to_be_converted() {
     let (mut world, reels) = reels();
     let page = |world: &World, reels: &Reels, after, limit| {
-        let message = Message { now: world.now, meter: &Unmetered, budget: 0 };
-        dry_run_of(reels, &world.storage, message, after, limit).unwrap()
+        let message = Message { now: world.now.into(), meter: &Unmetered, budget: 0 };
+        Engine::dry_run_of(reels, &world.storage, message, after, limit).unwrap()
     };
     let all = page(&world, &reels, None, None);
     assert_eq!((all.units, all.estimated_instructions, all.next), (3, 3 + 45 + 15, None));

@@ -295,7 +295,7 @@ impl Target for Native {
             receipts: stats.receipts,
             payload: model::Payload {
                 chunks: stats.chunks - self.released_chunks(),
-                extent_bytes: stats.payload_bytes,
+                extent_bytes: stats.payload_bytes - self.abandoned_bytes(),
             },
             blobs: stats.blobs,
             memories: stats.memories,

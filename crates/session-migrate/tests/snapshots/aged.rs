@@ -400,8 +400,8 @@ impl Aged {
     /// Runs these migrations until they settle.
     fn run(&mut self, migrations: &[&dyn Migration]) {
         for _ in 0..10_000 {
-            let message = Message { now: self.now, meter: &Unmetered, budget: 0 };
-            if migrate::run_all(migrations, &mut self.storage, message).unwrap() == Progress::Done {
+            let message = Message { now: self.now.into(), meter: &Unmetered, budget: 0 };
+            if migrate::Engine::new(migrations).run(&mut self.storage, message).unwrap() == Progress::Done {
                 return;
             }
         }

@@ -1,7 +1,9 @@
 //! Invariants of the tables after every step, in addition to what people can see.
 
 use crate::blob::{BlobId, Place};
-use crate::migrate::Phase;
+use crate::build_profile::LAYOUTS;
+use crate::migrate::{Migration as _, Phase};
+use crate::migrations::MoveToExtents;
 use crate::migrations::extents::extents_of;
 use crate::session::SessionId;
 use crate::storage::Storage;
@@ -60,6 +62,15 @@ impl Native {
             counted if counted == promised => Ok(()),
             counted => Err(format!("{promised} bytes are promised, {counted} are counted")),
         }
+    }
+
+    /// Returns the allocated bytes of a unit in progress that its client has removed since: migration 2 frees
+    /// them in its next message.
+    pub(super) fn abandoned_bytes(&self) -> u64 {
+        let storage = &self.world.storage;
+        let Some(unit) = storage.migration.state_of(2).unwrap().unit else { return 0 };
+        let is_gone = MoveToExtents { layouts: LAYOUTS }.digest(storage, unit.key).unwrap().is_none();
+        extents_of(&unit.progress).filter(|_| is_gone).map_or(0, |extents| extents.size())
     }
 
     /// Checks that every allocated byte of the payload region belongs to a session or a blob, or to the unit

@@ -28,8 +28,8 @@ impl Native {
     pub(super) fn one_message(&mut self, meter: &dyn Meter) {
         let second = MoveToExtents { layouts: accepted_by(self.stage) };
         let World { storage, now, .. } = &mut self.world;
-        let message = Message { now: *now, meter, budget: 0 };
-        migrate::run_all(&[&SplitSessions, &second], storage, message).unwrap();
+        let message = Message { now: (*now).into(), meter, budget: 0 };
+        migrate::Engine::new(&[&SplitSessions, &second]).run(storage, message).unwrap();
     }
 
     /// Opens the same memory as the next build does.

@@ -2,20 +2,14 @@
 
 use minicbor::{Decode, Encode};
 use serde_bytes::ByteBuf;
-use sha2::{Digest, Sha256};
 
 use crate::api::JournalEntry;
-use crate::session::Time;
-use crate::stable::layout::Layout;
-use crate::stable::{Record, codec};
-
-use super::MigrationState;
-use super::tables::FIRST_MIGRATION;
-use crate::build_profile::{BUILD, FEATURES};
+use crate::ledger::FIRST_MIGRATION;
+use crate::{Build, Digest, Key, Layout, MigrationState, Record, Time, codec, digest_of};
 
 /// A stored entry. Its number is its key.
 #[derive(Encode, Decode, Clone, Debug, PartialEq, Eq)]
-pub struct JournalRecord {
+pub struct JournalRecord<K: Key = u64> {
     /// Time, in nanoseconds.
     #[n(0)]
     pub at: u64,
@@ -29,11 +23,11 @@ pub struct JournalRecord {
     #[n(3)]
     pub layout: u16,
     /// The state at that moment.
-    #[n(4)]
-    pub state: MigrationState,
+    #[cbor(n(4), bound = "K: Key")]
+    pub state: MigrationState<K>,
     /// Hash of the entry before; zero for the first.
     #[cbor(n(5), with = "minicbor::bytes")]
-    pub previous: [u8; 32],
+    pub previous: Digest,
     /// Number of the migration; absent where there was only the first.
     #[n(6)]
     pub migration: Option<u16>,
@@ -42,35 +36,37 @@ pub struct JournalRecord {
     pub features: Vec<String>,
 }
 
-impl JournalRecord {
-    /// Makes an entry of the running build that follows one with the hash `previous`.
-    pub fn new(
+impl<K: Key> JournalRecord<K> {
+    /// Makes an entry of a build that follows one with the hash `previous`.
+    pub(crate) fn new(
+        build: Build,
         now: Time,
         event: &str,
         layout: Layout,
         migration: u16,
-        state: &MigrationState,
-        previous: [u8; 32],
+        state: &MigrationState<K>,
+        previous: Digest,
     ) -> Self {
         Self {
             at: now.as_nanos(),
-            build: BUILD.into(),
+            build: build.name.into(),
             event: event.into(),
             layout: layout.0,
             state: state.clone(),
             previous,
             migration: Some(migration),
-            features: FEATURES.iter().map(|feature| (*feature).to_owned()).collect(),
+            features: build.features.iter().map(|feature| (*feature).to_owned()).collect(),
         }
     }
 
     /// Returns the SHA-256 of an entry as it is stored, `previous` included.
-    pub fn hash(stored: &[u8]) -> [u8; 32] {
-        Sha256::digest(stored).into()
+    #[must_use]
+    pub fn hash(stored: &[u8]) -> Digest {
+        digest_of(stored)
     }
 
     /// Converts to the interface's type; `index` is the number of the entry, `hash` that of its stored bytes.
-    pub fn to_api(&self, index: u64, hash: [u8; 32]) -> JournalEntry {
+    pub fn to_api(&self, index: u64, hash: Digest) -> JournalEntry<K> {
         let migration = self.migration.unwrap_or(FIRST_MIGRATION);
         JournalEntry {
             index,
@@ -86,9 +82,9 @@ impl JournalRecord {
     }
 }
 
-const VERSION: u8 = 1;
+pub(crate) const VERSION: u8 = 1;
 
-impl Record for JournalRecord {
+impl<K: Key> Record for JournalRecord<K> {
     const NAME: &'static str = "journal entry";
 
     fn encode(&self) -> Vec<u8> {

@@ -1,5 +1,16 @@
 //! A digest of a set of records that does not depend on their order.
 
+use sha2::{Digest as _, Sha256};
+
+/// The SHA-256 of what must survive of a unit.
+pub type Digest = [u8; 32];
+
+/// Returns the SHA-256 of some bytes.
+#[must_use]
+pub fn digest_of(bytes: &[u8]) -> Digest {
+    Sha256::digest(bytes).into()
+}
+
 /// The sum of the digests of the members, in four lanes of 64 bits each.
 ///
 /// Records leave one store and enter another in any order, so the digest must not depend on it; a sum,
@@ -11,7 +22,7 @@ pub struct MultisetDigest([u64; 4]);
 
 impl MultisetDigest {
     /// Adds a member by its digest.
-    pub fn add(&mut self, member: [u8; 32]) {
+    pub fn add(&mut self, member: Digest) {
         let (words, _) = member.as_chunks::<8>();
         for (lane, word) in self.0.iter_mut().zip(words) {
             *lane = lane.wrapping_add(u64::from_be_bytes(*word));
@@ -19,7 +30,7 @@ impl MultisetDigest {
     }
 
     /// Takes a member out again.
-    pub fn remove(&mut self, member: [u8; 32]) {
+    pub fn remove(&mut self, member: Digest) {
         let (words, _) = member.as_chunks::<8>();
         for (lane, word) in self.0.iter_mut().zip(words) {
             *lane = lane.wrapping_sub(u64::from_be_bytes(*word));
@@ -27,7 +38,8 @@ impl MultisetDigest {
     }
 
     /// Returns the digest as 32 bytes.
-    pub fn to_bytes(self) -> [u8; 32] {
+    #[must_use]
+    pub fn to_bytes(self) -> Digest {
         let mut bytes = [0; 32];
         let (words, _) = bytes.as_chunks_mut::<8>();
         for (lane, word) in self.0.iter().zip(words) {

@@ -1,32 +1,35 @@
 //! What the engine asks of a migration.
 //!
-//! A unit is what a migration converts as one, named by a number: a session, a blob. The engine decides when
+//! A unit is what a migration converts as one, under a key: an account, a session, a file. The engine decides when
 //! and how many, counts, keeps the digests, and stores the progress; the migration knows what a unit is and
 //! where its parts lie. A unit is a *source* unit before and a *target* unit after its conversion. It may be
 //! larger than a message: then [`Migration::convert`] converts a slice of it and returns the progress in bytes of
 //! its own.
 
-use crate::api::Result;
-use crate::meter::Meter;
-use crate::session::Time;
-use crate::stable::StableError;
-use crate::storage::Storage;
+use crate::{
+    ClassPlan, Digest, Host, Meter, Plan, QuarantineRecord, StableError, Time, Treatment, digest_of,
+};
 
-use super::{Plan, QuarantineRecord};
-
-/// A migration. Methods that take `&Storage` change nothing.
-pub trait Migration {
+/// A migration: nine methods, and others with defaults. Methods that take `&H` change nothing.
+pub trait Migration<H: Host> {
     /// Returns its declaration.
     fn plan(&self) -> &'static Plan;
 
     /// Returns what must happen before it may begin, in words; `None` if it may.
-    fn waits_for(&self, _: &Storage) -> Result<Option<String>> {
+    ///
+    /// # Errors
+    /// A damaged record.
+    fn waits_for(&self, _: &H) -> Result<Option<String>, H::Error> {
         Ok(None)
     }
 
-    /// Returns whether the compat path is in use, so that nothing may be converted at present.
-    fn is_held(&self, _: &Storage) -> Result<bool> {
-        Ok(false)
+    /// Returns why nothing may be converted at present, in words: something else still writes source units. `None`
+    /// if nothing holds the migration.
+    ///
+    /// # Errors
+    /// A damaged record.
+    fn held_by(&self, _: &H) -> Result<Option<String>, H::Error> {
+        Ok(None)
     }
 
     /// Returns whether units are counted and digested before the first is converted. Otherwise each is when
@@ -39,35 +42,47 @@ pub trait Migration {
     ///
     /// # Errors
     /// A damaged record; nothing was changed.
-    fn prepare(&self, _: &mut Storage) -> Result<()> {
+    fn prepare(&self, _: &mut H) -> Result<(), H::Error> {
         Ok(())
     }
 
     /// Records what must be known from the moment the layout becomes that of [`Plan::to`].
-    fn layout_entered(&self, _: &mut Storage) -> std::result::Result<(), StableError> {
+    ///
+    /// # Errors
+    /// A damaged record.
+    fn layout_entered(&self, _: &mut H) -> Result<(), StableError> {
         Ok(())
     }
 
     /// Lists up to `limit` source units above `after`, ascending. Quarantined units may be among them; so may
     /// units that are gone, where more of those precede the others than one message can skip.
-    fn sources(&self, storage: &Storage, after: Option<u64>, limit: usize) -> Result<Vec<u64>>;
+    ///
+    /// # Errors
+    /// A damaged record; the engine stops.
+    fn sources(&self, host: &H, after: Option<H::Key>, limit: usize) -> Result<Vec<H::Key>, H::Error>;
 
-    /// Returns whether a unit is a source unit.
-    fn is_source(&self, storage: &Storage, key: u64) -> Result<bool>;
+    /// Returns the digest of what must survive of a source unit, or `None` if there is no such unit. An
+    /// unreadable unit has a digest as well: usually [`digest_of`] its bytes.
+    ///
+    /// # Errors
+    /// A damaged record in the tables around it; the engine stops.
+    fn digest(&self, host: &H, key: H::Key) -> Result<Option<Digest>, H::Error>;
 
-    /// Returns the digest of what must survive of a source unit. An unreadable unit has one as well.
-    fn weigh(&self, storage: &Storage, key: u64) -> Result<[u8; 32]>;
-
-    /// Digests up to `limit` source units above `after`, ascending, until `each` says that it is enough.
-    fn weigh_from(
+    /// Digests up to `limit` source units above `after`, ascending, until `each` returns `false`. For a migration
+    /// that can read many units more cheaply than one by one.
+    ///
+    /// # Errors
+    /// As [`Self::digest`].
+    fn digest_from(
         &self,
-        storage: &Storage,
-        after: Option<u64>,
+        host: &H,
+        after: Option<H::Key>,
         limit: usize,
-        each: &mut dyn FnMut(u64, [u8; 32]) -> bool,
-    ) -> Result<()> {
-        for key in self.sources(storage, after, limit)? {
-            if !each(key, self.weigh(storage, key)?) {
+        each: &mut dyn FnMut(H::Key, Digest) -> bool,
+    ) -> Result<(), H::Error> {
+        for key in self.sources(host, after, limit)? {
+            let Some(digest) = self.digest(host, key.clone())? else { continue };
+            if !each(key, digest) {
                 break;
             }
         }
@@ -78,67 +93,80 @@ pub trait Migration {
     ///
     /// # Errors
     /// If there is no such unit, or a record in the tables around it is damaged.
-    fn classify(&self, storage: &Storage, key: u64, now: Time) -> Result<Classified>;
+    fn classify(&self, host: &H, key: H::Key, now: Time) -> Result<Classified, H::Error>;
 
     /// Estimates the instructions that converting a unit takes beyond digesting it, for the dry run.
     ///
     /// # Errors
     /// If there is no such unit, or a record in the tables around it is damaged.
-    fn price(&self, storage: &Storage, key: u64) -> Result<u64>;
+    fn price(&self, _: &H, _: H::Key) -> Result<u64, H::Error> {
+        Ok(0)
+    }
 
-    /// Returns the digest that [`Self::weigh`] had for a unit that was quarantined with these bytes.
-    fn digest_of_quarantined(&self, raw: &[u8]) -> [u8; 32];
+    /// Returns the digest that [`Self::digest`] had for a unit that was quarantined with these bytes.
+    fn digest_of_quarantined(&self, raw: &[u8]) -> Digest {
+        digest_of(raw)
+    }
 
     /// Converts a unit, or as much of it as the message has budget for, and removes the source once the
     /// target has been read back.
     ///
     /// # Errors
     /// If the tables around the unit are damaged: nothing is changed, and the engine stops.
-    fn convert(&self, storage: &mut Storage, key: u64, work: &mut Work<'_>) -> Result<Advance>;
+    fn convert(&self, host: &mut H, key: H::Key, work: &mut Work<'_>) -> Result<Advance, H::Error>;
 
     /// Restores a quarantined unit as a source unit, to be retried.
     ///
     /// # Errors
-    /// A damaged record, or [`crate::api::Error::Conflict`] while the unit's place is taken; nothing is
-    /// changed.
-    fn restore(&self, storage: &mut Storage, key: u64, kept: QuarantineRecord) -> Result<()>;
+    /// A damaged record, or an error of the host's while the unit's place is taken; nothing is changed.
+    fn restore(&self, host: &mut H, key: H::Key, kept: QuarantineRecord) -> Result<(), H::Error>;
 
     /// Removes a source unit without decoding it, to be quarantined for this reason. A unit that may stay in
     /// place while it is quarantined stays.
     ///
     /// # Errors
     /// A damaged record; nothing is changed.
-    fn take_out(&self, storage: &mut Storage, key: u64, reason: String) -> Result<QuarantineRecord>;
+    fn take_out(&self, host: &mut H, key: H::Key, reason: String) -> Result<QuarantineRecord, H::Error>;
 
     /// Releases what the owners of units still hold that are left in quarantine for good.
-    fn leave_in_quarantine(&self, _: &mut Storage) -> Result<()> {
+    ///
+    /// # Errors
+    /// A damaged record.
+    fn leave_in_quarantine(&self, _: &mut H) -> Result<(), H::Error> {
         Ok(())
     }
 
-    /// Returns the index in [`Plan::classes`] of units whose conversion trapped.
-    fn trapped_class(&self) -> usize;
+    /// Returns the index in [`Plan::classes`] of units whose conversion trapped; without one of its own, the
+    /// first class that is quarantined.
+    fn trapped_class(&self) -> usize {
+        let is_quarantined = |class: &ClassPlan| class.treatment == Treatment::Quarantine;
+        self.plan().classes.iter().position(is_quarantined).unwrap_or(usize::MAX)
+    }
 
     /// Releases what a slice of a unit made, since its client removed the unit before it was finished.
-    fn abandon(&self, _: &mut Storage, _: u64, _progress: Vec<u8>) {}
+    fn abandon(&self, _: &mut H, _: H::Key, _progress: Vec<u8>) {}
 
     /// Lists up to `limit` target units above `after`, ascending.
-    fn targets(&self, storage: &Storage, after: Option<u64>, limit: usize) -> Vec<u64>;
+    fn targets(&self, host: &H, after: Option<H::Key>, limit: usize) -> Vec<H::Key>;
 
     /// Returns what is wrong with a target unit, in words; `None` if it is sound or gone.
-    fn check(&self, storage: &Storage, key: u64) -> Result<Option<String>>;
+    ///
+    /// # Errors
+    /// A damaged record in the tables around it.
+    fn check(&self, host: &H, key: H::Key) -> Result<Option<String>, H::Error>;
 
     /// Lists up to `limit` target units that clients have written at or after `since`.
-    fn written_since(&self, _: &Storage, _: Time, _: usize) -> Vec<u64> {
+    fn written_since(&self, _: &H, _: Time, _: usize) -> Vec<H::Key> {
         Vec::new()
     }
 
     /// Returns the conversion of many units at a time, for a migration that has one.
-    fn bulk(&self) -> Option<&dyn Bulk> {
+    fn bulk(&self) -> Option<&dyn Bulk<H>> {
         None
     }
 
     /// Returns the rollback, for a migration that has one.
-    fn reversal(&self) -> Option<&dyn Reversal> {
+    fn reversal(&self) -> Option<&dyn Reversal<H>> {
         None
     }
 
@@ -152,33 +180,35 @@ pub trait Migration {
 /// Conversion of many small units at a time, for a migration that reads and reads back more cheaply so. It
 /// leaves the sources of converted units in place instead of removing them one by one. No method of the
 /// migration and no client sees such a leftover.
-pub trait Bulk {
+pub trait Bulk<H: Host> {
     /// Converts the first source units, ascending, at most `limit`, until `room` says after one that there is
-    /// none for another. Returns the outcome of each. A unit whose conversion fails ends the call; its error
-    /// is the call's error only if it is the first.
+    /// none for another. Returns the outcome of each. A unit whose conversion fails ends the call.
+    ///
+    /// # Errors
+    /// The error of the first unit, if that fails.
     fn convert_first(
         &self,
-        storage: &mut Storage,
+        host: &mut H,
         limit: usize,
         now: Time,
         room: &mut dyn FnMut() -> bool,
-    ) -> Result<Vec<Settled>>;
+    ) -> Result<Vec<Settled<H::Key>>, H::Error>;
 
     /// Lists up to `limit` units whose sources are left in place, ascending.
-    fn left_behind(&self, storage: &Storage, limit: usize) -> Vec<u64>;
+    fn left_behind(&self, host: &H, limit: usize) -> Vec<H::Key>;
 
     /// Removes the source of a converted unit.
-    fn drop_left_behind(&self, storage: &mut Storage, key: u64);
+    fn drop_left_behind(&self, host: &mut H, key: H::Key);
 
     /// Removes the sources of all converted units at once: everything is converted and accounted for.
-    fn clear_left_behind(&self, storage: &mut Storage);
+    fn clear_left_behind(&self, host: &mut H);
 }
 
 /// A unit that has left its source.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settled {
-    /// Number of the unit.
-    pub key: u64,
+pub struct Settled<K = u64> {
+    /// Key of the unit.
+    pub key: K,
     /// Index of its class in [`Plan::classes`].
     pub class: usize,
     /// Its outcome.
@@ -186,19 +216,22 @@ pub struct Settled {
 }
 
 /// The rollback of a migration.
-pub trait Reversal {
+pub trait Reversal<H: Host> {
     /// Returns `Ok(())` if this build may roll back.
-    fn allowed(&self) -> std::result::Result<(), String>;
+    ///
+    /// # Errors
+    /// Why it may not, and what to do instead, in words.
+    fn allowed(&self) -> Result<(), String>;
 
     /// Returns the steps that a rollback takes: one for each target unit, and one for each source left in
     /// place.
-    fn left(&self, storage: &Storage) -> u64;
+    fn left(&self, host: &H) -> u64;
 
     /// Converts a unit back to its source form, or does a slice of that.
     ///
     /// # Errors
     /// A damaged record; nothing is changed.
-    fn revert(&self, storage: &mut Storage, key: u64, work: &mut Work<'_>) -> Result<Reverted>;
+    fn revert(&self, host: &mut H, key: H::Key, work: &mut Work<'_>) -> Result<Reverted, H::Error>;
 }
 
 /// Budget and time of a slice of work, and the progress of its unit.
@@ -215,6 +248,7 @@ pub struct Work<'a> {
 
 impl Work<'_> {
     /// Returns whether the message has no budget left.
+    #[must_use]
     pub fn is_used_up(&self) -> bool {
         self.meter.used() > self.budget
     }
@@ -249,9 +283,9 @@ pub enum Advance {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// It is converted; the digest of the result, projected to the source form.
-    Converted([u8; 32]),
+    Converted(Digest),
     /// It had expired and is released; the digest of what it was.
-    Released([u8; 32]),
+    Released(Digest),
     /// It is to be quarantined like this.
     Quarantined(QuarantineRecord),
 }

@@ -11,103 +11,58 @@
 //! A message on the IC commits as a whole or not at all, so the state is stored once, at its end: what is
 //! stored is true, and the next message continues from it. An upgrade in between changes nothing about that.
 
-use crate::api::Result;
-use crate::meter::Meter;
-use crate::migrations;
-use crate::session::Time;
-use crate::storage::Storage;
-
-use super::unit::{
-    begin, count, count_quarantined, enter, layout, leave_old_layout, left_to_roll_back, restore,
-};
-use super::{Migration, MigrationState, Phase, Recheck, Rollback};
-
-/// What a run has left to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
-    /// Nothing is left.
-    Done,
-    /// The budget is used up; run again.
-    More,
-}
-
-/// Time and instruction budget of a message.
-#[derive(Clone, Copy)]
-pub struct Message<'a> {
-    /// Time of the message.
-    pub now: Time,
-    /// Tells how many instructions the message has used.
-    pub meter: &'a dyn Meter,
-    /// Instructions after which it stops.
-    pub budget: u64,
-}
-
-/// Runs the migrations until they are done or `budget` instructions of this message are used.
-pub fn run(storage: &mut Storage, now: Time, meter: &dyn Meter, budget: u64) -> Result<Progress> {
-    run_all(migrations::ALL, storage, Message { now, meter, budget })
-}
-
-/// Runs these migrations, one after the other.
-pub fn run_all(
-    migrations: &[&dyn Migration],
-    storage: &mut Storage,
-    message: Message<'_>,
-) -> Result<Progress> {
-    for migration in migrations {
-        let state = storage.migration.state_of(migration.plan().number)?;
-        let run = Run { migration: *migration, storage, state, message, highest_cost: 0 };
-        if run.fill_the_message()? == Progress::More {
-            return Ok(Progress::More);
-        }
-    }
-    Ok(Progress::Done)
-}
+use crate::unit::{begin, count, count_quarantined, enter, leave_old_layout, left_to_roll_back, restore};
+use crate::{Host, Message, Migration, MigrationState, Phase, Progress, Recheck, Rollback};
 
 /// Returns whether a migration would do anything if it were run.
-pub fn has_work(migration: &dyn Migration, storage: &Storage, state: &MigrationState) -> Result<bool> {
+pub fn has_work<H: Host>(
+    migration: &dyn Migration<H>,
+    host: &H,
+    state: &MigrationState<H::Key>,
+) -> Result<bool, H::Error> {
     match state.phase {
         Phase::Stuck | Phase::Paused | Phase::Finalized | Phase::RolledBack => Ok(false),
         Phase::RollingBack => Ok(true),
-        _ if migration.is_held(storage)? => Ok(false),
+        _ if migration.held_by(host)?.is_some() => Ok(false),
         Phase::Validating | Phase::Converting | Phase::Verifying => Ok(true),
         Phase::Idle | Phase::Converted => {
             // Clients may have touched every unit before the engine came to any.
             let unproven = state.phase == Phase::Idle && state.source > 0;
-            let old = layout(storage)? == migration.plan().from || has_more(migration, storage)? || unproven;
-            Ok(old && migration.waits_for(storage)?.is_none())
+            let old = host.layout()? == migration.plan().from || has_more(migration, host)? || unproven;
+            Ok(old && migration.waits_for(host)?.is_none())
         }
     }
 }
 
 /// Returns whether there is a source unit that is not quarantined.
-fn has_more(migration: &dyn Migration, storage: &Storage) -> Result<bool> {
+fn has_more<H: Host>(migration: &dyn Migration<H>, host: &H) -> Result<bool, H::Error> {
     let number = migration.plan().number;
     let mut after = None;
     loop {
-        let keys = migration.sources(storage, after, 64)?;
+        let keys = migration.sources(host, after, 64)?;
         let Some(last) = keys.last() else {
             return Ok(false);
         };
-        if keys.iter().any(|key| !storage.migration.quarantine.contains(number, *key)) {
+        if keys.iter().any(|key| !host.ledger().quarantine.contains(number, key)) {
             return Ok(true);
         }
-        after = Some(*last);
+        after = Some(last.clone());
     }
 }
 
 /// One migration in one message.
-pub(super) struct Run<'a> {
-    pub(super) migration: &'a dyn Migration,
-    pub(super) storage: &'a mut Storage,
-    pub(super) state: MigrationState,
-    pub(super) message: Message<'a>,
+pub(crate) struct Run<'a, H: Host> {
+    pub(crate) migration: &'a dyn Migration<H>,
+    pub(crate) host: &'a mut H,
+    pub(crate) state: MigrationState<H::Key>,
+    pub(crate) message: Message<'a>,
     /// Highest cost of a unit in this message so far, in instructions.
-    pub(super) highest_cost: u64,
+    pub(crate) highest_cost: u64,
 }
 
-impl<'a> Run<'a> {
-    fn fill_the_message(mut self) -> Result<Progress> {
-        if !has_work(self.migration, self.storage, &self.state)? {
+impl<'a, H: Host> Run<'a, H> {
+    pub(crate) fn fill_the_message(mut self) -> Result<Progress, H::Error> {
+        if !has_work(self.migration, self.host, &self.state)? {
             return Ok(Progress::Done);
         }
         self.follow_the_plan()?;
@@ -134,37 +89,37 @@ impl<'a> Run<'a> {
             }
         };
         if let (Phase::RollingBack, Some(rollback)) = (self.state.phase, &mut self.state.rollback) {
-            rollback.left = left_to_roll_back(self.migration, self.storage);
+            rollback.left = left_to_roll_back(self.migration, self.host);
         }
         self.state.pace.committed(progress == Progress::More);
-        self.storage.migration.set_state(self.migration.plan().number, &self.state);
+        self.host.ledger_mut().set_state(self.migration.plan().number, &self.state);
         Ok(progress)
     }
 
     /// Follows the plan of this build, which may treat a class differently from the build that began; the
     /// journal says so.
-    fn follow_the_plan(&mut self) -> Result<()> {
+    fn follow_the_plan(&mut self) -> Result<(), H::Error> {
         let plan = self.migration.plan();
         let followed = self.state.plan;
         if self.state.phase != Phase::Idle && followed != Some(plan.digest()) {
             begin(self.migration, &mut self.state);
-            let layout = layout(self.storage)?;
-            self.storage.migration.record(self.message.now, "plan changed", layout, plan.number, &self.state);
+            let layout = self.host.layout()?;
+            self.host.ledger_mut().record(self.message.now, "plan changed", layout, plan.number, &self.state);
         }
         Ok(())
     }
 
     /// Returns whether the budget left is too small for another unit at the highest cost seen.
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.message.meter.used().saturating_add(self.highest_cost) > self.message.budget
     }
 
-    fn enter(&mut self, phase: Phase) -> Result<()> {
-        enter(self.migration, self.storage, &mut self.state, phase, self.message.now)?;
+    fn enter(&mut self, phase: Phase) -> Result<(), H::Error> {
+        enter(self.migration, self.host, &mut self.state, phase, self.message.now)?;
         Ok(())
     }
 
-    pub(super) fn get_stuck(&mut self, note: String) -> Result<()> {
+    pub(crate) fn get_stuck(&mut self, note: String) -> Result<(), H::Error> {
         self.state.note = note;
         self.state.resume_to = Some(self.state.phase);
         self.enter(Phase::Stuck)
@@ -182,7 +137,7 @@ impl<'a> Run<'a> {
 
     /// Treats a batch of units, or changes the phase. Returns `false` if there was nothing to do and nothing
     /// was changed.
-    fn step(&mut self) -> Result<bool> {
+    fn step(&mut self) -> Result<bool, H::Error> {
         if let Some(note) = self.is_endless() {
             self.get_stuck(note)?;
             return Ok(true);
@@ -190,13 +145,13 @@ impl<'a> Run<'a> {
         match self.state.phase {
             Phase::Stuck | Phase::Paused | Phase::Finalized | Phase::RolledBack => return Ok(false),
             Phase::Idle | Phase::Converted => {
-                if !has_work(self.migration, self.storage, &self.state)? {
+                if !has_work(self.migration, self.host, &self.state)? {
                     return Ok(false);
                 }
-                self.migration.prepare(self.storage)?;
+                self.migration.prepare(self.host)?;
                 if self.state.quarantined == 0 && self.state.phase == Phase::Idle {
                     // What an earlier run could not take back.
-                    count_quarantined(self.migration, self.storage, &mut self.state);
+                    count_quarantined(self.migration, self.host, &mut self.state);
                 }
                 begin(self.migration, &mut self.state);
                 self.state.pace.steps = 0;
@@ -205,7 +160,7 @@ impl<'a> Run<'a> {
             }
             Phase::Validating => {
                 if !self.migration.counts_ahead() || self.validate()? == 0 {
-                    leave_old_layout(self.migration, self.storage, &mut self.state, self.message.now)?;
+                    leave_old_layout(self.migration, self.host, &mut self.state, self.message.now)?;
                     self.state.cursor = None;
                     self.enter(Phase::Converting)?;
                 }
@@ -213,7 +168,7 @@ impl<'a> Run<'a> {
             Phase::Converting => {
                 if self.convert_some()? {
                     // Another batch, if the message has room for it.
-                } else if has_more(self.migration, self.storage)? {
+                } else if has_more(self.migration, self.host)? {
                     // A unit may have come below the cursor.
                     self.state.cursor = None;
                 } else {
@@ -228,21 +183,23 @@ impl<'a> Run<'a> {
     }
 
     /// Compares counts and digests, after checking every converted unit if that was asked for.
-    fn verify(&mut self) -> Result<()> {
+    fn verify(&mut self) -> Result<(), H::Error> {
         let Some(recheck) = &self.state.recheck else {
             return match self.state.imbalance() {
                 None => {
                     if let Some(bulk) = self.migration.bulk() {
-                        bulk.clear_left_behind(self.storage);
+                        bulk.clear_left_behind(self.host);
                     }
                     self.enter(Phase::Converted)
                 }
                 Some(note) => self.get_stuck(note),
             };
         };
-        let keys = self.migration.targets(self.storage, recheck.cursor, self.state.pace.units());
+        let keys = self.migration.targets(self.host, recheck.cursor.clone(), self.state.pace.units());
         if keys.is_empty() {
-            let Recheck { since, seen, unsound, first, .. } = self.state.recheck.take().unwrap_or_default();
+            let Some(Recheck { since, seen, unsound, first, .. }) = self.state.recheck.take() else {
+                return Ok(());
+            };
             if unsound == 0 {
                 self.state.proven_since = Some(since);
                 self.state.note.clear();
@@ -252,49 +209,49 @@ impl<'a> Run<'a> {
             }
             return Ok(());
         }
-        self.batch(&keys, Self::recheck)
+        self.batch(keys, Self::recheck)
     }
 
     /// Counts one more unit that was rolled back.
-    pub(super) fn count_back(&mut self) {
+    pub(crate) fn count_back(&mut self) {
         if let Some(rollback) = &mut self.state.rollback {
             count(&mut rollback.done);
         }
     }
 
-    fn roll_back(&mut self) -> Result<()> {
+    fn roll_back(&mut self) -> Result<(), H::Error> {
         let plan = self.migration.plan();
-        // Otherwise the legacy record of a unit that has ended since would reappear.
+        // Otherwise the source of a unit that has ended since would reappear.
         if let Some(bulk) = self.migration.bulk() {
-            let keys = bulk.left_behind(self.storage, self.state.pace.units());
+            let keys = bulk.left_behind(self.host, self.state.pace.units());
             if !keys.is_empty() {
-                return self.batch(&keys, |run, key| {
-                    bulk.drop_left_behind(run.storage, key);
+                return self.batch(keys, |run, key| {
+                    bulk.drop_left_behind(run.host, key);
                     run.count_back();
                     Ok(())
                 });
             }
         }
-        let keys = self.migration.targets(self.storage, None, self.state.pace.units());
+        let keys = self.migration.targets(self.host, None, self.state.pace.units());
         if !keys.is_empty() {
-            return self.batch(&keys, Self::revert);
+            return self.batch(keys, Self::revert);
         }
         // A damaged quarantine record cannot be restored; that is no reason to keep all the others from it.
-        let keys = self.storage.migration.quarantine.sound_keys(plan.number, self.state.pace.units());
+        let keys = self.host.ledger().quarantine.sound_keys(plan.number, self.state.pace.units());
         if !keys.is_empty() {
-            return self.batch(&keys, |run, key| {
-                run.storage.room.for_step()?;
-                run.state.cursor = Some(key);
-                restore(run.migration, run.storage, &mut run.state, key)?;
+            return self.batch(keys, |run, key| {
+                run.host.check_room()?;
+                run.state.cursor = Some(key.clone());
+                restore(run.migration, run.host, &mut run.state, key)?;
                 run.count_back();
                 Ok(())
             });
         }
-        self.storage.layout.set(&plan.from);
+        self.host.set_layout(plan.from);
         let done = self.state.rollback.unwrap_or_default().done;
         self.state = self.state.restarted();
         self.state.rollback = Some(Rollback { done, left: 0 });
-        let damaged = self.storage.migration.quarantine.len(plan.number);
+        let damaged = self.host.ledger().quarantine.len(plan.number);
         if damaged > 0 {
             self.state.note = format!("{damaged} records in quarantine do not decode, and stay there");
         }

@@ -25,23 +25,23 @@ pub enum MigrationPhase {
     Stuck,
     /// Rolling back.
     RollingBack,
-    /// Everything is in layout 1 again: the legacy build may be installed, or the migration may be resumed.
+    /// Everything is in the old layout again: the old build may be installed, or the migration may be resumed.
     RolledBack,
 }
 
 /// The state of the migration. Once it is converted, `source = converted + already + quarantined + expired`.
 #[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
-pub struct MigrationStatus {
+pub struct MigrationStatus<K = u64> {
     /// Number of the migration.
     pub migration: u16,
     /// Its name; empty while it has not begun.
     pub name: String,
-    /// Stable layout of the canister: 1 legacy, 2 split, 3 extents.
+    /// Stable layout of the canister.
     pub layout: u16,
     /// Phase of the migration.
     pub phase: MigrationPhase,
-    /// Last session id that was handled in this phase.
-    pub cursor: Option<u64>,
+    /// Key of the last unit that was handled in this phase.
+    pub cursor: Option<K>,
     /// Source records counted so far.
     pub source: u64,
     /// Of these: converted by the engine.
@@ -74,7 +74,7 @@ pub struct MigrationStatus {
     pub journal_entries: u64,
     /// Why it is stuck, or what the last verification found; otherwise empty.
     pub note: String,
-    /// Sessions and quarantined records that the last rollback has converted back, and leftover sources that
+    /// Units and quarantined records that the last rollback has converted back, and leftover sources that
     /// it has deleted.
     pub rollback_done: Option<u64>,
     /// The same, for those still to do.
@@ -91,8 +91,8 @@ pub struct ClassCount {
 }
 
 /// A page describing what the migration would do. Nothing is written.
-#[derive(CandidType, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
-pub struct DryRun {
+#[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct DryRun<K = u64> {
     /// Number of the migration.
     pub migration: u16,
     /// Its name.
@@ -102,9 +102,9 @@ pub struct DryRun {
     /// Units on this page.
     pub units: u64,
     /// Start of the next page; absent on the last one.
-    pub next: Option<u64>,
+    pub next: Option<K>,
     /// The classes that occur on this page.
-    pub classes: Vec<ClassForecast>,
+    pub classes: Vec<ClassForecast<K>>,
     /// Instructions used to compute this page.
     pub instructions: u64,
     /// Estimate of the instructions that migrating the units of this page would use.
@@ -113,9 +113,25 @@ pub struct DryRun {
     pub estimated_messages: u64,
 }
 
+impl<K> Default for DryRun<K> {
+    fn default() -> Self {
+        Self {
+            migration: 0,
+            name: String::new(),
+            waits_for: None,
+            units: 0,
+            next: None,
+            classes: Vec::new(),
+            instructions: 0,
+            estimated_instructions: 0,
+            estimated_messages: 0,
+        }
+    }
+}
+
 /// A class on a page of a dry run.
 #[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
-pub struct ClassForecast {
+pub struct ClassForecast<K = u64> {
     /// Name of the class.
     pub class: String,
     /// Treatment of its units: convert, release or quarantine.
@@ -123,14 +139,14 @@ pub struct ClassForecast {
     /// Number of units.
     pub count: u64,
     /// The first few of them.
-    pub examples: Vec<u64>,
+    pub examples: Vec<K>,
     /// Why the first of them would be quarantined; otherwise empty.
     pub reason: String,
 }
 
 /// An entry of the journal. Each contains the hash of the previous one.
 #[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
-pub struct JournalEntry {
+pub struct JournalEntry<K = u64> {
     /// Number of the entry, from 0.
     pub index: u64,
     /// Time, nanoseconds.
@@ -144,18 +160,18 @@ pub struct JournalEntry {
     /// SHA-256 of the plan that the migration follows, once it has started.
     pub plan: Option<ByteBuf>,
     /// The counts at that time.
-    pub status: MigrationStatus,
+    pub status: MigrationStatus<K>,
     /// SHA-256 of the previous entry; 32 zero bytes for the first.
     pub previous: ByteBuf,
     /// SHA-256 of this entry, including `previous`.
     pub hash: ByteBuf,
 }
 
-/// A legacy record that could not be converted. Nothing of it is lost.
+/// A unit that could not be converted. Nothing of it is lost.
 #[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
-pub struct QuarantinedRecord {
-    /// Session id of the record.
-    pub session: u64,
+pub struct QuarantinedRecord<K = u64> {
+    /// Key of the unit. The field's name is that of the first canister that used this interface.
+    pub session: K,
     /// Why it was not converted.
     pub reason: String,
     /// The record as it was stored, or its beginning if a reply has no room for all of it.

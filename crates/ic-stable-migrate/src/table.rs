@@ -5,12 +5,12 @@ use std::fmt::Debug;
 use std::marker::PhantomData;
 use std::ops::{Bound, RangeBounds};
 
-use ic_stable_structures::memory_manager::MemoryId;
-use ic_stable_structures::{StableBTreeMap, Storable};
+use ic_stable_structures::memory_manager::{MemoryId, MemoryManager, VirtualMemory};
+use ic_stable_structures::{Memory, StableBTreeMap, Storable};
 
-use super::{Memories, Memory};
+use crate::StableError;
 
-/// A value of a [`Table`] or a [`super::Register`].
+/// A value of a [`Table`] or a [`Register`](crate::Register).
 pub trait Record: Sized {
     /// Name of what is stored, for error messages.
     const NAME: &'static str;
@@ -23,18 +23,6 @@ pub trait Record: Sized {
     /// # Errors
     /// What is wrong with them, in words.
     fn decode(bytes: &[u8]) -> Result<Self, String>;
-}
-
-/// A stored record does not decode. It is never replaced by a default.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{name} {key}: the stored record is damaged: {reason}")]
-pub struct StableError {
-    /// [`Record::NAME`].
-    pub name: &'static str,
-    /// Key of the record.
-    pub key: String,
-    /// What is wrong with it.
-    pub reason: String,
 }
 
 /// Raw bytes as a map value; unlike typed values they cannot fail to load.
@@ -62,20 +50,21 @@ impl Storable for Raw {
 const STEPS_ALONG: usize = 8;
 
 /// A stable map from `K` to records `V`, in key order.
-pub struct Table<K: Storable + Ord + Clone, V> {
-    map: StableBTreeMap<K, Raw, Memory>,
+pub struct Table<K: Storable + Ord + Clone, V, M: Memory> {
+    map: StableBTreeMap<K, Raw, M>,
     record: PhantomData<V>,
 }
 
-impl<K: Storable + Ord + Clone + Debug, V: Record> Table<K, V> {
-    /// Opens the map at `id`, or creates an empty one. The preflight has made sure that nothing else is
-    /// there.
-    pub fn open(memories: &Memories, id: MemoryId) -> Self {
+impl<K: Storable + Ord + Clone + Debug, V: Record, M: Memory> Table<K, V, VirtualMemory<M>> {
+    /// Opens the table in the memory `id`, as [`Table::over`] does.
+    pub fn open(memories: &MemoryManager<M>, id: MemoryId) -> Self {
         Self::over(memories.get(id))
     }
+}
 
-    /// Opens the table in the given memory.
-    pub fn over(memory: Memory) -> Self {
+impl<K: Storable + Ord + Clone + Debug, V: Record, M: Memory> Table<K, V, M> {
+    /// Opens the table in a memory, or creates an empty one. The caller has made sure that nothing else is there.
+    pub fn over(memory: M) -> Self {
         Self { map: StableBTreeMap::init(memory), record: PhantomData }
     }
 
@@ -116,7 +105,6 @@ impl<K: Storable + Ord + Clone + Debug, V: Record> Table<K, V> {
     }
 
     /// Stores raw bytes, replacing any previous ones.
-    #[cfg(test)]
     pub fn insert_raw(&mut self, key: K, bytes: Vec<u8>) {
         self.map.insert(key, Raw(bytes));
     }
@@ -167,13 +155,16 @@ impl<K: Storable + Ord + Clone + Debug, V: Record> Table<K, V> {
     }
 
     /// Iterates over the keys above `after`, or all, ascending. Values are not read.
-    pub fn keys_after<'a>(&'a self, after: Option<&K>) -> impl Iterator<Item = K> + use<'a, K, V> {
+    pub fn keys_after<'a>(&'a self, after: Option<&K>) -> impl Iterator<Item = K> + use<'a, K, V, M> {
         let start = after.map_or(Bound::Unbounded, |key| Bound::Excluded(key.clone()));
         self.map.keys_range((start, Bound::Unbounded))
     }
 
     /// Iterates over the records above `after`, or all, as bytes, ascending.
-    pub fn raw_after<'a>(&'a self, after: Option<&K>) -> impl Iterator<Item = (K, Vec<u8>)> + use<'a, K, V> {
+    pub fn raw_after<'a>(
+        &'a self,
+        after: Option<&K>,
+    ) -> impl Iterator<Item = (K, Vec<u8>)> + use<'a, K, V, M> {
         let start = after.map_or(Bound::Unbounded, |key| Bound::Excluded(key.clone()));
         self.map.range((start, Bound::Unbounded)).map(|entry| {
             let (key, raw) = entry.into_pair();

@@ -1,11 +1,10 @@
 //! Batches of units: counting, converting, checking and rolling back within one message.
 
-use crate::api::Result;
-use crate::meter::Meter;
-
-use super::engine::{Message, Run};
-use super::unit::{count, settle};
-use super::{Advance, Bulk, Fate, Phase, Reverted, Settled, UnitProgress, Work};
+use crate::run::Run;
+use crate::unit::{count, settle};
+use crate::{
+    Advance, Bulk, Digest, Fate, Host, Message, Meter, Phase, Reverted, Settled, UnitProgress, Work,
+};
 
 /// Tells after each unit of a batch whether the message has budget left for another unit at the highest cost
 /// seen.
@@ -30,19 +29,19 @@ impl<'a> Room<'a> {
     }
 }
 
-impl<'a> Run<'a> {
+impl<'a, H: Host> Run<'a, H> {
     /// Treats units one by one until the message is full.
     pub(super) fn batch(
         &mut self,
-        keys: &[u64],
-        mut treat: impl FnMut(&mut Self, u64) -> Result<()>,
-    ) -> Result<()> {
+        keys: Vec<H::Key>,
+        mut treat: impl FnMut(&mut Self, H::Key) -> Result<(), H::Error>,
+    ) -> Result<(), H::Error> {
         let before = self.message.meter.used();
         let mut treated: u64 = 0;
         for key in keys {
             let begun = self.message.meter.used();
             count(&mut self.state.pace.steps);
-            treat(self, *key)?;
+            treat(self, key)?;
             count(&mut treated);
             self.highest_cost = self.highest_cost.max(self.message.meter.used().saturating_sub(begun));
             if self.is_full() || self.state.unit.is_some() {
@@ -62,91 +61,92 @@ impl<'a> Run<'a> {
     }
 
     /// Counts and digests a batch of source units. Returns how many there were.
-    pub(super) fn validate(&mut self) -> Result<u64> {
-        let Self { migration, storage, state, message, highest_cost } = self;
+    pub(super) fn validate(&mut self) -> Result<u64, H::Error> {
+        let Self { migration, host, state, message, highest_cost } = self;
         let before = message.meter.used();
-        let mut weighed: u64 = 0;
-        let (through, units) = (state.validated_through, state.pace.units());
+        let mut counted: u64 = 0;
+        let (through, units) = (state.validated_through.clone(), state.pace.units());
         let mut room = Room::of(*message, highest_cost);
-        migration.weigh_from(storage, through, units, &mut |key, digest| {
+        migration.digest_from(host, through, units, &mut |key, digest| {
             state.digest_before.add(digest);
             count(&mut state.source);
             count(&mut state.pace.steps);
-            count(&mut weighed);
-            state.validated_through = Some(key);
+            count(&mut counted);
+            state.validated_through = Some(key.clone());
             state.cursor = Some(key);
             room.for_another()
         })?;
-        self.fit(before, weighed);
-        Ok(weighed)
+        self.fit(before, counted);
+        Ok(counted)
     }
 
     /// Converts a batch of source units. Returns `false` if there was none.
-    pub(super) fn convert_some(&mut self) -> Result<bool> {
+    pub(super) fn convert_some(&mut self) -> Result<bool, H::Error> {
         match self.migration.bulk().filter(|_| !self.state.pace.skip_next) {
             Some(bulk) => self.convert_first(bulk),
             None => {
                 let units = self.state.pace.units();
-                let keys = self.migration.sources(self.storage, self.state.cursor, units)?;
-                self.batch(&keys, Self::convert)?;
-                Ok(!keys.is_empty())
+                let keys = self.migration.sources(self.host, self.state.cursor.clone(), units)?;
+                let found = !keys.is_empty();
+                self.batch(keys, Self::convert)?;
+                Ok(found)
             }
         }
     }
 
-    fn convert_first(&mut self, bulk: &dyn Bulk) -> Result<bool> {
+    fn convert_first(&mut self, bulk: &dyn Bulk<H>) -> Result<bool, H::Error> {
         let Message { now, meter, .. } = self.message;
         let before = meter.used();
         let units = self.state.pace.units();
         let mut room = Room::of(self.message, &mut self.highest_cost);
-        let settled = bulk.convert_first(self.storage, units, now, &mut || room.for_another())?;
+        let settled = bulk.convert_first(self.host, units, now, &mut || room.for_another())?;
         let converted = settled.len() as u64;
         for unit in settled {
             count(&mut self.state.pace.steps);
-            settle(self.migration, self.storage, &mut self.state, unit, false)?;
+            settle(self.migration, self.host, &mut self.state, unit, false)?;
         }
         self.fit(before, converted);
         Ok(converted > 0)
     }
 
-    fn convert(&mut self, key: u64) -> Result<()> {
-        self.storage.room.for_step()?;
+    fn convert(&mut self, key: H::Key) -> Result<(), H::Error> {
+        self.host.check_room()?;
         let number = self.migration.plan().number;
-        if self.state.quarantined > 0 && self.storage.migration.quarantine.contains(number, key) {
+        if self.state.quarantined > 0 && self.host.ledger().quarantine.contains(number, &key) {
             self.state.cursor = Some(key);
             return Ok(());
         }
-        let counts_now = !self.migration.counts_ahead() && self.migration.is_source(self.storage, key)?;
-        let weight = if counts_now { Some(self.migration.weigh(self.storage, key)?) } else { None };
+        let counts_now = !self.migration.counts_ahead();
+        let digest = if counts_now { self.migration.digest(self.host, key.clone())? } else { None };
         if std::mem::take(&mut self.state.pace.skip_next) {
             self.give_up_unit();
             let reason = "its conversion trapped, though the message did nothing else".to_owned();
-            let kept = self.migration.take_out(self.storage, key, reason)?;
+            let kept = self.migration.take_out(self.host, key.clone(), reason)?;
             let class = self.migration.trapped_class();
-            return self.account(weight, Settled { key, class, fate: Fate::Quarantined(kept) });
+            return self.account(digest, Settled { key, class, fate: Fate::Quarantined(kept) });
         }
-        let mut work = self.work(key);
-        match self.migration.convert(self.storage, key, &mut work)? {
+        let mut work = self.work(&key);
+        match self.migration.convert(self.host, key.clone(), &mut work)? {
             Advance::More => self.state.unit = Some(UnitProgress { key, progress: work.progress }),
             Advance::Gone => self.state.cursor = Some(key),
-            Advance::Done { class, fate } => self.account(weight, Settled { key, class, fate })?,
+            Advance::Done { class, fate } => self.account(digest, Settled { key, class, fate })?,
         }
         Ok(())
     }
 
     /// Accounts for a unit that has been converted. A unit that was not counted ahead comes with its digest.
-    fn account(&mut self, weight: Option<[u8; 32]>, unit: Settled) -> Result<()> {
-        if let Some(weight) = weight {
-            self.state.digest_before.add(weight);
+    fn account(&mut self, digest: Option<Digest>, unit: Settled<H::Key>) -> Result<(), H::Error> {
+        if let Some(digest) = digest {
+            self.state.digest_before.add(digest);
             count(&mut self.state.source);
         }
-        settle(self.migration, self.storage, &mut self.state, unit, false)
+        settle(self.migration, self.host, &mut self.state, unit, false)
     }
 
     /// Returns the budget of the message for a unit, and the progress of a unit that was begun before.
-    fn work(&mut self, key: u64) -> Work<'a> {
+    fn work(&mut self, key: &H::Key) -> Work<'a> {
         let Message { now, meter, budget } = self.message;
-        let begun = self.state.unit.take_if(|unit| unit.key == key);
+        let begun = self.state.unit.take_if(|unit| unit.key == *key);
         self.give_up_unit();
         Work { now, meter, budget, progress: begun.map_or_else(Vec::new, |unit| unit.progress) }
     }
@@ -155,13 +155,13 @@ impl<'a> Run<'a> {
     /// first.
     pub(super) fn give_up_unit(&mut self) {
         if let Some(unit) = self.state.unit.take() {
-            self.migration.abandon(self.storage, unit.key, unit.progress);
+            self.migration.abandon(self.host, unit.key, unit.progress);
         }
     }
 
     /// Checks a converted unit.
-    pub(super) fn recheck(&mut self, key: u64) -> Result<()> {
-        let problem = self.migration.check(self.storage, key)?;
+    pub(super) fn recheck(&mut self, key: H::Key) -> Result<(), H::Error> {
+        let problem = self.migration.check(self.host, key.clone())?;
         if let Some(recheck) = &mut self.state.recheck {
             recheck.cursor = Some(key);
             count(&mut recheck.seen);
@@ -176,17 +176,17 @@ impl<'a> Run<'a> {
     }
 
     /// Converts a unit back to its source form.
-    pub(super) fn revert(&mut self, key: u64) -> Result<()> {
+    pub(super) fn revert(&mut self, key: H::Key) -> Result<(), H::Error> {
         // Units rolled back earlier are not checked again: they are no longer converted.
         if self.state.phase != Phase::RollingBack {
             return Ok(());
         }
-        self.storage.room.for_step()?;
+        self.host.check_room()?;
         let Some(reversal) = self.migration.reversal() else {
             return self.get_stuck(format!("{} cannot be rolled back", self.migration.plan().name));
         };
-        let mut work = self.work(key);
-        match reversal.revert(self.storage, key, &mut work)? {
+        let mut work = self.work(&key);
+        match reversal.revert(self.host, key.clone(), &mut work)? {
             Reverted::Done => {
                 self.state.cursor = Some(key);
                 self.count_back();

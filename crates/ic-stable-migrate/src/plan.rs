@@ -1,8 +1,6 @@
 //! What a migration declares before it does anything: its layouts, and the treatment of every class of unit.
 
-use sha2::{Digest, Sha256};
-
-use crate::stable::layout::Layout;
+use crate::{Digest, Layout, digest_of};
 
 /// The declaration of a migration. Its digest is in every journal entry, so that a run can be told from one
 /// of a build that would have treated a class differently.
@@ -46,6 +44,7 @@ pub enum Treatment {
 
 impl Treatment {
     /// Returns the treatment in one word, as documents and the interface write it.
+    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Convert => "convert",
@@ -57,11 +56,12 @@ impl Treatment {
 
 impl Plan {
     /// Returns the SHA-256 of everything that is declared.
-    pub fn digest(&self) -> [u8; 32] {
+    #[must_use]
+    pub fn digest(&self) -> Digest {
         let Self { number, name, from, to, classes, fields } = self;
         let mut lines = vec![format!("{number} {name} {} {}", from.0, to.0)];
         lines.extend(classes.iter().map(|class| format!("class {} {}", class.name, class.treatment.name())));
         lines.extend(fields.iter().map(|(field, place)| format!("field {field} {place}")));
-        Sha256::digest(lines.join("\n")).into()
+        digest_of(lines.join("\n").as_bytes())
     }
 }

@@ -2,28 +2,29 @@
 
 use std::cell::OnceCell;
 
-use ic_stable_structures::StableCell;
-use ic_stable_structures::memory_manager::MemoryId;
+use ic_stable_structures::memory_manager::{MemoryId, MemoryManager, VirtualMemory};
+use ic_stable_structures::{Memory, StableCell};
 
-use super::table::{Record, StableError};
-use super::{Memories, Memory};
+use crate::{Record, StableError};
 
-/// A stable cell that contains one record, or none yet. It is decoded once, even if a message reads it
-/// several times.
-pub struct Register<V> {
-    cell: StableCell<Vec<u8>, Memory>,
+/// A stable cell that contains one record, or none yet. It is decoded once, even if a message reads it several
+/// times.
+pub struct Register<V, M: Memory> {
+    cell: StableCell<Vec<u8>, M>,
     decoded: OnceCell<Result<Option<V>, StableError>>,
 }
 
-impl<V: Record + Clone> Register<V> {
-    /// Opens the cell at `id`, or creates an empty one. The preflight has made sure that nothing else is
-    /// there.
-    pub fn open(memories: &Memories, id: MemoryId) -> Self {
+impl<V: Record + Clone, M: Memory> Register<V, VirtualMemory<M>> {
+    /// Opens the register in the memory `id`, as [`Register::over`] does.
+    pub fn open(memories: &MemoryManager<M>, id: MemoryId) -> Self {
         Self::over(memories.get(id))
     }
+}
 
-    /// Opens the register in a given memory.
-    pub fn over(memory: Memory) -> Self {
+impl<V: Record + Clone, M: Memory> Register<V, M> {
+    /// Opens the register in a memory, or creates an empty one. The caller has made sure that nothing else is
+    /// there.
+    pub fn over(memory: M) -> Self {
         Self { cell: StableCell::init(memory, Vec::new()), decoded: OnceCell::new() }
     }
 
@@ -33,6 +34,11 @@ impl<V: Record + Clone> Register<V> {
     /// When it does not decode.
     pub fn get(&self) -> Result<Option<V>, StableError> {
         self.decoded.get_or_init(|| self.decode()).clone()
+    }
+
+    /// Returns the stored bytes, whatever they are; empty if no record was ever set.
+    pub fn raw(&self) -> &[u8] {
+        self.cell.get()
     }
 
     fn decode(&self) -> Result<Option<V>, StableError> {

@@ -1,12 +1,7 @@
 //! Steps of a single unit, whoever triggers them: digested before, accounted for after.
 
-use crate::api::Result;
-use crate::session::Time;
-use crate::stable::StableError;
-use crate::stable::layout::Layout;
-use crate::storage::Storage;
-
-use super::{Fate, Migration, MigrationState, Phase, Settled};
+use crate::chain::UNKNOWN;
+use crate::{Fate, Host, Migration, MigrationState, Phase, Settled, StableError, Time};
 
 /// Increments a counter.
 pub fn count(counter: &mut u64) {
@@ -14,26 +9,28 @@ pub fn count(counter: &mut u64) {
 }
 
 /// Adds a source unit to what the migration must account for.
-pub fn count_source(
-    migration: &dyn Migration,
-    storage: &Storage,
-    state: &mut MigrationState,
-    key: u64,
-) -> Result<()> {
-    state.digest_before.add(migration.weigh(storage, key)?);
-    count(&mut state.source);
+pub fn count_source<H: Host>(
+    migration: &dyn Migration<H>,
+    host: &H,
+    state: &mut MigrationState<H::Key>,
+    key: H::Key,
+) -> Result<(), H::Error> {
+    if let Some(digest) = migration.digest(host, key)? {
+        state.digest_before.add(digest);
+        count(&mut state.source);
+    }
     Ok(())
 }
 
 /// Accounts for a unit that was converted, released or quarantined. `touched` says that its client triggered
 /// it.
-pub fn settle(
-    migration: &dyn Migration,
-    storage: &mut Storage,
-    state: &mut MigrationState,
-    Settled { key, class, fate }: Settled,
+pub fn settle<H: Host>(
+    migration: &dyn Migration<H>,
+    host: &mut H,
+    state: &mut MigrationState<H::Key>,
+    Settled { key, class, fate }: Settled<H::Key>,
     touched: bool,
-) -> Result<()> {
+) -> Result<(), H::Error> {
     let plan = migration.plan();
     match fate {
         Fate::Converted(digest) => {
@@ -45,15 +42,15 @@ pub fn settle(
             count(&mut state.expired);
         }
         Fate::Quarantined(record) => {
-            storage.migration.quarantine.insert(plan.number, key, &record);
+            host.ledger_mut().quarantine.insert(plan.number, &key, &record);
             // Only what can be read back counts.
-            if let Some(kept) = storage.migration.quarantine.get(plan.number, key)? {
+            if let Some(kept) = host.ledger().quarantine.get(plan.number, &key)? {
                 state.digest_after.add(migration.digest_of_quarantined(&kept.raw));
             }
             count(&mut state.quarantined);
         }
     }
-    state.count_class(plan.classes.get(class).map_or("unknown", |class| class.name));
+    state.count_class(plan.classes.get(class).map_or(UNKNOWN, |class| class.name));
     if !touched {
         state.cursor = Some(key);
     }
@@ -64,19 +61,19 @@ pub fn settle(
 ///
 /// # Errors
 /// A damaged record; nothing is changed.
-pub fn restore(
-    migration: &dyn Migration,
-    storage: &mut Storage,
-    state: &mut MigrationState,
-    key: u64,
-) -> Result<()> {
+pub fn restore<H: Host>(
+    migration: &dyn Migration<H>,
+    host: &mut H,
+    state: &mut MigrationState<H::Key>,
+    key: H::Key,
+) -> Result<(), H::Error> {
     let number = migration.plan().number;
-    let Some(record) = storage.migration.quarantine.get(number, key)? else {
+    let Some(record) = host.ledger().quarantine.get(number, &key)? else {
         return Ok(());
     };
     let digest = migration.digest_of_quarantined(&record.raw);
-    migration.restore(storage, key, record)?;
-    storage.migration.quarantine.remove(number, key);
+    migration.restore(host, key.clone(), record)?;
+    host.ledger_mut().quarantine.remove(number, &key);
     state.digest_after.remove(digest);
     state.quarantined = state.quarantined.saturating_sub(1);
     if !migration.counts_ahead() {
@@ -88,16 +85,20 @@ pub fn restore(
 }
 
 /// Returns the steps that a rollback still takes.
-pub fn left_to_roll_back(migration: &dyn Migration, storage: &Storage) -> u64 {
-    let quarantined = storage.migration.quarantine.len(migration.plan().number);
-    migration.reversal().map_or(0, |reversal| reversal.left(storage)).saturating_add(quarantined)
+pub fn left_to_roll_back<H: Host>(migration: &dyn Migration<H>, host: &H) -> u64 {
+    let quarantined = host.ledger().quarantine.len(migration.plan().number);
+    migration.reversal().map_or(0, |reversal| reversal.left(host)).saturating_add(quarantined)
 }
 
 /// Adds quarantined units to the counts of a run that starts from scratch.
-pub fn count_quarantined(migration: &dyn Migration, storage: &Storage, state: &mut MigrationState) {
+pub fn count_quarantined<H: Host>(
+    migration: &dyn Migration<H>,
+    host: &H,
+    state: &mut MigrationState<H::Key>,
+) {
     let number = migration.plan().number;
-    for key in storage.migration.quarantine.keys(number, None, usize::MAX) {
-        let Some(record) = storage.migration.quarantine.get_or_damaged(number, key) else { continue };
+    for key in host.ledger().quarantine.keys(number, None, usize::MAX) {
+        let Some(record) = host.ledger().quarantine.get_or_damaged(number, key) else { continue };
         let digest = migration.digest_of_quarantined(&record.raw);
         state.digest_before.add(digest);
         state.digest_after.add(digest);
@@ -106,13 +107,8 @@ pub fn count_quarantined(migration: &dyn Migration, storage: &Storage, state: &m
     }
 }
 
-/// Returns the layout in the header.
-pub fn layout(storage: &Storage) -> std::result::Result<Layout, StableError> {
-    Ok(storage.layout.get()?.unwrap_or(Layout::LEGACY))
-}
-
 /// Records which migration the state belongs to, and which plan it follows.
-pub fn begin(migration: &dyn Migration, state: &mut MigrationState) {
+pub fn begin<H: Host>(migration: &dyn Migration<H>, state: &mut MigrationState<H::Key>) {
     let plan = migration.plan();
     if state.name != plan.name {
         plan.name.clone_into(&mut state.name);
@@ -122,32 +118,32 @@ pub fn begin(migration: &dyn Migration, state: &mut MigrationState) {
 
 /// Changes the layout with the first converted unit: from then on builds of the old layout must refuse this
 /// memory.
-pub fn leave_old_layout(
-    migration: &dyn Migration,
-    storage: &mut Storage,
-    state: &mut MigrationState,
+pub fn leave_old_layout<H: Host>(
+    migration: &dyn Migration<H>,
+    host: &mut H,
+    state: &mut MigrationState<H::Key>,
     now: Time,
-) -> std::result::Result<(), StableError> {
+) -> Result<(), StableError> {
     let plan = migration.plan();
-    if layout(storage)? == plan.from {
+    if host.layout()? == plan.from {
         // No unit is converted yet, so all of them are sound.
         state.proven_since = Some(now.as_nanos());
-        storage.layout.set(&plan.to);
-        migration.layout_entered(storage)?;
+        host.set_layout(plan.to);
+        migration.layout_entered(host)?;
         let event = format!("layout {}", plan.to.0);
-        storage.migration.record(now, &event, plan.to, plan.number, state);
+        host.ledger_mut().record(now, &event, plan.to, plan.number, state);
     }
     Ok(())
 }
 
 /// Changes the phase and writes it into the journal.
-pub fn enter(
-    migration: &dyn Migration,
-    storage: &mut Storage,
-    state: &mut MigrationState,
+pub fn enter<H: Host>(
+    migration: &dyn Migration<H>,
+    host: &mut H,
+    state: &mut MigrationState<H::Key>,
     phase: Phase,
     now: Time,
-) -> std::result::Result<(), StableError> {
+) -> Result<(), StableError> {
     state.phase = phase;
     let event = match phase {
         Phase::Idle => "idle",
@@ -161,7 +157,7 @@ pub fn enter(
         Phase::RollingBack => "rolling back",
         Phase::RolledBack => "rolled back",
     };
-    let layout = layout(storage)?;
-    storage.migration.record(now, event, layout, migration.plan().number, state);
+    let layout = host.layout()?;
+    host.ledger_mut().record(now, event, layout, migration.plan().number, state);
     Ok(())
 }

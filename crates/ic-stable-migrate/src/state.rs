@@ -4,10 +4,7 @@ use minicbor::{Decode, Encode};
 use serde_bytes::ByteBuf;
 
 use crate::api::{ClassCount, MigrationPhase, MigrationStatus};
-use crate::stable::layout::Layout;
-use crate::stable::{Record, codec};
-
-use super::{MultisetDigest, Pace};
+use crate::{Digest, Key, Layout, MultisetDigest, Pace, Record, codec};
 
 /// Phase of a migration. The numbers are stored.
 #[derive(Encode, Decode, Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,17 +44,17 @@ pub enum Phase {
 }
 
 /// The state of a migration.
-#[derive(Encode, Decode, Clone, Debug, Default, PartialEq, Eq)]
-pub struct MigrationState {
+#[derive(Encode, Decode, Clone, Debug, PartialEq, Eq)]
+pub struct MigrationState<K: Key = u64> {
     /// Phase.
     #[n(0)]
     pub phase: Phase,
     /// Last unit that was treated.
-    #[n(1)]
-    pub cursor: Option<u64>,
+    #[cbor(n(1), with = "crate::key::opt_cbor")]
+    pub cursor: Option<K>,
     /// Every source unit up to this one is in `source` and `digest_before`.
-    #[n(2)]
-    pub validated_through: Option<u64>,
+    #[cbor(n(2), with = "crate::key::opt_cbor")]
+    pub validated_through: Option<K>,
     /// Source units that there were.
     #[n(3)]
     pub source: u64,
@@ -92,14 +89,14 @@ pub struct MigrationState {
     #[cbor(n(13), default)]
     pub name: String,
     /// SHA-256 of the plan that the run follows.
-    #[cbor(n(14), with = "crate::stable::codec::opt_digest")]
-    pub plan: Option<[u8; 32]>,
+    #[cbor(n(14), with = "crate::codec::opt_digest")]
+    pub plan: Option<Digest>,
     /// How many units of each class were treated.
     #[cbor(n(15), default)]
     pub classes: Vec<(String, u64)>,
     /// The unit that the last message left unfinished.
-    #[n(16)]
-    pub unit: Option<UnitProgress>,
+    #[cbor(n(16), bound = "K: Key")]
+    pub unit: Option<UnitProgress<K>>,
     /// How it divides its work into batches.
     #[cbor(n(17), default)]
     pub pace: Pace,
@@ -108,7 +105,7 @@ pub struct MigrationState {
     pub proven_since: Option<u64>,
     /// The check of all converted units that is in progress.
     #[n(19)]
-    pub recheck: Option<Recheck>,
+    pub recheck: Option<Recheck<K>>,
     /// Progress of the last rollback.
     #[n(20)]
     pub rollback: Option<Rollback>,
@@ -127,24 +124,24 @@ pub struct Rollback {
 
 /// A unit that is larger than a message, and its progress.
 #[derive(Encode, Decode, Clone, Debug, PartialEq, Eq)]
-pub struct UnitProgress {
-    /// Number of the unit.
-    #[n(0)]
-    pub key: u64,
+pub struct UnitProgress<K: Key = u64> {
+    /// Key of the unit.
+    #[cbor(n(0), with = "crate::key::cbor")]
+    pub key: K,
     /// Its progress, as the migration writes it.
     #[cbor(n(1), with = "minicbor::bytes")]
     pub progress: Vec<u8>,
 }
 
 /// A check of all converted units.
-#[derive(Encode, Decode, Clone, Debug, Default, PartialEq, Eq)]
-pub struct Recheck {
+#[derive(Encode, Decode, Clone, Debug, PartialEq, Eq)]
+pub struct Recheck<K: Key = u64> {
     /// When it began, nanoseconds.
     #[n(0)]
     pub since: u64,
     /// Last unit checked.
-    #[n(1)]
-    pub cursor: Option<u64>,
+    #[cbor(n(1), with = "crate::key::opt_cbor")]
+    pub cursor: Option<K>,
     /// Units checked.
     #[n(2)]
     pub seen: u64,
@@ -156,7 +153,42 @@ pub struct Recheck {
     pub first: String,
 }
 
-impl MigrationState {
+impl<K: Key> Default for MigrationState<K> {
+    fn default() -> Self {
+        Self {
+            phase: Phase::default(),
+            cursor: None,
+            validated_through: None,
+            source: 0,
+            converted: 0,
+            already: 0,
+            quarantined: 0,
+            expired: 0,
+            digest_before: MultisetDigest::default(),
+            digest_after: MultisetDigest::default(),
+            instructions: 0,
+            note: String::new(),
+            resume_to: None,
+            name: String::new(),
+            plan: None,
+            classes: Vec::new(),
+            unit: None,
+            pace: Pace::default(),
+            proven_since: None,
+            recheck: None,
+            rollback: None,
+        }
+    }
+}
+
+impl<K: Key> Recheck<K> {
+    /// Returns a check that has seen nothing yet.
+    pub(crate) const fn begun_at(since: u64) -> Self {
+        Self { since, cursor: None, seen: 0, unsound: 0, first: String::new() }
+    }
+}
+
+impl<K: Key> MigrationState<K> {
     /// Returns what does not reconcile, in words: a count or a digest. `None` if everything does.
     pub fn imbalance(&self) -> Option<String> {
         let Self { source, converted, already, quarantined, expired, .. } = self;
@@ -206,7 +238,7 @@ impl MigrationState {
     }
 
     /// Converts to the interface's type.
-    pub fn to_api(&self, migration: u16, layout: Layout, journal_entries: u64) -> MigrationStatus {
+    pub fn to_api(&self, migration: u16, layout: Layout, journal_entries: u64) -> MigrationStatus<K> {
         let counts = self.classes.iter();
         MigrationStatus {
             migration,
@@ -224,7 +256,7 @@ impl MigrationState {
                 Phase::RollingBack => MigrationPhase::RollingBack,
                 Phase::RolledBack => MigrationPhase::RolledBack,
             },
-            cursor: self.cursor,
+            cursor: self.cursor.clone(),
             source: self.source,
             converted: self.converted,
             already: self.already,
@@ -248,9 +280,9 @@ impl MigrationState {
     }
 }
 
-const VERSION: u8 = 1;
+pub(crate) const VERSION: u8 = 1;
 
-impl Record for MigrationState {
+impl<K: Key> Record for MigrationState<K> {
     const NAME: &'static str = "migration state";
 
     fn encode(&self) -> Vec<u8> {

@@ -1,11 +1,8 @@
 //! Dry run: counts, classifies and prices the units of a migration, page by page, without writing.
 
-use crate::api::{ClassForecast, DryRun, Result};
-use crate::migrations;
-use crate::storage::Storage;
-
-use super::unit::count;
-use super::{Classified, Message, Migration};
+use crate::api::{ClassForecast, DryRun};
+use crate::unit::count;
+use crate::{Classified, Host, Message, Migration};
 
 /// Most units on a page.
 const LARGEST_PAGE: u32 = 10_000;
@@ -13,56 +10,41 @@ const LARGEST_PAGE: u32 = 10_000;
 /// Examples of each class on a page.
 const EXAMPLES: usize = 3;
 
-/// Returns a page of at most `limit` units of the current migration above `after`.
-pub fn dry_run(
-    storage: &Storage,
-    message: Message<'_>,
-    after: Option<u64>,
-    limit: Option<u32>,
-) -> Result<DryRun> {
-    let number = storage.migration.current();
-    let Some(migration) = migrations::ALL.iter().find(|migration| migration.plan().number == number) else {
-        return Ok(DryRun::default());
-    };
-    dry_run_of(*migration, storage, message, after, limit)
-}
-
 /// Returns a page of a migration.
-pub fn dry_run_of(
-    migration: &dyn Migration,
-    storage: &Storage,
+pub(crate) fn page<H: Host>(
+    migration: &dyn Migration<H>,
+    host: &H,
     message: Message<'_>,
-    after: Option<u64>,
+    after: Option<H::Key>,
     limit: Option<u32>,
-) -> Result<DryRun> {
+) -> Result<DryRun<H::Key>, H::Error> {
     let plan = migration.plan();
     let limit = limit.unwrap_or(LARGEST_PAGE).min(LARGEST_PAGE);
     let begun_with = message.meter.used();
     let mut page = DryRun {
         migration: plan.number,
         name: plan.name.into(),
-        waits_for: migration.waits_for(storage)?,
+        waits_for: migration.waits_for(host)?,
         ..DryRun::default()
     };
-    let keys = migration.sources(storage, after, usize::try_from(limit).unwrap_or(usize::MAX))?;
+    let keys = migration.sources(host, after, usize::try_from(limit).unwrap_or(usize::MAX))?;
     let listed = keys.len();
     let (mut seen, mut writing): (u64, u64) = (0, 0);
     for key in keys {
         if message.meter.used() > message.budget {
             break;
         }
-        page.next = Some(key);
+        page.next = Some(key.clone());
         count(&mut seen);
         // A unit that stays in place while quarantined is not converted.
-        if storage.migration.quarantine.contains(plan.number, key) {
+        if host.ledger().quarantine.contains(plan.number, &key) {
             continue;
         }
-        if !migration.counts_ahead() && !migration.is_source(storage, key)? {
+        if migration.digest(host, key.clone())?.is_none() {
             continue;
         }
-        migration.weigh(storage, key)?;
-        let classified = migration.classify(storage, key, message.now)?;
-        writing = writing.saturating_add(migration.price(storage, key)?);
+        let classified = migration.classify(host, key.clone(), message.now)?;
+        writing = writing.saturating_add(migration.price(host, key.clone())?);
         add(migration, &mut page, key, classified);
         count(&mut page.units);
     }
@@ -77,7 +59,12 @@ pub fn dry_run_of(
     Ok(page)
 }
 
-fn add(migration: &dyn Migration, page: &mut DryRun, key: u64, classified: Classified) {
+fn add<H: Host>(
+    migration: &dyn Migration<H>,
+    page: &mut DryRun<H::Key>,
+    key: H::Key,
+    classified: Classified,
+) {
     let Classified { class, reason } = classified;
     let Some(class) = migration.plan().classes.get(class) else {
         return;

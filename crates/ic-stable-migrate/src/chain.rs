@@ -1,0 +1,49 @@
+//! Whether a list of migrations is a chain, and continues what stable memory holds.
+
+use crate::{Error, Host, Layout, Migration};
+
+/// Returns `Ok(())` if the numbers follow one another, and each migration starts from the layout that the one
+/// before leads to.
+pub(crate) fn check<H: Host>(migrations: &[&dyn Migration<H>]) -> Result<(), Error> {
+    for (one, next) in migrations.iter().zip(migrations.iter().skip(1)) {
+        let (one, next) = (one.plan(), next.plan());
+        if one.number == next.number {
+            return Err(Error::DuplicateNumber { number: one.number, first: one.name, second: next.name });
+        }
+        if one.number.checked_add(1) != Some(next.number) {
+            return Err(Error::Gap { previous: one.number, found: next.number });
+        }
+        if one.to != next.from {
+            return Err(Error::BrokenChain { number: next.number, from: next.from, previous: one.to });
+        }
+    }
+    Ok(())
+}
+
+/// Returns `Ok(())` if the host's layout is one of the chain, and every migration that it is in the middle of is
+/// in the list, with every class that was counted.
+pub(crate) fn check_host<H: Host>(migrations: &[&dyn Migration<H>], host: &H) -> Result<(), Error> {
+    let plans = || migrations.iter().map(|migration| migration.plan());
+    let layouts: Vec<Layout> =
+        plans().take(1).map(|plan| plan.from).chain(plans().map(|plan| plan.to)).collect();
+    let found = host.layout()?;
+    if let (Some(first), Some(last)) = (layouts.first(), layouts.last())
+        && !layouts.contains(&found)
+    {
+        return Err(Error::UnknownLayout { found, first: *first, last: *last });
+    }
+    for (number, phase) in host.ledger().unfinished()? {
+        let Some(plan) = plans().find(|plan| plan.number == number) else {
+            return Err(Error::MissingMigration { number, phase });
+        };
+        let state = host.ledger().state_of(number)?;
+        let is_known = |name: &str| name == UNKNOWN || plan.classes.iter().any(|class| class.name == name);
+        if let Some((class, _)) = state.classes.into_iter().find(|(name, _)| !is_known(name)) {
+            return Err(Error::PlanShrunk { number, class });
+        }
+    }
+    Ok(())
+}
+
+/// The class under which units are counted whose class is not in the plan.
+pub(crate) const UNKNOWN: &str = "unknown";

@@ -1,0 +1,269 @@
+//! What a controller may do to a migration, and in which phase.
+
+use crate::unit::{begin, count, enter, left_to_roll_back, restore};
+use crate::{Error, Host, Migration, MigrationState, Phase, Recheck, Rollback, Time};
+
+/// Units that `finalize` checks because they were written after the last verification. A check takes some
+/// 200,000 instructions, so this is a small part of a message.
+const LOOKED_AT_AGAIN: usize = 1_000;
+
+/// Units that one call restores from quarantine.
+const RETRIED_AT_ONCE: usize = 1_000;
+
+/// Units in quarantine that one call examines; some of them cannot be restored.
+const LOOKED_AT_ONCE: usize = 10_000;
+
+/// The controls of one migration.
+pub struct Control<'a, H: Host> {
+    migration: &'a dyn Migration<H>,
+    host: &'a mut H,
+    state: MigrationState<H::Key>,
+    now: Time,
+}
+
+impl<'a, H: Host> Control<'a, H> {
+    /// Returns the controls of a migration.
+    ///
+    /// # Errors
+    /// If its state is damaged.
+    pub fn of(
+        migration: &'a dyn Migration<H>,
+        host: &'a mut H,
+        now: impl Into<Time>,
+    ) -> Result<Self, H::Error> {
+        let state = host.ledger().state_of(migration.plan().number)?;
+        Ok(Self { migration, host, state, now: now.into() })
+    }
+
+    /// Pauses the migration. Units that clients touch are still converted.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when nothing is at work.
+    pub fn pause(mut self) -> Result<(), H::Error> {
+        let working = matches!(
+            self.state.phase,
+            Phase::Validating | Phase::Converting | Phase::Verifying | Phase::RollingBack
+        );
+        if !working {
+            let is_paused = self.state.phase == Phase::Paused;
+            let why = if is_paused { "it is paused already" } else { "nothing is running" };
+            return Err(self.refused("pause", why));
+        }
+        self.state.resume_to = Some(self.state.phase);
+        self.change(Phase::Paused)
+    }
+
+    /// Resumes after a pause or where the migration was stuck, or starts again after a rollback.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when there is nothing to resume.
+    pub fn resume(mut self) -> Result<(), H::Error> {
+        let phase = match self.state.phase {
+            Phase::Paused | Phase::Stuck => self.state.resume_to.take().unwrap_or(Phase::Idle),
+            Phase::RolledBack => Phase::Idle,
+            _ => return Err(self.refused("resume", "it is neither paused, stuck nor rolled back")),
+        };
+        self.state.note.clear();
+        self.state.pace = self.state.pace.of_new_run();
+        self.change(phase)
+    }
+
+    /// Rolls everything back to the old layout, including what was begun and written since.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if the migration has no rollback, if this build does not serve the old layout, after
+    /// finalization, and if the rollback is complete.
+    pub fn rollback(mut self) -> Result<(), H::Error> {
+        let Some(reversal) = self.migration.reversal() else {
+            return Err(self.refused("roll back", "it cannot be rolled back"));
+        };
+        if let Err(why) = reversal.allowed() {
+            return Err(self.refused("roll back", &why));
+        }
+        if self.state.phase == Phase::Finalized {
+            return Err(self.refused("roll back", "the migration is finalized"));
+        }
+        match self.state.phase {
+            Phase::RollingBack => return Err(self.refused("roll back", "it is being rolled back already")),
+            Phase::RolledBack => return Err(self.refused("roll back", "it is rolled back already")),
+            _ => {}
+        }
+        begin(self.migration, &mut self.state);
+        self.state.resume_to = None;
+        self.state.recheck = None;
+        self.state.note.clear();
+        self.state.pace.steps = 0;
+        self.state.rollback = Some(Rollback { done: 0, left: left_to_roll_back(self.migration, self.host) });
+        self.change(Phase::RollingBack)
+    }
+
+    /// Checks every converted unit again. To be called before finalizing if much was written since.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] unless everything is converted and the old code is not in use.
+    pub fn verify(mut self) -> Result<(), H::Error> {
+        if self.state.phase != Phase::Converted {
+            return Err(self.refused("verify", self.why_not_converted()));
+        }
+        self.not_while_held("verify")?;
+        self.state.recheck = Some(Recheck::begun_at(self.now.as_nanos()));
+        self.state.pace.steps = 0;
+        self.change(Phase::Verifying)
+    }
+
+    /// Tries units in quarantine again: one, or all of them, at most a thousand in a call.
+    ///
+    /// # Errors
+    /// [`Error::NotQuarantined`] if there is no such unit, [`Error::Refused`] after finalization, during a
+    /// rollback, and while the migration is held.
+    pub fn retry(mut self, key: Option<H::Key>) -> Result<(), H::Error> {
+        let phase = self.state.phase;
+        if !matches!(phase, Phase::Converting | Phase::Verifying | Phase::Converted) {
+            return Err(self.refused("retry", self.why_not_converted()));
+        }
+        self.not_while_held("retry")?;
+        self.state.note.clear();
+        match key {
+            None => self.restore_all()?,
+            Some(key) if self.host.ledger().quarantine.contains(self.number(), &key) => {
+                restore(self.migration, self.host, &mut self.state, key)?;
+            }
+            Some(key) => return Err(Error::NotQuarantined { key: format!("{key:?}") }.into()),
+        }
+        self.state.cursor = None;
+        self.state.recheck = None;
+        self.state.pace.steps = 0;
+        self.change(Phase::Converting)
+    }
+
+    /// Restores every unit that can be restored; the others stay, and `note` says how many and why the first
+    /// could not.
+    ///
+    /// # Errors
+    /// The error of the first, if none could be restored; nothing is changed then.
+    fn restore_all(&mut self) -> Result<(), H::Error> {
+        let (mut restored, mut stay, mut first) = (0_usize, 0_u64, None);
+        for key in self.host.ledger().quarantine.keys(self.number(), None, LOOKED_AT_ONCE) {
+            match restore(self.migration, self.host, &mut self.state, key) {
+                Ok(()) => restored = restored.saturating_add(1),
+                Err(error) => {
+                    count(&mut stay);
+                    first.get_or_insert(error);
+                }
+            }
+            if restored == RETRIED_AT_ONCE {
+                break;
+            }
+        }
+        match first {
+            Some(error) if restored == 0 => Err(error),
+            Some(error) => {
+                self.state.note = format!("{stay} records stay in quarantine, the first because {error}");
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn number(&self) -> u16 {
+        self.migration.plan().number
+    }
+
+    /// Says why there is nothing to verify, finalize or retry in this phase.
+    const fn why_not_converted(&self) -> &'static str {
+        match self.state.phase {
+            Phase::Finalized => "it is finalized already, and what is in quarantine stays there",
+            Phase::Paused => "it is paused; resume it, and wait for Converted",
+            Phase::Stuck => "it is stuck; see its note, and resume it",
+            Phase::RollingBack => "it is being rolled back",
+            Phase::RolledBack => "it is rolled back; resume it to begin again",
+            Phase::Idle | Phase::Validating | Phase::Converting | Phase::Verifying | Phase::Converted => {
+                "not everything is converted and verified yet"
+            }
+        }
+    }
+
+    /// Closes the rollback for good. Quarantined units cannot be retried afterwards; they are left there only
+    /// with the consent of a controller.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] unless everything is converted, every unit is accounted for, everything written since
+    /// the last verification is sound, the migration is not held, and quarantine is empty or may be left as it
+    /// is.
+    pub fn finalize(mut self, leave_quarantined: bool) -> Result<(), H::Error> {
+        let plan = self.migration.plan();
+        // Where there never was anything to convert, there is nothing to prove either.
+        let nothing_to_do = self.state.phase == Phase::Idle && self.host.layout()? != plan.from;
+        if self.state.phase != Phase::Converted && !nothing_to_do {
+            return Err(self.refused("finalize", self.why_not_converted()));
+        }
+        self.not_while_held("finalize")?;
+        if !self.leftovers()?.is_empty() {
+            return Err(self.refused("finalize", "there are source units that are not converted"));
+        }
+        if let Some(imbalance) = self.state.imbalance() {
+            return Err(self.refused("finalize", &imbalance));
+        }
+        if !leave_quarantined && !self.host.ledger().quarantine.is_empty_of(plan.number) {
+            let why =
+                "quarantined records cannot be retried afterwards; retry them, or consent to leaving them";
+            return Err(self.refused("finalize", why));
+        }
+        if !nothing_to_do {
+            self.look_again()?;
+        }
+        self.migration.leave_in_quarantine(self.host)?;
+        begin(self.migration, &mut self.state);
+        self.change(Phase::Finalized)
+    }
+
+    /// Refuses while something holds the migration: the engine does nothing then.
+    fn not_while_held(&self, what: &'static str) -> Result<(), H::Error> {
+        if let Some(why) = self.migration.held_by(self.host)? {
+            return Err(self.refused(what, &why));
+        }
+        Ok(())
+    }
+
+    /// Returns source units that are not quarantined, if there are any.
+    fn leftovers(&self) -> Result<Vec<H::Key>, H::Error> {
+        let number = self.migration.plan().number;
+        let mut keys = self.migration.sources(self.host, None, RETRIED_AT_ONCE)?;
+        keys.retain(|key| !self.host.ledger().quarantine.contains(number, key));
+        Ok(keys)
+    }
+
+    /// Checks what was written since the last verification; without one, every converted unit.
+    fn look_again(&self) -> Result<(), H::Error> {
+        let limit = LOOKED_AT_AGAIN.saturating_add(1);
+        let (unproven, too_many) = match self.state.proven_since {
+            Some(since) => (
+                self.migration.written_since(self.host, Time::from_nanos(since), limit),
+                format!("the verification is stale: more than {LOOKED_AT_AGAIN} records were written since"),
+            ),
+            None => (
+                self.migration.targets(self.host, None, limit),
+                format!("more than {LOOKED_AT_AGAIN} records are not verified"),
+            ),
+        };
+        if unproven.len() > LOOKED_AT_AGAIN {
+            return Err(self.refused("finalize", &format!("{too_many}; verify again")));
+        }
+        for key in unproven {
+            if let Some(problem) = self.migration.check(self.host, key)? {
+                return Err(self.refused("finalize", &problem));
+            }
+        }
+        Ok(())
+    }
+
+    fn change(mut self, phase: Phase) -> Result<(), H::Error> {
+        enter(self.migration, self.host, &mut self.state, phase, self.now)?;
+        self.host.ledger_mut().set_state(self.migration.plan().number, &self.state);
+        Ok(())
+    }
+
+    fn refused(&self, action: &'static str, why: &str) -> H::Error {
+        Error::Refused { action, phase: self.state.phase, why: why.into() }.into()
+    }
+}

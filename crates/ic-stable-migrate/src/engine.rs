@@ -1,0 +1,219 @@
+//! The engine: a list of migrations, and what can be done with it.
+
+use crate::api::DryRun;
+use crate::run::Run;
+use crate::unit::{begin, count_quarantined, count_source, leave_old_layout, settle};
+use crate::{
+    Advance, Control, Error, Host, Meter, Migration, MigrationState, Phase, Settled, StableError, Time,
+    Unmetered, Watched, Work, chain, dry_run, watch,
+};
+
+/// What a run has left to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Nothing is left.
+    Done,
+    /// The budget is used up; run again.
+    More,
+}
+
+/// Time and instruction budget of a message.
+#[derive(Clone, Copy)]
+pub struct Message<'a> {
+    /// Time of the message.
+    pub now: Time,
+    /// Tells how many instructions the message has used.
+    pub meter: &'a dyn Meter,
+    /// Instructions after which it stops.
+    pub budget: u64,
+}
+
+/// The migrations of a host, in the order of their numbers.
+pub struct Engine<'m, H: Host> {
+    migrations: &'m [&'m dyn Migration<H>],
+}
+
+impl<H: Host> Clone for Engine<'_, H> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<H: Host> Copy for Engine<'_, H> {}
+
+impl<'m, H: Host> Engine<'m, H> {
+    /// Makes the engine of these migrations. [`Engine::check`] tells whether they form a chain.
+    #[must_use]
+    pub const fn new(migrations: &'m [&'m dyn Migration<H>]) -> Self {
+        Self { migrations }
+    }
+
+    /// Returns `Ok(())` if the migrations form a chain, and continue what is in the host's ledger. To be called
+    /// in `post_upgrade` before anything is written; an error must trap, so that the old code and its state stay.
+    ///
+    /// # Errors
+    /// Which migration does not fit, or what is damaged or of a newer format. Nothing is changed.
+    pub fn check(&self, host: &H) -> Result<(), Error> {
+        chain::check(self.migrations)?;
+        host.ledger().check()?;
+        chain::check_host(self.migrations, host)
+    }
+
+    /// Runs the migrations, one after the other, until they are done or the budget of the message is used.
+    ///
+    /// # Errors
+    /// If the state of a migration is damaged. Whatever else fails is noted in the state, which is
+    /// [`Phase::Stuck`] then.
+    pub fn run(&self, host: &mut H, message: Message<'_>) -> Result<Progress, H::Error> {
+        for migration in self.migrations {
+            let state = host.ledger().state_of(migration.plan().number)?;
+            let run = Run { migration: *migration, host, state, message, highest_cost: 0 };
+            if run.fill_the_message()? == Progress::More {
+                return Ok(Progress::More);
+            }
+        }
+        Ok(Progress::Done)
+    }
+
+    /// Checks whether a migration that has work makes progress; to be called about once a minute. `messages` is
+    /// the number of messages that the engine had used at the last check, and is replaced.
+    ///
+    /// # Errors
+    /// A damaged record.
+    pub fn watch(
+        &self,
+        host: &mut H,
+        now: impl Into<Time>,
+        messages: &mut Option<u64>,
+    ) -> Result<Watched, H::Error> {
+        watch::watch(self.migrations, host, now.into(), messages)
+    }
+
+    /// Returns the controls of the last migration that has begun, or of the first if none has.
+    ///
+    /// # Errors
+    /// [`Error::UnknownMigration`], or a damaged record.
+    pub fn control<'a>(&self, host: &'a mut H, now: impl Into<Time>) -> Result<Control<'a, H>, H::Error>
+    where
+        'm: 'a,
+    {
+        Control::of(self.current(host)?, host, now)
+    }
+
+    /// Returns a page of at most `limit` units after the unit `after`, and what the current migration would do
+    /// to them. Nothing is written.
+    ///
+    /// # Errors
+    /// [`Error::UnknownMigration`], or a damaged record.
+    pub fn dry_run(
+        &self,
+        host: &H,
+        message: Message<'_>,
+        after: Option<H::Key>,
+        limit: Option<u32>,
+    ) -> Result<DryRun<H::Key>, H::Error> {
+        Self::dry_run_of(self.current(host)?, host, message, after, limit)
+    }
+
+    /// Returns a page of a migration, as [`Self::dry_run`] does.
+    ///
+    /// # Errors
+    /// A damaged record.
+    pub fn dry_run_of(
+        migration: &dyn Migration<H>,
+        host: &H,
+        message: Message<'_>,
+        after: Option<H::Key>,
+        limit: Option<u32>,
+    ) -> Result<DryRun<H::Key>, H::Error> {
+        dry_run::page(migration, host, message, after, limit)
+    }
+
+    /// Converts a unit that a client is about to use, if it is a source unit of this migration. The caller has
+    /// made sure that the migration is not held.
+    ///
+    /// # Errors
+    /// A damaged record, or no room; nothing is changed.
+    pub fn touch(
+        migration: &dyn Migration<H>,
+        host: &mut H,
+        key: H::Key,
+        now: impl Into<Time>,
+    ) -> Result<(), H::Error> {
+        host.check_room()?;
+        let now = now.into();
+        let number = migration.plan().number;
+        let mut state = host.ledger().state_of(number)?;
+        begin(migration, &mut state);
+        leave_old_layout(migration, host, &mut state, now)?;
+        if state.validated_through.as_ref().is_none_or(|through| key > *through) {
+            // The engine has not reached this unit yet, and will not find it any more.
+            count_source(migration, host, &mut state, key.clone())?;
+        }
+        let mut work = Work { now, meter: &Unmetered, budget: u64::MAX, progress: Vec::new() };
+        if let Advance::Done { class, fate } = migration.convert(host, key.clone(), &mut work)? {
+            settle(migration, host, &mut state, Settled { key, class, fate }, true)?;
+        }
+        host.ledger_mut().set_state(number, &state);
+        Ok(())
+    }
+
+    /// Changes the layout to that of a migration which has not begun, since a client is about to write a target
+    /// unit: a build that knows only the old layout would not find it.
+    ///
+    /// # Errors
+    /// A damaged record.
+    pub fn enter_layout(
+        migration: &dyn Migration<H>,
+        host: &mut H,
+        now: impl Into<Time>,
+    ) -> Result<(), StableError> {
+        let plan = migration.plan();
+        if host.layout()? == plan.from {
+            let mut state = host.ledger().state_of(plan.number)?;
+            begin(migration, &mut state);
+            leave_old_layout(migration, host, &mut state, now.into())?;
+            host.ledger_mut().set_state(plan.number, &state);
+        }
+        Ok(())
+    }
+
+    /// Continues forward from rollbacks and deferred migrations, in a build that cannot serve the old layout:
+    /// what was already rolled back is converted again.
+    ///
+    /// # Errors
+    /// A damaged record.
+    pub fn go_forward(&self, host: &mut H, now: impl Into<Time>) -> Result<(), H::Error> {
+        let now = now.into();
+        for migration in self.migrations {
+            let number = migration.plan().number;
+            let found = host.ledger().state_of(number)?;
+            let is_deferred = found.is_deferred();
+            if !(is_deferred || found.is_going_back()) {
+                continue;
+            }
+            // After a rollback the run is due even if nothing was rolled back yet.
+            let (phase, event) = match is_deferred {
+                true => (Phase::Idle, "released"),
+                false => (Phase::Validating, "rollback abandoned"),
+            };
+            let mut state = MigrationState { phase, ..found.restarted() };
+            count_quarantined(*migration, host, &mut state);
+            begin(*migration, &mut state);
+            let layout = host.layout()?;
+            host.ledger_mut().record(now, event, layout, number, &state);
+            host.ledger_mut().set_state(number, &state);
+        }
+        Ok(())
+    }
+
+    /// Returns the last migration that has begun, or the first if none has.
+    fn current(&self, host: &H) -> Result<&'m dyn Migration<H>, Error> {
+        let number = host.ledger().begun().last().copied();
+        let found = match number {
+            Some(number) => self.migrations.iter().find(|migration| migration.plan().number == number),
+            None => self.migrations.first(),
+        };
+        found.copied().ok_or_else(|| Error::UnknownMigration { number: number.unwrap_or(0) })
+    }
+}

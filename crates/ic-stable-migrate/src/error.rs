@@ -1,0 +1,136 @@
+//! What can go wrong in the engine itself.
+
+use crate::{Layout, Phase};
+
+/// A stored record does not decode. It is never replaced by a default.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{name} {key}: the stored record is damaged: {reason}")]
+pub struct StableError {
+    /// [`Record::NAME`](crate::Record::NAME).
+    pub name: &'static str,
+    /// Key of the record.
+    pub key: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// Why the engine refused. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A record of the ledger, or the layout header, does not decode.
+    #[error(transparent)]
+    Stable(#[from] StableError),
+    /// A control does not apply in this phase.
+    #[error("cannot {action} the migration in phase {phase:?}: {why}")]
+    Refused {
+        /// What was asked for: pause, resume, roll back, verify, retry, finalize.
+        action: &'static str,
+        /// The phase.
+        phase: Phase,
+        /// Why not, and what to do instead.
+        why: String,
+    },
+    /// A unit is not in quarantine.
+    #[error("unit {key} is not quarantined")]
+    NotQuarantined {
+        /// Key of the unit.
+        key: String,
+    },
+    /// A migration is deferred, or released, in the wrong phase.
+    #[error("the migration is in phase {found:?}, expected {expected:?}")]
+    WrongPhase {
+        /// The phase that it must be in.
+        expected: Phase,
+        /// The phase that it is in.
+        found: Phase,
+    },
+    /// This build carries no such migration.
+    #[error("this build has no migration {number}")]
+    UnknownMigration {
+        /// Number of the migration.
+        number: u16,
+    },
+    /// Two migrations have the same number.
+    #[error(
+        "migrations {first:?} and {second:?} both have the number {number}: give the later one the next number"
+    )]
+    DuplicateNumber {
+        /// The number.
+        number: u16,
+        /// Name of one of them.
+        first: &'static str,
+        /// Name of the other.
+        second: &'static str,
+    },
+    /// The numbers are not in order, or a number is missing between two migrations.
+    #[error("migration {found} comes after migration {previous}, expected {}: list every migration, in order", previous.saturating_add(1))]
+    Gap {
+        /// Number of a migration.
+        previous: u16,
+        /// Number of the next in the list.
+        found: u16,
+    },
+    /// A migration does not start from the layout that the one before leads to.
+    #[error("migration {number} starts from layout {}, but the one before it leads to layout {}", from.0, previous.0)]
+    BrokenChain {
+        /// Number of the migration.
+        number: u16,
+        /// Layout that it starts from.
+        from: Layout,
+        /// Layout that the migration before it leads to.
+        previous: Layout,
+    },
+    /// No migration of this build starts from the layout, or leads to it.
+    #[error("stable memory is in layout {}, this build knows layouts {} to {}", found.0, first.0, last.0)]
+    UnknownLayout {
+        /// Layout of stable memory.
+        found: Layout,
+        /// The first layout that this build knows.
+        first: Layout,
+        /// The last layout that this build knows.
+        last: Layout,
+    },
+    /// A migration has begun, and is neither finalized nor rolled back, which this build does not carry.
+    #[error(
+        "migration {number} is in phase {phase:?}, and this build does not carry it: roll it back or finalize it on a build that does"
+    )]
+    MissingMigration {
+        /// Number of the migration.
+        number: u16,
+        /// Its phase.
+        phase: Phase,
+    },
+    /// A migration has counted units of a class that its plan no longer knows.
+    #[error(
+        "migration {number} has counted units of class {class:?}, which its plan no longer has: keep every class of a migration that has begun"
+    )]
+    PlanShrunk {
+        /// Number of the migration.
+        number: u16,
+        /// Name of the class.
+        class: String,
+    },
+    /// A record of the ledger was written by a newer release of this crate.
+    #[error(
+        "{name} {key} has format {found}, this build knows formats up to {known}: upgrade to a build with a newer engine"
+    )]
+    NewerFormat {
+        /// [`Record::NAME`](crate::Record::NAME).
+        name: &'static str,
+        /// Key of the record.
+        key: String,
+        /// Format of the record.
+        found: u8,
+        /// Newest format that this build knows.
+        known: u8,
+    },
+    /// A key of the quarantine does not decode.
+    #[error("the quarantine holds a unit under the damaged key {key}: {reason}")]
+    DamagedKey {
+        /// The key as it is stored, in hex.
+        key: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}

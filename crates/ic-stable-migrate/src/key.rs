@@ -1,0 +1,227 @@
+//! Keys of units, and how they are stored.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+
+use candid::Principal;
+use ic_stable_structures::Storable;
+use ic_stable_structures::storable::Bound;
+use minicbor::data::Type;
+use minicbor::decode::{Decoder, Error as DecodeError};
+use minicbor::encode::{Encoder, Error as EncodeError, Write};
+
+/// The key of a unit: a number, a principal, a text. It is passed by value, so it should be small.
+///
+/// The engine stores keys in its records (as CBOR numbers if they are numbers, otherwise as the bytes of
+/// [`Storable`]) and as keys of the quarantine. It reads them with [`Key::from_stored`], which fails on damaged
+/// bytes where [`Storable::from_bytes`] may trap.
+pub trait Key: Storable + Ord + Clone + fmt::Debug + 'static {
+    /// Decodes a key from the bytes of [`Storable::to_bytes`].
+    ///
+    /// # Errors
+    /// What is wrong with them, in words.
+    fn from_stored(bytes: &[u8]) -> Result<Self, String>;
+
+    /// Returns the number that stands for the key in the engine's records, for keys that are numbers.
+    fn number(&self) -> Option<u64> {
+        None
+    }
+
+    /// Returns the key that a number of [`Key::number`] stands for.
+    fn from_number(_: u64) -> Option<Self> {
+        None
+    }
+}
+
+macro_rules! number_keys {
+    ($($number:ty),*) => {$(
+        impl Key for $number {
+            fn from_stored(bytes: &[u8]) -> Result<Self, String> {
+                let expected = size_of::<Self>();
+                let wrong = |_| format!("a key of {} bytes, expected {expected}", bytes.len());
+                bytes.try_into().map(Self::from_be_bytes).map_err(wrong)
+            }
+
+            fn number(&self) -> Option<u64> {
+                Some(u64::from(*self))
+            }
+
+            fn from_number(number: u64) -> Option<Self> {
+                number.try_into().ok()
+            }
+        }
+    )*};
+}
+
+number_keys!(u64, u32, u16);
+
+impl Key for Principal {
+    fn from_stored(bytes: &[u8]) -> Result<Self, String> {
+        Self::try_from_slice(bytes).map_err(|error| error.to_string())
+    }
+}
+
+impl Key for String {
+    fn from_stored(bytes: &[u8]) -> Result<Self, String> {
+        std::str::from_utf8(bytes).map(Self::from).map_err(|error| error.to_string())
+    }
+}
+
+impl Key for Vec<u8> {
+    fn from_stored(bytes: &[u8]) -> Result<Self, String> {
+        Ok(bytes.to_vec())
+    }
+}
+
+/// A key as a map stores it. Loading it cannot fail; [`Stored::key`] can.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Stored<K> {
+    bytes: Vec<u8>,
+    key: PhantomData<K>,
+}
+
+impl<K: Key> Stored<K> {
+    pub fn of(key: &K) -> Self {
+        Self::of_bytes(key.to_bytes().into_owned())
+    }
+
+    const fn of_bytes(bytes: Vec<u8>) -> Self {
+        Self { bytes, key: PhantomData }
+    }
+
+    /// Returns a key below all others.
+    pub const fn lowest() -> Self {
+        Self::of_bytes(Vec::new())
+    }
+
+    pub fn hex(&self) -> String {
+        self.bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    pub fn key(&self) -> Result<K, String> {
+        K::from_stored(&self.bytes)
+    }
+}
+
+impl<K: Key> fmt::Debug for Stored<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.key() {
+            Ok(key) => key.fmt(f),
+            Err(_) => f.write_str(&self.hex()),
+        }
+    }
+}
+
+impl<K: Key> Storable for Stored<K> {
+    const BOUND: Bound = K::BOUND;
+
+    fn to_bytes(&self) -> Cow<'_, [u8]> {
+        Cow::Borrowed(&self.bytes)
+    }
+
+    fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+
+    fn from_bytes(bytes: Cow<'_, [u8]>) -> Self {
+        Self::of_bytes(bytes.into_owned())
+    }
+}
+
+/// A key of one of several migrations, as a map stores it: the number of the migration, big-endian, before
+/// the key.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Numbered<K> {
+    pub migration: u16,
+    pub key: Stored<K>,
+}
+
+impl<K: Key> fmt::Debug for Numbered<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "({}, {:?})", self.migration, self.key)
+    }
+}
+
+impl<K: Key> Storable for Numbered<K> {
+    const BOUND: Bound = match K::BOUND {
+        Bound::Bounded { max_size, is_fixed_size } => {
+            Bound::Bounded { max_size: max_size.saturating_add(2), is_fixed_size }
+        }
+        Bound::Unbounded => Bound::Unbounded,
+    };
+
+    fn to_bytes(&self) -> Cow<'_, [u8]> {
+        Cow::Owned([self.migration.to_be_bytes().as_slice(), &self.key.bytes].concat())
+    }
+
+    fn into_bytes(self) -> Vec<u8> {
+        self.to_bytes().into_owned()
+    }
+
+    fn from_bytes(bytes: Cow<'_, [u8]>) -> Self {
+        match bytes.split_first_chunk() {
+            Some((migration, key)) => {
+                Self { migration: u16::from_be_bytes(*migration), key: Stored::of_bytes(key.to_vec()) }
+            }
+            // No migration has this number, so that it is noticed as damaged.
+            None => Self { migration: 0, key: Stored::of_bytes(bytes.into_owned()) },
+        }
+    }
+}
+
+/// `#[cbor(with)]` for a key.
+pub(crate) mod cbor {
+    use super::{DecodeError, Decoder, EncodeError, Encoder, Key, Type, Write};
+
+    /// Writes a number, or a byte string.
+    pub fn encode<C, K: Key, W: Write>(
+        key: &K,
+        e: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), EncodeError<W::Error>> {
+        match key.number() {
+            Some(number) => e.u64(number)?,
+            None => e.bytes(&key.to_bytes())?,
+        };
+        Ok(())
+    }
+
+    /// Reads a number, or a byte string.
+    pub fn decode<C, K: Key>(d: &mut Decoder<'_>, _: &mut C) -> Result<K, DecodeError> {
+        if d.datatype()? == Type::Bytes {
+            return K::from_stored(d.bytes()?).map_err(DecodeError::message);
+        }
+        let number = d.u64()?;
+        K::from_number(number).ok_or_else(|| DecodeError::message(format!("{number} is no key of this kind")))
+    }
+}
+
+/// `#[cbor(with)]` for a key that may be absent: as [`cbor`], or null.
+pub(crate) mod opt_cbor {
+    use super::{DecodeError, Decoder, EncodeError, Encoder, Key, Type, Write};
+
+    /// Writes a number, a byte string, or null.
+    pub fn encode<C, K: Key, W: Write>(
+        key: &Option<K>,
+        e: &mut Encoder<W>,
+        ctx: &mut C,
+    ) -> Result<(), EncodeError<W::Error>> {
+        match key {
+            Some(key) => super::cbor::encode(key, e, ctx),
+            None => e.null().map(drop),
+        }
+    }
+
+    /// Reads a number, a byte string, or null.
+    pub fn decode<C, K: Key>(d: &mut Decoder<'_>, ctx: &mut C) -> Result<Option<K>, DecodeError> {
+        if d.datatype()? == Type::Null {
+            d.null()?;
+            return Ok(None);
+        }
+        super::cbor::decode(d, ctx).map(Some)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,28 @@
+//! The number of the stable layout.
+
+use crate::Record;
+
+/// A stable layout: which structures stable memory holds, and what their records mean. A migration leads from
+/// one to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Layout(pub u16);
+
+const MAGIC: [u8; 3] = *b"LAY";
+const VERSION: u8 = 1;
+
+/// A header for hosts that have none of their own: a magic, its version, and the number, big-endian.
+impl Record for Layout {
+    const NAME: &'static str = "layout header";
+
+    fn encode(&self) -> Vec<u8> {
+        [MAGIC.as_slice(), &[VERSION], &self.0.to_be_bytes()].concat()
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, String> {
+        match bytes.split_first_chunk() {
+            Some((&MAGIC, [VERSION, high, low])) => Ok(Self(u16::from_be_bytes([*high, *low]))),
+            Some((&MAGIC, [version, ..])) => Err(format!("header version {version}, expected {VERSION}")),
+            _ => Err(format!("expected the magic \"LAY\", found {:02x?}", bytes.get(..3).unwrap_or(bytes))),
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! The tables of the engine in stable memory: states, journal and quarantine.
+//!
+//! ```text
+//! states      u16 -> MigrationState                       phase, cursor, counts, digests, by migration
+//! journal     u64 -> JournalRecord                        hash-chained, one entry per change of phase, of all migrations
+//! quarantine  (u16, key) -> QuarantineRecord              raw bytes and reason, by migration and unit
+//! first       MigrationState; key -> QuarantineRecord     the same of migration 1, in a canister that had only that
+//! ```
+
+use std::iter;
+
+use ic_stable_structures::Memory;
+
+use crate::api::{JournalEntry, MigrationStatus, QuarantinedRecord};
+use crate::key::Stored;
+use crate::{
+    Error, JournalRecord, Key, Layout, MigrationState, Phase, Quarantine, Record, Register, StableError,
+    Table, Time, journal, quarantine, state,
+};
+
+/// Number of the migration whose state and quarantine may have memories of their own.
+pub(crate) const FIRST_MIGRATION: u16 = 1;
+
+/// Entries or records in one reply.
+const PAGE: usize = 50;
+
+/// Bytes of records in one reply: with everything around them, below the IC's 2 MB.
+const PAGE_BYTES: usize = 1_500_000;
+
+/// Keys of each quarantine that [`Ledger::check`] decodes.
+const KEYS_CHECKED: usize = 10_000;
+
+/// What the journal says about the build that wrote an entry.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Build {
+    /// Name of the build: a version, a variant.
+    pub name: &'static str,
+    /// Its cargo features.
+    pub features: &'static [&'static str],
+}
+
+/// Memories of a [`Ledger`]. Each is the ledger's alone.
+pub struct LedgerMemories<M> {
+    /// States of the migrations, by number.
+    pub states: M,
+    /// The journal.
+    pub journal: M,
+    /// Quarantined units, by number of the migration and key.
+    pub quarantine: M,
+    /// Where the first migration's state and quarantine have memories of their own; `None` for a new canister.
+    pub first: Option<FirstMemories<M>>,
+}
+
+/// Memories of migration 1, in a canister that had only that one when its ledger was made.
+pub struct FirstMemories<M> {
+    /// Its state, in a cell.
+    pub state: M,
+    /// Its quarantined units, by key.
+    pub quarantine: M,
+}
+
+/// The tables of all migrations: states, journal and quarantine.
+pub struct Ledger<K: Key, M: Memory> {
+    build: Build,
+    first: Option<Register<MigrationState<K>, M>>,
+    later: Table<u16, MigrationState<K>, M>,
+    journal: Table<u64, JournalRecord<K>, M>,
+    /// Units that could not be converted.
+    pub quarantine: Quarantine<K, M>,
+}
+
+impl<K: Key, M: Memory> Ledger<K, M> {
+    /// Opens the tables, or makes empty ones. The caller has made sure that nothing else is in their memories.
+    pub fn open(memories: LedgerMemories<M>, build: Build) -> Self {
+        let LedgerMemories { states, journal, quarantine, first } = memories;
+        let (state, first) = first.map(|first| (first.state, first.quarantine)).unzip();
+        // The order decides which pages a memory gets.
+        Self {
+            build,
+            first: state.map(Register::over),
+            later: Table::over(states),
+            journal: Table::over(journal),
+            quarantine: Quarantine::open(first, quarantine),
+        }
+    }
+
+    /// Returns `Ok(())` if every state, the last entry of the journal, and the first keys of the quarantine
+    /// were written in a format that this crate knows, and decode.
+    ///
+    /// # Errors
+    /// [`Error::NewerFormat`], [`Error::Stable`] or [`Error::DamagedKey`].
+    pub fn check(&self) -> Result<(), Error> {
+        if let Some(first) = &self.first {
+            check_format::<MigrationState<K>>(FIRST_MIGRATION, state::VERSION, first.raw())?;
+        }
+        for number in self.later.keys(..) {
+            let raw = self.later.get_raw(&number).unwrap_or_default();
+            check_format::<MigrationState<K>>(number, state::VERSION, &raw)?;
+        }
+        for number in self.begun() {
+            self.state_of(number)?;
+        }
+        if let Some(last) = self.journal.last_key() {
+            let raw = self.journal.get_raw(&last).unwrap_or_default();
+            check_format::<JournalRecord<K>>(last, journal::VERSION, &raw)?;
+            self.journal.get(&last)?;
+        }
+        self.quarantine.check_keys(KEYS_CHECKED)?;
+        for number in self.begun() {
+            if let Some(key) = self.quarantine.keys(number, None, 1).first() {
+                let raw = self.quarantine.get_raw(number, key).unwrap_or_default();
+                check_format::<quarantine::QuarantineRecord>(format!("{key:?}"), quarantine::VERSION, &raw)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the numbers of the migrations that have a state: those that have begun or are deferred.
+    pub(crate) fn begun(&self) -> Vec<u16> {
+        let first = self.first.iter().filter(|first| !first.raw().is_empty()).map(|_| FIRST_MIGRATION);
+        first.chain(self.later.keys(..)).collect()
+    }
+
+    /// Returns the migrations that are neither idle, finalized nor rolled back, and their phases.
+    pub(crate) fn unfinished(&self) -> Result<Vec<(u16, Phase)>, StableError> {
+        let mut unfinished = Vec::new();
+        for number in self.begun() {
+            let state = self.state_of(number)?;
+            let is_at_rest = matches!(state.phase, Phase::Idle | Phase::Finalized | Phase::RolledBack);
+            if !is_at_rest && !state.is_deferred() {
+                unfinished.push((number, state.phase));
+            }
+        }
+        Ok(unfinished)
+    }
+
+    /// Returns the state of migration 1.
+    ///
+    /// # Errors
+    /// If it does not decode.
+    pub fn state(&self) -> Result<MigrationState<K>, StableError> {
+        self.state_of(FIRST_MIGRATION)
+    }
+
+    /// Returns the state of a migration; idle if it never began.
+    ///
+    /// # Errors
+    /// If it does not decode.
+    pub fn state_of(&self, migration: u16) -> Result<MigrationState<K>, StableError> {
+        let state = match &self.first {
+            Some(first) if migration == FIRST_MIGRATION => first.get()?,
+            _ => self.later.get(&migration)?,
+        };
+        Ok(state.unwrap_or_default())
+    }
+
+    /// Replaces the state of a migration.
+    pub fn set_state(&mut self, migration: u16, state: &MigrationState<K>) {
+        match &mut self.first {
+            Some(first) if migration == FIRST_MIGRATION => first.set(state),
+            _ => self.later.insert(migration, state),
+        }
+    }
+
+    /// Returns the number of the last migration that has begun, or 1.
+    pub fn current(&self) -> u16 {
+        self.later.last_key().unwrap_or(FIRST_MIGRATION)
+    }
+
+    /// Appends an entry to the journal.
+    pub fn record(
+        &mut self,
+        now: impl Into<Time>,
+        event: &str,
+        layout: impl Into<Layout>,
+        migration: u16,
+        state: &MigrationState<K>,
+    ) {
+        let index = self.journal.len();
+        let last = index.checked_sub(1).and_then(|last| self.journal.get_raw(&last));
+        let previous = last.map_or([0; 32], |stored| JournalRecord::<K>::hash(&stored));
+        let entry =
+            JournalRecord::new(self.build, now.into(), event, layout.into(), migration, state, previous);
+        self.journal.insert(index, &entry);
+    }
+
+    /// Returns the status of the last migration that has begun.
+    ///
+    /// # Errors
+    /// If its state does not decode.
+    pub fn status(&self, layout: impl Into<Layout>) -> Result<MigrationStatus<K>, StableError> {
+        self.status_of(self.current(), layout)
+    }
+
+    /// Returns the status of a migration as the interface shows it.
+    ///
+    /// # Errors
+    /// If it does not decode.
+    pub fn status_of(
+        &self,
+        migration: u16,
+        layout: impl Into<Layout>,
+    ) -> Result<MigrationStatus<K>, StableError> {
+        Ok(self.state_of(migration)?.to_api(migration, layout.into(), self.journal.len()))
+    }
+
+    /// Returns up to a page of journal entries from number `from` on.
+    ///
+    /// # Errors
+    /// If one of them does not decode.
+    pub fn journal(&self, from: u64) -> Result<Vec<JournalEntry<K>>, StableError> {
+        let indexes = self.journal.keys(from..).take(PAGE);
+        let stored = indexes.filter_map(|index| Some((index, self.journal.get_raw(&index)?)));
+        stored
+            .map(|(index, raw)| {
+                let damaged =
+                    |reason| StableError { name: JournalRecord::<K>::NAME, key: index.to_string(), reason };
+                let record = JournalRecord::<K>::decode(&raw).map_err(damaged)?;
+                Ok(record.to_api(index, JournalRecord::<K>::hash(&raw)))
+            })
+            .collect()
+    }
+
+    /// Lists up to a page of quarantined units above `after`, of every migration: what the first has
+    /// quarantined stays so when it is finalized. Units of two migrations under the same number come on the
+    /// same page. A record that is larger than a page is truncated.
+    pub fn quarantined(&self, after: Option<K>) -> Vec<QuarantinedRecord<K>> {
+        let after = after.map(|key| Stored::of(&key));
+        let later = self.later.keys(..).filter(|number| *number != FIRST_MIGRATION);
+        let migrations = iter::once(FIRST_MIGRATION).chain(later);
+        let keys_of = |migration| {
+            let keys = self.quarantine.stored_keys(migration, after.clone());
+            keys.take(PAGE).map(move |key| (key, migration))
+        };
+        let mut keys: Vec<_> = migrations.flat_map(keys_of).collect();
+        keys.sort_unstable();
+        let last = keys.get(PAGE.saturating_sub(1)).map(|(key, _)| key.clone());
+        keys.retain(|(key, _)| last.as_ref().is_none_or(|last| key <= last));
+        let (mut page, mut bytes) = (Vec::new(), 0_usize);
+        for of_one_number in keys.chunk_by(|(one, _), (other, _)| one == other) {
+            let get = |(key, migration): &(Stored<K>, u16)| {
+                let key = key.key().ok()?;
+                let record = self.quarantine.get_or_damaged(*migration, &key)?;
+                Some((key, record))
+            };
+            let records: Vec<_> = of_one_number.iter().filter_map(get).collect();
+            let taken = records.iter().map(|(_, record)| record.bytes_in_answer()).sum::<usize>();
+            bytes = bytes.saturating_add(taken);
+            if bytes > PAGE_BYTES && !page.is_empty() {
+                break;
+            }
+            let each = PAGE_BYTES.checked_div(records.len()).unwrap_or(PAGE_BYTES);
+            // If all of them fit, one may be larger than its share.
+            let each = if taken > PAGE_BYTES { each } else { PAGE_BYTES };
+            page.extend(records.into_iter().map(|(key, record)| record.into_api(key, each)));
+        }
+        page
+    }
+}
+
+/// Returns `Ok(())` if a record's first byte is a format that this crate knows, or there is no record.
+fn check_format<V: Record>(key: impl ToString, known: u8, raw: &[u8]) -> Result<(), Error> {
+    match raw.first() {
+        Some(found) if *found > known => {
+            Err(Error::NewerFormat { name: V::NAME, key: key.to_string(), found: *found, known })
+        }
+        _ => Ok(()),
+    }
+}

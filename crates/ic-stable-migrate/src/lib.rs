@@ -1,0 +1,74 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::unreachable,
+        reason = "nothing traps on input"
+    )
+)]
+
+pub mod api;
+mod batches;
+mod chain;
+pub mod codec;
+mod control;
+mod deferral;
+mod digest;
+mod dry_run;
+mod engine;
+mod error;
+mod host;
+mod journal;
+mod key;
+mod layout;
+mod ledger;
+mod meter;
+mod migration;
+mod pace;
+mod plan;
+mod quarantine;
+mod register;
+mod run;
+mod state;
+mod table;
+mod time;
+mod unit;
+mod watch;
+
+pub use control::Control;
+pub use deferral::{defer, release, taken_over};
+pub use digest::{Digest, MultisetDigest, digest_of};
+pub use engine::{Engine, Message, Progress};
+pub use error::{Error, StableError};
+pub use host::Host;
+pub use journal::JournalRecord;
+pub use key::Key;
+pub use layout::Layout;
+pub use ledger::{Build, FirstMemories, Ledger, LedgerMemories};
+pub use meter::{Meter, Unmetered};
+pub use migration::{Advance, Bulk, Classified, Fate, Migration, Reversal, Reverted, Settled, Work};
+pub use pace::{Pace, Retry};
+pub use plan::{ClassPlan, Plan, Treatment};
+pub use quarantine::{Quarantine, QuarantineRecord};
+pub use register::Register;
+pub use state::{MigrationState, Phase, Recheck, Rollback, UnitProgress};
+pub use table::{Record, Table};
+pub use time::Time;
+pub use watch::Watched;
+
+use std::ops::Bound;
+
+/// Returns the range of the keys above `last`, or of all: for [`Migration::sources`] and [`Migration::targets`].
+#[must_use]
+pub fn after<K>(last: Option<K>) -> (Bound<K>, Bound<K>) {
+    (last.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,212 @@
+//! Quarantine: units that could not be converted, as they were.
+
+use std::borrow::Borrow;
+use std::ops::Bound;
+
+use ic_stable_structures::Memory;
+use minicbor::{Decode, Encode};
+use serde_bytes::ByteBuf;
+
+use crate::api::QuarantinedRecord;
+use crate::key::{Numbered, Stored};
+use crate::ledger::FIRST_MIGRATION;
+use crate::{Error, Key, Record, StableError, Table, codec};
+
+/// A unit in quarantine.
+#[derive(Encode, Decode, Clone, Debug, PartialEq, Eq)]
+pub struct QuarantineRecord {
+    /// Why it could not be converted.
+    #[n(0)]
+    pub reason: String,
+    /// The bytes as they were stored.
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub raw: Vec<u8>,
+    /// A number that was stored beside these bytes, if there was one.
+    #[n(2)]
+    pub beside: Option<u64>,
+    /// Whether indexes referred to it; absent if that is not known, as in records of earlier builds.
+    #[n(3)]
+    pub was_indexed: Option<bool>,
+    /// Its owner according to the indexes, if the bytes do not tell and it was left here for good.
+    #[cbor(n(4), with = "codec::opt_bytes")]
+    pub owner: Option<ByteBuf>,
+}
+
+impl QuarantineRecord {
+    /// Makes a record of which nothing is kept but these bytes.
+    #[must_use]
+    pub const fn new(reason: String, raw: Vec<u8>) -> Self {
+        Self { reason, raw, beside: None, was_indexed: None, owner: None }
+    }
+
+    /// Converts to the interface's type, with at most `most` of its bytes.
+    pub fn into_api<K>(self, session: K, most: usize) -> QuarantinedRecord<K> {
+        let Self { mut reason, mut raw, .. } = self;
+        let len = raw.len();
+        raw.truncate(most);
+        reason.truncate(reason.floor_char_boundary(LONGEST_REASON));
+        let raw_len = (raw.len() < len).then_some(len as u64);
+        QuarantinedRecord { session, reason, raw: ByteBuf::from(raw), raw_len }
+    }
+
+    /// Returns the bytes that it takes in a reply if it is not truncated.
+    #[must_use]
+    pub const fn bytes_in_answer(&self) -> usize {
+        self.raw.len().saturating_add(AROUND_A_RECORD)
+    }
+}
+
+/// Bytes of a reason that are shown.
+const LONGEST_REASON: usize = 4 * 1024;
+
+/// Bytes of a record in a reply beside its raw bytes: the longest reason, and Candid.
+const AROUND_A_RECORD: usize = LONGEST_REASON + 64;
+
+pub(crate) const VERSION: u8 = 1;
+
+impl Record for QuarantineRecord {
+    const NAME: &'static str = "quarantined record";
+
+    fn encode(&self) -> Vec<u8> {
+        codec::encode(VERSION, self)
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, String> {
+        codec::decode(VERSION, bytes)
+    }
+}
+
+/// The quarantines of all migrations. The first migration's may have a memory of its own. Units are listed in
+/// the order of the stored bytes of their keys.
+pub struct Quarantine<K: Key, M: Memory> {
+    first: Option<Table<Stored<K>, QuarantineRecord, M>>,
+    later: Table<Numbered<K>, QuarantineRecord, M>,
+}
+
+/// Calls a method of the table that has a migration's quarantine, with a key of that table.
+macro_rules! of_migration {
+    ($first:expr, $later:expr, $migration:expr, $key:expr, $table:ident, $stored:ident => $call:expr) => {{
+        let $stored = $key;
+        match $first {
+            Some($table) if $migration == FIRST_MIGRATION => $call,
+            _ => {
+                let $stored = Numbered { migration: $migration, key: $stored };
+                let $table = $later;
+                $call
+            }
+        }
+    }};
+}
+
+impl<K: Key, M: Memory> Quarantine<K, M> {
+    /// Opens the tables, or makes empty ones.
+    pub(crate) fn open(first: Option<M>, later: M) -> Self {
+        Self { first: first.map(Table::over), later: Table::over(later) }
+    }
+
+    /// Returns a quarantined unit.
+    ///
+    /// # Errors
+    /// If its record does not decode.
+    pub fn get(&self, migration: u16, key: impl Borrow<K>) -> Result<Option<QuarantineRecord>, StableError> {
+        let key = Stored::of(key.borrow());
+        of_migration!(&self.first, &self.later, migration, key, table, key => table.get(&key))
+    }
+
+    /// Returns the stored bytes of a record, whatever they are.
+    pub fn get_raw(&self, migration: u16, key: impl Borrow<K>) -> Option<Vec<u8>> {
+        let key = Stored::of(key.borrow());
+        of_migration!(&self.first, &self.later, migration, key, table, key => table.get_raw(&key))
+    }
+
+    /// Returns a quarantined unit; for a record that does not decode, its bytes and what is wrong with them.
+    pub fn get_or_damaged(&self, migration: u16, key: impl Borrow<K>) -> Option<QuarantineRecord> {
+        let key = key.borrow();
+        match self.get(migration, key) {
+            Ok(record) => record,
+            Err(damage) => {
+                self.get_raw(migration, key).map(|raw| QuarantineRecord::new(damage.to_string(), raw))
+            }
+        }
+    }
+
+    /// Lists up to `limit` quarantined units of a migration whose records decode.
+    pub fn sound_keys(&self, migration: u16, limit: usize) -> Vec<K> {
+        let is_sound = |key: &K| self.get(migration, key).is_ok();
+        self.keys(migration, None, usize::MAX).into_iter().filter(is_sound).take(limit).collect()
+    }
+
+    /// Returns the number of quarantined units of a migration, those with damaged keys included.
+    pub fn len(&self, migration: u16) -> u64 {
+        match &self.first {
+            Some(first) if migration == FIRST_MIGRATION => first.len(),
+            _ => self.stored_keys(migration, None).count() as u64,
+        }
+    }
+
+    /// Returns whether a migration has nothing in quarantine.
+    pub fn is_empty_of(&self, migration: u16) -> bool {
+        self.stored_keys(migration, None).next().is_none()
+    }
+
+    /// Returns whether a unit is quarantined.
+    pub fn contains(&self, migration: u16, key: impl Borrow<K>) -> bool {
+        let key = Stored::of(key.borrow());
+        of_migration!(&self.first, &self.later, migration, key, table, key => table.contains(&key))
+    }
+
+    /// Quarantines a unit.
+    pub fn insert(&mut self, migration: u16, key: impl Borrow<K>, record: &QuarantineRecord) {
+        let key = Stored::of(key.borrow());
+        of_migration!(&mut self.first, &mut self.later, migration, key, table, key => table.insert(key, record));
+    }
+
+    /// Removes a unit from quarantine. Returns `false` if it was not there.
+    pub fn remove(&mut self, migration: u16, key: impl Borrow<K>) -> bool {
+        let key = Stored::of(key.borrow());
+        of_migration!(&mut self.first, &mut self.later, migration, key, table, key => table.remove(&key))
+    }
+
+    /// Lists up to `limit` quarantined units of a migration after the unit `after`. Damaged keys are left out.
+    pub fn keys(&self, migration: u16, after: Option<K>, limit: usize) -> Vec<K> {
+        let after = after.map(|key| Stored::of(&key));
+        self.stored_keys(migration, after).filter_map(|key| key.key().ok()).take(limit).collect()
+    }
+
+    /// Returns whether no migration has anything in quarantine.
+    pub fn is_empty(&self) -> bool {
+        self.first.as_ref().is_none_or(Table::is_empty) && self.later.is_empty()
+    }
+
+    /// Iterates over the stored keys of a migration after the unit `after`.
+    pub(crate) fn stored_keys(
+        &self,
+        migration: u16,
+        after: Option<Stored<K>>,
+    ) -> Box<dyn Iterator<Item = Stored<K>> + '_> {
+        match &self.first {
+            Some(first) if migration == FIRST_MIGRATION => Box::new(first.keys_after(after.as_ref())),
+            _ => {
+                let start = match after {
+                    Some(key) => Bound::Excluded(Numbered { migration, key }),
+                    None => Bound::Included(Numbered { migration, key: Stored::lowest() }),
+                };
+                let keys = self.later.keys((start, Bound::Unbounded));
+                Box::new(keys.take_while(move |key| key.migration == migration).map(|key| key.key))
+            }
+        }
+    }
+
+    /// Looks for a damaged key among the first `limit` keys of each table.
+    ///
+    /// # Errors
+    /// [`Error::DamagedKey`] if there is one.
+    pub(crate) fn check_keys(&self, limit: usize) -> Result<(), Error> {
+        let first = self.first.iter().flat_map(|first| first.keys(..).take(limit));
+        let later = self.later.keys(..).take(limit).map(|key| key.key);
+        for key in first.chain(later) {
+            key.key().map_err(|reason| Error::DamagedKey { key: key.hex(), reason })?;
+        }
+        Ok(())
+    }
+}

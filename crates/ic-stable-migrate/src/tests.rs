@@ -1,0 +1,196 @@
+//! The engine with a small host: notes, whose texts move from one table to another with the number of their
+//! words, under any kind of key.
+
+use ic_stable_structures::VectorMemory;
+
+use super::*;
+
+mod bad_input;
+mod runs;
+
+/// A memory of its own for each structure; all of them are what an upgrade keeps.
+#[derive(Clone, Default)]
+struct Memories([VectorMemory; 6]);
+
+struct Notes<K: Key> {
+    layout: Register<Layout, VectorMemory>,
+    old: Table<K, String, VectorMemory>,
+    new: Table<K, Counted, VectorMemory>,
+    ledger: Ledger<K, VectorMemory>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Counted {
+    words: u64,
+    text: String,
+}
+
+impl Record for Counted {
+    const NAME: &'static str = "note";
+
+    fn encode(&self) -> Vec<u8> {
+        [&self.words.to_be_bytes(), self.text.as_bytes()].concat()
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, String> {
+        let (words, text) = bytes.split_first_chunk().ok_or("too short")?;
+        Ok(Self { words: u64::from_be_bytes(*words), text: String::decode(text)? })
+    }
+}
+
+impl<K: Key> Notes<K> {
+    fn open(Memories([layout, old, new, states, journal, quarantine]): Memories) -> Self {
+        let tables = LedgerMemories { states, journal, quarantine, first: None };
+        Self {
+            layout: Register::over(layout),
+            old: Table::over(old),
+            new: Table::over(new),
+            ledger: Ledger::open(tables, Build { name: "notes 2", features: &["words"] }),
+        }
+    }
+}
+
+impl<K: Key> Host for Notes<K> {
+    type Memory = VectorMemory;
+    type Key = K;
+    type Error = Error;
+
+    fn layout(&self) -> Result<Layout, StableError> {
+        Ok(self.layout.get()?.unwrap_or(Layout(1)))
+    }
+
+    fn set_layout(&mut self, layout: Layout) {
+        self.layout.set(&layout);
+    }
+
+    fn ledger(&self) -> &Ledger<K, VectorMemory> {
+        &self.ledger
+    }
+
+    fn ledger_mut(&mut self) -> &mut Ledger<K, VectorMemory> {
+        &mut self.ledger
+    }
+}
+
+const CLASSES: &[ClassPlan] = &[
+    ClassPlan { name: "note", treatment: Treatment::Convert, what: "a text" },
+    ClassPlan { name: "damaged", treatment: Treatment::Quarantine, what: "not a text" },
+];
+
+const COUNT_WORDS: Plan = Plan {
+    number: 1,
+    name: "count words",
+    from: Layout(1),
+    to: Layout(2),
+    classes: CLASSES,
+    fields: &[("text", "text"), ("", "words, derived")],
+};
+
+/// Migration from [`Notes::old`] to [`Notes::new`] under some plan.
+struct CountWords(&'static Plan);
+
+const ONLY: CountWords = CountWords(&COUNT_WORDS);
+
+fn convert_text(text: String) -> Counted {
+    Counted { words: text.split_whitespace().count() as u64, text }
+}
+
+impl<K: Key> Migration<Notes<K>> for CountWords {
+    fn plan(&self) -> &'static Plan {
+        self.0
+    }
+
+    fn sources(&self, notes: &Notes<K>, last: Option<K>, limit: usize) -> Result<Vec<K>, Error> {
+        Ok(notes.old.keys(after(last)).take(limit).collect())
+    }
+
+    fn digest(&self, notes: &Notes<K>, key: K) -> Result<Option<Digest>, Error> {
+        Ok(notes.old.get_raw(&key).map(|raw| digest_of(&raw)))
+    }
+
+    fn classify(&self, notes: &Notes<K>, key: K, _: Time) -> Result<Classified, Error> {
+        let damage = notes.old.get(&key).err();
+        Ok(Classified { class: usize::from(damage.is_some()), reason: damage.map(|why| why.to_string()) })
+    }
+
+    fn convert(&self, notes: &mut Notes<K>, key: K, _: &mut Work<'_>) -> Result<Advance, Error> {
+        let Some(raw) = notes.old.take_raw(&key) else { return Ok(Advance::Gone) };
+        match String::decode(&raw) {
+            Ok(text) => {
+                notes.new.insert(key.clone(), &convert_text(text));
+                let back = notes.new.get(&key)?.map(|note| note.text).unwrap_or_default();
+                Ok(Advance::Done { class: 0, fate: Fate::Converted(digest_of(back.as_bytes())) })
+            }
+            Err(why) => {
+                let fate = Fate::Quarantined(QuarantineRecord::new(why, raw));
+                Ok(Advance::Done { class: 1, fate })
+            }
+        }
+    }
+
+    fn restore(&self, notes: &mut Notes<K>, key: K, kept: QuarantineRecord) -> Result<(), Error> {
+        notes.old.insert_raw(key, kept.raw);
+        Ok(())
+    }
+
+    fn take_out(&self, notes: &mut Notes<K>, key: K, reason: String) -> Result<QuarantineRecord, Error> {
+        Ok(QuarantineRecord::new(reason, notes.old.take_raw(&key).unwrap_or_default()))
+    }
+
+    fn targets(&self, notes: &Notes<K>, last: Option<K>, limit: usize) -> Vec<K> {
+        notes.new.keys(after(last)).take(limit).collect()
+    }
+
+    fn check(&self, notes: &Notes<K>, key: K) -> Result<Option<String>, Error> {
+        let sound = notes.new.get(&key)?.is_none_or(|note| convert_text(note.text.clone()) == note);
+        Ok((!sound).then(|| format!("note {key:?} has another number of words")))
+    }
+
+    fn reversal(&self) -> Option<&dyn Reversal<Notes<K>>> {
+        Some(self)
+    }
+}
+
+impl<K: Key> Reversal<Notes<K>> for CountWords {
+    fn allowed(&self) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn left(&self, notes: &Notes<K>) -> u64 {
+        notes.new.len()
+    }
+
+    fn revert(&self, notes: &mut Notes<K>, key: K, _: &mut Work<'_>) -> Result<Reverted, Error> {
+        if let Some(note) = notes.new.take(&key)? {
+            notes.old.insert(key, &note.text);
+        }
+        Ok(Reverted::Done)
+    }
+}
+
+const NOW: Time = Time::from_nanos(1_800_000_000_000_000_000);
+
+/// A message that has budget for exactly one step.
+struct OneStep;
+
+impl Meter for OneStep {
+    fn used(&self) -> u64 {
+        1
+    }
+}
+
+const WHOLE: Message<'static> = Message { now: NOW, meter: &Unmetered, budget: 0 };
+const STEP: Message<'static> = Message { now: NOW, meter: &OneStep, budget: 0 };
+
+/// Returns the memories of an old release with these notes; the last one is no text.
+fn old_release<K: Key>(keys: impl IntoIterator<Item = K>) -> Memories {
+    let memories = Memories::default();
+    let mut notes = Notes::open(memories.clone());
+    let mut last = None;
+    for (number, key) in keys.into_iter().enumerate() {
+        notes.old.insert(key.clone(), &format!("note number {number}"));
+        last = Some(key);
+    }
+    notes.old.insert_raw(last.unwrap(), vec![0xff]);
+    memories
+}

@@ -1,0 +1,182 @@
+//! What [`Engine::check`] refuses. Stable memory is as it was after every refusal.
+
+use ic_stable_structures::storable::Bound;
+use ic_stable_structures::{Memory as _, StableBTreeMap, Storable};
+
+use super::*;
+
+const fn plan(number: u16, name: &'static str, from: u16, to: u16) -> Plan {
+    Plan { number, name, from: Layout(from), to: Layout(to), classes: CLASSES, fields: &[] }
+}
+
+static SECOND: Plan = plan(2, "second", 2, 3);
+static SECOND_AGAIN: Plan = plan(2, "second again", 3, 4);
+static THIRD: Plan = plan(3, "third", 3, 4);
+static THIRD_FROM_2: Plan = plan(3, "third from 2", 2, 4);
+static LOST_A_CLASS: Plan = Plan { classes: &[CLASSES[0]], ..plan(1, "count words", 1, 2) };
+
+fn bytes(memories: &Memories) -> Vec<Vec<u8>> {
+    let read = |memory: &VectorMemory| {
+        let mut bytes = vec![0; usize::try_from(memory.size() * 65_536).unwrap()];
+        memory.read(0, &mut bytes);
+        bytes
+    };
+    memories.0.iter().map(read).collect()
+}
+
+/// Returns what an engine with these plans says to a release's memories, which stay as they are.
+fn said(memories: &Memories, plans: &[&'static Plan]) -> Result<(), Error> {
+    let migrations: Vec<CountWords> = plans.iter().map(|plan| CountWords(plan)).collect();
+    let list: Vec<&dyn Migration<Notes<u64>>> =
+        migrations.iter().map(|migration| migration as &dyn Migration<Notes<u64>>).collect();
+    let notes = Notes::<u64>::open(memories.clone());
+    let before = bytes(memories);
+    let said = Engine::new(&list).check(&notes);
+    assert!(bytes(memories) == before, "the check has written");
+    said
+}
+
+/// Returns the memories of a release in the middle of migration 1.
+fn half_way() -> Memories {
+    let memories = old_release(1..=4_u64);
+    let mut notes = Notes::<u64>::open(memories.clone());
+    for _ in 0..10 {
+        Engine::new(&[&ONLY]).run(&mut notes, STEP).unwrap();
+    }
+    let state = notes.ledger.state_of(1).unwrap();
+    assert_eq!((state.phase, state.quarantined), (Phase::Converting, 1));
+    memories
+}
+
+#[test]
+fn a_chain_with_a_fault_is_refused_by_name() {
+    let memories = old_release(1..=4_u64);
+    assert_eq!(said(&memories, &[&COUNT_WORDS, &SECOND, &THIRD]), Ok(()));
+    assert_eq!(
+        said(&memories, &[&COUNT_WORDS, &SECOND, &SECOND_AGAIN]),
+        Err(Error::DuplicateNumber { number: 2, first: "second", second: "second again" })
+    );
+    assert_eq!(said(&memories, &[&COUNT_WORDS, &THIRD]), Err(Error::Gap { previous: 1, found: 3 }));
+    assert_eq!(said(&memories, &[&SECOND, &COUNT_WORDS]), Err(Error::Gap { previous: 2, found: 1 }));
+    assert_eq!(
+        said(&memories, &[&COUNT_WORDS, &SECOND, &THIRD_FROM_2]),
+        Err(Error::BrokenChain { number: 3, from: Layout(2), previous: Layout(3) })
+    );
+}
+
+#[test]
+fn a_layout_outside_of_the_chain_is_refused() {
+    let memories = old_release(1..=4_u64);
+    Notes::<u64>::open(memories.clone()).set_layout(Layout(7));
+    assert_eq!(
+        said(&memories, &[&COUNT_WORDS, &SECOND]),
+        Err(Error::UnknownLayout { found: Layout(7), first: Layout(1), last: Layout(3) })
+    );
+}
+
+#[test]
+fn a_begun_migration_must_be_in_the_list_with_its_classes() {
+    let memories = half_way();
+    assert_eq!(said(&memories, &[&COUNT_WORDS]), Ok(()));
+    assert_eq!(
+        said(&memories, &[&SECOND]),
+        Err(Error::MissingMigration { number: 1, phase: Phase::Converting })
+    );
+    assert_eq!(
+        said(&memories, &[&LOST_A_CLASS]),
+        Err(Error::PlanShrunk { number: 1, class: "damaged".into() })
+    );
+}
+
+#[test]
+fn a_finalized_migration_may_be_removed_from_the_list() {
+    let memories = half_way();
+    let mut notes = Notes::<u64>::open(memories.clone());
+    let engine = Engine::new(&[&ONLY]);
+    engine.run(&mut notes, WHOLE).unwrap();
+    assert_eq!(
+        said(&memories, &[&SECOND]),
+        Err(Error::MissingMigration { number: 1, phase: Phase::Converted })
+    );
+    engine.control(&mut notes, NOW).unwrap().finalize(true).unwrap();
+    assert_eq!(said(&memories, &[&SECOND]), Ok(()));
+    let dry: [&dyn Migration<Notes<u64>>; 1] = [&CountWords(&SECOND)];
+    assert_eq!(
+        Engine::new(&dry).control(&mut notes, NOW).map(drop),
+        Err(Error::UnknownMigration { number: 1 }),
+        "the last that has begun"
+    );
+}
+
+/// Any bytes, as a key or as a value.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Raw(Vec<u8>);
+
+impl Storable for Raw {
+    const BOUND: Bound = Bound::Unbounded;
+
+    fn to_bytes(&self) -> std::borrow::Cow<'_, [u8]> {
+        (&self.0).into()
+    }
+
+    fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+
+    fn from_bytes(bytes: std::borrow::Cow<'_, [u8]>) -> Self {
+        Self(bytes.into_owned())
+    }
+}
+
+/// Changes the first byte of the record under a key: its format.
+fn reformat<K: Storable + Ord + Clone>(memory: &VectorMemory, key: K, format: u8) {
+    let mut map: StableBTreeMap<K, Raw, VectorMemory> = StableBTreeMap::init(memory.clone());
+    let mut raw = map.get(&key).unwrap();
+    raw.0[0] = format;
+    map.insert(key, raw);
+}
+
+#[test]
+fn a_record_of_a_newer_format_is_refused() {
+    let newer = |name, key: &str| Err(Error::NewerFormat { name, key: key.into(), found: 2, known: 1 });
+    let memories = half_way();
+    reformat(&memories.0[3], 1_u16, 2);
+    assert_eq!(said(&memories, &[&COUNT_WORDS]), newer("migration state", "1"));
+
+    let memories = half_way();
+    let last = Notes::<u64>::open(memories.clone()).ledger.journal(0).unwrap().last().unwrap().index;
+    reformat(&memories.0[4], last, 2);
+    assert_eq!(said(&memories, &[&COUNT_WORDS]), newer("journal entry", &last.to_string()));
+
+    let memories = half_way();
+    reformat(&memories.0[5], (1_u16, 4_u64), 2);
+    assert_eq!(said(&memories, &[&COUNT_WORDS]), newer("quarantined record", "4"));
+}
+
+#[test]
+fn a_damaged_state_is_refused() {
+    let memories = half_way();
+    reformat(&memories.0[3], 1_u16, 0);
+    let refused = said(&memories, &[&COUNT_WORDS]).unwrap_err();
+    assert!(matches!(&refused, Error::Stable(damage) if damage.key == "1"), "{refused:?}");
+    let notes = Notes::<u64>::open(memories);
+    notes.ledger.state_of(1).unwrap_err();
+}
+
+#[test]
+fn a_key_that_does_not_decode_is_refused() {
+    let memories = old_release(["a", "b"].map(str::to_owned));
+    let mut notes = Notes::<String>::open(memories.clone());
+    let engine = Engine::new(&[&ONLY]);
+    engine.run(&mut notes, WHOLE).unwrap();
+    assert_eq!(engine.check(&notes), Ok(()));
+    let mut quarantine: StableBTreeMap<Raw, Raw, VectorMemory> = StableBTreeMap::init(memories.0[5].clone());
+    let kept = quarantine.get(&Raw([&[0, 1], b"b".as_slice()].concat())).unwrap();
+    quarantine.insert(Raw(vec![0, 1, 0xff]), kept);
+    let notes = Notes::<String>::open(memories);
+    let refused = engine.check(&notes).unwrap_err();
+    assert!(matches!(&refused, Error::DamagedKey { key, .. } if key == "ff"), "{refused:?}");
+    assert_eq!(notes.ledger.quarantine.len(1), 2, "it is counted");
+    assert_eq!(notes.ledger.quarantine.keys(1, None, 9), ["b"], "and stops nobody from listing the others");
+    assert_eq!(notes.ledger.quarantined(None).len(), 1);
+}

@@ -1,0 +1,273 @@
+//! Whole runs, under keys of every kind.
+
+use candid::Principal;
+
+use super::*;
+
+fn texts<K: Key>(table: &Table<K, String, VectorMemory>) -> Vec<(K, Vec<u8>)> {
+    table.raw_after(None).collect()
+}
+
+/// Converts, one step in each message and an upgrade after each; retries, rolls back with a later write kept,
+/// converts again, finalizes.
+fn there_and_back<K: Key>(keys: Vec<K>, later: K) {
+    let memories = old_release(keys.clone());
+    let only: [&dyn Migration<Notes<K>>; 1] = [&ONLY];
+    let engine = Engine::new(&only);
+    let before = texts(&Notes::<K>::open(memories.clone()).old);
+    let damaged = keys.last().unwrap().clone();
+    let total = keys.len() as u64;
+
+    let mut messages = 0;
+    loop {
+        let mut notes = Notes::<K>::open(memories.clone());
+        engine.check(&notes).unwrap();
+        if engine.run(&mut notes, STEP).unwrap() == Progress::Done {
+            break;
+        }
+        messages += 1;
+    }
+    assert!(messages > 2 * total, "{messages} messages");
+    let mut notes = Notes::<K>::open(memories.clone());
+    let state = notes.ledger.state_of(1).unwrap();
+    assert_eq!(
+        (state.phase, state.source, state.converted, state.quarantined),
+        (Phase::Converted, total, total - 1, 1)
+    );
+    assert_eq!((state.imbalance(), state.digest_before), (None, state.digest_after));
+    assert_eq!(notes.layout(), Ok(Layout(2)));
+    assert_eq!(notes.ledger.quarantine.get(1, &damaged).unwrap().unwrap().raw, [0xff]);
+    let listed = notes.ledger.quarantined(None);
+    assert_eq!(listed.iter().map(|unit| unit.session.clone()).collect::<Vec<_>>(), [damaged.clone()]);
+
+    engine.control(&mut notes, NOW).unwrap().retry(Some(damaged.clone())).unwrap();
+    engine.run(&mut notes, WHOLE).unwrap();
+    assert_eq!(notes.ledger.state_of(1).unwrap().quarantined, 1, "it is as damaged as before");
+    let missing = engine.control(&mut notes, NOW).unwrap().retry(Some(later.clone())).unwrap_err();
+    assert_eq!(missing, Error::NotQuarantined { key: format!("{later:?}") });
+
+    notes.new.insert(later.clone(), &convert_text("a later write".into()));
+    engine.control(&mut notes, NOW).unwrap().rollback().unwrap();
+    engine.run(&mut notes, WHOLE).unwrap();
+    assert_eq!((notes.layout(), notes.new.len()), (Ok(Layout(1)), 0));
+    assert_eq!(notes.old.get(&later), Ok(Some("a later write".into())));
+    notes.old.remove(&later);
+    assert_eq!(texts(&notes.old), before, "every record is what it was, to the byte");
+
+    engine.control(&mut notes, NOW).unwrap().resume().unwrap();
+    engine.run(&mut notes, WHOLE).unwrap();
+    let refused = engine.control(&mut notes, NOW).unwrap().finalize(false).unwrap_err();
+    assert!(refused.to_string().contains("consent to leaving them"), "{refused}");
+    engine.control(&mut notes, NOW).unwrap().finalize(true).unwrap();
+    assert_eq!(notes.ledger.state_of(1).unwrap().phase, Phase::Finalized);
+    engine.check(&notes).unwrap();
+    let refused = engine.control(&mut notes, NOW).unwrap().rollback().unwrap_err();
+    assert!(
+        matches!(refused, Error::Refused { action: "roll back", phase: Phase::Finalized, .. }),
+        "{refused:?}"
+    );
+    let journal = notes.ledger.journal(0).unwrap();
+    assert!(journal.windows(2).all(|pair| pair[0].hash == pair[1].previous), "each has the hash of the last");
+    assert!(journal.iter().all(|entry| (entry.build.as_str(), entry.features.len()) == ("notes 2", 1)));
+}
+
+#[test]
+fn numbers_as_keys_go_there_and_back() {
+    there_and_back((1..=5).collect::<Vec<u64>>(), 9);
+    there_and_back((1..=5).collect::<Vec<u32>>(), 9);
+}
+
+#[test]
+fn texts_as_keys_go_there_and_back() {
+    there_and_back(["", "a", "ab", "b"].map(str::to_owned).to_vec(), "aa".to_owned());
+}
+
+/// Their order is not that of their bytes.
+#[test]
+fn principals_as_keys_go_there_and_back() {
+    let mut keys: Vec<_> = [&[1][..], &[1, 2, 3], &[2], &[0, 9]].map(Principal::from_slice).to_vec();
+    keys.sort();
+    there_and_back(keys, Principal::from_slice(&[1, 1]));
+}
+
+#[test]
+fn a_touched_unit_is_converted_at_once_and_counted_once() {
+    for steps in 0..12 {
+        let mut notes = Notes::<u64>::open(old_release(1..=4_u64));
+        let engine = Engine::new(&[&ONLY]);
+        for _ in 0..steps {
+            engine.run(&mut notes, STEP).unwrap();
+        }
+        if notes.old.contains(&3) {
+            Engine::touch(&ONLY, &mut notes, 3, NOW).unwrap();
+        }
+        assert_eq!(notes.new.get(&3).unwrap().unwrap().words, 3);
+        engine.run(&mut notes, WHOLE).unwrap();
+        let state = notes.ledger.state_of(1).unwrap();
+        assert_eq!((state.phase, state.source), (Phase::Converted, 4), "after {steps} steps: {}", state.note);
+        assert_eq!((state.converted + state.already, state.quarantined), (3, 1), "after {steps} steps");
+    }
+}
+
+#[test]
+fn a_touch_of_a_unit_that_is_gone_counts_nothing() {
+    let mut notes = Notes::<u64>::open(old_release(1..=4_u64));
+    Engine::touch(&ONLY, &mut notes, 99, NOW).unwrap();
+    assert_eq!(notes.ledger.state_of(1).unwrap().source, 0);
+    Engine::new(&[&ONLY]).run(&mut notes, WHOLE).unwrap();
+    assert_eq!(notes.ledger.state_of(1).unwrap().phase, Phase::Converted);
+}
+
+#[test]
+fn a_dry_run_counts_every_class_and_writes_nothing() {
+    let notes = Notes::<u64>::open(old_release(1..=4_u64));
+    let page = Engine::new(&[&ONLY]).dry_run(&notes, WHOLE, None, None).unwrap();
+    let classes: Vec<_> = page
+        .classes
+        .iter()
+        .map(|class| (class.class.as_str(), class.count, class.examples.clone()))
+        .collect();
+    assert_eq!(classes, [("note", 3, vec![1, 2, 3]), ("damaged", 1, vec![4])]);
+    assert_eq!((page.units, page.next, notes.ledger.state_of(1).unwrap().source), (4, None, 0));
+}
+
+#[test]
+fn a_changed_target_is_found_before_finalization() {
+    let mut notes = Notes::<u64>::open(old_release(1..=4_u64));
+    let engine = Engine::new(&[&ONLY]);
+    engine.run(&mut notes, WHOLE).unwrap();
+    notes.new.insert(2, &Counted { words: 9, text: "two words".into() });
+    engine.control(&mut notes, NOW).unwrap().verify().unwrap();
+    engine.run(&mut notes, WHOLE).unwrap();
+    let state = notes.ledger.state_of(1).unwrap();
+    assert!(state.note.contains("1 of 3 records are not sound"), "{}", state.note);
+    let refused = engine.control(&mut notes, NOW).unwrap().finalize(true).unwrap_err();
+    assert!(refused.to_string().contains("note 2 has another number of words"), "{refused}");
+}
+
+#[test]
+fn the_watch_halves_the_batch_of_a_message_that_traps() {
+    let mut notes = Notes::<u64>::open(old_release(1..=4_u64));
+    let engine = Engine::new(&[&ONLY]);
+    let mut seen = None;
+    engine.run(&mut notes, STEP).unwrap();
+    assert_eq!(engine.watch(&mut notes, NOW, &mut seen), Ok(Watched::Quiet), "the message may still run");
+    assert_eq!(engine.watch(&mut notes, NOW, &mut seen), Ok(Watched::Run), "it has not committed");
+    assert_eq!(notes.ledger.state_of(1).unwrap().pace.limit, 512);
+}
+
+#[test]
+fn a_deferred_migration_waits_until_it_is_resumed() {
+    let memories = old_release(1..=4_u64);
+    let mut notes = Notes::<u64>::open(memories.clone());
+    defer(&mut notes, NOW).unwrap();
+    let wrong = defer(&mut notes, NOW).unwrap_err();
+    assert_eq!(wrong, Error::WrongPhase { expected: Phase::Idle, found: Phase::Paused });
+    let mut notes = Notes::<u64>::open(memories);
+    let engine = Engine::new(&[&ONLY]);
+    engine.check(&notes).unwrap();
+    engine.run(&mut notes, WHOLE).unwrap();
+    assert_eq!((notes.layout(), notes.new.len()), (Ok(Layout(1)), 0));
+    engine.control(&mut notes, NOW).unwrap().resume().unwrap();
+    engine.run(&mut notes, WHOLE).unwrap();
+    assert_eq!(notes.new.len(), 3);
+}
+
+#[test]
+fn a_host_without_room_stops_the_migration_with_the_reason() {
+    struct Full(Notes<u64>);
+    impl Host for Full {
+        type Memory = VectorMemory;
+        type Key = u64;
+        type Error = Refusal;
+
+        fn layout(&self) -> Result<Layout, StableError> {
+            self.0.layout()
+        }
+
+        fn set_layout(&mut self, layout: Layout) {
+            self.0.set_layout(layout);
+        }
+
+        fn ledger(&self) -> &Ledger<u64, VectorMemory> {
+            &self.0.ledger
+        }
+
+        fn ledger_mut(&mut self) -> &mut Ledger<u64, VectorMemory> {
+            &mut self.0.ledger
+        }
+
+        fn check_room(&self) -> Result<(), Refusal> {
+            Err(Refusal("no room".into()))
+        }
+    }
+
+    /// An error type of the host's own.
+    #[derive(Debug)]
+    struct Refusal(String);
+
+    impl std::fmt::Display for Refusal {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str(&self.0)
+        }
+    }
+
+    impl From<Error> for Refusal {
+        fn from(error: Error) -> Self {
+            Self(error.to_string())
+        }
+    }
+
+    impl From<StableError> for Refusal {
+        fn from(error: StableError) -> Self {
+            Self(error.to_string())
+        }
+    }
+
+    struct Wrapped;
+    impl Migration<Full> for Wrapped {
+        fn plan(&self) -> &'static Plan {
+            &COUNT_WORDS
+        }
+
+        fn sources(&self, full: &Full, last: Option<u64>, limit: usize) -> Result<Vec<u64>, Refusal> {
+            Ok(ONLY.sources(&full.0, last, limit)?)
+        }
+
+        fn digest(&self, full: &Full, key: u64) -> Result<Option<Digest>, Refusal> {
+            Ok(ONLY.digest(&full.0, key)?)
+        }
+
+        fn classify(&self, full: &Full, key: u64, now: Time) -> Result<Classified, Refusal> {
+            Ok(ONLY.classify(&full.0, key, now)?)
+        }
+
+        fn convert(&self, full: &mut Full, key: u64, work: &mut Work<'_>) -> Result<Advance, Refusal> {
+            Ok(ONLY.convert(&mut full.0, key, work)?)
+        }
+
+        fn restore(&self, full: &mut Full, key: u64, kept: QuarantineRecord) -> Result<(), Refusal> {
+            Ok(ONLY.restore(&mut full.0, key, kept)?)
+        }
+
+        fn take_out(&self, full: &mut Full, key: u64, reason: String) -> Result<QuarantineRecord, Refusal> {
+            Ok(ONLY.take_out(&mut full.0, key, reason)?)
+        }
+
+        fn targets(&self, full: &Full, last: Option<u64>, limit: usize) -> Vec<u64> {
+            ONLY.targets(&full.0, last, limit)
+        }
+
+        fn check(&self, full: &Full, key: u64) -> Result<Option<String>, Refusal> {
+            Ok(ONLY.check(&full.0, key)?)
+        }
+    }
+
+    let mut full = Full(Notes::<u64>::open(old_release(1..=4_u64)));
+    let engine = Engine::new(&[&Wrapped]);
+    engine.run(&mut full, WHOLE).unwrap();
+    let state = full.0.ledger.state_of(1).unwrap();
+    assert_eq!((state.phase, state.note.as_str(), full.0.old.len()), (Phase::Stuck, "no room", 4));
+    let refused = engine.control(&mut full, NOW).unwrap().rollback().unwrap_err();
+    assert!(refused.0.contains("it cannot be rolled back"), "{refused}");
+}

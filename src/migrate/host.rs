@@ -1,0 +1,90 @@
+//! The storage as the migration engine sees it.
+
+use ic_stable_migrate::{Build, FirstMemories, Host, Ledger, LedgerMemories};
+
+use super::MigrationTables;
+use crate::api::Error;
+use crate::build_profile::{BUILD, FEATURES};
+use crate::session::Time;
+use crate::stable::layout::Layout;
+use crate::stable::{Memories, Memory, StableError, memory_ids};
+use crate::storage::Storage;
+
+/// Time as the engine has it.
+pub type EngineTime = ic_stable_migrate::Time;
+
+impl Host for Storage {
+    type Memory = Memory;
+    type Key = u64;
+    type Error = Error;
+
+    fn layout(&self) -> Result<ic_stable_migrate::Layout, StableError> {
+        Ok(self.layout.get()?.unwrap_or(Layout::LEGACY).number())
+    }
+
+    fn set_layout(&mut self, layout: ic_stable_migrate::Layout) {
+        self.layout.set(&Layout(layout.0));
+    }
+
+    fn ledger(&self) -> &MigrationTables {
+        &self.migration
+    }
+
+    fn ledger_mut(&mut self) -> &mut MigrationTables {
+        &mut self.migration
+    }
+
+    fn check_room(&self) -> Result<(), Error> {
+        Ok(self.room.for_step()?)
+    }
+}
+
+/// Opens the engine's tables, or makes empty ones. Migration 1 has memories of its own, since it was there first.
+pub fn open_tables(memories: &Memories) -> MigrationTables {
+    let tables = LedgerMemories {
+        states: memories.get(memory_ids::MIGRATION_STATES),
+        journal: memories.get(memory_ids::MIGRATION_JOURNAL),
+        quarantine: memories.get(memory_ids::MIGRATION_QUARANTINES),
+        first: Some(FirstMemories {
+            state: memories.get(memory_ids::MIGRATION_STATE),
+            quarantine: memories.get(memory_ids::MIGRATION_QUARANTINE),
+        }),
+    };
+    Ledger::open(tables, Build { name: BUILD, features: FEATURES })
+}
+
+impl From<Time> for EngineTime {
+    fn from(time: Time) -> Self {
+        Self::from_nanos(time.as_nanos())
+    }
+}
+
+impl From<EngineTime> for Time {
+    fn from(time: EngineTime) -> Self {
+        Self::from_nanos(time.as_nanos())
+    }
+}
+
+impl From<Layout> for ic_stable_migrate::Layout {
+    fn from(layout: Layout) -> Self {
+        layout.number()
+    }
+}
+
+impl From<ic_stable_migrate::Error> for Error {
+    fn from(error: ic_stable_migrate::Error) -> Self {
+        use ic_stable_migrate::Error::{NotQuarantined, Refused, Stable, WrongPhase};
+        match error {
+            Stable(damage) => damage.into(),
+            Refused { action, phase, why } => {
+                Self::conflict("migration", format!("{phase:?}"), format!("cannot {action}: {why}"))
+            }
+            NotQuarantined { key } => Self::not_found("quarantined record", key),
+            WrongPhase { expected, found } => {
+                let why = format!("it is not {expected:?}, and the legacy build migrates nothing");
+                Self::conflict("migration", format!("{found:?}"), why)
+            }
+            other => Self::Internal(other.to_string()),
+        }
+    }
+}
