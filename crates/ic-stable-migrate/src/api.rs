@@ -1,6 +1,8 @@
 //! Status, dry run, journal and quarantine of the migrations.
 
-use candid::CandidType;
+use std::fmt;
+
+use candid::{CandidType, Principal};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
@@ -179,3 +181,26 @@ pub struct QuarantinedRecord<K = u64> {
     /// Length of the record in bytes, if `raw` is truncated.
     pub raw_len: Option<u64>,
 }
+
+/// Why an endpoint changed nothing.
+#[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub enum EndpointError {
+    /// The caller is not a controller.
+    Unauthorized {
+        /// The caller.
+        caller: Principal,
+    },
+    /// The engine's reason, in words.
+    Refused(String),
+}
+
+impl fmt::Display for EndpointError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unauthorized { caller } => write!(f, "{caller} is not a controller"),
+            Self::Refused(why) => f.write_str(why),
+        }
+    }
+}
+
+impl std::error::Error for EndpointError {}

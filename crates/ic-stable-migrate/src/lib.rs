@@ -15,6 +15,8 @@
 
 pub mod api;
 mod batches;
+#[cfg(feature = "cdk")]
+pub mod cdk;
 mod chain;
 pub mod codec;
 mod control;

@@ -83,17 +83,13 @@ pub struct Quarantine<K: Key, M: Memory> {
     later: Table<Numbered<K>, QuarantineRecord, M>,
 }
 
-/// Calls a method of the table that has a migration's quarantine, with a key of that table.
-macro_rules! of_migration {
-    ($first:expr, $later:expr, $migration:expr, $key:expr, $table:ident, $stored:ident => $call:expr) => {{
-        let $stored = $key;
+/// Calls a method of the table that holds a migration's quarantine, with a unit's key in it.
+macro_rules! call {
+    ($first:expr, $later:expr, $migration:ident, $key:ident, $method:ident) => {{
+        let key = Stored::of($key.borrow());
         match $first {
-            Some($table) if $migration == FIRST_MIGRATION => $call,
-            _ => {
-                let $stored = Numbered { migration: $migration, key: $stored };
-                let $table = $later;
-                $call
-            }
+            Some(first) if $migration == FIRST_MIGRATION => first.$method(&key),
+            _ => $later.$method(&Numbered { migration: $migration, key }),
         }
     }};
 }
@@ -109,14 +105,12 @@ impl<K: Key, M: Memory> Quarantine<K, M> {
     /// # Errors
     /// If its record does not decode.
     pub fn get(&self, migration: u16, key: impl Borrow<K>) -> Result<Option<QuarantineRecord>, StableError> {
-        let key = Stored::of(key.borrow());
-        of_migration!(&self.first, &self.later, migration, key, table, key => table.get(&key))
+        call!(&self.first, self.later, migration, key, get)
     }
 
     /// Returns the stored bytes of a record, whatever they are.
     pub fn get_raw(&self, migration: u16, key: impl Borrow<K>) -> Option<Vec<u8>> {
-        let key = Stored::of(key.borrow());
-        of_migration!(&self.first, &self.later, migration, key, table, key => table.get_raw(&key))
+        call!(&self.first, self.later, migration, key, get_raw)
     }
 
     /// Returns a quarantined unit; for a record that does not decode, its bytes and what is wrong with them.
@@ -151,20 +145,21 @@ impl<K: Key, M: Memory> Quarantine<K, M> {
 
     /// Returns whether a unit is quarantined.
     pub fn contains(&self, migration: u16, key: impl Borrow<K>) -> bool {
-        let key = Stored::of(key.borrow());
-        of_migration!(&self.first, &self.later, migration, key, table, key => table.contains(&key))
+        call!(&self.first, self.later, migration, key, contains)
     }
 
     /// Quarantines a unit.
     pub fn insert(&mut self, migration: u16, key: impl Borrow<K>, record: &QuarantineRecord) {
         let key = Stored::of(key.borrow());
-        of_migration!(&mut self.first, &mut self.later, migration, key, table, key => table.insert(key, record));
+        match &mut self.first {
+            Some(first) if migration == FIRST_MIGRATION => first.insert(key, record),
+            _ => self.later.insert(Numbered { migration, key }, record),
+        }
     }
 
     /// Removes a unit from quarantine. Returns `false` if it was not there.
     pub fn remove(&mut self, migration: u16, key: impl Borrow<K>) -> bool {
-        let key = Stored::of(key.borrow());
-        of_migration!(&mut self.first, &mut self.later, migration, key, table, key => table.remove(&key))
+        call!(&mut self.first, self.later, migration, key, remove)
     }
 
     /// Lists up to `limit` quarantined units of a migration after the unit `after`. Damaged keys are left out.

@@ -15,7 +15,8 @@ use super::{Build, BuildError, Workspace, publish};
 const FORMAT: u32 = 1;
 
 /// Files that matter although rustc does not list them.
-const MANIFESTS: [&str; 3] = ["Cargo.toml", "Cargo.lock", ".cargo/config.toml"];
+const MANIFESTS: [&str; 4] =
+    ["Cargo.toml", "Cargo.lock", ".cargo/config.toml", "crates/ic-stable-migrate/Cargo.toml"];
 
 /// The record of a build in the cache folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -398,7 +398,7 @@ impl Aged {
     }
 
     /// Runs these migrations until they settle.
-    fn run(&mut self, migrations: &[&dyn Migration]) {
+    fn run(&mut self, migrations: &[&dyn Migration<Storage>]) {
         for _ in 0..10_000 {
             let message = Message { now: self.now.into(), meter: &Unmetered, budget: 0 };
             if migrate::Engine::new(migrations).run(&mut self.storage, message).unwrap() == Progress::Done {

@@ -1,0 +1,327 @@
+//! What a canister needs around the engine: a slice in `post_upgrade`, timers that heal themselves, and endpoints.
+//!
+//! ```ignore
+//! thread_local!(static BANK: RefCell<Option<Bank>> = const { RefCell::new(None) });
+//!
+//! fn with_bank(f: &mut dyn FnMut(&mut Bank)) {
+//!     BANK.with_borrow_mut(|bank| bank.as_mut().map(f));
+//! }
+//!
+//! const MIGRATIONS: Driver<Bank> = Driver::new(&[&CentsToMillionths], with_bank);
+//!
+//! #[ic_cdk::post_upgrade]
+//! fn post_upgrade() {
+//!     BANK.set(Some(Bank::open(DefaultMemoryImpl::default())));
+//!     MIGRATIONS.post_upgrade();
+//! }
+//!
+//! ic_stable_migrate::migration_endpoints!(MIGRATIONS, u64);
+//! ```
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use candid::Principal;
+use ic_cdk::api::{is_controller, msg_caller, performance_counter, time, trap};
+use ic_cdk_timers::TimerId;
+
+use crate::api::{DryRun, EndpointError, JournalEntry, MigrationStatus, QuarantinedRecord};
+use crate::{Control, Engine, Host, Message, Meter, Migration, Progress, Time, Watched};
+
+/// Result of an endpoint.
+pub type Answer<T> = Result<T, EndpointError>;
+
+/// Instructions of the migration in `post_upgrade`: enough for a small canister, and few of the 300 billion of an
+/// upgrade.
+const UPGRADE_INSTRUCTIONS: u64 = 50_000_000;
+
+/// Instructions after which a message of the migration ends; with one more unit it delays no client much.
+const MESSAGE_INSTRUCTIONS: u64 = 1_500_000_000;
+
+/// Interval of the watchdog.
+const EVERY: Duration = Duration::from_secs(60);
+
+/// Time after which the watchdog is overdue, nanoseconds: a busy subnet may be late by a turn or two.
+const OVERDUE_NANOS: u64 = 5 * 60 * 1_000_000_000;
+
+/// Instructions of the message, as the IC counts them.
+#[derive(Clone, Copy, Debug)]
+pub struct MessageMeter;
+
+impl Meter for MessageMeter {
+    fn used(&self) -> u64 {
+        performance_counter(0)
+    }
+}
+
+thread_local! {
+    /// Messages that the engine had used at the last turn of the watchdog.
+    static SEEN: Cell<Option<u64>> = const { Cell::new(None) };
+    static WATCHDOG: Cell<Option<TimerId>> = const { Cell::new(None) };
+    /// When the watchdog last ran or was set, nanoseconds.
+    static WATCHED_AT: Cell<u64> = const { Cell::new(0) };
+    /// The next message of the engine.
+    static NEXT: Cell<Option<TimerId>> = const { Cell::new(None) };
+}
+
+/// Calls a function with the canister's storage, once that is open.
+pub type With<H> = fn(&mut dyn FnMut(&mut H));
+
+/// The engine of a canister, with access to its host.
+pub struct Driver<H: Host + 'static> {
+    engine: Engine<'static, H>,
+    with: With<H>,
+    budget: u64,
+}
+
+impl<H: Host + 'static> Clone for Driver<H> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<H: Host + 'static> Copy for Driver<H> {}
+
+impl<H: Host + 'static> Driver<H> {
+    /// Makes the driver of these migrations. `with` calls a function with the canister's storage, once it is
+    /// open.
+    #[must_use]
+    pub const fn new(migrations: &'static [&'static dyn Migration<H>], with: With<H>) -> Self {
+        Self { engine: Engine::new(migrations), with, budget: MESSAGE_INSTRUCTIONS }
+    }
+
+    /// Replaces the instructions after which a message of the migration ends.
+    #[must_use]
+    pub const fn with_budget(self, budget: u64) -> Self {
+        Self { budget, ..self }
+    }
+
+    /// Sets the timers. To be called at the end of `init`.
+    pub fn init(&self) {
+        self.set_watchdog();
+    }
+
+    /// Checks the chain of migrations against what is stored, converts a first slice, and sets the timers. To be
+    /// called at the end of `post_upgrade`. Traps if the check fails, so that the old code and its state stay.
+    pub fn post_upgrade(&self) {
+        match self.on(|host| self.engine.check(host)) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => trap(format!("upgrade refused: {error}")),
+            Err(error) => trap(format!("upgrade refused: {error}")),
+        }
+        self.run(UPGRADE_INSTRUCTIONS.min(self.budget));
+        self.set_watchdog();
+    }
+
+    /// Sets the timers again if they are overdue: after a trap of the IC's timer message, on a frozen canister, on
+    /// a clone. To be called in updates.
+    pub fn look_after(&self) {
+        if time().saturating_sub(WATCHED_AT.get()) > OVERDUE_NANOS {
+            self.set_watchdog();
+            self.go_on_at_once();
+            // The library believes that an earlier deadline is set.
+            ic_cdk::api::global_timer_set(time());
+        }
+    }
+
+    /// Runs one message of the engine, and orders the next if there is more to do.
+    pub fn go_on(&self) {
+        self.run(self.budget);
+    }
+
+    /// Returns phase and counts of the last migration that has begun.
+    ///
+    /// # Errors
+    /// A damaged record.
+    pub fn status(&self) -> Answer<MigrationStatus<H::Key>> {
+        self.answer(|host| {
+            let layout = host.layout()?;
+            Ok(host.ledger().status(layout)?)
+        })
+    }
+
+    /// Returns a page of the journal, from entry `from` on.
+    ///
+    /// # Errors
+    /// A damaged record.
+    pub fn journal(&self, from: Option<u64>) -> Answer<Vec<JournalEntry<H::Key>>> {
+        self.answer(|host| Ok(host.ledger().journal(from.unwrap_or(0))?))
+    }
+
+    /// Returns a page of quarantined units after the unit `after`. For controllers.
+    ///
+    /// # Errors
+    /// [`EndpointError::Unauthorized`].
+    pub fn quarantine(&self, after: Option<H::Key>) -> Answer<Vec<QuarantinedRecord<H::Key>>> {
+        controllers_only()?;
+        self.answer(|host| Ok(host.ledger().quarantined(after)))
+    }
+
+    /// Returns what the migration would do to the units after `after`, and the price. For controllers.
+    ///
+    /// # Errors
+    /// [`EndpointError::Unauthorized`], or a damaged record.
+    pub fn dry_run(&self, after: Option<H::Key>, limit: Option<u32>) -> Answer<DryRun<H::Key>> {
+        controllers_only()?;
+        let message = self.message(self.budget);
+        self.answer(|host| self.engine.dry_run(host, message, after, limit))
+    }
+
+    /// Runs a control, then the engine, and returns the status. For controllers.
+    ///
+    /// # Errors
+    /// [`EndpointError::Unauthorized`], or the control's.
+    pub fn control(
+        &self,
+        control: impl FnOnce(Control<'_, H>) -> Result<(), H::Error>,
+    ) -> Answer<MigrationStatus<H::Key>> {
+        controllers_only()?;
+        self.answer(|host| control(self.engine.control(host, now())?))?;
+        self.go_on();
+        self.status()
+    }
+
+    fn run(&self, budget: u64) {
+        let message = self.message(budget);
+        match self.answer(|host| self.engine.run(host, message)) {
+            Ok(Progress::Done) => {}
+            Ok(Progress::More) => self.go_on_at_once(),
+            Err(error) => report(&error),
+        }
+    }
+
+    fn watch(&self) {
+        WATCHED_AT.set(time());
+        let mut seen = SEEN.get();
+        let watched = self.answer(|host| self.engine.watch(host, now(), &mut seen));
+        SEEN.set(seen);
+        match watched {
+            Ok(Watched::Quiet) => {}
+            Ok(Watched::Run) => self.go_on_at_once(),
+            Err(error) => report(&error),
+        }
+    }
+
+    fn set_watchdog(&self) {
+        let this = *self;
+        let interval = ic_cdk_timers::set_timer_interval(EVERY, move || async move { this.watch() });
+        if let Some(earlier) = WATCHDOG.replace(Some(interval)) {
+            ic_cdk_timers::clear_timer(earlier);
+        }
+        WATCHED_AT.set(time());
+    }
+
+    /// Orders a message of the engine, in place of one that is ordered already.
+    fn go_on_at_once(&self) {
+        let this = *self;
+        let next = ic_cdk_timers::set_timer(Duration::ZERO, async move { this.go_on() });
+        if let Some(earlier) = NEXT.replace(Some(next)) {
+            ic_cdk_timers::clear_timer(earlier);
+        }
+    }
+
+    fn message(&self, budget: u64) -> Message<'static> {
+        Message { now: now(), meter: &MessageMeter, budget }
+    }
+
+    fn answer<T>(&self, f: impl FnOnce(&mut H) -> Result<T, H::Error>) -> Answer<T> {
+        self.on(f)?.map_err(|error| EndpointError::Refused(error.to_string()))
+    }
+
+    /// Calls a function with the host.
+    fn on<T>(&self, f: impl FnOnce(&mut H) -> T) -> Answer<T> {
+        let (mut f, mut result) = (Some(f), None);
+        (self.with)(&mut |host| result = f.take().map(|f| f(host)));
+        result.ok_or_else(|| EndpointError::Refused("the canister's storage is not open".into()))
+    }
+}
+
+fn now() -> Time {
+    Time::from_nanos(time())
+}
+
+fn controllers_only() -> Answer<()> {
+    let caller: Principal = msg_caller();
+    if is_controller(&caller) { Ok(()) } else { Err(EndpointError::Unauthorized { caller }) }
+}
+
+fn report(error: &EndpointError) {
+    ic_cdk::api::debug_print(format!("migration: {error}"));
+}
+
+/// Gives a canister the endpoints of its migrations: `migration_status`, `_journal`, `_quarantine` and `_dry_run`
+/// as queries, `_pause`, `_resume`, `_verify`, `_retry`, `_rollback` and `_finalize` as updates for controllers.
+/// The arguments are the [`Driver`], a constant, and the type of keys. The canister depends on `ic-cdk`.
+#[macro_export]
+macro_rules! migration_endpoints {
+    ($driver:expr, $key:ty) => {
+        /// Returns phase and counts of the migration.
+        #[::ic_cdk::query]
+        fn migration_status() -> $crate::cdk::Answer<$crate::api::MigrationStatus<$key>> {
+            $driver.status()
+        }
+
+        /// Returns entries of the journal, from number `from` on.
+        #[::ic_cdk::query]
+        fn migration_journal(from: Option<u64>) -> $crate::cdk::Answer<Vec<$crate::api::JournalEntry<$key>>> {
+            $driver.journal(from)
+        }
+
+        /// Returns quarantined units after the unit `after`. For controllers.
+        #[::ic_cdk::query]
+        fn migration_quarantine(
+            after: Option<$key>,
+        ) -> $crate::cdk::Answer<Vec<$crate::api::QuarantinedRecord<$key>>> {
+            $driver.quarantine(after)
+        }
+
+        /// Returns what the migration would do to the units after `after`, and the price; changes nothing. For
+        /// controllers.
+        #[::ic_cdk::query]
+        fn migration_dry_run(
+            after: Option<$key>,
+            limit: Option<u32>,
+        ) -> $crate::cdk::Answer<$crate::api::DryRun<$key>> {
+            $driver.dry_run(after, limit)
+        }
+
+        /// Pauses the migration after the current unit. For controllers.
+        #[::ic_cdk::update]
+        fn migration_pause() -> $crate::cdk::Answer<$crate::api::MigrationStatus<$key>> {
+            $driver.control(|control| control.pause())
+        }
+
+        /// Resumes a migration that is paused, stuck or rolled back. For controllers.
+        #[::ic_cdk::update]
+        fn migration_resume() -> $crate::cdk::Answer<$crate::api::MigrationStatus<$key>> {
+            $driver.control(|control| control.resume())
+        }
+
+        /// Checks every converted unit again. For controllers.
+        #[::ic_cdk::update]
+        fn migration_verify() -> $crate::cdk::Answer<$crate::api::MigrationStatus<$key>> {
+            $driver.control(|control| control.verify())
+        }
+
+        /// Retries one quarantined unit, or all of them. For controllers.
+        #[::ic_cdk::update]
+        fn migration_retry(unit: Option<$key>) -> $crate::cdk::Answer<$crate::api::MigrationStatus<$key>> {
+            $driver.control(|control| control.retry(unit))
+        }
+
+        /// Rolls everything back to the old layout. For controllers, until the migration is finalized.
+        #[::ic_cdk::update]
+        fn migration_rollback() -> $crate::cdk::Answer<$crate::api::MigrationStatus<$key>> {
+            $driver.control(|control| control.rollback())
+        }
+
+        /// Ends the migration; afterwards no rollback is possible. With `opt true`, quarantined units are left
+        /// there for good. For controllers.
+        #[::ic_cdk::update]
+        fn migration_finalize(
+            leave_quarantined: Option<bool>,
+        ) -> $crate::cdk::Answer<$crate::api::MigrationStatus<$key>> {
+            $driver.control(|control| control.finalize(leave_quarantined == Some(true)))
+        }
+    };
+}

@@ -1,0 +1,188 @@
+//! Accounts in both layouts.
+//!
+//! ```text
+//! id 0   Principal -> OldAccount     layout 1: as the old release has left them
+//! id 1   Layout                      header; absent in layout 1
+//! id 2   Principal -> balance        layout 2
+//! id 3   Principal -> Profile        layout 2
+//! id 4   name 0 Principal -> ()      layout 2: accounts by name
+//! id 5   states, 6 journal, 7 quarantine: the engine's
+//! ```
+
+use candid::{CandidType, Principal};
+use ic_stable_migrate::{
+    Build, Engine, Error, Host, Layout, Ledger, LedgerMemories, Record, Register, StableError, Table, Time,
+};
+use ic_stable_structures::DefaultMemoryImpl;
+use ic_stable_structures::memory_manager::{MemoryId, MemoryManager, VirtualMemory};
+use minicbor::{Decode, Encode};
+
+use crate::migration::{OldAccount, SplitAccounts};
+
+pub type Memory = VirtualMemory<DefaultMemoryImpl>;
+
+pub const OLD: Layout = Layout(1);
+pub const SPLIT: Layout = Layout(2);
+
+/// An account as clients see it.
+#[derive(CandidType, Clone, Debug, PartialEq)]
+pub struct Account {
+    pub name: String,
+    pub balance: u64,
+    pub opened_at: u64,
+}
+
+/// What does not change with every transfer.
+#[derive(Encode, Decode, Clone, Debug, PartialEq)]
+pub struct Profile {
+    #[n(0)]
+    pub name: String,
+    #[n(1)]
+    pub opened_at: u64,
+}
+
+impl Record for Profile {
+    const NAME: &'static str = "profile";
+
+    fn encode(&self) -> Vec<u8> {
+        ic_stable_migrate::codec::encode(1, self)
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, String> {
+        ic_stable_migrate::codec::decode(1, bytes)
+    }
+}
+
+/// Everything in stable memory.
+pub struct Accounts {
+    pub old: Table<Principal, OldAccount, Memory>,
+    layout: Register<Layout, Memory>,
+    pub balances: Table<Principal, u64, Memory>,
+    pub profiles: Table<Principal, Profile, Memory>,
+    names: Table<Vec<u8>, (), Memory>,
+    ledger: Ledger<Principal, Memory>,
+}
+
+impl Host for Accounts {
+    type Memory = Memory;
+    type Key = Principal;
+    type Error = Error;
+
+    fn layout(&self) -> Result<Layout, StableError> {
+        Ok(self.layout.get()?.unwrap_or(OLD))
+    }
+
+    fn set_layout(&mut self, layout: Layout) {
+        self.layout.set(&layout);
+    }
+
+    fn ledger(&self) -> &Ledger<Principal, Memory> {
+        &self.ledger
+    }
+
+    fn ledger_mut(&mut self) -> &mut Ledger<Principal, Memory> {
+        &mut self.ledger
+    }
+}
+
+impl Accounts {
+    /// Opens what is in stable memory.
+    pub fn open(stable: DefaultMemoryImpl) -> Self {
+        let memories = MemoryManager::init(stable);
+        let memory = |id| memories.get(MemoryId::new(id));
+        let tables = LedgerMemories { states: memory(5), journal: memory(6), quarantine: memory(7), first: None };
+        Self {
+            old: Table::over(memory(0)),
+            layout: Register::over(memory(1)),
+            balances: Table::over(memory(2)),
+            profiles: Table::over(memory(3)),
+            names: Table::over(memory(4)),
+            ledger: Ledger::open(tables, Build { name: env!("CARGO_PKG_VERSION"), features: &[] }),
+        }
+    }
+
+    /// Makes the accounts of a fresh installation, which begins in the newest layout.
+    pub fn create(stable: DefaultMemoryImpl) -> Self {
+        let mut accounts = Self::open(stable);
+        accounts.set_layout(SPLIT);
+        accounts
+    }
+
+    /// Converts an account that the migration has not come to. During a rollback accounts stay where they are.
+    pub fn touch(&mut self, who: Principal, now: u64) -> Result<(), String> {
+        let waits = self.ledger.state_of(1).map(|state| state.is_going_back() || state.is_deferred());
+        if self.old.contains(&who) && !waits.map_err(|error| error.to_string())? {
+            let now = Time::from_nanos(now);
+            Engine::touch(&SplitAccounts, self, who, now).map_err(|error| error.to_string())?;
+        }
+        match self.ledger.quarantine.get_or_damaged(1, who) {
+            Some(kept) => Err(format!("the account of {who} is quarantined: {}", kept.reason)),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns an account, wherever it is.
+    pub fn get(&self, who: Principal) -> Result<Option<Account>, String> {
+        let in_words = |error: StableError| error.to_string();
+        if let Some(OldAccount { name, balance, opened_at }) = self.old.get(&who).map_err(in_words)? {
+            return Ok(Some(Account { name, balance, opened_at }));
+        }
+        let profile = self.profiles.get(&who).map_err(in_words)?;
+        let balance = self.balances.get(&who).map_err(in_words)?;
+        let join = |(Profile { name, opened_at }, balance)| Account { name, balance, opened_at };
+        Ok(profile.zip(balance).map(join))
+    }
+
+    /// Replaces an account where it is.
+    pub fn put(&mut self, who: Principal, account: &Account) {
+        if self.old.contains(&who) {
+            self.old.insert(who, &OldAccount::from(account.clone()));
+        } else {
+            self.put_split(who, account);
+        }
+    }
+
+    /// Adds an account, in the layout that the migration leads to.
+    pub fn put_new(&mut self, who: Principal, account: Account, now: u64) -> Result<(), String> {
+        let in_words = |error: StableError| error.to_string();
+        let state = self.ledger.state_of(1).map_err(in_words)?;
+        if state.is_going_back() || state.is_deferred() {
+            self.old.insert(who, &OldAccount::from(account));
+            return Ok(());
+        }
+        Engine::enter_layout(&SplitAccounts, self, Time::from_nanos(now)).map_err(in_words)?;
+        self.put_split(who, &account);
+        Ok(())
+    }
+
+    /// Writes an account in layout 2.
+    pub fn put_split(&mut self, who: Principal, account: &Account) {
+        let Account { name, balance, opened_at } = account;
+        self.balances.insert(who, balance);
+        self.profiles.insert(who, &Profile { name: name.clone(), opened_at: *opened_at });
+        self.names.insert(name_key(name, who), &());
+    }
+
+    /// Removes an account of layout 2.
+    pub fn remove_split(&mut self, who: Principal, name: &str) {
+        self.balances.remove(&who);
+        self.profiles.remove(&who);
+        self.names.remove(&name_key(name, who));
+    }
+
+    /// Returns whether the index has an account under its name.
+    pub fn is_indexed(&self, who: Principal, name: &str) -> bool {
+        self.names.contains(&name_key(name, who))
+    }
+
+    /// Returns the accounts of this name.
+    pub fn named(&self, name: &str) -> Vec<Principal> {
+        let prefix = [name.as_bytes(), &[0]].concat();
+        let keys = self.names.keys(prefix.clone()..).take_while(|key| key.starts_with(&prefix));
+        keys.filter_map(|key| Principal::try_from_slice(key.get(prefix.len()..)?).ok()).collect()
+    }
+}
+
+fn name_key(name: &str, who: Principal) -> Vec<u8> {
+    [name.as_bytes(), &[0], who.as_slice()].concat()
+}

@@ -1,0 +1,82 @@
+//! The release before the migration: one map from principal to account, and nothing else. It knows nothing of
+//! migrations or layouts.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+
+use candid::{CandidType, Principal};
+use ic_cdk::api::{msg_caller, time};
+use ic_cdk::{query, update};
+use ic_stable_structures::memory_manager::{MemoryId, MemoryManager, VirtualMemory};
+use ic_stable_structures::storable::{Bound, Storable};
+use ic_stable_structures::{DefaultMemoryImpl, StableBTreeMap};
+use minicbor::{Decode, Encode};
+
+#[derive(CandidType, Encode, Decode, Clone)]
+struct Account {
+    #[n(0)]
+    name: String,
+    #[n(1)]
+    balance: u64,
+    #[n(2)]
+    opened_at: u64,
+}
+
+impl Storable for Account {
+    const BOUND: Bound = Bound::Unbounded;
+
+    fn to_bytes(&self) -> Cow<'_, [u8]> {
+        Cow::Owned(minicbor::to_vec(self).unwrap())
+    }
+
+    fn into_bytes(self) -> Vec<u8> {
+        self.to_bytes().into_owned()
+    }
+
+    fn from_bytes(bytes: Cow<'_, [u8]>) -> Self {
+        minicbor::decode(&bytes).unwrap()
+    }
+}
+
+type Accounts = StableBTreeMap<Principal, Account, VirtualMemory<DefaultMemoryImpl>>;
+
+thread_local! {
+    static ACCOUNTS: RefCell<Accounts> = {
+        let memories = MemoryManager::init(DefaultMemoryImpl::default());
+        RefCell::new(StableBTreeMap::init(memories.get(MemoryId::new(0))))
+    };
+}
+
+fn change(who: Principal, change: impl FnOnce(&mut Account)) -> Result<u64, String> {
+    ACCOUNTS.with_borrow_mut(|accounts| {
+        let mut account = accounts.get(&who).ok_or_else(|| format!("{who} has no account"))?;
+        change(&mut account);
+        let balance = account.balance;
+        accounts.insert(who, account);
+        Ok(balance)
+    })
+}
+
+/// Opens an account for the caller.
+#[update]
+fn open(name: String) -> Result<(), String> {
+    ACCOUNTS.with_borrow_mut(|accounts| {
+        if accounts.contains_key(&msg_caller()) {
+            return Err("there is an account already".into());
+        }
+        accounts.insert(msg_caller(), Account { name, balance: 0, opened_at: time() });
+        Ok(())
+    })
+}
+
+/// Adds to the caller's balance, and returns it.
+#[update]
+fn deposit(amount: u64) -> Result<u64, String> {
+    change(msg_caller(), |account| account.balance = account.balance.saturating_add(amount))
+}
+
+/// Returns an account.
+#[query]
+fn account(who: Principal) -> Option<Account> {
+    ACCOUNTS.with_borrow(|accounts| accounts.get(&who))
+}
