@@ -1,5 +1,5 @@
 // Who uploads, and to which canister. The address of the page names the canister and the network:
-// `?canister=<id>&network=<url>`, and for a network of one's own `&rootKey=<hex>`.
+// `?canister=<id>&network=<url>`, and for a private network `&rootKey=<hex>`.
 
 import { HttpAgent } from '@icp-sdk/core/agent';
 import { Ed25519KeyIdentity } from '@icp-sdk/core/identity';
@@ -7,7 +7,7 @@ import { uploadActor } from '../src/index.js';
 
 const KEY = 'upload-example-identity';
 
-/** An identity that stays in this browser. A real page signs its users in. */
+/** An identity that is stored in this browser. A real page would let its users sign in. */
 function identity(): Ed25519KeyIdentity {
   const kept = localStorage.getItem(KEY);
   if (kept !== null) {
@@ -32,7 +32,7 @@ export async function connection(address: URLSearchParams) {
   return { agent, canisterId, capsule: await capsuleOf(agent, canisterId) };
 }
 
-/** The caller's first capsule, made if there is none. */
+/** The caller's first capsule, created if there is none. */
 async function capsuleOf(agent: HttpAgent, canisterId: string): Promise<string> {
   const canister = uploadActor(agent, canisterId);
   const known = await canister.capsules_list([], [1]);

@@ -1,4 +1,4 @@
-// The page: files that are chosen are uploaded, and after a reload those that are chosen again go on.
+// The page: chosen files are uploaded; after a reload, files that are chosen again continue.
 
 import { Uploader } from '../src/index.js';
 import { connection } from './connection.js';

@@ -1,4 +1,4 @@
-// One upload on the page: its name, how far it is, and a button that stops it.
+// One upload on the page: its name, its progress, and a button that stops it.
 
 import type { Progress, UploadFinishResult } from '../src/index.js';
 

@@ -25,7 +25,7 @@ type Used =
   | 'uploads_put_whole'
   | 'uploads_status';
 
-/** What an uploader calls. An actor of the canister has it, and so has a fake one in a test. */
+/** The functions that an uploader calls: of an actor of the canister, or of a fake one in a test. */
 export type UploadCanister = {
   [M in Used]: _SERVICE[M] extends ActorMethod<infer Args, infer Answer> ? (...args: Args) => Promise<Answer> : never;
 };
@@ -49,7 +49,7 @@ export class RefusedError extends Error {
 
 export type Answer<T> = { Ok: T } | { Err: Refusal };
 
-/** What a call gave; throws a {@link RefusedError} if it was an error. */
+/** The result of a call; throws a {@link RefusedError} if it was an error. */
 export function accepted<T>(method: string, answer: Answer<T>): T {
   if ('Err' in answer) {
     throw new RefusedError(method, answer.Err);

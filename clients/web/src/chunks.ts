@@ -22,7 +22,7 @@ export class Chunks {
     return file.slice(index * this.size, Math.min((index + 1) * this.size, this.bytes));
   }
 
-  /** How many bytes so many chunks have, the last one among them or not. */
+  /** The number of bytes in this many chunks, with or without the last one. */
   bytesOf(indexes: Iterable<number>): number {
     let bytes = 0;
     for (const index of indexes) {

@@ -1,4 +1,4 @@
-// A session that takes no more calls: finished, expired, evicted, aborted, quarantined, or lost with a snapshot.
+// A session that accepts no more calls: finished, expired, evicted, aborted, quarantined, or lost with a snapshot.
 
 import { refused } from './upload.js';
 
@@ -10,7 +10,7 @@ export class SessionEnded extends Error {
   }
 }
 
-/** The end of the session, if that is what `error` says. */
+/** The end of the session, if `error` says that it has ended. */
 export function sessionEnded(error: unknown, session: bigint): SessionEnded | undefined {
   const kind = refused(error, 'Conflict')?.kind ?? refused(error, 'NotFound')?.kind;
   return kind === 'session' ? new SessionEnded(session, error) : undefined;

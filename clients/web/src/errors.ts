@@ -1,21 +1,21 @@
-// What an upload fails with. An abort is not among them: it throws the reason of the caller's signal.
+// The errors with which an upload fails. An abort is not one of them: it throws the reason of the caller's signal.
 
 import type { Refusal } from './canister.js';
 
 export type UploadErrorCode =
   /** The canister refuses the upload: `refusal` says why. */
   | 'refused'
-  /** The network rejects the call, and trying again would not help. */
+  /** The network rejects the call, and retrying would not help. */
   | 'rejected'
   /** It was tried until the patience ran out. */
   | 'unreachable'
-  /** The file is another than at the beginning, or cannot be read any more. */
+  /** The file is not the same as at the beginning, or can no longer be read. */
   | 'file-changed'
   /** The canister contradicts itself. */
   | 'inconsistent';
 
 interface Details {
-  /** Whether the same call of `upload` later goes on where this one ended. */
+  /** Whether calling `upload` again later would resume where this call ended. */
   resumable: boolean;
   refusal?: Refusal | undefined;
   cause?: unknown;

@@ -1,10 +1,10 @@
-// What the caller of an upload is told when a step has failed for good.
+// The error that the caller of an upload gets when a step has finally failed.
 
 import { RefusedError } from './canister.js';
 import { UploadError } from './errors.js';
 import { isAgentError } from './verdict.js';
 
-/** What may change: quota is released, rights are granted, faults are fixed. */
+/** Refusals that can be resolved: quota is released, rights are granted, faults are fixed. */
 const RESUMABLE = ['Unauthorized', 'ResourceExhausted', 'Internal'];
 
 export function failure(error: unknown): unknown {

@@ -7,9 +7,9 @@ import { ask, refused, type Upload } from './upload.js';
 
 export type Outcome =
   | { result: UploadFinishResult }
-  /** So many chunks have not arrived; the ranges are the first of them. */
+  /** Number of chunks that have not arrived; the ranges are the first of them. */
   | { missing: ChunkRange[]; count: number }
-  /** The stored bytes are others than the file's. */
+  /** The stored bytes differ from the file's. */
   | { mismatch: unknown };
 
 export async function finish(upload: Upload, session: bigint): Promise<Outcome> {

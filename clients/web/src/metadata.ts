@@ -7,7 +7,7 @@ export interface Description {
   name?: string;
   description?: string;
   tags?: string[];
-  /** What the file is to its memory; `Original` unless given. */
+  /** The role of the file in its memory; `Original` by default. */
   assetType?: AssetType;
 }
 

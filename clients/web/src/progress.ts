@@ -9,7 +9,7 @@ export type Phase =
   | 'uploading'
   /** The canister hashes what it has stored. */
   | 'verifying'
-  /** Chunks that differ from the file are looked for; then they are uploaded again. */
+  /** Chunks that differ from the file are being searched for; then they are uploaded again. */
   | 'repairing'
   | 'done';
 
@@ -19,7 +19,7 @@ export interface Progress {
   loaded: number;
   /** Bytes of the file. */
   total: number;
-  /** Present while a call waits to be made again. */
+  /** Present while a call is waiting to be retried. */
   retry?: Retry;
 }
 

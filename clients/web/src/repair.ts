@@ -26,7 +26,7 @@ export async function differing(upload: Upload, session: bigint): Promise<number
     : new UploadError('file-changed', 'the file has changed since its digest was computed', { resumable: false });
 }
 
-/** SHA-256 of the chunks that have arrived, in hexadecimal digits. The canister gives some twenty a page. */
+/** SHA-256 of the chunks that have arrived, in hexadecimal digits. The canister returns about twenty per page. */
 async function storedDigests({ canister, caller }: Upload, session: bigint): Promise<Map<number, string>> {
   const digests = new Map<number, string>();
   let from: [] | [number] = [];

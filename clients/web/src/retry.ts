@@ -1,12 +1,12 @@
-// A call that is made again until it succeeds, is refused, or the patience runs out.
+// A call that is retried until it succeeds, is refused, or `patienceMs` has passed.
 
 import { UploadError } from './errors.js';
 import { TimeoutError, verdict } from './verdict.js';
 
-/** What time it is, and waiting. Tests have their own. */
+/** The current time, and waiting. Tests replace it. */
 export interface Timing {
   now(): number;
-  /** Resolves after so many milliseconds; rejects with the signal's reason when that is aborted. */
+  /** Resolves after this many milliseconds; rejects with the signal's reason if it is aborted. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
   /** A number from 0 to 1. */
   random(): number;
@@ -24,7 +24,7 @@ export interface Retry {
   method: string;
   /** How often it has failed. */
   failures: number;
-  /** When it is made again, milliseconds from now. */
+  /** When it will be retried, milliseconds from now. */
   inMs: number;
   error: unknown;
 }
@@ -97,7 +97,7 @@ export class Caller {
     return this.timing.sleep(ms, this.signal);
   }
 
-  /** An agent can neither be aborted nor limited in time, so its answer is no longer waited for. */
+  /** An agent can neither be aborted nor limited in time, so the code just stops waiting for its answer. */
   private async once<T>(method: string, make: () => Promise<T>): Promise<T> {
     const settled = new AbortController();
     const signal = AbortSignal.any([this.signal, settled.signal]);
@@ -113,7 +113,7 @@ export class Caller {
     }
   }
 
-  /** Doubles with every failure; between half of that and all of it, so that clients do not come at the same moment. */
+  /** Doubles with every failure; shortened at random by up to half, so that clients do not retry at the same moment. */
   private delay(failures: number): number {
     const full = Math.min(FIRST_DELAY_MS * 2 ** (failures - 1), LONGEST_DELAY_MS);
     return Math.round(full * (0.5 + this.timing.random() / 2));

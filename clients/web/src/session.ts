@@ -1,4 +1,4 @@
-// Sessions of the canister: finding or beginning one, and beginning again where one has ended.
+// Sessions of the canister: finding or beginning one, and beginning again if one has ended.
 
 import type { UploadFinishResult } from './canister.js';
 import { SessionEnded } from './ended.js';
@@ -47,7 +47,7 @@ async function begin(upload: Upload): Promise<bigint> {
   try {
     return await beginWithKey(upload);
   } catch (error) {
-    // The key was used with other metadata, or leads to a session that the migration has quarantined.
+    // The key was used with other metadata, or belongs to a session that the migration has quarantined.
     if (!refused(error, 'Conflict')) {
       throw error;
     }

@@ -1,4 +1,4 @@
-// Bringing every chunk of a file to its session, until the canister has made a memory of it.
+// Sending every chunk of a file to its session, until the canister has made it a memory.
 
 import { indexesOf } from './chunks.js';
 import { sessionEnded } from './ended.js';
@@ -8,10 +8,10 @@ import type { UploadFinishResult } from './canister.js';
 import { differing } from './repair.js';
 import { ask, read, refused, type Upload } from './upload.js';
 
-/** How often chunks that differ are looked for and sent again. */
+/** How often chunks that differ are searched for and sent again. */
 const REPAIRS = 3;
 
-/** How often a replica that answers queries may not know of a session yet. */
+/** How often a replica that answers queries may not have the session yet. */
 const LAGS = 3;
 const LAG_MS = 1_000;
 
@@ -42,7 +42,7 @@ export async function transfer(upload: Upload, session: bigint, mayHaveChunks: b
   }
 }
 
-/** The chunks that have not arrived. Chunks that arrive meanwhile are sent twice, which is no error. */
+/** The chunks that have not arrived. Chunks that arrive in the meantime are sent twice, which is not an error. */
 async function missing(upload: Upload, session: bigint): Promise<number[]> {
   const { canister, caller } = upload;
   for (let lags = 0; ; lags += 1) {
@@ -62,7 +62,7 @@ async function missing(upload: Upload, session: bigint): Promise<number[]> {
   }
 }
 
-/** Sends these chunks, as many at a time as the window lets pass. */
+/** Sends these chunks, as many in parallel as the window allows. */
 async function putAll(upload: Upload, session: bigint, indexes: number[]): Promise<void> {
   const { window, chunks, report, file, canister } = upload;
   const stop = new AbortController();
@@ -76,7 +76,7 @@ async function putAll(upload: Upload, session: bigint, indexes: number[]): Promi
     try {
       await ask(caller, 'uploads_put_chunk', () => canister.uploads_put_chunk(session, index, bytes, []));
     } catch (error) {
-      // Other bytes came before. Finish will tell whose are wrong, and lets them be replaced.
+      // Different bytes were stored earlier. Finish will show which are wrong, and allow them to be replaced.
       if (refused(error, 'Conflict')?.kind !== 'chunk') {
         throw sessionEnded(error, session) ?? error;
       }

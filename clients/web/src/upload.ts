@@ -1,4 +1,4 @@
-// One upload on its way: what all of its steps need.
+// An upload in progress: what all of its steps need.
 
 import { accepted, type Answer, RefusedError, type Refusal, type UploadCanister } from './canister.js';
 import type { Chunks } from './chunks.js';
@@ -52,12 +52,12 @@ export async function digestOf(
   try {
     return await hasher.digest(data, algorithm, options);
   } catch (error) {
-    // Whatever else fails, a worker for example, is no fault of the file.
+    // Any other failure, for example of a worker, is not the file's fault.
     throw error instanceof Error && error.name === 'NotReadableError' ? unreadable(error) : error;
   }
 }
 
-/** Browsers refuse to read a file that has changed on the disk since it was chosen. */
+/** Browsers refuse to read a file that has changed on disk since it was chosen. */
 function unreadable(cause: unknown): UploadError {
   return new UploadError('file-changed', `the file cannot be read any more: ${String(cause)}`, {
     resumable: false,
@@ -73,14 +73,14 @@ export function refused<K extends string>(error: unknown, kind: K): Extract<Refu
   return undefined;
 }
 
-/** A new key for begin. The old one leads to a session that cannot be used. */
+/** A new key for begin. The old one belongs to a session that cannot be used. */
 export async function renewKey({ record, store }: Upload): Promise<void> {
   record.idem = crypto.randomUUID();
   delete record.session;
   await store.put(record);
 }
 
-/** Which function the canister is to hash by; it takes SHA-256 where none is named. */
+/** The hash function that the canister should use; SHA-256 by default. */
 export function hashArgument({ algorithm }: UploadRecord): [] | [{ blake3: null }] {
   return algorithm === 'blake3' ? [{ blake3: null }] : [];
 }

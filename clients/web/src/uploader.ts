@@ -20,11 +20,11 @@ import { uploadWhole } from './whole.js';
 import { Window } from './window.js';
 
 export interface Settings extends Partial<Patience> {
-  /** Where uploads are remembered; IndexedDB unless given. */
+  /** Where uploads are remembered; IndexedDB by default. */
   store?: UploadStore;
-  /** Who computes digests; a worker unless given. */
+  /** Computes digests; a worker by default. */
   hasher?: Hasher;
-  /** How many chunks are on their way at a time, those of all uploads together; 4 unless given. */
+  /** How many chunks are in flight at a time, for all uploads together; 4 by default. */
   parallel?: number;
   timing?: Timing;
 }
@@ -32,9 +32,9 @@ export interface Settings extends Partial<Patience> {
 export interface UploadOptions extends Description {
   /** The capsule that gets the file. */
   capsule: string;
-  /** By which function the file is verified; SHA-256 unless given. */
+  /** The function that verifies the file; SHA-256 by default. */
   hash?: HashAlgorithm;
-  /** Aborting it stops the upload and keeps what is needed to go on later; see `discard`. */
+  /** Aborting it stops the upload and keeps what is needed to resume it later; see `discard`. */
   signal?: AbortSignal;
   onProgress?: (progress: Progress) => void;
 }
@@ -42,7 +42,7 @@ export interface UploadOptions extends Description {
 const DEFAULTS = {
   parallel: 4,
   patienceMs: 10 * 60 * 1000,
-  // The agent's messages are void after this time.
+  // The agent's messages expire after this time.
   callTimeoutMs: 5 * 60 * 1000,
 };
 
@@ -67,7 +67,7 @@ export class Uploader {
     this.patience = { patienceMs, callTimeoutMs };
   }
 
-  /** An uploader for a canister, in the name of the agent's identity. */
+  /** An uploader for a canister, acting as the agent's identity. */
   static async connect(agent: Agent, canisterId: Principal | string, settings: Settings = {}): Promise<Uploader> {
     const caller = await agent.getPrincipal();
     const scope = `${Principal.from(canisterId).toText()} ${caller.toText()}`;
@@ -102,19 +102,19 @@ export class Uploader {
       signal.throwIfAborted();
       const failed = failure(error);
       if (record !== undefined && failed instanceof UploadError && !failed.resumable) {
-        // Of no use any more. If the canister cannot be told, the session expires.
+        // No longer of use. If the canister cannot be reached, the session expires.
         this.discard(record).catch(() => undefined);
       }
       throw failed;
     }
   }
 
-  /** Uploads that have begun and not ended, of this canister and caller. To go on, pass the same file to `upload`. */
+  /** Uploads that have begun and not ended, of this canister and caller. To resume one, pass the same file to `upload`. */
   unfinished(): Promise<UploadRecord[]> {
     return this.store.list(this.scope);
   }
 
-  /** Aborts an upload for good: the canister frees its bytes, and it is forgotten here. */
+  /** Aborts an upload permanently: the canister frees its bytes, and its record is deleted here. */
   async discard({ key, session }: UploadRecord, signal = new AbortController().signal): Promise<void> {
     await this.store.delete(key);
     if (session === undefined) {
@@ -122,7 +122,7 @@ export class Uploader {
     }
     const caller = this.caller(signal, new Reporter(0, () => undefined));
     await ask(caller, 'uploads_abort', () => this.canister.uploads_abort(session)).catch((error: unknown) => {
-      // One that has ended by itself has nothing to abort.
+      // A session that has already ended cannot be aborted.
       if (!(error instanceof RefusedError && ('Conflict' in error.refusal || 'NotFound' in error.refusal))) {
         throw error;
       }

@@ -4,7 +4,7 @@
 import { RefusedError } from './canister.js';
 import { UploadError } from './errors.js';
 
-/** `again`: until the patience runs out. `few`: some times, since it may be a fault of the moment. `never`. */
+/** `again`: until the patience runs out. `few`: a few times, since the failure may be temporary. `never`. */
 export type Verdict = 'again' | 'few' | 'never';
 
 /** What an agent's error says, by the names of its fields: `instanceof` fails where a bundle has two copies of the agent. */
@@ -20,7 +20,7 @@ export class TimeoutError extends Error {
   override readonly name = 'TimeoutError';
 }
 
-/** No such canister, method, or right; and faults that come back. */
+/** No such canister or method, or no right; and failures that would recur. */
 export const REJECT_CODES: Record<number, Verdict> = {
   1: 'never', // SYS_FATAL
   2: 'again', // SYS_TRANSIENT: queues are full, the canister is out of cycles, …
@@ -60,7 +60,7 @@ export const AGENT_CODES: Record<string, Verdict> = {
   QuerySignatureVerificationFailedErrorCode: 'few', // node keys may have changed
 };
 
-/** Whether to make the call that failed with `error` again. */
+/** Whether to retry the call that failed with `error`. */
 export function verdict(error: unknown): Verdict {
   if (error instanceof RefusedError) {
     return 'Internal' in error.refusal ? 'few' : 'never';
@@ -93,7 +93,7 @@ function agentCode(error: unknown): AgentCode | undefined {
   return undefined;
 }
 
-/** Whether `error` comes from an agent, and not from a mistake in the program. */
+/** Whether `error` comes from an agent, as opposed to a bug in the program. */
 export function isAgentError(error: unknown): boolean {
   return agentCode(error) !== undefined;
 }

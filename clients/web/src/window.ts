@@ -1,4 +1,4 @@
-// At most so many calls on their way at a time, whatever uploads they belong to.
+// Limits the number of calls in flight, whatever uploads they belong to.
 
 export class Window {
   private free: number;
@@ -11,7 +11,7 @@ export class Window {
     this.free = size;
   }
 
-  /** Runs `work` once there is a place for it, first come, first served; or rejects with the signal's reason. */
+  /** Runs `work` once there is a free slot, first come, first served; or rejects with the signal's reason. */
   async run<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
     signal.throwIfAborted();
     await this.enter(signal);
@@ -27,7 +27,7 @@ export class Window {
       this.free -= 1;
       return;
     }
-    // The place is handed over by the one that leaves.
+    // The slot is handed over by the call that ends.
     await new Promise<void>((resolve, reject) => {
       const stop = () => {
         this.waiting.splice(this.waiting.indexOf(enter), 1);

@@ -1,4 +1,4 @@
-// The digest of a file, which is read piece by piece and never held as a whole.
+// The digest of a file, which is read piece by piece and never entirely in memory.
 
 import { blake3 } from '@noble/hashes/blake3.js';
 import { sha256 } from '@noble/hashes/sha2.js';
@@ -18,7 +18,7 @@ export interface Hasher {
 
 const ALGORITHMS = { sha256, blake3 };
 
-/** A hasher that works in this thread. In a page it holds the user up; see `workerHasher`. */
+/** A hasher that works in this thread. In a page it blocks the user interface; see `workerHasher`. */
 export const inlineHasher: Hasher = {
   async digest(data, algorithm, { signal, onProgress } = {}) {
     const hash = ALGORITHMS[algorithm].create();

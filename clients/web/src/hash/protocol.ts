@@ -15,6 +15,6 @@ export type Reply =
 export interface Port<Out, In> {
   postMessage(message: Out): void;
   addEventListener(type: 'message', listener: (event: MessageEvent<In>) => void): void;
-  /** Of a worker: it cannot be loaded, or a policy forbids it. */
+  /** For a worker: it cannot be loaded, or a policy forbids it. */
   addEventListener(type: 'error', listener: (event: Partial<ErrorEvent>) => void): void;
 }

@@ -1,9 +1,9 @@
-// The worker's side: computes the digests that the page asks for.
+// The worker's side: computes the digests that the page requests.
 
 import { inlineHasher } from './hasher.js';
 import type { Port, Reply, Request } from './protocol.js';
 
-/** Between two reports of progress at least so many bytes are hashed. */
+/** Minimum number of bytes hashed between two progress reports. */
 const REPORT_BYTES = 4_000_000;
 
 export function serveHasher(port: Port<Reply, Request>): void {

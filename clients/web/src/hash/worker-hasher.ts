@@ -1,4 +1,4 @@
-// The page's side: a hasher that leaves the work to a worker.
+// The page's side: a hasher that delegates the work to a worker.
 
 import type { Hasher } from './hasher.js';
 import type { Port, Reply, Request } from './protocol.js';
@@ -30,11 +30,11 @@ export function workerHasher(worker: Port<Request, Reply> = startWorker()): Hash
     if (reply.kind === 'digest') {
       asked.resolve(reply.digest);
     } else {
-      // As the file's own error would be named: `NotReadableError` when it has changed on the disk.
+      // With the name of the file's own error: `NotReadableError` if it has changed on disk.
       asked.reject(Object.assign(new Error(reply.message), { name: reply.name }));
     }
   });
-  // It says so once, which may be before the first digest is asked for.
+  // It reports this once, possibly before the first digest is requested.
   let broken: Error | undefined;
   worker.addEventListener('error', ({ message }) => {
     broken = new Error(`the worker that computes digests failed: ${message ?? 'it could not be loaded'}`);

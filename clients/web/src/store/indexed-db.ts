@@ -1,4 +1,4 @@
-// The store of a browser. Tabs share it: an upload that two of them make at once is one upload.
+// The store of a browser. Tabs share it: if two of them make the same upload, it is one upload.
 
 import type { UploadRecord, UploadStore } from './store.js';
 
@@ -19,13 +19,13 @@ export function indexedDbStore(name = 'upload-client'): UploadStore {
     const transaction = (await database()).transaction(RECORDS, mode);
     const request = ask(transaction.objectStore(RECORDS));
     return new Promise((resolve, reject) => {
-      // What is stored is stored when the transaction is complete, not when the request is.
+      // Data is stored when the transaction is complete, not when the request is.
       transaction.oncomplete = () => resolve(request.result);
       transaction.onabort = () => reject(transaction.error);
     });
   };
 
-  // Both in one transaction, so that no other tab comes in between.
+  // Both in one transaction, so that no other tab can interfere.
   const claim = (record: UploadRecord, records: IDBObjectStore) => {
     const known: IDBRequest<UploadRecord | undefined> = records.get(record.key);
     known.onsuccess = () => known.result ?? records.put(record);

@@ -1,4 +1,4 @@
-// A store that a reload forgets: for tests, and where there is no IndexedDB.
+// A store that does not survive a reload: for tests, and where there is no IndexedDB.
 
 import type { UploadRecord, UploadStore } from './store.js';
 

@@ -1,4 +1,4 @@
-// What is remembered of an upload until it is finished, so that it can go on after a reload.
+// What is remembered about an upload until it is finished, so that it can continue after a reload.
 
 import type { AssetMetadata } from '../canister.js';
 import type { HashAlgorithm } from '../hash/hasher.js';
@@ -15,7 +15,7 @@ export interface UploadRecord {
   digest: Uint8Array;
   /** The idempotency key of begin. */
   idem: string;
-  /** As begin was told: a begin that is repeated must be the same. */
+  /** As given at begin: a repeated begin must be the same. */
   metadata: AssetMetadata;
   /** The session, once begun. */
   session?: bigint;
