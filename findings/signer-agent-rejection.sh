@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# @icp-sdk/signer 5.4.0 with @icp-sdk/core 5.4.0 (npm), SignerAgent
+#
+# Expected: the answer to a call is a certificate, in which the call is replied or rejected, with a code and a message
+#   (Internet Computer interface specification, Request status). SignerAgent is "a drop-in replacement for HttpAgent", whose
+#   actors raise a rejection with both.
+# Happens: SignerAgent looks for a reply only. A rejection, certified and for the right request, is "Received invalid
+#   response from signer", without code and message. The same certificate in an answer to HttpAgent is the rejection.
+# Hurt: users with a wallet: a canister that is stopped, refuses or traps looks like a faulty wallet, and a client cannot know
+#   whether to retry.
+. "$(dirname "$0")/lib/common.sh"
+
+npm_packages @icp-sdk/signer@5.4.0 @icp-sdk/core@5.4.0
+cat > probe.mjs <<'EOF'
+import { bls12_381 } from '@noble/curves/bls12-381.js';
+import { Actor, Cbor, HttpAgent, IC_STATE_ROOT_DOMAIN_SEPARATOR, reconstruct, requestIdOf } from '@icp-sdk/core/agent';
+import { IDL, lebEncode } from '@icp-sdk/core/candid';
+import { Principal } from '@icp-sdk/core/principal';
+import { SignerAgent } from '@icp-sdk/signer/agent';
+
+// A network with a key of its own.
+const bls = bls12_381.shortSignatures, key = new Uint8Array(32).fill(1);
+const derPrefix = Buffer.from('308182301d060d2b0601040182dc7c0503010201060c2b0601040182dc7c05030201036100', 'hex');
+const rootKey = Uint8Array.from([...derPrefix, ...bls.getPublicKey(key).toBytes()]);
+const bytes = (text) => new TextEncoder().encode(text);
+const label = (name, tree) => [2, typeof name === 'string' ? bytes(name) : name, tree], leaf = (value) => [3, value];
+const fork = (...trees) => trees.reduceRight((right, left) => [1, left, right]);
+const replied = fork(label('reply', leaf(IDL.encode([IDL.Nat], [5]))), label('status', leaf(bytes('replied'))));
+const rejected = fork(label('error_code', leaf(bytes('IC0508'))), label('reject_code', leaf(new Uint8Array([5]))),
+  label('reject_message', leaf(bytes('Canister is stopped'))), label('status', leaf(bytes('rejected'))));
+const certify = async (requestId, outcome) => {
+  const tree = fork(label('request_status', label(requestId, outcome)), label('time', leaf(lebEncode(BigInt(Date.now()) * 1000000n))));
+  const message = Uint8Array.from([...IC_STATE_ROOT_DOMAIN_SEPARATOR, ...await reconstruct(tree)]);
+  return Cbor.encode({ tree, signature: bls.Signature.toBytes(bls.sign(bls.hash(message), key)) });
+};
+
+const canisterId = Principal.fromText('rrkah-fqaaa-aaaaa-aaaaq-cai'), account = Principal.anonymous();
+for (const [name, outcome] of [['replied', replied], ['rejected', rejected]]) {
+  // HttpAgent, whose network answers with the certificate.
+  const fetch = async (url, { body }) => {
+    const certificate = await certify(requestIdOf(Cbor.decode(body).content), outcome);
+    return new Response(Cbor.encode({ status: 'replied', certificate }), { status: 200 });
+  };
+  // SignerAgent, whose signer sends the call and hands on the certificate.
+  const signer = {
+    openChannel: async () => {},
+    callCanister: async ({ sender, method, arg }) => {
+      const content = { request_type: 'call', canister_id: canisterId.toUint8Array(), sender: sender.toUint8Array(),
+        method_name: method, arg, ingress_expiry: BigInt(Date.now() + 60_000) * 1000000n };
+      return { contentMap: Cbor.encode(content), certificate: await certify(requestIdOf(content), outcome) };
+    },
+  };
+  const http = HttpAgent.createSync({ host: 'https://network.example', fetch, rootKey });
+  for (const [kind, agent] of [['HttpAgent', http], ['SignerAgent', SignerAgent.createSync({ signer, account, agent: http })]]) {
+    const actor = Actor.createActor(({ IDL }) => IDL.Service({ finish: IDL.Func([], [IDL.Nat], []) }), { agent, canisterId });
+    let got;
+    try { got = await actor.finish(); } catch (e) { got = `${e.constructor.name}, ${e.message.split('\n').map((line) => line.trim()).filter((line) => !/^(Canister ID|Method|Request ID)/.test(line)).join(' ')}`; }
+    console.log(`${name}, ${kind}: ${got}`);
+  }
+}
+EOF
+node probe.mjs > seen
+expect_seen <<'EOF'
+replied, HttpAgent: 5
+replied, SignerAgent: 5
+rejected, HttpAgent: RejectError, The replica returned a rejection error: Reject code: 5 Reject text: Canister is stopped Error code: IC0508  Call context: HTTP details: { "ok": true, "status": 200, "statusText": "", "headers": [] }
+rejected, SignerAgent: SignerAgentError, Received invalid response from signer
+EOF
