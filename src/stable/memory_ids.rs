@@ -162,3 +162,21 @@ const _: () = {
         i += 1;
     }
 };
+
+#[cfg(test)]
+mod tests {
+    use super::{ALL, Structure};
+
+    #[test]
+    fn the_page_on_stable_memory_has_a_row_for_every_memory() {
+        let page = include_str!("../../docs/stable-memory.md");
+        let documented =
+            page.lines().filter_map(|line| line.strip_prefix("| ")?.split(' ').next()?.parse().ok());
+        let used = ALL.iter().filter(|(.., structure)| *structure != Structure::Reserved);
+        assert_eq!(documented.collect::<Vec<u8>>(), used.map(|(id, ..)| *id).collect::<Vec<_>>());
+        let reserved = ALL.iter().filter(|(.., structure)| *structure == Structure::Reserved);
+        let reserved: Vec<_> = reserved.map(|(id, ..)| id.to_string()).collect();
+        let (last, others) = reserved.split_last().unwrap();
+        assert!(page.contains(&format!("Ids {} and {last} belonged to", others.join(", "))));
+    }
+}
