@@ -8,7 +8,7 @@ mod capsules;
 mod controls;
 mod downloads;
 mod entry;
-mod heads;
+mod headers;
 mod http;
 mod message;
 #[cfg_attr(not(feature = "direct"), path = "canister/no_migration.rs")]
@@ -274,14 +274,14 @@ fn admin_errors() -> Result<Vec<RecentError>> {
 }
 
 /// Writes the Candid headers of the replies.
-fn write_heads() -> std::result::Result<(), candid::Error> {
-    uploads::write_heads()?;
-    blobs::write_heads()?;
-    capsules::write_heads()?;
-    controls::write_heads()?;
-    downloads::write_heads()?;
-    http::write_heads()?;
-    entry::write_heads!(
+fn write_headers() -> std::result::Result<(), candid::Error> {
+    uploads::write_headers()?;
+    blobs::write_headers()?;
+    capsules::write_headers()?;
+    controls::write_headers()?;
+    downloads::write_headers()?;
+    http::write_headers()?;
+    entry::write_headers!(
         build_info,
         admin_config_get,
         admin_config_set,

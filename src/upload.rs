@@ -13,7 +13,6 @@ mod canary;
 mod canary_verdict;
 mod chunk_digests;
 mod counts;
-mod ended;
 mod error;
 mod evict;
 mod finish;
@@ -30,12 +29,12 @@ mod promises;
 mod receipt;
 mod service;
 mod tables;
+mod teardown;
 mod texts;
 mod usage;
 mod whole;
 
 pub use counts::{Event, PathCounters};
-pub use ended::{Ended, forget_session, leave_receipt, release_payload};
 pub use error::to_ranges;
 pub use idempotency::{IdemKey, memory_id};
 pub use index::SessionIndex;
@@ -46,6 +45,7 @@ pub use promises::{PROMISES_PLACE, Promises};
 pub use receipt::{Finished, Outcome, Receipt, Receipts};
 pub use service::UploadService;
 pub use tables::{DirectStore, RawRecord, SessionRecord, SessionTables};
+pub use teardown::{Ended, forget_session, leave_receipt, release_payload};
 pub use usage::Usage;
 
 #[cfg(all(test, feature = "compat", feature = "direct"))]

@@ -30,21 +30,21 @@ const PUBLIC_SECONDS: u32 = 24 * 60 * 60;
 
 /// A response, and what is left of its body.
 #[derive(Debug)]
-pub struct Answer {
+pub struct StreamedResponse {
     /// The response, with the beginning of its body.
     pub response: HttpResponse,
     /// The token for the rest of the body, if it did not fit.
     pub rest: Option<StreamingToken>,
 }
 
-impl From<HttpResponse> for Answer {
+impl From<HttpResponse> for StreamedResponse {
     fn from(response: HttpResponse) -> Self {
         Self { response, rest: None }
     }
 }
 
 /// Returns the answer to a request for a blob; `None` if the request is for something else.
-pub fn answer(storage: &Storage, request: &HttpRequest, now: Time) -> Option<Answer> {
+pub fn answer(storage: &Storage, request: &HttpRequest, now: Time) -> Option<StreamedResponse> {
     let (path, query) = request.url.split_once('?').unwrap_or((&request.url, ""));
     let locator = path.strip_prefix("/blob/")?;
     if !["GET", "HEAD"].contains(&request.method.as_str()) {
@@ -103,7 +103,7 @@ impl<'a> Found<'a> {
         Ok(Self { id, blob: storage.blobs.blob(id)?, grant, token })
     }
 
-    fn answer(&self, storage: &Storage, request: &HttpRequest) -> Result<Answer> {
+    fn answer(&self, storage: &Storage, request: &HttpRequest) -> Result<StreamedResponse> {
         let size = self.blob.size;
         let fields = |name: &str| {
             let name = name.to_owned();
@@ -153,7 +153,7 @@ impl<'a> Found<'a> {
             end,
         });
         let response = HttpResponse { status_code: status, headers, body, streaming_strategy: None };
-        Ok(Answer { response, rest })
+        Ok(StreamedResponse { response, rest })
     }
 
     /// Returns the bytes from `offset` to the end of its chunk or to `end`, and the offset of the next piece.

@@ -156,7 +156,7 @@ fn memories_are_opened_by_their_names_in_the_table_of_ids() {
 
 /// A function that is left out works nevertheless, and costs more.
 #[test]
-fn the_heads_of_all_entry_points_are_written() {
+fn the_headers_of_all_entry_points_are_written() {
     let mut seen = 0;
     for (path, text) in without_tests(sources("src")) {
         let text = text.as_str();
@@ -165,7 +165,7 @@ fn the_heads_of_all_entry_points_are_written() {
             function.split('(').next()
         });
         let declared: BTreeSet<&str> = declared.collect();
-        let lists = text.split("write_heads!(").skip(1).filter_map(|rest| rest.split(')').next());
+        let lists = text.split("write_headers!(").skip(1).filter_map(|rest| rest.split(')').next());
         let listed: BTreeSet<&str> =
             lists.flat_map(|list| list.split(',').map(str::trim)).filter(|name| !name.is_empty()).collect();
         seen += declared.len();

@@ -16,7 +16,7 @@ use candid::types::Type;
 use candid::utils::{ArgumentDecoder, decode_args_with_config};
 use serde::Deserialize;
 
-use super::heads;
+use super::headers;
 use crate::api::{Error, Result};
 use type_table::TypeTable;
 use values::Values;
@@ -29,19 +29,19 @@ const NO_ARGUMENTS: &[u8] = b"DIDL\0\0";
 
 thread_local! {
     /// Functions whose arguments can be read here.
-    static HEADS: RefCell<BTreeMap<&'static str, Head>> = const { RefCell::new(BTreeMap::new()) };
+    static HEADERS: RefCell<BTreeMap<&'static str, Header>> = const { RefCell::new(BTreeMap::new()) };
 }
 
 /// Candid header of the arguments of a function.
-struct Head {
+struct Header {
     bytes: Vec<u8>,
     types: TypeTable,
 }
 
-impl Head {
+impl Header {
     /// Creates the header; `None` for types whose values cannot be read here.
     fn of<'a, T: Arguments<'a>>() -> std::result::Result<Option<Self>, candid::Error> {
-        let bytes = heads::write(&T::types())?;
+        let bytes = headers::write(&T::types())?;
         Ok(TypeTable::of(&bytes).map(|types| Self { bytes, types }))
     }
 }
@@ -78,8 +78,8 @@ arguments!(A B C D E F G H I J);
 
 /// Writes and stores the header of a function's arguments: from then on they are read without the library.
 pub fn keep_head<'a, T: Arguments<'a>>(function: &'static str) -> std::result::Result<(), candid::Error> {
-    if let Some(head) = Head::of::<T>()? {
-        HEADS.with_borrow_mut(|heads| heads.insert(function, head));
+    if let Some(header) = Header::of::<T>()? {
+        HEADERS.with_borrow_mut(|headers| headers.insert(function, header));
     }
     Ok(())
 }
@@ -91,7 +91,7 @@ pub fn keep_head<'a, T: Arguments<'a>>(function: &'static str) -> std::result::R
 /// [`Error::InvalidArgument`] with the Candid library's message if the arguments do not decode.
 pub fn decode<'a, T: Arguments<'a>>(function: &str, message: &'a [u8]) -> Result<T> {
     let message = if message.is_empty() { NO_ARGUMENTS } else { message };
-    let read = HEADS.with_borrow(|heads| read_values(heads.get(function)?, message));
+    let read = HEADERS.with_borrow(|headers| read_values(headers.get(function)?, message));
     if let Some(arguments) = read {
         return Ok(arguments);
     }
@@ -108,13 +108,13 @@ pub(super) fn by_library<'a, T: ArgumentDecoder<'a>>(
     decode_args_with_config(message, &config)
 }
 
-/// Reads the values of a message with the types of `head`, in which trailing options may be missing.
-fn read_values<'a, T: Arguments<'a>>(head: &Head, message: &'a [u8]) -> Option<T> {
-    let mut values = match message.strip_prefix(head.bytes.as_slice()) {
-        Some(values) => Values::new(values, head.types.arguments()),
+/// Reads the values of a message with the types of `header`, in which trailing options may be missing.
+fn read_values<'a, T: Arguments<'a>>(header: &Header, message: &'a [u8]) -> Option<T> {
+    let mut values = match message.strip_prefix(header.bytes.as_slice()) {
+        Some(values) => Values::new(values, header.types.arguments()),
         // Another encoder may order the types differently.
         None => {
-            let found = TypeTable::of(message).filter(|found| found.can_stand_for(&head.types))?;
+            let found = TypeTable::of(message).filter(|found| found.can_stand_for(&header.types))?;
             Values::new(message.get(found.len()..)?, found.arguments())
         }
     };

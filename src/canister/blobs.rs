@@ -3,7 +3,7 @@
 use macro_rules_attribute::apply;
 use serde_bytes::ByteBuf;
 
-use super::entry::{Replied, query, update, write_heads};
+use super::entry::{Replied, query, update, write_headers};
 use super::{App, caller, now, streams, with_app};
 use crate::api::*;
 use crate::blob_access;
@@ -72,6 +72,6 @@ fn blob_access_token(locator: String, seconds: Option<u32>) -> Result<AccessToke
 }
 
 /// Writes the Candid headers of these functions.
-pub fn write_heads() -> std::result::Result<(), candid::Error> {
-    write_heads!(blob_get_meta, blob_read_chunk, blob_read_range, blob_delete, blob_access_token)
+pub fn write_headers() -> std::result::Result<(), candid::Error> {
+    write_headers!(blob_get_meta, blob_read_chunk, blob_read_range, blob_delete, blob_access_token)
 }

@@ -4,7 +4,7 @@ use candid::Principal;
 use macro_rules_attribute::apply;
 use serde_bytes::ByteBuf;
 
-use super::entry::{query, update, write_heads};
+use super::entry::{query, update, write_headers};
 use super::{App, caller, controllers_only, now, page, with_app};
 use crate::api::*;
 use crate::capsule::Access;
@@ -120,8 +120,8 @@ fn memories_delete(memory_id: String) -> Result<()> {
 }
 
 /// Writes the Candid headers of these functions.
-pub fn write_heads() -> std::result::Result<(), candid::Error> {
-    write_heads!(
+pub fn write_headers() -> std::result::Result<(), candid::Error> {
+    write_headers!(
         admin_capsule_makers,
         admin_capsule_makers_set,
         capsules_create,

@@ -2,7 +2,7 @@
 
 use macro_rules_attribute::apply;
 
-use super::entry::{query, update, write_heads};
+use super::entry::{query, update, write_headers};
 use super::{App, controllers_only, migration, now, with_app};
 use crate::api::*;
 use crate::session::Time;
@@ -86,8 +86,8 @@ fn migration_finalize(leave_quarantined: Option<bool>) -> Result<MigrationStatus
 }
 
 /// Writes the Candid headers of these functions.
-pub fn write_heads() -> std::result::Result<(), candid::Error> {
-    write_heads!(
+pub fn write_headers() -> std::result::Result<(), candid::Error> {
+    write_headers!(
         migration_status,
         migration_journal,
         migration_quarantine,

@@ -3,7 +3,7 @@
 use macro_rules_attribute::apply;
 use serde_bytes::ByteBuf;
 
-use super::entry::{query, update, write_heads};
+use super::entry::{query, update, write_headers};
 use super::{App, caller, now, with_app};
 use crate::api::*;
 use crate::downloads;
@@ -36,6 +36,6 @@ fn downloads_end(session: u64) -> Result<()> {
 }
 
 /// Writes the Candid headers of these functions.
-pub fn write_heads() -> std::result::Result<(), candid::Error> {
-    write_heads!(downloads_begin, downloads_read_chunk, downloads_status, downloads_end)
+pub fn write_headers() -> std::result::Result<(), candid::Error> {
+    write_headers!(downloads_begin, downloads_read_chunk, downloads_status, downloads_end)
 }

@@ -47,9 +47,9 @@ macro_rules! entry {
             #[allow(unused_imports, reason = "the types of the function")]
             use super::*;
 
-            pub fn write_heads() -> std::result::Result<(), candid::Error> {
+            pub fn write_headers() -> std::result::Result<(), candid::Error> {
                 $crate::canister::entry::entry!(@keep $name($($type),*));
-                $crate::canister::heads::of_reply::<$reply>().map(|_| ())
+                $crate::canister::headers::of_reply::<$reply>().map(|_| ())
             }
         }
     };
@@ -81,13 +81,13 @@ macro_rules! entry {
 pub(super) use entry;
 
 /// Writes the Candid headers of these functions.
-macro_rules! write_heads {
+macro_rules! write_headers {
     ($($function:ident),* $(,)?) => {{
-        $($function::write_heads()?;)*
+        $($function::write_headers()?;)*
         Ok(())
     }};
 }
-pub(super) use write_heads;
+pub(super) use write_headers;
 
 /// Return type of a function.
 pub trait Reply {

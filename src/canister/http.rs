@@ -4,7 +4,7 @@ use ic_http_certification::HttpResponse as CertifiedResponse;
 use ic_http_certification::utils::{add_skip_certification_header, skip_certification_certified_data};
 use macro_rules_attribute::apply;
 
-use super::entry::{Replied, query, write_heads};
+use super::entry::{Replied, query, write_headers};
 use super::{App, now, readings, streams, with_app};
 use crate::api::*;
 use crate::{metrics, web};
@@ -15,7 +15,7 @@ use crate::{metrics, web};
 fn http_request(request: HttpRequest) -> HttpResponse {
     let blob = with_app(|App { storage, .. }| Ok(web::answer(storage, &request, now())));
     let mut response = match blob {
-        Ok(Some(web::Answer { response, rest })) => {
+        Ok(Some(web::StreamedResponse { response, rest })) => {
             HttpResponse { streaming_strategy: rest.map(strategy), ..response }
         }
         Ok(None) => page(&request),
@@ -77,6 +77,6 @@ fn add_certificate(response: &mut HttpResponse) {
 }
 
 /// Writes the Candid headers of these functions.
-pub fn write_heads() -> std::result::Result<(), candid::Error> {
-    write_heads!(http_request, http_request_streaming_callback)
+pub fn write_headers() -> std::result::Result<(), candid::Error> {
+    write_headers!(http_request, http_request_streaming_callback)
 }

@@ -67,26 +67,26 @@ enum Type {
 /// Reads the arguments of a message of the usual shape; `None` for any other.
 fn read_in_place(message: &dyn Message) -> Option<PutArgs> {
     let size = message.size();
-    let mut head = [0; HEAD_BYTES];
-    let head = head.get_mut(..size.min(HEAD_BYTES))?;
-    message.copy(0, head);
-    let mut head = Cursor { bytes: head, at: 0 };
-    if head.take::<4>()? != *b"DIDL" {
+    let mut header = [0; HEAD_BYTES];
+    let header = header.get_mut(..size.min(HEAD_BYTES))?;
+    message.copy(0, header);
+    let mut header = Cursor { bytes: header, at: 0 };
+    if header.take::<4>()? != *b"DIDL" {
         return None;
     }
-    let table = read_table(&mut head)?;
-    let args = head.byte()?;
-    if !(3..=4).contains(&args) || head.byte()? != NAT64 || head.byte()? != NAT32 {
+    let table = read_table(&mut header)?;
+    let args = header.byte()?;
+    if !(3..=4).contains(&args) || header.byte()? != NAT64 || header.byte()? != NAT32 {
         return None;
     }
-    if read_type(&mut head, &table)? != Type::Blob {
+    if read_type(&mut header, &table)? != Type::Blob {
         return None;
     }
-    let last = if args == 4 { read_type(&mut head, &table)? } else { Type::Null };
-    let session = u64::from_le_bytes(head.take()?);
-    let idx = u32::from_le_bytes(head.take()?);
-    let len = head.length()?;
-    let at = head.at;
+    let last = if args == 4 { read_type(&mut header, &table)? } else { Type::Null };
+    let session = u64::from_le_bytes(header.take()?);
+    let idx = u32::from_le_bytes(header.take()?);
+    let len = header.length()?;
+    let at = header.at;
     let end = at.checked_add(len).filter(|end| *end <= size)?;
     let sha256 = read_digest(message, end, last)?;
     Some(PutArgs { session, idx, chunk: ChunkBytes::InMessage { at, len }, sha256 })
@@ -100,10 +100,10 @@ const VEC: u8 = 0x6d;
 const OPT: u8 = 0x6e;
 
 /// Reads a type table of blobs and options of blobs.
-fn read_table(head: &mut Cursor<'_>) -> Option<Vec<Type>> {
-    let entries = head.byte()?;
+fn read_table(header: &mut Cursor<'_>) -> Option<Vec<Type>> {
+    let entries = header.byte()?;
     let raw: Vec<(u8, u8)> =
-        (0..entries).map(|_| Some((head.byte()?, head.byte()?))).collect::<Option<_>>()?;
+        (0..entries).map(|_| Some((header.byte()?, header.byte()?))).collect::<Option<_>>()?;
     let is_blob = |entry: &(u8, u8)| *entry == (VEC, NAT8);
     raw.iter()
         .map(|entry| match entry {
@@ -116,8 +116,8 @@ fn read_table(head: &mut Cursor<'_>) -> Option<Vec<Type>> {
         .collect()
 }
 
-fn read_type(head: &mut Cursor<'_>, table: &[Type]) -> Option<Type> {
-    match head.byte()? {
+fn read_type(header: &mut Cursor<'_>, table: &[Type]) -> Option<Type> {
+    match header.byte()? {
         NULL => Some(Type::Null),
         entry => table.get(usize::from(entry)).copied(),
     }

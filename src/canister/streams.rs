@@ -8,7 +8,7 @@ use crate::api::*;
 use crate::blob::{BlobStore, Place};
 use crate::leb128;
 
-use super::heads;
+use super::headers;
 use super::message::Message;
 
 /// The argument of the current message.
@@ -33,7 +33,7 @@ pub fn reply<T: CandidType>(value: &T) {
 }
 
 fn encode<T: CandidType>(value: &T) -> std::result::Result<Vec<u8>, candid::Error> {
-    let mut reply = heads::of_reply::<T>()?;
+    let mut reply = headers::of_reply::<T>()?;
     let mut values = ValueSerializer::new();
     value.idl_serialize(&mut values)?;
     reply.extend_from_slice(values.get_result());
@@ -45,27 +45,27 @@ fn encode<T: CandidType>(value: &T) -> std::result::Result<Vec<u8>, candid::Erro
 /// # Errors
 /// If they cannot be read; no reply has been sent then.
 pub fn reply_stored(blobs: &BlobStore, place: &Place, at: u64, len: u64) -> Result<()> {
-    let mut head = encode(&Result::Ok(ByteBuf::new())).map_err(|e| Error::Internal(e.to_string()))?;
+    let mut header = encode(&Result::Ok(ByteBuf::new())).map_err(|e| Error::Internal(e.to_string()))?;
     // The last byte is the length, 0, of no bytes at all.
-    head.pop();
-    leb128::push(len, &mut head);
+    header.pop();
+    leb128::push(len, &mut header);
     match place {
         // Only reading reveals this: a chunk of the map may be missing.
         Place::Chunks(_) => {
-            blobs.read(place, at, len, &mut |block| head.extend_from_slice(block))?;
-            ic0::msg_reply_data_append(&head);
+            blobs.read(place, at, len, &mut |block| header.extend_from_slice(block))?;
+            ic0::msg_reply_data_append(&header);
         }
         // Known before the first block: bytes that the extents do not have.
         Place::Extents(_) => {
-            let mut head = Some(head);
+            let mut header = Some(header);
             blobs.read(place, at, len, &mut |block| {
-                if let Some(head) = head.take() {
-                    ic0::msg_reply_data_append(&head);
+                if let Some(header) = header.take() {
+                    ic0::msg_reply_data_append(&header);
                 }
                 ic0::msg_reply_data_append(block);
             })?;
-            if let Some(head) = head.take() {
-                ic0::msg_reply_data_append(&head);
+            if let Some(header) = header.take() {
+                ic0::msg_reply_data_append(&header);
             }
         }
     }
@@ -82,8 +82,8 @@ mod tests {
         fn same<T: CandidType>(values: &[T]) {
             for value in values {
                 let library = candid::encode_one(value).unwrap();
-                assert_eq!(encode(value).unwrap(), library, "its head is written");
-                assert_eq!(encode(value).unwrap(), library, "its head was kept");
+                assert_eq!(encode(value).unwrap(), library, "its header is written");
+                assert_eq!(encode(value).unwrap(), library, "its header was kept");
             }
         }
         same::<Result<()>>(&[

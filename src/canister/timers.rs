@@ -46,8 +46,8 @@ impl Schedule {
 thread_local! {
     static SWEEP: Schedule = const { Schedule::new() };
     static WATCH: Schedule = const { Schedule::new() };
-    static HEADS: Chain = const { Chain::new() };
-    static HEADS_ARE_WRITTEN: Cell<bool> = const { Cell::new(false) };
+    static HEADERS: Chain = const { Chain::new() };
+    static HEADERS_ARE_WRITTEN: Cell<bool> = const { Cell::new(false) };
 }
 
 impl Job {
@@ -98,7 +98,7 @@ impl Job {
 /// Sets all timers of a canister whose heap is new.
 pub fn start() {
     // In a separate message, not in that of the installation.
-    HEADS.with(|heads| heads.run_after(EVERY, write_heads));
+    HEADERS.with(|headers| headers.run_after(EVERY, write_headers));
     let now = ic_cdk::api::time();
     for job in Job::ALL {
         job.set(now);
@@ -136,8 +136,8 @@ const fn is_overdue(ran_at: u64, now: u64) -> bool {
 }
 
 fn watch() {
-    if !HEADS_ARE_WRITTEN.get() {
-        HEADS.with(|heads| heads.run_next(write_heads));
+    if !HEADERS_ARE_WRITTEN.get() {
+        HEADERS.with(|headers| headers.run_next(write_headers));
     }
     super::watch_removals();
     super::migration::watch();
@@ -145,11 +145,11 @@ fn watch() {
 }
 
 /// If the message traps, the next run writes them.
-fn write_heads() {
-    if let Err(error) = super::write_heads() {
+fn write_headers() {
+    if let Err(error) = super::write_headers() {
         super::report("type tables", error);
     }
-    HEADS_ARE_WRITTEN.set(true);
+    HEADERS_ARE_WRITTEN.set(true);
 }
 
 /// A chain of messages, one at a time: a caller that finds more work while it is running does not start a

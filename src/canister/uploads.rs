@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use macro_rules_attribute::apply;
 use serde_bytes::ByteBuf;
 
-use super::entry::{self, query, update, write_heads};
+use super::entry::{self, query, update, write_headers};
 use super::message::MessageChunk;
 use super::put_args::{self, ChunkBytes, PutArgs};
 use super::timers::{self, Chain};
@@ -118,8 +118,8 @@ fn uploads_chunk_digests(session: u64, from: Option<u32>, limit: Option<u32>) ->
 }
 
 /// Writes the Candid headers of these functions.
-pub fn write_heads() -> std::result::Result<(), candid::Error> {
-    write_heads!(
+pub fn write_headers() -> std::result::Result<(), candid::Error> {
+    write_headers!(
         upload_config,
         uploads_begin,
         uploads_put_whole,

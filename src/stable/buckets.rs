@@ -6,7 +6,7 @@ use ic_stable_structures::Memory;
 pub const MAX_BUCKETS: u64 = 32_768;
 
 /// Returns the number of allocated buckets and the pages per bucket, from the manager's header.
-pub fn given_out(raw: &impl Memory) -> [u64; 2] {
+pub fn allocated_buckets(raw: &impl Memory) -> [u64; 2] {
     [4, 6].map(|offset| {
         let mut bytes = [0; 2];
         raw.read(offset, &mut bytes);

@@ -6,7 +6,7 @@
 use ic_stable_structures::Memory;
 use ic_stable_structures::memory_manager::{MemoryId, MemoryManager};
 
-use super::buckets::{MAX_BUCKETS, given_out};
+use super::buckets::{MAX_BUCKETS, allocated_buckets};
 use super::memory_ids::{ALL, Structure};
 use super::{Memories, RawMemory};
 
@@ -129,7 +129,7 @@ pub fn check_unknown<M: Memory>(memories: &MemoryManager<M>) -> Result<(), Prefl
 fn check_header(raw: &impl Memory) -> Result<(), PreflightError> {
     let damaged =
         |offset, what, found, expected| Err(PreflightError::DamagedHeader { offset, what, found, expected });
-    let [buckets, bucket_pages] = given_out(raw);
+    let [buckets, bucket_pages] = allocated_buckets(raw);
     if bucket_pages == 0 {
         return damaged(6, "the size of a bucket", 0, "at least one page".into());
     }

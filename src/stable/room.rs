@@ -17,7 +17,7 @@ use std::rc::Rc;
 use ic_stable_structures::Memory as _;
 use ic_stable_structures::memory_manager::MemoryId;
 
-use super::buckets::{MAX_BUCKETS, given_out};
+use super::buckets::{MAX_BUCKETS, allocated_buckets};
 use super::memory_ids::{self, Structure};
 use super::{Memories, Memory, RawMemory};
 
@@ -90,7 +90,7 @@ impl StableRoom {
     pub fn of(memories: &Memories, raw: RawMemory) -> Self {
         const OWN: [MemoryId; 4] =
             [memory_ids::CHUNKS, memory_ids::LEGACY_SESSIONS, memory_ids::SESSIONS, memory_ids::UPLOAD_META];
-        let [_, pages] = given_out(&raw);
+        let [_, pages] = allocated_buckets(&raw);
         let maps = memory_ids::ALL.iter().filter(|(.., structure)| *structure == Structure::Map);
         let tables = maps.map(|(id, ..)| MemoryId::new(*id)).filter(|id| !OWN.contains(id));
         let [chunks, legacy, sessions, metas] = OWN.map(|id| memories.get(id));
@@ -101,8 +101,8 @@ impl StableRoom {
 
     /// Returns the bytes in buckets that no memory has yet.
     pub fn bytes_left(&self) -> u64 {
-        let [given_out, _] = given_out(&self.0.raw);
-        MAX_BUCKETS.saturating_sub(given_out).saturating_mul(self.0.bucket_bytes)
+        let [allocated_buckets, _] = allocated_buckets(&self.0.raw);
+        MAX_BUCKETS.saturating_sub(allocated_buckets).saturating_mul(self.0.bucket_bytes)
     }
 
     /// Returns a lower bound of that from the size of the whole memory, which costs nothing to read.

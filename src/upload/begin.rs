@@ -7,7 +7,7 @@ use crate::session::{SessionId, SessionSpec};
 use crate::stable::layout::Layout;
 
 use super::absorb::subtree_bytes;
-use super::counts::Call;
+use super::counts::CountedCall;
 use super::evict::Wanted;
 use super::idempotency::{Fingerprint, IdemKey, memory_id};
 use super::limits::{MAX_CHUNKS, MAX_UPLOAD_BYTES, check_idem, check_metadata};
@@ -29,7 +29,7 @@ impl UploadService<'_> {
         idem: String,
         hash: HashAlgorithm,
     ) -> Result<u64> {
-        self.counted(Call::Begin, |uploads| {
+        self.counted(CountedCall::Begin, |uploads| {
             uploads.begin_session(capsule_id, asset_metadata, expected_chunks, idem, hash)
         })
     }

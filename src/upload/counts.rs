@@ -47,7 +47,7 @@ pub enum Event {
 /// The call that a message serves. The numbers are offsets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
-pub(super) enum Call {
+pub(super) enum CountedCall {
     Begin = CALLS,
     Put = CALLS + 2,
     Finish = CALLS + 4,
@@ -109,7 +109,7 @@ impl PathCounters {
         self.counters.add(row(path).saturating_add(BYTES), [bytes]);
     }
 
-    fn message(&self, path: Option<SessionPath>, call: Call, instructions: u64) {
+    fn message(&self, path: Option<SessionPath>, call: CountedCall, instructions: u64) {
         self.counters.add(row(path).saturating_add(call as u32), [1, instructions]);
     }
 
@@ -147,7 +147,7 @@ impl PathCounters {
             bytes_stored,
             sessions_evicted,
         ] = self.counters.get(row);
-        let call = |call: Call| {
+        let call = |call: CountedCall| {
             let [messages, instructions] = self.counters.get(row.saturating_add(call as u32));
             CallCounts { messages, instructions }
         };
@@ -169,11 +169,11 @@ impl PathCounters {
             sessions_expired,
             sessions_evicted,
             bytes_stored,
-            begin: call(Call::Begin),
-            put_chunk: call(Call::Put),
-            finish: call(Call::Finish),
-            abort: call(Call::Abort),
-            put_whole: call(Call::Whole),
+            begin: call(CountedCall::Begin),
+            put_chunk: call(CountedCall::Put),
+            finish: call(CountedCall::Finish),
+            abort: call(CountedCall::Abort),
+            put_whole: call(CountedCall::Whole),
             errors: ErrorCounts {
                 unauthorized,
                 not_found,
@@ -200,14 +200,18 @@ fn row(path: Option<SessionPath>) -> u32 {
 
 impl UploadService<'_> {
     /// Runs a call, and counts it for the path that served it, whatever its outcome.
-    pub(super) fn counted<T>(&mut self, call: Call, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+    pub(super) fn counted<T>(
+        &mut self,
+        call: CountedCall,
+        work: impl FnOnce(&mut Self) -> Result<T>,
+    ) -> Result<T> {
         self.served_on = None;
         self.canary = None;
         self.storage.capsules.hold();
         let result = work(self);
         self.storage.capsules.let_go();
         // A whole file is never a session, but its key may belong to one.
-        let path = self.served_on.filter(|_| call != Call::Whole);
+        let path = self.served_on.filter(|_| call != CountedCall::Whole);
         if let Err(error) = &result {
             self.storage.counters.error(path, error);
         }

@@ -8,7 +8,7 @@ use crate::capsule::{Content, MemoryRecord};
 use crate::session::SessionId;
 
 use super::absorb::{digest, hashed_bytes};
-use super::counts::Call;
+use super::counts::CountedCall;
 use super::error::digest_of;
 use super::idempotency::{IdemKey, memory_id};
 use super::limits::{FINISH_INSTRUCTIONS, contradicted};
@@ -26,7 +26,9 @@ impl UploadService<'_> {
     /// and [`Error::Hashing`] if another call has to continue. After any of them the session is unchanged;
     /// after [`Error::ChecksumMismatch`] its chunks may be replaced.
     pub fn finish(&mut self, id: u64, digest: &ByteBuf, total_len: u64) -> Result<UploadFinishResult> {
-        self.counted(Call::Finish, |uploads| uploads.verify_and_commit(SessionId(id), digest, total_len))
+        self.counted(CountedCall::Finish, |uploads| {
+            uploads.verify_and_commit(SessionId(id), digest, total_len)
+        })
     }
 
     fn verify_and_commit(
@@ -94,7 +96,7 @@ impl UploadService<'_> {
     /// # Errors
     /// A damaged record.
     pub fn hash_on(&mut self, id: u64) -> Result<bool> {
-        self.counted(Call::Finish, |uploads| uploads.hash_slice(SessionId(id)))
+        self.counted(CountedCall::Finish, |uploads| uploads.hash_slice(SessionId(id)))
     }
 
     fn hash_slice(&mut self, id: SessionId) -> Result<bool> {

@@ -13,7 +13,7 @@ use crate::storage::Storage;
 
 use super::absorb::{absorb_hashed, absorb_stored, check_slot, hasher_for};
 use super::canary::Cell;
-use super::counts::Call;
+use super::counts::CountedCall;
 use super::error::{digest_of, to_ranges};
 use super::hashing::{HashingSource, Sha256};
 use super::idempotency::IdemKey;
@@ -67,10 +67,10 @@ impl UploadService<'_> {
         chunk: &mut dyn ByteSource,
         sha256: Option<ByteBuf>,
     ) -> Result<()> {
-        self.counted(Call::Put, |uploads| uploads.take_chunk(SessionId(id), idx, chunk, sha256))
+        self.counted(CountedCall::Put, |uploads| uploads.store_chunk(SessionId(id), idx, chunk, sha256))
     }
 
-    fn take_chunk(
+    fn store_chunk(
         &mut self,
         id: SessionId,
         idx: u32,
@@ -142,10 +142,10 @@ impl UploadService<'_> {
     /// # Errors
     /// [`Error::NotFound`], and [`Error::Conflict`] for a finished session.
     pub fn abort(&mut self, id: u64) -> Result<()> {
-        self.counted(Call::Abort, |uploads| uploads.give_up(SessionId(id)))
+        self.counted(CountedCall::Abort, |uploads| uploads.abort_session(SessionId(id)))
     }
 
-    fn give_up(&mut self, id: SessionId) -> Result<()> {
+    fn abort_session(&mut self, id: SessionId) -> Result<()> {
         if let Some(Receipt { outcome: Outcome::Aborted, .. }) = self.own_receipt(id) {
             return Ok(());
         }

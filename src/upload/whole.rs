@@ -7,7 +7,7 @@ use crate::session::{ByteSink, SessionError, SessionId};
 
 use super::absorb::digest_of_bytes;
 use super::begin::check_begin;
-use super::counts::Call;
+use super::counts::CountedCall;
 use super::error::digest_of;
 use super::evict::Wanted;
 use super::finish::finished_before;
@@ -23,7 +23,7 @@ impl UploadService<'_> {
     /// # Errors
     /// Those of begin, put and finish. Nothing is stored after any of them.
     pub fn put_whole(&mut self, file: SmallFile<'_>) -> Result<UploadFinishResult> {
-        self.counted(Call::Whole, |uploads| uploads.take_file(file))
+        self.counted(CountedCall::Whole, |uploads| uploads.take_file(file))
     }
 
     fn take_file(&mut self, file: SmallFile<'_>) -> Result<UploadFinishResult> {
@@ -94,7 +94,7 @@ impl UploadService<'_> {
     /// # Errors
     /// [`Error::InvalidArgument`] for more files than [`MAX_FILES_PER_CALL`]; none is stored then.
     pub fn put_many(&mut self, files: Vec<SmallFile<'_>>) -> Result<Vec<Result<UploadFinishResult>>> {
-        self.counted(Call::Whole, |uploads| {
+        self.counted(CountedCall::Whole, |uploads| {
             if files.len() > MAX_FILES_PER_CALL {
                 let expected = format!("at most {MAX_FILES_PER_CALL} files");
                 return Err(Error::invalid("files", expected, files.len()));

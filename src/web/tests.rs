@@ -41,7 +41,7 @@ fn request(method: &str, url: &str, headers: &[(&str, &str)]) -> HttpRequest {
     HttpRequest { method: method.into(), url: url.into(), headers, body: ByteBuf::new() }
 }
 
-fn get(world: &World, url: &str, headers: &[(&str, &str)]) -> Answer {
+fn get(world: &World, url: &str, headers: &[(&str, &str)]) -> StreamedResponse {
     answer(&world.storage, &request("GET", url, headers), world.now).expect("a page of ours")
 }
 
@@ -53,7 +53,7 @@ fn header<'a>(response: &'a HttpResponse, name: &str) -> Option<&'a str> {
 }
 
 /// Returns the complete body, as a gateway assembles it.
-fn body(world: &World, Answer { response, mut rest }: Answer) -> Vec<u8> {
+fn body(world: &World, StreamedResponse { response, mut rest }: StreamedResponse) -> Vec<u8> {
     let mut body = response.body.into_vec();
     while let Some(token) = rest {
         let piece = next_piece(&world.storage, token, world.now).unwrap();

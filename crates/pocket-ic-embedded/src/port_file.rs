@@ -63,7 +63,7 @@ pub(crate) enum PortFileError {
 
 /// What answers at a port.
 #[derive(Debug, PartialEq, Eq)]
-enum Answer {
+enum PortUse {
     Nobody,
     Server,
     Stranger,
@@ -97,9 +97,9 @@ impl PortFile {
             };
         };
         match answer(ip_addr, port) {
-            Answer::Server => Ok(Some(Claim::Running)),
-            Answer::Stranger => Err(PortFileError::Stranger { path: path.to_owned(), port }),
-            Answer::Nobody => Self::take_over(path, &text, port),
+            PortUse::Server => Ok(Some(Claim::Running)),
+            PortUse::Stranger => Err(PortFileError::Stranger { path: path.to_owned(), port }),
+            PortUse::Nobody => Self::take_over(path, &text, port),
         }
     }
 
@@ -172,16 +172,16 @@ fn port_in(text: &str) -> Option<u16> {
 
 /// Returns what answers on a port of this machine, at the address that a server started like this one would
 /// use.
-fn answer(ip_addr: IpAddr, port: u16) -> Answer {
+fn answer(ip_addr: IpAddr, port: u16) -> PortUse {
     let mut addresses = vec![ip_addr, Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
     addresses.dedup();
-    let mut answer = Answer::Nobody;
+    let mut answer = PortUse::Nobody;
     for address in addresses {
         match TcpStream::connect_timeout(&SocketAddr::from((address, port)), ANSWER) {
-            Ok(stream) if is_server(&stream).unwrap_or(false) => return Answer::Server,
-            Ok(_) => answer = Answer::Stranger,
+            Ok(stream) if is_server(&stream).unwrap_or(false) => return PortUse::Server,
+            Ok(_) => answer = PortUse::Stranger,
             Err(error) if nobody_there(&error) => {}
-            Err(_) => answer = Answer::Stranger,
+            Err(_) => answer = PortUse::Stranger,
         }
     }
     answer

@@ -10,7 +10,7 @@ use futures_util::{StreamExt, stream};
 use sha2::{Digest, Sha256};
 use upload_canister::api;
 
-use crate::client::{Answer, Asset, ClientError, Step, Uploader};
+use crate::client::{Asset, ClientError, Step, StepOutcome, Uploader};
 use crate::network::LiveCanister;
 use crate::progress::Progress;
 
@@ -153,7 +153,7 @@ impl Live<'_> {
     async fn step(&mut self, uploader: &mut Uploader, step: Step) -> Result<(), UploadError> {
         loop {
             let reply = self.again(|| async { self.canister.call(uploader.call(step)?).await }).await?;
-            if uploader.accept(step, &reply)? == Answer::Done {
+            if uploader.accept(step, &reply)? == StepOutcome::Done {
                 return Ok(());
             }
         }

@@ -14,7 +14,7 @@ use session_migrate::client::{Asset, Step, Uploader};
 use session_migrate::compare::{self, Judgement, Tally};
 use session_migrate::progress::Progress;
 use session_migrate::replay::{Builds, Player, Subject};
-use session_migrate::trace::{Happening, Header, Recorder, Tape, Trace};
+use session_migrate::trace::{EventKind, Header, Recorder, Tape, Trace};
 use session_migrate::workload::{Order, Workload};
 use upload_canister::api::AssetType;
 
@@ -55,7 +55,7 @@ fn replay(trace: &Trace, plant: impl FnOnce(&Subject, &Module)) -> Judgement {
     let mut subject = Subject::install("legacy", &builds.get("legacy").unwrap(), &trace.header).unwrap();
     let staged = builds.get("staged").unwrap();
     let upgrade =
-        trace.events.iter().position(|event| matches!(event.what, Happening::Upgrade { .. })).unwrap();
+        trace.events.iter().position(|event| matches!(event.what, EventKind::Upgrade { .. })).unwrap();
     let mut player = Player::new(trace, &mut subject, &mut builds, &[]).unwrap();
     player.play_to(upgrade + 1).unwrap();
     plant(player.subject(), &staged);

@@ -9,7 +9,7 @@ use session_migrate::client::Call;
 use session_migrate::compare::{self, Tally};
 use session_migrate::progress::Progress;
 use session_migrate::replay::{self, Builds, Played, Subject};
-use session_migrate::trace::{Event, Happening, Header, Recorder, Tape, Trace, Writer};
+use session_migrate::trace::{Event, EventKind, Header, Recorder, Tape, Trace, Writer};
 use upload_canister::api::{Capsule, CapsuleAccess, PersonRef, Result};
 
 const BUILD: &str = "direct";
@@ -29,8 +29,8 @@ fn record(path: PathBuf, act: impl FnOnce(&Subject, &Tape)) -> Trace {
     Trace::read(&path).unwrap()
 }
 
-fn create() -> Call {
-    Call::new("capsules_create", (None::<PersonRef>,)).unwrap()
+fn create() -> EncodedCall {
+    EncodedCall::new("capsules_create", (None::<PersonRef>,)).unwrap()
 }
 
 /// One client waits for an answer while another one already has its own and continues with what it has
@@ -57,7 +57,7 @@ fn folder() -> tempfile::TempDir {
 fn a_call_that_hangs_on_another_one_of_its_group_is_played() {
     let folder = folder();
     let trace = overtaken(folder.path().join("overtaken.trace"));
-    let together = |event: &Event| matches!(&event.what, Happening::Call(call) if call.together);
+    let together = |event: &Event| matches!(&event.what, EventKind::Call(call) if call.together);
     assert_eq!(trace.events.iter().map(together).collect::<Vec<_>>(), [false, true, true]);
 
     let mut builds = Builds::default();
@@ -87,7 +87,7 @@ fn a_canister_stopped_at_the_end_is_compared_nevertheless() {
     record(path.clone(), |subject, tape| {
         subject.canister().recorded(Some(tape)).capsules_create(person("client"), None).unwrap();
         subject.stop().unwrap();
-        tape.happening(subject.now(), Happening::Stop);
+        tape.add_event(subject.now(), EventKind::Stop);
     });
     let report = ab_of(&path);
     assert_eq!(report.verdict, Verdict::Pass, "{:?}", report.regressions().collect::<Vec<_>>());

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use candid::{Encode, Principal};
 use serde_bytes::ByteBuf;
-use session_migrate::trace::{Exchange, Happening, Header, Kind, PayloadRef, Recorder, Trace, TraceError};
+use session_migrate::trace::{EventKind, Exchange, Header, Kind, PayloadRef, Recorder, Trace, TraceError};
 
 /// Returns a trace of a begin, a chunk of 1000 bytes that no seed generated, and a round without calls: lines
 /// 2, 3 and 4 of 5.
@@ -23,7 +23,7 @@ fn record(folder: &Path) -> PathBuf {
             Exchange { at, kind: Kind::Update, caller, method, arg: &arg, together: false, answer };
         recorder.exchange(&exchange).unwrap();
     }
-    recorder.happening(3000, Happening::Pass { rounds: 2 }).unwrap();
+    recorder.add_event(3000, EventKind::Pass { rounds: 2 }).unwrap();
     recorder.finish().unwrap()
 }
 
@@ -60,7 +60,7 @@ fn what_was_recorded_is_read_again() {
     assert_eq!((trace.header.build.as_str(), trace.header.version), ("legacy", 1));
     let times: Vec<u64> = trace.events.iter().map(|event| event.at).collect();
     assert_eq!(times, [0, 1000, 2000]);
-    assert_eq!(trace.events[2].what, Happening::Pass { rounds: 2 });
+    assert_eq!(trace.events[2].what, EventKind::Pass { rounds: 2 });
     assert_eq!(trace.payload(3, &PayloadRef::of(&payload())).unwrap(), payload());
     let text = std::fs::read_to_string(&trace.path).unwrap();
     assert!(text.len() < 2000, "payload is not in the text: {text}");

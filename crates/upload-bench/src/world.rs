@@ -9,7 +9,7 @@ use pocket_ic::PocketIc;
 use pocket_ic::common::rest::BlobCompression;
 use serde::de::DeserializeOwned;
 use session_migrate::build::Build;
-use session_migrate::client::{Call, Canister, ClientError};
+use session_migrate::client::{Canister, ClientError, EncodedCall};
 use session_migrate::{costs, server};
 use upload_canister::api::{HttpRequest, HttpResponse};
 
@@ -163,7 +163,7 @@ impl World {
         method: &'static str,
         args: impl ArgumentEncoder,
     ) -> Result<Vec<u8>, BenchError> {
-        let call = Call::new(method, args).map_err(|source| self.failed(source))?;
+        let call = EncodedCall::new(method, args).map_err(|source| self.failed(source))?;
         self.canister().call(controller(), call).map_err(|source| self.failed(source))
     }
 

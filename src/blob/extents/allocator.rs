@@ -67,13 +67,13 @@ impl Allocator {
     pub fn allocate(&mut self, len: u64) -> Result<Extents, AllocateError> {
         let mut state = self.state()?;
         let whole = len.checked_next_multiple_of(UNIT).unwrap_or(u64::MAX);
-        let (holes, behind) = self.choose(whole);
-        let needed = state.end.saturating_add(behind);
+        let (holes, at_end) = self.choose(whole);
+        let needed = state.end.saturating_add(at_end);
         if needed > REGION_BYTES {
             return Err(AllocateError::RegionFull { needed });
         }
         let mut taken = Vec::with_capacity(MAX_EXTENTS);
-        let mut missing = whole.saturating_sub(behind);
+        let mut missing = whole.saturating_sub(at_end);
         for hole in holes {
             self.remove_free(hole);
             let piece = Extent { offset: hole.offset, len: hole.len.min(missing) };
@@ -81,8 +81,8 @@ impl Allocator {
             self.insert_free(Extent { offset: piece.end(), len: hole.len.saturating_sub(piece.len) });
             taken.push(piece);
         }
-        if behind > 0 {
-            taken.push(Extent { offset: state.end, len: behind });
+        if at_end > 0 {
+            taken.push(Extent { offset: state.end, len: at_end });
             state.end = needed;
         }
         state.taken = state.taken.saturating_add(whole);
@@ -131,10 +131,10 @@ impl Allocator {
         let mut state = self.state()?;
         let before = self.free.range(..extent.offset).next_back().transpose()?;
         let before = before.map(|(offset, len)| Extent { offset, len });
-        let behind = self.free.range(extent.offset..).next().transpose()?;
-        let behind = behind.map(|(offset, len)| Extent { offset, len });
+        let next = self.free.range(extent.offset..).next().transpose()?;
+        let next = next.map(|(offset, len)| Extent { offset, len });
         let overlaps = before.is_some_and(|before| before.end() > extent.offset)
-            || behind.is_some_and(|behind| behind.offset < extent.end())
+            || next.is_some_and(|next| next.offset < extent.end())
             || extent.end() > state.end;
         if overlaps {
             return Err(damaged(extent.offset, format!("{} bytes there are not taken", extent.len)));
@@ -144,9 +144,9 @@ impl Allocator {
             self.remove_free(before);
             joined = Extent { offset: before.offset, len: before.len.saturating_add(joined.len) };
         }
-        if let Some(behind) = behind.filter(|behind| behind.offset == extent.end()) {
-            self.remove_free(behind);
-            joined.len = joined.len.saturating_add(behind.len);
+        if let Some(next) = next.filter(|next| next.offset == extent.end()) {
+            self.remove_free(next);
+            joined.len = joined.len.saturating_add(next.len);
         }
         if joined.end() == state.end {
             state.end = joined.offset;

@@ -26,7 +26,7 @@ type Create = (
 
 /// Returns whether the message is read without the library. If it is, the library reads the same.
 fn read_here<'a, T: Arguments<'a> + PartialEq + std::fmt::Debug>(message: &'a [u8]) -> bool {
-    match read_values::<T>(&Head::of::<T>().unwrap().unwrap(), message) {
+    match read_values::<T>(&Header::of::<T>().unwrap().unwrap(), message) {
         None => false,
         read => {
             assert_eq!(read, by_library(message).ok());
@@ -119,9 +119,9 @@ proptest! {
         } else {
             encode(begin)
         };
-        let head = TypeTable::of(&message).unwrap().len();
+        let header = TypeTable::of(&message).unwrap().len();
         for (at, byte) in changes {
-            let at = if in_head { at.index(head) } else { head + at.index(message.len() - head) };
+            let at = if in_head { at.index(header) } else { header + at.index(message.len() - header) };
             message[at] = byte;
         }
         if let Some(cut) = cut {
@@ -166,7 +166,7 @@ fn principals_are_left_to_the_library() {
         encode((CapsuleAccess { owners: vec![Principal::anonymous()], writers: vec![], readers: vec![] },));
     assert!(TypeTable::of(&message).is_none());
     keep_head::<(CapsuleAccess,)>("principals").unwrap();
-    assert!(HEADS.with_borrow(|heads| !heads.contains_key("principals")));
+    assert!(HEADERS.with_borrow(|headers| !headers.contains_key("principals")));
     assert!(decode::<(CapsuleAccess,)>("principals", &message).is_ok());
 }
 

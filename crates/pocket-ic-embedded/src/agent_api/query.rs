@@ -15,7 +15,7 @@ use std::sync::Arc;
 /// [`QueryResponse`] as it is sent: as a map of definite length, which some decoders require.
 #[derive(Serialize)]
 #[serde(tag = "status", rename_all = "snake_case")]
-enum Answer<'a> {
+enum ResponseBody<'a> {
     Replied {
         reply: &'a ReplyResponse,
         signatures: [NodeSignature; 1],
@@ -51,10 +51,10 @@ pub async fn query(slot: Arc<Slot>, effective: Effective, body: &[u8]) -> Result
         };
         let signatures = [signature];
         match &response {
-            QueryResponse::Replied { reply, .. } => cbor(&Answer::Replied { reply, signatures }),
+            QueryResponse::Replied { reply, .. } => cbor(&ResponseBody::Replied { reply, signatures }),
             QueryResponse::Rejected { reject, .. } => {
                 let RejectResponse { reject_code, reject_message, error_code } = reject;
-                cbor(&Answer::Rejected {
+                cbor(&ResponseBody::Rejected {
                     reject_code: *reject_code,
                     reject_message,
                     error_code: error_code.as_deref(),

@@ -83,7 +83,7 @@ impl Engine {
 
     fn compiled(&self, uploaded: &[u8]) -> Result<Arc<CanisterModule>, InvalidWasm> {
         let hash: [u8; 32] = Sha256::digest(uploaded).into();
-        let place = self.place_for(hash);
+        let place = self.slot_for(hash);
         let mut compiled = lock(&place);
         if let Some(module) = &*compiled {
             return Ok(module.clone());
@@ -98,7 +98,7 @@ impl Engine {
     }
 
     /// Returns the slot for the module with this hash; a separate one if too many are in use.
-    fn place_for(&self, hash: [u8; 32]) -> Compiled {
+    fn slot_for(&self, hash: [u8; 32]) -> Compiled {
         let mut modules = lock(&self.shared.modules);
         if modules.len() >= MAX_MODULES && !modules.contains_key(&hash) {
             // A place that is locked is being compiled.
@@ -126,7 +126,7 @@ impl Engine {
         }
         let context = context_of(&entry, ctx.composite_query);
         let message = Message::new(context, ctx, limits, state.stable().clone());
-        match is_there(state.module(), &entry) {
+        match has_entry_point(state.module(), &entry) {
             Ok(true) => {}
             // A system function that is not exported: nothing to do.
             Ok(false) => return Outcome::new(Ok(()), state.clone(), message, 0, 0),
@@ -210,7 +210,7 @@ impl Engine {
 }
 
 /// Returns whether the module has the function of the entry point; an error if it is required.
-fn is_there(module: &CanisterModule, entry: &EntryPoint) -> Result<bool, Trap> {
+fn has_entry_point(module: &CanisterModule, entry: &EntryPoint) -> Result<bool, Trap> {
     let method = |kind, name: &str| {
         if module.has_export(kind, name) {
             Ok(true)

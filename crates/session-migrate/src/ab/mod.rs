@@ -20,7 +20,7 @@ use crate::progress::Progress;
 use crate::provenance::{Provenance, source_tree};
 use crate::replay::{Builds, Played, ReplayError, State};
 use crate::server;
-use crate::trace::{Answer, Arguments, Call, Happening, PayloadRef, Trace, TraceError};
+use crate::trace::{Answer, Arguments, Call, EventKind, PayloadRef, Trace, TraceError};
 use crate::workload::{self, Order, Workload};
 
 pub use error::AbError;
@@ -171,7 +171,7 @@ fn compare(name: String, trace: &Trace, sides: &Sides<Side>, tally: &mut Tally) 
 
 fn calls(trace: &Trace) -> impl Iterator<Item = (usize, &Call)> {
     trace.events.iter().enumerate().filter_map(|(index, event)| match &event.what {
-        Happening::Call(call) => Some((index, call)),
+        EventKind::Call(call) => Some((index, call)),
         _ => None,
     })
 }
@@ -195,8 +195,8 @@ impl Run {
     fn compare_replies(&mut self, trace: &Trace, sides: &Sides<Side>, tally: &mut Tally) {
         for (index, (a, b)) in sides.a.events.iter().zip(&sides.b.events).enumerate() {
             let of = match trace.events.get(index).map(|event| &event.what) {
-                Some(Happening::Call(call)) => call.method.as_str(),
-                Some(Happening::Upgrade { .. }) => "upgrade",
+                Some(EventKind::Call(call)) => call.method.as_str(),
+                Some(EventKind::Upgrade { .. }) => "upgrade",
                 _ => continue,
             };
             let found = compare::differences(a, b);

@@ -12,7 +12,7 @@ use session_migrate::compare::{self, Difference, Judgement, Mismatch, Tally};
 use session_migrate::progress::Progress;
 use session_migrate::proxy::Options;
 use session_migrate::replay::{self, Builds, Interruption, Played, ReplayError, Subject};
-use session_migrate::trace::{Happening, Trace, Writer};
+use session_migrate::trace::{EventKind, Trace, Writer};
 use session_migrate::workload::{self, Order, Workload, WorkloadError};
 use session_migrate::{Verdict, shorten_both};
 
@@ -165,9 +165,9 @@ fn judge(trace: &Trace, played: &[Played], mut tally: Tally) -> u8 {
 
 /// Formats the number of calls and upgrades in a trace; upgrades are answered, too.
 fn calls(trace: &Trace) -> String {
-    let count = |is: fn(&Happening) -> bool| trace.events.iter().filter(|event| is(&event.what)).count();
-    let calls = count(|what| matches!(what, Happening::Call(_)));
-    match count(|what| matches!(what, Happening::Upgrade { .. })) {
+    let count = |is: fn(&EventKind) -> bool| trace.events.iter().filter(|event| is(&event.what)).count();
+    let calls = count(|what| matches!(what, EventKind::Call(_)));
+    match count(|what| matches!(what, EventKind::Upgrade { .. })) {
         0 => format!("{calls} calls"),
         1 => format!("{calls} calls and an upgrade"),
         upgrades => format!("{calls} calls and {upgrades} upgrades"),

@@ -11,7 +11,7 @@ use upload_canister::api;
 
 use super::ClientError;
 use crate::build::Module;
-use crate::trace::{Answer, Happening, Kind, Tape, Ticket};
+use crate::trace::{Answer, EventKind, Kind, Tape, Ticket};
 
 /// The canister's init and upgrade take no arguments.
 pub(crate) const NO_ARGUMENTS: &[u8] = b"DIDL\0\0";
@@ -33,22 +33,22 @@ pub struct Sent {
 
 /// An update call, ready to be sent.
 #[derive(Clone, Debug)]
-pub struct Call {
+pub struct EncodedCall {
     /// The canister's method.
     pub method: &'static str,
     /// Its encoded arguments.
     pub arg: Vec<u8>,
 }
 
-impl Call {
+impl EncodedCall {
     /// Encodes the arguments.
-    pub fn new(method: &'static str, args: impl ArgumentEncoder) -> Result<Call, ClientError> {
+    pub fn new(method: &'static str, args: impl ArgumentEncoder) -> Result<EncodedCall, ClientError> {
         let arg = candid::encode_args(args).map_err(|error| ClientError::Candid {
             method,
             action: "encode",
             detail: first_line(&error),
         })?;
-        Ok(Call { method, arg })
+        Ok(EncodedCall { method, arg })
     }
 }
 
@@ -107,7 +107,7 @@ impl<'p> Canister<'p> {
     /// Lets time pass without a call, with `rounds` rounds for the canister's timers at the end.
     pub fn pass(&self, time: Duration, rounds: u32) {
         self.pic.advance_time(time);
-        self.happened(self.now(), Happening::Pass { rounds });
+        self.happened(self.now(), EventKind::Pass { rounds });
         for _ in 0..rounds {
             self.pic.tick();
         }
@@ -122,14 +122,14 @@ impl<'p> Canister<'p> {
         let answer =
             self.pic.upgrade_canister(self.id, module.gz.clone(), NO_ARGUMENTS.to_vec(), Some(controller));
         let told = answer.as_ref().map_or_else(Answer::from, |()| Answer::accepted());
-        self.happened(at, Happening::Upgrade { build: build.to_owned(), answer: told });
+        self.happened(at, EventKind::Upgrade { build: build.to_owned(), answer: told });
         answer
     }
 
     /// Records an event other than a call.
-    fn happened(&self, at: u64, what: Happening) {
+    fn happened(&self, at: u64, what: EventKind) {
         if let Some(tape) = self.tape {
-            tape.happening(at, what);
+            tape.add_event(at, what);
         }
     }
 
@@ -157,7 +157,7 @@ impl<'p> Canister<'p> {
     ///
     /// # Errors
     /// [`ClientError::Rejected`] if it is not even accepted.
-    pub fn submit(&self, caller: Principal, call: Call) -> Result<Sent, ClientError> {
+    pub fn submit(&self, caller: Principal, call: EncodedCall) -> Result<Sent, ClientError> {
         let ticket = self.sent(Kind::Update, caller, call.method, &call.arg);
         match self.pic.submit_call(self.id, caller, call.method, call.arg) {
             Ok(message) => Ok(Sent { message, ticket }),
@@ -176,7 +176,7 @@ impl<'p> Canister<'p> {
     }
 
     /// Makes an update call, raw.
-    pub fn call(&self, caller: Principal, call: Call) -> Result<Vec<u8>, ClientError> {
+    pub fn call(&self, caller: Principal, call: EncodedCall) -> Result<Vec<u8>, ClientError> {
         let method = call.method;
         self.wait(method, self.submit(caller, call)?)
     }
@@ -191,12 +191,12 @@ impl<'p> Canister<'p> {
         method: &'static str,
         args: impl ArgumentEncoder,
     ) -> Result<T, ClientError> {
-        decode_result(method, &self.call(caller, Call::new(method, args)?)?)
+        decode_result(method, &self.call(caller, EncodedCall::new(method, args)?)?)
     }
 
     /// Makes a query call, raw.
-    pub fn query_raw(&self, caller: Principal, call: Call) -> Result<Vec<u8>, ClientError> {
-        let Call { method, arg } = call;
+    pub fn query_raw(&self, caller: Principal, call: EncodedCall) -> Result<Vec<u8>, ClientError> {
+        let EncodedCall { method, arg } = call;
         let ticket = self.sent(Kind::Query, caller, method, &arg);
         let answer = self.pic.query_call(self.id, caller, method, arg);
         self.answered(ticket, &answer);
@@ -209,7 +209,7 @@ impl<'p> Canister<'p> {
         method: &'static str,
         args: impl ArgumentEncoder,
     ) -> Result<Vec<u8>, ClientError> {
-        self.query_raw(caller, Call::new(method, args)?)
+        self.query_raw(caller, EncodedCall::new(method, args)?)
     }
 
     /// Makes a query call to a function that returns `variant { Ok; Err }`.

@@ -11,7 +11,7 @@ mod settled;
 mod uploader;
 
 pub use asset::Asset;
-pub use canister::{Call, Canister, Sent};
+pub use canister::{Canister, EncodedCall, Sent};
 pub(crate) use canister::{NO_ARGUMENTS, decode as decode_reply, decode_result};
 pub use error::ClientError;
-pub use uploader::{Answer, Step, Uploader, chunks_of};
+pub use uploader::{Step, StepOutcome, Uploader, chunks_of};

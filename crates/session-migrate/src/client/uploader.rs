@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use upload_canister::api;
 
 use super::canister::decode_result;
-use super::{Asset, Call, Canister, ClientError};
+use super::{Asset, Canister, ClientError, EncodedCall};
 
 /// One call of an upload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub enum Step {
 
 /// What an accepted reply means for the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum StepOutcome {
     /// The step is done.
     Done,
     /// The canister is still working on it; call the same step again.
@@ -144,22 +144,23 @@ impl Uploader {
     ///
     /// # Errors
     /// If the file cannot be read, or there is no session yet.
-    pub fn call(&self, step: Step) -> Result<Call, ClientError> {
+    pub fn call(&self, step: Step) -> Result<EncodedCall, ClientError> {
         match step {
-            Step::Begin => {
-                Call::new("uploads_begin", (&self.capsule, self.asset.metadata(), self.chunks(), &self.idem))
-            }
+            Step::Begin => EncodedCall::new(
+                "uploads_begin",
+                (&self.capsule, self.asset.metadata(), self.chunks(), &self.idem),
+            ),
             Step::Put(index) => {
                 let session = self.begun(step)?;
                 let bytes = self.asset.chunk(index, self.chunk_size)?;
                 let sha256 = self.hash_chunks.then(|| ByteBuf::from(Sha256::digest(&bytes).to_vec()));
-                Call::new("uploads_put_chunk", (session, index, Bytes::new(&bytes), sha256))
+                EncodedCall::new("uploads_put_chunk", (session, index, Bytes::new(&bytes), sha256))
             }
-            Step::Finish => Call::new(
+            Step::Finish => EncodedCall::new(
                 "uploads_finish",
                 (self.begun(step)?, Bytes::new(&self.asset.sha256), self.asset.bytes),
             ),
-            Step::Abort => Call::new("uploads_abort", (self.begun(step)?,)),
+            Step::Abort => EncodedCall::new("uploads_abort", (self.begun(step)?,)),
         }
     }
 
@@ -171,7 +172,7 @@ impl Uploader {
     ///
     /// # Errors
     /// A refusal by the canister, or an answer that differs from an earlier one to the same call.
-    pub fn accept(&mut self, step: Step, reply: &[u8]) -> Result<Answer, ClientError> {
+    pub fn accept(&mut self, step: Step, reply: &[u8]) -> Result<StepOutcome, ClientError> {
         match step {
             Step::Begin => {
                 let got: u64 = decode_result("uploads_begin", reply)?;
@@ -208,17 +209,17 @@ impl Uploader {
                 self.aborted = true;
             }
         }
-        Ok(Answer::Done)
+        Ok(StepOutcome::Done)
     }
 
     /// Processes the number of hashed bytes, which must have grown since the last time.
-    fn hashed_on(&mut self, hashed: u64, total: u64) -> Result<Answer, ClientError> {
+    fn hashed_on(&mut self, hashed: u64, total: u64) -> Result<StepOutcome, ClientError> {
         if self.hashed.is_some_and(|before| hashed <= before) {
             let at = format!("{hashed} of {total} bytes hashed");
             return Err(ClientError::NoProgress { method: "uploads_finish", at });
         }
         self.hashed = Some(hashed);
-        Ok(Answer::CallAgain)
+        Ok(StepOutcome::CallAgain)
     }
 
     /// Makes one step and waits for its answer.
@@ -228,7 +229,7 @@ impl Uploader {
     pub fn step(&mut self, canister: &Canister<'_>, step: Step) -> Result<(), ClientError> {
         loop {
             let reply = canister.call(self.client, self.call(step)?)?;
-            if self.accept(step, &reply)? == Answer::Done {
+            if self.accept(step, &reply)? == StepOutcome::Done {
                 return Ok(());
             }
         }
@@ -321,8 +322,8 @@ mod tests {
             let still = api::Error::Hashing { hashed, total: 25 };
             one.accept(Step::Finish, &reply::<api::UploadFinishResult>(Err(still)))
         };
-        assert_eq!(hashing(10).unwrap(), Answer::CallAgain);
-        assert_eq!(hashing(20).unwrap(), Answer::CallAgain);
+        assert_eq!(hashing(10).unwrap(), StepOutcome::CallAgain);
+        assert_eq!(hashing(20).unwrap(), StepOutcome::CallAgain);
         let endless = hashing(20).unwrap_err().to_string();
         assert_eq!(endless, "uploads_finish does not get past 20 of 25 bytes hashed");
         assert!(one.result().is_none());

@@ -2,7 +2,7 @@
 
 use super::{Difference, Tally, differences};
 use crate::replay::Played;
-use crate::trace::{Answer, Event, Happening, Trace};
+use crate::trace::{Answer, Event, EventKind, Trace};
 
 /// How a replay compares with its trace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,8 +48,8 @@ pub fn with_record(trace: &Trace, played: &[Played], tally: &mut Tally) -> Judge
 /// Returns the method and the answer of an event that has one.
 fn recorded(event: &Event) -> Option<(&str, &Answer)> {
     match &event.what {
-        Happening::Call(call) => Some((&call.method, &call.answer)),
-        Happening::Upgrade { answer, .. } => Some(("upgrade", answer)),
-        Happening::Pass { .. } | Happening::Stop | Happening::Start | Happening::ClockRuns => None,
+        EventKind::Call(call) => Some((&call.method, &call.answer)),
+        EventKind::Upgrade { answer, .. } => Some(("upgrade", answer)),
+        EventKind::Pass { .. } | EventKind::Stop | EventKind::Start | EventKind::ClockRuns => None,
     }
 }

@@ -7,7 +7,7 @@ use ic_agent::agent::RejectResponse;
 use ic_agent::{Agent, AgentError};
 use serde::de::DeserializeOwned;
 
-use crate::client::{Call, ClientError, decode_reply, decode_result};
+use crate::client::{ClientError, EncodedCall, decode_reply, decode_result};
 
 /// An upload canister on a live network; calls are made as the network's identity.
 #[derive(Clone, Debug)]
@@ -22,8 +22,8 @@ impl LiveCanister {
     }
 
     /// Makes an update call and returns its raw reply, certified by the network.
-    pub async fn call(&self, call: Call) -> Result<Vec<u8>, ClientError> {
-        let Call { method, arg } = call;
+    pub async fn call(&self, call: EncodedCall) -> Result<Vec<u8>, ClientError> {
+        let EncodedCall { method, arg } = call;
         let answer = self.agent.update(&self.id, method).with_arg(arg).call_and_wait().await;
         answer.map_err(|error| failed(method, error))
     }
@@ -34,7 +34,7 @@ impl LiveCanister {
         method: &'static str,
         args: impl ArgumentEncoder,
     ) -> Result<T, ClientError> {
-        decode_result(method, &self.call(Call::new(method, args)?).await?)
+        decode_result(method, &self.call(EncodedCall::new(method, args)?).await?)
     }
 
     /// Makes a query call to a function that returns `variant { Ok; Err }`.
@@ -43,7 +43,7 @@ impl LiveCanister {
         method: &'static str,
         args: impl ArgumentEncoder,
     ) -> Result<T, ClientError> {
-        decode_result(method, &self.query_raw(Call::new(method, args)?).await?)
+        decode_result(method, &self.query_raw(EncodedCall::new(method, args)?).await?)
     }
 
     /// Makes a query call to a function that returns a plain value.
@@ -51,12 +51,12 @@ impl LiveCanister {
         &self,
         method: &'static str,
     ) -> Result<T, ClientError> {
-        let reply = self.query_raw(Call::new(method, ())?).await?;
+        let reply = self.query_raw(EncodedCall::new(method, ())?).await?;
         Ok(decode_reply::<(T,)>(method, &reply)?.0)
     }
 
-    async fn query_raw(&self, call: Call) -> Result<Vec<u8>, ClientError> {
-        let Call { method, arg } = call;
+    async fn query_raw(&self, call: EncodedCall) -> Result<Vec<u8>, ClientError> {
+        let EncodedCall { method, arg } = call;
         let answer = self.agent.query(&self.id, method).with_arg(arg).call().await;
         answer.map_err(|error| failed(method, error))
     }

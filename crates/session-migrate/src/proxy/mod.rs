@@ -18,11 +18,11 @@ mod management;
 mod protocol;
 mod queue;
 mod recording;
-mod scribe;
 mod server;
 mod transcript;
 mod upstream;
 mod watch;
+mod writer_thread;
 
 pub use error::ProxyError;
 pub use recording::Recorded;

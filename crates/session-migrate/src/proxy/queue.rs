@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use candid::Principal;
 use pocket_ic::common::rest::{RawCanisterResult, RawMessageId};
 
-use crate::trace::{Happening, Kind};
+use crate::trace::{EventKind, Kind};
 
 /// A call, in flight or answered.
 #[derive(Clone, Debug)]
@@ -35,7 +35,7 @@ pub(super) enum Answered {
 #[derive(Clone, Debug)]
 pub(super) enum Item {
     Call(Sent),
-    Happening { at: u64, what: Happening },
+    EventKind { at: u64, what: EventKind },
 }
 
 #[derive(Debug, Default)]
@@ -61,7 +61,7 @@ impl Queue {
                 Answered::NotYet(id) if id.message_id == message => Some(answer),
                 _ => None,
             },
-            Item::Happening { .. } => None,
+            Item::EventKind { .. } => None,
         });
         if let Some(answer) = waiting {
             *answer = Answered::With(result);
@@ -116,7 +116,7 @@ mod tests {
         std::iter::from_fn(|| queue.next())
             .map(|item| match item {
                 Item::Call(sent) => sent.at,
-                Item::Happening { at, .. } => at,
+                Item::EventKind { at, .. } => at,
             })
             .collect()
     }
@@ -127,7 +127,7 @@ mod tests {
         queue.push(sent(1, false));
         queue.push(sent(2, true));
         queue.push(sent(3, false));
-        queue.push(Item::Happening { at: 4, what: Happening::Stop });
+        queue.push(Item::EventKind { at: 4, what: EventKind::Stop });
         queue.answer(&[3], RawCanisterResult::Ok(vec![]));
         assert_eq!(times(&mut queue), [] as [u64; 0], "the first one is not answered");
         assert_eq!(queue.outstanding().count(), 1);

@@ -12,7 +12,7 @@ use super::protocol::InstanceId;
 use super::queue::Item;
 use super::transcript::Transcript;
 use super::upstream::Upstream;
-use crate::trace::{Answer, Happening, Header};
+use crate::trace::{Answer, EventKind, Header};
 
 /// What was recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,7 +113,7 @@ impl Recording {
         if self.is_on(instance) && !std::mem::replace(&mut self.clock_ran, true) {
             self.transcript.note("the time advanced by itself, so later answers contain no times, and timers may run between other calls");
             let at = self.now(instance).await;
-            self.transcript.push(Item::Happening { at, what: Happening::ClockRuns });
+            self.transcript.push(Item::EventKind { at, what: EventKind::ClockRuns });
         }
     }
 
@@ -129,10 +129,10 @@ impl Recording {
             return;
         }
         let what = match change {
-            Change::Stop => Happening::Stop,
-            Change::Start => Happening::Start,
+            Change::Stop => EventKind::Stop,
+            Change::Start => EventKind::Start,
             Change::Upgrade => match self.upstream.build(instance, canister).await {
-                Some(build) => Happening::Upgrade { build, answer: Answer::accepted() },
+                Some(build) => EventKind::Upgrade { build, answer: Answer::accepted() },
                 None => return self.end("the trace ends where the canister became another one"),
             },
             Change::Install | Change::Replace => {
@@ -140,7 +140,7 @@ impl Recording {
             }
         };
         let at = self.now(instance).await;
-        self.transcript.push(Item::Happening { at, what });
+        self.transcript.push(Item::EventKind { at, what });
     }
 
     /// Ends the trace here, complete.

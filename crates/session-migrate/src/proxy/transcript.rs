@@ -7,7 +7,7 @@ use candid::Principal;
 use pocket_ic::common::rest::{RawCanisterResult, RawMessageId};
 
 use super::queue::{Item, Queue};
-use super::scribe::Scribe;
+use super::writer_thread::WriterThread;
 use crate::trace::{Header, TraceError};
 
 /// One recording.
@@ -15,7 +15,7 @@ use crate::trace::{Header, TraceError};
 pub(super) struct Transcript {
     queue: Queue,
     /// Absent before the recording begins, and once it is complete.
-    scribe: Option<Scribe>,
+    writer: Option<WriterThread>,
     /// The number of calls, or why there is no trace.
     ended: Option<Result<u64, TraceError>>,
     notes: BTreeSet<String>,
@@ -24,12 +24,12 @@ pub(super) struct Transcript {
 impl Transcript {
     /// Begins the trace that will be at `path`.
     pub fn begin(&mut self, path: &Path, header: Header) {
-        self.scribe = Some(Scribe::begin(path.to_path_buf(), header));
+        self.writer = Some(WriterThread::begin(path.to_path_buf(), header));
     }
 
     /// Returns whether the trace is being written.
     pub fn is_open(&self) -> bool {
-        self.scribe.is_some()
+        self.writer.is_some()
     }
 
     /// Adds an item.
@@ -65,8 +65,8 @@ impl Transcript {
     /// Writes what no earlier call delays any more.
     pub fn write_down(&mut self) {
         while let Some(item) = self.queue.next() {
-            if let Some(scribe) = &self.scribe {
-                scribe.take(item);
+            if let Some(writer) = &self.writer {
+                writer.take(item);
             }
         }
     }
@@ -79,8 +79,8 @@ impl Transcript {
             calls => self.note(format!("{calls} calls were never answered and are not in the trace")),
         }
         self.write_down();
-        if let Some(scribe) = self.scribe.take() {
-            self.ended = Some(scribe.finish());
+        if let Some(writer) = self.writer.take() {
+            self.ended = Some(writer.finish());
         }
     }
 

@@ -10,7 +10,7 @@ use super::management::{self, Change};
 use super::protocol::{InstanceId, Operation, OperationId, Submitted, json};
 use super::queue::{Answered, Item, Sent};
 use super::recording::Recording;
-use crate::trace::{Happening, Kind};
+use crate::trace::{EventKind, Kind};
 
 /// Sees every request that matters, before it goes to the server and after it was answered.
 pub(super) struct Watch {
@@ -141,7 +141,7 @@ impl Watch {
                 if self.recording.is_on(&instance) && !self.recording.transcript.is_waiting() {
                     self.recording
                         .transcript
-                        .push(Item::Happening { at, what: Happening::Pass { rounds: 1 } });
+                        .push(Item::EventKind { at, what: EventKind::Pass { rounds: 1 } });
                 }
             }
             Operation::SetStableMemory(canister) => {

@@ -103,13 +103,13 @@ pub fn run(config: &Config, progress: &Progress) -> Result<Report, RehearseError
     let assets = files::assets(config, folder.path())?;
     let pic = server::pocket_ic()?;
     let tape = config.record.as_deref().map(|path| tape(path, &pic, config)).transpose()?;
-    let mut show = Stages::new(&pic, wasms);
+    let mut stages = Stages::new(&pic, wasms);
 
     progress.phase("installing the legacy build");
-    let canister = show.install_legacy(tape.as_ref(), config.wasms.legacy.as_deref())?;
+    let canister = stages.install_legacy(tape.as_ref(), config.wasms.legacy.as_deref())?;
     let mut crowd = Crowd::assemble(&canister, config, assets)?;
     progress.set_total(crowd.bytes_to_move());
-    let reached = play(&canister, config.rollback, &mut show, &mut crowd, progress, |_, _| ())?;
+    let reached = play(&canister, config.rollback, &mut stages, &mut crowd, progress, |_, _| ())?;
     if reached == Build::Direct {
         progress.phase("checking stable memory");
         verify::leftovers(&canister, &mut crowd);
@@ -121,7 +121,7 @@ pub fn run(config: &Config, progress: &Progress) -> Result<Report, RehearseError
         took: since.elapsed(),
         provenance: provenance.on(server),
     };
-    let mut report = report::sum_up(circumstances, show, crowd);
+    let mut report = report::sum_up(circumstances, stages, crowd);
     if let Some(Err(error)) = tape.map(Tape::finish) {
         report.verdict = Verdict::Fail;
         report.problems.push(format!("there is no trace: {error}"));
@@ -135,40 +135,40 @@ pub fn run(config: &Config, progress: &Progress) -> Result<Report, RehearseError
 fn play(
     canister: &Canister<'_>,
     rollback: bool,
-    show: &mut Stages<'_>,
+    stages: &mut Stages<'_>,
     crowd: &mut Crowd,
     progress: &Progress,
     after_step: impl Fn(&Stages<'_>, &mut Crowd),
 ) -> Result<Build, ClientError> {
     progress.phase("uploading to the legacy build");
     traffic::before_upgrade(canister, crowd, progress)?;
-    let mut staged = stage(canister, show, crowd, 1, progress)?;
-    after_step(show, crowd);
+    let mut staged = stage(canister, stages, crowd, 1, progress)?;
+    after_step(stages, crowd);
     if staged && rollback {
         progress.phase("rolling back");
-        show.wait_until_rolled_back(canister, crowd);
-        after_step(show, crowd);
-        staged = stage(canister, show, crowd, 0, progress)? && stage(canister, show, crowd, 1, progress)?;
-        after_step(show, crowd);
+        stages.wait_until_rolled_back(canister, crowd);
+        after_step(stages, crowd);
+        staged = stage(canister, stages, crowd, 0, progress)? && stage(canister, stages, crowd, 1, progress)?;
+        after_step(stages, crowd);
     }
     if !staged {
         return Ok(Build::Legacy);
     }
     progress.phase("verifying and finalizing the migration");
-    let mut direct = show.finalize(canister, crowd);
+    let mut direct = stages.finalize(canister, crowd);
     if direct {
         progress.phase("upgrading to the direct build");
-        direct = show.upgrade(2, crowd);
+        direct = stages.upgrade(2, crowd);
     }
-    progress.phase(format!("finishing after {}", show.last()));
+    progress.phase(format!("finishing after {}", stages.last()));
     traffic::after_upgrades(canister, crowd, progress)?;
     if direct {
         progress.phase("moving payload into extents");
-        show.wait_until_converted(canister, crowd);
+        stages.wait_until_converted(canister, crowd);
     }
     progress.phase("reading everything back");
     verify::read_back(canister, crowd, progress);
-    after_step(show, crowd);
+    after_step(stages, crowd);
     progress.phase("checking memories");
     verify::memories(canister, crowd);
     Ok(if direct { Build::Direct } else { Build::Staged })
@@ -189,20 +189,20 @@ fn tape(path: &Path, pic: &PocketIc, config: &Config) -> Result<Tape, TraceError
 /// `false` if the upgrade failed.
 fn stage(
     canister: &Canister<'_>,
-    show: &mut Stages<'_>,
+    stages: &mut Stages<'_>,
     crowd: &mut Crowd,
     number: usize,
     progress: &Progress,
 ) -> Result<bool, ClientError> {
     progress.phase(format!("upgrading to the {} build", Build::ALL[number]));
-    if !show.upgrade(number, crowd) {
+    if !stages.upgrade(number, crowd) {
         return Ok(false);
     }
-    progress.phase(format!("going on after {}", show.last()));
+    progress.phase(format!("continuing after {}", stages.last()));
     traffic::between_upgrades(canister, crowd, progress)?;
     if number > 0 {
         progress.phase("migrating the rest of the sessions");
-        show.wait_until_converted(canister, crowd);
+        stages.wait_until_converted(canister, crowd);
     }
     Ok(true)
 }

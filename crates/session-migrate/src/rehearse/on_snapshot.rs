@@ -74,10 +74,10 @@ pub(super) fn run(config: &Config, path: &Path, progress: &Progress) -> Result<R
     let assets = files::assets(config, folder.path())?;
     let own = own::lanes(&snapshot, &mut contents, config.seed, folder.path())?;
     let pic = server::pocket_ic()?;
-    let mut show = Stages::new(&pic, wasms);
+    let mut stages = Stages::new(&pic, wasms);
 
     progress.phase("loading the snapshot");
-    let canister = show.load(&snapshot, &contents)?;
+    let canister = stages.load(&snapshot, &contents)?;
     progress.phase("asking for everything that can be read");
     let readable = Readable::look(&canister, &contents);
     let mut crowd = Crowd::assemble(&canister, config, assets)?;
@@ -95,12 +95,12 @@ pub(super) fn run(config: &Config, path: &Path, progress: &Progress) -> Result<R
         crowd.notes.push(format!("{} answers were compared; the snapshot holds more", readable.len()));
     }
     progress.set_total(crowd.bytes_to_move());
-    let compare = |show: &Stages<'_>, crowd: &mut Crowd| {
+    let compare = |stages: &Stages<'_>, crowd: &mut Crowd| {
         let now = Readable::look(&canister, &contents);
-        let when = format!("after {}", show.last());
+        let when = format!("after {}", stages.last());
         crowd.problems.extend(readable.differences(&now, &when).into_iter().take(SHOWN));
     };
-    play(&canister, true, &mut show, &mut crowd, progress, compare)?;
+    play(&canister, true, &mut stages, &mut crowd, progress, compare)?;
     progress.phase("inspecting the result");
     let after = of_result(&canister, folder.path())?;
     crowd.problems.extend(new_damage(&before, &after));
@@ -120,7 +120,7 @@ pub(super) fn run(config: &Config, path: &Path, progress: &Progress) -> Result<R
         took: since.elapsed(),
         provenance: provenance.on(server),
     };
-    Ok(Report { snapshot: Some(part), rollback: true, ..report::sum_up(circumstances, show, crowd) })
+    Ok(Report { snapshot: Some(part), rollback: true, ..report::sum_up(circumstances, stages, crowd) })
 }
 
 /// Number of differences that are reported per step.

@@ -6,7 +6,7 @@ use upload_canister::api;
 
 use super::lane::{Crowd, Lane};
 use super::plan::{self, StopPoint};
-use crate::client::{Answer, Canister, ClientError, Step};
+use crate::client::{Canister, ClientError, Step, StepOutcome};
 use crate::progress::Progress;
 
 /// A call to make, and whether its reply reaches the client.
@@ -251,8 +251,8 @@ fn drive(
             let lane = &mut lanes[index];
             let known = lane.must_be_stored();
             match canister.wait(method, id).and_then(|reply| take(lane, job, &reply)) {
-                Ok(Answer::Done) => {}
-                Ok(Answer::CallAgain) => work[index].push_front(job),
+                Ok(StepOutcome::Done) => {}
+                Ok(StepOutcome::CallAgain) => work[index].push_front(job),
                 Err(error) => {
                     note(lane, error)?;
                     work[index].clear();
@@ -286,7 +286,7 @@ fn choose(lanes: &[Lane], work: &[VecDeque<Job>], turn: usize) -> Vec<usize> {
 }
 
 /// Passes the reply to the client, or loses it.
-fn take(lane: &mut Lane, job: Job, reply: &[u8]) -> Result<Answer, ClientError> {
+fn take(lane: &mut Lane, job: Job, reply: &[u8]) -> Result<StepOutcome, ClientError> {
     if !job.lost {
         return lane.uploader.accept(job.step, reply);
     }

@@ -3,7 +3,7 @@
 use super::interrupt::Interruption;
 use super::subject::OnItsWay;
 use super::{Builds, ReplayError, Subject};
-use crate::trace::{Answer, Call, Codec, CodecError, Event, Happening, Trace};
+use crate::trace::{Answer, Call, Codec, CodecError, Event, EventKind, Trace};
 
 /// Number of calls after which the costs are read: each makes a message or two, and the server keeps 10,000.
 const CALLS_PER_READING: usize = 1_000;
@@ -104,33 +104,33 @@ impl<'a> Player<'a> {
         self.playing
     }
 
-    fn event(&mut self, first: usize, what: &Happening) -> Result<(), ReplayError> {
+    fn event(&mut self, first: usize, what: &EventKind) -> Result<(), ReplayError> {
         let played = match what {
-            Happening::Call(_) => {
+            EventKind::Call(_) => {
                 let group = group(&self.trace.events, first);
                 self.unread += group.len();
                 return self.playing.calls(self.trace, self.subject, first, &group);
             }
-            Happening::Pass { rounds } => {
+            EventKind::Pass { rounds } => {
                 self.subject.rounds(*rounds);
                 Played::Done
             }
-            Happening::Upgrade { build, .. } => {
+            EventKind::Upgrade { build, .. } => {
                 let module = self.builds.get(build)?;
                 Played::Answered(match self.subject.upgrade(&module) {
                     Ok(()) => Answer::accepted(),
                     Err(reject) => Answer::from(&reject),
                 })
             }
-            Happening::Stop => {
+            EventKind::Stop => {
                 self.subject.stop()?;
                 Played::Done
             }
-            Happening::Start => {
+            EventKind::Start => {
                 self.subject.start()?;
                 Played::Done
             }
-            Happening::ClockRuns => {
+            EventKind::ClockRuns => {
                 self.playing.codec.clock_runs();
                 Played::Done
             }
@@ -143,7 +143,7 @@ impl<'a> Player<'a> {
 /// Returns the call at `first` and those that were sent before it was answered.
 fn group(events: &[Event], first: usize) -> Vec<&Call> {
     let calls = events.iter().skip(first).map_while(|event| match &event.what {
-        Happening::Call(call) => Some(call),
+        EventKind::Call(call) => Some(call),
         _ => None,
     });
     calls.enumerate().take_while(|(index, call)| *index == 0 || call.together).map(|(_, call)| call).collect()

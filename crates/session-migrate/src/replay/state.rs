@@ -25,7 +25,7 @@ use upload_canister::storage::Storage;
 use upload_canister::upload::{IdemKey, Outcome};
 
 use super::Subject;
-use crate::trace::{Codec, Happening, Trace};
+use crate::trace::{Codec, EventKind, Trace};
 use shown::{ContentShown, CountsShown, IndexShown, Leads, ReceiptShown, SumsShown};
 
 /// The entries of a state, as Candid text, by part and name. Parts: session, index, receipt, capsule, memory,
@@ -48,7 +48,7 @@ pub fn final_state(trace: &Trace, subject: &Subject, codec: &mut Codec) -> Resul
 /// Returns all callers, in order; the anonymous principal sees nothing.
 fn callers(trace: &Trace) -> BTreeSet<Principal> {
     let calls = trace.events.iter().filter_map(|event| match &event.what {
-        Happening::Call(call) => Some(call.caller),
+        EventKind::Call(call) => Some(call.caller),
         _ => None,
     });
     calls.filter(|caller| *caller != Principal::anonymous()).collect()

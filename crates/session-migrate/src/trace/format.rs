@@ -48,13 +48,13 @@ pub struct Event {
     pub at: u64,
     /// The event.
     #[serde(flatten)]
-    pub what: Happening,
+    pub what: EventKind,
 }
 
 /// An event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Happening {
+pub enum EventKind {
     /// A client called.
     Call(Call),
     /// Rounds without calls, for the canister's timers.

@@ -9,6 +9,7 @@
 //! trace ([`crate::replay`]). Boundary: a trace is read and checked completely before anything is done with
 //! it, and appears under its final name when it is complete.
 
+mod checksum;
 mod codec;
 mod error;
 mod format;
@@ -17,14 +18,13 @@ mod interface;
 mod payload;
 mod reader;
 mod recorder;
-mod seal;
 mod tape;
 mod value;
 mod writer;
 
 pub use codec::{Codec, CodecError};
 pub use error::TraceError;
-pub use format::{Answer, Arguments, Call, Event, Happening, Header, Kind, VERSION};
+pub use format::{Answer, Arguments, Call, Event, EventKind, Header, Kind, VERSION};
 pub use ids::Ids;
 pub use interface::Interface;
 pub use payload::{PayloadRef, Seeds, seeded};

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
+use super::checksum::{ChecksumChain, Mismatch};
 use super::format::{End, FORMAT};
 use super::payload::{self, PayloadRef, seeded};
-use super::seal::{Mismatch, Seal};
-use super::{Arguments, Event, Happening, Header, TraceError, VERSION};
+use super::{Arguments, Event, EventKind, Header, TraceError, VERSION};
 
 /// A trace.
 #[derive(Clone, Debug)]
@@ -37,8 +37,8 @@ impl Trace {
     pub fn read(path: &Path) -> Result<Trace, TraceError> {
         let text = std::fs::read_to_string(path).map_err(TraceError::io("read", path))?;
         let mut lines = text.lines().enumerate().map(|(index, line)| (index + 1, line));
-        let mut seal = Seal::default();
-        let header = header(path, lines.next().map_or("", |(_, line)| line), &mut seal)?;
+        let mut checksums = ChecksumChain::default();
+        let header = header(path, lines.next().map_or("", |(_, line)| line), &mut checksums)?;
         let mut trace = Trace { path: path.to_path_buf(), header, events: Vec::new() };
         let mut last = 1;
         let mut ended = false;
@@ -47,7 +47,7 @@ impl Trace {
                 return Err(trace.malformed(number, "there is something after the end line"));
             }
             last = number;
-            let object = match seal.open(line) {
+            let object = match checksums.open(line) {
                 Ok(object) => object,
                 // A last line without a line break was not written completely.
                 Err(_) if number == text.lines().count() && !text.ends_with('\n') => {
@@ -130,7 +130,7 @@ impl Trace {
     fn check_payloads(&self) -> Result<(), TraceError> {
         let mut seen = HashSet::new();
         for (index, event) in self.events.iter().enumerate() {
-            let Happening::Call(call) = &event.what else { continue };
+            let EventKind::Call(call) = &event.what else { continue };
             let (Arguments::Candid(text) | Arguments::Raw(text)) = &call.arguments;
             for reference in references(text) {
                 if seen.insert(reference.to_string()) {
@@ -147,7 +147,7 @@ fn references(text: &str) -> impl Iterator<Item = PayloadRef> {
     text.split('"').filter(|part| part.starts_with("@sha256:")).filter_map(PayloadRef::parse)
 }
 
-fn header(path: &Path, line: &str, seal: &mut Seal) -> Result<Header, TraceError> {
+fn header(path: &Path, line: &str, checksums: &mut ChecksumChain) -> Result<Header, TraceError> {
     let not_a_trace = |detail: String| TraceError::NotATrace { path: path.to_path_buf(), detail };
     let beginning: Beginning = serde_json::from_str(line).map_err(|error| not_a_trace(error.to_string()))?;
     if beginning.trace != FORMAT {
@@ -160,7 +160,7 @@ fn header(path: &Path, line: &str, seal: &mut Seal) -> Result<Header, TraceError
             newest: VERSION,
         });
     }
-    let object = seal.open(line).map_err(|mismatch| edited(path, 1, mismatch))?;
+    let object = checksums.open(line).map_err(|mismatch| edited(path, 1, mismatch))?;
     serde_json::from_str(&object).map_err(|error| not_a_trace(error.to_string()))
 }
 

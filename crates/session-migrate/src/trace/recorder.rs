@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use candid::Principal;
 use pocket_ic::RejectResponse;
 
-use super::{Answer, Call, Codec, Event, Happening, Header, Kind, Seeds, TraceError, Writer};
+use super::{Answer, Call, Codec, Event, EventKind, Header, Kind, Seeds, TraceError, Writer};
 
 /// A call and its answer, as they went over the wire.
 #[derive(Clone, Debug)]
@@ -63,14 +63,14 @@ impl Recorder {
             together: exchange.together,
             answer: answer.clone(),
         };
-        self.happening(exchange.at, Happening::Call(call))?;
+        self.add_event(exchange.at, EventKind::Call(call))?;
         Ok(answer)
     }
 
     /// Adds any other event at this time, nanoseconds since 1970.
-    pub fn happening(&mut self, at: u64, what: Happening) -> Result<(), TraceError> {
+    pub fn add_event(&mut self, at: u64, what: EventKind) -> Result<(), TraceError> {
         // Calls in flight together are written when they are answered; time does not run backwards for them.
-        if what == Happening::ClockRuns {
+        if what == EventKind::ClockRuns {
             self.codec.clock_runs();
         }
         self.last = self.last.max(at.saturating_sub(self.codec.start()));

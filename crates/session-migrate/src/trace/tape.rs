@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use candid::Principal;
 use pocket_ic::RejectResponse;
 
-use super::{Exchange, Happening, Kind, Recorder, TraceError};
+use super::{EventKind, Exchange, Kind, Recorder, TraceError};
 
 /// A recorder for clients that have several calls in flight. Single-threaded; shared by reference.
 #[derive(Debug)]
@@ -73,9 +73,9 @@ impl Tape {
     }
 
     /// Adds another event at this time, nanoseconds since 1970.
-    pub fn happening(&self, at: u64, what: Happening) {
+    pub fn add_event(&self, at: u64, what: EventKind) {
         let inner = &mut *self.0.borrow_mut();
-        let written = inner.recorder.happening(at, what);
+        let written = inner.recorder.add_event(at, what);
         inner.note(written);
     }
 

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use tempfile::{NamedTempFile, TempDir};
 
+use super::checksum::ChecksumChain;
 use super::format::End;
 use super::payload::{self, PayloadRef};
-use super::seal::Seal;
 use super::{Event, Header, TraceError};
 use crate::{file_beside, folder_of};
 
@@ -18,7 +18,7 @@ pub struct Writer {
     file: BufWriter<NamedTempFile>,
     /// Payload files so far; created with the first one.
     payloads: Option<TempDir>,
-    seal: Seal,
+    checksums: ChecksumChain,
     events: usize,
 }
 
@@ -35,7 +35,7 @@ impl Writer {
             path: path.to_path_buf(),
             file: BufWriter::new(file),
             payloads: None,
-            seal: Seal::default(),
+            checksums: ChecksumChain::default(),
             events: 0,
         };
         writer.line(header)?;
@@ -103,7 +103,7 @@ impl Writer {
         let cannot = TraceError::io("write", &self.path);
         let mut write = || {
             let object = serde_json::to_string(object)?;
-            writeln!(self.file, "{}", self.seal.close(&object))
+            writeln!(self.file, "{}", self.checksums.close(&object))
         };
         write().map_err(cannot)
     }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use candid::Principal;
 
 use super::world::{World, whatever};
-use crate::client::{Answer, ClientError, Sent, Step, Uploader};
+use crate::client::{ClientError, Sent, Step, StepOutcome, Uploader};
 
 /// The order in which chunks are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,8 +137,8 @@ impl Actor {
         let answer = world
             .canister
             .wait(method(step), sent)
-            .and_then(|reply| if lost { Ok(Answer::Done) } else { self.uploader.accept(step, &reply) });
-        if let Ok(Answer::CallAgain) = answer {
+            .and_then(|reply| if lost { Ok(StepOutcome::Done) } else { self.uploader.accept(step, &reply) });
+        if let Ok(StepOutcome::CallAgain) = answer {
             self.deeds.push_front(seen(step));
         }
         whatever(answer)

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use upload_canister::api;
 
 use super::WorkloadError;
-use crate::client::{Asset, Call, Canister, ClientError, Uploader, chunks_of};
+use crate::client::{Asset, Canister, ClientError, EncodedCall, Uploader, chunks_of};
 use crate::trace::Tape;
 
 /// Longest time between two calls, whole milliseconds: the times in a trace are rounded to them.
@@ -144,7 +144,7 @@ impl<'p> World<'p> {
         args: impl ArgumentEncoder,
     ) -> Result<(), ClientError> {
         self.think();
-        whatever(self.canister.call(caller, Call::new(method, args)?))
+        whatever(self.canister.call(caller, EncodedCall::new(method, args)?))
     }
 
     /// Makes a query call whose answer only the trace needs.
@@ -154,13 +154,13 @@ impl<'p> World<'p> {
         method: &'static str,
         args: impl ArgumentEncoder,
     ) -> Result<(), ClientError> {
-        whatever(self.canister.query_raw(caller, Call::new(method, args)?))
+        whatever(self.canister.query_raw(caller, EncodedCall::new(method, args)?))
     }
 
     /// Makes a call with arguments that are not encoded.
     pub fn raw(&mut self, caller: Principal, method: &'static str, arg: &[u8]) -> Result<(), ClientError> {
         self.think();
-        whatever(self.canister.call(caller, Call { method, arg: arg.to_vec() }))
+        whatever(self.canister.call(caller, EncodedCall { method, arg: arg.to_vec() }))
     }
 
     /// Reads everything that a client can see, byte for byte.

@@ -12,7 +12,7 @@ use serde_bytes::ByteBuf;
 use serde_json::{Value, json};
 use session_migrate::build::Build;
 use session_migrate::proxy::Recorded;
-use session_migrate::trace::{Answer, Call, Happening, Kind, Trace};
+use session_migrate::trace::{Answer, Call, EventKind, Kind, Trace};
 use upload_canister::api::{Capsule, Error, PersonRef, Result as Reply, UploadFinishResult, UploadStatus};
 
 use crate::agent::{Agent, decode};
@@ -37,7 +37,7 @@ fn calls(trace: &Path) -> Vec<Call> {
     let events = Trace::read(trace).unwrap().events.into_iter();
     events
         .filter_map(|event| match event.what {
-            Happening::Call(call) => Some(call),
+            EventKind::Call(call) => Some(call),
             _ => None,
         })
         .collect()
@@ -137,9 +137,9 @@ fn recorded_agent_calls_replay_to_the_same_answers_elsewhere() {
     assert!(recorded.notes.is_empty(), "{:?}", recorded.notes);
     assert_eq!(recorded.canister, front_end.id);
     let events = Trace::read(&out).unwrap().events;
-    let happenings: Vec<&Happening> = events.iter().map(|event| &event.what).collect();
-    let stopped = [Happening::Pass { rounds: 1 }, Happening::Stop, Happening::Start];
-    assert!(happenings.windows(3).any(|three| three.iter().copied().eq(&stopped)), "{happenings:?}");
+    let kinds: Vec<&EventKind> = events.iter().map(|event| &event.what).collect();
+    let stopped = [EventKind::Pass { rounds: 1 }, EventKind::Stop, EventKind::Start];
+    assert!(kinds.windows(3).any(|three| three.iter().copied().eq(&stopped)), "{kinds:?}");
     let calls = calls(&out);
     assert_eq!(calls.len() as u64, recorded.calls);
     let methods: Vec<&str> = calls.iter().map(|call| call.method.as_str()).collect();
@@ -236,7 +236,7 @@ fn a_live_front_end_finds_the_proxy_before_its_gateway() {
     told(&recorded, &["the time advanced by itself"]);
     // The proxy cannot know the times that calls were executed at, so the trace must not depend on them.
     let events = Trace::read(&out).unwrap().events;
-    assert_eq!(events.iter().position(|event| event.what == Happening::ClockRuns), Some(0));
+    assert_eq!(events.iter().position(|event| event.what == EventKind::ClockRuns), Some(0));
     assert!(!std::fs::read_to_string(&out).unwrap().contains("@+"), "{out:?}");
     assert_replays(&out);
 }

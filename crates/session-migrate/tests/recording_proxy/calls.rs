@@ -7,7 +7,7 @@ use pocket_ic::PocketIc;
 use pocket_ic_embedded::EmbeddedServer;
 use session_migrate::build::Build;
 use session_migrate::proxy::Recorded;
-use session_migrate::trace::{Happening, Trace};
+use session_migrate::trace::{EventKind, Trace};
 
 use crate::front_end::{FrontEnd, content, person, wasm};
 use crate::{assert_replays, proxy, scratch, slow_server};
@@ -21,12 +21,12 @@ fn assert_recorded(trace: &Path, recorded: &Recorded, calls: u64) {
         .events
         .iter()
         .filter_map(|event| match &event.what {
-            Happening::Upgrade { build, .. } => Some(build.as_str()),
-            Happening::Stop => Some("stop"),
-            Happening::Start => Some("start"),
-            Happening::Pass { .. } => Some("round"),
-            Happening::ClockRuns => Some("clock"),
-            Happening::Call(_) => None,
+            EventKind::Upgrade { build, .. } => Some(build.as_str()),
+            EventKind::Stop => Some("stop"),
+            EventKind::Start => Some("start"),
+            EventKind::Pass { .. } => Some("round"),
+            EventKind::ClockRuns => Some("clock"),
+            EventKind::Call(_) => None,
         })
         .collect();
     assert_eq!(kinds, ["staged", "stop", "start", "round", "round", "direct"]);
@@ -36,7 +36,7 @@ fn assert_recorded(trace: &Path, recorded: &Recorded, calls: u64) {
         .events
         .iter()
         .filter_map(|event| match &event.what {
-            Happening::Call(call) if call.together => Some(call.method.as_str()),
+            EventKind::Call(call) if call.together => Some(call.method.as_str()),
             _ => None,
         })
         .collect();

@@ -227,7 +227,7 @@ pub fn move_to_extents(wasm: &Wasm, seeds: &Seeds, chunks: u32) -> Result<Bench,
             Ok(())
         })?;
     }
-    run.world.expect("the move", "at its end", "going on")?;
+    run.world.expect("the move", "finished", "still running")?;
     Ok(run.finish())
 }
 

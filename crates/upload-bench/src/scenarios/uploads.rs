@@ -127,7 +127,7 @@ fn sweep(run: &mut Recorder) -> Result<(), BenchError> {
             Ok(())
         })?;
     }
-    run.world.expect("the sweep", "finished", "going on")
+    run.world.expect("the sweep", "finished", "still running")
 }
 
 /// Measures an upload with the last chunk first, so that nothing can be hashed on arrival.

@@ -17,12 +17,12 @@ thread_local! {
 
 /// Writes the header of a reply type.
 pub fn of_reply<T: CandidType>() -> Result<Vec<u8>, candid::Error> {
-    if let Some(head) = REPLIES.with_borrow(|heads| heads.get(&T::id()).cloned()) {
-        return Ok(head);
+    if let Some(header) = REPLIES.with_borrow(|headers| headers.get(&T::id()).cloned()) {
+        return Ok(header);
     }
-    let head = write(&[T::ty()])?;
-    REPLIES.with_borrow_mut(|heads| heads.insert(T::id(), head.clone()));
-    Ok(head)
+    let header = write(&[T::ty()])?;
+    REPLIES.with_borrow_mut(|headers| headers.insert(T::id(), header.clone()));
+    Ok(header)
 }
 
 /// Writes the magic and the type table of messages of these types.

@@ -13,7 +13,7 @@ const CLOSE: &str = "\"}";
 
 /// The running checksum.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Seal(String);
+pub(super) struct ChecksumChain(String);
 
 /// A line whose checksum does not match.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub(super) struct Mismatch {
     pub got: String,
 }
 
-impl Seal {
+impl ChecksumChain {
     /// Adds the checksum to the end of a line that is one JSON object with at least one field.
     pub fn close(&mut self, object: &str) -> String {
         let body = object.strip_suffix('}').unwrap_or(object);
@@ -55,21 +55,21 @@ mod tests {
     use super::*;
 
     fn sealed(lines: &[&str]) -> Vec<String> {
-        let mut seal = Seal::default();
-        lines.iter().map(|line| seal.close(line)).collect()
+        let mut checksums = ChecksumChain::default();
+        lines.iter().map(|line| checksums.close(line)).collect()
     }
 
     fn first_bad(lines: &[String]) -> Option<usize> {
-        let mut seal = Seal::default();
-        lines.iter().position(|line| seal.open(line).is_err())
+        let mut checksums = ChecksumChain::default();
+        lines.iter().position(|line| checksums.open(line).is_err())
     }
 
     #[test]
     fn what_was_sealed_opens_to_the_same() {
         let lines = sealed(&[r#"{"a":1}"#, r#"{"b":"},"}"#]);
-        let mut seal = Seal::default();
-        assert_eq!(seal.open(&lines[0]).unwrap(), r#"{"a":1}"#);
-        assert_eq!(seal.open(&lines[1]).unwrap(), r#"{"b":"},"}"#);
+        let mut checksums = ChecksumChain::default();
+        assert_eq!(checksums.open(&lines[0]).unwrap(), r#"{"a":1}"#);
+        assert_eq!(checksums.open(&lines[1]).unwrap(), r#"{"b":"},"}"#);
     }
 
     #[test]

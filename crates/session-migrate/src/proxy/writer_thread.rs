@@ -11,16 +11,16 @@ use super::queue::{Answered, Item, Sent};
 use crate::trace::{Exchange, Header, Recorder, TraceError};
 
 /// A trace that is being written.
-pub(super) struct Scribe {
+pub(super) struct WriterThread {
     items: Sender<Item>,
     thread: JoinHandle<Result<u64, TraceError>>,
 }
 
-impl Scribe {
-    /// Begins a trace that will be at `path`. Errors are returned by [`Scribe::finish`].
-    pub fn begin(path: PathBuf, header: Header) -> Scribe {
+impl WriterThread {
+    /// Begins a trace that will be at `path`. Errors are returned by [`WriterThread::finish`].
+    pub fn begin(path: PathBuf, header: Header) -> WriterThread {
         let (items, received) = channel();
-        Scribe { items, thread: std::thread::spawn(move || write(&path, &header, &received)) }
+        WriterThread { items, thread: std::thread::spawn(move || write(&path, &header, &received)) }
     }
 
     /// Adds an item.
@@ -47,7 +47,7 @@ fn write(path: &std::path::Path, header: &Header, items: &Receiver<Item>) -> Res
     let mut calls = 0;
     for item in items {
         match item {
-            Item::Happening { at, what } => recorder.happening(at, what)?,
+            Item::EventKind { at, what } => recorder.add_event(at, what)?,
             Item::Call(sent) => {
                 calls += 1;
                 call(&mut recorder, &sent)?;
