@@ -151,7 +151,7 @@ impl<'a, H: Host> Run<'a, H> {
         Work { now, meter, budget, progress: begun.map_or_else(Vec::new, |unit| unit.progress) }
     }
 
-    /// Releases what was made of a partly converted unit: its client has removed it, or another unit comes
+    /// Releases what a partly converted unit has allocated: its client has removed it, or another unit comes
     /// first.
     pub(super) fn give_up_unit(&mut self) {
         if let Some(unit) = self.state.unit.take() {

@@ -1,4 +1,5 @@
-//! What a canister needs around the engine: a slice in `post_upgrade`, timers that heal themselves, and endpoints.
+//! What a canister needs in addition to the engine: a slice in `post_upgrade`, timers that recover on their
+//! own, and endpoints.
 //!
 //! ```ignore
 //! thread_local!(static BANK: RefCell<Option<Bank>> = const { RefCell::new(None) });
@@ -31,17 +32,18 @@ use crate::{Control, Engine, Host, Message, Meter, Migration, Progress, Time, Wa
 /// Result of an endpoint.
 pub type Answer<T> = Result<T, EndpointError>;
 
-/// Instructions of the migration in `post_upgrade`: enough for a small canister, and few of the 300 billion of an
-/// upgrade.
+/// Instructions for the migration in `post_upgrade`: enough for a small canister, and few compared with the
+/// 300 billion of an upgrade.
 const UPGRADE_INSTRUCTIONS: u64 = 50_000_000;
 
-/// Instructions after which a message of the migration ends; with one more unit it delays no client much.
+/// Instructions after which a message of the migration ends; even with one more unit it hardly delays
+/// clients.
 const MESSAGE_INSTRUCTIONS: u64 = 1_500_000_000;
 
 /// Interval of the watchdog.
 const EVERY: Duration = Duration::from_secs(60);
 
-/// Time after which the watchdog is overdue, nanoseconds: a busy subnet may be late by a turn or two.
+/// Time after which the watchdog is overdue, nanoseconds: on a busy subnet it may be late by a run or two.
 const OVERDUE_NANOS: u64 = 5 * 60 * 1_000_000_000;
 
 /// Instructions of the message, as the IC counts them.
@@ -55,7 +57,7 @@ impl Meter for MessageMeter {
 }
 
 thread_local! {
-    /// Messages that the engine had used at the last turn of the watchdog.
+    /// Messages that the engine had used at the last run of the watchdog.
     static SEEN: Cell<Option<u64>> = const { Cell::new(None) };
     static WATCHDOG: Cell<Option<TimerId>> = const { Cell::new(None) };
     /// When the watchdog last ran or was set, nanoseconds.
@@ -83,8 +85,8 @@ impl<H: Host + 'static> Clone for Driver<H> {
 impl<H: Host + 'static> Copy for Driver<H> {}
 
 impl<H: Host + 'static> Driver<H> {
-    /// Makes the driver of these migrations. `with` calls a function with the canister's storage, once it is
-    /// open.
+    /// Creates the driver of these migrations. `with` calls a function with the canister's storage, once it
+    /// is open.
     #[must_use]
     pub const fn new(migrations: &'static [&'static dyn Migration<H>], with: With<H>) -> Self {
         Self { engine: Engine::new(migrations), with, budget: MESSAGE_INSTRUCTIONS }
@@ -101,8 +103,9 @@ impl<H: Host + 'static> Driver<H> {
         self.set_watchdog();
     }
 
-    /// Checks the chain of migrations against what is stored, converts a first slice, and sets the timers. To be
-    /// called at the end of `post_upgrade`. Traps if the check fails, so that the old code and its state stay.
+    /// Checks the chain of migrations against what is stored, converts a first slice, and sets the timers.
+    /// Must be called at the end of `post_upgrade`. Traps if the check fails, so that the old code and its
+    /// state are kept.
     pub fn post_upgrade(&self) {
         match self.on(|host| self.engine.check(host)) {
             Ok(Ok(())) => {}
@@ -113,8 +116,8 @@ impl<H: Host + 'static> Driver<H> {
         self.set_watchdog();
     }
 
-    /// Sets the timers again if they are overdue: after a trap of the IC's timer message, on a frozen canister, on
-    /// a clone. To be called in updates.
+    /// Restarts the timers if they are overdue: after a trap of the IC's timer message, on a frozen canister,
+    /// on a clone. Should be called in updates.
     pub fn look_after(&self) {
         if time().saturating_sub(WATCHED_AT.get()) > OVERDUE_NANOS {
             self.set_watchdog();
@@ -124,7 +127,7 @@ impl<H: Host + 'static> Driver<H> {
         }
     }
 
-    /// Runs one message of the engine, and orders the next if there is more to do.
+    /// Runs one message of the engine, and schedules the next if there is more to do.
     pub fn go_on(&self) {
         self.run(self.budget);
     }
@@ -140,7 +143,7 @@ impl<H: Host + 'static> Driver<H> {
         })
     }
 
-    /// Returns a page of the journal, from entry `from` on.
+    /// Returns a page of the journal, starting at entry `from`.
     ///
     /// # Errors
     /// A damaged record.
@@ -157,7 +160,8 @@ impl<H: Host + 'static> Driver<H> {
         self.answer(|host| Ok(host.ledger().quarantined(after)))
     }
 
-    /// Returns what the migration would do to the units after `after`, and the price. For controllers.
+    /// Returns what the migration would do to the units after `after`, and the estimated cost. For
+    /// controllers.
     ///
     /// # Errors
     /// [`EndpointError::Unauthorized`], or a damaged record.
@@ -211,7 +215,7 @@ impl<H: Host + 'static> Driver<H> {
         WATCHED_AT.set(time());
     }
 
-    /// Orders a message of the engine, in place of one that is ordered already.
+    /// Schedules a message of the engine, replacing one that is already scheduled.
     fn go_on_at_once(&self) {
         let this = *self;
         let next = ic_cdk_timers::set_timer(Duration::ZERO, async move { this.go_on() });
@@ -261,7 +265,7 @@ macro_rules! migration_endpoints {
             $driver.status()
         }
 
-        /// Returns entries of the journal, from number `from` on.
+        /// Returns entries of the journal, starting at number `from`.
         #[::ic_cdk::query]
         fn migration_journal(from: Option<u64>) -> $crate::cdk::Answer<Vec<$crate::api::JournalEntry<$key>>> {
             $driver.journal(from)
@@ -275,8 +279,8 @@ macro_rules! migration_endpoints {
             $driver.quarantine(after)
         }
 
-        /// Returns what the migration would do to the units after `after`, and the price; changes nothing. For
-        /// controllers.
+        /// Returns what the migration would do to the units after `after`, and the estimated cost; changes
+        /// nothing. For controllers.
         #[::ic_cdk::query]
         fn migration_dry_run(
             after: Option<$key>,
@@ -315,8 +319,8 @@ macro_rules! migration_endpoints {
             $driver.control(|control| control.rollback())
         }
 
-        /// Ends the migration; afterwards no rollback is possible. With `opt true`, quarantined units are left
-        /// there for good. For controllers.
+        /// Ends the migration; afterwards no rollback is possible. With `opt true`, quarantined units are
+        /// left there permanently. For controllers.
         #[::ic_cdk::update]
         fn migration_finalize(
             leave_quarantined: Option<bool>,

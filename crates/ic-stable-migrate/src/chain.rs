@@ -1,9 +1,9 @@
-//! Whether a list of migrations is a chain, and continues what stable memory holds.
+//! Checks whether a list of migrations is a chain, and continues what stable memory contains.
 
 use crate::{Error, Host, Layout, Migration};
 
-/// Returns `Ok(())` if the numbers follow one another, and each migration starts from the layout that the one
-/// before leads to.
+/// Returns `Ok(())` if the numbers are consecutive, and each migration starts from the layout to which the
+/// previous one leads.
 pub(crate) fn check<H: Host>(migrations: &[&dyn Migration<H>]) -> Result<(), Error> {
     for (one, next) in migrations.iter().zip(migrations.iter().skip(1)) {
         let (one, next) = (one.plan(), next.plan());
@@ -20,8 +20,8 @@ pub(crate) fn check<H: Host>(migrations: &[&dyn Migration<H>]) -> Result<(), Err
     Ok(())
 }
 
-/// Returns `Ok(())` if the host's layout is one of the chain, and every migration that it is in the middle of is
-/// in the list, with every class that was counted.
+/// Returns `Ok(())` if the host's layout is one of the chain, and the list contains every migration that is
+/// in progress, with every class that was counted.
 pub(crate) fn check_host<H: Host>(migrations: &[&dyn Migration<H>], host: &H) -> Result<(), Error> {
     let plans = || migrations.iter().map(|migration| migration.plan());
     let layouts: Vec<Layout> =

@@ -4,19 +4,19 @@
 //! byte 0      version of the record type
 //! byte 1..    CBOR (minicbor), every field under its number
 //! ```
-//! A field that is added gets the next free number and is optional, so that older records still decode.
+//! A new field gets the next free number and is optional, so that older records still decode.
 
 use minicbor::decode::Decoder;
 use minicbor::{Decode, Encode};
 
-/// Capacity for most records, bytes: growing from nothing would copy a record several times.
+/// Capacity for most records, bytes: growing an empty buffer would copy a record several times.
 const USUAL_BYTES: usize = 256;
 
 /// Encodes `version` and the CBOR of `value`.
 pub fn encode<T: Encode<()>>(version: u8, value: &T) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(USUAL_BYTES);
     bytes.push(version);
-    // Writing to a Vec is infallible, and the derived encoders add no error of their own.
+    // Writing to a Vec is infallible, and the derived encoders add no errors of their own.
     let Ok(()) = minicbor::encode(value, &mut bytes) else { unreachable_encoding() };
     bytes
 }
@@ -30,7 +30,7 @@ fn unreachable_encoding() -> ! {
 /// Decodes the value after a version byte.
 ///
 /// # Errors
-/// What is wrong with the bytes, in words: another version, not CBOR, a missing field, bytes left over.
+/// What is wrong with the bytes: another version, not CBOR, a missing field, or trailing bytes.
 pub fn decode<'b, T: Decode<'b, ()>>(version: u8, bytes: &'b [u8]) -> Result<T, String> {
     let (found, body) = bytes.split_first().ok_or("the record is empty")?;
     if *found != version {

@@ -3,7 +3,7 @@
 use crate::unit::{begin, count, enter, left_to_roll_back, restore};
 use crate::{Error, Host, Migration, MigrationState, Phase, Recheck, Rollback, Time};
 
-/// Units that `finalize` checks because they were written after the last verification. A check takes some
+/// Units that `finalize` checks because they were written after the last verification. A check takes about
 /// 200,000 instructions, so this is a small part of a message.
 const LOOKED_AT_AGAIN: usize = 1_000;
 
@@ -68,7 +68,7 @@ impl<'a, H: Host> Control<'a, H> {
         self.change(phase)
     }
 
-    /// Rolls everything back to the old layout, including what was begun and written since.
+    /// Rolls everything back to the old layout, including everything begun and written since.
     ///
     /// # Errors
     /// [`Error::Refused`] if the migration has no rollback, if this build does not serve the old layout, after
@@ -97,7 +97,7 @@ impl<'a, H: Host> Control<'a, H> {
         self.change(Phase::RollingBack)
     }
 
-    /// Checks every converted unit again. To be called before finalizing if much was written since.
+    /// Checks every converted unit again. Should be called before finalizing if much was written since.
     ///
     /// # Errors
     /// [`Error::Refused`] unless everything is converted and the old code is not in use.
@@ -111,7 +111,7 @@ impl<'a, H: Host> Control<'a, H> {
         self.change(Phase::Verifying)
     }
 
-    /// Tries units in quarantine again: one, or all of them, at most a thousand in a call.
+    /// Retries units in quarantine: one, or all of them, at most a thousand per call.
     ///
     /// # Errors
     /// [`Error::NotQuarantined`] if there is no such unit, [`Error::Refused`] after finalization, during a
@@ -169,7 +169,7 @@ impl<'a, H: Host> Control<'a, H> {
         self.migration.plan().number
     }
 
-    /// Says why there is nothing to verify, finalize or retry in this phase.
+    /// Explains why there is nothing to verify, finalize or retry in this phase.
     const fn why_not_converted(&self) -> &'static str {
         match self.state.phase {
             Phase::Finalized => "it is finalized already, and what is in quarantine stays there",
@@ -183,8 +183,8 @@ impl<'a, H: Host> Control<'a, H> {
         }
     }
 
-    /// Closes the rollback for good. Quarantined units cannot be retried afterwards; they are left there only
-    /// with the consent of a controller.
+    /// Ends the possibility of a rollback. Quarantined units cannot be retried afterwards; they are left
+    /// there only with the consent of a controller.
     ///
     /// # Errors
     /// [`Error::Refused`] unless everything is converted, every unit is accounted for, everything written since
@@ -192,7 +192,7 @@ impl<'a, H: Host> Control<'a, H> {
     /// is.
     pub fn finalize(mut self, leave_quarantined: bool) -> Result<(), H::Error> {
         let plan = self.migration.plan();
-        // Where there never was anything to convert, there is nothing to prove either.
+        // If there never was anything to convert, there is nothing to prove, either.
         let nothing_to_do = self.state.phase == Phase::Idle && self.host.layout()? != plan.from;
         if self.state.phase != Phase::Converted && !nothing_to_do {
             return Err(self.refused("finalize", self.why_not_converted()));

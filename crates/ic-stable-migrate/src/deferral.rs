@@ -1,5 +1,5 @@
-//! Defers a migration before it begins, so that the build that carries it can be examined on the canister
-//! itself: it serves the old layout as it is, and a dry run tells what it would do.
+//! Defers a migration before it begins, so that the build that contains it can be examined on the canister
+//! itself: it serves the old layout unconverted, and a dry run reports what it would do.
 
 use crate::{Error, Host, MigrationState, Phase, StableError, Time};
 
@@ -37,8 +37,8 @@ fn change<H: Host>(
     Ok(())
 }
 
-/// Forgets what was counted, when a build that knows only the old layout takes over after a rollback or before
-/// the first conversion: its clients change the records. The next migration starts from scratch. A deferred one
+/// Discards the counts when a build that knows only the old layout takes over, after a rollback or before the
+/// first conversion: its clients change the records. The next migration starts from scratch. A deferred one
 /// stays deferred.
 ///
 /// # Errors

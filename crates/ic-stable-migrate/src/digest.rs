@@ -13,9 +13,9 @@ pub fn digest_of(bytes: &[u8]) -> Digest {
 
 /// The sum of the digests of the members, in four lanes of 64 bits each.
 ///
-/// Records leave one store and enter another in any order, so the digest must not depend on it; a sum,
-/// unlike exclusive or, also tells one member from three. It proves that nothing was lost or changed by
-/// accident; it is no defence against somebody who can choose records.
+/// Records leave one store and enter another in any order, so the digest must not depend on it; a sum, unlike
+/// XOR, also distinguishes one copy of a member from three. It proves that nothing was lost or changed by
+/// accident; it does not protect against someone who can choose records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
 #[cbor(transparent)]
 pub struct MultisetDigest([u64; 4]);

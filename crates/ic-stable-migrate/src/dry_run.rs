@@ -1,4 +1,5 @@
-//! Dry run: counts, classifies and prices the units of a migration, page by page, without writing.
+//! Dry run: counts and classifies the units of a migration and estimates its cost, page by page, without
+//! writing.
 
 use crate::api::{ClassForecast, DryRun};
 use crate::unit::count;

@@ -42,14 +42,15 @@ impl<H: Host> Clone for Engine<'_, H> {
 impl<H: Host> Copy for Engine<'_, H> {}
 
 impl<'m, H: Host> Engine<'m, H> {
-    /// Makes the engine of these migrations. [`Engine::check`] tells whether they form a chain.
+    /// Creates the engine of these migrations. [`Engine::check`] reports whether they form a chain.
     #[must_use]
     pub const fn new(migrations: &'m [&'m dyn Migration<H>]) -> Self {
         Self { migrations }
     }
 
-    /// Returns `Ok(())` if the migrations form a chain, and continue what is in the host's ledger. To be called
-    /// in `post_upgrade` before anything is written; an error must trap, so that the old code and its state stay.
+    /// Returns `Ok(())` if the migrations form a chain, and continue what is in the host's ledger. Must be
+    /// called in `post_upgrade` before anything is written; an error must trap, so that the old code and its
+    /// state are kept.
     ///
     /// # Errors
     /// Which migration does not fit, or what is damaged or of a newer format. Nothing is changed.
@@ -62,7 +63,7 @@ impl<'m, H: Host> Engine<'m, H> {
     /// Runs the migrations, one after the other, until they are done or the budget of the message is used.
     ///
     /// # Errors
-    /// If the state of a migration is damaged. Whatever else fails is noted in the state, which is
+    /// If the state of a migration is damaged. Any other failure is noted in the state, which is
     /// [`Phase::Stuck`] then.
     pub fn run(&self, host: &mut H, message: Message<'_>) -> Result<Progress, H::Error> {
         for migration in self.migrations {
@@ -75,8 +76,8 @@ impl<'m, H: Host> Engine<'m, H> {
         Ok(Progress::Done)
     }
 
-    /// Checks whether a migration that has work makes progress; to be called about once a minute. `messages` is
-    /// the number of messages that the engine had used at the last check, and is replaced.
+    /// Checks whether a migration that has work makes progress; should be called about once a minute.
+    /// `messages` is the number of messages that the engine had used at the last check, and is updated.
     ///
     /// # Errors
     /// A damaged record.
@@ -129,8 +130,8 @@ impl<'m, H: Host> Engine<'m, H> {
         dry_run::page(migration, host, message, after, limit)
     }
 
-    /// Converts a unit that a client is about to use, if it is a source unit of this migration. The caller has
-    /// made sure that the migration is not held.
+    /// Converts a unit that a client is about to use, if it is a source unit of this migration. The caller
+    /// must make sure that the migration is not held.
     ///
     /// # Errors
     /// A damaged record, or no room; nothing is changed.
@@ -147,7 +148,7 @@ impl<'m, H: Host> Engine<'m, H> {
         begin(migration, &mut state);
         leave_old_layout(migration, host, &mut state, now)?;
         if state.validated_through.as_ref().is_none_or(|through| key > *through) {
-            // The engine has not reached this unit yet, and will not find it any more.
+            // The engine has not reached this unit yet, and will no longer find it.
             count_source(migration, host, &mut state, key.clone())?;
         }
         let mut work = Work { now, meter: &Unmetered, budget: u64::MAX, progress: Vec::new() };
@@ -192,7 +193,7 @@ impl<'m, H: Host> Engine<'m, H> {
             if !(is_deferred || found.is_going_back()) {
                 continue;
             }
-            // After a rollback the run is due even if nothing was rolled back yet.
+            // After a rollback the run is due even if nothing has been rolled back yet.
             let (phase, event) = match is_deferred {
                 true => (Phase::Idle, "released"),
                 false => (Phase::Validating, "rollback abandoned"),

@@ -24,7 +24,7 @@ pub enum Error {
     /// A control does not apply in this phase.
     #[error("cannot {action} the migration in phase {phase:?}: {why}")]
     Refused {
-        /// What was asked for: pause, resume, roll back, verify, retry, finalize.
+        /// What was requested: pause, resume, roll back, verify, retry, finalize.
         action: &'static str,
         /// The phase.
         phase: Phase,
@@ -71,7 +71,7 @@ pub enum Error {
         /// Number of the next in the list.
         found: u16,
     },
-    /// A migration does not start from the layout that the one before leads to.
+    /// A migration does not start from the layout to which the previous one leads.
     #[error("migration {number} starts from layout {}, but the one before it leads to layout {}", from.0, previous.0)]
     BrokenChain {
         /// Number of the migration.
@@ -91,7 +91,7 @@ pub enum Error {
         /// The last layout that this build knows.
         last: Layout,
     },
-    /// A migration has begun, and is neither finalized nor rolled back, which this build does not carry.
+    /// This build does not contain a migration that has begun, and is neither finalized nor rolled back.
     #[error(
         "migration {number} is in phase {phase:?}, and this build does not carry it: roll it back or finalize it on a build that does"
     )]

@@ -8,8 +8,8 @@ use crate::{Error, Key, Layout, Ledger, StableError};
 
 /// The storage of a canister whose stable memory is migrated.
 ///
-/// It keeps two things for the engine: the number of the stable layout, and the [`Ledger`]. Everything else in
-/// it is the migrations' concern.
+/// It provides two things for the engine: the number of the stable layout, and the [`Ledger`]. Everything
+/// else in it is up to the migrations.
 pub trait Host {
     /// Stable memory of the ledger.
     type Memory: Memory;
@@ -17,7 +17,7 @@ pub trait Host {
     /// Key of the units of all migrations.
     type Key: Key;
 
-    /// What calls of the canister return; [`Error`] itself will do.
+    /// The error type of the canister's calls; [`Error`] itself will do.
     type Error: fmt::Display + From<Error> + From<StableError>;
 
     /// Returns the number of the stable layout.
@@ -35,7 +35,7 @@ pub trait Host {
     /// Returns the engine's tables.
     fn ledger_mut(&mut self) -> &mut Ledger<Self::Key, Self::Memory>;
 
-    /// Returns `Ok(())` if stable memory has room for the writes of one unit. It is asked before each.
+    /// Returns `Ok(())` if stable memory has room for the writes of one unit. Called before each unit.
     ///
     /// # Errors
     /// If there is none; the migration is stuck until a controller resumes it.

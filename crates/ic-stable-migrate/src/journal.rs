@@ -1,4 +1,4 @@
-//! The journal of the migrations: entry by entry, each carrying the hash of the one before.
+//! The journal of the migrations: each entry contains the hash of the previous one.
 
 use minicbor::{Decode, Encode};
 use serde_bytes::ByteBuf;
@@ -37,7 +37,7 @@ pub struct JournalRecord<K: Key = u64> {
 }
 
 impl<K: Key> JournalRecord<K> {
-    /// Makes an entry of a build that follows one with the hash `previous`.
+    /// Creates an entry of a build that follows one with the hash `previous`.
     pub(crate) fn new(
         build: Build,
         now: Time,
@@ -59,7 +59,7 @@ impl<K: Key> JournalRecord<K> {
         }
     }
 
-    /// Returns the SHA-256 of an entry as it is stored, `previous` included.
+    /// Returns the SHA-256 of an entry as it is stored, including `previous`.
     #[must_use]
     pub fn hash(stored: &[u8]) -> Digest {
         digest_of(stored)

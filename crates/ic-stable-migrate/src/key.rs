@@ -23,12 +23,12 @@ pub trait Key: Storable + Ord + Clone + fmt::Debug + 'static {
     /// What is wrong with them, in words.
     fn from_stored(bytes: &[u8]) -> Result<Self, String>;
 
-    /// Returns the number that stands for the key in the engine's records, for keys that are numbers.
+    /// Returns the number that represents the key in the engine's records, for keys that are numbers.
     fn number(&self) -> Option<u64> {
         None
     }
 
-    /// Returns the key that a number of [`Key::number`] stands for.
+    /// Returns the key represented by a number from [`Key::number`].
     fn from_number(_: u64) -> Option<Self> {
         None
     }
@@ -164,7 +164,7 @@ impl<K: Key> Storable for Numbered<K> {
             Some((migration, key)) => {
                 Self { migration: u16::from_be_bytes(*migration), key: Stored::of_bytes(key.to_vec()) }
             }
-            // No migration has this number, so that it is noticed as damaged.
+            // No migration has this number, so it is recognized as damaged.
             None => Self { migration: 0, key: Stored::of_bytes(bytes.into_owned()) },
         }
     }

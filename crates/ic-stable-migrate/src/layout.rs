@@ -2,15 +2,15 @@
 
 use crate::Record;
 
-/// A stable layout: which structures stable memory holds, and what their records mean. A migration leads from
-/// one to the next.
+/// A stable layout: which structures stable memory contains, and what their records mean. A migration leads
+/// from one to the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Layout(pub u16);
 
 const MAGIC: [u8; 3] = *b"LAY";
 const VERSION: u8 = 1;
 
-/// A header for hosts that have none of their own: a magic, its version, and the number, big-endian.
+/// A header for hosts that do not have their own: a magic, its version, and the number, big-endian.
 impl Record for Layout {
     const NAME: &'static str = "layout header";
 

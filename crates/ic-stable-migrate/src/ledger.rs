@@ -18,13 +18,13 @@ use crate::{
     Table, Time, journal, quarantine, state,
 };
 
-/// Number of the migration whose state and quarantine may have memories of their own.
+/// Number of the migration whose state and quarantine may have their own memories.
 pub(crate) const FIRST_MIGRATION: u16 = 1;
 
 /// Entries or records in one reply.
 const PAGE: usize = 50;
 
-/// Bytes of records in one reply: with everything around them, below the IC's 2 MB.
+/// Bytes of records in one reply: including everything around them, below the IC's 2 MB.
 const PAGE_BYTES: usize = 1_500_000;
 
 /// Keys of each quarantine that [`Ledger::check`] decodes.
@@ -39,7 +39,7 @@ pub struct Build {
     pub features: &'static [&'static str],
 }
 
-/// Memories of a [`Ledger`]. Each is the ledger's alone.
+/// Memories of a [`Ledger`]. Nothing else may use them.
 pub struct LedgerMemories<M> {
     /// States of the migrations, by number.
     pub states: M,
@@ -47,11 +47,12 @@ pub struct LedgerMemories<M> {
     pub journal: M,
     /// Quarantined units, by number of the migration and key.
     pub quarantine: M,
-    /// Where the first migration's state and quarantine have memories of their own; `None` for a new canister.
+    /// If the first migration's state and quarantine have their own memories, those; `None` for a new
+    /// canister.
     pub first: Option<FirstMemories<M>>,
 }
 
-/// Memories of migration 1, in a canister that had only that one when its ledger was made.
+/// Memories of migration 1, in a canister that had only that one when its ledger was created.
 pub struct FirstMemories<M> {
     /// Its state, in a cell.
     pub state: M,
@@ -70,7 +71,8 @@ pub struct Ledger<K: Key, M: Memory> {
 }
 
 impl<K: Key, M: Memory> Ledger<K, M> {
-    /// Opens the tables, or makes empty ones. The caller has made sure that nothing else is in their memories.
+    /// Opens the tables, or creates empty ones. The caller must make sure that nothing else is in their
+    /// memories.
     pub fn open(memories: LedgerMemories<M>, build: Build) -> Self {
         let LedgerMemories { states, journal, quarantine, first } = memories;
         let (state, first) = first.map(|first| (first.state, first.quarantine)).unzip();
@@ -204,7 +206,7 @@ impl<K: Key, M: Memory> Ledger<K, M> {
         Ok(self.state_of(migration)?.to_api(migration, layout.into(), self.journal.len()))
     }
 
-    /// Returns up to a page of journal entries from number `from` on.
+    /// Returns up to a page of journal entries, starting at number `from`.
     ///
     /// # Errors
     /// If one of them does not decode.
@@ -221,9 +223,9 @@ impl<K: Key, M: Memory> Ledger<K, M> {
             .collect()
     }
 
-    /// Lists up to a page of quarantined units above `after`, of every migration: what the first has
-    /// quarantined stays so when it is finalized. Units of two migrations under the same number come on the
-    /// same page. A record that is larger than a page is truncated.
+    /// Lists up to a page of quarantined units above `after`, of every migration: units quarantined by the
+    /// first one stay so when it is finalized. Units of two migrations under the same number are on the same
+    /// page. A record that is larger than a page is truncated.
     pub fn quarantined(&self, after: Option<K>) -> Vec<QuarantinedRecord<K>> {
         let after = after.map(|key| Stored::of(&key));
         let later = self.later.keys(..).filter(|number| *number != FIRST_MIGRATION);
@@ -250,7 +252,7 @@ impl<K: Key, M: Memory> Ledger<K, M> {
                 break;
             }
             let each = PAGE_BYTES.checked_div(records.len()).unwrap_or(PAGE_BYTES);
-            // If all of them fit, one may be larger than its share.
+            // If all of them fit, one may exceed its share.
             let each = if taken > PAGE_BYTES { each } else { PAGE_BYTES };
             page.extend(records.into_iter().map(|(key, record)| record.into_api(key, each)));
         }

@@ -1,6 +1,6 @@
 //! Metering: how many instructions a message has used.
 
-/// Tells how many instructions the present message has used so far.
+/// Tells how many instructions the current message has used so far.
 pub trait Meter {
     /// Returns the instructions since the message began.
     fn used(&self) -> u64;

@@ -1,10 +1,10 @@
 //! What the engine asks of a migration.
 //!
-//! A unit is what a migration converts as one, under a key: an account, a session, a file. The engine decides when
-//! and how many, counts, keeps the digests, and stores the progress; the migration knows what a unit is and
-//! where its parts lie. A unit is a *source* unit before and a *target* unit after its conversion. It may be
-//! larger than a message: then [`Migration::convert`] converts a slice of it and returns the progress in bytes of
-//! its own.
+//! A unit is the smallest thing that a migration converts, identified by a key: an account, a session, a
+//! file. The engine decides when and how many, counts, computes digests, and stores the progress; the
+//! migration knows what a unit is and where its parts are. A unit is a *source* unit before and a *target*
+//! unit after its conversion. It may be larger than a message: then [`Migration::convert`] converts a slice
+//! of it and returns the progress in an encoding of its own.
 
 use crate::{
     ClassPlan, Digest, Host, Meter, Plan, QuarantineRecord, StableError, Time, Treatment, digest_of,
@@ -15,7 +15,7 @@ pub trait Migration<H: Host> {
     /// Returns its declaration.
     fn plan(&self) -> &'static Plan;
 
-    /// Returns what must happen before it may begin, in words; `None` if it may.
+    /// Returns what must happen before the migration may begin; `None` if it may.
     ///
     /// # Errors
     /// A damaged record.
@@ -23,8 +23,8 @@ pub trait Migration<H: Host> {
         Ok(None)
     }
 
-    /// Returns why nothing may be converted at present, in words: something else still writes source units. `None`
-    /// if nothing holds the migration.
+    /// Returns why nothing may be converted at present: something else still writes source units. `None` if
+    /// nothing holds the migration.
     ///
     /// # Errors
     /// A damaged record.
@@ -32,8 +32,8 @@ pub trait Migration<H: Host> {
         Ok(None)
     }
 
-    /// Returns whether units are counted and digested before the first is converted. Otherwise each is when
-    /// its turn comes: for units that clients make and remove while the migration runs.
+    /// Returns whether units are counted and digested before the first is converted. Otherwise each is
+    /// counted when its turn comes: for units that clients create and remove while the migration runs.
     fn counts_ahead(&self) -> bool {
         true
     }
@@ -46,7 +46,7 @@ pub trait Migration<H: Host> {
         Ok(())
     }
 
-    /// Records what must be known from the moment the layout becomes that of [`Plan::to`].
+    /// Records what must be known from the moment the layout changes to [`Plan::to`].
     ///
     /// # Errors
     /// A damaged record.
@@ -54,22 +54,22 @@ pub trait Migration<H: Host> {
         Ok(())
     }
 
-    /// Lists up to `limit` source units above `after`, ascending. Quarantined units may be among them; so may
-    /// units that are gone, where more of those precede the others than one message can skip.
+    /// Lists up to `limit` source units above `after`, ascending. The list may include quarantined units, and
+    /// units that no longer exist if more of those come first than one message can skip.
     ///
     /// # Errors
     /// A damaged record; the engine stops.
     fn sources(&self, host: &H, after: Option<H::Key>, limit: usize) -> Result<Vec<H::Key>, H::Error>;
 
-    /// Returns the digest of what must survive of a source unit, or `None` if there is no such unit. An
-    /// unreadable unit has a digest as well: usually [`digest_of`] its bytes.
+    /// Returns the digest of the part of a source unit that must survive, or `None` if there is no such unit.
+    /// An unreadable unit has a digest, too: usually [`digest_of`] its bytes.
     ///
     /// # Errors
     /// A damaged record in the tables around it; the engine stops.
     fn digest(&self, host: &H, key: H::Key) -> Result<Option<Digest>, H::Error>;
 
-    /// Digests up to `limit` source units above `after`, ascending, until `each` returns `false`. For a migration
-    /// that can read many units more cheaply than one by one.
+    /// Digests up to `limit` source units above `after`, ascending, until `each` returns `false`. For a
+    /// migration that can read many units more cheaply than one by one.
     ///
     /// # Errors
     /// As [`Self::digest`].
@@ -103,7 +103,7 @@ pub trait Migration<H: Host> {
         Ok(0)
     }
 
-    /// Returns the digest that [`Self::digest`] had for a unit that was quarantined with these bytes.
+    /// Returns the digest that [`Self::digest`] returned for a unit that was quarantined with these bytes.
     fn digest_of_quarantined(&self, raw: &[u8]) -> Digest {
         digest_of(raw)
     }
@@ -118,7 +118,7 @@ pub trait Migration<H: Host> {
     /// Restores a quarantined unit as a source unit, to be retried.
     ///
     /// # Errors
-    /// A damaged record, or an error of the host's while the unit's place is taken; nothing is changed.
+    /// A damaged record, or an error of the host while the unit's location is occupied; nothing is changed.
     fn restore(&self, host: &mut H, key: H::Key, kept: QuarantineRecord) -> Result<(), H::Error>;
 
     /// Removes a source unit without decoding it, to be quarantined for this reason. A unit that may stay in
@@ -128,7 +128,7 @@ pub trait Migration<H: Host> {
     /// A damaged record; nothing is changed.
     fn take_out(&self, host: &mut H, key: H::Key, reason: String) -> Result<QuarantineRecord, H::Error>;
 
-    /// Releases what the owners of units still hold that are left in quarantine for good.
+    /// Releases what the owners of units that are left in quarantine permanently still hold.
     ///
     /// # Errors
     /// A damaged record.
@@ -136,20 +136,21 @@ pub trait Migration<H: Host> {
         Ok(())
     }
 
-    /// Returns the index in [`Plan::classes`] of units whose conversion trapped; without one of its own, the
-    /// first class that is quarantined.
+    /// Returns the index in [`Plan::classes`] of units whose conversion trapped; by default, the first class
+    /// that is quarantined.
     fn trapped_class(&self) -> usize {
         let is_quarantined = |class: &ClassPlan| class.treatment == Treatment::Quarantine;
         self.plan().classes.iter().position(is_quarantined).unwrap_or(usize::MAX)
     }
 
-    /// Releases what a slice of a unit made, since its client removed the unit before it was finished.
+    /// Releases what a slice of a unit has allocated, since its client removed the unit before it was
+    /// finished.
     fn abandon(&self, _: &mut H, _: H::Key, _progress: Vec<u8>) {}
 
     /// Lists up to `limit` target units above `after`, ascending.
     fn targets(&self, host: &H, after: Option<H::Key>, limit: usize) -> Vec<H::Key>;
 
-    /// Returns what is wrong with a target unit, in words; `None` if it is sound or gone.
+    /// Returns what is wrong with a target unit; `None` if it is sound or no longer exists.
     ///
     /// # Errors
     /// A damaged record in the tables around it.
@@ -170,19 +171,20 @@ pub trait Migration<H: Host> {
         None
     }
 
-    /// Returns the number of steps after which a run of this many units has failed: each unit is digested,
-    /// converted and checked once, and once more if a controller asks for it. Larger units need more.
+    /// Returns the number of steps after which a run of this many units counts as failed: each unit is
+    /// digested, converted and checked once, and once more if a controller requests it. Larger units need
+    /// more.
     fn max_steps(&self, units: u64) -> u64 {
         units.saturating_mul(8).saturating_add(10_000)
     }
 }
 
-/// Conversion of many small units at a time, for a migration that reads and reads back more cheaply so. It
-/// leaves the sources of converted units in place instead of removing them one by one. No method of the
-/// migration and no client sees such a leftover.
+/// Conversion of many small units at a time, for a migration that can read and read back more cheaply that
+/// way. It leaves the sources of converted units in place instead of removing them one by one. Such a
+/// leftover is invisible to the methods of the migration and to clients.
 pub trait Bulk<H: Host> {
-    /// Converts the first source units, ascending, at most `limit`, until `room` says after one that there is
-    /// none for another. Returns the outcome of each. A unit whose conversion fails ends the call.
+    /// Converts the first source units, ascending, at most `limit`, until `room` reports after one that there
+    /// is no room for another. Returns the outcome of each. A unit whose conversion fails ends the call.
     ///
     /// # Errors
     /// The error of the first unit, if that fails.
@@ -227,7 +229,7 @@ pub trait Reversal<H: Host> {
     /// place.
     fn left(&self, host: &H) -> u64;
 
-    /// Converts a unit back to its source form, or does a slice of that.
+    /// Converts a unit back to its source form, or a slice of it.
     ///
     /// # Errors
     /// A damaged record; nothing is changed.
@@ -240,9 +242,9 @@ pub struct Work<'a> {
     pub now: Time,
     /// Tells how many instructions the message has used.
     pub meter: &'a dyn Meter,
-    /// Instructions of the message after which a large unit stops.
+    /// Instructions of the message after which conversion of a large unit stops.
     pub budget: u64,
-    /// Progress of the unit, in bytes of the migration's own; empty at the start, kept when it stops.
+    /// Progress of the unit, in an encoding of the migration's own; empty at the start, kept when it stops.
     pub progress: Vec<u8>,
 }
 
@@ -282,9 +284,9 @@ pub enum Advance {
 /// Outcome of a unit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// It is converted; the digest of the result, projected to the source form.
+    /// It is converted; the digest of the result, converted back to the source form.
     Converted(Digest),
-    /// It had expired and is released; the digest of what it was.
+    /// It had expired and is released; its digest before that.
     Released(Digest),
     /// It is to be quarantined like this.
     Quarantined(QuarantineRecord),
@@ -297,6 +299,6 @@ pub enum Reverted {
     Done,
     /// A slice; the message has no budget for more.
     More,
-    /// It cannot be represented in the source form; nothing is changed. The reason, in words.
+    /// It cannot be represented in the source form; nothing is changed. The reason.
     Refused(String),
 }

@@ -11,7 +11,7 @@ use minicbor::{Decode, Encode};
 /// Units of the first batch: few enough for any post_upgrade, and soon doubled.
 const FIRST_BATCH: u32 = 16;
 
-/// Most units in a batch: their keys are listed at once.
+/// Maximum number of units in a batch: their keys are listed at once.
 const LARGEST_BATCH: u32 = 1_024;
 
 /// How the work is divided into batches and messages.
@@ -29,7 +29,7 @@ pub struct Pace {
     /// Messages used so far.
     #[n(3)]
     pub messages: u64,
-    /// Most units of a message, after one that trapped; 0 for as many as fit.
+    /// Maximum number of units in a message, after one that trapped; 0 for as many as fit.
     #[n(4)]
     pub limit: u32,
     /// The next unit is quarantined without being decoded: it trapped alone.

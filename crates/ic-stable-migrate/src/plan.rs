@@ -2,8 +2,8 @@
 
 use crate::{Digest, Layout, digest_of};
 
-/// The declaration of a migration. Its digest is in every journal entry, so that a run can be told from one
-/// of a build that would have treated a class differently.
+/// The declaration of a migration. Its digest is in every journal entry, so that a run can be distinguished
+/// from one of a build that would have treated a class differently.
 #[derive(Debug)]
 pub struct Plan {
     /// Number of the migration; migrations apply in order of their numbers. Stored, never reused.
@@ -43,7 +43,7 @@ pub enum Treatment {
 }
 
 impl Treatment {
-    /// Returns the treatment in one word, as documents and the interface write it.
+    /// Returns the treatment as one word, as used in documents and in the interface.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! Quarantine: units that could not be converted, as they were.
+//! Quarantine: units that could not be converted, in their original form.
 
 use std::borrow::Borrow;
 use std::ops::Bound;
@@ -21,19 +21,19 @@ pub struct QuarantineRecord {
     /// The bytes as they were stored.
     #[cbor(n(1), with = "minicbor::bytes")]
     pub raw: Vec<u8>,
-    /// A number that was stored beside these bytes, if there was one.
+    /// A number that was stored along with these bytes, if there was one.
     #[n(2)]
     pub beside: Option<u64>,
-    /// Whether indexes referred to it; absent if that is not known, as in records of earlier builds.
+    /// Whether indexes referred to it; absent if that is unknown, as in records of earlier builds.
     #[n(3)]
     pub was_indexed: Option<bool>,
-    /// Its owner according to the indexes, if the bytes do not tell and it was left here for good.
+    /// Its owner according to the indexes, if the bytes do not tell and it was left here permanently.
     #[cbor(n(4), with = "codec::opt_bytes")]
     pub owner: Option<ByteBuf>,
 }
 
 impl QuarantineRecord {
-    /// Makes a record of which nothing is kept but these bytes.
+    /// Creates a record that contains only these bytes.
     #[must_use]
     pub const fn new(reason: String, raw: Vec<u8>) -> Self {
         Self { reason, raw, beside: None, was_indexed: None, owner: None }
@@ -59,7 +59,7 @@ impl QuarantineRecord {
 /// Bytes of a reason that are shown.
 const LONGEST_REASON: usize = 4 * 1024;
 
-/// Bytes of a record in a reply beside its raw bytes: the longest reason, and Candid.
+/// Bytes of a record in a reply in addition to its raw bytes: the longest reason, and Candid.
 const AROUND_A_RECORD: usize = LONGEST_REASON + 64;
 
 pub(crate) const VERSION: u8 = 1;
@@ -76,8 +76,8 @@ impl Record for QuarantineRecord {
     }
 }
 
-/// The quarantines of all migrations. The first migration's may have a memory of its own. Units are listed in
-/// the order of the stored bytes of their keys.
+/// The quarantines of all migrations. The first migration's may have its own memory. Units are listed in the
+/// order of the stored bytes of their keys.
 pub struct Quarantine<K: Key, M: Memory> {
     first: Option<Table<Stored<K>, QuarantineRecord, M>>,
     later: Table<Numbered<K>, QuarantineRecord, M>,
@@ -108,7 +108,7 @@ impl<K: Key, M: Memory> Quarantine<K, M> {
         call!(&self.first, self.later, migration, key, get)
     }
 
-    /// Returns the stored bytes of a record, whatever they are.
+    /// Returns the raw bytes of a record.
     pub fn get_raw(&self, migration: u16, key: impl Borrow<K>) -> Option<Vec<u8>> {
         call!(&self.first, self.later, migration, key, get_raw)
     }
@@ -192,7 +192,7 @@ impl<K: Key, M: Memory> Quarantine<K, M> {
         }
     }
 
-    /// Looks for a damaged key among the first `limit` keys of each table.
+    /// Searches for a damaged key among the first `limit` keys of each table.
     ///
     /// # Errors
     /// [`Error::DamagedKey`] if there is one.

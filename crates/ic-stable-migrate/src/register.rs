@@ -22,8 +22,8 @@ impl<V: Record + Clone, M: Memory> Register<V, VirtualMemory<M>> {
 }
 
 impl<V: Record + Clone, M: Memory> Register<V, M> {
-    /// Opens the register in a memory, or creates an empty one. The caller has made sure that nothing else is
-    /// there.
+    /// Opens the register in a memory, or creates an empty one. The caller must make sure that nothing else
+    /// is there.
     pub fn over(memory: M) -> Self {
         Self { cell: StableCell::init(memory, Vec::new()), decoded: OnceCell::new() }
     }
@@ -36,7 +36,7 @@ impl<V: Record + Clone, M: Memory> Register<V, M> {
         self.decoded.get_or_init(|| self.decode()).clone()
     }
 
-    /// Returns the stored bytes, whatever they are; empty if no record was ever set.
+    /// Returns the raw bytes; empty if no record was ever set.
     pub fn raw(&self) -> &[u8] {
         self.cell.get()
     }

@@ -8,8 +8,8 @@
 //! Converted ── verify ──> Verifying       Converted ── finalize ──> Finalized
 //! working phases ── pause ──> Paused ── resume ──> as before
 //! ```
-//! A message on the IC commits as a whole or not at all, so the state is stored once, at its end: what is
-//! stored is true, and the next message continues from it. An upgrade in between changes nothing about that.
+//! A message on the IC commits completely or not at all, so the state is stored once, at its end: what is
+//! stored is consistent, and the next message continues from it. An upgrade in between does not affect that.
 
 use crate::unit::{begin, count, count_quarantined, enter, leave_old_layout, left_to_roll_back, restore};
 use crate::{Host, Message, Migration, MigrationState, Phase, Progress, Recheck, Rollback};
@@ -26,7 +26,7 @@ pub fn has_work<H: Host>(
         _ if migration.held_by(host)?.is_some() => Ok(false),
         Phase::Validating | Phase::Converting | Phase::Verifying => Ok(true),
         Phase::Idle | Phase::Converted => {
-            // Clients may have touched every unit before the engine came to any.
+            // Clients may have touched every unit before the engine reached any.
             let unproven = state.phase == Phase::Idle && state.source > 0;
             let old = host.layout()? == migration.plan().from || has_more(migration, host)? || unproven;
             Ok(old && migration.waits_for(host)?.is_none())
@@ -82,8 +82,7 @@ impl<'a, H: Host> Run<'a, H> {
             let used = self.message.meter.used().saturating_sub(begun_with);
             self.state.instructions = used_before.saturating_add(used);
             let done = self.state.pace.steps.saturating_sub(steps_before);
-            // A message limited to one unit does not change the phase before it: if it traps, the unit is
-            // known.
+            // A message limited to one unit does not also change the phase: if it traps, the unit is known.
             if self.is_full() || limit == 1 || limit > 1 && done >= u64::from(limit) {
                 break Progress::More;
             }
@@ -126,7 +125,7 @@ impl<'a, H: Host> Run<'a, H> {
     }
 
     /// Returns the error text saying that units were digested and converted over and over. Checks and
-    /// rollbacks are exempt: they take one step for each unit, however many there are.
+    /// rollbacks are exempt: they take one step per unit, however many there are.
     fn is_endless(&self) -> Option<String> {
         let MigrationState { source, pace, .. } = &self.state;
         let (steps, most) = (pace.steps, self.migration.max_steps(*source));
@@ -135,7 +134,7 @@ impl<'a, H: Host> Run<'a, H> {
             .then(|| format!("{steps} steps for {source} records, expected at most {most}"))
     }
 
-    /// Treats a batch of units, or changes the phase. Returns `false` if there was nothing to do and nothing
+    /// Handles a batch of units, or changes the phase. Returns `false` if there was nothing to do and nothing
     /// was changed.
     fn step(&mut self) -> Result<bool, H::Error> {
         if let Some(note) = self.is_endless() {
@@ -182,7 +181,7 @@ impl<'a, H: Host> Run<'a, H> {
         Ok(true)
     }
 
-    /// Compares counts and digests, after checking every converted unit if that was asked for.
+    /// Compares counts and digests, after checking every converted unit if that was requested.
     fn verify(&mut self) -> Result<(), H::Error> {
         let Some(recheck) = &self.state.recheck else {
             return match self.state.imbalance() {
@@ -236,7 +235,8 @@ impl<'a, H: Host> Run<'a, H> {
         if !keys.is_empty() {
             return self.batch(keys, Self::revert);
         }
-        // A damaged quarantine record cannot be restored; that is no reason to keep all the others from it.
+        // A damaged quarantine record cannot be restored, but that must not prevent the others from being
+        // restored.
         let keys = self.host.ledger().quarantine.sound_keys(plan.number, self.state.pace.units());
         if !keys.is_empty() {
             return self.batch(keys, |run, key| {

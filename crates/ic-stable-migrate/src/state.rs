@@ -26,13 +26,13 @@ pub enum Phase {
     /// Everything is converted and verified.
     #[n(4)]
     Converted,
-    /// Verified once more, and the rollback is closed for good.
+    /// Verified once more; a rollback is no longer possible.
     #[n(5)]
     Finalized,
     /// Stopped by a controller; `resume_to` says where.
     #[n(6)]
     Paused,
-    /// Stopped by itself; `note` says why, `resume_to` where. Only what its client uses is converted.
+    /// Stopped because of an error; `note` says why, `resume_to` where. Only what clients use is converted.
     #[n(7)]
     Stuck,
     /// Rolling back.
@@ -52,7 +52,7 @@ pub struct MigrationState<K: Key = u64> {
     /// Last unit that was treated.
     #[cbor(n(1), with = "crate::key::opt_cbor")]
     pub cursor: Option<K>,
-    /// Every source unit up to this one is in `source` and `digest_before`.
+    /// Every source unit up to this one is included in `source` and `digest_before`.
     #[cbor(n(2), with = "crate::key::opt_cbor")]
     pub validated_through: Option<K>,
     /// Source units that there were.
@@ -73,13 +73,13 @@ pub struct MigrationState<K: Key = u64> {
     /// Digest of all source units, before.
     #[n(8)]
     pub digest_before: MultisetDigest,
-    /// Digest of what they became, projected to the source form.
+    /// Digest of the converted units, converted back to the source form.
     #[n(9)]
     pub digest_after: MultisetDigest,
     /// Instructions used so far.
     #[n(10)]
     pub instructions: u64,
-    /// Why it is stuck, or what the last verification found; else empty.
+    /// Why it is stuck, or what the last verification found; otherwise empty.
     #[n(11)]
     pub note: String,
     /// The phase that was interrupted.
@@ -114,7 +114,7 @@ pub struct MigrationState<K: Key = u64> {
 /// Progress of a rollback.
 #[derive(Encode, Decode, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rollback {
-    /// Units rolled back, and leftover sources dropped before that.
+    /// Units rolled back, and leftover sources deleted before that.
     #[n(0)]
     pub done: u64,
     /// The same, still to do.
@@ -189,7 +189,7 @@ impl<K: Key> Recheck<K> {
 }
 
 impl<K: Key> MigrationState<K> {
-    /// Returns what does not reconcile, in words: a count or a digest. `None` if everything does.
+    /// Returns which count or digest does not reconcile; `None` if everything does.
     pub fn imbalance(&self) -> Option<String> {
         let Self { source, converted, already, quarantined, expired, .. } = self;
         let counted =
@@ -224,7 +224,7 @@ impl<K: Key> MigrationState<K> {
         Self { phase: Phase::Paused, resume_to: Some(Phase::Idle), ..Self::default() }
     }
 
-    /// Returns whether it is deferred: everything is still in the old layout, and stays so.
+    /// Returns whether it is deferred: everything is still in the old layout, and stays there.
     pub fn is_deferred(&self) -> bool {
         self.phase == Phase::Paused && self.resume_to == Some(Phase::Idle)
     }
