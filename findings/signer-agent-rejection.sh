@@ -54,7 +54,8 @@ for (const [name, outcome] of [['replied', replied], ['rejected', rejected]]) {
   for (const [kind, agent] of [['HttpAgent', http], ['SignerAgent', SignerAgent.createSync({ signer, account, agent: http })]]) {
     const actor = Actor.createActor(({ IDL }) => IDL.Service({ finish: IDL.Func([], [IDL.Nat], []) }), { agent, canisterId });
     let got;
-    try { got = await actor.finish(); } catch (e) { got = `${e.constructor.name}, ${e.message.split('\n').map((line) => line.trim()).filter((line) => !/^(Canister ID|Method|Request ID)/.test(line)).join(' ')}`; }
+    try { got = await actor.finish(); }
+    catch (e) { got = `${e.constructor.name}, ${e.message.match(/(Reject|Error) (code|text): .*|^Received .*/g).map((line) => line.trim()).join(', ')}`; }
     console.log(`${name}, ${kind}: ${got}`);
   }
 }
@@ -63,6 +64,6 @@ node probe.mjs > seen
 expect_seen <<'EOF'
 replied, HttpAgent: 5
 replied, SignerAgent: 5
-rejected, HttpAgent: RejectError, The replica returned a rejection error: Reject code: 5 Reject text: Canister is stopped Error code: IC0508  Call context: HTTP details: { "ok": true, "status": 200, "statusText": "", "headers": [] }
+rejected, HttpAgent: RejectError, Reject code: 5, Reject text: Canister is stopped, Error code: IC0508
 rejected, SignerAgent: SignerAgentError, Received invalid response from signer
 EOF
