@@ -69,7 +69,7 @@ pub trait Surroundings {
     /// Whether the session is in the indexes.
     fn is_indexed(&self, id: SessionId, owner: Principal) -> bool;
 
-    /// Returns the session that a key leads to.
+    /// Returns the session to which a key belongs.
     ///
     /// # Errors
     /// A damaged entry.

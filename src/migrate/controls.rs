@@ -67,7 +67,7 @@ pub fn finalize(storage: &mut Storage, now: Time, leave_quarantined: bool) -> Re
 ///
 /// # Errors
 /// [`Error::Conflict`] after finalization, and while counted legacy records are not converted yet: the compat
-/// path would end some of them, and the migration would look for them for ever.
+/// path would end some of them, and the migration would look for them forever.
 pub fn check_share(storage: &Storage, compat_share_percent: u8) -> Result<()> {
     let state = storage.migration.state()?;
     if compat_share_percent == 0 || state.is_deferred() {

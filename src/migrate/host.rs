@@ -39,7 +39,8 @@ impl Host for Storage {
     }
 }
 
-/// Opens the engine's tables, or makes empty ones. Migration 1 has memories of its own, since it was there first.
+/// Opens the engine's tables, or creates empty ones. Migration 1 has its own memories, since it existed
+/// first.
 pub fn open_tables(memories: &Memories) -> MigrationTables {
     let tables = LedgerMemories {
         states: memories.get(memory_ids::MIGRATION_STATES),

@@ -74,7 +74,7 @@ impl ChunkSet {
 
     /// Iterates over the ranges of `0..count` that are not in the set, ascending.
     pub fn missing_below(&self, count: u32) -> impl Iterator<Item = (u32, u32)> + '_ {
-        // Gaps lie before each range and after the last one.
+        // The gaps are before each range and after the last one.
         let starts = std::iter::once(Some(0)).chain(self.ranges.values().map(|last| last.checked_add(1)));
         let ends = self.ranges.keys().copied().map(Some).chain(std::iter::once(None));
         starts.zip(ends).filter_map(move |(start, end)| {

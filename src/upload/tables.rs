@@ -97,7 +97,7 @@ impl SessionRecord {
     /// Returns the session of this record.
     ///
     /// # Errors
-    /// If the ranges are not ascending and disjoint, in words.
+    /// If the ranges are not ascending and disjoint.
     pub fn into_session(self) -> Result<Session, String> {
         let received_idxs = ChunkSet::from_ranges(&self.received)
             .ok_or_else(|| format!("received ranges {:?} are not ascending", self.received))?;

@@ -80,8 +80,8 @@ pub fn d03_session_ids_began_again_after_an_upgrade(course: Course) {
 }
 
 /// Saving the heap at an upgrade overwrote the header of the memory manager, which then started from scratch:
-/// every blob was gone, silently. Nothing is saved at an upgrade now, every byte survives it, and stable
-/// memory that begins with something else is refused and left alone.
+/// every blob was gone, silently. Now nothing is saved at an upgrade, every byte survives it, and stable
+/// memory that begins with something else is refused and left unchanged.
 pub fn d04_an_upgrade_wrote_over_the_memory_manager(course: Course) {
     let mut world = World::new(course[0]);
     let capsule = world.capsule();
@@ -200,8 +200,8 @@ fn a_hole_is_an_error() {
     assert_eq!(store.read_range(id, CHUNK as u64 - 1, 3), Err(hole));
 }
 
-/// A finish that failed deleted the blob of that number, whoever's it was, and said "not found". It says what
-/// is wrong now, changes nothing, and can be repeated.
+/// A finish that failed deleted the blob of that number, whoever owned it, and returned "not found". Now it
+/// says what is wrong, changes nothing, and can be repeated.
 pub fn d07_a_failed_finish_deleted_somebody_elses_blob(build: Build) {
     let world = World::new(build);
     let capsule = world.capsule();

@@ -157,7 +157,7 @@ pub fn d32_times_came_in_two_units(build: Build) {
     assert!(status.expires_at > ended && status.expires_at < ended + 48 * 3_600 * 1_000_000_000);
 }
 
-/// A client could not learn what had arrived, nor find its sessions again. Both can be queried now.
+/// A client could not learn what had arrived, or find its sessions again. Now both can be queried.
 pub fn d33_a_client_could_not_learn_what_had_arrived(build: Build) {
     let world = World::new(build);
     let capsule = world.capsule();

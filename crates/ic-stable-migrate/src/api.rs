@@ -190,7 +190,7 @@ pub enum EndpointError {
         /// The caller.
         caller: Principal,
     },
-    /// The engine's reason, in words.
+    /// The engine's reason.
     Refused(String),
 }
 

@@ -30,7 +30,7 @@ impl<'a> Room<'a> {
 }
 
 impl<'a, H: Host> Run<'a, H> {
-    /// Treats units one by one until the message is full.
+    /// Handles units one by one until the message is full.
     pub(super) fn batch(
         &mut self,
         keys: Vec<H::Key>,

@@ -11,7 +11,7 @@ pub fn defer<H: Host>(host: &mut H, now: impl Into<Time>) -> Result<(), H::Error
     change(host, now.into(), Phase::Idle, MigrationState::deferred())
 }
 
-/// Lets the next build begin at once.
+/// Allows the next build to begin immediately.
 ///
 /// # Errors
 /// [`Error::WrongPhase`] if the migration is not deferred.

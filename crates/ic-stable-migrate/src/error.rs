@@ -78,7 +78,7 @@ pub enum Error {
         number: u16,
         /// Layout that it starts from.
         from: Layout,
-        /// Layout that the migration before it leads to.
+        /// Layout to which the previous migration leads.
         previous: Layout,
     },
     /// No migration of this build starts from the layout, or leads to it.

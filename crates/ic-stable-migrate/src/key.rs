@@ -20,7 +20,7 @@ pub trait Key: Storable + Ord + Clone + fmt::Debug + 'static {
     /// Decodes a key from the bytes of [`Storable::to_bytes`].
     ///
     /// # Errors
-    /// What is wrong with them, in words.
+    /// What is wrong with them.
     fn from_stored(bytes: &[u8]) -> Result<Self, String>;
 
     /// Returns the number that represents the key in the engine's records, for keys that are numbers.

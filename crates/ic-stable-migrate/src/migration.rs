@@ -222,7 +222,7 @@ pub trait Reversal<H: Host> {
     /// Returns `Ok(())` if this build may roll back.
     ///
     /// # Errors
-    /// Why it may not, and what to do instead, in words.
+    /// Why it may not, and what to do instead.
     fn allowed(&self) -> Result<(), String>;
 
     /// Returns the steps that a rollback takes: one for each target unit, and one for each source left in
@@ -261,7 +261,7 @@ impl Work<'_> {
 pub struct Classified {
     /// Index of its class in [`Plan::classes`].
     pub class: usize,
-    /// Why it would be quarantined, in words.
+    /// Why it would be quarantined.
     pub reason: Option<String>,
 }
 

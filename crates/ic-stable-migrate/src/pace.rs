@@ -23,7 +23,7 @@ pub struct Pace {
     /// Attempts that have not committed: 1 while a message is running.
     #[n(1)]
     pub attempts: u32,
-    /// Units and slices treated in this run.
+    /// Units and slices handled in this run.
     #[n(2)]
     pub steps: u64,
     /// Messages used so far.

@@ -20,7 +20,7 @@ pub enum Phase {
     /// Converting them.
     #[n(2)]
     Converting,
-    /// Comparing counts and digests, and checking every converted unit if a controller asked for it.
+    /// Comparing counts and digests, and checking every converted unit if a controller requested it.
     #[n(3)]
     Verifying,
     /// Everything is converted and verified.
@@ -91,7 +91,7 @@ pub struct MigrationState<K: Key = u64> {
     /// SHA-256 of the plan that the run follows.
     #[cbor(n(14), with = "crate::codec::opt_digest")]
     pub plan: Option<Digest>,
-    /// How many units of each class were treated.
+    /// How many units of each class were handled.
     #[cbor(n(15), default)]
     pub classes: Vec<(String, u64)>,
     /// The unit that the last message left unfinished.
@@ -148,7 +148,7 @@ pub struct Recheck<K: Key = u64> {
     /// Of these: unsound.
     #[n(3)]
     pub unsound: u64,
-    /// What is wrong with the first of them, in words.
+    /// What is wrong with the first of them.
     #[n(4)]
     pub first: String,
 }

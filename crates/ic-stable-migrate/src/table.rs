@@ -21,7 +21,7 @@ pub trait Record: Sized {
     /// Decodes stored bytes.
     ///
     /// # Errors
-    /// What is wrong with them, in words.
+    /// What is wrong with them.
     fn decode(bytes: &[u8]) -> Result<Self, String>;
 }
 
@@ -63,7 +63,8 @@ impl<K: Storable + Ord + Clone + Debug, V: Record, M: Memory> Table<K, V, Virtua
 }
 
 impl<K: Storable + Ord + Clone + Debug, V: Record, M: Memory> Table<K, V, M> {
-    /// Opens the table in a memory, or creates an empty one. The caller has made sure that nothing else is there.
+    /// Opens the table in a memory, or creates an empty one. The caller must make sure that nothing else is
+    /// there.
     pub fn over(memory: M) -> Self {
         Self { map: StableBTreeMap::init(memory), record: PhantomData }
     }

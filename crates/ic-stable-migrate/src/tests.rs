@@ -8,7 +8,7 @@ use super::*;
 mod bad_input;
 mod runs;
 
-/// A memory of its own for each structure; all of them are what an upgrade keeps.
+/// A separate memory for each structure; together they are what an upgrade keeps.
 #[derive(Clone, Default)]
 struct Memories([VectorMemory; 6]);
 

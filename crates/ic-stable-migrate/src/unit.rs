@@ -1,4 +1,4 @@
-//! Steps of a single unit, whoever triggers them: digested before, accounted for after.
+//! Steps of a single unit, whoever triggers them: digesting it before, accounting for it after.
 
 use crate::chain::UNKNOWN;
 use crate::{Fate, Host, Migration, MigrationState, Phase, Settled, StableError, Time};

@@ -3,7 +3,7 @@
 
 use std::io::{BufReader, Bytes, Read};
 
-/// What cargo said at once.
+/// A chunk of cargo's output.
 #[derive(Debug, PartialEq)]
 pub enum Segment {
     /// A line that stays.

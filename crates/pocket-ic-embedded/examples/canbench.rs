@@ -1,4 +1,5 @@
-//! Runs the benchmarks of a canbench module on the embedded server and puts the instructions beside published ones.
+//! Runs the benchmarks of a canbench module on the embedded server and prints the instructions next to the
+//! published ones.
 //!
 //! `cargo run -p pocket-ic-embedded --example canbench -- MODULE.wasm [canbench_results.yml]`. The module is one that was
 //! built with `canbench-rs`: each of its queries `__canbench__<name>` runs a benchmark and replies what it measured. The

@@ -1,7 +1,7 @@
 //! How fast the embedded server is and how much memory it takes: prints the table of `BENCHMARKS.md`.
 //!
-//! `cargo run -p pocket-ic-embedded --example throughput`. The figures depend on the machine and on what else it does;
-//! nothing is asserted about them.
+//! `cargo run -p pocket-ic-embedded --example throughput`. The figures depend on the machine and its other
+//! load; nothing is asserted about them.
 
 use candid::Principal;
 use pocket_ic::{PocketIc, PocketIcBuilder};
@@ -14,7 +14,7 @@ const CALLS: usize = 2_000;
 /// Instances that run side by side, and calls to each.
 const INSTANCES: usize = 100;
 const CALLS_EACH: usize = 40;
-/// An upload: so many bytes in chunks of so many.
+/// An upload: this many bytes in chunks of this many.
 const UPLOAD: usize = 18_000_000;
 const CHUNK: usize = 1_800_000;
 
@@ -92,8 +92,8 @@ fn repeat(times: usize, mut work: impl FnMut()) -> Duration {
     begun.elapsed()
 }
 
-/// Runs many instances at once: measures the memory each takes, and calls to all of them from one thread and
-/// from one a core.
+/// Runs many instances at once: measures the memory of each, and calls to all of them from one thread and
+/// from one thread per core.
 fn side_by_side(server: &EmbeddedServer, wasm: &[u8]) {
     let before = resident_kib();
     let begun = Instant::now();

@@ -195,7 +195,7 @@ impl World {
         self.tick();
     }
 
-    /// Runs one round, for timers that are due at once.
+    /// Runs one round, for timers that are due immediately.
     pub fn tick(&self) {
         self.pic.tick();
     }

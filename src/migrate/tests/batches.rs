@@ -43,7 +43,7 @@ const DAMAGES: &[(&str, Damage)] = &[
             metas.insert(id, &UploadMeta { created_at: u64::MAX, ..meta });
         }
     }),
-    // Layout 1 keeps the activity beside the record, so that a rollback does not show this one.
+    // Layout 1 stores the activity separately from the record, so that a rollback does not show this one.
     ("another session", |memories, id| {
         let mut sessions: Table<u64, SessionRecord> = Table::open(memories, memory_ids::SESSIONS);
         if let Some(record) = sessions.get(&id).unwrap() {
@@ -165,7 +165,7 @@ fn many(number: usize) -> World {
     world
 }
 
-/// Returns the most units that one message of this budget has treated, as `treated` counts them, and the
+/// Returns the most units that one message of this budget has handled, as counted by `treated`, and the
 /// number of messages.
 fn messages(world: &mut World, budget: u64, treated: impl Fn(&World) -> u64) -> (u64, u64) {
     let (mut most, mut messages) = (0, 0);

@@ -1,5 +1,5 @@
-//! Sources of converted records that are still stored: nobody sees them, and they go all at once or not at
-//! all.
+//! Sources of converted records that are still stored: they are invisible, and are deleted all at once or not
+//! at all.
 
 use super::*;
 
@@ -123,7 +123,7 @@ fn retry_is_refused_until_leftovers_are_cleared() {
     assert_eq!((state.phase, state.quarantined), (Phase::Converted, 1));
 }
 
-/// A record may have an id that was never given out: the counter of the legacy build may have been lost.
+/// A record may have an id that was never issued: the counter of the legacy build may have been lost.
 #[test]
 fn no_session_gets_the_id_of_a_leftover() {
     for steps in [1, 3, 6, 8, 11, 14] {

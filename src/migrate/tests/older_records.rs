@@ -10,7 +10,7 @@ const STATE: &[u8] = &[
     0x19, 0x03, 0xe8, 0x60, 0xf6, // instructions, note, nothing interrupted
 ];
 
-/// Before anything was kept beside the bytes.
+/// Before anything was stored along with the bytes.
 const QUARANTINED: &[u8] = &[0x01, 0x82, 0x63, b'w', b'h', b'y', 0x43, 1, 2, 3];
 
 #[test]

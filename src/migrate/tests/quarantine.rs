@@ -41,7 +41,7 @@ fn finalize_requires_consent_to_leave_quarantine() {
     assert_eq!(phase(&world), Phase::Converted);
     controls::finalize(&mut world.storage, world.now, true).unwrap();
 
-    // As the direct build does next: another migration is the current one, with numbers of its own.
+    // As the direct build does next: another migration is the current one, with its own numbers.
     world.storage.migration.set_state(2, &MigrationState::default());
     for key in rubbish..=60 {
         let record = QuarantineRecord::new(format!("blob {key}"), vec![2]);

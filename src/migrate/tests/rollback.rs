@@ -1,4 +1,4 @@
-//! Rollback: everything is taken to layout 1, including what came since, until finalization.
+//! Rollback: everything is converted back to layout 1, including later writes, until finalization.
 
 use super::*;
 

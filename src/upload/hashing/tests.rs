@@ -1,4 +1,4 @@
-//! BLAKE3 in parts against BLAKE3 as a whole.
+//! BLAKE3 computed in parts against BLAKE3 of the whole.
 
 use proptest::prelude::*;
 

@@ -7,13 +7,13 @@ use candid::Principal;
 /// How a call is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallReply {
-    /// At once; the client asks for the outcome.
+    /// Immediately; the client asks for the outcome.
     Accepted,
     /// With the outcome, in a certificate whose canister ranges have this form.
     Certificate(RangesForm),
 }
 
-/// What a request asks for.
+/// What is requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Address {
     /// A call.

@@ -78,7 +78,7 @@ pub enum Trap {
     WasmMemoryLimit {
         /// The limit, in bytes.
         limit: u64,
-        /// What the canister asked for, in bytes.
+        /// Number of bytes that the canister requested.
         peak: u64,
     },
     /// More stable memory touched than one message may.
@@ -93,7 +93,7 @@ pub enum Trap {
     /// The module exports no such method.
     #[error("Canister has no {} method '{name}'.", kind_text(.kind))]
     MethodNotFound {
-        /// What was looked for.
+        /// What was searched for.
         kind: MethodKind,
         /// Its name.
         name: String,
@@ -106,14 +106,14 @@ pub enum Trap {
         /// The index in it.
         index: u32,
     },
-    /// Not enough cycles for what the canister asked for.
+    /// Not enough cycles for the canister's request.
     #[error(
         "Canister {canister} is out of cycles: requested {requested} cycles but the available balance is {available} cycles"
     )]
     OutOfCycles {
         /// The canister.
         canister: String,
-        /// Cycles asked for.
+        /// Cycles requested.
         requested: u128,
         /// Cycles there.
         available: u128,

@@ -13,7 +13,7 @@ pub struct Heap {
 }
 
 impl Heap {
-    /// Returns a memory of so many pages of 64 KiB, all zeros.
+    /// Returns a memory of this many pages of 64 KiB, all zeros.
     pub fn zeroed(pages: u64) -> Self {
         Self { bytes: pages.saturating_mul(WASM_PAGE), pages: Paged::default() }
     }

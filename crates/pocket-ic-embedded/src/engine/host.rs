@@ -35,7 +35,7 @@ pub(super) struct Message {
     pub(super) access: StableAccess,
     /// Bytes passed to stable memory writes.
     pub(super) stable_written: u64,
-    /// Bytes asked for by stable memory reads.
+    /// Bytes requested by stable memory reads.
     pub(super) stable_read: u64,
     /// Reply under construction.
     pub(super) reply_data: Vec<u8>,

@@ -378,7 +378,7 @@ pub struct Outcome {
     pub instructions: u64,
     /// Bytes passed to stable memory writes.
     pub stable_bytes_written: u64,
-    /// Bytes asked for by stable memory reads.
+    /// Bytes requested by stable memory reads.
     pub stable_bytes_read: u64,
     /// 4 KiB pages of stable memory written at least once.
     pub dirty_stable_pages: u64,

@@ -106,7 +106,7 @@ pub(super) async fn end(slot: &Slot, next: Progress) {
 }
 
 fn set_present(instance: &mut Instance) -> Result<(), OpError> {
-    // An instance that is ahead of the present stays there.
+    // An instance that is ahead of the current time stays there.
     let target = clock::present().max(instance.time());
     instance.set_certified_time(target)
 }

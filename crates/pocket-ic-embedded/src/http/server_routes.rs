@@ -41,7 +41,7 @@ pub(crate) struct NewInstance {
     pub instance_id: usize,
     /// Its subnets.
     pub topology: Topology,
-    /// Its gateway, if one was asked for.
+    /// Its gateway, if one was requested.
     pub gateway: Option<HttpGatewayInfo>,
 }
 

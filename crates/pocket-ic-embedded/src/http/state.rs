@@ -31,7 +31,7 @@ pub(super) struct Blob {
     pub gzip: bool,
 }
 
-/// An instance and its clock of its own, if it has one.
+/// An instance and its own clock, if it has one.
 pub(crate) struct Slot {
     /// Held by the running operation. Waiting operations do not occupy a thread: the number of threads is
     /// limited, and operations on other instances need some, too.

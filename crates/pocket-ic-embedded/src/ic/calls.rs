@@ -51,7 +51,7 @@ pub struct CallContext {
     pub instructions: u64,
 }
 
-/// Where to go on when an answer comes.
+/// Where to continue when an answer arrives.
 #[derive(Clone, Debug)]
 pub struct Callback {
     /// The context that made the call.

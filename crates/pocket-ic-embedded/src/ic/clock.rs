@@ -61,7 +61,7 @@ impl Clock {
         Ok(())
     }
 
-    /// Sets the time so that queries see it at once.
+    /// Sets the time so that queries see it immediately.
     ///
     /// # Errors
     /// [`OpError::SettingTimeIntoPast`] when `nanos` is before the current time.

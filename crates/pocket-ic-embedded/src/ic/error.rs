@@ -190,7 +190,7 @@ pub enum OpError {
     /// Something only the official server does.
     #[error("{0} is not supported by the embedded server")]
     Unsupported(String),
-    /// Anything else, already worded.
+    /// Any other error, with its text.
     #[error("{0}")]
     Other(String),
 }

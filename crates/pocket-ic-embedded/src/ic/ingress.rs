@@ -54,7 +54,7 @@ impl TryFrom<RawCanisterCall> for UserCall {
 /// Returns a principal from the bytes that a client sent.
 ///
 /// # Errors
-/// `what`, when the bytes are none.
+/// `what`, if the bytes are not one.
 pub fn principal(bytes: &[u8], what: &str) -> Result<Principal, OpError> {
     Principal::try_from_slice(bytes).map_err(|_| OpError::Conversion(what.into()))
 }

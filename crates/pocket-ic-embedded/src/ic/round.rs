@@ -51,7 +51,7 @@ pub(super) enum Work {
     Answer {
         /// The canister that called.
         canister: Principal,
-        /// Where to go on.
+        /// Where to continue.
         callback: CallbackId,
         /// The answer.
         result: CallResult,

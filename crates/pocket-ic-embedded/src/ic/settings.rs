@@ -52,7 +52,7 @@ pub struct Settings {
     pub snapshot_visibility: SnapshotVisibility,
     /// Who may read the status.
     pub status_visibility: StatusVisibility,
-    /// Bytes of wasm memory; 0 is no limit of its own.
+    /// Bytes of wasm memory; 0 means no limit.
     pub wasm_memory_limit: u64,
     /// Bytes of remaining wasm memory below which the low-memory hook is due.
     pub wasm_memory_threshold: u64,
@@ -206,7 +206,7 @@ impl From<&Settings> for DefiniteCanisterSettings {
 
 /// Who sees something of a canister besides its controllers.
 trait Visibility {
-    /// Returns the listed viewers; `None` for everybody.
+    /// Returns the listed viewers; `None` for everyone.
     fn viewers(&self) -> Option<&[Principal]>;
 }
 

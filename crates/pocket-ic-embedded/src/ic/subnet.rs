@@ -50,7 +50,7 @@ pub struct Subnet {
     pub root_key: &'static [u8],
     /// How many messages it has executed, queries apart.
     pub transactions: u64,
-    /// What kind of subnet clients asked for.
+    /// The kind of subnet that clients requested.
     pub kind: SubnetKind,
     /// Production limits, or the very high ones for benchmarks.
     pub instructions: SubnetInstructionConfig,
@@ -200,7 +200,7 @@ fn canister_number(id: Principal) -> Option<u64> {
     (mark == [1, 1]).then(|| u64::from_be_bytes(*number))
 }
 
-/// Builds the subnets that a configuration asks for.
+/// Creates the subnets that a configuration requests.
 ///
 /// # Errors
 /// A message for the client if the configuration is contradictory or requests something that only the

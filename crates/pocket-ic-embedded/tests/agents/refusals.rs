@@ -126,7 +126,7 @@ fn requests_of_up_to_4_mib_are_read() {
     assert_eq!(response.status(), 400, "{:?}", response.text());
 }
 
-/// A client that does not end its request blocks neither others nor the end of the server.
+/// A client that does not finish its request blocks neither others nor the server's shutdown.
 #[test]
 fn a_slow_client_does_not_delay_others() {
     let network = Network::new();

@@ -126,7 +126,7 @@ fn a_page_that_is_not_the_certified_one_is_not_served() {
         assert_eq!(response.status(), 503);
         let text = response.text().unwrap();
         assert!(text.contains("does not verify") && text.contains(".raw.localhost"), "{text}");
-        // Whoever asks for it raw gets it, and knows.
+        // A client that requests the raw page gets it unverified.
         let raw = site.get("a.html", "raw.localhost");
         assert_eq!(raw.headers()["x-response-verification"], "none; served as raw");
         assert_eq!(raw.text().unwrap(), body);

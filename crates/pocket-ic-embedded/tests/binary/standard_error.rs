@@ -1,4 +1,5 @@
-//! Standard error that takes nothing: a closed pipe, a full disk. What is said there is lost, and nothing else.
+//! Standard error that cannot be written to: a closed pipe, a full disk. The output is lost, and nothing
+//! else.
 
 use super::{BINARY, end, port, scratch, terminate};
 use crate::common::{ANONYMOUS, call, installed_wasm, wasm};

@@ -11,7 +11,7 @@ use pocket_ic::common::rest::RawEffectivePrincipal;
 use pocket_ic::{ErrorCode, PocketIc};
 use std::collections::BTreeMap;
 
-/// A canister that can be asked for everything, and the replies by method.
+/// A canister to which any request can be sent, and the replies by method.
 struct Asked {
     pic: PocketIc,
     /// Sends calls to the management canister; its controllers are an arbitrary principal and itself.

@@ -221,7 +221,7 @@ fn time_advances_automatically_with_auto_progress() {
     pic.stop_progress();
     assert!(!pic.auto_progress_enabled());
     let stopped = nanos(&pic);
-    // Another instance tells when several pauses have passed in which a task would have gone on.
+    // Another instance shows when several intervals have passed in which a task would have run.
     let clock = instance();
     clock.auto_progress();
     let began = nanos(&clock);

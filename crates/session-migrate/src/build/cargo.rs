@@ -203,7 +203,7 @@ pub(crate) fn run(
         // Standard output is for our caller's table or JSON.
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
-    // Cargo writes no colours into a pipe by itself.
+    // Cargo does not write colors into a pipe by default.
     let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     if std::io::stderr().is_terminal() && !set("CARGO_TERM_COLOR") && !set("NO_COLOR") {
         command.env("CARGO_TERM_COLOR", "always");

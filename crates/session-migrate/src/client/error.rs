@@ -34,7 +34,7 @@ pub enum ClientError {
         /// The agent's message.
         detail: String,
     },
-    /// The canister answered with one of its own errors.
+    /// The canister returned one of its own errors.
     #[error("{method}: {error}")]
     Refused {
         /// The canister's method.

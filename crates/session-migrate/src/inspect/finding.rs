@@ -126,7 +126,7 @@ pub struct Finding {
     pub key: Option<String>,
     /// Offset in that memory, bytes.
     pub offset: Option<u64>,
-    /// What was found, in words.
+    /// A description of what was found.
     pub what: String,
 }
 

@@ -136,7 +136,7 @@ pub struct SessionCount {
 /// Sessions of one age.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AgeCount {
-    /// Idle time, in words.
+    /// Idle time, as text.
     pub idle: String,
     /// Number of sessions.
     pub count: u64,

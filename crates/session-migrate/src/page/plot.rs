@@ -31,14 +31,14 @@ pub struct Row {
     pub detail: String,
     /// The bars, from above.
     pub bars: Vec<Bar>,
-    /// The numbers beside the bars.
+    /// The numbers next to the bars.
     pub values: String,
 }
 
 /// One bar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bar {
-    /// Its colour.
+    /// Its color.
     pub side: Side,
     /// Its length.
     pub length: u64,

@@ -50,7 +50,7 @@ pub enum RehearseError {
     /// The snapshot cannot be read.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
-    /// The snapshot is none of an upload canister.
+    /// The snapshot is not one of an upload canister.
     #[error(transparent)]
     Inspect(#[from] InspectError),
     /// The snapshot cannot be loaded.

@@ -38,7 +38,7 @@ impl Builds {
     }
 }
 
-/// A canister on an instance of its own.
+/// A canister on a separate instance.
 pub struct Subject {
     pic: PocketIc,
     id: Principal,

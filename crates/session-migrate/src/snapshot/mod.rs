@@ -40,7 +40,7 @@ pub enum Form {
 }
 
 impl Form {
-    /// Returns the form in words.
+    /// Returns the form as text.
     pub fn name(self) -> &'static str {
         match self {
             Form::Folder => "snapshot folder",

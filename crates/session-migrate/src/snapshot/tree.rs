@@ -35,7 +35,7 @@ const DEEPEST: usize = 64;
 pub struct Damage {
     /// Offset in the memory, bytes.
     pub offset: u64,
-    /// What is wrong, in words.
+    /// What is wrong.
     pub what: String,
 }
 

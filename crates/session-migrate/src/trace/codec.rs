@@ -54,7 +54,7 @@ impl Codec {
         self.times.start
     }
 
-    /// From here on the clock advances by itself.
+    /// From here on the clock advances automatically.
     pub fn clock_runs(&mut self) {
         self.times.told = false;
     }

@@ -21,7 +21,7 @@ pub struct Header {
     pub start: u64,
     /// The build that was installed at the beginning.
     pub build: String,
-    /// Origin of the calls, in words.
+    /// Origin of the calls, as text.
     pub source: String,
     /// Controllers of the canister.
     pub controllers: Vec<Principal>,

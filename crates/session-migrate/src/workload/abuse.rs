@@ -11,7 +11,7 @@ use crate::client::{ClientError, Uploader};
 /// Somebody without any right.
 const STRANGER: u32 = 999;
 
-/// A session id that was never given out.
+/// A session id that was never issued.
 const NO_SESSION: u64 = 1 << 40;
 
 /// Makes all abusive calls about an upload that has begun, which must not be affected.

@@ -77,7 +77,7 @@ fn recorded_agent_calls_replay_to_the_same_answers_elsewhere() {
     let (large, small) = (content(2 * CHUNK + 700), content(90));
     let session = begin(&agent, &capsule, &large, "large");
 
-    // Two on their way before a round comes. The answer to the first is never asked for.
+    // Two in flight before a round. The answer to the first is never requested.
     let begun = agent.submit("uploads_begin", begin_args(&capsule, &small, "never asked for"));
     let other = agent.submit("uploads_begin", begin_args(&capsule, &small, "asked for"));
     front_end.pic.tick();
@@ -260,7 +260,7 @@ fn an_instance_that_comes_with_a_gateway_is_recorded_by_it() {
     assert_eq!(gateways(proxy.url()), [url.port().unwrap()]);
     let made = upload(&Agent::new(url, front_end.id, person("client")));
 
-    // What cannot be read is said, and what the server refuses is refused.
+    // Requests that cannot be read are reported, and the server's refusals are forwarded.
     let open = |config: Value| {
         let answer = reqwest::blocking::Client::new()
             .post(proxy.url().join("http_gateway").unwrap())

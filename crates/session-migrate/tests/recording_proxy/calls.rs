@@ -73,7 +73,7 @@ fn a_server_that_answers_later_is_recorded_the_same() {
     assert!(slow.late() > front_end.calls, "{} answers were late", slow.late());
 }
 
-/// What a trace cannot tell is said, and the trace is sound up to there.
+/// Events that a trace cannot represent are reported, and the trace is valid up to there.
 #[test]
 fn a_trace_ends_when_the_canister_is_reinstalled() {
     let server = EmbeddedServer::start().unwrap();

@@ -21,7 +21,7 @@ pub struct SlowServer {
 }
 
 impl SlowServer {
-    /// Returns how many answers were to be asked for.
+    /// Returns how many results had to be requested.
     pub fn late(&self) -> u64 {
         self.state.kept.lock().unwrap().given
     }

@@ -27,7 +27,7 @@ pub struct Target {
 }
 
 impl Target {
-    /// Returns the verdict in words.
+    /// Returns the verdict as text.
     pub fn verdict(&self) -> &'static str {
         match self.value {
             None => "not measured",

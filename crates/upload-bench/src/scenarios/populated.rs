@@ -87,7 +87,7 @@ fn metrics(world: &World) -> Result<(), BenchError> {
     world.expect("status of /metrics", 200, status)
 }
 
-/// Creates a memory of so many bytes in its record.
+/// Creates a memory with this many bytes in its record.
 fn create_inline(world: &World, capsule: &str, bytes: u64) -> Result<String, BenchError> {
     let file = File { bytes, seed: 3 };
     let inline = file.chunk(0);

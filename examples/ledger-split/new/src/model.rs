@@ -142,7 +142,7 @@ impl Accounts {
         }
     }
 
-    /// Adds an account, in the layout that the migration leads to.
+    /// Adds an account, in the layout to which the migration leads.
     pub fn put_new(&mut self, who: Principal, account: Account, now: u64) -> Result<(), String> {
         let in_words = |error: StableError| error.to_string();
         let state = self.ledger.state_of(1).map_err(in_words)?;

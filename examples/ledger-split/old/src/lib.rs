@@ -1,5 +1,5 @@
-//! The release before the migration: one map from principal to account, and nothing else. It knows nothing of
-//! migrations or layouts.
+//! The release before the migration: just one map from principal to account. It does not know migrations or
+//! layouts.
 
 use std::borrow::Cow;
 use std::cell::RefCell;

@@ -33,7 +33,7 @@ pub fn number(storage: &mut Storage) {
 pub struct Faults {
     /// Records of layout 1 that no build can read.
     rubbish: BTreeSet<u64>,
-    /// Bytes of the memory that something else has taken.
+    /// Bytes of the memory that something else occupies.
     pub crowded: Option<Range<usize>>,
 }
 

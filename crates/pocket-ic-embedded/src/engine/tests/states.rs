@@ -155,7 +155,7 @@ fn memories_with_64_bit_addresses() {
     let outcome = ENGINE.execute(&state, entry, context(), Limits::update());
     assert_eq!(reply_u64(&outcome), 0x12_3456_789a);
     assert_eq!(update(&state, "bad_index").result.expect_err("33 bits").error_code(), 504);
-    // The functions of old are not for these memories, nor are 32-bit parameters.
+    // The original 32-bit functions are not available for these memories, nor are 32-bit parameters.
     let text = rejected(r#"(module (import "ic0" "stable_size" (func (result i32))) (memory i64 1))"#);
     assert!(text.contains("'stable_size' from 'ic0'"), "{text}");
     rejected(r#"(module (import "ic0" "msg_arg_data_size" (func (result i32))) (memory i64 1))"#);

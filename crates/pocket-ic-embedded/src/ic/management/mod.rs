@@ -68,7 +68,7 @@ impl Call<'_> {
 enum Reply {
     /// With this answer.
     Now(Vec<u8>),
-    /// Not yet: somebody keeps who waits for the answer.
+    /// Not yet: whoever will answer is recorded.
     Later,
 }
 

@@ -35,7 +35,7 @@ pub(crate) enum Apt {
     Absent,
     /// Apt is there, but we are not root.
     NotRoot,
-    /// It may be asked for these packages.
+    /// It can be asked for these packages.
     Offers { packages: Vec<String> },
     /// It was asked, and failed.
     Failed(String),
@@ -53,7 +53,7 @@ pub(crate) struct Distribution {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Linker {
-    /// The compiler finds `rust-lld` by itself.
+    /// The compiler finds `rust-lld` on its own.
     Own,
     /// This one has to be named.
     Named(PathBuf),

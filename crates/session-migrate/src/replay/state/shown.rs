@@ -15,11 +15,11 @@ pub(super) struct ReceiptShown {
     pub digest: Option<ByteBuf>,
     pub uploaded_at: Option<u64>,
     pub expires_at: u64,
-    /// The session that its idempotency key leads to.
+    /// The session to which its idempotency key belongs.
     pub key_leads_to: Option<Leads>,
 }
 
-/// A session that a key leads to.
+/// A session to which a key belongs.
 #[derive(CandidType)]
 pub(super) struct Leads {
     pub session: u64,
