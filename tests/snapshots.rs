@@ -32,7 +32,7 @@ fn no_id_is_given_out_again_after_a_snapshot_is_loaded() {
         for round in 1..4 {
             // As many calls as before the load, and so the same state of everything but the canister version.
             for id in ids(&world, owner(), round) {
-                assert!(given_out.insert(id.clone()), "{build}, round {round}: {id} was given out before");
+                assert!(given_out.insert(id.clone()), "{build}, round {round}: {id} was issued before");
             }
             world.load_snapshot(&snapshot);
         }
@@ -72,7 +72,7 @@ fn a_clone_gives_no_id_out_twice_either() {
     let on_clone = world.take_snapshot();
     for round in 1..4 {
         for id in ids(&world, owner(), round) {
-            assert!(given_out.insert(id.clone()), "round {round}: {id} was given out before");
+            assert!(given_out.insert(id.clone()), "round {round}: {id} was issued before");
         }
         world.load_snapshot(&on_clone);
     }

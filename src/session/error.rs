@@ -73,7 +73,7 @@ impl fmt::Display for SessionError {
         match self {
             Self::NotFound(id) => write!(f, "session {id} not found"),
             Self::AlreadyExists(id) => write!(f, "session {id} already exists"),
-            Self::NotOwner(id) => write!(f, "session {id} belongs to somebody else"),
+            Self::NotOwner(id) => write!(f, "session {id} belongs to someone else"),
             Self::NotPending(id) => write!(f, "session {id} is committed"),
             Self::ZeroChunkSize => f.write_str("chunk_size must be at least one byte"),
             Self::TooManyChunks { bytes_expected, chunk_size } => {

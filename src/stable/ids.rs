@@ -157,7 +157,7 @@ mod tests {
             VERSION.set(1);
             let mut snapshots: Vec<RawMemory> = foreign_last.into_iter().map(foreign).collect();
             snapshots.push(copy(&raw));
-            let mut allocated_buckets = BTreeSet::new();
+            let mut issued = BTreeSet::new();
             for event in events {
                 match event {
                     Event::Message(numbers) => {
@@ -165,7 +165,7 @@ mod tests {
                             let last = ids.last().unwrap();
                             let next = ids.issue().unwrap();
                             prop_assert!(next > last, "{next} is not above {last}");
-                            prop_assert!(allocated_buckets.insert(next), "{next} was given out before");
+                            prop_assert!(issued.insert(next), "{next} was issued before");
                         }
                     }
                     Event::Pass(messages) => VERSION.set(VERSION.get() + messages),

@@ -120,7 +120,7 @@ pub fn check_unknown<M: Memory>(memories: &MemoryManager<M>) -> Result<(), Prefl
 ///
 /// ```text
 /// byte 0..4        "MGR", 1
-/// byte 4..6        number of buckets that are given out, little-endian
+/// byte 4..6        number of allocated buckets, little-endian
 /// byte 6..8        pages of a bucket, little-endian
 /// byte 8..40       reserved
 /// byte 40..2080    pages of each of 255 memories, eight bytes each
@@ -155,7 +155,7 @@ fn check_header(raw: &impl Memory) -> Result<(), PreflightError> {
             for (bucket, owner) in (bucket..).zip(eight) {
                 // Otherwise the manager would allocate a bucket twice, or lose one.
                 if (owner == UNOWNED) == (bucket < buckets) {
-                    let expected = format!("that of {buckets} buckets that are given out");
+                    let expected = format!("that of {buckets} allocated buckets");
                     let offset = OWNERS_OFFSET.saturating_add(bucket);
                     return damaged(offset, "the memory of a bucket", u64::from(owner), expected);
                 }

@@ -68,7 +68,7 @@ impl Provenance {
     pub(crate) fn markup(&self, phases: &[Phase]) -> Markup {
         let Provenance { began, command, tool, server, .. } = self;
         html! {
-            h2 { "How this was made" }
+            h2 { "How this report was made" }
             .wide {
                 table {
                     @for (what, said) in [

@@ -191,7 +191,7 @@ impl Checked {
 fn advice(now: u64) -> String {
     match now.abs_diff(clock::present()) {
         ..=MAX_CLOCK_SKEW => String::new(),
-        _ => ". The time of this instance is not the present, and agents trust no other: let its time go on by itself (make_live, auto_progress)".to_owned(),
+        _ => ". The time of this instance is not the current time, which agents require: make its time advance automatically (make_live, auto_progress)".to_owned(),
     }
 }
 

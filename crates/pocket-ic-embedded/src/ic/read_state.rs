@@ -103,7 +103,7 @@ impl Reader<'_> {
             [b"request_status", id, rest @ ..] if is_status(rest) => {
                 if about.get_or_insert_with(|| id.to_vec()) != id {
                     return Err(ReadRefusal::Invalid(
-                        "Can only read the status of one request at a time: ask for each by itself".into(),
+                        "Can only read the status of one request at a time: read each separately".into(),
                     ));
                 }
                 self.check_request(id)?;

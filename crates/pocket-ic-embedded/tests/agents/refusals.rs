@@ -53,7 +53,7 @@ fn an_instance_at_another_time_is_refused_with_a_hint() {
     let refused = network.run(agent.update(&network.canister(), "inc").call_and_wait());
     let Err(AgentError::HttpError(refused)) = refused else { panic!("{refused:?}") };
     let text = String::from_utf8(refused.content).unwrap();
-    assert!(text.contains("The time of this instance is not the present"), "{text}");
+    assert!(text.contains("The time of this instance is not the current time"), "{text}");
     // The server answers without a signature, and an agent does not trust a time so old.
     let pic = instance();
     let id = installed(&pic);

@@ -53,7 +53,7 @@ impl Report {
         writeln!(page, "\n## By endpoint\n")?;
         writeln!(
             page,
-            "All workloads together. `median` and `p99` are of one message, and of the workload with most of them.\n"
+            "All workloads together. `median` and `p99` are per message, in the workload that has the most of them.\n"
         )?;
         self.endpoints(page)?;
         writeln!(page, "\n## Allowed differences\n")?;

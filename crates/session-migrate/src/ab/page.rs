@@ -15,7 +15,7 @@ const REGRESSIONS_SHOWN: usize = 30;
 impl Report {
     /// Returns the page, complete in itself.
     pub fn to_html(&self) -> String {
-        let title = format!("{} beside {}: {}", self.a.name, self.b.name, self.verdict);
+        let title = format!("{} compared with {}: {}", self.a.name, self.b.name, self.verdict);
         let body = html! {
             (summary(self))
             (totals(self))
@@ -33,7 +33,7 @@ fn summary(report: &Report) -> Markup {
     let count = |of: fn(&Run) -> u64| report.runs.iter().map(of).sum::<u64>();
     html! {
         h1 {
-            span.a.key { (report.a.name) } " beside " span.b.key { (report.b.name) } ": "
+            span.a.key { (report.a.name) } " compared with " span.b.key { (report.b.name) } ": "
             span class=(report.verdict.word()) { (report.verdict.word()) }
         }
         p {

@@ -111,7 +111,7 @@ impl Recording {
     /// Records that the time of an instance advances automatically.
     pub async fn clock_runs(&mut self, instance: &str) {
         if self.is_on(instance) && !std::mem::replace(&mut self.clock_ran, true) {
-            self.transcript.note("the time advanced by itself, so later answers contain no times, and timers may run between other calls");
+            self.transcript.note("the time advanced automatically, so later answers contain no times, and timers may run between other calls");
             let at = self.now(instance).await;
             self.transcript.push(Item::EventKind { at, what: EventKind::ClockRuns });
         }

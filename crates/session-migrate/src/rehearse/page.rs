@@ -12,13 +12,13 @@ impl Report {
         let body = html! {
             h1 { "Rehearsal of the staged upgrade: " span class=(self.verdict.word()) { (self.verdict.word()) } }
             p {
-                (intact) " of " (self.uploads.len()) " uploads are as they must be, every byte read back; "
+                (intact) " of " (self.uploads.len()) " uploads are intact, with every byte read back; "
                 (self.migration.source) " records were migrated."
             }
             @if let Some(part) = &self.snapshot {
                 p {
                     "On the snapshot " code { (part.path) } ": " (part.sessions) " sessions, " (part.continued)
-                    " continued by their own clients; " (part.reads) " answers of " (part.capsules)
+                    " continued by their own clients; " (part.reads) " reads of " (part.capsules)
                     " capsules compared after every step."
                 }
             }
@@ -32,7 +32,7 @@ impl Report {
             (self.provenance.markup(&self.phases))
             p.faint {
                 "Seed " (self.seed) ", " (self.clients) " clients, "
-                @if !self.rollback { "no " } "rollback on the way; took " (format!("{:.1}", self.seconds))
+                @if !self.rollback { "no " } "rollback along the way; took " (format!("{:.1}", self.seconds))
                 " s on the " (self.server.name()) " server."
             }
         };

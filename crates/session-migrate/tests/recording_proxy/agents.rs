@@ -233,7 +233,7 @@ fn a_live_front_end_finds_the_proxy_before_its_gateway() {
     }
     let recorded = proxy.stop().unwrap();
     assert_eq!(recorded.calls, made);
-    told(&recorded, &["the time advanced by itself"]);
+    told(&recorded, &["the time advanced automatically"]);
     // The proxy cannot know the times that calls were executed at, so the trace must not depend on them.
     let events = Trace::read(&out).unwrap().events;
     assert_eq!(events.iter().position(|event| event.what == EventKind::ClockRuns), Some(0));

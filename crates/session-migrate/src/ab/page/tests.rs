@@ -82,7 +82,7 @@ fn a_page_says_what_the_report_says() {
     let page = report(vec![difference("Ok.path", Some("path"))]).to_html();
     let text = text(&page);
     for part in [
-        "legacy beside direct: pass",
+        "legacy compared with direct: pass",
         "40 calls in 1 traces",
         "of 1 differences, rules allow 1, and none is a regression",
         "104 M → 84.0 M (-19.2 %)",
@@ -101,7 +101,10 @@ fn a_page_says_what_the_report_says() {
 fn a_regression_comes_first() {
     let page = report(vec![difference("a", Some("path")), difference("b", None)]).to_html();
     let text = text(&page);
-    assert!(text.contains("legacy beside direct: fail") && text.contains("1 is a regression"), "{text}");
+    assert!(
+        text.contains("legacy compared with direct: fail") && text.contains("1 is a regression"),
+        "{text}"
+    );
     assert!(text.find("Regressions").unwrap() < text.find("Per MiB uploaded").unwrap());
     assert!(page.contains("<details open"), "what no rule allows is not folded away");
 }
