@@ -99,7 +99,7 @@ fn side_by_side(server: &EmbeddedServer, wasm: &[u8]) {
     let begun = Instant::now();
     let instances: Vec<_> = (0..INSTANCES).map(|_| set_up(server, wasm)).collect();
     let each = begun.elapsed() / INSTANCES as u32;
-    row("instance with a canister, when the module is known", milliseconds(each));
+    row("instance with a canister, if the module is cached", milliseconds(each));
     let call_all = |share: &[(PocketIc, Principal)]| {
         for (pic, id) in share.iter().cycle().take(share.len() * CALLS_EACH) {
             pic.update_call(*id, anonymous(), "nothing", vec![]).expect("a reply");

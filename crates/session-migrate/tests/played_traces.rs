@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use candid::Principal;
 use session_migrate::Verdict;
 use session_migrate::ab::{self, Config, rules_of_the_tree};
-use session_migrate::client::Call;
+use session_migrate::client::EncodedCall;
 use session_migrate::compare::{self, Tally};
 use session_migrate::progress::Progress;
 use session_migrate::replay::{self, Builds, Played, Subject};

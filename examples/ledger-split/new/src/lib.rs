@@ -1,4 +1,4 @@
-//! The release that migrates: an account is a balance and a profile now, and can be found by its name.
+//! The release that migrates: an account now consists of a balance and a profile, and can be found by its name.
 
 mod migration;
 mod model;
@@ -14,7 +14,7 @@ use ic_stable_structures::DefaultMemoryImpl;
 use migration::SplitAccounts;
 use model::{Account, Accounts};
 
-/// Instructions of a message of the migration: few, so that even the few accounts of an example take several.
+/// Instructions per message of the migration: few, so that even the few accounts of an example take several messages.
 const MESSAGE_INSTRUCTIONS: u64 = 4_000_000;
 
 thread_local!(static ACCOUNTS: RefCell<Option<Accounts>> = const { RefCell::new(None) });
@@ -40,7 +40,7 @@ fn post_upgrade() {
     MIGRATIONS.post_upgrade();
 }
 
-/// Runs a call on the accounts; its account is converted first, if the migration has not come to it.
+/// Runs a call on the accounts; its account is converted first, if the migration has not reached it yet.
 fn call<T>(f: impl FnOnce(&mut Accounts) -> Result<T, String>) -> Result<T, String> {
     MIGRATIONS.look_after();
     ACCOUNTS.with_borrow_mut(|accounts| {
@@ -79,7 +79,7 @@ fn account(who: Principal) -> Option<Account> {
     ACCOUNTS.with_borrow(|accounts| accounts.as_ref()?.get(who).ok()?)
 }
 
-/// Returns who has an account of this name, among those that are converted.
+/// Returns who has an account with this name, among those that are converted.
 #[query]
 fn find(name: String) -> Vec<Principal> {
     ACCOUNTS.with_borrow(|accounts| accounts.as_ref().map(|accounts| accounts.named(&name)).unwrap_or_default())

@@ -10,7 +10,7 @@ use minicbor::{Decode, Encode};
 
 use crate::model::{Account, Accounts, OLD, SPLIT};
 
-/// An account as the old release stores it. Frozen: what accounts become in later releases does not change this.
+/// An account as the old release stores it. Frozen: later changes to accounts do not change this type.
 #[derive(Encode, Decode, Clone, Debug, PartialEq)]
 pub struct OldAccount {
     #[n(0)]
@@ -89,7 +89,7 @@ impl Migration<Accounts> for SplitAccounts {
             }
         };
         accounts.put_split(who, &Account { name, balance, opened_at });
-        // Digested is what can be read back, as the old release would have stored it.
+        // The digest is of what can be read back, as the old release would have stored it.
         let back = accounts.get(who).ok().flatten().map(|account| OldAccount::from(account).encode());
         Ok(Advance::Done { class: 0, fate: Fate::Converted(digest_of(&back.unwrap_or_default())) })
     }

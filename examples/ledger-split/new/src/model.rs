@@ -32,7 +32,7 @@ pub struct Account {
     pub opened_at: u64,
 }
 
-/// What does not change with every transfer.
+/// The part of an account that does not change with every transfer.
 #[derive(Encode, Decode, Clone, Debug, PartialEq)]
 pub struct Profile {
     #[n(0)]
@@ -101,14 +101,14 @@ impl Accounts {
         }
     }
 
-    /// Makes the accounts of a fresh installation, which begins in the newest layout.
+    /// Creates the accounts of a fresh installation, which starts in the newest layout.
     pub fn create(stable: DefaultMemoryImpl) -> Self {
         let mut accounts = Self::open(stable);
         accounts.set_layout(SPLIT);
         accounts
     }
 
-    /// Converts an account that the migration has not come to. During a rollback accounts stay where they are.
+    /// Converts an account that the migration has not reached yet. During a rollback accounts stay where they are.
     pub fn touch(&mut self, who: Principal, now: u64) -> Result<(), String> {
         let waits = self.ledger.state_of(1).map(|state| state.is_going_back() || state.is_deferred());
         if self.old.contains(&who) && !waits.map_err(|error| error.to_string())? {
