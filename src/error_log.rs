@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_slot_is_as_good_as_free() {
+    fn a_damaged_slot_counts_as_free() {
         let raw = RawMemory::default();
         let log = log_on(&raw);
         log.note("sweep", "a", at(1));

@@ -63,7 +63,7 @@ fn gateways_must_not_cache_pages() {
 }
 
 #[test]
-fn a_migration_at_work_tells_how_long_ago_it_worked() {
+fn a_running_migration_reports_its_last_step() {
     let world = after(Sessions::Counted, 0);
     let now = world.migration();
     let samples = world.scrape();

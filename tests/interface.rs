@@ -32,7 +32,7 @@ fn each_build_serves_the_clients_of_the_one_before() {
 
 /// Later settings are optional, so that a client of the interface without them is still served.
 #[test]
-fn settings_that_came_later_may_be_left_open() {
+fn newer_settings_may_be_omitted() {
     for build in Build::ALL {
         let text = std::fs::read_to_string(did::path(build)).unwrap();
         let mut older = text.clone();

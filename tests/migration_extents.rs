@@ -17,7 +17,7 @@ use upload_canister::api::{Error, MigrationPhase, UploadFinishResult};
 use upload_canister::migrate::Phase;
 
 #[test]
-fn what_is_held_before_it_is_held_after_it() {
+fn the_migration_preserves_everything_that_is_stored() {
     let before = Held::of(&storage(&InChunkMap.world()));
     let after = undisturbed(InChunkMap);
     let (blobs, sessions) = (image().sound_blobs().count(), image().sessions().count());
@@ -56,7 +56,7 @@ const INTERRUPTIONS: &[(&str, Interruption)] = &[
 ];
 
 #[test]
-fn whatever_interrupts_it_it_ends_in_the_same_state() {
+fn any_interruption_leads_to_the_same_final_state() {
     interrupted_everywhere(InChunkMap, INTERRUPTIONS);
 }
 

@@ -46,7 +46,7 @@ fn put_whole(world: &World, capsule: &str, n: u64) -> UploadFinishResult {
 }
 
 #[test]
-fn an_update_sets_timers_again_that_a_trap_has_lost() {
+fn an_update_restarts_timers_lost_by_a_trap() {
     if !is_embedded() {
         return;
     }
@@ -78,7 +78,7 @@ fn an_update_sets_timers_again_that_a_trap_has_lost() {
 }
 
 #[test]
-fn an_update_sets_timers_again_that_a_frozen_canister_lost() {
+fn an_update_restarts_timers_lost_by_a_freeze() {
     let world = World::new(Build::Direct);
     let capsule = world.capsule();
     world.begin(owner(), &capsule, &file(10, 1), "left alone").unwrap();

@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_kept_type_table_gives_the_librarys_bytes() {
+    fn a_cached_type_table_gives_the_librarys_bytes() {
         fn same<T: CandidType>(values: &[T]) {
             for value in values {
                 let library = candid::encode_one(value).unwrap();

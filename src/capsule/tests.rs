@@ -150,7 +150,7 @@ fn capsules_count_for_who_made_them_as_long_as_they_exist() {
 
 /// A record of a build that did not count: it decodes, and deleting it decrements no one's count.
 #[test]
-fn a_capsule_from_before_the_count_counts_for_nobody() {
+fn a_capsule_from_before_the_count_is_not_counted() {
     use crate::stable::Record;
 
     let record = CapsuleRecord {

@@ -101,7 +101,7 @@ fn an_asset_elsewhere_is_recorded_as_the_client_says() {
 }
 
 #[test]
-fn what_create_refuses_it_says() {
+fn create_names_the_reason_of_a_refusal() {
     let mut world = World::direct();
     let stranger = try_create(&mut world, 2, inline(b"1"), 1, "a").unwrap_err();
     assert!(matches!(stranger, Error::Unauthorized { .. }), "{stranger}");
@@ -267,7 +267,7 @@ fn a_damaged_memory_stops_the_clearing_of_no_other() {
 }
 
 #[test]
-fn a_memory_whose_blob_is_damaged_is_kept_whole() {
+fn a_memory_whose_blob_is_damaged_is_kept() {
     let mut world = World::extents();
     let file = file(10);
     let session = world.begin(10, "a");

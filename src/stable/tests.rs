@@ -102,7 +102,7 @@ fn a_layout_that_no_build_knows_is_refused() {
 
 /// A rollback leads out of layout 2, and of no other layout.
 #[test]
-fn what_can_be_done_about_a_refused_layout_can_be_done() {
+fn the_advice_for_a_refused_layout_works() {
     for (layout, accepted, advice) in [
         (Layout::SPLIT, [Layout::LEGACY], "roll the migration back on the staged build first"),
         (Layout::EXTENTS, [Layout::SPLIT], "this layout cannot be rolled back"),

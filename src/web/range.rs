@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_has_no_first_byte_and_is_its_own_last_bytes() {
+    fn an_empty_representation_has_no_first_byte() {
         assert_eq!(asked(Some("bytes=0-"), 0), Asked::Unsatisfiable);
         assert_eq!(asked(Some("bytes=0-0"), 0), Asked::Unsatisfiable);
         assert_eq!(asked(Some("bytes=-5"), 0), Asked::Whole);

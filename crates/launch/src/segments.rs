@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_end_of_line_is_not_lost() {
+    fn output_without_a_line_end_is_not_lost() {
         assert_eq!(segments("error: no"), [Segment::Line("error: no".into())]);
         assert_eq!(segments("error\n\x1b[K"), [Segment::Line("error".into())]);
         assert_eq!(segments(""), []);

@@ -193,7 +193,7 @@ fn clients_that_hang_up_do_no_harm() {
 
 /// A client that leaves while its call runs: the call runs to its end, and the instance is free afterwards.
 #[test]
-fn a_call_whose_client_is_gone_is_done_all_the_same() {
+fn a_call_completes_even_if_its_client_disconnects() {
     let pic = instance();
     let id = installed(&pic);
     // Long enough to be seen at work, and with an end.

@@ -143,7 +143,7 @@ fn bad_requests_are_refused_with_a_message() {
 }
 
 #[test]
-fn management_calls_find_their_place_without_being_told() {
+fn management_calls_are_routed_without_an_effective_id() {
     let id = new_instance();
     use base64::Engine;
     let encode = |bytes: &[u8]| base64::prelude::BASE64_STANDARD.encode(bytes);
@@ -184,7 +184,7 @@ fn management_calls_find_their_place_without_being_told() {
 }
 
 #[test]
-fn blobs_are_kept_under_the_hash_of_what_was_sent() {
+fn blobs_are_stored_under_the_hash_of_the_sent_bytes() {
     use sha2::Digest;
     let client = Client::new();
     for slash in ["", "/"] {

@@ -115,7 +115,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn files_arrive_whole_and_a_second_run_finds_them() {
+fn files_arrive_complete_and_a_second_run_finds_them() {
     let network = Network::with(Build::Direct);
     let files = [network.file("a.jpg", 2 * CHUNK + 5), network.file("b.pdf", 700), network.file("c.txt", 0)];
     let paths: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();

@@ -70,7 +70,7 @@ fn first_wrong(judgement: &Judgement) -> (&str, &str, &str) {
 }
 
 #[test]
-fn what_a_conversion_loses_is_found_by_replay() {
+fn a_loss_in_a_conversion_is_found_by_replay() {
     let folder = tempfile::tempdir().unwrap();
     let (trace, capsule) = record(folder.path());
 

@@ -54,7 +54,7 @@ fn said(trace: &Path, line: usize) -> String {
 }
 
 #[test]
-fn what_was_recorded_is_read_again() {
+fn a_recorded_trace_is_read_back() {
     let folder = tempfile::tempdir().unwrap();
     let trace = Trace::read(&record(folder.path())).unwrap();
     assert_eq!((trace.header.build.as_str(), trace.header.version), ("legacy", 1));

@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn no_figure_comes_or_goes_unseen() {
+    fn new_and_missing_figures_are_reported() {
         let (put, both) = (results(&[("put", 1, 0)]), results(&[("put", 1, 0), ("finish", 1, 0)]));
         assert_eq!(compare(&both, &put).missing, ["direct upload/finish"]);
         assert_eq!(compare(&put, &both).unrecorded, ["direct upload/finish"]);

@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_saved_is_loaded() {
+    fn saved_results_are_loaded_unchanged() {
         let folder = tempfile::tempdir().unwrap();
         assert!(Results::load(folder.path(), Build::Direct).unwrap().is_none());
         results().save(folder.path()).unwrap();

@@ -122,7 +122,7 @@ fn at_most_a_tenth_is_lost_to_gaps() {
 }
 
 #[test]
-fn what_is_not_taken_cannot_be_given_back() {
+fn unallocated_bytes_cannot_be_freed() {
     let mut allocator = Allocator::open(&Memories::init(RawMemory::default()));
     let [a, b, c] = [100, 200, 300].map(|size| *allocator.allocate(size).unwrap().iter().next().unwrap());
     allocator.free(b).unwrap();
@@ -212,7 +212,7 @@ fn bytes_go_in_and_out_across_pieces() {
 }
 
 #[test]
-fn bytes_outside_of_a_whole_are_refused() {
+fn bytes_outside_of_an_object_are_refused() {
     let mut store = store();
     let whole = store.allocate(100).unwrap();
     let size = whole.size();
@@ -224,7 +224,7 @@ fn bytes_outside_of_a_whole_are_refused() {
 }
 
 #[test]
-fn what_was_never_written_reads_as_zeros() {
+fn unwritten_bytes_read_as_zeros() {
     let mut store = store();
     let whole = store.allocate(1 << 20).unwrap();
     assert_eq!(store.holds_at(&whole, 1_000_000, &[0; 100]), Ok(true), "before the first write");

@@ -55,7 +55,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_our_own_encoder_writes_is_read_here(
+    fn messages_of_our_own_encoder_are_read_here(
         begin in begin(),
         (bytes, digest) in any::<(Vec<u8>, [u8; 32])>(),
         numbers in any::<(Option<u64>, Option<u32>)>(),
@@ -183,7 +183,7 @@ fn an_empty_message_has_no_arguments() {
 
 /// Without a kept header everything goes through the library, and with one the answers are the same.
 #[test]
-fn a_kept_head_changes_no_answer() {
+fn a_cached_header_changes_no_answer() {
     let good = encode((7_u64, Some(8_u32)));
     let bad = [good.as_slice(), b"x"].concat();
     for _ in 0..2 {

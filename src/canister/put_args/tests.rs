@@ -38,7 +38,7 @@ fn agree(message: &[u8]) -> bool {
 }
 
 #[test]
-fn what_clients_send_is_read_in_place() {
+fn usual_messages_are_read_in_place() {
     let chunk = ByteBuf::from(vec![7; 200_000]);
     let digest = Some(ByteBuf::from([9; 32]));
     let none = None::<ByteBuf>;

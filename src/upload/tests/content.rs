@@ -61,7 +61,7 @@ fn a_deleted_upload_can_be_repeated_under_its_key() {
 }
 
 #[test]
-fn a_deleted_capsule_is_gone_at_once_and_its_bytes_soon() {
+fn a_deleted_capsule_vanishes_and_its_bytes_are_swept() {
     on_every_path(|mut world| {
         let file = file(CHUNK + 1);
         let finished = world.begin(file.len(), "a");

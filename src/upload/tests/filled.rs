@@ -179,7 +179,7 @@ fn fill_over(small: &mut Small) -> Sessions {
 }
 
 #[test]
-fn what_is_promised_fits_and_all_of_it_can_be_removed() {
+fn promised_bytes_fit_and_can_all_be_removed() {
     for make in [Small::compat, Small::direct] {
         let mut small = make();
         let sessions = fill(&mut small);

@@ -55,7 +55,7 @@ fn a_lost_reply_to_finish_is_answered_again() {
 }
 
 #[test]
-fn a_session_that_is_finished_says_so() {
+fn a_finished_session_is_reported_as_finished() {
     on_every_path(|mut world| {
         let file = file(10);
         let id = world.begin(10, "a");

@@ -200,7 +200,7 @@ fn a_caller_does_not_evict_its_own_sessions() {
 }
 
 #[test]
-fn a_whole_file_takes_room_that_is_only_promised() {
+fn a_whole_file_may_evict_promised_bytes() {
     on_every_path(|mut world| {
         limit(&mut world, |config| (config.max_bytes, config.max_promised_percent) = (100, Some(100)));
         let promised = begin_as(&mut world, 2, 60, "a").unwrap();

@@ -97,7 +97,7 @@ fn a_page_of_sessions_is_full_as_long_as_there_are_more() {
 }
 
 #[test]
-fn access_that_was_taken_away_is_gone_at_put_and_finish() {
+fn revoked_access_is_refused_at_put_and_finish() {
     on_every_path(|mut world| {
         let (capsule, file) = (world.capsule.clone(), file(10));
         let set_writers = |world: &mut World, writers| {

@@ -64,7 +64,7 @@ fn a_whole_file_that_is_refused_leaves_nothing() {
 
 /// A file in one call is held to every limit of an upload in chunks, and leaves nothing if it is refused.
 #[test]
-fn a_whole_file_is_held_to_every_limit() {
+fn every_limit_applies_to_a_whole_file() {
     type Change = fn(&mut AdminConfig);
     let limits: [(&str, Change, Error); 4] = [
         (

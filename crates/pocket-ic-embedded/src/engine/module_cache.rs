@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn what_belongs_to_another_user_is_refused() {
+    fn folders_and_files_of_another_user_are_refused() {
         assert_eq!(writers(1000, 0o700, 1000), None);
         assert_eq!(writers(0, 0o700, 1000).unwrap(), "it belongs to user 0, and this is user 1000");
         assert!(writers(1000, 0o700, 0).is_some(), "root does not run what others have written");
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_is_taken_only_whole_and_for_its_key() {
+    fn an_entry_is_used_only_if_complete_and_for_its_key() {
         let (key, other) = ([1; HASH_BYTES], [2; HASH_BYTES]);
         let mut file = NamedTempFile::new().unwrap();
         write_entry(&mut file, &key, true, b"machine code").unwrap();

@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_none_is_none() {
+    fn a_request_that_names_no_canister_has_none() {
         let domains = Domains::new(Some(vec!["example.org".into()]));
         for host in ["localhost", "example.org", "www.example.org", &format!("{ID}.localhost"), ""] {
             assert_eq!(domains.canister(Some(host), Some("canisterId=no"), Some("no")), None, "{host}");

@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn time_never_goes_back() {
+    fn time_never_goes_backwards() {
         let mut clock = Clock::new(GENESIS_NANOS);
         let now = clock.now();
         assert_eq!(clock.set(now), Ok(()));

@@ -298,7 +298,7 @@ mod tests {
     use pocket_ic::common::rest::{InstanceConfig, RawEffectivePrincipal, SubnetConfigSet};
 
     #[test]
-    fn what_an_installation_runs_counts_towards_the_round() {
+    fn instructions_of_an_installation_count_towards_the_round() {
         let subnet_config_set = SubnetConfigSet { application: 1, ..SubnetConfigSet::default() }.into();
         let config = InstanceConfig { subnet_config_set, ..InstanceConfig::default() };
         let mut instance = Instance::create(Engine::new().unwrap(), &config, false).unwrap().instance;

@@ -50,7 +50,7 @@ fn rejections_carry_numbered_codes() {
 }
 
 #[test]
-fn an_agent_creates_and_installs_where_it_says() {
+fn an_agent_creates_canisters_on_the_subnet_it_names() {
     let network = Network::new();
     let agent = network.agent(ed25519(1));
     let management = Principal::management_canister();

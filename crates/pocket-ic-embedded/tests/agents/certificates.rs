@@ -26,7 +26,7 @@ const CERTIFIED: &str = r#"(module
         (call $reply)))"#;
 
 #[test]
-fn what_a_canister_certifies_verifies() {
+fn certified_data_of_a_canister_verifies() {
     let network = Network::new();
     let agent = network.anonymous();
     for place in network.canisters {

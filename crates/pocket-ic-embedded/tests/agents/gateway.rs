@@ -120,7 +120,7 @@ impl Site {
 }
 
 #[test]
-fn a_live_instance_takes_agents_and_browsers_at_its_gateway() {
+fn a_live_instance_serves_agents_and_browsers_at_its_gateway() {
     let mut site = Site::new();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let agent = ic_agent::Agent::builder().with_url(&site.url).build().unwrap();
@@ -232,7 +232,7 @@ fn long_pages_come_in_pieces() {
 }
 
 #[test]
-fn responses_that_are_none_say_so() {
+fn invalid_responses_are_reported_as_such() {
     let site = Site::new();
     site.put("put_query", "no page");
     let response = site.get("").send().unwrap();

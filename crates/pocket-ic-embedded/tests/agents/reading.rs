@@ -37,7 +37,7 @@ fn controlled_by(pic: &PocketIc, id: Principal, controller: &dyn Identity) {
 }
 
 #[test]
-fn a_canister_tells_who_it_is() {
+fn a_canister_has_its_module_hash_and_controllers() {
     let network = Network::new();
     let agent = network.agent(ed25519(1));
     for id in network.canisters {
@@ -96,7 +96,7 @@ fn metadata_is_for_all_or_for_controllers() {
 }
 
 #[test]
-fn what_was_not_asked_for_is_hidden_and_not_denied() {
+fn paths_not_requested_are_pruned_but_not_denied() {
     let network = Network::new();
     let (agent, id) = (network.anonymous(), network.canister());
     let module = [b"canister".as_slice(), id.as_slice(), b"module_hash"];

@@ -88,7 +88,7 @@ fn by_delegation(
 }
 
 #[test]
-fn delegations_are_held_to_what_they_say() {
+fn delegations_are_limited_to_what_they_grant() {
     let network = Network::new();
     let id = network.canister();
     let plain = || delegation(&ed25519(2));
@@ -133,7 +133,7 @@ fn set_permissions(envelope: &mut serde_cbor::Value, permissions: &str) {
 }
 
 #[test]
-fn what_is_not_the_senders_is_refused() {
+fn data_of_other_senders_is_refused() {
     let network = Network::new();
     let identity = ed25519(1);
     let sender = identity.sender().unwrap();

@@ -274,7 +274,7 @@ fn ask(pic: &PocketIc, id: Principal) -> Vec<u8> {
 }
 
 #[test]
-fn each_function_tells_what_is_so() {
+fn each_function_returns_the_correct_value() {
     let mut wrong = Vec::new();
     for (asked, expected) in TABLE {
         let pic = instance();

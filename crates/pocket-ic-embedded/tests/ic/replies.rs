@@ -184,7 +184,7 @@ fn every_reply_is_of_the_declared_type() {
 
 /// Decoding the type is one check; that the values are those of the settings is another.
 #[test]
-fn the_newest_settings_are_kept_and_told() {
+fn the_newest_settings_are_stored_and_returned() {
     let pic = instance();
     let id = installed_wasm(&pic, wasm("(module)"));
     let set = |settings: types::CanisterSettings| {
@@ -225,7 +225,7 @@ fn the_newest_settings_are_kept_and_told() {
 }
 
 #[test]
-fn what_can_be_queried_is_queried_by_those_who_may() {
+fn queries_are_answered_for_those_who_may_ask() {
     let pic = instance();
     let id = messenger(&pic);
     let query = |who, method: &str| {
@@ -252,7 +252,7 @@ fn what_can_be_queried_is_queried_by_those_who_may() {
 
 /// Cycles that were burned are all that is consumed here.
 #[test]
-fn metrics_tell_what_was_burned() {
+fn metrics_report_burned_cycles() {
     let pic = instance();
     let burning = wasm(
         r#"(module

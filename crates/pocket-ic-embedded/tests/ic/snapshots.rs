@@ -322,7 +322,7 @@ fn padded_module(length: usize) -> Vec<u8> {
 
 /// The canister's own at that time, however the snapshot came about.
 #[test]
-fn every_snapshot_tells_the_version_of_its_canister() {
+fn every_snapshot_has_the_version_of_its_canister() {
     let pic = instance();
     let id = installed_with(&pic, 5);
     call(&pic, id, "inc", &[]).unwrap();

@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_measured_has_no_bar() {
+    fn a_missing_measurement_has_no_bar() {
         for scale in [Scale::Linear, Scale::Logarithmic] {
             assert!(plot("c", &[row(0, 0)], scale, unit).into_string().contains(r#"width="0.0""#));
             assert!(plot("c", &[], scale, unit).into_string().contains("<figure>"));

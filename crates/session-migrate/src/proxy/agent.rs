@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_state_does_not_tell_of_a_call_is_not_known() {
+    fn a_call_that_the_state_omits_is_unknown() {
         let message = message(canister(), vec![9; 32]);
         let told = |status: &str, rest| {
             let status = labeled("status", leaf(status));

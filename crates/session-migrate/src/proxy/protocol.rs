@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn agents_come_by_the_server_or_by_a_gateway() {
+    fn agents_connect_to_the_server_or_to_a_gateway() {
         for (path, action) in [
             ("/api/v2/canister/aaaaa-aa/call", Action::AgentCall { waits: false }),
             ("/api/v3/canister/aaaaa-aa/call", Action::AgentCall { waits: true }),

@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_says_how_it_was_made_and_has_every_run() {
+    fn a_page_has_its_provenance_and_every_run() {
         let page = report(Verdict::Pass).to_html();
         for part in [
             "2026-11-29T06:20:00Z",

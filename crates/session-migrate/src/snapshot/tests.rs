@@ -268,7 +268,7 @@ fn failed_reads_and_attempted_writes_are_reported() {
 }
 
 #[test]
-fn what_is_no_whole_snapshot_is_refused_with_the_way_out() {
+fn an_incomplete_snapshot_is_refused_with_advice() {
     let refusal = |change: &dyn Fn(&Path)| {
         let folder = folder(&pages(2));
         change(folder.path());

@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_sealed_opens_to_the_same() {
+    fn a_line_with_its_checksum_reads_back_unchanged() {
         let lines = sealed(&[r#"{"a":1}"#, r#"{"b":"},"}"#]);
         let mut checksums = ChecksumChain::default();
         assert_eq!(checksums.open(&lines[0]).unwrap(), r#"{"a":1}"#);

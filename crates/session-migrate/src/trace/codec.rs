@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_not_come_out_the_same_is_kept_raw() {
+    fn arguments_that_would_change_are_kept_raw() {
         let mut codec = codec();
         codec.reply("uploads_begin", &Encode!(&Reply::Ok(7u64)).unwrap());
         // A text that looks like one of our names.

@@ -242,7 +242,7 @@ fn dangling_index_entries_are_found() {
 }
 
 #[test]
-fn what_an_index_lacks_is_found() {
+fn missing_index_entries_are_found() {
     let missing = Kind::MissingInIndex;
     finds(TWO, missing, numbers::SESSION_BY_ACTIVITY, |patient| {
         patient.remove_first::<(u64, u64)>(ids::SESSION_BY_ACTIVITY);

@@ -81,7 +81,7 @@ fn every_class_that_is_no_damage_is_counted() {
 }
 
 #[test]
-fn what_was_rolled_back_or_is_in_between_is_sound() {
+fn a_rolled_back_or_partial_migration_is_sound() {
     let mut canister = aged(Layout::SPLIT, 400, 11);
     canister.roll_back();
     canister.live(200);
@@ -171,7 +171,7 @@ fn run(args: &[&Path]) -> Output {
 }
 
 #[test]
-fn what_is_no_snapshot_of_ours_is_one_line_and_code_2() {
+fn a_foreign_snapshot_is_refused_in_one_line_with_code_2() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     let file = |name: &str, bytes: &[u8]| {

@@ -35,7 +35,7 @@ fn said(output: &Output) -> String {
 }
 
 #[test]
-fn an_aged_canister_goes_the_whole_way_with_its_own_clients() {
+fn an_aged_canister_is_rehearsed_with_its_own_clients() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("new.jpg"), vec![3; 2_000_000]).unwrap();
     let canister = aged(Layout::LEGACY, 300, 21);

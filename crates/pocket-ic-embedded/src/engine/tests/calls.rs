@@ -178,7 +178,7 @@ fn responses() {
 }
 
 #[test]
-fn cycles_are_accepted_burned_and_kept() {
+fn cycles_are_accepted_burned_and_retained() {
     let outcome = run("cycles");
     let bytes = reply(&outcome);
     let number = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));

@@ -274,7 +274,7 @@ fn faults_have_the_words_of_the_ic() {
 
 /// Prints a memory of 1 MiB five times, and last a word.
 #[test]
-fn of_what_a_message_prints_the_newest_is_kept() {
+fn the_last_prints_of_a_message_are_kept() {
     let state = fresh(
         r#"(module
             (import "ic0" "debug_print" (func $print (param i32 i32)))

@@ -175,7 +175,7 @@ fn tables_stay_as_they_are() {
 }
 
 #[test]
-fn names_and_types_that_the_ic_keeps_to_itself() {
+fn reserved_names_and_types_are_refused() {
     for export in [
         r#"(func (export "canister_start"))"#,
         r#"(memory (export "stable_memory") 1)"#,

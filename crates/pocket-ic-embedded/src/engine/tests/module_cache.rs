@@ -127,7 +127,7 @@ fn a_refused_module_leaves_nothing_in_the_cache() {
 }
 
 #[test]
-fn a_small_module_is_not_kept() {
+fn a_small_module_is_not_cached() {
     let dir = tempfile::tempdir().unwrap();
     let engine = Engine::with_cache(Some(cache(&dir))).unwrap();
     engine.compile(&wat::parse_str(r#"(module (func (export "canister_query a")))"#).unwrap()).unwrap();
@@ -176,7 +176,7 @@ fn an_entry_that_is_not_right_is_replaced_and_not_run() {
 }
 
 #[test]
-fn the_entry_that_was_not_used_for_the_longest_time_goes() {
+fn the_least_recently_used_entry_is_removed() {
     let dir = tempfile::tempdir().unwrap();
     answer(cache(&dir), &large(1, ""));
     let first = the_entry(&dir);

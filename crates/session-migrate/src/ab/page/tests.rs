@@ -129,7 +129,7 @@ fn a_page_needs_nothing_but_itself_and_runs_nothing() {
 }
 
 #[test]
-fn a_server_that_tells_no_costs_leaves_no_plots() {
+fn a_server_without_costs_gives_no_plots() {
     let mut report = report(vec![]);
     report.runs[0].endpoints.clear();
     report.runs[0].totals = None;
