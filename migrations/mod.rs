@@ -9,6 +9,9 @@ pub mod split_sessions;
 #[path = "0002_extents/mod.rs"]
 pub mod extents;
 
+#[path = "public_release/mod.rs"]
+pub mod public_release;
+
 pub use extents::MoveToExtents;
 pub use split_sessions::SplitSessions;
 

@@ -16,7 +16,9 @@
 pub mod buckets;
 pub mod codec;
 pub mod counters;
+mod ends;
 mod ids;
+mod key;
 pub mod keys;
 pub mod layout;
 mod map_keys;
@@ -25,8 +27,10 @@ pub mod preflight;
 mod room;
 
 pub use counters::Counters;
+pub use ends::{Damage, End, RawMap, cell, fixed_len};
 pub use ic_stable_migrate::{Record, StableError};
 pub use ids::{Ids, PER_MESSAGE};
+pub use key::Key;
 pub use map_keys::MapKeys;
 pub use room::{NoRoom, StableRoom};
 

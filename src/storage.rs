@@ -12,13 +12,15 @@ use crate::capsule_makers::CapsuleMakerList;
 use crate::config::Config;
 use crate::downloads::Downloads;
 use crate::error_log::ErrorLog;
-use crate::migrate::{self, MigrationTables, Phase};
+use crate::migrate::{self, MigrationState, MigrationTables, Phase};
 use crate::session::SessionId;
 use crate::stable::layout::Layout;
 use crate::stable::preflight::{self, PreflightError};
 use crate::stable::{Memories, RawMemory, Register, StableError, StableRoom, Table, memory_ids};
 use crate::upload::mapped_sessions::MappedSessions;
 use crate::upload::{PathCounters, PayloadState, Promises, Receipts, SessionIndex, SessionTables, Usage};
+
+mod contents;
 
 /// All stable structures of the canister.
 pub struct Storage {
@@ -102,8 +104,8 @@ impl Storage {
         Ok(storage)
     }
 
-    /// Opens the storage of an installed canister, after the preflight. Memory without a layout header is in
-    /// layout 1: the first public release did not write one.
+    /// Opens the storage of an installed canister, after the preflight. Memory without a layout header is layout 1
+    /// if it holds sessions of that layout; otherwise it is not this canister's.
     ///
     /// # Errors
     /// See [`OpenError`]; nothing was changed.
@@ -119,37 +121,41 @@ impl Storage {
     /// See [`OpenError`]; nothing was changed.
     pub fn open_accepting(raw: RawMemory, accepted: &[Layout]) -> Result<Self, OpenError> {
         let memories = preflight::open_existing(raw.clone())?;
-        let mut storage = Self::open(&memories, raw)?;
-        let found = storage.layout.get()?;
+        let found = contents::layout(&memories)?;
         let layout = found.unwrap_or(Layout::LEGACY);
         if !accepted.contains(&layout) {
-            let accepted: Vec<String> = accepted.iter().map(|layout| layout.0.to_string()).collect();
-            let state = storage.migration.state()?;
-            let is_stopped = matches!(state.phase, Phase::Paused | Phase::Stuck);
-            return Err(OpenError::LayoutRefused {
-                found: layout.0,
-                build: BUILD,
-                accepted: accepted.join(" and "),
-                way_back: if state.phase == Phase::Finalized {
-                    "the migration is finalized, so no rollback is possible"
-                } else if layout > Layout::SPLIT {
-                    "this layout cannot be rolled back"
-                } else if state.phase == Phase::RollingBack {
-                    "the rollback is in progress: wait for RolledBack on the staged build"
-                } else if state.is_going_back() && is_stopped {
-                    "the rollback has stopped halfway: resume it on the staged build"
-                } else {
-                    "roll the migration back on the staged build first"
-                },
-            });
+            return Err(Self::refused(layout, accepted, contents::migration_state(&memories)?));
         }
+        preflight::check_in_use(&memories)?;
         preflight::check_unknown(&memories)?;
-        storage.counters.check()?;
+        contents::check(&memories, found)?;
+        let mut storage = Self::open(&memories, raw)?;
         storage.promises.begin_after(storage.sessions.ids.last()?);
         if found.is_none() {
             storage.layout.set(&layout);
         }
         Ok(storage)
+    }
+
+    fn refused(layout: Layout, accepted: &[Layout], state: MigrationState) -> OpenError {
+        let accepted: Vec<String> = accepted.iter().map(|layout| layout.0.to_string()).collect();
+        let is_stopped = matches!(state.phase, Phase::Paused | Phase::Stuck);
+        OpenError::LayoutRefused {
+            found: layout.0,
+            build: BUILD,
+            accepted: accepted.join(" and "),
+            way_back: if state.phase == Phase::Finalized {
+                "the migration is finalized, so no rollback is possible"
+            } else if layout > Layout::SPLIT {
+                "this layout cannot be rolled back"
+            } else if state.phase == Phase::RollingBack {
+                "the rollback is in progress: wait for RolledBack on the staged build"
+            } else if state.is_going_back() && is_stopped {
+                "the rollback has stopped halfway: resume it on the staged build"
+            } else {
+                "roll the migration back on the staged build first"
+            },
+        }
     }
 
     fn open(memories: &Memories, raw: RawMemory) -> Result<Self, StableError> {

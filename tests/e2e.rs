@@ -21,6 +21,7 @@ mod migration_refusals;
 mod migration_scale;
 mod migration_traps;
 mod model;
+mod old_clients;
 mod replay;
 mod runbook;
 mod security;

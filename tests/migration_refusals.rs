@@ -2,16 +2,38 @@
 //! code continues, and memory is unchanged.
 
 use crate::support::World;
-use crate::support::legacy_state::{image, memory_of};
-use ic_stable_structures::Memory as _;
+use crate::support::legacy_state::{client, image, memory_of};
 use ic_stable_structures::memory_manager::MemoryId;
+use ic_stable_structures::{Memory as _, StableBTreeMap, Storable};
 use pocket_ic::common::rest::BlobCompression;
 use session_migrate::build::Build;
 use upload_canister::stable::layout::Layout;
-use upload_canister::stable::{Memories, RawMemory, memory_ids};
+use upload_canister::stable::{Memories, RawMemory, Register, memory_ids};
 use upload_canister::storage::Storage;
+use upload_model::public_release::{CHUNK_SIZE, PublicRelease};
 
 type Damage = fn(&RawMemory);
+
+fn replace(raw: &RawMemory, bytes: Vec<u8>) {
+    raw.replace(bytes);
+}
+
+/// A canister of the public first release, with a capsule, two files and half of a third.
+fn public_release() -> PublicRelease {
+    let now = 1_759_000_000_000_000_000;
+    let mut release = PublicRelease::new(128);
+    let capsule = release.capsule(client(1), now);
+    release.upload(&capsule, 1, &[7; CHUNK_SIZE + 5], now + 1);
+    release.upload(&capsule, 2, b"a small file", now + 2);
+    release.put(3, &[8; 1_000]);
+    release
+}
+
+/// Replaces a value of the first or the last entry of a map.
+fn plant<K: Storable + Ord + Clone>(raw: &RawMemory, id: MemoryId, key: K) {
+    let memory = Memories::init(raw.clone()).get(id);
+    StableBTreeMap::<K, Vec<u8>, _>::init(memory).insert(key, b"DIDL\x00\x01\x71\x01x".to_vec());
+}
 
 /// What was done to the memory, and what the refusal must say of it.
 const CASES: &[(&str, Damage, &[&str])] = &[
@@ -49,6 +71,69 @@ const CASES: &[(&str, Damage, &[&str])] = &[
         "a second memory manager",
         |raw| assert!(Memories::init(raw.clone()).get(MemoryId::new(42)).grow(1) >= 0),
         &["memory id 42 has 1 pages", "second memory manager"],
+    ),
+    (
+        "the public release, whose pre_upgrade is skipped",
+        |raw| replace(raw, public_release().stable_memory()),
+        &["public first release", "memory ids 0, 1, 2, 6, 7, 8", "skip_pre_upgrade", "docs/adopting.md"],
+    ),
+    (
+        "the public release after its pre_upgrade",
+        |raw| replace(raw, public_release().after_pre_upgrade()),
+        &["begins with [44, 49, 44, 4c]", "stable_save", "docs/adopting.md"],
+    ),
+    (
+        "a memory manager that holds nothing",
+        |raw| {
+            raw.replace(Vec::new());
+            drop(Memories::init(raw.clone()));
+        },
+        &["memory id 10 (LAYOUT) is empty", "no memory ids"],
+    ),
+    (
+        "a foreign tree under id 0",
+        |raw| {
+            raw.replace(Vec::new());
+            let mut foreign = StableBTreeMap::init(Memories::init(raw.clone()).get(memory_ids::CAPSULES));
+            foreign.insert(1_u64, 1_u64);
+        },
+        &["memory id 0 (CAPSULES)", "offset 4", "keys and values with bounds"],
+    ),
+    (
+        "a layout header without the tables",
+        |raw| {
+            raw.replace(Vec::new());
+            let memories = Memories::init(raw.clone());
+            Register::open(&memories, memory_ids::LAYOUT).set(&Layout::LEGACY);
+            drop(StableBTreeMap::<String, Vec<u8>, _>::init(memories.get(memory_ids::CAPSULES)));
+        },
+        &["memory id 3 (LEGACY_SESSIONS) is empty", "written in part"],
+    ),
+    (
+        "a first capsule of another format",
+        |raw| plant(raw, memory_ids::CAPSULES, String::new()),
+        &["memory id 0 (CAPSULES)", "the first record", "record version 68"],
+    ),
+    (
+        "a last capsule of another format",
+        |raw| plant(raw, memory_ids::CAPSULES, "zzz".to_owned()),
+        &["memory id 0 (CAPSULES)", "the last record, under zzz", "record version 68"],
+    ),
+    (
+        "blobs of another format",
+        |raw| {
+            plant(raw, memory_ids::BLOB_META, 5_u64);
+            plant(raw, memory_ids::BLOB_META, u64::MAX);
+        },
+        &["memory id 7 (BLOB_META)", "the first record, under 5"],
+    ),
+    (
+        "sessions of another format",
+        |raw| {
+            plant(raw, memory_ids::LEGACY_SESSIONS, 1_u64);
+            plant(raw, memory_ids::LEGACY_SESSIONS, u64::MAX >> 2);
+        },
+        &["memory id 3 (LEGACY_SESSIONS)", "the first record, under 1"],
     ),
 ];
 

@@ -5,7 +5,8 @@
 //! id 40   u64 blob id -> CBOR of BlobRecord, of a blob in extents
 //! id 41   u64 blob id -> CBOR of BlobRecord, of a blob in the chunk map under another digest than SHA-256
 //! ```
-//! The first form is that of the first public release; the others are for what that record cannot represent.
+//! The first has the fields of the public first release's record, which is one Candid argument, a tuple, where this is two:
+//! neither reads the other. The others are for what that record cannot say.
 
 use candid::{CandidType, Deserialize};
 use minicbor::{Decode, Encode};
@@ -116,7 +117,7 @@ impl Record for BlobRecord {
     }
 }
 
-/// A blob as stored by the first public release: in the chunk map, with its SHA-256.
+/// A blob as layouts 1 and 2 store it: in the chunk map, under its SHA-256.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MappedBlob {
     /// Size, bytes.
@@ -130,7 +131,7 @@ pub struct MappedBlob {
 }
 
 impl MappedBlob {
-    /// Converts to the record of the first public release, if that can represent all of it.
+    /// Converts to the record of layout 1, if that can represent all of it.
     pub fn of(blob: &BlobRecord) -> Option<Self> {
         let BlobRecord { size, digest, created_at, ref place } = *blob;
         match (digest.algorithm, place) {

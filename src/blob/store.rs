@@ -1,7 +1,7 @@
 //! Payload, blob records and references in stable memory.
 //!
 //! ```text
-//! id 7    u64 -> MappedBlob             committed blobs, as the first public release stores them
+//! id 7    u64 -> MappedBlob             committed blobs in the chunk map under their SHA-256
 //! id 40   u64 -> BlobRecord             committed blobs in extents
 //! id 41   u64 -> BlobRecord             committed blobs in the chunk map under another digest than SHA-256
 //! id 20   (u64, text) -> text           (blob, memory) -> capsule: who refers to a blob

@@ -4,7 +4,8 @@
 
 pub use ic_stable_migrate::codec::{decode, encode, opt_bytes, opt_digest};
 
-/// Encodes Candid `(version, value)`, the encoding of the first public release.
+/// Encodes Candid `(version, value)`, two arguments: the encoding of layout 1. The public first release writes one, a
+/// tuple; see `migrations/public_release`.
 pub fn encode_candid<T: candid::CandidType>(version: u16, value: &T) -> Vec<u8> {
     // Encoding a value of a static type is infallible: the encoder's errors are about open types.
     candid::encode_args((version, value)).unwrap_or_else(|_| unreachable_encoding())

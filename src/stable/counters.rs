@@ -13,7 +13,6 @@
 use ic_stable_structures::Memory as _;
 use ic_stable_structures::memory_manager::MemoryId;
 
-use super::StableError;
 use super::memory_ids::COUNTERS_MAGIC;
 use super::{Memories, Memory};
 
@@ -34,27 +33,6 @@ impl Counters {
         let counters = Self { memory: memories.get(id) };
         counters.exists();
         counters
-    }
-
-    /// Returns `Ok(())` if this build can read what is there.
-    ///
-    /// # Errors
-    /// If another version has written it.
-    pub fn check(&self) -> Result<(), StableError> {
-        if self.memory.size() == 0 {
-            return Ok(());
-        }
-        let mut version = [0; 1];
-        self.memory.read(COUNTERS_MAGIC.len() as u64, &mut version);
-        if version == [VERSION] {
-            return Ok(());
-        }
-        let [found] = version;
-        Err(StableError {
-            name: "counters",
-            key: "(header)".into(),
-            reason: format!("version {found}, expected {VERSION}"),
-        })
     }
 
     /// Returns the counters from index `first` on.

@@ -1,14 +1,16 @@
 //! Preflight: checks the raw bytes of stable memory before anything in it is opened.
 //!
-//! The library's structures overwrite whatever they do not recognize with a new structure. So the raw magics
-//! are read first, and foreign or damaged bytes stop the upgrade before anything is lost.
+//! The library's structures create a new one over whatever they do not recognise, and assert the rest. So the raw
+//! headers are read first, then the first and the last record of every table: foreign or damaged bytes stop the upgrade
+//! while everything is still there. What the records of each table are is in `storage/contents.rs`.
 
 use ic_stable_structures::Memory;
 use ic_stable_structures::memory_manager::{MemoryId, MemoryManager};
 
 use super::buckets::{MAX_BUCKETS, allocated_buckets};
-use super::memory_ids::{ALL, Structure};
-use super::{Memories, RawMemory};
+use super::ends::{self, Damage};
+use super::memory_ids::{ALL, Structure, numbers};
+use super::{End, Memories, RawMap, RawMemory};
 
 /// Stable memory was not written by this canister.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -34,6 +36,62 @@ pub enum PreflightError {
         found: [u8; 3],
         /// What should be there.
         expected: String,
+    },
+    /// A memory begins as it should, and the rest of its header, or what that leads to, is not what the library writes.
+    #[error(
+        "memory id {id} ({name}), offset {offset}: {what}; install the build that wrote it, or load a snapshot from before the damage; `session-migrate inspect` names all of it; nothing was changed"
+    )]
+    DamagedStructure {
+        /// Memory id.
+        id: u8,
+        /// Its name in the table.
+        name: &'static str,
+        /// Where in it, bytes.
+        offset: u64,
+        /// What is wrong, in words.
+        what: String,
+    },
+    /// A record is not what this canister stores in its table.
+    #[error(
+        "memory id {id} ({name}): the {which} record, under {key}, is not what is stored there: {reason}; install the build that wrote it, or load a snapshot from before the damage; `session-migrate inspect` names every such record; nothing was changed"
+    )]
+    ForeignRecord {
+        /// Memory id.
+        id: u8,
+        /// Its name in the table.
+        name: &'static str,
+        /// Whether it is the first or the last.
+        which: &'static str,
+        /// Its key, or its first bytes in hexadecimal digits.
+        key: String,
+        /// Why it does not decode.
+        reason: String,
+    },
+    /// There is a memory manager, and not the layout header that every build of this canister writes.
+    #[error(
+        "memory id 10 (LAYOUT) is empty, so no build of this canister has written this memory; in use are {in_use}; install the canister that wrote it, or load a snapshot of this one; nothing was changed"
+    )]
+    NoLayout {
+        /// The memory ids in use, in words.
+        in_use: String,
+    },
+    /// The memory of the public first release.
+    #[error(
+        "stable memory is that of the public first release: in use are {in_use}, and memory id 10 (LAYOUT) is empty; its capsules, memories and blobs are records that no build of this canister reads; keep that release running, never upgrade it with skip_pre_upgrade, and see docs/adopting.md; nothing was changed"
+    )]
+    PublicRelease {
+        /// The memory ids in use, in words.
+        in_use: String,
+    },
+    /// A memory is missing that is made together with the layout header.
+    #[error(
+        "memory id {id} ({name}) is empty, and every build makes it together with the layout header in memory id 10: the memory was written in part; load a snapshot of this canister; nothing was changed"
+    )]
+    WrittenInPart {
+        /// Memory id.
+        id: u8,
+        /// Its name in the table.
+        name: &'static str,
     },
     /// The memory manager's header contradicts itself or the size of the memory.
     #[error(
@@ -64,18 +122,227 @@ pub enum PreflightError {
     Empty,
 }
 
-/// Opens the memory manager of an installed canister, after reading every magic.
+/// Opens the memory manager of an installed canister, after reading the header of every structure.
 ///
 /// # Errors
 /// What was found instead of what was expected.
 pub fn open_existing(raw: RawMemory) -> Result<Memories, PreflightError> {
     check_manager(&raw)?;
     let memories = Memories::init(raw);
+    check_public_release(&memories)?;
     for (id, name, structure) in ALL {
         check_structure(&memories, *id, name, *structure)?;
+        check_structure_header(&memories, *id, name, *structure)?;
     }
     Ok(memories)
 }
+
+/// The reserved memories that the public first release has always used.
+const PUBLIC_RELEASE: [u8; 4] = [
+    numbers::RESERVED_BY_SUBJECT,
+    numbers::RESERVED_BY_OWNER,
+    numbers::RESERVED_BLOB_COUNTER,
+    numbers::RESERVED_ADMINS,
+];
+
+/// The last of the memories that every released build made together with the layout header.
+const LAST_OF_FIRST_BUILD: u8 = numbers::MIGRATION_QUARANTINES;
+
+/// Returns `Ok(())` unless the memory is that of the public first release.
+///
+/// # Errors
+/// [`PreflightError::PublicRelease`].
+pub fn check_public_release<M: Memory>(memories: &MemoryManager<M>) -> Result<(), PreflightError> {
+    let is_used = |id: u8| memories.get(MemoryId::new(id)).size() > 0;
+    if !is_used(numbers::LAYOUT) && PUBLIC_RELEASE.into_iter().any(is_used) {
+        return Err(PreflightError::PublicRelease { in_use: in_use(memories) });
+    }
+    Ok(())
+}
+
+/// Returns `Ok(())` if the memories in use are those of this canister: with a layout header, every memory that is made
+/// together with it; without one, the sessions of layout 1, whose records the caller has to look at.
+///
+/// # Errors
+/// [`PreflightError::NoLayout`], [`PreflightError::WrittenInPart`].
+pub fn check_in_use<M: Memory>(memories: &MemoryManager<M>) -> Result<(), PreflightError> {
+    let memory = |id: u8| memories.get(MemoryId::new(id));
+    if cell_value(memories, numbers::LAYOUT)?.is_some() {
+        let missing = ALL.iter().find(|(id, _, structure)| {
+            *id <= LAST_OF_FIRST_BUILD && *structure != Structure::Reserved && memory(*id).size() == 0
+        });
+        return missing.map_or(Ok(()), |(id, name, _)| Err(PreflightError::WrittenInPart { id: *id, name }));
+    }
+    match RawMap::open(memory(numbers::LEGACY_SESSIONS)) {
+        Ok(Some(sessions)) if sessions.len > 0 => Ok(()),
+        _ => Err(PreflightError::NoLayout { in_use: in_use(memories) }),
+    }
+}
+
+/// Returns the memory ids in use, in words.
+fn in_use<M: Memory>(memories: &MemoryManager<M>) -> String {
+    let is_used = |id: &u8| memories.get(MemoryId::new(*id)).size() > 0;
+    let used: Vec<String> = (0..u8::MAX).filter(is_used).map(|id| id.to_string()).collect();
+    if used.is_empty() { "no memory ids".into() } else { format!("memory ids {}", used.join(", ")) }
+}
+
+/// The form of the records of a map.
+#[derive(Clone, Copy)]
+pub struct MapContents {
+    /// Returns whether bytes are a key.
+    pub is_key: fn(&[u8]) -> bool,
+    /// Returns a key as text.
+    pub show_key: fn(&[u8]) -> String,
+    /// The length of the keys, if all have the same.
+    pub key_len: Option<u32>,
+    /// What the values are.
+    pub value: Values,
+    /// Whether one record that does not decode stops an upgrade.
+    pub damaged: Damaged,
+}
+
+/// What a record that does not decode means.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Damaged {
+    /// The upgrade is refused.
+    Refused,
+    /// The canister has a treatment for it, and an upgrade may be what mends it: refused only if the record at the other
+    /// end does not decode either.
+    Treated,
+    /// The same, and a record that is Candid is refused: it is the public first release's.
+    TreatedUnlessCandid,
+}
+
+/// The values of a map.
+#[derive(Clone, Copy)]
+pub enum Values {
+    /// Records.
+    Records(Decodes),
+    /// Any bytes, one or more and at most so many. They are not read.
+    Bytes(u32),
+}
+
+/// Returns `Ok(())` if bytes are a record, otherwise what is wrong with them.
+pub type Decodes = fn(&[u8]) -> Result<(), String>;
+
+/// Returns `Ok(())` if the first and the last record of a map are what `contents` says.
+///
+/// # Errors
+/// [`PreflightError::ForeignRecord`], [`PreflightError::DamagedStructure`].
+pub fn check_map<M: Memory>(
+    memories: &MemoryManager<M>,
+    id: u8,
+    contents: MapContents,
+) -> Result<(), PreflightError> {
+    let damaged = |damage| damaged(id, damage);
+    let Some(map) = RawMap::open(memories.get(MemoryId::new(id))).map_err(damaged)? else {
+        return Ok(());
+    };
+    let MapContents { is_key, show_key, key_len, value, damaged: treatment } = contents;
+    let mut is_candid = false;
+    let mut check = |end: End| {
+        let found = match value {
+            Values::Bytes(most) => map.key(end, key_len).map_err(damaged)?.map(|(key, len)| {
+                let wrong = || format!("{len} bytes beside it, expected 1 to {most}");
+                (key, if (1..=most).contains(&len) { Ok(()) } else { Err(wrong()) })
+            }),
+            Values::Records(decodes) => map.entry(end, key_len).map_err(damaged)?.map(|entry| {
+                let value = entry.value.as_deref();
+                is_candid |= value.is_some_and(|value| value.starts_with(b"DIDL"));
+                (entry.key, value.map_or(Ok(()), decodes))
+            }),
+        };
+        let Some((key, decoded)) = found else { return Ok(()) };
+        let foreign = |key, reason| {
+            Err(PreflightError::ForeignRecord { id, name: name_of(id), which: end.name(), key, reason })
+        };
+        match decoded {
+            _ if !is_key(&key) => {
+                let start = key.get(..16).unwrap_or(&key);
+                foreign(format!("{start:02x?}"), format!("a key of {} bytes that is none", key.len()))
+            }
+            Ok(()) => Ok(()),
+            Err(reason) => foreign(show_key(&key), reason),
+        }
+    };
+    let ends = [check(End::First), check(End::Last)];
+    let is_treated = match treatment {
+        Damaged::Refused => false,
+        Damaged::Treated => true,
+        Damaged::TreatedUnlessCandid => !is_candid,
+    };
+    let is_one = |end: &Result<(), PreflightError>| matches!(end, Err(PreflightError::ForeignRecord { .. }));
+    if is_treated
+        && ends.iter().all(|end| end.is_ok() || is_one(end))
+        && (map.len == 1 || ends.iter().any(Result::is_ok))
+    {
+        return Ok(());
+    }
+    ends.into_iter().collect()
+}
+
+/// Returns `Ok(())` if the record of a cell decodes, or none was ever stored.
+///
+/// # Errors
+/// [`PreflightError::ForeignRecord`], [`PreflightError::DamagedStructure`].
+pub fn check_cell<M: Memory>(
+    memories: &MemoryManager<M>,
+    id: u8,
+    decodes: Decodes,
+) -> Result<(), PreflightError> {
+    let Some(value) = cell_value(memories, id)? else { return Ok(()) };
+    decodes(&value).map_err(|reason| PreflightError::ForeignRecord {
+        id,
+        name: name_of(id),
+        which: "only",
+        key: "(register)".into(),
+        reason,
+    })
+}
+
+/// Returns the record of a cell, undecoded; `None` if none was ever stored.
+///
+/// # Errors
+/// [`PreflightError::DamagedStructure`].
+pub fn cell_value<M: Memory>(memories: &MemoryManager<M>, id: u8) -> Result<Option<Vec<u8>>, PreflightError> {
+    let value = ends::cell(&memories.get(MemoryId::new(id))).map_err(|damage| damaged(id, damage))?;
+    Ok(value.filter(|value| !value.is_empty()))
+}
+
+fn name_of(id: u8) -> &'static str {
+    ALL.iter().find(|(known, ..)| *known == id).map_or("unknown", |(_, name, _)| name)
+}
+
+fn damaged(id: u8, damage: Damage) -> PreflightError {
+    let Damage { offset, what } = damage;
+    PreflightError::DamagedStructure { id, name: name_of(id), offset, what }
+}
+
+/// Checks the header after the magic.
+fn check_structure_header<M: Memory>(
+    memories: &MemoryManager<M>,
+    id: u8,
+    name: &'static str,
+    structure: Structure,
+) -> Result<(), PreflightError> {
+    let memory = memories.get(MemoryId::new(id));
+    let checked = match structure {
+        Structure::Map => RawMap::open(memory).map(drop),
+        Structure::Cell => ends::check_cell(&memory).map(drop),
+        Structure::Region | Structure::Counters if memory.size() > 0 => {
+            let mut version = [0];
+            memory.read(3, &mut version);
+            let [found] = version;
+            let what = || format!("version {found}, expected {HEADER_VERSION}");
+            if found == HEADER_VERSION { Ok(()) } else { Err(Damage::at(3, what())) }
+        }
+        Structure::Region | Structure::Counters | Structure::Reserved => Ok(()),
+    };
+    checked.map_err(|Damage { offset, what }| PreflightError::DamagedStructure { id, name, offset, what })
+}
+
+/// Version of the headers of our own, the byte after the magic.
+const HEADER_VERSION: u8 = 1;
 
 /// Returns `Ok(())` if the memory begins with a memory manager whose header is consistent with itself and
 /// with the size of the memory, so that the library can open it without a panic.
@@ -90,7 +357,9 @@ pub fn check_manager(raw: &impl Memory) -> Result<(), PreflightError> {
     raw.read(0, &mut found);
     if found != *b"MGR\x01" {
         let hint = match &found {
-            b"DIDL" => ", found Candid as `stable_save` writes it over everything else",
+            b"DIDL" => {
+                ", found Candid as `stable_save` writes it over everything else: the public first release does so at every upgrade, and this refusal takes it back; keep that release running, and see docs/adopting.md"
+            }
             _ => "",
         };
         return Err(PreflightError::NotAMemoryManager { found, hint });

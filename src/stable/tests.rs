@@ -83,13 +83,20 @@ fn memory_of_a_second_manager_is_refused_by_its_id() {
 }
 
 #[test]
-fn memory_of_the_first_release_without_header_is_layout_1() {
-    let memory = RawMemory::default();
-    let memories = Memories::init(memory.clone());
-    StableBTreeMap::<u64, Vec<u8>, _>::init(memories.get(memory_ids::LEGACY_SESSIONS)).insert(1, vec![1]);
-    let storage = Storage::open_existing(memory).unwrap();
+fn sessions_of_layout_1_without_a_header_are_layout_1() {
+    let golden = include_bytes!("../../migrations/0001_split_sessions/golden/upload_session_meta.bin");
+    let with = |record: &[u8]| {
+        let memory = RawMemory::default();
+        let memories = Memories::init(memory.clone());
+        StableBTreeMap::<u64, Vec<u8>, _>::init(memories.get(memory_ids::LEGACY_SESSIONS))
+            .insert(7, record.to_vec());
+        memory
+    };
+    let storage = Storage::open_existing(with(golden)).unwrap();
     assert_eq!(storage.layout.get(), Ok(Some(Layout::LEGACY)));
     assert_eq!(storage.sessions.legacy.len(), 1, "what was there is still there");
+    let error = refused(&with(b"another's")).to_string();
+    assert!(error.contains("memory id 3 (LEGACY_SESSIONS)") && error.contains("under 7"), "{error}");
 }
 
 #[test]

@@ -17,7 +17,7 @@ use crate::api::{
     CallCounts, CanaryReport, Error, ErrorCounts, PathCounts, Result, SessionPath, UploadCounts,
 };
 use crate::session::Time;
-use crate::stable::{Counters, Memories, StableError, memory_ids};
+use crate::stable::{Counters, Memories, memory_ids};
 
 use super::canary::Canary;
 use super::path::Upload;
@@ -64,14 +64,6 @@ impl PathCounters {
     /// Opens the counters, or creates new ones.
     pub fn open(memories: &Memories) -> Self {
         Self { counters: Counters::open(memories, memory_ids::UPLOAD_COUNTS) }
-    }
-
-    /// Returns `Ok(())` if this build can read them.
-    ///
-    /// # Errors
-    /// If another version has written them.
-    pub fn check(&self) -> std::result::Result<(), StableError> {
-        self.counters.check()
     }
 
     /// Counts an event of a session.

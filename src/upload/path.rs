@@ -98,6 +98,18 @@ pub struct Chunk<'a> {
     pub replace: bool,
 }
 
+/// Returns `Ok(())` if bytes are the record of a session in layout 1, otherwise what is wrong with them.
+pub fn check_legacy_record(bytes: &[u8]) -> std::result::Result<(), String> {
+    cfg_if::cfg_if! {
+        if #[cfg(feature = "direct")] {
+            use crate::migrations::split_sessions::LegacyUploadSession;
+            LegacyUploadSession::decode(bytes).map(drop).map_err(|error| error.to_string())
+        } else {
+            <compat::UploadSessionMeta as crate::stable::Record>::decode(bytes).map(drop)
+        }
+    }
+}
+
 cfg_if::cfg_if! {
     if #[cfg(all(feature = "compat", feature = "direct"))] {
         pub(crate) mod compat;

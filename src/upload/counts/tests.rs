@@ -223,5 +223,5 @@ fn counters_of_another_version_are_refused_with_the_version() {
     drop(Storage::create(raw.clone()).unwrap());
     Memories::init(raw.clone()).get(memory_ids::UPLOAD_COUNTS).write(3, &[9]);
     let refused = Storage::open_existing(raw).err().expect("must be refused").to_string();
-    assert!(refused.contains("counters") && refused.contains("version 9, expected 1"), "{refused}");
+    assert!(refused.contains("UPLOAD_COUNTS") && refused.contains("version 9, expected 1"), "{refused}");
 }

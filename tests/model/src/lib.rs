@@ -14,6 +14,7 @@ mod expect;
 mod memories;
 mod migration;
 mod operation;
+pub mod public_release;
 mod room;
 mod run;
 mod state;

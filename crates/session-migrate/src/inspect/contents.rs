@@ -89,7 +89,7 @@ pub fn contents(snapshot: &Snapshot) -> Result<Contents, InspectError> {
     let taken_at = snapshot.metadata.as_ref().map(|metadata| metadata.taken_at_timestamp);
     let facts = Facts::read(&mut scan, taken_at);
     snapshot.stable.failure()?;
-    check_layout(snapshot, &facts, &scan)?;
+    check_layout(snapshot, &facts)?;
     let counted = |treatment: Treatment| {
         let of = |class: Class| CLASSES[class.index()].treatment == treatment;
         facts.examined.values().filter(|examined| of(examined.class)).count() as u64

@@ -11,6 +11,7 @@ mod facts;
 mod finding;
 mod limits;
 mod page;
+mod public_release;
 mod report;
 mod scan;
 
@@ -21,7 +22,7 @@ use ic_stable_structures::memory_manager::MemoryManager;
 use sha2::{Digest, Sha256};
 use upload_canister::migrate::ClassPlan;
 use upload_canister::migrations::{extents, split_sessions};
-use upload_canister::stable::buckets::given_out;
+use upload_canister::stable::buckets::allocated_buckets;
 use upload_canister::stable::layout::Layout;
 use upload_canister::stable::memory_ids::numbers as ids;
 use upload_canister::stable::preflight::{self, PreflightError};
@@ -34,6 +35,7 @@ use crate::snapshot::{Snapshot, SnapshotError};
 
 pub use contents::{CapsuleContents, Contents, OpenSession, contents};
 pub use finding::{Finding, Kind, Severity};
+pub use public_release::PublicContents;
 pub use report::{
     AgeCount, ClassReport, Counts, DeepReport, FoundCount, Limit, MemoryReport, MigrationReport,
     ModuleReport, Report, SessionCount, SnapshotReport, TableReport,
@@ -64,6 +66,16 @@ pub enum InspectError {
         path: PathBuf,
         /// What was found.
         why: String,
+    },
+    /// Its stable memory is of the public first release.
+    #[error(
+        "{path} is a snapshot of the public first release, which no build of this canister reads; it holds {contents}\nsee docs/adopting.md"
+    )]
+    PublicRelease {
+        /// The snapshot.
+        path: PathBuf,
+        /// What it holds.
+        contents: Box<PublicContents>,
     },
     /// The memory manager's header is damaged: nothing else can be read.
     #[error("{path}: {why}")]
@@ -134,7 +146,7 @@ pub(crate) fn of(
     let taken_at = snapshot.metadata.as_ref().map(|metadata| metadata.taken_at_timestamp);
     let facts = Facts::read(&mut scan, taken_at);
     snapshot.stable.failure()?;
-    check_layout(snapshot, &facts, &scan)?;
+    check_layout(snapshot, &facts)?;
     progress.phase("comparing the tables");
     checks::run(&facts, &mut scan);
     progress.phase("looking for pages in use");
@@ -216,14 +228,23 @@ fn open(snapshot: &Snapshot) -> Result<(Scan, MemoryReport), InspectError> {
             _ => foreign(why),
         }
     })?;
-    let [buckets, pages] = given_out(stable);
+    let [buckets, pages] = allocated_buckets(stable);
     let memory = MemoryReport {
         bytes: stable.bytes(),
         bytes_in_use: 0,
         bucket_bytes: pages * crate::snapshot::PAGE_BYTES,
         buckets,
     };
-    let scan = Scan::new(MemoryManager::init(stable.clone()));
+    let memories = MemoryManager::init(stable.clone());
+    if preflight::check_public_release(&memories).is_err() {
+        let contents = Box::new(public_release::read(&memories));
+        stable.failure()?;
+        return Err(InspectError::PublicRelease { path: snapshot.path.clone(), contents });
+    }
+    if let Err(error @ PreflightError::NoLayout { .. }) = preflight::check_in_use(&memories) {
+        return Err(foreign(cut_advice(&error.to_string())));
+    }
+    let scan = Scan::new(memories);
     if !scan.whole(&[ids::CAPSULES]) && !scan.whole(&[ids::SESSION_COUNTER]) {
         let why = "neither capsules nor the counter of sessions are where they should be".to_owned();
         return Err(foreign(why));
@@ -231,17 +252,10 @@ fn open(snapshot: &Snapshot) -> Result<(Scan, MemoryReport), InspectError> {
     Ok((scan, memory))
 }
 
-fn check_layout(snapshot: &Snapshot, facts: &Facts, scan: &Scan) -> Result<(), InspectError> {
-    match facts.layout {
-        Some(layout) if layout > Layout::EXTENTS => {
-            Err(InspectError::NewerLayout { path: snapshot.path.clone(), layout: layout.0 })
-        }
-        // The first public release wrote no layout, and always had these.
-        None if scan.whole(&[ids::LAYOUT]) && scan.tables.is_empty() => Err(InspectError::Foreign {
-            path: snapshot.path.clone(),
-            why: "none of the memories of an upload canister is in use".into(),
-        }),
-        _ => Ok(()),
+fn check_layout(snapshot: &Snapshot, facts: &Facts) -> Result<(), InspectError> {
+    match facts.layout.filter(|layout| *layout > Layout::EXTENTS) {
+        Some(layout) => Err(InspectError::NewerLayout { path: snapshot.path.clone(), layout: layout.0 }),
+        None => Ok(()),
     }
 }
 

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use ic_stable_structures::Memory as _;
 use ic_stable_structures::memory_manager::{MemoryId, MemoryManager};
 use upload_canister::stable::memory_ids::{ALL, Structure};
-use upload_canister::stable::{Record, counters, preflight};
+use upload_canister::stable::preflight::{self, PreflightError};
+use upload_canister::stable::{RawMap, Record, counters};
 
 use super::finding::{Findings, Kind};
 use super::report::TableReport;
@@ -44,6 +45,10 @@ impl Scan {
         if let Err(error) = preflight::check_unknown(&scan.memories) {
             scan.findings.general(Kind::UnknownMemory, None, cut_advice(&error.to_string()));
         }
+        if let Err(error @ PreflightError::WrittenInPart { id, .. }) = preflight::check_in_use(&scan.memories)
+        {
+            scan.findings.place(Kind::DamagedStructure, id, None, 0, cut_advice(&error.to_string()));
+        }
         scan
     }
 
@@ -72,7 +77,11 @@ impl Scan {
         let (entries, damage) = match Tree::open(&memory) {
             Ok(None) => return,
             Ok(Some(tree)) => {
-                let walked = tree.walk::<K>(&mut |key, entry| each(key, entry, findings));
+                let mut walked = tree.walk::<K>(&mut |key, entry| each(key, entry, findings));
+                // A map of another canister may be sound, and an upgrade is refused nevertheless.
+                if let Err(damage) = RawMap::open(memory.clone()) {
+                    walked.damage.insert(0, damage);
+                }
                 (walked.entries, walked.damage)
             }
             Err(damage) => (0, vec![damage]),

@@ -7,11 +7,9 @@
 //! The library asserts what it reads, so a damaged node is a panic. That is why its maps are walked here
 //! ([`Tree`]), with typed errors.
 
-mod cell;
 mod copy;
 mod error;
 mod folder;
-mod key;
 mod stable;
 mod tree;
 
@@ -20,13 +18,12 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
-pub use cell::cell;
 pub use copy::{CopyError, load};
 pub use error::SnapshotError;
 pub use folder::{CHUNK_STORE, METADATA, Metadata, STABLE_MEMORY, WASM_MEMORY, WASM_MODULE};
-pub use key::Key;
 pub use stable::{PAGE_BYTES, StableFile};
-pub use tree::{Damage, Entry, Tree, Walked};
+pub use tree::{Entry, Tree, Walked};
+pub use upload_canister::stable::{Damage, Key, cell};
 
 /// The form of a snapshot on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,9 +14,9 @@
 //! walk ends whatever the bytes are.
 
 use ic_stable_structures::Memory;
-use ic_stable_structures::storable::Bound;
+use upload_canister::stable::fixed_len;
 
-use super::{Key, PAGE_BYTES};
+use super::{Damage, Key, PAGE_BYTES};
 
 const ALLOCATOR: u64 = 52;
 const FIRST_PAGE: u64 = 100;
@@ -30,24 +30,8 @@ const SHORTEST_PAGE: u64 = 128;
 /// A tree of 2^64 entries is not as deep.
 const DEEPEST: usize = 64;
 
-/// Bytes that the library would not have written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Damage {
-    /// Offset in the memory, bytes.
-    pub offset: u64,
-    /// What is wrong.
-    pub what: String,
-}
-
-impl Damage {
-    /// Returns damage at an offset.
-    pub fn at(offset: u64, what: impl Into<String>) -> Damage {
-        Damage { offset, what: what.into() }
-    }
-}
-
 /// Returns the size of a memory, bytes.
-pub(super) fn bytes_of(memory: &impl Memory) -> u64 {
+fn bytes_of(memory: &impl Memory) -> u64 {
     memory.size().saturating_mul(PAGE_BYTES)
 }
 
@@ -369,14 +353,6 @@ impl<M: Memory, K: Key> Walk<'_, '_, M, K> {
         }
         let children = if is_internal { read_children(node, at, count + 1) } else { Vec::new() };
         Ok(Layout { children, entries })
-    }
-}
-
-/// Returns the length of keys that all have the same.
-fn fixed_len<K: Key>() -> Option<u32> {
-    match K::BOUND {
-        Bound::Bounded { max_size, is_fixed_size: true } => Some(max_size),
-        _ => None,
     }
 }
 

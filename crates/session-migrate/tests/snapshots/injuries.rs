@@ -2,9 +2,9 @@
 //! and key.
 
 use candid::Principal;
-use ic_stable_structures::Memory as _;
 use ic_stable_structures::memory_manager::MemoryId;
 use ic_stable_structures::storable::Blob;
+use ic_stable_structures::{Memory as _, StableBTreeMap};
 use session_migrate::Verdict;
 use session_migrate::inspect::{Finding, Kind, Severity};
 use upload_canister::blob::extents::{AllocatorState, Extent};
@@ -16,6 +16,7 @@ use upload_canister::stable::layout::Layout;
 use upload_canister::stable::memory_ids::{self as ids, numbers};
 use upload_canister::stable::{Memories, RawMemory, Register, Table};
 use upload_canister::upload::{PayloadState, RawRecord, Receipt, SessionRecord, UploadMeta};
+use upload_model::public_release::PublicRelease;
 
 use super::aged::person;
 use super::inspection::{inspected, lines, sound};
@@ -173,6 +174,73 @@ fn records_that_do_not_decode_are_found_with_their_keys() {
         patient.table(ids::LEGACY_SESSIONS).insert(u64::from(u32::MAX), &RawRecord(raw));
     });
     assert!(later.what.contains("record version 2"), "{later}");
+}
+
+/// Puts bytes that are no record after the last entry of a table; `inspect` must name memory and key.
+#[track_caller]
+fn finds_last<K>(layout: Layout, tables: &[u8], key: K)
+where
+    K: upload_canister::stable::Key,
+{
+    for id in tables {
+        let shown = key.shown();
+        let found = finds(layout, Kind::DamagedRecord, *id, |patient| {
+            let mut table: Table<K, RawRecord> = Table::over(patient.memory(*id));
+            assert!(table.last_key().is_none_or(|last| last < key), "{id}: the last key is not {shown}");
+            table.insert(key.clone(), &RawRecord(vec![0xff; 7]));
+        });
+        assert_eq!(found.key, Some(shown), "{found}");
+    }
+}
+
+#[test]
+fn a_wrong_last_record_of_any_table_is_found_by_its_key() {
+    use numbers as n;
+    let last = Principal::from_slice(&[0xff; 29]);
+    let text = || "\u{10ffff}".to_owned();
+    finds_last(ONE, &[n::LEGACY_SESSIONS, n::LEGACY_ACTIVITY, n::BLOB_META, n::RECEIPTS], u64::MAX);
+    finds_last(TWO, &[n::SESSIONS, n::UPLOAD_META, n::MIGRATION_QUARANTINE, n::MAPPED_BLOBS], u64::MAX);
+    finds_last(THREE, &[n::PAYLOAD_STATES, n::FREE_EXTENTS, n::BLOBS, n::DOWNLOADS], u64::MAX);
+    finds_last(TWO, &[n::MIGRATION_JOURNAL], u64::MAX);
+    finds_last(ONE, &[n::SESSION_BY_ACTIVITY, n::RECEIPT_BY_EXPIRY], (u64::MAX, u64::MAX));
+    finds_last(THREE, &[n::FREE_EXTENTS_BY_LEN], (u64::MAX, u64::MAX));
+    finds_last(ONE, &[n::SESSION_BY_IDEM, n::RELEASED_CHUNKS, n::MEMORY_BY_IDEM], [0xff; 32]);
+    finds_last(ONE, &[n::SESSION_BY_OWNER], (last, u64::MAX));
+    finds_last(ONE, &[n::CAPSULES, n::MEMORIES, n::CONDEMNED_CAPSULES], text());
+    finds_last(ONE, &[n::MEMORY_BY_CAPSULE, n::USAGE, n::BLOB_BY_CONTENT], TwoTexts(text(), text()));
+    finds_last(ONE, &[n::BLOB_REFS], NumberAndText(u64::MAX, text()));
+    finds_last(ONE, &[n::CAPSULE_BY_MEMBER], (last, Blob::<32>::try_from([0xff_u8; 32].as_slice()).unwrap()));
+    finds_last(TWO, &[n::MIGRATION_STATES], u16::MAX);
+    finds_last(TWO, &[n::MIGRATION_QUARANTINES], (u16::MAX, u64::MAX));
+    finds_last(ONE, &[n::CAPSULES_BY_CREATOR], last);
+}
+
+#[test]
+fn the_memory_of_another_canister_is_named() {
+    let mut release = PublicRelease::new(1);
+    let capsule = release.capsule(person(1), 1_759_000_000_000_000_000);
+    let (_, blob) = release.upload(&capsule, 1, b"a file", 1_759_000_000_000_000_001);
+    release.put(3, b"half of another");
+    let whole = release.stable_memory();
+    release.put(1, b"not it");
+    let cases = [
+        (whole, "1 capsules with 1 memories".to_owned()),
+        (release.stable_memory(), format!("damaged: blob_{blob}: 6 bytes are stored")),
+        (release.after_pre_upgrade(), "stable_save".to_owned()),
+    ];
+    for (memory, said) in cases {
+        let error = inspected(&memory, false).unwrap_err();
+        let text = error.to_string();
+        assert!(!error.is_damage() && text.contains("docs/adopting.md") && text.contains(&said), "{text}");
+        assert!(said.contains("save") || text.contains("(sessions 3)"), "{text}");
+    }
+    let foreign = finds(ONE, Kind::DamagedStructure, numbers::CONDEMNED_CAPSULES, |patient| {
+        let memory = patient.memory(numbers::CONDEMNED_CAPSULES);
+        memory.write(0, &[0; 3]);
+        let mut of_another = StableBTreeMap::<u64, u64, _>::init(memory);
+        of_another.insert(1, 1);
+    });
+    assert!(foreign.what.contains("keys and values with bounds"), "{foreign}");
 }
 
 #[test]

@@ -1,9 +1,10 @@
-//! Keys of the canister's maps, decoded without trusting the bytes.
+//! Keys of the maps, parsed without trusting the bytes.
 
 use candid::Principal;
 use ic_stable_structures::Storable;
 use ic_stable_structures::storable::Blob;
-use upload_canister::stable::keys::{NumberAndText, TwoTexts};
+
+use super::keys::{NumberAndText, TwoTexts};
 
 /// A key of a map. The library's own decoders panic on damaged bytes.
 pub trait Key: Storable + Ord + Clone + std::fmt::Debug {

@@ -1,0 +1,156 @@
+//! What a snapshot of the public first release holds, for its operator. None of it can be upgraded to this canister; see
+//! `docs/adopting.md`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use ic_stable_structures::memory_manager::{MemoryId, MemoryManager};
+use sha2::{Digest, Sha256};
+use upload_canister::migrations::public_release::{PublicBlob, PublicCapsule, chunk_key, decode};
+use upload_canister::stable::memory_ids::numbers as ids;
+use upload_canister::stable::{Damage, Key};
+
+use crate::snapshot::{Entry, StableFile, Tree};
+
+use super::scan::SnapshotMemory;
+
+/// Sessions up to this number are found by the keys of their chunks.
+const LAST_SESSION: u64 = 100_000;
+
+/// What is in the stable memory of the public first release.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PublicContents {
+    /// Capsules.
+    pub capsules: u64,
+    /// Memories in them.
+    pub memories: u64,
+    /// Galleries in them, which this canister has no counterpart for.
+    pub galleries: u64,
+    /// Memories of more than one asset.
+    pub of_many_assets: u64,
+    /// Committed blobs.
+    pub blobs: u64,
+    /// Their bytes by their records.
+    pub blob_bytes: u64,
+    /// Blobs whose stored bytes have their size and SHA-256.
+    pub sound: u64,
+    /// Chunks that belong to no blob, by session; `None` if that is not known. The sessions are on the heap alone.
+    pub in_flight: BTreeMap<Option<u64>, u64>,
+    /// Everything that is damaged, in words.
+    pub damage: Vec<String>,
+}
+
+/// The stored bytes under one key.
+struct Stored {
+    chunks: u64,
+    bytes: u64,
+    sha256: Sha256,
+}
+
+/// Reads the stable memory of the public first release.
+pub(super) fn read(memories: &MemoryManager<StableFile>) -> PublicContents {
+    let mut contents = PublicContents::default();
+    let mut damage = Vec::new();
+    let mut referred = BTreeSet::new();
+    walk(memories, ids::CAPSULES, &mut damage, |id: String, entry| {
+        let capsule: PublicCapsule = decode(&entry.value()).map_err(|why| format!("capsule {id}: {why}"))?;
+        contents.capsules += 1;
+        contents.memories += capsule.memories.len() as u64;
+        contents.galleries += capsule.galleries.len() as u64;
+        for (id, memory) in capsule.memories {
+            let blobs = &memory.blob_internal_assets;
+            let assets = memory.inline_assets.len() + blobs.len() + memory.blob_external_assets.len();
+            contents.of_many_assets += u64::from(assets > 1);
+            referred.extend(blobs.iter().map(|asset| (asset.blob_ref.locator.clone(), id.clone())));
+        }
+        Ok(())
+    });
+    let mut blobs: BTreeMap<u64, PublicBlob> = BTreeMap::new();
+    walk(memories, ids::BLOB_META, &mut damage, |id: u64, entry| {
+        blobs.insert(id, decode(&entry.value()).map_err(|why| format!("blob_{id}: {why}"))?);
+        Ok(())
+    });
+    let mut stored: BTreeMap<[u8; 32], Stored> = BTreeMap::new();
+    walk(memories, ids::CHUNKS, &mut damage, |(key, idx): ([u8; 32], u32), entry| {
+        let of_key =
+            stored.entry(key).or_insert_with(|| Stored { chunks: 0, bytes: 0, sha256: Sha256::new() });
+        let bytes = entry.value();
+        of_key.sha256.update(&bytes);
+        of_key.bytes += bytes.len() as u64;
+        of_key.chunks += 1;
+        if of_key.chunks == u64::from(idx) + 1 {
+            Ok(())
+        } else {
+            Err(format!("chunks of {} before {idx} are missing", hex::encode(key)))
+        }
+    });
+    contents.blobs = blobs.len() as u64;
+    for (id, blob) in &blobs {
+        contents.blob_bytes = contents.blob_bytes.saturating_add(blob.size);
+        let stored = <[u8; 32]>::try_from(blob.pmid_hash.as_slice()).ok().and_then(|key| stored.remove(&key));
+        let Some(Stored { bytes, sha256, .. }) = stored else {
+            damage.push(format!("blob_{id}: none of its chunks is stored, or another blob has them"));
+            continue;
+        };
+        let sha256 = sha256.finalize();
+        if bytes == blob.size && sha256.as_slice() == blob.checksum.as_slice() {
+            contents.sound += 1;
+        } else {
+            let (of, was) = (blob.size, hex::encode(&blob.checksum));
+            damage.push(format!(
+                "blob_{id}: {bytes} bytes are stored with the SHA-256 {}, committed were {of} with {was}",
+                hex::encode(sha256)
+            ));
+        }
+    }
+    for (locator, memory) in referred {
+        let blob = locator.strip_prefix("blob_").and_then(|id| id.parse().ok());
+        if !blob.is_some_and(|id: u64| blobs.contains_key(&id)) {
+            damage.push(format!("memory {memory} refers to {locator}, which is not stored"));
+        }
+    }
+    let numbers = if stored.is_empty() { 0..=0 } else { 1..=LAST_SESSION };
+    for session in numbers {
+        if let Some(Stored { chunks, .. }) = stored.remove(&chunk_key(session)) {
+            contents.in_flight.insert(Some(session), chunks);
+        }
+    }
+    let unknown: u64 = stored.values().map(|stored| stored.chunks).sum();
+    if unknown > 0 {
+        contents.in_flight.insert(None, unknown);
+    }
+    PublicContents { damage, ..contents }
+}
+
+/// Passes every entry of a map to `each`, and keeps what is wrong with the map or with an entry.
+fn walk<K: Key>(
+    memories: &MemoryManager<StableFile>,
+    id: u8,
+    damage: &mut Vec<String>,
+    mut each: impl FnMut(K, &Entry<'_, SnapshotMemory>) -> Result<(), String>,
+) {
+    let memory = memories.get(MemoryId::new(id));
+    let at = |found: Damage| format!("memory id {id}, offset {}: {}", found.offset, found.what);
+    let walked = match Tree::open(&memory) {
+        Ok(None) => return,
+        Ok(Some(tree)) => tree.walk::<K>(&mut |key, entry| damage.extend(each(key, entry).err())),
+        Err(found) => return damage.push(at(found)),
+    };
+    damage.extend(walked.damage.into_iter().map(at));
+}
+
+impl fmt::Display for PublicContents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { capsules, memories, galleries, of_many_assets, blobs, blob_bytes, sound, .. } = self;
+        let chunks: u64 = self.in_flight.values().sum();
+        write!(
+            f,
+            "{capsules} capsules with {memories} memories, {of_many_assets} of more than one asset, and {galleries} galleries; {blobs} blobs of {blob_bytes} bytes, {sound} of them with the SHA-256 of their records; {chunks} chunks of uploads that are in flight or were abandoned, whose sessions are on the heap alone"
+        )?;
+        let sessions: Vec<String> = self.in_flight.keys().flatten().map(u64::to_string).collect();
+        if !sessions.is_empty() {
+            write!(f, " (sessions {})", sessions.join(", "))?;
+        }
+        self.damage.iter().try_for_each(|damage| write!(f, "\n  damaged: {damage}"))
+    }
+}

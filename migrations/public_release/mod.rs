@@ -1,0 +1,15 @@
+//! Records of the public first release, as far as they are in stable memory; see `README.md`.
+//!
+//! No build of the canister reads them: a memory of that release is refused. They are here for the tools.
+
+mod asset;
+mod record;
+
+pub use asset::{PublicAssetMetadata, PublicAssetType, PublicBase};
+pub use record::{
+    PublicAccess, PublicBlob, PublicBlobAsset, PublicBlobRef, PublicCapsule, PublicExternalAsset,
+    PublicInlineAsset, PublicMemory, PublicMemoryMetadata, PublicPerson, chunk_key, decode,
+};
+
+#[cfg(test)]
+mod tests;

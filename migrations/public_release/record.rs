@@ -1,0 +1,316 @@
+//! The frozen records of capsules, memories and blobs: Candid of one argument, the tuple of a version and the record.
+//!
+//! Never change a type in this file.
+
+use candid::{CandidType, Deserialize, Principal};
+use serde_bytes::ByteBuf;
+use sha2::{Digest, Sha256};
+
+use super::asset::PublicAssetMetadata;
+
+/// Somebody.
+#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub enum PublicPerson {
+    /// Somebody with a principal.
+    Principal(Principal),
+    /// Somebody known by another id only.
+    Opaque(String),
+}
+
+impl PublicPerson {
+    /// Returns the principal, if there is one.
+    pub const fn principal(&self) -> Option<Principal> {
+        match self {
+            Self::Principal(principal) => Some(*principal),
+            Self::Opaque(_) => None,
+        }
+    }
+}
+
+/// Since when somebody owns a capsule.
+#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct PublicOwner {
+    /// Nanoseconds.
+    pub since: u64,
+    /// Nanoseconds.
+    pub last_activity_at: u64,
+}
+
+/// Since when somebody controls a capsule.
+#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct PublicController {
+    /// Nanoseconds.
+    pub granted_at: u64,
+    /// By whom.
+    pub granted_by: PublicPerson,
+}
+
+/// A connection in the social graph of a capsule.
+#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct PublicConnection {
+    /// To whom.
+    pub peer: PublicPerson,
+    /// What has come of it.
+    pub status: PublicConnectionStatus,
+    /// Nanoseconds.
+    pub created_at: u64,
+    /// Nanoseconds.
+    pub updated_at: u64,
+}
+
+/// Status of a connection.
+#[derive(CandidType, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum PublicConnectionStatus {
+    Pending,
+    Accepted,
+    Blocked,
+    Revoked,
+}
+
+/// A group of connections.
+#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub struct PublicGroup {
+    pub id: String,
+    pub name: String,
+    pub description: Option<String>,
+    pub members: Vec<PublicPerson>,
+    pub created_at: u64,
+    pub updated_at: u64,
+}
+
+/// A gallery: memories of a capsule in an order of their own.
+#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub struct PublicGallery {
+    pub id: String,
+    pub owner_principal: Principal,
+    pub title: String,
+    pub description: Option<String>,
+    pub is_public: bool,
+    pub created_at: u64,
+    pub updated_at: u64,
+    pub storage_location: PublicGalleryLocation,
+    pub memory_entries: Vec<PublicGalleryEntry>,
+    pub bound_to_neon: bool,
+}
+
+/// Where a gallery is stored.
+#[derive(CandidType, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum PublicGalleryLocation {
+    Web2Only,
+    ICPOnly,
+    Both,
+    Migrating,
+    Failed,
+}
+
+/// A memory in a gallery.
+#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub struct PublicGalleryEntry {
+    pub memory_id: String,
+    pub position: u32,
+    pub gallery_caption: Option<String>,
+    pub is_featured: bool,
+    pub gallery_metadata: String,
+}
+
+/// A capsule with everything that is in it, memory id 0.
+#[derive(CandidType, Deserialize, Clone, Debug, PartialEq)]
+pub struct PublicCapsule {
+    /// Its id, the key of the record as well.
+    pub id: String,
+    /// Whom it is about.
+    pub subject: PublicPerson,
+    /// Who may do everything.
+    pub owners: Vec<(PublicPerson, PublicOwner)>,
+    /// Who may do everything but change the owners.
+    pub controllers: Vec<(PublicPerson, PublicController)>,
+    /// The social graph.
+    pub connections: Vec<(PublicPerson, PublicConnection)>,
+    /// Groups in it, by id.
+    pub connection_groups: Vec<(String, PublicGroup)>,
+    /// Memories by id.
+    pub memories: Vec<(String, PublicMemory)>,
+    /// Galleries by id.
+    pub galleries: Vec<(String, PublicGallery)>,
+    /// Nanoseconds.
+    pub created_at: u64,
+    /// Nanoseconds.
+    pub updated_at: u64,
+    /// Whether a database elsewhere has it, too.
+    pub bound_to_neon: bool,
+    /// Bytes of inline assets.
+    pub inline_bytes_used: u64,
+}
+
+/// A memory and its assets.
+#[derive(CandidType, Deserialize, Clone, Debug, PartialEq)]
+pub struct PublicMemory {
+    /// Its id, the key in its capsule as well.
+    pub id: String,
+    /// What the memory is about.
+    pub metadata: PublicMemoryMetadata,
+    /// Who may read it.
+    pub access: PublicAccess,
+    /// Assets in the record.
+    pub inline_assets: Vec<PublicInlineAsset>,
+    /// Assets in blobs.
+    pub blob_internal_assets: Vec<PublicBlobAsset>,
+    /// Assets elsewhere.
+    pub blob_external_assets: Vec<PublicExternalAsset>,
+}
+
+/// Metadata of a memory, beside those of its assets.
+#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it; times are in nanoseconds")]
+pub struct PublicMemoryMetadata {
+    pub memory_type: PublicMemoryType,
+    pub title: Option<String>,
+    pub description: Option<String>,
+    pub content_type: String,
+    pub created_at: u64,
+    pub updated_at: u64,
+    pub uploaded_at: u64,
+    pub date_of_memory: Option<u64>,
+    pub file_created_at: Option<u64>,
+    pub parent_folder_id: Option<String>,
+    pub tags: Vec<String>,
+    pub deleted_at: Option<u64>,
+    pub people_in_memory: Option<Vec<String>>,
+    pub location: Option<String>,
+    pub memory_notes: Option<String>,
+    pub created_by: Option<String>,
+    pub database_storage_edges: Vec<PublicDatabase>,
+}
+
+/// Kind of a memory.
+#[derive(CandidType, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum PublicMemoryType {
+    Image,
+    Video,
+    Audio,
+    Document,
+    Note,
+}
+
+/// Where the record of a memory is stored, too.
+#[derive(CandidType, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum PublicDatabase {
+    Icp,
+    Neon,
+}
+
+/// Who may read a memory.
+#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum PublicAccess {
+    Public { owner_secure_code: String },
+    Private { owner_secure_code: String },
+    Custom { individuals: Vec<PublicPerson>, groups: Vec<String>, owner_secure_code: String },
+    Scheduled { accessible_after: u64, access: Box<PublicAccess>, owner_secure_code: String },
+    EventTriggered { trigger_event: PublicEvent, access: Box<PublicAccess>, owner_secure_code: String },
+}
+
+/// An event that opens a memory.
+#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum PublicEvent {
+    AfterDeath,
+    Anniversary(u32),
+    Birthday(u32),
+    Graduation,
+    Wedding,
+    CapsuleMaturity(u32),
+    ConnectionCount(u32),
+    Custom(String),
+}
+
+/// An asset in the record.
+#[derive(CandidType, Deserialize, Clone, Debug, PartialEq)]
+pub struct PublicInlineAsset {
+    /// Its bytes.
+    pub bytes: ByteBuf,
+    /// What it is.
+    pub metadata: PublicAssetMetadata,
+}
+
+/// An asset in a blob.
+#[derive(CandidType, Deserialize, Clone, Debug, PartialEq)]
+pub struct PublicBlobAsset {
+    /// The blob.
+    pub blob_ref: PublicBlobRef,
+    /// What it is.
+    pub metadata: PublicAssetMetadata,
+}
+
+/// A reference to a blob. Nothing keeps it from naming one that does not exist, or another capsule's.
+#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct PublicBlobRef {
+    /// `blob_<number>`, or what a client has given.
+    pub locator: String,
+    /// SHA-256, 32 bytes.
+    pub hash: Option<ByteBuf>,
+    /// Bytes; 0 where a client gave none.
+    pub len: u64,
+}
+
+/// An asset elsewhere.
+#[derive(CandidType, Deserialize, Clone, Debug, PartialEq)]
+pub struct PublicExternalAsset {
+    /// Where.
+    pub location: PublicStore,
+    /// Its key there.
+    pub storage_key: String,
+    /// Its address.
+    pub url: Option<String>,
+    /// What it is.
+    pub metadata: PublicAssetMetadata,
+}
+
+/// A store of assets.
+#[derive(CandidType, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum PublicStore {
+    Icp,
+    VercelBlob,
+    S3,
+    Arweave,
+    Ipfs,
+    Neon,
+}
+
+/// A committed blob, memory id 7.
+#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct PublicBlob {
+    /// Bytes.
+    pub size: u64,
+    /// SHA-256 that the client gave, 32 bytes.
+    pub checksum: ByteBuf,
+    /// Nanoseconds.
+    pub created_at: u64,
+    /// Where its chunks are, 32 bytes; see [`chunk_key`].
+    pub pmid_hash: ByteBuf,
+}
+
+const VERSION: u16 = 1;
+
+/// Decodes a stored record of either kind.
+///
+/// # Errors
+/// What is wrong with the bytes, in words: not Candid of one tuple, another version, another type.
+pub fn decode<T: CandidType + for<'de> Deserialize<'de>>(bytes: &[u8]) -> Result<T, String> {
+    let (version, record): (u16, T) = candid::decode_one(bytes).map_err(|error| error.to_string())?;
+    if version == VERSION { Ok(record) } else { Err(format!("record version {version}, expected {VERSION}")) }
+}
+
+/// Returns the first part of the keys of a session's chunks in memory id 6. That release gives no session a memory id, so
+/// that only the session number is hashed; numbers are given out from 1 on.
+pub fn chunk_key(session: u64) -> [u8; 32] {
+    Sha256::new().chain_update(b"#").chain_update(session.to_le_bytes()).finalize().into()
+}

@@ -1,0 +1,91 @@
+//! The frozen records over those of the generator, and the golden ones.
+
+use candid::Principal;
+use serde_bytes::ByteBuf;
+use upload_model::public_release::{self as model, CHUNK_SIZE, PublicRelease};
+
+use super::*;
+use crate::blob::MappedBlob;
+use crate::stable::{Memories, RawMemory, Record as _, memory_ids};
+use ic_stable_structures::StableBTreeMap;
+
+const NOW: u64 = 1_759_000_000_000_000_000;
+
+fn owner() -> Principal {
+    Principal::self_authenticating([1])
+}
+
+fn release() -> (PublicRelease, String) {
+    let mut release = PublicRelease::new(1);
+    let capsule = release.capsule(owner(), NOW);
+    release.upload(&capsule, 1, &vec![7; CHUNK_SIZE + 5], NOW + 1);
+    (release, capsule)
+}
+
+/// Returns the bytes of the only capsule and the only blob.
+fn stored() -> [Vec<u8>; 2] {
+    let (release, capsule) = release();
+    let raw = RawMemory::new(std::cell::RefCell::new(release.stable_memory()));
+    let memories = Memories::init(raw);
+    let capsules = StableBTreeMap::<String, Vec<u8>, _>::init(memories.get(memory_ids::CAPSULES));
+    let blobs = StableBTreeMap::<u64, Vec<u8>, _>::init(memories.get(memory_ids::BLOB_META));
+    [capsules.get(&capsule).unwrap(), blobs.get(&model::blob_of(1)).unwrap()]
+}
+
+/// Made once, never again; the tests print what the generator makes today when that differs.
+const GOLDEN: [&[u8]; 2] = [include_bytes!("golden/capsule.bin"), include_bytes!("golden/blob.bin")];
+
+#[test]
+fn the_golden_records_are_those_of_the_generator_and_decode() {
+    let stored = stored();
+    for (stored, golden) in stored.iter().zip(GOLDEN) {
+        assert!(stored == golden, "today: {}", hex::encode(stored));
+    }
+    let [capsule, blob] = GOLDEN;
+    let blob: PublicBlob = decode(blob).unwrap();
+    assert_eq!((blob.size, blob.created_at), (CHUNK_SIZE as u64 + 5, NOW + 1));
+    assert_eq!(blob.pmid_hash, ByteBuf::from(chunk_key(1)));
+    let capsule: PublicCapsule = decode(capsule).unwrap();
+    assert_eq!(capsule.owners[0].0.principal(), Some(owner()));
+    let (id, memory) = &capsule.memories[0];
+    assert_eq!((id, memory.blob_internal_assets.len(), capsule.galleries.len()), (&memory.id, 1, 1));
+    let reference = &memory.blob_internal_assets[0].blob_ref;
+    assert_eq!(reference.locator, format!("blob_{}", model::blob_of(1)));
+    assert_eq!(reference.hash.as_ref(), Some(&blob.checksum));
+}
+
+/// One argument there, two here, though the fields are the same.
+#[test]
+fn neither_release_reads_the_blob_records_of_the_other() {
+    let [_, of_release] = GOLDEN;
+    let refused = MappedBlob::decode(of_release).unwrap_err();
+    assert!(!refused.is_empty());
+    let ours = MappedBlob {
+        size: 3,
+        sha256: [7; 32],
+        created_at: crate::session::Time::from_nanos(NOW),
+        prefix: crate::blob::ChunkPrefix([8; 32]),
+    };
+    decode::<PublicBlob>(&ours.encode()).unwrap_err();
+    assert_eq!(MappedBlob::decode(&ours.encode()), Ok(ours));
+}
+
+#[test]
+fn another_version_and_every_truncation_are_errors() {
+    let [capsule, blob] = GOLDEN;
+    for cut in 0..blob.len() {
+        decode::<PublicBlob>(&blob[..cut]).unwrap_err();
+    }
+    for cut in (0..capsule.len()).step_by(7) {
+        decode::<PublicCapsule>(&capsule[..cut]).unwrap_err();
+    }
+    let later = candid::encode_one((2_u16, decode::<PublicBlob>(blob).unwrap())).unwrap();
+    assert_eq!(decode::<PublicBlob>(&later).unwrap_err(), "record version 2, expected 1");
+}
+
+#[test]
+fn chunks_are_under_the_hash_of_their_session() {
+    for session in [1, 2, 500] {
+        assert_eq!(chunk_key(session), model::key_of(session));
+    }
+}

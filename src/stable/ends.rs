@@ -1,0 +1,438 @@
+//! The header of a map and its first and last entry, read past the library.
+//!
+//! The library asserts what it reads, and a failed assertion in `post_upgrade` names neither the memory nor the way
+//! out. Here every number is checked before it is followed, and the work is bounded whatever the bytes say. The layout
+//! is that of the maps that this canister makes: version 2, in pages of 1,024 bytes, since no value of theirs has a
+//! longest size.
+//!
+//! ```text
+//! map       byte 0..4     "BTR", 2
+//!           byte 4..12    bytes of a page, all ones: a page is not derived from bounds
+//!           byte 12..28   address of the root, 0 for none; number of entries
+//!           byte 52..56   "BTA", 1: the allocator
+//!           byte 60..68   bytes of a page
+//!           byte 100..    pages, each after 16 bytes of the allocator's
+//! node      byte 0..4     "BTN", 2
+//!           byte 4..7     0 leaf, 1 internal; number of entries, at most 11
+//!           byte 7..15    address of the next page, 0 for none
+//!           byte 15..     children, keys, values; the parts of varying length after their lengths
+//! next page byte 0..11    "NOF", address of the next page
+//! ```
+//! All numbers are little-endian.
+
+use ic_stable_structures::Memory;
+use ic_stable_structures::storable::Bound;
+
+use super::Key;
+
+const PAGE: u32 = 1_024;
+
+const HEADER: usize = 100;
+
+/// Bytes of the allocator's before each page.
+const PAGE_HEADER: u64 = 16;
+
+const NODE_HEADER: u64 = 15;
+
+const NEXT_HEADER: u64 = 11;
+
+const MAX_ENTRIES: u16 = 11;
+
+/// Trees are not so deep: with six entries a node, that is more than there are addresses.
+const MAX_DEPTH: u32 = 32;
+
+/// Pages of one node that are followed; eleven of the longest records that are decoded have fewer.
+const MAX_PAGES: u32 = 512;
+
+/// Of longer records a neighbour is decoded instead, so that decoding is bounded, bytes.
+const MAX_RECORD: u32 = 32 * 1024;
+
+/// Bytes that the library would not have written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// Offset in the memory, bytes.
+    pub offset: u64,
+    /// What is wrong, in words.
+    pub what: String,
+}
+
+impl Damage {
+    /// Returns damage at an offset.
+    pub fn at(offset: u64, what: impl Into<String>) -> Self {
+        Self { offset, what: what.into() }
+    }
+}
+
+fn wrong<T>(offset: u64, what: impl Into<String>) -> Result<T, Damage> {
+    Err(Damage::at(offset, what))
+}
+
+/// One end of a map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The lowest key.
+    First,
+    /// The highest key.
+    Last,
+}
+
+impl End {
+    /// Returns its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::First => "first",
+            Self::Last => "last",
+        }
+    }
+}
+
+/// A map with a sound header.
+pub struct RawMap<M> {
+    memory: M,
+    bytes: u64,
+    root: u64,
+    /// Number of entries by the header.
+    pub len: u64,
+}
+
+/// An entry, undecoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RawEntry {
+    /// Its key.
+    pub key: Vec<u8>,
+    /// Its value; `None` if it is too long to be looked at.
+    pub value: Option<Vec<u8>>,
+}
+
+/// Returns the length of the keys of a type, if all have the same.
+pub const fn fixed_len<K: Key>() -> Option<u32> {
+    match K::BOUND {
+        Bound::Bounded { max_size, is_fixed_size: true } => Some(max_size),
+        _ => None,
+    }
+}
+
+impl<M: Memory> RawMap<M> {
+    /// Checks the header of a map; returns `None` for an empty memory.
+    ///
+    /// # Errors
+    /// What is wrong with the header.
+    pub fn open(memory: M) -> Result<Option<Self>, Damage> {
+        let bytes = memory.size().saturating_mul(64 * 1024);
+        if bytes == 0 {
+            return Ok(None);
+        }
+        let mut header = [0; HEADER];
+        memory.read(0, &mut header);
+        let Some((map, allocator)) = header.split_at_checked(52) else { return Ok(None) };
+        if !map.starts_with(b"BTR\x02") {
+            return wrong(
+                0,
+                format!("begins with {:02x?}, expected \"BTR\" version 2", map.get(..4).unwrap_or_default()),
+            );
+        }
+        let [page, bound] = [word(map, 4), word(map, 8)];
+        if [page, bound] != [PAGE, u32::MAX] {
+            let found = match bound {
+                u32::MAX => {
+                    format!("pages of {page} bytes, as for keys and values with bounds, expected {PAGE}")
+                }
+                _ => format!(
+                    "keys of at most {page} bytes and values of at most {bound}, expected values without a bound"
+                ),
+            };
+            return wrong(4, found);
+        }
+        if !allocator.starts_with(b"BTA\x01") || number(allocator, 8) != u64::from(PAGE) {
+            return wrong(
+                52,
+                format!(
+                    "the allocator of pages begins with {:02x?}",
+                    allocator.get(..16).unwrap_or_default()
+                ),
+            );
+        }
+        let [root, len] = [number(map, 12), number(map, 20)];
+        let [taken, free] = [number(allocator, 16), number(allocator, 24)];
+        if (root == 0) != (len == 0) || (taken == 0) != (len == 0) {
+            return wrong(12, format!("{len} entries and {taken} pages, and the root is at {root}"));
+        }
+        let places =
+            bytes.saturating_sub(HEADER as u64).div_euclid(PAGE_HEADER.saturating_add(u64::from(PAGE)));
+        if taken > places || free > bytes {
+            return wrong(
+                68,
+                format!("{taken} pages, the next free one at {free}, in a memory of {bytes} bytes"),
+            );
+        }
+        Ok(Some(Self { memory, bytes, root, len }))
+    }
+
+    /// Returns the entry at an end, or the nearest to it that is short enough to be decoded; `None` if there is none.
+    ///
+    /// # Errors
+    /// What is wrong with the nodes on the way.
+    pub fn entry(&self, end: End, key_len: Option<u32>) -> Result<Option<RawEntry>, Damage> {
+        self.leaf(end)?.map(|mut leaf| leaf.entry(end, key_len)).transpose()
+    }
+
+    /// Returns the key at an end, and the length of the first value of its node; `None` if there is none. Values are not
+    /// read.
+    ///
+    /// # Errors
+    /// What is wrong with the nodes on the way.
+    pub fn key(&self, end: End, key_len: Option<u32>) -> Result<Option<(Vec<u8>, u32)>, Damage> {
+        let Some(mut leaf) = self.leaf(end)? else { return Ok(None) };
+        let mut keys = leaf.keys(key_len)?;
+        let key = if end == End::First { keys.into_iter().next() } else { keys.pop() };
+        Ok(key.zip(Some(leaf.cursor.word()?)))
+    }
+
+    /// Descends to the leaf at an end.
+    fn leaf(&self, end: End) -> Result<Option<Node<'_, M>>, Damage> {
+        let (mut address, mut from) = (self.root, 12);
+        if address == 0 {
+            return Ok(None);
+        }
+        for _ in 0..MAX_DEPTH {
+            let mut node = self.node(address, from)?;
+            if node.is_leaf {
+                return Ok(Some(node));
+            }
+            if end == End::Last {
+                node.cursor.skip(u64::from(node.entries).saturating_mul(8))?;
+            }
+            from = address;
+            address = node.cursor.number()?;
+        }
+        wrong(from, format!("a node {MAX_DEPTH} levels below the root"))
+    }
+
+    /// Reads the header of the node at `address`, which the bytes at `from` lead to.
+    fn node(&self, address: u64, from: u64) -> Result<Node<'_, M>, Damage> {
+        self.check_page(address, from)?;
+        let mut header = [0; NODE_HEADER as usize];
+        self.memory.read(address, &mut header);
+        let [b, t, n, version, kind, low, high, next @ ..] = header;
+        let entries = u16::from_le_bytes([low, high]);
+        if [b, t, n, version] != *b"BTN\x02" || kind > 1 || !(1..=MAX_ENTRIES).contains(&entries) {
+            return wrong(
+                address,
+                format!("a node begins with {:02x?}", header.get(..7).unwrap_or_default()),
+            );
+        }
+        let cursor = Cursor {
+            map: self,
+            at: address.saturating_add(NODE_HEADER),
+            left: u64::from(PAGE).saturating_sub(NODE_HEADER),
+            next: u64::from_le_bytes(next),
+            pages: 1,
+        };
+        Ok(Node { address, is_leaf: kind == 0, entries, cursor })
+    }
+
+    fn check_page(&self, address: u64, from: u64) -> Result<(), Damage> {
+        let first = (HEADER as u64).saturating_add(PAGE_HEADER);
+        let is_page = address
+            .checked_sub(first)
+            .is_some_and(|place| place.is_multiple_of(u64::from(PAGE).saturating_add(PAGE_HEADER)));
+        if is_page && address.saturating_add(u64::from(PAGE)) <= self.bytes {
+            return Ok(());
+        }
+        wrong(from, format!("leads to {address}, where no page is"))
+    }
+}
+
+struct Node<'m, M> {
+    address: u64,
+    is_leaf: bool,
+    entries: u16,
+    cursor: Cursor<'m, M>,
+}
+
+impl<M: Memory> Node<'_, M> {
+    /// Reads the keys of a leaf.
+    fn keys(&mut self, key_len: Option<u32>) -> Result<Vec<Vec<u8>>, Damage> {
+        let cursor = &mut self.cursor;
+        let mut key = || {
+            let len = key_len.map_or_else(|| cursor.word(), Ok)?;
+            // The longest keys have some hundred bytes.
+            if len > MAX_RECORD {
+                wrong(cursor.at, format!("a key of {len} bytes"))
+            } else {
+                cursor.bytes(len)
+            }
+        };
+        let keys = (0..self.entries).map(|_| key()).collect::<Result<Vec<_>, _>>()?;
+        // Keys of one length are stored so that their bytes are in the order of the keys.
+        if key_len.is_some() && !keys.is_sorted_by(|key, next| key < next) {
+            return wrong(self.address, "a node whose keys do not ascend");
+        }
+        Ok(keys)
+    }
+
+    /// Returns the entry of a leaf that is nearest to an end and short enough.
+    fn entry(&mut self, end: End, key_len: Option<u32>) -> Result<RawEntry, Damage> {
+        let keys = self.keys(key_len)?;
+        let mut left = self.cursor.clone();
+        let mut found = None;
+        let mut passed = Vec::new();
+        for key in keys {
+            if left.pages >= MAX_PAGES {
+                break;
+            }
+            let len = left.word()?;
+            if len <= MAX_RECORD {
+                found = Some((key, left.clone(), len));
+                if end == End::First {
+                    break;
+                }
+            } else {
+                passed = key;
+            }
+            left.skip(u64::from(len))?;
+        }
+        let Some((key, mut value, len)) = found else { return Ok(RawEntry { key: passed, value: None }) };
+        Ok(RawEntry { key, value: Some(value.bytes(len)?) })
+    }
+}
+
+/// A place in a node, across its pages.
+struct Cursor<'m, M> {
+    map: &'m RawMap<M>,
+    at: u64,
+    /// Bytes left in the page.
+    left: u64,
+    next: u64,
+    pages: u32,
+}
+
+impl<M> Clone for Cursor<'_, M> {
+    fn clone(&self) -> Self {
+        Self { ..*self }
+    }
+}
+
+impl<M: Memory> Cursor<'_, M> {
+    /// Goes to the next page of the node.
+    fn turn(&mut self) -> Result<(), Damage> {
+        if self.next == 0 {
+            return wrong(self.at, "a node ends in the middle of an entry");
+        }
+        self.map.check_page(self.next, self.at)?;
+        let mut header = [0; NEXT_HEADER as usize];
+        self.map.memory.read(self.next, &mut header);
+        let [n, o, f, next @ ..] = header;
+        if [n, o, f] != *b"NOF" {
+            return wrong(
+                self.next,
+                format!("a page of a node begins with {:02x?}, expected \"NOF\"", [n, o, f]),
+            );
+        }
+        self.at = self.next.saturating_add(NEXT_HEADER);
+        self.left = u64::from(PAGE).saturating_sub(NEXT_HEADER);
+        self.next = u64::from_le_bytes(next);
+        self.pages = self.pages.saturating_add(1);
+        Ok(())
+    }
+
+    /// Takes up to `most` bytes of the page; returns where they are, and how many.
+    fn take(&mut self, most: u64) -> Result<(u64, u64), Damage> {
+        if self.left == 0 {
+            self.turn()?;
+        }
+        let (at, taken) = (self.at, self.left.min(most));
+        self.at = at.saturating_add(taken);
+        self.left = self.left.saturating_sub(taken);
+        Ok((at, taken))
+    }
+
+    fn skip(&mut self, mut bytes: u64) -> Result<(), Damage> {
+        // A value that is longer than the pages that are followed ends the walk.
+        while bytes > 0 && self.pages < MAX_PAGES {
+            let (_, taken) = self.take(bytes)?;
+            bytes = bytes.saturating_sub(taken);
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, mut into: &mut [u8]) -> Result<(), Damage> {
+        while !into.is_empty() {
+            let (at, taken) = self.take(into.len() as u64)?;
+            let Some((now, later)) = into.split_at_mut_checked(taken as usize) else { break };
+            self.map.memory.read(at, now);
+            into = later;
+        }
+        Ok(())
+    }
+
+    fn bytes(&mut self, len: u32) -> Result<Vec<u8>, Damage> {
+        let mut bytes = vec![0; len as usize];
+        self.read(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn word(&mut self) -> Result<u32, Damage> {
+        let mut bytes = [0; 4];
+        self.read(&mut bytes)?;
+        Ok(u32::from_le_bytes(bytes))
+    }
+
+    fn number(&mut self) -> Result<u64, Damage> {
+        let mut bytes = [0; 8];
+        self.read(&mut bytes)?;
+        Ok(u64::from_le_bytes(bytes))
+    }
+}
+
+fn word(header: &[u8], at: usize) -> u32 {
+    header.get(at..).and_then(<[u8]>::first_chunk).map_or(0, |bytes| u32::from_le_bytes(*bytes))
+}
+
+fn number(header: &[u8], at: usize) -> u64 {
+    header.get(at..).and_then(<[u8]>::first_chunk).map_or(0, |bytes| u64::from_le_bytes(*bytes))
+}
+
+/// Bytes before the value of a cell.
+const BEFORE: u64 = 8;
+
+/// Checks the header of a cell; returns the length of its value, `None` for an empty memory.
+///
+/// ```text
+/// byte 0..4    "SCL", 1
+/// byte 4..8    length of the value, little-endian
+/// byte 8..     value
+/// ```
+///
+/// # Errors
+/// What is wrong with the header.
+pub fn check_cell(memory: &impl Memory) -> Result<Option<u32>, Damage> {
+    let bytes = memory.size().saturating_mul(64 * 1024);
+    if bytes == 0 {
+        return Ok(None);
+    }
+    let mut header = [0; BEFORE as usize];
+    memory.read(0, &mut header);
+    if !header.starts_with(b"SCL\x01") {
+        return wrong(
+            0,
+            format!("begins with {:02x?}, expected \"SCL\" version 1", header.get(..4).unwrap_or_default()),
+        );
+    }
+    let len = word(&header, 4);
+    if u64::from(len) > bytes.saturating_sub(BEFORE) {
+        return wrong(4, format!("a value of {len} bytes in a memory of {bytes}"));
+    }
+    Ok(Some(len))
+}
+
+/// Returns the value of a cell, after its header is checked; `None` for an empty memory.
+///
+/// # Errors
+/// What is wrong with the header.
+pub fn cell(memory: &impl Memory) -> Result<Option<Vec<u8>>, Damage> {
+    let Some(len) = check_cell(memory)? else { return Ok(None) };
+    let mut value = vec![0; len as usize];
+    memory.read(BEFORE, &mut value);
+    Ok(Some(value))
+}

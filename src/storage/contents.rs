@@ -1,0 +1,157 @@
+//! The types of the keys and records in each memory, for the preflight.
+//!
+//! The stores open their tables by these types; here they are together, so that the ends of every table can be read
+//! before one of them is opened.
+
+use candid::Principal;
+use ic_stable_structures::storable::Blob;
+
+use crate::blob::extents::AllocatorState;
+use crate::blob::{BlobRecord, CHUNK_SIZE, MappedBlob};
+use crate::capsule::{CapsuleRecord, MemoryRecord};
+use crate::capsule_makers::Listed;
+use crate::config::Config;
+use crate::migrate::{JournalRecord, MigrationState, QuarantineRecord};
+use crate::stable::keys::{NumberAndText, TwoTexts};
+use crate::stable::layout::Layout;
+use crate::stable::memory_ids::numbers as ids;
+use crate::stable::preflight::{self, Damaged, Decodes, MapContents, PreflightError, Values};
+use crate::stable::{Key, Memories, Record, fixed_len};
+use crate::upload::mapped_sessions::MappedSessions;
+use crate::upload::path::check_legacy_record;
+use crate::upload::{Leftovers, PayloadState, Receipt, SessionRecord, UploadMeta};
+
+enum Contents {
+    Map(MapContents),
+    Cell(Decodes),
+}
+
+/// By memory id. A record of a client that does not decode is an error to those who ask for it, or quarantined, and
+/// everything else goes on: one of them stops no upgrade.
+const CONTENTS: &[(u8, Contents)] = &[
+    (ids::CAPSULES, treated::<String, CapsuleRecord>()),
+    (ids::LEGACY_SESSIONS, legacy(keys::<u64>(Values::Records(check_legacy_record)))),
+    (ids::SESSION_COUNTER, cell::<u64>()),
+    (ids::CHUNKS, Contents::Map(keys::<([u8; 32], u32)>(Values::Bytes(CHUNK_SIZE)))),
+    (ids::BLOB_META, legacy(records::<u64, MappedBlob>())),
+    (ids::LAYOUT, cell::<Layout>()),
+    (ids::SESSIONS, treated::<u64, SessionRecord>()),
+    (ids::UPLOAD_META, treated::<u64, UploadMeta>()),
+    (ids::SESSION_BY_IDEM, map::<[u8; 32], u64>()),
+    (ids::SESSION_BY_ACTIVITY, map::<(u64, u64), ()>()),
+    (ids::SESSION_BY_OWNER, map::<(Principal, u64), ()>()),
+    (ids::PAYLOAD_STATES, treated::<u64, PayloadState>()),
+    (ids::RECEIPTS, treated::<u64, Receipt>()),
+    (ids::MEMORIES, treated::<String, MemoryRecord>()),
+    (ids::MEMORY_BY_CAPSULE, map::<TwoTexts, ()>()),
+    (ids::BLOB_REFS, map::<NumberAndText, String>()),
+    (ids::CAPSULE_COUNTER, cell::<u64>()),
+    (ids::CONFIG, cell::<Config>()),
+    (ids::LEGACY_ACTIVITY, map::<u64, u64>()),
+    (ids::RELEASED_CHUNKS, map::<[u8; 32], ()>()),
+    (ids::MIGRATION_STATE, cell::<MigrationState>()),
+    (ids::MIGRATION_JOURNAL, map::<u64, JournalRecord>()),
+    (ids::MIGRATION_QUARANTINE, map::<u64, QuarantineRecord>()),
+    (ids::RECEIPT_BY_EXPIRY, map::<(u64, u64), ()>()),
+    (ids::CAPSULE_BY_MEMBER, map::<(Principal, Blob<32>), ()>()),
+    (ids::USAGE, map::<TwoTexts, u64>()),
+    (ids::BLOB_BY_CONTENT, map::<TwoTexts, u64>()),
+    (ids::CONDEMNED_CAPSULES, map::<String, ()>()),
+    (ids::MEMORY_BY_IDEM, map::<[u8; 32], String>()),
+    (ids::MIGRATION_STATES, map::<u16, MigrationState>()),
+    (ids::MIGRATION_QUARANTINES, map::<(u16, u64), QuarantineRecord>()),
+    (ids::FREE_EXTENTS, map::<u64, u64>()),
+    (ids::FREE_EXTENTS_BY_LEN, map::<(u64, u64), ()>()),
+    (ids::EXTENT_STATE, cell::<AllocatorState>()),
+    (ids::BLOBS, treated::<u64, BlobRecord>()),
+    (ids::MAPPED_BLOBS, treated::<u64, BlobRecord>()),
+    (ids::MAPPED_SESSIONS, cell::<MappedSessions>()),
+    (ids::CAPSULES_BY_CREATOR, map::<Principal, u64>()),
+    (ids::LEGACY_LEFT_BEHIND, cell::<Leftovers>()),
+    (ids::CAPSULE_MAKERS, cell::<Listed>()),
+    // A damaged key is replaced by a new one.
+    (ids::ACCESS_KEYS, Contents::Cell(|_| Ok(()))),
+    (ids::DOWNLOADS, treated::<u64, SessionRecord>()),
+];
+
+const fn map<K: Key, V: Record>() -> Contents {
+    Contents::Map(records::<K, V>())
+}
+
+const fn records<K: Key, V: Record>() -> MapContents {
+    keys::<K>(Values::Records(decodes::<V>))
+}
+
+const fn keys<K: Key>(value: Values) -> MapContents {
+    MapContents {
+        is_key: is_key::<K>,
+        show_key: show_key::<K>,
+        key_len: fixed_len::<K>(),
+        value,
+        damaged: Damaged::Refused,
+    }
+}
+
+const fn treated<K: Key, V: Record>() -> Contents {
+    Contents::Map(MapContents { damaged: Damaged::TreatedUnlessCandid, ..records::<K, V>() })
+}
+
+/// A table whose records are Candid.
+const fn legacy(contents: MapContents) -> Contents {
+    Contents::Map(MapContents { damaged: Damaged::Treated, ..contents })
+}
+
+const fn cell<V: Record>() -> Contents {
+    Contents::Cell(decodes::<V>)
+}
+
+fn is_key<K: Key>(bytes: &[u8]) -> bool {
+    K::parse(bytes).is_some()
+}
+
+fn show_key<K: Key>(bytes: &[u8]) -> String {
+    K::parse(bytes).map_or_else(String::new, |key| key.shown())
+}
+
+fn decodes<V: Record>(bytes: &[u8]) -> Result<(), String> {
+    V::decode(bytes).map(drop)
+}
+
+/// Returns `Ok(())` if the first and the last record of every table are what this canister stores there. Without a
+/// layout header records are all that tells whose memory it is, and none may be damaged.
+///
+/// # Errors
+/// The first that is not; see [`PreflightError`].
+pub fn check(memories: &Memories, layout: Option<Layout>) -> Result<(), PreflightError> {
+    CONTENTS.iter().try_for_each(|(id, contents)| match *contents {
+        Contents::Map(map) => {
+            let damaged = if layout.is_some() { map.damaged } else { Damaged::Refused };
+            preflight::check_map(memories, *id, MapContents { damaged, ..map })
+        }
+        Contents::Cell(decodes) => preflight::check_cell(memories, *id, decodes),
+    })
+}
+
+/// Returns the layout of the header; `None` if there is none.
+///
+/// # Errors
+/// A header that is not one.
+pub fn layout(memories: &Memories) -> Result<Option<Layout>, PreflightError> {
+    register(memories, ids::LAYOUT)
+}
+
+/// Returns the state of the first migration.
+///
+/// # Errors
+/// A record that is not one.
+pub fn migration_state(memories: &Memories) -> Result<MigrationState, PreflightError> {
+    register(memories, ids::MIGRATION_STATE).map(Option::unwrap_or_default)
+}
+
+fn register<V: Record>(memories: &Memories, id: u8) -> Result<Option<V>, PreflightError> {
+    preflight::check_cell(memories, id, decodes::<V>)?;
+    Ok(preflight::cell_value(memories, id)?.and_then(|bytes| V::decode(&bytes).ok()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,320 @@
+//! Memories that are not this canister's, or are damaged: each is refused by what was found and where.
+
+use ic_stable_structures::memory_manager::{MemoryId, MemoryManager};
+use ic_stable_structures::{Memory as _, StableBTreeMap};
+
+use upload_model::public_release::PublicRelease;
+
+use super::*;
+use crate::stable::RawMemory;
+use crate::stable::memory_ids::{self, ALL, Structure};
+use crate::stable::preflight::PreflightError;
+use crate::storage::{OpenError, Storage};
+
+/// Returns the memory of a fresh canister, in buckets of 64 KiB: hundreds of them are copied.
+fn sound() -> RawMemory {
+    let raw = RawMemory::default();
+    drop(MemoryManager::init_with_bucket_size(raw.clone(), 1));
+    drop(Storage::create(raw.clone()).unwrap());
+    raw
+}
+
+fn copy(raw: &RawMemory) -> RawMemory {
+    RawMemory::new(std::cell::RefCell::new(raw.borrow().clone()))
+}
+
+fn memory(raw: &RawMemory, id: u8) -> crate::stable::Memory {
+    Memories::init(raw.clone()).get(MemoryId::new(id))
+}
+
+/// Returns the refusal of a memory, which must be left as it was.
+#[track_caller]
+fn refusal(raw: &RawMemory) -> OpenError {
+    let before = raw.borrow().clone();
+    let refused = Storage::open_existing(raw.clone()).err().expect("must be refused");
+    assert!(*raw.borrow() == before, "a refused memory is left as it was: {refused}");
+    let text = refused.to_string();
+    assert!(text.ends_with("nothing was changed"), "{text}");
+    refused
+}
+
+#[track_caller]
+fn refused(raw: &RawMemory, said: &[&str]) {
+    let text = refusal(raw).to_string();
+    assert!(said.iter().all(|said| text.contains(said)), "{text}, expected {said:?}");
+}
+
+/// Adds entries to the map under an id, whatever its types are.
+fn plant(raw: &RawMemory, id: u8, entries: &[(Vec<u8>, Vec<u8>)], key_len: Option<u32>) {
+    fn of<const N: usize>(memory: crate::stable::Memory, entries: &[(Vec<u8>, Vec<u8>)]) {
+        let mut map = StableBTreeMap::<[u8; N], Vec<u8>, _>::init(memory);
+        for (key, value) in entries {
+            map.insert(key.clone().try_into().unwrap(), value.clone());
+        }
+    }
+    let memory = memory(raw, id);
+    match key_len {
+        Some(2) => of::<2>(memory, entries),
+        Some(8) => of::<8>(memory, entries),
+        Some(10) => of::<10>(memory, entries),
+        Some(16) => of::<16>(memory, entries),
+        Some(32) => of::<32>(memory, entries),
+        Some(36) => of::<36>(memory, entries),
+        Some(len) => panic!("keys of {len} bytes"),
+        None => {
+            let mut map = StableBTreeMap::<Vec<u8>, Vec<u8>, _>::init(memory);
+            for (key, value) in entries {
+                map.insert(key.clone(), value.clone());
+            }
+        }
+    }
+}
+
+fn maps() -> impl Iterator<Item = (u8, MapContents)> {
+    CONTENTS.iter().filter_map(|(id, contents)| match contents {
+        Contents::Map(map) => Some((*id, *map)),
+        Contents::Cell(_) => None,
+    })
+}
+
+/// Returns the `n`-th of some keys of a map, ascending.
+fn key(map: &MapContents, n: u8) -> Vec<u8> {
+    let principal = |len: usize| [vec![n; 29], vec![n; len]].concat();
+    let candidates = [
+        vec![n; map.key_len.unwrap_or(29) as usize],
+        [vec![0, 0, 0, 1], vec![b'a' + n; 3]].concat(),
+        [principal(8), vec![29]].concat(),
+        [principal(32), vec![29, 32]].concat(),
+    ];
+    candidates.into_iter().find(|key| (map.is_key)(key)).expect("a key")
+}
+
+/// Returns bytes that are no record of a map; those of the public first release, if they are none.
+fn wrong(map: &MapContents) -> Option<Vec<u8>> {
+    let Values::Records(decodes) = map.value else { return None };
+    let candid = candid::encode_args((("capsule", 1_u64),)).unwrap();
+    [candid, vec![0xff; 7]].into_iter().find(|bytes| decodes(bytes).is_err())
+}
+
+fn name_of(id: u8) -> &'static str {
+    ALL.iter().find(|(known, ..)| *known == id).unwrap().1
+}
+
+#[test]
+fn contents_name_every_map_and_cell() {
+    let named: Vec<u8> = CONTENTS.iter().map(|(id, _)| *id).collect();
+    let all: Vec<u8> = ALL
+        .iter()
+        .filter(|(_, _, structure)| matches!(structure, Structure::Map | Structure::Cell))
+        .map(|(id, ..)| *id)
+        .collect();
+    assert_eq!(named, all);
+}
+
+#[test]
+fn records_of_another_format_are_refused_in_every_table() {
+    for (id, map) in maps() {
+        let Some(wrong) = wrong(&map) else { continue };
+        let raw = sound();
+        let entries: Vec<_> = (1..=30).map(|n| (key(&map, n), wrong.clone())).collect();
+        plant(&raw, id, &entries, map.key_len);
+        let shown = (map.show_key)(&key(&map, 1));
+        refused(
+            &raw,
+            &[
+                &format!("memory id {id} ({})", name_of(id)),
+                "the first record",
+                &shown,
+                "inspect",
+                "snapshot",
+            ],
+        );
+    }
+}
+
+#[test]
+fn one_wrong_record_is_refused_where_nothing_treats_it() {
+    let layout = crate::build_profile::FRESH_LAYOUT;
+    for (id, map) in maps().filter(|(_, map)| matches!(map.value, Values::Records(_))) {
+        let raw = sound();
+        plant(&raw, id, &[(key(&map, 20), wrong(&map).unwrap())], map.key_len);
+        let memories = Memories::init(raw.clone());
+        let checked = preflight::check_map(&memories, id, MapContents { damaged: Damaged::Refused, ..map });
+        let named = matches!(&checked, Err(PreflightError::ForeignRecord { id: found, .. }) if *found == id);
+        assert!(named, "{id}: {checked:?}");
+        assert_eq!(check(&memories, Some(layout)).is_ok(), map.damaged == Damaged::Treated, "{id}");
+        assert!(check(&memories, None).is_err(), "{id}");
+    }
+}
+
+#[test]
+fn both_ends_of_a_deep_table_are_read() {
+    let numbers = |id: u8, change: fn(&mut Vec<(Vec<u8>, Vec<u8>)>)| {
+        let raw = sound();
+        let mut entries: Vec<_> =
+            (0..500_u64).map(|n| (n.to_be_bytes().to_vec(), n.to_be_bytes().to_vec())).collect();
+        change(&mut entries);
+        plant(&raw, id, &entries, Some(8));
+        raw
+    };
+    let id = ids::LEGACY_ACTIVITY;
+    Storage::open_existing(numbers(id, |_| ())).unwrap();
+    refused(
+        &numbers(id, |entries| entries[0].1 = vec![1]),
+        &["memory id 23", "the first record, under 0", "1 bytes"],
+    );
+    refused(
+        &numbers(id, |entries| entries[499].1 = vec![1]),
+        &["memory id 23", "the last record, under 499"],
+    );
+    // The damage of the middle is a matter of `inspect`.
+    Storage::open_existing(numbers(id, |entries| entries[250].1 = vec![1])).unwrap();
+}
+
+#[test]
+fn treated_damage_at_one_end_is_accepted_and_at_both_refused() {
+    let raw = sound();
+    let records = |damaged: &[u64]| {
+        let raw = copy(&raw);
+        let session = crate::upload::SessionRecord::encode(&session());
+        let of = |n: u64| if damaged.contains(&n) { b"rubbish".to_vec() } else { session.clone() };
+        let entries: Vec<_> = (1..=40).map(|n: u64| (n.to_be_bytes().to_vec(), of(n))).collect();
+        plant(&raw, ids::SESSIONS, &entries, Some(8));
+        raw
+    };
+    for accepted in [&[][..], &[1], &[40], &[2, 3, 40]] {
+        assert!(Storage::open_existing(records(accepted)).is_ok(), "{accepted:?}");
+    }
+    refused(&records(&[1, 40]), &["memory id 11 (SESSIONS)", "the first record, under 1"]);
+}
+
+fn session() -> SessionRecord {
+    use crate::session::{ChunkSet, Session, SessionMeta, SessionStatus, Time};
+    SessionRecord::from(&Session {
+        owner: vec![4],
+        chunk_size: CHUNK_SIZE,
+        bytes_expected: 1,
+        bytes_received: 0,
+        received_idxs: ChunkSet::default(),
+        session_meta: SessionMeta {
+            idem: "key".into(),
+            last_seen: Time::from_nanos(1),
+            status: SessionStatus::Pending,
+        },
+    })
+}
+
+#[test]
+fn a_memory_manager_that_holds_nothing_is_refused() {
+    let raw = RawMemory::default();
+    drop(Memories::init(raw.clone()));
+    refused(&raw, &["memory id 10 (LAYOUT) is empty", "in use are no memory ids", "snapshot"]);
+    // Not even the header of a manager: its magic, and zeros.
+    let raw = RawMemory::default();
+    raw.grow(1);
+    raw.write(0, b"MGR\x01");
+    refused(&raw, &["at offset 6", "the size of a bucket"]);
+}
+
+/// The memory that the public release leaves if its `pre_upgrade` is skipped, and if it is not.
+#[test]
+fn memory_of_the_public_release_is_refused_as_that() {
+    let mut release = PublicRelease::new(1);
+    let memory_of = |bytes: Vec<u8>| RawMemory::new(std::cell::RefCell::new(bytes));
+    let public = |in_use: &str| OpenError::Preflight(PreflightError::PublicRelease { in_use: in_use.into() });
+    assert_eq!(refusal(&memory_of(release.stable_memory())), public("memory ids 0, 1, 2, 6, 7, 8"));
+    let capsule = release.capsule(candid::Principal::self_authenticating([1]), 1_759_000_000_000_000_000);
+    release.upload(&capsule, 1, &[7; 5_000], 1_759_000_000_000_000_001);
+    let raw = memory_of(release.stable_memory());
+    assert_eq!(refusal(&raw), public("memory ids 0, 1, 2, 6, 7, 8"));
+    refused(&raw, &["skip_pre_upgrade", "docs/adopting.md"]);
+    refused(&memory_of(release.after_pre_upgrade()), &["44, 49, 44, 4c", "stable_save", "docs/adopting.md"]);
+    // With a layout header in it, as an earlier build of this canister left it once it had accepted it.
+    drop(Storage::open(&Memories::init(raw.clone()), raw.clone()).err());
+    let memories = Memories::init(raw.clone());
+    crate::stable::Register::open(&memories, memory_ids::LAYOUT).set(&Layout::LEGACY);
+    refused(&raw, &["memory id 7 (BLOB_META)", "offset 4", "keys and values with bounds"]);
+}
+
+#[test]
+fn a_foreign_tree_under_any_id_is_refused_by_its_bounds() {
+    for (id, _) in maps() {
+        let raw = RawMemory::default();
+        let foreign = StableBTreeMap::<u64, u64, _>::init(memory(&raw, id));
+        drop(foreign);
+        refused(&raw, &[&format!("memory id {id} ({})", name_of(id)), "offset 4", "pages of 275 bytes"]);
+    }
+}
+
+#[test]
+fn a_foreign_tree_without_bounds_is_refused_by_its_keys() {
+    for (id, _) in maps() {
+        let raw = sound();
+        let memory = memory(&raw, id);
+        // As if this canister had never opened it.
+        if memory.size() > 0 {
+            memory.write(0, &[0; 200]);
+        }
+        let entries: Vec<_> = (1..=40_u8).map(|n| (vec![0xff; usize::from(n)], vec![n; 100])).collect();
+        plant(&raw, id, &entries, None);
+        let text = refusal(&raw).to_string();
+        assert!(text.contains(&format!("memory id {id} ({})", name_of(id))), "{text}");
+    }
+}
+
+#[test]
+fn memory_written_in_part_is_refused_by_what_is_missing() {
+    let only = |id: MemoryId| {
+        let raw = RawMemory::default();
+        drop(StableBTreeMap::<u64, Vec<u8>, _>::init(Memories::init(raw.clone()).get(id)));
+        raw
+    };
+    refused(&only(memory_ids::LEGACY_SESSIONS), &["memory id 10 (LAYOUT) is empty", "memory ids 3;"]);
+    refused(&only(memory_ids::SESSIONS), &["memory id 10 (LAYOUT) is empty", "memory ids 11;"]);
+    // The header came, and not all of the tables.
+    let raw = RawMemory::default();
+    let memories = Memories::init(raw.clone());
+    crate::stable::Register::open(&memories, memory_ids::LAYOUT).set(&Layout::LEGACY);
+    drop(StableBTreeMap::<String, Vec<u8>, _>::init(memories.get(memory_ids::CAPSULES)));
+    refused(&raw, &["memory id 3 (LEGACY_SESSIONS) is empty", "written in part", "snapshot"]);
+}
+
+/// The memory is truncated at every bucket, and every table is zeroed in turn.
+#[test]
+fn truncation_and_zeros_at_every_table_are_refused() {
+    let whole = sound();
+    let pages = whole.size();
+    for cut in 1..pages {
+        let raw = RawMemory::default();
+        raw.borrow_mut().extend_from_slice(&whole.borrow()[..(cut * 65_536) as usize]);
+        refused(&raw, &["at offset 4", "the number of buckets"]);
+    }
+    for (id, name, structure) in ALL.iter().filter(|(_, _, structure)| *structure != Structure::Reserved) {
+        let raw = copy(&whole);
+        let memory = memory(&raw, *id);
+        if memory.size() == 0 {
+            continue;
+        }
+        memory.write(0, &[0; 512]);
+        refused(&raw, &[&format!("memory id {id} ({name})"), "begins with [00, 00, 00]"]);
+        // The magic alone is there.
+        memory.write(0, structure.magic().unwrap());
+        refused(&raw, &[&format!("memory id {id} ({name})"), "offset "]);
+    }
+}
+
+#[test]
+fn every_damaged_byte_of_a_header_is_refused_or_harmless() {
+    let whole = sound();
+    plant(&whole, ids::LEGACY_ACTIVITY, &[(vec![1; 8], vec![2; 8])], Some(8));
+    for at in 0..100_u64 {
+        for byte in [0x00, 0x01, 0x7f, 0xff] {
+            let raw = copy(&whole);
+            memory(&raw, ids::LEGACY_ACTIVITY).write(at, &[byte]);
+            // Whatever the answer is, it is one.
+            if let Ok(storage) = Storage::open_existing(raw.clone()) {
+                assert!(storage.sessions.legacy.noted(&1).is_ok(), "byte {at}");
+            }
+        }
+    }
+}

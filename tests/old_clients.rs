@@ -1,0 +1,72 @@
+//! What a client that was made for the public first release meets here: which calls are accepted, and which replies
+//! it can decode. `docs/adopting.md` has the table.
+
+use candid::TypeEnv;
+use candid::types::subtype::{Gamma, subtype};
+use candid::types::{Function, Label, Type, TypeInner};
+use candid_parser::utils::CandidSource;
+use session_migrate::build::Build;
+
+use crate::support::{did, tree};
+
+/// Returns the case of a result, if the type is one.
+fn case(env: &TypeEnv, ty: &Type, name: &str) -> Option<Type> {
+    let ty = env.trace_type(ty).unwrap();
+    let TypeInner::Variant(cases) = ty.as_ref() else { return None };
+    let is_it = |label: &Label| *label == Label::Named(name.into());
+    cases.iter().find(|case| is_it(&case.id)).map(|case| case.ty.clone())
+}
+
+fn fits(env: &TypeEnv, given: &Type, expected: &Type) -> bool {
+    subtype(&mut Gamma::new(), env, given, expected).is_ok()
+}
+
+/// Whether a function of the old interface accepts what old clients send, and they can decode its success and its error.
+fn verdict(env: &TypeEnv, old: &Function, new: &Function) -> [&'static str; 3] {
+    let args = old.args.iter().zip(&new.args).all(|(old, new)| fits(env, old, new));
+    let [old_reply, new_reply] = [old, new].map(|function| &function.rets[0]);
+    let decodes = |name: &str| match (case(env, old_reply, name), case(env, new_reply, name)) {
+        (Some(old), Some(new)) => fits(env, &new, &old),
+        _ => fits(env, new_reply, old_reply),
+    };
+    let [ok, err] = ["Ok", "Err"].map(decodes);
+    let words = |yes: bool, good, bad| if yes { good } else { bad };
+    [
+        words(args, "accepted", "**refused**"),
+        words(ok, "decodes", "**does not decode**"),
+        match case(env, new_reply, "Err") {
+            None => "none",
+            Some(_) => words(err, "decodes", "**does not decode**"),
+        },
+    ]
+}
+
+#[test]
+fn the_table_of_what_old_clients_meet_is_that_of_every_build() {
+    let page = std::fs::read_to_string(tree::root().join("docs/adopting.md")).unwrap();
+    let path = tree::root().join("tests/golden/public-release.did");
+    for build in Build::ALL {
+        let (mut env, service) = CandidSource::File(&did::path(build)).load().unwrap();
+        let (old_env, old_service) = CandidSource::File(&path).load().unwrap();
+        let old_service = env.merge_type(old_env, old_service.unwrap());
+        let service = service.unwrap();
+        let new = env.as_service(&service).unwrap();
+        let rows: Vec<String> = env
+            .as_service(&old_service)
+            .unwrap()
+            .iter()
+            .map(|(name, old)| {
+                let old = env.as_func(old).unwrap();
+                match new.iter().find(|(found, _)| found == name) {
+                    None => format!("| `{name}` | there is no such function | | |"),
+                    Some((_, new)) => {
+                        let [args, ok, err] = verdict(&env, old, env.as_func(new).unwrap());
+                        format!("| `{name}` | {args} | {ok} | {err} |")
+                    }
+                }
+            })
+            .collect();
+        let table = rows.join("\n");
+        assert!(page.contains(&table), "docs/adopting.md must have, by {build}:\n{table}");
+    }
+}
