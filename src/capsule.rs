@@ -10,7 +10,7 @@
 //! id 29   (principal, text) -> ()        (member, capsule)
 //! id 33   [u8; 32] -> text               idempotency key of `memories_create` to memory
 //! id 32   text -> ()                     deleted capsules whose memories are still to be removed
-//! id 44   principal -> u64               number of capsules that somebody made and that still exist
+//! id 44   principal -> u64               number of capsules that a caller created and that still exist
 //! ```
 //! A capsule's record does not grow with its memories: committing an upload costs the same in a capsule of
 //! ten memories and in one of a hundred thousand.

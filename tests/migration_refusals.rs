@@ -153,7 +153,7 @@ fn each_is_refused_with_what_where_and_what_to_do() {
             }
             assert!(world.pic.get_stable_memory(world.id) == damaged, "{what}, {build}");
             let info: upload_canister::api::BuildInfo = world.plain("build_info", ());
-            assert_eq!(info.build, "legacy", "the old code goes on");
+            assert_eq!(info.build, "legacy", "the old code continues");
         }
     }
 }

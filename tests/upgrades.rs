@@ -40,7 +40,7 @@ fn the_legacy_build_refuses_layout_2_and_names_the_rollback() {
     let message = world.try_upgrade(Build::Legacy).unwrap_err().reject_message;
     assert!(message.contains("layout 2") && message.contains("staged build"), "{message}");
     let info: upload_canister::api::BuildInfo = world.plain("build_info", ());
-    assert_eq!(info.build, "staged", "the old code goes on");
+    assert_eq!(info.build, "staged", "the old code continues");
     upload.complete(&world);
 }
 

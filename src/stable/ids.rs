@@ -189,7 +189,7 @@ mod tests {
         VERSION.set(9);
         assert_eq!(ids.issue(), Ok(9 << 10));
         ids.continue_after(20);
-        assert_eq!(ids.issue(), Ok(9 << 10), "a counter of before goes on above");
+        assert_eq!(ids.issue(), Ok(9 << 10), "an earlier counter continues above");
         ids.continue_after(1 << 40);
         assert_eq!(ids.issue(), Ok((1 << 52) + (9 << 10)), "and one of a busier canister, too");
     }

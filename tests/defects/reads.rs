@@ -160,5 +160,5 @@ fn check_buckets(stable: &[u8]) {
     assert_eq!(used, u64::from(buckets));
     assert!(used > 0);
     let bytes = 65_536 + used * bucket_pages * 65_536;
-    assert!(stable.len() as u64 <= bytes, "no memory beside the manager's: {} of {bytes}", stable.len());
+    assert!(stable.len() as u64 <= bytes, "no memory except the manager's: {} of {bytes}", stable.len());
 }

@@ -117,7 +117,7 @@ pub fn upgrade_trapped_everywhere<S: Start>(start: S) {
         assert_eq!(cut.len(), 1, "part {part}: {cut:?}");
         let info = world.raw_query(owner(), "build_info", ()).unwrap();
         let info: BuildInfo = candid::decode_one(&info).unwrap();
-        assert_eq!(info.build, world.build.name(), "the old code goes on");
+        assert_eq!(info.build, world.build.name(), "the old code continues");
         assert!(world.pic.get_stable_memory(world.id) == before, "part {part}: stable memory is as it was");
         world.try_upgrade(S::BUILD).unwrap();
         world.build = S::BUILD;

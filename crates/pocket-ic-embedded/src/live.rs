@@ -76,8 +76,8 @@ url:       http://{gateway}
 root key:  {root_key}
 canisters: http://<canister id>.localhost:{port}/, created on the subnet of {first}
 
-A network for tests: everybody knows its keys, and all is gone when this program ends.
-For icp, in icp.yaml:
+A network for tests: its keys are public, and its state is lost when this program exits.
+To use it with icp, add to icp.yaml:
 
 networks:
   - name: embedded

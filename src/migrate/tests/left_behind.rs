@@ -116,7 +116,7 @@ fn retry_is_refused_until_leftovers_are_cleared() {
     );
     assert_eq!(run_to_end(&mut world).phase, Phase::Converted);
     let kept = world.storage.migration.quarantine.get(1, rubbish).unwrap().unwrap();
-    assert_eq!(kept.beside, Some(world.now.as_nanos()), "its activity is kept beside it");
+    assert_eq!(kept.beside, Some(world.now.as_nanos()), "its activity is stored with it");
     controls::retry(&mut world.storage, world.now, Some(rubbish)).unwrap();
     assert_eq!(world.storage.sessions.legacy.noted(&rubbish), Ok(Some(world.now)));
     let state = run_to_end(&mut world);

@@ -65,7 +65,7 @@ impl Slot {
         self.work.notify_one();
     }
 
-    /// Returns when somebody is in a hurry.
+    /// Returns when someone has woken up the task.
     pub async fn hurried(&self) {
         self.work.notified().await;
     }

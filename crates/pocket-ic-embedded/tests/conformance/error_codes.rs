@@ -55,7 +55,7 @@ const NOT_HERE: &[(ErrorCode, &str)] = &[
     (CanisterQueueNotEmpty, NO_CAUSE),
     (IngressHistoryFull, "the history is not limited"),
     (CanisterIdAlreadyExists, NO_CAUSE),
-    (CertifiedStateUnavailable, "the state is certified whenever somebody asks"),
+    (CertifiedStateUnavailable, "the state is certified on demand"),
     (CanisterInstallCodeRateLimited, NO_RATES),
     (CanisterHeapDeltaRateLimited, NO_RATES),
     (SubnetCoolingDown, NO_RATES),
