@@ -47,6 +47,7 @@ pic = PocketIC()
 canister = ic.Principal.from_str('rrkah-fqaaa-aaaaa-aaaaq-cai')
 operations = {
     'tick': lambda: pic.tick(),
+    'set_time': lambda: pic.set_time(1_800_000_000_000_000_000),
     'get_cycles_balance': lambda: pic.get_cycles_balance(canister),
     'update_call': lambda: pic.update_call(canister, 'finish', b'DIDL\0\0'),
 }
@@ -64,9 +65,11 @@ EOF
 venv/bin/python probe.py > seen
 expect_seen <<'EOF'
 202, tick: returns None
+202, set_time: returns None
 202, get_cycles_balance: KeyError, 'cycles'
 202, update_call: ValueError, Malformed response
 409, tick: KeyError, 'message'
+409, set_time: KeyError, 'message'
 409, get_cycles_balance: KeyError, 'message'
 409, update_call: KeyError, 'message'
 asked at read_graph: False
