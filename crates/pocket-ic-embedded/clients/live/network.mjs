@@ -21,7 +21,7 @@ export async function startNetwork() {
   return {
     url: said.url,
     rootKey: said['root key'],
-    // What stands under "For icp, in icp.yaml".
+    // What follows "To use it with icp, add to icp.yaml:".
     icpYaml: lines.slice(lines.findIndex(line => line.startsWith('networks:'))).join('\n'),
     effectiveId: said.canisters.split(' ').at(-1),
     async stop() {
