@@ -3,6 +3,7 @@
 mod ab;
 mod build;
 mod inspect;
+mod network_args;
 mod plan;
 mod proxy;
 #[cfg(test)]
@@ -11,7 +12,9 @@ mod rehearse;
 mod replay;
 mod report_file;
 mod serve;
+mod snapshot;
 mod table;
+mod upgrade;
 mod upload;
 mod wasm_args;
 
@@ -51,6 +54,10 @@ enum Command {
     Inspect(inspect::InspectArgs),
     /// Run the staged upgrade on a copy of a snapshot: show its effects, duration and cost.
     Plan(plan::PlanArgs),
+    /// Download, verify and upload snapshots of a canister on a live network.
+    Snapshot(snapshot::SnapshotArgs),
+    /// Upgrade a canister on a live network by one step of the staged upgrade.
+    Upgrade(upgrade::UpgradeArgs),
     /// Upload files to a canister on a live network; repeat the command to resume after an interruption.
     Upload(upload::UploadArgs),
     /// Run the embedded PocketIC server until a signal arrives.
@@ -67,6 +74,8 @@ pub fn run() -> ExitCode {
         Command::Ab(args) => ExitCode::from(ab::run(args)),
         Command::Inspect(args) => ExitCode::from(inspect::run(args)),
         Command::Plan(args) => ExitCode::from(plan::run(args)),
+        Command::Snapshot(args) => ExitCode::from(snapshot::run(args)),
+        Command::Upgrade(args) => ExitCode::from(upgrade::run(args)),
         Command::Upload(args) => ExitCode::from(upload::run(args)),
         Command::Serve(args) => serve::run(args),
     }

@@ -20,6 +20,8 @@ pub mod server;
 mod shorten;
 pub mod snapshot;
 pub mod trace;
+pub mod transfer;
+pub mod upgrade;
 pub mod upload;
 mod verdict;
 pub mod workload;

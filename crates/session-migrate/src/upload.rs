@@ -4,18 +4,15 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use backon::{ExponentialBuilder, Retryable};
 use candid::Principal;
 use futures_util::{StreamExt, stream};
 use sha2::{Digest, Sha256};
 use upload_canister::api;
 
 use crate::client::{Asset, ClientError, Step, StepOutcome, Uploader};
-use crate::network::LiveCanister;
+use crate::network::{LiveCanister, Retry};
 use crate::progress::Progress;
 
-/// The longest pause before a retry.
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// Digits of the idempotency key.
 const KEY_DIGITS: usize = 40;
 
@@ -133,20 +130,11 @@ struct Live<'a> {
 }
 
 impl Live<'_> {
-    /// Retries a call as long as that may help.
     async fn again<T, F: Future<Output = Result<T, ClientError>>>(
         &self,
         call: impl FnMut() -> F,
     ) -> Result<T, ClientError> {
-        let backoff = ExponentialBuilder::default()
-            .with_max_delay(LONGEST_PAUSE)
-            .with_jitter()
-            .without_max_times()
-            .with_total_delay(Some(self.options.retry_for));
-        let told = |error: &ClientError, pause: Duration| {
-            self.progress.line(&format!("{error}; again in {:.1} s", pause.as_secs_f64()));
-        };
-        call.retry(backoff).when(ClientError::is_transient).notify(told).await
+        Retry { retry_for: self.options.retry_for, progress: self.progress }.again(call).await
     }
 
     /// Repeats a step until it is done.

@@ -27,7 +27,7 @@ use crate::progress::Progress;
 pub use error::BuildError;
 pub use interface::candid_interface;
 pub use module::Module;
-pub use postprocess::{WasmError, check_is_upload_canister, features, gzip, unpack};
+pub use postprocess::{WasmError, candid_of, check_is_upload_canister, features, gzip, unpack};
 pub use workspace::Workspace;
 
 /// The target of all canisters.

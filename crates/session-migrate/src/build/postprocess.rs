@@ -113,15 +113,21 @@ pub fn unpack(file: &[u8]) -> Result<Cow<'_, [u8]>, WasmError> {
 
 /// Returns the cargo features in the metadata of the canister `wasm` (unpacked); empty if there are none.
 pub fn features(wasm: &[u8]) -> Vec<String> {
-    for payload in Parser::new(0).parse_all(wasm) {
-        if let Ok(Payload::CustomSection(section)) = payload
-            && section.name() == FEATURES
-        {
-            let text = String::from_utf8_lossy(section.data());
-            return text.split(',').map(str::to_owned).collect();
+    metadata(wasm, FEATURES).map_or(Vec::new(), |text| text.split(',').map(str::to_owned).collect())
+}
+
+/// Returns the interface in the metadata of the canister `wasm` (unpacked), if there is one.
+pub fn candid_of(wasm: &[u8]) -> Option<String> {
+    metadata(wasm, CANDID)
+}
+
+fn metadata(wasm: &[u8], name: &str) -> Option<String> {
+    Parser::new(0).parse_all(wasm).find_map(|payload| match payload {
+        Ok(Payload::CustomSection(section)) if section.name() == name => {
+            Some(String::from_utf8_lossy(section.data()).into_owned())
         }
-    }
-    Vec::new()
+        _ => None,
+    })
 }
 
 /// Methods that every build has, and without which nothing can be rehearsed, recorded or compared.

@@ -49,7 +49,7 @@ pub(super) fn run(args: InspectArgs) -> u8 {
 
 fn print(report: &Report) {
     let snapshot = &report.snapshot;
-    println!("{}: {}", snapshot.path.display(), snapshot.form);
+    println!("{}: {}, {}", snapshot.path.display(), snapshot.form, snapshot.verification());
     match &snapshot.module {
         Some(module) => println!("module: {} build, hash {}", module.build, module.sha256),
         None => println!("module: none"),

@@ -1,17 +1,16 @@
 //! The command `upload`: files from a terminal to a canister on a live network.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use candid::Principal;
 use clap::Args;
 use comfy_table::Table;
 use session_migrate::client::{Asset, Uploader};
-use session_migrate::network::{Network, RootKey, read_identity};
 use session_migrate::progress::Progress;
 use session_migrate::upload::{self, Options, UploadError};
 use upload_canister::api;
 
+use super::network_args::NetworkArgs;
 use super::table::table;
 use super::{ENVIRONMENT, LOSS, USAGE, fail};
 
@@ -23,25 +22,14 @@ pub(super) struct UploadArgs {
     /// Id of the upload canister.
     #[arg(long, value_name = "ID")]
     canister: Principal,
-    /// Address of the network.
-    #[arg(long, value_name = "URL", default_value = "https://icp-api.io")]
-    network: String,
-    /// Root key that signs the network's certificates: `mainnet`, `fetch` (ask the network itself; only for test
-    /// networks), or the key in hexadecimal.
-    #[arg(long, short = 'k', value_name = "KEY", default_value = "mainnet")]
-    root_key: String,
-    /// Unencrypted PEM file of the identity to upload as, for example from `icp identity export`.
-    #[arg(long, value_name = "FILE")]
-    identity: PathBuf,
     /// Capsule to upload into [default: the only one that the identity owns; if there is none, a new one].
     #[arg(long, value_name = "ID")]
     capsule: Option<String>,
     /// Maximum number of chunks in flight.
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=64))]
     parallel: u8,
-    /// For how many seconds to retry a call that gets no answer or finds the canister stopped.
-    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
-    retry_for: u64,
+    #[command(flatten)]
+    network: NetworkArgs,
 }
 
 /// A file that has been uploaded.
@@ -62,8 +50,7 @@ pub(super) fn run(args: UploadArgs) -> u8 {
 
 fn upload_all(args: UploadArgs) -> Result<Vec<Uploaded>, (u8, String)> {
     let usage = |error: &dyn std::fmt::Display| (USAGE, error.to_string());
-    let root_key: RootKey = args.root_key.parse().map_err(|error| usage(&error))?;
-    let identity = read_identity(&args.identity).map_err(|error| usage(&error))?;
+    args.network.check()?;
     let progress = Progress::stderr();
     progress.phase("hashing");
     let mut assets = Vec::new();
@@ -72,11 +59,9 @@ fn upload_all(args: UploadArgs) -> Result<Vec<Uploaded>, (u8, String)> {
         assets.push(Asset::open(path, name, api::AssetType::Original).map_err(|error| usage(&error))?);
     }
     let runtime = tokio::runtime::Runtime::new().map_err(|error| (ENVIRONMENT, error.to_string()))?;
-    let options = Options { parallel: args.parallel.into(), retry_for: Duration::from_secs(args.retry_for) };
+    let options = Options { parallel: args.parallel.into(), retry_for: args.network.retry_for() };
     let uploads = async {
-        let network = Network::connect(&args.network, &root_key, identity)
-            .await
-            .map_err(|error| (ENVIRONMENT, error.to_string()))?;
+        let network = args.network.connect().await?;
         let canister = network.canister(args.canister);
         let config: api::UploadConfig =
             canister.query_plain("upload_config").await.map_err(|error| (ENVIRONMENT, error.to_string()))?;

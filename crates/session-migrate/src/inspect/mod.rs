@@ -127,7 +127,12 @@ impl InspectError {
 pub fn run(config: &Config, progress: &Progress) -> Result<Report, InspectError> {
     let provenance = Provenance::now();
     progress.phase("opening the snapshot");
-    of(&Snapshot::open(&config.snapshot)?, config.deep, provenance, progress)
+    let mut snapshot = Snapshot::open(&config.snapshot)?;
+    if config.deep {
+        progress.phase("comparing every byte with the manifest");
+        snapshot.verify(&mut |bytes| progress.moved(bytes))?;
+    }
+    of(&snapshot, config.deep, provenance, progress)
 }
 
 /// Inspects a snapshot that is open.
@@ -177,6 +182,7 @@ pub(crate) fn of(
             as_of: facts.now.as_nanos(),
             canister_version: metadata.map(|metadata| metadata.canister_version),
             module,
+            verified: snapshot.verified,
         },
         layout: facts.layout.unwrap_or(Layout::LEGACY).0,
         counts: counts(&facts),

@@ -18,7 +18,7 @@ impl Report {
         let body = html! {
             h1 { "Snapshot: " span class=(self.verdict.word()) { @if damage == 0 { "sound" } @else { "damaged" } } }
             p {
-                code { (self.snapshot.path.display()) } ", " (self.snapshot.form) ", stable layout " (self.layout)
+                code { (self.snapshot.path.display()) } ", " (self.snapshot.form) " (" (self.snapshot.verification()) "), stable layout " (self.layout)
                 @if let Some(module) = &self.snapshot.module { ", " (module.build) " build" }
                 "; " (self.counts.sessions) " sessions, " (self.counts.memories) " memories, " (self.counts.blobs)
                 " blobs of " (page::bytes(self.counts.blob_bytes)) "."

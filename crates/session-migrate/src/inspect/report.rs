@@ -10,6 +10,7 @@ use super::finding::{Finding, Kind, Severity};
 use crate::Verdict;
 use crate::progress::Phase;
 use crate::provenance::Provenance;
+use crate::snapshot::Verified;
 
 /// An inspected snapshot, as written with `--json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -64,6 +65,20 @@ pub struct SnapshotReport {
     pub canister_version: Option<u64>,
     /// The module in it.
     pub module: Option<ModuleReport>,
+    /// How far the folder was compared with the manifest beside it.
+    #[serde(default)]
+    pub verified: Verified,
+}
+
+impl SnapshotReport {
+    /// Returns in words how far the folder was compared with its manifest.
+    pub fn verification(&self) -> &'static str {
+        match self.verified {
+            Verified::No => "unverified: there is no manifest beside it",
+            Verified::Lengths => "lengths, metadata and module are as its manifest lists them",
+            Verified::EveryByte => "every byte is as its manifest lists it",
+        }
+    }
 }
 
 /// The module of a snapshot.

@@ -62,7 +62,7 @@ impl LiveCanister {
     }
 }
 
-fn failed(method: &'static str, error: AgentError) -> ClientError {
+pub(super) fn failed(method: &'static str, error: AgentError) -> ClientError {
     match error {
         AgentError::CertifiedReject { reject, .. } | AgentError::UncertifiedReject { reject, .. } => {
             rejected(method, &reject)

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use candid::Principal;
 use ic_agent::{Agent, Identity};
 
-use super::LiveCanister;
+use super::{LiveCanister, Management};
 
 /// Prefix of a DER-encoded BLS public key, before its 96 bytes.
 const DER_PREFIX: &str = "308182301d060d2b0601040182dc7c0503010201060c2b0601040182dc7c05030201036100";
@@ -34,6 +34,15 @@ pub enum NetworkError {
         /// The given key.
         got: String,
     },
+    /// No root key for a network that is not the Internet Computer.
+    #[error(
+        "{url} is not the Internet Computer: name the key that its certificates are signed with, --root-key KEY, or \
+         --root-key fetch for a network for tests"
+    )]
+    NoRootKey {
+        /// The network.
+        url: String,
+    },
     /// An identity that cannot be read.
     #[error(
         "{path} has no identity: {detail}; an unencrypted PEM file of an Ed25519, secp256k1 or P-256 key is needed"
@@ -57,6 +66,35 @@ pub enum RootKey {
     Der(Vec<u8>),
 }
 
+/// Hosts of the Internet Computer, each with everything below it.
+const MAINNET: [&str; 4] = ["icp-api.io", "ic0.app", "icp0.io", "internetcomputer.org"];
+
+impl RootKey {
+    /// Returns the given key. Without one it is that of the Internet Computer, if the network is.
+    ///
+    /// # Errors
+    /// [`NetworkError`] without a key for another network, and for a URL or key that is invalid.
+    pub fn of(url: &str, given: Option<&str>) -> Result<RootKey, NetworkError> {
+        if let Some(given) = given {
+            return given.parse();
+        }
+        let parsed = parse_url(url)?;
+        let host = parsed.host_str().unwrap_or_default();
+        let is_below = |known: &&str| {
+            host.strip_suffix(*known).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        };
+        match MAINNET.iter().any(is_below) {
+            true => Ok(RootKey::Mainnet),
+            false => Err(NetworkError::NoRootKey { url: url.to_owned() }),
+        }
+    }
+}
+
+fn parse_url(url: &str) -> Result<reqwest::Url, NetworkError> {
+    reqwest::Url::parse(url)
+        .map_err(|error| NetworkError::Url { url: url.to_owned(), detail: error.to_string() })
+}
+
 impl FromStr for RootKey {
     type Err = NetworkError;
 
@@ -76,9 +114,11 @@ impl FromStr for RootKey {
 }
 
 /// A network, used by one identity.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Network {
-    agent: Agent,
+    pub(super) agent: Agent,
+    pub(super) identity: Arc<dyn Identity>,
+    url: String,
 }
 
 impl Network {
@@ -93,15 +133,30 @@ impl Network {
             detail: error.to_string(),
         };
         // The agent's builder panics at what is not a url.
-        reqwest::Url::parse(url)
-            .map_err(|error| NetworkError::Url { url: url.to_owned(), detail: error.to_string() })?;
-        let agent = Agent::builder().with_url(url).with_arc_identity(identity).build().map_err(refused)?;
+        parse_url(url)?;
+        let agent =
+            Agent::builder().with_url(url).with_arc_identity(identity.clone()).build().map_err(refused)?;
         match root_key {
             RootKey::Mainnet => {}
             RootKey::Fetch => agent.fetch_root_key().await.map_err(refused)?,
             RootKey::Der(key) => agent.set_root_key(key.clone()),
         }
-        Ok(Network { agent })
+        Ok(Network { agent, identity, url: url.to_owned() })
+    }
+
+    /// Returns its URL.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Returns the key that its certificates are signed with, in DER.
+    pub fn root_key(&self) -> Vec<u8> {
+        self.agent.read_root_key()
+    }
+
+    /// Returns what a controller may do with this canister.
+    pub fn management(&self, id: Principal) -> Management {
+        Management::new(self.agent.clone(), id)
     }
 
     /// Returns the upload canister of this id.
@@ -139,13 +194,26 @@ mod tests {
         }
     }
 
+    #[test]
+    fn key_is_assumed_for_the_internet_computer_alone() {
+        for url in ["https://icp-api.io", "https://ic0.app/", "https://ryjl3-tyaaa-aaaaa-aaaba-cai.icp0.io"] {
+            assert_eq!(RootKey::of(url, None).unwrap(), RootKey::Mainnet);
+        }
+        for url in ["http://127.0.0.1:8000", "https://evil-icp-api.io", "https://icp-api.io.example.org"] {
+            let error = RootKey::of(url, None).unwrap_err().to_string();
+            assert!(error.starts_with(url) && error.contains("--root-key"), "{error}");
+            assert_eq!(RootKey::of(url, Some("fetch")).unwrap(), RootKey::Fetch);
+        }
+        assert!(matches!(RootKey::of("no url", None), Err(NetworkError::Url { .. })));
+    }
+
     #[tokio::test]
     async fn network_that_is_not_there_is_named() {
         let anonymous = || Arc::new(ic_agent::identity::AnonymousIdentity);
         // Port 9 of the loopback address: nothing listens there.
-        let error = Network::connect("http://127.0.0.1:9", &RootKey::Fetch, anonymous()).await.unwrap_err();
+        let error = Network::connect("http://127.0.0.1:9", &RootKey::Fetch, anonymous()).await.err().unwrap();
         assert!(error.to_string().starts_with("cannot use the network at http://127.0.0.1:9: "), "{error}");
-        let error = Network::connect("no url", &RootKey::Mainnet, anonymous()).await.unwrap_err();
+        let error = Network::connect("no url", &RootKey::Mainnet, anonymous()).await.err().unwrap();
         assert!(error.to_string().contains("no url"), "{error}");
     }
 }

@@ -3,7 +3,13 @@
 mod canister;
 mod connect;
 mod identity;
+mod management;
+mod once;
+mod retry;
 
 pub use canister::LiveCanister;
 pub use connect::{Network, NetworkError, RootKey};
 pub use identity::read_identity;
+pub use management::{Certified, Management};
+pub use once::{OneCall, Rejection, Settled, Target, Ticket};
+pub use retry::Retry;

@@ -24,7 +24,7 @@ use crate::progress::Progress;
 use crate::provenance::Provenance;
 use crate::rehearse::{RehearseError, Wasm, Wasms};
 use crate::server::{self, ServerError};
-use crate::snapshot::{CopyError, Snapshot, SnapshotError, load};
+use crate::snapshot::{CopyError, Snapshot, SnapshotError, Verified, load};
 
 pub use prices::{Cycles, SOURCE};
 pub use report::{ClassPlan, Report, Step};
@@ -96,7 +96,8 @@ impl PlanError {
 pub fn run(config: &Config, progress: &Progress) -> Result<Report, PlanError> {
     let (provenance, since) = (Provenance::now(), Instant::now());
     progress.phase("inspecting the snapshot");
-    let snapshot = Snapshot::open(&config.snapshot)?;
+    let mut snapshot = Snapshot::open(&config.snapshot)?;
+    snapshot.verify(&mut |_| ())?;
     let found = inspect::of(&snapshot, false, provenance.clone(), &Progress::hidden())?;
     if found.layout != 1 {
         return Err(PlanError::Layout { path: config.snapshot.clone(), layout: found.layout });
@@ -112,6 +113,9 @@ pub fn run(config: &Config, progress: &Progress) -> Result<Report, PlanError> {
     load(&pic, id, controller, &snapshot, found.snapshot.as_of, &legacy.module)?;
     let mut plan =
         Plan { steps: Steps::new(canister, controller)?, reasons: Vec::new(), cautions: Vec::new() };
+    if snapshot.verified == Verified::No {
+        plan.cautions.push(format!("the snapshot is {}", found.snapshot.verification()));
+    }
     let damage = found.found.iter().filter(|found| found.severity == Severity::Damage);
     plan.reasons.extend(damage.map(|found| {
         format!("the snapshot is damaged: {} times {}; see inspect", found.count, found.kind.name())

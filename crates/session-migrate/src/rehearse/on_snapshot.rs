@@ -21,7 +21,7 @@ use crate::inspect::{self, Contents, Kind, Severity};
 use crate::progress::Progress;
 use crate::provenance::Provenance;
 use crate::server;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Snapshot, Verified};
 
 /// What a rehearsal on a snapshot adds to the report.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,7 +64,9 @@ fn check(snapshot: &Snapshot) -> Result<Contents, RehearseError> {
 pub(super) fn run(config: &Config, path: &Path, progress: &Progress) -> Result<Report, RehearseError> {
     let (provenance, since) = (Provenance::now(), Instant::now());
     super::check(config)?;
-    let snapshot = Snapshot::open(path)?;
+    progress.phase("verifying the snapshot");
+    let mut snapshot = Snapshot::open(path)?;
+    snapshot.verify(&mut |_| ())?;
     let before = inspected(&snapshot)?;
     let mut contents = check(&snapshot)?;
     let wasms = progress.silent(super::BUILDING, || config.wasms.load())?;
@@ -83,6 +85,9 @@ pub(super) fn run(config: &Config, path: &Path, progress: &Progress) -> Result<R
     let mut crowd = Crowd::assemble(&canister, config, assets)?;
     crowd.known =
         contents.capsules.iter().flat_map(|capsule| &capsule.memories).map(|(id, _)| id.clone()).collect();
+    if snapshot.verified == Verified::No {
+        crowd.notes.push("the snapshot is unverified: there is no manifest beside it".into());
+    }
     let continued = own.len() as u64;
     crowd.lanes.extend(own);
     if continued < contents.sessions {

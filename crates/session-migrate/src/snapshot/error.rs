@@ -74,6 +74,38 @@ pub enum SnapshotError {
         /// Hash of its bytes, hex.
         got: String,
     },
+    /// A manifest that cannot be read.
+    #[error("{path}: {why}")]
+    Manifest {
+        /// The manifest.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A file differs from the manifest.
+    #[error(
+        "{path} is not the file that {manifest} lists: {what}; download the snapshot again, or remove the manifest if it \
+         belongs to another snapshot"
+    )]
+    Differs {
+        /// The file.
+        path: PathBuf,
+        /// The manifest.
+        manifest: PathBuf,
+        /// Expected and got.
+        what: String,
+    },
+    /// A folder without a manifest, where one is needed.
+    #[error(
+        "{path} cannot be verified: there is no {manifest}, which `session-migrate snapshot download` writes, and the \
+         format of snapshots has no checksums"
+    )]
+    NoManifest {
+        /// The folder.
+        path: PathBuf,
+        /// Where the manifest would be.
+        manifest: PathBuf,
+    },
     /// The canister of the snapshot has no stable memory.
     #[error("{path} has no stable memory: it is not a snapshot of an upload canister")]
     NoStableMemory {

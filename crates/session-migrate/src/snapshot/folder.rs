@@ -19,8 +19,12 @@ pub const STABLE_MEMORY: &str = "stable_memory.bin";
 /// The folder of the chunks of modules.
 pub const CHUNK_STORE: &str = "wasm_chunk_store";
 
-/// A file that `icp` keeps during a download: the other files already have their full length, but with holes.
-const PROGRESS: [&str; 2] = [".download_progress.json", ".download_progress.json.tmp"];
+/// A file that `icp` and `session-migrate` keep during a download: the other files already have their full length, but
+/// with holes.
+pub const PROGRESS: &str = ".download_progress.json";
+const PROGRESS_BEING_WRITTEN: &str = ".download_progress.json.tmp";
+/// The key in it that tells a download of this program.
+pub const OWN_PROGRESS: &str = "session_migrate";
 
 /// The metadata that are needed here.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -47,13 +51,21 @@ struct StoredChunk {
     hash: Vec<u8>,
 }
 
+/// Returns the command that finishes a download.
+fn way_out(progress: &Path) -> &'static str {
+    let is_own = fs::read(progress)
+        .ok()
+        .and_then(|text| serde_json::from_slice::<serde_json::Value>(&text).ok())
+        .is_some_and(|progress| progress.get(OWN_PROGRESS).is_some());
+    if is_own { "session-migrate snapshot download" } else { "icp canister snapshot download --resume" }
+}
+
 /// Reads the metadata of a folder, and checks that the files match their sizes and hashes there.
 pub(super) fn check(folder: &Path) -> Result<Metadata, SnapshotError> {
-    for name in PROGRESS {
+    for name in [PROGRESS, PROGRESS_BEING_WRITTEN] {
         let path = folder.join(name);
         if path.exists() {
-            let way_out = "icp canister snapshot download --resume";
-            return Err(SnapshotError::Unfinished { path, way_out });
+            return Err(SnapshotError::Unfinished { way_out: way_out(&path), path });
         }
     }
     let path = folder.join(METADATA);

@@ -10,6 +10,7 @@
 mod copy;
 mod error;
 mod folder;
+mod manifest;
 mod stable;
 mod tree;
 
@@ -20,7 +21,12 @@ use std::path::{Path, PathBuf};
 
 pub use copy::{CopyError, load};
 pub use error::SnapshotError;
-pub use folder::{CHUNK_STORE, METADATA, Metadata, STABLE_MEMORY, WASM_MEMORY, WASM_MODULE};
+pub use folder::{
+    CHUNK_STORE, METADATA, Metadata, OWN_PROGRESS, PROGRESS, STABLE_MEMORY, WASM_MEMORY, WASM_MODULE,
+};
+pub use manifest::{FileEntry, Manifest, Verified};
+pub(crate) use manifest::{sha256_of, write_json};
+pub(crate) use stable::write_sparse;
 pub use stable::{PAGE_BYTES, StableFile};
 pub use tree::{Entry, Tree, Walked};
 pub use upload_canister::stable::{Damage, Key, cell};
@@ -58,6 +64,10 @@ pub struct Snapshot {
     pub metadata: Option<Metadata>,
     /// Its stable memory.
     pub stable: StableFile,
+    /// The manifest beside a folder.
+    pub manifest: Option<Manifest>,
+    /// How far the folder was compared with its manifest.
+    pub verified: Verified,
 }
 
 impl Snapshot {
@@ -68,20 +78,48 @@ impl Snapshot {
     pub fn open(path: &Path) -> Result<Snapshot, SnapshotError> {
         let found = std::fs::metadata(path).map_err(SnapshotError::io("read", path))?;
         if found.is_dir() {
-            let metadata = folder::check(path)?;
+            let (metadata, manifest) = check_folder(path)?;
             let stable = match metadata.stable_memory_size {
                 0 => return Err(SnapshotError::NoStableMemory { path: path.to_path_buf() }),
                 _ => StableFile::open(&path.join(STABLE_MEMORY))?,
             };
             let (path, metadata) = (path.to_path_buf(), Some(metadata));
-            return Ok(Snapshot { path, form: Form::Folder, metadata, stable });
+            let verified = if manifest.is_some() { Verified::Lengths } else { Verified::No };
+            return Ok(Snapshot { path, form: Form::Folder, metadata, stable, manifest, verified });
         }
         let (form, stable) = StableFile::open_any(path)?;
-        Ok(Snapshot { path: path.to_path_buf(), form, metadata: None, stable })
+        let (path, verified) = (path.to_path_buf(), Verified::No);
+        Ok(Snapshot { path, form, metadata: None, stable, manifest: None, verified })
+    }
+
+    /// Compares every byte of a folder with its manifest, if it has one. `read` counts bytes.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Differs`], or a file that cannot be read.
+    pub fn verify(&mut self, read: &mut dyn FnMut(u64)) -> Result<(), SnapshotError> {
+        if let Some(manifest) = &self.manifest {
+            manifest.verify(&self.path, read)?;
+            self.verified = Verified::EveryByte;
+        }
+        Ok(())
     }
 
     /// Returns the path of a folder's module.
     pub fn module(&self) -> Option<PathBuf> {
         (self.form == Form::Folder).then(|| self.path.join(WASM_MODULE))
     }
+}
+
+/// Checks that a folder is complete, and agrees with the manifest beside it as far as lengths and small files
+/// tell.
+///
+/// # Errors
+/// [`SnapshotError`].
+pub fn check_folder(path: &Path) -> Result<(Metadata, Option<Manifest>), SnapshotError> {
+    let metadata = folder::check(path)?;
+    let manifest = Manifest::beside(path)?;
+    if let Some(manifest) = &manifest {
+        manifest.check(path)?;
+    }
+    Ok((metadata, manifest))
 }

@@ -230,6 +230,14 @@ fn write_unless_zero(file: &mut File, at: u64, block: &[u8]) -> io::Result<()> {
     file.write_all(block)
 }
 
+/// Writes bytes at an offset of a file that has zeros there, and leaves holes for zeros.
+pub(crate) fn write_sparse(file: &mut File, at: u64, bytes: &[u8]) -> io::Result<()> {
+    for (index, block) in bytes.chunks(BLOCK).enumerate() {
+        write_unless_zero(file, at + (index * BLOCK) as u64, block)?;
+    }
+    Ok(())
+}
+
 /// Copies `from` into a temporary file with holes for zeros.
 fn unpack_sparse(mut from: impl Read, path: &Path) -> Result<File, SnapshotError> {
     let folder = std::env::temp_dir();

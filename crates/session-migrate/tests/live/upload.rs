@@ -3,68 +3,17 @@
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-use candid::Principal;
-use pocket_ic::{PocketIc, PocketIcBuilder};
-use pocket_ic_embedded::EmbeddedServer;
-use session_migrate::build::{Build, ensure_one};
-use session_migrate::client::Canister;
-use session_migrate::network::read_identity;
-use tempfile::TempDir;
+use session_migrate::build::Build;
 use upload_canister::api;
 
-/// A test key, Ed25519.
-const KEY: &str = "-----BEGIN PRIVATE KEY-----\n\
-                   MC4CAQAwBQYDK2VwBCIEIFXAVzsbqX1H+5TFdV9y5IQpt5mkXS+Z+BRX1jHJ1/iZ\n\
-                   -----END PRIVATE KEY-----\n";
-const CHUNK: usize = 1_800_000;
-
-/// A network with an upload canister, and a folder with an identity.
-struct Network {
-    pic: PocketIc,
-    url: String,
-    root_key: String,
-    canister: Principal,
-    owner: Principal,
-    folder: TempDir,
-}
-
-fn module(build: Build) -> Vec<u8> {
-    std::fs::read(ensure_one(build).unwrap().wasm_gz).unwrap()
-}
+use super::network::{CHUNK, Network, text};
 
 impl Network {
-    fn with(build: Build) -> Network {
-        let server = EmbeddedServer::shared().unwrap();
-        let pic = PocketIcBuilder::new()
-            .with_server_url(server.url())
-            .with_nns_subnet()
-            .with_application_subnet()
-            .build();
-        let canister = pic.create_canister();
-        pic.add_cycles(canister, 100_000_000_000_000);
-        pic.install_canister(canister, module(build), b"DIDL\0\0".to_vec(), None);
-        let url = pic.auto_progress().to_string();
-        let root_key = hex::encode(pic.root_key().unwrap());
-        let folder = tempfile::tempdir().unwrap();
-        let pem = folder.path().join("identity.pem");
-        std::fs::write(&pem, KEY).unwrap();
-        let owner = read_identity(&pem).unwrap().sender().unwrap();
-        Network { pic, url, root_key, canister, owner, folder }
-    }
-
-    /// Writes a file that differs from every other one.
-    fn file(&self, name: &str, bytes: usize) -> PathBuf {
-        let path = self.folder.path().join(name);
-        let content: Vec<u8> = (0..bytes).map(|i| (i * i / 7 + name.len()) as u8).collect();
-        std::fs::write(&path, content).unwrap();
-        path
-    }
-
     fn command(&self, files: &[&Path], more: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_session-migrate"));
         command.arg("upload").args(files);
         command.args(["--network", &self.url, "--canister", &self.canister.to_text()]);
-        command.arg("--identity").arg(self.folder.path().join("identity.pem")).args(more);
+        command.arg("--identity").arg(self.pem()).args(more);
         command
     }
 
@@ -78,16 +27,8 @@ impl Network {
         command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
     }
 
-    fn upgrade(&self, build: Build) {
-        self.pic.upgrade_canister(self.canister, module(build), b"DIDL\0\0".to_vec(), None).unwrap();
-    }
-
-    fn client(&self) -> Canister<'_> {
-        Canister::new(&self.pic, self.canister)
-    }
-
     /// The files in the owner's capsule, by name.
-    fn stored(&self) -> Vec<(String, Vec<u8>)> {
+    pub fn stored(&self) -> Vec<(String, Vec<u8>)> {
         let capsules: Vec<api::Capsule> =
             self.client().query(self.owner, "capsules_list", (None::<String>, None::<u32>)).unwrap();
         assert_eq!(capsules.len(), 1, "{capsules:?}");
@@ -105,13 +46,9 @@ impl Network {
         (base.name.clone(), (0..chunks).flat_map(read).collect())
     }
 
-    fn sessions(&self) -> Vec<api::UploadStatus> {
+    pub fn sessions(&self) -> Vec<api::UploadStatus> {
         self.client().query(self.owner, "uploads_list", (None::<u64>, None::<u32>)).unwrap()
     }
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }
 
 #[test]

@@ -1,0 +1,57 @@
+//! Options that name a live network and the identity that uses it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use session_migrate::network::{Network, NetworkError, RootKey, read_identity};
+
+use super::{ENVIRONMENT, USAGE};
+
+// A doc comment here would be the help of the command.
+#[derive(Debug, Args)]
+pub(super) struct NetworkArgs {
+    /// Address of the network.
+    #[arg(long, value_name = "URL", default_value = "https://icp-api.io")]
+    network: String,
+    /// Root key that signs the network's certificates: `mainnet`, `fetch` (ask the network itself; only for test
+    /// networks), or the key in hexadecimal [default: mainnet, if that is the network].
+    #[arg(long, short = 'k', value_name = "KEY")]
+    root_key: Option<String>,
+    /// Unencrypted PEM file of the identity, for example from `icp identity export`.
+    #[arg(long, value_name = "FILE")]
+    identity: PathBuf,
+    /// For how many seconds to retry a call that gets no answer or finds the canister stopped.
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    retry_for: u64,
+}
+
+impl NetworkArgs {
+    pub fn retry_for(&self) -> Duration {
+        Duration::from_secs(self.retry_for)
+    }
+
+    /// Returns the address.
+    pub fn url(&self) -> &str {
+        &self.network
+    }
+
+    /// Checks what can be checked without the network.
+    pub fn check(&self) -> Result<(), (u8, String)> {
+        RootKey::of(&self.network, self.root_key.as_deref()).map(drop).map_err(coded)?;
+        read_identity(&self.identity).map(drop).map_err(coded)
+    }
+
+    /// Connects.
+    pub async fn connect(&self) -> Result<Network, (u8, String)> {
+        let root_key = RootKey::of(&self.network, self.root_key.as_deref()).map_err(coded)?;
+        let identity = read_identity(&self.identity).map_err(coded)?;
+        Network::connect(&self.network, &root_key, identity)
+            .await
+            .map_err(|error| (ENVIRONMENT, error.to_string()))
+    }
+}
+
+fn coded(error: NetworkError) -> (u8, String) {
+    (USAGE, error.to_string())
+}

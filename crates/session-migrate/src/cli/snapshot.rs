@@ -1,0 +1,194 @@
+//! The command `snapshot`: snapshots between a live canister and a folder.
+
+use std::path::{Path, PathBuf};
+
+use candid::Principal;
+use clap::{Args, Subcommand};
+use session_migrate::client::ClientError;
+use session_migrate::progress::Progress;
+use session_migrate::snapshot::{FileEntry, Manifest, SnapshotError, check_folder};
+use session_migrate::transfer::{self, Options, TransferError, Which};
+
+use super::network_args::NetworkArgs;
+use super::table::table;
+use super::{ENVIRONMENT, LOSS, USAGE, fail};
+
+#[derive(Debug, Args)]
+pub(super) struct SnapshotArgs {
+    #[command(subcommand)]
+    command: SnapshotCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum SnapshotCommand {
+    /// Download a snapshot into a folder, with a manifest beside it; repeat the command to resume.
+    Download(DownloadArgs),
+    /// Compare every byte of a folder with its manifest.
+    Verify(VerifyArgs),
+    /// Upload a folder as a new snapshot of a canister; repeat the command to resume.
+    Upload(UploadArgs),
+}
+
+#[derive(Debug, Args)]
+struct DownloadArgs {
+    /// The canister.
+    canister: Principal,
+    /// Folder to write, as `icp canister snapshot download` would.
+    #[arg(long, value_name = "FOLDER")]
+    out: PathBuf,
+    /// Id of the snapshot [default: the latest one, or that of the unfinished download].
+    #[arg(long, value_name = "ID", value_parser = snapshot_id)]
+    snapshot: Option<String>,
+    /// Take a snapshot first; the canister goes on running.
+    #[arg(long, conflicts_with = "snapshot")]
+    take: bool,
+    #[command(flatten)]
+    transfer: TransferArgs,
+    #[command(flatten)]
+    network: NetworkArgs,
+}
+
+#[derive(Debug, Args)]
+struct VerifyArgs {
+    /// A snapshot folder.
+    folder: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct UploadArgs {
+    /// A snapshot folder.
+    folder: PathBuf,
+    /// The canister.
+    #[arg(long, value_name = "ID")]
+    canister: Principal,
+    /// Id of a snapshot that is replaced.
+    #[arg(long, value_name = "ID", value_parser = snapshot_id)]
+    replace: Option<String>,
+    #[command(flatten)]
+    transfer: TransferArgs,
+    #[command(flatten)]
+    network: NetworkArgs,
+}
+
+#[derive(Debug, Args)]
+struct TransferArgs {
+    /// Number of slices in flight, of 2 MB each.
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u8).range(1..=64))]
+    parallel: u8,
+}
+
+/// Checks the id of a snapshot.
+pub(super) fn snapshot_id(text: &str) -> Result<String, String> {
+    match hex::decode(text) {
+        Ok(id) if !id.is_empty() => Ok(text.to_ascii_lowercase()),
+        _ => Err("expected hexadecimal digits, as `icp canister snapshot list` prints them".into()),
+    }
+}
+
+type Failed = (u8, String);
+
+pub(super) fn run(args: SnapshotArgs) -> u8 {
+    let done = match args.command {
+        SnapshotCommand::Download(args) => download(&args),
+        SnapshotCommand::Verify(args) => verify(&args.folder),
+        SnapshotCommand::Upload(args) => upload(&args),
+    };
+    match done {
+        Ok(()) => 0,
+        Err((code, error)) => fail(code, error),
+    }
+}
+
+/// Runs a transfer with progress on stderr.
+fn transferring<T>(work: impl AsyncFnOnce(&Progress) -> Result<T, Failed>) -> Result<T, Failed> {
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| (ENVIRONMENT, error.to_string()))?;
+    let progress = Progress::stderr();
+    let done = runtime.block_on(work(&progress));
+    progress.finish();
+    done
+}
+
+fn download(args: &DownloadArgs) -> Result<(), Failed> {
+    args.network.check()?;
+    let options = Options { parallel: args.transfer.parallel.into(), retry_for: args.network.retry_for() };
+    let which = match &args.snapshot {
+        Some(id) => Which::Id(id.clone()),
+        None if args.take => Which::New,
+        None => Which::Latest,
+    };
+    let done = transferring(async |progress| {
+        let network = args.network.connect().await?;
+        transfer::download(&network, args.canister, &which, &args.out, options, progress).await.map_err(coded)
+    })?;
+    print(&args.out, &done.manifest);
+    if done.was_complete {
+        println!("it was complete already, and every byte is as the manifest lists it");
+    }
+    Ok(())
+}
+
+fn verify(folder: &Path) -> Result<(), Failed> {
+    let progress = Progress::stderr();
+    progress.phase("verifying");
+    let manifest = Manifest::beside(folder).map_err(of_folder)?.ok_or_else(|| {
+        let (path, manifest) = (folder.to_path_buf(), Manifest::path(folder));
+        of_folder(SnapshotError::NoManifest { path, manifest })
+    })?;
+    check_folder(folder).map_err(of_folder)?;
+    progress.set_total(manifest.bytes());
+    manifest.verify(folder, &mut |bytes| progress.moved(bytes)).map_err(of_folder)?;
+    progress.finish();
+    print(folder, &manifest);
+    println!("every byte is as the manifest lists it");
+    Ok(())
+}
+
+fn upload(args: &UploadArgs) -> Result<(), Failed> {
+    args.network.check()?;
+    let options = Options { parallel: args.transfer.parallel.into(), retry_for: args.network.retry_for() };
+    let replace = args.replace.as_ref().and_then(|id| hex::decode(id).ok());
+    let done = transferring(async |progress| {
+        let network = args.network.connect().await?;
+        transfer::upload(&network, args.canister, &args.folder, replace.as_deref(), options, progress)
+            .await
+            .map_err(coded)
+    })?;
+    match &done.manifest {
+        Some(manifest) => print(&args.folder, manifest),
+        None => eprintln!("note: {} is unverified: it has no manifest", args.folder.display()),
+    }
+    println!("uploaded as snapshot {} of {}", done.snapshot, args.canister);
+    println!(
+        "to restore it, with the canister stopped: icp canister snapshot restore {} {}",
+        args.canister, done.snapshot
+    );
+    Ok(())
+}
+
+fn print(folder: &Path, manifest: &Manifest) {
+    println!("{}: snapshot {} of {}", folder.display(), manifest.snapshot, manifest.canister);
+    println!("manifest: {}", Manifest::path(folder).display());
+    println!("module hash: {}", manifest.module_hash.as_deref().unwrap_or("none"));
+    let rows = manifest
+        .files
+        .iter()
+        .map(|FileEntry { path, bytes, sha256 }| [path.clone(), bytes.to_string(), sha256.clone()]);
+    println!("{}", table(["file", "bytes", "SHA-256"], rows, [1]));
+}
+
+fn of_folder(error: SnapshotError) -> Failed {
+    let code = match error {
+        SnapshotError::Differs { .. } => LOSS,
+        _ if error.is_usage() => USAGE,
+        _ => ENVIRONMENT,
+    };
+    (code, error.to_string())
+}
+
+fn coded(error: TransferError) -> Failed {
+    match error {
+        TransferError::Snapshot(error) => of_folder(error),
+        TransferError::Client(ClientError::Rejected { .. }) => (USAGE, error.to_string()),
+        _ => (if error.is_usage() { USAGE } else { ENVIRONMENT }, error.to_string()),
+    }
+}

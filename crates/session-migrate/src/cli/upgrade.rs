@@ -1,0 +1,253 @@
+//! The command `upgrade`: one step of the staged upgrade on a live canister.
+
+use std::path::PathBuf;
+
+use candid::Principal;
+use clap::Args;
+use session_migrate::build::{self, Build, Module};
+use session_migrate::network::Network;
+use session_migrate::progress::Progress;
+use session_migrate::upgrade::{
+    self, Ending, Journal, Line, Listener, OnFailure, Plan, PlannedCall, Report, Silent, Tools, UpgradeError,
+};
+
+use super::network_args::NetworkArgs;
+use super::snapshot::snapshot_id;
+use super::table::table;
+use super::{ENVIRONMENT, LOSS, USAGE, fail};
+
+#[derive(Debug, Args)]
+pub(super) struct UpgradeArgs {
+    /// The canister.
+    canister: Principal,
+    /// Build to upgrade to: staged from legacy, direct from staged, or a newer module of the same build.
+    #[arg(long, value_name = "staged|direct", value_parser = target, required_unless_present_any = ["resume", "abort"])]
+    to: Option<Build>,
+    /// Module to install [default: that of this source tree].
+    #[arg(long, value_name = "WASM")]
+    wasm: Option<PathBuf>,
+    /// Journal of the upgrade, from which it is resumed [default: upgrade-CANISTER.jsonl].
+    #[arg(long, value_name = "FILE")]
+    journal: Option<PathBuf>,
+    /// Go on with an upgrade that was interrupted, with the options in its journal.
+    #[arg(long, conflicts_with_all = ["to", "abort", "dry_run"])]
+    resume: bool,
+    /// End an upgrade that was interrupted: go back, if the module is installed.
+    #[arg(long, conflicts_with_all = ["to", "dry_run"])]
+    abort: bool,
+    /// Print every call in order, and make none.
+    #[arg(long)]
+    dry_run: bool,
+    /// Print the journal's lines and the result as JSON on standard output.
+    #[arg(long)]
+    json: bool,
+    /// Stop the canister for the install. This one has no open calls that would need it, and clients are rejected meanwhile.
+    #[arg(long)]
+    stop: bool,
+    /// Download the snapshot and rehearse the upgrade on it before anything is installed; only to the staged build.
+    #[arg(long)]
+    rehearse: bool,
+    /// What to do if the upgrade fails after the install: roll back and keep later writes; the same, or else restore the
+    /// snapshot, which loses them; or nothing.
+    #[arg(long, value_name = "rollback|restore|hold", default_value = "rollback")]
+    on_failure: OnFailure,
+    /// The upgrade has failed if more records are quarantined [default: any number may be].
+    #[arg(long, value_name = "N")]
+    max_quarantined: Option<u64>,
+    /// The upgrade has failed if the migration takes longer, seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 3_600)]
+    time_limit: u64,
+    /// Delete the snapshot after the upgrade has succeeded.
+    #[arg(long)]
+    drop_snapshot: bool,
+    /// Id of a snapshot that the new one replaces.
+    #[arg(long, value_name = "ID", value_parser = snapshot_id)]
+    replace_snapshot: Option<String>,
+    #[command(flatten)]
+    network: NetworkArgs,
+}
+
+fn target(text: &str) -> Result<Build, String> {
+    match text.parse() {
+        Ok(build @ (Build::Staged | Build::Direct)) => Ok(build),
+        _ => Err("expected staged or direct; back to legacy leads `migration_rollback`".into()),
+    }
+}
+
+/// Prints each line of the journal.
+struct Lines;
+
+impl Listener for Lines {
+    fn after(&mut self, line: &Line) -> std::io::Result<()> {
+        println!("{}", serde_json::to_string(line)?);
+        Ok(())
+    }
+}
+
+type Failed = (u8, String);
+
+pub(super) fn run(args: UpgradeArgs) -> u8 {
+    match upgrade(&args) {
+        Ok(code) => code,
+        Err((code, error)) => {
+            if args.json {
+                println!("{}", serde_json::json!({ "event": "failed", "code": code, "error": error }));
+            }
+            fail(code, error)
+        }
+    }
+}
+
+fn upgrade(args: &UpgradeArgs) -> Result<u8, Failed> {
+    args.network.check()?;
+    if args.rehearse && args.to == Some(Build::Direct) {
+        let text =
+            "--rehearse begins in layout 1: rehearse before the upgrade to the staged build".to_owned();
+        return Err((USAGE, text));
+    }
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| (ENVIRONMENT, error.to_string()))?;
+    let default = || PathBuf::from(format!("upgrade-{}.jsonl", args.canister));
+    let path = args.journal.clone().unwrap_or_else(default);
+    let (mut lines, mut silent) = (Lines, Silent);
+    let listener: &mut dyn Listener = if args.json { &mut lines } else { &mut silent };
+    if args.dry_run {
+        let module = module(args, args.to.unwrap_or(Build::Staged))?;
+        // Neither root key nor caller shows in the calls.
+        let plan = plan(args, &module, Vec::new(), Principal::anonymous());
+        print_planned(&upgrade::planned(&plan), args.json);
+        return Ok(0);
+    }
+    if (args.resume || args.abort) && !path.exists() {
+        let text = format!("there is no journal {}: nothing was begun there", path.display());
+        return Err((USAGE, text));
+    }
+    let mut journal = Journal::open(&path, listener).map_err(coded)?;
+    let to = match args.to {
+        Some(to) => to,
+        None => journal.unfinished().map_err(coded)?.to,
+    };
+    let module = if args.abort { None } else { Some(module(args, to)?) };
+    let progress = Progress::stderr();
+    let report = runtime.block_on(async {
+        let network: Network = args.network.connect().await?;
+        let tools = Tools { network: &network, retry_for: args.network.retry_for(), progress: &progress };
+        let done = match &module {
+            None => upgrade::abort(&tools, &mut journal).await,
+            Some(module) if args.resume => upgrade::resume(&tools, module, &mut journal).await,
+            Some(module) => {
+                let plan = plan(args, module, network.root_key(), network.caller());
+                upgrade::begin(&tools, plan, module, &mut journal).await
+            }
+        };
+        done.map_err(coded)
+    });
+    progress.finish();
+    drop(progress);
+    let report = report?;
+    print(&report, args.json);
+    Ok(code_of(&report))
+}
+
+/// Returns the module to install.
+fn module(args: &UpgradeArgs, to: Build) -> Result<Module, Failed> {
+    match &args.wasm {
+        Some(path) => Module::read(path).map_err(|error| (USAGE, error.to_string())),
+        None => build::ensure_one(to)
+            .and_then(|artifact| Module::read(&artifact.wasm_gz))
+            .map_err(|error| (ENVIRONMENT, error.to_string())),
+    }
+}
+
+fn plan(args: &UpgradeArgs, module: &Module, root_key: Vec<u8>, caller: Principal) -> Plan {
+    Plan {
+        canister: args.canister,
+        network: args.network.url().to_owned(),
+        root_key: hex::encode(root_key),
+        caller,
+        to: args.to.unwrap_or(Build::Staged),
+        module_hash: module.sha256.clone(),
+        stop: args.stop,
+        rehearse: args.rehearse,
+        on_failure: args.on_failure,
+        max_quarantined: args.max_quarantined,
+        time_limit: args.time_limit,
+        drop_snapshot: args.drop_snapshot,
+        replace_snapshot: args.replace_snapshot.clone(),
+    }
+}
+
+fn print_planned(calls: &[PlannedCall], json: bool) {
+    if json {
+        for call in calls {
+            println!("{}", serde_json::json!(call));
+        }
+        return;
+    }
+    let rows = calls.iter().enumerate().map(|(index, call)| {
+        let PlannedCall { kind, call, purpose, when } = call;
+        [(index + 1).to_string(), (*kind).to_owned(), call.clone(), purpose.clone(), when.clone()]
+    });
+    println!("{}", table(["", "kind", "call", "for", "only if"], rows, [0]));
+    println!("nothing was sent");
+}
+
+fn print(report: &Report, json: bool) {
+    if json {
+        println!("{}", serde_json::json!({ "event": "report", "report": report }));
+        return;
+    }
+    if let Some(before) = &report.before {
+        println!(
+            "before: {} build, module hash {}, migration {} {}, layout {}",
+            before.build, before.module_hash, before.migration, before.phase, before.layout
+        );
+    }
+    if let Some(snapshot) = &report.snapshot {
+        println!("snapshot: {snapshot}; it stays until you delete it, and its memory is paid for");
+    }
+    match &report.ending {
+        Ending::NothingToDo => println!("the {} build {} runs already", report.to, report.module_hash),
+        Ending::Refused { reasons } => {
+            for reason in reasons {
+                eprintln!("error: {reason}");
+            }
+            println!("refused: nothing was done");
+        }
+        Ending::Upgraded { quarantined } => println!(
+            "upgraded to the {} build, module hash {}; everything is converted and verified, {quarantined} records in quarantine",
+            report.to, report.module_hash
+        ),
+        Ending::NotInstalled { why } => {
+            eprintln!("error: {why}");
+            println!("not installed: the canister runs as before");
+        }
+        Ending::RolledBack { why } => {
+            eprintln!("error: {why}");
+            println!("rolled back: the module from before runs, and everything written since is kept");
+        }
+        Ending::Restored { why, no_rollback, lost } => {
+            eprintln!("error: {why}");
+            eprintln!("error: it could not be rolled back: {no_rollback}");
+            let lost = lost.map_or("an unknown number of calls".to_owned(), |lost| lost.to_string());
+            println!("restored from the snapshot; lost: {lost}");
+        }
+        Ending::Held { why, no_recovery } => {
+            eprintln!("error: {why}");
+            println!("held: the new module runs; it was not reverted: {no_recovery}");
+        }
+    }
+}
+
+fn code_of(report: &Report) -> u8 {
+    if report.is_success() {
+        0
+    } else if report.is_refused() {
+        USAGE
+    } else {
+        LOSS
+    }
+}
+
+fn coded(error: UpgradeError) -> Failed {
+    (if error.is_usage() { USAGE } else { ENVIRONMENT }, error.to_string())
+}

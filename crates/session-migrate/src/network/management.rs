@@ -1,0 +1,162 @@
+//! A controller's calls about one canister, and the certified facts about it.
+
+use candid::Principal;
+use candid::utils::{ArgumentDecoder, ArgumentEncoder};
+use ic_agent::{Agent, AgentError};
+use ic_certification::{Label, LookupResult};
+use ic_management_canister_types::{
+    CanisterIdRecord, CanisterStatusResult, ReadCanisterSnapshotDataArgs, ReadCanisterSnapshotDataResult,
+    ReadCanisterSnapshotMetadataArgs, ReadCanisterSnapshotMetadataResult, Snapshot, SnapshotDataKind,
+    UploadCanisterSnapshotDataArgs,
+};
+
+use super::canister::failed;
+use crate::client::{ClientError, EncodedCall, decode_reply};
+
+/// A canister, as its controller sees it. Every answer is certified by the network.
+#[derive(Clone, Debug)]
+pub struct Management {
+    agent: Agent,
+    canister: Principal,
+}
+
+/// What the network certifies about a canister.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certified {
+    /// SHA-256 of its module; `None` without a module.
+    pub module_hash: Option<Vec<u8>>,
+    /// When the module was installed or loaded, nanoseconds; `None` also on a network that does not say.
+    pub installed_at: Option<u64>,
+}
+
+impl Management {
+    pub(super) fn new(agent: Agent, canister: Principal) -> Management {
+        Management { agent, canister }
+    }
+
+    /// Returns the canister's id.
+    pub fn canister(&self) -> Principal {
+        self.canister
+    }
+
+    async fn call<T: for<'a> ArgumentDecoder<'a>>(
+        &self,
+        method: &'static str,
+        args: impl ArgumentEncoder,
+    ) -> Result<T, ClientError> {
+        let EncodedCall { method, arg } = EncodedCall::new(method, args)?;
+        let reply = self
+            .agent
+            .update(&Principal::management_canister(), method)
+            .with_effective_canister_id(self.canister)
+            .with_arg(arg)
+            .call_and_wait()
+            .await
+            .map_err(|error| failed(method, error))?;
+        decode_reply(method, &reply)
+    }
+
+    /// Returns its status.
+    pub async fn status(&self) -> Result<CanisterStatusResult, ClientError> {
+        let args = CanisterIdRecord { canister_id: self.canister };
+        Ok(self.call::<(CanisterStatusResult,)>("canister_status", (args,)).await?.0)
+    }
+
+    /// Lists its snapshots.
+    pub async fn snapshots(&self) -> Result<Vec<Snapshot>, ClientError> {
+        let args = CanisterIdRecord { canister_id: self.canister };
+        Ok(self.call::<(Vec<Snapshot>,)>("list_canister_snapshots", (args,)).await?.0)
+    }
+
+    /// Returns the metadata of a snapshot.
+    pub async fn snapshot_metadata(
+        &self,
+        snapshot: &[u8],
+    ) -> Result<ReadCanisterSnapshotMetadataResult, ClientError> {
+        let args =
+            ReadCanisterSnapshotMetadataArgs { canister_id: self.canister, snapshot_id: snapshot.to_vec() };
+        let method = "read_canister_snapshot_metadata";
+        Ok(self.call::<(ReadCanisterSnapshotMetadataResult,)>(method, (args,)).await?.0)
+    }
+
+    /// Returns a part of a snapshot.
+    pub async fn snapshot_data(
+        &self,
+        snapshot: &[u8],
+        kind: SnapshotDataKind,
+    ) -> Result<Vec<u8>, ClientError> {
+        let args =
+            ReadCanisterSnapshotDataArgs { canister_id: self.canister, snapshot_id: snapshot.to_vec(), kind };
+        let method = "read_canister_snapshot_data";
+        Ok(self.call::<(ReadCanisterSnapshotDataResult,)>(method, (args,)).await?.0.chunk)
+    }
+
+    /// Writes a part of a snapshot that is being uploaded.
+    pub async fn upload_snapshot_data(
+        &self,
+        args: &UploadCanisterSnapshotDataArgs,
+    ) -> Result<(), ClientError> {
+        self.call("upload_canister_snapshot_data", (args,)).await
+    }
+
+    /// Returns what the network certifies about it.
+    pub async fn certified(&self) -> Result<Certified, ClientError> {
+        let paths = ["module_hash", "last_install_timestamp"].map(|name| self.path(name));
+        let read = self.agent.read_state_raw(paths.to_vec(), self.canister).await;
+        let certificate = match read {
+            // Networks before version 0.66 of the interface refuse the path of the time.
+            Err(AgentError::HttpError(payload)) if payload.status == 400 => {
+                self.agent.read_state_raw(vec![self.path("module_hash")], self.canister).await
+            }
+            read => read,
+        }
+        .map_err(|error| failed("read_state", error))?;
+        let look_up = |name| match certificate.tree.lookup_path(self.path(name)) {
+            LookupResult::Found(value) => Some(value.to_vec()),
+            _ => None,
+        };
+        Ok(Certified {
+            module_hash: look_up("module_hash"),
+            installed_at: look_up("last_install_timestamp").and_then(|bytes| leb128(&bytes)),
+        })
+    }
+
+    /// Returns a section of the module's metadata; `None` if it has none of this name.
+    pub async fn metadata(&self, name: &str) -> Result<Option<Vec<u8>>, ClientError> {
+        match self.agent.read_state_canister_metadata(self.canister, name).await {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(AgentError::LookupPathAbsent(_)) => Ok(None),
+            Err(error) => Err(failed("read_state", error)),
+        }
+    }
+
+    fn path(&self, name: &str) -> Vec<Label> {
+        vec!["canister".into(), Label::from_bytes(self.canister.as_slice()), name.into()]
+    }
+}
+
+/// Reads a natural of the state tree.
+pub(super) fn leb128(bytes: &[u8]) -> Option<u64> {
+    let mut value = 0_u64;
+    for (index, byte) in bytes.iter().enumerate() {
+        let shift = u32::try_from(index).ok()?.checked_mul(7)?;
+        value |= u64::from(byte & 0x7f).checked_shl(shift).filter(|_| shift < 64)?;
+        if byte & 0x80 == 0 {
+            return Some(value);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::leb128;
+
+    #[test]
+    fn naturals_of_the_state_tree_are_read() {
+        assert_eq!(leb128(&[0xe5, 0x8e, 0x26]), Some(624_485));
+        assert_eq!(leb128(&[0]), Some(0));
+        assert_eq!(leb128(&[0x80]), None, "truncated");
+        assert_eq!(leb128(&[0x80; 12]), None, "more than 64 bits");
+    }
+}

@@ -1,0 +1,289 @@
+//! Calls that are executed at most once, however often they are sent, even by a later process.
+//!
+//! The Internet Computer executes a request id once. Nonce and expiry make the same id again, so who keeps
+//! them (a [`Ticket`]) can send the very same request after a lost answer or a restart, until it expires, and
+//! then ask for its outcome.
+
+use std::borrow::Cow;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use candid::Principal;
+use candid::utils::ArgumentEncoder;
+use ic_agent::agent::{CallResponse, EnvelopeContent, RequestStatusResponse};
+use ic_agent::{AgentError, NonceFactory, RequestId, to_request_id};
+use ic_certification::{Certificate, LookupResult};
+use ic_transport_types::Envelope;
+use serde::{Deserialize, Serialize};
+
+use super::canister::failed;
+use super::{Network, Retry};
+use crate::client::{ClientError, EncodedCall};
+
+/// How long a new request may be executed. The Internet Computer accepts five minutes.
+const LIFETIME: Duration = Duration::from_secs(240);
+
+/// Pause between two looks at a request.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Whom and what to call.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The canister that is called.
+    pub callee: Principal,
+    /// The canister that the call is about: the callee, unless that is the management canister.
+    pub effective: Principal,
+    /// The method.
+    pub method: &'static str,
+    /// The encoded arguments.
+    pub arg: Vec<u8>,
+}
+
+impl Target {
+    /// A call to the management canister about `canister`.
+    ///
+    /// # Errors
+    /// Arguments that do not encode.
+    pub fn management(
+        method: &'static str,
+        canister: Principal,
+        args: impl ArgumentEncoder,
+    ) -> Result<Target, ClientError> {
+        let EncodedCall { method, arg } = EncodedCall::new(method, args)?;
+        Ok(Target { callee: Principal::management_canister(), effective: canister, method, arg })
+    }
+
+    /// A call to `canister` itself.
+    ///
+    /// # Errors
+    /// Arguments that do not encode.
+    pub fn canister(
+        method: &'static str,
+        canister: Principal,
+        args: impl ArgumentEncoder,
+    ) -> Result<Target, ClientError> {
+        let EncodedCall { method, arg } = EncodedCall::new(method, args)?;
+        Ok(Target { callee: canister, effective: canister, method, arg })
+    }
+}
+
+/// What makes the same request again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ticket {
+    /// Hex.
+    pub request_id: String,
+    /// Hex.
+    pub nonce: String,
+    /// When the request expires, nanoseconds.
+    pub expiry: u64,
+}
+
+/// A request that can be sent again.
+pub struct OneCall {
+    target: Target,
+    envelope: Vec<u8>,
+    request_id: RequestId,
+    ticket: Ticket,
+}
+
+/// The outcome of a request.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Settled {
+    /// It was executed.
+    Replied {
+        /// The reply.
+        reply: Vec<u8>,
+        /// The certificate that contains it, in CBOR.
+        certificate: Vec<u8>,
+    },
+    /// It was rejected: by the network before execution, or by what it called.
+    Rejected(Rejection),
+    /// It has expired without a trace: it was not executed, or so long ago that the network has forgotten it.
+    Lost,
+}
+
+/// A rejection, as it is written down.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rejection {
+    /// The IC's error code by name, if it has one.
+    pub code: Option<String>,
+    /// The whole text.
+    pub text: String,
+}
+
+impl From<&ClientError> for Rejection {
+    fn from(error: &ClientError) -> Rejection {
+        let code = match error {
+            ClientError::Rejected { code, .. } => Some(format!("{code:?}")),
+            _ => None,
+        };
+        Rejection { code, text: error.to_string() }
+    }
+}
+
+impl OneCall {
+    /// Returns what makes it again.
+    pub fn ticket(&self) -> &Ticket {
+        &self.ticket
+    }
+}
+
+impl Network {
+    /// Signs a call, and sends nothing.
+    ///
+    /// # Errors
+    /// An identity that cannot sign.
+    pub fn prepare(&self, target: Target) -> Result<OneCall, ClientError> {
+        let nonce = NonceFactory::random().generate().unwrap_or_default();
+        self.signed(target, nonce, now().saturating_add(nanos(LIFETIME)))
+    }
+
+    /// Signs the call of a ticket again.
+    ///
+    /// # Errors
+    /// A ticket of another call, caller or canister.
+    pub fn prepare_again(&self, target: Target, ticket: &Ticket) -> Result<OneCall, ClientError> {
+        let method = target.method;
+        let nonce = hex::decode(&ticket.nonce).unwrap_or_default();
+        let call = self.signed(target, nonce, ticket.expiry)?;
+        match call.ticket == *ticket {
+            true => Ok(call),
+            false => Err(ClientError::Network {
+                method,
+                detail: format!(
+                    "it is another request than {}: caller, module and options must be those that it was begun with",
+                    ticket.request_id
+                ),
+            }),
+        }
+    }
+
+    fn signed(&self, target: Target, nonce: Vec<u8>, expiry: u64) -> Result<OneCall, ClientError> {
+        let method = target.method;
+        let unsigned = |detail: String| ClientError::Network { method, detail };
+        let content = EnvelopeContent::Call {
+            nonce: Some(nonce.clone()),
+            ingress_expiry: expiry,
+            sender: self.caller(),
+            canister_id: target.callee,
+            method_name: method.to_owned(),
+            arg: target.arg.clone(),
+            sender_info: None,
+        };
+        let request_id = to_request_id(&content).map_err(|error| unsigned(error.to_string()))?;
+        let signature = self.identity.sign(&content).map_err(unsigned)?;
+        let envelope = Envelope {
+            content: Cow::Owned(content),
+            sender_pubkey: signature.public_key,
+            sender_sig: signature.signature,
+            sender_delegation: signature.delegations,
+        }
+        .encode_bytes();
+        let ticket =
+            Ticket { request_id: hex::encode(request_id.as_slice()), nonce: hex::encode(nonce), expiry };
+        Ok(OneCall { target, envelope, request_id, ticket })
+    }
+
+    /// Sends a call until its outcome is known, or it has expired without a trace.
+    ///
+    /// # Errors
+    /// Nobody has answered for as long as `retry` says: the outcome is unknown.
+    pub async fn settle(&self, call: &OneCall, retry: Retry<'_>) -> Result<Settled, ClientError> {
+        let method = call.target.method;
+        let sent = retry.again(|| async {
+            if now() >= call.ticket.expiry {
+                return Ok(None);
+            }
+            let answer = self.agent.update_signed(call.target.effective, call.envelope.clone()).await;
+            match answer {
+                Ok(CallResponse::Response(_) | CallResponse::Poll(_)) => {
+                    let waited = self.agent.wait(&call.request_id, call.target.effective).await;
+                    waited.map(Some).map_err(|error| failed(method, error))
+                }
+                Err(error) => Err(failed(method, error)),
+            }
+        });
+        match sent.await {
+            Ok(Some((reply, certificate))) => {
+                Ok(Settled::Replied { reply, certificate: encoded(&certificate) })
+            }
+            Ok(None) => self.look_back(method, &call.ticket, call.target.effective, retry).await,
+            Err(error) => rejected(error),
+        }
+    }
+
+    /// Asks for the outcome of a call without sending it, until it is known or the call has expired.
+    ///
+    /// # Errors
+    /// Nobody has answered for as long as `retry` says: the outcome is unknown.
+    pub async fn look_back(
+        &self,
+        method: &'static str,
+        ticket: &Ticket,
+        effective: Principal,
+        retry: Retry<'_>,
+    ) -> Result<Settled, ClientError> {
+        let digest = hex::decode(&ticket.request_id).ok().and_then(|bytes| bytes.try_into().ok());
+        let request_id = RequestId::new(&digest.unwrap_or_default());
+        loop {
+            let asked = retry.again(|| async {
+                let status = self.agent.request_status_raw(&request_id, effective).await;
+                match status {
+                    // A network that cannot prove absence prunes it.
+                    Err(AgentError::LookupPathAbsent(_) | AgentError::LookupPathUnknown(_)) => Ok(None),
+                    status => status.map(Some).map_err(|error| failed(method, error)),
+                }
+            });
+            let (status, certificate) = match asked.await? {
+                Some((status, certificate)) => (status, Some(certificate)),
+                None => (RequestStatusResponse::Unknown, None),
+            };
+            match status {
+                RequestStatusResponse::Replied(reply) => {
+                    let certificate = certificate.as_ref().map(encoded).unwrap_or_default();
+                    return Ok(Settled::Replied { reply: reply.arg, certificate });
+                }
+                RequestStatusResponse::Rejected(reject) => {
+                    let error = AgentError::CertifiedReject { reject, operation: None };
+                    return rejected(failed(method, error));
+                }
+                RequestStatusResponse::Done => return Ok(Settled::Lost),
+                RequestStatusResponse::Unknown => {
+                    // The network's time counts: by then it accepts the request no more.
+                    let time = certificate.as_ref().and_then(time_of).unwrap_or_else(now);
+                    if time > ticket.expiry {
+                        return Ok(Settled::Lost);
+                    }
+                }
+                RequestStatusResponse::Received | RequestStatusResponse::Processing => {}
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
+/// A call that got no answer is unknown; every other error is its outcome.
+fn rejected(error: ClientError) -> Result<Settled, ClientError> {
+    match error {
+        ClientError::Rejected { .. } => Ok(Settled::Rejected((&error).into())),
+        other => Err(other),
+    }
+}
+
+fn encoded(certificate: &Certificate) -> Vec<u8> {
+    serde_cbor::to_vec(certificate).unwrap_or_default()
+}
+
+fn time_of(certificate: &Certificate) -> Option<u64> {
+    match certificate.tree.lookup_path([b"time".as_slice()]) {
+        LookupResult::Found(bytes) => super::management::leb128(bytes),
+        _ => None,
+    }
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, nanos)
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}

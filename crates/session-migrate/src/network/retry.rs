@@ -1,0 +1,42 @@
+//! Retries calls while a canister is stopped or the network is not reachable.
+
+use std::time::Duration;
+
+use backon::{ExponentialBuilder, Retryable};
+
+use crate::client::ClientError;
+use crate::progress::Progress;
+
+/// The longest pause before a retry.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// Retries calls that may succeed later.
+#[derive(Clone, Copy)]
+pub struct Retry<'a> {
+    /// How long.
+    pub retry_for: Duration,
+    /// Where each retry is reported.
+    pub progress: &'a Progress,
+}
+
+impl Retry<'_> {
+    /// Makes a call, and makes it again as long as that may help. The call must be harmless if it is executed
+    /// twice.
+    ///
+    /// # Errors
+    /// The last error.
+    pub async fn again<T, F: Future<Output = Result<T, ClientError>>>(
+        &self,
+        call: impl FnMut() -> F,
+    ) -> Result<T, ClientError> {
+        let backoff = ExponentialBuilder::default()
+            .with_max_delay(LONGEST_PAUSE)
+            .with_jitter()
+            .without_max_times()
+            .with_total_delay(Some(self.retry_for));
+        let told = |error: &ClientError, pause: Duration| {
+            self.progress.line(&format!("{error}; again in {:.1} s", pause.as_secs_f64()));
+        };
+        call.retry(backoff).when(ClientError::is_transient).notify(told).await
+    }
+}

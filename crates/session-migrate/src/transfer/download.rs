@@ -1,0 +1,352 @@
+//! Downloads a snapshot into a folder.
+
+use std::fs::{self, File, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use candid::Principal;
+use futures_util::{StreamExt, stream};
+use ic_management_canister_types::{
+    ReadCanisterSnapshotMetadataResult, Snapshot, SnapshotDataKind, SnapshotMetadataGlobal,
+    TakeCanisterSnapshotArgs,
+};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::part::{Frontiers, Part, slices};
+use super::{NOTE_EVERY, Options, TransferError};
+use crate::client::decode_reply;
+use crate::network::{Management, Network, Retry, Settled, Target};
+use crate::progress::Progress;
+use crate::snapshot::{
+    CHUNK_STORE, FileEntry, METADATA, Manifest, PROGRESS, SnapshotError, check_folder, sha256_of, write_json,
+    write_sparse,
+};
+
+/// The lock of a folder, as `icp` has it.
+const LOCK: &str = ".lock";
+
+/// A downloaded snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Downloaded {
+    /// What was written.
+    pub manifest: Manifest,
+    /// It was complete before.
+    pub was_complete: bool,
+}
+
+/// The note of an unfinished download. `icp` reads the first three fields.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Note {
+    #[serde(flatten)]
+    reached: Frontiers,
+    session_migrate: Option<Whose>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Whose {
+    canister: String,
+    snapshot: String,
+}
+
+impl Whose {
+    fn check(&self, canister: Principal, wanted: Option<&str>, path: &Path) -> Result<(), TransferError> {
+        let expected = wanted.unwrap_or(&self.snapshot);
+        if self.canister == canister.to_text() && self.snapshot == expected {
+            return Ok(());
+        }
+        Err(TransferError::Other {
+            path: path.to_path_buf(),
+            expected: format!("{expected} of {canister}"),
+            got: format!("{} of {}", self.snapshot, self.canister),
+        })
+    }
+}
+
+/// What is in the folder before the download.
+enum Found {
+    Nothing,
+    Unfinished(Note),
+    Complete(Manifest),
+}
+
+/// Which snapshot to download.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// The latest one; that of an unfinished download, if there is one in the folder.
+    Latest,
+    /// A new one, unless there is an unfinished download in the folder.
+    New,
+    /// The one with this id, hex.
+    Id(String),
+}
+
+/// Downloads a snapshot, or resumes its download.
+///
+/// # Errors
+/// [`TransferError`].
+pub async fn download(
+    network: &Network,
+    canister: Principal,
+    which: &Which,
+    folder: &Path,
+    options: Options,
+    progress: &Progress,
+) -> Result<Downloaded, TransferError> {
+    let wanted = match which {
+        Which::Id(id) => Some(id.as_str()),
+        Which::Latest | Which::New => None,
+    };
+    let found = look(folder, canister, wanted)?;
+    if let Found::Complete(manifest) = found {
+        progress.phase("verifying the folder");
+        manifest.verify(folder, &mut |bytes| progress.moved(bytes))?;
+        return Ok(Downloaded { manifest, was_complete: true });
+    }
+    progress.phase("asking for the snapshot");
+    let management = network.management(canister);
+    let retry = Retry { retry_for: options.retry_for, progress };
+    let note = match found {
+        Found::Unfinished(note) => note,
+        _ => {
+            let snapshot = match which {
+                Which::Id(id) => id.clone(),
+                Which::Latest => latest(&management, retry).await?,
+                Which::New => take(network, canister, retry).await?,
+            };
+            let whose = Whose { canister: canister.to_text(), snapshot };
+            Note { reached: Frontiers::default(), session_migrate: Some(whose) }
+        }
+    };
+    let snapshot = note.session_migrate.as_ref().map(|whose| whose.snapshot.clone()).unwrap_or_default();
+    let id = hex::decode(&snapshot).unwrap_or_default();
+    let metadata = retry.again(|| management.snapshot_metadata(&id)).await?;
+    let text = text_of(&metadata)?;
+
+    fs::create_dir_all(folder).map_err(SnapshotError::io("create", folder))?;
+    let _lock = lock(folder)?;
+    let mut manifest = Manifest::new(
+        canister.to_text(),
+        snapshot,
+        network.url().to_owned(),
+        hex::encode(network.root_key()),
+    );
+    manifest.taken_at = metadata.taken_at_timestamp;
+    let mut download = Download { management, id, retry, options, folder, note };
+    download.save()?;
+    download.write_metadata(&text, &mut manifest)?;
+    progress.phase("downloading");
+    progress.set_total(Part::ALL.iter().map(|part| part.bytes(&metadata)).sum());
+    for part in Part::ALL {
+        let entry = download.part(part, part.bytes(&metadata)).await?;
+        if part == Part::Module && entry.bytes > 0 {
+            manifest.module_hash = Some(entry.sha256.clone());
+        }
+        manifest.files.push(entry);
+    }
+    manifest.files.extend(download.chunks(&metadata).await?);
+    manifest.write(folder)?;
+    let path = folder.join(PROGRESS);
+    fs::remove_file(&path).map_err(SnapshotError::io("remove", &path))?;
+    Ok(Downloaded { manifest, was_complete: false })
+}
+
+/// Returns what is in the folder, if this download may write there.
+fn look(folder: &Path, canister: Principal, wanted: Option<&str>) -> Result<Found, TransferError> {
+    let mut entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Found::Nothing),
+        entries => entries.map_err(SnapshotError::io("read", folder))?,
+    };
+    // The lock alone is left by a download that failed before it wrote anything.
+    if entries.all(|entry| entry.is_ok_and(|entry| entry.file_name() == LOCK)) {
+        return Ok(Found::Nothing);
+    }
+    let path = folder.join(PROGRESS);
+    if let Ok(text) = fs::read(&path) {
+        let note: Note = serde_json::from_slice(&text)
+            .map_err(|error| SnapshotError::Metadata { path: path.clone(), why: error.to_string() })?;
+        let Some(whose) = note.session_migrate.clone() else {
+            return Err(TransferError::OfIcp { path: folder.to_path_buf() });
+        };
+        whose.check(canister, wanted, folder)?;
+        return Ok(Found::Unfinished(note));
+    }
+    if folder.join(METADATA).exists()
+        && let (_, Some(manifest)) = check_folder(folder)?
+    {
+        let whose = Whose { canister: manifest.canister.clone(), snapshot: manifest.snapshot.clone() };
+        whose.check(canister, wanted, folder)?;
+        return Ok(Found::Complete(manifest));
+    }
+    Err(TransferError::NotEmpty { path: folder.to_path_buf(), canister })
+}
+
+async fn latest(management: &Management, retry: Retry<'_>) -> Result<String, TransferError> {
+    let snapshots = retry.again(|| management.snapshots()).await?;
+    let latest = snapshots.into_iter().max_by_key(|snapshot| snapshot.taken_at_timestamp);
+    latest
+        .map(|snapshot| hex::encode(snapshot.id))
+        .ok_or(TransferError::NoSnapshot { canister: management.canister() })
+}
+
+/// Takes a snapshot of the canister, which may be running; returns its id.
+async fn take(network: &Network, canister: Principal, retry: Retry<'_>) -> Result<String, TransferError> {
+    let args = TakeCanisterSnapshotArgs {
+        canister_id: canister,
+        replace_snapshot: None,
+        uninstall_code: None,
+        sender_canister_version: None,
+    };
+    let target = Target::management("take_canister_snapshot", canister, (&args,))?;
+    let call = network.prepare(target)?;
+    match network.settle(&call, retry).await? {
+        Settled::Replied { reply, .. } => {
+            let (taken,): (Snapshot,) = decode_reply("take_canister_snapshot", &reply)?;
+            Ok(hex::encode(taken.id))
+        }
+        Settled::Rejected(rejection) => Err(TransferError::Refused(rejection.text)),
+        Settled::Lost => Err(TransferError::Refused("the call has expired without an answer".into())),
+    }
+}
+
+/// Returns the metadata as the tools write them.
+fn text_of(metadata: &ReadCanisterSnapshotMetadataResult) -> Result<String, TransferError> {
+    for (index, global) in metadata.globals.iter().enumerate() {
+        let value = match global {
+            Some(SnapshotMetadataGlobal::F32(value)) => f64::from(*value),
+            Some(SnapshotMetadataGlobal::F64(value)) => *value,
+            _ => continue,
+        };
+        if !value.is_finite() {
+            return Err(TransferError::NotFinite { index, value });
+        }
+    }
+    serde_json::to_string_pretty(metadata).map_err(|error| {
+        let (path, why) = (PathBuf::from(METADATA), error.to_string());
+        SnapshotError::Metadata { path, why }.into()
+    })
+}
+
+/// Locks the folder until the file is closed.
+fn lock(folder: &Path) -> Result<File, TransferError> {
+    let path = folder.join(LOCK);
+    let file = File::create(&path).map_err(SnapshotError::io("create", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => Err(TransferError::Locked { path }),
+        Err(fs::TryLockError::Error(error)) => Err(SnapshotError::io("lock", &path)(error).into()),
+    }
+}
+
+/// A download in progress.
+struct Download<'a> {
+    management: Management,
+    id: Vec<u8>,
+    retry: Retry<'a>,
+    options: Options,
+    folder: &'a Path,
+    note: Note,
+}
+
+impl Download<'_> {
+    fn save(&self) -> Result<(), SnapshotError> {
+        let path = self.folder.join(PROGRESS);
+        write_json(&path, &self.note).map_err(SnapshotError::io("write", &path))
+    }
+
+    /// Writes the metadata, or compares them with those of the download that is resumed.
+    fn write_metadata(&self, text: &str, manifest: &mut Manifest) -> Result<(), TransferError> {
+        let path = self.folder.join(METADATA);
+        match fs::read_to_string(&path) {
+            Ok(there) if there == text => {}
+            Ok(_) => {
+                return Err(TransferError::Other {
+                    path,
+                    expected: format!("{} as the network has it", manifest.snapshot),
+                    got: "with other metadata".into(),
+                });
+            }
+            Err(_) => fs::write(&path, text).map_err(SnapshotError::io("write", &path))?,
+        }
+        manifest.files.push(FileEntry {
+            path: METADATA.into(),
+            bytes: text.len() as u64,
+            sha256: hex::encode(Sha256::digest(text)),
+        });
+        Ok(())
+    }
+
+    /// Downloads one of the large files, from where it stands. Digests are of what the network has sent.
+    async fn part(&mut self, part: Part, bytes: u64) -> Result<FileEntry, TransferError> {
+        let path = self.folder.join(part.file());
+        let mut file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(SnapshotError::io("create", &path))?;
+        file.set_len(bytes).map_err(SnapshotError::io("write", &path))?;
+        let progress = self.retry.progress;
+        let from = *self.note.reached.of(part);
+        let mut hasher = sha256_of(&path, from, &mut |bytes| progress.moved(bytes))?;
+        let (management, id, retry) = (self.management.clone(), self.id.clone(), self.retry);
+        let calls = slices(from, bytes).map(|(offset, len)| {
+            let (management, id) = (&management, &id);
+            async move {
+                let slice = retry.again(|| management.snapshot_data(id, part.to_read(offset, len))).await?;
+                Ok::<_, TransferError>((offset, len, slice))
+            }
+        });
+        let mut answers = stream::iter(calls).buffered(self.options.parallel);
+        let mut noted = Instant::now();
+        while let Some(answer) = answers.next().await {
+            let (offset, len, slice) = answer?;
+            if slice.len() as u64 != len {
+                return Err(TransferError::Answer {
+                    what: format!("{} at offset {offset}", part.file()),
+                    expected: format!("{len} bytes"),
+                    got: format!("{} bytes", slice.len()),
+                });
+            }
+            write_sparse(&mut file, offset, &slice).map_err(SnapshotError::io("write", &path))?;
+            hasher.update(&slice);
+            *self.note.reached.of(part) = offset + len;
+            progress.moved(len);
+            if noted.elapsed() >= NOTE_EVERY {
+                file.sync_data().map_err(SnapshotError::io("write", &path))?;
+                self.save()?;
+                noted = Instant::now();
+            }
+        }
+        file.sync_data().map_err(SnapshotError::io("write", &path))?;
+        self.save()?;
+        Ok(FileEntry { path: part.file().into(), bytes, sha256: hex::encode(hasher.finalize()) })
+    }
+
+    /// Downloads the chunks of modules, each of which is small.
+    async fn chunks(
+        &self,
+        metadata: &ReadCanisterSnapshotMetadataResult,
+    ) -> Result<Vec<FileEntry>, TransferError> {
+        let store = self.folder.join(CHUNK_STORE);
+        fs::create_dir_all(&store).map_err(SnapshotError::io("create", &store))?;
+        let mut entries = Vec::new();
+        for chunk in &metadata.wasm_chunk_store {
+            let kind = SnapshotDataKind::WasmChunk { hash: chunk.hash.clone() };
+            let bytes = self.retry.again(|| self.management.snapshot_data(&self.id, kind.clone())).await?;
+            let (expected, got) = (hex::encode(&chunk.hash), hex::encode(Sha256::digest(&bytes)));
+            if got != expected {
+                return Err(TransferError::Answer { what: "a chunk of modules".into(), expected, got });
+            }
+            let name = format!("{expected}.bin");
+            let path = store.join(&name);
+            fs::write(&path, &bytes).map_err(SnapshotError::io("write", &path))?;
+            entries.push(FileEntry {
+                path: format!("{CHUNK_STORE}/{name}"),
+                bytes: bytes.len() as u64,
+                sha256: got,
+            });
+        }
+        Ok(entries)
+    }
+}

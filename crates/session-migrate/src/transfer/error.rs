@@ -1,0 +1,108 @@
+//! Why a snapshot was not transferred.
+
+use std::path::PathBuf;
+
+use candid::Principal;
+
+use crate::client::ClientError;
+use crate::snapshot::SnapshotError;
+
+/// A transfer that failed. Unless it says otherwise, the same command resumes it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TransferError {
+    /// A call failed.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// A file or folder cannot be used.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    /// The canister has no snapshot.
+    #[error("{canister} has no snapshot: take one with --take, or with `icp canister snapshot create`")]
+    NoSnapshot {
+        /// The canister.
+        canister: Principal,
+    },
+    /// The folder holds something else.
+    #[error(
+        "{path} is not empty, and no download of {canister} that this program began: name another folder"
+    )]
+    NotEmpty {
+        /// The folder.
+        path: PathBuf,
+        /// The canister.
+        canister: Principal,
+    },
+    /// `icp` has begun the download.
+    #[error(
+        "{path} is an unfinished download of icp, which does not note the snapshot: finish it with `icp canister snapshot download --resume`"
+    )]
+    OfIcp {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The unfinished transfer is another one.
+    #[error(
+        "{path} belongs to a transfer of snapshot {got}, expected {expected}: name another folder, or remove it"
+    )]
+    Other {
+        /// The folder or the note of the transfer.
+        path: PathBuf,
+        /// Canister and snapshot that were asked for.
+        expected: String,
+        /// Those of the unfinished transfer.
+        got: String,
+    },
+    /// Another process is at work on the folder.
+    #[error("{path} is locked: another transfer is running")]
+    Locked {
+        /// The lock.
+        path: PathBuf,
+    },
+    /// The network's answer does not have the expected length or digest.
+    #[error("{what}: got {got}, expected {expected}")]
+    Answer {
+        /// The part of the snapshot.
+        what: String,
+        /// Expected length or digest.
+        expected: String,
+        /// Actual length or digest.
+        got: String,
+    },
+    /// A global that JSON cannot hold.
+    #[error(
+        "global {index} of the snapshot is {value}, which metadata.json cannot hold: it has finite numbers only, so no \
+         tool can write this snapshot into a folder"
+    )]
+    NotFinite {
+        /// Its number.
+        index: usize,
+        /// Its value.
+        value: f64,
+    },
+    /// The network refuses the snapshot.
+    #[error("the network refuses it: {0}")]
+    Refused(String),
+    /// The snapshot of an interrupted upload is gone.
+    #[error(
+        "snapshot {snapshot} of the interrupted upload is gone from the canister: remove {note} to begin again"
+    )]
+    Gone {
+        /// The snapshot, hex.
+        snapshot: String,
+        /// The note of the upload.
+        note: PathBuf,
+    },
+}
+
+impl TransferError {
+    /// Whether the user's input is at fault, not the machine or the network.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            TransferError::Client(error) => matches!(error, ClientError::Rejected { .. }),
+            TransferError::Snapshot(error) => error.is_usage(),
+            TransferError::Answer { .. } => false,
+            _ => true,
+        }
+    }
+}

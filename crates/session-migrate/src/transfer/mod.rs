@@ -1,0 +1,31 @@
+//! Moves snapshots between a live network and folders, slice by slice.
+//!
+//! The folders are those of `icp canister snapshot download`, so that either program reads the other's. An
+//! interrupted transfer is resumed by the same command; until then the folder is marked as unfinished, as `icp`
+//! marks it. Memory is bounded by the slices in flight.
+
+mod download;
+mod error;
+mod part;
+mod upload;
+
+use std::time::Duration;
+
+pub use download::{Downloaded, Which, download};
+pub use error::TransferError;
+pub use upload::{Uploaded, upload};
+
+/// Bytes of a slice: whole pages, within the 2,000,000 bytes that the network allows.
+const SLICE: u64 = 30 * crate::snapshot::PAGE_BYTES;
+
+/// The longest time between two notes of how far a transfer is.
+const NOTE_EVERY: Duration = Duration::from_secs(1);
+
+/// How to transfer.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Number of slices in flight.
+    pub parallel: usize,
+    /// How long a call without an answer is retried.
+    pub retry_for: Duration,
+}

@@ -1,0 +1,105 @@
+//! The three large files of a snapshot folder.
+
+use serde::{Deserialize, Serialize};
+
+use ic_management_canister_types::{
+    ReadCanisterSnapshotMetadataResult, SnapshotDataKind, SnapshotDataOffset,
+};
+
+use super::SLICE;
+use crate::snapshot::{STABLE_MEMORY, WASM_MEMORY, WASM_MODULE};
+
+/// A large file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    Module,
+    Heap,
+    Stable,
+}
+
+impl Part {
+    pub const ALL: [Part; 3] = [Part::Module, Part::Heap, Part::Stable];
+
+    pub fn file(self) -> &'static str {
+        match self {
+            Part::Module => WASM_MODULE,
+            Part::Heap => WASM_MEMORY,
+            Part::Stable => STABLE_MEMORY,
+        }
+    }
+
+    pub fn bytes(self, metadata: &ReadCanisterSnapshotMetadataResult) -> u64 {
+        match self {
+            Part::Module => metadata.wasm_module_size,
+            Part::Heap => metadata.wasm_memory_size,
+            Part::Stable => metadata.stable_memory_size,
+        }
+    }
+
+    pub fn to_read(self, offset: u64, size: u64) -> SnapshotDataKind {
+        match self {
+            Part::Module => SnapshotDataKind::WasmModule { offset, size },
+            Part::Heap => SnapshotDataKind::WasmMemory { offset, size },
+            Part::Stable => SnapshotDataKind::StableMemory { offset, size },
+        }
+    }
+
+    pub fn to_write(self, offset: u64) -> SnapshotDataOffset {
+        match self {
+            Part::Module => SnapshotDataOffset::WasmModule { offset },
+            Part::Heap => SnapshotDataOffset::WasmMemory { offset },
+            Part::Stable => SnapshotDataOffset::StableMemory { offset },
+        }
+    }
+}
+
+/// Returns the slices of `bytes` bytes from `from` on: offset and length.
+pub(super) fn slices(from: u64, bytes: u64) -> impl Iterator<Item = (u64, u64)> {
+    let mut offset = from;
+    std::iter::from_fn(move || {
+        let len = bytes.saturating_sub(offset).min(SLICE);
+        let slice = (offset, len);
+        offset += len;
+        (len > 0).then_some(slice)
+    })
+}
+
+/// How far a file is: everything before the offset is there. In the form of `icp`, which also notes slices ahead of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Reached {
+    pub frontier: u64,
+    #[serde(default)]
+    ahead: Vec<u64>,
+}
+
+/// How far a transfer is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Frontiers {
+    wasm_module: Reached,
+    wasm_memory: Reached,
+    stable_memory: Reached,
+}
+
+impl Frontiers {
+    pub fn of(&mut self, part: Part) -> &mut u64 {
+        let reached = match part {
+            Part::Module => &mut self.wasm_module,
+            Part::Heap => &mut self.wasm_memory,
+            Part::Stable => &mut self.stable_memory,
+        };
+        &mut reached.frontier
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slices_cover_every_byte_once() {
+        assert_eq!(slices(0, 0).count(), 0);
+        assert_eq!(slices(7, 7).count(), 0);
+        assert_eq!(slices(0, SLICE).collect::<Vec<_>>(), [(0, SLICE)]);
+        assert_eq!(slices(5, SLICE + 6).collect::<Vec<_>>(), [(5, SLICE), (SLICE + 5, 1)]);
+    }
+}

@@ -1,0 +1,268 @@
+//! Uploads a snapshot folder to a canister.
+
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use candid::Principal;
+use futures_util::{StreamExt, stream};
+use ic_management_canister_types::{
+    ReadCanisterSnapshotMetadataResult, SnapshotDataOffset, UploadCanisterSnapshotDataArgs,
+    UploadCanisterSnapshotMetadataArgs, UploadCanisterSnapshotMetadataResult,
+};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::part::{Frontiers, Part, slices};
+use super::{NOTE_EVERY, Options, TransferError};
+use crate::client::decode_reply;
+use crate::network::{Management, Network, Retry, Settled, Target, Ticket};
+use crate::progress::Progress;
+use crate::snapshot::{CHUNK_STORE, METADATA, Manifest, SnapshotError, check_folder, write_json};
+
+/// An uploaded snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Uploaded {
+    /// Its id, hex.
+    pub snapshot: String,
+    /// The manifest that the folder was compared with; `None`: it is unverified.
+    pub manifest: Option<Manifest>,
+}
+
+/// The note of an unfinished upload, beside the folder.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Note {
+    canister: String,
+    /// SHA-256 of the metadata, hex.
+    metadata: String,
+    /// The request that announces the snapshot.
+    announcement: Ticket,
+    /// Id of the snapshot, hex, once it is known.
+    snapshot: Option<String>,
+    reached: Frontiers,
+}
+
+/// Uploads a folder as a new snapshot of a canister, or resumes the upload. `replace` is the id of a snapshot that it
+/// replaces.
+///
+/// # Errors
+/// [`TransferError`].
+pub async fn upload(
+    network: &Network,
+    canister: Principal,
+    folder: &Path,
+    replace: Option<&[u8]>,
+    options: Options,
+    progress: &Progress,
+) -> Result<Uploaded, TransferError> {
+    let (_, manifest) = check_folder(folder)?;
+    if let Some(manifest) = &manifest {
+        progress.phase("verifying the folder");
+        manifest.verify(folder, &mut |bytes| progress.moved(bytes))?;
+    }
+    let path = folder.join(METADATA);
+    let text = fs::read(&path).map_err(SnapshotError::io("read", &path))?;
+    let unreadable = |why: String| SnapshotError::Metadata { path: path.clone(), why };
+    let metadata: ReadCanisterSnapshotMetadataResult =
+        serde_json::from_slice(&text).map_err(|error| unreadable(error.to_string()))?;
+    let args = announcement(canister, replace, &metadata).map_err(unreadable)?;
+    let target = Target::management("upload_canister_snapshot_metadata", canister, (&args,))?;
+    let retry = Retry { retry_for: options.retry_for, progress };
+    let mut note = Noted::open(network, folder, canister, &text, &target)?;
+    progress.phase("announcing the snapshot");
+    let management = network.management(canister);
+    let snapshot = match &note.note.snapshot {
+        Some(snapshot) => {
+            let snapshots = retry.again(|| management.snapshots()).await?;
+            if !snapshots.iter().any(|there| hex::encode(&there.id) == *snapshot) {
+                let (snapshot, note) = (snapshot.clone(), note.path);
+                return Err(TransferError::Gone { snapshot, note });
+            }
+            snapshot.clone()
+        }
+        None => note.announce(network, target, retry).await?,
+    };
+    let id = hex::decode(&snapshot).unwrap_or_default();
+    progress.phase("uploading");
+    progress.set_total(Part::ALL.iter().map(|part| part.bytes(&metadata)).sum());
+    let mut upload = Upload { management, id, retry, options, folder, note };
+    for part in Part::ALL {
+        upload.part(part, part.bytes(&metadata)).await?;
+    }
+    upload.chunks(&metadata).await?;
+    let path = &upload.note.path;
+    fs::remove_file(path).map_err(SnapshotError::io("remove", path))?;
+    Ok(Uploaded { snapshot, manifest })
+}
+
+fn announcement(
+    canister: Principal,
+    replace: Option<&[u8]>,
+    metadata: &ReadCanisterSnapshotMetadataResult,
+) -> Result<UploadCanisterSnapshotMetadataArgs, String> {
+    let globals = metadata.globals.iter().enumerate().map(|(index, global)| {
+        global.clone().ok_or_else(|| format!("the value of global {index} is missing"))
+    });
+    Ok(UploadCanisterSnapshotMetadataArgs {
+        canister_id: canister,
+        replace_snapshot: replace.map(<[u8]>::to_vec),
+        wasm_module_size: metadata.wasm_module_size,
+        globals: globals.collect::<Result<_, _>>()?,
+        wasm_memory_size: metadata.wasm_memory_size,
+        stable_memory_size: metadata.stable_memory_size,
+        certified_data: metadata.certified_data.clone(),
+        global_timer: metadata.global_timer.clone(),
+        on_low_wasm_memory_hook_status: metadata.on_low_wasm_memory_hook_status.clone(),
+    })
+}
+
+/// A note on disk.
+struct Noted {
+    path: PathBuf,
+    note: Note,
+}
+
+impl Noted {
+    /// Reads the note of this upload, or makes a new one.
+    fn open(
+        network: &Network,
+        folder: &Path,
+        canister: Principal,
+        metadata: &[u8],
+        target: &Target,
+    ) -> Result<Noted, TransferError> {
+        let manifest = Manifest::path(folder);
+        let name = manifest.file_name().unwrap_or_default().to_string_lossy();
+        let path = manifest.with_file_name(name.replace(".manifest.json", ".upload.json"));
+        let metadata = hex::encode(Sha256::digest(metadata));
+        let note = match fs::read(&path) {
+            Ok(text) => {
+                let note: Note = serde_json::from_slice(&text).map_err(|error| SnapshotError::Metadata {
+                    path: path.clone(),
+                    why: error.to_string(),
+                })?;
+                if (&note.canister, &note.metadata) != (&canister.to_text(), &metadata) {
+                    let expected = format!("with metadata {metadata} to {canister}");
+                    let got = format!("with metadata {} to {}", note.metadata, note.canister);
+                    return Err(TransferError::Other { path, expected, got });
+                }
+                note
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let announcement = network.prepare(target.clone())?.ticket().clone();
+                let (canister, reached) = (canister.to_text(), Frontiers::default());
+                Note { canister, metadata, announcement, snapshot: None, reached }
+            }
+            Err(error) => return Err(SnapshotError::io("read", &path)(error).into()),
+        };
+        let noted = Noted { path, note };
+        noted.save()?;
+        Ok(noted)
+    }
+
+    fn save(&self) -> Result<(), SnapshotError> {
+        write_json(&self.path, &self.note).map_err(SnapshotError::io("write", &self.path))
+    }
+
+    /// Announces the snapshot, once however often the upload is interrupted; returns its id.
+    async fn announce(
+        &mut self,
+        network: &Network,
+        target: Target,
+        retry: Retry<'_>,
+    ) -> Result<String, TransferError> {
+        loop {
+            let call = network.prepare_again(target.clone(), &self.note.announcement)?;
+            match network.settle(&call, retry).await? {
+                Settled::Replied { reply, .. } => {
+                    let (announced,): (UploadCanisterSnapshotMetadataResult,) =
+                        decode_reply(target.method, &reply)?;
+                    let id = hex::encode(announced.snapshot_id);
+                    self.note.snapshot = Some(id.clone());
+                    self.save()?;
+                    return Ok(id);
+                }
+                Settled::Rejected(rejection) => {
+                    fs::remove_file(&self.path).map_err(SnapshotError::io("remove", &self.path))?;
+                    return Err(TransferError::Refused(rejection.text));
+                }
+                Settled::Lost => {
+                    self.note.announcement = network.prepare(target.clone())?.ticket().clone();
+                    self.save()?;
+                }
+            }
+        }
+    }
+}
+
+/// An upload in progress.
+struct Upload<'a> {
+    management: Management,
+    id: Vec<u8>,
+    retry: Retry<'a>,
+    options: Options,
+    folder: &'a Path,
+    note: Noted,
+}
+
+impl Upload<'_> {
+    fn args(&self, kind: SnapshotDataOffset, chunk: Vec<u8>) -> UploadCanisterSnapshotDataArgs {
+        let canister_id = self.management.canister();
+        UploadCanisterSnapshotDataArgs { canister_id, snapshot_id: self.id.clone(), kind, chunk }
+    }
+
+    /// Uploads one of the large files, from where it stands.
+    async fn part(&mut self, part: Part, bytes: u64) -> Result<(), TransferError> {
+        if bytes == 0 {
+            return Ok(());
+        }
+        let path = self.folder.join(part.file());
+        let from = *self.note.note.reached.of(part);
+        let (retry, management) = (self.retry, self.management.clone());
+        retry.progress.moved(from);
+        let mut file = File::open(&path).map_err(SnapshotError::io("read", &path))?;
+        file.seek(SeekFrom::Start(from)).map_err(SnapshotError::io("read", &path))?;
+        let (canister_id, snapshot_id) = (self.management.canister(), self.id.clone());
+        // A slice is read when it is its turn to be sent.
+        let calls = slices(from, bytes).map(|(offset, len)| {
+            let mut chunk = vec![0; usize::try_from(len).unwrap_or_default()];
+            let read = file.read_exact(&mut chunk).map_err(SnapshotError::io("read", &path));
+            let args = UploadCanisterSnapshotDataArgs {
+                canister_id,
+                snapshot_id: snapshot_id.clone(),
+                kind: part.to_write(offset),
+                chunk,
+            };
+            let management = &management;
+            async move {
+                read?;
+                retry.again(|| management.upload_snapshot_data(&args)).await?;
+                Ok::<_, TransferError>((offset, len))
+            }
+        });
+        let mut answers = stream::iter(calls).buffered(self.options.parallel);
+        let mut noted = Instant::now();
+        while let Some(answer) = answers.next().await {
+            let (offset, len) = answer?;
+            *self.note.note.reached.of(part) = offset + len;
+            retry.progress.moved(len);
+            if noted.elapsed() >= NOTE_EVERY {
+                self.note.save()?;
+                noted = Instant::now();
+            }
+        }
+        Ok(self.note.save()?)
+    }
+
+    /// Uploads the chunks of modules. A chunk that is there already stays.
+    async fn chunks(&self, metadata: &ReadCanisterSnapshotMetadataResult) -> Result<(), TransferError> {
+        for chunk in &metadata.wasm_chunk_store {
+            let path = self.folder.join(CHUNK_STORE).join(format!("{}.bin", hex::encode(&chunk.hash)));
+            let bytes = fs::read(&path).map_err(SnapshotError::io("read", &path))?;
+            let args = self.args(SnapshotDataOffset::WasmChunk, bytes);
+            self.retry.again(|| self.management.upload_snapshot_data(&args)).await?;
+        }
+        Ok(())
+    }
+}

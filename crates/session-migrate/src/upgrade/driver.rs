@@ -1,0 +1,488 @@
+//! The steps of an upgrade, in their order.
+
+use candid::Principal;
+use ic_management_canister_types::{
+    CanisterIdRecord, CanisterInstallMode, CanisterStatusType, DeleteCanisterSnapshotArgs, InstallCodeArgs,
+    Snapshot, TakeCanisterSnapshotArgs,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use upload_canister::api::{BuildInfo, MigrationStatus};
+
+use super::preflight::unfit;
+use super::watch::Goal;
+use super::{Ending, Event, Facts, Journal, OnFailure, Outcome, Plan, Report, Step, Tools, UpgradeError};
+use crate::Verdict;
+use crate::build::{Build, Module};
+use crate::client::{ClientError, NO_ARGUMENTS, decode_reply, decode_result};
+use crate::network::{LiveCanister, Management, Network, Retry, Settled, Target};
+use crate::progress::Progress;
+use crate::rehearse;
+use crate::transfer::{self, Which};
+
+/// Slices in flight of the download for a rehearsal.
+const PARALLEL: usize = 8;
+
+/// So many answers in a row must come from the new module: a replica may lag.
+const AGREEING: u32 = 3;
+
+/// Drives an upgrade.
+pub(super) struct Driver<'a, 'j> {
+    network: &'a Network,
+    pub(super) management: Management,
+    pub(super) canister: LiveCanister,
+    pub(super) plan: Plan,
+    /// The module to install; an upgrade that is aborted needs none.
+    module: Option<&'a Module>,
+    pub(super) journal: &'a mut Journal<'j>,
+    retry_for: std::time::Duration,
+    pub(super) progress: &'a Progress,
+}
+
+/// Makes the call that upgrades a canister.
+pub(super) fn install(canister: Principal, wasm_module: Vec<u8>) -> Result<Target, ClientError> {
+    let args = InstallCodeArgs {
+        mode: CanisterInstallMode::Upgrade(None),
+        canister_id: canister,
+        wasm_module,
+        arg: NO_ARGUMENTS.to_vec(),
+        sender_canister_version: None,
+    };
+    Target::management("install_code", canister, (args,))
+}
+
+impl<'a, 'j> Driver<'a, 'j> {
+    pub fn new(
+        tools: &Tools<'a>,
+        plan: Plan,
+        module: Option<&'a Module>,
+        journal: &'a mut Journal<'j>,
+    ) -> Driver<'a, 'j> {
+        Driver {
+            network: tools.network,
+            management: tools.network.management(plan.canister),
+            canister: tools.network.canister(plan.canister),
+            plan,
+            module,
+            journal,
+            retry_for: tools.retry_for,
+            progress: tools.progress,
+        }
+    }
+}
+
+impl Driver<'_, '_> {
+    pub(super) fn retry(&self) -> Retry<'_> {
+        Retry { retry_for: self.retry_for, progress: self.progress }
+    }
+
+    /// Drives to the end, and writes it down.
+    pub async fn run(mut self) -> Result<Report, UpgradeError> {
+        let ending = self.drive().await?;
+        self.end(ending)
+    }
+
+    /// Looks at the canister; if nothing is against the upgrade, begins it and drives it to its end.
+    pub async fn begin(mut self) -> Result<Report, UpgradeError> {
+        match self.look().await? {
+            Err(ending) => self.report(ending),
+            Ok(facts) => {
+                self.journal.begin(self.plan.clone())?;
+                self.know("preflight", facts)?;
+                self.run().await
+            }
+        }
+    }
+
+    fn end(self, ending: Ending) -> Result<Report, UpgradeError> {
+        self.journal.append(Event::Ended { ending: Box::new(ending.clone()) })?;
+        self.report(ending)
+    }
+
+    fn report(self, ending: Ending) -> Result<Report, UpgradeError> {
+        let is_dropped = self.is_done(Step::DropSnapshot);
+        Ok(Report {
+            canister: self.plan.canister,
+            to: self.plan.to,
+            module_hash: self.plan.module_hash.clone(),
+            before: self.journal.known("preflight").and_then(|facts| read(facts).ok()),
+            snapshot: self.snapshot().filter(|_| !is_dropped).map(hex::encode),
+            ending,
+        })
+    }
+
+    /// Returns what the preflight finds, or that there is nothing to do, or why not to do it.
+    async fn look(&self) -> Result<Result<Facts, Ending>, UpgradeError> {
+        self.progress.phase("preflight");
+        let Some(module) = self.module else {
+            let reasons = vec!["there is no module to install".into()];
+            return Ok(Err(Ending::Refused { reasons }));
+        };
+        if let Some(reason) = unfit(module, self.plan.to) {
+            return Ok(Err(Ending::Refused { reasons: vec![reason] }));
+        }
+        if self.hash().await? == self.plan.module_hash {
+            return Ok(Err(Ending::NothingToDo));
+        }
+        let found = self.preflight(module).await?;
+        Ok(found.map_err(|reasons| Ending::Refused { reasons }))
+    }
+
+    async fn drive(&mut self) -> Result<Ending, UpgradeError> {
+        let facts: Facts = match self.journal.known("preflight") {
+            Some(facts) => read(facts)?,
+            None => match self.look().await? {
+                Ok(facts) => self.know("preflight", facts)?,
+                Err(ending) => return Ok(ending),
+            },
+        };
+        let snapshot = match self.take_snapshot().await? {
+            Ok(snapshot) => snapshot,
+            Err(why) => return Ok(Ending::NotInstalled { why }),
+        };
+        if self.plan.rehearse
+            && let Err(why) = self.rehearse(&snapshot).await?
+        {
+            return Ok(Ending::NotInstalled { why });
+        }
+        if let Err(why) = self.install(&facts).await? {
+            return Ok(Ending::NotInstalled { why });
+        }
+        let checked = match self.confirm(&self.plan.module_hash.clone()).await? {
+            Ok(()) => self.converted_and_verified(&facts).await?,
+            Err(why) => Err(why),
+        };
+        let quarantined = match checked {
+            Ok(quarantined) => quarantined,
+            Err(why) => {
+                let on_failure = self.plan.on_failure;
+                return self.recover(&facts, &snapshot, why, on_failure).await;
+            }
+        };
+        if self.plan.drop_snapshot {
+            self.drop_snapshot(snapshot).await?;
+        }
+        Ok(Ending::Upgraded { quarantined })
+    }
+
+    /// Ends an upgrade without going on with it.
+    pub async fn abort(mut self) -> Result<Report, UpgradeError> {
+        let why = "it was aborted".to_owned();
+        self.progress.phase("aborting");
+        for step in [Step::Snapshot, Step::Stop, Step::Install, Step::Start] {
+            self.look_back(step).await?;
+        }
+        let facts: Option<Facts> = self.journal.known("preflight").map(read).transpose()?;
+        let is_installed = self.is_done(Step::Install);
+        if self.is_done(Step::Stop) && self.journal.receipt(Step::Start).is_none() {
+            self.start().await?;
+        }
+        let ending = match (facts, self.snapshot()) {
+            (Some(facts), Some(snapshot)) if is_installed => {
+                let on_failure = match self.plan.on_failure {
+                    OnFailure::Hold => OnFailure::Rollback,
+                    chosen => chosen,
+                };
+                self.recover(&facts, &snapshot, why, on_failure).await?
+            }
+            _ => Ending::NotInstalled { why },
+        };
+        self.end(ending)
+    }
+
+    /// Whether an effect was executed, as far as is known.
+    fn is_done(&self, step: Step) -> bool {
+        matches!(self.journal.receipt(step), Some(Outcome::Replied { .. } | Outcome::Observed))
+    }
+
+    /// Writes a fact down that later steps build on.
+    fn know<T: Serialize>(&mut self, fact: &str, known: T) -> Result<T, UpgradeError> {
+        let value = serde_json::to_value(&known).map_err(|error| self.damaged(&error))?;
+        self.journal.append(Event::Known { fact: fact.to_owned(), value })?;
+        Ok(known)
+    }
+
+    fn damaged(&self, error: &serde_json::Error) -> UpgradeError {
+        let (path, source) = (self.journal.path().to_path_buf(), std::io::Error::other(error.to_string()));
+        UpgradeError::Journal { action: "write", path, source }
+    }
+
+    /// Executes an effect once, whatever happens to this process or to the answer.
+    pub(super) async fn effect(&mut self, step: Step, target: Target) -> Result<Outcome, UpgradeError> {
+        if let Some(outcome) = self.journal.receipt(step) {
+            return Ok(outcome.clone());
+        }
+        self.progress.phase(step.name());
+        loop {
+            let call = match self.journal.intent(step) {
+                Some(ticket) => self.network.prepare_again(target.clone(), ticket)?,
+                None => {
+                    let call = self.network.prepare(target.clone())?;
+                    let (method, ticket) = (target.method.to_owned(), call.ticket().clone());
+                    self.journal.append(Event::Intent { step, method, ticket })?;
+                    call
+                }
+            };
+            let outcome = match self.network.settle(&call, self.retry()).await? {
+                Settled::Lost => match self.observed(step).await? {
+                    true => Outcome::Observed,
+                    false => {
+                        self.journal.append(Event::Lost { step })?;
+                        continue;
+                    }
+                },
+                settled => outcome(settled),
+            };
+            self.journal.append(Event::Receipt { step, outcome: outcome.clone() })?;
+            return Ok(outcome);
+        }
+    }
+
+    /// Finds out the outcome of an effect that may have been sent, and sends nothing.
+    async fn look_back(&mut self, step: Step) -> Result<(), UpgradeError> {
+        if self.journal.receipt(step).is_some() {
+            return Ok(());
+        }
+        let Some(ticket) = self.journal.intent(step) else { return Ok(()) };
+        let settled = self.network.look_back(step.name(), ticket, self.plan.canister, self.retry()).await?;
+        let outcome = match settled {
+            Settled::Lost if self.observed(step).await? => Outcome::Observed,
+            Settled::Lost => return self.journal.append(Event::Lost { step }),
+            settled => outcome(settled),
+        };
+        self.journal.append(Event::Receipt { step, outcome })
+    }
+
+    /// Whether the state of the canister shows that an effect was executed whose request has expired.
+    async fn observed(&self, step: Step) -> Result<bool, UpgradeError> {
+        let before = self.journal.known("preflight").and_then(|facts| read::<Facts>(facts).ok());
+        let hash_before = before.map(|facts| facts.module_hash).unwrap_or_default();
+        Ok(match step {
+            Step::Snapshot => self.snapshot_since().await?.is_some(),
+            Step::Stop => self.status().await? == CanisterStatusType::Stopped,
+            Step::Start => self.status().await? == CanisterStatusType::Running,
+            Step::Install => self.hash().await? == self.plan.module_hash,
+            Step::InstallBefore | Step::Restore => self.hash().await? == hash_before,
+            // Harmless if it is done again.
+            Step::Verify | Step::Rollback => false,
+            Step::DropSnapshot => {
+                let snapshot = self.snapshot().unwrap_or_default();
+                let snapshots = self.retry().again(|| self.management.snapshots()).await?;
+                !snapshots.iter().any(|there| there.id == snapshot)
+            }
+        })
+    }
+
+    async fn status(&self) -> Result<CanisterStatusType, ClientError> {
+        Ok(self.retry().again(|| self.management.status()).await?.status)
+    }
+
+    /// Returns the certified module hash, hex; empty without a module.
+    async fn hash(&self) -> Result<String, ClientError> {
+        let certified = self.retry().again(|| self.management.certified()).await?;
+        Ok(certified.module_hash.map(hex::encode).unwrap_or_default())
+    }
+
+    /// Returns the snapshot that was not there at the preflight.
+    async fn snapshot_since(&self) -> Result<Option<Vec<u8>>, ClientError> {
+        let before = self.journal.known("preflight").and_then(|facts| read::<Facts>(facts).ok());
+        let before = before.map(|facts| facts.snapshots).unwrap_or_default();
+        let snapshots = self.retry().again(|| self.management.snapshots()).await?;
+        let mut new = snapshots.into_iter().filter(|there| !before.contains(&hex::encode(&there.id)));
+        Ok(new.next().map(|snapshot| snapshot.id))
+    }
+
+    /// Returns the snapshot of this upgrade, once it is taken.
+    fn snapshot(&self) -> Option<Vec<u8>> {
+        read(self.journal.known("snapshot")?).ok()
+    }
+
+    /// Takes the snapshot, with the counts of what was written until then; the canister goes on running.
+    async fn take_snapshot(&mut self) -> Result<Result<Vec<u8>, String>, UpgradeError> {
+        if let Some(snapshot) = self.snapshot() {
+            return Ok(Ok(snapshot));
+        }
+        if self.journal.known("written").is_none() {
+            let written = self.written().await?;
+            self.know("written", written)?;
+        }
+        let args = TakeCanisterSnapshotArgs {
+            canister_id: self.plan.canister,
+            replace_snapshot: self.plan.replace_snapshot.as_ref().and_then(|id| hex::decode(id).ok()),
+            uninstall_code: None,
+            sender_canister_version: None,
+        };
+        let target = Target::management("take_canister_snapshot", self.plan.canister, (args,))?;
+        let method = target.method;
+        let id = match self.effect(Step::Snapshot, target).await? {
+            Outcome::Rejected(rejection) => return Ok(Err(rejection.text)),
+            Outcome::Replied { reply, .. } => {
+                let reply = hex::decode(reply).unwrap_or_default();
+                decode_reply::<(Snapshot,)>(method, &reply)?.0.id
+            }
+            Outcome::Observed => self.snapshot_since().await?.unwrap_or_default(),
+        };
+        Ok(Ok(self.know("snapshot", id)?))
+    }
+
+    /// Rehearses the upgrade on the snapshot; returns why it must not go on.
+    async fn rehearse(&mut self, snapshot: &[u8]) -> Result<Result<(), String>, UpgradeError> {
+        if self.journal.known("rehearsed").is_some() {
+            return Ok(Ok(()));
+        }
+        let failed = |error: std::io::Error| UpgradeError::Rehearsal(error.to_string());
+        let temporary = tempfile::tempdir().map_err(failed)?;
+        let folder = temporary.path().join("snapshot");
+        let options = transfer::Options { parallel: PARALLEL, retry_for: self.retry_for };
+        let which = Which::Id(hex::encode(snapshot));
+        transfer::download(self.network, self.plan.canister, &which, &folder, options, self.progress).await?;
+        let wasm = temporary.path().join("module.wasm.gz");
+        std::fs::write(&wasm, self.module.map(|module| module.gz.as_slice()).unwrap_or_default())
+            .map_err(failed)?;
+        let config = rehearse::Config {
+            snapshot: Some(folder),
+            files: Vec::new(),
+            clients: 1,
+            seed: 1,
+            rollback: false,
+            wasms: rehearse::Wasms { staged: Some(wasm), ..rehearse::Wasms::default() },
+            record: None,
+        };
+        let progress = self.progress;
+        // The rehearsal blocks, and its client of PocketIC has a runtime of its own.
+        let rehearsed = tokio::task::block_in_place(|| {
+            std::thread::scope(|scope| scope.spawn(|| rehearse::run(&config, progress)).join())
+        });
+        let report = match rehearsed {
+            Ok(Ok(report)) => report,
+            Ok(Err(error)) => return Err(UpgradeError::Rehearsal(error.to_string())),
+            Err(panic) => return Err(UpgradeError::Rehearsal(crate::panic_text(&*panic))),
+        };
+        if report.verdict == Verdict::Fail {
+            let first = report.problems.first().map_or("", String::as_str);
+            return Ok(Err(format!("the rehearsal on the snapshot has failed: {first}")));
+        }
+        self.know("rehearsed", report.verdict.word())?;
+        Ok(Ok(()))
+    }
+
+    /// Installs the module, if nobody else has installed one meanwhile; returns why it is not installed.
+    async fn install(&mut self, facts: &Facts) -> Result<Result<(), String>, UpgradeError> {
+        let module = self.module.map(|module| module.gz.clone()).unwrap_or_default();
+        if self.journal.intent(Step::Install).is_none() {
+            self.progress.phase("comparing the canister with the preflight");
+            if let Some(why) = self.changed_since(facts).await? {
+                if self.is_done(Step::Stop) {
+                    self.start().await?;
+                }
+                return Ok(Err(why));
+            }
+        }
+        if self.plan.stop {
+            let args = CanisterIdRecord { canister_id: self.plan.canister };
+            let target = Target::management("stop_canister", self.plan.canister, (args,))?;
+            if let Outcome::Rejected(rejection) = self.effect(Step::Stop, target).await? {
+                // It may be stopping nevertheless.
+                self.start().await?;
+                return Ok(Err(rejection.text));
+            }
+        }
+        let installed = self.effect(Step::Install, install(self.plan.canister, module)?).await?;
+        if self.plan.stop {
+            self.start().await?;
+        }
+        match installed {
+            Outcome::Rejected(rejection) => Ok(Err(rejection.text)),
+            Outcome::Replied { .. } | Outcome::Observed => Ok(Ok(())),
+        }
+    }
+
+    async fn start(&mut self) -> Result<(), UpgradeError> {
+        let args = CanisterIdRecord { canister_id: self.plan.canister };
+        let target = Target::management("start_canister", self.plan.canister, (args,))?;
+        self.effect(Step::Start, target).await.map(drop)
+    }
+
+    /// Waits until the network certifies a module hash, and queries come from that module, too. Returns what is
+    /// there instead.
+    pub(super) async fn confirm(&self, expected: &str) -> Result<Result<(), String>, UpgradeError> {
+        self.progress.phase("confirming the module hash");
+        let hash = self.hash().await?;
+        if hash != expected {
+            return Ok(Err(format!(
+                "the module hash is {hash}, expected {expected}: somebody else installs"
+            )));
+        }
+        let mut agreeing = 0;
+        while agreeing < AGREEING {
+            match self.retry().again(|| self.canister.query_plain::<BuildInfo>("build_info")).await {
+                Ok(_) => agreeing += 1,
+                Err(error @ ClientError::Rejected { .. }) => {
+                    return Ok(Err(format!("the canister does not answer: {error}")));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// Waits until everything is converted and verified; returns the number of records in quarantine, or why
+    /// the upgrade has failed.
+    async fn converted_and_verified(&mut self, facts: &Facts) -> Result<Result<u64, String>, UpgradeError> {
+        let goal = match (facts.build, self.plan.to, facts.phase.as_str()) {
+            (from, to, _) if from == to => Goal::Unchanged,
+            (_, Build::Direct, "Finalized") => Goal::Converted(facts.migration + 1),
+            _ => Goal::Converted(facts.migration),
+        };
+        self.progress.phase("watching the migration");
+        let status = match self.watch(goal).await? {
+            Ok(status) => status,
+            Err(why) => return Ok(Err(why)),
+        };
+        if goal == Goal::Unchanged {
+            return Ok(Ok(status.quarantined));
+        }
+        let target = Target::canister("migration_verify", self.plan.canister, ())?;
+        let method = target.method;
+        match self.effect(Step::Verify, target).await? {
+            Outcome::Rejected(rejection) => return Ok(Err(rejection.text)),
+            Outcome::Observed => {}
+            Outcome::Replied { reply, .. } => {
+                let reply = hex::decode(reply).unwrap_or_default();
+                match decode_result::<MigrationStatus>(method, &reply) {
+                    Ok(_) => {}
+                    Err(error @ ClientError::Refused { .. }) => return Ok(Err(error.to_string())),
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        let verified = self.watch(goal).await?;
+        Ok(verified.map(|status| status.quarantined))
+    }
+
+    async fn drop_snapshot(&mut self, snapshot_id: Vec<u8>) -> Result<(), UpgradeError> {
+        let args = DeleteCanisterSnapshotArgs { canister_id: self.plan.canister, snapshot_id };
+        let target = Target::management("delete_canister_snapshot", self.plan.canister, (args,))?;
+        self.effect(Step::DropSnapshot, target).await.map(drop)
+    }
+}
+
+fn outcome(settled: Settled) -> Outcome {
+    match settled {
+        Settled::Replied { reply, certificate } => {
+            Outcome::Replied { reply: hex::encode(reply), certificate: hex::encode(certificate) }
+        }
+        Settled::Rejected(rejection) => Outcome::Rejected(rejection),
+        Settled::Lost => Outcome::Observed,
+    }
+}
+
+/// Reads a fact of the journal.
+fn read<T: DeserializeOwned>(fact: &Value) -> Result<T, UpgradeError> {
+    serde_json::from_value(fact.clone()).map_err(|error| UpgradeError::Damaged {
+        path: "the journal".into(),
+        line: 0,
+        why: error.to_string(),
+    })
+}

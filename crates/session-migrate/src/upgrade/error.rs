@@ -1,0 +1,115 @@
+//! Why an upgrade did not come to an end. What it ended with is a report.
+
+use std::path::PathBuf;
+
+use candid::Principal;
+
+use crate::client::ClientError;
+use crate::transfer::TransferError;
+
+/// An upgrade that did not come to an end.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UpgradeError {
+    /// A call failed, and its outcome is not known.
+    #[error("{0}; resume with --resume, or go back with --abort")]
+    Client(#[from] ClientError),
+    /// The journal cannot be read or written.
+    #[error("cannot {action} {path}: {source}")]
+    Journal {
+        /// The action that failed.
+        action: &'static str,
+        /// The journal.
+        path: PathBuf,
+        /// The operating system's error.
+        source: std::io::Error,
+    },
+    /// A journal that is damaged.
+    #[error("{path}, line {line}: {why}; this is not a journal of upgrades, or it is damaged")]
+    Damaged {
+        /// The journal.
+        path: PathBuf,
+        /// The line.
+        line: usize,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Another process uses the journal.
+    #[error("{path} is locked: another upgrade is running")]
+    Locked {
+        /// The journal.
+        path: PathBuf,
+    },
+    /// An upgrade was begun and not ended.
+    #[error("{path} has an upgrade of {canister} that did not come to its end: --resume or --abort it first")]
+    Unfinished {
+        /// The journal.
+        path: PathBuf,
+        /// The canister.
+        canister: Principal,
+    },
+    /// Nothing to resume.
+    #[error("{path} has no unfinished upgrade")]
+    NothingToResume {
+        /// The journal.
+        path: PathBuf,
+    },
+    /// The upgrade was begun with another module.
+    #[error("the upgrade was begun with module {expected}, got {got}: name the same one with --wasm")]
+    OtherModule {
+        /// SHA-256 in the journal.
+        expected: String,
+        /// SHA-256 of the given one.
+        got: String,
+    },
+    /// The upgrade was begun with another network or identity.
+    #[error("the upgrade was begun with the {what} {expected}, got {got}")]
+    OtherNetwork {
+        /// `root key` or `caller`.
+        what: &'static str,
+        /// In the journal.
+        expected: String,
+        /// Given now.
+        got: String,
+    },
+    /// Somebody has paused the migration.
+    #[error(
+        "the migration is paused after {converted} of {source_units} records, and clients are served: `migration_resume ()`, \
+         then --resume; or --abort"
+    )]
+    Paused {
+        /// Records that are converted.
+        converted: u64,
+        /// Records counted so far.
+        source_units: u64,
+    },
+    /// The snapshot could not be downloaded for the rehearsal.
+    #[error("{0}; nothing is installed: resume with --resume, or end the upgrade with --abort")]
+    Download(#[from] TransferError),
+    /// The rehearsal could not be completed.
+    #[error("the rehearsal did not come to an end: {0}; nothing is installed: --resume or --abort")]
+    Rehearsal(String),
+    /// The module that ran before cannot be read from the snapshot.
+    #[error("the module from before cannot be had from snapshot {snapshot}: {why}; --resume or --abort")]
+    ModuleBefore {
+        /// The snapshot, hex.
+        snapshot: String,
+        /// What is wrong.
+        why: String,
+    },
+}
+
+impl UpgradeError {
+    /// Whether the user's input is at fault, and nothing was done.
+    pub fn is_usage(&self) -> bool {
+        matches!(
+            self,
+            UpgradeError::Damaged { .. }
+                | UpgradeError::Locked { .. }
+                | UpgradeError::Unfinished { .. }
+                | UpgradeError::NothingToResume { .. }
+                | UpgradeError::OtherModule { .. }
+                | UpgradeError::OtherNetwork { .. }
+        )
+    }
+}

@@ -1,0 +1,367 @@
+//! The journal of upgrades: JSON lines, each on disk before the next step is taken.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{Ending, Plan, UpgradeError};
+use crate::network::{Rejection, Ticket};
+use crate::provenance::utc;
+
+/// How every line begins.
+const BEGINNING: &[u8] = b"{\"at\":\"";
+
+/// An effect on the canister.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    /// A snapshot is taken.
+    Snapshot,
+    /// The canister is stopped.
+    Stop,
+    /// The module is installed.
+    Install,
+    /// The canister is started.
+    Start,
+    /// The canister verifies its migration.
+    Verify,
+    /// The migration is rolled back.
+    Rollback,
+    /// The module from before is installed.
+    InstallBefore,
+    /// The snapshot is loaded.
+    Restore,
+    /// The snapshot is deleted.
+    DropSnapshot,
+}
+
+impl Step {
+    /// Returns the step in words.
+    pub fn name(self) -> &'static str {
+        match self {
+            Step::Snapshot => "taking a snapshot",
+            Step::Stop => "stopping the canister",
+            Step::Install => "installing the module",
+            Step::Start => "starting the canister",
+            Step::Verify => "verifying the migration",
+            Step::Rollback => "rolling the migration back",
+            Step::InstallBefore => "installing the module from before",
+            Step::Restore => "restoring the snapshot",
+            Step::DropSnapshot => "deleting the snapshot",
+        }
+    }
+}
+
+/// The outcome of an effect.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It was executed.
+    Replied {
+        /// The reply, hex.
+        reply: String,
+        /// The certificate that contains the reply, in CBOR, hex.
+        certificate: String,
+    },
+    /// It was rejected.
+    Rejected(Rejection),
+    /// Its answer is lost, and the state of the canister shows that it was executed.
+    Observed,
+}
+
+/// What a line says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// An upgrade begins.
+    Begun {
+        /// What it is to do.
+        plan: Box<Plan>,
+    },
+    /// Something was found out that later steps build on.
+    Known {
+        /// Its name.
+        fact: String,
+        /// The fact.
+        value: Value,
+    },
+    /// An effect is about to be sent.
+    Intent {
+        /// The effect.
+        step: Step,
+        /// The method that is called.
+        method: String,
+        /// The request.
+        ticket: Ticket,
+    },
+    /// The outcome of an effect.
+    Receipt {
+        /// The effect.
+        step: Step,
+        /// Its outcome.
+        outcome: Outcome,
+    },
+    /// The request expired and was not executed; a new one follows.
+    Lost {
+        /// The effect.
+        step: Step,
+    },
+    /// The state of the migration has changed.
+    Seen {
+        /// Number of the migration.
+        migration: u16,
+        /// Its phase.
+        phase: String,
+        /// Records that are treated.
+        done: u64,
+        /// Records counted so far.
+        source: u64,
+        /// Records in quarantine.
+        quarantined: u64,
+    },
+    /// The upgrade has come to its end.
+    Ended {
+        /// How.
+        ending: Box<Ending>,
+    },
+}
+
+/// A line of the journal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Line {
+    /// When it was written, in UTC.
+    pub at: String,
+    /// What it says.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// Is told of every line. An error ends the driver where it is, as if its process were killed.
+pub trait Listener {
+    /// Before the line is written.
+    ///
+    /// # Errors
+    /// To end the driver.
+    fn before(&mut self, _: &Event) -> std::io::Result<()> {
+        Ok(())
+    }
+
+    /// After the line is on disk.
+    ///
+    /// # Errors
+    /// To end the driver.
+    fn after(&mut self, _: &Line) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Tells nobody.
+pub struct Silent;
+
+impl Listener for Silent {}
+
+/// A journal, locked by this process.
+pub struct Journal<'a> {
+    path: PathBuf,
+    file: File,
+    /// Lines of the last upgrade in it.
+    lines: Vec<Line>,
+    listener: &'a mut dyn Listener,
+}
+
+impl<'a> Journal<'a> {
+    /// Opens a journal, or makes a new one.
+    ///
+    /// # Errors
+    /// [`UpgradeError`] for a file that is something else, damaged, or locked by another process.
+    pub fn open(path: &Path, listener: &'a mut dyn Listener) -> Result<Journal<'a>, UpgradeError> {
+        let failed = |action, source| UpgradeError::Journal { action, path: path.to_path_buf(), source };
+        let mut file = OpenOptions::new()
+            .create(true)
+            .read(true)
+            .append(true)
+            .open(path)
+            .map_err(|error| failed("open", error))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(UpgradeError::Locked { path: path.to_path_buf() }),
+            Err(TryLockError::Error(error)) => return Err(failed("lock", error)),
+        }
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(|error| failed("read", error))?;
+        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let damaged = |line, why| UpgradeError::Damaged { path: path.to_path_buf(), line, why };
+        let mut lines: Vec<Line> = Vec::new();
+        for (index, text) in bytes[..whole].split(|byte| *byte == b'\n').enumerate() {
+            if text.is_empty() {
+                continue;
+            }
+            let line: Line =
+                serde_json::from_slice(text).map_err(|error| damaged(index + 1, error.to_string()))?;
+            if matches!(line.event, Event::Begun { .. }) {
+                lines.clear();
+            }
+            lines.push(line);
+        }
+        // A line that was being written when its process ended has no end: what it announces was not done.
+        let torn = &bytes[whole..];
+        if !torn.is_empty() {
+            if !torn.starts_with(BEGINNING.get(..torn.len()).unwrap_or(BEGINNING)) {
+                return Err(damaged(lines.len() + 1, "it does not begin as a line of a journal".into()));
+            }
+            file.set_len(whole as u64).map_err(|error| failed("truncate", error))?;
+        }
+        Ok(Journal { path: path.to_path_buf(), file, lines, listener })
+    }
+
+    /// Returns its path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns the plan of the last upgrade, unless that has come to its end.
+    ///
+    /// # Errors
+    /// [`UpgradeError::NothingToResume`].
+    pub fn unfinished(&self) -> Result<Plan, UpgradeError> {
+        let ended = self.lines.iter().any(|line| matches!(line.event, Event::Ended { .. }));
+        match self.lines.first().map(|line| &line.event) {
+            Some(Event::Begun { plan }) if !ended => Ok(plan.as_ref().clone()),
+            _ => Err(UpgradeError::NothingToResume { path: self.path.clone() }),
+        }
+    }
+
+    /// Refuses another upgrade while one has not come to its end.
+    pub(super) fn check_ended(&self) -> Result<(), UpgradeError> {
+        match self.unfinished() {
+            Ok(Plan { canister, .. }) => Err(UpgradeError::Unfinished { path: self.path.clone(), canister }),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Begins an upgrade.
+    pub(super) fn begin(&mut self, plan: Plan) -> Result<(), UpgradeError> {
+        self.check_ended()?;
+        self.lines.clear();
+        self.append(Event::Begun { plan: Box::new(plan) })
+    }
+
+    /// Writes a line; it is on disk when this returns.
+    pub(super) fn append(&mut self, event: Event) -> Result<(), UpgradeError> {
+        let failed = |source| UpgradeError::Journal { action: "write", path: self.path.clone(), source };
+        self.listener.before(&event).map_err(failed)?;
+        let line = Line { at: utc(SystemTime::now()), event };
+        let mut text = serde_json::to_vec(&line).map_err(|error| failed(error.into()))?;
+        text.push(b'\n');
+        self.file.write_all(&text).and_then(|()| self.file.sync_data()).map_err(failed)?;
+        self.listener.after(&line).map_err(failed)?;
+        self.lines.push(line);
+        Ok(())
+    }
+
+    /// Returns the outcome of an effect, if it is known.
+    pub(super) fn receipt(&self, wanted: Step) -> Option<&Outcome> {
+        self.lines.iter().rev().find_map(|line| match &line.event {
+            Event::Receipt { step, outcome } if *step == wanted => Some(outcome),
+            _ => None,
+        })
+    }
+
+    /// Returns the request of an effect that was to be sent last, if that may have been.
+    pub(super) fn intent(&self, wanted: Step) -> Option<&Ticket> {
+        let last = self.lines.iter().rev().find_map(|line| match &line.event {
+            Event::Intent { step, ticket, .. } if *step == wanted => Some(Some(ticket)),
+            Event::Lost { step } if *step == wanted => Some(None),
+            _ => None,
+        });
+        last.flatten()
+    }
+
+    /// Returns a fact.
+    pub(super) fn known(&self, wanted: &str) -> Option<&Value> {
+        self.lines.iter().rev().find_map(|line| match &line.event {
+            Event::Known { fact, value } if fact == wanted => Some(value),
+            _ => None,
+        })
+    }
+}
+
+impl Drop for Journal<'_> {
+    /// A journal in which nothing was written leaves no file.
+    fn drop(&mut self) {
+        if self.file.metadata().is_ok_and(|file| file.len() == 0) {
+            // If that fails, an empty file stays, which is as good as none.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candid::Principal;
+
+    use super::super::OnFailure;
+    use super::*;
+    use crate::build::Build;
+
+    fn plan() -> Plan {
+        Plan {
+            canister: Principal::management_canister(),
+            network: "http://localhost".into(),
+            root_key: "00".into(),
+            caller: Principal::anonymous(),
+            to: Build::Staged,
+            module_hash: "ab".into(),
+            stop: false,
+            rehearse: false,
+            on_failure: OnFailure::Hold,
+            max_quarantined: None,
+            time_limit: 60,
+            drop_snapshot: false,
+            replace_snapshot: None,
+        }
+    }
+
+    fn ended() -> Event {
+        Event::Ended { ending: Box::new(Ending::NothingToDo) }
+    }
+
+    #[test]
+    fn torn_last_line_is_dropped_and_the_rest_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        Journal::open(&path, &mut Silent).unwrap().begin(plan()).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        let torn = [&whole[..], br#"{"at":"2026-01"#].concat();
+        std::fs::write(&path, torn).unwrap();
+        let mut silent = Silent;
+        let mut journal = Journal::open(&path, &mut silent).unwrap();
+        assert_eq!(journal.unfinished().unwrap(), plan());
+        assert_eq!(std::fs::read(&path).unwrap(), whole);
+        assert!(matches!(journal.begin(plan()), Err(UpgradeError::Unfinished { .. })));
+        journal.append(ended()).unwrap();
+        assert!(matches!(journal.unfinished(), Err(UpgradeError::NothingToResume { .. })));
+        journal.begin(plan()).unwrap();
+        assert!(journal.unfinished().is_ok(), "the next upgrade is added to the same file");
+    }
+
+    #[test]
+    fn other_files_are_refused_and_stay_as_they_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notes.txt");
+        for text in ["no journal", "no journal\n", "{\"at\":\"\"}\n"] {
+            std::fs::write(&path, text).unwrap();
+            let error = Journal::open(&path, &mut Silent).err().unwrap();
+            assert!(matches!(error, UpgradeError::Damaged { line: 1, .. }), "{error}");
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+        }
+        let (mut one, mut other) = (Silent, Silent);
+        let path = folder.path().join("journal");
+        let _held = Journal::open(&path, &mut one).unwrap();
+        assert!(matches!(Journal::open(&path, &mut other), Err(UpgradeError::Locked { .. })));
+    }
+}

@@ -1,0 +1,86 @@
+//! Upgrades a live canister by one step of the staged upgrade: legacy to staged, or staged to direct.
+//!
+//! Owns: the order of the steps, the journal that survives this process, the conditions under which the upgrade
+//! counts as failed, and the recovery. Does not own: what the canister does (the migration does it), the network
+//! (`network`), the rehearsal on the snapshot (`rehearse`).
+//!
+//! The steps are written as one straight function ([`drive`](Driver::drive)). Each effect is written into the
+//! journal before it is sent and after it is answered; a later process runs the same function again, finds the
+//! answers in the journal, and settles the one effect that may be open: a request is executed at most once,
+//! however often it is sent (see [`OneCall`](crate::network::OneCall)).
+
+mod candid_check;
+mod driver;
+mod error;
+mod journal;
+mod plan;
+mod planned;
+mod preflight;
+mod recovery;
+mod report;
+mod watch;
+
+use crate::build::Module;
+use crate::network::Network;
+use crate::progress::Progress;
+
+pub use error::UpgradeError;
+pub use journal::{Event, Journal, Line, Listener, Outcome, Silent, Step};
+pub use plan::{OnFailure, Plan};
+pub use planned::{PlannedCall, planned};
+pub use preflight::Facts;
+pub use report::{Ending, Lost, Report};
+
+use driver::Driver;
+
+/// What an upgrade works with, besides its plan.
+pub struct Tools<'a> {
+    /// The network, as the identity of a controller.
+    pub network: &'a Network,
+    /// How long a call without an answer is retried.
+    pub retry_for: std::time::Duration,
+    /// Where a person sees what is done.
+    pub progress: &'a Progress,
+}
+
+/// Begins an upgrade, and drives it to its end. If the preflight refuses it, nothing is written into the journal.
+///
+/// # Errors
+/// [`UpgradeError`]: the state of the upgrade is in the journal, to be resumed or aborted.
+pub async fn begin(
+    tools: &Tools<'_>,
+    plan: Plan,
+    module: &Module,
+    journal: &mut Journal<'_>,
+) -> Result<Report, UpgradeError> {
+    journal.check_ended()?;
+    Driver::new(tools, plan, Some(module), journal).begin().await
+}
+
+/// Resumes an upgrade that did not come to its end.
+///
+/// # Errors
+/// [`UpgradeError`]; also if the journal has no unfinished upgrade, or one of another module or network.
+pub async fn resume(
+    tools: &Tools<'_>,
+    module: &Module,
+    journal: &mut Journal<'_>,
+) -> Result<Report, UpgradeError> {
+    let plan = journal.unfinished()?;
+    if plan.module_hash != module.sha256 {
+        return Err(UpgradeError::OtherModule { expected: plan.module_hash, got: module.sha256.clone() });
+    }
+    plan.check_network(tools.network)?;
+    Driver::new(tools, plan, Some(module), journal).run().await
+}
+
+/// Ends an upgrade that did not come to its end: before the install nothing is installed any more; after it the
+/// canister goes back.
+///
+/// # Errors
+/// [`UpgradeError`]; also if the journal has no unfinished upgrade, or one on another network.
+pub async fn abort(tools: &Tools<'_>, journal: &mut Journal<'_>) -> Result<Report, UpgradeError> {
+    let plan = journal.unfinished()?;
+    plan.check_network(tools.network)?;
+    Driver::new(tools, plan, None, journal).abort().await
+}

@@ -1,0 +1,84 @@
+//! What an upgrade is to do, as its journal keeps it.
+
+use std::str::FromStr;
+
+use candid::Principal;
+use serde::{Deserialize, Serialize};
+
+use super::UpgradeError;
+use crate::build::Build;
+use crate::network::Network;
+
+/// What to do when an upgrade fails after the install.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnFailure {
+    /// Roll the migration back, and install the module from before; later writes are kept.
+    Rollback,
+    /// The same; if that fails, restore the snapshot, which loses later writes.
+    Restore,
+    /// Nothing.
+    Hold,
+}
+
+impl FromStr for OnFailure {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<OnFailure, String> {
+        match text {
+            "rollback" => Ok(OnFailure::Rollback),
+            "restore" => Ok(OnFailure::Restore),
+            "hold" => Ok(OnFailure::Hold),
+            _ => Err("expected rollback, restore or hold".into()),
+        }
+    }
+}
+
+/// What an upgrade is to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The canister.
+    pub canister: Principal,
+    /// Address of the network.
+    pub network: String,
+    /// Its root key in DER, hex.
+    pub root_key: String,
+    /// The caller.
+    pub caller: Principal,
+    /// The build to install.
+    pub to: Build,
+    /// SHA-256 of its module, hex.
+    pub module_hash: String,
+    /// Stop the canister for the install.
+    pub stop: bool,
+    /// Rehearse the upgrade on the snapshot first.
+    pub rehearse: bool,
+    /// What to do when it fails after the install.
+    pub on_failure: OnFailure,
+    /// More records in quarantine are a failure.
+    pub max_quarantined: Option<u64>,
+    /// A migration that takes longer is a failure, seconds.
+    pub time_limit: u64,
+    /// Delete the snapshot after an upgrade that did not fail.
+    pub drop_snapshot: bool,
+    /// A snapshot that is replaced by the new one, hex.
+    pub replace_snapshot: Option<String>,
+}
+
+impl Plan {
+    /// Refuses another network or caller than the upgrade was begun with.
+    pub(super) fn check_network(&self, network: &Network) -> Result<(), UpgradeError> {
+        let differs = |what, expected: &str, got: String| UpgradeError::OtherNetwork {
+            what,
+            expected: expected.to_owned(),
+            got,
+        };
+        if hex::encode(network.root_key()) != self.root_key {
+            return Err(differs("root key", &self.root_key, hex::encode(network.root_key())));
+        }
+        if network.caller() != self.caller {
+            return Err(differs("caller", &self.caller.to_text(), network.caller().to_text()));
+        }
+        Ok(())
+    }
+}

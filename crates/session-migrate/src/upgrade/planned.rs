@@ -1,0 +1,108 @@
+//! Every call that an upgrade would make, in order, without making one.
+
+use serde::Serialize;
+
+use super::{OnFailure, Plan};
+use crate::build::Build;
+
+/// A call that would be made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PlannedCall {
+    /// `read`, `query` or `update`.
+    pub kind: &'static str,
+    /// The method, or the path that is read.
+    pub call: String,
+    /// What it is for.
+    pub purpose: String,
+    /// When it is made; empty: always.
+    pub when: String,
+}
+
+/// Returns every call of an upgrade, in order.
+pub fn planned(plan: &Plan) -> Vec<PlannedCall> {
+    let mut calls = List(Vec::new());
+    let id = plan.canister;
+    let management =
+        |method: &str, args: &str| format!("aaaaa-aa {method} (record {{ canister_id = {id}{args} }})");
+    let own = |method: &str| format!("{id} {method}");
+    let hash = format!("/canister/{id}/module_hash, last_install_timestamp");
+    calls.add("read", &hash, "preflight: the module that runs");
+    calls.add(
+        "update",
+        &management("canister_status", ""),
+        "preflight: controllers, running, cycles, version",
+    );
+    for name in ["build", "candid:service"] {
+        calls.add("read", &format!("/canister/{id}/metadata/{name}"), "preflight: the build and interface");
+    }
+    calls.add("update", &own("migration_status ()"), "preflight: the phase of the migration");
+    calls.add("update", &own("admin_config_get ()"), "preflight: the compat share");
+    calls.add("update", &management("list_canister_snapshots", ""), "preflight: room for a snapshot");
+    calls.add("update", &own("admin_stats ()"), "what was written until the snapshot");
+    let replace =
+        plan.replace_snapshot.as_ref().map_or(String::new(), |id| format!("; replace_snapshot = {id}"));
+    calls.add(
+        "update",
+        &management("take_canister_snapshot", &replace),
+        "the snapshot; the canister goes on running",
+    );
+    if plan.rehearse {
+        for method in ["read_canister_snapshot_metadata", "read_canister_snapshot_data"] {
+            calls.add("update", &management(method, "; …"), "download for the rehearsal, in slices");
+        }
+    }
+    calls.add("read", &hash, "nobody has installed anything since the preflight");
+    calls.add("update", &management("canister_status", ""), "the caller is still a controller");
+    if plan.stop {
+        calls.add("update", &management("stop_canister", ""), "--stop");
+    }
+    let install = format!("; mode = upgrade; wasm_module = {}", plan.module_hash);
+    calls.add("update", &management("install_code", &install), &format!("the {} build", plan.to));
+    if plan.stop {
+        calls.add("update", &management("start_canister", ""), "--stop; also if the install is refused");
+    }
+    calls.add("read", &hash, "the new module is certified");
+    calls.add("query", &own("build_info ()"), "three answers in a row");
+    calls.add("update", &own("migration_status ()"), "every second until Converted");
+    calls.add("update", &own("migration_verify ()"), "a build is changed, and everything is checked again");
+    calls.add("update", &own("migration_status ()"), "every second until Converted");
+    if plan.on_failure != OnFailure::Hold {
+        let when = "the upgrade has failed after the install";
+        if plan.to == Build::Staged {
+            calls.add_if("update", &own("migration_rollback ()"), "later writes are kept", when);
+            calls.add_if("update", &own("migration_status ()"), "every second until RolledBack", when);
+        }
+        calls.add_if(
+            "update",
+            &management("read_canister_snapshot_data", "; …"),
+            "the module from before",
+            when,
+        );
+        let before = "; mode = upgrade; wasm_module = the one from before";
+        calls.add_if("update", &management("install_code", before), "the module from before", when);
+        calls.add_if("read", &hash, "the module from before is certified", when);
+    }
+    if plan.on_failure == OnFailure::Restore {
+        let when = "the rollback has failed, too";
+        calls.add_if("update", &own("admin_stats ()"), "how much the restore loses", when);
+        calls.add_if("update", &management("load_canister_snapshot", "; snapshot_id"), "the restore", when);
+        calls.add_if("read", &hash, "the module from before is certified", when);
+    }
+    if plan.drop_snapshot {
+        calls.add("update", &management("delete_canister_snapshot", "; snapshot_id"), "--drop-snapshot");
+    }
+    calls.0
+}
+
+struct List(Vec<PlannedCall>);
+
+impl List {
+    fn add(&mut self, kind: &'static str, call: &str, purpose: &str) {
+        self.add_if(kind, call, purpose, "");
+    }
+
+    fn add_if(&mut self, kind: &'static str, call: &str, purpose: &str, when: &str) {
+        let (call, purpose, when) = (call.to_owned(), purpose.to_owned(), when.to_owned());
+        self.0.push(PlannedCall { kind, call, purpose, when });
+    }
+}

@@ -1,0 +1,260 @@
+//! What must be true before anything is done: reads only.
+
+use ic_management_canister_types::{CanisterStatusResult, CanisterStatusType};
+use serde::{Deserialize, Serialize};
+use upload_canister::api::{AdminConfig, MigrationPhase, MigrationStatus};
+
+use super::driver::Driver;
+use super::{UpgradeError, candid_check};
+use crate::build::{self, Build, Module};
+use crate::client::ClientError;
+
+/// Snapshots that a canister may have.
+const MAX_SNAPSHOTS: usize = 10;
+
+/// Cycles that must be left beside what keeps the canister from freezing.
+const MARGIN: u128 = 100_000_000_000;
+
+/// Bytes of a module that one message carries, with room for the rest of the message.
+const MAX_MODULE: usize = 1_900_000;
+
+/// What the preflight has found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    /// The build that runs, by its certified metadata.
+    pub build: Build,
+    /// Certified module hash, hex.
+    pub module_hash: String,
+    /// When the module was installed, nanoseconds; absent on networks that do not say.
+    pub installed_at: Option<u64>,
+    /// Version of the canister: every message that changes it adds to it.
+    pub version: u64,
+    /// Number of the current migration.
+    pub migration: u16,
+    /// Its phase.
+    pub phase: String,
+    /// Stable layout.
+    pub layout: u16,
+    /// Ids of its snapshots, hex.
+    pub snapshots: Vec<String>,
+    /// Its balance, cycles.
+    pub cycles: String,
+    /// Its memory, bytes.
+    pub memory_bytes: String,
+}
+
+impl Driver<'_, '_> {
+    /// Looks at the canister. Returns the reasons against the upgrade if there are any.
+    pub(super) async fn preflight(
+        &self,
+        module: &Module,
+    ) -> Result<Result<Facts, Vec<String>>, UpgradeError> {
+        let retry = self.retry();
+        let caller = self.plan.caller;
+        let status = match retry.again(|| self.management.status()).await {
+            Ok(status) => status,
+            Err(error @ ClientError::Rejected { .. }) => {
+                return Ok(Err(vec![format!("{caller} may not upgrade it: {error}")]));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let mut reasons = Vec::new();
+        if !status.settings.controllers.contains(&caller) {
+            reasons.push(format!("{caller} is not a controller of {}", self.plan.canister));
+        }
+        if status.status != CanisterStatusType::Running {
+            reasons.push(format!("the canister is {:?}, expected running: start it first", status.status));
+        }
+        let certified = retry.again(|| self.management.certified()).await?;
+        let Some(hash) = certified.module_hash else {
+            return Ok(Err(vec![format!("{} has no module: install one", self.plan.canister)]));
+        };
+        let build = self.metadata("build").await?.and_then(|name| name.parse::<Build>().ok());
+        let Some(build) = build else {
+            reasons.push(format!(
+                "the module {} does not say in its metadata which build of an upload canister it is",
+                hex::encode(hash)
+            ));
+            return Ok(Err(reasons));
+        };
+        let to = self.plan.to;
+        if !is_step(build, to) {
+            reasons.push(format!(
+                "{build} to {to} is not a step of the staged upgrade: legacy to staged, staged to direct"
+            ));
+        }
+        if !reasons.is_empty() {
+            return Ok(Err(reasons));
+        }
+        reasons.extend(self.interface_differs(module).await?);
+        let migration = match self.migration_status().await {
+            Ok(status) => status,
+            Err(error @ (ClientError::Rejected { .. } | ClientError::Refused { .. })) => {
+                return Ok(Err(vec![format!("the canister does not say how far its migration is: {error}")]));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        reasons.extend(wrong_phase(build, to, &migration));
+        let config: AdminConfig = retry.again(|| self.canister.update("admin_config_get", ())).await?;
+        if build == Build::Staged && config.compat_share_percent > 0 {
+            reasons.push(format!(
+                "compat_share_percent is {}, and nothing is converted while it is above 0: set it to 0",
+                config.compat_share_percent
+            ));
+        }
+        let snapshots = retry.again(|| self.management.snapshots()).await?;
+        let snapshots: Vec<String> = snapshots.iter().map(|snapshot| hex::encode(&snapshot.id)).collect();
+        reasons.extend(self.no_room_for_a_snapshot(&snapshots));
+        reasons.extend(too_few_cycles(&status));
+        if !reasons.is_empty() {
+            return Ok(Err(reasons));
+        }
+        Ok(Ok(Facts {
+            build,
+            module_hash: hex::encode(hash),
+            installed_at: certified.installed_at,
+            version: status.version,
+            migration: migration.migration,
+            phase: format!("{:?}", migration.phase),
+            layout: migration.layout,
+            snapshots,
+            cycles: status.cycles.to_string(),
+            memory_bytes: status.memory_size.to_string(),
+        }))
+    }
+
+    /// Returns a text of the module's certified metadata.
+    async fn metadata(&self, name: &str) -> Result<Option<String>, ClientError> {
+        let found = self.retry().again(|| self.management.metadata(name)).await?;
+        Ok(found.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+    }
+
+    async fn interface_differs(&self, module: &Module) -> Result<Option<String>, UpgradeError> {
+        let old = self.metadata("candid:service").await?;
+        let new = build::unpack(&module.gz).ok().and_then(|wasm| build::candid_of(&wasm));
+        let (Some(old), Some(new)) = (old, new) else {
+            return Ok(Some("a module does not say in its metadata what its interface is".into()));
+        };
+        let differs = candid_check::check(&new, &old).err();
+        Ok(differs.map(|why| format!("clients of the canister could not use the module's interface: {why}")))
+    }
+
+    fn no_room_for_a_snapshot(&self, snapshots: &[String]) -> Option<String> {
+        match &self.plan.replace_snapshot {
+            Some(replaced) if !snapshots.contains(replaced) => {
+                Some(format!("the canister has no snapshot {replaced} to be replaced"))
+            }
+            None if snapshots.len() >= MAX_SNAPSHOTS => Some(format!(
+                "the canister has {} snapshots, at most {MAX_SNAPSHOTS} are allowed: delete one, or name one with \
+                 --replace-snapshot: {}",
+                snapshots.len(),
+                snapshots.join(", ")
+            )),
+            _ => None,
+        }
+    }
+
+    /// Returns how the canister differs from what the preflight has found, so that the module would be installed
+    /// over something else. A canister with clients has a higher version after every call: that is no difference.
+    pub(super) async fn changed_since(&self, facts: &Facts) -> Result<Option<String>, UpgradeError> {
+        let certified = self.retry().again(|| self.management.certified()).await?;
+        let hash = certified.module_hash.map(hex::encode).unwrap_or_default();
+        if hash != facts.module_hash {
+            return Ok(Some(format!(
+                "somebody has installed the module {hash} since the preflight, which found {}",
+                facts.module_hash
+            )));
+        }
+        if certified.installed_at != facts.installed_at {
+            return Ok(Some("somebody has installed the same module again since the preflight".into()));
+        }
+        let status = self.retry().again(|| self.management.status()).await?;
+        if !status.settings.controllers.contains(&self.plan.caller) {
+            return Ok(Some(format!("{} is no longer a controller", self.plan.caller)));
+        }
+        if status.version < facts.version {
+            return Ok(Some(format!(
+                "its version is {}, the preflight found {}: it is not the same canister",
+                status.version, facts.version
+            )));
+        }
+        Ok(None)
+    }
+}
+
+/// Returns why the module cannot be the build that it is to be.
+pub(super) fn unfit(module: &Module, to: Build) -> Option<String> {
+    if module.features != to.features() {
+        return Some(format!(
+            "the module {} has the features {:?}, expected {:?} of the {to} build",
+            module.sha256,
+            module.features,
+            to.features()
+        ));
+    }
+    (module.gz.len() > MAX_MODULE).then(|| {
+        format!(
+            "the module has {} bytes, gzipped, and one message carries {MAX_MODULE}: install it by hand, in chunks",
+            module.gz.len()
+        )
+    })
+}
+
+/// Whether this is a step of the staged upgrade, or a newer module of the same build.
+fn is_step(from: Build, to: Build) -> bool {
+    matches!(
+        (from, to),
+        (Build::Legacy, Build::Staged)
+            | (Build::Staged, Build::Staged | Build::Direct)
+            | (Build::Direct, Build::Direct)
+    )
+}
+
+fn wrong_phase(from: Build, to: Build, status: &MigrationStatus) -> Option<String> {
+    use MigrationPhase::{Converted, Finalized, Idle, Paused, RolledBack};
+    let phase = status.phase;
+    let (is_right, expected) = match (from, to) {
+        (Build::Legacy, _) => (matches!(phase, Idle | RolledBack), "Idle or RolledBack"),
+        (_, Build::Direct) => (matches!(phase, Converted | Finalized | Idle), "Converted or Finalized"),
+        _ => (matches!(phase, Idle | Converted | Finalized), "Idle, Converted or Finalized"),
+    };
+    let advice = match (phase, status.note.as_str()) {
+        _ if is_right => return None,
+        (Paused, _) => ": it was paused, `migration_resume ()` lets it go on".to_owned(),
+        (_, "") => ": wait for it".to_owned(),
+        (_, note) => format!(": {note}"),
+    };
+    Some(format!("the migration is {phase:?}, expected {expected}{advice}"))
+}
+
+/// Returns why the balance does not stand a snapshot. A snapshot is paid like memory, at most as much as the
+/// canister has now.
+fn too_few_cycles(status: &CanisterStatusResult) -> Option<String> {
+    let number = |nat: &candid::Nat| u128::try_from(&nat.0).unwrap_or(u128::MAX);
+    let per_day = number(&status.idle_cycles_burned_per_day);
+    let freezing = per_day.saturating_mul(number(&status.settings.freezing_threshold)) / 86_400;
+    let needed = freezing.saturating_mul(2).saturating_add(MARGIN);
+    let cycles = number(&status.cycles);
+    (cycles < needed).then(|| {
+        format!(
+            "the balance is {cycles} cycles, and {needed} are needed: {freezing} keep the canister from freezing, as much \
+             again with a snapshot, and {MARGIN} for the upgrade; top it up"
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_go_forward_one_build_at_a_time() {
+        let steps: Vec<(Build, Build)> = Build::ALL
+            .into_iter()
+            .flat_map(|from| Build::ALL.map(|to| (from, to)))
+            .filter(|(from, to)| is_step(*from, *to))
+            .collect();
+        use Build::{Direct, Legacy, Staged};
+        assert_eq!(steps, [(Legacy, Staged), (Staged, Staged), (Staged, Direct), (Direct, Direct)]);
+    }
+}

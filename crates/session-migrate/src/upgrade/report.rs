@@ -1,0 +1,114 @@
+//! How an upgrade has ended.
+
+use candid::Principal;
+use serde::{Deserialize, Serialize};
+
+use super::Facts;
+use crate::build::Build;
+
+/// How an upgrade has ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Ending {
+    /// The module runs already.
+    NothingToDo,
+    /// The preflight has reasons against it; nothing was done.
+    Refused {
+        /// The reasons.
+        reasons: Vec<String>,
+    },
+    /// The module runs, and the migration is converted and verified.
+    Upgraded {
+        /// Records in quarantine.
+        quarantined: u64,
+    },
+    /// The module was not installed: the canister is as it was.
+    NotInstalled {
+        /// Why.
+        why: String,
+    },
+    /// It failed after the install; the module from before runs again, and every later write is kept.
+    RolledBack {
+        /// Why it failed.
+        why: String,
+    },
+    /// It failed after the install; the snapshot is restored.
+    Restored {
+        /// Why it failed.
+        why: String,
+        /// Why it was not rolled back instead.
+        no_rollback: String,
+        /// What the restore has lost; absent if the canister did not say.
+        lost: Option<Lost>,
+    },
+    /// It failed after the install; the new module runs.
+    Held {
+        /// Why it failed.
+        why: String,
+        /// Why there was no recovery, or why it failed.
+        no_recovery: String,
+    },
+}
+
+/// What was written between a snapshot and its restore.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lost {
+    /// Calls that write: begin, put, finish, abort, and whole files.
+    pub calls: u64,
+    /// Sessions begun.
+    pub sessions_begun: u64,
+    /// Sessions finished.
+    pub sessions_finished: u64,
+    /// Bytes stored.
+    pub bytes_stored: u64,
+}
+
+impl Lost {
+    pub(super) fn since(self, before: Lost) -> Lost {
+        Lost {
+            calls: self.calls.saturating_sub(before.calls),
+            sessions_begun: self.sessions_begun.saturating_sub(before.sessions_begun),
+            sessions_finished: self.sessions_finished.saturating_sub(before.sessions_finished),
+            bytes_stored: self.bytes_stored.saturating_sub(before.bytes_stored),
+        }
+    }
+}
+
+impl std::fmt::Display for Lost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Lost { calls, sessions_begun, sessions_finished, bytes_stored } = self;
+        write!(
+            f,
+            "{calls} calls, among them {sessions_begun} sessions begun, {sessions_finished} finished, and {bytes_stored} bytes stored"
+        )
+    }
+}
+
+/// An upgrade that has come to its end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// The canister.
+    pub canister: Principal,
+    /// The build to install.
+    pub to: Build,
+    /// Its module hash.
+    pub module_hash: String,
+    /// What the preflight has found.
+    pub before: Option<Facts>,
+    /// The snapshot that was taken, hex, unless it was deleted.
+    pub snapshot: Option<String>,
+    /// How it has ended.
+    pub ending: Ending,
+}
+
+impl Report {
+    /// Whether the module runs as planned.
+    pub fn is_success(&self) -> bool {
+        matches!(self.ending, Ending::NothingToDo | Ending::Upgraded { .. })
+    }
+
+    /// Whether nothing was done.
+    pub fn is_refused(&self) -> bool {
+        matches!(self.ending, Ending::Refused { .. })
+    }
+}

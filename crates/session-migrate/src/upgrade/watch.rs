@@ -1,0 +1,155 @@
+//! Watches the migration of a live canister until it is where it should be, or a condition is met under which
+//! the upgrade has failed.
+
+use std::time::{Duration, Instant};
+
+use upload_canister::api::{MigrationPhase, MigrationStatus};
+
+use super::driver::Driver;
+use super::{Event, UpgradeError};
+use crate::client::ClientError;
+
+/// Pause between two looks.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Pause between two lines for a person while the phase does not change.
+const LINE_EVERY: Duration = Duration::from_secs(5);
+
+/// For so long a canister may refuse to say how far it is.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Where a migration should come to rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Goal {
+    /// Everything is converted; of the migration with this number or a later one.
+    Converted(u16),
+    /// As before: the build has changed, and the layout has not.
+    Unchanged,
+    /// Everything is rolled back.
+    RolledBack,
+}
+
+impl Driver<'_, '_> {
+    /// Returns the status of the migration, certified.
+    pub(super) async fn migration_status(&self) -> Result<MigrationStatus, ClientError> {
+        self.retry().again(|| self.canister.update("migration_status", ())).await
+    }
+
+    /// Waits until the migration has come to rest; returns its status, or why the upgrade has failed.
+    pub(super) async fn watch(
+        &mut self,
+        goal: Goal,
+    ) -> Result<Result<MigrationStatus, String>, UpgradeError> {
+        let limit = Duration::from_secs(self.plan.time_limit);
+        let (began, mut refused_since, mut told) = (Instant::now(), None::<Instant>, None::<Instant>);
+        let mut last = None;
+        loop {
+            let status = match self.migration_status().await {
+                Ok(status) => status,
+                Err(error @ (ClientError::Rejected { .. } | ClientError::Refused { .. })) => {
+                    if refused_since.get_or_insert_with(Instant::now).elapsed() >= PATIENCE.min(limit) {
+                        return Ok(Err(format!("the canister does not answer: {error}")));
+                    }
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            refused_since = None;
+            let seen = seen(&status);
+            if last != Some((status.migration, status.phase)) {
+                last = Some((status.migration, status.phase));
+                self.journal.append(seen.clone())?;
+                self.tell(&seen);
+                told = Some(Instant::now());
+            } else if told.is_none_or(|told| told.elapsed() >= LINE_EVERY) {
+                self.tell(&seen);
+                told = Some(Instant::now());
+            }
+            if let Some(result) = self.judged(goal, status, began.elapsed() >= limit)? {
+                return Ok(result);
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    fn tell(&self, seen: &Event) {
+        if let Event::Seen { migration, phase, done, source, quarantined } = seen {
+            self.progress.line(&format!(
+                "migration {migration}: {phase}, {done} of {source} records, {quarantined} in quarantine"
+            ));
+        }
+    }
+
+    /// Returns whether the goal is reached or the upgrade has failed; `None`: neither.
+    fn judged(
+        &self,
+        goal: Goal,
+        status: MigrationStatus,
+        is_late: bool,
+    ) -> Result<Option<Result<MigrationStatus, String>>, UpgradeError> {
+        use MigrationPhase::{Converted, Finalized, Idle, Paused, RolledBack, RollingBack, Stuck};
+        let phase = status.phase;
+        let failed = |why: String| Ok(Some(Err(why)));
+        if let Some(max) = self.plan.max_quarantined
+            && status.quarantined > max
+            && goal != Goal::RolledBack
+        {
+            return failed(format!("{} records are in quarantine, at most {max} may be", status.quarantined));
+        }
+        let is_there = match goal {
+            Goal::Converted(number) => phase == Converted && status.migration >= number,
+            Goal::Unchanged => matches!(phase, Converted | Finalized | Idle),
+            Goal::RolledBack => phase == RolledBack,
+        };
+        if is_there {
+            return match goal {
+                Goal::RolledBack => Ok(Some(Ok(status))),
+                _ => Ok(Some(reconciled(status))),
+            };
+        }
+        match phase {
+            Stuck => failed(format!("the migration is stuck: {}", status.note)),
+            Paused => Err(UpgradeError::Paused {
+                converted: status.converted.saturating_add(status.already),
+                source_units: status.source,
+            }),
+            RollingBack | RolledBack if goal != Goal::RolledBack => {
+                failed("somebody has rolled the migration back".into())
+            }
+            _ if is_late => failed(format!(
+                "the migration is still {phase:?} after {} s, with {} of {} records",
+                self.plan.time_limit,
+                done(&status),
+                status.source
+            )),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// The counts of a converted migration must add up, and the digests agree.
+fn reconciled(status: MigrationStatus) -> Result<MigrationStatus, String> {
+    let sum = done(&status);
+    if sum != status.source || status.digest_before != status.digest_after {
+        return Err(format!("{sum} of {} records are accounted for, or their digests differ", status.source));
+    }
+    if !status.note.is_empty() {
+        return Err(format!("the migration notes: {}", status.note));
+    }
+    Ok(status)
+}
+
+fn done(status: &MigrationStatus) -> u64 {
+    [status.converted, status.already, status.quarantined, status.expired].iter().sum()
+}
+
+fn seen(status: &MigrationStatus) -> Event {
+    Event::Seen {
+        migration: status.migration,
+        phase: format!("{:?}", status.phase),
+        done: done(status),
+        source: status.source,
+        quarantined: status.quarantined,
+    }
+}

@@ -1,0 +1,140 @@
+//! Upgrades driven in this process, and uploads beside them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use session_migrate::build::{Build, Module};
+use session_migrate::client::{Asset, Step as UploadStep, Uploader};
+use session_migrate::network::{self, RootKey, read_identity};
+use session_migrate::progress::Progress;
+use session_migrate::upgrade::{
+    self, Event, Journal, Line, Listener, OnFailure, Plan, Report, Step, Tools, UpgradeError,
+};
+use upload_canister::api;
+
+use super::network::{CHUNK, Network, module, said};
+
+impl Network {
+    /// The module of a build, as the program reads it.
+    pub fn module(&self, build: Build) -> Module {
+        let path = self.path(&format!("{build}.wasm.gz"));
+        std::fs::write(&path, module(build)).unwrap();
+        Module::read(&path).unwrap()
+    }
+
+    pub fn plan(&self, to: Build, module: &Module) -> Plan {
+        Plan {
+            canister: self.canister,
+            network: self.url.clone(),
+            root_key: self.root_key.clone(),
+            caller: self.owner,
+            to,
+            module_hash: module.sha256.clone(),
+            stop: false,
+            rehearse: false,
+            on_failure: OnFailure::Rollback,
+            max_quarantined: None,
+            time_limit: 60,
+            drop_snapshot: false,
+            replace_snapshot: None,
+        }
+    }
+
+    /// Drives an upgrade in this process: begins it, or resumes what is in the journal.
+    pub fn drive(
+        &self,
+        plan: &Plan,
+        module: &Module,
+        listener: &mut dyn Listener,
+    ) -> Result<Report, UpgradeError> {
+        self.drive_at(&self.url, plan, module, listener, Duration::from_secs(30))
+    }
+
+    pub fn drive_at(
+        &self,
+        url: &str,
+        plan: &Plan,
+        module: &Module,
+        listener: &mut dyn Listener,
+        retry_for: Duration,
+    ) -> Result<Report, UpgradeError> {
+        let mut journal = Journal::open(&self.journal(), listener)?;
+        let key = RootKey::Der(hex::decode(&self.root_key).unwrap());
+        let identity = read_identity(&self.pem()).unwrap();
+        let progress = Progress::hidden();
+        tokio::runtime::Runtime::new().unwrap().block_on(async {
+            let network = network::Network::connect(url, &key, identity).await.unwrap();
+            let tools = Tools { network: &network, retry_for, progress: &progress };
+            match journal.unfinished() {
+                Ok(_) => upgrade::resume(&tools, module, &mut journal).await,
+                Err(_) => upgrade::begin(&tools, plan.clone(), module, &mut journal).await,
+            }
+        })
+    }
+
+    pub fn journal(&self) -> PathBuf {
+        self.path(&format!("upgrade-{}.jsonl", self.canister))
+    }
+
+    pub fn events(&self) -> Vec<Event> {
+        let text = std::fs::read_to_string(self.journal()).unwrap();
+        text.lines().map(|line| serde_json::from_str::<Line>(line).unwrap().event).collect()
+    }
+
+    /// An upload of three chunks, of which one has arrived.
+    pub fn upload_in_flight(&self, name: &str) -> Uploader {
+        let client = self.client();
+        let capsules: Vec<api::Capsule> =
+            client.query(self.owner, "capsules_list", (None::<String>, None::<u32>)).unwrap();
+        let capsule = match capsules.first() {
+            Some(capsule) => capsule.id.clone(),
+            None => client.capsules_create(self.owner, None).unwrap().id,
+        };
+        let file = self.file(name, 2 * CHUNK + 7);
+        let asset = Asset::open(&file, name, api::AssetType::Original).unwrap();
+        let chunk_size = client.upload_config().unwrap().chunk_size;
+        let mut uploader = Uploader::new(self.owner, capsule, asset, name, chunk_size);
+        uploader.step(&client, UploadStep::Begin).unwrap();
+        uploader.step(&client, UploadStep::Put(1)).unwrap();
+        uploader
+    }
+
+    /// The upload goes on where it was, and its bytes are the file's.
+    pub fn finish(&self, mut uploader: Uploader) {
+        uploader.run(&self.client()).unwrap();
+        let file = std::fs::read(self.path(&uploader.asset.name)).unwrap();
+        assert!(self.stored().contains(&(uploader.asset.name.clone(), file)), "{}", uploader.asset.name);
+    }
+
+    pub fn runs(&self) -> String {
+        self.client().build_info().unwrap().build
+    }
+
+    pub fn snapshots(&self) -> usize {
+        self.pic.list_canister_snapshots(self.canister, None).unwrap().len()
+    }
+
+    pub fn upgrade_command(&self, to: &str, more: &[&str]) -> (i32, String) {
+        let canister = self.canister.to_text();
+        said(&self.run(&[&["upgrade", &canister, "--to", to][..], more].concat()).output().unwrap())
+    }
+}
+
+/// Runs something on the network from within the driver, whose thread has a runtime of its own.
+pub fn meanwhile(work: impl FnOnce() + Send) {
+    std::thread::scope(|scope| scope.spawn(work).join().unwrap());
+}
+
+/// Does something after a line of the journal.
+pub struct After<F: FnMut(&Event)>(pub F);
+
+impl<F: FnMut(&Event)> Listener for After<F> {
+    fn after(&mut self, line: &Line) -> std::io::Result<()> {
+        (self.0)(&line.event);
+        Ok(())
+    }
+}
+
+pub fn is_receipt(event: &Event, wanted: Step) -> bool {
+    matches!(event, Event::Receipt { step, .. } if *step == wanted)
+}

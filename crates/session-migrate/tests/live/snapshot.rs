@@ -1,0 +1,167 @@
+//! `snapshot download`, `verify` and `upload`.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Stdio};
+
+use session_migrate::build::Build;
+use session_migrate::snapshot::{Manifest, PROGRESS};
+use upload_canister::api;
+
+use super::network::{Network, installed, program, said, text};
+
+const FILES: [&str; 4] = ["metadata.json", "wasm_module.bin", "wasm_memory.bin", "stable_memory.bin"];
+
+impl Network {
+    /// A snapshot, taken by hand; returns its id.
+    fn take(&self) -> String {
+        hex::encode(self.pic.take_canister_snapshot(self.canister, None, None).unwrap().id)
+    }
+
+    fn download(&self, folder: &str, more: &[&str]) -> (i32, String) {
+        let canister = self.canister.to_text();
+        let args = [&["snapshot", "download", &canister, "--out", folder][..], more].concat();
+        said(&self.run(&args).output().unwrap())
+    }
+
+    fn start_in_background(&self, args: &[&str]) -> Child {
+        self.run(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    }
+}
+
+/// Waits until a note of a transfer says that some of stable memory is there, and ends the process.
+fn kill_on_its_way(mut child: Child, note: &Path) {
+    let reached = || {
+        let note: serde_json::Value = serde_json::from_slice(&fs::read(note).ok()?).ok()?;
+        note.pointer("/stable_memory/frontier").or(note.pointer("/reached/stable_memory/frontier"))?.as_u64()
+    };
+    while reached().unwrap_or(0) == 0 {
+        assert_eq!(child.try_wait().unwrap(), None, "it is to be killed on its way");
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+fn assert_same_files(folder: &Path, expected: &Path) {
+    for name in FILES {
+        let is_same = fs::read(folder.join(name)).unwrap() == fs::read(expected.join(name)).unwrap();
+        assert!(is_same, "{name}");
+    }
+}
+
+#[test]
+fn download_equals_what_the_server_writes_and_is_verified() {
+    let network = Network::with(Build::Legacy);
+    let id = network.take();
+    let (code, out) = network.download("ours", &[]);
+    assert_eq!(code, 0, "{out}");
+    assert!(out.contains(&id), "{out}");
+    let (ours, theirs) = (network.path("ours"), network.path("theirs"));
+    let raw = hex::decode(&id).unwrap();
+    let nobody = candid::Principal::anonymous();
+    network.pic.canister_snapshot_download(network.canister, nobody, raw, theirs.clone());
+    assert_same_files(&ours, &theirs);
+    assert!(!ours.join(PROGRESS).exists());
+    let manifest = Manifest::beside(&ours).unwrap().unwrap();
+    assert_eq!((&manifest.snapshot, &manifest.canister), (&id, &network.canister.to_text()));
+
+    let verify = |folder: &Path| said(&program(["snapshot", "verify"]).arg(folder).output().unwrap());
+    assert_eq!(verify(&ours).0, 0);
+    let (code, out) = verify(&theirs);
+    assert!(code == 2 && out.contains("cannot be verified"), "{code}: {out}");
+    let (code, out) = network.download("ours", &[]);
+    assert!(code == 0 && out.contains("complete already"), "{code}: {out}");
+    let (code, out) = network.download("theirs", &[]);
+    assert!(code == 2 && out.contains("is not empty"), "{code}: {out}");
+
+    let inspect = |folder: &Path| said(&program(["inspect"]).arg(folder).output().unwrap());
+    assert!(inspect(&ours).1.contains("as its manifest lists them"));
+    assert!(inspect(&theirs).1.contains("unverified"));
+    let module = ours.join("wasm_module.bin");
+    let mut bytes = fs::read(&module).unwrap();
+    bytes[20] ^= 1;
+    fs::write(&module, bytes).unwrap();
+    assert_eq!(verify(&ours).0, 1);
+    for command in [&["inspect"][..], &["plan"], &["rehearse", "--snapshot"]] {
+        let (code, out) = said(&program(command).arg(&ours).output().unwrap());
+        assert!(code == 2 && out.contains("is not the file that"), "{command:?}: {code}: {out}");
+    }
+}
+
+#[test]
+fn killed_download_is_refused_until_it_is_resumed() {
+    let network = Network::with(Build::Legacy);
+    let id = network.take();
+    let folder = network.path("folder");
+    let canister = network.canister.to_text();
+    let args = ["snapshot", "download", &canister, "--out", "folder", "--parallel", "1"];
+    kill_on_its_way(network.start_in_background(&args), &folder.join(PROGRESS));
+
+    let (code, out) = said(&program(["inspect"]).arg(&folder).output().unwrap());
+    assert!(code == 2 && out.contains("session-migrate snapshot download"), "{code}: {out}");
+    // A later snapshot is not mixed into it.
+    let later = network.take();
+    let (code, out) = network.download("folder", &["--snapshot", &later]);
+    assert!(code == 2 && out.contains(&id) && out.contains(&later), "{code}: {out}");
+    let (code, out) = network.download("folder", &[]);
+    assert!(code == 0 && out.contains(&id), "{code}: {out}");
+    let theirs = network.path("theirs");
+    let nobody = candid::Principal::anonymous();
+    network.pic.canister_snapshot_download(
+        network.canister,
+        nobody,
+        hex::decode(&id).unwrap(),
+        theirs.clone(),
+    );
+    assert_same_files(&folder, &theirs);
+    assert_eq!(said(&program(["snapshot", "verify"]).arg(&folder).output().unwrap()).0, 0);
+}
+
+#[test]
+fn killed_upload_ends_as_one_snapshot_that_loads() {
+    let mut network = Network::with(Build::Legacy);
+    let capsule: api::Capsule =
+        network.client().update(network.owner, "capsules_create", (None::<api::PersonRef>,)).unwrap();
+    assert_eq!(network.download("folder", &["--take"]).0, 0);
+    let other = installed(&network.pic, network.owner, Build::Direct);
+    let id = other.to_text();
+    let args = ["snapshot", "upload", "folder", "--canister", &id, "--parallel", "1"];
+    let note = network.path("folder.upload.json");
+    kill_on_its_way(network.start_in_background(&args), &note);
+
+    let (code, out) = said(&network.run(&args).output().unwrap());
+    assert_eq!(code, 0, "{out}");
+    assert!(!note.exists());
+    let snapshots = network.pic.list_canister_snapshots(other, None).unwrap();
+    assert_eq!(snapshots.len(), 1, "the interrupted upload is the same snapshot");
+    network.pic.load_canister_snapshot(other, None, snapshots[0].id.clone()).unwrap();
+    network.canister = other;
+    assert_eq!(network.client().build_info().unwrap().build, "legacy");
+    assert_eq!(network.client().capsules_read(network.owner, &capsule.id).unwrap().id, capsule.id);
+}
+
+#[test]
+fn refused_transfers_name_the_reason_and_leave_nothing() {
+    let network = Network::with(Build::Legacy);
+    let folder = network.path("folder");
+    let (code, out) = network.download("folder", &[]);
+    assert!(code == 2 && out.contains("has no snapshot"), "{code}: {out}");
+    let canister = network.canister.to_text();
+    let pem = network.pem();
+    let args = ["snapshot", "download", &canister, "--out"];
+    let mut command = program(args);
+    command.arg(&folder).args(["--network", &network.url]).arg("--identity").arg(&pem);
+    let (code, out) = said(&command.output().unwrap());
+    assert!(code == 2 && out.contains("--root-key"), "no root key was named: {code}: {out}");
+    let (code, out) = network.download("folder", &["--snapshot", "00ff"]);
+    assert!(code == 2 && out.contains("00ff"), "{code}: {out}");
+
+    network.pic.set_controllers(network.canister, None, vec![candid::Principal::anonymous()]).unwrap();
+    let (code, out) = network.download("folder", &[]);
+    assert!(code == 2 && out.contains("list_canister_snapshots"), "{code}: {out}");
+    let mut command = program(args);
+    command.arg(&folder).args(["--network", "http://127.0.0.1:9", "-k", "mainnet", "--retry-for", "0"]);
+    let output = command.arg("--identity").arg(&pem).output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
+    assert!(!folder.exists());
+}

@@ -1,0 +1,166 @@
+//! `upgrade` on a live network, as an operator runs it.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use candid::Principal;
+use session_migrate::build::Build;
+use session_migrate::upgrade::{Event, Line, Listener, Step};
+use upload_canister::api::{self, MigrationPhase};
+
+use super::driving::is_receipt;
+use super::network::{CHUNK, Network, module, said, text};
+
+#[test]
+fn aborted_upgrade_goes_back_once_the_module_is_installed() {
+    let network = Network::with(Build::Legacy);
+    let upload = network.upload_in_flight("a.jpg");
+    let staged = network.module(Build::Staged);
+    let plan = network.plan(Build::Staged, &staged);
+    struct Kill;
+    impl Listener for Kill {
+        fn after(&mut self, line: &Line) -> std::io::Result<()> {
+            match is_receipt(&line.event, Step::Install) {
+                true => Err(std::io::ErrorKind::Interrupted.into()),
+                false => Ok(()),
+            }
+        }
+    }
+    assert!(network.drive(&plan, &staged, &mut Kill).is_err());
+    assert_eq!(network.runs(), "staged");
+    let canister = network.canister.to_text();
+    let (code, out) = network.upgrade_command("staged", &[]);
+    assert!(code == 2 && out.contains("--resume or --abort"), "{code}: {out}");
+    let (code, out) = said(&network.run(&["upgrade", &canister, "--abort"]).output().unwrap());
+    assert!(code == 1 && out.contains("rolled back"), "{code}: {out}");
+    assert_eq!(network.runs(), "legacy");
+    let (code, out) = said(&network.run(&["upgrade", &canister, "--resume"]).output().unwrap());
+    assert!(code == 2 && out.contains("no unfinished upgrade"), "{code}: {out}");
+    network.finish(upload);
+}
+
+#[test]
+fn refused_upgrades_name_every_reason_and_do_nothing() {
+    let network = Network::with(Build::Legacy);
+    let refused = |to: &str, more: &[&str], expected: &str| {
+        let (code, out) = network.upgrade_command(to, more);
+        assert!(code == 2 && out.contains(expected), "{to} {more:?}: {code}: {out}");
+        assert_eq!(network.runs(), "legacy");
+        assert!(!network.journal().exists(), "nothing is left");
+    };
+    refused("direct", &[], "legacy to direct is not a step");
+    refused("direct", &["--rehearse"], "rehearse before the upgrade to the staged build");
+    refused("legacy", &[], "expected staged or direct");
+    let legacy = network.path("legacy.wasm.gz");
+    std::fs::write(&legacy, module(Build::Legacy)).unwrap();
+    refused("staged", &["--wasm", legacy.to_str().unwrap()], "has the features");
+    assert_eq!(network.snapshots(), 0);
+
+    let _: api::MigrationStatus =
+        network.client().update(Principal::anonymous(), "migration_pause", ()).unwrap();
+    refused("staged", &[], "the migration is Paused");
+    let _: api::MigrationStatus =
+        network.client().update(Principal::anonymous(), "migration_resume", ()).unwrap();
+
+    let full: Vec<Vec<u8>> = (0..10)
+        .map(|_| network.pic.take_canister_snapshot(network.canister, None, None).unwrap().id)
+        .collect();
+    refused("staged", &[], "the canister has 10 snapshots, at most 10");
+    let replaced = ["--replace-snapshot", &hex::encode(&full[3])];
+    network.pic.set_controllers(network.canister, None, vec![Principal::anonymous()]).unwrap();
+    refused("staged", &replaced, "may not upgrade it");
+    assert_eq!(network.snapshots(), 10);
+    network.pic.set_controllers(network.canister, None, vec![network.owner, Principal::anonymous()]).unwrap();
+    let (code, out) = network.upgrade_command("staged", &replaced);
+    assert_eq!((code, network.runs().as_str(), network.snapshots()), (0, "staged", 10), "{out}");
+    let (code, out) = network.upgrade_command("staged", &[]);
+    assert!(code == 0 && out.contains("runs already"), "{code}: {out}");
+}
+
+#[test]
+fn dry_run_prints_the_calls_and_sends_none() {
+    let network = Network::with(Build::Legacy);
+    let (code, out) =
+        network.upgrade_command("staged", &["--dry-run", "--json", "--stop", "--drop-snapshot"]);
+    assert_eq!(code, 0, "{out}");
+    assert!(!network.journal().exists());
+    let calls = out.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let effects = [
+        "take_canister_snapshot",
+        "stop_canister",
+        "install_code",
+        "start_canister",
+        "migration_verify",
+        "delete_canister_snapshot",
+    ];
+    let name = |call: &serde_json::Value| call["call"].as_str()?.split_whitespace().nth(1).map(str::to_owned);
+    let planned: Vec<String> = calls
+        .filter(|call| call["when"] == "")
+        .filter_map(|call| name(&call))
+        .filter(|name| effects.contains(&name.as_str()))
+        .collect();
+    assert_eq!(planned, effects);
+
+    let (code, out) = network.upgrade_command("staged", &["--json", "--stop", "--drop-snapshot"]);
+    assert_eq!(code, 0, "{out}");
+    let made: Vec<String> = network
+        .events()
+        .into_iter()
+        .filter_map(|event| match event {
+            Event::Intent { method, .. } => Some(method),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(made, planned);
+    assert_eq!(network.snapshots(), 0);
+    let report =
+        out.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok()).next_back();
+    assert_eq!(report.unwrap()["report"]["ending"]["outcome"], "upgraded", "{out}");
+}
+
+#[test]
+fn uploaders_notice_nothing_of_the_whole_way() {
+    let network = Network::with(Build::Legacy);
+    network.client().capsules_create(network.owner, None).unwrap();
+    let names: Vec<String> = (0..4).map(|number| format!("{number}.bin")).collect();
+    let files: Vec<PathBuf> = names.iter().map(|name| network.file(name, 40 * CHUNK)).collect();
+    // A call that is rejected or not answered ends an upload: nothing is retried.
+    let uploads: Vec<_> = files
+        .iter()
+        .map(|file| {
+            let canister = network.canister.to_text();
+            let mut command = network.run(&["upload", "--canister", &canister, "--parallel", "1"]);
+            command.args(["--retry-for", "0"]).arg(file);
+            command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+        })
+        .collect();
+    while network.sessions().len() < uploads.len() {
+        std::thread::yield_now();
+    }
+    let (code, out) = network.upgrade_command("staged", &[]);
+    assert_eq!(code, 0, "{out}");
+    let running = network.sessions().len();
+    network.client().migration_finalize(Principal::anonymous(), false).unwrap();
+    let (code, out) = network.upgrade_command("direct", &[]);
+    assert_eq!(code, 0, "{out}");
+    assert_eq!(network.runs(), "direct");
+    for upload in uploads {
+        let output = upload.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+    }
+    assert!(running > 0, "some were on their way after the first upgrade");
+    let expected: Vec<_> =
+        names.into_iter().zip(&files).map(|(name, file)| (name, std::fs::read(file).unwrap())).collect();
+    assert!(network.stored() == expected);
+    assert_eq!(network.client().migration_status().unwrap().phase, MigrationPhase::Converted);
+}
+
+#[test]
+fn upgrade_is_rehearsed_on_the_snapshot_first() {
+    let network = Network::with(Build::Legacy);
+    let upload = network.upload_in_flight("a.jpg");
+    let (code, out) = network.upgrade_command("staged", &["--rehearse", "--json"]);
+    assert_eq!(code, 0, "{out}");
+    assert!(out.contains(r#""fact":"rehearsed","value":"pass""#), "{out}");
+    network.finish(upload);
+}
