@@ -107,7 +107,7 @@ const CASES: &[(&str, Damage, &[&str])] = &[
             Register::open(&memories, memory_ids::LAYOUT).set(&Layout::LEGACY);
             drop(StableBTreeMap::<String, Vec<u8>, _>::init(memories.get(memory_ids::CAPSULES)));
         },
-        &["memory id 3 (LEGACY_SESSIONS) is empty", "written in part"],
+        &["memory id 3 (LEGACY_SESSIONS) is empty", "only partly written"],
     ),
     (
         "a first capsule of another format",

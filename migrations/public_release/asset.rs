@@ -5,7 +5,7 @@
 use candid::{CandidType, Deserialize};
 use serde_bytes::ByteBuf;
 
-/// What an asset is to its memory.
+/// The role of an asset in its memory.
 #[derive(CandidType, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum PublicAssetType {
@@ -16,9 +16,9 @@ pub enum PublicAssetType {
     Metadata,
 }
 
-/// What all kinds have in common.
+/// Metadata common to all kinds.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names say it; times are the client's word")]
+#[allow(missing_docs, reason = "the names say it; times are as the client gave them")]
 pub struct PublicBase {
     pub name: String,
     pub description: Option<String>,
@@ -51,7 +51,7 @@ pub enum PublicAssetMetadata {
     Note(PublicNote),
 }
 
-/// A picture.
+/// An image.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq)]
 #[allow(missing_docs, reason = "the names say it")]
 pub struct PublicImage {
@@ -63,7 +63,7 @@ pub struct PublicImage {
     pub orientation: Option<u8>,
 }
 
-/// A moving picture.
+/// A video.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq)]
 #[allow(missing_docs, reason = "the names say it")]
 pub struct PublicVideo {
@@ -76,7 +76,7 @@ pub struct PublicVideo {
     pub aspect_ratio: Option<f32>,
 }
 
-/// A sound.
+/// An audio recording.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq)]
 #[allow(missing_docs, reason = "the names say it")]
 pub struct PublicAudio {
@@ -100,7 +100,7 @@ pub struct PublicDocument {
     pub word_count: Option<u32>,
 }
 
-/// A written note.
+/// A text note.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq)]
 #[allow(missing_docs, reason = "the names say it")]
 pub struct PublicNote {

@@ -1,6 +1,6 @@
-//! Records of the public first release, as far as they are in stable memory; see `README.md`.
+//! The records that the public first release keeps in stable memory; see `README.md`.
 //!
-//! No build of the canister reads them: a memory of that release is refused. They are here for the tools.
+//! No build of the canister reads them: the memory of that release is refused. They are here for the tools.
 
 mod asset;
 mod record;

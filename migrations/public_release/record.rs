@@ -8,12 +8,12 @@ use sha2::{Digest, Sha256};
 
 use super::asset::PublicAssetMetadata;
 
-/// Somebody.
+/// A person.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub enum PublicPerson {
-    /// Somebody with a principal.
+    /// A person with a principal.
     Principal(Principal),
-    /// Somebody known by another id only.
+    /// A person known only by another id.
     Opaque(String),
 }
 
@@ -27,7 +27,7 @@ impl PublicPerson {
     }
 }
 
-/// Since when somebody owns a capsule.
+/// Since when a person has owned a capsule.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct PublicOwner {
     /// Nanoseconds.
@@ -36,7 +36,7 @@ pub struct PublicOwner {
     pub last_activity_at: u64,
 }
 
-/// Since when somebody controls a capsule.
+/// Since when a person has controlled a capsule.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct PublicController {
     /// Nanoseconds.
@@ -50,7 +50,7 @@ pub struct PublicController {
 pub struct PublicConnection {
     /// To whom.
     pub peer: PublicPerson,
-    /// What has come of it.
+    /// Its status.
     pub status: PublicConnectionStatus,
     /// Nanoseconds.
     pub created_at: u64,
@@ -80,7 +80,7 @@ pub struct PublicGroup {
     pub updated_at: u64,
 }
 
-/// A gallery: memories of a capsule in an order of their own.
+/// A gallery: an ordered selection of a capsule's memories.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say it")]
 pub struct PublicGallery {
@@ -118,16 +118,16 @@ pub struct PublicGalleryEntry {
     pub gallery_metadata: String,
 }
 
-/// A capsule with everything that is in it, memory id 0.
+/// A capsule and its contents, memory id 0.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq)]
 pub struct PublicCapsule {
-    /// Its id, the key of the record as well.
+    /// Its id, also the key of the record.
     pub id: String,
     /// Whom it is about.
     pub subject: PublicPerson,
     /// Who may do everything.
     pub owners: Vec<(PublicPerson, PublicOwner)>,
-    /// Who may do everything but change the owners.
+    /// Who may do everything except change the owners.
     pub controllers: Vec<(PublicPerson, PublicController)>,
     /// The social graph.
     pub connections: Vec<(PublicPerson, PublicConnection)>,
@@ -141,7 +141,7 @@ pub struct PublicCapsule {
     pub created_at: u64,
     /// Nanoseconds.
     pub updated_at: u64,
-    /// Whether a database elsewhere has it, too.
+    /// Whether it is also in an external database.
     pub bound_to_neon: bool,
     /// Bytes of inline assets.
     pub inline_bytes_used: u64,
@@ -150,7 +150,7 @@ pub struct PublicCapsule {
 /// A memory and its assets.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq)]
 pub struct PublicMemory {
-    /// Its id, the key in its capsule as well.
+    /// Its id, also the key in its capsule.
     pub id: String,
     /// What the memory is about.
     pub metadata: PublicMemoryMetadata,
@@ -164,7 +164,7 @@ pub struct PublicMemory {
     pub blob_external_assets: Vec<PublicExternalAsset>,
 }
 
-/// Metadata of a memory, beside those of its assets.
+/// Metadata of a memory, in addition to those of its assets.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say it; times are in nanoseconds")]
 pub struct PublicMemoryMetadata {
@@ -198,7 +198,7 @@ pub enum PublicMemoryType {
     Note,
 }
 
-/// Where the record of a memory is stored, too.
+/// Where else the record of a memory is stored.
 #[derive(CandidType, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum PublicDatabase {
@@ -249,14 +249,14 @@ pub struct PublicBlobAsset {
     pub metadata: PublicAssetMetadata,
 }
 
-/// A reference to a blob. Nothing keeps it from naming one that does not exist, or another capsule's.
+/// A reference to a blob. It may name a blob that does not exist, or one of another capsule.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct PublicBlobRef {
-    /// `blob_<number>`, or what a client has given.
+    /// `blob_<number>`, or any text given by a client.
     pub locator: String,
     /// SHA-256, 32 bytes.
     pub hash: Option<ByteBuf>,
-    /// Bytes; 0 where a client gave none.
+    /// Size in bytes; 0 if the client gave none.
     pub len: u64,
 }
 
@@ -290,7 +290,7 @@ pub enum PublicStore {
 pub struct PublicBlob {
     /// Bytes.
     pub size: u64,
-    /// SHA-256 that the client gave, 32 bytes.
+    /// SHA-256 given by the client, 32 bytes.
     pub checksum: ByteBuf,
     /// Nanoseconds.
     pub created_at: u64,
@@ -303,14 +303,14 @@ const VERSION: u16 = 1;
 /// Decodes a stored record of either kind.
 ///
 /// # Errors
-/// What is wrong with the bytes, in words: not Candid of one tuple, another version, another type.
+/// Describes what is wrong with the bytes: not Candid of one tuple, another version, another type.
 pub fn decode<T: CandidType + for<'de> Deserialize<'de>>(bytes: &[u8]) -> Result<T, String> {
     let (version, record): (u16, T) = candid::decode_one(bytes).map_err(|error| error.to_string())?;
     if version == VERSION { Ok(record) } else { Err(format!("record version {version}, expected {VERSION}")) }
 }
 
-/// Returns the first part of the keys of a session's chunks in memory id 6. That release gives no session a memory id, so
-/// that only the session number is hashed; numbers are given out from 1 on.
+/// Returns the first part of the keys of a session's chunks in memory id 6. That release gives sessions no memory id, so
+/// only the session number is hashed; numbers start at 1.
 pub fn chunk_key(session: u64) -> [u8; 32] {
     Sha256::new().chain_update(b"#").chain_update(session.to_le_bytes()).finalize().into()
 }

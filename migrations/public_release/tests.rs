@@ -1,4 +1,4 @@
-//! The frozen records over those of the generator, and the golden ones.
+//! The frozen record types decode the generator's records and the golden ones.
 
 use candid::Principal;
 use serde_bytes::ByteBuf;
@@ -32,7 +32,7 @@ fn stored() -> [Vec<u8>; 2] {
     [capsules.get(&capsule).unwrap(), blobs.get(&model::blob_of(1)).unwrap()]
 }
 
-/// Made once, never again; the tests print what the generator makes today when that differs.
+/// Generated once and never again; if the generator's output differs today, the test prints it.
 const GOLDEN: [&[u8]; 2] = [include_bytes!("golden/capsule.bin"), include_bytes!("golden/blob.bin")];
 
 #[test]
@@ -54,7 +54,7 @@ fn the_golden_records_are_those_of_the_generator_and_decode() {
     assert_eq!(reference.hash.as_ref(), Some(&blob.checksum));
 }
 
-/// One argument there, two here, though the fields are the same.
+/// One argument there, two here, although the fields are the same.
 #[test]
 fn neither_release_reads_the_blob_records_of_the_other() {
     let [_, of_release] = GOLDEN;

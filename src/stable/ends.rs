@@ -1,21 +1,20 @@
-//! The header of a map and its first and last entry, read past the library.
+//! Reads the header of a map and its first and last entry without the library.
 //!
 //! The library asserts what it reads, and a failed assertion in `post_upgrade` names neither the memory nor the way
-//! out. Here every number is checked before it is followed, and the work is bounded whatever the bytes say. The layout
-//! is that of the maps that this canister makes: version 2, in pages of 1,024 bytes, since no value of theirs has a
-//! longest size.
+//! out. Here every number is checked before use, and the work is bounded for any bytes. The layout is that of the maps
+//! that this canister creates: version 2, in pages of 1,024 bytes, since their values have no maximum size.
 //!
 //! ```text
 //! map       byte 0..4     "BTR", 2
-//!           byte 4..12    bytes of a page, all ones: a page is not derived from bounds
+//!           byte 4..12    page size, all ones: it is not derived from bounds
 //!           byte 12..28   address of the root, 0 for none; number of entries
 //!           byte 52..56   "BTA", 1: the allocator
-//!           byte 60..68   bytes of a page
-//!           byte 100..    pages, each after 16 bytes of the allocator's
+//!           byte 60..68   page size
+//!           byte 100..    pages, each preceded by the allocator's 16 bytes
 //! node      byte 0..4     "BTN", 2
 //!           byte 4..7     0 leaf, 1 internal; number of entries, at most 11
 //!           byte 7..15    address of the next page, 0 for none
-//!           byte 15..     children, keys, values; the parts of varying length after their lengths
+//!           byte 15..     children, keys, values; parts of variable length are preceded by it
 //! next page byte 0..11    "NOF", address of the next page
 //! ```
 //! All numbers are little-endian.
@@ -29,7 +28,7 @@ const PAGE: u32 = 1_024;
 
 const HEADER: usize = 100;
 
-/// Bytes of the allocator's before each page.
+/// The allocator's bytes before each page.
 const PAGE_HEADER: u64 = 16;
 
 const NODE_HEADER: u64 = 15;
@@ -38,13 +37,13 @@ const NEXT_HEADER: u64 = 11;
 
 const MAX_ENTRIES: u16 = 11;
 
-/// Trees are not so deep: with six entries a node, that is more than there are addresses.
+/// No tree is deeper: with six entries per node, it would have more nodes than there are addresses.
 const MAX_DEPTH: u32 = 32;
 
-/// Pages of one node that are followed; eleven of the longest records that are decoded have fewer.
+/// Maximum number of pages followed in a node; eleven records of the maximum decoded length need fewer.
 const MAX_PAGES: u32 = 512;
 
-/// Of longer records a neighbour is decoded instead, so that decoding is bounded, bytes.
+/// Maximum length of a decoded record in bytes; instead of a longer one, a neighbour is decoded.
 const MAX_RECORD: u32 = 32 * 1024;
 
 /// Bytes that the library would not have written.
@@ -52,7 +51,7 @@ const MAX_RECORD: u32 = 32 * 1024;
 pub struct Damage {
     /// Offset in the memory, bytes.
     pub offset: u64,
-    /// What is wrong, in words.
+    /// What is wrong.
     pub what: String,
 }
 
@@ -91,20 +90,20 @@ pub struct RawMap<M> {
     memory: M,
     bytes: u64,
     root: u64,
-    /// Number of entries by the header.
+    /// Number of entries according to the header.
     pub len: u64,
 }
 
-/// An entry, undecoded.
+/// An entry that is not decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RawEntry {
     /// Its key.
     pub key: Vec<u8>,
-    /// Its value; `None` if it is too long to be looked at.
+    /// Its value; `None` if it is too long to be read.
     pub value: Option<Vec<u8>>,
 }
 
-/// Returns the length of the keys of a type, if all have the same.
+/// Returns the length of the keys of a type, if all have the same length.
 pub const fn fixed_len<K: Key>() -> Option<u32> {
     match K::BOUND {
         Bound::Bounded { max_size, is_fixed_size: true } => Some(max_size),
@@ -168,7 +167,7 @@ impl<M: Memory> RawMap<M> {
         Ok(Some(Self { memory, bytes, root, len }))
     }
 
-    /// Returns the entry at an end, or the nearest to it that is short enough to be decoded; `None` if there is none.
+    /// Returns the entry closest to an end that is short enough to be decoded; `None` if there is none.
     ///
     /// # Errors
     /// What is wrong with the nodes on the way.
@@ -256,7 +255,7 @@ impl<M: Memory> Node<'_, M> {
         let cursor = &mut self.cursor;
         let mut key = || {
             let len = key_len.map_or_else(|| cursor.word(), Ok)?;
-            // The longest keys have some hundred bytes.
+            // The longest keys have a few hundred bytes.
             if len > MAX_RECORD {
                 wrong(cursor.at, format!("a key of {len} bytes"))
             } else {
@@ -264,14 +263,14 @@ impl<M: Memory> Node<'_, M> {
             }
         };
         let keys = (0..self.entries).map(|_| key()).collect::<Result<Vec<_>, _>>()?;
-        // Keys of one length are stored so that their bytes are in the order of the keys.
+        // The bytes of fixed-length keys sort in the order of the keys.
         if key_len.is_some() && !keys.is_sorted_by(|key, next| key < next) {
             return wrong(self.address, "a node whose keys do not ascend");
         }
         Ok(keys)
     }
 
-    /// Returns the entry of a leaf that is nearest to an end and short enough.
+    /// Returns the entry of a leaf that is closest to an end and short enough.
     fn entry(&mut self, end: End, key_len: Option<u32>) -> Result<RawEntry, Damage> {
         let keys = self.keys(key_len)?;
         let mut left = self.cursor.clone();
@@ -297,7 +296,7 @@ impl<M: Memory> Node<'_, M> {
     }
 }
 
-/// A place in a node, across its pages.
+/// A position in a node, across its pages.
 struct Cursor<'m, M> {
     map: &'m RawMap<M>,
     at: u64,
@@ -314,7 +313,7 @@ impl<M> Clone for Cursor<'_, M> {
 }
 
 impl<M: Memory> Cursor<'_, M> {
-    /// Goes to the next page of the node.
+    /// Moves to the next page of the node.
     fn turn(&mut self) -> Result<(), Damage> {
         if self.next == 0 {
             return wrong(self.at, "a node ends in the middle of an entry");
@@ -348,7 +347,7 @@ impl<M: Memory> Cursor<'_, M> {
     }
 
     fn skip(&mut self, mut bytes: u64) -> Result<(), Damage> {
-        // A value that is longer than the pages that are followed ends the walk.
+        // A value longer than the pages that are followed ends the walk.
         while bytes > 0 && self.pages < MAX_PAGES {
             let (_, taken) = self.take(bytes)?;
             bytes = bytes.saturating_sub(taken);

@@ -62,14 +62,14 @@ pub enum PreflightError {
         name: &'static str,
         /// Whether it is the first or the last.
         which: &'static str,
-        /// Its key, or its first bytes in hexadecimal digits.
+        /// Its key, or the first bytes of the key in hexadecimal.
         key: String,
         /// Why it does not decode.
         reason: String,
     },
-    /// There is a memory manager, and not the layout header that every build of this canister writes.
+    /// There is a memory manager, but not the layout header that every build of this canister writes.
     #[error(
-        "memory id 10 (LAYOUT) is empty, so no build of this canister has written this memory; in use are {in_use}; install the canister that wrote it, or load a snapshot of this one; nothing was changed"
+        "memory id 10 (LAYOUT) is empty, so no build of this canister has written this memory; it uses {in_use}; install the canister that wrote it, or load a snapshot of this one; nothing was changed"
     )]
     NoLayout {
         /// The memory ids in use, in words.
@@ -77,15 +77,15 @@ pub enum PreflightError {
     },
     /// The memory of the public first release.
     #[error(
-        "stable memory is that of the public first release: in use are {in_use}, and memory id 10 (LAYOUT) is empty; its capsules, memories and blobs are records that no build of this canister reads; keep that release running, never upgrade it with skip_pre_upgrade, and see docs/adopting.md; nothing was changed"
+        "stable memory is that of the public first release: it uses {in_use}, and memory id 10 (LAYOUT) is empty; no build of this canister can read that release's capsules, memories and blobs; keep that release running, never upgrade it with skip_pre_upgrade, and see docs/adopting.md; nothing was changed"
     )]
     PublicRelease {
         /// The memory ids in use, in words.
         in_use: String,
     },
-    /// A memory is missing that is made together with the layout header.
+    /// A memory that is created together with the layout header is missing.
     #[error(
-        "memory id {id} ({name}) is empty, and every build makes it together with the layout header in memory id 10: the memory was written in part; load a snapshot of this canister; nothing was changed"
+        "memory id {id} ({name}) is empty, and every build makes it together with the layout header in memory id 10: the memory was only partly written; load a snapshot of this canister; nothing was changed"
     )]
     WrittenInPart {
         /// Memory id.
@@ -358,7 +358,7 @@ pub fn check_manager(raw: &impl Memory) -> Result<(), PreflightError> {
     if found != *b"MGR\x01" {
         let hint = match &found {
             b"DIDL" => {
-                ", found Candid as `stable_save` writes it over everything else: the public first release does so at every upgrade, and this refusal takes it back; keep that release running, and see docs/adopting.md"
+                ", found Candid, as written by `stable_save` over everything else: the public first release does so at every upgrade, and this refusal rolls it back; keep that release running, and see docs/adopting.md"
             }
             _ => "",
         };

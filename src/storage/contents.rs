@@ -1,7 +1,7 @@
 //! The types of the keys and records in each memory, for the preflight.
 //!
-//! The stores open their tables by these types; here they are together, so that the ends of every table can be read
-//! before one of them is opened.
+//! The stores open their tables with these types. They are collected here so that the ends of every table can be read
+//! before any table is opened.
 
 use candid::Principal;
 use ic_stable_structures::storable::Blob;
@@ -26,8 +26,8 @@ enum Contents {
     Cell(Decodes),
 }
 
-/// By memory id. A record of a client that does not decode is an error to those who ask for it, or quarantined, and
-/// everything else goes on: one of them stops no upgrade.
+/// By memory id. A client's record that does not decode is an error for callers who request it, or quarantined, and
+/// everything else keeps working: one such record does not stop an upgrade.
 const CONTENTS: &[(u8, Contents)] = &[
     (ids::CAPSULES, treated::<String, CapsuleRecord>()),
     (ids::LEGACY_SESSIONS, legacy(keys::<u64>(Values::Records(check_legacy_record)))),
@@ -118,7 +118,7 @@ fn decodes<V: Record>(bytes: &[u8]) -> Result<(), String> {
 }
 
 /// Returns `Ok(())` if the first and the last record of every table are what this canister stores there. Without a
-/// layout header records are all that tells whose memory it is, and none may be damaged.
+/// layout header, only the records show whose memory it is, and none may be damaged.
 ///
 /// # Errors
 /// The first that is not; see [`PreflightError`].

@@ -208,7 +208,7 @@ fn session() -> SessionRecord {
 fn a_memory_manager_that_holds_nothing_is_refused() {
     let raw = RawMemory::default();
     drop(Memories::init(raw.clone()));
-    refused(&raw, &["memory id 10 (LAYOUT) is empty", "in use are no memory ids", "snapshot"]);
+    refused(&raw, &["memory id 10 (LAYOUT) is empty", "it uses no memory ids", "snapshot"]);
     // Not even the header of a manager: its magic, and zeros.
     let raw = RawMemory::default();
     raw.grow(1);
@@ -276,7 +276,7 @@ fn memory_written_in_part_is_refused_by_what_is_missing() {
     let memories = Memories::init(raw.clone());
     crate::stable::Register::open(&memories, memory_ids::LAYOUT).set(&Layout::LEGACY);
     drop(StableBTreeMap::<String, Vec<u8>, _>::init(memories.get(memory_ids::CAPSULES)));
-    refused(&raw, &["memory id 3 (LEGACY_SESSIONS) is empty", "written in part", "snapshot"]);
+    refused(&raw, &["memory id 3 (LEGACY_SESSIONS) is empty", "only partly written", "snapshot"]);
 }
 
 /// The memory is truncated at every bucket, and every table is zeroed in turn.

@@ -1,4 +1,4 @@
-//! What a snapshot of the public first release holds, for its operator. None of it can be upgraded to this canister; see
+//! Reports to the operator what a snapshot of the public first release contains. None of it can be upgraded to this canister; see
 //! `docs/adopting.md`.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,19 +24,19 @@ pub struct PublicContents {
     pub capsules: u64,
     /// Memories in them.
     pub memories: u64,
-    /// Galleries in them, which this canister has no counterpart for.
+    /// Galleries in them, for which this canister has no counterpart.
     pub galleries: u64,
-    /// Memories of more than one asset.
+    /// Memories with more than one asset.
     pub of_many_assets: u64,
     /// Committed blobs.
     pub blobs: u64,
-    /// Their bytes by their records.
+    /// Their total size according to their records.
     pub blob_bytes: u64,
-    /// Blobs whose stored bytes have their size and SHA-256.
+    /// Blobs whose stored bytes match the size and SHA-256 of the record.
     pub sound: u64,
-    /// Chunks that belong to no blob, by session; `None` if that is not known. The sessions are on the heap alone.
+    /// Chunks that belong to no blob, by session; `None` if that is not known. The sessions are only on the heap.
     pub in_flight: BTreeMap<Option<u64>, u64>,
-    /// Everything that is damaged, in words.
+    /// A description of each damaged record.
     pub damage: Vec<String>,
 }
 
@@ -122,7 +122,7 @@ pub(super) fn read(memories: &MemoryManager<StableFile>) -> PublicContents {
     PublicContents { damage, ..contents }
 }
 
-/// Passes every entry of a map to `each`, and keeps what is wrong with the map or with an entry.
+/// Passes every entry of a map to `each`, and collects what is wrong with the map or with an entry.
 fn walk<K: Key>(
     memories: &MemoryManager<StableFile>,
     id: u8,
