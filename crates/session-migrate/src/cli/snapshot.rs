@@ -21,7 +21,7 @@ pub(super) struct SnapshotArgs {
 
 #[derive(Debug, Subcommand)]
 enum SnapshotCommand {
-    /// Download a snapshot into a folder, with a manifest beside it; repeat the command to resume.
+    /// Download a snapshot into a folder and write a manifest next to it; repeat the command to resume.
     Download(DownloadArgs),
     /// Compare every byte of a folder with its manifest.
     Verify(VerifyArgs),
@@ -39,7 +39,7 @@ struct DownloadArgs {
     /// Id of the snapshot [default: the latest one, or that of the unfinished download].
     #[arg(long, value_name = "ID", value_parser = snapshot_id)]
     snapshot: Option<String>,
-    /// Take a snapshot first; the canister goes on running.
+    /// Take a snapshot first, while the canister keeps running.
     #[arg(long, conflicts_with = "snapshot")]
     take: bool,
     #[command(flatten)]
@@ -61,7 +61,7 @@ struct UploadArgs {
     /// The canister.
     #[arg(long, value_name = "ID")]
     canister: Principal,
-    /// Id of a snapshot that is replaced.
+    /// Id of a snapshot to replace.
     #[arg(long, value_name = "ID", value_parser = snapshot_id)]
     replace: Option<String>,
     #[command(flatten)]

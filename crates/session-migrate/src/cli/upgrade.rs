@@ -29,32 +29,32 @@ pub(super) struct UpgradeArgs {
     /// Journal of the upgrade, from which it is resumed [default: upgrade-CANISTER.jsonl].
     #[arg(long, value_name = "FILE")]
     journal: Option<PathBuf>,
-    /// Go on with an upgrade that was interrupted, with the options in its journal.
+    /// Resume an interrupted upgrade with the options in its journal.
     #[arg(long, conflicts_with_all = ["to", "abort", "dry_run"])]
     resume: bool,
-    /// End an upgrade that was interrupted: go back, if the module is installed.
+    /// End an interrupted upgrade: go back if the module is installed.
     #[arg(long, conflicts_with_all = ["to", "dry_run"])]
     abort: bool,
-    /// Print every call in order, and make none.
+    /// Print every call in order without making any.
     #[arg(long)]
     dry_run: bool,
     /// Print the journal's lines and the result as JSON on standard output.
     #[arg(long)]
     json: bool,
-    /// Stop the canister for the install. This one has no open calls that would need it, and clients are rejected meanwhile.
+    /// Stop the canister for the install. This canister does not need it, as it has no open calls; meanwhile clients are rejected.
     #[arg(long)]
     stop: bool,
     /// Download the snapshot and rehearse the upgrade on it before anything is installed; only to the staged build.
     #[arg(long)]
     rehearse: bool,
-    /// What to do if the upgrade fails after the install: roll back and keep later writes; the same, or else restore the
-    /// snapshot, which loses them; or nothing.
+    /// What to do if the upgrade fails after the install: roll back and keep later writes; roll back or, if impossible, restore
+    /// the snapshot, which loses them; or do nothing.
     #[arg(long, value_name = "rollback|restore|hold", default_value = "rollback")]
     on_failure: OnFailure,
-    /// The upgrade has failed if more records are quarantined [default: any number may be].
+    /// Fail the upgrade if more records than this are quarantined [default: no limit].
     #[arg(long, value_name = "N")]
     max_quarantined: Option<u64>,
-    /// The upgrade has failed if the migration takes longer, seconds.
+    /// Fail the upgrade if the migration takes longer than this, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 3_600)]
     time_limit: u64,
     /// Delete the snapshot after the upgrade has succeeded.
@@ -70,7 +70,7 @@ pub(super) struct UpgradeArgs {
 fn target(text: &str) -> Result<Build, String> {
     match text.parse() {
         Ok(build @ (Build::Staged | Build::Direct)) => Ok(build),
-        _ => Err("expected staged or direct; back to legacy leads `migration_rollback`".into()),
+        _ => Err("expected staged or direct; to go back to legacy, use `migration_rollback`".into()),
     }
 }
 

@@ -298,7 +298,7 @@ impl Driver<'_, '_> {
         read(self.journal.known("snapshot")?).ok()
     }
 
-    /// Takes the snapshot, with the counts of what was written until then; the canister goes on running.
+    /// Takes the snapshot, with the counts of what was written until then; the canister keeps running.
     async fn take_snapshot(&mut self) -> Result<Result<Vec<u8>, String>, UpgradeError> {
         if let Some(snapshot) = self.snapshot() {
             return Ok(Ok(snapshot));

@@ -44,7 +44,7 @@ pub fn planned(plan: &Plan) -> Vec<PlannedCall> {
     calls.add(
         "update",
         &management("take_canister_snapshot", &replace),
-        "the snapshot; the canister goes on running",
+        "the snapshot; the canister keeps running",
     );
     if plan.rehearse {
         for method in ["read_canister_snapshot_metadata", "read_canister_snapshot_data"] {
