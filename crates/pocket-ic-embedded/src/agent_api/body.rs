@@ -27,7 +27,7 @@ pub async fn read_whole(State(state): State<Arc<ServerState>>, request: Request,
         Ok(whole) => whole,
         Err(_) => Err(Refusal::new(
             StatusCode::REQUEST_TIMEOUT,
-            format!("The request did not come to its end within {} seconds", PATIENCE.as_secs()),
+            format!("The request was not complete within {} seconds", PATIENCE.as_secs()),
         )),
     };
     let _busy = state.activity().begin();

@@ -223,7 +223,7 @@ fn print(report: &Report, json: bool) {
         }
         Ending::RolledBack { why } => {
             eprintln!("error: {why}");
-            println!("rolled back: the module from before runs, and everything written since is kept");
+            println!("rolled back: the previous module runs, and everything written since is kept");
         }
         Ending::Restored { why, no_rollback, lost } => {
             eprintln!("error: {why}");

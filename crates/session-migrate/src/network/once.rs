@@ -150,7 +150,7 @@ impl Network {
             false => Err(ClientError::Network {
                 method,
                 detail: format!(
-                    "it is another request than {}: caller, module and options must be those that it was begun with",
+                    "it differs from request {}: caller, module and options must be those of the first attempt",
                     ticket.request_id
                 ),
             }),

@@ -24,7 +24,7 @@ use crate::transfer::{self, Which};
 /// Slices in flight of the download for a rehearsal.
 const PARALLEL: usize = 8;
 
-/// So many answers in a row must come from the new module: a replica may lag.
+/// Number of consecutive answers that must come from the new module: a replica may lag.
 const AGREEING: u32 = 3;
 
 /// Drives an upgrade.
@@ -77,13 +77,13 @@ impl Driver<'_, '_> {
         Retry { retry_for: self.retry_for, progress: self.progress }
     }
 
-    /// Drives to the end, and writes it down.
+    /// Drives the upgrade to its end and records the end in the journal.
     pub async fn run(mut self) -> Result<Report, UpgradeError> {
         let ending = self.drive().await?;
         self.end(ending)
     }
 
-    /// Looks at the canister; if nothing is against the upgrade, begins it and drives it to its end.
+    /// Checks the canister; if nothing prevents the upgrade, starts it and drives it to its end.
     pub async fn begin(mut self) -> Result<Report, UpgradeError> {
         match self.look().await? {
             Err(ending) => self.report(ending),
@@ -166,7 +166,7 @@ impl Driver<'_, '_> {
         Ok(Ending::Upgraded { quarantined })
     }
 
-    /// Ends an upgrade without going on with it.
+    /// Ends an upgrade without continuing it.
     pub async fn abort(mut self) -> Result<Report, UpgradeError> {
         let why = "it was aborted".to_owned();
         self.progress.phase("aborting");
@@ -191,12 +191,12 @@ impl Driver<'_, '_> {
         self.end(ending)
     }
 
-    /// Whether an effect was executed, as far as is known.
+    /// Returns whether an effect is known to have been executed.
     fn is_done(&self, step: Step) -> bool {
         matches!(self.journal.receipt(step), Some(Outcome::Replied { .. } | Outcome::Observed))
     }
 
-    /// Writes a fact down that later steps build on.
+    /// Records a fact that later steps depend on.
     fn know<T: Serialize>(&mut self, fact: &str, known: T) -> Result<T, UpgradeError> {
         let value = serde_json::to_value(&known).map_err(|error| self.damaged(&error))?;
         self.journal.append(Event::Known { fact: fact.to_owned(), value })?;
@@ -239,7 +239,7 @@ impl Driver<'_, '_> {
         }
     }
 
-    /// Finds out the outcome of an effect that may have been sent, and sends nothing.
+    /// Finds out the outcome of an effect that may have been sent, without sending anything.
     async fn look_back(&mut self, step: Step) -> Result<(), UpgradeError> {
         if self.journal.receipt(step).is_some() {
             return Ok(());
@@ -326,7 +326,7 @@ impl Driver<'_, '_> {
         Ok(Ok(self.know("snapshot", id)?))
     }
 
-    /// Rehearses the upgrade on the snapshot; returns why it must not go on.
+    /// Rehearses the upgrade on the snapshot; returns why it must not continue.
     async fn rehearse(&mut self, snapshot: &[u8]) -> Result<Result<(), String>, UpgradeError> {
         if self.journal.known("rehearsed").is_some() {
             return Ok(Ok(()));
@@ -361,7 +361,7 @@ impl Driver<'_, '_> {
         };
         if report.verdict == Verdict::Fail {
             let first = report.problems.first().map_or("", String::as_str);
-            return Ok(Err(format!("the rehearsal on the snapshot has failed: {first}")));
+            return Ok(Err(format!("the rehearsal on the snapshot failed: {first}")));
         }
         self.know("rehearsed", report.verdict.word())?;
         Ok(Ok(()))
@@ -411,7 +411,7 @@ impl Driver<'_, '_> {
         let hash = self.hash().await?;
         if hash != expected {
             return Ok(Err(format!(
-                "the module hash is {hash}, expected {expected}: somebody else installs"
+                "the module hash is {hash}, expected {expected}: somebody else has installed a module"
             )));
         }
         let mut agreeing = 0;

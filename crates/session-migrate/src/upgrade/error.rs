@@ -1,4 +1,4 @@
-//! Why an upgrade did not come to an end. What it ended with is a report.
+//! Why an upgrade was not completed. The outcome of a completed one is a report.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use candid::Principal;
 use crate::client::ClientError;
 use crate::transfer::TransferError;
 
-/// An upgrade that did not come to an end.
+/// An upgrade that was not completed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum UpgradeError {
@@ -40,8 +40,8 @@ pub enum UpgradeError {
         /// The journal.
         path: PathBuf,
     },
-    /// An upgrade was begun and not ended.
-    #[error("{path} has an upgrade of {canister} that did not come to its end: --resume or --abort it first")]
+    /// An upgrade was started and not finished.
+    #[error("{path} has an unfinished upgrade of {canister}: --resume or --abort it first")]
     Unfinished {
         /// The journal.
         path: PathBuf,
@@ -54,16 +54,16 @@ pub enum UpgradeError {
         /// The journal.
         path: PathBuf,
     },
-    /// The upgrade was begun with another module.
-    #[error("the upgrade was begun with module {expected}, got {got}: name the same one with --wasm")]
+    /// The upgrade was started with another module.
+    #[error("the upgrade was started with module {expected}, got {got}: pass the same module with --wasm")]
     OtherModule {
         /// SHA-256 in the journal.
         expected: String,
         /// SHA-256 of the given one.
         got: String,
     },
-    /// The upgrade was begun with another network or identity.
-    #[error("the upgrade was begun with the {what} {expected}, got {got}")]
+    /// The upgrade was started with another network or identity.
+    #[error("the upgrade was started with the {what} {expected}, got {got}")]
     OtherNetwork {
         /// `root key` or `caller`.
         what: &'static str,
@@ -87,10 +87,10 @@ pub enum UpgradeError {
     #[error("{0}; nothing is installed: resume with --resume, or end the upgrade with --abort")]
     Download(#[from] TransferError),
     /// The rehearsal could not be completed.
-    #[error("the rehearsal did not come to an end: {0}; nothing is installed: --resume or --abort")]
+    #[error("the rehearsal was not completed: {0}; nothing is installed: --resume or --abort")]
     Rehearsal(String),
     /// The module that ran before cannot be read from the snapshot.
-    #[error("the module from before cannot be had from snapshot {snapshot}: {why}; --resume or --abort")]
+    #[error("the previous module cannot be read from snapshot {snapshot}: {why}; --resume or --abort")]
     ModuleBefore {
         /// The snapshot, hex.
         snapshot: String,
@@ -100,7 +100,7 @@ pub enum UpgradeError {
 }
 
 impl UpgradeError {
-    /// Whether the user's input is at fault, and nothing was done.
+    /// Returns whether the user's input is at fault and nothing was done.
     pub fn is_usage(&self) -> bool {
         matches!(
             self,

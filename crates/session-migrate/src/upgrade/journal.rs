@@ -31,7 +31,7 @@ pub enum Step {
     Verify,
     /// The migration is rolled back.
     Rollback,
-    /// The module from before is installed.
+    /// The previous module is installed.
     InstallBefore,
     /// The snapshot is loaded.
     Restore,
@@ -49,7 +49,7 @@ impl Step {
             Step::Start => "starting the canister",
             Step::Verify => "verifying the migration",
             Step::Rollback => "rolling the migration back",
-            Step::InstallBefore => "installing the module from before",
+            Step::InstallBefore => "installing the previous module",
             Step::Restore => "restoring the snapshot",
             Step::DropSnapshot => "deleting the snapshot",
         }
@@ -82,7 +82,7 @@ pub enum Event {
         /// What it is to do.
         plan: Box<Plan>,
     },
-    /// Something was found out that later steps build on.
+    /// A fact that later steps depend on.
     Known {
         /// Its name.
         fact: String,
@@ -123,7 +123,7 @@ pub enum Event {
         /// Records in quarantine.
         quarantined: u64,
     },
-    /// The upgrade has come to its end.
+    /// The upgrade has ended.
     Ended {
         /// How.
         ending: Box<Ending>,
@@ -140,7 +140,7 @@ pub struct Line {
     pub event: Event,
 }
 
-/// Is told of every line. An error ends the driver where it is, as if its process were killed.
+/// Observes every line. An error ends the driver where it is, as if its process were killed.
 pub trait Listener {
     /// Before the line is written.
     ///
@@ -159,7 +159,7 @@ pub trait Listener {
     }
 }
 
-/// Tells nobody.
+/// Ignores every line.
 pub struct Silent;
 
 impl Listener for Silent {}
@@ -211,7 +211,7 @@ impl<'a> Journal<'a> {
         let torn = &bytes[whole..];
         if !torn.is_empty() {
             if !torn.starts_with(BEGINNING.get(..torn.len()).unwrap_or(BEGINNING)) {
-                return Err(damaged(lines.len() + 1, "it does not begin as a line of a journal".into()));
+                return Err(damaged(lines.len() + 1, "it does not start like a line of a journal".into()));
             }
             file.set_len(whole as u64).map_err(|error| failed("truncate", error))?;
         }
@@ -223,7 +223,7 @@ impl<'a> Journal<'a> {
         &self.path
     }
 
-    /// Returns the plan of the last upgrade, unless that has come to its end.
+    /// Returns the plan of the last upgrade, if that is unfinished.
     ///
     /// # Errors
     /// [`UpgradeError::NothingToResume`].
@@ -235,7 +235,7 @@ impl<'a> Journal<'a> {
         }
     }
 
-    /// Refuses another upgrade while one has not come to its end.
+    /// Refuses another upgrade while one is unfinished.
     pub(super) fn check_ended(&self) -> Result<(), UpgradeError> {
         match self.unfinished() {
             Ok(Plan { canister, .. }) => Err(UpgradeError::Unfinished { path: self.path.clone(), canister }),
@@ -271,7 +271,7 @@ impl<'a> Journal<'a> {
         })
     }
 
-    /// Returns the request of an effect that was to be sent last, if that may have been.
+    /// Returns the last request of an effect, if it may have been sent.
     pub(super) fn intent(&self, wanted: Step) -> Option<&Ticket> {
         let last = self.lines.iter().rev().find_map(|line| match &line.event {
             Event::Intent { step, ticket, .. } if *step == wanted => Some(Some(ticket)),

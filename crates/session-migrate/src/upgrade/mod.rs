@@ -33,7 +33,7 @@ pub use report::{Ending, Lost, Report};
 
 use driver::Driver;
 
-/// What an upgrade works with, besides its plan.
+/// What an upgrade needs in addition to its plan.
 pub struct Tools<'a> {
     /// The network, as the identity of a controller.
     pub network: &'a Network,
@@ -43,7 +43,7 @@ pub struct Tools<'a> {
     pub progress: &'a Progress,
 }
 
-/// Begins an upgrade, and drives it to its end. If the preflight refuses it, nothing is written into the journal.
+/// Starts an upgrade and drives it to its end. If the preflight refuses it, nothing is written to the journal.
 ///
 /// # Errors
 /// [`UpgradeError`]: the state of the upgrade is in the journal, to be resumed or aborted.
@@ -57,7 +57,7 @@ pub async fn begin(
     Driver::new(tools, plan, Some(module), journal).begin().await
 }
 
-/// Resumes an upgrade that did not come to its end.
+/// Resumes an unfinished upgrade.
 ///
 /// # Errors
 /// [`UpgradeError`]; also if the journal has no unfinished upgrade, or one of another module or network.
@@ -74,8 +74,7 @@ pub async fn resume(
     Driver::new(tools, plan, Some(module), journal).run().await
 }
 
-/// Ends an upgrade that did not come to its end: before the install nothing is installed any more; after it the
-/// canister goes back.
+/// Ends an unfinished upgrade: before the install, nothing is installed any more; after it, the canister goes back.
 ///
 /// # Errors
 /// [`UpgradeError`]; also if the journal has no unfinished upgrade, or one on another network.

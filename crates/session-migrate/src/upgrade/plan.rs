@@ -1,4 +1,4 @@
-//! What an upgrade is to do, as its journal keeps it.
+//! The plan of an upgrade, as stored in its journal.
 
 use std::str::FromStr;
 
@@ -13,7 +13,7 @@ use crate::network::Network;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnFailure {
-    /// Roll the migration back, and install the module from before; later writes are kept.
+    /// Roll the migration back, and install the previous module; later writes are kept.
     Rollback,
     /// The same; if that fails, restore the snapshot, which loses later writes.
     Restore,
@@ -34,7 +34,7 @@ impl FromStr for OnFailure {
     }
 }
 
-/// What an upgrade is to do.
+/// The plan of an upgrade.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// The canister.
@@ -55,9 +55,9 @@ pub struct Plan {
     pub rehearse: bool,
     /// What to do when it fails after the install.
     pub on_failure: OnFailure,
-    /// More records in quarantine are a failure.
+    /// Maximum number of quarantined records; more are a failure.
     pub max_quarantined: Option<u64>,
-    /// A migration that takes longer is a failure, seconds.
+    /// Maximum duration of the migration in seconds; longer is a failure.
     pub time_limit: u64,
     /// Delete the snapshot after an upgrade that did not fail.
     pub drop_snapshot: bool,
@@ -66,7 +66,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Refuses another network or caller than the upgrade was begun with.
+    /// Refuses a network or caller other than those that the upgrade was started with.
     pub(super) fn check_network(&self, network: &Network) -> Result<(), UpgradeError> {
         let differs = |what, expected: &str, got: String| UpgradeError::OtherNetwork {
             what,

@@ -75,18 +75,18 @@ pub fn planned(plan: &Plan) -> Vec<PlannedCall> {
         calls.add_if(
             "update",
             &management("read_canister_snapshot_data", "; …"),
-            "the module from before",
+            "the previous module",
             when,
         );
         let before = "; mode = upgrade; wasm_module = the one from before";
-        calls.add_if("update", &management("install_code", before), "the module from before", when);
-        calls.add_if("read", &hash, "the module from before is certified", when);
+        calls.add_if("update", &management("install_code", before), "the previous module", when);
+        calls.add_if("read", &hash, "the previous module is certified", when);
     }
     if plan.on_failure == OnFailure::Restore {
         let when = "the rollback has failed, too";
         calls.add_if("update", &own("admin_stats ()"), "how much the restore loses", when);
         calls.add_if("update", &management("load_canister_snapshot", "; snapshot_id"), "the restore", when);
-        calls.add_if("read", &hash, "the module from before is certified", when);
+        calls.add_if("read", &hash, "the previous module is certified", when);
     }
     if plan.drop_snapshot {
         calls.add("update", &management("delete_canister_snapshot", "; snapshot_id"), "--drop-snapshot");

@@ -1,4 +1,4 @@
-//! Recovery from a failed upgrade: the module from before over a rolled back migration, or the snapshot.
+//! Recovery from a failed upgrade: the previous module over a rolled back migration, or the snapshot.
 
 use ic_management_canister_types::{LoadCanisterSnapshotArgs, SnapshotDataKind};
 use sha2::{Digest, Sha256};
@@ -56,7 +56,7 @@ impl Driver<'_, '_> {
         }
     }
 
-    /// Rolls the migration back if there is one, and installs the module from before. Returns why that is not
+    /// Rolls the migration back if there is one, and installs the previous module. Returns why that is not
     /// possible.
     async fn roll_back(
         &mut self,
@@ -87,15 +87,15 @@ impl Driver<'_, '_> {
         let target = install(self.plan.canister, module)?;
         match self.effect(Step::InstallBefore, target).await? {
             Outcome::Rejected(rejection) => {
-                Ok(Err(format!("the module from before is refused: {}", rejection.text)))
+                Ok(Err(format!("the previous module is refused: {}", rejection.text)))
             }
             Outcome::Replied { .. } | Outcome::Observed => self.confirm(&facts.module_hash).await,
         }
     }
 
-    /// Reads the module from before out of the snapshot: it need not be on this machine.
+    /// Reads the previous module out of the snapshot: it need not be on this machine.
     async fn module_before(&self, facts: &Facts, snapshot: &[u8]) -> Result<Vec<u8>, UpgradeError> {
-        self.progress.phase("reading the module from before");
+        self.progress.phase("reading the previous module");
         let retry = self.retry();
         let bytes = retry.again(|| self.management.snapshot_metadata(snapshot)).await?.wasm_module_size;
         let mut module = Vec::new();

@@ -27,7 +27,7 @@ pub enum Ending {
         /// Why.
         why: String,
     },
-    /// It failed after the install; the module from before runs again, and every later write is kept.
+    /// It failed after the install; the previous module runs again, and every later write is kept.
     RolledBack {
         /// Why it failed.
         why: String,
