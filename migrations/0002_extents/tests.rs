@@ -5,7 +5,7 @@ mod full;
 
 use super::MoveToExtents;
 use crate::blob::{BlobId, CHUNK_SIZE, ChunkPrefix, Place};
-use crate::meter::Meter;
+use crate::meter::{Meter, Unmetered};
 use crate::migrate::{Engine, Message, Migration, MigrationState, Phase, Progress};
 use crate::session::SessionId;
 use crate::stable::layout::Layout;
@@ -266,6 +266,21 @@ fn a_unit_has_the_price_of_its_bytes() {
         [of_blob(&empty), of_blob(&blob), price(session)],
         [0, 12, 12].map(|each| 500_000 + each * chunk)
     );
+}
+
+#[test]
+fn a_dry_run_counts_what_is_in_the_chunk_map() {
+    let mut world = finalized();
+    upload(&mut world, &file(CHUNK), "a blob");
+    let session = world.begin(2 * CHUNK, "a session");
+    world.put(session, &file(2 * CHUNK), 0).unwrap();
+    let units = |world: &World| {
+        let message = Message { now: world.now.into(), meter: &Unmetered, budget: 0 };
+        Engine::dry_run_of(&MIGRATION, &world.storage, message, None, None).unwrap().units
+    };
+    assert_eq!(units(&world), 2);
+    to_end(&mut world);
+    assert_eq!(units(&world), 0);
 }
 
 /// A chunk that is replaced after it was copied is copied again.

@@ -3,6 +3,7 @@
 use minicbor::{Decode, Encode};
 
 use crate::session::SessionId;
+use crate::stable::layout::Layout;
 use crate::stable::{Record, StableError, codec};
 use crate::storage::Storage;
 
@@ -58,7 +59,7 @@ pub fn close(storage: &mut Storage) -> Result<(), StableError> {
 /// others precede the next one, the last session that was skipped is returned as a placeholder for those
 /// after it.
 pub fn list(storage: &Storage, after: Option<u64>, limit: usize) -> Result<Vec<u64>, StableError> {
-    let range = storage.mapped_sessions.get()?.unwrap_or_default();
+    let range = range(storage)?;
     let mut found = Vec::new();
     for id in range.again.iter().filter(|id| after.is_none_or(|after| **id > after)) {
         if found.len() < limit && contains(storage, SessionId(*id))? {
@@ -85,6 +86,16 @@ pub fn list(storage: &Storage, after: Option<u64>, limit: usize) -> Result<Vec<u
         }
     }
     Ok(found)
+}
+
+/// Returns the recorded range. Before the migration has begun, and recorded one, every session may be in the chunk map.
+fn range(storage: &Storage) -> Result<MappedSessions, StableError> {
+    if let Some(range) = storage.mapped_sessions.get()? {
+        return Ok(range);
+    }
+    let is_over = storage.layout.get()? == Some(Layout::EXTENTS);
+    let through = if is_over { 0 } else { storage.sessions.ids.last()? };
+    Ok(MappedSessions { through, ..MappedSessions::default() })
 }
 
 /// Adds a session that is retried and was skipped while it was quarantined.
