@@ -109,7 +109,7 @@ impl LegacyUploadSession {
     }
 
     /// Returns the record, if the stored bytes are exactly what [`Self::encode`] writes.
-    fn read_behind_header(bytes: &[u8]) -> Option<Self> {
+    pub(super) fn read_behind_header(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader::of(behind_header(bytes)?);
         let version = u16::read(&mut reader)?;
         let record = Self::read(&mut reader)?;

@@ -99,3 +99,50 @@ impl Pace {
         Retry::Smaller
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_halved_until_it_fits_and_doubled_if_twice_that_fits() {
+        let fitted = |batch, each, left| {
+            let mut pace = Pace { batch, ..Pace::default() };
+            pace.fit(each, left);
+            pace.batch
+        };
+        assert_eq!(fitted(0, 10, 160), FIRST_BATCH);
+        assert_eq!(fitted(64, 10, 160), 16);
+        assert_eq!(fitted(64, 10, 159), 8);
+        assert_eq!(fitted(64, 1_000, 1), 1);
+        assert_eq!((fitted(16, 10, 639), fitted(16, 10, 640)), (16, 32));
+        assert_eq!(fitted(LARGEST_BATCH, 0, 0), LARGEST_BATCH);
+    }
+
+    #[test]
+    fn a_limit_halves_with_each_trap_and_doubles_with_each_commit() {
+        let mut pace = Pace::default();
+        let mut limits = Vec::new();
+        while pace.limit != 1 {
+            assert_eq!(pace.did_not_commit(true), Retry::Smaller);
+            limits.push(pace.limit);
+        }
+        assert_eq!(limits, [512, 256, 128, 64, 32, 16, 8, 4, 2, 1]);
+        assert_eq!((pace.attempts, pace.units()), (10, 1));
+        assert_eq!((pace.did_not_commit(true), pace.skip_next), (Retry::Smaller, true));
+        assert_eq!(pace.did_not_commit(true), Retry::Never);
+        for limit in [2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024, 0] {
+            pace.committed(true);
+            assert_eq!((pace.limit, pace.attempts, pace.skip_next), (limit, 1, false));
+        }
+        pace.committed(false);
+        assert_eq!((pace.limit, pace.attempts), (0, 0));
+    }
+
+    #[test]
+    fn a_step_that_cannot_be_skipped_is_tried_alone_once() {
+        let mut pace = Pace { limit: 2, ..Pace::default() };
+        assert_eq!((pace.did_not_commit(false), pace.limit), (Retry::Smaller, 1));
+        assert_eq!((pace.did_not_commit(false), pace.skip_next), (Retry::Never, false));
+    }
+}

@@ -2,7 +2,9 @@
 //! until it is retried.
 
 use super::*;
+use crate::blob::BlobRecord;
 use crate::migrate::controls::Control;
+use crate::stable::{Table, memory_ids, preflight};
 
 fn control(world: &mut World) -> Control<'_> {
     Control::of(&MIGRATION, &mut world.storage, world.now).unwrap()
@@ -189,4 +191,27 @@ fn one_call_skips_a_bounded_number_of_sessions() {
     world.storage.blobs.write_chunk(prefix, 0, &content);
     control(&mut world).retry(None).unwrap();
     assert_eq!(books(&to_end(&mut world)), [2, 2, 0]);
+}
+
+#[test]
+fn verify_finds_a_blob_that_is_longer_than_its_extents() {
+    let mut world = finalized();
+    let sound = upload(&mut world, &file(CHUNK), "sound");
+    let changed = upload(&mut world, &file(2 * CHUNK), "changed");
+    assert_eq!(to_end(&mut world).converted, 2);
+    control(&mut world).verify().unwrap();
+    let state = to_end(&mut world);
+    assert_eq!((state.phase, state.note.as_str()), (Phase::Converted, ""));
+
+    let id = BlobId::from_locator(&changed).unwrap();
+    let mut blobs: Table<u64, BlobRecord> =
+        Table::open(&preflight::open_existing(world.raw.clone()).unwrap(), memory_ids::BLOBS);
+    let record = blobs.get(&id.0).unwrap().unwrap();
+    blobs.insert(id.0, &BlobRecord { size: record.size + 64, ..record });
+    message(&mut world);
+    control(&mut world).verify().unwrap();
+    let state = to_end(&mut world);
+    assert_eq!((state.phase, state.proven_since), (Phase::Converted, None));
+    assert!(state.note.starts_with("1 of 2 records are not sound"), "{}", state.note);
+    assert!(state.note.contains(&changed) && !state.note.contains(&sound), "{}", state.note);
 }

@@ -2,6 +2,8 @@
 //! the engine stops before it.
 
 use super::*;
+use crate::api::AdminConfig;
+use crate::config::Config;
 use crate::session::{Session, Time};
 use crate::stable::keys::TwoTexts;
 use crate::stable::{Memories, RawMemory, Table, memory_ids, preflight};
@@ -200,5 +202,46 @@ fn a_batch_ends_when_its_message_is_full() {
     controls::resume(&mut world.storage, world.now).unwrap();
     let (most, messages) = messages(&mut world, 30, |world| world.storage.sessions.sessions.len());
     assert!((1..=30).contains(&most) && messages > 2, "converted: {most}, {messages} messages");
+    assert_eq!(phase(&world), Phase::Converted);
+}
+
+/// A message in which units become expensive: a look at the meter takes 1 instruction, later 100.
+#[derive(Default)]
+struct Steepening {
+    looks: std::cell::Cell<u64>,
+    used: std::cell::Cell<u64>,
+}
+
+impl Meter for Steepening {
+    fn used(&self) -> u64 {
+        self.looks.set(self.looks.get() + 1);
+        self.used.set(self.used.get() + if self.looks.get() > 60 { 100 } else { 1 });
+        self.used.get()
+    }
+}
+
+#[test]
+fn a_batch_ends_in_its_middle_when_units_cost_more() {
+    const BUDGET: u64 = 1_000;
+    let mut world = World::compat();
+    world.storage.layout.set(&Layout::LEGACY);
+    let config = AdminConfig { max_sessions_per_caller: 300, ..world.storage.config().unwrap() };
+    world.storage.settings.set(&Config::checked(config).unwrap());
+    for n in 0..300 {
+        world.begin(1, &n.to_string());
+    }
+    upgrade(&mut world);
+    let treated = |world: &World| world.storage.migration.state().unwrap().pace.steps;
+    loop {
+        let (before, meter) = (treated(&world), Steepening::default());
+        let progress = run(&mut world.storage, world.now, &meter, BUDGET).unwrap();
+        let units = treated(&world) - before;
+        assert!(units <= 75, "{units} units in {:?}", phase(&world));
+        // The last unit, and what is done after it.
+        assert!(meter.used.get() <= BUDGET + 400, "{} in {:?}", meter.used.get(), phase(&world));
+        if progress == Progress::Done {
+            break;
+        }
+    }
     assert_eq!(phase(&world), Phase::Converted);
 }

@@ -67,7 +67,9 @@ fn a_rollback_drops_leftovers_first_and_revives_no_session() {
         one_step(&mut world);
         world.storage = Storage::open_existing(world.raw.clone()).unwrap();
         seen_while_dropped += usize::from(!left_behind(&world).is_empty());
-        assert!(!world.storage.sessions.legacy.contains(&ended));
+        let legacy = &world.storage.sessions.legacy;
+        assert!(!legacy.contains(&ended));
+        assert_eq!(legacy.notes(), legacy.len());
         let live = world.storage.sessions.legacy.len() + world.storage.sessions.sessions.len();
         assert_eq!(live, 4, "each session is in one place");
     }

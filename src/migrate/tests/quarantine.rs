@@ -242,3 +242,22 @@ fn records_left_in_quarantine_count_against_no_limit() {
         assert_eq!(world.service().list(None, 99).unwrap().len(), live.len());
     }
 }
+
+#[test]
+fn a_record_in_the_quarantine_of_any_migration_is_one() {
+    for number in [1, 2] {
+        let mut world = World::direct();
+        let quarantine = &mut world.storage.migration.quarantine;
+        assert!(quarantine.is_empty());
+        quarantine.insert(number, 5_u64, &QuarantineRecord::new("damaged".into(), vec![7; 3]));
+        assert!(!quarantine.is_empty(), "migration {number}");
+    }
+}
+
+#[test]
+fn only_a_truncated_record_says_how_long_it_is() {
+    for (most, raw, raw_len) in [(3, vec![7; 3], None), (2, vec![7; 2], Some(3))] {
+        let shown = QuarantineRecord::new("damaged".into(), vec![7; 3]).into_api(1, most);
+        assert_eq!((shown.raw.into_vec(), shown.raw_len), (raw, raw_len));
+    }
+}

@@ -174,3 +174,18 @@ fn what_is_refused_says_what_to_do_in_this_phase() {
         assert!(refused.contains("finalized already"), "{refused}");
     }
 }
+
+#[test]
+fn taking_over_where_nothing_was_counted_leaves_no_entry() {
+    let (mut world, _) = layout_1();
+    taken_over(&mut world.storage, world.now).unwrap();
+    assert_eq!(world.storage.migration.journal(0).unwrap(), []);
+    let (mut world, _) = staged();
+    controls::finalize(&mut world.storage, world.now, false).unwrap();
+    let before = (world.storage.migration.state().unwrap(), world.storage.migration.journal(0).unwrap());
+    taken_over(&mut world.storage, world.now).unwrap();
+    assert_eq!(
+        (world.storage.migration.state().unwrap(), world.storage.migration.journal(0).unwrap()),
+        before
+    );
+}

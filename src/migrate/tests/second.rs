@@ -111,6 +111,7 @@ fn a_dry_run_prices_each_unit_that_is_still_to_be_converted() {
         Engine::dry_run_of(reels, &world.storage, message, after, limit).unwrap()
     };
     let all = page(&world, &reels, None, None);
+    assert_eq!((all.migration, all.name.as_str()), (NUMBER, "reels"));
     assert_eq!((all.units, all.estimated_instructions, all.next), (3, 3 + 45 + 15, None));
     let first = page(&world, &reels, None, Some(1));
     assert_eq!((first.units, first.estimated_instructions, first.next), (1, 3, Some(10)));
@@ -123,4 +124,15 @@ fn a_dry_run_prices_each_unit_that_is_still_to_be_converted() {
         (0, 0, None),
         "the torn one is quarantined"
     );
+}
+
+#[test]
+fn a_unit_quarantined_in_place_does_not_block_finalize() {
+    let (mut world, reels) = reels();
+    controls::finalize(&mut world.storage, world.now, false).unwrap();
+    assert_eq!(finish(&mut world, &reels).quarantined, 1);
+    let refused = control(&mut world, &reels).finalize(false).unwrap_err().to_string();
+    assert!(refused.contains("consent to leaving them"), "{refused}");
+    control(&mut world, &reels).finalize(true).unwrap();
+    assert_eq!(state(&world).phase, Phase::Finalized);
 }
