@@ -117,6 +117,14 @@ mod tests {
         );
     }
 
+    /// Half the width takes four times as many, with the four that the interval adds.
+    #[test]
+    fn the_sessions_needed_go_with_the_square_of_the_width() {
+        assert_eq!(sessions_needed(96, 0.0, 4.0, 2.0), 300);
+        assert_eq!(sessions_needed(96, 6.0, 12.0, 2.0), 300, "to be told from no difference");
+        assert_eq!(sessions_needed(96, 0.0, 1.0, 2.0), 1);
+    }
+
     #[test]
     fn few_sessions_say_nothing() {
         for (compat, direct) in [

@@ -110,6 +110,16 @@ mod tests {
     }
 
     #[test]
+    fn ids_are_written_in_digits_of_32() {
+        for number in 0..1_024 {
+            let id = id_of(number);
+            let (number_in_id, digest) = id[5..].split_once('_').unwrap();
+            assert_eq!(u64::from_str_radix(number_in_id, 32), Ok(number), "{id}");
+            assert!(digest.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'v')), "{id}");
+        }
+    }
+
+    #[test]
     fn ids_come_after_those_of_earlier_releases() {
         for earlier in ["mem_1", "mem_99999", "mem_18446744073709551615", "mem_00000000000005242880"] {
             assert!(id_of(0) > format!("{earlier}_{}", "f".repeat(32)));

@@ -97,3 +97,38 @@ fn a_map_of_an_unknown_allocator_has_no_free_room() {
     room.0.chunks.write(52, b"BTA\x02");
     assert_eq!(room.chunks(), Fill { taken: room.chunk_pages() * PAGE_BYTES, free: 0 });
 }
+
+/// What adds is refused while there is room to move and to remove what is stored.
+#[test]
+fn each_write_is_refused_while_its_reserve_is_untouched() {
+    let raw = RawMemory::default();
+    *raw.borrow_mut() = vec![0; ((1 + MAX_BUCKETS) * PAGE_BYTES) as usize];
+    let memories = MemoryManager::init_with_bucket_size(raw.clone(), 1);
+    let room = StableRoom::of(&memories, raw);
+    Chunks::init(memories.get(memory_ids::CHUNKS)).insert(([1; 32], 1), vec![7; 90_000]);
+    let rest = memories.get(memory_ids::EXTENT_REGION);
+    rest.grow((room.bytes_left() - (128 << 20)) / PAGE_BYTES);
+    // Bytes that were left when each was refused first.
+    let mut refused = [0; 5];
+    while room.bytes_left() > 0 {
+        let fits = [
+            room.for_chunk(90_000).is_ok(),
+            room.for_region(1 << 20).is_ok(),
+            room.for_records().is_ok(),
+            room.for_step().is_ok(),
+            room.for_removal(),
+        ];
+        for (refused, fits) in refused.iter_mut().zip(fits) {
+            assert!(!fits || *refused == 0, "there is less room than before");
+            *refused = if fits { 0 } else { room.bytes_left().max(*refused) };
+        }
+        rest.grow(1);
+    }
+    let [chunk, region, records, step, removal] = refused;
+    let tables = room.0.tables.len() as u64 + 4;
+    assert!((90_000..190_000).contains(&(chunk - records)), "{refused:?}");
+    assert_eq!(region - records, 1 << 20);
+    assert_eq!(records - removal, tables * RESERVED_BYTES);
+    assert!((MERGE_BYTES - 4 * PAGE_BYTES..MERGE_BYTES).contains(&removal), "{refused:?}");
+    assert!(((tables - 1) * STEP_BYTES - PAGE_BYTES..tables * STEP_BYTES).contains(&step), "{refused:?}");
+}

@@ -123,3 +123,11 @@ fn a_report_without_a_canary_says_how_to_begin_one() {
     let refused = world.storage.counters.canary_report(2).unwrap_err();
     assert!(refused.to_string().contains("admin_canary_begin"), "{refused}");
 }
+
+#[test]
+fn a_canary_covers_what_was_begun_from_its_start_to_its_end() {
+    let mark = super::Mark { begun_at: 5, compat_share_percent: 50, ended_at: Some(8) };
+    assert_eq!([4, 5, 7, 8, 9].map(|created_at| mark.covers(created_at)), [false, true, true, false, false]);
+    let open = super::Mark { ended_at: None, ..mark };
+    assert_eq!([4, 5, 9].map(|created_at| open.covers(created_at)), [false, true, true]);
+}

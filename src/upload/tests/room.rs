@@ -158,6 +158,24 @@ fn the_emptiest_are_evicted_first_and_the_oldest_of_these() {
 }
 
 #[test]
+fn a_session_that_has_sent_what_is_due_is_not_evicted() {
+    on_every_path(|mut world| {
+        limit(&mut world, |config| {
+            config.max_bytes = 4 * CHUNK as u64;
+            config.session_ttl_seconds = 2 * HOUR;
+            config.max_session_age_seconds = Some(2 * HOUR);
+        });
+        let id = begin_as(&mut world, 2, 2 * CHUNK as u64, "a").unwrap();
+        put_as(&mut world, 2, id, 0).unwrap();
+        world.now = world.now.plus_seconds(HOUR);
+        assert!(world.try_begin(2 * CHUNK, "new").is_err(), "half of it has arrived in half of its life");
+        world.now = Time::from_nanos(world.now.as_nanos() + 1);
+        world.begin(2 * CHUNK, "new");
+        assert_eq!(told(&mut world, 2, id), "was evicted");
+    });
+}
+
+#[test]
 fn an_evicted_upload_gets_a_conflict_and_can_begin_again() {
     on_every_path(|mut world| {
         limit(&mut world, |config| config.max_bytes = 100);
@@ -279,15 +297,19 @@ fn damaged_sessions_are_skipped_by_eviction_and_age() {
     });
 }
 
+/// Leaves no count of promises, as builds did that had none, and upgrades.
+fn forget_promises(world: &mut World) {
+    let memories = crate::stable::Memories::init(world.raw.clone());
+    let counters = crate::stable::Counters::open(&memories, crate::stable::memory_ids::UPLOAD_COUNTS);
+    counters.set(4096, [0, 0]);
+    world.upgrade();
+}
+
 #[test]
 fn sessions_from_before_promises_were_counted_end_uncounted() {
     on_every_path(|mut world| {
         let old = world.begin(40, "old");
-        // As the last build left it: no number yet.
-        let memories = crate::stable::Memories::init(world.raw.clone());
-        let counters = crate::stable::Counters::open(&memories, crate::stable::memory_ids::UPLOAD_COUNTS);
-        counters.set(4096, [0, 0]);
-        world.upgrade();
+        forget_promises(&mut world);
         let new = world.begin(50, "new");
         assert_eq!(world.storage.promises.total(), 50);
         world.put(old, &file(40), 0).unwrap();
@@ -295,6 +317,34 @@ fn sessions_from_before_promises_were_counted_end_uncounted() {
         assert_eq!(world.storage.promises.total(), 50);
         world.service().abort(new).unwrap();
         assert_eq!(world.storage.promises.total(), 0);
+    });
+}
+
+#[test]
+fn a_wrong_sum_of_promises_is_reset_when_nothing_is_in_flight() {
+    on_every_path(|mut world| {
+        let [first, second] = ["a", "b"].map(|idem| world.begin(40, idem));
+        world.storage.promises.add(crate::session::SessionId(first), 7);
+        let mut end = |id, sum| {
+            world.service().abort(id).unwrap();
+            while !world.service().sweep().unwrap() {}
+            assert_eq!(world.storage.promises.total(), sum);
+        };
+        end(first, 47);
+        end(second, 0);
+    });
+}
+
+#[test]
+fn an_uncounted_session_is_not_evicted_for_promises() {
+    on_every_path(|mut world| {
+        limit(&mut world, |config| config.max_bytes = 200);
+        let old = begin_as(&mut world, 2, 40, "old").unwrap();
+        forget_promises(&mut world);
+        let new = begin_as(&mut world, 3, 90, "new").unwrap();
+        world.begin(30, "a");
+        assert_eq!(told(&mut world, 3, new), "was evicted");
+        assert_eq!(told(&mut world, 2, old), "in flight", "though it is as empty, and older");
     });
 }
 
