@@ -454,7 +454,7 @@ fn custom_section(info: &mut ModuleInfo, name: &str, data: &[u8]) -> Result<(), 
 
 /// Returns how much an operator adds to the complexity of its function, that is, to its compile time,
 /// according to the IC's table.
-fn complexity(operator: &Operator<'_>) -> u64 {
+pub(super) fn complexity(operator: &Operator<'_>) -> u64 {
     use Operator as Op;
     match operator {
         Op::Block { .. } | Op::Loop { .. } | Op::If { .. } => 50,

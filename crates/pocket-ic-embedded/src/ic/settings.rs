@@ -336,6 +336,20 @@ mod tests {
         }
     }
 
+    #[test]
+    fn environment_variables_are_as_many_and_as_long_as_allowed() {
+        let of = |count: usize, bytes: usize| {
+            let variables = (0..count)
+                .map(|n| EnvironmentVariable { name: format!("{n:0bytes$}"), value: "x".repeat(bytes) });
+            check_environment(&variables.collect::<Vec<_>>()).map_err(|error| error.message)
+        };
+        assert_eq!(of(MAX_ENVIRONMENT_VARIABLES, MAX_ENVIRONMENT_VARIABLE_BYTES), Ok(()));
+        let many = of(MAX_ENVIRONMENT_VARIABLES + 1, 3).unwrap_err();
+        assert!(many.starts_with("Too many environment variables"), "{many}");
+        let long = of(1, MAX_ENVIRONMENT_VARIABLE_BYTES + 1).unwrap_err();
+        assert!(long.contains("exceeds the maximum"), "{long}");
+    }
+
     /// The order is that of the hashes, not that of the names.
     #[test]
     fn the_environment_hash_is_that_of_a_map() {

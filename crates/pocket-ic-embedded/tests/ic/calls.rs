@@ -334,13 +334,17 @@ fn raw_rand_is_answered_in_the_next_round() {
     let pic = instance();
     let proxy = proxy(&pic);
     let arg = to(Principal::management_canister(), "raw_rand");
-    let id = pic.submit_call(proxy, ANONYMOUS, "forward", arg).unwrap();
+    let ids = [(); 2].map(|()| pic.submit_call(proxy, ANONYMOUS, "forward", arg.clone()).unwrap());
     let before = pic.cycle_balance(proxy);
     pic.tick();
-    assert!(pic.ingress_status(id.clone()).is_none());
+    assert!(ids.iter().all(|id| pic.ingress_status(id.clone()).is_none()));
     pic.tick();
-    let answer = pic.ingress_status(id).expect("an answer").unwrap();
-    assert_eq!(candid::decode_one::<Vec<u8>>(&answer).unwrap().len(), 32);
+    let [one, other] = ids.map(|id| {
+        let answer = pic.ingress_status(id).expect("an answer").unwrap();
+        candid::decode_one::<Vec<u8>>(&answer).unwrap()
+    });
+    assert_eq!((one.len(), other.len()), (32, 32));
+    assert_ne!(one, other, "of the same round");
     assert_eq!(pic.cycle_balance(proxy), before);
 }
 

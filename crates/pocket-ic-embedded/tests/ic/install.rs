@@ -1,7 +1,8 @@
 //! Installing, upgrading, reinstalling and uninstalling code, whole and in pieces.
 
 use super::common::{
-    ANONYMOUS, COUNTER, call, counter, installed_with, instance, manage, number, read, user, wasm,
+    ANONYMOUS, COUNTER, call, counter, installed_wasm, installed_with, instance, manage, number, read, user,
+    wasm,
 };
 use ic_management_canister_types as types;
 use pocket_ic::ErrorCode;
@@ -18,6 +19,31 @@ fn upgrade_keeps_stable_memory_and_drops_the_heap() {
     pic.reinstall_canister(id, counter(), 9u32.to_le_bytes().to_vec(), None).unwrap();
     assert_eq!(read(&pic, id), 9);
     assert_eq!(number(&call(&pic, id, "stable_inc", &[]).unwrap()), 1);
+}
+
+/// A module says by a custom section that it copes with the memory of the one before.
+#[test]
+fn an_upgrade_keeps_the_heap_of_a_module_that_supports_it() {
+    const SECTION: &[u8] = b"icp:private enhanced-orthogonal-persistence";
+    let persistent = [&counter()[..], &[0, SECTION.len() as u8 + 1, SECTION.len() as u8], SECTION].concat();
+    let pic = instance();
+    let id = installed_wasm(&pic, persistent.clone());
+    call(&pic, id, "inc", &[]).unwrap();
+    for (persistence, kept) in
+        [(types::WasmMemoryPersistence::Keep, 1), (types::WasmMemoryPersistence::Replace, 0)]
+    {
+        let flags =
+            types::UpgradeFlags { skip_pre_upgrade: None, wasm_memory_persistence: Some(persistence) };
+        let upgrade = types::InstallCodeArgs {
+            mode: types::CanisterInstallMode::Upgrade(Some(flags)),
+            canister_id: id,
+            wasm_module: persistent.clone(),
+            arg: vec![],
+            sender_canister_version: None,
+        };
+        manage(&pic, id, ANONYMOUS, "install_code", candid::encode_one(upgrade).unwrap()).unwrap();
+        assert_eq!(read(&pic, id), kept, "{persistence:?}");
+    }
 }
 
 #[test]

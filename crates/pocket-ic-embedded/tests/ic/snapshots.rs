@@ -18,7 +18,11 @@ fn a_snapshot_brings_everything_back() {
     call(&pic, id, "inc", &[]).unwrap();
     call(&pic, id, "stable_inc", &[]).unwrap();
     let snapshot = pic.take_canister_snapshot(id, None, None).unwrap();
-    assert!(snapshot.total_size > 2 * 65_536);
+    assert_eq!(
+        snapshot.total_size,
+        counter().len() as u64 + 2 * 65_536,
+        "its module and a page of each memory"
+    );
     call(&pic, id, "inc", &[]).unwrap();
     call(&pic, id, "stable_inc", &[]).unwrap();
     let before = long(&call(&pic, id, "version", &[]).unwrap());
@@ -42,9 +46,12 @@ fn a_snapshot_brings_everything_back() {
 fn a_snapshot_restores_chunks_and_certified_data() {
     let pic = instance();
     let id = installed_with(&pic, 5);
+    let bare = pic.take_canister_snapshot(id, None, None).unwrap().total_size;
     call(&pic, id, "certify", b"then").unwrap();
     let hash = pic.upload_chunk(id, None, b"a chunk".to_vec()).unwrap();
-    let snapshot = pic.take_canister_snapshot(id, None, None).unwrap().id;
+    let snapshot = pic.take_canister_snapshot(id, None, None).unwrap();
+    assert_eq!(snapshot.total_size - bare, b"a chunk".len() as u64 + b"then".len() as u64);
+    let snapshot = snapshot.id;
     call(&pic, id, "certify", b"now").unwrap();
     pic.clear_chunk_store(id, None).unwrap();
     pic.load_canister_snapshot(id, None, snapshot).unwrap();

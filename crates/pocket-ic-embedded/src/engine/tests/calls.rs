@@ -73,6 +73,10 @@ const CALLS: &str = r#"(module
         (call $prepare) (call $data (i32.const 0) (i32.const 2097153)))
     (func (export "canister_update reject") (call $reject (i32.const 10) (i32.const 6)))
     (func (export "canister_update reject_not_text") (call $reject (i32.const 20) (i32.const 2)))
+    (func (export "canister_update reject_limit") (call $reject (i32.const 300) (i32.const 2097152)))
+    (func (export "canister_update reject_over") (call $reject (i32.const 300) (i32.const 2097153)))
+    (func (export "canister_update much")
+        (call $prepare) (call $add128 (i64.const 1) (i64.const 100)) (drop (call $perform)))
     (func (export "canister_update reply_twice") (call $reply) (call $reply))
     (func (export "canister_update append_after") (call $reply) (call $append (i32.const 0) (i32.const 1)))
     (func (export "canister_update reject_after") (call $reply) (call $reject (i32.const 10) (i32.const 6)))
@@ -340,4 +344,44 @@ fn inspection() {
     let twice = inspect("twice");
     assert!(twice.result.is_err());
     assert!(!twice.message_accepted);
+}
+
+#[test]
+fn a_call_takes_all_that_can_be_spent_and_no_more() {
+    let with = |balance| {
+        let outcome = run_with("one", MessageContext { balance, ..with_cycles() }, Limits::update());
+        (outcome.result, outcome.calls.iter().map(|call| call.cycles).collect::<Vec<_>>())
+    };
+    assert_eq!(with(600), (Ok(()), vec![500]), "all but the frozen 100");
+    let (result, calls) = with(599);
+    assert!(matches!(result, Err(Trap::OutOfCycles { requested: 100, available: 99, .. })), "{result:?}");
+    assert!(calls.is_empty(), "{calls:?}");
+}
+
+#[test]
+fn cycles_beyond_64_bits_are_joined_of_two_halves() {
+    let rich = MessageContext { balance: 1 << 70, ..with_cycles() };
+    let outcome = run_with("much", rich, Limits::update());
+    assert_eq!(outcome.calls.first().map(|call| call.cycles), Some((1 << 64) + 100));
+}
+
+#[test]
+fn a_method_name_is_as_long_as_its_limit_at_most() {
+    let with = |method_name_bytes| {
+        run_with("one", with_cycles(), Limits { method_name_bytes, ..Limits::update() }).result
+    };
+    assert_eq!(with(6), Ok(()));
+    let refused = format!("{:?}", with(5));
+    assert!(refused.contains("Size of method_name 6 exceeds the allowed limit of 5."), "{refused}");
+}
+
+#[test]
+fn a_reject_is_as_long_as_a_reply_at_most() {
+    let outcome = run("reject_limit");
+    assert!(matches!(outcome.reply, Some(Response::Reject(text)) if text.len() == 2 << 20));
+    let refused = format!("{:?}", run("reject_over").result);
+    assert!(
+        refused.contains("application payload size (2097153) cannot be larger than 2097152"),
+        "{refused}"
+    );
 }

@@ -1,6 +1,9 @@
 //! State after an execution: after success, after traps, after queries.
 
+use wasmtime::ResourceLimiter;
+
 use super::*;
+use crate::engine::host::HeapLimiter;
 
 /// Keeps a number in a mutable global that is not exported, one in the heap, and one in stable memory.
 const COUNTER: &str = r#"(module
@@ -227,6 +230,8 @@ const FAULTS: &str = r#"(module
         (drop (call $grow (i64.const 3))) (call $read (i64.const 65530) (i64.const 0) (i64.const 10)))
     (func (export "canister_update narrow")
         (drop (call $grow (i64.const 65537))) (drop (call $size32)))
+    (func (export "canister_update narrow_limit")
+        (drop (call $grow (i64.const 65536))) (if (i32.ne (call $size32) (i32.const 65536)) (then (unreachable))))
     (func (export "canister_update arg") (call $arg (i32.const 0) (i32.const 1) (i32.const 5)))
     (func (export "canister_update arg_to_heap") (call $arg (i32.const 65535) (i32.const 0) (i32.const 2)))
     (func (export "canister_update forever") (call $loop)))"#;
@@ -261,6 +266,7 @@ fn faults_have_the_words_of_the_ic() {
         let trap = outcome.result.expect_err(method);
         assert_eq!((trap.to_string().as_str(), trap.error_code()), (text, code), "{method}");
     }
+    assert_eq!(update(&state, "narrow_limit").result, Ok(()), "4 GiB are not more than 4 GiB");
     let limits = Limits::update().with_instructions(1_000_000);
     let outcome = ENGINE.execute(&state, EntryPoint::Update("forever".into()), context(), limits);
     let trap = outcome.result.expect_err("it never ends");
@@ -304,4 +310,34 @@ fn the_last_prints_of_a_message_are_kept() {
     };
     assert_eq!(text.len(), 16 << 10);
     assert_eq!(trapped.logs[0].len(), "[TRAP]: ".len() + text.len());
+}
+
+/// By the IC's documentation of its resource limits.
+#[test]
+fn messages_of_each_kind_have_the_published_limits() {
+    const BILLION: u64 = 1_000_000_000;
+    const GIB: u64 = 1 << 30;
+    let of = |limits: Limits| {
+        assert_eq!(limits.instructions, limits.message_instructions);
+        assert_eq!(limits.stable_accessed_bytes, limits.stable_dirtied_bytes);
+        [limits.instructions, limits.stable_accessed_bytes, limits.reply_bytes]
+    };
+    assert_eq!(of(Limits::update()), [40 * BILLION, 2 * GIB, 2 << 20]);
+    assert_eq!(of(Limits::query()), [5 * BILLION, GIB, 3 << 20]);
+    assert_eq!(of(Limits::install()), [300 * BILLION, 8 * GIB, 2 << 20]);
+    assert_eq!(of(Limits::inspect()), [BILLION / 5, GIB, 3 << 20]);
+    assert_eq!((Limits::update().calls, Limits::update().call_bytes), (500, 2 << 20));
+}
+
+#[test]
+fn a_wasm_memory_grows_to_its_limits_and_no_further() {
+    let grown = |limit, desired, maximum| {
+        let mut limiter = HeapLimiter { limit, largest: 300 };
+        limiter.memory_growing(0, desired, maximum).map_err(|error| error.downcast::<Trap>().unwrap())
+    };
+    assert_eq!((grown(0, 300, None), grown(0, 301, None)), (Ok(true), Ok(false)));
+    assert_eq!((grown(0, 100, Some(100)), grown(0, 101, Some(100))), (Ok(true), Ok(false)));
+    assert_eq!(grown(200, 200, None), Ok(true));
+    assert_eq!(grown(200, 201, None), Err(Trap::WasmMemoryLimit { limit: 200, peak: 201 }));
+    assert_eq!(grown(200, 301, None), Ok(false), "what can never be is no question of the limit");
 }

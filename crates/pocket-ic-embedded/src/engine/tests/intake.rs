@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use wasm_encoder::{CodeSection, Function, FunctionSection, Instruction, Module, TypeSection};
 
 use super::*;
-use crate::engine::intake::check_code;
+use crate::engine::intake::{check_code, complexity};
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
@@ -350,4 +350,72 @@ fn names_that_look_like_the_engines_own() {
     let next = update(&state, "next");
     assert_eq!(reply_u32(&next), 2);
     assert_eq!(reply_u32(&update(&next.state, "next")), 3);
+}
+
+/// Complexities by the IC's function `wasm_function_complexity`, transcribed here, independently of the engine's own
+/// table; without the operators on tables that are refused.
+const COMPLEXITIES: &[(u64, &str)] = &[
+    (50, "block end, loop end, if end, br 0, br_if 0, br_table 0"),
+    (50, "call 0, call_indirect (type 0), memory.grow"),
+    (14, "table.get 0"),
+    (8, "ref.func 0"),
+    (6, "ref.is_null"),
+    (
+        5,
+        "i32.trunc_f32_s, i32.trunc_f32_u, i32.trunc_f64_s, i32.trunc_f64_u, i64.extend_i32_s, i64.extend_i32_u",
+    ),
+    (5, "i64.trunc_f32_s, i64.trunc_f32_u, i64.trunc_f64_s, i64.trunc_f64_u, f32.demote_f64"),
+    (5, "f32.convert_i32_s, f32.convert_i32_u, f32.convert_i64_s, f32.convert_i64_u"),
+    (5, "f64.convert_i32_s, f64.convert_i32_u, f64.convert_i64_s, f64.convert_i64_u"),
+    (4, "f32.neg, f32.abs, f64.neg, f64.abs, memory.copy"),
+    (3, "f32.copysign, f64.copysign, f64.eq, memory.fill"),
+    (3, "i32.rem_u, i32.rem_s, i64.rem_u, i64.rem_s, i32.div_u, i32.div_s, i64.div_u, i64.div_s"),
+    (3, "i32.load, i64.load, f32.load, f64.load, i32.load8_s, i32.load8_u, i32.load16_s, i32.load16_u"),
+    (3, "i64.load8_s, i64.load8_u, i64.load16_s, i64.load16_u, i64.load32_s, i64.load32_u"),
+    (3, "i32.trunc_sat_f32_s, i32.trunc_sat_f32_u, i32.trunc_sat_f64_s, i32.trunc_sat_f64_u"),
+    (3, "i64.trunc_sat_f32_s, i64.trunc_sat_f32_u, i64.trunc_sat_f64_s, i64.trunc_sat_f64_u"),
+    (2, "global.get 0, i32.popcnt, i64.popcnt, select, memory.size"),
+    (
+        2,
+        "i32.store, i32.store8, i32.store16, i64.store, i64.store8, i64.store16, i64.store32, f32.store, f64.store",
+    ),
+    (
+        2,
+        "i32.eqz, i32.eq, i32.ne, i32.lt_s, i32.lt_u, i32.gt_s, i32.gt_u, i32.le_s, i32.le_u, i32.ge_s, i32.ge_u",
+    ),
+    (
+        2,
+        "i64.eqz, i64.eq, i64.ne, i64.lt_s, i64.lt_u, i64.gt_s, i64.gt_u, i64.le_s, i64.le_u, i64.ge_s, i64.ge_u",
+    ),
+    (2, "f32.eq, f32.ne, f32.lt, f32.gt, f32.le, f32.ge, f64.ne, f64.lt, f64.gt, f64.le, f64.ge"),
+    (2, "f32.ceil, f64.ceil, f32.floor, f64.floor, f32.sqrt, f64.sqrt, f32.trunc, f64.trunc"),
+    (2, "i32.reinterpret_f32, i64.reinterpret_f64, f32.reinterpret_i32, f64.reinterpret_i64, i32.wrap_i64"),
+    (2, "i32.extend8_s, i32.extend16_s, i64.extend8_s, i64.extend16_s, i64.extend32_s, f64.promote_f32"),
+    (1, "nop, unreachable, return, drop, local.get 0, local.set 0, local.tee 0, global.set 0, ref.null func"),
+    (
+        1,
+        "i32.const 1, i64.const 1, f32.const 1, f64.const 1, i32.add, i64.mul, i32.clz, i64.rotl, f32.add, f64.div",
+    ),
+    (1, "f32.nearest, f64.nearest, f32.min, f64.max"),
+];
+
+#[test]
+fn operators_have_the_published_complexity() {
+    for (expected, operators) in COMPLEXITIES {
+        for operator in operators.split(", ") {
+            let text = format!(
+                "(module (type (func)) (memory 1) (table 1 funcref) (global (mut i32) (i32.const 0)) \
+                 (func (local i32) {operator}))"
+            );
+            let wasm = wat::parse_str(text).expect("the test's wasm text is right");
+            let body = wasmparser::Parser::new(0).parse_all(&wasm).find_map(|payload| match payload {
+                Ok(wasmparser::Payload::CodeSectionEntry(body)) => Some(body),
+                _ => None,
+            });
+            let body = body.expect("it has a function");
+            let first = body.get_operators_reader().and_then(|mut reader| reader.read());
+            let found = complexity(&first.expect("it has an operator"));
+            assert_eq!(found, *expected, "{operator}");
+        }
+    }
 }
