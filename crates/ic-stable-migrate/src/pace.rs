@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_batch_is_halved_until_it_fits_and_doubled_if_twice_that_fits() {
+    fn a_batch_halves_until_it_fits_and_doubles_if_it_fits_twice() {
         let fitted = |batch, each, left| {
             let mut pace = Pace { batch, ..Pace::default() };
             pace.fit(each, left);
