@@ -82,5 +82,6 @@ fn account(who: Principal) -> Option<Account> {
 /// Returns who has an account with this name, among those that are converted.
 #[query]
 fn find(name: String) -> Vec<Principal> {
-    ACCOUNTS.with_borrow(|accounts| accounts.as_ref().map(|accounts| accounts.named(&name)).unwrap_or_default())
+    ACCOUNTS
+        .with_borrow(|accounts| accounts.as_ref().map(|accounts| accounts.named(&name)).unwrap_or_default())
 }

@@ -6,12 +6,11 @@ use ic_stable_migrate::{
     Advance, ClassPlan, Classified, Digest, Error, Fate, Migration, Plan, QuarantineRecord, Record, Reversal,
     Reverted, Time, Treatment, Work, after, digest_of,
 };
-use minicbor::{Decode, Encode};
 
 use crate::model::{Account, Accounts, OLD, SPLIT};
 
 /// An account as the old release stores it. Frozen: later changes to accounts do not change this type.
-#[derive(Encode, Decode, Clone, Debug, PartialEq)]
+#[derive(minicbor::Encode, minicbor::Decode, Clone, Debug, PartialEq)]
 pub struct OldAccount {
     #[n(0)]
     pub name: String,
@@ -66,7 +65,12 @@ impl Migration<Accounts> for SplitAccounts {
         &PLAN
     }
 
-    fn sources(&self, accounts: &Accounts, last: Option<Principal>, limit: usize) -> Result<Vec<Principal>, Error> {
+    fn sources(
+        &self,
+        accounts: &Accounts,
+        last: Option<Principal>,
+        limit: usize,
+    ) -> Result<Vec<Principal>, Error> {
         Ok(accounts.old.keys(after(last)).take(limit).collect())
     }
 
@@ -94,7 +98,12 @@ impl Migration<Accounts> for SplitAccounts {
         Ok(Advance::Done { class: 0, fate: Fate::Converted(digest_of(&back.unwrap_or_default())) })
     }
 
-    fn take_out(&self, accounts: &mut Accounts, who: Principal, reason: String) -> Result<QuarantineRecord, Error> {
+    fn take_out(
+        &self,
+        accounts: &mut Accounts,
+        who: Principal,
+        reason: String,
+    ) -> Result<QuarantineRecord, Error> {
         Ok(QuarantineRecord::new(reason, accounts.old.take_raw(&who).unwrap_or_default()))
     }
 

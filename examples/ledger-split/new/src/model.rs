@@ -15,7 +15,6 @@ use ic_stable_migrate::{
 };
 use ic_stable_structures::DefaultMemoryImpl;
 use ic_stable_structures::memory_manager::{MemoryId, MemoryManager, VirtualMemory};
-use minicbor::{Decode, Encode};
 
 use crate::migration::{OldAccount, SplitAccounts};
 
@@ -33,7 +32,7 @@ pub struct Account {
 }
 
 /// The part of an account that does not change with every transfer.
-#[derive(Encode, Decode, Clone, Debug, PartialEq)]
+#[derive(minicbor::Encode, minicbor::Decode, Clone, Debug, PartialEq)]
 pub struct Profile {
     #[n(0)]
     pub name: String,
@@ -90,7 +89,8 @@ impl Accounts {
     pub fn open(stable: DefaultMemoryImpl) -> Self {
         let memories = MemoryManager::init(stable);
         let memory = |id| memories.get(MemoryId::new(id));
-        let tables = LedgerMemories { states: memory(5), journal: memory(6), quarantine: memory(7), first: None };
+        let tables =
+            LedgerMemories { states: memory(5), journal: memory(6), quarantine: memory(7), first: None };
         Self {
             old: Table::over(memory(0)),
             layout: Register::over(memory(1)),
