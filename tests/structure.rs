@@ -235,9 +235,10 @@ fn the_glossary_names_what_exists() {
     let rows = glossary.lines().filter_map(|line| line.split(" | ").nth(2));
     let named: Vec<&str> = rows.flat_map(|places| places.split('`').skip(1).step_by(2)).collect();
     assert!(named.len() > 30, "{named:?}");
-    let folders =
-        ["src", "migrations", "tests", "crates/session-migrate/src", "crates/pocket-ic-embedded/src"];
-    let all: Vec<_> = folders.iter().flat_map(|folder| sources(folder)).collect();
+    let crates = ["ic-stable-migrate", "session-migrate", "pocket-ic-embedded"]
+        .map(|name| format!("crates/{name}/src"));
+    let folders = ["src", "migrations", "tests"].map(str::to_owned).into_iter().chain(crates);
+    let all: Vec<_> = folders.flat_map(|folder| sources(&folder)).collect();
     let exists = |name: &str| {
         let item = name.rsplit("::").next().unwrap();
         let declared = ["struct", "enum", "trait", "fn"].map(|kind| format!("{kind} {item}"));
