@@ -50,6 +50,7 @@ pub struct AccessKeys {
 
 /// The stored keys.
 #[derive(Encode, Decode, Clone, PartialEq, Eq)]
+#[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct Keys {
     #[cbor(n(0), with = "minicbor::bytes")]
     current: [u8; 32],
@@ -75,6 +76,9 @@ impl Record for Keys {
     }
 }
 
+#[cfg(test)]
+crate::stable::schema::described!(Keys, cbor VERSION);
+
 impl AccessKeys {
     /// Opens the keys, if their memory was allocated.
     pub fn open(memories: &Memories) -> Self {
@@ -96,6 +100,12 @@ impl AccessKeys {
         let previous = self.get().ok().flatten().map(|keys| keys.current);
         let keys = Keys { current: key, made_at: now.as_nanos(), previous };
         Register::over(self.memory.clone()).set(&keys);
+    }
+
+    /// Describes what is stored.
+    #[cfg(test)]
+    pub fn describe(&self, to: &mut crate::stable::schema::Description) {
+        to.register(memory_ids::numbers::ACCESS_KEYS, None::<&Register<Keys>>);
     }
 }
 

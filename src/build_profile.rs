@@ -9,35 +9,66 @@ pub const SERVES_LAYOUT_1: bool = cfg!(feature = "compat");
 pub const COMPAT_SHARE_PERCENT: std::ops::RangeInclusive<u8> =
     if cfg!(feature = "direct") { 0 } else { 100 }..=if cfg!(feature = "compat") { 100 } else { 0 };
 
+/// What distinguishes one build from another.
+#[derive(Clone, Copy, Debug)]
+pub struct Profile {
+    /// Name of the build.
+    pub name: &'static str,
+    /// Cargo features of the build.
+    pub features: &'static [&'static str],
+    /// Layouts that the build accepts at an upgrade.
+    pub layouts: &'static [Layout],
+    /// Layout of a fresh installation.
+    pub fresh_layout: Layout,
+}
+
+/// The compat path alone.
+pub const LEGACY: Profile = Profile {
+    name: "legacy",
+    features: &["compat"],
+    layouts: &[Layout::LEGACY],
+    fresh_layout: Layout::LEGACY,
+};
+
+/// Both paths.
+pub const STAGED: Profile = Profile {
+    name: "staged",
+    features: &["compat", "direct"],
+    layouts: &[Layout::LEGACY, Layout::SPLIT],
+    fresh_layout: Layout::SPLIT,
+};
+
+/// The direct path alone.
+pub const DIRECT: Profile = Profile {
+    name: "direct",
+    features: &["direct"],
+    layouts: &[Layout::LEGACY, Layout::SPLIT, Layout::EXTENTS],
+    fresh_layout: Layout::EXTENTS,
+};
+
+/// All builds, in the order in which a canister goes through them.
+pub const PROFILES: [Profile; 3] = [LEGACY, STAGED, DIRECT];
+
 cfg_if::cfg_if! {
     if #[cfg(all(feature = "compat", feature = "direct"))] {
-        /// Name of the build.
-        pub const BUILD: &str = "staged";
-        /// Cargo features of the build.
-        pub const FEATURES: &[&str] = &["compat", "direct"];
-        /// Layouts that the build accepts at an upgrade.
-        pub const LAYOUTS: &[Layout] = &[Layout::LEGACY, Layout::SPLIT];
-        /// Layout of a fresh installation.
-        pub const FRESH_LAYOUT: Layout = Layout::SPLIT;
+        const PROFILE: Profile = STAGED;
     } else if #[cfg(feature = "compat")] {
-        /// Name of the build.
-        pub const BUILD: &str = "legacy";
-        /// Cargo features of the build.
-        pub const FEATURES: &[&str] = &["compat"];
-        /// Layouts that the build accepts at an upgrade.
-        pub const LAYOUTS: &[Layout] = &[Layout::LEGACY];
-        /// Layout of a fresh installation.
-        pub const FRESH_LAYOUT: Layout = Layout::LEGACY;
+        const PROFILE: Profile = LEGACY;
     } else if #[cfg(feature = "direct")] {
-        /// Name of the build.
-        pub const BUILD: &str = "direct";
-        /// Cargo features of the build.
-        pub const FEATURES: &[&str] = &["direct"];
-        /// Layouts that the build accepts at an upgrade.
-        pub const LAYOUTS: &[Layout] = &[Layout::LEGACY, Layout::SPLIT, Layout::EXTENTS];
-        /// Layout of a fresh installation.
-        pub const FRESH_LAYOUT: Layout = Layout::EXTENTS;
+        const PROFILE: Profile = DIRECT;
     } else {
         compile_error!("choose a session path: `--features compat` (legacy), `--features direct`, or both (staged)");
     }
 }
+
+/// Name of this build.
+pub const BUILD: &str = PROFILE.name;
+
+/// Cargo features of this build.
+pub const FEATURES: &[&str] = PROFILE.features;
+
+/// Layouts that this build accepts at an upgrade.
+pub const LAYOUTS: &[Layout] = PROFILE.layouts;
+
+/// Layout of a fresh installation of this build.
+pub const FRESH_LAYOUT: Layout = PROFILE.fresh_layout;

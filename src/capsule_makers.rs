@@ -21,6 +21,7 @@ pub struct CapsuleMakerList {
 
 /// The stored list.
 #[derive(Encode, Decode, Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct Listed {
     /// Who.
     #[cbor(n(0), with = "codec::principals")]
@@ -40,6 +41,9 @@ impl Record for Listed {
         codec::decode(VERSION, bytes)
     }
 }
+
+#[cfg(test)]
+crate::stable::schema::described!(Listed, cbor VERSION);
 
 impl CapsuleMakerList {
     /// Opens the list.
@@ -72,6 +76,12 @@ impl CapsuleMakerList {
         }
         Register::over(self.memory.clone()).set(&Listed { principals });
         Ok(())
+    }
+
+    /// Describes what is stored.
+    #[cfg(test)]
+    pub fn describe(&self, to: &mut crate::stable::schema::Description) {
+        to.register(memory_ids::numbers::CAPSULE_MAKERS, None::<&Register<Listed>>);
     }
 }
 

@@ -27,6 +27,7 @@ fn default_age(ttl_seconds: u64) -> u64 {
 
 /// The stored settings. An absent field has its default.
 #[derive(Encode, Decode, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct Config {
     #[n(0)]
     compat_share_percent: Option<u8>,
@@ -217,3 +218,6 @@ impl Record for Config {
         codec::decode(VERSION, bytes)
     }
 }
+
+#[cfg(test)]
+crate::stable::schema::described!(Config, cbor VERSION);

@@ -68,6 +68,12 @@ impl Downloads {
         // A record that does not decode belongs to nobody; the sweep removes it.
         self.table.as_ref()?.get(&id.0).ok()??.into_session().ok()
     }
+
+    /// Describes what is stored.
+    #[cfg(test)]
+    pub fn describe(&self, to: &mut crate::stable::schema::Description) {
+        to.table(memory_ids::numbers::DOWNLOADS, self.table.as_ref());
+    }
 }
 
 /// Returns the session layer over the table of downloads.

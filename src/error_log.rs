@@ -31,6 +31,7 @@ const SLOTS: usize = 32;
 const LEN_BYTES: usize = 2;
 
 #[derive(Encode, Decode, Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(stable_schema::StableSchema))]
 struct Entry {
     #[n(0)]
     source: String,
@@ -128,6 +129,14 @@ impl ErrorLog {
         let mut bytes = vec![[0; SLOT_BYTES]; SLOTS];
         self.page.read(SLOTS_AT, bytes.as_flattened_mut());
         bytes.iter().map(Entry::decode).collect()
+    }
+
+    /// Describes what is stored.
+    #[cfg(test)]
+    pub fn describe(&self, to: &mut crate::stable::schema::Description) {
+        let entry = stable_schema::Body::Cbor(<Entry as stable_schema::StableSchema>::shape());
+        let entry = stable_schema::Value::one(VERSION.into(), entry);
+        to.raw(memory_ids::numbers::UPLOAD_COUNTS, crate::stable::counters::VERSION, Some(entry));
     }
 }
 

@@ -25,6 +25,8 @@ mod map_keys;
 pub mod memory_ids;
 pub mod preflight;
 mod room;
+#[cfg(test)]
+pub mod schema;
 
 pub use counters::Counters;
 pub use ends::{Damage, End, RawMap, cell, fixed_len};

@@ -216,4 +216,24 @@ impl Storage {
     pub fn config(&self) -> Result<AdminConfig, StableError> {
         Ok(self.settings.get()?.unwrap_or_default().in_force())
     }
+
+    /// Describes what is stored.
+    #[cfg(test)]
+    pub fn describe(&self, to: &mut crate::stable::schema::Description) {
+        to.register(memory_ids::numbers::LAYOUT, &self.layout);
+        self.sessions.describe(to);
+        self.index.describe(to);
+        to.table(memory_ids::numbers::PAYLOAD_STATES, &self.payloads);
+        to.register(memory_ids::numbers::MAPPED_SESSIONS, &self.mapped_sessions);
+        self.receipts.describe(to);
+        self.usage.describe(to);
+        self.errors.describe(to);
+        self.blobs.describe(to);
+        self.capsules.describe(to);
+        self.capsule_makers.describe(to);
+        self.access_keys.describe(to);
+        self.downloads.describe(to);
+        to.register(memory_ids::numbers::CONFIG, &self.settings);
+        to.migration_ledger();
+    }
 }

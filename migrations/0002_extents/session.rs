@@ -15,6 +15,7 @@ use crate::upload::{UploadMeta, mapped_sessions, release_payload};
 
 /// Progress of a session.
 #[derive(minicbor::Encode, minicbor::Decode, Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct Progress {
     /// Where its bytes go.
     #[n(0)]

@@ -37,6 +37,7 @@ pub struct AdminConfig {
 
 /// Who may create capsules. The numbers are stored.
 #[derive(CandidType, Serialize, Deserialize, Encode, Decode, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(test, derive(stable_schema::StableSchema))]
 #[cbor(index_only)]
 pub enum CapsuleMakers {
     /// Everyone except the anonymous principal.

@@ -10,6 +10,7 @@ use serde_bytes::ByteBuf;
 
 /// The role of an asset in its memory.
 #[derive(CandidType, Serialize, Deserialize, Encode, Decode, Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(stable_schema::StableSchema))]
 #[cbor(index_only)]
 pub enum AssetType {
     /// The file as provided by the user.
@@ -31,6 +32,7 @@ pub enum AssetType {
 
 /// The processing state of an asset, as reported by its client.
 #[derive(CandidType, Serialize, Deserialize, Encode, Decode, Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(stable_schema::StableSchema))]
 #[cbor(index_only)]
 pub enum ProcessingStatus {
     /// Bytes are arriving.
@@ -52,6 +54,7 @@ pub enum ProcessingStatus {
 
 /// What all five kinds have in common. All of it is as claimed by the client.
 #[derive(CandidType, Serialize, Deserialize, Encode, Decode, Clone, Debug, PartialEq)]
+#[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct AssetMetadataBase {
     /// File name or title.
     #[n(0)]
@@ -143,6 +146,7 @@ impl AssetMetadataBase {
 
 /// An image.
 #[derive(CandidType, Serialize, Deserialize, Encode, Decode, Clone, Debug, PartialEq)]
+#[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct ImageAssetMetadata {
     /// What all kinds have.
     #[n(0)]
@@ -166,6 +170,7 @@ pub struct ImageAssetMetadata {
 
 /// A video.
 #[derive(CandidType, Serialize, Deserialize, Encode, Decode, Clone, Debug, PartialEq)]
+#[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct VideoAssetMetadata {
     /// What all kinds have.
     #[n(0)]
@@ -192,6 +197,7 @@ pub struct VideoAssetMetadata {
 
 /// A sound recording.
 #[derive(CandidType, Serialize, Deserialize, Encode, Decode, Clone, Debug, PartialEq)]
+#[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct AudioAssetMetadata {
     /// What all kinds have.
     #[n(0)]
@@ -218,6 +224,7 @@ pub struct AudioAssetMetadata {
 
 /// A document.
 #[derive(CandidType, Serialize, Deserialize, Encode, Decode, Clone, Debug, PartialEq)]
+#[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct DocumentAssetMetadata {
     /// What all kinds have.
     #[n(0)]
@@ -238,6 +245,7 @@ pub struct DocumentAssetMetadata {
 
 /// A text note.
 #[derive(CandidType, Serialize, Deserialize, Encode, Decode, Clone, Debug, PartialEq)]
+#[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct NoteAssetMetadata {
     /// What all kinds have.
     #[n(0)]
@@ -255,6 +263,7 @@ pub struct NoteAssetMetadata {
 
 /// Metadata of an asset, in one of five kinds.
 #[derive(CandidType, Serialize, Deserialize, Encode, Decode, Clone, Debug, PartialEq)]
+#[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub enum AssetMetadata {
     /// An image.
     #[n(0)]

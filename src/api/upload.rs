@@ -22,6 +22,7 @@ pub struct UploadConfig {
 #[derive(
     CandidType, Serialize, Deserialize, Encode, Decode, Clone, Copy, Debug, Default, PartialEq, Eq, Hash,
 )]
+#[cfg_attr(test, derive(stable_schema::StableSchema))]
 #[cbor(index_only)]
 pub enum HashAlgorithm {
     /// SHA-256, available on every platform.
@@ -125,6 +126,7 @@ pub struct UploadStatus {
 
 /// Where the bytes of an asset are stored. The numbers are stored.
 #[derive(CandidType, Serialize, Deserialize, Encode, Decode, Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(stable_schema::StableSchema))]
 #[cbor(index_only)]
 pub enum StorageBackend {
     /// Amazon S3.

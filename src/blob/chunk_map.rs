@@ -22,6 +22,7 @@ pub const RELEASE_AT_ONCE: usize = 32;
 
 /// First half of the key of a session's chunks.
 #[derive(Encode, Decode, Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(stable_schema::StableSchema))]
 #[cbor(transparent)]
 pub struct ChunkPrefix(#[cbor(n(0), with = "minicbor::bytes")] pub [u8; 32]);
 
@@ -272,5 +273,12 @@ impl ChunkMap {
 
     fn keys_under(&self, prefix: ChunkPrefix) -> impl Iterator<Item = ChunkKey> + '_ {
         self.chunks.keys_range((prefix.0, 0)..=(prefix.0, u32::MAX))
+    }
+
+    /// Describes what is stored.
+    #[cfg(test)]
+    pub fn describe(&self, to: &mut crate::stable::schema::Description) {
+        to.map(memory_ids::numbers::CHUNKS, &self.chunks);
+        to.table(memory_ids::numbers::RELEASED_CHUNKS, &self.released);
     }
 }

@@ -143,6 +143,13 @@ impl ExtentStore {
     pub fn check(&self) -> Result<(), StableError> {
         self.allocator.check()
     }
+
+    /// Describes what is stored.
+    #[cfg(test)]
+    pub fn describe(&self, to: &mut crate::stable::schema::Description) {
+        self.region.describe(to);
+        self.allocator.describe(to);
+    }
 }
 
 #[cfg(test)]

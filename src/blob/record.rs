@@ -42,6 +42,7 @@ impl std::fmt::Display for BlobId {
 
 /// Where the bytes of an object are stored.
 #[derive(Encode, Decode, Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub enum Place {
     /// Chunk by chunk in the chunk map.
     #[n(0)]
@@ -53,6 +54,7 @@ pub enum Place {
 
 /// Digest of some content, and its hash function.
 #[derive(Encode, Decode, Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct ContentDigest {
     /// The function.
     #[n(0)]
@@ -81,6 +83,7 @@ impl ContentDigest {
 
 /// A committed blob.
 #[derive(Encode, Decode, Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct BlobRecord {
     /// Size, bytes.
     #[n(0)]
@@ -116,6 +119,9 @@ impl Record for BlobRecord {
         codec::decode(VERSION, bytes)
     }
 }
+
+#[cfg(test)]
+crate::stable::schema::described!(BlobRecord, cbor VERSION);
 
 /// A blob as layouts 1 and 2 store it: in the chunk map, under its SHA-256.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -183,6 +189,9 @@ impl Record for MappedBlob {
         })
     }
 }
+
+#[cfg(test)]
+crate::stable::schema::described!(MappedBlob, candid MAPPED_VERSION of Stored);
 
 fn digest(bytes: &[u8], field: &str) -> Result<[u8; 32], String> {
     bytes.try_into().map_err(|_| format!("{field}: {} bytes, expected 32", bytes.len()))

@@ -469,6 +469,18 @@ impl BlobStore {
         }
         Ok(())
     }
+
+    /// Describes what is stored.
+    #[cfg(test)]
+    pub fn describe(&self, to: &mut crate::stable::schema::Description) {
+        self.chunks.describe(to);
+        self.extents.describe(to);
+        to.table(memory_ids::numbers::BLOB_META, &self.mapped);
+        to.table(memory_ids::numbers::MAPPED_BLOBS, &self.mapped_otherwise);
+        to.table(memory_ids::numbers::BLOBS, &self.blobs);
+        to.table(memory_ids::numbers::BLOB_REFS, &self.refs);
+        to.table(memory_ids::numbers::BLOB_BY_CONTENT, &self.by_content);
+    }
 }
 
 /// The key for looking up content in a capsule.

@@ -35,6 +35,7 @@ impl std::fmt::Display for Access {
 
 /// A stored capsule.
 #[derive(Encode, Decode, Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct CapsuleRecord {
     /// Its subject, if that has a principal.
     #[cbor(n(0), with = "codec::principals")]
@@ -145,6 +146,7 @@ impl CapsuleRecord {
 
 /// A stored memory.
 #[derive(Encode, Decode, Clone, Debug, PartialEq)]
+#[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct MemoryRecord {
     /// The capsule it is in.
     #[n(0)]
@@ -168,6 +170,7 @@ pub struct MemoryRecord {
 
 /// The parameters of a `memories_create` call.
 #[derive(Encode, Decode, Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct Request {
     /// Its idempotency key, hashed.
     #[cbor(n(0), with = "minicbor::bytes")]
@@ -179,6 +182,7 @@ pub struct Request {
 
 /// Where the bytes of a memory are.
 #[derive(Encode, Decode, Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub enum Content {
     /// In a blob.
     #[n(0)]
@@ -299,6 +303,9 @@ impl Record for CapsuleRecord {
     }
 }
 
+#[cfg(test)]
+crate::stable::schema::described!(CapsuleRecord, cbor VERSION);
+
 impl Record for MemoryRecord {
     const NAME: &'static str = "memory";
 
@@ -310,3 +317,6 @@ impl Record for MemoryRecord {
         codec::decode(VERSION, bytes)
     }
 }
+
+#[cfg(test)]
+crate::stable::schema::described!(MemoryRecord, cbor VERSION);

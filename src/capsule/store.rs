@@ -461,6 +461,19 @@ impl CapsuleStore {
         }
         Ok(page)
     }
+
+    /// Describes what is stored.
+    #[cfg(test)]
+    pub fn describe(&self, to: &mut crate::stable::schema::Description) {
+        to.table(memory_ids::numbers::CAPSULES, &self.capsules);
+        to.table(memory_ids::numbers::MEMORIES, &self.memories);
+        to.table(memory_ids::numbers::MEMORY_BY_CAPSULE, &self.by_capsule);
+        to.table(memory_ids::numbers::CAPSULE_BY_MEMBER, &self.by_member);
+        to.table(memory_ids::numbers::CONDEMNED_CAPSULES, &self.condemned);
+        to.table(memory_ids::numbers::MEMORY_BY_IDEM, &self.by_idem);
+        to.table(memory_ids::numbers::CAPSULES_BY_CREATOR, &self.by_creator);
+        self.ids.describe(memory_ids::numbers::CAPSULE_COUNTER, to);
+    }
 }
 
 /// Returns a key of bounded length for a capsule id: `capsule_` and a number have at most 28 bytes.

@@ -2,7 +2,29 @@
 //!
 //! A new field gets the next free number and is optional, so that older records still decode.
 
-pub use ic_stable_migrate::codec::{decode, encode, opt_bytes, opt_digest};
+pub use ic_stable_migrate::codec::{decode, encode};
+
+/// `#[cbor(with)]` for `Option<ByteBuf>`: a byte string or null.
+pub mod opt_bytes {
+    pub use ic_stable_migrate::codec::opt_bytes::*;
+
+    /// Returns what is stored, for the schema.
+    #[cfg(test)]
+    pub fn shape() -> stable_schema::Shape {
+        stable_schema::Shape::Optional(stable_schema::Shape::Bytes.into())
+    }
+}
+
+/// `#[cbor(with)]` for an optional digest of 32 bytes: a byte string or null.
+pub mod opt_digest {
+    pub use ic_stable_migrate::codec::opt_digest::*;
+
+    /// Returns what is stored, for the schema.
+    #[cfg(test)]
+    pub fn shape() -> stable_schema::Shape {
+        stable_schema::Shape::Optional(stable_schema::Shape::FixedBytes(32).into())
+    }
+}
 
 /// Encodes Candid `(version, value)`, two arguments: the encoding of layout 1. The public first release writes one, a
 /// tuple; see `migrations/public_release`.
@@ -50,6 +72,12 @@ pub mod time {
     pub fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<Time, DecodeError> {
         Ok(Time::from_nanos(d.u64()?))
     }
+
+    /// Returns what is stored, for the schema.
+    #[cfg(test)]
+    pub fn shape() -> stable_schema::Shape {
+        stable_schema::Shape::Uint(64)
+    }
 }
 
 /// `#[cbor(with)]` for a principal: its bytes.
@@ -71,6 +99,12 @@ pub mod principal {
     /// Reads a byte string of 0 to 29 bytes.
     pub fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<Principal, DecodeError> {
         Principal::try_from_slice(d.bytes()?).map_err(|e| DecodeError::message(e.to_string()))
+    }
+
+    /// Returns what is stored, for the schema.
+    #[cfg(test)]
+    pub fn shape() -> stable_schema::Shape {
+        stable_schema::Shape::Opaque("principal".into(), 1)
     }
 }
 
@@ -110,6 +144,12 @@ pub mod opt_principal {
     pub fn is_nil(value: &Option<Principal>) -> bool {
         value.is_none()
     }
+
+    /// Returns what is stored, for the schema.
+    #[cfg(test)]
+    pub fn shape() -> stable_schema::Shape {
+        stable_schema::Shape::Optional(super::principal::shape().into())
+    }
 }
 
 /// `#[cbor(with)]` for a list of principals.
@@ -132,5 +172,11 @@ pub mod principals {
     pub fn decode<C>(d: &mut Decoder<'_>, ctx: &mut C) -> Result<Vec<Principal>, DecodeError> {
         let len = d.array()?.ok_or_else(|| DecodeError::message("array of unknown length"))?;
         (0..len).map(|_| super::principal::decode(d, ctx)).collect()
+    }
+
+    /// Returns what is stored, for the schema.
+    #[cfg(test)]
+    pub fn shape() -> stable_schema::Shape {
+        stable_schema::Shape::List(super::principal::shape().into())
     }
 }

@@ -76,6 +76,12 @@ impl Ids {
         self.last.set(&next);
         Ok(next)
     }
+
+    /// Describes what is stored in the memory `id`.
+    #[cfg(test)]
+    pub fn describe(&self, id: u8, to: &mut super::schema::Description) {
+        to.register(id, &self.last);
+    }
 }
 
 /// Returns the lowest id above `last` that a message at this canister version may issue.

@@ -63,6 +63,20 @@ impl Storable for TwoTexts {
     }
 }
 
+#[cfg(test)]
+impl stable_schema::PlainBytes for NumberAndText {
+    fn name() -> String {
+        "(u64, text)".into()
+    }
+}
+
+#[cfg(test)]
+impl stable_schema::PlainBytes for TwoTexts {
+    fn name() -> String {
+        "(text after its u32 length, text)".into()
+    }
+}
+
 fn text_of(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }

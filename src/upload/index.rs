@@ -155,4 +155,12 @@ impl SessionIndex {
         let keys = self.by_owner.keys((owner, 0)..=(owner, u64::MAX));
         keys.take(usize::try_from(limit).unwrap_or(usize::MAX)).count() as u64
     }
+
+    /// Describes what is stored.
+    #[cfg(test)]
+    pub fn describe(&self, to: &mut crate::stable::schema::Description) {
+        to.table(memory_ids::numbers::SESSION_BY_IDEM, &self.by_idem);
+        to.table(memory_ids::numbers::SESSION_BY_ACTIVITY, &self.by_activity);
+        to.table(memory_ids::numbers::SESSION_BY_OWNER, &self.by_owner);
+    }
 }

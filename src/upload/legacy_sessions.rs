@@ -29,6 +29,7 @@ pub struct LegacySession {
 
 /// The converted records that are still stored.
 #[derive(Encode, Decode, Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct Leftovers {
     /// Everything up to this id.
     #[n(0)]
@@ -54,6 +55,9 @@ impl Record for Leftovers {
         codec::decode(VERSION, bytes)
     }
 }
+
+#[cfg(test)]
+crate::stable::schema::described!(Leftovers, cbor VERSION);
 
 /// The sessions of layout 1.
 pub struct LegacySessions {
@@ -243,5 +247,13 @@ impl LegacySessions {
     /// Returns `after`, or the mark if that is further.
     fn after_mark(&self, after: Option<u64>) -> Option<u64> {
         after.max(self.mark.map(|mark| mark.through))
+    }
+
+    /// Describes what is stored.
+    #[cfg(test)]
+    pub fn describe(&self, to: &mut crate::stable::schema::Description) {
+        to.raw_table(memory_ids::numbers::LEGACY_SESSIONS, &self.records);
+        to.table(memory_ids::numbers::LEGACY_ACTIVITY, &self.activity);
+        to.register(memory_ids::numbers::LEGACY_LEFT_BEHIND, &self.stored_mark);
     }
 }

@@ -12,6 +12,7 @@ use super::PayloadState;
 /// Sessions `after < id <= through`, and those of `again`. Later sessions have their bytes in extents from
 /// the beginning.
 #[derive(Encode, Decode, Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct MappedSessions {
     #[n(0)]
     after: u64,
@@ -41,6 +42,9 @@ impl Record for MappedSessions {
         codec::decode(VERSION, bytes)
     }
 }
+
+#[cfg(test)]
+crate::stable::schema::described!(MappedSessions, cbor VERSION);
 
 #[cfg(test)]
 thread_local! {

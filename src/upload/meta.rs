@@ -7,6 +7,7 @@ use crate::stable::{Record, codec};
 
 /// The upload's half of a split session. Keyed by session id.
 #[derive(Encode, Decode, Clone, Debug, PartialEq)]
+#[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct UploadMeta {
     /// Capsule that the upload goes to.
     #[n(0)]
@@ -41,3 +42,6 @@ impl Record for UploadMeta {
         codec::decode(VERSION, bytes)
     }
 }
+
+#[cfg(test)]
+crate::stable::schema::described!(UploadMeta, cbor VERSION);

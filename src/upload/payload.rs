@@ -69,6 +69,7 @@ impl Default for PayloadState {
 }
 
 #[derive(Encode, Decode)]
+#[cfg_attr(test, derive(stable_schema::StableSchema))]
 struct Stored {
     #[n(0)]
     extents: Option<Extents>,
@@ -83,6 +84,7 @@ struct Stored {
 }
 
 #[derive(Encode, Decode)]
+#[cfg_attr(test, derive(stable_schema::StableSchema))]
 enum StoredHash {
     #[n(0)]
     Sha256(#[cbor(n(0), with = "minicbor::bytes")] Vec<u8>),
@@ -123,5 +125,14 @@ impl Record for PayloadState {
             StoredHash::Blake3(prefix) => PrefixHash::Blake3(prefix),
         };
         Ok(Self { extents, subtrees, next_chunk, hash, replaced })
+    }
+}
+
+#[cfg(test)]
+impl crate::stable::schema::Described for PayloadState {
+    fn value() -> stable_schema::Value {
+        use stable_schema::{Body, StableSchema as _, Value};
+        let mid_state = Body::Opaque("u32 next chunk, big-endian; SHA-256 mid-state of sha2 0.11".into());
+        Value::Versions([(1, mid_state), (2, Body::Cbor(Stored::shape()))].into())
     }
 }

@@ -17,6 +17,7 @@ use super::Event;
 
 /// Outcome of a session, with what identifies its upload.
 #[derive(Encode, Decode, Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct Receipt {
     /// Owner of the session.
     #[cbor(n(0), with = "codec::principal")]
@@ -37,6 +38,7 @@ pub struct Receipt {
 
 /// How a session ended.
 #[derive(Encode, Decode, Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub enum Outcome {
     /// Its upload was committed.
     #[n(0)]
@@ -79,6 +81,7 @@ impl Outcome {
 
 /// A committed upload.
 #[derive(Encode, Decode, Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct Finished {
     /// The memory that was created.
     #[n(0)]
@@ -133,6 +136,9 @@ impl Record for Receipt {
         codec::decode(VERSION, bytes)
     }
 }
+
+#[cfg(test)]
+crate::stable::schema::described!(Receipt, cbor VERSION);
 
 /// The receipts, by session and by expiry.
 pub struct Receipts {
@@ -196,5 +202,12 @@ impl Receipts {
             dropped.extend(receipt.transpose().map(|receipt| (SessionId(key.1), receipt)));
         }
         dropped
+    }
+
+    /// Describes what is stored.
+    #[cfg(test)]
+    pub fn describe(&self, to: &mut crate::stable::schema::Description) {
+        to.table(memory_ids::numbers::RECEIPTS, &self.by_session);
+        to.table(memory_ids::numbers::RECEIPT_BY_EXPIRY, &self.by_expiry);
     }
 }

@@ -39,6 +39,15 @@ impl SessionTables {
             ids: Ids::open(memories, memory_ids::SESSION_COUNTER),
         })
     }
+
+    /// Describes what is stored.
+    #[cfg(test)]
+    pub fn describe(&self, to: &mut crate::stable::schema::Description) {
+        self.legacy.describe(to);
+        to.table(memory_ids::numbers::SESSIONS, &self.sessions);
+        to.table(memory_ids::numbers::UPLOAD_META, &self.metas);
+        self.ids.describe(memory_ids::numbers::SESSION_COUNTER, to);
+    }
 }
 
 /// Bytes whose type is known only to their reader.
@@ -59,6 +68,7 @@ impl Record for RawRecord {
 
 /// The stored record of a [`Session`]. `bytes_received` follows from the ranges and is not stored.
 #[derive(Encode, Decode, Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct SessionRecord {
     #[cbor(n(0), with = "minicbor::bytes")]
     owner: Vec<u8>,
@@ -134,6 +144,9 @@ impl Record for SessionRecord {
         codec::decode(VERSION, bytes)
     }
 }
+
+#[cfg(test)]
+crate::stable::schema::described!(SessionRecord, cbor VERSION);
 
 /// Layout 2 as the session service sees it.
 pub struct DirectStore<'a> {

@@ -200,4 +200,10 @@ impl Usage {
         self.set_or_remove(account, left);
         Ok(())
     }
+
+    /// Describes what is stored.
+    #[cfg(test)]
+    pub fn describe(&self, to: &mut crate::stable::schema::Description) {
+        to.table(memory_ids::numbers::USAGE, &self.bytes);
+    }
 }

@@ -2,6 +2,7 @@
 
 mod ab;
 mod build;
+mod check;
 mod inspect;
 mod network_args;
 mod plan;
@@ -58,6 +59,8 @@ enum Command {
     Snapshot(snapshot::SnapshotArgs),
     /// Upgrade a canister on a live network by one step of the staged upgrade.
     Upgrade(upgrade::UpgradeArgs),
+    /// Compare what two builds keep in stable memory, and their interfaces, before an upgrade.
+    Check(check::CheckArgs),
     /// Upload files to a canister on a live network; repeat the command to resume after an interruption.
     Upload(upload::UploadArgs),
     /// Run the embedded PocketIC server until a signal arrives.
@@ -76,6 +79,7 @@ pub fn run() -> ExitCode {
         Command::Plan(args) => ExitCode::from(plan::run(args)),
         Command::Snapshot(args) => ExitCode::from(snapshot::run(args)),
         Command::Upgrade(args) => ExitCode::from(upgrade::run(args)),
+        Command::Check(args) => ExitCode::from(check::run(args)),
         Command::Upload(args) => ExitCode::from(upload::run(args)),
         Command::Serve(args) => serve::run(args),
     }

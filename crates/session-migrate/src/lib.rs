@@ -4,6 +4,7 @@
 
 pub mod ab;
 pub mod build;
+pub mod check;
 pub mod client;
 pub mod compare;
 pub mod costs;

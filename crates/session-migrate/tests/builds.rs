@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use candid_parser::utils::{CandidSource, service_compatible};
 use session_migrate::build::{self, Artifact, Build};
 use sha2::{Digest, Sha256};
+use stable_schema::Schema;
 use wasmparser::{Parser, Payload};
 
 fn artifacts() -> Vec<Artifact> {
@@ -22,7 +23,7 @@ fn text(artifact: &Artifact) -> String {
 }
 
 #[test]
-fn each_build_carries_its_interface_name_and_features() {
+fn each_build_carries_interface_name_features_and_schema() {
     for artifact in artifacts() {
         let wasm = wasm(&artifact);
         build::check_is_upload_canister(&wasm).unwrap();
@@ -37,6 +38,12 @@ fn each_build_carries_its_interface_name_and_features() {
         assert_eq!(sections["icp:public candid:service"], did);
         assert_eq!(sections["icp:public build"], artifact.build.name());
         assert_eq!(sections["icp:public features"], artifact.features.join(","));
+        let checked_in = format!("{}/../../schemas/{}.json", env!("CARGO_MANIFEST_DIR"), artifact.build);
+        let schema = |json: &[u8]| Schema::from_json(json).unwrap();
+        assert_eq!(
+            schema(sections["icp:public stable:schema"].as_bytes()),
+            schema(&std::fs::read(checked_in).unwrap())
+        );
         assert!(!sections.contains_key("producers"));
         assert_eq!(artifact.wasm_bytes, wasm.len() as u64);
         let gz = std::fs::read(&artifact.wasm_gz).unwrap();

@@ -41,6 +41,7 @@ pub struct Allocator {
 
 /// What cannot be derived from the tables of free extents.
 #[derive(Encode, Decode, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct AllocatorState {
     /// End of the last allocated byte.
     #[n(0)]
@@ -220,6 +221,14 @@ impl Allocator {
         self.free.remove(&extent.offset);
         self.by_len.remove(&(extent.len, extent.offset));
     }
+
+    /// Describes what is stored.
+    #[cfg(test)]
+    pub fn describe(&self, to: &mut crate::stable::schema::Description) {
+        to.table(memory_ids::numbers::FREE_EXTENTS, &self.free);
+        to.table(memory_ids::numbers::FREE_EXTENTS_BY_LEN, &self.by_len);
+        to.register(memory_ids::numbers::EXTENT_STATE, &self.state);
+    }
 }
 
 fn damaged(offset: u64, reason: String) -> StableError {
@@ -239,3 +248,6 @@ impl Record for AllocatorState {
         codec::decode(VERSION, bytes)
     }
 }
+
+#[cfg(test)]
+crate::stable::schema::described!(AllocatorState, cbor VERSION);

@@ -10,6 +10,7 @@ pub const MAX_EXTENTS: usize = 16;
 
 /// A range of the region.
 #[derive(Encode, Decode, Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(stable_schema::StableSchema))]
 #[cbor(array)]
 pub struct Extent {
     /// Its start, in bytes from the end of the region's header.
@@ -29,6 +30,7 @@ impl Extent {
 
 /// The extents of an object, in order. The last one may be slightly longer than the object needs.
 #[derive(Encode, Decode, Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(test, derive(stable_schema::StableSchema))]
 #[cbor(transparent)]
 pub struct Extents(Vec<Extent>);
 

@@ -110,4 +110,10 @@ impl Region {
         }
         Ok(())
     }
+
+    /// Describes what is stored.
+    #[cfg(test)]
+    pub fn describe(&self, to: &mut crate::stable::schema::Description) {
+        to.raw(memory_ids::numbers::EXTENT_REGION, VERSION, None);
+    }
 }

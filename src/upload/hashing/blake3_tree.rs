@@ -13,6 +13,7 @@ pub const LEAF_BYTES: u64 = blake3::CHUNK_LEN as u64;
 
 /// A subtree of `1 << height` leaves, by its chaining value.
 #[derive(Encode, Decode, Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(stable_schema::StableSchema))]
 #[cbor(array)]
 pub struct Subtree {
     #[n(0)]
@@ -113,6 +114,7 @@ impl LeafHasher {
 
 /// The leaves `0..leaves` of a file, as few subtrees as possible, largest first.
 #[derive(Encode, Decode, Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(test, derive(stable_schema::StableSchema))]
 #[cbor(array)]
 pub struct TreePrefix {
     #[n(0)]

@@ -11,7 +11,7 @@ use crate::storage::Storage;
 use crate::upload::{IdemKey, UploadMeta};
 
 use super::{Chunk, Upload, UploadPath};
-pub(super) use legacy_meta::UploadSessionMeta;
+pub(crate) use legacy_meta::UploadSessionMeta;
 use session_compat::SessionCompat;
 
 /// Stores sessions in layout 1, as `UploadSessionMeta` records.

@@ -63,6 +63,14 @@ pub enum BuildError {
         /// What is wrong with it.
         source: super::postprocess::WasmError,
     },
+    /// A checked-in schema is none.
+    #[error("{path}: {source}")]
+    Schema {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: stable_schema::SchemaError,
+    },
     /// The Candid interface could not be read from the wasm.
     #[error("{path}: no Candid interface: {source}")]
     Interface {

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use super::{Build, BuildError, Workspace, publish};
 
 /// Increased when the steps after the compiler change their output.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// Files that matter although rustc does not list them.
 const MANIFESTS: [&str; 4] =
@@ -82,6 +82,7 @@ pub(crate) fn record(
         })
         .collect();
     paths.extend(MANIFESTS.map(PathBuf::from));
+    paths.push(super::schema_file(build));
     paths.sort();
     paths.dedup();
     let stable = paths.iter().all(|path| {

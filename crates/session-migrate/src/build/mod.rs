@@ -21,13 +21,14 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use stable_schema::Schema;
 
 use crate::progress::Progress;
 
 pub use error::BuildError;
 pub use interface::candid_interface;
 pub use module::Module;
-pub use postprocess::{WasmError, candid_of, check_is_upload_canister, features, gzip, unpack};
+pub use postprocess::{WasmError, candid_of, check_is_upload_canister, features, gzip, schema_of, unpack};
 pub use workspace::Workspace;
 
 /// The target of all canisters.
@@ -186,8 +187,9 @@ fn one(
     let wasm = std::fs::read(&raw.wasm).map_err(BuildError::io("read", &raw.wasm))?;
     let did =
         interface::candid_interface(&wasm).map_err(|source| BuildError::interface(&raw.wasm, source))?;
-    let finished =
-        postprocess::finish(&wasm, build, &did).map_err(|source| BuildError::wasm(&raw.wasm, source))?;
+    let schema = schema(build, workspace)?;
+    let finished = postprocess::finish(&wasm, build, &did, &schema)
+        .map_err(|source| BuildError::wasm(&raw.wasm, source))?;
     let gz = postprocess::gzip(&finished).map_err(BuildError::io("compress", &raw.wasm))?;
     publish::write_atomically(&cache.join(format!("{build}.wasm.gz")), &gz)?;
     publish::write_atomically(&cache.join(format!("{build}.did")), did.as_bytes())?;
@@ -197,4 +199,17 @@ fn one(
     let compilation =
         fingerprint::Compilation { recipe, dep_info: &raw.dep_info, began, wasm: &finished, gz: &gz };
     fingerprint::record(build, workspace, cache, compilation)
+}
+
+/// Returns the path of a build's schema in the tree.
+fn schema_file(build: Build) -> PathBuf {
+    Path::new("schemas").join(format!("{build}.json"))
+}
+
+/// Returns the checked-in schema of a build without blanks. A test of the canister compares it with the types.
+fn schema(build: Build, workspace: &Workspace) -> Result<String, BuildError> {
+    let path = workspace.root.join(schema_file(build));
+    let json = std::fs::read(&path).map_err(BuildError::io("read", &path))?;
+    let schema = Schema::from_json(&json).map_err(|source| BuildError::Schema { path, source })?;
+    Ok(schema.to_compact_json())
 }

@@ -18,6 +18,7 @@ const MAX_UNPACKED_BYTES: u64 = 100 * 1024 * 1024;
 
 /// The names of the metadata sections that every canister has, public on the IC.
 const CANDID: &str = "icp:public candid:service";
+const SCHEMA: &str = "icp:public stable:schema";
 const BUILD: &str = "icp:public build";
 const FEATURES: &str = "icp:public features";
 
@@ -51,7 +52,7 @@ pub enum WasmError {
 }
 
 /// Copies the module, without debug and producers sections, and adds the metadata.
-pub(crate) fn finish(wasm: &[u8], build: Build, did: &str) -> Result<Vec<u8>, WasmError> {
+pub(crate) fn finish(wasm: &[u8], build: Build, did: &str, schema: &str) -> Result<Vec<u8>, WasmError> {
     let mut module = Module::new();
     for payload in Parser::new(0).parse_all(wasm) {
         let payload = payload?;
@@ -64,7 +65,8 @@ pub(crate) fn finish(wasm: &[u8], build: Build, did: &str) -> Result<Vec<u8>, Wa
             module.section(&RawSection { id, data: &wasm[range] });
         }
     }
-    for (name, text) in [(CANDID, did), (BUILD, build.name()), (FEATURES, &build.features().join(","))] {
+    let features = build.features().join(",");
+    for (name, text) in [(CANDID, did), (BUILD, build.name()), (FEATURES, &features), (SCHEMA, schema)] {
         module.section(&CustomSection { name: Cow::Borrowed(name), data: Cow::Borrowed(text.as_bytes()) });
     }
     Ok(module.finish())
@@ -73,7 +75,7 @@ pub(crate) fn finish(wasm: &[u8], build: Build, did: &str) -> Result<Vec<u8>, Wa
 /// Returns whether a custom section is kept. Names of functions make a trap's backtrace readable; everything
 /// else that a compiler adds is of no use on the IC.
 fn is_kept(custom: &str) -> bool {
-    let ours = [CANDID, BUILD, FEATURES].contains(&custom);
+    let ours = [CANDID, BUILD, FEATURES, SCHEMA].contains(&custom);
     custom == "name" || (custom.starts_with("icp:") && !ours)
 }
 
@@ -119,6 +121,11 @@ pub fn features(wasm: &[u8]) -> Vec<String> {
 /// Returns the interface in the metadata of the canister `wasm` (unpacked), if there is one.
 pub fn candid_of(wasm: &[u8]) -> Option<String> {
     metadata(wasm, CANDID)
+}
+
+/// Returns the stable schema in the metadata of the canister `wasm` (unpacked), if there is one.
+pub fn schema_of(wasm: &[u8]) -> Option<String> {
+    metadata(wasm, SCHEMA)
 }
 
 fn metadata(wasm: &[u8], name: &str) -> Option<String> {
@@ -211,14 +218,16 @@ mod tests {
             &["canister_query a"],
             &["producers", ".debug_info", "target_features", "name", "icp:private x", CANDID],
         );
-        let finished = finish(&raw, Build::Staged, "service : {}").unwrap();
+        let finished = finish(&raw, Build::Staged, "service : {}", "{}").unwrap();
         wasmparser::validate(&finished).unwrap();
         let found = customs(&finished);
         let names: Vec<_> = found.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(names, ["name", "icp:private x", CANDID, BUILD, FEATURES]);
+        assert_eq!(names, ["name", "icp:private x", CANDID, BUILD, FEATURES, SCHEMA]);
         assert_eq!(found[2].1, b"service : {}");
         assert_eq!(found[3].1, b"staged");
         assert_eq!(found[4].1, b"compat,direct");
+        assert_eq!(schema_of(&finished).as_deref(), Some("{}"));
+        assert_eq!(features(&finished), ["compat", "direct"]);
     }
 
     #[test]

@@ -37,10 +37,7 @@ impl ReportFiles {
     /// Writes the report to each file.
     pub fn write(self, report: &impl Serialize, page: impl FnOnce() -> String) -> Result<(), String> {
         if let Some(json) = self.json {
-            json.write(|file| {
-                serde_json::to_writer_pretty(&mut *file, report)?;
-                file.write_all(b"\n")
-            })?;
+            json.write_json(report)?;
         }
         if let Some(html) = self.html {
             html.write_text(&page())?;
@@ -65,6 +62,14 @@ impl ReportFile {
     /// Writes the whole text.
     pub fn write_text(self, text: &str) -> Result<(), String> {
         self.write(|file| file.write_all(text.as_bytes()))
+    }
+
+    /// Writes a report as JSON.
+    pub fn write_json(self, report: &impl Serialize) -> Result<(), String> {
+        self.write(|file| {
+            serde_json::to_writer_pretty(&mut *file, report)?;
+            file.write_all(b"\n")
+        })
     }
 
     fn write(mut self, write: impl FnOnce(&mut NamedTempFile) -> Result<(), Error>) -> Result<(), String> {

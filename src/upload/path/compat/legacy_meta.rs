@@ -111,3 +111,6 @@ impl Record for UploadSessionMeta {
         codec::decode_candid(VERSION, bytes)
     }
 }
+
+#[cfg(test)]
+crate::stable::schema::described!(UploadSessionMeta, candid VERSION of UploadSessionMeta);

@@ -1,0 +1,182 @@
+//! The command `check`: its exit codes, what it prints, and what it says of input that it cannot use.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use stable_schema::{Schema, Shape};
+
+const SCHEMA: &str = "icp:public stable:schema";
+const CANDID: &str = "icp:public candid:service";
+
+fn checked_in(build: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../schemas/{build}.json"))
+}
+
+fn interface(build: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../candid/{build}.did"));
+    std::fs::read_to_string(path).unwrap()
+}
+
+fn schema(build: &str) -> Schema {
+    Schema::from_json(&std::fs::read(checked_in(build)).unwrap()).unwrap()
+}
+
+/// A module of nothing but metadata.
+fn module(sections: &[(&str, &str)]) -> Vec<u8> {
+    fn number(mut number: usize, to: &mut Vec<u8>) {
+        while number >= 0x80 {
+            to.push(number as u8 | 0x80);
+            number >>= 7;
+        }
+        to.push(number as u8);
+    }
+    let mut module = b"\0asm\x01\0\0\0".to_vec();
+    for (name, text) in sections {
+        let mut section = Vec::new();
+        number(name.len(), &mut section);
+        section.extend_from_slice(name.as_bytes());
+        section.extend_from_slice(text.as_bytes());
+        module.push(0);
+        number(section.len(), &mut module);
+        module.extend(section);
+    }
+    module
+}
+
+struct Said {
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+fn check(folder: &Path, args: &[&str]) -> Said {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_session-migrate"));
+    let Output { status, stdout, stderr } =
+        command.arg("check").args(args).current_dir(folder).output().unwrap();
+    Said {
+        code: status.code().unwrap(),
+        stdout: String::from_utf8(stdout).unwrap(),
+        stderr: String::from_utf8(stderr).unwrap(),
+    }
+}
+
+#[test]
+fn the_checked_in_chain_passes_and_says_its_migrations() {
+    let folder = tempfile::tempdir().unwrap();
+    let [legacy, staged, direct] =
+        ["legacy", "staged", "direct"].map(|build| checked_in(build).display().to_string());
+    let first = check(folder.path(), &[&legacy, &staged, "--json", "report.json"]);
+    assert_eq!((first.code, first.stderr.as_str()), (0, ""), "{}", first.stdout);
+    for line in [
+        "upgrade, legacy to staged: pass",
+        "  memory 3, LEGACY_SESSIONS: needs migration 1",
+        "    needs migration 1: migration 1, split sessions, moves its records into memories 11, 12",
+        "  interface: not compared, since a schema file has none",
+        "rollback, staged to legacy: fail",
+        "    conditional: layout 2 is refused: first roll back migration 1 on the staged build",
+    ] {
+        assert!(first.stdout.lines().any(|of| of == line), "{line}:\n{}", first.stdout);
+    }
+    let report: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(folder.path().join("report.json")).unwrap()).unwrap();
+    assert_eq!(report["upgrade"], "pass");
+    assert_eq!(report["rollback"], "fail");
+    assert_eq!(report["schemas"]["upgrade"][0]["verdict"]["needs-migration"], 1);
+
+    let second = check(folder.path(), &[&staged, &direct]);
+    assert_eq!(second.code, 0, "{}", second.stdout);
+    assert!(second.stdout.contains("  memory 6, CHUNKS: needs migration 2\n"), "{}", second.stdout);
+
+    assert_eq!(check(folder.path(), &[&direct, &direct, "--reversible"]).code, 0);
+    let reversible = check(folder.path(), &[&legacy, &staged, "--reversible"]);
+    assert_eq!(reversible.code, 1, "{}", reversible.stdout);
+    // As an upgrade, the rollback is not safe from every state either.
+    assert_eq!(check(folder.path(), &[&staged, &legacy]).code, 1);
+}
+
+#[test]
+fn a_forbidden_change_in_a_wasm_is_named_and_exits_with_1() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = schema("staged");
+    let mut new = old.clone();
+    let receipts = new.memories.iter_mut().find(|memory| memory.name == "RECEIPTS").unwrap();
+    let Some(stable_schema::Value::Versions(versions)) = &mut receipts.value else { panic!() };
+    let Some(stable_schema::Body::Cbor(Shape::Record(record))) = versions.get_mut(&1) else { panic!() };
+    record.fields[3].shape = Shape::Text;
+    let did = interface("staged");
+    for (name, schema) in [("old.wasm", &old), ("new.wasm", &new)] {
+        let bytes = module(&[(CANDID, &did), (SCHEMA, &schema.to_compact_json())]);
+        std::fs::write(folder.path().join(name), bytes).unwrap();
+    }
+    let said = check(folder.path(), &["old.wasm", "new.wasm"]);
+    assert_eq!((said.code, said.stderr.as_str()), (1, ""), "{}", said.stdout);
+    for line in [
+        "upgrade, staged to staged: fail",
+        "  memory 17, RECEIPTS: forbidden",
+        "    value.v1.expires_at: forbidden: u64 where text is read",
+        "  interface: compatible",
+    ] {
+        assert!(said.stdout.lines().any(|of| of == line), "{line}:\n{}", said.stdout);
+    }
+}
+
+#[test]
+fn a_broken_interface_exits_with_1_and_a_trailing_result_warns() {
+    let folder = tempfile::tempdir().unwrap();
+    let json = schema("direct").to_compact_json();
+    let dids = [
+        ("a.wasm", "service : { m : (nat) -> (text); n : () -> (int) }"),
+        ("b.wasm", "service : { m : (nat) -> (text, opt nat); n : () -> (nat) }"),
+        ("c.wasm", "service : { m : (nat) -> (text) }"),
+    ];
+    for (name, did) in dids {
+        std::fs::write(folder.path().join(name), module(&[(CANDID, did), (SCHEMA, &json)])).unwrap();
+    }
+    let said = check(folder.path(), &["a.wasm", "b.wasm"]);
+    assert_eq!(said.code, 0, "{}", said.stdout);
+    for line in [
+        "  interface: compatible",
+        "    warning: n: the result is nat where int is expected: an error in @icp-sdk/core",
+        "    warning: m: 1 results where 2 are expected: an error in @icp-sdk/core",
+    ] {
+        assert!(said.stdout.lines().any(|of| of == line), "{line}:\n{}", said.stdout);
+    }
+    let said = check(folder.path(), &["a.wasm", "c.wasm"]);
+    assert_eq!(said.code, 1, "{}", said.stdout);
+    assert!(said.stdout.contains("  interface: forbidden\n"), "{}", said.stdout);
+}
+
+#[test]
+fn what_is_no_schema_is_a_usage_error_of_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: &[u8]| std::fs::write(folder.path().join(name), bytes).unwrap();
+    let good = schema("legacy");
+    write("good.json", good.to_json().as_bytes());
+    write("text.wasm", b"hello");
+    write("bare.wasm", &module(&[]));
+    write("cut.wasm", b"\0asm\x01\0\0\0\x01\x09");
+    write("damaged.wasm", &module(&[(SCHEMA, "{\"format\":1")]));
+    write("later.wasm", &module(&[(SCHEMA, "{\"format\":2,\"what\":\"ever\"}")]));
+    write("damaged.json", &good.to_json().as_bytes()[..1000]);
+    let other = Schema { canister: "ledger".into(), ..good };
+    write("other.json", other.to_json().as_bytes());
+    for (file, words) in [
+        ("absent.json", "cannot read"),
+        ("text.wasm", "not a wasm module"),
+        ("bare.wasm", "the wasm has no metadata `stable:schema`"),
+        ("cut.wasm", "not a valid wasm module"),
+        ("damaged.wasm", "not a stable schema"),
+        ("later.wasm", "the stable schema has format 2, this program reads up to 1"),
+        ("damaged.json", "not a stable schema"),
+        ("other.json", "of the canister `upload-canister`, the other of `ledger`"),
+    ] {
+        let said = check(folder.path(), &["good.json", file]);
+        assert_eq!((said.code, said.stdout.as_str()), (2, ""), "{file}: {}", said.stderr);
+        assert_eq!(said.stderr.lines().count(), 1, "{file}: {}", said.stderr);
+        assert!(said.stderr.starts_with("error: ") && said.stderr.contains(words), "{file}: {}", said.stderr);
+        assert!(file == "other.json" || said.stderr.contains(file), "{file}: {}", said.stderr);
+    }
+    assert_eq!(check(folder.path(), &["good.json"]).code, 2);
+    // A folder is there, and cannot be read as a file.
+    assert_eq!(check(folder.path(), &["good.json", "."]).code, 3);
+}

@@ -1,0 +1,304 @@
+//! Two schemas: memory by memory, and the layouts.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::rules::Rules;
+use crate::{Memory, Migration, Reason, Rule, Schema, Structure, Verdict, Way};
+
+/// Schemas that are not comparable.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("one schema is of the canister `{old}`, the other of `{new}`")]
+pub struct SchemaMismatch {
+    /// The canister of the old schema.
+    pub old: String,
+    /// The canister of the new one.
+    pub new: String,
+}
+
+/// What is said of one memory, or of the layouts.
+#[derive(Serialize, Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// The memory; absent for the layouts.
+    pub id: Option<u8>,
+    /// Its name; `layouts` for those.
+    pub name: String,
+    /// The worst of the reasons.
+    pub verdict: Verdict,
+    /// The reasons, the worst first.
+    pub reasons: Vec<Reason>,
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.id {
+            Some(id) => write!(f, "memory {id}, {}: {}", self.name, self.verdict),
+            None => write!(f, "{}: {}", self.name, self.verdict),
+        }
+    }
+}
+
+/// Two builds, in both directions.
+#[derive(Serialize, Clone, Debug, PartialEq, Eq)]
+pub struct Comparison {
+    /// Name of the old build.
+    pub old: String,
+    /// Name of the new build.
+    pub new: String,
+    /// From the old build to the new one.
+    pub upgrade: Vec<Line>,
+    /// From the new build back to the old one.
+    pub rollback: Vec<Line>,
+}
+
+impl Comparison {
+    /// Returns the worst verdict of the upgrade.
+    pub fn upgrade_verdict(&self) -> Verdict {
+        worst(self.upgrade.iter().map(|line| line.verdict))
+    }
+
+    /// Returns the worst verdict of the rollback.
+    pub fn rollback_verdict(&self) -> Verdict {
+        worst(self.rollback.iter().map(|line| line.verdict))
+    }
+}
+
+fn worst(verdicts: impl Iterator<Item = Verdict>) -> Verdict {
+    verdicts.max().unwrap_or(Verdict::Unchanged)
+}
+
+/// Compares two schemas, for the upgrade and for the rollback.
+///
+/// # Errors
+/// [`SchemaMismatch`] for two canisters.
+pub fn compare(old: &Schema, new: &Schema) -> Result<Comparison, SchemaMismatch> {
+    if old.canister != new.canister {
+        return Err(SchemaMismatch { old: old.canister.clone(), new: new.canister.clone() });
+    }
+    let added = |one: &Schema, other: &Schema| -> Vec<Migration> {
+        let known = |number| other.migrations.iter().any(|migration| migration.number == number);
+        one.migrations.iter().filter(|migration| !known(migration.number)).cloned().collect()
+    };
+    Ok(Comparison {
+        old: old.build.clone(),
+        new: new.build.clone(),
+        upgrade: lines(&Direction { from: old, to: new, migrations: added(new, old), way: Way::Upgrade }),
+        rollback: lines(&Direction { from: new, to: old, migrations: added(new, old), way: Way::Rollback }),
+    })
+}
+
+/// One direction.
+struct Direction<'a> {
+    /// The build whose state is there.
+    from: &'a Schema,
+    /// The build that is installed.
+    to: &'a Schema,
+    /// Migrations that only the newer build has.
+    migrations: Vec<Migration>,
+    way: Way,
+}
+
+fn lines(direction: &Direction<'_>) -> Vec<Line> {
+    let Direction { from, to, .. } = direction;
+    let mut lines = vec![line(None, "layouts", layouts(direction))];
+    let mut ids: Vec<u8> = from.memories.iter().chain(&to.memories).map(|memory| memory.id).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    for id in ids {
+        let find = |schema: &'_ Schema| schema.memories.iter().find(|memory| memory.id == id).cloned();
+        let (stored, read) = (find(from), find(to));
+        let name = stored.as_ref().or(read.as_ref()).map(|memory| memory.name.clone()).unwrap_or_default();
+        lines.push(line(Some(id), &name, memory(direction, id, stored.as_ref(), read.as_ref())));
+    }
+    lines
+}
+
+fn line(id: Option<u8>, name: &str, mut reasons: Vec<Reason>) -> Line {
+    reasons.sort_by_key(|reason| std::cmp::Reverse(reason.verdict));
+    Line { id, name: name.into(), verdict: worst(reasons.iter().map(|reason| reason.verdict)), reasons }
+}
+
+/// Every layout that may be stored must be accepted.
+fn layouts(direction: &Direction<'_>) -> Vec<Reason> {
+    let Direction { from, to, migrations, way } = direction;
+    let mut rules = Rules::new(*way);
+    let refused: Vec<u16> =
+        from.layouts.iter().copied().filter(|layout| !to.layouts.contains(layout)).collect();
+    for layout in &refused {
+        let into = from.migrations.iter().find(|migration| migration.to == *layout);
+        let leads_out =
+            |migration: &&Migration| migration.from == *layout && to.layouts.contains(&migration.to);
+        let out = from.migrations.iter().find(leads_out);
+        let text = match (into, out) {
+            (Some(migration), _) if migration.reversible => {
+                let (number, build) = (migration.number, &from.build);
+                format!("layout {layout} is refused: first roll back migration {number} on the {build} build")
+            }
+            (_, Some(migration)) => {
+                let (number, build) = (migration.number, &from.build);
+                format!(
+                    "layout {layout} is refused: first let migration {number} finish on the {build} build"
+                )
+            }
+            (Some(migration), None) => {
+                let (number, build) = (migration.number, &from.build);
+                format!(
+                    "layout {layout} is refused, and the {build} build cannot roll migration {number} back: \
+                     only until that begins"
+                )
+            }
+            (None, None) => format!("layout {layout} is refused"),
+        };
+        let verdict = if refused.len() == from.layouts.len() || (into.is_none() && out.is_none()) {
+            Verdict::Forbidden
+        } else {
+            Verdict::Conditional
+        };
+        rules.say("", Rule::Layout, verdict, text);
+    }
+    for Migration { number, to: layout, .. } in &from.migrations {
+        let goes_on = to.migrations.iter().any(|migration| migration.number == *number);
+        if !goes_on && to.layouts.contains(layout) {
+            let text =
+                format!("the {} build cannot go on with migration {number}: first finalize it", to.build);
+            rules.say("", Rule::Migration, Verdict::Conditional, text);
+        }
+    }
+    if *way == Way::Upgrade {
+        for Migration { number, name, from, to, .. } in migrations {
+            let text =
+                format!("migration {number}, {name}, takes layout {from} to layout {to} after the upgrade");
+            rules.say("", Rule::Migration, Verdict::NeedsMigration(*number), text);
+        }
+    }
+    rules.reasons
+}
+
+fn memory(direction: &Direction<'_>, id: u8, stored: Option<&Memory>, read: Option<&Memory>) -> Vec<Reason> {
+    let mut rules = Rules::new(direction.way);
+    match (stored, read) {
+        (Some(stored), Some(read)) => both(direction, &mut rules, stored, read),
+        (Some(stored), None) => only_stored(direction, &mut rules, stored),
+        (None, Some(read)) if direction.way == Way::Upgrade => {
+            let text = match read.structure {
+                Structure::Reserved => "the id is reserved from now on",
+                _ => "a new memory, empty at first",
+            };
+            rules.say("", Rule::NewMemory, Verdict::Compatible, text);
+        }
+        (None, Some(read)) if read.structure == Structure::Reserved => {}
+        // The upgrade is forbidden for the same reason.
+        (None, Some(_)) => {
+            let text = "the newer build does not know this memory, so it may hold anything by then";
+            rules.say("", Rule::DroppedMemory, Verdict::Conditional, text);
+        }
+        (None, None) => {}
+    }
+    by_migration(direction, &mut rules, id);
+    rules.reasons
+}
+
+fn both(direction: &Direction<'_>, rules: &mut Rules, stored: &Memory, read: &Memory) {
+    let was_reserved = stored.structure == Structure::Reserved;
+    match (was_reserved, read.structure == Structure::Reserved, direction.way) {
+        // A tombstone may get another name: no data belongs to it.
+        (true, true, _) => return,
+        (true, false, Way::Upgrade) => {
+            let text = format!("id {} is reserved and belongs to nobody; it is now {}", stored.id, read.name);
+            return rules.say("", Rule::ReusedId, Verdict::Forbidden, text);
+        }
+        (false, true, Way::Upgrade) => {
+            let text = "its id is reserved from now on; what is stored stays there, unread";
+            return rules.say("", Rule::RetiredMemory, Verdict::Compatible, text);
+        }
+        (true, false, Way::Rollback) => {
+            let text = "the newer build does not use it: it is as the older build left it, however long ago";
+            return rules.say("", Rule::RetiredMemory, Verdict::Conditional, text);
+        }
+        (false, true, Way::Rollback) => {
+            let text = format!("the older build has reserved id {}", stored.id);
+            return rules.say("", Rule::ReusedId, Verdict::Conditional, text);
+        }
+        (false, false, _) => {}
+    }
+    if stored.name != read.name {
+        let text = format!(
+            "id {} is {}, and is read as {}: an id is never used for anything else, so keep the name or take a new id",
+            stored.id, stored.name, read.name
+        );
+        rules.say("", Rule::ReusedId, Verdict::Forbidden, text);
+    }
+    if stored.structure != read.structure {
+        let text = format!("{:?} where {:?} is read", stored.structure, read.structure);
+        return rules.say("", Rule::ChangedStructure, Verdict::Forbidden, text);
+    }
+    if let (Some(stored), Some(read)) = (&stored.key, &read.key) {
+        rules.plain("key", stored, read);
+    }
+    if let (Some(stored), Some(read)) = (&stored.value, &read.value) {
+        rules.value("value", stored, read);
+    }
+    if stored.key.is_some() != read.key.is_some() || stored.value.is_some() != read.value.is_some() {
+        rules.say(
+            "",
+            Rule::ChangedType,
+            Verdict::Forbidden,
+            "one build has keys or values and the other has none",
+        );
+    }
+}
+
+fn only_stored(direction: &Direction<'_>, rules: &mut Rules, stored: &Memory) {
+    match (direction.way, &stored.structure) {
+        (Way::Upgrade, Structure::Reserved) => {
+            let text = format!("id {} is reserved no more, and could be used again", stored.id);
+            rules.say("", Rule::DroppedTombstone, Verdict::Forbidden, text);
+        }
+        (Way::Upgrade, _) => {
+            let text = format!("it is dropped: reserve id {}, so that nobody uses it again", stored.id);
+            rules.say("", Rule::DroppedMemory, Verdict::Forbidden, text);
+        }
+        (Way::Rollback, Structure::Reserved) => {}
+        (Way::Rollback, _) if direction.to.refuses_unknown_memories => {
+            let text = "the older build does not know it, and refuses the upgrade once it is in use";
+            rules.say("", Rule::NewMemory, Verdict::Conditional, text);
+        }
+        (Way::Rollback, _) => {
+            let text = "the older build does not know it, and leaves it as it is";
+            rules.say("", Rule::NewMemory, Verdict::Compatible, text);
+        }
+    }
+}
+
+/// What a migration of the newer build does with the records of a memory. By which types it reads them is what the
+/// schema of the newer build says of that memory.
+fn by_migration(direction: &Direction<'_>, rules: &mut Rules, id: u8) {
+    for migration in &direction.migrations {
+        let Migration { number, name, reversible, takes_from, puts_into, .. } = migration;
+        match direction.way {
+            Way::Upgrade if takes_from.contains(&id) => {
+                let text = format!("migration {number}, {name}, moves its records into {}", list(puts_into));
+                rules.say("", Rule::Migration, Verdict::NeedsMigration(*number), text);
+            }
+            Way::Upgrade => {}
+            Way::Rollback if takes_from.contains(&id) || puts_into.contains(&id) => {
+                let text = if *reversible {
+                    format!(
+                        "first roll back migration {number}, {name}, on the {} build",
+                        direction.from.build
+                    )
+                } else {
+                    format!("only until migration {number}, {name}, begins: it cannot be rolled back")
+                };
+                rules.say("", Rule::Migration, Verdict::Conditional, text);
+            }
+            Way::Rollback => {}
+        }
+    }
+}
+
+fn list(ids: &[u8]) -> String {
+    let word = if ids.len() == 1 { "memory" } else { "memories" };
+    format!("{word} {}", ids.iter().map(u8::to_string).collect::<Vec<_>>().join(", "))
+}

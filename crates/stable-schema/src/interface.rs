@@ -1,0 +1,211 @@
+//! Candid interfaces of two builds: by Candid's rules, and by what front ends decode.
+//!
+//! A canister in Rust decodes as the specification says. The agent of most front ends, @icp-sdk/core (seen with
+//! 6.1.0), does not in these cases, which Candid's rules allow:
+//!
+//! | the front end was made for | the canister answers | what happens |
+//! |---|---|---|
+//! | more results | fewer, the others being `opt`, `null` or `reserved` | an error: wrong number of return values |
+//! | `int` | `nat` | an error; within an `opt` silently none |
+//! | `opt opt t` | `t` | silently none |
+//! | a field of type `null` | no such field | an error |
+//! | a field of type `reserved` | no such field | silently an empty list |
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fmt;
+
+use candid::types::internal::Field;
+use candid::types::subtype::{Gamma, OptReport, subtype_check_all, subtype_with_config};
+use candid::types::{Type, TypeInner};
+use candid::{TypeEnv, types::Function};
+use candid_parser::utils::CandidSource;
+use serde::Serialize;
+
+use crate::candid_types::one_line;
+
+/// A text that is no Candid interface.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a Candid interface: {0}")]
+pub struct NotCandid(String);
+
+/// What is said of a method.
+#[derive(Serialize, Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// The method.
+    pub method: String,
+    /// What is the matter with it.
+    pub text: String,
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.method, self.text)
+    }
+}
+
+/// Two interfaces.
+#[derive(Serialize, Clone, Debug, Default, PartialEq, Eq)]
+pub struct InterfaceComparison {
+    /// Where the new interface is no subtype of the old one: clients of the old one break.
+    pub breaking: Vec<String>,
+    /// What front ends of the old interface make of the new build.
+    pub upgrade: Vec<Note>,
+    /// What front ends of the new interface make of the old build: after a rollback, or when they are deployed first.
+    pub rollback: Vec<Note>,
+}
+
+/// Compares two interfaces.
+///
+/// # Errors
+/// [`NotCandid`].
+pub fn compare(old: &str, new: &str) -> Result<InterfaceComparison, NotCandid> {
+    let (old, new) = (Interface::parse(old)?, Interface::parse(new)?);
+    let mut upgrade = front_end(&old, &new);
+    upgrade.extend(changed_options(&old, &new));
+    let mut rollback = front_end(&new, &old);
+    for method in new.methods.keys().filter(|method| !old.methods.contains_key(*method)) {
+        rollback.push(Note { method: method.clone(), text: "the older build has no such method".into() });
+    }
+    let mut env = new.env.clone();
+    let read = env.merge_type(old.env.clone(), old.service.clone());
+    let found = subtype_check_all(&mut Gamma::new(), &env, &new.service, &read);
+    let breaking = found.iter().map(|one| one_line(&one.to_string())).collect();
+    Ok(InterfaceComparison { breaking, upgrade, rollback })
+}
+
+struct Interface {
+    env: TypeEnv,
+    service: Type,
+    methods: BTreeMap<String, Function>,
+}
+
+impl Interface {
+    fn parse(text: &str) -> Result<Self, NotCandid> {
+        let fail = |error: candid_parser::Error| NotCandid(one_line(&error.to_string()));
+        let candid = |error: candid::Error| NotCandid(one_line(&error.to_string()));
+        let (env, service) = CandidSource::Text(text).load().map_err(fail)?;
+        let service = service.ok_or_else(|| NotCandid("there is no service".into()))?;
+        let service = match env.trace_type(&service).map_err(candid)?.as_ref() {
+            TypeInner::Class(_, service) => service.clone(),
+            _ => service,
+        };
+        let mut methods = BTreeMap::new();
+        for (name, function) in env.as_service(&service).map_err(candid)? {
+            methods.insert(name.clone(), env.as_func(function).map_err(candid)?.clone());
+        }
+        Ok(Self { env, service, methods })
+    }
+}
+
+/// Options of the new results whose type is another one: a client of the old interface reads null.
+fn changed_options(old: &Interface, new: &Interface) -> Vec<Note> {
+    let mut notes = Vec::new();
+    for (method, wanted) in &old.methods {
+        let Some(function) = new.methods.get(method) else { continue };
+        let mut env = new.env.clone();
+        let check = |env: &TypeEnv, report, wire: &Type, wanted: &Type| {
+            subtype_with_config(report, &mut Gamma::new(), env, wire, wanted)
+        };
+        for (wire, wanted) in function.rets.iter().zip(&wanted.rets) {
+            let wanted = env.merge_type(old.env.clone(), wanted.clone());
+            if check(&env, OptReport::Silence, wire, &wanted).is_ok()
+                && let Err(error) = check(&env, OptReport::Error, wire, &wanted)
+            {
+                let text =
+                    format!("an option of another type is read as null: {}", one_line(&error.to_string()));
+                notes.push(Note { method: method.clone(), text });
+            }
+        }
+    }
+    notes
+}
+
+/// What a front end that was made for one interface makes of the answers of the other.
+fn front_end(client: &Interface, canister: &Interface) -> Vec<Note> {
+    let mut notes = Vec::new();
+    for (method, wanted) in &client.methods {
+        let Some(answered) = canister.methods.get(method) else { continue };
+        let mut walk =
+            Walk { client: &client.env, wire: &canister.env, seen: HashSet::new(), found: BTreeSet::new() };
+        let (expected, got) = (wanted.rets.len(), answered.rets.len());
+        if expected > got {
+            let text = format!("{got} results where {expected} are expected: an error in @icp-sdk/core");
+            walk.found.insert(text);
+        }
+        for (wanted, answered) in wanted.rets.iter().zip(&answered.rets) {
+            walk.compare("the result", wanted, answered, false);
+        }
+        notes.extend(walk.found.into_iter().map(|text| Note { method: method.clone(), text }));
+    }
+    notes
+}
+
+struct Walk<'a> {
+    client: &'a TypeEnv,
+    wire: &'a TypeEnv,
+    seen: HashSet<(Type, Type, bool)>,
+    found: BTreeSet<String>,
+}
+
+impl Walk<'_> {
+    fn compare(&mut self, place: &str, wanted: &Type, answered: &Type, is_optional: bool) {
+        if !self.seen.insert((wanted.clone(), answered.clone(), is_optional)) {
+            return;
+        }
+        let (Ok(wanted), Ok(answered)) = (self.client.trace_type(wanted), self.wire.trace_type(answered))
+        else {
+            return;
+        };
+        match (wanted.as_ref(), answered.as_ref()) {
+            (TypeInner::Int, TypeInner::Nat) => {
+                let effect = if is_optional { "silently none" } else { "an error" };
+                self.found.insert(format!("{place} is nat where int is expected: {effect} in @icp-sdk/core"));
+            }
+            (TypeInner::Opt(wanted), TypeInner::Opt(answered)) => self.compare(place, wanted, answered, true),
+            (TypeInner::Opt(_), TypeInner::Null | TypeInner::Reserved) => {}
+            (TypeInner::Opt(wanted), _) => match self.client.trace_type(wanted) {
+                Ok(inner) if matches!(inner.as_ref(), TypeInner::Opt(_)) => {
+                    let text =
+                        "has no option where one of an option is expected: silently none in @icp-sdk/core";
+                    self.found.insert(format!("{place} {text}"));
+                }
+                Ok(_) => self.compare(place, wanted, &answered, true),
+                Err(_) => {}
+            },
+            (TypeInner::Vec(wanted), TypeInner::Vec(answered)) => {
+                self.compare(&format!("{place}[]"), wanted, answered, is_optional);
+            }
+            (TypeInner::Record(wanted), TypeInner::Record(answered)) => {
+                for field in wanted {
+                    let place = format!("{place}.{}", field.id);
+                    match find(answered, field) {
+                        Some(other) => self.compare(&place, &field.ty, &other.ty, is_optional),
+                        None => self.absent(&place, &field.ty),
+                    }
+                }
+            }
+            (TypeInner::Variant(wanted), TypeInner::Variant(answered)) => {
+                for variant in answered {
+                    if let Some(other) = find(wanted, variant) {
+                        self.compare(&format!("{place}.{}", variant.id), &other.ty, &variant.ty, is_optional);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn absent(&mut self, place: &str, wanted: &Type) {
+        let Ok(wanted) = self.client.trace_type(wanted) else { return };
+        let effect = match wanted.as_ref() {
+            TypeInner::Null => "null, is absent: an error in @icp-sdk/core",
+            TypeInner::Reserved => "reserved, is absent: silently an empty list in @icp-sdk/core",
+            _ => return,
+        };
+        self.found.insert(format!("{place}, {effect}"));
+    }
+}
+
+fn find<'f>(fields: &'f [Field], wanted: &Field) -> Option<&'f Field> {
+    fields.iter().find(|field| field.id.get_id() == wanted.id.get_id())
+}

@@ -1,0 +1,461 @@
+//! Whether a reader of one shape reads what a writer of another has stored.
+//!
+//! For the upgrade the old build is the writer and the new one the reader; for the rollback it is the reverse, and what
+//! the new build has not yet written does no harm: hence [`Verdict::Conditional`].
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::{Body, Encoding, Enum, Field, Plain, Record, Shape, Size, Tag, Value, candid_types};
+
+/// Direction of a comparison.
+#[derive(Serialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Way {
+    /// From the old build to the new one: everything that is stored must be read, and none of it dropped.
+    Upgrade,
+    /// From the new build back to the old one.
+    Rollback,
+}
+
+/// What is said of a memory, or of one reason.
+#[derive(Serialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Both builds store the same.
+    Unchanged,
+    /// The reader reads what is stored.
+    Compatible,
+    /// The migration of this number moves what is stored, after the upgrade.
+    NeedsMigration(u16),
+    /// It depends on what was stored before, or on what is done first.
+    Conditional,
+    /// What is stored would be lost, misread, or refused.
+    Forbidden,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unchanged => f.write_str("unchanged"),
+            Self::Compatible => f.write_str("compatible"),
+            Self::NeedsMigration(number) => write!(f, "needs migration {number}"),
+            Self::Conditional => f.write_str("conditional"),
+            Self::Forbidden => f.write_str("forbidden"),
+        }
+    }
+}
+
+/// What a reason is about.
+#[derive(Serialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Rule {
+    /// The type is another one.
+    ChangedType,
+    /// The encoding of the fields or of the variant is another one.
+    ChangedEncoding,
+    /// A number has room for more, or an option for null.
+    Widened,
+    /// A number, a byte string or an option has room for less.
+    Narrowed,
+    /// A field that must be there, and is not in what is stored.
+    NewRequiredField,
+    /// A field that may be absent is new.
+    NewOptionalField,
+    /// A field that may be absent in what is stored must be there.
+    NowRequired,
+    /// A field that is stored is not read.
+    DroppedField,
+    /// A field or a variant is stored under another number.
+    Renumbered,
+    /// A number that an earlier type skipped, and may have used before, is used.
+    ReusedNumber,
+    /// A field or a variant has another name.
+    Renamed,
+    /// A variant that may be stored is not known.
+    DroppedVariant,
+    /// A variant is new.
+    NewVariant,
+    /// A version that may be stored is not read.
+    DroppedVersion,
+    /// A version is new.
+    NewVersion,
+    /// A key or a value may be shorter than before at most.
+    ShrunkBound,
+    /// A key or a value may be longer than before.
+    GrownBound,
+    /// Bounds that decide how the bytes are laid out.
+    ChangedBound,
+    /// The Candid type of what is stored is no subtype of what is read.
+    CandidType,
+    /// A memory is new.
+    NewMemory,
+    /// A memory is dropped, and its id not reserved.
+    DroppedMemory,
+    /// A memory is dropped, and its id reserved.
+    RetiredMemory,
+    /// An id that belonged to another memory.
+    ReusedId,
+    /// A reserved id is reserved no more.
+    DroppedTombstone,
+    /// The structure in a memory is another one.
+    ChangedStructure,
+    /// A migration moves records.
+    Migration,
+    /// A layout that may be stored is not accepted.
+    Layout,
+}
+
+/// Why a verdict is what it is.
+#[derive(Serialize, Clone, Debug, PartialEq, Eq)]
+pub struct Reason {
+    /// The place: `value.v1.asset_metadata.Image.base.name`; empty for the whole.
+    pub place: String,
+    /// What it is about.
+    pub rule: Rule,
+    /// What follows from it.
+    pub verdict: Verdict,
+    /// The same in words.
+    pub text: String,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.place.is_empty() {
+            write!(f, "{}: ", self.place)?;
+        }
+        write!(f, "{}: {}", self.verdict, self.text)
+    }
+}
+
+/// Compares what two builds store as one value: `old` and `new` for the upgrade, in this order also for the rollback.
+pub fn compare_values(old: &Value, new: &Value, way: Way) -> Vec<Reason> {
+    let mut rules = Rules::new(way);
+    match way {
+        Way::Upgrade => rules.value("", old, new),
+        Way::Rollback => rules.value("", new, old),
+    }
+    rules.reasons
+}
+
+/// Collects the reasons of one direction.
+pub(crate) struct Rules {
+    way: Way,
+    pub reasons: Vec<Reason>,
+}
+
+impl Rules {
+    pub const fn new(way: Way) -> Self {
+        Self { way, reasons: Vec::new() }
+    }
+
+    pub fn say(&mut self, place: &str, rule: Rule, verdict: Verdict, text: impl Into<String>) {
+        self.reasons.push(Reason { place: place.into(), rule, verdict, text: text.into() });
+    }
+
+    /// What is stored only once the newer build has run: no obstacle to the rollback before.
+    const fn once_written(&self) -> Verdict {
+        match self.way {
+            Way::Upgrade => Verdict::Forbidden,
+            Way::Rollback => Verdict::Conditional,
+        }
+    }
+
+    pub fn value(&mut self, place: &str, written: &Value, read: &Value) {
+        match (written, read) {
+            (Value::Plain(written), Value::Plain(read)) => self.plain(place, written, read),
+            (Value::Versions(written), Value::Versions(read)) => {
+                for (version, body) in written {
+                    let place = join(place, &format!("v{version}"));
+                    match read.get(version) {
+                        Some(other) => self.body(&place, body, other),
+                        None => {
+                            self.say(&place, Rule::DroppedVersion, self.once_written(), "it is not read");
+                        }
+                    }
+                }
+                for version in read.keys().filter(|version| !written.contains_key(version)) {
+                    let place = join(place, &format!("v{version}"));
+                    self.say(
+                        &place,
+                        Rule::NewVersion,
+                        Verdict::Compatible,
+                        "a version that is not stored yet",
+                    );
+                }
+            }
+            (Value::Plain(plain), Value::Versions(_)) => {
+                let text = format!("plain {} where a record with a version is read", plain.name);
+                self.say(place, Rule::ChangedType, Verdict::Forbidden, text);
+            }
+            (Value::Versions(_), Value::Plain(plain)) => {
+                let text = format!("a record with a version where plain {} is read", plain.name);
+                self.say(place, Rule::ChangedType, Verdict::Forbidden, text);
+            }
+        }
+    }
+
+    pub fn plain(&mut self, place: &str, written: &Plain, read: &Plain) {
+        if written.name != read.name {
+            let text = format!("{} where {} is read", written.name, read.name);
+            return self.say(place, Rule::ChangedType, Verdict::Forbidden, text);
+        }
+        self.size(place, written.size, read.size);
+    }
+
+    fn size(&mut self, place: &str, written: Size, read: Size) {
+        let text = format!("{written} where {read} is read");
+        match (written, read) {
+            _ if written == read => {}
+            (Size::Max(written), Size::Max(read)) if written < read => {
+                self.say(place, Rule::GrownBound, Verdict::Compatible, text);
+            }
+            (Size::Max(_) | Size::Unbounded, Size::Max(_)) => {
+                self.say(place, Rule::ShrunkBound, self.once_written(), text);
+            }
+            // A map of an older library has pages for its bounds, and writes beyond them without these.
+            (Size::Max(_), Size::Unbounded) if self.way == Way::Rollback => {
+                self.say(place, Rule::GrownBound, Verdict::Compatible, text);
+            }
+            _ => self.say(place, Rule::ChangedBound, Verdict::Forbidden, text),
+        }
+    }
+
+    fn body(&mut self, place: &str, written: &Body, read: &Body) {
+        match (written, read) {
+            (Body::Cbor(written), Body::Cbor(read)) => self.shape(place, written, read),
+            (Body::Candid(written), Body::Candid(read)) if candid_types::is_same(written, read) => {}
+            (Body::Candid(written), Body::Candid(read)) => match candid_types::reads(written, read) {
+                Ok(()) => {
+                    self.say(
+                        place,
+                        Rule::CandidType,
+                        Verdict::Compatible,
+                        "another Candid type, a supertype",
+                    );
+                }
+                Err(error) => self.say(place, Rule::CandidType, self.once_written(), error),
+            },
+            (Body::Opaque(written), Body::Opaque(read)) if written == read => {}
+            (Body::Opaque(written), Body::Opaque(read)) => {
+                let text = format!("{written} where {read} is read");
+                self.say(place, Rule::ChangedType, Verdict::Forbidden, text);
+            }
+            _ => self.say(
+                place,
+                Rule::ChangedEncoding,
+                Verdict::Forbidden,
+                "another encoding under the same version",
+            ),
+        }
+    }
+
+    pub fn shape(&mut self, place: &str, written: &Shape, read: &Shape) {
+        match (written, read) {
+            _ if written == read => {}
+            (Shape::Optional(written), Shape::Optional(read)) => self.shape(place, written, read),
+            (Shape::Optional(written), read) => {
+                let text = format!("optional where {} must be there", read.words());
+                self.say(place, Rule::NowRequired, self.once_written(), text);
+                self.shape(place, written, read);
+            }
+            (written, Shape::Optional(read)) => {
+                self.say(place, Rule::Widened, Verdict::Compatible, "it may be absent from now on");
+                self.shape(place, written, read);
+            }
+            (Shape::Uint(from), Shape::Uint(to) | Shape::Int(to))
+            | (Shape::Int(from), Shape::Int(to))
+            | (Shape::Float(from), Shape::Float(to)) => {
+                let text = format!("a {} where {} is read", written.words(), read.words());
+                // A signed number needs one bit for the sign.
+                let fits = match (written, read) {
+                    (Shape::Uint(_), Shape::Int(_)) => from < to,
+                    _ => from <= to,
+                };
+                match (fits, written) {
+                    (true, _) => self.say(place, Rule::Widened, Verdict::Compatible, text),
+                    // The decoder refuses a double where it reads a single, whatever its value.
+                    (false, Shape::Float(_)) => self.say(place, Rule::Narrowed, Verdict::Forbidden, text),
+                    (false, _) => self.say(place, Rule::Narrowed, self.once_written(), text),
+                }
+            }
+            (Shape::FixedBytes(_), Shape::Bytes) => {
+                self.say(place, Rule::Widened, Verdict::Compatible, "any length from now on");
+            }
+            (Shape::Bytes, Shape::FixedBytes(len)) => {
+                let text = format!("a byte string of any length where one of {len} is read");
+                self.say(place, Rule::Narrowed, self.once_written(), text);
+            }
+            (Shape::List(written), Shape::List(read)) => self.shape(&format!("{place}[]"), written, read),
+            (Shape::FixedList(from, written), Shape::FixedList(to, read)) if from == to => {
+                self.shape(&format!("{place}[]"), written, read);
+            }
+            (Shape::FixedList(_, written), Shape::List(read)) => {
+                self.say(place, Rule::Widened, Verdict::Compatible, "any number from now on");
+                self.shape(&format!("{place}[]"), written, read);
+            }
+            (Shape::List(written), Shape::FixedList(len, read)) => {
+                let text = format!("any number of values where {len} are read");
+                self.say(place, Rule::Narrowed, self.once_written(), text);
+                self.shape(&format!("{place}[]"), written, read);
+            }
+            (Shape::Tuple(written), Shape::Tuple(read)) if written.len() == read.len() => {
+                for (index, (written, read)) in written.iter().zip(read).enumerate() {
+                    self.shape(&join(place, &index.to_string()), written, read);
+                }
+            }
+            (Shape::Map(key, value), Shape::Map(read_key, read_value)) => {
+                self.shape(&join(place, "key"), key, read_key);
+                self.shape(&join(place, "value"), value, read_value);
+            }
+            (Shape::Record(written), Shape::Record(read)) => self.record(place, written, read),
+            (Shape::Enum(written), Shape::Enum(read)) => self.variants(place, written, read),
+            _ => {
+                let text = format!("{} where {} is read", written.words(), read.words());
+                self.say(place, Rule::ChangedType, Verdict::Forbidden, text);
+            }
+        }
+    }
+
+    fn record(&mut self, place: &str, written: &Record, read: &Record) {
+        self.encoding(place, written.encoding, read.encoding);
+        self.fields(place, &written.fields, &read.fields, read.encoding);
+    }
+
+    fn encoding(&mut self, place: &str, written: Encoding, read: Encoding) {
+        if written != read {
+            let word = |encoding| if encoding == Encoding::Array { "an array" } else { "a map" };
+            let text = format!("fields in {} where {} is read", word(written), word(read));
+            self.say(place, Rule::ChangedEncoding, Verdict::Forbidden, text);
+        }
+    }
+
+    fn fields(&mut self, place: &str, written: &[Field], read: &[Field], encoding: Encoding) {
+        for field in read {
+            let place = join(place, &field.name);
+            let moved = written.iter().find(|other| other.name == field.name && other.number != field.number);
+            if let Some(other) = moved {
+                let text =
+                    format!("stored under number {}, read under number {}", other.number, field.number);
+                self.say(&place, Rule::Renumbered, Verdict::Forbidden, text);
+                continue;
+            }
+            let Some(stored) = written.iter().find(|other| other.number == field.number) else {
+                self.absent_field(&place, field, written, encoding);
+                continue;
+            };
+            if stored.name != field.name {
+                // What was stored under this number has another number now; that is said there.
+                if read.iter().any(|other| other.name == stored.name) {
+                    let text = format!("number {} is stored as `{}`", field.number, stored.name);
+                    self.say(&place, Rule::Renumbered, Verdict::Forbidden, text);
+                    continue;
+                }
+                let text = format!("number {} was `{}`: it must mean the same", field.number, stored.name);
+                self.say(&place, Rule::Renamed, Verdict::Compatible, text);
+            }
+            if stored.default && !field.may_be_absent() {
+                self.say(
+                    &place,
+                    Rule::NowRequired,
+                    self.once_written(),
+                    "absent in older records, and now required",
+                );
+            }
+            self.shape(&place, &stored.shape, &field.shape);
+        }
+        let known =
+            |field: &Field| read.iter().any(|other| other.number == field.number || other.name == field.name);
+        for field in written.iter().filter(|field| !known(field)) {
+            let place = join(place, &field.name);
+            match self.way {
+                Way::Upgrade => {
+                    let text = format!(
+                        "number {} is stored and not read: keep it, optional and unused, so that nobody reuses the number",
+                        field.number
+                    );
+                    self.say(&place, Rule::DroppedField, Verdict::Forbidden, text);
+                }
+                Way::Rollback => {
+                    let text =
+                        "the older build does not read it, and drops it from each record that it writes";
+                    self.say(&place, Rule::DroppedField, Verdict::Conditional, text);
+                }
+            }
+        }
+    }
+
+    /// A field that is read and not stored.
+    fn absent_field(&mut self, place: &str, field: &Field, written: &[Field], encoding: Encoding) {
+        let last = written.iter().map(|other| other.number).max();
+        if !field.may_be_absent() {
+            let text = format!("number {} is new and required: no stored record has it", field.number);
+            self.say(place, Rule::NewRequiredField, Verdict::Forbidden, text);
+        } else if self.way == Way::Upgrade && last.is_some_and(|last| field.number < last) {
+            let text = format!("number {} was skipped before, and may have been used", field.number);
+            self.say(place, Rule::ReusedNumber, Verdict::Forbidden, text);
+        } else {
+            let how =
+                if encoding == Encoding::Array { "the array ends before it" } else { "the map lacks it" };
+            let text = format!("number {} may be absent: in a stored record {how}", field.number);
+            self.say(place, Rule::NewOptionalField, Verdict::Compatible, text);
+        }
+    }
+
+    fn variants(&mut self, place: &str, written: &Enum, read: &Enum) {
+        if written.tag != read.tag {
+            let word = |tag| if tag == Tag::Pair { "number and fields" } else { "its number alone" };
+            let text = format!("a variant by {} where {} is read", word(written.tag), word(read.tag));
+            return self.say(place, Rule::ChangedEncoding, Verdict::Forbidden, text);
+        }
+        for variant in &written.variants {
+            let place = join(place, &variant.name);
+            let Some(other) = read.variants.iter().find(|other| other.number == variant.number) else {
+                let moved = read.variants.iter().find(|other| other.name == variant.name);
+                match moved {
+                    Some(other) => {
+                        let text =
+                            format!("stored under number {}, read under {}", variant.number, other.number);
+                        self.say(&place, Rule::Renumbered, Verdict::Forbidden, text);
+                    }
+                    None => {
+                        let text = format!("number {} may be stored, and is not known", variant.number);
+                        self.say(&place, Rule::DroppedVariant, self.once_written(), text);
+                    }
+                }
+                continue;
+            };
+            if other.name != variant.name {
+                let moved = |one: &str, variants: &[crate::Variant]| variants.iter().any(|of| of.name == one);
+                if moved(&variant.name, &read.variants) || moved(&other.name, &written.variants) {
+                    let text = format!("number {} is read as `{}`", variant.number, other.name);
+                    self.say(&place, Rule::Renumbered, Verdict::Forbidden, text);
+                    continue;
+                }
+                let text =
+                    format!("number {} is now `{}`: it must mean the same", variant.number, other.name);
+                self.say(&place, Rule::Renamed, Verdict::Compatible, text);
+            }
+            if !variant.fields.is_empty() || !other.fields.is_empty() {
+                self.encoding(&place, variant.encoding, other.encoding);
+            }
+            self.fields(&place, &variant.fields, &other.fields, other.encoding);
+        }
+        let numbers: Vec<u32> = written.variants.iter().map(|variant| variant.number).collect();
+        for variant in read.variants.iter().filter(|variant| !numbers.contains(&variant.number)) {
+            let place = join(place, &variant.name);
+            if written.variants.iter().any(|other| other.name == variant.name) {
+                continue;
+            }
+            let text = format!("number {} is new", variant.number);
+            self.say(&place, Rule::NewVariant, Verdict::Compatible, text);
+        }
+    }
+}
+
+/// Returns the place of a part.
+fn join(place: &str, part: &str) -> String {
+    if place.is_empty() { part.to_owned() } else { format!("{place}.{part}") }
+}

@@ -1,0 +1,194 @@
+//! The derived shape is what minicbor writes, and the rules say what minicbor does.
+
+use minicbor::{Decode, Encode};
+use stable_schema::{Body, Encoding, Rule, Shape, StableSchema, Tag, Value, Verdict, Way, compare_values};
+
+mod old {
+    use super::*;
+
+    #[derive(Encode, Decode, StableSchema, Clone, Debug, PartialEq)]
+    pub struct Account {
+        #[n(0)]
+        pub owner: String,
+        #[cbor(n(1), with = "minicbor::bytes")]
+        pub digest: [u8; 4],
+        #[n(2)]
+        pub limit: Option<u32>,
+        #[cbor(n(3), default)]
+        pub tags: Vec<String>,
+        #[n(4)]
+        pub state: State,
+    }
+
+    #[derive(Encode, Decode, StableSchema, Clone, Debug, PartialEq)]
+    pub enum State {
+        #[n(0)]
+        Open,
+        #[n(1)]
+        Closed {
+            #[n(0)]
+            at: u64,
+        },
+    }
+}
+
+/// One change at a time to a field or a variant, each with a value that the old type has written.
+mod new {
+    use super::*;
+
+    macro_rules! accounts {
+        ($($module:ident { $($field:tt)* })*) => {
+            $(pub mod $module {
+                use super::*;
+
+                #[derive(Encode, Decode, StableSchema, Clone, Debug, PartialEq)]
+                pub struct Account { $($field)* }
+            })*
+        };
+    }
+
+    accounts! {
+        narrowed {
+            #[n(0)] pub owner: String, #[cbor(n(1), with = "minicbor::bytes")] pub digest: [u8; 4],
+            #[n(2)] pub limit: Option<u8>, #[cbor(n(3), default)] pub tags: Vec<String>, #[n(4)] pub state: old::State,
+        }
+        required {
+            #[n(0)] pub owner: String, #[cbor(n(1), with = "minicbor::bytes")] pub digest: [u8; 4],
+            #[n(2)] pub limit: u32, #[cbor(n(3), default)] pub tags: Vec<String>, #[n(4)] pub state: old::State,
+        }
+        added_required {
+            #[n(0)] pub owner: String, #[cbor(n(1), with = "minicbor::bytes")] pub digest: [u8; 4],
+            #[n(2)] pub limit: Option<u32>, #[cbor(n(3), default)] pub tags: Vec<String>, #[n(4)] pub state: old::State,
+            #[n(5)] pub since: u64,
+        }
+        added_optional {
+            #[n(0)] pub owner: String, #[cbor(n(1), with = "minicbor::bytes")] pub digest: [u8; 4],
+            #[n(2)] pub limit: Option<u64>, #[cbor(n(3), default)] pub tags: Vec<String>, #[n(4)] pub state: old::State,
+            #[n(5)] pub since: Option<u64>,
+        }
+        renumbered {
+            #[n(1)] pub owner: String, #[cbor(n(0), with = "minicbor::bytes")] pub digest: [u8; 4],
+            #[n(2)] pub limit: Option<u32>, #[cbor(n(3), default)] pub tags: Vec<String>, #[n(4)] pub state: old::State,
+        }
+        other_length {
+            #[n(0)] pub owner: String, #[cbor(n(1), with = "minicbor::bytes")] pub digest: [u8; 8],
+            #[n(2)] pub limit: Option<u32>, #[cbor(n(3), default)] pub tags: Vec<String>, #[n(4)] pub state: old::State,
+        }
+        fewer_fields {
+            #[n(0)] pub owner: String,
+        }
+    }
+
+    #[derive(Encode, Decode, StableSchema, Clone, Debug, PartialEq)]
+    #[cbor(map)]
+    pub struct AsMap {
+        #[n(0)]
+        pub owner: String,
+    }
+}
+
+fn account() -> old::Account {
+    let state = old::State::Closed { at: 7 };
+    old::Account { owner: "a".into(), digest: [1; 4], limit: Some(300), tags: vec!["x".into()], state }
+}
+
+fn verdict<T: StableSchema>() -> Verdict {
+    let value = |shape| Value::one(1, Body::Cbor(shape));
+    let reasons = compare_values(&value(old::Account::shape()), &value(T::shape()), Way::Upgrade);
+    reasons.iter().map(|reason| reason.verdict).max().unwrap_or(Verdict::Unchanged)
+}
+
+#[test]
+fn what_the_rules_forbid_minicbor_does_not_read() {
+    let bytes = minicbor::to_vec(account()).unwrap();
+    let none = minicbor::to_vec(old::Account { limit: None, ..account() }).unwrap();
+    macro_rules! refused {
+        ($($module:ident from $bytes:expr;)*) => {
+            $(
+                assert!(minicbor::decode::<new::$module::Account>($bytes).is_err(), stringify!($module));
+                assert_eq!(verdict::<new::$module::Account>(), Verdict::Forbidden, stringify!($module));
+            )*
+        };
+    }
+    refused! {
+        narrowed from &bytes;
+        required from &none;
+        added_required from &bytes;
+        renumbered from &bytes;
+        other_length from &bytes;
+    }
+    let owner = minicbor::to_vec(new::fewer_fields::Account { owner: "a".into() }).unwrap();
+    assert!(minicbor::decode::<new::AsMap>(&owner).is_err());
+    assert!(
+        minicbor::decode::<old::Account>(&minicbor::to_vec(new::AsMap { owner: "a".into() }).unwrap())
+            .is_err()
+    );
+}
+
+#[test]
+fn what_the_rules_call_compatible_minicbor_reads() {
+    let bytes = minicbor::to_vec(account()).unwrap();
+    let read: new::added_optional::Account = minicbor::decode(&bytes).unwrap();
+    assert_eq!((read.limit, read.since), (Some(300), None));
+    assert_eq!(verdict::<new::added_optional::Account>(), Verdict::Compatible);
+}
+
+/// It reads, and the next write drops four fields: the rules say so.
+#[test]
+fn a_dropped_field_is_lost_without_an_error() {
+    let bytes = minicbor::to_vec(account()).unwrap();
+    let read: new::fewer_fields::Account = minicbor::decode(&bytes).unwrap();
+    assert_eq!(read.owner, "a");
+    let value = |shape| Value::one(1, Body::Cbor(shape));
+    let [old, new] = [value(old::Account::shape()), value(new::fewer_fields::Account::shape())];
+    let said: Vec<_> =
+        compare_values(&old, &new, Way::Upgrade).into_iter().map(|of| (of.place, of.rule)).collect();
+    let dropped = ["digest", "limit", "tags", "state"].map(|name| (format!("v1.{name}"), Rule::DroppedField));
+    assert_eq!(said, dropped);
+}
+
+#[test]
+fn a_derived_shape_has_numbers_names_and_encodings() {
+    let Shape::Record(account) = old::Account::shape() else { panic!() };
+    let fields: Vec<_> =
+        account.fields.iter().map(|of| (of.number, of.name.as_str(), of.may_be_absent())).collect();
+    assert_eq!(
+        fields,
+        [
+            (0, "owner", false),
+            (1, "digest", false),
+            (2, "limit", true),
+            (3, "tags", true),
+            (4, "state", false)
+        ]
+    );
+    assert_eq!(account.fields[1].shape, Shape::FixedBytes(4));
+    let Shape::Enum(state) = &account.fields[4].shape else { panic!() };
+    assert_eq!(state.tag, Tag::Pair);
+    let variants: Vec<_> =
+        state.variants.iter().map(|of| (of.number, of.name.as_str(), of.fields.len())).collect();
+    assert_eq!(variants, [(0, "Open", 0), (1, "Closed", 1)]);
+    let Shape::Record(map) = new::AsMap::shape() else { panic!() };
+    assert_eq!(map.encoding, Encoding::Map);
+}
+
+/// A variant in `index_only` is the number alone; `transparent` is its one field.
+#[test]
+fn the_shape_of_other_encodings_is_that_of_their_bytes() {
+    #[derive(Encode, Decode, StableSchema)]
+    #[cbor(index_only)]
+    enum Kind {
+        #[n(3)]
+        Third,
+    }
+
+    #[derive(Encode, Decode, StableSchema)]
+    #[cbor(transparent)]
+    struct Id(#[n(0)] u64);
+
+    assert_eq!(minicbor::to_vec(Kind::Third).unwrap(), [3]);
+    let Shape::Enum(kind) = Kind::shape() else { panic!() };
+    assert_eq!(kind.tag, Tag::Number);
+    assert_eq!(minicbor::to_vec(Id(5)).unwrap(), [5]);
+    assert_eq!(Id::shape(), Shape::Uint(64));
+}

@@ -1,0 +1,147 @@
+//! What is kept in stable memory, taken from the types of the open structures.
+//!
+//! Compiled for tests only: the schema travels in the wasm as text, `schemas/BUILD.json`, which the test below compares
+//! with the types. Each store describes its own structures, so that the type of a field decides what the schema says.
+
+use ic_stable_structures::{StableBTreeMap, Storable};
+use stable_schema::{Body, Memory as Entry, Plain, PlainBytes, Size, Structure, Value};
+
+use super::layout::Layout;
+use super::memory_ids::{self, ALL, numbers};
+use super::{Memory, Register, Table};
+use crate::migrate::{JournalRecord, MigrationState, QuarantineRecord};
+use crate::upload::RawRecord;
+
+#[cfg(all(feature = "compat", feature = "direct"))]
+mod tests;
+
+/// A record whose stored form can be described.
+pub trait Described {
+    /// Returns the stored form.
+    fn value() -> Value;
+}
+
+/// Describes a record in CBOR or in Candid, after its version.
+macro_rules! described {
+    ($record:ty, cbor $version:expr) => {
+        $crate::stable::schema::described!(
+            $record,
+            $version,
+            stable_schema::Body::Cbor(<$record as stable_schema::StableSchema>::shape())
+        );
+    };
+    ($record:ty, candid $version:ident of $stored:ty) => {
+        $crate::stable::schema::described!(
+            $record,
+            $version,
+            stable_schema::Body::Candid(stable_schema::candid_text::<$stored>())
+        );
+    };
+    ($record:ty, $version:expr, $body:expr) => {
+        impl $crate::stable::schema::Described for $record {
+            fn value() -> stable_schema::Value {
+                stable_schema::Value::one(u16::from($version), $body)
+            }
+        }
+    };
+}
+pub(crate) use described;
+
+/// A table stores the bytes of a record, of any length.
+fn plain(name: &str) -> Value {
+    Value::Plain(Plain { name: name.into(), size: Size::Unbounded })
+}
+
+macro_rules! plain_records {
+    ($($record:ty => $name:literal;)*) => {
+        $(impl Described for $record {
+            fn value() -> Value {
+                plain($name)
+            }
+        })*
+    };
+}
+
+plain_records! {
+    () => "nothing";
+    u64 => "u64";
+    String => "text";
+}
+
+described!(Layout, 1_u8, Body::Opaque("u16 after UPL and the version of the header, big-endian".into()));
+// The engine's records are its own; their version changes with their form.
+described!(MigrationState, 1_u8, Body::Opaque("migration state of ic-stable-migrate, CBOR".into()));
+described!(JournalRecord, 1_u8, Body::Opaque("journal entry of ic-stable-migrate, CBOR".into()));
+described!(QuarantineRecord, 1_u8, Body::Opaque("quarantined unit of ic-stable-migrate, CBOR".into()));
+
+/// What the open structures have said of themselves.
+#[derive(Debug, Default)]
+pub struct Description {
+    /// The memories, in no order.
+    pub memories: Vec<Entry>,
+}
+
+impl Description {
+    fn add(&mut self, id: u8, structure: Structure, key: Option<Plain>, value: Option<Value>) {
+        let known = ALL.iter().find(|(known, ..)| *known == id);
+        let (_, name, declared) = known.unwrap_or_else(|| panic!("memory {id} is not in the table of ids"));
+        let agrees = match structure {
+            Structure::Map => *declared == memory_ids::Structure::Map,
+            Structure::Cell => *declared == memory_ids::Structure::Cell,
+            Structure::Raw(..) => {
+                [memory_ids::Structure::Region, memory_ids::Structure::Counters].contains(declared)
+            }
+            Structure::Reserved => false,
+        };
+        assert!(agrees, "memory {id}, {name}: {declared:?} in the table of ids, {structure:?} in the code");
+        assert!(
+            self.memories.iter().all(|memory| memory.id != id),
+            "memory {id}, {name}, is described twice"
+        );
+        self.memories.push(Entry { id, name: (*name).into(), structure, key, value });
+    }
+
+    /// Describes a table. One that is opened when it is first needed is described by its type.
+    pub fn table<'t, K, V>(&mut self, id: u8, _: impl Into<Option<&'t Table<K, V>>>)
+    where
+        K: Storable + Ord + Clone + PlainBytes + 't,
+        V: Described + 't,
+    {
+        self.add(id, Structure::Map, Some(K::plain()), Some(V::value()));
+    }
+
+    /// Describes a table of which only the readers know the types; the test asks them.
+    pub fn raw_table<K: Storable + Ord + Clone + PlainBytes>(&mut self, id: u8, _: &Table<K, RawRecord>) {
+        self.add(id, Structure::Map, Some(K::plain()), None);
+    }
+
+    /// Describes a map of the library.
+    pub fn map<K, V>(&mut self, id: u8, _: &StableBTreeMap<K, V, Memory>)
+    where
+        K: Storable + Ord + Clone + PlainBytes,
+        V: Storable + PlainBytes,
+    {
+        self.add(id, Structure::Map, Some(K::plain()), Some(Value::Plain(V::plain())));
+    }
+
+    /// Describes a register. One that is opened when it is first needed is described by its type.
+    pub fn register<'r, V: Described + 'r>(&mut self, id: u8, _: impl Into<Option<&'r Register<V>>>) {
+        self.add(id, Structure::Cell, None, Some(V::value()));
+    }
+
+    /// Describes a memory with a header of our own, of this version, and the records in it.
+    pub fn raw(&mut self, id: u8, version: u8, value: Option<Value>) {
+        let magic = ALL.iter().find(|(known, ..)| *known == id).and_then(|(.., structure)| structure.magic());
+        let magic = String::from_utf8_lossy(magic.unwrap_or(b"???")).into_owned();
+        self.add(id, Structure::Raw(magic, version.into()), None, value);
+    }
+
+    /// Describes the tables of the engine, which has types of its own.
+    pub fn migration_ledger(&mut self) {
+        self.register(numbers::MIGRATION_STATE, None::<&Register<MigrationState>>);
+        self.table(numbers::MIGRATION_STATES, None::<&Table<u16, MigrationState>>);
+        self.table(numbers::MIGRATION_JOURNAL, None::<&Table<u64, JournalRecord>>);
+        self.table(numbers::MIGRATION_QUARANTINE, None::<&Table<u64, QuarantineRecord>>);
+        self.table(numbers::MIGRATION_QUARANTINES, None::<&Table<(u16, u64), QuarantineRecord>>);
+    }
+}
