@@ -149,9 +149,10 @@ fn one_wrong_record_is_refused_where_nothing_treats_it() {
 
 #[test]
 fn both_ends_of_a_deep_table_are_read() {
-    let numbers = |id: u8, change: fn(&mut Vec<(Vec<u8>, Vec<u8>)>)| {
+    type Entries = Vec<(Vec<u8>, Vec<u8>)>;
+    let numbers = |id: u8, change: fn(&mut Entries)| {
         let raw = sound();
-        let mut entries: Vec<_> =
+        let mut entries: Entries =
             (0..500_u64).map(|n| (n.to_be_bytes().to_vec(), n.to_be_bytes().to_vec())).collect();
         change(&mut entries);
         plant(&raw, id, &entries, Some(8));

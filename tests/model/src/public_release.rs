@@ -242,8 +242,7 @@ impl PublicRelease {
             raw.grow(1);
         }
         raw.write(0, &saved);
-        let bytes = raw.borrow().clone();
-        bytes
+        raw.take()
     }
 }
 

@@ -5,101 +5,21 @@ use candid::Principal;
 use ic_stable_structures::memory_manager::MemoryId;
 use ic_stable_structures::storable::Blob;
 use ic_stable_structures::{Memory as _, StableBTreeMap};
-use session_migrate::Verdict;
-use session_migrate::inspect::{Finding, Kind, Severity};
+use session_migrate::inspect::Kind;
 use upload_canister::blob::extents::{AllocatorState, Extent};
 use upload_canister::blob::{BlobRecord, Extents, MappedBlob, Place};
 use upload_canister::capsule::{CapsuleRecord, MemoryRecord};
 use upload_canister::migrate::QuarantineRecord;
+use upload_canister::stable::Table;
 use upload_canister::stable::keys::{NumberAndText, TwoTexts};
 use upload_canister::stable::layout::Layout;
 use upload_canister::stable::memory_ids::{self as ids, numbers};
-use upload_canister::stable::{Memories, RawMemory, Register, Table};
 use upload_canister::upload::{PayloadState, RawRecord, Receipt, SessionRecord, UploadMeta};
 use upload_model::public_release::PublicRelease;
 
 use super::aged::person;
-use super::inspection::{inspected, lines, sound};
-
-/// A canister to be damaged.
-struct Patient {
-    raw: RawMemory,
-}
-
-impl Patient {
-    fn new(layout: Layout) -> Patient {
-        let raw = RawMemory::default();
-        raw.borrow_mut().extend_from_slice(sound(layout));
-        Patient { raw }
-    }
-
-    fn memories(&self) -> Memories {
-        Memories::init(self.raw.clone())
-    }
-
-    fn memory(&self, id: u8) -> upload_canister::stable::Memory {
-        self.memories().get(MemoryId::new(id))
-    }
-
-    fn table<K, V>(&self, id: MemoryId) -> Table<K, V>
-    where
-        K: ic_stable_structures::Storable + Ord + Clone + std::fmt::Debug,
-        V: upload_canister::stable::Record,
-    {
-        Table::open(&self.memories(), id)
-    }
-
-    fn register<V: upload_canister::stable::Record + Clone>(&self, id: MemoryId) -> Register<V> {
-        Register::open(&self.memories(), id)
-    }
-
-    /// Returns the first record of a table that fits.
-    fn first<K, V>(&self, id: MemoryId, fits: impl Fn(&K, &V) -> bool) -> (K, V)
-    where
-        K: ic_stable_structures::Storable + Ord + Clone + std::fmt::Debug,
-        V: upload_canister::stable::Record,
-    {
-        let table: Table<K, V> = self.table(id);
-        table.range(..).map(Result::unwrap).find(|(key, value)| fits(key, value)).unwrap()
-    }
-
-    fn remove_first<K>(&self, id: MemoryId) -> String
-    where
-        K: ic_stable_structures::Storable + Ord + Clone + std::fmt::Debug,
-    {
-        let mut table: Table<K, RawRecord> = self.table(id);
-        let key = table.keys(..).next().unwrap();
-        assert!(table.remove(&key));
-        format!("{key:?}")
-    }
-
-    /// Overwrites every occurrence of `bytes` in a memory: pages that were freed keep theirs.
-    fn overwrite(&self, id: u8, bytes: &[u8; 3]) {
-        let memory = self.memory(id);
-        let mut all = vec![0; memory.size() as usize * 65_536];
-        memory.read(0, &mut all);
-        let found: Vec<usize> =
-            all.windows(3).enumerate().filter(|(_, window)| window == bytes).map(|(at, _)| at).collect();
-        assert!(!found.is_empty());
-        found.into_iter().for_each(|at| memory.write(at as u64, &[0; 3]));
-    }
-}
-
-/// Damages a canister of a layout; `inspect` must report it as `kind` in memory `memory`.
-#[track_caller]
-fn finds(layout: Layout, kind: Kind, memory: u8, injure: impl FnOnce(&Patient)) -> Finding {
-    let patient = Patient::new(layout);
-    injure(&patient);
-    let report = inspected(&patient.raw.borrow(), true).unwrap();
-    let found = report.findings.iter().find(|found| found.kind == kind && found.memory == Some(memory));
-    let found = found.unwrap_or_else(|| panic!("{kind:?} in {memory}: {:#?}", lines(&report)));
-    if kind.severity() == Severity::Damage {
-        assert_eq!(report.verdict, Verdict::Fail);
-    }
-    let line = found.to_string();
-    assert!(line.starts_with(kind.name()) && !line.contains('\n'), "{line}");
-    found.clone()
-}
+use super::inspection::{inspected, lines};
+use super::patient::{Patient, finds};
 
 const ONE: Layout = Layout::LEGACY;
 const TWO: Layout = Layout::SPLIT;

@@ -4,3 +4,4 @@ mod aged;
 mod injuries;
 mod inspection;
 mod on_the_server;
+mod patient;

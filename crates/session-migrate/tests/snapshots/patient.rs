@@ -1,0 +1,91 @@
+//! A canister that a test damages, and what `inspect` must report of it.
+
+use ic_stable_structures::Memory as _;
+use ic_stable_structures::memory_manager::MemoryId;
+use session_migrate::Verdict;
+use session_migrate::inspect::{Finding, Kind, Severity};
+use upload_canister::stable::layout::Layout;
+use upload_canister::stable::{Memories, RawMemory, Register, Table};
+use upload_canister::upload::RawRecord;
+
+use super::inspection::{inspected, lines, sound};
+
+/// A canister to be damaged.
+pub struct Patient {
+    pub raw: RawMemory,
+}
+
+impl Patient {
+    pub fn new(layout: Layout) -> Patient {
+        let raw = RawMemory::default();
+        raw.borrow_mut().extend_from_slice(sound(layout));
+        Patient { raw }
+    }
+
+    pub fn memories(&self) -> Memories {
+        Memories::init(self.raw.clone())
+    }
+
+    pub fn memory(&self, id: u8) -> upload_canister::stable::Memory {
+        self.memories().get(MemoryId::new(id))
+    }
+
+    pub fn table<K, V>(&self, id: MemoryId) -> Table<K, V>
+    where
+        K: ic_stable_structures::Storable + Ord + Clone + std::fmt::Debug,
+        V: upload_canister::stable::Record,
+    {
+        Table::open(&self.memories(), id)
+    }
+
+    pub fn register<V: upload_canister::stable::Record + Clone>(&self, id: MemoryId) -> Register<V> {
+        Register::open(&self.memories(), id)
+    }
+
+    /// Returns the first record of a table that fits.
+    pub fn first<K, V>(&self, id: MemoryId, fits: impl Fn(&K, &V) -> bool) -> (K, V)
+    where
+        K: ic_stable_structures::Storable + Ord + Clone + std::fmt::Debug,
+        V: upload_canister::stable::Record,
+    {
+        let table: Table<K, V> = self.table(id);
+        table.range(..).map(Result::unwrap).find(|(key, value)| fits(key, value)).unwrap()
+    }
+
+    pub fn remove_first<K>(&self, id: MemoryId) -> String
+    where
+        K: ic_stable_structures::Storable + Ord + Clone + std::fmt::Debug,
+    {
+        let mut table: Table<K, RawRecord> = self.table(id);
+        let key = table.keys(..).next().unwrap();
+        assert!(table.remove(&key));
+        format!("{key:?}")
+    }
+
+    /// Overwrites every occurrence of `bytes` in a memory: pages that were freed keep theirs.
+    pub fn overwrite(&self, id: u8, bytes: &[u8; 3]) {
+        let memory = self.memory(id);
+        let mut all = vec![0; memory.size() as usize * 65_536];
+        memory.read(0, &mut all);
+        let found: Vec<usize> =
+            all.windows(3).enumerate().filter(|(_, window)| window == bytes).map(|(at, _)| at).collect();
+        assert!(!found.is_empty());
+        found.into_iter().for_each(|at| memory.write(at as u64, &[0; 3]));
+    }
+}
+
+/// Damages a canister of a layout; `inspect` must report it as `kind` in memory `memory`.
+#[track_caller]
+pub fn finds(layout: Layout, kind: Kind, memory: u8, injure: impl FnOnce(&Patient)) -> Finding {
+    let patient = Patient::new(layout);
+    injure(&patient);
+    let report = inspected(&patient.raw.borrow(), true).unwrap();
+    let found = report.findings.iter().find(|found| found.kind == kind && found.memory == Some(memory));
+    let found = found.unwrap_or_else(|| panic!("{kind:?} in {memory}: {:#?}", lines(&report)));
+    if kind.severity() == Severity::Damage {
+        assert_eq!(report.verdict, Verdict::Fail);
+    }
+    let line = found.to_string();
+    assert!(line.starts_with(kind.name()) && !line.contains('\n'), "{line}");
+    found.clone()
+}
