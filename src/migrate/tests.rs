@@ -18,6 +18,8 @@ use crate::blob::{CHUNK_SIZE, ChunkPrefix};
 use crate::meter::{Meter, Unmetered};
 use crate::migrations::SplitSessions;
 use crate::session::SessionId;
+use crate::stable::Table;
+use crate::stable::keys::TwoTexts;
 use crate::stable::layout::Layout;
 use crate::storage::Storage;
 use crate::upload::limits::DEFAULT_SESSION_TTL_SECONDS;
@@ -362,4 +364,9 @@ fn the_compat_path_cannot_be_opened_while_converting() {
         let _ = run(&mut world.storage, world.now, &OneStep, 0);
     }
     assert_eq!(controls::check_share(&world.storage, 50), Ok(()));
+}
+
+/// Adds an account after all others: the preflight would refuse a damaged one at an end of the table.
+fn not_last(mut accounts: Table<TwoTexts, RawRecord>) {
+    accounts.insert(TwoTexts("~".into(), String::new()), &RawRecord(vec![0; 8]));
 }

@@ -211,6 +211,8 @@ pub enum Damaged {
     Treated,
     /// The same, and a record that is Candid is refused: it is the public first release's.
     TreatedUnlessCandid,
+    /// Every such record is quarantined, or stays in quarantine, so any number of them is accepted.
+    Quarantined,
 }
 
 /// The values of a map.
@@ -239,7 +241,7 @@ pub fn check_map<M: Memory>(
         return Ok(());
     };
     let MapContents { is_key, show_key, key_len, value, damaged: treatment } = contents;
-    let mut is_candid = false;
+    let (mut is_candid, mut is_foreign_key) = (false, false);
     let mut check = |end: End| {
         let found = match value {
             Values::Bytes(most) => map.key(end, key_len).map_err(damaged)?.map(|(key, len)| {
@@ -258,6 +260,7 @@ pub fn check_map<M: Memory>(
         };
         match decoded {
             _ if !is_key(&key) => {
+                is_foreign_key = true;
                 let start = key.get(..16).unwrap_or(&key);
                 foreign(format!("{start:02x?}"), format!("a key of {} bytes that is none", key.len()))
             }
@@ -270,11 +273,12 @@ pub fn check_map<M: Memory>(
         Damaged::Refused => false,
         Damaged::Treated => true,
         Damaged::TreatedUnlessCandid => !is_candid,
+        Damaged::Quarantined => !is_foreign_key,
     };
     let is_one = |end: &Result<(), PreflightError>| matches!(end, Err(PreflightError::ForeignRecord { .. }));
     if is_treated
         && ends.iter().all(|end| end.is_ok() || is_one(end))
-        && (map.len == 1 || ends.iter().any(Result::is_ok))
+        && (treatment == Damaged::Quarantined || map.len == 1 || ends.iter().any(Result::is_ok))
     {
         return Ok(());
     }

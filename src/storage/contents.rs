@@ -30,7 +30,7 @@ enum Contents {
 /// everything else keeps working: one such record does not stop an upgrade.
 const CONTENTS: &[(u8, Contents)] = &[
     (ids::CAPSULES, treated::<String, CapsuleRecord>()),
-    (ids::LEGACY_SESSIONS, legacy(keys::<u64>(Values::Records(check_legacy_record)))),
+    (ids::LEGACY_SESSIONS, quarantined(keys::<u64>(Values::Records(check_legacy_record)))),
     (ids::SESSION_COUNTER, cell::<u64>()),
     (ids::CHUNKS, Contents::Map(keys::<([u8; 32], u32)>(Values::Bytes(CHUNK_SIZE)))),
     (ids::BLOB_META, legacy(records::<u64, MappedBlob>())),
@@ -51,7 +51,7 @@ const CONTENTS: &[(u8, Contents)] = &[
     (ids::RELEASED_CHUNKS, map::<[u8; 32], ()>()),
     (ids::MIGRATION_STATE, cell::<MigrationState>()),
     (ids::MIGRATION_JOURNAL, map::<u64, JournalRecord>()),
-    (ids::MIGRATION_QUARANTINE, map::<u64, QuarantineRecord>()),
+    (ids::MIGRATION_QUARANTINE, quarantined(records::<u64, QuarantineRecord>())),
     (ids::RECEIPT_BY_EXPIRY, map::<(u64, u64), ()>()),
     (ids::CAPSULE_BY_MEMBER, map::<(Principal, Blob<32>), ()>()),
     (ids::USAGE, map::<TwoTexts, u64>()),
@@ -59,7 +59,7 @@ const CONTENTS: &[(u8, Contents)] = &[
     (ids::CONDEMNED_CAPSULES, map::<String, ()>()),
     (ids::MEMORY_BY_IDEM, map::<[u8; 32], String>()),
     (ids::MIGRATION_STATES, map::<u16, MigrationState>()),
-    (ids::MIGRATION_QUARANTINES, map::<(u16, u64), QuarantineRecord>()),
+    (ids::MIGRATION_QUARANTINES, quarantined(records::<(u16, u64), QuarantineRecord>())),
     (ids::FREE_EXTENTS, map::<u64, u64>()),
     (ids::FREE_EXTENTS_BY_LEN, map::<(u64, u64), ()>()),
     (ids::EXTENT_STATE, cell::<AllocatorState>()),
@@ -99,6 +99,11 @@ const fn treated<K: Key, V: Record>() -> Contents {
 /// A table whose records are Candid.
 const fn legacy(contents: MapContents) -> Contents {
     Contents::Map(MapContents { damaged: Damaged::Treated, ..contents })
+}
+
+/// A table whose records are quarantined when they do not decode, or lie in quarantine.
+const fn quarantined(contents: MapContents) -> Contents {
+    Contents::Map(MapContents { damaged: Damaged::Quarantined, ..contents })
 }
 
 const fn cell<V: Record>() -> Contents {

@@ -62,7 +62,7 @@ const LONGEST_REASON: usize = 4 * 1024;
 /// Bytes of a record in a reply in addition to its raw bytes: the longest reason, and Candid.
 const AROUND_A_RECORD: usize = LONGEST_REASON + 64;
 
-pub(crate) const VERSION: u8 = 1;
+const VERSION: u8 = 1;
 
 impl Record for QuarantineRecord {
     const NAME: &'static str = "quarantined record";

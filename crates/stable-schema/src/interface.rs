@@ -23,7 +23,7 @@ use serde::Serialize;
 
 use crate::candid_types::one_line;
 
-/// A text that is no Candid interface.
+/// A text that is not a Candid interface.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a Candid interface: {0}")]
 pub struct NotCandid(String);

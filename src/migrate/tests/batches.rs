@@ -122,6 +122,7 @@ fn an_error_in_the_middle_of_a_batch_ends_it_before_that_record() {
     let sound = accounts(&world).get_raw(&account).unwrap();
     let of_caller = accounts(&world).get_raw(&callers);
     accounts(&world).insert(account.clone(), &RawRecord(b"rubbish".to_vec()));
+    not_last(accounts(&world));
     let before = legacy(&world, *id);
 
     world.storage = Storage::open_existing(world.raw.clone()).unwrap();

@@ -150,6 +150,7 @@ fn a_retry_that_fails_has_changed_no_account_and_no_index() {
         |world: &World| -> Table<TwoTexts, RawRecord> { Table::open(&memories(world), memory_ids::USAGE) };
     let capsule = TwoTexts("capsule".into(), world.capsule.clone());
     accounts(&world).insert(capsule, &RawRecord(b"rubbish".to_vec()));
+    not_last(accounts(&world));
     world.storage = Storage::open_existing(world.raw.clone()).unwrap();
     let state = world.storage.migration.state().unwrap();
     assert!(controls::retry(&mut world.storage, world.now, Some(*id)).is_err());

@@ -204,8 +204,9 @@ fn a_page_that_asks_for_an_update_is_made_by_one() {
 fn a_request_for_a_page_may_have_a_body_of_3_mib() {
     let site = Site::new();
     site.put("put_query", page("received"));
-    let url = format!("{}?canisterId={}", site.url, site.id);
-    let response = Client::new().post(url).body(vec![b'x'; 3 << 20]).send().unwrap();
+    let host = format!("{}.raw.localhost", site.id);
+    let response =
+        Client::new().post(&site.url).header("host", host).body(vec![b'x'; 3 << 20]).send().unwrap();
     assert_eq!((response.status().as_u16(), response.text().unwrap().as_str()), (200, "received"));
 }
 
