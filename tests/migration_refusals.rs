@@ -128,12 +128,9 @@ const CASES: &[(&str, Damage, &[&str])] = &[
         &["memory id 7 (BLOB_META)", "the first record, under 5"],
     ),
     (
-        "sessions of another format",
-        |raw| {
-            plant(raw, memory_ids::LEGACY_SESSIONS, 1_u64);
-            plant(raw, memory_ids::LEGACY_SESSIONS, u64::MAX >> 2);
-        },
-        &["memory id 3 (LEGACY_SESSIONS)", "the first record, under 1"],
+        "a receipt of another format",
+        |raw| plant(raw, memory_ids::RECEIPTS, 1_u64),
+        &["memory id 17 (RECEIPTS)", "the first record, under 1"],
     ),
 ];
 
