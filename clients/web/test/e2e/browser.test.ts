@@ -56,18 +56,23 @@ test('three files go up while the canister is upgraded under them', { skip, time
     network: wire.url,
     rootKey: network.rootKey,
   });
-  wire.allow(CALLS_PER_STEP);
-  // Chance decides whose calls pass; no file may be finished before the last step.
-  wire.hold('uploads_finish');
+  // Chance decides whose calls pass: every file is begun before the first step, and none is finished before the last.
+  wire.allow(Infinity);
+  wire.hold('uploads_put_chunk', 'uploads_finish');
+  const allBegun = wire.passed('uploads_begin', SIZES.length);
   await page.goto(`${site.url}?${address}`);
   await ready(page);
   await page.setInputFiles('#files', files);
 
+  await allBegun;
+  const before = wire.calls;
+  wire.allow(before + CALLS_PER_STEP);
+  wire.hold('uploads_finish');
   let step = 0;
   // While a step goes on, the page goes on, too, but never so far that nothing is left for the steps to come.
   const during = async (name: string, act: () => Promise<void>) => {
-    await wire.reached((step += 1) * CALLS_PER_STEP);
-    wire.allow((step + 1) * CALLS_PER_STEP);
+    await wire.reached(before + (step += 1) * CALLS_PER_STEP);
+    wire.allow(before + (step + 1) * CALLS_PER_STEP);
     await act();
     t.diagnostic(`${name}: after ${wire.calls} calls`);
   };
@@ -89,7 +94,7 @@ test('three files go up while the canister is upgraded under them', { skip, time
     await operator.upgrade('staged');
     await operator.settled('Converted');
   });
-  await wire.reached((step + 1) * CALLS_PER_STEP);
+  await wire.reached(before + (step + 1) * CALLS_PER_STEP);
   assert.equal(await page.locator('li[data-state]').count(), 0, 'all of them are still on their way');
   await operator.upgradeStopped('direct', async () => {
     wire.release();

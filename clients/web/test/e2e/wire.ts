@@ -14,7 +14,8 @@ export class Wire {
   stopped = 0;
   url = '';
   private limit = 0;
-  private held: string | undefined;
+  private held: readonly string[] = [];
+  private awaited = { method: '', times: 0 };
   private readonly changes = new EventEmitter();
   /** Messages whose replies are lost, however often they are sent. */
   private readonly losing = new Map<string, boolean>();
@@ -42,20 +43,27 @@ export class Wire {
     this.change();
   }
 
-  /** Holds calls of this function back, without counting them, until everything is let through. */
-  hold(method: string): void {
-    this.held = method;
+  /** Holds calls of these functions back, without counting them; the others pass. */
+  hold(...methods: string[]): void {
+    this.held = methods;
+    this.change();
   }
 
   /** Lets every call pass from now on. */
   release(): void {
-    this.held = undefined;
+    this.held = [];
     this.allow(Infinity);
   }
 
   /** Resolves when so many calls have passed. */
   reached(calls: number): Promise<void> {
     return this.until(() => this.calls >= calls);
+  }
+
+  /** Resolves when this many calls of this function have passed from now on. */
+  passed(method: string, times: number): Promise<void> {
+    this.awaited = { method, times };
+    return this.until(() => this.awaited.times <= 0);
   }
 
   /** Resolves when a call was rejected since the canister was stopped. */
@@ -88,6 +96,7 @@ export class Wire {
     if (isCall) {
       await this.until(() => this.calls < this.limit && !this.holds(body));
       this.calls += 1;
+      if (body.includes(this.awaited.method)) this.awaited.times -= 1;
       this.change();
     }
     const headers = Object.entries(request.headers).filter(([name]) => !HOP_BY_HOP.includes(name));
@@ -111,7 +120,7 @@ export class Wire {
   }
 
   private holds(body: Buffer): boolean {
-    return this.held !== undefined && body.includes(this.held);
+    return this.held.some((method) => body.includes(method));
   }
 
   private isLost(body: Buffer): boolean {

@@ -4,7 +4,7 @@
 //! counts as failed, and the recovery. Does not own: what the canister does (the migration does it), the network
 //! (`network`), the rehearsal on the snapshot (`rehearse`).
 //!
-//! The steps are written as one straight function ([`drive`](Driver::drive)). Each effect is written into the
+//! The steps are written as one straight function (`Driver::drive`). Each effect is written into the
 //! journal before it is sent and after it is answered; a later process runs the same function again, finds the
 //! answers in the journal, and settles the one effect that may be open: a request is executed at most once,
 //! however often it is sent (see [`OneCall`](crate::network::OneCall)).
