@@ -135,16 +135,6 @@ pub mod opt_principal {
         super::principal::decode(d, ctx).map(Some)
     }
 
-    /// Reads an absent field as null.
-    pub fn nil() -> Option<Option<Principal>> {
-        Some(None)
-    }
-
-    /// Returns whether the value need not be written.
-    pub fn is_nil(value: &Option<Principal>) -> bool {
-        value.is_none()
-    }
-
     /// Returns what is stored, for the schema.
     #[cfg(test)]
     pub fn shape() -> stable_schema::Shape {

@@ -72,16 +72,6 @@ pub mod opt_bytes {
         }
         Ok(Some(ByteBuf::from(d.bytes()?)))
     }
-
-    /// Reads an absent field as null.
-    pub fn nil() -> Option<Option<ByteBuf>> {
-        Some(None)
-    }
-
-    /// Returns whether the value need not be written.
-    pub fn is_nil(value: &Option<ByteBuf>) -> bool {
-        value.is_none()
-    }
 }
 
 /// `#[cbor(with)]` for an optional digest of 32 bytes: a byte string or null.
@@ -110,15 +100,5 @@ pub mod opt_digest {
         }
         let bytes = d.bytes()?;
         bytes.try_into().map(Some).map_err(|_| DecodeError::message("a digest has 32 bytes"))
-    }
-
-    /// Reads an absent field as null.
-    pub fn nil() -> Option<Option<[u8; 32]>> {
-        Some(None)
-    }
-
-    /// Returns whether the value need not be written.
-    pub fn is_nil(value: &Option<[u8; 32]>) -> bool {
-        value.is_none()
     }
 }
