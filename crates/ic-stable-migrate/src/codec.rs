@@ -6,7 +6,8 @@
 //! ```
 //! A new field gets the next free number and is optional, so that older records still decode.
 
-use minicbor::decode::Decoder;
+use minicbor::data::Type;
+use minicbor::decode::{Decoder, Error as DecodeError};
 use minicbor::{Decode, Encode};
 
 /// Capacity for most records, bytes: growing an empty buffer would copy a record several times.
@@ -45,6 +46,18 @@ pub fn decode<'b, T: Decode<'b, ()>>(version: u8, bytes: &'b [u8]) -> Result<T, 
     }
 }
 
+/// Reads null, or a value with `read`.
+pub(crate) fn null_or<'b, T>(
+    d: &mut Decoder<'b>,
+    read: impl FnOnce(&mut Decoder<'b>) -> Result<T, DecodeError>,
+) -> Result<Option<T>, DecodeError> {
+    if d.datatype()? == Type::Null {
+        d.null()?;
+        return Ok(None);
+    }
+    read(d).map(Some)
+}
+
 /// `#[cbor(with)]` for `Option<ByteBuf>`: a byte string or null.
 pub mod opt_bytes {
     use minicbor::decode::{Decoder, Error as DecodeError};
@@ -66,11 +79,7 @@ pub mod opt_bytes {
 
     /// Reads a byte string or null.
     pub fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<Option<ByteBuf>, DecodeError> {
-        if d.datatype()? == minicbor::data::Type::Null {
-            d.null()?;
-            return Ok(None);
-        }
-        Ok(Some(ByteBuf::from(d.bytes()?)))
+        super::null_or(d, |d| d.bytes().map(ByteBuf::from))
     }
 }
 
@@ -94,11 +103,9 @@ pub mod opt_digest {
 
     /// Reads a byte string of 32 bytes or null.
     pub fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<Option<[u8; 32]>, DecodeError> {
-        if d.datatype()? == minicbor::data::Type::Null {
-            d.null()?;
-            return Ok(None);
-        }
-        let bytes = d.bytes()?;
-        bytes.try_into().map(Some).map_err(|_| DecodeError::message("a digest has 32 bytes"))
+        let digest = |bytes: &[u8]| {
+            <[u8; 32]>::try_from(bytes).map_err(|_| DecodeError::message("a digest has 32 bytes"))
+        };
+        super::null_or(d, |d| d.bytes().and_then(digest))
     }
 }

@@ -199,7 +199,7 @@ pub(crate) mod cbor {
 
 /// `#[cbor(with)]` for a key that may be absent: as [`cbor`], or null.
 pub(crate) mod opt_cbor {
-    use super::{DecodeError, Decoder, EncodeError, Encoder, Key, Type, Write};
+    use super::{DecodeError, Decoder, EncodeError, Encoder, Key, Write};
 
     /// Writes a number, a byte string, or null.
     pub fn encode<C, K: Key, W: Write>(
@@ -215,11 +215,7 @@ pub(crate) mod opt_cbor {
 
     /// Reads a number, a byte string, or null.
     pub fn decode<C, K: Key>(d: &mut Decoder<'_>, ctx: &mut C) -> Result<Option<K>, DecodeError> {
-        if d.datatype()? == Type::Null {
-            d.null()?;
-            return Ok(None);
-        }
-        super::cbor::decode(d, ctx).map(Some)
+        crate::codec::null_or(d, |d| super::cbor::decode(d, ctx))
     }
 }
 
