@@ -32,11 +32,10 @@ pub(crate) fn check_host<H: Host>(migrations: &[&dyn Migration<H>], host: &H) ->
     {
         return Err(Error::UnknownLayout { found, first: *first, last: *last });
     }
-    for (number, phase) in host.ledger().unfinished()? {
+    for (number, state) in host.ledger().unfinished()? {
         let Some(plan) = plans().find(|plan| plan.number == number) else {
-            return Err(Error::MissingMigration { number, phase });
+            return Err(Error::MissingMigration { number, phase: state.phase });
         };
-        let state = host.ledger().state_of(number)?;
         let is_known = |name: &str| name == UNKNOWN || plan.classes.iter().any(|class| class.name == name);
         if let Some((class, _)) = state.classes.into_iter().find(|(name, _)| !is_known(name)) {
             return Err(Error::PlanShrunk { number, class });

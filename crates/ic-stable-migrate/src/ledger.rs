@@ -117,14 +117,14 @@ impl<K: Key, M: Memory> Ledger<K, M> {
         first.chain(self.later.keys(..)).collect()
     }
 
-    /// Returns the migrations that are neither idle, finalized nor rolled back, and their phases.
-    pub(crate) fn unfinished(&self) -> Result<Vec<(u16, Phase)>, StableError> {
+    /// Returns the migrations that are neither idle, finalized, rolled back nor deferred, and their states.
+    pub(crate) fn unfinished(&self) -> Result<Vec<(u16, MigrationState<K>)>, StableError> {
         let mut unfinished = Vec::new();
         for number in self.begun() {
             let state = self.state_of(number)?;
             let is_at_rest = matches!(state.phase, Phase::Idle | Phase::Finalized | Phase::RolledBack);
             if !is_at_rest && !state.is_deferred() {
-                unfinished.push((number, state.phase));
+                unfinished.push((number, state));
             }
         }
         Ok(unfinished)
