@@ -127,7 +127,8 @@ impl<K: Key, M: Memory> Quarantine<K, M> {
     /// Lists up to `limit` quarantined units of a migration whose records decode.
     pub fn sound_keys(&self, migration: u16, limit: usize) -> Vec<K> {
         let is_sound = |key: &K| self.get(migration, key).is_ok();
-        self.keys(migration, None, usize::MAX).into_iter().filter(is_sound).take(limit).collect()
+        let keys = self.stored_keys(migration, None).filter_map(|key| key.key().ok());
+        keys.filter(is_sound).take(limit).collect()
     }
 
     /// Returns the number of quarantined units of a migration, those with damaged keys included.
