@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::Debug;
 use std::marker::PhantomData;
-use std::ops::{Bound, RangeBounds};
+use std::ops::RangeBounds;
 
 use ic_stable_structures::memory_manager::{MemoryId, MemoryManager, VirtualMemory};
 use ic_stable_structures::{Memory, StableBTreeMap, Storable};
@@ -157,8 +157,7 @@ impl<K: Storable + Ord + Clone + Debug, V: Record, M: Memory> Table<K, V, M> {
 
     /// Iterates over the keys above `after`, or all, ascending. Values are not read.
     pub fn keys_after<'a>(&'a self, after: Option<&K>) -> impl Iterator<Item = K> + use<'a, K, V, M> {
-        let start = after.map_or(Bound::Unbounded, |key| Bound::Excluded(key.clone()));
-        self.map.keys_range((start, Bound::Unbounded))
+        self.map.keys_range(crate::after(after.cloned()))
     }
 
     /// Iterates over the records above `after`, or all, as bytes, ascending.
@@ -166,8 +165,7 @@ impl<K: Storable + Ord + Clone + Debug, V: Record, M: Memory> Table<K, V, M> {
         &'a self,
         after: Option<&K>,
     ) -> impl Iterator<Item = (K, Vec<u8>)> + use<'a, K, V, M> {
-        let start = after.map_or(Bound::Unbounded, |key| Bound::Excluded(key.clone()));
-        self.map.range((start, Bound::Unbounded)).map(|entry| {
+        self.map.range(crate::after(after.cloned())).map(|entry| {
             let (key, raw) = entry.into_pair();
             (key, raw.0)
         })
