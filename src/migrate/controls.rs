@@ -2,7 +2,7 @@
 //!
 //! Every function here is for the last migration that has begun, or the first if none has.
 
-use super::{ENGINE, MigrationState, Phase};
+use super::{ENGINE, Phase};
 use crate::api::{Error, Result};
 use crate::session::Time;
 use crate::storage::Storage;
@@ -75,9 +75,9 @@ pub fn check_share(storage: &Storage, compat_share_percent: u8) -> Result<()> {
     }
     match state.phase {
         Phase::Idle | Phase::Converted | Phase::RollingBack | Phase::RolledBack => Ok(()),
-        Phase::Finalized => Err(refused("use the compat path", &state, "the migration is finalized")),
+        Phase::Finalized => Err(refused(state.phase, "the migration is finalized")),
         Phase::Validating | Phase::Converting | Phase::Verifying | Phase::Paused | Phase::Stuck => {
-            Err(refused("use the compat path", &state, "the migration has begun and is not done"))
+            Err(refused(state.phase, "the migration has begun and is not done"))
         }
     }
 }
@@ -88,6 +88,7 @@ pub fn go_forward(storage: &mut Storage, now: Time, serves_old_form: bool) -> Re
     if serves_old_form { Ok(()) } else { ENGINE.go_forward(storage, now) }
 }
 
-fn refused(what: &str, state: &MigrationState, why: &str) -> Error {
-    Error::conflict("migration", format!("{:?}", state.phase), format!("cannot {what}: {why}"))
+/// Refuses as the engine's own controls do.
+fn refused(phase: Phase, why: &str) -> Error {
+    ic_stable_migrate::Error::Refused { action: "use the compat path", phase, why: why.into() }.into()
 }
