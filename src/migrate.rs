@@ -17,7 +17,7 @@ mod host;
 
 pub use host::{EngineTime, open_tables};
 pub use ic_stable_migrate::{
-    MultisetDigest, Pace, Phase, QuarantineRecord, Rollback, defer as hold, release, taken_over,
+    MultisetDigest, Phase, QuarantineRecord, Rollback, defer as hold, release, taken_over,
 };
 
 /// The engine's tables.
@@ -26,8 +26,6 @@ pub type MigrationTables = ic_stable_migrate::Ledger<u64, Memory>;
 pub type MigrationState = ic_stable_migrate::MigrationState<u64>;
 /// A stored entry of the journal.
 pub type JournalRecord = ic_stable_migrate::JournalRecord<u64>;
-/// A unit that is larger than a message, and its progress.
-pub type UnitProgress = ic_stable_migrate::UnitProgress<u64>;
 
 use ic_stable_migrate::Error;
 
