@@ -51,7 +51,7 @@ impl QuarantineRecord {
 
     /// Returns the bytes that it takes in a reply if it is not truncated.
     #[must_use]
-    pub const fn bytes_in_answer(&self) -> usize {
+    pub(crate) const fn bytes_in_answer(&self) -> usize {
         self.raw.len().saturating_add(AROUND_A_RECORD)
     }
 }
@@ -125,7 +125,7 @@ impl<K: Key, M: Memory> Quarantine<K, M> {
     }
 
     /// Lists up to `limit` quarantined units of a migration whose records decode.
-    pub fn sound_keys(&self, migration: u16, limit: usize) -> Vec<K> {
+    pub(crate) fn sound_keys(&self, migration: u16, limit: usize) -> Vec<K> {
         let is_sound = |key: &K| self.get(migration, key).is_ok();
         let keys = self.stored_keys(migration, None).filter_map(|key| key.key().ok());
         keys.filter(is_sound).take(limit).collect()
@@ -140,7 +140,7 @@ impl<K: Key, M: Memory> Quarantine<K, M> {
     }
 
     /// Returns whether a migration has nothing in quarantine.
-    pub fn is_empty_of(&self, migration: u16) -> bool {
+    pub(crate) fn is_empty_of(&self, migration: u16) -> bool {
         self.stored_keys(migration, None).next().is_none()
     }
 

@@ -230,7 +230,7 @@ impl<K: Key> MigrationState<K> {
     }
 
     /// Counts one more unit of a class.
-    pub fn count_class(&mut self, name: &str) {
+    pub(crate) fn count_class(&mut self, name: &str) {
         match self.classes.iter_mut().find(|(class, _)| class == name) {
             Some((_, count)) => *count = count.saturating_add(1),
             None => self.classes.push((name.to_owned(), 1)),
