@@ -443,22 +443,33 @@ impl Driver<'_, '_> {
         if goal == Goal::Unchanged {
             return Ok(Ok(status.quarantined));
         }
-        let target = Target::canister("migration_verify", self.plan.canister, ())?;
-        let method = target.method;
-        match self.effect(Step::Verify, target).await? {
-            Outcome::Rejected(rejection) => return Ok(Err(rejection.text)),
-            Outcome::Observed => {}
-            Outcome::Replied { reply, .. } => {
-                let reply = hex::decode(reply).unwrap_or_default();
-                match decode_result::<MigrationStatus>(method, &reply) {
-                    Ok(_) => {}
-                    Err(error @ ClientError::Refused { .. }) => return Ok(Err(error.to_string())),
-                    Err(error) => return Err(error.into()),
-                }
-            }
+        if let Err(why) = self.migration_effect(Step::Verify, "migration_verify").await? {
+            return Ok(Err(why));
         }
         let verified = self.watch(goal).await?;
         Ok(verified.map(|status| status.quarantined))
+    }
+
+    /// Calls a function of the canister's migration, which answers with its status, as an effect; returns why the
+    /// call is refused.
+    pub(super) async fn migration_effect(
+        &mut self,
+        step: Step,
+        method: &'static str,
+    ) -> Result<Result<(), String>, UpgradeError> {
+        let target = Target::canister(method, self.plan.canister, ())?;
+        match self.effect(step, target).await? {
+            Outcome::Rejected(rejection) => Ok(Err(rejection.text)),
+            Outcome::Observed => Ok(Ok(())),
+            Outcome::Replied { reply, .. } => {
+                let reply = hex::decode(reply).unwrap_or_default();
+                match decode_result::<MigrationStatus>(method, &reply) {
+                    Ok(_) => Ok(Ok(())),
+                    Err(error @ ClientError::Refused { .. }) => Ok(Err(error.to_string())),
+                    Err(error) => Err(error.into()),
+                }
+            }
+        }
     }
 
     async fn drop_snapshot(&mut self, snapshot_id: Vec<u8>) -> Result<(), UpgradeError> {

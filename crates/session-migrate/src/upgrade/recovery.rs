@@ -2,13 +2,13 @@
 
 use ic_management_canister_types::{LoadCanisterSnapshotArgs, SnapshotDataKind};
 use sha2::{Digest, Sha256};
-use upload_canister::api::{AdminStats, MigrationStatus, PathCounts};
+use upload_canister::api::{AdminStats, PathCounts};
 
 use super::driver::{Driver, install};
 use super::watch::Goal;
 use super::{Ending, Facts, Lost, OnFailure, Outcome, Step, UpgradeError};
 use crate::build::Build;
-use crate::client::{ClientError, decode_result};
+use crate::client::ClientError;
 use crate::network::Target;
 use crate::snapshot::PAGE_BYTES;
 
@@ -64,19 +64,8 @@ impl Driver<'_, '_> {
         snapshot: &[u8],
     ) -> Result<Result<(), String>, UpgradeError> {
         if facts.build == Build::Legacy {
-            let target = Target::canister("migration_rollback", self.plan.canister, ())?;
-            let method = target.method;
-            match self.effect(Step::Rollback, target).await? {
-                Outcome::Rejected(rejection) => return Ok(Err(rejection.text)),
-                Outcome::Observed => {}
-                Outcome::Replied { reply, .. } => {
-                    let reply = hex::decode(reply).unwrap_or_default();
-                    match decode_result::<MigrationStatus>(method, &reply) {
-                        Ok(_) => {}
-                        Err(error @ ClientError::Refused { .. }) => return Ok(Err(error.to_string())),
-                        Err(error) => return Err(error.into()),
-                    }
-                }
+            if let Err(why) = self.migration_effect(Step::Rollback, "migration_rollback").await? {
+                return Ok(Err(why));
             }
             self.progress.phase("rolling back");
             if let Err(why) = self.watch(Goal::RolledBack).await? {
