@@ -224,18 +224,10 @@ impl Driver<'_, '_> {
                     call
                 }
             };
-            let outcome = match self.network.settle(&call, self.retry()).await? {
-                Settled::Lost => match self.observed(step).await? {
-                    true => Outcome::Observed,
-                    false => {
-                        self.journal.append(Event::Lost { step })?;
-                        continue;
-                    }
-                },
-                settled => outcome(settled),
-            };
-            self.journal.append(Event::Receipt { step, outcome: outcome.clone() })?;
-            return Ok(outcome);
+            let settled = self.network.settle(&call, self.retry()).await?;
+            if let Some(outcome) = self.record(step, settled).await? {
+                return Ok(outcome);
+            }
         }
     }
 
@@ -246,12 +238,24 @@ impl Driver<'_, '_> {
         }
         let Some(ticket) = self.journal.intent(step) else { return Ok(()) };
         let settled = self.network.look_back(step.name(), ticket, self.plan.canister, self.retry()).await?;
+        self.record(step, settled).await.map(drop)
+    }
+
+    /// Records the outcome of an effect and returns it; `None` if its request has expired and was not executed.
+    async fn record(&mut self, step: Step, settled: Settled) -> Result<Option<Outcome>, UpgradeError> {
         let outcome = match settled {
+            Settled::Replied { reply, certificate } => {
+                Outcome::Replied { reply: hex::encode(reply), certificate: hex::encode(certificate) }
+            }
+            Settled::Rejected(rejection) => Outcome::Rejected(rejection),
             Settled::Lost if self.observed(step).await? => Outcome::Observed,
-            Settled::Lost => return self.journal.append(Event::Lost { step }),
-            settled => outcome(settled),
+            Settled::Lost => {
+                self.journal.append(Event::Lost { step })?;
+                return Ok(None);
+            }
         };
-        self.journal.append(Event::Receipt { step, outcome })
+        self.journal.append(Event::Receipt { step, outcome: outcome.clone() })?;
+        Ok(Some(outcome))
     }
 
     /// Whether the state of the canister shows that an effect was executed whose request has expired.
@@ -476,16 +480,6 @@ impl Driver<'_, '_> {
         let args = DeleteCanisterSnapshotArgs { canister_id: self.plan.canister, snapshot_id };
         let target = Target::management("delete_canister_snapshot", self.plan.canister, (args,))?;
         self.effect(Step::DropSnapshot, target).await.map(drop)
-    }
-}
-
-fn outcome(settled: Settled) -> Outcome {
-    match settled {
-        Settled::Replied { reply, certificate } => {
-            Outcome::Replied { reply: hex::encode(reply), certificate: hex::encode(certificate) }
-        }
-        Settled::Rejected(rejection) => Outcome::Rejected(rejection),
-        Settled::Lost => Outcome::Observed,
     }
 }
 
