@@ -106,7 +106,7 @@ impl Driver<'_, '_> {
             canister: self.plan.canister,
             to: self.plan.to,
             module_hash: self.plan.module_hash.clone(),
-            before: self.journal.known("preflight").and_then(|facts| read(facts).ok()),
+            before: self.facts(),
             snapshot: self.snapshot().filter(|_| !is_dropped).map(hex::encode),
             ending,
         })
@@ -260,14 +260,15 @@ impl Driver<'_, '_> {
 
     /// Whether the state of the canister shows that an effect was executed whose request has expired.
     async fn observed(&self, step: Step) -> Result<bool, UpgradeError> {
-        let before = self.journal.known("preflight").and_then(|facts| read::<Facts>(facts).ok());
-        let hash_before = before.map(|facts| facts.module_hash).unwrap_or_default();
         Ok(match step {
             Step::Snapshot => self.snapshot_since().await?.is_some(),
             Step::Stop => self.status().await? == CanisterStatusType::Stopped,
             Step::Start => self.status().await? == CanisterStatusType::Running,
             Step::Install => self.hash().await? == self.plan.module_hash,
-            Step::InstallBefore | Step::Restore => self.hash().await? == hash_before,
+            Step::InstallBefore | Step::Restore => {
+                let before = self.facts().map(|facts| facts.module_hash).unwrap_or_default();
+                self.hash().await? == before
+            }
             // Harmless if it is done again.
             Step::Verify | Step::Rollback => false,
             Step::DropSnapshot => {
@@ -290,11 +291,15 @@ impl Driver<'_, '_> {
 
     /// Returns the snapshot that was not there at the preflight.
     async fn snapshot_since(&self) -> Result<Option<Vec<u8>>, ClientError> {
-        let before = self.journal.known("preflight").and_then(|facts| read::<Facts>(facts).ok());
-        let before = before.map(|facts| facts.snapshots).unwrap_or_default();
+        let before = self.facts().map(|facts| facts.snapshots).unwrap_or_default();
         let snapshots = self.retry().again(|| self.management.snapshots()).await?;
         let mut new = snapshots.into_iter().filter(|there| !before.contains(&hex::encode(&there.id)));
         Ok(new.next().map(|snapshot| snapshot.id))
+    }
+
+    /// Returns what the preflight has found, once it is known.
+    fn facts(&self) -> Option<Facts> {
+        read(self.journal.known("preflight")?).ok()
     }
 
     /// Returns the snapshot of this upgrade, once it is taken.
