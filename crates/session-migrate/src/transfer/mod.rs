@@ -16,7 +16,7 @@ pub use error::TransferError;
 pub use upload::{Uploaded, upload};
 
 /// Bytes of a slice: whole pages, within the 2,000,000 bytes that the network allows.
-const SLICE: u64 = 30 * crate::snapshot::PAGE_BYTES;
+pub(crate) const SLICE: u64 = 30 * crate::snapshot::PAGE_BYTES;
 
 /// The longest time between two notes of how far a transfer is.
 const NOTE_EVERY: Duration = Duration::from_secs(1);

@@ -10,10 +10,7 @@ use super::{Ending, Facts, Lost, OnFailure, Outcome, Step, UpgradeError};
 use crate::build::Build;
 use crate::client::ClientError;
 use crate::network::Target;
-use crate::snapshot::PAGE_BYTES;
-
-/// Bytes of a module that are read at once.
-const SLICE: u64 = 30 * PAGE_BYTES;
+use crate::transfer::SLICE;
 
 impl Driver<'_, '_> {
     /// Goes back as far as the plan allows, after an upgrade that failed because of `why`.
