@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use candid::Principal;
 use clap::{Args, Subcommand};
-use session_migrate::client::ClientError;
 use session_migrate::progress::Progress;
 use session_migrate::snapshot::{FileEntry, Manifest, SnapshotError, check_folder};
 use session_migrate::transfer::{self, Options, TransferError, Which};
@@ -188,7 +187,6 @@ fn of_folder(error: SnapshotError) -> Failed {
 fn coded(error: TransferError) -> Failed {
     match error {
         TransferError::Snapshot(error) => of_folder(error),
-        TransferError::Client(ClientError::Rejected { .. }) => (USAGE, error.to_string()),
         _ => (if error.is_usage() { USAGE } else { ENVIRONMENT }, error.to_string()),
     }
 }
