@@ -24,7 +24,7 @@ pub const CHUNK_STORE: &str = "wasm_chunk_store";
 pub const PROGRESS: &str = ".download_progress.json";
 const PROGRESS_BEING_WRITTEN: &str = ".download_progress.json.tmp";
 /// The key in it that tells a download of this program.
-pub const OWN_PROGRESS: &str = "session_migrate";
+const OWN_PROGRESS: &str = "session_migrate";
 
 /// The metadata that are needed here.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -21,9 +21,7 @@ use std::path::{Path, PathBuf};
 
 pub use copy::{CopyError, load};
 pub use error::SnapshotError;
-pub use folder::{
-    CHUNK_STORE, METADATA, Metadata, OWN_PROGRESS, PROGRESS, STABLE_MEMORY, WASM_MEMORY, WASM_MODULE,
-};
+pub use folder::{CHUNK_STORE, METADATA, Metadata, PROGRESS, STABLE_MEMORY, WASM_MEMORY, WASM_MODULE};
 pub use manifest::{FileEntry, Manifest, Verified};
 pub(crate) use manifest::{sha256_of, write_json};
 pub(crate) use stable::write_sparse;
