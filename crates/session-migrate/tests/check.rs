@@ -1,9 +1,11 @@
 //! The command `check`: its exit codes, what it prints, and what it says of input that it cannot use.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use stable_schema::{Schema, Shape};
+use wasm_encoder::{CustomSection, Module};
 
 const SCHEMA: &str = "icp:public stable:schema";
 const CANDID: &str = "icp:public candid:service";
@@ -23,24 +25,11 @@ fn schema(build: &str) -> Schema {
 
 /// A module of nothing but metadata.
 fn module(sections: &[(&str, &str)]) -> Vec<u8> {
-    fn number(mut number: usize, to: &mut Vec<u8>) {
-        while number >= 0x80 {
-            to.push(number as u8 | 0x80);
-            number >>= 7;
-        }
-        to.push(number as u8);
+    let mut module = Module::new();
+    for &(name, text) in sections {
+        module.section(&CustomSection { name: Cow::Borrowed(name), data: Cow::Borrowed(text.as_bytes()) });
     }
-    let mut module = b"\0asm\x01\0\0\0".to_vec();
-    for (name, text) in sections {
-        let mut section = Vec::new();
-        number(name.len(), &mut section);
-        section.extend_from_slice(name.as_bytes());
-        section.extend_from_slice(text.as_bytes());
-        module.push(0);
-        number(section.len(), &mut module);
-        module.extend(section);
-    }
-    module
+    module.finish()
 }
 
 struct Said {
