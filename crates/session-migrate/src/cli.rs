@@ -23,6 +23,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use session_migrate::{Verdict, shorten_dumps};
+use tokio::runtime::Runtime;
 
 const LOSS: u8 = 1;
 const USAGE: u8 = 2;
@@ -83,6 +84,14 @@ pub fn run() -> ExitCode {
         Command::Upload(args) => ExitCode::from(upload::run(args)),
         Command::Serve(args) => serve::run(args),
     }
+}
+
+/// A command that failed: its exit code, and what is printed.
+type Failed = (u8, String);
+
+/// Starts the runtime of a command that uses a network.
+fn runtime() -> Result<Runtime, Failed> {
+    Runtime::new().map_err(|error| (ENVIRONMENT, error.to_string()))
 }
 
 /// Prints one line on stderr, and returns the code.

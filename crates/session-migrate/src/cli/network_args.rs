@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use session_migrate::network::{Network, NetworkError, RootKey, read_identity};
 
-use super::{ENVIRONMENT, USAGE};
+use super::{ENVIRONMENT, Failed, USAGE};
 
 // A doc comment here would be the help of the command.
 #[derive(Debug, Args)]
@@ -37,13 +37,13 @@ impl NetworkArgs {
     }
 
     /// Checks what can be checked without the network.
-    pub fn check(&self) -> Result<(), (u8, String)> {
+    pub fn check(&self) -> Result<(), Failed> {
         RootKey::of(&self.network, self.root_key.as_deref()).map(drop).map_err(coded)?;
         read_identity(&self.identity).map(drop).map_err(coded)
     }
 
     /// Connects.
-    pub async fn connect(&self) -> Result<Network, (u8, String)> {
+    pub async fn connect(&self) -> Result<Network, Failed> {
         let root_key = RootKey::of(&self.network, self.root_key.as_deref()).map_err(coded)?;
         let identity = read_identity(&self.identity).map_err(coded)?;
         Network::connect(&self.network, &root_key, identity)
@@ -52,6 +52,6 @@ impl NetworkArgs {
     }
 }
 
-fn coded(error: NetworkError) -> (u8, String) {
+fn coded(error: NetworkError) -> Failed {
     (USAGE, error.to_string())
 }

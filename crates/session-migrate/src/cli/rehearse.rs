@@ -12,7 +12,7 @@ use session_migrate::shorten_dumps;
 use super::report_file::ReportArgs;
 use super::table::table;
 use super::wasm_args::WasmArgs;
-use super::{ENVIRONMENT, USAGE, code_of, fail, without_panic};
+use super::{ENVIRONMENT, Failed, USAGE, code_of, fail, without_panic};
 
 #[derive(Debug, Args)]
 pub(super) struct RehearseArgs {
@@ -72,7 +72,7 @@ pub(super) fn run(args: RehearseArgs) -> u8 {
     code_of(report.verdict)
 }
 
-fn rehearse_with_progress(config: &Config) -> Result<Report, (u8, String)> {
+fn rehearse_with_progress(config: &Config) -> Result<Report, Failed> {
     let progress = Progress::stderr();
     match without_panic(|| rehearse::run(config, &progress)) {
         Ok(Ok(report)) => Ok(report),

@@ -10,7 +10,7 @@ use session_migrate::transfer::{self, Options, TransferError, Which};
 
 use super::network_args::NetworkArgs;
 use super::table::table;
-use super::{ENVIRONMENT, LOSS, USAGE, fail};
+use super::{ENVIRONMENT, Failed, LOSS, USAGE, fail, runtime};
 
 #[derive(Debug, Args)]
 pub(super) struct SnapshotArgs {
@@ -84,8 +84,6 @@ pub(super) fn snapshot_id(text: &str) -> Result<String, String> {
     }
 }
 
-type Failed = (u8, String);
-
 pub(super) fn run(args: SnapshotArgs) -> u8 {
     let done = match args.command {
         SnapshotCommand::Download(args) => download(&args),
@@ -100,7 +98,7 @@ pub(super) fn run(args: SnapshotArgs) -> u8 {
 
 /// Runs a transfer with progress on stderr.
 fn transferring<T>(work: impl AsyncFnOnce(&Progress) -> Result<T, Failed>) -> Result<T, Failed> {
-    let runtime = tokio::runtime::Runtime::new().map_err(|error| (ENVIRONMENT, error.to_string()))?;
+    let runtime = runtime()?;
     let progress = Progress::stderr();
     let done = runtime.block_on(work(&progress));
     progress.finish();

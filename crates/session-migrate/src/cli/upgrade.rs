@@ -14,7 +14,7 @@ use session_migrate::upgrade::{
 use super::network_args::NetworkArgs;
 use super::snapshot::snapshot_id;
 use super::table::table;
-use super::{ENVIRONMENT, LOSS, USAGE, fail};
+use super::{ENVIRONMENT, Failed, LOSS, USAGE, fail, runtime};
 
 #[derive(Debug, Args)]
 pub(super) struct UpgradeArgs {
@@ -84,8 +84,6 @@ impl Listener for Lines {
     }
 }
 
-type Failed = (u8, String);
-
 pub(super) fn run(args: UpgradeArgs) -> u8 {
     match upgrade(&args) {
         Ok(code) => code,
@@ -105,7 +103,7 @@ fn upgrade(args: &UpgradeArgs) -> Result<u8, Failed> {
             "--rehearse begins in layout 1: rehearse before the upgrade to the staged build".to_owned();
         return Err((USAGE, text));
     }
-    let runtime = tokio::runtime::Runtime::new().map_err(|error| (ENVIRONMENT, error.to_string()))?;
+    let runtime = runtime()?;
     let default = || PathBuf::from(format!("upgrade-{}.jsonl", args.canister));
     let path = args.journal.clone().unwrap_or_else(default);
     let (mut lines, mut silent) = (Lines, Silent);

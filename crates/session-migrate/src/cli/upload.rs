@@ -12,7 +12,7 @@ use upload_canister::api;
 
 use super::network_args::NetworkArgs;
 use super::table::table;
-use super::{ENVIRONMENT, LOSS, USAGE, fail};
+use super::{ENVIRONMENT, Failed, LOSS, USAGE, fail, runtime};
 
 #[derive(Debug, Args)]
 pub(super) struct UploadArgs {
@@ -48,7 +48,7 @@ pub(super) fn run(args: UploadArgs) -> u8 {
     }
 }
 
-fn upload_all(args: UploadArgs) -> Result<Vec<Uploaded>, (u8, String)> {
+fn upload_all(args: UploadArgs) -> Result<Vec<Uploaded>, Failed> {
     let usage = |error: &dyn std::fmt::Display| (USAGE, error.to_string());
     args.network.check()?;
     let progress = Progress::stderr();
@@ -58,7 +58,7 @@ fn upload_all(args: UploadArgs) -> Result<Vec<Uploaded>, (u8, String)> {
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
         assets.push(Asset::open(path, name, api::AssetType::Original).map_err(|error| usage(&error))?);
     }
-    let runtime = tokio::runtime::Runtime::new().map_err(|error| (ENVIRONMENT, error.to_string()))?;
+    let runtime = runtime()?;
     let options = Options { parallel: args.parallel.into(), retry_for: args.network.retry_for() };
     let uploads = async {
         let network = args.network.connect().await?;
