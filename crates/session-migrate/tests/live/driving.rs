@@ -84,10 +84,8 @@ impl Network {
     /// An upload of three chunks, of which one has arrived.
     pub fn upload_in_flight(&self, name: &str) -> Uploader {
         let client = self.client();
-        let capsules: Vec<api::Capsule> =
-            client.query(self.owner, "capsules_list", (None::<String>, None::<u32>)).unwrap();
-        let capsule = match capsules.first() {
-            Some(capsule) => capsule.id.clone(),
+        let capsule = match self.capsules().into_iter().next() {
+            Some(capsule) => capsule.id,
             None => client.capsules_create(self.owner, None).unwrap().id,
         };
         let file = self.file(name, 2 * CHUNK + 7);

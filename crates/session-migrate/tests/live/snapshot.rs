@@ -1,7 +1,7 @@
 //! `snapshot download`, `verify` and `upload`.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
 use session_migrate::build::Build;
@@ -22,6 +22,14 @@ impl Network {
         let canister = self.canister.to_text();
         let args = [&["snapshot", "download", &canister, "--out", folder][..], more].concat();
         said(&self.run(&args).output().unwrap())
+    }
+
+    /// Downloads a snapshot as the server does, without the program; returns the folder.
+    fn download_by_server(&self, id: &str, folder: &str) -> PathBuf {
+        let (id, folder) = (hex::decode(id).unwrap(), self.path(folder));
+        let anonymous = candid::Principal::anonymous();
+        self.pic.canister_snapshot_download(self.canister, anonymous, id, folder.clone());
+        folder
     }
 
     fn start_in_background(&self, args: &[&str]) -> Child {
@@ -56,10 +64,7 @@ fn download_equals_what_the_server_writes_and_is_verified() {
     let (code, out) = network.download("ours", &[]);
     assert_eq!(code, 0, "{out}");
     assert!(out.contains(&id), "{out}");
-    let (ours, theirs) = (network.path("ours"), network.path("theirs"));
-    let raw = hex::decode(&id).unwrap();
-    let nobody = candid::Principal::anonymous();
-    network.pic.canister_snapshot_download(network.canister, nobody, raw, theirs.clone());
+    let (ours, theirs) = (network.path("ours"), network.download_by_server(&id, "theirs"));
     assert_same_files(&ours, &theirs);
     assert!(!ours.join(PROGRESS).exists());
     let manifest = Manifest::beside(&ours).unwrap().unwrap();
@@ -105,15 +110,7 @@ fn killed_download_is_refused_until_it_is_resumed() {
     assert!(code == 2 && out.contains(&id) && out.contains(&later), "{code}: {out}");
     let (code, out) = network.download("folder", &[]);
     assert!(code == 0 && out.contains(&id), "{code}: {out}");
-    let theirs = network.path("theirs");
-    let nobody = candid::Principal::anonymous();
-    network.pic.canister_snapshot_download(
-        network.canister,
-        nobody,
-        hex::decode(&id).unwrap(),
-        theirs.clone(),
-    );
-    assert_same_files(&folder, &theirs);
+    assert_same_files(&folder, &network.download_by_server(&id, "theirs"));
     assert_eq!(said(&program(["snapshot", "verify"]).arg(&folder).output().unwrap()).0, 0);
 }
 

@@ -6,12 +6,12 @@ use std::process::{Child, Command, Output, Stdio};
 use session_migrate::build::Build;
 use upload_canister::api;
 
-use super::network::{CHUNK, Network, text};
+use super::network::{CHUNK, Network, program, text};
 
 impl Network {
     fn command(&self, files: &[&Path], more: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_session-migrate"));
-        command.arg("upload").args(files);
+        let mut command = program(["upload"]);
+        command.args(files);
         command.args(["--network", &self.url, "--canister", &self.canister.to_text()]);
         command.arg("--identity").arg(self.pem()).args(more);
         command
@@ -27,10 +27,13 @@ impl Network {
         command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
     }
 
+    pub fn capsules(&self) -> Vec<api::Capsule> {
+        self.client().query(self.owner, "capsules_list", (None::<String>, None::<u32>)).unwrap()
+    }
+
     /// The files in the owner's capsule, by name.
     pub fn stored(&self) -> Vec<(String, Vec<u8>)> {
-        let capsules: Vec<api::Capsule> =
-            self.client().query(self.owner, "capsules_list", (None::<String>, None::<u32>)).unwrap();
+        let capsules = self.capsules();
         assert_eq!(capsules.len(), 1, "{capsules:?}");
         let memories = self.client().memories_all(self.owner, &capsules[0].id).unwrap();
         let mut files: Vec<_> = memories.iter().map(|memory| self.content(memory)).collect();
