@@ -130,12 +130,11 @@ impl Manifest {
         Ok(())
     }
 
-    /// Compares every byte of the folder. `read` counts bytes.
+    /// Compares every byte of a folder that [`check_folder`](super::check_folder) has passed. `read` counts bytes.
     ///
     /// # Errors
     /// [`SnapshotError::Differs`] for the first file that is not as listed.
     pub fn verify(&self, folder: &Path, read: &mut dyn FnMut(u64)) -> Result<(), SnapshotError> {
-        self.check(folder)?;
         self.files.iter().try_for_each(|entry| self.compare(folder, entry, read))
     }
 
