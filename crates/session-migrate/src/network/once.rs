@@ -261,7 +261,7 @@ impl Network {
     }
 }
 
-/// A call that got no answer is unknown; every other error is its outcome.
+/// A rejection is the outcome of a call; every other error leaves its outcome unknown.
 fn rejected(error: ClientError) -> Result<Settled, ClientError> {
     match error {
         ClientError::Rejected { .. } => Ok(Settled::Rejected((&error).into())),
