@@ -285,17 +285,17 @@ pub fn check_map<M: Memory>(
     ends.into_iter().collect()
 }
 
-/// Returns `Ok(())` if the record of a cell decodes, or none was ever stored.
+/// Returns the record of a cell; `None` if none was ever stored.
 ///
 /// # Errors
 /// [`PreflightError::ForeignRecord`], [`PreflightError::DamagedStructure`].
-pub fn check_cell<M: Memory>(
+pub fn decode_cell<M: Memory, V>(
     memories: &MemoryManager<M>,
     id: u8,
-    decodes: Decodes,
-) -> Result<(), PreflightError> {
-    let Some(value) = cell_value(memories, id)? else { return Ok(()) };
-    decodes(&value).map_err(|reason| PreflightError::ForeignRecord {
+    decode: impl FnOnce(&[u8]) -> Result<V, String>,
+) -> Result<Option<V>, PreflightError> {
+    let Some(value) = cell_value(memories, id)? else { return Ok(None) };
+    decode(&value).map(Some).map_err(|reason| PreflightError::ForeignRecord {
         id,
         name: name_of(id),
         which: "only",
@@ -308,7 +308,7 @@ pub fn check_cell<M: Memory>(
 ///
 /// # Errors
 /// [`PreflightError::DamagedStructure`].
-pub fn cell_value<M: Memory>(memories: &MemoryManager<M>, id: u8) -> Result<Option<Vec<u8>>, PreflightError> {
+fn cell_value<M: Memory>(memories: &MemoryManager<M>, id: u8) -> Result<Option<Vec<u8>>, PreflightError> {
     let value = ends::cell(&memories.get(MemoryId::new(id))).map_err(|damage| damaged(id, damage))?;
     Ok(value.filter(|value| !value.is_empty()))
 }

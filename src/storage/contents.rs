@@ -133,7 +133,7 @@ pub fn check(memories: &Memories, layout: Option<Layout>) -> Result<(), Prefligh
             let damaged = if layout.is_some() { map.damaged } else { Damaged::Refused };
             preflight::check_map(memories, *id, MapContents { damaged, ..map })
         }
-        Contents::Cell(decodes) => preflight::check_cell(memories, *id, decodes),
+        Contents::Cell(decodes) => preflight::decode_cell(memories, *id, decodes).map(drop),
     })
 }
 
@@ -142,7 +142,7 @@ pub fn check(memories: &Memories, layout: Option<Layout>) -> Result<(), Prefligh
 /// # Errors
 /// A header that is not one.
 pub fn layout(memories: &Memories) -> Result<Option<Layout>, PreflightError> {
-    register(memories, ids::LAYOUT)
+    preflight::decode_cell(memories, ids::LAYOUT, Layout::decode)
 }
 
 /// Returns the state of the first migration.
@@ -150,12 +150,8 @@ pub fn layout(memories: &Memories) -> Result<Option<Layout>, PreflightError> {
 /// # Errors
 /// A record that is not one.
 pub fn migration_state(memories: &Memories) -> Result<MigrationState, PreflightError> {
-    register(memories, ids::MIGRATION_STATE).map(Option::unwrap_or_default)
-}
-
-fn register<V: Record>(memories: &Memories, id: u8) -> Result<Option<V>, PreflightError> {
-    preflight::check_cell(memories, id, decodes::<V>)?;
-    Ok(preflight::cell_value(memories, id)?.and_then(|bytes| V::decode(&bytes).ok()))
+    let state = preflight::decode_cell(memories, ids::MIGRATION_STATE, MigrationState::decode)?;
+    Ok(state.unwrap_or_default())
 }
 
 #[cfg(test)]
