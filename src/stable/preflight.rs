@@ -132,7 +132,7 @@ pub fn open_existing(raw: RawMemory) -> Result<Memories, PreflightError> {
     check_public_release(&memories)?;
     for (id, name, structure) in ALL {
         check_structure(&memories, *id, name, *structure)?;
-        check_structure_header(&memories, *id, name, *structure)?;
+        check_structure_header(&memories, *id, *structure)?;
     }
     Ok(memories)
 }
@@ -326,7 +326,6 @@ fn damaged(id: u8, damage: Damage) -> PreflightError {
 fn check_structure_header<M: Memory>(
     memories: &MemoryManager<M>,
     id: u8,
-    name: &'static str,
     structure: Structure,
 ) -> Result<(), PreflightError> {
     let memory = memories.get(MemoryId::new(id));
@@ -342,7 +341,7 @@ fn check_structure_header<M: Memory>(
         }
         Structure::Region | Structure::Counters | Structure::Reserved => Ok(()),
     };
-    checked.map_err(|Damage { offset, what }| PreflightError::DamagedStructure { id, name, offset, what })
+    checked.map_err(|damage| damaged(id, damage))
 }
 
 /// Version of the headers of our own, the byte after the magic.
