@@ -31,7 +31,7 @@ pub const CHUNK_SIZE: usize = 1_800_000;
 type Memory = VirtualMemory<VectorMemory>;
 
 /// Bytes of a value with the bound that the release gives it.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Bounded<const N: u32>(Vec<u8>);
 
 impl<const N: u32> Storable for Bounded<N> {
@@ -47,26 +47,6 @@ impl<const N: u32> Storable for Bounded<N> {
 
     fn from_bytes(bytes: Cow<'_, [u8]>) -> Self {
         Self(bytes.into_owned())
-    }
-}
-
-impl<const N: u32> PartialEq for Bounded<N> {
-    fn eq(&self, other: &Self) -> bool {
-        self.0 == other.0
-    }
-}
-
-impl<const N: u32> Eq for Bounded<N> {}
-
-impl<const N: u32> PartialOrd for Bounded<N> {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<const N: u32> Ord for Bounded<N> {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.0.cmp(&other.0)
     }
 }
 
