@@ -47,6 +47,9 @@ struct Entry {
 
 const VERSION: u8 = 1;
 
+#[cfg(test)]
+crate::stable::schema::described!(Entry, cbor VERSION);
+
 impl Entry {
     /// Decodes a slot; `None` for a free one, and for one that does not decode, which is overwritten first.
     fn decode(slot: &[u8; SLOT_BYTES]) -> Option<Self> {
@@ -134,8 +137,7 @@ impl ErrorLog {
     /// Describes what is stored.
     #[cfg(test)]
     pub fn describe(&self, to: &mut crate::stable::schema::Description) {
-        let entry = stable_schema::Body::Cbor(<Entry as stable_schema::StableSchema>::shape());
-        let entry = stable_schema::Value::one(VERSION.into(), entry);
+        let entry = <Entry as crate::stable::schema::Described>::value();
         to.raw(memory_ids::numbers::UPLOAD_COUNTS, crate::stable::counters::VERSION, Some(entry));
     }
 }

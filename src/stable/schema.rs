@@ -47,26 +47,18 @@ macro_rules! described {
 }
 pub(crate) use described;
 
-/// A table stores the bytes of a record, of any length.
-fn plain(name: &str) -> Value {
-    Value::Plain(Plain { name: name.into(), size: Size::Unbounded })
-}
-
 macro_rules! plain_records {
-    ($($record:ty => $name:literal;)*) => {
+    ($($record:ty),*) => {
         $(impl Described for $record {
             fn value() -> Value {
-                plain($name)
+                // A table stores the bytes of a record, of any length.
+                Value::Plain(Plain { name: <$record as PlainBytes>::name(), size: Size::Unbounded })
             }
         })*
     };
 }
 
-plain_records! {
-    () => "nothing";
-    u64 => "u64";
-    String => "text";
-}
+plain_records!((), u64, String);
 
 described!(Layout, 1_u8, Body::Opaque("u16 after UPL and the version of the header, big-endian".into()));
 // The engine's records are its own; their version changes with their form.
