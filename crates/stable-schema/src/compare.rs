@@ -76,15 +76,13 @@ pub fn compare(old: &Schema, new: &Schema) -> Result<Comparison, SchemaMismatch>
     if old.canister != new.canister {
         return Err(SchemaMismatch { old: old.canister.clone(), new: new.canister.clone() });
     }
-    let added = |one: &Schema, other: &Schema| -> Vec<Migration> {
-        let known = |number| other.migrations.iter().any(|migration| migration.number == number);
-        one.migrations.iter().filter(|migration| !known(migration.number)).cloned().collect()
-    };
+    let known = |number| old.migrations.iter().any(|migration| migration.number == number);
+    let added: Vec<&Migration> = new.migrations.iter().filter(|migration| !known(migration.number)).collect();
     Ok(Comparison {
         old: old.build.clone(),
         new: new.build.clone(),
-        upgrade: lines(&Direction { from: old, to: new, migrations: added(new, old), way: Way::Upgrade }),
-        rollback: lines(&Direction { from: new, to: old, migrations: added(new, old), way: Way::Rollback }),
+        upgrade: lines(&Direction { from: old, to: new, added: &added, way: Way::Upgrade }),
+        rollback: lines(&Direction { from: new, to: old, added: &added, way: Way::Rollback }),
     })
 }
 
@@ -95,7 +93,7 @@ struct Direction<'a> {
     /// The build that is installed.
     to: &'a Schema,
     /// Migrations that only the newer build has.
-    migrations: Vec<Migration>,
+    added: &'a [&'a Migration],
     way: Way,
 }
 
@@ -121,7 +119,7 @@ fn line(id: Option<u8>, name: &str, mut reasons: Vec<Reason>) -> Line {
 
 /// Every layout that may be stored must be accepted.
 fn layouts(direction: &Direction<'_>) -> Vec<Reason> {
-    let Direction { from, to, migrations, way } = direction;
+    let Direction { from, to, added, way } = direction;
     let mut rules = Rules::new(*way);
     let refused: Vec<u16> =
         from.layouts.iter().copied().filter(|layout| !to.layouts.contains(layout)).collect();
@@ -166,7 +164,7 @@ fn layouts(direction: &Direction<'_>) -> Vec<Reason> {
         }
     }
     if *way == Way::Upgrade {
-        for Migration { number, name, from, to, .. } in migrations {
+        for Migration { number, name, from, to, .. } in *added {
             let text =
                 format!("migration {number}, {name}, takes layout {from} to layout {to} after the upgrade");
             rules.say("", Rule::Migration, Verdict::NeedsMigration(*number), text);
@@ -274,8 +272,7 @@ fn only_stored(direction: &Direction<'_>, rules: &mut Rules, stored: &Memory) {
 /// What a migration of the newer build does with the records of a memory. By which types it reads them is what the
 /// schema of the newer build says of that memory.
 fn by_migration(direction: &Direction<'_>, rules: &mut Rules, id: u8) {
-    for migration in &direction.migrations {
-        let Migration { number, name, reversible, takes_from, puts_into, .. } = migration;
+    for Migration { number, name, reversible, takes_from, puts_into, .. } in direction.added {
         match direction.way {
             Way::Upgrade if takes_from.contains(&id) => {
                 let text = format!("migration {number}, {name}, moves its records into {}", list(puts_into));
