@@ -29,7 +29,7 @@ fn public_release() -> PublicRelease {
     release
 }
 
-/// Replaces a value of the first or the last entry of a map.
+/// Stores a value of another format under a key before or after every other of its map.
 fn plant<K: Storable + Ord + Clone>(raw: &RawMemory, id: MemoryId, key: K) {
     let memory = Memories::init(raw.clone()).get(id);
     StableBTreeMap::<K, Vec<u8>, _>::init(memory).insert(key, b"DIDL\x00\x01\x71\x01x".to_vec());
