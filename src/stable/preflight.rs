@@ -378,7 +378,7 @@ pub fn check_manager(raw: &impl Memory) -> Result<(), PreflightError> {
 pub fn check_unknown<M: Memory>(memories: &MemoryManager<M>) -> Result<(), PreflightError> {
     // What the first public release left under its ids stays there; what a second memory manager wrote is
     // refused.
-    let kept = |id: u8| ALL.iter().any(|(known, ..)| *known == id) && id != SECOND_MANAGER;
+    let kept = |id: u8| ALL.iter().any(|(known, ..)| *known == id) && id != numbers::RESERVED_HTTP_SECRET;
     for id in (0..u8::MAX).filter(|id| !kept(*id)) {
         let pages = memories.get(MemoryId::new(id)).size();
         if pages > 0 {
@@ -456,9 +456,6 @@ const UNOWNED: u8 = u8::MAX;
 const SIZES_OFFSET: u64 = 40;
 
 const OWNERS_OFFSET: u64 = 2_080;
-
-/// Where a later public release kept a secret through a second memory manager.
-const SECOND_MANAGER: u8 = 42;
 
 /// Returns `Ok(())` if a memory is empty or begins with the magic of its structure.
 ///
