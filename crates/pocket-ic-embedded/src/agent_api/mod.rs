@@ -6,7 +6,7 @@
 mod address;
 mod body;
 mod call;
-pub(crate) mod cors;
+mod cors;
 mod envelope;
 mod public_key;
 mod query;
@@ -24,7 +24,6 @@ use axum::http::{HeaderMap, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-pub(crate) use body::read_whole;
 use refusal::Refusal;
 use serde::Serialize;
 use std::sync::Arc;
@@ -59,7 +58,9 @@ pub fn routes(state: Server, instance: usize) -> Router<Server> {
     layered(router, state)
 }
 
-fn layered(router: Router<Server>, state: Server) -> Router<Server> {
+/// Adds what agents and browsers need: their requests are read completely before they are handled, and pages
+/// from any origin may send them.
+pub(crate) fn layered(router: Router<Server>, state: Server) -> Router<Server> {
     router
         .layer(middleware::from_fn_with_state(state, body::read_whole))
         // `read_whole` has the limit.

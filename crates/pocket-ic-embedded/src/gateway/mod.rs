@@ -7,7 +7,7 @@ mod host;
 mod pages;
 mod verification;
 
-use crate::agent_api::{self, cors};
+use crate::agent_api;
 use crate::http::ServerState;
 use crate::http::reply::{self, json};
 use crate::http::{unpoisoned, without_delay};
@@ -16,7 +16,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use axum::middleware;
+use axum::http::request::Parts;
 use axum::response::Response;
 use axum::routing::get;
 use host::Domains;
@@ -196,14 +196,12 @@ fn router(state: &Arc<ServerState>, instance: usize, domains: Domains) -> Router
         reply::operate(&state, instance, |instance| instance.topology()).await
     };
     let pages = Arc::new(Pages::new(state.clone(), instance, domains));
-    let fallback = move |request| {
+    let fallback = move |parts: Parts, body: Bytes| {
         let pages = pages.clone();
-        async move { pages.answer(request).await }
+        async move { pages.answer(parts, body).await }
     };
-    let own = Router::new()
-        .route("/_/topology", get(topology))
-        .fallback(fallback)
-        .layer(middleware::from_fn_with_state(state.clone(), agent_api::read_whole))
-        .layer(middleware::from_fn(cors::allow_everybody));
-    own.merge(agent_api::routes(state.clone(), instance)).with_state(state.clone())
+    let own = Router::new().route("/_/topology", get(topology)).fallback(fallback);
+    agent_api::layered(own, state.clone())
+        .merge(agent_api::routes(state.clone(), instance))
+        .with_state(state.clone())
 }

@@ -6,8 +6,8 @@ use super::host::{Domains, Named};
 use super::verification::{Authority, verify};
 use crate::http::{ServerState, Slot};
 use crate::ic::{CallResult, OpError, UserCall, UserError};
-use axum::body::{Body, Bytes, to_bytes};
-use axum::extract::Request;
+use axum::body::{Body, Bytes};
+use axum::http::request::Parts;
 use axum::http::{Method, StatusCode, header};
 use axum::response::Response;
 use candid::Principal;
@@ -48,8 +48,7 @@ impl Pages {
     }
 
     /// Answers a request with the response of the canister in its address.
-    pub async fn answer(&self, request: Request) -> Response {
-        let (parts, body) = request.into_parts();
+    pub async fn answer(&self, parts: Parts, body: Bytes) -> Response {
         // Paths of the interface for agents are never pages.
         if parts.uri.path().starts_with("/api/") {
             let path = parts.uri.path();
@@ -66,11 +65,6 @@ impl Pages {
                 StatusCode::BAD_REQUEST,
                 "The address names no canister: use http://<canister id>.localhost:<port>/, or the parameter ?canisterId=<canister id>\n",
             );
-        };
-        // `read_whole` has limited and read it.
-        let body = match to_bytes(body, usize::MAX).await {
-            Ok(body) => body,
-            Err(error) => return answer::text(StatusCode::BAD_REQUEST, format!("{error}\n")),
         };
         let headers = parts.headers.iter();
         let asked = HttpRequest {
