@@ -6,7 +6,7 @@ mod calls;
 mod canister;
 mod certification;
 mod chunks;
-pub mod clock;
+pub(crate) mod clock;
 mod error;
 mod execute;
 mod ingress;
