@@ -24,8 +24,8 @@ use crate::transfer::{self, Which};
 /// Slices in flight of the download for a rehearsal.
 const PARALLEL: usize = 8;
 
-/// Number of consecutive answers that must come from the new module: a replica may lag.
-const AGREEING: u32 = 3;
+/// Number of queries that must be answered after the installation.
+const ANSWERS: u32 = 3;
 
 /// Drives an upgrade.
 pub(super) struct Driver<'a, 'j> {
@@ -413,7 +413,7 @@ impl Driver<'_, '_> {
         self.effect(Step::Start, target).await.map(drop)
     }
 
-    /// Waits until the network certifies a module hash, and queries come from that module, too. Returns what is
+    /// Returns `Ok(())` if the network certifies this module hash and the canister answers queries; otherwise what is
     /// there instead.
     pub(super) async fn confirm(&self, expected: &str) -> Result<Result<(), String>, UpgradeError> {
         self.progress.phase("confirming the module hash");
@@ -423,10 +423,9 @@ impl Driver<'_, '_> {
                 "the module hash is {hash}, expected {expected}: somebody else has installed a module"
             )));
         }
-        let mut agreeing = 0;
-        while agreeing < AGREEING {
+        for _ in 0..ANSWERS {
             match self.retry().again(|| self.canister.query_plain::<BuildInfo>("build_info")).await {
-                Ok(_) => agreeing += 1,
+                Ok(_) => {}
                 Err(error @ ClientError::Rejected { .. }) => {
                     return Ok(Err(format!("the canister does not answer: {error}")));
                 }
