@@ -1,5 +1,5 @@
 // Writes the declarations of the canister's interface: for the client those of the oldest build, which all newer builds
-// understand, and for the tests those of every build and of every interface that clients have got.
+// understand, and for the tests those of every build, of every interface that clients have got, and of the public first release.
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
@@ -21,8 +21,7 @@ const generate = (did, folder) => {
 };
 
 generate(join(candid, 'legacy.did'), join(here, 'src', 'declarations'));
-for (const folder of [candid, join(here, 'test', 'released')]) {
-  for (const did of readdirSync(folder)) {
-    generate(join(folder, did), join(here, 'test', 'declarations'));
-  }
+const interfaces = [candid, join(here, 'test', 'released')].flatMap((folder) => readdirSync(folder).map((did) => join(folder, did)));
+for (const did of [...interfaces, join(here, '..', '..', 'tests', 'golden', 'public-release.did')]) {
+  generate(did, join(here, 'test', 'declarations'));
 }

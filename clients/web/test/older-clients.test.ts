@@ -9,22 +9,7 @@ import { idlFactory as direct } from './declarations/direct.did.js';
 import { idlFactory as legacy } from './declarations/legacy.did.js';
 import { idlFactory as staged } from './declarations/staged.did.js';
 import { functionsOf } from './support/network.js';
-import { losses, specimen } from './support/specimens.js';
-
-/** Enough to see each case of every variant, and each option both there and not. */
-const SPECIMENS = 60;
-
-/** What goes wrong when values of `written` are read as `read`. */
-function problems(written: IDL.Type[], read: IDL.Type[]): string[] {
-  return Array.from({ length: SPECIMENS }, (_, n) => n).flatMap((n) => {
-    const sent = written.map((type) => specimen(type, n));
-    try {
-      return losses(sent, IDL.decode(read, IDL.encode(written, sent)));
-    } catch (error) {
-      return [String(error)];
-    }
-  });
-}
+import { problems } from './support/specimens.js';
 
 const PAIRS: Array<[string, IDL.InterfaceFactory, IDL.InterfaceFactory]> = [
   ['2026-11-24 on legacy', released, legacy],

@@ -75,3 +75,18 @@ function isPlain(value: unknown): value is Record<string, unknown> {
 function text(value: unknown): string {
   return value instanceof Principal ? value.toText() : value instanceof Uint8Array ? value.join() : String(value);
 }
+
+/** Enough to see each case of every variant, and each option both there and not. */
+const SPECIMENS = 60;
+
+/** What goes wrong when values of `written` are read as `read`. */
+export function problems(written: IDL.Type[], read: IDL.Type[]): string[] {
+  return Array.from({ length: SPECIMENS }, (_, n) => n).flatMap((n) => {
+    const sent = written.map((type) => specimen(type, n));
+    try {
+      return losses(sent, IDL.decode(read, IDL.encode(written, sent)));
+    } catch (error) {
+      return [String(error)];
+    }
+  });
+}

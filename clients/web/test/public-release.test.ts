@@ -1,0 +1,55 @@
+// What a JavaScript client of the public first release makes of this canister's replies: as docs/adopting.md says, which
+// derives its table from Candid's rules. Arguments are decoded by the canister alone.
+
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { IDL } from '@icp-sdk/core/candid';
+import { idlFactory as direct } from './declarations/direct.did.js';
+import { idlFactory as legacy } from './declarations/legacy.did.js';
+import { idlFactory as publicRelease } from './declarations/public-release.did.js';
+import { idlFactory as staged } from './declarations/staged.did.js';
+import { functionsOf } from './support/network.js';
+import { problems } from './support/specimens.js';
+
+/** Rows of the table: the function, then what is said of its success and its error. */
+const TABLE = new Map(
+  readFileSync(new URL('../../../docs/adopting.md', import.meta.url), 'utf8')
+    .split('\n')
+    .map((line) => /^\| `(\w+)` \|(.*)\|(.*)\|(.*)\|$/.exec(line))
+    .filter((row) => row !== null)
+    .map(([, method, , ok, err]) => [method!, [ok!.trim(), err!.trim()]] as const),
+);
+
+/** A result with this case alone; a reply that is no result has nothing but success. */
+function only(type: IDL.Type, name: 'Ok' | 'Err'): IDL.Type | undefined {
+  const found = type instanceof IDL.VariantClass && type._fields.find(([label]) => label === name);
+  if (found) return IDL.Variant({ [name]: found[1] });
+  return name === 'Ok' ? type : undefined;
+}
+
+function reply(served: IDL.Type, known: IDL.Type, name: 'Ok' | 'Err'): string {
+  const written = only(served, name);
+  if (written === undefined) return 'none';
+  return problems([written], [known]).length === 0 ? 'decodes' : '**does not decode**';
+}
+
+const BUILDS: Array<[string, IDL.InterfaceFactory]> = [
+  ['legacy', legacy],
+  ['staged', staged],
+  ['direct', direct],
+];
+
+for (const [build, factory] of BUILDS) {
+  test(`JavaScript decodes the replies that the table says: ${build}`, () => {
+    const served = new Map(functionsOf(factory));
+    const seen = functionsOf(publicRelease)
+      .filter(([method]) => served.has(method))
+      .map(([method, old]) => {
+        const [[now], [known]] = [served.get(method)!.retTypes, old.retTypes];
+        return [method, [reply(now!, known!, 'Ok'), reply(now!, known!, 'Err')]];
+      });
+    assert.ok(seen.length > 10);
+    assert.deepEqual(seen, seen.map(([method]) => [method, TABLE.get(method as string)]));
+  });
+}
