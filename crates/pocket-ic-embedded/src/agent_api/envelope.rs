@@ -2,6 +2,7 @@
 
 use super::refusal::Refusal;
 use super::sender::{Action, Sender};
+use crate::engine::CallerInfo;
 use crate::http::Slot;
 use crate::ic::clock;
 use crate::ic::{Instance, OpError, UserCall};
@@ -81,13 +82,14 @@ pub async fn check(slot: &Arc<Slot>, action: Action, body: &[u8]) -> Result<Chec
     if !slot.checks_envelopes() {
         return Ok(Checked { content: envelope.content, id, sender: Sender::unlimited() });
     }
+    let root_key = slot.root_key();
     if envelope.is_unsigned() {
-        let sender = Sender::authenticate(&envelope, &id, action)?;
+        let sender = Sender::authenticate(&envelope, &id, action, root_key)?;
         return Ok(Checked { content: envelope.content, id, sender });
     }
-    // This takes a millisecond, which would block the threads that serve requests.
+    // This takes milliseconds, which would block the threads that serve requests.
     let verified = tokio::task::spawn_blocking(move || {
-        let sender = Sender::authenticate(&envelope, &id, action)?;
+        let sender = Sender::authenticate(&envelope, &id, action, root_key)?;
         Ok(Checked { content: envelope.content, id, sender })
     });
     verified.await.map_err(Refusal::fault)?
@@ -119,24 +121,25 @@ impl Content {
         self.canister_id
     }
 
+    /// Returns what a canister says about the sender.
+    pub fn sender_info(&self) -> Option<&SenderInfo> {
+        self.sender_info.as_ref()
+    }
+
     /// Returns the call or query.
     ///
     /// # Errors
     /// A missing field.
     pub fn into_call(self) -> Result<UserCall, Refusal> {
         let missing = |field: &str| Refusal::bad(format!("The content has no field {field}"));
-        if self.sender_info.is_some() {
-            return Err(Refusal::bad(
-                "sender_info carries a canister signature, which is not supported by the embedded server",
-            ));
-        }
+        let info = self.sender_info.map(|info| CallerInfo { data: info.info, signer: info.signer });
         Ok(UserCall {
             sender: self.sender,
             callee: self.canister_id.ok_or_else(|| missing("canister_id"))?,
             effective: RawEffectivePrincipal::None,
             method: self.method_name.ok_or_else(|| missing("method_name"))?,
             arg: self.arg.ok_or_else(|| missing("arg"))?,
-            info: Default::default(),
+            info: info.unwrap_or_default(),
         })
     }
 

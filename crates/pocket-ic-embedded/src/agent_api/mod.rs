@@ -6,6 +6,7 @@
 mod address;
 mod body;
 mod call;
+mod canister_signature;
 mod cors;
 mod envelope;
 mod public_key;
@@ -14,6 +15,7 @@ mod read_state;
 mod refusal;
 mod sender;
 mod status;
+mod webauthn;
 
 use crate::http::ServerState;
 use address::Address;

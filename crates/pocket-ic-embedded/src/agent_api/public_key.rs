@@ -1,9 +1,11 @@
 //! Verifies signatures of users by their public keys.
 
-use k256::pkcs8::DecodePublicKey;
-use std::fmt;
+use super::canister_signature::CanisterKey;
+use super::webauthn::CoseKey;
+use k256::pkcs8::{DecodePublicKey, ObjectIdentifier, SubjectPublicKeyInfoRef};
+use std::fmt::Display;
 
-/// The supported kinds of keys.
+/// The kinds of keys of the interface specification.
 pub enum PublicKey {
     /// Ed25519.
     Ed25519(ic_ed25519::PublicKey),
@@ -11,68 +13,77 @@ pub enum PublicKey {
     Secp256k1(k256::ecdsa::VerifyingKey),
     /// ECDSA on P-256, with SHA-256.
     P256(p256::ecdsa::VerifyingKey),
+    /// A key of an authenticator, which signs by WebAuthn.
+    WebAuthn(CoseKey),
+    /// A canister, which signs by certifying data.
+    Canister(CanisterKey),
 }
 
 /// Why a key or a signature is refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeyError(String);
-
-impl fmt::Display for KeyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// The key cannot be used.
+    #[error("Invalid public key: {0}")]
+    Key(String),
+    /// A signature of a key that signs the message itself.
+    #[error("Invalid basic signature: {0}")]
+    Basic(String),
+    /// A signature of an authenticator.
+    #[error("{0}")]
+    WebAuthn(String),
+    /// A signature of a canister.
+    #[error("Invalid canister signature: {0}")]
+    Canister(String),
 }
 
-/// The object identifiers of algorithm and curve in the DER encoding of each kind of key.
-const ED25519: &[u8] = &[0x06, 0x03, 0x2b, 0x65, 0x70];
-const SECP256K1: &[u8] = &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x0a];
-const P256: &[u8] = &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
-const WEBAUTHN: &[u8] = &[0x06, 0x0a, 0x2b, 0x06, 0x01, 0x04, 0x01, 0x83, 0xb8, 0x43, 0x01, 0x01];
-const CANISTER: &[u8] = &[0x06, 0x0a, 0x2b, 0x06, 0x01, 0x04, 0x01, 0x83, 0xb8, 0x43, 0x01, 0x02];
-/// Length of the prefix that contains the identifiers.
-const HEAD: usize = 32;
+/// The identifiers of algorithm and curve in the DER encoding of each kind of key.
+const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
+const SECP256K1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.10");
+const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
+const COSE: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.56387.1.1");
+const CANISTER: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.56387.1.2");
+/// Number of bytes of a malformed key that an error shows.
+const SHOWN: usize = 32;
 
 impl PublicKey {
     /// Parses a key from its DER.
     ///
     /// # Errors
-    /// Bytes that are not a key, or a key of an unsupported kind.
+    /// Bytes that are not a key, or a key of an unknown kind.
     pub fn from_der(der: &[u8]) -> Result<Self, KeyError> {
-        let head = &der[..der.len().min(HEAD)];
-        let is = |oid: &[u8]| head.windows(oid.len()).any(|part| part == oid);
-        let malformed = |kind: &str, error: &dyn fmt::Display| {
-            KeyError(format!("Malformed {kind} public key {}: {error}", hex::encode(head)))
-        };
-        let unsupported = |kind: &str| {
-            Err(KeyError(format!(
-                "{kind} are not supported by the embedded server: sign with Ed25519, secp256k1 or P-256"
-            )))
-        };
-        if is(WEBAUTHN) {
-            unsupported("WebAuthn signatures")
-        } else if is(CANISTER) {
-            unsupported("Canister signatures")
-        } else if is(SECP256K1) {
-            let key = k256::ecdsa::VerifyingKey::from_public_key_der(der);
-            key.map(Self::Secp256k1).map_err(|error| malformed("secp256k1", &error))
-        } else if is(P256) {
-            let key = p256::ecdsa::VerifyingKey::from_public_key_der(der);
-            key.map(Self::P256).map_err(|error| malformed("P-256", &error))
-        } else if is(ED25519) {
-            let key = ic_ed25519::PublicKey::deserialize_rfc8410_der(der);
-            key.map(Self::Ed25519).map_err(|error| malformed("Ed25519", &error))
-        } else {
-            Err(KeyError(format!("Unknown kind of public key: {}", hex::encode(head))))
+        let shown = || hex::encode(&der[..der.len().min(SHOWN)]);
+        let malformed = |error: &dyn Display| KeyError::Key(format!("malformed key {}: {error}", shown()));
+        let info = SubjectPublicKeyInfoRef::try_from(der).map_err(|error| malformed(&error))?;
+        let raw = || info.subject_public_key.as_bytes().unwrap_or_default();
+        let (algorithm, parameters) = (info.algorithm.oid, info.algorithm.parameters);
+        match (algorithm, info.algorithm.parameters_oid()) {
+            (ED25519, _) => ic_ed25519::PublicKey::deserialize_rfc8410_der(der)
+                .map(Self::Ed25519)
+                .map_err(|error| malformed(&error)),
+            (_, Ok(SECP256K1)) => k256::ecdsa::VerifyingKey::from_public_key_der(der)
+                .map(Self::Secp256k1)
+                .map_err(|error| malformed(&error)),
+            (_, Ok(P256)) => p256::ecdsa::VerifyingKey::from_public_key_der(der)
+                .map(Self::P256)
+                .map_err(|error| malformed(&error)),
+            (COSE, _) if parameters.is_none() => {
+                CoseKey::parse(raw()).map(Self::WebAuthn).map_err(|error| malformed(&error))
+            }
+            (CANISTER, _) if parameters.is_none() => {
+                CanisterKey::parse(raw()).map(Self::Canister).map_err(|error| malformed(&error))
+            }
+            _ => Err(KeyError::Key(format!("unknown kind of key {}", shown()))),
         }
     }
 
-    /// Returns `Ok(())` if the signature matches the message.
+    /// Returns `Ok(())` if the signature matches the message. The root key, DER, verifies the certificates in
+    /// signatures of canisters.
     ///
     /// # Errors
     /// If it does not.
-    pub fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), KeyError> {
+    pub fn verify(&self, message: &[u8], signature: &[u8], root_key: &[u8]) -> Result<(), KeyError> {
         use k256::ecdsa::signature::Verifier;
-        let wrong = |kind: &str| KeyError(format!("{kind} signature could not be verified"));
+        let wrong = |kind: &str| KeyError::Basic(format!("{kind} signature could not be verified"));
         match self {
             Self::Ed25519(key) => key.verify_signature(message, signature).map_err(|_| wrong("Ed25519")),
             Self::Secp256k1(key) => k256::ecdsa::Signature::from_slice(signature)
@@ -83,6 +94,68 @@ impl PublicKey {
             Self::P256(key) => p256::ecdsa::Signature::from_slice(signature)
                 .and_then(|signature| key.verify(message, &signature))
                 .map_err(|_| wrong("ECDSA P-256")),
+            Self::WebAuthn(key) => key.verify(message, signature).map_err(KeyError::WebAuthn),
+            Self::Canister(key) => key.verify(message, signature, root_key).map_err(KeyError::Canister),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k256::pkcs8::AlgorithmIdentifierRef;
+    use k256::pkcs8::der::{Encode, asn1::BitStringRef};
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use serde_cbor::Value;
+
+    fn der(oid: ObjectIdentifier, key: &[u8]) -> Vec<u8> {
+        let algorithm = AlgorithmIdentifierRef { oid, parameters: None };
+        let subject_public_key = BitStringRef::from_bytes(key).unwrap();
+        SubjectPublicKeyInfoRef { algorithm, subject_public_key }.to_der().unwrap()
+    }
+
+    /// Generates bytes, and maps in CBOR with the fields of keys and signatures.
+    fn structured() -> impl Strategy<Value = Vec<u8>> {
+        let value = || {
+            prop_oneof![
+                vec(any::<u8>(), 0..80).prop_map(Value::Bytes),
+                any::<i8>().prop_map(|number| Value::Integer(number.into())),
+                ".{0,40}".prop_map(Value::Text),
+            ]
+        };
+        let names = ["authenticator_data", "client_data_json", "signature", "certificate", "tree"];
+        let label = prop_oneof![
+            (-3_i128..=3).prop_map(Value::Integer),
+            prop::sample::select(names.to_vec()).prop_map(|name| Value::Text(name.into())),
+        ];
+        let map = prop::collection::btree_map(label, value(), 0..6);
+        let encoded = map.prop_map(|fields| serde_cbor::to_vec(&Value::Map(fields)).unwrap());
+        let tagged = encoded.prop_map(|bytes| [b"\xd9\xd9\xf7", bytes.as_slice()].concat());
+        prop_oneof![vec(any::<u8>(), 0..80), tagged]
+    }
+
+    proptest! {
+        /// Anybody may send them.
+        #[test]
+        fn keys_and_signatures_of_any_bytes_are_refused(
+            canister: bool, key in structured(), signature in structured(), flip: prop::sample::Index, to: u8
+        ) {
+            let mut der = der(if canister { CANISTER } else { COSE }, &key);
+            let place = flip.index(der.len());
+            der[place] = to;
+            for der in [&der[..], &der[..place]] {
+                if let Ok(key) = PublicKey::from_der(der) {
+                    prop_assert!(key.verify(b"message", &signature, &[7; 133]).is_err());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_root_key_that_is_missing_verifies_nothing() {
+        let key = PublicKey::from_der(&der(CANISTER, &[1, 4, 7])).unwrap();
+        let refused = key.verify(b"message", b"", b"");
+        assert_eq!(refused, Err(KeyError::Canister("the instance has no root key".into())));
     }
 }

@@ -4,10 +4,12 @@ use super::envelope::Envelope;
 use super::public_key::{KeyError, PublicKey};
 use super::refusal::Refusal;
 use candid::Principal;
-use ic_transport_types::{Delegation, DelegationPermissions, RequestId, SignedDelegation};
+use ic_transport_types::{Delegation, DelegationPermissions, RequestId, SenderInfo, SignedDelegation};
 
 /// Maximum length of a chain of delegations.
 const MAX_DELEGATIONS: usize = 20;
+/// What a canister signs before the information about a sender.
+const INFO_DOMAIN: &[u8] = b"\x0eic-sender-info";
 /// Maximum number of targets of a delegation.
 const MAX_TARGETS: usize = 1_000;
 
@@ -56,17 +58,23 @@ impl Sender {
         self.expires
     }
 
-    /// Verifies that the request comes from its sender.
+    /// Verifies that the request comes from its sender. The root key, DER, verifies signatures of canisters.
     ///
     /// # Errors
     /// A sender, key, signature or delegation that does not match.
-    pub fn authenticate(envelope: &Envelope, id: &RequestId, action: Action) -> Result<Self, Refusal> {
+    pub fn authenticate(
+        envelope: &Envelope,
+        id: &RequestId,
+        action: Action,
+        root_key: &[u8],
+    ) -> Result<Self, Refusal> {
         let Envelope { content, sender_pubkey, sender_sig, sender_delegation } = envelope;
         let (key, signature) = match (sender_pubkey, sender_sig) {
             (None, None) if content.sender == Principal::anonymous() => {
-                return match sender_delegation {
-                    None => Ok(Self::unlimited()),
-                    Some(_) => Err(invalid("the anonymous sender has no delegations")),
+                return match (sender_delegation, content.sender_info()) {
+                    (None, None) => Ok(Self::unlimited()),
+                    (Some(_), _) => Err(invalid("the anonymous sender has no delegations")),
+                    (None, Some(_)) => Err(sender_info("the anonymous sender has none")),
                 };
             }
             (None, None) => {
@@ -88,10 +96,13 @@ impl Sender {
         }
         let links = sender_delegation.as_deref().unwrap_or_default();
         let sender = Self::follow(links, action)?;
-        let last = verify_links(key, links)?;
-        public_key(last)?
-            .verify(&id.signable(), signature)
-            .map_err(|error| invalid(&format!("Invalid basic signature: {error}")))?;
+        let last = verify_links(key, links, root_key)?;
+        PublicKey::from_der(last)
+            .and_then(|key| key.verify(&id.signable(), signature, root_key))
+            .map_err(|error| invalid(&error.to_string()))?;
+        if let Some(info) = content.sender_info() {
+            verify_info(info, key, root_key)?;
+        }
         if let (Some(targets), Some(canister), Action::Call | Action::Query) =
             (&sender.targets, content.canister_id(), action)
             && !targets.contains(&canister)
@@ -137,12 +148,16 @@ impl Sender {
 }
 
 /// Verifies each delegation with the previous key. Returns the last key.
-fn verify_links<'a>(first: &'a [u8], links: &'a [SignedDelegation]) -> Result<&'a [u8], Refusal> {
+fn verify_links<'a>(
+    first: &'a [u8],
+    links: &'a [SignedDelegation],
+    root_key: &[u8],
+) -> Result<&'a [u8], Refusal> {
     let mut keys = vec![first];
     let mut signer = first;
     for link in links {
-        public_key(signer)?
-            .verify(&link.delegation.signable(), &link.signature)
+        PublicKey::from_der(signer)
+            .and_then(|key| key.verify(&link.delegation.signable(), &link.signature, root_key))
             .map_err(|error| delegation(&error.to_string()))?;
         signer = &link.delegation.pubkey;
         if keys.contains(&signer) {
@@ -156,12 +171,29 @@ fn verify_links<'a>(first: &'a [u8], links: &'a [SignedDelegation]) -> Result<&'
     Ok(signer)
 }
 
-fn public_key(der: &[u8]) -> Result<PublicKey, Refusal> {
-    PublicKey::from_der(der).map_err(|error: KeyError| invalid(&error.to_string()))
+/// Verifies what a canister says about the sender: only the canister whose key the sender has may do so.
+fn verify_info(info: &SenderInfo, key: &[u8], root_key: &[u8]) -> Result<(), Refusal> {
+    let key = match PublicKey::from_der(key) {
+        Ok(PublicKey::Canister(key)) => key,
+        _ => return Err(sender_info("sender_pubkey is not a key of canister signatures")),
+    };
+    if key.canister().as_slice() != info.signer {
+        return Err(sender_info(&format!(
+            "the signer 0x{:.100} is not the canister {} of sender_pubkey",
+            hex::encode(&info.signer),
+            key.canister()
+        )));
+    }
+    key.verify(&[INFO_DOMAIN, &info.info].concat(), &info.sig, root_key)
+        .map_err(|error| sender_info(&KeyError::Canister(error).to_string()))
 }
 
 fn invalid(text: &str) -> Refusal {
     Refusal::bad(format!("Invalid signature: {text}"))
+}
+
+fn sender_info(text: &str) -> Refusal {
+    Refusal::bad(format!("Invalid sender_info: {text}"))
 }
 
 fn delegation(text: &str) -> Refusal {

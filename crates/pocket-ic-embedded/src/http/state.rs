@@ -40,6 +40,8 @@ pub(crate) struct Slot {
     pub(super) progress: tokio::sync::Mutex<Progress>,
     /// Whether agents must sign what they send.
     checks_envelopes: bool,
+    /// The instance's root key, DER.
+    root_key: &'static [u8],
     /// Notified when there is something to do, so that automatic progress need not wait for its next step.
     work: Notify,
 }
@@ -49,6 +51,7 @@ impl Slot {
         Self {
             turn: Arc::default(),
             checks_envelopes: instance.checks_envelopes(),
+            root_key: instance.root_key(),
             instance: Mutex::new(instance),
             progress: tokio::sync::Mutex::default(),
             work: Notify::new(),
@@ -58,6 +61,11 @@ impl Slot {
     /// Returns whether agents must sign what they send.
     pub fn checks_envelopes(&self) -> bool {
         self.checks_envelopes
+    }
+
+    /// Returns the instance's root key, DER.
+    pub fn root_key(&self) -> &'static [u8] {
+        self.root_key
     }
 
     /// Wakes up the task that advances time, if there is one.

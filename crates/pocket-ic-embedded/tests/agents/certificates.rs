@@ -7,7 +7,7 @@ use ic_agent::hash_tree::Label;
 use ic_agent::{AgentError, Certificate, lookup_value};
 
 /// `set` certifies its argument; `get` returns the certificate of the query.
-const CERTIFIED: &str = r#"(module
+pub const CERTIFIED: &str = r#"(module
     (import "ic0" "msg_reply" (func $reply))
     (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
     (import "ic0" "msg_arg_data_size" (func $size (result i32)))

@@ -4,6 +4,7 @@
 mod common;
 
 mod calls;
+mod canister_signatures;
 mod certificates;
 mod gateway;
 mod network;
@@ -11,3 +12,4 @@ mod reading;
 mod refusals;
 mod senders;
 mod verification;
+mod webauthn;

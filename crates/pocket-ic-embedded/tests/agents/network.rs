@@ -1,13 +1,15 @@
 //! Fixtures: a network whose time is the host's, with a canister on each of two subnets, and handmade
 //! envelopes.
 
-use crate::common::{builder, counter};
+use crate::common::{builder, counter, read};
 use candid::Principal;
 use ic_agent::agent::{Envelope, EnvelopeContent};
 use ic_agent::hash_tree::Label;
 use ic_agent::identity::{AnonymousIdentity, BasicIdentity, Delegation, SignedDelegation};
 use ic_agent::{Agent, Certificate, Identity};
 use ic_transport_types::{ReadStateResponse, RequestId};
+use k256::pkcs8::der::{Encode, asn1::BitStringRef};
+use k256::pkcs8::{AlgorithmIdentifierRef, ObjectIdentifier, SubjectPublicKeyInfoRef};
 use pocket_ic::PocketIc;
 use reqwest::blocking::{Client, Response};
 use std::future::Future;
@@ -125,6 +127,33 @@ pub fn signed(identity: &dyn Identity, content: EnvelopeContent) -> Envelope<'st
         sender_sig: signature.signature,
         sender_delegation: signature.delegations,
     }
+}
+
+/// Returns a delegation to a key, for ten minutes.
+pub fn expiring(to: &dyn Identity) -> Delegation {
+    Delegation {
+        pubkey: to.public_key().unwrap(),
+        expiration: from_now(Duration::from_secs(600)),
+        targets: None,
+        permissions: None,
+    }
+}
+
+/// Sends a call and expects it to be refused for this reason.
+pub fn expect_refused(network: &Network, envelope: &Envelope<'_>, part: &str) {
+    let (status, body) = network.send_call("v4", envelope);
+    let text = String::from_utf8_lossy(&body);
+    assert_eq!(status, 400, "{text}");
+    assert!(text.contains(part), "expected {part:?}, got {text}");
+    assert_eq!(read(&network.pic, network.canister()), 0);
+}
+
+/// Wraps the bytes of a key in DER, with an identifier of the Internet Computer's own kinds of keys.
+pub fn key_der(kind: u8, key: &[u8]) -> Vec<u8> {
+    let oid = ObjectIdentifier::new(&format!("1.3.6.1.4.1.56387.1.{kind}")).unwrap();
+    let algorithm = AlgorithmIdentifierRef { oid, parameters: None };
+    let subject_public_key = BitStringRef::from_bytes(key).unwrap();
+    SubjectPublicKeyInfoRef { algorithm, subject_public_key }.to_der().unwrap()
 }
 
 /// Returns a delegation of one key to another.

@@ -102,8 +102,8 @@ fn malformed_bodies_are_refused() {
     let json = Client::new().post(&url).header("content-type", "application/json").body(good).send().unwrap();
     assert_eq!(json.status(), 400);
     assert_eq!(Client::new().get(&url).send().unwrap().status(), 405);
-    let deleted = format!("{}0/api/v2/status", network.url.trim_end_matches('/'));
-    assert_eq!(Client::new().get(deleted).send().unwrap().status(), 400);
+    let nowhere = format!("{}instances/1000000/api/v2/status", network.pic.get_server_url());
+    assert_eq!(Client::new().get(nowhere).send().unwrap().status(), 400);
 }
 
 #[test]

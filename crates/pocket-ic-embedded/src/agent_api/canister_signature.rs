@@ -1,0 +1,46 @@
+//! Signatures of canisters: a canister certifies a tree with the hashes of what it signs.
+
+use candid::Principal;
+use ic_signature_verification::verify_canister_sig;
+
+/// Length of a BLS public key without its DER wrapping.
+const BLS_KEY_BYTES: usize = 96;
+/// What the library expects before the bytes of a key: it does not look at the three lengths, and knows only
+/// keys for which each takes one byte. With this head, keys with longer seeds are verified, too.
+const HEAD: [u8; 19] =
+    [0x30, 0, 0x30, 0x0c, 0x06, 0x0a, 0x2b, 0x06, 0x01, 0x04, 0x01, 0x83, 0xb8, 0x43, 0x01, 0x02, 0x03, 0, 0];
+
+/// A key: the canister that signs, and a seed.
+pub struct CanisterKey {
+    canister: Principal,
+    /// Length and bytes of the canister's id, followed by the seed.
+    raw: Vec<u8>,
+}
+
+impl CanisterKey {
+    /// Parses a key without its DER wrapping.
+    ///
+    /// # Errors
+    /// Bytes that do not begin with the id of a canister.
+    pub fn parse(raw: &[u8]) -> Result<Self, String> {
+        let id = raw.split_first().and_then(|(length, rest)| rest.get(..usize::from(*length)));
+        let id = id.ok_or("a canister's key begins with the length and the bytes of the canister's id")?;
+        let canister = Principal::try_from_slice(id).map_err(|error| error.to_string())?;
+        Ok(Self { canister, raw: raw.to_vec() })
+    }
+
+    /// Returns the canister that signs.
+    pub fn canister(&self) -> Principal {
+        self.canister
+    }
+
+    /// Verifies a signature: a certificate of the canister's subnet, and a tree with the message that the
+    /// canister certified.
+    ///
+    /// # Errors
+    /// What does not match.
+    pub fn verify(&self, message: &[u8], signature: &[u8], root_key: &[u8]) -> Result<(), String> {
+        let root_key = root_key.last_chunk::<BLS_KEY_BYTES>().ok_or("the instance has no root key")?;
+        verify_canister_sig(message, signature, &[HEAD.as_slice(), &self.raw].concat(), root_key)
+    }
+}
