@@ -7,6 +7,7 @@ set -euo pipefail
 sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"
 echo
 
+lib=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 export CARGO_TARGET_DIR="$scratch/target"
@@ -32,11 +33,17 @@ python_packages() {
   "$name/bin/pip" install --quiet --disable-pip-version-check "$@" > pip.log 2>&1 || give_up pip.log
 }
 
-# Builds and runs a program of one file, src/main.rs, with the dependencies on standard input.
-rust_program() {
+# Builds a program of one file, src/main.rs, with the dependencies on standard input, as the file `probe`.
+rust_binary() {
   { printf '[package]\nname = "probe"\nversion = "0.0.0"\nedition = "2021"\n\n[profile.dev]\ndebug = false\n\n[dependencies]\n'; cat; } > Cargo.toml
   nice -n 10 cargo build --quiet > cargo.log 2>&1 || give_up cargo.log
-  "$CARGO_TARGET_DIR/debug/probe"
+  ln -sf "$CARGO_TARGET_DIR/debug/probe" probe
+}
+
+# Builds and runs such a program.
+rust_program() {
+  rust_binary
+  ./probe
 }
 
 # Compares what was seen (the file `seen`) with standard input.
