@@ -183,3 +183,43 @@ fn pieces(offset: u64, len: usize) -> impl Iterator<Item = (usize, usize, std::o
         Some(((at / PAGE as u64) as usize, start, range))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    /// Two and a half nodes, so that there are borders between nodes, and one at the end.
+    const BYTES: usize = FANOUT * PAGE * 5 / 2 + 4096;
+
+    fn filled(writes: &[(prop::sample::Index, u8)], base: &Paged) -> Paged {
+        let mut paged = base.clone();
+        for (place, byte) in writes {
+            paged.write(place.index(BYTES) as u64, &[*byte]);
+        }
+        paged
+    }
+
+    fn bytes(paged: &Paged) -> Vec<u8> {
+        let mut bytes = vec![0; BYTES];
+        paged.read(0, &mut bytes);
+        bytes
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+        #[test]
+        fn a_restored_memory_has_the_bytes_of_its_target(
+            shared in vec((any::<prop::sample::Index>(), any::<u8>()), 0..8),
+            now in vec((any::<prop::sample::Index>(), any::<u8>()), 0..8),
+            then in vec((any::<prop::sample::Index>(), any::<u8>()), 0..8),
+        ) {
+            let shared = filled(&shared, &Paged::default());
+            let (now, then) = (filled(&now, &shared), filled(&then, &shared));
+            let mut memory = bytes(&now);
+            now.restore(&then, &mut memory);
+            prop_assert!(memory == bytes(&then));
+        }
+    }
+}

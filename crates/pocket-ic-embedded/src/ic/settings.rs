@@ -375,4 +375,32 @@ mod tests {
         assert!(settings.may_read_status(user(1)) && settings.may_read_status(user(2)));
         assert!(!settings.may_read_status(user(3)));
     }
+    #[test]
+    fn values_at_the_end_of_their_range_are_set() {
+        let users: Vec<_> = (0..10).map(user).collect();
+        let change = CanisterSettings {
+            controllers: Some(users.clone()),
+            compute_allocation: Some(100u8.into()),
+            memory_allocation: Some((1u64 << 48).into()),
+            log_memory_limit: Some(MAX_LOG_BYTES.into()),
+            log_visibility: Some(LogVisibility::AllowedViewers(users.clone())),
+            ..CanisterSettings::default()
+        };
+        let new = Settings::new(user(1)).with(change).unwrap();
+        assert_eq!((new.controllers.len(), new.log_visibility), (10, LogVisibility::AllowedViewers(users)));
+        assert_eq!((new.compute_allocation, new.memory_allocation), (100, 1 << 48));
+        assert_eq!(new.log_memory_limit, MAX_LOG_BYTES);
+        let change =
+            CanisterSettings { memory_allocation: Some(((1u64 << 48) + 1).into()), ..Default::default() };
+        let error = Settings::new(user(1)).with(change).unwrap_err();
+        assert!(error.message.contains("[0..281474976710656]"), "{}", error.message);
+    }
+
+    #[test]
+    fn the_environment_has_names_and_values() {
+        let mut settings = Settings::new(user(1));
+        let variable = EnvironmentVariable { name: "name".into(), value: "value".into() };
+        settings.environment_variables = vec![variable];
+        assert_eq!(settings.environment(), [("name".to_owned(), "value".to_owned())]);
+    }
 }

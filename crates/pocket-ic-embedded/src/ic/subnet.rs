@@ -295,6 +295,24 @@ mod tests {
     }
 
     #[test]
+    fn a_range_is_handed_out_to_its_last_id() {
+        let mut subnet = build(&config(1, 0)).unwrap().remove(0);
+        subnet.next = subnet.first + (RANGE_LEN - 1);
+        let last = subnet.allocate(|_| false).unwrap();
+        assert_eq!(subnet.canister_ranges().last().unwrap().1, last);
+        assert_eq!(subnet.allocate(|_| false), None);
+    }
+
+    /// By the IC's documentation of its resource limits.
+    #[test]
+    fn a_round_has_more_instructions_on_a_system_subnet() {
+        let subnets = build(&config(1, 1)).unwrap();
+        let of = |kind| subnets.iter().find(|subnet| subnet.kind == kind).unwrap().round_instructions();
+        assert_eq!(of(SubnetKind::Application), 7_000_000_000);
+        assert_eq!(of(SubnetKind::System), 52_000_000_000);
+    }
+
+    #[test]
     fn the_default_is_the_first_application_subnet() {
         let subnets = build(&config(1, 1)).unwrap();
         assert_eq!(default_subnet(&subnets).unwrap().kind, SubnetKind::Application);

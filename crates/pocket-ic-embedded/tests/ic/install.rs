@@ -1,8 +1,8 @@
 //! Installing, upgrading, reinstalling and uninstalling code, whole and in pieces.
 
 use super::common::{
-    ANONYMOUS, COUNTER, call, counter, installed_wasm, installed_with, instance, manage, number, read, user,
-    wasm,
+    ANONYMOUS, COUNTER, call, counter, installed_wasm, installed_with, instance, long, manage, number, read,
+    user, wasm,
 };
 use ic_management_canister_types as types;
 use pocket_ic::ErrorCode;
@@ -179,4 +179,59 @@ fn chunks_that_are_missing_or_of_another_module_are_refused() {
     assert_eq!(number(&reply), 1);
     let error = pic.upload_chunk(id, None, vec![0; (1 << 20) + 1]).unwrap_err();
     assert!(error.reject_message.contains("exceeds the maximum"), "{error}");
+}
+
+#[test]
+fn chunks_of_more_than_100_mib_are_no_module() {
+    let pic = instance();
+    let id = pic.create_canister();
+    let chunk = pic.upload_chunk(id, None, vec![7; 1 << 20]).unwrap();
+    let install = |count| {
+        let mode = pocket_ic::CanisterInstallMode::Install;
+        pic.install_chunked_canister(id, None, mode, id, vec![chunk.clone(); count], vec![0; 32], vec![])
+    };
+    let error = install(101).unwrap_err();
+    assert!(error.reject_message.contains("of more than 104857600 bytes"), "{error}");
+    let error = install(100).unwrap_err();
+    assert!(error.reject_message.contains("does not match"), "{error}");
+}
+
+/// `ic0.global_timer_set` returns what the timer was set to.
+#[test]
+fn steps_of_an_upgrade_see_what_earlier_ones_have_done() {
+    let pic = instance();
+    let module = wasm(
+        r#"(module
+            (import "ic0" "msg_reply" (func $reply))
+            (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
+            (import "ic0" "global_timer_set" (func $timer (param i64) (result i64)))
+            (import "ic0" "cycles_burn128" (func $burn (param i64 i64 i32)))
+            (import "ic0" "canister_cycle_balance" (func $balance (result i64)))
+            (import "ic0" "stable64_grow" (func $grow (param i64) (result i64)))
+            (import "ic0" "stable64_write" (func $write (param i64 i64 i64)))
+            (import "ic0" "stable64_read" (func $read (param i64 i64 i64)))
+            (memory 1)
+            (func $note (param $at i64)
+                (call $burn (i64.const 0) (i64.const 42) (i32.const 100))
+                (i64.store (i32.const 0) (call $timer (i64.const 0x7000000000000000)))
+                (i64.store (i32.const 8) (call $balance))
+                (call $write (local.get $at) (i64.const 0) (i64.const 16)))
+            (func (export "canister_init") (drop (call $grow (i64.const 1))))
+            (func (export "canister_update set")
+                (drop (call $timer (i64.const 0x6000000000000000))) (call $reply))
+            (func (export "canister_pre_upgrade") (call $note (i64.const 0)))
+            (func (export "canister_post_upgrade") (call $note (i64.const 16)))
+            (func (export "canister_query notes")
+                (call $read (i64.const 0) (i64.const 0) (i64.const 32))
+                (call $append (i32.const 0) (i32.const 32)) (call $reply)))"#,
+    );
+    let id = installed_wasm(&pic, module.clone());
+    call(&pic, id, "set", &[]).unwrap();
+    let balance = u64::try_from(pic.cycle_balance(id)).unwrap();
+    pic.upgrade_canister(id, module, vec![], None).unwrap();
+    let notes = pic.query_call(id, ANONYMOUS, "notes", vec![]).unwrap();
+    let notes: Vec<u64> = notes.chunks(8).map(long).collect();
+    // An upgrade deactivates the timer that pre_upgrade set.
+    assert_eq!(notes, [0x6000_0000_0000_0000, balance - 42, 0, balance - 84]);
+    assert_eq!(pic.cycle_balance(id), u128::from(balance - 84));
 }

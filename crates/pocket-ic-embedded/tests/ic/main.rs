@@ -14,5 +14,6 @@ mod replies;
 mod rounds;
 mod snapshot_folders;
 mod snapshots;
+mod status;
 mod stopping;
 mod time;

@@ -165,6 +165,23 @@ fn a_canister_sees_its_own_status() {
     assert!(error.reject_message.contains("not allowed to call canister_status"), "{error}");
 }
 
+/// A canister uses its own chunk store, also if only others control it.
+#[test]
+fn a_canister_stores_chunks_in_its_own_store() {
+    let pic = instance();
+    let id = messenger(&pic);
+    let args = types::UploadChunkArgs { canister_id: id, chunk: vec![7; 100] };
+    let uploaded: types::UploadChunkResult = through(&pic, id, 0, "upload_chunk", (args,)).unwrap();
+    let about = types::CanisterIdRecord { canister_id: id };
+    let stored: types::StoredChunksResult = through(&pic, id, 0, "stored_chunks", (about.clone(),)).unwrap();
+    assert_eq!(stored, [uploaded]);
+    through_for_nothing(&pic, id, 0, "clear_chunk_store", (about,)).unwrap();
+    assert!(pic.stored_chunks(id, None).unwrap().is_empty());
+    // Nobody else's.
+    let args = types::UploadChunkArgs { canister_id: installed_wasm(&pic, counter()), chunk: vec![7; 100] };
+    through::<types::UploadChunkResult>(&pic, id, 0, "upload_chunk", (args,)).unwrap_err();
+}
+
 #[test]
 fn anybody_tops_up() {
     let pic = instance();

@@ -1,8 +1,8 @@
 //! Snapshots: taken, loaded, replaced, read and written in pieces.
 
 use super::common::{
-    ANONYMOUS, builder, call, counter, installed_with, instance, long, manage, number, query_number, read,
-    user, wasm,
+    ANONYMOUS, about, builder, call, counter, installed_with, instance, long, manage, number, query_number,
+    read, user, wasm,
 };
 use candid::{Principal, decode_one, encode_one};
 use ic_management_canister_types as types;
@@ -108,6 +108,11 @@ fn snapshots_are_read_and_written_in_pieces() {
     };
     let data: types::ReadCanisterSnapshotDataResult = decode_one(&slice(512, 4).unwrap()).unwrap();
     assert_eq!(number(&data.chunk), 6);
+    // The limit is that of a piece, whatever the memory has.
+    let error = slice(0, 2_000_001).unwrap_err();
+    assert!(error.reject_message.contains("at most 2000000 bytes"), "{error}");
+    let error = slice(0, 2_000_000).unwrap_err();
+    assert!(!error.reject_message.contains("at most"), "{error}");
     let error = slice(65_536, 1).unwrap_err();
     assert_eq!(error.error_code, ErrorCode::InvalidManagementPayload);
     assert!(error.reject_message.contains("offset: 65536, size: 1"), "{error}");
@@ -123,10 +128,32 @@ fn snapshots_are_read_and_written_in_pieces() {
 }
 
 #[test]
+fn snapshots_are_read_by_their_viewers() {
+    let pic = instance();
+    let id = installed_with(&pic, 5);
+    let snapshot_id = pic.take_canister_snapshot(id, None, None).unwrap().id;
+    let settings = types::CanisterSettings {
+        snapshot_visibility: Some(types::SnapshotVisibility::AllowedViewers(vec![user(1)])),
+        ..Default::default()
+    };
+    let args = types::UpdateSettingsArgs { canister_id: id, settings, sender_canister_version: None };
+    manage(&pic, id, ANONYMOUS, "update_settings", encode_one(args).unwrap()).unwrap();
+    let args = types::ReadCanisterSnapshotMetadataArgs { canister_id: id, snapshot_id };
+    let read = encode_one(args).unwrap();
+    for (method, arg) in [("list_canister_snapshots", about(id)), ("read_canister_snapshot_metadata", read)] {
+        for reader in [ANONYMOUS, user(1)] {
+            manage(&pic, id, reader, method, arg.clone()).unwrap();
+        }
+        let error = manage(&pic, id, user(2), method, arg).unwrap_err();
+        assert_eq!(error.error_code, ErrorCode::CanisterInvalidController);
+    }
+}
+
+#[test]
 fn announced_snapshots_have_sensible_sizes() {
     let pic = instance();
     let id = pic.create_canister();
-    let announce = |wasm_memory_size, stable_memory_size| {
+    let announce_with = |wasm_memory_size, stable_memory_size, certified_data| {
         let args = types::UploadCanisterSnapshotMetadataArgs {
             canister_id: id,
             replace_snapshot: None,
@@ -134,12 +161,22 @@ fn announced_snapshots_have_sensible_sizes() {
             globals: vec![],
             wasm_memory_size,
             stable_memory_size,
-            certified_data: vec![],
+            certified_data,
             global_timer: None,
             on_low_wasm_memory_hook_status: None,
         };
         manage(&pic, id, ANONYMOUS, "upload_canister_snapshot_metadata", encode_one(args).unwrap())
     };
+    let announce =
+        |wasm_memory_size, stable_memory_size| announce_with(wasm_memory_size, stable_memory_size, vec![]);
+    let largest = 6 << 30;
+    for (wasm_memory, certified) in [(largest, 0), (0, 32)] {
+        announce_with(wasm_memory, 0, vec![7; certified]).unwrap();
+    }
+    for (wasm_memory, certified) in [(largest + 65_536, 0), (0, 33)] {
+        let error = announce_with(wasm_memory, 0, vec![7; certified]).unwrap_err();
+        assert_eq!(error.error_code, ErrorCode::InvalidManagementPayload, "{error}");
+    }
     for (wasm_memory, stable_memory) in [(1, 0), (0, 1), (7 << 30, 0), (0, 501 << 30)] {
         let error = announce(wasm_memory, stable_memory).unwrap_err();
         assert_eq!(error.error_code, ErrorCode::InvalidManagementPayload, "{error}");
