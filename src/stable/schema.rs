@@ -3,12 +3,14 @@
 //! Compiled for tests only: the schema travels in the wasm as text, `schemas/BUILD.json`, which the test below compares
 //! with the types. Each store describes its own structures, so that the type of a field decides what the schema says.
 
+use std::collections::BTreeMap;
+
 use ic_stable_structures::{StableBTreeMap, Storable};
 use stable_schema::{Body, Memory as Entry, Plain, PlainBytes, Size, Structure, Value};
 
 use super::layout::Layout;
 use super::memory_ids::{self, ALL, numbers};
-use super::{Memory, Register, Table};
+use super::{Memory, Record, Register, Table};
 use crate::migrate::{JournalRecord, MigrationState, QuarantineRecord};
 use crate::upload::RawRecord;
 
@@ -61,10 +63,21 @@ macro_rules! plain_records {
 plain_records!((), u64, String);
 
 described!(Layout, 1_u8, Body::Opaque("u16 after UPL and the version of the header, big-endian".into()));
-// The engine's records are its own; their version changes with their form.
-described!(MigrationState, 1_u8, Body::Opaque("migration state of ic-stable-migrate, CBOR".into()));
-described!(JournalRecord, 1_u8, Body::Opaque("journal entry of ic-stable-migrate, CBOR".into()));
-described!(QuarantineRecord, 1_u8, Body::Opaque("quarantined unit of ic-stable-migrate, CBOR".into()));
+
+macro_rules! engine_records {
+    ($($record:ty),*) => {
+        $(impl Described for $record {
+            /// The engine says itself what its records are.
+            fn value() -> Value {
+                let mut records: BTreeMap<String, Value> =
+                    serde_json::from_str(ic_stable_migrate::SCHEMA).expect("the engine's schema is JSON");
+                records.remove(<$record as Record>::NAME).expect("the engine describes each of its records")
+            }
+        })*
+    };
+}
+
+engine_records!(MigrationState, JournalRecord, QuarantineRecord);
 
 /// What the open structures have said of themselves.
 #[derive(Debug, Default)]

@@ -81,6 +81,12 @@ pub mod opt_bytes {
     pub fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<Option<ByteBuf>, DecodeError> {
         super::null_or(d, |d| d.bytes().map(ByteBuf::from))
     }
+
+    /// Returns what is stored, for the schema.
+    #[cfg(test)]
+    pub fn shape() -> stable_schema::Shape {
+        stable_schema::Shape::Optional(stable_schema::Shape::Bytes.into())
+    }
 }
 
 /// `#[cbor(with)]` for an optional digest of 32 bytes: a byte string or null.
@@ -107,5 +113,11 @@ pub mod opt_digest {
             <[u8; 32]>::try_from(bytes).map_err(|_| DecodeError::message("a digest has 32 bytes"))
         };
         super::null_or(d, |d| d.bytes().and_then(digest))
+    }
+
+    /// Returns what is stored, for the schema.
+    #[cfg(test)]
+    pub fn shape() -> stable_schema::Shape {
+        stable_schema::Shape::Optional(stable_schema::Shape::FixedBytes(32).into())
     }
 }

@@ -17,6 +17,7 @@ pub fn digest_of(bytes: &[u8]) -> Digest {
 /// XOR, also distinguishes one copy of a member from three. It proves that nothing was lost or changed by
 /// accident; it does not protect against someone who can choose records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+#[cfg_attr(test, derive(stable_schema::StableSchema))]
 #[cbor(transparent)]
 pub struct MultisetDigest([u64; 4]);
 

@@ -9,6 +9,7 @@ use crate::{Build, Digest, Key, Layout, MigrationState, Record, Time, codec, dig
 
 /// A stored entry. Its number is its key.
 #[derive(Encode, Decode, Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct JournalRecord<K: Key = u64> {
     /// Time, in nanoseconds.
     #[n(0)]

@@ -195,6 +195,12 @@ pub(crate) mod cbor {
         let number = d.u64()?;
         K::from_number(number).ok_or_else(|| DecodeError::message(format!("{number} is no key of this kind")))
     }
+
+    /// Returns what is stored, for the schema. The kind of keys is that of the tables.
+    #[cfg(test)]
+    pub fn shape() -> stable_schema::Shape {
+        stable_schema::Shape::Opaque("key, a number or a byte string".into(), 1)
+    }
 }
 
 /// `#[cbor(with)]` for a key that may be absent: as [`cbor`], or null.
@@ -216,6 +222,12 @@ pub(crate) mod opt_cbor {
     /// Reads a number, a byte string, or null.
     pub fn decode<C, K: Key>(d: &mut Decoder<'_>, ctx: &mut C) -> Result<Option<K>, DecodeError> {
         crate::codec::null_or(d, |d| super::cbor::decode(d, ctx))
+    }
+
+    /// Returns what is stored, for the schema.
+    #[cfg(test)]
+    pub fn shape() -> stable_schema::Shape {
+        stable_schema::Shape::Optional(super::cbor::shape().into())
     }
 }
 

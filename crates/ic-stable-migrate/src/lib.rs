@@ -66,6 +66,10 @@ pub use watch::Watched;
 
 use std::ops::Bound;
 
+/// The stored form of the engine's own records, by their names ([`Record::NAME`]): values of the crate `stable-schema`,
+/// in JSON. A canister that states what it keeps in stable memory describes the tables of its [`Ledger`] by them.
+pub const SCHEMA: &str = include_str!("../schema.json");
+
 /// Returns the range of the keys above `last`, or of all: for [`Migration::sources`] and [`Migration::targets`].
 #[must_use]
 pub fn after<K>(last: Option<K>) -> (Bound<K>, Bound<K>) {

@@ -14,6 +14,7 @@ use crate::{Error, Key, Record, StableError, Table, codec};
 
 /// A unit in quarantine.
 #[derive(Encode, Decode, Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct QuarantineRecord {
     /// Why it could not be converted.
     #[n(0)]
@@ -62,7 +63,7 @@ const LONGEST_REASON: usize = 4 * 1024;
 /// Bytes of a record in a reply in addition to its raw bytes: the longest reason, and Candid.
 const AROUND_A_RECORD: usize = LONGEST_REASON + 64;
 
-const VERSION: u8 = 1;
+pub(crate) const VERSION: u8 = 1;
 
 impl Record for QuarantineRecord {
     const NAME: &'static str = "quarantined record";

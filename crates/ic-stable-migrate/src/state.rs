@@ -8,6 +8,7 @@ use crate::{Digest, Key, Layout, MultisetDigest, Pace, Record, codec};
 
 /// Phase of a migration. The numbers are stored.
 #[derive(Encode, Decode, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(test, derive(stable_schema::StableSchema))]
 #[cbor(index_only)]
 pub enum Phase {
     /// Nothing to do, or not begun.
@@ -45,6 +46,7 @@ pub enum Phase {
 
 /// The state of a migration.
 #[derive(Encode, Decode, Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct MigrationState<K: Key = u64> {
     /// Phase.
     #[n(0)]
@@ -113,6 +115,7 @@ pub struct MigrationState<K: Key = u64> {
 
 /// Progress of a rollback.
 #[derive(Encode, Decode, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct Rollback {
     /// Units rolled back, and leftover sources deleted before that.
     #[n(0)]
@@ -124,6 +127,7 @@ pub struct Rollback {
 
 /// A unit that is larger than a message, and its progress.
 #[derive(Encode, Decode, Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct UnitProgress<K: Key = u64> {
     /// Key of the unit.
     #[cbor(n(0), with = "crate::key::cbor")]
@@ -135,6 +139,7 @@ pub struct UnitProgress<K: Key = u64> {
 
 /// A check of all converted units.
 #[derive(Encode, Decode, Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct Recheck<K: Key = u64> {
     /// When it began, nanoseconds.
     #[n(0)]

@@ -7,6 +7,7 @@ use super::*;
 
 mod bad_input;
 mod runs;
+mod schema;
 
 /// A separate memory for each structure; together they are what an upgrade keeps.
 #[derive(Clone, Default)]

@@ -145,6 +145,8 @@ impl Attributes {
             "array" => self.array = true,
             "transparent" => self.transparent = true,
             "index_only" => self.index_only = true,
+            // Bounds of the impl: nothing in the bytes.
+            "bound" | "encode_bound" | "decode_bound" => drop(meta.value()?.parse::<LitStr>()?),
             _ => {
                 return Err(
                     meta.error("no stable schema: it is not known how this attribute changes the bytes")

@@ -127,7 +127,6 @@ fn the_migration_reads_what_the_compat_path_writes() {
     assert_eq!(stable_schema::compare_values(&written, &read, stable_schema::Way::Rollback), []);
 }
 
-/// The engine keeps its versions to itself.
 #[test]
 fn records_of_the_engine_begin_with_the_version_described() {
     assert_eq!(Layout::LEGACY.encode()[..4], *b"UPL\x01");
