@@ -255,19 +255,23 @@ fn report(error: &EndpointError) {
 
 /// Gives a canister the endpoints of its migrations: `migration_status`, `_journal`, `_quarantine` and `_dry_run`
 /// as queries, `_pause`, `_resume`, `_verify`, `_retry`, `_rollback` and `_finalize` as updates for controllers.
-/// The arguments are the [`Driver`], a constant, and the type of keys. The canister depends on `ic-cdk`.
+/// The arguments are the [`Driver`], a constant, and the type of keys. The canister depends on `ic-cdk`, and on this crate by
+/// its own name: `ic_cdk::export_candid!` reads the types as text, in which `$crate` would mean nothing.
 #[macro_export]
 macro_rules! migration_endpoints {
     ($driver:expr, $key:ty) => {
         /// Returns phase and counts of the migration.
         #[::ic_cdk::query]
-        fn migration_status() -> $crate::cdk::Answer<$crate::api::MigrationStatus<$key>> {
+        fn migration_status()
+        -> ::ic_stable_migrate::cdk::Answer<::ic_stable_migrate::api::MigrationStatus<$key>> {
             $driver.status()
         }
 
         /// Returns entries of the journal, starting at number `from`.
         #[::ic_cdk::query]
-        fn migration_journal(from: Option<u64>) -> $crate::cdk::Answer<Vec<$crate::api::JournalEntry<$key>>> {
+        fn migration_journal(
+            from: Option<u64>,
+        ) -> ::ic_stable_migrate::cdk::Answer<Vec<::ic_stable_migrate::api::JournalEntry<$key>>> {
             $driver.journal(from)
         }
 
@@ -275,7 +279,7 @@ macro_rules! migration_endpoints {
         #[::ic_cdk::query]
         fn migration_quarantine(
             after: Option<$key>,
-        ) -> $crate::cdk::Answer<Vec<$crate::api::QuarantinedRecord<$key>>> {
+        ) -> ::ic_stable_migrate::cdk::Answer<Vec<::ic_stable_migrate::api::QuarantinedRecord<$key>>> {
             $driver.quarantine(after)
         }
 
@@ -285,37 +289,43 @@ macro_rules! migration_endpoints {
         fn migration_dry_run(
             after: Option<$key>,
             limit: Option<u32>,
-        ) -> $crate::cdk::Answer<$crate::api::DryRun<$key>> {
+        ) -> ::ic_stable_migrate::cdk::Answer<::ic_stable_migrate::api::DryRun<$key>> {
             $driver.dry_run(after, limit)
         }
 
         /// Pauses the migration after the current unit. For controllers.
         #[::ic_cdk::update]
-        fn migration_pause() -> $crate::cdk::Answer<$crate::api::MigrationStatus<$key>> {
+        fn migration_pause()
+        -> ::ic_stable_migrate::cdk::Answer<::ic_stable_migrate::api::MigrationStatus<$key>> {
             $driver.control(|control| control.pause())
         }
 
         /// Resumes a migration that is paused, stuck or rolled back. For controllers.
         #[::ic_cdk::update]
-        fn migration_resume() -> $crate::cdk::Answer<$crate::api::MigrationStatus<$key>> {
+        fn migration_resume()
+        -> ::ic_stable_migrate::cdk::Answer<::ic_stable_migrate::api::MigrationStatus<$key>> {
             $driver.control(|control| control.resume())
         }
 
         /// Checks every converted unit again. For controllers.
         #[::ic_cdk::update]
-        fn migration_verify() -> $crate::cdk::Answer<$crate::api::MigrationStatus<$key>> {
+        fn migration_verify()
+        -> ::ic_stable_migrate::cdk::Answer<::ic_stable_migrate::api::MigrationStatus<$key>> {
             $driver.control(|control| control.verify())
         }
 
         /// Retries one quarantined unit, or all of them. For controllers.
         #[::ic_cdk::update]
-        fn migration_retry(unit: Option<$key>) -> $crate::cdk::Answer<$crate::api::MigrationStatus<$key>> {
+        fn migration_retry(
+            unit: Option<$key>,
+        ) -> ::ic_stable_migrate::cdk::Answer<::ic_stable_migrate::api::MigrationStatus<$key>> {
             $driver.control(|control| control.retry(unit))
         }
 
         /// Rolls everything back to the old layout. For controllers, until the migration is finalized.
         #[::ic_cdk::update]
-        fn migration_rollback() -> $crate::cdk::Answer<$crate::api::MigrationStatus<$key>> {
+        fn migration_rollback()
+        -> ::ic_stable_migrate::cdk::Answer<::ic_stable_migrate::api::MigrationStatus<$key>> {
             $driver.control(|control| control.rollback())
         }
 
@@ -324,7 +334,7 @@ macro_rules! migration_endpoints {
         #[::ic_cdk::update]
         fn migration_finalize(
             leave_quarantined: Option<bool>,
-        ) -> $crate::cdk::Answer<$crate::api::MigrationStatus<$key>> {
+        ) -> ::ic_stable_migrate::cdk::Answer<::ic_stable_migrate::api::MigrationStatus<$key>> {
             $driver.control(|control| control.finalize(leave_quarantined == Some(true)))
         }
     };

@@ -85,3 +85,6 @@ fn find(name: String) -> Vec<Principal> {
     ACCOUNTS
         .with_borrow(|accounts| accounts.as_ref().map(|accounts| accounts.named(&name)).unwrap_or_default())
 }
+
+// Tools that read the wasm find its interface by this.
+ic_cdk::export_candid!();

@@ -80,3 +80,6 @@ fn deposit(amount: u64) -> Result<u64, String> {
 fn account(who: Principal) -> Option<Account> {
     ACCOUNTS.with_borrow(|accounts| accounts.get(&who))
 }
+
+// Tools that read the wasm find its interface by this.
+ic_cdk::export_candid!();
