@@ -4,12 +4,15 @@
 
 use std::path::{Path, PathBuf};
 
+use candid::Principal;
 use serde::Serialize;
 use stable_schema::interface::{self, InterfaceComparison, NotCandid};
 use stable_schema::{Comparison, Schema, SchemaError, SchemaMismatch, Verdict as Of};
 
 use crate::Verdict;
-use crate::build::{WasmError, candid_of, schema_of, unpack};
+use crate::build::{Build, WasmError, candid_of, schema_of, unpack};
+use crate::client::ClientError;
+use crate::network::Network;
 
 /// Two builds that cannot be compared.
 #[derive(Debug, thiserror::Error)]
@@ -33,19 +36,19 @@ pub enum CheckError {
     },
     /// A wasm states no schema.
     #[error(
-        "{path}: the wasm has no metadata `{name}`, so it does not say what it keeps in stable memory; \
+        "{of}: the wasm has no metadata `{name}`, so it does not say what it keeps in stable memory; \
          name the schema that was checked in with it instead, schemas/BUILD.json",
         name = stable_schema::METADATA
     )]
     NoSchema {
-        /// The file.
-        path: PathBuf,
+        /// The file, or the canister.
+        of: String,
     },
     /// The schema cannot be read.
-    #[error("{path}: {source}")]
+    #[error("{of}: {source}")]
     Schema {
-        /// The file.
-        path: PathBuf,
+        /// The file, or the canister.
+        of: String,
         /// What is wrong with it.
         source: SchemaError,
     },
@@ -55,6 +58,20 @@ pub enum CheckError {
     /// An interface cannot be read.
     #[error(transparent)]
     Interface(#[from] NotCandid),
+    /// A live canister cannot be asked.
+    #[error("canister {canister}: {source}")]
+    Canister {
+        /// The canister.
+        canister: Principal,
+        /// The network's answer.
+        source: ClientError,
+    },
+    /// A tree without schemas of earlier releases.
+    #[error("{path} has no release: copy the schemas of each release to {path}/VERSION/")]
+    NoRelease {
+        /// The folder of releases.
+        path: PathBuf,
+    },
 }
 
 impl CheckError {
@@ -62,6 +79,7 @@ impl CheckError {
     pub fn is_usage(&self) -> bool {
         match self {
             CheckError::Read { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
+            CheckError::Canister { .. } => false,
             _ => true,
         }
     }
@@ -83,18 +101,39 @@ impl Side {
     /// [`CheckError`].
     pub fn read(path: &Path) -> Result<Side, CheckError> {
         let file = std::fs::read(path).map_err(|source| CheckError::Read { path: path.into(), source })?;
-        let schema = |json: &[u8]| {
-            Schema::from_json(json).map_err(|source| CheckError::Schema { path: path.into(), source })
-        };
+        let of = path.display().to_string();
         let text = file.trim_ascii_start();
         if text.starts_with(b"{") {
-            return Ok(Side { schema: schema(text)?, interface: None });
+            return Side::of(of, Some(text), None);
         }
         let wasm = |source| CheckError::Wasm { path: path.into(), source };
         let module = unpack(&file).map_err(wasm)?;
         wasmparser::validate(&module).map_err(|error| wasm(error.into()))?;
-        let json = schema_of(&module).ok_or_else(|| CheckError::NoSchema { path: path.into() })?;
-        Ok(Side { schema: schema(json.as_bytes())?, interface: candid_of(&module) })
+        Side::of(of, schema_of(&module).as_deref().map(str::as_bytes), candid_of(&module))
+    }
+
+    /// Reads the metadata of a live canister, certified by the network.
+    ///
+    /// # Errors
+    /// [`CheckError`].
+    pub async fn live(network: &Network, canister: Principal) -> Result<Side, CheckError> {
+        let failed = |source| CheckError::Canister { canister, source };
+        let management = network.management(canister);
+        let schema = management.metadata(stable_schema::METADATA).await.map_err(failed)?;
+        let interface = management.metadata("candid:service").await.map_err(failed)?;
+        let interface = interface.map(|did| String::from_utf8_lossy(&did).into_owned());
+        Side::of(format!("canister {canister}"), schema.as_deref(), interface)
+    }
+
+    /// Makes a side of the metadata of a build, named `of` in errors.
+    pub(crate) fn of(
+        of: String,
+        schema: Option<&[u8]>,
+        interface: Option<String>,
+    ) -> Result<Side, CheckError> {
+        let Some(json) = schema else { return Err(CheckError::NoSchema { of }) };
+        let schema = Schema::from_json(json).map_err(|source| CheckError::Schema { of, source })?;
+        Ok(Side { schema, interface })
     }
 }
 
@@ -117,6 +156,47 @@ pub struct Report {
 /// [`CheckError`].
 pub fn run(old: &Path, new: &Path) -> Result<Report, CheckError> {
     compare(&Side::read(old)?, &Side::read(new)?)
+}
+
+/// An upgrade from a release to the tree.
+#[derive(Serialize, Clone, Debug)]
+pub struct FromRelease {
+    /// The version of the release.
+    pub release: String,
+    /// Its build and that of the tree.
+    pub report: Report,
+}
+
+/// Compares the schemas of every earlier release, `schemas/releases/VERSION/BUILD.json`, with those of a tree,
+/// `schemas/BUILD.json`: every upgrade that an operator of the release may make.
+///
+/// # Errors
+/// [`CheckError`].
+pub fn tree(schemas: &Path) -> Result<Vec<FromRelease>, CheckError> {
+    let path = schemas.join("releases");
+    let read = |source| CheckError::Read { path: path.clone(), source };
+    let mut releases = Vec::new();
+    for entry in std::fs::read_dir(&path).map_err(read)? {
+        let entry = entry.map_err(read)?;
+        if entry.path().is_dir() {
+            releases.push(entry.file_name().to_string_lossy().into_owned());
+        }
+    }
+    releases.sort();
+    if releases.is_empty() {
+        return Err(CheckError::NoRelease { path });
+    }
+    let mut found = Vec::new();
+    for release in releases {
+        for from in Build::ALL {
+            let old = Side::read(&path.join(&release).join(from.schema_file()))?;
+            for to in Build::ALL.into_iter().filter(|to| from == *to || from.leads_to(*to)) {
+                let new = Side::read(&schemas.join(to.schema_file()))?;
+                found.push(FromRelease { release: release.clone(), report: compare(&old, &new)? });
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// Compares two builds that were read.

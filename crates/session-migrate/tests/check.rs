@@ -169,3 +169,41 @@ fn what_is_no_schema_is_a_usage_error_of_one_line() {
     // A folder is there, and cannot be read as a file.
     assert_eq!(check(folder.path(), &["good.json", "."]).code, 3);
 }
+
+#[test]
+fn upgrades_from_every_release_to_this_tree_pass() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let said = check(&root, &["--tree"]);
+    assert_eq!((said.code, said.stderr.as_str()), (0, ""), "{}", said.stdout);
+    for line in ["release 0.1.0", "upgrade, legacy to staged: pass", "upgrade, direct to direct: pass"] {
+        assert!(said.stdout.lines().any(|of| of == line), "{line}:\n{}", said.stdout);
+    }
+}
+
+#[test]
+fn a_tree_that_does_not_read_a_release_exits_with_1() {
+    let folder = tempfile::tempdir().unwrap();
+    let release = folder.path().join("schemas/releases/0.1.0");
+    std::fs::create_dir_all(folder.path().join("schemas/releases")).unwrap();
+    let said = check(folder.path(), &["--tree"]);
+    assert!(said.code == 2 && said.stderr.contains("schemas/releases has no release"), "{}", said.stderr);
+    std::fs::create_dir(&release).unwrap();
+    for build in ["legacy", "staged", "direct"] {
+        let mut schema = schema(build);
+        std::fs::write(release.join(format!("{build}.json")), schema.to_compact_json()).unwrap();
+        if build == "direct" {
+            schema.memories.retain(|memory| memory.name != "SESSIONS");
+        }
+        std::fs::write(folder.path().join(format!("schemas/{build}.json")), schema.to_json()).unwrap();
+    }
+    let said = check(folder.path(), &["--tree", "schemas"]);
+    assert_eq!(said.code, 1, "{}", said.stdout);
+    assert!(said.stdout.contains("  memory 11, SESSIONS: forbidden\n"), "{}", said.stdout);
+    assert_eq!(check(folder.path(), &["--tree", "absent"]).code, 2);
+    assert_eq!(check(folder.path(), &["--tree", "schemas", "a.json"]).code, 2);
+    // Neither one build nor three are a comparison.
+    for builds in [&["schemas/legacy.json"][..], &["a", "b", "c"], &[]] {
+        let said = check(folder.path(), builds);
+        assert_eq!((said.code, said.stdout.as_str()), (2, ""), "{}", said.stderr);
+    }
+}

@@ -82,7 +82,7 @@ pub(crate) fn record(
         })
         .collect();
     paths.extend(MANIFESTS.map(PathBuf::from));
-    paths.push(super::schema_file(build));
+    paths.push(Path::new(super::SCHEMAS).join(build.schema_file()));
     paths.sort();
     paths.dedup();
     let stable = paths.iter().all(|path| {

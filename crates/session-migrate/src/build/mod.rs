@@ -28,11 +28,16 @@ use crate::progress::Progress;
 pub use error::BuildError;
 pub use interface::candid_interface;
 pub use module::Module;
-pub use postprocess::{WasmError, candid_of, check_is_upload_canister, features, gzip, schema_of, unpack};
+pub use postprocess::{
+    Methods, WasmError, candid_of, check_is_upload_canister, features, gzip, methods, schema_of, unpack,
+};
 pub use workspace::Workspace;
 
 /// The target of all canisters.
 pub const TARGET: &str = "wasm32-unknown-unknown";
+
+/// The folder of the schemas in the tree.
+pub const SCHEMAS: &str = "schemas";
 
 /// One of the canister's three builds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -57,6 +62,21 @@ impl Build {
             Build::Staged => "staged",
             Build::Direct => "direct",
         }
+    }
+
+    /// Returns the name of the file with its schema.
+    pub fn schema_file(self) -> String {
+        format!("{self}.json")
+    }
+
+    /// Whether an upgrade to `to` is a step of the staged upgrade, or a newer module of the same build.
+    pub fn leads_to(self, to: Build) -> bool {
+        matches!(
+            (self, to),
+            (Build::Legacy, Build::Staged)
+                | (Build::Staged, Build::Staged | Build::Direct)
+                | (Build::Direct, Build::Direct)
+        )
     }
 
     /// Returns the cargo features of this build.
@@ -201,15 +221,26 @@ fn one(
     fingerprint::record(build, workspace, cache, compilation)
 }
 
-/// Returns the path of a build's schema in the tree.
-fn schema_file(build: Build) -> PathBuf {
-    Path::new("schemas").join(format!("{build}.json"))
-}
-
 /// Returns the checked-in schema of a build without blanks. A test of the canister compares it with the types.
 fn schema(build: Build, workspace: &Workspace) -> Result<String, BuildError> {
-    let path = workspace.root.join(schema_file(build));
+    let path = workspace.root.join(SCHEMAS).join(build.schema_file());
     let json = std::fs::read(&path).map_err(BuildError::io("read", &path))?;
     let schema = Schema::from_json(&json).map_err(|source| BuildError::Schema { path, source })?;
     Ok(schema.to_compact_json())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_go_forward_one_build_at_a_time() {
+        let steps: Vec<(Build, Build)> = Build::ALL
+            .into_iter()
+            .flat_map(|from| Build::ALL.map(|to| (from, to)))
+            .filter(|(from, to)| from.leads_to(*to))
+            .collect();
+        use Build::{Direct, Legacy, Staged};
+        assert_eq!(steps, [(Legacy, Staged), (Staged, Staged), (Staged, Direct), (Direct, Direct)]);
+    }
 }

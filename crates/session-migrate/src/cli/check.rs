@@ -1,21 +1,34 @@
 //! The command `check`: whether one build can be upgraded to another, and back.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use candid::Principal;
 use clap::Args;
+use ic_agent::identity::AnonymousIdentity;
 use session_migrate::Verdict;
-use session_migrate::check::{self, Report};
+use session_migrate::build::SCHEMAS;
+use session_migrate::check::{self, CheckError, FromRelease, Report, Side};
 use stable_schema::Line;
 
+use super::network_args::AddressArgs;
 use super::report_file::ReportFile;
-use super::{ENVIRONMENT, USAGE, code_of, fail};
+use super::{ENVIRONMENT, Failed, USAGE, code_of, fail, runtime};
 
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
-    /// The build that is installed: a wasm, gzipped or not, or its schema file.
-    old: PathBuf,
-    /// The build to upgrade to.
-    new: PathBuf,
+    /// The build that is installed, and the build to upgrade to: wasms, gzipped or not, or schema files. With
+    /// --canister the second one alone, with --tree none.
+    #[arg(value_names = ["OLD", "NEW"], num_args = 0..=2)]
+    builds: Vec<PathBuf>,
+    /// Compare what a live canister says of itself with NEW.
+    #[arg(long, value_name = "ID", conflicts_with = "tree")]
+    canister: Option<Principal>,
+    #[command(flatten)]
+    address: AddressArgs,
+    /// Compare the schemas of every release in FOLDER/releases/VERSION with those in FOLDER.
+    #[arg(long, value_name = "FOLDER", num_args = 0..=1, default_missing_value = SCHEMAS, conflicts_with = "json")]
+    tree: Option<PathBuf>,
     /// Exit with 1 also if the rollback is not possible at any time.
     #[arg(long)]
     reversible: bool,
@@ -33,18 +46,64 @@ pub(super) fn run(args: CheckArgs) -> u8 {
         Ok(json) => json,
         Err(error) => return fail(USAGE, error),
     };
-    let report = match check::run(&args.old, &args.new) {
+    if let Some(schemas) = &args.tree {
+        return tree(schemas, &args);
+    }
+    let report = match compared(&args) {
         Ok(report) => report,
-        Err(error) => return fail(if error.is_usage() { USAGE } else { ENVIRONMENT }, error),
+        Err((code, error)) => return fail(code, error),
     };
     print(&report, args.all);
     if let Some(Err(error)) = json.map(|json| json.write_json(&report)) {
         return fail(ENVIRONMENT, error);
     }
+    code(&report, args.reversible)
+}
+
+fn code(report: &Report, reversible: bool) -> u8 {
     match (report.upgrade, report.rollback) {
-        (Verdict::Pass, rollback) if args.reversible => code_of(rollback),
+        (Verdict::Pass, rollback) if reversible => code_of(rollback),
         (upgrade, _) => code_of(upgrade),
     }
+}
+
+fn compared(args: &CheckArgs) -> Result<Report, Failed> {
+    match (args.canister, args.builds.as_slice()) {
+        (None, [old, new]) => check::run(old, new).map_err(coded),
+        (Some(canister), [new]) => {
+            let new = Side::read(new).map_err(coded)?;
+            runtime()?.block_on(async {
+                // Public metadata is read by anybody.
+                let network = args.address.connect(Arc::new(AnonymousIdentity)).await?;
+                let old = Side::live(&network, canister).await.map_err(coded)?;
+                check::compare(&old, &new).map_err(coded)
+            })
+        }
+        (None, builds) => Err((USAGE, format!("expected two builds, OLD and NEW, got {}", builds.len()))),
+        (Some(_), builds) => {
+            Err((USAGE, format!("with --canister, expected one build, NEW, got {}", builds.len())))
+        }
+    }
+}
+
+fn coded(error: CheckError) -> Failed {
+    (if error.is_usage() { USAGE } else { ENVIRONMENT }, error.to_string())
+}
+
+/// Compares the releases with the tree, prints every pair, and returns the worst exit code.
+fn tree(schemas: &Path, args: &CheckArgs) -> u8 {
+    if !args.builds.is_empty() {
+        return fail(USAGE, "with --tree, expected no build: the schemas are in the folder");
+    }
+    let found = match check::tree(schemas).map_err(coded) {
+        Ok(found) => found,
+        Err((code, error)) => return fail(code, error),
+    };
+    for FromRelease { release, report } in &found {
+        println!("release {release}");
+        print(report, args.all);
+    }
+    found.iter().map(|from| code(&from.report, args.reversible)).max().unwrap_or_default()
 }
 
 fn print(report: &Report, all: bool) {

@@ -1,16 +1,18 @@
 //! Options that name a live network and the identity that uses it.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use ic_agent::Identity;
 use session_migrate::network::{Network, NetworkError, RootKey, read_identity};
 
 use super::{ENVIRONMENT, Failed, USAGE};
 
 // A doc comment here would be the help of the command.
 #[derive(Debug, Args)]
-pub(super) struct NetworkArgs {
+pub(super) struct AddressArgs {
     /// Address of the network.
     #[arg(long, value_name = "URL", default_value = "https://icp-api.io")]
     network: String,
@@ -18,6 +20,26 @@ pub(super) struct NetworkArgs {
     /// networks), or the key in hexadecimal [default: mainnet, if that is the network].
     #[arg(long, short = 'k', value_name = "KEY")]
     root_key: Option<String>,
+}
+
+impl AddressArgs {
+    /// Connects as this identity.
+    pub async fn connect(&self, identity: Arc<dyn Identity>) -> Result<Network, Failed> {
+        Network::connect(&self.network, &self.root_key()?, identity)
+            .await
+            .map_err(|error| (ENVIRONMENT, error.to_string()))
+    }
+
+    fn root_key(&self) -> Result<RootKey, Failed> {
+        RootKey::of(&self.network, self.root_key.as_deref()).map_err(coded)
+    }
+}
+
+// A doc comment here would be the help of the command.
+#[derive(Debug, Args)]
+pub(super) struct NetworkArgs {
+    #[command(flatten)]
+    address: AddressArgs,
     /// Unencrypted PEM file of the identity, for example from `icp identity export`.
     #[arg(long, value_name = "FILE")]
     identity: PathBuf,
@@ -33,22 +55,19 @@ impl NetworkArgs {
 
     /// Returns the address.
     pub fn url(&self) -> &str {
-        &self.network
+        &self.address.network
     }
 
     /// Checks what can be checked without the network.
     pub fn check(&self) -> Result<(), Failed> {
-        RootKey::of(&self.network, self.root_key.as_deref()).map(drop).map_err(coded)?;
+        self.address.root_key()?;
         read_identity(&self.identity).map(drop).map_err(coded)
     }
 
     /// Connects.
     pub async fn connect(&self) -> Result<Network, Failed> {
-        let root_key = RootKey::of(&self.network, self.root_key.as_deref()).map_err(coded)?;
         let identity = read_identity(&self.identity).map_err(coded)?;
-        Network::connect(&self.network, &root_key, identity)
-            .await
-            .map_err(|error| (ENVIRONMENT, error.to_string()))
+        self.address.connect(identity).await
     }
 }
 

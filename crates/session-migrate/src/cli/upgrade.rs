@@ -196,8 +196,13 @@ fn print(report: &Report, json: bool) {
     }
     if let Some(before) = &report.before {
         println!(
-            "before: {} build, module hash {}, migration {} {}, layout {}",
-            before.build, before.module_hash, before.migration, before.phase, before.layout
+            "before: {} build, module hash {}, migration {} {}, layout {}; stable memory: {}",
+            before.build,
+            before.module_hash,
+            before.migration,
+            before.phase,
+            before.layout,
+            before.stable_memory.as_deref().unwrap_or("not compared, as the module that ran has no schema")
         );
     }
     if let Some(snapshot) = &report.snapshot {

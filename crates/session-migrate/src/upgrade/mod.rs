@@ -9,7 +9,6 @@
 //! answers in the journal, and settles the one effect that may be open: a request is executed at most once,
 //! however often it is sent (see [`OneCall`](crate::network::OneCall)).
 
-mod candid_check;
 mod driver;
 mod error;
 mod journal;

@@ -32,8 +32,9 @@ pub fn planned(plan: &Plan) -> Vec<PlannedCall> {
         &management("canister_status", ""),
         "preflight: controllers, running, cycles, version",
     );
-    for name in ["build", "candid:service"] {
-        calls.add("read", &format!("/canister/{id}/metadata/{name}"), "preflight: the build and interface");
+    for name in ["build", "candid:service", "stable:schema"] {
+        let purpose = "preflight: the build, its interface, what it keeps in stable memory";
+        calls.add("read", &format!("/canister/{id}/metadata/{name}"), purpose);
     }
     calls.add("update", &own("migration_status ()"), "preflight: the phase of the migration");
     calls.add("update", &own("admin_config_get ()"), "preflight: the compat share");

@@ -2,11 +2,14 @@
 
 use ic_management_canister_types::{CanisterStatusResult, CanisterStatusType};
 use serde::{Deserialize, Serialize};
+use stable_schema::Verdict::Forbidden;
+use stable_schema::interface::{self, InterfaceComparison};
 use upload_canister::api::{AdminConfig, MigrationPhase, MigrationStatus};
 
+use super::UpgradeError;
 use super::driver::Driver;
-use super::{UpgradeError, candid_check};
 use crate::build::{self, Build, Module};
+use crate::check::{self, Side};
 use crate::client::ClientError;
 
 /// Snapshots that a canister may have.
@@ -41,6 +44,9 @@ pub struct Facts {
     pub cycles: String,
     /// Its memory, bytes.
     pub memory_bytes: String,
+    /// What `check` says of stable memory; absent if the module that runs does not say what it keeps there.
+    #[serde(default)]
+    pub stable_memory: Option<String>,
 }
 
 impl Driver<'_, '_> {
@@ -78,7 +84,7 @@ impl Driver<'_, '_> {
             return Ok(Err(reasons));
         };
         let to = self.plan.to;
-        if !is_step(build, to) {
+        if !build.leads_to(to) {
             reasons.push(format!(
                 "{build} to {to} is not a step of the staged upgrade: legacy to staged, staged to direct"
             ));
@@ -86,7 +92,8 @@ impl Driver<'_, '_> {
         if !reasons.is_empty() {
             return Ok(Err(reasons));
         }
-        reasons.extend(self.interface_differs(module).await?);
+        let compared = self.compared(module).await?;
+        reasons.extend(compared.reasons);
         let migration = match self.migration_status().await {
             Ok(status) => status,
             Err(error @ (ClientError::Rejected { .. } | ClientError::Refused { .. })) => {
@@ -120,6 +127,7 @@ impl Driver<'_, '_> {
             snapshots,
             cycles: status.cycles.to_string(),
             memory_bytes: status.memory_size.to_string(),
+            stable_memory: compared.stable_memory,
         }))
     }
 
@@ -129,14 +137,31 @@ impl Driver<'_, '_> {
         Ok(found.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
     }
 
-    async fn interface_differs(&self, module: &Module) -> Result<Option<String>, UpgradeError> {
-        let old = self.metadata("candid:service").await?;
-        let new = build::unpack(&module.gz).ok().and_then(|wasm| build::candid_of(&wasm));
-        let (Some(old), Some(new)) = (old, new) else {
-            return Ok(Some("a module does not say in its metadata what its interface is".into()));
+    /// Compares the module with the one that runs: the interface, and what is kept in stable memory.
+    async fn compared(&self, module: &Module) -> Result<Compared, UpgradeError> {
+        let old_did = self.metadata("candid:service").await?;
+        let old_schema = self.metadata(stable_schema::METADATA).await?;
+        let wasm = build::unpack(&module.gz).unwrap_or_default();
+        let (new_did, new_schema) = (build::candid_of(&wasm), build::schema_of(&wasm));
+        let (Some(old_did), Some(new_did)) = (old_did, new_did) else {
+            return Ok(Compared::against("a module does not say in its metadata what its interface is"));
         };
-        let differs = candid_check::check(&new, &old).err();
-        Ok(differs.map(|why| format!("clients of the canister could not use the module's interface: {why}")))
+        let Some(old_schema) = old_schema else {
+            // A module of an earlier release has none: then only the interfaces can be compared.
+            return Ok(match interface::compare(&old_did, &new_did) {
+                Ok(found) => Compared { reasons: broken(&found), stable_memory: None },
+                Err(error) => Compared::against(error),
+            });
+        };
+        let old = Side::of("the module that runs".into(), Some(old_schema.as_bytes()), Some(old_did));
+        let new = Side::of("the new module".into(), new_schema.as_deref().map(str::as_bytes), Some(new_did));
+        Ok(match old.and_then(|old| check::compare(&old, &new?)) {
+            Ok(report) => Compared {
+                reasons: forbidden(&report),
+                stable_memory: Some(report.schemas.upgrade_verdict().to_string()),
+            },
+            Err(error) => Compared::against(error),
+        })
     }
 
     fn no_room_for_a_snapshot(&self, snapshots: &[String]) -> Option<String> {
@@ -182,6 +207,39 @@ impl Driver<'_, '_> {
     }
 }
 
+/// What a comparison of the module with the one that runs says.
+struct Compared {
+    /// Reasons against the upgrade.
+    reasons: Vec<String>,
+    /// The verdict on stable memory, if the module that runs says what it keeps there.
+    stable_memory: Option<String>,
+}
+
+impl Compared {
+    fn against(reason: impl ToString) -> Compared {
+        Compared { reasons: vec![reason.to_string()], stable_memory: None }
+    }
+}
+
+/// Returns what clients of the module that runs could not use.
+fn broken(found: &InterfaceComparison) -> Vec<String> {
+    let line = |why| format!("clients of the canister could not use the module's interface: {why}");
+    found.breaking.iter().map(line).collect()
+}
+
+/// Returns what `check` forbids. What is conditional depends on the phase of the migration, which is checked for itself.
+fn forbidden(report: &check::Report) -> Vec<String> {
+    let mut reasons = report.interfaces.as_ref().map(broken).unwrap_or_default();
+    for line in &report.schemas.upgrade {
+        let worst = line.reasons.iter().filter(|reason| reason.verdict == Forbidden);
+        let place = line.id.map_or(line.name.clone(), |id| format!("memory {id}, {}", line.name));
+        reasons.extend(
+            worst.map(|reason| format!("the module would not read what is stored: {place}: {reason}")),
+        );
+    }
+    reasons
+}
+
 /// Returns why the module cannot be the build that it is to be.
 pub(super) fn unfit(module: &Module, to: Build) -> Option<String> {
     if module.features != to.features() {
@@ -198,16 +256,6 @@ pub(super) fn unfit(module: &Module, to: Build) -> Option<String> {
             module.gz.len()
         )
     })
-}
-
-/// Whether this is a step of the staged upgrade, or a newer module of the same build.
-fn is_step(from: Build, to: Build) -> bool {
-    matches!(
-        (from, to),
-        (Build::Legacy, Build::Staged)
-            | (Build::Staged, Build::Staged | Build::Direct)
-            | (Build::Direct, Build::Direct)
-    )
 }
 
 fn wrong_phase(from: Build, to: Build, status: &MigrationStatus) -> Option<String> {
@@ -241,20 +289,4 @@ fn too_few_cycles(status: &CanisterStatusResult) -> Option<String> {
              again with a snapshot, and {MARGIN} for the upgrade; top it up"
         )
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn steps_go_forward_one_build_at_a_time() {
-        let steps: Vec<(Build, Build)> = Build::ALL
-            .into_iter()
-            .flat_map(|from| Build::ALL.map(|to| (from, to)))
-            .filter(|(from, to)| is_step(*from, *to))
-            .collect();
-        use Build::{Direct, Legacy, Staged};
-        assert_eq!(steps, [(Legacy, Staged), (Staged, Staged), (Staged, Direct), (Direct, Direct)]);
-    }
 }

@@ -1,6 +1,7 @@
 //! Commands on a live network of the embedded server.
 
 mod answers;
+mod check;
 mod driving;
 mod network;
 mod snapshot;
