@@ -10,6 +10,7 @@ mod proxy;
 #[cfg(test)]
 mod reference;
 mod rehearse;
+mod rehearse_canister;
 mod replay;
 mod report_file;
 mod serve;

@@ -20,10 +20,15 @@ pub struct Module {
 }
 
 impl Module {
-    /// Reads a wasm, gzipped or not.
+    /// Reads a wasm of an upload canister, gzipped or not.
     pub fn read(path: &Path) -> Result<Module, BuildError> {
         let file = std::fs::read(path).map_err(BuildError::io("read", path))?;
         check_is_upload_canister(&file).map_err(|source| BuildError::wasm(path, source))?;
+        Module::of(path, file)
+    }
+
+    /// Returns the module in a file, a wasm of any canister, gzipped or not.
+    pub fn of(path: &Path, file: Vec<u8>) -> Result<Module, BuildError> {
         let wasm = unpack(&file).map_err(|source| BuildError::wasm(path, source))?;
         let (wasm_bytes, features) = (wasm.len() as u64, features(&wasm));
         // A module that is not gzipped is compressed: otherwise it would not fit into an install message.

@@ -140,13 +140,30 @@ fn metadata(wasm: &[u8], name: &str) -> Option<String> {
 /// Methods that every build has, and without which nothing can be rehearsed, recorded or compared.
 const METHODS: [&str; 4] = ["build_info", "uploads_begin", "uploads_put_chunk", "uploads_finish"];
 
-/// Checks that `file` (wasm or gzipped wasm) is valid and an upload canister; the error says what it is
-/// instead.
-pub fn check_is_upload_canister(file: &[u8]) -> Result<(), WasmError> {
-    let wasm = unpack(file)?;
-    wasmparser::validate(&wasm)?;
-    let (mut exports, mut methods) = (0, BTreeSet::new());
-    for payload in Parser::new(0).parse_all(&wasm) {
+/// Methods that a canister exports.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Methods {
+    /// Queries, also composite ones.
+    pub queries: BTreeSet<String>,
+    /// Updates.
+    pub updates: BTreeSet<String>,
+}
+
+impl Methods {
+    /// Returns whether there is a method of this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.queries.contains(name) || self.updates.contains(name)
+    }
+}
+
+/// Returns the methods of the canister `wasm` (unpacked).
+///
+/// # Errors
+/// If the module is not valid, or exports no canister method.
+pub fn methods(wasm: &[u8]) -> Result<Methods, WasmError> {
+    wasmparser::validate(wasm)?;
+    let (mut exports, mut methods) = (0, Methods::default());
+    for payload in Parser::new(0).parse_all(wasm) {
         match payload? {
             Payload::Version { encoding: Encoding::Component, .. } => {
                 return Err(WasmError::NotACanister { exports: 0 });
@@ -155,17 +172,28 @@ pub fn check_is_upload_canister(file: &[u8]) -> Result<(), WasmError> {
                 for export in section {
                     let name = export?.name;
                     exports += 1;
-                    let kinds = ["canister_update ", "canister_query ", "canister_composite_query "];
-                    methods.extend(kinds.iter().find_map(|kind| name.strip_prefix(kind)).map(str::to_owned));
+                    let queries = ["canister_query ", "canister_composite_query "];
+                    if let Some(query) = queries.iter().find_map(|kind| name.strip_prefix(kind)) {
+                        methods.queries.insert(query.to_owned());
+                    } else if let Some(update) = name.strip_prefix("canister_update ") {
+                        methods.updates.insert(update.to_owned());
+                    }
                 }
             }
             _ => {}
         }
     }
-    if methods.is_empty() {
+    if methods == Methods::default() {
         return Err(WasmError::NotACanister { exports });
     }
-    let missing: Vec<&str> = METHODS.into_iter().filter(|name| !methods.contains(*name)).collect();
+    Ok(methods)
+}
+
+/// Checks that `file` (wasm or gzipped wasm) is valid and an upload canister; the error says what it is
+/// instead.
+pub fn check_is_upload_canister(file: &[u8]) -> Result<(), WasmError> {
+    let methods = methods(&unpack(file)?)?;
+    let missing: Vec<&str> = METHODS.into_iter().filter(|name| !methods.has(name)).collect();
     if missing.is_empty() {
         Ok(())
     } else {

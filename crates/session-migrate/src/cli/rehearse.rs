@@ -6,9 +6,11 @@ use std::time::Duration;
 use clap::Args;
 use session_migrate::progress::{Phase, Progress};
 use session_migrate::provenance;
-use session_migrate::rehearse::{self, Config, MigrationRun, Report};
+use session_migrate::rehearse::foreign::{self, ForeignConfig};
+use session_migrate::rehearse::{self, Config, MigrationRun, RehearseError, Report};
 use session_migrate::shorten_dumps;
 
+use super::rehearse_canister::{self, ForeignArgs};
 use super::report_file::ReportArgs;
 use super::table::table;
 use super::wasm_args::WasmArgs;
@@ -39,10 +41,15 @@ pub(super) struct RehearseArgs {
     record: Option<PathBuf>,
     #[command(flatten)]
     wasms: WasmArgs,
+    #[command(flatten)]
+    foreign: ForeignArgs,
 }
 
 /// Rehearses, prints, and returns the exit code.
 pub(super) fn run(args: RehearseArgs) -> u8 {
+    if let Some(config) = args.foreign.config(args.rollback) {
+        return run_foreign(config, &args.report);
+    }
     let config = Config {
         snapshot: args.snapshot,
         files: args.files,
@@ -61,7 +68,7 @@ pub(super) fn run(args: RehearseArgs) -> u8 {
     };
     // Before anything else is done, the age of this process is the time that cargo took.
     let compiled = provenance::compiled_for();
-    let report = match rehearse_with_progress(&config) {
+    let report = match with_progress(|progress| rehearse::run(&config, progress)) {
         Ok(report) => report,
         Err((code, error)) => return fail(code, error),
     };
@@ -72,9 +79,31 @@ pub(super) fn run(args: RehearseArgs) -> u8 {
     code_of(report.verdict)
 }
 
-fn rehearse_with_progress(config: &Config) -> Result<Report, Failed> {
+/// The same for two wasms of another canister.
+fn run_foreign(config: ForeignConfig, report: &ReportArgs) -> u8 {
+    let checked = match foreign::check(config) {
+        Ok(checked) => checked,
+        Err(error) => return fail(if error.is_usage() { USAGE } else { ENVIRONMENT }, error),
+    };
+    let files = match report.create() {
+        Ok(files) => files,
+        Err(error) => return fail(USAGE, error),
+    };
+    let report = match with_progress(|progress| foreign::run(&checked, progress)) {
+        Ok(report) => report,
+        Err((code, error)) => return fail(code, error),
+    };
+    rehearse_canister::print(&report);
+    print_end(&report, None);
+    if let Err(error) = files.write(&report, || report.to_html()) {
+        return fail(ENVIRONMENT, error);
+    }
+    code_of(report.verdict)
+}
+
+fn with_progress(run: impl FnOnce(&Progress) -> Result<Report, RehearseError>) -> Result<Report, Failed> {
     let progress = Progress::stderr();
-    match without_panic(|| rehearse::run(config, &progress)) {
+    match without_panic(|| run(&progress)) {
         Ok(Ok(report)) => Ok(report),
         Ok(Err(error)) if error.is_usage() => Err((USAGE, error.to_string())),
         Ok(Err(error)) => Err((ENVIRONMENT, error.to_string())),
@@ -96,11 +125,7 @@ fn print_report(report: &Report, compiled: Option<Duration>) {
     });
     let header = ["client", "file", "bytes", "at the upgrade", "chunks then", "SHA-256 read back", "intact"];
     println!("{}", table(header, rows, [0, 2, 4]));
-    for stage in &report.stages {
-        let cost = stage.instructions.map_or(String::new(), |count| format!(", {count} instructions"));
-        let ok = if stage.upgrade_ok { "ok" } else { "FAILED" };
-        println!("{}: {ok}{cost}", stage.name);
-    }
+    print_stages(report);
     for MigrationRun { stage, migration, phase, counts: m } in &report.runs {
         if phase == "RolledBack" {
             println!("sessions after {stage}: rolled back, {} instructions", m.instructions);
@@ -122,6 +147,18 @@ fn print_report(report: &Report, compiled: Option<Duration>) {
             part.sessions, part.continued, part.reads, part.capsules
         );
     }
+    print_end(report, compiled);
+}
+
+pub(super) fn print_stages(report: &Report) {
+    for stage in &report.stages {
+        let cost = stage.instructions.map_or(String::new(), |count| format!(", {count} instructions"));
+        let ok = if stage.upgrade_ok { "ok" } else { "FAILED" };
+        println!("{}: {ok}{cost}", stage.name);
+    }
+}
+
+fn print_end(report: &Report, compiled: Option<Duration>) {
     println!("time: {}", times(&report.phases, compiled));
     for note in &report.notes {
         eprintln!("note: {note}");
@@ -140,7 +177,9 @@ fn times(phases: &[Phase], compiled: Option<Duration>) -> String {
     };
     let compiled = compiled
         .map_or(String::new(), |time| format!("{:.1} s compiling this program, ", time.as_secs_f64()));
-    format!("{compiled}{:.1} s building the wasms, {:.1} s rehearsing", sum(true), sum(false))
+    let built = phases.iter().any(|phase| phase.name == rehearse::BUILDING);
+    let building = if built { format!("{:.1} s building the wasms, ", sum(true)) } else { String::new() };
+    format!("{compiled}{building}{:.1} s rehearsing", sum(false))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use upload_canister::api::{MigrationPhase, MigrationStatus};
 use super::{Canister, ClientError};
 
 /// Rounds without progress after which the migration counts as stuck; one round is a second of IC time.
-const PATIENCE_ROUNDS: u32 = 300;
+pub(crate) const PATIENCE_ROUNDS: u32 = 300;
 
 impl Canister<'_> {
     /// Lets time pass until the migration has settled, or makes no progress for too long; returns its status
@@ -29,7 +29,8 @@ impl Canister<'_> {
     }
 }
 
-fn is_at_rest(phase: MigrationPhase) -> bool {
+/// Returns whether a migration does nothing by itself in this phase.
+pub(crate) fn is_at_rest(phase: MigrationPhase) -> bool {
     matches!(
         phase,
         MigrationPhase::Converted

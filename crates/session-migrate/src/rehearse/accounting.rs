@@ -1,6 +1,6 @@
 //! Accounting: the migration's own counts, checked against themselves and against what the clients know.
 
-use upload_canister::api::{MigrationPhase, MigrationStatus};
+use ic_stable_migrate::api::{MigrationPhase, MigrationStatus};
 
 /// What is known in advance about the records of a migration.
 #[derive(Clone, Copy, Debug, Default)]
@@ -14,14 +14,14 @@ pub(super) struct Expected {
 }
 
 /// Returns what is wrong with `status` as the `build` canister reports it after the conversion.
-pub(super) fn check(build: &str, status: &MigrationStatus, expected: Expected) -> Vec<String> {
+pub(super) fn check<K>(build: &str, status: &MigrationStatus<K>, expected: Expected) -> Vec<String> {
     problems(status, expected)
         .into_iter()
         .map(|problem| format!("migration on the {build} build: {problem}"))
         .collect()
 }
 
-fn problems(status: &MigrationStatus, expected: Expected) -> Vec<String> {
+fn problems<K>(status: &MigrationStatus<K>, expected: Expected) -> Vec<String> {
     let in_flight = expected.in_flight;
     let MigrationStatus { source, converted, already, quarantined, expired, .. } = *status;
     let mut problems = Vec::new();

@@ -17,6 +17,7 @@
 mod accounting;
 mod error;
 mod files;
+pub mod foreign;
 mod lane;
 mod on_snapshot;
 mod own;
@@ -43,6 +44,7 @@ use crate::trace::{Header, Recorder, Tape, TraceError, Writer};
 
 pub use error::RehearseError;
 pub use files::{MAX_CHUNKS, MAX_FILE_BYTES};
+pub use foreign::CanisterPart;
 pub use on_snapshot::SnapshotPart;
 pub use plan::StopPoint;
 pub(crate) use plan::shuffle;

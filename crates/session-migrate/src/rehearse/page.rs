@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 
+use super::CanisterPart;
 use super::report::{MigrationRun, Report, UploadReport};
 use crate::page::{self, Bar, Row, Scale, Side, plot};
 
@@ -10,10 +11,16 @@ impl Report {
     pub fn to_html(&self) -> String {
         let intact = self.uploads.iter().filter(|upload| upload.intact).count();
         let body = html! {
-            h1 { "Rehearsal of the staged upgrade: " span class=(self.verdict.word()) { (self.verdict.word()) } }
-            p {
-                (intact) " of " (self.uploads.len()) " uploads are intact, with every byte read back; "
-                (self.migration.source) " records were migrated."
+            h1 {
+                "Rehearsal of " (if self.canister.is_some() { "an upgrade" } else { "the staged upgrade" }) ": "
+                span class=(self.verdict.word()) { (self.verdict.word()) }
+            }
+            @match &self.canister {
+                Some(part) => (calls(part)),
+                None => p {
+                    (intact) " of " (self.uploads.len()) " uploads are intact, with every byte read back; "
+                    (self.migration.source) " records were migrated."
+                },
             }
             @if let Some(part) = &self.snapshot {
                 p {
@@ -24,19 +31,37 @@ impl Report {
             }
             (messages("Problems", &self.problems))
             (stages(self))
-            (uploads(&self.uploads))
+            @if self.canister.is_none() { (uploads(&self.uploads)) }
             h2 { "Migrations" }
             (migrations(self))
             (builds(self))
             (messages("Notes", &self.notes))
             (self.provenance.markup(&self.phases))
             p.faint {
-                "Seed " (self.seed) ", " (self.clients) " clients, "
+                @if self.canister.is_none() { "Seed " (self.seed) ", " (self.clients) " clients, " }
                 @if !self.rollback { "no " } "rollback along the way; took " (format!("{:.1}", self.seconds))
                 " s on the " (self.server.name()) " server."
             }
         };
         page::page(&format!("Rehearsal: {}", self.verdict), &body)
+    }
+}
+
+fn calls(part: &CanisterPart) -> Markup {
+    html! {
+        p { "From " code { (part.old) } " to " code { (part.new) } "." }
+        .wide {
+            table {
+                tr { th { "method" } @for title in ["calls", "compared", "differ"] { th.number { (title) } } }
+                @for method in &part.methods {
+                    tr {
+                        td { code { (method.name) } @if method.may_differ { " (may differ)" } }
+                        @for number in [method.calls, method.compared, method.differ] { td.number { (number) } }
+                    }
+                }
+            }
+        }
+        (messages("Interruptions", &part.interruptions))
     }
 }
 
@@ -97,7 +122,13 @@ fn migrations(report: &Report) -> Markup {
         let account = &run.counts;
         html! {
             tr {
-                td { (if run.migration == 1 { "sessions" } else { "payload into extents" }) }
+                td {
+                    @match (&report.canister, run.migration) {
+                        (Some(_), number) => (number),
+                        (None, 1) => "sessions",
+                        (None, _) => "payload into extents",
+                    }
+                }
                 td { (run.stage) }
                 td { (run.phase) }
                 @for number in [account.source, account.converted, account.already, account.quarantined, account.expired] {
@@ -206,6 +237,7 @@ mod tests {
             migration: MigrationReport { source: 6, ..MigrationReport::default() },
             payload: MigrationReport::default(),
             snapshot: None,
+            canister: None,
         }
     }
 

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use ic_stable_migrate::api::MigrationStatus;
 use serde::{Deserialize, Serialize};
-use upload_canister::api::MigrationStatus;
 
 use super::lane::{Crowd, Lane};
 use super::stages::Stages;
-use super::{Config, SnapshotPart, StopPoint};
+use super::{CanisterPart, Config, SnapshotPart, StopPoint};
 use crate::Verdict;
+use crate::build::Module;
 use crate::progress::Phase;
 use crate::provenance::Provenance;
 use crate::server::ServerKind;
@@ -51,6 +52,9 @@ pub struct Report {
     /// What was rehearsed on, where that is a snapshot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<SnapshotPart>,
+    /// The calls and their answers, where two wasms of another canister were rehearsed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canister: Option<CanisterPart>,
 }
 
 /// One wasm.
@@ -66,6 +70,19 @@ pub struct BuildReport {
     pub wasm_gz_bytes: u64,
     /// SHA-256 of the gzipped file, in hex: the module hash.
     pub sha256: String,
+}
+
+impl BuildReport {
+    /// Describes a module.
+    pub(super) fn of(name: &str, module: &Module) -> BuildReport {
+        BuildReport {
+            name: name.to_owned(),
+            features: module.features.clone(),
+            wasm_bytes: module.wasm_bytes,
+            wasm_gz_bytes: module.gz.len() as u64,
+            sha256: module.sha256.clone(),
+        }
+    }
 }
 
 /// One install or upgrade.
@@ -140,8 +157,8 @@ pub struct MigrationReport {
     pub instructions: u64,
 }
 
-impl From<&MigrationStatus> for MigrationReport {
-    fn from(status: &MigrationStatus) -> Self {
+impl<K> From<&MigrationStatus<K>> for MigrationReport {
+    fn from(status: &MigrationStatus<K>) -> Self {
         MigrationReport {
             source: status.source,
             converted: status.converted,
@@ -193,17 +210,7 @@ pub(super) fn sum_up(circumstances: Circumstances<'_>, stages: Stages<'_>, crowd
         }
     }
     let verdict = if problems.is_empty() { Verdict::Pass } else { Verdict::Fail };
-    let builds = stages
-        .wasms
-        .iter()
-        .map(|wasm| BuildReport {
-            name: wasm.build.name().to_owned(),
-            features: wasm.module.features.clone(),
-            wasm_bytes: wasm.module.wasm_bytes,
-            wasm_gz_bytes: wasm.module.gz.len() as u64,
-            sha256: wasm.module.sha256.clone(),
-        })
-        .collect();
+    let builds = stages.wasms.iter().map(|wasm| BuildReport::of(wasm.build.name(), &wasm.module)).collect();
     Report {
         verdict,
         problems,
@@ -222,5 +229,6 @@ pub(super) fn sum_up(circumstances: Circumstances<'_>, stages: Stages<'_>, crowd
         migration: stages.migration.as_ref().map(MigrationReport::from).unwrap_or_default(),
         payload: stages.payload.as_ref().map(MigrationReport::from).unwrap_or_default(),
         snapshot: None,
+        canister: None,
     }
 }

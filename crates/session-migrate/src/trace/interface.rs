@@ -32,9 +32,16 @@ pub struct Interface {
 impl Interface {
     /// Returns the upload canister's interface.
     pub fn upload_canister() -> Result<Interface, TraceError> {
-        let bad = |detail: String| TraceError::Interface(detail);
-        let (env, service) = CandidSource::Text(NEWEST).load().map_err(|error| bad(error.to_string()))?;
-        let service = service.ok_or_else(|| bad("it has no service".into()))?;
+        Interface::parse(NEWEST).map_err(TraceError::Interface)
+    }
+
+    /// Parses an interface.
+    ///
+    /// # Errors
+    /// What is wrong with the text.
+    pub fn parse(text: &str) -> Result<Interface, String> {
+        let (env, service) = CandidSource::Text(text).load().map_err(|error| first_line(&error))?;
+        let service = service.ok_or("it has no service")?;
         let mut labels = HashMap::new();
         for ty in env.0.values() {
             collect_labels(ty, &mut labels);
@@ -45,13 +52,51 @@ impl Interface {
     /// Encodes arguments as a client of the interface does.
     pub(super) fn encode(&self, method: &str, args: IDLArgs) -> Result<Vec<u8>, String> {
         let function = self.env.get_method(&self.service, method).map_err(|error| error.to_string())?;
-        let types = function
-            .args
+        self.encode_as(method, &function.args, args)
+    }
+
+    /// Encodes arguments as [`Interface::encode`] does, and refuses too few of them.
+    pub(crate) fn encode_all(&self, method: &str, args: IDLArgs) -> Result<Vec<u8>, String> {
+        let function = self.env.get_method(&self.service, method).map_err(|error| error.to_string())?;
+        let is_required = |ty: &Type| {
+            let ty = self.env.trace_type(ty);
+            !ty.is_ok_and(|ty| {
+                matches!(ty.as_ref(), TypeInner::Opt(_) | TypeInner::Null | TypeInner::Reserved)
+            })
+        };
+        if function.args.iter().skip(args.args.len()).any(is_required) {
+            return Err(format!("{method} takes {} arguments, got {}", function.args.len(), args.args.len()));
+        }
+        self.encode(method, args)
+    }
+
+    /// Encodes arguments of the canister's `init`; without any in the interface, by their own types.
+    pub(crate) fn encode_init(&self, args: IDLArgs) -> Result<Vec<u8>, String> {
+        let service = self.env.trace_type(&self.service).map_err(|error| first_line(&error))?;
+        match service.as_ref() {
+            TypeInner::Class(types, _) => self.encode_as("init", types, args),
+            _ => args.to_bytes().map_err(|error| first_line(&error)),
+        }
+    }
+
+    fn encode_as(&self, method: &str, types: &[Type], args: IDLArgs) -> Result<Vec<u8>, String> {
+        let types = types
             .get(..args.args.len())
-            .ok_or_else(|| format!("{method} takes {} arguments", function.args.len()))?;
+            .ok_or_else(|| format!("{method} takes {} arguments", types.len()))?;
         args.annotate_types(true, &self.env, types)
             .and_then(|args| args.to_bytes_with_types(&self.env, types))
             .map_err(|error| error.to_string())
+    }
+
+    /// Decodes a reply as a client of the interface does; `None` if such a client cannot.
+    pub(crate) fn decode_reply(&self, method: &str, reply: &[u8]) -> Option<IDLArgs> {
+        let function = self.env.get_method(&self.service, method).ok()?;
+        IDLArgs::from_bytes_with_types(reply, &self.env, &function.rets).ok()
+    }
+
+    /// Returns whether it has a method of this name.
+    pub(crate) fn has(&self, method: &str) -> bool {
+        self.env.get_method(&self.service, method).is_ok()
     }
 
     /// Decodes a message by its own types, so that one from another release decodes, too.
@@ -91,6 +136,11 @@ impl Interface {
         };
         IDLField { id, val: self.named(field.val) }
     }
+}
+
+/// Returns the first line of a message: the parser appends an excerpt of the text.
+fn first_line(error: &impl ToString) -> String {
+    error.to_string().lines().next().unwrap_or_default().to_owned()
 }
 
 fn collect_labels(ty: &Type, labels: &mut HashMap<u32, String>) {

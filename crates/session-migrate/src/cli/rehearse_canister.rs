@@ -1,0 +1,90 @@
+//! The options of `rehearse --canister`, and what it prints of two wasms of another canister.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use session_migrate::rehearse::foreign::{ForeignConfig, Interruption, MethodReport};
+use session_migrate::rehearse::{MigrationRun, Report};
+
+use super::rehearse::print_stages;
+use super::table::table;
+
+// A doc comment here would become the help text of the command.
+#[derive(Debug, Args)]
+pub(super) struct ForeignArgs {
+    /// Rehearse the upgrade of another canister from the wasm OLD to the wasm NEW, with the calls of --calls. A canister
+    /// that keeps OLD gets the same calls; both must answer the same. NEW's `migration_…` endpoints are watched.
+    #[arg(
+        long,
+        num_args = 2,
+        value_names = ["OLD", "NEW"],
+        requires = "calls",
+        conflicts_with_all = ["snapshot", "files", "clients", "seed", "record", "legacy", "staged", "direct"]
+    )]
+    canister: Vec<PathBuf>,
+    /// With --canister: file of calls, in Candid's text form, before, during and after the migration.
+    #[arg(long, value_name = "FILE", requires = "canister")]
+    calls: Option<PathBuf>,
+    /// With --canister: Candid arguments of the installation of OLD.
+    #[arg(long, value_name = "ARGS", default_value = "()", requires = "canister")]
+    init_args: String,
+    /// With --canister: Candid arguments of the upgrades to NEW.
+    #[arg(long, value_name = "ARGS", default_value = "()", requires = "canister")]
+    upgrade_args: String,
+    /// With --canister: a method whose answers may differ from those of OLD; may be repeated.
+    #[arg(long, value_name = "METHOD", requires = "canister")]
+    may_differ: Vec<String>,
+    /// With --canister: interrupt the migration, by upgrades in the middle of it or by messages that trap at several
+    /// instruction limits; may be repeated.
+    #[arg(long, value_name = "upgrade|trap", requires = "canister")]
+    interrupt: Vec<Interruption>,
+    /// With --canister: fail if more units than this are quarantined.
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "canister")]
+    max_quarantined: u64,
+}
+
+impl ForeignArgs {
+    /// Returns what to rehearse, if it is another canister.
+    pub fn config(&self, rollback: bool) -> Option<ForeignConfig> {
+        let ([old, new], Some(calls)) = (self.canister.as_slice(), &self.calls) else { return None };
+        Some(ForeignConfig {
+            old: old.clone(),
+            new: new.clone(),
+            calls: calls.clone(),
+            init_args: self.init_args.clone(),
+            upgrade_args: self.upgrade_args.clone(),
+            may_differ: self.may_differ.iter().cloned().collect(),
+            interruptions: self.interrupt.iter().copied().collect(),
+            rollback,
+            max_quarantined: self.max_quarantined,
+        })
+    }
+}
+
+/// Prints what was called, and the stages.
+pub(super) fn print(report: &Report) {
+    let Some(part) = &report.canister else { return };
+    let rows = part.methods.iter().map(|method| {
+        let MethodReport { name, is_query, calls, compared, differ, may_differ } = method;
+        let kind = if *is_query { "query" } else { "update" };
+        let same = match (may_differ, compared, differ) {
+            (true, ..) => "may differ".to_owned(),
+            (false, 0, _) => "not in the old wasm".to_owned(),
+            (false, _, 0) => "yes".to_owned(),
+            (false, _, differ) => format!("NO, {differ} differ"),
+        };
+        [name.clone(), kind.to_owned(), calls.to_string(), compared.to_string(), same]
+    });
+    println!("{}", table(["method", "kind", "calls", "compared", "as before"], rows, [2, 3]));
+    print_stages(report);
+    for MigrationRun { stage, migration, phase, counts: m } in &report.runs {
+        println!(
+            "migration {migration} after {stage}: {} units = {} converted + {} already + {} quarantined + {} expired; {phase}, \
+             {} instructions",
+            m.source, m.converted, m.already, m.quarantined, m.expired, m.instructions
+        );
+    }
+    for interruption in &part.interruptions {
+        println!("interrupted: {interruption}");
+    }
+}

@@ -1,0 +1,73 @@
+//! The `migration_…` endpoints of a canister, as the crate `ic-stable-migrate` makes them, whatever its keys are.
+
+use candid::{Reserved, encode_args};
+use ic_stable_migrate::api;
+
+use super::controller;
+use super::pair::{Pair, first_line};
+use crate::build::Methods;
+use crate::client::NO_ARGUMENTS;
+
+/// A status without the key of the last unit: that is of a type of the canister's own.
+pub(super) type Status = api::MigrationStatus<Reserved>;
+
+/// The endpoint without which a migration cannot be watched.
+pub(super) const STATUS: &str = "migration_status";
+
+/// What each endpoint is needed for.
+const ENDPOINTS: [(&str, &str); 5] = [
+    (STATUS, "whether a migration runs and when it is complete, its counts and digests, interruptions"),
+    ("migration_resume", "that it goes on after it was stuck or rolled back"),
+    ("migration_verify", "that every converted unit is read back and found sound"),
+    ("migration_rollback", "the rollback"),
+    ("migration_finalize", "that the migration ends"),
+];
+
+/// Returns what cannot be tested of a canister with these methods, one line for each endpoint that it lacks.
+pub(super) fn untestable(methods: &Methods) -> Vec<String> {
+    let lacks_all = !methods.has(STATUS);
+    let missing = ENDPOINTS.iter().filter(|(name, _)| lacks_all || !methods.has(name));
+    missing.map(|(name, what)| format!("not tested, as there is no {name}: {what}")).collect()
+}
+
+impl Pair<'_> {
+    /// Returns the status of the migration.
+    ///
+    /// # Errors
+    /// What the canister answers instead.
+    pub fn status(&self) -> Result<Status, String> {
+        let answer = self.pic.query_call(self.id, controller(), STATUS, NO_ARGUMENTS.to_vec());
+        self.decoded(STATUS, answer)
+    }
+
+    /// Calls an endpoint that changes the migration; returns the status that it answers with.
+    ///
+    /// # Errors
+    /// The canister's refusal.
+    pub fn control(&self, endpoint: &str, arg: &[u8]) -> Result<Status, String> {
+        let answer = self.pic.update_call(self.id, controller(), endpoint, arg.to_vec());
+        self.decoded(endpoint, answer)
+    }
+
+    fn decoded(
+        &self,
+        endpoint: &str,
+        answer: Result<Vec<u8>, pocket_ic::RejectResponse>,
+    ) -> Result<Status, String> {
+        let reply = answer.map_err(|reject| format!("{endpoint} is rejected: {}", first_line(&reject)))?;
+        // The error is shown by the canister's own interface.
+        match candid::decode_one::<Result<Status, Reserved>>(&reply) {
+            Ok(Ok(status)) => Ok(status),
+            Ok(Err(_)) => Err(format!("{endpoint} answers {}", self.shown(endpoint, &Ok(reply)))),
+            Err(_) => {
+                let shown = crate::shorten(&self.shown(endpoint, &Ok(reply)));
+                Err(format!("{endpoint} does not answer with a status of ic-stable-migrate, but {shown}"))
+            }
+        }
+    }
+}
+
+/// Returns the argument of `migration_finalize`.
+pub(super) fn leave_quarantined(leave: bool) -> Vec<u8> {
+    encode_args((Some(leave),)).unwrap_or_default()
+}

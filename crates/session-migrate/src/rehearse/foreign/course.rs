@@ -1,0 +1,438 @@
+//! The course of a rehearsal of two wasms: what is done when, and what is noted.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use ic_stable_migrate::api::MigrationPhase;
+use pocket_ic::PocketIc;
+
+use super::calls::Section;
+use super::contract::{STATUS, Status, leave_quarantined, untestable};
+use super::pair::{Pair, not_installed};
+use super::subject::{Call, Inputs};
+use super::{CanisterPart, ForeignConfig, Interruption};
+use crate::client::{NO_ARGUMENTS, PATIENCE_ROUNDS, is_at_rest};
+use crate::costs;
+use crate::progress::Progress;
+use crate::rehearse::accounting::{self, Expected};
+use crate::rehearse::{MigrationReport, MigrationRun, RehearseError, StageReport};
+use crate::trace::Kind;
+
+/// Parts of the usual instructions of a message at which it is made to trap, in percent.
+const LIMITS: [u64; 4] = [2, 20, 50, 80];
+
+/// Rounds with each of these limits. They are a minute apart, so that a watchdog notices each.
+const TRAPPED_ROUNDS: u32 = 3;
+
+/// More than the minute after which a watchdog looks at the migration.
+const A_MINUTE: Duration = Duration::from_secs(61);
+
+/// Times that the migration is resumed, or its units retried, after messages that were made to trap.
+const RECOVERIES: u32 = 20;
+
+/// Upgrades in the middle of one migration, at most.
+const UPGRADES: u32 = 5;
+
+/// A rehearsal in progress.
+pub(super) struct Course<'a> {
+    config: &'a ForeignConfig,
+    inputs: &'a Inputs,
+    progress: &'a Progress,
+    pair: Pair<'a>,
+    /// The distinct queries of the file, which are asked after every step.
+    queries: Vec<&'a Call>,
+    stages: Vec<StageReport>,
+    runs: Vec<MigrationRun>,
+    notes: Vec<String>,
+    interruptions: Vec<String>,
+    /// Whether the interruptions that were asked for were made.
+    is_interrupted: bool,
+}
+
+/// What it found.
+pub(super) struct Outcome {
+    pub problems: Vec<String>,
+    pub notes: Vec<String>,
+    pub stages: Vec<StageReport>,
+    pub runs: Vec<MigrationRun>,
+    pub part: CanisterPart,
+}
+
+impl<'a> Course<'a> {
+    /// Installs the old wasm twice and plays what is before the upgrade.
+    ///
+    /// # Errors
+    /// If the old wasm cannot be installed, or a call proves nothing.
+    pub fn begin(
+        config: &'a ForeignConfig,
+        inputs: &'a Inputs,
+        pic: &'a PocketIc,
+        progress: &'a Progress,
+    ) -> Result<Course<'a>, RehearseError> {
+        progress.phase("installing the old wasm");
+        let Inputs { old, new, calls, init_arg, .. } = inputs;
+        let interfaces = [old.interface.as_ref(), new.interface.as_ref()];
+        let pair = Pair::install(pic, &old.module, init_arg, interfaces, &config.may_differ)
+            .map_err(|message| not_installed(&config.old, message))?;
+        let mut seen = BTreeSet::new();
+        let queries = calls.iter().filter(|call| {
+            call.kind == Kind::Query && seen.insert((call.caller, call.method.as_str(), call.arg.as_slice()))
+        });
+        let queries: Vec<&Call> = queries.collect();
+        let mut course = Course {
+            config,
+            inputs,
+            progress,
+            pair,
+            queries,
+            stages: Vec::new(),
+            runs: Vec::new(),
+            notes: untestable(&new.methods),
+            interruptions: Vec::new(),
+            is_interrupted: false,
+        };
+        course.note_stage("install old", "old", true);
+        progress.phase("calls before the upgrade");
+        let before = calls.iter().filter(|call| call.section == Section::Before);
+        let asked = course.queries.iter().copied().filter(|query| query.is_old);
+        course
+            .pair
+            .fill(before.chain(asked))
+            .map_err(|why| RehearseError::File { path: config.calls.clone(), why })?;
+        Ok(course)
+    }
+
+    /// Goes from the upgrade to the end.
+    pub fn run(&mut self) {
+        if !self.install("upgrade to new", true) {
+            return;
+        }
+        self.compare();
+        if self.has(STATUS) {
+            self.migrated();
+        } else {
+            self.without_endpoints();
+        }
+    }
+
+    /// Returns what was found.
+    pub fn end(self) -> Outcome {
+        let Course { config, inputs, pair, stages, runs, mut notes, interruptions, is_interrupted, .. } =
+            self;
+        if let Some(first) = &pair.first_rejected {
+            let count = pair.rejected;
+            notes.push(format!("{count} calls were rejected by the old wasm, too, the first in {first}"));
+        }
+        let is_wanted = !config.interruptions.is_empty() && inputs.new.methods.has(STATUS);
+        if is_wanted && !is_interrupted && pair.problems.is_empty() {
+            notes.push(
+                "not tested: interruptions; the migration was complete before it could be interrupted: make more records \
+                 in [before]"
+                    .into(),
+            );
+        }
+        let part = CanisterPart {
+            old: config.old.display().to_string(),
+            new: config.new.display().to_string(),
+            methods: pair.methods.into_values().collect(),
+            interruptions,
+        };
+        Outcome { problems: pair.problems, notes, stages, runs, part }
+    }
+
+    fn has(&self, endpoint: &str) -> bool {
+        self.inputs.new.methods.has(endpoint)
+    }
+
+    /// Returns the name of the last stage.
+    fn last(&self) -> String {
+        self.stages.last().map_or(String::new(), |stage| stage.name.clone())
+    }
+
+    fn when(&self) -> String {
+        format!("after {}", self.last())
+    }
+
+    /// Notes a problem, if there is one.
+    fn noted<T>(&mut self, answer: Result<T, String>) -> Option<T> {
+        let when = self.when();
+        answer.map_err(|why| self.pair.problems.push(format!("{when}: {why}"))).ok()
+    }
+
+    fn note_stage(&mut self, name: &str, build: &str, upgrade_ok: bool) {
+        self.stages.push(StageReport {
+            name: name.to_owned(),
+            build: build.to_owned(),
+            upgrade_ok,
+            instructions: costs::last_install(self.pair.pic, self.pair.id),
+        });
+    }
+
+    /// Installs one of the wasms over what runs; returns whether it is installed.
+    fn install(&mut self, name: &str, is_new: bool) -> bool {
+        self.progress.phase(name);
+        let (side, build) = if is_new { (&self.inputs.new, "new") } else { (&self.inputs.old, "old") };
+        // The old release is upgraded to as it was installed.
+        let arg = if is_new { &self.inputs.upgrade_arg } else { &self.inputs.init_arg };
+        let answer = self.pair.upgrade(&side.module, arg, is_new);
+        let upgrade_ok = answer.is_ok();
+        self.note_stage(name, build, upgrade_ok);
+        if let Err(why) = answer {
+            self.pair.problems.push(format!("{name} failed: {why}"));
+        }
+        upgrade_ok
+    }
+
+    /// Asks every query of both canisters.
+    fn compare(&mut self) {
+        let when = self.when();
+        self.pair.compare(self.queries.iter().copied(), &when);
+    }
+
+    fn calls_of(&self, section: Section) -> impl Iterator<Item = &'a Call> + use<'a> {
+        self.inputs.calls.iter().filter(move |call| call.section == section)
+    }
+
+    fn play(&mut self, calls: impl Iterator<Item = &'a Call>) {
+        let when = self.when();
+        calls.for_each(|call| self.pair.play(call, &when));
+    }
+
+    /// What remains to be tested of a canister whose migration cannot be watched.
+    fn without_endpoints(&mut self) {
+        self.progress.phase("calls after the upgrade");
+        for call in self.calls_of(Section::During) {
+            self.play(std::iter::once(call));
+            self.pair.pass(Duration::from_secs(1));
+        }
+        self.play(self.calls_of(Section::After));
+        self.compare();
+        if self.config.interruptions.contains(&Interruption::Upgrade) && self.install("upgrade again", true) {
+            self.is_interrupted = true;
+            self.compare();
+        }
+        if self.config.rollback && self.install("back to old", false) {
+            self.compare();
+        }
+    }
+
+    /// The migration, the rollback and the end.
+    fn migrated(&mut self) {
+        self.progress.phase("migrating under traffic");
+        if !self.converted(true) {
+            return;
+        }
+        self.play(self.calls_of(Section::After));
+        self.compare();
+        if self.has("migration_verify") {
+            self.progress.phase("verifying every unit");
+            let verified = self.pair.control("migration_verify", NO_ARGUMENTS);
+            if self.noted(verified).is_none() || self.reconciled(false).is_none() {
+                return;
+            }
+        }
+        if self.config.rollback && self.has("migration_rollback") && !self.rolled_back() {
+            return;
+        }
+        if self.has("migration_finalize") && self.finalized() && self.install("upgrade after the end", true) {
+            self.compare();
+        }
+    }
+
+    /// Waits until everything is converted; returns whether the rehearsal can go on.
+    fn converted(&mut self, with_interruptions: bool) -> bool {
+        let Some(status) = self.reconciled(with_interruptions) else { return false };
+        self.note_run(&status);
+        if status.expired > 0 {
+            self.notes.push(format!("{} of {} units have expired", status.expired, status.source));
+        }
+        true
+    }
+
+    /// Waits until the migration is at rest, reconciles it, and asks every query; returns its status if it is converted
+    /// and reconciles.
+    fn reconciled(&mut self, with_interruptions: bool) -> Option<Status> {
+        let settled = self.settled(with_interruptions);
+        let status = self.noted(settled)?;
+        let expected = Expected { in_flight: 0, quarantined: self.config.max_quarantined, expired: u64::MAX };
+        let problems = accounting::check("new", &status, expected);
+        let is_sound = problems.is_empty();
+        if !is_sound {
+            self.note_run(&status);
+        }
+        self.pair.problems.extend(problems);
+        self.compare();
+        is_sound.then_some(status)
+    }
+
+    fn note_run(&mut self, status: &Status) {
+        self.runs.push(MigrationRun {
+            stage: self.last(),
+            migration: status.migration,
+            phase: format!("{:?}", status.phase),
+            counts: MigrationReport::from(status),
+        });
+    }
+
+    /// Lets time pass until the migration is at rest or makes no progress, with one call for each round; the calls that
+    /// are left are then made at once.
+    fn settled(&mut self, with_interruptions: bool) -> Result<Status, String> {
+        let mut calls = self.calls_of(Section::During);
+        let mut status = self.pair.status()?;
+        let (mut standstill, mut round) = (0, 0);
+        let mut recoveries = 0;
+        loop {
+            if recoveries < RECOVERIES && self.recovered(&status)? {
+                recoveries += 1;
+                status = self.pair.status()?;
+            }
+            if is_at_rest(status.phase) || standstill >= PATIENCE_ROUNDS {
+                break;
+            }
+            round += 1;
+            if with_interruptions {
+                self.interrupt(round)?;
+            }
+            if !self.suffers(&self.pair.status()?) {
+                self.play(calls.by_ref().take(1));
+            }
+            self.pair.pass(Duration::from_secs(1));
+            let next = self.pair.status()?;
+            standstill = if next == status { standstill + 1 } else { 0 };
+            status = next;
+        }
+        if with_interruptions {
+            self.play(calls);
+        }
+        Ok(status)
+    }
+
+    /// Whether messages that were made to trap have left it stuck, or sound units in quarantine. Until it has
+    /// recovered, clients of such units are refused, and no wonder.
+    fn suffers(&self, status: &Status) -> bool {
+        let is_trapped = self.is_interrupted && self.config.interruptions.contains(&Interruption::Trap);
+        let is_stuck = status.phase == MigrationPhase::Stuck;
+        is_trapped && (is_stuck || status.quarantined > self.config.max_quarantined)
+    }
+
+    /// Does what a controller does about that; returns whether anything was done.
+    fn recovered(&self, status: &Status) -> Result<bool, String> {
+        use MigrationPhase::{Converted, Converting, Stuck, Verifying};
+        let (endpoint, arg) = match status.phase {
+            _ if !self.suffers(status) => return Ok(false),
+            Stuck => ("migration_resume", NO_ARGUMENTS.to_vec()),
+            Converting | Verifying | Converted => ("migration_retry", no_unit()),
+            _ => return Ok(false),
+        };
+        Ok(self.has(endpoint) && self.pair.control(endpoint, &arg).map(|_| true)?)
+    }
+
+    /// Interrupts the migration, if this round is one for it.
+    fn interrupt(&mut self, round: u32) -> Result<(), String> {
+        let wanted = |how| self.config.interruptions.contains(&how);
+        let (upgrade, trap) = (wanted(Interruption::Upgrade), wanted(Interruption::Trap));
+        if trap && round == 1 {
+            self.trap();
+        }
+        if upgrade && round.is_power_of_two() && round < 1 << UPGRADES {
+            self.is_interrupted = true;
+            let (new, arg) = (&self.inputs.new.module, &self.inputs.upgrade_arg);
+            self.pair
+                .upgrade(new, arg, true)
+                .map_err(|why| format!("the upgrade in the middle of the migration failed: {why}"))?;
+            self.interruptions.push(format!("upgraded again in round {round} of the migration"));
+        }
+        Ok(())
+    }
+
+    /// Lets the messages of the migration trap at several limits.
+    fn trap(&mut self) {
+        let (pic, id) = (self.pair.pic, self.pair.id);
+        self.pair.pass(Duration::from_secs(1));
+        let costs = match costs::messages(pic, id, 0) {
+            Ok(costs) => costs,
+            Err(error) => return self.notes.push(format!("not tested: messages that trap: {error}")),
+        };
+        let install = costs.iter().rposition(|cost| cost.is_install()).map_or(0, |last| last + 1);
+        // The messages of the migration are those that nobody here has called.
+        let is_called = |method: &str| {
+            method.starts_with("migration_") || self.inputs.calls.iter().any(|call| call.method == method)
+        };
+        let messages = costs.iter().skip(install).filter(|cost| !is_called(&cost.method));
+        let Some(most) = messages.map(|cost| cost.instructions).max() else { return };
+        let from = costs.last().map_or(0, |last| last.index + 1);
+        for percent in LIMITS {
+            let limit = (most / 100 * percent).max(1);
+            if let Err(error) = costs::cut_off_after(pic, id, Some(limit)) {
+                return self.notes.push(format!("not tested: messages that trap: {error}"));
+            }
+            (0..TRAPPED_ROUNDS).for_each(|_| self.pair.pass(A_MINUTE));
+            if let Err(error) = costs::cut_off_after(pic, id, None) {
+                return self.pair.problems.push(error.to_string());
+            }
+        }
+        let trapped =
+            costs::messages(pic, id, from).map_or(0, |costs| costs.iter().filter(|cost| !cost.ok).count());
+        self.is_interrupted |= trapped > 0;
+        let limits = LIMITS.map(|percent| format!("{percent} %")).join(", ");
+        self.interruptions.push(format!(
+            "{trapped} messages trapped at instruction limits of {limits} of the {most} that the largest had used"
+        ));
+        self.pair.pass(A_MINUTE);
+    }
+
+    /// Rolls back, continues on the old wasm, and migrates again; returns whether the rehearsal can go on.
+    fn rolled_back(&mut self) -> bool {
+        self.progress.phase("rolling back");
+        let rolled_back = self.pair.control("migration_rollback", NO_ARGUMENTS);
+        let settled = rolled_back.and_then(|_| self.settled(false));
+        let Some(status) = self.noted(settled) else { return false };
+        self.note_run(&status);
+        if status.phase != MigrationPhase::RolledBack {
+            let Status { phase, note, .. } = status;
+            let _: Option<()> = self.noted(Err(format!("the rollback ended in phase {phase:?} ({note})")));
+            return false;
+        }
+        self.compare();
+        if !self.install("back to old", false) {
+            return false;
+        }
+        self.play(self.calls_of(Section::During).chain(self.calls_of(Section::After)));
+        self.compare();
+        if !self.install("upgrade to new again", true) {
+            return false;
+        }
+        let status = self.pair.status();
+        let Some(status) = self.noted(status) else { return false };
+        if matches!(status.phase, MigrationPhase::RolledBack | MigrationPhase::Paused) {
+            if !self.has("migration_resume") {
+                return false;
+            }
+            let resumed = self.pair.control("migration_resume", NO_ARGUMENTS);
+            if self.noted(resumed).is_none() {
+                return false;
+            }
+        }
+        self.progress.phase("migrating again");
+        self.converted(false)
+    }
+
+    fn finalized(&mut self) -> bool {
+        self.progress.phase("finalizing");
+        let leave = self.runs.last().is_some_and(|run| run.counts.quarantined > 0);
+        let finalized = self.pair.control("migration_finalize", &leave_quarantined(leave));
+        let settled = finalized.and_then(|_| self.settled(false));
+        let Some(Status { phase, note, .. }) = self.noted(settled) else { return false };
+        if phase != MigrationPhase::Finalized {
+            let _: Option<()> =
+                self.noted(Err(format!("the migration is not finalized, its phase is {phase:?} ({note})")));
+        }
+        self.compare();
+        phase == MigrationPhase::Finalized
+    }
+}
+
+/// Returns the argument of `migration_retry` for every unit: null is an option of any type.
+fn no_unit() -> Vec<u8> {
+    candid::encode_args(((),)).unwrap_or_default()
+}

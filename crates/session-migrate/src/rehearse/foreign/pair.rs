@@ -1,0 +1,229 @@
+//! Two canisters that get the same calls in the same rounds: the one that is upgraded, and its reference, which keeps
+//! the old wasm. Whatever the old wasm would have answered is what the upgraded one must answer.
+//!
+//! Owns: the two canisters, every answer and its comparison. Does not own: when what is called.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use candid::Principal;
+use pocket_ic::{PocketIc, RejectResponse};
+use serde::{Deserialize, Serialize};
+
+use super::controller;
+use super::subject::Call;
+use crate::build::Module;
+use crate::rehearse::RehearseError;
+use crate::trace::{Answer, Interface, Kind};
+use crate::{shorten, shorten_both};
+
+/// Differences of one method that are shown for each step.
+const SHOWN: u64 = 3;
+
+/// What was called of a method, and how it was answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MethodReport {
+    /// The method.
+    pub name: String,
+    /// Whether it is a query.
+    pub is_query: bool,
+    /// Calls of it on the canister that is upgraded.
+    pub calls: u64,
+    /// Of these: answers that were compared with those of the old wasm.
+    pub compared: u64,
+    /// Of these: answers that differ.
+    pub differ: u64,
+    /// Whether its answers may differ (`--may-differ`), so that they were not compared.
+    pub may_differ: bool,
+}
+
+/// The two canisters.
+pub(super) struct Pair<'p> {
+    pub pic: &'p PocketIc,
+    /// The canister that is upgraded.
+    pub id: Principal,
+    reference: Principal,
+    /// The interfaces of the old wasm and the new one: replies are read as clients of the first that knows the method do.
+    interfaces: [Option<&'p Interface>; 2],
+    may_differ: &'p BTreeSet<String>,
+    /// Whether the new wasm runs.
+    pub runs_new: bool,
+    pub methods: BTreeMap<String, MethodReport>,
+    /// Calls that both canisters have rejected, and the first of them.
+    pub rejected: u64,
+    pub first_rejected: Option<String>,
+    pub problems: Vec<String>,
+    /// Differences since the last step, by method.
+    found: BTreeMap<String, u64>,
+}
+
+type Reply = Result<Vec<u8>, RejectResponse>;
+
+impl<'p> Pair<'p> {
+    /// Makes two canisters with the old wasm.
+    ///
+    /// # Errors
+    /// The IC's or the canister's message, if it cannot be installed.
+    pub fn install(
+        pic: &'p PocketIc,
+        old: &Module,
+        init_arg: &[u8],
+        interfaces: [Option<&'p Interface>; 2],
+        may_differ: &'p BTreeSet<String>,
+    ) -> Result<Pair<'p>, String> {
+        let install = || {
+            let id = pic.create_canister_with_settings(Some(controller()), None);
+            // Reinstalling into an empty canister is the same as installing, and its failure is an answer, not a
+            // panic.
+            pic.reinstall_canister(id, old.gz.clone(), init_arg.to_vec(), Some(controller()))
+                .map(|()| id)
+                .map_err(|reject| first_line(&reject))
+        };
+        Ok(Pair {
+            pic,
+            id: install()?,
+            reference: install()?,
+            interfaces,
+            may_differ,
+            runs_new: false,
+            methods: BTreeMap::new(),
+            rejected: 0,
+            first_rejected: None,
+            problems: Vec::new(),
+            found: BTreeMap::new(),
+        })
+    }
+
+    /// Installs a module over what runs.
+    pub fn upgrade(&mut self, module: &Module, arg: &[u8], is_new: bool) -> Result<(), String> {
+        let answer = self.pic.upgrade_canister(self.id, module.gz.clone(), arg.to_vec(), Some(controller()));
+        answer.map_err(|reject| first_line(&reject))?;
+        self.runs_new = is_new;
+        Ok(())
+    }
+
+    /// Lets time pass, with one round.
+    pub fn pass(&self, time: Duration) {
+        self.pic.advance_time(time);
+        self.pic.tick();
+    }
+
+    /// Makes a call on both canisters and compares the answers; returns how they differ, if they must not. A method that
+    /// only the new wasm has is called on that, and its call must not be rejected.
+    fn ask(&mut self, call: &Call) -> Option<String> {
+        if !call.is_old && !self.runs_new {
+            return None;
+        }
+        let (answer, expected) = self.both(call);
+        let may_differ = self.may_differ.contains(&call.method);
+        let report = self.methods.entry(call.method.clone()).or_insert_with(|| MethodReport {
+            name: call.method.clone(),
+            is_query: call.kind == Kind::Query,
+            calls: 0,
+            compared: 0,
+            differ: 0,
+            may_differ,
+        });
+        report.calls += 1;
+        let Some(expected) = expected else {
+            return answer.err().map(|reject| format!("is rejected: {}", first_line(&reject)));
+        };
+        if answer.is_err() && expected.is_err() {
+            self.rejected += 1;
+            let place = || format!("line {}, {}", call.line, call.method);
+            self.first_rejected.get_or_insert_with(place);
+        }
+        if may_differ {
+            return None;
+        }
+        report.compared += 1;
+        let (answer, expected) = (self.shown(&call.method, &answer), self.shown(&call.method, &expected));
+        if answer == expected {
+            return None;
+        }
+        if let Some(report) = self.methods.get_mut(&call.method) {
+            report.differ += 1;
+        }
+        let (answer, expected) = shorten_both(&answer, &expected);
+        Some(format!("answers {answer}, the old wasm {expected}"))
+    }
+
+    /// Makes a call on both in the same round; on the reference only if it has the method.
+    fn both(&self, call: &Call) -> (Reply, Option<Reply>) {
+        let Call { caller, method, arg, .. } = call;
+        if call.kind == Kind::Query {
+            let query = |id| self.pic.query_call(id, *caller, method, arg.clone());
+            return (query(self.id), call.is_old.then(|| query(self.reference)));
+        }
+        let submit = |id| self.pic.submit_call(id, *caller, method, arg.clone());
+        let (sent, expected) = (submit(self.id), call.is_old.then(|| submit(self.reference)));
+        let wait = |sent: Result<_, RejectResponse>| sent.and_then(|message| self.pic.await_call(message));
+        (wait(sent), expected.map(wait))
+    }
+
+    /// Returns an answer as text: a reply as a client of the old wasm reads it.
+    pub fn shown(&self, method: &str, answer: &Reply) -> String {
+        match answer {
+            Ok(reply) => {
+                let known = self.interfaces.into_iter().flatten().find(|interface| interface.has(method));
+                let args = match known {
+                    Some(interface) => interface.decode_reply(method, reply),
+                    None => candid::IDLArgs::from_bytes(reply).ok(),
+                };
+                args.map_or_else(|| format!("0x{}", hex::encode(reply)), |args| args.to_string())
+            }
+            // The message comes from the server.
+            Err(reject) => match Answer::from(reject) {
+                Answer::Rejected { code, .. } => format!("a rejection, {code}"),
+                answer => format!("{answer:?}"),
+            },
+        }
+    }
+
+    /// Plays a call, and notes what is wrong with the answer.
+    pub fn play(&mut self, call: &Call, when: &str) {
+        let Some(differs) = self.ask(call) else { return };
+        let found = self.found.entry(call.method.clone()).or_default();
+        *found += 1;
+        if *found <= SHOWN {
+            self.problems.push(format!("{when}: {} (line {}) {differs}", call.method, call.line));
+        }
+    }
+
+    /// Plays calls while both canisters run the old wasm: any difference makes the comparison worthless.
+    ///
+    /// # Errors
+    /// The call that cannot be compared.
+    pub fn fill<'c>(&mut self, calls: impl Iterator<Item = &'c Call>) -> Result<(), String> {
+        for call in calls {
+            if let Some(differs) = self.ask(call) {
+                return Err(format!(
+                    "line {}: two canisters with the old wasm answer `{}` differently, so that its answers prove nothing: \
+                     one {differs}; name it with --may-differ",
+                    call.line, call.method
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks every query again after a step.
+    pub fn compare<'c>(&mut self, queries: impl Iterator<Item = &'c Call>, when: &str) {
+        queries.for_each(|query| self.play(query, when));
+        let more = self.found.iter().filter(|(_, count)| **count > SHOWN);
+        self.problems.extend(
+            more.map(|(method, count)| format!("{when}: {} more answers of {method} differ", count - SHOWN)),
+        );
+        self.found.clear();
+    }
+}
+
+/// Returns the first line of a rejection: a trap is followed by advice and a backtrace.
+pub(super) fn first_line(reject: &RejectResponse) -> String {
+    shorten(reject.reject_message.lines().next().unwrap_or_default())
+}
+
+/// Makes the error for an old wasm that cannot be installed.
+pub(super) fn not_installed(old: &std::path::Path, message: String) -> RehearseError {
+    RehearseError::File { path: old.to_path_buf(), why: format!("cannot install it: {message}") }
+}

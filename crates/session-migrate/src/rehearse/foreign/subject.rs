@@ -1,0 +1,129 @@
+//! The two wasms of a rehearsal and the calls on them, as far as both are known before anything runs.
+
+use std::path::{Path, PathBuf};
+
+use candid::Principal;
+
+use super::ForeignConfig;
+use super::calls::{self, Parsed, Section};
+use crate::build::{self, Methods, Module};
+use crate::rehearse::RehearseError;
+use crate::trace::{Interface, Kind};
+
+/// One of the two wasms.
+pub(super) struct Subject {
+    pub path: PathBuf,
+    pub module: Module,
+    pub methods: Methods,
+    /// Its Candid interface, if it says one.
+    pub interface: Option<Interface>,
+}
+
+impl Subject {
+    fn read(path: &Path) -> Result<Subject, RehearseError> {
+        let unusable = |why| RehearseError::File { path: path.to_path_buf(), why };
+        let file = std::fs::read(path).map_err(|error| unusable(format!("cannot read: {error}")))?;
+        let wrong = |source| RehearseError::Wasm { path: path.to_path_buf(), source };
+        let wasm = build::unpack(&file).map_err(wrong)?.into_owned();
+        let methods = build::methods(&wasm).map_err(wrong)?;
+        let text = build::candid_of(&wasm).or_else(|| build::candid_interface(&wasm).ok());
+        let interface = text
+            .map(|text| Interface::parse(&text))
+            .transpose()
+            .map_err(|why| unusable(format!("its Candid interface: {why}")))?;
+        Ok(Subject { module: Module::of(path, file)?, path: path.to_path_buf(), methods, interface })
+    }
+
+    /// Encodes arguments of `init` or of an upgrade.
+    fn install_args(&self, option: &str, text: &str) -> Result<Vec<u8>, RehearseError> {
+        let unusable = |why: String| RehearseError::File { path: option.into(), why };
+        let args = calls::arguments(text).map_err(unusable)?;
+        match &self.interface {
+            Some(interface) => interface.encode_init(args),
+            None => args.to_bytes().map_err(|error| error.to_string()),
+        }
+        .map_err(unusable)
+    }
+}
+
+/// A call, ready to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Call {
+    pub line: usize,
+    pub section: Section,
+    pub caller: Principal,
+    pub method: String,
+    pub kind: Kind,
+    pub arg: Vec<u8>,
+    /// Whether the old wasm has the method: its answer is compared. Otherwise the new one must just not reject it.
+    pub is_old: bool,
+}
+
+/// Everything that is known before anything runs.
+pub(super) struct Inputs {
+    pub old: Subject,
+    pub new: Subject,
+    pub calls: Vec<Call>,
+    pub init_arg: Vec<u8>,
+    pub upgrade_arg: Vec<u8>,
+}
+
+impl Inputs {
+    /// Reads and checks every input.
+    ///
+    /// # Errors
+    /// The file, its line, and what is wrong.
+    pub fn read(config: &ForeignConfig) -> Result<Inputs, RehearseError> {
+        let (old, new) = (Subject::read(&config.old)?, Subject::read(&config.new)?);
+        let path = &config.calls;
+        let unusable = |why| RehearseError::File { path: path.clone(), why };
+        let text =
+            std::fs::read_to_string(path).map_err(|error| unusable(format!("cannot read: {error}")))?;
+        let parsed = calls::parse(&text).map_err(unusable)?;
+        let calls: Vec<Call> = parsed
+            .into_iter()
+            .map(|call| ready(&old, &new, call))
+            .collect::<Result<_, _>>()
+            .map_err(unusable)?;
+        if let Some(name) =
+            config.may_differ.iter().find(|name| !calls.iter().any(|call| call.method == **name))
+        {
+            return Err(unusable(format!("--may-differ {name}: there is no call of this method in it")));
+        }
+        Ok(Inputs {
+            init_arg: old.install_args("--init-args", &config.init_args)?,
+            upgrade_arg: new.install_args("--upgrade-args", &config.upgrade_args)?,
+            old,
+            new,
+            calls,
+        })
+    }
+}
+
+/// Finds the method of a call and encodes its arguments.
+fn ready(old: &Subject, new: &Subject, call: Parsed) -> Result<Call, String> {
+    let Parsed { line, section, caller, method, args } = call;
+    let failed = |why: String| format!("line {line}: {why}");
+    let is_old = old.methods.has(&method);
+    if !is_old && !new.methods.has(&method) {
+        let (old, new) = (old.path.display(), new.path.display());
+        return Err(failed(format!("neither {old} nor {new} has a method `{method}`")));
+    }
+    if !is_old && section == Section::Before {
+        return Err(failed(format!(
+            "{} has no method `{method}`, and [before] is played on it: call it in [during] or [after]",
+            old.path.display()
+        )));
+    }
+    if method.starts_with("migration_") {
+        return Err(failed(format!("the rehearsal itself calls `{method}`: leave it out")));
+    }
+    let side = if is_old { old } else { new };
+    let arg = match side.interface.as_ref().filter(|interface| interface.has(&method)) {
+        Some(interface) => interface.encode_all(&method, args),
+        None => args.to_bytes().map_err(|error| error.to_string()),
+    };
+    let arg = arg.map_err(|why| failed(format!("{method}: {}", why.lines().next().unwrap_or_default())))?;
+    let kind = if side.methods.queries.contains(&method) { Kind::Query } else { Kind::Update };
+    Ok(Call { line, section, caller, method, kind, arg, is_old })
+}

@@ -1,0 +1,223 @@
+//! `rehearse --canister`: the upgrade of a canister that is none of this project's uploads, with the example
+//! `examples/ledger-split`, and with a new release of it that loses data.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use pocket_ic_fixtures::{ledger_split, ledger_split_changed};
+use session_migrate::rehearse::Report;
+
+struct Said {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+fn rehearse(folder: &Path, old: &Path, new: &Path, more: &[&str]) -> Said {
+    let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_session-migrate"))
+        .args(["rehearse", "--canister"])
+        .args([old, new])
+        .args(more)
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Said { code: status.code(), stdout: text(stdout), stderr: text(stderr) }
+}
+
+fn calls() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/ledger-split/calls.txt");
+    path.display().to_string()
+}
+
+fn report(folder: &Path) -> Report {
+    serde_json::from_slice(&std::fs::read(folder.join("report.json")).unwrap()).unwrap()
+}
+
+#[test]
+fn a_sound_release_passes_with_interruptions_and_a_rollback() {
+    let [old, new] = ledger_split().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let options = ["--calls", &calls(), "--interrupt", "upgrade", "--interrupt", "trap", "--rollback"];
+    let reports = ["--json", "report.json", "--html", "report.html"];
+    let said = rehearse(folder.path(), &old, &new, &[&options[..], &reports].concat());
+    assert_eq!(said.code, Some(0), "{}{}", said.stdout, said.stderr);
+    for line in ["upgrade to new: ok", "back to old: ok", "upgrade after the end: ok", "verdict: pass"] {
+        assert!(said.stdout.contains(line), "{line}: {}", said.stdout);
+    }
+    let report = report(folder.path());
+    let part = report.canister.as_ref().unwrap();
+    let method = |name: &str| part.methods.iter().find(|method| method.name == name).unwrap();
+    assert!(method("account").compared > 1_000 && method("account").differ == 0, "{part:?}");
+    assert!(method("find").calls > 0 && method("find").compared == 0, "the old wasm has no such method");
+    let upgrades = part.interruptions.iter().filter(|line| line.contains("upgraded again")).count();
+    assert!(
+        upgrades > 1 && part.interruptions.iter().any(|line| line.contains("messages trapped")),
+        "{part:?}"
+    );
+    let phases: Vec<&str> = report.runs.iter().map(|run| run.phase.as_str()).collect();
+    assert_eq!(phases, ["Converted", "RolledBack", "Converted"]);
+    assert_eq!(report.runs[0].counts.source, 120);
+    let page = std::fs::read_to_string(folder.path().join("report.html")).unwrap();
+    assert!(page.contains("Rehearsal of an upgrade") && page.contains("account"));
+}
+
+/// Returns the number that a text begins with.
+fn number(text: &str) -> u64 {
+    text.split(' ').next().unwrap().parse().unwrap()
+}
+
+/// The migration believes what it meant to write, so that its own counts and digests agree.
+fn lossy() -> PathBuf {
+    ledger_split_changed(
+        "lossy",
+        "migration.rs",
+        &[
+            (
+                "accounts.put_split(who, &Account { name, balance, opened_at });",
+                "accounts.put_split(who, &Account { name, balance: balance / 10 * 10, opened_at });",
+            ),
+            (
+                "let back = accounts.get(who).ok().flatten().map(|account| OldAccount::from(account).encode());",
+                "let back = Some(raw);",
+            ),
+        ],
+    )
+    .unwrap()
+}
+
+#[test]
+fn a_lossy_release_fails_and_its_query_is_named() {
+    let [old, _] = ledger_split().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let said = rehearse(folder.path(), &old, &lossy(), &["--calls", &calls(), "--json", "report.json"]);
+    assert_eq!(said.code, Some(1), "{}{}", said.stdout, said.stderr);
+    assert!(said.stdout.contains("verdict: fail"), "{}", said.stdout);
+    let report = report(folder.path());
+    let named =
+        report.problems.iter().find(|problem| problem.contains(": account (line 6) answers")).unwrap();
+    assert!(named.contains("balance = ") && named.contains("the old wasm "), "{named}");
+    assert!(!report.problems.iter().any(|problem| problem.contains("digest")), "{:?}", report.problems);
+
+    // Who says that the answers may differ gets no verdict on them.
+    let may_differ = ["--calls", &calls(), "--may-differ", "account", "--may-differ", "deposit"];
+    let said = rehearse(folder.path(), &old, &lossy(), &may_differ);
+    assert_eq!(said.code, Some(0), "{}{}", said.stdout, said.stderr);
+    assert!(said.stdout.contains("may differ"), "{}", said.stdout);
+}
+
+#[test]
+fn without_endpoints_it_says_what_was_not_tested() {
+    let [old, _] = ledger_split().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let calls = folder.path().join("calls.txt");
+    std::fs::write(
+        &calls,
+        "[before]\n@a open (\"a\")\naccount (principal \"@a\")\n[during]\n@a deposit (1)\n",
+    )
+    .unwrap();
+    let said = rehearse(folder.path(), &old, &old, &["--calls", "calls.txt", "--rollback"]);
+    assert_eq!(said.code, Some(0), "{}{}", said.stdout, said.stderr);
+    for endpoint in ["migration_status", "migration_rollback", "migration_finalize"] {
+        let line = format!("note: not tested, as there is no {endpoint}: ");
+        assert!(said.stderr.contains(&line), "{}", said.stderr);
+    }
+    assert!(said.stdout.contains("back to old: ok"), "{}", said.stdout);
+}
+
+#[test]
+fn unusable_inputs_are_refused_with_one_line() {
+    let [old, new] = ledger_split().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: &[u8]| std::fs::write(folder.path().join(name), bytes).unwrap();
+    write("text.wasm", b"hello");
+    write("bare.wasm", b"\0asm\x01\0\0\0");
+    write("good.txt", b"[before]\n@a open (\"a\")\n");
+    let refused = |old: &Path, new: &Path, more: &[&str], parts: &[&str]| {
+        let said = rehearse(folder.path(), old, new, &[more, &["--json", "report.json"]].concat());
+        assert_eq!((said.code, said.stdout.as_str()), (Some(2), ""), "{more:?}: {}", said.stderr);
+        let lines = said.stderr.lines().filter(|line| !line.starts_with("PocketIC server: "));
+        let [line] = lines.collect::<Vec<_>>()[..] else { panic!("{more:?}: {}", said.stderr) };
+        assert!(line.starts_with("error: "), "{line}");
+        parts.iter().for_each(|part| assert!(line.contains(part), "{part}: {line}"));
+        assert!(!folder.path().join("report.json").exists());
+    };
+    let good = ["--calls", "good.txt"];
+    refused(Path::new("absent.wasm"), &new, &good, &["absent.wasm", "cannot read"]);
+    refused(&old, Path::new("text.wasm"), &good, &["text.wasm", "not a wasm module"]);
+    refused(Path::new("bare.wasm"), &new, &good, &["bare.wasm", "not a canister"]);
+    refused(&old, &new, &["--calls", "absent.txt"], &["absent.txt", "cannot read"]);
+    let more = |option: &'static str, value: &'static str| [&good[..], &[option, value]].concat();
+    refused(&old, &new, &more("--may-differ", "close"), &["--may-differ close", "no call"]);
+    refused(&old, &new, &more("--init-args", "(1"), &["--init-args", "not Candid arguments"]);
+    for (text, parts) in [
+        ("[before]\n@a close ()", &["line 2", "neither", "a method `close`"][..]),
+        ("[before]\n@a open (5)", &["line 2", "open", "type mismatch"]),
+        ("[before]\n@a open ()", &["line 2", "open takes 1 arguments, got 0"]),
+        ("[before]\n@a open (\"a", &["line 2", "not Candid arguments"]),
+        ("[before]\nfind (\"a\")", &["line 2", "has no method `find`", "[before]"]),
+        ("[after]\nmigration_status ()", &["line 2", "the rehearsal itself"]),
+        ("open (\"a\")", &["line 1", "before the first section"]),
+    ] {
+        write("bad.txt", text.as_bytes());
+        refused(&old, &new, &["--calls", "bad.txt"], &[&["bad.txt"], parts].concat());
+    }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// Returns the guide's blocks of a language, each with the line before it.
+fn blocks(guide: &str, language: &str) -> Vec<(String, String)> {
+    let mut blocks = Vec::new();
+    let mut parts = guide.split("```");
+    while let (Some(text), Some(block)) = (parts.next(), parts.next()) {
+        let before = text.trim_end().lines().next_back().unwrap_or_default().to_owned();
+        if let Some(code) = block.strip_prefix(&format!("{language}\n")) {
+            blocks.push((before, code.to_owned()));
+        }
+    }
+    blocks
+}
+
+/// The examples are compiled and tested; so is what the guide shows of them.
+#[test]
+fn code_in_the_guide_is_that_of_the_example() {
+    let guide = std::fs::read_to_string(root().join("docs/your-own-migration.md")).unwrap();
+    let blocks = blocks(&guide, "rust");
+    assert!(blocks.len() >= 6, "{} blocks", blocks.len());
+    for (before, code) in blocks {
+        let path = before.strip_prefix("<!-- ").and_then(|text| text.strip_suffix(" -->"));
+        let path = path.unwrap_or_else(|| panic!("no `<!-- file -->` before\n{code}"));
+        let source = std::fs::read_to_string(root().join(path)).unwrap();
+        assert!(source.contains(&code), "not in {path}:\n{code}");
+    }
+}
+
+#[test]
+fn commands_in_the_guides_pass_on_the_example() {
+    let [old, new] = ledger_split().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    for (from, to) in [(old, "old.wasm"), (new, "new.wasm"), (PathBuf::from(calls()), "calls.txt")] {
+        std::fs::copy(from, folder.path().join(to)).unwrap();
+    }
+    let guides = ["docs/your-own-migration.md", "docs/rehearse-canister.md"];
+    let read = |guide: &str| std::fs::read_to_string(root().join(guide)).unwrap();
+    let commands: Vec<String> = guides
+        .iter()
+        .flat_map(|guide| blocks(&read(guide), "sh"))
+        .flat_map(|(_, code)| code.lines().map(str::to_owned).collect::<Vec<_>>())
+        .collect();
+    assert!(commands.len() >= 3, "{commands:?}");
+    for command in commands {
+        let args = command.strip_prefix("cargo migrate ").unwrap_or_else(|| panic!("not run: {command}"));
+        let output = Command::new(env!("CARGO_BIN_EXE_session-migrate"))
+            .args(args.split(' '))
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{command}: {stderr}");
+    }
+}
