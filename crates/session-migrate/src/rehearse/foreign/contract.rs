@@ -4,7 +4,7 @@ use candid::{Reserved, encode_args};
 use ic_stable_migrate::api;
 
 use super::controller;
-use super::pair::{Pair, first_line};
+use super::pair::{Pair, first_line, in_one_line};
 use crate::build::Methods;
 use crate::client::NO_ARGUMENTS;
 
@@ -58,9 +58,11 @@ impl Pair<'_> {
         // The error is shown by the canister's own interface.
         match candid::decode_one::<Result<Status, Reserved>>(&reply) {
             Ok(Ok(status)) => Ok(status),
-            Ok(Err(_)) => Err(format!("{endpoint} answers {}", self.shown(endpoint, &Ok(reply)))),
+            Ok(Err(_)) => {
+                Err(format!("{endpoint} answers {}", in_one_line(&self.shown(endpoint, &Ok(reply)))))
+            }
             Err(_) => {
-                let shown = crate::shorten(&self.shown(endpoint, &Ok(reply)));
+                let shown = crate::shorten(&in_one_line(&self.shown(endpoint, &Ok(reply))));
                 Err(format!("{endpoint} does not answer with a status of ic-stable-migrate, but {shown}"))
             }
         }

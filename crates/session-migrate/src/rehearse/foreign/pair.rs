@@ -144,7 +144,7 @@ impl<'p> Pair<'p> {
         if let Some(report) = self.methods.get_mut(&call.method) {
             report.differ += 1;
         }
-        let (answer, expected) = shorten_both(&answer, &expected);
+        let (answer, expected) = shorten_both(&in_one_line(&answer), &in_one_line(&expected));
         Some(format!("answers {answer}, the old wasm {expected}"))
     }
 
@@ -216,6 +216,11 @@ impl<'p> Pair<'p> {
         );
         self.found.clear();
     }
+}
+
+/// Returns Candid text without its layout; line breaks in a text value are escaped.
+pub(super) fn in_one_line(text: &str) -> String {
+    text.lines().map(str::trim).collect::<Vec<_>>().join(" ")
 }
 
 /// Returns the first line of a rejection: a trap is followed by advice and a backtrace.
