@@ -1,12 +1,14 @@
 //! Tests of the state tree: presence, absence, and who may read.
 
 use crate::common::user;
-use crate::network::{Network, ed25519, signed};
+use crate::network::{Network, ed25519, from_now, signed};
 use candid::Principal;
-use ic_agent::agent::Agent;
-use ic_agent::hash_tree::Label;
+use ic_agent::agent::{Agent, Envelope, EnvelopeContent};
+use ic_agent::hash_tree::{Label, SubtreeLookupResult};
 use ic_agent::{AgentError, Certificate, Identity, lookup_value};
+use ic_transport_types::ReadStateResponse;
 use pocket_ic::PocketIc;
+use std::borrow::Cow;
 use std::time::Duration;
 
 fn path(labels: &[&[u8]]) -> Vec<Label<Vec<u8>>> {
@@ -135,6 +137,85 @@ fn subnets_show_their_nodes_and_ranges_where_they_are_asked() {
     assert!(text.contains("cannot be read here"), "{text}");
 }
 
+/// Reads the state tree as anybody, at an endpoint of this version.
+fn read_at(
+    network: &Network,
+    version: &str,
+    id: Principal,
+    labels: &[&[u8]],
+) -> Result<Certificate, (u16, String)> {
+    let content = EnvelopeContent::ReadState {
+        ingress_expiry: from_now(Duration::from_secs(60)),
+        sender: Principal::anonymous(),
+        paths: vec![path(labels)],
+    };
+    let envelope = Envelope {
+        content: Cow::Owned(content),
+        sender_pubkey: None,
+        sender_sig: None,
+        sender_delegation: None,
+    };
+    let answer = network.post(&format!("{version}/canister/{id}/read_state"), envelope.encode_bytes());
+    match answer.status().as_u16() {
+        200 => {
+            let body: ReadStateResponse = serde_cbor::from_slice(&answer.bytes().unwrap()).unwrap();
+            Ok(serde_cbor::from_slice(&body.certificate).unwrap())
+        }
+        status => Err((status, answer.text().unwrap())),
+    }
+}
+
+/// The older endpoints have all ranges of a subnet in one list, the newer ones have them in shards.
+#[test]
+fn ranges_have_the_form_of_the_endpoint() {
+    let network = Network::new();
+    let id = network.canister();
+    let [root, other] = network.canisters.map(|id| network.pic.get_subnet(id).unwrap());
+    let list =
+        |subnet: Principal| [b"subnet".to_vec(), subnet.as_slice().to_vec(), b"canister_ranges".to_vec()];
+    let shows = |certificate: &Certificate, path: &[Vec<u8>]| match certificate.tree.lookup_subtree(path) {
+        SubtreeLookupResult::Found(_) => true,
+        SubtreeLookupResult::Unknown => false,
+        SubtreeLookupResult::Absent => panic!("the tree denies what it has"),
+    };
+    for (version, in_list) in [("v2", true), ("v3", false)] {
+        let certificate = read_at(&network, version, id, &[b"subnet"]).unwrap();
+        assert!(shows(&certificate, &list(root)), "{version}");
+        assert_eq!(shows(&certificate, &list(other)), in_list, "{version}");
+        let delegation = certificate.delegation.unwrap();
+        let delegation: Certificate = serde_cbor::from_slice(&delegation.certificate).unwrap();
+        assert_eq!(shows(&delegation, &list(other)), in_list, "{version}");
+        let shards = [b"canister_ranges".to_vec(), other.as_slice().to_vec()];
+        assert_eq!(shows(&delegation, &shards), !in_list, "{version}");
+        for (subnet, allowed) in [(root, true), (other, in_list)] {
+            let labels = list(subnet);
+            let labels: Vec<&[u8]> = labels.iter().map(Vec::as_slice).collect();
+            let read = read_at(&network, version, id, &labels);
+            assert_eq!(read.is_ok(), allowed, "{version}: {read:?}");
+        }
+    }
+}
+
+#[test]
+fn subnets_have_their_type_in_the_tree() {
+    let network = Network::new();
+    for (id, kind) in network.canisters.into_iter().zip(["system", "application"]) {
+        let subnet = network.pic.get_subnet(id).unwrap();
+        let labels = [b"subnet".as_slice(), subnet.as_slice(), b"type"];
+        let certificate = read_at(&network, "v3", id, &labels).unwrap();
+        assert_eq!(lookup_value(&certificate, labels).unwrap(), kind.as_bytes());
+    }
+}
+
+/// Agents that create canisters without naming a place ask there for the outcome.
+#[test]
+fn the_management_canister_is_read_at_the_root_subnet() {
+    let network = Network::new();
+    let certificate = read_at(&network, "v3", Principal::management_canister(), &[b"time"]).unwrap();
+    assert!(certificate.delegation.is_none());
+    lookup_value(&certificate, [b"time".as_slice()]).unwrap();
+}
+
 #[test]
 fn the_status_of_a_request_is_for_its_sender() {
     let network = Network::new();
@@ -172,13 +253,30 @@ fn other_paths_are_refused_by_name() {
         vec![b"canister_ranges".as_slice(), subnet.as_slice()],
         vec![b"request_status".as_slice(), b"short"],
         vec![b"time".as_slice(), b"more"],
+        vec![b"request_status".as_slice(), &[1; 32], b"other"],
+        vec![b"request_status".as_slice(), &[1; 32], b"reply", b"more"],
+        vec![b"subnet".as_slice(), subnet.as_slice(), b"node", b"id", b"public_key", b"more"],
+        vec![b"subnet".as_slice(), subnet.as_slice(), b"other"],
+        vec![b"api_boundary_nodes".as_slice(), b"id", b"domain", b"more"],
         vec![b"streams".as_slice()],
     ] {
         let (status, text) = refused(read(&network, &agent, id, &labels));
         assert_eq!(status, 400, "{labels:?}: {text}");
     }
-    let many = vec![path(&[b"time"]); 1_001];
-    let (status, text) = refused(network.run(agent.read_state_raw(many, id)));
+    for (labels, part) in [
+        (
+            vec![b"streams".as_slice(), &[0xff, 1], b"two words"],
+            "/streams/0xff01/0x74776f20776f726473 cannot",
+        ),
+        (vec![b"x".as_slice(); 127], "Invalid path requested: /x/x/x/x/x cannot be read here"),
+        (vec![b"x".as_slice(); 128], "Path of 128 labels: at most 127 are read"),
+    ] {
+        let (status, text) = refused(read(&network, &agent, id, &labels));
+        assert!(status == 400 && text.contains(part), "{text}");
+    }
+    let many = |count| network.run(agent.read_state_raw(vec![path(&[b"time"]); count], id));
+    many(1_000).unwrap();
+    let (status, text) = refused(many(1_001));
     assert!(status == 400 && text.contains("at most 1000"), "{text}");
 }
 

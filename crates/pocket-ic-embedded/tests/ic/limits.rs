@@ -2,7 +2,7 @@
 
 use super::common::{ANONYMOUS, call, installed, installed_wasm, instance, long, wasm};
 use candid::Principal;
-use pocket_ic::common::rest::RawEffectivePrincipal;
+use pocket_ic::common::rest::{RawCanisterId, RawEffectivePrincipal};
 use pocket_ic::{CanisterSettings, ErrorCode, PocketIc, PocketIcBuilder, RejectResponse};
 use pocket_ic_embedded::EmbeddedServer;
 use serde_json::json;
@@ -107,6 +107,20 @@ fn stable_memory_grows_to_500_gib_and_costs_what_is_written() {
     assert_eq!(grow(1), u64::MAX);
     let status = pic.canister_status(id, None).unwrap();
     assert_eq!(status.memory_metrics.stable_memory_size, 500u64 << 30);
+}
+
+/// Larger ones can be read from snapshots.
+#[test]
+fn stable_memories_of_more_than_1_gib_are_not_read_at_once() {
+    let pic = instance();
+    let id = sizes(&pic);
+    call(&pic, id, "grow", &(GIB_PAGES + 1).to_le_bytes()).unwrap();
+    let url = format!("{}instances/{}/read/get_stable_memory", pic.get_server_url(), pic.instance_id());
+    let body = RawCanisterId::from(id);
+    let refused = reqwest::blocking::Client::new().post(url).json(&body).send().unwrap();
+    assert_eq!(refused.status(), 400);
+    let text = refused.text().unwrap();
+    assert!(text.contains("more than can be read at once"), "{text}");
 }
 
 #[test]
