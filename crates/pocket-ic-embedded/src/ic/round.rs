@@ -298,6 +298,20 @@ mod tests {
     use pocket_ic::common::rest::{InstanceConfig, RawEffectivePrincipal, SubnetConfigSet};
 
     #[test]
+    fn a_share_is_used_up_by_messages_or_by_instructions() {
+        let used_up = |messages, instructions, threads| {
+            Share { messages, instructions }.used_up(threads, 1_000 * MESSAGE_OVERHEAD)
+        };
+        assert!(!used_up(999, MESSAGE_OVERHEAD - 1, 1));
+        assert!(used_up(999, MESSAGE_OVERHEAD, 1));
+        assert!(used_up(1_000, 0, 1) && !used_up(1_000, 0, 4) && used_up(4_000, 0, 4));
+        // Where messages may use any number of instructions, their number is limited all the same.
+        let many = |messages, threads| Share { messages, instructions: 0 }.used_up(threads, u64::MAX);
+        assert!(!many(CANISTER_MESSAGES - 1, 1) && many(CANISTER_MESSAGES, 1));
+        assert!(!many(4 * CANISTER_MESSAGES - 1, 4) && many(4 * CANISTER_MESSAGES, 4));
+    }
+
+    #[test]
     fn instructions_of_an_installation_count_towards_the_round() {
         let subnet_config_set = SubnetConfigSet { application: 1, ..SubnetConfigSet::default() }.into();
         let config = InstanceConfig { subnet_config_set, ..InstanceConfig::default() };

@@ -313,6 +313,41 @@ mod tests {
     }
 
     #[test]
+    fn certificates_name_the_kind_of_a_subnet() {
+        let free = SubnetSpec::default().with_cost_schedule(CanisterCyclesCostSchedule::Free);
+        let named = SubnetConfigSet {
+            nns: true,
+            ii: true,
+            sns: true,
+            system: 1,
+            application: 1,
+            ..Default::default()
+        };
+        let set = ExtendedSubnetConfigSet {
+            verified_application: vec![SubnetSpec::default()],
+            cloud_engine: vec![free],
+            ..named.into()
+        };
+        for subnet in build(&set).unwrap() {
+            let expected = match subnet.kind {
+                SubnetKind::NNS | SubnetKind::II | SubnetKind::System => "system",
+                SubnetKind::VerifiedApplication => "verified_application",
+                SubnetKind::CloudEngine => "cloud_engine",
+                _ => "application",
+            };
+            assert_eq!(subnet.type_text(), expected, "{:?}", subnet.kind);
+        }
+    }
+
+    #[test]
+    fn a_subnet_with_a_state_is_refused() {
+        let mut set = config(1, 0);
+        set.application = vec![SubnetSpec::default().with_state_dir("state".into())];
+        let error = build(&set).map(drop).unwrap_err().to_string();
+        assert_eq!(error, "A subnet with existing state is not supported by the embedded server");
+    }
+
+    #[test]
     fn the_default_is_the_first_application_subnet() {
         let subnets = build(&config(1, 1)).unwrap();
         assert_eq!(default_subnet(&subnets).unwrap().kind, SubnetKind::Application);

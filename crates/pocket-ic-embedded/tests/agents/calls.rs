@@ -1,9 +1,10 @@
 //! Tests of calls and queries: each is executed once, and answered with a certificate or a signature.
 
-use crate::common::{ANONYMOUS, about, builder, number, read, user};
-use crate::network::{Network, ed25519, request_id, signed};
+use crate::common::{ANONYMOUS, about, builder, number, read, user, wasm};
+use crate::network::{Network, ed25519, from_now, request_id, signed};
 use candid::{Decode, Encode, Principal};
-use ic_agent::agent::{Agent, CallResponse, RequestStatusResponse};
+use ic_agent::agent::{Agent, CallResponse, EnvelopeContent, RequestStatusResponse};
+use ic_agent::identity::AnonymousIdentity;
 use ic_agent::{AgentError, Identity, lookup_value};
 use ic_management_canister_types as types;
 use ic_transport_types::TransportCallResponse;
@@ -212,4 +213,121 @@ fn unsigned_calls_are_taken_where_nothing_is_checked() {
     };
     assert_eq!(network.send_call("v4", &mallory).0, 200);
     assert_eq!(network.pic.query_call(network.canister(), ANONYMOUS, "read", vec![]).unwrap(), [1, 0, 0, 0]);
+}
+
+/// `raw_rand` is answered in the next round, so that the call has no answer after its first one.
+#[test]
+fn a_synchronous_call_waits_for_later_rounds() {
+    let network = Network::new();
+    let subnet = network.pic.get_subnet(network.canister()).unwrap();
+    let id = network.pic.create_canister_on_subnet(None, None, subnet);
+    let module = wasm(
+        r#"(module
+            (import "ic0" "msg_reply" (func $reply))
+            (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
+            (import "ic0" "call_new" (func $new (param i32 i32 i32 i32 i32 i32 i32 i32)))
+            (import "ic0" "call_data_append" (func $data (param i32 i32)))
+            (import "ic0" "call_perform" (func $perform (result i32)))
+            (memory 1) (table funcref (elem $answered))
+            (data (i32.const 0) "raw_rand") (data (i32.const 8) "DIDL\00\00")
+            (func $answered (param i32) (call $append (i32.const 0) (i32.const 8)) (call $reply))
+            (func (export "canister_update draw")
+                (call $new (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 8)
+                    (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))
+                (call $data (i32.const 8) (i32.const 6))
+                (drop (call $perform))))"#,
+    );
+    network.pic.install_canister(id, module, vec![], None);
+    let identity = ed25519(1);
+    let content = match network.call(identity.sender().unwrap(), "draw", 1) {
+        EnvelopeContent::Call { nonce, ingress_expiry, sender, method_name, arg, sender_info, .. } => {
+            EnvelopeContent::Call {
+                nonce,
+                ingress_expiry,
+                sender,
+                canister_id: id,
+                method_name,
+                arg,
+                sender_info,
+            }
+        }
+        other => other,
+    };
+    let request = content.to_request_id();
+    let response = network.post(&format!("v4/canister/{id}/call"), signed(&identity, content).encode_bytes());
+    assert_eq!(response.status(), 200);
+    let answer: TransportCallResponse = serde_cbor::from_slice(&response.bytes().unwrap()).unwrap();
+    let TransportCallResponse::Replied { certificate } = answer else { panic!("{answer:?}") };
+    let certificate: ic_agent::Certificate = serde_cbor::from_slice(&certificate).unwrap();
+    let reply = [b"request_status".as_slice(), request.as_slice(), b"reply"];
+    assert_eq!(lookup_value(&certificate, reply).unwrap(), b"raw_rand");
+}
+
+#[test]
+fn management_calls_go_where_they_belong() {
+    let network = Network::new();
+    let [root, id] = network.canisters;
+    let subnet = network.pic.get_subnet(id).unwrap();
+    let create = "provisional_create_canister_with_cycles";
+    let no_settings = Encode!(&types::ProvisionalCreateCanisterWithCyclesArgs::default()).unwrap();
+    let send = |place: String, callee: Principal, method: &str, arg: &[u8]| {
+        let content = EnvelopeContent::Call {
+            nonce: None,
+            ingress_expiry: from_now(Duration::from_secs(60)),
+            sender: ANONYMOUS,
+            canister_id: callee,
+            method_name: method.into(),
+            arg: arg.to_vec(),
+            sender_info: None,
+        };
+        let request = content.to_request_id();
+        let response = network.post(&place, signed(&AnonymousIdentity, content).encode_bytes());
+        (response.status().as_u16(), response.bytes().unwrap().to_vec(), request)
+    };
+    let management = Principal::management_canister();
+    // Of a method about a canister, the place is that canister.
+    let (status, body, _) =
+        send(format!("v4/canister/{root}/call"), management, "canister_status", &about(id));
+    assert_eq!(status, 400);
+    assert!(String::from_utf8_lossy(&body).contains("does not match effective canister id in URL"));
+    // A canister may have a method of the same name.
+    let (status, _, _) = send(format!("v4/canister/{root}/call"), id, create, &no_settings);
+    assert_eq!(status, 400);
+    let (status, body, _) = send(format!("v4/subnet/{subnet}/call"), id, create, &no_settings);
+    assert_eq!(status, 400);
+    assert!(String::from_utf8_lossy(&body).contains("cannot be called at subnet"));
+    let (status, body, request) = send(format!("v4/subnet/{subnet}/call"), management, create, &no_settings);
+    assert_eq!(status, 200);
+    let answer: TransportCallResponse = serde_cbor::from_slice(&body).unwrap();
+    let TransportCallResponse::Replied { certificate } = answer else { panic!("{answer:?}") };
+    let certificate: ic_agent::Certificate = serde_cbor::from_slice(&certificate).unwrap();
+    let reply = [b"request_status".as_slice(), request.as_slice(), b"reply"];
+    let created = Decode!(lookup_value(&certificate, reply).unwrap(), types::CanisterIdRecord).unwrap();
+    assert_eq!(network.pic.get_subnet(created.canister_id), Some(subnet));
+}
+
+#[test]
+fn only_canisters_are_listed_at_a_subnet() {
+    let network = Network::new();
+    let subnet = network.pic.get_subnet(network.canister()).unwrap();
+    let ask = |method: &str| {
+        let content = EnvelopeContent::Query {
+            nonce: None,
+            ingress_expiry: from_now(Duration::from_secs(60)),
+            sender: ANONYMOUS,
+            canister_id: Principal::management_canister(),
+            method_name: method.into(),
+            arg: about(network.canister()),
+            sender_info: None,
+        };
+        let envelope = signed(&AnonymousIdentity, content);
+        let response = network.post(&format!("v3/subnet/{subnet}/query"), envelope.encode_bytes());
+        (response.status().as_u16(), response.bytes().unwrap().to_vec())
+    };
+    let (status, body) = ask("list_canisters");
+    assert_eq!(status, 200);
+    assert!(String::from_utf8_lossy(&body).contains("not supported by the embedded server"));
+    let (status, body) = ask("canister_status");
+    assert_eq!(status, 400);
+    assert!(String::from_utf8_lossy(&body).contains("cannot be called at subnet"));
 }

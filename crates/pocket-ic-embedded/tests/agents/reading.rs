@@ -1,14 +1,14 @@
 //! Tests of the state tree: presence, absence, and who may read.
 
 use crate::common::user;
-use crate::network::{Network, ed25519, from_now, signed};
+use crate::network::{Network, delegated, ed25519, expiring, from_now, signed};
 use candid::Principal;
-use ic_agent::agent::{Agent, Envelope, EnvelopeContent};
+use ic_agent::agent::{Agent, EnvelopeContent};
 use ic_agent::hash_tree::{Label, SubtreeLookupResult};
+use ic_agent::identity::{AnonymousIdentity, DelegatedIdentity, Delegation};
 use ic_agent::{AgentError, Certificate, Identity, lookup_value};
 use ic_transport_types::ReadStateResponse;
 use pocket_ic::PocketIc;
-use std::borrow::Cow;
 use std::time::Duration;
 
 fn path(labels: &[&[u8]]) -> Vec<Label<Vec<u8>>> {
@@ -46,8 +46,10 @@ fn a_canister_has_its_module_hash_and_controllers() {
         let status = network.pic.canister_status(id, None).unwrap();
         let hash = network.run(agent.read_state_canister_module_hash(id)).unwrap();
         assert_eq!(Some(hash), status.module_hash);
-        let controllers = network.run(agent.read_state_canister_controllers(id)).unwrap();
-        assert_eq!(controllers, status.settings.controllers);
+        let controllers = || network.run(agent.read_state_canister_controllers(id)).unwrap();
+        assert_eq!(controllers(), status.settings.controllers);
+        controlled_by(&network.pic, id, &ed25519(2));
+        assert_eq!(controllers().len(), 2);
         let empty = network.pic.create_canister_on_subnet(None, None, network.pic.get_subnet(id).unwrap());
         assert!(is_absent(network.run(agent.read_state_canister_module_hash(empty))));
         assert!(is_absent(network.run(agent.read_state_canister_metadata(empty, "open"))));
@@ -144,18 +146,22 @@ fn read_at(
     id: Principal,
     labels: &[&[u8]],
 ) -> Result<Certificate, (u16, String)> {
+    read_as(network, &format!("{version}/canister/{id}"), labels, &AnonymousIdentity)
+}
+
+/// Reads the state tree at a place of the interface.
+fn read_as(
+    network: &Network,
+    place: &str,
+    labels: &[&[u8]],
+    sender: &dyn Identity,
+) -> Result<Certificate, (u16, String)> {
     let content = EnvelopeContent::ReadState {
         ingress_expiry: from_now(Duration::from_secs(60)),
-        sender: Principal::anonymous(),
+        sender: sender.sender().unwrap(),
         paths: vec![path(labels)],
     };
-    let envelope = Envelope {
-        content: Cow::Owned(content),
-        sender_pubkey: None,
-        sender_sig: None,
-        sender_delegation: None,
-    };
-    let answer = network.post(&format!("{version}/canister/{id}/read_state"), envelope.encode_bytes());
+    let answer = network.post(&format!("{place}/read_state"), signed(sender, content).encode_bytes());
     match answer.status().as_u16() {
         200 => {
             let body: ReadStateResponse = serde_cbor::from_slice(&answer.bytes().unwrap()).unwrap();
@@ -204,6 +210,67 @@ fn subnets_have_their_type_in_the_tree() {
         let labels = [b"subnet".as_slice(), subnet.as_slice(), b"type"];
         let certificate = read_at(&network, "v3", id, &labels).unwrap();
         assert_eq!(lookup_value(&certificate, labels).unwrap(), kind.as_bytes());
+    }
+}
+
+/// Returns whether a certificate reveals this path.
+fn reveals(certificate: &Certificate, labels: &[&[u8]]) -> bool {
+    matches!(certificate.tree.lookup_subtree(labels), SubtreeLookupResult::Found(_))
+}
+
+#[test]
+fn a_subnet_shows_its_own_nodes_and_of_others_their_keys() {
+    let network = Network::new();
+    let id = network.canister();
+    let [root, own] = network.canisters.map(|id| network.pic.get_subnet(id).unwrap());
+    let at = |labels: &[&[u8]]| read_at(&network, "v3", id, labels).unwrap();
+    let (root, own) = (root.as_slice(), own.as_slice());
+    let nodes = |subnet| [b"subnet".as_slice(), subnet, b"node"];
+    let key = |subnet| [b"subnet".as_slice(), subnet, b"public_key"];
+    // All subnets, one, and what is below it.
+    let all = at(&[b"subnet"]);
+    assert!(reveals(&all, &nodes(own)) && reveals(&all, &key(own)));
+    assert!(!reveals(&all, &nodes(root)) && reveals(&all, &key(root)));
+    let one = at(&[b"subnet", own]);
+    assert!(reveals(&one, &nodes(own)) && reveals(&one, &key(own)) && !reveals(&one, &key(root)));
+    let other = at(&[b"subnet", root]);
+    assert!(!reveals(&other, &nodes(root)) && reveals(&other, &key(root)));
+    assert!(reveals(&at(&nodes(own)), &nodes(own)));
+    let other = at(&nodes(root));
+    assert!(!reveals(&other, &nodes(root)) && reveals(&other, &key(root)));
+    let absent = [b"subnet".as_slice(), b"unknown"];
+    assert!(is_absent(lookup_value(&at(&absent), absent)));
+    let absent = [b"api_boundary_nodes".as_slice()];
+    assert!(is_absent(lookup_value(&at(&absent), absent)));
+}
+
+#[test]
+fn shards_are_read_at_a_subnet() {
+    let network = Network::new();
+    for id in network.canisters {
+        let subnet = network.pic.get_subnet(id).unwrap();
+        let labels = [b"canister_ranges".as_slice(), subnet.as_slice()];
+        let at = |place: &str| read_as(&network, place, &labels, &AnonymousIdentity);
+        assert!(reveals(&at(&format!("v3/subnet/{subnet}")).unwrap(), &labels));
+        assert_eq!(at(&format!("v3/canister/{id}")).unwrap_err().0, 400);
+    }
+}
+
+#[test]
+fn a_delegation_for_other_canisters_reads_no_status() {
+    let network = Network::new();
+    let [other, id] = network.canisters;
+    let root = ed25519(1);
+    let envelope = signed(&root, network.call(root.sender().unwrap(), "inc", 1));
+    assert_eq!(network.send_call("v4", &envelope).0, 200);
+    let request = envelope.content.to_request_id();
+    for (targets, status) in [(vec![other], Some(403)), (vec![other, id], None)] {
+        let link = delegated(&root, Delegation { targets: Some(targets), ..expiring(&ed25519(2)) });
+        let key = root.public_key().unwrap();
+        let session = DelegatedIdentity::new_unchecked(key, Box::new(ed25519(2)), vec![link]);
+        let labels = [b"request_status".as_slice(), request.as_slice()];
+        let read = read_as(&network, &format!("v3/canister/{id}"), &labels, &session);
+        assert_eq!(read.err().map(|(status, _)| status), status);
     }
 }
 

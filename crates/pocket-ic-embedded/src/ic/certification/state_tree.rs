@@ -270,3 +270,15 @@ pub fn tagged(value: &impl Serialize) -> Vec<u8> {
     let _ = writer.self_describe().and_then(|()| value.serialize(&mut writer));
     bytes
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_unsigned_leb128() {
+        for (number, bytes) in [(0, "00"), (127, "7f"), (128, "8001"), (624_485, "e58e26")] {
+            assert_eq!(hex::encode(&natural(number).bytes), bytes);
+        }
+    }
+}
