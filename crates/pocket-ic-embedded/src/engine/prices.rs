@@ -113,6 +113,8 @@ mod tests {
         assert_eq!(THIRTY_FOUR.http_request(1, 1) - THIRTY_FOUR.http_request(0, 0), 13_600 + 27_200);
         assert_eq!(THIRTEEN.call(1, false) - THIRTEEN.call(0, false), 1_000);
         assert_eq!(THIRTY_FOUR.scaled(EXECUTION), 13_076_923);
+        let signatures = [b"key_1".as_slice(), b"test_key_1", b"key_2"].map(|key| THIRTEEN.signature(key));
+        assert_eq!(signatures, [Some(26_153_846_153), Some(10_000_000_000), None]);
     }
 
     #[test]

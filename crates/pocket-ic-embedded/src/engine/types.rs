@@ -187,8 +187,6 @@ pub struct MessageContext {
     pub canister_version: u64,
     /// Whether the canister runs.
     pub status: CanisterRunStatus,
-    /// The canister's certified data before the message (at most 32 bytes).
-    pub certified_data: Vec<u8>,
     /// What `data_certificate_*` returns in non-replicated queries; `None` if there is no certificate.
     pub data_certificate: Option<DataCertificate>,
     /// 0 where there is no reject.
@@ -233,7 +231,6 @@ impl MessageContext {
             cycles_refunded: 0,
             canister_version: 0,
             status: CanisterRunStatus::Running,
-            certified_data: Vec::new(),
             data_certificate: None,
             reject_code: 0,
             reject_message: String::new(),

@@ -264,7 +264,6 @@ impl Canister {
             frozen_balance: self.frozen_balance(),
             canister_version: self.version,
             status: self.run_status(),
-            certified_data: self.certified_data.clone(),
             global_timer: self.global_timer,
             environment: self.settings.environment(),
             root_key: self.root_key,

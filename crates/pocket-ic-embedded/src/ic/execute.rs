@@ -18,6 +18,9 @@ use crate::engine::{
 use candid::Principal;
 use pocket_ic::ErrorCode;
 
+/// In nanoseconds.
+const SECOND: u64 = 1_000_000_000;
+
 /// One call of a canister method, from a user or a canister.
 pub(super) struct MethodCall {
     pub callee: Principal,
@@ -408,9 +411,10 @@ fn register_call(
     call: OutgoingCall,
     now: u64,
 ) -> Work {
+    // Deadlines are whole seconds, by the time rounded down.
     let deadline = call
         .timeout_seconds
-        .map_or(0, |seconds| now.saturating_add(u64::from(seconds).saturating_mul(1_000_000_000)));
+        .map_or(0, |seconds| (now / SECOND).saturating_add(seconds.into()).saturating_mul(SECOND));
     let callback = Callback {
         context,
         on_reply: call.on_reply,

@@ -444,3 +444,25 @@ fn v128(value: &Nat) -> Result<u128, UserError> {
         )
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn globals_of_each_type_are_written_and_read() {
+        let all = [
+            GlobalValue::I32(-1),
+            GlobalValue::I64(i64::MIN),
+            GlobalValue::F32(0x7fc0_0001),
+            GlobalValue::F64(0x7ff8_0000_0000_0001),
+            GlobalValue::V128(u128::MAX),
+        ];
+        for value in all {
+            assert_eq!(global_from_wire(&global_to_wire(value)).unwrap(), value);
+        }
+        let large = SnapshotMetadataGlobal::V128(Nat::from(u128::MAX) + 1_u8);
+        let error = global_from_wire(&large).unwrap_err();
+        assert!(error.message.contains("more than 128 bits"), "{}", error.message);
+    }
+}

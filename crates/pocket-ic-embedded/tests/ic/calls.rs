@@ -423,3 +423,47 @@ fn one_way_calls_are_made_without_waiting() {
     assert_eq!(pic.cycle_balance(teller), before);
     pic.stop_canister(teller, None).unwrap();
 }
+
+/// In nanoseconds.
+const SECOND: u64 = 1_000_000_000;
+
+/// A call with a best-effort response has a deadline, which its callee can read; other calls have none.
+#[test]
+fn a_callee_reads_the_deadline_of_its_call() {
+    let pic = instance();
+    let module = wasm(
+        r#"(module
+            (import "ic0" "msg_reply" (func $reply))
+            (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
+            (import "ic0" "msg_arg_data_copy" (func $arg (param i32 i32 i32)))
+            (import "ic0" "msg_deadline" (func $deadline (result i64)))
+            (import "ic0" "time" (func $time (result i64)))
+            (import "ic0" "canister_self_copy" (func $self_copy (param i32 i32 i32)))
+            (import "ic0" "canister_self_size" (func $self_size (result i32)))
+            (import "ic0" "call_new" (func $new (param i32 i32 i32 i32 i32 i32 i32 i32)))
+            (import "ic0" "call_with_best_effort_response" (func $best_effort (param i32)))
+            (import "ic0" "call_perform" (func $perform (result i32)))
+            (memory 1) (table funcref (elem $answered))
+            (data (i32.const 0) "deadline")
+            (func $prepare
+                (call $self_copy (i32.const 64) (i32.const 0) (call $self_size))
+                (call $new (i32.const 64) (call $self_size) (i32.const 0) (i32.const 8)
+                    (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)))
+            (func $answered (param i32)
+                (call $arg (i32.const 16) (i32.const 0) (i32.const 16))
+                (call $append (i32.const 16) (i32.const 16)) (call $reply))
+            (func (export "canister_update deadline")
+                (i64.store (i32.const 16) (call $deadline)) (i64.store (i32.const 24) (call $time))
+                (call $append (i32.const 16) (i32.const 16)) (call $reply))
+            (func (export "canister_update patient") (call $prepare) (drop (call $perform)))
+            (func (export "canister_update impatient")
+                (call $prepare) (call $best_effort (i32.const 10)) (drop (call $perform))))"#,
+    );
+    let id = installed_wasm(&pic, module);
+    let ask =
+        |method: &str| -> Vec<u64> { call(&pic, id, method, &[]).unwrap().chunks(8).map(long).collect() };
+    assert_eq!(ask("patient")[0], 0);
+    let impatient = ask("impatient");
+    // The time of the call is rounded down to a whole second.
+    assert_eq!(impatient[0], (impatient[1] / SECOND + 10) * SECOND);
+}

@@ -85,6 +85,43 @@ fn every_failure_has_its_code_and_changes_nothing() {
 }
 
 #[test]
+fn errors_say_what_a_developer_can_do() {
+    let pic = instance();
+    let id = installed_with(&pic, 5);
+    for (method, part) in [
+        ("trap_after_inc", "Consider gracefully handling failures"),
+        ("missing", "Check that the method being called is exported"),
+    ] {
+        let error = call(&pic, id, method, &[]).unwrap_err();
+        assert!(error.reject_message.contains(part), "{method}: {error}");
+    }
+    let error = pic.query_call(id, ANONYMOUS, "spin", vec![]).unwrap_err();
+    assert!(error.reject_message.contains("Try optimizing this method"), "{error}");
+    pic.uninstall_canister(id, None).unwrap();
+    let error = call(&pic, id, "inc", &[]).unwrap_err();
+    assert!(error.reject_message.contains("Please install code to this canister"), "{error}");
+}
+
+#[test]
+fn a_canister_without_cycles_is_frozen_without_a_threshold() {
+    let pic = instance();
+    let burning = wasm(
+        r#"(module
+            (import "ic0" "msg_reply" (func $reply))
+            (import "ic0" "cycles_burn128" (func $burn (param i64 i64 i32)))
+            (memory 1)
+            (func (export "canister_update burn_all")
+                (call $burn (i64.const 1) (i64.const 0) (i32.const 0)) (call $reply)))"#,
+    );
+    let id = installed_wasm(&pic, burning);
+    set_freezing_threshold(&pic, id, 0);
+    call(&pic, id, "burn_all", &[]).unwrap();
+    assert_eq!(pic.cycle_balance(id), 0);
+    let error = call(&pic, id, "burn_all", &[]).unwrap_err();
+    assert_eq!(error.error_code, ErrorCode::CanisterOutOfCycles);
+}
+
+#[test]
 fn a_query_that_never_ends_is_ended() {
     let pic = instance();
     let id = installed_with(&pic, 5);

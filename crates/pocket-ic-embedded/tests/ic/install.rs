@@ -207,6 +207,7 @@ fn steps_of_an_upgrade_see_what_earlier_ones_have_done() {
             (import "ic0" "global_timer_set" (func $timer (param i64) (result i64)))
             (import "ic0" "cycles_burn128" (func $burn (param i64 i64 i32)))
             (import "ic0" "canister_cycle_balance" (func $balance (result i64)))
+            (import "ic0" "canister_version" (func $version (result i64)))
             (import "ic0" "stable64_grow" (func $grow (param i64) (result i64)))
             (import "ic0" "stable64_write" (func $write (param i64 i64 i64)))
             (import "ic0" "stable64_read" (func $read (param i64 i64 i64)))
@@ -215,23 +216,26 @@ fn steps_of_an_upgrade_see_what_earlier_ones_have_done() {
                 (call $burn (i64.const 0) (i64.const 42) (i32.const 100))
                 (i64.store (i32.const 0) (call $timer (i64.const 0x7000000000000000)))
                 (i64.store (i32.const 8) (call $balance))
-                (call $write (local.get $at) (i64.const 0) (i64.const 16)))
+                (i64.store (i32.const 16) (call $version))
+                (call $write (local.get $at) (i64.const 0) (i64.const 24)))
             (func (export "canister_init") (drop (call $grow (i64.const 1))))
             (func (export "canister_update set")
                 (drop (call $timer (i64.const 0x6000000000000000))) (call $reply))
             (func (export "canister_pre_upgrade") (call $note (i64.const 0)))
-            (func (export "canister_post_upgrade") (call $note (i64.const 16)))
+            (func (export "canister_post_upgrade") (call $note (i64.const 24)))
             (func (export "canister_query notes")
-                (call $read (i64.const 0) (i64.const 0) (i64.const 32))
-                (call $append (i32.const 0) (i32.const 32)) (call $reply)))"#,
+                (call $read (i64.const 0) (i64.const 0) (i64.const 48))
+                (call $append (i32.const 0) (i32.const 48)) (call $reply)))"#,
     );
     let id = installed_wasm(&pic, module.clone());
     call(&pic, id, "set", &[]).unwrap();
     let balance = u64::try_from(pic.cycle_balance(id)).unwrap();
+    let version = pic.canister_status(id, None).unwrap().version;
     pic.upgrade_canister(id, module, vec![], None).unwrap();
     let notes = pic.query_call(id, ANONYMOUS, "notes", vec![]).unwrap();
     let notes: Vec<u64> = notes.chunks(8).map(long).collect();
     // An upgrade deactivates the timer that pre_upgrade set.
-    assert_eq!(notes, [0x6000_0000_0000_0000, balance - 42, 0, balance - 84]);
+    assert_eq!(notes[..3], [0x6000_0000_0000_0000, balance - 42, version]);
+    assert_eq!(notes[3..], [0, balance - 84, version + 1]);
     assert_eq!(pic.cycle_balance(id), u128::from(balance - 84));
 }

@@ -6,6 +6,7 @@ use super::common::{
 };
 use candid::{Principal, decode_one, encode_one};
 use ic_management_canister_types as types;
+use pocket_ic::common::rest::RawEffectivePrincipal;
 use pocket_ic::{CanisterSettings, ErrorCode, PocketIc};
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
@@ -444,4 +445,33 @@ fn the_largest_wasm_memory_is_uploaded_piece_by_piece() {
     let mut last = Vec::new();
     file.read_to_end(&mut last).unwrap();
     assert_eq!(last, [7]);
+}
+
+/// Returns what the history of a canister says about its changes.
+fn changes(pic: &PocketIc, id: Principal) -> Vec<types::ChangeDetails> {
+    let args = types::CanisterInfoArgs { canister_id: id, num_requested_changes: Some(20) };
+    let place = RawEffectivePrincipal::CanisterId(id.as_slice().to_vec());
+    let management = Principal::management_canister();
+    let arg = encode_one(args).unwrap();
+    let reply = pic.query_call_with_effective_principal(management, place, ANONYMOUS, "canister_info", arg);
+    let info: types::CanisterInfoResult = decode_one(&reply.unwrap()).unwrap();
+    info.recent_changes.into_iter().map(|change| change.details.unwrap()).collect()
+}
+
+#[test]
+fn the_history_names_the_source_of_a_loaded_snapshot() {
+    let pic = instance();
+    let (id, other) = (installed_with(&pic, 5), installed_with(&pic, 5));
+    let snapshot = pic.take_canister_snapshot(id, None, None).unwrap();
+    for (loaded, source) in [(id, None), (other, Some(id))] {
+        pic.load_canister_snapshot(loaded, None, snapshot.id.clone()).unwrap();
+        let changes = changes(&pic, loaded);
+        let types::ChangeDetails::Creation(created) = &changes[0] else { panic!("{changes:?}") };
+        assert_eq!(created.environment_variables_hash, None);
+        let types::ChangeDetails::LoadSnapshot(record) = changes.last().unwrap() else {
+            panic!("{changes:?}")
+        };
+        assert_eq!(record.from_canister_id, source);
+        assert_eq!(record.snapshot_id, snapshot.id);
+    }
 }

@@ -23,6 +23,7 @@ fn memory_is_the_sum_of_all_that_a_canister_keeps() {
     assert_eq!(metrics.wasm_memory_size, 65_536_u32);
     assert_eq!(metrics.stable_memory_size, 65_536_u32);
     assert_eq!(metrics.wasm_binary_size, counter().len());
+    assert_eq!(metrics.global_memory_size, 8_u8, "one global of eight bytes");
     assert_eq!(metrics.wasm_chunk_store_size, 1000_u32);
     assert_eq!(metrics.snapshots_size, snapshot.total_size);
     let history = metrics.canister_history_size;
@@ -91,7 +92,9 @@ fn versions_count_every_change_once() {
     expect("reinstallation", 1);
     pic.start_canister(id, None).unwrap();
     expect("start of a running canister", 0);
+    assert!(!status(&pic, id).ready_for_migration);
     pic.stop_canister(id, None).unwrap();
+    assert!(status(&pic, id).ready_for_migration);
     expect("stop: first stopping, then stopped", 2);
     pic.stop_canister(id, None).unwrap();
     expect("stop of a stopped canister", 0);

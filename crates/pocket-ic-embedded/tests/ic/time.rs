@@ -229,11 +229,8 @@ fn time_advances_automatically_with_auto_progress() {
     assert_eq!(nanos(&pic), stopped);
 }
 
-#[test]
-fn the_hook_for_low_memory_runs_once_memory_is_low() {
-    let pic = instance();
-    let growing = wasm(
-        r#"(module
+/// Counts how often its hook for low memory has run; `grow` adds four pages to the only one.
+const GROWING: &str = r#"(module
             (import "ic0" "msg_reply" (func $reply))
             (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
             (memory 1)
@@ -241,9 +238,12 @@ fn the_hook_for_low_memory_runs_once_memory_is_low() {
                 (i32.store (i32.const 0) (i32.add (i32.load (i32.const 0)) (i32.const 1))))
             (func (export "canister_update grow") (drop (memory.grow (i32.const 4))) (call $reply))
             (func (export "canister_query read")
-                (call $append (i32.const 0) (i32.const 4)) (call $reply)))"#,
-    );
-    let id = installed_wasm(&pic, growing);
+                (call $append (i32.const 0) (i32.const 4)) (call $reply)))"#;
+
+#[test]
+fn the_hook_for_low_memory_runs_once_memory_is_low() {
+    let pic = instance();
+    let id = installed_wasm(&pic, wasm(GROWING));
     let page = 65_536u64;
     pic.update_canister_settings(
         id,
@@ -267,4 +267,24 @@ fn the_hook_for_low_memory_runs_once_memory_is_low() {
     assert_eq!(read(&pic, id), 1);
     let error = (0..3).find_map(|_| call(&pic, id, "grow", &[]).err());
     assert_eq!(error.map(|error| error.error_code), Some(ErrorCode::CanisterWasmMemoryLimitExceeded));
+}
+
+#[test]
+fn memory_is_low_below_the_threshold_only() {
+    let pic = instance();
+    let id = installed_wasm(&pic, wasm(GROWING));
+    let set = |limit: u64, threshold: u64| {
+        let settings = CanisterSettings {
+            wasm_memory_limit: Some((limit * 65_536).into()),
+            wasm_memory_threshold: Some((threshold * 65_536).into()),
+            ..Default::default()
+        };
+        pic.update_canister_settings(id, None, settings).unwrap();
+        call(&pic, id, "grow", &[]).unwrap();
+        pic.tick();
+        read(&pic, id)
+    };
+    assert_eq!(set(20, 15), 0, "five pages leave exactly the threshold");
+    assert_eq!(set(0, 15), 0, "without a limit, 4 GiB are left");
+    assert_eq!(set(20, 8), 1, "13 pages leave 7");
 }

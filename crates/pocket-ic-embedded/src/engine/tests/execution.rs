@@ -215,7 +215,7 @@ const FAULTS: &str = r#"(module
     (import "ic0" "stable64_grow" (func $grow (param i64) (result i64)))
     (import "ic0" "stable_size" (func $size32 (result i32)))
     (import "ic0" "msg_arg_data_copy" (func $arg (param i32 i32 i32)))
-    (memory 1 2) (table 2 funcref) (global $zero (mut i32) (i32.const 0))
+    (memory 1 2) (table 2 funcref) (elem (i32.const 1) $deep) (global $zero (mut i32) (i32.const 0))
     (func $deep (result i32) (i32.add (call $deep) (i32.const 1)))
     (func $loop (loop $l (br $l)))
     (func (export "canister_update heap") (drop (i32.load (i32.const 65536))))
@@ -224,6 +224,11 @@ const FAULTS: &str = r#"(module
     (func (export "canister_update recursion") (drop (call $deep)))
     (func (export "canister_update table") (call_indirect (type $none) (i32.const 9)))
     (func (export "canister_update null") (call_indirect (type $none) (i32.const 0)))
+    (func (export "canister_update signature") (call_indirect (type $none) (i32.const 1)))
+    (func (export "canister_update overflow")
+        (drop (i32.div_s (i32.const 0x80000000) (i32.sub (global.get $zero) (i32.const 1)))))
+    (func (export "canister_update conversion")
+        (drop (i32.trunc_f32_s (f32.div (f32.convert_i32_s (global.get $zero)) (f32.convert_i32_s (global.get $zero))))))
     (func (export "canister_update stable") (call $read (i64.const 0) (i64.const 0) (i64.const 1)))
     (func (export "canister_update stable_wraps") (call $read (i64.const 0) (i64.const -1) (i64.const 2)))
     (func (export "canister_update stable_to_heap")
@@ -246,6 +251,9 @@ fn faults_have_the_words_of_the_ic() {
         ("recursion", 502, "Canister trapped: stack overflow"),
         ("table", 502, "Canister trapped: table out of bounds"),
         ("null", 502, "Canister trapped: indirect call to a null table entry"),
+        ("signature", 502, "Canister trapped: indirect call type mismatch"),
+        ("overflow", 502, "Canister trapped: integer overflow"),
+        ("conversion", 502, "Canister trapped: invalid conversion to integer"),
         ("stable", 502, "Canister trapped: stable memory out of bounds"),
         ("stable_wraps", 502, "Canister trapped: stable memory out of bounds"),
         ("stable_to_heap", 502, "Canister trapped: heap out of bounds"),
@@ -340,4 +348,13 @@ fn a_wasm_memory_grows_to_its_limits_and_no_further() {
     assert_eq!(grown(200, 200, None), Ok(true));
     assert_eq!(grown(200, 201, None), Err(Trap::WasmMemoryLimit { limit: 200, peak: 201 }));
     assert_eq!(grown(200, 301, None), Ok(false), "what can never be is no question of the limit");
+}
+
+#[test]
+fn a_trap_without_a_message_is_logged_as_such() {
+    let state = fresh(
+        r#"(module (import "ic0" "trap" (func $trap (param i32 i32))) (memory 1)
+            (func (export "canister_update trap") (call $trap (i32.const 0) (i32.const 0))))"#,
+    );
+    assert_eq!(update(&state, "trap").logs, [b"[TRAP]: (no message)"]);
 }

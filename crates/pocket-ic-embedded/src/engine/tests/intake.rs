@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use wasm_encoder::{CodeSection, Function, FunctionSection, Instruction, Module, TypeSection};
 
 use super::*;
-use crate::engine::intake::{check_code, complexity};
+use crate::engine::intake::{check_code, complexity, describe};
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
@@ -95,6 +95,7 @@ fn a_gzip_ends_with_the_size_of_its_only_member() {
     for len in 0..packed.len() {
         refused(&packed[..len]);
     }
+    assert!(refused(&packed[..15]).contains("gzip stream is too short"));
     // The rest is not checked, as long as it ends like the first.
     ENGINE.compile(&[&packed[..], &packed].concat()).expect("the size is right");
 }
@@ -308,6 +309,10 @@ fn sizes() {
             .contains("20001 bytes")
     );
     assert!(rejected(&many(&|_| "(func)".into(), 50_001)).contains("50001 functions"));
+    // Imported functions do not count.
+    let import = r#"(import "ic0" "msg_reply" (func)) (import "ic0" "msg_reject" (func (param i32 i32)))"#;
+    let most = format!("(module {import} {})", "(func)".repeat(50_000));
+    describe(&wat::parse_str(most).expect("valid"), true).expect("not too many");
     let section = |i: usize| format!(r#"(@custom "icp:public {i}" "x")"#);
     compile(&many(&section, 16));
     let bytes = |n: usize| format!(r#"(module (@custom "icp:public name" "{}"))"#, "x".repeat(n));

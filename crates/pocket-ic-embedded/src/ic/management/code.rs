@@ -213,7 +213,6 @@ impl Deployment {
             arg: if takes_arg { self.arg.clone() } else { Vec::new() },
             canister_version: self.version,
             global_timer: self.global_timer,
-            certified_data: self.certified_data.clone(),
             balance: base.balance.saturating_sub(self.burned),
             ..base
         };
