@@ -94,7 +94,8 @@ fn repetition(text: &str) -> Result<(Vec<Option<u32>>, &str), String> {
     };
     let numbers = range.split_once("..=").and_then(|(first, last)| {
         let (first, last) = (first.parse::<u32>().ok()?, last.parse::<u32>().ok()?);
-        (first <= last && (last - first) as usize <= MAX_CALLS).then_some((first..=last).map(Some).collect())
+        let is_small = first <= last && (last - first) as usize <= MAX_CALLS;
+        is_small.then(|| (first..=last).map(Some).collect())
     });
     match numbers {
         Some(numbers) => Ok((numbers, rest.trim_start())),
