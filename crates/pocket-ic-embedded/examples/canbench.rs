@@ -8,6 +8,7 @@
 use candid::{CandidType, Principal};
 use clap::Parser;
 use flate2::read::GzDecoder;
+use pocket_ic::common::rest::{BlobCompression, IcpConfig, IcpConfigFlag};
 use pocket_ic::{PocketIc, PocketIcBuilder};
 use pocket_ic_embedded::EmbeddedServer;
 use serde::Deserialize;
@@ -103,15 +104,19 @@ fn run(arguments: &Arguments) -> Result<String, Box<dyn Error>> {
         }
     };
     let server = EmbeddedServer::shared()?;
+    // A module with many benchmarks has longer names of methods than a canister may have.
+    let config =
+        IcpConfig { function_name_length_limits: Some(IcpConfigFlag::Disabled), ..IcpConfig::default() };
     let pic = PocketIcBuilder::new()
         .with_server_url(server.url())
         .with_max_request_time_ms(None)
+        .with_icp_config(config)
         .with_benchmarking_application_subnet()
         .build();
     let canister = pic.create_canister();
     pic.install_canister(canister, module, hex::decode(&arguments.init_arg)?, None);
     if let Some(path) = &arguments.stable_memory {
-        pic.set_stable_memory(canister, read(path)?, pocket_ic::common::rest::BlobCompression::NoCompression);
+        pic.set_stable_memory(canister, read(path)?, BlobCompression::NoCompression);
     }
     let results = names.into_iter().map(|name| {
         let result = measure(&pic, canister, &name).map_err(|error| format!("{name}: {error}"))?;

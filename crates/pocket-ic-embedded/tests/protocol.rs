@@ -101,6 +101,18 @@ fn unsupported_requests_are_refused_as_such() {
     assert_eq!(response.status(), 400);
     let body: Value = response.json().unwrap();
     assert!(body["Error"]["message"].as_str().unwrap().contains("not supported"), "{body}");
+    // An adapter without addresses is none.
+    for (adapter, name) in [("bitcoind_addr", "A Bitcoin adapter"), ("dogecoind_addr", "A Dogecoin adapter")]
+    {
+        let with = |addresses: Value| {
+            let mut config = old_config();
+            config[adapter] = addresses;
+            post("/instances", &config)
+        };
+        assert_eq!(with(json!([])).status(), 201, "{adapter}");
+        let body: Value = with(json!(["127.0.0.1:18444"])).json().unwrap();
+        assert!(body["Error"]["message"].as_str().unwrap().contains(name), "{body}");
+    }
 }
 
 #[test]

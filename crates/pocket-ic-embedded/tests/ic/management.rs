@@ -1,6 +1,6 @@
 //! The management canister as canisters call it, and its less common methods.
 
-use super::common::{ANONYMOUS, counter, installed_wasm, instance, manage, number, user, wasm};
+use super::common::{ANONYMOUS, about, counter, installed_wasm, instance, manage, number, user, wasm};
 use candid::utils::ArgumentEncoder;
 use candid::{CandidType, Deserialize, Principal, decode_one, encode_args, encode_one};
 use ic_management_canister_types as types;
@@ -200,6 +200,14 @@ fn arguments_that_do_not_decode_are_named() {
         assert_eq!(error.error_code, ErrorCode::InvalidManagementPayload, "{method}: {error}");
         assert!(error.reject_message.contains(method), "{error}");
     }
+}
+
+#[test]
+fn logs_are_for_queries() {
+    let pic = instance();
+    let id = messenger(&pic);
+    let error = manage(&pic, id, ANONYMOUS, "fetch_canister_logs", about(id)).unwrap_err();
+    assert!(error.reject_message.contains("only accessible in non-replicated mode"), "{error}");
 }
 
 #[test]

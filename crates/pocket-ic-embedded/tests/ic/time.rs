@@ -288,3 +288,22 @@ fn memory_is_low_below_the_threshold_only() {
     assert_eq!(set(0, 15), 0, "without a limit, 4 GiB are left");
     assert_eq!(set(20, 8), 1, "13 pages leave 7");
 }
+
+/// `ic0.global_timer_set` returns what the timer was set to.
+#[test]
+fn a_canister_reads_its_timer_when_it_sets_another() {
+    let pic = instance();
+    let setting = wasm(
+        r#"(module
+            (import "ic0" "global_timer_set" (func $set (param i64) (result i64)))
+            (import "ic0" "msg_reply" (func $reply))
+            (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
+            (memory 1)
+            (func (export "canister_update set")
+                (i64.store (i32.const 0) (call $set (i64.const 0x7000000000000000)))
+                (call $append (i32.const 0) (i32.const 8)) (call $reply)))"#,
+    );
+    let id = installed_wasm(&pic, setting);
+    let set = || long(&call(&pic, id, "set", &[]).unwrap());
+    assert_eq!([set(), set()], [0, 0x7000_0000_0000_0000]);
+}

@@ -35,6 +35,12 @@ fn the_empty_module_is_valid() {
 }
 
 #[test]
+fn a_table_section_may_be_empty() {
+    const NO_TABLE: [u8; 3] = [4, 1, 0];
+    ENGINE.compile(&[EMPTY, &NO_TABLE].concat()).expect("valid");
+}
+
+#[test]
 fn modules_keep_the_bytes_as_uploaded() {
     let wasm = wat::parse_str(r#"(module (func (export "canister_update a")))"#).expect("valid");
     let packed = gzip(&wasm);
@@ -191,6 +197,8 @@ fn reserved_names_and_types_are_refused() {
     let text = rejected("(module (memory i64 1 98305))");
     assert!(text.contains("up to 98305 pages; at most 98304"), "{text}");
     compile("(module (memory i64 1 98304))");
+    let text = rejected("(module (memory i64 98305))");
+    assert!(text.contains("declares a memory of 98305 pages; at most 98304 are allowed"), "{text}");
 }
 
 #[test]

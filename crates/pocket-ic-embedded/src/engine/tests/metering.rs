@@ -208,3 +208,16 @@ fn wasm_memory_limits() {
     assert_eq!(trap.error_code(), 539);
     assert_eq!(reply_u32(&update(&state, "grow_beyond_4_gib")), u32::MAX);
 }
+
+/// Also if a system call is what costs too much, while instructions are left.
+#[test]
+fn a_message_beyond_its_limit_has_used_all_of_it() {
+    let state = fresh(
+        r#"(module (import "ic0" "debug_print" (func $print (param i32 i32))) (memory 1)
+            (func (export "canister_update print") (call $print (i32.const 0) (i32.const 60000))))"#,
+    );
+    let limits = Limits::update().with_instructions(10_000);
+    let outcome = ENGINE.execute(&state, EntryPoint::Update("print".into()), context(), limits);
+    assert_eq!(outcome.result, Err(Trap::InstructionLimit(10_000)));
+    assert_eq!(outcome.instructions, 10_000);
+}

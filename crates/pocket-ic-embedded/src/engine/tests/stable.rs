@@ -189,3 +189,24 @@ fn uploads_are_padded_to_whole_pages() {
     assert!(bytes[70_000..].iter().all(|b| *b == 0));
     assert_eq!(StableMemory::from_bytes(&[]).pages(), 0);
 }
+
+#[test]
+fn the_32_bit_interface_grows_to_4_gib() {
+    let state = fresh(
+        r#"(module
+            (import "ic0" "stable_grow" (func $grow (param i32) (result i32)))
+            (import "ic0" "msg_reply" (func $reply))
+            (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
+            (memory 1)
+            (func (export "canister_update grow")
+                (i32.store (i32.const 0) (call $grow (i32.const 65535)))
+                (i32.store (i32.const 4) (call $grow (i32.const 1)))
+                (i32.store (i32.const 8) (call $grow (i32.const 1)))
+                (call $append (i32.const 0) (i32.const 12)) (call $reply)))"#,
+    );
+    let outcome = update(&state, "grow");
+    let answers: Vec<u32> =
+        reply(&outcome).chunks_exact(4).map(|bytes| u32::from_le_bytes(bytes.try_into().unwrap())).collect();
+    assert_eq!(answers, [0, 65_535, u32::MAX]);
+    assert_eq!(outcome.state.stable().pages(), 65_536);
+}
