@@ -141,6 +141,12 @@ mod tests {
     }
 
     #[test]
+    fn a_new_run_keeps_only_the_number_of_messages() {
+        let used = Pace { batch: 8, attempts: 1, steps: 9, messages: 7, limit: 4, skip_next: true };
+        assert_eq!(used.of_new_run(), Pace { messages: 7, ..Pace::default() });
+    }
+
+    #[test]
     fn a_step_that_cannot_be_skipped_is_tried_alone_once() {
         let mut pace = Pace { limit: 2, ..Pace::default() };
         assert_eq!((pace.did_not_commit(false), pace.limit), (Retry::Smaller, 1));

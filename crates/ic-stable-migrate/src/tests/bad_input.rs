@@ -86,6 +86,12 @@ fn a_begun_migration_must_be_in_the_list_with_its_classes() {
         said(&memories, &[&LOST_A_CLASS]),
         Err(Error::PlanShrunk { number: 1, class: "damaged".into() })
     );
+    let later = MigrationState { phase: Phase::Stuck, ..MigrationState::default() };
+    Notes::<u64>::open(memories.clone()).ledger.set_state(2, &later);
+    assert_eq!(
+        said(&memories, &[&COUNT_WORDS]),
+        Err(Error::MissingMigration { number: 2, phase: Phase::Stuck })
+    );
 }
 
 #[test]

@@ -174,6 +174,150 @@ fn a_deferred_migration_waits_until_it_is_resumed() {
 }
 
 #[test]
+fn a_message_after_a_trap_ends_at_its_limit_of_units() {
+    let mut notes = Notes::<u64>::open(old_release(1..=40_u64));
+    let engine = Engine::new(&[&ONLY]);
+    engine.run(&mut notes, STEP).unwrap();
+    let mut before = notes.ledger.state_of(1).unwrap();
+    before.pace.limit = 8;
+    notes.ledger.set_state(1, &before);
+    assert_eq!(engine.run(&mut notes, WHOLE), Ok(Progress::More));
+    let after = notes.ledger.state_of(1).unwrap();
+    assert_eq!((after.pace.steps - before.pace.steps, after.pace.limit), (8, 16));
+}
+
+#[test]
+fn a_run_after_a_rollback_keeps_counting_its_cost() {
+    /// Every look at it takes an instruction.
+    struct Ticking(std::cell::Cell<u64>);
+    impl Meter for Ticking {
+        fn used(&self) -> u64 {
+            self.0.set(self.0.get() + 1);
+            self.0.get()
+        }
+    }
+    let meter = Ticking(Default::default());
+    let message = Message { now: NOW, meter: &meter, budget: 1_000_000 };
+    let mut notes = Notes::<u64>::open(old_release(1..=4_u64));
+    let engine = Engine::new(&[&ONLY]);
+    engine.run(&mut notes, message).unwrap();
+    engine.control(&mut notes, NOW).unwrap().rollback().unwrap();
+    engine.run(&mut notes, message).unwrap();
+    let before = notes.ledger.state_of(1).unwrap();
+    assert!(before.instructions > 0 && before.pace.messages > 1, "{before:?}");
+    engine.control(&mut notes, NOW).unwrap().resume().unwrap();
+    let after = notes.ledger.state_of(1).unwrap();
+    assert_eq!((after.instructions, after.pace.messages), (before.instructions, before.pace.messages));
+    assert_eq!((after.source, after.pace.steps), (0, 0));
+}
+
+#[test]
+fn a_rollback_says_how_many_units_are_left() {
+    let mut notes = Notes::<u64>::open(old_release(1..=4_u64));
+    let engine = Engine::new(&[&ONLY]);
+    engine.run(&mut notes, WHOLE).unwrap();
+    engine.control(&mut notes, NOW).unwrap().rollback().unwrap();
+    let mut left = Vec::new();
+    while engine.run(&mut notes, STEP) == Ok(Progress::More) {
+        left.extend(notes.ledger.state_of(1).unwrap().rollback.map(|rollback| rollback.left));
+    }
+    left.dedup();
+    assert_eq!(left, [3, 2, 1, 0]);
+}
+
+#[test]
+fn a_unit_that_traps_is_of_a_class_that_is_quarantined() {
+    assert_eq!(CLASSES[Migration::<Notes<u64>>::trapped_class(&ONLY)].treatment, Treatment::Quarantine);
+}
+
+#[test]
+fn only_a_plan_that_changes_during_a_run_is_journaled() {
+    static OTHER: Plan = Plan { fields: &[("text", "body")], ..COUNT_WORDS };
+    let changes = |notes: &Notes<u64>| {
+        let journal = notes.ledger.journal(0).unwrap();
+        journal.iter().filter(|entry| entry.event == "plan changed").count()
+    };
+    let mut notes = Notes::<u64>::open(old_release(1..=4_u64));
+    for _ in 0..4 {
+        Engine::new(&[&ONLY]).run(&mut notes, STEP).unwrap();
+    }
+    assert_eq!(changes(&notes), 0);
+    for _ in 0..2 {
+        Engine::new(&[&CountWords(&OTHER)]).run(&mut notes, STEP).unwrap();
+        assert_eq!(changes(&notes), 1);
+    }
+    assert_eq!(notes.ledger.state_of(1).unwrap().plan, Some(OTHER.digest()));
+}
+
+#[test]
+fn a_migration_without_any_source_can_be_finalized_at_once() {
+    let engine = Engine::new(&[&ONLY]);
+    let mut fresh = Notes::<u64>::open(Memories::default());
+    fresh.set_layout(Layout(2));
+    engine.control(&mut fresh, NOW).unwrap().finalize(false).unwrap();
+    assert_eq!(fresh.ledger.state_of(1).unwrap().phase, Phase::Finalized);
+    let mut waiting = Notes::<u64>::open(old_release(1..=4_u64));
+    let refused = engine.control(&mut waiting, NOW).unwrap().finalize(false).unwrap_err();
+    assert!(refused.to_string().contains("not everything is converted"), "{refused}");
+}
+
+#[test]
+fn only_a_pause_before_the_beginning_is_a_deferral() {
+    let state = |phase, resume_to| MigrationState::<u64> { phase, resume_to, ..MigrationState::default() };
+    assert!(state(Phase::Paused, Some(Phase::Idle)).is_deferred());
+    for (phase, resume_to) in [
+        (Phase::Idle, None),
+        (Phase::Paused, None),
+        (Phase::Paused, Some(Phase::Converting)),
+        (Phase::Stuck, Some(Phase::Idle)),
+        (Phase::Converted, None),
+    ] {
+        assert!(!state(phase, resume_to).is_deferred(), "{phase:?} {resume_to:?}");
+    }
+}
+
+#[test]
+fn each_migration_has_its_own_quarantine() {
+    let [states, journal, quarantine, state, first] = <[VectorMemory; 5]>::default();
+    let first = Some(FirstMemories { state, quarantine: first });
+    let build = Build { name: "notes 2", features: &[] };
+    let mut ledger = Ledger::<u64, _>::open(LedgerMemories { states, journal, quarantine, first }, build);
+    let kept = QuarantineRecord::new("damaged".into(), vec![1]);
+    let units = [(1, 10), (2, 20), (3, 30)];
+    units.iter().for_each(|(migration, key)| ledger.quarantine.insert(*migration, *key, &kept));
+    [2, 3].iter().for_each(|later| ledger.set_state(*later, &MigrationState::default()));
+    for (migration, key) in units {
+        assert_eq!(ledger.quarantine.keys(migration, None, 9), [key]);
+        assert!(ledger.quarantine.keys(migration, Some(key), 9).is_empty());
+        assert_eq!(ledger.quarantine.len(migration), 1);
+        for (other, of_other) in units {
+            assert_eq!(ledger.quarantine.contains(migration, of_other), migration == other);
+        }
+    }
+    let listed: Vec<_> = ledger.quarantined(None).into_iter().map(|unit| unit.session).collect();
+    assert_eq!(listed, [10, 20, 30]);
+    assert!(ledger.quarantine.remove(2, 20) && !ledger.quarantine.remove(2, 10));
+    assert_eq!((ledger.quarantine.len(2), ledger.quarantine.len(1)), (0, 1));
+}
+
+#[test]
+fn a_layout_header_is_read_back_and_damage_is_named() {
+    assert_eq!(Layout(258).encode(), b"LAY\x01\x01\x02");
+    assert_eq!(Layout::decode(b"LAY\x01\x01\x02"), Ok(Layout(258)));
+    assert_eq!(Layout::decode(b"LAY\x02\x01\x02"), Err("header version 2, expected 1".into()));
+    let foreign = Layout::decode(b"BTR\x02").unwrap_err();
+    assert!(foreign.contains("expected the magic"), "{foreign}");
+}
+
+#[test]
+fn a_refused_endpoint_says_why() {
+    let caller = Principal::anonymous();
+    let unauthorized = api::EndpointError::Unauthorized { caller };
+    assert_eq!(unauthorized.to_string(), format!("{caller} is not a controller"));
+    assert_eq!(api::EndpointError::Refused("it is paused".into()).to_string(), "it is paused");
+}
+
+#[test]
 fn a_host_without_room_stops_the_migration_with_the_reason() {
     struct Full(Notes<u64>);
     impl Host for Full {
