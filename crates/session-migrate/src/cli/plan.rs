@@ -69,6 +69,8 @@ fn print(report: &Report) {
             page::instructions(u64::try_from(step.cycles.nodes_34).unwrap_or(u64::MAX)),
             format!("{} s", step.seconds),
             page::bytes(step.stable_bytes),
+            page::bytes(step.heap_bytes),
+            if step.fits() { "yes" } else { "no" }.to_owned(),
         ]
     });
     print_rows(
@@ -82,16 +84,19 @@ fn print(report: &Report) {
             "34 nodes",
             "time",
             "stable memory after",
+            "heap after",
+            "fits",
         ],
         steps.collect(),
-        1..9,
+        1..10,
     );
     println!("prices: {}", report.prices);
-    println!(
-        "stable memory: {} before, {} after",
-        page::bytes(report.stable_before),
-        page::bytes(report.stable_after)
-    );
+    for (what, before, after) in [
+        ("stable memory", report.stable_before, report.stable_after),
+        ("heap", report.heap_before, report.heap_after),
+    ] {
+        println!("{what}: {} before, {} after", page::bytes(before), page::bytes(after));
+    }
     println!("for your users: {}", report.for_users());
     for caution in &report.cautions {
         eprintln!("note: {caution}");

@@ -78,7 +78,7 @@ fn first_line(error: &candid::Error) -> String {
     text.lines().next().unwrap_or_default().to_owned()
 }
 
-fn rejected(method: &'static str) -> impl FnOnce(RejectResponse) -> ClientError {
+pub(crate) fn rejected(method: &'static str) -> impl FnOnce(RejectResponse) -> ClientError {
     move |reject| ClientError::Rejected {
         method,
         code: reject.error_code,

@@ -120,8 +120,15 @@ pub fn run(config: &Config, progress: &Progress) -> Result<Report, PlanError> {
     plan.reasons.extend(damage.map(|found| {
         format!("the snapshot is damaged: {} times {}; see inspect", found.count, found.kind.name())
     }));
+    let before = plan.steps.memory();
     let converted = plan.go([legacy, staged, direct], progress)?;
-    let stable_after = plan.steps.stable_bytes();
+    let after = plan.steps.memory();
+    plan.reasons.extend(plan.steps.done.iter().flat_map(|step| {
+        let exceeded = step.exceeded().into_iter();
+        exceeded.map(move |(what, size, limit)| {
+            format!("{}: {size} {what}, at most {limit} are allowed", step.name)
+        })
+    }));
     let classes = converted.iter().flat_map(|status| &status.classes).map(class).collect();
     let Plan { steps, reasons, cautions } = plan;
     Ok(Report {
@@ -138,7 +145,9 @@ pub fn run(config: &Config, progress: &Progress) -> Result<Report, PlanError> {
         expired: converted.as_ref().map_or(0, |status| status.expired),
         classes,
         stable_before: found.memory.bytes,
-        stable_after,
+        stable_after: after.stable_bytes,
+        heap_before: before.heap_bytes,
+        heap_after: after.heap_bytes,
         steps: steps.done,
         prices: SOURCE.into(),
     })

@@ -9,7 +9,9 @@ impl Report {
     /// Returns the page, complete in itself.
     pub fn to_html(&self) -> String {
         let go = if self.reasons.is_empty() { "go" } else { "no go" };
-        let memory = Cycles::of_memory(self.stable_after.saturating_sub(self.stable_before));
+        let before = self.stable_before.saturating_add(self.heap_before);
+        let after = self.stable_after.saturating_add(self.heap_after);
+        let memory = Cycles::of_memory(after.saturating_sub(before));
         let body = html! {
             h1 { "Plan of the staged upgrade: " span class=(self.verdict.word()) { (go) } }
             p {
@@ -30,9 +32,10 @@ impl Report {
             h2 { "Cost of each step" }
             (steps(self))
             p.faint { "Prices: " (self.prices) "." }
-            h2 { "Stable memory" }
+            h2 { "Memory" }
             p {
-                (page::bytes(self.stable_before)) " before, " (page::bytes(self.stable_after)) " after: "
+                "Stable memory: " (page::bytes(self.stable_before)) " before, " (page::bytes(self.stable_after)) " after. Heap: "
+                (page::bytes(self.heap_before)) " before, " (page::bytes(self.heap_after)) " after. Together "
                 (memory.nodes_13) " cycles a year more on 13 nodes, " (memory.nodes_34) " on 34."
             }
             h2 { "For your users" }
@@ -72,13 +75,15 @@ fn steps(report: &Report) -> Markup {
         (plot("Instructions of the largest message, and the line to what one may take", &rows, Scale::Logarithmic, page::instructions))
         .wide {
             table {
-                tr { th { "step" } th.number { "cycles on 13 nodes" } th.number { "cycles on 34 nodes" } th.number { "stable memory after" } }
+                tr { th { "step" } th.number { "cycles on 13 nodes" } th.number { "cycles on 34 nodes" } th.number { "stable memory after" } th.number { "heap after" } th { "fits" } }
                 @for step in &report.steps {
                     tr {
                         td { (step.name) }
                         td.number { (step.cycles.nodes_13) }
                         td.number { (step.cycles.nodes_34) }
                         td.number { (page::bytes(step.stable_bytes)) }
+                        td.number { (page::bytes(step.heap_bytes)) }
+                        td { (if step.fits() { "yes" } else { "no" }) }
                     }
                 }
             }

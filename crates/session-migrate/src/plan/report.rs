@@ -39,6 +39,10 @@ pub struct Report {
     pub stable_before: u64,
     /// Size of stable memory after all steps.
     pub stable_after: u64,
+    /// Size of the heap (wasm memory), bytes; of a raw stable memory, that of the legacy build on an empty heap.
+    pub heap_before: u64,
+    /// Size of the heap after all steps.
+    pub heap_after: u64,
     /// The cost of each step.
     pub steps: Vec<Step>,
     /// Source of the prices.
@@ -75,8 +79,29 @@ pub struct Step {
     pub seconds: u64,
     /// Size of stable memory afterwards, bytes.
     pub stable_bytes: u64,
-    /// Size of the wasm memory afterwards, bytes.
+    /// Maximum size of stable memory, bytes.
+    pub stable_limit: u64,
+    /// Size of the heap (wasm memory) afterwards, bytes.
     pub heap_bytes: u64,
+    /// Maximum size of the heap, bytes.
+    pub heap_limit: u64,
+}
+
+impl Step {
+    /// Returns what exceeds its limit: its name, its size and the limit.
+    pub fn exceeded(&self) -> Vec<(&'static str, u64, u64)> {
+        let each = [
+            ("instructions of a message", self.largest, self.limit),
+            ("bytes of stable memory", self.stable_bytes, self.stable_limit),
+            ("bytes of heap", self.heap_bytes, self.heap_limit),
+        ];
+        each.into_iter().filter(|(_, size, limit)| size > limit).collect()
+    }
+
+    /// Returns whether it fits: within the limits on instructions, stable memory and heap.
+    pub fn fits(&self) -> bool {
+        self.exceeded().is_empty()
+    }
 }
 
 impl Report {

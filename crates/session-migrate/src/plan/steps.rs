@@ -2,9 +2,10 @@
 
 use candid::Principal;
 use upload_canister::api::MigrationStatus;
+use upload_canister::stable::buckets::MAX_BUCKETS;
 
 use super::{Cycles, PlanError, Step};
-use crate::client::Canister;
+use crate::client::{Canister, ClientError, rejected};
 use crate::costs;
 use crate::snapshot::PAGE_BYTES;
 
@@ -14,6 +15,12 @@ pub(super) const INSTALL_LIMIT: u64 = 300_000_000_000;
 /// Instructions of an update or a timer.
 pub(super) const UPDATE_LIMIT: u64 = 40_000_000_000;
 
+/// Heap that a canister may have, unless its setting `wasm_memory_limit` says otherwise.
+const HEAP_LIMIT: u64 = 3 << 30;
+
+/// Bytes of a bucket of the memory manager.
+const BUCKET_BYTES: u64 = 128 * PAGE_BYTES;
+
 /// The steps so far.
 pub(super) struct Steps<'p> {
     pub canister: Canister<'p>,
@@ -22,6 +29,8 @@ pub(super) struct Steps<'p> {
     /// The next message that is not counted yet.
     next: u64,
     current: Taken,
+    /// The memory after the last message.
+    memory: Memory,
 }
 
 /// The cost of the messages of one step.
@@ -30,14 +39,35 @@ struct Taken {
     messages: u64,
     instructions: u64,
     largest: u64,
-    stable_pages: u64,
-    heap_pages: u64,
+}
+
+/// Sizes of both memories, bytes.
+#[derive(Clone, Copy)]
+pub(super) struct Memory {
+    pub stable_bytes: u64,
+    pub heap_bytes: u64,
+}
+
+impl Memory {
+    /// Returns those of a canister as its controller is told.
+    fn of(canister: Canister<'_>, controller: Principal) -> Result<Memory, ClientError> {
+        let status = canister.pic().canister_status(canister.id(), Some(controller));
+        let metrics = status.map_err(rejected("canister_status"))?.memory_metrics;
+        let bytes = |size: &candid::Nat| u64::try_from(&size.0).unwrap_or(u64::MAX);
+        Ok(Memory {
+            stable_bytes: bytes(&metrics.stable_memory_size),
+            heap_bytes: bytes(&metrics.wasm_memory_size),
+        })
+    }
 }
 
 impl<'p> Steps<'p> {
     pub fn new(canister: Canister<'p>, controller: Principal) -> Result<Steps<'p>, PlanError> {
-        let mut steps = Steps { canister, controller, done: Vec::new(), next: 0, current: Taken::default() };
+        let memory = Memory::of(canister, controller)?;
+        let (done, current) = (Vec::new(), Taken::default());
+        let mut steps = Steps { canister, controller, done, next: 0, current, memory };
         steps.count()?;
+        steps.memory = memory;
         steps.current = Taken::default();
         Ok(steps)
     }
@@ -46,8 +76,11 @@ impl<'p> Steps<'p> {
     fn count(&mut self) -> Result<(), PlanError> {
         for cost in costs::messages(self.canister.pic(), self.canister.id(), self.next)? {
             self.next = cost.index + 1;
+            self.memory = Memory {
+                stable_bytes: cost.stable_memory_pages * PAGE_BYTES,
+                heap_bytes: cost.wasm_memory_pages * PAGE_BYTES,
+            };
             let taken = &mut self.current;
-            (taken.stable_pages, taken.heap_pages) = (cost.stable_memory_pages, cost.wasm_memory_pages);
             // Queries are the plan's own, and change nothing.
             if cost.entry.contains("query") {
                 continue;
@@ -62,8 +95,8 @@ impl<'p> Steps<'p> {
     /// Records the cost of what was done since the last step.
     pub fn measured(&mut self, name: &str, limit: u64) -> Result<(), PlanError> {
         self.count()?;
-        let Taken { messages, instructions, largest, stable_pages, heap_pages } =
-            std::mem::take(&mut self.current);
+        let Taken { messages, instructions, largest } = std::mem::take(&mut self.current);
+        let Memory { stable_bytes, heap_bytes } = self.memory;
         self.done.push(Step {
             name: name.into(),
             messages,
@@ -72,8 +105,10 @@ impl<'p> Steps<'p> {
             limit,
             cycles: Cycles::of_messages(messages, instructions),
             seconds: messages,
-            stable_bytes: stable_pages * PAGE_BYTES,
-            heap_bytes: heap_pages * PAGE_BYTES,
+            stable_bytes,
+            stable_limit: PAGE_BYTES + MAX_BUCKETS * BUCKET_BYTES,
+            heap_bytes,
+            heap_limit: HEAP_LIMIT,
         });
         Ok(())
     }
@@ -86,8 +121,8 @@ impl<'p> Steps<'p> {
         Ok(status)
     }
 
-    /// Returns the size of stable memory after the last step, bytes.
-    pub fn stable_bytes(&self) -> u64 {
-        self.done.last().map_or(0, |step| step.stable_bytes)
+    /// Returns the sizes of the memories after the last message.
+    pub fn memory(&self) -> Memory {
+        self.memory
     }
 }

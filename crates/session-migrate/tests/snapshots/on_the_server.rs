@@ -82,6 +82,18 @@ fn a_plan_says_what_the_upgrade_takes_and_whether_to_go() {
         let (messages, largest) = (step(name)["messages"].as_u64(), step(name)["largest"].as_u64());
         assert!(messages > Some(0) && largest < step(name)["limit"].as_u64(), "{}", step(name));
     }
+    for step in steps {
+        for memory in ["stable", "heap"] {
+            let [bytes, limit] =
+                ["bytes", "limit"].map(|what| step[format!("{memory}_{what}")].as_u64().unwrap());
+            assert!(0 < bytes && bytes < limit, "{step}");
+        }
+    }
+    for field in ["heap_before", "heap_after"] {
+        assert!(report[field].as_u64() > Some(0), "{report}");
+    }
+    assert_eq!(report["heap_after"], steps.last().unwrap()["heap_bytes"]);
+    assert!(said(&output).contains("heap after") && said(&output).contains("fits"), "{}", said(&output));
     let cycles = &step("migration 2: payload")["cycles"];
     assert!(cycles["nodes_34"].as_u64() > cycles["nodes_13"].as_u64(), "{cycles}");
     assert!(said(&output).contains("verdict: go"), "{}", said(&output));
