@@ -12,7 +12,7 @@ import { createCounter } from './agent.mjs';
 
 const require = createRequire(import.meta.url);
 
-function program() {
+export function program() {
   const name = `@icp-sdk/icp-cli-${process.platform}-${process.arch}/package.json`;
   try {
     return join(dirname(require.resolve(name)), 'bin', 'icp');

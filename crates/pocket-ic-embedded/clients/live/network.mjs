@@ -1,10 +1,14 @@
-// A network for agents and tools: the binary with --live, for as long as the tests run.
+// A network for agents and tools, for as long as the tests run.
 
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 
-export async function startNetwork() {
-  const server = spawn(process.env.POCKET_IC_BIN, ['--live', '--gateway-port', '0', '--ttl', '600'], {
+const EMBEDDED = [process.env.POCKET_IC_BIN, '--live', '--gateway-port', '0', '--ttl', '600'];
+
+/** Starts a network by a command; by default, by the binary of the embedded server. */
+export async function startNetwork(...given) {
+  const [command, ...args] = given.length > 0 ? given : EMBEDDED;
+  const server = spawn(command, args, {
     stdio: ['ignore', 'pipe', 'ignore'],
   });
   const ended = new Promise(resolve => server.once('exit', resolve));

@@ -1,6 +1,7 @@
-// The published JavaScript agent and icp-cli on one network.
+// The published JavaScript agent and icp-cli on one network; then an operator's day with icp-cli on another.
 
 import { agentTests } from './agent.mjs';
+import { dayTests } from './day.mjs';
 import { icpTests, missing } from './icp.mjs';
 import { startNetwork } from './network.mjs';
 
@@ -28,6 +29,8 @@ try {
     passed = 0;
     await icpTests(network, test);
     console.log(`icp-cli: ${passed} passed, ${failed} failed in all`);
+    await dayTests(test);
+    console.log(`icp-cli and an operator's day: ${passed} passed, ${failed} failed in all`);
   }
 } finally {
   await network.stop();

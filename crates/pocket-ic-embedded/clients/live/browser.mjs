@@ -10,7 +10,7 @@ import { IDL } from '@icp-sdk/core/candid';
 import { Ed25519KeyIdentity } from '@icp-sdk/core/identity';
 import { Principal } from '@icp-sdk/core/principal';
 import { chromium } from 'playwright-core';
-import { startNetwork } from '../live/network.mjs';
+import { startNetwork } from './network.mjs';
 
 const TYPES = { '.html': 'text/html', '.js': 'text/javascript', '.wasm': 'application/wasm' };
 const here = import.meta.dirname;
